@@ -1,0 +1,39 @@
+# Language levels, warnings and sanitizers for every target. Includes are written from the root.
+set(CMAKE_C_STANDARD 11)
+set(CMAKE_C_STANDARD_REQUIRED ON)
+set(CMAKE_C_EXTENSIONS OFF)
+set(CMAKE_CXX_STANDARD 17)
+set(CMAKE_CXX_STANDARD_REQUIRED ON)
+set(CMAKE_POSITION_INDEPENDENT_CODE ON)
+set(CMAKE_EXPORT_COMPILE_COMMANDS ON)
+if(NOT CMAKE_BUILD_TYPE)
+  set(CMAKE_BUILD_TYPE Release)
+endif()
+
+add_library(weir_flags INTERFACE)
+target_include_directories(weir_flags INTERFACE ${PROJECT_SOURCE_DIR})
+target_compile_definitions(weir_flags INTERFACE _GNU_SOURCE)
+target_compile_options(weir_flags INTERFACE
+  -Wall -Wextra -Werror -Wshadow -Wpointer-arith -Wcast-qual -Wwrite-strings -Wvla
+  -Wformat=2 -Wundef
+  $<$<COMPILE_LANGUAGE:C>:-Wconversion -Wstrict-prototypes -Wmissing-prototypes -Wold-style-definition>
+  -ffp-contract=off      # the accept path's bits are the same on every machine
+  -fno-strict-aliasing
+  -fno-math-errno        # lets fmaf and sqrtf become instructions; changes no result
+  -fno-trapping-math     # lets selects vectorise; changes no result
+  $<$<CONFIG:Release>:-O3>
+)
+if(WEIR_ASAN)
+  target_compile_options(weir_flags INTERFACE -fsanitize=address,undefined -fno-sanitize-recover=all
+    -fno-omit-frame-pointer)
+  target_link_options(weir_flags INTERFACE -fsanitize=address,undefined)
+endif()
+if(WEIR_TSAN)
+  target_compile_options(weir_flags INTERFACE -fsanitize=thread -fno-omit-frame-pointer)
+  target_link_options(weir_flags INTERFACE -fsanitize=thread)
+endif()
+if(WEIR_FUZZ)
+  target_compile_options(weir_flags INTERFACE -fsanitize=fuzzer-no-link,address,undefined
+    -fno-sanitize-recover=all)
+  target_link_options(weir_flags INTERFACE -fsanitize=address,undefined)
+endif()

@@ -1,0 +1,28 @@
+#ifndef WEIR_HOST_KV_H
+#define WEIR_HOST_KV_H
+
+#include "kernels/backend.h"
+
+/* The page pool of one cache group of one model, and one page table over n_slot sessions. Pages are taken as
+ * lengths grow and are reference-counted; rollback is a smaller length and gives pages behind it back. */
+typedef struct weir_kv_pool weir_kv_pool;
+
+/* Bytes a pool with these bounds takes (the memory plan asks the same function). */
+size_t weir_kv_pool_bytes(int32_t n_slot, int64_t max_len, int32_t n_layer, int32_t n_head_kv, int32_t head_dim);
+
+weir_status weir_kv_pool_create(weir_kv_pool **out, weir_backend *be, int32_t n_slot, int64_t max_len,
+                                int32_t n_layer, int32_t n_head_kv, int32_t head_dim);
+void weir_kv_pool_free(weir_kv_pool *p); /* NULL allowed */
+
+/* Makes positions [0, len) of a slot addressable; grows or shrinks. ENOMEM when no page is free
+ * (nothing changed then). len in [0, max_len]. */
+weir_status weir_kv_pool_resize(weir_kv_pool *p, int32_t slot, int64_t len);
+int64_t weir_kv_pool_len(const weir_kv_pool *p, int32_t slot);
+
+/* Slot `to` (empty) shares the first len positions of `from`: whole pages by reference, the last partial page copied. */
+weir_status weir_kv_pool_share(weir_kv_pool *p, int32_t from, int32_t to, int64_t len);
+
+int32_t weir_kv_pool_pages_used(const weir_kv_pool *p);
+const weir_kv_view *weir_kv_pool_view(const weir_kv_pool *p); /* stable address until free */
+
+#endif /* WEIR_HOST_KV_H */

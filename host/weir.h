@@ -1,0 +1,229 @@
+/* weir: speculative cascades. The one header front ends see.
+ *
+ * weir_engine   both loaded models, their tokenizer, the backend, the page pools. Opened from options;
+ *               reading from several threads is safe, one thread at a time steps.
+ * weir_session  one request's timeline: prompt, emitted tokens with source and log-probability, sampling and
+ *               deferral settings, seed. Belongs to the engine it was created on; free it before the engine.
+ * step          weir_step runs up to max_blocks cascade blocks for n sessions, any mix of settings.
+ *
+ * C11, no library or CUDA type. Functions return 0 or a negative weir_status; those that a user's input can
+ * fail fill `err` with one line (NULL allowed). Outputs are untouched on failure. Borrowed pointers say
+ * until when. Strings are UTF-8, not necessarily valid where they come from a user. */
+#ifndef WEIR_HOST_WEIR_H
+#define WEIR_HOST_WEIR_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "kernels/accept/law.h"  /* weir_rule, weir_rule_facts, weir_rule_parse */
+#include "kernels/base/status.h" /* weir_status, weir_err */
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+#define WEIR_VERSION "0.1.0"
+
+typedef struct weir_engine weir_engine;
+typedef struct weir_session weir_session;
+
+/* ---- engine ---------------------------------------------------------------------------------------------- */
+
+typedef struct weir_engine_options {
+    const char *model;       /* directory of the verifier (required) */
+    const char *model_draft; /* directory of the drafter, or NULL */
+    const char *device;      /* "cpu", "auto", "cuda[:N]"; NULL = "auto" */
+    const char *isa;         /* CPU instruction set: "portable", "avx2", "avx512", "avx512bf16"; NULL = best */
+    int n_thread;            /* 0 = cores this process may use */
+    int n_parallel;          /* sessions whose pages exist at once; 0 = 1 */
+    int ctx_size;            /* positions a session may have in prompt and in output each; 0 = 512 */
+    int max_draft;           /* largest gamma a session may ask for, 1 … 16; 0 = 16 */
+    bool dry_run;            /* plan only: read configs, refuse nothing for lack of memory, load no weights */
+    size_t memory_limit;     /* bytes the plan may take; 0 = what the machine has free */
+} weir_engine_options;
+
+weir_engine_options weir_engine_options_default(void);
+
+/* Reads both checkpoints, makes the memory plan, refuses with its figures if it does not fit, then loads. */
+weir_status weir_engine_open(weir_engine **out, const weir_engine_options *opt, weir_err *err);
+void weir_engine_close(weir_engine *e); /* NULL allowed */
+
+/* What was decided at open, for a line on the screen. Strings are borrowed until close. */
+typedef struct weir_engine_facts {
+    const char *device, *isa;
+    int n_thread, n_parallel, ctx_size, max_draft;
+    bool has_draft, has_tokenizer, encoder_decoder;
+    int32_t n_vocab;              /* tokens that can be emitted; padding rows are not counted */
+    int64_t n_param[2];           /* [0] verifier, [1] drafter */
+    int32_t n_vocab_rows[2];
+    const char *dtype[2];         /* of the matrices */
+    int32_t n_layer_enc[2], n_layer_dec[2], dim[2], ff_dim[2], n_head[2], head_dim[2];
+    const char *family[2];        /* "t5 (gated gelu_new, untied head)" */
+    int32_t eos[8], n_eos;        /* end-of-text ids */
+    int32_t start_id;             /* decoder start */
+    /* the memory plan, bytes */
+    size_t weights[2], kv_per_session[2], kv_total, scratch, plan_total, available;
+    double load_seconds;
+} weir_engine_facts;
+
+void weir_engine_get_facts(const weir_engine *e, weir_engine_facts *out);
+
+/* ---- tokenizer ------------------------------------------------------------------------------------------- */
+
+/* Ids of a text as the checkpoint wants a prompt (T5: end-of-text appended when add_special). Returns in *ids an array
+ * of *n_ids owned by the caller (weir_ids_free). ENOTSUP without a tokenizer. Invalid UTF-8 is never an error. */
+weir_status weir_tokenize(const weir_engine *e, const char *text, size_t bytes, bool add_special,
+                          int32_t **ids, size_t *n_ids, weir_err *err);
+void weir_ids_free(int32_t *ids);
+
+/* Text of ids; control pieces (end-of-text, padding) are left out. Owned by the caller (weir_text_free),
+ * zero-terminated. EINVAL names the first id outside the vocabulary. */
+weir_status weir_detokenize(const weir_engine *e, const int32_t *ids, size_t n_ids, char **text,
+                            size_t *bytes, weir_err *err);
+void weir_text_free(char *text);
+
+/* The piece of one id as the vocabulary spells it; NULL out of range. Borrowed until close. */
+const char *weir_token_piece(const weir_engine *e, int32_t id);
+
+/* ---- session --------------------------------------------------------------------------------------------- */
+
+typedef enum weir_method {
+    WEIR_METHOD_SPECULATIVE = 0, /* draft, verify, accept under the rule (SpecDecode … TokenSpecCascade, lossy) */
+    WEIR_METHOD_VERIFIER,        /* the verifier alone */
+    WEIR_METHOD_DRAFTER,         /* the drafter alone */
+    WEIR_METHOD_TOKEN_CASCADE,   /* sequential, rule sees q only (chow, chow-log), at most 10 drafter tokens in a row */
+    WEIR_METHOD_ORACLE_CASCADE,  /* sequential, both models at each position; gate rules only */
+    WEIR_METHOD_SEQUENCE_CASCADE /* drafter to the end; its mean or summed log-probability < -alpha: verifier instead */
+} weir_method;
+
+const char *weir_method_name(weir_method m); /* "speculative", "token-cascade", … */
+int weir_method_parse(const char *name);     /* -1 unknown */
+
+typedef struct weir_session_options {
+    weir_method method;
+    weir_law law;              /* rule, alpha, beta, temp, top_k, top_p, min_p, gate, bonus, block_verify,
+                                  exact_first; key is set by the engine from seed, prompt and choice */
+    int n_draft;               /* gamma: drafted tokens a block, 1 … max_draft */
+    int max_tokens;            /* output limit, 1 … ctx_size; end-of-text is not counted */
+    uint64_t seed;
+    uint32_t choice;           /* index among several answers to one prompt */
+    bool seq_conf_sum;         /* sequence cascade: summed instead of mean log-probability */
+    bool ignore_eos;           /* go on past end-of-text (timings) */
+    const char *const *stop;   /* stop strings; copied */
+    int n_stop;                /* 0 … 16 */
+} weir_session_options;
+
+weir_session_options weir_session_options_default(void); /* speculative, exact, temp 1, gamma 5, 128 tokens, seed 0 */
+
+/* One token as it is decided; text is what became printable by it (may be empty: never half a character). */
+typedef struct weir_token_event {
+    int32_t id;
+    int source;          /* weir_source */
+    float logprob;       /* verifier's raw log p; NaN where the verifier never saw the position */
+    float policy_logprob;/* log of the law it was drawn from; NaN where that has no closed form */
+    const char *text;    /* borrowed for the call */
+    size_t bytes;
+} weir_token_event;
+
+/* Called from inside weir_step, in order; return false to cancel the session after this token. Tokens that a
+ * stop string might still take back are held until that is decided. */
+typedef bool (*weir_token_fn)(void *ud, weir_session *s, const weir_token_event *ev);
+
+/* Prompt ids are taken as they are. ETOOLONG names the prompt's length and the context; ENOTSUP what the
+ * method, rule or missing drafter does not allow; EINVAL an id outside the vocabulary or an option out of range. */
+weir_status weir_session_create(weir_engine *e, const weir_session_options *opt, const int32_t *prompt,
+                                size_t n_prompt, weir_token_fn on_token, void *ud, weir_session **out,
+                                weir_err *err);
+void weir_session_free(weir_session *s); /* NULL allowed; gives its pages back */
+
+/* Ends the session at the next block edge; the only session call that other threads and signal
+ * handlers may make while it is stepped. */
+void weir_session_cancel(weir_session *s);
+
+typedef enum weir_finish { WEIR_RUNNING = 0, WEIR_FINISH_STOP, WEIR_FINISH_LENGTH, WEIR_FINISH_CANCELLED } weir_finish;
+const char *weir_finish_name(weir_finish f); /* "running", "stop", "length", "cancelled" */
+const char *weir_source_name(int source);    /* "kept", "accepted", "resampled", "bonus", "drafter", "verifier" */
+
+/* Runs up to max_blocks blocks (sequential methods: tokens) for every unfinished session of the list; sessions
+ * need pages, so at most n_parallel of an engine may be unfinished and stepped at once. A session's tokens
+ * do not depend on the others. Returns EINVAL when a row of logits was unusable (NaN): that session is
+ * finished as cancelled, the others go on, err names it. */
+weir_status weir_step(weir_engine *e, weir_session *const *sessions, int n, int max_blocks, weir_err *err);
+
+/* What a session did. Rows and blocks count the verifier's passes after the prompt. */
+typedef struct weir_session_stats {
+    int64_t n_prompt, n_output;
+    int64_t blocks;            /* accept steps (sequential methods: 0) */
+    int64_t drafted, accepted; /* tokens; accepted includes kept */
+    int64_t kept, resampled, bonus, from_drafter, from_verifier; /* emitted tokens by source */
+    int64_t rows_examined, rows_deferred; /* rows the accept step looked at, and of those deferred */
+    double reject_mass;        /* sum of R over examined rows: rejection rate = reject_mass / rows_examined */
+    int64_t verifier_calls, verifier_rows, drafter_calls, drafter_rows;
+    int64_t accept_hist[17];   /* blocks by number of accepted drafts */
+    bool deferred_sequence;    /* sequence cascade: the verifier's text stands */
+    double seconds_prefill, seconds_draft, seconds_verify, seconds_accept, seconds_total, seconds_first;
+} weir_session_stats;
+
+/* All borrowed until the next step or free. Arrays have n entries. */
+typedef struct weir_session_view {
+    const int32_t *ids;
+    const uint8_t *sources;       /* weir_source */
+    const float *logprobs, *policy_logprobs;
+    size_t n;
+    const char *text;             /* of all emitted tokens, stop string cut off */
+    size_t bytes;
+    weir_finish finish;
+    weir_session_stats stats;
+} weir_session_view;
+
+void weir_session_get(weir_session *s, weir_session_view *out);
+
+/* ---- score ----------------------------------------------------------------------------------------------- */
+
+/* log-probability (raw softmax of the verifier, as transformers gives it) of each completion id given the prompt and
+ * those before it. logprobs: n_completion floats. ETOOLONG, EINVAL as above. */
+weir_status weir_score(weir_engine *e, const int32_t *prompt, size_t n_prompt, const int32_t *completion,
+                       size_t n_completion, float *logprobs, weir_err *err);
+
+/* ---- one position of a rule ------------------------------------------------------------------------------ */
+
+/* kernels/accept/accept.h says what each field means; arrays of n_vocab floats, each may be NULL. */
+typedef struct weir_rule_result {
+    float *pi, *keep, *accept, *residual;
+    float reject, eta, beta;
+    int deferred; /* 0, 1, -1 = the rule does not decide by row */
+    bool has_keep, has_pi, has_residual;
+} weir_rule_result;
+
+weir_status weir_rule_eval(const weir_law *law, const float *q_logits, const float *p_logits, int32_t n_vocab,
+                           weir_rule_result *out, weir_err *err);
+
+/* Runs the real draft draw, accept and residual ops n_draw times, one position each (a one-token block), with
+ * draws keyed by (seed, 0 … n_draw - 1), and counts the tokens. counts: n_vocab. */
+weir_status weir_rule_draw(const weir_law *law, const float *q_logits, const float *p_logits, int32_t n_vocab,
+                           uint64_t seed, int64_t n_draw, int64_t *counts, int64_t *n_accepted, weir_err *err);
+
+/* ---- bench ----------------------------------------------------------------------------------------------- */
+
+/* One timed part; seconds are medians over `repeat` runs after warm-up. bytes: what the part must move (weights
+ * and KV); copy_gbps of the engine is measured in the same run by weir_bench_copy. */
+typedef struct weir_bench_row {
+    char name[48];
+    int rows;
+    double seconds_p50, seconds_p99;
+    double bytes;
+} weir_bench_row;
+
+double weir_bench_copy(weir_engine *e, size_t bytes, int repeat); /* bytes read + written a second */
+
+/* Fills up to cap rows, returns how many: prefill of n_prompt tokens, one draft step, verify of 1 … max_rows rows, accept
+ * step, whole blocks at gamma (needs a drafter for those). */
+weir_status weir_bench(weir_engine *e, int n_prompt, int max_rows, int gamma, int repeat, weir_bench_row *rows,
+                       int cap, int *n_rows, weir_err *err);
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif /* WEIR_HOST_WEIR_H */

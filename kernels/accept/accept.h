@@ -1,0 +1,111 @@
+#ifndef WEIR_KERNELS_ACCEPT_ACCEPT_H
+#define WEIR_KERNELS_ACCEPT_ACCEPT_H
+
+#include "kernels/accept/stats.h"
+
+/* The accept step of one block for n_session sessions, from logits. A rule gives num(v) and res(v) from
+ * pair statistics of the rows; drafted x is accepted iff u q(x) <= num(x), u in (0, 1] from purpose
+ * ACCEPT; the first rejection ends the block and its token is drawn from norm(res).  Emitted law:
+ * pi(v) = min(q, num)(v) + R norm(res)(v), R = sum_v (q - num)+. A token that is not deferred spends no coin.
+ * Zero residual mass at a rejection means that the accept probability was 1 up to rounding: accept. */
+
+typedef enum weir_source {
+    WEIR_SOURCE_KEPT = 0,  /* drafted, not deferred */
+    WEIR_SOURCE_ACCEPTED,  /* drafted, deferred, and the coin agreed */
+    WEIR_SOURCE_RESAMPLED, /* drawn from the residual */
+    WEIR_SOURCE_BONUS,     /* after a fully accepted block */
+    WEIR_SOURCE_DRAFTER,   /* sequential methods */
+    WEIR_SOURCE_VERIFIER,
+} weir_source;
+
+/* What is known of one row of the block. Rows after the first rejection are not examined (standard
+ * verification); examined counts them in order from 0. */
+typedef struct weir_accept_row {
+    float reject;    /* R of the row */
+    float log_pi;    /* log pi(drafted token); NaN where pi does not exist */
+    float log_p;     /* verifier's raw log p(drafted token) */
+    bool deferred;   /* GATE: r of the row; TOKEN: r(x); OWN: num(x) < q(x) */
+    bool accepted;
+} weir_accept_row;
+
+/* A session's block. Row j of q and p is the distribution of the token with output index position + j. */
+typedef struct weir_accept_session {
+    const weir_law *law;
+    const float *q_logits, *p_logits;       /* (n_draft, ld_q), (n_draft + 1, ld_p) */
+    const weir_row_stats *q_stats, *p_stats; /* (n_draft), (n_draft + 1) */
+    const int32_t *draft;                   /* (n_draft) drafted tokens, drawn from q with these stats */
+    int32_t n_draft;                        /* 0 … 16 */
+    int32_t position;
+    /* out */
+    weir_accept_row *row; /* (n_draft) */
+    int32_t n_examined, n_accept;
+    float block_p;        /* block verification: P of the row n_accept (1 otherwise): the residual uses P pi - q */
+    weir_status status;   /* EINVAL: a row with NaN logits; nothing else of out is valid then */
+} weir_accept_session;
+
+typedef struct weir_accept_args {
+    weir_accept_session *session; /* (n_session) */
+    int32_t n_session;
+    int64_t ld_q, ld_p;
+    int32_t n_vocab;
+} weir_accept_args;
+
+/* The token that closes a block, one a session: residual at row n_accept, or the bonus. */
+typedef enum weir_emit_kind {
+    WEIR_EMIT_RESIDUAL, /* from norm(res) at a rejected row; block verification: norm((P pi - q)+) */
+    WEIR_EMIT_PI,       /* from pi: bonus after a fully accepted block (GATE: q or p; TOKEN and OWN: their pi) */
+    WEIR_EMIT_P,        /* from p: bonus of the verifier, verifier alone */
+} weir_emit_kind;
+
+typedef struct weir_emit_session {
+    const weir_law *law;
+    weir_emit_kind kind;
+    const float *q_logits, *p_logits; /* one row each; q may be NULL under WEIR_EMIT_P */
+    const weir_row_stats *q_stats, *p_stats;
+    int32_t draft;     /* RESIDUAL: the rejected token (cactus needs it) */
+    float block_p;     /* RESIDUAL under block verification: from weir_accept_session; 1 otherwise */
+    int32_t position;  /* output index of the token that is drawn */
+    int32_t block_row; /* row in the block (used under block verification only) */
+    /* out */
+    int32_t token;
+    float log_pi;      /* log of the emitted law at token: pi (RESIDUAL, PI) or p (P); NaN where pi does not exist */
+    float log_p;       /* verifier's raw log p(token) */
+    float reject;      /* R of the row (PI, RESIDUAL) */
+    bool deferred;     /* GATE: r of the row; else true */
+    weir_status status;
+} weir_emit_session;
+
+typedef struct weir_emit_args {
+    weir_emit_session *session;
+    int32_t n_session;
+    int32_t n_vocab;
+} weir_emit_args;
+
+/* r of one row for GATE rules, for methods that decide token by token. p may be NULL for q_only rules.
+ * EINVAL for rules that are not gates and for NaN rows. */
+typedef struct weir_gate_args {
+    const weir_law *law;
+    const float *q_logits, *p_logits;
+    const weir_row_stats *q_stats, *p_stats;
+    int32_t n_vocab, position;
+    bool deferred; /* out */
+} weir_gate_args;
+
+/* Everything a rule says about one position, for study and checking; the same code as the accept op.
+ * Arrays (n_vocab) f32, each may be NULL; entries are NaN where the rule has no such thing. */
+typedef struct weir_rule_eval {
+    const weir_law *law;
+    const float *q_logits, *p_logits;
+    int32_t n_vocab;
+    /* out */
+    float *pi, *keep, *accept, *residual; /* accept: min(1, num/q), NaN where q = 0; residual: normalised */
+    float reject, eta;  /* eta NaN where undefined */
+    int deferred;       /* 0, 1, or -1 where the rule does not decide by row */
+    bool has_keep, has_pi, has_residual;
+    float beta;         /* the beta used (lossy), NaN otherwise */
+} weir_rule_eval;
+
+/* EINVAL: NaN or unusable logits, law out of range, n_vocab < 1; ENOMEM. */
+weir_status weir_rule_evaluate_row(weir_rule_eval *e, weir_err *err);
+
+#endif /* WEIR_KERNELS_ACCEPT_ACCEPT_H */

@@ -1,0 +1,62 @@
+#ifndef WEIR_KERNELS_ACCEPT_STATS_H
+#define WEIR_KERNELS_ACCEPT_STATS_H
+
+#include "kernels/accept/law.h"
+
+/* Sums over the vocabulary run in one fixed order on every backend: chunks of WEIR_CHUNK ids; in a
+ * chunk 32 lanes (lane = id % 32) add their ids in rising order; lanes merge as a butterfly
+ * (16, 8, 4, 2, 1); chunks merge as a binary tree over the chunk index, aligned to powers of two
+ * (a missing right child passes the left one through). So a shard of whole aligned chunks exchanges
+ * one partial and no logits. exp and log are kernels/math/fmath.h. */
+enum { WEIR_CHUNK = 1024, WEIR_LANES = 32 };
+
+/* Statistics of one row of logits l over ids [0, n_vocab). -inf is a token of probability zero.
+ * Raw softmax: e^(l - max) / sum. Processed: w(v) = e^((l - max) / T) where kept(v), else 0, over psum;
+ * kept(v) = l > thr or (l == thr and v <= tie): temperature, top-k (ties kept), renormalise, smallest
+ * set with cumulative mass >= top_p (ties by lower id), then min-p; T = 0 keeps the argmax alone. */
+typedef struct weir_row_stats {
+    float max;      /* NaN if any logit is NaN or +inf, or all are -inf: the row is unusable */
+    int32_t argmax; /* lowest id among equals */
+    float sum;      /* raw: sum_v e^(l - max), >= 1 */
+    float dot;      /* raw: sum_v (l - max) e^(l - max), <= 0; entropy = log(sum) - dot / sum */
+    float thr;      /* kept threshold in logits; -inf keeps all of positive weight */
+    int32_t tie;    /* last id kept among l == thr */
+    float psum;     /* processed: sum of w */
+    float pdot;     /* processed: sum of ((l - max) / T) w */
+} weir_row_stats;
+
+/* Row statistics of n_row rows.  logits (n_row, ld) f32, ld >= n_vocab, the tail [n_vocab, ld) is
+ * never read (trap 9).  law: law[law_of[r]] gives T, top-k, top-p, min-p of row r.
+ * The result depends on the row and its law alone. Reads 4 * n_row * n_vocab bytes once, truncation a
+ * few times more. EINVAL: n_row < 0, n_vocab <= 0, ld < n_vocab, NULL. */
+typedef struct weir_row_stats_args {
+    const float *logits;
+    int64_t ld, n_row;
+    int32_t n_vocab;
+    const weir_law *law;
+    const int32_t *law_of; /* (n_row) */
+    weir_row_stats *out;   /* (n_row) */
+} weir_row_stats_args;
+
+/* Purposes of random numbers; part of the Philox counter. */
+enum { WEIR_PURPOSE_DRAFT = 0, WEIR_PURPOSE_ACCEPT = 1, WEIR_PURPOSE_RESIDUAL = 2, WEIR_PURPOSE_BONUS = 3 };
+
+/* One draw a row from the processed distribution: argmin over v of E_v / w(v), w > 0, E_v = -log1p(-u_v),
+ * u_v from Philox4x32-10(key = law.key, counter = {v / 4, position, purpose, block_row})[v % 4]; the lowest id
+ * among equals. T = 0: the argmax. logp = log(w(token) / psum).
+ * A row with stats.max = NaN gives token -1 and logp NaN. */
+typedef struct weir_draw_args {
+    const float *logits;
+    int64_t ld, n_row;
+    int32_t n_vocab;
+    const weir_law *law;
+    const int32_t *law_of;         /* (n_row) */
+    const weir_row_stats *stats;   /* (n_row) */
+    const int32_t *position;       /* (n_row) output index of the token that is drawn */
+    const int32_t *block_row;      /* (n_row) row in the block under block verification, else 0; NULL = all 0 */
+    int32_t purpose;
+    int32_t *token;                /* (n_row) out */
+    float *logp;                   /* (n_row) out */
+} weir_draw_args;
+
+#endif /* WEIR_KERNELS_ACCEPT_STATS_H */

@@ -1,0 +1,40 @@
+#ifndef WEIR_KERNELS_BASE_TYPES_H
+#define WEIR_KERNELS_BASE_TYPES_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+/* The shape alphabet of the project; comments, code and bench output use these words only.
+ *   n_row   flat rows of a batch (one token of one session each)
+ *   dim     model width           ff_dim  feed-forward width
+ *   n_head, n_head_kv, head_dim   attention
+ *   n_layer, n_vocab, n_session
+ *   page    64 positions of K and V
+ * Shapes are written (outermost, …, innermost); the innermost is contiguous. */
+
+typedef enum weir_dtype {
+    WEIR_DTYPE_F32 = 0,
+    WEIR_DTYPE_F16 = 1,
+    WEIR_DTYPE_BF16 = 2,
+} weir_dtype;
+
+static inline int weir_dtype_bytes(weir_dtype t) { return t == WEIR_DTYPE_F32 ? 4 : 2; }
+
+const char *weir_dtype_name(weir_dtype t); /* "f32", "f16", "bf16"; static */
+
+float weir_f32_from_bf16(uint16_t bits);
+float weir_f32_from_f16(uint16_t bits);  /* all bit patterns, subnormals included */
+uint16_t weir_bf16_from_f32(float f);    /* round to nearest even; NaN stays NaN */
+
+/* A tensor as a file holds it: borrowed bytes, row-major (rows, cols). A vector has rows = 1. */
+typedef struct weir_tensor {
+    const void *data; /* host; may be unaligned */
+    weir_dtype dtype;
+    int64_t rows, cols;
+} weir_tensor;
+
+/* One element widened to f32; r and c are in range. */
+float weir_tensor_get(const weir_tensor *t, int64_t r, int64_t c);
+
+#endif /* WEIR_KERNELS_BASE_TYPES_H */

@@ -1,0 +1,40 @@
+#ifndef WEIR_KERNELS_DENSE_ATTENTION_H
+#define WEIR_KERNELS_DENSE_ATTENTION_H
+
+#include "kernels/dense/kv.h"
+
+/* o[r][h] = sum_t softmax_t(s[t]) V[t],   s[t] = scale * q[r][h]·K[t] + bias(h, t - pos[r])
+ * over the positions t in [0, n_key[r]) of slot[r]; query head h reads KV head h / (n_head / n_head_kv).
+ * Decode and verify rows pass n_key = pos + 1 (causal), cross attention the source length, an encoder
+ * its own length (bidirectional). n_key[r] >= 1.
+ *
+ *   q     (n_row, n_head * head_dim) f32, row stride ldq
+ *   o     (n_row, n_head * head_dim) f32, row stride ldo; may not alias q
+ *   bias  (n_head, bias_left + 1 + bias_right) f32 or NULL: bias(h, d) reads column
+ *         clamp(d, -bias_left, bias_right) + bias_left
+ *
+ * Keys are taken page by page at absolute positions and pages are merged in order (online softmax), so a
+ * row's result depends on its own n_key and nothing else. Truth in double; error of a fast path:
+ * |o - truth| <= c * 2^-24 * max|V| with c = 8 * (head_dim + n_key) from the two sums of products.
+ * WEIR_EINVAL  n_row < 0, n_head not a multiple of n_head_kv, layer out of range, NULL */
+typedef struct weir_attention {
+    const weir_kv_view *kv;
+    const float *q;
+    int64_t ldq;
+    float *o;
+    int64_t ldo;
+    const int32_t *slot, *pos, *n_key; /* (n_row) */
+    int64_t n_row;
+    int32_t layer, n_head;
+    float scale;
+    const float *bias;
+    int32_t bias_left, bias_right;
+} weir_attention;
+
+static inline weir_status weir_attention_check(const weir_attention *a) {
+    if (a->n_row < 0 || !a->kv || !a->q || !a->o || !a->slot || !a->pos || !a->n_key) return WEIR_EINVAL;
+    if (a->layer < 0 || a->layer >= a->kv->n_layer) return WEIR_EINVAL;
+    return a->n_head <= 0 || a->n_head % a->kv->n_head_kv != 0 ? WEIR_EINVAL : WEIR_OK;
+}
+
+#endif /* WEIR_KERNELS_DENSE_ATTENTION_H */

@@ -1,0 +1,54 @@
+#ifndef WEIR_KERNELS_DENSE_LINEAR_H
+#define WEIR_KERNELS_DENSE_LINEAR_H
+
+#include "kernels/dense/weight.h"
+
+/* What happens to a dot product d before it is stored. */
+typedef enum weir_epilogue {
+    WEIR_EPI_STORE,      /* y = d */
+    WEIR_EPI_ADD,        /* y += d (residual) */
+    WEIR_EPI_RELU,       /* y = max(d, 0) */
+    WEIR_EPI_GELU_TANH,  /* y = gelu_new(d): 0.5 d (1 + tanh(sqrt(2/pi) (d + 0.044715 d^3))) */
+    WEIR_EPI_GELU_ERF,   /* y = 0.5 d (1 + erf(d / sqrt 2)) */
+    WEIR_EPI_SILU,       /* y = d / (1 + exp(-d)) */
+} weir_epilogue;
+
+/* y[r][n] = epilogue(scale * sum_k xn[r][k] * w[n][k]),   xn = norm ? rmsnorm(x[r], norm, eps) : x[r]
+ * gated:  y[r][n] = act(scale * xn·gate[n]) * (xn·up[n]); act from the epilogue (STORE = identity)
+ *
+ *   x     (n_row, k)  f32, row stride ldx >= k
+ *   norm  (k) f32 or NULL;   rmsnorm(x)_k = x_k / sqrt(mean(x^2) + eps) * norm_k
+ *   y     (n_row, n)  f32, row stride ldy >= n; only [0, n) of a row is written; may not alias x
+ *
+ * rows = true: decode and verify rows. The K order depends on (n, k, dtype) alone, so a row's result
+ * never depends on its companions; with bf16 weights on AVX512BF16 the normalised input is rounded
+ * to bf16 (as a tensor core would), products and sums stay f32. rows = false: prefill. The caller passes
+ * one session's rows of one chunk of 64 positions counted from its position 0; a full chunk may go to
+ * a library GEMM, a shorter one takes the row kernel with f32 inputs. f32 inputs always.
+ *
+ * Moves weir_weight_bytes + 4 * n_row * (k + n) bytes.
+ * Truth (portable) sums in double. Error of a fast path: |y - truth| <= (k + 16) * 2^-24 * sum|x w|,
+ * plus 2^-8 * sum|xn w| where the input is rounded to bf16.
+ * WEIR_EINVAL  n_row < 0, ldx < k, ldy < n, a shape that is not the weight's, a NULL pointer */
+typedef struct weir_linear {
+    const float *x;
+    int64_t ldx;
+    const float *norm;
+    float eps;
+    const weir_weight *w;
+    float *y;
+    int64_t ldy;
+    int64_t n_row;
+    weir_epilogue epilogue;
+    float scale;
+    bool rows;
+} weir_linear;
+
+static inline weir_status weir_linear_check(const weir_linear *a) {
+    if (a->n_row < 0 || !a->x || !a->y || !a->w || !a->w->data) return WEIR_EINVAL;
+    if (a->ldx < a->w->k || a->ldy < a->w->n) return WEIR_EINVAL;
+    if (a->w->gated && a->epilogue == WEIR_EPI_ADD) return WEIR_EINVAL;
+    return WEIR_OK;
+}
+
+#endif /* WEIR_KERNELS_DENSE_LINEAR_H */

@@ -1,0 +1,87 @@
+#ifndef WEIR_MODELS_MODEL_H
+#define WEIR_MODELS_MODEL_H
+
+#include "kernels/backend.h"
+
+/* The vocabulary of this layer: a model is weights on a backend plus the order of its ops. It knows no file
+ * format (tensors come by name from a weir_tensor_source) and no request (rows come in a weir_batch). */
+
+/* Finds a tensor by its Hugging Face name. Returns false if there is none. Data stays valid while
+ * the source lives; a model copies what it needs. */
+typedef struct weir_tensor_source {
+    bool (*find)(void *ud, const char *name, weir_tensor *out);
+    void (*release)(void *ud, const char *name); /* its bytes are not needed again; may be NULL */
+    void *ud;
+} weir_tensor_source;
+
+typedef enum weir_act { WEIR_ACT_RELU, WEIR_ACT_GELU_TANH, WEIR_ACT_GELU_ERF, WEIR_ACT_SILU } weir_act;
+
+typedef struct weir_t5_config {
+    int32_t dim;          /* d_model */
+    int32_t head_dim;     /* d_kv, any */
+    int32_t n_head;
+    int32_t ff_dim;       /* d_ff */
+    int32_t n_enc_layer, n_dec_layer;
+    int32_t n_vocab_rows; /* rows of embedding and head, padding included */
+    int32_t n_bucket, max_distance; /* relative position buckets */
+    float eps;
+    weir_act act;
+    bool gated;           /* wi_0, wi_1 (v1.1) instead of wi */
+    bool tied;            /* head = embedding, logits scaled by dim^-0.5 (original T5) */
+} weir_t5_config;
+
+/* Flat rows of one forward call of a decoder. Arrays are backend memory. */
+typedef struct weir_batch {
+    const int32_t *token; /* (n_row) */
+    const int32_t *pos;   /* (n_row) position in the slot's timeline */
+    const int32_t *slot;  /* (n_row) index into the page tables */
+    int32_t n_row;
+    const int32_t *out;   /* (n_out) rows whose logits are wanted, rising */
+    int32_t n_out;
+    float *logits;        /* (n_out, n_vocab_rows) f32 */
+} weir_batch;
+
+/* Caches of a model's sessions. cross is used by encoder-decoders only. */
+typedef struct weir_kv {
+    weir_kv_view self, cross;
+    const int32_t *cross_len; /* (n_slot) source length */
+} weir_kv;
+
+typedef struct weir_model weir_model;
+
+typedef struct weir_model_facts {
+    int64_t n_param;
+    size_t weight_bytes;          /* packed, on the backend */
+    int32_t n_vocab_rows;
+    int32_t n_layer_self, n_head_kv, head_dim; /* decoder self-attention cache group */
+    int32_t n_layer_cross;                     /* 0 for decoder-only models */
+    bool encoder_decoder;
+    weir_dtype dtype;             /* of the matrices */
+} weir_model_facts;
+
+/* What a load would take, from the config and the dtype of its matrices; allocates nothing. */
+void weir_t5_facts(const weir_t5_config *c, weir_dtype dtype, weir_model_facts *out);
+
+/* Bytes of activations and scratch for up to n_row rows a decoder call, prompts of n_prompt tokens,
+ * n_thread workers: the memory plan and the model use this one function. */
+size_t weir_t5_scratch_bytes(const weir_t5_config *c, int64_t n_row, int64_t n_prompt, int n_thread);
+
+/* Loads a T5. EFORMAT names the tensor that is missing or has another shape or dtype than expected; ENOMEM.
+ * n_row, n_prompt: the largest decoder call and prompt it will serve. */
+weir_status weir_t5_create(weir_model **out, weir_backend *be, const weir_t5_config *c,
+                           const weir_tensor_source *src, int64_t n_row, int64_t n_prompt, weir_err *err);
+void weir_model_free(weir_model *m); /* NULL allowed */
+const weir_model_facts *weir_model_get_facts(const weir_model *m);
+
+/* Prompt of one session: runs the encoder and writes the slot's cross cache (encoder-decoders).
+ * token: host, n in [1, n_prompt]; cross pages for n positions are already in the table.
+ * The result depends on the prompt alone. EINVAL: n out of range, token id outside the embedding. */
+weir_status weir_model_prefill(weir_model *m, const weir_kv *kv, int32_t slot, const int32_t *token,
+                               int64_t n);
+
+/* Decoder rows: appends each row's K and V at (slot, pos) and writes the wanted logits.
+ * Rows of a slot come in rising position, so that later rows see earlier ones of the same call.
+ * n_row <= the create-time bound. A row's logits never depend on the other slots' rows. */
+weir_status weir_model_forward(weir_model *m, const weir_kv *kv, const weir_batch *b);
+
+#endif /* WEIR_MODELS_MODEL_H */
