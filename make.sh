@@ -1,0 +1,196 @@
+#!/bin/sh
+# Installs what is missing, configures, builds and runs weir. ./make.sh help lists the commands.
+set -eu
+cd "$(dirname "$0")"
+
+build_packages="gcc g++ cmake ninja-build pkg-config libcriterion-dev libsentencepiece-dev
+    libopenblas-serial-dev libjansson-dev"
+python_dir=build/python
+
+usage() {
+    cat <<'TEXT'
+usage: ./make.sh COMMAND
+
+  build            the program: build/weir
+  demo             build, then translate ten sentences with the verifier alone and with the cascade
+  test             build, then run the test suite
+  bench            build, then time the parts of a block (weir bench) on the demo pair
+  bleu [ARGS]      quality and speed of the rules over 1,000 prompts; table and CSV under bench/results/
+  peers [ARGS]     transformers on the same pair and prompts beside weir; table under bench/results/
+                   (a large download into build/python the first time)
+  sanitize [NAME]  the suite under asan (ASan + UBSan), tsan, or both
+  lint             layers, shell scripts, gcc -fanalyzer
+  fuzz [SECONDS]   every parser's fuzz target, SECONDS each (default 60; clang)
+  format [--check] clang-format over the C and C++ sources
+  clean            remove build/
+
+PYTHON names a Python that already has what bleu and peers need; JOBS bounds parallel compilers and tests.
+TEXT
+}
+
+say() { printf '%s\n' "make.sh: $*" >&2; }
+die() {
+    say "$*"
+    exit 1
+}
+
+# A package is there if the distribution says so, or, elsewhere, if what it brings is found.
+have_package() {
+    if command -v dpkg-query >/dev/null 2>&1; then
+        case $(dpkg-query -W -f '${db:Status-Status}\n' "$1" 2>/dev/null) in
+            *installed*) return 0 ;;
+        esac
+    fi
+    case $1 in
+        gcc) command -v cc >/dev/null 2>&1 ;;
+        g++) command -v c++ >/dev/null 2>&1 ;;
+        ninja-build) command -v ninja >/dev/null 2>&1 ;;
+        lib*-dev) command -v pkg-config >/dev/null 2>&1 && pkg-config --exists "$(module_of "$1")" ;;
+        python3-venv) python3 -c 'import ensurepip, venv' >/dev/null 2>&1 ;;
+        *) command -v "$1" >/dev/null 2>&1 ;;
+    esac
+}
+
+module_of() {
+    case $1 in
+        libopenblas-serial-dev) echo openblas ;;
+        *) m=${1#lib} && echo "${m%-dev}" ;;
+    esac
+}
+
+need() {
+    missing=
+    for package in "$@"; do
+        have_package "$package" || missing="$missing $package"
+    done
+    [ -n "$missing" ] || return 0
+    if ! command -v apt-get >/dev/null 2>&1; then
+        die "missing (Debian's names):$missing; install them and run this again"
+    fi
+    as_root=
+    if [ "$(id -u)" -ne 0 ]; then
+        command -v sudo >/dev/null 2>&1 || die "missing:$missing; as root: apt-get install$missing"
+        as_root=sudo
+    fi
+    say "installing$missing"
+    $as_root apt-get update -q
+    # shellcheck disable=SC2086  # a list of names
+    $as_root env DEBIAN_FRONTEND=noninteractive apt-get install -q -y --no-install-recommends $missing
+}
+
+jobs() { echo "${JOBS:-$(getconf _NPROCESSORS_ONLN)}"; }
+
+# compile PRESET
+compile() {
+    # shellcheck disable=SC2086  # a list of names
+    need $build_packages
+    mkdir -p build
+    cmake --preset "$1" >"build/configure-$1.log" 2>&1 || {
+        cat "build/configure-$1.log" >&2
+        die "configuring $1 failed"
+    }
+    cmake --build --preset "$1" -j "$(jobs)"
+}
+
+# run_suite PRESET: ctest, then the number of cases, which ctest does not know (it counts programs).
+run_suite() {
+    dir=build
+    [ "$1" = release ] || dir=build/$1
+    log=$dir/suite.log
+    {
+        ctest --preset "$1" -j "$(jobs)" --verbose && echo 0 >"$log.status" || echo 1 >"$log.status"
+    } 2>&1 | tee "$log" | grep -E '^ *[0-9]+/[0-9]+ Test ' || true
+    if [ "$(cat "$log.status")" -ne 0 ]; then
+        grep -vE '^[0-9]+: (\[(----|RUN |PASS)\]|$|Test (command|timeout)|Working Directory)' "$log" || true
+    fi
+    awk '/Synthesis: Tested:/ {
+             gsub(/\033\[[0-9;]*m/, "")
+             for (i = 1; i < NF; i++) {
+                 if ($i == "Tested:") run += $(i + 1)
+                 if ($i == "Passing:") passed += $(i + 1)
+                 if ($i == "Failing:") failed += $(i + 1)
+                 if ($i == "Crashing:") crashed += $(i + 1)
+             }
+         }
+         /\[SKIP\]/ { skipped++ }
+         END { printf "cases: %d run, %d passed, %d failed, %d crashed, %d skipped\n",
+                      run, passed, failed, crashed, skipped }' "$log"
+    grep -E '^[0-9]+% tests passed|^Total Test time|^No tests were found' "$log" || true
+    [ "$(cat "$log.status")" -eq 0 ] || die "$1: the suite failed; all of it is in $log"
+}
+
+# python_with DIR REQUIREMENTS: prints a Python that has them.
+python_with() {
+    if [ -n "${PYTHON:-}" ]; then
+        echo "$PYTHON"
+        return
+    fi
+    need python3-venv >&2
+    if ! [ -e "$1/ready" ] || ! cmp -s "$2" "$1/ready"; then
+        say "installing $2 into $1"
+        python3 -m venv "$1" >&2
+        "$1/bin/pip" install -q -r "$2" >&2
+        cp "$2" "$1/ready"
+    fi
+    echo "$1/bin/python"
+}
+
+sources() { git ls-files '*.c' '*.h' '*.cc' '*.cu' '*.cuh'; }
+
+command=${1:-help}
+[ $# -eq 0 ] || shift
+case $command in
+    build) compile release ;;
+    demo)
+        compile release
+        exec bench/demo/demo.sh
+        ;;
+    test)
+        compile release
+        run_suite release
+        ;;
+    bench)
+        compile release
+        exec build/weir bench -m models/demo/verifier -md models/demo/drafter "$@"
+        ;;
+    bleu)
+        compile release
+        python=$(python_with $python_dir/quality bench/quality_requirements.txt)
+        exec "$python" bench/quality.py "$@"
+        ;;
+    peers)
+        compile release
+        python=$(python_with $python_dir/peers bench/peers/requirements.txt)
+        exec "$python" bench/peers/transformers_pair.py "$@"
+        ;;
+    sanitize)
+        for preset in ${1:-asan tsan}; do
+            compile "$preset"
+            run_suite "$preset"
+        done
+        ;;
+    lint)
+        # shellcheck disable=SC2086  # a list of names
+        need $build_packages shellcheck
+        exec tests/lint.sh
+        ;;
+    fuzz)
+        need clang
+        compile fuzz
+        exec tests/fuzz/run.sh build/fuzz "${1:-60}"
+        ;;
+    format)
+        need clang-format
+        if [ "${1:-}" = --check ]; then
+            sources | xargs clang-format --dry-run -Werror
+        else
+            sources | xargs clang-format -i
+        fi
+        ;;
+    clean) rm -rf build ;;
+    help | -h | --help) usage ;;
+    *)
+        usage >&2
+        die "unknown command: $command"
+        ;;
+esac
