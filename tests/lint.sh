@@ -1,0 +1,75 @@
+#!/bin/sh
+# Checks that no compiler makes: layers point downward, constructs this tree does not allow, shell scripts, and
+# gcc's -fanalyzer over the C that owns memory and parses files. Prints what is wrong; exits 1 if anything is.
+set -u
+cd "$(dirname "$0")/.." || exit 1
+status=0
+report=$(mktemp)
+trap 'rm -f "$report"' EXIT
+
+# complain TITLE: adds the findings on stdin, if any, to the report under a title. (Not to a variable: the end of
+# a pipeline is a process of its own.)
+complain() {
+    found=$(cat)
+    [ -z "$found" ] || printf '%s\n' "$1" "$found" | sed '2,$s/^/  /' >>"$report"
+}
+
+# code PATTERN PATHS...: file:line:text of matching lines of the given sources. Comments, which may name what
+# code may not use, are cut out first (line numbers stay).
+code() {
+    pattern=$1
+    shift
+    git ls-files -- "$@" | while read -r file; do
+        sed -e 's://.*$::' -e 's:/\*.*\*/::g' -e '/\/\*/,/\*\//s/.*//' "$file" |
+            grep -nE "$pattern" | sed "s|^|$file:|"
+    done
+}
+
+includes() { code '^ *# *include +"' "$@"; }
+# A file's include is fine if it starts with one of the allowed prefixes.
+outside() { grep -vE "include +\"($1)" ; }
+
+includes 'kernels/*' | outside 'kernels/' | complain "kernels/ includes kernels/ only:"
+includes 'models/*' | outside '(kernels|models)/' | complain "models/ includes kernels/ and models/ only:"
+includes 'host/*.h' 'host/*.c' 'host/*.cc' ':!host/cli/*' ':!host/serve/*' ':!host/example/*' |
+    outside '(kernels|models|host/[a-z_]*\.h|host/formats|host/tokenizers)/?' |
+    complain "host/ includes host/, models/ and kernels/ only:"
+includes 'host/cli/*' | outside 'host/weir\.h"|host/cli/' | complain "host/cli/ sees host/weir.h only:"
+includes 'host/serve/*' | outside 'host/weir\.h"|host/serve/' | complain "host/serve/ sees host/weir.h only:"
+includes 'host/example/*' | outside 'host/weir\.h"' | complain "host/example/ sees host/weir.h only:"
+includes 'bench/*.c' 'bench/*.h' ':!bench/kernels/*' | outside 'host/weir\.h"|bench/' |
+    complain "bench/ sees host/weir.h only:"
+code 'include +[<"](cuda|cublas|nccl|driver_types)' '*.h' '*.c' '*.cc' | complain "CUDA types stay in .cu files:"
+
+code '\b(malloc|calloc|realloc|reallocarray|aligned_alloc|posix_memalign|strdup|strndup)[ ]*\(' \
+    'kernels/*' 'models/*' 'host/*' ':!kernels/base/mem.c' ':!*.cc' | complain "host memory goes through kernels/base/mem.h:"
+code '\b(exit|abort|_exit|quick_exit)[ ]*\(' 'kernels/*' 'models/*' 'host/*' ':!host/cli/*' ':!host/example/*' |
+    complain "only front ends end the program:"
+code '\b(gets|strcpy|strcat|sprintf|vsprintf|atoi|atol|atof|rand|srand|strtok|alloca)[ ]*\(' '*.c' '*.h' '*.cc' |
+    complain "calls that cannot be bounded or checked:"
+code '\b(expf?|logf?|log1pf?|expm1f?|log2f?|exp2f?|powf?)[ ]*\(' 'kernels/accept/*' |
+    complain "the accept path's exp and log are kernels/math/fmath.h:"
+code '<<<|__shared__|\basm\b|__activemask|cooperative_groups|\bcub::|curand' 'kernels/*.cu' 'kernels/*.cuh' \
+    ':!kernels/ptx.cuh' ':!kernels/*/ptx.cuh' | complain "what the CPU runner of kernels cannot carry:"
+
+git grep -nIE '\b(TODO|FIXME|XXX|HACK)\b' -- . ':!tests/lint.sh' | complain "unfinished work belongs into issues:"
+git grep -nIE '[[:blank:]]+$' -- '*.c' '*.h' '*.cc' '*.sh' '*.py' '*.cmake' '*CMakeLists.txt' |
+    complain "trailing blanks:"
+git grep -nIE '(^|[^[:alnum:]_.])/(home|root|Users)/[a-z]' -- . ':!tests/lint.sh' | complain "paths of one machine:"
+git ls-files -- '*.c' '*.h' '*.cc' '*.cu' '*.cuh' '*.py' '*.sh' | while read -r file; do
+    lines=$(wc -l <"$file")
+    [ "$lines" -le 600 ] || echo "$file: $lines lines"
+done | complain "longer than 600 lines:"
+
+cat "$report"
+[ ! -s "$report" ] || status=1
+
+git ls-files -- '*.sh' .ci/run | xargs shellcheck -x || status=1
+
+# The instruction-set builds of a kernel say nothing that the portable text does not, and take minutes.
+analyze='gcc -std=c11 -D_GNU_SOURCE -I. -O1 -g -Wall -Wextra -Wno-analyzer-too-complex -fanalyzer -Werror -c -o /dev/null'
+git ls-files -- 'kernels/*.c' 'models/*.c' 'host/*.c' ':!*_avx2.c' ':!*_avx512*.c' |
+    xargs -r -n 1 -P "${JOBS:-$(getconf _NPROCESSORS_ONLN)}" sh -c "$analyze \"\$0\"" || status=1
+
+[ $status -eq 0 ] && echo "lint: clean"
+exit $status
