@@ -29,7 +29,8 @@ typedef enum weir_epilogue {
  * Moves weir_weight_bytes + 4 * n_row * (k + n) bytes.
  * Truth (portable) sums in double. Error of a fast path: |y - truth| <= (k + 16) * 2^-24 * sum|x w|,
  * plus 2^-8 * sum|xn w| where the input is rounded to bf16.
- * WEIR_EINVAL  n_row < 0, ldx < k, ldy < n, a shape that is not the weight's, a NULL pointer */
+ * WEIR_EINVAL  n_row < 0, ldx < k, ldy < n, a gated weight with WEIR_EPI_ADD, a NULL pointer
+ * WEIR_ENOMEM  the backend's scratch is less than weir_linear_scratch_floats(k) */
 typedef struct weir_linear {
     const float *x;
     int64_t ldx;
@@ -43,6 +44,13 @@ typedef struct weir_linear {
     float scale;
     bool rows;
 } weir_linear;
+
+/* Floats of scratch a worker needs for products of k inputs, any n and n_row: pass the largest k of a model to
+ * weir_backend_reserve. The chunk of prefill rows (64, k), a tile of widened weights (k, 128) and its
+ * products (64, 128). A backend fresh from open serves k <= 1024. */
+static inline size_t weir_linear_scratch_floats(int64_t k) {
+    return (size_t)(64 + 128) * (size_t)(k + 16) + 64 * 128;
+}
 
 static inline weir_status weir_linear_check(const weir_linear *a) {
     if (a->n_row < 0 || !a->x || !a->y || !a->w || !a->w->data) return WEIR_EINVAL;

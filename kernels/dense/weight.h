@@ -33,4 +33,8 @@ weir_status weir_weight_pack(struct weir_backend *be, const weir_tensor *part, i
                              weir_weight *out);
 void weir_weight_free(struct weir_backend *be, weir_weight *w); /* NULL data allowed */
 
+/* One element widened to f32: output n, input k, both in range; up: of a gated pair's second matrix. For the
+ * portable ops and tests, not for speed. Host memory only. */
+float weir_weight_get(const weir_weight *w, int64_t n, int64_t k, bool up);
+
 #endif /* WEIR_KERNELS_DENSE_WEIGHT_H */

@@ -1,0 +1,90 @@
+#include "kernels/accept/cpu.h"
+#include "kernels/backend.h"
+#include "kernels/base/mem.h"
+#include "kernels/dense/cpu.h"
+
+/* Scratch of a fresh backend: enough for products of this many inputs; models of more reserve it. */
+enum { OPEN_K = 1024 };
+
+static const weir_backend_ops portable_ops = {
+    .embed = weir_embed_cpu,
+    .rmsnorm = weir_rmsnorm_cpu,
+    .linear = weir_linear_cpu,
+    .kv_append = weir_kv_append_cpu,
+    .attention = weir_attention_cpu,
+    .row_stats = weir_row_stats_cpu,
+    .draw = weir_draw_cpu,
+    .accept = weir_accept_cpu,
+    .emit = weir_emit_cpu,
+    .gate = weir_gate_cpu,
+};
+
+static weir_backend_ops ops_for(weir_isa isa) {
+    weir_backend_ops op = portable_ops;
+    (void)isa;
+    return op;
+}
+
+weir_status weir_backend_cpu_open(weir_backend **out, int n_thread, weir_isa isa, weir_err *err) {
+    if (!out) return weir_fail(err, WEIR_EINVAL, "backend cpu: no place for the result");
+    if (n_thread < 1 || n_thread > 256) {
+        return weir_fail(err, WEIR_EINVAL, "backend cpu: %d threads, expected 1 to 256", n_thread);
+    }
+    const weir_isa best = weir_isa_best();
+    if ((int)isa < 0 || isa > best) {
+        return weir_fail(err, WEIR_ENOTSUP, "backend cpu: instruction set %s asked for, this machine has %s",
+                         weir_isa_name(isa), weir_isa_name(best));
+    }
+    weir_backend *be = weir_calloc(1, sizeof *be);
+    if (!be) return weir_fail(err, WEIR_ENOMEM, "backend cpu: out of memory");
+    be->name = "cpu";
+    be->isa = isa;
+    be->op = ops_for(isa);
+    weir_status s = weir_pool_create(&be->pool, n_thread);
+    if (s != WEIR_OK) {
+        weir_fail(err, s, "backend cpu: cannot start %d threads", n_thread);
+        goto fail;
+    }
+    s = weir_backend_reserve(be, weir_linear_scratch_floats(OPEN_K));
+    if (s != WEIR_OK) {
+        weir_fail(err, s, "backend cpu: no memory for the scratch of %d threads", n_thread);
+        goto fail;
+    }
+    *out = be;
+    return WEIR_OK;
+
+fail:
+    weir_backend_close(be);
+    return s;
+}
+
+void weir_backend_close(weir_backend *be) {
+    if (!be) return;
+    weir_pool_free(be->pool);
+    weir_free(be->scratch);
+    weir_free(be);
+}
+
+weir_status weir_backend_reserve(weir_backend *be, size_t floats) {
+    if (!be) return WEIR_EINVAL;
+    if (floats <= be->scratch_floats) return WEIR_OK;
+    if (floats > SIZE_MAX / 2) return WEIR_ENOMEM;
+    floats = (floats + 15) / 16 * 16; /* each worker's part starts on a cache line */
+    const size_t n_worker = (size_t)weir_pool_size(be->pool);
+    float *p = floats > SIZE_MAX / sizeof *p / n_worker ? NULL : weir_alloc(n_worker, floats * sizeof *p);
+    if (!p) return WEIR_ENOMEM;
+    weir_free(be->scratch);
+    be->scratch = p;
+    be->scratch_floats = floats;
+    return WEIR_OK;
+}
+
+void *weir_backend_alloc(weir_backend *be, size_t bytes) {
+    (void)be;
+    return weir_alloc(bytes, 1);
+}
+
+void weir_backend_free(weir_backend *be, void *p) {
+    (void)be;
+    weir_free(p);
+}

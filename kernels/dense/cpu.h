@@ -1,0 +1,14 @@
+#ifndef WEIR_KERNELS_DENSE_CPU_H
+#define WEIR_KERNELS_DENSE_CPU_H
+
+#include "kernels/backend.h"
+
+/* The dense ops of the CPU backend. _cpu: portable truth, sums in double, one thread, no scratch.
+ * Contracts: the headers of the argument blocks. */
+weir_status weir_embed_cpu(weir_backend *be, weir_embed *a);
+weir_status weir_rmsnorm_cpu(weir_backend *be, weir_rmsnorm *a);
+weir_status weir_linear_cpu(weir_backend *be, weir_linear *a);
+weir_status weir_kv_append_cpu(weir_backend *be, weir_kv_append *a); /* copies only: serves every ISA */
+weir_status weir_attention_cpu(weir_backend *be, weir_attention *a);
+
+#endif /* WEIR_KERNELS_DENSE_CPU_H */

@@ -1,0 +1,37 @@
+#include "tests/support/alloc.h"
+
+#include <stdatomic.h>
+#include <stdlib.h>
+
+#include "kernels/base/mem.h"
+
+static atomic_long count, live;
+static long first_failure;
+
+static void *counting_alloc(void *ud, size_t align, size_t bytes) {
+    (void)ud;
+    const long number = atomic_fetch_add(&count, 1) + 1;
+    if (first_failure != 0 && number >= first_failure) return NULL;
+    void *p = aligned_alloc(align, bytes);
+    if (p) atomic_fetch_add(&live, 1);
+    return p;
+}
+
+static void counting_free(void *ud, void *p) {
+    (void)ud;
+    atomic_fetch_sub(&live, 1);
+    free(p);
+}
+
+void alloc_install(long fail_at) {
+    atomic_store(&count, 0);
+    atomic_store(&live, 0);
+    first_failure = fail_at;
+    weir_set_allocator(&(weir_allocator){counting_alloc, counting_free, NULL});
+}
+
+void alloc_uninstall(void) { weir_set_allocator(NULL); }
+
+long alloc_count(void) { return atomic_load(&count); }
+
+long alloc_live(void) { return atomic_load(&live); }
