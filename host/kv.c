@@ -1,0 +1,168 @@
+#include "host/kv.h"
+
+#include <string.h>
+
+#include "kernels/base/mem.h"
+
+/* Pages are taken from a stack of free numbers. A page may be held by several slots; only its content below every
+ * holder's length is meaningful, so a slot that grows into a page held by others gets its own copy first. As each
+ * slot can hold per_slot pages and the pool has n_slot * per_slot, a growth or a copy always finds a free page:
+ * the shared one was counted at least twice. */
+struct weir_kv_pool {
+    weir_backend *be;
+    weir_kv_view view;
+    int32_t n_slot, n_page, n_free, per_slot;
+    int64_t max_len;
+    int32_t *table; /* backend (n_slot, per_slot); entries past a slot's length are 0 */
+    int32_t *refs;  /* (n_page) */
+    int32_t *free;  /* (n_page) stack, n_free used */
+    int64_t *len;   /* (n_slot) */
+};
+
+static int64_t pages_for(int64_t len) { return (len + WEIR_PAGE - 1) / WEIR_PAGE; }
+
+/* Largest pool whose page numbers and byte counts stay in range; false for nonsense. */
+static bool bounds_ok(int32_t n_slot, int64_t max_len, int32_t n_layer, int32_t n_head_kv, int32_t head_dim) {
+    if (n_slot < 1 || max_len < 1 || n_layer < 1 || n_head_kv < 1 || head_dim < 1) return false;
+    if (max_len > INT32_MAX - WEIR_PAGE || pages_for(max_len) * n_slot > INT32_MAX) return false;
+    const double floats = (double)weir_kv_page_floats(1, 1, 1) * n_layer * n_head_kv * head_dim;
+    return floats * (double)(pages_for(max_len) * n_slot) < 0x1p60;
+}
+
+typedef struct kv_sizes {
+    size_t pages, table, refs, free, len; /* bytes of each allocation beside the struct */
+} kv_sizes;
+
+static kv_sizes sizes_of(int32_t n_slot, int64_t max_len, int32_t n_layer, int32_t n_head_kv,
+                         int32_t head_dim) {
+    const size_t n_page = (size_t)(pages_for(max_len) * n_slot);
+    const size_t floats = (size_t)weir_kv_page_floats(n_layer, n_head_kv, head_dim);
+    return (kv_sizes){.pages = n_page * floats * sizeof(float),
+                      .table = n_page * sizeof(int32_t),
+                      .refs = n_page * sizeof(int32_t),
+                      .free = n_page * sizeof(int32_t),
+                      .len = (size_t)n_slot * sizeof(int64_t)};
+}
+
+size_t weir_kv_pool_bytes(int32_t n_slot, int64_t max_len, int32_t n_layer, int32_t n_head_kv,
+                          int32_t head_dim) {
+    if (!bounds_ok(n_slot, max_len, n_layer, n_head_kv, head_dim)) return SIZE_MAX;
+    const kv_sizes s = sizes_of(n_slot, max_len, n_layer, n_head_kv, head_dim);
+    return sizeof(struct weir_kv_pool) + s.pages + s.table + s.refs + s.free + s.len;
+}
+
+weir_status weir_kv_pool_create(weir_kv_pool **out, weir_backend *be, int32_t n_slot, int64_t max_len,
+                                int32_t n_layer, int32_t n_head_kv, int32_t head_dim) {
+    if (!out || !be || !bounds_ok(n_slot, max_len, n_layer, n_head_kv, head_dim)) return WEIR_EINVAL;
+    weir_kv_pool *p = weir_calloc(1, sizeof *p);
+    if (!p) return WEIR_ENOMEM;
+    const kv_sizes s = sizes_of(n_slot, max_len, n_layer, n_head_kv, head_dim);
+    *p = (weir_kv_pool){
+        .be = be, .n_slot = n_slot, .max_len = max_len, .per_slot = (int32_t)pages_for(max_len)};
+    p->n_page = p->n_free = p->per_slot * n_slot;
+    p->view = (weir_kv_view){.page_floats = weir_kv_page_floats(n_layer, n_head_kv, head_dim),
+                             .table_stride = p->per_slot,
+                             .n_layer = n_layer,
+                             .n_head_kv = n_head_kv,
+                             .head_dim = head_dim};
+    p->view.pool = weir_backend_alloc(be, s.pages);
+    p->table = weir_backend_alloc(be, s.table);
+    p->refs = weir_calloc((size_t)p->n_page, sizeof *p->refs);
+    p->free = weir_alloc((size_t)p->n_page, sizeof *p->free);
+    p->len = weir_calloc((size_t)n_slot, sizeof *p->len);
+    if (!p->view.pool || !p->table || !p->refs || !p->free || !p->len) {
+        weir_kv_pool_free(p);
+        return WEIR_ENOMEM;
+    }
+    memset(p->view.pool, 0, s.pages); /* attention loads whole vectors of a page: no NaN may lie there */
+    memset(p->table, 0, s.table);
+    for (int32_t i = 0; i < p->n_page; i++) p->free[i] = p->n_page - 1 - i;
+    p->view.table = p->table;
+    *out = p;
+    return WEIR_OK;
+}
+
+void weir_kv_pool_free(weir_kv_pool *p) {
+    if (!p) return;
+    if (p->view.pool) weir_backend_free(p->be, p->view.pool);
+    if (p->table) weir_backend_free(p->be, p->table);
+    weir_free(p->refs);
+    weir_free(p->free);
+    weir_free(p->len);
+    weir_free(p);
+}
+
+static int32_t *slot_table(weir_kv_pool *p, int32_t slot) { return p->table + (int64_t)slot * p->per_slot; }
+
+static int32_t take_page(weir_kv_pool *p) {
+    const int32_t page = p->free[--p->n_free];
+    p->refs[page] = 1;
+    return page;
+}
+
+static void drop_page(weir_kv_pool *p, int32_t page) {
+    if (--p->refs[page] == 0) p->free[p->n_free++] = page;
+}
+
+static void copy_page(weir_kv_pool *p, int32_t from, int32_t to) {
+    memcpy(p->view.pool + to * p->view.page_floats, p->view.pool + from * p->view.page_floats,
+           (size_t)p->view.page_floats * sizeof(float));
+}
+
+/* The slot's last page, partly filled and about to be written, is held by others too. */
+static bool must_copy(weir_kv_pool *p, int32_t slot) {
+    const int64_t len = p->len[slot];
+    return len % WEIR_PAGE != 0 && p->refs[slot_table(p, slot)[len / WEIR_PAGE]] > 1;
+}
+
+static weir_status grow(weir_kv_pool *p, int32_t slot, int64_t len) {
+    int32_t *table = slot_table(p, slot);
+    const int64_t have = pages_for(p->len[slot]), need = pages_for(len);
+    const bool copy = must_copy(p, slot);
+    if (need - have + copy > p->n_free) return WEIR_ENOMEM;
+    if (copy) {
+        const int32_t old = table[have - 1];
+        table[have - 1] = take_page(p);
+        copy_page(p, old, table[have - 1]);
+        drop_page(p, old);
+    }
+    for (int64_t i = have; i < need; i++) table[i] = take_page(p);
+    return WEIR_OK;
+}
+
+weir_status weir_kv_pool_resize(weir_kv_pool *p, int32_t slot, int64_t len) {
+    if (!p || slot < 0 || slot >= p->n_slot || len < 0 || len > p->max_len) return WEIR_EINVAL;
+    if (len > p->len[slot]) WEIR_TRY(grow(p, slot, len));
+    int32_t *table = slot_table(p, slot);
+    for (int64_t i = pages_for(p->len[slot]); i > pages_for(len); i--) {
+        drop_page(p, table[i - 1]);
+        table[i - 1] = 0;
+    }
+    p->len[slot] = len;
+    return WEIR_OK;
+}
+
+int64_t weir_kv_pool_len(const weir_kv_pool *p, int32_t slot) { return p->len[slot]; }
+
+weir_status weir_kv_pool_share(weir_kv_pool *p, int32_t from, int32_t to, int64_t len) {
+    if (!p || from < 0 || from >= p->n_slot || to < 0 || to >= p->n_slot || from == to) return WEIR_EINVAL;
+    if (len < 0 || len > p->len[from] || p->len[to] != 0) return WEIR_EINVAL;
+    const int64_t whole = len / WEIR_PAGE;
+    const bool partial = len % WEIR_PAGE != 0;
+    if (partial && p->n_free == 0) return WEIR_ENOMEM;
+    const int32_t *src = slot_table(p, from);
+    int32_t *dst = slot_table(p, to);
+    for (int64_t i = 0; i < whole; i++) {
+        dst[i] = src[i];
+        p->refs[src[i]]++;
+    }
+    if (partial) {
+        dst[whole] = take_page(p);
+        copy_page(p, src[whole], dst[whole]);
+    }
+    p->len[to] = len;
+    return WEIR_OK;
+}
+
+int32_t weir_kv_pool_pages_used(const weir_kv_pool *p) { return p->n_page - p->n_free; }
+const weir_kv_view *weir_kv_pool_view(const weir_kv_pool *p) { return &p->view; }

@@ -1,0 +1,93 @@
+#ifndef WEIR_MODELS_T5_H
+#define WEIR_MODELS_T5_H
+
+#include "models/impl.h"
+
+/* The T5 family inside models/: weights as the ops read them, and where the activations lie.
+ * inner = n_head * head_dim, which need not be dim. Every matrix is (outputs, inputs). */
+
+typedef struct t5_self {
+    const float *norm; /* (dim) backend */
+    weir_weight qkv;   /* (3 * inner, dim): q, k, v stacked */
+    weir_weight o;     /* (dim, inner) */
+} t5_self;
+
+typedef struct t5_cross {
+    const float *norm; /* (dim) backend */
+    weir_weight q;     /* (inner, dim) */
+    weir_weight kv;    /* (2 * inner, dim): k, v stacked; used by prefill only */
+    weir_weight o;     /* (dim, inner) */
+} t5_cross;
+
+typedef struct t5_ff {
+    const float *norm; /* (dim) backend */
+    weir_weight wi;    /* (ff_dim, dim), gated: wi_0 through the activation, times wi_1 */
+    weir_weight wo;    /* (dim, ff_dim) */
+} t5_ff;
+
+typedef struct t5_enc_layer {
+    t5_self self;
+    t5_ff ff;
+} t5_enc_layer;
+
+typedef struct t5_dec_layer {
+    t5_self self;
+    t5_cross cross;
+    t5_ff ff;
+} t5_dec_layer;
+
+/* Activations of one call, all inside one block of backend memory. N = max(n_row, n_prompt) rows, C = max(n_row, 64):
+ * the encoder needs x and q, k, v of the whole prompt (keys of later chunks are read by earlier rows), the rest only
+ * for the 64 positions in hand. Prefill and forward never overlap, so they share it. */
+typedef struct t5_arena {
+    float *x;        /* (N, dim) residual stream */
+    float *qkv;      /* (N, 3 * inner) */
+    float *att;      /* (C, inner) attention output */
+    float *h;        /* (C, max(ff_dim, 2 * inner)) feed-forward, cross k and v */
+    float *enc_pool; /* pages of n_prompt positions, one layer: reused by every encoder layer */
+    int32_t *token;  /* (N) */
+    int32_t *pos;    /* (N) */
+    int32_t *slot;   /* (N) */
+    int32_t *n_key;  /* (N) self attention */
+    int32_t *n_src;  /* (N) cross attention; the encoder's row of zeros (its one slot) */
+    int32_t *table;  /* pages of enc_pool in order */
+    size_t bytes;    /* of the block */
+} t5_arena;
+
+typedef struct t5_model {
+    weir_model base;
+    weir_t5_config c;
+    int64_t inner;
+    weir_epilogue act;
+
+    weir_weight embed;                /* (n_vocab_rows, dim) */
+    weir_weight untied_head;          /* data NULL when tied */
+    const weir_weight *head;          /* the one that makes logits */
+    t5_enc_layer *enc;                /* (n_enc_layer) */
+    t5_dec_layer *dec;                /* (n_dec_layer) */
+    const float *enc_norm, *dec_norm; /* (dim) final norms */
+    const float *enc_bias;            /* (n_head, max_distance + 1 + max_distance) */
+    const float *dec_bias;            /* (n_head, max_distance + 1) */
+    float *vectors;                   /* the block behind all norms and bias tables */
+
+    void *block; /* behind the arena */
+    t5_arena a;
+    weir_kv_view enc_kv;
+} t5_model;
+
+/* t5.c: the order of ops. */
+weir_status weir__t5_prefill(weir_model *m, const weir_kv *kv, int32_t slot, const int32_t *token, int64_t n);
+weir_status weir__t5_forward(weir_model *m, const weir_kv *kv, const weir_batch *b);
+
+/* t5_plan.c: sizes. base may be NULL: then only a->bytes is of use. */
+void weir__t5_arena(const weir_t5_config *c, int64_t n_row, int64_t n_prompt, void *base, t5_arena *a);
+size_t weir__t5_vector_floats(const weir_t5_config *c);
+int64_t weir__t5_vector_stride(int64_t n); /* floats a vector takes in the block: whole 64 bytes */
+size_t weir__t5_op_scratch_floats(const weir_t5_config *c); /* a worker */
+
+/* t5_bias.c: bucket of key position minus query position, as transformers computes it. */
+int32_t weir__t5_bucket(int64_t distance, bool bidirectional, int32_t n_bucket, int32_t max_distance);
+/* out (n_head, left + 1 + right) from w (n_bucket, n_head); bidirectional iff right > 0. */
+void weir__t5_bias_table(const weir_tensor *w, int32_t left, int32_t right, int32_t max_distance, float *out);
+
+#endif /* WEIR_MODELS_T5_H */
