@@ -93,7 +93,7 @@ typedef struct weir_gate_args {
 
 /* Everything a rule says about one position, for study and checking; the same code as the accept op.
  * Arrays (n_vocab) f32, each may be NULL; entries are NaN where the rule has no such thing. */
-typedef struct weir_rule_eval {
+typedef struct weir_rule_row {
     const weir_law *law;
     const float *q_logits, *p_logits;
     int32_t n_vocab;
@@ -103,9 +103,9 @@ typedef struct weir_rule_eval {
     int deferred;       /* 0, 1, or -1 where the rule does not decide by row */
     bool has_keep, has_pi, has_residual;
     float beta;         /* the beta used (lossy), NaN otherwise */
-} weir_rule_eval;
+} weir_rule_row;
 
 /* EINVAL: NaN or unusable logits, law out of range, n_vocab < 1; ENOMEM. */
-weir_status weir_rule_evaluate_row(weir_rule_eval *e, weir_err *err);
+weir_status weir_rule_evaluate_row(weir_rule_row *e, weir_err *err);
 
 #endif /* WEIR_KERNELS_ACCEPT_ACCEPT_H */
