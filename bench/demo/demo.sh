@@ -15,7 +15,7 @@ rounds=5   # verifier and cascade take turns; medians count
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 
-bold= dim= plain=
+bold="" dim="" plain=""
 if [ -t 1 ] && [ -z "${NO_COLOR:-}" ]; then
     esc=$(printf '\033')
     bold="${esc}[1m" dim="${esc}[2m" plain="${esc}[0m"
