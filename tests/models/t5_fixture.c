@@ -1,0 +1,100 @@
+#include "tests/models/t5_fixture.h"
+
+#include <criterion/criterion.h>
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+const char *const golden_names[] = {"gated_f32",  "relu_f32",   "gelu_f32", "silu_f32",
+                                    "gated_bf16", "mixed_bf16", "relu_f16", NULL};
+
+void fixture_open(fixture *f, const char *dir, weir_isa isa, int n_thread) {
+    weir_err err = {""};
+    memset(f, 0, sizeof *f);
+    cr_assert_eq(weir_checkpoint_open(&f->ck, dir, &err), WEIR_OK, "%s", err.text);
+    cr_assert_eq(weir_backend_cpu_open(&f->be, n_thread, isa, &err), WEIR_OK, "%s", err.text);
+    const weir_tensor_source src = weir_checkpoint_source(&f->ck);
+    cr_assert_eq(weir_t5_create(&f->m, f->be, &f->ck.t5, &src, FIX_ROW, FIX_PROMPT, &err), WEIR_OK, "%s",
+                 err.text);
+    const weir_model_facts *x = weir_model_get_facts(f->m);
+    cr_assert_eq(weir_kv_pool_create(&f->self, f->be, FIX_SLOT, FIX_LEN, x->n_layer_self, x->n_head_kv, x->head_dim),
+                 WEIR_OK);
+    cr_assert_eq(
+        weir_kv_pool_create(&f->cross, f->be, FIX_SLOT, FIX_PROMPT, x->n_layer_cross, x->n_head_kv, x->head_dim),
+        WEIR_OK);
+    f->kv = (weir_kv){*weir_kv_pool_view(f->self), *weir_kv_pool_view(f->cross), f->cross_len};
+    f->n_vocab = x->n_vocab_rows;
+}
+
+void fixture_open_golden(fixture *f, const char *name, weir_isa isa, int n_thread) {
+    char dir[512];
+    snprintf(dir, sizeof dir, WEIR_SOURCE_DIR "/tests/golden/t5/%s", name);
+    fixture_open(f, dir, isa, n_thread);
+}
+
+void fixture_close(fixture *f) {
+    weir_kv_pool_free(f->self);
+    weir_kv_pool_free(f->cross);
+    weir_model_free(f->m);
+    weir_backend_close(f->be);
+    weir_checkpoint_close(&f->ck);
+}
+
+void fixture_prefill(fixture *f, int32_t slot, const int32_t *prompt, int64_t n) {
+    cr_assert_eq(weir_kv_pool_resize(f->cross, slot, n), WEIR_OK);
+    f->cross_len[slot] = (int32_t)n;
+    cr_assert_eq(weir_model_prefill(f->m, &f->kv, slot, prompt, n), WEIR_OK);
+}
+
+weir_status fixture_forward(fixture *f, const row *r, int32_t n, const int32_t *out, int32_t n_out, float *logits) {
+    int32_t token[FIX_ROW], pos[FIX_ROW], slot[FIX_ROW], all[FIX_ROW];
+    for (int32_t i = 0; i < n; i++) {
+        token[i] = r[i].token, pos[i] = r[i].pos, slot[i] = r[i].slot, all[i] = i;
+        if (weir_kv_pool_len(f->self, r[i].slot) <= r[i].pos) {
+            cr_assert_eq(weir_kv_pool_resize(f->self, r[i].slot, r[i].pos + 1), WEIR_OK);
+        }
+    }
+    const weir_batch b = {token, pos, slot, n, out ? out : all, out ? n_out : n, logits};
+    return weir_model_forward(f->m, &f->kv, &b);
+}
+
+void rows_of(row *r, int32_t slot, int32_t first, int32_t n, const int32_t *token) {
+    for (int32_t i = 0; i < n; i++) {
+        const int32_t pos = first + i;
+        r[i] = (row){slot, pos, pos == 0 ? 0 : token[pos - 1]};
+    }
+}
+
+double logprob(const float *logits, int32_t n_vocab, int32_t token) {
+    double max = -INFINITY, sum = 0.0;
+    for (int32_t v = 0; v < n_vocab; v++) max = fmax(max, (double)logits[v]);
+    for (int32_t v = 0; v < n_vocab; v++) sum += exp((double)logits[v] - max);
+    return (double)logits[token] - max - log(sum);
+}
+
+static void read_words(FILE *f, void *to, size_t n) {
+    cr_assert_eq(fread(to, 4, n, f), n, "golden.bin is cut short");
+}
+
+golden *golden_read(const char *name) {
+    char path[512];
+    snprintf(path, sizeof path, WEIR_SOURCE_DIR "/tests/golden/t5/%s/golden.bin", name);
+    FILE *f = fopen(path, "rb");
+    golden *g = calloc(1, sizeof *g);
+    cr_assert(f && g, "cannot read %s", path);
+    read_words(f, g, 2);
+    cr_assert(g->n_case <= 8 && g->n_vocab <= 256);
+    for (int i = 0; i < g->n_case; i++) {
+        golden_case *c = &g->c[i];
+        read_words(f, c, 2);
+        cr_assert(c->n_prompt <= FIX_PROMPT && c->n_completion <= FIX_ROW);
+        read_words(f, c->prompt, (size_t)c->n_prompt);
+        read_words(f, c->completion, (size_t)c->n_completion);
+        read_words(f, c->logprobs, (size_t)c->n_completion);
+        read_words(f, &c->bf16_bound, 1);
+        read_words(f, c->last_logits, (size_t)g->n_vocab);
+    }
+    fclose(f);
+    return g;
+}
