@@ -52,6 +52,7 @@ typedef struct weir_model weir_model;
 typedef struct weir_model_facts {
     int64_t n_param;
     size_t weight_bytes;          /* packed, on the backend */
+    size_t decode_bytes;          /* of them, what one decoder pass with logits reads */
     int32_t n_vocab_rows;
     int32_t n_layer_self, n_head_kv, head_dim; /* decoder self-attention cache group */
     int32_t n_layer_cross;                     /* 0 for decoder-only models */

@@ -17,8 +17,8 @@ void weir_t5_facts(const weir_t5_config *c, weir_dtype dtype, weir_model_facts *
     const int64_t vocab = c->n_vocab_rows, n_table = c->tied ? 1 : 2;
     const size_t self =
         weir_weight_bytes(dtype, 3 * inner, dim, false) + weir_weight_bytes(dtype, dim, inner, false);
-    const size_t cross = weir_weight_bytes(dtype, inner, dim, false) +
-                         weir_weight_bytes(dtype, 2 * inner, dim, false) +
+    const size_t cross_kv = weir_weight_bytes(dtype, 2 * inner, dim, false); /* prompts only */
+    const size_t cross = weir_weight_bytes(dtype, inner, dim, false) + cross_kv +
                          weir_weight_bytes(dtype, dim, inner, false);
     const size_t mlp = weir_weight_bytes(dtype, ff, dim, c->gated) + weir_weight_bytes(dtype, dim, ff, false);
     const int64_t mlp_param = (c->gated ? 3 : 2) * ff * dim, att_param = 4 * inner * dim;
@@ -30,6 +30,8 @@ void weir_t5_facts(const weir_t5_config *c, weir_dtype dtype, weir_model_facts *
         .weight_bytes = (size_t)n_table * weir_weight_bytes(dtype, vocab, dim, false) +
                         (size_t)c->n_enc_layer * (self + mlp) +
                         (size_t)c->n_dec_layer * (self + cross + mlp) + 4 * weir__t5_vector_floats(c),
+        .decode_bytes = weir_weight_bytes(dtype, vocab, dim, false) +
+                        (size_t)c->n_dec_layer * (self + cross - cross_kv + mlp),
         .n_vocab_rows = c->n_vocab_rows,
         .n_layer_self = c->n_dec_layer,
         .n_head_kv = c->n_head,
