@@ -1,0 +1,224 @@
+/* Timings of the parts of a block on the loaded pair, from inside: the same calls that weir_step makes. */
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "host/engine.h"
+#include "kernels/base/mem.h"
+
+enum { MAX_REPEAT = 1000, WARM_UP = 3 };
+
+/* ---- copy bandwidth: the denominator of every share ----------------------------------------------------- */
+
+typedef struct copy_job {
+    char *to;
+    const char *from;
+    size_t bytes;
+} copy_job;
+
+static void copy_part(void *arg, int worker, int n_worker) {
+    const copy_job *j = arg;
+    long begin, end;
+    weir_pool_split((long)j->bytes, 4096, worker, n_worker, &begin, &end);
+    memcpy(j->to + begin, j->from + begin, (size_t)(end - begin));
+}
+
+static int by_value(const void *a, const void *b) {
+    const double x = *(const double *)a, y = *(const double *)b;
+    return x < y ? -1 : x > y;
+}
+
+static double quantile(double *v, int n, double at) {
+    qsort(v, (size_t)n, sizeof *v, by_value);
+    return v[(int)(at * (n - 1) + 0.5)];
+}
+
+double weir_bench_copy(weir_engine *e, size_t bytes, int repeat) {
+    if (repeat < 1) repeat = 1;
+    if (repeat > MAX_REPEAT) repeat = MAX_REPEAT;
+    double *seconds = weir_alloc((size_t)repeat, sizeof *seconds);
+    char *from = weir_alloc(bytes, 1), *to = weir_alloc(bytes, 1);
+    double rate = 0.0;
+    if (seconds && from && to) {
+        memset(from, 1, bytes);
+        memset(to, 2, bytes);
+        copy_job job = {.to = to, .from = from, .bytes = bytes};
+        for (int i = -1; i < repeat; i++) {
+            const double t0 = weir_now();
+            weir_pool_run(e->be->pool, copy_part, &job);
+            if (i >= 0) seconds[i] = weir_now() - t0;
+        }
+        rate = 2.0 * (double)bytes / quantile(seconds, repeat, 0.5);
+    }
+    weir_free(seconds);
+    weir_free(from);
+    weir_free(to);
+    return rate;
+}
+
+/* ---- parts ---------------------------------------------------------------------------------------------- */
+
+typedef struct bench {
+    weir_engine *e;
+    weir_session *s;
+    int gamma, n_row; /* of the part that runs */
+    int side;
+    double *seconds;  /* (repeat) */
+    int repeat;
+    weir_bench_row *rows;
+    int cap, n;
+} bench;
+
+typedef weir_status (*bench_part)(bench *b);
+
+/* Times one part and files its row. */
+static weir_status measure(bench *b, const char *name, int n_row, double bytes, bench_part part) {
+    if (b->n >= b->cap) return WEIR_OK;
+    for (int i = -WARM_UP; i < b->repeat; i++) {
+        const double t0 = weir_now();
+        WEIR_TRY(part(b));
+        if (i >= 0) b->seconds[i] = weir_now() - t0;
+    }
+    weir_bench_row *r = &b->rows[b->n++];
+    snprintf(r->name, sizeof r->name, "%s", name);
+    r->rows = n_row;
+    r->bytes = bytes;
+    r->seconds_p99 = quantile(b->seconds, b->repeat, 0.99);
+    r->seconds_p50 = quantile(b->seconds, b->repeat, 0.5);
+    return WEIR_OK;
+}
+
+static weir_status part_prefill(bench *b) {
+    b->s->cached[b->side] = -1;
+    return weir_session_prefill(b->s, b->side, NULL);
+}
+
+/* n_row rows at the session's current end; nothing is kept, so every repeat is the same call. */
+static weir_status part_rows(bench *b) {
+    weir_engine *e = b->e;
+    weir_rows rows = {0, 0};
+    for (int i = 0; i < b->n_row; i++)
+        weir_rows_add(e, &rows, b->s, (37 * i + 11) % e->n_vocab, b->s->n + i, true);
+    return weir_rows_run(e, &rows, b->side, b->side == WEIR_DRAFTER ? e->buf.q_logits : e->buf.p_logits);
+}
+
+/* A draft step as weir_step runs it: one row, its statistics, the draw. */
+static weir_status part_draft(bench *b) {
+    weir_step_buffers *f = &b->e->buf;
+    b->n_row = 1;
+    b->side = WEIR_DRAFTER;
+    WEIR_TRY(part_rows(b));
+    f->law_of[0] = 0;
+    f->position[0] = (int32_t)b->s->n;
+    f->block_row[0] = 0;
+    WEIR_TRY(weir_rows_stats(b->e, WEIR_DRAFTER, f->q_logits, 1, f->call_stats));
+    weir_draw_args draw = {.logits = f->q_logits, .ld = b->e->side[WEIR_DRAFTER].ld, .n_row = 1,
+                           .n_vocab = b->e->n_vocab, .law = f->law, .law_of = f->law_of,
+                           .stats = f->call_stats, .position = f->position, .block_row = f->block_row,
+                           .purpose = WEIR_PURPOSE_DRAFT, .token = f->drawn, .logp = f->draft_logp};
+    return b->e->be->op.draw(b->e->be, &draw);
+}
+
+/* Statistics of gamma + 1 verifier rows, the accept op and the draw that closes the block. The drafter's rows are the
+ * verifier's, so every draft is examined and accepted: the longest way through the op. */
+static weir_status part_accept(bench *b) {
+    weir_engine *e = b->e;
+    weir_step_buffers *f = &e->buf;
+    const int64_t ld = e->side[WEIR_VERIFIER].ld;
+    for (int r = 0; r <= b->gamma; r++) f->law_of[r] = 0;
+    WEIR_TRY(weir_rows_stats(e, WEIR_VERIFIER, f->p_logits, b->gamma + 1, f->p_stats));
+    for (int j = 0; j < b->gamma; j++) f->draft[j] = f->p_stats[j].argmax;
+    f->accept[0] = (weir_accept_session){.law = &f->law[0], .q_logits = f->p_logits, .q_stats = f->p_stats,
+                                         .p_logits = f->p_logits, .p_stats = f->p_stats, .draft = f->draft,
+                                         .n_draft = b->gamma, .position = (int32_t)b->s->n, .row = f->row};
+    weir_accept_args a = {.session = f->accept, .n_session = 1, .ld_q = ld, .ld_p = ld, .n_vocab = e->n_vocab};
+    WEIR_TRY(e->be->op.accept(e->be, &a));
+    f->emit[0] = (weir_emit_session){.law = &f->law[0], .kind = WEIR_EMIT_P, .p_logits = f->p_logits,
+                                     .p_stats = f->p_stats, .draft = -1, .block_p = 1.0f};
+    weir_emit_args m = {.session = f->emit, .n_session = 1, .n_vocab = e->n_vocab};
+    return e->be->op.emit(e->be, &m);
+}
+
+/* A whole step from the session's first token on; the output is forgotten again. */
+static weir_status part_step(bench *b) {
+    weir_session_restart(b->s);
+    for (int side = 0; side < 2; side++)
+        if (b->s->cached[side] > 0) b->s->cached[side] = 0;
+    return weir_step(b->e, &b->s, 1, 1, NULL);
+}
+
+static weir_status open_session(bench *b, weir_method method, int n_prompt, weir_err *err) {
+    weir_session_options opt = weir_session_options_default();
+    opt.method = method;
+    opt.n_draft = b->gamma;
+    opt.max_tokens = b->e->ctx_size < 64 ? b->e->ctx_size : 64;
+    opt.ignore_eos = true;
+    opt.law.rule = WEIR_RULE_TOKEN_V3;
+    opt.law.alpha = weir_rule_facts(WEIR_RULE_TOKEN_V3)->alpha_default;
+    int32_t *prompt = weir_alloc((size_t)n_prompt, sizeof *prompt);
+    if (!prompt) return weir_fail(err, WEIR_ENOMEM, "out of memory for the prompt");
+    for (int i = 0; i < n_prompt; i++) prompt[i] = (i * 7919 + 101) % b->e->n_vocab;
+    weir_session_free(b->s);
+    b->s = NULL;
+    weir_status st = weir_session_create(b->e, &opt, prompt, (size_t)n_prompt, NULL, NULL, &b->s, err);
+    weir_free(prompt);
+    if (st == WEIR_OK) st = weir_session_admit(b->s, err);
+    for (int side = 0; st == WEIR_OK && side <= (int)b->e->has_draft; side++)
+        st = weir_kv_pool_resize(b->e->side[side].self, b->s->slot, opt.n_draft + 2 > 10 ? opt.n_draft + 2 : 10);
+    if (st == WEIR_OK) b->e->buf.law[0] = b->s->law;
+    return st;
+}
+
+static double pass_bytes(const weir_engine *e, int side) {
+    return (double)weir_model_get_facts(e->side[side].model)->decode_bytes;
+}
+
+static weir_status time_parts(bench *b, int n_prompt, int max_rows, weir_err *err) {
+    const weir_engine *e = b->e;
+    const double v = pass_bytes(e, WEIR_VERIFIER);
+    WEIR_TRY(open_session(b, e->has_draft ? WEIR_METHOD_SPECULATIVE : WEIR_METHOD_VERIFIER, n_prompt, err));
+    b->side = WEIR_VERIFIER;
+    WEIR_TRY(measure(b, "prefill verifier", n_prompt, (double)e->facts.weights[WEIR_VERIFIER] - v, part_prefill));
+    for (int r = 1; r <= max_rows; r++) {
+        b->n_row = r;
+        b->side = WEIR_VERIFIER;
+        WEIR_TRY(measure(b, "verify pass", r, v, part_rows));
+    }
+    if (!e->has_draft) return WEIR_OK;
+    const double d = pass_bytes(e, WEIR_DRAFTER);
+    b->side = WEIR_DRAFTER;
+    WEIR_TRY(measure(b, "prefill drafter", n_prompt, (double)e->facts.weights[WEIR_DRAFTER] - d, part_prefill));
+    WEIR_TRY(measure(b, "draft step", 1, d, part_draft));
+    b->side = WEIR_VERIFIER;
+    b->n_row = b->gamma + 1;
+    WEIR_TRY(part_rows(b));
+    WEIR_TRY(measure(b, "accept step", b->gamma + 1, 4.0 * e->n_vocab * (2.0 * b->gamma + 1.0), part_accept));
+    WEIR_TRY(measure(b, "block", b->gamma + 1, v + b->gamma * d, part_step));
+    return WEIR_OK;
+}
+
+static weir_status time_verifier_alone(bench *b, int n_prompt, weir_err *err) {
+    WEIR_TRY(open_session(b, WEIR_METHOD_VERIFIER, n_prompt, err));
+    return measure(b, "verifier token", 1, pass_bytes(b->e, WEIR_VERIFIER), part_step);
+}
+
+weir_status weir_bench(weir_engine *e, int n_prompt, int max_rows, int gamma, int repeat, weir_bench_row *rows, int cap,
+                       int *n_rows, weir_err *err) {
+    if (n_prompt < 1 || n_prompt > e->ctx_size)
+        return weir_fail(err, WEIR_EINVAL, "prompt of %d tokens is outside [1, %d]", n_prompt, e->ctx_size);
+    if (max_rows < 1 || max_rows > 8) return weir_fail(err, WEIR_EINVAL, "%d rows are outside [1, 8]", max_rows);
+    if (gamma < 1 || gamma > e->max_draft)
+        return weir_fail(err, WEIR_EINVAL, "gamma %d is outside [1, %d]", gamma, e->max_draft);
+    if (repeat < 1 || repeat > MAX_REPEAT)
+        return weir_fail(err, WEIR_EINVAL, "repeat %d is outside [1, %d]", repeat, MAX_REPEAT);
+    bench b = {.e = e, .gamma = gamma, .repeat = repeat, .rows = rows, .cap = cap};
+    b.seconds = weir_alloc((size_t)repeat, sizeof *b.seconds);
+    if (!b.seconds) return weir_fail(err, WEIR_ENOMEM, "out of memory for %d timings", repeat);
+    weir_status st = time_parts(&b, n_prompt, max_rows, err);
+    if (st == WEIR_OK) st = time_verifier_alone(&b, n_prompt, err);
+    weir_session_free(b.s);
+    weir_free(b.seconds);
+    if (st == WEIR_OK) *n_rows = b.n;
+    return st;
+}

@@ -1,0 +1,141 @@
+#ifndef WEIR_HOST_ENGINE_H
+#define WEIR_HOST_ENGINE_H
+
+#include <stdatomic.h>
+
+#include "host/formats/checkpoint.h"
+#include "host/kv.h"
+#include "host/tokenizers/tokenizer.h"
+#include "host/weir.h"
+
+/* The inside of an engine and a session, shared by the files of host/. Nothing here is seen by front ends. */
+
+enum { WEIR_VERIFIER = 0, WEIR_DRAFTER = 1 }; /* index of a side */
+enum { WEIR_MAX_DRAFT = 16 };                 /* gamma's upper end */
+enum { WEIR_TOKEN_CASCADE_RUN = 10 };         /* TokenCascade: drafter tokens in a row (method.md, algorithm 2) */
+
+/* One model of the pair with its caches. */
+typedef struct weir_side {
+    weir_checkpoint ck;
+    weir_model *model;
+    weir_kv_pool *self, *cross;
+    weir_kv kv;
+    int32_t *cross_len; /* (n_parallel) */
+    int32_t ld;         /* n_vocab_rows: stride of a row of logits */
+    size_t weight_bytes, kv_bytes, kv_session_bytes, scratch_bytes;
+} weir_side;
+
+/* A session's place in a tick of the sequential methods; rows of the drafter's and the verifier's call, -1 = none. */
+typedef struct weir_tick_row {
+    int q, p;
+    bool deferred;
+} weir_tick_row;
+
+/* Arrays of one call, allocated at open for R = n_row_max rows. */
+typedef struct weir_step_buffers {
+    int32_t *token, *pos, *slot, *out;      /* (R) rows of a forward call */
+    float *q_logits, *p_logits;             /* (R, ld) */
+    weir_row_stats *call_stats;             /* (R) of one call */
+    weir_row_stats *q_stats;                /* (n_parallel, max_draft + 1) */
+    weir_row_stats *p_stats;                /* (R) in the order of the verifier's rows */
+    int32_t *draft;                         /* (n_parallel, max_draft) */
+    int32_t *n_draft;                       /* (n_parallel) */
+    float *draft_logp;                      /* (R) */
+    int32_t *drawn, *position, *law_of, *block_row; /* (R) */
+    weir_law *law;                          /* (n_parallel) laws of the sessions of a call */
+    weir_accept_row *row;                   /* (n_parallel, max_draft) */
+    weir_accept_session *accept;            /* (n_parallel) */
+    weir_emit_session *emit;                /* (n_parallel) */
+    weir_tick_row *tick;                    /* (n_parallel) */
+    weir_session **list;                    /* (n_parallel) */
+} weir_step_buffers;
+
+struct weir_engine {
+    weir_backend *be;
+    weir_side side[2];
+    bool has_draft;
+    weir_tokenizer *tok; /* NULL: ids only */
+    int32_t n_vocab;
+    int n_parallel, ctx_size, max_draft;
+    int64_t n_row_max; /* rows of the largest forward call */
+    weir_session **slot_owner; /* (n_parallel) */
+    weir_step_buffers buf;
+    weir_engine_facts facts;
+};
+
+struct weir_session {
+    weir_engine *e;
+    weir_session_options opt; /* stop is owned here */
+    weir_law law;
+    char **stop;
+    size_t stop_max; /* longest stop string */
+    weir_token_fn on_token;
+    void *ud;
+
+    int32_t *prompt;
+    size_t n_prompt;
+    int slot;               /* -1 until the prompt is run, and after the end */
+    int64_t cached[2];      /* timeline inputs whose K and V each model holds; -1: its prompt was not run */
+    int32_t run;            /* TokenCascade: drafter tokens in a row */
+    bool second_pass;       /* sequence cascade: the verifier is writing */
+    double seq_logp;        /* sum of the drafter's log q over its tokens, end-of-text included */
+    int64_t seq_n;
+    double started;         /* when the prompt was begun */
+
+    /* timeline[0] is the start id, timeline[1 + i] output token i; the row of input position i predicts output i */
+    int32_t *timeline;      /* (cap + 1) */
+    uint8_t *sources;       /* (cap) */
+    float *logprobs, *policy_logprobs;
+    int64_t n, cap;
+
+    /* text of the output so far and how much of it is certain */
+    char *text;
+    size_t text_len, text_cap;
+    size_t *token_end;      /* (cap) length of text after each token */
+    int64_t win_from, win_read; /* incremental detokenisation window */
+    int64_t n_told;         /* tokens handed to on_token */
+    bool streams;           /* text is kept while tokens come: a callback or stop strings want it */
+    bool text_whole;        /* text is the decode of all n tokens */
+    bool mute;              /* sequence cascade: the drafter's answer is not certain yet */
+
+    weir_finish finish;
+    atomic_bool cancel;
+    weir_session_stats stats;
+};
+
+/* plan.c */
+size_t weir_plan_available(void); /* bytes this process may still take: MemAvailable, cgroup limits; 0 = unknown */
+void weir_plan_format(char *out, size_t cap, size_t bytes); /* "17.1 MiB" */
+
+/* text.c: detokenisation while tokens come, and stop strings. A failed allocation ends the session as cancelled. */
+void weir_text_push(weir_session *s);          /* token n - 1 was appended; a stop string may end the session */
+weir_status weir_text_tell_all(weir_session *s); /* everything is certain now: hand the rest to on_token */
+weir_status weir_text_whole(weir_session *s);    /* makes text the decode of all n tokens */
+
+/* session.c */
+weir_status weir_session_admit(weir_session *s, weir_err *err); /* takes a slot, runs the prompt where it surely will be needed */
+weir_status weir_session_prefill(weir_session *s, int side, weir_err *err); /* the prompt on one model, once */
+void weir_session_restart(weir_session *s);                     /* forgets the output; keeps slot and prompts */
+void weir_session_release(weir_session *s);                     /* gives the slot back */
+/* Appends one token; applies end-of-text, stop strings and the limit. True while the session goes on. */
+bool weir_session_append(weir_session *s, int32_t id, weir_source source, float logprob, float policy_logprob);
+void weir_session_end(weir_session *s, weir_finish why);
+bool weir_session_is_eos(const weir_session *s, int32_t id);
+
+/* rows.c: building one forward call over several sessions. */
+typedef struct weir_rows {
+    int32_t n_row, n_out;
+} weir_rows;
+void weir_rows_add(weir_engine *e, weir_rows *r, const weir_session *s, int32_t token, int64_t pos, bool wanted);
+/* Inputs [cached, upto) of the timeline that the side lacks, `wanted` marks the last one. */
+void weir_rows_catch_up(weir_engine *e, weir_rows *r, weir_session *s, int side, int64_t upto, bool wanted);
+weir_status weir_rows_run(weir_engine *e, const weir_rows *r, int side, float *logits);
+weir_status weir_rows_stats(weir_engine *e, int side, const float *logits, int n_row, weir_row_stats *out);
+
+/* speculative.c, sequential.c: one block, one token for each session of a list. */
+weir_status weir_block_speculative(weir_engine *e, weir_session **s, int n, weir_err *err);
+weir_status weir_tick_sequential(weir_engine *e, weir_session **s, int n, weir_err *err);
+
+double weir_now(void); /* seconds, monotonic */
+
+#endif /* WEIR_HOST_ENGINE_H */

@@ -1,0 +1,82 @@
+#include "host/pair.h"
+
+#include <string.h>
+
+static weir_status open_tokenizer(const weir_checkpoint *ck, weir_tokenizer **out, weir_err *err) {
+    *out = NULL;
+    if (!ck->tokenizer_path) return WEIR_OK;
+    WEIR_TRY(weir_tokenizer_open_spm(out, ck->tokenizer_path, ck->extra_ids, err));
+    const int32_t n = weir_tokenizer_size(*out);
+    if (n <= ck->t5.n_vocab_rows) return WEIR_OK;
+    weir_tokenizer_free(*out);
+    *out = NULL;
+    return weir_fail(err, WEIR_EFORMAT, "%s: the tokenizer has %d tokens, config.json says vocab_size %d", ck->dir, (int)n,
+                     (int)ck->t5.n_vocab_rows);
+}
+
+static weir_status same_pieces(const weir_tokenizer *a, const weir_tokenizer *b, weir_err *err) {
+    const int32_t na = weir_tokenizer_size(a), nb = weir_tokenizer_size(b);
+    const int32_t n = na < nb ? na : nb;
+    for (int32_t i = 0; i < n; i++) {
+        const char *pa = weir_tokenizer_piece(a, i), *pb = weir_tokenizer_piece(b, i);
+        if (strcmp(pa, pb) != 0)
+            return weir_fail(err, WEIR_EMISMATCH,
+                             "the vocabularies differ first at token %d: \"%.60s\" (verifier), \"%.60s\" (drafter)", (int)i,
+                             pa, pb);
+    }
+    if (na != nb)
+        return weir_fail(err, WEIR_EMISMATCH, "the vocabularies differ first at token %d: the verifier has %d tokens, "
+                         "the drafter %d", (int)n, (int)na, (int)nb);
+    return WEIR_OK;
+}
+
+static weir_status same_ids(const weir_checkpoint *v, const weir_checkpoint *d, weir_err *err) {
+    if (v->start_id != d->start_id)
+        return weir_fail(err, WEIR_EMISMATCH, "decoder_start_token_id is %d in the verifier, %d in the drafter",
+                         (int)v->start_id, (int)d->start_id);
+    if (v->n_eos != d->n_eos || memcmp(v->eos, d->eos, (size_t)v->n_eos * sizeof v->eos[0]) != 0)
+        return weir_fail(err, WEIR_EMISMATCH, "eos_token_id is %d in the verifier, %d in the drafter",
+                         v->n_eos > 0 ? (int)v->eos[0] : -1, d->n_eos > 0 ? (int)d->eos[0] : -1);
+    return WEIR_OK;
+}
+
+/* The smaller of a side's rows and its tokens: what it can emit. */
+static int32_t emittable(const weir_checkpoint *ck, const weir_tokenizer *tok) {
+    return tok ? weir_tokenizer_size(tok) : ck->t5.n_vocab_rows;
+}
+
+static weir_status fit(const weir_checkpoint *v, const weir_checkpoint *d, const weir_tokenizer *tv,
+                       const weir_tokenizer *td, int32_t *n_vocab, weir_err *err) {
+    WEIR_TRY(same_ids(v, d, err));
+    if (tv && td) {
+        WEIR_TRY(same_pieces(tv, td, err));
+    } else if (!tv && !td && v->t5.n_vocab_rows != d->t5.n_vocab_rows) {
+        return weir_fail(err, WEIR_EMISMATCH, "vocab_size is %d in the verifier, %d in the drafter, and neither has a "
+                         "tokenizer that would tell padding from tokens", (int)v->t5.n_vocab_rows,
+                         (int)d->t5.n_vocab_rows);
+    }
+    const int32_t n = tv ? emittable(v, tv) : emittable(d, td);
+    if (n > v->t5.n_vocab_rows || n > d->t5.n_vocab_rows)
+        return weir_fail(err, WEIR_EMISMATCH, "the tokenizer has %d tokens; the verifier has %d rows, the drafter %d", (int)n,
+                         (int)v->t5.n_vocab_rows, (int)d->t5.n_vocab_rows);
+    *n_vocab = n;
+    return WEIR_OK;
+}
+
+weir_status weir_pair_open(const weir_checkpoint *verifier, const weir_checkpoint *draft, weir_tokenizer **tok,
+                           int32_t *n_vocab, weir_err *err) {
+    weir_tokenizer *tv = NULL, *td = NULL;
+    weir_status st = open_tokenizer(verifier, &tv, err);
+    if (st == WEIR_OK && draft) st = open_tokenizer(draft, &td, err);
+    int32_t n = emittable(verifier, tv);
+    if (st == WEIR_OK && draft) st = fit(verifier, draft, tv, td, &n, err);
+    if (st != WEIR_OK) {
+        weir_tokenizer_free(tv);
+        weir_tokenizer_free(td);
+        return st;
+    }
+    *tok = tv ? tv : td;
+    if (tv) weir_tokenizer_free(td);
+    *n_vocab = n;
+    return WEIR_OK;
+}

@@ -1,0 +1,251 @@
+#include "host/session_check.h"
+
+#include <math.h>
+#include <string.h>
+
+#include "host/engine.h"
+#include "kernels/base/mem.h"
+
+/* ---- names ---------------------------------------------------------------------------------------------- */
+
+static const char *const method_names[] = {"speculative",    "verifier",       "drafter",
+                                           "token-cascade", "oracle-cascade", "sequence-cascade"};
+static const char *const finish_names[] = {"running", "stop", "length", "cancelled"};
+static const char *const source_names[] = {"kept", "accepted", "resampled", "bonus", "drafter", "verifier"};
+
+static const char *name_at(const char *const *names, size_t n, int i) {
+    return i >= 0 && (size_t)i < n ? names[i] : "unknown";
+}
+
+const char *weir_method_name(weir_method m) {
+    return name_at(method_names, sizeof method_names / sizeof *method_names, (int)m);
+}
+const char *weir_finish_name(weir_finish f) {
+    return name_at(finish_names, sizeof finish_names / sizeof *finish_names, (int)f);
+}
+const char *weir_source_name(int source) {
+    return name_at(source_names, sizeof source_names / sizeof *source_names, source);
+}
+int weir_method_parse(const char *name) {
+    for (size_t i = 0; i < sizeof method_names / sizeof *method_names; i++)
+        if (strcmp(name, method_names[i]) == 0) return (int)i;
+    return -1;
+}
+
+/* ---- life ----------------------------------------------------------------------------------------------- */
+
+weir_session_options weir_session_options_default(void) {
+    weir_session_options o;
+    memset(&o, 0, sizeof o);
+    o.method = WEIR_METHOD_SPECULATIVE;
+    o.law = weir_law_default();
+    o.n_draft = 5;
+    o.max_tokens = 128;
+    return o;
+}
+
+static uint64_t mix(uint64_t x) { /* splitmix64's finaliser (Steele, Lea, Flood 2014) */
+    x += 0x9e3779b97f4a7c15u;
+    x = (x ^ (x >> 30)) * 0xbf58476d1ce4e5b9u;
+    x = (x ^ (x >> 27)) * 0x94d049bb133111ebu;
+    return x ^ (x >> 31);
+}
+
+/* The Philox key of a request: its seed, prompt and choice, and nothing of where or when it runs. */
+static void make_key(const weir_session_options *o, const int32_t *prompt, size_t n, uint32_t key[2]) {
+    uint64_t h = mix(o->seed);
+    for (size_t i = 0; i < n; i++) h = mix(h ^ (uint32_t)prompt[i]);
+    h = mix(h ^ ((uint64_t)n << 32) ^ o->choice);
+    key[0] = (uint32_t)h;
+    key[1] = (uint32_t)(h >> 32);
+}
+
+static weir_status copy_stops(weir_session *s, const weir_session_options *o) {
+    if (o->n_stop == 0) return WEIR_OK;
+    s->stop = weir_calloc((size_t)o->n_stop, sizeof *s->stop);
+    if (!s->stop) return WEIR_ENOMEM;
+    for (int i = 0; i < o->n_stop; i++) {
+        s->stop[i] = weir_strdup(o->stop[i]);
+        if (!s->stop[i]) return WEIR_ENOMEM;
+        const size_t n = strlen(o->stop[i]);
+        if (n > s->stop_max) s->stop_max = n;
+    }
+    return WEIR_OK;
+}
+
+static weir_status allocate(weir_session *s, const weir_session_options *o, const int32_t *prompt, size_t n_prompt) {
+    const size_t cap = (size_t)o->max_tokens;
+    s->cap = o->max_tokens;
+    s->prompt = weir_alloc(n_prompt, sizeof *s->prompt);
+    s->timeline = weir_alloc(cap + 1, sizeof *s->timeline);
+    s->sources = weir_alloc(cap, sizeof *s->sources);
+    s->logprobs = weir_alloc(cap, sizeof *s->logprobs);
+    s->policy_logprobs = weir_alloc(cap, sizeof *s->policy_logprobs);
+    s->token_end = weir_calloc(cap, sizeof *s->token_end);
+    if (!s->prompt || !s->timeline || !s->sources || !s->logprobs || !s->policy_logprobs || !s->token_end)
+        return WEIR_ENOMEM;
+    if (n_prompt > 0) memcpy(s->prompt, prompt, n_prompt * sizeof *prompt);
+    return copy_stops(s, o);
+}
+
+weir_status weir_session_create(weir_engine *e, const weir_session_options *opt, const int32_t *prompt,
+                                size_t n_prompt, weir_token_fn on_token, void *ud, weir_session **out,
+                                weir_err *err) {
+    WEIR_TRY(weir_session_check(e, opt, prompt, n_prompt, err));
+    weir_session *s = weir_calloc(1, sizeof *s);
+    if (!s || allocate(s, opt, prompt, n_prompt) != WEIR_OK) {
+        weir_session_free(s);
+        return weir_fail(err, WEIR_ENOMEM, "out of memory for a session of %d tokens", opt->max_tokens);
+    }
+    s->e = e;
+    s->opt = *opt;
+    s->opt.stop = NULL;
+    s->law = opt->law;
+    make_key(opt, prompt, n_prompt, s->law.key);
+    s->on_token = on_token;
+    s->ud = ud;
+    s->n_prompt = n_prompt;
+    s->slot = -1;
+    s->cached[0] = s->cached[1] = -1;
+    s->timeline[0] = e->facts.start_id;
+    s->streams = e->tok && (on_token || opt->n_stop > 0);
+    s->mute = opt->method == WEIR_METHOD_SEQUENCE_CASCADE;
+    s->stats.n_prompt = (int64_t)n_prompt;
+    atomic_init(&s->cancel, false);
+    *out = s;
+    return WEIR_OK;
+}
+
+void weir_session_free(weir_session *s) {
+    if (!s) return;
+    if (s->e) weir_session_release(s);
+    for (int i = 0; s->stop && i < s->opt.n_stop; i++) weir_free(s->stop[i]);
+    weir_free(s->stop);
+    weir_free(s->prompt);
+    weir_free(s->timeline);
+    weir_free(s->sources);
+    weir_free(s->logprobs);
+    weir_free(s->policy_logprobs);
+    weir_free(s->token_end);
+    weir_free(s->text);
+    weir_free(s);
+}
+
+void weir_session_cancel(weir_session *s) { atomic_store(&s->cancel, true); }
+
+/* ---- slot and prompt ------------------------------------------------------------------------------------ */
+
+weir_status weir_session_prefill(weir_session *s, int side, weir_err *err) {
+    if (s->cached[side] >= 0) return WEIR_OK;
+    weir_side *m = &s->e->side[side];
+    const double t0 = weir_now();
+    if (m->cross) WEIR_TRY(weir_kv_pool_resize(m->cross, s->slot, (int64_t)s->n_prompt));
+    m->cross_len[s->slot] = (int32_t)s->n_prompt;
+    const weir_status st = weir_model_prefill(m->model, &m->kv, s->slot, s->prompt, (int64_t)s->n_prompt);
+    if (st != WEIR_OK) return weir_fail(err, st, "prompt of %zu tokens: %s", s->n_prompt, weir_status_str(st));
+    s->cached[side] = 0;
+    s->stats.seconds_prefill += weir_now() - t0;
+    return WEIR_OK;
+}
+
+/* TokenCascade and the sequence cascade may never need the verifier: its prompt waits for the first call. */
+static bool needs_at_once(const weir_session *s, int side) {
+    switch (s->opt.method) {
+    case WEIR_METHOD_VERIFIER: return side == WEIR_VERIFIER;
+    case WEIR_METHOD_DRAFTER:
+    case WEIR_METHOD_TOKEN_CASCADE: return side == WEIR_DRAFTER;
+    case WEIR_METHOD_SEQUENCE_CASCADE: return side == (s->second_pass ? WEIR_VERIFIER : WEIR_DRAFTER);
+    default: return true;
+    }
+}
+
+weir_status weir_session_admit(weir_session *s, weir_err *err) {
+    weir_engine *e = s->e;
+    if (s->slot < 0) {
+        s->started = weir_now();
+        for (int i = 0; i < e->n_parallel && s->slot < 0; i++)
+            if (!e->slot_owner[i]) s->slot = i;
+        if (s->slot < 0)
+            return weir_fail(err, WEIR_EINVAL, "more than %d unfinished sessions are stepped at once (n_parallel)",
+                             e->n_parallel);
+        e->slot_owner[s->slot] = s;
+    }
+    for (int side = 0; side < 2; side++)
+        if (needs_at_once(s, side)) WEIR_TRY(weir_session_prefill(s, side, err));
+    return WEIR_OK;
+}
+
+void weir_session_release(weir_session *s) {
+    if (s->slot < 0) return;
+    for (int side = 0; side < 2; side++) {
+        weir_side *m = &s->e->side[side];
+        if (m->self) (void)weir_kv_pool_resize(m->self, s->slot, 0);
+        if (m->cross) (void)weir_kv_pool_resize(m->cross, s->slot, 0);
+    }
+    s->e->slot_owner[s->slot] = NULL;
+    s->slot = -1;
+}
+
+void weir_session_restart(weir_session *s) {
+    s->n = s->n_told = 0;
+    s->text_len = 0;
+    s->win_from = s->win_read = 0;
+    s->text_whole = false;
+    s->finish = WEIR_RUNNING;
+    s->stats.from_drafter = 0;
+    s->stats.n_output = 0;
+}
+
+/* ---- output --------------------------------------------------------------------------------------------- */
+
+bool weir_session_is_eos(const weir_session *s, int32_t id) {
+    if (s->opt.ignore_eos) return false;
+    const weir_engine_facts *f = &s->e->facts;
+    for (int i = 0; i < f->n_eos; i++)
+        if (f->eos[i] == id) return true;
+    return false;
+}
+
+static void count_sources(weir_session *s) {
+    weir_session_stats *st = &s->stats;
+    int64_t by[6] = {0};
+    for (int64_t i = 0; i < s->n; i++) by[s->sources[i]]++;
+    st->kept = by[WEIR_SOURCE_KEPT];
+    st->resampled = by[WEIR_SOURCE_RESAMPLED];
+    st->bonus = by[WEIR_SOURCE_BONUS];
+    st->from_drafter = by[WEIR_SOURCE_DRAFTER];
+    st->from_verifier = by[WEIR_SOURCE_VERIFIER];
+    st->n_output = s->n;
+}
+
+void weir_session_end(weir_session *s, weir_finish why) {
+    if (s->finish != WEIR_RUNNING) return;
+    s->finish = why;
+    if (why != WEIR_FINISH_CANCELLED && weir_text_tell_all(s) != WEIR_OK) s->finish = WEIR_FINISH_CANCELLED;
+}
+
+bool weir_session_append(weir_session *s, int32_t id, weir_source source, float logprob, float policy_logprob) {
+    if (s->n == 0 && s->stats.seconds_first == 0.0) s->stats.seconds_first = weir_now() - s->started;
+    if (weir_session_is_eos(s, id)) {
+        weir_session_end(s, WEIR_FINISH_STOP);
+        return false;
+    }
+    s->timeline[1 + s->n] = id;
+    s->sources[s->n] = (uint8_t)source;
+    s->logprobs[s->n] = logprob;
+    s->policy_logprobs[s->n] = policy_logprob;
+    s->n++;
+    weir_text_push(s);
+    if (s->finish == WEIR_RUNNING && s->n >= s->cap) weir_session_end(s, WEIR_FINISH_LENGTH);
+    return s->finish == WEIR_RUNNING;
+}
+
+void weir_session_get(weir_session *s, weir_session_view *out) {
+    count_sources(s);
+    (void)weir_text_whole(s); /* out of memory: the text stays what was streamed */
+    *out = (weir_session_view){.ids = s->timeline + 1, .sources = s->sources, .logprobs = s->logprobs,
+                               .policy_logprobs = s->policy_logprobs, .n = (size_t)s->n,
+                               .text = s->text ? s->text : "", .bytes = s->text_len, .finish = s->finish,
+                               .stats = s->stats};
+    if (s->finish == WEIR_RUNNING) s->text_whole = false;
+}

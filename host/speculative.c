@@ -1,0 +1,263 @@
+/* One cascade block for several sessions: gamma drafter steps, one verifier pass over gamma + 1 rows a session,
+ * the accept step, the token that closes the block, both caches' lengths. The order of ops is the one that
+ * a device graph captures; the host looks at tokens only to end sessions. */
+#include <math.h>
+#include <string.h>
+
+#include "host/engine.h"
+
+/* Where session i's rows of this block lie. Drafter rows are step-major (step j, session i), so that a draft step
+ * writes its logits in one piece; verifier rows are session-major. */
+static float *q_row(const weir_engine *e, int n, int j, int i) {
+    return e->buf.q_logits + ((int64_t)j * n + i) * e->side[WEIR_DRAFTER].ld;
+}
+static weir_row_stats *q_stats_of(const weir_engine *e, int i) {
+    return e->buf.q_stats + (int64_t)i * (e->max_draft + 1);
+}
+static int32_t *draft_of(const weir_engine *e, int i) { return e->buf.draft + (int64_t)i * e->max_draft; }
+
+/* Sessions by falling gamma: those that need fewer drafts then lie at the end of a step's rows. */
+static void sort_by_gamma(weir_session **s, int n) {
+    for (int i = 1; i < n; i++) {
+        weir_session *x = s[i];
+        int j = i;
+        for (; j > 0 && s[j - 1]->opt.n_draft < x->opt.n_draft; j--) s[j] = s[j - 1];
+        s[j] = x;
+    }
+}
+
+static weir_status make_room(weir_engine *e, weir_session **s, int n) {
+    for (int i = 0; i < n; i++)
+        for (int side = 0; side < 2; side++)
+            WEIR_TRY(weir_kv_pool_resize(e->side[side].self, s[i]->slot, s[i]->n + s[i]->opt.n_draft + 1));
+    return WEIR_OK;
+}
+
+/* Draft step j for the first `live` of n sessions. Step 0 also feeds what the drafter's cache lacks: after a
+ * fully accepted block it has not seen the last drafted token (trap 4). */
+static weir_status draft_step(weir_engine *e, weir_session **s, int n, int live, int j) {
+    weir_step_buffers *b = &e->buf;
+    weir_rows rows = {0, 0};
+    for (int i = 0; i < live; i++) {
+        const int32_t before = rows.n_row;
+        if (j == 0) {
+            weir_rows_catch_up(e, &rows, s[i], WEIR_DRAFTER, s[i]->n + 1, true);
+        } else {
+            weir_rows_add(e, &rows, s[i], draft_of(e, i)[j - 1], s[i]->n + j, true);
+            s[i]->cached[WEIR_DRAFTER] = s[i]->n + j + 1;
+        }
+        s[i]->stats.drafter_calls++;
+        s[i]->stats.drafter_rows += rows.n_row - before;
+        b->law_of[i] = i;
+        b->position[i] = (int32_t)(s[i]->n + j);
+        b->block_row[i] = s[i]->law.block_verify ? j : 0;
+    }
+    float *logits = q_row(e, n, j, 0);
+    WEIR_TRY(weir_rows_run(e, &rows, WEIR_DRAFTER, logits));
+    WEIR_TRY(weir_rows_stats(e, WEIR_DRAFTER, logits, live, b->call_stats));
+    weir_draw_args draw = {.logits = logits, .ld = e->side[WEIR_DRAFTER].ld, .n_row = live,
+                           .n_vocab = e->n_vocab, .law = b->law, .law_of = b->law_of,
+                           .stats = b->call_stats, .position = b->position, .block_row = b->block_row,
+                           .purpose = WEIR_PURPOSE_DRAFT, .token = b->drawn, .logp = b->draft_logp};
+    WEIR_TRY(e->be->op.draw(e->be, &draw));
+    for (int i = 0; i < live; i++) {
+        q_stats_of(e, i)[j] = b->call_stats[i];
+        draft_of(e, i)[j] = b->drawn[i] < 0 ? 0 : b->drawn[i]; /* unusable row: the accept op reports it */
+    }
+    return WEIR_OK;
+}
+
+/* Drafts for all; n_draft[i] is set to how many count. What would follow a drafted end-of-text can never be emitted (it is
+ * accepted and ends the session, or the block ends at or before it), so drafting stops there. */
+static weir_status draft(weir_engine *e, weir_session **s, int n, int32_t *n_draft) {
+    int live = n, going = n;
+    for (int i = 0; i < n; i++) n_draft[i] = s[i]->opt.n_draft;
+    for (int j = 0; going > 0; j++) {
+        while (live > 0 && s[live - 1]->opt.n_draft <= j) live--;
+        if (live == 0) break;
+        WEIR_TRY(draft_step(e, s, n, live, j));
+        going = 0;
+        for (int i = 0; i < live; i++) {
+            if (n_draft[i] <= j + 1) continue;
+            if (weir_session_is_eos(s[i], draft_of(e, i)[j])) n_draft[i] = j + 1;
+            else going++;
+        }
+    }
+    return WEIR_OK;
+}
+
+/* The verifier's pass over every session's pending input and drafts; fills the sessions' blocks for the accept op. */
+static weir_status verify(weir_engine *e, weir_session **s, int n, const int32_t *n_draft) {
+    weir_step_buffers *b = &e->buf;
+    weir_rows rows = {0, 0};
+    for (int i = 0; i < n; i++) {
+        const int32_t first = rows.n_out, before = rows.n_row;
+        weir_rows_catch_up(e, &rows, s[i], WEIR_VERIFIER, s[i]->n + 1, true);
+        for (int j = 0; j < n_draft[i]; j++)
+            weir_rows_add(e, &rows, s[i], draft_of(e, i)[j], s[i]->n + 1 + j, true);
+        s[i]->cached[WEIR_VERIFIER] = s[i]->n + 1 + n_draft[i];
+        s[i]->stats.verifier_calls++;
+        s[i]->stats.verifier_rows += rows.n_row - before;
+        for (int32_t r = first; r < rows.n_out; r++) b->law_of[r] = i;
+        b->accept[i] = (weir_accept_session){
+            .law = &b->law[i], .q_logits = q_row(e, n, 0, i), .q_stats = q_stats_of(e, i),
+            .p_logits = b->p_logits + (int64_t)first * e->side[WEIR_VERIFIER].ld, .p_stats = b->p_stats + first,
+            .draft = draft_of(e, i), .n_draft = n_draft[i], .position = (int32_t)s[i]->n,
+            .row = b->row + (int64_t)i * e->max_draft};
+    }
+    WEIR_TRY(weir_rows_run(e, &rows, WEIR_VERIFIER, b->p_logits));
+    return weir_rows_stats(e, WEIR_VERIFIER, b->p_logits, rows.n_out, b->p_stats);
+}
+
+static bool draft_ends_text(const weir_session *s, const weir_accept_session *a) {
+    return a->n_draft > 0 && weir_session_is_eos(s, a->draft[a->n_draft - 1]);
+}
+
+/* A bonus from pi needs the drafter's distribution one position further (trap 3), unless pi is p there. */
+static bool bonus_needs_drafter(const weir_session *s, int32_t position) {
+    const weir_law *law = &s->law;
+    return law->bonus_pi && law->rule != WEIR_RULE_EXACT && position >= law->exact_first &&
+           weir_rule_facts((weir_rule)law->rule)->pi_exists;
+}
+
+/* How session i's block closes: false if it ends with an accepted end-of-text or is unusable. */
+static bool plan_emit(weir_session *s, const weir_accept_session *a, int64_t ld_q, int64_t ld_p,
+                      weir_emit_session *out) {
+    if (a->status != WEIR_OK) return false;
+    const int32_t j = a->n_accept;
+    const bool full = j == a->n_draft;
+    if (full && draft_ends_text(s, a)) return false;
+    *out = (weir_emit_session){.law = a->law, .p_logits = a->p_logits + j * ld_p, .p_stats = a->p_stats + j,
+                               .position = a->position + j, .block_row = j, .block_p = 1.0f, .draft = -1};
+    if (full) {
+        out->kind = bonus_needs_drafter(s, out->position) ? WEIR_EMIT_PI : WEIR_EMIT_P;
+    } else {
+        out->kind = WEIR_EMIT_RESIDUAL;
+        out->q_logits = a->q_logits + j * ld_q;
+        out->q_stats = a->q_stats + j;
+        out->draft = a->draft[j];
+        out->block_p = a->block_p;
+    }
+    return true;
+}
+
+/* The extra drafter step of the sessions whose bonus comes from pi; which[k] is the emit entry's session. */
+static weir_status bonus_rows(weir_engine *e, weir_session **s, int n, const int32_t *which, int n_emit) {
+    weir_step_buffers *b = &e->buf;
+    const int last = s[0]->opt.n_draft; /* the largest gamma: rows past every drafted one */
+    weir_rows rows = {0, 0};
+    for (int k = 0; k < n_emit; k++) {
+        if (b->emit[k].kind != WEIR_EMIT_PI) continue;
+        weir_session *x = s[which[k]];
+        const weir_accept_session *a = &b->accept[which[k]];
+        b->emit[k].q_logits = q_row(e, n, last, rows.n_out);
+        b->emit[k].q_stats = b->call_stats + rows.n_out;
+        b->law_of[rows.n_out] = which[k];
+        const int64_t pos = x->n + a->n_draft;
+        weir_rows_add(e, &rows, x, a->draft[a->n_draft - 1], pos, true);
+        x->cached[WEIR_DRAFTER] = pos + 1;
+        x->stats.drafter_calls++;
+        x->stats.drafter_rows++;
+    }
+    if (rows.n_row == 0) return WEIR_OK;
+    float *logits = q_row(e, n, last, 0);
+    WEIR_TRY(weir_rows_run(e, &rows, WEIR_DRAFTER, logits));
+    return weir_rows_stats(e, WEIR_DRAFTER, logits, rows.n_out, b->call_stats);
+}
+
+/* Appends what the block decided and books its statistics up to the token that ends the session. */
+static void commit(weir_session *s, const weir_accept_session *a, const weir_emit_session *closing) {
+    weir_session_stats *st = &s->stats;
+    const int64_t start = s->n;
+    int accepted = 0;
+    bool going = true;
+    for (int j = 0; j < a->n_accept && going; j++) {
+        const weir_accept_row *r = &a->row[j];
+        st->rows_examined++;
+        st->rows_deferred += r->deferred;
+        st->reject_mass += (double)r->reject;
+        accepted++;
+        going = weir_session_append(s, a->draft[j], r->deferred ? WEIR_SOURCE_ACCEPTED : WEIR_SOURCE_KEPT,
+                                    r->log_p, r->log_pi);
+    }
+    if (going && a->n_accept < a->n_draft) {
+        st->rows_examined++;
+        st->rows_deferred += a->row[a->n_accept].deferred;
+        st->reject_mass += (double)a->row[a->n_accept].reject;
+    }
+    st->blocks++;
+    st->drafted += a->n_draft;
+    st->accepted += accepted;
+    st->accept_hist[accepted]++;
+    if (going && closing)
+        weir_session_append(s, closing->token,
+                            closing->kind == WEIR_EMIT_RESIDUAL ? WEIR_SOURCE_RESAMPLED : WEIR_SOURCE_BONUS,
+                            closing->log_p, closing->log_pi);
+    for (int side = 0; side < 2; side++)
+        if (s->cached[side] > start + a->n_accept + 1) s->cached[side] = start + a->n_accept + 1;
+}
+
+static weir_status roll_back(weir_engine *e, weir_session *s) {
+    for (int side = 0; side < 2; side++)
+        WEIR_TRY(weir_kv_pool_resize(e->side[side].self, s->slot, s->cached[side]));
+    return WEIR_OK;
+}
+
+/* Ends the sessions whose rows held NaN; the first is named in err. */
+static weir_status refuse(weir_session *s, weir_status found, weir_err *err) {
+    const int64_t at = s->n;
+    weir_session_end(s, WEIR_FINISH_CANCELLED);
+    return weir_fail(err, found, "output token %lld: logits are not finite; the checkpoint or its dtype is broken",
+                     (long long)at);
+}
+
+static weir_status close_block(weir_engine *e, weir_session **s, int n, weir_err *err) {
+    weir_step_buffers *b = &e->buf;
+    const int64_t ld_q = (int64_t)n * e->side[WEIR_DRAFTER].ld, ld_p = e->side[WEIR_VERIFIER].ld;
+    weir_accept_args accept = {.session = b->accept, .n_session = n, .ld_q = ld_q, .ld_p = ld_p,
+                               .n_vocab = e->n_vocab};
+    WEIR_TRY(e->be->op.accept(e->be, &accept));
+    int n_emit = 0;
+    int32_t *which = b->drawn; /* free since the last draft step */
+    for (int i = 0; i < n; i++)
+        if (plan_emit(s[i], &b->accept[i], ld_q, ld_p, &b->emit[n_emit])) which[n_emit++] = i;
+    WEIR_TRY(bonus_rows(e, s, n, which, n_emit));
+    weir_emit_args emit = {.session = b->emit, .n_session = n_emit, .n_vocab = e->n_vocab};
+    WEIR_TRY(e->be->op.emit(e->be, &emit));
+
+    weir_status first = WEIR_OK;
+    for (int i = 0, k = 0; i < n; i++) {
+        const weir_emit_session *closing = k < n_emit && which[k] == i ? &b->emit[k++] : NULL;
+        weir_status found = b->accept[i].status;
+        if (found == WEIR_OK && closing) found = closing->status;
+        if (found != WEIR_OK) {
+            const weir_status told = refuse(s[i], found, first == WEIR_OK ? err : NULL);
+            if (first == WEIR_OK) first = told;
+            continue;
+        }
+        commit(s[i], &b->accept[i], closing);
+        if (s[i]->finish == WEIR_RUNNING) WEIR_TRY(roll_back(e, s[i]));
+    }
+    return first;
+}
+
+weir_status weir_block_speculative(weir_engine *e, weir_session **s, int n, weir_err *err) {
+    weir_step_buffers *b = &e->buf;
+    int32_t *n_draft = b->n_draft;
+    sort_by_gamma(s, n);
+    WEIR_TRY(make_room(e, s, n));
+    for (int i = 0; i < n; i++) b->law[i] = s[i]->law;
+    const double t0 = weir_now();
+    WEIR_TRY(draft(e, s, n, n_draft));
+    const double t1 = weir_now();
+    WEIR_TRY(verify(e, s, n, n_draft));
+    const double t2 = weir_now();
+    const weir_status st = close_block(e, s, n, err);
+    const double t3 = weir_now();
+    for (int i = 0; i < n; i++) {
+        s[i]->stats.seconds_draft += (t1 - t0) / n;
+        s[i]->stats.seconds_verify += (t2 - t1) / n;
+        s[i]->stats.seconds_accept += (t3 - t2) / n;
+    }
+    return st;
+}
