@@ -73,6 +73,9 @@ def draw(lines, title):
         out.append(text(LEFT - 8, py(y) + 4, f"{y:.0f}", "end"))
     out.append(text((LEFT + WIDTH - RIGHT) / 2, HEIGHT - 14, "tokens per second, verifier alone = 1"))
     out.append(text(LEFT - 8, TOP - 8, "BLEU", "end"))
+    own = lines["verifier"][0][2]
+    out.append(f'<path d="M{LEFT} {py(own):.1f}H{WIDTH - RIGHT}" stroke="{INK}" stroke-dasharray="5 4"/>')
+    out.append(text(WIDTH - RIGHT + 6, py(own) + 4, "the verifier's own BLEU", "start", 11))
     for i, (name, dots) in enumerate(lines.items()):
         colour = COLOURS[i % len(COLOURS)]
         path = "L".join(f"{px(x):.1f} {py(y):.1f}" for _, x, y, _ in dots)
