@@ -9,7 +9,9 @@
  * data_offsets}}, data. Refused, each with one line: a truncated file, a header longer than the file or 100 MB,
  * bad JSON, duplicate names, unknown dtypes of tensors that are asked for, negative or overflowing shapes, offsets
  * that do not match dtype x shape, overlap, leave a gap or pass the end; an index that names a
- * missing shard, a path outside the directory, or a tensor its shard lacks. */
+ * missing shard, a path outside the directory, or a tensor its shard lacks.
+ * A file that another process shortens while it is mapped ends the reader with SIGBUS: replace checkpoints by
+ * renaming over them, never in place. */
 typedef struct weir_safetensors weir_safetensors;
 
 /* EIO: cannot open or map (with errno's text). EFORMAT: as above. ENOMEM. */
@@ -18,6 +20,9 @@ weir_status weir_safetensors_open_file(weir_safetensors **out, const char *path,
 /* From memory (tests, fuzzing): bytes are borrowed until close. `label` names them in messages. */
 weir_status weir_safetensors_open_bytes(weir_safetensors **out, const void *bytes, size_t n, const char *label,
                                         weir_err *err);
+/* An index from memory, its shards from `dir`; `path` names the index in messages. */
+weir_status weir_safetensors_open_index(weir_safetensors **out, const char *json, size_t bytes, const char *path,
+                                        const char *dir, weir_err *err);
 void weir_safetensors_close(weir_safetensors *s); /* NULL allowed */
 
 size_t weir_safetensors_count(const weir_safetensors *s);

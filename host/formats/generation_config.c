@@ -1,0 +1,125 @@
+/* generation_config.json: the ids that frame an answer are honoured; fields that would make `generate` of transformers
+ * emit something else than sampling from the model's own law are refused by name; fields that a caller of weir sets for each
+ * request (temperature, top_k, lengths, …) are his, and the checkpoint's wishes for them are not applied. */
+#include <string.h>
+
+#include "host/formats/config.h"
+
+const weir_field weir_generation_fields[] = {
+    /* would change the tokens: refused unless neutral */
+    {"forced_bos_token_id", WEIR_NEUTRAL_NULL},
+    {"forced_eos_token_id", WEIR_NEUTRAL_NULL},
+    {"forced_decoder_ids", WEIR_NEUTRAL_EMPTY},
+    {"suppress_tokens", WEIR_NEUTRAL_EMPTY},
+    {"begin_suppress_tokens", WEIR_NEUTRAL_EMPTY},
+    {"bad_words_ids", WEIR_NEUTRAL_EMPTY},
+    {"force_words_ids", WEIR_NEUTRAL_EMPTY},
+    {"constraints", WEIR_NEUTRAL_EMPTY},
+    {"sequence_bias", WEIR_NEUTRAL_EMPTY},
+    {"stop_strings", WEIR_NEUTRAL_EMPTY},
+    {"no_repeat_ngram_size", WEIR_NEUTRAL_ZERO},
+    {"encoder_no_repeat_ngram_size", WEIR_NEUTRAL_ZERO},
+    {"repetition_penalty", WEIR_NEUTRAL_ONE},
+    {"encoder_repetition_penalty", WEIR_NEUTRAL_ONE},
+    {"exponential_decay_length_penalty", WEIR_NEUTRAL_NULL},
+    {"min_length", WEIR_NEUTRAL_ZERO},
+    {"min_new_tokens", WEIR_NEUTRAL_ZERO},
+    {"num_beams", WEIR_NEUTRAL_ONE},
+    {"num_beam_groups", WEIR_NEUTRAL_ONE},
+    {"diversity_penalty", WEIR_NEUTRAL_ZERO},
+    {"penalty_alpha", WEIR_NEUTRAL_ZERO},
+    {"typical_p", WEIR_NEUTRAL_ONE},
+    {"epsilon_cutoff", WEIR_NEUTRAL_ZERO},
+    {"eta_cutoff", WEIR_NEUTRAL_ZERO},
+    {"guidance_scale", WEIR_NEUTRAL_ONE},
+    {"watermarking_config", WEIR_NEUTRAL_NULL},
+    {"token_healing", WEIR_NEUTRAL_FALSE},
+    {"dola_layers", WEIR_NEUTRAL_NULL},
+    /* the caller's, per request */
+    {"do_sample", WEIR_NEUTRAL_ANY},
+    {"temperature", WEIR_NEUTRAL_ANY},
+    {"top_k", WEIR_NEUTRAL_ANY},
+    {"top_p", WEIR_NEUTRAL_ANY},
+    {"min_p", WEIR_NEUTRAL_ANY},
+    {"max_length", WEIR_NEUTRAL_ANY},
+    {"max_new_tokens", WEIR_NEUTRAL_ANY},
+    {"max_time", WEIR_NEUTRAL_ANY},
+    {"num_return_sequences", WEIR_NEUTRAL_ANY},
+    /* of beam search, which is refused above */
+    {"early_stopping", WEIR_NEUTRAL_ANY},
+    {"length_penalty", WEIR_NEUTRAL_ANY},
+    /* how, not what */
+    {"renormalize_logits", WEIR_NEUTRAL_ANY},
+    {"remove_invalid_values", WEIR_NEUTRAL_ANY},
+    {"use_cache", WEIR_NEUTRAL_ANY},
+    {"cache_implementation", WEIR_NEUTRAL_ANY},
+    {"cache_config", WEIR_NEUTRAL_ANY},
+    {"return_legacy_cache", WEIR_NEUTRAL_ANY},
+    {"prefill_chunk_size", WEIR_NEUTRAL_ANY},
+    {"low_memory", WEIR_NEUTRAL_ANY},
+    {"compile_config", WEIR_NEUTRAL_ANY},
+    {"disable_compile", WEIR_NEUTRAL_ANY},
+    {"output_attentions", WEIR_NEUTRAL_ANY},
+    {"output_hidden_states", WEIR_NEUTRAL_ANY},
+    {"output_scores", WEIR_NEUTRAL_ANY},
+    {"output_logits", WEIR_NEUTRAL_ANY},
+    {"return_dict_in_generate", WEIR_NEUTRAL_ANY},
+    {"is_assistant", WEIR_NEUTRAL_ANY},
+    {"num_assistant_tokens", WEIR_NEUTRAL_ANY},
+    {"num_assistant_tokens_schedule", WEIR_NEUTRAL_ANY},
+    {"assistant_confidence_threshold", WEIR_NEUTRAL_ANY},
+    {"assistant_early_exit", WEIR_NEUTRAL_ANY},
+    {"assistant_lookbehind", WEIR_NEUTRAL_ANY},
+    {"target_lookbehind", WEIR_NEUTRAL_ANY},
+    {"prompt_lookup_num_tokens", WEIR_NEUTRAL_ANY},
+    {"max_matching_ngram_size", WEIR_NEUTRAL_ANY},
+    {"transformers_version", WEIR_NEUTRAL_ANY},
+    {NULL, WEIR_NEUTRAL_ANY},
+};
+
+static bool is_honoured(const char *key)
+{
+    static const char *const names[] = {"decoder_start_token_id", "bos_token_id", "eos_token_id", "pad_token_id"};
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++)
+        if (strcmp(names[i], key) == 0) return true;
+    return false;
+}
+
+/* null does not undo what config.json says: transformers fills such gaps from the model's config. */
+static bool is_set(const json_t *o, const char *key)
+{
+    const json_t *v = json_object_get(o, key);
+    return v && !json_is_null(v);
+}
+
+static weir_status read_ids(const json_t *o, const char *label, weir_checkpoint *out, weir_err *err)
+{
+    int32_t rows = out->t5.n_vocab_rows;
+    if (is_set(o, "eos_token_id")) WEIR_TRY(weir_get_eos(o, out, label, err));
+    if (is_set(o, "pad_token_id")) WEIR_TRY(weir_get_id(o, "pad_token_id", rows, &out->pad_id, label, err));
+    if (is_set(o, "decoder_start_token_id"))
+        return weir_get_id(o, "decoder_start_token_id", rows, &out->start_id, label, err);
+    return WEIR_OK;
+}
+
+weir_status weir_generation_config_parse(const char *json, size_t bytes, const char *label, weir_checkpoint *out,
+                                         weir_err *err)
+{
+    json_t *root;
+    WEIR_TRY(weir_json_object(json, bytes, label, &root, err));
+    weir_status s = WEIR_OK;
+    const char *key;
+    json_t *value;
+    json_object_foreach(root, key, value) {
+        bool ok;
+        if (key[0] == '_' || is_honoured(key)) continue;
+        if (!weir_field_check(weir_generation_fields, key, value, &ok))
+            s = weir_fail_field(err, WEIR_ENOTSUP, label, key, value, "unknown field, it may change the result");
+        else if (!ok)
+            s = weir_fail_field(err, WEIR_ENOTSUP, label, key, value, "not supported, it changes the result");
+        if (s != WEIR_OK) break;
+    }
+    if (s == WEIR_OK) s = read_ids(root, label, out, err);
+    json_decref(root);
+    return s;
+}

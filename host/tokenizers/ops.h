@@ -1,0 +1,39 @@
+#ifndef WEIR_HOST_TOKENIZERS_OPS_H
+#define WEIR_HOST_TOKENIZERS_OPS_H
+
+#include "kernels/base/status.h"
+#include "kernels/base/types.h"
+
+/* What a family of tokenizers gives to tokenizer.c, which adds sentinels, ranges and skipping on top. All calls but free
+ * only read `impl`, so that threads may share it. Ids passed in are inside [0, size). */
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+typedef enum weir_piece_kind {
+    WEIR_PIECE_TEXT,    /* stands for text */
+    WEIR_PIECE_UNKNOWN, /* stands for what the vocabulary lacks */
+    WEIR_PIECE_CONTROL, /* end-of-text, padding: never in text */
+} weir_piece_kind;
+
+typedef struct weir_tokenizer_ops {
+    void (*free)(void *impl); /* NULL allowed */
+    int32_t (*size)(const void *impl);
+    const char *(*piece)(const void *impl, int32_t id); /* borrowed until free */
+    weir_piece_kind (*kind)(const void *impl, int32_t id);
+    /* Plain text to ids; *ids by weir_alloc, also when *n is 0. */
+    weir_status (*encode)(const void *impl, const char *text, size_t bytes, int32_t **ids, size_t *n, weir_err *err);
+    /* Ids to text, all of kind TEXT; *text by weir_alloc, zero-terminated. */
+    weir_status (*decode)(const void *impl, const int32_t *ids, size_t n, char **text, size_t *bytes, weir_err *err);
+} weir_tokenizer_ops;
+
+/* The SentencePiece library. The model's bytes are checked (spm_check.h) and copied; label names them in messages. */
+extern const weir_tokenizer_ops weir_spm_ops;
+weir_status weir_spm_open(void **impl, const void *model, size_t bytes, const char *label, weir_err *err);
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif /* WEIR_HOST_TOKENIZERS_OPS_H */
