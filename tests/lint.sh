@@ -67,7 +67,7 @@ cat "$report"
 git ls-files -- '*.sh' .ci/run | xargs shellcheck -x || status=1
 
 # The instruction-set builds of a kernel say nothing that the portable text does not, and take minutes.
-analyze='gcc -std=c11 -D_GNU_SOURCE -I. -O1 -g -Wall -Wextra -Wno-analyzer-too-complex -fanalyzer -Werror -c -o /dev/null'
+analyze='gcc -std=c11 -D_GNU_SOURCE -I. -O1 -g -Wno-analyzer-too-complex -fanalyzer -Werror -c -o /dev/null'
 git ls-files -- 'kernels/*.c' 'models/*.c' 'host/*.c' ':!*_avx2.c' ':!*_avx512*.c' |
     xargs -r -n 1 -P "${JOBS:-$(getconf _NPROCESSORS_ONLN)}" sh -c "$analyze \"\$0\"" || status=1
 
