@@ -1,0 +1,28 @@
+#ifndef WEIR_TESTS_HOST_PAIR_FIXTURE_H
+#define WEIR_TESTS_HOST_PAIR_FIXTURE_H
+
+#include "host/weir.h"
+
+/* The demo pair of models/demo and small helpers around it. Every helper fails the running test on error. */
+
+weir_engine *demo_open(int n_parallel, int n_thread, const char *isa, bool with_draft);
+
+/* A finished answer, copied out of its session. */
+typedef struct answer {
+    int32_t ids[256];
+    uint8_t sources[256];
+    float logprobs[256], policy[256];
+    size_t n;
+    char text[2048];
+    weir_finish finish;
+    weir_session_stats stats;
+} answer;
+
+weir_session *demo_session(weir_engine *e, const weir_session_options *o, const char *prompt);
+void answer_take(weir_session *s, answer *out);
+void answer_run(weir_engine *e, const weir_session_options *o, const char *prompt, answer *out);
+void answer_assert_same(const answer *a, const answer *b, const char *what);
+
+extern const char *const demo_prompts[10];
+
+#endif

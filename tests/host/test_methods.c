@@ -1,0 +1,140 @@
+/* The sequential methods: what they emit, from whom, and how often the verifier runs. */
+#include <criterion/criterion.h>
+#include <math.h>
+#include <string.h>
+
+#include "kernels/accept/accept.h"
+#include "tests/host/pair_fixture.h"
+
+static weir_session_options with(weir_method m, weir_rule rule, float alpha, float temp) {
+    weir_session_options o = weir_session_options_default();
+    o.method = m;
+    o.law.rule = rule;
+    o.law.alpha = alpha;
+    o.law.temp = temp;
+    o.max_tokens = 60;
+    o.seed = 4;
+    return o;
+}
+
+static int count(const answer *a, int source) {
+    int n = 0;
+    for (size_t i = 0; i < a->n; i++) n += a->sources[i] == source;
+    return n;
+}
+
+Test(methods, token_cascade_lets_the_drafter_write_ten_tokens_at_most) {
+    weir_engine *e = demo_open(1, 1, NULL, true);
+    static answer a;
+    weir_session_options o = with(WEIR_METHOD_TOKEN_CASCADE, WEIR_RULE_CHOW, 1.0f, 1.0f);
+    o.ignore_eos = true;
+    answer_run(e, &o, demo_prompts[2], &a);
+    cr_assert(a.n == 60);
+    for (size_t i = 0; i < a.n; i++)
+        cr_assert(a.sources[i] == (i % 11 == 10 ? WEIR_SOURCE_VERIFIER : WEIR_SOURCE_DRAFTER), "token %zu", i);
+    cr_assert(a.stats.verifier_calls == 5);
+    weir_engine_close(e);
+}
+
+Test(methods, cascades_that_always_defer_are_the_verifier_alone) {
+    weir_engine *e = demo_open(1, 1, NULL, true);
+    static answer want, got;
+    for (int i = 0; i < 10; i++) {
+        for (int t = 0; t < 2; t++) {
+            weir_session_options o = with(WEIR_METHOD_VERIFIER, WEIR_RULE_EXACT, 0.0f, (float)t);
+            answer_run(e, &o, demo_prompts[i], &want);
+            cr_assert(count(&want, WEIR_SOURCE_VERIFIER) == (int)want.n);
+            o = with(WEIR_METHOD_TOKEN_CASCADE, WEIR_RULE_CHOW, 0.0f, (float)t);
+            answer_run(e, &o, demo_prompts[i], &got);
+            answer_assert_same(&want, &got, "token-cascade, alpha 0");
+            o = with(WEIR_METHOD_ORACLE_CASCADE, WEIR_RULE_DIFF, -1.0f, (float)t);
+            answer_run(e, &o, demo_prompts[i], &got);
+            answer_assert_same(&want, &got, "oracle-cascade, diff alpha -1");
+            o = with(WEIR_METHOD_SEQUENCE_CASCADE, WEIR_RULE_EXACT, 0.0f, (float)t);
+            answer_run(e, &o, demo_prompts[i], &got);
+            answer_assert_same(&want, &got, "sequence-cascade, alpha 0");
+            cr_assert(got.stats.deferred_sequence);
+        }
+    }
+    weir_engine_close(e);
+}
+
+Test(methods, cascades_that_never_defer_are_the_drafter_alone) {
+    weir_engine *e = demo_open(1, 1, NULL, true);
+    static answer want, got;
+    for (int i = 0; i < 10; i++) {
+        weir_session_options o = with(WEIR_METHOD_DRAFTER, WEIR_RULE_EXACT, 0.0f, 1.0f);
+        answer_run(e, &o, demo_prompts[i], &want);
+        o = with(WEIR_METHOD_ORACLE_CASCADE, WEIR_RULE_CHOW, 1.0f, 1.0f);
+        answer_run(e, &o, demo_prompts[i], &got);
+        cr_assert(got.n == want.n && memcmp(got.ids, want.ids, want.n * sizeof *want.ids) == 0);
+        o = with(WEIR_METHOD_SEQUENCE_CASCADE, WEIR_RULE_EXACT, 1e9f, 1.0f);
+        answer_run(e, &o, demo_prompts[i], &got);
+        cr_assert(got.n == want.n && memcmp(got.ids, want.ids, want.n * sizeof *want.ids) == 0);
+        cr_assert(!got.stats.deferred_sequence && got.stats.verifier_calls == 0);
+        for (size_t k = 0; k < want.n; k++) cr_assert(isnan(want.logprobs[k]), "the verifier never saw it");
+    }
+    weir_engine_close(e);
+}
+
+/* Speculative chow at alpha = 1 (drafter alone) and the drafter method draw the same tokens: same keys, same draws. The
+ * bonus position draws from q = pi with its own purpose, so only tokens before it agree. */
+Test(methods, never_deferring_speculation_emits_only_kept_and_bonus) {
+    weir_engine *e = demo_open(1, 1, NULL, true);
+    static answer a;
+    for (int i = 0; i < 10; i++) {
+        weir_session_options o = with(WEIR_METHOD_SPECULATIVE, WEIR_RULE_CHOW, 1.0f, 1.0f);
+        answer_run(e, &o, demo_prompts[i], &a);
+        cr_assert(count(&a, WEIR_SOURCE_KEPT) + count(&a, WEIR_SOURCE_BONUS) == (int)a.n);
+        cr_assert(a.stats.reject_mass == 0.0 && a.stats.rows_deferred == 0);
+    }
+    weir_engine_close(e);
+}
+
+Test(methods, sequence_cascade_streams_only_what_stands) {
+    weir_engine *e = demo_open(1, 1, NULL, true);
+    static answer a;
+    int deferred = 0;
+    for (int i = 0; i < 10; i++) {
+        weir_session_options o = with(WEIR_METHOD_SEQUENCE_CASCADE, WEIR_RULE_EXACT, 1.2f, 1.0f);
+        answer_run(e, &o, demo_prompts[i], &a);
+        deferred += a.stats.deferred_sequence;
+        const int who = a.stats.deferred_sequence ? WEIR_SOURCE_VERIFIER : WEIR_SOURCE_DRAFTER;
+        cr_assert(count(&a, who) == (int)a.n);
+    }
+    cr_assert(deferred > 0 && deferred < 10, "%d of 10 deferred", deferred);
+    weir_engine_close(e);
+}
+
+/* What a method cannot do is refused by name before anything runs. */
+Test(methods, refusals_name_the_reason) {
+    weir_engine *e = demo_open(1, 1, NULL, true), *lone = demo_open(1, 1, NULL, false);
+    const int32_t prompt[] = {83, 39, 1}, outside[] = {83, 6000, 1};
+    const struct {
+        weir_engine *e;
+        weir_session_options o;
+        const int32_t *prompt;
+        size_t n;
+        const char *word;
+    } bad[] = {
+        {lone, with(WEIR_METHOD_SPECULATIVE, WEIR_RULE_EXACT, 0, 1), prompt, 3, "drafter"},
+        {lone, with(WEIR_METHOD_DRAFTER, WEIR_RULE_EXACT, 0, 1), prompt, 3, "drafter"},
+        {e, with(WEIR_METHOD_TOKEN_CASCADE, WEIR_RULE_DIFF, 0, 1), prompt, 3, "chow"},
+        {e, with(WEIR_METHOD_ORACLE_CASCADE, WEIR_RULE_TOKEN_V3, 0.5f, 1), prompt, 3, "token-v3"},
+        {e, with(WEIR_METHOD_SEQUENCE_CASCADE, WEIR_RULE_EXACT, -1.0f, 1), prompt, 3, "alpha"},
+        {e, with(WEIR_METHOD_SPECULATIVE, WEIR_RULE_CHOW, 2.0f, 1), prompt, 3, "alpha"},
+        {e, with(WEIR_METHOD_SPECULATIVE, WEIR_RULE_EXACT, 0, 2.5f), prompt, 3, "temp"},
+        {e, with(WEIR_METHOD_SPECULATIVE, WEIR_RULE_EXACT, 0, 1), outside, 3, "6000"},
+        {e, with(WEIR_METHOD_SPECULATIVE, WEIR_RULE_EXACT, 0, 1), prompt, 0, "prompt"},
+    };
+    for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
+        weir_session *s = NULL;
+        weir_err err = {""};
+        const weir_status st = weir_session_create(bad[i].e, &bad[i].o, bad[i].prompt, bad[i].n, NULL, NULL, &s, &err);
+        cr_assert(st != WEIR_OK && !s, "case %zu was taken", i);
+        cr_assert(strstr(err.text, bad[i].word), "case %zu: \"%s\" lacks \"%s\"", i, err.text, bad[i].word);
+        cr_assert(!strchr(err.text, '\n'));
+    }
+    weir_engine_close(lone);
+    weir_engine_close(e);
+}
