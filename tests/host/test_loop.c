@@ -1,6 +1,7 @@
 /* Bits do not depend on batch, slot, threads or arrival; exact decoding at T = 0 is the verifier. */
 #include <criterion/criterion.h>
 #include <math.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "kernels/accept/accept.h"
