@@ -29,26 +29,30 @@ static bool bounds_ok(int32_t n_slot, int64_t max_len, int32_t n_layer, int32_t 
     return floats * (double)(pages_for(max_len) * n_slot) < 0x1p60;
 }
 
+/* Bytes of each allocation, as weir_alloc rounds them. */
 typedef struct kv_sizes {
-    size_t pages, table, refs, free, len; /* bytes of each allocation beside the struct */
+    size_t pool, pages, table, refs, free, len;
 } kv_sizes;
+
+static size_t lines(size_t bytes) { return (bytes + 63) / 64 * 64; }
 
 static kv_sizes sizes_of(int32_t n_slot, int64_t max_len, int32_t n_layer, int32_t n_head_kv,
                          int32_t head_dim) {
     const size_t n_page = (size_t)(pages_for(max_len) * n_slot);
     const size_t floats = (size_t)weir_kv_page_floats(n_layer, n_head_kv, head_dim);
-    return (kv_sizes){.pages = n_page * floats * sizeof(float),
-                      .table = n_page * sizeof(int32_t),
-                      .refs = n_page * sizeof(int32_t),
-                      .free = n_page * sizeof(int32_t),
-                      .len = (size_t)n_slot * sizeof(int64_t)};
+    return (kv_sizes){.pool = lines(sizeof(struct weir_kv_pool)),
+                      .pages = lines(n_page * floats * sizeof(float)),
+                      .table = lines(n_page * sizeof(int32_t)),
+                      .refs = lines(n_page * sizeof(int32_t)),
+                      .free = lines(n_page * sizeof(int32_t)),
+                      .len = lines((size_t)n_slot * sizeof(int64_t))};
 }
 
 size_t weir_kv_pool_bytes(int32_t n_slot, int64_t max_len, int32_t n_layer, int32_t n_head_kv,
                           int32_t head_dim) {
     if (!bounds_ok(n_slot, max_len, n_layer, n_head_kv, head_dim)) return SIZE_MAX;
     const kv_sizes s = sizes_of(n_slot, max_len, n_layer, n_head_kv, head_dim);
-    return sizeof(struct weir_kv_pool) + s.pages + s.table + s.refs + s.free + s.len;
+    return s.pool + s.pages + s.table + s.refs + s.free + s.len;
 }
 
 weir_status weir_kv_pool_create(weir_kv_pool **out, weir_backend *be, int32_t n_slot, int64_t max_len,

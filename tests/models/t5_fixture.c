@@ -18,11 +18,12 @@ void fixture_open(fixture *f, const char *dir, weir_isa isa, int n_thread) {
     cr_assert_eq(weir_t5_create(&f->m, f->be, &f->ck.t5, &src, FIX_ROW, FIX_PROMPT, &err), WEIR_OK, "%s",
                  err.text);
     const weir_model_facts *x = weir_model_get_facts(f->m);
-    cr_assert_eq(weir_kv_pool_create(&f->self, f->be, FIX_SLOT, FIX_LEN, x->n_layer_self, x->n_head_kv, x->head_dim),
-                 WEIR_OK);
     cr_assert_eq(
-        weir_kv_pool_create(&f->cross, f->be, FIX_SLOT, FIX_PROMPT, x->n_layer_cross, x->n_head_kv, x->head_dim),
+        weir_kv_pool_create(&f->self, f->be, FIX_SLOT, FIX_LEN, x->n_layer_self, x->n_head_kv, x->head_dim),
         WEIR_OK);
+    cr_assert_eq(weir_kv_pool_create(&f->cross, f->be, FIX_SLOT, FIX_PROMPT, x->n_layer_cross, x->n_head_kv,
+                                     x->head_dim),
+                 WEIR_OK);
     f->kv = (weir_kv){*weir_kv_pool_view(f->self), *weir_kv_pool_view(f->cross), f->cross_len};
     f->n_vocab = x->n_vocab_rows;
 }
@@ -47,7 +48,8 @@ void fixture_prefill(fixture *f, int32_t slot, const int32_t *prompt, int64_t n)
     cr_assert_eq(weir_model_prefill(f->m, &f->kv, slot, prompt, n), WEIR_OK);
 }
 
-weir_status fixture_forward(fixture *f, const row *r, int32_t n, const int32_t *out, int32_t n_out, float *logits) {
+weir_status fixture_forward(fixture *f, const row *r, int32_t n, const int32_t *out, int32_t n_out,
+                            float *logits) {
     int32_t token[FIX_ROW], pos[FIX_ROW], slot[FIX_ROW], all[FIX_ROW];
     for (int32_t i = 0; i < n; i++) {
         token[i] = r[i].token, pos[i] = r[i].pos, slot[i] = r[i].slot, all[i] = i;

@@ -31,7 +31,8 @@ typedef struct row {
 } row;
 
 /* Grows the self caches to hold the rows, then one forward call; out NULL = all rows. logits (n_out, n_vocab). */
-weir_status fixture_forward(fixture *f, const row *r, int32_t n, const int32_t *out, int32_t n_out, float *logits);
+weir_status fixture_forward(fixture *f, const row *r, int32_t n, const int32_t *out, int32_t n_out,
+                            float *logits);
 
 /* Rows 0 ... n - 1 of a slot that is fed the start id 0 and then the tokens. */
 void rows_of(row *r, int32_t slot, int32_t first, int32_t n, const int32_t *token);

@@ -53,8 +53,8 @@ static void check_model(const char *name, weir_isa isa, int n_thread) {
         const double lp = worst_of(&f, i, c), lg = worst_logit(&f, i, c);
         printf("%-10s %-10s threads %d  %3d+%-2d  logprob error %.2e  logit error %.2e  bound %.1e\n", name,
                weir_isa_name(isa), n_thread, c->n_prompt, c->n_completion, lp, lg, bound);
-        cr_expect(lp <= bound, "%s %s %d+%d: logprob error %g, bound %g", name, weir_isa_name(isa), c->n_prompt,
-                  c->n_completion, lp, bound);
+        cr_expect(lp <= bound, "%s %s %d+%d: logprob error %g, bound %g", name, weir_isa_name(isa),
+                  c->n_prompt, c->n_completion, lp, bound);
         cr_expect(lg <= 2 * bound, "%s %s %d+%d: logit error %g, bound %g", name, weir_isa_name(isa),
                   c->n_prompt, c->n_completion, lg, 2 * bound);
     }
@@ -84,8 +84,10 @@ Test(t5_golden, buckets_are_those_of_transformers) {
     while (fscanf(f, "%d %d %d %d", &both, &n_bucket, &max_distance, &n) == 4) {
         int d = -2 * max_distance, want = -1, next, bucket;
         for (int i = 0; i <= n; i++) {
-            if (i < n) cr_assert_eq(fscanf(f, "%d %d", &next, &bucket), 2);
-            else next = 2 * max_distance + 1;
+            if (i < n)
+                cr_assert_eq(fscanf(f, "%d %d", &next, &bucket), 2);
+            else
+                next = 2 * max_distance + 1;
             for (; d < next; d++) {
                 const int got = weir__t5_bucket(d, both != 0, n_bucket, max_distance);
                 cr_expect_eq(got, want, "n_bucket %d max %d both %d distance %d: got %d, want %d", n_bucket,
