@@ -21,7 +21,24 @@ static const weir_backend_ops portable_ops = {
 
 static weir_backend_ops ops_for(weir_isa isa) {
     weir_backend_ops op = portable_ops;
+#if defined(__x86_64__)
+    switch (isa) {
+    case WEIR_ISA_PORTABLE: break;
+    case WEIR_ISA_AVX2:
+        op.rmsnorm = weir_rmsnorm_avx2;
+        op.linear = weir_linear_avx2;
+        op.attention = weir_attention_avx2;
+        break;
+    case WEIR_ISA_AVX512:
+    case WEIR_ISA_AVX512BF16:
+        op.rmsnorm = weir_rmsnorm_avx512;
+        op.linear = isa == WEIR_ISA_AVX512 ? weir_linear_avx512 : weir_linear_avx512bf16;
+        op.attention = weir_attention_avx512;
+        break;
+    }
+#else
     (void)isa;
+#endif
     return op;
 }
 

@@ -11,4 +11,16 @@ weir_status weir_linear_cpu(weir_backend *be, weir_linear *a);
 weir_status weir_kv_append_cpu(weir_backend *be, weir_kv_append *a); /* copies only: serves every ISA */
 weir_status weir_attention_cpu(weir_backend *be, weir_attention *a);
 
+#if defined(__x86_64__)
+/* The same contracts in vectors, with the pool's threads and the backend's scratch. A machine without the
+ * instructions must not call them. */
+weir_status weir_linear_avx2(weir_backend *be, weir_linear *a);
+weir_status weir_linear_avx512(weir_backend *be, weir_linear *a);
+weir_status weir_linear_avx512bf16(weir_backend *be, weir_linear *a);
+weir_status weir_rmsnorm_avx2(weir_backend *be, weir_rmsnorm *a);
+weir_status weir_rmsnorm_avx512(weir_backend *be, weir_rmsnorm *a);
+weir_status weir_attention_avx2(weir_backend *be, weir_attention *a);
+weir_status weir_attention_avx512(weir_backend *be, weir_attention *a);
+#endif
+
 #endif /* WEIR_KERNELS_DENSE_CPU_H */

@@ -1,0 +1,173 @@
+/* How a product is cut: rows into tiles that fit the registers, panels among workers; a full prefill chunk
+ * into library calls of fixed shape. None of it can change a bit of a result: a (row, output) is one chain of
+ * multiply-adds over k wherever it is computed, and a library call's shape is that of the weight alone. */
+#include "kernels/dense/linear_fast.h"
+
+#include <cblas.h>
+
+enum {
+    PANEL = 16,
+    SERIAL_BYTES = 48 * 1024, /* weights of a product too small to be worth waking the others */
+    BLOCK_BYTES = 128 * 1024, /* panels that stay in a core's cache while several row tiles pass over them */
+};
+
+typedef struct job {
+    weir_backend *be;
+    const weir_linear *a;
+    const weir_linear_kernels *kernels;
+    weir_prepare_fn *prepare; /* NULL: rows are read where they are */
+    weir_tile_fn *const *tile;
+    int tile_rows;
+    int64_t row_bytes;        /* of a prepared row */
+    int64_t row0, n_row;      /* the chunk */
+    int64_t panel_bytes;
+} job;
+
+static int64_t chunk_rows(int64_t left) { return left < WEIR_GEMM_ROWS ? left : WEIR_GEMM_ROWS; }
+
+static float *worker_scratch(const job *j, int worker) {
+    return j->be->scratch + (size_t)worker * j->be->scratch_floats;
+}
+
+/* The tile of panels [first, first + n) for row r of the chunk. */
+static weir_linear_tile tile_at(const job *j, int64_t first, int64_t n, int64_t r) {
+    const weir_linear *a = j->a;
+    const int64_t col = first / (a->w->gated ? 2 : 1) * PANEL;
+    return (weir_linear_tile){
+        .w = (const unsigned char *)a->w->data + first * j->panel_bytes,
+        .panel_bytes = j->panel_bytes,
+        .n_panel = n,
+        .n_pair = a->w->k_pad / 2,
+        .y = a->y + (j->row0 + r) * a->ldy + col,
+        .ldy = a->ldy,
+        .n_left = a->w->n - col,
+        .epilogue = a->epilogue,
+        .gated = a->w->gated,
+        .scale = a->scale,
+    };
+}
+
+/* --- rows ------------------------------------------------------------------------------------ */
+
+/* Every worker prepares the rows for itself: cheaper than waiting for one to do it. */
+static const unsigned char *prepared_rows(const job *j, int worker, int64_t *stride) {
+    const weir_linear *a = j->a;
+    const float *x = a->x + j->row0 * a->ldx;
+    if (!j->prepare) {
+        *stride = a->ldx * (int64_t)sizeof *x;
+        return (const unsigned char *)x;
+    }
+    unsigned char *dst = (unsigned char *)worker_scratch(j, worker);
+    for (int64_t r = 0; r < j->n_row; r++) {
+        j->prepare(dst + r * j->row_bytes, x + r * a->ldx, a->norm, a->eps, a->w->k);
+    }
+    *stride = j->row_bytes;
+    return dst;
+}
+
+static void rows_worker(void *arg, int worker, int n_worker) {
+    const job *j = arg;
+    const int64_t n_panel = j->a->w->n_panel;
+    long begin, end;
+    weir_pool_split(n_panel, n_panel >= 8 * n_worker ? 4 : 2, worker, n_worker, &begin, &end);
+    if (begin >= end) return;
+    int64_t stride;
+    const unsigned char *x = prepared_rows(j, worker, &stride);
+
+    const int64_t n_tile = (j->n_row + j->tile_rows - 1) / j->tile_rows;
+    int64_t block = BLOCK_BYTES / j->panel_bytes / 8 * 8;
+    if (block < 8) block = 8;
+    if (n_tile == 1) block = end - begin;
+    for (int64_t p = begin; p < end; p += block) {
+        const int64_t n = end - p < block ? end - p : block;
+        for (int64_t i = 0; i < n_tile; i++) {
+            const int64_t r0 = j->n_row * i / n_tile, r1 = j->n_row * (i + 1) / n_tile;
+            weir_linear_tile t = tile_at(j, p, n, r0);
+            t.x = x + r0 * stride;
+            t.x_stride = stride;
+            j->tile[r1 - r0 - 1](&t);
+        }
+    }
+}
+
+static void run_rows(job *j) {
+    if (j->a->w->n_panel * j->panel_bytes < SERIAL_BYTES) {
+        rows_worker(j, 0, 1);
+    } else {
+        weir_pool_run(j->be->pool, rows_worker, j);
+    }
+}
+
+/* --- prefill --------------------------------------------------------------------------------- */
+
+/* Worker 0's scratch: the chunk of rows, shared; every worker's: a tile of weights, then its products. */
+static void gemm_prepare(void *arg, int worker, int n_worker) {
+    const job *j = arg;
+    const weir_linear *a = j->a;
+    long begin, end;
+    weir_pool_split(WEIR_GEMM_ROWS, 1, worker, n_worker, &begin, &end);
+    for (long r = begin; r < end; r++) {
+        j->kernels->prepare(worker_scratch(j, 0) + r * a->w->k_pad, a->x + (j->row0 + r) * a->ldx, a->norm,
+                            a->eps, a->w->k);
+    }
+}
+
+static void gemm_worker(void *arg, int worker, int n_worker) {
+    const job *j = arg;
+    const weir_weight *w = j->a->w;
+    const int64_t k = w->k_pad, max_col = WEIR_GEMM_PANELS * PANEL;
+    const float *x = worker_scratch(j, 0);
+    float *b = worker_scratch(j, worker) + WEIR_GEMM_ROWS * k, *c = b + max_col * k;
+    long begin, end;
+    weir_pool_split(w->n_panel, WEIR_GEMM_PANELS, worker, n_worker, &begin, &end);
+    for (int64_t p = begin; p < end; p += WEIR_GEMM_PANELS) {
+        const int64_t n = end - p < WEIR_GEMM_PANELS ? end - p : WEIR_GEMM_PANELS;
+        const weir_linear_tile t = tile_at(j, p, n, 0);
+        j->kernels->widen(b, n * PANEL, t.w, n, t.n_pair, w->dtype);
+        cblas_sgemm(CblasRowMajor, CblasNoTrans, CblasNoTrans, WEIR_GEMM_ROWS, (blasint)(n * PANEL), (blasint)k,
+                    1.0f, x, (blasint)k, b, (blasint)(n * PANEL), 0.0f, c, (blasint)(n * PANEL));
+        j->kernels->finish(&t, c, n * PANEL, WEIR_GEMM_ROWS);
+    }
+}
+
+/* --- entry ----------------------------------------------------------------------------------- */
+
+static weir_status linear_fast(weir_backend *be, const weir_linear *a, const weir_linear_kernels *kernels,
+                               const weir_linear_bf16 *bf16) {
+    WEIR_TRY(weir_linear_check(a));
+    if (be->scratch_floats < weir_linear_scratch_floats(a->w->k)) return WEIR_ENOMEM;
+    const weir_weight *w = a->w;
+    const bool round_rows = a->rows && bf16 && w->dtype == WEIR_DTYPE_BF16;
+    job j = {
+        .be = be,
+        .a = a,
+        .kernels = kernels,
+        .prepare = round_rows ? bf16->prepare : a->norm || w->k != w->k_pad ? kernels->prepare : NULL,
+        .tile = round_rows ? bf16->tile : kernels->tile[w->dtype],
+        .tile_rows = round_rows ? bf16->tile_rows : kernels->tile_rows,
+        .row_bytes = w->k_pad * (round_rows ? 2 : 4),
+        .panel_bytes = w->k_pad * PANEL * weir_dtype_bytes(w->dtype),
+    };
+    for (j.row0 = 0; j.row0 < a->n_row; j.row0 += j.n_row) {
+        j.n_row = chunk_rows(a->n_row - j.row0);
+        if (!a->rows && j.n_row == WEIR_GEMM_ROWS && w->k_pad <= INT32_MAX) {
+            weir_pool_run(be->pool, gemm_prepare, &j);
+            weir_pool_run(be->pool, gemm_worker, &j);
+        } else {
+            run_rows(&j);
+        }
+    }
+    return WEIR_OK;
+}
+
+weir_status weir_linear_avx2(weir_backend *be, weir_linear *a) {
+    return linear_fast(be, a, &weir_linear_kernels_avx2, NULL);
+}
+
+weir_status weir_linear_avx512(weir_backend *be, weir_linear *a) {
+    return linear_fast(be, a, &weir_linear_kernels_avx512, NULL);
+}
+
+weir_status weir_linear_avx512bf16(weir_backend *be, weir_linear *a) {
+    return linear_fast(be, a, &weir_linear_kernels_avx512, &weir_linear_bf16_avx512);
+}
