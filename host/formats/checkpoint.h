@@ -10,14 +10,14 @@
 typedef struct weir_checkpoint {
     char *dir;
     weir_t5_config t5;
-    weir_dtype dtype;              /* of the matrices in the file */
-    int32_t start_id;              /* decoder_start_token_id; else bos_token_id; else pad_token_id */
+    weir_dtype dtype; /* of the matrices in the file */
+    int32_t start_id; /* decoder_start_token_id; else bos_token_id; else pad_token_id */
     int32_t eos[8], n_eos;
-    int32_t pad_id;                /* -1 if none */
-    char *tokenizer_path;          /* spiece.model or tokenizer.model; NULL if the directory has none */
-    int32_t extra_ids;             /* tokenizer_config.json: T5 sentinels past the pieces (absent: 100 for a T5
+    int32_t pad_id;       /* -1 if none */
+    char *tokenizer_path; /* spiece.model or tokenizer.model; NULL if the directory has none */
+    int32_t extra_ids;    /* tokenizer_config.json: T5 sentinels past the pieces (absent: 100 for a T5
                                       tokenizer class or no such file, 0 otherwise) */
-    char family[64];               /* "t5 (gated gelu_new, untied head)" */
+    char family[64];      /* "t5 (gated gelu_new, untied head)" */
     weir_safetensors *tensors;
 } weir_checkpoint;
 
@@ -33,9 +33,9 @@ weir_tensor_source weir_checkpoint_source(weir_checkpoint *c);
  * fuzzing; label names them in messages. */
 weir_status weir_t5_config_parse(const char *json, size_t bytes, const char *label, weir_checkpoint *out,
                                  weir_err *err);
-weir_status weir_generation_config_parse(const char *json, size_t bytes, const char *label, weir_checkpoint *out,
-                                         weir_err *err);
-weir_status weir_tokenizer_config_parse(const char *json, size_t bytes, const char *label, weir_checkpoint *out,
-                                        weir_err *err);
+weir_status weir_generation_config_parse(const char *json, size_t bytes, const char *label,
+                                         weir_checkpoint *out, weir_err *err);
+weir_status weir_tokenizer_config_parse(const char *json, size_t bytes, const char *label,
+                                        weir_checkpoint *out, weir_err *err);
 
 #endif /* WEIR_HOST_FORMATS_CHECKPOINT_H */

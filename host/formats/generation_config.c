@@ -77,23 +77,21 @@ const weir_field weir_generation_fields[] = {
     {NULL, WEIR_NEUTRAL_ANY},
 };
 
-static bool is_honoured(const char *key)
-{
-    static const char *const names[] = {"decoder_start_token_id", "bos_token_id", "eos_token_id", "pad_token_id"};
+static bool is_honoured(const char *key) {
+    static const char *const names[] = {"decoder_start_token_id", "bos_token_id", "eos_token_id",
+                                        "pad_token_id"};
     for (size_t i = 0; i < sizeof names / sizeof *names; i++)
         if (strcmp(names[i], key) == 0) return true;
     return false;
 }
 
 /* null does not undo what config.json says: transformers fills such gaps from the model's config. */
-static bool is_set(const json_t *o, const char *key)
-{
+static bool is_set(const json_t *o, const char *key) {
     const json_t *v = json_object_get(o, key);
     return v && !json_is_null(v);
 }
 
-static weir_status read_ids(const json_t *o, const char *label, weir_checkpoint *out, weir_err *err)
-{
+static weir_status read_ids(const json_t *o, const char *label, weir_checkpoint *out, weir_err *err) {
     int32_t rows = out->t5.n_vocab_rows;
     if (is_set(o, "eos_token_id")) WEIR_TRY(weir_get_eos(o, out, label, err));
     if (is_set(o, "pad_token_id")) WEIR_TRY(weir_get_id(o, "pad_token_id", rows, &out->pad_id, label, err));
@@ -102,9 +100,8 @@ static weir_status read_ids(const json_t *o, const char *label, weir_checkpoint 
     return WEIR_OK;
 }
 
-weir_status weir_generation_config_parse(const char *json, size_t bytes, const char *label, weir_checkpoint *out,
-                                         weir_err *err)
-{
+weir_status weir_generation_config_parse(const char *json, size_t bytes, const char *label,
+                                         weir_checkpoint *out, weir_err *err) {
     json_t *root;
     WEIR_TRY(weir_json_object(json, bytes, label, &root, err));
     weir_status s = WEIR_OK;
@@ -114,7 +111,8 @@ weir_status weir_generation_config_parse(const char *json, size_t bytes, const c
         bool ok;
         if (key[0] == '_' || is_honoured(key)) continue;
         if (!weir_field_check(weir_generation_fields, key, value, &ok))
-            s = weir_fail_field(err, WEIR_ENOTSUP, label, key, value, "unknown field, it may change the result");
+            s = weir_fail_field(err, WEIR_ENOTSUP, label, key, value,
+                                "unknown field, it may change the result");
         else if (!ok)
             s = weir_fail_field(err, WEIR_ENOTSUP, label, key, value, "not supported, it changes the result");
         if (s != WEIR_OK) break;

@@ -12,14 +12,12 @@
  * number of values; a header of 600,000 tensors stays below. */
 enum { MAX_COMMAS = 1 << 22 };
 
-const char *weir_label(const char *path)
-{
+const char *weir_label(const char *path) {
     size_t n = strlen(path);
     return n > 200 ? path + (n - 200) : path;
 }
 
-weir_status weir_file_open(const char *path, int *fd, size_t *bytes, weir_err *err)
-{
+weir_status weir_file_open(const char *path, int *fd, size_t *bytes, weir_err *err) {
     /* O_NONBLOCK: a named pipe must be refused, not waited for. */
     int f = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
     if (f < 0) return weir_fail(err, WEIR_EIO, "%s: cannot open: %s", weir_label(path), strerror(errno));
@@ -41,8 +39,7 @@ weir_status weir_file_open(const char *path, int *fd, size_t *bytes, weir_err *e
 }
 
 /* Reads until n bytes are there; a file that became shorter meanwhile gives fewer. */
-static weir_status read_all(int fd, char *buf, size_t n, size_t *got, const char *path, weir_err *err)
-{
+static weir_status read_all(int fd, char *buf, size_t n, size_t *got, const char *path, weir_err *err) {
     size_t done = 0;
     while (done < n) {
         ssize_t r = read(fd, buf + done, n - done);
@@ -55,8 +52,7 @@ static weir_status read_all(int fd, char *buf, size_t n, size_t *got, const char
     return WEIR_OK;
 }
 
-weir_status weir_file_read(const char *path, size_t max, char **text, size_t *bytes, weir_err *err)
-{
+weir_status weir_file_read(const char *path, size_t max, char **text, size_t *bytes, weir_err *err) {
     int fd;
     size_t n, got = 0;
     WEIR_TRY(weir_file_open(path, &fd, &n, err));
@@ -80,21 +76,20 @@ weir_status weir_file_read(const char *path, size_t max, char **text, size_t *by
     return WEIR_OK;
 }
 
-weir_status weir_json_object(const char *text, size_t bytes, const char *label, json_t **out, weir_err *err)
-{
+weir_status weir_json_object(const char *text, size_t bytes, const char *label, json_t **out, weir_err *err) {
     size_t commas = 0;
     for (size_t i = 0; i < bytes; i++) commas += text[i] == ',';
     if (commas > MAX_COMMAS)
-        return weir_fail(err, WEIR_EFORMAT, "%s: JSON of %zu commas, expected at most %d", weir_label(label), commas,
-                         MAX_COMMAS);
+        return weir_fail(err, WEIR_EFORMAT, "%s: JSON of %zu commas, expected at most %d", weir_label(label),
+                         commas, MAX_COMMAS);
 
     json_error_t e;
     json_t *root = json_loadb(text, bytes, JSON_REJECT_DUPLICATES, &e);
     if (!root) {
         if (json_error_code(&e) == json_error_out_of_memory)
             return weir_fail(err, WEIR_ENOMEM, "%s: no memory to parse its JSON", weir_label(label));
-        return weir_fail(err, WEIR_EFORMAT, "%s: bad JSON at line %d column %d: %s", weir_label(label), e.line,
-                         e.column, e.text);
+        return weir_fail(err, WEIR_EFORMAT, "%s: bad JSON at line %d column %d: %s", weir_label(label),
+                         e.line, e.column, e.text);
     }
     if (!json_is_object(root)) {
         json_decref(root);
@@ -104,8 +99,7 @@ weir_status weir_json_object(const char *text, size_t bytes, const char *label, 
     return WEIR_OK;
 }
 
-weir_status weir_json_file(const char *path, size_t max, json_t **out, weir_err *err)
-{
+weir_status weir_json_file(const char *path, size_t max, json_t **out, weir_err *err) {
     char *text;
     size_t bytes;
     WEIR_TRY(weir_file_read(path, max, &text, &bytes, err));

@@ -1,9 +1,8 @@
-/* Each file becomes an st_file: its bytes and its tensors, sorted by name. A directory is a list of st_files and one
- * order over the tensors that count: all of a single file's, or those that the index names. */
+/* A directory is a list of st_files and one order over the tensors that count: all of a single file's, or those that the
+ * index names. */
 #include "host/formats/safetensors.h"
 
 #include <errno.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -11,29 +10,11 @@
 #include <unistd.h>
 
 #include "host/formats/json_file.h"
+#include "host/formats/st_file.h"
 #include "kernels/base/mem.h"
 
-static const size_t MAX_HEADER = 100u * 1000 * 1000; /* the format's own limit */
-enum { MAX_DIM = 8, MAX_SHARD = 65536 };
-
-typedef struct st_tensor {
-    const char *name;  /* in st_file.text */
-    const char *dtype; /* static, or in st_file.text for a type we do not know */
-    const uint8_t *data;
-    size_t begin, end; /* into the data part */
-    int64_t shape[MAX_DIM];
-    int n_dim;
-} st_tensor;
-
-typedef struct st_file {
-    char *label;
-    const uint8_t *bytes;
-    size_t n_bytes;
-    bool mapped;
-    st_tensor *tensors; /* (n_tensor) sorted by name */
-    size_t n_tensor;
-    char *text; /* names and unknown dtypes, one block */
-} st_file;
+static const size_t MAX_INDEX = 100u * 1000 * 1000; /* as for a header */
+enum { MAX_SHARD = 65536 };
 
 struct weir_safetensors {
     st_file *files; /* (n_file) */
@@ -42,273 +23,9 @@ struct weir_safetensors {
     size_t n;
 };
 
-/* ---- dtypes ---------------------------------------------------------------------------------------------- */
-
-static const struct {
-    const char *name;
-    unsigned bits;
-} DTYPES[] = {
-    {"F32", 32},    {"BF16", 16},   {"F16", 16},    {"F64", 64},    {"BOOL", 8},      {"U8", 8},
-    {"I8", 8},      {"I16", 16},    {"U16", 16},    {"I32", 32},    {"U32", 32},      {"I64", 64},
-    {"U64", 64},    {"C64", 64},    {"F8_E4M3", 8}, {"F8_E5M2", 8}, {"F8_E8M0", 8},   {"F6_E2M3", 6},
-    {"F6_E3M2", 6}, {"F4", 4},
-};
-
-/* Index into DTYPES, or -1: listed, but its size cannot be checked. */
-static int dtype_find(const char *name)
-{
-    for (size_t i = 0; i < sizeof DTYPES / sizeof *DTYPES; i++)
-        if (strcmp(DTYPES[i].name, name) == 0) return (int)i;
-    return -1;
-}
-
-/* ---- one tensor's entry in the header -------------------------------------------------------------------- */
-
-/* Every refusal about a tensor reads "FILE: tensor NAME: …". */
-#define FAIL_TENSOR(f, name, ...) \
-    fail_tensor(err, (f)->label, name, __VA_ARGS__)
-
-__attribute__((format(printf, 4, 5)))
-static weir_status fail_tensor(weir_err *err, const char *label, const char *name, const char *fmt, ...)
-{
-    char why[256];
-    va_list ap;
-    va_start(ap, fmt);
-    vsnprintf(why, sizeof why, fmt, ap);
-    va_end(ap);
-    return weir_fail(err, WEIR_EFORMAT, "%s: tensor %.100s: %s", weir_label(label), name, why);
-}
-
-/* A JSON integer in [0, INT64_MAX]; jansson has refused what does not fit 64 bits. */
-static bool get_size(const json_t *v, int64_t *out)
-{
-    if (!json_is_integer(v) || json_integer_value(v) < 0) return false;
-    *out = json_integer_value(v);
-    return true;
-}
-
-static weir_status parse_shape(const st_file *f, st_tensor *t, const json_t *shape, uint64_t *n_elem, weir_err *err)
-{
-    if (!json_is_array(shape)) return FAIL_TENSOR(f, t->name, "shape is not a list");
-    size_t n_dim = json_array_size(shape);
-    if (n_dim > MAX_DIM)
-        return FAIL_TENSOR(f, t->name, "%zu dimensions, expected at most %d", n_dim, MAX_DIM);
-
-    uint64_t n = 1;
-    for (size_t i = 0; i < n_dim; i++) {
-        if (!get_size(json_array_get(shape, i), &t->shape[i]))
-            return FAIL_TENSOR(f, t->name, "shape[%zu] is not a non-negative integer", i);
-        if (__builtin_mul_overflow(n, (uint64_t)t->shape[i], &n) || n > INT64_MAX)
-            return FAIL_TENSOR(f, t->name, "shape overflows 63 bits at dimension %zu", i);
-    }
-    t->n_dim = (int)n_dim;
-    *n_elem = n;
-    return WEIR_OK;
-}
-
-static weir_status parse_offsets(const st_file *f, st_tensor *t, const json_t *offsets, weir_err *err)
-{
-    int64_t begin, end;
-    if (!json_is_array(offsets) || json_array_size(offsets) != 2 || !get_size(json_array_get(offsets, 0), &begin) ||
-        !get_size(json_array_get(offsets, 1), &end))
-        return FAIL_TENSOR(f, t->name, "data_offsets is not a pair of non-negative integers");
-    if (begin > end)
-        return FAIL_TENSOR(f, t->name, "data_offsets [%lld, %lld] run backwards", (long long)begin, (long long)end);
-    t->begin = (size_t)begin;
-    t->end = (size_t)end;
-    return WEIR_OK;
-}
-
-/* `data` bytes lie after the header. The dtype's text is copied to *text, which moves on, if we do not know it. */
-static weir_status parse_tensor(const st_file *f, st_tensor *t, json_t *entry, size_t data, char **text,
-                                weir_err *err)
-{
-    if (!json_is_object(entry)) return FAIL_TENSOR(f, t->name, "entry is not an object");
-    const char *key;
-    json_t *value;
-    json_object_foreach(entry, key, value) {
-        if (strcmp(key, "dtype") != 0 && strcmp(key, "shape") != 0 && strcmp(key, "data_offsets") != 0)
-            return FAIL_TENSOR(f, t->name, "unknown field %.60s", key);
-    }
-    const char *dtype = json_string_value(json_object_get(entry, "dtype"));
-    if (!dtype) return FAIL_TENSOR(f, t->name, "dtype is not a string");
-
-    uint64_t n_elem = 0, bits;
-    WEIR_TRY(parse_shape(f, t, json_object_get(entry, "shape"), &n_elem, err));
-    WEIR_TRY(parse_offsets(f, t, json_object_get(entry, "data_offsets"), err));
-    if (t->end > data)
-        return FAIL_TENSOR(f, t->name, "data ends at %zu, the file has %zu bytes of data", t->end, data);
-
-    int known = dtype_find(dtype);
-    if (known >= 0) {
-        t->dtype = DTYPES[known].name;
-        if (__builtin_mul_overflow(n_elem, (uint64_t)DTYPES[known].bits, &bits) || bits % 8 != 0 ||
-            bits / 8 != t->end - t->begin)
-            return FAIL_TENSOR(f, t->name, "%zu bytes of data do not fit dtype %s and its shape of %llu elements",
-                               t->end - t->begin, t->dtype, (unsigned long long)n_elem);
-    } else {
-        size_t n = strlen(dtype) + 1;
-        t->dtype = memcpy(*text, dtype, n);
-        *text += n;
-    }
-    return WEIR_OK;
-}
-
-/* ---- one file -------------------------------------------------------------------------------------------- */
-
-static int by_name(const void *a, const void *b)
-{
-    return strcmp(((const st_tensor *)a)->name, ((const st_tensor *)b)->name);
-}
-
-static int by_offset(const void *a, const void *b)
-{
-    const st_tensor *x = a, *y = b;
-    if (x->begin != y->begin) return x->begin < y->begin ? -1 : 1;
-    if (x->end != y->end) return x->end < y->end ? -1 : 1; /* empty tensors first */
-    return strcmp(x->name, y->name);
-}
-
-/* The data part is tiled exactly: no overlap, no gap, nothing before or after. */
-static weir_status check_layout(st_file *f, size_t data, weir_err *err)
-{
-    qsort(f->tensors, f->n_tensor, sizeof *f->tensors, by_offset);
-    size_t at = 0;
-    for (size_t i = 0; i < f->n_tensor; i++) {
-        const st_tensor *t = &f->tensors[i];
-        if (t->begin < at)
-            return FAIL_TENSOR(f, t->name, "data at %zu overlaps the tensor before it, which ends at %zu", t->begin, at);
-        if (t->begin > at)
-            return FAIL_TENSOR(f, t->name, "data at %zu leaves a gap after %zu", t->begin, at);
-        at = t->end;
-    }
-    if (at != data)
-        return weir_fail(err, WEIR_EFORMAT, "%s: tensors end at %zu, the file has %zu bytes of data",
-                         weir_label(f->label), at, data);
-    qsort(f->tensors, f->n_tensor, sizeof *f->tensors, by_name);
-    return WEIR_OK;
-}
-
-static weir_status check_metadata(const st_file *f, json_t *meta, weir_err *err)
-{
-    const char *key;
-    json_t *value;
-    if (!json_is_object(meta))
-        return weir_fail(err, WEIR_EFORMAT, "%s: __metadata__ is not an object", weir_label(f->label));
-    json_object_foreach(meta, key, value) {
-        if (!json_is_string(value))
-            return weir_fail(err, WEIR_EFORMAT, "%s: __metadata__: %.60s is not a string", weir_label(f->label), key);
-    }
-    return WEIR_OK;
-}
-
-/* Allocates the tensor list and the block of their names. */
-static weir_status alloc_tensors(st_file *f, json_t *root, weir_err *err)
-{
-    size_t text = 0;
-    const char *key;
-    json_t *entry;
-    json_object_foreach(root, key, entry) {
-        text += strlen(key) + 1;
-        text += json_string_length(json_object_get(entry, "dtype")) + 1;
-    }
-    size_t n = json_object_size(root);
-    f->tensors = weir_calloc(n, sizeof *f->tensors);
-    f->text = weir_alloc(text, 1);
-    if (!f->tensors || !f->text)
-        return weir_fail(err, WEIR_ENOMEM, "%s: no memory for the list of %zu tensors", weir_label(f->label), n);
-    return WEIR_OK;
-}
-
-static weir_status parse_tensors(st_file *f, json_t *root, const uint8_t *data, size_t n_data, weir_err *err)
-{
-    WEIR_TRY(alloc_tensors(f, root, err));
-    char *text = f->text;
-    const char *key;
-    json_t *entry;
-    json_object_foreach(root, key, entry) {
-        if (strcmp(key, "__metadata__") == 0) {
-            WEIR_TRY(check_metadata(f, entry, err));
-            continue;
-        }
-        st_tensor *t = &f->tensors[f->n_tensor];
-        size_t n = strlen(key) + 1;
-        t->name = memcpy(text, key, n);
-        text += n;
-        WEIR_TRY(parse_tensor(f, t, entry, n_data, &text, err));
-        t->data = data + t->begin;
-        f->n_tensor++;
-    }
-    return check_layout(f, n_data, err);
-}
-
-static weir_status parse_file(st_file *f, weir_err *err)
-{
-    const char *label = weir_label(f->label);
-    if (f->n_bytes < 8)
-        return weir_fail(err, WEIR_EFORMAT, "%s: %zu bytes, too short for a safetensors header", label, f->n_bytes);
-    uint64_t header = 0;
-    for (int i = 7; i >= 0; i--) header = header << 8 | f->bytes[i];
-    if (header > MAX_HEADER)
-        return weir_fail(err, WEIR_EFORMAT, "%s: header of %llu bytes, expected at most %zu (is it a safetensors file?)",
-                         label, (unsigned long long)header, MAX_HEADER);
-    if (header > f->n_bytes - 8)
-        return weir_fail(err, WEIR_EFORMAT, "%s: truncated: header of %llu bytes in a file of %zu", label,
-                         (unsigned long long)header, f->n_bytes);
-    const char *json = (const char *)f->bytes + 8;
-    if (header == 0 || json[0] != '{')
-        return weir_fail(err, WEIR_EFORMAT, "%s: header does not start with '{'", label);
-
-    json_t *root;
-    WEIR_TRY(weir_json_object(json, (size_t)header, f->label, &root, err));
-    weir_status s = parse_tensors(f, root, f->bytes + 8 + header, f->n_bytes - 8 - (size_t)header, err);
-    json_decref(root);
-    return s;
-}
-
-static void file_close(st_file *f)
-{
-    if (f->mapped) munmap((void *)(uintptr_t)f->bytes, f->n_bytes);
-    weir_free(f->tensors);
-    weir_free(f->text);
-    weir_free(f->label);
-    memset(f, 0, sizeof *f);
-}
-
-/* On failure the caller closes the half-built file. */
-static weir_status file_from_bytes(st_file *f, const void *bytes, size_t n, const char *label, weir_err *err)
-{
-    f->label = weir_strdup(label);
-    if (!f->label) return weir_fail(err, WEIR_ENOMEM, "%s: no memory for its name", weir_label(label));
-    f->bytes = bytes;
-    f->n_bytes = n;
-    return parse_file(f, err);
-}
-
-static weir_status file_from_path(st_file *f, const char *path, weir_err *err)
-{
-    int fd;
-    size_t n;
-    WEIR_TRY(weir_file_open(path, &fd, &n, err));
-    if (n == 0) {
-        close(fd);
-        return weir_fail(err, WEIR_EFORMAT, "%s: empty file", weir_label(path));
-    }
-    void *map = mmap(NULL, n, PROT_READ, MAP_PRIVATE, fd, 0);
-    int e = errno;
-    close(fd); /* the map keeps the file */
-    if (map == MAP_FAILED)
-        return weir_fail(err, WEIR_EIO, "%s: cannot map %zu bytes: %s", weir_label(path), n, strerror(e));
-    f->bytes = map;
-    f->n_bytes = n;
-    f->mapped = true;
-    return file_from_bytes(f, map, n, path, err);
-}
-
 /* ---- the handle ------------------------------------------------------------------------------------------ */
 
-static weir_status alloc_handle(weir_safetensors **out, size_t n_file, const char *label, weir_err *err)
-{
+static weir_status alloc_handle(weir_safetensors **out, size_t n_file, const char *label, weir_err *err) {
     weir_safetensors *s = weir_calloc(1, sizeof *s);
     if (s) s->files = weir_calloc(n_file, sizeof *s->files);
     if (!s || !s->files) {
@@ -319,21 +36,22 @@ static weir_status alloc_handle(weir_safetensors **out, size_t n_file, const cha
     return WEIR_OK;
 }
 
-static weir_status alloc_order(weir_safetensors *s, size_t n, const char *label, weir_err *err)
-{
-    s->order = weir_calloc(n, sizeof *s->order);
-    if (!s->order) return weir_fail(err, WEIR_ENOMEM, "%s: no memory to list %zu tensors", weir_label(label), n);
+static weir_status alloc_order(weir_safetensors *s, size_t n, const char *label, weir_err *err) {
+    const st_tensor **order = weir_calloc(n, sizeof *order);
+    if (!order) return weir_fail(err, WEIR_ENOMEM, "%s: no memory to list %zu tensors", weir_label(label), n);
+    s->order = order;
     return WEIR_OK;
 }
 
 /* One file, from a path (bytes NULL) or from memory. */
-static weir_status open_single(weir_safetensors **out, const void *bytes, size_t n, const char *label, weir_err *err)
-{
+static weir_status open_single(weir_safetensors **out, const void *bytes, size_t n, const char *label,
+                               weir_err *err) {
     weir_safetensors *s;
     WEIR_TRY(alloc_handle(&s, 1, label, err));
     s->n_file = 1;
     st_file *f = &s->files[0];
-    weir_status st = bytes ? file_from_bytes(f, bytes, n, label, err) : file_from_path(f, label, err);
+    weir_status st =
+        bytes ? weir_st_file_from_bytes(f, bytes, n, label, err) : weir_st_file_from_path(f, label, err);
     if (st == WEIR_OK) st = alloc_order(s, f->n_tensor, label, err);
     if (st != WEIR_OK) {
         weir_safetensors_close(s);
@@ -344,21 +62,18 @@ static weir_status open_single(weir_safetensors **out, const void *bytes, size_t
     return WEIR_OK;
 }
 
-weir_status weir_safetensors_open_bytes(weir_safetensors **out, const void *bytes, size_t n, const char *label,
-                                        weir_err *err)
-{
+weir_status weir_safetensors_open_bytes(weir_safetensors **out, const void *bytes, size_t n,
+                                        const char *label, weir_err *err) {
     return open_single(out, bytes ? bytes : "", bytes ? n : 0, label, err);
 }
 
-weir_status weir_safetensors_open_file(weir_safetensors **out, const char *path, weir_err *err)
-{
+weir_status weir_safetensors_open_file(weir_safetensors **out, const char *path, weir_err *err) {
     return open_single(out, NULL, 0, path, err);
 }
 
-void weir_safetensors_close(weir_safetensors *s)
-{
+void weir_safetensors_close(weir_safetensors *s) {
     if (!s) return;
-    for (size_t i = 0; i < s->n_file; i++) file_close(&s->files[i]);
+    for (size_t i = 0; i < s->n_file; i++) weir_st_file_close(&s->files[i]);
     weir_free(s->files);
     weir_free(s->order);
     weir_free(s);
@@ -366,16 +81,14 @@ void weir_safetensors_close(weir_safetensors *s)
 
 size_t weir_safetensors_count(const weir_safetensors *s) { return s->n; }
 
-void weir_safetensors_at(const weir_safetensors *s, size_t i, weir_st_entry *out)
-{
+void weir_safetensors_at(const weir_safetensors *s, size_t i, weir_st_entry *out) {
     const st_tensor *t = s->order[i];
-    *out = (weir_st_entry){.name = t->name, .dtype = t->dtype, .n_dim = t->n_dim, .data = t->data,
-                           .bytes = t->end - t->begin};
+    *out = (weir_st_entry){
+        .name = t->name, .dtype = t->dtype, .n_dim = t->n_dim, .data = t->data, .bytes = t->end - t->begin};
     memcpy(out->shape, t->shape, sizeof out->shape);
 }
 
-bool weir_safetensors_find(const weir_safetensors *s, const char *name, weir_st_entry *out)
-{
+bool weir_safetensors_find(const weir_safetensors *s, const char *name, weir_st_entry *out) {
     size_t lo = 0, hi = s->n;
     while (lo < hi) {
         size_t mid = lo + (hi - lo) / 2;
@@ -384,14 +97,15 @@ bool weir_safetensors_find(const weir_safetensors *s, const char *name, weir_st_
             weir_safetensors_at(s, mid, out);
             return true;
         }
-        if (c < 0) hi = mid;
-        else lo = mid + 1;
+        if (c < 0)
+            hi = mid;
+        else
+            lo = mid + 1;
     }
     return false;
 }
 
-static const st_file *file_of(const weir_safetensors *s, const void *data)
-{
+static const st_file *file_of(const weir_safetensors *s, const void *data) {
     uintptr_t p = (uintptr_t)data;
     for (size_t i = 0; i < s->n_file; i++) {
         uintptr_t base = (uintptr_t)s->files[i].bytes;
@@ -400,8 +114,7 @@ static const st_file *file_of(const weir_safetensors *s, const void *data)
     return NULL;
 }
 
-void weir_safetensors_release(const weir_safetensors *s, const char *name)
-{
+void weir_safetensors_release(const weir_safetensors *s, const char *name) {
     weir_st_entry e;
     if (!weir_safetensors_find(s, name, &e)) return;
     const st_file *f = file_of(s, e.data);
@@ -416,39 +129,37 @@ void weir_safetensors_release(const weir_safetensors *s, const char *name)
 /* ---- index and shards ------------------------------------------------------------------------------------ */
 
 typedef struct st_index {
-    const char *path;   /* of the index file */
+    const char *path; /* of the index file */
     const char *dir;
     json_t *map;        /* borrowed: tensor name to shard name */
     const char **shard; /* (n_shard) sorted, each once; borrowed from map */
     size_t n_shard;
 } st_index;
 
-static int by_string(const void *a, const void *b)
-{
+static int by_string(const void *a, const void *b) {
     return strcmp(*(const char *const *)a, *(const char *const *)b);
 }
 
 /* A shard is a plain name beside the index: nothing that could lead out of the directory. */
-static bool plain_name(const char *s)
-{
+static bool plain_name(const char *s) {
     return s[0] != '\0' && s[0] != '.' && !strchr(s, '/') && !strstr(s, "..") && strlen(s) < 256;
 }
 
-static weir_status collect_shards(st_index *ix, weir_err *err)
-{
+static weir_status collect_shards(st_index *ix, weir_err *err) {
     const char *name;
     json_t *value;
     size_t n = json_object_size(ix->map);
     if (n == 0) return weir_fail(err, WEIR_EFORMAT, "%s: weight_map is empty", weir_label(ix->path));
     ix->shard = weir_alloc(n, sizeof *ix->shard);
-    if (!ix->shard) return weir_fail(err, WEIR_ENOMEM, "%s: no memory for %zu names", weir_label(ix->path), n);
+    if (!ix->shard)
+        return weir_fail(err, WEIR_ENOMEM, "%s: no memory for %zu names", weir_label(ix->path), n);
 
     n = 0;
     json_object_foreach(ix->map, name, value) {
         const char *shard = json_string_value(value);
         if (!shard)
-            return weir_fail(err, WEIR_EFORMAT, "%s: tensor %.100s: its shard is not a string", weir_label(ix->path),
-                             name);
+            return weir_fail(err, WEIR_EFORMAT, "%s: tensor %.100s: its shard is not a string",
+                             weir_label(ix->path), name);
         if (!plain_name(shard))
             return weir_fail(err, WEIR_EFORMAT, "%s: tensor %.100s: shard %.100s is not a plain file name",
                              weir_label(ix->path), name, shard);
@@ -456,15 +167,15 @@ static weir_status collect_shards(st_index *ix, weir_err *err)
     }
     qsort(ix->shard, n, sizeof *ix->shard, by_string);
     for (size_t i = 0; i < n; i++)
-        if (i == 0 || strcmp(ix->shard[i], ix->shard[ix->n_shard - 1]) != 0) ix->shard[ix->n_shard++] = ix->shard[i];
+        if (i == 0 || strcmp(ix->shard[i], ix->shard[ix->n_shard - 1]) != 0)
+            ix->shard[ix->n_shard++] = ix->shard[i];
     if (ix->n_shard > MAX_SHARD)
-        return weir_fail(err, WEIR_EFORMAT, "%s: %zu shards, expected at most %d", weir_label(ix->path), ix->n_shard,
-                         MAX_SHARD);
+        return weir_fail(err, WEIR_EFORMAT, "%s: %zu shards, expected at most %d", weir_label(ix->path),
+                         ix->n_shard, MAX_SHARD);
     return WEIR_OK;
 }
 
-static weir_status join_path(char **out, const char *dir, const char *name, weir_err *err)
-{
+static weir_status join_path(char **out, const char *dir, const char *name, weir_err *err) {
     size_t n = strlen(dir) + strlen(name) + 2;
     char *p = weir_alloc(n, 1);
     if (!p) return weir_fail(err, WEIR_ENOMEM, "%s: no memory for a path", weir_label(dir));
@@ -473,14 +184,12 @@ static weir_status join_path(char **out, const char *dir, const char *name, weir
     return WEIR_OK;
 }
 
-static int by_order(const void *a, const void *b)
-{
+static int by_order(const void *a, const void *b) {
     return strcmp((*(const st_tensor *const *)a)->name, (*(const st_tensor *const *)b)->name);
 }
 
 /* The index decides which shard's tensor counts; shards may hold more than it names. */
-static weir_status order_by_index(weir_safetensors *s, const st_index *ix, weir_err *err)
-{
+static weir_status order_by_index(weir_safetensors *s, const st_index *ix, weir_err *err) {
     const char *name;
     json_t *value;
     WEIR_TRY(alloc_order(s, json_object_size(ix->map), ix->path, err));
@@ -488,8 +197,7 @@ static weir_status order_by_index(weir_safetensors *s, const st_index *ix, weir_
         const char *shard = json_string_value(value);
         const char **at = bsearch(&shard, ix->shard, ix->n_shard, sizeof *ix->shard, by_string);
         const st_file *f = &s->files[at - ix->shard];
-        st_tensor key = {.name = name};
-        const st_tensor *t = bsearch(&key, f->tensors, f->n_tensor, sizeof *f->tensors, by_name);
+        const st_tensor *t = weir_st_file_find(f, name);
         if (!t)
             return weir_fail(err, WEIR_EFORMAT, "%s: tensor %.100s is not in %.100s, where the index puts it",
                              weir_label(ix->path), name, shard);
@@ -499,8 +207,7 @@ static weir_status order_by_index(weir_safetensors *s, const st_index *ix, weir_
     return WEIR_OK;
 }
 
-static weir_status open_shards(weir_safetensors **out, const st_index *ix, weir_err *err)
-{
+static weir_status open_shards(weir_safetensors **out, const st_index *ix, weir_err *err) {
     weir_safetensors *s;
     WEIR_TRY(alloc_handle(&s, ix->n_shard, ix->path, err));
     weir_status st = WEIR_OK;
@@ -509,7 +216,7 @@ static weir_status open_shards(weir_safetensors **out, const st_index *ix, weir_
         st = join_path(&path, ix->dir, ix->shard[i], err);
         if (st != WEIR_OK) break;
         s->n_file++;
-        st = file_from_path(&s->files[i], path, err);
+        st = weir_st_file_from_path(&s->files[i], path, err);
         weir_free(path);
     }
     if (st == WEIR_OK) st = order_by_index(s, ix, err);
@@ -521,40 +228,41 @@ static weir_status open_shards(weir_safetensors **out, const st_index *ix, weir_
     return WEIR_OK;
 }
 
-weir_status weir_safetensors_open_index(weir_safetensors **out, const char *json, size_t bytes, const char *path,
-                                        const char *dir, weir_err *err)
-{
+weir_status weir_safetensors_open_index(weir_safetensors **out, const char *json, size_t bytes,
+                                        const char *path, const char *dir, weir_err *err) {
     json_t *root;
     WEIR_TRY(weir_json_object(json, bytes, path, &root, err));
     st_index ix = {.path = path, .dir = dir, .map = json_object_get(root, "weight_map")};
     weir_status st;
-    if (!json_is_object(ix.map)) st = weir_fail(err, WEIR_EFORMAT, "%s: weight_map is not an object", weir_label(path));
-    else st = collect_shards(&ix, err);
+    if (!json_is_object(ix.map))
+        st = weir_fail(err, WEIR_EFORMAT, "%s: weight_map is not an object", weir_label(path));
+    else
+        st = collect_shards(&ix, err);
     if (st == WEIR_OK) st = open_shards(out, &ix, err);
     weir_free(ix.shard);
     json_decref(root);
     return st;
 }
 
-static weir_status open_index_file(weir_safetensors **out, const char *path, const char *dir, weir_err *err)
-{
+static weir_status open_index_file(weir_safetensors **out, const char *path, const char *dir, weir_err *err) {
     char *text;
     size_t bytes;
-    WEIR_TRY(weir_file_read(path, MAX_HEADER, &text, &bytes, err));
+    WEIR_TRY(weir_file_read(path, MAX_INDEX, &text, &bytes, err));
     weir_status st = weir_safetensors_open_index(out, text, bytes, path, dir, err);
     weir_free(text);
     return st;
 }
 
-weir_status weir_safetensors_open_dir(weir_safetensors **out, const char *dir, weir_err *err)
-{
+weir_status weir_safetensors_open_dir(weir_safetensors **out, const char *dir, weir_err *err) {
     char *single = NULL, *index = NULL;
     weir_status st = join_path(&single, dir, "model.safetensors", err);
     if (st == WEIR_OK) st = join_path(&index, dir, "model.safetensors.index.json", err);
     if (st == WEIR_OK) {
         /* What is there but cannot be looked at is opened all the same, for errno's words. */
-        if (access(single, F_OK) == 0 || errno != ENOENT) st = weir_safetensors_open_file(out, single, err);
-        else if (access(index, F_OK) == 0 || errno != ENOENT) st = open_index_file(out, index, dir, err);
+        if (access(single, F_OK) == 0 || errno != ENOENT)
+            st = weir_safetensors_open_file(out, single, err);
+        else if (access(index, F_OK) == 0 || errno != ENOENT)
+            st = open_index_file(out, index, dir, err);
         else
             st = weir_fail(err, WEIR_EIO, "%s: no model.safetensors or model.safetensors.index.json there",
                            weir_label(dir));

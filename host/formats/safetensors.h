@@ -18,19 +18,19 @@ typedef struct weir_safetensors weir_safetensors;
 weir_status weir_safetensors_open_dir(weir_safetensors **out, const char *dir, weir_err *err);
 weir_status weir_safetensors_open_file(weir_safetensors **out, const char *path, weir_err *err);
 /* From memory (tests, fuzzing): bytes are borrowed until close. `label` names them in messages. */
-weir_status weir_safetensors_open_bytes(weir_safetensors **out, const void *bytes, size_t n, const char *label,
-                                        weir_err *err);
+weir_status weir_safetensors_open_bytes(weir_safetensors **out, const void *bytes, size_t n,
+                                        const char *label, weir_err *err);
 /* An index from memory, its shards from `dir`; `path` names the index in messages. */
-weir_status weir_safetensors_open_index(weir_safetensors **out, const char *json, size_t bytes, const char *path,
-                                        const char *dir, weir_err *err);
+weir_status weir_safetensors_open_index(weir_safetensors **out, const char *json, size_t bytes,
+                                        const char *path, const char *dir, weir_err *err);
 void weir_safetensors_close(weir_safetensors *s); /* NULL allowed */
 
 size_t weir_safetensors_count(const weir_safetensors *s);
 
 typedef struct weir_st_entry {
-    const char *name;     /* borrowed until close */
-    const char *dtype;    /* as the file spells it: "BF16" */
-    int n_dim;            /* 0 … 8 */
+    const char *name;  /* borrowed until close */
+    const char *dtype; /* as the file spells it: "BF16" */
+    int n_dim;         /* 0 … 8 */
     int64_t shape[8];
     const void *data;
     size_t bytes;

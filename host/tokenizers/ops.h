@@ -23,9 +23,11 @@ typedef struct weir_tokenizer_ops {
     const char *(*piece)(const void *impl, int32_t id); /* borrowed until free */
     weir_piece_kind (*kind)(const void *impl, int32_t id);
     /* Plain text to ids; *ids by weir_alloc, also when *n is 0. */
-    weir_status (*encode)(const void *impl, const char *text, size_t bytes, int32_t **ids, size_t *n, weir_err *err);
+    weir_status (*encode)(const void *impl, const char *text, size_t bytes, int32_t **ids, size_t *n,
+                          weir_err *err);
     /* Ids to text, all of kind TEXT; *text by weir_alloc, zero-terminated. */
-    weir_status (*decode)(const void *impl, const int32_t *ids, size_t n, char **text, size_t *bytes, weir_err *err);
+    weir_status (*decode)(const void *impl, const int32_t *ids, size_t n, char **text, size_t *bytes,
+                          weir_err *err);
 } weir_tokenizer_ops;
 
 /* The SentencePiece library. The model's bytes are checked (spm_check.h) and copied; label names them in messages. */

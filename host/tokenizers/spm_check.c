@@ -23,8 +23,7 @@ typedef struct field {
     uint32_t fixed32;      /* of type 5 */
 } field;
 
-static bool read_varint(span *s, uint64_t *out)
-{
+static bool read_varint(span *s, uint64_t *out) {
     uint64_t v = 0;
     for (unsigned shift = 0; shift < 64 && s->at < s->end; shift += 7) {
         uint8_t b = *s->at++;
@@ -37,8 +36,7 @@ static bool read_varint(span *s, uint64_t *out)
     return false;
 }
 
-static bool take(span *s, uint64_t n, span *out)
-{
+static bool take(span *s, uint64_t n, span *out) {
     if (n > (uint64_t)(s->end - s->at)) return false;
     *out = (span){s->at, s->at + n};
     s->at += n;
@@ -46,8 +44,7 @@ static bool take(span *s, uint64_t n, span *out)
 }
 
 /* The next field of a message; groups are not of this format and are refused. */
-static bool read_field(span *s, field *f)
-{
+static bool read_field(span *s, field *f) {
     uint64_t tag, n;
     span skip;
     memset(f, 0, sizeof *f);
@@ -88,14 +85,12 @@ typedef struct trie {
     uint8_t *depth;  /* (n) most values on any path below the base */
 } trie;
 
-static uint32_t unit_at(const trie *t, uint32_t i)
-{
+static uint32_t unit_at(const trie *t, uint32_t i) {
     const uint8_t *p = t->units + (size_t)i * 4;
     return (uint32_t)p[0] | (uint32_t)p[1] << 8 | (uint32_t)p[2] << 16 | (uint32_t)p[3] << 24;
 }
 
-static void trie_free(trie *t)
-{
+static void trie_free(trie *t) {
     weir_free(t->first);
     weir_free(t->child);
     weir_free(t->next);
@@ -105,8 +100,7 @@ static void trie_free(trie *t)
 }
 
 /* Children by base, counted and then filled; units with a label past a byte are values. */
-static bool trie_index(trie *t)
-{
+static bool trie_index(trie *t) {
     t->first = weir_calloc((size_t)t->n + 1, sizeof *t->first);
     t->child = weir_alloc(t->n, sizeof *t->child);
     t->next = weir_alloc(t->n, sizeof *t->next);
@@ -130,18 +124,17 @@ static bool trie_index(trie *t)
 }
 
 /* The base that unit q leads to; a search may look at any of the 256 units of its block. */
-static const char *trie_target(const trie *t, uint32_t q, uint32_t *base)
-{
+static const char *trie_target(const trie *t, uint32_t q, uint32_t *base) {
     uint32_t u = unit_at(t, q), b = q ^ unit_offset(u);
     if (b >= t->n || (b | 0xff) >= t->n) return "its trie leads out of bounds";
-    if (unit_has_leaf(u) && unit_value(unit_at(t, b)) >= t->n_text) return "its trie has a value out of bounds";
+    if (unit_has_leaf(u) && unit_value(unit_at(t, b)) >= t->n_text)
+        return "its trie has a value out of bounds";
     *base = b;
     return NULL;
 }
 
 /* Depth-first over what is reachable from the root, without recursion. NULL if all is well. */
-static const char *trie_walk(trie *t)
-{
+static const char *trie_walk(trie *t) {
     uint32_t base, top = 0;
     const char *why = trie_target(t, 0, &base);
     if (why) return why;
@@ -171,16 +164,18 @@ static const char *trie_walk(trie *t)
 }
 
 /* precompiled_charsmap: u32 size of the double array, the array, zero-terminated strings. */
-static weir_status check_charsmap(span s, const char *label, weir_err *err)
-{
+static weir_status check_charsmap(span s, const char *label, weir_err *err) {
     size_t n = (size_t)(s.end - s.at);
     if (n == 0) return WEIR_OK;
     const char *why = NULL;
     trie t = {0};
     uint32_t size = 0;
-    if (n >= 4) size = (uint32_t)s.at[0] | (uint32_t)s.at[1] << 8 | (uint32_t)s.at[2] << 16 | (uint32_t)s.at[3] << 24;
-    if (n < 4 || size >= n - 4 || size < 4) why = "its sizes do not fit";
-    else if (s.end[-1] != 0) why = "its strings are not terminated";
+    if (n >= 4)
+        size = (uint32_t)s.at[0] | (uint32_t)s.at[1] << 8 | (uint32_t)s.at[2] << 16 | (uint32_t)s.at[3] << 24;
+    if (n < 4 || size >= n - 4 || size < 4)
+        why = "its sizes do not fit";
+    else if (s.end[-1] != 0)
+        why = "its strings are not terminated";
     if (!why) {
         t.units = s.at + 4;
         t.n = size / 4;
@@ -198,34 +193,32 @@ static weir_status check_charsmap(span s, const char *label, weir_err *err)
 
 /* ---- messages -------------------------------------------------------------------------------------------- */
 
-static weir_status fail_wire(weir_err *err, const char *label)
-{
+static weir_status fail_wire(weir_err *err, const char *label) {
     return weir_fail(err, WEIR_EFORMAT, "%s: not a SentencePiece model, or a damaged one", label);
 }
 
-static weir_status check_piece(span s, int id, const char *label, weir_err *err)
-{
+static weir_status check_piece(span s, int id, const char *label, weir_err *err) {
     field f;
     while (s.at < s.end) {
         if (!read_field(&s, &f)) return fail_wire(err, label);
         if (f.number == 1 && f.type == 2) {
             size_t n = (size_t)(f.bytes.end - f.bytes.at);
             if (n > MAX_PIECE_BYTES)
-                return weir_fail(err, WEIR_EFORMAT, "%s: piece %d has %zu bytes, expected at most %d", label, id, n,
-                                 MAX_PIECE_BYTES);
+                return weir_fail(err, WEIR_EFORMAT, "%s: piece %d has %zu bytes, expected at most %d", label,
+                                 id, n, MAX_PIECE_BYTES);
             if (memchr(f.bytes.at, 0, n))
                 return weir_fail(err, WEIR_EFORMAT, "%s: piece %d holds a zero byte", label, id);
         } else if (f.number == 2 && f.type == 5) {
             float score;
             memcpy(&score, &f.fixed32, 4);
-            if (!isfinite(score)) return weir_fail(err, WEIR_EFORMAT, "%s: score of piece %d is not finite", label, id);
+            if (!isfinite(score))
+                return weir_fail(err, WEIR_EFORMAT, "%s: score of piece %d is not finite", label, id);
         }
     }
     return WEIR_OK;
 }
 
-static weir_status check_normalizer(span s, const char *label, weir_err *err)
-{
+static weir_status check_normalizer(span s, const char *label, weir_err *err) {
     field f;
     while (s.at < s.end) {
         if (!read_field(&s, &f)) return fail_wire(err, label);
@@ -234,8 +227,7 @@ static weir_status check_normalizer(span s, const char *label, weir_err *err)
     return WEIR_OK;
 }
 
-weir_status weir_spm_check(const void *model, size_t bytes, const char *label, weir_err *err)
-{
+weir_status weir_spm_check(const void *model, size_t bytes, const char *label, weir_err *err) {
     span s = {model, (const uint8_t *)model + bytes};
     field f;
     int n_piece = 0;

@@ -14,14 +14,13 @@ enum { MAX_EXTRA = 1 << 20, NAME_BYTES = 24 };
 struct weir_tokenizer {
     const weir_tokenizer_ops *ops;
     void *impl;
-    int32_t n_piece, n_extra; /* ids: pieces, then sentinels in falling order of their number */
+    int32_t n_piece, n_extra;  /* ids: pieces, then sentinels in falling order of their number */
     char (*names)[NAME_BYTES]; /* (n_extra) of sentinel k: "<extra_id_k>" */
 };
 
 /* ---- open ------------------------------------------------------------------------------------------------ */
 
-static weir_status make_names(weir_tokenizer *t, int32_t n, const char *label, weir_err *err)
-{
+static weir_status make_names(weir_tokenizer *t, int32_t n, const char *label, weir_err *err) {
     t->names = weir_calloc((size_t)n, sizeof *t->names);
     if (!t->names) return weir_fail(err, WEIR_ENOMEM, "%s: no memory for %d sentinels", weir_label(label), n);
     for (int32_t k = 0; k < n; k++) snprintf(t->names[k], sizeof t->names[k], "<extra_id_%d>", k);
@@ -29,12 +28,12 @@ static weir_status make_names(weir_tokenizer *t, int32_t n, const char *label, w
     return WEIR_OK;
 }
 
-weir_status weir_tokenizer_open_spm_bytes(weir_tokenizer **out, const void *model, size_t bytes, const char *label,
-                                          int32_t extra_ids, weir_err *err)
-{
+weir_status weir_tokenizer_open_spm_bytes(weir_tokenizer **out, const void *model, size_t bytes,
+                                          const char *label, int32_t extra_ids, weir_err *err) {
     label = weir_label(label);
     if (extra_ids < 0 || extra_ids > MAX_EXTRA)
-        return weir_fail(err, WEIR_EINVAL, "%s: extra_ids = %d, expected 0 to %d", label, extra_ids, MAX_EXTRA);
+        return weir_fail(err, WEIR_EINVAL, "%s: extra_ids = %d, expected 0 to %d", label, extra_ids,
+                         MAX_EXTRA);
     weir_tokenizer *t = weir_calloc(1, sizeof *t);
     if (!t) return weir_fail(err, WEIR_ENOMEM, "%s: no memory for a tokenizer", label);
     t->ops = &weir_spm_ops;
@@ -49,8 +48,8 @@ weir_status weir_tokenizer_open_spm_bytes(weir_tokenizer **out, const void *mode
     return WEIR_OK;
 }
 
-weir_status weir_tokenizer_open_spm(weir_tokenizer **out, const char *path, int32_t extra_ids, weir_err *err)
-{
+weir_status weir_tokenizer_open_spm(weir_tokenizer **out, const char *path, int32_t extra_ids,
+                                    weir_err *err) {
     char *model;
     size_t bytes;
     WEIR_TRY(weir_file_read(path, MAX_MODEL, &model, &bytes, err));
@@ -59,8 +58,7 @@ weir_status weir_tokenizer_open_spm(weir_tokenizer **out, const char *path, int3
     return s;
 }
 
-void weir_tokenizer_free(weir_tokenizer *t)
-{
+void weir_tokenizer_free(weir_tokenizer *t) {
     if (!t) return;
     t->ops->free(t->impl);
     weir_free(t->names);
@@ -73,14 +71,12 @@ int32_t weir_tokenizer_size(const weir_tokenizer *t) { return t->n_piece + t->n_
 
 static int32_t sentinel_id(const weir_tokenizer *t, int32_t k) { return t->n_piece + t->n_extra - 1 - k; }
 
-const char *weir_tokenizer_piece(const weir_tokenizer *t, int32_t id)
-{
+const char *weir_tokenizer_piece(const weir_tokenizer *t, int32_t id) {
     if (id < 0 || id >= weir_tokenizer_size(t)) return NULL;
     return id < t->n_piece ? t->ops->piece(t->impl, id) : t->names[sentinel_id(t, id) - t->n_piece];
 }
 
-bool weir_tokenizer_is_control(const weir_tokenizer *t, int32_t id)
-{
+bool weir_tokenizer_is_control(const weir_tokenizer *t, int32_t id) {
     if (id < 0 || id >= weir_tokenizer_size(t)) return false;
     return id >= t->n_piece || t->ops->kind(t->impl, id) == WEIR_PIECE_CONTROL;
 }
@@ -88,22 +84,20 @@ bool weir_tokenizer_is_control(const weir_tokenizer *t, int32_t id)
 /* ---- white space as Python's str.strip() sees it ---------------------------------------------------------- */
 
 /* Bytes of the white space character at the start of s, 0 if there is none. */
-static size_t space_at(const char *s, size_t n)
-{
+static size_t space_at(const char *s, size_t n) {
     const unsigned char *p = (const unsigned char *)s;
     if (n >= 1 && ((p[0] >= 0x09 && p[0] <= 0x0d) || (p[0] >= 0x1c && p[0] <= 0x20))) return 1;
     if (n >= 2 && p[0] == 0xc2 && (p[1] == 0x85 || p[1] == 0xa0)) return 2; /* U+0085, U+00A0 */
     if (n < 3) return 0;
-    if (p[0] == 0xe1 && p[1] == 0x9a && p[2] == 0x80) return 3;             /* U+1680 */
-    if (p[0] == 0xe2 && p[1] == 0x80 &&                                     /* U+2000…200A, 2028, 2029, 202F */
+    if (p[0] == 0xe1 && p[1] == 0x9a && p[2] == 0x80) return 3; /* U+1680 */
+    if (p[0] == 0xe2 && p[1] == 0x80 &&                         /* U+2000…200A, 2028, 2029, 202F */
         ((p[2] >= 0x80 && p[2] <= 0x8a) || p[2] == 0xa8 || p[2] == 0xa9 || p[2] == 0xaf))
         return 3;
-    if (p[0] == 0xe2 && p[1] == 0x81 && p[2] == 0x9f) return 3;             /* U+205F */
-    return p[0] == 0xe3 && p[1] == 0x80 && p[2] == 0x80 ? 3 : 0;            /* U+3000 */
+    if (p[0] == 0xe2 && p[1] == 0x81 && p[2] == 0x9f) return 3;  /* U+205F */
+    return p[0] == 0xe3 && p[1] == 0x80 && p[2] == 0x80 ? 3 : 0; /* U+3000 */
 }
 
-static void strip_left(const char **s, size_t *n)
-{
+static void strip_left(const char **s, size_t *n) {
     size_t k;
     while ((k = space_at(*s, *n)) > 0) {
         *s += k;
@@ -112,8 +106,7 @@ static void strip_left(const char **s, size_t *n)
 }
 
 /* A space's bytes are no other character's tail, so it is enough to try its three lengths. */
-static void strip_right(const char *s, size_t *n)
-{
+static void strip_right(const char *s, size_t *n) {
     for (;;) {
         size_t k = 1;
         while (k <= 3 && !(k <= *n && space_at(s + *n - k, k) == k)) k++;
@@ -129,8 +122,7 @@ typedef struct id_list {
     size_t n, cap;
 } id_list;
 
-static weir_status append(id_list *l, const int32_t *ids, size_t n, weir_err *err)
-{
+static weir_status append(id_list *l, const int32_t *ids, size_t n, weir_err *err) {
     if (n > l->cap - l->n || !l->ids) {
         size_t cap = l->cap + n + l->cap / 2;
         int32_t *more = weir_alloc(cap, sizeof *more);
@@ -145,8 +137,8 @@ static weir_status append(id_list *l, const int32_t *ids, size_t n, weir_err *er
     return WEIR_OK;
 }
 
-static weir_status append_text(const weir_tokenizer *t, id_list *l, const char *text, size_t bytes, weir_err *err)
-{
+static weir_status append_text(const weir_tokenizer *t, id_list *l, const char *text, size_t bytes,
+                               weir_err *err) {
     int32_t *ids;
     size_t n;
     if (bytes == 0) return WEIR_OK;
@@ -159,8 +151,7 @@ static weir_status append_text(const weir_tokenizer *t, id_list *l, const char *
 static const char SENTINEL[] = "<extra_id_";
 
 /* The sentinel at the start of s: its number and length in bytes; false if there is none. */
-static bool sentinel_at(const weir_tokenizer *t, const char *s, size_t n, int32_t *k, size_t *bytes)
-{
+static bool sentinel_at(const weir_tokenizer *t, const char *s, size_t n, int32_t *k, size_t *bytes) {
     size_t i = sizeof SENTINEL - 1, begin = i;
     if (n < i || memcmp(s, SENTINEL, i) != 0) return false;
     int32_t v = 0;
@@ -174,8 +165,7 @@ static bool sentinel_at(const weir_tokenizer *t, const char *s, size_t n, int32_
 
 /* The first sentinel in [from, bytes): its place, or `bytes` if there is none. */
 static size_t find_sentinel(const weir_tokenizer *t, const char *text, size_t from, size_t bytes, int32_t *k,
-                            size_t *len)
-{
+                            size_t *len) {
     while (t->n_extra > 0 && from < bytes) {
         const char *p = memmem(text + from, bytes - from, SENTINEL, sizeof SENTINEL - 1);
         if (!p) break;
@@ -187,8 +177,8 @@ static size_t find_sentinel(const weir_tokenizer *t, const char *text, size_t fr
 }
 
 /* Text between sentinels goes to the library piece by piece; a sentinel eats the white space on both sides. */
-static weir_status encode_into(const weir_tokenizer *t, id_list *l, const char *text, size_t bytes, weir_err *err)
-{
+static weir_status encode_into(const weir_tokenizer *t, id_list *l, const char *text, size_t bytes,
+                               weir_err *err) {
     size_t from = 0;
     bool after = false;
     for (;;) {
@@ -208,8 +198,7 @@ static weir_status encode_into(const weir_tokenizer *t, id_list *l, const char *
 }
 
 weir_status weir_tokenizer_encode(const weir_tokenizer *t, const char *text, size_t bytes, int32_t **ids,
-                                  size_t *n, weir_err *err)
-{
+                                  size_t *n, weir_err *err) {
     id_list l = {0};
     weir_status s = append(&l, NULL, 0, err); /* an empty text too gives a list to free */
     if (s == WEIR_OK) s = encode_into(t, &l, text, bytes, err);
@@ -225,8 +214,7 @@ weir_status weir_tokenizer_encode(const weir_tokenizer *t, const char *text, siz
 /* ---- decode ---------------------------------------------------------------------------------------------- */
 
 weir_status weir_tokenizer_decode(const weir_tokenizer *t, const int32_t *ids, size_t n, char **text,
-                                  size_t *bytes, weir_err *err)
-{
+                                  size_t *bytes, weir_err *err) {
     int32_t *kept = weir_alloc(n, sizeof *kept);
     if (!kept) return weir_fail(err, WEIR_ENOMEM, "no memory for %zu ids", n);
     size_t n_kept = 0;
@@ -235,7 +223,8 @@ weir_status weir_tokenizer_decode(const weir_tokenizer *t, const int32_t *ids, s
         if (ids[i] < 0 || ids[i] >= weir_tokenizer_size(t))
             s = weir_fail(err, WEIR_EINVAL, "id %d at index %zu is outside the vocabulary of %d", ids[i], i,
                           weir_tokenizer_size(t));
-        else if (ids[i] < t->n_piece && t->ops->kind(t->impl, ids[i]) == WEIR_PIECE_TEXT) kept[n_kept++] = ids[i];
+        else if (ids[i] < t->n_piece && t->ops->kind(t->impl, ids[i]) == WEIR_PIECE_TEXT)
+            kept[n_kept++] = ids[i];
     }
     char *raw = NULL;
     size_t len = 0;

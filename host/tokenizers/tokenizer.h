@@ -12,8 +12,8 @@ typedef struct weir_tokenizer weir_tokenizer;
  * gives them, and are recognised in text. EIO, EFORMAT (with the library's words), ENOMEM. */
 weir_status weir_tokenizer_open_spm(weir_tokenizer **out, const char *path, int32_t extra_ids, weir_err *err);
 /* The same from memory (tests, fuzzing); the bytes are not needed afterwards, label names them in messages. */
-weir_status weir_tokenizer_open_spm_bytes(weir_tokenizer **out, const void *model, size_t bytes, const char *label,
-                                          int32_t extra_ids, weir_err *err);
+weir_status weir_tokenizer_open_spm_bytes(weir_tokenizer **out, const void *model, size_t bytes,
+                                          const char *label, int32_t extra_ids, weir_err *err);
 void weir_tokenizer_free(weir_tokenizer *t); /* NULL allowed */
 
 int32_t weir_tokenizer_size(const weir_tokenizer *t); /* pieces and sentinels: ids that text can produce */
