@@ -31,12 +31,12 @@ static weir_status parse_file(weir_checkpoint *c, const char *name, bool optiona
     size_t bytes;
     weir_status s;
     bool there = true;
-    if (!path) return weir_fail(err, WEIR_ENOMEM, "%s: no memory for a path", weir_label(c->dir));
+    if (!path) return weir_fail(err, WEIR_ENOMEM, "%s: no memory for a path", weir__label(c->dir));
     if (optional && access(path, F_OK) != 0 && errno == ENOENT) {
         there = false;
         s = WEIR_OK;
     } else {
-        s = weir_file_read(path, MAX_CONFIG, &text, &bytes, err);
+        s = weir__file_read(path, MAX_CONFIG, &text, &bytes, err);
         if (s == WEIR_OK) s = parse(text, bytes, path, c, err);
     }
     weir_free(text);
@@ -49,12 +49,12 @@ static weir_status parse_file(weir_checkpoint *c, const char *name, bool optiona
 weir_status weir_tokenizer_config_parse(const char *json, size_t bytes, const char *label,
                                         weir_checkpoint *out, weir_err *err) {
     json_t *root;
-    WEIR_TRY(weir_json_object(json, bytes, label, &root, err));
+    WEIR_TRY(weir__json_object(json, bytes, label, &root, err));
     const char *class = "T5Tokenizer"; /* what transformers takes for model_type t5 and mt5 */
     int32_t n = -1;
-    weir_status s = weir_get_string(root, "tokenizer_class", &class, label, err);
+    weir_status s = weir__get_string(root, "tokenizer_class", &class, label, err);
     if (s == WEIR_OK && !json_is_null(json_object_get(root, "extra_ids")))
-        s = weir_get_int(root, "extra_ids", 0, MAX_EXTRA_IDS, &n, label, err);
+        s = weir__get_int(root, "extra_ids", 0, MAX_EXTRA_IDS, &n, label, err);
     if (s == WEIR_OK) {
         bool t5 = strcmp(class, "T5Tokenizer") == 0 || strcmp(class, "T5TokenizerFast") == 0 ||
                   strcmp(class, "MT5Tokenizer") == 0 || strcmp(class, "MT5TokenizerFast") == 0;
@@ -77,7 +77,7 @@ static weir_status find_tokenizer(weir_checkpoint *c, weir_err *err) {
     static const char *const names[] = {"spiece.model", "tokenizer.model"};
     for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
         char *path = path_in(c->dir, names[i]);
-        if (!path) return weir_fail(err, WEIR_ENOMEM, "%s: no memory for a path", weir_label(c->dir));
+        if (!path) return weir_fail(err, WEIR_ENOMEM, "%s: no memory for a path", weir__label(c->dir));
         if (access(path, F_OK) == 0) {
             c->tokenizer_path = path;
             return WEIR_OK;
@@ -117,17 +117,17 @@ static weir_status check_tensors(weir_checkpoint *c, weir_err *err) {
         if (!parse_dtype(e.dtype, &dtype))
             return weir_fail(err, WEIR_ENOTSUP,
                              "%s: tensor %.100s: dtype %.20s is not supported, expected F32, F16 or BF16",
-                             weir_label(c->dir), e.name, e.dtype);
+                             weir__label(c->dir), e.name, e.dtype);
         if (e.n_dim != 1 && e.n_dim != 2)
             return weir_fail(err, WEIR_EFORMAT, "%s: tensor %.100s: %d dimensions, expected 1 or 2",
-                             weir_label(c->dir), e.name, e.n_dim);
+                             weir__label(c->dir), e.name, e.n_dim);
         if (e.n_dim == 2 && !have_dtype) {
             c->dtype = dtype;
             have_dtype = true;
         }
     }
     if (!have_dtype)
-        return weir_fail(err, WEIR_EFORMAT, "%s: no matrix among its %zu tensors", weir_label(c->dir),
+        return weir_fail(err, WEIR_EFORMAT, "%s: no matrix among its %zu tensors", weir__label(c->dir),
                          weir_safetensors_count(c->tensors));
     weir_tensor shared;
     weir_tensor_source src = weir_checkpoint_source(c);
@@ -178,7 +178,7 @@ weir_tensor_source weir_checkpoint_source(weir_checkpoint *c) {
 weir_status weir_checkpoint_open(weir_checkpoint *out, const char *dir, weir_err *err) {
     weir_checkpoint c = {.dir = weir_strdup(dir)};
     weir_status s = WEIR_OK;
-    if (!c.dir) return weir_fail(err, WEIR_ENOMEM, "%s: no memory for its name", weir_label(dir));
+    if (!c.dir) return weir_fail(err, WEIR_ENOMEM, "%s: no memory for its name", weir__label(dir));
     s = read_configs(&c, err);
     if (s == WEIR_OK) s = find_tokenizer(&c, err);
     if (s == WEIR_OK) s = weir_safetensors_open_dir(&c.tensors, dir, err);

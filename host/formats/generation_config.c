@@ -5,7 +5,7 @@
 
 #include "host/formats/config.h"
 
-const weir_field weir_generation_fields[] = {
+const weir_field weir__generation_fields[] = {
     /* would change the tokens: refused unless neutral */
     {"forced_bos_token_id", WEIR_NEUTRAL_NULL},
     {"forced_eos_token_id", WEIR_NEUTRAL_NULL},
@@ -93,28 +93,29 @@ static bool is_set(const json_t *o, const char *key) {
 
 static weir_status read_ids(const json_t *o, const char *label, weir_checkpoint *out, weir_err *err) {
     int32_t rows = out->t5.n_vocab_rows;
-    if (is_set(o, "eos_token_id")) WEIR_TRY(weir_get_eos(o, out, label, err));
-    if (is_set(o, "pad_token_id")) WEIR_TRY(weir_get_id(o, "pad_token_id", rows, &out->pad_id, label, err));
+    if (is_set(o, "eos_token_id")) WEIR_TRY(weir__get_eos(o, out, label, err));
+    if (is_set(o, "pad_token_id")) WEIR_TRY(weir__get_id(o, "pad_token_id", rows, &out->pad_id, label, err));
     if (is_set(o, "decoder_start_token_id"))
-        return weir_get_id(o, "decoder_start_token_id", rows, &out->start_id, label, err);
+        return weir__get_id(o, "decoder_start_token_id", rows, &out->start_id, label, err);
     return WEIR_OK;
 }
 
 weir_status weir_generation_config_parse(const char *json, size_t bytes, const char *label,
                                          weir_checkpoint *out, weir_err *err) {
     json_t *root;
-    WEIR_TRY(weir_json_object(json, bytes, label, &root, err));
+    WEIR_TRY(weir__json_object(json, bytes, label, &root, err));
     weir_status s = WEIR_OK;
     const char *key;
     json_t *value;
     json_object_foreach(root, key, value) {
         bool ok;
         if (key[0] == '_' || is_honoured(key)) continue;
-        if (!weir_field_check(weir_generation_fields, key, value, &ok))
-            s = weir_fail_field(err, WEIR_ENOTSUP, label, key, value,
-                                "unknown field, it may change the result");
+        if (!weir__field_check(weir__generation_fields, key, value, &ok))
+            s = weir__fail_field(err, WEIR_ENOTSUP, label, key, value,
+                                 "unknown field, it may change the result");
         else if (!ok)
-            s = weir_fail_field(err, WEIR_ENOTSUP, label, key, value, "not supported, it changes the result");
+            s = weir__fail_field(err, WEIR_ENOTSUP, label, key, value,
+                                 "not supported, it changes the result");
         if (s != WEIR_OK) break;
     }
     if (s == WEIR_OK) s = read_ids(root, label, out, err);

@@ -30,7 +30,7 @@ static weir_status alloc_handle(weir_safetensors **out, size_t n_file, const cha
     if (s) s->files = weir_calloc(n_file, sizeof *s->files);
     if (!s || !s->files) {
         weir_free(s);
-        return weir_fail(err, WEIR_ENOMEM, "%s: no memory for the list of files", weir_label(label));
+        return weir_fail(err, WEIR_ENOMEM, "%s: no memory for the list of files", weir__label(label));
     }
     *out = s;
     return WEIR_OK;
@@ -38,7 +38,8 @@ static weir_status alloc_handle(weir_safetensors **out, size_t n_file, const cha
 
 static weir_status alloc_order(weir_safetensors *s, size_t n, const char *label, weir_err *err) {
     const st_tensor **order = weir_calloc(n, sizeof *order);
-    if (!order) return weir_fail(err, WEIR_ENOMEM, "%s: no memory to list %zu tensors", weir_label(label), n);
+    if (!order)
+        return weir_fail(err, WEIR_ENOMEM, "%s: no memory to list %zu tensors", weir__label(label), n);
     s->order = order;
     return WEIR_OK;
 }
@@ -51,7 +52,7 @@ static weir_status open_single(weir_safetensors **out, const void *bytes, size_t
     s->n_file = 1;
     st_file *f = &s->files[0];
     weir_status st =
-        bytes ? weir_st_file_from_bytes(f, bytes, n, label, err) : weir_st_file_from_path(f, label, err);
+        bytes ? weir__st_file_from_bytes(f, bytes, n, label, err) : weir__st_file_from_path(f, label, err);
     if (st == WEIR_OK) st = alloc_order(s, f->n_tensor, label, err);
     if (st != WEIR_OK) {
         weir_safetensors_close(s);
@@ -73,7 +74,7 @@ weir_status weir_safetensors_open_file(weir_safetensors **out, const char *path,
 
 void weir_safetensors_close(weir_safetensors *s) {
     if (!s) return;
-    for (size_t i = 0; i < s->n_file; i++) weir_st_file_close(&s->files[i]);
+    for (size_t i = 0; i < s->n_file; i++) weir__st_file_close(&s->files[i]);
     weir_free(s->files);
     weir_free(s->order);
     weir_free(s);
@@ -149,20 +150,20 @@ static weir_status collect_shards(st_index *ix, weir_err *err) {
     const char *name;
     json_t *value;
     size_t n = json_object_size(ix->map);
-    if (n == 0) return weir_fail(err, WEIR_EFORMAT, "%s: weight_map is empty", weir_label(ix->path));
+    if (n == 0) return weir_fail(err, WEIR_EFORMAT, "%s: weight_map is empty", weir__label(ix->path));
     ix->shard = weir_alloc(n, sizeof *ix->shard);
     if (!ix->shard)
-        return weir_fail(err, WEIR_ENOMEM, "%s: no memory for %zu names", weir_label(ix->path), n);
+        return weir_fail(err, WEIR_ENOMEM, "%s: no memory for %zu names", weir__label(ix->path), n);
 
     n = 0;
     json_object_foreach(ix->map, name, value) {
         const char *shard = json_string_value(value);
         if (!shard)
             return weir_fail(err, WEIR_EFORMAT, "%s: tensor %.100s: its shard is not a string",
-                             weir_label(ix->path), name);
+                             weir__label(ix->path), name);
         if (!plain_name(shard))
             return weir_fail(err, WEIR_EFORMAT, "%s: tensor %.100s: shard %.100s is not a plain file name",
-                             weir_label(ix->path), name, shard);
+                             weir__label(ix->path), name, shard);
         ix->shard[n++] = shard;
     }
     qsort(ix->shard, n, sizeof *ix->shard, by_string);
@@ -170,7 +171,7 @@ static weir_status collect_shards(st_index *ix, weir_err *err) {
         if (i == 0 || strcmp(ix->shard[i], ix->shard[ix->n_shard - 1]) != 0)
             ix->shard[ix->n_shard++] = ix->shard[i];
     if (ix->n_shard > MAX_SHARD)
-        return weir_fail(err, WEIR_EFORMAT, "%s: %zu shards, expected at most %d", weir_label(ix->path),
+        return weir_fail(err, WEIR_EFORMAT, "%s: %zu shards, expected at most %d", weir__label(ix->path),
                          ix->n_shard, MAX_SHARD);
     return WEIR_OK;
 }
@@ -178,7 +179,7 @@ static weir_status collect_shards(st_index *ix, weir_err *err) {
 static weir_status join_path(char **out, const char *dir, const char *name, weir_err *err) {
     size_t n = strlen(dir) + strlen(name) + 2;
     char *p = weir_alloc(n, 1);
-    if (!p) return weir_fail(err, WEIR_ENOMEM, "%s: no memory for a path", weir_label(dir));
+    if (!p) return weir_fail(err, WEIR_ENOMEM, "%s: no memory for a path", weir__label(dir));
     snprintf(p, n, "%s/%s", dir, name);
     *out = p;
     return WEIR_OK;
@@ -192,15 +193,14 @@ static int by_order(const void *a, const void *b) {
 static weir_status order_by_index(weir_safetensors *s, const st_index *ix, weir_err *err) {
     const char *name;
     json_t *value;
-    WEIR_TRY(alloc_order(s, json_object_size(ix->map), ix->path, err));
     json_object_foreach(ix->map, name, value) {
         const char *shard = json_string_value(value);
         const char **at = bsearch(&shard, ix->shard, ix->n_shard, sizeof *ix->shard, by_string);
         const st_file *f = &s->files[at - ix->shard];
-        const st_tensor *t = weir_st_file_find(f, name);
+        const st_tensor *t = weir__st_file_find(f, name);
         if (!t)
             return weir_fail(err, WEIR_EFORMAT, "%s: tensor %.100s is not in %.100s, where the index puts it",
-                             weir_label(ix->path), name, shard);
+                             weir__label(ix->path), name, shard);
         s->order[s->n++] = t;
     }
     qsort(s->order, s->n, sizeof *s->order, by_order);
@@ -210,13 +210,13 @@ static weir_status order_by_index(weir_safetensors *s, const st_index *ix, weir_
 static weir_status open_shards(weir_safetensors **out, const st_index *ix, weir_err *err) {
     weir_safetensors *s;
     WEIR_TRY(alloc_handle(&s, ix->n_shard, ix->path, err));
-    weir_status st = WEIR_OK;
+    weir_status st = alloc_order(s, json_object_size(ix->map), ix->path, err);
     for (size_t i = 0; st == WEIR_OK && i < ix->n_shard; i++) {
         char *path;
         st = join_path(&path, ix->dir, ix->shard[i], err);
         if (st != WEIR_OK) break;
         s->n_file++;
-        st = weir_st_file_from_path(&s->files[i], path, err);
+        st = weir__st_file_from_path(&s->files[i], path, err);
         weir_free(path);
     }
     if (st == WEIR_OK) st = order_by_index(s, ix, err);
@@ -231,11 +231,11 @@ static weir_status open_shards(weir_safetensors **out, const st_index *ix, weir_
 weir_status weir_safetensors_open_index(weir_safetensors **out, const char *json, size_t bytes,
                                         const char *path, const char *dir, weir_err *err) {
     json_t *root;
-    WEIR_TRY(weir_json_object(json, bytes, path, &root, err));
+    WEIR_TRY(weir__json_object(json, bytes, path, &root, err));
     st_index ix = {.path = path, .dir = dir, .map = json_object_get(root, "weight_map")};
     weir_status st;
     if (!json_is_object(ix.map))
-        st = weir_fail(err, WEIR_EFORMAT, "%s: weight_map is not an object", weir_label(path));
+        st = weir_fail(err, WEIR_EFORMAT, "%s: weight_map is not an object", weir__label(path));
     else
         st = collect_shards(&ix, err);
     if (st == WEIR_OK) st = open_shards(out, &ix, err);
@@ -247,7 +247,7 @@ weir_status weir_safetensors_open_index(weir_safetensors **out, const char *json
 static weir_status open_index_file(weir_safetensors **out, const char *path, const char *dir, weir_err *err) {
     char *text;
     size_t bytes;
-    WEIR_TRY(weir_file_read(path, MAX_INDEX, &text, &bytes, err));
+    WEIR_TRY(weir__file_read(path, MAX_INDEX, &text, &bytes, err));
     weir_status st = weir_safetensors_open_index(out, text, bytes, path, dir, err);
     weir_free(text);
     return st;
@@ -265,7 +265,7 @@ weir_status weir_safetensors_open_dir(weir_safetensors **out, const char *dir, w
             st = open_index_file(out, index, dir, err);
         else
             st = weir_fail(err, WEIR_EIO, "%s: no model.safetensors or model.safetensors.index.json there",
-                           weir_label(dir));
+                           weir__label(dir));
     }
     weir_free(single);
     weir_free(index);

@@ -43,7 +43,7 @@ __attribute__((format(printf, 4, 5))) static weir_status fail_tensor(weir_err *e
     va_start(ap, fmt);
     vsnprintf(why, sizeof why, fmt, ap);
     va_end(ap);
-    return weir_fail(err, WEIR_EFORMAT, "%s: tensor %.100s: %s", weir_label(label), name, why);
+    return weir_fail(err, WEIR_EFORMAT, "%s: tensor %.100s: %s", weir__label(label), name, why);
 }
 
 /* A JSON integer in [0, INT64_MAX]; jansson has refused what does not fit 64 bits. */
@@ -147,7 +147,7 @@ static weir_status check_layout(st_file *f, size_t data, weir_err *err) {
     }
     if (at != data)
         return weir_fail(err, WEIR_EFORMAT, "%s: tensors end at %zu, the file has %zu bytes of data",
-                         weir_label(f->label), at, data);
+                         weir__label(f->label), at, data);
     qsort(f->tensors, f->n_tensor, sizeof *f->tensors, by_name);
     return WEIR_OK;
 }
@@ -156,11 +156,11 @@ static weir_status check_metadata(const st_file *f, json_t *meta, weir_err *err)
     const char *key;
     json_t *value;
     if (!json_is_object(meta))
-        return weir_fail(err, WEIR_EFORMAT, "%s: __metadata__ is not an object", weir_label(f->label));
+        return weir_fail(err, WEIR_EFORMAT, "%s: __metadata__ is not an object", weir__label(f->label));
     json_object_foreach(meta, key, value) {
         if (!json_is_string(value))
             return weir_fail(err, WEIR_EFORMAT, "%s: __metadata__: %.60s is not a string",
-                             weir_label(f->label), key);
+                             weir__label(f->label), key);
     }
     return WEIR_OK;
 }
@@ -180,7 +180,7 @@ static weir_status alloc_tensors(st_file *f, json_t *root, weir_err *err) {
     f->tensors = tensors;
     f->text = names;
     if (!tensors || !names)
-        return weir_fail(err, WEIR_ENOMEM, "%s: no memory for the list of %zu tensors", weir_label(f->label),
+        return weir_fail(err, WEIR_ENOMEM, "%s: no memory for the list of %zu tensors", weir__label(f->label),
                          n);
     return WEIR_OK;
 }
@@ -208,7 +208,7 @@ static weir_status parse_tensors(st_file *f, json_t *root, const uint8_t *data, 
 }
 
 static weir_status parse_file(st_file *f, weir_err *err) {
-    const char *label = weir_label(f->label);
+    const char *label = weir__label(f->label);
     if (f->n_bytes < 8)
         return weir_fail(err, WEIR_EFORMAT, "%s: %zu bytes, too short for a safetensors header", label,
                          f->n_bytes);
@@ -226,13 +226,13 @@ static weir_status parse_file(st_file *f, weir_err *err) {
         return weir_fail(err, WEIR_EFORMAT, "%s: header does not start with '{'", label);
 
     json_t *root;
-    WEIR_TRY(weir_json_object(json, (size_t)header, f->label, &root, err));
+    WEIR_TRY(weir__json_object(json, (size_t)header, f->label, &root, err));
     weir_status s = parse_tensors(f, root, f->bytes + 8 + header, f->n_bytes - 8 - (size_t)header, err);
     json_decref(root);
     return s;
 }
 
-void weir_st_file_close(st_file *f) {
+void weir__st_file_close(st_file *f) {
     if (f->mapped) munmap((void *)(uintptr_t)f->bytes, f->n_bytes);
     weir_free(f->tensors);
     weir_free(f->text);
@@ -240,35 +240,35 @@ void weir_st_file_close(st_file *f) {
     memset(f, 0, sizeof *f);
 }
 
-weir_status weir_st_file_from_bytes(st_file *f, const void *bytes, size_t n, const char *label,
-                                    weir_err *err) {
+weir_status weir__st_file_from_bytes(st_file *f, const void *bytes, size_t n, const char *label,
+                                     weir_err *err) {
     f->label = weir_strdup(label);
-    if (!f->label) return weir_fail(err, WEIR_ENOMEM, "%s: no memory for its name", weir_label(label));
+    if (!f->label) return weir_fail(err, WEIR_ENOMEM, "%s: no memory for its name", weir__label(label));
     f->bytes = bytes;
     f->n_bytes = n;
     return parse_file(f, err);
 }
 
-weir_status weir_st_file_from_path(st_file *f, const char *path, weir_err *err) {
+weir_status weir__st_file_from_path(st_file *f, const char *path, weir_err *err) {
     int fd;
     size_t n;
-    WEIR_TRY(weir_file_open(path, &fd, &n, err));
+    WEIR_TRY(weir__file_open(path, &fd, &n, err));
     if (n == 0) {
         close(fd);
-        return weir_fail(err, WEIR_EFORMAT, "%s: empty file", weir_label(path));
+        return weir_fail(err, WEIR_EFORMAT, "%s: empty file", weir__label(path));
     }
     void *map = mmap(NULL, n, PROT_READ, MAP_PRIVATE, fd, 0);
     int e = errno;
     close(fd); /* the map keeps the file */
     if (map == MAP_FAILED)
-        return weir_fail(err, WEIR_EIO, "%s: cannot map %zu bytes: %s", weir_label(path), n, strerror(e));
+        return weir_fail(err, WEIR_EIO, "%s: cannot map %zu bytes: %s", weir__label(path), n, strerror(e));
     f->bytes = map;
     f->n_bytes = n;
     f->mapped = true;
-    return weir_st_file_from_bytes(f, map, n, path, err);
+    return weir__st_file_from_bytes(f, map, n, path, err);
 }
 
-const st_tensor *weir_st_file_find(const st_file *f, const char *name) {
+const st_tensor *weir__st_file_find(const st_file *f, const char *name) {
     st_tensor key = {.name = name};
     return bsearch(&key, f->tensors, f->n_tensor, sizeof *f->tensors, by_name);
 }

@@ -27,12 +27,12 @@ typedef struct st_file {
     char *text; /* names and unknown dtypes, one block */
 } st_file;
 
-/* Fill a zeroed st_file. On failure it is half-built: weir_st_file_close it all the same. `bytes` are borrowed. */
-weir_status weir_st_file_from_path(st_file *f, const char *path, weir_err *err);
-weir_status weir_st_file_from_bytes(st_file *f, const void *bytes, size_t n, const char *label,
-                                    weir_err *err);
-void weir_st_file_close(st_file *f);
+/* Fill a zeroed st_file. On failure it is half-built: weir__st_file_close it all the same. `bytes` are borrowed. */
+weir_status weir__st_file_from_path(st_file *f, const char *path, weir_err *err);
+weir_status weir__st_file_from_bytes(st_file *f, const void *bytes, size_t n, const char *label,
+                                     weir_err *err);
+void weir__st_file_close(st_file *f);
 
-const st_tensor *weir_st_file_find(const st_file *f, const char *name); /* NULL if absent */
+const st_tensor *weir__st_file_find(const st_file *f, const char *name); /* NULL if absent */
 
 #endif /* WEIR_HOST_FORMATS_ST_FILE_H */

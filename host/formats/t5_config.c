@@ -92,13 +92,13 @@ static weir_status check_fields(json_t *root, const char *label, weir_err *err) 
     json_object_foreach(root, key, value) {
         bool ok;
         if (key[0] == '_' || is_honoured(key)) continue;
-        if (!weir_field_check(FIELDS, key, value, &ok) &&
-            !weir_field_check(weir_generation_fields, key, value, &ok))
-            return weir_fail_field(err, WEIR_ENOTSUP, label, key, value,
-                                   "unknown field, it may change the result");
+        if (!weir__field_check(FIELDS, key, value, &ok) &&
+            !weir__field_check(weir__generation_fields, key, value, &ok))
+            return weir__fail_field(err, WEIR_ENOTSUP, label, key, value,
+                                    "unknown field, it may change the result");
         if (!ok)
-            return weir_fail_field(err, WEIR_ENOTSUP, label, key, value,
-                                   "not supported, it changes the result");
+            return weir__fail_field(err, WEIR_ENOTSUP, label, key, value,
+                                    "not supported, it changes the result");
     }
     return WEIR_OK;
 }
@@ -114,13 +114,13 @@ static weir_status check_architectures(const json_t *v, const char *label, bool 
     *found = false;
     if (!v || json_is_null(v)) return WEIR_OK;
     if (!json_is_array(v))
-        return weir_fail_field(err, WEIR_EFORMAT, label, "architectures", v, "expected a list");
+        return weir__fail_field(err, WEIR_EFORMAT, label, "architectures", v, "expected a list");
     for (size_t i = 0; i < json_array_size(v); i++) {
         const char *s = json_string_value(json_array_get(v, i));
         if (s && known_architecture(s)) *found = true;
     }
     if (*found || json_array_size(v) == 0) return WEIR_OK;
-    return weir_fail_field(
+    return weir__fail_field(
         err, WEIR_ENOTSUP, label, "architectures", json_array_get(v, 0),
         "not supported, expected T5ForConditionalGeneration or MT5ForConditionalGeneration");
 }
@@ -128,23 +128,23 @@ static weir_status check_architectures(const json_t *v, const char *label, bool 
 static weir_status check_family(const json_t *root, const char *label, bool *mt5, weir_err *err) {
     const char *type = NULL;
     bool named = false, encdec = true;
-    WEIR_TRY(weir_get_string(root, "model_type", &type, label, err));
+    WEIR_TRY(weir__get_string(root, "model_type", &type, label, err));
     if (type && strcmp(type, "umt5") == 0)
         return weir_fail(err, WEIR_ENOTSUP,
                          "%s: model_type = \"umt5\": not supported: its position bias differs by layer",
-                         weir_label(label));
+                         weir__label(label));
     if (type && strcmp(type, "t5") != 0 && strcmp(type, "mt5") != 0)
         return weir_fail(err, WEIR_ENOTSUP, "%s: model_type = \"%.40s\": not supported, expected t5 or mt5",
-                         weir_label(label), type);
+                         weir__label(label), type);
     WEIR_TRY(check_architectures(json_object_get(root, "architectures"), label, &named, err));
     if (!type && !named)
         return weir_fail(err, WEIR_ENOTSUP,
                          "%s: neither model_type nor architectures says what model this is",
-                         weir_label(label));
-    WEIR_TRY(weir_get_bool(root, "is_encoder_decoder", &encdec, label, err));
+                         weir__label(label));
+    WEIR_TRY(weir__get_bool(root, "is_encoder_decoder", &encdec, label, err));
     if (!encdec)
         return weir_fail(err, WEIR_ENOTSUP, "%s: is_encoder_decoder = false: not supported",
-                         weir_label(label));
+                         weir__label(label));
     *mt5 = type && strcmp(type, "mt5") == 0;
     return WEIR_OK;
 }
@@ -155,26 +155,26 @@ static weir_status check_family(const json_t *root, const char *label, bool *mt5
 static weir_status check_alias(const json_t *root, const char *alias, const char *name, int32_t value,
                                const char *label, weir_err *err) {
     int32_t other = value;
-    WEIR_TRY(weir_get_int(root, alias, 1, MAX_VOCAB, &other, label, err));
+    WEIR_TRY(weir__get_int(root, alias, 1, MAX_VOCAB, &other, label, err));
     if (other != value)
-        return weir_fail(err, WEIR_EFORMAT, "%s: %s = %d contradicts %s = %d", weir_label(label), alias,
+        return weir_fail(err, WEIR_EFORMAT, "%s: %s = %d contradicts %s = %d", weir__label(label), alias,
                          other, name, value);
     return WEIR_OK;
 }
 
 static weir_status parse_sizes(const json_t *root, const char *label, weir_t5_config *c, weir_err *err) {
-    WEIR_TRY(weir_get_int(root, "vocab_size", 1, MAX_VOCAB, &c->n_vocab_rows, label, err));
-    WEIR_TRY(weir_get_int(root, "d_model", 1, MAX_DIM, &c->dim, label, err));
-    WEIR_TRY(weir_get_int(root, "d_kv", 1, MAX_DIM, &c->head_dim, label, err));
-    WEIR_TRY(weir_get_int(root, "d_ff", 1, MAX_DIM, &c->ff_dim, label, err));
-    WEIR_TRY(weir_get_int(root, "num_heads", 1, MAX_DIM, &c->n_head, label, err));
+    WEIR_TRY(weir__get_int(root, "vocab_size", 1, MAX_VOCAB, &c->n_vocab_rows, label, err));
+    WEIR_TRY(weir__get_int(root, "d_model", 1, MAX_DIM, &c->dim, label, err));
+    WEIR_TRY(weir__get_int(root, "d_kv", 1, MAX_DIM, &c->head_dim, label, err));
+    WEIR_TRY(weir__get_int(root, "d_ff", 1, MAX_DIM, &c->ff_dim, label, err));
+    WEIR_TRY(weir__get_int(root, "num_heads", 1, MAX_DIM, &c->n_head, label, err));
     if ((int64_t)c->n_head * c->head_dim > MAX_DIM)
         return weir_fail(err, WEIR_EFORMAT, "%s: num_heads x d_kv = %lld, expected at most %d",
-                         weir_label(label), (long long)c->n_head * c->head_dim, MAX_DIM);
-    WEIR_TRY(weir_get_int(root, "num_layers", 1, MAX_LAYER, &c->n_enc_layer, label, err));
+                         weir__label(label), (long long)c->n_head * c->head_dim, MAX_DIM);
+    WEIR_TRY(weir__get_int(root, "num_layers", 1, MAX_LAYER, &c->n_enc_layer, label, err));
     c->n_dec_layer = c->n_enc_layer;
     if (!json_is_null(json_object_get(root, "num_decoder_layers")))
-        WEIR_TRY(weir_get_int(root, "num_decoder_layers", 1, MAX_LAYER, &c->n_dec_layer, label, err));
+        WEIR_TRY(weir__get_int(root, "num_decoder_layers", 1, MAX_LAYER, &c->n_dec_layer, label, err));
     WEIR_TRY(check_alias(root, "hidden_size", "d_model", c->dim, label, err));
     WEIR_TRY(check_alias(root, "head_dim", "d_kv", c->head_dim, label, err));
     WEIR_TRY(check_alias(root, "num_attention_heads", "num_heads", c->n_head, label, err));
@@ -184,14 +184,14 @@ static weir_status parse_sizes(const json_t *root, const char *label, weir_t5_co
 /* The encoder halves the buckets for the two directions and each half again for exact and logarithmic distances, so
  * that fewer than 4, or a distance inside the exact part, divides by zero. */
 static weir_status parse_positions(const json_t *root, const char *label, weir_t5_config *c, weir_err *err) {
-    WEIR_TRY(weir_get_int(root, "relative_attention_num_buckets", 4, MAX_BUCKET, &c->n_bucket, label, err));
-    WEIR_TRY(
-        weir_get_int(root, "relative_attention_max_distance", 1, MAX_DISTANCE, &c->max_distance, label, err));
+    WEIR_TRY(weir__get_int(root, "relative_attention_num_buckets", 4, MAX_BUCKET, &c->n_bucket, label, err));
+    WEIR_TRY(weir__get_int(root, "relative_attention_max_distance", 1, MAX_DISTANCE, &c->max_distance, label,
+                           err));
     if (c->max_distance <= c->n_bucket / 2)
         return weir_fail(err, WEIR_EFORMAT,
                          "%s: relative_attention_max_distance = %d, expected more than half of "
                          "relative_attention_num_buckets = %d",
-                         weir_label(label), c->max_distance, c->n_bucket);
+                         weir__label(label), c->max_distance, c->n_bucket);
     return WEIR_OK;
 }
 
@@ -200,8 +200,8 @@ static weir_status parse_eps(const json_t *root, const char *label, weir_t5_conf
     if (!v) return WEIR_OK;
     double eps = json_number_value(v);
     if (!json_is_number(v) || !(eps >= 1e-30 && eps <= 1.0))
-        return weir_fail_field(err, WEIR_EFORMAT, label, "layer_norm_epsilon", v,
-                               "expected a number in (0, 1]");
+        return weir__fail_field(err, WEIR_EFORMAT, label, "layer_norm_epsilon", v,
+                                "expected a number in (0, 1]");
     c->eps = (float)eps;
     return WEIR_OK;
 }
@@ -236,18 +236,18 @@ static bool parse_act(const char *name, weir_act *out) {
 static weir_status parse_feed_forward(const json_t *root, const char *label, bool mt5, weir_checkpoint *out,
                                       const char **act_name, weir_err *err) {
     const char *proj = mt5 ? "gated-gelu" : "relu";
-    WEIR_TRY(weir_get_string(root, "feed_forward_proj", &proj, label, err));
+    WEIR_TRY(weir__get_string(root, "feed_forward_proj", &proj, label, err));
     bool gated = strncmp(proj, "gated-", 6) == 0;
     const char *act = gated ? proj + 6 : proj;
     if (strchr(act, '-'))
         return weir_fail(err, WEIR_EFORMAT,
                          "%s: feed_forward_proj = \"%.40s\": expected \"ACT\" or \"gated-ACT\"",
-                         weir_label(label), proj);
+                         weir__label(label), proj);
     if (strcmp(proj, "gated-gelu") == 0) act = "gelu_new";
-    WEIR_TRY(weir_get_string(root, "dense_act_fn", &act, label, err));
-    WEIR_TRY(weir_get_bool(root, "is_gated_act", &gated, label, err));
+    WEIR_TRY(weir__get_string(root, "dense_act_fn", &act, label, err));
+    WEIR_TRY(weir__get_bool(root, "is_gated_act", &gated, label, err));
     if (!parse_act(act, &out->t5.act))
-        return weir_fail(err, WEIR_ENOTSUP, "%s: activation \"%.40s\" is not supported", weir_label(label),
+        return weir_fail(err, WEIR_ENOTSUP, "%s: activation \"%.40s\" is not supported", weir__label(label),
                          act);
     out->t5.gated = gated;
     *act_name = act;
@@ -263,18 +263,18 @@ static weir_status parse_ids(const json_t *root, const char *label, weir_checkpo
     out->eos[0] = 1;
     out->n_eos = 1;
     out->start_id = -1;
-    WEIR_TRY(weir_get_id(root, "pad_token_id", rows, &out->pad_id, label, err));
-    WEIR_TRY(weir_get_id(root, "bos_token_id", rows, &bos, label, err));
-    WEIR_TRY(weir_get_eos(root, out, label, err));
-    WEIR_TRY(weir_get_id(root, "decoder_start_token_id", rows, &out->start_id, label, err));
+    WEIR_TRY(weir__get_id(root, "pad_token_id", rows, &out->pad_id, label, err));
+    WEIR_TRY(weir__get_id(root, "bos_token_id", rows, &bos, label, err));
+    WEIR_TRY(weir__get_eos(root, out, label, err));
+    WEIR_TRY(weir__get_id(root, "decoder_start_token_id", rows, &out->start_id, label, err));
     if (out->start_id < 0) out->start_id = bos >= 0 ? bos : out->pad_id;
     if (out->start_id < 0)
         return weir_fail(err, WEIR_EFORMAT,
                          "%s: none of decoder_start_token_id, bos_token_id, pad_token_id is set",
-                         weir_label(label));
+                         weir__label(label));
     if (out->n_eos == 1 && out->eos[0] >= rows)
         return weir_fail(err, WEIR_EFORMAT, "%s: eos_token_id = %d, outside the vocabulary of %d",
-                         weir_label(label), out->eos[0], rows);
+                         weir__label(label), out->eos[0], rows);
     return WEIR_OK;
 }
 
@@ -306,7 +306,7 @@ static weir_status parse_root(json_t *root, const char *label, weir_checkpoint *
     WEIR_TRY(parse_positions(root, label, &out->t5, err));
     WEIR_TRY(parse_eps(root, label, &out->t5, err));
     WEIR_TRY(parse_feed_forward(root, label, mt5, out, &act, err));
-    WEIR_TRY(weir_get_bool(root, "tie_word_embeddings", &out->t5.tied, label, err));
+    WEIR_TRY(weir__get_bool(root, "tie_word_embeddings", &out->t5.tied, label, err));
     WEIR_TRY(parse_ids(root, label, out, err));
     snprintf(out->family, sizeof out->family, "%s (%s%.20s, %s head)", mt5 ? "mt5" : "t5",
              out->t5.gated ? "gated " : "", act, out->t5.tied ? "tied" : "untied");
@@ -316,7 +316,7 @@ static weir_status parse_root(json_t *root, const char *label, weir_checkpoint *
 weir_status weir_t5_config_parse(const char *json, size_t bytes, const char *label, weir_checkpoint *out,
                                  weir_err *err) {
     json_t *root;
-    WEIR_TRY(weir_json_object(json, bytes, label, &root, err));
+    WEIR_TRY(weir__json_object(json, bytes, label, &root, err));
     weir_checkpoint c = *out;
     weir_status s = parse_root(root, label, &c, err);
     json_decref(root);

@@ -31,8 +31,8 @@ typedef struct weir_tokenizer_ops {
 } weir_tokenizer_ops;
 
 /* The SentencePiece library. The model's bytes are checked (spm_check.h) and copied; label names them in messages. */
-extern const weir_tokenizer_ops weir_spm_ops;
-weir_status weir_spm_open(void **impl, const void *model, size_t bytes, const char *label, weir_err *err);
+extern const weir_tokenizer_ops weir__spm_ops;
+weir_status weir__spm_open(void **impl, const void *model, size_t bytes, const char *label, weir_err *err);
 
 #ifdef __cplusplus
 }

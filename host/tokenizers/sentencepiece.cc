@@ -86,10 +86,10 @@ weir_status spm_decode(const void *impl, const int32_t *ids, size_t n, char **te
 
 extern "C" {
 
-const weir_tokenizer_ops weir_spm_ops = {spm_free, spm_size, spm_piece, spm_kind, spm_encode, spm_decode};
+const weir_tokenizer_ops weir__spm_ops = {spm_free, spm_size, spm_piece, spm_kind, spm_encode, spm_decode};
 
-weir_status weir_spm_open(void **impl, const void *model, size_t bytes, const char *label, weir_err *err) {
-    WEIR_TRY(weir_spm_check(model, bytes, label, err));
+weir_status weir__spm_open(void **impl, const void *model, size_t bytes, const char *label, weir_err *err) {
+    WEIR_TRY(weir__spm_check(model, bytes, label, err));
     return guarded(err, label, [&]() -> weir_status {
         auto sp = std::make_unique<SentencePieceProcessor>();
         const auto status =

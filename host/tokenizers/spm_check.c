@@ -227,7 +227,7 @@ static weir_status check_normalizer(span s, const char *label, weir_err *err) {
     return WEIR_OK;
 }
 
-weir_status weir_spm_check(const void *model, size_t bytes, const char *label, weir_err *err) {
+weir_status weir__spm_check(const void *model, size_t bytes, const char *label, weir_err *err) {
     span s = {model, (const uint8_t *)model + bytes};
     field f;
     int n_piece = 0;

@@ -22,7 +22,8 @@ struct weir_tokenizer {
 
 static weir_status make_names(weir_tokenizer *t, int32_t n, const char *label, weir_err *err) {
     t->names = weir_calloc((size_t)n, sizeof *t->names);
-    if (!t->names) return weir_fail(err, WEIR_ENOMEM, "%s: no memory for %d sentinels", weir_label(label), n);
+    if (!t->names)
+        return weir_fail(err, WEIR_ENOMEM, "%s: no memory for %d sentinels", weir__label(label), n);
     for (int32_t k = 0; k < n; k++) snprintf(t->names[k], sizeof t->names[k], "<extra_id_%d>", k);
     t->n_extra = n;
     return WEIR_OK;
@@ -30,14 +31,14 @@ static weir_status make_names(weir_tokenizer *t, int32_t n, const char *label, w
 
 weir_status weir_tokenizer_open_spm_bytes(weir_tokenizer **out, const void *model, size_t bytes,
                                           const char *label, int32_t extra_ids, weir_err *err) {
-    label = weir_label(label);
+    label = weir__label(label);
     if (extra_ids < 0 || extra_ids > MAX_EXTRA)
         return weir_fail(err, WEIR_EINVAL, "%s: extra_ids = %d, expected 0 to %d", label, extra_ids,
                          MAX_EXTRA);
     weir_tokenizer *t = weir_calloc(1, sizeof *t);
     if (!t) return weir_fail(err, WEIR_ENOMEM, "%s: no memory for a tokenizer", label);
-    t->ops = &weir_spm_ops;
-    weir_status s = weir_spm_open(&t->impl, model, bytes, label, err);
+    t->ops = &weir__spm_ops;
+    weir_status s = weir__spm_open(&t->impl, model, bytes, label, err);
     if (s == WEIR_OK) s = make_names(t, extra_ids, label, err);
     if (s != WEIR_OK) {
         weir_tokenizer_free(t);
@@ -52,7 +53,7 @@ weir_status weir_tokenizer_open_spm(weir_tokenizer **out, const char *path, int3
                                     weir_err *err) {
     char *model;
     size_t bytes;
-    WEIR_TRY(weir_file_read(path, MAX_MODEL, &model, &bytes, err));
+    WEIR_TRY(weir__file_read(path, MAX_MODEL, &model, &bytes, err));
     weir_status s = weir_tokenizer_open_spm_bytes(out, model, bytes, path, extra_ids, err);
     weir_free(model);
     return s;
