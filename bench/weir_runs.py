@@ -66,7 +66,7 @@ def totals(answers):
                 "verifier_calls"):
         t[key] = sum(m.get(key) or 0 for m in metrics)
     # The rates are per answer: weighted by the rows that the accept step examined.
-    rows = [(m.get("num_accepted_draft_tokens") or 0) + (m.get("resampled_tokens") or 0) for m in metrics]
+    rows = [m.get("examined_rows") or 0 for m in metrics]
     for key in ("rejection_rate", "deferral_rate"):
         t[key] = (sum((m.get(key) or 0.0) * r for m, r in zip(metrics, rows)) / sum(rows)) if sum(rows) else None
     return t

@@ -8,9 +8,6 @@ function number(key,    at) {
     return at + 0
 }
 
-# gsub returns how often it matched; "&" leaves the line as it is.
-function count(word) { return gsub("\"" word "\"", "&") }
-
 function median(values, n,    i, j, t) {
     for (i = 2; i <= n; i++)
         for (j = i; j > 1 && values[j] < values[j - 1]; j--) {
@@ -28,7 +25,7 @@ function median(values, n,    i, j, t) {
     rounds[round] = 1
     answers[who]++
     if (who == "cascade") {
-        for (i = 1; i <= 4; i++) source[i] += count(name[i])
+        for (i = 1; i <= 3; i++) source[i] += number(name[i] "_tokens")
         steps += number("num_spec_steps")
         drafted += number("num_draft_tokens")
         agreed += number("num_accepted_draft_tokens")
@@ -36,7 +33,7 @@ function median(values, n,    i, j, t) {
     }
 }
 
-BEGIN { split("kept accepted resampled bonus", name) }
+BEGIN { split("kept resampled bonus accepted", name) }
 
 END {
     for (r in rounds) {
@@ -50,6 +47,7 @@ END {
     printf "verifier alone   %8.0f       1.00\n", median(a, n)
     printf "cascade          %8.0f       %4.2f\n\n", median(c, n), median(ratio, n)
     if (!all || !drafted || !steps) exit 1
+    source[4] = all - source[1] - source[2] - source[3]
     printf "sources of the cascade's tokens:"
     for (i = 1; i <= 4; i++) printf " %s %.0f%%%s", name[i], 100 * source[i] / all, i < 4 ? "," : "\n"
     printf "drafted tokens accepted: %.0f%%; tokens a block: %.2f; verifier calls a token: %.2f\n\n",
