@@ -17,6 +17,7 @@
 #include <stdint.h>
 
 #include "kernels/accept/law.h"  /* weir_rule, weir_rule_facts, weir_rule_parse */
+#include "kernels/base/mem.h"    /* weir_alloc, weir_free, weir_set_allocator */
 #include "kernels/base/status.h" /* weir_status, weir_err */
 
 #ifdef __cplusplus

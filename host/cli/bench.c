@@ -1,0 +1,100 @@
+#include <math.h>
+
+#include "host/cli/cli.h"
+#include "host/cli/json.h"
+
+enum { MAX_ROWS = 64 };
+
+/* Well past the caches of a desktop part, and small enough that the copy is a moment. */
+#define COPY_BYTES ((size_t)128 << 20)
+#define COPY_REPEAT 10
+
+typedef struct report {
+    weir_engine_facts facts;
+    weir_bench_row row[MAX_ROWS];
+    int n;
+    double copy; /* bytes read and written a second */
+    int repeat, n_prompt, gamma;
+} report;
+
+static double gbps(const weir_bench_row *r) {
+    return r->seconds_p50 > 0 ? 1e-9 * r->bytes / r->seconds_p50 : (double)NAN;
+}
+
+static double share(const report *b, const weir_bench_row *r) {
+    return b->copy > 0 ? 100 * gbps(r) * 1e9 / b->copy : (double)NAN;
+}
+
+static void print_table(const report *b) {
+    cli_outf("device %s (%s, %d threads), prompt %d tokens, gamma %d, median of %d runs, copy %.1f GB/s\n",
+             b->facts.device, b->facts.isa, b->facts.n_thread, b->n_prompt, b->gamma, b->repeat, 1e-9 * b->copy);
+    cli_outf("%-32s %5s %12s %12s %9s %7s\n", "part", "rows", "us p50", "us p99", "GB/s", "% copy");
+    for (int i = 0; i < b->n; i++) {
+        const weir_bench_row *r = &b->row[i];
+        cli_outf("%-32s %5d %12.2f %12.2f %9.2f %7.1f\n", r->name, r->rows, 1e6 * r->seconds_p50, 1e6 * r->seconds_p99,
+                 gbps(r), share(b, r));
+    }
+}
+
+static void print_csv(const report *b) {
+    cli_outs("part,rows,us_p50,us_p99,gbps,percent_of_copy,copy_gbps\n");
+    for (int i = 0; i < b->n; i++) {
+        const weir_bench_row *r = &b->row[i];
+        cli_outf("%s,%d,%.3f,%.3f,%.3f,%.2f,%.3f\n", r->name, r->rows, 1e6 * r->seconds_p50, 1e6 * r->seconds_p99,
+                 gbps(r), share(b, r), 1e-9 * b->copy);
+    }
+}
+
+static int print_json(const report *b) {
+    json_t *rows = json_array(), *out = json_object();
+    for (int i = 0; i < b->n; i++) {
+        const weir_bench_row *r = &b->row[i];
+        json_t *o = json_object();
+        cli_json_set(o, "part", json_string(r->name));
+        cli_json_set(o, "rows", json_integer(r->rows));
+        cli_json_set(o, "us_p50", cli_json_real(1e6 * r->seconds_p50));
+        cli_json_set(o, "us_p99", cli_json_real(1e6 * r->seconds_p99));
+        cli_json_set(o, "bytes", cli_json_real(r->bytes));
+        cli_json_set(o, "gbps", cli_json_real(gbps(r)));
+        cli_json_set(o, "percent_of_copy", cli_json_real(share(b, r)));
+        cli_json_add(rows, o);
+    }
+    cli_json_set(out, "device", json_string(b->facts.device));
+    cli_json_set(out, "isa", json_string(b->facts.isa));
+    cli_json_set(out, "threads", json_integer(b->facts.n_thread));
+    cli_json_set(out, "n_prompt", json_integer(b->n_prompt));
+    cli_json_set(out, "gamma", json_integer(b->gamma));
+    cli_json_set(out, "repeat", json_integer(b->repeat));
+    cli_json_set(out, "copy_gbps", cli_json_real(1e-9 * b->copy));
+    cli_json_set(out, "parts", rows);
+    return cli_json_write(out, NULL);
+}
+
+static int measure(const cli_args *a, weir_engine *e, report *b) {
+    weir_engine_get_facts(e, &b->facts);
+    b->repeat = cli_int(a, OPT_REPEAT);
+    b->n_prompt = cli_int(a, OPT_N_PROMPT);
+    b->gamma = cli_int(a, OPT_DRAFT_N_MAX);
+    b->copy = weir_bench_copy(e, COPY_BYTES, COPY_REPEAT);
+    weir_err err = {{0}};
+    weir_status s = weir_bench(e, b->n_prompt, cli_int(a, OPT_ROWS), b->gamma, b->repeat, b->row, MAX_ROWS, &b->n, &err);
+    return s == WEIR_OK ? CLI_OK : cli_fail(CLI_FAILED, "%s", err.text[0] ? err.text : weir_status_str(s));
+}
+
+int cli_bench(const cli_args *a) {
+    if (cli_flag(a, OPT_JSON) && cli_flag(a, OPT_CSV)) return cli_fail(CLI_USAGE, "give one of --json and --csv");
+    if (cli_int(a, OPT_N_PROMPT) > cli_int(a, OPT_CTX_SIZE)) {
+        return cli_fail(CLI_USAGE, "--n-prompt %d: out of range, expected 1 to %d (--ctx-size)",
+                        cli_int(a, OPT_N_PROMPT), cli_int(a, OPT_CTX_SIZE));
+    }
+    weir_engine *e = NULL;
+    int rc = cli_open(a, false, &e);
+    if (rc) return rc;
+    report b = {.n = 0};
+    rc = measure(a, e, &b);
+    if (!rc && cli_flag(a, OPT_JSON)) rc = print_json(&b);
+    else if (!rc && cli_flag(a, OPT_CSV)) print_csv(&b);
+    else if (!rc) print_table(&b);
+    weir_engine_close(e);
+    return rc;
+}

@@ -1,0 +1,12 @@
+#ifndef WEIR_HOST_CLI_HELP_H
+#define WEIR_HOST_CLI_HELP_H
+
+#include "host/cli/options.h"
+#include "host/weir.h"
+
+/* Pieces of help that --help and the man page share; written to buf. */
+void help_option_names(const cli_option *o, char *buf, int cap); /* "-m, --model DIR" */
+void help_option_facts(const cli_option *o, char *buf, int cap); /* range, unit, default, environment */
+void help_rule_facts(weir_rule rule, char *buf, int cap);        /* formula, alpha, beta, other spelling */
+
+#endif /* WEIR_HOST_CLI_HELP_H */

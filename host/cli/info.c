@@ -1,0 +1,118 @@
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "host/cli/cli.h"
+#include "host/cli/json.h"
+
+static const char *const role[] = {"verifier", "drafter"};
+
+/* ---- the table ------------------------------------------------------------------------------------------- */
+
+static void bytes_line(const char *name, size_t bytes) {
+    double mib = (double)bytes / (1024.0 * 1024.0);
+    cli_outf("  %-24s %12zu bytes  %10.2f MiB\n", name, bytes, mib);
+}
+
+static void print_model(const weir_engine_facts *f, int i) {
+    cli_outf("%s\n", role[i]);
+    cli_outf("  %-24s %s\n", "family", f->family[i]);
+    cli_outf("  %-24s %lld (%s)\n", "parameters", (long long)f->n_param[i], f->dtype[i]);
+    cli_outf("  %-24s %d encoder, %d decoder\n", "layers", f->n_layer_enc[i], f->n_layer_dec[i]);
+    cli_outf("  %-24s %d, feed-forward %d\n", "width", f->dim[i], f->ff_dim[i]);
+    cli_outf("  %-24s %d of %d\n", "heads", f->n_head[i], f->head_dim[i]);
+    cli_outf("  %-24s %d rows\n", "embedding", f->n_vocab_rows[i]);
+}
+
+static void print_ids(const weir_engine_facts *f) {
+    cli_outf("  %-24s", "end-of-text ids");
+    for (int i = 0; i < f->n_eos; i++) cli_outf(" %d", f->eos[i]);
+    cli_outf("\n  %-24s %d\n", "decoder start id", f->start_id);
+}
+
+static void print_table(const weir_engine_facts *f) {
+    int n = f->has_draft ? 2 : 1;
+    for (int i = 0; i < n; i++) print_model(f, i);
+    cli_outf("both\n  %-24s %d tokens%s\n", "vocabulary", f->n_vocab, f->has_tokenizer ? "" : " (no tokenizer)");
+    print_ids(f);
+    cli_outf("  %-24s %s, %s, %d threads\n", "device", f->device, f->isa, f->n_thread);
+    cli_outf("  %-24s %d sessions of %d positions, gamma up to %d\n", "room", f->n_parallel, f->ctx_size, f->max_draft);
+    cli_outs("memory plan\n");
+    for (int i = 0; i < n; i++) {
+        char name[40];
+        snprintf(name, sizeof name, "weights, %s", role[i]);
+        bytes_line(name, f->weights[i]);
+    }
+    for (int i = 0; i < n; i++) {
+        char name[40];
+        snprintf(name, sizeof name, "KV a session, %s", role[i]);
+        bytes_line(name, f->kv_per_session[i]);
+    }
+    bytes_line("KV of all sessions", f->kv_total);
+    bytes_line("scratch", f->scratch);
+    bytes_line("total", f->plan_total);
+    bytes_line("available", f->available);
+    cli_outf("  %-24s %s\n", "fits", f->plan_total <= f->available ? "yes" : "no");
+}
+
+/* ---- the object ------------------------------------------------------------------------------------------ */
+
+static json_t *size_json(size_t bytes) { return json_integer((json_int_t)bytes); }
+
+static json_t *model_json(const weir_engine_facts *f, int i) {
+    json_t *m = json_object();
+    cli_json_set(m, "family", cli_json_text(f->family[i], strlen(f->family[i])));
+    cli_json_set(m, "parameters", json_integer((json_int_t)f->n_param[i]));
+    cli_json_set(m, "dtype", json_string(f->dtype[i]));
+    cli_json_set(m, "n_layer_enc", json_integer(f->n_layer_enc[i]));
+    cli_json_set(m, "n_layer_dec", json_integer(f->n_layer_dec[i]));
+    cli_json_set(m, "dim", json_integer(f->dim[i]));
+    cli_json_set(m, "ff_dim", json_integer(f->ff_dim[i]));
+    cli_json_set(m, "n_head", json_integer(f->n_head[i]));
+    cli_json_set(m, "head_dim", json_integer(f->head_dim[i]));
+    cli_json_set(m, "n_vocab_rows", json_integer(f->n_vocab_rows[i]));
+    cli_json_set(m, "weights_bytes", size_json(f->weights[i]));
+    cli_json_set(m, "kv_per_session_bytes", size_json(f->kv_per_session[i]));
+    return m;
+}
+
+static json_t *plan_json(const weir_engine_facts *f) {
+    json_t *p = json_object();
+    cli_json_set(p, "kv_bytes", size_json(f->kv_total));
+    cli_json_set(p, "scratch_bytes", size_json(f->scratch));
+    cli_json_set(p, "total_bytes", size_json(f->plan_total));
+    cli_json_set(p, "available_bytes", size_json(f->available));
+    cli_json_set(p, "fits", json_boolean(f->plan_total <= f->available));
+    return p;
+}
+
+static int print_json(const weir_engine_facts *f) {
+    json_t *out = json_object();
+    cli_json_set(out, "verifier", model_json(f, 0));
+    cli_json_set(out, "drafter", f->has_draft ? model_json(f, 1) : json_null());
+    cli_json_set(out, "n_vocab", json_integer(f->n_vocab));
+    cli_json_set(out, "eos", cli_json_ids(f->eos, (size_t)f->n_eos));
+    cli_json_set(out, "start_id", json_integer(f->start_id));
+    cli_json_set(out, "has_tokenizer", json_boolean(f->has_tokenizer));
+    cli_json_set(out, "encoder_decoder", json_boolean(f->encoder_decoder));
+    cli_json_set(out, "device", json_string(f->device));
+    cli_json_set(out, "isa", json_string(f->isa));
+    cli_json_set(out, "threads", json_integer(f->n_thread));
+    cli_json_set(out, "parallel", json_integer(f->n_parallel));
+    cli_json_set(out, "ctx_size", json_integer(f->ctx_size));
+    cli_json_set(out, "max_draft", json_integer(f->max_draft));
+    cli_json_set(out, "memory", plan_json(f));
+    return cli_json_write(out, NULL);
+}
+
+int cli_info(const cli_args *a) {
+    weir_engine *e = NULL;
+    int rc = cli_open(a, true, &e);
+    if (rc) return rc;
+    weir_engine_facts f;
+    weir_engine_get_facts(e, &f);
+    if (cli_flag(a, OPT_JSON)) rc = print_json(&f);
+    else print_table(&f);
+    weir_engine_close(e);
+    return rc;
+}

@@ -1,0 +1,210 @@
+#include "host/cli/io.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <stdarg.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "host/cli/cli.h"
+#include "host/cli/terminal.h"
+
+/* ---- buffers --------------------------------------------------------------------------------------------- */
+
+void *cli_alloc(size_t n, size_t size) {
+    void *p = weir_alloc(n, size);
+    if (!p) cli_fail(CLI_FAILED, "out of memory (%zu x %zu bytes)", n, size);
+    return p;
+}
+
+bool cli_buf_add(cli_buf *b, const char *bytes, size_t n) {
+    size_t need = 0;
+    if (__builtin_add_overflow(b->len, n, &need) || need >= SIZE_MAX / 2) return false;
+    if (need + 1 > b->cap) {
+        size_t cap = b->cap ? b->cap : 256;
+        while (cap < need + 1) cap *= 2;
+        char *data = weir_alloc(cap, 1);
+        if (!data) return false;
+        if (b->len) memcpy(data, b->data, b->len);
+        weir_free(b->data);
+        b->data = data;
+        b->cap = cap;
+    }
+    if (n) memcpy(b->data + b->len, bytes, n);
+    b->len = need;
+    b->data[need] = '\0';
+    return true;
+}
+
+bool cli_buf_puts(cli_buf *b, const char *s) { return cli_buf_add(b, s, strlen(s)); }
+
+void cli_buf_free(cli_buf *b) {
+    weir_free(b->data);
+    *b = (cli_buf){0};
+}
+
+/* Length of the valid UTF-8 sequence at s, 0 if none: no overlong forms, surrogates or values past U+10FFFF. */
+static size_t utf8_length(const unsigned char *s, size_t n) {
+    if (s[0] < 0x80) return 1;
+    size_t len = s[0] >= 0xf0 ? 4 : s[0] >= 0xe0 ? 3 : 2;
+    if (s[0] < 0xc2 || s[0] > 0xf4 || n < len) return 0;
+    for (size_t i = 1; i < len; i++)
+        if ((s[i] & 0xc0) != 0x80) return 0;
+    if (s[0] == 0xe0 && s[1] < 0xa0) return 0;
+    if (s[0] == 0xed && s[1] > 0x9f) return 0;
+    if (s[0] == 0xf0 && s[1] < 0x90) return 0;
+    if (s[0] == 0xf4 && s[1] > 0x8f) return 0;
+    return len;
+}
+
+bool cli_buf_add_utf8(cli_buf *b, const char *bytes, size_t n) {
+    size_t at = 0;
+    while (at < n) {
+        size_t end = at, len = 0;
+        while (end < n && (len = utf8_length((const unsigned char *)bytes + end, n - end)) > 0) end += len;
+        if (!cli_buf_add(b, bytes + at, end - at)) return false;
+        if (end < n && !cli_buf_puts(b, "\xef\xbf\xbd")) return false;
+        at = end + 1;
+    }
+    return n > 0 || cli_buf_add(b, "", 0);
+}
+
+/* ---- lines ----------------------------------------------------------------------------------------------- */
+
+int cli_reader_open(cli_reader *r, const char *path) {
+    *r = (cli_reader){.fd = STDIN_FILENO, .name = "stdin"};
+    if (path && strcmp(path, "-") != 0) {
+        r->name = path;
+        r->fd = open(path, O_RDONLY | O_CLOEXEC);
+        if (r->fd < 0) return cli_fail(CLI_FAILED, "%s: %s", path, strerror(errno));
+    }
+    struct stat st;
+    int failure = fstat(r->fd, &st) != 0 ? errno : S_ISDIR(st.st_mode) ? EISDIR : 0;
+    if (!failure) return CLI_OK;
+    cli_fail(CLI_FAILED, "%s: %s", r->name, strerror(failure));
+    cli_reader_close(r);
+    return CLI_FAILED;
+}
+
+void cli_reader_close(cli_reader *r) {
+    if (r->fd > STDIN_FILENO) close(r->fd);
+    r->fd = -1;
+    cli_buf_free(&r->pending);
+}
+
+/* One read. LINE stands for "some bytes came". */
+static cli_read fill(cli_reader *r, bool wait) {
+    char chunk[1 << 16];
+    struct pollfd p = {.fd = r->fd, .events = POLLIN};
+    if (!wait && poll(&p, 1, 0) == 0) return CLI_READ_LATER;
+    ssize_t got = read(r->fd, chunk, sizeof chunk);
+    if (got < 0 && errno == EINTR) return terminal_signal() ? CLI_READ_STOPPED : CLI_READ_LINE;
+    if (got < 0) {
+        cli_fail(CLI_FAILED, "cannot read %s: %s", r->name, strerror(errno));
+        return CLI_READ_FAILED;
+    }
+    if (got == 0) {
+        r->at_end = true;
+        return CLI_READ_LINE;
+    }
+    if (r->start > 0) {
+        memmove(r->pending.data, r->pending.data + r->start, r->pending.len - r->start);
+        r->pending.len -= r->start;
+        r->start = 0;
+    }
+    if (!cli_buf_add(&r->pending, chunk, (size_t)got)) {
+        cli_fail(CLI_FAILED, "%s: out of memory after %zu bytes of line %ld", r->name, r->pending.len, r->line + 1);
+        return CLI_READ_FAILED;
+    }
+    return CLI_READ_LINE;
+}
+
+cli_read cli_reader_next(cli_reader *r, bool wait, const char **line, size_t *n) {
+    for (;;) {
+        if (terminal_signal()) return CLI_READ_STOPPED;
+        size_t left = r->pending.len - r->start;
+        char *from = r->pending.data ? r->pending.data + r->start : NULL;
+        char *end = left > r->scanned ? memchr(from + r->scanned, '\n', left - r->scanned) : NULL;
+        if (!end && r->at_end && left == 0) return CLI_READ_END;
+        if (end || r->at_end) {
+            size_t len = end ? (size_t)(end - from) : left;
+            r->start += len + (end ? 1 : 0);
+            r->scanned = 0;
+            r->line++;
+            /* Files written elsewhere end their lines with CR LF. */
+            if (len > 0 && from[len - 1] == '\r') len--;
+            *line = from;
+            *n = len;
+            return CLI_READ_LINE;
+        }
+        r->scanned = left;
+        cli_read got = fill(r, wait);
+        if (got != CLI_READ_LINE) return got;
+    }
+}
+
+cli_read cli_reader_rest(cli_reader *r, const char **text, size_t *n) {
+    while (!r->at_end) {
+        if (terminal_signal()) return CLI_READ_STOPPED;
+        cli_read got = fill(r, true);
+        if (got != CLI_READ_LINE) return got;
+    }
+    *text = r->pending.data ? r->pending.data + r->start : "";
+    *n = r->pending.len - r->start;
+    r->start = r->pending.len;
+    return CLI_READ_LINE;
+}
+
+long cli_reader_count(const cli_reader *r) {
+    struct stat st;
+    if (fstat(r->fd, &st) != 0 || !S_ISREG(st.st_mode)) return -1;
+    off_t at = lseek(r->fd, 0, SEEK_CUR);
+    if (at < 0) return -1;
+    char chunk[1 << 16];
+    long lines = 0;
+    bool open_line = false;
+    ssize_t got;
+    while ((got = pread(r->fd, chunk, sizeof chunk, at)) > 0) {
+        for (ssize_t i = 0; i < got; i++) lines += chunk[i] == '\n';
+        open_line = chunk[got - 1] != '\n';
+        at += got;
+    }
+    return got < 0 ? -1 : lines + open_line;
+}
+
+/* ---- standard output ------------------------------------------------------------------------------------- */
+
+static bool out_bad;
+
+static void out_failure(void) {
+    if (!out_bad) cli_fail(CLI_FAILED, "cannot write to standard output: %s", strerror(errno));
+    out_bad = true;
+}
+
+void cli_out(const char *bytes, size_t n) {
+    if (!out_bad && n > 0 && fwrite(bytes, 1, n, stdout) != n) out_failure();
+}
+
+void cli_outs(const char *s) { cli_out(s, strlen(s)); }
+
+void cli_outf(const char *fmt, ...) {
+    va_list args;
+    va_start(args, fmt);
+    if (!out_bad && vfprintf(stdout, fmt, args) < 0) out_failure();
+    va_end(args);
+}
+
+void cli_out_flush(void) {
+    if (!out_bad && fflush(stdout) != 0) out_failure();
+}
+
+bool cli_out_failed(void) { return out_bad; }
+
+int cli_out_end(void) {
+    cli_out_flush();
+    return out_bad ? CLI_FAILED : CLI_OK;
+}

@@ -1,0 +1,59 @@
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "host/cli/cli.h"
+#include "host/cli/io.h"
+
+static int (*const runs[CMD_COUNT])(const cli_args *) = {
+    [CMD_GENERATE] = cli_generate,     [CMD_SCORE] = cli_score, [CMD_RULE] = cli_rule,   [CMD_TOKENIZE] = cli_tokenize,
+    [CMD_DETOKENIZE] = cli_detokenize, [CMD_INFO] = cli_info,   [CMD_BENCH] = cli_bench,
+};
+
+/* A closed standard stream would be the number of the next file opened, and prompts or answers would go there.
+ * Opened the wrong way round, so that its use fails as it should. */
+static void hold_standard_streams(void) {
+    static const int modes[] = {O_WRONLY, O_RDONLY, O_RDWR};
+    for (int fd = 0; fd < 3; fd++)
+        if (fcntl(fd, F_GETFD) < 0 && errno == EBADF) (void)!open("/dev/null", modes[fd]);
+}
+
+static int print_version(void) {
+    cli_outf("weir %s\n", WEIR_VERSION);
+    return cli_out_end();
+}
+
+static int run_command(cli_command command, int argc, char **argv) {
+    cli_args a;
+    int rc = cli_parse(&a, command, argc, argv);
+    if (rc) return rc;
+    if (cli_flag(&a, OPT_HELP)) return cli_help(&command);
+    if (cli_flag(&a, OPT_VERSION)) return print_version();
+    rc = runs[command](&a);
+    int written = cli_out_end();
+    return rc ? rc : written;
+}
+
+int main(int argc, char **argv) {
+    hold_standard_streams();
+    signal(SIGPIPE, SIG_IGN); /* a reader that goes away is a failed write, with a message */
+    const char *word = argc > 1 ? argv[1] : NULL;
+    if (!word) return cli_fail(CLI_USAGE, "no command given (see weir --help)");
+    if (!strcmp(word, "--help") || !strcmp(word, "-h")) return cli_help(NULL);
+    if (!strcmp(word, "--version")) return print_version();
+    if (!strcmp(word, "--man")) return cli_man();
+    if (!strcmp(word, "help")) {
+        int about = argc > 2 ? cli_command_parse(argv[2]) : -1;
+        return cli_help(about < 0 ? NULL : &(cli_command){(cli_command)about});
+    }
+    int command = cli_command_parse(word);
+    if (command < 0) {
+        return cli_fail(CLI_USAGE, "unknown %s %s; the nearest command is %s (see weir --help)",
+                        word[0] == '-' ? "option" : "command", word, cli_command_nearest(word));
+    }
+    return run_command((cli_command)command, argc - 1, argv + 1);
+}

@@ -1,0 +1,148 @@
+#ifndef WEIR_HOST_CLI_OPTIONS_H
+#define WEIR_HOST_CLI_OPTIONS_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+/* Commands and options of the program as data: the parser, --help, the man page and the checks of ranges all
+ * read the two tables in table.c and nothing else. */
+
+typedef enum cli_command {
+    CMD_GENERATE,
+    CMD_SCORE,
+    CMD_RULE,
+    CMD_TOKENIZE,
+    CMD_DETOKENIZE,
+    CMD_INFO,
+    CMD_BENCH,
+    CMD_COUNT
+} cli_command;
+
+typedef enum cli_option_id {
+    OPT_MODEL,
+    OPT_MODEL_DRAFT,
+    OPT_PROMPT,
+    OPT_FILE,
+    OPT_INPUT,
+    OPT_N_PREDICT,
+    OPT_CTX_SIZE,
+    OPT_SEED,
+    OPT_TEMP,
+    OPT_TOP_K,
+    OPT_TOP_P,
+    OPT_MIN_P,
+    OPT_METHOD,
+    OPT_DRAFT_N_MAX,
+    OPT_RULE,
+    OPT_ALPHA,
+    OPT_BETA,
+    OPT_EXACT_FIRST,
+    OPT_GATE,
+    OPT_BONUS,
+    OPT_BLOCK_VERIFY,
+    OPT_SEQ_CONFIDENCE,
+    OPT_STOP,
+    OPT_IGNORE_EOS,
+    OPT_NO_SPECIAL,
+    OPT_DRAWS,
+    OPT_DEVICE,
+    OPT_PARALLEL,
+    OPT_THREADS,
+    OPT_ISA,
+    OPT_N_PROMPT,
+    OPT_ROWS,
+    OPT_REPEAT,
+    OPT_SHOW_SOURCES,
+    OPT_JSONL,
+    OPT_JSON,
+    OPT_CSV,
+    OPT_STATS,
+    OPT_QUIET,
+    OPT_HELP,
+    OPT_VERSION,
+    OPT_COUNT
+} cli_option_id;
+
+typedef enum cli_type {
+    CLI_FLAG,   /* present or not */
+    CLI_TEXT,   /* any string; the last one wins */
+    CLI_LIST,   /* any string; repeatable */
+    CLI_INT,    /* whole number in [lo, hi] */
+    CLI_UINT,   /* whole number of 64 bits */
+    CLI_NUMBER, /* finite decimal number in [lo, hi]; or `word` where given */
+    CLI_CHOICE, /* one of the words in `value`, separated by | */
+} cli_type;
+
+typedef struct cli_option {
+    const char *name;   /* long name, without dashes */
+    const char *brief;  /* name after a single dash, or NULL */
+    const char *alias;  /* second long name, or NULL */
+    const char *old;    /* long name of other programs: accepted with a warning, or NULL */
+    bool env;           /* mirrored by WEIR_<NAME>; requests themselves (prompts) are not */
+    cli_type type;
+    const char *value;  /* what stands for the value in help texts */
+    double lo, hi;
+    bool lo_open;       /* lo itself is refused */
+    const char *word;   /* the one word a CLI_NUMBER may be besides a number (its number is NaN), or NULL */
+    const char *unit;   /* "tokens"; NULL = none */
+    const char *preset; /* default, parsed like a given value; NULL = unset */
+    const char *absent; /* what happens when unset, for help texts; NULL where preset says it */
+    const char *help;
+    unsigned commands;  /* bit 1 << cli_command */
+} cli_option;
+
+typedef struct cli_command_info {
+    const char *name;
+    const char *usage;   /* after "weir NAME" */
+    const char *summary; /* one line */
+    const char *text;    /* paragraphs separated by newlines */
+    const char *example; /* lines */
+} cli_command_info;
+
+extern const cli_option cli_options[OPT_COUNT];
+extern const cli_command_info cli_commands[CMD_COUNT];
+
+enum { CLI_MAX_STOP = 16 };
+
+typedef enum cli_from { CLI_UNSET, CLI_FROM_PRESET, CLI_FROM_ENV, CLI_FROM_LINE } cli_from;
+
+typedef struct cli_value {
+    cli_from from;
+    const char *text; /* as written; borrowed from argv or the environment */
+    double number;    /* CLI_NUMBER, CLI_INT; NaN for the word */
+    int64_t integer;  /* CLI_INT; CLI_CHOICE: index of the word; CLI_FLAG: 0 or 1 */
+    uint64_t bits;    /* CLI_UINT */
+} cli_value;
+
+typedef struct cli_args {
+    cli_command command;
+    cli_value value[OPT_COUNT];
+    const char *stop[CLI_MAX_STOP];
+    int n_stop;
+    char **rest; /* arguments that are no options (detokenize) */
+    int n_rest;
+    const char *old_spelling; /* an option written as other programs do, or NULL */
+} cli_args;
+
+/* The command line, then the environment for what it left open, then presets. 0, or CLI_USAGE after one line on stderr.
+ * argv[0] is the command; arguments that are no options are moved to the front of argv. --help and --version are only
+ * recorded, and keep anything else from being checked. */
+int cli_parse(cli_args *out, cli_command command, int argc, char **argv);
+
+/* Index into cli_commands; -1 unknown. */
+int cli_command_parse(const char *name);
+/* The command nearest to an unknown word. */
+const char *cli_command_nearest(const char *name);
+
+/* "WEIR_SPEC_DRAFT_N_MAX" of an option, written to buf. */
+void cli_env_name(const cli_option *o, char *buf, int cap);
+/* "0 to 2", "at least 1", "" where any value is fine; written to buf. */
+void cli_range_text(const cli_option *o, char *buf, int cap);
+
+static inline bool cli_given(const cli_args *a, cli_option_id id) { return a->value[id].from == CLI_FROM_LINE; }
+static inline bool cli_is_set(const cli_args *a, cli_option_id id) { return a->value[id].from != CLI_UNSET; }
+static inline bool cli_flag(const cli_args *a, cli_option_id id) { return a->value[id].integer != 0; }
+static inline int cli_int(const cli_args *a, cli_option_id id) { return (int)a->value[id].integer; }
+static inline const char *cli_text(const cli_args *a, cli_option_id id) { return a->value[id].text; }
+
+#endif /* WEIR_HOST_CLI_OPTIONS_H */

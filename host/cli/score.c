@@ -1,0 +1,85 @@
+#include <math.h>
+#include <stdio.h>
+
+#include "host/cli/request.h"
+#include "host/cli/terminal.h"
+
+typedef struct pair {
+    int32_t *ids[2]; /* prompt, completion; weir_free() */
+    size_t n[2];
+} pair;
+
+/* Text or ids of one side. Nothing is added to a completion: what follows it is not part of what is scored. */
+static int read_side(const weir_engine *e, const cli_line *l, int side, pair *p) {
+    static const char *const text_key[] = {"prompt", "completion"}, *const ids_key[] = {"prompt_ids", "completion_ids"};
+    const char *text = NULL;
+    size_t n = 0;
+    bool has_text = false, has_ids = false;
+    int rc = cli_line_text(l, text_key[side], &text, &n, &has_text);
+    if (!rc) rc = cli_line_ids(l, ids_key[side], &p->ids[side], &p->n[side], &has_ids);
+    if (rc) return rc;
+    if (has_text == has_ids)
+        return cli_line_fail(l, text_key[side], "expected either %s or %s", text_key[side], ids_key[side]);
+    if (has_ids) return CLI_OK;
+    char where[300];
+    snprintf(where, sizeof where, "%.250s:%ld", l->name, l->number);
+    return cli_tokenize_text(e, where, text, n, side == 0, &p->ids[side], &p->n[side]);
+}
+
+static int print_scores(const pair *p, const float *logprobs) {
+    double sum = 0;
+    for (size_t i = 0; i < p->n[1]; i++) sum += (double)logprobs[i];
+    json_t *out = json_object();
+    cli_json_set(out, "completion_ids", cli_json_ids(p->ids[1], p->n[1]));
+    cli_json_set(out, "logprobs", cli_json_floats(logprobs, p->n[1]));
+    cli_json_set(out, "sum", cli_json_real(sum));
+    int rc = cli_json_write(out, NULL);
+    cli_out_flush();
+    return rc;
+}
+
+static int score_pair(weir_engine *e, const cli_line *l, const pair *p) {
+    float *logprobs = cli_alloc(p->n[1], sizeof *logprobs);
+    if (!logprobs) return CLI_FAILED;
+    weir_err err = {{0}};
+    weir_status s = WEIR_OK;
+    if (p->n[1] > 0) s = weir_score(e, p->ids[0], p->n[0], p->ids[1], p->n[1], logprobs, &err);
+    int rc = CLI_OK;
+    if (s != WEIR_OK) {
+        rc = cli_fail(CLI_FAILED, "%s:%ld: %s", l->name, l->number, err.text[0] ? err.text : weir_status_str(s));
+    } else {
+        rc = print_scores(p, logprobs);
+    }
+    weir_free(logprobs);
+    return rc;
+}
+
+static int score_line(void *ud, const cli_reader *r, const char *text, size_t n) {
+    static const char *const known[] = {"prompt", "prompt_ids", "completion", "completion_ids"};
+    weir_engine *e = ud;
+    cli_line l;
+    pair p = {{NULL, NULL}, {0, 0}};
+    int rc = cli_line_parse(&l, r->name, r->line, text, n);
+    if (rc) return rc;
+    rc = cli_line_known(&l, known, 4);
+    if (!rc) rc = read_side(e, &l, 0, &p);
+    if (!rc) rc = read_side(e, &l, 1, &p);
+    if (!rc) rc = score_pair(e, &l, &p);
+    weir_free(p.ids[0]);
+    weir_free(p.ids[1]);
+    cli_line_free(&l);
+    return rc;
+}
+
+int cli_score(const cli_args *a) {
+    cli_reader r;
+    weir_engine *e = NULL;
+    int rc = cli_reader_open(&r, cli_text(a, OPT_INPUT));
+    if (rc) return rc;
+    rc = cli_open(a, false, &e);
+    terminal_catch_signals();
+    rc = rc ? rc : cli_each_line(&r, e, score_line);
+    weir_engine_close(e);
+    cli_reader_close(&r);
+    return rc;
+}

@@ -1,0 +1,211 @@
+#include <math.h>
+
+#include "host/cli/options.h"
+
+#define G (1u << CMD_GENERATE)
+#define S (1u << CMD_SCORE)
+#define R (1u << CMD_RULE)
+#define T (1u << CMD_TOKENIZE)
+#define D (1u << CMD_DETOKENIZE)
+#define I (1u << CMD_INFO)
+#define B (1u << CMD_BENCH)
+#define ALL (G | S | R | T | D | I | B)
+
+/* Spellings follow llama.cpp where it has the option. Ranges that hang on other options (the context, the rule) are
+ * checked where both are known; their text is in `help`. */
+const cli_option cli_options[OPT_COUNT] = {
+    [OPT_MODEL] = {.name = "model", .brief = "m", .env = true, .type = CLI_TEXT, .value = "DIR",
+                   .absent = "required",
+                   .help = "Directory of the verifier: config.json, *.safetensors and its tokenizer.",
+                   .commands = G | S | T | D | I | B},
+    [OPT_MODEL_DRAFT] = {.name = "model-draft", .brief = "md", .env = true, .type = CLI_TEXT, .value = "DIR",
+                         .absent = "none: the verifier alone",
+                         .help = "Directory of the drafter. It must share the verifier's vocabulary, up to padding.",
+                         .commands = G | I | B},
+    [OPT_PROMPT] = {.name = "prompt", .brief = "p", .type = CLI_TEXT, .value = "TEXT",
+                    .absent = "lines of standard input", .help = "The prompt.", .commands = G | T},
+    [OPT_FILE] = {.name = "file", .brief = "f", .type = CLI_TEXT, .value = "FILE", .absent = "none",
+                  .help = "A file whose whole text is one prompt (a newline at its end is dropped); - is standard input.",
+                  .commands = G | T},
+    [OPT_INPUT] = {.name = "input", .type = CLI_TEXT, .value = "FILE.jsonl", .absent = "standard input",
+                   .help = "A file of JSON objects, one a line; - is standard input. Output is JSON lines too.",
+                   .commands = G | S | R | T | D},
+    [OPT_N_PREDICT] = {.name = "n-predict", .brief = "n", .env = true, .type = CLI_INT, .value = "N", .lo = 1,
+                       .hi = 1 << 20, .unit = "tokens", .absent = "128, or the context where that is smaller",
+                       .help = "Most tokens of an answer, at most the context; end-of-text is not counted.",
+                       .commands = G},
+    [OPT_CTX_SIZE] = {.name = "ctx-size", .brief = "c", .env = true, .type = CLI_INT, .value = "N", .lo = 1,
+                      .hi = 1 << 20, .unit = "tokens", .preset = "512",
+                      .help = "Room for a prompt, and as much again for its answer.", .commands = G | S | I | B},
+    [OPT_SEED] = {.name = "seed", .brief = "s", .env = true, .type = CLI_UINT, .value = "N", .lo = 0,
+                  .hi = 18446744073709551615.0, .preset = "0",
+                  .help = "Same seed, same prompt, same settings: same tokens, on any number of sessions or threads.",
+                  .commands = G | R},
+    [OPT_TEMP] = {.name = "temp", .env = true, .type = CLI_NUMBER, .value = "T", .lo = 0, .hi = 2, .preset = "1",
+                  .help = "Temperature of both models; 0 takes the likeliest token.", .commands = G | R},
+    [OPT_TOP_K] = {.name = "top-k", .env = true, .type = CLI_INT, .value = "K", .lo = 0, .hi = 2147483647.0,
+                   .unit = "tokens", .preset = "0",
+                   .help = "Keep the K likeliest tokens (ties are kept) of both models; 0 keeps all.",
+                   .commands = G | R},
+    [OPT_TOP_P] = {.name = "top-p", .env = true, .type = CLI_NUMBER, .value = "P", .lo = 0, .lo_open = true,
+                   .hi = 1, .preset = "1",
+                   .help = "Keep the smallest set of likeliest tokens that holds mass P, after top-k; 1 keeps all.",
+                   .commands = G | R},
+    [OPT_MIN_P] = {.name = "min-p", .env = true, .type = CLI_NUMBER, .value = "P", .lo = 0, .hi = 1, .preset = "0",
+                   .help = "Keep tokens of at least P times the likeliest one's probability; 0 keeps all.",
+                   .commands = G | R},
+    [OPT_METHOD] = {.name = "method", .env = true, .type = CLI_CHOICE,
+                    .value = "speculative|verifier|drafter|token-cascade|oracle-cascade|sequence-cascade",
+                    .absent = "speculative with a drafter, verifier without",
+                    .help = "How the two models share the work. speculative drafts, verifies in one pass and accepts "
+                            "under the rule; verifier and drafter run alone; token-cascade lets the rule look at the "
+                            "drafter only and calls the verifier at least every 11th token; oracle-cascade runs both "
+                            "models at every token; sequence-cascade keeps the drafter's whole answer unless its "
+                            "log-probability is below minus alpha.",
+                    .commands = G},
+    [OPT_DRAFT_N_MAX] = {.name = "spec-draft-n-max", .alias = "gamma", .old = "draft-max", .env = true,
+                         .type = CLI_INT, .value = "N", .lo = 1, .hi = 16, .unit = "tokens", .preset = "5",
+                         .help = "Drafted tokens a block (gamma).", .commands = G | I | B},
+    [OPT_RULE] = {.name = "deferral-rule", .env = true, .type = CLI_TEXT, .value = "RULE", .absent = "exact",
+                  .help = "When the verifier's word replaces the drafter's; see RULES.", .commands = G | R},
+    [OPT_ALPHA] = {.name = "deferral-alpha", .env = true, .type = CLI_NUMBER, .value = "A", .lo = -INFINITY,
+                   .hi = INFINITY, .absent = "the rule's own, see RULES",
+                   .help = "The rule's knob: larger defers less and runs faster. Its range hangs on the rule. Under "
+                           "sequence-cascade the threshold in nats, at least 0.",
+                   .commands = G | R},
+    [OPT_BETA] = {.name = "deferral-beta", .env = true, .type = CLI_NUMBER, .value = "B", .lo = 0, .hi = INFINITY,
+                  .word = "auto", .absent = "the rule's own, see RULES",
+                  .help = "The second knob of lossy (auto finds the beta that makes the masses match, row by row) and "
+                          "of typical.",
+                  .commands = G | R},
+    [OPT_EXACT_FIRST] = {.name = "exact-first", .env = true, .type = CLI_INT, .value = "L", .lo = 0,
+                         .hi = 2147483647.0, .unit = "tokens", .preset = "0",
+                         .help = "The first L tokens follow the verifier exactly, whatever the rule.",
+                         .commands = G},
+    [OPT_GATE] = {.name = "gate", .env = true, .type = CLI_CHOICE, .value = "raw|scaled", .preset = "raw",
+                  .help = "What the rule looks at: both models' softmax at temperature 1 (raw), or after temperature "
+                          "and truncation (scaled).",
+                  .commands = G | R},
+    [OPT_BONUS] = {.name = "bonus", .env = true, .type = CLI_CHOICE, .value = "pi|verifier", .preset = "pi",
+                   .help = "Where the token after a fully accepted block comes from: the rule's law (one more drafter "
+                           "step), or the verifier.",
+                   .commands = G | R},
+    [OPT_BLOCK_VERIFY] = {.name = "block-verify", .env = true, .type = CLI_FLAG, .absent = "off",
+                          .help = "Accept a block as a whole (longer blocks, the same law).", .commands = G},
+    [OPT_SEQ_CONFIDENCE] = {.name = "seq-confidence", .alias = "seq-conf", .env = true, .type = CLI_CHOICE,
+                            .value = "mean|sum", .preset = "mean",
+                            .help = "Confidence of sequence-cascade: mean or sum of the drafter's log-probabilities.",
+                            .commands = G},
+    [OPT_STOP] = {.name = "stop", .env = true, .type = CLI_LIST, .value = "STRING", .absent = "none",
+                  .help = "End the answer before this string; up to 16 times.", .commands = G},
+    [OPT_IGNORE_EOS] = {.name = "ignore-eos", .env = true, .type = CLI_FLAG, .absent = "off",
+                        .help = "Go on past end-of-text to the token limit (for timings).", .commands = G},
+    [OPT_NO_SPECIAL] = {.name = "no-special", .env = true, .type = CLI_FLAG, .absent = "off",
+                        .help = "Leave out what the checkpoint adds to a prompt (T5: end-of-text).", .commands = T},
+    [OPT_DRAWS] = {.name = "draws", .env = true, .type = CLI_INT, .value = "N", .lo = 0, .hi = 1e12, .unit = "draws",
+                   .preset = "0",
+                   .help = "Run the accept step N times, drafted tokens drawn from q, and add counts.",
+                   .commands = R},
+    [OPT_DEVICE] = {.name = "device", .env = true, .type = CLI_TEXT, .value = "cpu|auto|cuda[:N]", .preset = "auto",
+                    .help = "Where the models run, whole.", .commands = G | S | I | B},
+    [OPT_PARALLEL] = {.name = "parallel", .brief = "np", .env = true, .type = CLI_INT, .value = "N", .lo = 1,
+                      .hi = 256, .unit = "sessions", .preset = "1",
+                      .help = "Prompts worked on at once. Answers do not depend on it and come in input order.",
+                      .commands = G | I},
+    [OPT_THREADS] = {.name = "threads", .brief = "t", .env = true, .type = CLI_INT, .value = "N", .lo = 1, .hi = 256,
+                     .unit = "threads", .absent = "the cores this process may use", .help = "Threads of the CPU backend.",
+                     .commands = G | S | I | B},
+    [OPT_ISA] = {.name = "isa", .env = true, .type = CLI_CHOICE, .value = "portable|avx2|avx512|avx512bf16",
+                 .absent = "the best this machine has", .help = "Instruction set of the CPU backend.",
+                 .commands = G | S | I | B},
+    [OPT_N_PROMPT] = {.name = "n-prompt", .env = true, .type = CLI_INT, .value = "N", .lo = 1, .hi = 1 << 20,
+                      .unit = "tokens", .preset = "64", .help = "Length of the prompt that is timed; at most the context.",
+                      .commands = B},
+    [OPT_ROWS] = {.name = "rows", .env = true, .type = CLI_INT, .value = "N", .lo = 1, .hi = 17, .unit = "rows",
+                  .preset = "8", .help = "Verifier passes of 1 to N rows are timed.", .commands = B},
+    [OPT_REPEAT] = {.name = "repeat", .env = true, .type = CLI_INT, .value = "N", .lo = 1, .hi = 1000000,
+                    .unit = "runs", .preset = "50", .help = "Runs behind each median, after warm-up.", .commands = B},
+    [OPT_SHOW_SOURCES] = {.name = "show-sources", .env = true, .type = CLI_FLAG, .absent = "off",
+                          .help = "Show who wrote each token: colours on a terminal, marks like [k|...] elsewhere or "
+                                  "when NO_COLOR is set; the legend goes to standard error.",
+                          .commands = G},
+    [OPT_JSONL] = {.name = "jsonl", .env = true, .type = CLI_FLAG, .absent = "off",
+                   .help = "Print one JSON object a line. generate also reads objects instead of text from standard "
+                           "input.",
+                   .commands = G | T | D},
+    [OPT_JSON] = {.name = "json", .env = true, .type = CLI_FLAG, .absent = "off",
+                  .help = "Print one JSON object instead of the table.", .commands = I | B},
+    [OPT_CSV] = {.name = "csv", .env = true, .type = CLI_FLAG, .absent = "off",
+                 .help = "Print comma-separated values instead of the table.", .commands = B},
+    [OPT_STATS] = {.name = "stats", .env = true, .type = CLI_FLAG, .absent = "off",
+                   .help = "Summary of the run on standard error: speed, acceptance, rejection, deferral, sources, time.",
+                   .commands = G},
+    [OPT_QUIET] = {.name = "quiet", .brief = "q", .env = true, .type = CLI_FLAG, .absent = "off",
+                   .help = "Errors only on standard error: no setting line, no warnings, no progress bar.",
+                   .commands = ALL},
+    [OPT_HELP] = {.name = "help", .brief = "h", .type = CLI_FLAG, .absent = "off", .help = "Print this and exit.",
+                  .commands = ALL},
+    [OPT_VERSION] = {.name = "version", .type = CLI_FLAG, .absent = "off", .help = "Print the version and exit.",
+                     .commands = ALL},
+};
+
+const cli_command_info cli_commands[CMD_COUNT] = {
+    [CMD_GENERATE] =
+        {"generate", "-m DIR [-md DIR] [-p TEXT | -f FILE | --input FILE.jsonl] [options]",
+         "Answer prompts with one model or a pair under a deferral rule.",
+         "Prompts come from -p, from -f, from the JSON lines of --input, or from standard input, one a line. Text is "
+         "printed as its tokens are decided; with several prompts there is one answer a line, in input order "
+         "(a line break inside an answer is printed as a space).\n"
+         "Fields of an input object: prompt or prompt_ids, and over the flags seed, max_tokens, stop (a string or a "
+         "list), temperature, top_k, top_p, min_p, deferral_rule, deferral_alpha, deferral_beta, "
+         "num_speculative_tokens, exact_first, speculative (false: the verifier alone). An unknown field or a wrong "
+         "type ends the run at that line, after the answers before it.\n"
+         "Fields of an output object: index, text, token_ids, sources (kept, accepted, resampled, bonus, drafter, "
+         "verifier), logprobs (of the verifier, raw), policy_logprobs (of the law the token was drawn from), "
+         "finish_reason (stop, length, cancelled), usage, timings, metrics, settings. null stands for a number that "
+         "does not exist.\n"
+         "Ctrl-C ends the answers at work, prints them and exits with 130; a second one kills.",
+         "weir generate -m models/demo/verifier -p 'It snowed a lot.'\n"
+         "weir generate -m models/demo/verifier -md models/demo/drafter --deferral-rule token-v3 --deferral-alpha 0.2 "
+         "--show-sources --stats -p 'I want to learn Japanese.'\n"
+         "weir generate -m models/demo/verifier -md models/demo/drafter --input prompts.jsonl -np 4 > answers.jsonl"},
+    [CMD_SCORE] =
+        {"score", "-m DIR [--input FILE.jsonl] [options]",
+         "Log-probability of each token of given completions, teacher-forced.",
+         "Reads objects with prompt and completion, or prompt_ids and completion_ids, one a line. Ids are taken as they "
+         "are. Prompt text is tokenised as the checkpoint wants it (T5: end-of-text appended; the prompt is the "
+         "encoder's input); completion text is tokenised with nothing added.\n"
+         "Prints completion_ids, logprobs (natural, raw softmax of the verifier given all tokens before) and their sum.",
+         "echo '{\"prompt\": \"It snowed a lot.\", \"completion\": \"Es hat viel geschneit.\"}' | "
+         "weir score -m models/demo/verifier"},
+    [CMD_RULE] =
+        {"rule", "[--input FILE.jsonl] [options]", "What a deferral rule says about one position, from logits.",
+         "Reads objects with q_logits (drafter) and p_logits (verifier) of equal length, and over the flags rule, alpha, "
+         "beta (a number or \"auto\"), temperature, top_k, top_p, min_p, gate, bonus.\n"
+         "Prints rule, alpha, beta, deferred, eta, keep, pi (the law of the emitted token), reject (the probability "
+         "that the drafted token is refused), accept (the probability that token v is accepted once drafted; null "
+         "where q never drafts it) and residual (the law after a refusal); null where a rule has no such thing. "
+         "--draws adds draws, counts and accepted_fraction.",
+         "echo '{\"rule\": \"token-v3\", \"alpha\": 0.5, \"q_logits\": [0, 1, 2], \"p_logits\": [2, 1, 0]}' | "
+         "weir rule --draws 10000"},
+    [CMD_TOKENIZE] =
+        {"tokenize", "-m DIR [-p TEXT | -f FILE | --input FILE.jsonl] [options]", "Token ids of text.",
+         "Text comes from -p, from -f, from the field text or prompt of --input's objects, or from standard input, one a "
+         "line. Prints ids separated by spaces, one text a line; with --jsonl or --input objects with token_ids and pieces.",
+         "weir tokenize -m models/demo/verifier -p 'It snowed a lot.'"},
+    [CMD_DETOKENIZE] =
+        {"detokenize", "-m DIR [ID ... | --input FILE.jsonl] [options]", "Text of token ids.",
+         "Ids come from the arguments, from the field token_ids of --input's objects, or from lines of standard input, "
+         "separated by spaces or commas, in brackets or not. Control pieces (end-of-text, padding) are left out.",
+         "weir detokenize -m models/demo/verifier 83 39 213 2293 303 470 3"},
+    [CMD_INFO] =
+        {"info", "-m DIR [-md DIR] [options]", "Facts of a checkpoint or a pair, and the memory plan.",
+         "Reads the configurations and the headers of the weights, loads nothing and refuses nothing for lack of memory.",
+         "weir info -m models/demo/verifier -md models/demo/drafter -np 8"},
+    [CMD_BENCH] =
+        {"bench", "-m DIR [-md DIR] [options]", "Time the parts of a block on this machine.",
+         "Times the prefill, a draft step, verifier passes of 1 to --rows rows, the accept step and whole blocks; "
+         "prints microseconds (median and 99th percentile), GB/s of weights and cache moved, and their share of the "
+         "copy bandwidth measured in the same run. Without a drafter the rows that need one are left out.",
+         "weir bench -m models/demo/verifier -md models/demo/drafter --gamma 5"},
+};
