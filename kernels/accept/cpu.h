@@ -1,0 +1,15 @@
+#ifndef WEIR_KERNELS_ACCEPT_CPU_H
+#define WEIR_KERNELS_ACCEPT_CPU_H
+
+#include "kernels/backend.h"
+
+/* The accept path of the CPU backend; contracts in stats.h and accept.h. Of the backend only `isa` and
+ * `pool` are used (pool NULL: the calling thread alone), so that a caller may fill a weir_backend by
+ * hand. Every isa and every number of threads gives the same bits. Nothing is allocated. */
+weir_status weir_row_stats_cpu(weir_backend *be, weir_row_stats_args *a);
+weir_status weir_draw_cpu(weir_backend *be, weir_draw_args *a);
+weir_status weir_accept_cpu(weir_backend *be, weir_accept_args *a);
+weir_status weir_emit_cpu(weir_backend *be, weir_emit_args *a);
+weir_status weir_gate_cpu(weir_backend *be, weir_gate_args *a);
+
+#endif /* WEIR_KERNELS_ACCEPT_CPU_H */

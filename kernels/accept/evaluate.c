@@ -1,0 +1,47 @@
+#include "kernels/accept/cpu.h"
+#include "kernels/accept/policy.h"
+
+static weir_status row_facts(const weir_rule_row *e, weir_isa isa, const char *whose, const float *logits,
+                             weir_row_stats *out, weir_err *err) {
+    weir_backend be = {.isa = isa};
+    const int32_t law_of = 0;
+    weir_row_stats_args a = {.logits = logits, .ld = e->n_vocab, .n_row = 1, .n_vocab = e->n_vocab, .law = e->law,
+                             .law_of = &law_of, .out = out};
+    if (weir_row_stats_cpu(&be, &a) != WEIR_OK)
+        return weir_fail(err, WEIR_EINVAL, "%s logits: none given, or a vocabulary of %d", whose, e->n_vocab);
+    if (isnan(out->max))
+        return weir_fail(err, WEIR_EINVAL, "%s logits: NaN, +inf, or no finite value", whose);
+    return WEIR_OK;
+}
+
+static void write_token(const weir_rule_row *e, const weir_policy *y, int32_t v) {
+    const weir_point t = weir__point(&y->pair, v);
+    if (e->pi) e->pi[v] = e->has_pi ? t.pi : NAN;
+    if (e->keep) e->keep[v] = weir__keep(y, &t);
+    if (e->accept) e->accept[v] = !(t.q > 0.0f) ? NAN : t.num < t.q ? t.num / t.q : 1.0f;
+    if (e->residual) e->residual[v] = e->has_residual ? t.res / y->mass : NAN;
+}
+
+weir_status weir_rule_evaluate_row(weir_rule_row *e, weir_err *err) {
+    if (!e || !e->law || e->n_vocab < 1)
+        return weir_fail(err, WEIR_EINVAL, "a rule needs a law and logits of at least one token");
+    WEIR_TRY(weir_law_check(e->law, err));
+    const weir_isa isa = weir_isa_best();
+    const weir_env env = weir__env_of(isa, NULL);
+    weir_row_stats q, p;
+    WEIR_TRY(row_facts(e, isa, "q", e->q_logits, &q, err));
+    WEIR_TRY(row_facts(e, isa, "p", e->p_logits, &p, err));
+    const weir_position at = {.law = e->law, .q_logits = e->q_logits, .p_logits = e->p_logits, .q_stats = &q,
+                              .p_stats = &p, .n_vocab = e->n_vocab, .draft = -1};
+    weir_policy y;
+    if (weir__policy(&env, &at, &y) != WEIR_OK) return weir_fail(err, WEIR_EINVAL, "the rule has no answer here");
+    e->reject = y.reject;
+    e->eta = y.eta;
+    e->beta = y.beta;
+    e->deferred = y.kind == WEIR_KIND_GATE ? y.gate : -1;
+    e->has_keep = y.has_keep;
+    e->has_pi = y.has_pi;
+    e->has_residual = y.mass > 0.0f && y.rule != WEIR_RULE_CACTUS; /* cactus: one for each drafted token */
+    for (int32_t v = 0; v < e->n_vocab; v++) write_token(e, &y, v);
+    return WEIR_OK;
+}

@@ -1,0 +1,90 @@
+#ifndef WEIR_KERNELS_ACCEPT_LANES_H
+#define WEIR_KERNELS_ACCEPT_LANES_H
+
+#include "kernels/accept/pair.h"
+#include "kernels/base/isa.h"
+#include "kernels/base/pool.h"
+
+/* Internal to the accept path: the loops over the vocabulary, built once for each instruction set from
+ * one source (lanes_impl.h) with equal bits. Ranges are chunks of WEIR_CHUNK ids; the first chunk of a
+ * range is aligned so that the range is a whole subtree of stats.h's tree. */
+
+enum { WEIR_MAX_SUMS = 4 };
+
+/* One exponential race; `pair` gives the weights (WEIR_WEIGHT_Q and _P need only that row of it). */
+typedef struct weir_race {
+    const weir_pair *pair;
+    weir_weight_kind kind;
+    uint32_t key[2];
+    int32_t position, purpose, block_row;
+} weir_race;
+
+/* The winner so far: smallest bits of E / w, then the lowest id; token -1 = no positive weight. */
+typedef struct weir_best {
+    int32_t bits, token;
+} weir_best;
+
+typedef struct weir_lanes {
+    /* Smallest and largest order key (weir__order_key) of n logits. */
+    void (*extent)(const float *logits, int32_t n, int32_t *lo, int32_t *hi);
+    /* First id with logits[id] == value; n if none. */
+    int32_t (*find)(const float *logits, int32_t n, float value);
+    /* Sums of one row: e, d e, w, (d / T) w (the last two only unless plain). */
+    void (*row)(const weir_row_view *r, int32_t n_vocab, int32_t chunk0, int32_t chunk1, float *out);
+    /* Two sums over a pair of rows. */
+    void (*pair)(const weir_pair *r, weir_sum_kind kind, int32_t n_vocab, int32_t chunk0, int32_t chunk1,
+                 float *out);
+    void (*race)(const weir_race *r, int32_t n_vocab, int32_t chunk0, int32_t chunk1, weir_best *best);
+    /* Probabilities of ids [begin, begin + n), n <= WEIR_CHUNK; out has room for n rounded up to WEIR_LANES. */
+    void (*probs)(const weir_row_view *r, bool raw, int32_t begin, int32_t n, float *out);
+} weir_lanes;
+
+extern const weir_lanes weir__lanes_portable, weir__lanes_avx2, weir__lanes_avx512;
+
+static inline const weir_lanes *weir__lanes_of(weir_isa isa) {
+#if defined(__x86_64__)
+    if (isa >= WEIR_ISA_AVX512) return &weir__lanes_avx512;
+    if (isa == WEIR_ISA_AVX2) return &weir__lanes_avx2;
+#endif
+    (void)isa;
+    return &weir__lanes_portable;
+}
+
+/* Order of floats as order of signed integers; NaN and +inf lie at or above WEIR_KEY_INF, or below -inf's key. */
+WF_FN int32_t weir__order_key(float f) {
+    const int32_t i = wf_bits(f);
+    return i ^ (int32_t)((uint32_t)(i >> 31) >> 1);
+}
+WF_FN float weir__order_value(int32_t key) {
+    return wf_from_bits(key ^ (int32_t)((uint32_t)(key >> 31) >> 1));
+}
+enum { WEIR_KEY_INF = 0x7f800000, WEIR_KEY_MINUS_INF = (int32_t)(-0x7f800001) };
+
+/* stats.h's tree over chunks, fed in rising order: level k holds a subtree of 2^k chunks. */
+typedef struct weir_tree {
+    float level[32][WEIR_MAX_SUMS];
+    uint32_t n;
+} weir_tree;
+
+static inline void weir__tree_push(weir_tree *t, const float *x, int n_sum) {
+    float acc[WEIR_MAX_SUMS];
+    int k = 0;
+    for (int i = 0; i < n_sum; i++) acc[i] = x[i];
+    for (; t->n >> k & 1u; k++)
+        for (int i = 0; i < n_sum; i++) acc[i] = t->level[k][i] + acc[i];
+    for (int i = 0; i < n_sum; i++) t->level[k][i] = acc[i];
+    t->n++;
+}
+
+/* A missing right child passes the left one through. t->n > 0. */
+static inline void weir__tree_total(const weir_tree *t, float *out, int n_sum) {
+    int k = 0;
+    while (!(t->n >> k & 1u)) k++;
+    for (int i = 0; i < n_sum; i++) out[i] = t->level[k][i];
+    for (k++; k < 32 && t->n >> k; k++) {
+        if (!(t->n >> k & 1u)) continue;
+        for (int i = 0; i < n_sum; i++) out[i] = t->level[k][i] + out[i];
+    }
+}
+
+#endif /* WEIR_KERNELS_ACCEPT_LANES_H */

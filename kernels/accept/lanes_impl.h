@@ -1,0 +1,291 @@
+/* The loops over the vocabulary; included by lanes_portable.c, lanes_avx2.c and lanes_avx512.c, which differ
+ * in the compiler's target and in the name WEIR_LANES_TABLE. No include guard.
+ *
+ * Work goes chunk by chunk through buffers of 1,024 floats that stay in the first-level cache: probabilities, then
+ * terms, then one lane sum. Every loop is element by element, so that the compiler may use any vector
+ * width; only lane_sum adds across elements, in the order of stats.h. */
+#include "kernels/accept/lanes.h"
+#include "kernels/math/philox.h"
+
+#if defined(__AVX512F__)
+enum { ACC_FLOATS = 16 };
+#elif defined(__AVX2__)
+enum { ACC_FLOATS = 8 };
+#else
+enum { ACC_FLOATS = 4 };
+#endif
+typedef float acc_t __attribute__((vector_size(ACC_FLOATS * sizeof(float))));
+
+typedef struct chunk {
+    _Alignas(64) float x[WEIR_CHUNK];
+} chunk;
+
+static inline int32_t chunk_size(int32_t n_vocab, int32_t c) {
+    const int64_t left = (int64_t)n_vocab - (int64_t)c * WEIR_CHUNK;
+    return left < WEIR_CHUNK ? (int32_t)left : WEIR_CHUNK;
+}
+
+static inline int32_t round_up(int32_t n) { return (n + WEIR_LANES - 1) / WEIR_LANES * WEIR_LANES; }
+
+/* Zeros up to the next multiple of the lanes: a lane that adds +0 is a lane that adds nothing. */
+static inline void pad(float *x, int32_t n) {
+    for (int32_t i = n; i < round_up(n); i++) x[i] = 0.0f;
+}
+
+/* Sum of n (padded) terms: each lane its ids in rising order, then lanes 16, 8, 4, 2, 1 apart. */
+static float lane_sum(const float *restrict t, int32_t n) {
+    acc_t acc[WEIR_LANES / ACC_FLOATS];
+    memset(acc, 0, sizeof acc);
+    for (int32_t i = 0; i < n; i += WEIR_LANES)
+        for (int k = 0; k < WEIR_LANES / ACC_FLOATS; k++) {
+            acc_t x;
+            memcpy(&x, t + i + k * ACC_FLOATS, sizeof x);
+            acc[k] += x;
+        }
+    float lane[WEIR_LANES];
+    memcpy(lane, acc, sizeof lane);
+    for (int half = WEIR_LANES / 2; half > 0; half /= 2)
+        for (int i = 0; i < half; i++) lane[i] += lane[i + half];
+    return lane[0];
+}
+
+static void extent(const float *logits, int32_t n, int32_t *lo, int32_t *hi) {
+    int32_t a = INT32_MAX, b = INT32_MIN;
+    for (int32_t i = 0; i < n; i++) {
+        const int32_t key = weir__order_key(logits[i]);
+        a = key < a ? key : a;
+        b = key > b ? key : b;
+    }
+    *lo = a;
+    *hi = b;
+}
+
+static int32_t find(const float *logits, int32_t n, float value) {
+    for (int32_t begin = 0; begin < n; begin += 128) {
+        const int32_t end = begin + 128 < n ? begin + 128 : n;
+        int32_t hit = 0;
+        for (int32_t i = begin; i < end; i++) hit |= logits[i] == value;
+        for (int32_t i = begin; hit && i < end; i++)
+            if (logits[i] == value) return i;
+    }
+    return n;
+}
+
+/* ---- probabilities --------------------------------------------------------------------------------------- */
+
+static void weights_all(const float *restrict l, float max, float inv_temp, float scale, int32_t n,
+                        float *restrict out) {
+    for (int32_t i = 0; i < n; i++) out[i] = wf_exp((l[i] - max) * inv_temp) * scale;
+}
+
+static void weights_cut(const weir_row_view *r, float scale, int32_t begin, int32_t n, float *restrict out) {
+    const float *restrict l = r->logits + begin;
+    const float max = r->max, inv_temp = r->inv_temp, thr = r->thr;
+    /* ids of the chunk up to and with the last kept tie; clipped so that the loop stays in 32 bits */
+    const int64_t last = (int64_t)r->tie - begin;
+    const int32_t tie = last < -1 ? -1 : last > WEIR_CHUNK ? WEIR_CHUNK : (int32_t)last;
+    for (int32_t i = 0; i < n; i++) {
+        const float w = wf_exp((l[i] - max) * inv_temp) * scale;
+        const int kept = (l[i] > thr) | ((l[i] == thr) & (i <= tie));
+        out[i] = kept ? w : 0.0f;
+    }
+}
+
+static void probs(const weir_row_view *r, bool raw, int32_t begin, int32_t n, float *out) {
+    if (raw)
+        weights_all(r->logits + begin, r->max, 1.0f, r->inv_sum, n, out);
+    else if (!r->cut)
+        weights_all(r->logits + begin, r->max, r->inv_temp, r->inv_psum, n, out);
+    else
+        weights_cut(r, r->inv_psum, begin, n, out);
+    pad(out, n);
+}
+
+/* ---- sums of one row ------------------------------------------------------------------------------------- */
+
+/* t[i] = d w; d is kept finite, so that a weight of zero gives zero. */
+static void dots(const float *restrict l, float max, float inv_temp, const float *restrict w, int32_t n,
+                 float *restrict t) {
+    for (int32_t i = 0; i < n; i++) {
+        const float d = (l[i] - max) * inv_temp;
+        t[i] = (d > -128.0f ? d : -128.0f) * w[i];
+    }
+    pad(t, n);
+}
+
+static void row_sums(const weir_row_view *r, int32_t n_vocab, int32_t chunk0, int32_t chunk1, float *out) {
+    chunk w, t;
+    weir_tree tree;
+    tree.n = 0;
+    const int n_sum = r->plain ? 2 : 4;
+    for (int32_t c = chunk0; c < chunk1; c++) {
+        const int32_t begin = c * WEIR_CHUNK, n = chunk_size(n_vocab, c), n_pad = round_up(n);
+        const float *l = r->logits + begin;
+        float sum[WEIR_MAX_SUMS];
+        weights_all(l, r->max, 1.0f, 1.0f, n, w.x);
+        pad(w.x, n);
+        dots(l, r->max, 1.0f, w.x, n, t.x);
+        sum[0] = lane_sum(w.x, n_pad);
+        sum[1] = lane_sum(t.x, n_pad);
+        if (!r->plain) {
+            if (r->cut)
+                weights_cut(r, 1.0f, begin, n, w.x);
+            else
+                weights_all(l, r->max, r->inv_temp, 1.0f, n, w.x);
+            pad(w.x, n);
+            dots(l, r->max, r->inv_temp, w.x, n, t.x);
+            sum[2] = lane_sum(w.x, n_pad);
+            sum[3] = lane_sum(t.x, n_pad);
+        }
+        weir__tree_push(&tree, sum, n_sum);
+    }
+    weir__tree_total(&tree, out, n_sum);
+}
+
+/* ---- sums and weights of a pair of rows ------------------------------------------------------------------ */
+
+typedef struct pair_chunk {
+    chunk q, p, raw;
+    const float *member;
+} pair_chunk;
+
+static void load_pair(const weir_pair *r, int32_t begin, int32_t n, pair_chunk *b) {
+    probs(&r->q, false, begin, n, b->q.x);
+    probs(&r->p, false, begin, n, b->p.x);
+    const weir_row_view *m = r->member_p ? &r->p : &r->q;
+    b->member = r->member_p ? b->p.x : b->q.x;
+    if (r->floor < INFINITY && r->member_raw && !m->plain) {
+        probs(m, true, begin, n, b->raw.x);
+        b->member = b->raw.x;
+    }
+}
+
+/* One loop a kind (and one for cactus): `kind` and `cactus` are constants after inlining. */
+static inline __attribute__((always_inline)) void terms_of(weir_sum_kind kind, bool cactus, const weir_pair *r,
+                                                           const pair_chunk *b, int32_t n, float *restrict t0,
+                                                           float *restrict t1) {
+    weir_pair local = *r; /* so that the compiler knows that no store changes it */
+    local.cactus = cactus;
+    const float *restrict q = b->q.x, *restrict p = b->p.x, *restrict m = b->member;
+    for (int32_t i = 0; i < n; i++) weir__terms(kind, &local, q[i], p[i], m[i], &t0[i], &t1[i]);
+}
+
+static int terms(weir_sum_kind kind, const weir_pair *r, const pair_chunk *b, int32_t n, float *t0, float *t1) {
+    switch (kind) {
+    case WEIR_SUM_MASS:
+        if (r->cactus)
+            terms_of(WEIR_SUM_MASS, true, r, b, n, t0, t1);
+        else
+            terms_of(WEIR_SUM_MASS, false, r, b, n, t0, t1);
+        return 2;
+    case WEIR_SUM_ETA: terms_of(WEIR_SUM_ETA, false, r, b, n, t0, t1); return 2;
+    case WEIR_SUM_JS: terms_of(WEIR_SUM_JS, false, r, b, n, t0, t1); return 1;
+    case WEIR_SUM_TILT: terms_of(WEIR_SUM_TILT, false, r, b, n, t0, t1); return 2;
+    case WEIR_SUM_BLOCK: terms_of(WEIR_SUM_BLOCK, false, r, b, n, t0, t1); return 1;
+    }
+    return 0;
+}
+
+static void pair_sums(const weir_pair *r, weir_sum_kind kind, int32_t n_vocab, int32_t chunk0, int32_t chunk1,
+                      float *out) {
+    pair_chunk b;
+    chunk t0, t1;
+    weir_tree tree;
+    tree.n = 0;
+    for (int32_t c = chunk0; c < chunk1; c++) {
+        const int32_t begin = c * WEIR_CHUNK, n = chunk_size(n_vocab, c), n_pad = round_up(n);
+        load_pair(r, begin, n, &b);
+        const int n_term = terms(kind, r, &b, n_pad, t0.x, t1.x);
+        if (r->skip >= begin && r->skip < begin + n) t1.x[r->skip - begin] = 0.0f;
+        const float sum[2] = {lane_sum(t0.x, n_pad), n_term > 1 ? lane_sum(t1.x, n_pad) : 0.0f};
+        weir__tree_push(&tree, sum, 2);
+    }
+    weir__tree_total(&tree, out, 2);
+}
+
+static inline __attribute__((always_inline)) void weights_of(weir_weight_kind kind, const weir_pair *r,
+                                                             const pair_chunk *b, int32_t n, float *restrict w) {
+    weir_pair local = *r;
+    local.cactus = false; /* cactus draws from its residual only, which is linear */
+    const float *restrict q = b->q.x, *restrict p = b->p.x, *restrict m = b->member;
+    for (int32_t i = 0; i < n; i++) w[i] = weir__weight(kind, &local, q[i], p[i], m[i]);
+}
+
+static void race_weights(const weir_race *r, int32_t begin, int32_t n, float *w) {
+    const weir_pair *pair = r->pair;
+    pair_chunk b;
+    switch (r->kind) {
+    case WEIR_WEIGHT_Q: probs(&pair->q, false, begin, n, w); return;
+    case WEIR_WEIGHT_P: probs(&pair->p, false, begin, n, w); return;
+    case WEIR_WEIGHT_RES:
+        load_pair(pair, begin, n, &b);
+        weights_of(WEIR_WEIGHT_RES, pair, &b, n, w);
+        if (pair->skip >= begin && pair->skip < begin + n) w[pair->skip - begin] = 0.0f;
+        return;
+    case WEIR_WEIGHT_PI:
+        load_pair(pair, begin, n, &b);
+        weights_of(WEIR_WEIGHT_PI, pair, &b, n, w);
+        return;
+    case WEIR_WEIGHT_BLOCK:
+        load_pair(pair, begin, n, &b);
+        weights_of(WEIR_WEIGHT_BLOCK, pair, &b, n, w);
+        return;
+    }
+}
+
+/* ---- the race -------------------------------------------------------------------------------------------- */
+
+typedef struct words {
+    _Alignas(64) uint32_t x[4][WEIR_CHUNK / 4];
+} words;
+
+/* Random words of 256 counters from `block` on, word k of counter j in x[k][j]. */
+static void random_words(const weir_race *r, uint32_t block, words *out) {
+    const uint32_t key[2] = {r->key[0], r->key[1]};
+    const uint32_t c1 = (uint32_t)r->position, c2 = (uint32_t)r->purpose, c3 = (uint32_t)r->block_row;
+    for (uint32_t j = 0; j < WEIR_CHUNK / 4; j++) {
+        uint32_t c[4] = {block + j, c1, c2, c3};
+        wf_philox(c, key);
+        out->x[0][j] = c[0];
+        out->x[1][j] = c[1];
+        out->x[2][j] = c[2];
+        out->x[3][j] = c[3];
+    }
+}
+
+/* Bits of E / w: non-negative floats order as their bits. A weight of zero is +inf and never wins. */
+static void race_bits(const words *u, const float *restrict w, int32_t n, int32_t *restrict bits) {
+    for (int32_t j = 0; j < n / 4; j++)
+        for (int k = 0; k < 4; k++) {
+            const float weight = w[4 * j + k];
+            const float t = wf_exponential(u->x[k][j]) / (weight > 0.0f ? weight : 1.0f);
+            const float finite = t < 0x1.fffffep127f ? t : 0x1.fffffep127f;
+            bits[4 * j + k] = weight > 0.0f ? wf_bits(finite) : WEIR_KEY_INF;
+        }
+}
+
+static void race(const weir_race *r, int32_t n_vocab, int32_t chunk0, int32_t chunk1, weir_best *best) {
+    chunk w;
+    words u;
+    _Alignas(64) int32_t bits[WEIR_CHUNK];
+    for (int32_t c = chunk0; c < chunk1; c++) {
+        const int32_t begin = c * WEIR_CHUNK, n = chunk_size(n_vocab, c), n_pad = round_up(n);
+        race_weights(r, begin, n, w.x);
+        pad(w.x, n);
+        random_words(r, (uint32_t)begin / 4u, &u);
+        race_bits(&u, w.x, n_pad, bits);
+        int32_t low = WEIR_KEY_INF;
+        for (int32_t i = 0; i < n_pad; i++) low = bits[i] < low ? bits[i] : low;
+        if (low >= WEIR_KEY_INF || low >= best->bits) continue;
+        int32_t at = WEIR_CHUNK;
+        for (int32_t i = 0; i < n_pad; i++) {
+            const int32_t id = bits[i] == low ? i : WEIR_CHUNK;
+            at = id < at ? id : at;
+        }
+        best->bits = low;
+        best->token = begin + at;
+    }
+}
+
+const weir_lanes WEIR_LANES_TABLE = {
+    .extent = extent, .find = find, .row = row_sums, .pair = pair_sums, .race = race, .probs = probs};

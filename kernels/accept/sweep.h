@@ -1,0 +1,42 @@
+#ifndef WEIR_KERNELS_ACCEPT_SWEEP_H
+#define WEIR_KERNELS_ACCEPT_SWEEP_H
+
+#include "kernels/accept/lanes.h"
+
+/* Internal to the accept path: passes over a whole vocabulary, on the calling thread or split over a
+ * pool by subtrees of stats.h's tree. Results do not depend on the split. */
+typedef struct weir_env {
+    const weir_lanes *lanes;
+    weir_pool *pool; /* NULL: the calling thread alone (also inside a region that has split by rows) */
+} weir_env;
+
+void weir__extent(const weir_env *env, const float *logits, int32_t n_vocab, int32_t *lo, int32_t *hi);
+void weir__row_sums(const weir_env *env, const weir_row_view *r, int32_t n_vocab, float out[4]);
+
+/* At temperature 0 both rows have one positive token each, and only those are looked at. */
+void weir__pair_sums(const weir_env *env, const weir_pair *r, weir_sum_kind kind, int32_t n_vocab, bool point,
+                     float out[2]);
+
+/* The token drawn; -1 if no weight is positive. */
+int32_t weir__race(const weir_env *env, const weir_race *r, int32_t n_vocab, bool point);
+
+/* Everything about one token of a pair. */
+typedef struct weir_point {
+    float q, p, num, res, pi;
+    bool keep;
+} weir_point;
+
+weir_point weir__point(const weir_pair *r, int32_t v);
+
+weir_row_view weir__row_view(const float *logits, const weir_row_stats *s, const weir_law *law);
+
+/* Runs `n` independent pieces of `ids` vocabulary entries each: over the pool when that is worth a wake-up (env
+ * of the pieces then has no pool), else one after another with `env` itself. */
+typedef void (*weir_piece_fn)(void *ctx, const weir_env *env, int64_t piece);
+void weir__each(const weir_env *env, weir_piece_fn fn, void *ctx, int64_t n, int64_t ids);
+
+static inline weir_env weir__env_of(weir_isa isa, weir_pool *pool) {
+    return (weir_env){weir__lanes_of(isa), pool && weir_pool_size(pool) > 1 ? pool : NULL};
+}
+
+#endif /* WEIR_KERNELS_ACCEPT_SWEEP_H */
