@@ -1,0 +1,119 @@
+/* The demo pair: the verifier's greedy ids are those that transformers gives (f32 arithmetic on the same weights). */
+#include <criterion/criterion.h>
+#include <jansson.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "host/tokenizers/tokenizer.h"
+#include "kernels/base/mem.h"
+#include "tests/models/t5_fixture.h"
+
+#define DEMO WEIR_SOURCE_DIR "/models/demo/"
+enum { MAX_NEW = 128, N_PROMPT = 200 }; /* the recorded answers were cut at 128 */
+
+static int32_t argmax(const float *x, int32_t n) {
+    int32_t best = 0;
+    for (int32_t i = 1; i < n; i++) {
+        if (x[i] > x[best]) best = i;
+    }
+    return best;
+}
+
+/* Number of ids; end-of-text is not one of them. */
+static int32_t greedy(fixture *f, const int32_t *prompt, int64_t n, int32_t *out) {
+    static float logits[8192];
+    cr_assert(f->n_vocab <= 8192);
+    fixture_prefill(f, 0, prompt, n);
+    cr_assert_eq(weir_kv_pool_resize(f->self, 0, 0), WEIR_OK);
+    int32_t token = f->ck.start_id;
+    for (int32_t i = 0; i < MAX_NEW; i++) {
+        const row r = {0, i, token};
+        cr_assert_eq(fixture_forward(f, &r, 1, NULL, 0, logits), WEIR_OK);
+        token = argmax(logits, f->n_vocab);
+        if (token == f->ck.eos[0]) return i;
+        out[i] = token;
+    }
+    return MAX_NEW;
+}
+
+static bool as_recorded(const json_t *want, const int32_t *ids, int32_t n) {
+    if ((int32_t)json_array_size(want) != n) return false;
+    for (int32_t i = 0; i < n; i++) {
+        if (json_integer_value(json_array_get(want, (size_t)i)) != ids[i]) return false;
+    }
+    return true;
+}
+
+/* Prompt ids of one line, end-of-text appended as T5 wants it. */
+static int64_t prompt_ids(const weir_tokenizer *t, const fixture *f, const char *text, int32_t *ids) {
+    int32_t *got = NULL;
+    size_t n = 0;
+    weir_err err = {""};
+    cr_assert_eq(weir_tokenizer_encode(t, text, strlen(text), &got, &n, &err), WEIR_OK, "%s", err.text);
+    cr_assert(n + 1 <= FIX_PROMPT);
+    memcpy(ids, got, n * sizeof *ids);
+    ids[n] = f->ck.eos[0];
+    weir_free(got);
+    return (int64_t)n + 1;
+}
+
+static void check_greedy(weir_isa isa, int n_prompt_max) {
+    if (isa > weir_isa_best()) {
+        printf("skipped: this machine has no %s\n", weir_isa_name(isa));
+        return;
+    }
+    fixture f;
+    weir_tokenizer *t = NULL;
+    weir_err err = {""};
+    fixture_open(&f, DEMO "verifier", isa, 2);
+    cr_assert_eq(weir_tokenizer_open_spm(&t, f.ck.tokenizer_path, f.ck.extra_ids, &err), WEIR_OK, "%s",
+                 err.text);
+    FILE *lines = fopen(DEMO "greedy_200.jsonl", "r");
+    cr_assert(lines);
+    int n = 0, wrong = 0;
+    int64_t n_token = 0;
+    for (json_t *j; n < n_prompt_max && (j = json_loadf(lines, JSON_DISABLE_EOF_CHECK, NULL));
+         n++, json_decref(j)) {
+        int32_t prompt[FIX_PROMPT], ids[MAX_NEW];
+        const char *text = json_string_value(json_object_get(j, "prompt"));
+        const int64_t n_prompt = prompt_ids(t, &f, text, prompt);
+        const int32_t n_id = greedy(&f, prompt, n_prompt, ids);
+        n_token += n_id;
+        if (!as_recorded(json_object_get(j, "token_ids"), ids, n_id)) {
+            printf("differs: %s\n", text);
+            wrong++;
+        }
+    }
+    printf("%s: %d prompts, %ld tokens, %d differ\n", weir_isa_name(isa), n, (long)n_token, wrong);
+    cr_expect_eq(n, n_prompt_max);
+    cr_expect_eq(wrong, 0);
+    fclose(lines);
+    weir_tokenizer_free(t);
+    fixture_close(&f);
+}
+
+Test(t5_demo, greedy_ids_are_those_of_transformers_avx2) { check_greedy(WEIR_ISA_AVX2, N_PROMPT); }
+Test(t5_demo, greedy_ids_are_those_of_transformers_avx512) { check_greedy(WEIR_ISA_AVX512, N_PROMPT); }
+Test(t5_demo, greedy_ids_are_those_of_transformers_avx512bf16) {
+    check_greedy(WEIR_ISA_AVX512BF16, N_PROMPT);
+}
+/* The truth ops take seconds a sentence under a sanitizer: the shorter list. */
+Test(t5_demo, greedy_ids_are_those_of_transformers_portable) { check_greedy(WEIR_ISA_PORTABLE, 25); }
+
+/* The card's figures, and the plan's. */
+Test(t5_demo, facts_are_those_of_the_card) {
+    static const char *const dir[] = {DEMO "verifier", DEMO "drafter"};
+    static const int64_t n_param[] = {8983040, 946880};
+    for (int i = 0; i < 2; i++) {
+        weir_checkpoint ck;
+        weir_err err = {""};
+        weir_model_facts x;
+        cr_assert_eq(weir_checkpoint_open(&ck, dir[i], &err), WEIR_OK, "%s", err.text);
+        weir_t5_facts(&ck.t5, ck.dtype, &x);
+        printf("%s: %ld parameters, %zu weight bytes, %zu scratch bytes\n", dir[i], (long)x.n_param,
+               x.weight_bytes, weir_t5_scratch_bytes(&ck.t5, 17, 512, 2));
+        cr_expect_eq(x.n_param, n_param[i]);
+        weir_checkpoint_close(&ck);
+    }
+}

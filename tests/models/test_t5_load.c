@@ -1,0 +1,408 @@
+/* Loading: what is missing or misshapen is named, memory is what the plan says, no failed allocation leaks. */
+#include <criterion/criterion.h>
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "kernels/base/mem.h"
+#include "models/t5.h"
+#include "tests/support/alloc.h"
+#include "tests/support/compare.h"
+
+/* ---- a checkpoint out of thin air ------------------------------------------------------------------------ */
+
+static const weir_t5_config gated = {.dim = 24,
+                                     .head_dim = 5,
+                                     .n_head = 3,
+                                     .ff_dim = 40,
+                                     .n_enc_layer = 2,
+                                     .n_dec_layer = 3,
+                                     .n_vocab_rows = 101,
+                                     .n_bucket = 8,
+                                     .max_distance = 20,
+                                     .eps = 1e-6f,
+                                     .act = WEIR_ACT_GELU_TANH,
+                                     .gated = true};
+
+static weir_t5_config plain_tied(void) {
+    weir_t5_config c = gated;
+    c.gated = false;
+    c.tied = true;
+    c.act = WEIR_ACT_RELU;
+    return c;
+}
+
+/* Tensors by name, with the shape their name and the config imply; contents from the name's hash. One tensor may be hidden,
+ * reshaped or given another dtype. */
+typedef struct fake {
+    weir_t5_config c;
+    weir_dtype dtype;
+    const char *hidden, *reshaped, *redtyped, *extra; /* extra: a name that is there beside the usual ones */
+    int64_t n_released, n_found;
+    float *data[256];
+    char name[256][96];
+    int n;
+} fake;
+
+static bool ends(const char *s, const char *tail) {
+    const size_t a = strlen(s), b = strlen(tail);
+    return a >= b && strcmp(s + a - b, tail) == 0;
+}
+
+static bool shape_of(const fake *k, const char *name, int64_t *rows, int64_t *cols) {
+    const weir_t5_config *c = &k->c;
+    const int64_t inner = (int64_t)c->n_head * c->head_dim;
+    const struct {
+        const char *tail;
+        int64_t rows, cols;
+        bool there;
+    } kind[] = {
+        {"shared.weight", c->n_vocab_rows, c->dim, true},
+        {"embed_tokens.weight", c->n_vocab_rows, c->dim, k->extra && strstr(k->extra, name)},
+        {"lm_head.weight", c->n_vocab_rows, c->dim, !c->tied || (k->extra && strstr(k->extra, name))},
+        {"layer_norm.weight", 1, c->dim, true},
+        {"relative_attention_bias.weight", c->n_bucket, c->n_head, strstr(name, "block.0.layer.0") != NULL},
+        {".q.weight", inner, c->dim, true},
+        {".k.weight", inner, c->dim, true},
+        {".v.weight", inner, c->dim, true},
+        {".o.weight", c->dim, inner, true},
+        {".wi.weight", c->ff_dim, c->dim, !c->gated},
+        {".wi_0.weight", c->ff_dim, c->dim, c->gated},
+        {".wi_1.weight", c->ff_dim, c->dim, c->gated},
+        {".wo.weight", c->dim, c->ff_dim, true},
+    };
+    for (size_t i = 0; i < sizeof kind / sizeof *kind; i++) {
+        if (!ends(name, kind[i].tail)) continue;
+        *rows = kind[i].rows, *cols = kind[i].cols;
+        return kind[i].there;
+    }
+    return false;
+}
+
+static void *fake_data(fake *k, const char *name, int64_t n) {
+    for (int i = 0; i < k->n; i++) {
+        if (strcmp(k->name[i], name) == 0) return k->data[i];
+    }
+    cr_assert(k->n < 256);
+    uint64_t seed = 14695981039346656037u;
+    for (const char *p = name; *p; p++) seed = (seed ^ (unsigned char)*p) * 1099511628211u;
+    float *d = malloc((size_t)n * sizeof *d); /* 16-bit dtypes use the first half */
+    for (int64_t i = 0; i < n; i++) d[i] = rng_uniform(&seed, -0.3f, 0.3f);
+    if (k->dtype == WEIR_DTYPE_BF16) {
+        uint16_t *h = (uint16_t *)d; /* element i is read before it is written */
+        for (int64_t i = 0; i < n; i++) h[i] = weir_bf16_from_f32(d[i]);
+    }
+    snprintf(k->name[k->n], sizeof k->name[0], "%s", name);
+    return k->data[k->n++] = d;
+}
+
+static bool fake_find(void *ud, const char *name, weir_tensor *out) {
+    fake *k = ud;
+    int64_t rows, cols;
+    if (!shape_of(k, name, &rows, &cols) || (k->hidden && strcmp(k->hidden, name) == 0)) return false;
+    *out = (weir_tensor){fake_data(k, name, (rows + 1) * (cols + 1)), k->dtype, rows, cols};
+    if (k->reshaped && strcmp(k->reshaped, name) == 0) out->cols++;
+    if (k->redtyped && strcmp(k->redtyped, name) == 0) out->dtype = WEIR_DTYPE_F16;
+    k->n_found++;
+    return true;
+}
+
+static void fake_release(void *ud, const char *name) {
+    (void)name;
+    ((fake *)ud)->n_released++;
+}
+
+static void fake_free(fake *k) {
+    for (int i = 0; i < k->n; i++) free(k->data[i]);
+    free(k);
+}
+
+static fake *fake_new(const weir_t5_config *c, weir_dtype dtype) {
+    fake *k = calloc(1, sizeof *k);
+    k->c = *c;
+    k->dtype = dtype;
+    return k;
+}
+
+static weir_status create(fake *k, weir_backend *be, weir_model **m, weir_err *err) {
+    const weir_tensor_source src = {fake_find, fake_release, k};
+    return weir_t5_create(m, be, &k->c, &src, 17, 100, err);
+}
+
+static weir_backend *backend(int n_thread) {
+    weir_backend *be = NULL;
+    cr_assert_eq(weir_backend_cpu_open(&be, n_thread, WEIR_ISA_PORTABLE, NULL), WEIR_OK);
+    return be;
+}
+
+/* ---- named failures -------------------------------------------------------------------------------------- */
+
+/* Every tensor in turn is hidden, then reshaped: the message names it, nothing leaks. */
+static void break_each_tensor(const weir_t5_config *c) {
+    fake *whole = fake_new(c, WEIR_DTYPE_F32);
+    weir_backend *be = backend(1);
+    weir_model *m = NULL;
+    weir_err err = {""};
+    cr_assert_eq(create(whole, be, &m, &err), WEIR_OK, "%s", err.text);
+    weir_model_free(m);
+
+    for (int i = 0; i < whole->n; i++) {
+        for (int how = 0; how < 2; how++) {
+            fake *k = fake_new(c, WEIR_DTYPE_F32);
+            *(how ? &k->reshaped : &k->hidden) = whole->name[i];
+            m = NULL;
+            err.text[0] = 0;
+            cr_expect_eq(create(k, be, &m, &err), WEIR_EFORMAT, "%s", whole->name[i]);
+            cr_expect_null(m);
+            cr_expect(strstr(err.text, whole->name[i]), "'%s' does not name %s", err.text, whole->name[i]);
+            cr_expect(strstr(err.text, "want ("), "%s", err.text);
+            cr_expect(how == 0 || strstr(err.text, "file has ("), "%s", err.text);
+            fake_free(k);
+        }
+    }
+    printf("%d tensors, each hidden and reshaped; last message: %s\n", whole->n, err.text);
+    weir_backend_close(be);
+    fake_free(whole);
+}
+
+Test(t5_load, names_each_missing_or_misshapen_tensor_gated) { break_each_tensor(&gated); }
+Test(t5_load, names_each_missing_or_misshapen_tensor_tied) {
+    const weir_t5_config c = plain_tied();
+    break_each_tensor(&c);
+}
+
+Test(t5_load, fused_parts_must_share_a_dtype_others_need_not) {
+    weir_backend *be = backend(1);
+    const struct {
+        const char *name;
+        weir_status want;
+    } t[] = {{"encoder.block.0.layer.0.SelfAttention.k.weight", WEIR_EFORMAT},
+             {"decoder.block.2.layer.1.EncDecAttention.v.weight", WEIR_EFORMAT},
+             {"encoder.block.1.layer.1.DenseReluDense.wi_1.weight", WEIR_EFORMAT},
+             {"encoder.block.1.layer.1.DenseReluDense.wo.weight", WEIR_OK},
+             {"decoder.final_layer_norm.weight", WEIR_OK},
+             {"lm_head.weight", WEIR_OK}};
+    for (size_t i = 0; i < sizeof t / sizeof *t; i++) {
+        fake *k = fake_new(&gated, WEIR_DTYPE_BF16);
+        weir_model *m = NULL;
+        weir_err err = {""};
+        k->redtyped = t[i].name;
+        cr_expect_eq(create(k, be, &m, &err), t[i].want, "%s: %s", t[i].name, err.text);
+        if (t[i].want != WEIR_OK) cr_expect(strstr(err.text, t[i].name), "%s", err.text);
+        weir_model_free(m);
+        fake_free(k);
+    }
+    weir_backend_close(be);
+}
+
+Test(t5_load, refuses_configs_no_t5_has) {
+    weir_backend *be = backend(1);
+    for (int i = 0; i < 12; i++) {
+        fake *k = fake_new(&gated, WEIR_DTYPE_F32);
+        weir_t5_config *c = &k->c;
+        int32_t *const field[] = {&c->dim,          &c->head_dim,    &c->n_head,
+                                  &c->ff_dim,       &c->n_enc_layer, &c->n_dec_layer,
+                                  &c->n_vocab_rows, &c->n_bucket,    &c->max_distance};
+        if (i < 9) *field[i] = i == 7 ? 3 : 0;
+        if (i == 9) c->max_distance = c->n_bucket / 2; /* the logarithm would not grow */
+        if (i == 10) c->eps = NAN;
+        if (i == 11) c->dim = INT32_MAX;
+        weir_model *m = NULL;
+        weir_err err = {""};
+        cr_expect_eq(create(k, be, &m, &err), WEIR_EINVAL, "case %d", i);
+        cr_expect(err.text[0] && !m);
+        fake_free(k);
+    }
+    weir_backend_close(be);
+}
+
+/* ---- which embedding ------------------------------------------------------------------------------------- */
+
+static void logits_of(weir_model *m, weir_backend *be, const weir_t5_config *c, float *logits) {
+    static float pool[2][1 << 16];
+    const int32_t table[2] = {0, 1}, len[1] = {5}, prompt[5] = {9, 8, 7, 6, 5}, zero[1] = {0}, token[1] = {3};
+    const int64_t floats = weir_kv_page_floats(c->n_dec_layer, c->n_head, c->head_dim);
+    weir_kv_view v = {pool[0], floats, table, 1, c->n_dec_layer, c->n_head, c->head_dim};
+    weir_kv kv = {v, v, len};
+    cr_assert(floats <= 1 << 16);
+    kv.cross.pool = pool[1];
+    (void)be;
+    cr_assert_eq(weir_model_prefill(m, &kv, 0, prompt, 5), WEIR_OK);
+    const weir_batch b = {token, zero, zero, 1, zero, 1, logits};
+    cr_assert_eq(weir_model_forward(m, &kv, &b), WEIR_OK);
+}
+
+static weir_status logits_with(const weir_t5_config *c, const char *hidden, const char *extra, bool twin,
+                               float *logits, weir_err *err) {
+    fake *k = fake_new(c, WEIR_DTYPE_F32);
+    weir_backend *be = backend(1);
+    weir_model *m = NULL;
+    k->hidden = hidden;
+    k->extra = extra;
+    if (twin) { /* all embeddings have the contents of shared */
+        const int64_t n = (int64_t)c->n_vocab_rows * c->dim;
+        float *s = fake_data(k, "shared.weight", n + c->n_vocab_rows + c->dim + 1);
+        memcpy(fake_data(k, "encoder.embed_tokens.weight", n), s, (size_t)n * 4);
+        memcpy(fake_data(k, "decoder.embed_tokens.weight", n), s, (size_t)n * 4);
+    }
+    const weir_status s = create(k, be, &m, err);
+    if (s == WEIR_OK) logits_of(m, be, c, logits);
+    weir_model_free(m);
+    weir_backend_close(be);
+    fake_free(k);
+    return s;
+}
+
+Test(t5_load, embedding_may_live_in_a_stack) {
+    float want[101], got[101];
+    weir_err err = {""};
+    cr_assert_eq(logits_with(&gated, NULL, NULL, true, want, &err), WEIR_OK, "%s", err.text);
+    const char *const extra[] = {"encoder.embed_tokens.weight", "decoder.embed_tokens.weight",
+                                 "encoder.embed_tokens.weight decoder.embed_tokens.weight"};
+    for (int i = 0; i < 3; i++) {
+        cr_assert_eq(logits_with(&gated, "shared.weight", extra[i], true, got, &err), WEIR_OK, "%s",
+                     err.text);
+        cr_expect(memcmp(got, want, sizeof want) == 0, "%s", extra[i]);
+    }
+    cr_expect_eq(logits_with(&gated, "shared.weight", extra[2], false, got, &err), WEIR_EFORMAT);
+    cr_expect(strstr(err.text, "encoder.embed_tokens.weight differs"), "%s", err.text);
+    cr_assert_eq(logits_with(&gated, NULL, extra[2], false, got, &err), WEIR_OK,
+                 "shared wins where it is there");
+    cr_expect(memcmp(got, want, sizeof want) == 0);
+}
+
+Test(t5_load, tied_config_ignores_a_head_in_the_file) {
+    const weir_t5_config c = plain_tied();
+    float want[101], got[101];
+    weir_err err = {""};
+    cr_assert_eq(logits_with(&c, NULL, NULL, false, want, &err), WEIR_OK, "%s", err.text);
+    cr_assert_eq(logits_with(&c, NULL, "lm_head.weight", false, got, &err), WEIR_OK, "%s", err.text);
+    cr_expect(memcmp(got, want, sizeof want) == 0);
+}
+
+/* ---- memory ---------------------------------------------------------------------------------------------- */
+
+static size_t live;
+
+static void *count_alloc(void *ud, size_t align, size_t bytes) {
+    (void)ud;
+    char *p = NULL;
+    if (posix_memalign((void **)&p, align, bytes + align) != 0) return NULL;
+    memcpy(p, &bytes, sizeof bytes);
+    live += bytes;
+    return p + align;
+}
+
+static void count_free(void *ud, void *q) {
+    (void)ud;
+    char *p = (char *)q - 64;
+    size_t bytes;
+    memcpy(&bytes, p, sizeof bytes);
+    live -= bytes;
+    free(p);
+}
+
+static size_t lines(size_t bytes) { return (bytes + 63) / 64 * 64; }
+
+/* What create leaves allocated: weights as the facts say, scratch as the plan says, and the structs. */
+static void check_bytes(const weir_t5_config *c, weir_dtype dtype, int n_thread) {
+    weir_backend *be = backend(n_thread);
+    const size_t op_before = lines(be->scratch_floats * 4 * (size_t)n_thread), before = live;
+    fake *k = fake_new(c, dtype);
+    weir_model *m = NULL;
+    weir_err err = {""};
+    weir_model_facts f;
+    cr_assert_eq(create(k, be, &m, &err), WEIR_OK, "%s", err.text);
+    weir_t5_facts(c, dtype, &f);
+    const size_t structs = lines(sizeof(t5_model)) + lines((size_t)c->n_enc_layer * sizeof(t5_enc_layer)) +
+                           lines((size_t)c->n_dec_layer * sizeof(t5_dec_layer));
+    const size_t op_after = lines(be->scratch_floats * 4 * (size_t)n_thread);
+    t5_arena arena;
+    weir__t5_arena(c, 17, 100, NULL, &arena);
+    cr_expect_eq(live - before, f.weight_bytes + arena.bytes + structs + op_after - op_before);
+    const weir_model_facts *g = weir_model_get_facts(m);
+    cr_expect_eq(g->weight_bytes, f.weight_bytes);
+    cr_expect_eq(g->n_param, f.n_param);
+    cr_expect_eq(g->dtype, dtype);
+    if (op_after > op_before) { /* the ops' scratch was grown for this model: then the plan is exact */
+        cr_expect_eq(weir_t5_scratch_bytes(c, 17, 100, n_thread), arena.bytes + op_after);
+    }
+    weir_model_free(m);
+    weir_backend_close(be);
+    cr_expect_eq(live, 0);
+    fake_free(k);
+}
+
+Test(t5_load, takes_the_bytes_the_plan_says) {
+    const weir_allocator a = {count_alloc, count_free, NULL};
+    weir_set_allocator(&a);
+    const weir_t5_config tied = plain_tied();
+    weir_t5_config wide = gated;
+    wide.ff_dim = 1111; /* more inputs than a fresh backend serves */
+    for (int n_thread = 1; n_thread <= 3; n_thread++) {
+        check_bytes(&gated, WEIR_DTYPE_F32, n_thread);
+        check_bytes(&gated, WEIR_DTYPE_BF16, n_thread);
+        check_bytes(&tied, WEIR_DTYPE_BF16, n_thread);
+        check_bytes(&wide, WEIR_DTYPE_BF16, n_thread);
+    }
+    weir_set_allocator(NULL);
+}
+
+/* n_param counts each tensor once: 4 matrices of attention, and so on; added up by hand for the gated config. */
+Test(t5_load, counts_parameters) {
+    weir_model_facts f;
+    weir_t5_facts(&gated, WEIR_DTYPE_F32, &f);
+    const int64_t att = 4 * 15 * 24, ff = 3 * 40 * 24, head = 101 * 24;
+    cr_expect_eq(f.n_param, 2 * head + 2 * (att + ff + 48) + 3 * (2 * att + ff + 72) + 48 + 2 * 8 * 3);
+    const weir_t5_config tied = plain_tied();
+    weir_t5_facts(&tied, WEIR_DTYPE_F32, &f);
+    cr_expect_eq(f.n_param, head + 2 * (att + 2 * 960 + 48) + 3 * (2 * att + 2 * 960 + 72) + 48 + 2 * 8 * 3);
+}
+
+/* Each matrix is given back to the source once it is packed; norms and tables are too small to matter. */
+Test(t5_load, releases_what_it_packed) {
+    fake *k = fake_new(&gated, WEIR_DTYPE_F32);
+    weir_backend *be = backend(1);
+    weir_model *m = NULL;
+    cr_assert_eq(create(k, be, &m, NULL), WEIR_OK);
+    cr_expect_eq(k->n_released, 2 + 2 * (4 + 3) + 3 * (4 + 4 + 3));
+    weir_model_free(m);
+    weir_model_free(NULL);
+    weir_backend_close(be);
+    fake_free(k);
+}
+
+Test(t5_load, survives_every_failed_allocation) {
+    weir_t5_config wide = gated;
+    wide.ff_dim = 1111; /* so that the backend's scratch grows too */
+    for (long fail_at = 1;; fail_at++) {
+        fake *k = fake_new(&wide, WEIR_DTYPE_BF16);
+        alloc_install(0);
+        weir_backend *be = backend(1);
+        const long made = alloc_count(), held = alloc_live();
+        weir_backend_close(be);
+        alloc_uninstall();
+
+        alloc_install(made + fail_at);
+        be = backend(1);
+        weir_model *m = NULL;
+        weir_err err = {""};
+        const weir_status s = create(k, be, &m, &err);
+        if (s != WEIR_OK) {
+            cr_expect_eq(s, WEIR_ENOMEM, "allocation %ld: %s", fail_at, err.text);
+            cr_expect(!m && err.text[0]);
+            cr_expect_eq(alloc_live(), held, "allocation %ld: leak", fail_at);
+        }
+        weir_model_free(m);
+        weir_backend_close(be);
+        cr_expect_eq(alloc_live(), 0);
+        alloc_uninstall();
+        fake_free(k);
+        if (s == WEIR_OK) {
+            printf("%ld allocations, each failed once\n", fail_at - 1);
+            cr_expect_gt(fail_at, 30);
+            return;
+        }
+    }
+}
