@@ -47,7 +47,7 @@ static weir_status alloc_order(weir_safetensors *s, size_t n, const char *label,
 /* One file, from a path (bytes NULL) or from memory. */
 static weir_status open_single(weir_safetensors **out, const void *bytes, size_t n, const char *label,
                                weir_err *err) {
-    weir_safetensors *s;
+    weir_safetensors *s = NULL;
     WEIR_TRY(alloc_handle(&s, 1, label, err));
     s->n_file = 1;
     st_file *f = &s->files[0];
@@ -208,11 +208,11 @@ static weir_status order_by_index(weir_safetensors *s, const st_index *ix, weir_
 }
 
 static weir_status open_shards(weir_safetensors **out, const st_index *ix, weir_err *err) {
-    weir_safetensors *s;
+    weir_safetensors *s = NULL;
     WEIR_TRY(alloc_handle(&s, ix->n_shard, ix->path, err));
     weir_status st = alloc_order(s, json_object_size(ix->map), ix->path, err);
     for (size_t i = 0; st == WEIR_OK && i < ix->n_shard; i++) {
-        char *path;
+        char *path = NULL;
         st = join_path(&path, ix->dir, ix->shard[i], err);
         if (st != WEIR_OK) break;
         s->n_file++;

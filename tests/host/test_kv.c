@@ -67,7 +67,7 @@ static float next_value = 1.0f;
 static void do_resize(weir_kv_pool *p, reference *ref, int32_t s, int64_t len) {
     const int64_t old = ref->len[s];
     cr_assert_eq(weir_kv_pool_resize(p, s, len), WEIR_OK);
-    for (int64_t t = old; t < len; t++) { /* fresh positions are written as a model would */
+    for (int64_t t = old > 0 ? old : 0; t < len; t++) { /* fresh positions are written as a model would */
         ref->value[s][t] = next_value;
         put(weir_kv_pool_view(p), s, t, next_value);
         next_value = next_value > 60000.0f ? 1.0f : next_value + 64.0f;
