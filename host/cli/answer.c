@@ -12,11 +12,18 @@ static bool lossless(const weir_session_options *o) {
            (o->method == WEIR_METHOD_SPECULATIVE && o->law.rule == WEIR_RULE_EXACT);
 }
 
+/* Emitted tokens of source accepted. s->accepted is of the accept step: it counts kept ones too, and drafts that a stop
+ * or the limit then took back. */
+static int64_t agreed(const weir_session_stats *s) {
+    return s->n_output - s->kept - s->resampled - s->bonus - s->from_drafter - s->from_verifier;
+}
+
 static json_t *usage_json(const weir_session_view *v) {
     const weir_session_stats *s = &v->stats;
+    int64_t appeared = s->kept + agreed(s);
     json_t *details = json_object();
-    cli_json_set(details, "accepted_prediction_tokens", json_integer(s->accepted));
-    cli_json_set(details, "rejected_prediction_tokens", json_integer(s->drafted - s->accepted));
+    cli_json_set(details, "accepted_prediction_tokens", json_integer(appeared));
+    cli_json_set(details, "rejected_prediction_tokens", json_integer(s->drafted - appeared));
     json_t *usage = json_object();
     cli_json_set(usage, "prompt_tokens", json_integer(s->n_prompt));
     cli_json_set(usage, "completion_tokens", json_integer((json_int_t)v->n));
@@ -67,6 +74,7 @@ static json_t *metrics_json(const weir_session_options *o, const weir_session_st
     cli_json_set(m, "drafter_calls", json_integer(s->drafter_calls));
     cli_json_set(m, "drafter_rows", json_integer(s->drafter_rows));
     cli_json_set(m, "kept_tokens", json_integer(s->kept));
+    cli_json_set(m, "accepted_tokens", json_integer(agreed(s)));
     cli_json_set(m, "resampled_tokens", json_integer(s->resampled));
     cli_json_set(m, "bonus_tokens", json_integer(s->bonus));
     cli_json_set(m, "drafter_tokens", json_integer(s->from_drafter));
@@ -86,17 +94,17 @@ static json_t *settings_json(const weir_session_options *o, const weir_session_v
     json_t *t = json_object();
     cli_json_set(t, "method", json_string(weir_method_name(o->method)));
     cli_json_set(t, "rule", rule ? json_string(rule->name) : json_null());
-    cli_json_set(t, "alpha", knob ? cli_json_real((double)law->alpha) : json_null());
-    cli_json_set(t, "beta", !second ? json_null() : isnan(law->beta) ? json_string("auto") : cli_json_real((double)law->beta));
+    cli_json_set(t, "alpha", knob ? cli_json_knob(law->alpha) : json_null());
+    cli_json_set(t, "beta", !second ? json_null() : isnan(law->beta) ? json_string("auto") : cli_json_knob(law->beta));
     cli_json_set(t, "gamma", blocks ? json_integer(o->n_draft) : json_null());
     cli_json_set(t, "gate", rule ? json_string(law->gate_scaled ? "scaled" : "raw") : json_null());
     cli_json_set(t, "bonus", blocks ? json_string(law->bonus_pi ? "pi" : "verifier") : json_null());
     cli_json_set(t, "block_verify", json_boolean(blocks && law->block_verify));
     cli_json_set(t, "exact_first", json_integer(rule ? law->exact_first : 0));
-    cli_json_set(t, "temperature", cli_json_real((double)law->temp));
+    cli_json_set(t, "temperature", cli_json_knob(law->temp));
     cli_json_set(t, "top_k", json_integer(law->top_k));
-    cli_json_set(t, "top_p", cli_json_real((double)law->top_p));
-    cli_json_set(t, "min_p", cli_json_real((double)law->min_p));
+    cli_json_set(t, "top_p", cli_json_knob(law->top_p));
+    cli_json_set(t, "min_p", cli_json_knob(law->min_p));
     cli_json_set(t, "max_tokens", json_integer(o->max_tokens));
     /* A JSON number of 64 bits without a sign is beyond most readers; larger seeds are written as text. */
     char seed[24];
@@ -190,7 +198,7 @@ void cli_totals_print(const cli_totals *t) {
         line_real("deferral rate", 100 * ratio((double)s->rows_deferred, rows), "% of examined rows");
     }
     fprintf(stderr, "  %-24s %lld kept, %lld accepted, %lld resampled, %lld bonus, %lld drafter, %lld verifier\n",
-            "sources", (long long)s->kept, (long long)(s->accepted - s->kept), (long long)s->resampled,
+            "sources", (long long)s->kept, (long long)agreed(s), (long long)s->resampled,
             (long long)s->bonus, (long long)s->from_drafter, (long long)s->from_verifier);
     fprintf(stderr, "  %-24s %.3f prefill, %.3f draft, %.3f verify, %.3f accept, %.3f wall clock\n", "seconds",
             s->seconds_prefill, s->seconds_draft, s->seconds_verify, s->seconds_accept, t->seconds);

@@ -48,7 +48,9 @@ void help_option_facts(const cli_option *o, char *buf, int cap) {
     if (range[0]) n += snprintf(buf + n, (size_t)(cap - n), "Range: %s", range);
     if (range[0] && o->word) n += snprintf(buf + n, (size_t)(cap - n), ", or %s", o->word);
     if (o->unit) n += snprintf(buf + n, (size_t)(cap - n), "%s%s", n ? " " : "", o->unit);
-    n += snprintf(buf + n, (size_t)(cap - n), "%sDefault: %s.", n ? ". " : "", o->preset ? o->preset : o->absent);
+    const char *preset = o->preset ? o->preset : o->absent;
+    if (strcmp(preset, "required") == 0) n += snprintf(buf + n, (size_t)(cap - n), "Required.");
+    else n += snprintf(buf + n, (size_t)(cap - n), "%sDefault: %s.", n ? ". " : "", preset);
     if (!o->env) return;
     cli_env_name(o, env, (int)sizeof env);
     snprintf(buf + n, (size_t)(cap - n), " Environment: %s.", env);

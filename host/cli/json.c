@@ -3,6 +3,7 @@
 #include <math.h>
 #include <stdarg.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "host/cli/cli.h"
@@ -181,6 +182,12 @@ int cli_line_floats(const cli_line *l, const char *key, float **out, size_t *n, 
 static bool hole;
 
 json_t *cli_json_real(double x) { return isfinite(x) ? json_real(x) : json_null(); }
+
+json_t *cli_json_knob(float x) {
+    char text[32];
+    snprintf(text, sizeof text, "%.7g", (double)x);
+    return cli_json_real(strtod(text, NULL));
+}
 
 json_t *cli_json_text(const char *bytes, size_t n) {
     cli_buf b = {0};

@@ -40,6 +40,7 @@ int cli_line_floats(const cli_line *l, const char *key, float **out, size_t *n, 
 
 /* Values; NULL on no memory, which cli_json_set and cli_json_add remember until the next cli_json_write. */
 json_t *cli_json_real(double x);
+json_t *cli_json_knob(float x); /* a setting: 0.3f is written 0.3, as the user did */
 json_t *cli_json_text(const char *bytes, size_t n);
 json_t *cli_json_floats(const float *x, size_t n);
 json_t *cli_json_ids(const int32_t *ids, size_t n);

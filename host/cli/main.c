@@ -51,9 +51,10 @@ int main(int argc, char **argv) {
         return cli_help(about < 0 ? NULL : &(cli_command){(cli_command)about});
     }
     int command = cli_command_parse(word);
+    if (command < 0 && word[0] == '-') return cli_fail(CLI_USAGE, "option %s before a command (see weir --help)", word);
     if (command < 0) {
-        return cli_fail(CLI_USAGE, "unknown %s %s; the nearest command is %s (see weir --help)",
-                        word[0] == '-' ? "option" : "command", word, cli_command_nearest(word));
+        return cli_fail(CLI_USAGE, "unknown command %s; the nearest is %s (see weir --help)", word,
+                        cli_command_nearest(word));
     }
     return run_command((cli_command)command, argc - 1, argv + 1);
 }

@@ -86,7 +86,7 @@ static void rules(void) {
 }
 
 int cli_man(void) {
-    cli_outf(".TH WEIR 1 \"\" \"weir %s\" \"User Commands\"\n", WEIR_VERSION);
+    cli_outf(".TH WEIR 1 \"\" \"weir %s\" \"User Commands\"\n.nh\n", WEIR_VERSION);
     cli_outs(".SH NAME\nweir \\- speculative cascades: a small drafter and a large verifier under a deferral rule\n"
              ".SH SYNOPSIS\n.B weir\n.I COMMAND\n[options]\n.br\n.B weir\n.I COMMAND\n.B \\-\\-help\n.br\n"
              ".B weir \\-\\-version\n");

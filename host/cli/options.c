@@ -73,6 +73,13 @@ static const char *nearest_option(const char *word, cli_command command) {
     return best;
 }
 
+const char *cli_rule_nearest(const char *name) {
+    const char *best = "exact";
+    int d = 1000;
+    for (int i = 0; i < WEIR_RULE_COUNT; i++) keep_nearest(name, weir_rule_facts((weir_rule)i)->name, &best, &d);
+    return best;
+}
+
 int cli_command_parse(const char *name) {
     for (int i = 0; i < CMD_COUNT; i++)
         if (strcmp(cli_commands[i].name, name) == 0) return i;

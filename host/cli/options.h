@@ -131,8 +131,9 @@ int cli_parse(cli_args *out, cli_command command, int argc, char **argv);
 
 /* Index into cli_commands; -1 unknown. */
 int cli_command_parse(const char *name);
-/* The command nearest to an unknown word. */
+/* The command or rule nearest to an unknown word. */
 const char *cli_command_nearest(const char *name);
+const char *cli_rule_nearest(const char *name);
 
 /* "WEIR_SPEC_DRAFT_N_MAX" of an option, written to buf. */
 void cli_env_name(const cli_option *o, char *buf, int cap);

@@ -124,7 +124,7 @@ int cli_line_rule(const cli_line *l, const char *rule_key, const char *alpha_key
     if (rc) return rc;
     if (named) {
         int rule = strlen(name) == n ? weir_rule_parse(name) : -1;
-        if (rule < 0) return cli_line_fail(l, rule_key, "unknown rule %.40s", name);
+        if (rule < 0) return cli_line_fail(l, rule_key, "unknown rule %.40s; the nearest is %s", name, cli_rule_nearest(name));
         /* The flags' knobs belong to the flags' rule. */
         if (rule != law->rule) cli_law_set_rule(law, (weir_rule)rule);
     }

@@ -95,8 +95,8 @@ static int print_position(const study *s, const weir_law *law, const position *a
     size_t n = at->n[0];
     json_t *out = json_object();
     cli_json_set(out, "rule", json_string(facts->name));
-    cli_json_set(out, "alpha", law->rule == WEIR_RULE_EXACT ? json_null() : cli_json_real((double)law->alpha));
-    cli_json_set(out, "beta", cli_json_real((double)r->beta));
+    cli_json_set(out, "alpha", law->rule == WEIR_RULE_EXACT ? json_null() : cli_json_knob(law->alpha));
+    cli_json_set(out, "beta", cli_json_knob(r->beta));
     cli_json_set(out, "deferred", r->deferred < 0 ? json_null() : json_boolean(r->deferred));
     cli_json_set(out, "eta", cli_json_real((double)r->eta));
     cli_json_set(out, "keep", array_or_null(r->has_keep, r->keep, n));

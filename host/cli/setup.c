@@ -48,8 +48,8 @@ int cli_law(const cli_args *a, weir_law *out) {
     const char *name = cli_text(a, OPT_RULE);
     int rule = name ? weir_rule_parse(name) : WEIR_RULE_EXACT;
     if (rule < 0) {
-        return cli_fail(CLI_USAGE, "--deferral-rule %s: unknown rule (see RULES in weir %s --help)", name,
-                        cli_commands[a->command].name);
+        return cli_fail(CLI_USAGE, "--deferral-rule %s: unknown rule; the nearest is %s (see weir %s --help)", name,
+                        cli_rule_nearest(name), cli_commands[a->command].name);
     }
     cli_law_set_rule(out, (weir_rule)rule);
     const cli_value *v = a->value;

@@ -70,7 +70,7 @@ const cli_option cli_options[OPT_COUNT] = {
                   .help = "When the verifier's word replaces the drafter's; see RULES.", .commands = G | R},
     [OPT_ALPHA] = {.name = "deferral-alpha", .env = true, .type = CLI_NUMBER, .value = "A", .lo = -INFINITY,
                    .hi = INFINITY, .absent = "the rule's own, see RULES",
-                   .help = "The rule's knob: larger defers less and runs faster. Its range hangs on the rule. Under "
+                   .help = "The rule's knob, in the range of the rule: for most, larger defers less and runs faster. Under "
                            "sequence-cascade the threshold in nats, at least 0.",
                    .commands = G | R},
     [OPT_BETA] = {.name = "deferral-beta", .env = true, .type = CLI_NUMBER, .value = "B", .lo = 0, .hi = INFINITY,
