@@ -15,7 +15,8 @@
  *
  * Keys are taken page by page at absolute positions and pages are merged in order (online softmax), so a
  * row's result depends on its own n_key and nothing else. Truth in double; error of a fast path:
- * |o - truth| <= c * 2^-24 * max|V| with c = 8 * (head_dim + n_key) from the two sums of products.
+ * |o - truth| <= 2^-24 * max|V| * (2 (head_dim + 8) S + 2 n_key + 32), S the largest over t of
+ * scale * sum |q K[t]| + |bias|: an error e of a score is one of 2e of its weight, and the sums add theirs.
  * WEIR_EINVAL  n_row < 0, n_head not a multiple of n_head_kv, layer out of range, NULL */
 typedef struct weir_attention {
     const weir_kv_view *kv;

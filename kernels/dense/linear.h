@@ -27,8 +27,8 @@ typedef enum weir_epilogue {
  * a library GEMM, a shorter one takes the row kernel with f32 inputs. f32 inputs always.
  *
  * Moves weir_weight_bytes + 4 * n_row * (k + n) bytes.
- * Truth (portable) sums in double. Error of a fast path: |y - truth| <= (k + 16) * 2^-24 * sum|x w|,
- * plus 2^-8 * sum|xn w| where the input is rounded to bf16.
+ * Truth (portable) sums in double. Error of a fast path's product d: (9/8 k + 16) * 2^-24 * sum|xn w|, plus
+ * 2^-8 * sum|xn w| where the input is rounded to bf16; of an activation: 2^-21 |d|.
  * WEIR_EINVAL  n_row < 0, ldx < k, ldy < n, a gated weight with WEIR_EPI_ADD, a NULL pointer
  * WEIR_ENOMEM  the backend's scratch is less than weir_linear_scratch_floats(k) */
 typedef struct weir_linear {

@@ -32,6 +32,8 @@ void alloc_install(long fail_at) {
 
 void alloc_uninstall(void) { weir_set_allocator(NULL); }
 
+void alloc_fail_after(long n) { first_failure = n + 1; }
+
 long alloc_count(void) { return atomic_load(&count); }
 
 long alloc_live(void) { return atomic_load(&live); }

@@ -1,0 +1,65 @@
+#include "tests/kernels/dense_fixture.h"
+
+#include <criterion/criterion.h>
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "tests/support/compare.h"
+
+weir_backend *open_backend(int n_thread, weir_isa isa) {
+    weir_backend *be = NULL;
+    weir_err err;
+    cr_assert_eq(weir_backend_cpu_open(&be, n_thread, isa, &err), WEIR_OK, "%s", err.text);
+    return be;
+}
+
+/* f16 bits of a normal value, cut to 10 bits of mantissa: the widened value is what counts. */
+static uint16_t f16_cut(float f) {
+    uint32_t u;
+    memcpy(&u, &f, sizeof u);
+    const int exponent = (int)(u >> 23 & 0xff) - 127 + 15;
+    if (exponent <= 0) return (uint16_t)(u >> 16 & 0x8000);
+    return (uint16_t)((u >> 16 & 0x8000) | (uint32_t)exponent << 10 | (u >> 13 & 0x3ff));
+}
+
+matrix matrix_new(weir_dtype dtype, int64_t rows, int64_t cols, float spread, uint64_t *rng) {
+    const size_t n = (size_t)(rows * cols), elem = (size_t)weir_dtype_bytes(dtype);
+    unsigned char *data = malloc(n * elem);
+    float *value = malloc(n * sizeof *value);
+    cr_assert(data && value);
+    matrix m = {{data, dtype, rows, cols}, value};
+    for (size_t i = 0; i < n; i++) {
+        const float f = spread * rng_normal(rng);
+        const uint16_t h = dtype == WEIR_DTYPE_F16 ? f16_cut(f) : weir_bf16_from_f32(f);
+        memcpy(data + i * elem, dtype == WEIR_DTYPE_F32 ? (const void *)&f : (const void *)&h, elem);
+        value[i] = weir_tensor_get(&m.file, (int64_t)i / cols, (int64_t)i % cols);
+    }
+    return m;
+}
+
+void matrix_free(matrix *m) {
+    free((void *)m->file.data);
+    free(m->value);
+}
+
+float *floats_normal(size_t n, float spread, uint64_t *rng) {
+    float *p = guarded_new(n);
+    for (size_t i = 0; i < n; i++) p[i] = spread * rng_normal(rng);
+    return p;
+}
+
+void assert_within(const float *got, const double *want, const double *bound, size_t n, const char *what) {
+    char msg[256];
+    for (size_t i = 0; i < n; i++) {
+        cr_assert(close_f32(got + i, want + i, 1, bound[i], 0.0, INFINITY, msg, sizeof msg), "%s: element %zu: %s", what,
+                  i, msg);
+    }
+    if (n < 64) return; /* a few elements may all be the small difference of large sums */
+    cr_assert(close_f32(got, want, n, INFINITY, 0.0, 1e-4, msg, sizeof msg), "%s: %s", what, msg);
+}
+
+void assert_same(const float *got, const float *want, size_t n, const char *what) {
+    char msg[256];
+    cr_assert(same_bits_f32(got, want, n, msg, sizeof msg), "%s: %s", what, msg);
+}
