@@ -46,7 +46,7 @@ def run(setting, prompts, *, temp, seed, threads, max_tokens=128):
         json.dumps({"prompt": p, "seed": seed * 1_000_003 + i}, ensure_ascii=False) + "\n"
         for i, p in enumerate(prompts))
     command = [str(PROGRAM), "generate", *setting_flags(setting), "--jsonl", "--temp", str(temp),
-               "-n", str(max_tokens), "-np", "1", "-t", str(threads)]
+               "-n", str(max_tokens), "-np", "1", "-t", str(threads), "-q"]
     done = subprocess.run(command, input=lines.encode(), stdout=subprocess.PIPE, check=True)
     out = [json.loads(line) for line in done.stdout.splitlines()]
     if len(out) != len(prompts):

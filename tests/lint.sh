@@ -66,9 +66,11 @@ cat "$report"
 
 git ls-files -- '*.sh' .ci/run | xargs shellcheck -x || status=1
 
-# The instruction-set builds of a kernel say nothing that the portable text does not, and take minutes.
-analyze='gcc -std=c11 -D_GNU_SOURCE -I. -O1 -g -fanalyzer -Wno-analyzer-too-complex -Wno-analyzer-malloc-leak -Werror -include tests/analyze.h -c -o /dev/null'
-git ls-files -- 'kernels/*.c' 'models/*.c' 'host/*.c' ':!*_avx2.c' ':!*_avx512*.c' \
+# Instruction-set builds own no memory and take minutes. Uninitialised values are left to the compiler's own warning:
+# gcc 12's analyzer loses what is written under a condition that is tested twice, and knows no vectors at all (lanes_*).
+analyze='gcc -std=c11 -D_GNU_SOURCE -I. -O1 -g -fanalyzer -Wno-analyzer-too-complex -Wno-analyzer-malloc-leak'
+analyze="$analyze -Wno-analyzer-use-of-uninitialized-value -Werror -include tests/analyze.h -c -o /dev/null"
+git ls-files -- 'kernels/*.c' 'models/*.c' 'host/*.c' ':!*_avx2.c' ':!*_avx512*.c' ':!kernels/accept/lanes_*' \
     ':!kernels/base/mem.c' ':!kernels/base/status.c' |
     xargs -r -n 1 -P "${JOBS:-$(getconf _NPROCESSORS_ONLN)}" sh -c "$analyze \"\$0\"" || status=1
 
