@@ -7,6 +7,10 @@
 #include "kernels/accept/lanes.h"
 #include "kernels/math/philox.h"
 
+#if defined(__AVX2__)
+#include <immintrin.h>
+#endif
+
 #if defined(__AVX512F__)
 enum { ACC_FLOATS = 16 };
 #elif defined(__AVX2__)
@@ -14,10 +18,13 @@ enum { ACC_FLOATS = 8 };
 #else
 enum { ACC_FLOATS = 4 };
 #endif
+enum { LANE64 = ACC_FLOATS / 2 };
 typedef float acc_t __attribute__((vector_size(ACC_FLOATS * sizeof(float))));
+typedef uint64_t lane64 __attribute__((vector_size(LANE64 * sizeof(uint64_t))));
+typedef uint32_t half32 __attribute__((vector_size(LANE64 * sizeof(uint32_t))));
 
 typedef struct chunk {
-    _Alignas(64) float x[WEIR_CHUNK];
+    _Alignas(64) float x[WEIR_CHUNK + 96];
 } chunk;
 
 static inline int32_t chunk_size(int32_t n_vocab, int32_t c) {
@@ -235,37 +242,81 @@ static void race_weights(const weir_race *r, int32_t begin, int32_t n, float *w)
 
 /* ---- the race -------------------------------------------------------------------------------------------- */
 
+enum { COUNTERS = WEIR_CHUNK / 4 };
+
 typedef struct words {
-    _Alignas(64) uint32_t x[4][WEIR_CHUNK / 4];
+    _Alignas(64) uint32_t x[WEIR_CHUNK];
 } words;
 
-/* Random words of 256 counters from `block` on, word k of counter j in x[k][j]. */
+/* Philox in 64-bit lanes: a product takes the low halves of its operands, so the high halves may hold
+ * anything. Of the compiler's own forms of this product none comes near one multiply instruction. */
+static inline lane64 mul_low(lane64 a, uint64_t m) {
+#if defined(__AVX512F__)
+    return (lane64)_mm512_mul_epu32((__m512i)a, _mm512_set1_epi64((long long)m));
+#elif defined(__AVX2__)
+    return (lane64)_mm256_mul_epu32((__m256i)a, _mm256_set1_epi64x((long long)m));
+#else
+    return (a & 0xffffffffu) * m;
+#endif
+}
+
+static inline lane64 xor3(lane64 a, lane64 b, uint32_t c) {
+#if defined(__AVX512F__)
+    return (lane64)_mm512_ternarylogic_epi64((__m512i)a, (__m512i)b, _mm512_set1_epi64((long long)c), 0x96);
+#else
+    return a ^ b ^ (uint64_t)c;
+#endif
+}
+
+static inline void store_low(uint32_t *out, lane64 x) {
+    const half32 low = __builtin_convertvector(x, half32);
+    memcpy(out, &low, sizeof low);
+}
+
+/* Random words of 256 counters from `block` on, word k of counter j in x[256 k + j]; equal to wf_philox. */
 static void random_words(const weir_race *r, uint32_t block, words *out) {
-    const uint32_t key[2] = {r->key[0], r->key[1]};
-    const uint32_t c1 = (uint32_t)r->position, c2 = (uint32_t)r->purpose, c3 = (uint32_t)r->block_row;
-    for (uint32_t j = 0; j < WEIR_CHUNK / 4; j++) {
-        uint32_t c[4] = {block + j, c1, c2, c3};
-        wf_philox(c, key);
-        out->x[0][j] = c[0];
-        out->x[1][j] = c[1];
-        out->x[2][j] = c[2];
-        out->x[3][j] = c[3];
+    lane64 step;
+    for (uint32_t i = 0; i < LANE64; i++) step[i] = i;
+    for (uint32_t j = 0; j < COUNTERS; j += LANE64) {
+        lane64 c0 = step + (uint64_t)block + j;
+        lane64 c1 = c0 - c0 + (uint32_t)r->position, c2 = c0 - c0 + (uint32_t)r->purpose;
+        lane64 c3 = c0 - c0 + (uint32_t)r->block_row;
+        uint32_t k0 = r->key[0], k1 = r->key[1];
+        for (int i = 0; i < 10; i++) {
+            const lane64 a = mul_low(c0, WF_PHILOX_M0), b = mul_low(c2, WF_PHILOX_M1);
+            c0 = xor3(b >> 32, c1, k0);
+            c1 = b;
+            c2 = xor3(a >> 32, c3, k1);
+            c3 = a;
+            k0 += WF_PHILOX_W0;
+            k1 += WF_PHILOX_W1;
+        }
+        store_low(out->x + j, c0);
+        store_low(out->x + j + COUNTERS, c1);
+        store_low(out->x + j + 2 * COUNTERS, c2);
+        store_low(out->x + j + 3 * COUNTERS, c3);
     }
 }
 
-/* Bits of E / w: non-negative floats order as their bits. A weight of zero is +inf and never wins. */
-static void race_bits(const words *u, const float *restrict w, int32_t n, int32_t *restrict bits) {
-    for (int32_t j = 0; j < n / 4; j++)
-        for (int k = 0; k < 4; k++) {
-            const float weight = w[4 * j + k];
-            const float t = wf_exponential(u->x[k][j]) / (weight > 0.0f ? weight : 1.0f);
-            const float finite = t < 0x1.fffffep127f ? t : 0x1.fffffep127f;
-            bits[4 * j + k] = weight > 0.0f ? wf_bits(finite) : WEIR_KEY_INF;
-        }
+/* Exponentials in the order of the ids. */
+static void exponentials(const words *u, chunk *out) {
+    chunk e;
+    for (int32_t i = 0; i < WEIR_CHUNK; i++) e.x[i] = wf_exponential(u->x[i]);
+    for (int32_t j = 0; j < COUNTERS; j++)
+        for (int32_t k = 0; k < 4; k++) out->x[4 * j + k] = e.x[k * COUNTERS + j];
+}
+
+/* Bits of E / w: non-negative floats order as their bits. A weight of zero gives +inf and never wins; a tiny one
+ * that overflows counts as the largest finite float, so that it can. */
+static void race_bits(const float *restrict e, const float *restrict w, int32_t n, int32_t *restrict bits) {
+    for (int32_t i = 0; i < n; i++) {
+        const int32_t t = wf_bits(e[i] / w[i]);
+        bits[i] = t - ((t == WEIR_KEY_INF) & (w[i] > 0.0f));
+    }
 }
 
 static void race(const weir_race *r, int32_t n_vocab, int32_t chunk0, int32_t chunk1, weir_best *best) {
-    chunk w;
+    chunk w, e;
     words u;
     _Alignas(64) int32_t bits[WEIR_CHUNK];
     for (int32_t c = chunk0; c < chunk1; c++) {
@@ -273,7 +324,8 @@ static void race(const weir_race *r, int32_t n_vocab, int32_t chunk0, int32_t ch
         race_weights(r, begin, n, w.x);
         pad(w.x, n);
         random_words(r, (uint32_t)begin / 4u, &u);
-        race_bits(&u, w.x, n_pad, bits);
+        exponentials(&u, &e);
+        race_bits(e.x, w.x, n_pad, bits);
         int32_t low = WEIR_KEY_INF;
         for (int32_t i = 0; i < n_pad; i++) low = bits[i] < low ? bits[i] : low;
         if (low >= WEIR_KEY_INF || low >= best->bits) continue;

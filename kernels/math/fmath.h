@@ -81,28 +81,33 @@ WF_FN float wf_log_join(float e, float log1p_f) {
 
 /* log x for x > 0 (subnormals included), -inf at 0; within 1.0 ulp. Negative x and NaN are not for here. */
 WF_FN float wf_log(float x) {
-    const int tiny = x < 0x1p-126f;
+    const int32_t tiny = -(int32_t)(x < 0x1p-126f);
     float e;
-    const float f = wf_split(tiny ? x * 0x1p32f : x, &e);
-    const float y = wf_log_join(tiny ? e - 32.0f : e, wf_log1p_near(f));
+    const float f = wf_split(x * wf_from_bits(0x3f800000 + (tiny & (32 << 23))), &e);
+    const float y = wf_log_join(e - wf_from_bits(tiny & 0x42000000), wf_log1p_near(f)); /* tiny: - 32 */
     return x > 0.0f ? y : -INFINITY;
 }
+
+/* (a 2^16 + b + 1/2) 2^-32 for halves of 32 bits given as floats; one rounding. */
+WF_FN float wf_unit(float a, float b) { return fmaf(a, 0x1p-16f, fmaf(b, 0x1p-32f, 0x1p-33f)); }
 
 /* A standard exponential from 32 random bits: -log1p(-u), u = (x + 1/2) 2^-32, strictly inside (0, 1).
  * Small u keep their full relative precision (all 32 bits count: a draw over 256k tokens is decided
  * near u = 4e-6); large u go through 1 - u = (~x + 1/2) 2^-32, which is as fine. Within 2.5 ulp. */
 WF_FN float wf_exponential(uint32_t x) {
-    const float u = fmaf((float)x, 0x1p-32f, 0x1p-33f);
-    const float v = fmaf((float)~x, 0x1p-32f, 0x1p-33f);
+    const float high = (float)(int32_t)(x >> 16), low = (float)(int32_t)(x & 0xffffu);
+    const float u = wf_unit(high, low);
     float e;
-    const float f = wf_split(v, &e);
-    const int small = x < 0x4afb0ccdu; /* u < 1 - sqrt(1/2): e would be 0 and f = -u */
-    const float y = wf_log1p_near(small ? -u : f);
-    return -wf_log_join(small ? 0.0f : e, y);
+    const float f = wf_split(wf_unit(65535.0f - high, 65535.0f - low), &e);
+    /* u < 1 - sqrt(1/2): e would be 0 and f = -u. Selected by bits, so that no compiler makes two
+     * polynomials out of one. */
+    const int32_t small = -(int32_t)(x < 0x4afb0ccdu);
+    const float g = wf_from_bits((wf_bits(-u) & small) | (wf_bits(f) & ~small));
+    return -wf_log_join(wf_from_bits(wf_bits(e) & ~small), wf_log1p_near(g));
 }
 
-/* The coin of the accept test: u in (0, 1], symmetric, compared by u q <= num. A sure accept
- * (num >= q) holds for every u; num = 0 never does, for u > 0. */
-WF_FN float wf_coin(uint32_t x) { return fmaf((float)x, 0x1p-32f, 0x1p-33f); }
+/* The coin of the accept test: u in (0, 1], compared by u q <= num. A sure accept (num >= q) holds for
+ * every u; num = 0 never does. */
+WF_FN float wf_coin(uint32_t x) { return wf_unit((float)(int32_t)(x >> 16), (float)(int32_t)(x & 0xffffu)); }
 
 #endif /* WEIR_KERNELS_MATH_FMATH_H */
