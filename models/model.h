@@ -63,6 +63,11 @@ typedef struct weir_model_facts {
 /* What a load would take, from the config and the dtype of its matrices; allocates nothing. */
 void weir_t5_facts(const weir_t5_config *c, weir_dtype dtype, weir_model_facts *out);
 
+/* The same from the tensors themselves, each matrix in its own dtype (some checkpoints keep a few in f32); checks every
+ * name, shape and dtype as create would. Loads nothing. EINVAL, EFORMAT as in create. */
+weir_status weir_t5_measure(const weir_t5_config *c, const weir_tensor_source *src, weir_model_facts *out,
+                            weir_err *err);
+
 /* Bytes of activations and scratch for up to n_row rows a decoder call, prompts of n_prompt tokens,
  * n_thread workers: the memory plan and the model use this one function. */
 size_t weir_t5_scratch_bytes(const weir_t5_config *c, int64_t n_row, int64_t n_prompt, int n_thread);

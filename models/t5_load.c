@@ -6,11 +6,14 @@
 #include "kernels/base/mem.h"
 #include "models/t5.h"
 
+/* Walks all tensors of the model: checks names, shapes and dtypes and adds up the bytes; with next_vector it loads
+ * them too. One walk, so that measuring and loading cannot drift apart. */
 typedef struct loader {
-    t5_model *m;
+    t5_model *m; /* measuring: enc and dec are NULL */
     const weir_tensor_source *src;
     weir_err *err;
-    float *next_vector; /* in m->vectors */
+    float *next_vector;    /* in m->vectors; NULL = measure only */
+    size_t cross_kv_bytes; /* weights that prompts read and decoder passes do not */
 } loader;
 
 enum { PREFIX_CAP = 64, NAME_CAP = 128, MAX_PART = 3 };
@@ -36,11 +39,13 @@ static void release(const loader *ld, const char *name) {
     if (ld->src->release) ld->src->release(ld->src->ud, name);
 }
 
+static size_t bytes_of(const weir_weight *w) { return weir_weight_bytes(w->dtype, w->n, w->k, w->gated); }
+
 /* One packed weight from n_part matrices (rows, cols) called prefix + part[i] + ".weight". */
 static weir_status load_weight(const loader *ld, const char *prefix, const char *const *part, int n_part,
                                int64_t rows, int64_t cols, bool gated, weir_weight *out) {
     char name[MAX_PART][NAME_CAP];
-    weir_tensor t[MAX_PART];
+    weir_tensor t[MAX_PART] = {0};
     for (int i = 0; i < n_part; i++) {
         (void)snprintf(name[i], NAME_CAP, "%s%s.weight", prefix, part[i]);
         WEIR_TRY(want(ld, name[i], rows, cols, &t[i]));
@@ -49,10 +54,14 @@ static weir_status load_weight(const loader *ld, const char *prefix, const char 
                              weir_dtype_name(t[i].dtype), name[0], weir_dtype_name(t[0].dtype));
         }
     }
+    const weir_weight shape = {
+        .dtype = t[0].dtype, .n = gated ? rows : n_part * rows, .k = cols, .gated = gated};
+    ld->m->base.facts.weight_bytes += bytes_of(&shape);
+    *out = shape;
+    if (!ld->next_vector) return WEIR_OK;
     const weir_status s = weir_weight_pack(ld->m->base.be, t, n_part, gated, out);
     if (s != WEIR_OK) return weir_fail(ld->err, s, "tensor %s: %s", name[0], weir_status_str(s));
     for (int i = 0; i < n_part; i++) release(ld, name[i]);
-    ld->m->base.facts.weight_bytes += weir_weight_bytes(out->dtype, out->n, out->k, out->gated);
     return WEIR_OK;
 }
 
@@ -66,6 +75,7 @@ static weir_status load_norm(loader *ld, const char *prefix, const char *part, c
     weir_tensor t;
     (void)snprintf(name, sizeof name, "%s%s.weight", prefix, part);
     WEIR_TRY(want(ld, name, 1, ld->m->c.dim, &t));
+    if (!ld->next_vector) return WEIR_OK;
     for (int64_t i = 0; i < t.cols; i++) ld->next_vector[i] = weir_tensor_get(&t, 0, i);
     *out = ld->next_vector;
     ld->next_vector += weir__t5_vector_stride(t.cols);
@@ -80,6 +90,7 @@ static weir_status load_bias(loader *ld, const char *stack, int32_t left, int32_
     (void)snprintf(name, sizeof name, "%s.block.0.layer.0.SelfAttention.relative_attention_bias.weight",
                    stack);
     WEIR_TRY(want(ld, name, c->n_bucket, c->n_head, &t));
+    if (!ld->next_vector) return WEIR_OK;
     weir__t5_bias_table(&t, left, right, c->max_distance, ld->next_vector);
     *out = ld->next_vector;
     ld->next_vector += weir__t5_vector_stride((int64_t)c->n_head * ((int64_t)left + 1 + right));
@@ -106,6 +117,7 @@ static weir_status load_cross(loader *ld, int layer, t5_cross *s) {
     (void)snprintf(prefix, sizeof prefix, "decoder.block.%d.layer.1.EncDecAttention.", layer);
     WEIR_TRY(load_matrix(ld, prefix, "q", inner, dim, &s->q));
     WEIR_TRY(load_weight(ld, prefix, part, 2, inner, dim, false, &s->kv));
+    ld->cross_kv_bytes += bytes_of(&s->kv);
     return load_matrix(ld, prefix, "o", dim, inner, &s->o);
 }
 
@@ -152,23 +164,44 @@ static weir_status load_embedding(const loader *ld) {
     return load_matrix(ld, "", "lm_head", m->c.n_vocab_rows, m->c.dim, &m->untied_head);
 }
 
-static weir_status load_all(loader *ld) {
+static weir_status load_encoder(loader *ld) {
     t5_model *m = ld->m;
-    const weir_t5_config *c = &m->c;
-    WEIR_TRY(load_embedding(ld));
-    WEIR_TRY(load_bias(ld, "encoder", c->max_distance, c->max_distance, &m->enc_bias));
-    WEIR_TRY(load_bias(ld, "decoder", c->max_distance, 0, &m->dec_bias));
-    for (int i = 0; i < c->n_enc_layer; i++) {
-        WEIR_TRY(load_self(ld, "encoder", i, &m->enc[i].self));
-        WEIR_TRY(load_ff(ld, "encoder", i, 1, &m->enc[i].ff));
+    t5_enc_layer measured = {0};
+    WEIR_TRY(load_bias(ld, "encoder", m->c.max_distance, m->c.max_distance, &m->enc_bias));
+    for (int i = 0; i < m->c.n_enc_layer; i++) {
+        t5_enc_layer *l = m->enc ? &m->enc[i] : &measured;
+        WEIR_TRY(load_self(ld, "encoder", i, &l->self));
+        WEIR_TRY(load_ff(ld, "encoder", i, 1, &l->ff));
     }
-    WEIR_TRY(load_norm(ld, "encoder.", "final_layer_norm", &m->enc_norm));
-    for (int i = 0; i < c->n_dec_layer; i++) {
-        WEIR_TRY(load_self(ld, "decoder", i, &m->dec[i].self));
-        WEIR_TRY(load_cross(ld, i, &m->dec[i].cross));
-        WEIR_TRY(load_ff(ld, "decoder", i, 2, &m->dec[i].ff));
+    return load_norm(ld, "encoder.", "final_layer_norm", &m->enc_norm);
+}
+
+static weir_status load_decoder(loader *ld) {
+    t5_model *m = ld->m;
+    t5_dec_layer measured = {0};
+    WEIR_TRY(load_bias(ld, "decoder", m->c.max_distance, 0, &m->dec_bias));
+    for (int i = 0; i < m->c.n_dec_layer; i++) {
+        t5_dec_layer *l = m->dec ? &m->dec[i] : &measured;
+        WEIR_TRY(load_self(ld, "decoder", i, &l->self));
+        WEIR_TRY(load_cross(ld, i, &l->cross));
+        WEIR_TRY(load_ff(ld, "decoder", i, 2, &l->ff));
     }
     return load_norm(ld, "decoder.", "final_layer_norm", &m->dec_norm);
+}
+
+/* Everything, and the facts that depend on the tensors' dtypes. */
+static weir_status load_all(loader *ld) {
+    t5_model *m = ld->m;
+    weir_model_facts *f = &m->base.facts;
+    weir_t5_facts(&m->c, WEIR_DTYPE_F32, f);
+    f->weight_bytes = 4 * weir__t5_vector_floats(&m->c);
+    WEIR_TRY(load_embedding(ld));
+    WEIR_TRY(load_encoder(ld));
+    const size_t before = f->weight_bytes;
+    WEIR_TRY(load_decoder(ld));
+    f->decode_bytes = bytes_of(m->head) + (f->weight_bytes - before) - ld->cross_kv_bytes;
+    f->dtype = m->head->dtype;
+    return WEIR_OK;
 }
 
 /* ---- create and free ------------------------------------------------------------------------------------- */
@@ -258,12 +291,28 @@ static weir_status alloc_arena(t5_model *m) {
 }
 
 static weir_status alloc_weights(t5_model *m) {
-    const size_t bytes = 4 * weir__t5_vector_floats(&m->c);
     m->enc = weir_calloc((size_t)m->c.n_enc_layer, sizeof *m->enc);
     m->dec = weir_calloc((size_t)m->c.n_dec_layer, sizeof *m->dec);
-    m->vectors = weir_backend_alloc(m->base.be, bytes);
+    m->vectors = weir_backend_alloc(m->base.be, 4 * weir__t5_vector_floats(&m->c));
     if (!m->enc || !m->dec || !m->vectors) return WEIR_ENOMEM;
-    m->base.facts.weight_bytes = bytes;
+    return WEIR_OK;
+}
+
+static void init(t5_model *m, weir_backend *be, const weir_t5_config *c, int64_t n_row, int64_t n_prompt) {
+    *m = (t5_model){.base = {.ops = &t5_ops, .be = be, .n_row = n_row, .n_prompt = n_prompt}, .c = *c};
+    m->inner = (int64_t)c->n_head * c->head_dim;
+    m->act = epilogue_of(c->act);
+}
+
+weir_status weir_t5_measure(const weir_t5_config *c, const weir_tensor_source *src, weir_model_facts *out,
+                            weir_err *err) {
+    if (!c || !src || !src->find || !out) return weir_fail(err, WEIR_EINVAL, "t5: NULL argument");
+    WEIR_TRY(check_config(c, 1, 1, err));
+    t5_model m;
+    init(&m, NULL, c, 1, 1);
+    loader ld = {.m = &m, .src = src, .err = err};
+    WEIR_TRY(load_all(&ld));
+    *out = m.base.facts;
     return WEIR_OK;
 }
 
@@ -273,11 +322,7 @@ weir_status weir_t5_create(weir_model **out, weir_backend *be, const weir_t5_con
     WEIR_TRY(check_config(c, n_row, n_prompt, err));
     t5_model *m = weir_calloc(1, sizeof *m);
     if (!m) return weir_fail(err, WEIR_ENOMEM, "t5: out of host memory");
-    m->base = (weir_model){.ops = &t5_ops, .be = be, .n_row = n_row, .n_prompt = n_prompt};
-    m->c = *c;
-    m->inner = (int64_t)c->n_head * c->head_dim;
-    m->act = epilogue_of(c->act);
-    weir_t5_facts(c, WEIR_DTYPE_F32, &m->base.facts);
+    init(m, be, c, n_row, n_prompt);
 
     weir_status s = alloc_weights(m);
     if (s == WEIR_OK) s = alloc_arena(m);
@@ -288,7 +333,6 @@ weir_status weir_t5_create(weir_model **out, weir_backend *be, const weir_t5_con
     loader ld = {.m = m, .src = src, .err = err, .next_vector = m->vectors};
     s = load_all(&ld);
     if (s != WEIR_OK) goto fail;
-    m->base.facts.dtype = m->head->dtype;
     *out = &m->base;
     return WEIR_OK;
 
