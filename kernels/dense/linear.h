@@ -20,11 +20,11 @@ typedef enum weir_epilogue {
  *   norm  (k) f32 or NULL;   rmsnorm(x)_k = x_k / sqrt(mean(x^2) + eps) * norm_k
  *   y     (n_row, n)  f32, row stride ldy >= n; only [0, n) of a row is written; may not alias x
  *
- * rows = true: decode and verify rows. The K order depends on (n, k, dtype) alone, so a row's result
- * never depends on its companions; with bf16 weights on AVX512BF16 the normalised input is rounded
- * to bf16 (as a tensor core would), products and sums stay f32. rows = false: prefill. The caller passes
- * one session's rows of one chunk of 64 positions counted from its position 0; a full chunk may go to
- * a library GEMM, a shorter one takes the row kernel with f32 inputs. f32 inputs always.
+ * The K order depends on (n, k, dtype) and rows alone, so a row's result never depends on its companions.
+ * rows = true: decode and verify rows; with bf16 weights on AVX512BF16 the normalised input is rounded to
+ * bf16 (as a tensor core would), products and sums stay f32. rows = false: prefill, f32 inputs always; the caller
+ * passes one session's rows of chunks of 64 positions counted from its position 0, which lets a backend send full
+ * chunks to a library GEMM of fixed shape.
  *
  * Moves weir_weight_bytes + 4 * n_row * (k + n) bytes.
  * Truth (portable) sums in double. Error of a fast path's product d: (9/8 k + 16) * 2^-24 * sum|xn w|, plus
@@ -45,11 +45,12 @@ typedef struct weir_linear {
     bool rows;
 } weir_linear;
 
+enum { WEIR_LINEAR_CHUNK = 64 }; /* rows that are prepared at once */
+
 /* Floats of scratch a worker needs for products of k inputs, any n and n_row: pass the largest k of a model to
- * weir_backend_reserve. The chunk of prefill rows (64, k), a tile of widened weights (k, 128) and its
- * products (64, 128). A backend fresh from open serves k <= 1024. */
+ * weir_backend_reserve. A backend fresh from open serves k <= 1024. */
 static inline size_t weir_linear_scratch_floats(int64_t k) {
-    return (size_t)(64 + 128) * (size_t)(k + 16) + 64 * 128;
+    return (size_t)WEIR_LINEAR_CHUNK * ((size_t)k + 32); /* rows padded to whole lines, and one */
 }
 
 static inline weir_status weir_linear_check(const weir_linear *a) {

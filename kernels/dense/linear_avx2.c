@@ -18,6 +18,4 @@ const weir_linear_kernels weir_linear_kernels_avx2 = {
     .prepare = prepare_f32,
     .tile_rows = 6,
     .tile = {[WEIR_DTYPE_F32] = LIST(f32), [WEIR_DTYPE_F16] = LIST(f16), [WEIR_DTYPE_BF16] = LIST(bf16)},
-    .widen = widen,
-    .finish = finish,
 };

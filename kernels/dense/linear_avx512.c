@@ -19,6 +19,4 @@ const weir_linear_kernels weir_linear_kernels_avx512 = {
     .prepare = prepare_f32,
     .tile_rows = 8,
     .tile = {[WEIR_DTYPE_F32] = LIST(f32), [WEIR_DTYPE_F16] = LIST(f16), [WEIR_DTYPE_BF16] = LIST(bf16)},
-    .widen = widen,
-    .finish = finish,
 };

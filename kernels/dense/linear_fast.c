@@ -1,9 +1,10 @@
-/* How a product is cut: rows into tiles that fit the registers, panels among workers; a full prefill chunk
- * into library calls of fixed shape. None of it can change a bit of a result: a (row, output) is one chain of
- * multiply-adds over k wherever it is computed, and a library call's shape is that of the weight alone. */
+/* How a product is cut: rows into tiles that fit the registers, panels among workers. None of it can change a
+ * bit of a result: a (row, output) is one chain of multiply-adds over k wherever it is computed.
+ *
+ * Prefill takes the same way. A library GEMM was tried for full chunks of 64 rows, f32, one Zen 5 core:
+ * OpenBLAS 0.3.21 99 GFLOP/s, these tiles 92 (AVX2) and 236 (AVX-512); and its serial build may not be called from
+ * two threads at once. */
 #include "kernels/dense/linear_fast.h"
-
-#include <cblas.h>
 
 enum {
     PANEL = 16,
@@ -23,11 +24,8 @@ typedef struct job {
     int64_t panel_bytes;
 } job;
 
-static int64_t chunk_rows(int64_t left) { return left < WEIR_GEMM_ROWS ? left : WEIR_GEMM_ROWS; }
-
-static float *worker_scratch(const job *j, int worker) {
-    return j->be->scratch + (size_t)worker * j->be->scratch_floats;
-}
+/* Whole cache lines, an odd number of them: rows a power of two apart would fall into the same few sets. */
+static int64_t row_stride(int64_t bytes) { return ((bytes + 63) / 64 | 1) * 64; }
 
 /* The tile of panels [first, first + n) for row r of the chunk. */
 static weir_linear_tile tile_at(const job *j, int64_t first, int64_t n, int64_t r) {
@@ -47,8 +45,6 @@ static weir_linear_tile tile_at(const job *j, int64_t first, int64_t n, int64_t 
     };
 }
 
-/* --- rows ------------------------------------------------------------------------------------ */
-
 /* Every worker prepares the rows for itself: cheaper than waiting for one to do it. */
 static const unsigned char *prepared_rows(const job *j, int worker, int64_t *stride) {
     const weir_linear *a = j->a;
@@ -57,7 +53,7 @@ static const unsigned char *prepared_rows(const job *j, int worker, int64_t *str
         *stride = a->ldx * (int64_t)sizeof *x;
         return (const unsigned char *)x;
     }
-    unsigned char *dst = (unsigned char *)worker_scratch(j, worker);
+    unsigned char *dst = (unsigned char *)(j->be->scratch + (size_t)worker * j->be->scratch_floats);
     for (int64_t r = 0; r < j->n_row; r++) {
         j->prepare(dst + r * j->row_bytes, x + r * a->ldx, a->norm, a->eps, a->w->k);
     }
@@ -90,48 +86,6 @@ static void rows_worker(void *arg, int worker, int n_worker) {
     }
 }
 
-static void run_rows(job *j) {
-    if (j->a->w->n_panel * j->panel_bytes < SERIAL_BYTES) {
-        rows_worker(j, 0, 1);
-    } else {
-        weir_pool_run(j->be->pool, rows_worker, j);
-    }
-}
-
-/* --- prefill --------------------------------------------------------------------------------- */
-
-/* Worker 0's scratch: the chunk of rows, shared; every worker's: a tile of weights, then its products. */
-static void gemm_prepare(void *arg, int worker, int n_worker) {
-    const job *j = arg;
-    const weir_linear *a = j->a;
-    long begin, end;
-    weir_pool_split(WEIR_GEMM_ROWS, 1, worker, n_worker, &begin, &end);
-    for (long r = begin; r < end; r++) {
-        j->kernels->prepare(worker_scratch(j, 0) + r * a->w->k_pad, a->x + (j->row0 + r) * a->ldx, a->norm,
-                            a->eps, a->w->k);
-    }
-}
-
-static void gemm_worker(void *arg, int worker, int n_worker) {
-    const job *j = arg;
-    const weir_weight *w = j->a->w;
-    const int64_t k = w->k_pad, max_col = WEIR_GEMM_PANELS * PANEL;
-    const float *x = worker_scratch(j, 0);
-    float *b = worker_scratch(j, worker) + WEIR_GEMM_ROWS * k, *c = b + max_col * k;
-    long begin, end;
-    weir_pool_split(w->n_panel, WEIR_GEMM_PANELS, worker, n_worker, &begin, &end);
-    for (int64_t p = begin; p < end; p += WEIR_GEMM_PANELS) {
-        const int64_t n = end - p < WEIR_GEMM_PANELS ? end - p : WEIR_GEMM_PANELS;
-        const weir_linear_tile t = tile_at(j, p, n, 0);
-        j->kernels->widen(b, n * PANEL, t.w, n, t.n_pair, w->dtype);
-        cblas_sgemm(CblasRowMajor, CblasNoTrans, CblasNoTrans, WEIR_GEMM_ROWS, (blasint)(n * PANEL), (blasint)k,
-                    1.0f, x, (blasint)k, b, (blasint)(n * PANEL), 0.0f, c, (blasint)(n * PANEL));
-        j->kernels->finish(&t, c, n * PANEL, WEIR_GEMM_ROWS);
-    }
-}
-
-/* --- entry ----------------------------------------------------------------------------------- */
-
 static weir_status linear_fast(weir_backend *be, const weir_linear *a, const weir_linear_kernels *kernels,
                                const weir_linear_bf16 *bf16) {
     WEIR_TRY(weir_linear_check(a));
@@ -145,16 +99,16 @@ static weir_status linear_fast(weir_backend *be, const weir_linear *a, const wei
         .prepare = round_rows ? bf16->prepare : a->norm || w->k != w->k_pad ? kernels->prepare : NULL,
         .tile = round_rows ? bf16->tile : kernels->tile[w->dtype],
         .tile_rows = round_rows ? bf16->tile_rows : kernels->tile_rows,
-        .row_bytes = w->k_pad * (round_rows ? 2 : 4),
+        .row_bytes = row_stride(w->k_pad * (round_rows ? 2 : 4)),
         .panel_bytes = w->k_pad * PANEL * weir_dtype_bytes(w->dtype),
     };
+    const bool serial = w->n_panel * j.panel_bytes < SERIAL_BYTES;
     for (j.row0 = 0; j.row0 < a->n_row; j.row0 += j.n_row) {
-        j.n_row = chunk_rows(a->n_row - j.row0);
-        if (!a->rows && j.n_row == WEIR_GEMM_ROWS && w->k_pad <= INT32_MAX) {
-            weir_pool_run(be->pool, gemm_prepare, &j);
-            weir_pool_run(be->pool, gemm_worker, &j);
+        j.n_row = a->n_row - j.row0 < WEIR_LINEAR_CHUNK ? a->n_row - j.row0 : WEIR_LINEAR_CHUNK;
+        if (serial) {
+            rows_worker(&j, 0, 1);
         } else {
-            run_rows(&j);
+            weir_pool_run(be->pool, rows_worker, &j);
         }
     }
     return WEIR_OK;

@@ -5,11 +5,7 @@
 
 /* Between linear_fast.c (how a product is cut into pieces, compiled for any machine) and the kernels of one
  * instruction set. */
-enum {
-    WEIR_TILE_ROWS = 8,   /* rows of one tile: what the registers of the widest set hold */
-    WEIR_GEMM_ROWS = 64,  /* rows of a prefill chunk */
-    WEIR_GEMM_PANELS = 8, /* panels of one library call: 128 columns */
-};
+enum { WEIR_TILE_ROWS = 8 }; /* rows of one tile: what the registers of the widest set hold */
 
 /* Some panels times up to 8 prepared rows. */
 typedef struct weir_linear_tile {
@@ -34,11 +30,6 @@ typedef struct weir_linear_kernels {
     weir_prepare_fn *prepare;              /* f32 rows */
     int tile_rows;                         /* of the largest tile */
     weir_tile_fn *tile[3][WEIR_TILE_ROWS]; /* [dtype][n_row - 1] */
-    /* dst (2 * n_pair, ld): columns 16 j … are panel j, widened. */
-    void (*widen)(float *dst, int64_t ld, const unsigned char *w, int64_t n_panel, int64_t n_pair,
-                  weir_dtype dtype);
-    /* Scale, activation, gate and store of products c (n_row, ldc) of t->n_panel panels. */
-    void (*finish)(const weir_linear_tile *t, const float *c, int64_t ldc, int n_row);
 } weir_linear_kernels;
 
 /* bf16 rows times bf16 weights. */

@@ -221,27 +221,3 @@ WEIR_INLINE void tile_gated(const weir_linear_tile *t, int64_t first, const int 
         if ((P) > 2 && p + 2 <= t->n_panel) tile_step(t, p, R, 2, kind), p += 2;             \
         for (; p < t->n_panel; p++) tile_step(t, p, R, 1, kind);                             \
     }
-
-/* --- prefill --------------------------------------------------------------------------------- */
-
-WEIR_INLINE void widen_kind(float *dst, int64_t ld, const unsigned char *w, int64_t n_panel, int64_t n_pair,
-                            const int kind) {
-    const int64_t panel_bytes = n_pair * PANEL * (kind == WEIR_DTYPE_F32 ? 8 : 4);
-    for (int64_t p = 0; p < n_panel; p++, w += panel_bytes, dst += PANEL) {
-        for (int64_t i = 0; i < n_pair; i++) {
-            WEIR_UNROLL for (int v = 0; v < PER_PANEL; v++) {
-                vf_store(dst + 2 * i * ld + v * VF, weight_vec(w, i, v, 0, kind));
-                vf_store(dst + (2 * i + 1) * ld + v * VF, weight_vec(w, i, v, 1, kind));
-            }
-        }
-    }
-}
-
-static inline void widen(float *dst, int64_t ld, const unsigned char *w, int64_t n_panel, int64_t n_pair,
-                         weir_dtype dtype) {
-    switch (dtype) {
-    case WEIR_DTYPE_F32: widen_kind(dst, ld, w, n_panel, n_pair, WEIR_DTYPE_F32); break;
-    case WEIR_DTYPE_F16: widen_kind(dst, ld, w, n_panel, n_pair, WEIR_DTYPE_F16); break;
-    case WEIR_DTYPE_BF16: widen_kind(dst, ld, w, n_panel, n_pair, WEIR_DTYPE_BF16); break;
-    }
-}
