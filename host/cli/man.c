@@ -15,6 +15,7 @@ static void roff(const char *text) {
         else if (*p == '-') cli_outs("\\-");
         else if (*p == '\'') cli_outs("\\(aq");
         else cli_out(p, 1);
+        if (*p == '|') cli_outs("\\:"); /* long lists of words may break here */
         line_start = *p == '\n';
     }
 }

@@ -1,0 +1,224 @@
+/* An engine behind host/weir.h that does what a real one rarely does: fail in the middle, answer slowly, emit bytes that
+ * are no text. The program is linked with it to see how it behaves then. The model's name chooses:
+ *   plain    each token is " wN"; an answer has as many tokens as the prompt has bytes, at most max_tokens
+ *   slow     the same, 5 ms a token
+ *   bytes    tokens are a newline, 0xff, an umlaut's two halves
+ *   nan      the second session ends with EINVAL at its third token
+ *   lost     the fifth step fails with ECUDA
+ *   noids    has no tokenizer
+ *   memory   the engine does not open: the plan does not fit */
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+#include <time.h>
+
+#include "host/weir.h"
+
+struct weir_engine {
+    char name[32];
+    int n_session, n_step;
+};
+
+struct weir_session {
+    weir_engine *e;
+    int number;
+    weir_session_options o;
+    weir_token_fn fn;
+    void *ud;
+    bool cancel;
+    weir_finish finish;
+    int32_t ids[1024];
+    uint8_t sources[1024];
+    float logprobs[1024];
+    char text[1024 * 8];
+    size_t n, want, bytes;
+    weir_session_stats stats;
+};
+
+static bool is(const weir_engine *e, const char *name) { return strcmp(e->name, name) == 0; }
+
+weir_engine_options weir_engine_options_default(void) { return (weir_engine_options){.n_thread = 0}; }
+
+weir_status weir_engine_open(weir_engine **out, const weir_engine_options *opt, weir_err *err) {
+    if (strcmp(opt->model, "memory") == 0)
+        return weir_fail(err, WEIR_ENOMEM, "the plan needs 9.0 GiB (weights 8.0 GiB, KV 1.0 GiB); 2.0 GiB are available");
+    weir_engine *e = weir_calloc(1, sizeof *e);
+    if (!e) return weir_fail(err, WEIR_ENOMEM, "out of memory");
+    snprintf(e->name, sizeof e->name, "%s", opt->model);
+    *out = e;
+    return WEIR_OK;
+}
+
+void weir_engine_close(weir_engine *e) { weir_free(e); }
+
+void weir_engine_get_facts(const weir_engine *e, weir_engine_facts *out) {
+    memset(out, 0, sizeof *out);
+    out->device = "fake";
+    out->isa = "none";
+    out->n_thread = 1;
+    out->n_parallel = 4;
+    out->ctx_size = 512;
+    out->max_draft = 16;
+    out->has_tokenizer = !is(e, "noids");
+    out->family[0] = out->family[1] = "fake";
+    out->dtype[0] = out->dtype[1] = "f32";
+}
+
+/* One id a byte: what a test puts in, it can count. */
+weir_status weir_tokenize(const weir_engine *e, const char *text, size_t bytes, bool add_special, int32_t **ids,
+                          size_t *n_ids, weir_err *err) {
+    if (is(e, "noids")) return weir_fail(err, WEIR_ENOTSUP, "the checkpoint has no tokenizer: give ids");
+    int32_t *out = weir_alloc(bytes + 1, sizeof *out);
+    if (!out) return weir_fail(err, WEIR_ENOMEM, "out of memory");
+    for (size_t i = 0; i < bytes; i++) out[i] = (unsigned char)text[i];
+    out[bytes] = 1;
+    *ids = out;
+    *n_ids = bytes + (add_special ? 1 : 0);
+    return WEIR_OK;
+}
+
+void weir_ids_free(int32_t *ids) { weir_free(ids); }
+
+weir_status weir_detokenize(const weir_engine *e, const int32_t *ids, size_t n_ids, char **text, size_t *bytes,
+                            weir_err *err) {
+    (void)e;
+    char *out = weir_alloc(n_ids + 1, 1);
+    if (!out) return weir_fail(err, WEIR_ENOMEM, "out of memory");
+    for (size_t i = 0; i < n_ids; i++) out[i] = (char)ids[i];
+    out[n_ids] = '\0';
+    *text = out;
+    *bytes = n_ids;
+    return WEIR_OK;
+}
+
+void weir_text_free(char *text) { weir_free(text); }
+
+const char *weir_token_piece(const weir_engine *e, int32_t id) {
+    (void)e;
+    return id == 255 ? "\xff" : id > 1 ? "piece" : NULL;
+}
+
+static const char *const methods[] = {"speculative",   "verifier",       "drafter",
+                                      "token-cascade", "oracle-cascade", "sequence-cascade"};
+const char *weir_method_name(weir_method m) { return methods[m]; }
+int weir_method_parse(const char *name) {
+    for (int i = 0; i < 6; i++)
+        if (strcmp(methods[i], name) == 0) return i;
+    return -1;
+}
+
+weir_session_options weir_session_options_default(void) {
+    return (weir_session_options){.law = weir_law_default(), .n_draft = 5, .max_tokens = 128};
+}
+
+weir_status weir_session_create(weir_engine *e, const weir_session_options *opt, const int32_t *prompt,
+                                size_t n_prompt, weir_token_fn on_token, void *ud, weir_session **out,
+                                weir_err *err) {
+    (void)prompt;
+    if (n_prompt > 512) return weir_fail(err, WEIR_ETOOLONG, "%zu tokens; the context holds 512", n_prompt);
+    weir_session *s = weir_calloc(1, sizeof *s);
+    if (!s) return weir_fail(err, WEIR_ENOMEM, "out of memory");
+    s->e = e;
+    s->number = e->n_session++;
+    s->o = *opt;
+    s->fn = on_token;
+    s->ud = ud;
+    s->stats.n_prompt = (int64_t)n_prompt;
+    s->want = n_prompt - 1 < (size_t)opt->max_tokens ? n_prompt - 1 : (size_t)opt->max_tokens;
+    *out = s;
+    return WEIR_OK;
+}
+
+void weir_session_free(weir_session *s) { weir_free(s); }
+void weir_session_cancel(weir_session *s) { s->cancel = true; }
+
+const char *weir_finish_name(weir_finish f) {
+    static const char *const names[] = {"running", "stop", "length", "cancelled"};
+    return names[f];
+}
+
+const char *weir_source_name(int source) {
+    static const char *const names[] = {"kept", "accepted", "resampled", "bonus", "drafter", "verifier"};
+    return source >= 0 && source < 6 ? names[source] : "unknown";
+}
+
+static void emit(weir_session *s) {
+    static const char *const odd[] = {"\n", "\xff", "\xc3\xbc", ""};
+    char word[16];
+    snprintf(word, sizeof word, " w%zu", s->n);
+    const char *text = is(s->e, "bytes") ? odd[s->n % 4] : word;
+    if (is(s->e, "slow")) nanosleep(&(struct timespec){.tv_nsec = 5000000}, NULL);
+    size_t i = s->n++;
+    s->ids[i] = (int32_t)i;
+    s->sources[i] = (uint8_t)(i % 6);
+    s->logprobs[i] = i % 2 ? NAN : -0.5f;
+    memcpy(s->text + s->bytes, text, strlen(text) + 1);
+    s->bytes += strlen(text);
+    weir_token_event ev = {.id = (int32_t)i, .source = (int)(i % 6), .text = text, .bytes = strlen(text)};
+    if (!s->fn(s->ud, s, &ev)) s->finish = WEIR_FINISH_CANCELLED;
+}
+
+static weir_status step_one(weir_session *s, weir_err *err) {
+    if (s->finish != WEIR_RUNNING) return WEIR_OK;
+    if (s->cancel) s->finish = WEIR_FINISH_CANCELLED;
+    else if (s->n == s->want) s->finish = WEIR_FINISH_STOP;
+    else emit(s);
+    if (!is(s->e, "nan") || s->number != 1 || s->n < 3) return WEIR_OK;
+    s->finish = WEIR_FINISH_CANCELLED;
+    return weir_fail(err, WEIR_EINVAL, "session 1: a row of logits holds NaN");
+}
+
+weir_status weir_step(weir_engine *e, weir_session *const *sessions, int n, int max_blocks, weir_err *err) {
+    weir_status first = WEIR_OK;
+    if (is(e, "lost") && e->n_step++ == 4) return weir_fail(err, WEIR_ECUDA, "the device is lost");
+    for (int b = 0; b < (is(e, "lost") ? 1 : max_blocks); b++) {
+        for (int i = 0; i < n; i++) {
+            weir_status st = step_one(sessions[i], err);
+            if (first == WEIR_OK) first = st;
+        }
+    }
+    return first;
+}
+
+void weir_session_get(weir_session *s, weir_session_view *out) {
+    s->stats.n_output = (int64_t)s->n;
+    *out = (weir_session_view){.ids = s->ids, .sources = s->sources, .logprobs = s->logprobs,
+                               .policy_logprobs = s->logprobs, .n = s->n, .text = s->text, .bytes = s->bytes,
+                               .finish = s->finish, .stats = s->stats};
+}
+
+weir_status weir_score(weir_engine *e, const int32_t *prompt, size_t n_prompt, const int32_t *completion,
+                       size_t n_completion, float *logprobs, weir_err *err) {
+    (void)e, (void)prompt, (void)n_prompt, (void)completion, (void)err;
+    for (size_t i = 0; i < n_completion; i++) logprobs[i] = i == 1 ? -INFINITY : -1.0f;
+    return WEIR_OK;
+}
+
+weir_status weir_rule_eval(const weir_law *law, const float *q_logits, const float *p_logits, int32_t n_vocab,
+                           weir_rule_result *out, weir_err *err) {
+    (void)law, (void)q_logits, (void)p_logits, (void)n_vocab, (void)out;
+    return weir_fail(err, WEIR_ENOMEM, "out of memory for %d tokens", n_vocab);
+}
+
+weir_status weir_rule_draw(const weir_law *law, const float *q_logits, const float *p_logits, int32_t n_vocab,
+                           uint64_t seed, int64_t n_draw, int64_t *counts, int64_t *n_accepted, weir_err *err) {
+    (void)law, (void)q_logits, (void)p_logits, (void)n_vocab, (void)seed, (void)n_draw, (void)counts, (void)n_accepted;
+    return weir_fail(err, WEIR_ENOMEM, "out of memory");
+}
+
+double weir_bench_copy(weir_engine *e, size_t bytes, int repeat) {
+    (void)e, (void)bytes, (void)repeat;
+    return 1e10;
+}
+
+weir_status weir_bench(weir_engine *e, int n_prompt, int max_rows, int gamma, int repeat, weir_bench_row *rows,
+                       int cap, int *n_rows, weir_err *err) {
+    (void)e, (void)n_prompt, (void)gamma, (void)repeat, (void)err;
+    int n = 0;
+    for (; n < max_rows && n < cap; n++) {
+        rows[n] = (weir_bench_row){.rows = n + 1, .seconds_p50 = 1e-6 * (n + 1), .seconds_p99 = 2e-6, .bytes = 5000};
+        snprintf(rows[n].name, sizeof rows[n].name, "verify");
+    }
+    *n_rows = n;
+    return WEIR_OK;
+}
