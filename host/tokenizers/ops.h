@@ -12,8 +12,7 @@ extern "C" {
 #endif
 
 typedef enum weir_piece_kind {
-    WEIR_PIECE_TEXT,    /* stands for text */
-    WEIR_PIECE_UNKNOWN, /* stands for what the vocabulary lacks */
+    WEIR_PIECE_TEXT,    /* stands for text, or for what the vocabulary lacks */
     WEIR_PIECE_CONTROL, /* end-of-text, padding: never in text */
 } weir_piece_kind;
 
@@ -25,7 +24,7 @@ typedef struct weir_tokenizer_ops {
     /* Plain text to ids; *ids by weir_alloc, also when *n is 0. */
     weir_status (*encode)(const void *impl, const char *text, size_t bytes, int32_t **ids, size_t *n,
                           weir_err *err);
-    /* Ids to text, all of kind TEXT; *text by weir_alloc, zero-terminated. */
+    /* Ids to text, none of kind CONTROL; *text by weir_alloc, zero-terminated. */
     weir_status (*decode)(const void *impl, const int32_t *ids, size_t n, char **text, size_t *bytes,
                           weir_err *err);
 } weir_tokenizer_ops;

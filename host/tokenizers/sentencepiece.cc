@@ -2,9 +2,11 @@
 // weir_alloc buffers, so that C callers free everything alike.
 #include <sentencepiece_processor.h>
 
+#include <algorithm>
 #include <climits>
 #include <cstring>
 #include <memory>
+#include <mutex>
 #include <new>
 #include <string>
 #include <vector>
@@ -19,9 +21,17 @@ namespace {
 
 using sentencepiece::SentencePieceProcessor;
 
-const SentencePieceProcessor &self(const void *impl) {
-    return *static_cast<const SentencePieceProcessor *>(impl);
-}
+struct Spm {
+    SentencePieceProcessor whole;
+    // The same without the space it puts before a text, for the parts of a long run of unknown characters; made when first needed.
+    mutable SentencePieceProcessor part;
+    mutable std::once_flag part_once;
+    mutable bool part_ok = false;
+    size_t window = 0; // bytes on each side of a cut: no piece is longer than half of them
+};
+
+const Spm &spm_of(const void *impl) { return *static_cast<const Spm *>(impl); }
+const SentencePieceProcessor &self(const void *impl) { return spm_of(impl).whole; }
 
 // Runs fn, which returns a weir_status, and turns what the library may throw into one.
 template <typename F> weir_status guarded(weir_err *err, const char *what, F fn) {
@@ -36,15 +46,87 @@ template <typename F> weir_status guarded(weir_err *err, const char *what, F fn)
     }
 }
 
-void spm_free(void *impl) { delete static_cast<SentencePieceProcessor *>(impl); }
+void spm_free(void *impl) { delete static_cast<Spm *>(impl); }
 
 int32_t spm_size(const void *impl) { return self(impl).GetPieceSize(); }
 
 const char *spm_piece(const void *impl, int32_t id) { return self(impl).IdToPiece(id).c_str(); }
 
 weir_piece_kind spm_kind(const void *impl, int32_t id) {
-    if (self(impl).IsControl(id)) return WEIR_PIECE_CONTROL;
-    return self(impl).IsUnknown(id) ? WEIR_PIECE_UNKNOWN : WEIR_PIECE_TEXT;
+    return self(impl).IsControl(id) ? WEIR_PIECE_CONTROL : WEIR_PIECE_TEXT;
+}
+
+// ---- long runs of unknown characters ----
+// The library merges neighbouring unknown characters into one piece by copying the piece for each of them: a megabyte in a
+// script that the vocabulary lacks, or of invalid UTF-8, would take minutes. Such a run is cut into parts, which give
+// one unknown id each, and these become one id again.
+
+enum { PART_BYTES = 2048 };
+
+bool make_part(const Spm &m) {
+    std::call_once(m.part_once, [&] {
+        // A message that follows another is merged into it: normalizer_spec.add_dummy_prefix = false.
+        const std::string model = m.whole.serialized_model_proto() + std::string("\x1a\x02\x18\x00", 4);
+        m.part_ok = m.part.LoadFromSerializedProto(model).ok();
+    });
+    return m.part_ok;
+}
+
+bool is_unknown(const Spm &m, absl::string_view s) {
+    std::vector<int> v;
+    return m.part.Encode(s, &v).ok() && v.size() == 1 && m.part.IsUnknown(v[0]);
+}
+
+// A cut at `at` changes nothing if both sides of it, alone and together, are nothing but unknown characters.
+bool may_cut(const Spm &m, absl::string_view text, size_t at) {
+    const size_t w = m.window;
+    return at >= w && text.size() - at >= w && is_unknown(m, text.substr(at - w, w)) &&
+           is_unknown(m, text.substr(at, w)) && is_unknown(m, text.substr(at - w, 2 * w));
+}
+
+// The first byte of the character at or before `at`, if there is one nearby: no cut inside a character.
+size_t character_start(absl::string_view text, size_t at) {
+    for (size_t back = 0; back < 4 && back < at; back++)
+        if ((text[at - back] & 0xc0) != 0x80) return at - back;
+    return at;
+}
+
+// The end of the part that begins at `from`: all the rest, where no cut is possible.
+size_t part_end(const Spm &m, absl::string_view text, size_t from) {
+    for (size_t at = from + PART_BYTES; at + PART_BYTES < text.size(); at += PART_BYTES) {
+        const size_t cut = character_start(text, at);
+        if (may_cut(m, text, cut)) return cut;
+    }
+    return text.size();
+}
+
+sentencepiece::util::Status encode_parts(const Spm &m, absl::string_view text, std::vector<int> *ids) {
+    if (text.size() <= 2 * PART_BYTES || m.window == 0 || m.window > PART_BYTES || !make_part(m))
+        return m.whole.Encode(text, ids);
+    std::vector<int> v;
+    for (size_t from = 0, to; from < text.size(); from = to) {
+        to = part_end(m, text, from);
+        const auto status = (from == 0 ? m.whole : m.part).Encode(text.substr(from, to - from), &v);
+        if (!status.ok()) return status;
+        const bool joins =
+            !ids->empty() && !v.empty() && m.whole.IsUnknown(ids->back()) && m.whole.IsUnknown(v[0]);
+        ids->insert(ids->end(), v.begin() + (joins ? 1 : 0), v.end());
+    }
+    return {};
+}
+
+// Twice the longest piece; 0, for never, where the library puts its space after a text instead of before it.
+size_t find_window(const SentencePieceProcessor &sp) {
+    static const std::string space = "\xe2\x96\x81";
+    std::vector<std::string> pieces;
+    if (!sp.Encode("x", &pieces).ok()) return 0;
+    std::string all;
+    for (const auto &p : pieces) all += p;
+    if (all.size() >= space.size() && all.compare(all.size() - space.size(), space.size(), space) == 0)
+        return 0;
+    size_t longest = 16;
+    for (int id = 0; id < sp.GetPieceSize(); id++) longest = std::max(longest, sp.IdToPiece(id).size());
+    return 2 * longest;
 }
 
 weir_status spm_encode(const void *impl, const char *text, size_t bytes, int32_t **ids, size_t *n,
@@ -54,7 +136,7 @@ weir_status spm_encode(const void *impl, const char *text, size_t bytes, int32_t
         if (bytes > INT_MAX / 32)
             return weir_fail(err, WEIR_EINVAL, "text of %zu bytes, expected at most %d", bytes, INT_MAX / 32);
         std::vector<int> v;
-        const auto status = self(impl).Encode(absl::string_view(text, bytes), &v);
+        const auto status = encode_parts(spm_of(impl), absl::string_view(text, bytes), &v);
         if (!status.ok())
             return weir_fail(err, WEIR_EINVAL, "text: sentencepiece: %s", status.ToString().c_str());
         int32_t *out = static_cast<int32_t *>(weir_alloc(v.size(), sizeof(int32_t)));
@@ -91,12 +173,13 @@ const weir_tokenizer_ops weir__spm_ops = {spm_free, spm_size, spm_piece, spm_kin
 weir_status weir__spm_open(void **impl, const void *model, size_t bytes, const char *label, weir_err *err) {
     WEIR_TRY(weir__spm_check(model, bytes, label, err));
     return guarded(err, label, [&]() -> weir_status {
-        auto sp = std::make_unique<SentencePieceProcessor>();
+        auto m = std::make_unique<Spm>();
         const auto status =
-            sp->LoadFromSerializedProto(absl::string_view(static_cast<const char *>(model), bytes));
+            m->whole.LoadFromSerializedProto(absl::string_view(static_cast<const char *>(model), bytes));
         if (!status.ok())
             return weir_fail(err, WEIR_EFORMAT, "%s: sentencepiece: %s", label, status.ToString().c_str());
-        *impl = sp.release();
+        m->window = find_window(m->whole);
+        *impl = m.release();
         return WEIR_OK;
     });
 }

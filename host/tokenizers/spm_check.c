@@ -109,13 +109,13 @@ static bool trie_index(trie *t) {
     t->depth = weir_calloc(t->n, sizeof *t->depth);
     if (!t->first || !t->child || !t->next || !t->stack || !t->state || !t->depth) return false;
 
-    for (uint32_t q = 1; q < t->n; q++) {
+    for (uint32_t q = 0; q < t->n; q++) {
         uint32_t c = unit_label(unit_at(t, q)), b = q ^ c;
         if (c <= 0xff && b < t->n) t->first[b + 1]++;
     }
     for (uint32_t b = 0; b < t->n; b++) t->first[b + 1] += t->first[b];
     memcpy(t->next, t->first, t->n * sizeof *t->next);
-    for (uint32_t q = 1; q < t->n; q++) {
+    for (uint32_t q = 0; q < t->n; q++) {
         uint32_t c = unit_label(unit_at(t, q)), b = q ^ c;
         if (c <= 0xff && b < t->n) t->child[t->next[b]++] = q;
     }

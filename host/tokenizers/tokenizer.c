@@ -70,11 +70,12 @@ void weir_tokenizer_free(weir_tokenizer *t) {
 
 int32_t weir_tokenizer_size(const weir_tokenizer *t) { return t->n_piece + t->n_extra; }
 
+/* Number to id, and id to number: the two counts run against each other. */
 static int32_t sentinel_id(const weir_tokenizer *t, int32_t k) { return t->n_piece + t->n_extra - 1 - k; }
 
 const char *weir_tokenizer_piece(const weir_tokenizer *t, int32_t id) {
     if (id < 0 || id >= weir_tokenizer_size(t)) return NULL;
-    return id < t->n_piece ? t->ops->piece(t->impl, id) : t->names[sentinel_id(t, id) - t->n_piece];
+    return id < t->n_piece ? t->ops->piece(t->impl, id) : t->names[sentinel_id(t, id)];
 }
 
 bool weir_tokenizer_is_control(const weir_tokenizer *t, int32_t id) {
@@ -224,7 +225,7 @@ weir_status weir_tokenizer_decode(const weir_tokenizer *t, const int32_t *ids, s
         if (ids[i] < 0 || ids[i] >= weir_tokenizer_size(t))
             s = weir_fail(err, WEIR_EINVAL, "id %d at index %zu is outside the vocabulary of %d", ids[i], i,
                           weir_tokenizer_size(t));
-        else if (ids[i] < t->n_piece && t->ops->kind(t->impl, ids[i]) == WEIR_PIECE_TEXT)
+        else if (!weir_tokenizer_is_control(t, ids[i]))
             kept[n_kept++] = ids[i];
     }
     char *raw = NULL;

@@ -26,8 +26,9 @@ bool weir_tokenizer_is_control(const weir_tokenizer *t, int32_t id);
 weir_status weir_tokenizer_encode(const weir_tokenizer *t, const char *text, size_t bytes, int32_t **ids,
                                   size_t *n, weir_err *err);
 
-/* As transformers' decode with skip_special_tokens: control pieces, sentinels and the unknown piece vanish, white space
- * at both ends too. *text by weir_alloc, zero-terminated. EINVAL names the first id outside the vocabulary. */
+/* As transformers' decode with skip_special_tokens: control pieces and sentinels vanish, white space at both ends too; but
+ * unknown pieces show as SentencePiece shows them (" ⁇ ") instead of vanishing. *text by weir_alloc, zero-terminated.
+ * EINVAL names the first id outside the vocabulary. */
 weir_status weir_tokenizer_decode(const weir_tokenizer *t, const int32_t *ids, size_t n, char **text,
                                   size_t *bytes, weir_err *err);
 
