@@ -128,19 +128,6 @@ Test(kv, growing_into_a_shared_page_copies_it) {
     }
 }
 
-Test(kv, pages_start_at_zero_and_full_pools_serve_every_slot) {
-    weir_backend *be = backend();
-    weir_kv_pool *p = NULL;
-    cr_assert_eq(weir_kv_pool_create(&p, be, SLOTS, MAX_LEN, LAYERS, HEADS, DIM), WEIR_OK);
-    const weir_kv_view *v = weir_kv_pool_view(p);
-    for (int64_t i = 0; i < v->page_floats * SLOTS * PER_SLOT; i++) cr_assert(v->pool[i] == 0.0f);
-    for (int32_t s = 0; s < SLOTS; s++) cr_assert_eq(weir_kv_pool_resize(p, s, MAX_LEN), WEIR_OK);
-    cr_assert_eq(weir_kv_pool_pages_used(p), SLOTS * PER_SLOT);
-    cr_assert_eq(weir_kv_pool_view(p), v, "the view stays where it is");
-    weir_kv_pool_free(p);
-    weir_backend_close(be);
-}
-
 Test(kv, bad_arguments_change_nothing) {
     weir_backend *be = backend();
     weir_kv_pool *p = NULL;
@@ -174,12 +161,28 @@ static void *count_alloc(void *ud, size_t align, size_t bytes) {
     (void)ud;
     counted += bytes;
     void *q = NULL;
-    return posix_memalign(&q, align, bytes ? bytes : 1) == 0 ? q : NULL;
+    return posix_memalign(&q, align, bytes) == 0 ? memset(q, 0xff, bytes) : NULL;
 }
 
 static void count_free(void *ud, void *q) {
     (void)ud;
     free(q);
+}
+
+Test(kv, pages_start_at_zero_and_full_pools_serve_every_slot) {
+    const weir_allocator a = {count_alloc, count_free, NULL}; /* memory comes full of NaN */
+    weir_set_allocator(&a);
+    weir_backend *be = backend();
+    weir_kv_pool *p = NULL;
+    cr_assert_eq(weir_kv_pool_create(&p, be, SLOTS, MAX_LEN, LAYERS, HEADS, DIM), WEIR_OK);
+    const weir_kv_view *v = weir_kv_pool_view(p);
+    for (int64_t i = 0; i < v->page_floats * SLOTS * PER_SLOT; i++) cr_assert(v->pool[i] == 0.0f);
+    for (int32_t s = 0; s < SLOTS; s++) cr_assert_eq(weir_kv_pool_resize(p, s, MAX_LEN), WEIR_OK);
+    cr_assert_eq(weir_kv_pool_pages_used(p), SLOTS * PER_SLOT);
+    cr_assert_eq(weir_kv_pool_view(p), v, "the view stays where it is");
+    weir_kv_pool_free(p);
+    weir_backend_close(be);
+    weir_set_allocator(NULL);
 }
 
 Test(kv, takes_the_bytes_it_says) {

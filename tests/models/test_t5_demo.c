@@ -59,10 +59,7 @@ static int64_t prompt_ids(const weir_tokenizer *t, const fixture *f, const char 
 }
 
 static void check_greedy(weir_isa isa, int n_prompt_max) {
-    if (isa > weir_isa_best()) {
-        printf("skipped: this machine has no %s\n", weir_isa_name(isa));
-        return;
-    }
+    if (isa > weir_isa_best()) cr_skip("this machine has no %s", weir_isa_name(isa));
     fixture f;
     weir_tokenizer *t = NULL;
     weir_err err = {""};

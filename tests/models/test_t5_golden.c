@@ -63,10 +63,7 @@ static void check_model(const char *name, weir_isa isa, int n_thread) {
 }
 
 static void check_isa(weir_isa isa) {
-    if (isa > weir_isa_best()) {
-        printf("skipped: this machine has no %s\n", weir_isa_name(isa));
-        return;
-    }
+    if (isa > weir_isa_best()) cr_skip("this machine has no %s", weir_isa_name(isa));
     for (int i = 0; golden_names[i]; i++) check_model(golden_names[i], isa, 1);
     check_model(golden_names[0], isa, 2);
 }

@@ -187,6 +187,27 @@ static void subset_body(const char *name, weir_isa isa) {
 }
 Test(t5_rows, wanted_rows_only) { everywhere(subset_body); }
 
+/* The last row of each of three slots with other prompts and positions, in one call: what a draft step of a batch asks. */
+static void subset_slots_body(const char *name, weir_isa isa) {
+    static matrix want, got;
+    fixture f;
+    fixture_open_golden(&f, name, isa, 1);
+    row r[6];
+    const int32_t out[3] = {1, 3, 5};
+    for (int32_t s = 0; s < 3; s++) {
+        int32_t token[N_TOKEN];
+        prefill_slot(&f, s, s);
+        run(&f, s, s, 0, 9 * s, 16, got);
+        tokens_of(&f, s, token);
+        rows_of(r + 2 * s, s, 9 * s, 2, token);
+        cr_assert_eq(fixture_forward(&f, r + 2 * s, 2, &out[0], 1, want + s * f.n_vocab), WEIR_OK);
+    }
+    cr_assert_eq(fixture_forward(&f, r, 6, out, 3, got), WEIR_OK);
+    same(got, want, (int64_t)3 * f.n_vocab, "last rows of three slots", name, isa);
+    fixture_close(&f);
+}
+Test(t5_rows, wanted_rows_of_several_slots) { everywhere(subset_slots_body); }
+
 /* NaN in every cache position that a row may not read: pages are loaded 16 positions at a time. */
 static void poison(const weir_kv_view *kv, int32_t slot, int64_t len) {
     const int64_t n_page = kv->table_stride;
