@@ -3,8 +3,7 @@
 set -eu
 cd "$(dirname "$0")"
 
-build_packages="gcc g++ cmake ninja-build pkg-config libcriterion-dev libsentencepiece-dev
-    libopenblas-serial-dev libjansson-dev"
+build_packages="gcc g++ cmake ninja-build pkg-config libcriterion-dev libsentencepiece-dev libjansson-dev"
 python_dir=build/python
 
 usage() {
@@ -45,16 +44,12 @@ have_package() {
         gcc) command -v cc >/dev/null 2>&1 ;;
         g++) command -v c++ >/dev/null 2>&1 ;;
         ninja-build) command -v ninja >/dev/null 2>&1 ;;
-        lib*-dev) command -v pkg-config >/dev/null 2>&1 && pkg-config --exists "$(module_of "$1")" ;;
+        lib*-dev)
+            module=${1#lib}
+            command -v pkg-config >/dev/null 2>&1 && pkg-config --exists "${module%-dev}"
+            ;;
         python3-venv) python3 -c 'import ensurepip, venv' >/dev/null 2>&1 ;;
         *) command -v "$1" >/dev/null 2>&1 ;;
-    esac
-}
-
-module_of() {
-    case $1 in
-        libopenblas-serial-dev) echo openblas ;;
-        *) m=${1#lib} && echo "${m%-dev}" ;;
     esac
 }
 
