@@ -94,34 +94,29 @@ static size_t buffer_bytes(const weir_engine *e) {
 
 static int64_t kv_max_len(const weir_engine *e) { return (int64_t)e->ctx_size + e->max_draft + 2; }
 
-static void plan_side(weir_engine *e, int i, int n_thread) {
-    weir_side *m = &e->side[i];
-    weir_model_facts f;
-    weir_t5_facts(&m->ck.t5, m->ck.dtype, &f);
-    m->ld = f.n_vocab_rows;
-    m->weight_bytes = f.weight_bytes;
-    const size_t self = weir_kv_pool_bytes(1, kv_max_len(e), f.n_layer_self, f.n_head_kv, f.head_dim);
-    const size_t cross = f.n_layer_cross > 0
-                             ? weir_kv_pool_bytes(1, e->ctx_size, f.n_layer_cross, f.n_head_kv, f.head_dim)
-                             : 0;
-    m->kv_session_bytes = self + cross;
-    m->kv_bytes = weir_kv_pool_bytes(e->n_parallel, kv_max_len(e), f.n_layer_self, f.n_head_kv, f.head_dim) +
-                  (cross ? weir_kv_pool_bytes(e->n_parallel, e->ctx_size, f.n_layer_cross, f.n_head_kv, f.head_dim)
-                         : 0);
-    m->scratch_bytes = weir_t5_scratch_bytes(&m->ck.t5, e->n_row_max, e->ctx_size, n_thread);
+/* A sum of the plan; SIZE_MAX stands for "more than can be said" and stays. */
+static size_t plus(size_t a, size_t b) { return a > SIZE_MAX - b ? SIZE_MAX : a + b; }
+
+static size_t kv_bytes(const weir_engine *e, const weir_model_facts *f, int n_slot) {
+    const size_t self = weir_kv_pool_bytes(n_slot, kv_max_len(e), f->n_layer_self, f->n_head_kv, f->head_dim);
+    if (f->n_layer_cross == 0) return self;
+    return plus(self, weir_kv_pool_bytes(n_slot, e->ctx_size, f->n_layer_cross, f->n_head_kv, f->head_dim));
 }
 
 static weir_status plan(weir_engine *e, const weir_engine_options *o, int n_thread, weir_err *err) {
     weir_engine_facts *f = &e->facts;
     for (int i = 0; i <= (int)e->has_draft; i++) {
-        plan_side(e, i, n_thread);
-        f->weights[i] = e->side[i].weight_bytes;
-        f->kv_per_session[i] = e->side[i].kv_session_bytes;
-        f->kv_total += e->side[i].kv_bytes;
-        f->scratch += e->side[i].scratch_bytes;
+        weir_side *m = &e->side[i];
+        const weir_tensor_source src = weir_checkpoint_source(&m->ck);
+        WEIR_TRY(weir_t5_measure(&m->ck.t5, &src, &m->facts, err));
+        m->ld = m->facts.n_vocab_rows;
+        f->weights[i] = m->facts.weight_bytes;
+        f->kv_per_session[i] = kv_bytes(e, &m->facts, 1);
+        f->kv_total = plus(f->kv_total, kv_bytes(e, &m->facts, e->n_parallel));
+        f->scratch = plus(f->scratch, weir_t5_scratch_bytes(&m->ck.t5, e->n_row_max, e->ctx_size, n_thread));
     }
-    f->scratch += buffer_bytes(e);
-    f->plan_total = f->weights[0] + f->weights[1] + f->kv_total + f->scratch;
+    f->scratch = plus(f->scratch, buffer_bytes(e));
+    f->plan_total = plus(plus(f->weights[0], f->weights[1]), plus(f->kv_total, f->scratch));
     f->available = o->memory_limit ? o->memory_limit : weir_plan_available();
     if (o->dry_run || f->available == 0 || f->plan_total <= f->available) return WEIR_OK;
     char need[32], weights[32], kv[32], scratch[32], have[32];
@@ -152,11 +147,9 @@ static void note_facts(weir_engine *e, weir_isa isa, int n_thread) {
     f->n_vocab = e->n_vocab;
     for (int i = 0; i <= (int)e->has_draft; i++) {
         const weir_checkpoint *ck = &e->side[i].ck;
-        weir_model_facts m;
-        weir_t5_facts(&ck->t5, ck->dtype, &m);
-        f->n_param[i] = m.n_param;
-        f->n_vocab_rows[i] = m.n_vocab_rows;
-        f->dtype[i] = weir_dtype_name(ck->dtype);
+        f->n_param[i] = e->side[i].facts.n_param;
+        f->n_vocab_rows[i] = e->side[i].facts.n_vocab_rows;
+        f->dtype[i] = weir_dtype_name(e->side[i].facts.dtype);
         f->n_layer_enc[i] = ck->t5.n_enc_layer;
         f->n_layer_dec[i] = ck->t5.n_dec_layer;
         f->dim[i] = ck->t5.dim;
@@ -176,7 +169,7 @@ void weir_engine_get_facts(const weir_engine *e, weir_engine_facts *out) { *out 
 /* ---- open and close ------------------------------------------------------------------------------------ */
 
 static weir_status open_caches(weir_engine *e, weir_side *m) {
-    const weir_model_facts *f = weir_model_get_facts(m->model);
+    const weir_model_facts *f = &m->facts;
     WEIR_TRY(weir_kv_pool_create(&m->self, e->be, e->n_parallel, kv_max_len(e), f->n_layer_self, f->n_head_kv,
                                  f->head_dim));
     m->kv.self = *weir_kv_pool_view(m->self);
@@ -194,7 +187,6 @@ static weir_status load_side(weir_engine *e, int i, weir_err *err) {
     weir_side *m = &e->side[i];
     const weir_tensor_source src = weir_checkpoint_source(&m->ck);
     WEIR_TRY(weir_t5_create(&m->model, e->be, &m->ck.t5, &src, e->n_row_max, e->ctx_size, err));
-    m->ld = weir_model_get_facts(m->model)->n_vocab_rows;
     const weir_status st = open_caches(e, m);
     return st == WEIR_OK ? st : weir_fail(err, st, "%s: out of memory for the KV pages", m->ck.dir);
 }

@@ -22,7 +22,7 @@ typedef struct weir_side {
     weir_kv kv;
     int32_t *cross_len; /* (n_parallel) */
     int32_t ld;         /* n_vocab_rows: stride of a row of logits */
-    size_t weight_bytes, kv_bytes, kv_session_bytes, scratch_bytes;
+    weir_model_facts facts; /* measured on the tensors */
 } weir_side;
 
 /* A session's place in a tick of the sequential methods; rows of the drafter's and the verifier's call, -1 = none. */
