@@ -109,8 +109,9 @@ Test(types, a_tensor_is_read_from_any_address) {
         weir_tensor t = {bytes + 1, (weir_dtype)d, 2, 3};
         for (int i = 0; i < 6; i++) {
             const float f = (float)(i - 3) * 0.5f;
-            const uint16_t f16[6] = {0xbe00, 0xbc00, 0xb800, 0, 0x3800, 0x3c00}, b = weir_bf16_from_f32(f);
-            const void *src = d == 0 ? (const void *)&f : d == 1 ? (const void *)&f16[i] : (const void *)&b;
+            const uint16_t f16[6] = {0xbe00, 0xbc00, 0xb800, 0, 0x3800, 0x3c00};
+            const uint16_t b[2] = {weir_bf16_from_f32(f), 0}; /* as wide as a float: gcc bounds the copy by that */
+            const void *src = d == 0 ? (const void *)&f : d == 1 ? (const void *)&f16[i] : (const void *)b;
             memcpy(bytes + 1 + i * weir_dtype_bytes(t.dtype), src, (size_t)weir_dtype_bytes(t.dtype));
         }
         for (int i = 0; i < 6; i++) {
