@@ -4,7 +4,7 @@
 /* clang-format off */
 #define TILES(dtype, suffix) \
     WEIR_TILE(rows1_##suffix, 1, 4, dtype) WEIR_TILE(rows2_##suffix, 2, 2, dtype) \
-    WEIR_TILE(rows3_##suffix, 3, 2, dtype) WEIR_TILE(rows4_##suffix, 4, 1, dtype) \
+    WEIR_TILE(rows3_##suffix, 3, 1, dtype) WEIR_TILE(rows4_##suffix, 4, 1, dtype) \
     WEIR_TILE(rows5_##suffix, 5, 1, dtype) WEIR_TILE(rows6_##suffix, 6, 1, dtype)
 #define LIST(suffix) { rows1_##suffix, rows2_##suffix, rows3_##suffix, rows4_##suffix, \
                        rows5_##suffix, rows6_##suffix }

@@ -14,8 +14,8 @@ static void prepare_bf16(void *dst, const float *x, const float *norm, float eps
 }
 
 /* clang-format off */
-WEIR_TILE(rows1, 1, 8, ROWS_BF16) WEIR_TILE(rows2, 2, 8, ROWS_BF16)
-WEIR_TILE(rows3, 3, 8, ROWS_BF16) WEIR_TILE(rows4, 4, 4, ROWS_BF16)
+WEIR_TILE(rows1, 1, 8, ROWS_BF16) WEIR_TILE(rows2, 2, 4, ROWS_BF16)
+WEIR_TILE(rows3, 3, 4, ROWS_BF16) WEIR_TILE(rows4, 4, 4, ROWS_BF16)
 WEIR_TILE(rows5, 5, 4, ROWS_BF16) WEIR_TILE(rows6, 6, 4, ROWS_BF16)
 WEIR_TILE(rows7, 7, 2, ROWS_BF16) WEIR_TILE(rows8, 8, 2, ROWS_BF16)
 /* clang-format on */

@@ -8,8 +8,9 @@
  * latency of a multiply-add come from several panels at once instead: 8 for one row, fewer for more rows, so that
  * rows x panels stay in registers.
  *
- * Not taken, on a Zen 5 core pair with 9 MB of bf16 weights: even and odd inputs in two chains (as fast for one
- * row, but twice the registers: 6 rows 1.4 times slower); one panel at a time (1 row 1.8 times slower). */
+ * Not taken: even and odd inputs in two chains (twice the registers, which is what several rows need them for);
+ * one panel at a time (one row 1.8 times slower with 9 MB of bf16 weights on a Zen 5 core); prefetching the next
+ * panels by hand (2 to 5 rows slower, the hardware follows 4 to 8 streams). */
 #include <math.h>
 #include <string.h>
 
@@ -110,16 +111,20 @@ static __attribute__((noinline)) void finish(const weir_linear_tile *t, const fl
 
 /* --- tiles ----------------------------------------------------------------------------------- */
 
-/* Inputs 2 i (odd = 0) or 2 i + 1 of VF outputs: vector v of a panel at w. */
-WEIR_INLINE vf weight_vec(const unsigned char *w, int64_t i, int v, int odd, int kind) {
+/* Inputs 2 i (odd = 0) or 2 i + 1 of VF outputs: vector v of a panel at w. tight: no register to spare. */
+WEIR_INLINE vf weight_vec(const unsigned char *w, int64_t i, int v, int odd, int kind, bool tight) {
     if (kind == WEIR_DTYPE_F32) {
         const float *f = (const float *)(const void *)(w + (2 * i + odd) * PANEL * 4);
         return vf_load(f + v * VF);
     }
     const vi pair = vi_load(w + i * PANEL * 4 + v * VF * 4);
-    if (kind == WEIR_DTYPE_BF16) return odd ? vi_bf16_odd(pair) : vi_bf16_even(pair);
+    if (kind == WEIR_DTYPE_BF16 && odd) return tight ? vi_bf16_odd_tight(pair) : vi_bf16_odd(pair);
+    if (kind == WEIR_DTYPE_BF16) return vi_bf16_even(pair);
     return odd ? vi_f16_odd(pair) : vi_f16_even(pair);
 }
+
+/* Whether so many accumulators leave no register beside weights and input. */
+#define TIGHT(row_panels) ((row_panels) * PER_PANEL >= 12)
 
 /* acc[r][q] += inputs of pair i, for R rows and P panels. */
 WEIR_INLINE void tile_pair(vf (*acc)[16], const unsigned char *const *w, const unsigned char *const *x,
@@ -141,7 +146,7 @@ WEIR_INLINE void tile_pair(vf (*acc)[16], const unsigned char *const *w, const u
 #endif
     WEIR_UNROLL for (int odd = 0; odd < 2; odd++) {
         WEIR_UNROLL for (int q = 0; q < P * PER_PANEL; q++) {
-            wv[q] = weight_vec(w[q / PER_PANEL], i, q % PER_PANEL, odd, kind);
+            wv[q] = weight_vec(w[q / PER_PANEL], i, q % PER_PANEL, odd, kind, TIGHT(R * P));
         }
         WEIR_UNROLL for (int r = 0; r < R; r++) {
             const vf xv = vf_set1(((const float *)(const void *)x[r])[2 * i + odd]);

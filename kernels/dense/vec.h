@@ -69,6 +69,7 @@ WEIR_INLINE vf vi_bf16_even(vi w) { return _mm512_castsi512_ps(_mm512_slli_epi32
 WEIR_INLINE vf vi_bf16_odd(vi w) {
     return _mm512_castsi512_ps(_mm512_and_si512(w, _mm512_set1_epi32((int)0xffff0000u)));
 }
+WEIR_INLINE vf vi_bf16_odd_tight(vi w) { return vi_bf16_odd(w); }
 WEIR_INLINE vf vi_f16_even(vi w) { return _mm512_cvtph_ps(_mm512_cvtepi32_epi16(w)); }
 WEIR_INLINE vf vi_f16_odd(vi w) { return _mm512_cvtph_ps(_mm512_cvtepi32_epi16(_mm512_srli_epi32(w, 16))); }
 
@@ -127,6 +128,10 @@ WEIR_INLINE vi vi_load(const void *p) { return _mm256_loadu_si256((const __m256i
 WEIR_INLINE vf vi_bf16_even(vi w) { return _mm256_castsi256_ps(_mm256_slli_epi32(w, 16)); }
 WEIR_INLINE vf vi_bf16_odd(vi w) {
     return _mm256_castsi256_ps(_mm256_and_si256(w, _mm256_set1_epi32((int)0xffff0000u)));
+}
+/* The same without the register of a mask; two shifts are slower than it where registers are not short. */
+WEIR_INLINE vf vi_bf16_odd_tight(vi w) {
+    return _mm256_castsi256_ps(_mm256_slli_epi32(_mm256_srli_epi32(w, 16), 16));
 }
 /* Low halves of 8 lanes as 8 f16. */
 WEIR_INLINE __m128i vi_low_halves(vi w) {
