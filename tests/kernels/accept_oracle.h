@@ -31,6 +31,9 @@ double chi_square_z(const int64_t *counts, const double *prob, int n, int64_t to
 /* Deviate of a count of `hits` in `total` trials of probability p. */
 double binomial_z(int64_t hits, int64_t total, double p);
 
+/* n, or a tenth of it under sanitizers, which look for other things than laws. */
+int64_t draws_for_build(int64_t n);
+
 /* Two rows that mostly agree: q = base + noise, p = base + noise; `ties` rounds the logits to halves,
  * some -inf in both kinds. */
 void random_rows(uint64_t *state, int n, float spread, float noise, bool ties, float *q, float *p);

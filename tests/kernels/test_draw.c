@@ -81,7 +81,8 @@ Test(draw, is_the_race_of_the_contract_on_every_isa_and_thread_count, .timeout =
     cr_log_info("%d draws", cases);
 }
 
-static double frequency_z(const float *l, int n, weir_law law, int64_t total, int64_t *counts, double *prob) {
+static double frequency_z(const float *l, int n, weir_law law, int64_t n_draw, int64_t *counts, double *prob) {
+    const int64_t total = draws_for_build(n_draw);
     draws d = draws_of(l, n, law);
     double margin = 1e9;
     float logp;
