@@ -4,8 +4,9 @@
 #include "kernels/base/status.h"
 
 /* A team of threads for one caller: the calling thread is worker 0, n_thread - 1 others wait for
- * work. Waiting spins for a few microseconds and then sleeps, since phases of a decode step are
- * shorter than a wake-up. Not a task queue: one region at a time, from one thread at a time. */
+ * work. Waiting spins for some 0.2 ms, longer than the serial parts of a decode step, and then
+ * sleeps: the parallel parts are shorter than a wake-up. Not a task queue: one region at a time,
+ * from one thread at a time. */
 typedef struct weir_pool weir_pool;
 
 /* Called once a worker; must split its work by (worker, n_worker) so that no result depends on

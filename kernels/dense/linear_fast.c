@@ -71,8 +71,8 @@ static void rows_worker(void *arg, int worker, int n_worker) {
     const unsigned char *x = prepared_rows(j, worker, &stride);
 
     const int64_t n_tile = (j->n_row + j->tile_rows - 1) / j->tile_rows;
-    int64_t block = BLOCK_BYTES / j->panel_bytes / 8 * 8;
-    if (block < 8) block = 8;
+    int64_t block = BLOCK_BYTES / j->panel_bytes / 4 * 4;
+    if (block < 4) block = 4;
     if (n_tile == 1) block = end - begin;
     for (int64_t p = begin; p < end; p += block) {
         const int64_t n = end - p < block ? end - p : block;
