@@ -51,8 +51,9 @@ static void print_table(const weir_engine_facts *f) {
     bytes_line("KV of all sessions", f->kv_total);
     bytes_line("scratch", f->scratch);
     bytes_line("total", f->plan_total);
-    bytes_line("available", f->available);
-    cli_outf("  %-24s %s\n", "fits", f->plan_total <= f->available ? "yes" : "no");
+    if (f->available > 0) bytes_line("available", f->available);
+    else cli_outf("  %-24s unknown\n", "available");
+    cli_outf("  %-24s %s\n", "fits", f->available == 0 ? "unknown" : f->plan_total <= f->available ? "yes" : "no");
 }
 
 /* ---- the object ------------------------------------------------------------------------------------------ */
@@ -81,8 +82,9 @@ static json_t *plan_json(const weir_engine_facts *f) {
     cli_json_set(p, "kv_bytes", size_json(f->kv_total));
     cli_json_set(p, "scratch_bytes", size_json(f->scratch));
     cli_json_set(p, "total_bytes", size_json(f->plan_total));
-    cli_json_set(p, "available_bytes", size_json(f->available));
-    cli_json_set(p, "fits", json_boolean(f->plan_total <= f->available));
+    bool known = f->available > 0; /* 0: the system would not say */
+    cli_json_set(p, "available_bytes", known ? size_json(f->available) : json_null());
+    cli_json_set(p, "fits", known ? json_boolean(f->plan_total <= f->available) : json_null());
     return p;
 }
 
