@@ -86,9 +86,10 @@ Test(failures, closed_standard_output_is_one_line_and_exit_1) {
 }
 
 Test(failures, output_that_fails_ends_a_long_run) {
-    char *input = malloc(200000);
-    size_t n = 0;
-    for (int i = 0; i < 2000; i++) n += (size_t)sprintf(input + n, "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaa\n");
+    enum { LINE = 31, N_LINE = 2000 };
+    char *input = malloc(LINE * N_LINE + 1);
+    for (int i = 0; i < LINE * N_LINE; i++) input[i] = i % LINE == LINE - 1 ? '\n' : 'a';
+    input[LINE * N_LINE] = '\0';
     outcome o = run_spec_do(&(run_spec){.line = "generate -m slow", .input = input, .fake = true, .broken_out = true});
     expect_failure(&o, 1, "Broken pipe", NULL); /* 2,000 answers of 30 tokens of 5 ms would be five minutes */
 }

@@ -225,8 +225,9 @@ Test(generate, output_ids_score_as_their_logprobs) {
     cr_assert(json_array_size(got) == json_array_size(want) && json_array_size(got) > 0);
     for (size_t i = 0; i < json_array_size(got); i++) {
         double x = json_number_value(json_array_get(got, i)), y = json_number_value(json_array_get(want, i));
-        /* bf16 weights; the teacher-forced pass may take another order of sums: fp32 rounding of logits near 10 */
-        cr_expect(fabs(x - y) < 2e-3, "%zu: %g, %g", i, x, y);
+        /* Rows are the same bits in any batch; what is left is the logarithm, libm's in double there, the accept
+         * path's in float here: a few roundings of 2^-24 of a number near 10. */
+        cr_expect(fabs(x - y) < 1e-5, "%zu: %g, %g", i, x, y);
     }
 }
 
