@@ -22,6 +22,7 @@ target_compile_options(weir_flags INTERFACE
   -fno-math-errno        # lets fmaf and sqrtf become instructions; changes no result
   -fno-trapping-math     # lets selects vectorise; changes no result
   $<$<CONFIG:Release>:-O3>
+  $<$<CONFIG:Debug>:-Og>  # without optimisation gcc's AVX-512 intrinsics are macros that -Wconversion refuses
 )
 if(WEIR_ASAN)
   target_compile_options(weir_flags INTERFACE -fsanitize=address,undefined -fno-sanitize-recover=all
