@@ -132,6 +132,24 @@ Test(accept, a_sure_token_is_taken_by_every_coin) {
         }
 }
 
+/* The same where the row as a whole is tested: num(x) = q(x) bit for bit, mass elsewhere, the coin is 1. */
+Test(accept, equality_accepts) {
+    const float q[] = {0.0f, 1.0f, 0.5f, 2.0f}, p[] = {0.0f, 2.0f, 0.5f, 1.0f}; /* the two sums have equal bits */
+    static const weir_rule rules[] = {WEIR_RULE_EXACT, WEIR_RULE_LOSSY, WEIR_RULE_TOKEN_V3_EXACT_TAIL};
+    for (int i = 0; i < 3; i++) {
+        weir_law law = rule_law(rules[i], 0.0f);
+        law.key[0] = KEY_OF_COIN_ONE;
+        block *b = one_row(law, q, p, 4, 0);
+        cr_assert(wf_bits(b->q_stats[0].sum) == wf_bits(b->p_stats[0].sum));
+        block_accept(b);
+        cr_expect(b->session.n_accept == 1 && b->row[0].reject > 0.1f, "rule %d", rules[i]);
+        b->draft[0] = 3; /* num < q: the same coin refuses */
+        block_accept(b);
+        cr_expect(b->session.n_accept == 0, "rule %d", rules[i]);
+        block_free(b);
+    }
+}
+
 Test(accept, a_token_of_no_mass_is_refused_by_every_coin) {
     const float q[] = {0.0f, 0.0f}, p[] = {0.0f, -INFINITY};
     for (int bv = 0; bv < 2; bv++)

@@ -2,6 +2,7 @@
 #include <stdlib.h>
 
 #include "kernels/accept/cpu.h"
+#include "kernels/accept/lanes.h"
 #include "kernels/math/philox.h"
 #include "tests/kernels/accept_oracle.h"
 #include "tests/support/compare.h"
@@ -121,8 +122,28 @@ Test(draw, follows_the_processed_distribution, .timeout = 300) {
     cr_log_info("%d distributions", cases);
 }
 
+/* Not the winner alone but its time: all 32 bits of its word count. */
+Test(draw, arrives_when_its_word_says) {
+    uint64_t seed = 23;
+    float q[2000], p[2000];
+    for (int rep = 0; rep < 200; rep++) {
+        random_rows(&seed, 2000, 1.0f, 1.0f, false, q, p);
+        const weir_row_view view = {.logits = q, .max = 9.0f, .inv_temp = 1.0f, .inv_sum = 1.0f, .inv_psum = 1.0f, .plain = true};
+        const weir_pair pair = {.q = view, .skip = -1};
+        const weir_race race = {.pair = &pair, .kind = WEIR_WEIGHT_Q, .key = {(uint32_t)rep, 7}, .position = rep};
+        for (int isa = 0; isa <= (int)weir_isa_best(); isa++) {
+            weir_best best = {INT32_MAX, -1};
+            weir__lanes_of((weir_isa)isa)->race(&race, 2000, 0, 2, &best);
+            const int32_t v = best.token;
+            uint32_t c[4] = {(uint32_t)v / 4u, (uint32_t)rep, 0, 0};
+            wf_philox(c, race.key);
+            cr_assert(best.bits == wf_bits(wf_exponential(c[v % 4]) / wf_exp(q[v] - 9.0f)), "rep %d isa %d", rep, isa);
+        }
+    }
+}
+
 /* Trap 7: over 256,128 tokens a draw is decided by u near 4e-6. Two tokens share nearly all the mass; with u
- * of 24 bits about one draw in sixty would land on one of the 256,126 others, whose mass here is 2.5e-7. */
+ * of 24 bits, 0 among them, about one draw in sixty would land on one of the 256,126 others, whose mass here is 2.5e-7. */
 Test(draw, has_full_resolution_over_256128_tokens, .timeout = 300) {
     enum { N = 256128, DRAWS = 4000 };
     float *l = malloc(N * sizeof *l);
