@@ -6,8 +6,9 @@
 
 enum {
     MAX_GROUPS = 64,   /* partial results of one split pass, on the stack */
-    SPLIT_IDS = 32768, /* below this one pass is shorter than what a wake-up costs */
-    SPLIT_WORK = 8192, /* the same for a list of rows */
+    SPLIT_SCAN = 32768, /* ids below which one pass is shorter than handing half of it over: comparisons only */
+    SPLIT_SUMS = 4096,  /* the same for passes with an exponential in them */
+    SPLIT_WORK = 8192,  /* the same for a list of rows */
 };
 
 static int32_t chunk_count(int32_t n_vocab) { return n_vocab / WEIR_CHUNK + (n_vocab % WEIR_CHUNK != 0); }
@@ -26,6 +27,7 @@ typedef struct pass {
     weir_best best[MAX_GROUPS];
     int32_t lo[MAX_GROUPS], hi[MAX_GROUPS];
     void (*run)(struct pass *p, int32_t g, int32_t chunk0, int32_t chunk1);
+    int32_t split; /* ids from which on the pool takes part */
 } pass;
 
 static void run_row(pass *p, int32_t g, int32_t chunk0, int32_t chunk1) {
@@ -60,7 +62,7 @@ static void worker(void *arg, int index, int n_worker) {
 static int32_t sweep(const weir_env *env, pass *p) {
     p->lanes = env->lanes;
     p->n_chunk = chunk_count(p->n_vocab);
-    if (!env->pool || p->n_vocab < SPLIT_IDS) {
+    if (!env->pool || p->n_vocab < p->split) {
         p->run(p, 0, 0, p->n_chunk);
         return 1;
     }
@@ -82,6 +84,7 @@ void weir__extent(const weir_env *env, const float *logits, int32_t n_vocab, int
     p.logits = logits;
     p.n_vocab = n_vocab;
     p.run = run_extent;
+    p.split = SPLIT_SCAN;
     const int32_t n_group = sweep(env, &p);
     *lo = p.lo[0];
     *hi = p.hi[0];
@@ -96,6 +99,7 @@ void weir__row_sums(const weir_env *env, const weir_row_view *r, int32_t n_vocab
     p.row = r;
     p.n_vocab = n_vocab;
     p.run = run_row;
+    p.split = SPLIT_SUMS;
     const int n_sum = r->plain ? 2 : 4;
     merge_sums(&p, sweep(env, &p), n_sum, out);
     if (r->plain) {
@@ -161,6 +165,7 @@ void weir__pair_sums(const weir_env *env, const weir_pair *r, weir_sum_kind kind
     p.kind = kind;
     p.n_vocab = n_vocab;
     p.run = run_pair;
+    p.split = SPLIT_SUMS;
     merge_sums(&p, sweep(env, &p), 2, out);
 }
 
@@ -191,6 +196,7 @@ int32_t weir__race(const weir_env *env, const weir_race *r, int32_t n_vocab, boo
     p.race = r;
     p.n_vocab = n_vocab;
     p.run = run_race;
+    p.split = SPLIT_SUMS;
     const int32_t n_group = sweep(env, &p);
     weir_best best = p.best[0];
     for (int32_t g = 1; g < n_group; g++)
@@ -218,7 +224,7 @@ static void list_worker(void *arg, int index, int n_worker) {
 void weir__each(const weir_env *env, weir_piece_fn fn, void *ctx, int64_t n, int64_t ids) {
     /* few long rows are better split inside */
     const bool by_rows = env->pool && n > 1 && n * ids >= SPLIT_WORK &&
-                         (ids < SPLIT_IDS || n >= weir_pool_size(env->pool));
+                         (ids < SPLIT_SCAN || n >= weir_pool_size(env->pool));
     if (!by_rows) {
         for (int64_t i = 0; i < n; i++) fn(ctx, env, i);
         return;

@@ -176,7 +176,7 @@ static void attend(const weir_attention *a, int64_t r, int32_t h) {
 /* --- among workers --------------------------------------------------------------------------- */
 
 /* A region costs about half a microsecond, which is this many multiply-adds of one core. */
-enum { SERIAL_WORK = 48 * 1024 };
+enum { SERIAL_WORK = 16 * 1024 };
 
 /* (head, row) items, each computed by one worker alone. Heads outermost: rows of one session that follow each
  * other share the keys in the first-level cache. */
