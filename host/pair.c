@@ -2,31 +2,37 @@
 
 #include <string.h>
 
+static int32_t piece_count(const weir_checkpoint *ck, const weir_tokenizer *tok) {
+    return weir_tokenizer_size(tok) - ck->extra_ids;
+}
+
 static weir_status open_tokenizer(const weir_checkpoint *ck, weir_tokenizer **out, weir_err *err) {
     *out = NULL;
     if (!ck->tokenizer_path) return WEIR_OK;
     WEIR_TRY(weir_tokenizer_open_spm(out, ck->tokenizer_path, ck->extra_ids, err));
-    const int32_t n = weir_tokenizer_size(*out);
-    if (n <= ck->t5.n_vocab_rows) return WEIR_OK;
+    const int32_t n = piece_count(ck, *out);
+    if (n <= ck->t5.n_vocab_rows) return WEIR_OK; /* sentinels may lie past the rows: they are then no tokens */
     weir_tokenizer_free(*out);
     *out = NULL;
-    return weir_fail(err, WEIR_EFORMAT, "%s: the tokenizer has %d tokens, config.json says vocab_size %d", ck->dir, (int)n,
+    return weir_fail(err, WEIR_EFORMAT, "%s: the tokenizer has %d pieces, config.json says vocab_size %d", ck->dir, (int)n,
                      (int)ck->t5.n_vocab_rows);
 }
 
-static weir_status same_pieces(const weir_tokenizer *a, const weir_tokenizer *b, weir_err *err) {
-    const int32_t na = weir_tokenizer_size(a), nb = weir_tokenizer_size(b);
-    const int32_t n = na < nb ? na : nb;
+/* Sentinels are not compared: how many a checkpoint has is a matter of its configuration. */
+static weir_status same_pieces(const weir_checkpoint *v, const weir_tokenizer *tv, const weir_checkpoint *d,
+                               const weir_tokenizer *td, weir_err *err) {
+    const int32_t nv = piece_count(v, tv), nd = piece_count(d, td);
+    const int32_t n = nv < nd ? nv : nd;
     for (int32_t i = 0; i < n; i++) {
-        const char *pa = weir_tokenizer_piece(a, i), *pb = weir_tokenizer_piece(b, i);
-        if (strcmp(pa, pb) != 0)
+        const char *pv = weir_tokenizer_piece(tv, i), *pd = weir_tokenizer_piece(td, i);
+        if (strcmp(pv, pd) != 0)
             return weir_fail(err, WEIR_EMISMATCH,
                              "the vocabularies differ first at token %d: \"%.60s\" (verifier), \"%.60s\" (drafter)", (int)i,
-                             pa, pb);
+                             pv, pd);
     }
-    if (na != nb)
-        return weir_fail(err, WEIR_EMISMATCH, "the vocabularies differ first at token %d: the verifier has %d tokens, "
-                         "the drafter %d", (int)n, (int)na, (int)nb);
+    if (nv != nd)
+        return weir_fail(err, WEIR_EMISMATCH, "the vocabularies differ first at token %d: the verifier has %d pieces, "
+                         "the drafter %d", (int)n, (int)nv, (int)nd);
     return WEIR_OK;
 }
 
@@ -42,24 +48,28 @@ static weir_status same_ids(const weir_checkpoint *v, const weir_checkpoint *d, 
 
 /* The smaller of a side's rows and its tokens: what it can emit. */
 static int32_t emittable(const weir_checkpoint *ck, const weir_tokenizer *tok) {
-    return tok ? weir_tokenizer_size(tok) : ck->t5.n_vocab_rows;
+    const int32_t rows = ck->t5.n_vocab_rows;
+    return tok && weir_tokenizer_size(tok) < rows ? weir_tokenizer_size(tok) : rows;
 }
 
 static weir_status fit(const weir_checkpoint *v, const weir_checkpoint *d, const weir_tokenizer *tv,
                        const weir_tokenizer *td, int32_t *n_vocab, weir_err *err) {
     WEIR_TRY(same_ids(v, d, err));
     if (tv && td) {
-        WEIR_TRY(same_pieces(tv, td, err));
+        WEIR_TRY(same_pieces(v, tv, d, td, err));
     } else if (!tv && !td && v->t5.n_vocab_rows != d->t5.n_vocab_rows) {
         return weir_fail(err, WEIR_EMISMATCH, "vocab_size is %d in the verifier, %d in the drafter, and neither has a "
                          "tokenizer that would tell padding from tokens", (int)v->t5.n_vocab_rows,
                          (int)d->t5.n_vocab_rows);
     }
-    const int32_t n = tv ? emittable(v, tv) : emittable(d, td);
-    if (n > v->t5.n_vocab_rows || n > d->t5.n_vocab_rows)
-        return weir_fail(err, WEIR_EMISMATCH, "the tokenizer has %d tokens; the verifier has %d rows, the drafter %d", (int)n,
-                         (int)v->t5.n_vocab_rows, (int)d->t5.n_vocab_rows);
-    *n_vocab = n;
+    /* the ids that text and both models know */
+    const weir_tokenizer *tok = tv ? tv : td;
+    const int32_t nv = emittable(v, tv ? tv : td), nd = emittable(d, td ? td : tv);
+    *n_vocab = nv < nd ? nv : nd;
+    const int32_t pieces = tok ? piece_count(tv ? v : d, tok) : 0;
+    if (*n_vocab < pieces)
+        return weir_fail(err, WEIR_EMISMATCH, "the tokenizer has %d pieces; the verifier has %d rows, the drafter %d",
+                         (int)pieces, (int)v->t5.n_vocab_rows, (int)d->t5.n_vocab_rows);
     return WEIR_OK;
 }
 

@@ -1,10 +1,6 @@
 /* Opening: refusals, the memory plan, failing allocations. */
 #include <criterion/criterion.h>
-#include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
-#include <unistd.h>
 
 #include "tests/host/pair_fixture.h"
 #include "tests/support/alloc.h"
@@ -119,88 +115,4 @@ Test(engine, every_failing_allocation_is_survived, .timeout = 300) {
         cr_assert(alloc_live() == 0, "allocation %ld: %ld are still held", k, alloc_live());
         alloc_uninstall();
     }
-}
-
-/* ---- pairs ---------------------------------------------------------------------------------------------- */
-
-static void copy_file(const char *from, const char *to) {
-    FILE *in = fopen(from, "rb"), *out = fopen(to, "wb");
-    cr_assert(in && out, "%s -> %s", from, to);
-    char buf[65536];
-    for (size_t n; (n = fread(buf, 1, sizeof buf, in)) > 0;) cr_assert(fwrite(buf, 1, n, out) == n);
-    fclose(in);
-    fclose(out);
-}
-
-/* The demo drafter under another config text; weights and tokenizer as they are. */
-static void make_drafter(char *dir, size_t cap, const char *find, const char *replace, bool with_tokenizer) {
-    snprintf(dir, cap, "/tmp/weir-test-pair-XXXXXX");
-    cr_assert(mkdtemp(dir));
-    char path[512], text[4096] = "", out[4096];
-    snprintf(path, sizeof path, "%s/model.safetensors", dir);
-    copy_file(DRAFTER "/model.safetensors", path);
-    if (with_tokenizer) {
-        snprintf(path, sizeof path, "%s/spiece.model", dir);
-        copy_file(DRAFTER "/spiece.model", path);
-        snprintf(path, sizeof path, "%s/tokenizer_config.json", dir);
-        copy_file(DRAFTER "/tokenizer_config.json", path);
-    }
-    FILE *f = fopen(DRAFTER "/config.json", "r");
-    cr_assert(f && fread(text, 1, sizeof text - 1, f) > 0);
-    fclose(f);
-    const char *at = strstr(text, find);
-    cr_assert(at, "%s", find);
-    snprintf(out, sizeof out, "%.*s%s%s", (int)(at - text), text, replace, at + strlen(find));
-    snprintf(path, sizeof path, "%s/config.json", dir);
-    f = fopen(path, "w");
-    cr_assert(f && fputs(out, f) >= 0 && fclose(f) == 0);
-}
-
-static void remove_drafter(const char *dir) {
-    const char *const names[] = {"model.safetensors", "spiece.model", "tokenizer_config.json", "config.json"};
-    char path[512];
-    for (size_t i = 0; i < 4; i++) {
-        snprintf(path, sizeof path, "%s/%s", dir, names[i]);
-        unlink(path);
-    }
-    rmdir(dir);
-}
-
-Test(engine, a_pair_that_does_not_fit_is_refused_with_the_first_difference) {
-    const struct {
-        const char *find, *replace, *word;
-        bool tokenizer;
-    } bad[] = {
-        {"\"eos_token_id\": 1", "\"eos_token_id\": 2", "eos_token_id", true},
-        {"\"decoder_start_token_id\": 0", "\"decoder_start_token_id\": 3", "decoder_start_token_id", true},
-        {"\"d_ff\": 192", "\"d_ff\": 200", "wi_0", true}, /* shapes of the file against the config */
-    };
-    for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
-        char dir[64];
-        make_drafter(dir, sizeof dir, bad[i].find, bad[i].replace, bad[i].tokenizer);
-        weir_engine_options o = options();
-        o.model_draft = dir;
-        weir_engine *e = NULL;
-        weir_err err = {""};
-        const weir_status st = weir_engine_open(&e, &o, &err);
-        remove_drafter(dir);
-        cr_assert(st != WEIR_OK && !e, "%s", bad[i].find);
-        cr_assert(strstr(err.text, bad[i].word), "\"%s\" lacks \"%s\"", err.text, bad[i].word);
-    }
-}
-
-Test(engine, a_drafter_without_tokenizer_uses_the_verifiers) {
-    char dir[64];
-    make_drafter(dir, sizeof dir, "\"d_ff\": 192", "\"d_ff\":  192", false);
-    weir_engine_options o = options();
-    o.model_draft = dir;
-    weir_engine *e = NULL;
-    weir_err err = {""};
-    const weir_status st = weir_engine_open(&e, &o, &err);
-    remove_drafter(dir);
-    cr_assert(st == WEIR_OK, "%s", err.text);
-    weir_engine_facts f;
-    weir_engine_get_facts(e, &f);
-    cr_assert(f.n_vocab == 5988);
-    weir_engine_close(e);
 }

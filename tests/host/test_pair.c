@@ -1,0 +1,193 @@
+/* Two checkpoints as one pair: what fits, and the first difference of what does not. */
+#include <criterion/criterion.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "kernels/accept/accept.h"
+#include "tests/host/pair_fixture.h"
+#include "tests/support/files.h"
+
+#define VERIFIER WEIR_SOURCE_DIR "/models/demo/verifier"
+#define DRAFTER WEIR_SOURCE_DIR "/models/demo/drafter"
+
+static void copy(const char *dir, const char *name) {
+    size_t n;
+    char *path = files_path(DRAFTER, name);
+    uint8_t *bytes = files_read(path, &n);
+    files_write(dir, name, bytes, n);
+    free(bytes);
+    free(path);
+}
+
+/* The demo drafter's config with one text replaced. */
+static void write_config(const char *dir, const char *find, const char *replace) {
+    size_t n;
+    uint8_t *bytes = files_read(DRAFTER "/config.json", &n);
+    char text[4096] = "", out[4096];
+    cr_assert(n < sizeof text);
+    memcpy(text, bytes, n);
+    free(bytes);
+    const char *at = strstr(text, find);
+    cr_assert(at, "%s", find);
+    const int len = snprintf(out, sizeof out, "%.*s%s%s", (int)(at - text), text, replace, at + strlen(find));
+    files_write(dir, "config.json", out, (size_t)len);
+}
+
+static weir_status open_pair(const char *drafter, weir_engine **e, weir_err *err) {
+    weir_engine_options o = weir_engine_options_default();
+    o.model = VERIFIER;
+    o.model_draft = drafter;
+    o.n_thread = 1;
+    o.ctx_size = 128;
+    return weir_engine_open(e, &o, err);
+}
+
+Test(pair, the_first_difference_is_named) {
+    const struct {
+        const char *find, *replace, *word;
+    } bad[] = {
+        {"\"eos_token_id\": 1", "\"eos_token_id\": 2", "eos_token_id"},
+        {"\"decoder_start_token_id\": 0", "\"decoder_start_token_id\": 3", "decoder_start_token_id"},
+        {"\"d_ff\": 192", "\"d_ff\": 200", "wi_0"}, /* the file's shapes against the config */
+        {"\"vocab_size\": 6016", "\"vocab_size\": 5000", "5988"},
+    };
+    for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
+        char *dir = files_temp_dir();
+        copy(dir, "model.safetensors");
+        copy(dir, "spiece.model");
+        copy(dir, "tokenizer_config.json");
+        write_config(dir, bad[i].find, bad[i].replace);
+        weir_engine *e = NULL;
+        weir_err err = {""};
+        const weir_status st = open_pair(dir, &e, &err);
+        files_remove_dir(dir);
+        cr_assert(st != WEIR_OK && !e, "%s", bad[i].find);
+        cr_assert(err_is_line(&err, bad[i].word), "\"%s\" lacks \"%s\"", err.text, bad[i].word);
+    }
+}
+
+/* Another vocabulary: the piece is named. The tiny SentencePiece model of the tokenizer tests has its own pieces. */
+Test(pair, another_vocabulary_is_refused_at_its_first_piece) {
+    char *dir = files_temp_dir();
+    copy(dir, "model.safetensors");
+    copy(dir, "tokenizer_config.json");
+    write_config(dir, "\"d_ff\": 192", "\"d_ff\":  192");
+    size_t n;
+    uint8_t *bytes = files_read(WEIR_SOURCE_DIR "/tests/golden/tokenizer/tiny_bpe.model", &n);
+    files_write(dir, "spiece.model", bytes, n);
+    free(bytes);
+    weir_engine *e = NULL;
+    weir_err err = {""};
+    const weir_status st = open_pair(dir, &e, &err);
+    files_remove_dir(dir);
+    cr_assert(st == WEIR_EMISMATCH && !e);
+    cr_assert(err_is_line(&err, "differ first at token"), "%s", err.text);
+}
+
+Test(pair, a_drafter_without_tokenizer_uses_the_verifiers) {
+    char *dir = files_temp_dir();
+    copy(dir, "model.safetensors");
+    write_config(dir, "\"d_ff\": 192", "\"d_ff\":  192");
+    weir_engine *e = NULL;
+    weir_err err = {""};
+    const weir_status st = open_pair(dir, &e, &err);
+    files_remove_dir(dir);
+    cr_assert(st == WEIR_OK, "%s", err.text);
+    weir_engine_facts f;
+    weir_engine_get_facts(e, &f);
+    cr_assert(f.n_vocab == 5988);
+    weir_engine_close(e);
+}
+
+/* ---- padding -------------------------------------------------------------------------------------------- */
+
+enum { ROWS = 6016, MORE = 6100, DIM = 64 };
+
+typedef struct blob {
+    char *header;
+    uint8_t *data;
+    size_t header_len, header_cap, data_len;
+} blob;
+
+/* One tensor of the drafter into the copy; embedding and head get MORE rows, whose values win every argmax. */
+static void add(blob *b, const uint8_t *file, size_t at, const char *name, const char *shape, size_t bytes, bool pad) {
+    const size_t extra = pad ? (size_t)(MORE - ROWS) * DIM * 2 : 0;
+    char dims[32];
+    if (pad) snprintf(dims, sizeof dims, "[%d,%d]", MORE, DIM);
+    else snprintf(dims, sizeof dims, "%s", shape);
+    b->header_len += (size_t)snprintf(b->header + b->header_len, b->header_cap - b->header_len,
+                                      "%s\"%s\":{\"dtype\":\"BF16\",\"shape\":%s,\"data_offsets\":[%zu,%zu]}",
+                                      b->header_len > 1 ? "," : "", name, dims, b->data_len,
+                                      b->data_len + bytes + extra);
+    memcpy(b->data + b->data_len, file + at, bytes);
+    b->data_len += bytes;
+    for (size_t i = 0; i < extra; i += 2, b->data_len += 2) memcpy(b->data + b->data_len, "\x20\x41", 2); /* 10.0 */
+}
+
+/* Copies the checkpoint tensor by tensor, reading its own header (compact JSON without nested objects). */
+static void write_padded(const char *dir) {
+    size_t n;
+    uint8_t *file = files_read(DRAFTER "/model.safetensors", &n);
+    uint64_t len;
+    memcpy(&len, file, 8);
+    char *head = calloc(1, len + 1);
+    memcpy(head, file + 8, len);
+    blob b = {.header = calloc(1, 2 * len + 64), .header_cap = 2 * len + 64, .data = calloc(1, n + 100000)};
+    b.header[b.header_len++] = '{';
+    for (char *p = strstr(head, ".weight\":"); p; p = strstr(p + 1, ".weight\":")) {
+        char *name = p;
+        while (name[-1] != '"') name--;
+        p[7] = '\0';
+        char *shape = strstr(p + 8, "\"shape\":") + 8, *offsets = strstr(shape, "\"data_offsets\":") + 15;
+        size_t from, to;
+        cr_assert(sscanf(offsets, "[%zu,%zu]", &from, &to) == 2);
+        *strchr(shape, ']') = '\0';
+        char dims[32];
+        snprintf(dims, sizeof dims, "%s]", shape);
+        const bool pad = strcmp(name, "shared.weight") == 0 || strcmp(name, "lm_head.weight") == 0;
+        add(&b, file, 8 + len + from, name, dims, to - from, pad);
+        p = offsets;
+    }
+    b.header[b.header_len++] = '}';
+    while (b.header_len % 8) b.header[b.header_len++] = ' ';
+    uint8_t *out = malloc(8 + b.header_len + b.data_len);
+    const uint64_t out_len = b.header_len;
+    memcpy(out, &out_len, 8);
+    memcpy(out + 8, b.header, b.header_len);
+    memcpy(out + 8 + b.header_len, b.data, b.data_len);
+    files_write(dir, "model.safetensors", out, 8 + b.header_len + b.data_len);
+    free(out);
+    free(b.header);
+    free(b.data);
+    free(head);
+    free(file);
+}
+
+/* A drafter whose embedding is padded further works and changes no bit, though its padding rows hold the largest
+ * logits (traps 1 and 9). */
+Test(pair, padding_of_the_drafter_changes_nothing) {
+    char *dir = files_temp_dir();
+    write_padded(dir);
+    copy(dir, "spiece.model");
+    copy(dir, "tokenizer_config.json");
+    write_config(dir, "\"vocab_size\": 6016", "\"vocab_size\": 6100");
+    weir_engine *padded = NULL;
+    weir_err err = {""};
+    const weir_status st = open_pair(dir, &padded, &err);
+    files_remove_dir(dir);
+    cr_assert(st == WEIR_OK, "%s", err.text);
+    weir_engine *plain = demo_open(1, 1, NULL, true);
+    for (int i = 0; i < 10; i++) {
+        weir_session_options o = weir_session_options_default();
+        o.law.rule = WEIR_RULE_TOKEN_V2;
+        o.law.alpha = 0.4f;
+        o.law.top_k = i % 2 ? 40 : 0;
+        static answer a, b;
+        answer_run(plain, &o, demo_prompts[i], &a);
+        answer_run(padded, &o, demo_prompts[i], &b);
+        answer_assert_same(&a, &b, demo_prompts[i]);
+    }
+    weir_engine_close(plain);
+    weir_engine_close(padded);
+}
