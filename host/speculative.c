@@ -137,6 +137,7 @@ static bool plan_emit(weir_session *s, const weir_accept_session *a, int64_t ld_
         out->q_stats = a->q_stats + j;
         out->draft = a->draft[j];
         out->block_p = a->block_p;
+        out->verdict = &a->verdict;
     }
     return true;
 }

@@ -28,6 +28,15 @@ typedef struct weir_accept_row {
     bool accepted;
 } weir_accept_row;
 
+/* What the passes over the vocabulary found out about a row: the accept op leaves that of the rejected row here, so
+ * that the draw which closes the block need not make them again. Opaque to callers; `known` is false until set. */
+typedef struct weir_verdict {
+    bool known, gate;
+    float reject, mass, eta, beta;
+    float coef[2][4]; /* num and res as linear in q and p, by keep (kernels/accept/pair.h) */
+    float mix;
+} weir_verdict;
+
 /* A session's block. Row j of q and p is the distribution of the token with output index position + j. */
 typedef struct weir_accept_session {
     const weir_law *law;
@@ -39,6 +48,7 @@ typedef struct weir_accept_session {
     /* out */
     weir_accept_row *row; /* (n_draft) */
     int32_t n_examined, n_accept;
+    weir_verdict verdict; /* of row n_accept, where it was rejected under standard verification */
     float block_p;        /* block verification: P of the row n_accept (1 otherwise): the residual uses P pi - q */
     weir_status status;   /* EINVAL: a row with NaN logits; nothing else of out is valid then */
 } weir_accept_session;
@@ -64,6 +74,7 @@ typedef struct weir_emit_session {
     const weir_row_stats *q_stats, *p_stats;
     int32_t draft;     /* RESIDUAL: the rejected token (cactus needs it) */
     float block_p;     /* RESIDUAL under block verification: from weir_accept_session; 1 otherwise */
+    const weir_verdict *verdict; /* RESIDUAL: the accept op's of this row; NULL: found out again */
     int32_t position;  /* output index of the token that is drawn */
     int32_t block_row; /* row in the block (used under block verification only) */
     /* out */

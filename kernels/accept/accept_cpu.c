@@ -64,7 +64,10 @@ static weir_status verify_tokens(const job *b) {
         const bool sure = !s->row[j].deferred || !(y.mass > 0.0f);
         s->row[j].accepted = sure || coin_accepts(coin(s->law, s->position + j, 0), x.q, x.num);
         s->n_examined = j + 1;
-        if (!s->row[j].accepted) return WEIR_OK;
+        if (!s->row[j].accepted) {
+            s->verdict = weir__verdict(&y);
+            return WEIR_OK;
+        }
         s->n_accept = j + 1;
     }
     return WEIR_OK;
@@ -120,6 +123,7 @@ static weir_status accept_session(const job *b) {
     weir_accept_session *s = b->s;
     if (!s->law || s->n_draft < 0 || s->n_draft > MAX_DRAFT) return WEIR_EINVAL;
     s->n_examined = s->n_accept = 0;
+    s->verdict.known = false;
     s->block_p = 1.0f;
     if (s->n_draft == 0) return WEIR_OK;
     if (!s->q_logits || !s->p_logits || !s->q_stats || !s->p_stats || !s->draft || !s->row) return WEIR_EINVAL;
@@ -168,7 +172,7 @@ static weir_status emit_law(const weir_env *env, weir_emit_session *s, int32_t n
     const bool residual = s->kind == WEIR_EMIT_RESIDUAL;
     const weir_position at = {.law = s->law, .q_logits = s->q_logits, .p_logits = s->p_logits, .q_stats = s->q_stats,
                               .p_stats = s->p_stats, .n_vocab = n_vocab, .position = s->position,
-                              .draft = residual ? s->draft : -1};
+                              .draft = residual ? s->draft : -1, .verdict = residual ? s->verdict : NULL};
     if (residual && (s->draft < 0 || s->draft >= n_vocab)) return WEIR_EINVAL;
     weir_policy y;
     WEIR_TRY(weir__policy(env, &at, &y));

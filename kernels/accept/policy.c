@@ -175,13 +175,17 @@ static void build_ensemble(const build *b) {
     measure(b);
 }
 
-static void build_typical(const build *b) {
-    weir_policy *y = b->y;
+static void typical_membership(const build *b) {
     const float h = entropy(b->at->p_stats, b->law->gate_scaled);
     const float scaled = b->law->beta * wf_exp(h > 0.0f ? -h : 0.0f);
     const float bound = b->law->alpha < scaled ? b->law->alpha : scaled;
-    float out[2];
     set_member(b, true, nextafterf(bound, INFINITY)); /* p(v) > bound */
+}
+
+static void build_typical(const build *b) {
+    weir_policy *y = b->y;
+    float out[2];
+    typical_membership(b);
     sums(b, WEIR_SUM_ETA, out);
     const float rest = out[1] > 0.0f ? 0.0f : 1.0f; /* no mass on the set: the residual is p */
     set_coef(&y->pair, 0, 0, 0, 0, rest);
@@ -189,19 +193,24 @@ static void build_typical(const build *b) {
     measure(b);
 }
 
-static void build_cactus(const build *b) {
+/* Returns what the rest of p is scaled by in h. */
+static float cactus_form(const build *b) {
     weir_pair *r = &b->y->pair;
     r->cactus = true;
     r->delta2 = 2.0f * b->law->alpha;
-    float scale = 1.0f;
-    if (b->at->draft >= 0) {
-        const weir_point x = weir__point(r, b->at->draft);
-        scale = x.p < 1.0f ? (1.0f - x.num) / (1.0f - x.p) : 0.0f;
-        r->skip = b->at->draft; /* rejected: num(x) < q(x), so that (h - q)+ is 0 there */
-    }
-    set_coef(r, 0, 0, 0, -1, scale);
+    if (b->at->draft < 0) return 1.0f;
+    const weir_point x = weir__point(r, b->at->draft);
+    r->skip = b->at->draft; /* rejected: num(x) < q(x), so that (h - q)+ is 0 there */
+    return x.p < 1.0f ? (1.0f - x.num) / (1.0f - x.p) : 0.0f;
+}
+
+static void build_cactus(const build *b) {
+    set_coef(&b->y->pair, 0, 0, 0, -1, cactus_form(b));
     measure(b);
 }
+
+/* pi of ensemble is num itself. */
+static bool owns_pi(const weir_policy *y) { return y->kind == WEIR_KIND_OWN && y->rule != WEIR_RULE_ENSEMBLE; }
 
 static void build_own(const build *b) {
     switch (b->y->rule) {
@@ -211,8 +220,7 @@ static void build_own(const build *b) {
     case WEIR_RULE_TYPICAL: build_typical(b); break;
     default: build_cactus(b); break;
     }
-    /* pi of ensemble is num itself */
-    b->y->pair.own = b->y->rule != WEIR_RULE_ENSEMBLE;
+    b->y->pair.own = owns_pi(b->y);
     if (b->y->mass > 0.0f) b->y->pair.mix = b->y->reject / b->y->mass;
 }
 
@@ -238,10 +246,41 @@ static weir_status start(const weir_position *at, weir_policy *y) {
     return WEIR_OK;
 }
 
+weir_verdict weir__verdict(const weir_policy *y) {
+    weir_verdict v = {.known = true, .gate = y->gate, .reject = y->reject, .mass = y->mass, .eta = y->eta,
+                      .beta = y->beta, .mix = y->pair.mix};
+    for (int k = 0; k < 2; k++) {
+        const weir_rule_coef *c = &y->pair.coef[k];
+        v.coef[k][0] = c->num_q, v.coef[k][1] = c->num_p, v.coef[k][2] = c->res_q, v.coef[k][3] = c->res_p;
+    }
+    return v;
+}
+
+/* The sums are known; membership is a matter of the row statistics alone. */
+static void recall(const build *b, const weir_verdict *v) {
+    weir_policy *y = b->y;
+    if (y->kind == WEIR_KIND_TOKEN || y->rule == WEIR_RULE_TOKEN_V3_EXACT_TAIL) token_membership(b);
+    if (y->rule == WEIR_RULE_TYPICAL) typical_membership(b);
+    if (y->rule == WEIR_RULE_CACTUS) cactus_form(b);
+    y->gate = v->gate;
+    y->reject = v->reject;
+    y->mass = v->mass;
+    y->eta = v->eta;
+    y->beta = v->beta;
+    y->pair.own = owns_pi(y);
+    y->pair.mix = v->mix;
+    for (int k = 0; k < 2; k++)
+        y->pair.coef[k] = (weir_rule_coef){v->coef[k][0], v->coef[k][1], v->coef[k][2], v->coef[k][3]};
+}
+
 weir_status weir__policy(const weir_env *env, const weir_position *at, weir_policy *out) {
     if (!usable(at->p_logits, at->p_stats)) return WEIR_EINVAL;
     WEIR_TRY(start(at, out));
     const build b = {env, at, at->law, out};
+    if (at->verdict && at->verdict->known) {
+        recall(&b, at->verdict);
+        return WEIR_OK;
+    }
     switch (out->kind) {
     case WEIR_KIND_GATE: build_gate(&b); break;
     case WEIR_KIND_TOKEN: build_token(&b); break;

@@ -1,6 +1,7 @@
 #ifndef WEIR_KERNELS_ACCEPT_POLICY_H
 #define WEIR_KERNELS_ACCEPT_POLICY_H
 
+#include "kernels/accept/accept.h"
 #include "kernels/accept/sweep.h"
 
 /* Internal to the accept path: a law applied to one position. */
@@ -12,6 +13,7 @@ typedef struct weir_position {
     int32_t n_vocab;
     int32_t position; /* output index, for exact_first */
     int32_t draft;    /* the drafted token (cactus), -1 none */
+    const weir_verdict *verdict; /* known from the accept op, or NULL */
 } weir_position;
 
 typedef struct weir_policy {
@@ -27,6 +29,9 @@ typedef struct weir_policy {
 
 /* EINVAL: a row that is asked for has no usable logits. */
 weir_status weir__policy(const weir_env *env, const weir_position *at, weir_policy *out);
+
+/* What weir__policy found out, for a later position.verdict of the same row. */
+weir_verdict weir__verdict(const weir_policy *y);
 
 /* r of a row for GATE rules, EINVAL for others. */
 weir_status weir__gate(const weir_env *env, const weir_position *at, bool *deferred);

@@ -368,3 +368,35 @@ Test(accept, does_not_depend_on_the_batch) {
     }
     weir_pool_free(pool);
 }
+
+/* What the accept op found out about the rejected row saves the closing draw its passes and changes no bit. */
+Test(emit, a_known_verdict_changes_no_bit, .timeout = 300) {
+    uint64_t seed = 77;
+    int rejected = 0;
+    for (int rule = 0; rule < WEIR_RULE_COUNT; rule++)
+        for (int rep = 0; rep < 60; rep++) {
+            const int n_vocab = rep % 2 ? 1500 : 17;
+            block *b = block_new(4, n_vocab, n_vocab);
+            b->law = random_law(&seed, (weir_rule)rule);
+            fill(b, &seed, false);
+            block_accept(b);
+            const int j = b->session.n_accept;
+            cr_assert(b->session.verdict.known == (j < 4), "rule %d", rule);
+            if (j < 4) {
+                weir_emit_session s[2];
+                for (int k = 0; k < 2; k++)
+                    s[k] = (weir_emit_session){.law = &b->law, .kind = WEIR_EMIT_RESIDUAL, .q_logits = b->q + j * b->ld,
+                                               .p_logits = b->p + j * b->ld, .q_stats = &b->q_stats[j],
+                                               .p_stats = &b->p_stats[j], .draft = b->draft[j], .block_p = 1.0f,
+                                               .verdict = k ? &b->session.verdict : NULL, .position = j, .block_row = j};
+                weir_emit_args a = {.session = s, .n_session = 2, .n_vocab = n_vocab};
+                cr_assert(weir_emit_cpu(&b->be, &a) == WEIR_OK && s[0].status == WEIR_OK && s[1].status == WEIR_OK);
+                cr_assert(s[0].token == s[1].token && s[0].deferred == s[1].deferred, "rule %d", rule);
+                cr_assert(memcmp(&s[0].log_pi, &s[1].log_pi, sizeof(float)) == 0, "rule %d", rule);
+                cr_assert(memcmp(&s[0].reject, &s[1].reject, sizeof(float)) == 0, "rule %d", rule);
+                rejected++;
+            }
+            block_free(b);
+        }
+    cr_assert(rejected > 200, "%d rejections", rejected);
+}
