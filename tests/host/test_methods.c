@@ -77,8 +77,7 @@ Test(methods, cascades_that_never_defer_are_the_drafter_alone) {
     weir_engine_close(e);
 }
 
-/* Speculative chow at alpha = 1 (drafter alone) and the drafter method draw the same tokens: same keys, same draws. The
- * bonus position draws from q = pi with its own purpose, so only tokens before it agree. */
+/* Chow at alpha = 1 never defers: the drafter writes all but the bonus tokens. */
 Test(methods, never_deferring_speculation_emits_only_kept_and_bonus) {
     weir_engine *e = demo_open(1, 1, NULL, true);
     static answer a;
@@ -88,6 +87,76 @@ Test(methods, never_deferring_speculation_emits_only_kept_and_bonus) {
         cr_assert(count(&a, WEIR_SOURCE_KEPT) + count(&a, WEIR_SOURCE_BONUS) == (int)a.n);
         cr_assert(a.stats.reject_mass == 0.0 && a.stats.rows_deferred == 0);
     }
+    weir_engine_close(e);
+}
+
+static weir_session_options never_deferring(float temp, int gamma, bool bonus_pi) {
+    weir_session_options o = with(WEIR_METHOD_SPECULATIVE, WEIR_RULE_CHOW, 1.0f, temp);
+    o.n_draft = gamma;
+    o.law.bonus_pi = bonus_pi;
+    o.ignore_eos = true;
+    return o;
+}
+
+static void assert_same_ids(const answer *a, const answer *b, const char *what, int i) {
+    cr_assert(a->n == b->n && memcmp(a->ids, b->ids, a->n * sizeof *a->ids) == 0, "%s, prompt %d: other tokens",
+              what, i);
+}
+
+/* Ten drafts and a token of the verifier, again and again: blocks of ten drafts with a bonus from p are the token
+ * cascade, draw for draw. Holds only if the drafter has seen the last draft of every full block (trap 4). */
+Test(methods, full_blocks_with_a_bonus_of_the_verifier_are_the_token_cascade) {
+    weir_engine *e = demo_open(1, 1, NULL, true);
+    static answer want, got;
+    for (int i = 0; i < 10; i++)
+        for (int t = 0; t < 3; t++) {
+            weir_session_options o = with(WEIR_METHOD_TOKEN_CASCADE, WEIR_RULE_CHOW, 1.0f, (float)t);
+            o.ignore_eos = true;
+            answer_run(e, &o, demo_prompts[i], &want);
+            o = never_deferring((float)t, 10, false);
+            answer_run(e, &o, demo_prompts[i], &got);
+            cr_assert(count(&got, WEIR_SOURCE_BONUS) == count(&want, WEIR_SOURCE_VERIFIER));
+            assert_same_ids(&want, &got, "bonus from p", i);
+        }
+    weir_engine_close(e);
+}
+
+/* With the bonus from pi = q the drafter writes everything; without chance in it that is its own answer, which
+ * needs the drafter's row one past the last draft (trap 3). */
+Test(methods, full_blocks_with_a_bonus_of_the_policy_are_the_drafter_alone) {
+    weir_engine *e = demo_open(1, 1, NULL, true);
+    static answer want, got;
+    for (int i = 0; i < 10; i++) {
+        weir_session_options o = with(WEIR_METHOD_DRAFTER, WEIR_RULE_EXACT, 0.0f, 0.0f);
+        o.ignore_eos = true;
+        answer_run(e, &o, demo_prompts[i], &want);
+        for (int gamma = 1; gamma <= 16; gamma++) {
+            o = never_deferring(0.0f, gamma, true);
+            o.law.block_verify = gamma % 2 == 0;
+            answer_run(e, &o, demo_prompts[i], &got);
+            cr_assert(count(&got, WEIR_SOURCE_BONUS) > 0);
+            assert_same_ids(&want, &got, "bonus from pi", i);
+        }
+    }
+    weir_engine_close(e);
+}
+
+/* Under block verification every row of a block but the first draws from streams of its own, the bonus too (trap 6). */
+Test(methods, block_verification_draws_each_row_from_its_own_stream) {
+    weir_engine *e = demo_open(1, 1, NULL, true);
+    static answer plain, block;
+    int drafts = 0, bonuses = 0;
+    for (int i = 0; i < 10; i++)
+        for (int gamma = 1; gamma <= 2; gamma++) {
+            weir_session_options o = never_deferring(2.0f, gamma, false);
+            o.max_tokens = 2;
+            answer_run(e, &o, demo_prompts[i], &plain);
+            o.law.block_verify = true;
+            answer_run(e, &o, demo_prompts[i], &block);
+            cr_assert(plain.ids[0] == block.ids[0], "row 0 of prompt %d", i);
+            *(gamma == 1 ? &bonuses : &drafts) += plain.ids[1] != block.ids[1];
+        }
+    cr_assert(drafts >= 8 && bonuses >= 8, "%d drafts and %d bonuses of 10 differ", drafts, bonuses);
     weir_engine_close(e);
 }
 
