@@ -150,6 +150,29 @@ Test(accept, equality_accepts) {
     }
 }
 
+/* Trap 5: p = q but for one p(x) a few ulp below q(x), too little to move the sums. The residual has no mass, the
+ * coin would refuse: x is taken. A draw that is asked for nevertheless gives x too, not the last id. */
+Test(accept, a_rejection_without_residual_mass_takes_the_draft) {
+    const float q[] = {0.0f, -5.0f, -INFINITY}, p[] = {0.0f, nextafterf(-5.0f, -INFINITY), -INFINITY};
+    static const struct { weir_rule rule; float alpha; } rules[] = {
+        {WEIR_RULE_EXACT, 0.0f}, {WEIR_RULE_DIFF, -1.0f}, {WEIR_RULE_TOKEN_V3, -1.0f}, {WEIR_RULE_LOSSY, 0.0f},
+        {WEIR_RULE_TOKEN_V3_EXACT_TAIL, -1.0f}};
+    for (int i = 0; i < 5; i++)
+        for (int bv = 0; bv < 2; bv++) {
+            weir_law law = rule_law(rules[i].rule, rules[i].alpha);
+            law.key[0] = KEY_OF_COIN_ONE;
+            law.block_verify = bv;
+            block *b = one_row(law, q, p, 3, 1);
+            cr_assert(wf_bits(b->q_stats[0].sum) == wf_bits(b->p_stats[0].sum));
+            block_accept(b);
+            cr_assert(b->row[0].deferred && b->row[0].reject > 0.0f);
+            cr_expect(b->session.n_accept == 1 && b->row[0].accepted, "rule %d block %d", rules[i].rule, bv);
+            b->session.n_accept = 0;
+            cr_expect(block_emit(b, true) == 1, "rule %d block %d: token %d", rules[i].rule, bv, b->emit.token);
+            block_free(b);
+        }
+}
+
 Test(accept, a_token_of_no_mass_is_refused_by_every_coin) {
     const float q[] = {0.0f, 0.0f}, p[] = {0.0f, -INFINITY};
     for (int bv = 0; bv < 2; bv++)
