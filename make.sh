@@ -94,7 +94,7 @@ run_suite() {
     log=$dir/suite.log
     {
         ctest --preset "$1" -j "$(jobs)" --verbose && echo 0 >"$log.status" || echo 1 >"$log.status"
-    } 2>&1 | tee "$log" | grep -E '^ *[0-9]+/[0-9]+ Test ' || true
+    } 2>&1 | tee "$log" | grep --line-buffered -E '^ *[0-9]+/[0-9]+ Test ' || true
     if [ "$(cat "$log.status")" -ne 0 ]; then
         grep -vE '^[0-9]+: (\[(----|RUN |PASS)\]|$|Test (command|timeout)|Working Directory)' "$log" || true
     fi

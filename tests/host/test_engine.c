@@ -101,7 +101,7 @@ static weir_status open_and_run(void) {
     return st;
 }
 
-Test(engine, every_failing_allocation_is_survived, .timeout = 300) {
+Test(engine, every_failing_allocation_is_survived) {
     alloc_install(0);
     cr_assert(open_and_run() == WEIR_OK);
     const long total = alloc_count();

@@ -99,10 +99,10 @@ static void texts_follow_pi(bool block_verify) {
     cr_log_info("%d laws of %d texts", cases, TEXTS);
 }
 
-Test(text, follows_pi_under_standard_verification, .timeout = 300) { texts_follow_pi(false); }
-Test(text, follows_pi_under_block_verification, .timeout = 300) { texts_follow_pi(true); }
+Test(text, follows_pi_under_standard_verification) { texts_follow_pi(false); }
+Test(text, follows_pi_under_block_verification) { texts_follow_pi(true); }
 
-Test(text, follows_pi_with_exact_first_and_truncation, .timeout = 300) {
+Test(text, follows_pi_with_exact_first_and_truncation) {
     for (int i = 0; i < N_BLOCK_RULE; i++)
         for (int bv = 0; bv < 2; bv++) {
             weir_law law = rule_law(BLOCK_RULES[i].rule, BLOCK_RULES[i].alpha);
@@ -129,7 +129,7 @@ Test(text, block_verification_accepts_more) {
 /* ---- closing tokens -------------------------------------------------------------------------------------- */
 
 /* The bonus follows pi (or p), whatever the rule. */
-Test(bonus, follows_its_law, .timeout = 300) {
+Test(bonus, follows_its_law) {
     enum { N = 17 };
     const int draws = (int)draws_for_build(20000);
     static const float temps[] = {0.3f, 1.0f, 2.0f};

@@ -69,7 +69,7 @@ static bool check_row(const block *b, int j, bool *accepted) {
     return !close;
 }
 
-Test(accept, stops_at_the_first_rejection_and_reports_every_row, .timeout = 300) {
+Test(accept, stops_at_the_first_rejection_and_reports_every_row) {
     uint64_t seed = 41;
     static const int sizes[] = {2, 3, 17, 100, 1500};
     int blocks = 0, rows = 0, rejected = 0;
@@ -329,7 +329,7 @@ static void run(block *b, trace *t) {
     memcpy(t->emit, x, sizeof x);
 }
 
-Test(accept, does_not_depend_on_isa_or_threads, .timeout = 300) {
+Test(accept, does_not_depend_on_isa_or_threads) {
     weir_pool *pool[3];
     for (int t = 0; t < 3; t++) cr_assert(weir_pool_create(&pool[t], t + 1) == WEIR_OK);
     uint64_t seed = 46;
@@ -393,7 +393,7 @@ Test(accept, does_not_depend_on_the_batch) {
 }
 
 /* What the accept op found out about the rejected row saves the closing draw its passes and changes no bit. */
-Test(emit, a_known_verdict_changes_no_bit, .timeout = 300) {
+Test(emit, a_known_verdict_changes_no_bit) {
     uint64_t seed = 77;
     int rejected = 0;
     for (int rule = 0; rule < WEIR_RULE_COUNT; rule++)

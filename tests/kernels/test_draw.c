@@ -50,7 +50,7 @@ static int32_t scalar_race(const draws *d, int32_t position, int purpose, int32_
     return token;
 }
 
-Test(draw, is_the_race_of_the_contract_on_every_isa_and_thread_count, .timeout = 300) {
+Test(draw, is_the_race_of_the_contract_on_every_isa_and_thread_count) {
     weir_pool *pool[3];
     for (int t = 0; t < 3; t++) cr_assert(weir_pool_create(&pool[t], t + 1) == WEIR_OK);
     uint64_t seed = 21;
@@ -99,7 +99,7 @@ static double frequency_z(const float *l, int n, weir_law law, int64_t n_draw, i
     return margin < 1.0 ? 0.0 : chi_square_z(counts, prob, n, total);
 }
 
-Test(draw, follows_the_processed_distribution, .timeout = 300) {
+Test(draw, follows_the_processed_distribution) {
     static const struct { float temp; int top_k; float top_p, min_p; } set[] = {
         {1, 0, 1, 0}, {0.3f, 0, 1, 0}, {2, 0, 1, 0}, {1, 4, 1, 0}, {1, 0, 0.8f, 0}, {1, 0, 1, 0.1f}, {0.8f, 10, 0.9f, 0.01f}};
     static const int sizes[] = {2, 3, 17, 100, 1500};
@@ -144,7 +144,7 @@ Test(draw, arrives_when_its_word_says) {
 
 /* Trap 7: over 256,128 tokens a draw is decided by u near 4e-6. Two tokens share nearly all the mass; with u
  * of 24 bits, 0 among them, about one draw in sixty would land on one of the 256,126 others, whose mass here is 2.5e-7. */
-Test(draw, has_full_resolution_over_256128_tokens, .timeout = 300) {
+Test(draw, has_full_resolution_over_256128_tokens) {
     enum { N = 256128, DRAWS = 4000 };
     float *l = malloc(N * sizeof *l);
     for (int v = 0; v < N; v++) l[v] = -28.0f;
@@ -166,7 +166,7 @@ Test(draw, has_full_resolution_over_256128_tokens, .timeout = 300) {
 }
 
 /* Uniform over 256,128: every eighth of the ids is as likely as the others. */
-Test(draw, is_flat_where_the_logits_are, .timeout = 300) {
+Test(draw, is_flat_where_the_logits_are) {
     enum { N = 256128, DRAWS = 8000, CELLS = 64 };
     float *l = calloc(N, sizeof *l);
     weir_law law = weir_law_default();

@@ -25,7 +25,7 @@ enum { STRIDE = 1 };
 #endif
 
 /* All 1.12 billion floats from -0 down to -88: the order of logits is the order of weights. */
-Test(fmath, exp_rises_over_every_float, .timeout = 120) {
+Test(fmath, exp_rises_over_every_float) {
     const weir_lanes *lanes = weir__lanes_of(weir_isa_best());
     if (lanes == &weir__lanes_portable) cr_skip_test("minutes without vector instructions");
     static _Alignas(64) float x[WEIR_CHUNK], y[WEIR_CHUNK];

@@ -117,7 +117,7 @@ static void check_rule(weir_rule rule, uint64_t *seed, int *done, int *skipped) 
     }
 }
 
-Test(rules, agree_with_the_oracle, .timeout = 300) {
+Test(rules, agree_with_the_oracle) {
     uint64_t seed = 31;
     int done = 0, skipped = 0;
     for (int rule = 0; rule < WEIR_RULE_COUNT; rule++) check_rule((weir_rule)rule, &seed, &done, &skipped);

@@ -87,7 +87,7 @@ static void check_row(const float *l, int n, const weir_law *law, int *compared)
     free(w);
 }
 
-Test(row_stats, agree_with_sums_and_sorting_in_double, .timeout = 300) {
+Test(row_stats, agree_with_sums_and_sorting_in_double) {
     uint64_t seed = 11;
     int rows = 0, compared = 0;
     for (int i = 0; i < N_SIZE; i++)
@@ -142,7 +142,7 @@ Test(row_stats, add_in_the_stated_order) {
 
 /* ---- same bits everywhere -------------------------------------------------------------------------------- */
 
-Test(row_stats, do_not_depend_on_isa_threads_or_batch, .timeout = 300) {
+Test(row_stats, do_not_depend_on_isa_threads_or_batch) {
     weir_pool *pool[3];
     for (int t = 0; t < 3; t++) cr_assert(weir_pool_create(&pool[t], t + 1) == WEIR_OK);
     uint64_t seed = 13;
