@@ -110,11 +110,11 @@ Test(methods, full_blocks_with_a_bonus_of_the_verifier_are_the_token_cascade) {
     static answer want, got;
     for (int i = 0; i < 10; i++)
         for (int t = 0; t < 3; t++) {
-            weir_session_options o = with(WEIR_METHOD_TOKEN_CASCADE, WEIR_RULE_CHOW, 1.0f, (float)t);
+            weir_session_options o = never_deferring((float)t, 10, false);
+            answer_run(e, &o, demo_prompts[i], &got); /* first: the other would leave the right cache in the pages */
+            o = with(WEIR_METHOD_TOKEN_CASCADE, WEIR_RULE_CHOW, 1.0f, (float)t);
             o.ignore_eos = true;
             answer_run(e, &o, demo_prompts[i], &want);
-            o = never_deferring((float)t, 10, false);
-            answer_run(e, &o, demo_prompts[i], &got);
             cr_assert(count(&got, WEIR_SOURCE_BONUS) == count(&want, WEIR_SOURCE_VERIFIER));
             assert_same_ids(&want, &got, "bonus from p", i);
         }
