@@ -100,6 +100,90 @@ Test(accept, stops_at_the_first_rejection_and_reports_every_row) {
     cr_log_info("%d blocks, %d rows, %d rejections", blocks, rows, rejected);
 }
 
+/* ---- block verification, from its definition and its own coins (trap 6) ----------------------------------- */
+
+/* P_i, S_i and the coins of the block say where it ends; *open where fp32 may decide otherwise. */
+static int block_end(const block *b, oracle *const *o, double *p_end, bool *open) {
+    double p[BLOCK_DRAFT + 1] = {1.0}, s[BLOCK_DRAFT + 1] = {0.0};
+    const int n = b->n_draft;
+    for (int j = 0; j < n; j++) {
+        for (int v = 0; v < b->n_vocab; v++) s[j] += fmax(0.0, p[j] * o[j]->pi[v] - o[j]->q[v]);
+        p[j + 1] = fmin(1.0, p[j] * o[j]->pi[b->draft[j]] / o[j]->q[b->draft[j]]);
+        if (o[j]->margin < 1.0) *open = true;
+    }
+    int tau = 0;
+    for (int i = 1; i <= n; i++) {
+        const double u = (double)coin_of(&b->law, b->position + i - 1, i - 1);
+        const double rest = s[i] + 1.0 - p[i], h = i == n ? p[n] : rest > 0.0 ? s[i] / rest : 1.0;
+        if (fabs(u - h) < 1e-4 || (i < n && rest < 1e-3)) *open = true;
+        if (u <= h) tau = i;
+    }
+    if (tau < n && s[tau] < 1e-4) *open = true;
+    *p_end = tau < n ? p[tau] : 1.0;
+    return tau;
+}
+
+/* Winner of the race over (P pi - q)+, or over pi after a whole block, from the streams of that row. */
+static int block_winner(const block *b, const oracle *o, int tau, double p_end, bool *open) {
+    const bool bonus = tau == b->n_draft;
+    double best = INFINITY, second = INFINITY;
+    int token = -1;
+    for (int v = 0; v < b->n_vocab; v++) {
+        const double w = bonus ? o->pi[v] : fmax(0.0, p_end * o->pi[v] - o->q[v]);
+        uint32_t c[4] = {(uint32_t)v / 4u, (uint32_t)(b->position + tau),
+                         bonus ? WEIR_PURPOSE_BONUS : WEIR_PURPOSE_RESIDUAL, (uint32_t)tau};
+        wf_philox(c, b->law.key);
+        const double t = w > 1e-6 ? (double)wf_exponential(c[v % 4]) / w : INFINITY;
+        if (t < best)
+            second = best, best = t, token = v;
+        else if (t < second)
+            second = t;
+    }
+    if (second < best * 1.01) *open = true;
+    return token;
+}
+
+Test(accept, a_block_ends_where_its_coins_say, .timeout = 300) {
+    uint64_t seed = 45;
+    int blocks = 0, partial = 0;
+    for (int rep = 0; rep < 3000; rep++) {
+        const weir_rule rule = (weir_rule)(rep % WEIR_RULE_COUNT);
+        if (!weir_rule_facts(rule)->pi_exists) continue;
+        block *b = block_new(1 + rep % 5, 17, 17);
+        b->law = random_law(&seed, rule);
+        if (b->law.temp == 0.0f) b->law.temp = 1.0f;
+        b->law.block_verify = true;
+        b->position = rep % 7;
+        fill(b, &seed, false);
+        oracle *o[BLOCK_DRAFT + 1];
+        for (int j = 0; j <= b->n_draft; j++) {
+            weir_law law = b->law;
+            if (b->position + j < law.exact_first) law.rule = WEIR_RULE_EXACT;
+            o[j] = oracle_new(&law, b->q + j * b->ld, b->p + j * b->ld, b->n_vocab);
+        }
+        bool open = false;
+        double p_end;
+        const int tau = block_end(b, o, &p_end, &open);
+        block_accept(b);
+        cr_assert(b->session.status == WEIR_OK && b->session.n_examined == b->n_draft);
+        if (!open) {
+            cr_assert(b->session.n_accept == tau, "rule %d: %d accepted, not %d", rule, b->session.n_accept, tau);
+            cr_assert(fabs((double)b->session.block_p - p_end) < 1e-4, "rule %d: P %g, not %g", rule,
+                      b->session.block_p, p_end);
+            open = o[tau]->margin < 1.0;
+            const int want = block_winner(b, o[tau], tau, p_end, &open);
+            const int32_t token = block_emit(b, true);
+            if (!open) cr_assert(token == want, "rule %d row %d: token %d, not %d", rule, tau, token, want);
+            blocks++;
+            partial += tau > 0 && tau < b->n_draft;
+        }
+        for (int j = 0; j <= b->n_draft; j++) oracle_free(o[j]);
+        block_free(b);
+    }
+    cr_expect(blocks > 1500 && partial > 200, "%d blocks, %d ended inside", blocks, partial);
+    cr_log_info("%d blocks, %d ended inside", blocks, partial);
+}
+
 /* ---- coins (trap 7) -------------------------------------------------------------------------------------- */
 
 static block *one_row(weir_law law, const float *q, const float *p, int n, int draft) {
