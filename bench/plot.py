@@ -17,15 +17,14 @@ INK, GRID = "#30363d", "#d8dee4"
 
 
 def read_points(path):
-    """{setting: (speed-up, BLEU)}: median of the ratio within a seed, mean BLEU."""
-    by_setting = defaultdict(dict)
+    """{setting: (speed-up, BLEU)}: median over seeds of the decode ratio, mean BLEU."""
+    by_setting = defaultdict(list)
     with open(path, newline="", encoding="utf-8") as f:
         for row in csv.DictReader(f):
-            by_setting[row["setting"]][row["seed"]] = (float(row["tok_s"]), float(row["bleu"]))
-    base = by_setting["verifier"]
-    return {setting: (statistics.median(seeds[s][0] / base[s][0] for s in seeds),
-                      statistics.fmean(b for _, b in seeds.values()))
-            for setting, seeds in by_setting.items()}
+            by_setting[row["setting"]].append((float(row["ratio_decode"]), float(row["bleu"])))
+    return {setting: (1.0 if setting == "verifier" else statistics.median(x for x, _ in rounds),
+                      statistics.fmean(y for _, y in rounds))
+            for setting, rounds in by_setting.items()}
 
 
 def group(points):
@@ -71,11 +70,11 @@ def draw(lines, title):
     for y in ticks(y0, y1, 2 if y1 - y0 > 6 else 1):
         out.append(f'<path d="M{LEFT} {py(y):.1f}H{WIDTH - RIGHT}" stroke="{GRID}"/>')
         out.append(text(LEFT - 8, py(y) + 4, f"{y:.0f}", "end"))
-    out.append(text((LEFT + WIDTH - RIGHT) / 2, HEIGHT - 14, "tokens per second, verifier alone = 1"))
+    out.append(text((LEFT + WIDTH - RIGHT) / 2, HEIGHT - 14, "decode tokens per second (prompt excluded), verifier alone = 1"))
     out.append(text(LEFT - 8, TOP - 8, "BLEU", "end"))
     own = lines["verifier"][0][2]
     out.append(f'<path d="M{LEFT} {py(own):.1f}H{WIDTH - RIGHT}" stroke="{INK}" stroke-dasharray="5 4"/>')
-    out.append(text(WIDTH - RIGHT + 6, py(own) + 4, "the verifier's own BLEU", "start", 11))
+    out.append(text(LEFT + 6, py(own) - 6, "the verifier's own BLEU", "start", 11))
     for i, (name, dots) in enumerate(lines.items()):
         colour = COLOURS[i % len(COLOURS)]
         path = "L".join(f"{px(x):.1f} {py(y):.1f}" for _, x, y, _ in dots)

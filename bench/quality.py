@@ -1,7 +1,8 @@
 """Quality and speed of the rules on the demo pair: BLEU, chrF, lengths, rejections and tokens/s beside the verifier alone.
 
-Every round runs every setting once over the prompts (one seed a round, batch 1), so that the machine's moods
-fall on all alike; the speed-up is the median over rounds of the ratio within a round. Writes a Markdown table and a CSV
+Every round runs every setting once over the prompts (one seed a round, batch 1), each right after a run of the verifier
+alone that it is compared with, since a shared machine's speed drifts within a minute; the speed-up is the median over
+rounds of that ratio. Writes a Markdown table and a CSV
 with one line a setting and round under bench/results/.
 """
 import argparse
@@ -16,6 +17,7 @@ import weir_runs as runs
 
 DEFAULT = ["exact::5", "token-v3:0.2:5", "token-v3:0.8:5", "token-v3:0.9:5", "token-v3:0.97:5", "token-v3:0.99:5",
            "opt:0.2:5", "lossy:0.5:5"]
+SPEEDS = ("tok_s", "tok_s_decode", "ms", "ratio", "ratio_decode")
 # Column of the table: (title, key, format). A missing figure prints as an en dash.
 COLUMNS = [("setting", "setting", "s"), ("BLEU", "bleu", ".2f"), ("± sd", "bleu_sd", ".2f"), ("chrF", "chrf", ".1f"),
            ("tokens/s", "tok_s", ".0f"), ("× verifier", "ratio", ".2f"), ("decode only ×", "ratio_decode", ".2f"),
@@ -44,17 +46,25 @@ def measure(setting, pairs, args, seed):
     }
 
 
-def summarise(setting, rounds, base):
-    """Medians of speeds, means of the rest, over the rounds of one setting; base: the verifier's rounds."""
+def measure_beside_verifier(setting, pairs, args, seed):
+    """measure(), with the speeds relative to a verifier run made just before."""
+    base = runs.run("verifier", [p["prompt"] for p in pairs], temp=args.temp, seed=seed, threads=args.threads)
+    b = runs.totals(base)
+    row = measure(setting, pairs, args, seed)
+    row["ratio"] = row["tok_s"] / runs.tokens_per_second(b)
+    row["ratio_decode"] = row["tok_s_decode"] / runs.tokens_per_second(b, whole=False)
+    return row
+
+
+def summarise(setting, rounds):
+    """Medians of speeds and ratios, means of the rest, over the rounds of one setting."""
     row = {"setting": setting}
     for key in rounds[0]:
         values = [r[key] for r in rounds if r[key] is not None]
         if key not in ("setting", "seed"):
-            fold = statistics.median if key in ("tok_s", "tok_s_decode", "ms") else statistics.fmean
+            fold = statistics.median if key in SPEEDS else statistics.fmean
             row[key] = fold(values) if values else None
     row["bleu_sd"] = statistics.stdev([r["bleu"] for r in rounds]) if len(rounds) > 1 else None
-    row["ratio"] = statistics.median(r["tok_s"] / b["tok_s"] for r, b in zip(rounds, base))
-    row["ratio_decode"] = statistics.median(r["tok_s_decode"] / b["tok_s_decode"] for r, b in zip(rounds, base))
     return row
 
 
@@ -82,13 +92,13 @@ def main():
     rounds = {s: [] for s in settings}
     for seed in range(1, args.seeds + 1):
         for setting in settings:
-            rounds[setting].append(measure(setting, pairs, args, seed))
+            rounds[setting].append(measure_beside_verifier(setting, pairs, args, seed))
             last = rounds[setting][-1]
             print(f"seed {seed} {setting}: BLEU {last['bleu']:.2f}, {last['tok_s']:.0f} tokens/s", file=sys.stderr)
 
     table = runs.markdown([title for title, _, _ in COLUMNS],
                           [[cell(row, key, form) for _, key, form in COLUMNS]
-                           for row in (summarise(s, rounds[s], rounds["verifier"]) for s in settings)])
+                           for row in (summarise(s, rounds[s]) for s in settings)])
     head = (f"{datetime.date.today()}, {runs.machine()}, {args.threads} threads. T = {args.temp:g}, batch 1, "
             f"{len(pairs)} prompts, {args.seeds} seeds.\n"
             f"Command: ./make.sh bleu {' '.join(sys.argv[1:])}".rstrip())
