@@ -110,7 +110,7 @@ def parse_args():
     p.add_argument("--threads", type=int, default=2, help="threads of both engines (default 2)")
     p.add_argument("--gamma", type=int, default=5, help="drafted tokens a block (default 5)")
     p.add_argument("--max-tokens", type=int, default=128, help="output limit (default 128)")
-    p.add_argument("--setting", default="token-v3:0.97:5",
+    p.add_argument("--setting", default="token-v2:0.48:4",
                    help="weir's deferral rule, RULE:ALPHA:GAMMA (default %(default)s)")
     return p.parse_args()
 
