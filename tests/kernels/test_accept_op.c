@@ -143,7 +143,7 @@ static int block_winner(const block *b, const oracle *o, int tau, double p_end, 
     return token;
 }
 
-Test(accept, a_block_ends_where_its_coins_say, .timeout = 300) {
+Test(accept, a_block_ends_where_its_coins_say) {
     uint64_t seed = 45;
     int blocks = 0, partial = 0;
     for (int rep = 0; rep < 3000; rep++) {
