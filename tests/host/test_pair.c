@@ -13,17 +13,19 @@
 
 static void copy(const char *dir, const char *name) {
     size_t n;
-    char *path = files_path(DRAFTER, name);
+    char *path = files_path(DRAFTER, name); /* the pair shares its tokenizer */
     uint8_t *bytes = files_read(path, &n);
     files_write(dir, name, bytes, n);
     free(bytes);
     free(path);
 }
 
-/* The demo drafter's config with one text replaced. */
-static void write_config(const char *dir, const char *find, const char *replace) {
+/* A demo checkpoint's config with one text replaced. */
+static void write_config_of(const char *from_dir, const char *dir, const char *find, const char *replace) {
     size_t n;
-    uint8_t *bytes = files_read(DRAFTER "/config.json", &n);
+    char *path = files_path(from_dir, "config.json");
+    uint8_t *bytes = files_read(path, &n);
+    free(path);
     char text[4096] = "", out[4096];
     cr_assert(n < sizeof text);
     memcpy(text, bytes, n);
@@ -34,13 +36,21 @@ static void write_config(const char *dir, const char *find, const char *replace)
     files_write(dir, "config.json", out, (size_t)len);
 }
 
-static weir_status open_pair(const char *drafter, weir_engine **e, weir_err *err) {
+static void write_config(const char *dir, const char *find, const char *replace) {
+    write_config_of(DRAFTER, dir, find, replace);
+}
+
+static weir_status open_with(const char *verifier, const char *drafter, weir_engine **e, weir_err *err) {
     weir_engine_options o = weir_engine_options_default();
-    o.model = VERIFIER;
+    o.model = verifier;
     o.model_draft = drafter;
     o.n_thread = 1;
     o.ctx_size = 128;
     return weir_engine_open(e, &o, err);
+}
+
+static weir_status open_pair(const char *drafter, weir_engine **e, weir_err *err) {
+    return open_with(VERIFIER, drafter, e, err);
 }
 
 Test(pair, the_first_difference_is_named) {
@@ -102,9 +112,10 @@ Test(pair, a_drafter_without_tokenizer_uses_the_verifiers) {
 
 /* ---- padding -------------------------------------------------------------------------------------------- */
 
-enum { ROWS = 6016, MORE = 6100, DIM = 64 };
+enum { ROWS = 6016, MORE = 6100 };
 
 typedef struct blob {
+    int dim;
     char *header;
     uint8_t *data;
     size_t header_len, header_cap, data_len;
@@ -112,9 +123,9 @@ typedef struct blob {
 
 /* One tensor of the drafter into the copy; embedding and head get MORE rows, whose values win every argmax. */
 static void add(blob *b, const uint8_t *file, size_t at, const char *name, const char *shape, size_t bytes, bool pad) {
-    const size_t extra = pad ? (size_t)(MORE - ROWS) * DIM * 2 : 0;
+    const size_t extra = pad ? (size_t)(MORE - ROWS) * (size_t)b->dim * 2 : 0;
     char dims[32];
-    if (pad) snprintf(dims, sizeof dims, "[%d,%d]", MORE, DIM);
+    if (pad) snprintf(dims, sizeof dims, "[%d,%d]", MORE, b->dim);
     else snprintf(dims, sizeof dims, "%s", shape);
     b->header_len += (size_t)snprintf(b->header + b->header_len, b->header_cap - b->header_len,
                                       "%s\"%s\":{\"dtype\":\"BF16\",\"shape\":%s,\"data_offsets\":[%zu,%zu]}",
@@ -126,14 +137,17 @@ static void add(blob *b, const uint8_t *file, size_t at, const char *name, const
 }
 
 /* Copies the checkpoint tensor by tensor, reading its own header (compact JSON without nested objects). */
-static void write_padded(const char *dir) {
+static void write_padded(const char *dir, const char *from_dir, int dim) {
     size_t n;
-    uint8_t *file = files_read(DRAFTER "/model.safetensors", &n);
+    char *path = files_path(from_dir, "model.safetensors");
+    uint8_t *file = files_read(path, &n);
+    free(path);
     uint64_t len;
     memcpy(&len, file, 8);
     char *head = calloc(1, len + 1);
     memcpy(head, file + 8, len);
-    blob b = {.header = calloc(1, 2 * len + 64), .header_cap = 2 * len + 64, .data = calloc(1, n + 100000)};
+    blob b = {.header = calloc(1, 2 * len + 64), .header_cap = 2 * len + 64, .dim = dim,
+              .data = calloc(1, n + 2 * (size_t)(MORE - ROWS) * (size_t)dim * 2)};
     b.header[b.header_len++] = '{';
     for (char *p = strstr(head, ".weight\":"); p; p = strstr(p + 1, ".weight\":")) {
         char *name = p;
@@ -164,20 +178,26 @@ static void write_padded(const char *dir) {
     free(file);
 }
 
-/* A drafter whose embedding is padded further works and changes no bit, though its padding rows hold the largest
- * logits (traps 1 and 9). */
-Test(pair, padding_of_the_drafter_changes_nothing) {
+/* A padded copy of a demo checkpoint in a new directory. */
+static char *padded_copy(const char *from_dir, int dim) {
     char *dir = files_temp_dir();
-    write_padded(dir);
+    write_padded(dir, from_dir, dim);
     copy(dir, "spiece.model");
     copy(dir, "tokenizer_config.json");
-    write_config(dir, "\"vocab_size\": 6016", "\"vocab_size\": 6100");
-    weir_engine *padded = NULL;
+    write_config_of(from_dir, dir, "\"vocab_size\": 6016", "\"vocab_size\": 6100");
+    return dir;
+}
+
+/* Embeddings padded further work and change no bit, on one side or on both, though their padding rows hold the largest
+ * logits of all (traps 1 and 9). */
+Test(pair, padding_changes_nothing) {
+    char *drafter = padded_copy(DRAFTER, 64), *verifier = padded_copy(VERIFIER, 256);
+    weir_engine *plain = demo_open(1, 1, NULL, true), *padded[2] = {NULL, NULL};
     weir_err err = {""};
-    const weir_status st = open_pair(dir, &padded, &err);
-    files_remove_dir(dir);
-    cr_assert(st == WEIR_OK, "%s", err.text);
-    weir_engine *plain = demo_open(1, 1, NULL, true);
+    cr_assert(open_pair(drafter, &padded[0], &err) == WEIR_OK, "%s", err.text);
+    cr_assert(open_with(verifier, drafter, &padded[1], &err) == WEIR_OK, "%s", err.text);
+    files_remove_dir(drafter);
+    files_remove_dir(verifier);
     for (int i = 0; i < 10; i++) {
         weir_session_options o = weir_session_options_default();
         o.law.rule = WEIR_RULE_TOKEN_V2;
@@ -185,9 +205,12 @@ Test(pair, padding_of_the_drafter_changes_nothing) {
         o.law.top_k = i % 2 ? 40 : 0;
         static answer a, b;
         answer_run(plain, &o, demo_prompts[i], &a);
-        answer_run(padded, &o, demo_prompts[i], &b);
-        answer_assert_same(&a, &b, demo_prompts[i]);
+        for (int k = 0; k < 2; k++) {
+            answer_run(padded[k], &o, demo_prompts[i], &b);
+            answer_assert_same(&a, &b, demo_prompts[i]);
+        }
     }
     weir_engine_close(plain);
-    weir_engine_close(padded);
+    weir_engine_close(padded[0]);
+    weir_engine_close(padded[1]);
 }
