@@ -15,6 +15,7 @@ skip_special_tokens (checked here), but for unknown pieces, which transformers d
 Texts never spell "</s>", "<pad>" or "<unk>": transformers would make control tokens of them, weir does not.
 """
 import json
+import os
 import pathlib
 import random
 import sys
@@ -87,8 +88,9 @@ def write(name, extra_ids, model):
 
 def train(name, **options):
     corpus = [t for t in TEXTS if t.strip() and "\0" not in t and "extra_id" not in t]
+    os.chdir(HERE)  # the model keeps its prefix: a bare name says nothing of this machine
     sentencepiece.SentencePieceTrainer.train(
-        sentence_iterator=iter(corpus * 4), model_prefix=str(HERE / name), pad_id=0, eos_id=1, unk_id=2, bos_id=-1, num_threads=1,
+        sentence_iterator=iter(corpus * 4), model_prefix=name, pad_id=0, eos_id=1, unk_id=2, bos_id=-1, num_threads=1,
         minloglevel=2, hard_vocab_limit=False, **options)
     (HERE / f"{name}.vocab").unlink()
 
