@@ -100,7 +100,7 @@ if __name__ == "__main__":
     rules = HERE / "rules.tsv"  # a normaliser of a kilobyte instead of 240: fold case, one expansion, some white space
     rows = [(chr(c), chr(c + 32)) for c in range(65, 91)] + [("\u00df", "ss"), ("\u00a0", " "), ("\u3000", " "), ("\t", " "), ("\n", " ")]
     rules.write_text("".join(f"{ord(a):X}\t{' '.join(f'{ord(c):X}' for c in b)}\n" for a, b in rows))
-    train("tiny_unigram", vocab_size=250, normalization_rule_tsv=str(rules), character_coverage=0.98)
+    train("tiny_unigram", vocab_size=250, normalization_rule_tsv=rules.name, character_coverage=0.98)
     rules.unlink()
     train("tiny_bpe", vocab_size=560, model_type="bpe", byte_fallback=True, normalization_rule_name="identity", character_coverage=0.98,
           user_defined_symbols=["<sep>", "<|user|>"], remove_extra_whitespaces=False)
