@@ -26,7 +26,7 @@ from transformers import T5Tokenizer
 
 warnings.filterwarnings("ignore")
 ROOT = pathlib.Path(__file__).parents[2]
-HERE = pathlib.Path(__file__).parent / "tokenizer"
+HERE = pathlib.Path(__file__).resolve().parent / "tokenizer"
 
 TEXTS = [
     "", " ", "  \t\n ", "a", "The weather is nice today.", "I want to learn Japanese.",
