@@ -43,10 +43,19 @@ void cli_law_set_rule(weir_law *law, weir_rule rule) {
     law->beta = facts->beta_default;
 }
 
+/* The rule of a method that was given none: the paper's for the sequential ones. */
+static int rule_of_method(const cli_args *a) {
+    const char *method = cli_is_set(a, OPT_METHOD) ? cli_text(a, OPT_METHOD) : NULL;
+    const int m = method ? weir_method_parse(method) : -1;
+    return m == WEIR_METHOD_TOKEN_CASCADE    ? WEIR_RULE_CHOW
+           : m == WEIR_METHOD_ORACLE_CASCADE ? WEIR_RULE_DIFF
+                                             : WEIR_RULE_EXACT;
+}
+
 int cli_law(const cli_args *a, weir_law *out) {
     *out = weir_law_default();
     const char *name = cli_text(a, OPT_RULE);
-    int rule = name ? weir_rule_parse(name) : WEIR_RULE_EXACT;
+    int rule = name ? weir_rule_parse(name) : rule_of_method(a);
     if (rule < 0) {
         return cli_fail(CLI_USAGE, "--deferral-rule %s: unknown rule; the nearest is %s (see weir %s --help)", name,
                         cli_rule_nearest(name), cli_commands[a->command].name);
