@@ -120,6 +120,8 @@ void weir_session_release(weir_session *s);                     /* gives the slo
 /* Appends one token; applies end-of-text, stop strings and the limit. True while the session goes on. */
 bool weir_session_append(weir_session *s, int32_t id, weir_source source, float logprob, float policy_logprob);
 void weir_session_end(weir_session *s, weir_finish why);
+/* Ends a session whose rows held NaN as cancelled; returns `found`, err names the token. */
+weir_status weir_session_refuse(weir_session *s, weir_status found, weir_err *err);
 bool weir_session_is_eos(const weir_session *s, int32_t id);
 
 /* rows.c: building one forward call over several sessions. */

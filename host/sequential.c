@@ -118,13 +118,6 @@ static weir_status emit_from_p(weir_engine *e, weir_session **s, const weir_tick
     return n_emit > 0 ? e->be->op.emit(e->be, &a) : WEIR_OK;
 }
 
-static weir_status refuse(weir_session *s, weir_err *err) {
-    const int64_t at = s->n;
-    weir_session_end(s, WEIR_FINISH_CANCELLED);
-    return weir_fail(err, WEIR_EINVAL, "output token %lld: logits are not finite; the checkpoint or its dtype is broken",
-                     (long long)at);
-}
-
 static void take_from_drafter(weir_engine *e, weir_session *s, const weir_tick_row *t) {
     const int32_t x = e->buf.drawn[t->q];
     const float log_q = raw_logp(q_logits_of(e, t), &e->buf.q_stats[t->q], x);
@@ -139,7 +132,7 @@ static weir_status take_token(weir_engine *e, weir_session *s, const weir_tick_r
                               weir_err *err) {
     const bool q_broken = t->q >= 0 && !row_is_usable(&e->buf.q_stats[t->q]);
     const bool p_broken = t->p >= 0 && !row_is_usable(&e->buf.p_stats[t->p]);
-    if (q_broken || p_broken || (emit && emit->status != WEIR_OK)) return refuse(s, err);
+    if (q_broken || p_broken || (emit && emit->status != WEIR_OK)) return weir_session_refuse(s, WEIR_EINVAL, err);
     if (t->q >= 0) {
         s->stats.rows_examined++;
         s->stats.rows_deferred += t->deferred;

@@ -224,6 +224,13 @@ void weir_session_end(weir_session *s, weir_finish why) {
     if (why != WEIR_FINISH_CANCELLED && weir_text_tell_all(s) != WEIR_OK) s->finish = WEIR_FINISH_CANCELLED;
 }
 
+weir_status weir_session_refuse(weir_session *s, weir_status found, weir_err *err) {
+    const int64_t at = s->n;
+    weir_session_end(s, WEIR_FINISH_CANCELLED);
+    return weir_fail(err, found, "output token %lld: logits are not finite; the checkpoint or its dtype is broken",
+                     (long long)at);
+}
+
 bool weir_session_append(weir_session *s, int32_t id, weir_source source, float logprob, float policy_logprob) {
     if (s->n == 0 && s->stats.seconds_first == 0.0) s->stats.seconds_first = weir_now() - s->started;
     if (weir_session_is_eos(s, id)) {

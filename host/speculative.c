@@ -204,14 +204,6 @@ static weir_status roll_back(weir_engine *e, weir_session *s) {
     return WEIR_OK;
 }
 
-/* Ends the sessions whose rows held NaN; the first is named in err. */
-static weir_status refuse(weir_session *s, weir_status found, weir_err *err) {
-    const int64_t at = s->n;
-    weir_session_end(s, WEIR_FINISH_CANCELLED);
-    return weir_fail(err, found, "output token %lld: logits are not finite; the checkpoint or its dtype is broken",
-                     (long long)at);
-}
-
 static weir_status close_block(weir_engine *e, weir_session **s, int n, weir_err *err) {
     weir_step_buffers *b = &e->buf;
     const int64_t ld_q = (int64_t)n * e->side[WEIR_DRAFTER].ld, ld_p = e->side[WEIR_VERIFIER].ld;
@@ -232,7 +224,7 @@ static weir_status close_block(weir_engine *e, weir_session **s, int n, weir_err
         weir_status found = b->accept[i].status;
         if (found == WEIR_OK && closing) found = closing->status;
         if (found != WEIR_OK) {
-            const weir_status told = refuse(s[i], found, first == WEIR_OK ? err : NULL);
+            const weir_status told = weir_session_refuse(s[i], found, first == WEIR_OK ? err : NULL);
             if (first == WEIR_OK) first = told;
             continue;
         }
