@@ -113,11 +113,7 @@ static weir_status part_draft(bench *b) {
     f->position[0] = (int32_t)b->s->n;
     f->block_row[0] = 0;
     WEIR_TRY(weir_rows_stats(b->e, WEIR_DRAFTER, f->q_logits, 1, f->call_stats));
-    weir_draw_args draw = {.logits = f->q_logits, .ld = b->e->side[WEIR_DRAFTER].ld, .n_row = 1,
-                           .n_vocab = b->e->n_vocab, .law = f->law, .law_of = f->law_of,
-                           .stats = f->call_stats, .position = f->position, .block_row = f->block_row,
-                           .purpose = WEIR_PURPOSE_DRAFT, .token = f->drawn, .logp = f->draft_logp};
-    return b->e->be->op.draw(b->e->be, &draw);
+    return weir_rows_draw(b->e, f->q_logits, 1, f->call_stats);
 }
 
 /* Statistics of gamma + 1 verifier rows, the accept op and the draw that closes the block. The drafter's rows are the

@@ -133,6 +133,9 @@ void weir_rows_add(weir_engine *e, weir_rows *r, const weir_session *s, int32_t 
 void weir_rows_catch_up(weir_engine *e, weir_rows *r, weir_session *s, int side, int64_t upto, bool wanted);
 weir_status weir_rows_run(weir_engine *e, const weir_rows *r, int side, float *logits);
 weir_status weir_rows_stats(weir_engine *e, int side, const float *logits, int n_row, weir_row_stats *out);
+/* Draws of drafter rows into buf.drawn and buf.draft_logp; laws, positions and block rows as the buffers say. */
+weir_status weir_rows_draw(weir_engine *e, const float *logits, int n_row, const weir_row_stats *stats);
+void weir_rows_book(weir_session *s, int side, int n_row); /* a call of a side with n_row rows of this session */
 
 /* speculative.c, sequential.c: one block, one token for each session of a list. */
 weir_status weir_block_speculative(weir_engine *e, weir_session **s, int n, weir_err *err);

@@ -30,3 +30,22 @@ weir_status weir_rows_stats(weir_engine *e, int side, const float *logits, int n
                              .law = e->buf.law, .law_of = e->buf.law_of, .out = out};
     return e->be->op.row_stats(e->be, &a);
 }
+
+weir_status weir_rows_draw(weir_engine *e, const float *logits, int n_row, const weir_row_stats *stats) {
+    weir_step_buffers *b = &e->buf;
+    weir_draw_args a = {.logits = logits, .ld = e->side[WEIR_DRAFTER].ld, .n_row = n_row, .n_vocab = e->n_vocab,
+                        .law = b->law, .law_of = b->law_of, .stats = stats, .position = b->position,
+                        .block_row = b->block_row, .purpose = WEIR_PURPOSE_DRAFT, .token = b->drawn,
+                        .logp = b->draft_logp};
+    return e->be->op.draw(e->be, &a);
+}
+
+void weir_rows_book(weir_session *s, int side, int n_row) {
+    if (side == WEIR_DRAFTER) {
+        s->stats.drafter_calls++;
+        s->stats.drafter_rows += n_row;
+    } else {
+        s->stats.verifier_calls++;
+        s->stats.verifier_rows += n_row;
+    }
+}

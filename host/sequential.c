@@ -25,13 +25,7 @@ static weir_status run_side(weir_engine *e, weir_session **s, const weir_tick_ro
         WEIR_TRY(weir_kv_pool_resize(e->side[side].self, s[i]->slot, s[i]->n + 1));
         b->law_of[rows.n_out] = i;
         weir_rows_catch_up(e, &rows, s[i], side, s[i]->n + 1, true);
-        if (side == WEIR_DRAFTER) {
-            s[i]->stats.drafter_calls++;
-            s[i]->stats.drafter_rows += rows.n_row - before;
-        } else {
-            s[i]->stats.verifier_calls++;
-            s[i]->stats.verifier_rows += rows.n_row - before;
-        }
+        weir_rows_book(s[i], side, rows.n_row - before);
     }
     if (rows.n_out == 0) return WEIR_OK;
     WEIR_TRY(weir_rows_run(e, &rows, side, logits));
@@ -47,12 +41,7 @@ static weir_status draw_drafts(weir_engine *e, weir_session **s, const weir_tick
         b->block_row[n_row] = 0;
         b->position[n_row++] = (int32_t)s[i]->n;
     }
-    if (n_row == 0) return WEIR_OK;
-    weir_draw_args draw = {.logits = b->q_logits, .ld = e->side[WEIR_DRAFTER].ld, .n_row = n_row,
-                           .n_vocab = e->n_vocab, .law = b->law, .law_of = b->law_of, .stats = b->q_stats,
-                           .position = b->position, .block_row = b->block_row,
-                           .purpose = WEIR_PURPOSE_DRAFT, .token = b->drawn, .logp = b->draft_logp};
-    return e->be->op.draw(e->be, &draw);
+    return n_row > 0 ? weir_rows_draw(e, b->q_logits, n_row, b->q_stats) : WEIR_OK;
 }
 
 static const float *q_logits_of(const weir_engine *e, const weir_tick_row *t) {

@@ -46,8 +46,7 @@ static weir_status draft_step(weir_engine *e, weir_session **s, int n, int live,
             weir_rows_add(e, &rows, s[i], draft_of(e, i)[j - 1], s[i]->n + j, true);
             s[i]->cached[WEIR_DRAFTER] = s[i]->n + j + 1;
         }
-        s[i]->stats.drafter_calls++;
-        s[i]->stats.drafter_rows += rows.n_row - before;
+        weir_rows_book(s[i], WEIR_DRAFTER, rows.n_row - before);
         b->law_of[i] = i;
         b->position[i] = (int32_t)(s[i]->n + j);
         b->block_row[i] = s[i]->law.block_verify ? j : 0;
@@ -55,11 +54,7 @@ static weir_status draft_step(weir_engine *e, weir_session **s, int n, int live,
     float *logits = q_row(e, n, j, 0);
     WEIR_TRY(weir_rows_run(e, &rows, WEIR_DRAFTER, logits));
     WEIR_TRY(weir_rows_stats(e, WEIR_DRAFTER, logits, live, b->call_stats));
-    weir_draw_args draw = {.logits = logits, .ld = e->side[WEIR_DRAFTER].ld, .n_row = live,
-                           .n_vocab = e->n_vocab, .law = b->law, .law_of = b->law_of,
-                           .stats = b->call_stats, .position = b->position, .block_row = b->block_row,
-                           .purpose = WEIR_PURPOSE_DRAFT, .token = b->drawn, .logp = b->draft_logp};
-    WEIR_TRY(e->be->op.draw(e->be, &draw));
+    WEIR_TRY(weir_rows_draw(e, logits, live, b->call_stats));
     for (int i = 0; i < live; i++) {
         q_stats_of(e, i)[j] = b->call_stats[i];
         draft_of(e, i)[j] = b->drawn[i] < 0 ? 0 : b->drawn[i]; /* unusable row: the accept op reports it */
@@ -96,8 +91,7 @@ static weir_status verify(weir_engine *e, weir_session **s, int n, const int32_t
         for (int j = 0; j < n_draft[i]; j++)
             weir_rows_add(e, &rows, s[i], draft_of(e, i)[j], s[i]->n + 1 + j, true);
         s[i]->cached[WEIR_VERIFIER] = s[i]->n + 1 + n_draft[i];
-        s[i]->stats.verifier_calls++;
-        s[i]->stats.verifier_rows += rows.n_row - before;
+        weir_rows_book(s[i], WEIR_VERIFIER, rows.n_row - before);
         for (int32_t r = first; r < rows.n_out; r++) b->law_of[r] = i;
         b->accept[i] = (weir_accept_session){
             .law = &b->law[i], .q_logits = q_row(e, n, 0, i), .q_stats = q_stats_of(e, i),
@@ -157,8 +151,7 @@ static weir_status bonus_rows(weir_engine *e, weir_session **s, int n, const int
         const int64_t pos = x->n + a->n_draft;
         weir_rows_add(e, &rows, x, a->draft[a->n_draft - 1], pos, true);
         x->cached[WEIR_DRAFTER] = pos + 1;
-        x->stats.drafter_calls++;
-        x->stats.drafter_rows++;
+        weir_rows_book(x, WEIR_DRAFTER, 1);
     }
     if (rows.n_row == 0) return WEIR_OK;
     float *logits = q_row(e, n, last, 0);
