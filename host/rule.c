@@ -51,18 +51,6 @@ typedef struct draws {
     weir_emit_session emit[BATCH];
 } draws;
 
-static weir_status row_facts(draws *d, const weir_law *law, const float *logits, const char *whose,
-                             weir_row_stats *out, weir_err *err) {
-    const int32_t law_of = 0;
-    weir_row_stats_args a = {.logits = logits, .ld = d->n_vocab, .n_row = 1, .n_vocab = d->n_vocab, .law = law,
-                             .law_of = &law_of, .out = out};
-    if (!logits || weir_row_stats_cpu(&d->be, &a) != WEIR_OK)
-        return weir_fail(err, WEIR_EINVAL, "rule: no %s logits, or a vocabulary of %d", whose, d->n_vocab);
-    if (isnan(out->max))
-        return weir_fail(err, WEIR_EINVAL, "rule: %s logits have NaN or +inf, or no finite value", whose);
-    return WEIR_OK;
-}
-
 static weir_status draft_tokens(draws *d, int n) {
     const int32_t law_of = 0, position = 0;
     for (int i = 0; i < n; i++) {
@@ -119,8 +107,8 @@ static weir_status run_batch(draws *d, const weir_law *law, uint64_t seed, int64
 
 static weir_status run_all(draws *d, const weir_law *law, uint64_t seed, int64_t n_draw, int64_t *counts,
                            int64_t *n_accepted, weir_err *err) {
-    WEIR_TRY(row_facts(d, law, d->q_logits, "q", &d->q_stats, err));
-    WEIR_TRY(row_facts(d, law, d->p_logits, "p", &d->p_stats, err));
+    WEIR_TRY(weir_row_stats_of(d->be.isa, law, d->q_logits, d->n_vocab, "q", &d->q_stats, err));
+    WEIR_TRY(weir_row_stats_of(d->be.isa, law, d->p_logits, d->n_vocab, "p", &d->p_stats, err));
     memset(counts, 0, (size_t)d->n_vocab * sizeof *counts);
     int64_t accepted = 0;
     for (int64_t done = 0; done < n_draw; done += BATCH) {

@@ -12,4 +12,9 @@ weir_status weir_accept_cpu(weir_backend *be, weir_accept_args *a);
 weir_status weir_emit_cpu(weir_backend *be, weir_emit_args *a);
 weir_status weir_gate_cpu(weir_backend *be, weir_gate_args *a);
 
+/* Statistics of one row from a caller's hands. EINVAL with a line that says whose logits ("q", "p") are missing, NaN, +inf or
+ * without a finite value. */
+weir_status weir_row_stats_of(weir_isa isa, const weir_law *law, const float *logits, int32_t n_vocab, const char *whose,
+                              weir_row_stats *out, weir_err *err);
+
 #endif /* WEIR_KERNELS_ACCEPT_CPU_H */

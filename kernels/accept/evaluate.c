@@ -1,14 +1,14 @@
 #include "kernels/accept/cpu.h"
 #include "kernels/accept/policy.h"
 
-static weir_status row_facts(const weir_rule_row *e, weir_isa isa, const char *whose, const float *logits,
-                             weir_row_stats *out, weir_err *err) {
+weir_status weir_row_stats_of(weir_isa isa, const weir_law *law, const float *logits, int32_t n_vocab, const char *whose,
+                              weir_row_stats *out, weir_err *err) {
     weir_backend be = {.isa = isa};
     const int32_t law_of = 0;
-    weir_row_stats_args a = {.logits = logits, .ld = e->n_vocab, .n_row = 1, .n_vocab = e->n_vocab, .law = e->law,
+    weir_row_stats_args a = {.logits = logits, .ld = n_vocab, .n_row = 1, .n_vocab = n_vocab, .law = law,
                              .law_of = &law_of, .out = out};
     if (weir_row_stats_cpu(&be, &a) != WEIR_OK)
-        return weir_fail(err, WEIR_EINVAL, "%s logits: none given, or a vocabulary of %d", whose, e->n_vocab);
+        return weir_fail(err, WEIR_EINVAL, "%s logits: none given, or a vocabulary of %d", whose, n_vocab);
     if (isnan(out->max))
         return weir_fail(err, WEIR_EINVAL, "%s logits: NaN, +inf, or no finite value", whose);
     return WEIR_OK;
@@ -29,8 +29,8 @@ weir_status weir_rule_evaluate_row(weir_rule_row *e, weir_err *err) {
     const weir_isa isa = weir_isa_best();
     const weir_env env = weir__env_of(isa, NULL);
     weir_row_stats q, p;
-    WEIR_TRY(row_facts(e, isa, "q", e->q_logits, &q, err));
-    WEIR_TRY(row_facts(e, isa, "p", e->p_logits, &p, err));
+    WEIR_TRY(weir_row_stats_of(isa, e->law, e->q_logits, e->n_vocab, "q", &q, err));
+    WEIR_TRY(weir_row_stats_of(isa, e->law, e->p_logits, e->n_vocab, "p", &p, err));
     const weir_position at = {.law = e->law, .q_logits = e->q_logits, .p_logits = e->p_logits, .q_stats = &q,
                               .p_stats = &p, .n_vocab = e->n_vocab, .draft = -1};
     weir_policy y;
