@@ -25,7 +25,7 @@ static int64_t pages_for(int64_t len) { return (len + WEIR_PAGE - 1) / WEIR_PAGE
 static bool bounds_ok(int32_t n_slot, int64_t max_len, int32_t n_layer, int32_t n_head_kv, int32_t head_dim) {
     if (n_slot < 1 || max_len < 1 || n_layer < 1 || n_head_kv < 1 || head_dim < 1) return false;
     if (max_len > INT32_MAX - WEIR_PAGE || pages_for(max_len) * n_slot > INT32_MAX) return false;
-    const double floats = (double)weir_kv_page_floats(1, 1, 1) * n_layer * n_head_kv * head_dim;
+    const double floats = (double)weir_kv_page_elems(1, 1, 1) * n_layer * n_head_kv * head_dim;
     return floats * (double)(pages_for(max_len) * n_slot) < 0x1p60;
 }
 
@@ -39,7 +39,7 @@ static size_t lines(size_t bytes) { return (bytes + 63) / 64 * 64; }
 static kv_sizes sizes_of(int32_t n_slot, int64_t max_len, int32_t n_layer, int32_t n_head_kv,
                          int32_t head_dim) {
     const size_t n_page = (size_t)(pages_for(max_len) * n_slot);
-    const size_t floats = (size_t)weir_kv_page_floats(n_layer, n_head_kv, head_dim);
+    const size_t floats = (size_t)weir_kv_page_elems(n_layer, n_head_kv, head_dim);
     return (kv_sizes){.pool = lines(sizeof(struct weir_kv_pool)),
                       .pages = lines(n_page * floats * sizeof(float)),
                       .table = lines(n_page * sizeof(int32_t)),
@@ -64,7 +64,7 @@ weir_status weir_kv_pool_create(weir_kv_pool **out, weir_backend *be, int32_t n_
     *p = (weir_kv_pool){
         .be = be, .n_slot = n_slot, .max_len = max_len, .per_slot = (int32_t)pages_for(max_len)};
     p->n_page = p->n_free = p->per_slot * n_slot;
-    p->view = (weir_kv_view){.page_floats = weir_kv_page_floats(n_layer, n_head_kv, head_dim),
+    p->view = (weir_kv_view){.page_elems = weir_kv_page_elems(n_layer, n_head_kv, head_dim),
                              .table_stride = p->per_slot,
                              .n_layer = n_layer,
                              .n_head_kv = n_head_kv,
@@ -109,8 +109,9 @@ static void drop_page(weir_kv_pool *p, int32_t page) {
 }
 
 static void copy_page(weir_kv_pool *p, int32_t from, int32_t to) {
-    memcpy(p->view.pool + to * p->view.page_floats, p->view.pool + from * p->view.page_floats,
-           (size_t)p->view.page_floats * sizeof(float));
+    float *pool = p->view.pool;
+    memcpy(pool + to * p->view.page_elems, pool + from * p->view.page_elems,
+           (size_t)p->view.page_elems * sizeof(float));
 }
 
 /* The slot's last page, partly filled and about to be written, is held by others too. */

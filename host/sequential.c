@@ -53,13 +53,15 @@ static const float *p_logits_of(const weir_engine *e, const weir_tick_row *t) {
 
 /* r of one row; p may be missing for rules that look at q alone. */
 static weir_status gate(weir_engine *e, const weir_session *s, weir_tick_row *t, const weir_law *law) {
-    weir_gate_args g = {.law = law, .q_logits = q_logits_of(e, t), .q_stats = e->buf.q_stats + t->q,
-                        .n_vocab = e->n_vocab, .position = (int32_t)s->n};
+    weir_gate_session g = {.law = law, .q_logits = q_logits_of(e, t), .q_stats = e->buf.q_stats + t->q,
+                           .position = (int32_t)s->n};
     if (t->p >= 0) {
         g.p_logits = p_logits_of(e, t);
         g.p_stats = e->buf.p_stats + t->p;
     }
-    WEIR_TRY(e->be->op.gate(e->be, &g));
+    weir_gate_args a = {.session = &g, .n_session = 1, .n_vocab = e->n_vocab};
+    WEIR_TRY(e->be->op.gate(e->be, &a));
+    WEIR_TRY(g.status);
     t->deferred = g.deferred;
     return WEIR_OK;
 }

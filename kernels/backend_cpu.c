@@ -1,3 +1,5 @@
+#include <string.h>
+
 #include "kernels/accept/cpu.h"
 #include "kernels/backend.h"
 #include "kernels/base/mem.h"
@@ -12,6 +14,8 @@ static const weir_backend_ops portable_ops = {
     .linear = weir_linear_cpu,
     .kv_append = weir_kv_append_cpu,
     .attention = weir_attention_cpu,
+    .row_keys = weir_row_keys_cpu,
+    .gather = weir_gather_cpu,
     .row_stats = weir_row_stats_cpu,
     .draw = weir_draw_cpu,
     .accept = weir_accept_cpu,
@@ -42,6 +46,81 @@ static weir_backend_ops ops_for(weir_isa isa) {
     return op;
 }
 
+/* ---- memory: host memory, and nothing is ever queued ----------------------------------------------------- */
+
+static void *cpu_alloc(weir_backend *be, size_t bytes) {
+    (void)be;
+    return weir_alloc(bytes, 1);
+}
+
+static void cpu_free(weir_backend *be, void *p) {
+    (void)be;
+    weir_free(p);
+}
+
+static void *cpu_alloc_mapped(weir_backend *be, size_t bytes, void **device) {
+    (void)be;
+    *device = weir_calloc(bytes, 1);
+    return *device;
+}
+
+static weir_status cpu_copy(weir_backend *be, void *dst, const void *src, size_t bytes) {
+    (void)be;
+    if (bytes > 0) memmove(dst, src, bytes);
+    return WEIR_OK;
+}
+
+static weir_status cpu_zero(weir_backend *be, void *p, size_t bytes) {
+    (void)be;
+    if (bytes > 0) memset(p, 0, bytes);
+    return WEIR_OK;
+}
+
+static weir_status cpu_wait(weir_backend *be) {
+    (void)be;
+    return WEIR_OK;
+}
+
+static weir_status cpu_poll(weir_backend *be, bool *busy) {
+    (void)be;
+    *busy = false;
+    return WEIR_OK;
+}
+
+static weir_status cpu_reserve(weir_backend *be, size_t floats) {
+    if (floats <= be->scratch_floats) return WEIR_OK;
+    if (floats > SIZE_MAX / 2) return WEIR_ENOMEM;
+    floats = (floats + 15) / 16 * 16; /* each worker's part starts on a cache line */
+    const size_t n_worker = (size_t)weir_pool_size(be->pool);
+    float *p = floats > SIZE_MAX / sizeof *p / n_worker ? NULL : weir_alloc(n_worker, floats * sizeof *p);
+    if (!p) return WEIR_ENOMEM;
+    weir_free(be->scratch);
+    be->scratch = p;
+    be->scratch_floats = floats;
+    return WEIR_OK;
+}
+
+static void cpu_close(weir_backend *be) {
+    weir_pool_free(be->pool);
+    weir_free(be->scratch);
+    weir_free(be);
+}
+
+static const weir_backend_queue cpu_queue = {
+    .alloc = cpu_alloc,
+    .free = cpu_free,
+    .alloc_mapped = cpu_alloc_mapped,
+    .free_mapped = cpu_free,
+    .upload = cpu_copy,
+    .download = cpu_copy,
+    .copy = cpu_copy,
+    .zero = cpu_zero,
+    .wait = cpu_wait,
+    .poll = cpu_poll,
+    .reserve = cpu_reserve,
+    .close = cpu_close,
+};
+
 weir_status weir_backend_cpu_open(weir_backend **out, int n_thread, weir_isa isa, weir_err *err) {
     if (!out) return weir_fail(err, WEIR_EINVAL, "backend cpu: no place for the result");
     if (n_thread < 1 || n_thread > 256) {
@@ -55,6 +134,9 @@ weir_status weir_backend_cpu_open(weir_backend **out, int n_thread, weir_isa isa
     weir_backend *be = weir_calloc(1, sizeof *be);
     if (!be) return weir_fail(err, WEIR_ENOMEM, "backend cpu: out of memory");
     be->name = "cpu";
+    be->about = weir_isa_name(isa);
+    be->queue = &cpu_queue;
+    be->chunk = WEIR_PAGE;
     be->isa = isa;
     be->op = ops_for(isa);
     weir_status s = weir_pool_create(&be->pool, n_thread);
@@ -73,35 +155,4 @@ weir_status weir_backend_cpu_open(weir_backend **out, int n_thread, weir_isa isa
 fail:
     weir_backend_close(be);
     return s;
-}
-
-void weir_backend_close(weir_backend *be) {
-    if (!be) return;
-    weir_pool_free(be->pool);
-    weir_free(be->scratch);
-    weir_free(be);
-}
-
-weir_status weir_backend_reserve(weir_backend *be, size_t floats) {
-    if (!be) return WEIR_EINVAL;
-    if (floats <= be->scratch_floats) return WEIR_OK;
-    if (floats > SIZE_MAX / 2) return WEIR_ENOMEM;
-    floats = (floats + 15) / 16 * 16; /* each worker's part starts on a cache line */
-    const size_t n_worker = (size_t)weir_pool_size(be->pool);
-    float *p = floats > SIZE_MAX / sizeof *p / n_worker ? NULL : weir_alloc(n_worker, floats * sizeof *p);
-    if (!p) return WEIR_ENOMEM;
-    weir_free(be->scratch);
-    be->scratch = p;
-    be->scratch_floats = floats;
-    return WEIR_OK;
-}
-
-void *weir_backend_alloc(weir_backend *be, size_t bytes) {
-    (void)be;
-    return weir_alloc(bytes, 1);
-}
-
-void weir_backend_free(weir_backend *be, void *p) {
-    (void)be;
-    weir_free(p);
 }

@@ -39,7 +39,7 @@ static void release(const loader *ld, const char *name) {
     if (ld->src->release) ld->src->release(ld->src->ud, name);
 }
 
-static size_t bytes_of(const weir_weight *w) { return weir_weight_bytes(w->dtype, w->n, w->k, w->gated); }
+static size_t bytes_of(const weir_weight *w) { return weir_weight_bytes(w->layout, w->dtype, w->n, w->k, w->gated); }
 
 /* One packed weight from n_part matrices (rows, cols) called prefix + part[i] + ".weight". */
 static weir_status load_weight(const loader *ld, const char *prefix, const char *const *part, int n_part,
@@ -59,7 +59,7 @@ static weir_status load_weight(const loader *ld, const char *prefix, const char 
     ld->m->base.facts.weight_bytes += bytes_of(&shape);
     *out = shape;
     if (!ld->next_vector) return WEIR_OK;
-    const weir_status s = weir_weight_pack(ld->m->base.be, t, n_part, gated, out);
+    const weir_status s = weir_weight_pack(ld->m->base.be, t, n_part, gated, WEIR_USE_ROWS, out);
     if (s != WEIR_OK) return weir_fail(ld->err, s, "tensor %s: %s", name[0], weir_status_str(s));
     for (int i = 0; i < n_part; i++) release(ld, name[i]);
     return WEIR_OK;
@@ -283,7 +283,7 @@ static weir_status alloc_arena(t5_model *m) {
     m->enc_kv = (weir_kv_view){.pool = m->a.enc_pool,
                                .table = m->a.table,
                                .table_stride = n_page,
-                               .page_floats = weir_kv_page_floats(1, m->c.n_head, m->c.head_dim),
+                               .page_elems = weir_kv_page_elems(1, m->c.n_head, m->c.head_dim),
                                .n_layer = 1,
                                .n_head_kv = m->c.n_head,
                                .head_dim = m->c.head_dim};

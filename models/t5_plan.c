@@ -16,21 +16,21 @@ void weir_t5_facts(const weir_t5_config *c, weir_dtype dtype, weir_model_facts *
     const int64_t dim = c->dim, inner = (int64_t)c->n_head * c->head_dim, ff = c->ff_dim;
     const int64_t vocab = c->n_vocab_rows, n_table = c->tied ? 1 : 2;
     const size_t self =
-        weir_weight_bytes(dtype, 3 * inner, dim, false) + weir_weight_bytes(dtype, dim, inner, false);
-    const size_t cross_kv = weir_weight_bytes(dtype, 2 * inner, dim, false); /* prompts only */
-    const size_t cross = weir_weight_bytes(dtype, inner, dim, false) + cross_kv +
-                         weir_weight_bytes(dtype, dim, inner, false);
-    const size_t mlp = weir_weight_bytes(dtype, ff, dim, c->gated) + weir_weight_bytes(dtype, dim, ff, false);
+        weir_weight_bytes(WEIR_LAYOUT_PANEL, dtype, 3 * inner, dim, false) + weir_weight_bytes(WEIR_LAYOUT_PANEL, dtype, dim, inner, false);
+    const size_t cross_kv = weir_weight_bytes(WEIR_LAYOUT_PANEL, dtype, 2 * inner, dim, false); /* prompts only */
+    const size_t cross = weir_weight_bytes(WEIR_LAYOUT_PANEL, dtype, inner, dim, false) + cross_kv +
+                         weir_weight_bytes(WEIR_LAYOUT_PANEL, dtype, dim, inner, false);
+    const size_t mlp = weir_weight_bytes(WEIR_LAYOUT_PANEL, dtype, ff, dim, c->gated) + weir_weight_bytes(WEIR_LAYOUT_PANEL, dtype, dim, ff, false);
     const int64_t mlp_param = (c->gated ? 3 : 2) * ff * dim, att_param = 4 * inner * dim;
 
     *out = (weir_model_facts){
         .n_param = n_table * vocab * dim + c->n_enc_layer * (att_param + mlp_param + 2 * dim) +
                    c->n_dec_layer * (2 * att_param + mlp_param + 3 * dim) + 2 * dim +
                    2 * (int64_t)c->n_bucket * c->n_head,
-        .weight_bytes = (size_t)n_table * weir_weight_bytes(dtype, vocab, dim, false) +
+        .weight_bytes = (size_t)n_table * weir_weight_bytes(WEIR_LAYOUT_PANEL, dtype, vocab, dim, false) +
                         (size_t)c->n_enc_layer * (self + mlp) +
                         (size_t)c->n_dec_layer * (self + cross + mlp) + 4 * weir__t5_vector_floats(c),
-        .decode_bytes = weir_weight_bytes(dtype, vocab, dim, false) +
+        .decode_bytes = weir_weight_bytes(WEIR_LAYOUT_PANEL, dtype, vocab, dim, false) +
                         (size_t)c->n_dec_layer * (self + cross - cross_kv + mlp),
         .n_vocab_rows = c->n_vocab_rows,
         .n_layer_self = c->n_dec_layer,
@@ -60,7 +60,7 @@ void weir__t5_arena(const weir_t5_config *c, int64_t n_row, int64_t n_prompt, vo
     a->qkv = take(base, &used, all * 3 * inner);
     a->att = take(base, &used, chunk * inner);
     a->h = take(base, &used, chunk * max64(c->ff_dim, 2 * inner));
-    a->enc_pool = take(base, &used, n_page * weir_kv_page_floats(1, c->n_head, c->head_dim));
+    a->enc_pool = take(base, &used, n_page * weir_kv_page_elems(1, c->n_head, c->head_dim));
     a->token = take(base, &used, all);
     a->pos = take(base, &used, all);
     a->slot = take(base, &used, all);

@@ -3,7 +3,9 @@
 
 #include "kernels/accept/stats.h"
 
-/* The accept step of one block for n_session sessions, from logits. A rule gives num(v) and res(v) from
+/* Every array here, those of sessions and what their pointers lead to, is backend memory.
+ *
+ * The accept step of one block for n_session sessions, from logits. A rule gives num(v) and res(v) from
  * pair statistics of the rows; drafted x is accepted iff u q(x) <= num(x), u in (0, 1] from purpose
  * ACCEPT; the first rejection ends the block and its token is drawn from norm(res).  Emitted law:
  * pi(v) = min(q, num)(v) + R norm(res)(v), R = sum_v (q - num)+. A token that is not deferred spends no coin.
@@ -37,6 +39,14 @@ typedef struct weir_verdict {
     float mix;
 } weir_verdict;
 
+/* What a device leaves between the kernel that examines all rows at once and the one that decides. Opaque. */
+typedef struct weir_row_note {
+    weir_verdict verdict;
+    float q, num, pi;
+    bool has_pi;
+    weir_status status;
+} weir_row_note;
+
 /* A session's block. Row j of q and p is the distribution of the token with output index position + j. */
 typedef struct weir_accept_session {
     const weir_law *law;
@@ -50,6 +60,7 @@ typedef struct weir_accept_session {
     int32_t n_examined, n_accept;
     weir_verdict verdict; /* of row n_accept, where it was rejected under standard verification */
     float block_p;        /* block verification: P of the row n_accept (1 otherwise): the residual uses P pi - q */
+    weir_row_note *note;  /* (n_draft) workspace; the CPU needs none */
     weir_status status;   /* EINVAL: a row with NaN logits; nothing else of out is valid then */
 } weir_accept_session;
 
@@ -92,14 +103,21 @@ typedef struct weir_emit_args {
     int32_t n_vocab;
 } weir_emit_args;
 
-/* r of one row for GATE rules, for methods that decide token by token. p may be NULL for q_only rules.
- * EINVAL for rules that are not gates and for NaN rows. */
-typedef struct weir_gate_args {
+/* r of one row a session for GATE rules, for methods that decide token by token. p may be NULL for q_only rules.
+ * status: EINVAL for rules that are not gates and for NaN rows. */
+typedef struct weir_gate_session {
     const weir_law *law;
     const float *q_logits, *p_logits;
     const weir_row_stats *q_stats, *p_stats;
-    int32_t n_vocab, position;
+    int32_t position;
     bool deferred; /* out */
+    weir_status status;
+} weir_gate_session;
+
+typedef struct weir_gate_args {
+    weir_gate_session *session; /* (n_session) */
+    int32_t n_session;
+    int32_t n_vocab;
 } weir_gate_args;
 
 /* Everything a rule says about one position, for study and checking; the same code as the accept op.

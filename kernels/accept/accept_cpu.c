@@ -212,10 +212,19 @@ weir_status weir_emit_cpu(weir_backend *be, weir_emit_args *a) {
     return WEIR_OK;
 }
 
+static void gate_piece(void *ctx, const weir_env *env, int64_t i) {
+    const weir_gate_args *a = ctx;
+    weir_gate_session *s = &a->session[i];
+    const weir_position at = {.law = s->law, .q_logits = s->q_logits, .p_logits = s->p_logits, .q_stats = s->q_stats,
+                              .p_stats = s->p_stats, .n_vocab = a->n_vocab, .position = s->position, .draft = -1};
+    s->status = s->law ? weir__gate(env, &at, &s->deferred) : WEIR_EINVAL;
+}
+
 weir_status weir_gate_cpu(weir_backend *be, weir_gate_args *a) {
-    if (!be || !a || !a->law || a->n_vocab <= 0) return WEIR_EINVAL;
+    if (!be || !a || a->n_session < 0 || a->n_vocab <= 0) return WEIR_EINVAL;
+    if (a->n_session == 0) return WEIR_OK;
+    if (!a->session) return WEIR_EINVAL;
     const weir_env env = weir__env_of(be->isa, be->pool);
-    const weir_position at = {.law = a->law, .q_logits = a->q_logits, .p_logits = a->p_logits, .q_stats = a->q_stats,
-                              .p_stats = a->p_stats, .n_vocab = a->n_vocab, .position = a->position, .draft = -1};
-    return weir__gate(&env, &at, &a->deferred);
+    weir__each(&env, gate_piece, a, a->n_session, a->n_vocab);
+    return WEIR_OK;
 }

@@ -2,6 +2,7 @@
 #define WEIR_KERNELS_ACCEPT_STATS_H
 
 #include "kernels/accept/law.h"
+#include "kernels/dense/extent.h"
 
 /* Sums over the vocabulary run in one fixed order on every backend: chunks of WEIR_CHUNK ids; in a
  * chunk 32 lanes (lane = id % 32) add their ids in rising order; lanes merge as a butterfly
@@ -27,6 +28,8 @@ typedef struct weir_row_stats {
 
 /* Row statistics of n_row rows.  logits (n_row, ld) f32, ld >= n_vocab, the tail [n_vocab, ld) is
  * never read (trap 9).  law: law[law_of[r]] gives T, top-k, top-p, min-p of row r.
+ * A row with law_of[r] < 0 is dead: its statistics are those of an unusable row, its logits are not read.
+ * extent: (n_row, weir_extent_count(n_vocab)) as the linear op left it for these logits, or NULL: found out again.
  * The result depends on the row and its law alone. Reads 4 * n_row * n_vocab bytes once, truncation a
  * few times more. EINVAL: n_row < 0, n_vocab <= 0, ld < n_vocab, NULL. */
 typedef struct weir_row_stats_args {
@@ -36,6 +39,7 @@ typedef struct weir_row_stats_args {
     const weir_law *law;
     const int32_t *law_of; /* (n_row) */
     weir_row_stats *out;   /* (n_row) */
+    const weir_extent *extent;
 } weir_row_stats_args;
 
 /* Purposes of random numbers; part of the Philox counter. */

@@ -10,6 +10,8 @@ weir_status weir_rmsnorm_cpu(weir_backend *be, weir_rmsnorm *a);
 weir_status weir_linear_cpu(weir_backend *be, weir_linear *a);
 weir_status weir_kv_append_cpu(weir_backend *be, weir_kv_append *a); /* copies only: serves every ISA */
 weir_status weir_attention_cpu(weir_backend *be, weir_attention *a);
+weir_status weir_row_keys_cpu(weir_backend *be, weir_row_keys *a); /* these two serve every ISA too */
+weir_status weir_gather_cpu(weir_backend *be, weir_gather *a);
 
 #if defined(__x86_64__)
 /* The same contracts in vectors, with the pool's threads and the backend's scratch. A machine without the

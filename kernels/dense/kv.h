@@ -7,34 +7,37 @@
 enum { WEIR_PAGE = 64 }; /* positions in a page */
 
 /* Keys and values of one cache group of one model, seen by kernels. A page holds WEIR_PAGE
- * positions of K and V of every layer of the group, f32:
+ * positions of K and V of every layer of the group, f32 or (device backends only) bf16:
  *
  *   page: [n_layer][n_head_kv]{ K [head_dim][WEIR_PAGE] , V [WEIR_PAGE][head_dim] }
  *
  * K is transposed inside a page, so that scores of 16 positions are one vector. Position t of slot s
  * lies in page table[s * table_stride + t / WEIR_PAGE], at t % WEIR_PAGE. Rollback is a smaller length:
- * stale positions behind a row's own are never read. */
+ * stale positions behind a row's own are never read into a result. The view itself is host memory. */
 typedef struct weir_kv_view {
-    float *pool;          /* [n_page][page_floats] backend memory */
-    int64_t page_floats;  /* weir_kv_page_floats(...) */
-    const int32_t *table; /* [n_slot][table_stride] page numbers */
+    void *pool;           /* [n_page][page_elems] of dtype, backend memory */
+    int64_t page_elems;   /* weir_kv_page_elems(...) */
+    const int32_t *table; /* [n_slot][table_stride] page numbers, backend memory */
     int64_t table_stride; /* pages a slot can have */
     int32_t n_layer, n_head_kv, head_dim;
+    weir_dtype dtype;     /* of the pool; F32 on the CPU */
 } weir_kv_view;
 
-static inline int64_t weir_kv_page_floats(int64_t n_layer, int64_t n_head_kv, int64_t head_dim) {
+static inline int64_t weir_kv_page_elems(int64_t n_layer, int64_t n_head_kv, int64_t head_dim) {
     return n_layer * n_head_kv * 2 * head_dim * WEIR_PAGE;
 }
 
-/* K (head_dim, WEIR_PAGE) of (layer, head) in the page that holds position t of a slot; V follows it. */
+/* K (head_dim, WEIR_PAGE) of (layer, head) in the page that holds position t of a slot; V follows it. For f32 pools
+ * in host memory. */
 static inline float *weir_kv_block(const weir_kv_view *v, int32_t slot, int64_t t, int32_t layer,
                                    int32_t head) {
     const int64_t page = v->table[slot * v->table_stride + t / WEIR_PAGE];
-    return v->pool + page * v->page_floats +
+    return (float *)v->pool + page * v->page_elems +
            ((int64_t)layer * v->n_head_kv + head) * 2 * v->head_dim * WEIR_PAGE;
 }
 
-/* Writes row r's K and V to position pos[r] of slot[r]. Two rows never share (slot, pos).
+/* Writes row r's K and V to position pos[r] of slot[r]. Two rows never share (slot, pos). A row with slot < 0 is
+ * dead (device loops pad to a fixed number of rows): nothing of it is read or written.
  *   k, v  (n_row, n_head_kv * head_dim) f32, row stride ld */
 typedef struct weir_kv_append {
     const weir_kv_view *kv;

@@ -1,6 +1,7 @@
 #ifndef WEIR_KERNELS_DENSE_LINEAR_H
 #define WEIR_KERNELS_DENSE_LINEAR_H
 
+#include "kernels/dense/extent.h"
 #include "kernels/dense/weight.h"
 
 /* What happens to a dot product d before it is stored. */
@@ -22,9 +23,13 @@ typedef enum weir_epilogue {
  *
  * The K order depends on (n, k, dtype) and rows alone, so a row's result never depends on its companions.
  * rows = true: decode and verify rows; with bf16 weights on AVX512BF16 the normalised input is rounded to
- * bf16 (as a tensor core would), products and sums stay f32. rows = false: prefill, f32 inputs always; the caller
- * passes one session's rows of chunks of 64 positions counted from its position 0, which lets a backend send full
- * chunks to a library GEMM of fixed shape.
+ * bf16 (as a tensor core would), products and sums stay f32. rows = false: prefill, f32 inputs on the CPU; the caller
+ * passes one session's rows of chunks of the backend's `chunk` positions counted from its position 0, which lets a backend
+ * send chunks to a library GEMM of fixed shape.
+ *
+ * extent  NULL, or (n_row, weir_extent_count(extent_n)) backend memory: smallest and largest of each row's outputs [0,
+ *         extent_n) by spans (a head's logits, for the row statistics that follow). Written by backends that say so
+ *         (weir_backend.extents) and left alone by others. Not with a gated weight, rows = true only.
  *
  * Moves weir_weight_bytes + 4 * n_row * (k + n) bytes.
  * Truth (portable) sums in double. Error of a fast path's product d: (9/8 k + 16) * 2^-24 * sum|xn w|, plus
@@ -43,6 +48,8 @@ typedef struct weir_linear {
     weir_epilogue epilogue;
     float scale;
     bool rows;
+    weir_extent *extent;
+    int32_t extent_n; /* <= w->n */
 } weir_linear;
 
 enum { WEIR_LINEAR_CHUNK = 64 }; /* rows that are prepared at once */
@@ -56,7 +63,8 @@ static inline size_t weir_linear_scratch_floats(int64_t k) {
 static inline weir_status weir_linear_check(const weir_linear *a) {
     if (a->n_row < 0 || !a->x || !a->y || !a->w || !a->w->data) return WEIR_EINVAL;
     if (a->ldx < a->w->k || a->ldy < a->w->n) return WEIR_EINVAL;
-    if (a->w->gated && a->epilogue == WEIR_EPI_ADD) return WEIR_EINVAL;
+    if (a->w->gated && (a->epilogue == WEIR_EPI_ADD || a->extent)) return WEIR_EINVAL;
+    if (a->extent && (a->extent_n < 1 || a->extent_n > a->w->n)) return WEIR_EINVAL;
     return WEIR_OK;
 }
 

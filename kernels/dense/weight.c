@@ -8,7 +8,8 @@ enum { PANEL = 16 };
 
 static int64_t panels_of(int64_t n, bool gated) { return (n + PANEL - 1) / PANEL * (gated ? 2 : 1); }
 
-size_t weir_weight_bytes(weir_dtype dtype, int64_t n, int64_t k, bool gated) {
+size_t weir_weight_bytes(weir_layout layout, weir_dtype dtype, int64_t n, int64_t k, bool gated) {
+    (void)layout;
     if (n <= 0 || k <= 0 || n > INT64_MAX / 4 || k > INT64_MAX / 4) return SIZE_MAX;
     const size_t panel_row = (size_t)PANEL * (size_t)weir_dtype_bytes(dtype);
     const size_t n_panel = (size_t)panels_of(n, gated), k_pad = (size_t)(k + (k & 1));
@@ -41,14 +42,15 @@ static weir_status check_parts(const weir_tensor *part, int n_part, bool gated, 
     return WEIR_OK;
 }
 
-weir_status weir_weight_pack(struct weir_backend *be, const weir_tensor *part, int n_part, bool gated,
+weir_status weir_weight_pack(struct weir_backend *be, const weir_tensor *part, int n_part, bool gated, weir_use use,
                              weir_weight *out) {
+    (void)use;
     int64_t n;
     if (!be || !out) return WEIR_EINVAL;
     WEIR_TRY(check_parts(part, n_part, gated, &n));
     const weir_dtype dtype = part[0].dtype;
     const int64_t k = part[0].cols;
-    const size_t bytes = weir_weight_bytes(dtype, n, k, gated);
+    const size_t bytes = weir_weight_bytes(WEIR_LAYOUT_PANEL, dtype, n, k, gated);
     unsigned char *data = bytes == SIZE_MAX ? NULL : weir_backend_alloc(be, bytes);
     if (!data) return WEIR_ENOMEM;
     memset(data, 0, bytes);

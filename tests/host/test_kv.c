@@ -176,7 +176,7 @@ Test(kv, pages_start_at_zero_and_full_pools_serve_every_slot) {
     weir_kv_pool *p = NULL;
     cr_assert_eq(weir_kv_pool_create(&p, be, SLOTS, MAX_LEN, LAYERS, HEADS, DIM), WEIR_OK);
     const weir_kv_view *v = weir_kv_pool_view(p);
-    for (int64_t i = 0; i < v->page_floats * SLOTS * PER_SLOT; i++) cr_assert(v->pool[i] == 0.0f);
+    for (int64_t i = 0; i < v->page_elems * SLOTS * PER_SLOT; i++) cr_assert(((const float *)v->pool)[i] == 0.0f);
     for (int32_t s = 0; s < SLOTS; s++) cr_assert_eq(weir_kv_pool_resize(p, s, MAX_LEN), WEIR_OK);
     cr_assert_eq(weir_kv_pool_pages_used(p), SLOTS * PER_SLOT);
     cr_assert_eq(weir_kv_pool_view(p), v, "the view stays where it is");

@@ -368,15 +368,17 @@ Test(gate, says_what_the_accept_step_says) {
         b->position = rep % 5;
         fill(b, &seed, rep % 2);
         block_accept(b);
-        weir_gate_args g = {.law = &b->law, .q_logits = b->q, .p_logits = b->p, .q_stats = b->q_stats, .p_stats = b->p_stats,
-                            .n_vocab = 17, .position = b->position};
-        const weir_status s = weir_gate_cpu(&b->be, &g);
+        weir_gate_session g = {.law = &b->law, .q_logits = b->q, .p_logits = b->p, .q_stats = b->q_stats,
+                               .p_stats = b->p_stats, .position = b->position};
+        cr_assert_eq(weir_gate_cpu(&b->be, &(weir_gate_args){&g, 1, 17}), WEIR_OK);
+        const weir_status s = g.status;
         const weir_rule_info *f = weir_rule_facts(rule);
         if (f->kind == WEIR_KIND_GATE || b->position < b->law.exact_first) {
             cr_assert(s == WEIR_OK && g.deferred == b->row[0].deferred, "rule %d", rule);
-            weir_gate_args alone = g;
+            weir_gate_session alone = g;
             alone.p_logits = NULL, alone.p_stats = NULL;
-            const weir_status without_p = weir_gate_cpu(&b->be, &alone);
+            cr_assert_eq(weir_gate_cpu(&b->be, &(weir_gate_args){&alone, 1, 17}), WEIR_OK);
+            const weir_status without_p = alone.status;
             if (f->q_only && b->position >= b->law.exact_first)
                 cr_assert(without_p == WEIR_OK && alone.deferred == g.deferred);
             else

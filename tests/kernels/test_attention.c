@@ -29,12 +29,12 @@ enum { LAYERS = 2, LAYER = 1 };
 static cache cache_new(const shape *s, uint64_t *rng) {
     cache c = {.s = *s};
     const int32_t pages = (s->max_key + WEIR_PAGE - 1) / WEIR_PAGE, n_page = pages * s->n_slot;
-    const int64_t page_floats = weir_kv_page_floats(LAYERS, s->n_head_kv, s->head_dim);
-    c.pool_floats = (size_t)(page_floats * n_page);
+    const int64_t page_elems = weir_kv_page_elems(LAYERS, s->n_head_kv, s->head_dim);
+    c.pool_floats = (size_t)(page_elems * n_page);
     c.pool = guarded_new(c.pool_floats); /* NaN everywhere */
     c.table = calloc((size_t)n_page, sizeof *c.table);
     for (int32_t i = 0; i < n_page; i++) c.table[i] = n_page - 1 - i;
-    c.view = (weir_kv_view){c.pool, page_floats, c.table, pages, LAYERS, s->n_head_kv, s->head_dim};
+    c.view = (weir_kv_view){c.pool, page_elems, c.table, pages, LAYERS, s->n_head_kv, s->head_dim, WEIR_DTYPE_F32};
     const size_t n = (size_t)s->n_slot * (size_t)s->max_key * (size_t)(s->n_head_kv * s->head_dim);
     c.k = floats_normal(n, 1.0f, rng);
     c.v = floats_normal(n, 1.0f, rng);

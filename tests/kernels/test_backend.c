@@ -79,7 +79,7 @@ Test(weight, every_element_is_found_where_the_layout_says) {
                                matrix_new((weir_dtype)d, n, k, 1.0f, &rng)};
                 const weir_tensor part[2] = {m[0].file, m[1].file};
                 weir_weight w;
-                cr_assert_eq(weir_weight_pack(be, part, 2, gated, &w), WEIR_OK);
+                cr_assert_eq(weir_weight_pack(be, part, 2, gated, WEIR_USE_ROWS, &w), WEIR_OK);
                 cr_assert_eq(w.n, gated ? n : 2 * n);
                 cr_assert_eq(w.n_panel, gated ? 2 * ((n + 15) / 16) : (2 * n + 15) / 16);
                 cr_assert_eq(w.k_pad, k + k % 2);
@@ -105,7 +105,7 @@ Test(weight, the_panel_of_16_bit_pairs_is_laid_out_as_drawn) {
     weir_backend *be = open_backend(1, WEIR_ISA_PORTABLE);
     const uint16_t rows[3][3] = {{1, 2, 3}, {4, 5, 6}, {7, 8, 9}};
     weir_weight w;
-    cr_assert_eq(weir_weight_pack(be, &(weir_tensor){rows, WEIR_DTYPE_BF16, 3, 3}, 1, false, &w), WEIR_OK);
+    cr_assert_eq(weir_weight_pack(be, &(weir_tensor){rows, WEIR_DTYPE_BF16, 3, 3}, 1, false, WEIR_USE_ROWS, &w), WEIR_OK);
     const uint16_t *p = w.data;
     for (int pair = 0; pair < 2; pair++) {
         for (int lane = 0; lane < 16; lane++) {
@@ -121,11 +121,11 @@ Test(weight, the_panel_of_16_bit_pairs_is_laid_out_as_drawn) {
 }
 
 Test(weight, bytes_are_those_of_the_padded_panels) {
-    cr_assert_eq(weir_weight_bytes(WEIR_DTYPE_BF16, 17, 3, false), 2 * 16 * 4 * 2);
-    cr_assert_eq(weir_weight_bytes(WEIR_DTYPE_F32, 17, 3, true), 4 * 16 * 4 * 4);
-    cr_assert_eq(weir_weight_bytes(WEIR_DTYPE_F16, INT64_MAX, 2, false), SIZE_MAX);
-    cr_assert_eq(weir_weight_bytes(WEIR_DTYPE_F16, INT64_MAX / 8, INT64_MAX / 8, false), SIZE_MAX);
-    cr_assert_eq(weir_weight_bytes(WEIR_DTYPE_F32, 0, 4, false), SIZE_MAX);
+    cr_assert_eq(weir_weight_bytes(WEIR_LAYOUT_PANEL, WEIR_DTYPE_BF16, 17, 3, false), 2 * 16 * 4 * 2);
+    cr_assert_eq(weir_weight_bytes(WEIR_LAYOUT_PANEL, WEIR_DTYPE_F32, 17, 3, true), 4 * 16 * 4 * 4);
+    cr_assert_eq(weir_weight_bytes(WEIR_LAYOUT_PANEL, WEIR_DTYPE_F16, INT64_MAX, 2, false), SIZE_MAX);
+    cr_assert_eq(weir_weight_bytes(WEIR_LAYOUT_PANEL, WEIR_DTYPE_F16, INT64_MAX / 8, INT64_MAX / 8, false), SIZE_MAX);
+    cr_assert_eq(weir_weight_bytes(WEIR_LAYOUT_PANEL, WEIR_DTYPE_F32, 0, 4, false), SIZE_MAX);
 }
 
 Test(weight, parts_that_do_not_fit_are_refused_and_nothing_is_written) {
@@ -141,11 +141,11 @@ Test(weight, parts_that_do_not_fit_are_refused_and_nothing_is_written) {
     };
     weir_weight w = {.n = 42};
     for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {
-        cr_assert_eq(weir_weight_pack(be, bad[i].part, bad[i].n, bad[i].gated, &w), WEIR_EINVAL, "case %zu", i);
+        cr_assert_eq(weir_weight_pack(be, bad[i].part, bad[i].n, bad[i].gated, WEIR_USE_ROWS, &w), WEIR_EINVAL, "case %zu", i);
     }
-    cr_assert_eq(weir_weight_pack(be, NULL, 1, false, &w), WEIR_EINVAL);
-    cr_assert_eq(weir_weight_pack(NULL, &a, 1, false, &w), WEIR_EINVAL);
-    cr_assert_eq(weir_weight_pack(be, &a, 1, false, NULL), WEIR_EINVAL);
+    cr_assert_eq(weir_weight_pack(be, NULL, 1, false, WEIR_USE_ROWS, &w), WEIR_EINVAL);
+    cr_assert_eq(weir_weight_pack(NULL, &a, 1, false, WEIR_USE_ROWS, &w), WEIR_EINVAL);
+    cr_assert_eq(weir_weight_pack(be, &a, 1, false, WEIR_USE_ROWS, NULL), WEIR_EINVAL);
     cr_assert_eq(w.n, 42);
     weir_backend_close(be);
 }
@@ -157,7 +157,7 @@ Test(weight, failing_allocations_leave_nothing_behind) {
     const long before = alloc_live(), asked = alloc_count();
     alloc_fail_after(asked);
     weir_weight w = {.n = 42};
-    cr_assert_eq(weir_weight_pack(be, &(weir_tensor){data, WEIR_DTYPE_F32, 8, 8}, 1, false, &w), WEIR_ENOMEM);
+    cr_assert_eq(weir_weight_pack(be, &(weir_tensor){data, WEIR_DTYPE_F32, 8, 8}, 1, false, WEIR_USE_ROWS, &w), WEIR_ENOMEM);
     cr_assert_eq(alloc_live(), before);
     cr_assert_eq(w.n, 42);
     weir_backend_close(be);
@@ -175,7 +175,7 @@ Test(embed, rows_of_the_table_come_back_scaled) {
                 weir_backend *be = open_backend(2, (weir_isa)isa);
                 matrix m = matrix_new((weir_dtype)d, 37, dim, 1.0f, &rng);
                 weir_weight w;
-                cr_assert_eq(weir_weight_pack(be, &m.file, 1, false, &w), WEIR_OK);
+                cr_assert_eq(weir_weight_pack(be, &m.file, 1, false, WEIR_USE_ROWS, &w), WEIR_OK);
                 const int32_t token[4] = {0, 36, 17, 17};
                 float *x = guarded_new((size_t)(4 * dim));
                 weir_embed a = {x, &w, token, 4, 0.25f};
@@ -198,7 +198,7 @@ Test(embed, a_token_outside_the_table_writes_nothing) {
     weir_backend *be = open_backend(1, weir_isa_best());
     const float table[4] = {1, 2, 3, 4};
     weir_weight w;
-    cr_assert_eq(weir_weight_pack(be, &(weir_tensor){table, WEIR_DTYPE_F32, 2, 2}, 1, false, &w), WEIR_OK);
+    cr_assert_eq(weir_weight_pack(be, &(weir_tensor){table, WEIR_DTYPE_F32, 2, 2}, 1, false, WEIR_USE_ROWS, &w), WEIR_OK);
     float x[4] = {7, 7, 7, 7};
     const int32_t bad[][2] = {{0, 2}, {0, -1}};
     for (int i = 0; i < 2; i++) {

@@ -100,7 +100,7 @@ static void data_free(data *d) {
 static weir_weight pack(weir_backend *be, const data *d) {
     weir_weight w;
     const weir_tensor part[2] = {d->gate.file, d->up.file};
-    cr_assert_eq(weir_weight_pack(be, part, d->p.gated ? 2 : 1, d->p.gated, &w), WEIR_OK);
+    cr_assert_eq(weir_weight_pack(be, part, d->p.gated ? 2 : 1, d->p.gated, WEIR_USE_ROWS, &w), WEIR_OK);
     return w;
 }
 
@@ -170,7 +170,7 @@ Test(linear, exactly_representable_products_are_exact) {
         for (int d = 0; d < 2; d++) {
             const weir_tensor t = {d ? (const void *)w16 : w_file, d ? WEIR_DTYPE_BF16 : WEIR_DTYPE_F32, n, k};
             weir_weight w;
-            cr_assert_eq(weir_weight_pack(be[0], &t, 1, false, &w), WEIR_OK);
+            cr_assert_eq(weir_weight_pack(be[0], &t, 1, false, WEIR_USE_ROWS, &w), WEIR_OK);
             for (int isa = 0; be[isa]; isa++) {
                 float *y = guarded_new((size_t)(9 * n));
                 weir_linear a = {.x = x, .ldx = k, .w = &w, .y = y, .ldy = n, .n_row = 9, .scale = 0.5f, .rows = true};
@@ -247,7 +247,7 @@ Test(linear, activations_have_their_limits) {
     const float one = 1.0f, x[] = {0.0f, 1e-30f, 20.0f, -20.0f, 100.0f, -100.0f, 1e15f, -1e15f, 3e38f, -3e38f};
     enum { N = sizeof x / sizeof x[0] };
     weir_weight w;
-    cr_assert_eq(weir_weight_pack(be[0], &(weir_tensor){&one, WEIR_DTYPE_F32, 1, 1}, 1, false, &w), WEIR_OK);
+    cr_assert_eq(weir_weight_pack(be[0], &(weir_tensor){&one, WEIR_DTYPE_F32, 1, 1}, 1, false, WEIR_USE_ROWS, &w), WEIR_OK);
     for (int isa = 0; be[isa]; isa++) {
         for (int e = WEIR_EPI_RELU; e <= WEIR_EPI_SILU; e++) {
             float y[N];
@@ -378,8 +378,8 @@ Test(linear, refuses_what_its_contract_refuses) {
         static const float file[64];
         const weir_tensor t[2] = {{file, WEIR_DTYPE_F32, 8, 8}, {file, WEIR_DTYPE_F32, 8, 8}};
         weir_weight w, gated;
-        cr_assert_eq(weir_weight_pack(be, t, 1, false, &w), WEIR_OK);
-        cr_assert_eq(weir_weight_pack(be, t, 2, true, &gated), WEIR_OK);
+        cr_assert_eq(weir_weight_pack(be, t, 1, false, WEIR_USE_ROWS, &w), WEIR_OK);
+        cr_assert_eq(weir_weight_pack(be, t, 2, true, WEIR_USE_ROWS, &gated), WEIR_OK);
         float x[8] = {0}, y[8] = {0};
         const weir_linear good = {.x = x, .ldx = 8, .w = &w, .y = y, .ldy = 8, .n_row = 1, .scale = 1, .rows = true};
         weir_linear bad[9];
@@ -403,7 +403,7 @@ Test(linear, too_little_scratch_is_an_error_and_reserving_it_helps) {
     for (int isa = 1; isa <= (int)weir_isa_best(); isa++) {
         weir_backend *be = open_backend(1, (weir_isa)isa);
         weir_weight w;
-        cr_assert_eq(weir_weight_pack(be, &(weir_tensor){file, WEIR_DTYPE_F32, 2, k}, 1, false, &w), WEIR_OK);
+        cr_assert_eq(weir_weight_pack(be, &(weir_tensor){file, WEIR_DTYPE_F32, 2, k}, 1, false, WEIR_USE_ROWS, &w), WEIR_OK);
         weir_linear a = {.x = x, .ldx = k, .w = &w, .y = y, .ldy = 2, .n_row = 1, .scale = 1, .rows = true};
         cr_assert_eq(be->op.linear(be, &a), WEIR_ENOMEM);
         cr_assert_eq(weir_backend_reserve(be, weir_linear_scratch_floats(k)), WEIR_OK);

@@ -222,8 +222,8 @@ Test(t5_load, refuses_configs_no_t5_has) {
 static void logits_of(weir_model *m, weir_backend *be, const weir_t5_config *c, float *logits) {
     static float pool[2][1 << 16];
     const int32_t table[2] = {0, 1}, len[1] = {5}, prompt[5] = {9, 8, 7, 6, 5}, zero[1] = {0}, token[1] = {3};
-    const int64_t floats = weir_kv_page_floats(c->n_dec_layer, c->n_head, c->head_dim);
-    weir_kv_view v = {pool[0], floats, table, 1, c->n_dec_layer, c->n_head, c->head_dim};
+    const int64_t floats = weir_kv_page_elems(c->n_dec_layer, c->n_head, c->head_dim);
+    weir_kv_view v = {pool[0], floats, table, 1, c->n_dec_layer, c->n_head, c->head_dim, WEIR_DTYPE_F32};
     weir_kv kv = {v, v, len};
     cr_assert(floats <= 1 << 16);
     kv.cross.pool = pool[1];
@@ -380,7 +380,7 @@ Test(t5_load, facts_agree_however_they_are_found) {
     weir_t5_facts(&gated, WEIR_DTYPE_F32, &all);
     k->redtyped = "decoder.block.1.layer.2.DenseReluDense.wo.weight"; /* f16 */
     cr_assert_eq(weir_t5_measure(&gated, &src, &one, NULL), WEIR_OK);
-    const size_t saved = weir_weight_bytes(WEIR_DTYPE_F32, 24, 40, false) / 2;
+    const size_t saved = weir_weight_bytes(WEIR_LAYOUT_PANEL, WEIR_DTYPE_F32, 24, 40, false) / 2;
     cr_expect_eq(all.weight_bytes - one.weight_bytes, saved);
     cr_expect_eq(all.decode_bytes - one.decode_bytes, saved);
     k->hidden = "encoder.final_layer_norm.weight";

@@ -1,0 +1,12 @@
+/* What stands for the CUDA backend in a build without it. */
+#include "kernels/backend.h"
+
+weir_status weir_backend_cuda_open(weir_backend **out, int index, weir_err *err) {
+    (void)out;
+    return weir_fail(err, WEIR_ENOTSUP, "device cuda:%d: this build has no CUDA backend; use cpu or auto", index);
+}
+
+int weir_backend_cuda_count(weir_err *why) {
+    weir_fail(why, WEIR_ENOTSUP, "this build has no CUDA backend");
+    return 0;
+}
