@@ -57,7 +57,8 @@ weir_status fixture_forward(fixture *f, const row *r, int32_t n, const int32_t *
             cr_assert_eq(weir_kv_pool_resize(f->self, r[i].slot, r[i].pos + 1), WEIR_OK);
         }
     }
-    const weir_batch b = {token, pos, slot, n, out ? out : all, out ? n_out : n, logits};
+    const weir_batch b = {.token = token, .pos = pos, .slot = slot, .n_row = n, .out = out ? out : all,
+                          .n_out = out ? n_out : n, .logits = logits};
     return weir_model_forward(f->m, &f->kv, &b);
 }
 
