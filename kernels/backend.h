@@ -44,6 +44,8 @@ typedef struct weir_backend_ops {
 #undef WEIR_OP_FIELD
 } weir_backend_ops;
 
+enum { WEIR_STAMPS = 512 }; /* marks in the queue that a backend keeps, for timings */
+
 /* A recorded sequence of ops, run without the host: once, or again and again while loop_close says so. */
 typedef struct weir_graph weir_graph;
 
@@ -66,6 +68,10 @@ typedef struct weir_backend_queue {
     weir_status (*record)(weir_backend *be, weir_status (*body)(void *ctx), void *ctx, bool looped, weir_graph **out);
     weir_status (*replay)(weir_backend *be, weir_graph *g);
     void (*graph_free)(weir_backend *be, weir_graph *g);
+    /* Mark `i` of WEIR_STAMPS notes when the queue gets here, setting it again moves it. elapsed waits for both marks; EINVAL
+     * where one was never set. Never inside a recording. */
+    weir_status (*stamp)(weir_backend *be, int i);
+    weir_status (*elapsed)(weir_backend *be, int from, int to, double *seconds);
 } weir_backend_queue;
 
 struct weir_backend {
@@ -82,6 +88,7 @@ struct weir_backend {
     weir_isa isa;         /* cpu: what the ops were chosen for */
     float *scratch;       /* cpu: [n_worker][scratch_floats]; device: [scratch_floats]; 64-byte aligned */
     size_t scratch_floats;
+    double *stamps;       /* cpu: (WEIR_STAMPS) seconds, 0 where not set; NULL before the first */
 };
 
 /* CPU backend with n_thread workers and the ops of `isa` (at most weir_isa_best()). */

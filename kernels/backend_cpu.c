@@ -1,4 +1,5 @@
 #include <string.h>
+#include <time.h>
 
 #include "kernels/accept/cpu.h"
 #include "kernels/backend.h"
@@ -100,8 +101,26 @@ static weir_status cpu_reserve(weir_backend *be, size_t floats) {
     return WEIR_OK;
 }
 
+static weir_status cpu_stamp(weir_backend *be, int i) {
+    if (i < 0 || i >= WEIR_STAMPS) return WEIR_EINVAL;
+    if (!be->stamps) be->stamps = weir_calloc(WEIR_STAMPS, sizeof *be->stamps);
+    if (!be->stamps) return WEIR_ENOMEM;
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    be->stamps[i] = (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
+    return WEIR_OK;
+}
+
+static weir_status cpu_elapsed(weir_backend *be, int from, int to, double *seconds) {
+    if (from < 0 || from >= WEIR_STAMPS || to < 0 || to >= WEIR_STAMPS || !be->stamps) return WEIR_EINVAL;
+    if (be->stamps[from] <= 0.0 || be->stamps[to] <= 0.0) return WEIR_EINVAL;
+    *seconds = be->stamps[to] - be->stamps[from];
+    return WEIR_OK;
+}
+
 static void cpu_close(weir_backend *be) {
     weir_pool_free(be->pool);
+    weir_free(be->stamps);
     weir_free(be->scratch);
     weir_free(be);
 }
@@ -119,6 +138,8 @@ static const weir_backend_queue cpu_queue = {
     .poll = cpu_poll,
     .reserve = cpu_reserve,
     .close = cpu_close,
+    .stamp = cpu_stamp,
+    .elapsed = cpu_elapsed,
 };
 
 weir_status weir_backend_cpu_open(weir_backend **out, int n_thread, weir_isa isa, weir_err *err) {
