@@ -229,7 +229,8 @@ static void logits_of(weir_model *m, weir_backend *be, const weir_t5_config *c, 
     kv.cross.pool = pool[1];
     (void)be;
     cr_assert_eq(weir_model_prefill(m, &kv, 0, prompt, 5), WEIR_OK);
-    const weir_batch b = {token, zero, zero, 1, zero, 1, logits};
+    const weir_batch b = {.token = token, .pos = zero, .slot = zero, .n_row = 1, .out = zero, .n_out = 1,
+                          .logits = logits};
     cr_assert_eq(weir_model_forward(m, &kv, &b), WEIR_OK);
 }
 
