@@ -5,6 +5,7 @@
 #include "kernels/backend.h"
 #include "kernels/base/mem.h"
 #include "kernels/dense/cpu.h"
+#include "kernels/loop/cpu.h"
 
 /* Scratch of a fresh backend: enough for products of this many inputs; models of more reserve it. */
 enum { OPEN_K = 1024 };
@@ -22,6 +23,9 @@ static const weir_backend_ops portable_ops = {
     .accept = weir_accept_cpu,
     .emit = weir_emit_cpu,
     .gate = weir_gate_cpu,
+    .loop_rows = weir_loop_rows_cpu,
+    .loop_sample = weir_loop_sample_cpu,
+    .loop_close = weir_loop_close_cpu,
 };
 
 static weir_backend_ops ops_for(weir_isa isa) {

@@ -13,8 +13,9 @@
  *   loop_sample(step 0)    statistics of the seats' drafter rows, a draw from each
  *   loop_rows(step j)      1 row a seat: the token drafted last, at n + j              j = 1 … gamma - 1
  *   loop_sample(step j)
- *   [loop_rows(gamma), loop_sample(gamma) without a draw: the drafter's distribution behind the last draft, if some
- *    seat takes its bonus from pi (trap 3)]
+ *   [loop_rows(gamma), loop_sample(gamma) without a draw: the drafter's distribution behind the last draft, if a
+ *    seat of the bucket's gamma takes its bonus from pi (trap 3); a seat of fewer drafts has that row in the step
+ *    after its last]
  *   loop_rows(verify)      verifier: gamma + 1 rows a seat, inputs at n … n + gamma
  *   row_stats              of those rows
  *   loop_close             accept, the closing token, the new lengths, the record
@@ -38,11 +39,12 @@ typedef struct weir_seat {
     int32_t slot;            /* page tables */
     int32_t gamma;           /* drafts of a block, 0 … the bucket's */
     int32_t limit;           /* output tokens after which it ends */
+    int32_t bonus_from;      /* output index from which a bonus is drawn from pi; INT32_MAX: never (weir_seat_bonus_from) */
     int32_t eos[WEIR_LOOP_EOS], n_eos;
     /* moved by the loop */
     int32_t n;               /* tokens emitted: the output index of the next one */
     int32_t tail[2];         /* inputs at positions n - 1 and n */
-    int32_t n_draft;         /* of this block: gamma, or less behind a drafted end of text, which nothing can follow */
+    int32_t n_draft;         /* of this block: gamma, or less: nothing follows a drafted end of text */
     int32_t end;             /* weir_seat_end */
 } weir_seat;
 
@@ -50,9 +52,9 @@ typedef struct weir_seat {
 typedef struct weir_block_record {
     int32_t seat_end;        /* weir_seat_end after the block */
     int32_t live;            /* 0: the seat did not take part; nothing else is valid */
-    int32_t status;          /* weir_status: EINVAL = unusable logits; then nothing below is valid */
     int32_t position;        /* n before the block */
-    int32_t n_draft, n_accept, n_examined;
+    int32_t status;          /* weir_status: EINVAL = unusable logits; then nothing below is valid */
+    int32_t n_draft, n_accept, n_examined; /* of draft and row the first n_draft and n_examined are valid */
     int32_t draft[WEIR_LOOP_DRAFT];
     weir_accept_row row[WEIR_LOOP_DRAFT];
     int32_t closing;         /* 1: a closing token follows the accepted ones */
@@ -84,13 +86,13 @@ typedef struct weir_loop {
     int32_t *draft;          /* (n_seat, gamma) */
     weir_accept_session *accept; /* (n_seat) */
     weir_accept_row *row;    /* (n_seat, gamma) */
-    weir_row_note *note;     /* (n_seat, gamma) */
+    weir_row_note *note;     /* (n_seat, gamma); NULL on the CPU */
     weir_emit_session *emit; /* (n_seat) */
     weir_block_record *ring; /* (depth, n_seat) as the device sees it */
     int32_t depth;
     weir_loop_flags *flags;  /* as the device sees it */
     int32_t *block;          /* (2) block number within the launch; the limit of this launch */
-    uint32_t *arrived;       /* (1) zero between launches: seats that closed the current block */
+    uint32_t *arrived;       /* (1) zero between launches: seats that closed the current block; NULL on the CPU */
 } weir_loop;
 
 /* Rows of one forward call. Step j: drafter rows; WEIR_LOOP_VERIFY: verifier rows, and what loop_close needs.
@@ -107,8 +109,8 @@ typedef struct weir_loop_rows {
     weir_law *law;
 } weir_loop_rows;
 
-/* Row statistics of the drafter's rows of step j (q_logits + j n_seat ld_q) into q_stats[seat][j] and, where j < the
- * seat's gamma, a draw into draft[seat][j]: position n + j, purpose DRAFT, block row j under block verification. An
+/* Row statistics of the drafter's live rows of step j (q_logits + j n_seat ld_q) into q_stats[seat][j] and, where
+ * j < n_draft, a draw into draft[seat][j]: position n + j, purpose DRAFT, block row j under block verification. An
  * unusable row drafts token 0; the accept step reports it. extent: as in weir_row_stats_args, (n_seat, …) or NULL. */
 typedef struct weir_loop_sample {
     const weir_loop *loop;
@@ -122,10 +124,33 @@ typedef struct weir_loop_close {
     const weir_loop *loop;
 } weir_loop_close;
 
-static inline bool weir_seat_ends_text(const weir_seat *s, int32_t token) {
-    for (int32_t i = 0; i < s->n_eos; i++)
-        if (s->eos[i] == token) return true;
-    return false;
+/* weir_seat.bonus_from of a law; host code. */
+int32_t weir_seat_bonus_from(const weir_law *law);
+
+static inline weir_status weir_loop_check(const weir_loop *l) {
+    if (!l || !l->seat || !l->flags || !l->block || l->n_seat < 1) return WEIR_EINVAL;
+    if (l->gamma < 0 || l->gamma > WEIR_LOOP_DRAFT || (l->bonus && l->gamma == 0)) return WEIR_EINVAL;
+    if (l->n_vocab < 1 || l->ld_p < l->n_vocab || !l->p_logits || !l->p_stats) return WEIR_EINVAL;
+    if (!l->accept || !l->emit || !l->ring || l->depth < 1) return WEIR_EINVAL;
+    if (l->gamma == 0) return WEIR_OK;
+    if (l->ld_q < l->n_vocab || !l->q_logits || !l->q_stats || !l->draft || !l->row) return WEIR_EINVAL;
+    return WEIR_OK;
+}
+
+/* Step 0 … gamma - 1, gamma too with the extra step. */
+static inline bool weir_loop_has_step(const weir_loop *l, int32_t step) {
+    return step >= 0 && step < l->gamma + l->bonus;
+}
+
+static inline weir_status weir_loop_rows_check(const weir_loop_rows *a) {
+    WEIR_TRY(weir_loop_check(a->loop));
+    if (!a->token || !a->pos || !a->slot || !a->law_of || !a->law) return WEIR_EINVAL;
+    return a->step == WEIR_LOOP_VERIFY || weir_loop_has_step(a->loop, a->step) ? WEIR_OK : WEIR_EINVAL;
+}
+
+static inline weir_status weir_loop_sample_check(const weir_loop_sample *a) {
+    WEIR_TRY(weir_loop_check(a->loop));
+    return weir_loop_has_step(a->loop, a->step) ? WEIR_OK : WEIR_EINVAL;
 }
 
 #endif /* WEIR_KERNELS_LOOP_LOOP_H */
