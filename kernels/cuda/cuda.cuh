@@ -48,6 +48,7 @@ struct weir_cuda {
     void *lt;           /* cuBLASLt: kernels/dense/cublaslt.cu; NULL = not there */
     int n_graph;        /* recorded and not freed: they hold the address of the scratch */
     weir_cuda_stage stage;
+    cudaEvent_t *stamps; /* [WEIR_STAMPS], NULL where never set; NULL before the first */
     char name[16], about[320];
 };
 typedef struct weir_cuda weir_cuda;

@@ -3,6 +3,10 @@
 
 #include "kernels/base/status.h"
 
+#ifdef __cplusplus
+extern "C" {
+#endif
+
 /* A shared library that the backend can do without, found when the program runs. library.c is dlopen; the runner of
  * kernels has its own, which answers with what it emulates. */
 typedef void (*weir_library_fn)(void);
@@ -12,5 +16,9 @@ typedef void (*weir_library_fn)(void);
 weir_status weir_library_open(void **out, const char *soname, const char *const *name, int n, weir_library_fn *fn,
                               weir_err *why);
 void weir_library_close(void *library); /* NULL allowed */
+
+#ifdef __cplusplus
+}
+#endif
 
 #endif /* WEIR_KERNELS_CUDA_LIBRARY_H */

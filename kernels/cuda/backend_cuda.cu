@@ -1,0 +1,226 @@
+/* The CUDA backend: finding a device, opening it, the table of ops, and the first failure. */
+#include "kernels/cuda/queue.cuh"
+
+enum { OLDEST_CC = 80, OPEN_SCRATCH = 1 << 20 /* floats; models of more reserve it */ };
+
+/* ---- failures ---------------------------------------------------------------------------------------------- */
+
+/* Keeps the first failure; those behind it are its echo. */
+static weir_status broke(weir_cuda *cu, cudaError_t e, const char *what) {
+    cudaGetLastError(); /* one that is not sticky in the driver would be found again by an innocent call */
+    if (!cu->broken) {
+        cu->broken = true;
+        weir_fail(&cu->base.err, WEIR_ECUDA, "%s: %s: %s", cu->name, what, cudaGetErrorString(e));
+    }
+    return e == cudaErrorMemoryAllocation ? WEIR_EDEVMEM : WEIR_ECUDA;
+}
+
+weir_status weir_cuda_check(weir_backend *be, cudaError_t e, const char *fmt, ...) {
+    if (e == cudaSuccess) return WEIR_OK;
+    char what[256];
+    va_list args;
+    va_start(args, fmt);
+    vsnprintf(what, sizeof what, fmt, args);
+    va_end(args);
+    return broke(weir_cuda_of(be), e, what);
+}
+
+weir_status weir_cuda_launched(weir_backend *be, const char *op, const char *fmt, ...) {
+    const cudaError_t e = cudaPeekAtLastError();
+    if (e == cudaSuccess) return WEIR_OK;
+    char shapes[192], what[256];
+    va_list args;
+    va_start(args, fmt);
+    vsnprintf(shapes, sizeof shapes, fmt, args);
+    va_end(args);
+    snprintf(what, sizeof what, "%s (%s), or what was queued before it", op, shapes);
+    return broke(weir_cuda_of(be), e, what);
+}
+
+weir_status weir__cuda_enter(weir_cuda *cu) {
+    if (cu->broken) return WEIR_ECUDA;
+    return weir_cuda_check(&cu->base, cudaSetDevice(cu->device), "making the device current");
+}
+
+weir_status weir__cuda_enter_now(weir_cuda *cu) {
+    WEIR_TRY(weir__cuda_enter(cu));
+    return cu->recording ? WEIR_EINVAL : WEIR_OK;
+}
+
+/* ---- ops: weak until each has landed --------------------------------------------------------------------------- */
+
+#define DECLARE_AND_GUARD(name, args)                                                             \
+    extern "C" __attribute__((weak)) weir_status weir_##name##_cuda(weir_backend *be, args *a);   \
+    static weir_status run_##name(weir_backend *be, args *a) {                                    \
+        WEIR_TRY(weir__cuda_enter(weir_cuda_of(be)));                                             \
+        return weir_##name##_cuda ? weir_##name##_cuda(be, a) : WEIR_ENOTSUP;                     \
+    }
+WEIR_OP_MAP(DECLARE_AND_GUARD)
+#undef DECLARE_AND_GUARD
+
+static void fill_ops(weir_backend_ops *op) {
+#define ENTRY(name, args) op->name = run_##name;
+    WEIR_OP_MAP(ENTRY)
+#undef ENTRY
+}
+
+/* ---- devices ------------------------------------------------------------------------------------------------ */
+
+/* How many devices the driver shows. Without a driver the runtime leaves the count as it was. */
+static int devices_seen(weir_err *why) {
+    int n = 0;
+    const cudaError_t e = cudaGetDeviceCount(&n);
+    if (e == cudaSuccess && n > 0) return n;
+    cudaGetLastError();
+    int driver = 0;
+    if (cudaDriverGetVersion(&driver) != cudaSuccess) driver = 0;
+    if (driver == 0) {
+        weir_fail(why, WEIR_ENOTSUP, "no NVIDIA driver on this machine");
+    } else if (e == cudaErrorInsufficientDriver) {
+        weir_fail(why, WEIR_ENOTSUP, "the NVIDIA driver is for CUDA %d.%d, this build needs %d.%d", driver / 1000,
+                  driver % 1000 / 10, CUDART_VERSION / 1000, CUDART_VERSION % 1000 / 10);
+    } else if (e == cudaSuccess || e == cudaErrorNoDevice) {
+        weir_fail(why, WEIR_ENOTSUP, "no CUDA device on this machine (or none is visible)");
+    } else {
+        weir_fail(why, WEIR_ENOTSUP, "the CUDA driver does not start: %s", cudaGetErrorString(e));
+    }
+    return 0;
+}
+
+/* The properties of a device that can be opened; else why not. */
+static weir_status usable(int index, cudaDeviceProp *prop, weir_err *why) {
+    const cudaError_t e = cudaGetDeviceProperties(prop, index);
+    if (e != cudaSuccess) {
+        cudaGetLastError();
+        return weir_fail(why, WEIR_ECUDA, "its properties cannot be read: %s", cudaGetErrorString(e));
+    }
+    if (10 * prop->major + prop->minor < OLDEST_CC) {
+        return weir_fail(why, WEIR_ENOTSUP, "%s is sm_%d%d; sm_%d or newer is needed", prop->name, prop->major,
+                         prop->minor, OLDEST_CC);
+    }
+    return WEIR_OK;
+}
+
+int weir_backend_cuda_count(weir_err *why) {
+    const int seen = devices_seen(why);
+    int n = 0;
+    weir_err first = {};
+    for (int i = 0; i < seen; i++) {
+        cudaDeviceProp prop = {};
+        weir_err reason = {};
+        if (usable(i, &prop, &reason) == WEIR_OK) {
+            n++;
+        } else if (!first.text[0]) {
+            first = reason;
+        }
+    }
+    if (seen > 0 && n == 0) weir_fail(why, WEIR_ENOTSUP, "%s", first.text);
+    return n;
+}
+
+/* ---- open and close ----------------------------------------------------------------------------------------- */
+
+/* Clean whatever was opened, and of a broken queue: failures here are echoes. */
+static void cuda_close(weir_backend *be) {
+    weir_cuda *cu = weir_cuda_of(be);
+    cudaSetDevice(cu->device);
+    if (cu->stream) cudaStreamSynchronize(cu->stream);
+    weir_cublaslt_close(cu);
+    weir__cuda_stamps_close(cu);
+    weir__cuda_stage_close(cu);
+    if (cu->counters) cudaFree(cu->counters);
+    if (be->scratch) cudaFree(be->scratch);
+    if (cu->stream) cudaStreamDestroy(cu->stream);
+    cudaGetLastError();
+    weir_free(cu);
+}
+
+static const weir_backend_queue cuda_queue = {
+    weir__cuda_alloc,
+    weir__cuda_free,
+    weir__cuda_alloc_mapped,
+    weir__cuda_free_mapped,
+    weir__cuda_upload,
+    weir__cuda_download,
+    weir__cuda_copy,
+    weir__cuda_zero,
+    weir__cuda_wait,
+    weir__cuda_poll,
+    weir__cuda_reserve,
+    cuda_close,
+    weir__cuda_record,
+    weir__cuda_replay,
+    weir__cuda_graph_free,
+    weir__cuda_stamp,
+    weir__cuda_elapsed,
+};
+
+/* Stream, memory and library of a chosen device. What fails is in base.err, or has no more to say than its status. */
+static weir_status open_queue(weir_cuda *cu, weir_err *no_lt) {
+    weir_backend *be = &cu->base;
+    WEIR_TRY(weir__cuda_enter(cu));
+    WEIR_CUDA_TRY(be, cudaStreamCreateWithFlags(&cu->stream, cudaStreamNonBlocking), "making a stream");
+    size_t total = 0;
+    WEIR_CUDA_TRY(be, cudaMemGetInfo(&be->memory_free, &total), "asking for free memory");
+    WEIR_TRY(weir__cuda_stage_open(cu));
+    const size_t bytes = WEIR_COUNT_ALL * sizeof *cu->counters;
+    cu->counters = static_cast<uint32_t *>(weir__cuda_alloc(be, bytes));
+    if (!cu->counters) return cu->broken ? WEIR_ECUDA : WEIR_EDEVMEM;
+    cu->n_counter = WEIR_COUNT_ALL;
+    WEIR_TRY(weir__cuda_zero(be, cu->counters, bytes));
+    WEIR_TRY(weir__cuda_reserve(be, OPEN_SCRATCH));
+    const weir_status s = weir_cublaslt_open(cu, no_lt);
+    if (s != WEIR_OK && s != WEIR_ENOTSUP) return s;
+    return weir__cuda_wait(be);
+}
+
+static void describe(weir_cuda *cu, const cudaDeviceProp *prop, const weir_err *no_lt) {
+    const double gib = static_cast<double>(prop->totalGlobalMem) / (1024.0 * 1024.0 * 1024.0);
+    const int n = snprintf(cu->about, sizeof cu->about, "%s, sm_%d, %.1f GiB", prop->name, cu->cc, gib);
+    if (cu->lt || n < 0 || (size_t)n >= sizeof cu->about) return;
+    snprintf(cu->about + n, sizeof cu->about - (size_t)n, "; %.100s: prompts take weir's own products",
+             no_lt->text);
+}
+
+static weir_cuda *new_backend(int index, const cudaDeviceProp *prop) {
+    weir_cuda *cu = static_cast<weir_cuda *>(weir_calloc(1, sizeof *cu));
+    if (!cu) return NULL;
+    snprintf(cu->name, sizeof cu->name, "cuda:%d", index);
+    cu->device = index;
+    cu->cc = 10 * prop->major + prop->minor;
+    cu->sm_count = prop->multiProcessorCount;
+    cu->smem_optin = prop->sharedMemPerBlockOptin;
+    cu->base.name = cu->name;
+    cu->base.about = cu->about;
+    cu->base.queue = &cuda_queue;
+    cu->base.device = cu->base.extents = true;
+    cu->base.chunk = 256;
+    fill_ops(&cu->base.op);
+    return cu;
+}
+
+weir_status weir_backend_cuda_open(weir_backend **out, int index, weir_err *err) {
+    if (!out) return weir_fail(err, WEIR_EINVAL, "device cuda:%d: no place for the result", index);
+    weir_err why = {};
+    const int seen = devices_seen(&why);
+    if (seen == 0) return weir_fail(err, WEIR_ENOTSUP, "device cuda:%d: %s", index, why.text);
+    if (index < 0 || index >= seen) {
+        return weir_fail(err, WEIR_EINVAL, "device cuda:%d: this machine has %d, counted from 0", index, seen);
+    }
+    cudaDeviceProp prop = {};
+    const weir_status fit = usable(index, &prop, &why);
+    if (fit != WEIR_OK) return weir_fail(err, fit, "device cuda:%d: %s", index, why.text);
+
+    weir_cuda *cu = new_backend(index, &prop);
+    if (!cu) return weir_fail(err, WEIR_ENOMEM, "device cuda:%d: out of host memory", index);
+    const weir_status s = open_queue(cu, &why);
+    if (s != WEIR_OK) {
+        const char *text = cu->base.err.text[0] ? cu->base.err.text : weir_status_str(s);
+        weir_fail(err, s, "device cuda:%d cannot be opened: %s", index, text);
+        cuda_close(&cu->base);
+        return s;
+    }
+    describe(cu, &prop, &why);
+    *out = &cu->base;
+    return WEIR_OK;
+}

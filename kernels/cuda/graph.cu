@@ -1,0 +1,98 @@
+/* Recorded sequences of ops. A straight one is the captured stream. A looped one is a graph of a single node, a
+ * conditional WHILE, whose body is the captured stream:
+ *
+ *   graph ── while(handle) ──► body: op, op, …, loop_close ── writes handle: once more, or over
+ *
+ * The handle is 1 at every launch, so the body runs at least once; loop_close finds it in cu->conditional while it is
+ * being recorded, and its kernel sets it to 0 behind the last block. */
+#include "kernels/cuda/queue.cuh"
+
+struct weir_graph {
+    cudaGraph_t graph;
+    cudaGraphExec_t exec;
+};
+
+static void graph_drop(weir_graph *g) {
+    if (g->exec) cudaGraphExecDestroy(g->exec);
+    if (g->graph) cudaGraphDestroy(g->graph);
+    weir_free(g);
+}
+
+/* Makes the graph around the loop; *body_graph is what its node runs. */
+static weir_status make_loop(weir_cuda *cu, weir_graph *g, cudaGraph_t *body_graph) {
+    weir_backend *be = &cu->base;
+    WEIR_CUDA_TRY(be, cudaGraphCreate(&g->graph, 0), "recording a loop");
+    cudaGraphConditionalHandle handle;
+    WEIR_CUDA_TRY(be, cudaGraphConditionalHandleCreate(&handle, g->graph, 1, cudaGraphCondAssignDefault),
+                  "recording a loop: condition");
+    cudaGraphNodeParams node = {};
+    node.type = cudaGraphNodeTypeConditional;
+    node.conditional.handle = handle;
+    node.conditional.type = cudaGraphCondTypeWhile;
+    node.conditional.size = 1;
+    cudaGraphNode_t loop;
+    WEIR_CUDA_TRY(be, cudaGraphAddNode(&loop, g->graph, NULL, NULL, 0, &node), "recording a loop: node");
+    *body_graph = node.conditional.phGraph_out[0];
+    cu->conditional = handle;
+    return WEIR_OK;
+}
+
+/* Runs body while the stream is captured. Thread-local: what other threads do with the device is their own. */
+static weir_status capture(weir_cuda *cu, weir_graph *g, cudaGraph_t into, weir_status (*body)(void *ctx), void *ctx) {
+    weir_backend *be = &cu->base;
+    const cudaStreamCaptureMode mode = cudaStreamCaptureModeThreadLocal;
+    if (into) {
+        WEIR_CUDA_TRY(be, cudaStreamBeginCaptureToGraph(cu->stream, into, NULL, NULL, 0, mode), "recording a loop");
+    } else {
+        WEIR_CUDA_TRY(be, cudaStreamBeginCapture(cu->stream, mode), "recording");
+    }
+    cu->recording = true;
+    const weir_status s = body(ctx);
+    cu->recording = false;
+    cudaGraph_t made = NULL;
+    const cudaError_t e = cudaStreamEndCapture(cu->stream, &made);
+    if (!into) g->graph = made;
+    if (s != WEIR_OK) {
+        cudaGetLastError(); /* the end of a capture that failed in the body, which has said why */
+        return s;
+    }
+    return weir_cuda_check(be, e, "end of recording");
+}
+
+weir_status weir__cuda_record(weir_backend *be, weir_status (*body)(void *ctx), void *ctx, bool looped,
+                              weir_graph **out) {
+    weir_cuda *cu = weir_cuda_of(be);
+    WEIR_TRY(weir__cuda_enter(cu));
+    if (!body || !out || cu->recording) return WEIR_EINVAL;
+    weir_graph *g = static_cast<weir_graph *>(weir_calloc(1, sizeof *g));
+    if (!g) return WEIR_ENOMEM;
+    cudaGraph_t into = NULL;
+    weir_status s = looped ? make_loop(cu, g, &into) : WEIR_OK;
+    if (s == WEIR_OK) s = capture(cu, g, into, body, ctx);
+    cu->conditional = 0;
+    if (s == WEIR_OK) s = weir_cuda_check(be, cudaGraphInstantiate(&g->exec, g->graph, 0), "making a graph");
+    if (s == WEIR_OK) s = weir_cuda_check(be, cudaGraphUpload(g->exec, cu->stream), "uploading a graph");
+    if (s != WEIR_OK) {
+        graph_drop(g);
+        return s;
+    }
+    cu->n_graph++;
+    *out = g;
+    return WEIR_OK;
+}
+
+weir_status weir__cuda_replay(weir_backend *be, weir_graph *g) {
+    weir_cuda *cu = weir_cuda_of(be);
+    WEIR_TRY(weir__cuda_enter(cu));
+    if (!g || cu->recording) return WEIR_EINVAL;
+    return weir_cuda_check(be, cudaGraphLaunch(g->exec, cu->stream), "launch of a graph");
+}
+
+/* A graph that still runs may be destroyed: CUDA keeps it until it is over. */
+void weir__cuda_graph_free(weir_backend *be, weir_graph *g) {
+    if (!g) return;
+    weir_cuda *cu = weir_cuda_of(be);
+    cudaSetDevice(cu->device);
+    graph_drop(g);
+    cu->n_graph--;
+}

@@ -1,0 +1,40 @@
+#ifndef WEIR_KERNELS_CUDA_QUEUE_CUH
+#define WEIR_KERNELS_CUDA_QUEUE_CUH
+
+#include "kernels/cuda/cuda.cuh"
+
+/* Shared by the files of this folder only. */
+
+/* Start of every call: makes the device current for this thread; ECUDA if the queue is broken. */
+weir_status weir__cuda_enter(weir_cuda *cu);
+/* The same for calls that cannot be part of a graph: EINVAL while one is recorded. */
+weir_status weir__cuda_enter_now(weir_cuda *cu);
+
+/* queue.cu: memory and copies. Stages are opened and closed with the backend; close is fine with a half open one. */
+weir_status weir__cuda_stage_open(weir_cuda *cu);
+void weir__cuda_stage_close(weir_cuda *cu);
+
+void *weir__cuda_alloc(weir_backend *be, size_t bytes);
+void weir__cuda_free(weir_backend *be, void *p);
+void *weir__cuda_alloc_mapped(weir_backend *be, size_t bytes, void **device);
+void weir__cuda_free_mapped(weir_backend *be, void *host);
+weir_status weir__cuda_upload(weir_backend *be, void *dst, const void *src, size_t bytes);
+weir_status weir__cuda_download(weir_backend *be, void *dst, const void *src, size_t bytes);
+weir_status weir__cuda_copy(weir_backend *be, void *dst, const void *src, size_t bytes);
+weir_status weir__cuda_zero(weir_backend *be, void *p, size_t bytes);
+weir_status weir__cuda_wait(weir_backend *be);
+weir_status weir__cuda_poll(weir_backend *be, bool *busy);
+weir_status weir__cuda_reserve(weir_backend *be, size_t floats);
+
+/* stamp.cu: marks of the queue, events made when first set */
+weir_status weir__cuda_stamp(weir_backend *be, int i);
+weir_status weir__cuda_elapsed(weir_backend *be, int from, int to, double *seconds);
+void weir__cuda_stamps_close(weir_cuda *cu);
+
+/* graph.cu */
+weir_status weir__cuda_record(weir_backend *be, weir_status (*body)(void *ctx), void *ctx, bool looped,
+                              weir_graph **out);
+weir_status weir__cuda_replay(weir_backend *be, weir_graph *g);
+void weir__cuda_graph_free(weir_backend *be, weir_graph *g);
+
+#endif /* WEIR_KERNELS_CUDA_QUEUE_CUH */
