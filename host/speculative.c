@@ -4,7 +4,8 @@
 #include <math.h>
 #include <string.h>
 
-#include "host/engine.h"
+#include "host/record.h"
+#include "kernels/loop/seat.h"
 
 /* Where session i's rows of this block lie. Drafter rows are step-major (step j, session i), so that a draft step
  * writes its logits in one piece; verifier rows are session-major. */
@@ -159,38 +160,6 @@ static weir_status bonus_rows(weir_engine *e, weir_session **s, int n, const int
     return weir_rows_stats(e, WEIR_DRAFTER, logits, rows.n_out, b->call_stats);
 }
 
-/* Appends what the block decided and books its statistics up to the token that ends the session. */
-static void commit(weir_session *s, const weir_accept_session *a, const weir_emit_session *closing) {
-    weir_session_stats *st = &s->stats;
-    const int64_t start = s->n;
-    int accepted = 0;
-    bool going = true;
-    for (int j = 0; j < a->n_accept && going; j++) {
-        const weir_accept_row *r = &a->row[j];
-        st->rows_examined++;
-        st->rows_deferred += r->deferred;
-        st->reject_mass += (double)r->reject;
-        accepted++;
-        going = weir_session_append(s, a->draft[j], r->deferred ? WEIR_SOURCE_ACCEPTED : WEIR_SOURCE_KEPT,
-                                    r->log_p, r->log_pi);
-    }
-    if (going && a->n_accept < a->n_draft) {
-        st->rows_examined++;
-        st->rows_deferred += a->row[a->n_accept].deferred;
-        st->reject_mass += (double)a->row[a->n_accept].reject;
-    }
-    st->blocks++;
-    st->drafted += a->n_draft;
-    st->accepted += accepted;
-    st->accept_hist[accepted]++;
-    if (going && closing)
-        weir_session_append(s, closing->token,
-                            closing->kind == WEIR_EMIT_RESIDUAL ? WEIR_SOURCE_RESAMPLED : WEIR_SOURCE_BONUS,
-                            closing->log_p, closing->log_pi);
-    for (int side = 0; side < 2; side++)
-        if (s->cached[side] > start + a->n_accept + 1) s->cached[side] = start + a->n_accept + 1;
-}
-
 static weir_status roll_back(weir_engine *e, weir_session *s) {
     for (int side = 0; side < 2; side++)
         WEIR_TRY(weir_kv_pool_resize(e->side[side].self, s->slot, s->cached[side]));
@@ -213,15 +182,10 @@ static weir_status close_block(weir_engine *e, weir_session **s, int n, weir_err
 
     weir_status first = WEIR_OK;
     for (int i = 0, k = 0; i < n; i++) {
-        const weir_emit_session *closing = k < n_emit && which[k] == i ? &b->emit[k++] : NULL;
-        weir_status found = b->accept[i].status;
-        if (found == WEIR_OK && closing) found = closing->status;
-        if (found != WEIR_OK) {
-            const weir_status told = weir_session_refuse(s[i], found, first == WEIR_OK ? err : NULL);
-            if (first == WEIR_OK) first = told;
-            continue;
-        }
-        commit(s[i], &b->accept[i], closing);
+        weir_block_record r;
+        weir_block_note(&b->accept[i], k < n_emit && which[k] == i ? &b->emit[k++] : NULL, &r);
+        const weir_status found = weir_record_commit(s[i], &r, first == WEIR_OK ? err : NULL);
+        if (first == WEIR_OK) first = found;
         if (s[i]->finish == WEIR_RUNNING) WEIR_TRY(roll_back(e, s[i]));
     }
     return first;

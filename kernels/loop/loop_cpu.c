@@ -112,7 +112,8 @@ static int32_t commit(const weir_loop *l) {
         weir_emit_session planned;
         const weir_accept_session *a = &l->accept[k++];
         const bool closes = weir_seat_plan(l, i, a, &planned);
-        weir_seat_commit(s, a, closes ? &l->emit[e++] : NULL, &ring[i]);
+        weir_block_note(a, closes ? &l->emit[e++] : NULL, &ring[i]);
+        weir_seat_commit(s, &ring[i]);
         running += weir_seat_runs(s);
     }
     return running;

@@ -135,35 +135,30 @@ WF_FN void weir_seat_append(weir_seat *s, int32_t token) {
     if (s->n >= s->limit) s->end = WEIR_SEAT_LENGTH;
 }
 
-WF_FN void weir_seat_note(const weir_seat *s, const weir_accept_session *a, weir_block_record *r) {
+/* The record of a decided block, but for seat_end. emit NULL: no closing token. */
+WF_FN void weir_block_note(const weir_accept_session *a, const weir_emit_session *emit, weir_block_record *r) {
     memset(r, 0, sizeof *r);
     r->live = 1;
-    r->position = s->n;
-    r->status = a->status;
+    r->position = a->position;
+    r->status = a->status == WEIR_OK && emit ? emit->status : a->status;
     r->n_draft = a->n_draft;
     r->n_accept = a->n_accept;
     r->n_examined = a->n_examined;
     for (int32_t j = 0; j < a->n_draft; j++) r->draft[j] = a->draft[j];
     for (int32_t j = 0; j < a->n_examined; j++) r->row[j] = a->row[j];
+    if (!emit || r->status != WEIR_OK) return;
+    r->closing = 1;
+    r->kind = emit->kind;
+    r->token = emit->token;
+    r->log_pi = emit->log_pi;
+    r->log_p = emit->log_p;
 }
 
-/* Takes over what was decided: the seat's next state, and the record of the block. emit NULL: no closing token. */
-WF_FN void weir_seat_commit(weir_seat *s, const weir_accept_session *a, const weir_emit_session *emit, weir_block_record *r) {
-    weir_seat_note(s, a, r);
-    if (emit && r->status == WEIR_OK) r->status = emit->status;
-    if (r->status != WEIR_OK) {
-        s->end = r->seat_end = WEIR_SEAT_BROKEN;
-        return;
-    }
-    for (int32_t j = 0; j < a->n_accept && weir_seat_runs(s); j++) weir_seat_append(s, a->draft[j]);
-    if (emit) {
-        r->closing = 1;
-        r->kind = emit->kind;
-        r->token = emit->token;
-        r->log_pi = emit->log_pi;
-        r->log_p = emit->log_p;
-        if (weir_seat_runs(s)) weir_seat_append(s, emit->token);
-    }
+/* The seat after a block; sets the record's seat_end. */
+WF_FN void weir_seat_commit(weir_seat *s, weir_block_record *r) {
+    if (r->status != WEIR_OK) s->end = WEIR_SEAT_BROKEN;
+    for (int32_t j = 0; j < r->n_accept && weir_seat_runs(s); j++) weir_seat_append(s, r->draft[j]);
+    if (r->closing && weir_seat_runs(s)) weir_seat_append(s, r->token);
     r->seat_end = s->end;
 }
 
