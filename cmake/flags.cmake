@@ -13,10 +13,13 @@ endif()
 add_library(weir_flags INTERFACE)
 target_include_directories(weir_flags INTERFACE ${PROJECT_SOURCE_DIR})
 target_compile_definitions(weir_flags INTERFACE _GNU_SOURCE)
-target_compile_options(weir_flags INTERFACE
+set(weir_options
   -Wall -Wextra -Werror -Wshadow -Wpointer-arith -Wcast-qual -Wwrite-strings -Wvla
   -Wformat=2 -Wundef
-  $<$<COMPILE_LANGUAGE:C>:-Wconversion -Wstrict-prototypes -Wmissing-prototypes -Wold-style-definition>
+  $<$<COMPILE_LANGUAGE:C>:-Wconversion>
+  $<$<COMPILE_LANGUAGE:C>:-Wstrict-prototypes>
+  $<$<COMPILE_LANGUAGE:C>:-Wmissing-prototypes>
+  $<$<COMPILE_LANGUAGE:C>:-Wold-style-definition>
   -ffp-contract=off      # the accept path's bits are the same on every machine
   -fno-strict-aliasing
   -fno-math-errno        # lets fmaf and sqrtf become instructions; changes no result
@@ -24,6 +27,7 @@ target_compile_options(weir_flags INTERFACE
   $<$<CONFIG:Release>:-O3>
   $<$<CONFIG:Debug>:-Og>  # without optimisation gcc's AVX-512 intrinsics are macros that -Wconversion refuses
 )
+target_compile_options(weir_flags INTERFACE "$<$<COMPILE_LANGUAGE:C,CXX>:${weir_options}>") # nvcc's: cuda.cmake
 if(WEIR_ASAN)
   target_compile_options(weir_flags INTERFACE -fsanitize=address,undefined -fno-sanitize-recover=all
     -fno-omit-frame-pointer)
