@@ -10,7 +10,7 @@ usage() {
     cat <<'TEXT'
 usage: ./make.sh COMMAND
 
-  build            the program: build/weir
+  build [--cuda]   the program: build/weir; with a CUDA toolkit's nvcc: build/cuda/weir
   demo             build, then translate ten sentences with the verifier alone and with the cascade
   test             build, then run the test suite
   bench            build, then time the parts of a block (weir bench) on the demo pair
@@ -18,7 +18,8 @@ usage: ./make.sh COMMAND
   peers [ARGS]     transformers on the same pair and prompts beside weir; table under bench/results/
                    (a large download into build/python the first time)
   sanitize [NAME]  the suite under asan (ASan + UBSan), tsan, or both
-  lint             layers, shell scripts, gcc -fanalyzer
+  lint             layers, shell scripts, gcc -fanalyzer; ptxas where there is an nvcc
+  ptxas [--update] registers, shared memory and spills of the kernels against kernels/ptxas.txt
   fuzz [SECONDS]   every parser's fuzz target, SECONDS each (default 60; clang)
   format [--check] clang-format over the C and C++ sources
   clean            remove build/
@@ -74,6 +75,8 @@ need() {
 }
 
 jobs() { echo "${JOBS:-$(getconf _NPROCESSORS_ONLN)}"; }
+
+need_nvcc() { command -v nvcc >/dev/null 2>&1 || die "no nvcc: install a CUDA toolkit (12.8 or newer) and put its bin/ on PATH"; }
 
 # compile PRESET
 compile() {
@@ -135,7 +138,16 @@ sources() { git ls-files '*.c' '*.h' '*.cc' '*.cu' '*.cuh'; }
 command=${1:-help}
 [ $# -eq 0 ] || shift
 case $command in
-    build) compile release ;;
+    build)
+        case ${1:-} in
+            '') compile release ;;
+            --cuda)
+                need_nvcc
+                compile cuda
+                ;;
+            *) die "build takes --cuda or nothing, not $1" ;;
+        esac
+        ;;
     demo)
         compile release
         exec bench/demo/demo.sh
@@ -168,6 +180,10 @@ case $command in
         # shellcheck disable=SC2086  # a list of names
         need $build_packages shellcheck
         exec tests/lint.sh
+        ;;
+    ptxas)
+        need_nvcc
+        exec tests/ptxas.sh "$@"
         ;;
     fuzz)
         need clang

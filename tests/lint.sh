@@ -74,5 +74,7 @@ git ls-files -- 'kernels/*.c' 'models/*.c' 'host/*.c' ':!*_avx2.c' ':!*_avx512*.
     ':!kernels/base/mem.c' ':!kernels/base/status.c' |
     xargs -r -n 1 -P "${JOBS:-$(getconf _NPROCESSORS_ONLN)}" sh -c "$analyze \"\$0\"" || status=1
 
+tests/ptxas.sh || status=1
+
 [ $status -eq 0 ] && echo "lint: clean"
 exit $status

@@ -1,0 +1,99 @@
+#!/bin/sh
+# What the kernels take of an SM, as ptxas sees it for sm_90a, against kernels/ptxas.txt: registers at most, static
+# shared memory exactly, no spills and no local memory. So the models in the contract headers stay true.
+#   tests/ptxas.sh            checks; each complaint names the line to change
+#   tests/ptxas.sh --update   writes the table anew
+set -u
+cd "$(dirname "$0")/.." || exit 1
+table=kernels/ptxas.txt
+if ! command -v nvcc >/dev/null 2>&1; then
+    echo "ptxas: skipped: no nvcc here"
+    exit 0
+fi
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
+version=$(nvcc --version | sed -n 's/.*release \([0-9.]*\),.*/\1/p')
+
+listed=$(sed -n 's/^ *\([a-z_]*\/[a-z0-9_]*\.cu\)$/\1/p' kernels/cuda_sources.cmake | sort)
+there=$(cd kernels && find . -name '*.cu' | sed 's|^\./||' | sort)
+if [ "$listed" != "$there" ]; then
+    echo "ptxas: kernels/cuda_sources.cmake and kernels/ differ (listed, there):"
+    echo "$listed" >"$work/listed"
+    echo "$there" | diff "$work/listed" -
+    exit 1
+fi
+
+# measure WORK FILE: "registers<TAB>smem<TAB>spills and stack<TAB>file<TAB>kernel" of each kernel.
+cat >"$work/measure" <<'SH'
+file=$2 log=$1/$(echo "$2" | tr / _)
+case $file in accept/* | loop/*) fmad=-fmad=false ;; *) fmad=-fmad=true ;; esac
+if ! nvcc -std=c++17 -O3 -DNDEBUG -D_GNU_SOURCE -I. -gencode arch=compute_90a,code=sm_90a $fmad -Werror all-warnings \
+    -Xptxas -v -cubin -o "$log.cubin" "kernels/$file" >"$log.log" 2>&1; then
+    cat "$log.log"
+    echo "ptxas: kernels/$file does not compile"
+    exit 255 # ends xargs
+fi
+c++filt -p <"$log.log" | awk -v file="$file" '
+    /Compiling entry function/ {
+        split($0, part, "\047")
+        name = part[2]
+        gsub(/\(anonymous namespace\)::/, "", name)
+        gsub(/^void /, "", name)
+        local = 0
+    }
+    /bytes stack frame/ { local += $1 + $5 + $9 } # of the kernel and of functions that are not inlined
+    /Used [0-9]+ registers/ {
+        registers = smem = 0
+        for (i = 2; i <= NF; i++) {
+            if ($i ~ /^registers/) registers = $(i - 1)
+            if ($i ~ /^smem/) smem = $(i - 2)
+        }
+        printf "%d\t%d\t%d\t%s\t%s\n", registers, smem, local, file, name
+    }' >"$log.rows"
+SH
+# shellcheck disable=SC2086  # a list of names
+printf '%s\n' $listed | xargs -n 1 -P "${JOBS:-$(getconf _NPROCESSORS_ONLN)}" sh "$work/measure" "$work" || exit 1
+cat "$work"/*.rows | sort -t "$(printf '\t')" -k 4,5 >"$work/now"
+
+if [ "${1:-}" = --update ]; then
+    {
+        echo "# Kernels as ptxas of CUDA $version sees them for sm_90a: tests/ptxas.sh compares, --update writes this anew."
+        echo "# registers (at most), static shared memory (bytes), file, kernel; nothing may spill"
+        awk -F '\t' '{ printf "%3d %6d  %s  %s\n", $1, $2, $4, $5 }' "$work/now"
+    } >"$table"
+    echo "ptxas: wrote $(wc -l <"$work/now") kernels to $table"
+    exit 0
+fi
+
+# Registers are a matter of the compiler's version; the rest is not.
+exact=1
+if ! grep -q "CUDA $version " "$table"; then
+    echo "ptxas: CUDA $version here, $table is another's: registers are not compared"
+    exact=0
+fi
+awk -F '\t' -v exact="$exact" -v table="$table" '
+    NR == FNR {
+        if ($0 ~ /^#/ || $0 == "") next
+        n = split($0, w, " ")
+        name = w[4]
+        for (i = 5; i <= n; i++) name = name " " w[i]
+        at[w[3] "\t" name] = FNR
+        registers[w[3] "\t" name] = w[1]
+        smem[w[3] "\t" name] = w[2]
+        next
+    }
+    {
+        key = $4 "\t" $5
+        seen[key] = 1
+        what = "kernels/" $4 ": " $5
+        if ($3 > 0) say(what ": " $3 " bytes of spills and local memory, expected none")
+        if (!(key in at)) say(table ": no line for " what " (" $1 " registers, " $2 " bytes of shared memory)")
+        else if (exact && $1 > registers[key]) say(table ":" at[key] ": " what " takes " $1 " registers, at most " registers[key] " expected")
+        else if ($2 != smem[key]) say(table ":" at[key] ": " what " has " $2 " bytes of shared memory, " smem[key] " expected")
+    }
+    END {
+        for (key in at) if (!(key in seen)) say(table ":" at[key] ": no such kernel any more")
+        exit bad
+    }
+    function say(text) { print "ptxas: " text; bad = 1 }' "$table" "$work/now" || exit 1
+echo "ptxas: $(wc -l <"$work/now") kernels as in $table"
