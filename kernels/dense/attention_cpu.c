@@ -1,4 +1,5 @@
 #include <math.h>
+#include <string.h>
 
 #include "kernels/dense/cpu.h"
 
@@ -14,6 +15,7 @@ static double score(const weir_attention *a, int64_t r, int32_t h, int64_t t) {
         sum += (double)q[d] * (double)keys[d * WEIR_PAGE + t % WEIR_PAGE];
     }
     sum *= (double)a->scale;
+    if (a->softcap > 0.0f) sum = (double)a->softcap * tanh(sum / (double)a->softcap);
     if (!a->bias) return sum;
     int64_t at = t - a->pos[r];
     at = at < -a->bias_left ? -a->bias_left : at > a->bias_right ? a->bias_right : at;
@@ -25,13 +27,14 @@ static void attend(const weir_attention *a, int64_t r, int32_t h) {
     const weir_kv_view *kv = a->kv;
     const int64_t head_dim = kv->head_dim;
     float *o = a->o + r * a->ldo + h * head_dim;
+    const int64_t first = weir_attention_first(a, r);
     double max = -INFINITY;
-    for (int64_t t = 0; t < a->n_key[r]; t++) max = fmax(max, score(a, r, h, t));
+    for (int64_t t = first; t < a->n_key[r]; t++) max = fmax(max, score(a, r, h, t));
 
     for (int64_t d0 = 0; d0 < head_dim; d0 += DIM_TILE) {
         const int64_t n = head_dim - d0 < DIM_TILE ? head_dim - d0 : DIM_TILE;
         double acc[DIM_TILE] = {0}, sum = 0.0;
-        for (int64_t t = 0; t < a->n_key[r]; t++) {
+        for (int64_t t = first; t < a->n_key[r]; t++) {
             const double p = exp(score(a, r, h, t) - max);
             const float *v = weir_kv_block(kv, a->slot[r], t, a->layer, h / (a->n_head / kv->n_head_kv)) +
                              head_dim * WEIR_PAGE + t % WEIR_PAGE * head_dim;
@@ -45,7 +48,12 @@ static void attend(const weir_attention *a, int64_t r, int32_t h) {
 weir_status weir_attention_cpu(weir_backend *be, weir_attention *a) {
     (void)be;
     WEIR_TRY(weir_attention_check(a));
+    if (a->kv->dtype != WEIR_DTYPE_F32) return WEIR_EINVAL;
     for (int64_t r = 0; r < a->n_row; r++) {
+        if (a->slot[r] < 0 || weir_attention_first(a, r) >= a->n_key[r]) {
+            memset(a->o + r * a->ldo, 0, (size_t)a->n_head * (size_t)a->kv->head_dim * sizeof *a->o);
+            continue;
+        }
         for (int32_t h = 0; h < a->n_head; h++) attend(a, r, h);
     }
     return WEIR_OK;

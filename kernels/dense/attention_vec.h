@@ -4,6 +4,7 @@
  * horizontal sum; V lies by position, so an output is a sum of vectors. Both sums are cut into independent chains
  * (dimension mod 4, position mod CHAINS), since one chain would wait for the latency of each multiply-add. */
 #include <math.h>
+#include <string.h>
 
 #include "kernels/dense/cpu.h"
 #include "kernels/dense/vec.h"
@@ -18,7 +19,8 @@ enum { K_GROUP = 4, CHAINS = 4 }; /* 16 accumulators of 32 registers */
 enum { K_GROUP = 2, CHAINS = 2 }; /* 8 of 16 */
 #endif
 
-/* s[0 … G * VF) = q · K of G vectors of positions from `keys` on. */
+/* s[0 … G * VF) = q · K of G vectors of positions from `keys` on. Where `keys` lies inside a page, the last vector may reach
+ * into the next dimension's keys, and from the last dimension into V: lanes of no meaning, but memory of the block. */
 WEIR_INLINE void scores_group(float *s, const float *q, const float *keys, int64_t head_dim, const int G) {
     vf acc[4][4];
     WEIR_UNROLL for (int c = 0; c < 4; c++) {
@@ -70,6 +72,30 @@ static inline const float *page_bias(const weir_attention *a, int64_t r, int32_t
         buffer[i] = row[d < -a->bias_left ? -a->bias_left : d > a->bias_right ? a->bias_right : d];
     }
     return buffer;
+}
+
+/* tanh x, |error| <= 2^-21 |tanh x|: its Taylor series to x^13 below 1/2 (the rest is under 2^-23 of it), so that a small
+ * score keeps its digits, and 1 - 2 / (e^2x + 1) above. */
+WEIR_INLINE vf vf_tanh(vf x) {
+    const vf z = vf_mul(x, x), size = vf_abs(x);
+    vf p = vf_set1(21844.0f / 6081075.0f);
+    p = vf_fma(p, z, vf_set1(-1382.0f / 155925.0f));
+    p = vf_fma(p, z, vf_set1(62.0f / 2835.0f));
+    p = vf_fma(p, z, vf_set1(-17.0f / 315.0f));
+    p = vf_fma(p, z, vf_set1(2.0f / 15.0f));
+    p = vf_fma(p, z, vf_set1(-1.0f / 3.0f));
+    const vf small = vf_fma(vf_mul(p, z), x, x);
+    const vf e = vf_exp(vf_add(size, size)), one = vf_set1(1.0f);
+    const vf large = vf_copysign(vf_sub(one, vf_div(vf_set1(2.0f), vf_add(e, one))), x);
+    return vf_pick_less(size, vf_set1(0.5f), small, large);
+}
+
+static __attribute__((noinline)) void cap_scores(float *s, float scale, float softcap, int64_t n) {
+    const vf cap = vf_set1(softcap);
+    for (int64_t i = 0; i < n; i += VF) {
+        const vf v = vf_mul(vf_load(s + i), vf_set1(scale));
+        vf_store(s + i, vf_mul(cap, vf_tanh(vf_div(v, cap))));
+    }
 }
 
 /* s = scale * s + bias over n positions, -inf behind them; returns the maximum. */
@@ -152,24 +178,35 @@ static inline void page_values(float *o, const float *p, const float *values, in
 
 static void attend(const weir_attention *a, int64_t r, int32_t h) {
     const weir_kv_view *kv = a->kv;
-    const int64_t head_dim = kv->head_dim, n_key = a->n_key[r];
+    const int64_t head_dim = kv->head_dim, n_key = a->n_key[r], first = weir_attention_first(a, r);
     const int32_t h_kv = h / (a->n_head / kv->n_head_kv);
     const float *q = a->q + r * a->ldq + h * head_dim;
     float *o = a->o + r * a->ldo + h * head_dim;
     _Alignas(64) float s[WEIR_PAGE], bias_buffer[WEIR_PAGE];
     float max = -INFINITY, sum = 0.0f;
-    for (int64_t t0 = 0; t0 < n_key; t0 += WEIR_PAGE) {
-        const int64_t n = n_key - t0 < WEIR_PAGE ? n_key - t0 : WEIR_PAGE;
-        const float *keys = weir_kv_block(kv, a->slot[r], t0, a->layer, h_kv);
-        page_scores(s, q, keys, head_dim, n);
+    int64_t n = 0; /* positions of a page: under a window the first page may begin inside */
+    for (int64_t t0 = first; t0 < n_key; t0 += n) {
+        const int64_t in_page = t0 % WEIR_PAGE;
+        n = n_key - t0 < WEIR_PAGE - in_page ? n_key - t0 : WEIR_PAGE - in_page;
+        const float *block = weir_kv_block(kv, a->slot[r], t0, a->layer, h_kv);
+        page_scores(s, q, block + in_page, head_dim, n);
+        if (a->softcap > 0.0f) cap_scores(s, a->scale, a->softcap, n);
         const float *bias = a->bias ? page_bias(a, r, h, t0, n, bias_buffer) : NULL;
-        const float page_max = finish_scores(s, a->scale, bias, n);
-        const float new_max = page_max > max || t0 == 0 ? page_max : max;
-        const float keep = t0 == 0 ? 0.0f : expf(max - new_max);
+        const float page_max = finish_scores(s, a->softcap > 0.0f ? 1.0f : a->scale, bias, n);
+        const float new_max = page_max > max || t0 == first ? page_max : max;
+        const float keep = t0 == first ? 0.0f : expf(max - new_max);
         sum = sum * keep + page_weights(s, new_max, n);
         max = new_max;
         const float scale = t0 + n == n_key ? 1.0f / sum : 1.0f;
-        page_values(o, s, keys + head_dim * WEIR_PAGE, head_dim, n, keep, scale, t0 == 0);
+        page_values(o, s, block + head_dim * WEIR_PAGE + in_page * head_dim, head_dim, n, keep, scale, t0 == first);
+    }
+}
+
+static void attend_row(const weir_attention *a, int64_t r, int32_t h) {
+    if (a->slot[r] >= 0 && weir_attention_first(a, r) < a->n_key[r]) {
+        attend(a, r, h);
+    } else {
+        memset(a->o + r * a->ldo + h * a->kv->head_dim, 0, (size_t)a->kv->head_dim * sizeof *a->o);
     }
 }
 
@@ -184,13 +221,16 @@ static void attention_worker(void *arg, int worker, int n_worker) {
     const weir_attention *a = arg;
     long begin, end;
     weir_pool_split(a->n_row * a->n_head, 1, worker, n_worker, &begin, &end);
-    for (int64_t i = begin; i < end; i++) attend(a, i % a->n_row, (int32_t)(i / a->n_row));
+    for (int64_t i = begin; i < end; i++) attend_row(a, i % a->n_row, (int32_t)(i / a->n_row));
 }
 
 static weir_status run_attention(weir_backend *be, weir_attention *a) {
     WEIR_TRY(weir_attention_check(a));
+    if (a->kv->dtype != WEIR_DTYPE_F32) return WEIR_EINVAL;
     int64_t keys = 0;
-    for (int64_t r = 0; r < a->n_row; r++) keys += a->n_key[r];
+    for (int64_t r = 0; r < a->n_row; r++) {
+        if (a->slot[r] >= 0) keys += a->n_key[r] - weir_attention_first(a, r);
+    }
     if (2 * keys * a->n_head * a->kv->head_dim < SERIAL_WORK) {
         attention_worker(a, 0, 1);
     } else {

@@ -4,8 +4,10 @@ weir_status weir_kv_append_cpu(weir_backend *be, weir_kv_append *a) {
     (void)be;
     WEIR_TRY(weir_kv_append_check(a));
     const weir_kv_view *kv = a->kv;
+    if (kv->dtype != WEIR_DTYPE_F32) return WEIR_EINVAL;
     const int64_t head_dim = kv->head_dim;
     for (int64_t r = 0; r < a->n_row; r++) {
+        if (a->slot[r] < 0) continue;
         const int64_t t = a->pos[r] % WEIR_PAGE;
         for (int32_t h = 0; h < kv->n_head_kv; h++) {
             float *keys = weir_kv_block(kv, a->slot[r], a->pos[r], a->layer, h);

@@ -37,6 +37,10 @@ WEIR_INLINE vf vf_div(vf a, vf b) { return _mm512_div_ps(a, b); }
 WEIR_INLINE vf vf_fma(vf a, vf b, vf c) { return _mm512_fmadd_ps(a, b, c); }
 WEIR_INLINE vf vf_max(vf a, vf b) { return _mm512_max_ps(a, b); } /* b where either is NaN */
 WEIR_INLINE vf vf_min(vf a, vf b) { return _mm512_min_ps(a, b); }
+/* a < b ? yes : no, lane by lane; no where either is NaN. */
+WEIR_INLINE vf vf_pick_less(vf a, vf b, vf yes, vf no) {
+    return _mm512_mask_mov_ps(no, _mm512_cmp_ps_mask(a, b, _CMP_LT_OQ), yes);
+}
 WEIR_INLINE vf vf_nearest(vf a) {
     return _mm512_roundscale_ps(a, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);
 }
@@ -98,6 +102,9 @@ WEIR_INLINE vf vf_div(vf a, vf b) { return _mm256_div_ps(a, b); }
 WEIR_INLINE vf vf_fma(vf a, vf b, vf c) { return _mm256_fmadd_ps(a, b, c); }
 WEIR_INLINE vf vf_max(vf a, vf b) { return _mm256_max_ps(a, b); }
 WEIR_INLINE vf vf_min(vf a, vf b) { return _mm256_min_ps(a, b); }
+WEIR_INLINE vf vf_pick_less(vf a, vf b, vf yes, vf no) {
+    return _mm256_blendv_ps(no, yes, _mm256_cmp_ps(a, b, _CMP_LT_OQ));
+}
 WEIR_INLINE vf vf_nearest(vf a) { return _mm256_round_ps(a, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC); }
 WEIR_INLINE vf vf_sign_bit(void) { return _mm256_set1_ps(-0.0f); }
 WEIR_INLINE vf vf_abs(vf a) { return _mm256_andnot_ps(vf_sign_bit(), a); }
