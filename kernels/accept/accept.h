@@ -71,6 +71,14 @@ typedef struct weir_accept_args {
     int32_t n_vocab;
 } weir_accept_args;
 
+/* EINVAL: a negative n_session, a vocabulary below 1 or above WEIR_VOCAB_MAX, strides below it, NULL. A session's own faults
+ * are its status. */
+static inline weir_status weir__accept_check(const weir_accept_args *a) {
+    const bool ok = a->n_session >= 0 && a->n_vocab > 0 && a->n_vocab <= WEIR_VOCAB_MAX && a->ld_q >= a->n_vocab &&
+                    a->ld_p >= a->n_vocab && (a->session || a->n_session == 0);
+    return ok ? WEIR_OK : WEIR_EINVAL;
+}
+
 /* The token that closes a block, one a session: residual at row n_accept, or the bonus. */
 typedef enum weir_emit_kind {
     WEIR_EMIT_RESIDUAL, /* from norm(res) at a rejected row; block verification: norm((P pi - q)+) */
@@ -103,6 +111,11 @@ typedef struct weir_emit_args {
     int32_t n_vocab;
 } weir_emit_args;
 
+static inline weir_status weir__emit_check(const weir_emit_args *a) {
+    const bool ok = a->n_session >= 0 && a->n_vocab > 0 && a->n_vocab <= WEIR_VOCAB_MAX && (a->session || a->n_session == 0);
+    return ok ? WEIR_OK : WEIR_EINVAL;
+}
+
 /* r of one row a session for GATE rules, for methods that decide token by token. p may be NULL for q_only rules.
  * status: EINVAL for rules that are not gates and for NaN rows. */
 typedef struct weir_gate_session {
@@ -119,6 +132,11 @@ typedef struct weir_gate_args {
     int32_t n_session;
     int32_t n_vocab;
 } weir_gate_args;
+
+static inline weir_status weir__gate_check(const weir_gate_args *a) {
+    const bool ok = a->n_session >= 0 && a->n_vocab > 0 && a->n_vocab <= WEIR_VOCAB_MAX && (a->session || a->n_session == 0);
+    return ok ? WEIR_OK : WEIR_EINVAL;
+}
 
 /* Everything a rule says about one position, for study and checking; the same code as the accept op.
  * Arrays (n_vocab) f32, each may be NULL; entries are NaN where the rule has no such thing. */

@@ -1,6 +1,7 @@
 #ifndef WEIR_KERNELS_ACCEPT_LANES_H
 #define WEIR_KERNELS_ACCEPT_LANES_H
 
+#include "kernels/accept/order.h"
 #include "kernels/accept/pair.h"
 #include "kernels/base/isa.h"
 #include "kernels/base/pool.h"
@@ -10,14 +11,6 @@
  * range is aligned so that the range is a whole subtree of stats.h's tree. */
 
 enum { WEIR_MAX_SUMS = 4 };
-
-/* One exponential race; `pair` gives the weights (WEIR_WEIGHT_Q and _P need only that row of it). */
-typedef struct weir_race {
-    const weir_pair *pair;
-    weir_weight_kind kind;
-    uint32_t key[2];
-    int32_t position, purpose, block_row;
-} weir_race;
 
 /* The winner so far: smallest bits of E / w, then the lowest id; token -1 = no positive weight. */
 typedef struct weir_best {
@@ -49,16 +42,6 @@ static inline const weir_lanes *weir__lanes_of(weir_isa isa) {
     (void)isa;
     return &weir__lanes_portable;
 }
-
-/* Order of floats as order of signed integers; NaN and +inf lie at or above WEIR_KEY_INF, or below -inf's key. */
-WF_FN int32_t weir__order_key(float f) {
-    const int32_t i = wf_bits(f);
-    return i ^ (int32_t)((uint32_t)(i >> 31) >> 1);
-}
-WF_FN float weir__order_value(int32_t key) {
-    return wf_from_bits(key ^ (int32_t)((uint32_t)(key >> 31) >> 1));
-}
-enum { WEIR_KEY_INF = 0x7f800000, WEIR_KEY_MINUS_INF = (int32_t)(-0x7f800001) };
 
 /* stats.h's tree over chunks, fed in rising order: level k holds a subtree of 2^k chunks. */
 typedef struct weir_tree {

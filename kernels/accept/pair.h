@@ -4,6 +4,13 @@
 #include "kernels/accept/stats.h"
 #include "kernels/math/fmath.h"
 
+/* For functions of the shared source that ask for passes over the vocabulary: a device has those for itself only. */
+#if defined(__CUDACC__)
+#define WEIR_STEP_FN static inline __device__
+#else
+#define WEIR_STEP_FN static inline
+#endif
+
 /* Internal to the accept path: one row of each model as probabilities, and a rule reduced to numbers.
  *
  * Once a row's decisions are taken, every rule but cactus is linear in q and p with two sets of
@@ -50,6 +57,14 @@ typedef enum weir_sum_kind {
 
 /* What a race draws from. */
 typedef enum weir_weight_kind { WEIR_WEIGHT_Q, WEIR_WEIGHT_P, WEIR_WEIGHT_RES, WEIR_WEIGHT_PI, WEIR_WEIGHT_BLOCK } weir_weight_kind;
+
+/* One exponential race; `pair` gives the weights (WEIR_WEIGHT_Q and _P need only that row of it). */
+typedef struct weir_race {
+    const weir_pair *pair;
+    weir_weight_kind kind;
+    uint32_t key[2];
+    int32_t position, purpose, block_row;
+} weir_race;
 
 WF_FN float weir__positive(float x) { return x > 0.0f ? x : 0.0f; }
 
@@ -124,13 +139,14 @@ WF_FN float weir__weight(weir_weight_kind kind, const weir_pair *r, float q, flo
     return kind == WEIR_WEIGHT_PI ? pi : weir__positive(fmaf(r->block_p, pi, -q));
 }
 
-/* Probability of token v; raw = before temperature and truncation. */
-WF_FN float weir__prob(const weir_row_view *r, int32_t v, bool raw) {
-    const float l = r->logits[v];
+/* Probability of token v of logit l; raw = before temperature and truncation. */
+WF_FN float weir__prob_of(const weir_row_view *r, float l, int32_t v, bool raw) {
     const float d = l - r->max;
     if (raw) return wf_exp(d) * r->inv_sum;
     const bool kept = !r->cut || l > r->thr || (l == r->thr && v <= r->tie);
     return kept ? wf_exp(d * r->inv_temp) * r->inv_psum : 0.0f;
 }
+
+WF_FN float weir__prob(const weir_row_view *r, int32_t v, bool raw) { return weir__prob_of(r, r->logits[v], v, raw); }
 
 #endif /* WEIR_KERNELS_ACCEPT_PAIR_H */

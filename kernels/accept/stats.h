@@ -11,6 +11,9 @@
  * one partial and no logits. exp and log are kernels/math/fmath.h. */
 enum { WEIR_CHUNK = 1024, WEIR_LANES = 32 };
 
+/* What the search for top-p can add up (truncate.h). */
+enum { WEIR_VOCAB_MAX = 1 << 23 };
+
 /* Statistics of one row of logits l over ids [0, n_vocab). -inf is a token of probability zero.
  * Raw softmax: e^(l - max) / sum. Processed: w(v) = e^((l - max) / T) where kept(v), else 0, over psum;
  * kept(v) = l > thr or (l == thr and v <= tie): temperature, top-k (ties kept), renormalise, smallest
@@ -42,13 +45,19 @@ typedef struct weir_row_stats_args {
     const weir_extent *extent;
 } weir_row_stats_args;
 
+static inline weir_status weir__row_stats_check(const weir_row_stats_args *a) {
+    const bool ok = a->n_row >= 0 && a->n_vocab > 0 && a->n_vocab <= WEIR_VOCAB_MAX && a->ld >= a->n_vocab;
+    if (!ok || (a->n_row > 0 && (!a->logits || !a->law || !a->law_of || !a->out))) return WEIR_EINVAL;
+    return WEIR_OK;
+}
+
 /* Purposes of random numbers; part of the Philox counter. */
 enum { WEIR_PURPOSE_DRAFT = 0, WEIR_PURPOSE_ACCEPT = 1, WEIR_PURPOSE_RESIDUAL = 2, WEIR_PURPOSE_BONUS = 3 };
 
 /* One draw a row from the processed distribution: argmin over v of E_v / w(v), w > 0, E_v = -log1p(-u_v),
  * u_v from Philox4x32-10(key = law.key, counter = {v / 4, position, purpose, block_row})[v % 4]; the lowest id
  * among equals. T = 0: the argmax. logp = log(w(token) / psum).
- * A row with stats.max = NaN gives token -1 and logp NaN. */
+ * A row with stats.max = NaN, and a dead one (law_of < 0), gives token -1 and logp NaN. */
 typedef struct weir_draw_args {
     const float *logits;
     int64_t ld, n_row;
@@ -62,5 +71,12 @@ typedef struct weir_draw_args {
     int32_t *token;                /* (n_row) out */
     float *logp;                   /* (n_row) out */
 } weir_draw_args;
+
+static inline weir_status weir__draw_check(const weir_draw_args *a) {
+    const bool ok = a->n_row >= 0 && a->n_vocab > 0 && a->n_vocab <= WEIR_VOCAB_MAX && a->ld >= a->n_vocab;
+    if (!ok || (a->n_row > 0 && (!a->logits || !a->law || !a->law_of || !a->stats || !a->position || !a->token || !a->logp)))
+        return WEIR_EINVAL;
+    return WEIR_OK;
+}
 
 #endif /* WEIR_KERNELS_ACCEPT_STATS_H */

@@ -7,16 +7,19 @@
 static bool find_max(const weir_env *env, const float *l, int32_t n_vocab, weir_row_stats *s) {
     int32_t lo, hi;
     weir__extent(env, l, n_vocab, &lo, &hi);
-    if (hi >= WEIR_KEY_INF || lo < WEIR_KEY_MINUS_INF || hi == WEIR_KEY_MINUS_INF) return false;
+    if (!weir__usable_keys(lo, hi)) return false;
     s->max = weir__order_value(hi) + 0.0f; /* one zero */
     s->argmax = env->lanes->find(l, n_vocab, s->max);
     return true;
 }
 
+static const weir_row_stats UNUSABLE = {.max = NAN, .argmax = -1, .sum = NAN, .dot = NAN, .thr = NAN, .tie = -1,
+                                        .psum = NAN, .pdot = NAN};
+
 static void one_row(const weir_env *env, const float *l, int32_t n_vocab, const weir_law *law, weir_row_stats *out) {
-    weir_row_stats s = {.max = NAN, .argmax = -1, .sum = NAN, .dot = NAN, .thr = NAN, .tie = -1, .psum = NAN, .pdot = NAN};
+    weir_row_stats s = UNUSABLE;
     if (!find_max(env, l, n_vocab, &s)) {
-        *out = s;
+        *out = UNUSABLE;
         return;
     }
     s.sum = s.psum = 1.0f;
@@ -45,17 +48,14 @@ static void one_row(const weir_env *env, const float *l, int32_t n_vocab, const 
 
 static void stats_piece(void *ctx, const weir_env *env, int64_t r) {
     const weir_row_stats_args *a = ctx;
-    one_row(env, a->logits + r * a->ld, a->n_vocab, &a->law[a->law_of[r]], &a->out[r]);
-}
-
-static bool shape_ok(int64_t n_row, int64_t ld, int32_t n_vocab) {
-    return n_row >= 0 && n_vocab > 0 && n_vocab <= WEIR_VOCAB_MAX && ld >= n_vocab;
+    if (a->law_of[r] < 0)
+        a->out[r] = UNUSABLE;
+    else
+        one_row(env, a->logits + r * a->ld, a->n_vocab, &a->law[a->law_of[r]], &a->out[r]);
 }
 
 weir_status weir_row_stats_cpu(weir_backend *be, weir_row_stats_args *a) {
-    if (!be || !a || !shape_ok(a->n_row, a->ld, a->n_vocab)) return WEIR_EINVAL;
-    if (a->n_row == 0) return WEIR_OK;
-    if (!a->logits || !a->law || !a->law_of || !a->out) return WEIR_EINVAL;
+    if (!be || !a || weir__row_stats_check(a) != WEIR_OK) return WEIR_EINVAL;
     const weir_env env = weir__env_of(be->isa, be->pool);
     weir__each(&env, stats_piece, a, a->n_row, a->n_vocab);
     return WEIR_OK;
@@ -66,11 +66,11 @@ weir_status weir_row_stats_cpu(weir_backend *be, weir_row_stats_args *a) {
 static void draw_piece(void *ctx, const weir_env *env, int64_t r) {
     const weir_draw_args *a = ctx;
     const weir_row_stats *s = &a->stats[r];
-    const weir_law *law = &a->law[a->law_of[r]];
-    const float *l = a->logits + r * a->ld;
     a->token[r] = -1;
     a->logp[r] = NAN;
-    if (isnan(s->max)) return;
+    if (a->law_of[r] < 0 || isnan(s->max)) return;
+    const weir_law *law = &a->law[a->law_of[r]];
+    const float *l = a->logits + r * a->ld;
     const weir_row_view view = weir__row_view(l, s, law);
     if (!(law->temp > 0.0f)) {
         a->token[r] = s->argmax;
@@ -87,10 +87,7 @@ static void draw_piece(void *ctx, const weir_env *env, int64_t r) {
 }
 
 weir_status weir_draw_cpu(weir_backend *be, weir_draw_args *a) {
-    if (!be || !a || !shape_ok(a->n_row, a->ld, a->n_vocab)) return WEIR_EINVAL;
-    if (a->n_row == 0) return WEIR_OK;
-    if (!a->logits || !a->law || !a->law_of || !a->stats || !a->position || !a->token || !a->logp)
-        return WEIR_EINVAL;
+    if (!be || !a || weir__draw_check(a) != WEIR_OK) return WEIR_EINVAL;
     const weir_env env = weir__env_of(be->isa, be->pool);
     weir__each(&env, draw_piece, a, a->n_row, a->n_vocab);
     return WEIR_OK;

@@ -1,9 +1,5 @@
 #include "kernels/accept/sweep.h"
 
-#include <float.h>
-
-#include "kernels/math/philox.h"
-
 enum {
     MAX_GROUPS = 64,   /* partial results of one split pass, on the stack */
     SPLIT_SCAN = 32768, /* ids below which one pass is shorter than handing half of it over: comparisons only */
@@ -108,56 +104,12 @@ void weir__row_sums(const weir_env *env, const weir_row_view *r, int32_t n_vocab
     }
 }
 
-/* ---- one token ------------------------------------------------------------------------------------------- */
-
-weir_row_view weir__row_view(const float *logits, const weir_row_stats *s, const weir_law *law) {
-    weir_row_view r = {.logits = logits, .max = s->max, .inv_sum = 1.0f / s->sum, .inv_psum = 1.0f / s->psum,
-                       .thr = s->thr, .tie = s->tie, .argmax = s->argmax};
-    /* finite, so that 0 times it is 0; at temperature 0 only logits equal to the maximum are kept */
-    const float inv = law->temp > 0.0f ? 1.0f / law->temp : 1.0f;
-    r.inv_temp = inv < FLT_MAX ? inv : FLT_MAX;
-    r.cut = s->thr > -INFINITY;
-    r.plain = !r.cut && r.inv_temp == 1.0f;
-    return r;
-}
-
-static float member_at(const weir_pair *r, int32_t v) {
-    return weir__prob(r->member_p ? &r->p : &r->q, v, r->member_raw);
-}
-
-weir_point weir__point(const weir_pair *r, int32_t v) {
-    weir_point t = {.q = weir__prob(&r->q, v, false), .p = weir__prob(&r->p, v, false)};
-    t.keep = r->floor < INFINITY && member_at(r, v) >= r->floor;
-    const weir_rule_coef *k = &r->coef[t.keep];
-    t.num = weir__num(r, k->num_q, k->num_p, t.q, t.p);
-    t.res = v == r->skip ? 0.0f : weir__res(k->res_q, k->res_p, t.q, t.p);
-    t.pi = weir__pi(r, t.q, t.num, t.res);
-    return t;
-}
-
 /* ---- a pair of rows -------------------------------------------------------------------------------------- */
-
-/* The two tokens with positive probability at temperature 0, in rising order; returns how many. */
-static int support(const weir_pair *r, int32_t id[2]) {
-    const int32_t a = r->q.argmax, b = r->p.argmax;
-    id[0] = a < b ? a : b;
-    id[1] = a < b ? b : a;
-    return a == b ? 1 : 2;
-}
 
 void weir__pair_sums(const weir_env *env, const weir_pair *r, weir_sum_kind kind, int32_t n_vocab, bool point,
                      float out[2]) {
     if (point) {
-        int32_t id[2];
-        const int n = support(r, id);
-        out[0] = out[1] = 0.0f;
-        for (int i = 0; i < n; i++) {
-            const weir_point t = weir__point(r, id[i]);
-            float t0, t1;
-            weir__terms(kind, r, t.q, t.p, t.keep ? r->floor : -INFINITY, &t0, &t1);
-            out[0] += t0;
-            out[1] += id[i] == r->skip ? 0.0f : t1;
-        }
+        weir__point_sums(r, kind, out);
         return;
     }
     pass p;
@@ -169,29 +121,8 @@ void weir__pair_sums(const weir_env *env, const weir_pair *r, weir_sum_kind kind
     merge_sums(&p, sweep(env, &p), 2, out);
 }
 
-static int32_t race_point(const weir_race *r) {
-    int32_t id[2], best_bits = WEIR_KEY_INF, best = -1;
-    const int n = support(r->pair, id);
-    for (int i = 0; i < n; i++) {
-        const weir_point t = weir__point(r->pair, id[i]);
-        const float m = t.keep ? r->pair->floor : -INFINITY;
-        const float w = id[i] == r->pair->skip && r->kind == WEIR_WEIGHT_RES
-                            ? 0.0f : weir__weight(r->kind, r->pair, t.q, t.p, m);
-        if (!(w > 0.0f)) continue;
-        uint32_t c[4] = {(uint32_t)id[i] / 4u, (uint32_t)r->position, (uint32_t)r->purpose, (uint32_t)r->block_row};
-        wf_philox(c, r->key);
-        const float t_arrive = wf_exponential(c[id[i] % 4]) / w;
-        const int32_t bits = wf_bits(t_arrive < FLT_MAX ? t_arrive : FLT_MAX);
-        if (bits < best_bits) {
-            best_bits = bits;
-            best = id[i];
-        }
-    }
-    return best;
-}
-
 int32_t weir__race(const weir_env *env, const weir_race *r, int32_t n_vocab, bool point) {
-    if (point) return race_point(r);
+    if (point) return weir__race_point(r);
     pass p;
     p.race = r;
     p.n_vocab = n_vocab;

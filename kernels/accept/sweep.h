@@ -2,6 +2,7 @@
 #define WEIR_KERNELS_ACCEPT_SWEEP_H
 
 #include "kernels/accept/lanes.h"
+#include "kernels/accept/point.h"
 
 /* Internal to the accept path: passes over a whole vocabulary, on the calling thread or split over a
  * pool by subtrees of stats.h's tree. Results do not depend on the split. */
@@ -19,16 +20,6 @@ void weir__pair_sums(const weir_env *env, const weir_pair *r, weir_sum_kind kind
 
 /* The token drawn; -1 if no weight is positive. */
 int32_t weir__race(const weir_env *env, const weir_race *r, int32_t n_vocab, bool point);
-
-/* Everything about one token of a pair. */
-typedef struct weir_point {
-    float q, p, num, res, pi;
-    bool keep;
-} weir_point;
-
-weir_point weir__point(const weir_pair *r, int32_t v);
-
-weir_row_view weir__row_view(const float *logits, const weir_row_stats *s, const weir_law *law);
 
 /* Runs `n` independent pieces of `ids` vocabulary entries each: over the pool when that is worth a wake-up (env
  * of the pieces then has no pool), else one after another with `env` itself. */

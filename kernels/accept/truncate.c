@@ -3,16 +3,7 @@
 #include <math.h>
 #include <string.h>
 
-/* Selection descends through the 32 bits of a key by these digits, the highest first. */
-enum { DIGITS = 3, BINS = 1 << 11 };
-static const int SHIFT[DIGITS] = {21, 10, 0}, BITS[DIGITS] = {11, 11, 10};
-
-/* Unsigned key that rises with the float; both zeros have one. */
-static uint32_t key_of(float l) { return (uint32_t)weir__order_key(l + 0.0f) ^ 0x80000000u; }
-
-static float value_of(uint32_t key) { return weir__order_value((int32_t)(key ^ 0x80000000u)); }
-
-static uint64_t mass_of(float w) { return (uint64_t)(w * 0x1p40f); }
+#include "kernels/accept/order.h"
 
 typedef struct selection {
     const weir_env *env;
@@ -21,20 +12,21 @@ typedef struct selection {
     bool by_mass;
     uint32_t floor; /* keys below are out */
     uint32_t key, mask; /* the digits found so far */
-    uint64_t bin[BINS];
+    uint64_t bin[WEIR_SEARCH_BINS];
 } selection;
 
 static void fill_bins(selection *s, int digit) {
-    const uint32_t low = (1u << BITS[digit]) - 1u;
+    const uint32_t low = weir__search_low(digit);
+    const int shift = weir__search_shift(digit);
     _Alignas(64) float w[WEIR_CHUNK];
     memset(s->bin, 0, sizeof s->bin);
     for (int32_t begin = 0; begin < s->n_vocab; begin += WEIR_CHUNK) {
         const int32_t n = s->n_vocab - begin < WEIR_CHUNK ? s->n_vocab - begin : WEIR_CHUNK;
         if (s->by_mass) s->env->lanes->probs(&s->row, false, begin, n, w);
         for (int32_t i = 0; i < n; i++) {
-            const uint32_t key = key_of(s->row.logits[begin + i]);
+            const uint32_t key = weir__search_key(s->row.logits[begin + i]);
             if (key < s->floor || ((key ^ s->key) & s->mask)) continue;
-            s->bin[key >> SHIFT[digit] & low] += s->by_mass ? mass_of(w[i]) : 1u;
+            s->bin[key >> shift & low] += s->by_mass ? weir__search_mass(w[i]) : 1u;
         }
     }
 }
@@ -43,12 +35,14 @@ static void fill_bins(selection *s, int digit) {
  * what of the target is left for the entries at that very key. */
 static uint64_t select_key(selection *s, uint64_t target) {
     s->key = s->mask = 0;
-    for (int digit = 0; digit < DIGITS; digit++) {
+    for (int digit = 0; digit < WEIR_SEARCH_DIGITS; digit++) {
         fill_bins(s, digit);
-        uint32_t b = (1u << BITS[digit]) - 1u;
+        const uint32_t low = weir__search_low(digit);
+        const int shift = weir__search_shift(digit);
+        uint32_t b = low;
         while (b > 0 && s->bin[b] < target) target -= s->bin[b--];
-        s->key |= b << SHIFT[digit];
-        s->mask |= ((1u << BITS[digit]) - 1u) << SHIFT[digit];
+        s->key |= b << shift;
+        s->mask |= low << shift;
     }
     return target;
 }
@@ -57,7 +51,7 @@ static uint64_t total_mass(selection *s) {
     uint64_t total = 0;
     s->key = s->mask = 0;
     fill_bins(s, 0);
-    for (int b = 0; b < BINS; b++) total += s->bin[b];
+    for (int b = 0; b < WEIR_SEARCH_BINS; b++) total += s->bin[b];
     return total;
 }
 
@@ -81,24 +75,22 @@ static void cut_top_k(selection *s, int32_t top_k) {
 static void cut_top_p(selection *s, float top_p, int32_t *tie) {
     s->by_mass = true;
     const uint64_t total = total_mass(s);
-    const double want = ceil((double)top_p * (double)total);
-    const uint64_t target = want < 1.0 ? 1 : want > (double)total ? total : (uint64_t)want;
-    const uint64_t left = select_key(s, target);
-    const float value = value_of(s->key);
-    const uint64_t each = mass_of(wf_exp((value - s->row.max) * s->row.inv_temp));
+    const uint64_t left = select_key(s, weir__search_target(top_p, total));
+    const float value = weir__search_value(s->key);
+    const uint64_t each = weir__search_mass(wf_exp((value - s->row.max) * s->row.inv_temp));
     s->floor = s->key;
     *tie = nth_equal(s->row.logits, s->n_vocab, value, each ? (left + each - 1) / each : 1);
 }
 
 /* Weights rise with the logit (wf_exp does, over every float), so those at or above min_p are an upper set. */
 static void cut_min_p(selection *s, float min_p, int32_t *tie) {
-    uint32_t lowest = key_of(s->row.max);
+    uint32_t lowest = weir__search_key(s->row.max);
     _Alignas(64) float w[WEIR_CHUNK];
     for (int32_t begin = 0; begin < s->n_vocab; begin += WEIR_CHUNK) {
         const int32_t n = s->n_vocab - begin < WEIR_CHUNK ? s->n_vocab - begin : WEIR_CHUNK;
         s->env->lanes->probs(&s->row, false, begin, n, w);
         for (int32_t i = 0; i < n; i++) {
-            const uint32_t key = key_of(s->row.logits[begin + i]);
+            const uint32_t key = weir__search_key(s->row.logits[begin + i]);
             if (w[i] >= min_p && key < lowest) lowest = key;
         }
     }
@@ -116,5 +108,5 @@ void weir__truncate(const weir_env *env, const weir_law *law, const weir_row_vie
     if (law->top_k > 0 && law->top_k < n_vocab) cut_top_k(&s, law->top_k);
     if (law->top_p < 1.0f) cut_top_p(&s, law->top_p, tie);
     if (law->min_p > 0.0f) cut_min_p(&s, law->min_p, tie);
-    *thr = s.floor ? value_of(s.floor) : -INFINITY;
+    *thr = s.floor ? weir__search_value(s.floor) : -INFINITY;
 }

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "kernels/accept/cpu.h"
+#include "kernels/accept/traits.h"
 #include "tests/kernels/accept_oracle.h"
 #include "tests/support/compare.h"
 
@@ -43,6 +44,19 @@ static int alphas(weir_rule rule, int n, float out[8]) {
     for (int i = 0; i < 3; i++) out[k++] = more[i];
     if (rule == WEIR_RULE_OPT || rule == WEIR_RULE_OPT_LOG) out[k++] = -0.6f;
     return k;
+}
+
+/* ---- two places that say the same ------------------------------------------------------------------------- */
+
+Test(rules, facts_and_traits_agree) {
+    for (int rule = -1; rule <= WEIR_RULE_COUNT; rule++) {
+        const weir_rule_info *f = weir_rule_facts((weir_rule)rule);
+        cr_assert(weir__rule_known(rule) == (f != NULL), "rule %d", rule);
+        if (!f) continue;
+        cr_expect(weir__rule_kind((weir_rule)rule) == f->kind, "%s: kind", f->name);
+        cr_expect(weir__rule_q_only((weir_rule)rule) == f->q_only, "%s: q_only", f->name);
+        cr_expect(weir__rule_has_pi((weir_rule)rule) == f->pi_exists, "%s: pi", f->name);
+    }
 }
 
 /* ---- against the oracle ---------------------------------------------------------------------------------- */

@@ -196,6 +196,24 @@ Test(row_stats, nan_marks_the_row_alone) {
             }
 }
 
+Test(row_stats, a_dead_row_is_unusable_and_not_read) {
+    const float l[6] = {1, 2, 3, NAN, NAN, NAN};
+    const weir_law law = weir_law_default();
+    const int32_t law_of[2] = {0, -1};
+    weir_row_stats s[2] = {{.argmax = 7}, {.argmax = 7}};
+    weir_backend be = {.isa = weir_isa_best()};
+    weir_row_stats_args a = {.logits = l, .ld = 3, .n_row = 2, .n_vocab = 3, .law = &law, .law_of = law_of, .out = s};
+    cr_assert(weir_row_stats_cpu(&be, &a) == WEIR_OK);
+    cr_expect(s[0].argmax == 2 && s[0].max == 3.0f);
+    cr_expect(isnan(s[1].max) && s[1].argmax == -1 && s[1].tie == -1);
+    int32_t token[2] = {9, 9}, position[2] = {0, 0};
+    float logp[2];
+    weir_draw_args d = {.logits = l, .ld = 3, .n_row = 2, .n_vocab = 3, .law = &law, .law_of = law_of, .stats = s,
+                        .position = position, .token = token, .logp = logp};
+    cr_assert(weir_draw_cpu(&be, &d) == WEIR_OK);
+    cr_expect(token[0] >= 0 && token[0] < 3 && token[1] == -1 && isnan(logp[1]));
+}
+
 Test(row_stats, never_read_the_padding) {
     uint64_t seed = 14;
     for (int isa = 0; isa <= (int)weir_isa_best(); isa++)
