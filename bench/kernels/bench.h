@@ -1,0 +1,83 @@
+#ifndef WEIR_BENCH_KERNELS_BENCH_H
+#define WEIR_BENCH_KERNELS_BENCH_H
+
+#include <stdio.h>
+
+#include "kernels/backend.h"
+
+/* Timings of single ops on one backend.
+ *
+ * A case is an op on one shape. Its sample is a recorded graph of `inner` such ops (plain calls where the backend records
+ * nothing) that walks through copies of its data, more than the L2 cache holds; the sample's time over `inner` is one
+ * value, so launch gaps inside a graph are counted and a host's are not. Cases that are measured together take turns. */
+typedef struct kb {
+    weir_backend *be;    /* what is timed */
+    weir_backend *truth; /* portable CPU ops */
+    FILE *csv;           /* NULL: table only */
+    bool tiny;           /* shapes for a smoke test */
+    int samples;
+    size_t rotate;       /* bytes that the copies of one case have together */
+    double copy;         /* copy bandwidth, bytes read and written a second */
+    uint64_t rng;
+    int n_row, n_wrong, n_failed;
+} kb;
+
+enum { KB_CASES = 64, KB_SAMPLES = 1000, KB_INNER = 16 };
+
+typedef struct kb_case {
+    char op[24], shape[88];
+    double bytes;             /* that one op must move */
+    double error, tolerance;  /* of its result against the CPU truth; wrong unless error <= tolerance */
+    int inner;
+    weir_status (*run)(kb *k, void *ctx, int i); /* queues op i of a sample */
+    void *ctx;
+    /* of the measurement */
+    weir_graph *graph;
+    double *seconds;
+    weir_status status;
+} kb_case;
+
+/* Times n cases in turns, prints their rows; a case that fails has a row that says so. */
+void kb_measure(kb *k, kb_case *c, int n);
+
+/* A group that could not be set up: one row for all of it. */
+void kb_give_up(kb *k, const char *op, const char *shape, weir_status s);
+
+/* Copy bandwidth of the device: `bytes` from one buffer to another. Fills k->copy. */
+weir_status kb_measure_copy(kb *k);
+
+/* Copies of `bytes` so that together they exceed what caches hold. */
+int kb_copies(const kb *k, double bytes);
+
+/* ||got - want|| / ||want||; INFINITY where either has something that is no number. */
+double kb_error(const float *got, const float *want, size_t n);
+
+void kb_print_header(const kb *k);
+
+/* ---- data ---- */
+
+void kb_random_bf16(kb *k, uint16_t *dst, size_t n); /* zero mean, |x| in [2^-7, 2^-3) */
+void kb_random_f32(kb *k, float *dst, size_t n, float scale); /* about normal */
+
+/* Backend memory with these bytes; NULL on failure. */
+void *kb_to_device(kb *k, const void *src, size_t bytes);
+
+/* ---- groups of cases ---- */
+
+void kb_linear(kb *k);
+void kb_small(kb *k);     /* embed, rmsnorm, kv_append */
+void kb_attention(kb *k);
+void kb_accept(kb *k);
+void kb_loop(kb *k);
+
+/* What accept.c and loop.c time: a law and its name. */
+typedef struct kb_law {
+    const char *name;
+    weir_law law;
+} kb_law;
+
+enum { KB_LAWS = 5 };
+void kb_laws(kb_law law[KB_LAWS]);
+void kb_random_logits(kb *k, float *q, float *p, int32_t n_vocab); /* two rows that mostly agree */
+
+#endif /* WEIR_BENCH_KERNELS_BENCH_H */
