@@ -136,11 +136,12 @@ weir_status weir__cuda_download(weir_backend *be, void *dst, const void *src, si
     return WEIR_OK;
 }
 
+/* Default: mapped memory counts as backend memory. */
 weir_status weir__cuda_copy(weir_backend *be, void *dst, const void *src, size_t bytes) {
     weir_cuda *cu = weir_cuda_of(be);
     WEIR_TRY(weir__cuda_enter(cu));
     if (bytes == 0) return WEIR_OK;
-    return weir_cuda_check(be, cudaMemcpyAsync(dst, src, bytes, cudaMemcpyDeviceToDevice, cu->stream),
+    return weir_cuda_check(be, cudaMemcpyAsync(dst, src, bytes, cudaMemcpyDefault, cu->stream),
                            "copy of %zu bytes", bytes);
 }
 
