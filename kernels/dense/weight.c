@@ -3,30 +3,57 @@
 #include <string.h>
 
 #include "kernels/backend.h"
+#include "kernels/base/mem.h"
 
-enum { PANEL = 16 };
+enum {
+    PANEL = 16,             /* outputs */
+    STAGE_BYTES = 4 << 20,  /* host memory that holds panels on their way to a device, unless one pair needs more */
+};
 
-static int64_t panels_of(int64_t n, bool gated) { return (n + PANEL - 1) / PANEL * (gated ? 2 : 1); }
+/* ---- shape ----------------------------------------------------------------------------------------------- */
+
+static int64_t panels_of(weir_layout layout, int64_t n, bool gated) {
+    return layout == WEIR_LAYOUT_ROWS ? 0 : (n + PANEL - 1) / PANEL * (gated ? 2 : 1);
+}
+
+static int64_t padded_k(weir_layout layout, int64_t k) {
+    const int64_t unit = layout == WEIR_LAYOUT_PANEL ? 2 : layout == WEIR_LAYOUT_FRAGMENT ? 16 : 1;
+    return (k + unit - 1) / unit * unit;
+}
 
 size_t weir_weight_bytes(weir_layout layout, weir_dtype dtype, int64_t n, int64_t k, bool gated) {
-    (void)layout;
     if (n <= 0 || k <= 0 || n > INT64_MAX / 4 || k > INT64_MAX / 4) return SIZE_MAX;
-    const size_t panel_row = (size_t)PANEL * (size_t)weir_dtype_bytes(dtype);
-    const size_t n_panel = (size_t)panels_of(n, gated), k_pad = (size_t)(k + (k & 1));
-    if (n_panel > SIZE_MAX / panel_row / k_pad) return SIZE_MAX;
-    return n_panel * k_pad * panel_row;
+    if (layout == WEIR_LAYOUT_FRAGMENT && dtype != WEIR_DTYPE_BF16) return SIZE_MAX;
+    const size_t n_row = layout == WEIR_LAYOUT_ROWS ? (size_t)n * (gated ? 2 : 1)
+                                                    : (size_t)panels_of(layout, n, gated) * PANEL;
+    const size_t k_pad = (size_t)padded_k(layout, k), elem = (size_t)weir_dtype_bytes(dtype);
+    if (n_row > SIZE_MAX / elem / k_pad) return SIZE_MAX;
+    return n_row * k_pad * elem;
 }
 
-/* One row of a file's matrix into lane `lane` of a panel. Bytes are moved, never interpreted. */
-static void pack_row(weir_dtype dtype, unsigned char *panel, int lane, const unsigned char *src, int64_t k) {
-    if (dtype == WEIR_DTYPE_F32) {
-        for (int64_t i = 0; i < k; i++) memcpy(panel + (i * PANEL + lane) * 4, src + i * 4, 4);
-        return;
-    }
-    for (int64_t i = 0; i < k; i++) {
-        memcpy(panel + ((i / 2 * PANEL + lane) * 2 + i % 2) * 2, src + i * 2, 2);
-    }
+/* ---- one row of a file's matrix into row `lane` of a panel: bytes are moved, never interpreted ------------- */
+
+/* Where input k of row `lane` lies in a panel of fragments, in elements of 16 bits (weight.h). */
+static int64_t fragment_at(int64_t k, int64_t lane) {
+    const int64_t owner = 4 * (lane % 8) + k % 16 / 4;
+    return (k / 16 * 32 + owner) * 8 + k % 4 / 2 * 4 + lane / 8 * 2 + k % 2;
 }
+
+static int64_t panel16_at(int64_t k, int64_t lane) { return (k / 2 * PANEL + lane) * 2 + k % 2; }
+
+static void pack_row32(unsigned char *panel, int64_t lane, const unsigned char *src, int64_t k) {
+    for (int64_t i = 0; i < k; i++) memcpy(panel + (i * PANEL + lane) * 4, src + i * 4, 4);
+}
+
+/* A pair of inputs stays together in both layouts. */
+static void pack_row16(bool fragment, unsigned char *panel, int64_t lane, const unsigned char *src, int64_t k) {
+    for (int64_t i = 0; i + 1 < k; i += 2) {
+        memcpy(panel + 2 * (fragment ? fragment_at(i, lane) : panel16_at(i, lane)), src + i * 2, 4);
+    }
+    if (k % 2) memcpy(panel + 2 * (fragment ? fragment_at(k - 1, lane) : panel16_at(k - 1, lane)), src + (k - 1) * 2, 2);
+}
+
+/* ---- packing --------------------------------------------------------------------------------------------- */
 
 static weir_status check_parts(const weir_tensor *part, int n_part, bool gated, int64_t *n) {
     if (!part || n_part < 1 || (gated && n_part != 2)) return WEIR_EINVAL;
@@ -42,46 +69,109 @@ static weir_status check_parts(const weir_tensor *part, int n_part, bool gated, 
     return WEIR_OK;
 }
 
+/* The bytes of the file's row that becomes row `lane` of a panel; NULL in the padding behind the last. */
+static const unsigned char *row_of(const weir_tensor *part, int n_part, bool gated, int64_t panel, int64_t lane) {
+    int64_t row = (gated ? panel / 2 : panel) * PANEL + lane;
+    int p = gated ? (int)(panel % 2) : 0;
+    while (!gated && p < n_part && row >= part[p].rows) row -= part[p++].rows;
+    if (p >= n_part || row >= part[p].rows) return NULL;
+    return (const unsigned char *)part[p].data + (size_t)(row * part[p].cols) * (size_t)weir_dtype_bytes(part[p].dtype);
+}
+
+/* Panels [first, first + n_panel) of w at dst. */
+static void pack_panels(const weir_weight *w, const weir_tensor *part, int n_part, int64_t first, int64_t n_panel,
+                        unsigned char *dst) {
+    const size_t panel_bytes = (size_t)(w->k_pad * PANEL * weir_dtype_bytes(w->dtype));
+    memset(dst, 0, (size_t)n_panel * panel_bytes);
+    for (int64_t i = 0; i < n_panel; i++, dst += panel_bytes) {
+        for (int64_t lane = 0; lane < PANEL; lane++) {
+            const unsigned char *src = row_of(part, n_part, w->gated, first + i, lane);
+            if (!src) continue;
+            if (w->dtype == WEIR_DTYPE_F32) {
+                pack_row32(dst, lane, src, w->k);
+            } else {
+                pack_row16(w->layout == WEIR_LAYOUT_FRAGMENT, dst, lane, src, w->k);
+            }
+        }
+    }
+}
+
+/* Panels pass through a small piece of host memory, so that loading needs no second copy of a large matrix. */
+static weir_status upload_panels(weir_backend *be, const weir_weight *w, const weir_tensor *part, int n_part) {
+    const size_t panel_bytes = (size_t)(w->k_pad * PANEL * weir_dtype_bytes(w->dtype));
+    int64_t step = panel_bytes < STAGE_BYTES ? (int64_t)(STAGE_BYTES / panel_bytes) : 1;
+    if (step > w->n_panel) step = w->n_panel;
+    unsigned char *stage = weir_alloc((size_t)step, panel_bytes);
+    if (!stage) return WEIR_ENOMEM;
+    weir_status s = WEIR_OK;
+    for (int64_t first = 0; s == WEIR_OK && first < w->n_panel; first += step) {
+        const int64_t n_panel = w->n_panel - first < step ? w->n_panel - first : step;
+        pack_panels(w, part, n_part, first, n_panel, stage);
+        s = weir_backend_upload(be, (unsigned char *)w->data + (size_t)first * panel_bytes, stage,
+                                (size_t)n_panel * panel_bytes);
+    }
+    weir_free(stage);
+    return s;
+}
+
+/* The file's own order: nothing to pack. */
+static weir_status upload_rows(weir_backend *be, const weir_weight *w, const weir_tensor *part, int n_part) {
+    unsigned char *dst = w->data;
+    for (int p = 0; p < n_part; p++) {
+        const size_t bytes = (size_t)(part[p].rows * part[p].cols) * (size_t)weir_dtype_bytes(w->dtype);
+        WEIR_TRY(weir_backend_upload(be, dst, part[p].data, bytes));
+        dst += bytes;
+    }
+    return WEIR_OK;
+}
+
 weir_status weir_weight_pack(struct weir_backend *be, const weir_tensor *part, int n_part, bool gated, weir_use use,
                              weir_weight *out) {
-    (void)use;
     int64_t n;
     if (!be || !out) return WEIR_EINVAL;
     WEIR_TRY(check_parts(part, n_part, gated, &n));
     const weir_dtype dtype = part[0].dtype;
+    const weir_layout layout = weir_layout_of(be->device, dtype, use);
     const int64_t k = part[0].cols;
-    const size_t bytes = weir_weight_bytes(WEIR_LAYOUT_PANEL, dtype, n, k, gated);
-    unsigned char *data = bytes == SIZE_MAX ? NULL : weir_backend_alloc(be, bytes);
-    if (!data) return WEIR_ENOMEM;
-    memset(data, 0, bytes);
+    const size_t bytes = weir_weight_bytes(layout, dtype, n, k, gated);
+    weir_weight w = {.dtype = dtype, .n = n, .k = k, .n_panel = panels_of(layout, n, gated),
+                     .k_pad = padded_k(layout, k), .gated = gated, .layout = layout};
+    w.data = bytes == SIZE_MAX ? NULL : weir_backend_alloc(be, bytes);
+    if (!w.data) return be->device ? WEIR_EDEVMEM : WEIR_ENOMEM;
 
-    const weir_weight w = {.data = data, .dtype = dtype, .n = n, .k = k,
-                           .n_panel = panels_of(n, gated), .k_pad = k + (k & 1), .gated = gated};
-    const int64_t elem = weir_dtype_bytes(dtype), panel_bytes = w.k_pad * PANEL * elem;
-    int64_t first = 0; /* output index of the part's row 0 */
-    for (int p = 0; p < n_part; p++) {
-        const unsigned char *src = part[p].data;
-        for (int64_t r = 0; r < part[p].rows; r++) {
-            const int64_t o = gated ? r : first + r;
-            const int64_t panel = gated ? o / PANEL * 2 + p : o / PANEL;
-            pack_row(dtype, data + panel * panel_bytes, (int)(o % PANEL), src + r * k * elem, k);
-        }
-        first += part[p].rows;
+    weir_status s = WEIR_OK;
+    if (layout == WEIR_LAYOUT_PANEL) {
+        pack_panels(&w, part, n_part, 0, w.n_panel, w.data);
+    } else {
+        s = layout == WEIR_LAYOUT_ROWS ? upload_rows(be, &w, part, n_part) : upload_panels(be, &w, part, n_part);
     }
-    *out = w;
-    return WEIR_OK;
+    if (s == WEIR_OK) {
+        *out = w;
+    } else {
+        weir_backend_free(be, w.data);
+    }
+    return s;
+}
+
+/* ---- reading --------------------------------------------------------------------------------------------- */
+
+static int64_t element_at(const weir_weight *w, int64_t n, int64_t k, bool up) {
+    if (w->layout == WEIR_LAYOUT_ROWS) return ((w->gated && up ? w->n : 0) + n) * w->k + k;
+    const int64_t panel = w->gated ? n / PANEL * 2 + (up ? 1 : 0) : n / PANEL, lane = n % PANEL;
+    const int64_t before = panel * w->k_pad * PANEL;
+    if (w->dtype == WEIR_DTYPE_F32) return before + k * PANEL + lane;
+    return before + (w->layout == WEIR_LAYOUT_FRAGMENT ? fragment_at(k, lane) : panel16_at(k, lane));
 }
 
 float weir_weight_get(const weir_weight *w, int64_t n, int64_t k, bool up) {
-    const int64_t panel = w->gated ? n / PANEL * 2 + (up ? 1 : 0) : n / PANEL, lane = n % PANEL;
-    const unsigned char *p = w->data;
+    const unsigned char *p = (const unsigned char *)w->data + element_at(w, n, k, up) * weir_dtype_bytes(w->dtype);
     if (w->dtype == WEIR_DTYPE_F32) {
         float f;
-        memcpy(&f, p + ((panel * w->k_pad + k) * PANEL + lane) * 4, sizeof f);
+        memcpy(&f, p, sizeof f);
         return f;
     }
     uint16_t h;
-    memcpy(&h, p + ((panel * (w->k_pad / 2) + k / 2) * PANEL * 2 + lane * 2 + k % 2) * 2, sizeof h);
+    memcpy(&h, p, sizeof h);
     return w->dtype == WEIR_DTYPE_F16 ? weir_f32_from_f16(h) : weir_f32_from_bf16(h);
 }
 
