@@ -1,0 +1,224 @@
+/* weir-blocks: whole cascade blocks of a pair through the public interface: gamma by sessions, on any device. Times are the
+ * caller's: launch, loop, records and all. Prints CSV.
+ *
+ * Session i of a case has prompt i and seed i, so that session 0 must emit the same tokens in every case of one gamma. */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include "host/weir.h"
+
+static const char usage[] =
+    "usage: weir-blocks -m VERIFIER -md DRAFTER [--device D] [--gamma 1,3,5,7] [--sessions 1,8,64] [--n-prompt N]\n"
+    "                   [--blocks N] [--repeat N] [--no-graph] [--name TEXT]\n"
+    "\n"
+    "CSV: name, device, graph, gamma, sessions, us of a block (p50, p99), tokens and time of one, session 0 unchanged?\n"
+    "Exit status: 0, 1 for a failure or a session 0 that differs, 2 for wrong usage.\n";
+
+enum { MAX_LIST = 16, MAX_SESSION = 64, MAX_REPEAT = 200, CTX = 512, COMPARED = 16 };
+
+typedef struct options {
+    const char *model, *draft, *device, *name;
+    int gamma[MAX_LIST], n_gamma, sessions[MAX_LIST], n_sessions;
+    int n_prompt, blocks, repeat;
+    bool no_graph;
+} options;
+
+typedef struct result {
+    double p50, p99, tokens; /* seconds of a block; emitted by one block of one session */
+    int32_t first[COMPARED]; /* of session 0 */
+    size_t n_first;
+} result;
+
+static double now(void) {
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
+}
+
+static int by_value(const void *a, const void *b) {
+    const double x = *(const double *)a, y = *(const double *)b;
+    return x < y ? -1 : x > y;
+}
+
+/* ---- sessions -------------------------------------------------------------------------------------------- */
+
+static weir_status create(weir_engine *e, const options *o, int gamma, int i, weir_session **out, weir_err *err) {
+    weir_engine_facts f;
+    weir_engine_get_facts(e, &f);
+    weir_session_options opt = weir_session_options_default();
+    opt.n_draft = gamma;
+    opt.max_tokens = CTX;
+    opt.ignore_eos = true;
+    opt.seed = (uint64_t)i;
+    int32_t *prompt = weir_alloc((size_t)o->n_prompt, sizeof *prompt);
+    if (!prompt) return weir_fail(err, WEIR_ENOMEM, "out of memory for a prompt");
+    for (int k = 0; k < o->n_prompt; k++) prompt[k] = (int32_t)((k * 7919L + i * 104729L + 101) % f.n_vocab);
+    const weir_status s = weir_session_create(e, &opt, prompt, (size_t)o->n_prompt, NULL, NULL, out, err);
+    weir_free(prompt);
+    return s;
+}
+
+static size_t emitted(weir_session *const *s, int n) {
+    size_t sum = 0;
+    for (int i = 0; i < n; i++) {
+        weir_session_view v;
+        weir_session_get(s[i], &v);
+        sum += v.n;
+    }
+    return sum;
+}
+
+/* One repeat: fresh sessions, a first block with their prompts, then the blocks that count. */
+static weir_status repeat_once(weir_engine *e, const options *o, int gamma, int n, double *seconds, result *r,
+                               weir_err *err) {
+    weir_session *s[MAX_SESSION] = {NULL};
+    weir_status st = WEIR_OK;
+    for (int i = 0; st == WEIR_OK && i < n; i++) st = create(e, o, gamma, i, &s[i], err);
+    if (st == WEIR_OK) st = weir_step(e, s, n, 1, err);
+    if (st == WEIR_OK) {
+        const size_t before = emitted(s, n);
+        const double t0 = now();
+        st = weir_step(e, s, n, o->blocks, err);
+        *seconds = (now() - t0) / o->blocks;
+        r->tokens = (double)(emitted(s, n) - before) / (double)(n * o->blocks);
+        weir_session_view v;
+        weir_session_get(s[0], &v);
+        r->n_first = v.n < COMPARED ? v.n : COMPARED;
+        memcpy(r->first, v.ids, r->n_first * sizeof *r->first);
+    }
+    for (int i = 0; i < n; i++) weir_session_free(s[i]);
+    return st;
+}
+
+static weir_status time_case(weir_engine *e, const options *o, int gamma, int n, result *r, weir_err *err) {
+    double seconds[MAX_REPEAT];
+    for (int i = -1; i < o->repeat; i++) WEIR_TRY(repeat_once(e, o, gamma, n, &seconds[i < 0 ? 0 : i], r, err));
+    qsort(seconds, (size_t)o->repeat, sizeof *seconds, by_value);
+    r->p50 = seconds[o->repeat / 2];
+    r->p99 = seconds[(int)(0.99 * (o->repeat - 1) + 0.5)];
+    return WEIR_OK;
+}
+
+/* ---- all cases ------------------------------------------------------------------------------------------- */
+
+static bool same_tokens(const result *a, const result *b) {
+    const size_t n = a->n_first < b->n_first ? a->n_first : b->n_first;
+    return n > 0 && memcmp(a->first, b->first, n * sizeof *a->first) == 0;
+}
+
+static int run(weir_engine *e, const options *o) {
+    weir_engine_facts f;
+    weir_engine_get_facts(e, &f);
+    int n_bad = 0;
+    printf("name,device,graph,gamma,sessions,us_p50,us_p99,tokens_per_block,us_per_token,session_0,first_tokens\n");
+    for (int g = 0; g < o->n_gamma; g++) {
+        result alone = {.n_first = 0};
+        for (int i = 0; i < o->n_sessions; i++) {
+            result r = {.n_first = 0};
+            weir_err err = {{0}};
+            const weir_status s = time_case(e, o, o->gamma[g], o->sessions[i], &r, &err);
+            printf("%s,%s,%s,%d,%d,", o->name, f.device, o->no_graph ? "no" : "yes", o->gamma[g], o->sessions[i]);
+            if (s != WEIR_OK) {
+                n_bad++;
+                printf(",,,,failed,\n");
+                fprintf(stderr, "weir-blocks: gamma %d, %d sessions: %s\n", o->gamma[g], o->sessions[i],
+                        err.text[0] ? err.text : weir_status_str(s));
+                continue;
+            }
+            if (alone.n_first == 0) alone = r;
+            const bool same = same_tokens(&alone, &r);
+            n_bad += !same;
+            printf("%.2f,%.2f,%.3f,%.2f,%s,", 1e6 * r.p50, 1e6 * r.p99, r.tokens,
+                   1e6 * r.p50 / (r.tokens * o->sessions[i]), same ? "same" : "differs");
+            for (size_t t = 0; t < r.n_first; t++) printf("%s%d", t ? " " : "", (int)r.first[t]);
+            printf("\n");
+            fflush(stdout);
+        }
+    }
+    return n_bad > 0;
+}
+
+/* ---- options --------------------------------------------------------------------------------------------- */
+
+static bool parse_int(const char *text, int lo, int hi, int *out) {
+    char *end;
+    const long v = strtol(text, &end, 10);
+    if (end == text || *end || v < lo || v > hi) return false;
+    *out = (int)v;
+    return true;
+}
+
+static bool parse_list(const char *text, int lo, int hi, int *out, int *n) {
+    char item[16];
+    for (*n = 0; *n < MAX_LIST; text++) {
+        const size_t len = strcspn(text, ",");
+        if (len == 0 || len >= sizeof item) return false;
+        memcpy(item, text, len);
+        item[len] = 0;
+        if (!parse_int(item, lo, hi, &out[(*n)++])) return false;
+        text += len;
+        if (!*text) return true;
+    }
+    return false;
+}
+
+static bool parse_one(options *o, const char *name, const char *v) {
+    if (strcmp(name, "-m") == 0) return o->model = v, true;
+    if (strcmp(name, "-md") == 0) return o->draft = v, true;
+    if (strcmp(name, "--device") == 0) return o->device = v, true;
+    if (strcmp(name, "--name") == 0) return o->name = v, true;
+    if (strcmp(name, "--gamma") == 0) return parse_list(v, 1, 16, o->gamma, &o->n_gamma);
+    if (strcmp(name, "--sessions") == 0) return parse_list(v, 1, MAX_SESSION, o->sessions, &o->n_sessions);
+    if (strcmp(name, "--n-prompt") == 0) return parse_int(v, 1, CTX, &o->n_prompt);
+    if (strcmp(name, "--blocks") == 0) return parse_int(v, 1, 24, &o->blocks); /* 25 x 17 tokens fit in CTX */
+    if (strcmp(name, "--repeat") == 0) return parse_int(v, 1, MAX_REPEAT, &o->repeat);
+    return false;
+}
+
+static bool parse(int argc, char **argv, options *o) {
+    for (int i = 1; i < argc; i++) {
+        if (strcmp(argv[i], "--no-graph") == 0) {
+            o->no_graph = true;
+            continue;
+        }
+        if (i + 1 == argc || !parse_one(o, argv[i], argv[i + 1])) {
+            fprintf(stderr, "weir-blocks: %s: unknown, or its value is missing or out of range\n", argv[i]);
+            return false;
+        }
+        i++;
+    }
+    if (!o->model || !o->draft) fprintf(stderr, "weir-blocks: -m and -md are required\n");
+    return o->model && o->draft;
+}
+
+int main(int argc, char **argv) {
+    options o = {.name = "pair", .gamma = {5}, .n_gamma = 1, .sessions = {1}, .n_sessions = 1, .n_prompt = 64,
+                 .blocks = 16, .repeat = 9};
+    if (!parse(argc, argv, &o)) {
+        fputs(usage, stderr);
+        return 2;
+    }
+    weir_engine_options opt = weir_engine_options_default();
+    opt.model = o.model;
+    opt.model_draft = o.draft;
+    opt.device = o.device;
+    opt.ctx_size = CTX;
+    opt.no_graph = o.no_graph;
+    opt.max_draft = 1;
+    opt.n_parallel = 1;
+    for (int i = 0; i < o.n_gamma; i++)
+        if (o.gamma[i] > opt.max_draft) opt.max_draft = o.gamma[i];
+    for (int i = 0; i < o.n_sessions; i++)
+        if (o.sessions[i] > opt.n_parallel) opt.n_parallel = o.sessions[i];
+    weir_engine *e = NULL;
+    weir_err err = {{0}};
+    if (weir_engine_open(&e, &opt, &err) != WEIR_OK) {
+        fprintf(stderr, "weir-blocks: %s\n", err.text);
+        return 1;
+    }
+    const int rc = run(e, &o);
+    weir_engine_close(e);
+    return rc;
+}
