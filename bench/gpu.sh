@@ -1,0 +1,316 @@
+#!/bin/sh
+# Everything that a machine with a GPU can prove, within eight minutes. Needs an NVIDIA driver and, for the demo, Python; no
+# compiler and no registry. Runs from an unpacked bundle (./make.sh gpu-bundle) or from a tree with ./make.sh build --cuda.
+#
+#   bench/gpu.sh [facts] [suite] [sanitizer] [copy] [ops] [t5] [demo]      default: all, in this order
+#
+# Writes DATE-GPU/ under bench/results/ (or WEIR_RESULTS): log.txt, facts.txt, suite.txt, sanitizer.txt, ops.csv, t5_parts.csv,
+# t5_blocks.csv, demo.csv. A tool that will not run here is recorded as not run; the rest goes on. Exit status: 0, 1 if a
+# part found something wrong, 2 for wrong usage, 3 without a GPU. Environment: WEIR_COMMIT names the commit where neither git nor
+# the bundle does; WEIR_TOOLS is where the programs are.
+set -u
+cd "$(dirname "$0")/.." || exit 1
+root=$PWD
+
+all_parts="facts suite sanitizer copy ops t5 demo"
+tools=${WEIR_TOOLS:-}
+[ -n "$tools" ] || { [ -x bin/weir ] && tools=bin; } || tools=build/cuda
+python=${PYTHON:-python3}
+
+say() { printf '%s\n' "$*"; }
+die() {
+    status=$1
+    shift
+    printf 'gpu.sh: %s\n' "$*" >&2
+    exit "$status"
+}
+
+# ---- time: every part has its share of eight minutes, every command the rest of its part's ----------------------
+
+share() {
+    case $1 in
+        facts) echo 15 ;;
+        suite) echo 90 ;;
+        sanitizer) echo 100 ;;
+        copy) echo 10 ;;
+        ops) echo 75 ;;
+        t5) echo 140 ;;
+        demo) echo 50 ;;
+    esac
+}
+
+now() { date +%s; }
+left() {
+    rest=$((part_end - $(now)))
+    [ "$rest" -gt 1 ] || rest=1
+    echo "$rest"
+}
+out_of_time() { [ "$(now)" -ge "$part_end" ]; }
+
+# limited SECONDS COMMAND...: at most that long, and no longer than the part; 124 when it was ended.
+limited() {
+    limit=$1
+    shift
+    rest=$(left)
+    [ "$limit" -le "$rest" ] || limit=$rest
+    timeout -k 3 "$limit" "$@"
+}
+
+# ---- parts: each prints its report, and ends with status 1 where something is wrong ------------------------------
+
+commit_id() {
+    if [ -n "${WEIR_COMMIT:-}" ]; then
+        say "$WEIR_COMMIT"
+    elif [ -f COMMIT ]; then
+        cat COMMIT
+    else
+        id=$(git rev-parse HEAD 2>/dev/null) || id=unknown
+        [ -z "$(git status --porcelain 2>/dev/null)" ] || id="$id with changes"
+        say "$id"
+    fi
+}
+
+part_facts() {
+    {
+        say "commit   $(commit_id)"
+        say "date     $(date -u '+%F %T') UTC"
+        say "device   $device"
+        say "weir     $("$tools/weir" --version 2>&1 | head -n 1)"
+        say "kernel   $(uname -srm)"
+        say "cpu      $(sed -n 's/^model name[^:]*: //p' /proc/cpuinfo | head -n 1), $(getconf _NPROCESSORS_ONLN) cores"
+        if command -v nvidia-smi >/dev/null 2>&1; then
+            limited 10 nvidia-smi --format=csv \
+                --query-gpu=name,driver_version,memory.total,clocks.sm,clocks.mem,clocks.max.sm,clocks.max.mem,power.limit,temperature.gpu
+        else
+            say "nvidia-smi: not there"
+        fi
+    } 2>&1 | tee "$results/facts.txt"
+}
+
+test_programs() { find "$tools" -type f -name 'test_cuda_*' -perm -u+x 2>/dev/null | sort; }
+
+# The suite, where a skipped case is a failed one.
+part_suite() {
+    bad=0
+    for program in $(test_programs); do
+        if out_of_time; then
+            say "$(basename "$program"): not run (time)"
+            bad=1
+            continue
+        fi
+        WEIR_REQUIRE_GPU=1 limited 60 "$program" --verbose=1 -j1 >"$work/test" 2>&1
+        status=$?
+        sed 's/\x1b\[[0-9;]*m//g' "$work/test" >"$work/plain"
+        {
+            say "== $program"
+            cat "$work/plain"
+        } >>"$results/suite.txt"
+        counts=$(sed -n 's/.*Synthesis: //p' "$work/plain" | tail -n 1)
+        say "$(basename "$program"): status $status, ${counts:-no summary}, $(grep -c '\[SKIP\]' "$work/plain") skipped"
+        if [ "$status" -ne 0 ]; then
+            bad=1
+            grep -E '\[FAIL\]|\[----\]|\[CRASH\]' "$work/plain" | head -n 12
+        fi
+    done
+    [ -n "$(test_programs)" ] || { say "no test programs in $tools"; bad=1; }
+    return "$bad"
+}
+
+find_sanitizer() {
+    for tool in "$(command -v compute-sanitizer)" /usr/local/cuda/bin/compute-sanitizer \
+        /usr/local/cuda/compute-sanitizer/compute-sanitizer /usr/local/cuda-*/bin/compute-sanitizer \
+        /opt/nvidia/*/compute-sanitizer; do
+        [ -n "$tool" ] && [ -x "$tool" ] && say "$tool" && return
+    done
+}
+
+# sanitize TOOL NAME SECONDS COMMAND...: one line on what the tool found; 1 if it found something.
+sanitize() {
+    tool=$1 name=$2 seconds=$3
+    shift 3
+    if out_of_time; then
+        say "$tool, $name: not run (time)"
+        return 0
+    fi
+    limited "$seconds" "$sanitizer" --tool "$tool" --target-processes all --error-exitcode 99 "$@" >"$work/found" 2>&1
+    status=$?
+    {
+        say "== $tool: $*"
+        cat "$work/found"
+    } >>"$results/sanitizer.txt"
+    case $status in
+        0) say "$tool, $name: clean" ;;
+        124 | 137) say "$tool, $name: not finished (time); $(grep -c '^========= .*\(error\|hazard\)' "$work/found") lines of findings" ;;
+        99)
+            say "$tool, $name: FOUND SOMETHING"
+            grep '^=========' "$work/found" | head -n 12
+            return 1
+            ;;
+        *)
+            say "$tool, $name: status $status without a finding: $(tail -n 1 "$work/found")"
+            return 1
+            ;;
+    esac
+}
+
+# First every op on small shapes in one process, then the tests of ops, which fork.
+part_sanitizer() {
+    bad=0
+    sanitizer=$(find_sanitizer)
+    if [ -z "$sanitizer" ]; then
+        say "compute-sanitizer: not run (not on this machine)"
+        return 0
+    fi
+    usable=
+    for tool in memcheck racecheck synccheck initcheck; do
+        if limited 20 "$sanitizer" --tool "$tool" --error-exitcode 99 "$tools/weir-kernel-bench" --tiny --only copy >"$work/probe" 2>&1; then
+            usable="$usable $tool"
+        else
+            say "$tool: not run ($(grep -m 1 -iE 'error|not supported|fail' "$work/probe" || tail -n 1 "$work/probe"))"
+            cat "$work/probe" >>"$results/sanitizer.txt"
+        fi
+    done
+    for tool in $usable; do
+        sanitize "$tool" "all ops, small shapes" 40 "$tools/weir-kernel-bench" --tiny || bad=1
+    done
+    for program in $(test_programs); do
+        for tool in $usable; do
+            sanitize "$tool" "$(basename "$program")" 30 env WEIR_REQUIRE_GPU=1 "$program" -j1 || bad=1
+        done
+    done
+    return "$bad"
+}
+
+part_copy() { limited 10 "$tools/weir-kernel-bench" --only copy; }
+
+part_ops() { limited 75 "$tools/weir-kernel-bench" --csv "$results/ops.csv"; }
+
+# Room for the checkpoints of random weights: memory if it has 9 GB, else the temporary folder.
+room_for_models() {
+    for dir in /dev/shm "${TMPDIR:-/tmp}"; do
+        free=$(df -Pk "$dir" 2>/dev/null | awk 'NR == 2 { print int($4 / 1024) }')
+        if [ "${free:-0}" -gt 9000 ] && made=$(mktemp -d "$dir/weir-t5.XXXXXX" 2>/dev/null); then
+            say "$made"
+            return
+        fi
+    done
+}
+
+# append ROWS FILE: prints CSV rows and adds them to a file that has their header already.
+append() {
+    cat "$1"
+    if [ -s "$2" ]; then
+        sed 1d "$1" >"$work/body"
+    else
+        cp "$1" "$work/body"
+    fi
+    cat "$work/body" >>"$2"
+}
+
+# Parts of a block, then whole blocks, of T5 v1.1 shapes.
+time_pair() {
+    name=$1 verifier=$2
+    limited 60 "$tools/weir" bench -m "$models/$verifier" -md "$models/small" --device cuda --n-prompt 64 --repeat 50 --csv >"$work/parts" || bad=1
+    sed "1s/^/pair,/; 2,\$s/^/$name,/" "$work/parts" >"$work/rows"
+    append "$work/rows" "$results/t5_parts.csv"
+    pair="-m $models/$verifier -md $models/small --device cuda --name $name"
+    # shellcheck disable=SC2086  # a list of options
+    limited 60 "$tools/weir-blocks" $pair --gamma 1,3,5,7 --sessions 1,2,4,8,16,32,64 --repeat 5 >"$work/blocks" || bad=1
+    # shellcheck disable=SC2086
+    limited 40 "$tools/weir-blocks" $pair --gamma 5 --sessions 1,64 --repeat 5 --no-graph >"$work/no_graph" || bad=1
+    sed 1d "$work/no_graph" >>"$work/blocks"
+    append "$work/blocks" "$results/t5_blocks.csv"
+}
+
+# Tokens of session 0 with and without a graph, for equal gamma and pair.
+compare_graphs() {
+    awk -F, '$4 == 5 && $5 == 1 { tokens[$1 " " $3] = $11; seen[$1] = 1 }
+        END { for (pair in seen) {
+                  same = tokens[pair " yes"] != "" && tokens[pair " yes"] == tokens[pair " no"]
+                  print pair ": tokens with and without a graph are " (same ? "the same" : "NOT THE SAME")
+                  bad += !same
+              }
+              exit bad > 0 }' "$results/t5_blocks.csv"
+}
+
+part_t5() {
+    bad=0
+    if [ -z "$models" ]; then
+        say "t5: not run (no 9 GB for checkpoints of random weights)"
+        return 1
+    fi
+    for shape in small large xl; do
+        limited 60 "$tools/weir-random-t5" "$models/$shape" "$shape" &
+    done
+    wait
+    time_pair small-large large
+    time_pair small-xl xl
+    compare_graphs || bad=1
+    return "$bad"
+}
+
+part_demo() {
+    if ! command -v "$python" >/dev/null 2>&1; then
+        say "demo: not run (no $python)"
+        return 0
+    fi
+    limited 50 "$python" bench/demo/device.py --weir "$tools/weir" --device cuda --csv "$results/demo.csv"
+}
+
+run_part() {
+    case $1 in
+        facts) part_facts ;;
+        suite) part_suite ;;
+        sanitizer) part_sanitizer ;;
+        copy) part_copy ;;
+        ops) part_ops ;;
+        t5) part_t5 ;;
+        demo) part_demo ;;
+    esac
+}
+
+# ---- all of it ----------------------------------------------------------------------------------------------------
+
+parts=${*:-$all_parts}
+for part in $parts; do
+    case " $all_parts " in
+        *" $part "*) ;;
+        *) die 2 "unknown part $part; there are: $all_parts" ;;
+    esac
+done
+[ -x "$tools/weir-kernel-bench" ] || die 2 "no programs in $tools: unpack a bundle, or ./make.sh build --cuda"
+
+work=$(mktemp -d)
+models=
+case " $parts " in *" t5 "*) models=$(room_for_models) ;; esac
+trap 'rm -rf "$work" ${models:+"$models"}' EXIT
+trap 'exit 130' INT TERM
+
+"$tools/weir-kernel-bench" --tiny --only copy >"$work/open" 2>&1
+[ $? -ne 3 ] || die 3 "no GPU to measure: $(sed 's/^weir-kernel-bench: //' "$work/open")"
+device=$(sed -n 's/^device \(.*\), median of .*/\1/p' "$work/open" | head -n 1)
+[ -n "$device" ] || die 1 "the device does not work: $(tail -n 1 "$work/open")"
+
+gpu=$(say "$device" | sed 's/^[^(]*(\([^,]*\),.*/\1/; s/NVIDIA //; s/[^A-Za-z0-9]\{1,\}/-/g; s/-$//')
+results=${WEIR_RESULTS:-$root/bench/results}/$(date -u +%F)-$gpu
+mkdir -p "$results" || die 1 "cannot write $results"
+summary=
+failed=0
+start=$(now)
+for part in $parts; do
+    begin=$(now)
+    part_end=$((begin + $(share "$part")))
+    { run_part "$part" && echo 0 >"$work/status" || echo 1 >"$work/status"; } 2>&1 | {
+        printf '\n== %s\n' "$part"
+        cat
+    } | tee -a "$results/log.txt"
+    outcome=ok
+    [ "$(cat "$work/status")" -eq 0 ] || { outcome=FAILED failed=1; }
+    summary="$summary$(printf '%-10s %-7s %4d s' "$part" $outcome $(($(now) - begin)))
+"
+done
+{
+    printf '\n== summary: commit %s, %s, %d s\n%s' "$(commit_id)" "$device" $(($(now) - start)) "$summary"
+    say "results in ${results#"$root"/}"
+} | tee -a "$results/log.txt"
+exit $failed
