@@ -34,26 +34,44 @@ static double quantile(double *v, int n, double at) {
     return v[(int)(at * (n - 1) + 0.5)];
 }
 
+/* One copy, done when it returns. */
+static weir_status copy_once(weir_backend *be, copy_job *job) {
+    if (!be->device) {
+        weir_pool_run(be->pool, copy_part, job);
+        return WEIR_OK;
+    }
+    WEIR_TRY(be->queue->copy(be, job->to, job->from, job->bytes));
+    return be->queue->wait(be);
+}
+
+/* Bytes that are not all alike, so that no memory controller finds a short cut. */
+static weir_status fill(weir_backend *be, char *p, size_t bytes) {
+    uint32_t block[1024], x = 1;
+    for (size_t i = 0; i < sizeof block / sizeof *block; i++) block[i] = x = x * 1664525u + 1013904223u;
+    for (size_t at = 0; at < bytes; at += sizeof block)
+        WEIR_TRY(weir_backend_upload(be, p + at, block, bytes - at < sizeof block ? bytes - at : sizeof block));
+    return WEIR_OK;
+}
+
 double weir_bench_copy(weir_engine *e, size_t bytes, int repeat) {
     if (repeat < 1) repeat = 1;
     if (repeat > MAX_REPEAT) repeat = MAX_REPEAT;
+    weir_backend *be = e->be;
     double *seconds = weir_alloc((size_t)repeat, sizeof *seconds);
-    char *from = weir_alloc(bytes, 1), *to = weir_alloc(bytes, 1);
-    double rate = 0.0;
-    if (seconds && from && to) {
-        memset(from, 1, bytes);
-        memset(to, 2, bytes);
-        copy_job job = {.to = to, .from = from, .bytes = bytes};
-        for (int i = -1; i < repeat; i++) {
-            const double t0 = weir_now();
-            weir_pool_run(e->be->pool, copy_part, &job);
-            if (i >= 0) seconds[i] = weir_now() - t0;
-        }
-        rate = 2.0 * (double)bytes / quantile(seconds, repeat, 0.5);
+    char *from = weir_backend_alloc(be, bytes), *to = weir_backend_alloc(be, bytes);
+    weir_status st = seconds && from && to ? WEIR_OK : WEIR_ENOMEM;
+    if (st == WEIR_OK) st = fill(be, from, bytes);
+    if (st == WEIR_OK) st = fill(be, to, bytes);
+    copy_job job = {.to = to, .from = from, .bytes = bytes};
+    for (int i = -1; i < repeat && st == WEIR_OK; i++) {
+        const double t0 = weir_now();
+        st = copy_once(be, &job);
+        if (i >= 0) seconds[i] = weir_now() - t0;
     }
+    const double rate = st == WEIR_OK ? 2.0 * (double)bytes / quantile(seconds, repeat, 0.5) : 0.0;
     weir_free(seconds);
-    weir_free(from);
-    weir_free(to);
+    if (from) weir_backend_free(be, from);
+    if (to) weir_backend_free(be, to);
     return rate;
 }
 
@@ -78,6 +96,7 @@ static weir_status measure(bench *b, const char *name, int n_row, double bytes, 
     for (int i = -WARM_UP; i < b->repeat; i++) {
         const double t0 = weir_now();
         WEIR_TRY(part(b));
+        WEIR_TRY(b->e->be->queue->wait(b->e->be));
         if (i >= 0) b->seconds[i] = weir_now() - t0;
     }
     weir_bench_row *r = &b->rows[b->n++];
@@ -112,27 +131,38 @@ static weir_status part_draft(bench *b) {
     f->law_of[0] = 0;
     f->position[0] = (int32_t)b->s->n;
     f->block_row[0] = 0;
-    WEIR_TRY(weir_rows_stats(b->e, WEIR_DRAFTER, f->q_logits, 1, f->call_stats));
-    return weir_rows_draw(b->e, f->q_logits, 1, f->call_stats);
+    WEIR_TRY(weir_rows_stats(b->e, WEIR_DRAFTER, f->q_logits, 1, b->e->dev.call_stats));
+    return weir_rows_draw(b->e, f->q_logits, 1, b->e->dev.call_stats);
 }
 
-/* Statistics of gamma + 1 verifier rows, the accept op and the draw that closes the block. The drafter's rows are the
- * verifier's, so every draft is examined and accepted: the longest way through the op. */
+/* What part_accept's ops read: the drafter's rows are the verifier's, so every draft is examined and accepted, the longest
+ * way through the op. */
+static weir_status make_block(bench *b) {
+    weir_engine *e = b->e;
+    weir_step_buffers *f = &e->buf, *d = &e->dev;
+    for (int r = 0; r <= b->gamma; r++) f->law_of[r] = 0;
+    WEIR_TRY(weir_rows_stats(e, WEIR_VERIFIER, f->p_logits, b->gamma + 1, d->p_stats));
+    WEIR_TRY(WEIR_GET(e, p_stats, b->gamma + 1));
+    for (int j = 0; j < b->gamma; j++) f->draft[j] = f->p_stats[j].argmax;
+    f->accept[0] = (weir_accept_session){.law = &d->law[0], .q_logits = f->p_logits, .q_stats = d->p_stats,
+                                         .p_logits = f->p_logits, .p_stats = d->p_stats, .draft = d->draft,
+                                         .n_draft = b->gamma, .position = (int32_t)b->s->n, .row = d->row,
+                                         .note = d->note};
+    f->emit[0] = (weir_emit_session){.law = &d->law[0], .kind = WEIR_EMIT_P, .p_logits = f->p_logits,
+                                     .p_stats = d->p_stats, .draft = -1, .block_p = 1.0f};
+    WEIR_TRY(WEIR_PUT(e, draft, b->gamma));
+    WEIR_TRY(WEIR_PUT(e, accept, 1));
+    return WEIR_PUT(e, emit, 1);
+}
+
+/* Statistics of gamma + 1 verifier rows, the accept op and the draw that closes the block. */
 static weir_status part_accept(bench *b) {
     weir_engine *e = b->e;
-    weir_step_buffers *f = &e->buf;
     const int64_t ld = e->side[WEIR_VERIFIER].ld;
-    for (int r = 0; r <= b->gamma; r++) f->law_of[r] = 0;
-    WEIR_TRY(weir_rows_stats(e, WEIR_VERIFIER, f->p_logits, b->gamma + 1, f->p_stats));
-    for (int j = 0; j < b->gamma; j++) f->draft[j] = f->p_stats[j].argmax;
-    f->accept[0] = (weir_accept_session){.law = &f->law[0], .q_logits = f->p_logits, .q_stats = f->p_stats,
-                                         .p_logits = f->p_logits, .p_stats = f->p_stats, .draft = f->draft,
-                                         .n_draft = b->gamma, .position = (int32_t)b->s->n, .row = f->row};
-    weir_accept_args a = {.session = f->accept, .n_session = 1, .ld_q = ld, .ld_p = ld, .n_vocab = e->n_vocab};
+    weir_accept_args a = {.session = e->dev.accept, .n_session = 1, .ld_q = ld, .ld_p = ld, .n_vocab = e->n_vocab};
+    weir_emit_args m = {.session = e->dev.emit, .n_session = 1, .n_vocab = e->n_vocab};
+    WEIR_TRY(weir_rows_stats(e, WEIR_VERIFIER, e->dev.p_logits, b->gamma + 1, e->dev.p_stats));
     WEIR_TRY(e->be->op.accept(e->be, &a));
-    f->emit[0] = (weir_emit_session){.law = &f->law[0], .kind = WEIR_EMIT_P, .p_logits = f->p_logits,
-                                     .p_stats = f->p_stats, .draft = -1, .block_p = 1.0f};
-    weir_emit_args m = {.session = f->emit, .n_session = 1, .n_vocab = e->n_vocab};
     return e->be->op.emit(e->be, &m);
 }
 
@@ -162,8 +192,9 @@ static weir_status open_session(bench *b, weir_method method, int n_prompt, weir
     if (st == WEIR_OK) st = weir_session_admit(b->s, err);
     for (int side = 0; st == WEIR_OK && side <= (int)b->e->has_draft; side++)
         st = weir_kv_pool_resize(b->e->side[side].self, b->s->slot, opt.n_draft + 2 > 10 ? opt.n_draft + 2 : 10);
-    if (st == WEIR_OK) b->e->buf.law[0] = b->s->law;
-    return st;
+    if (st != WEIR_OK) return st;
+    b->e->buf.law[0] = b->s->law;
+    return WEIR_PUT(b->e, law, 1);
 }
 
 static double pass_bytes(const weir_engine *e, int side) {
@@ -189,6 +220,7 @@ static weir_status time_parts(bench *b, int n_prompt, int max_rows, weir_err *er
     b->side = WEIR_VERIFIER;
     b->n_row = b->gamma + 1;
     WEIR_TRY(part_rows(b));
+    WEIR_TRY(make_block(b));
     WEIR_TRY(measure(b, "accept step", b->gamma + 1, 4.0 * e->n_vocab * (2.0 * b->gamma + 1.0), part_accept));
     WEIR_TRY(measure(b, "block", b->gamma + 1, v + b->gamma * d, part_step));
     return WEIR_OK;

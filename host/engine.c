@@ -1,4 +1,4 @@
-#include "host/engine.h"
+#include "host/device_loop.h"
 
 #include <sched.h>
 #include <stdio.h>
@@ -38,11 +38,7 @@ static weir_status resolve(weir_engine *e, const weir_engine_options *o, int *n_
     WEIR_TRY(check_range("parallel sessions", e->n_parallel, 1, 1024, err));
     WEIR_TRY(check_range("context", e->ctx_size, 1, 1 << 20, err));
     WEIR_TRY(check_range("largest gamma", e->max_draft, 1, WEIR_MAX_DRAFT, err));
-    const char *device = o->device ? o->device : "auto";
-    if (strncmp(device, "cuda", 4) == 0 && (device[4] == '\0' || device[4] == ':'))
-        return weir_fail(err, WEIR_ENOTSUP, "device %s: this build has no CUDA backend; use cpu or auto", device);
-    if (strcmp(device, "cpu") != 0 && strcmp(device, "auto") != 0)
-        return weir_fail(err, WEIR_EINVAL, "device %s is not one of cpu, cuda[:N], auto", device);
+    WEIR_TRY(weir_device_check(o->device, err));
     *isa = weir_isa_best();
     if (o->isa) {
         const int asked = weir_isa_parse(o->isa);
@@ -57,87 +53,19 @@ static weir_status resolve(weir_engine *e, const weir_engine_options *o, int *n_
     return WEIR_OK;
 }
 
-/* ---- the memory plan ----------------------------------------------------------------------------------- */
-
-/* Arrays of a call, in one place for the plan and the allocation. X(field, entries, type) */
-#define STEP_BUFFERS(X, e)                                                  \
-    X(token, (e)->n_row_max, int32_t)                                       \
-    X(pos, (e)->n_row_max, int32_t)                                         \
-    X(slot, (e)->n_row_max, int32_t)                                        \
-    X(out, (e)->n_row_max, int32_t)                                         \
-    X(q_logits, (e)->n_row_max * (e)->side[WEIR_DRAFTER].ld, float)         \
-    X(p_logits, (e)->n_row_max * (e)->side[WEIR_VERIFIER].ld, float)        \
-    X(call_stats, (e)->n_row_max, weir_row_stats)                           \
-    X(q_stats, (e)->n_row_max, weir_row_stats)                              \
-    X(p_stats, (e)->n_row_max, weir_row_stats)                              \
-    X(draft, (e)->n_row_max, int32_t)                                       \
-    X(n_draft, (e)->n_parallel, int32_t)                                    \
-    X(draft_logp, (e)->n_row_max, float)                                    \
-    X(drawn, (e)->n_row_max, int32_t)                                       \
-    X(position, (e)->n_row_max, int32_t)                                    \
-    X(law_of, (e)->n_row_max, int32_t)                                      \
-    X(block_row, (e)->n_row_max, int32_t)                                   \
-    X(law, (e)->n_parallel, weir_law)                                       \
-    X(row, (e)->n_row_max, weir_accept_row)                                 \
-    X(accept, (e)->n_parallel, weir_accept_session)                         \
-    X(emit, (e)->n_parallel, weir_emit_session)                             \
-    X(tick, (e)->n_parallel, weir_tick_row)                                 \
-    X(list, (e)->n_parallel, weir_session *)
-
-static size_t buffer_bytes(const weir_engine *e) {
-    size_t sum = 0;
-#define STEP_BYTES(field, n, type) sum += (size_t)(n) * sizeof(type);
-    STEP_BUFFERS(STEP_BYTES, e)
-#undef STEP_BYTES
-    return sum;
-}
-
-static int64_t kv_max_len(const weir_engine *e) { return (int64_t)e->ctx_size + e->max_draft + 2; }
-
-/* A sum of the plan; SIZE_MAX stands for "more than can be said" and stays. */
-static size_t plus(size_t a, size_t b) { return a > SIZE_MAX - b ? SIZE_MAX : a + b; }
-
-static size_t kv_bytes(const weir_engine *e, const weir_model_facts *f, int n_slot) {
-    const size_t self = weir_kv_pool_bytes(n_slot, kv_max_len(e), f->n_layer_self, f->n_head_kv, f->head_dim);
-    if (f->n_layer_cross == 0) return self;
-    return plus(self, weir_kv_pool_bytes(n_slot, e->ctx_size, f->n_layer_cross, f->n_head_kv, f->head_dim));
-}
-
-static weir_status plan(weir_engine *e, const weir_engine_options *o, int n_thread, weir_err *err) {
-    weir_engine_facts *f = &e->facts;
-    for (int i = 0; i <= (int)e->has_draft; i++) {
-        weir_side *m = &e->side[i];
-        const weir_tensor_source src = weir_checkpoint_source(&m->ck);
-        WEIR_TRY(weir_t5_measure(&m->ck.t5, &src, &m->facts, err));
-        m->ld = m->facts.n_vocab_rows;
-        f->weights[i] = m->facts.weight_bytes;
-        f->kv_per_session[i] = kv_bytes(e, &m->facts, 1);
-        f->kv_total = plus(f->kv_total, kv_bytes(e, &m->facts, e->n_parallel));
-        f->scratch = plus(f->scratch, weir_t5_scratch_bytes(&m->ck.t5, e->n_row_max, e->ctx_size, n_thread));
-    }
-    f->scratch = plus(f->scratch, buffer_bytes(e));
-    f->plan_total = plus(plus(f->weights[0], f->weights[1]), plus(f->kv_total, f->scratch));
-    f->available = o->memory_limit ? o->memory_limit : weir_plan_available();
-    if (o->dry_run || f->available == 0 || f->plan_total <= f->available) return WEIR_OK;
-    char need[32], weights[32], kv[32], scratch[32], have[32];
-    weir_plan_format(need, sizeof need, f->plan_total);
-    weir_plan_format(weights, sizeof weights, f->weights[0] + f->weights[1]);
-    weir_plan_format(kv, sizeof kv, f->kv_total);
-    weir_plan_format(scratch, sizeof scratch, f->scratch);
-    weir_plan_format(have, sizeof have, f->available);
-    return weir_fail(err, WEIR_ENOMEM,
-                     "%s: the plan needs %s (weights %s, KV of %d sessions x %d positions %s, scratch %s); %s are "
-                     "available (lower -c or -np, or see weir info)",
-                     o->model, need, weights, e->n_parallel, e->ctx_size, kv, scratch, have);
-}
-
 /* ---- facts --------------------------------------------------------------------------------------------- */
 
-static void note_facts(weir_engine *e, weir_isa isa, int n_thread) {
+static void note_device(weir_engine *e, weir_isa isa, int n_thread) {
     weir_engine_facts *f = &e->facts;
-    f->device = "cpu";
-    f->isa = weir_isa_name(isa);
-    f->n_thread = n_thread;
+    f->device = e->be->name;
+    f->about = e->be->about;
+    f->isa = e->be->device ? NULL : weir_isa_name(isa);
+    f->n_thread = e->be->device ? 0 : n_thread;
+    f->device_note = e->device_note.text[0] ? e->device_note.text : NULL;
+}
+
+static void note_facts(weir_engine *e) {
+    weir_engine_facts *f = &e->facts;
     f->n_parallel = e->n_parallel;
     f->ctx_size = e->ctx_size;
     f->max_draft = e->max_draft;
@@ -169,18 +97,19 @@ void weir_engine_get_facts(const weir_engine *e, weir_engine_facts *out) { *out 
 /* ---- open and close ------------------------------------------------------------------------------------ */
 
 static weir_status open_caches(weir_engine *e, weir_side *m) {
-    const weir_model_facts *f = &m->facts;
-    WEIR_TRY(weir_kv_pool_create(&m->self, e->be, e->n_parallel, kv_max_len(e), f->n_layer_self, f->n_head_kv,
-                                 f->head_dim));
+    const weir_kv_shape self = weir_plan_self(e, &m->facts), cross = weir_plan_cross(e, &m->facts);
+    WEIR_TRY(weir_kv_pool_create(&m->self, e->be, &self));
     m->kv.self = *weir_kv_pool_view(m->self);
-    if (f->n_layer_cross > 0) {
-        WEIR_TRY(weir_kv_pool_create(&m->cross, e->be, e->n_parallel, e->ctx_size, f->n_layer_cross, f->n_head_kv,
-                                     f->head_dim));
+    if (cross.n_layer > 0) {
+        WEIR_TRY(weir_kv_pool_create(&m->cross, e->be, &cross));
         m->kv.cross = *weir_kv_pool_view(m->cross);
     }
+    const size_t bytes = (size_t)e->n_parallel * sizeof *m->cross_len;
     m->cross_len = weir_calloc((size_t)e->n_parallel, sizeof *m->cross_len);
-    m->kv.cross_len = m->cross_len;
-    return m->cross_len ? WEIR_OK : WEIR_ENOMEM;
+    if (!m->cross_len) return WEIR_ENOMEM;
+    if (e->be->device && !(m->dev_cross_len = weir_backend_alloc(e->be, bytes))) return WEIR_EDEVMEM;
+    m->kv.cross_len = e->be->device ? m->dev_cross_len : m->cross_len;
+    return e->be->device ? weir_backend_zero(e->be, m->dev_cross_len, bytes) : WEIR_OK;
 }
 
 static weir_status load_side(weir_engine *e, int i, weir_err *err) {
@@ -188,18 +117,8 @@ static weir_status load_side(weir_engine *e, int i, weir_err *err) {
     const weir_tensor_source src = weir_checkpoint_source(&m->ck);
     WEIR_TRY(weir_t5_create(&m->model, e->be, &m->ck.t5, &src, e->n_row_max, e->ctx_size, err));
     const weir_status st = open_caches(e, m);
-    return st == WEIR_OK ? st : weir_fail(err, st, "%s: out of memory for the KV pages", m->ck.dir);
-}
-
-static weir_status open_buffers(weir_engine *e) {
-    bool ok = true;
-#define STEP_ALLOC(field, n, type)                                      \
-    e->buf.field = weir_calloc((size_t)(n), sizeof(type));              \
-    ok = ok && e->buf.field;
-    STEP_BUFFERS(STEP_ALLOC, e)
-#undef STEP_ALLOC
-    e->slot_owner = weir_calloc((size_t)e->n_parallel, sizeof(weir_session *));
-    return ok && e->slot_owner ? WEIR_OK : WEIR_ENOMEM;
+    if (st == WEIR_ECUDA) return weir_backend_failure(e->be, err);
+    return st == WEIR_OK ? st : weir_fail(err, st, "%s: %s for the KV pages", m->ck.dir, weir_status_str(st));
 }
 
 static weir_status open_checkpoints(weir_engine *e, const weir_engine_options *o, weir_err *err) {
@@ -210,11 +129,14 @@ static weir_status open_checkpoints(weir_engine *e, const weir_engine_options *o
                           &e->n_vocab, err);
 }
 
-static weir_status load(weir_engine *e, int n_thread, weir_isa isa, weir_err *err) {
-    WEIR_TRY(weir_backend_cpu_open(&e->be, n_thread, isa, err));
+static weir_status load(weir_engine *e, bool graphs, weir_err *err) {
     for (int i = 0; i <= (int)e->has_draft; i++) WEIR_TRY(load_side(e, i, err));
-    const weir_status st = open_buffers(e);
-    return st == WEIR_OK ? st : weir_fail(err, st, "out of memory for the step buffers");
+    weir_status st = weir_buffers_open(e);
+    if (st == WEIR_OK && e->be->device) st = weir_device_loop_open(&e->loop, e, graphs);
+    if (st == WEIR_ECUDA) return weir_backend_failure(e->be, err);
+    if (st != WEIR_OK) return weir_fail(err, st, "%s for the step buffers", weir_status_str(st));
+    e->slot_owner = weir_calloc((size_t)e->n_parallel, sizeof(weir_session *));
+    return e->slot_owner ? WEIR_OK : weir_fail(err, WEIR_ENOMEM, "out of memory for the sessions");
 }
 
 weir_status weir_engine_open(weir_engine **out, const weir_engine_options *opt, weir_err *err) {
@@ -225,9 +147,13 @@ weir_status weir_engine_open(weir_engine **out, const weir_engine_options *opt, 
     weir_isa isa = WEIR_ISA_PORTABLE;
     weir_status st = resolve(e, opt, &n_thread, &isa, err);
     if (st == WEIR_OK) st = open_checkpoints(e, opt, err);
-    if (st == WEIR_OK) st = plan(e, opt, n_thread, err);
-    if (st == WEIR_OK) note_facts(e, isa, n_thread);
-    if (st == WEIR_OK && !opt->dry_run) st = load(e, n_thread, isa, err);
+    if (st == WEIR_OK) st = weir_device_open(e, opt, n_thread, isa, err);
+    if (st == WEIR_OK) st = weir_plan_make(e, opt, err);
+    if (st == WEIR_OK) {
+        note_device(e, isa, n_thread);
+        note_facts(e);
+    }
+    if (st == WEIR_OK && !opt->dry_run) st = load(e, !opt->no_graph, err);
     if (st != WEIR_OK) {
         weir_engine_close(e);
         return st;
@@ -239,13 +165,13 @@ weir_status weir_engine_open(weir_engine **out, const weir_engine_options *opt, 
 
 void weir_engine_close(weir_engine *e) {
     if (!e) return;
-#define STEP_FREE(field, n, type) weir_free(e->buf.field);
-    STEP_BUFFERS(STEP_FREE, e)
-#undef STEP_FREE
+    weir_device_loop_close(e->loop);
+    weir_buffers_close(e);
     weir_free(e->slot_owner);
     for (int i = 0; i < 2; i++) {
         weir_side *m = &e->side[i];
         weir_free(m->cross_len);
+        if (m->dev_cross_len) weir_backend_free(e->be, m->dev_cross_len);
         weir_kv_pool_free(m->self);
         weir_kv_pool_free(m->cross);
         weir_model_free(m->model);

@@ -20,7 +20,8 @@ typedef struct weir_side {
     weir_model *model;
     weir_kv_pool *self, *cross;
     weir_kv kv;
-    int32_t *cross_len; /* (n_parallel) */
+    int32_t *cross_len;     /* (n_parallel) host; kv.cross_len is the backend's */
+    int32_t *dev_cross_len; /* the backend's where that is another array; NULL on the CPU */
     int32_t ld;         /* n_vocab_rows: stride of a row of logits */
     weir_model_facts facts; /* measured on the tensors */
 } weir_side;
@@ -29,29 +30,42 @@ typedef struct weir_side {
 typedef struct weir_tick_row {
     int q, p;
     bool deferred;
+    float log_q, log_p; /* raw, of the drawn token, where there is such a row */
 } weir_tick_row;
 
-/* Arrays of one call, allocated at open for R = n_row_max rows. */
+/* Arrays of one call, for R = n_row_max rows. An engine has two sets: `buf` is what the host reads and writes, `dev` what
+ * ops do. On the CPU both are one memory; elsewhere WEIR_PUT and WEIR_GET bring entries across, and structs that ops
+ * read hold addresses of `dev`. */
 typedef struct weir_step_buffers {
     int32_t *token, *pos, *slot, *out;      /* (R) rows of a forward call */
-    float *q_logits, *p_logits;             /* (R, ld) */
     weir_row_stats *call_stats;             /* (R) of one call */
     weir_row_stats *q_stats;                /* (n_parallel, max_draft + 1) */
     weir_row_stats *p_stats;                /* (R) in the order of the verifier's rows */
     int32_t *draft;                         /* (n_parallel, max_draft) */
-    int32_t *n_draft;                       /* (n_parallel) */
     float *draft_logp;                      /* (R) */
     int32_t *drawn, *position, *law_of, *block_row; /* (R) */
     weir_law *law;                          /* (n_parallel) laws of the sessions of a call */
     weir_accept_row *row;                   /* (n_parallel, max_draft) */
     weir_accept_session *accept;            /* (n_parallel) */
     weir_emit_session *emit;                /* (n_parallel) */
+    weir_gate_session *gate;                /* (n_parallel) */
+    int32_t *pick;                          /* (R) where in the logits single values lie */
+    float *picked;                          /* (R) */
+    /* backend memory in both sets */
+    float *q_logits, *p_logits;             /* (R, ld) */
+    weir_row_note *note;                    /* (n_parallel, max_draft); NULL on the CPU */
+    weir_extent *extent;                    /* (R, weir_extent_count(n_vocab)) of one call; NULL without extents */
+    /* host memory, not in `dev` */
+    int32_t *n_draft;                       /* (n_parallel) */
     weir_tick_row *tick;                    /* (n_parallel) */
     weir_session **list;                    /* (n_parallel) */
 } weir_step_buffers;
 
+typedef struct weir_device_loop weir_device_loop; /* device_loop.h */
+
 struct weir_engine {
     weir_backend *be;
+    weir_device_loop *loop; /* blocks without the host; NULL: every block is driven from here */
     weir_side side[2];
     bool has_draft;
     weir_tokenizer *tok; /* NULL: ids only */
@@ -59,7 +73,8 @@ struct weir_engine {
     int n_parallel, ctx_size, max_draft;
     int64_t n_row_max; /* rows of the largest forward call */
     weir_session **slot_owner; /* (n_parallel) */
-    weir_step_buffers buf;
+    weir_step_buffers buf, dev;
+    weir_err device_note; /* why "auto" is the CPU, where that is worth a word */
     weir_engine_facts facts;
 };
 
@@ -103,7 +118,27 @@ struct weir_session {
     weir_session_stats stats;
 };
 
+/* device.c: the backend that the options ask for. */
+weir_status weir_device_check(const char *device, weir_err *err); /* its name only; NULL = "auto" */
+weir_status weir_device_open(weir_engine *e, const weir_engine_options *o, int n_thread, weir_isa isa, weir_err *err);
+
+/* buffers.c: the arrays of a call. */
+weir_bytes weir_buffers_bytes(const weir_engine *e);
+weir_status weir_buffers_open(weir_engine *e);
+void weir_buffers_close(weir_engine *e);
+weir_status weir_step_put(weir_engine *e, void *dev, const void *host, size_t bytes);
+weir_status weir_step_get(weir_engine *e, void *host, const void *dev, size_t bytes);
+/* Entries [0, n) of an array to the backend, or back to the host; free on the CPU. A get waits for what is queued. */
+#define WEIR_PUT(e, field, n) \
+    weir_step_put(e, (e)->dev.field, (e)->buf.field, (size_t)(n) * sizeof *(e)->buf.field)
+#define WEIR_GET(e, field, n) \
+    weir_step_get(e, (e)->buf.field, (e)->dev.field, (size_t)(n) * sizeof *(e)->buf.field)
+
 /* plan.c */
+/* Sizes of everything into e->facts; ENOMEM with the figures where it does not fit, unless only a plan is wanted. */
+weir_status weir_plan_make(weir_engine *e, const weir_engine_options *o, weir_err *err);
+weir_kv_shape weir_plan_self(const weir_engine *e, const weir_model_facts *f);
+weir_kv_shape weir_plan_cross(const weir_engine *e, const weir_model_facts *f); /* n_layer 0: the model has none */
 size_t weir_plan_available(void); /* bytes this process may still take: MemAvailable, cgroup limits; 0 = unknown */
 void weir_plan_format(char *out, size_t cap, size_t bytes); /* "17.1 MiB" */
 
@@ -131,10 +166,16 @@ typedef struct weir_rows {
 void weir_rows_add(weir_engine *e, weir_rows *r, const weir_session *s, int32_t token, int64_t pos, bool wanted);
 /* Inputs [cached, upto) of the timeline that the side lacks, `wanted` marks the last one. */
 void weir_rows_catch_up(weir_engine *e, weir_rows *r, weir_session *s, int side, int64_t upto, bool wanted);
+/* The call itself; logits (backend) of the n_out wanted rows in order. */
 weir_status weir_rows_run(weir_engine *e, const weir_rows *r, int side, float *logits);
+/* Statistics of the n_row rows of logits that weir_rows_run made last, under buf.law_of, into entries [0, n_row) of an
+ * array of e->dev; buf.law must have been put. */
 weir_status weir_rows_stats(weir_engine *e, int side, const float *logits, int n_row, weir_row_stats *out);
-/* Draws of drafter rows into buf.drawn and buf.draft_logp; laws, positions and block rows as the buffers say. */
+/* Draws of drafter rows into buf.drawn and buf.draft_logp; laws, positions and block rows as the buffers say, stats
+ * an array of e->dev. */
 weir_status weir_rows_draw(weir_engine *e, const float *logits, int n_row, const weir_row_stats *stats);
+/* The logit of token[i] in row i of logits, for n rows, into buf.picked (n). */
+weir_status weir_rows_pick(weir_engine *e, int side, const float *logits, int n, const int32_t *token);
 void weir_rows_book(weir_session *s, int side, int n_row); /* a call of a side with n_row rows of this session */
 
 /* speculative.c, sequential.c: one block, one token for each session of a list. */

@@ -1,7 +1,5 @@
 #include "host/kv.h"
 
-#include <string.h>
-
 #include "kernels/base/mem.h"
 
 /* Pages are taken from a stack of free numbers. A page may be held by several slots; only its content below every
@@ -13,20 +11,22 @@ struct weir_kv_pool {
     weir_kv_view view;
     int32_t n_slot, n_page, n_free, per_slot;
     int64_t max_len;
-    int32_t *table; /* backend (n_slot, per_slot); entries past a slot's length are 0 */
-    int32_t *refs;  /* (n_page) */
-    int32_t *free;  /* (n_page) stack, n_free used */
-    int64_t *len;   /* (n_slot) */
+    int32_t *table;  /* host (n_slot, per_slot); entries past a slot's length are 0 */
+    int32_t *seen;   /* backend: the table as ops see it; the same array on the CPU */
+    int32_t dirty[2]; /* slots [first, past) whose rows differ between the two */
+    int32_t *refs;   /* (n_page) */
+    int32_t *free;   /* (n_page) stack, n_free used */
+    int64_t *len;    /* (n_slot) */
 };
 
 static int64_t pages_for(int64_t len) { return (len + WEIR_PAGE - 1) / WEIR_PAGE; }
 
 /* Largest pool whose page numbers and byte counts stay in range; false for nonsense. */
-static bool bounds_ok(int32_t n_slot, int64_t max_len, int32_t n_layer, int32_t n_head_kv, int32_t head_dim) {
-    if (n_slot < 1 || max_len < 1 || n_layer < 1 || n_head_kv < 1 || head_dim < 1) return false;
-    if (max_len > INT32_MAX - WEIR_PAGE || pages_for(max_len) * n_slot > INT32_MAX) return false;
-    const double floats = (double)weir_kv_page_elems(1, 1, 1) * n_layer * n_head_kv * head_dim;
-    return floats * (double)(pages_for(max_len) * n_slot) < 0x1p60;
+static bool shape_ok(const weir_kv_shape *h) {
+    if (h->n_slot < 1 || h->max_len < 1 || h->n_layer < 1 || h->n_head_kv < 1 || h->head_dim < 1) return false;
+    if (h->max_len > INT32_MAX - WEIR_PAGE || pages_for(h->max_len) * h->n_slot > INT32_MAX) return false;
+    const double elems = (double)weir_kv_page_elems(1, 1, 1) * h->n_layer * h->n_head_kv * h->head_dim;
+    return elems * (double)(pages_for(h->max_len) * h->n_slot) < 0x1p60;
 }
 
 /* Bytes of each allocation, as weir_alloc rounds them. */
@@ -36,52 +36,62 @@ typedef struct kv_sizes {
 
 static size_t lines(size_t bytes) { return (bytes + 63) / 64 * 64; }
 
-static kv_sizes sizes_of(int32_t n_slot, int64_t max_len, int32_t n_layer, int32_t n_head_kv,
-                         int32_t head_dim) {
-    const size_t n_page = (size_t)(pages_for(max_len) * n_slot);
-    const size_t floats = (size_t)weir_kv_page_elems(n_layer, n_head_kv, head_dim);
+static kv_sizes sizes_of(const weir_kv_shape *h) {
+    const size_t n_page = (size_t)(pages_for(h->max_len) * h->n_slot);
+    const size_t elems = (size_t)weir_kv_page_elems(h->n_layer, h->n_head_kv, h->head_dim);
     return (kv_sizes){.pool = lines(sizeof(struct weir_kv_pool)),
-                      .pages = lines(n_page * floats * sizeof(float)),
+                      .pages = lines(n_page * elems * (size_t)weir_dtype_bytes(h->dtype)),
                       .table = lines(n_page * sizeof(int32_t)),
                       .refs = lines(n_page * sizeof(int32_t)),
                       .free = lines(n_page * sizeof(int32_t)),
-                      .len = lines((size_t)n_slot * sizeof(int64_t))};
+                      .len = lines((size_t)h->n_slot * sizeof(int64_t))};
 }
 
-size_t weir_kv_pool_bytes(int32_t n_slot, int64_t max_len, int32_t n_layer, int32_t n_head_kv,
-                          int32_t head_dim) {
-    if (!bounds_ok(n_slot, max_len, n_layer, n_head_kv, head_dim)) return SIZE_MAX;
-    const kv_sizes s = sizes_of(n_slot, max_len, n_layer, n_head_kv, head_dim);
-    return s.pool + s.pages + s.table + s.refs + s.free + s.len;
+weir_bytes weir_kv_pool_bytes(const weir_kv_shape *h, bool device) {
+    if (!shape_ok(h)) return (weir_bytes){SIZE_MAX, SIZE_MAX};
+    const kv_sizes s = sizes_of(h);
+    const size_t book = s.pool + s.refs + s.free + s.len;
+    if (!device) return (weir_bytes){.backend = s.pages + s.table + book};
+    return (weir_bytes){.backend = s.pages + s.table, .host = s.table + book};
 }
 
-weir_status weir_kv_pool_create(weir_kv_pool **out, weir_backend *be, int32_t n_slot, int64_t max_len,
-                                int32_t n_layer, int32_t n_head_kv, int32_t head_dim) {
-    if (!out || !be || !bounds_ok(n_slot, max_len, n_layer, n_head_kv, head_dim)) return WEIR_EINVAL;
-    weir_kv_pool *p = weir_calloc(1, sizeof *p);
-    if (!p) return WEIR_ENOMEM;
-    const kv_sizes s = sizes_of(n_slot, max_len, n_layer, n_head_kv, head_dim);
-    *p = (weir_kv_pool){
-        .be = be, .n_slot = n_slot, .max_len = max_len, .per_slot = (int32_t)pages_for(max_len)};
-    p->n_page = p->n_free = p->per_slot * n_slot;
-    p->view = (weir_kv_view){.page_elems = weir_kv_page_elems(n_layer, n_head_kv, head_dim),
-                             .table_stride = p->per_slot,
-                             .n_layer = n_layer,
-                             .n_head_kv = n_head_kv,
-                             .head_dim = head_dim};
-    p->view.pool = weir_backend_alloc(be, s.pages);
-    p->table = weir_backend_alloc(be, s.table);
+/* Backend memory starts at zero: attention loads whole vectors of a page, and no NaN may lie there. */
+static weir_status allocate(weir_kv_pool *p, const kv_sizes *s) {
+    weir_backend *be = p->be;
     p->refs = weir_calloc((size_t)p->n_page, sizeof *p->refs);
     p->free = weir_alloc((size_t)p->n_page, sizeof *p->free);
-    p->len = weir_calloc((size_t)n_slot, sizeof *p->len);
-    if (!p->view.pool || !p->table || !p->refs || !p->free || !p->len) {
+    p->len = weir_calloc((size_t)p->n_slot, sizeof *p->len);
+    if (!p->refs || !p->free || !p->len) return WEIR_ENOMEM;
+    p->view.pool = weir_backend_alloc(be, s->pages);
+    p->seen = weir_backend_alloc(be, s->table);
+    if (!p->view.pool || !p->seen) return be->device ? WEIR_EDEVMEM : WEIR_ENOMEM;
+    p->view.table = p->seen;
+    p->table = be->device ? weir_calloc((size_t)p->n_page, sizeof *p->table) : p->seen;
+    if (!p->table) return WEIR_ENOMEM;
+    WEIR_TRY(weir_backend_zero(be, p->view.pool, s->pages));
+    return weir_backend_zero(be, p->seen, s->table);
+}
+
+weir_status weir_kv_pool_create(weir_kv_pool **out, weir_backend *be, const weir_kv_shape *h) {
+    if (!out || !be || !h || !shape_ok(h) || (!be->device && h->dtype != WEIR_DTYPE_F32)) return WEIR_EINVAL;
+    weir_kv_pool *p = weir_calloc(1, sizeof *p);
+    if (!p) return WEIR_ENOMEM;
+    const kv_sizes sizes = sizes_of(h);
+    *p = (weir_kv_pool){
+        .be = be, .n_slot = h->n_slot, .max_len = h->max_len, .per_slot = (int32_t)pages_for(h->max_len)};
+    p->n_page = p->n_free = p->per_slot * h->n_slot;
+    p->view = (weir_kv_view){.page_elems = weir_kv_page_elems(h->n_layer, h->n_head_kv, h->head_dim),
+                             .table_stride = p->per_slot,
+                             .n_layer = h->n_layer,
+                             .n_head_kv = h->n_head_kv,
+                             .head_dim = h->head_dim,
+                             .dtype = h->dtype};
+    const weir_status s = allocate(p, &sizes);
+    if (s != WEIR_OK) {
         weir_kv_pool_free(p);
-        return WEIR_ENOMEM;
+        return s;
     }
-    memset(p->view.pool, 0, s.pages); /* attention loads whole vectors of a page: no NaN may lie there */
-    memset(p->table, 0, s.table);
     for (int32_t i = 0; i < p->n_page; i++) p->free[i] = p->n_page - 1 - i;
-    p->view.table = p->table;
     *out = p;
     return WEIR_OK;
 }
@@ -89,7 +99,8 @@ weir_status weir_kv_pool_create(weir_kv_pool **out, weir_backend *be, int32_t n_
 void weir_kv_pool_free(weir_kv_pool *p) {
     if (!p) return;
     if (p->view.pool) weir_backend_free(p->be, p->view.pool);
-    if (p->table) weir_backend_free(p->be, p->table);
+    if (p->table != p->seen) weir_free(p->table);
+    if (p->seen) weir_backend_free(p->be, p->seen);
     weir_free(p->refs);
     weir_free(p->free);
     weir_free(p->len);
@@ -108,10 +119,24 @@ static void drop_page(weir_kv_pool *p, int32_t page) {
     if (--p->refs[page] == 0) p->free[p->n_free++] = page;
 }
 
-static void copy_page(weir_kv_pool *p, int32_t from, int32_t to) {
-    float *pool = p->view.pool;
-    memcpy(pool + to * p->view.page_elems, pool + from * p->view.page_elems,
-           (size_t)p->view.page_elems * sizeof(float));
+static weir_status copy_page(weir_kv_pool *p, int32_t from, int32_t to) {
+    const size_t bytes = (size_t)p->view.page_elems * (size_t)weir_dtype_bytes(p->view.dtype);
+    char *pool = p->view.pool;
+    return p->be->queue->copy(p->be, pool + (size_t)to * bytes, pool + (size_t)from * bytes, bytes);
+}
+
+static void touch(weir_kv_pool *p, int32_t slot) {
+    const bool clean = p->dirty[0] == p->dirty[1];
+    if (clean || slot < p->dirty[0]) p->dirty[0] = slot;
+    if (clean || slot >= p->dirty[1]) p->dirty[1] = slot + 1;
+}
+
+weir_status weir_kv_pool_sync(weir_kv_pool *p) {
+    const int64_t first = (int64_t)p->dirty[0] * p->per_slot, n = (int64_t)p->dirty[1] * p->per_slot - first;
+    if (p->table != p->seen && n > 0)
+        WEIR_TRY(weir_backend_upload(p->be, p->seen + first, p->table + first, (size_t)n * sizeof *p->table));
+    p->dirty[0] = p->dirty[1] = 0;
+    return WEIR_OK;
 }
 
 /* The slot's last page, partly filled and about to be written, is held by others too. */
@@ -127,11 +152,17 @@ static weir_status grow(weir_kv_pool *p, int32_t slot, int64_t len) {
     if (need - have + copy > p->n_free) return WEIR_ENOMEM;
     if (copy) {
         const int32_t old = table[have - 1];
-        table[have - 1] = take_page(p);
-        copy_page(p, old, table[have - 1]);
+        const int32_t fresh = take_page(p);
+        const weir_status s = copy_page(p, old, fresh);
+        if (s != WEIR_OK) {
+            drop_page(p, fresh);
+            return s;
+        }
+        table[have - 1] = fresh;
         drop_page(p, old);
     }
     for (int64_t i = have; i < need; i++) table[i] = take_page(p);
+    if (copy || need > have) touch(p, slot);
     return WEIR_OK;
 }
 
@@ -142,6 +173,7 @@ weir_status weir_kv_pool_resize(weir_kv_pool *p, int32_t slot, int64_t len) {
     for (int64_t i = pages_for(p->len[slot]); i > pages_for(len); i--) {
         drop_page(p, table[i - 1]);
         table[i - 1] = 0;
+        touch(p, slot);
     }
     p->len[slot] = len;
     return WEIR_OK;
@@ -157,14 +189,20 @@ weir_status weir_kv_pool_share(weir_kv_pool *p, int32_t from, int32_t to, int64_
     if (partial && p->n_free == 0) return WEIR_ENOMEM;
     const int32_t *src = slot_table(p, from);
     int32_t *dst = slot_table(p, to);
+    if (partial) {
+        const int32_t fresh = take_page(p);
+        const weir_status s = copy_page(p, src[whole], fresh);
+        if (s != WEIR_OK) {
+            drop_page(p, fresh);
+            return s;
+        }
+        dst[whole] = fresh;
+    }
     for (int64_t i = 0; i < whole; i++) {
         dst[i] = src[i];
         p->refs[src[i]]++;
     }
-    if (partial) {
-        dst[whole] = take_page(p);
-        copy_page(p, src[whole], dst[whole]);
-    }
+    if (len > 0) touch(p, to);
     p->len[to] = len;
     return WEIR_OK;
 }

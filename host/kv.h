@@ -1,17 +1,26 @@
 #ifndef WEIR_HOST_KV_H
 #define WEIR_HOST_KV_H
 
-#include "kernels/backend.h"
+#include "models/model.h"
 
 /* The page pool of one cache group of one model, and one page table over n_slot sessions. Pages are taken as
- * lengths grow and are reference-counted; rollback is a smaller length and gives pages behind it back. */
+ * lengths grow and are reference-counted; rollback is a smaller length and gives pages behind it back. Where backend
+ * memory is not the host's, the table is kept twice: every change is made in the host's copy, and sync brings the
+ * backend's up to date. */
 typedef struct weir_kv_pool weir_kv_pool;
 
-/* Bytes a pool with these bounds takes (the memory plan asks the same function). */
-size_t weir_kv_pool_bytes(int32_t n_slot, int64_t max_len, int32_t n_layer, int32_t n_head_kv, int32_t head_dim);
+typedef struct weir_kv_shape {
+    int32_t n_slot;
+    int64_t max_len; /* positions of a slot */
+    int32_t n_layer, n_head_kv, head_dim;
+    weir_dtype dtype; /* F32 on the CPU */
+} weir_kv_shape;
 
-weir_status weir_kv_pool_create(weir_kv_pool **out, weir_backend *be, int32_t n_slot, int64_t max_len,
-                                int32_t n_layer, int32_t n_head_kv, int32_t head_dim);
+/* Bytes a pool of this shape takes (the memory plan asks the same function); SIZE_MAX in both for a shape that cannot be. */
+weir_bytes weir_kv_pool_bytes(const weir_kv_shape *shape, bool device);
+
+/* EINVAL: a shape that cannot be; ENOMEM, EDEVMEM, ECUDA. */
+weir_status weir_kv_pool_create(weir_kv_pool **out, weir_backend *be, const weir_kv_shape *shape);
 void weir_kv_pool_free(weir_kv_pool *p); /* NULL allowed */
 
 /* Makes positions [0, len) of a slot addressable; grows or shrinks. ENOMEM when no page is free
@@ -21,6 +30,9 @@ int64_t weir_kv_pool_len(const weir_kv_pool *p, int32_t slot);
 
 /* Slot `to` (empty) shares the first len positions of `from`: whole pages by reference, the last partial page copied. */
 weir_status weir_kv_pool_share(weir_kv_pool *p, int32_t from, int32_t to, int64_t len);
+
+/* Brings the backend's page table up to date: before any op that reads it. Free where nothing changed. */
+weir_status weir_kv_pool_sync(weir_kv_pool *p);
 
 int32_t weir_kv_pool_pages_used(const weir_kv_pool *p);
 const weir_kv_view *weir_kv_pool_view(const weir_kv_pool *p); /* stable address until free */

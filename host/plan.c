@@ -1,8 +1,9 @@
+/* What an engine takes of each memory, found out before anything is loaded. */
 #include <stdio.h>
 #include <string.h>
 #include <time.h>
 
-#include "host/engine.h"
+#include "host/device_loop.h"
 
 double weir_now(void) {
     struct timespec t;
@@ -55,4 +56,97 @@ void weir_plan_format(char *out, size_t cap, size_t bytes) {
     const double mib = (double)bytes / (1024.0 * 1024.0);
     if (mib >= 1024.0) snprintf(out, cap, "%.2f GiB", mib / 1024.0);
     else snprintf(out, cap, "%.1f MiB", mib);
+}
+
+/* ---- the plan ------------------------------------------------------------------------------------------- */
+
+/* A sum of the plan; SIZE_MAX stands for "more than can be said" and stays. */
+static size_t plus(size_t a, size_t b) { return a > SIZE_MAX - b ? SIZE_MAX : a + b; }
+
+static void add(weir_bytes *sum, weir_bytes x) {
+    sum->backend = plus(sum->backend, x.backend);
+    sum->host = plus(sum->host, x.host);
+}
+
+static weir_kv_shape shape_of(const weir_engine *e, const weir_model_facts *f, int64_t max_len, int32_t n_layer) {
+    return (weir_kv_shape){.n_slot = e->n_parallel, .max_len = max_len, .n_layer = n_layer, .n_head_kv = f->n_head_kv,
+                           .head_dim = f->head_dim, .dtype = f->kv_dtype};
+}
+
+weir_kv_shape weir_plan_self(const weir_engine *e, const weir_model_facts *f) {
+    return shape_of(e, f, (int64_t)e->ctx_size + e->max_draft + 2, f->n_layer_self);
+}
+
+weir_kv_shape weir_plan_cross(const weir_engine *e, const weir_model_facts *f) {
+    return shape_of(e, f, e->ctx_size, f->n_layer_cross);
+}
+
+static weir_bytes kv_bytes(const weir_engine *e, const weir_model_facts *f, int n_slot) {
+    weir_kv_shape self = weir_plan_self(e, f), cross = weir_plan_cross(e, f);
+    self.n_slot = cross.n_slot = n_slot;
+    weir_bytes sum = weir_kv_pool_bytes(&self, e->be->device);
+    if (cross.n_layer > 0) add(&sum, weir_kv_pool_bytes(&cross, e->be->device));
+    return sum;
+}
+
+/* The scratch of ops, one for all: a device has one part, the CPU one a worker. */
+static size_t op_bytes(const weir_engine *e, size_t floats) {
+    const size_t n_part = e->be->device ? 1 : (size_t)weir_pool_size(e->be->pool);
+    if (floats < e->be->scratch_floats) floats = e->be->scratch_floats;
+    return n_part * ((floats + 15) / 16 * 16) * sizeof(float);
+}
+
+static weir_status add_up(weir_engine *e, weir_bytes *kv, weir_bytes *scratch, weir_err *err) {
+    size_t floats = 0;
+    for (int i = 0; i <= (int)e->has_draft; i++) {
+        weir_side *m = &e->side[i];
+        const weir_tensor_source src = weir_checkpoint_source(&m->ck);
+        WEIR_TRY(weir_t5_measure(&m->ck.t5, &src, e->be->device, &m->facts, err));
+        m->ld = m->facts.n_vocab_rows;
+        e->facts.weights[i] = m->facts.weight_bytes;
+        e->facts.kv_per_session[i] = kv_bytes(e, &m->facts, 1).backend;
+        add(kv, kv_bytes(e, &m->facts, e->n_parallel));
+        add(scratch, weir_t5_scratch_bytes(&m->ck.t5, e->be, m->facts.kv_dtype, e->n_row_max, e->ctx_size));
+        const size_t own = weir_t5_op_floats(&m->ck.t5, e->be, e->n_row_max, e->ctx_size);
+        if (own > floats) floats = own;
+    }
+    add(scratch, weir_buffers_bytes(e));
+    if (e->be->device) add(scratch, weir_device_loop_bytes(e));
+    add(scratch, (weir_bytes){.backend = op_bytes(e, floats)});
+    return WEIR_OK;
+}
+
+static weir_status refuse(const weir_engine *e, const weir_engine_options *o, weir_err *err) {
+    const weir_engine_facts *f = &e->facts;
+    char need[32], weights[32], kv[32], scratch[32], have[32];
+    weir_plan_format(need, sizeof need, f->plan_total);
+    weir_plan_format(weights, sizeof weights, f->weights[0] + f->weights[1]);
+    weir_plan_format(kv, sizeof kv, f->kv_total);
+    weir_plan_format(scratch, sizeof scratch, f->scratch);
+    weir_plan_format(have, sizeof have, f->available);
+    return weir_fail(err, WEIR_ENOMEM,
+                     "%s: the plan needs %s%s%s (weights %s, KV of %d sessions x %d positions %s, scratch %s); %s are "
+                     "available (lower -c or -np, or see weir info)",
+                     o->model, need, e->be->device ? " of " : "", e->be->device ? e->be->name : "", weights, e->n_parallel,
+                     e->ctx_size, kv, scratch, have);
+}
+
+weir_status weir_plan_make(weir_engine *e, const weir_engine_options *o, weir_err *err) {
+    weir_engine_facts *f = &e->facts;
+    weir_bytes kv = {0, 0}, scratch = {0, 0};
+    WEIR_TRY(add_up(e, &kv, &scratch, err));
+    f->kv_total = kv.backend;
+    f->scratch = scratch.backend;
+    f->plan_total = plus(plus(f->weights[0], f->weights[1]), plus(kv.backend, scratch.backend));
+    f->available = o->memory_limit ? o->memory_limit : e->be->device ? e->be->memory_free : weir_plan_available();
+    f->host_total = plus(kv.host, scratch.host);
+    f->host_available = e->be->device ? weir_plan_available() : 0;
+    if (o->dry_run) return WEIR_OK;
+    if (f->available > 0 && f->plan_total > f->available) return refuse(e, o, err);
+    if (f->host_available == 0 || f->host_total <= f->host_available) return WEIR_OK;
+    char need[32], have[32];
+    weir_plan_format(need, sizeof need, f->host_total);
+    weir_plan_format(have, sizeof have, f->host_available);
+    return weir_fail(err, WEIR_ENOMEM, "%s: the plan needs %s of host memory beside the device; %s are available "
+                     "(lower -c or -np)", o->model, need, have);
 }

@@ -32,12 +32,13 @@ static weir_status score_rows(weir_engine *e, const weir_session *s, const int32
         weir_rows_add(e, &rows, s, i == 0 ? e->facts.start_id : completion[i - 1], (int64_t)i, true);
     }
     WEIR_TRY(weir_rows_run(e, &rows, WEIR_VERIFIER, b->p_logits));
-    WEIR_TRY(weir_rows_stats(e, WEIR_VERIFIER, b->p_logits, rows.n_out, b->p_stats));
+    WEIR_TRY(weir_rows_stats(e, WEIR_VERIFIER, b->p_logits, rows.n_out, e->dev.p_stats));
+    WEIR_TRY(weir_rows_pick(e, WEIR_VERIFIER, b->p_logits, rows.n_out, completion + from));
+    WEIR_TRY(WEIR_GET(e, p_stats, rows.n_out));
     for (size_t i = 0; i < n; i++) {
         const weir_row_stats *st = &b->p_stats[i];
         if (isnan(st->max)) return WEIR_EINVAL;
-        const float *row = b->p_logits + (int64_t)i * e->side[WEIR_VERIFIER].ld;
-        logprobs[from + i] = (float)((double)row[completion[from + i]] - (double)st->max - log((double)st->sum));
+        logprobs[from + i] = (float)((double)b->picked[i] - (double)st->max - log((double)st->sum));
     }
     return WEIR_OK;
 }
@@ -47,10 +48,12 @@ static weir_status score_with(weir_engine *e, weir_session *s, const int32_t *co
     WEIR_TRY(weir_session_admit(s, err));
     WEIR_TRY(weir_kv_pool_resize(e->side[WEIR_VERIFIER].self, s->slot, (int64_t)n));
     e->buf.law[0] = weir_law_default();
+    WEIR_TRY(WEIR_PUT(e, law, 1));
     for (size_t from = 0; from < n;) {
         size_t rows = n - from;
         if (rows > (size_t)e->n_row_max) rows = (size_t)e->n_row_max;
         const weir_status st = score_rows(e, s, completion, from, rows, logprobs);
+        if (st == WEIR_ECUDA) return weir_backend_failure(e->be, err);
         if (st != WEIR_OK)
             return weir_fail(err, st, "completion token %zu: logits are not finite; the checkpoint or its dtype is broken",
                              from);

@@ -15,8 +15,7 @@ static bool starts_with_drafter(const weir_session *s) {
 }
 
 /* One row a session: everything its cache lacks, logits of the last. */
-static weir_status run_side(weir_engine *e, weir_session **s, const weir_tick_row *t, int n, int side, float *logits,
-                            weir_row_stats *stats) {
+static weir_status run_side(weir_engine *e, weir_session **s, const weir_tick_row *t, int n, int side) {
     weir_step_buffers *b = &e->buf;
     weir_rows rows = {0, 0};
     for (int i = 0; i < n; i++) {
@@ -28,8 +27,10 @@ static weir_status run_side(weir_engine *e, weir_session **s, const weir_tick_ro
         weir_rows_book(s[i], side, rows.n_row - before);
     }
     if (rows.n_out == 0) return WEIR_OK;
+    float *logits = side == WEIR_DRAFTER ? b->q_logits : b->p_logits;
     WEIR_TRY(weir_rows_run(e, &rows, side, logits));
-    return weir_rows_stats(e, side, logits, rows.n_out, stats);
+    WEIR_TRY(weir_rows_stats(e, side, logits, rows.n_out, side == WEIR_DRAFTER ? e->dev.q_stats : e->dev.p_stats));
+    return side == WEIR_DRAFTER ? WEIR_GET(e, q_stats, rows.n_out) : WEIR_GET(e, p_stats, rows.n_out);
 }
 
 static weir_status draw_drafts(weir_engine *e, weir_session **s, const weir_tick_row *t, int n) {
@@ -41,7 +42,7 @@ static weir_status draw_drafts(weir_engine *e, weir_session **s, const weir_tick
         b->block_row[n_row] = 0;
         b->position[n_row++] = (int32_t)s[i]->n;
     }
-    return n_row > 0 ? weir_rows_draw(e, b->q_logits, n_row, b->q_stats) : WEIR_OK;
+    return n_row > 0 ? weir_rows_draw(e, b->q_logits, n_row, e->dev.q_stats) : WEIR_OK;
 }
 
 static const float *q_logits_of(const weir_engine *e, const weir_tick_row *t) {
@@ -51,26 +52,52 @@ static const float *p_logits_of(const weir_engine *e, const weir_tick_row *t) {
     return e->buf.p_logits + (int64_t)t->p * e->side[WEIR_VERIFIER].ld;
 }
 
-/* r of one row; p may be missing for rules that look at q alone. */
-static weir_status gate(weir_engine *e, const weir_session *s, weir_tick_row *t, const weir_law *law) {
-    weir_gate_session g = {.law = law, .q_logits = q_logits_of(e, t), .q_stats = e->buf.q_stats + t->q,
-                           .position = (int32_t)s->n};
-    if (t->p >= 0) {
-        g.p_logits = p_logits_of(e, t);
-        g.p_stats = e->buf.p_stats + t->p;
-    }
-    weir_gate_args a = {.session = &g, .n_session = 1, .n_vocab = e->n_vocab};
+/* Notes r of a session's row as wanted; p may be missing for rules that look at q alone. */
+static void ask_gate(weir_engine *e, const weir_session *s, const weir_tick_row *t, int i, int *n_gate) {
+    weir_gate_session *g = &e->buf.gate[(*n_gate)++];
+    *g = (weir_gate_session){.law = &e->dev.law[i], .q_logits = q_logits_of(e, t), .q_stats = e->dev.q_stats + t->q,
+                             .position = (int32_t)s->n};
+    if (t->p < 0) return;
+    g->p_logits = p_logits_of(e, t);
+    g->p_stats = e->dev.p_stats + t->p;
+}
+
+/* Answers what was asked, in the same order. */
+static weir_status run_gates(weir_engine *e, int n_gate) {
+    weir_gate_args a = {.session = e->dev.gate, .n_session = n_gate, .n_vocab = e->n_vocab};
+    if (n_gate == 0) return WEIR_OK;
+    WEIR_TRY(WEIR_PUT(e, gate, n_gate));
     WEIR_TRY(e->be->op.gate(e->be, &a));
-    WEIR_TRY(g.status);
-    t->deferred = g.deferred;
+    WEIR_TRY(WEIR_GET(e, gate, n_gate));
+    for (int k = 0; k < n_gate; k++) WEIR_TRY(e->buf.gate[k].status);
     return WEIR_OK;
 }
 
 static bool row_is_usable(const weir_row_stats *st) { return !isnan(st->max); }
 
+/* Whose rule decides now: before the verifier has run, or behind it. */
+static bool gated(const weir_engine *e, const weir_session *s, const weir_tick_row *t, bool verified) {
+    if (!verified)
+        return s->opt.method == WEIR_METHOD_TOKEN_CASCADE && s->run < WEIR_TOKEN_CASCADE_RUN &&
+               row_is_usable(&e->buf.q_stats[t->q]);
+    return s->opt.method == WEIR_METHOD_ORACLE_CASCADE && row_is_usable(&e->buf.q_stats[t->q]) &&
+           row_is_usable(&e->buf.p_stats[t->p]);
+}
+
+static weir_status decide(weir_engine *e, weir_session **s, weir_tick_row *t, int n, bool verified) {
+    int n_gate = 0;
+    for (int i = 0; i < n; i++)
+        if (gated(e, s[i], &t[i], verified)) ask_gate(e, s[i], &t[i], i, &n_gate);
+    WEIR_TRY(run_gates(e, n_gate));
+    for (int i = 0, k = 0; i < n; i++)
+        if (gated(e, s[i], &t[i], verified)) t[i].deferred = e->buf.gate[k++].deferred;
+    return WEIR_OK;
+}
+
 /* Who needs the verifier now: rows are numbered in list order. */
 static weir_status choose_verifier_rows(weir_engine *e, weir_session **s, weir_tick_row *t, int n, weir_err *err) {
     int n_p = 0;
+    WEIR_TRY(decide(e, s, t, n, false));
     for (int i = 0; i < n; i++) {
         bool wanted = false;
         switch (s[i]->opt.method) {
@@ -79,7 +106,6 @@ static weir_status choose_verifier_rows(weir_engine *e, weir_session **s, weir_t
         case WEIR_METHOD_SEQUENCE_CASCADE: wanted = s[i]->second_pass; break;
         case WEIR_METHOD_TOKEN_CASCADE:
             if (s[i]->run >= WEIR_TOKEN_CASCADE_RUN) t[i].deferred = true;
-            else if (row_is_usable(&e->buf.q_stats[t[i].q])) WEIR_TRY(gate(e, s[i], &t[i], &e->buf.law[i]));
             wanted = t[i].deferred;
             break;
         default: break;
@@ -91,8 +117,33 @@ static weir_status choose_verifier_rows(weir_engine *e, weir_session **s, weir_t
     return WEIR_OK;
 }
 
-static float raw_logp(const float *logits, const weir_row_stats *st, int32_t token) {
-    return logits[token] - st->max - logf(st->sum);
+static float raw_logp(float logit, const weir_row_stats *st) { return logit - st->max - logf(st->sum); }
+
+/* The drafter's own word on its token makes the confidence of a sequence cascade; the verifier's is told with a token
+ * that was kept. */
+static bool wants_logp(const weir_session *s, const weir_tick_row *t, int side) {
+    if (side == WEIR_DRAFTER) return t->q >= 0 && s->opt.method == WEIR_METHOD_SEQUENCE_CASCADE;
+    return t->p >= 0 && t->q >= 0 && !t->deferred;
+}
+
+/* Raw log-probabilities of the drawn tokens under one side into t[i].log_q or t[i].log_p, where anyone wants them. */
+static weir_status read_logps(weir_engine *e, weir_session **s, weir_tick_row *t, int n, int side) {
+    weir_step_buffers *b = &e->buf;
+    int32_t *token = b->position; /* free since the draws */
+    int n_row = 0, n_wanted = 0;
+    for (int i = 0; i < n; i++) {
+        n_wanted += wants_logp(s[i], &t[i], side);
+        if ((side == WEIR_DRAFTER ? t[i].q : t[i].p) < 0) continue;
+        const int32_t drawn = t[i].q >= 0 ? b->drawn[t[i].q] : 0;
+        token[n_row++] = drawn < 0 ? 0 : drawn; /* an unusable row: nobody looks */
+    }
+    if (n_wanted == 0) return WEIR_OK;
+    WEIR_TRY(weir_rows_pick(e, side, side == WEIR_DRAFTER ? b->q_logits : b->p_logits, n_row, token));
+    for (int i = 0; i < n; i++) {
+        if (side == WEIR_DRAFTER && t[i].q >= 0) t[i].log_q = raw_logp(b->picked[t[i].q], &b->q_stats[t[i].q]);
+        if (side == WEIR_VERIFIER && t[i].p >= 0) t[i].log_p = raw_logp(b->picked[t[i].p], &b->p_stats[t[i].p]);
+    }
+    return WEIR_OK;
 }
 
 /* The verifier's own draws for the rows that defer (or have no drafter), all at once. */
@@ -102,21 +153,22 @@ static weir_status emit_from_p(weir_engine *e, weir_session **s, const weir_tick
     for (int i = 0; i < n; i++) {
         if (t[i].p < 0 || (t[i].q >= 0 && !t[i].deferred)) continue;
         b->emit[n_emit++] = (weir_emit_session){
-            .law = &b->law[i], .kind = WEIR_EMIT_P, .p_logits = p_logits_of(e, &t[i]),
-            .p_stats = b->p_stats + t[i].p, .draft = -1, .block_p = 1.0f, .position = (int32_t)s[i]->n};
+            .law = &e->dev.law[i], .kind = WEIR_EMIT_P, .p_logits = p_logits_of(e, &t[i]),
+            .p_stats = e->dev.p_stats + t[i].p, .draft = -1, .block_p = 1.0f, .position = (int32_t)s[i]->n};
     }
-    weir_emit_args a = {.session = b->emit, .n_session = n_emit, .n_vocab = e->n_vocab};
-    return n_emit > 0 ? e->be->op.emit(e->be, &a) : WEIR_OK;
+    if (n_emit == 0) return WEIR_OK;
+    weir_emit_args a = {.session = e->dev.emit, .n_session = n_emit, .n_vocab = e->n_vocab};
+    WEIR_TRY(WEIR_PUT(e, emit, n_emit));
+    WEIR_TRY(e->be->op.emit(e->be, &a));
+    return WEIR_GET(e, emit, n_emit);
 }
 
 static void take_from_drafter(weir_engine *e, weir_session *s, const weir_tick_row *t) {
-    const int32_t x = e->buf.drawn[t->q];
-    const float log_q = raw_logp(q_logits_of(e, t), &e->buf.q_stats[t->q], x);
-    s->seq_logp += s->law.gate_scaled ? (double)e->buf.draft_logp[t->q] : (double)log_q;
+    s->seq_logp += s->law.gate_scaled ? (double)e->buf.draft_logp[t->q] : (double)t->log_q;
     s->seq_n++;
     s->run++;
-    const float log_p = t->p >= 0 ? raw_logp(p_logits_of(e, t), &e->buf.p_stats[t->p], x) : NAN;
-    weir_session_append(s, x, WEIR_SOURCE_DRAFTER, log_p, e->buf.draft_logp[t->q]);
+    weir_session_append(s, e->buf.drawn[t->q], WEIR_SOURCE_DRAFTER, t->p >= 0 ? t->log_p : NAN,
+                        e->buf.draft_logp[t->q]);
 }
 
 static weir_status take_token(weir_engine *e, weir_session *s, const weir_tick_row *t, const weir_emit_session *emit,
@@ -149,6 +201,18 @@ static weir_status judge_sequence(weir_session *s, weir_err *err) {
     return weir_session_admit(s, err);
 }
 
+/* Tokens of all sessions from what the ops left; the first failure. */
+static weir_status take_tokens(weir_engine *e, weir_session **s, const weir_tick_row *t, int n, weir_err *err) {
+    weir_status first = WEIR_OK;
+    for (int i = 0, k = 0; i < n; i++) {
+        const bool from_p = t[i].p >= 0 && (t[i].q < 0 || t[i].deferred);
+        const weir_status found = take_token(e, s[i], &t[i], from_p ? &e->buf.emit[k++] : NULL,
+                                             first == WEIR_OK ? err : NULL);
+        if (first == WEIR_OK) first = found;
+    }
+    return first;
+}
+
 weir_status weir_tick_sequential(weir_engine *e, weir_session **s, int n, weir_err *err) {
     weir_step_buffers *b = &e->buf;
     weir_tick_row *t = b->tick;
@@ -157,27 +221,20 @@ weir_status weir_tick_sequential(weir_engine *e, weir_session **s, int n, weir_e
         b->law[i] = s[i]->law;
         t[i] = (weir_tick_row){.q = starts_with_drafter(s[i]) ? n_q++ : -1, .p = -1, .deferred = false};
     }
+    WEIR_TRY(WEIR_PUT(e, law, n));
     const double t0 = weir_now();
-    WEIR_TRY(run_side(e, s, t, n, WEIR_DRAFTER, b->q_logits, b->q_stats));
+    WEIR_TRY(run_side(e, s, t, n, WEIR_DRAFTER));
     WEIR_TRY(draw_drafts(e, s, t, n));
+    WEIR_TRY(read_logps(e, s, t, n, WEIR_DRAFTER));
     const double t1 = weir_now();
     WEIR_TRY(choose_verifier_rows(e, s, t, n, err));
-    WEIR_TRY(run_side(e, s, t, n, WEIR_VERIFIER, b->p_logits, b->p_stats));
+    WEIR_TRY(run_side(e, s, t, n, WEIR_VERIFIER));
     const double t2 = weir_now();
-    for (int i = 0; i < n; i++) {
-        if (s[i]->opt.method != WEIR_METHOD_ORACLE_CASCADE) continue;
-        if (row_is_usable(&b->q_stats[t[i].q]) && row_is_usable(&b->p_stats[t[i].p]))
-            WEIR_TRY(gate(e, s[i], &t[i], &b->law[i]));
-    }
+    WEIR_TRY(decide(e, s, t, n, true));
     WEIR_TRY(emit_from_p(e, s, t, n));
+    WEIR_TRY(read_logps(e, s, t, n, WEIR_VERIFIER));
 
-    weir_status first = WEIR_OK;
-    for (int i = 0, k = 0; i < n; i++) {
-        const bool from_p = t[i].p >= 0 && (t[i].q < 0 || t[i].deferred);
-        const weir_status found = take_token(e, s[i], &t[i], from_p ? &b->emit[k++] : NULL,
-                                             first == WEIR_OK ? err : NULL);
-        if (first == WEIR_OK) first = found;
-    }
+    const weir_status first = take_tokens(e, s, t, n, err);
     const double t3 = weir_now();
     for (int i = 0; i < n; i++) {
         weir_session_stats *st = &s[i]->stats;

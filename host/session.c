@@ -135,13 +135,24 @@ void weir_session_cancel(weir_session *s) { atomic_store(&s->cancel, true); }
 
 /* ---- slot and prompt ------------------------------------------------------------------------------------ */
 
+static weir_status run_prompt(weir_session *s, weir_side *m) {
+    if (m->cross) {
+        WEIR_TRY(weir_kv_pool_resize(m->cross, s->slot, (int64_t)s->n_prompt));
+        WEIR_TRY(weir_kv_pool_sync(m->cross));
+    }
+    m->cross_len[s->slot] = (int32_t)s->n_prompt;
+    if (m->dev_cross_len)
+        WEIR_TRY(weir_backend_upload(s->e->be, m->dev_cross_len + s->slot, m->cross_len + s->slot,
+                                     sizeof *m->cross_len));
+    return weir_model_prefill(m->model, &m->kv, s->slot, s->prompt, (int64_t)s->n_prompt);
+}
+
 weir_status weir_session_prefill(weir_session *s, int side, weir_err *err) {
     if (s->cached[side] >= 0) return WEIR_OK;
     weir_side *m = &s->e->side[side];
     const double t0 = weir_now();
-    if (m->cross) WEIR_TRY(weir_kv_pool_resize(m->cross, s->slot, (int64_t)s->n_prompt));
-    m->cross_len[s->slot] = (int32_t)s->n_prompt;
-    const weir_status st = weir_model_prefill(m->model, &m->kv, s->slot, s->prompt, (int64_t)s->n_prompt);
+    const weir_status st = run_prompt(s, m);
+    if (st == WEIR_ECUDA) return weir_backend_failure(s->e->be, err);
     if (st != WEIR_OK) return weir_fail(err, st, "prompt of %zu tokens: %s", s->n_prompt, weir_status_str(st));
     s->cached[side] = 0;
     s->stats.seconds_prefill += weir_now() - t0;

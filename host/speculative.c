@@ -8,14 +8,19 @@
 #include "kernels/loop/seat.h"
 
 /* Where session i's rows of this block lie. Drafter rows are step-major (step j, session i), so that a draft step
- * writes its logits in one piece; verifier rows are session-major. */
+ * writes its logits in one piece; verifier rows are session-major. Logits are backend memory. */
 static float *q_row(const weir_engine *e, int n, int j, int i) {
     return e->buf.q_logits + ((int64_t)j * n + i) * e->side[WEIR_DRAFTER].ld;
 }
-static weir_row_stats *q_stats_of(const weir_engine *e, int i) {
-    return e->buf.q_stats + (int64_t)i * (e->max_draft + 1);
+static weir_row_stats *q_stats_of(const weir_engine *e, const weir_step_buffers *b, int i) {
+    return b->q_stats + (int64_t)i * (e->max_draft + 1);
 }
-static int32_t *draft_of(const weir_engine *e, int i) { return e->buf.draft + (int64_t)i * e->max_draft; }
+static int32_t *draft_of(const weir_engine *e, const weir_step_buffers *b, int i) {
+    return b->draft + (int64_t)i * e->max_draft;
+}
+static weir_accept_row *rows_of(const weir_engine *e, const weir_step_buffers *b, int i) {
+    return b->row + (int64_t)i * e->max_draft;
+}
 
 /* Sessions by falling gamma: those that need fewer drafts then lie at the end of a step's rows. */
 static void sort_by_gamma(weir_session **s, int n) {
@@ -44,7 +49,7 @@ static weir_status draft_step(weir_engine *e, weir_session **s, int n, int live,
         if (j == 0) {
             weir_rows_catch_up(e, &rows, s[i], WEIR_DRAFTER, s[i]->n + 1, true);
         } else {
-            weir_rows_add(e, &rows, s[i], draft_of(e, i)[j - 1], s[i]->n + j, true);
+            weir_rows_add(e, &rows, s[i], draft_of(e, b, i)[j - 1], s[i]->n + j, true);
             s[i]->cached[WEIR_DRAFTER] = s[i]->n + j + 1;
         }
         weir_rows_book(s[i], WEIR_DRAFTER, rows.n_row - before);
@@ -54,11 +59,12 @@ static weir_status draft_step(weir_engine *e, weir_session **s, int n, int live,
     }
     float *logits = q_row(e, n, j, 0);
     WEIR_TRY(weir_rows_run(e, &rows, WEIR_DRAFTER, logits));
-    WEIR_TRY(weir_rows_stats(e, WEIR_DRAFTER, logits, live, b->call_stats));
-    WEIR_TRY(weir_rows_draw(e, logits, live, b->call_stats));
+    WEIR_TRY(weir_rows_stats(e, WEIR_DRAFTER, logits, live, e->dev.call_stats));
+    WEIR_TRY(weir_rows_draw(e, logits, live, e->dev.call_stats));
+    WEIR_TRY(WEIR_GET(e, call_stats, live));
     for (int i = 0; i < live; i++) {
-        q_stats_of(e, i)[j] = b->call_stats[i];
-        draft_of(e, i)[j] = b->drawn[i] < 0 ? 0 : b->drawn[i]; /* unusable row: the accept op reports it */
+        q_stats_of(e, b, i)[j] = b->call_stats[i];
+        draft_of(e, b, i)[j] = b->drawn[i] < 0 ? 0 : b->drawn[i]; /* unusable row: the accept op reports it */
     }
     return WEIR_OK;
 }
@@ -66,6 +72,7 @@ static weir_status draft_step(weir_engine *e, weir_session **s, int n, int live,
 /* Drafts for all; n_draft[i] is set to how many count. What would follow a drafted end-of-text can never be emitted (it is
  * accepted and ends the session, or the block ends at or before it), so drafting stops there. */
 static weir_status draft(weir_engine *e, weir_session **s, int n, int32_t *n_draft) {
+    const weir_step_buffers *b = &e->buf;
     int live = n, going = n;
     for (int i = 0; i < n; i++) n_draft[i] = s[i]->opt.n_draft;
     for (int j = 0; going > 0; j++) {
@@ -75,11 +82,21 @@ static weir_status draft(weir_engine *e, weir_session **s, int n, int32_t *n_dra
         going = 0;
         for (int i = 0; i < live; i++) {
             if (n_draft[i] <= j + 1) continue;
-            if (weir_session_is_eos(s[i], draft_of(e, i)[j])) n_draft[i] = j + 1;
+            if (weir_session_is_eos(s[i], draft_of(e, b, i)[j])) n_draft[i] = j + 1;
             else going++;
         }
     }
     return WEIR_OK;
+}
+
+/* A session's block for the accept op; its verifier rows begin at `first`. */
+static weir_accept_session block_of(const weir_engine *e, const weir_session *s, int n, int i, int32_t first) {
+    const weir_step_buffers *d = &e->dev;
+    return (weir_accept_session){
+        .law = &d->law[i], .q_logits = q_row(e, n, 0, i), .q_stats = q_stats_of(e, d, i),
+        .p_logits = d->p_logits + (int64_t)first * e->side[WEIR_VERIFIER].ld, .p_stats = d->p_stats + first,
+        .draft = draft_of(e, d, i), .n_draft = e->buf.n_draft[i], .position = (int32_t)s->n,
+        .row = rows_of(e, d, i), .note = d->note ? d->note + (int64_t)i * e->max_draft : NULL};
 }
 
 /* The verifier's pass over every session's pending input and drafts; fills the sessions' blocks for the accept op. */
@@ -90,18 +107,14 @@ static weir_status verify(weir_engine *e, weir_session **s, int n, const int32_t
         const int32_t first = rows.n_out, before = rows.n_row;
         weir_rows_catch_up(e, &rows, s[i], WEIR_VERIFIER, s[i]->n + 1, true);
         for (int j = 0; j < n_draft[i]; j++)
-            weir_rows_add(e, &rows, s[i], draft_of(e, i)[j], s[i]->n + 1 + j, true);
+            weir_rows_add(e, &rows, s[i], draft_of(e, b, i)[j], s[i]->n + 1 + j, true);
         s[i]->cached[WEIR_VERIFIER] = s[i]->n + 1 + n_draft[i];
         weir_rows_book(s[i], WEIR_VERIFIER, rows.n_row - before);
         for (int32_t r = first; r < rows.n_out; r++) b->law_of[r] = i;
-        b->accept[i] = (weir_accept_session){
-            .law = &b->law[i], .q_logits = q_row(e, n, 0, i), .q_stats = q_stats_of(e, i),
-            .p_logits = b->p_logits + (int64_t)first * e->side[WEIR_VERIFIER].ld, .p_stats = b->p_stats + first,
-            .draft = draft_of(e, i), .n_draft = n_draft[i], .position = (int32_t)s[i]->n,
-            .row = b->row + (int64_t)i * e->max_draft};
+        b->accept[i] = block_of(e, s[i], n, i, first);
     }
     WEIR_TRY(weir_rows_run(e, &rows, WEIR_VERIFIER, b->p_logits));
-    return weir_rows_stats(e, WEIR_VERIFIER, b->p_logits, rows.n_out, b->p_stats);
+    return weir_rows_stats(e, WEIR_VERIFIER, b->p_logits, rows.n_out, e->dev.p_stats);
 }
 
 static bool draft_ends_text(const weir_session *s, const weir_accept_session *a) {
@@ -115,9 +128,10 @@ static bool bonus_needs_drafter(const weir_session *s, int32_t position) {
            weir_rule_facts((weir_rule)law->rule)->pi_exists;
 }
 
-/* How session i's block closes: false if it ends with an accepted end-of-text or is unusable. */
-static bool plan_emit(weir_session *s, const weir_accept_session *a, int64_t ld_q, int64_t ld_p,
-                      weir_emit_session *out) {
+/* How a session's block closes: false if it ends with an accepted end-of-text or is unusable. verdict: the accept op's, in
+ * backend memory. */
+static bool plan_emit(weir_session *s, const weir_accept_session *a, const weir_verdict *verdict, int64_t ld_q,
+                      int64_t ld_p, weir_emit_session *out) {
     if (a->status != WEIR_OK) return false;
     const int32_t j = a->n_accept;
     const bool full = j == a->n_draft;
@@ -132,7 +146,7 @@ static bool plan_emit(weir_session *s, const weir_accept_session *a, int64_t ld_
         out->q_stats = a->q_stats + j;
         out->draft = a->draft[j];
         out->block_p = a->block_p;
-        out->verdict = &a->verdict;
+        out->verdict = verdict;
     }
     return true;
 }
@@ -147,7 +161,7 @@ static weir_status bonus_rows(weir_engine *e, weir_session **s, int n, const int
         weir_session *x = s[which[k]];
         const weir_accept_session *a = &b->accept[which[k]];
         b->emit[k].q_logits = q_row(e, n, last, rows.n_out);
-        b->emit[k].q_stats = b->call_stats + rows.n_out;
+        b->emit[k].q_stats = e->dev.call_stats + rows.n_out;
         b->law_of[rows.n_out] = which[k];
         const int64_t pos = x->n + a->n_draft;
         weir_rows_add(e, &rows, x, a->draft[a->n_draft - 1], pos, true);
@@ -157,7 +171,7 @@ static weir_status bonus_rows(weir_engine *e, weir_session **s, int n, const int
     if (rows.n_row == 0) return WEIR_OK;
     float *logits = q_row(e, n, last, 0);
     WEIR_TRY(weir_rows_run(e, &rows, WEIR_DRAFTER, logits));
-    return weir_rows_stats(e, WEIR_DRAFTER, logits, rows.n_out, b->call_stats);
+    return weir_rows_stats(e, WEIR_DRAFTER, logits, rows.n_out, e->dev.call_stats);
 }
 
 static weir_status roll_back(weir_engine *e, weir_session *s) {
@@ -166,19 +180,40 @@ static weir_status roll_back(weir_engine *e, weir_session *s) {
     return WEIR_OK;
 }
 
+/* The accept op over all blocks; what it decided comes back, and small arrays of a block are the host's then. */
+static weir_status accept(weir_engine *e, int n, int64_t ld_q, int64_t ld_p) {
+    weir_step_buffers *b = &e->buf;
+    weir_accept_args a = {.session = e->dev.accept, .n_session = n, .ld_q = ld_q, .ld_p = ld_p,
+                          .n_vocab = e->n_vocab};
+    WEIR_TRY(WEIR_PUT(e, q_stats, (int64_t)n * (e->max_draft + 1)));
+    WEIR_TRY(WEIR_PUT(e, draft, (int64_t)n * e->max_draft));
+    WEIR_TRY(WEIR_PUT(e, accept, n));
+    WEIR_TRY(e->be->op.accept(e->be, &a));
+    WEIR_TRY(WEIR_GET(e, accept, n));
+    for (int i = 0; i < n; i++) {
+        b->accept[i].draft = draft_of(e, b, i);
+        b->accept[i].row = rows_of(e, b, i);
+    }
+    return WEIR_GET(e, row, (int64_t)n * e->max_draft);
+}
+
+static weir_status emit(weir_engine *e, int n_emit) {
+    weir_emit_args a = {.session = e->dev.emit, .n_session = n_emit, .n_vocab = e->n_vocab};
+    WEIR_TRY(WEIR_PUT(e, emit, n_emit));
+    WEIR_TRY(e->be->op.emit(e->be, &a));
+    return WEIR_GET(e, emit, n_emit);
+}
+
 static weir_status close_block(weir_engine *e, weir_session **s, int n, weir_err *err) {
     weir_step_buffers *b = &e->buf;
     const int64_t ld_q = (int64_t)n * e->side[WEIR_DRAFTER].ld, ld_p = e->side[WEIR_VERIFIER].ld;
-    weir_accept_args accept = {.session = b->accept, .n_session = n, .ld_q = ld_q, .ld_p = ld_p,
-                               .n_vocab = e->n_vocab};
-    WEIR_TRY(e->be->op.accept(e->be, &accept));
+    WEIR_TRY(accept(e, n, ld_q, ld_p));
     int n_emit = 0;
     int32_t *which = b->drawn; /* free since the last draft step */
     for (int i = 0; i < n; i++)
-        if (plan_emit(s[i], &b->accept[i], ld_q, ld_p, &b->emit[n_emit])) which[n_emit++] = i;
+        if (plan_emit(s[i], &b->accept[i], &e->dev.accept[i].verdict, ld_q, ld_p, &b->emit[n_emit])) which[n_emit++] = i;
     WEIR_TRY(bonus_rows(e, s, n, which, n_emit));
-    weir_emit_args emit = {.session = b->emit, .n_session = n_emit, .n_vocab = e->n_vocab};
-    WEIR_TRY(e->be->op.emit(e->be, &emit));
+    WEIR_TRY(emit(e, n_emit));
 
     weir_status first = WEIR_OK;
     for (int i = 0, k = 0; i < n; i++) {
@@ -197,6 +232,7 @@ weir_status weir_block_speculative(weir_engine *e, weir_session **s, int n, weir
     sort_by_gamma(s, n);
     WEIR_TRY(make_room(e, s, n));
     for (int i = 0; i < n; i++) b->law[i] = s[i]->law;
+    WEIR_TRY(WEIR_PUT(e, law, n));
     const double t0 = weir_now();
     WEIR_TRY(draft(e, s, n, n_draft));
     const double t1 = weir_now();

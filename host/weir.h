@@ -41,19 +41,25 @@ typedef struct weir_engine_options {
     int ctx_size;            /* positions a session may have in prompt and in output each; 0 = 512 */
     int max_draft;           /* largest gamma a session may ask for, 1 … 16; 0 = 16 */
     bool dry_run;            /* plan only: read configs, refuse nothing for lack of memory, load no weights */
-    size_t memory_limit;     /* bytes the plan may take; 0 = what the machine has free */
+    bool no_graph;           /* device: the host calls every op itself (debugging: the same tokens, slower) */
+    size_t memory_limit;     /* bytes the plan may take of the device's memory; 0 = what is free there */
 } weir_engine_options;
 
 weir_engine_options weir_engine_options_default(void);
 
-/* Reads both checkpoints, makes the memory plan, refuses with its figures if it does not fit, then loads. */
+/* Reads both checkpoints, opens the device, makes the memory plan, refuses with its figures if it does not fit, then
+ * loads. "cuda" never falls back; "auto" is the first CUDA device if there is one, else the CPU (facts say why). */
 weir_status weir_engine_open(weir_engine **out, const weir_engine_options *opt, weir_err *err);
 void weir_engine_close(weir_engine *e); /* NULL allowed */
 
 /* What was decided at open, for a line on the screen. Strings are borrowed until close. */
 typedef struct weir_engine_facts {
-    const char *device, *isa;
-    int n_thread, n_parallel, ctx_size, max_draft;
+    const char *device;           /* "cpu", "cuda:0": what runs */
+    const char *about;            /* the device in words; the instruction set on the CPU */
+    const char *isa;              /* CPU instruction set; NULL on another device */
+    const char *device_note;      /* why "auto" took the CPU in a build with CUDA; NULL where there is nothing to say */
+    int n_thread;                 /* 0 on another device than the CPU */
+    int n_parallel, ctx_size, max_draft;
     bool has_draft, has_tokenizer, encoder_decoder;
     int32_t n_vocab;              /* tokens that can be emitted; padding rows are not counted */
     int64_t n_param[2];           /* [0] verifier, [1] drafter */
@@ -63,8 +69,9 @@ typedef struct weir_engine_facts {
     const char *family[2];        /* "t5 (gated gelu_new, untied head)" */
     int32_t eos[8], n_eos;        /* end-of-text ids */
     int32_t start_id;             /* decoder start */
-    /* the memory plan, bytes */
+    /* the memory plan, bytes of the device's memory; the CPU's is the host's. available 0: unknown */
     size_t weights[2], kv_per_session[2], kv_total, scratch, plan_total, available;
+    size_t host_total, host_available; /* beside it, in the host's; 0 on the CPU */
     double load_seconds;
 } weir_engine_facts;
 

@@ -12,6 +12,7 @@ weir_status weir_model_prefill(weir_model *m, const weir_kv *kv, int32_t slot, c
     return m->ops->prefill(m, kv, slot, token, n);
 }
 
+/* Where the host can look. */
 static bool out_is_rising(const weir_batch *b) {
     for (int32_t i = 0; i < b->n_out; i++) {
         if (b->out[i] < (i ? b->out[i - 1] + 1 : 0) || b->out[i] >= b->n_row) return false;
@@ -23,6 +24,7 @@ weir_status weir_model_forward(weir_model *m, const weir_kv *kv, const weir_batc
     if (!m || !kv || !b || b->n_row < 0 || b->n_row > m->n_row || b->n_out < 0) return WEIR_EINVAL;
     if (b->n_row == 0) return b->n_out == 0 ? WEIR_OK : WEIR_EINVAL;
     if (!b->token || !b->pos || !b->slot) return WEIR_EINVAL;
-    if (b->n_out > 0 && (!b->out || !b->logits || !out_is_rising(b))) return WEIR_EINVAL;
+    if (b->n_out > b->n_row || (b->n_out > 0 && (!b->out || !b->logits))) return WEIR_EINVAL;
+    if (!m->be->device && !out_is_rising(b)) return WEIR_EINVAL;
     return m->ops->forward(m, kv, b);
 }

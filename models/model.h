@@ -36,7 +36,7 @@ typedef struct weir_batch {
     const int32_t *pos;   /* (n_row) position in the slot's timeline */
     const int32_t *slot;  /* (n_row) index into the page tables; -1: a dead row (kernels/dense/kv.h) */
     int32_t n_row;
-    const int32_t *out;   /* (n_out) rows whose logits are wanted, rising */
+    const int32_t *out;   /* (n_out) rows whose logits are wanted, rising (checked on the CPU only) */
     int32_t n_out;
     float *logits;        /* (n_out, n_vocab_rows) f32 */
     int32_t group;        /* rows r … r + group - 1 share a slot (kernels/dense/attention.h); 0 = 1 */
@@ -47,8 +47,13 @@ typedef struct weir_batch {
 /* Caches of a model's sessions. cross is used by encoder-decoders only. */
 typedef struct weir_kv {
     weir_kv_view self, cross;
-    const int32_t *cross_len; /* (n_slot) source length */
+    const int32_t *cross_len; /* (n_slot) source length; backend memory */
 } weir_kv;
+
+/* Bytes of something in its backend's memory, and beside it in the host's. On the CPU all of it is `backend`. */
+typedef struct weir_bytes {
+    size_t backend, host;
+} weir_bytes;
 
 typedef struct weir_model weir_model;
 
@@ -61,21 +66,26 @@ typedef struct weir_model_facts {
     int32_t n_layer_cross;                     /* 0 for decoder-only models */
     bool encoder_decoder;
     weir_dtype dtype;             /* of the matrices */
+    weir_dtype kv_dtype;          /* of its caches: bf16 where a device serves bf16 matrices, else f32 */
 } weir_model_facts;
 
-/* What a load would take, from the config and the dtype of its matrices; allocates nothing. */
-void weir_t5_facts(const weir_t5_config *c, weir_dtype dtype, weir_model_facts *out);
+/* What a load would take, from the config and the dtype of its matrices, on a device or the CPU (struct weir_backend);
+ * allocates nothing. */
+void weir_t5_facts(const weir_t5_config *c, weir_dtype dtype, bool device, weir_model_facts *out);
 
 /* The same from the tensors themselves, each matrix in its own dtype (some checkpoints keep a few in f32); checks every
  * name, shape and dtype as create would. Loads nothing. EINVAL, EFORMAT as in create. */
-weir_status weir_t5_measure(const weir_t5_config *c, const weir_tensor_source *src, weir_model_facts *out,
-                            weir_err *err);
+weir_status weir_t5_measure(const weir_t5_config *c, const weir_tensor_source *src, bool device,
+                            weir_model_facts *out, weir_err *err);
 
-/* Bytes of activations and scratch for up to n_row rows a decoder call, prompts of n_prompt tokens,
- * n_thread workers: the memory plan and the model use this one function. */
-size_t weir_t5_scratch_bytes(const weir_t5_config *c, int64_t n_row, int64_t n_prompt, int n_thread);
+/* Activations for up to n_row rows a decoder call and prompts of n_prompt tokens, and the scratch that its ops ask of the
+ * backend (weir_backend_reserve): the memory plan and the model use these functions. Of be only what is known at open is
+ * looked at. */
+weir_bytes weir_t5_scratch_bytes(const weir_t5_config *c, const weir_backend *be, weir_dtype kv_dtype,
+                                 int64_t n_row, int64_t n_prompt);
+size_t weir_t5_op_floats(const weir_t5_config *c, const weir_backend *be, int64_t n_row, int64_t n_prompt);
 
-/* Loads a T5. EFORMAT names the tensor that is missing or has another shape or dtype than expected; ENOMEM.
+/* Loads a T5. EFORMAT names the tensor that is missing or has another shape or dtype than expected; ENOMEM; EDEVMEM.
  * n_row, n_prompt: the largest decoder call and prompt it will serve. */
 weir_status weir_t5_create(weir_model **out, weir_backend *be, const weir_t5_config *c,
                            const weir_tensor_source *src, int64_t n_row, int64_t n_prompt, weir_err *err);
@@ -90,7 +100,8 @@ weir_status weir_model_prefill(weir_model *m, const weir_kv *kv, int32_t slot, c
 
 /* Decoder rows: appends each row's K and V at (slot, pos) and writes the wanted logits.
  * Rows of a slot come in rising position, so that later rows see earlier ones of the same call.
- * n_row <= the create-time bound. A row's logits never depend on the other slots' rows. */
+ * n_row <= the create-time bound. A row's logits never depend on the other slots' rows. Issues ops only and reads no
+ * backend memory, so that a backend can record it (the CPU checks what it is given). */
 weir_status weir_model_forward(weir_model *m, const weir_kv *kv, const weir_batch *b);
 
 #endif /* WEIR_MODELS_MODEL_H */

@@ -36,22 +36,23 @@ typedef struct t5_dec_layer {
     t5_ff ff;
 } t5_dec_layer;
 
-/* Activations of one call, all inside one block of backend memory. N = max(n_row, n_prompt) rows, C = max(n_row, 64):
- * the encoder needs x and q, k, v of the whole prompt (keys of later chunks are read by earlier rows), the rest only
- * for the 64 positions in hand. Prefill and forward never overlap, so they share it. */
+/* Activations of one call, all inside one block of backend memory. N = max(n_row, n_prompt) rows, C = max(n_row, chunk) with
+ * the backend's chunk of positions: the encoder needs x and q, k, v of the whole prompt (keys of later chunks are read by
+ * earlier rows), the rest only for the chunk in hand. Prefill and forward never overlap, so they share it. */
 typedef struct t5_arena {
-    float *x;        /* (N, dim) residual stream */
-    float *qkv;      /* (N, 3 * inner) */
-    float *att;      /* (C, inner) attention output */
-    float *h;        /* (C, max(ff_dim, 2 * inner)) feed-forward, cross k and v */
-    float *enc_pool; /* pages of n_prompt positions, one layer: reused by every encoder layer */
-    int32_t *token;  /* (N) */
-    int32_t *pos;    /* (N) */
-    int32_t *slot;   /* (N) */
-    int32_t *n_key;  /* (N) self attention */
-    int32_t *n_src;  /* (N) cross attention; the encoder's row of zeros (its one slot) */
-    int32_t *table;  /* pages of enc_pool in order */
-    size_t bytes;    /* of the block */
+    float *x;           /* (N, dim) residual stream */
+    float *qkv;         /* (N, 3 * inner) */
+    float *att;         /* (C, inner) attention output */
+    float *h;           /* (C, max(ff_dim, 2 * inner)) feed-forward, cross k and v */
+    float *x_out;       /* (n_row, dim) of the rows whose logits are wanted */
+    float *q_out;       /* (n_row, inner) */
+    void *enc_pool;     /* pages of n_prompt positions, one layer: reused by every encoder layer */
+    int32_t *prompt;    /* (3, n_prompt) token, slot and key count of each position of a prompt */
+    int32_t *iota;      /* (n_prompt) 0, 1, 2, …: positions of a prompt, and enc_pool's page table */
+    int32_t *zero;      /* (n_prompt) the encoder's one slot */
+    int32_t *n_key, *n_src; /* (n_row) keys of self and cross attention */
+    int32_t *out_slot, *out_pos, *out_key, *out_src; /* (n_row) of the wanted rows */
+    size_t bytes;       /* of the block */
 } t5_arena;
 
 typedef struct t5_model {
@@ -68,22 +69,48 @@ typedef struct t5_model {
     const float *enc_norm, *dec_norm; /* (dim) final norms */
     const float *enc_bias;            /* (n_head, max_distance + 1 + max_distance) */
     const float *dec_bias;            /* (n_head, max_distance + 1) */
-    float *vectors;                   /* the block behind all norms and bias tables */
+    float *vectors;                   /* backend: the block behind all norms and bias tables */
 
-    void *block; /* behind the arena */
+    void *block;    /* behind the arena */
+    int32_t *stage; /* host: what becomes arena.prompt; that very array on the CPU */
     t5_arena a;
     weir_kv_view enc_kv;
 } t5_model;
 
-/* t5.c: the order of ops. */
-weir_status weir__t5_prefill(weir_model *m, const weir_kv *kv, int32_t slot, const int32_t *token, int64_t n);
+/* A product over n_row rows: y (+)= W·norm(x); y is dense on outputs where ldy says so. */
+typedef struct t5_product {
+    const float *x;
+    int64_t ldx;
+    const float *norm;
+    const weir_weight *w;
+    float *y;
+    int64_t ldy, n_row;
+    weir_epilogue epilogue;
+    bool rows; /* decode and verify rows, not a prompt's */
+} t5_product;
+
+/* t5.c: the order of ops of the decoder, and what both stacks share. */
+weir_status weir__t5_product(t5_model *m, t5_product p);
+weir_status weir__t5_feed_forward(t5_model *m, const t5_ff *f, float *x, int64_t n_row, bool rows);
 weir_status weir__t5_forward(weir_model *m, const weir_kv *kv, const weir_batch *b);
 
+/* t5_encode.c: the order of ops of the encoder. */
+weir_status weir__t5_prefill(weir_model *m, const weir_kv *kv, int32_t slot, const int32_t *token, int64_t n);
+
+/* t5_load.c: walks all tensors and fills in m->base.facts; vectors: host memory of weir__t5_vector_floats that becomes
+ * m->vectors, or NULL to measure only, with m's layers NULL. */
+weir_status weir__t5_load(t5_model *m, const weir_tensor_source *src, bool device, float *vectors, weir_err *err);
+
 /* t5_plan.c: sizes. base may be NULL: then only a->bytes is of use. */
-void weir__t5_arena(const weir_t5_config *c, int64_t n_row, int64_t n_prompt, void *base, t5_arena *a);
+typedef struct t5_bounds {
+    int64_t n_row, n_prompt, chunk;
+    weir_dtype kv_dtype;
+} t5_bounds;
+weir_dtype weir__t5_kv_dtype(bool device, weir_dtype matrices);
+void weir__t5_arena(const weir_t5_config *c, const t5_bounds *n, void *base, t5_arena *a);
+int64_t weir__t5_stage_ints(int64_t n_prompt);
 size_t weir__t5_vector_floats(const weir_t5_config *c);
-int64_t weir__t5_vector_stride(int64_t n); /* floats a vector takes in the block: whole 64 bytes */
-size_t weir__t5_op_scratch_floats(const weir_t5_config *c); /* a worker */
+int64_t weir__t5_vector_stride(int64_t n); /* words a vector takes in a block: whole 64 bytes */
 
 /* t5_bias.c: bucket of key position minus query position, as transformers computes it. */
 int32_t weir__t5_bucket(int64_t distance, bool bidirectional, int32_t n_bucket, int32_t max_distance);

@@ -12,26 +12,49 @@ size_t weir__t5_vector_floats(const weir_t5_config *c) {
                     weir__t5_vector_stride(dec));
 }
 
-void weir_t5_facts(const weir_t5_config *c, weir_dtype dtype, weir_model_facts *out) {
+weir_dtype weir__t5_kv_dtype(bool device, weir_dtype matrices) {
+    return device && matrices == WEIR_DTYPE_BF16 ? WEIR_DTYPE_BF16 : WEIR_DTYPE_F32;
+}
+
+/* Bytes of the matrices of one kind of place. */
+typedef struct t5_sizes {
+    weir_dtype dtype;
+    bool device;
+} t5_sizes;
+
+static size_t matrix(const t5_sizes *z, weir_use use, int64_t n, int64_t k, bool gated) {
+    return weir_weight_bytes(weir_layout_of(z->device, z->dtype, use), z->dtype, n, k, gated);
+}
+
+/* A layer's self attention and feed-forward. */
+static size_t stack_bytes(const t5_sizes *z, const weir_t5_config *c, weir_use use) {
     const int64_t dim = c->dim, inner = (int64_t)c->n_head * c->head_dim, ff = c->ff_dim;
-    const int64_t vocab = c->n_vocab_rows, n_table = c->tied ? 1 : 2;
-    const size_t self =
-        weir_weight_bytes(WEIR_LAYOUT_PANEL, dtype, 3 * inner, dim, false) + weir_weight_bytes(WEIR_LAYOUT_PANEL, dtype, dim, inner, false);
-    const size_t cross_kv = weir_weight_bytes(WEIR_LAYOUT_PANEL, dtype, 2 * inner, dim, false); /* prompts only */
-    const size_t cross = weir_weight_bytes(WEIR_LAYOUT_PANEL, dtype, inner, dim, false) + cross_kv +
-                         weir_weight_bytes(WEIR_LAYOUT_PANEL, dtype, dim, inner, false);
-    const size_t mlp = weir_weight_bytes(WEIR_LAYOUT_PANEL, dtype, ff, dim, c->gated) + weir_weight_bytes(WEIR_LAYOUT_PANEL, dtype, dim, ff, false);
-    const int64_t mlp_param = (c->gated ? 3 : 2) * ff * dim, att_param = 4 * inner * dim;
+    return matrix(z, use, 3 * inner, dim, false) + matrix(z, use, dim, inner, false) +
+           matrix(z, use, ff, dim, c->gated) + matrix(z, use, dim, ff, false);
+}
+
+static int64_t count_parameters(const weir_t5_config *c) {
+    const int64_t dim = c->dim, inner = (int64_t)c->n_head * c->head_dim, n_table = c->tied ? 1 : 2;
+    const int64_t att = 4 * inner * dim, mlp = (c->gated ? 3 : 2) * (int64_t)c->ff_dim * dim;
+    return n_table * c->n_vocab_rows * dim + c->n_enc_layer * (att + mlp + 2 * dim) +
+           c->n_dec_layer * (2 * att + mlp + 3 * dim) + 2 * dim + 2 * (int64_t)c->n_bucket * c->n_head;
+}
+
+void weir_t5_facts(const weir_t5_config *c, weir_dtype dtype, bool device, weir_model_facts *out) {
+    const t5_sizes z = {dtype, device};
+    const int64_t dim = c->dim, inner = (int64_t)c->n_head * c->head_dim, vocab = c->n_vocab_rows;
+    const size_t cross_kv = matrix(&z, WEIR_USE_PREFILL, 2 * inner, dim, false); /* prompts only */
+    const size_t cross =
+        matrix(&z, WEIR_USE_ROWS, inner, dim, false) + matrix(&z, WEIR_USE_ROWS, dim, inner, false);
+    const size_t decoder = (size_t)c->n_dec_layer * (stack_bytes(&z, c, WEIR_USE_ROWS) + cross);
+    const size_t head = matrix(&z, WEIR_USE_ROWS, vocab, dim, false);
+    const size_t table = c->tied ? 0 : matrix(&z, WEIR_USE_PREFILL, vocab, dim, false);
 
     *out = (weir_model_facts){
-        .n_param = n_table * vocab * dim + c->n_enc_layer * (att_param + mlp_param + 2 * dim) +
-                   c->n_dec_layer * (2 * att_param + mlp_param + 3 * dim) + 2 * dim +
-                   2 * (int64_t)c->n_bucket * c->n_head,
-        .weight_bytes = (size_t)n_table * weir_weight_bytes(WEIR_LAYOUT_PANEL, dtype, vocab, dim, false) +
-                        (size_t)c->n_enc_layer * (self + mlp) +
-                        (size_t)c->n_dec_layer * (self + cross + mlp) + 4 * weir__t5_vector_floats(c),
-        .decode_bytes = weir_weight_bytes(WEIR_LAYOUT_PANEL, dtype, vocab, dim, false) +
-                        (size_t)c->n_dec_layer * (self + cross - cross_kv + mlp),
+        .n_param = count_parameters(c),
+        .weight_bytes = head + table + (size_t)c->n_enc_layer * stack_bytes(&z, c, WEIR_USE_PREFILL) + decoder +
+                        (size_t)c->n_dec_layer * cross_kv + 4 * weir__t5_vector_floats(c),
+        .decode_bytes = head + decoder,
         .n_vocab_rows = c->n_vocab_rows,
         .n_layer_self = c->n_dec_layer,
         .n_head_kv = c->n_head,
@@ -39,45 +62,53 @@ void weir_t5_facts(const weir_t5_config *c, weir_dtype dtype, weir_model_facts *
         .n_layer_cross = c->n_dec_layer,
         .encoder_decoder = true,
         .dtype = dtype,
+        .kv_dtype = weir__t5_kv_dtype(device, dtype),
     };
 }
 
 static int64_t max64(int64_t a, int64_t b) { return a > b ? a : b; }
 
-/* Next `elements` of 4 bytes at a 64-byte boundary. */
-static void *take(char *base, size_t *used, int64_t elements) {
+/* Next `bytes` at a boundary of 256, which suits the vectors of every backend. */
+static void *take(char *base, size_t *used, int64_t elements, int bytes) {
     void *p = base ? base + *used : NULL;
-    *used += ((size_t)elements * 4 + 63) / 64 * 64;
+    *used += ((size_t)elements * (size_t)bytes + 255) / 256 * 256;
     return p;
 }
 
-void weir__t5_arena(const weir_t5_config *c, int64_t n_row, int64_t n_prompt, void *base, t5_arena *a) {
+int64_t weir__t5_stage_ints(int64_t n_prompt) { return 3 * weir__t5_vector_stride(n_prompt); }
+
+void weir__t5_arena(const weir_t5_config *c, const t5_bounds *n, void *base, t5_arena *a) {
     const int64_t inner = (int64_t)c->n_head * c->head_dim;
-    const int64_t all = max64(n_row, n_prompt), chunk = max64(n_row, WEIR_PAGE);
-    const int64_t n_page = (n_prompt + WEIR_PAGE - 1) / WEIR_PAGE;
+    const int64_t all = max64(n->n_row, n->n_prompt), chunk = max64(n->n_row, n->chunk);
+    const int64_t n_page = (n->n_prompt + WEIR_PAGE - 1) / WEIR_PAGE;
+    int32_t **const by_row[] = {&a->n_key, &a->n_src, &a->out_slot, &a->out_pos, &a->out_key, &a->out_src};
     size_t used = 0;
-    a->x = take(base, &used, all * c->dim);
-    a->qkv = take(base, &used, all * 3 * inner);
-    a->att = take(base, &used, chunk * inner);
-    a->h = take(base, &used, chunk * max64(c->ff_dim, 2 * inner));
-    a->enc_pool = take(base, &used, n_page * weir_kv_page_elems(1, c->n_head, c->head_dim));
-    a->token = take(base, &used, all);
-    a->pos = take(base, &used, all);
-    a->slot = take(base, &used, all);
-    a->n_key = take(base, &used, all);
-    a->n_src = take(base, &used, all);
-    a->table = take(base, &used, n_page);
+    a->x = take(base, &used, all * c->dim, 4);
+    a->qkv = take(base, &used, all * 3 * inner, 4);
+    a->att = take(base, &used, chunk * inner, 4);
+    a->h = take(base, &used, chunk * max64(c->ff_dim, 2 * inner), 4);
+    a->x_out = take(base, &used, n->n_row * c->dim, 4);
+    a->q_out = take(base, &used, n->n_row * inner, 4);
+    a->enc_pool = take(base, &used, n_page * weir_kv_page_elems(1, c->n_head, c->head_dim),
+                       weir_dtype_bytes(n->kv_dtype));
+    a->prompt = take(base, &used, weir__t5_stage_ints(n->n_prompt), 4);
+    a->iota = take(base, &used, n->n_prompt, 4);
+    a->zero = take(base, &used, n->n_prompt, 4);
+    for (size_t i = 0; i < sizeof by_row / sizeof *by_row; i++) *by_row[i] = take(base, &used, n->n_row, 4);
     a->bytes = used;
 }
 
-size_t weir__t5_op_scratch_floats(const weir_t5_config *c) {
-    const int64_t inner = (int64_t)c->n_head * c->head_dim;
-    return weir_linear_scratch_floats(max64(max64(c->dim, inner), c->ff_dim));
+weir_bytes weir_t5_scratch_bytes(const weir_t5_config *c, const weir_backend *be, weir_dtype kv_dtype,
+                                 int64_t n_row, int64_t n_prompt) {
+    const t5_bounds n = {n_row, n_prompt, be->chunk, kv_dtype};
+    t5_arena a;
+    weir__t5_arena(c, &n, NULL, &a);
+    return (weir_bytes){.backend = a.bytes,
+                        .host = be->device ? 4 * (size_t)weir__t5_stage_ints(n_prompt) : 0};
 }
 
-size_t weir_t5_scratch_bytes(const weir_t5_config *c, int64_t n_row, int64_t n_prompt, int n_thread) {
-    t5_arena a;
-    weir__t5_arena(c, n_row, n_prompt, NULL, &a);
-    const size_t per_worker = (weir__t5_op_scratch_floats(c) + 15) / 16 * 16; /* as the backend rounds it */
-    return a.bytes + (size_t)n_thread * per_worker * sizeof(float);
+size_t weir_t5_op_floats(const weir_t5_config *c, const weir_backend *be, int64_t n_row, int64_t n_prompt) {
+    const int64_t inner = (int64_t)c->n_head * c->head_dim;
+    (void)be, (void)n_row, (void)n_prompt;
+    return weir_linear_scratch_floats(max64(max64(c->dim, inner), c->ff_dim));
 }

@@ -10,6 +10,8 @@
 
 enum { SLOTS = 5, MAX_LEN = 200, LAYERS = 2, HEADS = 3, DIM = 5, PER_SLOT = (MAX_LEN + 63) / 64 };
 
+static const weir_kv_shape shape = {SLOTS, MAX_LEN, LAYERS, HEADS, DIM, WEIR_DTYPE_F32};
+
 static weir_backend *backend(void) {
     weir_backend *be = NULL;
     cr_assert_eq(weir_backend_cpu_open(&be, 1, WEIR_ISA_PORTABLE, NULL), WEIR_OK);
@@ -87,7 +89,7 @@ Test(kv, random_operations_equal_a_plain_array) {
     weir_kv_pool *p = NULL;
     static reference ref;
     uint64_t seed = 20240; /* fixed: a failure repeats */
-    cr_assert_eq(weir_kv_pool_create(&p, be, SLOTS, MAX_LEN, LAYERS, HEADS, DIM), WEIR_OK);
+    cr_assert_eq(weir_kv_pool_create(&p, be, &shape), WEIR_OK);
     for (int step = 0; step < 6000; step++) {
         const int32_t s = (int32_t)(rng_u64(&seed) % SLOTS);
         const int32_t other = (s + 1 + (int32_t)(rng_u64(&seed) % (SLOTS - 1))) % SLOTS;
@@ -114,7 +116,7 @@ Test(kv, growing_into_a_shared_page_copies_it) {
         weir_kv_pool *p = NULL;
         static reference ref;
         memset(&ref, 0, sizeof ref);
-        cr_assert_eq(weir_kv_pool_create(&p, be, SLOTS, MAX_LEN, LAYERS, HEADS, DIM), WEIR_OK);
+        cr_assert_eq(weir_kv_pool_create(&p, be, &shape), WEIR_OK);
         do_resize(p, &ref, 0, 128);
         do_share(p, &ref, 0, 1, 128);
         cr_assert_eq(weir_kv_pool_pages_used(p), 2, "whole pages are shared");
@@ -131,13 +133,19 @@ Test(kv, growing_into_a_shared_page_copies_it) {
 Test(kv, bad_arguments_change_nothing) {
     weir_backend *be = backend();
     weir_kv_pool *p = NULL;
-    cr_expect_eq(weir_kv_pool_create(&p, be, 0, 64, 1, 1, 1), WEIR_EINVAL);
-    cr_expect_eq(weir_kv_pool_create(&p, be, 1, 0, 1, 1, 1), WEIR_EINVAL);
-    cr_expect_eq(weir_kv_pool_create(&p, be, 1, INT64_MAX, 1, 1, 1), WEIR_EINVAL);
-    cr_expect_eq(weir_kv_pool_create(&p, be, 1 << 20, 1 << 20, 1 << 20, 1 << 20, 1 << 20), WEIR_EINVAL);
-    cr_expect_eq(weir_kv_pool_bytes(1 << 20, 1 << 20, 1 << 20, 1 << 20, 1 << 20), SIZE_MAX);
+    const weir_kv_shape huge = {1 << 20, 1 << 20, 1 << 20, 1 << 20, 1 << 20, WEIR_DTYPE_F32};
+    const weir_kv_shape bad[] = {{.n_slot = 0, .max_len = 64, .n_layer = 1, .n_head_kv = 1, .head_dim = 1},
+                                 {.n_slot = 1, .max_len = 0, .n_layer = 1, .n_head_kv = 1, .head_dim = 1},
+                                 {.n_slot = 1, .max_len = INT64_MAX, .n_layer = 1, .n_head_kv = 1, .head_dim = 1},
+                                 {1, 64, 1, 1, 1, WEIR_DTYPE_BF16}, /* the CPU's pages are f32 */
+                                 huge};
+    for (size_t i = 0; i < sizeof bad / sizeof *bad; i++)
+        cr_expect_eq(weir_kv_pool_create(&p, be, &bad[i]), WEIR_EINVAL, "shape %zu", i);
+    cr_expect_eq(weir_kv_pool_bytes(&huge, false).backend, SIZE_MAX);
+    cr_expect_eq(weir_kv_pool_bytes(&huge, true).host, SIZE_MAX);
     cr_assert_null(p);
-    cr_assert_eq(weir_kv_pool_create(&p, be, 2, 100, 1, 1, 1), WEIR_OK);
+    const weir_kv_shape small = {2, 100, 1, 1, 1, WEIR_DTYPE_F32};
+    cr_assert_eq(weir_kv_pool_create(&p, be, &small), WEIR_OK);
     cr_assert_eq(weir_kv_pool_resize(p, 0, 70), WEIR_OK);
     cr_expect_eq(weir_kv_pool_resize(p, 0, 101), WEIR_EINVAL);
     cr_expect_eq(weir_kv_pool_resize(p, 0, -1), WEIR_EINVAL);
@@ -174,7 +182,7 @@ Test(kv, pages_start_at_zero_and_full_pools_serve_every_slot) {
     weir_set_allocator(&a);
     weir_backend *be = backend();
     weir_kv_pool *p = NULL;
-    cr_assert_eq(weir_kv_pool_create(&p, be, SLOTS, MAX_LEN, LAYERS, HEADS, DIM), WEIR_OK);
+    cr_assert_eq(weir_kv_pool_create(&p, be, &shape), WEIR_OK);
     const weir_kv_view *v = weir_kv_pool_view(p);
     for (int64_t i = 0; i < v->page_elems * SLOTS * PER_SLOT; i++) cr_assert(((const float *)v->pool)[i] == 0.0f);
     for (int32_t s = 0; s < SLOTS; s++) cr_assert_eq(weir_kv_pool_resize(p, s, MAX_LEN), WEIR_OK);
@@ -191,8 +199,9 @@ Test(kv, takes_the_bytes_it_says) {
     weir_backend *be = backend();
     const size_t before = counted;
     weir_kv_pool *p = NULL;
-    cr_assert_eq(weir_kv_pool_create(&p, be, SLOTS, MAX_LEN, LAYERS, HEADS, DIM), WEIR_OK);
-    cr_expect_eq(counted - before, weir_kv_pool_bytes(SLOTS, MAX_LEN, LAYERS, HEADS, DIM));
+    cr_assert_eq(weir_kv_pool_create(&p, be, &shape), WEIR_OK);
+    cr_expect_eq(counted - before, weir_kv_pool_bytes(&shape, false).backend);
+    cr_expect_eq(weir_kv_pool_bytes(&shape, false).host, 0);
     const size_t made = counted;
     cr_assert_eq(weir_kv_pool_resize(p, 0, MAX_LEN), WEIR_OK);
     cr_assert_eq(weir_kv_pool_resize(p, 0, 3), WEIR_OK);
@@ -214,7 +223,7 @@ Test(kv, survives_every_failed_allocation) {
         alloc_install(made + fail_at);
         be = backend();
         weir_kv_pool *p = NULL;
-        const weir_status s = weir_kv_pool_create(&p, be, SLOTS, MAX_LEN, LAYERS, HEADS, DIM);
+        const weir_status s = weir_kv_pool_create(&p, be, &shape);
         if (s != WEIR_OK) {
             cr_expect_eq(s, WEIR_ENOMEM);
             cr_expect_null(p);

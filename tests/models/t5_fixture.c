@@ -18,12 +18,11 @@ void fixture_open(fixture *f, const char *dir, weir_isa isa, int n_thread) {
     cr_assert_eq(weir_t5_create(&f->m, f->be, &f->ck.t5, &src, FIX_ROW, FIX_PROMPT, &err), WEIR_OK, "%s",
                  err.text);
     const weir_model_facts *x = weir_model_get_facts(f->m);
-    cr_assert_eq(
-        weir_kv_pool_create(&f->self, f->be, FIX_SLOT, FIX_LEN, x->n_layer_self, x->n_head_kv, x->head_dim),
-        WEIR_OK);
-    cr_assert_eq(weir_kv_pool_create(&f->cross, f->be, FIX_SLOT, FIX_PROMPT, x->n_layer_cross, x->n_head_kv,
-                                     x->head_dim),
-                 WEIR_OK);
+    weir_kv_shape shape = {FIX_SLOT, FIX_LEN, x->n_layer_self, x->n_head_kv, x->head_dim, x->kv_dtype};
+    cr_assert_eq(weir_kv_pool_create(&f->self, f->be, &shape), WEIR_OK);
+    shape.max_len = FIX_PROMPT;
+    shape.n_layer = x->n_layer_cross;
+    cr_assert_eq(weir_kv_pool_create(&f->cross, f->be, &shape), WEIR_OK);
     f->kv = (weir_kv){*weir_kv_pool_view(f->self), *weir_kv_pool_view(f->cross), f->cross_len};
     f->n_vocab = x->n_vocab_rows;
 }

@@ -306,6 +306,8 @@ static void count_free(void *ud, void *q) {
 
 static size_t lines(size_t bytes) { return (bytes + 63) / 64 * 64; }
 
+static size_t whole_lines(size_t floats) { return (floats + 15) / 16 * 16; }
+
 /* What create leaves allocated: weights as the facts say, scratch as the plan says, and the structs. */
 static void check_bytes(const weir_t5_config *c, weir_dtype dtype, int n_thread) {
     weir_backend *be = backend(n_thread);
@@ -315,17 +317,18 @@ static void check_bytes(const weir_t5_config *c, weir_dtype dtype, int n_thread)
     weir_err err = {""};
     weir_model_facts f;
     cr_assert_eq(create(k, be, &m, &err), WEIR_OK, "%s", err.text);
-    weir_t5_facts(c, dtype, &f);
+    weir_t5_facts(c, dtype, false, &f);
     const size_t structs = lines(sizeof(t5_model)) + lines((size_t)c->n_enc_layer * sizeof(t5_enc_layer)) +
                            lines((size_t)c->n_dec_layer * sizeof(t5_dec_layer));
     const size_t op_after = lines(be->scratch_floats * 4 * (size_t)n_thread);
-    t5_arena arena;
-    weir__t5_arena(c, 17, 100, NULL, &arena);
-    cr_expect_eq(live - before, f.weight_bytes + arena.bytes + structs + op_after - op_before);
+    const weir_bytes arena = weir_t5_scratch_bytes(c, be, WEIR_DTYPE_F32, 17, 100);
+    cr_expect_eq(live - before, f.weight_bytes + arena.backend + structs + op_after - op_before);
+    cr_expect_eq(arena.host, 0);
     const weir_model_facts *g = weir_model_get_facts(m);
     cr_expect_eq(g->weight_bytes, f.weight_bytes);
     if (op_after > op_before) { /* the ops' scratch was grown for this model: then the plan is exact */
-        cr_expect_eq(weir_t5_scratch_bytes(c, 17, 100, n_thread), arena.bytes + op_after);
+        const size_t floats = whole_lines(weir_t5_op_floats(c, be, 17, 100));
+        cr_expect_eq(lines(floats * 4 * (size_t)n_thread), op_after);
     }
     weir_model_free(m);
     weir_backend_close(be);
@@ -354,6 +357,7 @@ static void same_facts(const weir_model_facts *a, const weir_model_facts *b) {
     cr_expect_eq(a->n_param, b->n_param);
     cr_expect_eq(a->n_layer_self, b->n_layer_self);
     cr_expect_eq(a->dtype, b->dtype);
+    cr_expect_eq(a->kv_dtype, b->kv_dtype);
 }
 
 /* From the config, from the tensors, after the load; a matrix in f32 among bf16 is counted as it lies there. */
@@ -365,11 +369,13 @@ Test(t5_load, facts_agree_however_they_are_found) {
         const weir_tensor_source src = {fake_find, fake_release, k};
         weir_model_facts planned, measured;
         weir_model *m = NULL;
-        weir_t5_facts(config[i / 2], k->dtype, &planned);
-        cr_assert_eq(weir_t5_measure(config[i / 2], &src, &measured, NULL), WEIR_OK);
+        for (int device = 1; device >= 0; device--) {
+            weir_t5_facts(config[i / 2], k->dtype, device != 0, &planned);
+            cr_assert_eq(weir_t5_measure(config[i / 2], &src, device != 0, &measured, NULL), WEIR_OK);
+            same_facts(&planned, &measured);
+        }
         cr_expect_eq(k->n_released, 0);
         cr_assert_eq(create(k, be, &m, NULL), WEIR_OK);
-        same_facts(&planned, &measured);
         same_facts(&planned, weir_model_get_facts(m));
         weir_model_free(m);
         fake_free(k);
@@ -378,14 +384,14 @@ Test(t5_load, facts_agree_however_they_are_found) {
     const weir_tensor_source src = {fake_find, fake_release, k};
     weir_model_facts all, one;
     weir_err err = {""};
-    weir_t5_facts(&gated, WEIR_DTYPE_F32, &all);
+    weir_t5_facts(&gated, WEIR_DTYPE_F32, false, &all);
     k->redtyped = "decoder.block.1.layer.2.DenseReluDense.wo.weight"; /* f16 */
-    cr_assert_eq(weir_t5_measure(&gated, &src, &one, NULL), WEIR_OK);
+    cr_assert_eq(weir_t5_measure(&gated, &src, false, &one, NULL), WEIR_OK);
     const size_t saved = weir_weight_bytes(WEIR_LAYOUT_PANEL, WEIR_DTYPE_F32, 24, 40, false) / 2;
     cr_expect_eq(all.weight_bytes - one.weight_bytes, saved);
     cr_expect_eq(all.decode_bytes - one.decode_bytes, saved);
     k->hidden = "encoder.final_layer_norm.weight";
-    cr_expect_eq(weir_t5_measure(&gated, &src, &one, &err), WEIR_EFORMAT);
+    cr_expect_eq(weir_t5_measure(&gated, &src, false, &one, &err), WEIR_EFORMAT);
     cr_expect(strstr(err.text, k->hidden), "%s", err.text);
     fake_free(k);
     weir_backend_close(be);
@@ -394,11 +400,11 @@ Test(t5_load, facts_agree_however_they_are_found) {
 /* n_param counts each tensor once: 4 matrices of attention, and so on; added up by hand for the gated config. */
 Test(t5_load, counts_parameters) {
     weir_model_facts f;
-    weir_t5_facts(&gated, WEIR_DTYPE_F32, &f);
+    weir_t5_facts(&gated, WEIR_DTYPE_F32, false, &f);
     const int64_t att = 4 * 15 * 24, ff = 3 * 40 * 24, head = 101 * 24;
     cr_expect_eq(f.n_param, 2 * head + 2 * (att + ff + 48) + 3 * (2 * att + ff + 72) + 48 + 2 * 8 * 3);
     const weir_t5_config tied = plain_tied();
-    weir_t5_facts(&tied, WEIR_DTYPE_F32, &f);
+    weir_t5_facts(&tied, WEIR_DTYPE_F32, false, &f);
     cr_expect_eq(f.n_param, head + 2 * (att + 2 * 960 + 48) + 3 * (2 * att + 2 * 960 + 72) + 48 + 2 * 8 * 3);
 }
 

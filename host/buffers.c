@@ -1,0 +1,100 @@
+/* The arrays of a call, in one table for the plan, the allocation and the end. */
+#include "host/engine.h"
+#include "kernels/base/mem.h"
+
+/* X(field, entries, type) */
+#define MIRRORED(X, e)                              \
+    X(token, (e)->n_row_max, int32_t)               \
+    X(pos, (e)->n_row_max, int32_t)                 \
+    X(slot, (e)->n_row_max, int32_t)                \
+    X(out, (e)->n_row_max, int32_t)                 \
+    X(call_stats, (e)->n_row_max, weir_row_stats)   \
+    X(q_stats, (e)->n_row_max, weir_row_stats)      \
+    X(p_stats, (e)->n_row_max, weir_row_stats)      \
+    X(draft, (e)->n_row_max, int32_t)               \
+    X(draft_logp, (e)->n_row_max, float)            \
+    X(drawn, (e)->n_row_max, int32_t)               \
+    X(position, (e)->n_row_max, int32_t)            \
+    X(law_of, (e)->n_row_max, int32_t)              \
+    X(block_row, (e)->n_row_max, int32_t)           \
+    X(law, (e)->n_parallel, weir_law)               \
+    X(row, (e)->n_row_max, weir_accept_row)         \
+    X(accept, (e)->n_parallel, weir_accept_session) \
+    X(emit, (e)->n_parallel, weir_emit_session)     \
+    X(gate, (e)->n_parallel, weir_gate_session)     \
+    X(pick, (e)->n_row_max, int32_t)                \
+    X(picked, (e)->n_row_max, float)
+
+#define BACKEND_ONLY(X, e)                                                                   \
+    X(q_logits, (e)->n_row_max * (e)->side[WEIR_DRAFTER].ld, float)                          \
+    X(p_logits, (e)->n_row_max * (e)->side[WEIR_VERIFIER].ld, float)                         \
+    X(note, (e)->be->device ? (e)->n_row_max : 0, weir_row_note)                             \
+    X(extent, (e)->be->extents ? (e)->n_row_max * weir_extent_count((e)->n_vocab) : 0, weir_extent)
+
+#define HOST_ONLY(X, e)                       \
+    X(n_draft, (e)->n_parallel, int32_t)      \
+    X(tick, (e)->n_parallel, weir_tick_row)   \
+    X(list, (e)->n_parallel, weir_session *)
+
+weir_bytes weir_buffers_bytes(const weir_engine *e) {
+    size_t mirrored = 0, backend = 0, host = 0;
+#define ADD(sum, n, type) sum += (size_t)(n) * sizeof(type);
+#define ADD_MIRRORED(field, n, type) ADD(mirrored, n, type)
+#define ADD_BACKEND(field, n, type) ADD(backend, n, type)
+#define ADD_HOST(field, n, type) ADD(host, n, type)
+    MIRRORED(ADD_MIRRORED, e)
+    BACKEND_ONLY(ADD_BACKEND, e)
+    HOST_ONLY(ADD_HOST, e)
+    if (!e->be->device) return (weir_bytes){.backend = mirrored + backend + host};
+    return (weir_bytes){.backend = mirrored + backend, .host = mirrored + host};
+}
+
+/* Zeroed backend memory, NULL for no bytes; *ok is cleared on failure. */
+static void *take(weir_engine *e, int64_t n, size_t size, bool *ok) {
+    if (n == 0) return NULL;
+    void *p = weir_backend_alloc(e->be, (size_t)n * size);
+    if (p && weir_backend_zero(e->be, p, (size_t)n * size) == WEIR_OK) return p;
+    *ok = false;
+    return p;
+}
+
+static void *take_host(int64_t n, size_t size, bool *ok) {
+    void *p = weir_calloc((size_t)n, size);
+    if (!p) *ok = false;
+    return p;
+}
+
+weir_status weir_buffers_open(weir_engine *e) {
+    const bool device = e->be->device;
+    bool host = true, backend = true;
+#define OPEN_BACKEND(field, n, type) e->buf.field = e->dev.field = take(e, (n), sizeof(type), &backend);
+#define OPEN_HOST(field, n, type) e->buf.field = take_host((n), sizeof(type), &host);
+#define OPEN_MIRRORED(field, n, type)                    \
+    e->dev.field = take(e, (n), sizeof(type), &backend); \
+    e->buf.field = device ? take_host((n), sizeof(type), &host) : e->dev.field;
+    MIRRORED(OPEN_MIRRORED, e)
+    BACKEND_ONLY(OPEN_BACKEND, e)
+    HOST_ONLY(OPEN_HOST, e)
+    if (!backend && device) return e->be->err.text[0] ? WEIR_ECUDA : WEIR_EDEVMEM;
+    return host && backend ? WEIR_OK : WEIR_ENOMEM;
+}
+
+void weir_buffers_close(weir_engine *e) {
+#define CLOSE_BACKEND(field, n, type) \
+    if (e->dev.field) weir_backend_free(e->be, e->dev.field);
+#define CLOSE_HOST(field, n, type) weir_free(e->buf.field);
+#define CLOSE_MIRRORED(field, n, type)                                 \
+    if (e->buf.field != e->dev.field) weir_free(e->buf.field);         \
+    if (e->dev.field) weir_backend_free(e->be, e->dev.field);
+    MIRRORED(CLOSE_MIRRORED, e)
+    BACKEND_ONLY(CLOSE_BACKEND, e)
+    HOST_ONLY(CLOSE_HOST, e)
+}
+
+weir_status weir_step_put(weir_engine *e, void *dev, const void *host, size_t bytes) {
+    return dev == host ? WEIR_OK : weir_backend_upload(e->be, dev, host, bytes);
+}
+
+weir_status weir_step_get(weir_engine *e, void *host, const void *dev, size_t bytes) {
+    return dev == host ? WEIR_OK : weir_backend_download(e->be, host, dev, bytes);
+}
