@@ -37,13 +37,13 @@ weir_status weir_cuda_launched(weir_backend *be, const char *op, const char *fmt
     return broke(weir_cuda_of(be), e, what);
 }
 
-weir_status weir__cuda_enter(weir_cuda *cu) {
+weir_status weir__cuda_enter(weir_cuda *cu, const char *what) {
     if (cu->broken) return WEIR_ECUDA;
-    return weir_cuda_check(&cu->base, cudaSetDevice(cu->device), "making the device current");
+    return weir_cuda_check(&cu->base, cudaSetDevice(cu->device), "before %s", what);
 }
 
-weir_status weir__cuda_enter_now(weir_cuda *cu) {
-    WEIR_TRY(weir__cuda_enter(cu));
+weir_status weir__cuda_enter_now(weir_cuda *cu, const char *what) {
+    WEIR_TRY(weir__cuda_enter(cu, what));
     return cu->recording ? WEIR_EINVAL : WEIR_OK;
 }
 
@@ -52,7 +52,7 @@ weir_status weir__cuda_enter_now(weir_cuda *cu) {
 #define DECLARE_AND_GUARD(name, args)                                                             \
     extern "C" __attribute__((weak)) weir_status weir_##name##_cuda(weir_backend *be, args *a);   \
     static weir_status run_##name(weir_backend *be, args *a) {                                    \
-        WEIR_TRY(weir__cuda_enter(weir_cuda_of(be)));                                             \
+        WEIR_TRY(weir__cuda_enter(weir_cuda_of(be), #name));                                      \
         return weir_##name##_cuda ? weir_##name##_cuda(be, a) : WEIR_ENOTSUP;                     \
     }
 WEIR_OP_MAP(DECLARE_AND_GUARD)
@@ -158,7 +158,7 @@ static const weir_backend_queue cuda_queue = {
 /* Stream, memory and library of a chosen device. What fails is in base.err, or has no more to say than its status. */
 static weir_status open_queue(weir_cuda *cu, weir_err *no_lt) {
     weir_backend *be = &cu->base;
-    WEIR_TRY(weir__cuda_enter(cu));
+    WEIR_TRY(weir__cuda_enter(cu, "opening"));
     WEIR_CUDA_TRY(be, cudaStreamCreateWithFlags(&cu->stream, cudaStreamNonBlocking), "making a stream");
     size_t total = 0;
     WEIR_CUDA_TRY(be, cudaMemGetInfo(&be->memory_free, &total), "asking for free memory");

@@ -62,7 +62,7 @@ static weir_status capture(weir_cuda *cu, weir_graph *g, cudaGraph_t into, weir_
 weir_status weir__cuda_record(weir_backend *be, weir_status (*body)(void *ctx), void *ctx, bool looped,
                               weir_graph **out) {
     weir_cuda *cu = weir_cuda_of(be);
-    WEIR_TRY(weir__cuda_enter(cu));
+    WEIR_TRY(weir__cuda_enter(cu, "record"));
     if (!body || !out || cu->recording) return WEIR_EINVAL;
     weir_graph *g = static_cast<weir_graph *>(weir_calloc(1, sizeof *g));
     if (!g) return WEIR_ENOMEM;
@@ -83,7 +83,7 @@ weir_status weir__cuda_record(weir_backend *be, weir_status (*body)(void *ctx), 
 
 weir_status weir__cuda_replay(weir_backend *be, weir_graph *g) {
     weir_cuda *cu = weir_cuda_of(be);
-    WEIR_TRY(weir__cuda_enter(cu));
+    WEIR_TRY(weir__cuda_enter(cu, "replay"));
     if (!g || cu->recording) return WEIR_EINVAL;
     return weir_cuda_check(be, cudaGraphLaunch(g->exec, cu->stream), "launch of a graph");
 }

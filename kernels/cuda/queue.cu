@@ -14,7 +14,7 @@ static bool got_memory(weir_cuda *cu, cudaError_t e, const char *what, size_t by
 
 void *weir__cuda_alloc(weir_backend *be, size_t bytes) {
     weir_cuda *cu = weir_cuda_of(be);
-    if (weir__cuda_enter_now(cu) != WEIR_OK) return NULL;
+    if (weir__cuda_enter_now(cu, "alloc") != WEIR_OK) return NULL;
     void *p = NULL;
     return got_memory(cu, cudaMalloc(&p, bytes ? bytes : 1), "allocation", bytes) ? p : NULL;
 }
@@ -29,7 +29,7 @@ void weir__cuda_free(weir_backend *be, void *p) {
 
 void *weir__cuda_alloc_mapped(weir_backend *be, size_t bytes, void **device) {
     weir_cuda *cu = weir_cuda_of(be);
-    if (weir__cuda_enter_now(cu) != WEIR_OK) return NULL;
+    if (weir__cuda_enter_now(cu, "alloc mapped") != WEIR_OK) return NULL;
     void *host = NULL, *seen = NULL;
     const size_t room = bytes ? bytes : 1;
     const cudaError_t e = cudaHostAlloc(&host, room, cudaHostAllocMapped | cudaHostAllocPortable);
@@ -53,7 +53,7 @@ void weir__cuda_free_mapped(weir_backend *be, void *host) {
 /* The old scratch may still be in use by queued ops: cudaFree waits for them. A graph would keep its address. */
 weir_status weir__cuda_reserve(weir_backend *be, size_t floats) {
     weir_cuda *cu = weir_cuda_of(be);
-    WEIR_TRY(weir__cuda_enter_now(cu));
+    WEIR_TRY(weir__cuda_enter_now(cu, "reserve"));
     if (floats <= be->scratch_floats) return WEIR_OK;
     if (cu->n_graph > 0) return WEIR_EINVAL;
     if (floats > SIZE_MAX / sizeof(float)) return WEIR_EDEVMEM;
@@ -106,7 +106,7 @@ static weir_status next_part(weir_cuda *cu) {
 weir_status weir__cuda_upload(weir_backend *be, void *dst, const void *src, size_t bytes) {
     weir_cuda *cu = weir_cuda_of(be);
     weir_cuda_stage *s = &cu->stage;
-    WEIR_TRY(weir__cuda_enter_now(cu));
+    WEIR_TRY(weir__cuda_enter_now(cu, "upload"));
     char *to = static_cast<char *>(dst);
     const char *from = static_cast<const char *>(src);
     while (bytes > 0) {
@@ -127,7 +127,7 @@ weir_status weir__cuda_upload(weir_backend *be, void *dst, const void *src, size
 
 weir_status weir__cuda_download(weir_backend *be, void *dst, const void *src, size_t bytes) {
     weir_cuda *cu = weir_cuda_of(be);
-    WEIR_TRY(weir__cuda_enter_now(cu));
+    WEIR_TRY(weir__cuda_enter_now(cu, "download"));
     if (bytes > 0) {
         WEIR_CUDA_TRY(be, cudaMemcpyAsync(dst, src, bytes, cudaMemcpyDeviceToHost, cu->stream),
                       "download of %zu bytes", bytes);
@@ -139,7 +139,7 @@ weir_status weir__cuda_download(weir_backend *be, void *dst, const void *src, si
 /* Default: mapped memory counts as backend memory. */
 weir_status weir__cuda_copy(weir_backend *be, void *dst, const void *src, size_t bytes) {
     weir_cuda *cu = weir_cuda_of(be);
-    WEIR_TRY(weir__cuda_enter(cu));
+    WEIR_TRY(weir__cuda_enter(cu, "copy"));
     if (bytes == 0) return WEIR_OK;
     return weir_cuda_check(be, cudaMemcpyAsync(dst, src, bytes, cudaMemcpyDefault, cu->stream),
                            "copy of %zu bytes", bytes);
@@ -147,21 +147,21 @@ weir_status weir__cuda_copy(weir_backend *be, void *dst, const void *src, size_t
 
 weir_status weir__cuda_zero(weir_backend *be, void *p, size_t bytes) {
     weir_cuda *cu = weir_cuda_of(be);
-    WEIR_TRY(weir__cuda_enter(cu));
+    WEIR_TRY(weir__cuda_enter(cu, "zero"));
     if (bytes == 0) return WEIR_OK;
     return weir_cuda_check(be, cudaMemsetAsync(p, 0, bytes, cu->stream), "zero of %zu bytes", bytes);
 }
 
 weir_status weir__cuda_wait(weir_backend *be) {
     weir_cuda *cu = weir_cuda_of(be);
-    WEIR_TRY(weir__cuda_enter_now(cu));
+    WEIR_TRY(weir__cuda_enter_now(cu, "wait"));
     return weir_cuda_check(be, cudaStreamSynchronize(cu->stream), "wait");
 }
 
 weir_status weir__cuda_poll(weir_backend *be, bool *busy) {
     weir_cuda *cu = weir_cuda_of(be);
     *busy = false;
-    WEIR_TRY(weir__cuda_enter_now(cu));
+    WEIR_TRY(weir__cuda_enter_now(cu, "poll"));
     const cudaError_t e = cudaStreamQuery(cu->stream);
     if (e == cudaErrorNotReady) {
         cudaGetLastError(); /* no error, but kept like one */

@@ -3,7 +3,7 @@
 
 weir_status weir__cuda_stamp(weir_backend *be, int i) {
     weir_cuda *cu = weir_cuda_of(be);
-    WEIR_TRY(weir__cuda_enter_now(cu));
+    WEIR_TRY(weir__cuda_enter_now(cu, "mark"));
     if (i < 0 || i >= WEIR_STAMPS) return WEIR_EINVAL;
     if (!cu->stamps) cu->stamps = static_cast<cudaEvent_t *>(weir_calloc(WEIR_STAMPS, sizeof *cu->stamps));
     if (!cu->stamps) return WEIR_ENOMEM;
@@ -17,7 +17,7 @@ weir_status weir__cuda_stamp(weir_backend *be, int i) {
 
 weir_status weir__cuda_elapsed(weir_backend *be, int from, int to, double *seconds) {
     weir_cuda *cu = weir_cuda_of(be);
-    WEIR_TRY(weir__cuda_enter_now(cu));
+    WEIR_TRY(weir__cuda_enter_now(cu, "time between marks"));
     if (from < 0 || from >= WEIR_STAMPS || to < 0 || to >= WEIR_STAMPS || !cu->stamps) return WEIR_EINVAL;
     if (!cu->stamps[from] || !cu->stamps[to]) return WEIR_EINVAL;
     WEIR_CUDA_TRY(be, cudaEventSynchronize(cu->stamps[from]), "time from mark %d", from);
