@@ -5,4 +5,7 @@ set(WEIR_CUDA_SOURCES
   cuda/graph.cu
   cuda/queue.cu
   cuda/stamp.cu
+  accept/accept.cu
+  accept/emit.cu
+  accept/stats.cu
 )

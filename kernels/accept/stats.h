@@ -14,6 +14,15 @@ enum { WEIR_CHUNK = 1024, WEIR_LANES = 32 };
 /* What the search for top-p can add up (truncate.h). */
 enum { WEIR_VOCAB_MAX = 1 << 23 };
 
+/* Scratch of the accept path's kernels (team.cuh): two buffers of chunk partials and three of bins for every block
+ * that may be resident; 10.4 MB at 256,128 ids. */
+enum { WEIR_TEAM_BLOCKS = 320 };
+static inline int64_t weir__team_chunks(int32_t n_vocab) { return ((int64_t)n_vocab + WEIR_CHUNK - 1) / WEIR_CHUNK; }
+static inline int64_t weir__team_floats(int32_t n_vocab) { return (8 * weir__team_chunks(n_vocab) + 6144 + 31) / 32 * 32; }
+static inline int64_t weir_accept_cuda_scratch_floats(int32_t n_vocab) {
+    return WEIR_TEAM_BLOCKS * weir__team_floats(n_vocab);
+}
+
 /* Statistics of one row of logits l over ids [0, n_vocab). -inf is a token of probability zero.
  * Raw softmax: e^(l - max) / sum. Processed: w(v) = e^((l - max) / T) where kept(v), else 0, over psum;
  * kept(v) = l > thr or (l == thr and v <= tie): temperature, top-k (ties kept), renormalise, smallest

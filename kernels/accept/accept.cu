@@ -1,0 +1,56 @@
+#include "kernels/accept/cuda.h"
+#include "kernels/accept/step.cuh"
+
+static __global__ TEAM_KERNEL void accept_rows_kernel(weir_accept_args a, team_space space) {
+    K_SHARED(shared, team_shared);
+    const int32_t longest = team_longest_block(&shared, a);
+    const int64_t n_item = static_cast<int64_t>(a.n_session) * longest;
+    const weir_env t = team_begin(&shared, nullptr, space, n_item, a.n_vocab);
+    if (t.index >= t.n_team) return;
+    for (int64_t item = t.index; item < n_item; item += t.n_team) {
+        const weir_accept_session *s = &a.session[item / longest];
+        const int32_t j = static_cast<int32_t>(item % longest);
+        bool over;
+        (void)weir__undecided(s, &over);
+        if (over || j >= s->n_draft || !s->note) continue;
+        weir_accept_row row;
+        weir_row_note note;
+        weir__examine(&t, &a, s, j, &row, &note);
+        if (!team_writes(&t)) continue;
+        s->row[j] = row;
+        s->note[j] = note;
+    }
+}
+
+static __global__ TEAM_KERNEL void decide_kernel(weir_accept_args a, team_space space) {
+    K_SHARED(shared, team_shared);
+    const weir_env t = team_begin(&shared, nullptr, space, a.n_session, a.n_vocab);
+    if (t.index >= t.n_team) return;
+    for (int32_t i = t.index; i < a.n_session; i += t.n_team) {
+        weir_accept_session *s = &a.session[i];
+        const weir_decision d = team_decide(&t, &a, s);
+        if (team_writes(&t)) team_store_decision(s, d);
+    }
+}
+
+extern "C" weir_status weir_accept_rows_cuda(weir_backend *be, const weir_accept_args *a) {
+    if (!be || !a) return WEIR_EINVAL;
+    WEIR_TRY(weir__accept_check(a));
+    if (a->n_session == 0) return WEIR_OK;
+    unsigned n_block;
+    team_space space;
+    WEIR_TRY(team_room(be, static_cast<int64_t>(a->n_session) * WEIR_MAX_DRAFT, a->n_vocab, &n_block, &space));
+    K_LAUNCH_TEAM(accept_rows_kernel, n_block, TEAM_THREADS, 0, weir_cuda_of(be)->stream)(*a, space);
+    return weir_cuda_launched(be, "accept rows", "n_session %d n_vocab %d", a->n_session, a->n_vocab);
+}
+
+extern "C" weir_status weir_accept_cuda(weir_backend *be, weir_accept_args *a) {
+    if (!be || !a) return WEIR_EINVAL;
+    WEIR_TRY(weir_accept_rows_cuda(be, a));
+    if (a->n_session == 0) return WEIR_OK;
+    unsigned n_block;
+    team_space space;
+    WEIR_TRY(team_room(be, a->n_session, a->n_vocab, &n_block, &space));
+    K_LAUNCH_TEAM(decide_kernel, n_block, TEAM_THREADS, 0, weir_cuda_of(be)->stream)(*a, space);
+    return weir_cuda_launched(be, "accept", "n_session %d n_vocab %d", a->n_session, a->n_vocab);
+}

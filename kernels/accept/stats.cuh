@@ -1,0 +1,82 @@
+#ifndef WEIR_KERNELS_ACCEPT_STATS_CUH
+#define WEIR_KERNELS_ACCEPT_STATS_CUH
+
+/* Statistics of a row and a draw from it, by a team. Results reach every thread. */
+#include "kernels/accept/truncate.cuh" /* weir_env and its passes, which the shared source asks for */
+
+#include "kernels/accept/row.h"
+
+/* Smallest and largest order key of a row, and the lowest id of a largest logit. */
+struct team_extent {
+    int32_t lo, hi, id;
+};
+
+/* Keys as numbers of which the smallest is wanted. */
+TEAM_FN uint64_t team_low_key(int32_t key) { return static_cast<uint32_t>(key) ^ 0x80000000u; }
+TEAM_FN uint64_t team_high_key(int32_t key, int32_t id) {
+    return static_cast<uint64_t>(~(static_cast<uint32_t>(key) ^ 0x80000000u)) << 32 | static_cast<uint32_t>(id);
+}
+
+TEAM_FN team_extent team_extent_of(const uint64_t (&least)[2]) {
+    team_extent e;
+    e.lo = static_cast<int32_t>(static_cast<uint32_t>(least[0]) ^ 0x80000000u);
+    e.hi = static_cast<int32_t>(~static_cast<uint32_t>(least[1] >> 32) ^ 0x80000000u);
+    e.id = static_cast<int32_t>(static_cast<uint32_t>(least[1]));
+    return e;
+}
+
+/* From the logits: a pass. The two zeros are one value here, so that id is the lowest of either. */
+TEAM_FN team_extent team_extent_pass(const weir_env *t, const float *logits, int32_t n_vocab) {
+    uint64_t least[2] = {UINT64_MAX, UINT64_MAX};
+    for (int32_t c = team_first(t); c < t->n_chunk; c += team_stride(t))
+        for (int32_t at = c * WEIR_CHUNK; at < team_chunk_end(c, n_vocab); at += 32 * TEAM_ROW_SPAN) {
+            float l[TEAM_ROW_SPAN];
+            team_load(logits, at, n_vocab, l);
+#pragma unroll
+            for (int k = 0; k < TEAM_ROW_SPAN; k++) {
+                const int32_t v = at + 32 * k + team_lane();
+                if (v >= n_vocab) continue;
+                const int32_t key = weir__order_key(l[k] + 0.0f);
+                const uint64_t low = team_low_key(key), high = team_high_key(key, v);
+                least[0] = low < least[0] ? low : least[0];
+                least[1] = high < least[1] ? high : least[1];
+            }
+        }
+    team_least(t, team_first(t) < t->n_chunk, least);
+    return team_extent_of(least);
+}
+
+TEAM_FN int32_t team_spans(int32_t n_vocab) { return (n_vocab + WEIR_EXTENT_SPAN - 1) / WEIR_EXTENT_SPAN; }
+
+/* From the spans that the product left: every block merges all of them, without a barrier of the team. */
+TEAM_FN team_extent team_extent_spans(const weir_env *t, const weir_extent *extent, int32_t n_vocab) {
+    const int32_t n = team_spans(n_vocab);
+    uint64_t least[2] = {UINT64_MAX, UINT64_MAX};
+    for (int32_t i = static_cast<int32_t>(threadIdx.x); i < n; i += TEAM_THREADS) {
+        const weir_extent e = extent[i];
+        const uint64_t low = team_low_key(e.lo), high = team_high_key(e.hi, e.id);
+        least[0] = low < least[0] ? low : least[0];
+        least[1] = high < least[1] ? high : least[1];
+    }
+    team_block_least(t, static_cast<int32_t>(threadIdx.x) / 32 * 32 < n, least);
+    return team_extent_of(least);
+}
+
+/* extent: the row's, (weir_extent_count(n_vocab)), or NULL. */
+TEAM_CALL weir_row_stats team_row_stats(const weir_env *t, const float *logits, int32_t n_vocab, const weir_law *law,
+                                        const weir_extent *extent) {
+    team_extent e;
+    if (extent) e = team_extent_spans(t, extent, n_vocab);
+    /* spans tell the zeros apart: a -0 before the first +0 is as large */
+    if (!extent || e.hi == 0) e = team_extent_pass(t, logits, n_vocab);
+    if (!weir__usable_keys(e.lo, e.hi)) return weir__unusable_row();
+    return weir__row_stats(t, logits, n_vocab, law, weir__order_value(e.hi) + 0.0f, e.id);
+}
+
+/* The token (-1 on an unusable row) and its log-probability. */
+TEAM_CALL int32_t team_draw(const weir_env *t, const float *logits, int32_t n_vocab, const weir_law *law,
+                            const weir_row_stats *s, int32_t position, int32_t purpose, int32_t block_row, float *logp) {
+    return weir__draw_row(t, logits, n_vocab, law, s, position, purpose, block_row, logp);
+}
+
+#endif /* WEIR_KERNELS_ACCEPT_STATS_CUH */

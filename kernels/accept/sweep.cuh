@@ -1,0 +1,207 @@
+#ifndef WEIR_KERNELS_ACCEPT_SWEEP_CUH
+#define WEIR_KERNELS_ACCEPT_SWEEP_CUH
+
+/* Passes of a team over a vocabulary; what sweep.c and lanes_impl.h are on the CPU, with the same bits. Ids past the
+ * end count as logits of -inf: of weight +0, which changes no sum. */
+#include "kernels/accept/point.h"
+#include "kernels/accept/team.cuh"
+
+/* Logits in flight a lane: a warp reads 32 neighbours at a time. */
+enum { TEAM_ROW_SPAN = 8, TEAM_PAIR_SPAN = 4 };
+
+template <int SPAN> TEAM_FN void team_load(const float *logits, int32_t at, int32_t n_vocab, float (&l)[SPAN]) {
+#pragma unroll
+    for (int k = 0; k < SPAN; k++) {
+        const int32_t v = at + 32 * k + team_lane();
+        l[k] = v < n_vocab ? logits[v] : -INFINITY;
+    }
+}
+
+TEAM_FN int32_t team_chunk_end(int32_t c, int32_t n_vocab) {
+    const int32_t end = (c + 1) * WEIR_CHUNK;
+    return end < n_vocab ? end : n_vocab;
+}
+
+template <int N> TEAM_FN void team_store_sums(const weir_env *t, int32_t c, float (&sum)[N]) {
+    for (int i = 0; i < N; i++) sum[i] = team_lanes_sum(sum[i]);
+    if (team_lane() == 0)
+        for (int i = 0; i < N; i++) team_buffer(t)[c * N + i] = sum[i];
+}
+
+/* ---- one row ---------------------------------------------------------------------------------------------- */
+
+/* e and d e of one id; d is kept finite, so that a weight of zero gives zero. */
+TEAM_FN void team_row_term(float d, float w, float *sum, float *dot) {
+    *sum += w;
+    *dot += (d > -128.0f ? d : -128.0f) * w;
+}
+
+template <bool PLAIN> TEAM_FN void team_row_pass(const weir_env *t, const weir_row_view &r, int32_t n_vocab, float *out) {
+    constexpr int N = PLAIN ? 2 : 4;
+    for (int32_t c = team_first(t); c < t->n_chunk; c += team_stride(t)) {
+        float sum[N] = {};
+        for (int32_t at = c * WEIR_CHUNK; at < team_chunk_end(c, n_vocab); at += 32 * TEAM_ROW_SPAN) {
+            float l[TEAM_ROW_SPAN];
+            team_load(r.logits, at, n_vocab, l);
+#pragma unroll
+            for (int k = 0; k < TEAM_ROW_SPAN; k++) {
+                const float d = l[k] - r.max;
+                team_row_term(d, wf_exp(d), &sum[0], &sum[1]);
+                if constexpr (!PLAIN) {
+                    const int32_t v = at + 32 * k + team_lane();
+                    const bool kept = !r.cut || l[k] > r.thr || (l[k] == r.thr && v <= r.tie);
+                    const float dt = d * r.inv_temp;
+                    team_row_term(dt, kept ? wf_exp(dt) : 0.0f, &sum[2], &sum[3]);
+                }
+            }
+        }
+        team_store_sums(t, c, sum);
+    }
+    float total[N];
+    team_merge(t, total);
+    for (int i = 0; i < 4; i++) out[i] = total[i % N];
+}
+
+TEAM_CALL void weir__row_sums(const weir_env *t, const weir_row_view *view, int32_t n_vocab, float out[4]) {
+    const weir_row_view r = *view;
+    if (r.plain)
+        team_row_pass<true>(t, r, n_vocab, out);
+    else
+        team_row_pass<false>(t, r, n_vocab, out);
+}
+
+/* ---- a pair of rows --------------------------------------------------------------------------------------- */
+
+/* How the membership distribution of a pair is had: m = one of q and p, or e^(l - max) scale where those are not raw. */
+struct team_member {
+    bool of_p, apart;
+    float max, scale;
+};
+
+TEAM_FN team_member team_member_of(const weir_pair &r) {
+    team_member m;
+    m.of_p = r.member_p;
+    m.apart = r.floor < INFINITY && r.member_raw && !(r.member_p ? r.p.plain : r.q.plain);
+    m.max = r.member_p ? r.p.max : r.q.max;
+    m.scale = r.member_p ? r.p.inv_sum : r.q.inv_sum;
+    return m;
+}
+
+TEAM_FN float team_member_at(const team_member &m, float lq, float lp, float q, float p) {
+    if (m.apart) return wf_exp((m.of_p ? lp : lq) - m.max) * m.scale;
+    return m.of_p ? p : q;
+}
+
+template <int KIND, bool CACTUS> TEAM_FN void team_pair_pass(const weir_env *t, const weir_pair *pair, int32_t n_vocab) {
+    weir_pair r = *pair;
+    r.cactus = CACTUS;
+    const team_member m = team_member_of(r);
+    for (int32_t c = team_first(t); c < t->n_chunk; c += team_stride(t)) {
+        float sum[2] = {};
+        for (int32_t at = c * WEIR_CHUNK; at < team_chunk_end(c, n_vocab); at += 32 * TEAM_PAIR_SPAN) {
+            float lq[TEAM_PAIR_SPAN], lp[TEAM_PAIR_SPAN];
+            team_load(r.q.logits, at, n_vocab, lq);
+            team_load(r.p.logits, at, n_vocab, lp);
+#pragma unroll
+            for (int k = 0; k < TEAM_PAIR_SPAN; k++) {
+                const int32_t v = at + 32 * k + team_lane();
+                const float q = weir__prob_of(&r.q, lq[k], v, false), p = weir__prob_of(&r.p, lp[k], v, false);
+                float t0, t1;
+                weir__terms(static_cast<weir_sum_kind>(KIND), &r, q, p, team_member_at(m, lq[k], lp[k], q, p), &t0, &t1);
+                sum[0] += t0;
+                sum[1] += v == r.skip ? 0.0f : t1;
+            }
+        }
+        team_store_sums(t, c, sum);
+    }
+}
+
+TEAM_CALL void weir__pair_sums(const weir_env *t, const weir_pair *r, weir_sum_kind kind, int32_t n_vocab, bool point,
+                               float out[2]) {
+    if (point) {
+        weir__point_sums(r, kind, out);
+        return;
+    }
+    switch (kind) {
+    case WEIR_SUM_MASS:
+        if (r->cactus)
+            team_pair_pass<WEIR_SUM_MASS, true>(t, r, n_vocab);
+        else
+            team_pair_pass<WEIR_SUM_MASS, false>(t, r, n_vocab);
+        break;
+    case WEIR_SUM_ETA: team_pair_pass<WEIR_SUM_ETA, false>(t, r, n_vocab); break;
+    case WEIR_SUM_JS: team_pair_pass<WEIR_SUM_JS, false>(t, r, n_vocab); break;
+    case WEIR_SUM_TILT: team_pair_pass<WEIR_SUM_TILT, false>(t, r, n_vocab); break;
+    case WEIR_SUM_BLOCK: team_pair_pass<WEIR_SUM_BLOCK, false>(t, r, n_vocab); break;
+    }
+    float total[2];
+    team_merge(t, total);
+    out[0] = total[0];
+    out[1] = total[1];
+}
+
+/* ---- the race --------------------------------------------------------------------------------------------- */
+
+/* Arrival and id as one number: the smallest wins, the lowest id among equals. */
+TEAM_FN uint64_t team_arrival(int32_t bits, int32_t id) {
+    return static_cast<uint64_t>(static_cast<uint32_t>(bits)) << 32 | static_cast<uint32_t>(id);
+}
+
+/* Weights of four neighbours, and their exponentials from one counter where any of them has weight. */
+template <int KIND>
+TEAM_FN uint64_t team_race_four(const weir_race &race, const weir_pair &r, const team_member &m, int32_t v0,
+                                int32_t n_vocab, uint64_t best) {
+    float w[4];
+    bool any = false;
+#pragma unroll
+    for (int k = 0; k < 4; k++) {
+        const int32_t v = v0 + k;
+        const float lq = KIND != WEIR_WEIGHT_P && v < n_vocab ? r.q.logits[v] : -INFINITY;
+        const float lp = KIND != WEIR_WEIGHT_Q && v < n_vocab ? r.p.logits[v] : -INFINITY;
+        const float q = KIND == WEIR_WEIGHT_P ? 0.0f : weir__prob_of(&r.q, lq, v, false);
+        const float p = KIND == WEIR_WEIGHT_Q ? 0.0f : weir__prob_of(&r.p, lp, v, false);
+        const float at = KIND == WEIR_WEIGHT_Q || KIND == WEIR_WEIGHT_P ? 0.0f : team_member_at(m, lq, lp, q, p);
+        w[k] = weir__weight(static_cast<weir_weight_kind>(KIND), &r, q, p, at);
+        if (KIND == WEIR_WEIGHT_RES && v == r.skip) w[k] = 0.0f;
+        any = any || w[k] > 0.0f;
+    }
+    if (!any) return best;
+    uint32_t c[4] = {static_cast<uint32_t>(v0) / 4u, static_cast<uint32_t>(race.position),
+                     static_cast<uint32_t>(race.purpose), static_cast<uint32_t>(race.block_row)};
+    wf_philox(c, race.key);
+#pragma unroll
+    for (int k = 0; k < 4; k++) {
+        if (!(w[k] > 0.0f)) continue;
+        const uint64_t key = team_arrival(weir__arrival(wf_exponential(c[k]), w[k]), v0 + k);
+        best = key < best ? key : best;
+    }
+    return best;
+}
+
+template <int KIND> TEAM_FN uint64_t team_race_pass(const weir_env *t, const weir_race &race, int32_t n_vocab) {
+    weir_pair r = *race.pair;
+    r.cactus = false; /* cactus draws from its residual only, which is linear */
+    const team_member m = team_member_of(r);
+    uint64_t best = UINT64_MAX;
+    for (int32_t c = team_first(t); c < t->n_chunk; c += team_stride(t))
+        for (int32_t at = c * WEIR_CHUNK; at < team_chunk_end(c, n_vocab); at += 4 * 32)
+            best = team_race_four<KIND>(race, r, m, at + 4 * team_lane(), n_vocab, best);
+    return best;
+}
+
+TEAM_CALL int32_t weir__race(const weir_env *t, const weir_race *asked, int32_t n_vocab, bool point) {
+    if (point) return weir__race_point(asked);
+    const weir_race race = *asked;
+    uint64_t best[1] = {UINT64_MAX};
+    switch (race.kind) {
+    case WEIR_WEIGHT_Q: best[0] = team_race_pass<WEIR_WEIGHT_Q>(t, race, n_vocab); break;
+    case WEIR_WEIGHT_P: best[0] = team_race_pass<WEIR_WEIGHT_P>(t, race, n_vocab); break;
+    case WEIR_WEIGHT_RES: best[0] = team_race_pass<WEIR_WEIGHT_RES>(t, race, n_vocab); break;
+    case WEIR_WEIGHT_PI: best[0] = team_race_pass<WEIR_WEIGHT_PI>(t, race, n_vocab); break;
+    case WEIR_WEIGHT_BLOCK: best[0] = team_race_pass<WEIR_WEIGHT_BLOCK>(t, race, n_vocab); break;
+    }
+    team_least(t, team_first(t) < t->n_chunk, best);
+    return best[0] == UINT64_MAX ? -1 : static_cast<int32_t>(static_cast<uint32_t>(best[0]));
+}
+
+#endif /* WEIR_KERNELS_ACCEPT_SWEEP_CUH */
