@@ -98,7 +98,8 @@ weir_status weir_backend_cpu_open(weir_backend **out, int n_thread, weir_isa isa
  * than sm_80; err says which. ECUDA, EDEVMEM. */
 weir_status weir_backend_cuda_open(weir_backend **out, int index, weir_err *err);
 
-/* How many CUDA devices could be opened; 0 with the reason in why where there is none (never an error). */
+/* How many CUDA devices could be opened; 0 with the reason in why where there is none (never an error). No reason: this
+ * build has no CUDA backend, and nobody expects one. */
 int weir_backend_cuda_count(weir_err *why);
 
 void weir_backend_close(weir_backend *be); /* NULL allowed; waits for what is queued */

@@ -26,8 +26,10 @@ static double share(const report *b, const weir_bench_row *r) {
 }
 
 static void print_table(const report *b) {
-    cli_outf("device %s (%s, %d threads), prompt %d tokens, gamma %d, median of %d runs, copy %.1f GB/s\n",
-             b->facts.device, b->facts.isa, b->facts.n_thread, b->n_prompt, b->gamma, b->repeat, 1e-9 * b->copy);
+    char device[420];
+    cli_device_text(&b->facts, device, sizeof device);
+    cli_outf("device %s, prompt %d tokens, gamma %d, median of %d runs, copy %.1f GB/s\n", device, b->n_prompt, b->gamma,
+             b->repeat, 1e-9 * b->copy);
     cli_outf("%-32s %5s %12s %12s %9s %7s\n", "part", "rows", "us p50", "us p99", "GB/s", "% copy");
     for (int i = 0; i < b->n; i++) {
         const weir_bench_row *r = &b->row[i];
@@ -59,9 +61,7 @@ static int print_json(const report *b) {
         cli_json_set(o, "percent_of_copy", cli_json_real(share(b, r)));
         cli_json_add(rows, o);
     }
-    cli_json_set(out, "device", json_string(b->facts.device));
-    cli_json_set(out, "isa", json_string(b->facts.isa));
-    cli_json_set(out, "threads", json_integer(b->facts.n_thread));
+    cli_json_device(out, &b->facts);
     cli_json_set(out, "n_prompt", json_integer(b->n_prompt));
     cli_json_set(out, "gamma", json_integer(b->gamma));
     cli_json_set(out, "repeat", json_integer(b->repeat));

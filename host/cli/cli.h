@@ -43,6 +43,9 @@ void cli_law_set_rule(weir_law *law, weir_rule rule);
 bool cli_method_has_rule(weir_method m);
 bool cli_method_needs_draft(weir_method m);
 
+/* "cpu (avx512, 2 threads)", "cuda:0 (NVIDIA H200, sm_90, 139.8 GiB)": what ran. */
+void cli_device_text(const weir_engine_facts *f, char *buf, size_t cap);
+
 /* The line that says what ran. */
 void cli_note_setting(const weir_engine_facts *f, const weir_session_options *o);
 

@@ -183,8 +183,10 @@ static bool round_of_steps(run *r) {
     if (terminal_signal() || cli_out_failed()) cancel_all(r);
     refill(r);
     if (r->n_active == 0) return false;
-    /* A slot that falls free inside a call stays empty until it returns: one block where others could fill it. */
+    /* A slot that falls free inside a call stays empty until it returns: one block where others could fill it. Calls of a
+     * device are dearer than its blocks. */
     int blocks = r->parallel > 1 ? 1 : 4;
+    if (!r->facts.isa) blocks *= 8;
     weir_err err = {{0}};
     weir_status s = weir_step(r->engine, r->stepped, r->n_active, blocks, &err);
     if (s != WEIR_OK) {

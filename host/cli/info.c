@@ -14,6 +14,20 @@ static void bytes_line(const char *name, size_t bytes) {
     cli_outf("  %-24s %12zu bytes  %10.2f MiB\n", name, bytes, mib);
 }
 
+static void available_line(size_t bytes) {
+    if (bytes > 0) bytes_line("available", bytes);
+    else cli_outf("  %-24s unknown\n", "available");
+}
+
+/* 0 available: the system would not say. A plan that one memory is known to refuse is refused. */
+static bool fits(const weir_engine_facts *f) {
+    return (f->available == 0 || f->plan_total <= f->available) &&
+           (f->host_available == 0 || f->host_total <= f->host_available);
+}
+static bool fits_known(const weir_engine_facts *f) {
+    return !fits(f) || (f->available > 0 && (f->isa || f->host_available > 0));
+}
+
 static void print_model(const weir_engine_facts *f, int i) {
     cli_outf("%s\n", role[i]);
     cli_outf("  %-24s %s\n", "family", f->family[i]);
@@ -35,9 +49,11 @@ static void print_table(const weir_engine_facts *f) {
     for (int i = 0; i < n; i++) print_model(f, i);
     cli_outf("both\n  %-24s %d tokens%s\n", "vocabulary", f->n_vocab, f->has_tokenizer ? "" : " (no tokenizer)");
     print_ids(f);
-    cli_outf("  %-24s %s, %s, %d threads\n", "device", f->device, f->isa, f->n_thread);
+    char device[420];
+    cli_device_text(f, device, sizeof device);
+    cli_outf("  %-24s %s\n", "device", device);
     cli_outf("  %-24s %d sessions of %d positions, gamma up to %d\n", "room", f->n_parallel, f->ctx_size, f->max_draft);
-    cli_outs("memory plan\n");
+    cli_outf("memory plan%s%s\n", f->isa ? "" : ", ", f->isa ? "" : f->device);
     for (int i = 0; i < n; i++) {
         char name[40];
         snprintf(name, sizeof name, "weights, %s", role[i]);
@@ -51,14 +67,19 @@ static void print_table(const weir_engine_facts *f) {
     bytes_line("KV of all sessions", f->kv_total);
     bytes_line("scratch", f->scratch);
     bytes_line("total", f->plan_total);
-    if (f->available > 0) bytes_line("available", f->available);
-    else cli_outf("  %-24s unknown\n", "available");
-    cli_outf("  %-24s %s\n", "fits", f->available == 0 ? "unknown" : f->plan_total <= f->available ? "yes" : "no");
+    available_line(f->available);
+    if (!f->isa) {
+        bytes_line("host memory beside it", f->host_total);
+        available_line(f->host_available);
+    }
+    cli_outf("  %-24s %s\n", "fits", fits_known(f) ? fits(f) ? "yes" : "no" : "unknown");
 }
 
 /* ---- the object ------------------------------------------------------------------------------------------ */
 
 static json_t *size_json(size_t bytes) { return json_integer((json_int_t)bytes); }
+
+static json_t *known_json(size_t bytes) { return bytes > 0 ? size_json(bytes) : json_null(); }
 
 static json_t *model_json(const weir_engine_facts *f, int i) {
     json_t *m = json_object();
@@ -82,9 +103,10 @@ static json_t *plan_json(const weir_engine_facts *f) {
     cli_json_set(p, "kv_bytes", size_json(f->kv_total));
     cli_json_set(p, "scratch_bytes", size_json(f->scratch));
     cli_json_set(p, "total_bytes", size_json(f->plan_total));
-    bool known = f->available > 0; /* 0: the system would not say */
-    cli_json_set(p, "available_bytes", known ? size_json(f->available) : json_null());
-    cli_json_set(p, "fits", known ? json_boolean(f->plan_total <= f->available) : json_null());
+    cli_json_set(p, "available_bytes", known_json(f->available));
+    cli_json_set(p, "host_bytes", f->isa ? json_null() : size_json(f->host_total));
+    cli_json_set(p, "host_available_bytes", f->isa ? json_null() : known_json(f->host_available));
+    cli_json_set(p, "fits", fits_known(f) ? json_boolean(fits(f)) : json_null());
     return p;
 }
 
@@ -97,9 +119,7 @@ static int print_json(const weir_engine_facts *f) {
     cli_json_set(out, "start_id", json_integer(f->start_id));
     cli_json_set(out, "has_tokenizer", json_boolean(f->has_tokenizer));
     cli_json_set(out, "encoder_decoder", json_boolean(f->encoder_decoder));
-    cli_json_set(out, "device", json_string(f->device));
-    cli_json_set(out, "isa", json_string(f->isa));
-    cli_json_set(out, "threads", json_integer(f->n_thread));
+    cli_json_device(out, f);
     cli_json_set(out, "parallel", json_integer(f->n_parallel));
     cli_json_set(out, "ctx_size", json_integer(f->ctx_size));
     cli_json_set(out, "max_draft", json_integer(f->max_draft));

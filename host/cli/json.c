@@ -200,6 +200,13 @@ void cli_json_set(json_t *object, const char *key, json_t *value) {
     if (json_object_set_new(object, key, value) != 0) hole = true;
 }
 
+void cli_json_device(json_t *object, const weir_engine_facts *f) {
+    cli_json_set(object, "device", json_string(f->device));
+    cli_json_set(object, "about", cli_json_text(f->about, strlen(f->about)));
+    cli_json_set(object, "isa", f->isa ? json_string(f->isa) : json_null());
+    cli_json_set(object, "threads", f->isa ? json_integer(f->n_thread) : json_null());
+}
+
 void cli_json_add(json_t *array, json_t *value) {
     if (json_array_append_new(array, value) != 0) hole = true;
 }

@@ -7,6 +7,7 @@
 #include <stdint.h>
 
 #include "host/cli/io.h"
+#include "host/weir.h"
 
 /* JSON lines in and out. Reading: one object a line, every failure one message with the place and the field. Writing:
  * numbers that do not exist are null, text is valid UTF-8, reals carry nine digits (every float comes back as it was). */
@@ -45,6 +46,7 @@ json_t *cli_json_text(const char *bytes, size_t n);
 json_t *cli_json_floats(const float *x, size_t n);
 json_t *cli_json_ids(const int32_t *ids, size_t n);
 void cli_json_set(json_t *object, const char *key, json_t *value); /* takes the value */
+void cli_json_device(json_t *object, const weir_engine_facts *f);  /* device, about, isa, threads */
 void cli_json_add(json_t *array, json_t *value);
 
 /* One line; takes the value. CLI_OK or CLI_FAILED after a message. To standard output, or onto b where given. */

@@ -49,6 +49,7 @@ typedef enum cli_option_id {
     OPT_PARALLEL,
     OPT_THREADS,
     OPT_ISA,
+    OPT_NO_GRAPH,
     OPT_N_PROMPT,
     OPT_ROWS,
     OPT_REPEAT,

@@ -25,9 +25,19 @@ int cli_open(const cli_args *a, bool dry, weir_engine **out) {
     bool lines = cli_is_set(a, OPT_INPUT) || cli_flag(a, OPT_JSONL);
     o.max_draft = lines ? 0 : cli_int(a, OPT_DRAFT_N_MAX);
     o.dry_run = dry;
+    o.no_graph = cli_flag(a, OPT_NO_GRAPH);
     weir_err err = {{0}};
     weir_status s = weir_engine_open(out, &o, &err);
-    return s == WEIR_OK ? CLI_OK : cli_fail(CLI_FAILED, "%s", err.text[0] ? err.text : weir_status_str(s));
+    if (s != WEIR_OK) return cli_fail(CLI_FAILED, "%s", err.text[0] ? err.text : weir_status_str(s));
+    weir_engine_facts f;
+    weir_engine_get_facts(*out, &f);
+    if (f.device_note) cli_note("%s: running on the %s", f.device_note, f.device);
+    return CLI_OK;
+}
+
+void cli_device_text(const weir_engine_facts *f, char *buf, size_t cap) {
+    if (f->isa) snprintf(buf, cap, "%s (%s, %d threads)", f->device, f->isa, f->n_thread);
+    else snprintf(buf, cap, "%s (%s)", f->device, f->about);
 }
 
 bool cli_method_has_rule(weir_method m) {
@@ -134,7 +144,7 @@ int cli_session(const cli_args *a, weir_session_options *out) {
 }
 
 typedef struct line {
-    char text[512];
+    char text[1024];
     size_t n;
 } line;
 
@@ -150,7 +160,9 @@ void cli_note_setting(const weir_engine_facts *f, const weir_session_options *o)
     const weir_law *law = &o->law;
     const weir_rule_info *rule = weir_rule_facts((weir_rule)law->rule);
     line l = {.n = 0};
-    add(&l, "device %s (%s, %d threads), method %s", f->device, f->isa, f->n_thread, weir_method_name(o->method));
+    char device[420];
+    cli_device_text(f, device, sizeof device);
+    add(&l, "device %s, method %s", device, weir_method_name(o->method));
     if (cli_method_has_rule(o->method) && rule) {
         add(&l, ", rule %s", rule->name);
         if (law->rule != WEIR_RULE_EXACT) add(&l, ", alpha %.6g", (double)law->alpha);

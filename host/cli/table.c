@@ -108,7 +108,9 @@ const cli_option cli_options[OPT_COUNT] = {
                    .help = "Run the accept step N times, drafted tokens drawn from q, and add counts.",
                    .commands = R},
     [OPT_DEVICE] = {.name = "device", .env = true, .type = CLI_TEXT, .value = "cpu|auto|cuda[:N]", .preset = "auto",
-                    .help = "Where the models run, whole.", .commands = G | S | I | B},
+                    .help = "Where the models run, whole: the CPU, or CUDA device N (cuda: device 0). auto takes the "
+                            "first CUDA device and the CPU where there is none; cuda never falls back.",
+                    .commands = G | S | I | B},
     [OPT_PARALLEL] = {.name = "parallel", .brief = "np", .env = true, .type = CLI_INT, .value = "N", .lo = 1,
                       .hi = 256, .unit = "sessions", .preset = "1",
                       .help = "Prompts worked on at once. Answers do not depend on it and come in input order.",
@@ -119,6 +121,10 @@ const cli_option cli_options[OPT_COUNT] = {
     [OPT_ISA] = {.name = "isa", .env = true, .type = CLI_CHOICE, .value = "portable|avx2|avx512|avx512bf16",
                  .absent = "the best this machine has", .help = "Instruction set of the CPU backend.",
                  .commands = G | S | I | B},
+    [OPT_NO_GRAPH] = {.name = "no-graph", .env = true, .type = CLI_FLAG, .absent = "off",
+                      .help = "On a CUDA device the host calls every operation instead of replaying recorded blocks: the "
+                              "same tokens, slower (for debugging).",
+                      .commands = G | B},
     [OPT_N_PROMPT] = {.name = "n-prompt", .env = true, .type = CLI_INT, .value = "N", .lo = 1, .hi = 1 << 20,
                       .unit = "tokens", .preset = "64", .help = "Length of the prompt that is timed; at most the context.",
                       .commands = B},

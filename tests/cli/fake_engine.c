@@ -54,7 +54,7 @@ void weir_engine_close(weir_engine *e) { weir_free(e); }
 void weir_engine_get_facts(const weir_engine *e, weir_engine_facts *out) {
     memset(out, 0, sizeof *out);
     out->device = "fake";
-    out->isa = "none";
+    out->isa = out->about = "none";
     out->n_thread = 1;
     out->n_parallel = 4;
     out->ctx_size = 512;
