@@ -165,6 +165,7 @@ PTX_FN void st_release(uint32_t *p, uint32_t v) {
     asm volatile("st.release.gpu.global.u32 [%0], %1;" ::"l"(p), "r"(v) : "memory");
 #else
     __atomic_store_n(p, v, __ATOMIC_RELEASE);
+    runner::progress();
 #endif
 }
 
@@ -175,6 +176,7 @@ PTX_FN uint32_t add_release(uint32_t *p, uint32_t v) {
     asm volatile("atom.acq_rel.gpu.global.add.u32 %0, [%1], %2;" : "=r"(old) : "l"(p), "r"(v) : "memory");
     return old;
 #else
+    runner::progress();
     return __atomic_fetch_add(p, v, __ATOMIC_ACQ_REL);
 #endif
 }
@@ -194,6 +196,7 @@ PTX_FN void st_release_sys(uint32_t *p, uint32_t v) {
     asm volatile("st.release.sys.global.u32 [%0], %1;" ::"l"(p), "r"(v) : "memory");
 #else
     __atomic_store_n(p, v, __ATOMIC_RELEASE);
+    runner::progress();
 #endif
 }
 
@@ -307,7 +310,7 @@ PTX_FN void mbar_wait(uint64_t *bar, uint32_t parity PTX_AT) {
                           : "r"(shared_address(bar)), "r"(parity)
                           : "memory"));
 #else
-    while (!runner::mbar_test(bar, parity, at)) runner::spin(at);
+    while (!runner::mbar_poll(bar, parity, at)) runner::spin(at);
 #endif
 }
 

@@ -1,0 +1,395 @@
+/* The runtime but for streams and graphs: devices, errors, memory, launches. */
+#include "tests/runner/api.h"
+
+#include <mutex>
+
+#include <cstdio>
+#include <cstdlib>
+
+#include "tests/runner/control.h"
+
+namespace runner {
+
+/* ---- calls ---- */
+
+struct counted {
+    char name[64];
+    long n;
+};
+enum { NAMES = 128 };
+static counted counts[NAMES];
+
+static std::recursive_mutex &one_at_a_time() {
+    static std::recursive_mutex *m = new std::recursive_mutex;
+    return *m;
+}
+
+long count_call(const char *name) {
+    for (counted &c : counts) {
+        if (!c.name[0]) snprintf(c.name, sizeof c.name, "%s", name);
+        if (strcmp(c.name, name) == 0) return ++c.n;
+    }
+    give_up("more than %d functions counted", NAMES);
+}
+
+call::call(const char *name) {
+    one_at_a_time().lock();
+    count_call(name);
+}
+call::~call() { one_at_a_time().unlock(); }
+
+/* ---- errors ---- */
+
+static cudaError_t last;
+static bool dead, noticed; /* a kernel failed; and a call has found out */
+static long malloc_left, host_alloc_left, launch_left;
+static int devices = 1, cc = 90;
+static long objects;
+
+bool broken() {
+    noticed = noticed || dead;
+    return noticed;
+}
+
+cudaError_t answer(cudaError_t e) {
+    if (e != cudaSuccess) last = e;
+    return e;
+}
+
+bool no_driver() { return devices < 0; }
+void object_born() { objects++; }
+void object_gone() { objects--; }
+
+/* Counts down to a failure that was asked for. */
+static bool fails_now(long *left) { return *left > 0 && (*left == 1 || --*left == 0); }
+
+static cudaError_t device_there(int device) {
+    if (devices < 0) return cudaErrorInsufficientDriver;
+    if (devices == 0) return cudaErrorNoDevice;
+    return device >= 0 && device < devices ? cudaSuccess : cudaErrorInvalidDevice;
+}
+
+static void start() {
+    static bool started;
+    if (started) return;
+    started = true;
+    const long n = env_number("WEIR_RUNNER_DEVICES", devices);
+    devices = static_cast<int>(n > 8 ? 8 : n);
+}
+
+static int sm_count() {
+    static long n;
+    if (!n) n = env_number("WEIR_RUNNER_SMS", 4);
+    return static_cast<int>(n);
+}
+
+/* ---- launches ---- */
+
+enum { DYNAMIC = 48 << 10, DYNAMIC_MOST = 227 << 10, PER_SM = 228 << 10, RESERVED = 1 << 10, THREADS_PER_SM = 2048 };
+
+struct allowed {
+    const void *kernel;
+    size_t dynamic;
+};
+enum { KERNELS = 1024 };
+static allowed raised[KERNELS];
+
+static size_t dynamic_allowed(const void *kernel) {
+    for (const allowed &a : raised) {
+        if (a.kernel == kernel) return a.dynamic;
+    }
+    return DYNAMIC;
+}
+
+/* Blocks of an SM at once. The runner keeps every thread of a cooperative launch on a stack of its own, hence few. */
+static int occupancy(int threads, size_t dynamic) {
+    static long most;
+    if (!most) most = env_number("WEIR_RUNNER_BLOCKS", 2);
+    if (threads < 1 || threads > MAX_THREADS || dynamic > DYNAMIC_MOST) return 0;
+    const size_t by_memory = PER_SM / (dynamic + RESERVED), by_threads = THREADS_PER_SM / static_cast<size_t>(threads);
+    const size_t n = by_memory < by_threads ? by_memory : by_threads;
+    return static_cast<int>(n < static_cast<size_t>(most) ? n : static_cast<size_t>(most));
+}
+
+static cudaError_t check_shape(const kernel_work &k, const void *kernel) {
+    const dim3 g = k.grid, b = k.threads;
+    const uint64_t threads = static_cast<uint64_t>(b.x) * b.y * b.z, blocks = static_cast<uint64_t>(g.x) * g.y * g.z;
+    if (threads < 1 || threads > MAX_THREADS || b.z > 64) return cudaErrorInvalidConfiguration;
+    if (blocks < 1 || g.x > 0x7fffffffu || g.y > 65535 || g.z > 65535) return cudaErrorInvalidConfiguration;
+    if (k.dynamic > dynamic_allowed(kernel)) return cudaErrorInvalidValue;
+    if (k.team && blocks > static_cast<uint64_t>(occupancy(static_cast<int>(threads), k.dynamic)) *
+                               static_cast<uint64_t>(sm_count())) {
+        return cudaErrorCooperativeLaunchTooLarge;
+    }
+    return cudaSuccess;
+}
+
+void run_kernel(const kernel_work &k) {
+    if (dead) return;
+    if (fails_now(&launch_left)) {
+        dead = true;
+        return;
+    }
+    launch l = {k.name, k.file, k.line, k.grid, k.threads, k.dynamic, k.dynamic, k.team, k.dependent, &k.body};
+    stream_submit();
+    device_enter();
+    run(l);
+    device_leave();
+}
+
+bool stream_is_dead() { return dead; }
+
+} // namespace runner
+
+using namespace runner;
+
+cudaError_t runner_launch(const cudaLaunchConfig_t *config, const void *kernel, std::function<void()> body) {
+    const launch_name name = take_launch_name();
+    RUNNER_CALL(cudaLaunchKernelExC);
+    std::shared_ptr<kernel_work> k(new kernel_work{name.kernel, name.file, name.line, config->gridDim, config->blockDim,
+                                                   config->dynamicSmemBytes, false, false, std::move(body)});
+    for (unsigned i = 0; i < config->numAttrs; i++) {
+        const cudaLaunchAttribute &a = config->attrs[i];
+        if (a.id == cudaLaunchAttributeCooperative) k->team = a.val.cooperative != 0;
+        if (a.id == cudaLaunchAttributeProgrammaticStreamSerialization) {
+            if (cc < 90) return answer(cudaErrorNotSupported);
+            k->dependent = a.val.programmaticStreamSerializationAllowed != 0;
+        }
+    }
+    const cudaError_t e = check_shape(*k, kernel);
+    if (e != cudaSuccess) return answer(e);
+    return answer(submit(config->stream, work_of(k), k->name));
+}
+
+cudaError_t runner_func_set(const void *kernel, cudaFuncAttribute attr, int value) {
+    RUNNER_CALL(cudaFuncSetAttribute);
+    if (attr == cudaFuncAttributePreferredSharedMemoryCarveout) return cudaSuccess;
+    if (attr != cudaFuncAttributeMaxDynamicSharedMemorySize || value < 0 || value > DYNAMIC_MOST) {
+        return answer(cudaErrorInvalidValue);
+    }
+    for (allowed &a : raised) {
+        if (a.kernel && a.kernel != kernel) continue;
+        a = allowed{kernel, static_cast<size_t>(value)};
+        return cudaSuccess;
+    }
+    give_up("more than %d kernels with attributes", KERNELS);
+}
+
+cudaError_t runner_occupancy(int *blocks, int threads, size_t dynamic) {
+    RUNNER_CALL(cudaOccupancyMaxActiveBlocksPerMultiprocessor);
+    *blocks = occupancy(threads, dynamic);
+    return cudaSuccess;
+}
+
+/* ---- devices ---- */
+
+cudaError_t cudaGetDeviceCount(int *count) {
+    RUNNER_CALL(cudaGetDeviceCount);
+    start();
+    if (devices <= 0) return answer(device_there(0)); /* and leaves the count as it was */
+    *count = devices;
+    return cudaSuccess;
+}
+
+static int chosen; /* one host thread at a time: not per thread */
+
+cudaError_t cudaGetDevice(int *device) {
+    RUNNER_CALL(cudaGetDevice);
+    *device = chosen;
+    return cudaSuccess;
+}
+
+cudaError_t cudaSetDevice(int device) {
+    RUNNER_CALL(cudaSetDevice);
+    start();
+    const cudaError_t e = device_there(device);
+    if (e == cudaSuccess) chosen = device;
+    return answer(e);
+}
+
+cudaError_t cudaDeviceGetAttribute(int *value, cudaDeviceAttr attr, int device) {
+    RUNNER_CALL(cudaDeviceGetAttribute);
+    start();
+    const cudaError_t e = device_there(device);
+    if (e != cudaSuccess) return answer(e);
+    switch (attr) {
+    case cudaDevAttrMaxThreadsPerBlock: *value = MAX_THREADS; break;
+    case cudaDevAttrMaxSharedMemoryPerBlock: *value = DYNAMIC; break;
+    case cudaDevAttrWarpSize: *value = 32; break;
+    case cudaDevAttrClockRate: *value = 1000000; break;
+    case cudaDevAttrMultiProcessorCount: *value = sm_count(); break;
+    case cudaDevAttrCanMapHostMemory: *value = 1; break;
+    case cudaDevAttrMemoryClockRate: *value = 1000000; break;
+    case cudaDevAttrGlobalMemoryBusWidth: *value = 64; break;
+    case cudaDevAttrL2CacheSize: *value = 1 << 20; break;
+    case cudaDevAttrMaxThreadsPerMultiProcessor: *value = THREADS_PER_SM; break;
+    case cudaDevAttrUnifiedAddressing: *value = 1; break;
+    case cudaDevAttrComputeCapabilityMajor: *value = cc / 10; break;
+    case cudaDevAttrComputeCapabilityMinor: *value = cc % 10; break;
+    case cudaDevAttrMaxSharedMemoryPerMultiprocessor: *value = PER_SM; break;
+    case cudaDevAttrCooperativeLaunch: *value = 1; break;
+    case cudaDevAttrMaxSharedMemoryPerBlockOptin: *value = DYNAMIC_MOST; break;
+    default: return answer(cudaErrorInvalidValue);
+    }
+    return cudaSuccess;
+}
+
+cudaError_t cudaGetDeviceProperties(cudaDeviceProp *prop, int device) {
+    RUNNER_CALL(cudaGetDeviceProperties);
+    start();
+    const cudaError_t e = device_there(device);
+    if (e != cudaSuccess) return answer(e);
+    *prop = cudaDeviceProp{};
+    snprintf(prop->name, sizeof prop->name, "CPU runner");
+    prop->totalGlobalMem = memory_total();
+    prop->sharedMemPerBlock = DYNAMIC;
+    prop->sharedMemPerMultiprocessor = PER_SM;
+    prop->sharedMemPerBlockOptin = DYNAMIC_MOST;
+    prop->warpSize = 32;
+    prop->maxThreadsPerBlock = MAX_THREADS;
+    prop->maxThreadsPerMultiProcessor = THREADS_PER_SM;
+    prop->major = cc / 10;
+    prop->minor = cc % 10;
+    prop->multiProcessorCount = sm_count();
+    prop->l2CacheSize = 1 << 20;
+    prop->canMapHostMemory = prop->unifiedAddressing = prop->cooperativeLaunch = 1;
+    prop->memoryBusWidth = 64;
+    return cudaSuccess;
+}
+
+cudaError_t cudaDriverGetVersion(int *version) {
+    call in_call("cudaDriverGetVersion");
+    start();
+    *version = devices < 0 ? 0 : CUDART_VERSION;
+    return cudaSuccess;
+}
+
+cudaError_t cudaRuntimeGetVersion(int *version) {
+    call in_call("cudaRuntimeGetVersion");
+    *version = CUDART_VERSION;
+    return cudaSuccess;
+}
+
+cudaError_t cudaMemGetInfo(size_t *free_, size_t *total) {
+    RUNNER_CALL(cudaMemGetInfo);
+    *total = memory_total();
+    *free_ = memory_total() - memory_used();
+    return cudaSuccess;
+}
+
+/* ---- errors ---- */
+
+static cudaError_t last_error(bool clear) {
+    const cudaError_t e = noticed ? cudaErrorIllegalAddress : last;
+    if (clear) last = cudaSuccess;
+    return e;
+}
+
+cudaError_t cudaGetLastError() {
+    call in_call("cudaGetLastError");
+    return last_error(true);
+}
+
+cudaError_t cudaPeekAtLastError() {
+    call in_call("cudaPeekAtLastError");
+    return last_error(false);
+}
+
+const char *cudaGetErrorString(cudaError_t e) {
+    switch (e) {
+#define TEXT(name, value, text) \
+    case name: return text;
+        RUNNER_ERRORS(TEXT)
+#undef TEXT
+    }
+    return "unrecognized error code";
+}
+
+const char *cudaGetErrorName(cudaError_t e) {
+    switch (e) {
+#define NAME(name, value, text) \
+    case name: return #name;
+        RUNNER_ERRORS(NAME)
+#undef NAME
+    }
+    return "unrecognized error code";
+}
+
+/* ---- memory ---- */
+
+cudaError_t cudaMalloc(void **p, size_t bytes) {
+    RUNNER_CALL(cudaMalloc);
+    if (any_capture()) return answer(refuse_capture("cudaMalloc"));
+    if (fails_now(&malloc_left)) return answer(cudaErrorMemoryAllocation);
+    if (bytes == 0) {
+        *p = nullptr;
+        return cudaSuccess;
+    }
+    void *got = device_new(bytes);
+    if (!got) return answer(cudaErrorMemoryAllocation);
+    *p = got;
+    return cudaSuccess;
+}
+
+/* Works on a broken device, too: tests count what is left. */
+cudaError_t cudaFree(void *p) {
+    call in_call("cudaFree");
+    if (!p) return answer(broken() ? cudaErrorIllegalAddress : cudaSuccess);
+    if (any_capture()) return answer(refuse_capture("cudaFree"));
+    host_waits(stream_ticket());
+    if (!device_delete(p)) return answer(cudaErrorInvalidValue);
+    return answer(broken() ? cudaErrorIllegalAddress : cudaSuccess);
+}
+
+cudaError_t cudaHostAlloc(void **p, size_t bytes, unsigned) {
+    RUNNER_CALL(cudaHostAlloc);
+    if (any_capture()) return answer(refuse_capture("cudaHostAlloc"));
+    if (fails_now(&host_alloc_left)) return answer(cudaErrorMemoryAllocation);
+    void *got = pinned_new(bytes);
+    if (!got) return answer(cudaErrorMemoryAllocation);
+    object_born();
+    *p = got;
+    return cudaSuccess;
+}
+
+cudaError_t cudaMallocHost(void **p, size_t bytes) { return cudaHostAlloc(p, bytes, cudaHostAllocDefault); }
+
+cudaError_t cudaFreeHost(void *p) {
+    call in_call("cudaFreeHost");
+    if (!p) return cudaSuccess;
+    if (any_capture()) return answer(refuse_capture("cudaFreeHost"));
+    host_waits(stream_ticket());
+    if (!pinned_delete(p)) return answer(cudaErrorInvalidValue);
+    object_gone();
+    return answer(broken() ? cudaErrorIllegalAddress : cudaSuccess);
+}
+
+cudaError_t cudaHostGetDevicePointer(void **device, void *host, unsigned) {
+    RUNNER_CALL(cudaHostGetDevicePointer);
+    if (!pinned_has(host, 0)) return answer(cudaErrorInvalidValue);
+    *device = host;
+    return cudaSuccess;
+}
+
+/* ---- control ---- */
+
+long runner_api_count(const char *name) {
+    for (const counted &c : counts) {
+        if (strcmp(c.name, name) == 0) return c.n;
+    }
+    return 0;
+}
+void runner_api_reset(void) {
+    for (counted &c : counts) c.n = 0;
+}
+long runner_live_blocks(void) { return device_blocks(); }
+long runner_live_objects(void) { return objects; }
+void runner_fail_malloc(long n) { malloc_left = n; }
+void runner_fail_host_alloc(long n) { host_alloc_left = n; }
+void runner_fail_launch(long n) { launch_left = n; }
+void runner_compute_capability(int value) { cc = value; }
+void runner_devices(int n) {
+    start();
+    devices = n;
+    chosen = 0;
+}

@@ -1,0 +1,213 @@
+/* Copies under way, mbarriers, grid_wait, and who is ordered behind whom along the stream. */
+#include "tests/runner/internal.h"
+
+#include <cstdio>
+#include <cstdlib>
+
+namespace runner {
+
+/* ---- cp.async ---- */
+
+bool cp_early() {
+    static int mode = -1;
+    if (mode < 0) {
+        const char *text = getenv("WEIR_RUNNER_CP");
+        if (text && *text && strcmp(text, "early") != 0 && strcmp(text, "late") != 0) {
+            give_up("WEIR_RUNNER_CP=%s: expected early or late", text);
+        }
+        mode = text && strcmp(text, "early") == 0;
+    }
+    return mode == 1;
+}
+
+/* Entries before first_copy have landed; the queue starts over when it is empty. */
+static void queue_grow(thread *t) {
+    const int room = t->room ? 2 * t->room : 16;
+    pending *copy = static_cast<pending *>(realloc(t->copy, static_cast<size_t>(room) * sizeof *copy));
+    int *group = static_cast<int *>(realloc(t->group, static_cast<size_t>(room) * sizeof *group));
+    if (!copy || !group) give_up("out of host memory");
+    t->copy = copy;
+    t->group = group;
+    t->room = room;
+}
+
+void cp_push(const pending &p, site at) {
+    thread *me = current();
+    me->at = at;
+    if (me->first_copy == me->n_copy) me->first_copy = me->n_copy = 0;
+    if (me->n_copy == me->room) queue_grow(me);
+    me->copy[me->n_copy] = p;
+    me->group[me->n_copy++] = me->open_group;
+}
+
+void cp_async_commit() { current()->open_group++; }
+
+bool cp_pop(int keep, pending *out) {
+    thread *me = current();
+    if (me->first_copy == me->n_copy || me->group[me->first_copy] >= me->open_group - keep) return false;
+    *out = me->copy[me->first_copy++];
+    return true;
+}
+
+/* ---- mbarriers ---- */
+
+/* What an mbarrier's 8 bytes of shared memory hold; all ones, as shared memory begins, is none. */
+struct mbar {
+    int16_t count, missing;
+    int32_t bytes_parity; /* bytes still to land, times 2, plus the parity of the phase under way */
+};
+static_assert(sizeof(mbar) == sizeof(uint64_t), "an mbarrier is 8 bytes");
+
+static mbar *mbar_of(uint64_t *bar, site at) {
+    mbar *m = reinterpret_cast<mbar *>(bar);
+    if (reinterpret_cast<uintptr_t>(bar) % 8 != 0) fail(at, "mbarrier at an address that is not a multiple of 8");
+    if (m->count <= 0) fail(at, "mbarrier used before mbar_init");
+    return m;
+}
+
+static void end_phase(mbar *m) {
+    if (m->missing > 0 || m->bytes_parity >> 1 != 0) return;
+    m->missing = m->count;
+    m->bytes_parity ^= 1;
+    progress();
+}
+
+void mbar_init(uint64_t *bar, uint32_t count, site at) {
+    if (count < 1 || count > 1024) fail(at, "mbarrier for %u arrivals", count);
+    mbar *m = reinterpret_cast<mbar *>(bar);
+    m->count = m->missing = static_cast<int16_t>(count);
+    m->bytes_parity = 0;
+}
+
+void mbar_arrive(uint64_t *bar, uint32_t expect_bytes, site at) {
+    mbar *m = mbar_of(bar, at);
+    order_release(bar);
+    current()->at = at;
+    m->bytes_parity += 2 * static_cast<int32_t>(expect_bytes);
+    if (--m->missing < 0) fail(at, "mbarrier: more arrivals than its count of %d", m->count);
+    end_phase(m);
+}
+
+bool mbar_test(uint64_t *bar, uint32_t parity, site at) {
+    const mbar *m = mbar_of(bar, at);
+    current()->at = at;
+    if (parity > 1) fail(at, "mbarrier: parity %u", parity);
+    if ((static_cast<uint32_t>(m->bytes_parity) & 1) == parity) return false;
+    order_acquire(bar);
+    return true;
+}
+
+/* ---- bulk copies ---- */
+
+/* A late copy lands when somebody waits for its barrier. */
+struct bulk {
+    uint64_t *bar;
+    pending p;
+};
+enum { BULKS = 4096 };
+static bulk under_way[BULKS];
+static int n_bulk;
+
+void bulk_push(uint64_t *bar, const pending &p, site at) {
+    mbar_of(bar, at);
+    order_release(bar);
+    current()->at = at;
+    if (n_bulk == BULKS) fail(at, "more than %d bulk copies under way: nobody waits for them", BULKS);
+    under_way[n_bulk++] = bulk{bar, p};
+}
+
+bool bulk_pop(uint64_t *bar, pending *out) {
+    for (int i = 0; i < n_bulk; i++) {
+        if (under_way[i].bar != bar) continue;
+        *out = under_way[i].p;
+        for (n_bulk--; i < n_bulk; i++) under_way[i] = under_way[i + 1];
+        order_acquire(bar);
+        return true;
+    }
+    return false;
+}
+
+void bulk_done(uint64_t *bar, int bytes, site at) {
+    mbar *m = mbar_of(bar, at);
+    order_release(bar);
+    m->bytes_parity -= 2 * bytes;
+    end_phase(m);
+}
+
+int bulk_left() {
+    const int n = n_bulk;
+    n_bulk = 0;
+    return n;
+}
+
+/* ---- numbers ---- */
+
+float f32_of_f16(uint16_t h) {
+    const uint32_t sign = static_cast<uint32_t>(h & 0x8000u) << 16, exponent = h >> 10 & 31u, fraction = h & 0x3ffu;
+    if (exponent == 0) {
+        const float tiny = static_cast<float>(fraction) * 0x1p-24f;
+        return sign ? -tiny : tiny;
+    }
+    const uint32_t u = sign | (exponent == 31 ? 0x7f800000u : (exponent + 112) << 23) | fraction << 13;
+    float x;
+    __builtin_memcpy(&x, &u, 4);
+    return x;
+}
+
+/* ---- the stream's order ---- */
+
+enum { TICKETS = 1024 };
+static char submitted[TICKETS], ended[TICKETS];
+static uint64_t ticket = 2;
+
+static char *end_of(uint64_t k) { return &ended[k % TICKETS]; }
+
+void stream_submit() {
+    ticket++;
+    order_release(&submitted[ticket % TICKETS]);
+}
+
+void stream_begin() {
+    order_acquire(&submitted[ticket % TICKETS]);
+    order_acquire(end_of(ticket - 1));
+}
+
+void stream_begin_early() {
+    order_acquire(&submitted[ticket % TICKETS]);
+    order_acquire(end_of(ticket - 2));
+}
+
+void stream_end() { order_release(end_of(ticket)); }
+void stream_ended() { order_acquire(end_of(ticket)); }
+
+/* Ends are chained: the last one is behind all before it, but for those of a dependent launch whose threads never waited. */
+void host_waits(uint64_t k) {
+    order_acquire(end_of(k - 1));
+    order_acquire(end_of(k));
+}
+
+uint64_t stream_ticket() { return ticket; }
+
+void grid_wait() {
+    current()->waited = true;
+    order_acquire(end_of(ticket - 1));
+}
+
+#ifdef RUNNER_TSAN
+extern "C" void *__tsan_get_current_fiber();
+extern "C" void *__tsan_create_fiber(unsigned flags);
+extern "C" void __tsan_switch_to_fiber(void *fiber, unsigned flags);
+
+void act_as(identity who, void (*fn)(void *), void *arg) {
+    static void *others[IDENTITIES];
+    if (!others[who]) others[who] = __tsan_create_fiber(0);
+    void *me = __tsan_get_current_fiber();
+    __tsan_switch_to_fiber(others[who], 1);
+    fn(arg);
+    __tsan_switch_to_fiber(me, 1);
+}
+#else
+void act_as(identity, void (*fn)(void *), void *arg) { fn(arg); }
+#endif
+
+} // namespace runner

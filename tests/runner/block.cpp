@@ -1,0 +1,346 @@
+/* What the threads of a block share: memory, barriers, and the operations of a warp. */
+#include "tests/runner/internal.h"
+
+#include <cstdlib>
+
+namespace runner {
+
+/* ---- shared memory ---- */
+
+enum { SHARED_BYTES = 227 << 10, STATIC_BYTES = 48 << 10 };
+
+struct wanted {
+    size_t bytes, align;
+    void *got;
+    char *order;
+};
+
+/* 0xFF is a NaN in every float format, and an index far outside. */
+static void make_shared(void *arg) {
+    wanted *w = static_cast<wanted *>(arg);
+    if (posix_memalign(&w->got, w->align, w->bytes ? w->bytes : 1) != 0) give_up("out of host memory");
+    fill_bytes(w->got, 0xFF, w->bytes);
+    order_release(w->order);
+}
+
+static void *shared_new(size_t bytes, size_t align, char *order) {
+    wanted w = {bytes, align < 128 ? 128 : align, nullptr, order};
+    act_as(MAKER, make_shared, &w);
+    return w.got;
+}
+
+void *shared_static(int *slot, size_t bytes, size_t align, const char *name) {
+    static int slots;
+    thread *me = current();
+    block *b = me->b;
+    if (*slot < 0) *slot = slots++;
+    const int i = *slot % MAX_SHARED;
+    if (slots > 4096) give_up("shared variable %s: too many of them in one program", name);
+    if (!b->shared[i]) {
+        b->static_bytes += bytes;
+        if (b->static_bytes > STATIC_BYTES) fail(me->at, "%s: more than 48 KiB of static shared memory", name);
+        if (b->static_bytes + running()->dynamic > SHARED_BYTES) {
+            fail(me->at, "%s: %zu static and %zu dynamic bytes of shared memory", name, b->static_bytes,
+                 running()->dynamic);
+        }
+        b->shared[i] = shared_new(bytes, align, &b->shared_order[i]);
+    }
+    order_acquire(&b->shared_order[i]);
+    return b->shared[i];
+}
+
+void *shared_dynamic() {
+    block *b = current()->b;
+    char *order = &b->shared_order[MAX_SHARED];
+    if (!b->dynamic) b->dynamic = shared_new(running()->dynamic, 128, order);
+    order_acquire(order);
+    return b->dynamic;
+}
+
+/* ---- barriers ---- */
+
+static int wanted_by(const block *b, const named_barrier *bar) { return bar->want ? bar->want : b->alive; }
+
+static void barrier_open(block *b, int id) {
+    named_barrier *bar = &b->bar[id];
+    bar->result[bar->generation & 1] = bar->gathered;
+    bar->arrived = bar->want = bar->gathered = 0;
+    bar->generation++;
+    for (int i = 0; i < b->n; i++) {
+        thread *t = b->t[i];
+        if (t->st == state::BARRIER && t->barrier == id) wake(t);
+    }
+}
+
+/* Threads that exited count no more: the rest may be complete. */
+void barrier_of_exited(block *b) {
+    for (int id = 0; id < BARRIERS; id++) {
+        const named_barrier *bar = &b->bar[id];
+        if (bar->arrived && !bar->want && bar->arrived == b->alive) barrier_open(b, id);
+    }
+}
+
+static void gather(named_barrier *bar, reduce how, int predicate) {
+    const bool p = predicate != 0;
+    if (bar->arrived == 0) bar->gathered = how == REDUCE_AND ? 1 : 0;
+    if (how == REDUCE_OR) bar->gathered |= p;
+    if (how == REDUCE_AND) bar->gathered &= p;
+    if (how == REDUCE_COUNT) bar->gathered += p;
+}
+
+static int barrier_at(int id, int want, reduce how, int predicate, site at) {
+    thread *me = current();
+    block *b = me->b;
+    named_barrier *bar = &b->bar[id];
+    me->at = at;
+    me->barrier = id;
+    if (bar->arrived && bar->want != want) fail(at, "barrier %d: threads expect %d and %d", id, bar->want, want);
+    if (bar->arrived && !want && (bar->at.line != at.line || strcmp(bar->at.file, at.file) != 0)) {
+        fail(at, "divergent barrier: other threads of the block wait at %s:%d", bar->at.file, bar->at.line);
+    }
+    gather(bar, how, predicate);
+    bar->at = at;
+    bar->want = want;
+    const unsigned generation = bar->generation;
+    order_release(&bar->order[generation & 1]);
+    if (++bar->arrived == wanted_by(b, bar)) {
+        barrier_open(b, id);
+    } else {
+        wait_here(state::BARRIER);
+    }
+    order_acquire(&bar->order[generation & 1]);
+    return bar->result[generation & 1];
+}
+
+int barrier_all(reduce how, int predicate, site at) { return barrier_at(0, 0, how, predicate, at); }
+
+void barrier(int id, int threads, site at) {
+    if (id < 1 || id >= BARRIERS) fail(at, "barrier %d, expected 1 to 15", id);
+    if (threads < 32 || threads % 32 != 0 || threads > current()->b->n) {
+        fail(at, "barrier %d for %d threads of %d", id, threads, current()->b->n);
+    }
+    barrier_at(id, threads, REDUCE_NONE, 0, at);
+}
+
+/* ---- warps ---- */
+
+/* The lanes of the mask have all come to the same operation. */
+static bool complete(const warp *w, int lane_, unsigned mask) {
+    if ((w->waiting & mask) != mask) return false;
+    const lane *mine = &w->of[lane_];
+    for (unsigned m = mask; m; m &= m - 1) {
+        const lane *other = &w->of[__builtin_ctz(m)];
+        if (other->mask != mine->mask || other->op != mine->op) return false;
+        if (other->at.line != mine->at.line || strcmp(other->at.file, mine->at.file) != 0) return false;
+    }
+    return true;
+}
+
+typedef void (*lanes_fn)(lane *of, unsigned mask);
+
+static void meet(warp_op op, unsigned mask, lanes_fn fn, site at) {
+    thread *me = current();
+    block *b = me->b;
+    warp *w = &b->w[me->index / 32];
+    const int l = me->index % 32;
+    me->at = at;
+    w->of[l].mask = mask;
+    w->of[l].op = op;
+    w->of[l].at = at;
+    if (!(mask >> l & 1)) fail(at, "lane %d is not in its own mask %08x", l, mask);
+    if (mask == ~0u) mask &= w->present; /* the last warp of a block may be a part of one */
+    if (mask & ~w->present) fail(at, "mask %08x names lanes beyond the block", mask);
+    if (mask & w->exited) fail(at, "mask %08x names lanes that have exited (%08x)", mask, w->exited);
+    w->waiting |= 1u << l;
+    if (!complete(w, l, mask)) {
+        wait_here(state::WARP);
+        return;
+    }
+    if (fn) fn(w->of, mask);
+    w->waiting &= ~mask;
+    for (unsigned m = mask & ~(1u << l); m; m &= m - 1) wake(b->t[me->index - l + __builtin_ctz(m)]);
+}
+
+static lane *my_lane() {
+    const thread *me = current();
+    return &me->b->w[me->index / 32].of[me->index % 32];
+}
+
+void sync_warp(unsigned mask, site at) {
+    const thread *me = current();
+    warp *w = &me->b->w[me->index / 32];
+    /* One token a warp: masks that do not overlap are ordered too, which can only hide a race between them. */
+    order_release(&w->order[0]);
+    meet(SYNC, mask, nullptr, at);
+    order_acquire(&w->order[0]);
+}
+
+static void shuffle_lanes(lane *of, unsigned mask) {
+    for (unsigned m = mask; m; m &= m - 1) {
+        lane *to = &of[__builtin_ctz(m)];
+        if (mask >> to->arg & 1) __builtin_memcpy(to->out, of[to->arg].in, 8);
+    }
+}
+
+static int source_lane(warp_op op, int l, int arg, int width) {
+    const int first = l & ~(width - 1), end = first + width;
+    switch (op) {
+    case SHFL: return first + (arg & (width - 1));
+    case SHFL_UP: return l - arg < first ? l : l - arg;
+    case SHFL_DOWN: return l + arg >= end ? l : l + arg;
+    default: return (l ^ arg) >= end ? l : l ^ arg;
+    }
+}
+
+void shuffle(warp_op op, unsigned mask, const void *in, void *out, size_t bytes, int arg, int width, site at) {
+    enum { NOBODYS = 0xBD }; /* the value of a lane that does not take part */
+    lane *mine = my_lane();
+    const int l = current()->index % 32;
+    if (width < 1 || width > 32 || (width & (width - 1)) != 0) fail(at, "shuffle of width %d", width);
+    if (op != SHFL && (arg < 0 || arg > 31)) fail(at, "shuffle by %d lanes", arg);
+    __builtin_memset(mine->out, NOBODYS, 8);
+    copy_bytes(mine->in, in, bytes);
+    mine->arg = source_lane(op, l, arg, width);
+    meet(op, mask, shuffle_lanes, at);
+    copy_bytes(out, mine->out, bytes);
+}
+
+static uint64_t word_of(const lane *l) {
+    uint64_t v;
+    __builtin_memcpy(&v, l->in, 8);
+    return v;
+}
+
+static void give(lane *l, unsigned v) { __builtin_memcpy(l->out, &v, 4); }
+
+static void ballot_lanes(lane *of, unsigned mask) {
+    unsigned r = 0;
+    for (unsigned m = mask; m; m &= m - 1) {
+        const int i = __builtin_ctz(m);
+        if (word_of(&of[i])) r |= 1u << i;
+    }
+    for (unsigned m = mask; m; m &= m - 1) give(&of[__builtin_ctz(m)], r);
+}
+
+static void match_lanes(lane *of, unsigned mask) {
+    for (unsigned m = mask; m; m &= m - 1) {
+        lane *to = &of[__builtin_ctz(m)];
+        unsigned r = 0;
+        for (unsigned o = mask; o; o &= o - 1) {
+            const int i = __builtin_ctz(o);
+            if (word_of(&of[i]) == word_of(to)) r |= 1u << i;
+        }
+        give(to, r);
+    }
+}
+
+static unsigned join(warp_op op, unsigned a, unsigned b) {
+    const int ia = static_cast<int>(a), ib = static_cast<int>(b);
+    switch (op) {
+    case REDUCE_ADD: return a + b;
+    case REDUCE_MIN: return a < b ? a : b;
+    case REDUCE_MAX: return a > b ? a : b;
+    case REDUCE_IMIN: return ia < ib ? a : b;
+    case REDUCE_IMAX: return ia > ib ? a : b;
+    case REDUCE_BAND: return a & b;
+    case REDUCE_BOR: return a | b;
+    default: return a ^ b;
+    }
+}
+
+static void reduce_lanes(lane *of, unsigned mask) {
+    const int first = __builtin_ctz(mask);
+    unsigned r = static_cast<unsigned>(word_of(&of[first]));
+    for (unsigned m = mask & (mask - 1); m; m &= m - 1) {
+        r = join(of[first].op, r, static_cast<unsigned>(word_of(&of[__builtin_ctz(m)])));
+    }
+    for (unsigned m = mask; m; m &= m - 1) give(&of[__builtin_ctz(m)], r);
+}
+
+unsigned vote(warp_op op, unsigned mask, uint64_t value, site at) {
+    lane *mine = my_lane();
+    __builtin_memcpy(mine->in, &value, 8);
+    meet(op, mask, op == BALLOT ? ballot_lanes : op == MATCH ? match_lanes : reduce_lanes, at);
+    unsigned r;
+    __builtin_memcpy(&r, mine->out, 4);
+    return r;
+}
+
+/* ---- tensor cores ---- */
+
+static void ldmatrix_lanes(lane *of, unsigned) {
+    const bool trans = of[0].op == LDMATRIX_TRANS;
+    for (int l = 0; l < 32; l++) {
+        for (int j = 0; j < 4; j++) {
+            for (int h = 0; h < 2; h++) {
+                const int row = trans ? 2 * (l % 4) + h : l / 4;
+                const int column = trans ? l / 4 : 2 * (l % 4) + h;
+                __builtin_memcpy(of[l].out + 4 * j + 2 * h, of[8 * j + row].in + 2 * column, 2);
+            }
+        }
+    }
+}
+
+void ldmatrix_x4(uint32_t (&r)[4], uint4 row, bool trans, site at) {
+    lane *mine = my_lane();
+    __builtin_memcpy(mine->in, &row, 16);
+    meet(trans ? LDMATRIX_TRANS : LDMATRIX, ~0u, ldmatrix_lanes, at);
+    __builtin_memcpy(r, mine->out, 16);
+}
+
+struct mma_in {
+    uint32_t a[4], b[2];
+    float d[4];
+};
+
+static float half_of(uint32_t pair, int high) {
+    const uint32_t u = high ? pair & 0xffff0000u : pair << 16;
+    float x;
+    __builtin_memcpy(&x, &u, 4);
+    return x;
+}
+
+static void mma_gather(const lane *of, float (&a)[16][16], float (&b)[16][8]) {
+    for (int l = 0; l < 32; l++) {
+        mma_in in;
+        __builtin_memcpy(&in, of[l].in, sizeof in);
+        const int g = l / 4, t = l % 4;
+        for (int h = 0; h < 2; h++) {
+            a[g][2 * t + h] = half_of(in.a[0], h);
+            a[g + 8][2 * t + h] = half_of(in.a[1], h);
+            a[g][2 * t + 8 + h] = half_of(in.a[2], h);
+            a[g + 8][2 * t + 8 + h] = half_of(in.a[3], h);
+            b[2 * t + h][g] = half_of(in.b[0], h);
+            b[2 * t + 8 + h][g] = half_of(in.b[1], h);
+        }
+    }
+}
+
+/* The sum is d, then k = 0 … 15 in turn, each step rounded to float. Tensor cores add otherwise (an order of their own, fewer
+ * roundings): tests of kernels with mma compare within a tolerance, and equal bits only among runs of one machine. */
+static void mma_lanes(lane *of, unsigned) {
+    float a[16][16], b[16][8];
+    mma_gather(of, a, b);
+    for (int l = 0; l < 32; l++) {
+        const int g = l / 4, t = l % 4;
+        mma_in in;
+        __builtin_memcpy(&in, of[l].in, sizeof in);
+        for (int q = 0; q < 4; q++) {
+            float sum = in.d[q];
+            for (int k = 0; k < 16; k++) sum += a[g + 8 * (q / 2)][k] * b[k][2 * t + q % 2];
+            __builtin_memcpy(of[l].out + 4 * q, &sum, 4);
+        }
+    }
+}
+
+void mma_bf16(float (&d)[4], const uint32_t (&a)[4], const uint32_t (&b)[2], site at) {
+    lane *mine = my_lane();
+    mma_in in;
+    for (int i = 0; i < 4; i++) in.a[i] = a[i], in.d[i] = d[i];
+    for (int i = 0; i < 2; i++) in.b[i] = b[i];
+    __builtin_memcpy(mine->in, &in, sizeof in);
+    meet(MMA, ~0u, mma_lanes, at);
+    __builtin_memcpy(d, mine->out, 16);
+}
+
+} // namespace runner

@@ -1,0 +1,143 @@
+#ifndef WEIR_TESTS_RUNNER_INTERNAL_H
+#define WEIR_TESTS_RUNNER_INTERNAL_H
+
+/* Between the runner's own files. They are not instrumented by sanitizers, so they keep to plain arrays where CUDA threads
+ * run them: a container's functions could be the instrumented ones of another file. */
+#include "tests/runner/fiber.h"
+#include "tests/runner/runner.h"
+
+namespace runner {
+
+/* ---- a launch and its threads (schedule.cpp) ---- */
+
+enum class state : unsigned char { READY, SPINNING, BARRIER, WARP, DONE };
+
+struct block;
+
+struct thread : view {
+    fiber *f;
+    block *b;
+    int index;    /* in its block */
+    int turn;     /* place in the schedule */
+    state st;
+    int barrier;  /* that it waits at */
+    bool waited;  /* has called grid_wait */
+    site at;      /* where it waits or last waited */
+    pending *copy; /* cp.async under way, oldest first: [first_copy, n_copy) of room */
+    int *group;
+    int first_copy, n_copy, room, open_group;
+};
+
+struct lane {
+    alignas(16) unsigned char in[64], out[64];
+    unsigned mask;
+    warp_op op;
+    int arg;
+    site at;
+};
+
+struct warp {
+    lane of[32];
+    unsigned waiting, exited, present; /* lanes */
+    char order[2];
+    unsigned generation;
+};
+
+struct named_barrier {
+    int arrived, want; /* want 0: every thread that has not exited */
+    unsigned generation;
+    site at;
+    int gathered, result[2];
+    char order[2];
+};
+
+enum { BARRIERS = 16, MAX_SHARED = 64, MAX_THREADS = 1024 };
+
+struct block {
+    uint3 id;
+    thread **t;
+    int n, alive;
+    bool waited;
+    warp *w;
+    named_barrier bar[BARRIERS];
+    void *shared[MAX_SHARED], *dynamic;
+    size_t static_bytes;
+    char shared_order[MAX_SHARED + 1];
+};
+
+struct launch {
+    const char *name, *file;
+    int line;
+    dim3 grid, threads;
+    size_t dynamic;
+    size_t dynamic_allowed;
+    bool team, dependent;
+    const std::function<void()> *body;
+};
+
+/* Runs every block to its end. */
+void run(const launch &l);
+
+/* What the launching call said of itself (K_LAUNCH); cleared by taking it. */
+struct launch_name {
+    const char *kernel, *file;
+    int line;
+};
+launch_name take_launch_name();
+
+void barrier_of_exited(block *b);
+thread *current();
+const launch *running(); /* NULL outside kernels */
+void wait_here(state st);          /* until wake */
+void wake(thread *t);
+void yield_spinning();
+
+/* Order of the stream for ThreadSanitizer: work k is ordered behind work k - 1 by its end token, and behind the host by the token of
+ * its submission. Host code is ordered behind the stream only where it waits. */
+void stream_submit();     /* by the host, ahead of every piece of work: a new ticket */
+void stream_begin();      /* by a thread of it (not of a dependent launch) */
+void stream_begin_early();  /* of a dependent launch: behind the work before the one before */
+void stream_end();        /* by a thread of it */
+void stream_ended();      /* by who comes behind all of its threads */
+uint64_t stream_ticket();
+void host_waits(uint64_t ticket); /* by the host, for that piece of work */
+
+/* fn in the name of somebody else, as far as ThreadSanitizer can tell: the stream's copies, the allocator's memory. */
+enum identity { STREAM, MAKER, ERASER, IDENTITIES };
+void act_as(identity who, void (*fn)(void *), void *arg);
+
+int bulk_left(); /* bulk copies that nobody waited for; forgets them */
+
+/* ---- device memory (memory.cpp) ---- */
+void device_enter(); /* accessible from here … */
+void device_leave(); /* … to here, counted */
+void check_redzones(const char *after);
+void *device_new(size_t bytes);  /* NULL: no room */
+bool device_delete(void *p);     /* false: not one of ours */
+bool device_has(const void *p, size_t bytes); /* all of it inside one allocation */
+bool device_address(const void *p);            /* points into device memory, valid or not */
+void *pinned_new(size_t bytes);
+bool pinned_delete(void *p);
+bool pinned_has(const void *p, size_t bytes);
+size_t memory_total();
+size_t memory_used();
+long device_blocks();
+void catch_faults();
+
+/* ---- plain helpers that no sanitizer intercepts ---- */
+inline void copy_bytes(void *to, const void *from, size_t n) {
+    volatile unsigned char *d = static_cast<volatile unsigned char *>(to);
+    const volatile unsigned char *s = static_cast<const volatile unsigned char *>(from);
+    while (n--) *d++ = *s++;
+}
+inline void fill_bytes(void *to, int value, size_t n) {
+    volatile unsigned char *d = static_cast<volatile unsigned char *>(to);
+    while (n--) *d++ = static_cast<unsigned char>(value);
+}
+
+long env_number(const char *name, long otherwise);
+[[noreturn]] void give_up(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
+
+} // namespace runner
+
+#endif /* WEIR_TESTS_RUNNER_INTERNAL_H */

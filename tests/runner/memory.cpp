@@ -1,0 +1,218 @@
+/* Device memory. Plain and TSan builds: a range of addresses that is closed (PROT_NONE) while host code runs and open while a kernel,
+ * a copy or a fill does; no address is used twice, and a band behind every allocation shows what was written past it. Under
+ * ASan: exact heap blocks, which it guards better. */
+#include "tests/runner/internal.h"
+
+#include <signal.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include <cstdio>
+#include <cstdlib>
+
+namespace runner {
+
+enum { PAGE = 4096, BAND = 256, BAND_BYTE = 0xA5, MIB = 1 << 20 };
+
+struct allocation {
+    char *p;
+    size_t bytes, span; /* span: pages of it and its band */
+    allocation *next;
+};
+static allocation *device_list, *pinned_list;
+static long n_device;
+static size_t used;
+static int depth;
+
+size_t memory_total() {
+    static size_t total;
+    if (!total) total = static_cast<size_t>(env_number("WEIR_RUNNER_MIB", 1024)) * MIB;
+    return total;
+}
+size_t memory_used() { return used; }
+long device_blocks() { return n_device; }
+
+static allocation *find(allocation *list, const void *p, size_t bytes) {
+    const char *c = static_cast<const char *>(p);
+    for (allocation *a = list; a; a = a->next) {
+        if (c >= a->p && c <= a->p + a->bytes && bytes <= static_cast<size_t>(a->p + a->bytes - c)) return a;
+    }
+    return nullptr;
+}
+
+static allocation *unlink(allocation **list, const void *p) {
+    for (allocation **a = list; *a; a = &(*a)->next) {
+        if ((*a)->p != p) continue;
+        allocation *found = *a;
+        *a = found->next;
+        return found;
+    }
+    return nullptr;
+}
+
+bool device_has(const void *p, size_t bytes) { return find(device_list, p, bytes) != nullptr; }
+bool pinned_has(const void *p, size_t bytes) { return find(pinned_list, p, bytes) != nullptr; }
+
+static allocation *record(allocation **list, void *p, size_t bytes, size_t span) {
+    allocation *a = static_cast<allocation *>(malloc(sizeof *a));
+    if (!a) give_up("out of host memory");
+    *a = allocation{static_cast<char *>(p), bytes, span, *list};
+    *list = a;
+    return a;
+}
+
+void *pinned_new(size_t bytes) {
+    void *p = nullptr;
+    if (posix_memalign(&p, PAGE, bytes ? bytes : 1) != 0) return nullptr;
+    fill_bytes(p, 0xFF, bytes);
+    record(&pinned_list, p, bytes, 0);
+    return p;
+}
+
+bool pinned_delete(void *p) {
+    allocation *a = unlink(&pinned_list, p);
+    if (!a) return false;
+    free(a->p);
+    free(a);
+    return true;
+}
+
+#ifdef RUNNER_ASAN
+
+bool device_address(const void *p) { return find(device_list, p, 0) != nullptr; }
+void device_enter() { depth++; }
+void device_leave() { depth--; }
+void check_redzones(const char *) {}
+void catch_faults() {}
+
+static void *place(size_t bytes, size_t *span) {
+    void *p = nullptr;
+    *span = bytes;
+    return posix_memalign(&p, 256, bytes) == 0 ? p : nullptr;
+}
+static void displace(allocation *a) { free(a->p); }
+
+#else
+
+static char *range, *range_next, *range_end;
+
+static void reserve() {
+#ifdef RUNNER_TSAN
+    const size_t most = 16; /* its shadow is several times that */
+#else
+    const size_t most = 256;
+#endif
+    for (size_t gib = most; !range && gib >= 4; gib /= 2) {
+        void *p = mmap(nullptr, gib << 30, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+        if (p == MAP_FAILED) continue;
+        range = range_next = static_cast<char *>(p);
+        range_end = range + (gib << 30);
+    }
+    if (!range) give_up("no address space for device memory");
+    catch_faults();
+}
+
+bool device_address(const void *p) { return range && p >= range && p < range_end; }
+
+/* Neighbours lie behind each other in the list and in memory: one call for a run of them. */
+static void protect_all(int how) {
+    for (const allocation *a = device_list; a;) {
+        char *end = a->p + a->span, *begin = a->p;
+        for (a = a->next; a && a->p + a->span == begin; a = a->next) begin = a->p;
+        if (mprotect(begin, static_cast<size_t>(end - begin), how) != 0) give_up("mprotect of device memory failed");
+    }
+}
+
+void device_enter() {
+    if (depth++ == 0) protect_all(PROT_READ | PROT_WRITE);
+}
+void device_leave() {
+    if (--depth == 0) protect_all(PROT_NONE);
+}
+
+static void *place(size_t bytes, size_t *span) {
+    if (!range) reserve();
+    *span = (bytes + BAND + PAGE - 1) / PAGE * PAGE;
+    if (static_cast<size_t>(range_end - range_next) < *span) return nullptr;
+    char *p = range_next;
+    range_next += *span;
+    if (mprotect(p, *span, PROT_READ | PROT_WRITE) != 0) return nullptr;
+    memset(p + bytes, BAND_BYTE, *span - bytes);
+    return p;
+}
+
+static void displace(allocation *a) {
+    mprotect(a->p, a->span, PROT_NONE);
+    madvise(a->p, a->span, MADV_DONTNEED);
+}
+
+void check_redzones(const char *after) {
+    for (const allocation *a = device_list; a; a = a->next) {
+        const volatile unsigned char *band = reinterpret_cast<unsigned char *>(a->p) + a->bytes;
+        for (size_t i = 0; i < BAND; i++) {
+            if (band[i] == BAND_BYTE) continue;
+            give_up("%s wrote device memory %zu bytes past the end of an allocation of %zu", after, i, a->bytes);
+        }
+    }
+}
+
+/* ---- faults ---- */
+
+static void explain(int, siginfo_t *info, void *) {
+    char text[256];
+    const thread *t = current();
+    const launch *l = running();
+    int n = 0;
+    if (device_address(info->si_addr) && !l) {
+        n = snprintf(text, sizeof text, "runner: host code touched device memory at %p\n", info->si_addr);
+    } else if (l && t && fiber_guards(t->f, info->si_addr)) {
+        n = snprintf(text, sizeof text, "runner: kernel %s: the stack of a thread is full\n", l->name);
+    } else if (l && t) {
+        n = snprintf(text, sizeof text, "runner: kernel %s, block %u thread %d: bad address %p, behind %s:%d\n", l->name,
+                     t->bid.x, t->index, info->si_addr, t->at.file, t->at.line);
+    }
+    if (n > 0 && write(2, text, static_cast<size_t>(n)) < 0) _exit(1);
+    signal(SIGSEGV, SIG_DFL); /* and once more, to end as such faults do */
+    signal(SIGBUS, SIG_DFL);
+}
+
+void catch_faults() {
+    static char stack[64 << 10];
+    stack_t s = {};
+    s.ss_sp = stack;
+    s.ss_size = sizeof stack;
+    sigaltstack(&s, nullptr);
+    struct sigaction how = {};
+    how.sa_sigaction = explain;
+    how.sa_flags = SA_SIGINFO | SA_ONSTACK;
+    sigaction(SIGSEGV, &how, nullptr);
+    sigaction(SIGBUS, &how, nullptr);
+}
+
+#endif
+
+void *device_new(size_t bytes) {
+    if (bytes > memory_total() || used > memory_total() - bytes) return nullptr;
+    size_t span = 0;
+    void *p = place(bytes, &span);
+    if (!p) return nullptr;
+    memset(p, 0xFF, bytes);
+    device_enter(); /* opens and closes what is already there, too: the new one ends up like them */
+    record(&device_list, p, bytes, span);
+    device_leave();
+    used += bytes;
+    n_device++;
+    return p;
+}
+
+bool device_delete(void *p) {
+    allocation *a = unlink(&device_list, p);
+    if (!a) return false;
+    used -= a->bytes;
+    n_device--;
+    displace(a);
+    free(a);
+    return true;
+}
+
+} // namespace runner

@@ -1,0 +1,402 @@
+/* Which CUDA thread runs. One OS thread runs all of a launch: ordinary blocks one after another, the blocks of a
+ * cooperative launch all at once. A thread runs until it waits; the next one in the schedule's order follows. */
+#include "tests/runner/internal.h"
+
+#include <cstdarg>
+#include <cstdio>
+#include <cstdlib>
+
+dim3 blockDim, gridDim;
+
+namespace runner {
+
+view *self;
+
+
+/* Rounds in which every thread that could run only spun, ahead of calling it endless. */
+enum { ENDLESS = 100000, SETS = 2 };
+
+static thread **pool[SETS]; /* two sets take turns, so that blocks do not share TSan's identities */
+static int pool_size[SETS], next_set;
+static thread **turn_of; /* the schedule: thread at each turn */
+static uint64_t *ready;
+static int n_turn, turn_room, n_spinning, n_alive;
+static long idle_rounds;
+static fiber host;
+static const launch *now;
+static launch_name name_of_next;
+
+enum order { ASCENDING, DESCENDING, RANDOM };
+static order how_ordered;
+static uint64_t random_state;
+
+/* ---- reports ---- */
+
+static const char *words(const thread *t) {
+    switch (t->st) {
+    case state::READY: return "can run";
+    case state::SPINNING: return "spins";
+    case state::BARRIER: return "waits at a barrier";
+    case state::WARP: return "waits for lanes of its warp";
+    case state::DONE: return "has exited";
+    }
+    return "?";
+}
+
+static unsigned mask_of(const thread *t) {
+    return t->st == state::WARP ? t->b->w[t->index / 32].of[t->index % 32].mask : 0;
+}
+
+static bool alike(const thread *a, const thread *b) {
+    return a->b == b->b && a->st == b->st && a->at.line == b->at.line && a->at.file == b->at.file &&
+           mask_of(a) == mask_of(b);
+}
+
+static void print_threads() {
+    enum { MOST = 24 };
+    int shown = 0;
+    const int per_block = static_cast<int>(blockDim.x * blockDim.y * blockDim.z);
+    const thread *last = nullptr;
+    for (int s = 0; s < SETS; s++) {
+        for (int i = 0; i < pool_size[s] && shown < MOST; i++) {
+            const thread *t = pool[s][i];
+            if (!t->b || turn_of[t->turn] != t || t->index >= per_block || (last && alike(last, t))) continue;
+            last = t;
+            shown++;
+            fprintf(stderr, "  block %u from thread %d: %s, %s:%d", t->bid.x, t->index, words(t), t->at.file, t->at.line);
+            if (t->st == state::WARP) fprintf(stderr, ", mask %08x", mask_of(t));
+            fputc('\n', stderr);
+        }
+    }
+}
+
+void fail(site at, const char *fmt, ...) {
+    va_list args;
+    va_start(args, fmt);
+    if (now) fprintf(stderr, "runner: kernel %s launched at %s:%d\n", now->name, now->file, now->line);
+    if (self) {
+        fprintf(stderr, "runner: block (%u,%u,%u) thread (%u,%u,%u)\n", self->bid.x, self->bid.y, self->bid.z, self->tid.x,
+                self->tid.y, self->tid.z);
+    }
+    fprintf(stderr, "runner: %s:%d: ", at.file, at.line);
+    vfprintf(stderr, fmt, args);
+    fputc('\n', stderr);
+    va_end(args);
+    if (now) print_threads();
+    fflush(stderr);
+    abort();
+}
+
+void give_up(const char *fmt, ...) {
+    va_list args;
+    va_start(args, fmt);
+    fputs("runner: ", stderr);
+    vfprintf(stderr, fmt, args);
+    fputc('\n', stderr);
+    va_end(args);
+    fflush(stderr);
+    abort();
+}
+
+long env_number(const char *name, long otherwise) {
+    const char *text = getenv(name);
+    return text && *text ? strtol(text, nullptr, 10) : otherwise;
+}
+
+void name_launch(const char *kernel, const char *file, int line) { name_of_next = {kernel, file, line}; }
+
+launch_name take_launch_name() {
+    const launch_name n = name_of_next.kernel ? name_of_next : launch_name{"(unnamed)", "?", 0};
+    name_of_next = {};
+    return n;
+}
+
+/* ---- turns ---- */
+
+static uint64_t random_next() {
+    random_state ^= random_state << 13;
+    random_state ^= random_state >> 7;
+    random_state ^= random_state << 17;
+    return random_state;
+}
+
+static void read_order() {
+    static bool known;
+    if (known) return;
+    known = true;
+    const char *text = getenv("WEIR_RUNNER_ORDER");
+    if (!text || !*text || strcmp(text, "asc") == 0) {
+        how_ordered = ASCENDING;
+    } else if (strcmp(text, "desc") == 0) {
+        how_ordered = DESCENDING;
+    } else if (strncmp(text, "rand", 4) == 0) {
+        how_ordered = RANDOM;
+        random_state = 0x9e3779b97f4a7c15ull * (strtoull(text + 4, nullptr, 10) + 1);
+    } else {
+        give_up("WEIR_RUNNER_ORDER=%s: expected asc, desc or rand<seed>", text);
+    }
+}
+
+thread *current() { return static_cast<thread *>(self); }
+const launch *running() { return now; }
+
+static void set_ready(thread *t) {
+    t->st = state::READY;
+    ready[t->turn >> 6] |= 1ull << (t->turn & 63);
+}
+
+static void clear_ready(const thread *t) { ready[t->turn >> 6] &= ~(1ull << (t->turn & 63)); }
+
+static thread *scan(int from) {
+    const int words_ = (n_turn + 63) / 64;
+    int w = from >> 6;
+    for (int i = 0; i <= words_; i++) {
+        uint64_t bits = ready[w];
+        if (i == 0) bits &= ~0ull << (from & 63);
+        if (bits) return turn_of[64 * w + __builtin_ctzll(bits)];
+        w = w + 1 == words_ ? 0 : w + 1;
+    }
+    return nullptr;
+}
+
+/* Those who spin look again once nobody else can run. */
+static void wake_spinning() {
+    if (++idle_rounds > ENDLESS) fail(current()->at, "endless: every thread that can run only spins");
+    for (int i = 0; i < n_turn; i++) {
+        if (turn_of[i]->st == state::SPINNING) set_ready(turn_of[i]);
+    }
+    n_spinning = 0;
+}
+
+static thread *next_thread() {
+    const int after = current() ? current()->turn + 1 : 0;
+    const int from = how_ordered == RANDOM ? static_cast<int>(random_next() % static_cast<uint64_t>(n_turn))
+                                           : after == n_turn ? 0 : after;
+    thread *t = scan(from);
+    if (t || n_spinning == 0) return t;
+    wake_spinning();
+    return scan(from);
+}
+
+static void switch_to(thread *t) {
+    fiber *from = current() ? current()->f : &host;
+    self = t;
+    fiber_switch(from, t ? t->f : &host);
+}
+
+static void leave() {
+    thread *t = next_thread();
+    if (!t && n_alive > 0) fail(current()->at, "deadlock: every thread waits");
+    switch_to(t);
+}
+
+void wait_here(state st) {
+    thread *me = current();
+    me->st = st;
+    clear_ready(me);
+    if (st == state::SPINNING) n_spinning++;
+    leave();
+}
+
+void wake(thread *t) { set_ready(t); }
+
+void spin(site at) {
+    current()->at = at;
+    wait_here(state::SPINNING);
+}
+
+void progress() { idle_rounds = 0; }
+
+/* ---- a thread's life ---- */
+
+static void thread_entry() {
+    fiber_entered();
+    thread *me = current();
+    if (now->dependent) {
+        stream_begin_early();
+    } else {
+        stream_begin();
+    }
+    (*now->body)();
+    me = current();
+    if (me->n_copy > me->first_copy) fail(me->at, "a thread exits while its cp.async are under way");
+    stream_end();
+    block *b = me->b;
+    me->st = state::DONE;
+    clear_ready(me);
+    b->alive--;
+    n_alive--;
+    b->w[me->index / 32].exited |= 1u << (me->index % 32);
+    b->waited = b->waited || me->waited;
+    progress();
+    barrier_of_exited(b);
+    me->f->over = true;
+    leave();
+    __builtin_trap(); /* nobody comes back to an exited thread */
+}
+
+static void *room_for(size_t n, size_t size) {
+    void *p = calloc(n ? n : 1, size);
+    if (!p) give_up("out of host memory");
+    return p;
+}
+
+static void pool_grow(int set, int n) {
+    if (pool_size[set] >= n) return;
+    pool[set] = static_cast<thread **>(realloc(pool[set], static_cast<size_t>(n) * sizeof(thread *)));
+    if (!pool[set]) give_up("out of host memory");
+    for (; pool_size[set] < n; pool_size[set]++) {
+        thread *t = static_cast<thread *>(room_for(1, sizeof(thread)));
+        t->f = fiber_new();
+        pool[set][pool_size[set]] = t;
+    }
+}
+
+static void turns_grow(int n) {
+    if (turn_room >= n) return;
+    turn_room = n;
+    free(turn_of);
+    free(ready);
+    turn_of = static_cast<thread **>(room_for(static_cast<size_t>(n), sizeof *turn_of));
+    ready = static_cast<uint64_t *>(room_for(static_cast<size_t>(n) / 64 + 2, sizeof *ready));
+}
+
+/* The turn of each of n threads. */
+static void make_order(thread **t, int n) {
+    for (int i = 0; i < n; i++) turn_of[how_ordered == DESCENDING ? n - 1 - i : i] = t[i];
+    for (int i = n - 1; how_ordered == RANDOM && i > 0; i--) {
+        const int j = static_cast<int>(random_next() % static_cast<uint64_t>(i + 1));
+        thread *const kept = turn_of[i];
+        turn_of[i] = turn_of[j];
+        turn_of[j] = kept;
+    }
+}
+
+static void block_begin(block *b, uint64_t number, thread **t, int n) {
+    const dim3 g = now->grid, d = now->threads;
+    b->id = uint3{static_cast<unsigned>(number % g.x), static_cast<unsigned>(number / g.x % g.y),
+                  static_cast<unsigned>(number / g.x / g.y)};
+    b->t = t;
+    b->n = b->alive = n;
+    b->waited = false;
+    b->static_bytes = 0;
+    fill_bytes(b->bar, 0, sizeof b->bar);
+    fill_bytes(b->shared, 0, sizeof b->shared);
+    b->dynamic = nullptr;
+    for (int i = 0; i < (n + 31) / 32; i++) {
+        warp *w = &b->w[i];
+        const int lanes = n - 32 * i < 32 ? n - 32 * i : 32;
+        w->waiting = w->exited = 0;
+        w->present = lanes == 32 ? ~0u : (1u << lanes) - 1;
+    }
+    for (int i = 0; i < n; i++) {
+        thread *me = t[i];
+        const unsigned u = static_cast<unsigned>(i);
+        me->tid = uint3{u % d.x, u / d.x % d.y, u / d.x / d.y};
+        me->bid = b->id;
+        me->b = b;
+        me->index = i;
+        me->waited = false;
+        me->at = site{now->file, now->line};
+        me->first_copy = me->n_copy = me->open_group = 0;
+        fiber_start(me->f, thread_entry);
+    }
+}
+
+static void erase_shared(void *arg) {
+    block *b = static_cast<block *>(arg);
+    stream_ended();
+    for (int i = 0; i < MAX_SHARED; i++) free(b->shared[i]);
+    free(b->dynamic);
+}
+
+static void block_end(block *b) {
+    const site launched = {now->file, now->line};
+    self = b->t[0];
+    if (now->dependent && !b->waited) {
+        fail(launched, "K_LAUNCH_PDL, but no thread of the block has called ptx::grid_wait()");
+    }
+    if (const int n = bulk_left()) fail(launched, "%d bulk copies under way at the end of the block", n);
+    self = nullptr;
+    act_as(ERASER, erase_shared, b);
+}
+
+/* Blocks first … first + n_block - 1 (in the schedule's order), all resident. */
+static void run_resident(block *blocks, const uint64_t *number, int n_block, int n) {
+    const int set = next_set;
+    next_set = (next_set + 1) % SETS;
+    n_turn = n_block * n;
+    pool_grow(set, n_turn);
+    turns_grow(n_turn);
+    for (int i = 0; i < n_block; i++) block_begin(&blocks[i], number[i], pool[set] + i * n, n);
+    make_order(pool[set], n_turn);
+    for (int i = 0; i < n_turn; i++) turn_of[i]->turn = i;
+    for (int i = 0; i < (n_turn + 63) / 64; i++) ready[i] = 0;
+    for (int i = 0; i < n_turn; i++) set_ready(turn_of[i]);
+    n_spinning = 0;
+    n_alive = n_turn;
+    idle_rounds = 0;
+    self = nullptr;
+    switch_to(next_thread());
+    for (int i = 0; i < n_block; i++) block_end(&blocks[i]);
+    self = nullptr;
+    for (int i = 0; i < n_turn; i++) pool[set][i]->b = nullptr;
+}
+
+static block *blocks_of(int n_block) {
+    static block *kept;
+    static int room;
+    if (room < n_block) {
+        for (int i = 0; i < room; i++) free(kept[i].w);
+        free(kept);
+        kept = static_cast<block *>(room_for(static_cast<size_t>(n_block), sizeof(block)));
+        room = n_block;
+        for (int i = 0; i < room; i++) kept[i].w = static_cast<warp *>(room_for(MAX_THREADS / 32, sizeof(warp)));
+    }
+    return kept;
+}
+
+static uint64_t block_number(uint64_t i, uint64_t n) {
+    if (how_ordered == DESCENDING) return n - 1 - i;
+    if (how_ordered == ASCENDING || n == 1) return i;
+    /* an affine walk that meets every block once */
+    static uint64_t step, start;
+    if (i == 0) {
+        start = random_next() % n;
+        step = 1 + random_next() % n;
+        for (uint64_t a = step, b = n; b;) {
+            const uint64_t r = a % b;
+            a = b;
+            b = r;
+            if (b == 0 && a != 1) a = ++step, b = n;
+        }
+    }
+    return (start + static_cast<uint64_t>(static_cast<unsigned __int128>(i) * step % n)) % n;
+}
+
+void run(const launch &l) {
+    read_order();
+    fiber_host(&host);
+    now = &l;
+    gridDim = l.grid;
+    blockDim = l.threads;
+    const int n = static_cast<int>(l.threads.x * l.threads.y * l.threads.z);
+    const uint64_t n_block = static_cast<uint64_t>(l.grid.x) * l.grid.y * l.grid.z;
+    if (l.team) {
+        block *all = blocks_of(static_cast<int>(n_block));
+        uint64_t *number = static_cast<uint64_t *>(room_for(n_block, sizeof *number));
+        for (uint64_t i = 0; i < n_block; i++) number[i] = i;
+        run_resident(all, number, static_cast<int>(n_block), n);
+        free(number);
+    } else {
+        block *one = blocks_of(1);
+        for (uint64_t i = 0; i < n_block; i++) {
+            const uint64_t number = block_number(i, n_block);
+            run_resident(one, &number, 1, n);
+        }
+    }
+    now = nullptr;
+    check_redzones(l.name);
+}
+
+} // namespace runner
