@@ -1,11 +1,18 @@
 # Every .cu of the CUDA backend, one a line, from kernels/. nvcc compiles them for devices, tests/runner compiles the same
 # text for the CPU.
 set(WEIR_CUDA_SOURCES
+  accept/accept.cu
+  accept/emit.cu
+  accept/stats.cu
   cuda/backend_cuda.cu
   cuda/graph.cu
   cuda/queue.cu
   cuda/stamp.cu
-  accept/accept.cu
-  accept/emit.cu
-  accept/stats.cu
+  dense/cublaslt.cu
+  dense/embed.cu
+  dense/gather.cu
+  dense/linear.cu
+  dense/linear_prefill.cu
+  dense/linear_rows.cu
+  dense/rmsnorm.cu
 )

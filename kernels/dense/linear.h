@@ -2,6 +2,7 @@
 #define WEIR_KERNELS_DENSE_LINEAR_H
 
 #include "kernels/dense/extent.h"
+#include "kernels/dense/linear_plan.h"
 #include "kernels/dense/weight.h"
 
 /* What happens to a dot product d before it is stored. */
@@ -34,8 +35,23 @@ typedef enum weir_epilogue {
  * Moves weir_weight_bytes + 4 * n_row * (k + n) bytes.
  * Truth (portable) sums in double. Error of a fast path's product d: (9/8 k + 16) * 2^-24 * sum|xn w|, plus
  * 2^-8 * sum|xn w| where the input is rounded to bf16; of an activation: 2^-21 |d|.
- * WEIR_EINVAL  n_row < 0, ldx < k, ldy < n, a gated weight with WEIR_EPI_ADD, a NULL pointer
- * WEIR_ENOMEM  the backend's scratch is less than weir_linear_scratch_floats(k) */
+ * WEIR_EINVAL  n_row < 0, ldx < k, ldy < n, a gated weight with WEIR_EPI_ADD, an extent where the contract has none, a NULL pointer
+ * WEIR_ENOMEM  the backend's scratch is less than weir_linear_scratch_floats(k), or on a device
+ *              weir_linear_cuda_scratch_floats(n, k, chunk)
+ *
+ * On a device: FRAGMENT weights round x norm to bf16 and scale by the row's factor behind the sum, with rows = false too. ROWS
+ * weights with rows = true stay f32, in a kernel made for models that are not bf16; with rows = false they go to the library,
+ * which takes f32, and bf16 with inputs rounded to bf16. f16, rows that are not a multiple of 16 bytes, and a
+ * machine without the library keep the kernel of rows = true.
+ *
+ * Model of the FRAGMENT kernel (linear.cu, linear_plan.h), r <= 16 rows in one pass:
+ *   from HBM    32 bytes a panel and input: weir_weight_bytes, once for every 16 rows
+ *   from L2     4 r k bytes a unit's first block: 19% of the weights for 6 rows and four panels, 75% for one
+ *   in flight   8 warps x D tiles x 512 bytes a block: 32 KB (D = 8) or 64 KB; two blocks a processor
+ *   shared      ring 32 or 64 KB, sums 5 KB for 8 rows and 10 for 16, rows 2 r (inputs of a slice, or what fits)
+ *   registers   128 (256 threads, 2 blocks a processor): the limit of occupancy beside shared memory
+ *   floor       bytes / bandwidth; 3 TB/s x 0.8 us = 18 KB in flight a processor, so 64 to 128 leave room for the tail of
+ *               units that do not divide by processors */
 typedef struct weir_linear {
     const float *x;
     int64_t ldx;
@@ -60,11 +76,21 @@ static inline size_t weir_linear_scratch_floats(int64_t k) {
     return (size_t)WEIR_LINEAR_CHUNK * ((size_t)k + 32); /* rows padded to whole lines, and one */
 }
 
+/* Floats of scratch on a device for products of n outputs (both matrices of a gated pair counted), k inputs and any n_row.
+ * chunk: the backend's where the weight multiplies prompts (rows = false), 0 where it does not (a head). */
+static inline size_t weir_linear_cuda_scratch_floats(int64_t n, int64_t k, int64_t chunk) {
+    const weir_linear_plan one = weir_linear_plan_of(n, k, false), two = weir_linear_plan_of((n + 1) / 2, k, true);
+    size_t most = weir_linear_partial_floats(&one);
+    if (weir_linear_partial_floats(&two) > most) most = weir_linear_partial_floats(&two);
+    const size_t prompt = chunk > 0 ? (size_t)chunk * (size_t)(n + 4 + k + 1) + 3 * 64 : 0; /* parts on 256 bytes */
+    return prompt > most ? prompt : most;
+}
+
 static inline weir_status weir_linear_check(const weir_linear *a) {
     if (a->n_row < 0 || !a->x || !a->y || !a->w || !a->w->data) return WEIR_EINVAL;
     if (a->ldx < a->w->k || a->ldy < a->w->n) return WEIR_EINVAL;
     if (a->w->gated && (a->epilogue == WEIR_EPI_ADD || a->extent)) return WEIR_EINVAL;
-    if (a->extent && (a->extent_n < 1 || a->extent_n > a->w->n)) return WEIR_EINVAL;
+    if (a->extent && (!a->rows || a->extent_n < 1 || a->extent_n > a->w->n)) return WEIR_EINVAL;
     return WEIR_OK;
 }
 

@@ -1,0 +1,24 @@
+#ifndef WEIR_KERNELS_DENSE_CUDA_H
+#define WEIR_KERNELS_DENSE_CUDA_H
+
+#include "kernels/backend.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/* The dense ops of the CUDA backend; called through its table alone, which makes the device current. Contracts: the
+ * headers of the argument blocks. All arrays are device memory. */
+weir_status weir_embed_cuda(weir_backend *be, weir_embed *a);
+weir_status weir_rmsnorm_cuda(weir_backend *be, weir_rmsnorm *a);
+weir_status weir_linear_cuda(weir_backend *be, weir_linear *a);
+weir_status weir_row_keys_cuda(weir_backend *be, weir_row_keys *a);
+weir_status weir_gather_cuda(weir_backend *be, weir_gather *a);
+weir_status weir_kv_append_cuda(weir_backend *be, weir_kv_append *a);
+weir_status weir_attention_cuda(weir_backend *be, weir_attention *a);
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif /* WEIR_KERNELS_DENSE_CUDA_H */
