@@ -17,6 +17,8 @@ usage: ./make.sh COMMAND
   bleu [ARGS]      quality and speed of the rules over 1,000 prompts; table and CSV under bench/results/
   peers [ARGS]     transformers on the same pair and prompts beside weir; table under bench/results/
                    (a large download into build/python the first time)
+  gpu-bundle       build/gpu-bundle.tar.xz: bench/gpu.sh and all it needs on a machine with a GPU and little else
+                   (with a CUDA toolkit's nvcc)
   sanitize [NAME]  the suite under asan (ASan + UBSan), tsan, or both
   lint             layers, shell scripts, gcc -fanalyzer; ptxas where there is an nvcc
   ptxas [--update] registers, shared memory and spills of the kernels against kernels/ptxas.txt
@@ -169,6 +171,12 @@ case $command in
         compile release
         python=$(python_with $python_dir/peers bench/peers/requirements.txt)
         exec "$python" bench/peers/transformers_pair.py "$@"
+        ;;
+    gpu-bundle)
+        # shellcheck disable=SC2086  # a list of names
+        need $build_packages xz-utils
+        need_nvcc
+        exec bench/gpu_bundle.sh
         ;;
     sanitize)
         for preset in ${1:-asan tsan}; do

@@ -79,6 +79,11 @@ static weir_status open_device(const char *device, weir_backend **out, weir_err 
     return weir_backend_cuda_open(out, (int)index, err);
 }
 
+/* For any op here; before recordings, which keep the address of the scratch. */
+static size_t scratch_floats(const kb *k) {
+    return k->be->device ? (size_t)16 << 20 : weir_linear_scratch_floats(8192);
+}
+
 static void run(kb *k, const options *o) {
     printf("device %s (%s), median of %d samples\n", k->be->name, k->be->about, k->samples);
     kb_print_header(k);
@@ -100,9 +105,12 @@ int main(int argc, char **argv) {
             .rotate = o.tiny ? (size_t)1 << 14 : (size_t)256 << 20};
     weir_err err = {{0}};
     weir_status s = weir_backend_cpu_open(&k.truth, 1, WEIR_ISA_PORTABLE, &err);
+    if (s == WEIR_OK) s = weir_backend_reserve(k.truth, weir_linear_scratch_floats(8192));
     if (s == WEIR_OK) s = open_device(o.device, &k.be, &err);
+    if (s == WEIR_OK) s = weir_backend_reserve(k.be, scratch_floats(&k));
     if (s != WEIR_OK) {
-        fprintf(stderr, "weir-kernel-bench: %s\n", err.text);
+        fprintf(stderr, "weir-kernel-bench: %s\n", err.text[0] ? err.text : weir_status_str(s));
+        weir_backend_close(k.be);
         weir_backend_close(k.truth);
         return s == WEIR_EINVAL ? EXIT_USAGE : EXIT_DEVICE;
     }

@@ -1,0 +1,64 @@
+#!/bin/sh
+# Tries a bundle in an empty root: no library, no shell, no device but what the bundle brings.
+#
+#   bench/gpu_bundle_check.sh build/gpu-bundle.tar.xz
+#
+# Needs the right to change the root: root, or user namespaces.
+set -eu
+[ $# -eq 1 ] || {
+    echo "usage: gpu_bundle_check.sh BUNDLE" >&2
+    exit 2
+}
+
+if [ -z "${IN_NAMESPACE:-}" ]; then
+    inside=$(mktemp -d)
+    trap 'rm -rf "$inside"' EXIT
+    tar -C "$inside" -xf "$1"
+    map=
+    [ "$(id -u)" -eq 0 ] || map=--map-root-user
+    # The mounts below vanish with the namespace.
+    # shellcheck disable=SC2086  # one word or none
+    IN_NAMESPACE=1 unshare --mount $map "$0" "$inside/weir-gpu"
+    exit
+fi
+
+root=$1
+mkdir -p "$root/proc" "$root/dev/shm" "$root/tmp"
+mount -t proc proc "$root/proc" 2>/dev/null || mount --rbind /proc "$root/proc"
+mount -t tmpfs tmpfs "$root/dev/shm"
+touch "$root/dev/null"
+mount --bind /dev/null "$root/dev/null"
+out=$(mktemp)
+
+# inside EXPECTED-STATUS PATTERN COMMAND...: the status, and a line that matches.
+inside() {
+    want=$1 pattern=$2
+    shift 2
+    status=0
+    env -i HOME=/tmp ${REQUIRE:+WEIR_REQUIRE_GPU=1} chroot "$root" "$@" >"$out" 2>&1 </dev/null || status=$?
+    if { [ "$want" != any ] && [ $status -ne "$want" ]; } || { [ "$want" = any ] && [ $status -eq 0 ]; } || ! grep -q "$pattern" "$out"; then
+        printf 'FAILED: %s: status %d, wanted %s and "%s"\n' "$*" $status "$want" "$pattern"
+        cat "$out"
+        exit 1
+    fi
+    printf 'ok: %s\n' "$*"
+}
+
+inside 0 '^weir [0-9]' bin/weir --version
+inside 0 'Es hat viel geschneit' bin/weir generate -m models/demo/verifier -md models/demo/drafter --device cpu --temp 0 -q \
+    -p 'It snowed a lot.'
+inside any 'no NVIDIA driver\|no CUDA device' bin/weir generate -m models/demo/verifier --device cuda -p 'It snowed a lot.'
+inside 0 ' 0 wrong, 0 failed' bin/weir-kernel-bench --device cpu --tiny
+inside 3 'no NVIDIA driver\|no CUDA device' bin/weir-kernel-bench --tiny
+inside 0 'tiny shape' bin/weir-random-t5 /tmp/tiny tiny
+inside 0 'same' bin/weir-blocks -m models/demo/verifier -md models/demo/drafter --device cpu --blocks 2 --repeat 1
+for program in "$root"/bin/test_cuda_*; do
+    name=bin/$(basename "$program")
+    inside 0 'Synthesis' "$name" --verbose=1 -j1
+    grep -q SKIP "$out" || continue # nothing in it needs a device
+    REQUIRE=1
+    inside any 'no NVIDIA driver\|no CUDA device' "$name" --verbose=1 -j1
+    REQUIRE=
+done
+rm -f "$out"
+echo "the bundle works in an empty root"
