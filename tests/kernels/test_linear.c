@@ -1,5 +1,4 @@
-/* The oracle here is written from the formula over the file's values, apart from the packed truth, which it checks too.
- * Bounds are those of kernels/dense/linear.h. */
+/* The CPU's builds, the portable truth among them, against the oracle of linear_fixture.c. */
 #include <criterion/criterion.h>
 #include <math.h>
 #include <stdio.h>
@@ -7,127 +6,27 @@
 #include <string.h>
 
 #include "kernels/dense/cpu.h"
-#include "tests/kernels/dense_fixture.h"
+#include "tests/kernels/linear_fixture.h"
 #include "tests/support/compare.h"
-
-typedef struct product {
-    int64_t n, k, n_row;
-    weir_dtype dtype;
-    bool gated, norm, rows;
-    weir_epilogue epilogue;
-    float scale;
-} product;
-
-typedef struct data {
-    product p;
-    matrix gate, up;
-    float *x, *norm, *y0; /* rows have 3 floats of padding that no op may touch or use */
-    int64_t ldx, ldy;
-    double *want, *bound; /* (n_row, n) */
-} data;
-
-enum { PAD = 3 };
-static const float EPS = 1e-6f;
-
-/* --- oracle ---------------------------------------------------------------------------------- */
-
-static double activation(weir_epilogue e, double d) {
-    switch (e) {
-    case WEIR_EPI_RELU: return d > 0 ? d : 0;
-    case WEIR_EPI_GELU_TANH: return 0.5 * d * (1 + tanh(0.7978845608028654 * (d + 0.044715 * d * d * d)));
-    case WEIR_EPI_GELU_ERF: return 0.5 * d * erfc(-d * 0.7071067811865476);
-    case WEIR_EPI_SILU: return d / (1 + exp(-d));
-    default: return d;
-    }
-}
-
-static double dot(const data *d, const matrix *m, int64_t r, int64_t n, bool rounded, double *bound) {
-    const int64_t k = d->p.k;
-    const float *x = d->x + r * d->ldx, *w = m->value + n * k;
-    double sq = 0, sum = 0, mag = 0;
-    for (int64_t i = 0; i < k; i++) sq += (double)x[i] * x[i];
-    const double factor = 1 / sqrt(sq / (double)k + (double)EPS);
-    for (int64_t i = 0; i < k; i++) {
-        const double xn = d->p.norm ? x[i] * factor * d->norm[i] : x[i];
-        sum += xn * w[i];
-        mag += fabs(xn * w[i]);
-    }
-    *bound = (1.125 * (double)k + 16) * 0x1p-24 * mag + (rounded ? 0x1p-8 * mag : 0);
-    return sum;
-}
-
-static void expect(data *d, bool rounded) {
-    const product *p = &d->p;
-    for (int64_t r = 0; r < p->n_row; r++) {
-        for (int64_t n = 0; n < p->n; n++) {
-            double e_gate, e_up = 0, up = 1, y, *b = d->bound + r * p->n + n;
-            double g = (double)p->scale * dot(d, &d->gate, r, n, rounded, &e_gate);
-            e_gate *= fabs((double)p->scale);
-            y = activation(p->epilogue, g);
-            /* No activation is steeper than 1.13; its own error is 2^-21 |d|. */
-            if (p->epilogue > WEIR_EPI_ADD) e_gate = 1.13 * e_gate + 0x1p-21 * fabs(g);
-            if (p->gated) up = dot(d, &d->up, r, n, rounded, &e_up);
-            *b = e_gate * fabs(up) + e_up * fabs(y) + e_gate * e_up;
-            y *= up;
-            if (p->epilogue == WEIR_EPI_ADD) y += (double)d->y0[r * d->ldy + n], *b += 0x1p-23 * fabs(y);
-            *b += 0x1p-22 * fabs(y);
-            d->want[r * p->n + n] = y;
-        }
-    }
-}
-
-static data data_new(const product *p, uint64_t *rng) {
-    data d = {.p = *p, .ldx = p->k + PAD, .ldy = p->n + PAD};
-    d.gate = matrix_new(p->dtype, p->n, p->k, 0.3f, rng);
-    d.up = matrix_new(p->dtype, p->n, p->k, 0.3f, rng);
-    d.x = floats_normal((size_t)(p->n_row * d.ldx), 1.5f, rng);
-    for (int64_t i = 0; i < p->n_row * d.ldx; i++) {
-        if (i % d.ldx >= p->k) d.x[i] = NAN; /* padding that is used anywhere shows */
-    }
-    d.norm = floats_normal((size_t)p->k, 0.7f, rng);
-    d.y0 = floats_normal((size_t)(p->n_row * d.ldy), 2.0f, rng);
-    d.want = calloc((size_t)(p->n_row * p->n), sizeof *d.want);
-    d.bound = calloc((size_t)(p->n_row * p->n), sizeof *d.bound);
-    return d;
-}
-
-static void data_free(data *d) {
-    matrix_free(&d->gate), matrix_free(&d->up);
-    guarded_free(d->x), guarded_free(d->norm), guarded_free(d->y0);
-    free(d->want), free(d->bound);
-}
-
-static weir_weight pack(weir_backend *be, const data *d) {
-    weir_weight w;
-    const weir_tensor part[2] = {d->gate.file, d->up.file};
-    cr_assert_eq(weir_weight_pack(be, part, d->p.gated ? 2 : 1, d->p.gated, WEIR_USE_ROWS, &w), WEIR_OK);
-    return w;
-}
 
 /* Rows [r0, r0 + n_row) of the product into y (n_row, ldy), which starts from y0. */
 static void run(weir_backend *be, const weir_weight *w, const data *d, int64_t r0, int64_t n_row, float *y) {
     memcpy(y, d->y0 + r0 * d->ldy, (size_t)(n_row * d->ldy) * sizeof *y);
-    weir_linear a = {.x = d->x + r0 * d->ldx, .ldx = d->ldx, .norm = d->p.norm ? d->norm : NULL, .eps = EPS, .w = w,
+    weir_linear a = {.x = d->x + r0 * d->ldx, .ldx = d->ldx, .norm = d->p.norm ? d->norm : NULL, .eps = LINEAR_EPS, .w = w,
                      .y = y, .ldy = d->ldy, .n_row = n_row, .epilogue = d->p.epilogue, .scale = d->p.scale,
                      .rows = d->p.rows};
     cr_assert_eq(be->op.linear(be, &a), WEIR_OK);
 }
 
-static void describe(char *s, size_t cap, weir_isa isa, const product *p) {
-    snprintf(s, cap, "%s %s n %ld k %ld rows %ld%s%s%s epilogue %d", weir_isa_name(isa), weir_dtype_name(p->dtype),
-             (long)p->n, (long)p->k, (long)p->n_row, p->gated ? " gated" : "", p->norm ? " norm" : "",
-             p->rows ? "" : " prefill", (int)p->epilogue);
-}
-
 static void check_product(const product *p, weir_backend *const *be, uint64_t *rng) {
     data d = data_new(p, rng);
-    weir_weight w = pack(be[0], &d);
+    weir_weight w = data_pack(be[0], &d, WEIR_USE_ROWS);
     const size_t total = (size_t)(p->n_row * d.ldy);
     float *y = guarded_new(total);
     for (int isa = 0; be[isa]; isa++) {
         char what[160];
-        describe(what, sizeof what, (weir_isa)isa, p);
-        expect(&d, isa == WEIR_ISA_AVX512BF16 && p->rows && p->dtype == WEIR_DTYPE_BF16);
+        describe_product(what, sizeof what, weir_isa_name((weir_isa)isa), p);
+        data_expect(&d, isa == WEIR_ISA_AVX512BF16 && p->rows && p->dtype == WEIR_DTYPE_BF16);
         run(be[isa], &w, &d, 0, p->n_row, y);
         cr_assert(guarded_intact(y, total), "%s: wrote outside y", what);
         for (int64_t r = 0; r < p->n_row; r++) {
@@ -274,7 +173,7 @@ Test(linear, nan_and_infinity_reach_the_outputs_of_their_row_only) {
         data d = data_new(&p, &rng);
         d.p.epilogue = (weir_epilogue)e;
         d.x[2 * d.ldx + 7] = NAN;
-        weir_weight w = pack(be[0], &d);
+        weir_weight w = data_pack(be[0], &d, WEIR_USE_ROWS);
         float *y = guarded_new((size_t)(5 * d.ldy));
         for (int isa = 0; be[isa]; isa++) {
             run(be[isa], &w, &d, 0, 5, y);
@@ -296,7 +195,7 @@ Test(linear, nan_and_infinity_reach_the_outputs_of_their_row_only) {
 static void check_bits(const product *p, int isa, uint64_t *rng) {
     data d = data_new(p, rng);
     weir_backend *one = open_backend(1, (weir_isa)isa);
-    weir_weight w = pack(one, &d);
+    weir_weight w = data_pack(one, &d, WEIR_USE_ROWS);
     const size_t total = (size_t)(p->n_row * d.ldy);
     float *alone = guarded_new(total), *y = guarded_new(total);
     char what[200];
@@ -305,7 +204,7 @@ static void check_bits(const product *p, int isa, uint64_t *rng) {
         weir_backend *be = open_backend(n_thread, (weir_isa)isa);
         for (int64_t n_row = 2; n_row <= p->n_row; n_row++) {
             for (int64_t r0 = 0; r0 + n_row <= p->n_row; r0 += 5) {
-                describe(what, sizeof what, (weir_isa)isa, p);
+                describe_product(what, sizeof what, weir_isa_name((weir_isa)isa), p);
                 snprintf(what + strlen(what), sizeof what - strlen(what), ": rows %ld+%ld, %d threads", (long)r0,
                          (long)n_row, n_thread);
                 run(be, &w, &d, r0, n_row, y);
@@ -343,7 +242,7 @@ Test(linear, a_prefill_row_does_not_see_its_chunk) {
         const product p = {.n = 290, .k = 97, .n_row = 130, .dtype = (weir_dtype)(isa % 3), .norm = true, .scale = 1.0f};
         data d = data_new(&p, &rng);
         weir_backend *one = open_backend(1, (weir_isa)isa);
-        weir_weight w = pack(one, &d);
+        weir_weight w = data_pack(one, &d, WEIR_USE_ROWS);
         const size_t total = (size_t)(p.n_row * d.ldy);
         float *whole = guarded_new(total), *y = guarded_new(total);
         run(one, &w, &d, 0, 130, whole);

@@ -1,0 +1,87 @@
+#include "tests/kernels/linear_fixture.h"
+
+#include <criterion/criterion.h>
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "tests/support/compare.h"
+
+double activation(weir_epilogue e, double d) {
+    switch (e) {
+    case WEIR_EPI_RELU: return d > 0 ? d : 0;
+    case WEIR_EPI_GELU_TANH: return 0.5 * d * (1 + tanh(0.7978845608028654 * (d + 0.044715 * d * d * d)));
+    case WEIR_EPI_GELU_ERF: return 0.5 * d * erfc(-d * 0.7071067811865476);
+    case WEIR_EPI_SILU: return d / (1 + exp(-d));
+    default: return d;
+    }
+}
+
+static double dot(const data *d, const matrix *m, int64_t r, int64_t n, bool rounded, double *bound) {
+    const int64_t k = d->p.k;
+    const float *x = d->x + r * d->ldx, *w = m->value + n * k;
+    double sq = 0, sum = 0, mag = 0;
+    for (int64_t i = 0; i < k; i++) sq += (double)x[i] * x[i];
+    const double factor = 1 / sqrt(sq / (double)k + (double)LINEAR_EPS);
+    for (int64_t i = 0; i < k; i++) {
+        const double xn = d->p.norm ? x[i] * factor * d->norm[i] : x[i];
+        sum += xn * w[i];
+        mag += fabs(xn * w[i]);
+    }
+    *bound = (1.125 * (double)k + 16) * 0x1p-24 * mag + (rounded ? 0x1p-8 * mag : 0);
+    return sum;
+}
+
+void data_expect(data *d, bool rounded) {
+    const product *p = &d->p;
+    for (int64_t r = 0; r < p->n_row; r++) {
+        for (int64_t n = 0; n < p->n; n++) {
+            double e_gate, e_up = 0, up = 1, y, *b = d->bound + r * p->n + n;
+            double g = (double)p->scale * dot(d, &d->gate, r, n, rounded, &e_gate);
+            e_gate *= fabs((double)p->scale);
+            y = activation(p->epilogue, g);
+            /* No activation is steeper than 1.13; its own error is 2^-21 |d|. */
+            if (p->epilogue > WEIR_EPI_ADD) e_gate = 1.13 * e_gate + 0x1p-21 * fabs(g);
+            if (p->gated) up = dot(d, &d->up, r, n, rounded, &e_up);
+            *b = e_gate * fabs(up) + e_up * fabs(y) + e_gate * e_up;
+            y *= up;
+            if (p->epilogue == WEIR_EPI_ADD) y += (double)d->y0[r * d->ldy + n], *b += 0x1p-23 * fabs(y);
+            *b += 0x1p-22 * fabs(y);
+            d->want[r * p->n + n] = y;
+        }
+    }
+}
+
+data data_new(const product *p, uint64_t *rng) {
+    data d = {.p = *p, .ldx = p->k + PAD, .ldy = p->n + PAD};
+    d.gate = matrix_new(p->dtype, p->n, p->k, 0.3f, rng);
+    d.up = matrix_new(p->dtype, p->n, p->k, 0.3f, rng);
+    d.x = floats_normal((size_t)(p->n_row * d.ldx), 1.5f, rng);
+    for (int64_t i = 0; i < p->n_row * d.ldx; i++) {
+        if (i % d.ldx >= p->k) d.x[i] = NAN; /* padding that is used anywhere shows */
+    }
+    d.norm = floats_normal((size_t)p->k, 0.7f, rng);
+    d.y0 = floats_normal((size_t)(p->n_row * d.ldy), 2.0f, rng);
+    d.want = calloc((size_t)(p->n_row * p->n), sizeof *d.want);
+    d.bound = calloc((size_t)(p->n_row * p->n), sizeof *d.bound);
+    return d;
+}
+
+void data_free(data *d) {
+    matrix_free(&d->gate), matrix_free(&d->up);
+    guarded_free(d->x), guarded_free(d->norm), guarded_free(d->y0);
+    free(d->want), free(d->bound);
+}
+
+weir_weight data_pack(weir_backend *be, const data *d, weir_use use) {
+    weir_weight w;
+    const weir_tensor part[2] = {d->gate.file, d->up.file};
+    cr_assert_eq(weir_weight_pack(be, part, d->p.gated ? 2 : 1, d->p.gated, use, &w), WEIR_OK);
+    return w;
+}
+
+void describe_product(char *s, size_t cap, const char *build, const product *p) {
+    snprintf(s, cap, "%s %s n %ld k %ld rows %ld%s%s%s epilogue %d", build, weir_dtype_name(p->dtype),
+             (long)p->n, (long)p->k, (long)p->n_row, p->gated ? " gated" : "", p->norm ? " norm" : "",
+             p->rows ? "" : " prefill", (int)p->epilogue);
+}
