@@ -11,7 +11,7 @@
 #define PTX_AT
 #define PTX_ONLY_AT
 #else
-#define PTX_FN static inline
+#define PTX_FN inline
 #define PTX_AT , runner::site at = {__builtin_FILE(), __builtin_LINE()}
 #define PTX_ONLY_AT runner::site at = {__builtin_FILE(), __builtin_LINE()}
 #endif

@@ -212,7 +212,7 @@ PTX_FN void merge_slices(const job &a, const cut &c, const place<P> &at, const b
     all.record = record;
     record += at.z * all.step;
     for (int i = threadIdx.x; i < rows * COLUMNS; i += THREADS) record[i] = mine.at(i / COLUMNS, i % COLUMNS);
-    if (a.norm && threadIdx.x < rows) record[RT * COLUMNS + threadIdx.x] = mine.squares(threadIdx.x);
+    if (a.norm && static_cast<int>(threadIdx.x) < rows) record[RT * COLUMNS + threadIdx.x] = mine.squares(threadIdx.x);
     __syncthreads();
     if (threadIdx.x == 0) {
         uint32_t *counter = c.counter + at.tile * c.n_unit + unit;
