@@ -218,7 +218,7 @@ static weir_status close_block(weir_engine *e, weir_session **s, int n, weir_err
     weir_status first = WEIR_OK;
     for (int i = 0, k = 0; i < n; i++) {
         weir_block_record r;
-        weir_block_note(&b->accept[i], k < n_emit && which[k] == i ? &b->emit[k++] : NULL, &r);
+        weir_block_record_of(&b->accept[i], k < n_emit && which[k] == i ? &b->emit[k++] : NULL, &r);
         const weir_status found = weir_record_commit(s[i], &r, first == WEIR_OK ? err : NULL);
         if (first == WEIR_OK) first = found;
         if (s[i]->finish == WEIR_RUNNING) WEIR_TRY(roll_back(e, s[i]));

@@ -91,12 +91,12 @@ static weir_status decide(weir_backend *be, const weir_loop *l) {
     weir_accept_args accept = {.session = l->accept, .n_vocab = l->n_vocab, .ld_p = l->ld_p,
                                .ld_q = l->gamma > 0 ? l->n_seat * l->ld_q : l->ld_p};
     for (int32_t i = 0; i < l->n_seat; i++)
-        if (weir_seat_runs(&l->seat[i])) weir_seat_block(l, i, &l->accept[accept.n_session++]);
+        if (weir_seat_runs(&l->seat[i])) weir_seat_block(l, i, &l->seat[i], &l->accept[accept.n_session++]);
     WEIR_TRY(weir_accept_cpu(be, &accept));
     weir_emit_args emit = {.session = l->emit, .n_vocab = l->n_vocab};
     for (int32_t i = 0, k = 0; i < l->n_seat; i++)
         if (weir_seat_runs(&l->seat[i]))
-            emit.n_session += weir_seat_plan(l, i, &l->accept[k++], &l->emit[emit.n_session]);
+            emit.n_session += weir_seat_plan(l, i, &l->seat[i], &l->accept[k++], &l->emit[emit.n_session]);
     return weir_emit_cpu(be, &emit);
 }
 
@@ -106,13 +106,14 @@ static int32_t commit(const weir_loop *l) {
     for (int32_t i = 0; i < l->n_seat; i++) {
         weir_seat *s = &l->seat[i];
         if (!weir_seat_runs(s)) {
-            weir_seat_skip(s, &ring[i]);
+            ring[i].seat_end = s->end;
+            ring[i].live = 0;
             continue;
         }
         weir_emit_session planned;
         const weir_accept_session *a = &l->accept[k++];
-        const bool closes = weir_seat_plan(l, i, a, &planned);
-        weir_block_note(a, closes ? &l->emit[e++] : NULL, &ring[i]);
+        const bool closes = weir_seat_plan(l, i, s, a, &planned);
+        weir_block_record_of(a, closes ? &l->emit[e++] : NULL, &ring[i]);
         weir_seat_commit(s, &ring[i]);
         running += weir_seat_runs(s);
     }
@@ -125,7 +126,8 @@ weir_status weir_loop_close_cpu(weir_backend *be, weir_loop_close *a) {
     const weir_loop *l = a->loop;
     WEIR_TRY(decide(be, l));
     const int32_t running = commit(l);
-    const bool goes_on = weir_loop_goes_on(l, running, __atomic_load_n(&l->flags->stop, __ATOMIC_RELAXED));
+    const int32_t stop = __atomic_load_n(&l->flags->stop, __ATOMIC_RELAXED);
+    const bool goes_on = weir_loop_goes_on(l->block[0], l->block[1], running, stop);
     l->block[0]++;
     l->flags->running = running;
     l->flags->over = !goes_on;

@@ -80,9 +80,8 @@ WF_FN int32_t *weir_seat_draft(const weir_loop *l, int32_t i) { return l->draft 
 
 /* ---- closing ---------------------------------------------------------------------------------------------- */
 
-/* Seat i's block for the accept step (ld_q: n_seat rows of q_logits). */
-WF_FN void weir_seat_block(const weir_loop *l, int32_t i, weir_accept_session *a) {
-    const weir_seat *s = &l->seat[i];
+/* Seat i's block for the accept step (ld_q: n_seat rows of q_logits). s: the seat, or a copy of it. */
+WF_FN void weir_seat_block(const weir_loop *l, int32_t i, const weir_seat *s, weir_accept_session *a) {
     memset(a, 0, sizeof *a);
     a->law = &s->law;
     a->p_logits = weir_seat_p_row(l, i, 0);
@@ -98,8 +97,8 @@ WF_FN void weir_seat_block(const weir_loop *l, int32_t i, weir_accept_session *a
 }
 
 /* The token that closes the block; false: there is none, behind an accepted end of text or an unusable row. */
-WF_FN bool weir_seat_plan(const weir_loop *l, int32_t i, const weir_accept_session *a, weir_emit_session *out) {
-    const weir_seat *s = &l->seat[i];
+WF_FN bool weir_seat_plan(const weir_loop *l, int32_t i, const weir_seat *s, const weir_accept_session *a,
+                          weir_emit_session *out) {
     if (a->status != WEIR_OK) return false;
     const int32_t j = a->n_accept;
     const bool full = j == a->n_draft;
@@ -135,23 +134,34 @@ WF_FN void weir_seat_append(weir_seat *s, int32_t token) {
     if (s->n >= s->limit) s->end = WEIR_SEAT_LENGTH;
 }
 
-/* The record of a decided block, but for seat_end. emit NULL: no closing token. */
+/* Draft and row j of a block's record, j < n_draft; each apart, so that a device writes them at once. */
+WF_FN void weir_block_note_row(const weir_accept_session *a, int32_t j, weir_block_record *r) {
+    r->draft[j] = a->draft[j];
+    if (j >= a->n_examined) return;
+    r->row[j] = a->row[j];
+    r->row[j].accepted = j < a->n_accept;
+}
+
+/* The record of a decided block, but for its rows and seat_end. emit NULL: no closing token. */
 WF_FN void weir_block_note(const weir_accept_session *a, const weir_emit_session *emit, weir_block_record *r) {
-    memset(r, 0, sizeof *r);
     r->live = 1;
     r->position = a->position;
     r->status = a->status == WEIR_OK && emit ? emit->status : a->status;
     r->n_draft = a->n_draft;
     r->n_accept = a->n_accept;
     r->n_examined = a->n_examined;
-    for (int32_t j = 0; j < a->n_draft; j++) r->draft[j] = a->draft[j];
-    for (int32_t j = 0; j < a->n_examined; j++) r->row[j] = a->row[j];
-    if (!emit || r->status != WEIR_OK) return;
-    r->closing = 1;
-    r->kind = emit->kind;
-    r->token = emit->token;
-    r->log_pi = emit->log_pi;
-    r->log_p = emit->log_p;
+    r->closing = emit && r->status == WEIR_OK;
+    r->kind = r->closing ? (int32_t)emit->kind : 0;
+    r->token = r->closing ? emit->token : -1;
+    r->log_pi = r->closing ? emit->log_pi : NAN;
+    r->log_p = r->closing ? emit->log_p : NAN;
+}
+
+/* All of it but seat_end. */
+WF_FN void weir_block_record_of(const weir_accept_session *a, const weir_emit_session *emit, weir_block_record *r) {
+    memset(r, 0, sizeof *r);
+    weir_block_note(a, emit, r);
+    for (int32_t j = 0; j < a->n_draft; j++) weir_block_note_row(a, j, r);
 }
 
 /* The seat after a block; sets the record's seat_end. */
@@ -162,15 +172,9 @@ WF_FN void weir_seat_commit(weir_seat *s, weir_block_record *r) {
     r->seat_end = s->end;
 }
 
-/* A seat that takes no part. */
-WF_FN void weir_seat_skip(const weir_seat *s, weir_block_record *r) {
-    r->seat_end = s->end;
-    r->live = 0;
-}
-
-/* After the last seat of a block: whether the loop goes on. block: (number, limit). */
-WF_FN bool weir_loop_goes_on(const weir_loop *l, int32_t running, int32_t stop) {
-    return running > 0 && !stop && l->block[0] + 1 < l->block[1];
+/* After the last seat of block number `block`: whether the loop goes on. */
+WF_FN bool weir_loop_goes_on(int32_t block, int32_t limit, int32_t running, int32_t stop) {
+    return running > 0 && !stop && block + 1 < limit;
 }
 
 #endif /* WEIR_KERNELS_LOOP_SEAT_H */

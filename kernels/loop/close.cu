@@ -1,0 +1,161 @@
+#include "kernels/accept/cuda.h"
+#include "kernels/accept/step.cuh"
+#include "kernels/loop/cuda.h"
+#include "kernels/loop/seat.h"
+
+/* What a block of a team holds of the seat it closes. */
+struct close_shared {
+    weir_seat seat;
+    weir_accept_args args;
+    weir_accept_session accept; /* its row, note and draft are those below */
+    weir_accept_row row[WEIR_LOOP_DRAFT];
+    weir_row_note note[WEIR_LOOP_DRAFT];
+    int32_t draft[WEIR_LOOP_DRAFT];
+    weir_decision decision;
+    weir_emit_session emit;
+    bool closes;
+    weir_block_record record;
+};
+
+/* All threads of the block, a word each. */
+static __device__ __forceinline__ void copy_words(void *to, const void *from, size_t bytes) {
+    uint32_t *dst = static_cast<uint32_t *>(to);
+    const uint32_t *src = static_cast<const uint32_t *>(from);
+    for (size_t k = threadIdx.x; k < bytes / sizeof *dst; k += TEAM_THREADS) dst[k] = src[k];
+}
+static_assert(sizeof(weir_seat) % 4 == 0 && sizeof(weir_accept_row) % 4 == 0 && sizeof(weir_row_note) % 4 == 0 &&
+                  sizeof(weir_block_record) % 4 == 0,
+              "copied word by word");
+
+/* Brings the seat, and what the kernel before found out of its rows, in one round trip. */
+static __device__ __forceinline__ void fetch_seat(const weir_loop &l, int32_t i, close_shared *h) {
+    const size_t gamma = static_cast<size_t>(l.gamma);
+    __syncthreads(); /* the seat before is done */
+    copy_words(&h->seat, &l.seat[i], sizeof h->seat);
+    if (gamma > 0) {
+        copy_words(h->row, l.row + static_cast<int64_t>(i) * l.gamma, gamma * sizeof *h->row);
+        copy_words(h->note, l.note + static_cast<int64_t>(i) * l.gamma, gamma * sizeof *h->note);
+        copy_words(h->draft, weir_seat_draft(&l, i), gamma * sizeof *h->draft);
+    }
+    __syncthreads();
+    if (threadIdx.x == 0) {
+        weir_seat_block(&l, i, &h->seat, &h->accept);
+        h->accept.row = h->row;
+        h->accept.note = h->note;
+        h->accept.draft = h->draft;
+    }
+    __syncthreads();
+}
+
+/* One thread: the decision into the session's block, and how the block closes. */
+static __device__ __forceinline__ void plan_seat(const weir_loop &l, int32_t i, const weir_decision &d, close_shared *h) {
+    h->accept.status = d.status;
+    h->accept.n_examined = d.n_examined;
+    h->accept.n_accept = d.n_accept;
+    h->accept.block_p = d.block_p;
+    if (d.status == WEIR_OK && d.rejected) h->accept.verdict = h->note[d.n_accept].verdict;
+    h->closes = weir_seat_plan(&l, i, &h->seat, &h->accept, &h->emit);
+}
+
+/* The team's first block: the record to the ring, the seat back. */
+static __device__ __forceinline__ void commit_seat(const weir_loop &l, int32_t i, int32_t block, close_shared *h) {
+    const int32_t j = static_cast<int32_t>(threadIdx.x);
+    if (j < h->accept.n_draft) weir_block_note_row(&h->accept, j, &h->record);
+    if (threadIdx.x == 0) {
+        weir_block_note(&h->accept, h->closes ? &h->emit : nullptr, &h->record);
+    }
+    __syncthreads();
+    if (threadIdx.x == 0) weir_seat_commit(&h->seat, &h->record);
+    __syncthreads();
+    copy_words(&l.ring[static_cast<int64_t>(block % l.depth) * l.n_seat + i], &h->record, sizeof h->record);
+    copy_words(&l.seat[i], &h->seat, sizeof h->seat);
+}
+
+/* Decides, closes and records one live seat; every thread of its team. */
+static __device__ __forceinline__ void close_seat(const weir_env &t, const weir_loop &l, int32_t i, int32_t block,
+                                                  close_shared *h) {
+    const weir_decision d = team_decide(&t, &h->args, &h->accept);
+    if (threadIdx.x == 0) plan_seat(l, i, d, h);
+    for (size_t k = threadIdx.x; k < sizeof h->record / 4; k += TEAM_THREADS) reinterpret_cast<uint32_t *>(&h->record)[k] = 0;
+    __syncthreads();
+    if (h->closes) {
+        const weir_closing c = weir__close(&t, &h->emit, l.n_vocab);
+        __syncthreads(); /* everyone has read what the token needed */
+        if (threadIdx.x == 0) weir__store_closing(&h->emit, &c);
+        __syncthreads();
+    }
+    if (t.rank == 0) commit_seat(l, i, block, h);
+}
+
+/* One thread of the last seat to arrive: the block is over. */
+static __device__ __forceinline__ void end_block(const weir_loop &l, int32_t block, int32_t limit, int32_t running,
+                                                 int32_t stop, uint64_t conditional) {
+    const bool goes_on = weir_loop_goes_on(block, limit, running, stop);
+    *l.arrived = 0;
+    l.block[0] = block + 1;
+    l.flags->running = running;
+    l.flags->over = !goes_on;
+    ptx::fence_sys();
+    ptx::st_release_sys(reinterpret_cast<uint32_t *>(&l.flags->done), static_cast<uint32_t>(block) + 1u);
+    if (conditional) ptx::set_conditional(conditional, goes_on);
+}
+
+/* arrived: seats in the low half, of them running in the high one. */
+static __device__ __forceinline__ void arrive(const weir_loop &l, bool runs, int32_t block, int32_t limit, int32_t stop,
+                                              uint64_t conditional) {
+    ptx::fence_sys(); /* this thread's part of the record, before the arrival */
+    __syncthreads();
+    if (threadIdx.x > 0) return;
+    const uint32_t old = ptx::add_release(l.arrived, 1u | static_cast<uint32_t>(runs) << 16);
+    if (static_cast<int32_t>(old & 0xffffu) + 1 < l.n_seat) return;
+    end_block(l, block, limit, static_cast<int32_t>(old >> 16) + runs, stop, conditional);
+}
+
+static __global__ TEAM_KERNEL void close_kernel(weir_loop l, uint64_t conditional, team_space space) {
+    K_SHARED(shared, team_shared);
+    K_SHARED(h, close_shared);
+    const weir_env t = team_begin(&shared, nullptr, space, l.n_seat, l.n_vocab);
+    if (t.index >= t.n_team) return;
+    /* asked early: the answer comes from the host's memory while the seat is closed */
+    const int32_t stop = static_cast<int32_t>(team_writes(&t) && ptx::ld_acquire_sys(reinterpret_cast<uint32_t *>(&l.flags->stop)));
+    const int32_t block = l.block[0], limit = l.block[1];
+    if (threadIdx.x == 0) {
+        memset(&h.args, 0, sizeof h.args);
+        h.args.n_vocab = l.n_vocab;
+        h.args.ld_q = l.n_seat * l.ld_q;
+        h.args.ld_p = l.ld_p;
+    }
+    for (int32_t i = t.index; i < l.n_seat; i += t.n_team) {
+        fetch_seat(l, i, &h);
+        if (weir_seat_runs(&h.seat)) {
+            close_seat(t, l, i, block, &h);
+        } else if (team_writes(&t)) {
+            weir_block_record *r = &l.ring[static_cast<int64_t>(block % l.depth) * l.n_seat + i];
+            r->seat_end = h.seat.end;
+            r->live = 0;
+        }
+        if (t.rank == 0) arrive(l, weir_seat_runs(&h.seat), block, limit, stop, conditional);
+    }
+}
+
+extern "C" weir_status weir_loop_close_cuda(weir_backend *be, weir_loop_close *a) {
+    if (!be || !a) return WEIR_EINVAL;
+    WEIR_TRY(weir_loop_check(a->loop));
+    const weir_loop *l = a->loop;
+    if (!l->arrived || (l->gamma > 0 && !l->note) || l->n_seat > 0xffff) return WEIR_EINVAL;
+    unsigned n_block;
+    team_space space;
+    WEIR_TRY(team_room(be, l->n_seat, l->n_vocab, &n_block, &space));
+    if (l->gamma > 0) {
+        weir_accept_args rows = {};
+        rows.session = l->accept;
+        rows.n_session = l->n_seat;
+        rows.ld_q = l->n_seat * l->ld_q;
+        rows.ld_p = l->ld_p;
+        rows.n_vocab = l->n_vocab;
+        WEIR_TRY(weir_accept_rows_cuda(be, &rows));
+    }
+    const weir_cuda *cu = weir_cuda_of(be);
+    K_LAUNCH_TEAM(close_kernel, n_block, TEAM_THREADS, 0, cu->stream)(*l, cu->conditional, space);
+    return weir_cuda_launched(be, "loop_close", "n_seat %d gamma %d n_vocab %d", l->n_seat, l->gamma, l->n_vocab);
+}

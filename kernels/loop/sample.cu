@@ -1,0 +1,41 @@
+#include "kernels/accept/stats.cuh"
+#include "kernels/loop/cuda.h"
+#include "kernels/loop/seat.h"
+
+/* A team a seat: statistics of its row, and a draw from it where the row is for a draft. */
+static __global__ TEAM_KERNEL void sample_kernel(weir_loop l, int32_t step, const weir_extent *extent, team_space space) {
+    K_SHARED(shared, team_shared);
+    K_SHARED(search, team_search_shared);
+    K_SHARED(stats, weir_row_stats);
+    const weir_env t = team_begin(&shared, &search, space, l.n_seat, l.n_vocab);
+    if (t.index >= t.n_team) return;
+    const int64_t n_extent = team_spans(l.n_vocab);
+    for (int32_t i = t.index; i < l.n_seat; i += t.n_team) {
+        const weir_seat *s = &l.seat[i];
+        int32_t *draft = weir_seat_draft(&l, i);
+        if (!weir_seat_steps(s, step, draft)) continue;
+        const float *logits = weir_seat_q_row(&l, i, step);
+        const weir_row_stats found =
+            team_row_stats(&t, logits, l.n_vocab, &s->law, extent ? extent + i * n_extent : nullptr);
+        if (team_writes(&t)) weir_seat_q_stats(&l, i)[step] = found;
+        if (!weir_seat_drafts(s, step)) continue;
+        __syncthreads(); /* the seat before is done with the statistics */
+        if (threadIdx.x == 0) stats = found;
+        __syncthreads();
+        float logp;
+        const int32_t token = team_draw(&t, logits, l.n_vocab, &s->law, &stats, s->n + step, WEIR_PURPOSE_DRAFT,
+                                        s->law.block_verify ? step : 0, &logp);
+        if (team_writes(&t)) draft[step] = token < 0 ? 0 : token;
+    }
+}
+
+extern "C" weir_status weir_loop_sample_cuda(weir_backend *be, weir_loop_sample *a) {
+    if (!be || !a) return WEIR_EINVAL;
+    WEIR_TRY(weir_loop_sample_check(a));
+    const weir_loop *l = a->loop;
+    unsigned n_block;
+    team_space space;
+    WEIR_TRY(team_room(be, l->n_seat, l->n_vocab, &n_block, &space));
+    K_LAUNCH_TEAM(sample_kernel, n_block, TEAM_THREADS, 0, weir_cuda_of(be)->stream)(*l, a->step, a->extent, space);
+    return weir_cuda_launched(be, "loop_sample", "step %d n_seat %d n_vocab %d", a->step, l->n_seat, l->n_vocab);
+}
