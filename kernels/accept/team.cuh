@@ -28,10 +28,10 @@ enum {
 
 /* A function with a pass in it is called from many places: one copy of it. */
 #ifdef __CUDACC__
-#define TEAM_CALL static __device__ __noinline__
+#define TEAM_CALL static inline __device__ __noinline__
 #define TEAM_FN static __device__ __forceinline__
 #else
-#define TEAM_CALL static
+#define TEAM_CALL static inline
 #define TEAM_FN static inline
 #endif
 
