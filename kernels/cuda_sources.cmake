@@ -8,9 +8,12 @@ set(WEIR_CUDA_SOURCES
   cuda/graph.cu
   cuda/queue.cu
   cuda/stamp.cu
+  dense/attention.cu
+  dense/attention_prefill.cu
   dense/cublaslt.cu
   dense/embed.cu
   dense/gather.cu
+  dense/kv_append.cu
   dense/linear.cu
   dense/linear_prefill.cu
   dense/linear_rows.cu

@@ -165,11 +165,10 @@ static double score(const att_cache *c, const att_rows *r, int32_t row, int32_t 
 
 void att_expect(const att_cache *c, const att_rows *r, int32_t row, bool tensor_cores, double *want, double *bound) {
     const att_case *s = &c->c;
-    const int32_t n = r->n_key[row];
-    int32_t first = s->window > 0 ? r->pos[row] + 1 - s->window : 0;
-    if (first < 0) first = 0;
     for (int32_t i = 0; i < s->n_head * s->head_dim; i++) want[i] = bound[i] = 0;
-    if (r->slot[row] < 0 || first >= n) return;
+    if (r->slot[row] < 0) return; /* its other fields may be anything */
+    const int32_t n = r->n_key[row], begin = s->window > 0 ? r->pos[row] + 1 - s->window : 0, first = begin < 0 ? 0 : begin;
+    if (first >= n) return;
     double *p = malloc((size_t)n * sizeof *p);
     cr_assert(p);
     for (int32_t h = 0; h < s->n_head; h++) {
