@@ -1,6 +1,10 @@
 /* The CUDA backend: finding a device, opening it, the table of ops, and the first failure. */
 #include "kernels/cuda/queue.cuh"
 
+#include "kernels/accept/cuda.h"
+#include "kernels/dense/cuda.h"
+#include "kernels/loop/cuda.h"
+
 enum { OLDEST_CC = 80, OPEN_SCRATCH = 1 << 20 /* floats; models of more reserve it */ };
 
 /* ---- failures ---------------------------------------------------------------------------------------------- */
@@ -47,16 +51,15 @@ weir_status weir__cuda_enter_now(weir_cuda *cu, const char *what) {
     return cu->recording ? WEIR_EINVAL : WEIR_OK;
 }
 
-/* ---- ops: weak until each has landed --------------------------------------------------------------------------- */
+/* ---- ops: all of them, or this file does not compile ------------------------------------------------------------ */
 
-#define DECLARE_AND_GUARD(name, args)                                                             \
-    extern "C" __attribute__((weak)) weir_status weir_##name##_cuda(weir_backend *be, args *a);   \
-    static weir_status run_##name(weir_backend *be, args *a) {                                    \
-        WEIR_TRY(weir__cuda_enter(weir_cuda_of(be), #name));                                      \
-        return weir_##name##_cuda ? weir_##name##_cuda(be, a) : WEIR_ENOTSUP;                     \
+#define GUARD(name, args)                                              \
+    static weir_status run_##name(weir_backend *be, args *a) {         \
+        WEIR_TRY(weir__cuda_enter(weir_cuda_of(be), #name));           \
+        return weir_##name##_cuda(be, a);                              \
     }
-WEIR_OP_MAP(DECLARE_AND_GUARD)
-#undef DECLARE_AND_GUARD
+WEIR_OP_MAP(GUARD)
+#undef GUARD
 
 static void fill_ops(weir_backend_ops *op) {
 #define ENTRY(name, args) op->name = run_##name;
