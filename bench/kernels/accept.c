@@ -273,8 +273,6 @@ static weir_status run_step(kb *k, void *ctx, int i) {
     return emit(k->be, c->s, &c->s->b);
 }
 
-static int inner_of(const call *c) { return c->cold && c->s->n_copy > KB_INNER ? c->s->n_copy : KB_INNER; }
-
 static void name_case(kb_case *c, const char *op, const scene *s, const char *rest) {
     (void)snprintf(c->op, sizeof c->op, "%s", op);
     (void)snprintf(c->shape, sizeof c->shape, "%s: %s x %d%s", s->law->name, strcmp(op, "draw") ? "6" : "1", s->n_vocab, rest);
@@ -295,7 +293,7 @@ static void time_law(kb *k, scene *s, const kb_law *law) {
                          {.run = run_stats, .bytes = N_ROW * row, .error = stats},
                          {.run = run_draw, .bytes = row, .error = drafts},
                          {.run = run_step, .bytes = (N_ROW + GAMMA) * row, .error = step}};
-    for (int i = 0; i < N_CASE; i++) c[i].ctx = &with[i], c[i].inner = inner_of(&with[i]);
+    for (int i = 0; i < N_CASE; i++) c[i].ctx = &with[i], c[i].inner = kb_inner(k, with[i].cold ? s->n_copy : 0);
     char rest[64];
     name_case(&c[0], "row_stats", s, " warm");
     name_case(&c[1], "row_stats", s, s->b.extent ? " warm extents" : " warm again");

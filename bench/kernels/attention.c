@@ -189,7 +189,7 @@ static weir_status make_cases(kb *k, scene *s, call *with, kb_case *c) {
     for (int i = 0; st == WEIR_OK && i < 2; i++) {
         with[i] = i == 0 ? (call){s, MAX_ROW - 1, 1} : (call){s, 0, MAX_ROW};
         c[i] = (kb_case){.op = "attention", .run = run, .ctx = &with[i], .tolerance = TOLERANCE,
-                         .inner = s->kv.n_layer > KB_INNER ? s->kv.n_layer : KB_INNER,
+                         .inner = kb_inner(k, s->kv.n_layer),
                          .bytes = (double)(s->n_keys * s->h->n_head_kv * s->h->head_dim) * 2 *
                                   weir_dtype_bytes(s->kv.dtype)};
         (void)snprintf(c[i].shape, sizeof c[i].shape, "%s: heads %d/%d x %d keys %ld M %ld%s", s->h->name, s->h->n_head,

@@ -22,7 +22,7 @@ typedef struct kb {
     int n_row, n_wrong, n_failed;
 } kb;
 
-enum { KB_CASES = 64, KB_SAMPLES = 1000, KB_INNER = 16 };
+enum { KB_SAMPLES = 1000 };
 
 typedef struct kb_case {
     char op[24], shape[88];
@@ -46,8 +46,9 @@ void kb_give_up(kb *k, const char *op, const char *shape, weir_status s);
 /* Copy bandwidth of the device: `bytes` from one buffer to another. Fills k->copy. */
 weir_status kb_measure_copy(kb *k);
 
-/* Copies of `bytes` so that together they exceed what caches hold. */
+/* Copies of `bytes` so that together they exceed what caches hold; calls in a sample that walks through n of them. */
 int kb_copies(const kb *k, double bytes);
+int kb_inner(const kb *k, int n);
 
 /* ||got - want|| / ||want||; INFINITY where either has something that is no number. */
 double kb_error(const float *got, const float *want, size_t n);

@@ -8,7 +8,7 @@
 enum { STRIP = 64, N_STRIP = 3, MAX_ROW = 16, MAX_COPY = 256 };
 
 /* Inputs are rounded to bf16, at random half an ulp of 2^-8 each: 2^-9 of the norm, twice that for activations whose slope
- * passes 1. */
+ * passes 1, and for each factor of a gated product. */
 static const double TOLERANCE = 0x1p-8;
 
 typedef struct matrix {
@@ -42,8 +42,8 @@ static const matrix tiny[] = {
     {.name = "tiny head", .n = 128, .k = 64, .norm = true, .head = true},
 };
 
-static const int row_counts[] = {1, 2, 3, 4, 5, 6, 7, 8, 16};
-enum { N_COUNT = sizeof row_counts / sizeof row_counts[0] };
+static const int row_counts[] = {1, 2, 3, 4, 5, 6, 7, 8, 16}, tiny_counts[] = {1, 6, 16};
+enum { N_COUNT = sizeof row_counts / sizeof *row_counts, N_TINY = sizeof tiny_counts / sizeof *tiny_counts };
 
 typedef struct product {
     const matrix *m;
@@ -170,21 +170,22 @@ static void time_matrix(kb *k, const matrix *m) {
     product *p = weir_calloc(1, sizeof *p);
     kb_case c[N_COUNT] = {{.inner = 0}};
     call with[N_COUNT];
+    const int *counts = k->tiny ? tiny_counts : row_counts, n = k->tiny ? N_TINY : N_COUNT;
     weir_status s = p ? WEIR_OK : WEIR_ENOMEM;
     if (p) {
         p->m = m;
         s = set_up(k, p);
     }
-    for (int i = 0; s == WEIR_OK && i < N_COUNT; i++) {
-        with[i] = (call){p, row_counts[i]};
-        c[i] = (kb_case){.op = "linear", .run = run, .ctx = &with[i], .tolerance = TOLERANCE,
-                         .inner = p->n_copy > KB_INNER ? p->n_copy : KB_INNER,
-                         .bytes = 2.0 * (double)(p->n_out * m->k) + 4.0 * (double)(row_counts[i] * (m->n + m->k))};
+    for (int i = 0; s == WEIR_OK && i < n; i++) {
+        with[i] = (call){p, counts[i]};
+        c[i] = (kb_case){.op = "linear", .run = run, .ctx = &with[i], .tolerance = TOLERANCE * (m->gated ? 2 : 1),
+                         .inner = kb_inner(k, p->n_copy),
+                         .bytes = 2.0 * (double)(p->n_out * m->k) + 4.0 * (double)(counts[i] * (m->n + m->k))};
         (void)snprintf(c[i].shape, sizeof c[i].shape, "%s: n %ld k %ld bf16 M %d%s%s", m->name, (long)m->n, (long)m->k,
-                       row_counts[i], m->gated ? " gated" : "", p->dev_extent ? " extents" : "");
-        s = check(k, p, row_counts[i], &c[i].error);
+                       counts[i], m->gated ? " gated" : "", p->dev_extent ? " extents" : "");
+        s = check(k, p, counts[i], &c[i].error);
     }
-    if (s == WEIR_OK) kb_measure(k, c, N_COUNT);
+    if (s == WEIR_OK) kb_measure(k, c, n);
     else kb_give_up(k, "linear", m->name, s);
     if (p) clean_up(k, p);
     weir_free(p);

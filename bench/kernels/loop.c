@@ -170,9 +170,9 @@ static weir_status check(kb *k, scene *s, uint64_t rng, double *error) {
 static void time_bucket(kb *k, const kb_law *law, int32_t n_vocab, int32_t n_seat) {
     scene s = {.law = law, .l = {.n_seat = n_seat, .n_vocab = n_vocab}};
     const double row = 4.0 * n_vocab * n_seat;
-    kb_case c[3] = {{.op = "loop sample", .run = run_sample, .inner = GAMMA * 4, .bytes = row},
-                    {.op = "loop rows", .run = run_rows, .inner = KB_INNER, .bytes = 16.0 * n_seat * (GAMMA + 1)},
-                    {.op = "loop close", .run = run_close, .inner = KB_INNER, .bytes = (2 * GAMMA + 1) * row}};
+    kb_case c[3] = {{.op = "loop sample", .run = run_sample, .inner = kb_inner(k, GAMMA * 4), .bytes = row},
+                    {.op = "loop rows", .run = run_rows, .inner = kb_inner(k, 0), .bytes = 16.0 * n_seat * (GAMMA + 1)},
+                    {.op = "loop close", .run = run_close, .inner = kb_inner(k, 0), .bytes = (2 * GAMMA + 1) * row}};
     const uint64_t rng = k->rng;
     double error = 0;
     weir_status st = k->be->op.loop_close ? set_up(k, &s) : WEIR_ENOTSUP;

@@ -51,6 +51,11 @@ int kb_copies(const kb *k, double bytes) {
     return n < 2 ? 2 : n > 256 ? 256 : (int)n;
 }
 
+int kb_inner(const kb *k, int n) {
+    const int least = 16; /* a graph of so many hides what starting it costs */
+    return k->tiny ? 2 : n > least ? n : least;
+}
+
 double kb_error(const float *got, const float *want, size_t n) {
     double diff = 0, all = 0;
     for (size_t i = 0; i < n; i++) {
@@ -85,7 +90,7 @@ static weir_status prepare(kb *k, kb_case *c) {
     if (!c->seconds) return WEIR_ENOMEM;
     WEIR_TRY(c->run(k, c->ctx, 0));
     if (k->be->queue->record) WEIR_TRY(k->be->queue->record(k->be, run_all, &(body){k, c}, false, &c->graph));
-    for (int i = 0; i < WARM_UP; i++) WEIR_TRY(sample(k, c));
+    for (int i = 0; i < (k->tiny ? 1 : WARM_UP); i++) WEIR_TRY(sample(k, c));
     return k->be->queue->wait(k->be);
 }
 

@@ -48,7 +48,7 @@ static weir_status prepare_embed(kb *k, embed *e, uint16_t *file, float *got, do
 
 static void time_embed(kb *k) {
     embed e = {.n_vocab = k->tiny ? 100 : 32128, .dim = k->tiny ? 64 : 2048, .n_row = 6};
-    kb_case c = {.op = "embed", .run = run_embed, .ctx = &e, .inner = KB_INNER,
+    kb_case c = {.op = "embed", .run = run_embed, .ctx = &e, .inner = kb_inner(k, 0),
                  .bytes = (double)(e.n_row * e.dim) * (2 + 4)};
     (void)snprintf(c.shape, sizeof c.shape, "vocab %ld dim %ld bf16 rows %ld", (long)e.n_vocab, (long)e.dim, (long)e.n_row);
     uint16_t *file = weir_alloc((size_t)(e.n_vocab * e.dim), sizeof *file);
@@ -96,7 +96,7 @@ static weir_status prepare_norm(kb *k, norm *n, float *x, double *error) {
 static void time_norm(kb *k) {
     norm n = {.dim = k->tiny ? 96 : 2048, .n_row = 6};
     const size_t size = (size_t)(n.n_row * n.dim);
-    kb_case c = {.op = "rmsnorm", .run = run_norm, .ctx = &n, .inner = KB_INNER, .bytes = (double)(2 * size) * 4,
+    kb_case c = {.op = "rmsnorm", .run = run_norm, .ctx = &n, .inner = kb_inner(k, 0), .bytes = (double)(2 * size) * 4,
                  .tolerance = 0x1p-20 /* a tree of dim / 32 additions in f32 */};
     (void)snprintf(c.shape, sizeof c.shape, "dim %ld rows %ld", (long)n.dim, (long)n.n_row);
     float *x = weir_alloc(3 * size + (size_t)n.dim, sizeof *x);
@@ -170,7 +170,7 @@ static void time_append(kb *k) {
                                    .head_dim = 64, .dtype = k->be->device ? WEIR_DTYPE_BF16 : WEIR_DTYPE_F32}};
     p.kv.page_elems = weir_kv_page_elems(p.kv.n_layer, p.kv.n_head_kv, p.kv.head_dim);
     const size_t n = (size_t)(2 * p.n_row * p.kv.n_head_kv * p.kv.head_dim);
-    kb_case c = {.op = "kv_append", .run = run_append, .ctx = &p, .inner = 24,
+    kb_case c = {.op = "kv_append", .run = run_append, .ctx = &p, .inner = kb_inner(k, 24),
                  .bytes = (double)n * (4 + weir_dtype_bytes(p.kv.dtype))};
     (void)snprintf(c.shape, sizeof c.shape, "heads %d x %d rows %ld", p.kv.n_head_kv, p.kv.head_dim, (long)p.n_row);
     float *rows = weir_alloc(n, sizeof *rows);
