@@ -29,35 +29,21 @@ long right_while(void);
 long right_memory_is_poisoned(void);
 long right_product(void);
 
-void wrong_deadlock(void);
-void wrong_divergent_barrier(void);
-void wrong_lane_outside_its_mask(void);
-void wrong_exited_lane(void);
-void wrong_warp_mismatch(void);
-void wrong_endless_spin(void);
-void wrong_endless_while(void);
-void wrong_copy_not_waited_for(void);   /* late: the answer is poison; exits 0 if the poison was seen */
-void wrong_exit_with_copies(void);
-void wrong_alignment(void);
-void wrong_no_grid_wait(void);
-void wrong_mbarrier(void);
-void wrong_shared_overrun(void);
-void wrong_dynamic_overrun(void);
-void wrong_device_overrun(void);
-void wrong_device_overread(void);
-void wrong_freed(void);
-void wrong_host_read(void);
-void wrong_stack(void);
-void wrong_trap(void);
+int sees_copy_not_waited_for(void); /* 1 if the kernel read what had not landed */
 
-/* Races for ThreadSanitizer. */
-void race_missing_barrier(void);
-void race_early_copy(void);
-void race_shuffle_orders_nothing(void);
-void race_between_blocks(void);
-void race_before_grid_wait(void);
-void race_host_does_not_wait(void);
-void race_missing_mbarrier_wait(void);
+/* What the runner stops, or a sanitizer; then races for ThreadSanitizer. Each ends the process (runner_cases). */
+#define WRONG_MAP(X)                                                                                              \
+    X(wrong_deadlock) X(wrong_divergent_barrier) X(wrong_lane_outside_its_mask) X(wrong_exited_lane)              \
+    X(wrong_warp_mismatch) X(wrong_endless_spin) X(wrong_endless_block_spin) X(wrong_endless_while)               \
+    X(wrong_exit_with_copies) X(wrong_alignment) X(wrong_no_grid_wait) X(wrong_mbarrier) X(wrong_shared_overrun)  \
+    X(wrong_dynamic_overrun) X(wrong_device_overrun) X(wrong_device_overread) X(wrong_freed) X(wrong_host_read)   \
+    X(wrong_stack) X(wrong_trap)                                                                                  \
+    X(race_missing_barrier) X(race_early_copy) X(race_shuffle_orders_nothing) X(race_between_blocks)              \
+    X(race_before_grid_wait) X(race_write_before_grid_wait) X(race_host_does_not_wait) X(race_missing_mbarrier_wait) \
+    X(race_pinned_source_reused) X(race_team_barrier_without_release)
+#define WRONG_CASE(name) void name(void);
+WRONG_MAP(WRONG_CASE)
+#undef WRONG_CASE
 
 /* What the runtime refuses: cudaError_t each. */
 int refused_block_size(void);

@@ -14,6 +14,11 @@ extern "C" void __sanitizer_finish_switch_fiber(void *fake, const void **bottom,
 extern "C" void *__tsan_get_current_fiber();
 extern "C" void *__tsan_create_fiber(unsigned flags);
 extern "C" void __tsan_switch_to_fiber(void *fiber, unsigned flags);
+
+/* Fibers are threads that never end to TSan: it would sleep a second at exit for each test. A short history, because every
+ * fiber has one. */
+extern "C" const char *__tsan_default_options();
+extern "C" const char *__tsan_default_options() { return "atexit_sleep_ms=0:history_size=1"; }
 #endif
 
 #if !defined(__x86_64__)
@@ -23,7 +28,7 @@ extern "C" void __tsan_switch_to_fiber(void *fiber, unsigned flags);
 namespace runner {
 
 /* Kernels keep little on the stack; instrumented ones more. Pages are touched as they are needed. */
-enum { STACK = 256 << 10, GUARD = 4096 };
+enum { STACK = 256 << 10, GUARD = 64 << 10 };
 
 static fiber *came_from, *running_host;
 static fiber *entering;

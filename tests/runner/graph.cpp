@@ -42,7 +42,7 @@ struct runner_event {
 
 namespace runner {
 
-enum { CONDITIONS = 4096, ENDLESS_LOOP = 1000000, STREAMS = 64 };
+enum { CONDITIONS = 4096, ENDLESS_LOOP = 100000, STREAMS = 64 };
 struct condition {
     unsigned value, start;
     bool assign, taken;
@@ -85,10 +85,13 @@ cudaError_t submit(cudaStream_t stream, work w, const char *) {
 }
 
 /* Closures are read by CUDA threads that the host need not have waited for: they end behind the stream. */
+static char handed_over;
 template <class T> static void erase(std::shared_ptr<T> *p) {
+    order_release(&handed_over);
     act_as(
         ERASER,
         [](void *arg) {
+            order_acquire(&handed_over); /* some never ran */
             stream_ended();
             static_cast<std::shared_ptr<T> *>(arg)->reset();
         },

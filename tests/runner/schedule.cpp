@@ -14,7 +14,7 @@ view *self;
 
 
 /* Rounds in which every thread that could run only spun, ahead of calling it endless. */
-enum { ENDLESS = 100000, SETS = 2 };
+enum { ENDLESS = 10000, SETS = 2 };
 
 static thread **pool[SETS]; /* two sets take turns, so that blocks do not share TSan's identities */
 static int pool_size[SETS], next_set;
