@@ -131,10 +131,11 @@ static weir_status open_checkpoints(weir_engine *e, const weir_engine_options *o
 
 static weir_status load(weir_engine *e, bool graphs, weir_err *err) {
     for (int i = 0; i <= (int)e->has_draft; i++) WEIR_TRY(load_side(e, i, err));
-    weir_status st = weir_buffers_open(e);
+    weir_status st = weir_backend_reserve(e->be, e->op_floats);
+    if (st == WEIR_OK) st = weir_buffers_open(e);
     if (st == WEIR_OK && e->be->device) st = weir_device_loop_open(&e->loop, e, graphs);
     if (st == WEIR_ECUDA) return weir_backend_failure(e->be, err);
-    if (st != WEIR_OK) return weir_fail(err, st, "%s for the step buffers", weir_status_str(st));
+    if (st != WEIR_OK) return weir_fail(err, st, "%s for the buffers of a step", weir_status_str(st));
     e->slot_owner = weir_calloc((size_t)e->n_parallel, sizeof(weir_session *));
     return e->slot_owner ? WEIR_OK : weir_fail(err, WEIR_ENOMEM, "out of memory for the sessions");
 }

@@ -73,6 +73,7 @@ struct weir_engine {
     int n_parallel, ctx_size, max_draft;
     int64_t n_row_max; /* rows of the largest forward call */
     weir_session **slot_owner; /* (n_parallel) */
+    size_t op_floats; /* scratch of the hungriest op, planned and reserved */
     weir_step_buffers buf, dev;
     weir_err device_note; /* why "auto" is the CPU, where that is worth a word */
     weir_engine_facts facts;

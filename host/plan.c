@@ -97,7 +97,7 @@ static size_t op_bytes(const weir_engine *e, size_t floats) {
 }
 
 static weir_status add_up(weir_engine *e, weir_bytes *kv, weir_bytes *scratch, weir_err *err) {
-    size_t floats = 0;
+    size_t floats = e->be->device ? (size_t)weir_accept_cuda_scratch_floats(e->n_vocab) : 0;
     for (int i = 0; i <= (int)e->has_draft; i++) {
         weir_side *m = &e->side[i];
         const weir_tensor_source src = weir_checkpoint_source(&m->ck);
@@ -107,12 +107,13 @@ static weir_status add_up(weir_engine *e, weir_bytes *kv, weir_bytes *scratch, w
         e->facts.kv_per_session[i] = kv_bytes(e, &m->facts, 1).backend;
         add(kv, kv_bytes(e, &m->facts, e->n_parallel));
         add(scratch, weir_t5_scratch_bytes(&m->ck.t5, e->be, m->facts.kv_dtype, e->n_row_max, e->ctx_size));
-        const size_t own = weir_t5_op_floats(&m->ck.t5, e->be, e->n_row_max, e->ctx_size);
+        const size_t own = weir_t5_op_floats(&m->ck.t5, e->be, e->n_row_max, weir_plan_self(e, &m->facts).max_len);
         if (own > floats) floats = own;
     }
     add(scratch, weir_buffers_bytes(e));
     if (e->be->device) add(scratch, weir_device_loop_bytes(e));
     add(scratch, (weir_bytes){.backend = op_bytes(e, floats)});
+    e->op_floats = floats;
     return WEIR_OK;
 }
 

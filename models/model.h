@@ -83,7 +83,8 @@ weir_status weir_t5_measure(const weir_t5_config *c, const weir_tensor_source *s
  * looked at. */
 weir_bytes weir_t5_scratch_bytes(const weir_t5_config *c, const weir_backend *be, weir_dtype kv_dtype,
                                  int64_t n_row, int64_t n_prompt);
-size_t weir_t5_op_floats(const weir_t5_config *c, const weir_backend *be, int64_t n_row, int64_t n_prompt);
+size_t weir_t5_op_floats(const weir_t5_config *c, const weir_backend *be, int64_t n_row,
+                         int64_t n_key); /* positions of the longest cache; the model itself reserves for n_prompt */
 
 /* Loads a T5. EFORMAT names the tensor that is missing or has another shape or dtype than expected; ENOMEM; EDEVMEM.
  * n_row, n_prompt: the largest decoder call and prompt it will serve. */

@@ -66,6 +66,9 @@ void weir_t5_facts(const weir_t5_config *c, weir_dtype dtype, bool device, weir_
     };
 }
 
+/* Rows that attention has scratch for at once; calls of more are cut by the op. */
+enum { ATTEND_ROWS = 256 };
+
 static int64_t max64(int64_t a, int64_t b) { return a > b ? a : b; }
 
 /* Next `bytes` at a boundary of 256, which suits the vectors of every backend. */
@@ -107,8 +110,29 @@ weir_bytes weir_t5_scratch_bytes(const weir_t5_config *c, const weir_backend *be
                         .host = be->device ? 4 * (size_t)weir__t5_stage_ints(n_prompt) : 0};
 }
 
-size_t weir_t5_op_floats(const weir_t5_config *c, const weir_backend *be, int64_t n_row, int64_t n_prompt) {
+/* A device's products: shapes of both stacks, whose largest call is a prompt's chunk, and the head, which prompts never
+ * see. */
+static size_t product_floats(const weir_t5_config *c, int64_t chunk) {
+    const int64_t dim = c->dim, inner = (int64_t)c->n_head * c->head_dim, ff = c->ff_dim;
+    const struct {
+        int64_t n, k, chunk;
+    } shape[] = {{3 * inner, dim, chunk},                   {dim, inner, chunk}, {inner, dim, chunk}, {2 * inner, dim, chunk},
+                 {c->gated ? 2 * ff : ff, dim, chunk},      {dim, ff, chunk},    {c->n_vocab_rows, dim, 0}};
+    size_t most = 0;
+    for (size_t i = 0; i < sizeof shape / sizeof *shape; i++) {
+        const size_t one = weir_linear_cuda_scratch_floats(shape[i].n, shape[i].k, shape[i].chunk);
+        if (one > most) most = one;
+    }
+    return most;
+}
+
+size_t weir_t5_op_floats(const weir_t5_config *c, const weir_backend *be, int64_t n_row, int64_t n_key) {
     const int64_t inner = (int64_t)c->n_head * c->head_dim;
-    (void)be, (void)n_row, (void)n_prompt;
-    return weir_linear_scratch_floats(max64(max64(c->dim, inner), c->ff_dim));
+    if (!be->device) return weir_linear_scratch_floats(max64(max64(c->dim, inner), c->ff_dim));
+    const int64_t most = n_row < ATTEND_ROWS ? n_row : ATTEND_ROWS;
+    const int64_t keys = (n_key + WEIR_PAGE - 1) / WEIR_PAGE * WEIR_PAGE;
+    const size_t product = product_floats(c, be->chunk);
+    const size_t attend =
+        weir_attention_cuda_scratch_floats(max64(most, be->chunk), c->n_head, c->head_dim, keys, 0);
+    return product > attend ? product : attend;
 }

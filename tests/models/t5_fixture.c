@@ -9,11 +9,23 @@
 const char *const golden_names[] = {"gated_f32",  "relu_f32",   "gelu_f32", "silu_f32",
                                     "gated_bf16", "mixed_bf16", "relu_f16", NULL};
 
+static void *backend_zeros(fixture *f, size_t bytes) {
+    void *p = weir_backend_alloc(f->be, bytes);
+    cr_assert(p && weir_backend_zero(f->be, p, bytes) == WEIR_OK);
+    return p;
+}
+
 void fixture_open(fixture *f, const char *dir, weir_isa isa, int n_thread) {
+    weir_backend *be = NULL;
+    cr_assert_eq(weir_backend_cpu_open(&be, n_thread, isa, NULL), WEIR_OK);
+    fixture_open_on(f, dir, be);
+}
+
+void fixture_open_on(fixture *f, const char *dir, weir_backend *be) {
     weir_err err = {""};
     memset(f, 0, sizeof *f);
+    f->be = be;
     cr_assert_eq(weir_checkpoint_open(&f->ck, dir, &err), WEIR_OK, "%s", err.text);
-    cr_assert_eq(weir_backend_cpu_open(&f->be, n_thread, isa, &err), WEIR_OK, "%s", err.text);
     const weir_tensor_source src = weir_checkpoint_source(&f->ck);
     cr_assert_eq(weir_t5_create(&f->m, f->be, &f->ck.t5, &src, FIX_ROW, FIX_PROMPT, &err), WEIR_OK, "%s",
                  err.text);
@@ -23,8 +35,11 @@ void fixture_open(fixture *f, const char *dir, weir_isa isa, int n_thread) {
     shape.max_len = FIX_PROMPT;
     shape.n_layer = x->n_layer_cross;
     cr_assert_eq(weir_kv_pool_create(&f->cross, f->be, &shape), WEIR_OK);
-    f->kv = (weir_kv){*weir_kv_pool_view(f->self), *weir_kv_pool_view(f->cross), f->cross_len};
     f->n_vocab = x->n_vocab_rows;
+    f->dev_cross_len = backend_zeros(f, sizeof f->cross_len);
+    f->dev_rows = backend_zeros(f, 4 * FIX_ROW * sizeof *f->dev_rows);
+    f->dev_logits = backend_zeros(f, (size_t)FIX_ROW * (size_t)f->n_vocab * sizeof *f->dev_logits);
+    f->kv = (weir_kv){*weir_kv_pool_view(f->self), *weir_kv_pool_view(f->cross), f->dev_cross_len};
 }
 
 void fixture_open_golden(fixture *f, const char *name, weir_isa isa, int n_thread) {
@@ -34,6 +49,9 @@ void fixture_open_golden(fixture *f, const char *name, weir_isa isa, int n_threa
 }
 
 void fixture_close(fixture *f) {
+    weir_backend_free(f->be, f->dev_cross_len);
+    weir_backend_free(f->be, f->dev_rows);
+    weir_backend_free(f->be, f->dev_logits);
     weir_kv_pool_free(f->self);
     weir_kv_pool_free(f->cross);
     weir_model_free(f->m);
@@ -43,22 +61,31 @@ void fixture_close(fixture *f) {
 
 void fixture_prefill(fixture *f, int32_t slot, const int32_t *prompt, int64_t n) {
     cr_assert_eq(weir_kv_pool_resize(f->cross, slot, n), WEIR_OK);
+    cr_assert_eq(weir_kv_pool_sync(f->cross), WEIR_OK);
     f->cross_len[slot] = (int32_t)n;
+    cr_assert_eq(weir_backend_upload(f->be, f->dev_cross_len, f->cross_len, sizeof f->cross_len), WEIR_OK);
     cr_assert_eq(weir_model_prefill(f->m, &f->kv, slot, prompt, n), WEIR_OK);
 }
 
 weir_status fixture_forward(fixture *f, const row *r, int32_t n, const int32_t *out, int32_t n_out,
                             float *logits) {
-    int32_t token[FIX_ROW], pos[FIX_ROW], slot[FIX_ROW], all[FIX_ROW];
+    int32_t rows[4][FIX_ROW] = {{0}};
     for (int32_t i = 0; i < n; i++) {
-        token[i] = r[i].token, pos[i] = r[i].pos, slot[i] = r[i].slot, all[i] = i;
-        if (weir_kv_pool_len(f->self, r[i].slot) <= r[i].pos) {
+        rows[0][i] = r[i].token, rows[1][i] = r[i].pos, rows[2][i] = r[i].slot, rows[3][i] = i;
+        if (r[i].slot >= 0 && weir_kv_pool_len(f->self, r[i].slot) <= r[i].pos) {
             cr_assert_eq(weir_kv_pool_resize(f->self, r[i].slot, r[i].pos + 1), WEIR_OK);
         }
     }
-    const weir_batch b = {.token = token, .pos = pos, .slot = slot, .n_row = n, .out = out ? out : all,
-                          .n_out = out ? n_out : n, .logits = logits};
-    return weir_model_forward(f->m, &f->kv, &b);
+    if (out) memcpy(rows[3], out, (size_t)n_out * sizeof *out);
+    else n_out = n;
+    cr_assert_eq(weir_kv_pool_sync(f->self), WEIR_OK);
+    cr_assert_eq(weir_backend_upload(f->be, f->dev_rows, rows, sizeof rows), WEIR_OK);
+    const weir_batch b = {.token = f->dev_rows, .pos = f->dev_rows + FIX_ROW, .slot = f->dev_rows + 2 * FIX_ROW,
+                          .n_row = n, .out = f->dev_rows + 3 * FIX_ROW, .n_out = n_out,
+                          .logits = logits ? f->dev_logits : NULL};
+    WEIR_TRY(weir_model_forward(f->m, &f->kv, &b));
+    const size_t bytes = logits ? (size_t)n_out * (size_t)f->n_vocab * sizeof *logits : 0;
+    return weir_backend_download(f->be, logits, f->dev_logits, bytes);
 }
 
 void rows_of(row *r, int32_t slot, int32_t first, int32_t n, const int32_t *token) {

@@ -12,7 +12,9 @@ typedef struct fixture {
     weir_backend *be;
     weir_model *m;
     weir_kv_pool *self, *cross;
-    int32_t cross_len[FIX_SLOT];
+    int32_t cross_len[FIX_SLOT], *dev_cross_len; /* host; the backend's */
+    int32_t *dev_rows;                           /* backend (4, FIX_ROW) token, pos, slot, out */
+    float *dev_logits;                           /* backend (FIX_ROW, n_vocab) */
     weir_kv kv;
     int32_t n_vocab; /* rows of the head */
 } fixture;
@@ -20,6 +22,8 @@ typedef struct fixture {
 extern const char *const golden_names[]; /* directories under tests/golden/t5, NULL-ended */
 
 void fixture_open(fixture *f, const char *dir, weir_isa isa, int n_thread);
+/* The same on a backend that is already open; fixture_close closes it. */
+void fixture_open_on(fixture *f, const char *dir, weir_backend *be);
 void fixture_open_golden(fixture *f, const char *name, weir_isa isa, int n_thread);
 void fixture_close(fixture *f);
 
