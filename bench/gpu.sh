@@ -207,17 +207,26 @@ append() {
     cat "$work/body" >>"$2"
 }
 
+# missed WHAT STATUS: a command of the part that did not end well.
+missed() {
+    bad=1
+    case $2 in
+        124 | 137) say "$1: not finished (time)" ;;
+        *) say "$1: status $2" ;;
+    esac
+}
+
 # Parts of a block, then whole blocks, of T5 v1.1 shapes.
 time_pair() {
     name=$1 verifier=$2
-    limited 60 "$tools/weir" bench -m "$models/$verifier" -md "$models/small" --device cuda --n-prompt 64 --repeat 50 --csv >"$work/parts" || bad=1
+    limited 60 "$tools/weir" bench -m "$models/$verifier" -md "$models/small" --device cuda --n-prompt 64 --repeat 50 --csv >"$work/parts" || missed "$name: weir bench" $?
     sed "1s/^/pair,/; 2,\$s/^/$name,/" "$work/parts" >"$work/rows"
     append "$work/rows" "$results/t5_parts.csv"
     pair="-m $models/$verifier -md $models/small --device cuda --name $name"
     # shellcheck disable=SC2086  # a list of options
-    limited 60 "$tools/weir-blocks" $pair --gamma 1,3,5,7 --sessions 1,2,4,8,16,32,64 --repeat 5 >"$work/blocks" || bad=1
+    limited 60 "$tools/weir-blocks" $pair --gamma 1,3,5,7 --sessions 1,2,4,8,16,32,64 --repeat 5 >"$work/blocks" || missed "$name: weir-blocks" $?
     # shellcheck disable=SC2086
-    limited 40 "$tools/weir-blocks" $pair --gamma 5 --sessions 1,64 --repeat 5 --no-graph >"$work/no_graph" || bad=1
+    limited 40 "$tools/weir-blocks" $pair --gamma 5 --sessions 1,64 --repeat 5 --no-graph >"$work/no_graph" || missed "$name: weir-blocks --no-graph" $?
     sed 1d "$work/no_graph" >>"$work/blocks"
     append "$work/blocks" "$results/t5_blocks.csv"
 }

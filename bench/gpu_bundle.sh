@@ -3,6 +3,7 @@
 # compiler nor a registry: programs and tests of the CUDA build, their libraries down to libc and its loader, the demo pair.
 #
 #   bench/gpu_bundle.sh          (or ./make.sh gpu-bundle; needs a CUDA toolkit)
+#   ARCHS=90a-real bench/gpu_bundle.sh         for that machine's processor alone: smaller, compiled sooner
 #   there: tar xf gpu-bundle.tar.xz && weir-gpu/bench/gpu.sh
 #
 # Programs find libraries beside themselves (DT_RPATH, so that it also holds for what those load) and name the bundle's own loader
@@ -27,7 +28,8 @@ compile() {
     mkdir -p build
     # shellcheck disable=SC2016  # the loader reads $ORIGIN
     cmake --preset cuda -B "$build" -DWEIR_TEST_ROOT=. -DCMAKE_BUILD_RPATH='$ORIGIN/../lib' \
-        -DCMAKE_EXE_LINKER_FLAGS=-Wl,--disable-new-dtags >"build/configure-bundle.log" 2>&1 || {
+        -DCMAKE_EXE_LINKER_FLAGS=-Wl,--disable-new-dtags \
+        ${ARCHS:+"-DCMAKE_CUDA_ARCHITECTURES=$ARCHS"} >"build/configure-bundle.log" 2>&1 || {
         cat build/configure-bundle.log >&2
         die "configuring failed"
     }
