@@ -30,11 +30,11 @@ extern "C" {
 /* K_SHARED(tile, float[32][33]): static shared memory, 16-byte aligned (ldmatrix, cp.async).
  * K_DYN_SHARED(float, buf): the launch's dynamic shared memory as float *buf, 128-byte aligned (bulk copies). */
 #ifdef __CUDACC__
-#define K_SHARED(name, ...)                                        \
-    using name##_type = __VA_ARGS__;                               \
+#define K_SHARED(name, ...)                                                                \
+    using name##_type = __VA_ARGS__;                                                       \
     constexpr size_t name##_align = alignof(name##_type) < 16 ? 16 : alignof(name##_type); \
     __shared__ alignas(name##_align) name##_type name
-#define K_DYN_SHARED(T, name)                                    \
+#define K_DYN_SHARED(T, name)                                   \
     extern __shared__ __align__(128) unsigned char k_dyn_raw[]; \
     T *name = reinterpret_cast<T *>(k_dyn_raw)
 #else
@@ -54,8 +54,10 @@ inline int k_cc() {
     int cc = known[device].load(std::memory_order_relaxed);
     if (cc == 0) {
         int major = 0, minor = 0;
-        if (cudaDeviceGetAttribute(&major, cudaDevAttrComputeCapabilityMajor, device) != cudaSuccess) return 0;
-        if (cudaDeviceGetAttribute(&minor, cudaDevAttrComputeCapabilityMinor, device) != cudaSuccess) return 0;
+        if (cudaDeviceGetAttribute(&major, cudaDevAttrComputeCapabilityMajor, device) != cudaSuccess)
+            return 0;
+        if (cudaDeviceGetAttribute(&minor, cudaDevAttrComputeCapabilityMinor, device) != cudaSuccess)
+            return 0;
         cc = 10 * major + minor;
         known[device].store(cc, std::memory_order_relaxed);
     }
@@ -91,7 +93,8 @@ template <class... P> struct k_launch {
 };
 
 template <class... P>
-k_launch<P...> k_bind(k_launch_how how, void (*kernel)(P...), dim3 grid, dim3 block, size_t smem, cudaStream_t stream) {
+k_launch<P...> k_bind(k_launch_how how, void (*kernel)(P...), dim3 grid, dim3 block, size_t smem,
+                      cudaStream_t stream) {
     return {kernel, grid, block, smem, stream, how};
 }
 

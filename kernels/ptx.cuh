@@ -66,9 +66,10 @@ PTX_FN float f32_of_f16(uint16_t h) {
  * (g, 2t) (g + 8, 2t) (g, 2t + 8) (g + 8, 2t + 8); b rows 2t, 2t + 8 of column g; d (g, 2t) (g, 2t + 1) (g + 8, 2t) (g + 8, 2t + 1). */
 PTX_FN void mma_bf16(float (&d)[4], const uint32_t (&a)[4], const uint32_t (&b)[2] PTX_AT) {
 #ifdef __CUDACC__
-    asm volatile("mma.sync.aligned.m16n8k16.row.col.f32.bf16.bf16.f32 {%0,%1,%2,%3}, {%4,%5,%6,%7}, {%8,%9}, {%0,%1,%2,%3};"
-                 : "+f"(d[0]), "+f"(d[1]), "+f"(d[2]), "+f"(d[3])
-                 : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b[0]), "r"(b[1]));
+    asm volatile(
+        "mma.sync.aligned.m16n8k16.row.col.f32.bf16.bf16.f32 {%0,%1,%2,%3}, {%4,%5,%6,%7}, {%8,%9}, {%0,%1,%2,%3};"
+        : "+f"(d[0]), "+f"(d[1]), "+f"(d[2]), "+f"(d[3])
+        : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b[0]), "r"(b[1]));
 #else
     runner::mma_bf16(d, a, b, at);
 #endif
@@ -115,7 +116,8 @@ PTX_FN uint4 load_stream16(const void *p PTX_AT) {
 /* 16 bytes to shared memory, there after cp_async_wait by the same thread and a barrier for the others. */
 PTX_FN void cp_async16(void *smem, const void *gmem PTX_AT) {
 #ifdef __CUDACC__
-    asm volatile("cp.async.cg.shared.global.L2::128B [%0], [%1], 16;" ::"r"(shared_address(smem)), "l"(gmem) : "memory");
+    asm volatile("cp.async.cg.shared.global.L2::128B [%0], [%1], 16;" ::"r"(shared_address(smem)), "l"(gmem)
+                 : "memory");
 #else
     runner::cp_async16(smem, gmem, 16, at);
 #endif
@@ -124,7 +126,8 @@ PTX_FN void cp_async16(void *smem, const void *gmem PTX_AT) {
 /* The first `bytes` (0 … 16) of them, zeros behind; with 0 nothing is read, but gmem must be a valid address. */
 PTX_FN void cp_async16_zfill(void *smem, const void *gmem, int bytes PTX_AT) {
 #ifdef __CUDACC__
-    asm volatile("cp.async.cg.shared.global.L2::128B [%0], [%1], 16, %2;" ::"r"(shared_address(smem)), "l"(gmem), "r"(bytes)
+    asm volatile("cp.async.cg.shared.global.L2::128B [%0], [%1], 16, %2;" ::"r"(shared_address(smem)),
+                 "l"(gmem), "r"(bytes)
                  : "memory");
 #else
     runner::cp_async16(smem, gmem, bytes, at);
@@ -263,7 +266,8 @@ PTX_FN void barrier(int id, int threads PTX_AT) {
 
 PTX_FN void mbar_init(uint64_t *bar, uint32_t count PTX_AT) {
 #ifdef __CUDACC__
-    PTX_SM90(asm volatile("mbarrier.init.shared::cta.b64 [%0], %1;" ::"r"(shared_address(bar)), "r"(count) : "memory"));
+    PTX_SM90(asm volatile("mbarrier.init.shared::cta.b64 [%0], %1;" ::"r"(shared_address(bar)), "r"(count)
+                          : "memory"));
 #else
     runner::mbar_init(bar, count, at);
 #endif
@@ -286,7 +290,8 @@ PTX_FN void bulk_fence() {
 /* Arrives, and makes the phase wait for `bytes` more. */
 PTX_FN void mbar_expect_tx(uint64_t *bar, uint32_t bytes PTX_AT) {
 #ifdef __CUDACC__
-    PTX_SM90(asm volatile("mbarrier.arrive.expect_tx.shared::cta.b64 _, [%0], %1;" ::"r"(shared_address(bar)), "r"(bytes)
+    PTX_SM90(asm volatile("mbarrier.arrive.expect_tx.shared::cta.b64 _, [%0], %1;" ::"r"(shared_address(bar)),
+                          "r"(bytes)
                           : "memory"));
 #else
     runner::mbar_arrive(bar, bytes, at);
@@ -303,12 +308,13 @@ PTX_FN void mbar_arrive(uint64_t *bar PTX_AT) {
 
 PTX_FN void mbar_wait(uint64_t *bar, uint32_t parity PTX_AT) {
 #ifdef __CUDACC__
-    PTX_SM90(uint32_t done = 0; while (!done) asm volatile("{ .reg .pred p;\n"
-                          "mbarrier.try_wait.parity.shared::cta.b64 p, [%1], %2;\n"
-                          "selp.u32 %0, 1, 0, p; }"
-                          : "=r"(done)
-                          : "r"(shared_address(bar)), "r"(parity)
-                          : "memory"));
+    PTX_SM90(uint32_t done = 0;
+             while (!done) asm volatile("{ .reg .pred p;\n"
+                                        "mbarrier.try_wait.parity.shared::cta.b64 p, [%1], %2;\n"
+                                        "selp.u32 %0, 1, 0, p; }"
+                                        : "=r"(done)
+                                        : "r"(shared_address(bar)), "r"(parity)
+                                        : "memory"));
 #else
     while (!runner::mbar_poll(bar, parity, at)) runner::spin(at);
 #endif
@@ -317,10 +323,11 @@ PTX_FN void mbar_wait(uint64_t *bar, uint32_t parity PTX_AT) {
 /* One thread; both addresses and `bytes` are multiples of 16. Arrives at bar as transaction bytes. */
 PTX_FN void bulk_copy(void *smem, const void *gmem, uint32_t bytes, uint64_t *bar PTX_AT) {
 #ifdef __CUDACC__
-    PTX_SM90(asm volatile("cp.async.bulk.shared::cluster.global.mbarrier::complete_tx::bytes [%0], [%1], %2, [%3];" ::"r"(
-                              shared_address(smem)),
-                          "l"(gmem), "r"(bytes), "r"(shared_address(bar))
-                          : "memory"));
+    PTX_SM90(asm volatile(
+        "cp.async.bulk.shared::cluster.global.mbarrier::complete_tx::bytes [%0], [%1], %2, [%3];" ::"r"(
+            shared_address(smem)),
+        "l"(gmem), "r"(bytes), "r"(shared_address(bar))
+        : "memory"));
 #else
     runner::bulk_copy(smem, gmem, bytes, bar, at);
 #endif

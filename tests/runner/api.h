@@ -1,7 +1,7 @@
 #ifndef WEIR_TESTS_RUNNER_API_H
 #define WEIR_TESTS_RUNNER_API_H
 
-/* Between the files that stand for the runtime: api.cpp, graph.cpp, blaslt.cpp. */
+/* Between the files that stand for the runtime: api.cc, graph.cc, blaslt.cc. */
 #include <memory>
 
 #include "tests/runner/internal.h"
@@ -10,7 +10,7 @@ namespace runner {
 
 /* One host thread at a time, as the runner has one of everything; a call that CUDA counts as one. */
 class call {
-public:
+  public:
     explicit call(const char *name);
     ~call();
     call(const call &) = delete;
@@ -23,13 +23,13 @@ cudaError_t answer(cudaError_t e);
 bool broken();
 bool no_driver();
 
-/* ---- streams (graph.cpp) ---- */
+/* ---- streams (graph.cc) ---- */
 
 /* Work of a stream: done at once, or kept where the stream is being captured. false: the capture refuses it. */
 typedef std::function<void()> work;
 cudaError_t submit(cudaStream_t stream, work w, const char *what);
 bool capturing(cudaStream_t stream);
-bool any_capture();          /* by this thread: calls that would wait or allocate are refused */
+bool any_capture(); /* by this thread: calls that would wait or allocate are refused */
 cudaError_t refuse_capture(const char *what); /* breaks the captures, says why */
 void object_born();
 void object_gone();

@@ -27,7 +27,8 @@ template <class T, class F> long differing(device_array<T> &a, F want) {
     long wrong = 0;
     for (size_t i = 0; i < a.n; i++) {
         if (!(host[i] == static_cast<T>(want(i)))) {
-            if (wrong++ == 0) fprintf(stderr, "element %zu: got %g, want %g\n", i, (double)host[i], (double)want(i));
+            if (wrong++ == 0)
+                fprintf(stderr, "element %zu: got %g, want %g\n", i, (double)host[i], (double)want(i));
         }
     }
     delete[] host;

@@ -32,15 +32,17 @@ long right_product(void);
 int sees_copy_not_waited_for(void); /* 1 if the kernel read what had not landed */
 
 /* What the runner stops, or a sanitizer; then races for ThreadSanitizer. Each ends the process (runner_cases). */
-#define WRONG_MAP(X)                                                                                              \
-    X(wrong_deadlock) X(wrong_divergent_barrier) X(wrong_lane_outside_its_mask) X(wrong_exited_lane)              \
-    X(wrong_warp_mismatch) X(wrong_endless_spin) X(wrong_endless_block_spin) X(wrong_endless_while)               \
-    X(wrong_exit_with_copies) X(wrong_alignment) X(wrong_no_grid_wait) X(wrong_mbarrier) X(wrong_shared_overrun)  \
-    X(wrong_dynamic_overrun) X(wrong_device_overrun) X(wrong_device_overread) X(wrong_freed) X(wrong_host_read)   \
-    X(wrong_stack) X(wrong_trap)                                                                                  \
-    X(race_missing_barrier) X(race_early_copy) X(race_shuffle_orders_nothing) X(race_between_blocks)              \
-    X(race_before_grid_wait) X(race_write_before_grid_wait) X(race_host_does_not_wait) X(race_missing_mbarrier_wait) \
-    X(race_pinned_source_reused) X(race_team_barrier_without_release)
+/* clang-format off */
+#define WRONG_MAP(X)                                                                                 \
+    X(wrong_deadlock) X(wrong_divergent_barrier) X(wrong_lane_outside_its_mask) X(wrong_exited_lane) \
+    X(wrong_warp_mismatch) X(wrong_endless_spin) X(wrong_endless_block_spin) X(wrong_endless_while)  \
+    X(wrong_exit_with_copies) X(wrong_alignment) X(wrong_no_grid_wait) X(wrong_mbarrier)             \
+    X(wrong_shared_overrun) X(wrong_dynamic_overrun) X(wrong_device_overrun)                         \
+    X(wrong_device_overread) X(wrong_freed) X(wrong_host_read) X(wrong_stack) X(wrong_trap)          \
+    X(race_missing_barrier) X(race_early_copy) X(race_shuffle_orders_nothing) X(race_between_blocks) \
+    X(race_before_grid_wait) X(race_write_before_grid_wait) X(race_host_does_not_wait)               \
+    X(race_missing_mbarrier_wait) X(race_pinned_source_reused) X(race_team_barrier_without_release)
+/* clang-format on */
 #define WRONG_CASE(name) void name(void);
 WRONG_MAP(WRONG_CASE)
 #undef WRONG_CASE
@@ -54,8 +56,8 @@ int refused_wait_while_capturing(void);
 int refused_pageable_copy_while_capturing(void);
 int refused_copy_past_the_end(void);
 int refused_direction(void);
-int first_malloc_that_fails(int n);     /* which of 5 fails with runner_fail_malloc(n); 0: none */
-int launches_until_broken(int n);       /* with runner_fail_launch(n) */
+int first_malloc_that_fails(int n); /* which of 5 fails with runner_fail_malloc(n); 0: none */
+int launches_until_broken(int n);   /* with runner_fail_launch(n) */
 int device_count(int *n);
 
 #ifdef __cplusplus

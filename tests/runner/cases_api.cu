@@ -70,7 +70,8 @@ int refused_wait_while_capturing(void) {
 int refused_pageable_copy_while_capturing(void) {
     device_array<int> x(1);
     const int one = 1;
-    return while_capturing([&](cudaStream_t s) { return cudaMemcpyAsync(x.p, &one, 4, cudaMemcpyHostToDevice, s); });
+    return while_capturing(
+        [&](cudaStream_t s) { return cudaMemcpyAsync(x.p, &one, 4, cudaMemcpyHostToDevice, s); });
 }
 
 int refused_copy_past_the_end(void) {
@@ -107,7 +108,10 @@ int launches_until_broken(int n) {
         K_LAUNCH(nothing, 1, 1, 0, s)();
         if (cudaPeekAtLastError() != cudaSuccess) return -1; /* nobody has waited */
         if (cudaStreamSynchronize(s) == cudaErrorIllegalAddress) {
-            return cudaGetLastError() == cudaErrorIllegalAddress && cudaGetLastError() == cudaErrorIllegalAddress ? i : -1;
+            return cudaGetLastError() == cudaErrorIllegalAddress &&
+                           cudaGetLastError() == cudaErrorIllegalAddress
+                       ? i
+                       : -1;
         }
     }
     return 0;
@@ -141,7 +145,8 @@ long right_product(void) {
     cublasLtMatrixLayoutCreate(&lb, CUDA_R_16BF, K, N, K);
     cublasLtMatrixLayoutCreate(&la, CUDA_R_32F, K, M, K);
     cublasLtMatrixLayoutCreate(&ld, CUDA_R_32F, N, M, N);
-    const cublasStatus_t s = cublasLtMatmul(lt, desc, &one, db.p, lb, da.p, la, &zero, d.p, ld, d.p, ld, nullptr, nullptr, 0, nullptr);
+    const cublasStatus_t s = cublasLtMatmul(lt, desc, &one, db.p, lb, da.p, la, &zero, d.p, ld, d.p, ld,
+                                            nullptr, nullptr, 0, nullptr);
     const long wrong = differing(d, [&](size_t i) { return want[i]; });
     cublasLtMatrixLayoutDestroy(la);
     cublasLtMatrixLayoutDestroy(lb);

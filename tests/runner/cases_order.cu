@@ -19,7 +19,8 @@ __global__ void copies(const int *in, int *out, int last_bytes) {
         __syncthreads();
         const int next = s + STAGES - 1;
         if (next < STEPS) {
-            ptx::cp_async16_zfill(ring[next % STAGES][t], in + 4 * (next * THREADS + t), next == STEPS - 1 ? last_bytes : 16);
+            ptx::cp_async16_zfill(ring[next % STAGES][t], in + 4 * (next * THREADS + t),
+                                  next == STEPS - 1 ? last_bytes : 16);
         }
         ptx::cp_async_commit();
         for (int i = 0; i < 4; i++) sum += ring[s % STAGES][(t + 1) % THREADS][i];
@@ -122,7 +123,8 @@ long right_bulk_pipeline(void) {
     for (int i = 0; i < STEPS_ * WORDS; i++) host[i] = i;
     in.put(host);
     K_LAUNCH(bulk_pipeline, 1, 32 + WORDS, 2 * WORDS * sizeof(int), nullptr)(in.p, out.p, STEPS_);
-    return differing(out, [](size_t i) { return STEPS_ * ((i + 1) % WORDS) + WORDS * STEPS_ * (STEPS_ - 1) / 2; });
+    return differing(out,
+                     [](size_t i) { return STEPS_ * ((i + 1) % WORDS) + WORDS * STEPS_ * (STEPS_ - 1) / 2; });
 }
 
 long right_team_barrier(void) {

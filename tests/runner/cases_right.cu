@@ -126,11 +126,11 @@ __global__ void numbers(unsigned *o) {
     o[4] = __umulhi(0x80000000u, 6);
     o[5] = __byte_perm(0x03020100u, 0x07060504u, 0x7531);
     o[6] = __funnelshift_l(0x80000000u, 1, 1);
-    o[7] = ptx::bf16(1.00390625f);                     /* halfway: to even */
-    o[8] = ptx::bf16(__uint_as_float(0x7f800001u));    /* a NaN stays one */
+    o[7] = ptx::bf16(1.00390625f);                  /* halfway: to even */
+    o[8] = ptx::bf16(__uint_as_float(0x7f800001u)); /* a NaN stays one */
     o[9] = ptx::bf16x2(1.0f, 2.0f);
     o[10] = __float_as_uint(ptx::f32_of_f16(0x3555));
-    o[11] = __float_as_uint(ptx::f32_of_f16(0x8001));  /* subnormal */
+    o[11] = __float_as_uint(ptx::f32_of_f16(0x8001)); /* subnormal */
     o[12] = __float_as_uint(ptx::f32_of_f16(0xfc00));
     o[13] = static_cast<unsigned>(min(3, 4) + max(7u, 5u));
 }
@@ -155,7 +155,8 @@ __global__ void multiply(const float *a, const float *b, float *d) {
         const int row = g + 8 * (i % 2), column = 2 * t + 8 * (i / 2);
         fa[i] = ptx::bf16x2(a[16 * row + column], a[16 * row + column + 1]);
     }
-    for (int i = 0; i < 2; i++) fb[i] = ptx::bf16x2(b[8 * (2 * t + 8 * i) + g], b[8 * (2 * t + 8 * i + 1) + g]);
+    for (int i = 0; i < 2; i++)
+        fb[i] = ptx::bf16x2(b[8 * (2 * t + 8 * i) + g], b[8 * (2 * t + 8 * i + 1) + g]);
     float acc[4] = {1, 1, 1, 1};
     ptx::mma_bf16(acc, fa, fb);
     for (int i = 0; i < 4; i++) d[8 * (g + 8 * (i / 2)) + 2 * t + i % 2] = acc[i];
@@ -255,7 +256,8 @@ long right_atomics(void) {
 long right_numbers(void) {
     device_array<unsigned> out(14);
     K_LAUNCH(numbers, 1, 1, 0, nullptr)(out.p);
-    const unsigned want[14] = {0x3f800000u, 0x80000000u, 31, 4, 3, 0x07050301u, 3, 0x3f80, 0x7fc0, 0x40003f80u,
+    const unsigned want[14] = {0x3f800000u, 0x80000000u, 31,          4,      3,
+                               0x07050301u, 3,           0x3f80,      0x7fc0, 0x40003f80u,
                                0x3eaaa000u, 0xb3800000u, 0xff800000u, 10};
     return differing(out, [&](size_t i) { return want[i]; });
 }

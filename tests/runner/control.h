@@ -16,13 +16,14 @@ long runner_live_blocks(void);
 long runner_live_objects(void); /* streams, events, graphs, pinned memory */
 
 /* Failures. n counts from 1 = the next one; 0 = none. */
-void runner_fail_malloc(long n);   /* cudaMalloc number n and all later ones: out of memory */
+void runner_fail_malloc(long n);     /* cudaMalloc number n and all later ones: out of memory */
 void runner_fail_host_alloc(long n); /* the same for cudaHostAlloc */
-void runner_fail_launch(long n);   /* kernel number n (a graph's too) does not run: every later call answers that memory was
+void runner_fail_launch(
+    long n); /* kernel number n (a graph's too) does not run: every later call answers that memory was
                                       accessed illegally, from the next one that is not cudaPeekAtLastError or cudaGetLastError */
-void runner_devices(int n);        /* 0 … 8 devices; -1: no driver */
+void runner_devices(int n);             /* 0 … 8 devices; -1: no driver */
 void runner_compute_capability(int cc); /* 90 to begin with; 80 leaves programmatic dependent launches out */
-void runner_blaslt(int there);     /* 0: libcublasLt.so.13 cannot be opened */
+void runner_blaslt(int there);          /* 0: libcublasLt.so.13 cannot be opened */
 
 #ifdef __cplusplus
 }

@@ -8,18 +8,18 @@
 namespace runner {
 
 struct fiber {
-    void *sp = nullptr;      /* saved stack pointer, or the ucontext */
-    char *stack = nullptr;   /* lowest usable byte; NULL: the host's own stack */
+    void *sp = nullptr;    /* saved stack pointer, or the ucontext */
+    char *stack = nullptr; /* lowest usable byte; NULL: the host's own stack */
     size_t size = 0;
-    void *fake = nullptr;    /* ASan's */
-    void *tsan = nullptr;    /* TSan's */
-    bool over = false;       /* has run to its end: ASan may forget its fake frames */
+    void *fake = nullptr; /* ASan's */
+    void *tsan = nullptr; /* TSan's */
+    bool over = false;    /* has run to its end: ASan may forget its fake frames */
 };
 
-fiber *fiber_new(); /* never freed: reused by every block */
+fiber *fiber_new();                          /* never freed: reused by every block */
 void fiber_start(fiber *f, void (*entry)()); /* from the beginning at its next turn; entry never returns */
 void fiber_switch(fiber *from, fiber *to);
-void fiber_entered(); /* first call of an entry */
+void fiber_entered();         /* first call of an entry */
 void fiber_host(fiber *host); /* the calling OS thread as a fiber */
 
 /* The guard page of f's stack, for reports. */

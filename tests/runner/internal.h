@@ -8,7 +8,7 @@
 
 namespace runner {
 
-/* ---- a launch and its threads (schedule.cpp) ---- */
+/* ---- a launch and its threads (schedule.cc) ---- */
 
 enum class state : unsigned char { READY, SPINNING, BARRIER, WARP, DONE };
 
@@ -17,12 +17,12 @@ struct block;
 struct thread : view {
     fiber *f;
     block *b;
-    int index;    /* in its block */
-    int turn;     /* place in the schedule */
+    int index; /* in its block */
+    int turn;  /* place in the schedule */
     state st;
-    int barrier;  /* that it waits at */
-    bool waited;  /* has called grid_wait */
-    site at;      /* where it waits or last waited */
+    int barrier;   /* that it waits at */
+    bool waited;   /* has called grid_wait */
+    site at;       /* where it waits or last waited */
     pending *copy; /* cp.async under way, oldest first: [first_copy, n_copy) of room */
     int *group;
     int first_copy, n_copy, room, open_group;
@@ -87,18 +87,18 @@ launch_name take_launch_name();
 
 void barrier_of_exited(block *b);
 thread *current();
-const launch *running(); /* NULL outside kernels */
-void wait_here(state st);          /* until wake */
+const launch *running();  /* NULL outside kernels */
+void wait_here(state st); /* until wake */
 void wake(thread *t);
 void yield_spinning();
 
 /* Order of the stream for ThreadSanitizer: work k is ordered behind work k - 1 by its end token, and behind the host by the token of
  * its submission. Host code is ordered behind the stream only where it waits. */
-void stream_submit();     /* by the host, ahead of every piece of work: a new ticket */
-void stream_begin();      /* by a thread of it (not of a dependent launch) */
-void stream_begin_early();  /* of a dependent launch: behind the work before the one before */
-void stream_end();        /* by a thread of it */
-void stream_ended();      /* by who comes behind all of its threads */
+void stream_submit();      /* by the host, ahead of every piece of work: a new ticket */
+void stream_begin();       /* by a thread of it (not of a dependent launch) */
+void stream_begin_early(); /* of a dependent launch: behind the work before the one before */
+void stream_end();         /* by a thread of it */
+void stream_ended();       /* by who comes behind all of its threads */
 uint64_t stream_ticket();
 void host_waits(uint64_t ticket); /* by the host, for that piece of work */
 
@@ -108,14 +108,14 @@ void act_as(identity who, void (*fn)(void *), void *arg);
 
 int bulk_left(); /* bulk copies that nobody waited for; forgets them */
 
-/* ---- device memory (memory.cpp) ---- */
+/* ---- device memory (memory.cc) ---- */
 void device_enter(); /* accessible from here … */
 void device_leave(); /* … to here, counted */
 void check_redzones(const char *after);
-void *device_new(size_t bytes);  /* NULL: no room */
-bool device_delete(void *p);     /* false: not one of ours */
+void *device_new(size_t bytes);               /* NULL: no room */
+bool device_delete(void *p);                  /* false: not one of ours */
 bool device_has(const void *p, size_t bytes); /* all of it inside one allocation */
-bool device_address(const void *p);            /* points into device memory, valid or not */
+bool device_address(const void *p);           /* points into device memory, valid or not */
 void *pinned_new(size_t bytes);
 bool pinned_delete(void *p);
 bool pinned_has(const void *p, size_t bytes);

@@ -25,9 +25,15 @@ template <class T> T __shfl_down_sync(unsigned mask, T v, unsigned by, int width
 template <class T> T __shfl_xor_sync(unsigned mask, T v, int bits, int width = 32, RUNNER_AT) {
     return runner::shuffle_of(runner::SHFL_XOR, mask, v, bits, width, at);
 }
-inline unsigned __ballot_sync(unsigned mask, int p, RUNNER_AT) { return runner::vote(runner::BALLOT, mask, p != 0, at); }
-inline int __any_sync(unsigned mask, int p, RUNNER_AT) { return runner::vote(runner::BALLOT, mask, p != 0, at) != 0; }
-inline int __all_sync(unsigned mask, int p, RUNNER_AT) { return runner::vote(runner::BALLOT, mask, p == 0, at) == 0; }
+inline unsigned __ballot_sync(unsigned mask, int p, RUNNER_AT) {
+    return runner::vote(runner::BALLOT, mask, p != 0, at);
+}
+inline int __any_sync(unsigned mask, int p, RUNNER_AT) {
+    return runner::vote(runner::BALLOT, mask, p != 0, at) != 0;
+}
+inline int __all_sync(unsigned mask, int p, RUNNER_AT) {
+    return runner::vote(runner::BALLOT, mask, p == 0, at) == 0;
+}
 template <class T> unsigned __match_any_sync(unsigned mask, T v, RUNNER_AT) {
     uint64_t bits = 0;
     memcpy(&bits, &v, sizeof v);
@@ -178,8 +184,8 @@ inline unsigned __byte_perm(unsigned x, unsigned y, unsigned select) {
     return r;
 }
 
-#define RUNNER_MIN_MAX(T)                                    \
-    inline T min(T a, T b) { return b < a ? b : a; }         \
+#define RUNNER_MIN_MAX(T)                            \
+    inline T min(T a, T b) { return b < a ? b : a; } \
     inline T max(T a, T b) { return a < b ? b : a; }
 RUNNER_MIN_MAX(int)
 RUNNER_MIN_MAX(unsigned)

@@ -26,7 +26,6 @@ struct view {
 };
 extern view *self;
 
-
 [[noreturn]] void fail(site at, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 void name_launch(const char *kernel, const char *file, int line);
 
@@ -45,15 +44,36 @@ void barrier(int id, int threads, site at);
 void sync_warp(unsigned mask, site at);
 
 /* ---- warp operations: every lane of the mask gives `in`, the last one to come computes all results ---- */
-enum warp_op { SHFL, SHFL_UP, SHFL_DOWN, SHFL_XOR, BALLOT, MATCH, REDUCE_ADD, REDUCE_MIN, REDUCE_MAX, REDUCE_IADD,
-               REDUCE_IMIN, REDUCE_IMAX, REDUCE_BAND, REDUCE_BOR, REDUCE_BXOR, SYNC, LDMATRIX, LDMATRIX_TRANS, MMA };
+enum warp_op {
+    SHFL,
+    SHFL_UP,
+    SHFL_DOWN,
+    SHFL_XOR,
+    BALLOT,
+    MATCH,
+    REDUCE_ADD,
+    REDUCE_MIN,
+    REDUCE_MAX,
+    REDUCE_IADD,
+    REDUCE_IMIN,
+    REDUCE_IMAX,
+    REDUCE_BAND,
+    REDUCE_BOR,
+    REDUCE_BXOR,
+    SYNC,
+    LDMATRIX,
+    LDMATRIX_TRANS,
+    MMA
+};
 void shuffle(warp_op op, unsigned mask, const void *in, void *out, size_t bytes, int arg, int width, site at);
 unsigned vote(warp_op op, unsigned mask, uint64_t value, site at);
 void ldmatrix_x4(uint32_t (&r)[4], uint4 row, bool trans, site at);
 void mma_bf16(float (&d)[4], const uint32_t (&a)[4], const uint32_t (&b)[2], site at);
 
 template <class T> T shuffle_of(warp_op op, unsigned mask, T v, int arg, int width, site at) {
-    static_assert(std::is_trivially_copyable<T>::value && (sizeof(T) == 4 || sizeof(T) == 8 || sizeof(T) == 2), "shuffle");
+    static_assert(std::is_trivially_copyable<T>::value &&
+                      (sizeof(T) == 4 || sizeof(T) == 8 || sizeof(T) == 2),
+                  "shuffle");
     T r;
     shuffle(op, mask, &v, &r, sizeof v, arg, width, at);
     return r;
@@ -61,7 +81,8 @@ template <class T> T shuffle_of(warp_op op, unsigned mask, T v, int arg, int wid
 
 /* ---- memory ---- */
 inline void aligned16(const void *p, const char *what, site at) {
-    if (reinterpret_cast<uintptr_t>(p) % 16 != 0) fail(at, "%s of an address that is not a multiple of 16", what);
+    if (reinterpret_cast<uintptr_t>(p) % 16 != 0)
+        fail(at, "%s of an address that is not a multiple of 16", what);
 }
 inline uint4 load16(const void *p, const char *what, site at) {
     aligned16(p, what, at);

@@ -53,16 +53,19 @@ static void is_found(const char *name, const char *const *words) {
 #define FOUND(name, ...) \
     Test(wrong, name) { is_found("wrong_" #name, (const char *const[]){__VA_ARGS__, NULL}); }
 /* Only where a build of this kind can see it. */
-#define FOUND_IF(where, name, ...)                                                       \
-    Test(wrong, name) {                                                                  \
-        if (where) is_found("wrong_" #name, (const char *const[]){__VA_ARGS__, NULL});     \
+#define FOUND_IF(where, name, ...)                                                     \
+    Test(wrong, name) {                                                                \
+        if (where) is_found("wrong_" #name, (const char *const[]){__VA_ARGS__, NULL}); \
     }
-#define RACE(name)                                                                                       \
-    Test(race, name) {                                                                                   \
-        if (TSAN) is_found("race_" #name, (const char *const[]){"ThreadSanitizer: data race", "cases_wrong.cu", NULL}); \
+#define RACE(name)                                                                                 \
+    Test(race, name) {                                                                             \
+        if (TSAN)                                                                                  \
+            is_found("race_" #name,                                                                \
+                     (const char *const[]){"ThreadSanitizer: data race", "cases_wrong.cu", NULL}); \
     }
 
-FOUND(deadlock, "kernel deadlock launched at", "cases_wrong.cu", "deadlock: every thread waits", "waits for lanes of its warp")
+FOUND(deadlock, "kernel deadlock launched at", "cases_wrong.cu", "deadlock: every thread waits",
+      "waits for lanes of its warp")
 FOUND(divergent_barrier, "divergent barrier: other threads of the block wait at", "cases_wrong.cu")
 FOUND(lane_outside_its_mask, "is not in its own mask 0000ffff")
 FOUND(exited_lane, "exited")
@@ -89,7 +92,8 @@ static int early(void) {
 
 Test(wrong, copies_land_when_they_are_waited_for_or_at_once) {
     cr_assert_eq(sees_copy_not_waited_for(), !early());
-    if (!early()) is_found("wrong_exit_with_copies", (const char *const[]){"while its cp.async are under way", NULL});
+    if (!early())
+        is_found("wrong_exit_with_copies", (const char *const[]){"while its cp.async are under way", NULL});
 }
 
 RACE(missing_barrier)
@@ -103,7 +107,8 @@ RACE(pinned_source_reused)
 RACE(team_barrier_without_release)
 
 Test(race, early_copy) {
-    if (TSAN && early()) is_found("race_early_copy", (const char *const[]){"ThreadSanitizer: data race", NULL});
+    if (TSAN && early())
+        is_found("race_early_copy", (const char *const[]){"ThreadSanitizer: data race", NULL});
 }
 
 /* Numbers of cudaError_t. */

@@ -20,16 +20,24 @@
 #define __align__(n) alignas(n)
 
 /* ---- vector types ---- */
-struct uint3 { unsigned x, y, z; };
+struct uint3 {
+    unsigned x, y, z;
+};
 struct dim3 {
     unsigned x, y, z;
     constexpr dim3(unsigned x_ = 1, unsigned y_ = 1, unsigned z_ = 1) : x(x_), y(y_), z(z_) {}
 };
-#define RUNNER_VECTORS(T, name)                                                  \
-    struct alignas(2 * sizeof(T)) name##2 { T x, y; };                           \
-    struct name##3 { T x, y, z; };                                               \
-    struct alignas(4 * sizeof(T) > 16 ? 16 : 4 * sizeof(T)) name##4 { T x, y, z, w; }; \
-    static inline name##2 make_##name##2(T x, T y) { return {x, y}; }            \
+#define RUNNER_VECTORS(T, name)                                       \
+    struct alignas(2 * sizeof(T)) name##2 {                           \
+        T x, y;                                                       \
+    };                                                                \
+    struct name##3 {                                                  \
+        T x, y, z;                                                    \
+    };                                                                \
+    struct alignas(4 * sizeof(T) > 16 ? 16 : 4 * sizeof(T)) name##4 { \
+        T x, y, z, w;                                                 \
+    };                                                                \
+    static inline name##2 make_##name##2(T x, T y) { return {x, y}; } \
     static inline name##4 make_##name##4(T x, T y, T z, T w) { return {x, y, z, w}; }
 RUNNER_VECTORS(float, float)
 RUNNER_VECTORS(double, double)
@@ -37,32 +45,36 @@ RUNNER_VECTORS(int, int)
 RUNNER_VECTORS(unsigned char, uchar)
 RUNNER_VECTORS(unsigned short, ushort)
 RUNNER_VECTORS(long long, longlong)
-struct alignas(8) uint2 { unsigned x, y; };
-struct alignas(16) uint4 { unsigned x, y, z, w; };
+struct alignas(8) uint2 {
+    unsigned x, y;
+};
+struct alignas(16) uint4 {
+    unsigned x, y, z, w;
+};
 static inline uint2 make_uint2(unsigned x, unsigned y) { return {x, y}; }
 static inline uint4 make_uint4(unsigned x, unsigned y, unsigned z, unsigned w) { return {x, y, z, w}; }
 #undef RUNNER_VECTORS
 
 /* ---- errors ---- */
-#define RUNNER_ERRORS(X)                                                              \
-    X(cudaSuccess, 0, "no error")                                                     \
-    X(cudaErrorInvalidValue, 1, "invalid argument")                                   \
-    X(cudaErrorMemoryAllocation, 2, "out of memory")                                  \
-    X(cudaErrorInitializationError, 3, "initialization error")                        \
-    X(cudaErrorInvalidConfiguration, 9, "invalid configuration argument")             \
-    X(cudaErrorInvalidDevicePointer, 17, "invalid device pointer")                    \
-    X(cudaErrorInvalidMemcpyDirection, 21, "invalid copy direction for memcpy")       \
-    X(cudaErrorInsufficientDriver, 35, "CUDA driver version is insufficient for CUDA runtime version") \
-    X(cudaErrorNoDevice, 100, "no CUDA-capable device is detected")                   \
-    X(cudaErrorInvalidDevice, 101, "invalid device ordinal")                          \
-    X(cudaErrorInvalidResourceHandle, 400, "invalid resource handle")                 \
-    X(cudaErrorNotReady, 600, "device not ready")                                     \
-    X(cudaErrorIllegalAddress, 700, "an illegal memory access was encountered")       \
-    X(cudaErrorLaunchOutOfResources, 701, "too many resources requested for launch")  \
-    X(cudaErrorLaunchFailure, 719, "unspecified launch failure")                      \
-    X(cudaErrorCooperativeLaunchTooLarge, 720, "too many blocks in cooperative launch") \
-    X(cudaErrorNotSupported, 801, "operation not supported")                          \
-    X(cudaErrorStreamCaptureUnsupported, 900, "operation not permitted when stream is capturing") \
+#define RUNNER_ERRORS(X)                                                                                 \
+    X(cudaSuccess, 0, "no error")                                                                        \
+    X(cudaErrorInvalidValue, 1, "invalid argument")                                                      \
+    X(cudaErrorMemoryAllocation, 2, "out of memory")                                                     \
+    X(cudaErrorInitializationError, 3, "initialization error")                                           \
+    X(cudaErrorInvalidConfiguration, 9, "invalid configuration argument")                                \
+    X(cudaErrorInvalidDevicePointer, 17, "invalid device pointer")                                       \
+    X(cudaErrorInvalidMemcpyDirection, 21, "invalid copy direction for memcpy")                          \
+    X(cudaErrorInsufficientDriver, 35, "CUDA driver version is insufficient for CUDA runtime version")   \
+    X(cudaErrorNoDevice, 100, "no CUDA-capable device is detected")                                      \
+    X(cudaErrorInvalidDevice, 101, "invalid device ordinal")                                             \
+    X(cudaErrorInvalidResourceHandle, 400, "invalid resource handle")                                    \
+    X(cudaErrorNotReady, 600, "device not ready")                                                        \
+    X(cudaErrorIllegalAddress, 700, "an illegal memory access was encountered")                          \
+    X(cudaErrorLaunchOutOfResources, 701, "too many resources requested for launch")                     \
+    X(cudaErrorLaunchFailure, 719, "unspecified launch failure")                                         \
+    X(cudaErrorCooperativeLaunchTooLarge, 720, "too many blocks in cooperative launch")                  \
+    X(cudaErrorNotSupported, 801, "operation not supported")                                             \
+    X(cudaErrorStreamCaptureUnsupported, 900, "operation not permitted when stream is capturing")        \
     X(cudaErrorStreamCaptureInvalidated, 901, "operation failed due to a previous error during capture") \
     X(cudaErrorIllegalState, 401, "the operation cannot be performed in the present state")
 enum cudaError_t {
@@ -93,7 +105,8 @@ enum cudaDeviceAttr {
 struct cudaDeviceProp {
     char name[256];
     size_t totalGlobalMem, sharedMemPerBlock, sharedMemPerMultiprocessor, sharedMemPerBlockOptin;
-    int warpSize, maxThreadsPerBlock, maxThreadsPerMultiProcessor, major, minor, multiProcessorCount, l2CacheSize;
+    int warpSize, maxThreadsPerBlock, maxThreadsPerMultiProcessor, major, minor, multiProcessorCount,
+        l2CacheSize;
     int canMapHostMemory, unifiedAddressing, cooperativeLaunch, memoryBusWidth, pciBusID, ECCEnabled;
 };
 cudaError_t cudaGetDeviceCount(int *count);
@@ -111,20 +124,33 @@ const char *cudaGetErrorString(cudaError_t e);
 const char *cudaGetErrorName(cudaError_t e);
 
 /* ---- memory ---- */
-enum cudaMemcpyKind { cudaMemcpyHostToHost, cudaMemcpyHostToDevice, cudaMemcpyDeviceToHost, cudaMemcpyDeviceToDevice,
-                      cudaMemcpyDefault };
-enum { cudaHostAllocDefault = 0, cudaHostAllocPortable = 1, cudaHostAllocMapped = 2, cudaHostAllocWriteCombined = 4 };
+enum cudaMemcpyKind {
+    cudaMemcpyHostToHost,
+    cudaMemcpyHostToDevice,
+    cudaMemcpyDeviceToHost,
+    cudaMemcpyDeviceToDevice,
+    cudaMemcpyDefault
+};
+enum {
+    cudaHostAllocDefault = 0,
+    cudaHostAllocPortable = 1,
+    cudaHostAllocMapped = 2,
+    cudaHostAllocWriteCombined = 4
+};
 typedef struct runner_stream *cudaStream_t;
 typedef struct runner_event *cudaEvent_t;
 cudaError_t cudaMalloc(void **p, size_t bytes);
-template <class T> cudaError_t cudaMalloc(T **p, size_t bytes) { return cudaMalloc(reinterpret_cast<void **>(p), bytes); }
+template <class T> cudaError_t cudaMalloc(T **p, size_t bytes) {
+    return cudaMalloc(reinterpret_cast<void **>(p), bytes);
+}
 cudaError_t cudaFree(void *p);
 cudaError_t cudaHostAlloc(void **p, size_t bytes, unsigned flags);
 cudaError_t cudaMallocHost(void **p, size_t bytes);
 cudaError_t cudaFreeHost(void *p);
 cudaError_t cudaHostGetDevicePointer(void **device, void *host, unsigned flags);
 cudaError_t cudaMemcpy(void *dst, const void *src, size_t bytes, cudaMemcpyKind kind);
-cudaError_t cudaMemcpyAsync(void *dst, const void *src, size_t bytes, cudaMemcpyKind kind, cudaStream_t stream = nullptr);
+cudaError_t cudaMemcpyAsync(void *dst, const void *src, size_t bytes, cudaMemcpyKind kind,
+                            cudaStream_t stream = nullptr);
 cudaError_t cudaMemset(void *dst, int value, size_t bytes);
 cudaError_t cudaMemsetAsync(void *dst, int value, size_t bytes, cudaStream_t stream = nullptr);
 
@@ -146,9 +172,16 @@ cudaError_t cudaEventQuery(cudaEvent_t event);
 cudaError_t cudaEventElapsedTime(float *ms, cudaEvent_t from, cudaEvent_t to);
 
 /* ---- capture and graphs ---- */
-enum cudaStreamCaptureMode { cudaStreamCaptureModeGlobal, cudaStreamCaptureModeThreadLocal, cudaStreamCaptureModeRelaxed };
-enum cudaStreamCaptureStatus { cudaStreamCaptureStatusNone, cudaStreamCaptureStatusActive,
-                               cudaStreamCaptureStatusInvalidated };
+enum cudaStreamCaptureMode {
+    cudaStreamCaptureModeGlobal,
+    cudaStreamCaptureModeThreadLocal,
+    cudaStreamCaptureModeRelaxed
+};
+enum cudaStreamCaptureStatus {
+    cudaStreamCaptureStatusNone,
+    cudaStreamCaptureStatusActive,
+    cudaStreamCaptureStatusInvalidated
+};
 typedef struct runner_graph *cudaGraph_t;
 typedef struct runner_exec *cudaGraphExec_t;
 typedef struct runner_node *cudaGraphNode_t;
@@ -156,7 +189,9 @@ typedef unsigned long long cudaGraphConditionalHandle;
 enum { cudaGraphCondAssignDefault = 1 };
 enum cudaGraphConditionalNodeType { cudaGraphCondTypeIf, cudaGraphCondTypeWhile };
 enum cudaGraphNodeType { cudaGraphNodeTypeKernel, cudaGraphNodeTypeConditional = 13 };
-struct cudaGraphEdgeData { unsigned char from_port, to_port, type, reserved[5]; };
+struct cudaGraphEdgeData {
+    unsigned char from_port, to_port, type, reserved[5];
+};
 struct cudaConditionalNodeParams {
     cudaGraphConditionalHandle handle;
     cudaGraphConditionalNodeType type;
@@ -169,15 +204,16 @@ struct cudaGraphNodeParams {
 };
 cudaError_t cudaStreamBeginCapture(cudaStream_t stream, cudaStreamCaptureMode mode);
 cudaError_t cudaStreamBeginCaptureToGraph(cudaStream_t stream, cudaGraph_t graph, const cudaGraphNode_t *deps,
-                                          const cudaGraphEdgeData *edges, size_t n_dep, cudaStreamCaptureMode mode);
+                                          const cudaGraphEdgeData *edges, size_t n_dep,
+                                          cudaStreamCaptureMode mode);
 cudaError_t cudaStreamEndCapture(cudaStream_t stream, cudaGraph_t *graph);
 cudaError_t cudaStreamIsCapturing(cudaStream_t stream, cudaStreamCaptureStatus *status);
 cudaError_t cudaGraphCreate(cudaGraph_t *graph, unsigned flags);
 cudaError_t cudaGraphDestroy(cudaGraph_t graph);
 cudaError_t cudaGraphAddNode(cudaGraphNode_t *node, cudaGraph_t graph, const cudaGraphNode_t *deps,
                              const cudaGraphEdgeData *edges, size_t n_dep, cudaGraphNodeParams *params);
-cudaError_t cudaGraphConditionalHandleCreate(cudaGraphConditionalHandle *handle, cudaGraph_t graph, unsigned value = 0,
-                                             unsigned flags = 0);
+cudaError_t cudaGraphConditionalHandleCreate(cudaGraphConditionalHandle *handle, cudaGraph_t graph,
+                                             unsigned value = 0, unsigned flags = 0);
 cudaError_t cudaGraphInstantiate(cudaGraphExec_t *exec, cudaGraph_t graph, unsigned long long flags = 0);
 cudaError_t cudaGraphExecDestroy(cudaGraphExec_t exec);
 cudaError_t cudaGraphUpload(cudaGraphExec_t exec, cudaStream_t stream);
@@ -185,7 +221,10 @@ cudaError_t cudaGraphLaunch(cudaGraphExec_t exec, cudaStream_t stream);
 void cudaGraphSetConditional(cudaGraphConditionalHandle handle, unsigned value); /* kernels call it */
 
 /* ---- launches ---- */
-enum cudaFuncAttribute { cudaFuncAttributeMaxDynamicSharedMemorySize = 8, cudaFuncAttributePreferredSharedMemoryCarveout };
+enum cudaFuncAttribute {
+    cudaFuncAttributeMaxDynamicSharedMemorySize = 8,
+    cudaFuncAttributePreferredSharedMemoryCarveout
+};
 enum { cudaSharedmemCarveoutMaxShared = 100 };
 enum cudaLaunchAttributeID {
     cudaLaunchAttributeIgnore = 0,
@@ -211,7 +250,8 @@ cudaError_t runner_launch(const cudaLaunchConfig_t *config, const void *kernel, 
 template <class... P, class... A>
 cudaError_t cudaLaunchKernelEx(const cudaLaunchConfig_t *config, void (*kernel)(P...), A &&...args) {
     std::tuple<P...> all(std::forward<A>(args)...);
-    return runner_launch(config, reinterpret_cast<const void *>(kernel), [kernel, all] { std::apply(kernel, all); });
+    return runner_launch(config, reinterpret_cast<const void *>(kernel),
+                         [kernel, all] { std::apply(kernel, all); });
 }
 
 cudaError_t runner_func_set(const void *kernel, cudaFuncAttribute attr, int value);

@@ -85,7 +85,13 @@ static int sm_count() {
 
 /* ---- launches ---- */
 
-enum { DYNAMIC = 48 << 10, DYNAMIC_MOST = 227 << 10, PER_SM = 228 << 10, RESERVED = 1 << 10, THREADS_PER_SM = 2048 };
+enum {
+    DYNAMIC = 48 << 10,
+    DYNAMIC_MOST = 227 << 10,
+    PER_SM = 228 << 10,
+    RESERVED = 1 << 10,
+    THREADS_PER_SM = 2048
+};
 
 struct allowed {
     const void *kernel;
@@ -106,14 +112,16 @@ static int occupancy(int threads, size_t dynamic) {
     static long most;
     if (!most) most = env_number("WEIR_RUNNER_BLOCKS", 2);
     if (threads < 1 || threads > MAX_THREADS || dynamic > DYNAMIC_MOST) return 0;
-    const size_t by_memory = PER_SM / (dynamic + RESERVED), by_threads = THREADS_PER_SM / static_cast<size_t>(threads);
+    const size_t by_memory = PER_SM / (dynamic + RESERVED),
+                 by_threads = THREADS_PER_SM / static_cast<size_t>(threads);
     const size_t n = by_memory < by_threads ? by_memory : by_threads;
     return static_cast<int>(n < static_cast<size_t>(most) ? n : static_cast<size_t>(most));
 }
 
 static cudaError_t check_shape(const kernel_work &k, const void *kernel) {
     const dim3 g = k.grid, b = k.threads;
-    const uint64_t threads = static_cast<uint64_t>(b.x) * b.y * b.z, blocks = static_cast<uint64_t>(g.x) * g.y * g.z;
+    const uint64_t threads = static_cast<uint64_t>(b.x) * b.y * b.z,
+                   blocks = static_cast<uint64_t>(g.x) * g.y * g.z;
     if (threads < 1 || threads > MAX_THREADS || b.z > 64) return cudaErrorInvalidConfiguration;
     if (blocks < 1 || g.x > 0x7fffffffu || g.y > 65535 || g.z > 65535) return cudaErrorInvalidConfiguration;
     if (k.dynamic > dynamic_allowed(kernel)) return cudaErrorInvalidValue;
@@ -130,7 +138,8 @@ void run_kernel(const kernel_work &k) {
         dead = true;
         return;
     }
-    launch l = {k.name, k.file, k.line, k.grid, k.threads, k.dynamic, k.dynamic, k.team, k.dependent, &k.body};
+    launch l = {k.name,    k.file,    k.line, k.grid,      k.threads,
+                k.dynamic, k.dynamic, k.team, k.dependent, &k.body};
     stream_submit();
     device_enter();
     run(l);
@@ -146,8 +155,9 @@ using namespace runner;
 cudaError_t runner_launch(const cudaLaunchConfig_t *config, const void *kernel, std::function<void()> body) {
     const launch_name name = take_launch_name();
     RUNNER_CALL(cudaLaunchKernelExC);
-    std::shared_ptr<kernel_work> k(new kernel_work{name.kernel, name.file, name.line, config->gridDim, config->blockDim,
-                                                   config->dynamicSmemBytes, false, false, std::move(body)});
+    std::shared_ptr<kernel_work> k(new kernel_work{name.kernel, name.file, name.line, config->gridDim,
+                                                   config->blockDim, config->dynamicSmemBytes, false, false,
+                                                   std::move(body)});
     for (unsigned i = 0; i < config->numAttrs; i++) {
         const cudaLaunchAttribute &a = config->attrs[i];
         if (a.id == cudaLaunchAttributeCooperative) k->team = a.val.cooperative != 0;
@@ -158,7 +168,8 @@ cudaError_t runner_launch(const cudaLaunchConfig_t *config, const void *kernel, 
     }
     const cudaError_t e = check_shape(*k, kernel);
     if (e != cudaSuccess) return answer(e);
-    return answer(submit(config->stream, work_of(std::move(k)), name.kernel)); /* the holder ends it behind the stream */
+    return answer(submit(config->stream, work_of(std::move(k)),
+                         name.kernel)); /* the holder ends it behind the stream */
 }
 
 cudaError_t runner_func_set(const void *kernel, cudaFuncAttribute attr, int value) {

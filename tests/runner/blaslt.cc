@@ -101,7 +101,8 @@ static void run_product(product p) {
 }
 
 static bool reaches(const void *p, const runner_lt_layout &l) {
-    return l.rows == 0 || l.columns == 0 || device_has(p, offset(l, l.rows - 1, l.columns - 1) + size_of(l.type));
+    return l.rows == 0 || l.columns == 0 ||
+           device_has(p, offset(l, l.rows - 1, l.columns - 1) + size_of(l.type));
 }
 
 static bool sound(const runner_lt_layout &l) {
@@ -110,8 +111,9 @@ static bool sound(const runner_lt_layout &l) {
 }
 
 static bool shapes_fit(const product &p) {
-    return columns_of(p.a) == rows_of(p.b) && p.d_at.rows == rows_of(p.a) && p.d_at.columns == columns_of(p.b) &&
-           p.d_at.type == CUDA_R_32F && sound(p.a.at) && sound(p.b.at) && sound(p.d_at);
+    return columns_of(p.a) == rows_of(p.b) && p.d_at.rows == rows_of(p.a) &&
+           p.d_at.columns == columns_of(p.b) && p.d_at.type == CUDA_R_32F && sound(p.a.at) && sound(p.b.at) &&
+           sound(p.d_at);
 }
 
 } // namespace runner
@@ -135,7 +137,8 @@ cublasStatus_t cublasLtDestroy(cublasLtHandle_t lt) {
     return CUBLAS_STATUS_SUCCESS;
 }
 
-cublasStatus_t cublasLtMatmulDescCreate(cublasLtMatmulDesc_t *desc, cublasComputeType_t compute, cudaDataType_t scale) {
+cublasStatus_t cublasLtMatmulDescCreate(cublasLtMatmulDesc_t *desc, cublasComputeType_t compute,
+                                        cudaDataType_t scale) {
     LT_CALL(cublasLtMatmulDescCreate);
     if (compute != CUBLAS_COMPUTE_32F || scale != CUDA_R_32F) return CUBLAS_STATUS_NOT_SUPPORTED;
     *desc = new runner_lt_desc();
@@ -161,11 +164,12 @@ cublasStatus_t cublasLtMatmulDescSetAttribute(cublasLtMatmulDesc_t desc, cublasL
         desc->trans[attr == CUBLASLT_MATMUL_DESC_TRANSB] = v;
         return CUBLAS_STATUS_SUCCESS;
     }
-    return v == 0 && attr == CUBLASLT_MATMUL_DESC_POINTER_MODE ? CUBLAS_STATUS_SUCCESS : CUBLAS_STATUS_NOT_SUPPORTED;
+    return v == 0 && attr == CUBLASLT_MATMUL_DESC_POINTER_MODE ? CUBLAS_STATUS_SUCCESS
+                                                               : CUBLAS_STATUS_NOT_SUPPORTED;
 }
 
-cublasStatus_t cublasLtMatrixLayoutCreate(cublasLtMatrixLayout_t *layout, cudaDataType type, uint64_t rows, uint64_t columns,
-                                          int64_t ld) {
+cublasStatus_t cublasLtMatrixLayoutCreate(cublasLtMatrixLayout_t *layout, cudaDataType type, uint64_t rows,
+                                          uint64_t columns, int64_t ld) {
     LT_CALL(cublasLtMatrixLayoutCreate);
     *layout = new runner_lt_layout{type, CUBLASLT_ORDER_COL, rows, columns, ld};
     object_born();
@@ -185,8 +189,9 @@ template <class T> static cublasStatus_t take(T *field, const void *value, size_
     return CUBLAS_STATUS_SUCCESS;
 }
 
-cublasStatus_t cublasLtMatrixLayoutSetAttribute(cublasLtMatrixLayout_t layout, cublasLtMatrixLayoutAttribute_t attr,
-                                                const void *value, size_t bytes) {
+cublasStatus_t cublasLtMatrixLayoutSetAttribute(cublasLtMatrixLayout_t layout,
+                                                cublasLtMatrixLayoutAttribute_t attr, const void *value,
+                                                size_t bytes) {
     LT_CALL(cublasLtMatrixLayoutSetAttribute);
     switch (attr) {
     case CUBLASLT_MATRIX_LAYOUT_ORDER: return take(&layout->order, value, bytes);
@@ -212,16 +217,16 @@ cublasStatus_t cublasLtMatmulPreferenceDestroy(cublasLtMatmulPreference_t prefer
 }
 
 cublasStatus_t cublasLtMatmulPreferenceSetAttribute(cublasLtMatmulPreference_t preference,
-                                                    cublasLtMatmulPreferenceAttributes_t attr, const void *value,
-                                                    size_t bytes) {
+                                                    cublasLtMatmulPreferenceAttributes_t attr,
+                                                    const void *value, size_t bytes) {
     LT_CALL(cublasLtMatmulPreferenceSetAttribute);
     if (attr == CUBLASLT_MATMUL_PREF_MAX_WORKSPACE_BYTES) return take(&preference->workspace, value, bytes);
     return bytes == 4 ? CUBLAS_STATUS_SUCCESS : CUBLAS_STATUS_INVALID_VALUE; /* nothing to choose from */
 }
 
 cublasStatus_t cublasLtMatmulAlgoGetHeuristic(cublasLtHandle_t, cublasLtMatmulDesc_t, cublasLtMatrixLayout_t,
-                                              cublasLtMatrixLayout_t, cublasLtMatrixLayout_t, cublasLtMatrixLayout_t,
-                                              cublasLtMatmulPreference_t, int wanted,
+                                              cublasLtMatrixLayout_t, cublasLtMatrixLayout_t,
+                                              cublasLtMatrixLayout_t, cublasLtMatmulPreference_t, int wanted,
                                               cublasLtMatmulHeuristicResult_t *result, int *found) {
     LT_CALL(cublasLtMatmulAlgoGetHeuristic);
     if (wanted < 1) return CUBLAS_STATUS_INVALID_VALUE;
@@ -232,11 +237,12 @@ cublasStatus_t cublasLtMatmulAlgoGetHeuristic(cublasLtHandle_t, cublasLtMatmulDe
     return CUBLAS_STATUS_SUCCESS;
 }
 
-cublasStatus_t cublasLtMatmul(cublasLtHandle_t lt, cublasLtMatmulDesc_t desc, const void *alpha, const void *a,
-                              cublasLtMatrixLayout_t a_layout, const void *b, cublasLtMatrixLayout_t b_layout,
-                              const void *beta, const void *c, cublasLtMatrixLayout_t c_layout, void *d,
-                              cublasLtMatrixLayout_t d_layout, const cublasLtMatmulAlgo_t *algo, void *workspace,
-                              size_t workspace_bytes, cudaStream_t stream) {
+cublasStatus_t cublasLtMatmul(cublasLtHandle_t lt, cublasLtMatmulDesc_t desc, const void *alpha,
+                              const void *a, cublasLtMatrixLayout_t a_layout, const void *b,
+                              cublasLtMatrixLayout_t b_layout, const void *beta, const void *c,
+                              cublasLtMatrixLayout_t c_layout, void *d, cublasLtMatrixLayout_t d_layout,
+                              const cublasLtMatmulAlgo_t *algo, void *workspace, size_t workspace_bytes,
+                              cudaStream_t stream) {
     LT_CALL(cublasLtMatmul);
     product p = {{static_cast<const char *>(a), *a_layout, desc->trans[0] == CUBLAS_OP_T},
                  {static_cast<const char *>(b), *b_layout, desc->trans[1] == CUBLAS_OP_T},
@@ -247,10 +253,13 @@ cublasStatus_t cublasLtMatmul(cublasLtHandle_t lt, cublasLtMatmulDesc_t desc, co
                  *static_cast<const float *>(beta)};
     if (!lt || (algo && algo->data[0] != ALGORITHM) || !shapes_fit(p)) return CUBLAS_STATUS_INVALID_VALUE;
     if (workspace_bytes > 0 && !device_has(workspace, workspace_bytes)) return CUBLAS_STATUS_INVALID_VALUE;
-    if (!reaches(a, *a_layout) || !reaches(b, *b_layout) || !reaches(d, *d_layout)) return CUBLAS_STATUS_INVALID_VALUE;
+    if (!reaches(a, *a_layout) || !reaches(b, *b_layout) || !reaches(d, *d_layout))
+        return CUBLAS_STATUS_INVALID_VALUE;
     if (broken()) return CUBLAS_STATUS_EXECUTION_FAILED;
-    return submit(stream, [p] { run_product(p); }, "cublasLtMatmul") == cudaSuccess ? CUBLAS_STATUS_SUCCESS
-                                                                                   : CUBLAS_STATUS_EXECUTION_FAILED;
+    return submit(
+               stream, [p] { run_product(p); }, "cublasLtMatmul") == cudaSuccess
+               ? CUBLAS_STATUS_SUCCESS
+               : CUBLAS_STATUS_EXECUTION_FAILED;
 }
 
 const char *cublasLtGetStatusString(cublasStatus_t status) {

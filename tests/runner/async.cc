@@ -60,7 +60,8 @@ static_assert(sizeof(mbar) == sizeof(uint64_t), "an mbarrier is 8 bytes");
 
 static mbar *mbar_of(uint64_t *bar, site at) {
     mbar *m = reinterpret_cast<mbar *>(bar);
-    if (reinterpret_cast<uintptr_t>(bar) % 8 != 0) fail(at, "mbarrier at an address that is not a multiple of 8");
+    if (reinterpret_cast<uintptr_t>(bar) % 8 != 0)
+        fail(at, "mbarrier at an address that is not a multiple of 8");
     if (m->count <= 0) fail(at, "mbarrier used before mbar_init");
     return m;
 }
@@ -143,7 +144,8 @@ int bulk_left() {
 /* ---- numbers ---- */
 
 float f32_of_f16(uint16_t h) {
-    const uint32_t sign = static_cast<uint32_t>(h & 0x8000u) << 16, exponent = h >> 10 & 31u, fraction = h & 0x3ffu;
+    const uint32_t sign = static_cast<uint32_t>(h & 0x8000u) << 16, exponent = h >> 10 & 31u,
+                   fraction = h & 0x3ffu;
     if (exponent == 0) {
         const float tiny = static_cast<float>(fraction) * 0x1p-24f;
         return sign ? -tiny : tiny;

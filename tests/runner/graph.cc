@@ -80,7 +80,8 @@ cudaError_t submit(cudaStream_t stream, work w, const char *) {
         return cudaSuccess;
     }
     if (s->invalid) return cudaErrorStreamCaptureInvalidated;
-    nodes_of(s).push_back(std::make_shared<runner_node>(runner_node{std::move(w), 0, cudaGraphCondTypeIf, nullptr}));
+    nodes_of(s).push_back(
+        std::make_shared<runner_node>(runner_node{std::move(w), 0, cudaGraphCondTypeIf, nullptr}));
     return cudaSuccess;
 }
 
@@ -189,14 +190,16 @@ static cudaError_t copy(void *dst, const void *src, size_t n, cudaMemcpyKind kin
     const bool to = device_address(dst), from = device_address(src);
     const bool pinned = to ? pinned_has(src, n) : pinned_has(dst, n);
     if (n == 0) return cudaSuccess;
-    if (!kind_fits(kind, to || pinned_has(dst, n), from || pinned_has(src, n)) && !kind_fits(kind, to, from)) {
+    if (!kind_fits(kind, to || pinned_has(dst, n), from || pinned_has(src, n)) &&
+        !kind_fits(kind, to, from)) {
         return cudaErrorInvalidMemcpyDirection;
     }
     if ((to && !device_has(dst, n)) || (from && !device_has(src, n))) return cudaErrorInvalidValue;
     if (capturing(stream) && !(to && from) && !pinned) return refuse_capture("copy of pageable memory");
     if (from || pinned || !to) {
         const bytes_work b = {dst, src, n, 0};
-        return submit(stream, [b] { run_bytes(b); }, "copy");
+        return submit(
+            stream, [b] { run_bytes(b); }, "copy");
     }
     /* From pageable memory: the runtime has read it when it returns, so it is the host that does. */
     void *staged = malloc(n);
@@ -249,7 +252,8 @@ cudaError_t cudaMemsetAsync(void *dst, int value, size_t n, cudaStream_t stream)
     if (n == 0) return cudaSuccess;
     if (!device_has(dst, n) && !pinned_has(dst, n)) return answer(cudaErrorInvalidValue);
     const bytes_work b = {dst, nullptr, n, value};
-    return answer(submit(stream, [b] { run_bytes(b); }, "memset"));
+    return answer(submit(
+        stream, [b] { run_bytes(b); }, "memset"));
 }
 
 cudaError_t cudaMemset(void *dst, int value, size_t n) {
@@ -272,7 +276,9 @@ cudaError_t cudaStreamCreateWithFlags(cudaStream_t *stream, unsigned) {
     give_up("more than %d streams", STREAMS);
 }
 
-cudaError_t cudaStreamCreate(cudaStream_t *stream) { return cudaStreamCreateWithFlags(stream, cudaStreamDefault); }
+cudaError_t cudaStreamCreate(cudaStream_t *stream) {
+    return cudaStreamCreateWithFlags(stream, cudaStreamDefault);
+}
 
 cudaError_t cudaStreamDestroy(cudaStream_t stream) {
     call in_call("cudaStreamDestroy");
@@ -390,7 +396,8 @@ cudaError_t cudaStreamEndCapture(cudaStream_t stream, cudaGraph_t *graph) {
     const std::shared_ptr<runner_graph> into = std::move(stream->into);
     const cudaGraph_t given = stream->given;
     stream->given = nullptr;
-    if (stream->invalid || broken()) return answer(broken() ? cudaErrorIllegalAddress : cudaErrorStreamCaptureInvalidated);
+    if (stream->invalid || broken())
+        return answer(broken() ? cudaErrorIllegalAddress : cudaErrorStreamCaptureInvalidated);
     *graph = given ? given : new runner_graph(*into);
     if (!given) object_born();
     return cudaSuccess;
@@ -398,7 +405,7 @@ cudaError_t cudaStreamEndCapture(cudaStream_t stream, cudaGraph_t *graph) {
 
 cudaError_t cudaStreamIsCapturing(cudaStream_t stream, cudaStreamCaptureStatus *status) {
     RUNNER_CALL(cudaStreamIsCapturing);
-    *status = !capturing(stream) ? cudaStreamCaptureStatusNone
+    *status = !capturing(stream)    ? cudaStreamCaptureStatusNone
               : of(stream)->invalid ? cudaStreamCaptureStatusInvalidated
                                     : cudaStreamCaptureStatusActive;
     return cudaSuccess;
@@ -421,8 +428,8 @@ cudaError_t cudaGraphDestroy(cudaGraph_t graph) {
     return cudaSuccess;
 }
 
-cudaError_t cudaGraphConditionalHandleCreate(cudaGraphConditionalHandle *handle, cudaGraph_t graph, unsigned value,
-                                             unsigned flags) {
+cudaError_t cudaGraphConditionalHandleCreate(cudaGraphConditionalHandle *handle, cudaGraph_t graph,
+                                             unsigned value, unsigned flags) {
     RUNNER_CALL(cudaGraphConditionalHandleCreate);
     for (unsigned i = 0; i < CONDITIONS; i++) {
         if (conditions[i].taken) continue;
@@ -434,15 +441,17 @@ cudaError_t cudaGraphConditionalHandleCreate(cudaGraphConditionalHandle *handle,
     give_up("more than %d conditional handles", CONDITIONS);
 }
 
-cudaError_t cudaGraphAddNode(cudaGraphNode_t *node, cudaGraph_t graph, const cudaGraphNode_t *, const cudaGraphEdgeData *,
-                             size_t, cudaGraphNodeParams *params) {
+cudaError_t cudaGraphAddNode(cudaGraphNode_t *node, cudaGraph_t graph, const cudaGraphNode_t *,
+                             const cudaGraphEdgeData *, size_t, cudaGraphNodeParams *params) {
     RUNNER_CALL(cudaGraphAddNode);
-    if (params->type != cudaGraphNodeTypeConditional || params->conditional.size != 1) return answer(cudaErrorNotSupported);
+    if (params->type != cudaGraphNodeTypeConditional || params->conditional.size != 1)
+        return answer(cudaErrorNotSupported);
     const cudaGraphConditionalHandle h = params->conditional.handle;
     if (h < 1 || h > CONDITIONS || !conditions[h - 1].taken) return answer(cudaErrorInvalidValue);
     const cudaGraph_t body = new runner_graph();
     body->inner = true;
-    graph->nodes.push_back(std::make_shared<runner_node>(runner_node{nullptr, h, params->conditional.type, body}));
+    graph->nodes.push_back(
+        std::make_shared<runner_node>(runner_node{nullptr, h, params->conditional.type, body}));
     *node = graph->nodes.back().get();
     params->conditional.phGraph_out = &graph->nodes.back()->body;
     return cudaSuccess;
@@ -461,7 +470,8 @@ static std::shared_ptr<runner_graph> snapshot(const runner_graph &g) {
             continue;
         }
         const cudaGraph_t body = new runner_graph(*n->body);
-        copy_of->nodes.push_back(std::make_shared<runner_node>(runner_node{nullptr, n->handle, n->type, body}));
+        copy_of->nodes.push_back(
+            std::make_shared<runner_node>(runner_node{nullptr, n->handle, n->type, body}));
     }
     return copy_of;
 }

@@ -64,7 +64,8 @@ weir_runner_switch:
 static void stack_prepare(fiber *f, void (*entry)()) {
     enum { REGISTERS = 6 };
     void **top = reinterpret_cast<void **>(f->stack + f->size) - 4;
-    top[1] = nullptr; /* a return address for entry, which it never uses; keeps the stack 16-byte aligned as after a call */
+    top[1] =
+        nullptr; /* a return address for entry, which it never uses; keeps the stack 16-byte aligned as after a call */
     top[0] = reinterpret_cast<void *>(entry);
     for (int i = 1; i <= REGISTERS; i++) top[-i] = nullptr;
     f->sp = top - REGISTERS;
@@ -91,7 +92,8 @@ static void stack_switch(fiber *from, fiber *to) { swapcontext(context(from), co
 
 fiber *fiber_new() {
     fiber *f = new fiber;
-    void *p = mmap(nullptr, STACK + GUARD, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    void *p = mmap(nullptr, STACK + GUARD, PROT_READ | PROT_WRITE,
+                   MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
     if (p == MAP_FAILED || mprotect(p, GUARD, PROT_NONE) != 0) {
         fprintf(stderr, "runner: no stack for another CUDA thread\n");
         abort();

@@ -119,7 +119,8 @@ static void protect_all(int how) {
     for (const allocation *a = device_list; a;) {
         char *end = a->p + a->span, *begin = a->p;
         for (a = a->next; a && a->p + a->span == begin; a = a->next) begin = a->p;
-        if (mprotect(begin, static_cast<size_t>(end - begin), how) != 0) give_up("mprotect of device memory failed");
+        if (mprotect(begin, static_cast<size_t>(end - begin), how) != 0)
+            give_up("mprotect of device memory failed");
     }
 }
 
@@ -151,7 +152,8 @@ void check_redzones(const char *after) {
         const volatile unsigned char *band = reinterpret_cast<unsigned char *>(a->p) + a->bytes;
         for (size_t i = 0; i < BAND; i++) {
             if (band[i] == BAND_BYTE) continue;
-            give_up("%s wrote device memory %zu bytes past the end of an allocation of %zu", after, i, a->bytes);
+            give_up("%s wrote device memory %zu bytes past the end of an allocation of %zu", after, i,
+                    a->bytes);
         }
     }
 }
@@ -168,7 +170,8 @@ static void explain(int, siginfo_t *info, void *) {
     } else if (l && t && fiber_guards(t->f, info->si_addr)) {
         n = snprintf(text, sizeof text, "runner: kernel %s: the stack of a thread is full\n", l->name);
     } else if (l && t) {
-        n = snprintf(text, sizeof text, "runner: kernel %s, block %u thread %d: bad address %p, behind %s:%d\n", l->name,
+        n = snprintf(text, sizeof text,
+                     "runner: kernel %s, block %u thread %d: bad address %p, behind %s:%d\n", l->name,
                      t->bid.x, t->index, info->si_addr, t->at.file, t->at.line);
     }
     if (n > 0 && write(2, text, static_cast<size_t>(n)) < 0) _exit(1);

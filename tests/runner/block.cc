@@ -38,7 +38,8 @@ void *shared_static(int *slot, size_t bytes, size_t align, const char *name) {
     if (slots > 4096) give_up("shared variable %s: too many of them in one program", name);
     if (!b->shared[i]) {
         b->static_bytes += bytes;
-        if (b->static_bytes > STATIC_BYTES) fail(me->at, "%s: more than 48 KiB of static shared memory", name);
+        if (b->static_bytes > STATIC_BYTES)
+            fail(me->at, "%s: more than 48 KiB of static shared memory", name);
         if (b->static_bytes + running()->dynamic > SHARED_BYTES) {
             fail(me->at, "%s: %zu static and %zu dynamic bytes of shared memory", name, b->static_bytes,
                  running()->dynamic);
@@ -94,7 +95,8 @@ static int barrier_at(int id, int want, reduce how, int predicate, site at) {
     named_barrier *bar = &b->bar[id];
     me->at = at;
     me->barrier = id;
-    if (bar->arrived && bar->want != want) fail(at, "barrier %d: threads expect %d and %d", id, bar->want, want);
+    if (bar->arrived && bar->want != want)
+        fail(at, "barrier %d: threads expect %d and %d", id, bar->want, want);
     if (bar->arrived && !want && (bar->at.line != at.line || strcmp(bar->at.file, at.file) != 0)) {
         fail(at, "divergent barrier: other threads of the block wait at %s:%d", bar->at.file, bar->at.line);
     }
@@ -192,7 +194,8 @@ static int source_lane(warp_op op, int l, int arg, int width) {
     }
 }
 
-void shuffle(warp_op op, unsigned mask, const void *in, void *out, size_t bytes, int arg, int width, site at) {
+void shuffle(warp_op op, unsigned mask, const void *in, void *out, size_t bytes, int arg, int width,
+             site at) {
     enum { NOBODYS = 0xBD }; /* the value of a lane that does not take part */
     lane *mine = my_lane();
     const int l = current()->index % 32;

@@ -1,4 +1,4 @@
-/* Shared libraries as the runner has them: cuBLASLt is what blaslt.cpp emulates, and no other one is there. */
+/* Shared libraries as the runner has them: cuBLASLt is what blaslt.cc emulates, and no other one is there. */
 #include "kernels/cuda/library.h"
 
 #include <cstring>
@@ -11,7 +11,8 @@ struct known {
     weir_library_fn fn;
 };
 
-#define KNOWN(name) {#name, reinterpret_cast<weir_library_fn>(name)}
+#define KNOWN(name) \
+    { #name, reinterpret_cast < weir_library_fn>(name) }
 static const known functions[] = {
     KNOWN(cublasLtCreate),
     KNOWN(cublasLtDestroy),
@@ -35,14 +36,15 @@ static char opened;
 
 void runner_blaslt(int there) { present = there; }
 
-weir_status weir_library_open(void **out, const char *soname, const char *const *name, int n, weir_library_fn *fn,
-                              weir_err *why) {
+weir_status weir_library_open(void **out, const char *soname, const char *const *name, int n,
+                              weir_library_fn *fn, weir_err *why) {
     enum { MOST_NAMES = 32 };
     weir_library_fn found[MOST_NAMES];
     if (!out || !soname || n < 0 || n > MOST_NAMES) {
         return weir_fail(why, WEIR_EINVAL, "library: %d names, expected 0 to %d", n, MOST_NAMES);
     }
-    if (!present || strncmp(soname, "libcublasLt.so", 14) != 0) return weir_fail(why, WEIR_ENOTSUP, "no %s", soname);
+    if (!present || strncmp(soname, "libcublasLt.so", 14) != 0)
+        return weir_fail(why, WEIR_ENOTSUP, "no %s", soname);
     for (int i = 0; i < n; i++) {
         found[i] = nullptr;
         for (const known &k : functions) {

@@ -12,7 +12,6 @@ namespace runner {
 
 view *self;
 
-
 /* Rounds in which every thread that could run only spun, ahead of calling it endless. */
 enum { ENDLESS = 10000, SETS = 2 };
 
@@ -63,7 +62,8 @@ static void print_threads() {
             if (!t->b || turn_of[t->turn] != t || t->index >= per_block || (last && alike(last, t))) continue;
             last = t;
             shown++;
-            fprintf(stderr, "  block %u from thread %d: %s, %s:%d", t->bid.x, t->index, words(t), t->at.file, t->at.line);
+            fprintf(stderr, "  block %u from thread %d: %s, %s:%d", t->bid.x, t->index, words(t), t->at.file,
+                    t->at.line);
             if (t->st == state::WARP) fprintf(stderr, ", mask %08x", mask_of(t));
             fputc('\n', stderr);
         }
@@ -75,8 +75,8 @@ void fail(site at, const char *fmt, ...) {
     va_start(args, fmt);
     if (now) fprintf(stderr, "runner: kernel %s launched at %s:%d\n", now->name, now->file, now->line);
     if (self) {
-        fprintf(stderr, "runner: block (%u,%u,%u) thread (%u,%u,%u)\n", self->bid.x, self->bid.y, self->bid.z, self->tid.x,
-                self->tid.y, self->tid.z);
+        fprintf(stderr, "runner: block (%u,%u,%u) thread (%u,%u,%u)\n", self->bid.x, self->bid.y, self->bid.z,
+                self->tid.x, self->tid.y, self->tid.z);
     }
     fprintf(stderr, "runner: %s:%d: ", at.file, at.line);
     vfprintf(stderr, fmt, args);
@@ -171,7 +171,8 @@ static void wake_spinning() {
 static thread *next_thread() {
     const int after = current() ? current()->turn + 1 : 0;
     const int from = how_ordered == RANDOM ? static_cast<int>(random_next() % static_cast<uint64_t>(n_turn))
-                                           : after == n_turn ? 0 : after;
+                     : after == n_turn     ? 0
+                                           : after;
     thread *t = scan(from);
     if (t || n_spinning == 0) return t;
     wake_spinning();
@@ -351,7 +352,8 @@ static block *blocks_of(int n_block) {
         free(kept);
         kept = static_cast<block *>(room_for(static_cast<size_t>(n_block), sizeof(block)));
         room = n_block;
-        for (int i = 0; i < room; i++) kept[i].w = static_cast<warp *>(room_for(MAX_THREADS / 32, sizeof(warp)));
+        for (int i = 0; i < room; i++)
+            kept[i].w = static_cast<warp *>(room_for(MAX_THREADS / 32, sizeof(warp)));
     }
     return kept;
 }
