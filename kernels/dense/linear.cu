@@ -201,10 +201,9 @@ template <int P, class Sums> PTX_FN void finish_unit(const job &a, const Sums &s
 
 /* Leaves this slice's products in scratch; the block that completes the unit finishes it. */
 template <int P, int RT>
-PTX_FN void merge_slices(const job &a, const cut &c, const place<P> &at, const block_sums<P, RT> &mine, int64_t unit,
-                         int64_t row0, int rows) {
+PTX_FN void merge_slices(const job &a, const cut &c, const place<P> &at, const block_sums<P, RT> &mine, int *last,
+                         int64_t unit, int64_t row0, int rows) {
     constexpr int COLUMNS = P * WEIR_TILE, RECORD = RT * (COLUMNS + 1);
-    K_SHARED(last, int);
     slice_sums<P, RT> all;
     all.step = c.n_unit * RECORD;
     all.split = c.split;
@@ -216,11 +215,11 @@ PTX_FN void merge_slices(const job &a, const cut &c, const place<P> &at, const b
     __syncthreads();
     if (threadIdx.x == 0) {
         uint32_t *counter = c.counter + at.tile * c.n_unit + unit;
-        last = ptx::add_release(counter, 1) + 1 == static_cast<uint32_t>(c.split);
-        if (last) *counter = 0;
+        *last = ptx::add_release(counter, 1) + 1 == static_cast<uint32_t>(c.split);
+        if (*last) *counter = 0;
     }
     __syncthreads();
-    if (last) finish_unit<P>(a, all, unit, row0, rows);
+    if (*last) finish_unit<P>(a, all, unit, row0, rows);
 }
 
 template <int P, int NT, int D>
@@ -229,7 +228,8 @@ __global__ void __launch_bounds__(THREADS, RESIDENT) fragment_kernel(const job a
     K_DYN_SHARED(unsigned char, smem);
     float *sums = reinterpret_cast<float *>(smem + WARPS * D * TILE_BYTES);
     float(*part)[WARPS] = reinterpret_cast<float(*)[WARPS]>(sums + WARPS * RT * LINE);
-    uint16_t *xs = reinterpret_cast<uint16_t *>(part + RT);
+    int *last = reinterpret_cast<int *>(part + RT);
+    uint16_t *xs = reinterpret_cast<uint16_t *>(last + 4);
 
     const place<P> at = place_of<P>(c);
     ring<P, D> weights;
@@ -276,7 +276,7 @@ __global__ void __launch_bounds__(THREADS, RESIDENT) fragment_kernel(const job a
         mine.part = part;
         if constexpr (P == 4) {
             if (c.split > 1) {
-                merge_slices<P, RT>(a, c, at, mine, unit, row0, rows);
+                merge_slices<P, RT>(a, c, at, mine, last, unit, row0, rows);
                 continue;
             }
         }
@@ -286,13 +286,14 @@ __global__ void __launch_bounds__(THREADS, RESIDENT) fragment_kernel(const job a
 
 /* ---- host --------------------------------------------------------------------------------------------------- */
 
-/* Shared memory but for the rows. */
-int fixed_bytes(int rt, int depth) { return WARPS * depth * TILE_BYTES + WARPS * rt * LINE * 4 + rt * WARPS * 4; }
+/* Shared memory but for the rows: ring, sums, squares, and who came last. None of it is static, which would count
+ * against what a block can ask for. */
+int fixed_bytes(int rt, int depth) { return WARPS * depth * TILE_BYTES + WARPS * rt * LINE * 4 + rt * WARPS * 4 + 16; }
 
 /* Two blocks a processor where it has the memory (sm_80, sm_90); all of it for one where it has not (sm_86, sm_89). */
 int smem_budget(const weir_cuda *cu) {
-    const int optin = static_cast<int>(cu->smem_optin), half = (optin + 1024) / 2 - 1024 - 64;
-    return half >= 72 * 1024 ? half : optin - 64; /* 64: the kernel's static part */
+    const int optin = static_cast<int>(cu->smem_optin), half = (optin + 1024) / 2 - 1024;
+    return half >= 72 * 1024 ? half : optin;
 }
 
 struct shape {
@@ -317,7 +318,7 @@ template <int P, int NT, int D> weir_status launch(weir_cuda *cu, const job &j, 
     static std::atomic<uint64_t> asked;
     WEIR_CUDA_TRY(&cu->base, allow_smem(fragment_kernel<P, NT, D>, &asked, cu), "linear: shared memory");
     const int64_t of_unit = static_cast<int64_t>(c.n_tile) * c.split;
-    int64_t resident = (static_cast<int64_t>(cu->smem_optin) + 1024) / (smem + 64 + 1024);
+    int64_t resident = (static_cast<int64_t>(cu->smem_optin) + 1024) / (smem + 1024);
     if (resident > RESIDENT) resident = RESIDENT;
     int64_t groups = resident * cu->sm_count / of_unit;
     if (groups < 1) groups = 1;

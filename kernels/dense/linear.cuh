@@ -44,7 +44,8 @@ inline job job_of(const weir_linear *a) {
     return j;
 }
 
-/* More shared memory than a kernel gets unasked; asked for once a kernel and device. */
+/* More shared memory than a kernel gets unasked; asked for once a kernel and device. For kernels without static shared memory:
+ * both together must stay below smem_optin, or the driver refuses. */
 template <class Kernel> cudaError_t allow_smem(Kernel *kernel, std::atomic<uint64_t> *asked, const weir_cuda *cu) {
     const uint64_t bit = uint64_t{1} << (cu->device & 63);
     if (asked->load(std::memory_order_relaxed) & bit) return cudaSuccess;

@@ -71,9 +71,9 @@ PTX_FN void accumulate(float (&acc)[2][R], const W *w0, const W *w1, const float
     }
 }
 
-template <class W, int V, int R> __global__ void __launch_bounds__(THREADS, 2) rows_kernel(const job a, int stage, int stride) {
-    K_DYN_SHARED(float, xs); /* [R][stride] */
-    K_SHARED(part, float[R][WARPS]);
+template <class W, int V, int R> __global__ void __launch_bounds__(THREADS, 2) rows_kernel(const job a, int stage) {
+    K_DYN_SHARED(float, xs); /* [R][stage], then the warps' shares of the sums of squares */
+    float(*part)[WARPS] = reinterpret_cast<float(*)[WARPS]>(xs + R * stage);
     ptx::grid_launch_dependents();
     ptx::grid_wait();
     const int warp = threadIdx.x / 32, lane = threadIdx.x % 32;
@@ -90,9 +90,9 @@ template <class W, int V, int R> __global__ void __launch_bounds__(THREADS, 2) r
     for (int64_t begin = 0; begin < a.k; begin += stage) {
         const int n = static_cast<int>(a.k - begin < stage ? a.k - begin : stage);
         __syncthreads(); /* the stage before has been read */
-        take(a, row0, rows, begin, (n + 3) / 4 * 4, a.k, xs, stride, whole && a.norm ? part : nullptr);
+        take(a, row0, rows, begin, (n + 3) / 4 * 4, a.k, xs, stage, whole && a.norm ? part : nullptr);
         __syncthreads();
-        accumulate<W, V, R>(acc, w0 + begin, w1 + begin, xs, stride, n);
+        accumulate<W, V, R>(acc, w0 + begin, w1 + begin, xs, stage, n);
     }
 #pragma unroll
     for (int r = 0; r < R; r++) {
@@ -134,7 +134,7 @@ template <class W, int V, int R> weir_status launch(weir_cuda *cu, const weir_li
         j.y += r * a->ldy;
         j.n_row = a->n_row - r < step ? a->n_row - r : step;
         const dim3 grid(static_cast<unsigned>((pairs + WARPS - 1) / WARPS), static_cast<unsigned>((j.n_row + R - 1) / R));
-        K_LAUNCH_PDL((rows_kernel<W, V, R>), grid, dim3(THREADS), R * stage * sizeof(float), cu->stream)(j, stage, stage);
+        K_LAUNCH_PDL((rows_kernel<W, V, R>), grid, dim3(THREADS), R * (stage + WARPS) * sizeof(float), cu->stream)(j, stage);
         WEIR_TRY(launched(cu, "rows", a));
     }
     return WEIR_OK;
