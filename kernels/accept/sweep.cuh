@@ -6,8 +6,9 @@
 #include "kernels/accept/point.h"
 #include "kernels/accept/team.cuh"
 
-/* Logits in flight a lane: a warp reads 32 neighbours at a time. */
-enum { TEAM_ROW_SPAN = 8, TEAM_PAIR_SPAN = 4 };
+/* Logits in flight a lane: a warp reads 32 neighbours at a time. A race has no order: warps take 128 ids, four a lane, one
+ * counter of the generator. */
+enum { TEAM_ROW_SPAN = 8, TEAM_PAIR_SPAN = 4, TEAM_RACE_SPAN = 4 * 32 };
 
 template <int SPAN> TEAM_FN void team_load(const float *logits, int32_t at, int32_t n_vocab, float (&l)[SPAN]) {
 #pragma unroll
@@ -183,9 +184,8 @@ template <int KIND> TEAM_FN uint64_t team_race_pass(const weir_env *t, const wei
     r.cactus = false; /* cactus draws from its residual only, which is linear */
     const team_member m = team_member_of(r);
     uint64_t best = UINT64_MAX;
-    for (int32_t c = team_first(t); c < t->n_chunk; c += team_stride(t))
-        for (int32_t at = c * WEIR_CHUNK; at < team_chunk_end(c, n_vocab); at += 4 * 32)
-            best = team_race_four<KIND>(race, r, m, at + 4 * team_lane(), n_vocab, best);
+    for (int32_t at = TEAM_RACE_SPAN * team_first(t); at < n_vocab; at += TEAM_RACE_SPAN * team_stride(t))
+        best = team_race_four<KIND>(race, r, m, at + 4 * team_lane(), n_vocab, best);
     return best;
 }
 
@@ -200,7 +200,7 @@ TEAM_CALL int32_t weir__race(const weir_env *t, const weir_race *asked, int32_t 
     case WEIR_WEIGHT_PI: best[0] = team_race_pass<WEIR_WEIGHT_PI>(t, race, n_vocab); break;
     case WEIR_WEIGHT_BLOCK: best[0] = team_race_pass<WEIR_WEIGHT_BLOCK>(t, race, n_vocab); break;
     }
-    team_least(t, team_first(t) < t->n_chunk, best);
+    team_least(t, TEAM_RACE_SPAN * team_first(t) < n_vocab, best);
     return best[0] == UINT64_MAX ? -1 : static_cast<int32_t>(static_cast<uint32_t>(best[0]));
 }
 

@@ -20,7 +20,7 @@ enum {
     TEAM_THREADS = 256,
     TEAM_WARPS = TEAM_THREADS / 32,
     TEAM_PER_SM = 2,    /* resident blocks that the launch bounds promise */
-    TEAM_CHUNKS = 4,    /* chunks that are worth a block: one a scheduler */
+    TEAM_CHUNKS = 2,    /* chunks that are worth a block */
     TEAM_SUMS = 4,      /* at most, of a chunk */
     TEAM_COUNTER_STRIDE = WEIR_COUNT_TEAM / (WEIR_TEAM_BLOCKS / 2), /* only teams of two blocks and more wait */
 };

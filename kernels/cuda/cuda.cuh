@@ -11,7 +11,7 @@
  * or not.
  *
  * counters: device words that are zero between ops: who uses some leaves them zero again.
- *   [0, WEIR_COUNT_TEAM)          barriers of teams of blocks (accept, loop)
+ *   [0, WEIR_COUNT_TEAM)          barriers of teams of blocks (accept, loop): the top bit of a word may stay set
  *   [WEIR_COUNT_TEAM, n_counter)  merges of attention splits
  *
  * cuBLASLt is half a gigabyte and serves prompts only, so it is neither linked nor shipped. weir_cublaslt_open

