@@ -108,6 +108,58 @@ Test(cuda_attention, pages_outside_a_window_are_never_used) {
     }
 }
 
+/* Rows of a group far from each other under a window: more splits than the grid has blocks, rows without a part in most of
+ * them, and splits and pages between them that nobody looks at. */
+Test(cuda_attention, scattered_rows_of_a_group_are_within_their_bound) {
+    uint64_t rng = 436;
+    const int32_t n_key = 640, at[6] = {600, 3, 130, 255, 256, 383};
+    for (int i = 0; i < 2; i++) {
+        const att_case c = {.n_head = 2, .n_head_kv = 1, .head_dim = 16, .n_slot = 1, .max_key = 640, .window = i ? 10 : 129, .dtype = DTYPES[i]};
+        weir_backend *be = open_for(&c, 6);
+        att_cache *cache = att_cache_new(be, &c, &n_key, &rng);
+        att_rows r = group_rows(cache, 6, &rng);
+        for (int j = 0; j < 6; j++) r.pos[j] = at[j], r.n_key[j] = at[j] + 1;
+        const size_t width = (size_t)(c.n_head * c.head_dim);
+        float *want = guarded_new(6 * width), *o = guarded_new(6 * width);
+        att_check(cache, &r, false, "scattered");
+        att_run(cache, &r, 0, 6, o);
+        r.group = 1;
+        att_run(cache, &r, 0, 6, want);
+        assert_same(o, want, 6 * width, "one by one");
+        guarded_free(want), guarded_free(o);
+        att_rows_free(&r);
+        att_cache_free(cache);
+        weir_backend_close(be);
+    }
+}
+
+/* Values of a later row's position are infinite: rows of its group before it do not notice. */
+Test(cuda_attention, a_broken_companion_keeps_it_to_itself) {
+    uint64_t rng = 438;
+    for (int i = 0; i < 2; i++) {
+        const int32_t n_key = 132;
+        const att_case c = {.n_head = 1, .n_head_kv = 1, .head_dim = i ? 7 : 16, .n_slot = 1, .max_key = 192, .dtype = DTYPES[i]};
+        weir_backend *be = open_for(&c, 6);
+        att_cache *cache = att_cache_new(be, &c, &n_key, &rng);
+        att_rows r = group_rows(cache, 6, &rng);
+        float want[6 * 16], o[6 * 16], broken[32];
+        att_run(cache, &r, 0, 6, want);
+        for (int d = 0; d < 32; d++) broken[d] = d % 2 ? INFINITY : NAN;
+        const int32_t zero = 0, last = n_key - 1;
+        float *kv = device_put(be, broken, sizeof broken);
+        int32_t *slot = device_put(be, &zero, sizeof zero), *pos = device_put(be, &last, sizeof last);
+        weir_kv_append a = {&cache->view, kv, kv, c.head_dim, slot, pos, 1, ATT_LAYER};
+        cr_assert_eq(be->op.kv_append(be, &a), WEIR_OK);
+        att_run(cache, &r, 0, 6, o);
+        assert_same(o, want, (size_t)(5 * c.head_dim), "before it");
+        for (int d = 0; d < c.head_dim; d++) cr_assert(isnan(o[5 * c.head_dim + d]), "its own row is broken");
+        weir_backend_free(be, kv), weir_backend_free(be, slot), weir_backend_free(be, pos);
+        att_rows_free(&r);
+        att_cache_free(cache);
+        weir_backend_close(be);
+    }
+}
+
 /* A row's bits: in groups of any size, alone, among others, and beside a dead row. */
 Test(cuda_attention, a_row_has_the_same_bits_in_any_company) {
     uint64_t rng = 441;
