@@ -1,0 +1,46 @@
+"""Bugs in the block loop and in the queue."""
+from entry import bug
+
+LOOP = [
+    bug("loop/rows.cu", "off by one", "a seat past the last", "    if (i >= l.n_seat) return;\n    weir_seat *s = &l.seat[i];\n    const int32_t *draft",
+        "    if (i > l.n_seat) return;\n    weir_seat *s = &l.seat[i];\n    const int32_t *draft"),
+    bug("loop/rows.cu", "dead row", "a seat's dead rows have a law", "a.law_of[at] = r.slot < 0 ? -1 : i;", "a.law_of[at] = i;"),
+    bug("loop/rows.cu", "dead row", "a seat that takes no step has a law", "weir_seat_steps(s, a.step, draft) ? i : -1", "i"),
+    bug("loop/sample.cu", "barrier", "statistics are overwritten while they are drawn from",
+        "        __syncthreads(); /* the seat before is done with the statistics */\n", ""),
+    bug("loop/sample.cu", "barrier", "a draw from statistics that are not there yet",
+        "if (threadIdx.x == 0) stats = found;\n        __syncthreads();\n", "if (threadIdx.x == 0) stats = found;\n"),
+    bug("loop/sample.cu", "index", "a draft at the position of the first", "&stats, s->n + step, WEIR_PURPOSE_DRAFT", "&stats, s->n, WEIR_PURPOSE_DRAFT"),
+    bug("loop/sample.cu", "index", "block verification draws without its row", "s->law.block_verify ? step : 0, &logp", "0, &logp"),
+    bug("loop/sample.cu", "dead row", "an unusable row's draft is -1", "draft[step] = token < 0 ? 0 : token;", "draft[step] = token;"),
+    bug("loop/sample.cu", "index", "every seat has the first seat's extents", "extent ? extent + i * n_extent : nullptr", "extent"),
+    bug("loop/close.cu", "barrier", "a seat is fetched over the one before", "    __syncthreads(); /* the seat before is done */\n", ""),
+    bug("loop/close.cu", "barrier", "the block is made of a seat that is not there yet",
+        "gamma * sizeof *h->draft);\n    }\n    __syncthreads();\n", "gamma * sizeof *h->draft);\n    }\n"),
+    bug("loop/close.cu", "barrier", "the plan is read before it is made", "[k] = 0;\n    __syncthreads();\n", "[k] = 0;\n"),
+    bug("loop/close.cu", "barrier", "the closing is stored while others read its block",
+        "        __syncthreads(); /* everyone has read what the token needed */\n", ""),
+    bug("loop/close.cu", "barrier", "the record is committed before it is whole",
+        "    __syncthreads();\n    if (threadIdx.x == 0) weir_seat_commit", "    if (threadIdx.x == 0) weir_seat_commit"),
+    bug("loop/close.cu", "off by one", "the block ends a seat early", "& 0xffffu) + 1 < l.n_seat) return;", "& 0xffffu) + 2 < l.n_seat) return;"),
+    bug("loop/close.cu", "wait", "arrivals are not put back", "    *l.arrived = 0;\n", ""),
+    bug("loop/close.cu", "index", "the ring has one entry", "block % l.depth) * l.n_seat + i], &h->record", "block % 1) * l.n_seat + i], &h->record"),
+    bug("loop/close.cu", "race", "a seat's records by every block of its team", "    if (t.rank == 0) commit_seat(l, i, block, h);", "    commit_seat(l, i, block, h);"),
+    bug("loop/close.cu", "math", "a rejected row's verdict is lost", "    if (d.status == WEIR_OK && d.rejected) h->accept.verdict = h->note[d.n_accept].verdict;\n", "",
+        equivalent="without it the closing token's passes are made again, with the same result"),
+    bug("loop/close.cu", "dead row", "an empty seat leaves an old record", "            r->live = 0;\n", ""),
+    bug("loop/close.cu", "host", "the loop's condition is never set", "    if (conditional) ptx::set_conditional(conditional, goes_on);\n", ""),
+]
+
+QUEUE = [
+    bug("cuda/queue.cu", "index", "uploads overwrite what is staged", "s->part * WEIR_STAGE_BYTES + s->used;", "s->part * WEIR_STAGE_BYTES;"),
+    bug("cuda/queue.cu", "wait", "a part is staged over while it is copied",
+        "    WEIR_CUDA_TRY(&cu->base, cudaEventSynchronize(s->done[s->part]), \"upload\");\n", ""),
+    bug("cuda/queue.cu", "host", "scratch moves away from a graph", "    if (cu->n_graph > 0) return WEIR_EINVAL;\n", ""),
+    bug("cuda/queue.cu", "wait", "a download does not wait", "    WEIR_CUDA_TRY(be, cudaStreamSynchronize(cu->stream), \"download of %zu bytes\", bytes);\n", ""),
+    bug("cuda/queue.cu", "host", "a busy queue is kept as a failure", "        cudaGetLastError(); /* no error, but kept like one */\n", ""),
+    bug("cuda/graph.cu", "host", "what follows a loop's recording sets its condition", "    cu->conditional = 0;\n", ""),
+    bug("cuda/graph.cu", "host", "recording goes on behind its end", "    cu->recording = false;\n", ""),
+]
+
+BUGS = LOOP + QUEUE
