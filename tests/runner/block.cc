@@ -97,7 +97,7 @@ static int barrier_at(int id, int want, reduce how, int predicate, site at) {
     me->barrier = id;
     if (bar->arrived && bar->want != want)
         fail(at, "barrier %d: threads expect %d and %d", id, bar->want, want);
-    if (bar->arrived && !want && (bar->at.line != at.line || strcmp(bar->at.file, at.file) != 0)) {
+    if (bar->arrived && !want && !same_site(bar->at, at)) {
         fail(at, "divergent barrier: other threads of the block wait at %s:%d", bar->at.file, bar->at.line);
     }
     gather(bar, how, predicate);
@@ -133,7 +133,7 @@ static bool complete(const warp *w, int lane_, unsigned mask) {
     for (unsigned m = mask; m; m &= m - 1) {
         const lane *other = &w->of[__builtin_ctz(m)];
         if (other->mask != mine->mask || other->op != mine->op) return false;
-        if (other->at.line != mine->at.line || strcmp(other->at.file, mine->at.file) != 0) return false;
+        if (!same_site(other->at, mine->at)) return false;
     }
     return true;
 }

@@ -63,7 +63,7 @@ weir_runner_switch:
 
 static void stack_prepare(fiber *f, void (*entry)()) {
     enum { REGISTERS = 6 };
-    void **top = reinterpret_cast<void **>(f->stack + f->size) - 4;
+    void **top = reinterpret_cast<void **>(f->stack + f->size - f->color) - 4;
     top[1] =
         nullptr; /* a return address for entry, which it never uses; keeps the stack 16-byte aligned as after a call */
     top[0] = reinterpret_cast<void *>(entry);
@@ -100,6 +100,8 @@ fiber *fiber_new() {
     }
     f->stack = static_cast<char *>(p) + GUARD;
     f->size = STACK;
+    static size_t made;
+    f->color = 64 * (made++ % 61);
 #ifdef RUNNER_TSAN
     f->tsan = __tsan_create_fiber(0);
 #endif

@@ -86,7 +86,8 @@ struct launch_name {
 launch_name take_launch_name();
 
 void barrier_of_exited(block *b);
-thread *current();
+inline thread *current() { return static_cast<thread *>(self); }
+inline bool same_site(site a, site b) { return a.line == b.line && (a.file == b.file || strcmp(a.file, b.file) == 0); }
 const launch *running();  /* NULL outside kernels */
 void wait_here(state st); /* until wake */
 void wake(thread *t);

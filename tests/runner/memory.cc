@@ -12,7 +12,7 @@
 
 namespace runner {
 
-enum { PAGE = 4096, BAND = 256, BAND_BYTE = 0xA5, MIB = 1 << 20 };
+enum { PAGE = 4096, HUGE_PAGE = 2 << 20, BAND = 256, BAND_BYTE = 0xA5, MIB = 1 << 20 };
 
 struct allocation {
     char *p;
@@ -64,7 +64,7 @@ static allocation *record(allocation **list, void *p, size_t bytes, size_t span)
 void *pinned_new(size_t bytes) {
     void *p = nullptr;
     if (posix_memalign(&p, PAGE, bytes ? bytes : 1) != 0) return nullptr;
-    fill_bytes(p, 0xFF, bytes);
+    memset(p, 0xFF, bytes);
     record(&pinned_list, p, bytes, 0);
     return p;
 }
@@ -131,14 +131,19 @@ void device_leave() {
     if (--depth == 0) protect_all(PROT_NONE);
 }
 
+/* Large allocations lie on huge pages: opening and closing costs by the page, and happens at every launch. */
 static void *place(size_t bytes, size_t *span) {
     if (!range) reserve();
-    *span = (bytes + BAND + PAGE - 1) / PAGE * PAGE;
+    const size_t page = bytes < HUGE_PAGE / 2 ? static_cast<size_t>(PAGE) : static_cast<size_t>(HUGE_PAGE);
+    *span = (bytes + BAND + page - 1) / page * page;
+    range_next += (page - reinterpret_cast<uintptr_t>(range_next) % page) % page;
+    if (range_next > range_end) return nullptr;
     if (static_cast<size_t>(range_end - range_next) < *span) return nullptr;
     char *p = range_next;
     range_next += *span;
     if (mprotect(p, *span, PROT_READ | PROT_WRITE) != 0) return nullptr;
-    memset(p + bytes, BAND_BYTE, *span - bytes);
+    madvise(p, *span, page == PAGE ? MADV_NOHUGEPAGE : MADV_HUGEPAGE);
+    memset(p + bytes, BAND_BYTE, BAND);
     return p;
 }
 

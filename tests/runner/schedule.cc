@@ -137,7 +137,6 @@ static void read_order() {
     }
 }
 
-thread *current() { return static_cast<thread *>(self); }
 const launch *running() { return now; }
 
 static void set_ready(thread *t) {
