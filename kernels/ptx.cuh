@@ -208,7 +208,7 @@ PTX_FN void fence_sys() {
 #ifdef __CUDACC__
     __threadfence_system();
 #else
-    __atomic_thread_fence(__ATOMIC_SEQ_CST);
+    __atomic_signal_fence(__ATOMIC_SEQ_CST);
 #endif
 }
 
