@@ -54,6 +54,7 @@ void data_expect(data *d, bool rounded) {
 
 data data_new(const product *p, uint64_t *rng) {
     data d = {.p = *p, .ldx = p->k + PAD, .ldy = p->n + PAD};
+    if (p->k % 4 == 0 && p->n_row % 2) d.ldx = p->k + 4; /* rows that a build may read 16 bytes at a time */
     d.gate = matrix_new(p->dtype, p->n, p->k, 0.3f, rng);
     d.up = matrix_new(p->dtype, p->n, p->k, 0.3f, rng);
     d.x = floats_normal((size_t)(p->n_row * d.ldx), 1.5f, rng);
