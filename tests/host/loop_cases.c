@@ -8,32 +8,74 @@
 
 /* ---- settings: every kind of rule, gamma 1 to 16, temperatures, truncation, both bonuses, the verifier alone ------- */
 
+typedef struct mix {
+    weir_rule rule;
+    float alpha, temp;
+    int gamma;
+    bool verifier, block_verify, bonus_p, ignore_eos;
+    int exact_first, top_k;
+} mix;
+
+static const mix mixes[LOOP_SETTINGS] = {
+    {WEIR_RULE_TOKEN_V3, 0.8f, 1.0f, 5, .bonus_p = false},
+    {WEIR_RULE_EXACT, 0.0f, 1.0f, 3, .block_verify = true},
+    {WEIR_RULE_OPT, 0.1f, 0.7f, 1, .exact_first = 2},
+    {WEIR_RULE_EXACT, 0.0f, 1.0f, 5, .verifier = true},
+    {WEIR_RULE_LOSSY, 0.3f, 1.0f, 4, .top_k = 20},
+    {WEIR_RULE_EXACT, 0.0f, 0.0f, 2, .bonus_p = false},
+    {WEIR_RULE_CHOW, 0.9f, 1.0f, 1, .bonus_p = true},
+    {WEIR_RULE_TOKEN_V1, 0.2f, 1.2f, 4, .block_verify = true},
+    {WEIR_RULE_CACTUS, 0.5f, 1.0f, 5, .ignore_eos = true},
+    {WEIR_RULE_DIFF, 0.3f, 0.0f, 7, .bonus_p = false},
+    {WEIR_RULE_ENSEMBLE, 0.4f, 1.0f, 6, .exact_first = 4},
+    {WEIR_RULE_TYPICAL, 0.3f, 1.0f, 16, .bonus_p = false},
+};
+
 weir_session_options loop_setting(const loop_bed *bed, int i) {
-    static const struct {
-        weir_rule rule;
-        float alpha, temp;
-        int gamma;
-    } table[LOOP_SETTINGS] = {
-        {WEIR_RULE_TOKEN_V3, 0.8f, 1.0f, 5}, {WEIR_RULE_EXACT, 0.0f, 1.0f, 3},   {WEIR_RULE_OPT, 0.1f, 0.7f, 16},
-        {WEIR_RULE_EXACT, 0.0f, 1.0f, 5},    {WEIR_RULE_CHOW, 0.9f, 1.0f, 1},    {WEIR_RULE_EXACT, 0.0f, 0.0f, 7},
-        {WEIR_RULE_LOSSY, 0.3f, 1.0f, 7},    {WEIR_RULE_TOKEN_V1, 0.2f, 1.3f, 4}, {WEIR_RULE_CACTUS, 0.5f, 1.0f, 5},
-        {WEIR_RULE_DIFF, 0.3f, 0.0f, 2},     {WEIR_RULE_ENSEMBLE, 0.4f, 1.0f, 6}, {WEIR_RULE_EXACT, 0.0f, 1.0f, 8},
-    };
+    const mix *k = &mixes[i];
     weir_session_options o = weir_session_options_default();
-    o.law.rule = table[i].rule;
-    o.law.alpha = table[i].alpha;
-    o.law.beta = weir_rule_facts(table[i].rule)->beta_default;
-    o.law.temp = table[i].temp;
-    o.n_draft = table[i].gamma;
+    o.law.rule = k->rule;
+    o.law.alpha = k->alpha;
+    o.law.beta = weir_rule_facts(k->rule)->beta_default;
+    o.law.temp = k->temp * bed->warmth;
+    o.law.top_k = k->top_k;
+    if (k->top_k > 0) o.law.top_p = 0.9f;
+    o.law.block_verify = k->block_verify;
+    o.law.bonus_pi = !k->bonus_p;
+    o.law.exact_first = k->exact_first;
+    o.n_draft = k->gamma;
     o.max_tokens = bed->max_tokens;
     o.seed = (uint64_t)i;
-    if (i == 3) o.method = WEIR_METHOD_VERIFIER;
-    if (i == 6) o.law.top_k = 50, o.law.top_p = 0.9f;
-    if (i == 7 || i == 11) o.law.block_verify = true;
-    if (i == 2 || i == 10) o.law.exact_first = 4;
-    if (i == 4) o.law.bonus_pi = false;
-    if (i == 8) o.ignore_eos = true;
+    o.ignore_eos = k->ignore_eos;
+    if (k->verifier) o.method = WEIR_METHOD_VERIFIER;
     return o;
+}
+
+/* ---- sessions ----------------------------------------------------------------------------------------------------- */
+
+static weir_session *create(weir_engine *e, const weir_session_options *o, const int32_t *ids, size_t n,
+                            weir_token_fn on_token, void *ud) {
+    weir_session *s = NULL;
+    weir_err err = {""};
+    cr_assert(weir_session_create(e, o, ids, n, on_token, ud, &s, &err) == WEIR_OK, "%s", err.text);
+    return s;
+}
+
+weir_session *loop_start_demo(weir_engine *e, const weir_session_options *o, int prompt, weir_token_fn on_token, void *ud) {
+    int32_t *ids = NULL;
+    size_t n = 0;
+    const char *text = demo_prompts[prompt % 10];
+    cr_assert(weir_tokenize(e, text, strlen(text), true, &ids, &n, NULL) == WEIR_OK);
+    weir_session *s = create(e, o, ids, n, on_token, ud);
+    weir_ids_free(ids);
+    return s;
+}
+
+weir_session *loop_start_ids(weir_engine *e, const weir_session_options *o, int prompt, weir_token_fn on_token, void *ud) {
+    int32_t ids[8];
+    const size_t n = 3 + (size_t)prompt % 5;
+    for (size_t i = 0; i < n; i++) ids[i] = 2 + (int32_t)((7 * (size_t)prompt + 5 * i + i * i) % (size_t)(e->n_vocab - 2));
+    return create(e, o, ids, n, on_token, ud);
 }
 
 /* ---- running and comparing ------------------------------------------------------------------------------------------- */
@@ -51,8 +93,9 @@ static void assert_same_books(const answer *a, const answer *b, const char *what
 }
 
 /* One answer, in steps of max_blocks. */
-static void run_one(weir_engine *e, const weir_session_options *o, const char *prompt, int max_blocks, answer *out) {
-    weir_session *s = demo_session(e, o, prompt);
+static void run_one(const loop_bed *bed, weir_engine *e, const weir_session_options *o, int prompt, int max_blocks,
+                    answer *out) {
+    weir_session *s = bed->start(e, o, prompt, NULL, NULL);
     weir_session_view v;
     weir_err err = {""};
     do {
@@ -70,7 +113,7 @@ static void run_alone(const loop_bed *bed, loop_mode mode, int max_blocks, answe
     weir_engine *e = bed->open(1, mode);
     for (int i = 0; i < bed->n_setting; i++) {
         const weir_session_options o = loop_setting(bed, i);
-        run_one(e, &o, demo_prompts[i % 10], max_blocks, &out[i]);
+        run_one(bed, e, &o, i, max_blocks, &out[i]);
     }
     weir_engine_close(e);
 }
@@ -78,7 +121,8 @@ static void run_alone(const loop_bed *bed, loop_mode mode, int max_blocks, answe
 void loop_same_alone(const loop_bed *bed) {
     run_alone(bed, LOOP_HOST, 1000, want);
     for (int m = 0; m < bed->n_mode; m++)
-        for (int blocks = 1; blocks <= 1000; blocks = blocks == 1 ? 3 : blocks == 3 ? 1000 : 1001) {
+        for (int k = 0; k < 3 && bed->steps[k] > 0; k++) {
+            const int blocks = bed->steps[k];
             run_alone(bed, bed->modes[m], blocks, got);
             for (int i = 0; i < bed->n_setting; i++) {
                 char what[64];
@@ -101,7 +145,7 @@ static void run_together(const loop_bed *bed, weir_engine *e, int n_parallel, in
             if (!live[k] && next > 0) {
                 which[k] = --next;
                 const weir_session_options o = loop_setting(bed, which[k]);
-                live[k] = demo_session(e, &o, demo_prompts[which[k] % 10]);
+                live[k] = bed->start(e, &o, which[k], NULL, NULL);
             }
             if (live[k]) list[count++] = live[k];
         }
@@ -137,18 +181,19 @@ void loop_same_together(const loop_bed *bed, int n_parallel, int max_blocks) {
 
 /* Two engines, host-driven and looped, asked the same. */
 typedef struct twins {
+    const loop_bed *bed;
     weir_engine *host, *loop;
 } twins;
 
-static void compare(const twins *t, const weir_session_options *o, const char *prompt, const char *what) {
-    run_one(t->host, o, prompt, 1000, &want[0]);
-    run_one(t->loop, o, prompt, 1000, &got[0]);
+static void compare(const twins *t, const weir_session_options *o, int prompt, const char *what) {
+    run_one(t->bed, t->host, o, prompt, 1000, &want[0]);
+    run_one(t->bed, t->loop, o, prompt, 1000, &got[0]);
     answer_assert_same(&want[0], &got[0], what);
     assert_same_books(&want[0], &got[0], what);
 }
 
 static twins open_twins(const loop_bed *bed, int m) {
-    return (twins){bed->open(1, LOOP_HOST), bed->open(1, bed->modes[m])};
+    return (twins){bed, bed->open(1, LOOP_HOST), bed->open(1, bed->modes[m])};
 }
 static void close_twins(twins *t) {
     weir_engine_close(t->host);
@@ -164,7 +209,7 @@ void loop_same_at_every_limit(const loop_bed *bed, int setting, int longest) {
             weir_session_options o = loop_setting(bed, setting);
             o.ignore_eos = true;
             o.max_tokens = limit;
-            compare(&t, &o, demo_prompts[2], what);
+            compare(&t, &o, 2, what);
             cr_assert((int)got[0].n == limit && got[0].finish == WEIR_FINISH_LENGTH, "%s", what);
         }
         close_twins(&t);
@@ -180,9 +225,10 @@ void loop_same_at_end_of_text(const loop_bed *bed, int n_prompt) {
             weir_session_options o = weir_session_options_default();
             o.law.rule = WEIR_RULE_CHOW;
             o.law.alpha = 1.0f;
-            o.n_draft = 5 + i % 4;
-            o.max_tokens = 60;
-            compare(&t, &o, demo_prompts[i], demo_prompts[i]);
+            o.law.temp = bed->warmth;
+            o.n_draft = 3 + i % 4;
+            o.max_tokens = bed->max_tokens;
+            compare(&t, &o, i, "to the end of text");
             stopped += got[0].finish == WEIR_FINISH_STOP;
         }
         cr_assert(stopped > 0, "no answer ended by itself");
@@ -209,15 +255,10 @@ static bool listen(void *ud, weir_session *s, const weir_token_event *ev) {
     return k->n != k->end_after;
 }
 
-static void run_listening(weir_engine *e, const weir_session_options *o, const char *prompt, listener *k, answer *out) {
-    int32_t *ids = NULL;
-    size_t n = 0;
+static void run_listening(const loop_bed *bed, weir_engine *e, const weir_session_options *o, listener *k, answer *out) {
     weir_err err = {""};
-    weir_session *s = NULL;
+    weir_session *s = bed->start(e, o, 8, listen, k);
     weir_session_view v;
-    cr_assert(weir_tokenize(e, prompt, strlen(prompt), true, &ids, &n, &err) == WEIR_OK);
-    cr_assert(weir_session_create(e, o, ids, n, listen, k, &s, &err) == WEIR_OK, "%s", err.text);
-    weir_ids_free(ids);
     do {
         cr_assert(weir_step(e, &s, 1, 1000, &err) == WEIR_OK, "%s", err.text);
         weir_session_get(s, &v);
@@ -229,8 +270,8 @@ static void run_listening(weir_engine *e, const weir_session_options *o, const c
 static void compare_listening(const twins *t, const weir_session_options *o, listener like, const char *what) {
     static listener a, b;
     a = b = like;
-    run_listening(t->host, o, demo_prompts[8], &a, &want[0]);
-    run_listening(t->loop, o, demo_prompts[8], &b, &got[0]);
+    run_listening(t->bed, t->host, o, &a, &want[0]);
+    run_listening(t->bed, t->loop, o, &b, &got[0]);
     answer_assert_same(&want[0], &got[0], what);
     assert_same_books(&want[0], &got[0], what);
     cr_assert(a.n == b.n && strcmp(a.text, b.text) == 0, "%s: told \"%s\", then \"%s\"", what, a.text, b.text);
@@ -242,7 +283,7 @@ void loop_same_stop_strings(const loop_bed *bed, int n_stop) {
         twins t = open_twins(bed, m);
         weir_session_options o = loop_setting(bed, 0);
         static answer whole;
-        run_one(t.host, &o, demo_prompts[8], 1000, &whole);
+        run_one(bed, t.host, &o, 8, 1000, &whole);
         const size_t len = strlen(whole.text);
         cr_assert(len > 8);
         for (int i = 0; i < n_stop; i++) {
@@ -291,7 +332,7 @@ void loop_takes_turns_with_the_host(const loop_bed *bed) {
         weir_device_loop *loop = t.loop->loop;
         for (int i = 0; i < bed->n_setting; i++) {
             const weir_session_options o = loop_setting(bed, i);
-            weir_session *pair[2] = {demo_session(t.host, &o, demo_prompts[3]), demo_session(t.loop, &o, demo_prompts[3])};
+            weir_session *pair[2] = {bed->start(t.host, &o, 3, NULL, NULL), bed->start(t.loop, &o, 3, NULL, NULL)};
             weir_err err = {""};
             for (int turn = 0; pair[0]->finish == WEIR_RUNNING; turn++) {
                 t.loop->loop = turn % 2 ? NULL : loop;

@@ -12,7 +12,7 @@ static weir_engine *open_cpu(int n_parallel, loop_mode mode) {
     return e;
 }
 
-static const loop_bed cpu = {open_cpu, {LOOP_CALLED}, 1, LOOP_SETTINGS, 60};
+static const loop_bed cpu = {open_cpu, loop_start_demo, {LOOP_CALLED}, 1, LOOP_SETTINGS, 60, 1.0f, {1, 3, 1000}};
 
 Test(device_loop, every_setting_alone) { loop_same_alone(&cpu); }
 

@@ -1,0 +1,57 @@
+/* The block loop of a device under the whole engine: host-driven blocks, the loop called block by block, and the recorded
+ * graph give the same tokens, text, books and calls back. */
+#include <criterion/criterion.h>
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "host/device_loop.h"
+#include "tests/host/loop_cases.h"
+#include "tests/support/device.h"
+
+static weir_engine *open_pair(const char *verifier, const char *drafter, int n_parallel, loop_mode mode) {
+    weir_backend_close(device_open()); /* skips, or fails, where there is none */
+    weir_engine_options o = weir_engine_options_default();
+    o.model = verifier;
+    o.model_draft = drafter;
+    o.device = "cuda:0";
+    o.n_parallel = n_parallel;
+    o.n_thread = 1;
+    o.ctx_size = 128;
+    o.no_graph = mode == LOOP_CALLED;
+    weir_engine *e = NULL;
+    weir_err err = {""};
+    cr_assert(weir_engine_open(&e, &o, &err) == WEIR_OK, "open: %s", err.text);
+    cr_assert_not_null(e->loop);
+    if (mode != LOOP_HOST) return e;
+    weir_device_loop_close(e->loop);
+    e->loop = NULL;
+    return e;
+}
+
+static weir_engine *open_demo(int n_parallel, loop_mode mode) {
+    return open_pair(WEIR_SOURCE_DIR "/models/demo/verifier", WEIR_SOURCE_DIR "/models/demo/drafter", n_parallel, mode);
+}
+
+/* Two models of random weights over 33 ids: small, since the runner takes milliseconds a kernel. */
+static weir_engine *open_small(int n_parallel, loop_mode mode) {
+    return open_pair(WEIR_SOURCE_DIR "/tests/golden/t5/gelu_f32", WEIR_SOURCE_DIR "/tests/golden/t5/silu_f32", n_parallel,
+                     mode);
+}
+
+static const loop_bed demo = {open_demo, loop_start_demo, {LOOP_RECORDED}, 1, 1, 6, 1.0f, {1000}};
+static const loop_bed small = {open_small, loop_start_ids, {LOOP_RECORDED, LOOP_CALLED}, 2, 6, 8, 1.6f, {1000, 2}};
+static const loop_bed recorded = {open_small, loop_start_ids, {LOOP_RECORDED}, 1, LOOP_SETTINGS, 6, 1.6f, {1000}};
+
+Test(cuda_device_loop, every_setting_alone) { loop_same_alone(&small); }
+Test(cuda_device_loop, mixed_settings_together) {
+    loop_same_together(&recorded, 3, 1000);
+    loop_same_together(&recorded, 5, 2);
+}
+Test(cuda_device_loop, every_limit_inside_a_block) { loop_same_at_every_limit(&recorded, 0, 6); }
+Test(cuda_device_loop, every_limit_of_the_verifier_alone) { loop_same_at_every_limit(&recorded, 3, 2); }
+Test(cuda_device_loop, end_of_text_inside_a_block) { loop_same_at_end_of_text(&recorded, 6); }
+Test(cuda_device_loop, callback_that_says_no) { loop_same_when_callback_ends(&recorded, 3); }
+Test(cuda_device_loop, cancel_from_a_callback) { loop_same_when_cancelled_in_callback(&recorded, 3); }
+Test(cuda_device_loop, turns_with_host_driven_blocks) { loop_takes_turns_with_the_host(&small); }
+Test(cuda_device_loop, the_demo_pair) { loop_same_alone(&demo); }
