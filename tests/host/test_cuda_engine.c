@@ -1,0 +1,311 @@
+/* The whole engine on a device: every method and rule, what they must agree on, and the CPU's word on the same weights. */
+#include <criterion/criterion.h>
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "host/device_loop.h"
+#include "tests/host/tiny_pair.h"
+#include "tests/support/compare.h"
+#include "tests/support/device.h"
+#include "tests/support/files.h"
+
+enum { N_MIXED = 6 };
+
+static const weir_dtype dtypes[] = {WEIR_DTYPE_F32, WEIR_DTYPE_BF16};
+
+/* A GPU does all of a case in moments; the runner, which takes a tenth of a second a block, gets a sample. */
+static bool whole;
+static int limit;
+
+/* Skips, or fails, where there is no device. */
+static void need_device(void) {
+    weir_backend *be = device_open();
+    whole = !device_is_runner(be);
+    limit = whole ? 14 : 6;
+    weir_backend_close(be);
+}
+
+/* The engine whose blocks the host drives, which the block loop's tests compare with. */
+static weir_engine *open_driven(const tiny_pair *p, int n_parallel) {
+    weir_engine *e = tiny_open(p, "cuda", n_parallel);
+    weir_device_loop_close(e->loop);
+    e->loop = NULL;
+    return e;
+}
+
+static weir_session_options setting(weir_method method, weir_rule rule, float temp) {
+    weir_session_options o = weir_session_options_default();
+    const weir_rule_info *info = weir_rule_facts(rule);
+    o.method = method;
+    o.law.rule = rule;
+    o.law.alpha = info->alpha_default;
+    o.law.beta = info->beta_default;
+    o.law.temp = temp;
+    o.n_draft = 4;
+    o.max_tokens = limit;
+    o.seed = 11;
+    return o;
+}
+
+/* ---- against the CPU --------------------------------------------------------------------------------------------- */
+
+/* Tokens are the CPU's: logits in f32 differ by 1e-5 of their size, so a decision would have to hang by less than that,
+ * which is seen once in some 10^4 of them; there are 10^3 here, and the seed is fixed. Log-probabilities within 1e-4,
+ * the bound of a model's logits. */
+static void assert_like(const answer *cpu, const answer *dev, const char *what) {
+    cr_assert(cpu->n == dev->n && memcmp(cpu->ids, dev->ids, cpu->n * sizeof *cpu->ids) == 0, "%s: other tokens", what);
+    cr_assert(memcmp(cpu->sources, dev->sources, cpu->n) == 0, "%s: other sources", what);
+    cr_assert(cpu->finish == dev->finish && cpu->stats.blocks == dev->stats.blocks, "%s: other books", what);
+    for (size_t i = 0; i < cpu->n; i++) {
+        const float a = cpu->logprobs[i], b = dev->logprobs[i], c = cpu->policy[i], d = dev->policy[i];
+        cr_assert((isnan(a) && isnan(b)) || fabsf(a - b) <= 1e-4f, "%s: token %zu, log p %g, then %g", what, i, (double)a,
+                  (double)b);
+        cr_assert((isnan(c) && isnan(d)) || fabsf(c - d) <= 1e-4f || c == d, "%s: token %zu, log pi %g, then %g", what, i,
+                  (double)c, (double)d);
+    }
+}
+
+static void compare_rules(weir_engine *cpu, weir_engine *dev, int step, const char *how) {
+    static answer a, b;
+    for (int rule = 0; rule < WEIR_RULE_COUNT; rule += step)
+        for (int temp = 0; temp < 2; temp++) {
+            if (!whole && temp == (rule % 4 == 3)) continue;
+            char what[96];
+            weir_session_options o = setting(WEIR_METHOD_SPECULATIVE, (weir_rule)rule, (float)temp);
+            if (rule % 3 == 1) o.law.top_k = 40, o.law.top_p = 0.9f;
+            if (rule % 4 == 2 && weir_rule_facts((weir_rule)rule)->pi_exists) o.law.block_verify = true;
+            if (!weir_rule_facts((weir_rule)rule)->pi_exists || rule % 5 == 3) o.law.bonus_pi = false;
+            snprintf(what, sizeof what, "%s, rule %s, temp %d", how, weir_rule_facts((weir_rule)rule)->name, temp);
+            tiny_run(cpu, &o, rule, &a);
+            tiny_run(dev, &o, rule, &b);
+            assert_like(&a, &b, what);
+        }
+}
+
+Test(cuda_engine, every_rule_says_what_the_cpu_says) {
+    need_device();
+    tiny_pair p;
+    tiny_pair_write(&p, WEIR_DTYPE_F32, NULL);
+    weir_engine *cpu = tiny_open(&p, "cpu", 1), *loop = tiny_open(&p, "cuda", 1), *driven = open_driven(&p, 1);
+    compare_rules(cpu, loop, 1, "loop");
+    compare_rules(cpu, driven, whole ? 1 : 5, "host-driven");
+    weir_engine_close(cpu);
+    weir_engine_close(loop);
+    weir_engine_close(driven);
+    tiny_pair_remove(&p);
+}
+
+Test(cuda_engine, every_method_says_what_the_cpu_says) {
+    need_device();
+    static const struct {
+        weir_method method;
+        weir_rule rule;
+        float alpha;
+    } row[] = {{WEIR_METHOD_VERIFIER, WEIR_RULE_EXACT, 0.0f},        {WEIR_METHOD_DRAFTER, WEIR_RULE_EXACT, 0.0f},
+               {WEIR_METHOD_TOKEN_CASCADE, WEIR_RULE_CHOW, 0.9f},    {WEIR_METHOD_ORACLE_CASCADE, WEIR_RULE_DIFF, 0.0f},
+               {WEIR_METHOD_ORACLE_CASCADE, WEIR_RULE_OPT, 0.1f},    {WEIR_METHOD_SEQUENCE_CASCADE, WEIR_RULE_EXACT, 1e9f},
+               {WEIR_METHOD_SEQUENCE_CASCADE, WEIR_RULE_EXACT, 0.1f}};
+    static answer a, b;
+    tiny_pair p;
+    tiny_pair_write(&p, WEIR_DTYPE_F32, NULL);
+    weir_engine *cpu = tiny_open(&p, "cpu", 1), *dev = tiny_open(&p, "cuda", 1);
+    for (size_t i = 0; i < sizeof row / sizeof *row; i++)
+        for (int temp = whole ? 0 : 1; temp < 2; temp++) {
+            weir_session_options o = setting(row[i].method, row[i].rule, (float)temp);
+            o.law.alpha = row[i].alpha;
+            o.ignore_eos = true;
+            tiny_run(cpu, &o, (int)i, &a);
+            tiny_run(dev, &o, (int)i, &b);
+            assert_like(&a, &b, weir_method_name(row[i].method));
+            cr_assert(a.stats.from_drafter == b.stats.from_drafter && a.stats.deferred_sequence == b.stats.deferred_sequence);
+        }
+    weir_engine_close(cpu);
+    weir_engine_close(dev);
+    tiny_pair_remove(&p);
+}
+
+/* f32: the bound of a model's logits. bf16: on the CPU inputs of the decoder's products may be rounded, on a device all of them
+ * and K and V are; 0.14 is the tightest that the goldens' longer cases allow for such (tests/models/test_cuda_t5.c), and
+ * 0.037 was measured here, at log-probabilities around -8. */
+Test(cuda_engine, scores_are_the_cpus) {
+    need_device();
+    static const float bound[] = {1e-4f, 0.14f};
+    int32_t prompt[90], completion[70];
+    float a[70], b[70];
+    uint64_t seed = 5;
+    const size_t n = whole ? 70 : 12;
+    for (int i = 0; i < 90; i++) prompt[i] = (int32_t)(rng_u64(&seed) % TINY_VOCAB);
+    for (int i = 0; i < 70; i++) completion[i] = (int32_t)(rng_u64(&seed) % TINY_VOCAB);
+    for (int d = 0; d < 2; d++) {
+        tiny_pair p;
+        tiny_pair_write(&p, dtypes[d], NULL);
+        weir_engine *cpu = tiny_open(&p, "cpu", 1), *dev = tiny_open(&p, "cuda", 1);
+        float worst = 0.0f;
+        cr_assert(weir_score(cpu, prompt, 90, completion, n, a, NULL) == WEIR_OK);
+        cr_assert(weir_score(dev, prompt, 90, completion, n, b, NULL) == WEIR_OK);
+        for (size_t i = 0; i < n; i++)
+            if (!(fabsf(a[i] - b[i]) <= worst)) worst = fabsf(a[i] - b[i]);
+        printf("%s: largest difference %.2e\n", weir_dtype_name(dtypes[d]), (double)worst);
+        cr_assert(worst <= bound[d], "%s: %g", weir_dtype_name(dtypes[d]), (double)worst);
+        weir_engine_close(cpu);
+        weir_engine_close(dev);
+        tiny_pair_remove(&p);
+    }
+}
+
+/* ---- against itself ----------------------------------------------------------------------------------------------- */
+
+static void greedy(weir_engine *e, const char *how) {
+    static answer want, got;
+    for (int prompt = 0; prompt < (whole ? 4 : 1); prompt++) {
+        weir_session_options o = setting(WEIR_METHOD_VERIFIER, WEIR_RULE_EXACT, 0.0f);
+        o.max_tokens = limit + 4;
+        tiny_run(e, &o, prompt, &want);
+        cr_assert(want.n > 0);
+        o.method = WEIR_METHOD_SPECULATIVE;
+        for (o.n_draft = 1; o.n_draft <= 7; o.n_draft += whole ? 1 : 3) {
+            char what[64];
+            snprintf(what, sizeof what, "%s, prompt %d, gamma %d", how, prompt, o.n_draft);
+            tiny_run(e, &o, prompt, &got);
+            cr_assert(got.n == want.n && memcmp(got.ids, want.ids, want.n * sizeof *want.ids) == 0, "%s: other tokens", what);
+            cr_assert(memcmp(got.logprobs, want.logprobs, want.n * sizeof(float)) == 0, "%s: other bits", what);
+        }
+    }
+}
+
+Test(cuda_engine, exact_at_zero_temperature_is_the_verifier_bit_for_bit) {
+    need_device();
+    for (int d = 0; d < 2; d++) {
+        tiny_pair p;
+        tiny_pair_write(&p, dtypes[d], NULL);
+        weir_engine *loop = tiny_open(&p, "cuda", 1), *driven = open_driven(&p, 1);
+        greedy(loop, "loop");
+        if (whole || d == 1) greedy(driven, "host-driven");
+        weir_engine_close(loop);
+        weir_engine_close(driven);
+        tiny_pair_remove(&p);
+    }
+}
+
+static weir_session_options mixed(int i) {
+    static const weir_rule rules[N_MIXED] = {WEIR_RULE_TOKEN_V3, WEIR_RULE_OPT,   WEIR_RULE_EXACT,
+                                             WEIR_RULE_LOSSY,    WEIR_RULE_EXACT, WEIR_RULE_CHOW};
+    weir_session_options o = setting(WEIR_METHOD_SPECULATIVE, rules[i], i % 2 ? 1.0f : 0.7f);
+    if (i == 2) o.method = WEIR_METHOD_VERIFIER;
+    if (i == 4) o.method = WEIR_METHOD_ORACLE_CASCADE, o.law.rule = WEIR_RULE_DIFF;
+    o.n_draft = 1 + i;
+    o.max_tokens = limit + i;
+    return o;
+}
+
+/* Up to n sessions at once, from the last to the first, a new one as soon as one ends. */
+static void run_together(weir_engine *e, int n, answer *out) {
+    weir_session *live[N_MIXED] = {0};
+    int which[N_MIXED], next = N_MIXED, done = 0;
+    while (done < N_MIXED) {
+        weir_session *list[N_MIXED];
+        int count = 0;
+        weir_err err = {""};
+        for (int k = 0; k < n; k++) {
+            if (!live[k] && next > 0) {
+                which[k] = --next;
+                const weir_session_options o = mixed(which[k]);
+                live[k] = tiny_session(e, &o, which[k]);
+            }
+            if (live[k]) list[count++] = live[k];
+        }
+        cr_assert(weir_step(e, list, count, 2, &err) == WEIR_OK, "%s", err.text);
+        for (int k = 0; k < n; k++) {
+            weir_session_view v;
+            if (!live[k]) continue;
+            weir_session_get(live[k], &v);
+            if (v.finish == WEIR_RUNNING) continue;
+            answer_take(live[k], &out[which[k]]);
+            weir_session_free(live[k]);
+            live[k] = NULL;
+            done++;
+        }
+    }
+}
+
+Test(cuda_engine, answers_do_not_depend_on_batch_slot_or_company) {
+    need_device();
+    static answer alone[N_MIXED], together[N_MIXED];
+    for (int d = 0; d < 2; d++) {
+        tiny_pair p;
+        tiny_pair_write(&p, dtypes[d], NULL);
+        weir_engine *e = tiny_open(&p, "cuda", 1);
+        for (int i = 0; i < N_MIXED; i++) {
+            const weir_session_options o = mixed(i);
+            tiny_run(e, &o, i, &alone[i]);
+        }
+        weir_engine_close(e);
+        for (int n = 3; n <= 5; n += 2) {
+            if (!whole && (n == 3) != (d == 1)) continue;
+            e = n == 3 ? tiny_open(&p, "cuda", n) : open_driven(&p, n);
+            run_together(e, n, together);
+            weir_engine_close(e);
+            for (int i = 0; i < N_MIXED; i++) {
+                char what[64];
+                snprintf(what, sizeof what, "%s, %d sessions, session %d", weir_dtype_name(dtypes[d]), n, i);
+                answer_assert_same(&alone[i], &together[i], what);
+            }
+        }
+        tiny_pair_remove(&p);
+    }
+}
+
+/* ---- refusals ------------------------------------------------------------------------------------------------------ */
+
+Test(cuda_engine, a_checkpoint_with_nan_is_refused_in_one_line) {
+    need_device();
+    static const weir_method methods[] = {WEIR_METHOD_SPECULATIVE, WEIR_METHOD_VERIFIER, WEIR_METHOD_DRAFTER,
+                                          WEIR_METHOD_ORACLE_CASCADE};
+    tiny_pair p;
+    tiny_pair_write(&p, WEIR_DTYPE_BF16, "decoder.final_layer_norm.weight");
+    weir_engine *engines[2] = {tiny_open(&p, "cuda", 1), open_driven(&p, 1)};
+    for (int k = 0; k < 2; k++)
+        for (int m = 0; m < 4; m++) {
+            const weir_session_options o = setting(methods[m], m == 3 ? WEIR_RULE_DIFF : WEIR_RULE_EXACT, 1.0f);
+            weir_session *s = tiny_session(engines[k], &o, 0);
+            weir_err err = {""};
+            weir_session_view v;
+            cr_assert(weir_step(engines[k], &s, 1, 10, &err) == WEIR_EINVAL);
+            cr_assert(err_is_line(&err, "not finite"), "%s", err.text);
+            weir_session_get(s, &v);
+            cr_assert(v.finish == WEIR_FINISH_CANCELLED && v.n == 0);
+            weir_session_free(s);
+        }
+    int32_t id = 5;
+    float logprob;
+    weir_err err = {""};
+    cr_assert(weir_score(engines[0], &id, 1, &id, 1, &logprob, &err) == WEIR_EINVAL);
+    cr_assert(err_is_line(&err, "not finite"), "%s", err.text);
+    for (int k = 0; k < 2; k++) weir_engine_close(engines[k]);
+    tiny_pair_remove(&p);
+}
+
+Test(cuda_engine, facts_say_what_runs_and_the_plan_of_both_memories) {
+    need_device();
+    tiny_pair p;
+    tiny_pair_write(&p, WEIR_DTYPE_BF16, NULL);
+    weir_engine_options o = tiny_options(&p, "auto", 4);
+    weir_engine *e = NULL;
+    weir_engine_facts f;
+    weir_err err = {""};
+    o.dry_run = true;
+    cr_assert(weir_engine_open(&e, &o, &err) == WEIR_OK, "%s", err.text);
+    weir_engine_get_facts(e, &f);
+    cr_assert(strcmp(f.device, "cuda:0") == 0 && strstr(f.about, "sm_") && !f.isa && !f.device_note && f.n_thread == 0);
+    cr_assert(f.plan_total == f.weights[0] + f.weights[1] + f.kv_total + f.scratch && f.available > f.plan_total);
+    cr_assert(f.host_total > 0 && f.host_total < f.plan_total);
+    const size_t need = f.plan_total;
+    weir_engine_close(e);
+    o.dry_run = false;
+    o.memory_limit = need - 1;
+    cr_assert(weir_engine_open(&e, &o, &err) == WEIR_ENOMEM && strstr(err.text, "cuda:0"), "%s", err.text);
+    o.device = "cuda:7";
+    cr_assert(weir_engine_open(&e, &o, &err) != WEIR_OK && err_is_line(&err, "cuda:7"), "%s", err.text);
+    tiny_pair_remove(&p);
+}
