@@ -82,7 +82,7 @@ struct weir_backend {
     bool device;          /* backend memory is not host memory */
     bool extents;         /* linear fills in weir_linear.extent */
     int32_t chunk;        /* positions of a prompt that one call of a prefill op takes */
-    size_t memory_free;   /* device: bytes free at open */
+    size_t memory_free;   /* device: bytes free once the backend has taken its own */
     weir_err err;         /* the first failure of the queue, in words */
     weir_pool *pool;      /* cpu */
     weir_isa isa;         /* cpu: what the ops were chosen for */

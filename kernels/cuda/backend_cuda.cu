@@ -163,8 +163,6 @@ static weir_status open_queue(weir_cuda *cu, weir_err *no_lt) {
     weir_backend *be = &cu->base;
     WEIR_TRY(weir__cuda_enter(cu, "opening"));
     WEIR_CUDA_TRY(be, cudaStreamCreateWithFlags(&cu->stream, cudaStreamNonBlocking), "making a stream");
-    size_t total = 0;
-    WEIR_CUDA_TRY(be, cudaMemGetInfo(&be->memory_free, &total), "asking for free memory");
     WEIR_TRY(weir__cuda_stage_open(cu));
     const size_t bytes = WEIR_COUNT_ALL * sizeof *cu->counters;
     cu->counters = static_cast<uint32_t *>(weir__cuda_alloc(be, bytes));
@@ -174,7 +172,9 @@ static weir_status open_queue(weir_cuda *cu, weir_err *no_lt) {
     WEIR_TRY(weir__cuda_reserve(be, OPEN_SCRATCH));
     const weir_status s = weir_cublaslt_open(cu, no_lt);
     if (s != WEIR_OK && s != WEIR_ENOTSUP) return s;
-    return weir__cuda_wait(be);
+    WEIR_TRY(weir__cuda_wait(be));
+    size_t total = 0; /* asked behind the backend's own: what a plan can have */
+    return weir_cuda_check(be, cudaMemGetInfo(&be->memory_free, &total), "asking for free memory");
 }
 
 static void describe(weir_cuda *cu, const cudaDeviceProp *prop, const weir_err *no_lt) {

@@ -22,7 +22,7 @@ static int limit;
 static void need_device(void) {
     weir_backend *be = device_open();
     whole = !device_is_runner(be);
-    limit = whole ? 14 : 6;
+    limit = whole ? 14 : 4;
     weir_backend_close(be);
 }
 
@@ -42,7 +42,7 @@ static weir_session_options setting(weir_method method, weir_rule rule, float te
     o.law.alpha = info->alpha_default;
     o.law.beta = info->beta_default;
     o.law.temp = temp;
-    o.n_draft = 4;
+    o.n_draft = whole ? 4 : 3;
     o.max_tokens = limit;
     o.seed = 11;
     return o;
@@ -307,5 +307,37 @@ Test(cuda_engine, facts_say_what_runs_and_the_plan_of_both_memories) {
     cr_assert(weir_engine_open(&e, &o, &err) == WEIR_ENOMEM && strstr(err.text, "cuda:0"), "%s", err.text);
     o.device = "cuda:7";
     cr_assert(weir_engine_open(&e, &o, &err) != WEIR_OK && err_is_line(&err, "cuda:7"), "%s", err.text);
+    tiny_pair_remove(&p);
+}
+
+/* What a backend opened now would find free, and what one more takes for itself: its counters and the library's workspace. */
+static size_t memory_free(size_t *own) {
+    weir_backend *a = device_open(), *b = device_open();
+    const size_t bytes = a->memory_free;
+    *own = bytes - b->memory_free;
+    weir_backend_close(b);
+    weir_backend_close(a);
+    return bytes;
+}
+
+/* The plan counts the scratch of an open backend, 4 MiB of its own; a device gives memory in pieces of up to 2 MiB: 16 MiB
+ * cover that. */
+Test(cuda_engine, plan_is_what_is_allocated) {
+    need_device();
+    tiny_pair p;
+    tiny_pair_write(&p, WEIR_DTYPE_BF16, NULL);
+    weir_engine_options o = tiny_options(&p, "cuda", 64);
+    weir_engine *e = NULL;
+    weir_err err = {""};
+    o.ctx_size = 512;
+    size_t own;
+    const size_t before = memory_free(&own);
+    cr_assert(weir_engine_open(&e, &o, &err) == WEIR_OK, "%s", err.text);
+    const size_t plan = e->facts.plan_total, slack = 16u << 20, used = before - memory_free(&own) - own;
+    cr_assert(plan > 4 * slack, "%zu bytes are too few to tell", plan);
+    cr_assert(used + slack >= plan && used <= plan + slack, "%zu bytes are planned, %zu used", plan, used);
+    cr_assert(e->be->scratch_floats >= e->op_floats);
+    cr_assert(e->op_floats >= (size_t)weir_accept_cuda_scratch_floats(e->n_vocab));
+    weir_engine_close(e);
     tiny_pair_remove(&p);
 }
