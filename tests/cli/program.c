@@ -154,7 +154,7 @@ static void pump(const run_spec *spec, pid_t pid, int in, stream *out, stream *e
 
 outcome run_spec_do(const run_spec *spec) {
     char *words[MAX_WORDS], *env[MAX_ENV];
-    words[0] = strdup(spec->fake ? WEIR_FAKE_PROGRAM : WEIR_PROGRAM);
+    words[0] = strdup(spec->on_runner ? WEIR_RUNNER_PROGRAM : spec->fake ? WEIR_FAKE_PROGRAM : WEIR_PROGRAM);
     split(spec->line, words, 1);
     make_env(spec, env);
     signal(SIGPIPE, SIG_IGN);

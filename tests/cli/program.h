@@ -17,6 +17,7 @@ typedef struct run_spec {
     bool close_out;         /* standard output is closed in the program */
     bool broken_out;        /* standard output is a pipe nobody reads */
     bool out_tty, err_tty;  /* a pseudo-terminal instead of a pipe */
+    bool on_runner;         /* the program with the CUDA backend in the runner of kernels */
     bool fake;              /* the program with tests/cli/fake_engine.c behind it */
     int signal;             /* sent once `after` was seen on standard output or error */
     const char *after;
