@@ -12,7 +12,7 @@
  *
  * counters: device words that are zero between ops: who uses some leaves them zero again.
  *   [0, WEIR_COUNT_TEAM)          barriers of teams of blocks (accept, loop): the top bit of a word may stay set
- *   [WEIR_COUNT_TEAM, n_counter)  merges of attention splits
+ *   [WEIR_COUNT_TEAM, n_counter)  merges of splits (attention, linear)
  *
  * cuBLASLt is half a gigabyte and serves prompts only, so it is neither linked nor shipped. weir_cublaslt_open
  * (kernels/dense/cublaslt.cu) looks the functions it needs up by name through kernels/cuda/library.h (dlopen of
