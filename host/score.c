@@ -55,8 +55,9 @@ static weir_status score_with(weir_engine *e, weir_session *s, const int32_t *co
         const weir_status st = score_rows(e, s, completion, from, rows, logprobs);
         if (st == WEIR_ECUDA) return weir_backend_failure(e->be, err);
         if (st != WEIR_OK)
-            return weir_fail(err, st, "completion token %zu: logits are not finite; the checkpoint or its dtype is broken",
-                             from);
+            return weir_fail(err, st, "completion token %zu: %s", from,
+                             st == WEIR_EINVAL ? "logits are not finite; the checkpoint or its dtype is broken"
+                                               : weir_status_str(st));
         from += rows;
     }
     return WEIR_OK;

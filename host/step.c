@@ -68,9 +68,7 @@ static weir_status run_round(weir_engine *e, weir_session *const *sessions, int 
     return WEIR_OK;
 }
 
-weir_status weir_step(weir_engine *e, weir_session *const *sessions, int n, int max_blocks, weir_err *err) {
-    if (n < 0 || max_blocks < 0) return weir_fail(err, WEIR_EINVAL, "n %d, max_blocks %d: below 0", n, max_blocks);
-    if (listed_twice(sessions, n)) return weir_fail(err, WEIR_EINVAL, "a session is listed twice");
+static weir_status run_blocks(weir_engine *e, weir_session *const *sessions, int n, int max_blocks, weir_err *err) {
     weir_status first = WEIR_OK;
     for (int block = 0, ran; block < max_blocks; block += ran) {
         int running;
@@ -78,6 +76,7 @@ weir_status weir_step(weir_engine *e, weir_session *const *sessions, int n, int 
         WEIR_TRY(admit_all(e, sessions, n, &running, first == WEIR_OK ? err : NULL));
         if (running == 0) break;
         WEIR_TRY(run_round(e, sessions, n, running, max_blocks - block, &ran, &first, err));
+        if (first == WEIR_ECUDA) return first; /* the device is gone for all of them */
         const double spent = weir_now() - t0;
         for (int i = 0; i < n; i++) {
             if (sessions[i]->slot < 0) continue;
@@ -86,4 +85,11 @@ weir_status weir_step(weir_engine *e, weir_session *const *sessions, int n, int 
         }
     }
     return first;
+}
+
+weir_status weir_step(weir_engine *e, weir_session *const *sessions, int n, int max_blocks, weir_err *err) {
+    if (n < 0 || max_blocks < 0) return weir_fail(err, WEIR_EINVAL, "n %d, max_blocks %d: below 0", n, max_blocks);
+    if (listed_twice(sessions, n)) return weir_fail(err, WEIR_EINVAL, "a session is listed twice");
+    const weir_status st = run_blocks(e, sessions, n, max_blocks, err);
+    return st == WEIR_ECUDA ? weir_backend_failure(e->be, err) : st;
 }

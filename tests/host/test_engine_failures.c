@@ -64,7 +64,7 @@ Test(engine_failures, every_host_allocation_may_fail) { survive(2); }
 
 /* A kernel that never ran ends the step with one line that names the device; later calls say the same; nothing is left. A
  * process has one such loss in it: the driver stays as it is. */
-static void lose(bool no_graph, long n) {
+static void lose(weir_method method, bool no_graph, long n) {
     tiny_pair p;
     tiny_pair_write(&p, WEIR_DTYPE_F32, NULL);
     alloc_install(0);
@@ -74,6 +74,7 @@ static void lose(bool no_graph, long n) {
     weir_err err = {""}, again = {""};
     cr_assert(weir_engine_open(&e, &o, &err) == WEIR_OK, "%s", err.text);
     weir_session_options so = weir_session_options_default();
+    so.method = method;
     so.max_tokens = 40;
     so.ignore_eos = true;
     weir_session *s = tiny_session(e, &so, 1);
@@ -93,10 +94,11 @@ static void lose(bool no_graph, long n) {
     tiny_pair_remove(&p);
 }
 
-Test(engine_failures, device_lost_in_the_first_kernel) { lose(false, 1); }
-Test(engine_failures, device_lost_in_a_prompt) { lose(false, 7); }
-Test(engine_failures, device_lost_in_a_graph) { lose(false, 300); }
-Test(engine_failures, device_lost_in_a_called_block) { lose(true, 300); }
+Test(engine_failures, device_lost_in_the_first_kernel) { lose(WEIR_METHOD_SPECULATIVE, false, 1); }
+Test(engine_failures, device_lost_in_a_prompt) { lose(WEIR_METHOD_SPECULATIVE, false, 7); }
+Test(engine_failures, device_lost_in_a_graph) { lose(WEIR_METHOD_SPECULATIVE, false, 300); }
+Test(engine_failures, device_lost_in_a_called_block) { lose(WEIR_METHOD_SPECULATIVE, true, 300); }
+Test(engine_failures, device_lost_in_a_tick) { lose(WEIR_METHOD_DRAFTER, false, 100); }
 
 /* "auto" without a device: the CPU, and the reason; "cuda": a refusal. */
 Test(engine_failures, without_a_device_auto_is_the_cpu_and_says_why) {
