@@ -138,7 +138,7 @@ static bool complete(const warp *w, int lane_, unsigned mask) {
     return true;
 }
 
-typedef void (*lanes_fn)(lane *of, unsigned mask);
+typedef void (*lanes_fn)(warp *w, unsigned mask);
 
 static void meet(warp_op op, unsigned mask, lanes_fn fn, site at) {
     thread *me = current();
@@ -158,29 +158,29 @@ static void meet(warp_op op, unsigned mask, lanes_fn fn, site at) {
         wait_here(state::WARP);
         return;
     }
-    if (fn) fn(w->of, mask);
+    if (fn) fn(w, mask);
     w->waiting &= ~mask;
     for (unsigned m = mask & ~(1u << l); m; m &= m - 1) wake(b->t[me->index - l + __builtin_ctz(m)]);
 }
 
-static lane *my_lane() {
-    const thread *me = current();
-    return &me->b->w[me->index / 32].of[me->index % 32];
-}
+static warp *my_warp() { return &current()->b->w[current()->index / 32]; }
+static int my_lane() { return current()->index % 32; }
 
 void sync_warp(unsigned mask, site at) {
-    const thread *me = current();
-    warp *w = &me->b->w[me->index / 32];
+    warp *w = my_warp();
     /* One token a warp: masks that do not overlap are ordered too, which can only hide a race between them. */
-    order_release(&w->order[0]);
+    order_release(&w->order);
     meet(SYNC, mask, nullptr, at);
-    order_acquire(&w->order[0]);
+    order_acquire(&w->order);
 }
 
-static void shuffle_lanes(lane *of, unsigned mask) {
+/* The value of a lane that does not take part. */
+static const uint64_t NOBODYS = 0xBDBDBDBDBDBDBDBDull;
+
+static void shuffle_lanes(warp *w, unsigned mask) {
     for (unsigned m = mask; m; m &= m - 1) {
-        lane *to = &of[__builtin_ctz(m)];
-        if (mask >> to->arg & 1) __builtin_memcpy(to->out, of[to->arg].in, 8);
+        const int to = __builtin_ctz(m), from = w->of[to].source;
+        w->out[to] = mask >> from & 1 ? w->in[from] : NOBODYS;
     }
 }
 
@@ -196,44 +196,34 @@ static int source_lane(warp_op op, int l, int arg, int width) {
 
 void shuffle(warp_op op, unsigned mask, const void *in, void *out, size_t bytes, int arg, int width,
              site at) {
-    enum { NOBODYS = 0xBD }; /* the value of a lane that does not take part */
-    lane *mine = my_lane();
-    const int l = current()->index % 32;
+    warp *w = my_warp();
+    const int l = my_lane();
     if (width < 1 || width > 32 || (width & (width - 1)) != 0) fail(at, "shuffle of width %d", width);
     if (op != SHFL && (arg < 0 || arg > 31)) fail(at, "shuffle by %d lanes", arg);
-    __builtin_memset(mine->out, NOBODYS, 8);
-    copy_bytes(mine->in, in, bytes);
-    mine->arg = source_lane(op, l, arg, width);
+    w->in[l] = word_from(in, bytes);
+    w->of[l].source = source_lane(op, l, arg, width);
     meet(op, mask, shuffle_lanes, at);
-    copy_bytes(out, mine->out, bytes);
+    word_to(out, w->out[l], bytes);
 }
 
-static uint64_t word_of(const lane *l) {
-    uint64_t v;
-    __builtin_memcpy(&v, l->in, 8);
-    return v;
-}
-
-static void give(lane *l, unsigned v) { __builtin_memcpy(l->out, &v, 4); }
-
-static void ballot_lanes(lane *of, unsigned mask) {
+static void ballot_lanes(warp *w, unsigned mask) {
     unsigned r = 0;
     for (unsigned m = mask; m; m &= m - 1) {
         const int i = __builtin_ctz(m);
-        if (word_of(&of[i])) r |= 1u << i;
+        if (w->in[i]) r |= 1u << i;
     }
-    for (unsigned m = mask; m; m &= m - 1) give(&of[__builtin_ctz(m)], r);
+    for (unsigned m = mask; m; m &= m - 1) w->out[__builtin_ctz(m)] = r;
 }
 
-static void match_lanes(lane *of, unsigned mask) {
+static void match_lanes(warp *w, unsigned mask) {
     for (unsigned m = mask; m; m &= m - 1) {
-        lane *to = &of[__builtin_ctz(m)];
+        const int to = __builtin_ctz(m);
         unsigned r = 0;
         for (unsigned o = mask; o; o &= o - 1) {
             const int i = __builtin_ctz(o);
-            if (word_of(&of[i]) == word_of(to)) r |= 1u << i;
+            if (w->in[i] == w->in[to]) r |= 1u << i;
         }
-        give(to, r);
+        w->out[to] = r;
     }
 }
 
@@ -251,44 +241,42 @@ static unsigned join(warp_op op, unsigned a, unsigned b) {
     }
 }
 
-static void reduce_lanes(lane *of, unsigned mask) {
+static void reduce_lanes(warp *w, unsigned mask) {
     const int first = __builtin_ctz(mask);
-    unsigned r = static_cast<unsigned>(word_of(&of[first]));
+    unsigned r = static_cast<unsigned>(w->in[first]);
     for (unsigned m = mask & (mask - 1); m; m &= m - 1) {
-        r = join(of[first].op, r, static_cast<unsigned>(word_of(&of[__builtin_ctz(m)])));
+        r = join(w->of[first].op, r, static_cast<unsigned>(w->in[__builtin_ctz(m)]));
     }
-    for (unsigned m = mask; m; m &= m - 1) give(&of[__builtin_ctz(m)], r);
+    for (unsigned m = mask; m; m &= m - 1) w->out[__builtin_ctz(m)] = r;
 }
 
 unsigned vote(warp_op op, unsigned mask, uint64_t value, site at) {
-    lane *mine = my_lane();
-    __builtin_memcpy(mine->in, &value, 8);
+    warp *w = my_warp();
+    w->in[my_lane()] = value;
     meet(op, mask, op == BALLOT ? ballot_lanes : op == MATCH ? match_lanes : reduce_lanes, at);
-    unsigned r;
-    __builtin_memcpy(&r, mine->out, 4);
-    return r;
+    return static_cast<unsigned>(w->out[my_lane()]);
 }
 
 /* ---- tensor cores ---- */
 
-static void ldmatrix_lanes(lane *of, unsigned) {
-    const bool trans = of[0].op == LDMATRIX_TRANS;
+static void ldmatrix_lanes(warp *w, unsigned) {
+    const bool trans = w->of[0].op == LDMATRIX_TRANS;
     for (int l = 0; l < 32; l++) {
         for (int j = 0; j < 4; j++) {
             for (int h = 0; h < 2; h++) {
                 const int row = trans ? 2 * (l % 4) + h : l / 4;
                 const int column = trans ? l / 4 : 2 * (l % 4) + h;
-                __builtin_memcpy(of[l].out + 4 * j + 2 * h, of[8 * j + row].in + 2 * column, 2);
+                __builtin_memcpy(w->wide_out[l] + 4 * j + 2 * h, w->wide_in[8 * j + row] + 2 * column, 2);
             }
         }
     }
 }
 
 void ldmatrix_x4(uint32_t (&r)[4], uint4 row, bool trans, site at) {
-    lane *mine = my_lane();
-    __builtin_memcpy(mine->in, &row, 16);
+    warp *w = my_warp();
+    __builtin_memcpy(w->wide_in[my_lane()], &row, 16);
     meet(trans ? LDMATRIX_TRANS : LDMATRIX, ~0u, ldmatrix_lanes, at);
-    __builtin_memcpy(r, mine->out, 16);
+    __builtin_memcpy(r, w->wide_out[my_lane()], 16);
 }
 
 struct mma_in {
@@ -303,10 +291,10 @@ static float half_of(uint32_t pair, int high) {
     return x;
 }
 
-static void mma_gather(const lane *of, float (&a)[16][16], float (&b)[16][8]) {
+static void mma_gather(const warp *w, float (&a)[16][16], float (&b)[16][8]) {
     for (int l = 0; l < 32; l++) {
         mma_in in;
-        __builtin_memcpy(&in, of[l].in, sizeof in);
+        __builtin_memcpy(&in, w->wide_in[l], sizeof in);
         const int g = l / 4, t = l % 4;
         for (int h = 0; h < 2; h++) {
             a[g][2 * t + h] = half_of(in.a[0], h);
@@ -321,29 +309,29 @@ static void mma_gather(const lane *of, float (&a)[16][16], float (&b)[16][8]) {
 
 /* The sum is d, then k = 0 … 15 in turn, each step rounded to float. Tensor cores add otherwise (an order of their own, fewer
  * roundings): tests of kernels with mma compare within a tolerance, and equal bits only among runs of one machine. */
-static void mma_lanes(lane *of, unsigned) {
+static void mma_lanes(warp *w, unsigned) {
     float a[16][16], b[16][8];
-    mma_gather(of, a, b);
+    mma_gather(w, a, b);
     for (int l = 0; l < 32; l++) {
         const int g = l / 4, t = l % 4;
         mma_in in;
-        __builtin_memcpy(&in, of[l].in, sizeof in);
+        __builtin_memcpy(&in, w->wide_in[l], sizeof in);
         for (int q = 0; q < 4; q++) {
             float sum = in.d[q];
             for (int k = 0; k < 16; k++) sum += a[g + 8 * (q / 2)][k] * b[k][2 * t + q % 2];
-            __builtin_memcpy(of[l].out + 4 * q, &sum, 4);
+            __builtin_memcpy(w->wide_out[l] + 4 * q, &sum, 4);
         }
     }
 }
 
 void mma_bf16(float (&d)[4], const uint32_t (&a)[4], const uint32_t (&b)[2], site at) {
-    lane *mine = my_lane();
+    warp *w = my_warp();
     mma_in in;
     for (int i = 0; i < 4; i++) in.a[i] = a[i], in.d[i] = d[i];
     for (int i = 0; i < 2; i++) in.b[i] = b[i];
-    __builtin_memcpy(mine->in, &in, sizeof in);
+    __builtin_memcpy(w->wide_in[my_lane()], &in, sizeof in);
     meet(MMA, ~0u, mma_lanes, at);
-    __builtin_memcpy(d, mine->out, 16);
+    __builtin_memcpy(d, w->wide_out[my_lane()], 16);
 }
 
 } // namespace runner

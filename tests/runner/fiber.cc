@@ -90,8 +90,8 @@ static void stack_prepare(fiber *f, void (*entry)()) {
 static void stack_switch(fiber *from, fiber *to) { swapcontext(context(from), context(to)); }
 #endif
 
-fiber *fiber_new() {
-    fiber *f = new fiber;
+void fiber_make(fiber *f) {
+    *f = fiber{};
     void *p = mmap(nullptr, STACK + GUARD, PROT_READ | PROT_WRITE,
                    MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
     if (p == MAP_FAILED || mprotect(p, GUARD, PROT_NONE) != 0) {
@@ -105,7 +105,6 @@ fiber *fiber_new() {
 #ifdef RUNNER_TSAN
     f->tsan = __tsan_create_fiber(0);
 #endif
-    return f;
 }
 
 void fiber_start(fiber *f, void (*entry)()) {

@@ -11,13 +11,13 @@ struct fiber {
     void *sp = nullptr;    /* saved stack pointer, or the ucontext */
     char *stack = nullptr; /* lowest usable byte; NULL: the host's own stack */
     size_t size = 0;
-    size_t color = 0;        /* unused bytes at the top: or all stacks would want the same lines of the cache */
+    size_t color = 0;     /* unused bytes at the top: or all stacks would want the same lines of the cache */
     void *fake = nullptr; /* ASan's */
     void *tsan = nullptr; /* TSan's */
     bool over = false;    /* has run to its end: ASan may forget its fake frames */
 };
 
-fiber *fiber_new();                          /* never freed: reused by every block */
+void fiber_make(fiber *f);                   /* never freed: reused by every block */
 void fiber_start(fiber *f, void (*entry)()); /* from the beginning at its next turn; entry never returns */
 void fiber_switch(fiber *from, fiber *to);
 void fiber_entered();         /* first call of an entry */

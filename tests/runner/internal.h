@@ -15,7 +15,7 @@ enum class state : unsigned char { READY, SPINNING, BARRIER, WARP, DONE };
 struct block;
 
 struct thread : view {
-    fiber *f;
+    fiber stack;
     block *b;
     int index; /* in its block */
     int turn;  /* place in the schedule */
@@ -29,18 +29,18 @@ struct thread : view {
 };
 
 struct lane {
-    alignas(16) unsigned char in[64], out[64];
     unsigned mask;
+    int source; /* of a shuffle */
     warp_op op;
-    int arg;
     site at;
 };
 
 struct warp {
-    lane of[32];
     unsigned waiting, exited, present; /* lanes */
-    char order[2];
-    unsigned generation;
+    char order;
+    uint64_t in[32], out[32];
+    lane of[32];
+    alignas(16) unsigned char wide_in[32][48], wide_out[32][16]; /* of tensor core operations */
 };
 
 struct named_barrier {
@@ -87,7 +87,9 @@ launch_name take_launch_name();
 
 void barrier_of_exited(block *b);
 inline thread *current() { return static_cast<thread *>(self); }
-inline bool same_site(site a, site b) { return a.line == b.line && (a.file == b.file || strcmp(a.file, b.file) == 0); }
+inline bool same_site(site a, site b) {
+    return a.line == b.line && (a.file == b.file || strcmp(a.file, b.file) == 0);
+}
 const launch *running();  /* NULL outside kernels */
 void wait_here(state st); /* until wake */
 void wake(thread *t);
@@ -126,10 +128,26 @@ long device_blocks();
 void catch_faults();
 
 /* ---- plain helpers that no sanitizer intercepts ---- */
-inline void copy_bytes(void *to, const void *from, size_t n) {
-    volatile unsigned char *d = static_cast<volatile unsigned char *>(to);
-    const volatile unsigned char *s = static_cast<const volatile unsigned char *>(from);
-    while (n--) *d++ = *s++;
+/* 2, 4 or 8 bytes to and from a word, which is then stored and read in one piece. */
+inline uint64_t word_from(const void *p, size_t n) {
+    uint64_t v = 0;
+    if (n == 4) {
+        __builtin_memcpy(&v, p, 4);
+    } else if (n == 8) {
+        __builtin_memcpy(&v, p, 8);
+    } else {
+        __builtin_memcpy(&v, p, 2);
+    }
+    return v;
+}
+inline void word_to(void *p, uint64_t v, size_t n) {
+    if (n == 4) {
+        __builtin_memcpy(p, &v, 4);
+    } else if (n == 8) {
+        __builtin_memcpy(p, &v, 8);
+    } else {
+        __builtin_memcpy(p, &v, 2);
+    }
 }
 inline void fill_bytes(void *to, int value, size_t n) {
     volatile unsigned char *d = static_cast<volatile unsigned char *>(to);

@@ -172,7 +172,7 @@ static void explain(int, siginfo_t *info, void *) {
     int n = 0;
     if (device_address(info->si_addr) && !l) {
         n = snprintf(text, sizeof text, "runner: host code touched device memory at %p\n", info->si_addr);
-    } else if (l && t && fiber_guards(t->f, info->si_addr)) {
+    } else if (l && t && fiber_guards(&t->stack, info->si_addr)) {
         n = snprintf(text, sizeof text, "runner: kernel %s: the stack of a thread is full\n", l->name);
     } else if (l && t) {
         n = snprintf(text, sizeof text,
