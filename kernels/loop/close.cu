@@ -27,11 +27,22 @@ static_assert(sizeof(weir_seat) % 4 == 0 && sizeof(weir_accept_row) % 4 == 0 && 
                   sizeof(weir_block_record) % 4 == 0,
               "copied word by word");
 
-/* Brings the seat, and what the kernel before found out of its rows, in one round trip. */
-static __device__ __forceinline__ void fetch_seat(const weir_loop &l, int32_t i, close_shared *h) {
+/* Words of a seat that the loop never writes lie before those that it moves. */
+enum { SEAT_FIXED = offsetof(weir_seat, n) };
+static_assert(SEAT_FIXED % 4 == 0, "copied word by word");
+
+/* Brings the seat, and what the kernel before found out of its rows, in one round trip. Only the team's first block looks at
+ * what that block will write when the seat is closed: another may come late, and takes it from the session that the
+ * verifier's rows were made with. A block that holds another seat already is the only one of its team, so that its
+ * arrival's barrier lies in between. */
+static __device__ __forceinline__ void fetch_seat(const weir_loop &l, int32_t i, int32_t rank, close_shared *h) {
     const size_t gamma = static_cast<size_t>(l.gamma);
-    __syncthreads(); /* the seat before is done */
-    copy_words(&h->seat, &l.seat[i], sizeof h->seat);
+    copy_words(&h->seat, &l.seat[i], rank == 0 ? sizeof h->seat : static_cast<size_t>(SEAT_FIXED));
+    if (rank > 0 && threadIdx.x == 0) {
+        h->seat.n = l.accept[i].position;
+        h->seat.n_draft = l.accept[i].n_draft;
+        h->seat.end = l.accept[i].law ? WEIR_SEAT_RUNNING : WEIR_SEAT_EMPTY;
+    }
     if (gamma > 0) {
         copy_words(h->row, l.row + static_cast<int64_t>(i) * l.gamma, gamma * sizeof *h->row);
         copy_words(h->note, l.note + static_cast<int64_t>(i) * l.gamma, gamma * sizeof *h->note);
@@ -61,14 +72,12 @@ static __device__ __forceinline__ void plan_seat(const weir_loop &l, int32_t i, 
 static __device__ __forceinline__ void commit_seat(const weir_loop &l, int32_t i, int32_t block, close_shared *h) {
     const int32_t j = static_cast<int32_t>(threadIdx.x);
     if (j < h->accept.n_draft) weir_block_note_row(&h->accept, j, &h->record);
-    if (threadIdx.x == 0) {
-        weir_block_note(&h->accept, h->closes ? &h->emit : nullptr, &h->record);
-    }
+    if (threadIdx.x == 0) weir_block_note(&h->accept, h->closes ? &h->emit : nullptr, &h->record);
     __syncthreads();
     if (threadIdx.x == 0) weir_seat_commit(&h->seat, &h->record);
     __syncthreads();
     copy_words(&l.ring[static_cast<int64_t>(block % l.depth) * l.n_seat + i], &h->record, sizeof h->record);
-    copy_words(&l.seat[i], &h->seat, sizeof h->seat);
+    copy_words(&l.seat[i].n, &h->seat.n, sizeof h->seat - SEAT_FIXED);
 }
 
 /* Decides, closes and records one live seat; every thread of its team. */
@@ -76,12 +85,12 @@ static __device__ __forceinline__ void close_seat(const weir_env &t, const weir_
                                                   close_shared *h) {
     const weir_decision d = team_decide(&t, &h->args, &h->accept);
     if (threadIdx.x == 0) plan_seat(l, i, d, h);
-    for (size_t k = threadIdx.x; k < sizeof h->record / 4; k += TEAM_THREADS) reinterpret_cast<uint32_t *>(&h->record)[k] = 0;
+    uint32_t *record = reinterpret_cast<uint32_t *>(&h->record);
+    for (size_t k = threadIdx.x; k < sizeof h->record / 4; k += TEAM_THREADS) record[k] = 0;
     __syncthreads();
     if (h->closes) {
         const weir_closing c = weir__close(&t, &h->emit, l.n_vocab);
-        __syncthreads(); /* everyone has read what the token needed */
-        if (threadIdx.x == 0) weir__store_closing(&h->emit, &c);
+        if (threadIdx.x == 0) weir__store_closing(&h->emit, &c); /* fields that the others do not read */
         __syncthreads();
     }
     if (t.rank == 0) commit_seat(l, i, block, h);
@@ -117,8 +126,8 @@ static __global__ TEAM_KERNEL void close_kernel(weir_loop l, uint64_t conditiona
     const weir_env t = team_begin(&shared, nullptr, space, l.n_seat, l.n_vocab);
     if (t.index >= t.n_team) return;
     /* asked early: the answer comes from the host's memory while the seat is closed */
-    const int32_t stop = static_cast<int32_t>(team_writes(&t) && ptx::ld_acquire_sys(reinterpret_cast<uint32_t *>(&l.flags->stop)));
-    const int32_t block = l.block[0], limit = l.block[1];
+    const bool asks = team_writes(&t) && ptx::ld_acquire_sys(reinterpret_cast<uint32_t *>(&l.flags->stop)) != 0;
+    const int32_t block = t.rank == 0 ? l.block[0] : 0, limit = t.rank == 0 ? l.block[1] : 0;
     if (threadIdx.x == 0) {
         memset(&h.args, 0, sizeof h.args);
         h.args.n_vocab = l.n_vocab;
@@ -126,7 +135,7 @@ static __global__ TEAM_KERNEL void close_kernel(weir_loop l, uint64_t conditiona
         h.args.ld_p = l.ld_p;
     }
     for (int32_t i = t.index; i < l.n_seat; i += t.n_team) {
-        fetch_seat(l, i, &h);
+        fetch_seat(l, i, t.rank, &h);
         if (weir_seat_runs(&h.seat)) {
             close_seat(t, l, i, block, &h);
         } else if (team_writes(&t)) {
@@ -134,7 +143,7 @@ static __global__ TEAM_KERNEL void close_kernel(weir_loop l, uint64_t conditiona
             r->seat_end = h.seat.end;
             r->live = 0;
         }
-        if (t.rank == 0) arrive(l, weir_seat_runs(&h.seat), block, limit, stop, conditional);
+        if (t.rank == 0) arrive(l, weir_seat_runs(&h.seat), block, limit, asks, conditional);
     }
 }
 

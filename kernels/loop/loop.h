@@ -41,7 +41,7 @@ typedef struct weir_seat {
     int32_t limit;           /* output tokens after which it ends */
     int32_t bonus_from;      /* output index from which a bonus is drawn from pi; INT32_MAX: never (weir_seat_bonus_from) */
     int32_t eos[WEIR_LOOP_EOS], n_eos;
-    /* moved by the loop */
+    /* moved by the loop; from here on (kernels/loop/close.cu) */
     int32_t n;               /* tokens emitted: the output index of the next one */
     int32_t tail[2];         /* inputs at positions n - 1 and n */
     int32_t n_draft;         /* of this block: gamma, or less: nothing follows a drafted end of text */

@@ -19,8 +19,7 @@ static __global__ TEAM_KERNEL void sample_kernel(weir_loop l, int32_t step, cons
             team_row_stats(&t, logits, l.n_vocab, &s->law, extent ? extent + i * n_extent : nullptr);
         if (team_writes(&t)) weir_seat_q_stats(&l, i)[step] = found;
         if (!weir_seat_drafts(s, step)) continue;
-        __syncthreads(); /* the seat before is done with the statistics */
-        if (threadIdx.x == 0) stats = found;
+        if (threadIdx.x == 0) stats = found; /* the seat before is done with it: its draw lies before the barriers above */
         __syncthreads();
         float logp;
         const int32_t token = team_draw(&t, logits, l.n_vocab, &s->law, &stats, s->n + step, WEIR_PURPOSE_DRAFT,

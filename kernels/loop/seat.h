@@ -80,9 +80,11 @@ WF_FN int32_t *weir_seat_draft(const weir_loop *l, int32_t i) { return l->draft 
 
 /* ---- closing ---------------------------------------------------------------------------------------------- */
 
-/* Seat i's block for the accept step (ld_q: n_seat rows of q_logits). s: the seat, or a copy of it. */
+/* Seat i's block for the accept step (ld_q: n_seat rows of q_logits). s: the seat, or a copy of it. law NULL: the seat takes no
+ * part. */
 WF_FN void weir_seat_block(const weir_loop *l, int32_t i, const weir_seat *s, weir_accept_session *a) {
     memset(a, 0, sizeof *a);
+    if (!weir_seat_runs(s)) return;
     a->law = &s->law;
     a->p_logits = weir_seat_p_row(l, i, 0);
     a->p_stats = weir_seat_p_stats(l, i);
