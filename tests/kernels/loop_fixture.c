@@ -5,6 +5,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "kernels/accept/order.h"
+
 static void ok(weir_status st, const char *what) { cr_assert(st == WEIR_OK, "%s: %s", what, weir_status_str(st)); }
 
 /* ---- logits ------------------------------------------------------------------------------------------------ */
@@ -56,6 +58,7 @@ static void *take(bucket *b, size_t n, size_t size) {
 
 bucket *bucket_new(weir_backend *be, int n_seat, int gamma, bool bonus, int n_vocab, int ld) {
     bucket *b = calloc(1, sizeof *b);
+    cr_assert(n_seat <= BUCKET_SEATS && n_seat * (gamma + 1) <= BUCKET_ROWS && 2 * n_seat <= BUCKET_ROWS);
     const size_t seats = (size_t)n_seat, rows = seats * (size_t)(gamma + 1), wide = rows > 2 * seats ? rows : 2 * seats;
     b->be = be;
     b->l = (weir_loop){.n_seat = n_seat, .gamma = gamma, .bonus = bonus, .n_vocab = n_vocab, .ld_q = ld, .ld_p = ld,
@@ -91,6 +94,7 @@ void bucket_free(bucket *b) {
                          b->l.row,  b->l.note,     b->l.emit,     b->l.block,   b->l.arrived, b->token,   b->pos,
                          b->slot,   b->law_of,     b->law};
     for (size_t i = 0; i < sizeof all / sizeof *all; i++) weir_backend_free(b->be, all[i]);
+    if (b->extent) weir_backend_free(b->be, b->extent);
     b->be->queue->free_mapped(b->be, b->mapped_ring);
     b->be->queue->free_mapped(b->be, b->mapped_flags);
     free(b);
@@ -106,6 +110,28 @@ void bucket_sit(bucket *b, const weir_seat *seats, int launch_blocks) {
 }
 
 void bucket_ask_to_stop(bucket *b) { ((weir_loop_flags *)b->mapped_flags)->stop = 1; }
+
+void bucket_use_extents(bucket *b) {
+    b->extent = take(b, (size_t)b->l.n_seat * (size_t)weir_extent_count(b->l.n_vocab), sizeof *b->extent);
+}
+
+/* Extents of one step's rows, straight from their definition. */
+static void put_extents(bucket *b, const float *rows) {
+    const int64_t n = weir_extent_count(b->l.n_vocab), n_vocab = b->l.n_vocab;
+    weir_extent *all = malloc((size_t)(b->l.n_seat * n) * sizeof *all);
+    for (int64_t r = 0; r < b->l.n_seat; r++)
+        for (int64_t k = 0; k < n; k++) {
+            weir_extent x = {INT32_MAX, INT32_MIN, 0};
+            for (int64_t v = k * WEIR_EXTENT_SPAN; v < n_vocab && v < (k + 1) * WEIR_EXTENT_SPAN; v++) {
+                const int32_t key = weir__order_key(rows[r * n_vocab + v]);
+                if (key < x.lo) x.lo = key;
+                if (key > x.hi) x.hi = key, x.id = (int32_t)v;
+            }
+            all[r * n + k] = x;
+        }
+    ok(weir_backend_upload(b->be, b->extent, all, (size_t)(b->l.n_seat * n) * sizeof *all), "extents");
+    free(all);
+}
 
 static void make_rows(bucket *b, int step, bucket_rows *out) {
     weir_loop_rows a = {.loop = &b->l, .step = step, .token = b->token, .pos = b->pos, .slot = b->slot,
@@ -137,7 +163,8 @@ void bucket_block(bucket *b, const bucket_logits *x) {
     for (int j = 0; j < steps; j++) {
         make_rows(b, j, &b->rows[j]);
         put_logits(b, b->l.q_logits + (int64_t)j * n * b->l.ld_q, x->q + (int64_t)j * n * b->l.n_vocab, n);
-        weir_loop_sample a = {.loop = &b->l, .step = j};
+        if (b->extent) put_extents(b, x->q + (int64_t)j * n * b->l.n_vocab);
+        weir_loop_sample a = {.loop = &b->l, .step = j, .extent = b->extent};
         ok(b->be->op.loop_sample(b->be, &a), "loop_sample");
     }
     make_rows(b, WEIR_LOOP_VERIFY, &b->rows[steps]);
@@ -167,7 +194,7 @@ weir_seat seat_of_mix(int i, int gamma) {
     };
     const int k = i % (int)(sizeof table / sizeof *table);
     weir_seat s = {.law = weir_law_default(), .slot = 3 * i + 1, .gamma = gamma - i % 3 > 0 ? gamma - i % 3 : gamma,
-                   .limit = 1000, .n_eos = 2, .eos = {2, 5}, .tail = {0, 11}};
+                   .limit = 1000, .n_eos = 2, .eos = {2, 5}, .tail = {0, 11}, .n_draft = 9};
     s.law.rule = table[k].rule;
     s.law.alpha = table[k].alpha;
     s.law.beta = weir_rule_facts(table[k].rule)->beta_default;

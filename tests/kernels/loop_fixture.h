@@ -6,7 +6,7 @@
 /* A bucket of the block loop on any backend, fed with made-up logits: the ops run as a block has them, and what they
  * leave is brought to the host. Every helper fails the running test on error. */
 
-enum { BUCKET_SEATS = 8, BUCKET_ROWS = BUCKET_SEATS * (WEIR_LOOP_DRAFT + 1), BUCKET_DEPTH = 3 };
+enum { BUCKET_SEATS = 48, BUCKET_ROWS = 8 * (WEIR_LOOP_DRAFT + 1), BUCKET_DEPTH = 3 };
 
 /* Rows of one forward call as loop_rows made them. */
 typedef struct bucket_rows {
@@ -19,6 +19,7 @@ typedef struct bucket {
     weir_loop l;
     int32_t *token, *pos, *slot, *law_of; /* backend */
     weir_law *law;
+    weir_extent *extent; /* given to loop_sample; NULL until bucket_use_extents */
     void *mapped_ring, *mapped_flags;
     /* what the last block left, on the host */
     bucket_rows rows[WEIR_LOOP_DRAFT + 2]; /* of the drafter's steps, then the verifier's */
@@ -40,6 +41,7 @@ void bucket_free(bucket *b);
 void bucket_sit(bucket *b, const weir_seat *seats, int launch_blocks); /* puts seats and starts a launch */
 void bucket_block(bucket *b, const bucket_logits *x);                  /* one block, then fetches what it left */
 void bucket_ask_to_stop(bucket *b);
+void bucket_use_extents(bucket *b); /* as a backend whose products make them */
 
 /* Seat i of a mix of rules, gammas up to `gamma`, temperatures and bonuses; ends of text {2, 5}. */
 weir_seat seat_of_mix(int i, int gamma);

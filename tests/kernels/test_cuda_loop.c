@@ -88,6 +88,7 @@ static void run_mix(const twins *t, int n_seat, int gamma, int first, int n_bloc
     const bool bonus = seats_need_bonus(seats, n_seat, gamma);
     bucket *a = bucket_new(t->cpu, n_seat, gamma, bonus, n_vocab, ld);
     bucket *b = bucket_new(t->device, n_seat, gamma, bonus, n_vocab, ld);
+    if (first % 2) bucket_use_extents(b);
     bucket_sit(a, seats, n_block);
     bucket_sit(b, seats, n_block);
     for (int k = 0; k < n_block && !a->flags.over; k++) {
@@ -120,6 +121,13 @@ Test(cuda_loop, small_vocabularies) {
     twins t = open_twins(33);
     run_mix(&t, 3, 2, 2, 4, 33, 40);
     run_mix(&t, 8, 2, 5, 3, 31, 31);
+    close_twins(&t);
+}
+
+/* More seats than the launch has teams: a team closes several, one after another. */
+Test(cuda_loop, more_seats_than_teams) {
+    twins t = open_twins(70);
+    run_mix(&t, 40, 1, 3, 3, 70, 80);
     close_twins(&t);
 }
 

@@ -73,6 +73,7 @@ static void fill_extents(rows *r) {
         }
 }
 
+/* Row 0 is live and usable. */
 static rows *rows_new(uint64_t *seed, int n, int n_row) {
     rows *r = calloc(1, sizeof *r);
     *r = (rows){.n = n, .ld = n + (int)(rng_u64(seed) % 5), .n_row = n_row, .n_law = 9};
@@ -82,8 +83,8 @@ static rows *rows_new(uint64_t *seed, int n, int n_row) {
     for (int i = 0; i < n_row; i++) {
         float *l = r->logits + i * r->ld;
         random_rows(seed, n, i % 2 ? 3.0f : 8.0f, 1.0f, i % 3 == 0, l, r->logits + r->ld * n_row);
-        spoil(seed, l, n);
-        r->law_of[i] = rng_u64(seed) % 8 ? (int32_t)(rng_u64(seed) % (uint64_t)r->n_law) : -1;
+        if (i > 0) spoil(seed, l, n);
+        r->law_of[i] = i == 0 || rng_u64(seed) % 8 ? (int32_t)(rng_u64(seed) % (uint64_t)r->n_law) : -1;
         r->position[i] = (int32_t)(rng_u64(seed) % 100);
         r->block_row[i] = (int32_t)(rng_u64(seed) % 4);
     }
@@ -193,18 +194,17 @@ Test(cuda_stats, rows_on_3_sms) { all_sizes("3"); }
 Test(cuda_stats, rows_on_8_sms) { all_sizes("8"); }
 
 /* Many blocks a row; at 300,000 more chunks than a block has threads. */
-static void long_rows(const char *sms) {
+static void long_rows(const char *sms, uint64_t seed) {
     weir_backend *be = open_with(sms);
-    uint64_t seed = 302;
     const bool all = draws_for_build(10) == 10;
     compare(be, &seed, 32128, all ? 6 : 2);
     if (all) compare(be, &seed, 70000, 3);
-    if (all) compare(be, &seed, 300000, 2);
+    if (all) compare(be, &seed, 300000, 3);
     weir_backend_close(be);
 }
 
-Test(cuda_stats, long_rows_on_2_sms) { long_rows("2"); }
-Test(cuda_stats, long_rows_on_7_sms) { long_rows("7"); }
+Test(cuda_stats, long_rows_on_2_sms) { long_rows("2", 302); }
+Test(cuda_stats, long_rows_on_7_sms) { long_rows("7", 305); }
 
 /* A row does not know its neighbours: more rows than blocks, and each alone. */
 Test(cuda_stats, do_not_depend_on_the_batch) {
