@@ -39,9 +39,18 @@ static weir_engine *open_small(int n_parallel, loop_mode mode) {
                      mode);
 }
 
+/* The same, where every fourth token or so is an end of text. */
+static weir_engine *open_ending(int n_parallel, loop_mode mode) {
+    static const int32_t often[3] = {8, 24, 16};
+    weir_engine *e = open_small(n_parallel, mode);
+    for (int i = 0; i < 3; i++) e->facts.eos[e->facts.n_eos++] = often[i];
+    return e;
+}
+
 static const loop_bed demo = {open_demo, loop_start_demo, {LOOP_RECORDED}, 1, 1, 6, 1.0f, {1000}};
 static const loop_bed small = {open_small, loop_start_ids, {LOOP_RECORDED, LOOP_CALLED}, 2, 6, 8, 1.6f, {1000, 2}};
 static const loop_bed recorded = {open_small, loop_start_ids, {LOOP_RECORDED}, 1, LOOP_SETTINGS, 6, 1.6f, {1000}};
+static const loop_bed ending = {open_ending, loop_start_ids, {LOOP_RECORDED}, 1, LOOP_SETTINGS, 12, 1.6f, {1000}};
 
 Test(cuda_device_loop, every_setting_alone) { loop_same_alone(&small); }
 Test(cuda_device_loop, mixed_settings_together) {
@@ -50,7 +59,7 @@ Test(cuda_device_loop, mixed_settings_together) {
 }
 Test(cuda_device_loop, every_limit_inside_a_block) { loop_same_at_every_limit(&recorded, 0, 6); }
 Test(cuda_device_loop, every_limit_of_the_verifier_alone) { loop_same_at_every_limit(&recorded, 3, 2); }
-Test(cuda_device_loop, end_of_text_inside_a_block) { loop_same_at_end_of_text(&recorded, 6); }
+Test(cuda_device_loop, end_of_text_inside_a_block) { loop_same_at_end_of_text(&ending, 6); }
 Test(cuda_device_loop, callback_that_says_no) { loop_same_when_callback_ends(&recorded, 3); }
 Test(cuda_device_loop, cancel_from_a_callback) { loop_same_when_cancelled_in_callback(&recorded, 3); }
 Test(cuda_device_loop, turns_with_host_driven_blocks) { loop_takes_turns_with_the_host(&small); }
