@@ -2,8 +2,9 @@
 
 The table (table.py) has one entry a bug: file, kind, exact text, replacement. What is committed (HEAD) is copied to
 build/mutations/src, so that the checkout stays as it is; three builds of the copy (plain, ASan + UBSan, TSan) recompile what a mutated file touches. A mutant is
-found when a test of CI fails; the tests of the mutated op come first, all others of the runner last. Progress is kept in
-build/mutations/state.json: a run that was ended goes on where it stopped, and a mutant runs again when its file or its entry changed.
+found when a test of CI fails: the tests of the mutated op look for every bug first, then all others of the runner for those that are
+left. Progress is kept in build/mutations/state.json: a run that was ended goes on where it stopped, and a mutant runs again when its
+file or its entry changed.
 
     python3 tests/mutations/run.py --check          every entry's text is there, once
     python3 tests/mutations/run.py                  all of them, then tests/mutations/results.md
@@ -195,16 +196,16 @@ def try_tests(builds, tests):
     return None
 
 
-def judge(builds, m, everything):
-    """How CI finds the mutant, as the state keeps it."""
+def judge(builds, m, tests):
+    """How these tests find the mutant, as the state keeps it."""
     start = time.monotonic()
     (SOURCE / m["file"]).write_text(mutate(m, text_of(m)), encoding="utf-8")
-    first = tests_of(m)
     try:
-        found = try_tests(builds, first) or try_tests(builds, [t for t in everything if t not in first])
+        found = try_tests(builds, tests)
         outcome = {"found": list(found) if found else None}
     except ValueError as e:
         outcome = {"broken": str(e)}
+    restore(m)
     outcome["seconds"] = round(time.monotonic() - start)
     return outcome
 
@@ -226,23 +227,39 @@ def prepare(builds, mutants):
             print(f"{b.name}: {t} {b.seconds[t]:.1f} s", flush=True)
 
 
+def finished(outcome):
+    return outcome is not None and "broken" not in outcome and (outcome["found"] is not None or outcome.get("all", False))
+
+
 def run_all(mutants):
+    """Every mutant against the tests near it, then those that are left against the others."""
     state = json.loads(STATE.read_text()) if STATE.exists() else {}
-    todo = [m for m in mutants if key(m) not in state or "broken" in state[key(m)]]
+    todo = sorted((m for m in mutants if not finished(state.get(key(m)))), key=lambda m: m["file"])
     print(f"{len(mutants)} mutants, {len(todo)} to run", flush=True)
-    if todo:
-        WORK.mkdir(parents=True, exist_ok=True)
-        builds = [Build(name) for name in BUILDS]
-        prepare(builds, todo)
-        everything = builds[0].all_tests()
-        for i, m in enumerate(sorted(todo, key=lambda m: m["file"])):
-            outcome = judge(builds, m, everything)
-            state[key(m)] = outcome
+    if not todo:
+        return state
+    WORK.mkdir(parents=True, exist_ok=True)
+    builds = [Build(name) for name in BUILDS]
+    prepare(builds, todo)
+    everything = builds[0].all_tests()
+    for far in (False, True):
+        for i, m in enumerate(todo):
+            before = state.get(key(m))
+            if finished(before) or (before and not far and "broken" not in before):
+                continue
+            if far and (m.get("equivalent") or m.get("invisible")):
+                continue
+            near = tests_of(m)
+            state[key(m)] = judge(builds, m, [t for t in everything if t not in near] if far else near)
+            state[key(m)]["all"] = far
             STATE.write_text(json.dumps(state, indent=1))
-            said = outcome.get("broken") or (" ".join(outcome["found"]) if outcome["found"] else "NOT FOUND")
-            print(f"{i + 1}/{len(todo)} {label(m)}: {said} ({outcome['seconds']} s)", flush=True)
-            restore(m)
+            report_one(f"{'far' if far else 'near'} {i + 1}/{len(todo)}", m, state[key(m)])
     return state
+
+
+def report_one(where, m, outcome):
+    said = outcome.get("broken") or (" ".join(outcome["found"]) if outcome["found"] else "NOT FOUND")
+    print(f"{where} {label(m)}: {said} ({outcome['seconds']} s)", flush=True)
 
 
 # ---- the report ----------------------------------------------------------------------------------------------------
