@@ -124,7 +124,7 @@ static __global__ TEAM_KERNEL void close_kernel(weir_loop l, uint64_t conditiona
     K_SHARED(shared, team_shared);
     K_SHARED(h, close_shared);
     const weir_env t = team_begin(&shared, nullptr, space, l.n_seat, l.n_vocab);
-    if (t.index >= t.n_team) return;
+    if (t.index >= t.n_team || t.index >= l.n_seat) return; /* no seat: what the last arrival writes is not for it to read */
     /* asked early: the answer comes from the host's memory while the seat is closed */
     const bool asks = team_writes(&t) && ptx::ld_acquire_sys(reinterpret_cast<uint32_t *>(&l.flags->stop)) != 0;
     const int32_t block = t.rank == 0 ? l.block[0] : 0, limit = t.rank == 0 ? l.block[1] : 0;
