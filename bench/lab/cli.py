@@ -100,6 +100,15 @@ def sweep(args: argparse.Namespace) -> int:
     return 0
 
 
+def report(args: argparse.Namespace) -> int:
+    from lab.report import write_report
+
+    folder = args.out or args.store.with_suffix("")
+    done = write_report(args.store, folder, "./make.sh lab " + " ".join(sys.argv[1:]), args.replicates)
+    print(f"{done['page']}: {done['points']} settings", file=sys.stderr)
+    return 0
+
+
 def parser() -> argparse.ArgumentParser:
     p = argparse.ArgumentParser(prog="lab", description="Quality and cost of a pair of models under deferral rules.")
     commands = p.add_subparsers(required=True, metavar="COMMAND")
@@ -109,6 +118,12 @@ def parser() -> argparse.ArgumentParser:
     s.add_argument("--out", type=Path, required=True, help="the store, a .jsonl")
     s.add_argument("--fresh", action="store_true", help="start over: what the store holds is dropped")
     s.set_defaults(run=sweep)
+
+    r = commands.add_parser("report", help="tables, CSV, pictures and a page of a store")
+    r.add_argument("store", type=Path)
+    r.add_argument("--out", type=Path, help="folder (default: the store's name without .jsonl)")
+    r.add_argument("--replicates", type=int, default=1000, help="of the bootstrap (default 1000)")
+    r.set_defaults(run=report)
     return p
 
 
