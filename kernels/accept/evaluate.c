@@ -46,3 +46,38 @@ weir_status weir_rule_evaluate_row(weir_rule_row *e, weir_err *err) {
     for (int32_t v = 0; v < e->n_vocab; v++) write_token(e, &y, v);
     return WEIR_OK;
 }
+
+/* ---- one token ------------------------------------------------------------------------------------------- */
+
+/* Probability that a token drafted from q counts as deferred. */
+static float deferred_mass(const weir_policy *y, int32_t n_vocab) {
+    if (y->kind == WEIR_KIND_GATE) return y->gate ? 1.0f : 0.0f;
+    if (y->kind == WEIR_KIND_TOKEN) return y->eta;
+    if (y->point) {
+        const weir_point t = weir__point(&y->pair, y->pair.q.argmax);
+        return t.num < t.q ? 1.0f : 0.0f;
+    }
+    double sum = 0.0;
+    for (int32_t v = 0; v < n_vocab; v++) {
+        const weir_point t = weir__point(&y->pair, v);
+        if (t.num < t.q) sum += (double)t.q;
+    }
+    return (float)sum;
+}
+
+weir_status weir_rule_token_of(weir_rule_token *t) {
+    const weir_env env = weir__env_of(weir_isa_best(), NULL);
+    const weir_position at = {.law = t->law, .q_logits = t->q_logits, .p_logits = t->p_logits, .q_stats = t->q_stats,
+                              .p_stats = t->p_stats, .n_vocab = t->n_vocab, .position = t->position, .draft = t->token};
+    weir_policy y;
+    WEIR_TRY(weir__policy(&env, &at, &y));
+    const weir_point x = weir__point(&y.pair, t->token);
+    t->reject = y.reject;
+    t->deferred = deferred_mass(&y, t->n_vocab);
+    t->has_pi = y.has_pi;
+    t->q = x.q;
+    t->p = x.p;
+    t->taken = x.num < x.q ? x.num : x.q;
+    t->pi = y.has_pi ? x.pi : NAN;
+    return WEIR_OK;
+}
