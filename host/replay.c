@@ -16,7 +16,7 @@
  * 1 - R for the chance to go on, whatever x is. */
 
 typedef struct row {
-    size_t at;          /* of its q logits; p's follow */
+    size_t at;          /* of its (6, n) floats: logits of q and p, processed q and p, raw q and p */
     int32_t n, token;
     float p0, pi0;      /* of the token under the verifier and the recorded law (processed); pi0 NaN: no such law */
     bool counted;
@@ -26,8 +26,8 @@ typedef struct row {
 
 struct weir_replay {
     weir_law sampled;
-    float *logits;
-    size_t n_logit, cap_logit;
+    float *x;           /* rows' floats one after another */
+    size_t n_x, cap_x;
     row *rows;
     size_t n_row, cap_row;
     size_t *text;       /* (n_text) first row of each */
@@ -45,7 +45,7 @@ weir_status weir_replay_create(const weir_law *sampled, weir_replay **out, weir_
 
 void weir_replay_free(weir_replay *r) {
     if (!r) return;
-    weir_free(r->logits);
+    weir_free(r->x);
     weir_free(r->rows);
     weir_free(r->text);
     weir_free(r);
@@ -72,10 +72,19 @@ weir_status weir_replay_begin(weir_replay *r, weir_err *err) {
 }
 
 static weir_status at_row(const weir_replay *r, const row *w, const weir_law *law, weir_rule_token *out) {
-    *out = (weir_rule_token){.law = law, .q_logits = r->logits + w->at, .p_logits = r->logits + w->at + w->n,
-                             .q_stats = &w->q_stats, .p_stats = &w->p_stats, .n_vocab = w->n, .token = w->token,
-                             .position = w->position};
+    const float *x = r->x + w->at;
+    const size_t n = (size_t)w->n;
+    *out = (weir_rule_token){.law = law, .q_logits = x, .p_logits = x + n, .q_stats = &w->q_stats,
+                             .p_stats = &w->p_stats, .processed = {x + 2 * n, x + 3 * n}, .raw = {x + 4 * n, x + 5 * n},
+                             .n_vocab = w->n, .token = w->token, .position = w->position};
     return weir_rule_token_of(out);
+}
+
+static void fill(float *x, size_t n, const weir_law *law, const float *q_logits, const float *p_logits, const row *w) {
+    memcpy(x, q_logits, n * sizeof *x);
+    memcpy(x + n, p_logits, n * sizeof *x);
+    weir_rule_probs(law, q_logits, &w->q_stats, w->n, x + 2 * n, x + 4 * n);
+    weir_rule_probs(law, p_logits, &w->p_stats, w->n, x + 3 * n, x + 5 * n);
 }
 
 weir_status weir_replay_add(weir_replay *r, const float *q_logits, const float *p_logits, int32_t n, int32_t token,
@@ -83,15 +92,14 @@ weir_status weir_replay_add(weir_replay *r, const float *q_logits, const float *
     if (r->n_text == 0) return weir_fail(err, WEIR_EINVAL, "a position before any text was begun");
     if (n < 1 || token < 0 || token >= n)
         return weir_fail(err, WEIR_EINVAL, "token %d of a row of %d", (int)token, (int)n);
-    row w = {.at = r->n_logit, .n = n, .token = token, .counted = counted,
+    row w = {.at = r->n_x, .n = n, .token = token, .counted = counted,
              .position = (int32_t)(r->n_row - r->text[r->n_text - 1])};
     WEIR_TRY(weir_row_stats_of(weir_isa_best(), &r->sampled, q_logits, n, "q", &w.q_stats, err));
     WEIR_TRY(weir_row_stats_of(weir_isa_best(), &r->sampled, p_logits, n, "p", &w.p_stats, err));
-    if (!grow((void **)&r->logits, r->n_logit, &r->cap_logit, 2 * (size_t)n, sizeof *r->logits) ||
+    if (!grow((void **)&r->x, r->n_x, &r->cap_x, 6 * (size_t)n, sizeof *r->x) ||
         !grow((void **)&r->rows, r->n_row, &r->cap_row, 1, sizeof *r->rows))
         return weir_fail(err, WEIR_ENOMEM, "out of memory for a recorded position");
-    memcpy(r->logits + w.at, q_logits, (size_t)n * sizeof *q_logits);
-    memcpy(r->logits + w.at + n, p_logits, (size_t)n * sizeof *p_logits);
+    fill(r->x + w.at, (size_t)n, &r->sampled, q_logits, p_logits, &w);
     weir_rule_token t;
     const weir_status s = at_row(r, &w, &r->sampled, &t);
     if (s != WEIR_OK) return weir_fail(err, s, "the recorded law has no answer at position %d", (int)w.position);
@@ -100,7 +108,7 @@ weir_status weir_replay_add(weir_replay *r, const float *q_logits, const float *
                          (int)w.position);
     w.p0 = t.p;
     w.pi0 = t.pi;
-    r->n_logit += 2 * (size_t)n;
+    r->n_x += 6 * (size_t)n;
     r->rows[r->n_row++] = w;
     return WEIR_OK;
 }

@@ -109,7 +109,7 @@ const cli_option cli_options[OPT_COUNT] = {
                    .preset = "0",
                    .help = "Run the accept step N times, drafted tokens drawn from q, and add counts.",
                    .commands = R},
-    [OPT_TAIL] = {.name = "tail", .type = CLI_NUMBER, .value = "MASS", .lo = 0, .hi = 0.1, .preset = "1e-5",
+    [OPT_TAIL] = {.name = "tail", .type = CLI_NUMBER, .value = "MASS", .lo = 0, .hi = 0.1, .preset = "1e-4",
                   .help = "The least likely tokens of both models are merged into one entry of at most this mass under "
                           "either; 0 keeps all, and the replay is exact.",
                   .commands = C},

@@ -23,7 +23,8 @@ typedef struct weir_rule_token {
     const weir_law *law;
     const float *q_logits, *p_logits;
     const weir_row_stats *q_stats, *p_stats;
-    int32_t n_vocab, token, position; /* position: output index, for exact_first */
+    const float *processed[2], *raw[2]; /* (n_vocab) of q and of p, by weir_rule_probs */
+    int32_t n_vocab, token, position;   /* position: output index, for exact_first */
     /* out */
     float reject;   /* R: the drafted token, whichever it is, is refused */
     float deferred; /* the drafted token, whichever it is, counts as deferred */
@@ -32,6 +33,10 @@ typedef struct weir_rule_token {
     float pi;       /* it is emitted; NaN where the rule has no pi */
     bool has_pi;
 } weir_rule_token;
+
+/* Probabilities of a row under the law's temperature and truncation, and at temperature 1 without any. (n_vocab) each. */
+void weir_rule_probs(const weir_law *law, const float *logits, const weir_row_stats *stats, int32_t n_vocab,
+                     float *processed, float *raw);
 
 /* EINVAL: unusable rows. The law was checked, the token is in the vocabulary. */
 weir_status weir_rule_token_of(weir_rule_token *t);

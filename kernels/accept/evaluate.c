@@ -49,18 +49,26 @@ weir_status weir_rule_evaluate_row(weir_rule_row *e, weir_err *err) {
 
 /* ---- one token ------------------------------------------------------------------------------------------- */
 
+void weir_rule_probs(const weir_law *law, const float *logits, const weir_row_stats *stats, int32_t n_vocab,
+                     float *processed, float *raw) {
+    const weir_row_view r = weir__row_view(logits, stats, law);
+    const bool point = !(law->temp > 0.0f);
+    for (int32_t v = 0; v < n_vocab; v++) {
+        processed[v] = !point ? weir__prob(&r, v, false) : v == r.argmax ? 1.0f : 0.0f;
+        raw[v] = weir__prob(&r, v, true);
+    }
+}
+
 /* Probability that a token drafted from q counts as deferred. */
-static float deferred_mass(const weir_policy *y, int32_t n_vocab) {
+static float deferred_mass(const weir_policy *y, const weir_rule_token *t) {
     if (y->kind == WEIR_KIND_GATE) return y->gate ? 1.0f : 0.0f;
     if (y->kind == WEIR_KIND_TOKEN) return y->eta;
-    if (y->point) {
-        const weir_point t = weir__point(&y->pair, y->pair.q.argmax);
-        return t.num < t.q ? 1.0f : 0.0f;
-    }
+    const float *q = t->processed[0], *p = t->processed[1];
+    const float *m = y->pair.member_raw ? t->raw[y->pair.member_p] : t->processed[y->pair.member_p];
     double sum = 0.0;
-    for (int32_t v = 0; v < n_vocab; v++) {
-        const weir_point t = weir__point(&y->pair, v);
-        if (t.num < t.q) sum += (double)t.q;
+    for (int32_t v = 0; v < t->n_vocab; v++) {
+        const weir_rule_coef *k = &y->pair.coef[y->pair.floor < INFINITY && m[v] >= y->pair.floor];
+        if (weir__num(&y->pair, k->num_q, k->num_p, q[v], p[v]) < q[v]) sum += (double)q[v];
     }
     return (float)sum;
 }
@@ -73,7 +81,7 @@ weir_status weir_rule_token_of(weir_rule_token *t) {
     WEIR_TRY(weir__policy(&env, &at, &y));
     const weir_point x = weir__point(&y.pair, t->token);
     t->reject = y.reject;
-    t->deferred = deferred_mass(&y, t->n_vocab);
+    t->deferred = deferred_mass(&y, t);
     t->has_pi = y.has_pi;
     t->q = x.q;
     t->p = x.p;
