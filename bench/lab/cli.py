@@ -3,6 +3,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -109,6 +110,52 @@ def report(args: argparse.Namespace) -> int:
     return 0
 
 
+def record(args: argparse.Namespace) -> int:
+    from lab.grid import Point
+    from lab.replay import record as run
+
+    plan = plan_of(args)
+    rule = Point(rule=args.law[0], alpha=(args.law[1].get("alpha") or [None])[0], gamma=plan.gammas[0],
+                 temp=plan.temperatures[0])
+    n = run(plan, args.out, args.tail, rule)
+    print(f"{args.out}: {n} texts", file=sys.stderr)
+    return 0
+
+
+def replay(args: argparse.Namespace) -> int:
+    from lab import replay as r
+    from lab.report import markdown
+
+    if args.against:
+        found = r.against(Path(args.program or "build/weir"), args.recording, args.against, args.replicates)
+        rows = [[d.point.title, f"{d.point.alpha:g}" if d.point.alpha is not None else "–", str(d.point.gamma), d.figure,
+                 f"{d.run:.4f} ± {d.run_error:.4f}", f"{d.estimate:.4f} ± {d.estimate_error:.4f}", d.kind, f"{d.z:+.1f}"]
+                for d in found]
+        print(markdown(["rule", "α", "γ", "figure", "run", "replay", "by", "z"], rows))
+        for figure in ("rejection", "deferral", "acceptance", "calls_token", "length"):
+            print(r.summary(found, figure))
+        print("quality: a replay cannot know it; only a run can")
+        return 0
+    plan = plan_of(args)
+    points = [p for p in plan.points() if p.method == "speculative"]
+    started = time.monotonic()
+    estimates = r.replay(plan.program, args.recording, points)
+    out = args.out or args.recording.with_suffix(".csv")
+    r.write_estimates(estimates, out)
+    print(f"{out}: {len(estimates)} settings in {time.monotonic() - started:.1f} s", file=sys.stderr)
+    return 0
+
+
+def tune(args: argparse.Namespace) -> int:
+    from lab import tune as t
+
+    profile = t.tune(plan_of(args), t.Budget(args.max_quality_loss, args.min_speedup), args.store or
+                     args.out.with_suffix(".runs.jsonl"), lambda line: print(line, file=sys.stderr))
+    t.write_profile(profile, args.out)
+    print(f"{t.words(profile)}\nweir generate … --profile {args.out}")
+    return 0
+
+
 def parser() -> argparse.ArgumentParser:
     p = argparse.ArgumentParser(prog="lab", description="Quality and cost of a pair of models under deferral rules.")
     commands = p.add_subparsers(required=True, metavar="COMMAND")
@@ -124,6 +171,30 @@ def parser() -> argparse.ArgumentParser:
     r.add_argument("--out", type=Path, help="folder (default: the store's name without .jsonl)")
     r.add_argument("--replicates", type=int, default=1000, help="of the bootstrap (default 1000)")
     r.set_defaults(run=report)
+
+    c = commands.add_parser("record", help="answer the prompts under one law, keeping what any rule needs")
+    add_plan_options(c)
+    c.add_argument("--out", type=Path, required=True, help="the recording, a .jsonl")
+    c.add_argument("--law", type=rule_entry, default=("exact", {}), metavar="RULE[:ALPHA]",
+                   help="the law that texts are drawn from (default exact)")
+    c.add_argument("--tail", type=float, default=1e-3, help="most mass of a row that is merged (default 1e-3; 0: none)")
+    c.set_defaults(run=record)
+
+    e = commands.add_parser("replay", help="rejection, deferral and block lengths of any rules from a recording")
+    e.add_argument("recording", type=Path)
+    add_plan_options(e)
+    e.add_argument("--out", type=Path, help="CSV (default: the recording's name)")
+    e.add_argument("--against", type=Path, metavar="STORE", help="compare with the runs of a store instead")
+    e.add_argument("--replicates", type=int, default=1000, help="of the runs' bootstrap (default 1000)")
+    e.set_defaults(run=replay)
+
+    u = commands.add_parser("tune", help="pick rule, alpha and gamma within a budget; writes a profile for weir generate")
+    add_plan_options(u)
+    u.add_argument("--out", type=Path, required=True, help="the profile, a .json")
+    u.add_argument("--store", type=Path, help="where its runs are kept (default: beside the profile)")
+    u.add_argument("--max-quality-loss", type=float, help="against the verifier, in points of the task's first metric")
+    u.add_argument("--min-speedup", type=float, help="over the verifier")
+    u.set_defaults(run=tune)
     return p
 
 

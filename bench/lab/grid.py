@@ -188,9 +188,12 @@ class Plan:
     parallel: int = 1
     ctx_size: int = 0
     flags: list[str] = field(default_factory=list)    # handed to every process of the program
+    only: list[Point] | None = None                   # these points and the verifier, in place of the rules' product
 
     def points(self) -> list[Point]:
         """All of them, the verifier alone at each temperature first; no point twice."""
+        if self.only is not None:
+            return list(dict.fromkeys([*(p.beside() for p in self.only), *self.only]))
         out: dict[Point, None] = {}
         shared = {k: v for k, v in self.modifiers.items() if k in ("top_k", "top_p", "min_p")}
         for temp in self.temperatures:
@@ -244,7 +247,8 @@ def fill_plan(plan: Plan, said: Mapping[str, Any], where: str) -> Plan:
         elif key in lists:
             setattr(plan, key, [str(v) for v in (value if isinstance(value, list) else [value])])
         else:
-            raise LabError(f"{where}: unknown field {key}; there are {', '.join(f.name for f in fields(Plan))}")
+            raise LabError(f"{where}: unknown field {key}; there are "
+                           f"{', '.join(f.name for f in fields(Plan) if f.name != 'only')}")
     for key in plan.modifiers:
         if key not in MODIFIERS:
             raise LabError(f"{where}: modifiers: unknown field {key}; there are {', '.join(MODIFIERS)}")

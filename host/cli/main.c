@@ -8,6 +8,7 @@
 
 #include "host/cli/cli.h"
 #include "host/cli/io.h"
+#include "host/cli/profile.h"
 
 static int (*const runs[CMD_COUNT])(const cli_args *) = {
     [CMD_GENERATE] = cli_generate, [CMD_SCORE] = cli_score,   [CMD_RULE] = cli_rule,
@@ -34,6 +35,8 @@ static int run_command(cli_command command, int argc, char **argv) {
     if (rc) return rc;
     if (cli_flag(&a, OPT_HELP)) return cli_help(&command);
     if (cli_flag(&a, OPT_VERSION)) return print_version();
+    if (cli_is_set(&a, OPT_PROFILE)) rc = cli_profile_apply(&a, cli_text(&a, OPT_PROFILE));
+    if (rc) return rc;
     rc = runs[command](&a);
     int written = cli_out_end();
     return rc ? rc : written;

@@ -43,6 +43,7 @@ typedef enum cli_option_id {
     OPT_BONUS,
     OPT_BLOCK_VERIFY,
     OPT_SEQ_CONFIDENCE,
+    OPT_PROFILE,
     OPT_STOP,
     OPT_IGNORE_EOS,
     OPT_NO_SPECIAL,
@@ -133,6 +134,9 @@ typedef struct cli_args {
  * argv[0] is the command; arguments that are no options are moved to the front of argv. --help and --version are only
  * recorded, and keep anything else from being checked. */
 int cli_parse(cli_args *out, cli_command command, int argc, char **argv);
+
+/* Sets what neither the command line nor the environment set; label is what messages call it. 0 or CLI_USAGE. */
+int cli_set_preset(cli_args *a, cli_option_id id, const char *label, const char *text);
 
 /* Index into cli_commands; -1 unknown. */
 int cli_command_parse(const char *name);

@@ -99,6 +99,10 @@ const cli_option cli_options[OPT_COUNT] = {
                             .value = "mean|sum", .preset = "mean",
                             .help = "Confidence of sequence-cascade: mean or sum of the drafter's log-probabilities.",
                             .commands = G},
+    [OPT_PROFILE] = {.name = "profile", .env = true, .type = CLI_TEXT, .value = "FILE.json", .absent = "none",
+                     .help = "Rule, knobs, gamma, gate and bonus as a tuning run chose them; what the command line or the "
+                             "environment says wins.",
+                     .commands = G},
     [OPT_STOP] = {.name = "stop", .env = true, .type = CLI_LIST, .value = "STRING", .absent = "none",
                   .help = "End the answer before this string; up to 16 times.", .commands = G},
     [OPT_IGNORE_EOS] = {.name = "ignore-eos", .env = true, .type = CLI_FLAG, .absent = "off",
