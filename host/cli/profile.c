@@ -58,8 +58,7 @@ int cli_profile_apply(cli_args *a, const char *path) {
     const char *text = NULL;
     size_t n = 0;
     const cli_read got = cli_reader_rest(&r, &text, &n);
-    int rc = got == CLI_READ_LINE ? CLI_OK : got == CLI_READ_END ? cli_fail(CLI_FAILED, "%s: empty, expected a profile", path)
-                                                                 : CLI_FAILED;
+    int rc = got == CLI_READ_LINE ? CLI_OK : CLI_FAILED;
     cli_line l = {.object = NULL};
     if (!rc) rc = cli_line_parse(&l, path, 1, text, n);
     if (!rc) rc = apply(a, &l);

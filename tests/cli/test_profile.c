@@ -55,7 +55,7 @@ Test(profile, the_second_knob_may_be_auto) {
 
 Test(profile, mistakes_are_named) {
     static const struct { const char *text, *word; } bad[] = {
-        {"", "empty"}, {"{", "JSON"}, {"[1]", "object"}, {"{}", "weir_profile"}, {"{\"weir_profile\": 2}", "weir_profile"},
+        {"", "JSON"}, {"{", "JSON"}, {"[1]", "object"}, {"{}", "weir_profile"}, {"{\"weir_profile\": 2}", "weir_profile"},
         {"{\"weir_profile\": 1, \"alpha\": 1}", "alpha"}, {"{\"weir_profile\": 1, \"deferral_rule\": [1]}", "deferral_rule"},
         {"{\"weir_profile\": 1, \"num_speculative_tokens\": 99}", "num_speculative_tokens"},
         {"{\"weir_profile\": 1, \"gate\": \"open\"}", "gate"}};
@@ -72,7 +72,8 @@ Test(profile, mistakes_are_named) {
 Test(profile, every_cut_of_one_is_refused) {
     char text[sizeof TUNED];
     for (size_t n = 0; n + 2 < sizeof TUNED; n += 11) {
-        snprintf(text, n + 1, "%s", TUNED);
+        memcpy(text, TUNED, n);
+        text[n] = '\0';
         outcome o = run_profile(text, "", NULL);
         expect_failure(&o, 1, "weir-profile", NULL);
     }
