@@ -92,7 +92,8 @@ def shortlist(estimates: list[Estimate], costs: Costs, speedup: float | None) ->
     out = []
     for own in by_curve.values():
         own.sort(key=lambda x: x[0])
-        places = sorted({round(i * (len(own) - 1) / max(1, SPREAD - 1)) for i in range(min(SPREAD, len(own)))})
+        n = min(SPREAD, len(own))
+        places = [round(i * (len(own) - 1) / max(1, n - 1)) for i in range(n)]
         out += [own[i][1] for i in places]
     return out
 
