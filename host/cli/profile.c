@@ -47,7 +47,8 @@ static int apply(cli_args *a, const cli_line *l) {
         const char *word = word_of(v, i);
         char label[MAX_TEXT + 300];
         snprintf(label, sizeof label, "%.250s: \"%s\"", l->name, fields[i].name);
-        rc = word ? cli_set_preset(a, fields[i].id, label, word) : cli_line_fail(l, fields[i].name, "expected a number or a word");
+        rc = word ? cli_set_preset(a, fields[i].id, label, word)
+                  : cli_line_fail(l, fields[i].name, "expected a number or a word");
     }
     return rc ? CLI_FAILED : CLI_OK;
 }

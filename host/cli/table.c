@@ -222,7 +222,8 @@ const cli_command_info cli_commands[CMD_COUNT] = {
          "Reads objects with, over the flags, deferral_rule, deferral_alpha, deferral_beta, num_speculative_tokens, gate, "
          "bonus, exact_first, one a line, and prints one object for each: the setting, texts, rows, tail_mass, and "
          "recorded and reweighted with rejection_rate, deferral_rate, mean_acceptance_length, verifier_calls_per_token, "
-         "tokens_per_answer, each with its standard error over texts under the name with _error behind it, and effective_texts.\n"
+         "tokens_per_answer, each with its standard error over texts under the name with _error behind it, and "
+         "effective_texts.\n"
          "recorded: at the prefixes as they were written, exact there, while the rule's own text would visit others. "
          "reweighted: prefixes weighted by how likely the rule's law makes them against the recorded one; no bias, but few "
          "effective texts where the two are far apart. quality is null: only a run can tell.",

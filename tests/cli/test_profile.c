@@ -24,8 +24,9 @@ static outcome run_profile(const char *text, const char *flags, const char *env)
     return run_spec_do(&spec);
 }
 
-#define TUNED "{\"weir_profile\": 1, \"deferral_rule\": \"token-v2\", \"deferral_alpha\": 0.3,\n \"num_speculative_tokens\": 3," \
-              " \"gate\": \"scaled\", \"bonus\": \"verifier\", \"exact_first\": 2, \"deferral_beta\": null, \"about\": {\"x\": [1]}}\n"
+#define TUNED "{\"weir_profile\": 1, \"deferral_rule\": \"token-v2\", \"deferral_alpha\": 0.3,\n" \
+              " \"num_speculative_tokens\": 3, \"gate\": \"scaled\", \"bonus\": \"verifier\", \"exact_first\": 2," \
+              " \"deferral_beta\": null, \"about\": {\"x\": [1]}}\n"
 
 static void expect_setting(const outcome *o, const char *const *want, size_t n) {
     cr_assert(o->rc == 0, "%s", o->err);
@@ -34,7 +35,9 @@ static void expect_setting(const outcome *o, const char *const *want, size_t n) 
 
 Test(profile, sets_what_was_not_said) {
     outcome o = run_profile(TUNED, "", NULL);
-    expect_setting(&o, (const char *[]){"rule token-v2", "alpha 0.3", "gamma 3", "gate scaled", "bonus verifier", "exact-first 2"}, 6);
+    static const char *const want[] = {"rule token-v2", "alpha 0.3", "gamma 3", "gate scaled", "bonus verifier",
+                                       "exact-first 2"};
+    expect_setting(&o, want, 6);
 }
 
 Test(profile, the_command_line_and_the_environment_win) {
@@ -48,8 +51,8 @@ Test(profile, another_rule_brings_its_own_knobs) {
 }
 
 Test(profile, the_second_knob_may_be_auto) {
-    outcome o = run_profile("{\"weir_profile\": 1, \"deferral_rule\": \"lossy\", \"deferral_alpha\": 0.2, \"deferral_beta\": \"auto\"}", "",
-                            NULL);
+    outcome o = run_profile("{\"weir_profile\": 1, \"deferral_rule\": \"lossy\", \"deferral_alpha\": 0.2,"
+                            " \"deferral_beta\": \"auto\"}", "", NULL);
     expect_setting(&o, (const char *[]){"rule lossy, alpha 0.2, beta auto"}, 1);
 }
 

@@ -51,7 +51,8 @@ Test(record, answers_are_those_of_generate_and_every_token_has_its_rows) {
     json_t *generated = json_lines(&g);
     cr_assert(json_array_size(list) == 2 && json_array_size(generated) == 2);
     for (size_t i = 0; i < 2; i++) {
-        json_t *r = json_array_get(list, i), *ids = at(r, "token_ids"), *want = at(json_array_get(generated, i), "token_ids");
+        json_t *r = json_array_get(list, i), *ids = at(r, "token_ids");
+        json_t *want = at(json_array_get(generated, i), "token_ids");
         const size_t n = json_array_size(want);
         cr_expect(json_array_size(ids) == n + 1 && json_is_true(at(r, "ended")));
         for (size_t k = 0; k < n; k++) cr_expect(json_equal(json_array_get(ids, k), json_array_get(want, k)));
@@ -133,8 +134,8 @@ Test(replay, what_is_no_recording_is_named) {
 }
 
 Test(replay, a_recording_cut_anywhere_is_refused_or_read_up_to_a_line) {
-    static const char text[] = "{\"index\": 0, \"law\": {\"rule\": \"opt\", \"alpha\": 0.5}, \"ended\": true, \"rows\": [{\"token\": 0,"
-                               " \"q\": [0.5, 1], \"p\": [1, 0]}, {\"token\": 1, \"q\": [0.5, 1], \"p\": [1, 0]}]}\n";
+    static const char text[] = "{\"index\": 0, \"law\": {\"rule\": \"opt\", \"alpha\": 0.5}, \"ended\": true, \"rows\": ["
+                               "{\"token\": 0, \"q\": [0.5, 1], \"p\": [1, 0]}, {\"token\": 1, \"q\": [0.5, 1], \"p\": [1, 0]}]}\n";
     char path[64], line[128];
     snprintf(path, sizeof path, "/tmp/weir-cut-%d.jsonl", (int)getpid());
     snprintf(line, sizeof line, "replay --recording %s --deferral-rule exact", path);

@@ -1,5 +1,5 @@
-/* Recorded texts under other rules: each row as weir_rule_eval has it, the reweighted sums as the rule's own run has them, the
- * rows themselves as each model alone has them. */
+/* Recorded texts under other rules: each row as weir_rule_eval has it, the reweighted sums as the rule's own run has them,
+ * the rows themselves as each model alone has them. */
 #include <criterion/criterion.h>
 #include <math.h>
 #include <stdio.h>
@@ -207,7 +207,8 @@ Test(replay, recorded_chances_are_one_minus_the_reject_mass) {
     /* gamma 1: row 0 begins a block; row 1 is a bonus after an accepted row 0, else begins one; row 2 likewise */
     const double begin1 = r[0], begin2 = (1 - r[0]) + r[0] * r[1], blocks = 1 + begin1 + begin2;
     const double reject = r[0] + begin1 * r[1] + begin2 * r[2];
-    cr_expect(fabs(e.recorded.calls.value - blocks / 3) < 1e-12 && fabs(e.recorded.rejection.value - reject / blocks) < 1e-12);
+    cr_expect(fabs(e.recorded.calls.value - blocks / 3) < 1e-12);
+    cr_expect(fabs(e.recorded.rejection.value - reject / blocks) < 1e-12);
     cr_expect(e.n_text == 1 && e.n_row == 3 && e.recorded.texts == 1 && isnan(e.recorded.rejection.error));
     weir_replay_free(replay);
 }
@@ -362,11 +363,14 @@ Test(score_pair, what_it_cannot_run_is_refused) {
     for (int i = 0; i < 200; i++) text[i] = 3;
     rows_seen seen = {.ids = prompt};
     weir_err err;
-    cr_expect(weir_score_pair(alone, prompt, 2, prompt, 2, see_row, &seen, &err) == WEIR_ENOTSUP && strstr(err.text, "drafter"));
+    cr_expect(weir_score_pair(alone, prompt, 2, prompt, 2, see_row, &seen, &err) == WEIR_ENOTSUP &&
+              strstr(err.text, "drafter"));
     cr_expect(weir_score_pair(pair, prompt, 0, prompt, 2, see_row, &seen, &err) == WEIR_EINVAL);
-    cr_expect(weir_score_pair(pair, prompt, 2, bad, 2, see_row, &seen, &err) == WEIR_EINVAL && strstr(err.text, "token 1 is 1048576"));
+    cr_expect(weir_score_pair(pair, prompt, 2, bad, 2, see_row, &seen, &err) == WEIR_EINVAL &&
+              strstr(err.text, "token 1 is 1048576"));
     cr_expect(weir_score_pair(pair, prompt, 2, negative, 1, see_row, &seen, &err) == WEIR_EINVAL);
-    cr_expect(weir_score_pair(pair, prompt, 2, text, 200, see_row, &seen, &err) == WEIR_ETOOLONG && strstr(err.text, "200 tokens"));
+    cr_expect(weir_score_pair(pair, prompt, 2, text, 200, see_row, &seen, &err) == WEIR_ETOOLONG &&
+              strstr(err.text, "200 tokens"));
     cr_expect(weir_score_pair(pair, negative, 1, prompt, 2, see_row, &seen, &err) == WEIR_EINVAL);
     cr_expect(seen.n == 0);
     weir_engine_close(pair);

@@ -56,7 +56,8 @@ class Plans(Case):
 
     def test_mistakes_are_named(self):
         cases = [("rulez: {}", "unknown field rulez"), ("rules: {opt: {alfa: 1}}", "alfa"), ("rules: {opt: [x]}", "'x'"),
-                 ("rules: {opt: {alpha: {from: 0, to: 1, steps: 1}}}", "at least 2"), ("rules: {opt: {method: none}}", "method none"),
+                 ("rules: {opt: {alpha: {from: 0, to: 1, steps: 1}}}", "at least 2"),
+                 ("rules: {opt: {method: none}}", "method none"),
                  ("rules: {opt: []}", "empty list"), ("rules: []", "mapping"), ("seeds: 1.5", "whole number"),
                  ("modifiers: {gates: raw}", "gates"), ("methods: [oracle-cascade]", "oracle-cascade"), ("a: [", "p.yaml:1"),
                  ("- a", "mapping"), ("rules: {opt: {alpha: {from: 0, to: 1, steps: 3, scale: log}}}", "above 0"),
