@@ -17,6 +17,7 @@ usage: ./make.sh COMMAND
   bleu [ARGS]      quality and speed of the rules over 1,000 prompts; table and CSV under bench/results/
   peers [ARGS]     transformers on the same pair and prompts beside weir; table under bench/results/
                    (a large download into build/python the first time)
+  lab COMMAND      the cost-quality lab: sweeps, tables, plots (lab --help); lab test: its own tests
   gpu-bundle       build/gpu-bundle.tar.xz: bench/gpu.sh and all it needs on a machine with a GPU and little else
                    (with a CUDA toolkit's nvcc)
   sanitize [NAME]  the suite under asan (ASan + UBSan), tsan, or both
@@ -26,7 +27,7 @@ usage: ./make.sh COMMAND
   format [--check] clang-format over the C and C++ sources
   clean            remove build/
 
-PYTHON names a Python that already has what bleu and peers need; JOBS bounds parallel compilers and tests.
+PYTHON names a Python that already has what bleu, peers and lab need; JOBS bounds parallel compilers and tests.
 TEXT
 }
 
@@ -128,8 +129,7 @@ python_with() {
     need python3-venv >&2
     if ! [ -e "$1/ready" ] || ! cmp -s "$2" "$1/ready"; then
         say "installing $2 into $1"
-        python3 -m venv "$1" >&2
-        "$1/bin/pip" install -q -r "$2" >&2
+        { python3 -m venv "$1" && "$1/bin/pip" install -q -r "$2"; } >&2 || return 1
         cp "$2" "$1/ready"
     fi
     echo "$1/bin/python"
@@ -171,6 +171,18 @@ case $command in
         compile release
         python=$(python_with $python_dir/peers bench/peers/requirements.txt)
         exec "$python" bench/peers/transformers_pair.py "$@"
+        ;;
+    lab)
+        if ! python=$(python_with $python_dir/lab bench/lab/requirements.txt); then
+            say "lab: skipped: no Python with bench/lab/requirements.txt (see above; without a network set PYTHON)"
+            exit 77
+        fi
+        compile release
+        if [ "${1:-}" = test ]; then
+            shift
+            WEIR_LAB_PYTHON=$python exec tests/lab/run.sh "$@"
+        fi
+        PYTHONPATH=bench exec "$python" -m lab "$@"
         ;;
     gpu-bundle)
         # shellcheck disable=SC2086  # a list of names

@@ -20,6 +20,8 @@ void cli_quiet(void);
 int cli_generate(const cli_args *a);
 int cli_score(const cli_args *a);
 int cli_rule(const cli_args *a);
+int cli_record(const cli_args *a);
+int cli_replay(const cli_args *a);
 int cli_tokenize(const cli_args *a);
 int cli_detokenize(const cli_args *a);
 int cli_info(const cli_args *a);

@@ -8,10 +8,12 @@
 
 #include "host/cli/cli.h"
 #include "host/cli/io.h"
+#include "host/cli/profile.h"
 
 static int (*const runs[CMD_COUNT])(const cli_args *) = {
-    [CMD_GENERATE] = cli_generate,     [CMD_SCORE] = cli_score, [CMD_RULE] = cli_rule,   [CMD_TOKENIZE] = cli_tokenize,
-    [CMD_DETOKENIZE] = cli_detokenize, [CMD_INFO] = cli_info,   [CMD_BENCH] = cli_bench,
+    [CMD_GENERATE] = cli_generate, [CMD_SCORE] = cli_score,   [CMD_RULE] = cli_rule,
+    [CMD_RECORD] = cli_record,     [CMD_REPLAY] = cli_replay, [CMD_TOKENIZE] = cli_tokenize,
+    [CMD_DETOKENIZE] = cli_detokenize, [CMD_INFO] = cli_info, [CMD_BENCH] = cli_bench,
 };
 
 /* A closed standard stream would be the number of the next file opened, and prompts or answers would go there.
@@ -33,6 +35,8 @@ static int run_command(cli_command command, int argc, char **argv) {
     if (rc) return rc;
     if (cli_flag(&a, OPT_HELP)) return cli_help(&command);
     if (cli_flag(&a, OPT_VERSION)) return print_version();
+    if (cli_is_set(&a, OPT_PROFILE)) rc = cli_profile_apply(&a, cli_text(&a, OPT_PROFILE));
+    if (rc) return rc;
     rc = runs[command](&a);
     int written = cli_out_end();
     return rc ? rc : written;

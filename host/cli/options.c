@@ -275,6 +275,10 @@ static int apply_presets(cli_args *out) {
     return CLI_OK;
 }
 
+int cli_set_preset(cli_args *a, cli_option_id id, const char *label, const char *text) {
+    return a->value[id].from > CLI_FROM_PRESET ? CLI_OK : set_value(a, (int)id, label, text, CLI_FROM_PRESET);
+}
+
 static bool looks_like_option(const char *arg) {
     return arg[0] == '-' && arg[1] && !(arg[1] >= '0' && arg[1] <= '9');
 }

@@ -11,6 +11,8 @@ typedef enum cli_command {
     CMD_GENERATE,
     CMD_SCORE,
     CMD_RULE,
+    CMD_RECORD,
+    CMD_REPLAY,
     CMD_TOKENIZE,
     CMD_DETOKENIZE,
     CMD_INFO,
@@ -41,10 +43,13 @@ typedef enum cli_option_id {
     OPT_BONUS,
     OPT_BLOCK_VERIFY,
     OPT_SEQ_CONFIDENCE,
+    OPT_PROFILE,
     OPT_STOP,
     OPT_IGNORE_EOS,
     OPT_NO_SPECIAL,
     OPT_DRAWS,
+    OPT_TAIL,
+    OPT_RECORDING,
     OPT_DEVICE,
     OPT_PARALLEL,
     OPT_THREADS,
@@ -129,6 +134,9 @@ typedef struct cli_args {
  * argv[0] is the command; arguments that are no options are moved to the front of argv. --help and --version are only
  * recorded, and keep anything else from being checked. */
 int cli_parse(cli_args *out, cli_command command, int argc, char **argv);
+
+/* Sets what neither the command line nor the environment set; label is what messages call it. 0 or CLI_USAGE. */
+int cli_set_preset(cli_args *a, cli_option_id id, const char *label, const char *text);
 
 /* Index into cli_commands; -1 unknown. */
 int cli_command_parse(const char *name);

@@ -1,6 +1,7 @@
 #include <math.h>
 #include <string.h>
 
+#include "host/cli/law.h"
 #include "host/cli/request.h"
 #include "host/cli/terminal.h"
 
@@ -19,38 +20,6 @@ typedef struct position {
     int64_t *counts;  /* (n), or NULL; weir_free() */
     int64_t n_accepted;
 } position;
-
-static int word_field(const cli_line *l, const char *key, const char *zero, const char *one, bool *out) {
-    const char *word = NULL;
-    size_t n = 0;
-    bool seen = false;
-    int rc = cli_line_text(l, key, &word, &n, &seen);
-    if (rc || !seen) return rc;
-    bool is_one = strcmp(word, one) == 0;
-    if (!is_one && strcmp(word, zero) != 0) return cli_line_fail(l, key, "expected \"%s\" or \"%s\"", zero, one);
-    *out = is_one;
-    return CLI_OK;
-}
-
-static int law_fields(const cli_line *l, weir_law *law) {
-    double temp = (double)law->temp, top_p = (double)law->top_p, min_p = (double)law->min_p;
-    int64_t top_k = law->top_k;
-    int rc = cli_line_rule(l, "rule", "alpha", "beta", law, NULL);
-    if (!rc) rc = cli_line_number(l, "temperature", &temp, NULL);
-    if (!rc) rc = cli_line_int(l, "top_k", 0, INT32_MAX, &top_k, NULL);
-    if (!rc) rc = cli_line_number(l, "top_p", &top_p, NULL);
-    if (!rc) rc = cli_line_number(l, "min_p", &min_p, NULL);
-    if (!rc) rc = word_field(l, "gate", "raw", "scaled", &law->gate_scaled);
-    if (!rc) rc = word_field(l, "bonus", "verifier", "pi", &law->bonus_pi);
-    if (rc) return rc;
-    law->temp = (float)temp;
-    law->top_k = (int32_t)top_k;
-    law->top_p = (float)top_p;
-    law->min_p = (float)min_p;
-    weir_err err = {{0}};
-    if (weir_law_check(law, &err) == WEIR_OK) return CLI_OK;
-    return cli_fail(CLI_FAILED, "%s:%ld: %s", l->name, l->number, err.text);
-}
 
 static int logit_fields(const cli_line *l, position *at) {
     static const char *const keys[] = {"q_logits", "p_logits"};
@@ -126,7 +95,7 @@ static int rule_line(void *ud, const cli_reader *r, const char *text, size_t n) 
     int rc = cli_line_parse(&l, r->name, r->line, text, n);
     if (rc) return rc;
     rc = cli_line_known(&l, known, (int)(sizeof known / sizeof known[0]));
-    if (!rc) rc = law_fields(&l, &law);
+    if (!rc) rc = cli_law_read(&l, &law);
     if (!rc) rc = logit_fields(&l, &at);
     if (!rc) rc = evaluate(&l, s, &law, &at);
     if (!rc) rc = print_position(s, &law, &at);

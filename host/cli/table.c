@@ -5,11 +5,13 @@
 #define G (1u << CMD_GENERATE)
 #define S (1u << CMD_SCORE)
 #define R (1u << CMD_RULE)
+#define C (1u << CMD_RECORD)
+#define P (1u << CMD_REPLAY)
 #define T (1u << CMD_TOKENIZE)
 #define D (1u << CMD_DETOKENIZE)
 #define I (1u << CMD_INFO)
 #define B (1u << CMD_BENCH)
-#define ALL (G | S | R | T | D | I | B)
+#define ALL (G | S | R | C | P | T | D | I | B)
 
 /* Spellings follow llama.cpp where it has the option. Ranges that hang on other options (the context, the rule) are
  * checked where both are known; their text is in `help`. */
@@ -17,43 +19,43 @@ const cli_option cli_options[OPT_COUNT] = {
     [OPT_MODEL] = {.name = "model", .brief = "m", .env = true, .type = CLI_TEXT, .value = "DIR",
                    .absent = "required",
                    .help = "Directory of the verifier: config.json, *.safetensors and its tokenizer.",
-                   .commands = G | S | T | D | I | B},
+                   .commands = G | S | C | T | D | I | B},
     [OPT_MODEL_DRAFT] = {.name = "model-draft", .brief = "md", .env = true, .type = CLI_TEXT, .value = "DIR",
                          .absent = "none: the verifier alone",
                          .help = "Directory of the drafter. It must share the verifier's vocabulary, up to padding.",
-                         .commands = G | I | B},
+                         .commands = G | C | I | B},
     [OPT_PROMPT] = {.name = "prompt", .brief = "p", .type = CLI_TEXT, .value = "TEXT",
-                    .absent = "lines of standard input", .help = "The prompt.", .commands = G | T},
+                    .absent = "lines of standard input", .help = "The prompt.", .commands = G | C | T},
     [OPT_FILE] = {.name = "file", .brief = "f", .type = CLI_TEXT, .value = "FILE", .absent = "none",
                   .help = "A file whose whole text is one prompt (a newline at its end is dropped); - is standard input.",
-                  .commands = G | T},
+                  .commands = G | C | T},
     [OPT_INPUT] = {.name = "input", .type = CLI_TEXT, .value = "FILE.jsonl", .absent = "standard input",
                    .help = "A file of JSON objects, one a line; - is standard input. Output is JSON lines too.",
-                   .commands = G | S | R | T | D},
+                   .commands = G | S | R | C | P | T | D},
     [OPT_N_PREDICT] = {.name = "n-predict", .brief = "n", .env = true, .type = CLI_INT, .value = "N", .lo = 1,
                        .hi = 1 << 20, .unit = "tokens", .absent = "128, or the context where that is smaller",
                        .help = "Most tokens of an answer, at most the context; end-of-text is not counted.",
-                       .commands = G},
+                       .commands = G | C},
     [OPT_CTX_SIZE] = {.name = "ctx-size", .brief = "c", .env = true, .type = CLI_INT, .value = "N", .lo = 1,
                       .hi = 1 << 20, .unit = "tokens", .preset = "512",
-                      .help = "Room for a prompt, and as much again for its answer.", .commands = G | S | I | B},
+                      .help = "Room for a prompt, and as much again for its answer.", .commands = G | S | C | I | B},
     [OPT_SEED] = {.name = "seed", .brief = "s", .env = true, .type = CLI_UINT, .value = "N", .lo = 0,
                   .hi = 18446744073709551615.0, .preset = "0",
                   .help = "Same seed, same prompt, same settings: same tokens, on any number of sessions or threads.",
-                  .commands = G | R},
+                  .commands = G | R | C},
     [OPT_TEMP] = {.name = "temp", .env = true, .type = CLI_NUMBER, .value = "T", .lo = 0, .hi = 2, .preset = "1",
-                  .help = "Temperature of both models; 0 takes the likeliest token.", .commands = G | R},
+                  .help = "Temperature of both models; 0 takes the likeliest token.", .commands = G | R | C},
     [OPT_TOP_K] = {.name = "top-k", .env = true, .type = CLI_INT, .value = "K", .lo = 0, .hi = 2147483647.0,
                    .unit = "tokens", .preset = "0",
                    .help = "Keep the K likeliest tokens (ties are kept) of both models; 0 keeps all.",
-                   .commands = G | R},
+                   .commands = G | R | C},
     [OPT_TOP_P] = {.name = "top-p", .env = true, .type = CLI_NUMBER, .value = "P", .lo = 0, .lo_open = true,
                    .hi = 1, .preset = "1",
                    .help = "Keep the smallest set of likeliest tokens that holds mass P, after top-k; 1 keeps all.",
-                   .commands = G | R},
+                   .commands = G | R | C},
     [OPT_MIN_P] = {.name = "min-p", .env = true, .type = CLI_NUMBER, .value = "P", .lo = 0, .hi = 1, .preset = "0",
                    .help = "Keep tokens of at least P times the likeliest one's probability; 0 keeps all.",
-                   .commands = G | R},
+                   .commands = G | R | C},
     [OPT_METHOD] = {.name = "method", .env = true, .type = CLI_CHOICE,
                     .value = "speculative|verifier|drafter|token-cascade|oracle-cascade|sequence-cascade",
                     .absent = "speculative with a drafter, verifier without",
@@ -65,38 +67,42 @@ const cli_option cli_options[OPT_COUNT] = {
                     .commands = G},
     [OPT_DRAFT_N_MAX] = {.name = "spec-draft-n-max", .alias = "gamma", .old = "draft-max", .env = true,
                          .type = CLI_INT, .value = "N", .lo = 1, .hi = 16, .unit = "tokens", .preset = "5",
-                         .help = "Drafted tokens a block (gamma).", .commands = G | I | B},
+                         .help = "Drafted tokens a block (gamma).", .commands = G | C | P | I | B},
     [OPT_RULE] = {.name = "deferral-rule", .env = true, .type = CLI_TEXT, .value = "RULE",
                   .absent = "exact; chow under token-cascade, diff under oracle-cascade",
-                  .help = "When the verifier's word replaces the drafter's; see RULES.", .commands = G | R},
+                  .help = "When the verifier's word replaces the drafter's; see RULES.", .commands = G | R | C | P},
     [OPT_ALPHA] = {.name = "deferral-alpha", .env = true, .type = CLI_NUMBER, .value = "A", .lo = -INFINITY,
                    .hi = INFINITY, .absent = "the rule's own, see RULES",
                    .help = "The rule's knob, in the range of the rule: for most, larger defers less and runs faster. Under "
                            "sequence-cascade the threshold in nats, at least 0.",
-                   .commands = G | R},
+                   .commands = G | R | C | P},
     [OPT_BETA] = {.name = "deferral-beta", .env = true, .type = CLI_NUMBER, .value = "B", .lo = 0, .hi = INFINITY,
                   .word = "auto", .absent = "the rule's own, see RULES",
                   .help = "The second knob of lossy (auto finds the beta that makes the masses match, row by row) and "
                           "of typical.",
-                  .commands = G | R},
+                  .commands = G | R | C | P},
     [OPT_EXACT_FIRST] = {.name = "exact-first", .env = true, .type = CLI_INT, .value = "L", .lo = 0,
                          .hi = 2147483647.0, .unit = "tokens", .preset = "0",
                          .help = "The first L tokens follow the verifier exactly, whatever the rule.",
-                         .commands = G},
+                         .commands = G | C | P},
     [OPT_GATE] = {.name = "gate", .env = true, .type = CLI_CHOICE, .value = "raw|scaled", .preset = "raw",
                   .help = "What the rule looks at: both models' softmax at temperature 1 (raw), or after temperature "
                           "and truncation (scaled).",
-                  .commands = G | R},
+                  .commands = G | R | C | P},
     [OPT_BONUS] = {.name = "bonus", .env = true, .type = CLI_CHOICE, .value = "pi|verifier", .preset = "pi",
                    .help = "Where the token after a fully accepted block comes from: the rule's law (one more drafter "
                            "step), or the verifier.",
-                   .commands = G | R},
+                   .commands = G | R | C | P},
     [OPT_BLOCK_VERIFY] = {.name = "block-verify", .env = true, .type = CLI_FLAG, .absent = "off",
                           .help = "Accept a block as a whole (longer blocks, the same law).", .commands = G},
     [OPT_SEQ_CONFIDENCE] = {.name = "seq-confidence", .alias = "seq-conf", .env = true, .type = CLI_CHOICE,
                             .value = "mean|sum", .preset = "mean",
                             .help = "Confidence of sequence-cascade: mean or sum of the drafter's log-probabilities.",
                             .commands = G},
+    [OPT_PROFILE] = {.name = "profile", .env = true, .type = CLI_TEXT, .value = "FILE.json", .absent = "none",
+                     .help = "Rule, knobs, gamma, gate and bonus as a tuning run chose them; what the command line or the "
+                             "environment says wins.",
+                     .commands = G},
     [OPT_STOP] = {.name = "stop", .env = true, .type = CLI_LIST, .value = "STRING", .absent = "none",
                   .help = "End the answer before this string; up to 16 times.", .commands = G},
     [OPT_IGNORE_EOS] = {.name = "ignore-eos", .env = true, .type = CLI_FLAG, .absent = "off",
@@ -107,24 +113,30 @@ const cli_option cli_options[OPT_COUNT] = {
                    .preset = "0",
                    .help = "Run the accept step N times, drafted tokens drawn from q, and add counts.",
                    .commands = R},
+    [OPT_TAIL] = {.name = "tail", .type = CLI_NUMBER, .value = "MASS", .lo = 0, .hi = 0.1, .preset = "1e-4",
+                  .help = "The least likely tokens of both models are merged into one entry of at most this mass under "
+                          "either; 0 keeps all, and the replay is exact.",
+                  .commands = C},
+    [OPT_RECORDING] = {.name = "recording", .type = CLI_TEXT, .value = "FILE.jsonl", .absent = "required",
+                       .help = "What weir record wrote.", .commands = P},
     [OPT_DEVICE] = {.name = "device", .env = true, .type = CLI_TEXT, .value = "cpu|auto|cuda[:N]", .preset = "auto",
                     .help = "Where the models run, whole: the CPU, or CUDA device N (cuda: device 0). auto takes the "
                             "first CUDA device and the CPU where there is none; cuda never falls back.",
-                    .commands = G | S | I | B},
+                    .commands = G | S | C | I | B},
     [OPT_PARALLEL] = {.name = "parallel", .brief = "np", .env = true, .type = CLI_INT, .value = "N", .lo = 1,
                       .hi = 256, .unit = "sessions", .preset = "1",
                       .help = "Prompts worked on at once. Answers do not depend on it and come in input order.",
                       .commands = G | I},
     [OPT_THREADS] = {.name = "threads", .brief = "t", .env = true, .type = CLI_INT, .value = "N", .lo = 1, .hi = 256,
                      .unit = "threads", .absent = "the cores this process may use", .help = "Threads of the CPU backend.",
-                     .commands = G | S | I | B},
+                     .commands = G | S | C | I | B},
     [OPT_ISA] = {.name = "isa", .env = true, .type = CLI_CHOICE, .value = "portable|avx2|avx512|avx512bf16",
                  .absent = "the best this machine has", .help = "Instruction set of the CPU backend.",
-                 .commands = G | S | I | B},
+                 .commands = G | S | C | I | B},
     [OPT_NO_GRAPH] = {.name = "no-graph", .env = true, .type = CLI_FLAG, .absent = "off",
                       .help = "On a CUDA device the host calls every operation instead of replaying recorded blocks: the "
                               "same tokens, slower (for debugging).",
-                      .commands = G | B},
+                      .commands = G | C | B},
     [OPT_N_PROMPT] = {.name = "n-prompt", .env = true, .type = CLI_INT, .value = "N", .lo = 1, .hi = 1 << 20,
                       .unit = "tokens", .preset = "64", .help = "Length of the prompt that is timed; at most the context.",
                       .commands = B},
@@ -195,6 +207,27 @@ const cli_command_info cli_commands[CMD_COUNT] = {
          "--draws adds draws, counts and accepted_fraction.",
          "echo '{\"rule\": \"token-v3\", \"alpha\": 0.5, \"q_logits\": [0, 1, 2], \"p_logits\": [2, 1, 0]}' | "
          "weir rule --draws 10000"},
+    [CMD_RECORD] =
+        {"record", "-m DIR -md DIR [-p TEXT | -f FILE | --input FILE.jsonl] [options]",
+         "Answer prompts and keep what a rule needs of both models at every position.",
+         "Prompts and fields of input objects are those of generate. Each answer is written under the law of the flags "
+         "(exact unless said), then both models run over it once.\n"
+         "Prints, for each answer, index, law (what it was drawn from), finish_reason, ended (by end-of-text, which is then "
+         "the last of token_ids), token_ids, tail_mass, and rows: for each token q and p, the logits of drafter and "
+         "verifier in order of id with the merged tail last, and token, the place of the emitted one among them.",
+         "weir record -m models/demo/verifier -md models/demo/drafter --input prompts.jsonl > recording.jsonl"},
+    [CMD_REPLAY] =
+        {"replay", "--recording FILE.jsonl [--input FILE.jsonl] [options]",
+         "What any rule would have rejected and deferred on recorded texts, and how long its blocks.",
+         "Reads objects with, over the flags, deferral_rule, deferral_alpha, deferral_beta, num_speculative_tokens, gate, "
+         "bonus, exact_first, one a line, and prints one object for each: the setting, texts, rows, tail_mass, and "
+         "recorded and reweighted with rejection_rate, deferral_rate, mean_acceptance_length, verifier_calls_per_token, "
+         "tokens_per_answer, each with its standard error over texts under the name with _error behind it, and "
+         "effective_texts.\n"
+         "recorded: at the prefixes as they were written, exact there, while the rule's own text would visit others. "
+         "reweighted: prefixes weighted by how likely the rule's law makes them against the recorded one; no bias, but few "
+         "effective texts where the two are far apart. quality is null: only a run can tell.",
+         "weir replay --recording recording.jsonl --deferral-rule token-v3 --deferral-alpha 0.5 --gamma 5"},
     [CMD_TOKENIZE] =
         {"tokenize", "-m DIR [-p TEXT | -f FILE | --input FILE.jsonl] [options]", "Token ids of text.",
          "Text comes from -p, from -f, from the field text or prompt of --input's objects, or from standard input, one a "

@@ -17,4 +17,28 @@ weir_status weir_gate_cpu(weir_backend *be, weir_gate_args *a);
 weir_status weir_row_stats_of(weir_isa isa, const weir_law *law, const float *logits, int32_t n_vocab, const char *whose,
                               weir_row_stats *out, weir_err *err);
 
+/* A rule at one position, as far as one token goes: what a replay of recorded text asks for, without arrays over the
+ * vocabulary. Statistics are those of the rows under the law's temperature and truncation. */
+typedef struct weir_rule_token {
+    const weir_law *law;
+    const float *q_logits, *p_logits;
+    const weir_row_stats *q_stats, *p_stats;
+    const float *processed[2], *raw[2]; /* (n_vocab) of q and of p, by weir_rule_probs */
+    int32_t n_vocab, token, position;   /* position: output index, for exact_first */
+    /* out */
+    float reject;   /* R: the drafted token, whichever it is, is refused */
+    float deferred; /* the drafted token, whichever it is, counts as deferred */
+    float q, p;     /* processed probabilities of the token */
+    float taken;    /* min(q, num)(token): it is drafted and accepted */
+    float pi;       /* it is emitted; NaN where the rule has no pi */
+    bool has_pi;
+} weir_rule_token;
+
+/* Probabilities of a row under the law's temperature and truncation, and at temperature 1 without any. (n_vocab) each. */
+void weir_rule_probs(const weir_law *law, const float *logits, const weir_row_stats *stats, int32_t n_vocab,
+                     float *processed, float *raw);
+
+/* EINVAL: unusable rows. The law was checked, the token is in the vocabulary. */
+weir_status weir_rule_token_of(weir_rule_token *t);
+
 #endif /* WEIR_KERNELS_ACCEPT_CPU_H */

@@ -194,6 +194,36 @@ weir_status weir_score(weir_engine *e, const int32_t *prompt, size_t n_prompt, c
     return WEIR_OK;
 }
 
+weir_status weir_score_pair(weir_engine *e, const int32_t *prompt, size_t n_prompt, const int32_t *completion,
+                            size_t n_completion, weir_rows_fn fn, void *ud, weir_err *err) {
+    (void)e, (void)prompt, (void)n_prompt, (void)completion, (void)n_completion, (void)fn, (void)ud;
+    return weir_fail(err, WEIR_ECUDA, "the device was lost");
+}
+
+weir_status weir_replay_create(const weir_law *sampled, weir_replay **out, weir_err *err) {
+    (void)sampled, (void)out;
+    return weir_fail(err, WEIR_ENOMEM, "out of memory for a replay");
+}
+
+void weir_replay_free(weir_replay *r) { (void)r; }
+
+weir_status weir_replay_begin(weir_replay *r, weir_err *err) {
+    (void)r;
+    return weir_fail(err, WEIR_ENOMEM, "out of memory");
+}
+
+weir_status weir_replay_add(weir_replay *r, const float *q_logits, const float *p_logits, int32_t n, int32_t token,
+                            bool counted, weir_err *err) {
+    (void)r, (void)q_logits, (void)p_logits, (void)n, (void)token, (void)counted;
+    return weir_fail(err, WEIR_ENOMEM, "out of memory");
+}
+
+weir_status weir_replay_estimate(const weir_replay *r, const weir_law *law, int gamma, weir_replay_result *out,
+                                 weir_err *err) {
+    (void)r, (void)law, (void)gamma, (void)out;
+    return weir_fail(err, WEIR_ENOMEM, "out of memory");
+}
+
 weir_status weir_rule_eval(const weir_law *law, const float *q_logits, const float *p_logits, int32_t n_vocab,
                            weir_rule_result *out, weir_err *err) {
     (void)law, (void)q_logits, (void)p_logits, (void)n_vocab, (void)out;

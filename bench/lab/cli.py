@@ -1,0 +1,211 @@
+"""The lab's commands."""
+from __future__ import annotations
+
+import argparse
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+from lab.errors import LabError
+from lab.grid import Plan, fill_plan, plan_from_yaml
+
+
+def option_pair(text: str) -> tuple[str, str]:
+    key, equals, value = text.partition("=")
+    if not equals or not key:
+        raise argparse.ArgumentTypeError(f"{text}: expected KEY=VALUE")
+    return key, value
+
+
+def rule_entry(text: str) -> tuple[str, dict[str, Any]]:
+    """RULE[:ALPHA,ALPHA…[:BETA,BETA…]]; a range is LOW..HIGH/STEPS."""
+    name, *knobs = text.split(":")
+    spec: dict[str, Any] = {}
+    for key, said in zip(("alpha", "beta"), knobs):
+        if said:
+            spec[key] = knob_values(said)
+    if len(knobs) > 2 or not name:
+        raise argparse.ArgumentTypeError(f"{text}: expected RULE[:ALPHAS[:BETAS]]")
+    return name, spec
+
+
+def knob_values(said: str) -> Any:
+    try:
+        if ".." in said:
+            ends, steps = said.split("/")
+            low, high = ends.split("..")
+            return {"from": float(low), "to": float(high), "steps": int(steps)}
+        return ["auto" if x == "auto" else float(x) for x in said.split(",")]
+    except ValueError as e:
+        raise argparse.ArgumentTypeError(f"{said}: expected numbers with commas, or LOW..HIGH/STEPS") from e
+
+
+def add_plan_options(p: argparse.ArgumentParser) -> None:
+    p.add_argument("plan", nargs="?", type=Path, help="YAML of the sweep; flags win over it")
+    p.add_argument("--task", help="translation, xsum, cnn-dm, gsm8k, mbpp, humaneval, squad, webquestions, nq-open, "
+                                  "triviaqa, spec-bench (default translation)")
+    p.add_argument("--data", action="append", help="the task's file; again for a second one (default: the sample here)")
+    p.add_argument("--limit", type=int, help="the first N prompts (default 0: all)")
+    p.add_argument("--option", action="append", type=option_pair, default=[], metavar="KEY=VALUE",
+                   help="of the task: shots, prefix, max_tokens, …")
+    p.add_argument("-m", "--model", help="verifier (default the demo pair's)")
+    p.add_argument("-md", "--model-draft", help="drafter (default the demo pair's)")
+    p.add_argument("--rule", action="append", type=rule_entry, metavar="RULE[:ALPHAS[:BETAS]]",
+                   help="again for more; ALPHAS: 0.1,0.2 or 0..1/12")
+    p.add_argument("--method", action="append", help="drafter: the drafter alone as a point")
+    p.add_argument("--temp", help="temperatures with commas (default 1)")
+    p.add_argument("--gamma", help="with commas (default 5)")
+    p.add_argument("--seed", help="with commas (default 1)")
+    p.add_argument("-t", "--threads", type=int, help="of the program (default: its own)")
+    p.add_argument("-np", "--parallel", type=int, help="prompts at once; latencies are of batch 1 only with 1 (default 1)")
+    p.add_argument("-c", "--ctx-size", type=int, help="of the program (default: its own)")
+    p.add_argument("--program", help="default build/weir")
+
+
+def numbers(flag: str, said: str) -> list[float]:
+    try:
+        return [float(x) for x in said.split(",")]
+    except ValueError as e:
+        raise LabError(f"{flag} {said}: expected numbers with commas") from e
+
+
+def plan_of(args: argparse.Namespace) -> Plan:
+    plan = plan_from_yaml(args.plan) if args.plan else Plan()
+    said: dict[str, Any] = {}
+    for key, value in (("task", args.task), ("data", args.data), ("limit", args.limit), ("model", args.model),
+                       ("draft", args.model_draft), ("threads", args.threads), ("parallel", args.parallel),
+                       ("ctx_size", args.ctx_size), ("program", args.program), ("methods", args.method)):
+        if value is not None:
+            said[key] = value
+    for key, value in (("temperatures", args.temp), ("gammas", args.gamma), ("seeds", args.seed)):
+        if value is not None:
+            said[key] = numbers("--" + key[:-1], value)
+    if args.rule:
+        said["rules"] = dict(args.rule)
+    if args.option:
+        said["options"] = {**plan.options, **dict(args.option)}
+    return fill_plan(plan, said, "command line")
+
+
+def sweep(args: argparse.Namespace) -> int:
+    from lab.sweep import clock, run_plan
+
+    plan = plan_of(args)
+    done = run_plan(plan, args.out, args.fresh)
+    if done["answers"]:
+        print(f"{args.out}: {done['answers']:.0f} answers in {clock(done['seconds'])}; the engine's share of the time "
+              f"{100 * done['engine'] / done['seconds']:.0f}%", file=sys.stderr)
+    else:
+        print(f"{args.out}: complete, nothing to run", file=sys.stderr)
+    return 0
+
+
+def report(args: argparse.Namespace) -> int:
+    from lab.report import write_report
+
+    folder = args.out or args.store.with_suffix("")
+    done = write_report(args.store, folder, "./make.sh lab " + " ".join(sys.argv[1:]), args.replicates)
+    print(f"{done['page']}: {done['points']} settings", file=sys.stderr)
+    return 0
+
+
+def record(args: argparse.Namespace) -> int:
+    from lab.grid import Point
+    from lab.replay import record as run
+
+    plan = plan_of(args)
+    rule = Point(rule=args.law[0], alpha=(args.law[1].get("alpha") or [None])[0], gamma=plan.gammas[0],
+                 temp=plan.temperatures[0])
+    n = run(plan, args.out, args.tail, rule)
+    print(f"{args.out}: {n} texts", file=sys.stderr)
+    return 0
+
+
+def replay(args: argparse.Namespace) -> int:
+    from lab import replay as r
+    from lab.report import markdown
+
+    if args.against:
+        found = r.against(Path(args.program or "build/weir"), args.recording, args.against, args.replicates)
+        rows = [[d.point.title, f"{d.point.alpha:g}" if d.point.alpha is not None else "–", str(d.point.gamma), d.figure,
+                 f"{d.run:.4f} ± {d.run_error:.4f}", f"{d.estimate:.4f} ± {d.estimate_error:.4f}", d.kind, f"{d.z:+.1f}"]
+                for d in found]
+        print(markdown(["rule", "α", "γ", "figure", "run", "replay", "by", "z"], rows))
+        for figure in ("rejection", "deferral", "acceptance", "calls_token", "length"):
+            print(r.summary(found, figure))
+        print("quality: a replay cannot know it; only a run can")
+        return 0
+    plan = plan_of(args)
+    points = [p for p in plan.points() if p.method == "speculative"]
+    started = time.monotonic()
+    estimates = r.replay(plan.program, args.recording, points)
+    out = args.out or args.recording.with_suffix(".csv")
+    r.write_estimates(estimates, out)
+    print(f"{out}: {len(estimates)} settings in {time.monotonic() - started:.1f} s", file=sys.stderr)
+    return 0
+
+
+def tune(args: argparse.Namespace) -> int:
+    from lab import tune as t
+
+    profile = t.tune(plan_of(args), t.Budget(args.max_quality_loss, args.min_speedup), args.store or
+                     args.out.with_suffix(".runs.jsonl"), lambda line: print(line, file=sys.stderr))
+    t.write_profile(profile, args.out)
+    print(f"{t.words(profile)}\nweir generate … --profile {args.out}")
+    return 0
+
+
+def parser() -> argparse.ArgumentParser:
+    p = argparse.ArgumentParser(prog="lab", description="Quality and cost of a pair of models under deferral rules.")
+    commands = p.add_subparsers(required=True, metavar="COMMAND")
+
+    s = commands.add_parser("sweep", help="run rules over prompts into a store; run again to go on")
+    add_plan_options(s)
+    s.add_argument("--out", type=Path, required=True, help="the store, a .jsonl")
+    s.add_argument("--fresh", action="store_true", help="start over: what the store holds is dropped")
+    s.set_defaults(run=sweep)
+
+    r = commands.add_parser("report", help="tables, CSV, pictures and a page of a store")
+    r.add_argument("store", type=Path)
+    r.add_argument("--out", type=Path, help="folder (default: the store's name without .jsonl)")
+    r.add_argument("--replicates", type=int, default=1000, help="of the bootstrap (default 1000)")
+    r.set_defaults(run=report)
+
+    c = commands.add_parser("record", help="answer the prompts under one law, keeping what any rule needs")
+    add_plan_options(c)
+    c.add_argument("--out", type=Path, required=True, help="the recording, a .jsonl")
+    c.add_argument("--law", type=rule_entry, default=("exact", {}), metavar="RULE[:ALPHA]",
+                   help="the law that texts are drawn from (default exact)")
+    c.add_argument("--tail", type=float, default=1e-3, help="most mass of a row that is merged (default 1e-3; 0: none)")
+    c.set_defaults(run=record)
+
+    e = commands.add_parser("replay", help="rejection, deferral and block lengths of any rules from a recording")
+    e.add_argument("recording", type=Path)
+    add_plan_options(e)
+    e.add_argument("--out", type=Path, help="CSV (default: the recording's name)")
+    e.add_argument("--against", type=Path, metavar="STORE", help="compare with the runs of a store instead")
+    e.add_argument("--replicates", type=int, default=1000, help="of the runs' bootstrap (default 1000)")
+    e.set_defaults(run=replay)
+
+    u = commands.add_parser("tune", help="pick rule, alpha and gamma within a budget; writes a profile for weir generate")
+    add_plan_options(u)
+    u.add_argument("--out", type=Path, required=True, help="the profile, a .json")
+    u.add_argument("--store", type=Path, help="where its runs are kept (default: beside the profile)")
+    u.add_argument("--max-quality-loss", type=float, help="against the verifier, in points of the task's first metric")
+    u.add_argument("--min-speedup", type=float, help="over the verifier")
+    u.set_defaults(run=tune)
+    return p
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Exit status: 0; 1 with one line on standard error; 130 after Ctrl-C, with the store as valid as ever."""
+    args = parser().parse_args(argv)
+    try:
+        return int(args.run(args))
+    except LabError as e:
+        print(f"lab: {e}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("\nlab: interrupted; run the same command again to go on", file=sys.stderr)
+        return 130

@@ -1,0 +1,208 @@
+"""Runs the points of a plan over the prompts of a task into a store; what is there is not run again.
+
+Order: for each seed and prompt the verifier alone, then every point, the first one rotating from prompt to prompt. A
+point's latency is compared with the verifier's on the same prompt, a fraction of a second away, since a shared machine's
+speed drifts within a minute.
+"""
+from __future__ import annotations
+
+import sys
+import time
+import zlib
+from collections import defaultdict
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Iterable, Iterator
+
+from lab.errors import LabError
+from lab.grid import Plan, Point
+from lab.identity import identity
+from lab.program import Generate, command_of
+from lab.store import Store
+from lab.tasks import Task, open_task
+
+SEED_STRIDE = 1_000_003  # a seed a prompt: equal prompts must not share their draws, nor neighbouring runs any
+FLUSH_SECONDS = 0.2      # records gather so long before they are appended
+PROGRESS_SECONDS = (10.0, 1.0)  # between two lines of progress: in a log, on a terminal
+
+
+@dataclass(frozen=True)
+class Job:
+    """One answer to be made. process: number of the plan's group of flags it belongs to."""
+
+    process: int
+    point: Point
+    seed: int
+    prompt: int
+
+    @property
+    def key(self) -> tuple[int, str, int, int]:
+        return (self.process, self.point.key, self.seed, self.prompt)
+
+
+def processes(points: Iterable[Point]) -> list[tuple[str, ...]]:
+    """The groups of flags in order; the plain one, which the verifier alone belongs to, is first."""
+    return list(dict.fromkeys([(), *(p.process for p in points)]))
+
+
+def jobs(plan_points: list[Point], groups: list[tuple[str, ...]], seeds: list[int], n_prompt: int,
+         process: int) -> Iterator[Job]:
+    """The jobs of one process in the order of the run."""
+    own = [p for p in plan_points if p.method != "verifier" and p.process == groups[process]]
+    alone = [p for p in plan_points if p.method == "verifier"] if process == 0 else []
+    beside = list(dict.fromkeys([*alone, *(p.beside() for p in own)]))
+    for seed in seeds:
+        for prompt in range(n_prompt):
+            for base in beside:
+                yield Job(process, base, seed, prompt)
+                mine = [p for p in own if p.beside() == base]
+                turn = prompt % len(mine) if mine else 0
+                for point in mine[turn:] + mine[:turn]:
+                    yield Job(process, point, seed, prompt)
+
+
+def prompt_sum(prompt: str) -> int:
+    return zlib.crc32(prompt.encode("utf-8", "surrogatepass"))
+
+
+def record_of(job: Job, prompt: str, answer: dict[str, Any]) -> dict[str, Any]:
+    """What is kept of an answer. Milliseconds; rates become sums over examined rows, so that they can be added up."""
+    t, metrics = answer["timings"], (answer.get("metrics") or {}).get("speculative_decoding") or {}
+    rows = metrics.get("examined_rows") or 0
+    record = {
+        "g": job.process, "k": job.point.key, "s": job.seed, "i": job.prompt, "p": prompt_sum(prompt),
+        "text": answer["text"], "finish": answer["finish_reason"], "tokens": t["predicted_n"],
+        "prompt_ms": t["prompt_ms"], "decode_ms": t["predicted_ms"],
+        "verifier_calls": metrics.get("verifier_calls") or 0,
+    }
+    if metrics.get("num_spec_steps"):
+        record.update(
+            steps=metrics["num_spec_steps"], drafted=metrics["num_draft_tokens"],
+            accepted=metrics["num_accepted_draft_tokens"], rows=rows, deferred=metrics.get("deferred_rows") or 0,
+            reject=(metrics.get("rejection_rate") or 0.0) * rows, hist=metrics.get("acceptance_histogram") or [])
+    return record
+
+
+class Progress:
+    """One line on standard error: done, rate, time left."""
+
+    def __init__(self, total: int, done: int) -> None:
+        self.total, self.done, self.begun = total, done, done
+        self.start = self.shown = time.monotonic()
+
+    def step(self) -> None:
+        self.done += 1
+        now = time.monotonic()
+        if now - self.shown >= PROGRESS_SECONDS[sys.stderr.isatty()] or self.done == self.total:
+            self.shown = now
+            rate = (self.done - self.begun) / max(now - self.start, 1e-9)
+            left = (self.total - self.done) / rate
+            end = "\r" if sys.stderr.isatty() and self.done < self.total else "\n"
+            print(f"{self.done}/{self.total} answers, {rate:.0f}/s, {clock(left)} left  ", end=end, file=sys.stderr,
+                  flush=True)
+
+
+def clock(seconds: float) -> str:
+    s = int(seconds + 0.5)
+    return f"{s // 3600}:{s % 3600 // 60:02d}:{s % 60:02d}" if s >= 3600 else f"{s // 60}:{s % 60:02d}"
+
+
+def plan_identity(plan: Plan, task: Task) -> dict[str, Any]:
+    """All that an answer or its time depends on, and what a report needs to find the prompts again. Not in it: which
+    points, seeds and how many prompts; those may grow from run to run."""
+    models = {"verifier": plan.model, **({"drafter": plan.draft} if plan.draft else {})}
+    setting = {"task": plan.task, "options": dict(plan.options), "max_tokens": task.max_tokens, "threads": plan.threads,
+               "parallel": plan.parallel, "ctx_size": plan.ctx_size, "flags": list(plan.flags),
+               "paths": [str(p) for p in models.values()], "data": [str(p) for p in plan.data]}
+    return identity(plan.program, models, task.files, setting)
+
+
+def known_jobs(store: Store, task: Task) -> set[tuple[int, str, int, int]]:
+    """Keys of the answers that a store holds. A prompt that is not the one of then is refused."""
+    have: set[tuple[int, str, int, int]] = set()
+    for record in store.records:
+        if "k" not in record:
+            continue
+        i = record["i"]
+        if i < len(task.examples) and record["p"] != prompt_sum(task.examples[i].prompt):
+            raise LabError(f"{store.path}: prompt {i} is not the one that was answered; the task's prompts have changed: "
+                           "give another --out, or --fresh to start over")
+        key = (record["g"], record["k"], record["s"], i)
+        if key in have:
+            raise LabError(f"{store.path}: two answers for {record['k']}, seed {record['s']}, prompt {i}")
+        have.add(key)
+    return have
+
+
+def declare(store: Store, points: list[Point], groups: list[tuple[str, ...]]) -> dict[tuple[str, ...], int]:
+    """Writes the points and the groups of flags that the store does not know yet; numbers of the groups."""
+    numbers = {tuple(r["process"]): r["number"] for r in store.records if "process" in r}
+    said = {r["point"] for r in store.records if "point" in r}
+    lines: list[dict[str, Any]] = []
+    for group in groups:
+        if group not in numbers:
+            numbers[group] = len(numbers)
+            lines.append({"process": list(group), "number": numbers[group]})
+    for point in points:
+        if point.key not in said:
+            lines.append({"point": point.key, "is": {k: v for k, v in asdict(point).items() if v is not None}})
+    if lines:
+        store.append(lines)
+    return numbers
+
+
+def run_process(plan: Plan, task: Task, store: Store, todo: list[Job], flags: tuple[str, ...],
+                progress: Progress) -> dict[str, Any]:
+    """The jobs of one process; returns the record of how the time was spent."""
+    def line(job: Job) -> dict[str, Any]:
+        return {"prompt": task.examples[job.prompt].prompt, "seed": job.seed * SEED_STRIDE + job.prompt,
+                "max_tokens": task.max_tokens, **({"stop": list(task.stop)} if task.stop else {}), **job.point.line()}
+
+    command = command_of(plan.program, plan.model, plan.draft, task.max_tokens, [*flags, *plan.flags],
+                         threads=plan.threads, parallel=plan.parallel, ctx_size=plan.ctx_size)
+    generate, start, flushed, engine_ms, n = Generate(command), time.monotonic(), time.monotonic(), 0.0, 0
+    pending: list[dict[str, Any]] = []
+    try:
+        for answer, job in zip(generate.answers(map(line, todo)), todo):
+            record = record_of(job, task.examples[job.prompt].prompt, answer)
+            engine_ms += record["prompt_ms"] + record["decode_ms"]
+            pending.append(record)
+            n += 1
+            if time.monotonic() - flushed > FLUSH_SECONDS:
+                store.append(pending)
+                pending, flushed = [], time.monotonic()
+            progress.step()
+    finally:
+        if pending:
+            store.append(pending)
+    if n != len(todo):
+        raise LabError(f"{' '.join(command)}: {n} answers to {len(todo)} prompts")
+    return {"span": time.monotonic() - start, "engine": engine_ms / 1000.0 / plan.parallel, "waited": generate.waited,
+            "loading": generate.loading, "answers": n}
+
+
+def run_plan(plan: Plan, out: Path, fresh: bool = False) -> dict[str, float]:
+    """The whole sweep; returns {answers, seconds, engine} of this run."""
+    task = open_task(plan.task, plan.data, plan.limit, plan.options)
+    points = plan.points()
+    groups = processes(points)
+    total = {"answers": 0.0, "seconds": 0.0, "engine": 0.0}
+    with Store(out, plan_identity(plan, task), fresh) as store:
+        have = known_jobs(store, task)
+        numbers = declare(store, points, groups)
+        todo: dict[int, list[Job]] = defaultdict(list)
+        wanted = 0
+        for at, group in enumerate(groups):
+            for job in jobs(points, groups, plan.seeds, len(task.examples), at):
+                own = Job(numbers[group], job.point, job.seed, job.prompt)
+                wanted += 1
+                if own.key not in have:
+                    todo[numbers[group]].append(own)
+        progress = Progress(wanted, wanted - sum(map(len, todo.values())))
+        for group in groups:
+            if todo[numbers[group]]:
+                span = run_process(plan, task, store, todo[numbers[group]], group, progress)
+                store.append([span])
+                for key, name in (("answers", "answers"), ("seconds", "span"), ("engine", "engine")):
+                    total[key] += span[name]
+    return total

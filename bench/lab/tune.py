@@ -1,0 +1,208 @@
+"""Picks a setting with few runs: replay sorts out what could be fast, short runs halve what is left by quality.
+
+1. A recording of some prompts under exact decoding; replay of every candidate; with the measured times of a block and of a
+   verifier's token this predicts each candidate's latency. Quality it cannot predict.
+2. Of each rule and gamma, candidates that are predicted faster than needed, spread along the prediction.
+3. Successive halving: all run on a few prompts, the better half on twice as many, and so on; the last ones on all.
+"""
+from __future__ import annotations
+
+import json
+import math
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from lab.analysis import COLUMN, Analysis, Measured, analyse, interval
+from lab.errors import LabError
+from lab.grid import Plan, Point
+from lab.replay import Estimate, record, replay
+from lab.report import machine
+from lab.sweep import run_plan
+from lab.tasks import open_task
+
+FIRST_PROMPTS = 24      # of the first round of runs, and of the recording
+CALIBRATION_PROMPTS = 12
+SPREAD = 3              # candidates kept of each rule and gamma
+
+# alpha's candidates of each rule: within the paper's range, where the interest is
+CANDIDATES: dict[str, tuple[float | None, ...]] = {
+    "exact": (None,),
+    "chow": (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7),
+    "diff": (-0.3, -0.1, 0.0, 0.1, 0.2, 0.3, 0.4),
+    "opt": (0.0, 0.05, 0.1, 0.2, 0.3, 0.5),
+    "token-v1": (0.05, 0.1, 0.2, 0.3, 0.4, 0.5),
+    "token-v2": (0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6),
+    "token-v3": (0.2, 0.5, 0.8, 0.9, 0.95, 0.98, 0.99),
+    "lossy": (0.1, 0.2, 0.3, 0.5, 0.7),
+}
+
+
+@dataclass(frozen=True)
+class Budget:
+    """loss: most quality that may be lost against the verifier, in points of the first metric; None: unbounded, speed is
+    then bounded from below by `speedup`, and quality is what is maximised."""
+
+    loss: float | None
+    speedup: float | None
+
+
+@dataclass(frozen=True)
+class Costs:
+    """Milliseconds: of one token by the verifier alone, of one block by gamma (drafting, verifying, accepting)."""
+
+    token: float
+    block: dict[int, float]
+
+
+def candidates(gammas: list[int], temp: float) -> list[Point]:
+    return [Point(rule=rule, alpha=alpha, gamma=gamma, temp=temp)
+            for rule, alphas in CANDIDATES.items() for gamma in gammas for alpha in alphas]
+
+
+def calibrate(analysis: Analysis, gammas: list[int], temp: float) -> Costs:
+    """From runs of exact decoding at each gamma beside the verifier."""
+    verifier = analysis.verifier(temp)
+    if verifier is None:
+        raise LabError("no run of the verifier to compare with")
+    block = {}
+    for gamma in gammas:
+        own = next(m for m in analysis.points if m.point.rule == "exact" and m.point.gamma == gamma)
+        sums = own.sums.sum(axis=0)
+        block[gamma] = float(sums[COLUMN["decode_ms"]] / sums[COLUMN["steps"]])
+    sums = verifier.sums.sum(axis=0)
+    return Costs(float(sums[COLUMN["decode_ms"]] / sums[COLUMN["tokens"]]), block)
+
+
+def predicted_latency(estimate: Estimate, costs: Costs) -> float:
+    """Of a token, relative to the verifier's: prompts are left out, both run them."""
+    return estimate.best("calls_token")[0] * costs.block[estimate.point.gamma or 0] / costs.token
+
+
+def shortlist(estimates: list[Estimate], costs: Costs, speedup: float | None) -> list[Point]:
+    """Of each rule and gamma up to SPREAD candidates, evenly along the predicted latency, of those fast enough."""
+    most = 1.0 / speedup if speedup else 1.0
+    by_curve: dict[tuple[Any, ...], list[tuple[float, Point]]] = {}
+    for e in estimates:
+        latency = predicted_latency(e, costs)
+        if latency < 1.05 * most:  # the prediction has an error too
+            by_curve.setdefault(e.point.curve, []).append((latency, e.point))
+    out = []
+    for own in by_curve.values():
+        own.sort(key=lambda x: x[0])
+        n = min(SPREAD, len(own))
+        places = [round(i * (len(own) - 1) / max(1, n - 1)) for i in range(n)]
+        out += [own[i][1] for i in places]
+    return out
+
+
+def loss_of(m: Measured, verifier: Measured, metric: str) -> tuple[float, np.ndarray]:
+    """Quality lost against the verifier on the same prompts, and its replicates."""
+    return verifier.figures[metric] - m.figures[metric], verifier.replicates[metric] - m.replicates[metric]
+
+
+def worth(m: Measured, verifier: Measured, metric: str, budget: Budget) -> float:
+    """What halving sorts by, smaller is better: the relative latency under a bound of the loss, else the loss; settings that
+    break their bound come behind all others, by how far. In early rounds the bound is loosened by one standard error."""
+    loss, drawn = loss_of(m, verifier, metric)
+    slack = float(np.nanstd(drawn))
+    latency = m.figures["latency"]
+    if budget.loss is not None:
+        over = loss - slack - budget.loss
+        return latency if over <= 0 else 1e3 + over
+    over = latency - 1.0 / (budget.speedup or 1.0)
+    return loss if over <= 0.02 else 1e6 + over
+
+
+def confidence(m: Measured, verifier: Measured, metric: str, budget: Budget) -> dict[str, Any]:
+    loss, drawn = loss_of(m, verifier, metric)
+    latency = m.replicates["latency"]
+    kept = np.ones(len(drawn), dtype=bool)
+    if budget.loss is not None:
+        kept &= drawn <= budget.loss
+    if budget.speedup is not None:
+        kept &= latency <= 1.0 / budget.speedup
+    low, high = m.interval("latency")
+    return {"quality_loss": loss, "quality_loss_interval": interval(drawn), "speedup": 1.0 / m.figures["latency"],
+            "speedup_interval": (1.0 / high, 1.0 / low), "budget_kept": float(kept.mean())}
+
+
+def run_points(plan: Plan, points: list[Point], prompts: int, store: Path) -> tuple[Analysis, int]:
+    """The points on the first prompts, all in one store; what earlier rounds ran is not run again."""
+    own = replace(plan, limit=prompts, only=points)
+    answers = int(run_plan(own, store)["answers"])
+    return analyse(store), answers
+
+
+def tune(plan: Plan, budget: Budget, store: Path, say: Any) -> dict[str, Any]:
+    """The profile, ready to be written. say: prints a line for the user."""
+    if budget.loss is None and budget.speedup is None:
+        raise LabError("give --max-quality-loss or --min-speedup")
+    if len(plan.temperatures) != 1:
+        raise LabError("a profile is for one temperature; give one")
+    temp, task = plan.temperatures[0], open_task(plan.task, plan.data, plan.limit, plan.options)
+    if not task.metrics:
+        raise LabError(f"task {task.name} has no metric to bound a loss in")
+    metric, n_prompt = task.metrics[0], len(task.examples)
+    exact = [Point(rule="exact", gamma=g, temp=temp) for g in plan.gammas]
+    analysis, runs = run_points(plan, exact, min(CALIBRATION_PROMPTS, n_prompt), store)
+    costs = calibrate(analysis, plan.gammas, temp)
+    recording = store.with_name(store.stem + ".recording.jsonl")
+    recorded = record(replace(plan, limit=min(FIRST_PROMPTS, n_prompt)), recording, 1e-3, exact[0])
+    every = candidates(plan.gammas, temp)
+    left = shortlist(replay(plan.program, recording, every), costs, budget.speedup)
+    say(f"replay of {recorded} texts: {len(left)} of {len(every)} candidates are worth a run")
+    if not left:
+        raise LabError("no candidate is predicted to be fast enough; the drafter does not pay on this machine")
+    prompts = min(FIRST_PROMPTS, n_prompt)
+    while True:
+        analysis, more = run_points(plan, left, prompts, store)
+        runs += more
+        verifier = analysis.verifier(temp)
+        measured = {m.point: m for m in analysis.points}
+        ranked = sorted(left, key=lambda p: worth(measured[p], verifier, metric, budget))
+        say(f"{prompts} prompts, {len(left)} candidates: {ranked[0].key} leads, "
+            f"{1 / measured[ranked[0]].figures['latency']:.2f}x at {measured[ranked[0]].figures[metric]:.2f}")
+        if prompts == n_prompt and len(ranked) <= 3:
+            break
+        left = ranked[:max(1, math.ceil(len(ranked) / 2))] if len(ranked) > 3 else ranked
+        prompts = min(2 * prompts, n_prompt)
+    best = measured[ranked[0]]
+    evidence = confidence(best, verifier, metric, budget)
+    grid = (len(every) + 1) * n_prompt
+    return profile_of(best.point, {
+        **evidence, "metric": metric, "quality": best.figures[metric], "verifier_quality": verifier.figures[metric],
+        "temperature": temp, "task": task.name, "prompts": n_prompt, "answers_run": runs + recorded, "answers_of_grid": grid,
+        "machine": machine(), "pair": [str(plan.model), str(plan.draft)],
+        "budget": {"max_quality_loss": budget.loss, "min_speedup": budget.speedup}})
+
+
+def profile_of(point: Point, about: dict[str, Any]) -> dict[str, Any]:
+    """What `weir generate --profile` reads; about is for people."""
+    said: dict[str, Any] = {"weir_profile": 1, "deferral_rule": point.rule, "num_speculative_tokens": point.gamma}
+    for key, value in (("deferral_alpha", point.alpha), ("deferral_beta", point.beta), ("gate", point.gate),
+                       ("bonus", point.bonus), ("exact_first", point.exact_first)):
+        if value is not None:
+            said[key] = value
+    return {**said, "about": about}
+
+
+def write_profile(profile: dict[str, Any], path: Path) -> None:
+    try:
+        path.write_text(json.dumps(profile, indent=1) + "\n", encoding="utf-8")
+    except OSError as e:
+        raise LabError(f"{path}: {e.strerror or e}") from e
+
+
+def words(profile: dict[str, Any]) -> str:
+    """The evidence in a few lines."""
+    a = profile["about"]
+    low, high = a["speedup_interval"]
+    lost = a["quality_loss_interval"]
+    return (f"{profile['deferral_rule']}, alpha {profile.get('deferral_alpha', 'none')}, gamma {profile['num_speculative_tokens']}\n"
+            f"speed-up {a['speedup']:.2f} ({low:.2f} … {high:.2f}), {a['metric']} {a['quality']:.2f} against the verifier's "
+            f"{a['verifier_quality']:.2f}: lost {a['quality_loss']:.2f} ({lost[0]:.2f} … {lost[1]:.2f})\n"
+            f"the budget is kept in {a['budget_kept']:.0%} of bootstrap replicates over {a['prompts']} prompts; "
+            f"{a['answers_run']} answers run, the whole grid has {a['answers_of_grid']}")

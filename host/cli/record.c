@@ -1,0 +1,192 @@
+#include <math.h>
+#include <string.h>
+
+#include "host/cli/law.h"
+#include "host/cli/request.h"
+#include "host/cli/terminal.h"
+
+/* weir record: an answer under the law of the flags, then both models' rows along it, least likely tokens merged. */
+
+typedef struct recorder {
+    weir_engine *engine;
+    weir_engine_facts facts;
+    cli_source source;
+    double tail;        /* most mass that may be merged, under either model */
+    double *prob[2];    /* (n_vocab) of the row at hand: q, p; weir_free() */
+    int64_t n_done;
+    terminal_bar bar;
+    /* the answer at hand */
+    int32_t *ids;       /* (n) with end-of-text; weir_free() */
+    size_t n;
+    json_t *rows;
+    double tail_mass;   /* largest that was merged */
+} recorder;
+
+/* ---- one row --------------------------------------------------------------------------------------------- */
+
+/* Raw probabilities; *top: the largest logit. */
+static double softmax(const float *logits, int32_t n, double *prob) {
+    double top = -INFINITY, sum = 0;
+    for (int32_t v = 0; v < n; v++) top = fmax(top, (double)logits[v]);
+    for (int32_t v = 0; v < n; v++) sum += prob[v] = exp((double)logits[v] - top);
+    for (int32_t v = 0; v < n; v++) prob[v] /= sum;
+    return top + log(sum);
+}
+
+/* Mass of the tokens below the threshold under both models. */
+static double mass_below(const recorder *r, double threshold, int32_t keep, double mass[2]) {
+    mass[0] = mass[1] = 0;
+    for (int32_t v = 0; v < r->facts.n_vocab; v++)
+        if (v != keep && r->prob[0][v] < threshold && r->prob[1][v] < threshold)
+            for (int side = 0; side < 2; side++) mass[side] += r->prob[side][v];
+    return fmax(mass[0], mass[1]);
+}
+
+/* The largest power of two of the tail's bound whose merged mass is within it; 0 merges nothing. */
+static double threshold_of(const recorder *r, int32_t keep, double mass[2]) {
+    double threshold = r->tail;
+    while (threshold > 1e-30 && mass_below(r, threshold, keep, mass) > r->tail) threshold /= 2;
+    if (threshold > 1e-30 && mass[0] > 0 && mass[1] > 0) return threshold;
+    mass[0] = mass[1] = 0;
+    return 0;
+}
+
+static bool on_row(void *ud, size_t i, const float *q_logits, const float *p_logits, int32_t n) {
+    recorder *r = ud;
+    const float *logits[2] = {q_logits, p_logits};
+    double scale[2], mass[2];
+    for (int side = 0; side < 2; side++) scale[side] = softmax(logits[side], n, r->prob[side]);
+    const double threshold = threshold_of(r, r->ids[i], mass);
+    json_t *list[2] = {json_array(), json_array()};
+    int64_t token = 0, kept = 0;
+    for (int32_t v = 0; v < n; v++) {
+        if (v != r->ids[i] && r->prob[0][v] < threshold && r->prob[1][v] < threshold) continue;
+        if (v == r->ids[i]) token = kept;
+        for (int side = 0; side < 2; side++) cli_json_add(list[side], cli_json_real((double)logits[side][v]));
+        kept++;
+    }
+    for (int side = 0; side < 2 && threshold > 0; side++)
+        cli_json_add(list[side], cli_json_real(scale[side] + log(mass[side])));
+    json_t *row = json_object();
+    cli_json_set(row, "token", json_integer(token));
+    cli_json_set(row, "q", list[0]);
+    cli_json_set(row, "p", list[1]);
+    cli_json_add(r->rows, row);
+    r->tail_mass = fmax(r->tail_mass, fmax(mass[0], mass[1]));
+    return !terminal_signal();
+}
+
+/* ---- one answer ------------------------------------------------------------------------------------------ */
+
+static int failed(const recorder *r, const cli_request *q, weir_status s, const weir_err *err) {
+    const char *text = err->text[0] ? err->text : weir_status_str(s);
+    if (q->number) return cli_fail(CLI_FAILED, "%s:%ld: %s", cli_source_name(&r->source), q->number, text);
+    return cli_fail(CLI_FAILED, "%s: %s", cli_source_name(&r->source), text);
+}
+
+/* Ids of the answer, then end-of-text where that ended it. A stop string may have ended it too: then it is left open. */
+static int keep_answer(recorder *r, const cli_request *q, const weir_session_view *v, bool *ended) {
+    *ended = v->finish == WEIR_FINISH_STOP && q->o.n_stop == 0 && r->facts.n_eos > 0;
+    r->n = v->n + *ended;
+    r->ids = cli_alloc(r->n, sizeof *r->ids);
+    if (!r->ids) return CLI_FAILED;
+    if (v->n > 0) memcpy(r->ids, v->ids, v->n * sizeof *v->ids);
+    if (*ended) r->ids[v->n] = r->facts.eos[0];
+    return CLI_OK;
+}
+
+static int answer(recorder *r, const cli_request *q, weir_finish *finish, bool *ended) {
+    weir_err err = {{0}};
+    weir_session *s = NULL;
+    weir_status st = weir_session_create(r->engine, &q->o, q->ids, q->n_ids, NULL, NULL, &s, &err);
+    weir_session_view v = {.finish = WEIR_RUNNING};
+    while (st == WEIR_OK && v.finish == WEIR_RUNNING) {
+        if (terminal_signal()) weir_session_cancel(s);
+        st = weir_step(r->engine, &s, 1, 4, &err);
+        weir_session_get(s, &v);
+    }
+    int rc = st == WEIR_OK ? keep_answer(r, q, &v, ended) : failed(r, q, st, &err);
+    *finish = v.finish;
+    weir_session_free(s);
+    return rc;
+}
+
+static int print_answer(recorder *r, const cli_request *q, weir_finish finish, bool ended) {
+    json_t *out = json_object();
+    cli_json_set(out, "index", json_integer(r->n_done));
+    cli_json_set(out, "law", cli_law_json(&q->o.law));
+    cli_json_set(out, "finish_reason", json_string(weir_finish_name(finish)));
+    cli_json_set(out, "ended", json_boolean(ended));
+    cli_json_set(out, "token_ids", cli_json_ids(r->ids, r->n));
+    cli_json_set(out, "tail_mass", cli_json_real(r->tail_mass));
+    cli_json_set(out, "rows", r->rows);
+    r->rows = NULL;
+    int rc = cli_json_write(out, NULL);
+    cli_out_flush();
+    return rc;
+}
+
+static int record_one(recorder *r, const cli_request *q) {
+    if (q->o.method != WEIR_METHOD_SPECULATIVE)
+        return cli_fail(CLI_FAILED, "%s:%ld: \"speculative\": a recording needs both models", cli_source_name(&r->source),
+                        q->number);
+    weir_finish finish;
+    bool ended = false;
+    int rc = answer(r, q, &finish, &ended);
+    if (rc || finish == WEIR_FINISH_CANCELLED) return rc;
+    r->rows = json_array();
+    r->tail_mass = 0;
+    weir_err err = {{0}};
+    const weir_status st = weir_score_pair(r->engine, q->ids, q->n_ids, r->ids, r->n, on_row, r, &err);
+    if (st != WEIR_OK) rc = failed(r, q, st, &err);
+    if (!rc && !terminal_signal()) rc = print_answer(r, q, finish, ended);
+    r->n_done++;
+    return rc;
+}
+
+static int record_all(recorder *r) {
+    for (int rc = CLI_OK;;) {
+        cli_request q = {0};
+        const cli_read got = cli_source_next(&r->source, true, &q);
+        if (got == CLI_READ_STOPPED || terminal_signal()) return 128 + terminal_signal();
+        if (got != CLI_READ_LINE) return got == CLI_READ_END ? CLI_OK : CLI_FAILED;
+        rc = record_one(r, &q);
+        cli_request_free(&q);
+        json_decref(r->rows);
+        weir_free(r->ids);
+        r->rows = NULL;
+        r->ids = NULL;
+        if (terminal_signal()) return 128 + terminal_signal();
+        if (rc || cli_out_failed()) return CLI_FAILED;
+        terminal_bar_show(&r->bar, r->n_done, r->source.total, r->n_done);
+    }
+}
+
+static int prepare(recorder *r, const cli_args *a) {
+    weir_session_options defaults;
+    if (!cli_is_set(a, OPT_MODEL_DRAFT)) return cli_fail(CLI_USAGE, "a recording needs a drafter: give -md DIR");
+    int rc = cli_session(a, &defaults);
+    if (!rc) rc = cli_source_open(&r->source, a);
+    if (!rc) r->source.defaults = defaults;
+    return rc ? rc : cli_open(a, false, &r->engine);
+}
+
+int cli_record(const cli_args *a) {
+    recorder r = {.source.reader.fd = -1, .tail = a->value[OPT_TAIL].number};
+    int rc = prepare(&r, a);
+    if (!rc) {
+        weir_engine_get_facts(r.engine, &r.facts);
+        r.source.engine = r.engine;
+        r.source.has_draft = r.facts.has_draft;
+        cli_note_setting(&r.facts, &r.source.defaults);
+        for (int side = 0; side < 2; side++) r.prob[side] = cli_alloc((size_t)r.facts.n_vocab, sizeof(double));
+        terminal_bar_start(&r.bar, !cli_flag(a, OPT_QUIET));
+        terminal_catch_signals();
+        rc = r.prob[0] && r.prob[1] ? record_all(&r) : CLI_FAILED;
+        terminal_bar_end(&r.bar);
+    }
+    cli_source_close(&r.source);
+    weir_engine_close(r.engine);
+    for (int side = 0; side < 2; side++) weir_free(r.prob[side]);
+    return rc;
+}

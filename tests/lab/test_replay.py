@@ -1,0 +1,142 @@
+"""Replay and tuning against the real program, and the arithmetic around them."""
+import csv
+import json
+import math
+import subprocess
+import unittest
+from unittest import mock
+
+import numpy as np
+
+from lab import replay, tune
+from lab.analysis import SUMS, Measured
+from lab.grid import Plan, Point
+from lab.sweep import run_plan
+from lab.tasks import open_task
+from support import DEMO, PROGRAM, Case, needs_program
+
+
+def demo_plan(**more):
+    return Plan(model=DEMO / "verifier", draft=DEMO / "drafter", program=PROGRAM, threads=1, **more)
+
+
+@needs_program
+class Recorded(Case):
+    def test_replay_agrees_with_runs_of_the_same_prompts(self):
+        # at temperature 0 the verifier's text is exact decoding's text: the recorded prefixes are those of the run
+        plan = demo_plan(limit=8, temperatures=[0.0], rules={"exact": None})
+        recording, store = self.folder / "r.jsonl", self.folder / "s.jsonl"
+        self.assertEqual(replay.record(plan, recording, 0.0, Point(rule="exact", gamma=5, temp=0.0)), 8)
+        with mock.patch("sys.stderr"):
+            run_plan(plan, store)
+        found = {d.figure: d for d in replay.against(PROGRAM, recording, store, 50)}
+        # both are sums of the same rows' reject masses; the run's rate went through nine digits of text
+        self.assertAlmostEqual(found["rejection"].estimate, found["rejection"].run, places=6)
+        self.assertAlmostEqual(found["length"].estimate, found["length"].run, places=9)
+        self.assertEqual(found["deferral"].estimate, found["deferral"].run)
+        self.assertAlmostEqual(found["calls_token"].estimate, found["calls_token"].run, places=6)
+
+    def test_all_points_come_from_one_recording(self):
+        plan = demo_plan(limit=3, gammas=[2, 5], rules={"token-v3": [0.2, 0.8], "lossy": {"alpha": 0.3, "beta": [1, "auto"]}})
+        recording = self.folder / "r.jsonl"
+        replay.record(plan, recording, 1e-3, Point(rule="exact", gamma=5))
+        points = [p for p in plan.points() if p.method == "speculative"]
+        estimates = replay.replay(PROGRAM, recording, points)
+        self.assertEqual([e.point for e in estimates], points)
+        for e in estimates:
+            self.assertLessEqual(e.tail_mass, 1e-3)
+            self.assertEqual(e.kind, "recorded")  # three texts are too few to weigh
+            self.assertTrue(0 < e.best("rejection")[0] < 1)
+        replay.write_estimates(estimates, self.folder / "e.csv")
+        with open(self.folder / "e.csv", newline="", encoding="utf-8") as f:
+            rows = list(csv.DictReader(f))
+        self.assertEqual([r["rule"] for r in rows], [p.rule for p in points])
+
+    def test_failures_are_one_line_and_leave_no_half_recording(self):
+        plan = demo_plan(limit=3, flags=["--ctx-size", "2"])
+        with self.refused("record", "ctx-size"):
+            replay.record(plan, self.folder / "r.jsonl", 0.0, Point(rule="exact", gamma=5))
+        self.assertEqual(list(self.folder.iterdir()), [])
+        with self.refused("nowhere.jsonl"):
+            replay.replay(PROGRAM, self.folder / "nowhere.jsonl", [Point(rule="exact", gamma=5)])
+        with self.refused("one temperature"):
+            replay.record(demo_plan(temperatures=[0, 1]), self.folder / "r.jsonl", 0.0, Point(rule="exact", gamma=5))
+        for point in (Point(method="drafter"), Point(rule="exact", gamma=5, block_verify=True)):
+            with self.refused("replayed"):
+                replay.replay(PROGRAM, self.folder / "r.jsonl", [point])
+
+    def test_a_profile_is_taken_by_the_program(self):
+        with mock.patch("sys.stderr"), mock.patch.object(tune, "CANDIDATES", {"exact": (None,), "token-v2": (0.2, 0.5, 0.9)}):
+            plan = demo_plan(limit=6, gammas=[5])
+            profile = tune.tune(plan, tune.Budget(100.0, None), self.folder / "t.jsonl", lambda line: None)
+        path = self.folder / "p.json"
+        tune.write_profile(profile, path)
+        done = subprocess.run([str(PROGRAM), "generate", "-m", str(DEMO / "verifier"), "-md", str(DEMO / "drafter"), "-p",
+                               "It snowed a lot.", "--profile", str(path)], capture_output=True, text=True, check=True)
+        self.assertIn(f"rule {profile['deferral_rule']}", done.stderr)
+        self.assertEqual(json.loads(path.read_text())["about"]["prompts"], 6)
+        self.assertIn("budget is kept", tune.words(profile))
+
+
+def estimate(calls, texts, point=Point(rule="opt", alpha=0.1, gamma=5)):
+    values = {kind: {figure: (math.nan, math.nan) for figure in replay.FIGURES} for kind in ("recorded", "reweighted")}
+    values["recorded"]["calls_token"] = values["reweighted"]["calls_token"] = (calls, 0.01)
+    return replay.Estimate(point, values, texts, 0.0)
+
+
+def measured(latency, quality, drawn, point=Point(rule="opt", gamma=5)):
+    m = Measured(point, np.zeros((1, len(SUMS))), {}, np.zeros(17))
+    m.figures = {"latency": latency, "bleu": quality}
+    m.replicates = {"latency": np.full(len(drawn), latency), "bleu": np.array(drawn)}
+    return m
+
+
+class Arithmetic(unittest.TestCase):
+    def test_weights_are_believed_from_enough_texts_on(self):
+        self.assertEqual([estimate(1, t).kind for t in (29.9, 30.0, math.nan)], ["recorded", "reweighted", "recorded"])
+
+    def test_differences_are_in_units_of_both_errors(self):
+        d = replay.Difference(Point(), "rejection", 0.40, 0.03, 0.45, 0.04, "recorded")
+        self.assertAlmostEqual(d.z, 1.0)
+        self.assertIn("100% within two", replay.summary([d], "rejection"))
+        self.assertIn("nothing", replay.summary([d], "length"))
+
+    def test_latency_is_predicted_from_blocks(self):
+        costs = tune.Costs(2.0, {5: 3.0})
+        self.assertAlmostEqual(tune.predicted_latency(estimate(0.5, 100), costs), 0.75)
+
+    def test_the_shortlist_spreads_over_what_is_fast_enough(self):
+        costs = tune.Costs(1.0, {5: 1.0})
+        many = [estimate(c / 10, 100, Point(rule="opt", alpha=c, gamma=5)) for c in range(1, 21)]
+        self.assertEqual([p.alpha for p in tune.shortlist(many, costs, None)], [1, 5, 10])
+        self.assertEqual([p.alpha for p in tune.shortlist(many, costs, 5.0)], [1, 2])
+        self.assertEqual(tune.shortlist(many, costs, 20.0), [])
+
+    def test_a_broken_bound_is_behind_everything(self):
+        verifier = measured(1.0, 20.0, [20.0, 20.0])
+        slow, fast, bad = (measured(0.9, 20.0, [20.0, 20.0]), measured(0.5, 19.5, [19.5, 19.5]), measured(0.2, 10.0, [10.0, 10.0]))
+        loss = tune.Budget(1.0, None)
+        order = sorted((bad, slow, fast), key=lambda m: tune.worth(m, verifier, "bleu", loss))
+        self.assertEqual(order, [fast, slow, bad])
+        speed = tune.Budget(None, 1.5)
+        order = sorted((slow, bad, fast), key=lambda m: tune.worth(m, verifier, "bleu", speed))
+        self.assertEqual(order, [fast, bad, slow])
+
+    def test_confidence_counts_replicates_within_the_budget(self):
+        verifier = measured(1.0, 20.0, [20.0, 20.0, 20.0, 20.0])
+        found = tune.confidence(measured(0.5, 19.5, [19.5, 19.5, 18.0, 20.5]), verifier, "bleu", tune.Budget(1.0, None))
+        self.assertEqual((found["budget_kept"], found["speedup"], found["quality_loss"]), (0.75, 2.0, 0.5))
+
+    def test_a_budget_and_a_metric_are_needed(self):
+        from lab.errors import LabError
+        with self.assertRaises(LabError):
+            tune.tune(Plan(), tune.Budget(None, None), None, None)
+
+    def test_lines_to_record_differ_in_their_seeds(self):
+        task = open_task("translation", [], 3, {})
+        lines = list(replay.record_lines(task, [1, 2], Point(rule="exact", gamma=5)))
+        self.assertEqual(len({x["seed"] for x in lines}), 6)
+
+
+if __name__ == "__main__":
+    unittest.main()

@@ -1,0 +1,229 @@
+"""Sweeps: every cut goes on, changes are refused, a killed run ends as one that was not; then the report on it."""
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+import unittest
+from unittest import mock
+
+import numpy as np
+
+from lab import sweep
+from lab.analysis import SUMS, analyse
+from lab.grid import Plan, Point
+from lab.report import write_report
+from lab.store import read_store
+from support import DEMO, PROGRAM, ROOT, Case, needs_program
+
+PAIRS = "".join(json.dumps({"prompt": f"Sentence {i}.", "reference": f"Satz {i}."}) + "\n" for i in range(4))
+
+
+class Fake:
+    """In place of the program: answers that depend on the line alone."""
+
+    lines: list = []
+
+    def __init__(self, command):
+        self.command, self.waited, self.loading = command, 0.0, 0.0
+
+    def answers(self, lines):
+        for i, line in enumerate(lines):
+            Fake.lines.append(line)
+            yield answer_to(i, line)
+
+
+def fake_identity(program, models, data, setting):
+    return {"program": {"version": "fake", "sha256": "0" * 64}, "data": {f"0:{p.name}": "" for p in data}, "setting": setting}
+
+
+def answer_to(i, line):
+    draw = random.Random(json.dumps(line, sort_keys=True))
+    n = draw.randrange(1, 9)
+    slow = 1.0 if line.get("speculative", True) else 2.0
+    out = {"index": i, "text": line["prompt"].replace("Sentence", draw.choice(["Satz", "Sache"])), "finish_reason": "stop",
+           "timings": {"predicted_n": n, "prompt_ms": 1.0, "predicted_ms": slow * n}, "metrics": {}}
+    if line.get("speculative", True):
+        out["metrics"]["speculative_decoding"] = {
+            "num_spec_steps": 2, "num_draft_tokens": 10, "num_accepted_draft_tokens": n, "examined_rows": 4,
+            "deferred_rows": 1, "rejection_rate": 0.25, "verifier_calls": 2, "acceptance_histogram": [0, 2, 0, 0, 0, 0]}
+    return out
+
+
+class Cut(Case):
+    def setUp(self):
+        super().setUp()
+        Fake.lines = []
+        patches = [mock.patch.object(sweep, "Generate", Fake), mock.patch("lab.sweep.identity", fake_identity)]
+        for patch in patches:
+            patch.start()
+            self.addCleanup(patch.stop)
+        self.plan = Plan(data=[self.file("d.jsonl", PAIRS)], rules={"exact": None, "opt": [0.1, 0.2], "chow": {
+            "method": "token-cascade", "alpha": 0.5}}, seeds=[1, 2])
+        self.out = self.folder / "s.jsonl"
+
+    def run_plan(self, fresh=False):
+        with mock.patch("sys.stderr"):
+            return sweep.run_plan(self.plan, self.out, fresh)
+
+    def answers(self):
+        records = read_store(self.out)[1]
+        keys = [(r["g"], r["k"], r["s"], r["i"]) for r in records if "k" in r]
+        self.assertEqual(len(keys), len(set(keys)))
+        return sorted((json.dumps(r, sort_keys=True) for r in records if "span" not in r))
+
+    def test_every_point_has_its_verifier_beside_it(self):
+        self.assertEqual(self.run_plan()["answers"], 48)  # 4 prompts, 2 seeds: verifier + 3; verifier + chow
+        settings = [bool(x.get("speculative", True)) for x in Fake.lines[:32]]
+        self.assertEqual(settings, [False, True, True, True] * 8)
+        self.assertEqual(self.run_plan()["answers"], 0)
+
+    def test_equal_prompts_and_seeds_share_draws_between_rules_only(self):
+        self.run_plan()
+        seeds = {}
+        for line in Fake.lines:
+            seeds.setdefault(line["seed"], set()).add(line["prompt"])
+        self.assertEqual(len(seeds), 8)
+        self.assertTrue(all(len(prompts) == 1 for prompts in seeds.values()))
+
+    def test_cut_at_every_byte_of_its_end_it_comes_to_the_same(self):
+        self.run_plan()
+        whole, answers = self.out.read_bytes(), self.answers()
+        last = whole.rstrip(b"\n").split(b"\n")[-3:]
+        for cut in range(len(whole) - sum(len(x) + 1 for x in last), len(whole)):
+            self.out.write_bytes(whole[:cut])
+            self.run_plan()
+            self.assertEqual(self.answers(), answers, cut)
+
+    def test_cut_within_its_head_it_comes_to_the_same(self):
+        self.run_plan()
+        whole, answers = self.out.read_bytes(), self.answers()
+        for cut in range(0, whole.index(b'{"g"'), 7):
+            self.out.write_bytes(whole[:cut])
+            self.run_plan()
+            self.assertEqual(self.answers(), answers, cut)
+
+    def test_a_plan_may_grow(self):
+        self.plan.rules["opt"] = [0.1]
+        self.plan.seeds = [1]
+        self.run_plan()
+        self.plan.rules["opt"] = [0.1, 0.2]
+        self.plan.seeds = [1, 2]
+        grown = self.run_plan()["answers"]
+        grew = self.answers()
+        self.run_plan(fresh=True)
+        self.assertEqual(grew, self.answers())
+        self.assertEqual(grown, 48 - 4 * (3 + 2))
+
+    def test_changed_prompts_and_settings_are_refused(self):
+        self.run_plan()
+        self.plan.threads = 3
+        with self.refused("setting.threads", "was 0, is 3", "--fresh"):
+            self.run_plan()
+        self.plan.threads = 0
+        self.file("d.jsonl", PAIRS.replace("Sentence 2", "Sentence two"))
+        with self.refused("prompt 2 is not the one"):
+            self.run_plan()
+
+    def test_a_doubled_answer_is_noticed(self):
+        self.run_plan()
+        lines = self.out.read_bytes().splitlines(keepends=True)
+        answer = next(x for x in lines if x.startswith(b'{"g"'))
+        self.out.write_bytes(b"".join(lines) + answer)
+        with self.refused("two answers for"):
+            self.run_plan()
+
+    def test_sums_and_intervals_of_the_report(self):
+        self.run_plan()
+        analysis = analyse(self.out, 200)
+        self.assertEqual(len(analysis.points), 5)
+        records = [r for r in read_store(self.out)[1] if r.get("k", "").startswith("speculative rule=exact")]
+        exact = next(m for m in analysis.points if m.point.rule == "exact")
+        beside = {(r["s"], r["i"]): r for r in read_store(self.out)[1] if r.get("k") == "verifier temp=1" and not r["g"]}
+        ms = sum(r["prompt_ms"] + r["decode_ms"] for r in records)
+        base = sum(beside[r["s"], r["i"]]["prompt_ms"] + beside[r["s"], r["i"]]["decode_ms"] for r in records)
+        self.assertAlmostEqual(exact.figures["latency"], ms / base)
+        self.assertAlmostEqual(exact.figures["rejection"], 0.25)
+        self.assertAlmostEqual(exact.figures["deferral"], 0.25)
+        self.assertAlmostEqual(exact.figures["acceptance"], 1 + sum(r["accepted"] for r in records) / 16)
+        low, high = exact.interval("latency")
+        self.assertLessEqual(low, exact.figures["latency"])
+        self.assertGreaterEqual(high, exact.figures["latency"])
+        verifier = analysis.verifier(1.0)
+        np.testing.assert_array_equal(verifier.replicates["latency"], 1.0)
+        self.assertEqual(exact.sums.shape, (4, len(SUMS)))
+
+    def test_a_report_is_one_page_that_fetches_nothing(self):
+        self.run_plan()
+        write_report(self.out, self.folder / "r", "command", 50)
+        page = (self.folder / "r" / "report.html").read_text()
+        self.assertIn("<svg", page)
+        self.assertIn("Beside the paper", page)
+        for word in ("<script", "src=", "@import", "<link"):
+            self.assertNotIn(word, page)
+        lines = (self.folder / "r" / "points.csv").read_text().splitlines()
+        self.assertEqual(len(lines), 1 + 5)
+        for name in ("report.md", "quality_latency.png", "quality_latency.svg", "acceptance.png"):
+            self.assertGreater((self.folder / "r" / name).stat().st_size, 500)
+
+
+@needs_program
+class Program(Case):
+    """With the real program and the demo pair."""
+
+    def command(self, out, *more):
+        return [sys.executable, "-m", "lab", "sweep", "--program", str(PROGRAM), "-m", str(DEMO / "verifier"), "-md",
+                str(DEMO / "drafter"), "--limit", "6", "--rule", "exact", "--rule", "token-v3:0.2", "--temp", "1", "-t", "1",
+                "--out", str(out), *more]
+
+    def start(self, *command, **more):
+        return subprocess.Popen(command, cwd=ROOT, env={**os.environ, "PYTHONPATH": str(ROOT / "bench")},
+                                stderr=subprocess.PIPE, **more)
+
+    def run_it(self, *command):
+        child = self.start(*command)
+        said = child.communicate()[1].decode()
+        return child.returncode, said
+
+    def texts(self, out):
+        return {(r["k"], r["i"]): r["text"] for r in read_store(out)[1] if "k" in r}
+
+    def test_a_killed_sweep_goes_on_and_comes_to_the_same_answers(self):
+        whole, cut = self.folder / "whole.jsonl", self.folder / "cut.jsonl"
+        self.assertEqual(self.run_it(*self.command(whole))[0], 0)
+        self.assertEqual(len(self.texts(whole)), 18)
+        child = self.start(*self.command(cut))
+        for _ in range(2000):
+            if cut.exists() and b'{"g"' in cut.read_bytes():
+                break
+            time.sleep(0.01)
+        child.send_signal(signal.SIGKILL)
+        child.communicate()
+        code, said = self.run_it(*self.command(cut))
+        self.assertEqual(code, 0, said)
+        self.assertEqual(self.texts(cut), self.texts(whole))
+
+    def test_what_the_program_refuses_is_said_in_its_words(self):
+        code, said = self.run_it(*self.command(self.folder / "s.jsonl", "--rule", "opt:0.1", "--rule", "nonsense:0.5"))
+        self.assertEqual(code, 1)
+        self.assertIn("nonsense", said)
+        self.assertNotIn("Traceback", said)
+
+    def test_a_missing_program_or_model_is_one_line(self):
+        for flag, value in (("--program", "/nowhere/weir"), ("-m", "/nowhere")):
+            code, said = self.run_it(*self.command(self.folder / "s.jsonl"), flag, value)
+            self.assertEqual((code, said.count("\n")), (1, 1), said)
+            self.assertIn("/nowhere", said)
+
+
+class Shapes(unittest.TestCase):
+    def test_jobs_rotate_the_first_point(self):
+        points = [Point(method="verifier"), Point(rule="a", gamma=5), Point(rule="b", gamma=5)]
+        order = [j.point.rule for j in sweep.jobs(points, [()], [1], 3, 0)]
+        self.assertEqual(order, [None, "a", "b", None, "b", "a", None, "a", "b"])
+
+
+if __name__ == "__main__":
+    unittest.main()
