@@ -53,6 +53,32 @@ put("config", "original", b'\0' + json.dumps(dict(
     feed_forward_proj="relu", tie_word_embeddings=True, task_specific_params={"a": {"num_beams": 4}})).encode())
 put("config", "generation", b'\1{"eos_token_id":[1,2],"num_beams":1,"repetition_penalty":1.0,"bad_words_ids":[],"do_sample":true}')
 put("config", "tokenizer", b'\2{"tokenizer_class":"LlamaTokenizer","extra_ids":3}')
+put("config", "llama", b'\3'
+    b'{"model_type":"llama","architectures":["LlamaForCausalLM"],"head_dim":64,'
+    b'"hidden_act":"silu","hidden_size":2048,"num_attention_heads":32,"num_key_value_heads":8,'
+    b'"rope_scaling":{"factor":32.0,"high_freq_factor":4.0,"low_freq_factor":1.0,'
+    b'"original_max_position_embeddings":8192,"rope_type":"llama3"},"rope_theta":500000.0,'
+    b'"eos_token_id":[1,8]}')
+put("config", "gemma3", b'\3'
+    b'{"model_type":"gemma3_text","layer_types":["sliding_attention","full_attention"],'
+    b'"num_hidden_layers":2,"sliding_window":4,"query_pre_attn_scalar":16,'
+    b'"rope_local_base_freq":10000.0,'
+    b'"rope_parameters":{"full_attention":{"rope_type":"linear","factor":8.0,'
+    b'"rope_theta":1e6},"sliding_attention":{"rope_type":"default"}}}')
+put("config", "qwen2", b'\3'
+    b'{"model_type":"qwen2","use_sliding_window":true,"max_window_layers":2,'
+    b'"sliding_window":16,"rope_scaling":{"type":"yarn","factor":4.0,"beta_fast":16,'
+    b'"mscale":0.7,"mscale_all_dim":1,"original_max_position_embeddings":32768}}')
+put("config", "gemma3_eyes", b'\3'
+    b'{"model_type":"gemma3","text_config":{"model_type":"gemma3_text",'
+    b'"rope_scaling":{"rope_type":"linear","factor":8}},"vision_config":{},"eos_token_id":[1,'
+    b'106]}')
+put("config", "generation_decoder", b'\4'
+    b'{"bos_token_id":1,"eos_token_id":[2,3],"pad_token_id":0,"repetition_penalty":1.1,'
+    b'"temperature":0.7}')
+put("config", "tokenizer_decoder", b'\5'
+    b'{"add_bos_token":true,"tokenizer_class":"LlamaTokenizerFast",'
+    b'"chat_template":[{"name":"default","template":"{{ a }}"}]}')
 
 for name in ["tiny_unigram", "tiny_bpe"]:
     put("spm", name, (ROOT / f"tests/golden/tokenizer/{name}.model").read_bytes())
