@@ -83,7 +83,7 @@ static int measure(const cli_args *a, weir_engine *e, report *b) {
 
 int cli_bench(const cli_args *a) {
     if (cli_flag(a, OPT_JSON) && cli_flag(a, OPT_CSV)) return cli_fail(CLI_USAGE, "give one of --json and --csv");
-    if (cli_int(a, OPT_N_PROMPT) > cli_int(a, OPT_CTX_SIZE)) {
+    if (cli_is_set(a, OPT_CTX_SIZE) && cli_int(a, OPT_N_PROMPT) > cli_int(a, OPT_CTX_SIZE)) {
         return cli_fail(CLI_USAGE, "--n-prompt %d: out of range, expected 1 to %d (--ctx-size)",
                         cli_int(a, OPT_N_PROMPT), cli_int(a, OPT_CTX_SIZE));
     }

@@ -238,6 +238,8 @@ static void work(run *r) {
     weir_engine_get_facts(r->engine, &r->facts);
     r->source.engine = r->engine;
     r->source.has_draft = r->facts.has_draft;
+    weir_session_options *o = &r->source.defaults;
+    if (!cli_is_set(r->args, OPT_N_PREDICT) && o->max_tokens > r->facts.ctx_size) o->max_tokens = r->facts.ctx_size;
     cli_note_setting(&r->facts, &r->source.defaults);
     if (r->sources && !cli_flag(r->args, OPT_QUIET)) terminal_legend(r->colours);
     terminal_bar_start(&r->bar, r->source.kind != SOURCE_ONE && !cli_flag(r->args, OPT_QUIET));
