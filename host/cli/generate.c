@@ -234,12 +234,22 @@ static int prepare(run *r, const cli_args *a) {
     return r->active && r->stepped ? CLI_OK : CLI_FAILED;
 }
 
-static void work(run *r) {
+/* The context may be the checkpoint's choice, so that it is known only now. */
+static int check_context(run *r) {
     weir_engine_get_facts(r->engine, &r->facts);
+    weir_session_options *o = &r->source.defaults;
+    if (o->max_tokens <= r->facts.ctx_size) return CLI_OK;
+    if (cli_is_set(r->args, OPT_N_PREDICT)) {
+        return cli_fail(CLI_USAGE, "--n-predict %d: out of range, expected 1 to %d (--ctx-size)", o->max_tokens,
+                        r->facts.ctx_size);
+    }
+    o->max_tokens = r->facts.ctx_size;
+    return CLI_OK;
+}
+
+static void work(run *r) {
     r->source.engine = r->engine;
     r->source.has_draft = r->facts.has_draft;
-    weir_session_options *o = &r->source.defaults;
-    if (!cli_is_set(r->args, OPT_N_PREDICT) && o->max_tokens > r->facts.ctx_size) o->max_tokens = r->facts.ctx_size;
     cli_note_setting(&r->facts, &r->source.defaults);
     if (r->sources && !cli_flag(r->args, OPT_QUIET)) terminal_legend(r->colours);
     terminal_bar_start(&r->bar, r->source.kind != SOURCE_ONE && !cli_flag(r->args, OPT_QUIET));
@@ -257,6 +267,7 @@ int cli_generate(const cli_args *a) {
     run r = {.args = a, .source.reader.fd = -1};
     r.rc = prepare(&r, a);
     if (r.rc == CLI_OK) r.rc = cli_open(a, false, &r.engine);
+    if (r.rc == CLI_OK) r.rc = check_context(&r);
     if (r.rc == CLI_OK) work(&r);
     cli_source_close(&r.source);
     weir_engine_close(r.engine);
