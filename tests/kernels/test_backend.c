@@ -219,7 +219,7 @@ Test(rmsnorm, constant_rows_are_exact_also_in_place) {
             float *x = guarded_new((size_t)(3 * dim)), w[130];
             for (int64_t i = 0; i < dim; i++) w[i] = 3.0f;
             for (int64_t i = 0; i < 3 * dim; i++) x[i] = i / dim == 1 ? -2.0f : 2.0f;
-            weir_rmsnorm a = {x, x, w, 3, dim, 0.0f};
+            weir_rmsnorm a = {.y = x, .x = x, .w = w, .n_row = 3, .dim = dim};
             cr_assert_eq(be->op.rmsnorm(be, &a), WEIR_OK);
             for (int64_t i = 0; i < 3 * dim; i++) {
                 cr_assert_eq(x[i], i / dim == 1 ? -3.0f : 3.0f, "%s dim %ld [%ld]", weir_isa_name(be->isa), (long)dim,
