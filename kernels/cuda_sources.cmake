@@ -18,6 +18,7 @@ set(WEIR_CUDA_SOURCES
   dense/linear_prefill.cu
   dense/linear_rows.cu
   dense/rmsnorm.cu
+  dense/rope.cu
   loop/close.cu
   loop/rows.cu
   loop/sample.cu

@@ -40,6 +40,7 @@ weir_status weir_linear_cpu(weir_backend *be, weir_linear *a) {
         const double factor = row_factor(a, x);
         for (int64_t n = 0; n < a->w->n; n++) {
             double d = activate(a->epilogue, (double)a->scale * dot(a, x, factor, n, false));
+            if (a->softcap > 0.0f) d = (double)a->softcap * tanh(d / (double)a->softcap);
             if (a->w->gated) d *= dot(a, x, factor, n, true);
             y[n] = a->epilogue == WEIR_EPI_ADD ? (float)((double)y[n] + d) : (float)d;
         }

@@ -42,6 +42,7 @@ static weir_linear_tile tile_at(const job *j, int64_t first, int64_t n, int64_t 
         .epilogue = a->epilogue,
         .gated = a->w->gated,
         .scale = a->scale,
+        .softcap = a->softcap,
     };
 }
 

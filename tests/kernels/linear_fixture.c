@@ -42,6 +42,10 @@ void data_expect(data *d, bool rounded) {
             y = activation(p->epilogue, g);
             /* No activation is steeper than 1.13; its own error is 2^-21 |d|. */
             if (p->epilogue > WEIR_EPI_ADD) e_gate = 1.13 * e_gate + 0x1p-21 * fabs(g);
+            if (p->softcap > 0.0f) { /* slope at most 1, 2^-20 of the result */
+                y = (double)p->softcap * tanh(y / (double)p->softcap);
+                e_gate += 0x1p-20 * fabs(y);
+            }
             if (p->gated) up = dot(d, &d->up, r, n, rounded, &e_up);
             *b = e_gate * fabs(up) + e_up * fabs(y) + e_gate * e_up;
             y *= up;

@@ -10,7 +10,7 @@ typedef struct product {
     weir_dtype dtype;
     bool gated, norm, rows;
     weir_epilogue epilogue;
-    float scale;
+    float scale, softcap;
 } product;
 
 typedef struct data {
