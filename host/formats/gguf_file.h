@@ -29,12 +29,12 @@ enum { GGUF_NAME_BYTES = 64 }; /* the longest name of a tensor */
 typedef struct gguf_pair {
     const char *key; /* in the file, not zero-terminated */
     uint32_t key_bytes;
-    gguf_kind kind;  /* of the value, or of an array's elements */
+    gguf_kind kind; /* of the value, or of an array's elements */
     bool array;
     size_t n;          /* elements; 1 unless an array */
     const uint8_t *at; /* numbers: the first; a string: its text, of `bytes` */
     size_t bytes;
-    size_t *string;    /* (n) arrays of strings: where each one's length lies in the file; owned */
+    size_t *string; /* (n) arrays of strings: where each one's length lies in the file; owned */
 } gguf_pair;
 
 typedef struct gguf_tensor {
