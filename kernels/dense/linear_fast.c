@@ -89,6 +89,7 @@ static void rows_worker(void *arg, int worker, int n_worker) {
 static weir_status linear_fast(weir_backend *be, const weir_linear *a, const weir_linear_kernels *kernels,
                                const weir_linear_bf16 *bf16) {
     WEIR_TRY(weir_linear_check(a));
+    if (!weir_dtype_is_float(a->w->dtype)) return weir_linear_cpu(be, a);
     if (be->scratch_floats < weir_linear_scratch_floats(a->w->k)) return WEIR_ENOMEM;
     const weir_weight *w = a->w;
     const bool round_rows = a->rows && bf16 && w->dtype == WEIR_DTYPE_BF16;
