@@ -4,14 +4,6 @@
 
 enum { PANEL = 16, WORD = 4, LINE = PANEL * WORD };
 
-static const weir_quant_pack packs[WEIR_DTYPE_COUNT] = {
-    [WEIR_DTYPE_Q4_0] = {4, true, 0, 2},   [WEIR_DTYPE_Q4_1] = {5, false, 0, 0},  [WEIR_DTYPE_Q5_0] = {5, true, 0, 2},
-    [WEIR_DTYPE_Q5_1] = {6, false, 0, 0},  [WEIR_DTYPE_Q8_0] = {8, true, 0, 2},   [WEIR_DTYPE_Q4_K] = {36, false, 0, 0},
-    [WEIR_DTYPE_Q5_K] = {44, false, 0, 0}, [WEIR_DTYPE_Q6_K] = {52, true, 208, 0},
-};
-
-weir_quant_pack weir_quant_pack_of(weir_dtype dtype) { return packs[dtype]; }
-
 /* Exchanges the bits of u that `mask` names with those `by` above them. */
 static inline uint32_t exchange(uint32_t u, uint32_t mask, int by) {
     const uint32_t t = (u ^ u >> by) & mask;
@@ -65,7 +57,7 @@ void weir_quant_pack_row(weir_dtype dtype, void *panel, int64_t lane, const void
     const int64_t n = k / weir_dtype_block(dtype);
     switch (dtype) {
 #define PACK(dtype, bytes) \
-    case dtype: pack_blocks(dtype, packs[dtype], bytes, panel, lane, row, n); break;
+    case dtype: pack_blocks(dtype, weir_quant_pack_of(dtype), bytes, panel, lane, row, n); break;
         PACK(WEIR_DTYPE_Q4_0, 18)
         PACK(WEIR_DTYPE_Q4_1, 20)
         PACK(WEIR_DTYPE_Q5_0, 22)

@@ -28,7 +28,19 @@ typedef struct weir_quant_pack {
     int word_at;  /* the first word's */
 } weir_quant_pack;
 
-weir_quant_pack weir_quant_pack_of(weir_dtype dtype);
+static inline weir_quant_pack weir_quant_pack_of(weir_dtype dtype) {
+    switch (dtype) {
+    case WEIR_DTYPE_Q4_0: return (weir_quant_pack){4, true, 0, 2};
+    case WEIR_DTYPE_Q4_1: return (weir_quant_pack){5, false, 0, 0};
+    case WEIR_DTYPE_Q5_0: return (weir_quant_pack){5, true, 0, 2};
+    case WEIR_DTYPE_Q5_1: return (weir_quant_pack){6, false, 0, 0};
+    case WEIR_DTYPE_Q8_0: return (weir_quant_pack){8, true, 0, 2};
+    case WEIR_DTYPE_Q4_K: return (weir_quant_pack){36, false, 0, 0};
+    case WEIR_DTYPE_Q5_K: return (weir_quant_pack){44, false, 0, 0};
+    case WEIR_DTYPE_Q6_K: return (weir_quant_pack){52, true, 208, 0};
+    default: return (weir_quant_pack){0, false, 0, 0};
+    }
+}
 
 /* A panel of k inputs, rounded up to 64 bytes. */
 static inline int64_t weir_quant_panel_bytes(weir_dtype dtype, int64_t k) {
