@@ -29,13 +29,19 @@ typedef enum weir_epilogue {
  * passes one session's rows of chunks of the backend's `chunk` positions counted from its position 0, which lets a backend
  * send chunks to a library GEMM of fixed shape.
  *
+ * Quantised weights (kernels/dense/quant.h): CPU builds in vectors multiply bytes, for rows of decode and of prompts alike. The
+ * normalised input is rounded to a multiple of 1/127 of the largest of its 32 (inputs 32 i … 32 i + 31), products of codes and
+ * bytes are summed exactly for every scale of the weight, and those terms in f32, in rising k. A NaN or an infinity among its
+ * inputs makes a row's outputs NaN; 32 inputs below 2^-100 count as zero. The portable truth and devices take the input as it is.
+ *
  * extent  NULL, or (n_row, weir_extent_count(extent_n)) backend memory: smallest and largest of each row's outputs [0,
  *         extent_n) by spans (a head's logits, for the row statistics that follow). Written by backends that say so
  *         (weir_backend.extents) and left alone by others. Not with a gated weight, rows = true only.
  *
  * Moves weir_weight_bytes + 4 * n_row * (k + n) bytes.
  * Truth (portable) sums in double. Error of a fast path's product d: (9/8 k + 16) * 2^-24 * sum|xn w|, plus
- * 2^-8 * sum|xn w| where the input is rounded to bf16; of an activation: 2^-21 |d|.
+ * 2^-8 * sum|xn w| where the input is rounded to bf16; of an activation: 2^-21 |d|. Where it is rounded to bytes: with a the
+ * largest |xn| of its 32 and w = s q + o, plus sum a |w| / 253 + (k / 8 + 16) * 2^-24 * sum a (|s q| + |o|).
  * A softcap adds 2^-20 |y|: the quotient, the tanh within 2^-21 of itself (slope at most 1), the product. Extents are of what is stored.
  * WEIR_EINVAL  n_row < 0, ldx < k, ldy < n, a gated weight with WEIR_EPI_ADD, an extent where the contract has none, a NULL pointer,
  *              a softcap below 0, or with a gated weight or an epilogue that is not WEIR_EPI_STORE
