@@ -194,6 +194,7 @@ weir_status weir_checkpoint_open(weir_checkpoint *out, const char *dir, weir_err
 void weir_checkpoint_close(weir_checkpoint *c) {
     weir_safetensors_close(c->tensors);
     weir_free(c->tokenizer_path);
+    weir_free(c->chat_template);
     weir_free(c->dir);
     memset(c, 0, sizeof *c);
 }

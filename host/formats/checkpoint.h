@@ -17,6 +17,7 @@ typedef struct weir_checkpoint {
     char *tokenizer_path; /* spiece.model or tokenizer.model; NULL if the directory has none */
     int32_t extra_ids;    /* tokenizer_config.json: T5 sentinels past the pieces (absent: 100 for a T5
                                       tokenizer class or no such file, 0 otherwise) */
+    char *chat_template;  /* zero-terminated, by weir_alloc; NULL if the checkpoint has none */
     char family[64];      /* "t5 (gated gelu_new, untied head)" */
     weir_safetensors *tensors;
 } weir_checkpoint;
