@@ -84,7 +84,6 @@ static void note_facts(weir_engine *e) {
     f->start_id = v->start_id;
     f->bos_id = v->bos_id;
     f->add_bos = v->add_bos && v->bos_id >= 0;
-    f->chat_template = v->chat_template;
     f->n_eos = v->n_eos;
     memcpy(f->eos, v->eos, sizeof f->eos);
 }
@@ -153,6 +152,7 @@ weir_status weir_engine_open(weir_engine **out, const weir_engine_options *opt, 
     if (st == WEIR_OK) {
         note_device(e, isa, n_thread);
         note_facts(e);
+        st = weir_chat_open(e, opt->chat_template, err);
     }
     if (st == WEIR_OK && !opt->dry_run) st = load(e, !opt->no_graph, err);
     if (st != WEIR_OK) {

@@ -77,6 +77,8 @@ struct weir_engine {
     size_t op_floats; /* scratch of the hungriest op, planned and reserved */
     weir_step_buffers buf, dev;
     weir_err device_note; /* why "auto" is the CPU, where that is worth a word */
+    const weir_chat_template *chat; /* NULL: none, chat_note says why */
+    weir_err chat_note;
     weir_engine_facts facts;
 };
 
@@ -125,6 +127,9 @@ struct weir_session {
 /* device.c: the backend that the options ask for. */
 weir_status weir_device_check(const char *device, weir_err *err); /* its name only; NULL = "auto" */
 weir_status weir_device_open(weir_engine *e, const weir_engine_options *o, int n_thread, weir_isa isa, weir_err *err);
+
+/* chat_prompt.c: the chat format of the options or of the checkpoint, and the ends of its turns among the ends of text. */
+weir_status weir_chat_open(weir_engine *e, const char *name, weir_err *err);
 
 /* buffers.c: the arrays of a call. */
 weir_bytes weir_buffers_bytes(const weir_engine *e);

@@ -16,6 +16,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "host/chat.h"           /* chat templates: weir_chat_template, weir_chat_render */
 #include "kernels/accept/law.h"  /* weir_rule, weir_rule_facts, weir_rule_parse */
 #include "kernels/base/mem.h"    /* weir_alloc, weir_free, weir_set_allocator */
 #include "kernels/base/status.h" /* weir_status, weir_err */
@@ -43,13 +44,16 @@ typedef struct weir_engine_options {
     int max_draft;           /* largest gamma a session may ask for, 1 … 16; 0 = 16 */
     bool dry_run;            /* plan only: read configs, refuse nothing for lack of memory, load no weights */
     bool no_graph;           /* device: the host calls every op itself (debugging: the same tokens, slower) */
+    const char *chat_template; /* name of the chat format (host/chat.h); NULL = the one that the checkpoint says */
     size_t memory_limit;     /* bytes the plan may take of the device's memory; 0 = what is free there */
 } weir_engine_options;
 
 weir_engine_options weir_engine_options_default(void);
 
 /* Reads both checkpoints, opens the device, makes the memory plan, refuses with its figures if it does not fit, then
- * loads. "cuda" never falls back; "auto" is the first CUDA device if there is one, else the CPU (facts say why). */
+ * loads. "cuda" never falls back; "auto" is the first CUDA device if there is one, else the CPU (facts say why). A chat
+ * format that is asked for by name must be one that the vocabulary has the tokens for; one that the checkpoint says and weir does
+ * not know is no failure. */
 weir_status weir_engine_open(weir_engine **out, const weir_engine_options *opt, weir_err *err);
 void weir_engine_close(weir_engine *e); /* NULL allowed */
 
@@ -75,8 +79,9 @@ typedef struct weir_engine_facts {
     float rope_theta[2], rope_factor[2], rope_theta_sliding[2];
     int32_t bos_id;               /* -1 if none */
     bool add_bos;                 /* a prompt's ids begin with it */
-    const char *chat_template;    /* of the verifier's checkpoint, in Jinja; NULL if it has none */
-    int32_t eos[8], n_eos;        /* end-of-text ids */
+    int32_t eos[8], n_eos;        /* end-of-text ids, those that end a turn of the chat format among them */
+    const char *chat_template;    /* name of the chat format; NULL: none, and chat_note says why */
+    const char *chat_note;
     int32_t start_id;             /* decoder start of encoder-decoders; else -1 */
     /* the memory plan, bytes of the device's memory; the CPU's is the host's. available 0: unknown */
     size_t weights[2], kv_per_session[2], kv_total, scratch, plan_total, available;
@@ -94,6 +99,16 @@ void weir_engine_get_facts(const weir_engine *e, weir_engine_facts *out);
 weir_status weir_tokenize(const weir_engine *e, const char *text, size_t bytes, bool add_special,
                           int32_t **ids, size_t *n_ids, weir_err *err);
 void weir_ids_free(int32_t *ids);
+
+/* Ids of segments (host/chat.h): special ones are the token of that name, runs of the others one plain text each; nothing is
+ * added. ENOTSUP names a token that the vocabulary has not. *ids as above. */
+weir_status weir_tokenize_segments(const weir_engine *e, const weir_segment *segments, size_t n, int32_t **ids,
+                                   size_t *n_ids, weir_err *err);
+
+/* Ids of a conversation in the engine's chat format, up to where the answer begins. ENOTSUP where it has none, with the names to
+ * choose from; EINVAL as weir_chat_render. *ids as above. */
+weir_status weir_chat_tokenize(const weir_engine *e, const weir_chat_message *messages, size_t n, int32_t **ids,
+                               size_t *n_ids, weir_err *err);
 
 /* Text of ids; control pieces (end-of-text, padding) are left out. Owned by the caller (weir_text_free),
  * zero-terminated. EINVAL names the first id outside the vocabulary. */
