@@ -76,6 +76,16 @@ weir_status weir__bpe_merge_line(weir__bpe *b, const char *line, size_t n, weir_
     return weir__bpe_merge(b, line, (size_t)(space - line), space + 1, (size_t)(line + n - space - 1), err);
 }
 
+#define SPACE "\xe2\x96\x81" /* U+2581, which stands for a space */
+
+static void find_glue(weir__bpe *b, const weir__vocab *v) {
+    for (int32_t i = 0; i < v->n; i++) {
+        const char *s = weir__vocab_text(v, i), *end = s + weir__vocab_bytes(v, i);
+        for (const char *at = s; (at = memmem(at, (size_t)(end - at), SPACE, 3)) != NULL; at += 3)
+            if (at > s) b->glue[(uint8_t)at[-1]] = true;
+    }
+}
+
 weir_status weir__bpe_finish(weir__bpe *b, weir_err *err) {
     for (int i = 0; i < 256; i++) {
         char name[8];
@@ -84,6 +94,11 @@ weir_status weir__bpe_finish(weir__bpe *b, weir_err *err) {
         if (b->unit[i] >= 0 || !b->byte_level) continue;
         const int32_t part = weir__vocab_find(&b->parts, name, n);
         if (part >= 0) b->unit[i] = b->vocab.n + part;
+    }
+    b->cuts = !b->byte_level && !b->ignore_merges && weir__vocab_find(&b->vocab, SPACE, 3) >= 0;
+    if (b->cuts) {
+        find_glue(b, &b->vocab);
+        find_glue(b, &b->parts);
     }
     WEIR_TRY(weir__added_finish(&b->before, err));
     return weir__added_finish(&b->after, err);
@@ -218,13 +233,28 @@ static int32_t whole_word(const weir__bpe *b, const char *word, size_t n) {
     return weir__vocab_find(&b->vocab, spelled, len);
 }
 
+/* Bytes up to the next place that nothing merges across, so that a text without words does not become one heap. */
+static size_t part_bytes(const weir__bpe *b, const char *s, size_t n) {
+    for (size_t i = 1; b->cuts && i + 3 <= n; i++) {
+        const char *at = memmem(s + i, n - i, SPACE, 3);
+        if (!at) break;
+        i = (size_t)(at - s);
+        if (!b->glue[(uint8_t)at[-1]]) return i;
+    }
+    return n;
+}
+
 static weir_status encode_word(encoder *e, const char *word, size_t n, weir_err *err) {
     const weir__bpe *b = e->b;
     const int32_t whole = b->ignore_merges ? whole_word(b, word, n) : -1;
     if (whole >= 0) return emit(e, whole, err);
-    WEIR_TRY(push_symbols(e, word, n, err));
-    WEIR_TRY(weir__merger_run(&e->merger, word, b->by_score ? merge_by_score : merge_by_rank, b, err));
-    return emit_symbols(e, word, err);
+    for (size_t k; n > 0; word += k, n -= k) {
+        k = part_bytes(b, word, n);
+        WEIR_TRY(push_symbols(e, word, k, err));
+        WEIR_TRY(weir__merger_run(&e->merger, word, b->by_score ? merge_by_score : merge_by_rank, b, err));
+        WEIR_TRY(emit_symbols(e, word, err));
+    }
+    return WEIR_OK;
 }
 
 /* Text without added tokens, normalised. */
@@ -308,7 +338,7 @@ static int byte_token(const char *s, size_t n) {
 static size_t unescape_spaces(const char *s, size_t n, char *out) {
     size_t len = 0;
     for (size_t i = 0; i < n;) {
-        const bool space = n - i >= 3 && memcmp(s + i, "\xe2\x96\x81", 3) == 0;
+        const bool space = n - i >= 3 && memcmp(s + i, SPACE, 3) == 0;
         out[len++] = space ? ' ' : s[i];
         i += space ? 3 : 1;
     }

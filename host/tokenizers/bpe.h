@@ -42,6 +42,8 @@ typedef struct weir__bpe {
     bool strip_left;        /* decoding drops one space at the beginning */
     int32_t unk_id;         /* -1: such characters vanish */
     int32_t unit[256];      /* symbol of a byte; -1 if none */
+    bool cuts;              /* character level: nothing merges across the "▁" that follows a byte which is not glue */
+    bool glue[256];         /* some token has a "▁" after this byte */
 } weir__bpe;
 
 extern const weir_tokenizer_ops weir__bpe_ops; /* impl is a weir__bpe */

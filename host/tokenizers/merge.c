@@ -40,10 +40,11 @@ static bool before(const weir__bigram *a, const weir__bigram *b) {
     return a->rank < b->rank || (a->rank == b->rank && a->left < b->left);
 }
 
+/* Four children a node: half the levels of two, and the four lie in one or two cache lines. */
 static weir_status heap_push(weir__merger *m, weir__bigram x, weir_err *err) {
     if (m->n_heap == m->heap_cap) WEIR_TRY(grow(&m->heap, m->n_heap, &m->heap_cap, sizeof *m->heap, err));
     size_t i = m->n_heap++;
-    for (; i > 0 && before(&x, &m->heap[(i - 1) / 2]); i = (i - 1) / 2) m->heap[i] = m->heap[(i - 1) / 2];
+    for (; i > 0 && before(&x, &m->heap[(i - 1) / 4]); i = (i - 1) / 4) m->heap[i] = m->heap[(i - 1) / 4];
     m->heap[i] = x;
     return WEIR_OK;
 }
@@ -51,8 +52,10 @@ static weir_status heap_push(weir__merger *m, weir__bigram x, weir_err *err) {
 static weir__bigram heap_pop(weir__merger *m) {
     const weir__bigram top = m->heap[0], last = m->heap[--m->n_heap];
     size_t i = 0;
-    for (size_t k; (k = 2 * i + 1) < m->n_heap; i = k) {
-        if (k + 1 < m->n_heap && before(&m->heap[k + 1], &m->heap[k])) k++;
+    for (size_t k; (k = 4 * i + 1) < m->n_heap; i = k) {
+        const size_t end = k + 4 < m->n_heap ? k + 4 : m->n_heap;
+        for (size_t j = k + 1; j < end; j++)
+            if (before(&m->heap[j], &m->heap[k])) k = j;
         if (!before(&m->heap[k], &last)) break;
         m->heap[i] = m->heap[k];
     }
@@ -66,7 +69,7 @@ static weir_status offer(weir__merger *m, int32_t left, int32_t right, const cha
                          const void *ud, weir_err *err) {
     if (left < 0 || right < 0) return WEIR_OK;
     const weir__symbol *l = &m->symbols[left], *r = &m->symbols[right];
-    weir__bigram x = {.left = left, .right = right, .n = l->n + r->n};
+    weir__bigram x = {.left = left, .n = l->n + r->n};
     if (!rule(ud, word, l, r, &x.rank, &x.merged)) return WEIR_OK;
     return heap_push(m, x, err);
 }
@@ -77,8 +80,10 @@ weir_status weir__merger_run(weir__merger *m, const char *word, weir__merge_rule
         WEIR_TRY(offer(m, (int32_t)i - 1, (int32_t)i, word, rule, ud, err));
     while (m->n_heap > 0) {
         const weir__bigram x = heap_pop(m);
-        weir__symbol *l = &m->symbols[x.left], *r = &m->symbols[x.right];
-        if (l->n == 0 || r->n == 0 || l->n + r->n != x.n) continue;
+        weir__symbol *l = &m->symbols[x.left];
+        if (l->n == 0 || l->next < 0) continue;
+        weir__symbol *r = &m->symbols[l->next];
+        if (l->n + r->n != x.n) continue;
         l->n = x.n;
         l->id = x.merged;
         l->next = r->next;

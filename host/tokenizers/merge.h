@@ -13,11 +13,12 @@ typedef struct weir__symbol {
     int32_t prev, next; /* -1: none */
 } weir__symbol;
 
+/* A symbol and the one after it. Symbols only grow, so that the bytes of both tell whether it still is. */
 typedef struct weir__bigram {
     uint32_t rank;
-    int32_t left, right; /* symbols */
+    int32_t left;
     int32_t merged;
-    uint32_t n; /* bytes of both, by which an entry is known to be out of date */
+    uint32_t n;
 } weir__bigram;
 
 /* Memory of merging, kept from word to word. Zero-initialised is empty. */

@@ -2,6 +2,7 @@
 #include <math.h>
 #include <string.h>
 
+#include "host/formats/gguf.h"
 #include "host/tokenizers/bpe.h"
 
 #define KEY "tokenizer.ggml."

@@ -24,7 +24,7 @@ static weir_status read_merges(weir__bpe *b, const char *text, size_t n, weir_er
     return WEIR_OK;
 }
 
-static weir_status read_files(weir__bpe *b, const json_t *vocab, const char *merges, size_t n, weir_err *err) {
+static weir_status read_files(weir__bpe *b, json_t *vocab, const char *merges, size_t n, weir_err *err) {
     bool ignore;
     b->byte_level = b->repair = true;
     WEIR_TRY(weir__pretok_open(&b->pretok, err));

@@ -64,6 +64,8 @@ void weir__pretok_free(weir__pretok *p) {
     weir_free(p);
 }
 
+bool weir__pretok_is_empty(const weir__pretok *p) { return p->n == 0; }
+
 weir_status weir__pretok_add(weir__pretok *p, const char *pattern, size_t bytes, bool literal, weir__split how,
                              weir_err *err) {
     if (p->n == MAX_STEPS) return weir_fail(err, WEIR_ENOTSUP, "pre-tokenizer: more than %d steps", MAX_STEPS);

@@ -29,6 +29,7 @@ typedef struct weir__words {
 
 weir_status weir__pretok_open(weir__pretok **out, weir_err *err); /* without steps: a text is one word */
 void weir__pretok_free(weir__pretok *p);                          /* NULL allowed */
+bool weir__pretok_is_empty(const weir__pretok *p);                /* no steps */
 
 /* One step more. A regular expression is read as Oniguruma's Ruby syntax, of which what tokenizers use is known and the rest
  * refused by name (ENOTSUP); `literal`: the pattern is a text to find. */

@@ -1,7 +1,6 @@
 #ifndef WEIR_HOST_TOKENIZERS_TOKENIZER_H
 #define WEIR_HOST_TOKENIZERS_TOKENIZER_H
 
-#include "host/formats/gguf.h"
 #include "kernels/base/status.h"
 #include "kernels/base/types.h"
 
@@ -12,6 +11,7 @@ extern "C" {
 /* Text to ids and back, behind one vtable (ops.h) for every family. Read-only after open: calls from several threads are
  * safe. Beginning- and end-of-text are never added: that is the engine's. */
 typedef struct weir_tokenizer weir_tokenizer;
+struct weir_gguf; /* host/formats/gguf.h */
 
 /* SentencePiece model file. extra_ids sentinels "<extra_id_k>" take ids n_piece + extra_ids - 1 - k, as transformers
  * gives them, and are recognised in text. EIO, EFORMAT (with the library's words), ENOMEM. */
@@ -24,7 +24,7 @@ weir_status weir_tokenizer_open_spm_plain(weir_tokenizer **out, const char *path
 
 /* tokenizer.ggml.* of a GGUF file: models "gpt2" (byte-level BPE, cut into words by tokenizer.ggml.pre) and "llama" (character
  * BPE by scores). Ids are llama.cpp's. g is not needed afterwards. EFORMAT, ENOTSUP with the name of what is not known, ENOMEM. */
-weir_status weir_tokenizer_open_gguf(weir_tokenizer **out, const weir_gguf *g, weir_err *err);
+weir_status weir_tokenizer_open_gguf(weir_tokenizer **out, const struct weir_gguf *g, weir_err *err);
 /* A tokenizer.json of Hugging Face's tokenizers with a model of type BPE. Ids are that package's without its post-processor.
  * EIO, EFORMAT, ENOTSUP with the name of what is not known, ENOMEM. */
 weir_status weir_tokenizer_open_json(weir_tokenizer **out, const char *path, weir_err *err);
