@@ -1,15 +1,40 @@
 #include "host/pair.h"
 
+#include <stdio.h>
 #include <string.h>
+
+#include "kernels/base/mem.h"
 
 static int32_t piece_count(const weir_checkpoint *ck, const weir_tokenizer *tok) {
     return weir_tokenizer_size(tok) - ck->extra_ids;
 }
 
+static weir_status open_gpt2(const weir_checkpoint *ck, weir_tokenizer **out, weir_err *err) {
+    const size_t n = strlen(ck->dir) + sizeof "/vocab.json";
+    char *vocab = weir_alloc(n, 1);
+    if (!vocab) return weir_fail(err, WEIR_ENOMEM, "%s: no memory for a path", ck->dir);
+    snprintf(vocab, n, "%s/vocab.json", ck->dir);
+    const weir_status st = weir_tokenizer_open_gpt2(out, vocab, ck->tokenizer_path, err);
+    weir_free(vocab);
+    return st;
+}
+
+static weir_status read_tokenizer(const weir_checkpoint *ck, weir_tokenizer **out, weir_err *err) {
+    switch (ck->tokenizer) {
+    case WEIR_TOKENIZER_SPM:
+        return ck->kind == WEIR_FAMILY_T5 ? weir_tokenizer_open_spm(out, ck->tokenizer_path, ck->extra_ids, err)
+                                          : weir_tokenizer_open_spm_plain(out, ck->tokenizer_path, err);
+    case WEIR_TOKENIZER_JSON: return weir_tokenizer_open_json(out, ck->tokenizer_path, err);
+    case WEIR_TOKENIZER_GPT2: return open_gpt2(ck, out, err);
+    case WEIR_TOKENIZER_GGUF: return weir_tokenizer_open_gguf(out, ck->gguf, err);
+    default: return WEIR_OK;
+    }
+}
+
 static weir_status open_tokenizer(const weir_checkpoint *ck, weir_tokenizer **out, weir_err *err) {
     *out = NULL;
-    if (ck->tokenizer != WEIR_TOKENIZER_SPM) return WEIR_OK;
-    WEIR_TRY(weir_tokenizer_open_spm(out, ck->tokenizer_path, ck->extra_ids, err));
+    WEIR_TRY(read_tokenizer(ck, out, err));
+    if (!*out) return WEIR_OK;
     const int32_t n = piece_count(ck, *out);
     if (n <= weir_checkpoint_rows(ck)) return WEIR_OK; /* sentinels may lie past the rows: they are then no tokens */
     weir_tokenizer_free(*out);

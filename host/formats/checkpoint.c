@@ -73,8 +73,9 @@ static weir_status find_tokenizer(weir_checkpoint *c, weir_err *err) {
         weir_tokenizer_kind kind;
     } files[] = {{"spiece.model", WEIR_TOKENIZER_SPM},
                  {"tokenizer.model", WEIR_TOKENIZER_SPM},
-                 {"tokenizer.json", WEIR_TOKENIZER_JSON}}; /* not T5's: a .model file has what it says */
-    const size_t n = c->kind == WEIR_FAMILY_T5 ? 2 : 3;
+                 {"tokenizer.json", WEIR_TOKENIZER_JSON}, /* not T5's: a .model file has what it says */
+                 {"merges.txt", WEIR_TOKENIZER_GPT2}};
+    const size_t n = c->kind == WEIR_FAMILY_T5 ? 2 : sizeof files / sizeof *files;
     for (size_t i = 0; i < n; i++) {
         char *path = path_in(c->dir, files[i].name);
         if (!path) return weir_fail(err, WEIR_ENOMEM, "%s: no memory for a path", weir__label(c->dir));

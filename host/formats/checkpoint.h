@@ -12,6 +12,7 @@ typedef enum weir_tokenizer_kind {
     WEIR_TOKENIZER_NONE = 0,
     WEIR_TOKENIZER_SPM,  /* spiece.model, tokenizer.model */
     WEIR_TOKENIZER_JSON, /* tokenizer.json */
+    WEIR_TOKENIZER_GPT2, /* vocab.json and merges.txt */
     WEIR_TOKENIZER_GGUF, /* the arrays of the GGUF file */
 } weir_tokenizer_kind;
 
