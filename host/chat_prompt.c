@@ -56,8 +56,8 @@ static weir_status add_ends(weir_engine *e, weir_err *err) {
     return WEIR_OK;
 }
 
-weir_status weir_chat_open(weir_engine *e, const char *name, weir_err *err) {
-    const char *jinja = e->side[WEIR_VERIFIER].ck.chat_template;
+weir_status weir_chat_open(weir_engine *e, const weir_engine_options *o, weir_err *err) {
+    const char *name = o->chat_template, *jinja = e->side[WEIR_VERIFIER].ck.chat_template;
     e->chat = name ? weir_chat_template_find(name) : jinja ? weir_chat_template_detect(jinja, strlen(jinja)) : NULL;
     if (name && !e->chat) return unknown_name(name, err);
     weir_err why = {{0}};
@@ -69,6 +69,7 @@ weir_status weir_chat_open(weir_engine *e, const char *name, weir_err *err) {
     } else if (!e->chat) {
         note_none(e, jinja);
     }
+    if (!e->chat && o->chat_required) return weir_fail(err, WEIR_ENOTSUP, "%s", e->chat_note.text);
     e->facts.chat_template = e->chat ? e->chat->name : NULL;
     e->facts.chat_note = e->chat ? NULL : e->chat_note.text;
     return WEIR_OK;

@@ -18,6 +18,7 @@ void cli_quiet(void);
 
 /* Commands. Each returns the program's exit code. */
 int cli_generate(const cli_args *a);
+int cli_chat(const cli_args *a);
 int cli_score(const cli_args *a);
 int cli_rule(const cli_args *a);
 int cli_tokenize(const cli_args *a);

@@ -42,6 +42,7 @@ static void print_ids(const weir_engine_facts *f) {
     cli_outf("  %-24s", "end-of-text ids");
     for (int i = 0; i < f->n_eos; i++) cli_outf(" %d", f->eos[i]);
     cli_outf("\n  %-24s %d\n", "decoder start id", f->start_id);
+    cli_outf("  %-24s %s\n", "chat template", f->chat_template ? f->chat_template : "none known");
 }
 
 static void print_table(const weir_engine_facts *f) {
@@ -117,6 +118,7 @@ static int print_json(const weir_engine_facts *f) {
     cli_json_set(out, "n_vocab", json_integer(f->n_vocab));
     cli_json_set(out, "eos", cli_json_ids(f->eos, (size_t)f->n_eos));
     cli_json_set(out, "start_id", json_integer(f->start_id));
+    cli_json_set(out, "chat_template", f->chat_template ? json_string(f->chat_template) : json_null());
     cli_json_set(out, "has_tokenizer", json_boolean(f->has_tokenizer));
     cli_json_set(out, "encoder_decoder", json_boolean(f->encoder_decoder));
     cli_json_device(out, f);
