@@ -104,3 +104,4 @@ Test(mutations, index) { run("index", fuzz_index, 5000); }
 Test(mutations, config) { run("config", fuzz_config, 20000); }
 Test(mutations, spm) { run("spm", fuzz_spm, 5000); }
 Test(mutations, text) { run("text", fuzz_text, 1000); }
+Test(mutations, chat) { run("chat", fuzz_chat, 50000); }
