@@ -40,7 +40,8 @@ static weir_chat_message *messages_of(const chat *c, size_t *n) {
     *n = 0;
     if (c->system) m[(*n)++] = (weir_chat_message){.role = "system", .content = c->system, .bytes = strlen(c->system)};
     for (size_t i = 0; i < c->n_turn; i++) {
-        m[(*n)++] = (weir_chat_message){.role = i % 2 ? "assistant" : "user", .content = c->turns[i].data, .bytes = c->turns[i].len};
+        const cli_buf *turn = &c->turns[i];
+        m[(*n)++] = (weir_chat_message){.role = i % 2 ? "assistant" : "user", .content = turn->data, .bytes = turn->len};
     }
     return m;
 }
@@ -49,10 +50,12 @@ int chat_set_system(chat *c, const char *text) {
     char *copy = NULL;
     if (text && *text) {
         /* Said now rather than at the next message. */
-        const weir_chat_message m[] = {{.role = "system", .content = text, .bytes = strlen(text)}, {.role = "user", .content = "", .bytes = 0}};
+        const weir_chat_message m[] = {{.role = "system", .content = text, .bytes = strlen(text)},
+                                       {.role = "user", .content = "", .bytes = 0}};
         weir_chat_text rendered = {0};
         weir_err err = {{0}};
-        const weir_status s = weir_chat_render(weir_chat_template_find(c->facts.chat_template), m, 2, true, &rendered, &err);
+        const weir_chat_template *t = weir_chat_template_find(c->facts.chat_template);
+        const weir_status s = weir_chat_render(t, m, 2, true, &rendered, &err);
         if (s != WEIR_OK) return cli_fail(CLI_FAILED, "%s", words(&err, s));
         weir_chat_text_free(&rendered);
         copy = weir_strdup(text);
@@ -109,8 +112,8 @@ static int run(chat *c, weir_session *s, weir_session_view *v, bool *lost) {
 }
 
 static int too_long(const chat *c, size_t n) {
-    return cli_fail(CLI_FAILED, "the conversation has %zu tokens with this message, which is left out; the context holds %d: /reset "
-                    "begins a new one (or start with a larger -c)", n, c->facts.ctx_size);
+    return cli_fail(CLI_FAILED, "the conversation has %zu tokens with this message, which is left out; the context holds %d: "
+                    "/reset begins a new one (or start with a larger -c)", n, c->facts.ctx_size);
 }
 
 /* The turns, the last of them the user's, to a session. */

@@ -68,7 +68,7 @@ static int do_gamma(chat *c, const call *k) { return apply(c, k->name, &(change)
 
 static int do_system(chat *c, const call *k) {
     const int rc = chat_set_system(c, k->rest);
-    if (rc == CLI_OK) cli_note("%s", c->system ? "system message set; the conversation so far stays" : "system message removed");
+    if (rc == CLI_OK) cli_note("%s", c->system ? "system message set; the conversation stays" : "system message removed");
     return rc;
 }
 
@@ -122,7 +122,8 @@ static int do_help(chat *c, const call *k) {
         snprintf(left, sizeof left, "%s %s", commands[i].name, commands[i].args);
         fprintf(stderr, "  %-28s %s\n", left, commands[i].help);
     }
-    fputs("  A line that ends in \\ goes on in the next. A message that begins with / is written with a blank before it.\n", stderr);
+    fputs("  A line that ends in \\ goes on in the next. A message that begins with / is written with a blank before it.\n",
+          stderr);
     return CLI_OK;
 }
 
@@ -152,9 +153,11 @@ static int dispatch(chat *c, const call *k) {
     int i = 0;
     while (i < N_COMMAND && strcmp(commands[i].name, k->name) != 0) i++;
     if (i == N_COMMAND)
-        return cli_fail(CLI_FAILED, "%.60s: unknown command (see /help; a message that begins with / needs a blank before it)", k->name);
+        return cli_fail(CLI_FAILED, "%.60s: unknown command (see /help; a message that begins with / needs a blank before it)",
+                        k->name);
     if (k->n < commands[i].least || (k->n > commands[i].most && commands[i].most <= MAX_WORDS))
-        return cli_fail(CLI_FAILED, "%s: expected %s%s%s", k->name, commands[i].name, *commands[i].args ? " " : "", commands[i].args);
+        return cli_fail(CLI_FAILED, "%s: expected %s%s%s", k->name, commands[i].name, *commands[i].args ? " " : "",
+                        commands[i].args);
     return commands[i].run(c, k);
 }
 

@@ -33,9 +33,8 @@ const cli_option cli_options[OPT_COUNT] = {
                    .commands = G | S | R | T | D},
     [OPT_CHAT_TEMPLATE] = {.name = "chat-template", .env = true, .type = CLI_TEXT, .value = "NAME",
                            .absent = "the one the checkpoint says",
-                           .help = "Format of a conversation: chatml, qwen2, qwen2.5, qwen3, qwen3-nothink, smollm2, llama2, "
-                                   "llama3, llama3.1, gemma, or plain (each message alone is a prompt, nothing is "
-                                   "remembered). Prompts of generate stay as they are; its messages need one.",
+                           .help = "Format of a conversation, see CHAT TEMPLATES. Prompts of generate stay as they are; its messages "
+                                   "are written in it.",
                            .commands = G | C | I},
     [OPT_SYSTEM] = {.name = "system", .env = true, .type = CLI_TEXT, .value = "TEXT",
                     .absent = "the template's own, or none",

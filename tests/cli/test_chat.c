@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "host/weir.h"
 #include "tests/cli/program.h"
 
 #define PAIR "-m @V -md @D --chat-template plain --temp 0"
@@ -62,7 +63,8 @@ Test(chat, commands_set_what_flags_set) {
                                            "rule lossy, alpha 0.2, beta auto", "beta 0.9,", "rule exact, gate"};
     outcome o = run_with("chat -m @V -md @D --chat-template plain --show-sources", input);
     expect_success(&o);
-    for (size_t i = 0; i < sizeof settings / sizeof settings[0]; i++) cr_expect(strstr(o.err, settings[i]), "%s: %s", settings[i], o.err);
+    for (size_t i = 0; i < sizeof settings / sizeof settings[0]; i++)
+        cr_expect(strstr(o.err, settings[i]), "%s: %s", settings[i], o.err);
     char want[1000] = "";
     for (int i = 0; i < 3; i++) {
         char line[200];
@@ -111,7 +113,8 @@ Test(chat, a_mistake_is_one_line_and_the_conversation_goes_on) {
 }
 
 Test(chat, a_mistake_changes_nothing) {
-    outcome o = run_with("chat " PAIR " --deferral-rule chow --deferral-alpha 0.3", "/rule token-v3 7\n/rule token-v3 x\n/alpha 0.4\n");
+    outcome o = run_with("chat " PAIR " --deferral-rule chow --deferral-alpha 0.3",
+                         "/rule token-v3 7\n/rule token-v3 x\n/alpha 0.4\n");
     cr_assert(o.rc == 1);
     cr_expect(strstr(o.err, "rule chow, alpha 0.4,") != NULL, "%s", o.err);
 }
@@ -217,31 +220,32 @@ Test(chat, sources_are_marked) {
 
 /* ---- signals and failures -------------------------------------------------------------------------------- */
 
+#define HUNDRED "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa"
+
 Test(chat, an_interrupt_ends_the_answer_and_not_the_conversation) {
-    outcome o = run_spec_do(&(run_spec){.line = "chat -m slow --chat-template chatml -n 400", .fake = true, .signal = SIGINT, .after = "w3",
-                                        .input = "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa\n"
-                                                 "/stats\n/reset\nb\n"});
+    outcome o = run_spec_do(&(run_spec){.line = "chat -m slow --chat-template chatml -n 400", .fake = true, .signal = SIGINT,
+                                        .after = "w3", .input = HUNDRED "\n/stats\n/reset\nb\n"});
     cr_assert(o.rc == 0, "%d %s", o.rc, o.err);
     cr_expect(strstr(o.out, "w140") == NULL && count(o.out, "\n") == 2 && strstr(o.out, "w49\n") != NULL, "%s", o.out);
     cr_expect(strstr(o.err, "1 cancelled") && strstr(o.err, "was cancelled"), "%s", o.err);
 }
 
 Test(chat, an_interrupt_at_the_prompt_exits_130) {
-    outcome o = run_spec_do(&(run_spec){.line = "chat -m plain --chat-template plain", .input = "abc\n", .hold_input = true, .fake = true,
-                                        .signal = SIGINT, .after = "w2\n"});
+    outcome o = run_spec_do(&(run_spec){.line = "chat -m plain --chat-template plain", .input = "abc\n", .hold_input = true,
+                                        .fake = true, .signal = SIGINT, .after = "w2\n"});
     cr_expect(o.rc == 130, "%d %s", o.rc, o.err);
     cr_expect_str_eq(o.out, " w0 w1 w2\n");
 }
 
 Test(chat, a_termination_ends_the_program) {
-    outcome o = run_spec_do(&(run_spec){.line = "chat -m slow --chat-template chatml -n 400", .fake = true, .signal = SIGTERM, .after = "w3",
-                                        .input = "abc\ndef\n"});
+    outcome o = run_spec_do(&(run_spec){.line = "chat -m slow --chat-template chatml -n 400", .fake = true, .signal = SIGTERM,
+                                        .after = "w3", .input = "abc\ndef\n"});
     cr_expect(o.rc == 143 && count(o.out, "\n") == 1, "%d %s", o.rc, o.out);
 }
 
 Test(chat, a_terminal_is_asked_and_forgives) {
-    outcome o = run_spec_do(&(run_spec){.line = "chat -m plain --chat-template plain", .input = "abc\n/nope\nde\\\nf\n\004", .in_tty = true,
-                                        .hold_input = true, .fake = true});
+    outcome o = run_spec_do(&(run_spec){.line = "chat -m plain --chat-template plain", .input = "abc\n/nope\nde\\\nf\n\004",
+                                        .in_tty = true, .hold_input = true, .fake = true});
     cr_assert(o.rc == 0, "%d %s", o.rc, o.err);
     cr_expect_str_eq(o.out, " w0 w1 w2\n w0 w1 w2 w3\n");
     cr_expect(count(o.err, "> ") == 4 && strstr(o.err, "/nope: unknown") && o.err[o.err_len - 1] == '\n', "%s", o.err);
@@ -260,7 +264,8 @@ Test(chat, a_lost_device_ends_the_program) {
 }
 
 Test(chat, output_that_fails_is_one_line_and_exit_1) {
-    outcome o = run_spec_do(&(run_spec){.line = "chat -m plain --chat-template plain", .input = "abc\ndef\n", .fake = true, .out_path = "/dev/full"});
+    outcome o = run_spec_do(&(run_spec){.line = "chat -m plain --chat-template plain", .input = "abc\ndef\n", .fake = true,
+                                        .out_path = "/dev/full"});
     expect_failure(&o, 1, "standard output", "No space left");
 }
 
@@ -284,7 +289,8 @@ Test(chat, messages_of_an_input_line_are_a_prompt_in_the_template) {
     cr_assert(json_array_size(list) == 2);
     cr_expect(json_equal(at(json_array_get(list, 0), "token_ids"), at(json_array_get(list, 1), "token_ids")));
     cr_expect_str_eq(json_string_value(at(json_array_get(list, 0), "text")), "Es hat viel geschneit.");
-    o = fake("generate -m plain --jsonl -n 2 -q --chat-template chatml", "{\"messages\": [{\"role\": \"user\", \"content\": \"a\"}]}\n");
+    o = fake("generate -m plain --jsonl -n 2 -q --chat-template chatml",
+             "{\"messages\": [{\"role\": \"user\", \"content\": \"a\"}]}\n");
     expect_success(&o);
     cr_expect(json_integer_value(at(json_array_get(json_lines(&o), 0), "usage.prompt_tokens")) == 51);
 }
@@ -312,6 +318,16 @@ Test(chat, bad_messages_are_named) {
     }
     outcome o = run_with("generate -m @V --jsonl -q", "{\"messages\": [{\"role\": \"user\", \"content\": \"a\"}]}\n");
     expect_failure(&o, 1, "stdin:1: \"messages\"", "no chat template");
+}
+
+Test(chat, help_and_the_man_page_name_every_template) {
+    outcome help = run("chat --help"), man = run("--man");
+    for (int i = 0; weir_chat_template_at(i); i++) {
+        char want[100];
+        snprintf(want, sizeof want, "\n  %s\n        ", weir_chat_template_at(i)->name);
+        cr_expect(strstr(help.out, want) != NULL, "%s", want);
+    }
+    cr_expect(strstr(help.out, "26 Jul 2024") && strstr(man.out, "CHAT TEMPLATES") && strstr(man.out, "26 Jul 2024"));
 }
 
 Test(chat, info_names_the_template) {

@@ -33,7 +33,8 @@ FUZZ_TARGET(chat) {
         const uint8_t *end = memchr(data + at, 0, n - at);
         const size_t stop = end ? (size_t)(end - data) : n;
         if (stop > at) {
-            m[n_message++] = (weir_chat_message){.role = roles[data[at] % 4], .content = (const char *)data + at + 1, .bytes = stop - at - 1};
+            const char *content = (const char *)data + at + 1;
+            m[n_message++] = (weir_chat_message){.role = roles[data[at] % 4], .content = content, .bytes = stop - at - 1};
         }
         at = stop + 1;
     }
