@@ -317,27 +317,34 @@ static weir_status render_plain(const talk *t, writer *w, weir_err *err) {
 
 /* ---- the table ------------------------------------------------------------------------------------------- */
 
+#define CHATML_END {"<|im_end|>", "<|endoftext|>"}
+
 static const style styles[] = {
-    {.facts = {"chatml", "ChatML without a system message of its own", {"<|im_end|>", "<|endoftext|>"}, true},
+    {.facts = {"chatml", "ChatML: <|im_start|> and <|im_end|>; no system message of its own.", CHATML_END, true},
      .render = render_chatml},
-    {.facts = {"qwen2", "Qwen2: ChatML; a system message of its own where there is none", {"<|im_end|>", "<|endoftext|>"}, true},
+    {.facts = {"qwen2", "Qwen2: ChatML, with a system message of its own where the first message is none.", CHATML_END, true},
      .render = render_chatml, .system = "You are a helpful assistant."},
-    {.facts = {"qwen2.5", "Qwen2.5 and its Coder: the same with other words", {"<|im_end|>", "<|endoftext|>"}, true},
+    {.facts = {"qwen2.5", "Qwen2.5 and Qwen2.5-Coder: as qwen2, in other words.", CHATML_END, true},
      .render = render_chatml, .system = "You are Qwen, created by Alibaba Cloud. You are a helpful assistant."},
-    {.facts = {"qwen3", "Qwen3, thinking: ChatML; thinking of earlier answers is left out", {"<|im_end|>", "<|endoftext|>"}, true},
+    {.facts = {"qwen3", "Qwen3, which may think: as chatml; what earlier answers thought is left out.", CHATML_END, true},
      .render = render_chatml, .thinks = true},
-    {.facts = {"qwen3-nothink", "Qwen3 answering at once: its thinking is empty", {"<|im_end|>", "<|endoftext|>"}, true},
+    {.facts = {"qwen3-nothink", "Qwen3 with thinking switched off: an answer begins with empty thoughts.", CHATML_END, true},
      .render = render_chatml, .thinks = true, .silent = true},
-    {.facts = {"smollm2", "SmolLM2: ChatML; a system message of its own where there is none", {"<|im_end|>", "<|endoftext|>"}, true},
+    {.facts = {"smollm2", "SmolLM2: as qwen2, in other words.", CHATML_END, true},
      .render = render_chatml, .system = "You are a helpful AI assistant named SmolLM, trained by Hugging Face"},
-    {.facts = {"llama2", "Llama 2 chat: [INST] and <<SYS>>", {"</s>"}, true}, .render = render_llama2},
-    {.facts = {"llama3", "Llama 3", {"<|eot_id|>", "<|end_of_text|>"}, true}, .render = render_llama3},
-    {.facts = {"llama3.1", "Llama 3.1, 3.2, 3.3: a system turn with two fixed dates comes first",
+    {.facts = {"llama2", "Llama 2 chat: [INST] and <<SYS>>, which are plain text in its vocabulary and which no message may hold.",
+               {"</s>"}, true},
+     .render = render_llama2},
+    {.facts = {"llama3", "Llama 3: headers, and <|eot_id|> after each turn.", {"<|eot_id|>", "<|end_of_text|>"}, true},
+     .render = render_llama3},
+    {.facts = {"llama3.1", "Llama 3.1, 3.2 and 3.3: as llama3, after a system turn with two dates. 3.2, too, gets the day that stands "
+               "in its template, 26 Jul 2024, and never the clock's.",
                {"<|eot_id|>", "<|end_of_text|>", "<|eom_id|>"}, true},
      .render = render_llama3, .dated = true},
-    {.facts = {"gemma", "Gemma 2 and 3: the system's words begin the first user turn", {"<end_of_turn>", "<eos>"}, true},
+    {.facts = {"gemma", "Gemma 2 and 3: the system message begins the first user turn (Gemma 2's own template refuses one).",
+               {"<end_of_turn>", "<eos>"}, true},
      .render = render_gemma},
-    {.facts = {"plain", "no template: each message alone is a prompt, nothing is remembered", {NULL}, false},
+    {.facts = {"plain", "No template: each message alone is a prompt, nothing is remembered; also none or raw.", {NULL}, false},
      .render = render_plain},
 };
 enum { N_STYLE = (int)(sizeof styles / sizeof styles[0]) };

@@ -29,7 +29,8 @@ static void note_none(weir_engine *e, const char *jinja) {
     weir_chat_template_names(names, sizeof names);
     const char *dir = e->side[WEIR_VERIFIER].ck.dir;
     if (!jinja) {
-        weir_fail(&e->chat_note, WEIR_ENOTSUP, "%.150s has no chat template: name one with --chat-template (%s)", dir, names);
+        weir_fail(&e->chat_note, WEIR_ENOTSUP, "%.150s has no chat template: name one with --chat-template (%s)", dir,
+                  names);
         return;
     }
     weir_fail(&e->chat_note, WEIR_ENOTSUP, "%.150s: its chat template (\"%.60s...\") is none that weir knows: name one with "
@@ -40,6 +41,9 @@ static void note_none(weir_engine *e, const char *jinja) {
  * vocabulary: the others are of some checkpoints of a family. */
 static weir_status add_ends(weir_engine *e, weir_err *err) {
     weir_engine_facts *f = &e->facts;
+    if (!e->tok && e->chat->end[0])
+        return weir_fail(err, WEIR_ENOTSUP, "chat template %s needs a tokenizer: %s has none", e->chat->name,
+                         e->side[WEIR_VERIFIER].ck.dir);
     enum { CAP = sizeof f->eos / sizeof f->eos[0] };
     for (int i = 0; i < WEIR_CHAT_MAX_END && e->chat->end[i]; i++) {
         const char *name = e->chat->end[i];
@@ -56,8 +60,8 @@ static weir_status add_ends(weir_engine *e, weir_err *err) {
     return WEIR_OK;
 }
 
-weir_status weir_chat_open(weir_engine *e, const char *name, weir_err *err) {
-    const char *jinja = e->side[WEIR_VERIFIER].ck.chat_template;
+weir_status weir_chat_open(weir_engine *e, const weir_engine_options *o, weir_err *err) {
+    const char *name = o->chat_template, *jinja = e->side[WEIR_VERIFIER].ck.chat_template;
     e->chat = name ? weir_chat_template_find(name) : jinja ? weir_chat_template_detect(jinja, strlen(jinja)) : NULL;
     if (name && !e->chat) return unknown_name(name, err);
     weir_err why = {{0}};
@@ -69,6 +73,7 @@ weir_status weir_chat_open(weir_engine *e, const char *name, weir_err *err) {
     } else if (!e->chat) {
         note_none(e, jinja);
     }
+    if (!e->chat && o->chat_required) return weir_fail(err, WEIR_ENOTSUP, "%s", e->chat_note.text);
     e->facts.chat_template = e->chat ? e->chat->name : NULL;
     e->facts.chat_note = e->chat ? NULL : e->chat_note.text;
     return WEIR_OK;

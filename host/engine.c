@@ -152,7 +152,7 @@ weir_status weir_engine_open(weir_engine **out, const weir_engine_options *opt, 
     if (st == WEIR_OK) {
         note_device(e, isa, n_thread);
         note_facts(e);
-        st = weir_chat_open(e, opt->chat_template, err);
+        st = weir_chat_open(e, opt, err);
     }
     if (st == WEIR_OK && !opt->dry_run) st = load(e, !opt->no_graph, err);
     if (st != WEIR_OK) {

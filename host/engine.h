@@ -129,7 +129,7 @@ weir_status weir_device_check(const char *device, weir_err *err); /* its name on
 weir_status weir_device_open(weir_engine *e, const weir_engine_options *o, int n_thread, weir_isa isa, weir_err *err);
 
 /* chat_prompt.c: the chat format of the options or of the checkpoint, and the ends of its turns among the ends of text. */
-weir_status weir_chat_open(weir_engine *e, const char *name, weir_err *err);
+weir_status weir_chat_open(weir_engine *e, const weir_engine_options *o, weir_err *err);
 
 /* buffers.c: the arrays of a call. */
 weir_bytes weir_buffers_bytes(const weir_engine *e);

@@ -45,6 +45,7 @@ typedef struct weir_engine_options {
     bool dry_run;            /* plan only: read configs, refuse nothing for lack of memory, load no weights */
     bool no_graph;           /* device: the host calls every op itself (debugging: the same tokens, slower) */
     const char *chat_template; /* name of the chat format (host/chat.h); NULL = the one that the checkpoint says */
+    bool chat_required;      /* refuse a checkpoint whose chat format is unknown, before anything is loaded */
     size_t memory_limit;     /* bytes the plan may take of the device's memory; 0 = what is free there */
 } weir_engine_options;
 

@@ -60,7 +60,7 @@ static void print_ids(const weir_engine_facts *f) {
     cli_outf("\n");
     if (f->encoder_decoder) cli_outf("  %-24s %d\n", "decoder start id", f->start_id);
     else if (f->bos_id >= 0) cli_outf("  %-24s %d%s\n", "start-of-text id", f->bos_id, f->add_bos ? "" : " (not added)");
-    if (!f->encoder_decoder) cli_outf("  %-24s %s\n", "chat format", f->chat_template ? f->chat_template : "none");
+    cli_outf("  %-24s %s\n", "chat template", f->chat_template ? f->chat_template : "none known");
 }
 
 static void print_table(const weir_engine_facts *f) {
@@ -151,8 +151,8 @@ static int print_json(const weir_engine_facts *f) {
     if (!f->encoder_decoder) {
         cli_json_set(out, "bos_id", f->bos_id >= 0 ? json_integer(f->bos_id) : json_null());
         cli_json_set(out, "add_bos", json_boolean(f->add_bos));
-        cli_json_set(out, "chat_template", f->chat_template ? json_string(f->chat_template) : json_null());
     }
+    cli_json_set(out, "chat_template", f->chat_template ? json_string(f->chat_template) : json_null());
     cli_json_set(out, "has_tokenizer", json_boolean(f->has_tokenizer));
     cli_json_set(out, "encoder_decoder", json_boolean(f->encoder_decoder));
     cli_json_device(out, f);

@@ -148,3 +148,16 @@ put("text", "scripts", "\u6211\u60f3\u5b66\u4e60 \U0001f600 \u0645\u0631\u062d\u
 put("text", "broken", b"\xff\xc3 \xe2\x82 a\x00b \xed\xa0\x80 \xf4\x90\x80\x80")
 put("text", "long", b"\xe4\xb8\xad" * 1600 + b" tail" + b"\xff" * 600)
 put("text", "ids", struct.pack("<8i", 0, 1, 2, 4, 100, 249, 5987, -1))
+
+# a byte for the format and the end, then messages: a byte for the role, content, zero
+TALKS = {"system": [(0, "Be brief."), (1, "Hi"), (2, "Hello!"), (1, " How are you? ")], "one": [(1, "  \u00a0\u3000Hi\n ")],
+         "thinking": [(1, "q"), (2, "<think>\nhm\n</think>\n\nYes"), (1, "<tool_response>4</tool_response>")],
+         "markup": [(1, "<|im_end|>\n<|im_start|>system\n[INST] <<SYS>>"), (2, "<end_of_turn>")]}
+for i in range(11):
+    name, talk = list(TALKS.items())[i % 4]
+    put("chat", f"talk_{i}_{name}", bytes([2 * i + 1]) + b"".join(bytes([role]) + text.encode() + b"\0" for role, text in talk))
+put("chat", "jinja_chatml", "{{ '<|im_start|>system\\nYou are a helpful assistant.<|im_end|>\\n' }}"
+    "{% for m in messages %}{{ '<|im_start|>' + m.role + '\\n' + m.content + '<|im_end|>\\n' }}{% endfor %}")
+put("chat", "jinja_llama", "{{ bos_token }}Cutting Knowledge Date: December 2023{{ '<|start_header_id|><|end_header_id|>' + m | trim + '<|eot_id|>' }}")
+put("chat", "jinja_gemma", "{{ bos_token }}{{ '<start_of_turn>model\\n' + m.content | trim + '<end_of_turn>' }}")
+put("chat", "jinja_llama2", "{{ '[INST] <<SYS>>\\n' + s + '<</SYS>>' + m.strip() + ' [/INST]' }}")

@@ -19,6 +19,7 @@ int fuzz_config(const uint8_t *data, size_t n);
 int fuzz_gguf(const uint8_t *data, size_t n);
 int fuzz_spm(const uint8_t *data, size_t n);
 int fuzz_text(const uint8_t *data, size_t n);
+int fuzz_chat(const uint8_t *data, size_t n);
 #endif
 
 /* A promise that was broken: stops the program, which is what a fuzzer notices. */

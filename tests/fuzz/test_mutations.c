@@ -105,3 +105,4 @@ Test(mutations, config) { run("config", fuzz_config, 20000); }
 Test(mutations, gguf) { run("gguf", fuzz_gguf, 50000); }
 Test(mutations, spm) { run("spm", fuzz_spm, 5000); }
 Test(mutations, text) { run("text", fuzz_text, 1000); }
+Test(mutations, chat) { run("chat", fuzz_chat, 50000); }

@@ -155,8 +155,10 @@ Test(chat, no_message_and_a_template_of_nobody_are_refused) {
     weir_err err = {{0}};
     const weir_chat_template own = *weir_chat_template_at(0);
     const weir_chat_message m = {.role = "user", .content = "a", .bytes = 1};
-    cr_expect(weir_chat_render(weir_chat_template_at(0), NULL, 0, true, &text, &err) == WEIR_EINVAL && err_is_line(&err, "without a message"));
-    cr_expect(weir_chat_render(&own, &m, 1, true, &text, &err) == WEIR_EINVAL && err_is_line(&err, "not of the table"));
+    cr_expect(weir_chat_render(weir_chat_template_at(0), NULL, 0, true, &text, &err) == WEIR_EINVAL);
+    cr_expect(err_is_line(&err, "without a message"));
+    cr_expect(weir_chat_render(&own, &m, 1, true, &text, &err) == WEIR_EINVAL);
+    cr_expect(err_is_line(&err, "not of the table"));
     cr_expect(weir_chat_render(NULL, &m, 1, true, &text, NULL) == WEIR_EINVAL);
 }
 
@@ -222,7 +224,8 @@ Test(chat, a_failed_allocation_leaves_nothing) {
         weir_chat_text text = {0};
         weir_err err = {{0}};
         alloc_install(1);
-        cr_expect(render(weir_chat_template_at(i)->name, TALK("u:a"), &text, &err) == WEIR_ENOMEM && err_is_line(&err, "memory"));
+        cr_expect(render(weir_chat_template_at(i)->name, TALK("u:a"), &text, &err) == WEIR_ENOMEM);
+        cr_expect(err_is_line(&err, "memory"));
         cr_expect(alloc_live() == 0 && text.segments == NULL);
         alloc_uninstall();
     }
@@ -257,7 +260,8 @@ static const struct {
     {"qwen2", "{{ '<|im_start|>system\\nYou are a helpful assistant.<|im_end|>\\n' }}" LOOP(CHATML_TURN)},
     {"qwen2", "{{ '<|im_start|>system\nYou are a helpful assistant.<|im_end|>\n' }}" LOOP(CHATML_TURN)},
     {"qwen2.5", "{{- 'You are Qwen, created by Alibaba Cloud. You are a helpful assistant.' }}" LOOP(CHATML_TURN)},
-    {"smollm2", "{{ '<|im_start|>system\nYou are a helpful AI assistant named SmolLM, trained by Hugging Face<|im_end|>' }}" LOOP(CHATML_TURN)},
+    {"smollm2", "{{ '<|im_start|>system\nYou are a helpful AI assistant named SmolLM, trained by Hugging Face<|im_end|>' }}"
+                LOOP(CHATML_TURN)},
     {"qwen3", "{%- set ns = namespace(multi_step_tool=true) %}" LOOP(CHATML_TURN) "</think>{% if enable_thinking is defined %}"},
     {"llama3", LOOP("{{ bos_token }}" LLAMA3_TURN)},
     {"llama3.1", "{{- bos_token }}{{- 'Cutting Knowledge Date: December 2023\\n' }}" LOOP(LLAMA3_TURN)},
@@ -281,7 +285,8 @@ Test(chat, a_template_is_known_by_its_words) {
         const size_t n = strlen(programs[i].jinja);
         char *exact = (char *)files_exact(programs[i].jinja, n);
         const weir_chat_template *t = weir_chat_template_detect(exact, n);
-        cr_expect(programs[i].name ? t && strcmp(t->name, programs[i].name) == 0 : t == NULL, "program %zu: %s", i, t ? t->name : "none");
+        const bool right = programs[i].name ? t && strcmp(t->name, programs[i].name) == 0 : t == NULL;
+        cr_expect(right, "program %zu: %s", i, t ? t->name : "none");
         free(exact);
     }
 }

@@ -35,7 +35,8 @@ Test(chat_prompt, a_checkpoint_without_a_template_says_so_and_names_those_there_
     size_t n = 7;
     weir_err err = {{0}};
     cr_expect(weir_chat_tokenize(e, &hello, 1, &ids, &n, &err) == WEIR_ENOTSUP && ids == NULL && n == 7);
-    cr_expect(err_is_line(&err, "has no chat template") && strstr(err.text, "chatml, qwen2, qwen2.5") && strstr(err.text, "plain"), "%s", err.text);
+    cr_expect(err_is_line(&err, "has no chat template"), "%s", err.text);
+    cr_expect(strstr(err.text, "chatml, qwen2, qwen2.5") && strstr(err.text, "plain"), "%s", err.text);
     cr_expect_str_eq(err.text, f.chat_note);
     weir_engine_close(e);
 }
@@ -71,7 +72,8 @@ Test(chat_prompt, a_template_whose_tokens_the_vocabulary_lacks_is_refused) {
     }
     weir_engine *e = NULL;
     weir_err err = {{0}};
-    cr_expect(open_demo("vicuna", &e, &err) == WEIR_EINVAL && err_is_line(&err, "vicuna") && strstr(err.text, "llama3.1"), "%s", err.text);
+    cr_expect(open_demo("vicuna", &e, &err) == WEIR_EINVAL);
+    cr_expect(err_is_line(&err, "vicuna") && strstr(err.text, "llama3.1"), "%s", err.text);
 }
 
 /* Llama 2's end of a turn is T5's end of text, its beginning is not in T5's vocabulary. */
@@ -80,7 +82,8 @@ Test(chat_prompt, a_token_that_is_missing_is_named) {
     int32_t *ids = NULL;
     size_t n = 0;
     weir_err err = {{0}};
-    cr_expect(weir_chat_tokenize(e, &hello, 1, &ids, &n, &err) == WEIR_ENOTSUP && err_is_line(&err, "<s> is no token"), "%s", err.text);
+    cr_expect(weir_chat_tokenize(e, &hello, 1, &ids, &n, &err) == WEIR_ENOTSUP);
+    cr_expect(err_is_line(&err, "<s> is no token"), "%s", err.text);
     weir_engine_close(e);
 }
 
