@@ -123,7 +123,8 @@ size_t weir_gguf_count(const weir_gguf *g) { return g->n_tensor; }
 
 void weir_gguf_at(const weir_gguf *g, size_t i, weir_gguf_entry *out) {
     const gguf_tensor *t = &g->tensor[i];
-    *out = (weir_gguf_entry){.name = t->name, .type = t->type, .n_dim = t->n_dim, .data = t->data, .bytes = t->bytes};
+    *out = (weir_gguf_entry){
+        .name = t->name, .type = t->type, .n_dim = t->n_dim, .data = t->data, .bytes = t->bytes};
     memcpy(out->shape, t->shape, sizeof out->shape);
 }
 

@@ -63,8 +63,8 @@ const gguf_type *weir__gguf_type(int64_t number) {
 /* "FILE: tensor NAME: …" */
 #define FAIL_TENSOR(c, t, ...) fail_tensor((c)->err, (c)->g->label, (t)->name, __VA_ARGS__)
 
-__attribute__((format(printf, 4, 5))) static weir_status fail_tensor(weir_err *err, const char *label, const char *name,
-                                                                     const char *fmt, ...) {
+__attribute__((format(printf, 4, 5))) static weir_status fail_tensor(weir_err *err, const char *label,
+                                                                     const char *name, const char *fmt, ...) {
     char why[200];
     va_list ap;
     va_start(ap, fmt);
@@ -78,9 +78,10 @@ static weir_status parse_name(gguf_cursor *c, gguf_tensor *t) {
     const uint8_t *text;
     WEIR_TRY(weir__gguf_u64(c, &n));
     if (n == 0 || n > GGUF_NAME_BYTES)
-        return weir_fail(c->err, WEIR_EFORMAT, "%s: tensor %llu of %llu has a name of %llu bytes, expected 1 to %d",
-                         weir__label(c->g->label), (unsigned long long)c->i + 1, (unsigned long long)c->n, (unsigned long long)n,
-                         GGUF_NAME_BYTES);
+        return weir_fail(c->err, WEIR_EFORMAT,
+                         "%s: tensor %llu of %llu has a name of %llu bytes, expected 1 to %d",
+                         weir__label(c->g->label), (unsigned long long)c->i + 1, (unsigned long long)c->n,
+                         (unsigned long long)n, GGUF_NAME_BYTES);
     WEIR_TRY(weir__gguf_take(c, n, &text));
     memcpy(t->name, text, (size_t)n);
     t->name[n] = '\0';
@@ -97,7 +98,8 @@ static weir_status parse_shape(gguf_cursor *c, gguf_tensor *t, uint64_t *n_elem)
         t->shape[i] = 1;
         if (i >= n_dim) continue;
         WEIR_TRY(weir__gguf_u64(c, &d));
-        if (d == 0 || d > INT64_MAX) return FAIL_TENSOR(c, t, "shape[%u] = %lld, expected 1 or more", i, (long long)d);
+        if (d == 0 || d > INT64_MAX)
+            return FAIL_TENSOR(c, t, "shape[%u] = %lld, expected 1 or more", i, (long long)d);
         if (__builtin_mul_overflow(n, d, &n) || n > INT64_MAX)
             return FAIL_TENSOR(c, t, "shape overflows 63 bits at dimension %u", i);
         t->shape[i] = (int64_t)d;
@@ -116,9 +118,10 @@ static weir_status parse_tensor(gguf_cursor *c, gguf_tensor *t, uint64_t alignme
     const gguf_type *type = weir__gguf_type(number);
     if (!type) return FAIL_TENSOR(c, t, "unknown type %d", (int)number);
     if (t->shape[0] % type->block != 0)
-        return FAIL_TENSOR(c, t, "rows of %lld elements are not whole blocks of %d, as %s has them", (long long)t->shape[0],
-                           type->block, type->name);
-    if (__builtin_mul_overflow(n_elem / (uint64_t)type->block, (uint64_t)type->bytes, &bytes) || bytes > INT64_MAX)
+        return FAIL_TENSOR(c, t, "rows of %lld elements are not whole blocks of %d, as %s has them",
+                           (long long)t->shape[0], type->block, type->name);
+    if (__builtin_mul_overflow(n_elem / (uint64_t)type->block, (uint64_t)type->bytes, &bytes) ||
+        bytes > INT64_MAX)
         return FAIL_TENSOR(c, t, "size in bytes overflows 63 bits");
     WEIR_TRY(weir__gguf_u64(c, &offset));
     if (offset % alignment != 0)
@@ -147,18 +150,19 @@ static weir_status place_tensors(gguf_cursor *c, uint64_t alignment) {
     weir_gguf *g = c->g;
     size_t pad = (size_t)((alignment - c->at % alignment) % alignment);
     if (pad > g->n_bytes - c->at)
-        return weir_fail(c->err, WEIR_EFORMAT, "%s: truncated: data begins at %zu, the file ends at %zu", weir__label(g->label),
-                         c->at + pad, g->n_bytes);
+        return weir_fail(c->err, WEIR_EFORMAT, "%s: truncated: data begins at %zu, the file ends at %zu",
+                         weir__label(g->label), c->at + pad, g->n_bytes);
     const uint8_t *data = g->bytes + c->at + pad;
     size_t n_data = g->n_bytes - c->at - pad, end = 0;
     qsort(g->tensor, g->n_tensor, sizeof *g->tensor, by_offset);
     for (size_t i = 0; i < g->n_tensor; i++) {
         gguf_tensor *t = &g->tensor[i];
         if (t->offset > n_data || t->bytes > n_data - t->offset)
-            return FAIL_TENSOR(c, t, "truncated: %zu bytes of data at %zu, the file has %zu bytes of data", t->bytes, t->offset,
-                               n_data);
+            return FAIL_TENSOR(c, t, "truncated: %zu bytes of data at %zu, the file has %zu bytes of data",
+                               t->bytes, t->offset, n_data);
         if (t->offset < end)
-            return FAIL_TENSOR(c, t, "data at %zu overlaps the tensor before it, which ends at %zu", t->offset, end);
+            return FAIL_TENSOR(c, t, "data at %zu overlaps the tensor before it, which ends at %zu",
+                               t->offset, end);
         t->data = data + t->offset;
         end = t->offset + t->bytes;
     }
@@ -167,15 +171,12 @@ static weir_status place_tensors(gguf_cursor *c, uint64_t alignment) {
 
 weir_status weir__gguf_parse_tensors(gguf_cursor *c, uint64_t n, uint64_t alignment) {
     weir_gguf *g = c->g;
-    size_t left = g->n_bytes - c->at;
-    if (n > left / MIN_TENSOR)
-        return weir_fail(c->err, WEIR_EFORMAT, "%s: %llu tensors cannot be in a file of %zu bytes", weir__label(g->label),
-                         (unsigned long long)n, g->n_bytes);
+    WEIR_TRY(weir__gguf_check_count(c, n, MIN_TENSOR, "tensors"));
     if (n == 0) return WEIR_OK;
     g->tensor = weir_calloc((size_t)n, sizeof *g->tensor);
     if (!g->tensor)
-        return weir_fail(c->err, WEIR_ENOMEM, "%s: no memory for the list of %llu tensors", weir__label(g->label),
-                         (unsigned long long)n);
+        return weir_fail(c->err, WEIR_ENOMEM, "%s: no memory for the list of %llu tensors",
+                         weir__label(g->label), (unsigned long long)n);
     c->part = "tensor";
     c->n = n;
     for (c->i = 0; c->i < n; c->i++) WEIR_TRY(parse_tensor(c, &g->tensor[c->i], alignment));
@@ -183,7 +184,8 @@ weir_status weir__gguf_parse_tensors(gguf_cursor *c, uint64_t n, uint64_t alignm
     WEIR_TRY(place_tensors(c, alignment));
     qsort(g->tensor, g->n_tensor, sizeof *g->tensor, by_name);
     for (size_t i = 1; i < g->n_tensor; i++)
-        if (by_name(&g->tensor[i - 1], &g->tensor[i]) == 0) return FAIL_TENSOR(c, &g->tensor[i], "is there twice");
+        if (by_name(&g->tensor[i - 1], &g->tensor[i]) == 0)
+            return FAIL_TENSOR(c, &g->tensor[i], "is there twice");
     return WEIR_OK;
 }
 
@@ -195,14 +197,16 @@ static weir_status parse_version(gguf_cursor *c) {
     uint32_t version;
     WEIR_TRY(weir__gguf_take(c, 4, &magic));
     if (memcmp(magic, "GGUF", 4) != 0)
-        return weir_fail(c->err, WEIR_EFORMAT, "%s: begins with %02x %02x %02x %02x, not with GGUF", label, magic[0], magic[1],
-                         magic[2], magic[3]);
+        return weir_fail(c->err, WEIR_EFORMAT, "%s: begins with %02x %02x %02x %02x, not with GGUF", label,
+                         magic[0], magic[1], magic[2], magic[3]);
     WEIR_TRY(weir__gguf_u32(c, &version));
     if (version != 0 && (version & 0xffff) == 0)
-        return weir_fail(c->err, WEIR_ENOTSUP, "%s: a big-endian GGUF file, expected a little-endian one", label);
+        return weir_fail(c->err, WEIR_ENOTSUP, "%s: a big-endian GGUF file, expected a little-endian one",
+                         label);
     if (version == 0) return weir_fail(c->err, WEIR_EFORMAT, "%s: GGUF version 0, expected 2 or 3", label);
     if (version != 2 && version != 3)
-        return weir_fail(c->err, WEIR_ENOTSUP, "%s: GGUF version %u is not supported, expected 2 or 3", label, version);
+        return weir_fail(c->err, WEIR_ENOTSUP, "%s: GGUF version %u is not supported, expected 2 or 3", label,
+                         version);
     return WEIR_OK;
 }
 
@@ -212,10 +216,12 @@ static weir_status read_alignment(gguf_cursor *c, uint64_t *out) {
     if (!p) return WEIR_OK;
     const char *label = weir__label(c->g->label);
     if (p->array || p->kind != GGUF_U32)
-        return weir_fail(c->err, WEIR_EFORMAT, "%s: general.alignment is not an unsigned number of 32 bits", label);
+        return weir_fail(c->err, WEIR_EFORMAT, "%s: general.alignment is not an unsigned number of 32 bits",
+                         label);
     uint64_t n = weir__gguf_load(p->at, 4);
     if (n == 0 || n > MAX_ALIGNMENT || (n & (n - 1)) != 0)
-        return weir_fail(c->err, WEIR_EFORMAT, "%s: general.alignment = %llu, expected a power of two up to %d", label,
+        return weir_fail(c->err, WEIR_EFORMAT,
+                         "%s: general.alignment = %llu, expected a power of two up to %d", label,
                          (unsigned long long)n, MAX_ALIGNMENT);
     *out = n;
     return WEIR_OK;
@@ -233,7 +239,8 @@ static weir_status parse_file(weir_gguf *g, weir_err *err) {
 }
 
 /* Takes over the map, if it is one. */
-static weir_status open_bytes(weir_gguf **out, const uint8_t *bytes, size_t n, bool mapped, const char *label, weir_err *err) {
+static weir_status open_bytes(weir_gguf **out, const uint8_t *bytes, size_t n, bool mapped, const char *label,
+                              weir_err *err) {
     weir_gguf *g = weir_calloc(1, sizeof *g);
     char *name = weir_strdup(label);
     if (!g || !name) {
@@ -259,7 +266,8 @@ weir_status weir_gguf_open(weir_gguf **out, const char *path, weir_err *err) {
     return open_bytes(out, bytes, n, true, path, err);
 }
 
-weir_status weir_gguf_open_bytes(weir_gguf **out, const void *bytes, size_t n, const char *label, weir_err *err) {
+weir_status weir_gguf_open_bytes(weir_gguf **out, const void *bytes, size_t n, const char *label,
+                                 weir_err *err) {
     return open_bytes(out, bytes ? bytes : (const uint8_t *)"", bytes ? n : 0, false, label, err);
 }
 

@@ -26,25 +26,29 @@ static bool uniform_int(const weir_gguf *g, const char *key, int64_t *out) {
     return true;
 }
 
-weir_status weir__gguf_get_int(const weir_gguf *g, const char *key, int64_t lo, int64_t hi, int32_t *out, weir_err *err) {
+weir_status weir__gguf_get_int(const weir_gguf *g, const char *key, int64_t lo, int64_t hi, int32_t *out,
+                               weir_err *err) {
     int64_t v;
     if (!weir_gguf_has(g, key)) return WEIR_OK;
     if (!uniform_int(g, key, &v))
-        return weir_fail(err, WEIR_EFORMAT, "%s: %.100s is not an integer, or not the same in all layers", weir__label(g->label),
-                         key);
+        return weir_fail(err, WEIR_EFORMAT, "%s: %.100s is not an integer, or not the same in all layers",
+                         weir__label(g->label), key);
     if (v < lo || v > hi)
-        return weir_fail(err, WEIR_EFORMAT, "%s: %.100s = %lld, expected %lld to %lld", weir__label(g->label), key, (long long)v,
-                         (long long)lo, (long long)hi);
+        return weir_fail(err, WEIR_EFORMAT, "%s: %.100s = %lld, expected %lld to %lld", weir__label(g->label),
+                         key, (long long)v, (long long)lo, (long long)hi);
     *out = (int32_t)v;
     return WEIR_OK;
 }
 
-weir_status weir__gguf_get_real(const weir_gguf *g, const char *key, double lo, double hi, double *out, weir_err *err) {
+weir_status weir__gguf_get_real(const weir_gguf *g, const char *key, double lo, double hi, double *out,
+                                weir_err *err) {
     double v;
     if (!weir_gguf_has(g, key)) return WEIR_OK;
-    if (!weir_gguf_real(g, key, &v)) return weir_fail(err, WEIR_EFORMAT, "%s: %.100s is not a number", weir__label(g->label), key);
+    if (!weir_gguf_real(g, key, &v))
+        return weir_fail(err, WEIR_EFORMAT, "%s: %.100s is not a number", weir__label(g->label), key);
     if (!(v >= lo && v <= hi)) /* also NaN */
-        return weir_fail(err, WEIR_EFORMAT, "%s: %.100s = %g, expected %g to %g", weir__label(g->label), key, v, lo, hi);
+        return weir_fail(err, WEIR_EFORMAT, "%s: %.100s = %g, expected %g to %g", weir__label(g->label), key,
+                         v, lo, hi);
     *out = v;
     return WEIR_OK;
 }
@@ -102,7 +106,8 @@ static const known_key KEYS[] = {
 };
 
 /* Bookkeeping, and what concerns another use of the file than text. */
-static const char *const HARMLESS[] = {"rope.scaling.finetuned", "tensor_data_layout", "pooling_type", "vision.", "mm."};
+static const char *const HARMLESS[] = {"rope.scaling.finetuned", "tensor_data_layout", "pooling_type",
+                                       "vision.", "mm."};
 
 static bool is_harmless(const char *name, size_t n) {
     for (size_t i = 0; i < sizeof HARMLESS / sizeof *HARMLESS; i++) {
@@ -128,7 +133,9 @@ static weir_status check_key(const weir_gguf *g, const gguf_family *f, const ggu
     double v = NAN;
     bool b;
     if (is_harmless(name, p->key_bytes - skip)) return WEIR_OK;
-    if (!k) return weir_fail(err, WEIR_ENOTSUP, "%s: key %.*s is unknown, it may change the result", label, shown, p->key);
+    if (!k)
+        return weir_fail(err, WEIR_ENOTSUP, "%s: key %.*s is unknown, it may change the result", label, shown,
+                         p->key);
     if (k->families & f->bit) return WEIR_OK;
     weir__gguf_key(f, k->name, key);
     if (weir_gguf_bool(g, key, &b))
@@ -144,11 +151,13 @@ weir_status weir__gguf_check_keys(const weir_gguf *g, const gguf_family *f, weir
     char key[128];
     int64_t experts;
     if (weir_gguf_int(g, weir__gguf_key(f, "expert_count", key), &experts) && experts > 0)
-        return weir_fail(err, WEIR_ENOTSUP, "%s: a mixture of %lld experts is not supported, expected a dense model",
+        return weir_fail(err, WEIR_ENOTSUP,
+                         "%s: a mixture of %lld experts is not supported, expected a dense model",
                          weir__label(g->label), (long long)experts);
     for (size_t i = 0; i < g->n_pair; i++) {
         const gguf_pair *p = &g->pair[i];
-        if (p->key_bytes > n && p->key[n] == '.' && memcmp(p->key, f->name, n) == 0) WEIR_TRY(check_key(g, f, p, err));
+        if (p->key_bytes > n && p->key[n] == '.' && memcmp(p->key, f->name, n) == 0)
+            WEIR_TRY(check_key(g, f, p, err));
     }
     return WEIR_OK;
 }

@@ -15,9 +15,23 @@ static const gguf_family FAMILIES[] = {
     {.name = "llama", .bit = GGUF_LLAMA, .act = WEIR_ACT_SILU, .interleaved = true, .theta = 1e4},
     {.name = "qwen2", .bit = GGUF_QWEN2, .act = WEIR_ACT_SILU, .theta = 1e4},
     {.name = "qwen3", .bit = GGUF_QWEN3, .act = WEIR_ACT_SILU, .qk_norm = true, .theta = 1e4},
-    {.name = "gemma2", .bit = GGUF_GEMMA2, .act = WEIR_ACT_GELU_TANH, .gemma = true, .theta = 1e4, .period = 2, .window = 4096,
-     .big_layers = 46, .attention_softcap = 50, .final_softcap = 30},
-    {.name = "gemma3", .bit = GGUF_GEMMA3, .act = WEIR_ACT_GELU_TANH, .gemma = true, .qk_norm = true, .theta = 1e6, .period = 6,
+    {.name = "gemma2",
+     .bit = GGUF_GEMMA2,
+     .act = WEIR_ACT_GELU_TANH,
+     .gemma = true,
+     .theta = 1e4,
+     .period = 2,
+     .window = 4096,
+     .big_layers = 46,
+     .attention_softcap = 50,
+     .final_softcap = 30},
+    {.name = "gemma3",
+     .bit = GGUF_GEMMA3,
+     .act = WEIR_ACT_GELU_TANH,
+     .gemma = true,
+     .qk_norm = true,
+     .theta = 1e6,
+     .period = 6,
      .big_layers = 62},
 };
 
@@ -70,14 +84,18 @@ static weir_status check_file(const weir_gguf *g, weir_err *err) {
     size_t n = 0;
     int64_t count;
     if (weir_gguf_has(g, "general.type") && !is_text(g, "general.type", "model"))
-        return weir_fail(err, WEIR_ENOTSUP, "%s: general.type is not \"model\": an adapter, a projector or the like", label);
+        return weir_fail(err, WEIR_ENOTSUP,
+                         "%s: general.type is not \"model\": an adapter, a projector or the like", label);
     if (weir_gguf_int(g, "split.count", &count) && count > 1)
-        return weir_fail(err, WEIR_ENOTSUP, "%s: one of %lld parts of a split file, expected them merged", label, (long long)count);
+        return weir_fail(err, WEIR_ENOTSUP, "%s: one of %lld parts of a split file, expected them merged",
+                         label, (long long)count);
     if (!weir_gguf_string(g, "general.architecture", &name, &n))
         return weir_fail(err, WEIR_EFORMAT, "%s: no general.architecture", label);
     if (!weir__gguf_family(g))
-        return weir_fail(err, WEIR_ENOTSUP, "%s: architecture %.*s is not supported, expected llama, qwen2, qwen3, gemma2 or gemma3",
-                         label, n < 60 ? (int)n : 60, name);
+        return weir_fail(
+            err, WEIR_ENOTSUP,
+            "%s: architecture %.*s is not supported, expected llama, qwen2, qwen3, gemma2 or gemma3", label,
+            n < 60 ? (int)n : 60, name);
     return WEIR_OK;
 }
 
@@ -91,21 +109,23 @@ static weir_status read_heads(const reader *r, weir_decoder_config *c) {
     c->n_head_kv = c->n_head;
     WEIR_TRY(get_int(r, "attention.head_count_kv", 1, MAX_DIM, &c->n_head_kv));
     if (c->n_head % c->n_head_kv != 0)
-        return weir_fail(r->err, WEIR_EFORMAT, "%s: %d heads are no multiple of %d of keys and values", label, c->n_head,
-                         c->n_head_kv);
+        return weir_fail(r->err, WEIR_EFORMAT, "%s: %d heads are no multiple of %d of keys and values", label,
+                         c->n_head, c->n_head_kv);
     if (!has(r, "attention.key_length") && c->dim % c->n_head != 0)
-        return weir_fail(r->err, WEIR_EFORMAT, "%s: no attention.key_length, and %d heads do not divide the width %d", label,
+        return weir_fail(r->err, WEIR_EFORMAT,
+                         "%s: no attention.key_length, and %d heads do not divide the width %d", label,
                          c->n_head, c->dim);
     c->head_dim = c->dim / c->n_head;
     WEIR_TRY(get_int(r, "attention.key_length", 1, MAX_DIM, &c->head_dim));
     value = c->head_dim;
     WEIR_TRY(get_int(r, "attention.value_length", 1, MAX_DIM, &value));
     if (value != c->head_dim)
-        return weir_fail(r->err, WEIR_ENOTSUP, "%s: attention.value_length = %d differs from key_length = %d: not supported", label,
+        return weir_fail(r->err, WEIR_ENOTSUP,
+                         "%s: attention.value_length = %d differs from key_length = %d: not supported", label,
                          value, c->head_dim);
     if (c->head_dim < 1 || (int64_t)c->n_head * c->head_dim > MAX_DIM)
-        return weir_fail(r->err, WEIR_EFORMAT, "%s: %d heads of %d elements, expected at most %d together", label, c->n_head,
-                         c->head_dim, MAX_DIM);
+        return weir_fail(r->err, WEIR_EFORMAT, "%s: %d heads of %d elements, expected at most %d together",
+                         label, c->n_head, c->head_dim, MAX_DIM);
     return WEIR_OK;
 }
 
@@ -118,16 +138,17 @@ static weir_status read_vocab_size(const reader *r, weir_decoder_config *c) {
     if (!weir_gguf_find(r->g, "token_embd.weight", &e))
         return weir_fail(r->err, WEIR_EFORMAT, "%s: no tensor token_embd.weight", label);
     if (e.n_dim != 2 || e.shape[0] != c->dim || e.shape[1] > MAX_VOCAB)
-        return weir_fail(r->err, WEIR_EFORMAT, "%s: tensor token_embd.weight: %d dimensions, (%lld, %lld), expected rows of %d",
+        return weir_fail(r->err, WEIR_EFORMAT,
+                         "%s: tensor token_embd.weight: %d dimensions, (%lld, %lld), expected rows of %d",
                          label, e.n_dim, (long long)e.shape[1], (long long)e.shape[0], c->dim);
     c->n_vocab_rows = (int32_t)e.shape[1];
     WEIR_TRY(get_int(r, "vocab_size", 1, MAX_VOCAB, &said));
     if (weir_gguf_array_length(r->g, "tokenizer.ggml.tokens", &n_token) && n_token > (size_t)c->n_vocab_rows)
-        return weir_fail(r->err, WEIR_EFORMAT, "%s: %zu tokens, but token_embd.weight has %d rows", label, n_token,
-                         c->n_vocab_rows);
+        return weir_fail(r->err, WEIR_EFORMAT, "%s: %zu tokens, but token_embd.weight has %d rows", label,
+                         n_token, c->n_vocab_rows);
     if (said > c->n_vocab_rows)
-        return weir_fail(r->err, WEIR_EFORMAT, "%s: %s.vocab_size = %d, but token_embd.weight has %d rows", label, r->f->name, said,
-                         c->n_vocab_rows);
+        return weir_fail(r->err, WEIR_EFORMAT, "%s: %s.vocab_size = %d, but token_embd.weight has %d rows",
+                         label, r->f->name, said, c->n_vocab_rows);
     return WEIR_OK;
 }
 
@@ -149,12 +170,14 @@ static weir_status read_sizes(const reader *r, weir_decoder_config *c) {
 /* ---- positions ------------------------------------------------------------------------------------------- */
 
 /* llama.cpp multiplies cos and sin by attn_factor whatever the kind; only yarn's formula has room for it here. */
-static weir_status read_yarn(const reader *r, const weir_decoder_config *c, double attn, weir_rope_config *rope) {
+static weir_status read_yarn(const reader *r, const weir_decoder_config *c, double attn,
+                             weir_rope_config *rope) {
     double fast = 32, slow = 1;
     rope->n_ctx_original = c->n_ctx_train;
     WEIR_TRY(get_int(r, "rope.scaling.original_context_length", 1, MAX_CONTEXT, &rope->n_ctx_original));
     if (rope->n_ctx_original < 1)
-        return weir_fail(r->err, WEIR_EFORMAT, "%s: yarn without the context that it stretches", weir__label(r->g->label));
+        return weir_fail(r->err, WEIR_EFORMAT, "%s: yarn without the context that it stretches",
+                         weir__label(r->g->label));
     WEIR_TRY(get_real(r, "rope.scaling.yarn_beta_fast", 1e-3, 1e6, &fast));
     WEIR_TRY(get_real(r, "rope.scaling.yarn_beta_slow", 1e-3, 1e6, &slow));
     rope->kind = WEIR_ROPE_YARN;
@@ -169,20 +192,23 @@ static weir_status read_scaling(const reader *r, const weir_decoder_config *c, w
     double factor = 0, attn = 1;
     const char *type;
     size_t n;
-    WEIR_TRY(get_real(r, has(r, "rope.scaling.factor") ? "rope.scaling.factor" : "rope.scale_linear", 0, 1e6, &factor));
+    WEIR_TRY(get_real(r, has(r, "rope.scaling.factor") ? "rope.scaling.factor" : "rope.scale_linear", 0, 1e6,
+                      &factor));
     WEIR_TRY(get_real(r, "rope.scaling.attn_factor", 1e-3, 1e3, &attn));
     rope->factor = factor > 0 ? (float)factor : 1;
     weir__gguf_key(r->f, "rope.scaling.type", key);
     if (is_text(r->g, key, "yarn")) return read_yarn(r, c, attn, rope);
     if (attn != 1)
-        return weir_fail(r->err, WEIR_ENOTSUP, "%s: rope.scaling.attn_factor = %g is not supported without yarn",
+        return weir_fail(r->err, WEIR_ENOTSUP,
+                         "%s: rope.scaling.attn_factor = %g is not supported without yarn",
                          weir__label(r->g->label), attn);
     if (is_text(r->g, key, "none")) {
         rope->factor = 1;
     } else if (!weir_gguf_has(r->g, key) || is_text(r->g, key, "linear")) {
         if (rope->factor != 1) rope->kind = WEIR_ROPE_LINEAR;
     } else if (weir_gguf_string(r->g, key, &type, &n)) {
-        return weir_fail(r->err, WEIR_ENOTSUP, "%s: %s = \"%.*s\" is not supported, expected none, linear or yarn",
+        return weir_fail(r->err, WEIR_ENOTSUP,
+                         "%s: %s = \"%.*s\" is not supported, expected none, linear or yarn",
                          weir__label(r->g->label), key, n < 40 ? (int)n : 40, type);
     } else {
         return weir_fail(r->err, WEIR_EFORMAT, "%s: %s is not a string", weir__label(r->g->label), key);
@@ -193,13 +219,15 @@ static weir_status read_scaling(const reader *r, const weir_decoder_config *c, w
 static weir_status read_rope(const reader *r, weir_decoder_config *c) {
     double theta = r->f->theta, local;
     int32_t n_dim = c->head_dim;
-    WEIR_TRY(get_real(r, has(r, "rope.freq_base") ? "rope.freq_base" : "rope.global.freq_base", 1e-3, 1e12, &theta));
+    WEIR_TRY(get_real(r, has(r, "rope.freq_base") ? "rope.freq_base" : "rope.global.freq_base", 1e-3, 1e12,
+                      &theta));
     WEIR_TRY(get_int(r, "rope.dimension_count", 2, c->head_dim, &n_dim));
     if (n_dim % 2 != 0)
-        return weir_fail(r->err, WEIR_EFORMAT, "%s: %d elements of a head turn, expected an even number", weir__label(r->g->label),
-                         n_dim);
+        return weir_fail(r->err, WEIR_EFORMAT, "%s: %d elements of a head turn, expected an even number",
+                         weir__label(r->g->label), n_dim);
     if (r->f->bit == GGUF_LLAMA && n_dim != c->head_dim)
-        return weir_fail(r->err, WEIR_EFORMAT, "%s: llama.rope.dimension_count = %d, expected %d as a head has",
+        return weir_fail(r->err, WEIR_EFORMAT,
+                         "%s: llama.rope.dimension_count = %d, expected %d as a head has",
                          weir__label(r->g->label), n_dim, c->head_dim);
     c->rope = (weir_rope_config){.theta = (float)theta,
                                  .factor = 1,
@@ -208,7 +236,8 @@ static weir_status read_rope(const reader *r, weir_decoder_config *c) {
     /* Gemma 3's local layers have a base of their own and are never stretched. */
     c->rope_sliding = c->rope;
     local = r->f->bit == GGUF_GEMMA3 ? 1e4 : theta;
-    WEIR_TRY(get_real(r, has(r, "rope.freq_base_swa") ? "rope.freq_base_swa" : "rope.local.freq_base", 1e-3, 1e12, &local));
+    WEIR_TRY(get_real(r, has(r, "rope.freq_base_swa") ? "rope.freq_base_swa" : "rope.local.freq_base", 1e-3,
+                      1e12, &local));
     WEIR_TRY(read_scaling(r, c, &c->rope));
     if (r->f->bit != GGUF_GEMMA3) c->rope_sliding = c->rope;
     c->rope_sliding.theta = (float)local;
@@ -230,7 +259,8 @@ static weir_status read_pattern(const reader *r, weir_decoder_config *c) {
     for (int32_t i = 0; i < c->n_layer; i++) {
         int64_t v;
         if (n != (size_t)c->n_layer || !weir_gguf_array_int(r->g, key, (size_t)i, &v))
-            return weir_fail(r->err, WEIR_EFORMAT, "%s: %s is not a list of %d bools", weir__label(r->g->label), key, c->n_layer);
+            return weir_fail(r->err, WEIR_EFORMAT, "%s: %s is not a list of %d bools",
+                             weir__label(r->g->label), key, c->n_layer);
         c->sliding[i] = v != 0;
     }
     return WEIR_OK;
@@ -261,7 +291,7 @@ static weir_status read_scales(const reader *r, weir_decoder_config *c) {
     WEIR_TRY(get_real(r, "final_logit_softcapping", 0, 1e6, &final));
     c->attention_scale = (float)scale;
     c->attention_softcap = (float)attention;
-    c->final_softcap = (float)final;
+    c->final_softcap = (float) final;
     c->embed_scale = f->gemma ? sqrtf((float)c->dim) : 1;
     return WEIR_OK;
 }

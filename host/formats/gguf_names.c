@@ -17,7 +17,8 @@ static const tensor_name TOP[] = {
     {"model.embed_tokens.weight", "token_embd.weight", GGUF_ALL},
     {"model.norm.weight", "output_norm.weight", GGUF_ALL},
     {"lm_head.weight", "output.weight", GGUF_ALL},
-    {"rope_freqs.weight", "rope_freqs.weight", GGUF_LLAMA}, /* GGUF's alone: what llama3 scaling divides frequencies by */
+    {"rope_freqs.weight", "rope_freqs.weight",
+     GGUF_LLAMA}, /* GGUF's alone: what llama3 scaling divides frequencies by */
 };
 
 /* Behind "model.layers.N." and "blk.N.". Gemma's norm behind attention has the name that is in other families the one before the
@@ -85,7 +86,8 @@ static bool source_find(void *ud, const char *name, weir_tensor *out) {
     if (!f || !translate(f, name, own) || !weir_gguf_find(g, own, &e)) return false;
     const gguf_type *type = weir__gguf_type(e.type);
     if (type->dtype < 0 || e.n_dim > 2) return false;
-    *out = (weir_tensor){.data = e.data, .dtype = (weir_dtype)type->dtype, .rows = e.shape[1], .cols = e.shape[0]};
+    *out = (weir_tensor){
+        .data = e.data, .dtype = (weir_dtype)type->dtype, .rows = e.shape[1], .cols = e.shape[0]};
     return true;
 }
 
@@ -126,12 +128,14 @@ static bool is_idle(const char *name) {
 static weir_status check_tensor(const weir_gguf *g, const gguf_tensor *t, weir_err *err) {
     const gguf_type *type = weir__gguf_type(t->type);
     if (type->dtype < 0)
-        return weir_fail(err, WEIR_ENOTSUP,
-                         "%s: tensor %s: type %s is not supported, expected F32, F16, BF16, Q4_0, Q4_1, Q5_0, Q5_1, Q8_0, Q4_K, Q5_K "
-                         "or Q6_K",
-                         weir__label(g->label), t->name, type->name);
+        return weir_fail(
+            err, WEIR_ENOTSUP,
+            "%s: tensor %s: type %s is not supported, expected F32, F16, BF16, Q4_0, Q4_1, Q5_0, Q5_1, Q8_0, Q4_K, Q5_K "
+            "or Q6_K",
+            weir__label(g->label), t->name, type->name);
     if (t->n_dim > 2)
-        return weir_fail(err, WEIR_EFORMAT, "%s: tensor %s: %d dimensions, expected 1 or 2", weir__label(g->label), t->name, t->n_dim);
+        return weir_fail(err, WEIR_EFORMAT, "%s: tensor %s: %d dimensions, expected 1 or 2",
+                         weir__label(g->label), t->name, t->n_dim);
     return WEIR_OK;
 }
 
@@ -141,12 +145,14 @@ static weir_status read_factors(const weir_gguf *g, weir_decoder_config *c, weir
     int32_t n = (c->rope.n_dim ? c->rope.n_dim : c->head_dim) / 2;
     if (!weir_gguf_find(g, "rope_freqs.weight", &e)) return WEIR_OK;
     if (weir__gguf_type(e.type)->dtype != WEIR_DTYPE_F32 || e.n_dim != 1 || e.shape[0] != n)
-        return weir_fail(err, WEIR_EFORMAT, "%s: tensor rope_freqs.weight: expected %d F32 numbers", weir__label(g->label), n);
+        return weir_fail(err, WEIR_EFORMAT, "%s: tensor rope_freqs.weight: expected %d F32 numbers",
+                         weir__label(g->label), n);
     for (int32_t i = 0; i < n; i++) {
         float v;
         memcpy(&v, (const uint8_t *)e.data + (size_t)i * sizeof v, sizeof v);
         if (!(v > 0) || !isfinite(v))
-            return weir_fail(err, WEIR_EFORMAT, "%s: tensor rope_freqs.weight: element %d is %g, expected a positive number",
+            return weir_fail(err, WEIR_EFORMAT,
+                             "%s: tensor rope_freqs.weight: element %d is %g, expected a positive number",
                              weir__label(g->label), i, (double)v);
     }
     c->rope.factors = true;
@@ -157,12 +163,15 @@ static weir_status read_factors(const weir_gguf *g, weir_decoder_config *c, weir
 /* Blocks of version 1 were laid out otherwise. */
 static weir_status check_quantization(const weir_gguf *g, weir_dtype dtype, weir_err *err) {
     int64_t v;
-    if (weir_dtype_is_float(dtype) || !weir_gguf_int(g, "general.quantization_version", &v) || v == 2) return WEIR_OK;
-    return weir_fail(err, WEIR_ENOTSUP, "%s: general.quantization_version = %lld is not supported, expected 2",
+    if (weir_dtype_is_float(dtype) || !weir_gguf_int(g, "general.quantization_version", &v) || v == 2)
+        return WEIR_OK;
+    return weir_fail(err, WEIR_ENOTSUP,
+                     "%s: general.quantization_version = %lld is not supported, expected 2",
                      weir__label(g->label), (long long)v);
 }
 
-weir_status weir__gguf_check_tensors(const weir_gguf *g, const gguf_family *f, weir_gguf_model *m, weir_err *err) {
+weir_status weir__gguf_check_tensors(const weir_gguf *g, const gguf_family *f, weir_gguf_model *m,
+                                     weir_err *err) {
     weir_decoder_config *c = &m->config;
     size_t count[WEIR_DTYPE_COUNT] = {0};
     weir_gguf_entry e;
@@ -172,7 +181,8 @@ weir_status weir__gguf_check_tensors(const weir_gguf *g, const gguf_family *f, w
         const gguf_tensor *t = &g->tensor[i];
         if (is_idle(t->name)) continue;
         if (!is_asked(f, c, t->name))
-            return weir_fail(err, WEIR_ENOTSUP, "%s: tensor %s is not one of a %s of %d layers, it may change the result",
+            return weir_fail(err, WEIR_ENOTSUP,
+                             "%s: tensor %s is not one of a %s of %d layers, it may change the result",
                              weir__label(g->label), t->name, f->name, c->n_layer);
         WEIR_TRY(check_tensor(g, t, err));
         if (t->n_dim == 2) count[weir__gguf_type(t->type)->dtype]++;

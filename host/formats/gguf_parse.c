@@ -8,10 +8,13 @@
 #include "host/formats/json_file.h"
 #include "kernels/base/mem.h"
 
-enum { MAX_KEY = 65535, MIN_PAIR = 8 + 1 + 4 + 1 }; /* the format's limit; a key of one byte and a value of one */
+enum {
+    MAX_KEY = 65535,
+    MIN_PAIR = 8 + 1 + 4 + 1
+}; /* the format's limit; a key of one byte and a value of one */
 
 static const uint8_t KIND_BYTES[GGUF_KIND_COUNT] = {
-    [GGUF_U8] = 1,  [GGUF_I8] = 1,  [GGUF_U16] = 2,  [GGUF_I16] = 2, [GGUF_U32] = 4, [GGUF_I32] = 4,
+    [GGUF_U8] = 1,  [GGUF_I8] = 1,   [GGUF_U16] = 2, [GGUF_I16] = 2, [GGUF_U32] = 4, [GGUF_I32] = 4,
     [GGUF_F32] = 4, [GGUF_BOOL] = 1, [GGUF_U64] = 8, [GGUF_I64] = 8, [GGUF_F64] = 8,
 };
 
@@ -22,13 +25,26 @@ weir_status weir__gguf_take(gguf_cursor *c, uint64_t n, const uint8_t **out) {
     if (n > g->n_bytes - c->at) {
         const char *label = weir__label(g->label);
         if (!c->part)
-            return weir_fail(c->err, WEIR_EFORMAT, "%s: truncated: %zu bytes, too short for a GGUF header", label, g->n_bytes);
-        return weir_fail(c->err, WEIR_EFORMAT, "%s: truncated: %s %llu of %llu needs %llu bytes at %zu, the file ends at %zu",
-                         label, c->part, (unsigned long long)c->i + 1, (unsigned long long)c->n, (unsigned long long)n, c->at,
-                         g->n_bytes);
+            return weir_fail(c->err, WEIR_EFORMAT, "%s: truncated: %zu bytes, too short for a GGUF header",
+                             label, g->n_bytes);
+        return weir_fail(c->err, WEIR_EFORMAT,
+                         "%s: truncated: %s %llu of %llu needs %llu bytes at %zu, the file ends at %zu",
+                         label, c->part, (unsigned long long)c->i + 1, (unsigned long long)c->n,
+                         (unsigned long long)n, c->at, g->n_bytes);
     }
     *out = g->bytes + c->at;
     c->at += (size_t)n;
+    return WEIR_OK;
+}
+
+weir_status weir__gguf_check_count(const gguf_cursor *c, uint64_t n, size_t min_bytes, const char *what) {
+    const char *label = weir__label(c->g->label);
+    if (n > (c->g->n_bytes - c->at) / min_bytes)
+        return weir_fail(c->err, WEIR_EFORMAT, "%s: %llu %s cannot be in a file of %zu bytes", label,
+                         (unsigned long long)n, what, c->g->n_bytes);
+    if (n > GGUF_MAX_COUNT)
+        return weir_fail(c->err, WEIR_EFORMAT, "%s: %llu %s, expected at most %d", label,
+                         (unsigned long long)n, what, GGUF_MAX_COUNT);
     return WEIR_OK;
 }
 
@@ -51,15 +67,15 @@ weir_status weir__gguf_u64(gguf_cursor *c, uint64_t *out) {
 /* "FILE: key NAME: …" */
 #define FAIL_KEY(c, pair, status, ...) fail_key(c, pair, status, __VA_ARGS__)
 
-__attribute__((format(printf, 4, 5))) static weir_status fail_key(gguf_cursor *c, const gguf_pair *p, weir_status s,
-                                                                  const char *fmt, ...) {
+__attribute__((format(printf, 4, 5))) static weir_status fail_key(gguf_cursor *c, const gguf_pair *p,
+                                                                  weir_status s, const char *fmt, ...) {
     char why[160];
     va_list ap;
     va_start(ap, fmt);
     vsnprintf(why, sizeof why, fmt, ap);
     va_end(ap);
-    return weir_fail(c->err, s, "%s: key %.*s: %s", weir__label(c->g->label), p->key_bytes < 100 ? (int)p->key_bytes : 100,
-                     p->key, why);
+    return weir_fail(c->err, s, "%s: key %.*s: %s", weir__label(c->g->label),
+                     p->key_bytes < 100 ? (int)p->key_bytes : 100, p->key, why);
 }
 
 static weir_status parse_key(gguf_cursor *c, gguf_pair *p) {
@@ -67,8 +83,9 @@ static weir_status parse_key(gguf_cursor *c, gguf_pair *p) {
     const uint8_t *text;
     WEIR_TRY(weir__gguf_u64(c, &n));
     if (n == 0 || n > MAX_KEY)
-        return weir_fail(c->err, WEIR_EFORMAT, "%s: key %llu of %llu has %llu bytes, expected 1 to %d", weir__label(c->g->label),
-                         (unsigned long long)c->i + 1, (unsigned long long)c->n, (unsigned long long)n, MAX_KEY);
+        return weir_fail(c->err, WEIR_EFORMAT, "%s: key %llu of %llu has %llu bytes, expected 1 to %d",
+                         weir__label(c->g->label), (unsigned long long)c->i + 1, (unsigned long long)c->n,
+                         (unsigned long long)n, MAX_KEY);
     WEIR_TRY(weir__gguf_take(c, n, &text));
     p->key = (const char *)text;
     p->key_bytes = (uint32_t)n;
@@ -78,7 +95,8 @@ static weir_status parse_key(gguf_cursor *c, gguf_pair *p) {
 
 static weir_status check_bools(gguf_cursor *c, const gguf_pair *p) {
     for (size_t i = 0; i < p->n; i++)
-        if (p->at[i] > 1) return FAIL_KEY(c, p, WEIR_EFORMAT, "a bool of value %u, expected 0 or 1", p->at[i]);
+        if (p->at[i] > 1)
+            return FAIL_KEY(c, p, WEIR_EFORMAT, "a bool of value %u, expected 0 or 1", p->at[i]);
     return WEIR_OK;
 }
 
@@ -86,7 +104,8 @@ static weir_status check_bools(gguf_cursor *c, const gguf_pair *p) {
 static weir_status parse_strings(gguf_cursor *c, gguf_pair *p, uint64_t n) {
     size_t left = c->g->n_bytes - c->at;
     if (n > left / 8)
-        return FAIL_KEY(c, p, WEIR_EFORMAT, "truncated: %llu strings in the %zu bytes that are left", (unsigned long long)n, left);
+        return FAIL_KEY(c, p, WEIR_EFORMAT, "truncated: %llu strings in the %zu bytes that are left",
+                        (unsigned long long)n, left);
     p->n = (size_t)n;
     if (n == 0) return WEIR_OK;
     p->string = weir_alloc(p->n, sizeof *p->string);
@@ -107,16 +126,18 @@ static weir_status parse_array(gguf_cursor *c, gguf_pair *p) {
     WEIR_TRY(weir__gguf_u32(c, &kind));
     WEIR_TRY(weir__gguf_u64(c, &n));
     if (kind == GGUF_ARRAY)
-        return FAIL_KEY(c, p, WEIR_ENOTSUP, "an array of arrays is not supported, expected one of numbers, bools or strings");
-    if (kind >= GGUF_KIND_COUNT) return FAIL_KEY(c, p, WEIR_EFORMAT, "array of elements of unknown type %u", kind);
+        return FAIL_KEY(c, p, WEIR_ENOTSUP,
+                        "an array of arrays is not supported, expected one of numbers, bools or strings");
+    if (kind >= GGUF_KIND_COUNT)
+        return FAIL_KEY(c, p, WEIR_EFORMAT, "array of elements of unknown type %u", kind);
     p->array = true;
     p->kind = (gguf_kind)kind;
     if (p->kind == GGUF_STRING) return parse_strings(c, p, n);
 
     size_t left = c->g->n_bytes - c->at;
     if (n > left / KIND_BYTES[kind])
-        return FAIL_KEY(c, p, WEIR_EFORMAT, "truncated: %llu elements of %u bytes in the %zu that are left", (unsigned long long)n,
-                        KIND_BYTES[kind], left);
+        return FAIL_KEY(c, p, WEIR_EFORMAT, "truncated: %llu elements of %u bytes in the %zu that are left",
+                        (unsigned long long)n, KIND_BYTES[kind], left);
     p->n = (size_t)n;
     WEIR_TRY(weir__gguf_take(c, n * KIND_BYTES[kind], &p->at));
     return p->kind == GGUF_BOOL ? check_bools(c, p) : WEIR_OK;
@@ -155,14 +176,11 @@ static int by_key(const void *a, const void *b) {
 
 weir_status weir__gguf_parse_pairs(gguf_cursor *c, uint64_t n) {
     weir_gguf *g = c->g;
-    size_t left = g->n_bytes - c->at;
-    if (n > left / MIN_PAIR)
-        return weir_fail(c->err, WEIR_EFORMAT, "%s: %llu keys cannot be in a file of %zu bytes", weir__label(g->label),
-                         (unsigned long long)n, g->n_bytes);
+    WEIR_TRY(weir__gguf_check_count(c, n, MIN_PAIR, "keys"));
     g->pair = weir_calloc((size_t)n, sizeof *g->pair);
     if (!g->pair)
-        return weir_fail(c->err, WEIR_ENOMEM, "%s: no memory for the list of %llu keys", weir__label(g->label),
-                         (unsigned long long)n);
+        return weir_fail(c->err, WEIR_ENOMEM, "%s: no memory for the list of %llu keys",
+                         weir__label(g->label), (unsigned long long)n);
     c->part = "key";
     c->n = n;
     for (c->i = 0; c->i < n; c->i++) {
@@ -171,7 +189,8 @@ weir_status weir__gguf_parse_pairs(gguf_cursor *c, uint64_t n) {
     }
     qsort(g->pair, g->n_pair, sizeof *g->pair, by_key);
     for (size_t i = 1; i < g->n_pair; i++)
-        if (by_key(&g->pair[i - 1], &g->pair[i]) == 0) return FAIL_KEY(c, &g->pair[i], WEIR_EFORMAT, "is there twice");
+        if (by_key(&g->pair[i - 1], &g->pair[i]) == 0)
+            return FAIL_KEY(c, &g->pair[i], WEIR_EFORMAT, "is there twice");
     return WEIR_OK;
 }
 
