@@ -40,7 +40,7 @@ weir_status weir__bpe_merges(weir__bpe *b, size_t n, weir_err *err) {
 /* The symbol of a part of a merge: a token, or a string that only leads to tokens. */
 static weir_status symbol_of(weir__bpe *b, const char *s, size_t n, int32_t *id, weir_err *err) {
     *id = weir__vocab_find(&b->vocab, s, n);
-    if (*id >= 0) return WEIR_OK;
+    if (*id >= 0 || !b->keeps_parts) return WEIR_OK;
     *id = weir__vocab_find(&b->parts, s, n);
     if (*id < 0) {
         WEIR_TRY(weir__vocab_add(&b->parts, s, n, WEIR__TOKEN_UNUSED, 0, err));
@@ -62,7 +62,7 @@ weir_status weir__bpe_merge(weir__bpe *b, const char *left, size_t n_left, const
     weir_status s = symbol_of(b, left, n_left, &x.left, err);
     if (s == WEIR_OK) s = symbol_of(b, right, n_right, &x.right, err);
     if (s == WEIR_OK) s = symbol_of(b, whole, n_left + n_right, &x.merged, err);
-    if (s == WEIR_OK) weir__pairs_add(&b->pairs, x);
+    if (s == WEIR_OK && x.left >= 0 && x.right >= 0 && x.merged >= 0) weir__pairs_add(&b->pairs, x);
     if (whole != both) weir_free(whole);
     return s;
 }
