@@ -141,6 +141,12 @@ def by_scores(meta):
     return tok
 
 
+def known(tok, text):
+    """Whether each of its bytes is a token: of others llama.cpp makes a gap that nothing merges across, tokenizers makes none."""
+    vocab = tok.get_vocab()
+    return all(c in vocab for word, _ in pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False).pre_tokenize_str(text) for c in word)
+
+
 def gguf(folder, shared, path):
     meta = metadata(path)
     user, control = added(meta)
@@ -149,7 +155,8 @@ def gguf(folder, shared, path):
     tok.add_special_tokens(control)
     texts = lines(shared, [t.content for t in control[:40]] + [t.content for t in user[:40]])
     found = cases(tok, texts)
-    write(folder, path.stem, "gguf", [path], found)
+    level = meta["tokenizer.ggml.model"] == "gpt2"
+    write(folder, path.stem, "gguf", [path], [c for c in found if not level or known(tok, c[1])])
     saved = folder / f"{path.stem}.json"
     tok.save(str(saved))
     write(folder, path.stem + "-json", "json", [saved], found)
@@ -170,6 +177,8 @@ def gpt2(folder, shared):
     tok = Tokenizer(models.BPE(vocab=vocab, merges=merges))
     tok.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     tok.decoder = decoders.ByteLevel()
+    if "<|endoftext|>" in vocab:
+        tok.add_special_tokens([AddedToken("<|endoftext|>", normalized=False, special=True)])
     write(folder, "gpt2", "gpt2", [base / "vocab.json", base / "merges.txt"], cases(tok, lines(shared, ["<|endoftext|>"])))
 
 
