@@ -141,10 +141,11 @@ def by_scores(meta):
     return tok
 
 
-def known(tok, text):
-    """Whether each of its bytes is a token: of others llama.cpp makes a gap that nothing merges across, tokenizers makes none."""
-    vocab = tok.get_vocab()
-    return all(c in vocab for word, _ in pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False).pre_tokenize_str(text) for c in word)
+def known(tok, texts):
+    """Texts each of whose bytes is a token: of others llama.cpp makes a gap that nothing merges across, tokenizers makes none."""
+    level = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
+    lacks = {c for c in level.alphabet() if tok.token_to_id(c) is None}
+    return {t for t in texts if not lacks or not any(c in lacks for word, _ in level.pre_tokenize_str(t) for c in word)}
 
 
 def gguf(folder, shared, path):
@@ -155,8 +156,8 @@ def gguf(folder, shared, path):
     tok.add_special_tokens(control)
     texts = lines(shared, [t.content for t in control[:40]] + [t.content for t in user[:40]])
     found = cases(tok, texts)
-    level = meta["tokenizer.ggml.model"] == "gpt2"
-    write(folder, path.stem, "gguf", [path], [c for c in found if not level or known(tok, c[1])])
+    same = known(tok, texts) if meta["tokenizer.ggml.model"] == "gpt2" else texts
+    write(folder, path.stem, "gguf", [path], [c for c in found if c[1] in same])
     saved = folder / f"{path.stem}.json"
     tok.save(str(saved))
     write(folder, path.stem + "-json", "json", [saved], found)
