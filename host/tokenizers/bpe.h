@@ -37,6 +37,8 @@ typedef struct weir__bpe {
     weir__pretok *pretok;   /* NULL: a text is one word */
     bool byte_level, by_score;
     bool repair;            /* invalid UTF-8 becomes U+FFFD first */
+    bool unknown_first;     /* characters that are no token are seen to before merging, as tokenizers does: what vanishes lets its
+                               neighbours merge. Else after it, as llama.cpp does */
     bool ignore_merges;     /* a word that is a token is taken whole */
     bool byte_fallback;     /* character level: bytes for characters that are no token */
     bool fuse_unk;          /* one unk_id for a run of such characters */

@@ -141,6 +141,13 @@ def by_scores(meta):
     return tok
 
 
+def known(tok, texts):
+    """Texts each of whose bytes is a token: of others llama.cpp makes a gap that nothing merges across, tokenizers makes none."""
+    level = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
+    lacks = {c for c in level.alphabet() if tok.token_to_id(c) is None}
+    return {t for t in texts if not lacks or not any(c in lacks for word, _ in level.pre_tokenize_str(t) for c in word)}
+
+
 def gguf(folder, shared, path):
     meta = metadata(path)
     user, control = added(meta)
@@ -149,7 +156,8 @@ def gguf(folder, shared, path):
     tok.add_special_tokens(control)
     texts = lines(shared, [t.content for t in control[:40]] + [t.content for t in user[:40]])
     found = cases(tok, texts)
-    write(folder, path.stem, "gguf", [path], found)
+    same = known(tok, texts) if meta["tokenizer.ggml.model"] == "gpt2" else texts
+    write(folder, path.stem, "gguf", [path], [c for c in found if c[1] in same])
     saved = folder / f"{path.stem}.json"
     tok.save(str(saved))
     write(folder, path.stem + "-json", "json", [saved], found)
@@ -170,6 +178,8 @@ def gpt2(folder, shared):
     tok = Tokenizer(models.BPE(vocab=vocab, merges=merges))
     tok.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     tok.decoder = decoders.ByteLevel()
+    if "<|endoftext|>" in vocab:
+        tok.add_special_tokens([AddedToken("<|endoftext|>", normalized=False, special=True)])
     write(folder, "gpt2", "gpt2", [base / "vocab.json", base / "merges.txt"], cases(tok, lines(shared, ["<|endoftext|>"])))
 
 

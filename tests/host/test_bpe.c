@@ -223,8 +223,8 @@ Test(bpe, broken_utf8_is_read_as_llama_cpp_reads_it) {
 
 /* ---- size ------------------------------------------------------------------------------------------------------------ */
 
-Test(bpe, one_megabyte_of_anything_takes_no_time) {
-    static const char *const names[] = {"tiny_gpt2", "tiny_qwen2", "tiny_deepseek", "tiny_llama2", "tiny_metaspace"};
+Test(bpe, one_megabyte_of_anything) {
+    static const char *const names[] = {"tiny_qwen2", "tiny_llama2"};
     static const char *const fills[] = {"The weather is nice. ", "a",  " ", "\n",         "7",   "\xff",
                                         "\xe4\xb8\xad\xe5\x9b\xbd", "'", "<", "<|im_start", "   x", "e\xcc\x81"};
     const size_t bytes = 1 << 20;
