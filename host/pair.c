@@ -120,7 +120,8 @@ static weir_status fit(const weir_checkpoint *v, const weir_checkpoint *d, const
     const weir_tokenizer *tok = tv ? tv : td;
     const int32_t nv = emittable(v, tv ? tv : td), nd = emittable(d, td ? td : tv);
     *n_vocab = nv < nd ? nv : nd;
-    const int32_t pieces = tok ? piece_count(tv ? v : d, tok) : 0;
+    int32_t pieces = tok ? piece_count(tv ? v : d, tok) : 0;
+    if (tv && td && piece_count(d, td) < pieces) pieces = piece_count(d, td); /* what is behind them is padding */
     if (*n_vocab < pieces)
         return weir_fail(err, WEIR_EMISMATCH, "the tokenizer has %d pieces; the verifier has %d rows, the drafter %d",
                          (int)pieces, (int)weir_checkpoint_rows(v), (int)weir_checkpoint_rows(d));
