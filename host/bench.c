@@ -191,7 +191,7 @@ static weir_status open_session(bench *b, weir_method method, int n_prompt, weir
     weir_free(prompt);
     if (st == WEIR_OK) st = weir_session_admit(b->s, err);
     for (int side = 0; st == WEIR_OK && side <= (int)b->e->has_draft; side++)
-        st = weir_kv_pool_resize(b->e->side[side].self, b->s->slot, opt.n_draft + 2 > 10 ? opt.n_draft + 2 : 10);
+        st = weir_session_room(b->s, side, opt.n_draft + 2 > 10 ? opt.n_draft + 2 : 10);
     if (st != WEIR_OK) return st;
     b->e->buf.law[0] = b->s->law;
     return WEIR_PUT(b->e, law, 1);

@@ -14,6 +14,7 @@ static const weir_backend_ops portable_ops = {
     .embed = weir_embed_cpu,
     .rmsnorm = weir_rmsnorm_cpu,
     .linear = weir_linear_cpu,
+    .rope = weir_rope_cpu,
     .kv_append = weir_kv_append_cpu,
     .attention = weir_attention_cpu,
     .row_keys = weir_row_keys_cpu,
@@ -36,6 +37,7 @@ static weir_backend_ops ops_for(weir_isa isa) {
     case WEIR_ISA_AVX2:
         op.rmsnorm = weir_rmsnorm_avx2;
         op.linear = weir_linear_avx2;
+        op.rope = weir_rope_avx2;
         op.attention = weir_attention_avx2;
         break;
     case WEIR_ISA_AVX512:
@@ -43,6 +45,7 @@ static weir_backend_ops ops_for(weir_isa isa) {
         op.rmsnorm = weir_rmsnorm_avx512;
         op.linear = isa == WEIR_ISA_AVX512 ? weir_linear_avx512 : weir_linear_avx512bf16;
         op.attention = weir_attention_avx512;
+        op.rope = weir_rope_avx512;
         break;
     }
 #else

@@ -126,7 +126,9 @@ static int open_session(chat *c, weir_session **out) {
     weir_status st = weir_chat_tokenize(c->engine, m, n, &ids, &n_ids, &err);
     weir_free(m);
     if (st != WEIR_OK) return cli_fail(CLI_FAILED, "%s", words(&err, st));
-    int rc = n_ids > (size_t)c->facts.ctx_size ? too_long(c, n_ids) : CLI_OK;
+    /* Decoder-only models have one room for a prompt and its answer. */
+    const size_t least = n_ids + (c->facts.encoder_decoder ? 0 : 1);
+    int rc = least > (size_t)c->facts.ctx_size ? too_long(c, n_ids) : CLI_OK;
     if (rc == CLI_OK) {
         st = weir_session_create(c->engine, &c->o, ids, n_ids, on_token, c, out, &err);
         if (st != WEIR_OK) rc = cli_fail(CLI_FAILED, "%s", words(&err, st));
@@ -225,6 +227,8 @@ static int prepare(chat *c, const cli_args *a) {
     if (rc == CLI_OK) rc = cli_open(a, false, &c->engine);
     if (rc) return rc;
     weir_engine_get_facts(c->engine, &c->facts);
+    rc = cli_fit_context(a, &c->facts, &c->o);
+    if (rc) return rc;
     c->interactive = terminal_is(c->reader.fd);
     c->marks = (cli_marks){.on = cli_flag(a, OPT_SHOW_SOURCES), .colours = terminal_colours(), .source = -1};
     return chat_set_system(c, cli_text(a, OPT_SYSTEM));

@@ -221,7 +221,6 @@ static int prepare(run *r, const cli_args *a) {
 }
 
 static void work(run *r) {
-    weir_engine_get_facts(r->engine, &r->facts);
     r->source.engine = r->engine;
     r->source.has_draft = r->facts.has_draft;
     cli_note_setting(&r->facts, &r->source.defaults);
@@ -241,6 +240,10 @@ int cli_generate(const cli_args *a) {
     run r = {.args = a, .source.reader.fd = -1};
     r.rc = prepare(&r, a);
     if (r.rc == CLI_OK) r.rc = cli_open(a, false, &r.engine);
+    if (r.rc == CLI_OK) {
+        weir_engine_get_facts(r.engine, &r.facts);
+        r.rc = cli_fit_context(a, &r.facts, &r.source.defaults);
+    }
     if (r.rc == CLI_OK) work(&r);
     cli_source_close(&r.source);
     weir_engine_close(r.engine);

@@ -242,7 +242,9 @@ static int parse_object(const cli_source *s, const char *text, size_t n, cli_req
     int rc = cli_line_parse(&l, s->reader.name, s->reader.line, text, n);
     if (rc) return rc;
     rc = cli_line_known(&l, known_fields, (int)(sizeof known_fields / sizeof known_fields[0]));
-    if (!rc) rc = sampling_fields(&l, &r->o, cli_int(s->args, OPT_CTX_SIZE));
+    weir_engine_facts f;
+    weir_engine_get_facts(s->engine, &f);
+    if (!rc) rc = sampling_fields(&l, &r->o, f.ctx_size);
     if (!rc) rc = method_fields(&l, s, &r->o);
     if (!rc) rc = stop_field(&l, r);
     if (!rc) rc = prompt_fields(&l, s, r);

@@ -26,7 +26,7 @@ int cli_open(const cli_args *a, bool dry, weir_engine **out) {
     o.isa = cli_text(a, OPT_ISA);
     o.n_thread = cli_int(a, OPT_THREADS);
     o.n_parallel = cli_int(a, OPT_PARALLEL);
-    o.ctx_size = cli_int(a, OPT_CTX_SIZE);
+    o.ctx_size = cli_int(a, OPT_CTX_SIZE); /* 0: unset, the checkpoint decides */
     /* Lines of input, of a conversation too, may ask for a larger gamma than the flag's. */
     bool lines = cli_is_set(a, OPT_INPUT) || cli_flag(a, OPT_JSONL) || a->command == CMD_CHAT;
     o.max_draft = lines ? 0 : cli_int(a, OPT_DRAFT_N_MAX);
@@ -138,9 +138,8 @@ int cli_session(const cli_args *a, weir_session_options *out) {
     if (cli_method_has_rule(out->method) && weir_law_check(&out->law, &err) != WEIR_OK)
         return cli_fail(CLI_USAGE, "%s", err.text);
     int ctx = cli_int(a, OPT_CTX_SIZE);
-    const int most = a->command == CMD_CHAT || ctx < 128 ? ctx : 128;
-    out->max_tokens = cli_is_set(a, OPT_N_PREDICT) ? cli_int(a, OPT_N_PREDICT) : most;
-    if (out->max_tokens > ctx) {
+    out->max_tokens = cli_is_set(a, OPT_N_PREDICT) ? cli_int(a, OPT_N_PREDICT) : ctx > 0 && ctx < 128 ? ctx : 128;
+    if (ctx > 0 && out->max_tokens > ctx) {
         return cli_fail(CLI_USAGE, "--n-predict %d: out of range, expected 1 to %d (--ctx-size)", out->max_tokens, ctx);
     }
     out->n_draft = cli_int(a, OPT_DRAFT_N_MAX);
@@ -149,6 +148,16 @@ int cli_session(const cli_args *a, weir_session_options *out) {
     out->ignore_eos = cli_flag(a, OPT_IGNORE_EOS);
     out->stop = a->stop;
     out->n_stop = a->n_stop;
+    return CLI_OK;
+}
+
+/* The context may be the checkpoint's choice, so that it is known only then. */
+int cli_fit_context(const cli_args *a, const weir_engine_facts *f, weir_session_options *o) {
+    const bool given = cli_is_set(a, OPT_N_PREDICT);
+    if (given && o->max_tokens > f->ctx_size) {
+        return cli_fail(CLI_USAGE, "--n-predict %d: out of range, expected 1 to %d (--ctx-size)", o->max_tokens, f->ctx_size);
+    }
+    if (!given && (a->command == CMD_CHAT || o->max_tokens > f->ctx_size)) o->max_tokens = f->ctx_size;
     return CLI_OK;
 }
 

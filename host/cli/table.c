@@ -17,11 +17,11 @@
 const cli_option cli_options[OPT_COUNT] = {
     [OPT_MODEL] = {.name = "model", .brief = "m", .env = true, .type = CLI_TEXT, .value = "DIR",
                    .absent = "required",
-                   .help = "Directory of the verifier: config.json, *.safetensors and its tokenizer.",
+                   .help = "The verifier: a directory of config.json, *.safetensors and its tokenizer, or a GGUF file.",
                    .commands = G | C | S | T | D | I | B},
     [OPT_MODEL_DRAFT] = {.name = "model-draft", .brief = "md", .env = true, .type = CLI_TEXT, .value = "DIR",
                          .absent = "none: the verifier alone",
-                         .help = "Directory of the drafter. It must share the verifier's vocabulary, up to padding.",
+                         .help = "The drafter, likewise. It must be of the verifier's kind and share its vocabulary, up to padding.",
                          .commands = G | C | I | B},
     [OPT_PROMPT] = {.name = "prompt", .brief = "p", .type = CLI_TEXT, .value = "TEXT",
                     .absent = "lines of standard input", .help = "The prompt.", .commands = G | T},
@@ -44,8 +44,10 @@ const cli_option cli_options[OPT_COUNT] = {
                        .help = "Most tokens of an answer, at most the context; end-of-text is not counted.",
                        .commands = G | C},
     [OPT_CTX_SIZE] = {.name = "ctx-size", .brief = "c", .env = true, .type = CLI_INT, .value = "N", .lo = 1,
-                      .hi = 1 << 20, .unit = "tokens", .preset = "512",
-                      .help = "Room for a prompt, and as much again for its answer.", .commands = G | C | S | I | B},
+                      .hi = 1 << 20, .unit = "tokens",
+                      .absent = "512 for T5; else 4096, or the trained context where that is less",
+                      .help = "Room for a prompt and as much again for its answer (T5), or for both together "
+                              "(decoder-only models: an answer ends where the room does).", .commands = G | C | S | I | B},
     [OPT_SEED] = {.name = "seed", .brief = "s", .env = true, .type = CLI_UINT, .value = "N", .lo = 0,
                   .hi = 18446744073709551615.0, .preset = "0",
                   .help = "Same seed, same prompt, same settings: same tokens, on any number of sessions or threads.",
@@ -111,7 +113,7 @@ const cli_option cli_options[OPT_COUNT] = {
     [OPT_IGNORE_EOS] = {.name = "ignore-eos", .env = true, .type = CLI_FLAG, .absent = "off",
                         .help = "Go on past end-of-text to the token limit (for timings).", .commands = G | C},
     [OPT_NO_SPECIAL] = {.name = "no-special", .env = true, .type = CLI_FLAG, .absent = "off",
-                        .help = "Leave out what the checkpoint adds to a prompt (T5: end-of-text).", .commands = T},
+                        .help = "Leave out what the checkpoint adds to a prompt (T5: end-of-text; others: start-of-text).", .commands = T},
     [OPT_DRAWS] = {.name = "draws", .env = true, .type = CLI_INT, .value = "N", .lo = 0, .hi = 1e12, .unit = "draws",
                    .preset = "0",
                    .help = "Run the accept step N times, drafted tokens drawn from q, and add counts.",
@@ -204,8 +206,9 @@ const cli_command_info cli_commands[CMD_COUNT] = {
         {"score", "-m DIR [--input FILE.jsonl] [options]",
          "Log-probability of each token of given completions, teacher-forced.",
          "Reads objects with prompt and completion, or prompt_ids and completion_ids, one a line. Ids are taken as they "
-         "are. Prompt text is tokenised as the checkpoint wants it (T5: end-of-text appended; the prompt is the "
-         "encoder's input); completion text is tokenised with nothing added.\n"
+         "are. Prompt text is tokenised as the checkpoint wants it (T5: end-of-text appended, the prompt is the "
+         "encoder's input; others: start-of-text in front); completion text is tokenised with nothing added. "
+         "An object with text or text_ids alone is scored whole by a decoder-only model, from its second token on.\n"
          "Prints completion_ids, logprobs (natural, raw softmax of the verifier given all tokens before) and their sum.",
          "echo '{\"prompt\": \"It snowed a lot.\", \"completion\": \"Es hat viel geschneit.\"}' | "
          "weir score -m models/demo/verifier"},

@@ -23,7 +23,7 @@ bool weir_gguf_bool(const weir_gguf *g, const char *key, bool *out);
 /* Borrowed until close; not zero-terminated, may hold any byte. */
 bool weir_gguf_string(const weir_gguf *g, const char *key, const char **text, size_t *bytes);
 bool weir_gguf_array_length(const weir_gguf *g, const char *key, size_t *n);
-/* Element i of an array, in range. Strings are found in constant time. */
+/* Element i of an array; false past its end. Strings are found in constant time. Bools count as integers 0 and 1. */
 bool weir_gguf_array_string(const weir_gguf *g, const char *key, size_t i, const char **text, size_t *bytes);
 bool weir_gguf_array_int(const weir_gguf *g, const char *key, size_t i, int64_t *out);
 bool weir_gguf_array_real(const weir_gguf *g, const char *key, size_t i, double *out);

@@ -50,16 +50,3 @@ uint16_t weir_bf16_from_f32(float f) {
     if ((u & 0x7fffffffu) > 0x7f800000u) return (uint16_t)(u >> 16 | 0x40u);
     return (uint16_t)((u + 0x7fffu + (u >> 16 & 1u)) >> 16);
 }
-
-float weir_tensor_get(const weir_tensor *t, int64_t r, int64_t c) {
-    const size_t at = (size_t)(r * t->cols + c) * (size_t)weir_dtype_bytes(t->dtype);
-    const unsigned char *p = (const unsigned char *)t->data + at;
-    if (t->dtype == WEIR_DTYPE_F32) {
-        float f;
-        memcpy(&f, p, sizeof f);
-        return f;
-    }
-    uint16_t h;
-    memcpy(&h, p, sizeof h);
-    return t->dtype == WEIR_DTYPE_F16 ? weir_f32_from_f16(h) : weir_f32_from_bf16(h);
-}

@@ -57,7 +57,8 @@ typedef struct weir_tensor {
     int64_t rows, cols;
 } weir_tensor;
 
-/* One element widened to f32; r and c are in range. */
+/* One element widened to f32; r and c are in range. (kernels/dense/quant.c; for small tensors and tests: a block is decoded
+ * for each element.) */
 float weir_tensor_get(const weir_tensor *t, int64_t r, int64_t c);
 
 #endif /* WEIR_KERNELS_BASE_TYPES_H */
