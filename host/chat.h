@@ -3,7 +3,8 @@
  * which one it is, and writes that format itself.
  *
  * What comes out are segments, not one text: markup that stands for one token of the vocabulary each, and text that is only
- * ever text. So nothing in a message can end its turn or begin another, whatever it spells. */
+ * ever text. So nothing in a message can end its turn or begin another, whatever it spells. (Tokens that a vocabulary declares as
+ * words of users, such as Qwen's <tool_call>, are text everywhere, as in other programs.) */
 #ifndef WEIR_HOST_CHAT_H
 #define WEIR_HOST_CHAT_H
 
