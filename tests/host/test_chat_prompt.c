@@ -180,8 +180,10 @@ static void check_injection(weir_engine *e, const char *where) {
 }
 
 Test(chat_prompt, ids_of_real_checkpoints_are_those_of_the_whole_text) {
-    static const char *const models[][3] = {{"qwen2.5-coder-0.5b.gguf", NULL, "qwen2.5"}, {"qwen2.5-coder-0.5b.gguf", "chatml", "chatml"},
-                                            {"smollm2-135m-instruct.gguf", NULL, "smollm2"}, {"gemma-3-270m-q4_k_m.gguf", "gemma", "gemma"}};
+    static const char *const models[][3] = {{"qwen2.5-coder-0.5b.gguf", NULL, "qwen2.5"},
+                                            {"qwen2.5-coder-0.5b.gguf", "chatml", "chatml"},
+                                            {"smollm2-135m-instruct.gguf", NULL, "smollm2"},
+                                            {"gemma-3-270m-q4_k_m.gguf", "gemma", "gemma"}};
     const char *dir = getenv("WEIR_REAL_MODELS");
     if (!dir) cr_skip_test("WEIR_REAL_MODELS names no folder of real checkpoints");
     for (size_t i = 0; i < sizeof models / sizeof models[0]; i++) {
