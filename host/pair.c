@@ -19,6 +19,13 @@ static weir_status open_gpt2(const weir_checkpoint *ck, weir_tokenizer **out, we
     return st;
 }
 
+/* The reader knows metadata only: its words get the file's name. */
+static weir_status open_gguf(const weir_checkpoint *ck, weir_tokenizer **out, weir_err *err) {
+    weir_err why = {""};
+    const weir_status st = weir_tokenizer_open_gguf(out, ck->gguf, &why);
+    return st == WEIR_OK ? st : weir_fail(err, st, "%.200s: %s", ck->dir, why.text);
+}
+
 static weir_status read_tokenizer(const weir_checkpoint *ck, weir_tokenizer **out, weir_err *err) {
     switch (ck->tokenizer) {
     case WEIR_TOKENIZER_SPM:
@@ -26,7 +33,7 @@ static weir_status read_tokenizer(const weir_checkpoint *ck, weir_tokenizer **ou
                                           : weir_tokenizer_open_spm_plain(out, ck->tokenizer_path, err);
     case WEIR_TOKENIZER_JSON: return weir_tokenizer_open_json(out, ck->tokenizer_path, err);
     case WEIR_TOKENIZER_GPT2: return open_gpt2(ck, out, err);
-    case WEIR_TOKENIZER_GGUF: return weir_tokenizer_open_gguf(out, ck->gguf, err);
+    case WEIR_TOKENIZER_GGUF: return open_gguf(ck, out, err);
     default: return WEIR_OK;
     }
 }
@@ -39,7 +46,7 @@ static weir_status open_tokenizer(const weir_checkpoint *ck, weir_tokenizer **ou
     if (n <= weir_checkpoint_rows(ck)) return WEIR_OK; /* sentinels may lie past the rows: they are then no tokens */
     weir_tokenizer_free(*out);
     *out = NULL;
-    return weir_fail(err, WEIR_EFORMAT, "%s: the tokenizer has %d pieces, config.json says vocab_size %d", ck->dir, (int)n,
+    return weir_fail(err, WEIR_EFORMAT, "%s: the tokenizer has %d pieces, the model's vocabulary %d rows", ck->dir, (int)n,
                      (int)weir_checkpoint_rows(ck));
 }
 

@@ -161,7 +161,7 @@ static weir_status run_encoder(weir_session *s, weir_side *m) {
 static weir_status run_prompt(weir_session *s, int side) {
     weir_side *m = &s->e->side[side];
     if (m->cross) return run_encoder(s, m);
-    WEIR_TRY(weir_session_room(s, side, 0));
+    if (weir_kv_pool_len(m->self, s->slot) < s->base) WEIR_TRY(weir_session_room(s, side, 0));
     if (s->base == 0) return WEIR_OK;
     WEIR_TRY(weir_kv_pool_sync(m->self));
     return weir_model_prefill(m->model, &m->kv, s->slot, s->prompt, s->base);

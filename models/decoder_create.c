@@ -84,7 +84,7 @@ static weir_status check_rope(const weir_rope_config *r, int32_t head_dim, const
     const int32_t n_dim = weir__rope_dims(r, head_dim);
     const bool stretched = r->kind != WEIR_ROPE_DEFAULT, trained = r->kind == WEIR_ROPE_LLAMA3 || r->kind == WEIR_ROPE_YARN;
     const char *wrong = NULL;
-    if (r->kind < WEIR_ROPE_DEFAULT || r->kind > WEIR_ROPE_YARN) wrong = "its kind is unknown";
+    if ((int)r->kind < 0 || r->kind > WEIR_ROPE_YARN) wrong = "its kind is unknown";
     else if (r->n_dim < 0 || n_dim > head_dim || n_dim % 2) wrong = "it turns an odd number of dimensions, or more than a head has";
     else if (!(r->theta > 1.0f && r->theta < 1e30f)) wrong = "rope_theta is not above 1";
     else if (stretched && !(r->factor > 0.0f && r->factor < 1e30f)) wrong = "factor is not above 0";

@@ -42,8 +42,6 @@ typedef struct weir_rope_config {
     float attention_factor;     /* yarn: what cos and sin are multiplied by; 0 = 0.1 ln(factor) + 1 */
     int32_t n_ctx_original;     /* llama3, yarn: the trained context */
     int32_t n_dim;              /* leading elements of a head that turn; 0 = head_dim */
-    bool factors;               /* each frequency is divided by its element of the tensor "rope_freqs.weight", (1, n_dim / 2)
-                                   f32: how GGUF stores llama3's scaling; then kind is not llama3 */
     bool interleaved;           /* pairs (2 i, 2 i + 1), as GGUF's llama rows are stored; else (i, i + n_dim / 2) */
 } weir_rope_config;
 

@@ -67,7 +67,7 @@ void *kb_to_device(kb *k, const void *src, size_t bytes);
 
 void kb_linear(kb *k);
 void kb_quant(kb *k);     /* linear with quantised weights, and packing them */
-void kb_small(kb *k);     /* embed, rmsnorm, kv_append */
+void kb_small(kb *k);     /* embed, rmsnorm, rope, kv_append */
 void kb_attention(kb *k);
 void kb_accept(kb *k);
 void kb_loop(kb *k);

@@ -126,9 +126,9 @@ static int open_session(chat *c, weir_session **out) {
     weir_status st = weir_chat_tokenize(c->engine, m, n, &ids, &n_ids, &err);
     weir_free(m);
     if (st != WEIR_OK) return cli_fail(CLI_FAILED, "%s", words(&err, st));
-    /* Decoder-only models have one room for a prompt and its answer. */
-    const size_t least = n_ids + (c->facts.encoder_decoder ? 0 : 1);
-    int rc = least > (size_t)c->facts.ctx_size ? too_long(c, n_ids) : CLI_OK;
+    /* of a decoder-only model the answer needs room, too */
+    const size_t room = (size_t)c->facts.ctx_size - !c->facts.encoder_decoder;
+    int rc = n_ids > room ? too_long(c, n_ids) : CLI_OK;
     if (rc == CLI_OK) {
         st = weir_session_create(c->engine, &c->o, ids, n_ids, on_token, c, out, &err);
         if (st != WEIR_OK) rc = cli_fail(CLI_FAILED, "%s", words(&err, st));
@@ -138,7 +138,8 @@ static int open_session(chat *c, weir_session **out) {
 }
 
 static void note_end(const chat *c, const weir_session_view *v) {
-    if (v->finish == WEIR_FINISH_LENGTH) cli_note("the answer was cut at %d tokens (--n-predict)", c->o.max_tokens);
+    if (v->finish == WEIR_FINISH_LENGTH)
+        cli_note("the answer was cut at %zu tokens (%s)", v->n, v->n < (size_t)c->o.max_tokens ? "--ctx-size" : "--n-predict");
     if (v->finish == WEIR_FINISH_CANCELLED && terminal_signal() == SIGINT)
         cli_note("the answer was cancelled; the conversation keeps what there is of it");
 }

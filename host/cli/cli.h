@@ -37,7 +37,8 @@ int cli_law(const cli_args *a, weir_law *out);
 /* Session options of the flags (stop strings borrowed from a). 0 or CLI_USAGE after a message. */
 int cli_session(const cli_args *a, weir_session_options *out);
 
-/* The token limit against the context of the engine that was opened. 0 or CLI_USAGE after a message. */
+/* The context may be the checkpoint's choice, so that an answer's limit meets it only once the engine is open: one that was
+ * not asked for is lowered. 0 or CLI_USAGE after a message. */
 int cli_fit_context(const cli_args *a, const weir_engine_facts *f, weir_session_options *o);
 
 /* Sets the rule with the knobs that it brings along. */

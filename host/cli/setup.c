@@ -138,7 +138,9 @@ int cli_session(const cli_args *a, weir_session_options *out) {
     if (cli_method_has_rule(out->method) && weir_law_check(&out->law, &err) != WEIR_OK)
         return cli_fail(CLI_USAGE, "%s", err.text);
     int ctx = cli_int(a, OPT_CTX_SIZE);
-    out->max_tokens = cli_is_set(a, OPT_N_PREDICT) ? cli_int(a, OPT_N_PREDICT) : ctx > 0 && ctx < 128 ? ctx : 128;
+    const int all = ctx > 0 ? ctx : (int)cli_options[OPT_CTX_SIZE].hi; /* cli_fit_context makes it the checkpoint's */
+    const int most = a->command == CMD_CHAT || all < 128 ? all : 128;
+    out->max_tokens = cli_is_set(a, OPT_N_PREDICT) ? cli_int(a, OPT_N_PREDICT) : most;
     if (ctx > 0 && out->max_tokens > ctx) {
         return cli_fail(CLI_USAGE, "--n-predict %d: out of range, expected 1 to %d (--ctx-size)", out->max_tokens, ctx);
     }
@@ -151,13 +153,12 @@ int cli_session(const cli_args *a, weir_session_options *out) {
     return CLI_OK;
 }
 
-/* The context may be the checkpoint's choice, so that it is known only then. */
 int cli_fit_context(const cli_args *a, const weir_engine_facts *f, weir_session_options *o) {
-    const bool given = cli_is_set(a, OPT_N_PREDICT);
-    if (given && o->max_tokens > f->ctx_size) {
+    if (o->max_tokens <= f->ctx_size) return CLI_OK;
+    if (cli_is_set(a, OPT_N_PREDICT)) {
         return cli_fail(CLI_USAGE, "--n-predict %d: out of range, expected 1 to %d (--ctx-size)", o->max_tokens, f->ctx_size);
     }
-    if (!given && (a->command == CMD_CHAT || o->max_tokens > f->ctx_size)) o->max_tokens = f->ctx_size;
+    o->max_tokens = f->ctx_size;
     return CLI_OK;
 }
 

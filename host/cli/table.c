@@ -47,7 +47,8 @@ const cli_option cli_options[OPT_COUNT] = {
                       .hi = 1 << 20, .unit = "tokens",
                       .absent = "512 for T5; else 4096, or the trained context where that is less",
                       .help = "Room for a prompt and as much again for its answer (T5), or for both together "
-                              "(decoder-only models: an answer ends where the room does).", .commands = G | C | S | I | B},
+                              "(decoder-only models: an answer ends where the room does).",
+                      .commands = G | C | S | I | B},
     [OPT_SEED] = {.name = "seed", .brief = "s", .env = true, .type = CLI_UINT, .value = "N", .lo = 0,
                   .hi = 18446744073709551615.0, .preset = "0",
                   .help = "Same seed, same prompt, same settings: same tokens, on any number of sessions or threads.",

@@ -61,7 +61,8 @@ typedef struct weir_gguf_model {
 
 weir_status weir_gguf_read_model(const weir_gguf *g, weir_gguf_model *out, weir_err *err);
 
-/* Tensors by their Hugging Face names ("model.layers.3.self_attn.q_proj.weight"), whatever GGUF calls them. */
+/* Tensors by their Hugging Face names ("model.layers.3.self_attn.q_proj.weight"), whatever GGUF calls them; and, of a llama,
+ * "rope_freqs.weight" if it is there: (1, n_dim / 2) f32, positive, what each frequency is divided by (Llama 3's scaling). */
 weir_tensor_source weir_gguf_source(weir_gguf *g);
 
 #endif /* WEIR_HOST_FORMATS_GGUF_H */

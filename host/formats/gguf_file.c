@@ -171,10 +171,7 @@ static weir_status place_tensors(gguf_cursor *c, uint64_t alignment) {
 
 weir_status weir__gguf_parse_tensors(gguf_cursor *c, uint64_t n, uint64_t alignment) {
     weir_gguf *g = c->g;
-    size_t left = g->n_bytes - c->at;
-    if (n > left / MIN_TENSOR)
-        return weir_fail(c->err, WEIR_EFORMAT, "%s: %llu tensors cannot be in a file of %zu bytes",
-                         weir__label(g->label), (unsigned long long)n, g->n_bytes);
+    WEIR_TRY(weir__gguf_check_count(c, n, MIN_TENSOR, "tensors"));
     if (n == 0) return WEIR_OK;
     g->tensor = weir_calloc((size_t)n, sizeof *g->tensor);
     if (!g->tensor)

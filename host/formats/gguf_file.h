@@ -24,7 +24,11 @@ typedef enum gguf_kind {
     GGUF_KIND_COUNT,
 } gguf_kind;
 
-enum { GGUF_NAME_BYTES = 64 }; /* the longest name of a tensor */
+enum {
+    GGUF_NAME_BYTES = 64, /* the longest name of a tensor */
+    GGUF_MAX_COUNT =
+        1 << 20, /* of keys and of tensors: far above any model, and a list of them stays below 200 MB */
+};
 
 typedef struct gguf_pair {
     const char *key; /* in the file, not zero-terminated */
@@ -76,6 +80,8 @@ typedef struct gguf_cursor {
     weir_err *err;
 } gguf_cursor;
 
+/* A count of things of at least min_bytes each, which can be in the rest of the file. EFORMAT names `what`. */
+weir_status weir__gguf_check_count(const gguf_cursor *c, uint64_t n, size_t min_bytes, const char *what);
 weir_status weir__gguf_take(gguf_cursor *c, uint64_t n, const uint8_t **out); /* EFORMAT: past the end */
 weir_status weir__gguf_u32(gguf_cursor *c, uint32_t *out);
 weir_status weir__gguf_u64(gguf_cursor *c, uint64_t *out);

@@ -46,7 +46,7 @@ const char *weir__gguf_key(const gguf_family *f, const char *name, char buf[128]
 /* Ids, the ends of a text, the chat template. config.n_vocab_rows is known. */
 weir_status weir__gguf_read_vocab(const weir_gguf *g, weir_gguf_model *m, weir_err *err);
 
-/* Every tensor is one that the model asks for, or one that it may leave; fills dtype, tied, qkv_bias and rope.factors. */
+/* Every tensor is one that the model asks for, or one that it may leave; fills dtype, tied and qkv_bias. */
 weir_status weir__gguf_check_tensors(const weir_gguf *g, const gguf_family *f, weir_gguf_model *m,
                                      weir_err *err);
 

@@ -140,7 +140,7 @@ static weir_status check_tensor(const weir_gguf *g, const gguf_tensor *t, weir_e
 }
 
 /* The divisors of the frequencies: one a pair of elements, all positive. */
-static weir_status read_factors(const weir_gguf *g, weir_decoder_config *c, weir_err *err) {
+static weir_status check_factors(const weir_gguf *g, const weir_decoder_config *c, weir_err *err) {
     weir_gguf_entry e;
     int32_t n = (c->rope.n_dim ? c->rope.n_dim : c->head_dim) / 2;
     if (!weir_gguf_find(g, "rope_freqs.weight", &e)) return WEIR_OK;
@@ -155,8 +155,6 @@ static weir_status read_factors(const weir_gguf *g, weir_decoder_config *c, weir
                              "%s: tensor rope_freqs.weight: element %d is %g, expected a positive number",
                              weir__label(g->label), i, (double)v);
     }
-    c->rope.factors = true;
-    c->rope_sliding.factors = true;
     return WEIR_OK;
 }
 
@@ -190,5 +188,5 @@ weir_status weir__gguf_check_tensors(const weir_gguf *g, const gguf_family *f, w
     for (int i = 0; i < WEIR_DTYPE_COUNT; i++)
         if (count[i] > count[m->dtype]) m->dtype = (weir_dtype)i;
     WEIR_TRY(check_quantization(g, m->dtype, err));
-    return read_factors(g, c, err);
+    return check_factors(g, c, err);
 }

@@ -37,6 +37,17 @@ weir_status weir__gguf_take(gguf_cursor *c, uint64_t n, const uint8_t **out) {
     return WEIR_OK;
 }
 
+weir_status weir__gguf_check_count(const gguf_cursor *c, uint64_t n, size_t min_bytes, const char *what) {
+    const char *label = weir__label(c->g->label);
+    if (n > (c->g->n_bytes - c->at) / min_bytes)
+        return weir_fail(c->err, WEIR_EFORMAT, "%s: %llu %s cannot be in a file of %zu bytes", label,
+                         (unsigned long long)n, what, c->g->n_bytes);
+    if (n > GGUF_MAX_COUNT)
+        return weir_fail(c->err, WEIR_EFORMAT, "%s: %llu %s, expected at most %d", label,
+                         (unsigned long long)n, what, GGUF_MAX_COUNT);
+    return WEIR_OK;
+}
+
 weir_status weir__gguf_u32(gguf_cursor *c, uint32_t *out) {
     const uint8_t *p;
     WEIR_TRY(weir__gguf_take(c, 4, &p));
@@ -165,10 +176,7 @@ static int by_key(const void *a, const void *b) {
 
 weir_status weir__gguf_parse_pairs(gguf_cursor *c, uint64_t n) {
     weir_gguf *g = c->g;
-    size_t left = g->n_bytes - c->at;
-    if (n > left / MIN_PAIR)
-        return weir_fail(c->err, WEIR_EFORMAT, "%s: %llu keys cannot be in a file of %zu bytes",
-                         weir__label(g->label), (unsigned long long)n, g->n_bytes);
+    WEIR_TRY(weir__gguf_check_count(c, n, MIN_PAIR, "keys"));
     g->pair = weir_calloc((size_t)n, sizeof *g->pair);
     if (!g->pair)
         return weir_fail(c->err, WEIR_ENOMEM, "%s: no memory for the list of %llu keys",

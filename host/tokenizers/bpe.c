@@ -40,7 +40,7 @@ weir_status weir__bpe_merges(weir__bpe *b, size_t n, weir_err *err) {
 /* The symbol of a part of a merge: a token, or a string that only leads to tokens. */
 static weir_status symbol_of(weir__bpe *b, const char *s, size_t n, int32_t *id, weir_err *err) {
     *id = weir__vocab_find(&b->vocab, s, n);
-    if (*id >= 0) return WEIR_OK;
+    if (*id >= 0 || !b->keeps_parts) return WEIR_OK;
     *id = weir__vocab_find(&b->parts, s, n);
     if (*id < 0) {
         WEIR_TRY(weir__vocab_add(&b->parts, s, n, WEIR__TOKEN_UNUSED, 0, err));
@@ -62,7 +62,7 @@ weir_status weir__bpe_merge(weir__bpe *b, const char *left, size_t n_left, const
     weir_status s = symbol_of(b, left, n_left, &x.left, err);
     if (s == WEIR_OK) s = symbol_of(b, right, n_right, &x.right, err);
     if (s == WEIR_OK) s = symbol_of(b, whole, n_left + n_right, &x.merged, err);
-    if (s == WEIR_OK) weir__pairs_add(&b->pairs, x);
+    if (s == WEIR_OK && x.left >= 0 && x.right >= 0 && x.merged >= 0) weir__pairs_add(&b->pairs, x);
     if (whole != both) weir_free(whole);
     return s;
 }
@@ -168,33 +168,57 @@ static bool merge_by_score(const void *ud, const char *word, const weir__symbol 
     return true;
 }
 
+/* Whether every byte of a character that is no token has one. llama.cpp (by_score) takes the byte itself where there is no
+ * "<0x41>". */
+static bool has_bytes(const weir__bpe *b, const char *s, size_t n) {
+    bool all = b->byte_fallback;
+    for (size_t i = 0; i < n && all; i++)
+        all = b->unit[(uint8_t)s[i]] >= 0 || (b->by_score && weir__vocab_find(&b->vocab, s + i, 1) >= 0);
+    return all;
+}
+
+/* A character that is no token, before merging: its bytes, else unk_id, once for a run of them if those fuse, else nothing. */
+static weir_status push_unknown(encoder *e, const char *s, size_t n, bool *after_unknown, weir_err *err) {
+    const weir__bpe *b = e->b;
+    if (!b->byte_level && has_bytes(b, s, n)) {
+        for (size_t i = 0; i < n; i++) WEIR_TRY(weir__merger_push(&e->merger, 1, b->unit[(uint8_t)s[i]], err));
+        *after_unknown = false;
+        return WEIR_OK;
+    }
+    const bool fuses = b->fuse_unk && *after_unknown;
+    *after_unknown = true;
+    return b->unk_id < 0 || fuses ? WEIR_OK : weir__merger_push(&e->merger, n, b->unk_id, err);
+}
+
 /* Symbols of a word: its bytes, or its characters. */
 static weir_status push_symbols(encoder *e, const char *word, size_t n, weir_err *err) {
     const weir__bpe *b = e->b;
+    bool after_unknown = false;
     e->merger.n_symbol = 0;
     for (size_t i = 0, k; i < n; i += k) {
         k = b->byte_level ? 1 : weir__utf8_length(word[i]);
         if (k > n - i) k = n - i;
         const int32_t id = b->byte_level ? b->unit[(uint8_t)word[i]] : weir__vocab_find(&b->vocab, word + i, k);
+        if (id < 0 && b->unknown_first) {
+            WEIR_TRY(push_unknown(e, word + i, k, &after_unknown, err));
+            continue;
+        }
+        after_unknown = false;
         WEIR_TRY(weir__merger_push(&e->merger, k, id, err));
     }
     return WEIR_OK;
 }
 
-/* A character that is no token: its bytes if all have one; else unk_id, once for a run if runs fuse. llama.cpp (by_score)
- * takes a byte itself for one without its "<0x41>". */
+/* The same after merging, as llama.cpp does it by scores. */
 static weir_status emit_unknown(encoder *e, const char *s, size_t n, bool after_unknown, bool *unknown, weir_err *err) {
     const weir__bpe *b = e->b;
-    bool bytes = b->byte_fallback;
-    for (size_t i = 0; i < n && bytes; i++)
-        bytes = b->unit[(uint8_t)s[i]] >= 0 || (b->by_score && weir__vocab_find(&b->vocab, s + i, 1) >= 0);
-    for (size_t i = 0; i < n && bytes; i++) {
+    *unknown = !has_bytes(b, s, n);
+    if (*unknown) return b->unk_id < 0 || (b->fuse_unk && after_unknown) ? WEIR_OK : emit(e, b->unk_id, err);
+    for (size_t i = 0; i < n; i++) {
         const int32_t id = b->unit[(uint8_t)s[i]];
         WEIR_TRY(emit(e, id >= 0 ? id : weir__vocab_find(&b->vocab, s + i, 1), err));
     }
-    *unknown = !bytes;
-    if (bytes || b->unk_id < 0 || (b->fuse_unk && after_unknown)) return WEIR_OK;
-    return emit(e, b->unk_id, err);
+    return WEIR_OK;
 }
 
 /* A string that merges lead to and that is no token: as llama.cpp has it, those of its bytes that are tokens. */

@@ -28,7 +28,8 @@ typedef struct weir__step {
 
 typedef struct weir__bpe {
     weir__vocab vocab;      /* tokens as their file spells them */
-    weir__vocab parts;      /* of merges that are no tokens; symbol vocab.n + i */
+    bool keeps_parts;       /* merges may lead over strings that are no tokens; else such a merge is left out */
+    weir__vocab parts;      /* those strings; symbol vocab.n + i */
     weir__pairs pairs;      /* merges; unused with by_score */
     weir__added before, after; /* found in the text as it came; in the normalised text */
     weir__step norm[WEIR__MAX_STEPS], prep[WEIR__MAX_STEPS]; /* on either side of `after` */
@@ -36,6 +37,8 @@ typedef struct weir__bpe {
     weir__pretok *pretok;   /* NULL: a text is one word */
     bool byte_level, by_score;
     bool repair;            /* invalid UTF-8 becomes U+FFFD first */
+    bool unknown_first;     /* characters that are no token are seen to before merging, as tokenizers does: what vanishes lets its
+                               neighbours merge. Else after it, as llama.cpp does */
     bool ignore_merges;     /* a word that is a token is taken whole */
     bool byte_fallback;     /* character level: bytes for characters that are no token */
     bool fuse_unk;          /* one unk_id for a run of such characters */

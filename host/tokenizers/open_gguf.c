@@ -66,7 +66,7 @@ static weir_status read_merges(weir__bpe *b, const weir_gguf *g, weir_err *err) 
 static weir_status read_byte_level(weir__bpe *b, const weir_gguf *g, weir_err *err) {
     const char *name = "default";
     size_t n = strlen(name);
-    b->byte_level = b->repair = true;
+    b->byte_level = b->repair = b->keeps_parts = true;
     if (weir_gguf_has(g, KEY "pre") && !weir_gguf_string(g, KEY "pre", &name, &n))
         return weir_fail(err, WEIR_EFORMAT, KEY "pre: expected a string");
     WEIR_TRY(weir__pretok_open(&b->pretok, err));

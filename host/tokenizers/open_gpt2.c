@@ -26,7 +26,7 @@ static weir_status read_merges(weir__bpe *b, const char *text, size_t n, weir_er
 
 static weir_status read_files(weir__bpe *b, json_t *vocab, const char *merges, size_t n, weir_err *err) {
     bool ignore;
-    b->byte_level = b->repair = true;
+    b->byte_level = b->repair = b->unknown_first = true;
     WEIR_TRY(weir__pretok_open(&b->pretok, err));
     WEIR_TRY(weir__pretok_add_named(b->pretok, PATTERN_NAME, strlen(PATTERN_NAME), &ignore, err));
     WEIR_TRY(weir__hf_vocab(b, vocab, NULL, err));

@@ -8,7 +8,7 @@ static const size_t MAX_FILE = 256u << 20;
 
 static weir_status read_all(weir__bpe *b, const json_t *root, weir_err *err) {
     const json_t *added = json_object_get(root, "added_tokens");
-    b->repair = true;
+    b->repair = b->unknown_first = true;
     WEIR_TRY(weir__hf_normalizer(b, json_object_get(root, "normalizer"), err));
     WEIR_TRY(weir__hf_pre_tokenizer(b, json_object_get(root, "pre_tokenizer"), err));
     WEIR_TRY(weir__hf_decoder(b, json_object_get(root, "decoder"), err));

@@ -82,9 +82,9 @@ weir_status weir__pretok_add(weir__pretok *p, const char *pattern, size_t bytes,
     weir_free(text);
     if (!c) {
         PCRE2_UCHAR why[128];
+        if (code == PCRE2_ERROR_HEAP_FAILED) return weir_fail(err, WEIR_ENOMEM, "no memory for a pattern");
         pcre2_get_error_message(code, why, sizeof why);
-        return weir_fail(err, code == PCRE2_ERROR_HEAP_FAILED ? WEIR_ENOMEM : WEIR_ENOTSUP,
-                         "pattern: %s (at byte %zu)", (const char *)why, (size_t)at);
+        return weir_fail(err, WEIR_ENOTSUP, "pattern: %s (at byte %zu)", (const char *)why, (size_t)at);
     }
     pcre2_jit_compile(c, PCRE2_JIT_COMPLETE); /* where there is no JIT, matching interprets */
     p->step[p->n].code = c;

@@ -42,8 +42,9 @@ typedef enum weir_epilogue {
  * Truth (portable) sums in double. Error of a fast path's product d: (9/8 k + 16) * 2^-24 * sum|xn w|, plus
  * 2^-8 * sum|xn w| where the input is rounded to bf16; of an activation: 2^-21 |d|. Where it is rounded to bytes: with a the
  * largest |xn| of its 32 and w = s q + o, plus sum a |w| / 253 + (k / 8 + 16) * 2^-24 * sum a (|s q| + |o|).
- * A softcap adds 2^-20 |y|: the quotient, the tanh within 2^-21 of itself (slope at most 1), the product. Extents are of what is stored.
- * WEIR_EINVAL  n_row < 0, ldx < k, ldy < n, a gated weight with WEIR_EPI_ADD, an extent where the contract has none, a NULL pointer,
+ * A softcap adds 2^-20 |y|: the quotient, the tanh within 2^-21 of itself (slope at most 1), the product. Extents are of what
+ * is stored.
+ * WEIR_EINVAL  n_row < 0, ldx < k, ldy < n, a gated weight with WEIR_EPI_ADD, an extent where the contract has none, NULL,
  *              a softcap below 0, or with a gated weight or an epilogue that is not WEIR_EPI_STORE
  * WEIR_ENOMEM  the backend's scratch is less than weir_linear_scratch_floats(k), or on a device
  *              weir_linear_cuda_scratch_floats(n, k, chunk)
@@ -100,7 +101,8 @@ static inline weir_status weir_linear_check(const weir_linear *a) {
     if (a->n_row < 0 || !a->x || !a->y || !a->w || !a->w->data) return WEIR_EINVAL;
     if (a->ldx < a->w->k || a->ldy < a->w->n) return WEIR_EINVAL;
     if (a->w->gated && (a->epilogue == WEIR_EPI_ADD || a->extent)) return WEIR_EINVAL;
-    if (!(a->softcap >= 0.0f) || (a->softcap > 0.0f && (a->w->gated || a->epilogue != WEIR_EPI_STORE))) return WEIR_EINVAL;
+    if (!(a->softcap >= 0.0f)) return WEIR_EINVAL;
+    if (a->softcap > 0.0f && (a->w->gated || a->epilogue != WEIR_EPI_STORE)) return WEIR_EINVAL;
     if (a->extent && (!a->rows || a->extent_n < 1 || a->extent_n > a->w->n)) return WEIR_EINVAL;
     return WEIR_OK;
 }

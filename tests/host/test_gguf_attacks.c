@@ -20,7 +20,7 @@ static void expect_fine(gguf_blob *b) {
 
 /* ---- attacks on the header ------------------------------------------------------------------------------- */
 
-Test(gguf, headers) {
+Test(gguf_attacks, headers) {
     static const struct {
         size_t at;
         uint64_t value;
@@ -52,6 +52,16 @@ Test(gguf, headers) {
     }
 }
 
+Test(gguf_attacks, more_than_any_model_has) {
+    for (int tensors = 0; tensors < 2; tensors++) {
+        gguf_blob b = gguf_begin(3);
+        for (int i = 0; i < 40; i++) gguf_raw(&b, (uint8_t[1 << 20]){0}, 1 << 20);
+        gguf_poke(&b, tensors ? 8 : 16, (1 << 20) + 1, 8);
+        expect_blob(&b, WEIR_EFORMAT,
+                    tensors ? "1048577 tensors, expected at most 1048576" : "1048577 keys, expected at most");
+    }
+}
+
 /* ---- attacks on pairs ------------------------------------------------------------------------------------ */
 
 static void raw_pair(gguf_blob *b, uint64_t key_bytes, const char *key, uint32_t kind) {
@@ -69,7 +79,7 @@ static void expect_key_refused(uint64_t bytes, const char *key, weir_status want
     expect_blob(&b, want, part);
 }
 
-Test(gguf, keys) {
+Test(gguf_attacks, keys) {
     expect_key_refused(UINT64_MAX, "key", WEIR_EFORMAT,
                        "key 1 of 1 has 18446744073709551615 bytes");   /* KV_BAD_KEY_SIZE */
     expect_key_refused(0, "", WEIR_EFORMAT, "key 1 of 1 has 0 bytes"); /* KV_EMPTY_KEY */
@@ -85,7 +95,7 @@ Test(gguf, keys) {
     expect_blob(&b, WEIR_EFORMAT, "a zero byte in its name");
 }
 
-Test(gguf, keys_that_are_there_twice) {
+Test(gguf_attacks, keys_that_are_there_twice) {
     gguf_blob b = gguf_begin(3); /* KV_DUPLICATE_KEY */
     gguf_u32(&b, "a.b", 1);
     gguf_u32(&b, "a", 1);
@@ -99,7 +109,7 @@ Test(gguf, keys_that_are_there_twice) {
     expect_blob(&b, WEIR_EFORMAT, "key general.alignment: is there twice");
 }
 
-Test(gguf, values) {
+Test(gguf_attacks, values) {
     static const struct {
         uint32_t kind, element; /* element: of an array */
         uint64_t count;         /* of an array; or a string's length */
@@ -142,7 +152,7 @@ Test(gguf, values) {
 
 /* ---- attacks on tensors ---------------------------------------------------------------------------------- */
 
-Test(gguf, names_of_tensors) {
+Test(gguf_attacks, names_of_tensors) {
     static const int64_t one[] = {1};
     char name[130];
     for (size_t n = 63; n <= 129; n += n < 65 ? 1 : 64) {
@@ -171,7 +181,7 @@ Test(gguf, names_of_tensors) {
     expect_blob(&b, WEIR_EFORMAT, "tensor same: is there twice");
 }
 
-Test(gguf, shapes_and_types) {
+Test(gguf_attacks, shapes_and_types) {
     static const struct {
         uint32_t type;
         int n_dim;
@@ -230,7 +240,7 @@ static gguf_blob placed(uint64_t alignment, uint64_t a, uint64_t b_at, size_t n_
     return b;
 }
 
-Test(gguf, places_that_are_fine) {
+Test(gguf_attacks, places_that_are_fine) {
     static const struct {
         uint64_t alignment, a, b;
         size_t n_data;
@@ -251,7 +261,7 @@ Test(gguf, places_that_are_fine) {
     }
 }
 
-Test(gguf, places_that_are_not) {
+Test(gguf_attacks, places_that_are_not) {
     static const struct {
         uint64_t alignment, a, b;
         size_t n_data;
@@ -284,7 +294,7 @@ Test(gguf, places_that_are_not) {
     expect_blob(&b, WEIR_EFORMAT, "truncated: 9223372036854775744 bytes");
 }
 
-Test(gguf, alignments) {
+Test(gguf_attacks, alignments) {
     static const struct {
         uint32_t kind;
         uint64_t value;

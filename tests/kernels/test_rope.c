@@ -42,7 +42,8 @@ Test(rope, every_build_is_within_its_bound_and_rows_do_not_see_each_other) {
 /* Rows enough for the pool. */
 Test(rope, thread_count_changes_no_bit) {
     uint64_t rng = 9;
-    const rope_case c = {.n_head = 16, .n_head_kv = 4, .head_dim = 64, .n_dim = 64, .n_row = ROPE_ROWS, .norm = true, .scale = 1.0f};
+    const rope_case c = {.n_head = 16, .n_head_kv = 4, .head_dim = 64, .n_dim = 64, .n_row = ROPE_ROWS, .norm = true,
+                         .scale = 1.0f};
     rope_data d = rope_new(&c, &rng);
     const size_t n = (size_t)(c.n_row * d.ld);
     float *want = guarded_new(n), *x = guarded_new(n);

@@ -3,12 +3,14 @@
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "models/decoder.h"
 #include "tests/models/decoder_fixture.h"
 
 /* f32 sums of other orders, some 10 ulp each, through a few layers whose softmax and logits of 15 multiply them: what
- * T5's golden test allows as well. Decode rows meet bf16 weights with bf16 inputs on one ISA: there the golden's own bound holds. */
+ * T5's golden test allows as well. Decode rows meet bf16 weights with bf16 inputs on one ISA: there the golden's own bound
+ * holds. */
 static double bound_of(const fixture *f, const golden_case *c) {
     return f->be->isa == WEIR_ISA_AVX512BF16 && f->g->bf16 ? (double)c->bf16_bound : 1e-4;
 }
@@ -62,3 +64,48 @@ Test(decoder_golden, agrees_with_transformers_portable) { check_isa(WEIR_ISA_POR
 Test(decoder_golden, agrees_with_transformers_avx2) { check_isa(WEIR_ISA_AVX2); }
 Test(decoder_golden, agrees_with_transformers_avx512) { check_isa(WEIR_ISA_AVX512); }
 Test(decoder_golden, agrees_with_transformers_avx512bf16) { check_isa(WEIR_ISA_AVX512BF16); }
+
+/* ---- pairs side by side, as GGUF's llama rows are stored --------------------------------------------------- */
+
+/* Rows of q and k in GGUF's order: row 2 i + j of a head is Hugging Face's row i + j * head_dim / 2. */
+typedef struct paired {
+    weir_tensor_source from;
+    int32_t head_dim;
+    float *copy[16];
+    int n;
+} paired;
+
+static bool paired_find(void *ud, const char *name, weir_tensor *out) {
+    paired *p = ud;
+    if (!p->from.find(p->from.ud, name, out)) return false;
+    if (!strstr(name, "q_proj") && !strstr(name, "k_proj")) return true;
+    float *to = malloc((size_t)(out->rows * out->cols) * sizeof *to);
+    cr_assert(to && p->n < 16 && out->dtype == WEIR_DTYPE_F32);
+    for (int64_t r = 0; r < out->rows; r++) {
+        const int64_t i = r % p->head_dim, from = r - i + i / 2 + i % 2 * (p->head_dim / 2);
+        memcpy(to + r * out->cols, (const float *)out->data + from * out->cols, (size_t)out->cols * sizeof *to);
+    }
+    out->data = p->copy[p->n++] = to;
+    return true;
+}
+
+/* The same scores from sums in another order: the golden bound holds. */
+Test(decoder_golden, interleaved_pairs_are_the_same_model) {
+    const golden_model *g = golden_find("llama_f32");
+    golden *values = golden_read(g);
+    for (int isa = 0; isa <= (int)weir_isa_best(); isa++) {
+        golden_model other = *g;
+        fixture f;
+        fixture_open(&f, g, (weir_isa)isa, 1);
+        weir_model_free(f.m);
+        other.c.rope.interleaved = true;
+        paired p = {.from = fixture_source(f.tensors), .head_dim = g->c.head_dim};
+        const weir_tensor_source src = {paired_find, NULL, &p};
+        cr_assert_eq(weir_decoder_create(&f.m, f.be, &other.c, &src, FIX_ROW, FIX_PROMPT, NULL), WEIR_OK);
+        check_case(&f, 0, &values->c[3], 40, 7);
+        fixture_close(&f);
+        for (int i = 0; i < p.n; i++) free(p.copy[i]);
+        cr_expect_eq(p.n, 2 * g->c.n_layer);
+    }
+    free(values);
+}
