@@ -206,8 +206,8 @@ static weir_status render_chatml(const talk *t, writer *w, weir_err *err) {
 
 /* ---- Llama 3 --------------------------------------------------------------------------------------------- */
 
-/* The template of 3.1 and 3.3 has this day in it. That of 3.2 asks its renderer for the clock and takes the same day where there
- * is none: there is none here, so that a prompt is the same prompt tomorrow. */
+/* The template of 3.1 and 3.3 has this day in it. That of 3.2 asks its renderer for the clock and takes the same day where
+ * there is none: there is none here, so that a prompt is the same prompt tomorrow. */
 static const char llama3_dates[] = "Cutting Knowledge Date: December 2023\nToday Date: 26 Jul 2024\n\n";
 
 static void put_llama3_header(writer *w, role r) {
@@ -332,13 +332,13 @@ static const style styles[] = {
      .render = render_chatml, .thinks = true, .silent = true},
     {.facts = {"smollm2", "SmolLM2: as qwen2, in other words.", CHATML_END, true},
      .render = render_chatml, .system = "You are a helpful AI assistant named SmolLM, trained by Hugging Face"},
-    {.facts = {"llama2", "Llama 2 chat: [INST] and <<SYS>>, which are plain text in its vocabulary and which no message may hold.",
+    {.facts = {"llama2", "Llama 2 chat: [INST] and <<SYS>>, plain text in its vocabulary, which no message may hold.",
                {"</s>"}, true},
      .render = render_llama2},
     {.facts = {"llama3", "Llama 3: headers, and <|eot_id|> after each turn.", {"<|eot_id|>", "<|end_of_text|>"}, true},
      .render = render_llama3},
-    {.facts = {"llama3.1", "Llama 3.1, 3.2 and 3.3: as llama3, after a system turn with two dates. 3.2, too, gets the day that stands "
-               "in its template, 26 Jul 2024, and never the clock's.",
+    {.facts = {"llama3.1", "Llama 3.1, 3.2 and 3.3: as llama3, after a system turn with two dates. 3.2, too, gets "
+               "the day that stands in its template, 26 Jul 2024, and never the clock's.",
                {"<|eot_id|>", "<|end_of_text|>", "<|eom_id|>"}, true},
      .render = render_llama3, .dated = true},
     {.facts = {"gemma", "Gemma 2 and 3: the system message begins the first user turn (Gemma 2's own template refuses one).",

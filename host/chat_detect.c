@@ -14,9 +14,12 @@ typedef struct mark {
 
 static const mark marks[] = {
     {"qwen3", {CHATML, "enable_thinking", "multi_step_tool", "</think>"}, {"image", "<|im_sep|>", "bos_token"}},
-    {"qwen2.5", {CHATML, "You are Qwen, created by Alibaba Cloud. You are a helpful assistant."}, {"<think>", "image", "bos_token"}},
-    {"smollm2", {CHATML, "You are a helpful AI assistant named SmolLM, trained by Hugging Face<|im_end|>"}, {"<think>", "bos_token"}},
-    {"qwen2", {CHATML, "You are a helpful assistant.<|im_end|>"}, {"<think>", "image", "<|im_sep|>", "trim", "strip(", "bos_token"}},
+    {"qwen2.5", {CHATML, "You are Qwen, created by Alibaba Cloud. You are a helpful assistant."},
+     {"<think>", "image", "bos_token"}},
+    {"smollm2", {CHATML, "You are a helpful AI assistant named SmolLM, trained by Hugging Face<|im_end|>"},
+     {"<think>", "bos_token"}},
+    {"qwen2", {CHATML, "You are a helpful assistant.<|im_end|>"},
+     {"<think>", "image", "<|im_sep|>", "trim", "strip(", "bos_token"}},
     {"chatml", {CHATML}, {"<think>", "image", "<|im_sep|>", "trim", "strip(", "bos_token", "eos_token"}},
     {"gemma", {"<start_of_turn>", "<end_of_turn>", "model", "bos_token", "trim"}, {"<start_function", "tools", "<think>"}},
     {"llama3.1", {"<|start_header_id|>", "<|end_header_id|>", "<|eot_id|>", "Cutting Knowledge Date: December 2023", "trim"},

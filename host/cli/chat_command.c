@@ -28,6 +28,7 @@ static int apply(chat *c, const char *label, const change *changes, int n) {
         if (changes[i].text) rc = set(&a, changes[i].id, label, changes[i].text, owned);
     }
     if (rc == CLI_OK) rc = cli_session(&a, &o);
+    if (rc == CLI_OK) rc = cli_fit_context(&a, &c->facts, &o);
     for (int i = 0; i < n; i++) {
         char **kept = &c->owned[changes[i].id], **made = &owned[changes[i].id];
         weir_free(rc == CLI_OK ? *kept : *made);
