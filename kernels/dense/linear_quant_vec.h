@@ -242,7 +242,8 @@ typedef struct block_at {
     const unsigned char *word[8], *scale[8];
 } block_at;
 
-WEIR_INLINE void add_block_32(vf (*acc)[8], const block_at *b, const unsigned char *x, const int R, const int P, const int kind) {
+WEIR_INLINE void add_block_32(vf (*acc)[8], const block_at *b, const unsigned char *x, const int R, const int P,
+                              const int kind) {
     const bool offsets = has_offset(kind);
     const int first = (offsets ? 1 : 0) + (code_bits(kind) == 5 ? 1 : 0);
     unit_at u[8];
@@ -305,7 +306,8 @@ WEIR_INLINE void scales_q6_k(float *scale, const unsigned char *word, const unsi
     }
 }
 
-WEIR_INLINE void add_block_q6_k(vf (*acc)[8], const block_at *b, const unsigned char *x, int64_t stride, const int R, const int P) {
+WEIR_INLINE void add_block_q6_k(vf (*acc)[8], const block_at *b, const unsigned char *x, int64_t stride, const int R,
+                                const int P) {
     _Alignas(64) float scale[8][16 * VF];
     for (int p = 0; p < P; p++) scales_q6_k(scale[p], b->word[p], b->scale[p]);
     for (int half = 0; half < 2; half++) {

@@ -69,7 +69,8 @@ Test(cuda_linear_quant, every_shape_dtype_and_row_count_is_within_its_bound) {
         const int64_t block = weir_dtype_block((weir_dtype)t);
         for (int i = 0; i < 10; i++) {
             const product p = {.n = edge[i % 5], .k = block * (1 + i % (block == 32 ? 9 : 2)), .dtype = (weir_dtype)t,
-                               .n_row = 1 + (i + t) % 10, .gated = i % 4 > 1, .norm = i / 2 % 2, .rows = i % 3 != 0, .scale = 1.0f};
+                               .n_row = 1 + (i + t) % 10, .gated = i % 4 > 1, .norm = i / 2 % 2, .rows = i % 3 != 0,
+                               .scale = 1.0f};
             check_product(be, &p, &rng);
         }
     }
@@ -83,8 +84,8 @@ Test(cuda_linear_quant, inputs_that_go_by_in_stages_are_within_their_bound) {
     for (int t = FIRST; t <= LAST; t += 2) {
         const int64_t block = weir_dtype_block((weir_dtype)t);
         for (int i = 0; i < 2; i++) {
-            const product p = {.n = 19, .k = 2048 + i * block, .n_row = 3, .dtype = (weir_dtype)t, .norm = true, .gated = i == 1,
-                               .rows = true, .scale = 1.0f};
+            const product p = {.n = 19, .k = 2048 + i * block, .n_row = 3, .dtype = (weir_dtype)t, .norm = true,
+                               .gated = i == 1, .rows = true, .scale = 1.0f};
             check_product(be, &p, &rng);
         }
     }
@@ -109,8 +110,8 @@ Test(cuda_linear_quant, a_row_has_the_same_bits_alone_in_company_and_in_a_prompt
     weir_backend *be = device_open();
     uint64_t rng = 61;
     for (int t = FIRST; t <= LAST; t++) {
-        const product p = {.n = 33, .k = 512, .n_row = 11, .dtype = (weir_dtype)t, .gated = t % 2, .norm = t / 2 % 2, .rows = true,
-                           .scale = 1.0f, .epilogue = t % 2 ? WEIR_EPI_SILU : WEIR_EPI_ADD};
+        const product p = {.n = 33, .k = 512, .n_row = 11, .dtype = (weir_dtype)t, .gated = t % 2, .norm = t / 2 % 2,
+                           .rows = true, .scale = 1.0f, .epilogue = t % 2 ? WEIR_EPI_SILU : WEIR_EPI_ADD};
         data d = data_new(&p, &rng);
         bench b = bench_new(be, &d, WEIR_USE_ROWS);
         const size_t total = (size_t)(p.n_row * d.ldy);
