@@ -22,12 +22,14 @@ typedef struct matrix {
 } matrix;
 
 static const matrix matrices[] = {
-    {.name = "0.5B gate up", .dtype = WEIR_DTYPE_Q5_0, .n = 4864, .k = 896, .gated = true, .norm = true, .epilogue = WEIR_EPI_SILU},
+    {.name = "0.5B gate up", .dtype = WEIR_DTYPE_Q5_0, .n = 4864, .k = 896, .gated = true, .norm = true,
+     .epilogue = WEIR_EPI_SILU},
     {.name = "0.5B down", .dtype = WEIR_DTYPE_Q6_K, .n = 896, .k = 4864, .epilogue = WEIR_EPI_ADD},
     {.name = "0.5B down", .dtype = WEIR_DTYPE_Q4_K, .n = 896, .k = 4864, .epilogue = WEIR_EPI_ADD},
     {.name = "0.5B head", .dtype = WEIR_DTYPE_Q8_0, .n = 151936, .k = 896, .norm = true},
     {.name = "1.5B q", .dtype = WEIR_DTYPE_Q4_K, .n = 1536, .k = 1536, .norm = true},
-    {.name = "1.5B gate up", .dtype = WEIR_DTYPE_Q4_K, .n = 8960, .k = 1536, .gated = true, .norm = true, .epilogue = WEIR_EPI_SILU},
+    {.name = "1.5B gate up", .dtype = WEIR_DTYPE_Q4_K, .n = 8960, .k = 1536, .gated = true, .norm = true,
+     .epilogue = WEIR_EPI_SILU},
     {.name = "1.5B down", .dtype = WEIR_DTYPE_Q4_K, .n = 1536, .k = 8960, .epilogue = WEIR_EPI_ADD},
     {.name = "1.5B down", .dtype = WEIR_DTYPE_Q6_K, .n = 1536, .k = 8960, .epilogue = WEIR_EPI_ADD},
     {.name = "1.5B head", .dtype = WEIR_DTYPE_Q6_K, .n = 151936, .k = 1536, .norm = true},
@@ -79,7 +81,8 @@ static void random_blocks(kb *k, const matrix *m, unsigned char *file, size_t by
 
 static weir_tensor part_of(const product *p, bool up, int64_t n0, int64_t n) {
     const int64_t row_bytes = weir_dtype_row_bytes(p->m->dtype, p->m->k);
-    return (weir_tensor){.data = p->file + ((up ? p->m->n : 0) + n0) * row_bytes, .dtype = p->m->dtype, .rows = n, .cols = p->m->k};
+    return (weir_tensor){.data = p->file + ((up ? p->m->n : 0) + n0) * row_bytes, .dtype = p->m->dtype, .rows = n,
+                         .cols = p->m->k};
 }
 
 static weir_status pack(weir_backend *be, const product *p, int64_t n0, int64_t n, weir_weight *w) {

@@ -50,7 +50,8 @@ PTX_FN void accumulate(float (&acc)[2][R], const uint8_t *w0, const uint8_t *w1,
     }
 }
 
-template <int DTYPE, int R> __global__ void __launch_bounds__(THREADS, 2) quant_kernel(const job a, int stage, int64_t row_bytes) {
+template <int DTYPE, int R>
+__global__ void __launch_bounds__(THREADS, 2) quant_kernel(const job a, int stage, int64_t row_bytes) {
     K_DYN_SHARED(float, xs); /* [R][stage], then the warps' shares of the sums of squares */
     float(*part)[WARPS] = reinterpret_cast<float(*)[WARPS]>(xs + R * stage);
     ptx::grid_launch_dependents();

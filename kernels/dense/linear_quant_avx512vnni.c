@@ -1,12 +1,12 @@
-/* AVX-512 with VNNI: four bytes of 16 outputs in one vpdpbusd. */
+/* AVX-512 with VNNI: four bytes of 16 outputs in one vpdpbusd. Two or four panels share what a row broadcasts. */
 #include "kernels/dense/linear_quant_vec.h"
 
 /* clang-format off */
 #define TILES(dtype, suffix) \
-    WEIR_QUANT_TILE(rows1_##suffix, 1, 2, dtype) WEIR_QUANT_TILE(rows2_##suffix, 2, 2, dtype) \
-    WEIR_QUANT_TILE(rows3_##suffix, 3, 1, dtype) WEIR_QUANT_TILE(rows4_##suffix, 4, 1, dtype) \
-    WEIR_QUANT_TILE(rows5_##suffix, 5, 1, dtype) WEIR_QUANT_TILE(rows6_##suffix, 6, 1, dtype) \
-    WEIR_QUANT_TILE(rows7_##suffix, 7, 1, dtype) WEIR_QUANT_TILE(rows8_##suffix, 8, 1, dtype)
+    WEIR_QUANT_TILE(rows1_##suffix, 1, 2, dtype) WEIR_QUANT_TILE(rows2_##suffix, 2, 4, dtype) \
+    WEIR_QUANT_TILE(rows3_##suffix, 3, 4, dtype) WEIR_QUANT_TILE(rows4_##suffix, 4, 2, dtype) \
+    WEIR_QUANT_TILE(rows5_##suffix, 5, 2, dtype) WEIR_QUANT_TILE(rows6_##suffix, 6, 2, dtype) \
+    WEIR_QUANT_TILE(rows7_##suffix, 7, 2, dtype) WEIR_QUANT_TILE(rows8_##suffix, 8, 2, dtype)
 #define LIST(suffix) { rows1_##suffix, rows2_##suffix, rows3_##suffix, rows4_##suffix, \
                        rows5_##suffix, rows6_##suffix, rows7_##suffix, rows8_##suffix }
 /* clang-format on */

@@ -33,8 +33,8 @@ static inline weir_layout weir_layout_of(bool device, weir_dtype dtype, weir_use
  *
  * n is padded to 16 and k to 2 (FRAGMENT: 16) with zeros. Quantised matrices: panels of 16 outputs too, in which a file's block
  * lies word by word (weight_quant.h); k is whole blocks. They are copied like the others, not read where the file is mapped:
- * six rows cost little more than one only if a vector holds many outputs, which rows of a file do not, and a copy by the
- * pool's threads takes 0.3 s for a file of 1 GB. A gated pair (gate, up; same shape) interleaves panels:
+ * six rows cost little more than one only if a vector holds many outputs, which rows of a file do not, and a copy takes
+ * 0.7 s a GB and thread (Sapphire Rapids), page faults counted. A gated pair (gate, up; same shape) interleaves panels:
  * panel 2j holds gate outputs 16j…16j+15, panel 2j+1 the up outputs of the same indices. */
 typedef struct weir_weight {
     void *data; /* backend memory, owned: free with weir_weight_free */

@@ -41,7 +41,8 @@ static void check_block(const char *name, const char *hex, const char *bits, int
         cr_assert_eq(sscanf(bits + 8 * i, "%8x", &u), 1);
         memcpy(&want, &u, sizeof want);
         const float one = weir_tensor_get(&tensor, 0, i);
-        cr_assert_eq(isnan(got[i]) != 0, isnan(want) != 0, "line %d %s [%d]: %g, want %g", line, name, i, (double)got[i], (double)want);
+        cr_assert_eq(isnan(got[i]) != 0, isnan(want) != 0, "line %d %s [%d]: %g, want %g", line, name, i, (double)got[i],
+                     (double)want);
         cr_assert(isnan(want) || (got[i] == want && one == want), "line %d %s [%d]: %a, want %a", line, name, i, (double)got[i],
                   (double)want);
     }
@@ -134,7 +135,8 @@ Test(quant, a_packed_matrix_is_as_large_as_its_file) {
             cr_assert_eq(weir_weight_bytes(WEIR_LAYOUT_PANEL, (weir_dtype)t, 48, k + 1, false), SIZE_MAX);
             cr_assert_eq(weir_weight_bytes(WEIR_LAYOUT_FRAGMENT, (weir_dtype)t, 48, k, false), SIZE_MAX);
         }
-        cr_assert_eq(weir_weight_bytes(WEIR_LAYOUT_PANEL, (weir_dtype)t, INT64_MAX / 4, INT64_MAX / 1024 / 256 * 256, false), SIZE_MAX);
+        const int64_t most = INT64_MAX / 1024 / 256 * 256;
+        cr_assert_eq(weir_weight_bytes(WEIR_LAYOUT_PANEL, (weir_dtype)t, INT64_MAX / 4, most, false), SIZE_MAX);
     }
 }
 
