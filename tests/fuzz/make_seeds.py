@@ -142,6 +142,22 @@ put("gguf", "gemma3", gguf_model("gemma3", ("attention.sliding_window", U32, 4),
 for name in ["tiny_unigram", "tiny_bpe"]:
     put("spm", name, (ROOT / f"tests/golden/tokenizer/{name}.model").read_bytes())
 
+MODEL = {"type": "BPE", "vocab": {c: i for i, c in enumerate(["a", "b", "\u0120", "ab", "\u0120a", "<unk>", "<0x0A>", "\u2581"])}, "merges": ["a b", ["\u0120", "a"]]}
+put("tokenizer_json", "smallest", json.dumps({"model": MODEL}))
+put("tokenizer_json", "added", json.dumps({"model": {**MODEL, "unk_token": "<unk>", "fuse_unk": True, "byte_fallback": True, "ignore_merges": True}, "added_tokens": [
+    {"id": 9, "content": "<|end|>", "special": True, "lstrip": True, "rstrip": True, "normalized": False}, {"id": 8, "content": "nice", "single_word": True, "normalized": True}]}))
+put("tokenizer_json", "split", json.dumps({"model": MODEL, "normalizer": {"type": "Sequence", "normalizers": [{"type": "NFC"}, {"type": "Prepend", "prepend": "a"}]},
+    "pre_tokenizer": {"type": "Sequence", "pretokenizers": [{"type": "Split", "pattern": {"Regex": "(?i:'s)|[^\\s\\p{L}]?\\p{Lu}+|\\s+(?!\\S)|\\x{41}{1,3}"},
+    "behavior": "MergedWithPrevious", "invert": False}, {"type": "Digits", "individual_digits": True}, {"type": "Punctuation", "behavior": "Contiguous"},
+    {"type": "ByteLevel", "add_prefix_space": False, "use_regex": True}]}, "decoder": {"type": "ByteLevel"}}))
+put("tokenizer_json", "metaspace", json.dumps({"model": MODEL, "normalizer": {"type": "Replace", "pattern": {"String": " "}, "content": "\u2581"},
+    "pre_tokenizer": {"type": "Metaspace", "replacement": "\u2581", "prepend_scheme": "first", "split": True}, "decoder": {"type": "Sequence", "decoders": [
+    {"type": "Replace", "pattern": {"String": "\u2581"}, "content": " "}, {"type": "ByteFallback"}, {"type": "Fuse"}, {"type": "Strip", "content": " ", "start": 1, "stop": 0}]}}))
+for name in ["tiny_qwen2", "tiny_llama2"]:
+    put("tokenizer_json", name, (ROOT / f"tests/golden/tokenizer/{name}.json").read_bytes())
+for name in ["tiny_smollm", "tiny_deepseek", "tiny_llama2", "tiny_gemma"]:
+    put("tokenizer_gguf", name, (ROOT / f"tests/golden/tokenizer/{name}.gguf").read_bytes())
+
 put("text", "plain", "The weather is nice today. Es hat viel geschneit, \u00dcbermut \u00df.")
 put("text", "sentinels", "The <extra_id_0> walks  <extra_id_12>in <extra_id_99> <extra_id_100> <extra_id_")
 put("text", "scripts", "\u6211\u60f3\u5b66\u4e60 \U0001f600 \u0645\u0631\u062d\u0628\u0627 \u3000\u00a0\u2581\u2581 e\u0301\ufb01")
