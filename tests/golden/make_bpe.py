@@ -52,8 +52,9 @@ def scored(prefix):
     tok = Tokenizer(models.BPE())
     tok.normalizer = normalizers.Replace(" ", SPACE)
     tok.pre_tokenizer = pre_tokenizers.Split(Regex(f"(?={SPACE})"), "isolated")
-    tok.train_from_iterator(corpus(), trainers.BpeTrainer(vocab_size=330, limit_alphabet=90, show_progress=False))
-    vocab = sorted(tok.get_vocab(), key=tok.get_vocab().get)
+    tok.train_from_iterator(corpus(), trainers.BpeTrainer(vocab_size=560, show_progress=False))
+    # The alphabet ends at U+024F, so that some characters fall back to bytes; a limit in the trainer would cut ties by chance.
+    vocab = [t for t in sorted(tok.get_vocab(), key=tok.get_vocab().get) if all(c == SPACE or ord(c) < 0x250 for c in t)]
     tokens = ["<unk>", *SPECIALS, "<mask>", "<tool_call>", "\n\n", "\n\n\n"] + [f"<0x{i:02X}>" for i in range(256)]
     types = [2] + [3] * 4 + [4] * 3 + [6] * 256
     pieces = [t for t in vocab if len(t) > 1] + [t for t in vocab if len(t) == 1]
@@ -71,17 +72,22 @@ def text_of(tok, ids, raw):
     return b"".join(p for p in parts if p is not None).decode(errors="replace")
 
 
-def spelled(tok):
-    control = {t.content for t in tok.get_added_tokens_decoder().values() if t.special}
-    users = {t.content for t in tok.get_added_tokens_decoder().values() if not t.special}
-    alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
+def spelling():
+    """Printable characters and the bytes they stand for."""
     byte = {}
     others = 0
     for b in range(256):
         printable = 0x21 <= b <= 0x7e or (0xa1 <= b <= 0xff and b != 0xad)
         byte[chr(b) if printable else chr(256 + others)] = b
         others += not printable
-    assert sorted(byte) == alphabet
+    assert sorted(byte) == sorted(pre_tokenizers.ByteLevel.alphabet())
+    return byte
+
+
+def spelled(tok):
+    control = {t.content for t in tok.get_added_tokens_decoder().values() if t.special}
+    users = {t.content for t in tok.get_added_tokens_decoder().values() if not t.special}
+    byte = spelling()
     levelled = "ByteLevel" in str(tok.decoder)
 
     def raw(i):
@@ -136,7 +142,7 @@ def save(name, tok, strip=False):
     write(name, tok, strip)
 
 
-def put_gguf(name, meta):
+def put_gguf(path, meta):
     def text(s):
         return struct.pack("<Q", len(s.encode())) + s.encode()
 
@@ -149,7 +155,7 @@ def put_gguf(name, meta):
         return struct.pack("<I?", 7, v) if isinstance(v, bool) else struct.pack("<II", 4, v)
 
     body = b"".join(text(k) + value(v) for k, v in meta.items())
-    (HERE / f"{name}.gguf").write_bytes(b"GGUF" + struct.pack("<IQQ", 3, 0, len(meta)) + body)
+    path.write_bytes(b"GGUF" + struct.pack("<IQQ", 3, 0, len(meta)) + body)
 
 
 def arrays(tok, pre):
@@ -182,14 +188,14 @@ def main():
     tok.add_special_tokens(special)
     tok.add_tokens([AddedToken("<tool_call>", normalized=False), AddedToken("    ", normalized=False)])
     save("tiny_smollm", tok)
-    put_gguf("tiny_smollm", arrays(tok, "smollm"))  # the same ids: nothing is normalised
+    put_gguf(HERE / "tiny_smollm.gguf", arrays(tok, "smollm"))  # the same ids: nothing is normalised
 
     tok = byte_level([pre_tokenizers.Split(Regex("[\r\n]"), "isolated"), pre_tokenizers.Split(Regex(r"\s?\p{L}+"), "isolated"),
                       pre_tokenizers.Split(Regex(r"\s?\p{P}+"), "isolated"), pre_tokenizers.Split(Regex("[一-龥ࠀ-一가-퟿]+"), "isolated"),
                       pre_tokenizers.Digits(individual_digits=True), level(add_prefix_space=False, use_regex=False)])
     tok.add_special_tokens(special)
     save("tiny_deepseek", tok)
-    put_gguf("tiny_deepseek", arrays(tok, "deepseek-coder"))
+    put_gguf(HERE / "tiny_deepseek.gguf", arrays(tok, "deepseek-coder"))
 
     for name, prefix in [("tiny_llama2", True), ("tiny_gemma", False)]:
         meta = scored(prefix)
@@ -200,7 +206,7 @@ def main():
         tok.add_tokens(user)
         tok.add_special_tokens(control)
         save(name, tok, prefix)
-        put_gguf(name, meta)
+        put_gguf(HERE / f"{name}.gguf", meta)
 
     meta = scored(True)
     tok = make_tokenizer_lines.by_scores(meta)

@@ -1,7 +1,10 @@
 #!/usr/bin/env python3
 """Ten thousand lines of mixed text with their ids from the tokenizers package, for test_tokenizer_lines (WEIR_TOKENIZER_LINES=OUT_DIR).
 
-    python3 tests/golden/make_tokenizer_lines.py OUT_DIR SHARED_DIR [MODEL.gguf ...]     (tokenizers 0.22, transformers 4.57)
+    python3 tests/golden/make_tokenizer_lines.py OUT_DIR SHARED_DIR [MODEL.gguf ...] [PRE=RANKS ...]     (tokenizers 0.22, transformers 4.57)
+
+RANKS is a vocabulary as tiktoken has it (Llama 3: tokenizer.model of the package llama-models), from which OUT_DIR/PRE.gguf is made;
+PRE is the name that GGUF files have for its pre-tokenizer.
 
 Nothing of it may be shipped (vocabularies and texts of others), so it is made where it is used. For each vocabulary
     OUT_DIR/NAME.list    two lines: how weir opens it ("gguf", "json", "gpt2", "spm"), its files, one a line after that
@@ -11,6 +14,7 @@ as the tokenizer.json that this tokenizer saves. Texts: German and English sente
 tokens, random characters of every plane, all of them valid UTF-8.
 """
 import argparse
+import base64
 import json
 import pathlib
 import random
@@ -21,6 +25,11 @@ from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, normalize
 
 QWEN2 = r"(?:'[sS]|'[tT]|'[rR][eE]|'[vV][eE]|'[mM]|'[lL][lL]|'[dD])|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
 SPACE = "\u2581"
+
+LLAMA3 = QWEN2.replace(r"|\p{N}|", r"|\p{N}{1,3}|")
+CONTRACTIONS = "(?:'[sS]|'[tT]|'[rR][eE]|'[vV][eE]|'[mM]|'[lL][lL]|'[dD])?"
+LLAMA4 = (r"[^\r\n\p{L}\p{N}]?[^\P{L}a-z]*[^\P{L}A-Z]+" + CONTRACTIONS + r"|[^\r\n\p{L}\p{N}]?[^\P{L}a-z]+[^\P{L}A-Z]*" + CONTRACTIONS +
+          r"|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n/]*|\s*[\r\n]+|\s+(?!\S)|\s+")
 
 
 def sentences(shared):
@@ -113,8 +122,10 @@ def added(meta):
 def byte_level(meta):
     tokens = meta["tokenizer.ggml.tokens"]
     merges = [tuple(m.split(" ")) for m in meta["tokenizer.ggml.merges"]]
-    tok = Tokenizer(models.BPE(vocab={t: i for i, t in enumerate(tokens)}, merges=merges))
+    tok = Tokenizer(models.BPE(vocab={t: i for i, t in enumerate(tokens)}, merges=merges, ignore_merges=meta["tokenizer.ggml.pre"] == "llama-bpe"))
     steps = {"qwen2": [pre_tokenizers.Split(Regex(QWEN2), "isolated"), pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)],
+             "llama-bpe": [pre_tokenizers.Split(Regex(LLAMA3), "isolated"), pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)],
+             "llama4": [pre_tokenizers.Split(Regex(LLAMA4), "isolated"), pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)],
              "smollm": [pre_tokenizers.Digits(individual_digits=True), pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=True)],
              "gpt-2": [pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=True)]}
     tok.pre_tokenizer = pre_tokenizers.Sequence(steps[meta["tokenizer.ggml.pre"]])
@@ -168,6 +179,25 @@ def gguf(folder, shared, path):
         write(folder, path.stem + "-nfc", "json", [saved], cases(tok, texts))
 
 
+def ranks(folder, shared, pre, path):
+    """As transformers converts tiktoken's ranks: merges of all pairs of tokens that make a token, in the order of its rank."""
+    import make_bpe
+    spell = {b: c for c, b in make_bpe.spelling().items()}
+    vocab = {base64.b64decode(a): int(b) for a, b in (line.split() for line in path.read_bytes().splitlines() if line)}
+    merges = []
+    for token, rank in sorted(vocab.items(), key=lambda x: x[1]):
+        local = [(token[:k], token[k:]) for k in range(1, len(token)) if token[:k] in vocab and token[k:] in vocab]
+        merges += sorted(local, key=lambda p: (vocab[p[0]], vocab[p[1]]))
+    tokens = ["".join(spell[b] for b in t) for t in sorted(vocab, key=vocab.get)]
+    control = ["<|begin_of_text|>", "<|end_of_text|>", "<|start_header_id|>", "<|end_header_id|>", "<|eot_id|>"]
+    meta = {"tokenizer.ggml.model": "gpt2", "tokenizer.ggml.pre": pre, "tokenizer.ggml.tokens": tokens + control,
+            "tokenizer.ggml.token_type": [1] * len(tokens) + [3] * len(control),
+            "tokenizer.ggml.merges": [" ".join("".join(spell[b] for b in part) for part in m) for m in merges]}
+    out = folder / f"{pre}.gguf"
+    make_bpe.put_gguf(out, meta)
+    gguf(folder, shared, out)
+
+
 # ---- the shared folder's ---------------------------------------------------------------------------------------------
 
 def gpt2(folder, shared):
@@ -200,10 +230,14 @@ if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("out", type=pathlib.Path)
     parser.add_argument("shared", type=pathlib.Path)
-    parser.add_argument("models", nargs="*", type=pathlib.Path)
+    parser.add_argument("models", nargs="*")
     args = parser.parse_args()
     args.out.mkdir(parents=True, exist_ok=True)
     gpt2(args.out, args.shared)
     llama2(args.out, args.shared)
-    for path in args.models:
-        gguf(args.out, args.shared, path)
+    for model in args.models:
+        pre, _, path = model.rpartition("=")
+        if pre:
+            ranks(args.out, args.shared, pre, pathlib.Path(path))
+        else:
+            gguf(args.out, args.shared, pathlib.Path(path))

@@ -120,6 +120,15 @@ Test(tokenizer_shared, golden_qwen2) {
     check_golden(open_gguf(path), "qwen2");
 }
 
+/* Made from Llama 3's own file by tests/golden/make_tokenizer_lines.py. */
+Test(tokenizer_shared, golden_llama_bpe) {
+    char path[512];
+    snprintf(path, sizeof path, "%s/llama-bpe.gguf", need_folder("WEIR_TOKENIZER_LINES"));
+    need_file(path);
+    need_file(VOCAB "llama-bpe.gguf.inp");
+    check_golden(open_gguf(path), "llama-bpe");
+}
+
 /* ---- ten thousand lines ---------------------------------------------------------------------------------------------- */
 
 /* NAME.list of tests/golden/make_tokenizer_lines.py: how to open, and files. */
