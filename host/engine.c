@@ -187,8 +187,8 @@ void weir_engine_close(weir_engine *e) {
 
 static weir_status need_tokenizer(const weir_engine *e, weir_err *err) {
     if (e->tok) return WEIR_OK;
-    return weir_fail(err, WEIR_ENOTSUP, "%s has no tokenizer (spiece.model, tokenizer.model, tokenizer.json, merges.txt): texts need "
-                     "one, ids do not",
+    return weir_fail(err, WEIR_ENOTSUP, "%s has no tokenizer (spiece.model, tokenizer.model, tokenizer.json, merges.txt): "
+                     "texts need one, ids do not",
                      e->side[WEIR_VERIFIER].ck.dir);
 }
 

@@ -21,7 +21,8 @@ const cli_option cli_options[OPT_COUNT] = {
                    .commands = G | C | S | T | D | I | B},
     [OPT_MODEL_DRAFT] = {.name = "model-draft", .brief = "md", .env = true, .type = CLI_TEXT, .value = "DIR",
                          .absent = "none: the verifier alone",
-                         .help = "The drafter, likewise. It must be of the verifier's kind and share its vocabulary, up to padding.",
+                         .help = "The drafter, likewise. It must be of the verifier's kind and share its vocabulary, up to "
+                                 "padding.",
                          .commands = G | C | I | B},
     [OPT_PROMPT] = {.name = "prompt", .brief = "p", .type = CLI_TEXT, .value = "TEXT",
                     .absent = "lines of standard input", .help = "The prompt.", .commands = G | T},

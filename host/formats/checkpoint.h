@@ -47,7 +47,8 @@ static inline int32_t weir_checkpoint_rows(const weir_checkpoint *c) {
 }
 
 /* A directory (config.json, safetensors) or a file (GGUF). Reads the JSON files and the tensors' headers; tensors are mapped,
- * nothing is copied, so the memory plan can be made before a load. EIO, EFORMAT, ENOTSUP (a field, an architecture or a dtype we do not implement). */
+ * nothing is copied, so the memory plan can be made before a load. EIO, EFORMAT, ENOTSUP (a field, an architecture or a dtype
+ * we do not implement). */
 weir_status weir_checkpoint_open(weir_checkpoint *out, const char *path, weir_err *err);
 void weir_checkpoint_close(weir_checkpoint *c); /* zeroed struct allowed */
 

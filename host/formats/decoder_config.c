@@ -337,7 +337,8 @@ static weir_status parse_gemma3(json_t *root, const char *label, weir_checkpoint
     static const char *const known[] = {"model_type",      "architectures",   "text_config",       "vision_config",
                                         "bos_token_id",    "eos_token_id",    "pad_token_id",      "mm_tokens_per_image",
                                         "boi_token_index", "eoi_token_index", "image_token_index", "initializer_range"};
-    const char *key, *type = "gemma3_text";
+    const decoder_family *f = &FAMILIES[N_FAMILY - 1]; /* gemma3_text */
+    const char *key, *type = f->type;
     json_t *value, *text = json_object_get(root, "text_config");
     json_object_foreach(root, key, value) {
         size_t i = 0;
@@ -348,10 +349,10 @@ static weir_status parse_gemma3(json_t *root, const char *label, weir_checkpoint
         return weir_fail(err, WEIR_EFORMAT, "%s: text_config: expected an object", weir__label(label));
     WEIR_TRY(check_architectures("Gemma3ForConditionalGeneration", root, label, err));
     WEIR_TRY(weir__get_string(text, "model_type", &type, label, err));
-    if (strcmp(type, "gemma3_text") != 0)
-        return weir_fail(err, WEIR_ENOTSUP, "%s: text_config's model_type = \"%.40s\": not supported, expected gemma3_text",
-                         weir__label(label), type);
-    WEIR_TRY(parse_decoder(family_named(type), text, label, out, err));
+    if (strcmp(type, f->type) != 0)
+        return weir_fail(err, WEIR_ENOTSUP, "%s: text_config's model_type = \"%.40s\": not supported, expected %s",
+                         weir__label(label), type, f->type);
+    WEIR_TRY(parse_decoder(f, text, label, out, err));
     return read_ids(root, label, out, err);
 }
 
