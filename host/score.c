@@ -24,7 +24,8 @@ static weir_status check(const weir_engine *e, const int32_t *prompt, size_t n_p
                      n_prompt + n_completion, e->ctx_size);
 }
 
-/* Logits of inputs [from, from + n) of the timeline (its first input, then the completion), and the log-probability of what follows. */
+/* Logits of inputs [from, from + n) of the timeline (its first input, then the completion), and the log-probability of what
+ * follows. */
 static weir_status score_rows(weir_engine *e, const weir_session *s, const int32_t *completion, size_t from, size_t n,
                               float *logprobs) {
     weir_step_buffers *b = &e->buf;
