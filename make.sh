@@ -3,7 +3,7 @@
 set -eu
 cd "$(dirname "$0")"
 
-build_packages="gcc g++ cmake ninja-build pkg-config libcriterion-dev libsentencepiece-dev libjansson-dev"
+build_packages="gcc g++ cmake ninja-build pkg-config libcriterion-dev libsentencepiece-dev libjansson-dev libpcre2-dev libutf8proc-dev"
 python_dir=build/python
 
 usage() {

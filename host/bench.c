@@ -7,7 +7,7 @@
 #include "host/engine.h"
 #include "kernels/base/mem.h"
 
-enum { MAX_REPEAT = 1000, WARM_UP = 3 };
+enum { MAX_REPEAT = 1000, WARM_UP = 3, MAX_OUTPUT = 64 };
 
 /* ---- copy bandwidth: the denominator of every share ----------------------------------------------------- */
 
@@ -178,7 +178,7 @@ static weir_status open_session(bench *b, weir_method method, int n_prompt, weir
     weir_session_options opt = weir_session_options_default();
     opt.method = method;
     opt.n_draft = b->gamma;
-    opt.max_tokens = b->e->ctx_size < 64 ? b->e->ctx_size : 64;
+    opt.max_tokens = b->e->ctx_size < MAX_OUTPUT ? b->e->ctx_size : MAX_OUTPUT;
     opt.ignore_eos = true;
     opt.law.rule = WEIR_RULE_TOKEN_V3;
     opt.law.alpha = weir_rule_facts(WEIR_RULE_TOKEN_V3)->alpha_default;
@@ -191,7 +191,7 @@ static weir_status open_session(bench *b, weir_method method, int n_prompt, weir
     weir_free(prompt);
     if (st == WEIR_OK) st = weir_session_admit(b->s, err);
     for (int side = 0; st == WEIR_OK && side <= (int)b->e->has_draft; side++)
-        st = weir_kv_pool_resize(b->e->side[side].self, b->s->slot, opt.n_draft + 2 > 10 ? opt.n_draft + 2 : 10);
+        st = weir_session_room(b->s, side, opt.n_draft + 2 > 10 ? opt.n_draft + 2 : 10);
     if (st != WEIR_OK) return st;
     b->e->buf.law[0] = b->s->law;
     return WEIR_PUT(b->e, law, 1);
@@ -201,12 +201,19 @@ static double pass_bytes(const weir_engine *e, int side) {
     return (double)weir_model_get_facts(e->side[side].model)->decode_bytes;
 }
 
+/* A prompt goes through the encoder and what makes the cross cache, or through a decoder's layers but not its head, whose share
+ * is not known here: the bytes are then those of a whole pass. */
+static double prompt_bytes(const weir_engine *e, int side) {
+    const double pass = pass_bytes(e, side);
+    return e->facts.encoder_decoder ? (double)e->facts.weights[side] - pass : pass;
+}
+
 static weir_status time_parts(bench *b, int n_prompt, int max_rows, weir_err *err) {
     const weir_engine *e = b->e;
     const double v = pass_bytes(e, WEIR_VERIFIER);
     WEIR_TRY(open_session(b, e->has_draft ? WEIR_METHOD_SPECULATIVE : WEIR_METHOD_VERIFIER, n_prompt, err));
     b->side = WEIR_VERIFIER;
-    WEIR_TRY(measure(b, "prefill verifier", n_prompt, (double)e->facts.weights[WEIR_VERIFIER] - v, part_prefill));
+    WEIR_TRY(measure(b, "prefill verifier", n_prompt, prompt_bytes(e, WEIR_VERIFIER), part_prefill));
     for (int r = 1; r <= max_rows; r++) {
         b->n_row = r;
         b->side = WEIR_VERIFIER;
@@ -215,7 +222,7 @@ static weir_status time_parts(bench *b, int n_prompt, int max_rows, weir_err *er
     if (!e->has_draft) return WEIR_OK;
     const double d = pass_bytes(e, WEIR_DRAFTER);
     b->side = WEIR_DRAFTER;
-    WEIR_TRY(measure(b, "prefill drafter", n_prompt, (double)e->facts.weights[WEIR_DRAFTER] - d, part_prefill));
+    WEIR_TRY(measure(b, "prefill drafter", n_prompt, prompt_bytes(e, WEIR_DRAFTER), part_prefill));
     WEIR_TRY(measure(b, "draft step", 1, d, part_draft));
     b->side = WEIR_VERIFIER;
     b->n_row = b->gamma + 1;
@@ -235,6 +242,9 @@ weir_status weir_bench(weir_engine *e, int n_prompt, int max_rows, int gamma, in
                        int *n_rows, weir_err *err) {
     if (n_prompt < 1 || n_prompt > e->ctx_size)
         return weir_fail(err, WEIR_EINVAL, "prompt of %d tokens is outside [1, %d]", n_prompt, e->ctx_size);
+    if (!e->facts.encoder_decoder && n_prompt > e->ctx_size - MAX_OUTPUT)
+        return weir_fail(err, WEIR_EINVAL, "prompt of %d tokens: a context of %d has no room for %d more", n_prompt,
+                         e->ctx_size, MAX_OUTPUT);
     if (max_rows < 1 || max_rows > 8) return weir_fail(err, WEIR_EINVAL, "%d rows are outside [1, 8]", max_rows);
     if (gamma < 1 || gamma > e->max_draft)
         return weir_fail(err, WEIR_EINVAL, "gamma %d is outside [1, %d]", gamma, e->max_draft);

@@ -220,7 +220,7 @@ static int gamma_of(const weir_session *s) {
 
 static weir_seat seat_of(const weir_session *s) {
     const weir_engine_facts *f = &s->e->facts;
-    weir_seat seat = {.law = s->law, .slot = s->slot, .gamma = gamma_of(s), .limit = (int32_t)s->cap,
+    weir_seat seat = {.law = s->law, .slot = s->slot, .base = (int32_t)s->base, .gamma = gamma_of(s), .limit = (int32_t)s->cap,
                       .n_eos = s->opt.ignore_eos ? 0 : f->n_eos, .n = (int32_t)s->n, .end = WEIR_SEAT_RUNNING};
     seat.bonus_from = seat.gamma > 0 ? weir_seat_bonus_from(&s->law) : INT32_MAX;
     memcpy(seat.eos, f->eos, sizeof seat.eos);
@@ -244,12 +244,12 @@ static weir_status take_seats(weir_device_loop *l, weir_session *const *s, int n
 }
 
 /* Pages for what `blocks` blocks can write: the last starts at most blocks - 1 whole blocks on, and below the limit. */
-static weir_status make_room(weir_engine *e, const weir_session *s, int blocks) {
+static weir_status make_room(weir_session *s, int blocks) {
     const int64_t gamma = gamma_of(s), last = s->n + (blocks - 1) * (gamma + 1);
     const int64_t upto = (last < s->cap ? last : s->cap - 1) + gamma + 1;
     for (int side = 0; side < 2; side++) {
         if (side == WEIR_DRAFTER && gamma == 0) continue;
-        WEIR_TRY(weir_kv_pool_resize(e->side[side].self, s->slot, upto));
+        WEIR_TRY(weir_session_room(s, side, upto));
     }
     return WEIR_OK;
 }
@@ -263,10 +263,10 @@ static weir_status sync_tables(weir_engine *e) {
     return WEIR_OK;
 }
 
-static weir_status roll_back(weir_engine *e, const weir_session *s) {
+static weir_status roll_back(weir_session *s) {
     for (int side = 0; side < 2; side++) {
         if (side == WEIR_DRAFTER && gamma_of(s) == 0) continue;
-        WEIR_TRY(weir_kv_pool_resize(e->side[side].self, s->slot, s->cached[side]));
+        WEIR_TRY(weir_session_room(s, side, s->cached[side]));
     }
     return WEIR_OK;
 }
@@ -401,12 +401,12 @@ weir_status weir_device_loop_run(weir_device_loop *l, weir_session *const *s, in
     *ran = 0;
     if (n < 1 || n > l->n_seat_max || blocks < 1) return WEIR_EINVAL;
     weir_status st = take_seats(l, s, n, &f.b);
-    for (int i = 0; i < n && st == WEIR_OK; i++) st = make_room(l->e, s[i], blocks);
+    for (int i = 0; i < n && st == WEIR_OK; i++) st = make_room(s[i], blocks);
     if (st == WEIR_OK) st = sync_tables(l->e);
     if (st == WEIR_OK) st = run_launch(&f, blocks);
     if (st != WEIR_OK) return say(&f, st);
     *ran = f.taken;
     for (int i = 0; i < n; i++)
-        if (s[i]->finish == WEIR_RUNNING && (st = roll_back(l->e, s[i])) != WEIR_OK) return say(&f, st);
+        if (s[i]->finish == WEIR_RUNNING && (st = roll_back(s[i])) != WEIR_OK) return say(&f, st);
     return f.first;
 }

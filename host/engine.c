@@ -29,14 +29,13 @@ static weir_status check_range(const char *name, int value, int lo, int hi, weir
 
 /* Fills in what was left at 0 and refuses what is out of range. */
 static weir_status resolve(weir_engine *e, const weir_engine_options *o, int *n_thread, weir_isa *isa, weir_err *err) {
-    if (!o->model) return weir_fail(err, WEIR_EINVAL, "no model: the verifier's directory is required (-m)");
+    if (!o->model) return weir_fail(err, WEIR_EINVAL, "no model: the verifier's directory or file is required (-m)");
     *n_thread = o->n_thread ? o->n_thread : usable_cores();
     e->n_parallel = o->n_parallel ? o->n_parallel : 1;
-    e->ctx_size = o->ctx_size ? o->ctx_size : 512;
     e->max_draft = o->max_draft ? o->max_draft : WEIR_MAX_DRAFT;
     WEIR_TRY(check_range("threads", *n_thread, 1, 256, err));
     WEIR_TRY(check_range("parallel sessions", e->n_parallel, 1, 1024, err));
-    WEIR_TRY(check_range("context", e->ctx_size, 1, 1 << 20, err));
+    if (o->ctx_size) WEIR_TRY(check_range("context", o->ctx_size, 1, 1 << 20, err));
     WEIR_TRY(check_range("largest gamma", e->max_draft, 1, WEIR_MAX_DRAFT, err));
     WEIR_TRY(weir_device_check(o->device, err));
     *isa = weir_isa_best();
@@ -71,23 +70,20 @@ static void note_facts(weir_engine *e) {
     f->max_draft = e->max_draft;
     f->has_draft = e->has_draft;
     f->has_tokenizer = e->tok != NULL;
-    f->encoder_decoder = true;
+    f->encoder_decoder = e->side[WEIR_VERIFIER].family->encoder_decoder;
     f->n_vocab = e->n_vocab;
     for (int i = 0; i <= (int)e->has_draft; i++) {
         const weir_checkpoint *ck = &e->side[i].ck;
         f->n_param[i] = e->side[i].facts.n_param;
         f->n_vocab_rows[i] = e->side[i].facts.n_vocab_rows;
         f->dtype[i] = weir_dtype_name(e->side[i].facts.dtype);
-        f->n_layer_enc[i] = ck->t5.n_enc_layer;
-        f->n_layer_dec[i] = ck->t5.n_dec_layer;
-        f->dim[i] = ck->t5.dim;
-        f->ff_dim[i] = ck->t5.ff_dim;
-        f->n_head[i] = ck->t5.n_head;
-        f->head_dim[i] = ck->t5.head_dim;
         f->family[i] = ck->family;
+        e->side[i].family->note(ck, i, f);
     }
     const weir_checkpoint *v = &e->side[WEIR_VERIFIER].ck;
     f->start_id = v->start_id;
+    f->bos_id = v->bos_id;
+    f->add_bos = v->add_bos && v->bos_id >= 0;
     f->n_eos = v->n_eos;
     memcpy(f->eos, v->eos, sizeof f->eos);
 }
@@ -104,6 +100,7 @@ static weir_status open_caches(weir_engine *e, weir_side *m) {
         WEIR_TRY(weir_kv_pool_create(&m->cross, e->be, &cross));
         m->kv.cross = *weir_kv_pool_view(m->cross);
     }
+    if (cross.n_layer == 0) return WEIR_OK;
     const size_t bytes = (size_t)e->n_parallel * sizeof *m->cross_len;
     m->cross_len = weir_calloc((size_t)e->n_parallel, sizeof *m->cross_len);
     if (!m->cross_len) return WEIR_ENOMEM;
@@ -115,7 +112,7 @@ static weir_status open_caches(weir_engine *e, weir_side *m) {
 static weir_status load_side(weir_engine *e, int i, weir_err *err) {
     weir_side *m = &e->side[i];
     const weir_tensor_source src = weir_checkpoint_source(&m->ck);
-    WEIR_TRY(weir_t5_create(&m->model, e->be, &m->ck.t5, &src, e->n_row_max, e->ctx_size, err));
+    WEIR_TRY(m->family->create(&m->model, e->be, &m->ck, &src, e->n_row_max, e->ctx_size, err));
     const weir_status st = open_caches(e, m);
     if (st == WEIR_ECUDA) return weir_backend_failure(e->be, err);
     return st == WEIR_OK ? st : weir_fail(err, st, "%s: %s for the KV pages", m->ck.dir, weir_status_str(st));
@@ -125,6 +122,8 @@ static weir_status open_checkpoints(weir_engine *e, const weir_engine_options *o
     WEIR_TRY(weir_checkpoint_open(&e->side[WEIR_VERIFIER].ck, o->model, err));
     e->has_draft = o->model_draft != NULL;
     if (e->has_draft) WEIR_TRY(weir_checkpoint_open(&e->side[WEIR_DRAFTER].ck, o->model_draft, err));
+    for (int i = 0; i < 2; i++) e->side[i].family = weir_family_of(&e->side[i].ck);
+    e->ctx_size = o->ctx_size ? o->ctx_size : e->side[WEIR_VERIFIER].family->ctx_default(&e->side[WEIR_VERIFIER].ck);
     return weir_pair_open(&e->side[WEIR_VERIFIER].ck, e->has_draft ? &e->side[WEIR_DRAFTER].ck : NULL, &e->tok,
                           &e->n_vocab, err);
 }
@@ -153,6 +152,7 @@ weir_status weir_engine_open(weir_engine **out, const weir_engine_options *opt, 
     if (st == WEIR_OK) {
         note_device(e, isa, n_thread);
         note_facts(e);
+        st = weir_chat_open(e, opt, err);
     }
     if (st == WEIR_OK && !opt->dry_run) st = load(e, !opt->no_graph, err);
     if (st != WEIR_OK) {
@@ -187,7 +187,8 @@ void weir_engine_close(weir_engine *e) {
 
 static weir_status need_tokenizer(const weir_engine *e, weir_err *err) {
     if (e->tok) return WEIR_OK;
-    return weir_fail(err, WEIR_ENOTSUP, "%s has no spiece.model: texts need a tokenizer, ids do not",
+    return weir_fail(err, WEIR_ENOTSUP, "%s has no tokenizer (spiece.model, tokenizer.model, tokenizer.json, merges.txt): "
+                     "texts need one, ids do not",
                      e->side[WEIR_VERIFIER].ck.dir);
 }
 
@@ -202,9 +203,13 @@ weir_status weir_tokenize(const weir_engine *e, const char *text, size_t bytes, 
         weir_free(plain);
         return weir_fail(err, WEIR_ENOMEM, "out of memory for %zu tokens", n);
     }
-    if (n > 0) memcpy(all, plain, n * sizeof *all);
+    const weir_engine_facts *f = &e->facts;
+    const size_t front = add_special && f->add_bos;
+    if (front) all[0] = f->bos_id;
+    if (n > 0) memcpy(all + front, plain, n * sizeof *all);
     weir_free(plain);
-    if (add_special && e->facts.n_eos > 0) all[n++] = e->facts.eos[0];
+    n += front;
+    if (add_special && f->encoder_decoder && f->n_eos > 0) all[n++] = f->eos[0];
     *ids = all;
     *n_ids = n;
     return WEIR_OK;

@@ -3,7 +3,7 @@
 
 #include <stdatomic.h>
 
-#include "host/formats/checkpoint.h"
+#include "host/family.h"
 #include "host/kv.h"
 #include "host/tokenizers/tokenizer.h"
 #include "host/weir.h"
@@ -17,6 +17,7 @@ enum { WEIR_TOKEN_CASCADE_RUN = 10 };         /* TokenCascade: drafter tokens in
 /* One model of the pair with its caches. */
 typedef struct weir_side {
     weir_checkpoint ck;
+    const weir_family *family;
     weir_model *model;
     weir_kv_pool *self, *cross;
     weir_kv kv;
@@ -76,6 +77,8 @@ struct weir_engine {
     size_t op_floats; /* scratch of the hungriest op, planned and reserved */
     weir_step_buffers buf, dev;
     weir_err device_note; /* why "auto" is the CPU, where that is worth a word */
+    const weir_chat_template *chat; /* NULL: none, chat_note says why */
+    weir_err chat_note;
     weir_engine_facts facts;
 };
 
@@ -91,6 +94,7 @@ struct weir_session {
     int32_t *prompt;
     size_t n_prompt;
     int slot;               /* -1 until the prompt is run, and after the end */
+    int64_t base;           /* position of timeline[0] in the self caches: 0 behind an encoder, n_prompt - 1 of a decoder */
     int64_t cached[2];      /* timeline inputs whose K and V each model holds; -1: its prompt was not run */
     int32_t run;            /* TokenCascade: drafter tokens in a row */
     bool second_pass;       /* sequence cascade: the verifier is writing */
@@ -98,7 +102,8 @@ struct weir_session {
     int64_t seq_n;
     double started;         /* when the prompt was begun */
 
-    /* timeline[0] is the start id, timeline[1 + i] output token i; the row of input position i predicts output i */
+    /* timeline[0] is the start id or a decoder's last prompt token, timeline[1 + i] output token i; the row of input i
+     * predicts output i and lies at position base + i of the self caches */
     int32_t *timeline;      /* (cap + 1) */
     uint8_t *sources;       /* (cap) */
     float *logprobs, *policy_logprobs;
@@ -122,6 +127,9 @@ struct weir_session {
 /* device.c: the backend that the options ask for. */
 weir_status weir_device_check(const char *device, weir_err *err); /* its name only; NULL = "auto" */
 weir_status weir_device_open(weir_engine *e, const weir_engine_options *o, int n_thread, weir_isa isa, weir_err *err);
+
+/* chat_prompt.c: the chat format of the options or of the checkpoint, and the ends of its turns among the ends of text. */
+weir_status weir_chat_open(weir_engine *e, const weir_engine_options *o, weir_err *err);
 
 /* buffers.c: the arrays of a call. */
 weir_bytes weir_buffers_bytes(const weir_engine *e);
@@ -151,6 +159,8 @@ weir_status weir_text_whole(weir_session *s);    /* makes text the decode of all
 /* session.c */
 weir_status weir_session_admit(weir_session *s, weir_err *err); /* takes a slot, runs the prompt where it surely will be needed */
 weir_status weir_session_prefill(weir_session *s, int side, weir_err *err); /* the prompt on one model, once */
+/* Pages of a side for the prompt and n_input inputs of the timeline; fewer than before is a rollback. */
+weir_status weir_session_room(weir_session *s, int side, int64_t n_input);
 void weir_session_restart(weir_session *s);                     /* forgets the output; keeps slot and prompts */
 void weir_session_release(weir_session *s);                     /* gives the slot back */
 /* Appends one token; applies end-of-text, stop strings and the limit. True while the session goes on. */
@@ -164,7 +174,8 @@ bool weir_session_is_eos(const weir_session *s, int32_t id);
 typedef struct weir_rows {
     int32_t n_row, n_out;
 } weir_rows;
-void weir_rows_add(weir_engine *e, weir_rows *r, const weir_session *s, int32_t token, int64_t pos, bool wanted);
+/* Input number `input` of the session's timeline, at position base + input of its self cache. */
+void weir_rows_add(weir_engine *e, weir_rows *r, const weir_session *s, int32_t token, int64_t input, bool wanted);
 /* Inputs [cached, upto) of the timeline that the side lacks, `wanted` marks the last one. */
 void weir_rows_catch_up(weir_engine *e, weir_rows *r, weir_session *s, int side, int64_t upto, bool wanted);
 /* The call itself; logits (backend) of the n_out wanted rows in order. */

@@ -1,21 +1,65 @@
 #include "host/pair.h"
 
+#include <stdio.h>
 #include <string.h>
+
+#include "kernels/base/mem.h"
 
 static int32_t piece_count(const weir_checkpoint *ck, const weir_tokenizer *tok) {
     return weir_tokenizer_size(tok) - ck->extra_ids;
 }
 
+static weir_status open_gpt2(const weir_checkpoint *ck, weir_tokenizer **out, weir_err *err) {
+    const size_t n = strlen(ck->dir) + sizeof "/vocab.json";
+    char *vocab = weir_alloc(n, 1);
+    if (!vocab) return weir_fail(err, WEIR_ENOMEM, "%s: no memory for a path", ck->dir);
+    snprintf(vocab, n, "%s/vocab.json", ck->dir);
+    const weir_status st = weir_tokenizer_open_gpt2(out, vocab, ck->tokenizer_path, err);
+    weir_free(vocab);
+    return st;
+}
+
+/* The reader knows metadata only: its words get the file's name. */
+static weir_status open_gguf(const weir_checkpoint *ck, weir_tokenizer **out, weir_err *err) {
+    weir_err why = {""};
+    const weir_status st = weir_tokenizer_open_gguf(out, ck->gguf, &why);
+    return st == WEIR_OK ? st : weir_fail(err, st, "%.200s: %s", ck->dir, why.text);
+}
+
+static weir_status read_tokenizer(const weir_checkpoint *ck, weir_tokenizer **out, weir_err *err) {
+    switch (ck->tokenizer) {
+    case WEIR_TOKENIZER_SPM:
+        return ck->kind == WEIR_FAMILY_T5 ? weir_tokenizer_open_spm(out, ck->tokenizer_path, ck->extra_ids, err)
+                                          : weir_tokenizer_open_spm_plain(out, ck->tokenizer_path, err);
+    case WEIR_TOKENIZER_JSON: return weir_tokenizer_open_json(out, ck->tokenizer_path, err);
+    case WEIR_TOKENIZER_GPT2: return open_gpt2(ck, out, err);
+    case WEIR_TOKENIZER_GGUF: return open_gguf(ck, out, err);
+    default: return WEIR_OK;
+    }
+}
+
 static weir_status open_tokenizer(const weir_checkpoint *ck, weir_tokenizer **out, weir_err *err) {
     *out = NULL;
-    if (!ck->tokenizer_path) return WEIR_OK;
-    WEIR_TRY(weir_tokenizer_open_spm(out, ck->tokenizer_path, ck->extra_ids, err));
+    WEIR_TRY(read_tokenizer(ck, out, err));
+    if (!*out) return WEIR_OK;
     const int32_t n = piece_count(ck, *out);
-    if (n <= ck->t5.n_vocab_rows) return WEIR_OK; /* sentinels may lie past the rows: they are then no tokens */
+    if (n <= weir_checkpoint_rows(ck)) return WEIR_OK; /* sentinels may lie past the rows: they are then no tokens */
     weir_tokenizer_free(*out);
     *out = NULL;
-    return weir_fail(err, WEIR_EFORMAT, "%s: the tokenizer has %d pieces, config.json says vocab_size %d", ck->dir, (int)n,
-                     (int)ck->t5.n_vocab_rows);
+    return weir_fail(err, WEIR_EFORMAT, "%s: the tokenizer has %d pieces, the model's vocabulary %d rows", ck->dir, (int)n,
+                     (int)weir_checkpoint_rows(ck));
+}
+
+/* Vocabularies of decoders are filled up to a round number of rows, and some files name the fillers. */
+static bool is_padding(const weir_tokenizer *tok, int32_t id) {
+    const char *piece = weir_tokenizer_piece(tok, id);
+    return weir_tokenizer_is_control(tok, id) || strncmp(piece, "[PAD", 4) == 0 || strncmp(piece, "<unused", 7) == 0;
+}
+
+static bool rest_is_padding(const weir_tokenizer *tok, int32_t from, int32_t n) {
+    for (int32_t i = from; i < n; i++)
+        if (!is_padding(tok, i)) return false;
+    return true;
 }
 
 /* Sentinels are not compared: how many a checkpoint has is a matter of its configuration. */
@@ -30,12 +74,21 @@ static weir_status same_pieces(const weir_checkpoint *v, const weir_tokenizer *t
                              "the vocabularies differ first at token %d: \"%.60s\" (verifier), \"%.60s\" (drafter)", (int)i,
                              pv, pd);
     }
-    if (nv != nd)
+    const bool padded = v->kind == WEIR_FAMILY_DECODER && rest_is_padding(nv > nd ? tv : td, n, nv > nd ? nv : nd);
+    if (nv != nd && !padded)
         return weir_fail(err, WEIR_EMISMATCH, "the vocabularies differ first at token %d: the verifier has %d pieces, "
                          "the drafter %d", (int)n, (int)nv, (int)nd);
     return WEIR_OK;
 }
 
+static weir_status same_kind(const weir_checkpoint *v, const weir_checkpoint *d, weir_err *err) {
+    if (v->kind == d->kind) return WEIR_OK;
+    const char *const names[] = {[WEIR_FAMILY_T5] = "an encoder-decoder", [WEIR_FAMILY_DECODER] = "decoder-only"};
+    return weir_fail(err, WEIR_EMISMATCH, "the verifier is %s, %s, the drafter %s, %s: a pair needs two of a kind",
+                     names[v->kind], v->family, names[d->kind], d->family);
+}
+
+/* Decoders end where the verifier ends: base and tuned models of one vocabulary differ there. */
 static weir_status same_ids(const weir_checkpoint *v, const weir_checkpoint *d, weir_err *err) {
     if (v->start_id != d->start_id)
         return weir_fail(err, WEIR_EMISMATCH, "decoder_start_token_id is %d in the verifier, %d in the drafter",
@@ -48,28 +101,30 @@ static weir_status same_ids(const weir_checkpoint *v, const weir_checkpoint *d, 
 
 /* The smaller of a side's rows and its tokens: what it can emit. */
 static int32_t emittable(const weir_checkpoint *ck, const weir_tokenizer *tok) {
-    const int32_t rows = ck->t5.n_vocab_rows;
+    const int32_t rows = weir_checkpoint_rows(ck);
     return tok && weir_tokenizer_size(tok) < rows ? weir_tokenizer_size(tok) : rows;
 }
 
 static weir_status fit(const weir_checkpoint *v, const weir_checkpoint *d, const weir_tokenizer *tv,
                        const weir_tokenizer *td, int32_t *n_vocab, weir_err *err) {
-    WEIR_TRY(same_ids(v, d, err));
+    WEIR_TRY(same_kind(v, d, err));
+    if (v->kind == WEIR_FAMILY_T5) WEIR_TRY(same_ids(v, d, err));
     if (tv && td) {
         WEIR_TRY(same_pieces(v, tv, d, td, err));
-    } else if (!tv && !td && v->t5.n_vocab_rows != d->t5.n_vocab_rows) {
+    } else if (!tv && !td && weir_checkpoint_rows(v) != weir_checkpoint_rows(d)) {
         return weir_fail(err, WEIR_EMISMATCH, "vocab_size is %d in the verifier, %d in the drafter, and neither has a "
-                         "tokenizer that would tell padding from tokens", (int)v->t5.n_vocab_rows,
-                         (int)d->t5.n_vocab_rows);
+                         "tokenizer that would tell padding from tokens", (int)weir_checkpoint_rows(v),
+                         (int)weir_checkpoint_rows(d));
     }
     /* the ids that text and both models know */
     const weir_tokenizer *tok = tv ? tv : td;
     const int32_t nv = emittable(v, tv ? tv : td), nd = emittable(d, td ? td : tv);
     *n_vocab = nv < nd ? nv : nd;
-    const int32_t pieces = tok ? piece_count(tv ? v : d, tok) : 0;
+    int32_t pieces = tok ? piece_count(tv ? v : d, tok) : 0;
+    if (tv && td && piece_count(d, td) < pieces) pieces = piece_count(d, td); /* what is behind them is padding */
     if (*n_vocab < pieces)
         return weir_fail(err, WEIR_EMISMATCH, "the tokenizer has %d pieces; the verifier has %d rows, the drafter %d",
-                         (int)pieces, (int)v->t5.n_vocab_rows, (int)d->t5.n_vocab_rows);
+                         (int)pieces, (int)weir_checkpoint_rows(v), (int)weir_checkpoint_rows(d));
     return WEIR_OK;
 }
 

@@ -73,6 +73,8 @@ static weir_kv_shape shape_of(const weir_engine *e, const weir_model_facts *f, i
                            .head_dim = f->head_dim, .dtype = f->kv_dtype};
 }
 
+/* Outputs behind an encoder, prompt and outputs of a decoder; either way a block may begin at the last and write its drafts
+ * behind it. */
 weir_kv_shape weir_plan_self(const weir_engine *e, const weir_model_facts *f) {
     return shape_of(e, f, (int64_t)e->ctx_size + e->max_draft + 2, f->n_layer_self);
 }
@@ -101,13 +103,13 @@ static weir_status add_up(weir_engine *e, weir_bytes *kv, weir_bytes *scratch, w
     for (int i = 0; i <= (int)e->has_draft; i++) {
         weir_side *m = &e->side[i];
         const weir_tensor_source src = weir_checkpoint_source(&m->ck);
-        WEIR_TRY(weir_t5_measure(&m->ck.t5, &src, e->be->device, &m->facts, err));
+        WEIR_TRY(m->family->measure(&m->ck, &src, e->be->device, &m->facts, err));
         m->ld = m->facts.n_vocab_rows;
         e->facts.weights[i] = m->facts.weight_bytes;
         e->facts.kv_per_session[i] = kv_bytes(e, &m->facts, 1).backend;
         add(kv, kv_bytes(e, &m->facts, e->n_parallel));
-        add(scratch, weir_t5_scratch_bytes(&m->ck.t5, e->be, m->facts.kv_dtype, e->n_row_max, e->ctx_size));
-        const size_t own = weir_t5_op_floats(&m->ck.t5, e->be, e->n_row_max, weir_plan_self(e, &m->facts).max_len);
+        add(scratch, m->family->scratch_bytes(&m->ck, e->be, m->facts.kv_dtype, e->n_row_max, e->ctx_size));
+        const size_t own = m->family->op_floats(&m->ck, e->be, e->n_row_max, weir_plan_self(e, &m->facts).max_len);
         if (own > floats) floats = own;
     }
     add(scratch, weir_buffers_bytes(e));

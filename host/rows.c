@@ -1,19 +1,19 @@
 /* Flat rows of one forward call: the only place where sessions become a batch. */
 #include "host/engine.h"
 
-void weir_rows_add(weir_engine *e, weir_rows *r, const weir_session *s, int32_t token, int64_t pos,
+void weir_rows_add(weir_engine *e, weir_rows *r, const weir_session *s, int32_t token, int64_t input,
                    bool wanted) {
     weir_step_buffers *b = &e->buf;
     b->token[r->n_row] = token;
-    b->pos[r->n_row] = (int32_t)pos;
+    b->pos[r->n_row] = (int32_t)(s->base + input);
     b->slot[r->n_row] = s->slot;
     if (wanted) b->out[r->n_out++] = r->n_row;
     r->n_row++;
 }
 
 void weir_rows_catch_up(weir_engine *e, weir_rows *r, weir_session *s, int side, int64_t upto, bool wanted) {
-    for (int64_t pos = s->cached[side]; pos < upto; pos++)
-        weir_rows_add(e, r, s, s->timeline[pos], pos, wanted && pos == upto - 1);
+    for (int64_t i = s->cached[side]; i < upto; i++)
+        weir_rows_add(e, r, s, s->timeline[i], i, wanted && i == upto - 1);
     s->cached[side] = upto;
 }
 

@@ -19,17 +19,20 @@ static weir_status check(const weir_engine *e, const int32_t *prompt, size_t n_p
                 return weir_fail(err, WEIR_EINVAL, "%s token %zu is %d; ids are in [0, %d)", part[p].name, i,
                                  (int)part[p].ids[i], (int)e->n_vocab);
     }
-    return WEIR_OK;
+    if (e->facts.encoder_decoder || n_prompt + n_completion <= (size_t)e->ctx_size) return WEIR_OK;
+    return weir_fail(err, WEIR_ETOOLONG, "prompt and completion have %zu tokens; the context holds %d (raise it with -c)",
+                     n_prompt + n_completion, e->ctx_size);
 }
 
-/* Logits of inputs [from, from + n) of the timeline start, completion…, and the log-probability of what follows. */
+/* Logits of inputs [from, from + n) of the timeline (its first input, then the completion), and the log-probability of what
+ * follows. */
 static weir_status score_rows(weir_engine *e, const weir_session *s, const int32_t *completion, size_t from, size_t n,
                               float *logprobs) {
     weir_step_buffers *b = &e->buf;
     weir_rows rows = {0, 0};
     for (size_t i = from; i < from + n; i++) {
         b->law_of[rows.n_row] = 0;
-        weir_rows_add(e, &rows, s, i == 0 ? e->facts.start_id : completion[i - 1], (int64_t)i, true);
+        weir_rows_add(e, &rows, s, i == 0 ? s->timeline[0] : completion[i - 1], (int64_t)i, true);
     }
     WEIR_TRY(weir_rows_run(e, &rows, WEIR_VERIFIER, b->p_logits));
     WEIR_TRY(weir_rows_stats(e, WEIR_VERIFIER, b->p_logits, rows.n_out, e->dev.p_stats));
@@ -46,7 +49,7 @@ static weir_status score_rows(weir_engine *e, const weir_session *s, const int32
 static weir_status score_with(weir_engine *e, weir_session *s, const int32_t *completion, size_t n, float *logprobs,
                               weir_err *err) {
     WEIR_TRY(weir_session_admit(s, err));
-    WEIR_TRY(weir_kv_pool_resize(e->side[WEIR_VERIFIER].self, s->slot, (int64_t)n));
+    WEIR_TRY(weir_session_room(s, WEIR_VERIFIER, (int64_t)n));
     e->buf.law[0] = weir_law_default();
     WEIR_TRY(WEIR_PUT(e, law, 1));
     for (size_t from = 0; from < n;) {

@@ -21,7 +21,7 @@ static weir_status run_side(weir_engine *e, weir_session **s, const weir_tick_ro
     for (int i = 0; i < n; i++) {
         if ((side == WEIR_DRAFTER ? t[i].q : t[i].p) < 0) continue;
         const int32_t before = rows.n_row;
-        WEIR_TRY(weir_kv_pool_resize(e->side[side].self, s[i]->slot, s[i]->n + 1));
+        WEIR_TRY(weir_session_room(s[i], side, s[i]->n + 1));
         b->law_of[rows.n_out] = i;
         weir_rows_catch_up(e, &rows, s[i], side, s[i]->n + 1, true);
         weir_rows_book(s[i], side, rows.n_row - before);

@@ -73,9 +73,14 @@ static weir_status copy_stops(weir_session *s, const weir_session_options *o) {
     return WEIR_OK;
 }
 
+/* Output tokens at most: of a decoder's context the prompt has its part. */
+static int64_t limit_of(const weir_engine *e, const weir_session_options *o, size_t n_prompt) {
+    const int64_t left = e->facts.encoder_decoder ? e->ctx_size : e->ctx_size - (int64_t)n_prompt;
+    return o->max_tokens < left ? o->max_tokens : left;
+}
+
 static weir_status allocate(weir_session *s, const weir_session_options *o, const int32_t *prompt, size_t n_prompt) {
-    const size_t cap = (size_t)o->max_tokens;
-    s->cap = o->max_tokens;
+    const size_t cap = (size_t)s->cap;
     s->prompt = weir_alloc(n_prompt, sizeof *s->prompt);
     s->timeline = weir_alloc(cap + 1, sizeof *s->timeline);
     s->sources = weir_alloc(cap, sizeof *s->sources);
@@ -93,6 +98,7 @@ weir_status weir_session_create(weir_engine *e, const weir_session_options *opt,
                                 weir_err *err) {
     WEIR_TRY(weir_session_check(e, opt, prompt, n_prompt, err));
     weir_session *s = weir_calloc(1, sizeof *s);
+    if (s) s->cap = limit_of(e, opt, n_prompt);
     if (!s || allocate(s, opt, prompt, n_prompt) != WEIR_OK) {
         weir_session_free(s);
         return weir_fail(err, WEIR_ENOMEM, "out of memory for a session of %d tokens", opt->max_tokens);
@@ -107,7 +113,8 @@ weir_status weir_session_create(weir_engine *e, const weir_session_options *opt,
     s->n_prompt = n_prompt;
     s->slot = -1;
     s->cached[0] = s->cached[1] = -1;
-    s->timeline[0] = e->facts.start_id;
+    s->base = e->facts.encoder_decoder ? 0 : (int64_t)n_prompt - 1;
+    s->timeline[0] = e->facts.encoder_decoder ? e->facts.start_id : prompt[s->base];
     s->streams = e->tok && (on_token || opt->n_stop > 0);
     s->mute = opt->method == WEIR_METHOD_SEQUENCE_CASCADE;
     s->stats.n_prompt = (int64_t)n_prompt;
@@ -135,11 +142,14 @@ void weir_session_cancel(weir_session *s) { atomic_store(&s->cancel, true); }
 
 /* ---- slot and prompt ------------------------------------------------------------------------------------ */
 
-static weir_status run_prompt(weir_session *s, weir_side *m) {
-    if (m->cross) {
-        WEIR_TRY(weir_kv_pool_resize(m->cross, s->slot, (int64_t)s->n_prompt));
-        WEIR_TRY(weir_kv_pool_sync(m->cross));
-    }
+weir_status weir_session_room(weir_session *s, int side, int64_t n_input) {
+    return weir_kv_pool_resize(s->e->side[side].self, s->slot, s->base + n_input);
+}
+
+/* An encoder reads the whole prompt into the cross cache. */
+static weir_status run_encoder(weir_session *s, weir_side *m) {
+    WEIR_TRY(weir_kv_pool_resize(m->cross, s->slot, (int64_t)s->n_prompt));
+    WEIR_TRY(weir_kv_pool_sync(m->cross));
     m->cross_len[s->slot] = (int32_t)s->n_prompt;
     if (m->dev_cross_len)
         WEIR_TRY(weir_backend_upload(s->e->be, m->dev_cross_len + s->slot, m->cross_len + s->slot,
@@ -147,11 +157,20 @@ static weir_status run_prompt(weir_session *s, weir_side *m) {
     return weir_model_prefill(m->model, &m->kv, s->slot, s->prompt, (int64_t)s->n_prompt);
 }
 
+/* A decoder's prompt lies in the self cache, but for its last token, which is the timeline's first input. */
+static weir_status run_prompt(weir_session *s, int side) {
+    weir_side *m = &s->e->side[side];
+    if (m->cross) return run_encoder(s, m);
+    if (weir_kv_pool_len(m->self, s->slot) < s->base) WEIR_TRY(weir_session_room(s, side, 0));
+    if (s->base == 0) return WEIR_OK;
+    WEIR_TRY(weir_kv_pool_sync(m->self));
+    return weir_model_prefill(m->model, &m->kv, s->slot, s->prompt, s->base);
+}
+
 weir_status weir_session_prefill(weir_session *s, int side, weir_err *err) {
     if (s->cached[side] >= 0) return WEIR_OK;
-    weir_side *m = &s->e->side[side];
     const double t0 = weir_now();
-    const weir_status st = run_prompt(s, m);
+    const weir_status st = run_prompt(s, side);
     if (st == WEIR_ECUDA) return weir_backend_failure(s->e->be, err);
     if (st != WEIR_OK) return weir_fail(err, st, "prompt of %zu tokens: %s", s->n_prompt, weir_status_str(st));
     s->cached[side] = 0;

@@ -52,6 +52,9 @@ weir_status weir_session_check(const weir_engine *e, const weir_session_options 
     WEIR_TRY(check_method(e, o, err));
     WEIR_TRY(check_limits(e, o, err));
     if (n_prompt == 0) return weir_fail(err, WEIR_EINVAL, "the prompt has no token");
+    if (!e->facts.encoder_decoder && n_prompt >= (size_t)e->ctx_size)
+        return weir_fail(err, WEIR_ETOOLONG, "the prompt has %zu tokens; the context holds %d for prompt and output together "
+                         "(raise it with -c)", n_prompt, e->ctx_size);
     if (n_prompt > (size_t)e->ctx_size)
         return weir_fail(err, WEIR_ETOOLONG, "the prompt has %zu tokens; the context holds %d (raise it with -c)",
                          n_prompt, e->ctx_size);

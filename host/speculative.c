@@ -32,10 +32,10 @@ static void sort_by_gamma(weir_session **s, int n) {
     }
 }
 
-static weir_status make_room(weir_engine *e, weir_session **s, int n) {
+static weir_status make_room(weir_session **s, int n) {
     for (int i = 0; i < n; i++)
         for (int side = 0; side < 2; side++)
-            WEIR_TRY(weir_kv_pool_resize(e->side[side].self, s[i]->slot, s[i]->n + s[i]->opt.n_draft + 1));
+            WEIR_TRY(weir_session_room(s[i], side, s[i]->n + s[i]->opt.n_draft + 1));
     return WEIR_OK;
 }
 
@@ -163,9 +163,9 @@ static weir_status bonus_rows(weir_engine *e, weir_session **s, int n, const int
         b->emit[k].q_logits = q_row(e, n, last, rows.n_out);
         b->emit[k].q_stats = e->dev.call_stats + rows.n_out;
         b->law_of[rows.n_out] = which[k];
-        const int64_t pos = x->n + a->n_draft;
-        weir_rows_add(e, &rows, x, a->draft[a->n_draft - 1], pos, true);
-        x->cached[WEIR_DRAFTER] = pos + 1;
+        const int64_t input = x->n + a->n_draft;
+        weir_rows_add(e, &rows, x, a->draft[a->n_draft - 1], input, true);
+        x->cached[WEIR_DRAFTER] = input + 1;
         weir_rows_book(x, WEIR_DRAFTER, 1);
     }
     if (rows.n_row == 0) return WEIR_OK;
@@ -174,9 +174,8 @@ static weir_status bonus_rows(weir_engine *e, weir_session **s, int n, const int
     return weir_rows_stats(e, WEIR_DRAFTER, logits, rows.n_out, e->dev.call_stats);
 }
 
-static weir_status roll_back(weir_engine *e, weir_session *s) {
-    for (int side = 0; side < 2; side++)
-        WEIR_TRY(weir_kv_pool_resize(e->side[side].self, s->slot, s->cached[side]));
+static weir_status roll_back(weir_session *s) {
+    for (int side = 0; side < 2; side++) WEIR_TRY(weir_session_room(s, side, s->cached[side]));
     return WEIR_OK;
 }
 
@@ -221,7 +220,7 @@ static weir_status close_block(weir_engine *e, weir_session **s, int n, weir_err
         weir_block_record_of(&b->accept[i], k < n_emit && which[k] == i ? &b->emit[k++] : NULL, &r);
         const weir_status found = weir_record_commit(s[i], &r, first == WEIR_OK ? err : NULL);
         if (first == WEIR_OK) first = found;
-        if (s[i]->finish == WEIR_RUNNING) WEIR_TRY(roll_back(e, s[i]));
+        if (s[i]->finish == WEIR_RUNNING) WEIR_TRY(roll_back(s[i]));
     }
     return first;
 }
@@ -230,7 +229,7 @@ weir_status weir_block_speculative(weir_engine *e, weir_session **s, int n, weir
     weir_step_buffers *b = &e->buf;
     int32_t *n_draft = b->n_draft;
     sort_by_gamma(s, n);
-    WEIR_TRY(make_room(e, s, n));
+    WEIR_TRY(make_room(s, n));
     for (int i = 0; i < n; i++) b->law[i] = s[i]->law;
     WEIR_TRY(WEIR_PUT(e, law, n));
     const double t0 = weir_now();

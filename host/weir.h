@@ -16,6 +16,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "host/chat.h"           /* chat templates: weir_chat_template, weir_chat_render */
 #include "kernels/accept/law.h"  /* weir_rule, weir_rule_facts, weir_rule_parse */
 #include "kernels/base/mem.h"    /* weir_alloc, weir_free, weir_set_allocator */
 #include "kernels/base/status.h" /* weir_status, weir_err */
@@ -32,23 +33,28 @@ typedef struct weir_session weir_session;
 /* ---- engine ---------------------------------------------------------------------------------------------- */
 
 typedef struct weir_engine_options {
-    const char *model;       /* directory of the verifier (required) */
-    const char *model_draft; /* directory of the drafter, or NULL */
+    const char *model;       /* the verifier: a checkpoint directory, or a GGUF file (required) */
+    const char *model_draft; /* the drafter, or NULL: a T5 for a T5, a decoder-only model for such a one */
     const char *device;      /* "cpu", "auto", "cuda[:N]"; NULL = "auto" */
     const char *isa;         /* CPU instruction set: "portable", "avx2", "avx512", "avx512bf16"; NULL = best */
     int n_thread;            /* 0 = cores this process may use */
     int n_parallel;          /* sessions whose pages exist at once; 0 = 1 */
-    int ctx_size;            /* positions a session may have in prompt and in output each; 0 = 512 */
+    int ctx_size;            /* positions a session may have: in prompt and in output each behind an encoder, in both
+                                together of a decoder-only model; 0 = 512, of the latter 4096 or what it was trained for */
     int max_draft;           /* largest gamma a session may ask for, 1 … 16; 0 = 16 */
     bool dry_run;            /* plan only: read configs, refuse nothing for lack of memory, load no weights */
     bool no_graph;           /* device: the host calls every op itself (debugging: the same tokens, slower) */
+    const char *chat_template; /* name of the chat format (host/chat.h); NULL = the one that the checkpoint says */
+    bool chat_required;      /* refuse a checkpoint whose chat format is unknown, before anything is loaded */
     size_t memory_limit;     /* bytes the plan may take of the device's memory; 0 = what is free there */
 } weir_engine_options;
 
 weir_engine_options weir_engine_options_default(void);
 
 /* Reads both checkpoints, opens the device, makes the memory plan, refuses with its figures if it does not fit, then
- * loads. "cuda" never falls back; "auto" is the first CUDA device if there is one, else the CPU (facts say why). */
+ * loads. "cuda" never falls back; "auto" is the first CUDA device if there is one, else the CPU (facts say why). A chat
+ * format that is asked for by name must be one that the vocabulary has the tokens for; one that the checkpoint says and weir does
+ * not know is no failure. */
 weir_status weir_engine_open(weir_engine **out, const weir_engine_options *opt, weir_err *err);
 void weir_engine_close(weir_engine *e); /* NULL allowed */
 
@@ -65,10 +71,19 @@ typedef struct weir_engine_facts {
     int64_t n_param[2];           /* [0] verifier, [1] drafter */
     int32_t n_vocab_rows[2];
     const char *dtype[2];         /* of the matrices */
-    int32_t n_layer_enc[2], n_layer_dec[2], dim[2], ff_dim[2], n_head[2], head_dim[2];
-    const char *family[2];        /* "t5 (gated gelu_new, untied head)" */
-    int32_t eos[8], n_eos;        /* end-of-text ids */
-    int32_t start_id;             /* decoder start */
+    int32_t n_layer_enc[2], n_layer_dec[2], dim[2], ff_dim[2], n_head[2], n_head_kv[2], head_dim[2];
+    const char *family[2];        /* "t5 (gated gelu_new, untied head)", "qwen2 (silu, tied head, GGUF)" */
+    /* decoder-only models; elsewhere 0 and NULL */
+    int32_t window[2], n_layer_sliding[2]; /* positions that a sliding layer sees, and how many layers slide */
+    int32_t n_ctx_train[2];       /* positions it was trained for; 0 = unknown */
+    const char *rope[2];          /* rotary embeddings: "plain", "linear", "llama3", "yarn" */
+    float rope_theta[2], rope_factor[2], rope_theta_sliding[2];
+    int32_t bos_id;               /* -1 if none */
+    bool add_bos;                 /* a prompt's ids begin with it */
+    int32_t eos[8], n_eos;        /* end-of-text ids, those that end a turn of the chat format among them */
+    const char *chat_template;    /* name of the chat format; NULL: none, and chat_note says why */
+    const char *chat_note;
+    int32_t start_id;             /* decoder start of encoder-decoders; else -1 */
     /* the memory plan, bytes of the device's memory; the CPU's is the host's. available 0: unknown */
     size_t weights[2], kv_per_session[2], kv_total, scratch, plan_total, available;
     size_t host_total, host_available; /* beside it, in the host's; 0 on the CPU */
@@ -79,11 +94,22 @@ void weir_engine_get_facts(const weir_engine *e, weir_engine_facts *out);
 
 /* ---- tokenizer ------------------------------------------------------------------------------------------- */
 
-/* Ids of a text as the checkpoint wants a prompt (T5: end-of-text appended when add_special). Returns in *ids an array
+/* Ids of a text as the checkpoint wants a prompt when add_special: end-of-text appended for T5, bos in front where a
+ * decoder-only model's tokenizer puts it. Returns in *ids an array
  * of *n_ids owned by the caller (weir_ids_free). ENOTSUP without a tokenizer. Invalid UTF-8 is never an error. */
 weir_status weir_tokenize(const weir_engine *e, const char *text, size_t bytes, bool add_special,
                           int32_t **ids, size_t *n_ids, weir_err *err);
 void weir_ids_free(int32_t *ids);
+
+/* Ids of segments (host/chat.h): special ones are the token of that name, runs of the others one plain text each; nothing is
+ * added. ENOTSUP names a token that the vocabulary has not. *ids as above. */
+weir_status weir_tokenize_segments(const weir_engine *e, const weir_segment *segments, size_t n, int32_t **ids,
+                                   size_t *n_ids, weir_err *err);
+
+/* Ids of a conversation in the engine's chat format, up to where the answer begins. ENOTSUP where it has none, with the names to
+ * choose from; EINVAL as weir_chat_render. *ids as above. */
+weir_status weir_chat_tokenize(const weir_engine *e, const weir_chat_message *messages, size_t n, int32_t **ids,
+                               size_t *n_ids, weir_err *err);
 
 /* Text of ids; control pieces (end-of-text, padding) are left out. Owned by the caller (weir_text_free),
  * zero-terminated. EINVAL names the first id outside the vocabulary. */
@@ -113,7 +139,8 @@ typedef struct weir_session_options {
     weir_law law;              /* rule, alpha, beta, temp, top_k, top_p, min_p, gate, bonus, block_verify,
                                   exact_first; key is set by the engine from seed, prompt and choice */
     int n_draft;               /* gamma: drafted tokens a block, 1 … max_draft */
-    int max_tokens;            /* output limit, 1 … ctx_size; end-of-text is not counted */
+    int max_tokens;            /* output limit, 1 … ctx_size; end-of-text is not counted. Of a decoder-only model at most
+                                  ctx_size - n_prompt are emitted, then the session finishes as at its limit */
     uint64_t seed;
     uint32_t choice;           /* index among several answers to one prompt */
     bool seq_conf_sum;         /* sequence cascade: summed instead of mean log-probability */
@@ -138,7 +165,8 @@ typedef struct weir_token_event {
  * stop string might still take back are held until that is decided. */
 typedef bool (*weir_token_fn)(void *ud, weir_session *s, const weir_token_event *ev);
 
-/* Prompt ids are taken as they are. ETOOLONG names the prompt's length and the context; ENOTSUP what the
+/* Prompt ids are taken as they are, at least one (a decoder-only model may be given bos alone). ETOOLONG names the prompt's
+ * length and the context, in which a decoder-only model needs room for an output token, too; ENOTSUP what the
  * method, rule or missing drafter does not allow; EINVAL an id outside the vocabulary or an option out of range. */
 weir_status weir_session_create(weir_engine *e, const weir_session_options *opt, const int32_t *prompt,
                                 size_t n_prompt, weir_token_fn on_token, void *ud, weir_session **out,
@@ -190,7 +218,8 @@ void weir_session_get(weir_session *s, weir_session_view *out);
 /* ---- score ----------------------------------------------------------------------------------------------- */
 
 /* log-probability (raw softmax of the verifier, as transformers gives it) of each completion id given the prompt and
- * those before it. logprobs: n_completion floats. ETOOLONG, EINVAL as above. */
+ * those before it. logprobs: n_completion floats. A plain text is scored by a decoder-only model as the completion of
+ * its first token. ETOOLONG, EINVAL as above. */
 weir_status weir_score(weir_engine *e, const int32_t *prompt, size_t n_prompt, const int32_t *completion,
                        size_t n_completion, float *logprobs, weir_err *err);
 

@@ -9,6 +9,7 @@
 #include "kernels/dense/gather.h"
 #include "kernels/dense/linear.h"
 #include "kernels/dense/rmsnorm.h"
+#include "kernels/dense/rope.h"
 #include "kernels/loop/loop.h"
 
 /* A backend: one table of ops, its memory and its threads or stream, chosen once at open. An op that a
@@ -25,6 +26,7 @@ typedef struct weir_backend weir_backend;
     X(embed, weir_embed)             /* dense/embed.h */                  \
     X(rmsnorm, weir_rmsnorm)         /* dense/rmsnorm.h */                \
     X(linear, weir_linear)           /* dense/linear.h */                 \
+    X(rope, weir_rope)               /* dense/rope.h */                   \
     X(kv_append, weir_kv_append)     /* dense/kv.h */                     \
     X(attention, weir_attention)     /* dense/attention.h */              \
     X(row_keys, weir_row_keys)       /* dense/gather.h */                 \

@@ -1,4 +1,5 @@
 #include <string.h>
+#include <sys/mman.h>
 #include <time.h>
 
 #include "kernels/accept/cpu.h"
@@ -10,10 +11,13 @@
 /* Scratch of a fresh backend: enough for products of this many inputs; models of more reserve it. */
 enum { OPEN_K = 1024 };
 
+enum { HUGE = 2 << 20 }; /* bytes of a large page */
+
 static const weir_backend_ops portable_ops = {
     .embed = weir_embed_cpu,
     .rmsnorm = weir_rmsnorm_cpu,
     .linear = weir_linear_cpu,
+    .rope = weir_rope_cpu,
     .kv_append = weir_kv_append_cpu,
     .attention = weir_attention_cpu,
     .row_keys = weir_row_keys_cpu,
@@ -36,6 +40,7 @@ static weir_backend_ops ops_for(weir_isa isa) {
     case WEIR_ISA_AVX2:
         op.rmsnorm = weir_rmsnorm_avx2;
         op.linear = weir_linear_avx2;
+        op.rope = weir_rope_avx2;
         op.attention = weir_attention_avx2;
         break;
     case WEIR_ISA_AVX512:
@@ -43,6 +48,7 @@ static weir_backend_ops ops_for(weir_isa isa) {
         op.rmsnorm = weir_rmsnorm_avx512;
         op.linear = isa == WEIR_ISA_AVX512 ? weir_linear_avx512 : weir_linear_avx512bf16;
         op.attention = weir_attention_avx512;
+        op.rope = weir_rope_avx512;
         break;
     }
 #else
@@ -53,9 +59,18 @@ static weir_backend_ops ops_for(weir_isa isa) {
 
 /* ---- memory: host memory, and nothing is ever queued ----------------------------------------------------- */
 
+/* Weights in large pages where the system has them: the faults of loading are fewer, and a stream of weights need not stop every
+ * 4 KB. Advice only. */
+static void advise_large_pages(void *p, size_t bytes) {
+    const uintptr_t begin = ((uintptr_t)p + HUGE - 1) / HUGE * HUGE, end = ((uintptr_t)p + bytes) / HUGE * HUGE;
+    if (end > begin) (void)madvise((void *)begin, end - begin, MADV_HUGEPAGE);
+}
+
 static void *cpu_alloc(weir_backend *be, size_t bytes) {
     (void)be;
-    return weir_alloc(bytes, 1);
+    void *p = weir_alloc(bytes, 1);
+    if (p) advise_large_pages(p, bytes);
+    return p;
 }
 
 static void cpu_free(weir_backend *be, void *p) {

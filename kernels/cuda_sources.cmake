@@ -16,8 +16,10 @@ set(WEIR_CUDA_SOURCES
   dense/kv_append.cu
   dense/linear.cu
   dense/linear_prefill.cu
+  dense/linear_quant.cu
   dense/linear_rows.cu
   dense/rmsnorm.cu
+  dense/rope.cu
   loop/close.cu
   loop/rows.cu
   loop/sample.cu

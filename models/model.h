@@ -30,6 +30,43 @@ typedef struct weir_t5_config {
     bool tied;            /* head = embedding, logits scaled by dim^-0.5 (original T5) */
 } weir_t5_config;
 
+/* How rotary embeddings stretch beyond the trained context; names and formulas as in transformers' modeling_rope_utils. */
+typedef enum weir_rope_kind { WEIR_ROPE_DEFAULT, WEIR_ROPE_LINEAR, WEIR_ROPE_LLAMA3, WEIR_ROPE_YARN } weir_rope_kind;
+
+typedef struct weir_rope_config {
+    weir_rope_kind kind;
+    float theta;                /* base of the frequencies */
+    float factor;               /* linear, llama3, yarn: how far it is stretched; 1 = not */
+    float low_freq, high_freq;  /* llama3 */
+    float beta_fast, beta_slow; /* yarn: 32, 1 */
+    float attention_factor;     /* yarn: what cos and sin are multiplied by; 0 = 0.1 ln(factor) + 1 */
+    int32_t n_ctx_original;     /* llama3, yarn: the trained context */
+    int32_t n_dim;              /* leading elements of a head that turn; 0 = head_dim */
+    bool interleaved;           /* pairs (2 i, 2 i + 1), as GGUF's llama rows are stored; else (i, i + n_dim / 2) */
+} weir_rope_config;
+
+enum { WEIR_DECODER_LAYERS = 256 }; /* most that a decoder may have */
+
+/* A decoder-only family is a table of choices: Llama, Qwen2, Qwen3, Gemma 2, Gemma 3. */
+typedef struct weir_decoder_config {
+    int32_t dim, ff_dim, head_dim, n_head, n_head_kv, n_layer;
+    int32_t n_vocab_rows;    /* rows of embedding and head, padding included */
+    float eps;
+    weir_act act;            /* of the gated feed-forward: silu or gelu_tanh */
+    bool norm_one_plus;      /* norms multiply by 1 + w (Gemma's safetensors; GGUF files hold the sum) */
+    bool post_norms;         /* norms behind attention and feed-forward, before the residual (Gemma) */
+    bool qk_norm;            /* RMSNorm of every head of q and k, before they turn (Qwen3, Gemma 3) */
+    bool qkv_bias;           /* Qwen2 */
+    bool tied;               /* head = embedding */
+    float embed_scale;       /* of looked-up rows: 1, or sqrt(dim) (Gemma) */
+    float attention_scale;   /* of q·k: head_dim^-0.5, or query_pre_attn_scalar^-0.5 (Gemma) */
+    float attention_softcap, final_softcap; /* Gemma 2; 0 = none */
+    int32_t window;          /* positions that a sliding layer sees, its own counted; 0 = no layer slides */
+    bool sliding[WEIR_DECODER_LAYERS];
+    weir_rope_config rope, rope_sliding; /* of global and of sliding layers */
+    int32_t n_ctx_train;     /* positions it was trained for; 0 = unknown */
+} weir_decoder_config;
+
 /* Flat rows of one forward call of a decoder. Arrays are backend memory. */
 typedef struct weir_batch {
     const int32_t *token; /* (n_row) */
@@ -90,11 +127,22 @@ size_t weir_t5_op_floats(const weir_t5_config *c, const weir_backend *be, int64_
  * n_row, n_prompt: the largest decoder call and prompt it will serve. */
 weir_status weir_t5_create(weir_model **out, weir_backend *be, const weir_t5_config *c,
                            const weir_tensor_source *src, int64_t n_row, int64_t n_prompt, weir_err *err);
+
+/* The same of a decoder. Tensors are asked for by their Hugging Face names ("model.layers.0.self_attn.q_proj.weight"),
+ * whatever the file calls them. */
+weir_status weir_decoder_measure(const weir_decoder_config *c, const weir_tensor_source *src, bool device,
+                                 weir_model_facts *out, weir_err *err);
+weir_bytes weir_decoder_scratch_bytes(const weir_decoder_config *c, const weir_backend *be, weir_dtype kv_dtype,
+                                      int64_t n_row, int64_t n_prompt);
+size_t weir_decoder_op_floats(const weir_decoder_config *c, const weir_backend *be, int64_t n_row, int64_t n_key);
+weir_status weir_decoder_create(weir_model **out, weir_backend *be, const weir_decoder_config *c,
+                                const weir_tensor_source *src, int64_t n_row, int64_t n_prompt, weir_err *err);
+
 void weir_model_free(weir_model *m); /* NULL allowed */
 const weir_model_facts *weir_model_get_facts(const weir_model *m);
 
-/* Prompt of one session: runs the encoder and writes the slot's cross cache (encoder-decoders).
- * token: host, n in [1, n_prompt]; cross pages for n positions are already in the table.
+/* Prompt of one session: runs the encoder and writes the slot's cross cache (encoder-decoders), or writes positions [0, n) of
+ * its self cache, without logits (decoders). token: host, n in [1, n_prompt]; pages for n positions are already in the table.
  * The result depends on the prompt alone. EINVAL: n out of range, token id outside the embedding. */
 weir_status weir_model_prefill(weir_model *m, const weir_kv *kv, int32_t slot, const int32_t *token,
                                int64_t n);

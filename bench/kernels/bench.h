@@ -66,7 +66,8 @@ void *kb_to_device(kb *k, const void *src, size_t bytes);
 /* ---- groups of cases ---- */
 
 void kb_linear(kb *k);
-void kb_small(kb *k);     /* embed, rmsnorm, kv_append */
+void kb_quant(kb *k);     /* linear with quantised weights, and packing them */
+void kb_small(kb *k);     /* embed, rmsnorm, rope, kv_append */
 void kb_attention(kb *k);
 void kb_accept(kb *k);
 void kb_loop(kb *k);

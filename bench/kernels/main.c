@@ -9,7 +9,7 @@ static const char usage[] =
     "\n"
     "Times single ops and checks their results against the portable CPU ops.\n"
     "  --device D   cuda (default) or cpu\n"
-    "  --only G     copy, linear, small, attention, accept or loop; the copy is measured in any case\n"
+    "  --only G     copy, linear, quant, small, attention, accept or loop; the copy is measured in any case\n"
     "  --samples N  timed samples of each case, 1 to 1000 (default 100)\n"
     "  --csv FILE   rows for programs\n"
     "  --tiny       small shapes and few samples: shows that it runs, not how fast\n"
@@ -22,8 +22,8 @@ typedef struct group {
     void (*run)(kb *k);
 } group;
 
-static const group groups[] = {{"linear", kb_linear},       {"small", kb_small}, {"attention", kb_attention},
-                               {"accept", kb_accept}, {"loop", kb_loop}};
+static const group groups[] = {{"linear", kb_linear},       {"quant", kb_quant},   {"small", kb_small},
+                               {"attention", kb_attention}, {"accept", kb_accept}, {"loop", kb_loop}};
 enum { N_GROUP = sizeof groups / sizeof groups[0] };
 
 typedef struct options {
@@ -81,7 +81,7 @@ static weir_status open_device(const char *device, weir_backend **out, weir_err 
 
 /* For any op here; before recordings, which keep the address of the scratch. */
 static size_t scratch_floats(const kb *k) {
-    return k->be->device ? (size_t)16 << 20 : weir_linear_scratch_floats(8192);
+    return k->be->device ? (size_t)16 << 20 : weir_linear_scratch_floats(8960);
 }
 
 static void run(kb *k, const options *o) {
@@ -105,7 +105,7 @@ int main(int argc, char **argv) {
             .rotate = o.tiny ? (size_t)1 << 14 : (size_t)256 << 20};
     weir_err err = {{0}};
     weir_status s = weir_backend_cpu_open(&k.truth, 1, WEIR_ISA_PORTABLE, &err);
-    if (s == WEIR_OK) s = weir_backend_reserve(k.truth, weir_linear_scratch_floats(8192));
+    if (s == WEIR_OK) s = weir_backend_reserve(k.truth, weir_linear_scratch_floats(8960));
     if (s == WEIR_OK) s = open_device(o.device, &k.be, &err);
     if (s == WEIR_OK) s = weir_backend_reserve(k.be, scratch_floats(&k));
     if (s != WEIR_OK) {

@@ -1,4 +1,4 @@
-/* Ops of a step that move little: embedding rows, RMSNorm on its own, KV append. */
+/* Ops of a step that move little: embedding rows, RMSNorm on its own, rotary embedding, KV append. */
 #include <math.h>
 #include <string.h>
 
@@ -107,6 +107,66 @@ static void time_norm(kb *k) {
     weir_free(x);
 }
 
+/* ---- rope ------------------------------------------------------------------------------------------------ */
+
+enum { HEADS = 16, HEADS_KV = 8, HEAD_DIM = 128, WIDTH = (HEADS + 2 * HEADS_KV) * HEAD_DIM };
+
+typedef struct rope {
+    float *dev_x, *dev_norm, *dev_freq; /* (n_row, WIDTH), (HEAD_DIM), (HEAD_DIM / 2) */
+    int32_t *dev_slot, *dev_pos;
+    int64_t n_row;
+} rope;
+
+static weir_rope rope_args(float *x, const float *weight, const float *freq, const int32_t *slot, const int32_t *pos, int64_t n_row) {
+    return (weir_rope){.q = x, .k = x + HEADS * HEAD_DIM, .v = x + (HEADS + HEADS_KV) * HEAD_DIM, .ld = WIDTH, .q_norm = weight,
+                       .k_norm = weight, .eps = 1e-6f, .inv_freq = freq, .scale = 1.0f, .slot = slot, .pos = pos, .n_row = n_row,
+                       .n_head = HEADS, .n_head_kv = HEADS_KV, .head_dim = HEAD_DIM, .n_dim = HEAD_DIM};
+}
+
+/* Again and again in place: norms keep the numbers where they are. */
+static weir_status run_rope(kb *k, void *ctx, int i) {
+    const rope *r = ctx;
+    (void)i;
+    weir_rope a = rope_args(r->dev_x, r->dev_norm, r->dev_freq, r->dev_slot, r->dev_pos, r->n_row);
+    return k->be->op.rope(k->be, &a);
+}
+
+/* x: n_row rows, then the device's; norm and freq behind them. */
+static weir_status prepare_rope(kb *k, rope *r, float *x, double *error) {
+    const size_t size = (size_t)r->n_row * WIDTH;
+    float *got = x + size, *weight = got + size, *freq = weight + HEAD_DIM;
+    int32_t slot[MAX_ROW] = {0}, pos[MAX_ROW];
+    kb_random_f32(k, x, size, 1.0f);
+    kb_random_f32(k, weight, HEAD_DIM, 1.0f);
+    for (int i = 0; i < HEAD_DIM / 2; i++) freq[i] = powf(10000.0f, -2.0f * (float)i / HEAD_DIM);
+    for (int i = 0; i < MAX_ROW; i++) pos[i] = 1000 + i;
+    r->dev_x = kb_to_device(k, x, size * sizeof *x);
+    r->dev_norm = kb_to_device(k, weight, HEAD_DIM * sizeof *weight);
+    r->dev_freq = kb_to_device(k, freq, HEAD_DIM / 2 * sizeof *freq);
+    r->dev_slot = kb_to_device(k, slot, sizeof slot);
+    r->dev_pos = kb_to_device(k, pos, sizeof pos);
+    if (!r->dev_x || !r->dev_norm || !r->dev_freq || !r->dev_slot || !r->dev_pos) return WEIR_EDEVMEM;
+    weir_rope a = rope_args(x, weight, freq, slot, pos, r->n_row);
+    WEIR_TRY(k->truth->op.rope(k->truth, &a));
+    WEIR_TRY(run_rope(k, r, 0));
+    WEIR_TRY(weir_backend_download(k->be, got, r->dev_x, size * sizeof *got));
+    *error = kb_error(got, x, size);
+    return WEIR_OK;
+}
+
+static void time_rope(kb *k) {
+    rope r = {.n_row = 6};
+    const size_t size = (size_t)r.n_row * WIDTH, turned = (size_t)r.n_row * (HEADS + HEADS_KV) * HEAD_DIM;
+    kb_case c = {.op = "rope", .run = run_rope, .ctx = &r, .inner = kb_inner(k, 0), .bytes = (double)(2 * turned) * 4,
+                 .tolerance = 0x1p-18 /* rope.h: 2^-24 (128 / 8 + 20) of two elements of a pair */};
+    (void)snprintf(c.shape, sizeof c.shape, "heads %d/%d x %d rows %ld", HEADS, HEADS_KV, HEAD_DIM, (long)r.n_row);
+    float *x = weir_alloc(2 * size + 2 * HEAD_DIM, sizeof *x);
+    finish(k, &c, x ? prepare_rope(k, &r, x, &c.error) : WEIR_ENOMEM);
+    void *dev[] = {r.dev_x, r.dev_norm, r.dev_freq, r.dev_slot, r.dev_pos};
+    for (size_t i = 0; i < sizeof dev / sizeof *dev; i++) weir_backend_free(k->be, dev[i]);
+    weir_free(x);
+}
+
 /* ---- kv append ------------------------------------------------------------------------------------------- */
 
 typedef struct append {
@@ -183,5 +243,6 @@ static void time_append(kb *k) {
 void kb_small(kb *k) {
     time_embed(k);
     time_norm(k);
+    time_rope(k);
     time_append(k);
 }

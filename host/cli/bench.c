@@ -75,6 +75,10 @@ static int measure(const cli_args *a, weir_engine *e, report *b) {
     b->repeat = cli_int(a, OPT_REPEAT);
     b->n_prompt = cli_int(a, OPT_N_PROMPT);
     b->gamma = cli_int(a, OPT_DRAFT_N_MAX);
+    if (b->n_prompt > b->facts.ctx_size) {
+        return cli_fail(CLI_USAGE, "--n-prompt %d: out of range, expected 1 to %d (--ctx-size)", b->n_prompt,
+                        b->facts.ctx_size);
+    }
     b->copy = weir_bench_copy(e, COPY_BYTES, COPY_REPEAT);
     weir_err err = {{0}};
     weir_status s = weir_bench(e, b->n_prompt, cli_int(a, OPT_ROWS), b->gamma, b->repeat, b->row, MAX_ROWS, &b->n, &err);
@@ -83,10 +87,6 @@ static int measure(const cli_args *a, weir_engine *e, report *b) {
 
 int cli_bench(const cli_args *a) {
     if (cli_flag(a, OPT_JSON) && cli_flag(a, OPT_CSV)) return cli_fail(CLI_USAGE, "give one of --json and --csv");
-    if (cli_int(a, OPT_N_PROMPT) > cli_int(a, OPT_CTX_SIZE)) {
-        return cli_fail(CLI_USAGE, "--n-prompt %d: out of range, expected 1 to %d (--ctx-size)",
-                        cli_int(a, OPT_N_PROMPT), cli_int(a, OPT_CTX_SIZE));
-    }
     weir_engine *e = NULL;
     int rc = cli_open(a, false, &e);
     if (rc) return rc;

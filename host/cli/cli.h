@@ -18,6 +18,7 @@ void cli_quiet(void);
 
 /* Commands. Each returns the program's exit code. */
 int cli_generate(const cli_args *a);
+int cli_chat(const cli_args *a);
 int cli_score(const cli_args *a);
 int cli_rule(const cli_args *a);
 int cli_record(const cli_args *a);
@@ -37,6 +38,10 @@ int cli_law(const cli_args *a, weir_law *out);
 
 /* Session options of the flags (stop strings borrowed from a). 0 or CLI_USAGE after a message. */
 int cli_session(const cli_args *a, weir_session_options *out);
+
+/* The context may be the checkpoint's choice, so that an answer's limit meets it only once the engine is open: one that was
+ * not asked for is lowered. 0 or CLI_USAGE after a message. */
+int cli_fit_context(const cli_args *a, const weir_engine_facts *f, weir_session_options *o);
 
 /* Sets the rule with the knobs that it brings along. */
 void cli_law_set_rule(weir_law *law, weir_rule rule);

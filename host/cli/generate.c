@@ -2,6 +2,7 @@
 #include <string.h>
 
 #include "host/cli/answer.h"
+#include "host/cli/marks.h"
 #include "host/cli/request.h"
 #include "host/cli/terminal.h"
 
@@ -18,7 +19,7 @@ typedef struct job {
     weir_session *session; /* NULL once finished */
     cli_buf text;          /* what is to be printed; all of it once finished */
     size_t printed;
-    int source;            /* of the last token with text, -1 = none; --show-sources */
+    cli_marks marks;
     bool finished;
 } job;
 
@@ -72,28 +73,13 @@ static bool add_text(const job *owner, cli_buf *b, const char *text, size_t n) {
     return true;
 }
 
-static bool close_source(job *j) {
-    if (j->source < 0) return true;
-    j->source = -1;
-    return cli_buf_puts(&j->text, j->run->colours ? "\033[0m" : "]");
-}
-
-static bool open_source(job *j, int source) {
-    if (j->source == source) return true;
-    if (!close_source(j)) return false;
-    j->source = source;
-    if (j->run->colours) return cli_buf_puts(&j->text, terminal_source_colour(source));
-    return cli_buf_puts(&j->text, "[") && cli_buf_puts(&j->text, terminal_source_mark(source)) &&
-           cli_buf_puts(&j->text, "|");
-}
-
 static bool on_token(void *ud, weir_session *s, const weir_token_event *ev) {
     (void)s;
     job *j = ud;
     run *r = j->run;
     r->n_token++;
     if (!r->json && ev->bytes > 0) {
-        bool ok = (!r->sources || open_source(j, ev->source)) && add_text(j, &j->text, ev->text, ev->bytes);
+        bool ok = cli_marks_open(&j->marks, &j->text, ev->source) && add_text(j, &j->text, ev->text, ev->bytes);
         if (!ok) fail_run(r, cli_fail(CLI_FAILED, "out of memory for an answer"));
         print_head(r);
     }
@@ -105,7 +91,7 @@ static bool on_token(void *ud, weir_session *s, const weir_token_event *ev) {
 static int start_job(run *r, cli_request *request) {
     job *j = cli_alloc(1, sizeof *j);
     if (!j) return CLI_FAILED;
-    *j = (job){.run = r, .index = r->n_started, .request = *request, .source = -1};
+    *j = (job){.run = r, .index = r->n_started, .request = *request, .marks = {r->sources, r->colours, -1}};
     weir_err err = {{0}};
     weir_status s = weir_session_create(r->engine, &j->request.o, j->request.ids, j->request.n_ids, on_token, j,
                                         &j->session, &err);
@@ -131,7 +117,7 @@ static void finish_job(run *r, job *j, const weir_session_view *v) {
     int rc = CLI_OK;
     if (r->json) {
         rc = cli_json_write(cli_answer_json(j->index, &j->request.o, v, r->facts.has_tokenizer), &j->text);
-    } else if (!close_source(j) || !cli_buf_puts(&j->text, "\n")) {
+    } else if (!cli_marks_close(&j->marks, &j->text) || !cli_buf_puts(&j->text, "\n")) {
         rc = cli_fail(CLI_FAILED, "out of memory for an answer");
     }
     if (rc) fail_run(r, rc);
@@ -203,7 +189,7 @@ static bool round_of_steps(run *r) {
  * since a line's number is what ties it to its prompt. */
 static void drop_jobs(run *r) {
     print_head(r);
-    if (r->head && r->head->printed > 0) cli_outs(close_source(r->head) && r->colours ? "\033[0m\n" : "\n");
+    if (r->head && r->head->printed > 0) cli_outs(r->head->marks.source >= 0 && r->colours ? "\033[0m\n" : "\n");
     while (r->head) {
         job *j = r->head;
         r->head = j->next;
@@ -235,7 +221,6 @@ static int prepare(run *r, const cli_args *a) {
 }
 
 static void work(run *r) {
-    weir_engine_get_facts(r->engine, &r->facts);
     r->source.engine = r->engine;
     r->source.has_draft = r->facts.has_draft;
     cli_note_setting(&r->facts, &r->source.defaults);
@@ -255,6 +240,10 @@ int cli_generate(const cli_args *a) {
     run r = {.args = a, .source.reader.fd = -1};
     r.rc = prepare(&r, a);
     if (r.rc == CLI_OK) r.rc = cli_open(a, false, &r.engine);
+    if (r.rc == CLI_OK) {
+        weir_engine_get_facts(r.engine, &r.facts);
+        r.rc = cli_fit_context(a, &r.facts, &r.source.defaults);
+    }
     if (r.rc == CLI_OK) work(&r);
     cli_source_close(&r.source);
     weir_engine_close(r.engine);

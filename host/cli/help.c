@@ -100,6 +100,20 @@ static void print_rules(void) {
     }
 }
 
+const char help_templates[] =
+    "The text around the messages of a conversation. The template in a checkpoint is a program; weir runs none, but recognises "
+    "these and writes the same text. Nothing in a message is taken for markup. Names of tokens that the vocabulary lacks "
+    "are an error.";
+
+static void print_templates(void) {
+    cli_outs("\nCHAT TEMPLATES (--chat-template)\n");
+    wrap(help_templates, 2);
+    for (int i = 0; weir_chat_template_at(i); i++) {
+        cli_outf("  %s\n", weir_chat_template_at(i)->name);
+        wrap(weir_chat_template_at(i)->about, 8);
+    }
+}
+
 static void print_command(cli_command command) {
     const cli_command_info *c = &cli_commands[command];
     cli_outf("usage: weir %s %s\n\n", c->name, c->usage);
@@ -110,6 +124,7 @@ static void print_command(cli_command command) {
     for (int i = 0; i < OPT_COUNT; i++)
         if (cli_options[i].commands & (1u << command)) print_option(&cli_options[i]);
     if (cli_options[OPT_RULE].commands & (1u << command)) print_rules();
+    if (cli_options[OPT_CHAT_TEMPLATE].commands & (1u << command)) print_templates();
     cli_outf("\nexample\n%s\n", c->example);
 }
 

@@ -28,20 +28,39 @@ static bool fits_known(const weir_engine_facts *f) {
     return !fits(f) || (f->available > 0 && (f->isa || f->host_available > 0));
 }
 
+/* How a decoder-only model tells where it is, and how far it sees. */
+static void print_positions(const weir_engine_facts *f, int i) {
+    if (f->window[i] > 0)
+        cli_outf("  %-24s %d positions in %d layers\n", "sliding window", f->window[i], f->n_layer_sliding[i]);
+    cli_outf("  %-24s %s, base %.6g", "rotary embeddings", f->rope[i], (double)f->rope_theta[i]);
+    if (f->rope_factor[i] > 1.0f) cli_outf(", factor %.6g", (double)f->rope_factor[i]);
+    if (f->window[i] > 0 && f->rope_theta_sliding[i] != f->rope_theta[i])
+        cli_outf(", base %.6g where layers slide", (double)f->rope_theta_sliding[i]);
+    cli_outf("\n");
+    if (f->n_ctx_train[i] > 0) cli_outf("  %-24s %d positions\n", "trained context", f->n_ctx_train[i]);
+}
+
 static void print_model(const weir_engine_facts *f, int i) {
     cli_outf("%s\n", role[i]);
     cli_outf("  %-24s %s\n", "family", f->family[i]);
     cli_outf("  %-24s %lld (%s)\n", "parameters", (long long)f->n_param[i], f->dtype[i]);
-    cli_outf("  %-24s %d encoder, %d decoder\n", "layers", f->n_layer_enc[i], f->n_layer_dec[i]);
+    if (f->encoder_decoder) cli_outf("  %-24s %d encoder, %d decoder\n", "layers", f->n_layer_enc[i], f->n_layer_dec[i]);
+    else cli_outf("  %-24s %d\n", "layers", f->n_layer_dec[i]);
     cli_outf("  %-24s %d, feed-forward %d\n", "width", f->dim[i], f->ff_dim[i]);
-    cli_outf("  %-24s %d of %d\n", "heads", f->n_head[i], f->head_dim[i]);
+    cli_outf("  %-24s %d of %d", "heads", f->n_head[i], f->head_dim[i]);
+    if (f->n_head_kv[i] != f->n_head[i]) cli_outf(", %d of keys and values", f->n_head_kv[i]);
+    cli_outf("\n");
+    if (!f->encoder_decoder) print_positions(f, i);
     cli_outf("  %-24s %d rows\n", "embedding", f->n_vocab_rows[i]);
 }
 
 static void print_ids(const weir_engine_facts *f) {
     cli_outf("  %-24s", "end-of-text ids");
     for (int i = 0; i < f->n_eos; i++) cli_outf(" %d", f->eos[i]);
-    cli_outf("\n  %-24s %d\n", "decoder start id", f->start_id);
+    cli_outf("\n");
+    if (f->encoder_decoder) cli_outf("  %-24s %d\n", "decoder start id", f->start_id);
+    else if (f->bos_id >= 0) cli_outf("  %-24s %d%s\n", "start-of-text id", f->bos_id, f->add_bos ? "" : " (not added)");
+    cli_outf("  %-24s %s\n", "chat template", f->chat_template ? f->chat_template : "none known");
 }
 
 static void print_table(const weir_engine_facts *f) {
@@ -81,6 +100,16 @@ static json_t *size_json(size_t bytes) { return json_integer((json_int_t)bytes);
 
 static json_t *known_json(size_t bytes) { return bytes > 0 ? size_json(bytes) : json_null(); }
 
+static void set_positions(json_t *m, const weir_engine_facts *f, int i) {
+    cli_json_set(m, "window", f->window[i] > 0 ? json_integer(f->window[i]) : json_null());
+    cli_json_set(m, "n_layer_sliding", json_integer(f->n_layer_sliding[i]));
+    cli_json_set(m, "n_ctx_train", f->n_ctx_train[i] > 0 ? json_integer(f->n_ctx_train[i]) : json_null());
+    cli_json_set(m, "rope", json_string(f->rope[i]));
+    cli_json_set(m, "rope_theta", cli_json_real((double)f->rope_theta[i]));
+    cli_json_set(m, "rope_factor", cli_json_real((double)f->rope_factor[i]));
+    cli_json_set(m, "rope_theta_sliding", f->window[i] > 0 ? cli_json_real((double)f->rope_theta_sliding[i]) : json_null());
+}
+
 static json_t *model_json(const weir_engine_facts *f, int i) {
     json_t *m = json_object();
     cli_json_set(m, "family", cli_json_text(f->family[i], strlen(f->family[i])));
@@ -91,7 +120,9 @@ static json_t *model_json(const weir_engine_facts *f, int i) {
     cli_json_set(m, "dim", json_integer(f->dim[i]));
     cli_json_set(m, "ff_dim", json_integer(f->ff_dim[i]));
     cli_json_set(m, "n_head", json_integer(f->n_head[i]));
+    cli_json_set(m, "n_head_kv", json_integer(f->n_head_kv[i]));
     cli_json_set(m, "head_dim", json_integer(f->head_dim[i]));
+    if (!f->encoder_decoder) set_positions(m, f, i);
     cli_json_set(m, "n_vocab_rows", json_integer(f->n_vocab_rows[i]));
     cli_json_set(m, "weights_bytes", size_json(f->weights[i]));
     cli_json_set(m, "kv_per_session_bytes", size_json(f->kv_per_session[i]));
@@ -116,7 +147,12 @@ static int print_json(const weir_engine_facts *f) {
     cli_json_set(out, "drafter", f->has_draft ? model_json(f, 1) : json_null());
     cli_json_set(out, "n_vocab", json_integer(f->n_vocab));
     cli_json_set(out, "eos", cli_json_ids(f->eos, (size_t)f->n_eos));
-    cli_json_set(out, "start_id", json_integer(f->start_id));
+    cli_json_set(out, "start_id", f->start_id >= 0 ? json_integer(f->start_id) : json_null());
+    if (!f->encoder_decoder) {
+        cli_json_set(out, "bos_id", f->bos_id >= 0 ? json_integer(f->bos_id) : json_null());
+        cli_json_set(out, "add_bos", json_boolean(f->add_bos));
+    }
+    cli_json_set(out, "chat_template", f->chat_template ? json_string(f->chat_template) : json_null());
     cli_json_set(out, "has_tokenizer", json_boolean(f->has_tokenizer));
     cli_json_set(out, "encoder_decoder", json_boolean(f->encoder_decoder));
     cli_json_device(out, f);

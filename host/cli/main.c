@@ -11,9 +11,10 @@
 #include "host/cli/profile.h"
 
 static int (*const runs[CMD_COUNT])(const cli_args *) = {
-    [CMD_GENERATE] = cli_generate, [CMD_SCORE] = cli_score,   [CMD_RULE] = cli_rule,
-    [CMD_RECORD] = cli_record,     [CMD_REPLAY] = cli_replay, [CMD_TOKENIZE] = cli_tokenize,
-    [CMD_DETOKENIZE] = cli_detokenize, [CMD_INFO] = cli_info, [CMD_BENCH] = cli_bench,
+    [CMD_GENERATE] = cli_generate, [CMD_CHAT] = cli_chat,     [CMD_SCORE] = cli_score,
+    [CMD_RULE] = cli_rule,         [CMD_RECORD] = cli_record, [CMD_REPLAY] = cli_replay,
+    [CMD_TOKENIZE] = cli_tokenize, [CMD_DETOKENIZE] = cli_detokenize,
+    [CMD_INFO] = cli_info,         [CMD_BENCH] = cli_bench,
 };
 
 /* A closed standard stream would be the number of the next file opened, and prompts or answers would go there.

@@ -86,6 +86,19 @@ static void rules(void) {
     }
 }
 
+static void templates(void) {
+    cli_outs(".SH CHAT TEMPLATES\n");
+    roff(help_templates);
+    cli_outs("\n");
+    for (int i = 0; weir_chat_template_at(i); i++) {
+        cli_outs(".TP\n.B ");
+        roff(weir_chat_template_at(i)->name);
+        cli_outs("\n");
+        roff(weir_chat_template_at(i)->about);
+        cli_outs("\n");
+    }
+}
+
 int cli_man(void) {
     cli_outf(".TH WEIR 1 \"\" \"weir %s\" \"User Commands\"\n.nh\n", WEIR_VERSION);
     cli_outs(".SH NAME\nweir \\- speculative cascades: a small drafter and a large verifier under a deferral rule\n"
@@ -95,6 +108,7 @@ int cli_man(void) {
     cli_outs(".SH OPTIONS\nAn option of the command line wins over its environment variable.\n");
     for (int i = 0; i < OPT_COUNT; i++) option(&cli_options[i]);
     rules();
+    templates();
     cli_outs(".SH EXIT STATUS\n0 when all went well, 1 after a failure, 2 for a wrong command line, 130 after "
              "Ctrl\\-C, 143 after SIGTERM.\n"
              ".SH ENVIRONMENT\n.TP\n.B NO_COLOR\nNo colours, whatever the terminal.\n"

@@ -181,6 +181,10 @@ static int set_value(cli_args *a, int id, const char *label, const char *text, c
     return CLI_OK;
 }
 
+int cli_set(cli_args *a, cli_option_id id, const char *label, const char *text) {
+    return set_value(a, (int)id, label, text, CLI_FROM_LINE);
+}
+
 /* ---- the command line ------------------------------------------------------------------------------------ */
 
 typedef struct match {

@@ -9,6 +9,7 @@
 
 typedef enum cli_command {
     CMD_GENERATE,
+    CMD_CHAT,
     CMD_SCORE,
     CMD_RULE,
     CMD_RECORD,
@@ -26,6 +27,8 @@ typedef enum cli_option_id {
     OPT_PROMPT,
     OPT_FILE,
     OPT_INPUT,
+    OPT_CHAT_TEMPLATE,
+    OPT_SYSTEM,
     OPT_N_PREDICT,
     OPT_CTX_SIZE,
     OPT_SEED,
@@ -137,6 +140,10 @@ int cli_parse(cli_args *out, cli_command command, int argc, char **argv);
 
 /* Sets what neither the command line nor the environment set; label is what messages call it. 0 or CLI_USAGE. */
 int cli_set_preset(cli_args *a, cli_option_id id, const char *label, const char *text);
+
+/* Another value of one option, as if the command line had given it; label is what the user wrote. text is borrowed. 0, or
+ * CLI_USAGE after one line on stderr, and a as it was. */
+int cli_set(cli_args *a, cli_option_id id, const char *label, const char *text);
 
 /* Index into cli_commands; -1 unknown. */
 int cli_command_parse(const char *name);

@@ -57,13 +57,8 @@ cli_read cli_source_text(cli_source *s, bool wait, const char **text, size_t *n)
     return got;
 }
 
-int cli_tokenize_text(const weir_engine *e, const char *where, const char *text, size_t n, bool add_special,
-                      int32_t **ids, size_t *n_ids) {
-    int32_t *borrowed = NULL;
-    size_t count = 0;
-    weir_err err = {{0}};
-    weir_status s = weir_tokenize(e, text, n, add_special, &borrowed, &count, &err);
-    if (s != WEIR_OK) return cli_fail(CLI_FAILED, "%s: %s", where, err.text[0] ? err.text : weir_status_str(s));
+/* The engine's ids as the program's own, in memory of cli_alloc. */
+static int take_ids(int32_t *borrowed, size_t count, int32_t **ids, size_t *n_ids) {
     int32_t *copy = cli_alloc(count, sizeof *copy);
     if (copy && count) memcpy(copy, borrowed, count * sizeof *copy);
     weir_ids_free(borrowed);
@@ -73,12 +68,22 @@ int cli_tokenize_text(const weir_engine *e, const char *where, const char *text,
     return CLI_OK;
 }
 
+int cli_tokenize_text(const weir_engine *e, const char *where, const char *text, size_t n, bool add_special,
+                      int32_t **ids, size_t *n_ids) {
+    int32_t *borrowed = NULL;
+    size_t count = 0;
+    weir_err err = {{0}};
+    weir_status s = weir_tokenize(e, text, n, add_special, &borrowed, &count, &err);
+    if (s != WEIR_OK) return cli_fail(CLI_FAILED, "%s: %s", where, err.text[0] ? err.text : weir_status_str(s));
+    return take_ids(borrowed, count, ids, n_ids);
+}
+
 /* ---- fields of an input line ----------------------------------------------------------------------------- */
 
 static const char *const known_fields[] = {
-    "prompt",         "prompt_ids",     "seed",          "max_tokens",             "stop",        "temperature",
-    "top_k",          "top_p",          "min_p",         "deferral_rule",          "deferral_alpha",
-    "deferral_beta",  "num_speculative_tokens",          "exact_first",            "speculative",
+    "prompt",         "prompt_ids",     "messages",      "seed",                   "max_tokens",  "stop",
+    "temperature",    "top_k",          "top_p",         "min_p",                  "deferral_rule",
+    "deferral_alpha", "deferral_beta",  "num_speculative_tokens",                  "exact_first", "speculative",
 };
 
 /* A number that lands in a 32-bit float of the law. */
@@ -188,6 +193,34 @@ static int method_fields(const cli_line *l, const cli_source *s, weir_session_op
     return CLI_OK;
 }
 
+/* One message of a conversation, as OpenAI's requests write it; its strings are borrowed from the line. */
+static int message_field(const cli_line *l, size_t i, const json_t *v, weir_chat_message *out) {
+    const json_t *role = json_object_get(v, "role"), *content = json_object_get(v, "content");
+    const bool whole = json_is_string(role) && strlen(json_string_value(role)) == json_string_length(role);
+    if (!whole || !json_is_string(content) || json_object_size(v) != 2)
+        return cli_line_fail(l, "messages", "entry %zu: expected an object with the strings role and content", i);
+    *out = (weir_chat_message){.role = json_string_value(role), .content = json_string_value(content),
+                               .bytes = json_string_length(content)};
+    return CLI_OK;
+}
+
+static int messages_field(const cli_line *l, const cli_source *s, cli_request *r) {
+    const json_t *list = json_object_get(l->object, "messages");
+    const size_t n = json_array_size(list);
+    if (!json_is_array(list)) return cli_line_fail(l, "messages", "expected a list of messages");
+    weir_chat_message *m = cli_alloc(n, sizeof *m);
+    int rc = m ? CLI_OK : CLI_FAILED;
+    for (size_t i = 0; rc == CLI_OK && i < n; i++) rc = message_field(l, i, json_array_get(list, i), &m[i]);
+    weir_err err = {{0}};
+    weir_status st = WEIR_OK;
+    int32_t *ids = NULL;
+    size_t n_ids = 0;
+    if (rc == CLI_OK) st = weir_chat_tokenize(s->engine, m, n, &ids, &n_ids, &err);
+    weir_free(m);
+    if (st != WEIR_OK) return cli_line_fail(l, "messages", "%s", err.text[0] ? err.text : weir_status_str(st));
+    return rc ? rc : take_ids(ids, n_ids, &r->ids, &r->n_ids);
+}
+
 static int prompt_fields(const cli_line *l, const cli_source *s, cli_request *r) {
     const char *text = NULL;
     size_t n = 0;
@@ -195,8 +228,10 @@ static int prompt_fields(const cli_line *l, const cli_source *s, cli_request *r)
     int rc = cli_line_text(l, "prompt", &text, &n, &has_text);
     if (!rc) rc = cli_line_ids(l, "prompt_ids", &r->ids, &r->n_ids, &has_ids);
     if (rc) return rc;
-    if (has_text == has_ids) return cli_line_fail(l, "prompt", "expected either prompt or prompt_ids");
+    const bool talk = json_object_get(l->object, "messages") != NULL;
+    if (has_text + has_ids + talk != 1) return cli_line_fail(l, "prompt", "expected one of prompt, prompt_ids and messages");
     if (has_ids) return CLI_OK;
+    if (talk) return messages_field(l, s, r);
     char where[300];
     snprintf(where, sizeof where, "%s:%ld", l->name, l->number);
     return cli_tokenize_text(s->engine, where, text, n, true, &r->ids, &r->n_ids);
@@ -207,7 +242,9 @@ static int parse_object(const cli_source *s, const char *text, size_t n, cli_req
     int rc = cli_line_parse(&l, s->reader.name, s->reader.line, text, n);
     if (rc) return rc;
     rc = cli_line_known(&l, known_fields, (int)(sizeof known_fields / sizeof known_fields[0]));
-    if (!rc) rc = sampling_fields(&l, &r->o, cli_int(s->args, OPT_CTX_SIZE));
+    weir_engine_facts f;
+    weir_engine_get_facts(s->engine, &f);
+    if (!rc) rc = sampling_fields(&l, &r->o, f.ctx_size);
     if (!rc) rc = method_fields(&l, s, &r->o);
     if (!rc) rc = stop_field(&l, r);
     if (!rc) rc = prompt_fields(&l, s, r);

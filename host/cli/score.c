@@ -1,5 +1,6 @@
 #include <math.h>
 #include <stdio.h>
+#include <string.h>
 
 #include "host/cli/request.h"
 #include "host/cli/terminal.h"
@@ -24,6 +25,34 @@ static int read_side(const weir_engine *e, const cli_line *l, int side, pair *p)
     char where[300];
     snprintf(where, sizeof where, "%.250s:%ld", l->name, l->number);
     return cli_tokenize_text(e, where, text, n, side == 0, &p->ids[side], &p->n[side]);
+}
+
+/* A whole text: the first token is all that the second is given. */
+static int read_whole(const weir_engine *e, const cli_line *l, pair *p, bool *found) {
+    const char *text = NULL;
+    size_t n = 0, n_ids = 0;
+    bool has_text = false, has_ids = false;
+    int32_t *ids = NULL;
+    int rc = cli_line_text(l, "text", &text, &n, &has_text);
+    if (!rc) rc = cli_line_ids(l, "text_ids", &ids, &n_ids, &has_ids);
+    *found = has_text || has_ids;
+    if (rc || !*found) return rc;
+    weir_engine_facts f;
+    weir_engine_get_facts(e, &f);
+    char where[300];
+    snprintf(where, sizeof where, "%.250s:%ld", l->name, l->number);
+    if (has_text && has_ids) rc = cli_line_fail(l, "text", "expected either text or text_ids");
+    else if (f.encoder_decoder) rc = cli_line_fail(l, has_text ? "text" : "text_ids", "an encoder-decoder scores a completion");
+    else if (has_text) rc = cli_tokenize_text(e, where, text, n, true, &ids, &n_ids);
+    if (!rc && n_ids == 0) rc = cli_line_fail(l, has_text ? "text" : "text_ids", "has no token");
+    for (int side = 0; !rc && side < 2; side++) {
+        p->n[side] = side == 0 ? 1 : n_ids - 1;
+        p->ids[side] = cli_alloc(p->n[side], sizeof *ids);
+        if (!p->ids[side]) rc = CLI_FAILED;
+        else if (p->n[side] > 0) memcpy(p->ids[side], ids + side, p->n[side] * sizeof *ids);
+    }
+    weir_free(ids);
+    return rc;
 }
 
 static int print_scores(const pair *p, const float *logprobs) {
@@ -55,15 +84,18 @@ static int score_pair(weir_engine *e, const cli_line *l, const pair *p) {
 }
 
 static int score_line(void *ud, const cli_reader *r, const char *text, size_t n) {
-    static const char *const known[] = {"prompt", "prompt_ids", "completion", "completion_ids"};
+    static const char *const known[] = {"prompt", "prompt_ids", "completion", "completion_ids", "text", "text_ids"};
+    enum { KNOWN = sizeof known / sizeof *known, WHOLE = 2 }; /* the last two stand alone */
     weir_engine *e = ud;
     cli_line l;
     pair p = {{NULL, NULL}, {0, 0}};
     int rc = cli_line_parse(&l, r->name, r->line, text, n);
     if (rc) return rc;
-    rc = cli_line_known(&l, known, 4);
-    if (!rc) rc = read_side(e, &l, 0, &p);
-    if (!rc) rc = read_side(e, &l, 1, &p);
+    bool whole = false;
+    rc = cli_line_known(&l, known, KNOWN);
+    if (!rc) rc = read_whole(e, &l, &p, &whole);
+    if (!rc && whole) rc = cli_line_known(&l, known + KNOWN - WHOLE, WHOLE);
+    for (int side = 0; !rc && !whole && side < 2; side++) rc = read_side(e, &l, side, &p);
     if (!rc) rc = score_pair(e, &l, &p);
     weir_free(p.ids[0]);
     weir_free(p.ids[1]);

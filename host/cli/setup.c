@@ -13,6 +13,12 @@ int cli_open(const cli_args *a, bool dry, weir_engine **out) {
         return cli_fail(CLI_USAGE, "no model: give -m DIR (or set WEIR_MODEL; see weir %s --help)",
                         cli_commands[a->command].name);
     }
+    const char *chat = cli_text(a, OPT_CHAT_TEMPLATE);
+    if (chat && !weir_chat_template_find(chat)) {
+        char names[200];
+        weir_chat_template_names(names, sizeof names);
+        return cli_fail(CLI_USAGE, "--chat-template %.60s: unknown, expected one of %s", chat, names);
+    }
     weir_engine_options o = weir_engine_options_default();
     o.model = model;
     o.model_draft = cli_text(a, OPT_MODEL_DRAFT);
@@ -20,11 +26,13 @@ int cli_open(const cli_args *a, bool dry, weir_engine **out) {
     o.isa = cli_text(a, OPT_ISA);
     o.n_thread = cli_int(a, OPT_THREADS);
     o.n_parallel = cli_int(a, OPT_PARALLEL);
-    o.ctx_size = cli_int(a, OPT_CTX_SIZE);
-    /* Lines of input may ask for a larger gamma than the flag's. */
-    bool lines = cli_is_set(a, OPT_INPUT) || cli_flag(a, OPT_JSONL);
+    o.ctx_size = cli_int(a, OPT_CTX_SIZE); /* 0: unset, the checkpoint decides */
+    /* Lines of input, of a conversation too, may ask for a larger gamma than the flag's. */
+    bool lines = cli_is_set(a, OPT_INPUT) || cli_flag(a, OPT_JSONL) || a->command == CMD_CHAT;
     o.max_draft = lines ? 0 : cli_int(a, OPT_DRAFT_N_MAX);
     o.dry_run = dry;
+    o.chat_template = chat;
+    o.chat_required = a->command == CMD_CHAT;
     o.no_graph = cli_flag(a, OPT_NO_GRAPH);
     weir_err err = {{0}};
     weir_status s = weir_engine_open(out, &o, &err);
@@ -130,8 +138,10 @@ int cli_session(const cli_args *a, weir_session_options *out) {
     if (cli_method_has_rule(out->method) && weir_law_check(&out->law, &err) != WEIR_OK)
         return cli_fail(CLI_USAGE, "%s", err.text);
     int ctx = cli_int(a, OPT_CTX_SIZE);
-    out->max_tokens = cli_is_set(a, OPT_N_PREDICT) ? cli_int(a, OPT_N_PREDICT) : ctx < 128 ? ctx : 128;
-    if (out->max_tokens > ctx) {
+    const int all = ctx > 0 ? ctx : (int)cli_options[OPT_CTX_SIZE].hi; /* cli_fit_context makes it the checkpoint's */
+    const int most = a->command == CMD_CHAT || all < 128 ? all : 128;
+    out->max_tokens = cli_is_set(a, OPT_N_PREDICT) ? cli_int(a, OPT_N_PREDICT) : most;
+    if (ctx > 0 && out->max_tokens > ctx) {
         return cli_fail(CLI_USAGE, "--n-predict %d: out of range, expected 1 to %d (--ctx-size)", out->max_tokens, ctx);
     }
     out->n_draft = cli_int(a, OPT_DRAFT_N_MAX);
@@ -140,6 +150,15 @@ int cli_session(const cli_args *a, weir_session_options *out) {
     out->ignore_eos = cli_flag(a, OPT_IGNORE_EOS);
     out->stop = a->stop;
     out->n_stop = a->n_stop;
+    return CLI_OK;
+}
+
+int cli_fit_context(const cli_args *a, const weir_engine_facts *f, weir_session_options *o) {
+    if (o->max_tokens <= f->ctx_size) return CLI_OK;
+    if (cli_is_set(a, OPT_N_PREDICT)) {
+        return cli_fail(CLI_USAGE, "--n-predict %d: out of range, expected 1 to %d (--ctx-size)", o->max_tokens, f->ctx_size);
+    }
+    o->max_tokens = f->ctx_size;
     return CLI_OK;
 }
 

@@ -3,59 +3,72 @@
 #include "host/cli/options.h"
 
 #define G (1u << CMD_GENERATE)
+#define C (1u << CMD_CHAT)
 #define S (1u << CMD_SCORE)
 #define R (1u << CMD_RULE)
-#define C (1u << CMD_RECORD)
+#define O (1u << CMD_RECORD)
 #define P (1u << CMD_REPLAY)
 #define T (1u << CMD_TOKENIZE)
 #define D (1u << CMD_DETOKENIZE)
 #define I (1u << CMD_INFO)
 #define B (1u << CMD_BENCH)
-#define ALL (G | S | R | C | P | T | D | I | B)
+#define ALL (G | C | S | R | O | P | T | D | I | B)
 
 /* Spellings follow llama.cpp where it has the option. Ranges that hang on other options (the context, the rule) are
  * checked where both are known; their text is in `help`. */
 const cli_option cli_options[OPT_COUNT] = {
     [OPT_MODEL] = {.name = "model", .brief = "m", .env = true, .type = CLI_TEXT, .value = "DIR",
                    .absent = "required",
-                   .help = "Directory of the verifier: config.json, *.safetensors and its tokenizer.",
-                   .commands = G | S | C | T | D | I | B},
+                   .help = "The verifier: a directory of config.json, *.safetensors and its tokenizer, or a GGUF file.",
+                   .commands = G | C | S | O | T | D | I | B},
     [OPT_MODEL_DRAFT] = {.name = "model-draft", .brief = "md", .env = true, .type = CLI_TEXT, .value = "DIR",
                          .absent = "none: the verifier alone",
-                         .help = "Directory of the drafter. It must share the verifier's vocabulary, up to padding.",
-                         .commands = G | C | I | B},
+                         .help = "The drafter, likewise. It must be of the verifier's kind and share its vocabulary, up to "
+                                 "padding.",
+                         .commands = G | C | O | I | B},
     [OPT_PROMPT] = {.name = "prompt", .brief = "p", .type = CLI_TEXT, .value = "TEXT",
-                    .absent = "lines of standard input", .help = "The prompt.", .commands = G | C | T},
+                    .absent = "lines of standard input", .help = "The prompt.", .commands = G | O | T},
     [OPT_FILE] = {.name = "file", .brief = "f", .type = CLI_TEXT, .value = "FILE", .absent = "none",
                   .help = "A file whose whole text is one prompt (a newline at its end is dropped); - is standard input.",
-                  .commands = G | C | T},
+                  .commands = G | O | T},
     [OPT_INPUT] = {.name = "input", .type = CLI_TEXT, .value = "FILE.jsonl", .absent = "standard input",
                    .help = "A file of JSON objects, one a line; - is standard input. Output is JSON lines too.",
-                   .commands = G | S | R | C | P | T | D},
+                   .commands = G | S | R | O | P | T | D},
+    [OPT_CHAT_TEMPLATE] = {.name = "chat-template", .env = true, .type = CLI_TEXT, .value = "NAME",
+                           .absent = "the one the checkpoint says",
+                           .help = "Format of a conversation, see CHAT TEMPLATES. Prompts of generate stay as they are; its messages "
+                                   "are written in it.",
+                           .commands = G | C | I},
+    [OPT_SYSTEM] = {.name = "system", .env = true, .type = CLI_TEXT, .value = "TEXT",
+                    .absent = "the template's own, or none",
+                    .help = "The system message of a conversation.", .commands = C},
     [OPT_N_PREDICT] = {.name = "n-predict", .brief = "n", .env = true, .type = CLI_INT, .value = "N", .lo = 1,
-                       .hi = 1 << 20, .unit = "tokens", .absent = "128, or the context where that is smaller",
+                       .hi = 1 << 20, .unit = "tokens", .absent = "128, or the context where that is smaller; chat: the context",
                        .help = "Most tokens of an answer, at most the context; end-of-text is not counted.",
-                       .commands = G | C},
+                       .commands = G | C | O},
     [OPT_CTX_SIZE] = {.name = "ctx-size", .brief = "c", .env = true, .type = CLI_INT, .value = "N", .lo = 1,
-                      .hi = 1 << 20, .unit = "tokens", .preset = "512",
-                      .help = "Room for a prompt, and as much again for its answer.", .commands = G | S | C | I | B},
+                      .hi = 1 << 20, .unit = "tokens",
+                      .absent = "512 for T5; else 4096, or the trained context where that is less",
+                      .help = "Room for a prompt and as much again for its answer (T5), or for both together "
+                              "(decoder-only models: an answer ends where the room does).",
+                      .commands = G | C | S | O | I | B},
     [OPT_SEED] = {.name = "seed", .brief = "s", .env = true, .type = CLI_UINT, .value = "N", .lo = 0,
                   .hi = 18446744073709551615.0, .preset = "0",
                   .help = "Same seed, same prompt, same settings: same tokens, on any number of sessions or threads.",
-                  .commands = G | R | C},
+                  .commands = G | C | R | O},
     [OPT_TEMP] = {.name = "temp", .env = true, .type = CLI_NUMBER, .value = "T", .lo = 0, .hi = 2, .preset = "1",
-                  .help = "Temperature of both models; 0 takes the likeliest token.", .commands = G | R | C},
+                  .help = "Temperature of both models; 0 takes the likeliest token.", .commands = G | C | R | O},
     [OPT_TOP_K] = {.name = "top-k", .env = true, .type = CLI_INT, .value = "K", .lo = 0, .hi = 2147483647.0,
                    .unit = "tokens", .preset = "0",
                    .help = "Keep the K likeliest tokens (ties are kept) of both models; 0 keeps all.",
-                   .commands = G | R | C},
+                   .commands = G | C | R | O},
     [OPT_TOP_P] = {.name = "top-p", .env = true, .type = CLI_NUMBER, .value = "P", .lo = 0, .lo_open = true,
                    .hi = 1, .preset = "1",
                    .help = "Keep the smallest set of likeliest tokens that holds mass P, after top-k; 1 keeps all.",
-                   .commands = G | R | C},
+                   .commands = G | C | R | O},
     [OPT_MIN_P] = {.name = "min-p", .env = true, .type = CLI_NUMBER, .value = "P", .lo = 0, .hi = 1, .preset = "0",
                    .help = "Keep tokens of at least P times the likeliest one's probability; 0 keeps all.",
-                   .commands = G | R | C},
+                   .commands = G | C | R | O},
     [OPT_METHOD] = {.name = "method", .env = true, .type = CLI_CHOICE,
                     .value = "speculative|verifier|drafter|token-cascade|oracle-cascade|sequence-cascade",
                     .absent = "speculative with a drafter, verifier without",
@@ -64,51 +77,51 @@ const cli_option cli_options[OPT_COUNT] = {
                             "drafter only and calls the verifier at least every 11th token; oracle-cascade runs both "
                             "models at every token; sequence-cascade keeps the drafter's whole answer unless its "
                             "log-probability is below minus alpha.",
-                    .commands = G},
+                    .commands = G | C},
     [OPT_DRAFT_N_MAX] = {.name = "spec-draft-n-max", .alias = "gamma", .old = "draft-max", .env = true,
                          .type = CLI_INT, .value = "N", .lo = 1, .hi = 16, .unit = "tokens", .preset = "5",
-                         .help = "Drafted tokens a block (gamma).", .commands = G | C | P | I | B},
+                         .help = "Drafted tokens a block (gamma).", .commands = G | C | O | P | I | B},
     [OPT_RULE] = {.name = "deferral-rule", .env = true, .type = CLI_TEXT, .value = "RULE",
                   .absent = "exact; chow under token-cascade, diff under oracle-cascade",
-                  .help = "When the verifier's word replaces the drafter's; see RULES.", .commands = G | R | C | P},
+                  .help = "When the verifier's word replaces the drafter's; see RULES.", .commands = G | C | R | O | P},
     [OPT_ALPHA] = {.name = "deferral-alpha", .env = true, .type = CLI_NUMBER, .value = "A", .lo = -INFINITY,
                    .hi = INFINITY, .absent = "the rule's own, see RULES",
                    .help = "The rule's knob, in the range of the rule: for most, larger defers less and runs faster. Under "
                            "sequence-cascade the threshold in nats, at least 0.",
-                   .commands = G | R | C | P},
+                   .commands = G | C | R | O | P},
     [OPT_BETA] = {.name = "deferral-beta", .env = true, .type = CLI_NUMBER, .value = "B", .lo = 0, .hi = INFINITY,
                   .word = "auto", .absent = "the rule's own, see RULES",
                   .help = "The second knob of lossy (auto finds the beta that makes the masses match, row by row) and "
                           "of typical.",
-                  .commands = G | R | C | P},
+                  .commands = G | C | R | O | P},
     [OPT_EXACT_FIRST] = {.name = "exact-first", .env = true, .type = CLI_INT, .value = "L", .lo = 0,
                          .hi = 2147483647.0, .unit = "tokens", .preset = "0",
                          .help = "The first L tokens follow the verifier exactly, whatever the rule.",
-                         .commands = G | C | P},
+                         .commands = G | C | O | P},
     [OPT_GATE] = {.name = "gate", .env = true, .type = CLI_CHOICE, .value = "raw|scaled", .preset = "raw",
                   .help = "What the rule looks at: both models' softmax at temperature 1 (raw), or after temperature "
                           "and truncation (scaled).",
-                  .commands = G | R | C | P},
+                  .commands = G | C | R | O | P},
     [OPT_BONUS] = {.name = "bonus", .env = true, .type = CLI_CHOICE, .value = "pi|verifier", .preset = "pi",
                    .help = "Where the token after a fully accepted block comes from: the rule's law (one more drafter "
                            "step), or the verifier.",
-                   .commands = G | R | C | P},
+                   .commands = G | C | R | O | P},
     [OPT_BLOCK_VERIFY] = {.name = "block-verify", .env = true, .type = CLI_FLAG, .absent = "off",
-                          .help = "Accept a block as a whole (longer blocks, the same law).", .commands = G},
+                          .help = "Accept a block as a whole (longer blocks, the same law).", .commands = G | C},
     [OPT_SEQ_CONFIDENCE] = {.name = "seq-confidence", .alias = "seq-conf", .env = true, .type = CLI_CHOICE,
                             .value = "mean|sum", .preset = "mean",
                             .help = "Confidence of sequence-cascade: mean or sum of the drafter's log-probabilities.",
-                            .commands = G},
+                            .commands = G | C},
     [OPT_PROFILE] = {.name = "profile", .env = true, .type = CLI_TEXT, .value = "FILE.json", .absent = "none",
                      .help = "Rule, knobs, gamma, gate and bonus as a tuning run chose them; what the command line or the "
                              "environment says wins.",
                      .commands = G},
     [OPT_STOP] = {.name = "stop", .env = true, .type = CLI_LIST, .value = "STRING", .absent = "none",
-                  .help = "End the answer before this string; up to 16 times.", .commands = G},
+                  .help = "End the answer before this string; up to 16 times.", .commands = G | C},
     [OPT_IGNORE_EOS] = {.name = "ignore-eos", .env = true, .type = CLI_FLAG, .absent = "off",
-                        .help = "Go on past end-of-text to the token limit (for timings).", .commands = G},
+                        .help = "Go on past end-of-text to the token limit (for timings).", .commands = G | C},
     [OPT_NO_SPECIAL] = {.name = "no-special", .env = true, .type = CLI_FLAG, .absent = "off",
-                        .help = "Leave out what the checkpoint adds to a prompt (T5: end-of-text).", .commands = T},
+                        .help = "Leave out what the checkpoint adds to a prompt (T5: end-of-text; others: start-of-text).", .commands = T},
     [OPT_DRAWS] = {.name = "draws", .env = true, .type = CLI_INT, .value = "N", .lo = 0, .hi = 1e12, .unit = "draws",
                    .preset = "0",
                    .help = "Run the accept step N times, drafted tokens drawn from q, and add counts.",
@@ -116,27 +129,27 @@ const cli_option cli_options[OPT_COUNT] = {
     [OPT_TAIL] = {.name = "tail", .type = CLI_NUMBER, .value = "MASS", .lo = 0, .hi = 0.1, .preset = "1e-4",
                   .help = "The least likely tokens of both models are merged into one entry of at most this mass under "
                           "either; 0 keeps all, and the replay is exact.",
-                  .commands = C},
+                  .commands = O},
     [OPT_RECORDING] = {.name = "recording", .type = CLI_TEXT, .value = "FILE.jsonl", .absent = "required",
                        .help = "What weir record wrote.", .commands = P},
     [OPT_DEVICE] = {.name = "device", .env = true, .type = CLI_TEXT, .value = "cpu|auto|cuda[:N]", .preset = "auto",
                     .help = "Where the models run, whole: the CPU, or CUDA device N (cuda: device 0). auto takes the "
                             "first CUDA device and the CPU where there is none; cuda never falls back.",
-                    .commands = G | S | C | I | B},
+                    .commands = G | C | S | O | I | B},
     [OPT_PARALLEL] = {.name = "parallel", .brief = "np", .env = true, .type = CLI_INT, .value = "N", .lo = 1,
                       .hi = 256, .unit = "sessions", .preset = "1",
                       .help = "Prompts worked on at once. Answers do not depend on it and come in input order.",
                       .commands = G | I},
     [OPT_THREADS] = {.name = "threads", .brief = "t", .env = true, .type = CLI_INT, .value = "N", .lo = 1, .hi = 256,
                      .unit = "threads", .absent = "the cores this process may use", .help = "Threads of the CPU backend.",
-                     .commands = G | S | C | I | B},
+                     .commands = G | C | S | O | I | B},
     [OPT_ISA] = {.name = "isa", .env = true, .type = CLI_CHOICE, .value = "portable|avx2|avx512|avx512bf16",
                  .absent = "the best this machine has", .help = "Instruction set of the CPU backend.",
-                 .commands = G | S | C | I | B},
+                 .commands = G | C | S | O | I | B},
     [OPT_NO_GRAPH] = {.name = "no-graph", .env = true, .type = CLI_FLAG, .absent = "off",
                       .help = "On a CUDA device the host calls every operation instead of replaying recorded blocks: the "
                               "same tokens, slower (for debugging).",
-                      .commands = G | C | B},
+                      .commands = G | C | O | B},
     [OPT_N_PROMPT] = {.name = "n-prompt", .env = true, .type = CLI_INT, .value = "N", .lo = 1, .hi = 1 << 20,
                       .unit = "tokens", .preset = "64", .help = "Length of the prompt that is timed; at most the context.",
                       .commands = B},
@@ -147,7 +160,7 @@ const cli_option cli_options[OPT_COUNT] = {
     [OPT_SHOW_SOURCES] = {.name = "show-sources", .env = true, .type = CLI_FLAG, .absent = "off",
                           .help = "Show who wrote each token: colours on a terminal, marks like [k|...] elsewhere or "
                                   "when NO_COLOR is set; the legend goes to standard error.",
-                          .commands = G},
+                          .commands = G | C},
     [OPT_JSONL] = {.name = "jsonl", .env = true, .type = CLI_FLAG, .absent = "off",
                    .help = "Print one JSON object a line. generate also reads objects instead of text from standard "
                            "input.",
@@ -158,7 +171,7 @@ const cli_option cli_options[OPT_COUNT] = {
                  .help = "Print comma-separated values instead of the table.", .commands = B},
     [OPT_STATS] = {.name = "stats", .env = true, .type = CLI_FLAG, .absent = "off",
                    .help = "Summary of the run on standard error: speed, acceptance, rejection, deferral, sources, time.",
-                   .commands = G},
+                   .commands = G | C},
     [OPT_QUIET] = {.name = "quiet", .brief = "q", .env = true, .type = CLI_FLAG, .absent = "off",
                    .help = "Errors only on standard error: no setting line, no warnings, no progress bar.",
                    .commands = ALL},
@@ -175,7 +188,8 @@ const cli_command_info cli_commands[CMD_COUNT] = {
          "Prompts come from -p, from -f, from the JSON lines of --input, or from standard input, one a line. Text is "
          "printed as its tokens are decided; with several prompts there is one answer a line, in input order "
          "(a line break inside an answer is printed as a space).\n"
-         "Fields of an input object: prompt or prompt_ids, and over the flags seed, max_tokens, stop (a string or a "
+         "Fields of an input object: prompt, prompt_ids or messages (a list of objects with role and content, written in the "
+         "chat template), and over the flags seed, max_tokens, stop (a string or a "
          "list), temperature, top_k, top_p, min_p, deferral_rule, deferral_alpha, deferral_beta, "
          "num_speculative_tokens, exact_first, speculative (false: the verifier alone). An unknown field or a wrong "
          "type ends the run at that line, after the answers before it.\n"
@@ -188,12 +202,27 @@ const cli_command_info cli_commands[CMD_COUNT] = {
          "weir generate -m models/demo/verifier -md models/demo/drafter --deferral-rule token-v3 --deferral-alpha 0.2 "
          "--show-sources --stats -p 'I want to learn Japanese.'\n"
          "weir generate -m models/demo/verifier -md models/demo/drafter --input prompts.jsonl -np 4 > answers.jsonl"},
+    [CMD_CHAT] =
+        {"chat", "-m DIR [-md DIR] [options]", "Talk with one model or a pair, line by line.",
+         "Each line of standard input is a message; its answer is printed as its tokens are decided, and both are part of the "
+         "conversation that the next one is answered in. A line that ends in a backslash goes on in the next. A conversation that "
+         "no longer fits the context is refused, never cut.\n"
+         "Lines that begin with / are commands: /rule RULE [ALPHA [BETA]], /alpha A, /beta B, /exact, /temp T and /gamma N "
+         "change settings from the next answer on; /system [TEXT] sets the system message, /reset forgets the conversation, "
+         "/stats prints figures of the last answer and of all, /help lists the commands, /exit ends. A message that begins with "
+         "/ is written with a blank before it.\n"
+         "The checkpoint's chat template is recognised, not run: one that is not known is refused, and --chat-template "
+         "names another. What a message says is never taken for markup.\n"
+         "Ctrl-C stops an answer and keeps what there is of it; at the prompt it ends with 130, Ctrl-D with 0. Where standard input "
+         "is no terminal, a message or command that failed makes the exit status 1.",
+         "weir chat -m models/demo/verifier -md models/demo/drafter --chat-template plain --show-sources"},
     [CMD_SCORE] =
         {"score", "-m DIR [--input FILE.jsonl] [options]",
          "Log-probability of each token of given completions, teacher-forced.",
          "Reads objects with prompt and completion, or prompt_ids and completion_ids, one a line. Ids are taken as they "
-         "are. Prompt text is tokenised as the checkpoint wants it (T5: end-of-text appended; the prompt is the "
-         "encoder's input); completion text is tokenised with nothing added.\n"
+         "are. Prompt text is tokenised as the checkpoint wants it (T5: end-of-text appended, the prompt is the "
+         "encoder's input; others: start-of-text in front); completion text is tokenised with nothing added. "
+         "An object with text or text_ids alone is scored whole by a decoder-only model, from its second token on.\n"
          "Prints completion_ids, logprobs (natural, raw softmax of the verifier given all tokens before) and their sum.",
          "echo '{\"prompt\": \"It snowed a lot.\", \"completion\": \"Es hat viel geschneit.\"}' | "
          "weir score -m models/demo/verifier"},

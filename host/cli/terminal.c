@@ -23,6 +23,11 @@ void terminal_catch_signals(void) {
 
 int terminal_signal(void) { return caught; }
 
+void terminal_forget_signal(void) {
+    caught = 0;
+    terminal_catch_signals();
+}
+
 bool terminal_is(int fd) { return isatty(fd) == 1; }
 
 bool terminal_colours(void) {

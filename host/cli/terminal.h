@@ -9,6 +9,8 @@
 /* From now on the first SIGINT or SIGTERM is only recorded; the second one kills. */
 void terminal_catch_signals(void);
 int terminal_signal(void); /* the signal that came, or 0 */
+/* It was dealt with: the next one is the first again. */
+void terminal_forget_signal(void);
 
 /* Whether standard output is a terminal that may be coloured (NO_COLOR unset or empty, TERM not "dumb"). */
 bool terminal_colours(void);

@@ -3,13 +3,13 @@
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "host/formats/config.h"
 #include "kernels/base/mem.h"
 
 static const size_t MAX_CONFIG = 16u << 20;
-enum { MAX_EXTRA_IDS = 1 << 20 };
 
 /* dir/name in a weir_alloc buffer; NULL without memory. */
 static char *path_in(const char *dir, const char *name) {
@@ -45,41 +45,43 @@ static weir_status parse_file(weir_checkpoint *c, const char *name, bool optiona
     return s;
 }
 
-/* T5's tokenizer classes have 100 sentinels unless told; others none. */
-weir_status weir_tokenizer_config_parse(const char *json, size_t bytes, const char *label,
-                                        weir_checkpoint *out, weir_err *err) {
-    json_t *root;
-    WEIR_TRY(weir__json_object(json, bytes, label, &root, err));
-    const char *class = "T5Tokenizer"; /* what transformers takes for model_type t5 and mt5 */
-    int32_t n = -1;
-    weir_status s = weir__get_string(root, "tokenizer_class", &class, label, err);
-    if (s == WEIR_OK && !json_is_null(json_object_get(root, "extra_ids")))
-        s = weir__get_int(root, "extra_ids", 0, MAX_EXTRA_IDS, &n, label, err);
-    if (s == WEIR_OK) {
-        bool t5 = strcmp(class, "T5Tokenizer") == 0 || strcmp(class, "T5TokenizerFast") == 0 ||
-                  strcmp(class, "MT5Tokenizer") == 0 || strcmp(class, "MT5TokenizerFast") == 0;
-        out->extra_ids = n >= 0 ? n : t5 ? 100 : 0;
-    }
-    json_decref(root);
-    return s;
+/* A template in a file of its own wins over tokenizer_config.json's, as in transformers. */
+static weir_status take_template(const char *text, size_t bytes, const char *label, weir_checkpoint *out, weir_err *err) {
+    char *copy = weir_alloc(bytes + 1, 1);
+    if (!copy) return weir_fail(err, WEIR_ENOMEM, "%s: no memory for a chat template", weir__label(label));
+    if (bytes > 0) memcpy(copy, text, bytes);
+    copy[bytes] = '\0';
+    weir_free(out->chat_template);
+    out->chat_template = copy;
+    return WEIR_OK;
 }
 
 static weir_status read_configs(weir_checkpoint *c, weir_err *err) {
     bool found;
-    WEIR_TRY(parse_file(c, "config.json", false, NULL, weir_t5_config_parse, err));
+    WEIR_TRY(parse_file(c, "config.json", false, NULL, weir_config_parse, err));
     WEIR_TRY(parse_file(c, "generation_config.json", true, NULL, weir_generation_config_parse, err));
     WEIR_TRY(parse_file(c, "tokenizer_config.json", true, &found, weir_tokenizer_config_parse, err));
+    if (c->kind == WEIR_FAMILY_DECODER)
+        return parse_file(c, "chat_template.jinja", true, NULL, take_template, err);
     if (!found) c->extra_ids = 100;
     return WEIR_OK;
 }
 
 static weir_status find_tokenizer(weir_checkpoint *c, weir_err *err) {
-    static const char *const names[] = {"spiece.model", "tokenizer.model"};
-    for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
-        char *path = path_in(c->dir, names[i]);
+    static const struct {
+        const char *name;
+        weir_tokenizer_kind kind;
+    } files[] = {{"spiece.model", WEIR_TOKENIZER_SPM},
+                 {"tokenizer.model", WEIR_TOKENIZER_SPM},
+                 {"tokenizer.json", WEIR_TOKENIZER_JSON}, /* not T5's: a .model file has what it says */
+                 {"merges.txt", WEIR_TOKENIZER_GPT2}};
+    const size_t n = c->kind == WEIR_FAMILY_T5 ? 2 : sizeof files / sizeof *files;
+    for (size_t i = 0; i < n; i++) {
+        char *path = path_in(c->dir, files[i].name);
         if (!path) return weir_fail(err, WEIR_ENOMEM, "%s: no memory for a path", weir__label(c->dir));
         if (access(path, F_OK) == 0) {
             c->tokenizer_path = path;
+            c->tokenizer = files[i].kind;
             return WEIR_OK;
         }
         weir_free(path);
@@ -101,9 +103,25 @@ static bool parse_dtype(const char *name, weir_dtype *out) {
     return true;
 }
 
+/* Gemma 3's eyes are not looked at. */
 static bool is_weight(const char *name) {
     size_t n = strlen(name);
-    return n > 7 && strcmp(name + n - 7, ".weight") == 0;
+    return n > 7 && strcmp(name + n - 7, ".weight") == 0 && !strstr(name, "vision_tower.") &&
+           !strstr(name, "multi_modal_projector.");
+}
+
+/* Where a decoder's names begin: text models that come with others carry a word more. */
+static weir_status find_stem(weir_checkpoint *c, weir_err *err) {
+    static const char *const stems[] = {"model.", "language_model.model.", "model.language_model."};
+    weir_st_entry e;
+    char name[64];
+    for (size_t i = 0; i < sizeof stems / sizeof *stems; i++) {
+        snprintf(name, sizeof name, "%sembed_tokens.weight", stems[i]);
+        if (!weir_safetensors_find(c->tensors, name, &e)) continue;
+        snprintf(c->stem, sizeof c->stem, "%s", stems[i]);
+        return WEIR_OK;
+    }
+    return weir_fail(err, WEIR_EFORMAT, "%s: no tensor model.embed_tokens.weight", weir__label(c->dir));
 }
 
 /* A source can only say "not there", so what is there but unusable is refused here, with the reason. */
@@ -129,9 +147,11 @@ static weir_status check_tensors(weir_checkpoint *c, weir_err *err) {
     if (!have_dtype)
         return weir_fail(err, WEIR_EFORMAT, "%s: no matrix among its %zu tensors", weir__label(c->dir),
                          weir_safetensors_count(c->tensors));
-    weir_tensor shared;
+    if (c->kind == WEIR_FAMILY_DECODER) WEIR_TRY(find_stem(c, err));
+    weir_tensor table;
     weir_tensor_source src = weir_checkpoint_source(c);
-    if (src.find(src.ud, "shared.weight", &shared)) c->dtype = shared.dtype;
+    const char *name = c->kind == WEIR_FAMILY_DECODER ? "model.layers.0.self_attn.q_proj.weight" : "shared.weight";
+    if (src.find(src.ud, name, &table)) c->dtype = table.dtype;
     return WEIR_OK;
 }
 
@@ -150,8 +170,17 @@ static const char *const EMBEDDINGS[] = {"shared.weight", "encoder.embed_tokens.
                                          "decoder.embed_tokens.weight"};
 enum { N_EMBEDDING = sizeof EMBEDDINGS / sizeof *EMBEDDINGS };
 
+/* What the file calls a decoder's tensor; `room` holds it where that is another name. */
+static const char *decoder_name(const weir_checkpoint *c, const char *name, char *room, size_t cap) {
+    if (strncmp(name, "model.", 6) != 0) return name;
+    snprintf(room, cap, "%s%s", c->stem, name + 6);
+    return room;
+}
+
 static bool source_find(void *ud, const char *name, weir_tensor *out) {
     const weir_checkpoint *c = ud;
+    char room[256];
+    if (c->kind == WEIR_FAMILY_DECODER) return find_exact(c, decoder_name(c, name, room, sizeof room), out);
     if (find_exact(c, name, out)) return true;
     if (strcmp(name, EMBEDDINGS[0]) != 0) return false;
     for (int i = 1; i < N_EMBEDDING; i++)
@@ -162,7 +191,8 @@ static bool source_find(void *ud, const char *name, weir_tensor *out) {
 static void source_release(void *ud, const char *name) {
     const weir_checkpoint *c = ud;
     weir_tensor t;
-    const char *at = name;
+    char room[256];
+    const char *at = c->kind == WEIR_FAMILY_DECODER ? decoder_name(c, name, room, sizeof room) : name;
     if (strcmp(name, EMBEDDINGS[0]) == 0)
         for (int i = N_EMBEDDING - 1; i >= 0; i--)
             if (find_exact(c, EMBEDDINGS[i], &t)) at = EMBEDDINGS[i];
@@ -170,19 +200,49 @@ static void source_release(void *ud, const char *name) {
 }
 
 weir_tensor_source weir_checkpoint_source(weir_checkpoint *c) {
+    if (c->gguf) return weir_gguf_source(c->gguf);
     return (weir_tensor_source){.find = source_find, .release = source_release, .ud = c};
+}
+
+static weir_status open_dir(weir_checkpoint *c, weir_err *err) {
+    WEIR_TRY(read_configs(c, err));
+    WEIR_TRY(find_tokenizer(c, err));
+    WEIR_TRY(weir_safetensors_open_dir(&c->tensors, c->dir, err));
+    return check_tensors(c, err);
+}
+
+/* ---- GGUF ------------------------------------------------------------------------------------------------ */
+
+static weir_status open_gguf(weir_checkpoint *c, weir_err *err) {
+    weir_gguf_model m;
+    WEIR_TRY(weir_gguf_open(&c->gguf, c->dir, err));
+    WEIR_TRY(weir_gguf_read_model(c->gguf, &m, err));
+    c->kind = WEIR_FAMILY_DECODER;
+    c->decoder = m.config;
+    c->dtype = m.dtype;
+    c->start_id = -1;
+    c->bos_id = m.bos_id;
+    c->pad_id = m.pad_id;
+    c->add_bos = m.add_bos;
+    c->n_eos = m.n_eos;
+    memcpy(c->eos, m.eos, sizeof c->eos);
+    c->tokenizer = WEIR_TOKENIZER_GGUF;
+    snprintf(c->family, sizeof c->family, "%.20s (%s, %s head, GGUF)", m.architecture,
+             m.config.act == WEIR_ACT_SILU ? "silu" : "gelu_tanh", m.config.tied ? "tied" : "untied");
+    return m.chat_template ? take_template(m.chat_template, m.chat_template_bytes, c->dir, c, err) : WEIR_OK;
 }
 
 /* ---- open and close -------------------------------------------------------------------------------------- */
 
-weir_status weir_checkpoint_open(weir_checkpoint *out, const char *dir, weir_err *err) {
-    weir_checkpoint c = {.dir = weir_strdup(dir)};
-    weir_status s = WEIR_OK;
-    if (!c.dir) return weir_fail(err, WEIR_ENOMEM, "%s: no memory for its name", weir__label(dir));
-    s = read_configs(&c, err);
-    if (s == WEIR_OK) s = find_tokenizer(&c, err);
-    if (s == WEIR_OK) s = weir_safetensors_open_dir(&c.tensors, dir, err);
-    if (s == WEIR_OK) s = check_tensors(&c, err);
+static bool is_file(const char *path) {
+    struct stat st;
+    return stat(path, &st) == 0 && S_ISREG(st.st_mode);
+}
+
+weir_status weir_checkpoint_open(weir_checkpoint *out, const char *path, weir_err *err) {
+    weir_checkpoint c = {.dir = weir_strdup(path), .bos_id = -1};
+    if (!c.dir) return weir_fail(err, WEIR_ENOMEM, "%s: no memory for its name", weir__label(path));
+    const weir_status s = is_file(path) ? open_gguf(&c, err) : open_dir(&c, err);
     if (s != WEIR_OK) {
         weir_checkpoint_close(&c);
         return s;
@@ -193,6 +253,8 @@ weir_status weir_checkpoint_open(weir_checkpoint *out, const char *dir, weir_err
 
 void weir_checkpoint_close(weir_checkpoint *c) {
     weir_safetensors_close(c->tensors);
+    weir_gguf_close(c->gguf);
+    weir_free(c->chat_template);
     weir_free(c->tokenizer_path);
     weir_free(c->dir);
     memset(c, 0, sizeof *c);

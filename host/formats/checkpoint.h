@@ -1,38 +1,69 @@
 #ifndef WEIR_HOST_FORMATS_CHECKPOINT_H
 #define WEIR_HOST_FORMATS_CHECKPOINT_H
 
+#include "host/formats/gguf.h"
 #include "host/formats/safetensors.h"
 #include "models/model.h"
 
-/* A checkpoint directory as the engine needs it: config.json (+ generation_config.json) turned into a model config and
- * special ids, tensors as a weir_tensor_source, the tokenizer's path. Every config field is either honoured, known
- * not to change the result, or refused by name. */
+typedef enum weir_family_kind { WEIR_FAMILY_T5 = 0, WEIR_FAMILY_DECODER } weir_family_kind;
+
+/* What reads the tokenizer. */
+typedef enum weir_tokenizer_kind {
+    WEIR_TOKENIZER_NONE = 0,
+    WEIR_TOKENIZER_SPM,  /* spiece.model, tokenizer.model */
+    WEIR_TOKENIZER_JSON, /* tokenizer.json */
+    WEIR_TOKENIZER_GPT2, /* vocab.json and merges.txt */
+    WEIR_TOKENIZER_GGUF, /* the arrays of the GGUF file */
+} weir_tokenizer_kind;
+
+/* A checkpoint as the engine needs it: a directory's config.json (+ generation_config.json) or a GGUF file's metadata turned
+ * into a model config and special ids, tensors as a weir_tensor_source, where the tokenizer is. Every config field is
+ * either honoured, known not to change the result, or refused by name. */
 typedef struct weir_checkpoint {
-    char *dir;
-    weir_t5_config t5;
+    char *dir; /* or the GGUF file */
+    weir_family_kind kind;
+    weir_t5_config t5;           /* of its kind, the other is zero */
+    weir_decoder_config decoder;
     weir_dtype dtype; /* of the matrices in the file */
-    int32_t start_id; /* decoder_start_token_id; else bos_token_id; else pad_token_id */
+    int32_t start_id; /* T5: decoder_start_token_id; else bos_token_id; else pad_token_id. Decoders: -1 */
+    int32_t bos_id;   /* -1 if none */
+    bool add_bos;     /* a prompt's ids begin with bos_id */
     int32_t eos[8], n_eos;
     int32_t pad_id;       /* -1 if none */
-    char *tokenizer_path; /* spiece.model or tokenizer.model; NULL if the directory has none */
-    int32_t extra_ids;    /* tokenizer_config.json: T5 sentinels past the pieces (absent: 100 for a T5
+    weir_tokenizer_kind tokenizer;
+    char *tokenizer_path; /* of it; NULL if there is none or it is the GGUF file */
+    int32_t extra_ids;    /* T5: tokenizer_config.json's sentinels past the pieces (absent: 100 for a T5
                                       tokenizer class or no such file, 0 otherwise) */
-    char family[64];      /* "t5 (gated gelu_new, untied head)" */
+    char *chat_template;  /* zero-terminated, by weir_alloc; NULL if the checkpoint has none */
+    char family[64];      /* "t5 (gated gelu_new, untied head)", "qwen2 (silu, tied head)" */
+    char stem[32];        /* decoders: what the names of the file's tensors have for "model." */
     weir_safetensors *tensors;
+    weir_gguf *gguf; /* instead of tensors */
 } weir_checkpoint;
 
-/* Reads the JSON files and the safetensors headers; tensors are mapped, nothing is copied, so the memory plan can be
- * made before a load. EIO, EFORMAT, ENOTSUP (a field, an architecture or a dtype we do not implement). */
-weir_status weir_checkpoint_open(weir_checkpoint *out, const char *dir, weir_err *err);
+/* Rows of embedding and head, padding included: what ids must be below. */
+static inline int32_t weir_checkpoint_rows(const weir_checkpoint *c) {
+    return c->kind == WEIR_FAMILY_DECODER ? c->decoder.n_vocab_rows : c->t5.n_vocab_rows;
+}
+
+/* A directory (config.json, safetensors) or a file (GGUF). Reads the JSON files and the tensors' headers; tensors are mapped,
+ * nothing is copied, so the memory plan can be made before a load. EIO, EFORMAT, ENOTSUP (a field, an architecture or a dtype
+ * we do not implement). */
+weir_status weir_checkpoint_open(weir_checkpoint *out, const char *path, weir_err *err);
 void weir_checkpoint_close(weir_checkpoint *c); /* zeroed struct allowed */
 
 /* Source over the checkpoint's tensors; borrowed until close. 1-D tensors come as (1, n). */
 weir_tensor_source weir_checkpoint_source(weir_checkpoint *c);
 
+/* config.json of any family; out->kind says which. ENOTSUP for another model_type. */
+weir_status weir_config_parse(const char *json, size_t bytes, const char *label, weir_checkpoint *out, weir_err *err);
+
 /* Texts of config.json, generation_config.json (after it: its ids win) and tokenizer_config.json, for tests and
  * fuzzing; label names them in messages. */
 weir_status weir_t5_config_parse(const char *json, size_t bytes, const char *label, weir_checkpoint *out,
                                  weir_err *err);
+weir_status weir_decoder_config_parse(const char *json, size_t bytes, const char *label, weir_checkpoint *out,
+                                      weir_err *err);
 weir_status weir_generation_config_parse(const char *json, size_t bytes, const char *label,
                                          weir_checkpoint *out, weir_err *err);
 weir_status weir_tokenizer_config_parse(const char *json, size_t bytes, const char *label,

@@ -85,17 +85,19 @@ static bool is_honoured(const char *key) {
     return false;
 }
 
-/* null does not undo what config.json says: transformers fills such gaps from the model's config. */
-static bool is_set(const json_t *o, const char *key) {
-    const json_t *v = json_object_get(o, key);
-    return v && !json_is_null(v);
+/* Instruction-tuned decoders are published with a repetition penalty (Qwen2.5: 1.05 to 1.1) beside their temperature and
+ * top_p: a wish for sampling like these, and like these not applied. */
+static bool is_wish(const weir_checkpoint *ck, const char *key) {
+    return ck->kind == WEIR_FAMILY_DECODER && strcmp(key, "repetition_penalty") == 0;
 }
 
+/* null does not undo what config.json says: transformers fills such gaps from the model's config. */
 static weir_status read_ids(const json_t *o, const char *label, weir_checkpoint *out, weir_err *err) {
-    int32_t rows = out->t5.n_vocab_rows;
-    if (is_set(o, "eos_token_id")) WEIR_TRY(weir__get_eos(o, out, label, err));
-    if (is_set(o, "pad_token_id")) WEIR_TRY(weir__get_id(o, "pad_token_id", rows, &out->pad_id, label, err));
-    if (is_set(o, "decoder_start_token_id"))
+    int32_t rows = weir_checkpoint_rows(out);
+    if (weir__is_set(o, "eos_token_id")) WEIR_TRY(weir__get_eos(o, out, label, err));
+    if (weir__is_set(o, "pad_token_id")) WEIR_TRY(weir__get_id(o, "pad_token_id", rows, &out->pad_id, label, err));
+    if (weir__is_set(o, "bos_token_id")) WEIR_TRY(weir__get_id(o, "bos_token_id", rows, &out->bos_id, label, err));
+    if (out->kind == WEIR_FAMILY_T5 && weir__is_set(o, "decoder_start_token_id"))
         return weir__get_id(o, "decoder_start_token_id", rows, &out->start_id, label, err);
     return WEIR_OK;
 }
@@ -109,7 +111,7 @@ weir_status weir_generation_config_parse(const char *json, size_t bytes, const c
     json_t *value;
     json_object_foreach(root, key, value) {
         bool ok;
-        if (key[0] == '_' || is_honoured(key)) continue;
+        if (key[0] == '_' || is_honoured(key) || is_wish(out, key)) continue;
         if (!weir__field_check(weir__generation_fields, key, value, &ok))
             s = weir__fail_field(err, WEIR_ENOTSUP, label, key, value,
                                  "unknown field, it may change the result");

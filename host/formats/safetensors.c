@@ -6,10 +6,10 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
 #include <unistd.h>
 
 #include "host/formats/json_file.h"
+#include "host/formats/map.h"
 #include "host/formats/st_file.h"
 #include "kernels/base/mem.h"
 
@@ -120,11 +120,7 @@ void weir_safetensors_release(const weir_safetensors *s, const char *name) {
     if (!weir_safetensors_find(s, name, &e)) return;
     const st_file *f = file_of(s, e.data);
     if (!f || !f->mapped) return;
-    /* Whole pages inside the tensor only: its neighbours may still be read, and would be read from disk again. */
-    uintptr_t page = (uintptr_t)sysconf(_SC_PAGESIZE);
-    uintptr_t begin = ((uintptr_t)e.data + page - 1) / page * page;
-    uintptr_t end = ((uintptr_t)e.data + e.bytes) / page * page;
-    if (begin < end) (void)madvise((void *)begin, end - begin, MADV_DONTNEED);
+    weir__map_release(e.data, e.bytes);
 }
 
 /* ---- index and shards ------------------------------------------------------------------------------------ */

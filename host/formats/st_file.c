@@ -1,14 +1,12 @@
 #include "host/formats/st_file.h"
 
-#include <errno.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
-#include <unistd.h>
 
 #include "host/formats/json_file.h"
+#include "host/formats/map.h"
 #include "kernels/base/mem.h"
 
 static const size_t MAX_HEADER = 100u * 1000 * 1000; /* the format's own limit */
@@ -233,7 +231,7 @@ static weir_status parse_file(st_file *f, weir_err *err) {
 }
 
 void weir__st_file_close(st_file *f) {
-    if (f->mapped) munmap((void *)(uintptr_t)f->bytes, f->n_bytes);
+    if (f->mapped) weir__map_free(f->bytes, f->n_bytes);
     weir_free(f->tensors);
     weir_free(f->text);
     weir_free(f->label);
@@ -250,22 +248,9 @@ weir_status weir__st_file_from_bytes(st_file *f, const void *bytes, size_t n, co
 }
 
 weir_status weir__st_file_from_path(st_file *f, const char *path, weir_err *err) {
-    int fd;
-    size_t n;
-    WEIR_TRY(weir__file_open(path, &fd, &n, err));
-    if (n == 0) {
-        close(fd);
-        return weir_fail(err, WEIR_EFORMAT, "%s: empty file", weir__label(path));
-    }
-    void *map = mmap(NULL, n, PROT_READ, MAP_PRIVATE, fd, 0);
-    int e = errno;
-    close(fd); /* the map keeps the file */
-    if (map == MAP_FAILED)
-        return weir_fail(err, WEIR_EIO, "%s: cannot map %zu bytes: %s", weir__label(path), n, strerror(e));
-    f->bytes = map;
-    f->n_bytes = n;
+    WEIR_TRY(weir__map_file(path, &f->bytes, &f->n_bytes, err));
     f->mapped = true;
-    return weir__st_file_from_bytes(f, map, n, path, err);
+    return weir__st_file_from_bytes(f, f->bytes, f->n_bytes, path, err);
 }
 
 const st_tensor *weir__st_file_find(const st_file *f, const char *name) {

@@ -44,39 +44,15 @@ static const char *const HONOURED[] = {
 };
 
 static const weir_field FIELDS[] = {
-    /* training, bookkeeping, other tasks' heads, other frameworks */
+    /* training */
     {"dropout_rate", WEIR_NEUTRAL_ANY},
     {"classifier_dropout", WEIR_NEUTRAL_ANY},
     {"initializer_factor", WEIR_NEUTRAL_ANY},
     {"gradient_checkpointing", WEIR_NEUTRAL_ANY},
-    {"torch_dtype", WEIR_NEUTRAL_ANY}, /* the file's own dtype counts */
-    {"dtype", WEIR_NEUTRAL_ANY},
-    {"use_bfloat16", WEIR_NEUTRAL_ANY},
-    {"tf_legacy_loss", WEIR_NEUTRAL_ANY},
-    {"torchscript", WEIR_NEUTRAL_ANY},
-    {"name_or_path", WEIR_NEUTRAL_ANY},
-    {"tokenizer_class", WEIR_NEUTRAL_ANY},
     {"n_positions", WEIR_NEUTRAL_ANY}, /* relative positions have no limit */
     {"output_past", WEIR_NEUTRAL_ANY},
-    {"task_specific_params", WEIR_NEUTRAL_ANY}, /* applied by pipelines only, when asked to */
-    {"prefix", WEIR_NEUTRAL_ANY},               /* likewise */
-    {"finetuning_task", WEIR_NEUTRAL_ANY},
-    {"problem_type", WEIR_NEUTRAL_ANY},
-    {"id2label", WEIR_NEUTRAL_ANY},
-    {"label2id", WEIR_NEUTRAL_ANY},
-    {"num_labels", WEIR_NEUTRAL_ANY},
-    {"sep_token_id", WEIR_NEUTRAL_ANY},
-    {"return_dict", WEIR_NEUTRAL_ANY},
-    {"chunk_size_feed_forward", WEIR_NEUTRAL_ANY},
-    {"attn_implementation", WEIR_NEUTRAL_ANY},
     /* another computation unless neutral */
     {"is_decoder", WEIR_NEUTRAL_FALSE},
-    {"add_cross_attention", WEIR_NEUTRAL_FALSE},
-    {"tie_encoder_decoder", WEIR_NEUTRAL_FALSE},
-    {"cross_attention_hidden_size", WEIR_NEUTRAL_NULL},
-    {"pruned_heads", WEIR_NEUTRAL_EMPTY},
-    {"quantization_config", WEIR_NEUTRAL_NULL},
-    {"auto_map", WEIR_NEUTRAL_EMPTY}, /* the checkpoint brings its own code */
     {NULL, WEIR_NEUTRAL_ANY},
 };
 
@@ -92,13 +68,8 @@ static weir_status check_fields(json_t *root, const char *label, weir_err *err) 
     json_object_foreach(root, key, value) {
         bool ok;
         if (key[0] == '_' || is_honoured(key)) continue;
-        if (!weir__field_check(FIELDS, key, value, &ok) &&
-            !weir__field_check(weir__generation_fields, key, value, &ok))
-            return weir__fail_field(err, WEIR_ENOTSUP, label, key, value,
-                                    "unknown field, it may change the result");
-        if (!ok)
-            return weir__fail_field(err, WEIR_ENOTSUP, label, key, value,
-                                    "not supported, it changes the result");
+        if (!weir__field_check(FIELDS, key, value, &ok)) WEIR_TRY(weir__check_common(key, value, label, err));
+        else if (!ok) return weir__fail_neutral(key, value, label, err);
     }
     return WEIR_OK;
 }
@@ -208,29 +179,6 @@ static weir_status parse_eps(const json_t *root, const char *label, weir_t5_conf
 
 /* ---- activation ------------------------------------------------------------------------------------------ */
 
-static bool parse_act(const char *name, weir_act *out) {
-    static const struct {
-        const char *name;
-        weir_act act;
-    } acts[] = {
-        {"relu", WEIR_ACT_RELU},
-        {"gelu", WEIR_ACT_GELU_ERF},
-        {"gelu_python", WEIR_ACT_GELU_ERF},
-        {"gelu_new", WEIR_ACT_GELU_TANH},
-        {"gelu_fast", WEIR_ACT_GELU_TANH}, /* the same formula, factored otherwise */
-        {"gelu_pytorch_tanh", WEIR_ACT_GELU_TANH},
-        {"silu", WEIR_ACT_SILU},
-        {"swish", WEIR_ACT_SILU},
-    };
-    for (size_t i = 0; i < sizeof acts / sizeof *acts; i++) {
-        if (strcmp(acts[i].name, name) == 0) {
-            *out = acts[i].act;
-            return true;
-        }
-    }
-    return false;
-}
-
 /* feed_forward_proj is "ACT" or "gated-ACT", and "gated-gelu" means gelu_new for old files' sake. dense_act_fn and
  * is_gated_act are derived from it when a config is written, but those in a file win: transformers sets them last. */
 static weir_status parse_feed_forward(const json_t *root, const char *label, bool mt5, weir_checkpoint *out,
@@ -246,7 +194,7 @@ static weir_status parse_feed_forward(const json_t *root, const char *label, boo
     if (strcmp(proj, "gated-gelu") == 0) act = "gelu_new";
     WEIR_TRY(weir__get_string(root, "dense_act_fn", &act, label, err));
     WEIR_TRY(weir__get_bool(root, "is_gated_act", &gated, label, err));
-    if (!parse_act(act, &out->t5.act))
+    if (!weir__parse_act(act, &out->t5.act))
         return weir_fail(err, WEIR_ENOTSUP, "%s: activation \"%.40s\" is not supported", weir__label(label),
                          act);
     out->t5.gated = gated;
@@ -281,6 +229,7 @@ static weir_status parse_ids(const json_t *root, const char *label, weir_checkpo
 static weir_status parse_root(json_t *root, const char *label, weir_checkpoint *out, weir_err *err) {
     bool mt5 = false;
     const char *act = "";
+    out->kind = WEIR_FAMILY_T5;
     WEIR_TRY(check_family(root, label, &mt5, err));
     WEIR_TRY(check_fields(root, label, err));
     out->t5 = mt5 ? (weir_t5_config){.dim = 512,

@@ -1,6 +1,7 @@
 #ifndef WEIR_HOST_TOKENIZERS_OPS_H
 #define WEIR_HOST_TOKENIZERS_OPS_H
 
+#include "host/tokenizers/tokenizer.h"
 #include "kernels/base/status.h"
 #include "kernels/base/types.h"
 
@@ -21,13 +22,17 @@ typedef struct weir_tokenizer_ops {
     int32_t (*size)(const void *impl);
     const char *(*piece)(const void *impl, int32_t id); /* borrowed until free */
     weir_piece_kind (*kind)(const void *impl, int32_t id);
-    /* Plain text to ids; *ids by weir_alloc, also when *n is 0. */
-    weir_status (*encode)(const void *impl, const char *text, size_t bytes, int32_t **ids, size_t *n,
+    /* Text to ids; special: what spells a control token becomes it (a family may leave that to tokenizer.c). *ids by
+     * weir_alloc, also when *n is 0. */
+    weir_status (*encode)(const void *impl, const char *text, size_t bytes, bool special, int32_t **ids, size_t *n,
                           weir_err *err);
-    /* Ids to text, none of kind CONTROL; *text by weir_alloc, zero-terminated. */
+    /* Ids to text, none of kind CONTROL; *text by weir_alloc, zero-terminated, UTF-8. */
     weir_status (*decode)(const void *impl, const int32_t *ids, size_t n, char **text, size_t *bytes,
                           weir_err *err);
 } weir_tokenizer_ops;
+
+/* A handle around impl, which it owns from now on: freed also on ENOMEM. */
+weir_status weir__tokenizer_new(weir_tokenizer **out, const weir_tokenizer_ops *ops, void *impl, weir_err *err);
 
 /* The SentencePiece library. The model's bytes are checked (spm_check.h) and copied; label names them in messages. */
 extern const weir_tokenizer_ops weir__spm_ops;

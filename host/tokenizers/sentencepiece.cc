@@ -129,8 +129,9 @@ size_t find_window(const SentencePieceProcessor &sp) {
     return 2 * longest;
 }
 
-weir_status spm_encode(const void *impl, const char *text, size_t bytes, int32_t **ids, size_t *n,
+weir_status spm_encode(const void *impl, const char *text, size_t bytes, bool special, int32_t **ids, size_t *n,
                        weir_err *err) {
+    (void)special; // tokenizer.c finds control pieces
     return guarded(err, "text", [&]() -> weir_status {
         // The library counts bytes in int, and its normaliser may grow a text about eighteenfold.
         if (bytes > INT_MAX / 32)

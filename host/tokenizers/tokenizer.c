@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "host/formats/json_file.h"
+#include "host/tokenizers/added.h"
 #include "host/tokenizers/ops.h"
 #include "kernels/base/mem.h"
 
@@ -16,6 +17,8 @@ struct weir_tokenizer {
     void *impl;
     int32_t n_piece, n_extra;  /* ids: pieces, then sentinels in falling order of their number */
     char (*names)[NAME_BYTES]; /* (n_extra) of sentinel k: "<extra_id_k>" */
+    bool strips;               /* T5: decoding drops white space at both ends */
+    weir__added control;       /* for families that leave control tokens in text to this file */
 };
 
 /* ---- open ------------------------------------------------------------------------------------------------ */
@@ -29,40 +32,82 @@ static weir_status make_names(weir_tokenizer *t, int32_t n, const char *label, w
     return WEIR_OK;
 }
 
-weir_status weir_tokenizer_open_spm_bytes(weir_tokenizer **out, const void *model, size_t bytes,
-                                          const char *label, int32_t extra_ids, weir_err *err) {
-    label = weir__label(label);
-    if (extra_ids < 0 || extra_ids > MAX_EXTRA)
-        return weir_fail(err, WEIR_EINVAL, "%s: extra_ids = %d, expected 0 to %d", label, extra_ids,
-                         MAX_EXTRA);
-    weir_tokenizer *t = weir_calloc(1, sizeof *t);
-    if (!t) return weir_fail(err, WEIR_ENOMEM, "%s: no memory for a tokenizer", label);
-    t->ops = &weir__spm_ops;
-    weir_status s = weir__spm_open(&t->impl, model, bytes, label, err);
-    if (s == WEIR_OK) s = make_names(t, extra_ids, label, err);
-    if (s != WEIR_OK) {
-        weir_tokenizer_free(t);
-        return s;
+/* Control pieces by their spelling. */
+static weir_status find_control(weir_tokenizer *t, const char *label, weir_err *err) {
+    weir_err why = {""};
+    weir_status s = WEIR_OK;
+    for (int32_t id = 0; id < t->n_piece && s == WEIR_OK; id++) {
+        const char *piece = t->ops->piece(t->impl, id);
+        if (t->ops->kind(t->impl, id) == WEIR_PIECE_CONTROL)
+            s = weir__added_put(&t->control, piece, strlen(piece), id, WEIR__ADDED_SPECIAL, &why);
     }
-    t->n_piece = t->ops->size(t->impl);
+    if (s == WEIR_OK) s = weir__added_finish(&t->control, &why);
+    return s == WEIR_OK ? s : weir_fail(err, s, "%s: %s", label, why.text);
+}
+
+weir_status weir__tokenizer_new(weir_tokenizer **out, const weir_tokenizer_ops *ops, void *impl, weir_err *err) {
+    weir_tokenizer *t = weir_calloc(1, sizeof *t);
+    if (!t) {
+        ops->free(impl);
+        return weir_fail(err, WEIR_ENOMEM, "no memory for a tokenizer");
+    }
+    t->ops = ops;
+    t->impl = impl;
+    t->n_piece = ops->size(impl);
     *out = t;
     return WEIR_OK;
 }
 
-weir_status weir_tokenizer_open_spm(weir_tokenizer **out, const char *path, int32_t extra_ids,
-                                    weir_err *err) {
+static weir_status open_spm(weir_tokenizer **out, const void *model, size_t bytes, const char *label,
+                            int32_t extra_ids, bool strips, weir_err *err) {
+    void *impl = NULL;
+    weir_tokenizer *t = NULL;
+    label = weir__label(label);
+    if (extra_ids < 0 || extra_ids > MAX_EXTRA)
+        return weir_fail(err, WEIR_EINVAL, "%s: extra_ids = %d, expected 0 to %d", label, extra_ids,
+                         MAX_EXTRA);
+    WEIR_TRY(weir__spm_open(&impl, model, bytes, label, err));
+    WEIR_TRY(weir__tokenizer_new(&t, &weir__spm_ops, impl, err));
+    t->strips = strips;
+    weir_status s = make_names(t, extra_ids, label, err);
+    if (s == WEIR_OK) s = find_control(t, label, err);
+    if (s != WEIR_OK) {
+        weir_tokenizer_free(t);
+        return s;
+    }
+    *out = t;
+    return WEIR_OK;
+}
+
+weir_status weir_tokenizer_open_spm_bytes(weir_tokenizer **out, const void *model, size_t bytes,
+                                          const char *label, int32_t extra_ids, weir_err *err) {
+    return open_spm(out, model, bytes, label, extra_ids, true, err);
+}
+
+static weir_status open_spm_file(weir_tokenizer **out, const char *path, int32_t extra_ids, bool strips,
+                                 weir_err *err) {
     char *model;
     size_t bytes;
     WEIR_TRY(weir__file_read(path, MAX_MODEL, &model, &bytes, err));
-    weir_status s = weir_tokenizer_open_spm_bytes(out, model, bytes, path, extra_ids, err);
+    weir_status s = open_spm(out, model, bytes, path, extra_ids, strips, err);
     weir_free(model);
     return s;
+}
+
+weir_status weir_tokenizer_open_spm(weir_tokenizer **out, const char *path, int32_t extra_ids,
+                                    weir_err *err) {
+    return open_spm_file(out, path, extra_ids, true, err);
+}
+
+weir_status weir_tokenizer_open_spm_plain(weir_tokenizer **out, const char *path, weir_err *err) {
+    return open_spm_file(out, path, 0, false, err);
 }
 
 void weir_tokenizer_free(weir_tokenizer *t) {
     if (!t) return;
     t->ops->free(t->impl);
     weir_free(t->names);
+    weir__added_free(&t->control);
     weir_free(t);
 }
 
@@ -139,15 +184,28 @@ static weir_status append(id_list *l, const int32_t *ids, size_t n, weir_err *er
     return WEIR_OK;
 }
 
-static weir_status append_text(const weir_tokenizer *t, id_list *l, const char *text, size_t bytes,
-                               weir_err *err) {
+static weir_status append_plain(const weir_tokenizer *t, id_list *l, const char *text, size_t bytes, bool special,
+                                weir_err *err) {
     int32_t *ids;
     size_t n;
     if (bytes == 0) return WEIR_OK;
-    WEIR_TRY(t->ops->encode(t->impl, text, bytes, &ids, &n, err));
+    WEIR_TRY(t->ops->encode(t->impl, text, bytes, special, &ids, &n, err));
     weir_status s = append(l, ids, n, err);
     weir_free(ids);
     return s;
+}
+
+/* Text without sentinels; control tokens in it if `special`. */
+static weir_status append_text(const weir_tokenizer *t, id_list *l, const char *text, size_t bytes, bool special,
+                               weir_err *err) {
+    size_t from = 0, begin, end;
+    int32_t id;
+    while (special && weir__added_find(&t->control, text, bytes, from, true, &begin, &end, &id)) {
+        WEIR_TRY(append_plain(t, l, text + from, begin - from, true, err));
+        WEIR_TRY(append(l, &id, 1, err));
+        from = end;
+    }
+    return append_plain(t, l, text + from, bytes - from, special, err);
 }
 
 static const char SENTINEL[] = "<extra_id_";
@@ -179,7 +237,7 @@ static size_t find_sentinel(const weir_tokenizer *t, const char *text, size_t fr
 }
 
 /* Text between sentinels goes to the library piece by piece; a sentinel eats the white space on both sides. */
-static weir_status encode_into(const weir_tokenizer *t, id_list *l, const char *text, size_t bytes,
+static weir_status encode_into(const weir_tokenizer *t, id_list *l, const char *text, size_t bytes, bool special,
                                weir_err *err) {
     size_t from = 0;
     bool after = false;
@@ -190,7 +248,7 @@ static weir_status encode_into(const weir_tokenizer *t, id_list *l, const char *
         size_t n = at - from;
         if (after) strip_left(&part, &n);
         if (at < bytes) strip_right(part, &n);
-        WEIR_TRY(append_text(t, l, part, n, err));
+        WEIR_TRY(append_text(t, l, part, n, special, err));
         if (at == bytes) return WEIR_OK;
         int32_t id = sentinel_id(t, k);
         WEIR_TRY(append(l, &id, 1, err));
@@ -199,11 +257,11 @@ static weir_status encode_into(const weir_tokenizer *t, id_list *l, const char *
     }
 }
 
-weir_status weir_tokenizer_encode(const weir_tokenizer *t, const char *text, size_t bytes, int32_t **ids,
-                                  size_t *n, weir_err *err) {
+static weir_status encode(const weir_tokenizer *t, const char *text, size_t bytes, bool special, int32_t **ids,
+                          size_t *n, weir_err *err) {
     id_list l = {0};
     weir_status s = append(&l, NULL, 0, err); /* an empty text too gives a list to free */
-    if (s == WEIR_OK) s = encode_into(t, &l, text, bytes, err);
+    if (s == WEIR_OK) s = encode_into(t, &l, text, bytes, special, err);
     if (s != WEIR_OK) {
         weir_free(l.ids);
         return s;
@@ -211,6 +269,16 @@ weir_status weir_tokenizer_encode(const weir_tokenizer *t, const char *text, siz
     *ids = l.ids;
     *n = l.n;
     return WEIR_OK;
+}
+
+weir_status weir_tokenizer_encode(const weir_tokenizer *t, const char *text, size_t bytes, int32_t **ids,
+                                  size_t *n, weir_err *err) {
+    return encode(t, text, bytes, false, ids, n, err);
+}
+
+weir_status weir_tokenizer_encode_special(const weir_tokenizer *t, const char *text, size_t bytes, int32_t **ids,
+                                          size_t *n, weir_err *err) {
+    return encode(t, text, bytes, true, ids, n, err);
 }
 
 /* ---- decode ---------------------------------------------------------------------------------------------- */
@@ -235,8 +303,10 @@ weir_status weir_tokenizer_decode(const weir_tokenizer *t, const int32_t *ids, s
     if (s != WEIR_OK) return s;
 
     const char *begin = raw;
-    strip_left(&begin, &len);
-    strip_right(begin, &len);
+    if (t->strips) {
+        strip_left(&begin, &len);
+        strip_right(begin, &len);
+    }
     memmove(raw, begin, len);
     raw[len] = '\0';
     *text = raw;

@@ -4,9 +4,14 @@
 #include "kernels/base/status.h"
 #include "kernels/base/types.h"
 
-/* Text to ids and back. One vtable, so that other families (byte-level BPE) can join SentencePiece. Read-only after
- * open: calls from several threads are safe. */
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/* Text to ids and back, behind one vtable (ops.h) for every family. Read-only after open: calls from several threads are
+ * safe. Beginning- and end-of-text are never added: that is the engine's. */
 typedef struct weir_tokenizer weir_tokenizer;
+struct weir_gguf; /* host/formats/gguf.h */
 
 /* SentencePiece model file. extra_ids sentinels "<extra_id_k>" take ids n_piece + extra_ids - 1 - k, as transformers
  * gives them, and are recognised in text. EIO, EFORMAT (with the library's words), ENOMEM. */
@@ -14,6 +19,20 @@ weir_status weir_tokenizer_open_spm(weir_tokenizer **out, const char *path, int3
 /* The same from memory (tests, fuzzing); the bytes are not needed afterwards, label names them in messages. */
 weir_status weir_tokenizer_open_spm_bytes(weir_tokenizer **out, const void *model, size_t bytes,
                                           const char *label, int32_t extra_ids, weir_err *err);
+/* The same model file for a decoder-only family: no sentinels, and white space at the ends of a decoded text stays. */
+weir_status weir_tokenizer_open_spm_plain(weir_tokenizer **out, const char *path, weir_err *err);
+
+/* tokenizer.ggml.* of a GGUF file: models "gpt2" (byte-level BPE, cut into words by tokenizer.ggml.pre) and "llama" (character
+ * BPE by scores). Ids are llama.cpp's. g is not needed afterwards. EFORMAT, ENOTSUP with the name of what is not known, ENOMEM. */
+weir_status weir_tokenizer_open_gguf(weir_tokenizer **out, const struct weir_gguf *g, weir_err *err);
+/* A tokenizer.json of Hugging Face's tokenizers with a model of type BPE. Ids are that package's without its post-processor.
+ * EIO, EFORMAT, ENOTSUP with the name of what is not known, ENOMEM. */
+weir_status weir_tokenizer_open_json(weir_tokenizer **out, const char *path, weir_err *err);
+weir_status weir_tokenizer_open_json_bytes(weir_tokenizer **out, const void *json, size_t bytes, const char *label,
+                                           weir_err *err);
+/* GPT-2's pair of files: vocab.json and merges.txt. "<|endoftext|>", where there is one, is a control token. */
+weir_status weir_tokenizer_open_gpt2(weir_tokenizer **out, const char *vocab_path, const char *merges_path, weir_err *err);
+
 void weir_tokenizer_free(weir_tokenizer *t); /* NULL allowed */
 
 int32_t weir_tokenizer_size(const weir_tokenizer *t); /* pieces and sentinels: ids that text can produce */
@@ -21,15 +40,24 @@ const char *weir_tokenizer_piece(const weir_tokenizer *t, int32_t id); /* NULL o
 /* End-of-text, padding, sentinels; the unknown piece is not one. */
 bool weir_tokenizer_is_control(const weir_tokenizer *t, int32_t id);
 
-/* Plain text: nothing is added, and "</s>" in a text is five characters. *ids by weir_alloc (weir_free). Invalid UTF-8 goes to the library as it is (it maps to unknown
- * or is replaced), never an error, never a crash; zero bytes in text are allowed. */
+/* Plain text: nothing is added, and what spells a control token is characters ("</s>" in a text is four of them). *ids by weir_alloc
+ * (weir_free). Invalid UTF-8 is never an error, never a crash: a SentencePiece model's library replaces it or maps it to
+ * unknown, the others read it as llama.cpp does (utf8.h). Zero bytes in text are allowed. */
 weir_status weir_tokenizer_encode(const weir_tokenizer *t, const char *text, size_t bytes, int32_t **ids,
                                   size_t *n, weir_err *err);
+/* The same, but what spells a control token becomes it: for chat templates and prompts with markup, not for a user's text. */
+weir_status weir_tokenizer_encode_special(const weir_tokenizer *t, const char *text, size_t bytes, int32_t **ids,
+                                          size_t *n, weir_err *err);
 
-/* As transformers' decode with skip_special_tokens: control pieces and sentinels vanish, white space at both ends too; but
- * unknown pieces show as SentencePiece shows them (" ⁇ ") instead of vanishing. *text by weir_alloc, zero-terminated.
- * EINVAL names the first id outside the vocabulary. */
+/* As transformers' decode with skip_special_tokens: control pieces and sentinels vanish. *text by weir_alloc, zero-terminated,
+ * UTF-8: bytes that form no character are U+FFFD, so that a text whose last character is incomplete ends in one.
+ * EINVAL names the first id outside the vocabulary.
+ * Of a T5 vocabulary white space at both ends vanishes too, and unknown pieces show as SentencePiece shows them (" ⁇ "). */
 weir_status weir_tokenizer_decode(const weir_tokenizer *t, const int32_t *ids, size_t n, char **text,
                                   size_t *bytes, weir_err *err);
+
+#ifdef __cplusplus
+}
+#endif
 
 #endif /* WEIR_HOST_TOKENIZERS_TOKENIZER_H */

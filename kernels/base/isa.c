@@ -25,7 +25,7 @@ weir_isa weir_isa_best(void) {
         !__builtin_cpu_supports("avx512dq") || !__builtin_cpu_supports("avx512vl")) {
         return WEIR_ISA_AVX2;
     }
-    return __builtin_cpu_supports("avx512bf16") ? WEIR_ISA_AVX512BF16 : WEIR_ISA_AVX512;
+    return __builtin_cpu_supports("avx512bf16") && __builtin_cpu_supports("avx512vnni") ? WEIR_ISA_AVX512BF16 : WEIR_ISA_AVX512;
 #else
     return WEIR_ISA_PORTABLE;
 #endif

@@ -6,7 +6,7 @@ typedef enum weir_isa {
     WEIR_ISA_PORTABLE = 0,
     WEIR_ISA_AVX2 = 1,       /* AVX2, FMA, F16C */
     WEIR_ISA_AVX512 = 2,     /* AVX-512 F, BW, DQ, VL */
-    WEIR_ISA_AVX512BF16 = 3, /* the above and AVX512_BF16: decode rows multiply in bf16 */
+    WEIR_ISA_AVX512BF16 = 3, /* the above, AVX512_BF16 and _VNNI: decode rows multiply in bf16, quantised weights by bytes */
 } weir_isa;
 
 weir_isa weir_isa_best(void);               /* what this machine and its OS support */

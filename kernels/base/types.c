@@ -3,12 +3,21 @@
 #include <string.h>
 
 const char *weir_dtype_name(weir_dtype t) {
-    switch (t) {
-    case WEIR_DTYPE_F32: return "f32";
-    case WEIR_DTYPE_F16: return "f16";
-    case WEIR_DTYPE_BF16: return "bf16";
-    }
-    return "unknown";
+    static const char *const names[WEIR_DTYPE_COUNT] = {
+        [WEIR_DTYPE_F32] = "f32",   [WEIR_DTYPE_F16] = "f16",   [WEIR_DTYPE_BF16] = "bf16", [WEIR_DTYPE_Q4_0] = "q4_0",
+        [WEIR_DTYPE_Q4_1] = "q4_1", [WEIR_DTYPE_Q5_0] = "q5_0", [WEIR_DTYPE_Q5_1] = "q5_1", [WEIR_DTYPE_Q8_0] = "q8_0",
+        [WEIR_DTYPE_Q4_K] = "q4_k", [WEIR_DTYPE_Q5_K] = "q5_k", [WEIR_DTYPE_Q6_K] = "q6_k",
+    };
+    return (unsigned)t < WEIR_DTYPE_COUNT ? names[t] : "unknown";
+}
+
+int weir_dtype_block_bytes(weir_dtype t) {
+    static const int bytes[WEIR_DTYPE_COUNT] = {
+        [WEIR_DTYPE_F32] = 4,   [WEIR_DTYPE_F16] = 2,   [WEIR_DTYPE_BF16] = 2,   [WEIR_DTYPE_Q4_0] = 18,
+        [WEIR_DTYPE_Q4_1] = 20, [WEIR_DTYPE_Q5_0] = 22, [WEIR_DTYPE_Q5_1] = 24,  [WEIR_DTYPE_Q8_0] = 34,
+        [WEIR_DTYPE_Q4_K] = 144, [WEIR_DTYPE_Q5_K] = 176, [WEIR_DTYPE_Q6_K] = 210,
+    };
+    return (unsigned)t < WEIR_DTYPE_COUNT ? bytes[t] : 0;
 }
 
 static float f32_from_bits(uint32_t u) {
@@ -40,17 +49,4 @@ uint16_t weir_bf16_from_f32(float f) {
     /* The quiet bit keeps a NaN whose payload lies in the lost half from becoming an infinity. */
     if ((u & 0x7fffffffu) > 0x7f800000u) return (uint16_t)(u >> 16 | 0x40u);
     return (uint16_t)((u + 0x7fffu + (u >> 16 & 1u)) >> 16);
-}
-
-float weir_tensor_get(const weir_tensor *t, int64_t r, int64_t c) {
-    const size_t at = (size_t)(r * t->cols + c) * (size_t)weir_dtype_bytes(t->dtype);
-    const unsigned char *p = (const unsigned char *)t->data + at;
-    if (t->dtype == WEIR_DTYPE_F32) {
-        float f;
-        memcpy(&f, p, sizeof f);
-        return f;
-    }
-    uint16_t h;
-    memcpy(&h, p, sizeof h);
-    return t->dtype == WEIR_DTYPE_F16 ? weir_f32_from_f16(h) : weir_f32_from_bf16(h);
 }

@@ -17,11 +17,34 @@ typedef enum weir_dtype {
     WEIR_DTYPE_F32 = 0,
     WEIR_DTYPE_F16 = 1,
     WEIR_DTYPE_BF16 = 2,
+    /* Quantised: elements come in blocks of 32 or 256 along a row, each with its scales (kernels/dense/quant.h). A row is whole
+     * blocks. */
+    WEIR_DTYPE_Q4_0,
+    WEIR_DTYPE_Q4_1,
+    WEIR_DTYPE_Q5_0,
+    WEIR_DTYPE_Q5_1,
+    WEIR_DTYPE_Q8_0,
+    WEIR_DTYPE_Q4_K,
+    WEIR_DTYPE_Q5_K,
+    WEIR_DTYPE_Q6_K,
+    WEIR_DTYPE_COUNT,
 } weir_dtype;
 
+static inline bool weir_dtype_is_float(weir_dtype t) { return t <= WEIR_DTYPE_BF16; }
+
+/* Bytes of one element of a float dtype. */
 static inline int weir_dtype_bytes(weir_dtype t) { return t == WEIR_DTYPE_F32 ? 4 : 2; }
 
-const char *weir_dtype_name(weir_dtype t); /* "f32", "f16", "bf16"; static */
+/* Elements of a block (1 for floats), and its bytes. */
+static inline int weir_dtype_block(weir_dtype t) { return t >= WEIR_DTYPE_Q4_K ? 256 : t >= WEIR_DTYPE_Q4_0 ? 32 : 1; }
+int weir_dtype_block_bytes(weir_dtype t);
+
+/* Bytes of n elements in a row; n is a multiple of the block. */
+static inline int64_t weir_dtype_row_bytes(weir_dtype t, int64_t n) {
+    return n / weir_dtype_block(t) * weir_dtype_block_bytes(t);
+}
+
+const char *weir_dtype_name(weir_dtype t); /* "f32", "bf16", "q4_k"; static */
 
 float weir_f32_from_bf16(uint16_t bits);
 float weir_f32_from_f16(uint16_t bits);  /* all bit patterns, subnormals included */
@@ -34,7 +57,8 @@ typedef struct weir_tensor {
     int64_t rows, cols;
 } weir_tensor;
 
-/* One element widened to f32; r and c are in range. */
+/* One element widened to f32; r and c are in range. (kernels/dense/quant.c; for small tensors and tests: a block is decoded
+ * for each element.) */
 float weir_tensor_get(const weir_tensor *t, int64_t r, int64_t c);
 
 #endif /* WEIR_KERNELS_BASE_TYPES_H */

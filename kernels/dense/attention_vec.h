@@ -74,28 +74,9 @@ static inline const float *page_bias(const weir_attention *a, int64_t r, int32_t
     return buffer;
 }
 
-/* tanh x, |error| <= 2^-21 |tanh x|: its Taylor series to x^13 below 1/2 (the rest is under 2^-23 of it), so that a small
- * score keeps its digits, and 1 - 2 / (e^2x + 1) above. */
-WEIR_INLINE vf vf_tanh(vf x) {
-    const vf z = vf_mul(x, x), size = vf_abs(x);
-    vf p = vf_set1(21844.0f / 6081075.0f);
-    p = vf_fma(p, z, vf_set1(-1382.0f / 155925.0f));
-    p = vf_fma(p, z, vf_set1(62.0f / 2835.0f));
-    p = vf_fma(p, z, vf_set1(-17.0f / 315.0f));
-    p = vf_fma(p, z, vf_set1(2.0f / 15.0f));
-    p = vf_fma(p, z, vf_set1(-1.0f / 3.0f));
-    const vf small = vf_fma(vf_mul(p, z), x, x);
-    const vf e = vf_exp(vf_add(size, size)), one = vf_set1(1.0f);
-    const vf large = vf_copysign(vf_sub(one, vf_div(vf_set1(2.0f), vf_add(e, one))), x);
-    return vf_pick_less(size, vf_set1(0.5f), small, large);
-}
-
 static __attribute__((noinline)) void cap_scores(float *s, float scale, float softcap, int64_t n) {
     const vf cap = vf_set1(softcap);
-    for (int64_t i = 0; i < n; i += VF) {
-        const vf v = vf_mul(vf_load(s + i), vf_set1(scale));
-        vf_store(s + i, vf_mul(cap, vf_tanh(vf_div(v, cap))));
-    }
+    for (int64_t i = 0; i < n; i += VF) vf_store(s + i, vf_softcap(vf_mul(vf_load(s + i), vf_set1(scale)), cap));
 }
 
 /* s = scale * s + bias over n positions, -inf behind them; returns the maximum. */

@@ -8,6 +8,7 @@
 weir_status weir_embed_cpu(weir_backend *be, weir_embed *a);
 weir_status weir_rmsnorm_cpu(weir_backend *be, weir_rmsnorm *a);
 weir_status weir_linear_cpu(weir_backend *be, weir_linear *a);
+weir_status weir_rope_cpu(weir_backend *be, weir_rope *a);
 weir_status weir_kv_append_cpu(weir_backend *be, weir_kv_append *a); /* copies only: serves every ISA */
 weir_status weir_attention_cpu(weir_backend *be, weir_attention *a);
 weir_status weir_row_keys_cpu(weir_backend *be, weir_row_keys *a); /* these two serve every ISA too */
@@ -21,6 +22,8 @@ weir_status weir_linear_avx512(weir_backend *be, weir_linear *a);
 weir_status weir_linear_avx512bf16(weir_backend *be, weir_linear *a);
 weir_status weir_rmsnorm_avx2(weir_backend *be, weir_rmsnorm *a);
 weir_status weir_rmsnorm_avx512(weir_backend *be, weir_rmsnorm *a);
+weir_status weir_rope_avx2(weir_backend *be, weir_rope *a);
+weir_status weir_rope_avx512(weir_backend *be, weir_rope *a);
 weir_status weir_attention_avx2(weir_backend *be, weir_attention *a);
 weir_status weir_attention_avx512(weir_backend *be, weir_attention *a);
 #endif

@@ -12,6 +12,7 @@ extern "C" {
 weir_status weir_embed_cuda(weir_backend *be, weir_embed *a);
 weir_status weir_rmsnorm_cuda(weir_backend *be, weir_rmsnorm *a);
 weir_status weir_linear_cuda(weir_backend *be, weir_linear *a);
+weir_status weir_rope_cuda(weir_backend *be, weir_rope *a);
 weir_status weir_row_keys_cuda(weir_backend *be, weir_row_keys *a);
 weir_status weir_gather_cuda(weir_backend *be, weir_gather *a);
 weir_status weir_kv_append_cuda(weir_backend *be, weir_kv_append *a);

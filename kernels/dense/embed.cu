@@ -1,10 +1,11 @@
 /* Rows of a table of embeddings, widened. A block a row: 2 or 4 k bytes in, 4 k out; a few rows of a few KB, so that
  * latency is all there is. FRAGMENT tables (a tied head): a token's inputs lie in groups of two, eight groups to a tile of
- * 512 bytes. 128 threads, registers 32 at most. */
+ * 512 bytes. Quantised tables: a thread decodes 8 elements. 128 threads, registers 48 at most. */
 #include "kernels/cuda_util.cuh"
 #include "kernels/ptx.cuh"
 
 #include "kernels/cuda/cuda.cuh"
+#include "kernels/dense/quant.cuh"
 extern "C" {
 #include "kernels/dense/cuda.h"
 }
@@ -41,6 +42,37 @@ __global__ void __launch_bounds__(THREADS) embed_kernel(float *x, const table t,
     for (int64_t i = threadIdx.x; i < t.k; i += THREADS) x[row * t.k + i] = live ? scale * element(t, id, i) : 0.0f;
 }
 
+template <int DTYPE> PTX_FN void eight_of(float *x, const uint8_t *row, int64_t i, float scale) {
+    float w[8];
+    quant::elements<DTYPE>(w, row, i);
+#pragma unroll
+    for (int v = 0; v < 8; v++) x[i + v] = scale * w[v];
+}
+
+__global__ void __launch_bounds__(THREADS) embed_blocks_kernel(float *x, const table t, const int32_t *token, float scale,
+                                                               int64_t row_bytes) {
+    ptx::grid_launch_dependents();
+    ptx::grid_wait();
+    const int32_t id = token[blockIdx.x];
+    const bool live = id >= 0 && id < t.n;
+    const uint8_t *row = static_cast<const uint8_t *>(t.data) + (live ? id : 0) * row_bytes;
+    x += blockIdx.x * t.k;
+    for (int64_t i = 8 * static_cast<int64_t>(threadIdx.x); i < t.k; i += 8 * THREADS) {
+        switch (live ? t.dtype : WEIR_DTYPE_COUNT) {
+        case WEIR_DTYPE_Q4_0: eight_of<WEIR_DTYPE_Q4_0>(x, row, i, scale); break;
+        case WEIR_DTYPE_Q4_1: eight_of<WEIR_DTYPE_Q4_1>(x, row, i, scale); break;
+        case WEIR_DTYPE_Q5_0: eight_of<WEIR_DTYPE_Q5_0>(x, row, i, scale); break;
+        case WEIR_DTYPE_Q5_1: eight_of<WEIR_DTYPE_Q5_1>(x, row, i, scale); break;
+        case WEIR_DTYPE_Q8_0: eight_of<WEIR_DTYPE_Q8_0>(x, row, i, scale); break;
+        case WEIR_DTYPE_Q4_K: eight_of<WEIR_DTYPE_Q4_K>(x, row, i, scale); break;
+        case WEIR_DTYPE_Q5_K: eight_of<WEIR_DTYPE_Q5_K>(x, row, i, scale); break;
+        case WEIR_DTYPE_Q6_K: eight_of<WEIR_DTYPE_Q6_K>(x, row, i, scale); break;
+        default:
+            for (int v = 0; v < 8; v++) x[i + v] = 0.0f;
+        }
+    }
+}
+
 } // namespace
 
 extern "C" weir_status weir_embed_cuda(weir_backend *be, weir_embed *a) {
@@ -52,6 +84,11 @@ extern "C" weir_status weir_embed_cuda(weir_backend *be, weir_embed *a) {
     t.data = a->table->data, t.n = a->table->n, t.k = a->table->k, t.k_pad = a->table->k_pad;
     t.dtype = a->table->dtype, t.layout = a->table->layout;
     const dim3 grid(static_cast<unsigned>(a->n_row));
+    if (!weir_dtype_is_float(t.dtype)) {
+        const int64_t row_bytes = weir_dtype_row_bytes(t.dtype, t.k);
+        K_LAUNCH_PDL(embed_blocks_kernel, grid, dim3(THREADS), 0, cu->stream)(a->x, t, a->token, a->scale, row_bytes);
+        return weir_cuda_launched(be, "embed", "n_row %lld dim %lld", (long long)a->n_row, (long long)t.k);
+    }
     K_LAUNCH_PDL(embed_kernel, grid, dim3(THREADS), 0, cu->stream)(a->x, t, a->token, a->scale);
     return weir_cuda_launched(be, "embed", "n_row %lld dim %lld", (long long)a->n_row, (long long)t.k);
 }

@@ -1,6 +1,7 @@
 #include <string.h>
 
 #include "kernels/dense/cpu.h"
+#include "kernels/dense/quant.h"
 
 enum { PANEL = 16 };
 
@@ -12,9 +13,22 @@ static inline float widen_bf16(uint16_t bits) {
     return f;
 }
 
+static void embed_blocks(float *x, const weir_weight *w, int32_t token, float scale) {
+    const int64_t block = weir_dtype_block(w->dtype);
+    float row[WEIR_QUANT_BLOCK];
+    for (int64_t b = 0; b < w->k / block; b++, x += block) {
+        weir_weight_block(w, token, b, false, row);
+        for (int64_t i = 0; i < block; i++) x[i] = scale * row[i];
+    }
+}
+
 /* A token's row is one lane of a panel: 4 bytes, one f32 or a pair of 16-bit inputs, of every 64. A loop a dtype,
  * since a row an element at a time through weir_weight_get costs as much as a small product. */
 static void embed_row(float *x, const weir_weight *w, int32_t token, float scale) {
+    if (!weir_dtype_is_float(w->dtype)) {
+        embed_blocks(x, w, token, scale);
+        return;
+    }
     const int64_t panel = token / PANEL, lane = token % PANEL, k = w->k;
     if (w->dtype == WEIR_DTYPE_F32) {
         const float *p = (const float *)w->data + panel * w->k_pad * PANEL + lane;

@@ -379,5 +379,6 @@ extern "C" weir_status weir_linear_cuda(weir_backend *be, weir_linear *a) {
     weir_cuda *cu = weir_cuda_of(be);
     if (a->w->layout == WEIR_LAYOUT_FRAGMENT) return fragment_rows(cu, a);
     if (a->w->layout != WEIR_LAYOUT_ROWS) return WEIR_EINVAL;
+    if (!weir_dtype_is_float(a->w->dtype)) return linear::quant_rows(cu, a);
     return a->rows ? linear::plain_rows(cu, a) : linear::prefill(cu, a);
 }

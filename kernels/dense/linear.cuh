@@ -25,7 +25,7 @@ struct job {
     float *y;
     int64_t ldy, n_row;
     weir_epilogue epilogue;
-    float scale;
+    float scale, softcap;
     bool gated, vector; /* vector: 16-byte loads of x and norm are aligned */
     weir_extent *extent;
     int32_t extent_n;
@@ -38,7 +38,7 @@ inline job job_of(const weir_linear *a) {
     j.x = a->x, j.norm = a->norm, j.ldx = a->ldx, j.eps = a->eps;
     j.w = a->w->data, j.n = a->w->n, j.k = a->w->k, j.gated = a->w->gated;
     j.y = a->y, j.ldy = a->ldy, j.n_row = a->n_row;
-    j.epilogue = a->epilogue, j.scale = a->scale;
+    j.epilogue = a->epilogue, j.scale = a->scale, j.softcap = a->softcap;
     j.vector = aligned16(a->x) && a->ldx % 4 == 0 && aligned16(a->norm);
     j.extent = a->extent, j.extent_n = a->extent_n;
     return j;
@@ -72,6 +72,7 @@ PTX_FN float activate(weir_epilogue e, float d) {
 PTX_FN float finish(const job &a, float gate, float up, int64_t row, int64_t n) {
     float *y = a.y + row * a.ldy + n;
     float d = activate(a.epilogue, a.scale * gate);
+    if (a.softcap > 0.0f) d = a.softcap * tanhf(d / a.softcap);
     if (a.gated) d *= up;
     if (a.epilogue == WEIR_EPI_ADD) d += *y;
     *y = d;
@@ -215,6 +216,7 @@ PTX_FN float sum_parts(const float (&part)[WARPS]) {
 
 /* Products that a kernel of its own finishes. Entries of the other files. */
 weir_status plain_rows(weir_cuda *cu, const weir_linear *a);   /* linear_rows.cu: ROWS weights of any dtype */
+weir_status quant_rows(weir_cuda *cu, const weir_linear *a);   /* linear_quant.cu: ROWS weights of blocks, prompts too */
 weir_status prefill(weir_cuda *cu, const weir_linear *a);      /* linear_prefill.cu: ROWS weights through the library */
 weir_status extents(weir_cuda *cu, const weir_linear *a);      /* linear_rows.cu: of outputs that lie in y */
 

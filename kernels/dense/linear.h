@@ -17,6 +17,7 @@ typedef enum weir_epilogue {
 
 /* y[r][n] = epilogue(scale * sum_k xn[r][k] * w[n][k]),   xn = norm ? rmsnorm(x[r], norm, eps) : x[r]
  * gated:  y[r][n] = act(scale * xn·gate[n]) * (xn·up[n]); act from the epilogue (STORE = identity)
+ * softcap > 0:  y[r][n] = softcap * tanh(d / softcap), d what is written above (final logits of Gemma 2, arXiv 2408.00118)
  *
  *   x     (n_row, k)  f32, row stride ldx >= k
  *   norm  (k) f32 or NULL;   rmsnorm(x)_k = x_k / sqrt(mean(x^2) + eps) * norm_k
@@ -28,14 +29,23 @@ typedef enum weir_epilogue {
  * passes one session's rows of chunks of the backend's `chunk` positions counted from its position 0, which lets a backend
  * send chunks to a library GEMM of fixed shape.
  *
+ * Quantised weights (kernels/dense/quant.h): CPU builds in vectors multiply bytes, for rows of decode and of prompts alike. The
+ * normalised input is rounded to a multiple of 1/127 of the largest of its 32 (inputs 32 i … 32 i + 31), products of codes and
+ * bytes are summed exactly for every scale of the weight, and those terms in f32, in rising k. A NaN or an infinity among its
+ * inputs makes a row's outputs NaN; 32 inputs below 2^-100 count as zero. The portable truth and devices take the input as it is.
+ *
  * extent  NULL, or (n_row, weir_extent_count(extent_n)) backend memory: smallest and largest of each row's outputs [0,
  *         extent_n) by spans (a head's logits, for the row statistics that follow). Written by backends that say so
  *         (weir_backend.extents) and left alone by others. Not with a gated weight, rows = true only.
  *
  * Moves weir_weight_bytes + 4 * n_row * (k + n) bytes.
  * Truth (portable) sums in double. Error of a fast path's product d: (9/8 k + 16) * 2^-24 * sum|xn w|, plus
- * 2^-8 * sum|xn w| where the input is rounded to bf16; of an activation: 2^-21 |d|.
- * WEIR_EINVAL  n_row < 0, ldx < k, ldy < n, a gated weight with WEIR_EPI_ADD, an extent where the contract has none, a NULL pointer
+ * 2^-8 * sum|xn w| where the input is rounded to bf16; of an activation: 2^-21 |d|. Where it is rounded to bytes: with a the
+ * largest |xn| of its 32 and w = s q + o, plus sum a |w| / 253 + (k / 8 + 16) * 2^-24 * sum a (|s q| + |o|).
+ * A softcap adds 2^-20 |y|: the quotient, the tanh within 2^-21 of itself (slope at most 1), the product. Extents are of what
+ * is stored.
+ * WEIR_EINVAL  n_row < 0, ldx < k, ldy < n, a gated weight with WEIR_EPI_ADD, an extent where the contract has none, NULL,
+ *              a softcap below 0, or with a gated weight or an epilogue that is not WEIR_EPI_STORE
  * WEIR_ENOMEM  the backend's scratch is less than weir_linear_scratch_floats(k), or on a device
  *              weir_linear_cuda_scratch_floats(n, k, chunk)
  *
@@ -66,6 +76,7 @@ typedef struct weir_linear {
     bool rows;
     weir_extent *extent;
     int32_t extent_n; /* <= w->n */
+    float softcap;    /* 0 = none */
 } weir_linear;
 
 enum { WEIR_LINEAR_CHUNK = 64 }; /* rows that are prepared at once */
@@ -90,6 +101,8 @@ static inline weir_status weir_linear_check(const weir_linear *a) {
     if (a->n_row < 0 || !a->x || !a->y || !a->w || !a->w->data) return WEIR_EINVAL;
     if (a->ldx < a->w->k || a->ldy < a->w->n) return WEIR_EINVAL;
     if (a->w->gated && (a->epilogue == WEIR_EPI_ADD || a->extent)) return WEIR_EINVAL;
+    if (!(a->softcap >= 0.0f)) return WEIR_EINVAL;
+    if (a->softcap > 0.0f && (a->w->gated || a->epilogue != WEIR_EPI_STORE)) return WEIR_EINVAL;
     if (a->extent && (!a->rows || a->extent_n < 1 || a->extent_n > a->w->n)) return WEIR_EINVAL;
     return WEIR_OK;
 }

@@ -1,6 +1,7 @@
 #include <math.h>
 
 #include "kernels/dense/cpu.h"
+#include "kernels/dense/quant.h"
 
 static double activate(weir_epilogue e, double d) {
     switch (e) {
@@ -22,11 +23,21 @@ static double row_factor(const weir_linear *a, const float *x) {
     return 1.0 / sqrt(sum_sq / (double)a->w->k + (double)a->eps);
 }
 
+static double input(const weir_linear *a, const float *x, double factor, int64_t i) {
+    return a->norm ? (double)x[i] * factor * (double)a->norm[i] : (double)x[i];
+}
+
 static double dot(const weir_linear *a, const float *x, double factor, int64_t n, bool up) {
+    const int block = weir_dtype_block(a->w->dtype);
+    float w[WEIR_QUANT_BLOCK];
     double sum = 0.0;
-    for (int64_t i = 0; i < a->w->k; i++) {
-        const double xn = a->norm ? (double)x[i] * factor * (double)a->norm[i] : (double)x[i];
-        sum += xn * (double)weir_weight_get(a->w, n, i, up);
+    for (int64_t i = 0; i < a->w->k; i += block) {
+        if (block == 1) {
+            w[0] = weir_weight_get(a->w, n, i, up);
+        } else {
+            weir_weight_block(a->w, n, i / block, up, w);
+        }
+        for (int j = 0; j < block; j++) sum += input(a, x, factor, i + j) * (double)w[j];
     }
     return sum;
 }
@@ -40,6 +51,7 @@ weir_status weir_linear_cpu(weir_backend *be, weir_linear *a) {
         const double factor = row_factor(a, x);
         for (int64_t n = 0; n < a->w->n; n++) {
             double d = activate(a->epilogue, (double)a->scale * dot(a, x, factor, n, false));
+            if (a->softcap > 0.0f) d = (double)a->softcap * tanh(d / (double)a->softcap);
             if (a->w->gated) d *= dot(a, x, factor, n, true);
             y[n] = a->epilogue == WEIR_EPI_ADD ? (float)((double)y[n] + d) : (float)d;
         }

@@ -4,7 +4,7 @@
  * Prefill takes the same way. A library GEMM was tried for full chunks of 64 rows, f32, one Zen 5 core:
  * OpenBLAS 0.3.21 99 GFLOP/s, these tiles 92 (AVX2) and 236 (AVX-512); and its serial build may not be called from
  * two threads at once. */
-#include "kernels/dense/linear_fast.h"
+#include "kernels/dense/linear_quant.h"
 
 enum {
     PANEL = 16,
@@ -15,7 +15,7 @@ enum {
 typedef struct job {
     weir_backend *be;
     const weir_linear *a;
-    const weir_linear_kernels *kernels;
+    const weir_linear_quant *quant; /* NULL: float weights */
     weir_prepare_fn *prepare; /* NULL: rows are read where they are */
     weir_tile_fn *const *tile;
     int tile_rows;
@@ -42,22 +42,32 @@ static weir_linear_tile tile_at(const job *j, int64_t first, int64_t n, int64_t 
         .epilogue = a->epilogue,
         .gated = a->w->gated,
         .scale = a->scale,
+        .softcap = a->softcap,
     };
 }
 
-/* Every worker prepares the rows for itself: cheaper than waiting for one to do it. */
-static const unsigned char *prepared_rows(const job *j, int worker, int64_t *stride) {
+/* Every worker prepares the rows for itself: cheaper than waiting for one to do it. step: bytes from row to row; stride: what
+ * a tile takes as x_stride. */
+static const unsigned char *prepared_rows(const job *j, int worker, int64_t *step, int64_t *stride) {
     const weir_linear *a = j->a;
     const float *x = a->x + j->row0 * a->ldx;
+    unsigned char *dst = (unsigned char *)(j->be->scratch + (size_t)worker * j->be->scratch_floats);
+    if (j->quant) {
+        *step = (int64_t)sizeof(weir_quant_unit);
+        *stride = row_stride(j->n_row * *step);
+        for (int64_t r = 0; r < j->n_row; r++) {
+            j->quant->prepare(dst + r * *step, *stride, x + r * a->ldx, a->norm, a->eps, a->w->k);
+        }
+        return dst;
+    }
     if (!j->prepare) {
-        *stride = a->ldx * (int64_t)sizeof *x;
+        *step = *stride = a->ldx * (int64_t)sizeof *x;
         return (const unsigned char *)x;
     }
-    unsigned char *dst = (unsigned char *)(j->be->scratch + (size_t)worker * j->be->scratch_floats);
     for (int64_t r = 0; r < j->n_row; r++) {
         j->prepare(dst + r * j->row_bytes, x + r * a->ldx, a->norm, a->eps, a->w->k);
     }
-    *stride = j->row_bytes;
+    *step = *stride = j->row_bytes;
     return dst;
 }
 
@@ -67,8 +77,8 @@ static void rows_worker(void *arg, int worker, int n_worker) {
     long begin, end;
     weir_pool_split(n_panel, n_panel >= 8 * n_worker ? 4 : 2, worker, n_worker, &begin, &end);
     if (begin >= end) return;
-    int64_t stride;
-    const unsigned char *x = prepared_rows(j, worker, &stride);
+    int64_t step, stride;
+    const unsigned char *x = prepared_rows(j, worker, &step, &stride);
 
     const int64_t n_tile = (j->n_row + j->tile_rows - 1) / j->tile_rows;
     int64_t block = BLOCK_BYTES / j->panel_bytes / 4 * 4;
@@ -79,7 +89,7 @@ static void rows_worker(void *arg, int worker, int n_worker) {
         for (int64_t i = 0; i < n_tile; i++) {
             const int64_t r0 = j->n_row * i / n_tile, r1 = j->n_row * (i + 1) / n_tile;
             weir_linear_tile t = tile_at(j, p, n, r0);
-            t.x = x + r0 * stride;
+            t.x = x + r0 * step;
             t.x_stride = stride;
             j->tile[r1 - r0 - 1](&t);
         }
@@ -87,7 +97,7 @@ static void rows_worker(void *arg, int worker, int n_worker) {
 }
 
 static weir_status linear_fast(weir_backend *be, const weir_linear *a, const weir_linear_kernels *kernels,
-                               const weir_linear_bf16 *bf16) {
+                               const weir_linear_bf16 *bf16, const weir_linear_quant *quant) {
     WEIR_TRY(weir_linear_check(a));
     if (be->scratch_floats < weir_linear_scratch_floats(a->w->k)) return WEIR_ENOMEM;
     const weir_weight *w = a->w;
@@ -95,13 +105,16 @@ static weir_status linear_fast(weir_backend *be, const weir_linear *a, const wei
     job j = {
         .be = be,
         .a = a,
-        .kernels = kernels,
         .prepare = round_rows ? bf16->prepare : a->norm || w->k != w->k_pad ? kernels->prepare : NULL,
-        .tile = round_rows ? bf16->tile : kernels->tile[w->dtype],
-        .tile_rows = round_rows ? bf16->tile_rows : kernels->tile_rows,
         .row_bytes = row_stride(w->k_pad * (round_rows ? 2 : 4)),
-        .panel_bytes = w->k_pad * PANEL * weir_dtype_bytes(w->dtype),
+        .panel_bytes = weir_weight_panel_bytes(w),
     };
+    if (!weir_dtype_is_float(w->dtype)) {
+        j.quant = quant, j.tile = quant->tile[w->dtype], j.tile_rows = quant->tile_rows;
+    } else {
+        j.tile = round_rows ? bf16->tile : kernels->tile[w->dtype];
+        j.tile_rows = round_rows ? bf16->tile_rows : kernels->tile_rows;
+    }
     const bool serial = w->n_panel * j.panel_bytes < SERIAL_BYTES;
     for (j.row0 = 0; j.row0 < a->n_row; j.row0 += j.n_row) {
         j.n_row = a->n_row - j.row0 < WEIR_LINEAR_CHUNK ? a->n_row - j.row0 : WEIR_LINEAR_CHUNK;
@@ -115,13 +128,13 @@ static weir_status linear_fast(weir_backend *be, const weir_linear *a, const wei
 }
 
 weir_status weir_linear_avx2(weir_backend *be, weir_linear *a) {
-    return linear_fast(be, a, &weir_linear_kernels_avx2, NULL);
+    return linear_fast(be, a, &weir_linear_kernels_avx2, NULL, &weir_linear_quant_avx2);
 }
 
 weir_status weir_linear_avx512(weir_backend *be, weir_linear *a) {
-    return linear_fast(be, a, &weir_linear_kernels_avx512, NULL);
+    return linear_fast(be, a, &weir_linear_kernels_avx512, NULL, &weir_linear_quant_avx512);
 }
 
 weir_status weir_linear_avx512bf16(weir_backend *be, weir_linear *a) {
-    return linear_fast(be, a, &weir_linear_kernels_avx512, &weir_linear_bf16_avx512);
+    return linear_fast(be, a, &weir_linear_kernels_avx512, &weir_linear_bf16_avx512, &weir_linear_quant_avx512vnni);
 }

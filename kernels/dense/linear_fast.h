@@ -18,7 +18,7 @@ typedef struct weir_linear_tile {
     int64_t n_left; /* columns of y from there on that exist */
     weir_epilogue epilogue;
     bool gated;     /* panels come in pairs (gate, up), n_panel is even */
-    float scale;
+    float scale, softcap;
 } weir_linear_tile;
 
 typedef void weir_tile_fn(const weir_linear_tile *t);

@@ -103,6 +103,7 @@ static __attribute__((noinline)) void finish(const weir_linear_tile *t, const fl
         for (int64_t n = 0; n < n_col && n < t->n_left; n += VF) {
             const float *at = t->gated ? c + n / PANEL * 2 * PANEL + n % PANEL : c + n;
             vf d = activate(t->epilogue, vf_mul(scale, vf_load(at)));
+            if (t->softcap > 0.0f) d = vf_softcap(d, vf_set1(t->softcap));
             if (t->gated) d = vf_mul(d, vf_load(at + PANEL));
             put(y + n, d, t->epilogue, t->n_left - n);
         }
@@ -187,7 +188,8 @@ WEIR_INLINE void spill(float *c, int64_t ldc, vf (*acc)[16], const int R, const 
 WEIR_INLINE void tile_step(const weir_linear_tile *t, int64_t first, const int R, const int P, const int kind) {
     vf acc[WEIR_TILE_ROWS][16];
     tile_sums(acc, t, first, R, P, kind);
-    if (!t->gated && t->epilogue <= WEIR_EPI_ADD && t->n_left - first * PANEL >= P * PANEL) {
+    const bool plain = !t->gated && t->epilogue <= WEIR_EPI_ADD && !(t->softcap > 0.0f);
+    if (plain && t->n_left - first * PANEL >= P * PANEL) {
         const vf scale = vf_set1(t->scale);
         WEIR_UNROLL for (int r = 0; r < R; r++) {
             float *y = t->y + r * t->ldy + first * PANEL;

@@ -18,6 +18,7 @@ struct job {
     const float *x, *w;
     int64_t dim;
     float eps;
+    bool add;
     bool vector; /* rows and w can be read 16 bytes at a time */
 };
 
@@ -43,7 +44,11 @@ PTX_FN float squares(const float4 &v, float sum) {
 
 PTX_FN void put(const job &a, int64_t row, int64_t at, const float4 &v, float inv) {
     const float4 w = load4(a.w, at, a.dim, a.vector);
-    const float4 r = make_float4(v.x * inv * w.x, v.y * inv * w.y, v.z * inv * w.z, v.w * inv * w.w);
+    float4 r = make_float4(v.x * inv * w.x, v.y * inv * w.y, v.z * inv * w.z, v.w * inv * w.w);
+    if (a.add) {
+        const float4 y = load4(a.y + row * a.dim, at, a.dim, a.vector);
+        r.x += y.x, r.y += y.y, r.z += y.z, r.w += y.w;
+    }
     store4(a.y + row * a.dim, at, a.dim, a.vector, r);
 }
 
@@ -91,7 +96,7 @@ extern "C" weir_status weir_rmsnorm_cuda(weir_backend *be, weir_rmsnorm *a) {
     if (a->n_row == 0) return WEIR_OK;
     weir_cuda *cu = weir_cuda_of(be);
     job j = {};
-    j.y = a->y, j.x = a->x, j.w = a->w, j.dim = a->dim, j.eps = a->eps;
+    j.y = a->y, j.x = a->x, j.w = a->w, j.dim = a->dim, j.eps = a->eps, j.add = a->add;
     j.vector = a->dim % 4 == 0 && aligned16(a->x) && aligned16(a->y) && aligned16(a->w);
     K_LAUNCH_PDL(rmsnorm_kernel, dim3(static_cast<unsigned>(a->n_row)), dim3(THREADS), 0, cu->stream)(j);
     return weir_cuda_launched(be, "rmsnorm", "n_row %lld dim %lld", (long long)a->n_row, (long long)a->dim);

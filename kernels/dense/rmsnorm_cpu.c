@@ -11,7 +11,10 @@ weir_status weir_rmsnorm_cpu(weir_backend *be, weir_rmsnorm *a) {
         double sum_sq = 0.0;
         for (int64_t i = 0; i < a->dim; i++) sum_sq += (double)x[i] * (double)x[i];
         const double inv = 1.0 / sqrt(sum_sq / (double)a->dim + (double)a->eps);
-        for (int64_t i = 0; i < a->dim; i++) y[i] = (float)((double)x[i] * inv * (double)a->w[i]);
+        for (int64_t i = 0; i < a->dim; i++) {
+            const double v = (double)x[i] * inv * (double)a->w[i];
+            y[i] = (float)(a->add ? (double)y[i] + v : v);
+        }
     }
     return WEIR_OK;
 }

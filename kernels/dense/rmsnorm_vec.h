@@ -12,10 +12,14 @@ static void normalise(const weir_rmsnorm *a, int64_t r) {
     float *y = a->y + r * a->dim;
     const vf factor = vf_set1(1.0f / sqrtf(vf_sum_sq(x, a->dim) / (float)a->dim + a->eps));
     int64_t i = 0;
-    for (; i + VF <= a->dim; i += VF) vf_store(y + i, vf_mul(vf_mul(vf_load(x + i), factor), vf_load(a->w + i)));
+    for (; i + VF <= a->dim; i += VF) {
+        const vf v = vf_mul(vf_mul(vf_load(x + i), factor), vf_load(a->w + i));
+        vf_store(y + i, a->add ? vf_add(vf_load(y + i), v) : v);
+    }
     const int64_t left = a->dim - i;
     if (left == 0) return;
-    vf_store_n(y + i, vf_mul(vf_mul(vf_load_n(x + i, left), factor), vf_load_n(a->w + i, left)), left);
+    const vf v = vf_mul(vf_mul(vf_load_n(x + i, left), factor), vf_load_n(a->w + i, left));
+    vf_store_n(y + i, a->add ? vf_add(vf_load_n(y + i, left), v) : v, left);
 }
 
 static void rmsnorm_worker(void *arg, int worker, int n_worker) {

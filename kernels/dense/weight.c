@@ -4,6 +4,7 @@
 
 #include "kernels/backend.h"
 #include "kernels/base/mem.h"
+#include "kernels/dense/weight_quant.h"
 
 enum {
     PANEL = 16,             /* outputs */
@@ -16,19 +17,26 @@ static int64_t panels_of(weir_layout layout, int64_t n, bool gated) {
     return layout == WEIR_LAYOUT_ROWS ? 0 : (n + PANEL - 1) / PANEL * (gated ? 2 : 1);
 }
 
-static int64_t padded_k(weir_layout layout, int64_t k) {
+static int64_t padded_k(weir_layout layout, weir_dtype dtype, int64_t k) {
+    if (!weir_dtype_is_float(dtype)) return k;
     const int64_t unit = layout == WEIR_LAYOUT_PANEL ? 2 : layout == WEIR_LAYOUT_FRAGMENT ? 16 : 1;
     return (k + unit - 1) / unit * unit;
 }
 
+static int64_t panel_bytes_of(weir_dtype dtype, int64_t k_pad) {
+    return weir_dtype_is_float(dtype) ? k_pad * PANEL * weir_dtype_bytes(dtype) : weir_quant_panel_bytes(dtype, k_pad);
+}
+
+int64_t weir_weight_panel_bytes(const weir_weight *w) { return panel_bytes_of(w->dtype, w->k_pad); }
+
 size_t weir_weight_bytes(weir_layout layout, weir_dtype dtype, int64_t n, int64_t k, bool gated) {
     if (n <= 0 || k <= 0 || n > INT64_MAX / 4 || k > INT64_MAX / 4) return SIZE_MAX;
     if (layout == WEIR_LAYOUT_FRAGMENT && dtype != WEIR_DTYPE_BF16) return SIZE_MAX;
-    const size_t n_row = layout == WEIR_LAYOUT_ROWS ? (size_t)n * (gated ? 2 : 1)
-                                                    : (size_t)panels_of(layout, n, gated) * PANEL;
-    const size_t k_pad = (size_t)padded_k(layout, k), elem = (size_t)weir_dtype_bytes(dtype);
-    if (n_row > SIZE_MAX / elem / k_pad) return SIZE_MAX;
-    return n_row * k_pad * elem;
+    if (k % weir_dtype_block(dtype) != 0 || k > INT64_MAX / 1024) return SIZE_MAX;
+    const bool rows = layout == WEIR_LAYOUT_ROWS;
+    const size_t count = rows ? (size_t)n * (gated ? 2 : 1) : (size_t)panels_of(layout, n, gated);
+    const size_t each = (size_t)(rows ? weir_dtype_row_bytes(dtype, k) : panel_bytes_of(dtype, padded_k(layout, dtype, k)));
+    return count > SIZE_MAX / each ? SIZE_MAX : count * each;
 }
 
 /* ---- one row of a file's matrix into row `lane` of a panel: bytes are moved, never interpreted ------------- */
@@ -57,6 +65,7 @@ static void pack_row16(bool fragment, unsigned char *panel, int64_t lane, const 
 
 static weir_status check_parts(const weir_tensor *part, int n_part, bool gated, int64_t *n) {
     if (!part || n_part < 1 || (gated && n_part != 2)) return WEIR_EINVAL;
+    if (part[0].cols % weir_dtype_block(part[0].dtype) != 0) return WEIR_EINVAL;
     int64_t sum = 0;
     for (int i = 0; i < n_part; i++) {
         if (!part[i].data || part[i].rows <= 0 || part[i].cols <= 0) return WEIR_EINVAL;
@@ -75,19 +84,21 @@ static const unsigned char *row_of(const weir_tensor *part, int n_part, bool gat
     int p = gated ? (int)(panel % 2) : 0;
     while (!gated && p < n_part && row >= part[p].rows) row -= part[p++].rows;
     if (p >= n_part || row >= part[p].rows) return NULL;
-    return (const unsigned char *)part[p].data + (size_t)(row * part[p].cols) * (size_t)weir_dtype_bytes(part[p].dtype);
+    return (const unsigned char *)part[p].data + (size_t)row * (size_t)weir_dtype_row_bytes(part[p].dtype, part[p].cols);
 }
 
 /* Panels [first, first + n_panel) of w at dst. */
 static void pack_panels(const weir_weight *w, const weir_tensor *part, int n_part, int64_t first, int64_t n_panel,
                         unsigned char *dst) {
-    const size_t panel_bytes = (size_t)(w->k_pad * PANEL * weir_dtype_bytes(w->dtype));
-    memset(dst, 0, (size_t)n_panel * panel_bytes);
+    const size_t panel_bytes = (size_t)weir_weight_panel_bytes(w);
     for (int64_t i = 0; i < n_panel; i++, dst += panel_bytes) {
+        memset(dst, 0, panel_bytes);
         for (int64_t lane = 0; lane < PANEL; lane++) {
             const unsigned char *src = row_of(part, n_part, w->gated, first + i, lane);
             if (!src) continue;
-            if (w->dtype == WEIR_DTYPE_F32) {
+            if (!weir_dtype_is_float(w->dtype)) {
+                weir_quant_pack_row(w->dtype, dst, lane, src, w->k);
+            } else if (w->dtype == WEIR_DTYPE_F32) {
                 pack_row32(dst, lane, src, w->k);
             } else {
                 pack_row16(w->layout == WEIR_LAYOUT_FRAGMENT, dst, lane, src, w->k);
@@ -96,9 +107,23 @@ static void pack_panels(const weir_weight *w, const weir_tensor *part, int n_par
     }
 }
 
+typedef struct pack_job {
+    const weir_weight *w;
+    const weir_tensor *part;
+    int n_part;
+} pack_job;
+
+static void pack_worker(void *arg, int worker, int n_worker) {
+    const pack_job *j = arg;
+    long begin, end;
+    weir_pool_split(j->w->n_panel, 1, worker, n_worker, &begin, &end);
+    const size_t at = (size_t)begin * (size_t)weir_weight_panel_bytes(j->w);
+    pack_panels(j->w, j->part, j->n_part, begin, end - begin, (unsigned char *)j->w->data + at);
+}
+
 /* Panels pass through a small piece of host memory, so that loading needs no second copy of a large matrix. */
 static weir_status upload_panels(weir_backend *be, const weir_weight *w, const weir_tensor *part, int n_part) {
-    const size_t panel_bytes = (size_t)(w->k_pad * PANEL * weir_dtype_bytes(w->dtype));
+    const size_t panel_bytes = (size_t)weir_weight_panel_bytes(w);
     int64_t step = panel_bytes < STAGE_BYTES ? (int64_t)(STAGE_BYTES / panel_bytes) : 1;
     if (step > w->n_panel) step = w->n_panel;
     unsigned char *stage = weir_alloc((size_t)step, panel_bytes);
@@ -118,7 +143,7 @@ static weir_status upload_panels(weir_backend *be, const weir_weight *w, const w
 static weir_status upload_rows(weir_backend *be, const weir_weight *w, const weir_tensor *part, int n_part) {
     unsigned char *dst = w->data;
     for (int p = 0; p < n_part; p++) {
-        const size_t bytes = (size_t)(part[p].rows * part[p].cols) * (size_t)weir_dtype_bytes(w->dtype);
+        const size_t bytes = (size_t)part[p].rows * (size_t)weir_dtype_row_bytes(w->dtype, w->k);
         WEIR_TRY(weir_backend_upload(be, dst, part[p].data, bytes));
         dst += bytes;
     }
@@ -135,13 +160,13 @@ weir_status weir_weight_pack(struct weir_backend *be, const weir_tensor *part, i
     const int64_t k = part[0].cols;
     const size_t bytes = weir_weight_bytes(layout, dtype, n, k, gated);
     weir_weight w = {.dtype = dtype, .n = n, .k = k, .n_panel = panels_of(layout, n, gated),
-                     .k_pad = padded_k(layout, k), .gated = gated, .layout = layout};
+                     .k_pad = padded_k(layout, dtype, k), .gated = gated, .layout = layout};
     w.data = bytes == SIZE_MAX ? NULL : weir_backend_alloc(be, bytes);
     if (!w.data) return be->device ? WEIR_EDEVMEM : WEIR_ENOMEM;
 
     weir_status s = WEIR_OK;
     if (layout == WEIR_LAYOUT_PANEL) {
-        pack_panels(&w, part, n_part, 0, w.n_panel, w.data);
+        weir_pool_run(be->pool, pack_worker, &(pack_job){&w, part, n_part});
     } else {
         s = layout == WEIR_LAYOUT_ROWS ? upload_rows(be, &w, part, n_part) : upload_panels(be, &w, part, n_part);
     }
@@ -163,7 +188,25 @@ static int64_t element_at(const weir_weight *w, int64_t n, int64_t k, bool up) {
     return before + (w->layout == WEIR_LAYOUT_FRAGMENT ? fragment_at(k, lane) : panel16_at(k, lane));
 }
 
+void weir_weight_block(const weir_weight *w, int64_t n, int64_t b, bool up, float *out) {
+    const unsigned char *data = w->data;
+    if (w->layout == WEIR_LAYOUT_ROWS) {
+        const int64_t row = (w->gated && up ? w->n : 0) + n, row_bytes = weir_dtype_row_bytes(w->dtype, w->k);
+        weir_dequantise_block(w->dtype, data + row * row_bytes + b * weir_dtype_block_bytes(w->dtype), out);
+        return;
+    }
+    const int64_t panel = w->gated ? n / PANEL * 2 + (up ? 1 : 0) : n / PANEL;
+    unsigned char block[WEIR_QUANT_BYTES];
+    weir_quant_unpack_block(w->dtype, data + panel * weir_weight_panel_bytes(w), w->k, n % PANEL, b, block);
+    weir_dequantise_block(w->dtype, block, out);
+}
+
 float weir_weight_get(const weir_weight *w, int64_t n, int64_t k, bool up) {
+    if (!weir_dtype_is_float(w->dtype)) {
+        float block[WEIR_QUANT_BLOCK];
+        weir_weight_block(w, n, k / weir_dtype_block(w->dtype), up, block);
+        return block[k % weir_dtype_block(w->dtype)];
+    }
     const unsigned char *p = (const unsigned char *)w->data + element_at(w, n, k, up) * weir_dtype_bytes(w->dtype);
     if (w->dtype == WEIR_DTYPE_F32) {
         float f;

@@ -31,24 +31,27 @@ static inline weir_layout weir_layout_of(bool device, weir_dtype dtype, weir_use
  *   16-bit  [n_panel][k_pad / 2][16][2]    output n = 16 * panel + lane, k = 2 * pair + half
  *   32-bit  [n_panel][k_pad][16]
  *
- * n is padded to 16 and k to 2 (FRAGMENT: 16) with zeros. A gated pair (gate, up; same shape) interleaves panels:
+ * n is padded to 16 and k to 2 (FRAGMENT: 16) with zeros. Quantised matrices: panels of 16 outputs too, in which a file's block
+ * lies word by word (weight_quant.h); k is whole blocks. They are copied like the others, not read where the file is mapped:
+ * six rows cost little more than one only if a vector holds many outputs, which rows of a file do not, and a copy takes
+ * 0.7 s a GB and thread (Sapphire Rapids), page faults counted. A gated pair (gate, up; same shape) interleaves panels:
  * panel 2j holds gate outputs 16j…16j+15, panel 2j+1 the up outputs of the same indices. */
 typedef struct weir_weight {
     void *data; /* backend memory, owned: free with weir_weight_free */
     weir_dtype dtype;
     int64_t n, k;      /* logical outputs and inputs; for a gated pair n is that of one of them */
     int64_t n_panel;   /* ceil(n / 16), twice that when gated; ROWS: 0 */
-    int64_t k_pad;     /* k rounded up to 2 (FRAGMENT: 16); ROWS: k */
+    int64_t k_pad;     /* k rounded up to 2 (FRAGMENT: 16); ROWS, quantised: k */
     bool gated;
     weir_layout layout;
 } weir_weight;
 
-/* Bytes that weir_weight_pack will take; the memory plan uses the same function. */
+/* Bytes that weir_weight_pack will take; the memory plan uses the same function. SIZE_MAX: no such matrix. */
 size_t weir_weight_bytes(weir_layout layout, weir_dtype dtype, int64_t n, int64_t k, bool gated);
 
 /* Packs n_part matrices of equal dtype and cols, stacked along the outputs (gated: exactly two of
- * equal shape) in the backend's layout for `use`. WEIR_EINVAL for differing dtypes or shapes, WEIR_ENOMEM,
- * WEIR_EDEVMEM. *out untouched on failure. */
+ * equal shape) in the backend's layout for `use`. WEIR_EINVAL for differing dtypes or shapes, or rows that are not whole
+ * blocks; WEIR_ENOMEM, WEIR_EDEVMEM. *out untouched on failure. */
 weir_status weir_weight_pack(struct weir_backend *be, const weir_tensor *part, int n_part, bool gated, weir_use use,
                              weir_weight *out);
 void weir_weight_free(struct weir_backend *be, weir_weight *w); /* NULL data allowed */
@@ -56,5 +59,11 @@ void weir_weight_free(struct weir_backend *be, weir_weight *w); /* NULL data all
 /* One element widened to f32: output n, input k, both in range; up: of a gated pair's second matrix. For the
  * portable ops and tests, not for speed. Host memory only. */
 float weir_weight_get(const weir_weight *w, int64_t n, int64_t k, bool up);
+
+/* Block b of output n of a quantised matrix, widened: weir_dtype_block(w->dtype) floats. Host memory only. */
+void weir_weight_block(const weir_weight *w, int64_t n, int64_t b, bool up, float *out);
+
+/* Bytes of one panel (layout PANEL). */
+int64_t weir_weight_panel_bytes(const weir_weight *w);
 
 #endif /* WEIR_KERNELS_DENSE_WEIGHT_H */

@@ -7,7 +7,7 @@
  * host puts sessions on seats, launches, and reads records of what was decided from a ring; a block of n_seat seats
  * has a fixed shape, whatever its sessions do:
  *
- *   loop_rows(step 0)      drafter: 2 rows a seat, inputs at positions n - 1 (dead at n = 0) and n: after a fully
+ *   loop_rows(step 0)      drafter: 2 rows a seat, inputs n - 1 (dead at n = 0) and n of the timeline: after a fully
  *                          accepted block the drafter's cache lacks the first (trap 4); otherwise the row writes
  *                          the very bits that lie there
  *   loop_sample(step 0)    statistics of the seats' drafter rows, a draw from each
@@ -16,11 +16,12 @@
  *   [loop_rows(gamma), loop_sample(gamma) without a draw: the drafter's distribution behind the last draft, if a
  *    seat of the bucket's gamma takes its bonus from pi (trap 3); a seat of fewer drafts has that row in the step
  *    after its last]
- *   loop_rows(verify)      verifier: gamma + 1 rows a seat, inputs at n … n + gamma
+ *   loop_rows(verify)      verifier: gamma + 1 rows a seat, inputs n … n + gamma
  *   row_stats              of those rows
  *   loop_close             accept, the closing token, the new lengths, the record
  *
- * A seat that is empty, has ended, or drafts less than the bucket's gamma leaves dead rows: slot -1, law_of -1.
+ * Input i of a seat's timeline lies at position base + i of its slot's self cache; draws are keyed by output index, which
+ * has no base. A seat that is empty, has ended, or drafts less than the bucket's gamma leaves dead rows: slot -1, law_of -1.
  * gamma = 0 is the verifier alone: no drafter steps, one verifier row, its token from p. */
 
 enum { WEIR_LOOP_DRAFT = 16, WEIR_LOOP_EOS = 8, WEIR_LOOP_VERIFY = -1 };
@@ -37,13 +38,14 @@ typedef enum weir_seat_end {
 typedef struct weir_seat {
     weir_law law;
     int32_t slot;            /* page tables */
+    int32_t base;            /* position of timeline input 0 in the self cache: a decoder's prompt lies before it */
     int32_t gamma;           /* drafts of a block, 0 … the bucket's */
     int32_t limit;           /* output tokens after which it ends */
     int32_t bonus_from;      /* output index from which a bonus is drawn from pi; INT32_MAX: never (weir_seat_bonus_from) */
     int32_t eos[WEIR_LOOP_EOS], n_eos;
     /* moved by the loop; from here on (kernels/loop/close.cu) */
     int32_t n;               /* tokens emitted: the output index of the next one */
-    int32_t tail[2];         /* inputs at positions n - 1 and n */
+    int32_t tail[2];         /* inputs n - 1 and n */
     int32_t n_draft;         /* of this block: gamma, or less: nothing follows a drafted end of text */
     int32_t end;             /* weir_seat_end */
 } weir_seat;

@@ -44,10 +44,11 @@ typedef struct weir_seat_row {
     int32_t token, pos, slot; /* slot -1: dead */
 } weir_seat_row;
 
-WF_FN weir_seat_row weir_seat_row_at(const weir_seat *s, bool live, int32_t token, int32_t pos) {
+/* Input number `input` of the timeline. */
+WF_FN weir_seat_row weir_seat_row_at(const weir_seat *s, bool live, int32_t token, int32_t input) {
     weir_seat_row r;
     r.token = live ? token : 0;
-    r.pos = live ? pos : 0;
+    r.pos = live ? s->base + input : 0;
     r.slot = live ? s->slot : -1;
     return r;
 }

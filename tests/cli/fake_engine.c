@@ -16,6 +16,7 @@
 
 struct weir_engine {
     char name[32];
+    const weir_chat_template *chat;
     int n_session, n_step;
 };
 
@@ -45,6 +46,11 @@ weir_status weir_engine_open(weir_engine **out, const weir_engine_options *opt, 
     weir_engine *e = weir_calloc(1, sizeof *e);
     if (!e) return weir_fail(err, WEIR_ENOMEM, "out of memory");
     snprintf(e->name, sizeof e->name, "%s", opt->model);
+    e->chat = opt->chat_template ? weir_chat_template_find(opt->chat_template) : NULL;
+    if (!e->chat && (opt->chat_template || opt->chat_required)) {
+        weir_free(e);
+        return weir_fail(err, WEIR_ENOTSUP, "no such chat template");
+    }
     *out = e;
     return WEIR_OK;
 }
@@ -60,6 +66,7 @@ void weir_engine_get_facts(const weir_engine *e, weir_engine_facts *out) {
     out->ctx_size = 512;
     out->max_draft = 16;
     out->has_tokenizer = !is(e, "noids");
+    out->chat_template = e->chat ? e->chat->name : NULL;
     out->family[0] = out->family[1] = "fake";
     out->dtype[0] = out->dtype[1] = "f32";
 }
@@ -89,6 +96,23 @@ weir_status weir_detokenize(const weir_engine *e, const int32_t *ids, size_t n_i
     *text = out;
     *bytes = n_ids;
     return WEIR_OK;
+}
+
+weir_status weir_chat_tokenize(const weir_engine *e, const weir_chat_message *messages, size_t n, int32_t **ids,
+                               size_t *n_ids, weir_err *err) {
+    weir_chat_text text = {0};
+    if (!e->chat) return weir_fail(err, WEIR_ENOTSUP, "no chat template");
+    weir_status st = weir_chat_render(e->chat, messages, n, true, &text, err);
+    size_t bytes = 0;
+    for (size_t i = 0; i < text.n; i++) bytes += text.segments[i].bytes;
+    char *all = st == WEIR_OK ? weir_alloc(bytes + 1, 1) : NULL;
+    if (st == WEIR_OK && !all) st = weir_fail(err, WEIR_ENOMEM, "out of memory");
+    for (size_t i = 0, at = 0; all && i < text.n; at += text.segments[i++].bytes)
+        memcpy(all + at, text.segments[i].text, text.segments[i].bytes);
+    if (st == WEIR_OK) st = weir_tokenize(e, all, bytes, text.add_special, ids, n_ids, err);
+    weir_free(all);
+    weir_chat_text_free(&text);
+    return st;
 }
 
 void weir_text_free(char *text) { weir_free(text); }

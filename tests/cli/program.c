@@ -160,7 +160,13 @@ outcome run_spec_do(const run_spec *spec) {
     signal(SIGPIPE, SIG_IGN);
 
     stream in = {0}, out, err = {.ours = -1, .theirs = -1};
-    open_pipe(&in); /* its ends swapped: the program reads `ours` */
+    if (spec->in_tty) {
+        stream pty = {0};
+        open_pty(&pty);
+        in = (stream){.ours = pty.theirs, .theirs = pty.ours};
+    } else {
+        open_pipe(&in); /* its ends swapped: the program reads `ours` */
+    }
     open_output(spec, &out);
     if (spec->err_tty) open_pty(&err);
     else open_pipe(&err);

@@ -16,7 +16,7 @@ typedef struct run_spec {
     const char *out_path;   /* standard output goes to this file */
     bool close_out;         /* standard output is closed in the program */
     bool broken_out;        /* standard output is a pipe nobody reads */
-    bool out_tty, err_tty;  /* a pseudo-terminal instead of a pipe */
+    bool in_tty, out_tty, err_tty; /* a pseudo-terminal instead of a pipe; the input then ends with Ctrl-D, "\004" */
     bool on_runner;         /* the program with the CUDA backend in the runner of kernels */
     bool fake;              /* the program with tests/cli/fake_engine.c behind it */
     int signal;             /* sent once `after` was seen on standard output or error */

@@ -245,7 +245,7 @@ Test(generate, a_bad_line_is_named_and_the_answers_before_it_stand) {
         {"{\"prompt\": \"a\", \"stop\": [\"\"]}", "\"stop\"", NULL},
         {"{\"prompt\": \"a\", \"stop\": 3}", "\"stop\"", NULL},
         {"{\"prompt\": \"a\", \"speculative\": 1}", "\"speculative\"", "true or false"},
-        {"{\"prompt\": \"a\", \"prompt_ids\": [1]}", "\"prompt\"", "either"},
+        {"{\"prompt\": \"a\", \"prompt_ids\": [1]}", "\"prompt\"", "one of prompt"},
         {"{\"prompt_ids\": [1, 70000]}", "70000", NULL},
         {"{\"prompt_ids\": [1, -2]}", "\"prompt_ids\"", "entry 1"},
         {"{\"prompt_ids\": []}", "prompt", NULL},

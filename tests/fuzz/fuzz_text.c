@@ -7,7 +7,7 @@
 #include "tests/fuzz/target.h"
 #include "tests/fuzz/tokens.h"
 
-enum { N_MODEL = 3 };
+enum { N_SPM = 3, N_MODEL = 6 };
 static weir_tokenizer *models[N_MODEL];
 
 static void free_models(void) {
@@ -15,11 +15,16 @@ static void free_models(void) {
 }
 
 static void open_models(void) {
-    static const char *const paths[N_MODEL] = {WEIR_SOURCE_DIR "/models/demo/verifier/spiece.model",
+    static const char *const paths[N_SPM] = {WEIR_SOURCE_DIR "/models/demo/verifier/spiece.model",
                                                WEIR_SOURCE_DIR "/tests/golden/tokenizer/tiny_unigram.model",
                                                WEIR_SOURCE_DIR "/tests/golden/tokenizer/tiny_bpe.model"};
+    static const char *const json[N_MODEL - N_SPM] = {WEIR_SOURCE_DIR "/tests/golden/tokenizer/tiny_qwen2.json",
+                                                      WEIR_SOURCE_DIR "/tests/golden/tokenizer/tiny_llama3.json",
+                                                      WEIR_SOURCE_DIR "/tests/golden/tokenizer/tiny_gemma.json"};
     if (models[0]) return;
-    for (int i = 0; i < N_MODEL; i++)
+    for (int i = 0; i < N_MODEL - N_SPM; i++)
+        FUZZ_CHECK(weir_tokenizer_open_json(&models[N_SPM + i], json[i], NULL) == WEIR_OK);
+    for (int i = 0; i < N_SPM; i++)
         FUZZ_CHECK(weir_tokenizer_open_spm(&models[i], paths[i], 100, NULL) == WEIR_OK);
     atexit(free_models);
 }

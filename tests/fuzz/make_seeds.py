@@ -27,6 +27,51 @@ def entry(dtype, shape, begin, end):
     return {"dtype": dtype, "shape": shape, "data_offsets": [begin, end]}
 
 
+U8, I8, U16, I16, U32, I32, F32, BOOL, STRING, ARRAY, U64, I64, F64 = range(13)
+FORMATS = {U8: "B", I8: "b", U16: "H", I16: "h", U32: "I", I32: "i", F32: "f", BOOL: "?", U64: "Q", I64: "q", F64: "d"}
+
+
+def text(s):
+    s = s if isinstance(s, bytes) else s.encode()
+    return struct.pack("<Q", len(s)) + s
+
+
+def value(kind, v):
+    return text(v) if kind == STRING else struct.pack("<" + FORMATS[kind], v)
+
+
+def pair(key, kind, v):
+    if isinstance(v, list):
+        return text(key) + struct.pack("<IIQ", ARRAY, kind, len(v)) + b"".join(value(kind, x) for x in v)
+    return text(key) + struct.pack("<I", kind) + value(kind, v)
+
+
+def gguf(pairs, tensors, version=3, alignment=32):
+    """Tensors are (name, type, shape, bytes)."""
+    infos, data = b"", b""
+    for name, kind, shape, size in tensors:
+        data += bytes(-len(data) % alignment)
+        infos += text(name) + struct.pack(f"<I{len(shape)}QIQ", len(shape), *shape, kind, len(data))
+        data += b"\0\0\x80\x3f" * (size // 4) + bytes(size % 4)
+    head = b"GGUF" + struct.pack("<IQQ", version, len(tensors), len(pairs)) + b"".join(pair(*p) for p in pairs) + infos
+    return head + bytes(-len(head) % alignment) + data if tensors else head
+
+
+def gguf_model(arch, *more, skip=()):
+    """One layer of width 4: two heads of 2, one of keys and values."""
+    sizes = dict(embedding_length=4, block_count=1, feed_forward_length=3, context_length=8)
+    heads = {"attention.head_count": 2, "attention.head_count_kv": 1}
+    pairs = [("general.architecture", STRING, arch)]
+    pairs += [(f"{arch}.{k}", U32, v) for k, v in {**sizes, **heads}.items()]
+    pairs += [(f"{arch}.attention.layer_norm_rms_epsilon", F32, 1e-6)]
+    pairs += [("tokenizer.ggml.model", STRING, "llama"), ("tokenizer.ggml.tokens", STRING, ["<s>", "a", "<eos>"])]
+    pairs += [(k if k.startswith("tokenizer.") else f"{arch}.{k}", t, v) for k, t, v in more]
+    f32 = [("token_embd.weight", [4, 3]), ("output_norm.weight", [4]), ("blk.0.attn_norm.weight", [4]), ("blk.0.attn_q.weight", [4, 4]),
+           ("blk.0.ffn_norm.weight", [4]), ("rope_freqs.weight", [1])]
+    tensors = [(n, 0, s, 4 * s[0] * (s[1] if len(s) > 1 else 1)) for n, s in f32 if n not in skip]
+    return gguf(pairs, tensors)
+
+
 shutil.rmtree(SEEDS, ignore_errors=True)
 
 put("safetensors", "empty", safetensors({}, 0))
@@ -53,9 +98,65 @@ put("config", "original", b'\0' + json.dumps(dict(
     feed_forward_proj="relu", tie_word_embeddings=True, task_specific_params={"a": {"num_beams": 4}})).encode())
 put("config", "generation", b'\1{"eos_token_id":[1,2],"num_beams":1,"repetition_penalty":1.0,"bad_words_ids":[],"do_sample":true}')
 put("config", "tokenizer", b'\2{"tokenizer_class":"LlamaTokenizer","extra_ids":3}')
+put("config", "llama", b'\3'
+    b'{"model_type":"llama","architectures":["LlamaForCausalLM"],"head_dim":64,'
+    b'"hidden_act":"silu","hidden_size":2048,"num_attention_heads":32,"num_key_value_heads":8,'
+    b'"rope_scaling":{"factor":32.0,"high_freq_factor":4.0,"low_freq_factor":1.0,'
+    b'"original_max_position_embeddings":8192,"rope_type":"llama3"},"rope_theta":500000.0,'
+    b'"eos_token_id":[1,8]}')
+put("config", "gemma3", b'\3'
+    b'{"model_type":"gemma3_text","layer_types":["sliding_attention","full_attention"],'
+    b'"num_hidden_layers":2,"sliding_window":4,"query_pre_attn_scalar":16,'
+    b'"rope_local_base_freq":10000.0,'
+    b'"rope_parameters":{"full_attention":{"rope_type":"linear","factor":8.0,'
+    b'"rope_theta":1e6},"sliding_attention":{"rope_type":"default"}}}')
+put("config", "qwen2", b'\3'
+    b'{"model_type":"qwen2","use_sliding_window":true,"max_window_layers":2,'
+    b'"sliding_window":16,"rope_scaling":{"type":"yarn","factor":4.0,"beta_fast":16,'
+    b'"mscale":0.7,"mscale_all_dim":1,"original_max_position_embeddings":32768}}')
+put("config", "gemma3_eyes", b'\3'
+    b'{"model_type":"gemma3","text_config":{"model_type":"gemma3_text",'
+    b'"rope_scaling":{"rope_type":"linear","factor":8}},"vision_config":{},"eos_token_id":[1,'
+    b'106]}')
+put("config", "generation_decoder", b'\4'
+    b'{"bos_token_id":1,"eos_token_id":[2,3],"pad_token_id":0,"repetition_penalty":1.1,'
+    b'"temperature":0.7}')
+put("config", "tokenizer_decoder", b'\5'
+    b'{"add_bos_token":true,"tokenizer_class":"LlamaTokenizerFast",'
+    b'"chat_template":[{"name":"default","template":"{{ a }}"}]}')
+
+put("gguf", "empty", gguf([], []))
+put("gguf", "scalars", gguf([("u8", U8, 7), ("i8", I8, -7), ("u16", U16, 7), ("i16", I16, -7), ("u32", U32, 7), ("i32", I32, -7), ("u64", U64, 7),
+                             ("i64", I64, -7), ("f32", F32, 0.5), ("f64", F64, 0.25), ("bool", BOOL, True), ("text", STRING, "a b")], [], 2))
+put("gguf", "arrays", gguf([("u8s", U8, [1, 2]), ("i32s", I32, [-1]), ("u64s", U64, []), ("f64s", F64, [1.5]), ("bools", BOOL, [True, False]),
+                            ("texts", STRING, ["", "a", "bc"])], []))
+put("gguf", "tensors", gguf([("general.alignment", U32, 8)], [("q8", 8, [32, 2], 68), ("f16", 1, [3], 6), ("q4k", 12, [256], 144), ("cube", 24, [2, 2, 2], 8)],
+                            alignment=8))
+put("gguf", "llama", gguf_model("llama", ("rope.scale_linear", F32, 2.0), ("tokenizer.ggml.bos_token_id", U32, 0)))
+put("gguf", "qwen2", gguf_model("qwen2", ("rope.scaling.type", STRING, "yarn"), ("rope.scaling.factor", F32, 4.0),
+                                ("tokenizer.chat_template", STRING, "{{x}}"), skip=["rope_freqs.weight"]))
+put("gguf", "gemma2", gguf_model("gemma2", ("attention.sliding_window", U32, 4), ("final_logit_softcapping", F32, 30.0), skip=["rope_freqs.weight"]))
+put("gguf", "gemma3", gguf_model("gemma3", ("attention.sliding_window", U32, 4), ("attention.sliding_window_pattern", BOOL, [True]),
+                                 ("rope.freq_base", F32, 1e6), skip=["rope_freqs.weight"]))
 
 for name in ["tiny_unigram", "tiny_bpe"]:
     put("spm", name, (ROOT / f"tests/golden/tokenizer/{name}.model").read_bytes())
+
+MODEL = {"type": "BPE", "vocab": {c: i for i, c in enumerate(["a", "b", "\u0120", "ab", "\u0120a", "<unk>", "<0x0A>", "\u2581"])}, "merges": ["a b", ["\u0120", "a"]]}
+put("tokenizer_json", "smallest", json.dumps({"model": MODEL}))
+put("tokenizer_json", "added", json.dumps({"model": {**MODEL, "unk_token": "<unk>", "fuse_unk": True, "byte_fallback": True, "ignore_merges": True}, "added_tokens": [
+    {"id": 9, "content": "<|end|>", "special": True, "lstrip": True, "rstrip": True, "normalized": False}, {"id": 8, "content": "nice", "single_word": True, "normalized": True}]}))
+put("tokenizer_json", "split", json.dumps({"model": MODEL, "normalizer": {"type": "Sequence", "normalizers": [{"type": "NFC"}, {"type": "Prepend", "prepend": "a"}]},
+    "pre_tokenizer": {"type": "Sequence", "pretokenizers": [{"type": "Split", "pattern": {"Regex": "(?i:'s)|[^\\s\\p{L}]?\\p{Lu}+|\\s+(?!\\S)|\\x{41}{1,3}"},
+    "behavior": "MergedWithPrevious", "invert": False}, {"type": "Digits", "individual_digits": True}, {"type": "Punctuation", "behavior": "Contiguous"},
+    {"type": "ByteLevel", "add_prefix_space": False, "use_regex": True}]}, "decoder": {"type": "ByteLevel"}}))
+put("tokenizer_json", "metaspace", json.dumps({"model": MODEL, "normalizer": {"type": "Replace", "pattern": {"String": " "}, "content": "\u2581"},
+    "pre_tokenizer": {"type": "Metaspace", "replacement": "\u2581", "prepend_scheme": "first", "split": True}, "decoder": {"type": "Sequence", "decoders": [
+    {"type": "Replace", "pattern": {"String": "\u2581"}, "content": " "}, {"type": "ByteFallback"}, {"type": "Fuse"}, {"type": "Strip", "content": " ", "start": 1, "stop": 0}]}}))
+for name in ["tiny_qwen2", "tiny_llama2"]:
+    put("tokenizer_json", name, (ROOT / f"tests/golden/tokenizer/{name}.json").read_bytes())
+for name in ["tiny_smollm", "tiny_deepseek", "tiny_llama2", "tiny_gemma"]:
+    put("tokenizer_gguf", name, (ROOT / f"tests/golden/tokenizer/{name}.gguf").read_bytes())
 
 put("text", "plain", "The weather is nice today. Es hat viel geschneit, \u00dcbermut \u00df.")
 put("text", "sentinels", "The <extra_id_0> walks  <extra_id_12>in <extra_id_99> <extra_id_100> <extra_id_")
@@ -63,3 +164,16 @@ put("text", "scripts", "\u6211\u60f3\u5b66\u4e60 \U0001f600 \u0645\u0631\u062d\u
 put("text", "broken", b"\xff\xc3 \xe2\x82 a\x00b \xed\xa0\x80 \xf4\x90\x80\x80")
 put("text", "long", b"\xe4\xb8\xad" * 1600 + b" tail" + b"\xff" * 600)
 put("text", "ids", struct.pack("<8i", 0, 1, 2, 4, 100, 249, 5987, -1))
+
+# a byte for the format and the end, then messages: a byte for the role, content, zero
+TALKS = {"system": [(0, "Be brief."), (1, "Hi"), (2, "Hello!"), (1, " How are you? ")], "one": [(1, "  \u00a0\u3000Hi\n ")],
+         "thinking": [(1, "q"), (2, "<think>\nhm\n</think>\n\nYes"), (1, "<tool_response>4</tool_response>")],
+         "markup": [(1, "<|im_end|>\n<|im_start|>system\n[INST] <<SYS>>"), (2, "<end_of_turn>")]}
+for i in range(11):
+    name, talk = list(TALKS.items())[i % 4]
+    put("chat", f"talk_{i}_{name}", bytes([2 * i + 1]) + b"".join(bytes([role]) + text.encode() + b"\0" for role, text in talk))
+put("chat", "jinja_chatml", "{{ '<|im_start|>system\\nYou are a helpful assistant.<|im_end|>\\n' }}"
+    "{% for m in messages %}{{ '<|im_start|>' + m.role + '\\n' + m.content + '<|im_end|>\\n' }}{% endfor %}")
+put("chat", "jinja_llama", "{{ bos_token }}Cutting Knowledge Date: December 2023{{ '<|start_header_id|><|end_header_id|>' + m | trim + '<|eot_id|>' }}")
+put("chat", "jinja_gemma", "{{ bos_token }}{{ '<start_of_turn>model\\n' + m.content | trim + '<end_of_turn>' }}")
+put("chat", "jinja_llama2", "{{ '[INST] <<SYS>>\\n' + s + '<</SYS>>' + m.strip() + ' [/INST]' }}")

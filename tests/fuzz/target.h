@@ -16,8 +16,12 @@
 int fuzz_safetensors(const uint8_t *data, size_t n);
 int fuzz_index(const uint8_t *data, size_t n);
 int fuzz_config(const uint8_t *data, size_t n);
+int fuzz_gguf(const uint8_t *data, size_t n);
 int fuzz_spm(const uint8_t *data, size_t n);
+int fuzz_tokenizer_json(const uint8_t *data, size_t n);
+int fuzz_tokenizer_gguf(const uint8_t *data, size_t n);
 int fuzz_text(const uint8_t *data, size_t n);
+int fuzz_chat(const uint8_t *data, size_t n);
 #endif
 
 /* A promise that was broken: stops the program, which is what a fuzzer notices. */

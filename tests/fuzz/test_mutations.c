@@ -102,5 +102,9 @@ static void run(const char *name, int (*target)(const uint8_t *, size_t), long r
 Test(mutations, safetensors) { run("safetensors", fuzz_safetensors, 20000); }
 Test(mutations, index) { run("index", fuzz_index, 5000); }
 Test(mutations, config) { run("config", fuzz_config, 20000); }
+Test(mutations, gguf) { run("gguf", fuzz_gguf, 50000); }
 Test(mutations, spm) { run("spm", fuzz_spm, 5000); }
+Test(mutations, tokenizer_json) { run("tokenizer_json", fuzz_tokenizer_json, 10000); }
+Test(mutations, tokenizer_gguf) { run("tokenizer_gguf", fuzz_tokenizer_gguf, 10000); }
 Test(mutations, text) { run("text", fuzz_text, 1000); }
+Test(mutations, chat) { run("chat", fuzz_chat, 50000); }

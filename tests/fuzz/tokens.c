@@ -7,13 +7,16 @@
 #include "tests/fuzz/target.h"
 #include "tests/support/files.h"
 
-void fuzz_round_trip(const weir_tokenizer *t, const char *text, size_t n) {
+typedef weir_status encode_fn(const weir_tokenizer *t, const char *text, size_t bytes, int32_t **ids, size_t *n,
+                              weir_err *err);
+
+static void round_trip(const weir_tokenizer *t, encode_fn *encode, const char *text, size_t n) {
     int32_t *ids = NULL;
     size_t n_ids = 0, bytes = 0;
     char *back = NULL;
     weir_err err = {""};
     /* A broken vocabulary may leave a text without ids: then there is one line that says so. */
-    if (weir_tokenizer_encode(t, text, n, &ids, &n_ids, &err) != WEIR_OK) {
+    if (encode(t, text, n, &ids, &n_ids, &err) != WEIR_OK) {
         FUZZ_CHECK(err_is_line(&err, ""));
         return;
     }
@@ -25,4 +28,18 @@ void fuzz_round_trip(const weir_tokenizer *t, const char *text, size_t n) {
     FUZZ_CHECK(back[bytes] == '\0');
     weir_free(back);
     weir_free(ids);
+}
+
+void fuzz_round_trip(const weir_tokenizer *t, const char *text, size_t n) {
+    round_trip(t, weir_tokenizer_encode, text, n);
+    round_trip(t, weir_tokenizer_encode_special, text, n);
+}
+
+void fuzz_vocabulary(const weir_tokenizer *t) {
+    static const char text[] = "The Weather's  nice,\n\n \xc3\xbc\xc3\x9f e\xcc\x81 \xe4\xb8\xad\xff\xfe\xed\xa0\x80 123 <|end|><mask> \xe2\x96\x81<0x41>\0x";
+    const int32_t size = weir_tokenizer_size(t);
+    FUZZ_CHECK(size > 0);
+    for (int32_t id = 0; id < size && id < 4096; id++) FUZZ_CHECK(weir_tokenizer_piece(t, id) != NULL);
+    fuzz_round_trip(t, text, sizeof text - 1);
+    for (size_t i = 1; i < sizeof text; i += 7) fuzz_round_trip(t, text + i, sizeof text - 1 - i);
 }

@@ -6,7 +6,7 @@
 #include <string.h>
 
 #include "host/device_loop.h"
-#include "tests/host/loop_cases.h"
+#include "tests/host/decoder_pair.h"
 #include "tests/support/device.h"
 
 static weir_engine *open_pair(const char *verifier, const char *drafter, int n_parallel, loop_mode mode) {
@@ -47,6 +47,21 @@ static weir_engine *open_ending(int n_parallel, loop_mode mode) {
     return e;
 }
 
+/* Decoders with windows: a model that agrees with itself, so that blocks are long, and strangers. */
+static weir_engine *open_decoders(int pair, int n_parallel, loop_mode mode) {
+    weir_backend_close(device_open());
+    weir_engine *e = decoder_open(&decoder_pairs[pair], "cuda:0", n_parallel, 1, 128);
+    cr_assert_not_null(e->loop);
+    if (mode != LOOP_HOST) return e;
+    weir_device_loop_close(e->loop);
+    e->loop = NULL;
+    return e;
+}
+static weir_engine *open_strangers(int n_parallel, loop_mode mode) { return open_decoders(0, n_parallel, mode); }
+static weir_engine *open_twins(int n_parallel, loop_mode mode) { return open_decoders(1, n_parallel, mode); }
+
+static const loop_bed strangers = {open_strangers, decoder_start, {LOOP_RECORDED}, 1, 7, 6, 1.0f, {1000}};
+static const loop_bed twins = {open_twins, decoder_start, {LOOP_RECORDED}, 1, 3, 8, 1.0f, {1000}};
 static const loop_bed demo = {open_demo, loop_start_demo, {LOOP_RECORDED}, 1, 1, 6, 1.0f, {1000}};
 static const loop_bed small = {open_small, loop_start_ids, {LOOP_RECORDED, LOOP_CALLED}, 2, 6, 8, 1.6f, {1000, 2}};
 static const loop_bed recorded = {open_small, loop_start_ids, {LOOP_RECORDED}, 1, LOOP_SETTINGS, 6, 1.6f, {1000}};
@@ -63,4 +78,9 @@ Test(cuda_device_loop, end_of_text_inside_a_block) { loop_same_at_end_of_text(&e
 Test(cuda_device_loop, callback_that_says_no) { loop_same_when_callback_ends(&recorded, 3); }
 Test(cuda_device_loop, cancel_from_a_callback) { loop_same_when_cancelled_in_callback(&recorded, 3); }
 Test(cuda_device_loop, turns_with_host_driven_blocks) { loop_takes_turns_with_the_host(&small); }
+Test(cuda_device_loop, decoders_alone) {
+    loop_same_alone(&strangers);
+    loop_same_alone(&twins);
+}
+Test(cuda_device_loop, decoders_together) { loop_same_together(&strangers, 3, 2); }
 Test(cuda_device_loop, the_demo_pair) { loop_same_alone(&demo); }

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "kernels/dense/quant.h"
 #include "tests/support/compare.h"
 
 weir_backend *open_backend(int n_thread, weir_isa isa) {
@@ -23,7 +24,40 @@ static uint16_t f16_cut(float f) {
     return (uint16_t)((u >> 16 & 0x8000) | (uint32_t)exponent << 10 | (u >> 13 & 0x3ff));
 }
 
+static void put_f16(unsigned char *to, float f) {
+    const uint16_t h = f16_cut(f);
+    memcpy(to, &h, sizeof h);
+}
+
+/* One block: random codes, scales so that its values are about as large as spread, and minima that put them about zero. */
+static void random_block(weir_dtype t, unsigned char *block, float spread, uint64_t *rng) {
+    for (int i = 0; i < weir_dtype_block_bytes(t); i++) block[i] = (unsigned char)(rng_u64(rng) >> 40);
+    const float one = spread * (0.5f + (float)(rng_u64(rng) % 1024) / 1024.0f) * (rng_u64(rng) >> 63 ? 1.0f : -1.0f);
+    switch (t) {
+    case WEIR_DTYPE_Q4_0: put_f16(block, one / 8); break;
+    case WEIR_DTYPE_Q5_0: put_f16(block, one / 16); break;
+    case WEIR_DTYPE_Q8_0: put_f16(block, one / 100); break;
+    case WEIR_DTYPE_Q4_1: put_f16(block, one / 8), put_f16(block + 2, -one); break;
+    case WEIR_DTYPE_Q5_1: put_f16(block, one / 16), put_f16(block + 2, -one); break;
+    case WEIR_DTYPE_Q4_K: put_f16(block, one / (8 * 32)), put_f16(block + 2, one / 32); break;
+    case WEIR_DTYPE_Q5_K: put_f16(block, one / (16 * 32)), put_f16(block + 2, one / 32); break;
+    case WEIR_DTYPE_Q6_K: put_f16(block + 208, one / (32 * 64)); break;
+    default: cr_assert_fail("not a dtype of blocks");
+    }
+}
+
+static matrix matrix_of_blocks(weir_dtype dtype, int64_t rows, int64_t cols, float spread, uint64_t *rng) {
+    const size_t row_bytes = (size_t)weir_dtype_row_bytes(dtype, cols), bytes = (size_t)rows * row_bytes;
+    unsigned char *data = malloc(bytes);
+    float *value = malloc((size_t)(rows * cols) * sizeof *value);
+    cr_assert(data && value && cols % weir_dtype_block(dtype) == 0);
+    for (size_t at = 0; at < bytes; at += (size_t)weir_dtype_block_bytes(dtype)) random_block(dtype, data + at, spread, rng);
+    for (int64_t r = 0; r < rows; r++) weir_dequantise_row(dtype, data + (size_t)r * row_bytes, cols, value + r * cols);
+    return (matrix){{data, dtype, rows, cols}, value};
+}
+
 matrix matrix_new(weir_dtype dtype, int64_t rows, int64_t cols, float spread, uint64_t *rng) {
+    if (!weir_dtype_is_float(dtype)) return matrix_of_blocks(dtype, rows, cols, spread, rng);
     const size_t n = (size_t)(rows * cols), elem = (size_t)weir_dtype_bytes(dtype);
     unsigned char *data = malloc(n * elem);
     float *value = malloc(n * sizeof *value);

@@ -5,7 +5,8 @@
 
 weir_backend *open_backend(int n_thread, weir_isa isa); /* asserts */
 
-/* A matrix as a file would hold it, and the same values widened; random normal times `spread`. */
+/* A matrix as a file would hold it, and the same values widened; random normal times `spread`
+ * (blocks: random codes and scales, values of up to about that; cols are whole blocks). */
 typedef struct matrix {
     weir_tensor file;
     float *value; /* (rows, cols) */

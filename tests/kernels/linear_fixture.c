@@ -17,18 +17,35 @@ double activation(weir_epilogue e, double d) {
     }
 }
 
+/* What rounding rows to bytes may add to a product (kernels/dense/linear.h). |s q| + |o| of the fixture's random blocks, which use
+ * most of their codes, is below 3 times the block's largest element. */
+static double byte_bound(const double *xn, const float *w, int64_t k, int64_t block) {
+    double rounding = 0, sums = 0;
+    for (int64_t i = 0; i < k; i += 32) {
+        double most = 0, mag = 0, largest = 0;
+        for (int64_t j = i; j < i + 32; j++) most = fmax(most, fabs(xn[j])), mag += fabs((double)w[j]);
+        for (int64_t j = i / block * block; j < (i / block + 1) * block; j++) largest = fmax(largest, fabs((double)w[j]));
+        rounding += most / 253 * mag;
+        sums += 32 * most * 3 * largest;
+    }
+    return rounding + ((double)k / 8 + 16) * 0x1p-24 * sums;
+}
+
 static double dot(const data *d, const matrix *m, int64_t r, int64_t n, bool rounded, double *bound) {
     const int64_t k = d->p.k;
     const float *x = d->x + r * d->ldx, *w = m->value + n * k;
-    double sq = 0, sum = 0, mag = 0;
+    double sq = 0, sum = 0, mag = 0, *xn = malloc((size_t)k * sizeof *xn);
+    cr_assert(xn);
     for (int64_t i = 0; i < k; i++) sq += (double)x[i] * x[i];
     const double factor = 1 / sqrt(sq / (double)k + (double)LINEAR_EPS);
     for (int64_t i = 0; i < k; i++) {
-        const double xn = d->p.norm ? x[i] * factor * d->norm[i] : x[i];
-        sum += xn * w[i];
-        mag += fabs(xn * w[i]);
+        xn[i] = d->p.norm ? x[i] * factor * d->norm[i] : x[i];
+        sum += xn[i] * w[i];
+        mag += fabs(xn[i] * w[i]);
     }
-    *bound = (1.125 * (double)k + 16) * 0x1p-24 * mag + (rounded ? 0x1p-8 * mag : 0);
+    *bound = (1.125 * (double)k + 16) * 0x1p-24 * mag;
+    if (rounded) *bound += weir_dtype_is_float(d->p.dtype) ? 0x1p-8 * mag : byte_bound(xn, w, k, weir_dtype_block(d->p.dtype));
+    free(xn);
     return sum;
 }
 
@@ -42,6 +59,10 @@ void data_expect(data *d, bool rounded) {
             y = activation(p->epilogue, g);
             /* No activation is steeper than 1.13; its own error is 2^-21 |d|. */
             if (p->epilogue > WEIR_EPI_ADD) e_gate = 1.13 * e_gate + 0x1p-21 * fabs(g);
+            if (p->softcap > 0.0f) { /* slope at most 1, 2^-20 of the result */
+                y = (double)p->softcap * tanh(y / (double)p->softcap);
+                e_gate += 0x1p-20 * fabs(y);
+            }
             if (p->gated) up = dot(d, &d->up, r, n, rounded, &e_up);
             *b = e_gate * fabs(up) + e_up * fabs(y) + e_gate * e_up;
             y *= up;

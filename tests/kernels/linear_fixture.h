@@ -10,7 +10,7 @@ typedef struct product {
     weir_dtype dtype;
     bool gated, norm, rows;
     weir_epilogue epilogue;
-    float scale;
+    float scale, softcap;
 } product;
 
 typedef struct data {
@@ -26,7 +26,8 @@ enum { PAD = 3 };
 
 data data_new(const product *p, uint64_t *rng);
 void data_free(data *d);
-void data_expect(data *d, bool rounded); /* fills want and bound; rounded: the input goes through bf16 */
+void data_expect(data *d, bool rounded); /* fills want and bound; rounded: the input goes through bf16, or bytes
+                                          * where the weight has blocks */
 weir_weight data_pack(weir_backend *be, const data *d, weir_use use); /* asserts */
 void describe_product(char *s, size_t cap, const char *build, const product *p);
 double activation(weir_epilogue e, double d);

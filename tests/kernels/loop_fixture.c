@@ -193,7 +193,7 @@ weir_seat seat_of_mix(int i, int gamma) {
         {WEIR_RULE_BILD, 2.0f, 1.0f},   {WEIR_RULE_FUZZY, 0.3f, 1.0f},
     };
     const int k = i % (int)(sizeof table / sizeof *table);
-    weir_seat s = {.law = weir_law_default(), .slot = 3 * i + 1, .gamma = gamma - i % 3 > 0 ? gamma - i % 3 : gamma,
+    weir_seat s = {.law = weir_law_default(), .slot = 3 * i + 1, .base = 70 * i % 190, .gamma = gamma - i % 3 > 0 ? gamma - i % 3 : gamma,
                    .limit = 1000, .n_eos = 2, .eos = {2, 5}, .tail = {0, 11}, .n_draft = 9};
     s.law.rule = table[k].rule;
     s.law.alpha = table[k].alpha;

@@ -219,7 +219,7 @@ Test(rmsnorm, constant_rows_are_exact_also_in_place) {
             float *x = guarded_new((size_t)(3 * dim)), w[130];
             for (int64_t i = 0; i < dim; i++) w[i] = 3.0f;
             for (int64_t i = 0; i < 3 * dim; i++) x[i] = i / dim == 1 ? -2.0f : 2.0f;
-            weir_rmsnorm a = {x, x, w, 3, dim, 0.0f};
+            weir_rmsnorm a = {.y = x, .x = x, .w = w, .n_row = 3, .dim = dim};
             cr_assert_eq(be->op.rmsnorm(be, &a), WEIR_OK);
             for (int64_t i = 0; i < 3 * dim; i++) {
                 cr_assert_eq(x[i], i / dim == 1 ? -3.0f : 3.0f, "%s dim %ld [%ld]", weir_isa_name(be->isa), (long)dim,
@@ -232,6 +232,23 @@ Test(rmsnorm, constant_rows_are_exact_also_in_place) {
     }
 }
 
+/* With `add` the norm of x, which is known, comes on top of what is there: one more rounding. */
+static void check_added(weir_backend *be, const float *x, const float *w, const float *norm, int64_t n_row, int64_t dim) {
+    const size_t n = (size_t)(n_row * dim);
+    uint64_t rng = 8;
+    float *y = floats_normal(n, 2.0f, &rng);
+    double *want = calloc(n, sizeof *want), *bound = calloc(n, sizeof *bound);
+    for (size_t i = 0; i < n; i++) {
+        want[i] = (double)y[i] + (double)norm[i];
+        bound[i] = 0x1p-24 * (fabs(want[i]) + fabs((double)norm[i]));
+    }
+    weir_rmsnorm a = {.y = y, .x = x, .w = w, .n_row = n_row, .dim = dim, .eps = 1e-6f, .add = true};
+    cr_assert_eq(be->op.rmsnorm(be, &a), WEIR_OK);
+    assert_within(y, want, bound, n, "added");
+    guarded_free(y);
+    free(want), free(bound);
+}
+
 Test(rmsnorm, fast_builds_agree_with_the_truth_and_do_not_see_other_rows) {
     uint64_t rng = 5;
     const int64_t dims[] = {1, 7, 16, 63, 64, 65, 256, 1000};
@@ -242,21 +259,24 @@ Test(rmsnorm, fast_builds_agree_with_the_truth_and_do_not_see_other_rows) {
         float *x = floats_normal(n, 3.0f, &rng), *w = floats_normal((size_t)dim, 1.0f, &rng);
         float *truth = guarded_new(n), *y = guarded_new(n), *one = guarded_new((size_t)dim);
         double *want = calloc(n, sizeof *want), *bound = calloc(n, sizeof *bound);
-        cr_assert_eq(weir_rmsnorm_cpu(NULL, &(weir_rmsnorm){truth, x, w, ROWS, dim, 1e-6f}), WEIR_OK);
+        cr_assert_eq(weir_rmsnorm_cpu(NULL, &(weir_rmsnorm){.y = truth, .x = x, .w = w, .n_row = ROWS, .dim = dim, .eps = 1e-6f}), WEIR_OK);
         for (size_t j = 0; j < n; j++) {
             want[j] = truth[j];
             /* Half the relative error of the sum's longest chain, the roundings after it, and the truth's own. */
             bound[j] = ((double)dim / 32 + 16) * 0x1p-24 * fabs(want[j]);
         }
-        for (int isa = 1; isa <= (int)weir_isa_best(); isa++) {
+        for (int isa = 0; isa <= (int)weir_isa_best(); isa++) {
             weir_backend *be = open_backend(2, (weir_isa)isa);
-            cr_assert_eq(be->op.rmsnorm(be, &(weir_rmsnorm){y, x, w, ROWS, dim, 1e-6f}), WEIR_OK);
+            weir_rmsnorm a = {.y = y, .x = x, .w = w, .n_row = ROWS, .dim = dim, .eps = 1e-6f};
+            cr_assert_eq(be->op.rmsnorm(be, &a), WEIR_OK);
             assert_within(y, want, bound, n, weir_isa_name(be->isa));
             cr_assert(guarded_intact(y, n));
             for (int64_t r = 0; r < ROWS; r += 23) {
-                cr_assert_eq(be->op.rmsnorm(be, &(weir_rmsnorm){one, x + r * dim, w, 1, dim, 1e-6f}), WEIR_OK);
+                a = (weir_rmsnorm){.y = one, .x = x + r * dim, .w = w, .n_row = 1, .dim = dim, .eps = 1e-6f};
+                cr_assert_eq(be->op.rmsnorm(be, &a), WEIR_OK);
                 assert_same(one, y + r * dim, (size_t)dim, weir_isa_name(be->isa));
             }
+            check_added(be, x, w, y, ROWS, dim);
             weir_backend_close(be);
         }
         guarded_free(x), guarded_free(w), guarded_free(truth), guarded_free(y), guarded_free(one);
@@ -267,8 +287,9 @@ Test(rmsnorm, fast_builds_agree_with_the_truth_and_do_not_see_other_rows) {
 Test(rmsnorm, refuses_what_its_contract_refuses) {
     float x[4] = {1, 1, 1, 1};
     weir_backend *be = open_backend(1, weir_isa_best());
-    const weir_rmsnorm bad[] = {{x, x, x, -1, 4, 0}, {x, x, x, 1, 0, 0}, {x, x, x, 1, -4, 0},
-                                {NULL, x, x, 1, 4, 0}, {x, NULL, x, 1, 4, 0}, {x, x, NULL, 1, 4, 0}};
+    const weir_rmsnorm bad[] = {{x, x, x, -1, 4, 0, false}, {x, x, x, 1, 0, 0, false}, {x, x, x, 1, -4, 0, false},
+                                {NULL, x, x, 1, 4, 0, false}, {x, NULL, x, 1, 4, 0, false}, {x, x, NULL, 1, 4, 0, false},
+                                {x, x, x, 1, 4, 0, true}};
     for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {
         weir_rmsnorm a = bad[i];
         cr_assert_eq(be->op.rmsnorm(be, &a), WEIR_EINVAL, "case %zu", i);

@@ -241,14 +241,14 @@ Test(cuda_attention, dead_rows_are_zeros) {
     }
 }
 
-/* A prompt: causal rows in chunks, an encoder's rows that see everything, every shape of the tensor cores and one they leave
+/* A prompt: causal rows in chunks, an encoder's rows that see everything, every shape of the tensor cores and some they leave
  * to the other kernel. Causal rows of a first chunk leave NaN behind them in the page. */
 Test(cuda_attention, prompts_are_within_their_bound) {
     uint64_t rng = 471;
-    static const int32_t dims[] = {16, 32, 48, 64, 80, 128, 8};
-    for (int i = 0; i < 14; i++) {
+    static const int32_t dims[] = {16, 32, 48, 64, 80, 128, 8, 256, 10};
+    for (int i = 0; i < 18; i++) {
         const int32_t n_key = i % 2 ? 150 : 101, n_row = i % 3 ? 70 : 33, first = i % 2 ? 0 : n_key - n_row;
-        const att_case c = {.n_head = 2, .n_head_kv = 1 + i % 2, .head_dim = dims[i % 7], .n_slot = 1, .max_key = 192, .bias = i % 4 != 0,
+        const att_case c = {.n_head = 2, .n_head_kv = 1 + i % 2, .head_dim = dims[i % 9], .n_slot = 1, .max_key = 192, .bias = i % 4 != 0,
                             .bias_left = 20, .bias_right = i % 2 ? 31 : 0, .softcap = i % 5 == 3 ? 5.0f : 0.0f,
                             .window = i % 6 == 4 ? 40 : 0, .dtype = DTYPES[i < 12]};
         weir_backend *be = open_for(&c, 8);
@@ -258,7 +258,7 @@ Test(cuda_attention, prompts_are_within_their_bound) {
         for (int32_t j = 0; j < n_row; j++) r.pos[j] = first + j, r.n_key[j] = i % 2 ? n_key : first + j + 1;
         char what[96];
         (void)snprintf(what, sizeof what, "prompt %s dim %d window %d", weir_dtype_name(c.dtype), c.head_dim, c.window);
-        att_check(cache, &r, c.dtype == WEIR_DTYPE_BF16 && c.head_dim % 16 == 0, what);
+        att_check(cache, &r, c.dtype == WEIR_DTYPE_BF16 && c.head_dim % 16 == 0 && c.head_dim <= 128, what);
         att_rows_free(&r);
         att_cache_free(cache);
         weir_backend_close(be);

@@ -49,6 +49,18 @@ Test(cuda_embed, rows_of_every_layout_have_the_bits_of_the_cpu) {
     weir_backend_close(be), weir_backend_close(cpu);
 }
 
+Test(cuda_embed, rows_of_blocks_have_the_bits_of_the_cpu) {
+    weir_backend *be = device_open(), *cpu = open_backend(1, WEIR_ISA_PORTABLE);
+    uint64_t rng = 5;
+    for (int t = WEIR_DTYPE_Q4_0; t <= WEIR_DTYPE_Q6_K; t++) {
+        for (int i = 1; i <= 3; i++) {
+            const int64_t k = i * i * weir_dtype_block((weir_dtype)t);
+            check_embed(be, cpu, (weir_dtype)t, (weir_use)(i % 2), 10 * i + 7, k, &rng);
+        }
+    }
+    weir_backend_close(be), weir_backend_close(cpu);
+}
+
 Test(cuda_embed, refuses_what_its_contract_refuses) {
     weir_backend *be = device_open();
     static const float file[16];
@@ -75,9 +87,9 @@ Test(cuda_embed, refuses_what_its_contract_refuses) {
 
 /* The sum of squares: a chain of dim / 1024 groups of four and 8 steps of trees, each 2^-24, halved by the root; root, division
  * and two products 2.5 more. */
-static void check_norm(weir_backend *be, int64_t dim, int64_t n_row, bool in_place, uint64_t *rng) {
+static void check_norm(weir_backend *be, int64_t dim, int64_t n_row, bool in_place, bool add, uint64_t *rng) {
     const size_t total = (size_t)(n_row * dim);
-    float *x = floats_normal(total, 3.0f, rng), *w = floats_normal((size_t)dim, 1.0f, rng), *got = guarded_new(total);
+    float *y = floats_normal(total, 2.0f, rng), *x = floats_normal(total, 3.0f, rng), *w = floats_normal((size_t)dim, 1.0f, rng), *got = guarded_new(total);
     double *want = malloc(total * sizeof *want), *bound = malloc(total * sizeof *bound);
     const double unit = ((double)(dim / 256 + 12) / 2 + 4) * 0x1p-24;
     for (int64_t r = 0; r < n_row; r++) {
@@ -86,39 +98,46 @@ static void check_norm(weir_backend *be, int64_t dim, int64_t n_row, bool in_pla
         for (int64_t i = 0; i < dim; i++) {
             want[r * dim + i] = x[r * dim + i] / sqrt(sq / (double)dim + 1e-6f) * w[i];
             bound[r * dim + i] = unit * fabs(want[r * dim + i]);
+            if (!add) continue; /* a rounding more */
+            want[r * dim + i] += (double)y[r * dim + i];
+            bound[r * dim + i] += 0x1p-24 * fabs(want[r * dim + i]);
         }
     }
     float *x_there = device_put(be, x, total * sizeof *x), *w_there = device_put(be, w, (size_t)dim * sizeof *w);
-    float *y_there = in_place ? x_there : device_room(be, total * sizeof *x);
-    weir_rmsnorm a = {.y = y_there, .x = x_there, .w = w_there, .n_row = n_row, .dim = dim, .eps = 1e-6f};
+    float *y_there = in_place ? x_there : device_put(be, y, total * sizeof *y);
+    weir_rmsnorm a = {.y = y_there, .x = x_there, .w = w_there, .n_row = n_row, .dim = dim, .eps = 1e-6f, .add = add};
     cr_assert_eq(be->op.rmsnorm(be, &a), WEIR_OK);
     device_get(be, got, y_there, total * sizeof *x);
     assert_within(got, want, bound, total, "rmsnorm");
 
     float *alone = guarded_new((size_t)dim), *one_there = device_put(be, x + (n_row - 1) * dim, (size_t)dim * sizeof *x);
-    a = (weir_rmsnorm){.y = one_there, .x = one_there, .w = w_there, .n_row = 1, .dim = dim, .eps = 1e-6f};
+    float *sum_there = add ? device_put(be, y + (n_row - 1) * dim, (size_t)dim * sizeof *y) : one_there;
+    a = (weir_rmsnorm){.y = sum_there, .x = one_there, .w = w_there, .n_row = 1, .dim = dim, .eps = 1e-6f, .add = add};
     cr_assert_eq(be->op.rmsnorm(be, &a), WEIR_OK);
-    device_get(be, alone, one_there, (size_t)dim * sizeof *x);
+    device_get(be, alone, sum_there, (size_t)dim * sizeof *x);
     assert_same(alone, got + (n_row - 1) * dim, (size_t)dim, "a row alone");
 
     weir_backend_free(be, x_there), weir_backend_free(be, w_there), weir_backend_free(be, one_there);
     if (!in_place) weir_backend_free(be, y_there);
+    if (add) weir_backend_free(be, sum_there);
     free(want), free(bound);
-    guarded_free(x), guarded_free(w), guarded_free(got), guarded_free(alone);
+    guarded_free(x), guarded_free(y), guarded_free(w), guarded_free(got), guarded_free(alone);
 }
 
 Test(cuda_embed, norms_are_within_their_bound_and_alone_the_same) {
     weir_backend *be = device_open();
     uint64_t rng = 17;
     const int64_t dim[] = {1, 2, 3, 31, 64, 255, 257, 1024, 1025, 4096, 4100, 9001};
-    for (int i = 0; i < 24; i++) check_norm(be, dim[i / 2], 1 + i % 4, i % 2, &rng);
+    for (int i = 0; i < 36; i++) check_norm(be, dim[i / 3], 1 + i % 4, i % 3 == 1, i % 3 == 2, &rng);
     const float x[2] = {NAN, 1.0f};
     float *x_there = device_put(be, x, sizeof x), *w_there = device_put(be, (const float[1]){1.0f}, sizeof(float)), y[2];
     weir_rmsnorm a = {.y = x_there, .x = x_there, .w = w_there, .n_row = 2, .dim = 1, .eps = 0.0f};
     cr_assert_eq(be->op.rmsnorm(be, &a), WEIR_OK);
     device_get(be, y, x_there, sizeof y);
     cr_assert(isnan(y[0]) && y[1] == 1.0f, "%g %g", (double)y[0], (double)y[1]);
-    a.dim = 0;
+    a.add = true;
+    cr_assert_eq(be->op.rmsnorm(be, &a), WEIR_EINVAL, "a sum of itself");
+    a.add = false, a.dim = 0;
     cr_assert_eq(be->op.rmsnorm(be, &a), WEIR_EINVAL);
     a.dim = 1, a.n_row = 0;
     cr_assert_eq(be->op.rmsnorm(be, &a), WEIR_OK);

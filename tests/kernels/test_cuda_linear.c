@@ -40,7 +40,7 @@ static weir_linear args_of(const bench *b, int64_t r0, int64_t n_row) {
     const data *d = b->d;
     return (weir_linear){.x = b->x + r0 * d->ldx, .ldx = d->ldx, .norm = d->p.norm ? b->norm : NULL, .eps = LINEAR_EPS,
                          .w = &b->w, .y = b->y, .ldy = d->ldy, .n_row = n_row, .epilogue = d->p.epilogue,
-                         .scale = d->p.scale, .rows = d->p.rows, .extent = b->extent_n ? b->extent : NULL,
+                         .scale = d->p.scale, .softcap = d->p.softcap, .rows = d->p.rows, .extent = b->extent_n ? b->extent : NULL,
                          .extent_n = b->extent_n};
 }
 
@@ -177,6 +177,18 @@ Test(cuda_linear, every_epilogue_is_within_its_bound) {
         const product cut = {.n = 70, .k = 2050, .n_row = 2, .dtype = WEIR_DTYPE_BF16, .rows = true,
                              .epilogue = (weir_epilogue)e, .scale = 0.25f};
         check_product(be, &cut, &rng);
+    }
+    weir_backend_close(be);
+}
+
+/* Of every kernel, a product that is cut among them; products of up to some 20 units, caps below and above them. */
+Test(cuda_linear, softcaps_are_within_their_bound) {
+    weir_backend *be = device_open();
+    uint64_t rng = 35;
+    for (int i = 0; i < 15; i++) {
+        const product p = {.n = i % 2 ? 53 : 128, .k = i == 14 ? 2050 : 70, .n_row = 1 + i / 3, .dtype = (weir_dtype)(i % 3),
+                           .norm = i / 2 % 2, .rows = true, .scale = 1.0f, .softcap = i % 4 == 1 ? 0.5f : 10.0f};
+        check_product(be, &p, &rng);
     }
     weir_backend_close(be);
 }
@@ -369,7 +381,7 @@ Test(cuda_linear, extents_are_those_of_the_outputs) {
     const int64_t n_of[] = {1, 63, 64, 65, 200, 8449, 8512};
     for (int i = 0; i < 21; i++) {
         const product p = {.n = n_of[i / 3], .k = i % 2 ? 17 : 8, .n_row = 5, .dtype = (weir_dtype)(i % 3), .rows = true,
-                           .scale = 1.0f};
+                           .scale = 1.0f, .softcap = i % 4 == 3 ? 0.25f : 0.0f};
         data d = data_new(&p, &rng);
         for (int64_t r = 0; r < 5; r++) {
             for (int64_t k = 0; k < p.k; k++) d.x[r * d.ldx + k] = k == 3 ? (r == 1 ? -0.0f : 1.0f) : 0.0f;

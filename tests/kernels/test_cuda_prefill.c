@@ -38,7 +38,7 @@ static weir_status run(const prompt *m, int64_t r0, int64_t n_row, float *y) {
     const size_t bytes = (size_t)(n_row * d->ldy) * sizeof *y;
     cr_assert_eq(weir_backend_upload(m->be, m->y, d->y0 + r0 * d->ldy, bytes), WEIR_OK);
     weir_linear a = {.x = m->x + r0 * d->ldx, .ldx = d->ldx, .norm = d->p.norm ? m->norm : NULL, .eps = LINEAR_EPS,
-                     .w = &m->w, .y = m->y, .ldy = d->ldy, .n_row = n_row, .epilogue = d->p.epilogue, .scale = d->p.scale};
+                     .w = &m->w, .y = m->y, .ldy = d->ldy, .n_row = n_row, .epilogue = d->p.epilogue, .softcap = d->p.softcap, .scale = d->p.scale};
     const weir_status s = m->be->op.linear(m->be, &a);
     if (s == WEIR_OK) device_get(m->be, y, m->y, bytes);
     return s;

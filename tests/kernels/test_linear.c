@@ -13,7 +13,7 @@
 static void run(weir_backend *be, const weir_weight *w, const data *d, int64_t r0, int64_t n_row, float *y) {
     memcpy(y, d->y0 + r0 * d->ldy, (size_t)(n_row * d->ldy) * sizeof *y);
     weir_linear a = {.x = d->x + r0 * d->ldx, .ldx = d->ldx, .norm = d->p.norm ? d->norm : NULL, .eps = LINEAR_EPS, .w = w,
-                     .y = y, .ldy = d->ldy, .n_row = n_row, .epilogue = d->p.epilogue, .scale = d->p.scale,
+                     .y = y, .ldy = d->ldy, .n_row = n_row, .epilogue = d->p.epilogue, .softcap = d->p.softcap, .scale = d->p.scale,
                      .rows = d->p.rows};
     cr_assert_eq(be->op.linear(be, &a), WEIR_OK);
 }
@@ -121,6 +121,19 @@ Test(linear, every_epilogue_is_within_its_bound) {
             if (p.gated && e == WEIR_EPI_ADD) continue;
             check_product(&p, be, &rng);
         }
+    }
+    close_all(be);
+}
+
+/* Products of up to some 20 units, caps below and above them. */
+Test(linear, softcaps_are_within_their_bound) {
+    weir_backend *be[8] = {NULL};
+    open_all(be);
+    uint64_t rng = 35;
+    for (int i = 0; i < 24; i++) {
+        const product p = {.n = i % 2 ? 53 : 128, .k = 70, .n_row = 1 + i / 3, .dtype = (weir_dtype)(i % 3), .norm = i / 2 % 2,
+                           .rows = i % 4 != 3, .scale = i % 5 == 0 ? 0.125f : 1.0f, .softcap = i % 4 == 1 ? 0.5f : 10.0f};
+        check_product(&p, be, &rng);
     }
     close_all(be);
 }
@@ -281,16 +294,18 @@ Test(linear, refuses_what_its_contract_refuses) {
         cr_assert_eq(weir_weight_pack(be, t, 2, true, WEIR_USE_ROWS, &gated), WEIR_OK);
         float x[8] = {0}, y[8] = {0};
         const weir_linear good = {.x = x, .ldx = 8, .w = &w, .y = y, .ldy = 8, .n_row = 1, .scale = 1, .rows = true};
-        weir_linear bad[9];
-        for (int i = 0; i < 9; i++) bad[i] = good;
+        weir_linear bad[13];
+        for (int i = 0; i < 13; i++) bad[i] = good;
         weir_weight empty = w;
         empty.data = NULL;
         bad[0].x = NULL, bad[1].y = NULL, bad[2].w = NULL, bad[3].ldx = 7, bad[4].ldy = 7, bad[5].n_row = -1;
         bad[6].w = &empty;
         bad[7].w = &gated, bad[7].epilogue = WEIR_EPI_ADD;
-        for (int i = 0; i < 8; i++) cr_assert_eq(be->op.linear(be, &bad[i]), WEIR_EINVAL, "isa %d case %d", isa, i);
-        bad[8].n_row = 0;
-        cr_assert_eq(be->op.linear(be, &bad[8]), WEIR_OK);
+        bad[8].softcap = -1.0f, bad[9].softcap = NAN, bad[10].softcap = 1.0f, bad[10].epilogue = WEIR_EPI_ADD;
+        bad[11].softcap = 1.0f, bad[11].w = &gated;
+        for (int i = 0; i < 12; i++) cr_assert_eq(be->op.linear(be, &bad[i]), WEIR_EINVAL, "isa %d case %d", isa, i);
+        bad[12].n_row = 0;
+        cr_assert_eq(be->op.linear(be, &bad[12]), WEIR_OK);
         weir_weight_free(be, &w), weir_weight_free(be, &gated);
         weir_backend_close(be);
     }

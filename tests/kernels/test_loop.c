@@ -103,7 +103,8 @@ static void assert_record(const weir_block_record *r, const model_block *w, int 
     cr_assert(memcmp(&r->log_p, &w->log_p, 4) == 0 && memcmp(&r->log_pi, &w->log_pi, 4) == 0, "%s: other logs", what);
 }
 
-static void assert_row(const bucket_rows *r, int at, bool live, const model_seat *m, int pos, int32_t token, const char *what) {
+static void assert_row(const bucket_rows *r, int at, bool live, const model_seat *m, int input, int32_t token, const char *what) {
+    const int pos = m->start.base + input;
     cr_assert(r->slot[at] == (live ? m->start.slot : -1), "%s: row %d in slot %d", what, at, r->slot[at]);
     cr_assert(r->token[at] == (live ? token : 0) && r->pos[at] == (live ? pos : 0), "%s: row %d is token %d at %d, want %d "
               "at %d", what, at, r->token[at], r->pos[at], token, pos);

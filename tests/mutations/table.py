@@ -21,5 +21,6 @@ TESTS = {
     "kernels/dense/linear": ["linear"],
     "kernels/dense/linear_prefill.cu": ["prefill"],
     "kernels/dense/rmsnorm.cu": ["embed"],
+    "kernels/dense/rope.cu": ["rope"],
     "kernels/loop/": ["loop_ops"],
 }

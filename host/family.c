@@ -1,0 +1,97 @@
+#include "host/family.h"
+
+/* ---- T5 ---------------------------------------------------------------------------------------------------- */
+
+static weir_status t5_measure(const weir_checkpoint *ck, const weir_tensor_source *src, bool device,
+                              weir_model_facts *out, weir_err *err) {
+    return weir_t5_measure(&ck->t5, src, device, out, err);
+}
+
+static weir_bytes t5_scratch_bytes(const weir_checkpoint *ck, const weir_backend *be, weir_dtype kv_dtype, int64_t n_row,
+                                   int64_t n_prompt) {
+    return weir_t5_scratch_bytes(&ck->t5, be, kv_dtype, n_row, n_prompt);
+}
+
+static size_t t5_op_floats(const weir_checkpoint *ck, const weir_backend *be, int64_t n_row, int64_t n_key) {
+    return weir_t5_op_floats(&ck->t5, be, n_row, n_key);
+}
+
+static weir_status t5_create(weir_model **out, weir_backend *be, const weir_checkpoint *ck,
+                             const weir_tensor_source *src, int64_t n_row, int64_t n_prompt, weir_err *err) {
+    return weir_t5_create(out, be, &ck->t5, src, n_row, n_prompt, err);
+}
+
+static void t5_note(const weir_checkpoint *ck, int i, weir_engine_facts *f) {
+    f->n_layer_enc[i] = ck->t5.n_enc_layer;
+    f->n_layer_dec[i] = ck->t5.n_dec_layer;
+    f->dim[i] = ck->t5.dim;
+    f->ff_dim[i] = ck->t5.ff_dim;
+    f->n_head[i] = f->n_head_kv[i] = ck->t5.n_head;
+    f->head_dim[i] = ck->t5.head_dim;
+}
+
+static int32_t t5_ctx_default(const weir_checkpoint *ck) {
+    (void)ck;
+    return 512;
+}
+
+/* ---- decoders ---------------------------------------------------------------------------------------------- */
+
+static weir_status decoder_measure(const weir_checkpoint *ck, const weir_tensor_source *src, bool device,
+                                   weir_model_facts *out, weir_err *err) {
+    return weir_decoder_measure(&ck->decoder, src, device, out, err);
+}
+
+static weir_bytes decoder_scratch_bytes(const weir_checkpoint *ck, const weir_backend *be, weir_dtype kv_dtype,
+                                        int64_t n_row, int64_t n_prompt) {
+    return weir_decoder_scratch_bytes(&ck->decoder, be, kv_dtype, n_row, n_prompt);
+}
+
+static size_t decoder_op_floats(const weir_checkpoint *ck, const weir_backend *be, int64_t n_row, int64_t n_key) {
+    return weir_decoder_op_floats(&ck->decoder, be, n_row, n_key);
+}
+
+static weir_status decoder_create(weir_model **out, weir_backend *be, const weir_checkpoint *ck,
+                                  const weir_tensor_source *src, int64_t n_row, int64_t n_prompt, weir_err *err) {
+    return weir_decoder_create(out, be, &ck->decoder, src, n_row, n_prompt, err);
+}
+
+static const char *rope_name(weir_rope_kind kind) {
+    static const char *const names[] = {"plain", "linear", "llama3", "yarn"};
+    return names[kind];
+}
+
+static void decoder_note(const weir_checkpoint *ck, int i, weir_engine_facts *f) {
+    const weir_decoder_config *c = &ck->decoder;
+    f->n_layer_dec[i] = c->n_layer;
+    f->dim[i] = c->dim;
+    f->ff_dim[i] = c->ff_dim;
+    f->n_head[i] = c->n_head;
+    f->n_head_kv[i] = c->n_head_kv;
+    f->head_dim[i] = c->head_dim;
+    f->window[i] = c->window;
+    for (int32_t k = 0; k < c->n_layer; k++) f->n_layer_sliding[i] += c->sliding[k];
+    f->n_ctx_train[i] = c->n_ctx_train;
+    f->rope[i] = rope_name(c->rope.kind);
+    f->rope_theta[i] = c->rope.theta;
+    f->rope_factor[i] = c->rope.factor;
+    f->rope_theta_sliding[i] = c->window > 0 ? c->rope_sliding.theta : 0.0f;
+}
+
+static int32_t decoder_ctx_default(const weir_checkpoint *ck) {
+    const int32_t trained = ck->decoder.n_ctx_train;
+    return trained > 0 && trained < 4096 ? trained : 4096;
+}
+
+/* ------------------------------------------------------------------------------------------------------------ */
+
+static const weir_family families[] = {
+    [WEIR_FAMILY_T5] = {.encoder_decoder = true, .measure = t5_measure, .scratch_bytes = t5_scratch_bytes,
+                        .op_floats = t5_op_floats, .create = t5_create, .note = t5_note,
+                        .ctx_default = t5_ctx_default},
+    [WEIR_FAMILY_DECODER] = {.encoder_decoder = false, .measure = decoder_measure,
+                             .scratch_bytes = decoder_scratch_bytes, .op_floats = decoder_op_floats,
+                             .create = decoder_create, .note = decoder_note, .ctx_default = decoder_ctx_default},
+};
+
+const weir_family *weir_family_of(const weir_checkpoint *ck) { return &families[ck->kind]; }

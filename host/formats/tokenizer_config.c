@@ -1,0 +1,80 @@
+/* tokenizer_config.json: what it adds to texts and ids. Keys of no effect on ids are many and not looked at. */
+#include <string.h>
+
+#include "host/formats/config.h"
+#include "kernels/base/mem.h"
+
+enum { MAX_EXTRA_IDS = 1 << 20 };
+
+/* Tokenizer classes without "Fast", and whether a text's ids begin with bos where the file does not say so. What
+ * PreTrainedTokenizerFast does stands in tokenizer.json, which its reader looks at. */
+static const struct {
+    const char *name;
+    bool t5, add_bos;
+} CLASSES[] = {
+    {"T5Tokenizer", true, false},     {"MT5Tokenizer", true, false},   {"LlamaTokenizer", false, true},
+    {"GemmaTokenizer", false, true},  {"Qwen2Tokenizer", false, false}, {"GPT2Tokenizer", false, false},
+    {"CodeLlamaTokenizer", false, true},
+};
+
+static int find_class(const char *name) {
+    size_t n = strlen(name);
+    if (n > 4 && strcmp(name + n - 4, "Fast") == 0) n -= 4;
+    for (size_t i = 0; i < sizeof CLASSES / sizeof *CLASSES; i++)
+        if (strlen(CLASSES[i].name) == n && strncmp(CLASSES[i].name, name, n) == 0) return (int)i;
+    return -1;
+}
+
+/* A template, or a list of named ones, of which "default" counts. NULL: none. */
+static const json_t *find_template(const json_t *root) {
+    const json_t *v = json_object_get(root, "chat_template");
+    for (size_t i = 0; json_is_array(v) && i < json_array_size(v); i++) {
+        const json_t *one = json_array_get(v, i);
+        const char *name = json_string_value(json_object_get(one, "name"));
+        if (name && strcmp(name, "default") == 0) return json_object_get(one, "template");
+    }
+    return json_is_string(v) ? v : NULL;
+}
+
+static weir_status take_template(const json_t *root, const char *label, weir_checkpoint *out, weir_err *err) {
+    const char *text = json_string_value(find_template(root));
+    if (!text) return WEIR_OK;
+    char *copy = weir_strdup(text);
+    if (!copy) return weir_fail(err, WEIR_ENOMEM, "%s: no memory for a chat template", weir__label(label));
+    weir_free(out->chat_template);
+    out->chat_template = copy;
+    return WEIR_OK;
+}
+
+static weir_status parse_decoder(const json_t *root, const char *label, weir_checkpoint *out, weir_err *err) {
+    const char *class = NULL;
+    bool add_bos = out->add_bos;
+    WEIR_TRY(weir__get_string(root, "tokenizer_class", &class, label, err));
+    const int at = class ? find_class(class) : -1;
+    if (at >= 0) add_bos = CLASSES[at].add_bos;
+    if (weir__is_set(root, "add_bos_token")) WEIR_TRY(weir__get_bool(root, "add_bos_token", &add_bos, label, err));
+    WEIR_TRY(take_template(root, label, out, err));
+    out->add_bos = add_bos;
+    return WEIR_OK;
+}
+
+/* T5's tokenizer classes have 100 sentinels unless told; others none. */
+static weir_status parse_t5(const json_t *root, const char *label, weir_checkpoint *out, weir_err *err) {
+    const char *class = "T5Tokenizer"; /* what transformers takes for model_type t5 and mt5 */
+    int32_t n = -1;
+    WEIR_TRY(weir__get_string(root, "tokenizer_class", &class, label, err));
+    if (weir__is_set(root, "extra_ids")) WEIR_TRY(weir__get_int(root, "extra_ids", 0, MAX_EXTRA_IDS, &n, label, err));
+    const int at = find_class(class);
+    out->extra_ids = n >= 0 ? n : at >= 0 && CLASSES[at].t5 ? 100 : 0;
+    return WEIR_OK;
+}
+
+weir_status weir_tokenizer_config_parse(const char *json, size_t bytes, const char *label, weir_checkpoint *out,
+                                        weir_err *err) {
+    json_t *root;
+    WEIR_TRY(weir__json_object(json, bytes, label, &root, err));
+    const weir_status s = out->kind == WEIR_FAMILY_DECODER ? parse_decoder(root, label, out, err)
+                                                           : parse_t5(root, label, out, err);
+    json_decref(root);
+    return s;
+}

@@ -1,0 +1,32 @@
+#ifndef WEIR_HOST_TOKENIZERS_HF_JSON_H
+#define WEIR_HOST_TOKENIZERS_HF_JSON_H
+
+#include <jansson.h>
+
+#include "host/tokenizers/bpe.h"
+
+/* Parts of tokenizer.json. Each takes the value of one key (NULL or null where it is absent) and refuses by name what could
+ * change an id and is not known: ENOTSUP; EFORMAT for what the format does not allow. */
+
+/* An object of tokens and ids; added: the array "added_tokens", whose ids may lie between and past them. */
+weir_status weir__hf_vocab(weir__bpe *b, json_t *vocab, const json_t *added, weir_err *err);
+weir_status weir__hf_model(weir__bpe *b, const json_t *model, const json_t *added, weir_err *err);
+weir_status weir__hf_normalizer(weir__bpe *b, const json_t *normalizer, weir_err *err);
+weir_status weir__hf_pre_tokenizer(weir__bpe *b, const json_t *pre_tokenizer, weir_err *err);
+weir_status weir__hf_decoder(weir__bpe *b, const json_t *decoder, weir_err *err);
+weir_status weir__hf_added(weir__bpe *b, const json_t *added, weir_err *err); /* after model and normalizer */
+
+/* ---- values ---------------------------------------------------------------------------------------------------------- */
+
+/* A key that is absent or null keeps *out; another kind of value: EFORMAT. Strings are borrowed. */
+weir_status weir__hf_bool(const json_t *o, const char *key, bool *out, weir_err *err);
+weir_status weir__hf_string(const json_t *o, const char *key, const char **out, weir_err *err);
+weir_status weir__hf_int(const json_t *o, const char *key, json_int_t *out, weir_err *err);
+const char *weir__hf_type(const json_t *o); /* its "type", "" if it has none */
+
+/* Calls one for each element of the array o[key], of an object whose type is Sequence, or for o itself; not at all for
+ * null. Sequences may nest a few levels. */
+typedef weir_status weir__hf_one(weir__bpe *b, const json_t *o, weir_err *err);
+weir_status weir__hf_each(weir__bpe *b, const json_t *o, const char *key, int depth, weir__hf_one *one, weir_err *err);
+
+#endif /* WEIR_HOST_TOKENIZERS_HF_JSON_H */

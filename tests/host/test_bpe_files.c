@@ -1,0 +1,260 @@
+#include <criterion/criterion.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "host/formats/gguf.h"
+#include "host/tokenizers/pretok.h"
+#include "host/tokenizers/tokenizer.h"
+#include "kernels/base/mem.h"
+#include "tests/support/alloc.h"
+#include "tests/support/files.h"
+#include "tests/support/gguf_write.h"
+
+#define GOLDEN WEIR_SOURCE_DIR "/tests/golden/tokenizer/"
+
+/* ---- tokenizer.json -------------------------------------------------------------------------------------------------- */
+
+static weir_status open_json(const void *json, size_t n, weir_err *err) {
+    weir_tokenizer *t = NULL;
+    uint8_t *exact = files_exact(json, n);
+    err->text[0] = '\0';
+    const weir_status s = weir_tokenizer_open_json_bytes(&t, exact, n, "t.json", err);
+    free(exact);
+    weir_tokenizer_free(t);
+    cr_assert((s == WEIR_OK) == (t != NULL));
+    return s;
+}
+
+Test(bpe_files, every_prefix_of_a_json_is_refused) {
+    static const char *const names[] = {GOLDEN "tiny_qwen2.json", GOLDEN "tiny_llama2.json"};
+    for (size_t k = 0; k < 2; k++) {
+        size_t n;
+        weir_err err;
+        uint8_t *json = files_read(names[k], &n);
+        cr_assert(json);
+        cr_assert_eq(open_json(json, n, &err), WEIR_OK, "%s", err.text);
+        for (size_t i = 0; i + 1 < n; i++) {
+            cr_assert_eq(open_json(json, i, &err), WEIR_EFORMAT, "prefix %zu", i);
+            cr_assert(err_is_line(&err, "t.json"), "prefix %zu: %s", i, err.text);
+        }
+        free(json);
+    }
+}
+
+#define BPE(more) "{\"model\":{\"type\":\"BPE\",\"vocab\":{\"a\":0,\"b\":1,\"ab\":2},\"merges\":[\"a b\"]}" more "}"
+#define SPLIT(pattern, behavior) \
+    BPE(",\"pre_tokenizer\":{\"type\":\"Split\",\"pattern\":{\"Regex\":\"" pattern "\"},\"behavior\":\"" behavior "\"}")
+
+Test(bpe_files, what_is_not_known_is_refused_by_name) {
+    static const struct {
+        const char *json;
+        weir_status status;
+        const char *part;
+    } cases[] = {
+        {BPE(""), WEIR_OK, ""},
+        {"{}", WEIR_EFORMAT, "model: expected an object"},
+        {"{\"model\":{\"type\":\"Unigram\"}}", WEIR_ENOTSUP, "\"Unigram\" is not supported, expected BPE"},
+        {"{\"model\":{\"type\":\"BPE\",\"vocab\":[],\"merges\":[]}}", WEIR_EFORMAT, "vocab: expected an object"},
+        {"{\"model\":{\"type\":\"BPE\",\"vocab\":{},\"merges\":[]}}", WEIR_EFORMAT, "no tokens"},
+        {"{\"model\":{\"type\":\"BPE\",\"vocab\":{\"a\":-1},\"merges\":[]}}", WEIR_EFORMAT, "id -1 of \"a\""},
+        {"{\"model\":{\"type\":\"BPE\",\"vocab\":{\"a\":4194304},\"merges\":[]}}", WEIR_EFORMAT, "id 4194304"},
+        {"{\"model\":{\"type\":\"BPE\",\"vocab\":{\"a\":1.5},\"merges\":[]}}", WEIR_EFORMAT, "id of \"a\" is no integer"},
+        {"{\"model\":{\"type\":\"BPE\",\"vocab\":{\"a\":7,\"b\":7},\"merges\":[]}}", WEIR_EFORMAT, "id 7 is both \"a\" and \"b\""},
+        {"{\"model\":{\"type\":\"BPE\",\"vocab\":{\"a\":7},\"merges\":[]}}", WEIR_OK, ""},
+        {"{\"model\":{\"type\":\"BPE\",\"vocab\":{\"a\":0},\"merges\":[\"ab\"]}}", WEIR_EFORMAT, "merge 0 is \"ab\""},
+        {"{\"model\":{\"type\":\"BPE\",\"vocab\":{\"a\":0},\"merges\":[[\"a\"]]}}", WEIR_EFORMAT, "pairs of strings"},
+        {"{\"model\":{\"type\":\"BPE\",\"vocab\":{\"a\":0},\"merges\":[[\"\",\"a\"]]}}", WEIR_EFORMAT, "0 and 1 bytes"},
+        {"{\"model\":{\"type\":\"BPE\",\"vocab\":{\"a\":0}}}", WEIR_EFORMAT, "merges: expected an array"},
+        {"{\"model\":{\"type\":\"BPE\",\"dropout\":0.1,\"vocab\":{\"a\":0},\"merges\":[]}}", WEIR_ENOTSUP, "dropout"},
+        {"{\"model\":{\"type\":\"BPE\",\"end_of_word_suffix\":\"</w>\",\"vocab\":{\"a\":0},\"merges\":[]}}", WEIR_ENOTSUP,
+         "end_of_word_suffix"},
+        {"{\"model\":{\"type\":\"BPE\",\"byte_fallback\":1,\"vocab\":{\"a\":0},\"merges\":[]}}", WEIR_EFORMAT,
+         "byte_fallback: expected true or false"},
+        {BPE(",\"added_tokens\":{}"), WEIR_EFORMAT, "added_tokens: expected an array"},
+        {BPE(",\"added_tokens\":[{\"id\":3}]"), WEIR_EFORMAT, "element 0 has no id or no content"},
+        {BPE(",\"added_tokens\":[{\"id\":1,\"content\":\"c\"}]"), WEIR_EFORMAT, "id 1 is both \"b\" and \"c\""},
+        {BPE(",\"added_tokens\":[{\"id\":3,\"content\":\"a\"}]"), WEIR_EFORMAT, "tokens 0 and 3 are both \"a\""},
+        {BPE(",\"normalizer\":{\"type\":\"Lowercase\"}"), WEIR_ENOTSUP, "normalizer of type \"Lowercase\""},
+        {BPE(",\"normalizer\":{\"type\":\"Replace\",\"pattern\":{\"Regex\":\"a\"},\"content\":\"\"}"), WEIR_ENOTSUP,
+         "Replace by a regular expression"},
+        {BPE(",\"normalizer\":{\"type\":\"Prepend\",\"prepend\":\"0123456789abcdef\"}"), WEIR_ENOTSUP, "more than 15 bytes"},
+        {BPE(",\"pre_tokenizer\":{\"type\":\"Whitespace\"}"), WEIR_ENOTSUP, "pre_tokenizer of type \"Whitespace\""},
+        {BPE(",\"pre_tokenizer\":{\"type\":\"Sequence\",\"pretokenizers\":[{\"type\":\"ByteLevel\"},{\"type\":\"Digits\"}]}"), WEIR_ENOTSUP,
+         "Digits after ByteLevel"},
+        {BPE(",\"decoder\":{\"type\":\"WordPiece\"}"), WEIR_ENOTSUP, "decoder of type \"WordPiece\""},
+        {BPE(",\"decoder\":{\"type\":\"Strip\",\"content\":\" \",\"start\":2,\"stop\":0}"), WEIR_ENOTSUP, "Strip"},
+        {SPLIT("a", "Isolated"), WEIR_OK, ""},
+        {SPLIT("a", "Sideways"), WEIR_ENOTSUP, "behavior \"Sideways\""},
+        {SPLIT("\\\\w+", "Isolated"), WEIR_ENOTSUP, "pattern: \\w is not supported"},
+        {SPLIT("[a[b]]", "Isolated"), WEIR_ENOTSUP, "a class inside a class"},
+        {SPLIT("[a&&b]", "Isolated"), WEIR_ENOTSUP, "&& inside a class"},
+        {SPLIT("(?<n>a)", "Isolated"), WEIR_ENOTSUP, "(?<n is not supported"},
+        {SPLIT("(*NO_JIT)a", "Isolated"), WEIR_ENOTSUP, "(*NO is not supported"},
+        {SPLIT("(a", "Isolated"), WEIR_ENOTSUP, "missing closing parenthesis"},
+        {SPLIT("a{2}+", "Isolated"), WEIR_ENOTSUP, "this use of {}"},
+        {SPLIT("\\\\p{Nonsense}", "Isolated"), WEIR_ENOTSUP, "pattern: "},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        weir_err err;
+        cr_expect_eq(open_json(cases[i].json, strlen(cases[i].json), &err), cases[i].status, "%s: %s", cases[i].json, err.text);
+        if (cases[i].status != WEIR_OK)
+            cr_expect(err_is_line(&err, cases[i].part) && strstr(err.text, "t.json"), "%s: %s", cases[i].json, err.text);
+    }
+}
+
+/* A pattern made to explode ends with one line, not with a hang. */
+Test(bpe_files, an_exploding_pattern_gives_up) {
+    static const char json[] = SPLIT("(a|a)*(a|a)*(a|a)*cd", "Isolated");
+    weir_tokenizer *t = NULL;
+    weir_err err = {""};
+    char text[3000];
+    int32_t *ids = NULL;
+    size_t n;
+    memset(text, 'a', sizeof text);
+    text[sizeof text - 1] = 'd'; /* else the matcher sees at once that there is none */
+    cr_assert_eq(weir_tokenizer_open_json_bytes(&t, json, sizeof json - 1, "t.json", &err), WEIR_OK, "%s", err.text);
+    cr_assert_eq(weir_tokenizer_encode(t, text, sizeof text, &ids, &n, &err), WEIR_EINVAL);
+    cr_assert(err_is_line(&err, "step 0 of its pre-tokenizer gives up"), "%s", err.text);
+    weir_tokenizer_free(t);
+}
+
+/* ---- splitting ------------------------------------------------------------------------------------------------------- */
+
+Test(bpe_files, behaviors_of_a_split) {
+    static const struct {
+        weir__split how;
+        const char *words;
+    } cases[] = {
+        {WEIR__SPLIT_ISOLATED, "a|-|-|b|-|c|-"},     {WEIR__SPLIT_REMOVED, "a|b|c"},
+        {WEIR__SPLIT_KEPT, "-|-|-|-"},                {WEIR__SPLIT_WITH_PREVIOUS, "a-|-|b-|c-"},
+        {WEIR__SPLIT_WITH_NEXT, "a|-|-b|-c|-"},       {WEIR__SPLIT_CONTIGUOUS, "a|--|b|-|c|-"},
+    };
+    static const char text[] = "a--b-c-";
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        weir__pretok *p;
+        weir__words w = {0};
+        char got[64] = "";
+        cr_assert_eq(weir__pretok_open(&p, NULL), WEIR_OK);
+        cr_assert_eq(weir__pretok_add(p, "-", 1, true, cases[i].how, NULL), WEIR_OK);
+        cr_assert_eq(weir__pretok_split(p, text, sizeof text - 1, &w, NULL), WEIR_OK);
+        for (size_t k = 0; k < w.n; k++) {
+            if (k) strncat(got, "|", 2);
+            strncat(got, text + w.list[k].begin, w.list[k].end - w.list[k].begin);
+        }
+        cr_assert_str_eq(got, cases[i].words, "case %zu", i);
+        weir__words_free(&w);
+        weir__pretok_free(p);
+    }
+}
+
+/* ---- GGUF ------------------------------------------------------------------------------------------------------------ */
+
+static weir_status open_blob(gguf_blob *b, weir_err *err) {
+    weir_gguf *g = NULL;
+    weir_tokenizer *t = NULL;
+    gguf_finish(b);
+    cr_assert_eq(weir_gguf_open_bytes(&g, b->p, b->n, "t.gguf", err), WEIR_OK, "%s", err->text);
+    const weir_status s = weir_tokenizer_open_gguf(&t, g, err);
+    weir_gguf_close(g);
+    gguf_free(b);
+    weir_tokenizer_free(t);
+    return s;
+}
+
+typedef struct made {
+    const char *model, *pre;
+    const char *tokens[3];
+    uint64_t n_type;
+    const char *merge;
+    uint32_t score; /* bits; 1: none */
+} made;
+
+static gguf_blob make(const made *m) {
+    gguf_blob b = gguf_begin(3);
+    static const uint64_t types[] = {1, 1, 3, 1};
+    const uint64_t scores[] = {m->score, m->score, m->score};
+    if (m->model) gguf_text(&b, "tokenizer.ggml.model", m->model);
+    if (m->pre) gguf_text(&b, "tokenizer.ggml.pre", m->pre);
+    if (m->tokens[0]) gguf_texts(&b, "tokenizer.ggml.tokens", m->tokens, 3);
+    if (m->n_type) gguf_ints(&b, "tokenizer.ggml.token_type", KV_I32, types, m->n_type);
+    if (m->merge) gguf_texts(&b, "tokenizer.ggml.merges", &m->merge, 1);
+    if (m->score != 1) gguf_ints(&b, "tokenizer.ggml.scores", KV_F32, scores, 3);
+    return b;
+}
+
+Test(bpe_files, gguf_metadata_is_checked) {
+    static const struct {
+        made m;
+        weir_status status;
+        const char *part;
+    } cases[] = {
+        {{"gpt2", "qwen2", {"a", "b", "ab"}, 3, "a b", 1}, WEIR_OK, ""},
+        {{"gpt2", NULL, {"a", "b", "ab"}, 0, "a b", 1}, WEIR_OK, ""},
+        {{"llama", NULL, {"a", "b", "ab"}, 3, NULL, 0}, WEIR_OK, ""},
+        {{NULL, NULL, {"a", "b", "ab"}, 3, "a b", 1}, WEIR_EFORMAT, "no tokenizer.ggml.model"},
+        {{"bert", NULL, {"a", "b", "ab"}, 3, "a b", 1}, WEIR_ENOTSUP, "\"bert\" is not supported"},
+        {{"gpt2", "nobody", {"a", "b", "ab"}, 3, "a b", 1}, WEIR_ENOTSUP, "pre-tokenizer \"nobody\""},
+        {{"gpt2", "", {"a", "b", "ab"}, 3, "a b", 1}, WEIR_ENOTSUP, "pre-tokenizer \"\""},
+        {{"gpt2", "qwen2", {NULL}, 3, "a b", 1}, WEIR_EFORMAT, "tokens: expected"},
+        {{"gpt2", "qwen2", {"a", "b", "a"}, 3, "a b", 1}, WEIR_EFORMAT, "tokens 0 and 2 are both \"a\""},
+        {{"gpt2", "qwen2", {"a", "b", "ab"}, 2, "a b", 1}, WEIR_EFORMAT, "token_type: 2 values, expected 3"},
+        {{"gpt2", "qwen2", {"a", "b", "ab"}, 3, NULL, 1}, WEIR_EFORMAT, "no tokenizer.ggml.merges"},
+        {{"gpt2", "qwen2", {"a", "b", "ab"}, 3, "ab", 1}, WEIR_EFORMAT, "merge 0 is \"ab\""},
+        {{"llama", NULL, {"a", "b", "ab"}, 3, NULL, 1}, WEIR_EFORMAT, "no tokenizer.ggml.scores"},
+        {{"llama", NULL, {"a", "b", "ab"}, 3, NULL, 0x7fc00000}, WEIR_EFORMAT, "scores: value 0 is no finite number"},
+        {{"llama", NULL, {"a", "b", "ab"}, 3, NULL, 0xff800000}, WEIR_EFORMAT, "scores: value 0 is no finite number"},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        weir_err err = {""};
+        gguf_blob b = make(&cases[i].m);
+        cr_expect_eq(open_blob(&b, &err), cases[i].status, "case %zu: %s", i, err.text);
+        if (cases[i].status != WEIR_OK) cr_expect(err_is_line(&err, cases[i].part), "case %zu: %s", i, err.text);
+    }
+}
+
+/* ---- memory ---------------------------------------------------------------------------------------------------------- */
+
+/* Opens, encodes, decodes with allocation number `fail` and later ones refused; how far it came. */
+static weir_status use(const uint8_t *json, size_t n, long fail) {
+    static const char text[] = "The weather <|begin|>is \xc3\xbc\xf0\x9f\x98\x80\xff e\xcc\x81 1234";
+    weir_tokenizer *t = NULL;
+    int32_t *ids = NULL;
+    char *back = NULL;
+    size_t n_ids, bytes;
+    weir_err err = {""};
+    alloc_install(fail);
+    weir_status s = weir_tokenizer_open_json_bytes(&t, json, n, "t.json", &err);
+    if (s == WEIR_OK) s = weir_tokenizer_encode_special(t, text, sizeof text - 1, &ids, &n_ids, &err);
+    if (s == WEIR_OK) s = weir_tokenizer_decode(t, ids, n_ids, &back, &bytes, &err);
+    if (s != WEIR_OK) cr_assert(s == WEIR_ENOMEM && err_is_line(&err, "no memory"), "allocation %ld: %s", fail, err.text);
+    weir_free(back);
+    weir_free(ids);
+    weir_tokenizer_free(t);
+    cr_assert_eq(alloc_live(), 0, "allocation %ld leaves %ld", fail, alloc_live());
+    alloc_uninstall();
+    return s;
+}
+
+Test(bpe_files, every_failing_allocation_is_reported_and_nothing_leaks) {
+    static const char *const names[] = {GOLDEN "tiny_qwen2.json", GOLDEN "tiny_llama2.json"};
+    for (size_t k = 0; k < 2; k++) {
+        size_t n;
+        long fail = 1;
+        uint8_t *json = files_read(names[k], &n);
+        cr_assert(json);
+        while (use(json, n, fail) != WEIR_OK) fail++;
+        cr_assert_gt(fail, 30, "%ld", fail);
+        free(json);
+    }
+}
+
+Test(bpe_files, missing_files_are_named) {
+    weir_tokenizer *t = NULL;
+    weir_err err = {""};
+    cr_assert_eq(weir_tokenizer_open_json(&t, "/nonexistent/tokenizer.json", &err), WEIR_EIO);
+    cr_assert(err_is_line(&err, "/nonexistent/tokenizer.json"), "%s", err.text);
+    cr_assert_eq(weir_tokenizer_open_gpt2(&t, GOLDEN "tiny_gpt2.json", "/nonexistent/merges.txt", &err), WEIR_EIO);
+    cr_assert(err_is_line(&err, "/nonexistent/merges.txt"), "%s", err.text);
+    cr_assert_null(t);
+}

@@ -1,0 +1,214 @@
+/* A GGUF file under the engine: the same model as its safetensors, and the tokenizer that comes with it. */
+#include <criterion/criterion.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "tests/host/decoder_pair.h"
+#include "tests/models/decoder_fixture.h"
+#include "tests/support/alloc.h"
+#include "tests/support/files.h"
+#include "tests/support/gguf_write.h"
+
+enum { ROWS = 67, TEXT_IDS = 63 };
+
+/* Letters, digits and the space, each its own token, then four that control. */
+static void put_tokenizer(gguf_blob *b, const char *pre, size_t n_token) {
+    static char room[ROWS][16];
+    const char *tokens[ROWS];
+    uint64_t types[ROWS];
+    static const char letters[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789";
+    for (int i = 0; i < ROWS; i++) {
+        if (i < TEXT_IDS - 1) snprintf(room[i], sizeof room[i], "%c", letters[i]);
+        else if (i == TEXT_IDS - 1) snprintf(room[i], sizeof room[i], "\xc4\xa0"); /* byte-level's space */
+        else snprintf(room[i], sizeof room[i], "<|%d|>", i);
+        tokens[i] = room[i];
+        types[i] = i < TEXT_IDS ? 1 : 3;
+    }
+    gguf_text(b, "tokenizer.ggml.model", "gpt2");
+    gguf_text(b, "tokenizer.ggml.pre", pre);
+    gguf_texts(b, "tokenizer.ggml.tokens", tokens, n_token);
+    gguf_ints(b, "tokenizer.ggml.token_type", KV_I32, types, n_token);
+    gguf_texts(b, "tokenizer.ggml.merges", (const char *const[]){"a b"}, 0);
+    gguf_u32(b, "tokenizer.ggml.bos_token_id", 63);
+    gguf_u32(b, "tokenizer.ggml.eos_token_id", 64);
+    gguf_bool(b, "tokenizer.ggml.add_bos_token", true);
+}
+
+static void put_sizes(gguf_blob *b, const weir_decoder_config *c) {
+    gguf_text(b, "general.architecture", "qwen2");
+    gguf_u32(b, "qwen2.embedding_length", (uint32_t)c->dim);
+    gguf_u32(b, "qwen2.block_count", (uint32_t)c->n_layer);
+    gguf_u32(b, "qwen2.feed_forward_length", (uint32_t)c->ff_dim);
+    gguf_u32(b, "qwen2.context_length", 512);
+    gguf_u32(b, "qwen2.attention.head_count", (uint32_t)c->n_head);
+    gguf_u32(b, "qwen2.attention.head_count_kv", (uint32_t)c->n_head_kv);
+    gguf_f32(b, "qwen2.attention.layer_norm_rms_epsilon", c->eps);
+    gguf_f32(b, "qwen2.rope.freq_base", c->rope.theta);
+}
+
+static void put_tensor(gguf_blob *b, weir_safetensors *s, const char *to, const char *from) {
+    weir_st_entry e;
+    cr_assert(weir_safetensors_find(s, from, &e) && strcmp(e.dtype, "F32") == 0, "%s", from);
+    const int64_t shape[2] = {e.shape[e.n_dim - 1], e.shape[0]};
+    gguf_tensor(b, to, GGML_F32, e.n_dim, shape, e.data, (size_t)(shape[0] * (e.n_dim == 2 ? shape[1] : 1)) * 4);
+}
+
+/* qwen2_f32 of the golden models with its first n_token tokens as name in dir; returns the path. */
+static char *write_part(const char *dir, const char *name, const char *pre, size_t n_token) {
+    static const char *const parts[][2] = {{"attn_norm.weight", "input_layernorm.weight"},
+                                           {"ffn_norm.weight", "post_attention_layernorm.weight"},
+                                           {"attn_q.weight", "self_attn.q_proj.weight"},
+                                           {"attn_k.weight", "self_attn.k_proj.weight"},
+                                           {"attn_v.weight", "self_attn.v_proj.weight"},
+                                           {"attn_q.bias", "self_attn.q_proj.bias"},
+                                           {"attn_k.bias", "self_attn.k_proj.bias"},
+                                           {"attn_v.bias", "self_attn.v_proj.bias"},
+                                           {"attn_output.weight", "self_attn.o_proj.weight"},
+                                           {"ffn_gate.weight", "mlp.gate_proj.weight"},
+                                           {"ffn_up.weight", "mlp.up_proj.weight"},
+                                           {"ffn_down.weight", "mlp.down_proj.weight"}};
+    const golden_model *g = golden_find("qwen2_f32");
+    weir_safetensors *s = NULL;
+    weir_err err = {""};
+    cr_assert_eq(weir_safetensors_open_dir(&s, WEIR_SOURCE_DIR "/tests/golden/decoder/qwen2_f32", &err), WEIR_OK, "%s", err.text);
+    gguf_blob b = gguf_begin(3);
+    put_sizes(&b, &g->c);
+    put_tokenizer(&b, pre, n_token);
+    put_tensor(&b, s, "token_embd.weight", "model.embed_tokens.weight");
+    put_tensor(&b, s, "output_norm.weight", "model.norm.weight");
+    for (int i = 0; i < g->c.n_layer; i++) {
+        for (size_t k = 0; k < sizeof parts / sizeof *parts; k++) {
+            char to[64], from[96];
+            snprintf(to, sizeof to, "blk.%d.%s", i, parts[k][0]);
+            snprintf(from, sizeof from, "model.layers.%d.%s", i, parts[k][1]);
+            put_tensor(&b, s, to, from);
+        }
+    }
+    gguf_finish(&b);
+    files_write(dir, name, b.p, b.n);
+    gguf_free(&b);
+    weir_safetensors_close(s);
+    return files_path(dir, name);
+}
+
+static char *write_qwen2(const char *dir, const char *pre) { return write_part(dir, "m.gguf", pre, ROWS); }
+
+static weir_status open_file(const char *path, const char *draft, weir_engine **e, weir_err *err) {
+    weir_engine_options o = weir_engine_options_default();
+    o.model = path;
+    o.model_draft = draft;
+    o.device = "cpu";
+    o.n_thread = 1;
+    o.ctx_size = 128;
+    err->text[0] = '\0';
+    return weir_engine_open(e, &o, err);
+}
+
+Test(decoder_gguf, the_same_model_gives_the_same_bits) {
+    char *dir = files_temp_dir(), *path = write_qwen2(dir, "qwen2");
+    const decoder_names names = {"qwen2_f32", NULL};
+    weir_engine *e = NULL, *hf = decoder_open(&names, "cpu", 1, 1, 128);
+    weir_err err;
+    cr_assert_eq(open_file(path, NULL, &e, &err), WEIR_OK, "%s", err.text);
+    const weir_engine_facts *f = &e->facts;
+    cr_assert_str_eq(f->family[0], "qwen2 (silu, tied head, GGUF)");
+    cr_assert(f->has_tokenizer && f->bos_id == 63 && f->add_bos && f->n_eos >= 1 && f->eos[0] == 64 && f->n_vocab == ROWS);
+    cr_assert(f->weights[0] == hf->facts.weights[0] && f->n_param[0] == hf->facts.n_param[0]);
+    int32_t ids[70];
+    float want[69], got[69];
+    const size_t n = decoder_prompt(9, ids);
+    cr_assert_eq(weir_score(hf, ids, 5, ids + 5, n - 5, want, &err), WEIR_OK, "%s", err.text);
+    cr_assert_eq(weir_score(e, ids, 5, ids + 5, n - 5, got, &err), WEIR_OK, "%s", err.text);
+    cr_assert_eq(memcmp(want, got, (n - 5) * sizeof *want), 0);
+    weir_engine_close(hf);
+    weir_engine_close(e);
+    free(path);
+    files_remove_dir(dir);
+}
+
+Test(decoder_gguf, text_in_and_out) {
+    char *dir = files_temp_dir(), *path = write_qwen2(dir, "qwen2");
+    weir_engine *e = NULL;
+    weir_err err;
+    cr_assert_eq(open_file(path, path, &e, &err), WEIR_OK, "%s", err.text);
+    int32_t *ids = NULL;
+    size_t n = 0, bytes = 0;
+    static const int32_t want[] = {63, 0, 1, 62, 2, 26};
+    cr_assert_eq(weir_tokenize(e, "ab cA", 5, true, &ids, &n, &err), WEIR_OK, "%s", err.text);
+    cr_assert(n == 6 && memcmp(ids, want, sizeof want) == 0); /* start-of-text in front, nothing behind */
+    char *text = NULL;
+    cr_assert_eq(weir_detokenize(e, ids, n, &text, &bytes, &err), WEIR_OK, "%s", err.text);
+    cr_assert_str_eq(text, "ab cA");
+    weir_text_free(text);
+    weir_ids_free(ids);
+    cr_assert_eq(weir_tokenize(e, "", 0, true, &ids, &n, &err), WEIR_OK);
+    cr_assert(n == 1 && ids[0] == 63); /* an empty prompt is start-of-text */
+    weir_ids_free(ids);
+
+    /* what is streamed is the text as a whole */
+    static answer a;
+    weir_session_options o = weir_session_options_default();
+    o.max_tokens = 40;
+    o.ignore_eos = true;
+    const char *stop[] = {"zzzzzzzzzz"};
+    o.stop = stop;
+    o.n_stop = 1;
+    decoder_run(e, &o, 3, &a);
+    cr_assert_eq(weir_detokenize(e, a.ids, a.n, &text, &bytes, &err), WEIR_OK, "%s", err.text);
+    cr_assert(a.n == 40 && strcmp(text, a.text) == 0, "\"%s\", then \"%s\"", text, a.text);
+    weir_text_free(text);
+    weir_engine_close(e);
+    free(path);
+    files_remove_dir(dir);
+}
+
+/* Vocabularies that differ in what is no text are one: the ids of both are emitted. Others are told apart by their first piece. */
+Test(decoder_gguf, vocabularies_are_one_up_to_padding) {
+    char *dir = files_temp_dir(), *whole = write_qwen2(dir, "qwen2");
+    char *padded = write_part(dir, "padded.gguf", "qwen2", 65), *cut = write_part(dir, "cut.gguf", "qwen2", 60);
+    const char *const pairs[2][2] = {{whole, padded}, {padded, whole}};
+    weir_engine *e = NULL;
+    weir_err err;
+    for (int i = 0; i < 2; i++) {
+        cr_assert_eq(open_file(pairs[i][0], pairs[i][1], &e, &err), WEIR_OK, "%s", err.text);
+        cr_assert_eq(e->n_vocab, 65);
+        weir_engine_close(e);
+    }
+    cr_assert_eq(open_file(whole, cut, &e, &err), WEIR_EMISMATCH);
+    cr_assert(err_is_line(&err, "differ first at token 60: the verifier has 67 pieces, the drafter 60"), "%s", err.text);
+    free(whole);
+    free(padded);
+    free(cut);
+    files_remove_dir(dir);
+}
+
+Test(decoder_gguf, an_unknown_pre_tokenizer_is_named_with_its_file) {
+    char *dir = files_temp_dir(), *path = write_qwen2(dir, "of-tomorrow");
+    weir_engine *e = NULL;
+    weir_err err;
+    cr_assert_eq(open_file(path, NULL, &e, &err), WEIR_ENOTSUP);
+    cr_assert(err_is_line(&err, "m.gguf: ") && strstr(err.text, "of-tomorrow"), "%s", err.text);
+    free(path);
+    files_remove_dir(dir);
+}
+
+Test(decoder_gguf, failing_allocations_leave_nothing_behind) {
+    char *dir = files_temp_dir(), *path = write_qwen2(dir, "qwen2");
+    for (long fail = 1, step = 1;; fail += step) {
+        weir_engine *e = NULL;
+        weir_err err;
+        alloc_install(fail);
+        const weir_status s = open_file(path, path, &e, &err);
+        weir_engine_close(e);
+        const long live = alloc_live();
+        alloc_uninstall();
+        cr_assert_eq(live, 0, "allocation %ld: %ld left", fail, live);
+        if (s == WEIR_OK) break;
+        cr_assert_eq(s, WEIR_ENOMEM, "allocation %ld: %s", fail, err.text);
+        cr_assert(err_is_line(&err, ""), "allocation %ld: \"%s\"", fail, err.text);
+        if (fail > 100) step = 7; /* a vocabulary's growth looks the same each time */
+    }
+    free(path);
+    files_remove_dir(dir);
+}

@@ -1,0 +1,211 @@
+#include "tests/models/decoder_fixture.h"
+
+#include <criterion/criterion.h>
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* ---- the configs of make_decoder.py ---------------------------------------------------------------------- */
+
+#define LLAMA                                                                                                          \
+    .dim = 24, .ff_dim = 40, .n_layer = 3, .n_head = 4, .n_head_kv = 2, .head_dim = 10, .n_vocab_rows = 67, .eps = 1e-5f, \
+    .act = WEIR_ACT_SILU, .embed_scale = 1.0f, .rope = {.theta = 1e4f}
+#define STRETCHED                                                                                                      \
+    .dim = 24, .ff_dim = 40, .n_layer = 2, .n_head = 3, .n_head_kv = 1, .head_dim = 24, .n_vocab_rows = 67, .eps = 1e-5f, \
+    .act = WEIR_ACT_SILU, .embed_scale = 1.0f, .tied = true
+#define GEMMA                                                                                                    \
+    .n_vocab_rows = 67, .eps = 1e-6f, .act = WEIR_ACT_GELU_TANH, .norm_one_plus = true, .post_norms = true, .tied = true
+
+static golden_model models[] = {
+    {"llama_f32", {LLAMA}, false},
+    {"llama3_f32",
+     {STRETCHED, .rope = {.kind = WEIR_ROPE_LLAMA3, .theta = 5e5f, .factor = 8.0f, .low_freq = 1.0f, .high_freq = 4.0f,
+                          .n_ctx_original = 64}},
+     false},
+    {"linear_f32", {STRETCHED, .rope = {.kind = WEIR_ROPE_LINEAR, .theta = 1e4f, .factor = 4.0f}}, false},
+    {"yarn_f32",
+     {STRETCHED, .rope = {.kind = WEIR_ROPE_YARN, .theta = 1e4f, .factor = 4.0f, .beta_fast = 32.0f, .beta_slow = 1.0f,
+                          .n_ctx_original = 128}},
+     false},
+    {"qwen2_f32",
+     {.dim = 28, .ff_dim = 33, .n_layer = 2, .n_head = 2, .n_head_kv = 1, .head_dim = 14, .n_vocab_rows = 67, .eps = 1e-6f,
+      .act = WEIR_ACT_SILU, .embed_scale = 1.0f, .rope = {.theta = 1e6f}, .qkv_bias = true, .tied = true},
+     false},
+    {"qwen3_f32",
+     {.dim = 24, .ff_dim = 40, .n_layer = 3, .n_head = 3, .n_head_kv = 3, .head_dim = 6, .n_vocab_rows = 67, .eps = 1e-6f,
+      .act = WEIR_ACT_SILU, .embed_scale = 1.0f, .rope = {.theta = 1e6f}, .qk_norm = true},
+     false},
+    {"gemma2_f32",
+     {GEMMA, .dim = 20, .ff_dim = 36, .n_layer = 4, .n_head = 4, .n_head_kv = 2, .head_dim = 12, .attention_softcap = 3.0f,
+      .final_softcap = 5.0f, .window = 16, .sliding = {true, false, true, false}, .rope = {.theta = 1e4f},
+      .rope_sliding = {.theta = 1e4f}},
+     false},
+    {"gemma3_f32",
+     {GEMMA, .dim = 16, .ff_dim = 24, .n_layer = 7, .n_head = 2, .n_head_kv = 1, .head_dim = 14, .qk_norm = true, .window = 17,
+      .sliding = {true, true, true, true, true, false, true},
+      .rope = {.kind = WEIR_ROPE_LINEAR, .theta = 1e6f, .factor = 8.0f}, .rope_sliding = {.theta = 1e4f}},
+     false},
+    {"llama_bf16",
+     {.dim = 32, .ff_dim = 40, .n_layer = 3, .n_head = 4, .n_head_kv = 2, .head_dim = 16, .n_vocab_rows = 67, .eps = 1e-5f,
+      .act = WEIR_ACT_SILU, .embed_scale = 1.0f, .rope = {.theta = 1e4f}},
+     true},
+    {"gemma2_bf16",
+     {GEMMA, .dim = 20, .ff_dim = 36, .n_layer = 2, .n_head = 2, .n_head_kv = 1, .head_dim = 256, .attention_softcap = 3.0f,
+      .final_softcap = 5.0f, .window = 16, .sliding = {true, false}, .rope = {.theta = 1e4f},
+      .rope_sliding = {.theta = 1e4f}},
+     true},
+    {"gemma3_bf16",
+     {GEMMA, .dim = 16, .ff_dim = 24, .n_layer = 7, .n_head = 2, .n_head_kv = 1, .head_dim = 32, .qk_norm = true, .window = 17,
+      .sliding = {true, true, true, true, true, false, true},
+      .rope = {.kind = WEIR_ROPE_LINEAR, .theta = 1e6f, .factor = 8.0f}, .rope_sliding = {.theta = 1e4f}},
+     true},
+    {NULL, {0}, false},
+};
+
+/* query_pre_attn_scalar where it is not head_dim. */
+static float attention_scalar(const golden_model *g) {
+    if (strcmp(g->name, "gemma2_f32") == 0) return 7.0f;
+    return strncmp(g->name, "gemma3", 6) == 0 ? 9.0f : (float)g->c.head_dim;
+}
+
+const golden_model *golden_models(void) {
+    for (golden_model *g = models; g->name; g++) {
+        if (g->c.embed_scale == 0.0f) g->c.embed_scale = sqrtf((float)g->c.dim);
+        g->c.attention_scale = 1.0f / sqrtf(attention_scalar(g));
+    }
+    return models;
+}
+
+const golden_model *golden_find(const char *name) {
+    for (const golden_model *g = golden_models(); g->name; g++) {
+        if (strcmp(g->name, name) == 0) return g;
+    }
+    cr_assert_fail("no golden model %s", name);
+    return NULL;
+}
+
+/* ---- opening --------------------------------------------------------------------------------------------- */
+
+static bool source_find(void *ud, const char *name, weir_tensor *out) {
+    weir_st_entry e;
+    if (!weir_safetensors_find(ud, name, &e) || e.n_dim < 1 || e.n_dim > 2) return false;
+    const bool f32 = strcmp(e.dtype, "F32") == 0;
+    cr_assert(f32 || strcmp(e.dtype, "BF16") == 0, "%s is %s", name, e.dtype);
+    *out = (weir_tensor){e.data, f32 ? WEIR_DTYPE_F32 : WEIR_DTYPE_BF16, e.n_dim == 2 ? e.shape[0] : 1, e.shape[e.n_dim - 1]};
+    return true;
+}
+
+static void source_release(void *ud, const char *name) { weir_safetensors_release(ud, name); }
+
+weir_tensor_source fixture_source(weir_safetensors *s) { return (weir_tensor_source){source_find, source_release, s}; }
+
+void fixture_open(fixture *f, const golden_model *g, weir_isa isa, int n_thread) {
+    weir_backend *be = NULL;
+    cr_assert_eq(weir_backend_cpu_open(&be, n_thread, isa, NULL), WEIR_OK);
+    fixture_open_on(f, g, be);
+}
+
+static void *backend_zeros(fixture *f, size_t bytes) {
+    void *p = weir_backend_alloc(f->be, bytes);
+    cr_assert(p && weir_backend_zero(f->be, p, bytes) == WEIR_OK);
+    return p;
+}
+
+void fixture_open_on(fixture *f, const golden_model *g, weir_backend *be) {
+    weir_err err = {""};
+    char dir[512];
+    *f = (fixture){.g = g, .be = be, .n_vocab = g->c.n_vocab_rows};
+    snprintf(dir, sizeof dir, WEIR_SOURCE_DIR "/tests/golden/decoder/%s", g->name);
+    cr_assert_eq(weir_safetensors_open_dir(&f->tensors, dir, &err), WEIR_OK, "%s", err.text);
+    const weir_tensor_source src = fixture_source(f->tensors);
+    cr_assert_eq(weir_decoder_create(&f->m, be, &g->c, &src, FIX_ROW, FIX_PROMPT, &err), WEIR_OK, "%s: %s", g->name, err.text);
+    const weir_model_facts *x = weir_model_get_facts(f->m);
+    const weir_kv_shape shape = {FIX_SLOT, FIX_LEN, x->n_layer_self, x->n_head_kv, x->head_dim, x->kv_dtype};
+    cr_assert_eq(weir_kv_pool_create(&f->self, be, &shape), WEIR_OK);
+    f->dev_rows = backend_zeros(f, 4 * FIX_ROW * sizeof *f->dev_rows);
+    f->dev_logits = backend_zeros(f, (size_t)FIX_ROW * (size_t)f->n_vocab * sizeof *f->dev_logits);
+    f->kv = (weir_kv){.self = *weir_kv_pool_view(f->self)};
+}
+
+void fixture_close(fixture *f) {
+    weir_backend_free(f->be, f->dev_rows);
+    weir_backend_free(f->be, f->dev_logits);
+    weir_kv_pool_free(f->self);
+    weir_model_free(f->m);
+    weir_backend_close(f->be);
+    weir_safetensors_close(f->tensors);
+}
+
+/* ---- running --------------------------------------------------------------------------------------------- */
+
+void fixture_prefill(fixture *f, int32_t slot, const int32_t *token, int64_t n) {
+    if (weir_kv_pool_len(f->self, slot) < n) cr_assert_eq(weir_kv_pool_resize(f->self, slot, n), WEIR_OK);
+    cr_assert_eq(weir_kv_pool_sync(f->self), WEIR_OK);
+    cr_assert_eq(weir_model_prefill(f->m, &f->kv, slot, token, n), WEIR_OK);
+}
+
+weir_status fixture_forward(fixture *f, const row *r, int32_t n, const int32_t *out, int32_t n_out, float *logits) {
+    int32_t rows[4][FIX_ROW] = {{0}};
+    for (int32_t i = 0; i < n; i++) {
+        rows[0][i] = r[i].token, rows[1][i] = r[i].pos, rows[2][i] = r[i].slot, rows[3][i] = i;
+        if (r[i].slot >= 0 && weir_kv_pool_len(f->self, r[i].slot) <= r[i].pos) {
+            cr_assert_eq(weir_kv_pool_resize(f->self, r[i].slot, r[i].pos + 1), WEIR_OK);
+        }
+    }
+    if (out) memcpy(rows[3], out, (size_t)n_out * sizeof *out);
+    else n_out = n;
+    cr_assert_eq(weir_kv_pool_sync(f->self), WEIR_OK);
+    cr_assert_eq(weir_backend_upload(f->be, f->dev_rows, rows, sizeof rows), WEIR_OK);
+    const weir_batch b = {.token = f->dev_rows, .pos = f->dev_rows + FIX_ROW, .slot = f->dev_rows + 2 * FIX_ROW,
+                          .n_row = n, .out = f->dev_rows + 3 * FIX_ROW, .n_out = n_out,
+                          .logits = logits ? f->dev_logits : NULL};
+    WEIR_TRY(weir_model_forward(f->m, &f->kv, &b));
+    const size_t bytes = logits ? (size_t)n_out * (size_t)f->n_vocab * sizeof *logits : 0;
+    return weir_backend_download(f->be, logits, f->dev_logits, bytes);
+}
+
+void rows_of(row *r, int32_t slot, int32_t first, int32_t n, const int32_t *token) {
+    for (int32_t i = 0; i < n; i++) r[i] = (row){slot, first + i, token[first + i]};
+}
+
+void fixture_run(fixture *f, int32_t slot, const int32_t *token, int32_t first, int32_t n, int32_t step, float *logits) {
+    row r[FIX_ROW];
+    for (int32_t i = 0; i < n; i += step) {
+        const int32_t k = n - i < step ? n - i : step;
+        rows_of(r, slot, first + i, k, token);
+        cr_assert_eq(fixture_forward(f, r, k, NULL, 0, logits + (int64_t)i * f->n_vocab), WEIR_OK);
+    }
+}
+
+double logprob(const float *logits, int32_t n_vocab, int32_t token) {
+    double max = -INFINITY, sum = 0.0;
+    for (int32_t v = 0; v < n_vocab; v++) max = fmax(max, (double)logits[v]);
+    for (int32_t v = 0; v < n_vocab; v++) sum += exp((double)logits[v] - max);
+    return (double)logits[token] - max - log(sum);
+}
+
+/* ---- golden values --------------------------------------------------------------------------------------- */
+
+static void read_words(FILE *f, void *to, size_t n) { cr_assert_eq(fread(to, 4, n, f), n, "golden.bin is cut short"); }
+
+golden *golden_read(const golden_model *model) {
+    char path[512];
+    snprintf(path, sizeof path, WEIR_SOURCE_DIR "/tests/golden/decoder/%s/golden.bin", model->name);
+    FILE *f = fopen(path, "rb");
+    golden *g = calloc(1, sizeof *g);
+    cr_assert(f && g, "cannot read %s", path);
+    read_words(f, g, 2);
+    cr_assert(g->n_case == 4 && g->n_vocab <= MAX_VOCAB);
+    for (int i = 0; i < g->n_case; i++) {
+        golden_case *c = &g->c[i];
+        read_words(f, &c->n, 1);
+        cr_assert(c->n >= 1 && c->n <= FIX_PROMPT);
+        read_words(f, c->token, (size_t)c->n);
+        read_words(f, c->logprobs, (size_t)(c->n - 1));
+        read_words(f, &c->bf16_bound, 1);
+        read_words(f, c->last_logits, (size_t)g->n_vocab);
+    }
+    fclose(f);
+    return g;
+}

@@ -1,0 +1,492 @@
+/* Loading a decoder: what is missing or misshapen is named, memory is what the plan says, no failed allocation leaks. */
+#include <criterion/criterion.h>
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "kernels/base/mem.h"
+#include "models/decoder.h"
+#include "tests/support/alloc.h"
+#include "tests/support/compare.h"
+
+/* ---- a checkpoint out of thin air ------------------------------------------------------------------------ */
+
+static const weir_decoder_config plain = {.dim = 24, .ff_dim = 40, .head_dim = 10, .n_head = 3, .n_head_kv = 1, .n_layer = 3,
+                                          .n_vocab_rows = 101, .eps = 1e-6f, .act = WEIR_ACT_SILU, .qkv_bias = true,
+                                          .qk_norm = true, .embed_scale = 1.0f, .attention_scale = 0.3f,
+                                          .rope = {.theta = 1e4f}};
+
+static weir_decoder_config gemma(void) {
+    weir_decoder_config c = plain;
+    c.qkv_bias = false, c.norm_one_plus = true, c.post_norms = true, c.tied = true;
+    c.act = WEIR_ACT_GELU_TANH;
+    c.attention_softcap = 5.0f, c.final_softcap = 4.0f;
+    c.window = 3, c.sliding[1] = true, c.rope_sliding.theta = 100.0f;
+    return c;
+}
+
+/* Tensors by name, with the shape their name and the config imply; contents from the name's hash. One tensor may be hidden,
+ * reshaped or given another dtype, and rope_freqs.weight be there with given factors. */
+typedef struct fake {
+    weir_decoder_config c;
+    weir_dtype dtype;
+    const char *hidden, *reshaped, *redtyped;
+    weir_dtype other;
+    const float *rope_freqs; /* (n_dim / 2) or NULL */
+    int64_t n_released;
+    float *data[128];
+    char name[128][96];
+    int n;
+} fake;
+
+static bool ends(const char *s, const char *tail) {
+    const size_t a = strlen(s), b = strlen(tail);
+    return a >= b && strcmp(s + a - b, tail) == 0;
+}
+
+static bool shape_of(const fake *k, const char *name, int64_t *rows, int64_t *cols) {
+    const weir_decoder_config *c = &k->c;
+    const int64_t inner = (int64_t)c->n_head * c->head_dim, inner_kv = (int64_t)c->n_head_kv * c->head_dim;
+    const struct {
+        const char *tail;
+        int64_t rows, cols;
+        bool there;
+    } kind[] = {
+        {"model.embed_tokens.weight", c->n_vocab_rows, c->dim, true},
+        {"lm_head.weight", c->n_vocab_rows, c->dim, !c->tied},
+        {"model.norm.weight", 1, c->dim, true},
+        {"feedforward_layernorm.weight", 1, c->dim, c->post_norms},
+        {"layernorm.weight", 1, c->dim, true},
+        {"q_norm.weight", 1, c->head_dim, c->qk_norm},
+        {"k_norm.weight", 1, c->head_dim, c->qk_norm},
+        {"q_proj.bias", 1, inner, c->qkv_bias},
+        {"k_proj.bias", 1, inner_kv, c->qkv_bias},
+        {"v_proj.bias", 1, inner_kv, c->qkv_bias},
+        {"q_proj.weight", inner, c->dim, true},
+        {"k_proj.weight", inner_kv, c->dim, true},
+        {"v_proj.weight", inner_kv, c->dim, true},
+        {"o_proj.weight", c->dim, inner, true},
+        {"gate_proj.weight", c->ff_dim, c->dim, true},
+        {"up_proj.weight", c->ff_dim, c->dim, true},
+        {"down_proj.weight", c->dim, c->ff_dim, true},
+        {"rope_freqs.weight", 1, weir__rope_dims(&c->rope, c->head_dim) / 2, k->rope_freqs != NULL},
+    };
+    for (size_t i = 0; i < sizeof kind / sizeof *kind; i++) {
+        if (!ends(name, kind[i].tail)) continue;
+        *rows = kind[i].rows, *cols = kind[i].cols;
+        return kind[i].there;
+    }
+    return false;
+}
+
+/* Values are bf16 whatever the dtype, so that a matrix may change it without changing a number. */
+static void *fake_data(fake *k, const char *name, weir_dtype dtype, int64_t n) {
+    for (int i = 0; i < k->n; i++) {
+        if (strcmp(k->name[i], name) == 0) return k->data[i];
+    }
+    cr_assert(k->n < 128);
+    uint64_t seed = 14695981039346656037u;
+    for (const char *p = name; *p; p++) seed = (seed ^ (unsigned char)*p) * 1099511628211u;
+    float *d = malloc((size_t)n * sizeof *d); /* 16-bit dtypes use the first half */
+    uint16_t *h = (uint16_t *)d;              /* element i is read before it is written */
+    for (int64_t i = 0; i < n; i++) {
+        const uint16_t b = weir_bf16_from_f32(rng_uniform(&seed, -0.3f, 0.3f));
+        if (dtype == WEIR_DTYPE_BF16) h[i] = b;
+        else d[i] = weir_f32_from_bf16(b);
+    }
+    snprintf(k->name[k->n], sizeof k->name[0], "%s", name);
+    return k->data[k->n++] = d;
+}
+
+static bool fake_find(void *ud, const char *name, weir_tensor *out) {
+    fake *k = ud;
+    int64_t rows, cols;
+    if (!shape_of(k, name, &rows, &cols) || (k->hidden && strcmp(k->hidden, name) == 0)) return false;
+    const weir_dtype dtype = k->redtyped && strcmp(k->redtyped, name) == 0 ? k->other : k->dtype;
+    *out = (weir_tensor){fake_data(k, name, dtype, (rows + 1) * (cols + 1)), dtype, rows, cols};
+    if (strcmp(name, "rope_freqs.weight") == 0) out->data = k->rope_freqs, out->dtype = WEIR_DTYPE_F32;
+    if (k->reshaped && strcmp(k->reshaped, name) == 0) out->cols++;
+    return true;
+}
+
+static void fake_release(void *ud, const char *name) {
+    (void)name;
+    ((fake *)ud)->n_released++;
+}
+
+static fake *fake_new(const weir_decoder_config *c, weir_dtype dtype) {
+    fake *k = calloc(1, sizeof *k);
+    k->c = *c;
+    k->dtype = dtype;
+    return k;
+}
+
+static void fake_free(fake *k) {
+    for (int i = 0; i < k->n; i++) free(k->data[i]);
+    free(k);
+}
+
+static weir_status create(fake *k, weir_backend *be, weir_model **m, weir_err *err) {
+    const weir_tensor_source src = {fake_find, fake_release, k};
+    return weir_decoder_create(m, be, &k->c, &src, 17, 100, err);
+}
+
+static weir_backend *backend(int n_thread) {
+    weir_backend *be = NULL;
+    cr_assert_eq(weir_backend_cpu_open(&be, n_thread, WEIR_ISA_PORTABLE, NULL), WEIR_OK);
+    return be;
+}
+
+/* ---- named failures -------------------------------------------------------------------------------------- */
+
+/* Every tensor in turn is hidden, then reshaped: the message names it, nothing leaks. */
+static void break_each_tensor(const weir_decoder_config *c, int n_want) {
+    fake *whole = fake_new(c, WEIR_DTYPE_F32);
+    weir_backend *be = backend(1);
+    weir_model *m = NULL;
+    weir_err err = {""};
+    cr_assert_eq(create(whole, be, &m, &err), WEIR_OK, "%s", err.text);
+    weir_model_free(m);
+    cr_assert_eq(whole->n, n_want);
+
+    for (int i = 0; i < whole->n; i++) {
+        for (int how = 0; how < 2; how++) {
+            fake *k = fake_new(c, WEIR_DTYPE_F32);
+            *(how ? &k->reshaped : &k->hidden) = whole->name[i];
+            m = NULL;
+            err.text[0] = 0;
+            cr_expect_eq(create(k, be, &m, &err), WEIR_EFORMAT, "%s", whole->name[i]);
+            cr_expect_null(m);
+            cr_expect(strstr(err.text, whole->name[i]), "'%s' does not name %s", err.text, whole->name[i]);
+            cr_expect(strstr(err.text, "want ("), "%s", err.text);
+            cr_expect(how == 0 || strstr(err.text, "file has ("), "%s", err.text);
+            fake_free(k);
+        }
+    }
+    printf("%d tensors, each hidden and reshaped; last message: %s\n", whole->n, err.text);
+    weir_backend_close(be);
+    fake_free(whole);
+}
+
+Test(decoder_load, names_each_missing_or_misshapen_tensor_untied) { break_each_tensor(&plain, 3 + 3 * 14); }
+Test(decoder_load, names_each_missing_or_misshapen_tensor_gemma) {
+    const weir_decoder_config c = gemma();
+    break_each_tensor(&c, 2 + 3 * 13);
+}
+
+Test(decoder_load, dtypes_that_may_differ_and_dtypes_that_may_not) {
+    weir_backend *be = backend(1);
+    const struct {
+        const char *name;
+        weir_dtype other;
+        weir_status want;
+    } t[] = {{"model.layers.0.self_attn.k_proj.weight", WEIR_DTYPE_BF16, WEIR_OK},
+             {"model.layers.2.mlp.down_proj.weight", WEIR_DTYPE_BF16, WEIR_OK},
+             {"model.layers.1.input_layernorm.weight", WEIR_DTYPE_BF16, WEIR_OK},
+             {"lm_head.weight", WEIR_DTYPE_BF16, WEIR_OK},
+             {"model.layers.1.mlp.up_proj.weight", WEIR_DTYPE_BF16, WEIR_EFORMAT},
+             {"model.layers.1.input_layernorm.weight", WEIR_DTYPE_Q8_0, WEIR_EFORMAT},
+             {"model.layers.1.self_attn.q_proj.bias", WEIR_DTYPE_Q4_K, WEIR_EFORMAT},
+             {"model.layers.1.self_attn.o_proj.weight", WEIR_DTYPE_Q8_0, WEIR_EFORMAT}}; /* rows of 30 */
+    for (size_t i = 0; i < sizeof t / sizeof *t; i++) {
+        fake *k = fake_new(&plain, WEIR_DTYPE_F32);
+        weir_model *m = NULL;
+        weir_err err = {""};
+        k->redtyped = t[i].name, k->other = t[i].other;
+        cr_expect_eq(create(k, be, &m, &err), t[i].want, "%s: %s", t[i].name, err.text);
+        if (t[i].want != WEIR_OK) cr_expect(strstr(err.text, t[i].name), "%s", err.text);
+        weir_model_free(m);
+        fake_free(k);
+    }
+    weir_backend_close(be);
+}
+
+static void bad_number(int i, weir_decoder_config *c) {
+    switch (i) {
+    case 0: c->eps = NAN; break;
+    case 1: c->embed_scale = 0.0f; break;
+    case 2: c->attention_scale = -1.0f; break;
+    case 3: c->attention_softcap = -1.0f; break;
+    case 4: c->final_softcap = INFINITY; break;
+    case 5: c->n_head = 2, c->n_head_kv = 4; break;
+    case 6: c->n_head = 5, c->n_head_kv = 2; break;
+    case 7: c->sliding[2] = true; break; /* without a window */
+    case 8: c->window = -1; break;
+    case 9: c->n_layer = WEIR_DECODER_LAYERS + 1; break;
+    case 10: c->head_dim = 9; break; /* an odd number of dimensions to turn */
+    case 11: c->rope.n_dim = 12; break;
+    case 12: c->rope.theta = 0.0f; break;
+    case 13: c->rope.kind = WEIR_ROPE_LINEAR; break; /* without a factor */
+    case 14: c->rope.kind = WEIR_ROPE_LLAMA3, c->rope.factor = 8.0f, c->rope.low_freq = 1.0f, c->rope.high_freq = 4.0f; break;
+    case 15: c->rope.kind = WEIR_ROPE_YARN, c->rope.factor = 4.0f, c->rope.n_ctx_original = 64; break;
+    case 16: c->rope.kind = (weir_rope_kind)7; break;
+    case 17: c->window = 4, c->sliding[0] = true, c->rope_sliding.theta = NAN; break;
+    case 18: c->act = (weir_act)9; break;
+    default: c->dim = INT32_MAX; break;
+    }
+}
+
+Test(decoder_load, refuses_configs_no_decoder_has) {
+    weir_backend *be = backend(1);
+    for (int i = 0; i < 26; i++) {
+        fake *k = fake_new(&plain, WEIR_DTYPE_F32);
+        weir_decoder_config *c = &k->c;
+        int32_t *const field[] = {&c->dim, &c->head_dim, &c->n_head, &c->n_head_kv, &c->ff_dim, &c->n_layer};
+        if (i < 20) bad_number(i, c);
+        else *field[i - 20] = 0;
+        weir_model *m = NULL;
+        weir_err err = {""};
+        cr_expect_eq(create(k, be, &m, &err), WEIR_EINVAL, "case %d: %s", i, err.text);
+        cr_expect(strncmp(err.text, "decoder config: ", 16) == 0 && !m, "case %d: %s", i, err.text);
+        fake_free(k);
+    }
+    weir_backend_close(be);
+}
+
+/* ---- numbers --------------------------------------------------------------------------------------------- */
+
+/* Logits behind a few tokens. */
+static weir_status logits_with(fake *k, float *logits, weir_err *err) {
+    static float pool[1 << 14];
+    const int32_t table[1] = {0}, token[6] = {9, 8, 7, 6, 5, 4}, slot[6] = {0}, pos[6] = {0, 1, 2, 3, 4, 5}, last[1] = {5};
+    const weir_decoder_config *c = &k->c;
+    const int64_t floats = weir_kv_page_elems(c->n_layer, c->n_head_kv, c->head_dim);
+    cr_assert(floats <= 1 << 14);
+    const weir_kv kv = {.self = {pool, floats, table, 1, c->n_layer, c->n_head_kv, c->head_dim, WEIR_DTYPE_F32}};
+    weir_backend *be = backend(1);
+    weir_model *m = NULL;
+    const weir_status s = create(k, be, &m, err);
+    if (s == WEIR_OK) {
+        const weir_batch b = {.token = token, .pos = pos, .slot = slot, .n_row = 6, .out = last, .n_out = 1, .logits = logits};
+        cr_assert_eq(weir_model_forward(m, &kv, &b), WEIR_OK);
+    }
+    weir_model_free(m);
+    weir_backend_close(be);
+    return s;
+}
+
+/* q, k and v in one product, two or three: a sum's order is its own row's, so no bit changes. */
+Test(decoder_load, separate_products_give_the_bits_of_one) {
+    static const char *const odd[] = {"q_proj", "k_proj", "v_proj"};
+    float want[101], got[101];
+    fake *k = fake_new(&plain, WEIR_DTYPE_F32);
+    cr_assert_eq(logits_with(k, want, NULL), WEIR_OK);
+    fake_free(k);
+    for (int i = 0; i < 3; i++) {
+        char name[96];
+        snprintf(name, sizeof name, "model.layers.1.self_attn.%s.weight", odd[i]);
+        k = fake_new(&plain, WEIR_DTYPE_F32);
+        k->redtyped = name, k->other = WEIR_DTYPE_BF16;
+        cr_assert_eq(logits_with(k, got, NULL), WEIR_OK);
+        cr_expect(memcmp(got, want, sizeof want) == 0, "%s", name);
+        fake_free(k);
+    }
+}
+
+/* Factors as GGUF files hold them say what the formula says, and take its place. */
+Test(decoder_load, rope_factors_of_the_file_stand_for_llama3s_formula) {
+    weir_decoder_config c = plain;
+    float base[5], stretched[5], factor[5], want[101], got[101], doubled[101];
+    (void)weir__rope_table(&c.rope, 10, base);
+    c.rope = (weir_rope_config){.kind = WEIR_ROPE_LLAMA3, .theta = 1e4f, .factor = 8.0f, .low_freq = 1.0f, .high_freq = 4.0f,
+                                .n_ctx_original = 256};
+    (void)weir__rope_table(&c.rope, 10, stretched);
+    for (int i = 0; i < 5; i++) factor[i] = base[i] / stretched[i];
+    cr_assert(factor[0] == 1.0f && factor[2] > 1.0f && factor[4] == 8.0f, "%g %g %g", (double)factor[0], (double)factor[2],
+              (double)factor[4]);
+
+    fake *k = fake_new(&c, WEIR_DTYPE_F32);
+    cr_assert_eq(logits_with(k, want, NULL), WEIR_OK);
+    k->rope_freqs = factor;
+    cr_assert_eq(logits_with(k, doubled, NULL), WEIR_OK);
+    k->c.rope = plain.rope;
+    cr_assert_eq(logits_with(k, got, NULL), WEIR_OK);
+    cr_expect(memcmp(got, doubled, sizeof got) == 0, "once is enough");
+    for (int i = 0; i < 101; i++) { /* a frequency is off by an ulp */
+        cr_expect(fabsf(got[i] - want[i]) <= 1e-5f, "[%d] %g, want %g", i, (double)got[i], (double)want[i]);
+    }
+
+    weir_err err = {""};
+    const float bad[] = {0.0f, -1.0f, NAN};
+    for (int i = 0; i < 3; i++) {
+        factor[3] = bad[i];
+        cr_expect_eq(logits_with(k, got, &err), WEIR_EFORMAT);
+        cr_expect(strstr(err.text, "rope_freqs.weight"), "%s", err.text);
+    }
+    factor[3] = 1.0f;
+    k->reshaped = "rope_freqs.weight";
+    cr_expect_eq(logits_with(k, got, &err), WEIR_EFORMAT);
+    cr_expect(strstr(err.text, "rope_freqs.weight"), "%s", err.text);
+    fake_free(k);
+}
+
+/* Known ends of each stretch: fast dimensions stay, slow ones are divided. */
+Test(decoder_load, rope_tables_have_their_ends) {
+    enum { N = 128 };
+    float base[N / 2], t[N / 2];
+    weir_rope_config r = {.theta = 1e4f, .factor = 4.0f, .low_freq = 1.0f, .high_freq = 4.0f, .beta_fast = 32.0f,
+                          .beta_slow = 1.0f, .n_ctx_original = 4096};
+    cr_expect_eq(weir__rope_table(&r, N, base), 1.0f);
+    cr_expect_eq(base[0], 1.0f);
+    cr_expect(fabsf(base[N / 4] - 1e-2f) <= 1e-9f, "%g", (double)base[N / 4]);
+    for (int kind = WEIR_ROPE_LINEAR; kind <= WEIR_ROPE_YARN; kind++) {
+        r.kind = (weir_rope_kind)kind;
+        const float scale = weir__rope_table(&r, N, t);
+        cr_expect_eq(t[N / 2 - 1], base[N / 2 - 1] / 4.0f, "kind %d", kind);
+        cr_expect_eq(t[0], kind == WEIR_ROPE_LINEAR ? 0.25f : 1.0f, "kind %d", kind);
+        cr_expect(fabsf(scale - (kind == WEIR_ROPE_YARN ? 1.1386294f : 1.0f)) <= 1e-6f, "kind %d: %g", kind, (double)scale);
+        for (int i = 1; i < N / 2; i++) cr_expect(t[i] < t[i - 1] && t[i] <= base[i] && t[i] >= base[i] / 4.0f);
+    }
+    r.attention_factor = 1.5f;
+    cr_expect_eq(weir__rope_table(&r, N, t), 1.5f);
+    r.attention_factor = 0.0f, r.factor = 1.0f;
+    cr_expect_eq(weir__rope_table(&r, N, t), 1.0f);
+}
+
+/* ---- memory ---------------------------------------------------------------------------------------------- */
+
+static size_t live;
+
+static void *count_alloc(void *ud, size_t align, size_t bytes) {
+    (void)ud;
+    char *p = NULL;
+    if (posix_memalign((void **)&p, align, bytes + align) != 0) return NULL;
+    memcpy(p, &bytes, sizeof bytes);
+    live += bytes;
+    return p + align;
+}
+
+static void count_free(void *ud, void *q) {
+    (void)ud;
+    char *p = (char *)q - 64;
+    size_t bytes;
+    memcpy(&bytes, p, sizeof bytes);
+    live -= bytes;
+    free(p);
+}
+
+static size_t lines(size_t bytes) { return (bytes + 63) / 64 * 64; }
+
+/* What create leaves allocated: weights as measured, scratch as the plan says, and the structs. */
+static void check_bytes(const weir_decoder_config *c, weir_dtype dtype, int n_thread) {
+    weir_backend *be = backend(n_thread);
+    const size_t op_before = lines(be->scratch_floats * 4 * (size_t)n_thread), before = live;
+    fake *k = fake_new(c, dtype);
+    const weir_tensor_source src = {fake_find, fake_release, k};
+    weir_model *m = NULL;
+    weir_err err = {""};
+    weir_model_facts f;
+    cr_assert_eq(weir_decoder_measure(c, &src, false, &f, &err), WEIR_OK, "%s", err.text);
+    cr_expect_eq(k->n_released, 0);
+    cr_expect_eq(live, before);
+    cr_assert_eq(create(k, be, &m, &err), WEIR_OK, "%s", err.text);
+    const size_t structs = lines(sizeof(decoder_model)) + lines((size_t)c->n_layer * sizeof(decoder_layer));
+    const size_t op_after = lines(be->scratch_floats * 4 * (size_t)n_thread);
+    const weir_bytes arena = weir_decoder_scratch_bytes(c, be, WEIR_DTYPE_F32, 17, 100);
+    cr_expect_eq(live - before, f.weight_bytes + arena.backend + structs + op_after - op_before);
+    cr_expect_eq(arena.host, 0);
+    const weir_model_facts *g = weir_model_get_facts(m);
+    cr_expect(memcmp(g, &f, sizeof f) == 0);
+    if (op_after > op_before) { /* the ops' scratch was grown for this model: then the plan is exact */
+        const size_t floats = (weir_decoder_op_floats(c, be, 17, 100) + 15) / 16 * 16;
+        cr_expect_eq(lines(floats * 4 * (size_t)n_thread), op_after);
+    }
+    weir_model_free(m);
+    weir_backend_close(be);
+    cr_expect_eq(live, 0);
+    fake_free(k);
+}
+
+Test(decoder_load, takes_the_bytes_the_plan_says) {
+    const weir_allocator a = {count_alloc, count_free, NULL};
+    weir_set_allocator(&a);
+    const weir_decoder_config tied = gemma();
+    weir_decoder_config wide = plain;
+    wide.ff_dim = 1111; /* more inputs than a fresh backend serves */
+    for (int n_thread = 1; n_thread <= 3; n_thread++) {
+        check_bytes(&plain, WEIR_DTYPE_F32, n_thread);
+        check_bytes(&plain, WEIR_DTYPE_BF16, n_thread);
+        check_bytes(&tied, WEIR_DTYPE_BF16, n_thread);
+        check_bytes(&wide, WEIR_DTYPE_BF16, n_thread);
+    }
+    weir_set_allocator(NULL);
+}
+
+/* Added up by hand; a pass with logits reads all but an untied embedding. */
+Test(decoder_load, counts_parameters_and_the_bytes_of_a_pass) {
+    weir_model_facts f;
+    const weir_decoder_config tied = gemma(), *const config[] = {&plain, &tied};
+    const int64_t att = 2 * 30 * 24 + 2 * 10 * 24, ff = 3 * 40 * 24, head = 101 * 24;
+    const int64_t want[] = {2 * head + 3 * (att + ff + 2 * 24 + 2 * 10 + 50) + 24, head + 3 * (att + ff + 4 * 24 + 2 * 10) + 24};
+    for (int i = 0; i < 2; i++) {
+        fake *k = fake_new(config[i], WEIR_DTYPE_BF16);
+        const weir_tensor_source src = {fake_find, fake_release, k};
+        cr_assert_eq(weir_decoder_measure(config[i], &src, false, &f, NULL), WEIR_OK);
+        cr_expect_eq(f.n_param, want[i]);
+        const size_t vectors = 4 * weir__decoder_vector_floats(config[i]);
+        const size_t table = i ? 0 : weir_weight_bytes(WEIR_LAYOUT_PANEL, WEIR_DTYPE_BF16, 101, 24, false);
+        cr_expect_eq(f.weight_bytes - f.decode_bytes, table + vectors);
+        cr_expect(f.dtype == WEIR_DTYPE_BF16 && f.kv_dtype == WEIR_DTYPE_F32 && !f.encoder_decoder);
+        cr_expect(f.n_layer_self == 3 && f.n_layer_cross == 0 && f.n_head_kv == 1 && f.head_dim == 10);
+        cr_assert_eq(weir_decoder_measure(config[i], &src, true, &f, NULL), WEIR_OK);
+        cr_expect_eq(f.kv_dtype, WEIR_DTYPE_BF16);
+        fake_free(k);
+    }
+    weir_decoder_config wide = plain;
+    wide.head_dim = 258;
+    fake *k = fake_new(&wide, WEIR_DTYPE_F32);
+    const weir_tensor_source src = {fake_find, fake_release, k};
+    weir_err err = {""};
+    cr_expect_eq(weir_decoder_measure(&wide, &src, false, &f, &err), WEIR_OK);
+    cr_expect_eq(weir_decoder_measure(&wide, &src, true, &f, &err), WEIR_ENOTSUP);
+    cr_expect(strstr(err.text, "head_dim is 258"), "%s", err.text);
+    fake_free(k);
+}
+
+/* Each matrix is given back to the source once it is packed; vectors are too small to matter. */
+Test(decoder_load, releases_what_it_packed) {
+    fake *k = fake_new(&plain, WEIR_DTYPE_F32);
+    weir_backend *be = backend(1);
+    weir_model *m = NULL;
+    cr_assert_eq(create(k, be, &m, NULL), WEIR_OK);
+    cr_expect_eq(k->n_released, 2 + 3 * 7);
+    weir_model_free(m);
+    weir_backend_close(be);
+    fake_free(k);
+}
+
+Test(decoder_load, survives_every_failed_allocation) {
+    weir_decoder_config wide = plain;
+    wide.ff_dim = 1111; /* so that the backend's scratch grows too */
+    for (long fail_at = 1;; fail_at++) {
+        fake *k = fake_new(&wide, WEIR_DTYPE_BF16);
+        k->redtyped = "model.layers.1.self_attn.v_proj.weight", k->other = WEIR_DTYPE_F32;
+        alloc_install(0);
+        weir_backend *be = backend(1);
+        const long made = alloc_count(), held = alloc_live();
+        weir_backend_close(be);
+        alloc_uninstall();
+
+        alloc_install(made + fail_at);
+        be = backend(1);
+        weir_model *m = NULL;
+        weir_err err = {""};
+        const weir_status s = create(k, be, &m, &err);
+        if (s != WEIR_OK) {
+            cr_expect_eq(s, WEIR_ENOMEM, "allocation %ld: %s", fail_at, err.text);
+            cr_expect(!m && err.text[0]);
+            cr_expect_eq(alloc_live(), held, "allocation %ld: leak", fail_at);
+        }
+        weir_model_free(m);
+        weir_backend_close(be);
+        cr_expect_eq(alloc_live(), 0);
+        alloc_uninstall();
+        fake_free(k);
+        if (s == WEIR_OK) {
+            printf("%ld allocations, each failed once\n", fail_at - 1);
+            cr_expect_gt(fail_at, 16);
+            return;
+        }
+    }
+}
