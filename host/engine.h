@@ -190,6 +190,10 @@ weir_status weir_rows_draw(weir_engine *e, const float *logits, int n_row, const
 weir_status weir_rows_pick(weir_engine *e, int side, const float *logits, int n, const int32_t *token);
 void weir_rows_book(weir_session *s, int side, int n_row); /* a call of a side with n_row rows of this session */
 
+/* score.c: a prompt and a completion that may be scored: ids of the vocabulary that fit the context. EINVAL, ETOOLONG. */
+weir_status weir_score_check(const weir_engine *e, const int32_t *prompt, size_t n_prompt, const int32_t *completion,
+                             size_t n_completion, weir_err *err);
+
 /* speculative.c, sequential.c: one block, one token for each session of a list. */
 weir_status weir_block_speculative(weir_engine *e, weir_session **s, int n, weir_err *err);
 weir_status weir_tick_sequential(weir_engine *e, weir_session **s, int n, weir_err *err);

@@ -2,8 +2,8 @@
 
 #include "host/engine.h"
 
-static weir_status check(const weir_engine *e, const int32_t *prompt, size_t n_prompt, const int32_t *completion,
-                         size_t n_completion, weir_err *err) {
+weir_status weir_score_check(const weir_engine *e, const int32_t *prompt, size_t n_prompt, const int32_t *completion,
+                             size_t n_completion, weir_err *err) {
     if (n_prompt == 0) return weir_fail(err, WEIR_EINVAL, "the prompt has no token");
     const struct {
         const char *name;
@@ -68,7 +68,7 @@ static weir_status score_with(weir_engine *e, weir_session *s, const int32_t *co
 
 weir_status weir_score(weir_engine *e, const int32_t *prompt, size_t n_prompt, const int32_t *completion,
                        size_t n_completion, float *logprobs, weir_err *err) {
-    WEIR_TRY(check(e, prompt, n_prompt, completion, n_completion, err));
+    WEIR_TRY(weir_score_check(e, prompt, n_prompt, completion, n_completion, err));
     if (n_completion == 0) return WEIR_OK;
     weir_session_options opt = weir_session_options_default();
     opt.method = WEIR_METHOD_VERIFIER;

@@ -2,19 +2,6 @@
 
 /* Both models over one given text: the rows that an accept step would have seen there. */
 
-static weir_status check(const weir_engine *e, size_t n_prompt, const int32_t *completion, size_t n, weir_err *err) {
-    if (!e->has_draft) return weir_fail(err, WEIR_ENOTSUP, "there is no drafter to run over the text");
-    if (n_prompt == 0) return weir_fail(err, WEIR_EINVAL, "the prompt has no token");
-    if (n > (size_t)e->ctx_size)
-        return weir_fail(err, WEIR_ETOOLONG, "the completion has %zu tokens; the context holds %d (raise it with -c)", n,
-                         e->ctx_size);
-    for (size_t i = 0; i < n; i++)
-        if (completion[i] < 0 || completion[i] >= e->n_vocab)
-            return weir_fail(err, WEIR_EINVAL, "completion token %zu is %d; ids are in [0, %d)", i, (int)completion[i],
-                             (int)e->n_vocab);
-    return WEIR_OK;
-}
-
 /* Logits of the inputs [from, from + n) on one side, in backend memory. */
 static weir_status run_side(weir_engine *e, const weir_session *s, int side, const int32_t *completion, size_t from,
                             size_t n) {
@@ -45,11 +32,9 @@ static weir_status hand_out(weir_engine *e, size_t from, size_t n, float *copy, 
 static weir_status run_all(weir_engine *e, weir_session *s, const int32_t *completion, size_t n, float *copy,
                            weir_rows_fn fn, void *ud, weir_err *err) {
     WEIR_TRY(weir_session_admit(s, err));
-    /* a decoder's prompt lies in the same cache, but for its last token, which is the first input here */
-    const int64_t before = e->facts.encoder_decoder ? 0 : (int64_t)s->n_prompt - 1;
     for (int side = 0; side < 2; side++) {
         WEIR_TRY(weir_session_prefill(s, side, err));
-        WEIR_TRY(weir_kv_pool_resize(e->side[side].self, s->slot, before + (int64_t)n));
+        WEIR_TRY(weir_session_room(s, side, (int64_t)n));
     }
     bool more = true;
     for (size_t from = 0; from < n && more;) {
@@ -66,7 +51,8 @@ static weir_status run_all(weir_engine *e, weir_session *s, const int32_t *compl
 
 weir_status weir_score_pair(weir_engine *e, const int32_t *prompt, size_t n_prompt, const int32_t *completion,
                             size_t n_completion, weir_rows_fn fn, void *ud, weir_err *err) {
-    WEIR_TRY(check(e, n_prompt, completion, n_completion, err));
+    if (!e->has_draft) return weir_fail(err, WEIR_ENOTSUP, "there is no drafter to run over the text");
+    WEIR_TRY(weir_score_check(e, prompt, n_prompt, completion, n_completion, err));
     if (n_completion == 0) return WEIR_OK;
     weir_session_options opt = weir_session_options_default();
     opt.max_tokens = opt.n_draft = 1;
