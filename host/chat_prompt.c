@@ -65,7 +65,9 @@ weir_status weir_chat_open(weir_engine *e, const weir_engine_options *o, weir_er
     e->chat = name ? weir_chat_template_find(name) : jinja ? weir_chat_template_detect(jinja, strlen(jinja)) : NULL;
     if (name && !e->chat) return unknown_name(name, err);
     weir_err why = {{0}};
+    const int n_eos = e->facts.n_eos;
     const weir_status st = e->chat ? add_ends(e, &why) : WEIR_OK;
+    if (st != WEIR_OK) e->facts.n_eos = n_eos; /* a format that is off ends nothing */
     if (st != WEIR_OK && name) return weir_fail(err, st, "%s", why.text);
     if (st != WEIR_OK) {
         e->chat = NULL;

@@ -98,14 +98,16 @@ weir_status weir_session_create(weir_engine *e, const weir_session_options *opt,
                                 weir_err *err) {
     WEIR_TRY(weir_session_check(e, opt, prompt, n_prompt, err));
     weir_session *s = weir_calloc(1, sizeof *s);
-    if (s) s->cap = limit_of(e, opt, n_prompt);
+    if (s) {
+        s->cap = limit_of(e, opt, n_prompt);
+        s->opt = *opt; /* n_stop too: a session that fails here gives back what stops it has */
+        s->opt.stop = NULL;
+    }
     if (!s || allocate(s, opt, prompt, n_prompt) != WEIR_OK) {
         weir_session_free(s);
         return weir_fail(err, WEIR_ENOMEM, "out of memory for a session of %d tokens", opt->max_tokens);
     }
     s->e = e;
-    s->opt = *opt;
-    s->opt.stop = NULL;
     s->law = opt->law;
     make_key(opt, prompt, n_prompt, s->law.key);
     s->on_token = on_token;

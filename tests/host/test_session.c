@@ -4,6 +4,7 @@
 
 #include "kernels/accept/accept.h"
 #include "tests/host/pair_fixture.h"
+#include "tests/support/alloc.h"
 
 typedef struct sink {
     char text[4096];
@@ -152,5 +153,29 @@ Test(session, too_many_at_once_is_refused_and_nothing_is_lost) {
     twice[1] = twice[0];
     cr_assert(weir_step(e, twice, 2, 1, &err) == WEIR_EINVAL);
     weir_session_free(twice[0]);
+    weir_engine_close(e);
+}
+
+Test(session, a_create_without_memory_leaves_nothing) {
+    weir_engine *e = demo_open(1, 1, NULL, true);
+    const char *stop[] = {"one", "two", "three"};
+    const int32_t prompt[] = {5, 6, 1};
+    weir_session_options o = greedy();
+    o.stop = stop;
+    o.n_stop = 3;
+    long fail = 1;
+    for (;; fail++) {
+        weir_session *s = NULL;
+        weir_err err = {""};
+        alloc_install(fail);
+        const weir_status st = weir_session_create(e, &o, prompt, 3, NULL, NULL, &s, &err);
+        weir_session_free(s);
+        const long live = alloc_live();
+        alloc_uninstall();
+        cr_assert_eq(live, 0, "allocation %ld: %ld left", fail, live);
+        if (st == WEIR_OK) break;
+        cr_assert_eq(st, WEIR_ENOMEM, "allocation %ld: %s", fail, err.text);
+    }
+    cr_assert(fail > 10, "%ld allocations", fail); /* the session, its arrays, the list of stops and each of them */
     weir_engine_close(e);
 }
