@@ -158,6 +158,17 @@ static weir_status rope_factors(const loader *ld, const char *name, int32_t n, f
     return WEIR_OK;
 }
 
+/* A step of a position turns by one radian at most: positions stay below 2^20, which is as far as the kernels' sine and cosine
+ * are good (kernels/math/sincos.h). */
+static weir_status check_angles(const loader *ld, const float *inv_freq, int32_t n) {
+    for (int32_t i = 0; i < n; i++) {
+        if (inv_freq[i] > 0.0f && inv_freq[i] <= 1.0f) continue;
+        return weir_fail(ld->err, WEIR_EFORMAT, "rotary embedding: pair %d turns by %g a position, want above 0 and at most 1", (int)i,
+                         (double)inv_freq[i]);
+    }
+    return WEIR_OK;
+}
+
 static weir_status load_rope(loader *ld) {
     static const char name[] = "rope_freqs.weight";
     decoder_model *m = ld->m;
@@ -170,6 +181,7 @@ static weir_status load_rope(loader *ld) {
         if (i == 0 && given && r.kind == WEIR_ROPE_LLAMA3) r.kind = WEIR_ROPE_DEFAULT; /* the same, written down */
         if (to) m->rope_scale[i] = weir__rope_table(&r, n, to);
         if (i == 0 && given) WEIR_TRY(rope_factors(ld, name, n / 2, to));
+        if (to) WEIR_TRY(check_angles(ld, to, n / 2));
     }
     return WEIR_OK;
 }

@@ -25,7 +25,7 @@ int64_t weir__decoder_parameters(const weir_decoder_config *c) {
 
 enum {
     ATTEND_ROWS = 256,         /* rows that attention has scratch for at once; calls of more are cut by the op */
-    ATTEND_GROUP = 32,         /* of them, what it must have: more than any group of rows that share a slot */
+    ATTEND_GROUP = 32,         /* of them, what it must have: a block's rows of a slot; a larger group goes row by row */
     ATTEND_FLOATS = 16 << 20,  /* beyond that many, long contexts are cut to fewer rows instead */
 };
 

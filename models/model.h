@@ -103,7 +103,7 @@ typedef struct weir_model_facts {
     int32_t n_layer_cross;                     /* 0 for decoder-only models */
     bool encoder_decoder;
     weir_dtype dtype;             /* of the matrices */
-    weir_dtype kv_dtype;          /* of its caches: bf16 where a device serves bf16 matrices, else f32 */
+    weir_dtype kv_dtype;          /* of its caches: bf16 where a device serves bf16 or quantised matrices, else f32 */
 } weir_model_facts;
 
 /* What a load would take, from the config and the dtype of its matrices, on a device or the CPU (struct weir_backend);

@@ -385,23 +385,31 @@ struct plan {
     int64_t groups; /* of a slice */
 };
 
-weir_status make_plan(const weir_cuda *cu, const weir_attention *a, plan *p) {
+/* How rows in groups of `group` are cut; groups 0 where there is no room for one. */
+plan plan_of(const weir_cuda *cu, const weir_attention *a, int32_t group) {
     const weir_kv_view *kv = a->kv;
-    const int32_t rep = a->n_head / kv->n_head_kv;
-    p->group = a->prefill ? kQueries : a->group > 1 ? a->group : 1; /* rows of a prompt share their slot */
-    p->tile = p->group * rep <= kFewQueries ? kFewQueries : kQueries;
-    p->tiles = (p->group * rep + p->tile - 1) / p->tile;
-    p->n_part = weir_attention_cuda_splits(kv->table_stride * WEIR_PAGE, a->window);
+    const int32_t queries = group * (a->n_head / kv->n_head_kv);
+    plan p;
+    p.group = group;
+    p.tile = queries <= kFewQueries ? kFewQueries : kQueries;
+    p.tiles = (queries + p.tile - 1) / p.tile;
+    p.n_part = weir_attention_cuda_splits(kv->table_stride * WEIR_PAGE, a->window);
     const size_t row_floats = weir_attention_cuda_scratch_floats(1, a->n_head, kv->head_dim, kv->table_stride * WEIR_PAGE, a->window);
-    int64_t groups = 65535 / p->tiles;
-    const int64_t by_counter = (cu->n_counter - WEIR_COUNT_TEAM) / (static_cast<int64_t>(kv->n_head_kv) * p->tiles);
-    if (by_counter < groups) groups = by_counter;
+    p.groups = 65535 / p.tiles;
+    const int64_t by_counter = (cu->n_counter - WEIR_COUNT_TEAM) / (static_cast<int64_t>(kv->n_head_kv) * p.tiles);
+    if (by_counter < p.groups) p.groups = by_counter;
     if (row_floats > 0) {
-        const int64_t by_scratch = static_cast<int64_t>(cu->base.scratch_floats / row_floats) / p->group;
-        if (by_scratch < groups) groups = by_scratch;
+        const int64_t by_scratch = static_cast<int64_t>(cu->base.scratch_floats / row_floats) / group;
+        if (by_scratch < p.groups) p.groups = by_scratch;
     }
-    p->groups = groups;
-    return groups < 1 ? WEIR_ENOMEM : WEIR_OK;
+    return p;
+}
+
+/* Rows of a group that is too large for scratch are taken one by one: they read the keys again, and get the same bits. */
+weir_status make_plan(const weir_cuda *cu, const weir_attention *a, plan *p) {
+    *p = plan_of(cu, a, a->prefill ? kQueries : a->group > 1 ? a->group : 1); /* rows of a prompt share their slot */
+    if (p->groups < 1 && !a->prefill) *p = plan_of(cu, a, 1);
+    return p->groups < 1 ? WEIR_ENOMEM : WEIR_OK;
 }
 
 } // namespace

@@ -35,7 +35,7 @@
  * WEIR_EINVAL  n_row < 0, n_head not a multiple of n_head_kv, layer out of range, NULL, softcap or window < 0, n_row not a
  *              multiple of group, a pool that is not f32 on the CPU, one of f16
  * WEIR_ENOTSUP a device: head_dim over 256
- * WEIR_ENOMEM  a device: scratch for less than one group */
+ * WEIR_ENOMEM  a device: scratch for less than one row (8 rows of an f32 prefill) */
 typedef struct weir_attention {
     const weir_kv_view *kv;
     const float *q;
@@ -105,7 +105,7 @@ static inline int32_t weir_attention_cuda_splits(int64_t max_keys, int32_t windo
 }
 
 /* Floats of scratch for n_row rows at once; max_keys = table_stride * WEIR_PAGE. With less a call is cut into slices of whole
- * groups, which changes no bit; WEIR_ENOMEM where not even one fits (a group of 8 rows for f32 prefill). */
+ * groups, or of single rows where not even one group fits; neither changes a bit. */
 static inline size_t weir_attention_cuda_scratch_floats(int64_t n_row, int32_t n_head, int32_t head_dim, int64_t max_keys,
                                                         int32_t window) {
     const int32_t splits = weir_attention_cuda_splits(max_keys, window);

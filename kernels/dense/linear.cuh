@@ -215,7 +215,7 @@ PTX_FN float sum_parts(const float (&part)[WARPS]) {
 }
 
 /* Products that a kernel of its own finishes. Entries of the other files. */
-weir_status plain_rows(weir_cuda *cu, const weir_linear *a);   /* linear_rows.cu: ROWS weights of any dtype */
+weir_status plain_rows(weir_cuda *cu, const weir_linear *a);   /* linear_rows.cu: ROWS weights of floats */
 weir_status quant_rows(weir_cuda *cu, const weir_linear *a);   /* linear_quant.cu: ROWS weights of blocks, prompts too */
 weir_status prefill(weir_cuda *cu, const weir_linear *a);      /* linear_prefill.cu: ROWS weights through the library */
 weir_status extents(weir_cuda *cu, const weir_linear *a);      /* linear_rows.cu: of outputs that lie in y */

@@ -51,8 +51,8 @@ typedef enum weir_epilogue {
  *
  * On a device: FRAGMENT weights round x norm to bf16 and scale by the row's factor behind the sum, with rows = false too. ROWS
  * weights with rows = true stay f32, in a kernel made for models that are not bf16; with rows = false they go to the library,
- * which takes f32, and bf16 with inputs rounded to bf16. f16, rows that are not a multiple of 16 bytes, and a
- * machine without the library keep the kernel of rows = true.
+ * which takes f32, and bf16 with inputs rounded to bf16. f16, rows that are not a multiple of 16 bytes, quantised weights, and
+ * a machine without the library keep the kernel of rows = true.
  *
  * Model of the FRAGMENT kernel (linear.cu, linear_plan.h), r <= 16 rows in one pass:
  *   from HBM    32 bytes a panel and input: weir_weight_bytes, once for every 16 rows

@@ -249,7 +249,7 @@ WEIR_INLINE void add_block_32(vf (*acc)[8], const block_at *b, const unsigned ch
     unit_at u[8];
     vf scale[8], offset[8];
     WEIR_UNROLL for (int p = 0; p < P; p++) {
-        u[p] = (unit_at){b->word[p] + first * LINE, b->word[p] + (first - 1) * LINE, 0};
+        u[p] = (unit_at){b->word[p] + first * LINE, first ? b->word[p] + (first - 1) * LINE : b->word[p], 0};
         if (offsets) {
             const vi dm = vi_load(b->word[p]);
             scale[p] = vi_f16_even(dm), offset[p] = vi_f16_odd(dm);

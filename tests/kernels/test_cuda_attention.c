@@ -199,17 +199,19 @@ Test(cuda_attention, grid_and_scratch_change_no_bit) {
     const int32_t n_key[3] = {400, 10, 200};
     att_case c = {.n_head = 2, .n_head_kv = 2, .head_dim = 8, .n_slot = 3, .max_key = 448, .dtype = WEIR_DTYPE_BF16};
     float want[6 * 16], o[6 * 16];
-    for (int i = 0; i < 3; i++) {
+    static const char *const what[4] = {"all at once", "one group at a time", "one row at a time", "window over everything"};
+    for (int i = 0; i < 4; i++) {
         uint64_t same = rng;
-        weir_backend *be = open_for(&c, i == 1 ? 2 : 6);
+        const bool little = i == 1 || i == 2;
+        weir_backend *be = open_for(&c, little ? 2 : 6);
         const size_t scratch = be->scratch_floats;
-        if (i == 1) be->scratch_floats = weir_attention_cuda_scratch_floats(2, 2, 8, 448, 0); /* one group at a time */
+        if (little) be->scratch_floats = weir_attention_cuda_scratch_floats(3 - i, 2, 8, 448, 0);
         att_cache *cache = att_cache_new(be, &c, n_key, &same);
         att_rows r = group_rows(cache, 2, &same);
         att_run(cache, &r, 0, 6, i == 0 ? want : o);
-        if (i > 0) assert_same(o, want, 6 * 16, i == 1 ? "little scratch" : "window over everything");
-        if (i == 1) {
-            be->scratch_floats = weir_attention_cuda_scratch_floats(2, 2, 8, 448, 0) - 1;
+        if (i > 0) assert_same(o, want, 6 * 16, what[i]);
+        if (i == 2) {
+            be->scratch_floats = weir_attention_cuda_scratch_floats(1, 2, 8, 448, 0) - 1;
             cr_assert_eq(att_try(cache, &r, 0, 6, o), WEIR_ENOMEM);
             c.window = 1000; /* another grid */
         }
