@@ -4,6 +4,7 @@
 
 #include "host/formats/gguf.h"
 #include "host/tokenizers/bpe.h"
+#include "host/tokenizers/utf8.h"
 
 #define KEY "tokenizer.ggml."
 
@@ -16,9 +17,13 @@ static bool key_is(const weir_gguf *g, const char *key, const char *value) {
 /* llama.cpp's three types that text reaches only when asked to. */
 static weir_status add_marker(weir__bpe *b, int32_t id, weir_err *err) {
     const weir__token_kind k = b->vocab.kind[id];
+    const char *text = weir__vocab_text(&b->vocab, id);
+    const size_t n = weir__vocab_bytes(&b->vocab, id);
     if (k != WEIR__TOKEN_CONTROL && k != WEIR__TOKEN_UNKNOWN && k != WEIR__TOKEN_USER) return WEIR_OK;
-    return weir__added_put(&b->before, weir__vocab_text(&b->vocab, id), weir__vocab_bytes(&b->vocab, id), id,
-                           k == WEIR__TOKEN_USER ? 0 : WEIR__ADDED_SPECIAL, err);
+    /* It would cut characters of a text in two, and patterns need whole ones. */
+    if (b->byte_level && !weir__utf8_is_valid(text, n))
+        return weir_fail(err, WEIR_EFORMAT, KEY "tokens: token %d is found in texts (type %d) and is not UTF-8", id, (int)k);
+    return weir__added_put(&b->before, text, n, id, k == WEIR__TOKEN_USER ? 0 : WEIR__ADDED_SPECIAL, err);
 }
 
 static weir_status read_tokens(weir__bpe *b, const weir_gguf *g, weir_err *err) {

@@ -148,6 +148,32 @@ Test(bpe_files, behaviors_of_a_split) {
     }
 }
 
+/* Half characters at the end, in the middle and before others: words cover the bytes, in order, and no more than these. */
+Test(bpe_files, words_of_bytes_that_are_no_text) {
+    static const char *const ends[] = {"\xf0", "\xf0\x9f\x98", "\xe2\x82", "\xc3", "\xff", "\xed\xa0", "\xed\xa0\x80", "\xc0\x80",
+                                       "\xf0\x9f \xe2z", "\xed\xa0z z"};
+    for (size_t i = 0; i < sizeof ends / sizeof *ends; i++) {
+        char text[80];
+        memset(text, 'a', 62);
+        const size_t n = 62 + (size_t)snprintf(text + 62, sizeof text - 62, "%s", ends[i]);
+        char *exact = (char *)files_exact(text, n);
+        weir__pretok *p;
+        weir__words w = {0};
+        bool ignore;
+        uint32_t at = 0;
+        cr_assert_eq(weir__pretok_open(&p, NULL), WEIR_OK);
+        cr_assert_eq(weir__pretok_add_named(p, "gpt-2", 5, &ignore, NULL), WEIR_OK);
+        cr_assert_eq(weir__pretok_split(p, exact, n, &w, NULL), WEIR_OK);
+        for (size_t k = 0; k < w.n; at = w.list[k++].end)
+            cr_assert(w.list[k].begin == at && w.list[k].end > at, "case %zu: word %zu", i, k);
+        cr_assert_eq(at, n, "case %zu: words end at %u of %zu", i, at, n);
+        cr_assert_eq(w.list[0].end, 62, "case %zu: broken bytes are letters", i);
+        weir__words_free(&w);
+        weir__pretok_free(p);
+        free(exact);
+    }
+}
+
 /* ---- GGUF ------------------------------------------------------------------------------------------------------------ */
 
 static weir_status open_blob(gguf_blob *b, weir_err *err) {
@@ -168,11 +194,12 @@ typedef struct made {
     uint64_t n_type;
     const char *merge;
     uint32_t score; /* bits; 1: none */
+    uint64_t type;  /* of tokens[2]; 0: control */
 } made;
 
 static gguf_blob make(const made *m) {
     gguf_blob b = gguf_begin(3);
-    static const uint64_t types[] = {1, 1, 3, 1};
+    const uint64_t types[] = {1, 1, m->type ? m->type : 3};
     const uint64_t scores[] = {m->score, m->score, m->score};
     if (m->model) gguf_text(&b, "tokenizer.ggml.model", m->model);
     if (m->pre) gguf_text(&b, "tokenizer.ggml.pre", m->pre);
@@ -189,21 +216,25 @@ Test(bpe_files, gguf_metadata_is_checked) {
         weir_status status;
         const char *part;
     } cases[] = {
-        {{"gpt2", "qwen2", {"a", "b", "ab"}, 3, "a b", 1}, WEIR_OK, ""},
-        {{"gpt2", NULL, {"a", "b", "ab"}, 0, "a b", 1}, WEIR_OK, ""},
-        {{"llama", NULL, {"a", "b", "ab"}, 3, NULL, 0}, WEIR_OK, ""},
-        {{NULL, NULL, {"a", "b", "ab"}, 3, "a b", 1}, WEIR_EFORMAT, "no tokenizer.ggml.model"},
-        {{"bert", NULL, {"a", "b", "ab"}, 3, "a b", 1}, WEIR_ENOTSUP, "\"bert\" is not supported"},
-        {{"gpt2", "nobody", {"a", "b", "ab"}, 3, "a b", 1}, WEIR_ENOTSUP, "pre-tokenizer \"nobody\""},
-        {{"gpt2", "", {"a", "b", "ab"}, 3, "a b", 1}, WEIR_ENOTSUP, "pre-tokenizer \"\""},
-        {{"gpt2", "qwen2", {NULL}, 3, "a b", 1}, WEIR_EFORMAT, "tokens: expected"},
-        {{"gpt2", "qwen2", {"a", "b", "a"}, 3, "a b", 1}, WEIR_EFORMAT, "tokens 0 and 2 are both \"a\""},
-        {{"gpt2", "qwen2", {"a", "b", "ab"}, 2, "a b", 1}, WEIR_EFORMAT, "token_type: 2 values, expected 3"},
-        {{"gpt2", "qwen2", {"a", "b", "ab"}, 3, NULL, 1}, WEIR_EFORMAT, "no tokenizer.ggml.merges"},
-        {{"gpt2", "qwen2", {"a", "b", "ab"}, 3, "ab", 1}, WEIR_EFORMAT, "merge 0 is \"ab\""},
-        {{"llama", NULL, {"a", "b", "ab"}, 3, NULL, 1}, WEIR_EFORMAT, "no tokenizer.ggml.scores"},
-        {{"llama", NULL, {"a", "b", "ab"}, 3, NULL, 0x7fc00000}, WEIR_EFORMAT, "scores: value 0 is no finite number"},
-        {{"llama", NULL, {"a", "b", "ab"}, 3, NULL, 0xff800000}, WEIR_EFORMAT, "scores: value 0 is no finite number"},
+        {{"gpt2", "qwen2", {"a", "b", "ab"}, 3, "a b", 1, 0}, WEIR_OK, ""},
+        {{"gpt2", NULL, {"a", "b", "ab"}, 0, "a b", 1, 0}, WEIR_OK, ""},
+        {{"llama", NULL, {"a", "b", "ab"}, 3, NULL, 0, 0}, WEIR_OK, ""},
+        {{NULL, NULL, {"a", "b", "ab"}, 3, "a b", 1, 0}, WEIR_EFORMAT, "no tokenizer.ggml.model"},
+        {{"bert", NULL, {"a", "b", "ab"}, 3, "a b", 1, 0}, WEIR_ENOTSUP, "\"bert\" is not supported"},
+        {{"gpt2", "nobody", {"a", "b", "ab"}, 3, "a b", 1, 0}, WEIR_ENOTSUP, "pre-tokenizer \"nobody\""},
+        {{"gpt2", "", {"a", "b", "ab"}, 3, "a b", 1, 0}, WEIR_ENOTSUP, "pre-tokenizer \"\""},
+        {{"gpt2", "qwen2", {NULL}, 3, "a b", 1, 0}, WEIR_EFORMAT, "tokens: expected"},
+        {{"gpt2", "qwen2", {"a", "b", "a"}, 3, "a b", 1, 0}, WEIR_EFORMAT, "tokens 0 and 2 are both \"a\""},
+        {{"gpt2", "qwen2", {"a", "b", "ab"}, 2, "a b", 1, 0}, WEIR_EFORMAT, "token_type: 2 values, expected 3"},
+        {{"gpt2", "qwen2", {"a", "b", "ab"}, 3, NULL, 1, 0}, WEIR_EFORMAT, "no tokenizer.ggml.merges"},
+        {{"gpt2", "qwen2", {"a", "b", "ab"}, 3, "ab", 1, 0}, WEIR_EFORMAT, "merge 0 is \"ab\""},
+        {{"llama", NULL, {"a", "b", "ab"}, 3, NULL, 1, 0}, WEIR_EFORMAT, "no tokenizer.ggml.scores"},
+        {{"llama", NULL, {"a", "b", "ab"}, 3, NULL, 0x7fc00000, 0}, WEIR_EFORMAT, "scores: value 0 is no finite number"},
+        {{"llama", NULL, {"a", "b", "ab"}, 3, NULL, 0xff800000, 0}, WEIR_EFORMAT, "scores: value 0 is no finite number"},
+        {{"gpt2", "qwen2", {"a", "b", "\x9f\x98\x80"}, 3, "a b", 1, 4}, WEIR_EFORMAT, "token 2 is found in texts (type 4)"},
+        {{"gpt2", "qwen2", {"a", "b", "\xed\xa0\x80"}, 3, "a b", 1, 3}, WEIR_EFORMAT, "token 2 is found in texts (type 3)"},
+        {{"gpt2", "qwen2", {"a", "b", "\x9f\x98\x80"}, 3, "a b", 1, 1}, WEIR_OK, ""},
+        {{"gpt2", "qwen2", {"a", "b", "\xf0\x9f\x98\x80"}, 3, "a b", 1, 4}, WEIR_OK, ""},
     };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         weir_err err = {""};
