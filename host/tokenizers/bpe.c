@@ -257,14 +257,12 @@ static int32_t whole_word(const weir__bpe *b, const char *word, size_t n) {
     return weir__vocab_find(&b->vocab, spelled, len);
 }
 
-/* Bytes up to the next place that nothing merges across, so that a text without words does not become one heap. */
+/* Bytes up to the next place that nothing merges across, so that a text without words does not become one heap. Places are ends
+ * of what push_symbols takes for a character: of bytes that are no text, more than one may lie under a first byte. */
 static size_t part_bytes(const weir__bpe *b, const char *s, size_t n) {
-    for (size_t i = 1; b->cuts && i + 3 <= n; i++) {
-        const char *at = memmem(s + i, n - i, SPACE, 3);
-        if (!at) break;
-        i = (size_t)(at - s);
-        if (!b->glue[(uint8_t)at[-1]]) return i;
-    }
+    if (!b->cuts) return n;
+    for (size_t i = weir__utf8_length(s[0]); i + 3 <= n; i += weir__utf8_length(s[i]))
+        if (memcmp(s + i, SPACE, 3) == 0 && !b->glue[(uint8_t)s[i - 1]]) return i;
     return n;
 }
 

@@ -14,7 +14,7 @@ extern "C" {
 
 typedef enum weir_piece_kind {
     WEIR_PIECE_TEXT,    /* stands for text, or for what the vocabulary lacks */
-    WEIR_PIECE_CONTROL, /* end-of-text, padding: never in text */
+    WEIR_PIECE_CONTROL, /* end-of-text, padding, a GGUF file's unknown piece: no text of its own */
 } weir_piece_kind;
 
 typedef struct weir_tokenizer_ops {

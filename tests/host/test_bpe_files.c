@@ -244,6 +244,101 @@ Test(bpe_files, gguf_metadata_is_checked) {
     }
 }
 
+/* A vocabulary of at most 8 tokens of these types and of equal scores; "gpt2" without merges that lead anywhere. */
+static weir_tokenizer *tokenizer_of(const char *model, const char *const *tokens, const uint64_t *types, size_t n, int eos) {
+    static const char *const merge[] = {"a b"};
+    static const uint64_t scores[8] = {0};
+    weir_tokenizer *t = NULL;
+    weir_gguf *g = NULL;
+    weir_err err = {""};
+    gguf_blob b = gguf_begin(3);
+    gguf_text(&b, "tokenizer.ggml.model", model);
+    gguf_texts(&b, "tokenizer.ggml.tokens", tokens, n);
+    gguf_ints(&b, "tokenizer.ggml.token_type", KV_I32, types, n);
+    gguf_ints(&b, "tokenizer.ggml.scores", KV_F32, scores, n);
+    gguf_texts(&b, "tokenizer.ggml.merges", merge, 1);
+    if (eos >= 0) gguf_u32(&b, "tokenizer.ggml.eos_token_id", (uint32_t)eos);
+    gguf_finish(&b);
+    cr_assert_eq(weir_gguf_open_bytes(&g, b.p, b.n, "t.gguf", &err), WEIR_OK, "%s", err.text);
+    cr_assert_eq(weir_tokenizer_open_gguf(&t, g, &err), WEIR_OK, "%s", err.text);
+    weir_gguf_close(g);
+    gguf_free(&b);
+    return t;
+}
+
+static void expect_ids(const weir_tokenizer *t, const char *text, bool special, const int32_t *want, size_t n_want) {
+    int32_t *ids = NULL;
+    size_t n = 0;
+    const size_t bytes = strlen(text);
+    char *exact = (char *)files_exact(text, bytes);
+    cr_assert_eq((special ? weir_tokenizer_encode_special : weir_tokenizer_encode)(t, exact, bytes, &ids, &n, NULL), WEIR_OK);
+    cr_expect_eq(n, n_want, "\"%s\": %zu ids, want %zu", text, n, n_want);
+    for (size_t i = 0; i < n && i < n_want; i++)
+        cr_expect_eq(ids[i], want[i], "\"%s\": id %zu is %d, want %d", text, i, ids[i], want[i]);
+    weir_free(ids);
+    free(exact);
+}
+
+/* Types as some converters write them: the end of a turn as a user's token, the end of a text as a plain one. */
+Test(bpe_files, ends_are_control_tokens_whatever_the_file_says) {
+    static const char *const tokens[] = {"<", "a", "b", "<end_of_turn>", "<x>", "<start>", ">", "x"};
+    static const uint64_t types[] = {1, 1, 1, 4, 4, 4, 1, 1};
+    static const char *const models[] = {"gpt2", "llama"};
+    for (int m = 0; m < 2; m++) {
+        weir_tokenizer *t = tokenizer_of(models[m], tokens, types, 8, 4);
+        const int32_t want[] = {3, 4, 5};
+        for (int32_t id = 0; id < 8; id++) cr_expect_eq(weir_tokenizer_is_control(t, id), id == 3 || id == 4, "%s: %d", models[m], id);
+        expect_ids(t, "<end_of_turn><x><start>", true, want, 3);
+        int32_t *ids;
+        size_t n;
+        cr_assert_eq(weir_tokenizer_encode(t, "<end_of_turn><x><start>", 23, &ids, &n, NULL), WEIR_OK);
+        cr_expect(n > 3 && ids[n - 1] == 5);
+        for (size_t i = 0; i < n; i++) cr_expect(ids[i] != 3 && ids[i] != 4, "%s: id %zu is %d", models[m], i, ids[i]);
+        weir_free(ids);
+        weir_tokenizer_free(t);
+    }
+}
+
+/* What llama.cpp takes for one character of "\xe2" and a space, which became "\xe2\xe2\x96\x81": three bytes by the first. The
+ * unknown piece stands for the fourth, and shows as nothing. */
+Test(bpe_files, a_part_ends_where_a_character_does) {
+    static const char *const tokens[] = {"<unk>", "\xe2\x96\x81", "\xe2\xe2\x96", "x", "y"};
+    static const uint64_t types[] = {2, 1, 1, 1, 1};
+    weir_tokenizer *t = tokenizer_of("llama", tokens, types, 5, -1);
+    static const int32_t broken[] = {1, 2, 0, 3}, whole[] = {1, 3, 1, 4, 1, 1}, unknown[] = {1, 3, 0, 4};
+    char *text = NULL;
+    size_t n = 0;
+    expect_ids(t, "\xe2 x", false, broken, 4);
+    expect_ids(t, "x y  ", false, whole, 6);
+    expect_ids(t, "xQy", false, unknown, 4);
+    cr_assert(weir_tokenizer_is_control(t, 0) && !weir_tokenizer_is_control(t, 1));
+    cr_assert_eq(weir_tokenizer_decode(t, unknown, 4, &text, &n, NULL), WEIR_OK);
+    cr_expect_str_eq(text, "xy");
+    weir_free(text);
+    weir_tokenizer_free(t);
+}
+
+/* The character before an added token, where one of several bytes stands before that. */
+Test(bpe_files, added_tokens_look_back_one_character) {
+    static const char json[] =
+        "{\"model\":{\"type\":\"BPE\",\"vocab\":{\"a\":0,\"\xc3\xa9\":1,\" \":2,\"-\":3,\"U\":4,\"\xe3\x80\x80\":5},\"merges\":[]},"
+        "\"added_tokens\":[{\"id\":6,\"content\":\"<mask>\",\"lstrip\":true},{\"id\":7,\"content\":\"T\",\"single_word\":true}]}";
+    static const struct {
+        const char *text;
+        int32_t ids[4];
+        size_t n;
+    } cases[] = {
+        {"\xc3\xa9 <mask>", {1, 6}, 2}, {"a  <mask>", {0, 6}, 2},   {"\xc3\xa9\xe3\x80\x80 <mask>", {1, 6}, 2},
+        {"\xc3\xa9<mask>", {1, 6}, 2},  {"\xc3\xa9-T", {1, 3, 7}, 3}, {"\xe3\x80\x80-T", {5, 3, 7}, 3},
+        {"\xe3\x80\x80T", {5, 7}, 2},
+    };
+    weir_tokenizer *t = NULL;
+    weir_err err = {""};
+    cr_assert_eq(weir_tokenizer_open_json_bytes(&t, json, sizeof json - 1, "t.json", &err), WEIR_OK, "%s", err.text);
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) expect_ids(t, cases[i].text, true, cases[i].ids, cases[i].n);
+    weir_tokenizer_free(t);
+}
+
 /* ---- memory ---------------------------------------------------------------------------------------------------------- */
 
 /* Opens, encodes, decodes with allocation number `fail` and later ones refused; how far it came. */
