@@ -374,6 +374,7 @@ Test(decoder_config, tensors_under_three_stems) {
     for (size_t i = 0; i < 3; i++) {
         char *dir = write_dir(stems[i], WHOLE);
         put_text(dir, "tokenizer.json", "{}");
+        put_text(dir, "tokenizer.model", "x");
         put_text(dir, "chat_template.jinja", "abc");
         put_text(dir, "tokenizer_config.json", "{\"chat_template\":\"loses\"}");
         weir_checkpoint c;
