@@ -206,9 +206,22 @@ weir_tensor_source weir_checkpoint_source(weir_checkpoint *c) {
     return (weir_tensor_source){.find = source_find, .release = source_release, .ud = c};
 }
 
+/* Larger than a configuration: the whole vocabulary stands in it. */
+static weir_status read_post_processor(weir_checkpoint *c, weir_err *err) {
+    static const size_t MAX_TOKENIZER = 256u << 20;
+    char *text = NULL;
+    size_t bytes;
+    if (!c->asks_post_processor || c->tokenizer != WEIR_TOKENIZER_JSON) return WEIR_OK;
+    WEIR_TRY(weir__file_read(c->tokenizer_path, MAX_TOKENIZER, &text, &bytes, err));
+    const weir_status s = weir_post_processor_parse(text, bytes, c->tokenizer_path, c, err);
+    weir_free(text);
+    return s;
+}
+
 static weir_status open_dir(weir_checkpoint *c, weir_err *err) {
     WEIR_TRY(read_configs(c, err));
     WEIR_TRY(find_tokenizer(c, err));
+    WEIR_TRY(read_post_processor(c, err));
     WEIR_TRY(weir_safetensors_open_dir(&c->tensors, c->dir, err));
     return check_tensors(c, err);
 }
