@@ -145,7 +145,7 @@ static weir_status add_run(const weir_engine *e, const weir_segment *s, size_t f
         p += s[i].bytes;
     }
     int32_t *ids = NULL;
-    weir_status st = weir_tokenizer_encode(e->tok, text, bytes, &ids, &n, err);
+    weir_status st = weir_tokenizer_encode_run(e->tok, text, bytes, from == 0, &ids, &n, err);
     weir_free(text);
     if (st == WEIR_OK && !add_ids(l, ids, n)) st = no_memory(err);
     weir_free(ids);

@@ -322,15 +322,15 @@ static weir_status normalise_section(encoder *e, const char *text, size_t n, boo
     return s;
 }
 
-static weir_status bpe_encode(const void *impl, const char *text, size_t bytes, bool special, int32_t **ids, size_t *n,
-                              weir_err *err) {
+static weir_status bpe_encode(const void *impl, const char *text, size_t bytes, bool special, bool first, int32_t **ids,
+                              size_t *n, weir_err *err) {
     encoder e = {.b = impl, .special = special};
     char *repaired = NULL;
     /* Places in a text are 32 bits wide, and a normaliser may make three bytes of one. */
     if (bytes > INT32_MAX / 8)
         return weir_fail(err, WEIR_EINVAL, "text of %zu bytes, expected at most %d", bytes, INT32_MAX / 8);
     if (e.b->repair) WEIR_TRY(weir__utf8_repair(text, bytes, &repaired, &bytes, err));
-    weir_status s = between_added(&e, &e.b->before, repaired ? repaired : text, bytes, true, normalise_section, err);
+    weir_status s = between_added(&e, &e.b->before, repaired ? repaired : text, bytes, first, normalise_section, err);
     if (s == WEIR_OK && !e.ids) {
         e.ids = weir_alloc(0, sizeof *e.ids);
         if (!e.ids) s = weir_fail(err, WEIR_ENOMEM, "no memory for ids");

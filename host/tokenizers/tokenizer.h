@@ -46,7 +46,11 @@ bool weir_tokenizer_is_control(const weir_tokenizer *t, int32_t id);
  * unknown, the others read it as llama.cpp does (utf8.h). Zero bytes in text are allowed. */
 weir_status weir_tokenizer_encode(const weir_tokenizer *t, const char *text, size_t bytes, int32_t **ids,
                                   size_t *n, weir_err *err);
-/* The same, but what spells a control token becomes it: for chat templates and prompts with markup, not for a user's text. */
+/* The same of one run of a longer text; first: nothing, not even a control token, stands before it. Some tokenizer.json put a space
+ * before such a run alone (Metaspace, prepend_scheme "first"). */
+weir_status weir_tokenizer_encode_run(const weir_tokenizer *t, const char *text, size_t bytes, bool first, int32_t **ids,
+                                      size_t *n, weir_err *err);
+/* Plain text as a whole, but what spells a control token becomes it: for chat templates and prompts with markup, not for a user's text. */
 weir_status weir_tokenizer_encode_special(const weir_tokenizer *t, const char *text, size_t bytes, int32_t **ids,
                                           size_t *n, weir_err *err);
 
