@@ -60,13 +60,42 @@ static weir_status add_ends(weir_engine *e, weir_err *err) {
     return WEIR_OK;
 }
 
+/* SentencePiece finds a user-defined piece in any text, so that a user could end a turn by words: a format is refused whose marks
+ * plain text becomes. Other readers keep control tokens apart. */
+static weir_status check_mark(const weir_engine *e, const weir_segment *s, weir_err *err) {
+    const int32_t mark = s->special ? find_token(e, s->text, s->bytes) : -1;
+    int32_t *ids = NULL;
+    size_t n = 0;
+    bool found = false;
+    if (mark < 0) return WEIR_OK;
+    WEIR_TRY(weir_tokenizer_encode(e->tok, s->text, s->bytes, &ids, &n, err));
+    for (size_t i = 0; i < n; i++) found |= ids[i] == mark;
+    weir_free(ids);
+    if (!found) return WEIR_OK;
+    return weir_fail(err, WEIR_ENOTSUP, "chat template %s: the .model file of %.150s makes %.*s of what a user types: it needs a "
+                     "tokenizer.json, which tells them apart", e->chat->name, e->side[WEIR_VERIFIER].ck.dir, (int)s->bytes,
+                     s->text);
+}
+
+static weir_status check_marks(const weir_engine *e, weir_err *err) {
+    static const weir_chat_message talk[] = {{"user", "a", 1}, {"assistant", "b", 1}, {"user", "c", 1}};
+    weir_chat_text text = {0};
+    weir_status st = WEIR_OK;
+    if (!e->tok || e->side[WEIR_VERIFIER].ck.tokenizer != WEIR_TOKENIZER_SPM) return WEIR_OK;
+    WEIR_TRY(weir_chat_render(e->chat, talk, 3, true, &text, err));
+    for (size_t i = 0; i < text.n && st == WEIR_OK; i++) st = check_mark(e, &text.segments[i], err);
+    weir_chat_text_free(&text);
+    return st;
+}
+
 weir_status weir_chat_open(weir_engine *e, const weir_engine_options *o, weir_err *err) {
     const char *name = o->chat_template, *jinja = e->side[WEIR_VERIFIER].ck.chat_template;
     e->chat = name ? weir_chat_template_find(name) : jinja ? weir_chat_template_detect(jinja, strlen(jinja)) : NULL;
     if (name && !e->chat) return unknown_name(name, err);
     weir_err why = {{0}};
     const int n_eos = e->facts.n_eos;
-    const weir_status st = e->chat ? add_ends(e, &why) : WEIR_OK;
+    weir_status st = e->chat ? check_marks(e, &why) : WEIR_OK;
+    if (st == WEIR_OK && e->chat) st = add_ends(e, &why);
     if (st != WEIR_OK) e->facts.n_eos = n_eos; /* a format that is off ends nothing */
     if (st != WEIR_OK && name) return weir_fail(err, st, "%s", why.text);
     if (st != WEIR_OK) {
@@ -118,7 +147,7 @@ static weir_status add_run(const weir_engine *e, const weir_segment *s, size_t f
         p += s[i].bytes;
     }
     int32_t *ids = NULL;
-    weir_status st = weir_tokenizer_encode(e->tok, text, bytes, &ids, &n, err);
+    weir_status st = weir_tokenizer_encode_run(e->tok, text, bytes, from == 0, &ids, &n, err);
     weir_free(text);
     if (st == WEIR_OK && !add_ids(l, ids, n)) st = no_memory(err);
     weir_free(ids);

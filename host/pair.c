@@ -5,8 +5,10 @@
 
 #include "kernels/base/mem.h"
 
+/* Without what open_tokenizer lets lie past a decoder's rows. */
 static int32_t piece_count(const weir_checkpoint *ck, const weir_tokenizer *tok) {
-    return weir_tokenizer_size(tok) - ck->extra_ids;
+    const int32_t n = weir_tokenizer_size(tok) - ck->extra_ids, rows = weir_checkpoint_rows(ck);
+    return ck->kind == WEIR_FAMILY_DECODER && n > rows ? rows : n;
 }
 
 static weir_status open_gpt2(const weir_checkpoint *ck, weir_tokenizer **out, weir_err *err) {
@@ -38,16 +40,25 @@ static weir_status read_tokenizer(const weir_checkpoint *ck, weir_tokenizer **ou
     }
 }
 
+/* Control tokens that a decoder has no rows for: text alone never becomes one. Gemma 3's text models share the tokenizer.json of
+ * those with images, whose "<image_soft_token>" is their first id too many. */
+static bool rest_is_control(const weir_tokenizer *tok, int32_t from) {
+    for (int32_t i = from; i < weir_tokenizer_size(tok); i++)
+        if (!weir_tokenizer_is_control(tok, i)) return false;
+    return true;
+}
+
 static weir_status open_tokenizer(const weir_checkpoint *ck, weir_tokenizer **out, weir_err *err) {
     *out = NULL;
     WEIR_TRY(read_tokenizer(ck, out, err));
     if (!*out) return WEIR_OK;
-    const int32_t n = piece_count(ck, *out);
-    if (n <= weir_checkpoint_rows(ck)) return WEIR_OK; /* sentinels may lie past the rows: they are then no tokens */
+    const int32_t n = weir_tokenizer_size(*out) - ck->extra_ids, rows = weir_checkpoint_rows(ck);
+    if (n <= rows) return WEIR_OK; /* sentinels may lie past the rows: they are then no tokens */
+    if (ck->kind == WEIR_FAMILY_DECODER && rest_is_control(*out, rows)) return WEIR_OK;
     weir_tokenizer_free(*out);
     *out = NULL;
     return weir_fail(err, WEIR_EFORMAT, "%s: the tokenizer has %d pieces, the model's vocabulary %d rows", ck->dir, (int)n,
-                     (int)weir_checkpoint_rows(ck));
+                     (int)rows);
 }
 
 /* Vocabularies of decoders are filled up to a round number of rows, and some files name the fillers. */

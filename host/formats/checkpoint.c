@@ -67,16 +67,18 @@ static weir_status read_configs(weir_checkpoint *c, weir_err *err) {
     return WEIR_OK;
 }
 
+/* A decoder's tokenizer.json before its .model: the .model lacks tokens that were added later, and its library finds a user-defined
+ * piece, "<end_of_turn>" too, in any text. T5's ids are those of its .model alone. */
 static weir_status find_tokenizer(weir_checkpoint *c, weir_err *err) {
     static const struct {
         const char *name;
         weir_tokenizer_kind kind;
-    } files[] = {{"spiece.model", WEIR_TOKENIZER_SPM},
+    } files[] = {{"tokenizer.json", WEIR_TOKENIZER_JSON},
+                 {"spiece.model", WEIR_TOKENIZER_SPM},
                  {"tokenizer.model", WEIR_TOKENIZER_SPM},
-                 {"tokenizer.json", WEIR_TOKENIZER_JSON}, /* not T5's: a .model file has what it says */
                  {"merges.txt", WEIR_TOKENIZER_GPT2}};
-    const size_t n = c->kind == WEIR_FAMILY_T5 ? 2 : sizeof files / sizeof *files;
-    for (size_t i = 0; i < n; i++) {
+    for (size_t i = 0; i < sizeof files / sizeof *files; i++) {
+        if (c->kind == WEIR_FAMILY_T5 && files[i].kind != WEIR_TOKENIZER_SPM) continue;
         char *path = path_in(c->dir, files[i].name);
         if (!path) return weir_fail(err, WEIR_ENOMEM, "%s: no memory for a path", weir__label(c->dir));
         if (access(path, F_OK) == 0) {
@@ -204,9 +206,22 @@ weir_tensor_source weir_checkpoint_source(weir_checkpoint *c) {
     return (weir_tensor_source){.find = source_find, .release = source_release, .ud = c};
 }
 
+/* Larger than a configuration: the whole vocabulary stands in it. */
+static weir_status read_post_processor(weir_checkpoint *c, weir_err *err) {
+    static const size_t MAX_TOKENIZER = 256u << 20;
+    char *text = NULL;
+    size_t bytes;
+    if (!c->asks_post_processor || c->tokenizer != WEIR_TOKENIZER_JSON) return WEIR_OK;
+    WEIR_TRY(weir__file_read(c->tokenizer_path, MAX_TOKENIZER, &text, &bytes, err));
+    const weir_status s = weir_post_processor_parse(text, bytes, c->tokenizer_path, c, err);
+    weir_free(text);
+    return s;
+}
+
 static weir_status open_dir(weir_checkpoint *c, weir_err *err) {
     WEIR_TRY(read_configs(c, err));
     WEIR_TRY(find_tokenizer(c, err));
+    WEIR_TRY(read_post_processor(c, err));
     WEIR_TRY(weir_safetensors_open_dir(&c->tensors, c->dir, err));
     return check_tensors(c, err);
 }

@@ -59,6 +59,9 @@ typedef struct weir_gguf_model {
     size_t chat_template_bytes;
 } weir_gguf_model;
 
+/* Whether a token of this text ends texts whatever the file says of it (llama.cpp's list): "<|im_end|>", "<end_of_turn>", … */
+bool weir_gguf_is_end_text(const char *text, size_t n);
+
 weir_status weir_gguf_read_model(const weir_gguf *g, weir_gguf_model *out, weir_err *err);
 
 /* Tensors by their Hugging Face names ("model.layers.3.self_attn.q_proj.weight"), whatever GGUF calls them; and, of a llama,

@@ -30,6 +30,13 @@ static bool is_text(const char *text, size_t n, const char *want) {
     return strlen(want) == n && memcmp(text, want, n) == 0;
 }
 
+bool weir_gguf_is_end_text(const char *text, size_t n) {
+    if (n < 5 || (text[0] != '<' && text[0] != '_')) return false; /* nearly all of them */
+    for (int k = 0; k < N_TEXT; k++)
+        if (is_text(text, n, END_TEXTS[k])) return true;
+    return false;
+}
+
 /* -1 where the key is absent or says -1, also as an unsigned number. */
 static weir_status read_id(const weir_gguf *g, const char *key, int32_t n_vocab, int32_t *out,
                            weir_err *err) {
@@ -62,9 +69,7 @@ static weir_status read_ends(const weir_gguf *g, weir_gguf_model *m, bool spm, w
         if (!weir_gguf_array_string(g, TOKENIZER "tokens", i, &text, &bytes))
             return weir_fail(err, WEIR_EFORMAT, "%s: " TOKENIZER "tokens is not a list of strings",
                              weir__label(g->label));
-        if (bytes < 5 || (text[0] != '<' && text[0] != '_')) continue; /* nearly all of them */
-        for (int k = 0; k < N_TEXT; k++)
-            if (is_text(text, bytes, END_TEXTS[k])) WEIR_TRY(add_end(g, m, (int32_t)i, err));
+        if (weir_gguf_is_end_text(text, bytes)) WEIR_TRY(add_end(g, m, (int32_t)i, err));
     }
     return WEIR_OK;
 }

@@ -1,4 +1,5 @@
-/* tokenizer_config.json: what it adds to texts and ids. Keys of no effect on ids are many and not looked at. */
+/* tokenizer_config.json, and tokenizer.json's post_processor: what they add to texts and ids. Keys of no effect on ids are many and
+ * not looked at. */
 #include <string.h>
 
 #include "host/formats/config.h"
@@ -7,7 +8,7 @@
 enum { MAX_EXTRA_IDS = 1 << 20 };
 
 /* Tokenizer classes without "Fast", and whether a text's ids begin with bos where the file does not say so. What
- * PreTrainedTokenizerFast does stands in tokenizer.json, which its reader looks at. */
+ * PreTrainedTokenizerFast does stands in tokenizer.json: weir_post_processor_parse. */
 static const struct {
     const char *name;
     bool t5, add_bos;
@@ -16,6 +17,8 @@ static const struct {
     {"GemmaTokenizer", false, true},  {"Qwen2Tokenizer", false, false}, {"GPT2Tokenizer", false, false},
     {"CodeLlamaTokenizer", false, true},
 };
+
+static const char BY_POST_PROCESSOR[] = "PreTrainedTokenizerFast";
 
 static int find_class(const char *name) {
     size_t n = strlen(name);
@@ -52,9 +55,42 @@ static weir_status parse_decoder(const json_t *root, const char *label, weir_che
     WEIR_TRY(weir__get_string(root, "tokenizer_class", &class, label, err));
     const int at = class ? find_class(class) : -1;
     if (at >= 0) add_bos = CLASSES[at].add_bos;
-    if (weir__is_set(root, "add_bos_token")) WEIR_TRY(weir__get_bool(root, "add_bos_token", &add_bos, label, err));
+    const bool told = weir__is_set(root, "add_bos_token");
+    if (told) WEIR_TRY(weir__get_bool(root, "add_bos_token", &add_bos, label, err));
     WEIR_TRY(take_template(root, label, out, err));
     out->add_bos = add_bos;
+    out->asks_post_processor = class && !told && strcmp(class, BY_POST_PROCESSOR) == 0;
+    return WEIR_OK;
+}
+
+/* ---- tokenizer.json ---------------------------------------------------------------------------------------- */
+
+/* Whether the template of a single text begins with the token of that one id. */
+static bool template_begins(const json_t *p, int32_t id) {
+    const json_t *first = json_object_get(json_array_get(json_object_get(p, "single"), 0), "SpecialToken");
+    const char *name = json_string_value(json_object_get(first, "id"));
+    const json_t *ids = name ? json_object_get(json_object_get(json_object_get(p, "special_tokens"), name), "ids") : NULL;
+    return json_array_size(ids) == 1 && json_is_integer(json_array_get(ids, 0)) &&
+           json_integer_value(json_array_get(ids, 0)) == id;
+}
+
+/* Sequences nest a few levels at most. */
+static bool begins_with(const json_t *p, int32_t id, int depth) {
+    const char *type = json_string_value(json_object_get(p, "type"));
+    if (!type || depth > 4) return false;
+    if (strcmp(type, "TemplateProcessing") == 0) return template_begins(p, id);
+    const json_t *list = strcmp(type, "Sequence") == 0 ? json_object_get(p, "processors") : NULL;
+    for (size_t i = 0; i < json_array_size(list); i++)
+        if (begins_with(json_array_get(list, i), id, depth + 1)) return true;
+    return false;
+}
+
+weir_status weir_post_processor_parse(const char *json, size_t bytes, const char *label, weir_checkpoint *out, weir_err *err) {
+    json_t *root;
+    if (!out->asks_post_processor) return WEIR_OK;
+    WEIR_TRY(weir__json_object(json, bytes, label, &root, err));
+    out->add_bos = out->bos_id >= 0 && begins_with(json_object_get(root, "post_processor"), out->bos_id, 0);
+    json_decref(root);
     return WEIR_OK;
 }
 

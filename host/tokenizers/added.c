@@ -60,11 +60,16 @@ static size_t step_at(const char *s, size_t n, uint32_t *cp) {
     return weir__utf8_step(s, n, cp, &broken);
 }
 
-/* Bytes of the last character of s, n > 0. */
+/* Bytes of the last character of s, n > 0; 1 and U+FFFD for a byte that ends none. */
 static size_t step_back(const char *s, size_t n, uint32_t *cp) {
-    for (size_t k = 2; k <= 4 && k <= n; k++)
-        if (((uint8_t)s[n - k] & 0xc0) == 0xc0) return step_at(s + n - k, k, cp) == k ? k : 1;
-    *cp = (uint8_t)s[n - 1] < 0x80 ? (uint8_t)s[n - 1] : 0xfffd;
+    *cp = (uint8_t)s[n - 1];
+    if (*cp < 0x80) return 1;
+    for (size_t k = 2; k <= 4 && k <= n; k++) {
+        if (((uint8_t)s[n - k] & 0xc0) == 0x80) continue;
+        if (step_at(s + n - k, k, cp) == k) return k;
+        break;
+    }
+    *cp = 0xfffd;
     return 1;
 }
 

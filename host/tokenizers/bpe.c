@@ -257,14 +257,12 @@ static int32_t whole_word(const weir__bpe *b, const char *word, size_t n) {
     return weir__vocab_find(&b->vocab, spelled, len);
 }
 
-/* Bytes up to the next place that nothing merges across, so that a text without words does not become one heap. */
+/* Bytes up to the next place that nothing merges across, so that a text without words does not become one heap. Places are ends
+ * of what push_symbols takes for a character: of bytes that are no text, more than one may lie under a first byte. */
 static size_t part_bytes(const weir__bpe *b, const char *s, size_t n) {
-    for (size_t i = 1; b->cuts && i + 3 <= n; i++) {
-        const char *at = memmem(s + i, n - i, SPACE, 3);
-        if (!at) break;
-        i = (size_t)(at - s);
-        if (!b->glue[(uint8_t)at[-1]]) return i;
-    }
+    if (!b->cuts) return n;
+    for (size_t i = weir__utf8_length(s[0]); i + 3 <= n; i += weir__utf8_length(s[i]))
+        if (memcmp(s + i, SPACE, 3) == 0 && !b->glue[(uint8_t)s[i - 1]]) return i;
     return n;
 }
 
@@ -324,15 +322,15 @@ static weir_status normalise_section(encoder *e, const char *text, size_t n, boo
     return s;
 }
 
-static weir_status bpe_encode(const void *impl, const char *text, size_t bytes, bool special, int32_t **ids, size_t *n,
-                              weir_err *err) {
+static weir_status bpe_encode(const void *impl, const char *text, size_t bytes, bool special, bool first, int32_t **ids,
+                              size_t *n, weir_err *err) {
     encoder e = {.b = impl, .special = special};
     char *repaired = NULL;
     /* Places in a text are 32 bits wide, and a normaliser may make three bytes of one. */
     if (bytes > INT32_MAX / 8)
         return weir_fail(err, WEIR_EINVAL, "text of %zu bytes, expected at most %d", bytes, INT32_MAX / 8);
     if (e.b->repair) WEIR_TRY(weir__utf8_repair(text, bytes, &repaired, &bytes, err));
-    weir_status s = between_added(&e, &e.b->before, repaired ? repaired : text, bytes, true, normalise_section, err);
+    weir_status s = between_added(&e, &e.b->before, repaired ? repaired : text, bytes, first, normalise_section, err);
     if (s == WEIR_OK && !e.ids) {
         e.ids = weir_alloc(0, sizeof *e.ids);
         if (!e.ids) s = weir_fail(err, WEIR_ENOMEM, "no memory for ids");

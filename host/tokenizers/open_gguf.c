@@ -4,6 +4,7 @@
 
 #include "host/formats/gguf.h"
 #include "host/tokenizers/bpe.h"
+#include "host/tokenizers/utf8.h"
 
 #define KEY "tokenizer.ggml."
 
@@ -16,12 +17,37 @@ static bool key_is(const weir_gguf *g, const char *key, const char *value) {
 /* llama.cpp's three types that text reaches only when asked to. */
 static weir_status add_marker(weir__bpe *b, int32_t id, weir_err *err) {
     const weir__token_kind k = b->vocab.kind[id];
+    const char *text = weir__vocab_text(&b->vocab, id);
+    const size_t n = weir__vocab_bytes(&b->vocab, id);
     if (k != WEIR__TOKEN_CONTROL && k != WEIR__TOKEN_UNKNOWN && k != WEIR__TOKEN_USER) return WEIR_OK;
-    return weir__added_put(&b->before, weir__vocab_text(&b->vocab, id), weir__vocab_bytes(&b->vocab, id), id,
-                           k == WEIR__TOKEN_USER ? 0 : WEIR__ADDED_SPECIAL, err);
+    /* It would cut characters of a text in two, and patterns need whole ones. */
+    if (b->byte_level && !weir__utf8_is_valid(text, n))
+        return weir_fail(err, WEIR_EFORMAT, KEY "tokens: token %d is found in texts (type %d) and is not UTF-8", id, (int)k);
+    return weir__added_put(&b->before, text, n, id, k == WEIR__TOKEN_USER ? 0 : WEIR__ADDED_SPECIAL, err);
+}
+
+/* llama.cpp (llama-vocab.cpp) makes control tokens of what ends a text or a turn, whatever the file says of them: else a text
+ * could end a turn by its words. */
+typedef struct ends {
+    int64_t id[3];
+} ends;
+
+static ends find_ends(const weir_gguf *g) {
+    static const char *const keys[] = {KEY "eos_token_id", KEY "eot_token_id", KEY "eom_token_id"};
+    ends e;
+    for (int k = 0; k < 3; k++)
+        if (!weir_gguf_int(g, keys[k], &e.id[k])) e.id[k] = -1;
+    return e;
+}
+
+static bool is_end(const ends *e, size_t id, const char *text, size_t n) {
+    for (int k = 0; k < 3; k++)
+        if (e->id[k] >= 0 && (uint64_t)e->id[k] == id) return true;
+    return weir_gguf_is_end_text(text, n);
 }
 
 static weir_status read_tokens(weir__bpe *b, const weir_gguf *g, weir_err *err) {
+    const ends e = find_ends(g);
     size_t n, n_score = 0, n_type = 0;
     if (!weir_gguf_array_length(g, KEY "tokens", &n) || n == 0)
         return weir_fail(err, WEIR_EFORMAT, KEY "tokens: expected an array of strings");
@@ -43,6 +69,7 @@ static weir_status read_tokens(weir__bpe *b, const weir_gguf *g, weir_err *err) 
         if (n_type > 0 && !weir_gguf_array_int(g, KEY "token_type", i, &type))
             return weir_fail(err, WEIR_EFORMAT, KEY "token_type: expected an array of integers");
         if (type < WEIR__TOKEN_NORMAL || type > WEIR__TOKEN_BYTE) type = WEIR__TOKEN_UNDEFINED;
+        if (is_end(&e, i, s, bytes)) type = WEIR__TOKEN_CONTROL;
         WEIR_TRY(weir__vocab_add(&b->vocab, s, bytes, (weir__token_kind)type, (float)score, err));
         WEIR_TRY(add_marker(b, (int32_t)i, err));
     }

@@ -1,5 +1,5 @@
 /* A tokenizer from tokenizer.json, the file of Hugging Face's tokenizers. "post_processor" (beginning and end of text: the
- * engine's), "truncation" and "padding" are not read. */
+ * checkpoint's and the engine's), "truncation" and "padding" are not read. */
 #include "host/formats/json_file.h"
 #include "host/tokenizers/hf_json.h"
 #include "kernels/base/mem.h"

@@ -14,7 +14,7 @@ extern "C" {
 
 typedef enum weir_piece_kind {
     WEIR_PIECE_TEXT,    /* stands for text, or for what the vocabulary lacks */
-    WEIR_PIECE_CONTROL, /* end-of-text, padding: never in text */
+    WEIR_PIECE_CONTROL, /* end-of-text, padding, a GGUF file's unknown piece: no text of its own */
 } weir_piece_kind;
 
 typedef struct weir_tokenizer_ops {
@@ -22,10 +22,10 @@ typedef struct weir_tokenizer_ops {
     int32_t (*size)(const void *impl);
     const char *(*piece)(const void *impl, int32_t id); /* borrowed until free */
     weir_piece_kind (*kind)(const void *impl, int32_t id);
-    /* Text to ids; special: what spells a control token becomes it (a family may leave that to tokenizer.c). *ids by
-     * weir_alloc, also when *n is 0. */
-    weir_status (*encode)(const void *impl, const char *text, size_t bytes, bool special, int32_t **ids, size_t *n,
-                          weir_err *err);
+    /* Text to ids; special: what spells a control token becomes it (a family may leave that to tokenizer.c); first: nothing
+     * stands before the text. *ids by weir_alloc, also when *n is 0. */
+    weir_status (*encode)(const void *impl, const char *text, size_t bytes, bool special, bool first, int32_t **ids,
+                          size_t *n, weir_err *err);
     /* Ids to text, none of kind CONTROL; *text by weir_alloc, zero-terminated, UTF-8. */
     weir_status (*decode)(const void *impl, const int32_t *ids, size_t n, char **text, size_t *bytes,
                           weir_err *err);

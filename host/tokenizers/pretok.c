@@ -174,7 +174,7 @@ static weir_status next_match(const matcher *m, int step, weir__word w, uint32_t
     }
     const PCRE2_SIZE *at = pcre2_get_ovector_pointer(m->data);
     *begin = w.begin + (uint32_t)at[0];
-    *end = w.begin + (uint32_t)at[1];
+    *end = at[1] < w.end - w.begin ? w.begin + (uint32_t)at[1] : w.end;
     return WEIR_OK;
 }
 
@@ -199,13 +199,19 @@ static weir_status run_steps(const matcher *m, weir__words *words, weir__words *
     return WEIR_OK;
 }
 
-/* A copy in which surrogates, which PCRE2 does not know, are U+FDD0: also three bytes, no letter, number or space. */
-static char *without_surrogates(const char *text, size_t n) {
+/* A copy that is UTF-8, which PCRE2 takes on trust, byte for byte as long. Surrogates are U+FDD0: also three bytes; each byte of
+ * anything else that is not UTF-8 is U+007F. Both are no letter, number or space. */
+static char *as_utf8(const char *text, size_t n) {
     char *t = weir_alloc(n, 1);
     if (!t) return NULL;
-    memcpy(t, text, n);
-    for (size_t i = 0; i + 2 < n; i++)
-        if ((uint8_t)t[i] == 0xed && (uint8_t)t[i + 1] >= 0xa0) memcpy(t + i, "\xef\xb7\x90", 3);
+    for (size_t i = 0, k; i < n; i += k) {
+        bool broken = false;
+        uint32_t cp;
+        k = weir__utf8_step(text + i, n - i, &cp, &broken);
+        if (!broken) memcpy(t + i, text + i, k);
+        else if (k == 3 && cp >= 0xd800 && cp <= 0xdfff) memcpy(t + i, "\xef\xb7\x90", 3);
+        else memset(t + i, 0x7f, k);
+    }
     return t;
 }
 
@@ -218,7 +224,7 @@ weir_status weir__pretok_split(const weir__pretok *p, const char *text, size_t b
     char *clean = NULL;
     matcher m = {.p = p, .text = text};
     if (!weir__utf8_is_valid(text, bytes)) {
-        clean = without_surrogates(text, bytes);
+        clean = as_utf8(text, bytes);
         if (!clean) return weir_fail(err, WEIR_ENOMEM, "no memory for a text of %zu bytes", bytes);
         m.text = clean;
     }

@@ -40,7 +40,7 @@ weir_status weir__pretok_add(weir__pretok *p, const char *pattern, size_t bytes,
  * ENOTSUP names one that is not known. */
 weir_status weir__pretok_add_named(weir__pretok *p, const char *name, size_t bytes, bool *ignore_merges, weir_err *err);
 
-/* Words of a text that weir__utf8_repair gave, in order; *words is emptied first. Threads may share p. EINVAL where a
+/* Words of a text, in order; *words is emptied first. Bytes that are not UTF-8 are no letter, number or space. Threads may share p. EINVAL where a
  * pattern needs more steps or memory than is reasonable, ENOMEM. */
 weir_status weir__pretok_split(const weir__pretok *p, const char *text, size_t bytes, weir__words *words, weir_err *err);
 void weir__words_free(weir__words *w);

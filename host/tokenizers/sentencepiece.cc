@@ -129,9 +129,10 @@ size_t find_window(const SentencePieceProcessor &sp) {
     return 2 * longest;
 }
 
-weir_status spm_encode(const void *impl, const char *text, size_t bytes, bool special, int32_t **ids, size_t *n,
-                       weir_err *err) {
+weir_status spm_encode(const void *impl, const char *text, size_t bytes, bool special, bool first, int32_t **ids,
+                       size_t *n, weir_err *err) {
     (void)special; // tokenizer.c finds control pieces
+    (void)first;   // the library's space stands before every part, as in transformers' slow classes (legacy)
     return guarded(err, "text", [&]() -> weir_status {
         // The library counts bytes in int, and its normaliser may grow a text about eighteenfold.
         if (bytes > INT_MAX / 32)

@@ -185,11 +185,11 @@ static weir_status append(id_list *l, const int32_t *ids, size_t n, weir_err *er
 }
 
 static weir_status append_plain(const weir_tokenizer *t, id_list *l, const char *text, size_t bytes, bool special,
-                                weir_err *err) {
+                                bool first, weir_err *err) {
     int32_t *ids;
     size_t n;
     if (bytes == 0) return WEIR_OK;
-    WEIR_TRY(t->ops->encode(t->impl, text, bytes, special, &ids, &n, err));
+    WEIR_TRY(t->ops->encode(t->impl, text, bytes, special, first, &ids, &n, err));
     weir_status s = append(l, ids, n, err);
     weir_free(ids);
     return s;
@@ -197,15 +197,15 @@ static weir_status append_plain(const weir_tokenizer *t, id_list *l, const char 
 
 /* Text without sentinels; control tokens in it if `special`. */
 static weir_status append_text(const weir_tokenizer *t, id_list *l, const char *text, size_t bytes, bool special,
-                               weir_err *err) {
+                               bool first, weir_err *err) {
     size_t from = 0, begin, end;
     int32_t id;
     while (special && weir__added_find(&t->control, text, bytes, from, true, &begin, &end, &id)) {
-        WEIR_TRY(append_plain(t, l, text + from, begin - from, true, err));
+        WEIR_TRY(append_plain(t, l, text + from, begin - from, true, first && from == 0, err));
         WEIR_TRY(append(l, &id, 1, err));
         from = end;
     }
-    return append_plain(t, l, text + from, bytes - from, special, err);
+    return append_plain(t, l, text + from, bytes - from, special, first && from == 0, err);
 }
 
 static const char SENTINEL[] = "<extra_id_";
@@ -238,7 +238,7 @@ static size_t find_sentinel(const weir_tokenizer *t, const char *text, size_t fr
 
 /* Text between sentinels goes to the library piece by piece; a sentinel eats the white space on both sides. */
 static weir_status encode_into(const weir_tokenizer *t, id_list *l, const char *text, size_t bytes, bool special,
-                               weir_err *err) {
+                               bool first, weir_err *err) {
     size_t from = 0;
     bool after = false;
     for (;;) {
@@ -248,7 +248,7 @@ static weir_status encode_into(const weir_tokenizer *t, id_list *l, const char *
         size_t n = at - from;
         if (after) strip_left(&part, &n);
         if (at < bytes) strip_right(part, &n);
-        WEIR_TRY(append_text(t, l, part, n, special, err));
+        WEIR_TRY(append_text(t, l, part, n, special, first && !after, err));
         if (at == bytes) return WEIR_OK;
         int32_t id = sentinel_id(t, k);
         WEIR_TRY(append(l, &id, 1, err));
@@ -257,11 +257,11 @@ static weir_status encode_into(const weir_tokenizer *t, id_list *l, const char *
     }
 }
 
-static weir_status encode(const weir_tokenizer *t, const char *text, size_t bytes, bool special, int32_t **ids,
-                          size_t *n, weir_err *err) {
+static weir_status encode(const weir_tokenizer *t, const char *text, size_t bytes, bool special, bool first,
+                          int32_t **ids, size_t *n, weir_err *err) {
     id_list l = {0};
     weir_status s = append(&l, NULL, 0, err); /* an empty text too gives a list to free */
-    if (s == WEIR_OK) s = encode_into(t, &l, text, bytes, special, err);
+    if (s == WEIR_OK) s = encode_into(t, &l, text, bytes, special, first, err);
     if (s != WEIR_OK) {
         weir_free(l.ids);
         return s;
@@ -273,12 +273,17 @@ static weir_status encode(const weir_tokenizer *t, const char *text, size_t byte
 
 weir_status weir_tokenizer_encode(const weir_tokenizer *t, const char *text, size_t bytes, int32_t **ids,
                                   size_t *n, weir_err *err) {
-    return encode(t, text, bytes, false, ids, n, err);
+    return encode(t, text, bytes, false, true, ids, n, err);
+}
+
+weir_status weir_tokenizer_encode_run(const weir_tokenizer *t, const char *text, size_t bytes, bool first, int32_t **ids,
+                                      size_t *n, weir_err *err) {
+    return encode(t, text, bytes, false, first, ids, n, err);
 }
 
 weir_status weir_tokenizer_encode_special(const weir_tokenizer *t, const char *text, size_t bytes, int32_t **ids,
                                           size_t *n, weir_err *err) {
-    return encode(t, text, bytes, true, ids, n, err);
+    return encode(t, text, bytes, true, true, ids, n, err);
 }
 
 /* ---- decode ---------------------------------------------------------------------------------------------- */

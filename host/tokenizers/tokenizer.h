@@ -37,15 +37,20 @@ void weir_tokenizer_free(weir_tokenizer *t); /* NULL allowed */
 
 int32_t weir_tokenizer_size(const weir_tokenizer *t); /* pieces and sentinels: ids that text can produce */
 const char *weir_tokenizer_piece(const weir_tokenizer *t, int32_t id); /* NULL out of range; borrowed */
-/* End-of-text, padding, sentinels; the unknown piece is not one. */
+/* End-of-text, padding, sentinels. The unknown piece is one where a GGUF file has it (type 2), as in llama.cpp, whose
+ * token_to_piece gives no text for it; in a .model it is none, in a tokenizer.json the file says. */
 bool weir_tokenizer_is_control(const weir_tokenizer *t, int32_t id);
 
-/* Plain text: nothing is added, and what spells a control token is characters ("</s>" in a text is four of them). *ids by weir_alloc
+/* Plain text: nothing is added, what the vocabulary lacks may become the unknown piece, and what spells a control token is characters ("</s>" in a text is four of them). *ids by weir_alloc
  * (weir_free). Invalid UTF-8 is never an error, never a crash: a SentencePiece model's library replaces it or maps it to
  * unknown, the others read it as llama.cpp does (utf8.h). Zero bytes in text are allowed. */
 weir_status weir_tokenizer_encode(const weir_tokenizer *t, const char *text, size_t bytes, int32_t **ids,
                                   size_t *n, weir_err *err);
-/* The same, but what spells a control token becomes it: for chat templates and prompts with markup, not for a user's text. */
+/* The same of one run of a longer text; first: nothing, not even a control token, stands before it. Some tokenizer.json put a space
+ * before such a run alone (Metaspace, prepend_scheme "first"). */
+weir_status weir_tokenizer_encode_run(const weir_tokenizer *t, const char *text, size_t bytes, bool first, int32_t **ids,
+                                      size_t *n, weir_err *err);
+/* Plain text as a whole, but what spells a control token becomes it: for chat templates and prompts with markup, not for a user's text. */
 weir_status weir_tokenizer_encode_special(const weir_tokenizer *t, const char *text, size_t bytes, int32_t **ids,
                                           size_t *n, weir_err *err);
 

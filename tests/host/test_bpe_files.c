@@ -148,6 +148,32 @@ Test(bpe_files, behaviors_of_a_split) {
     }
 }
 
+/* Half characters at the end, in the middle and before others: words cover the bytes, in order, and no more than these. */
+Test(bpe_files, words_of_bytes_that_are_no_text) {
+    static const char *const ends[] = {"\xf0", "\xf0\x9f\x98", "\xe2\x82", "\xc3", "\xff", "\xed\xa0", "\xed\xa0\x80", "\xc0\x80",
+                                       "\xf0\x9f \xe2z", "\xed\xa0z z"};
+    for (size_t i = 0; i < sizeof ends / sizeof *ends; i++) {
+        char text[80];
+        memset(text, 'a', 62);
+        const size_t n = 62 + (size_t)snprintf(text + 62, sizeof text - 62, "%s", ends[i]);
+        char *exact = (char *)files_exact(text, n);
+        weir__pretok *p;
+        weir__words w = {0};
+        bool ignore;
+        uint32_t at = 0;
+        cr_assert_eq(weir__pretok_open(&p, NULL), WEIR_OK);
+        cr_assert_eq(weir__pretok_add_named(p, "gpt-2", 5, &ignore, NULL), WEIR_OK);
+        cr_assert_eq(weir__pretok_split(p, exact, n, &w, NULL), WEIR_OK);
+        for (size_t k = 0; k < w.n; at = w.list[k++].end)
+            cr_assert(w.list[k].begin == at && w.list[k].end > at, "case %zu: word %zu", i, k);
+        cr_assert_eq(at, n, "case %zu: words end at %u of %zu", i, at, n);
+        cr_assert_eq(w.list[0].end, 62, "case %zu: broken bytes are letters", i);
+        weir__words_free(&w);
+        weir__pretok_free(p);
+        free(exact);
+    }
+}
+
 /* ---- GGUF ------------------------------------------------------------------------------------------------------------ */
 
 static weir_status open_blob(gguf_blob *b, weir_err *err) {
@@ -168,11 +194,12 @@ typedef struct made {
     uint64_t n_type;
     const char *merge;
     uint32_t score; /* bits; 1: none */
+    uint64_t type;  /* of tokens[2]; 0: control */
 } made;
 
 static gguf_blob make(const made *m) {
     gguf_blob b = gguf_begin(3);
-    static const uint64_t types[] = {1, 1, 3, 1};
+    const uint64_t types[] = {1, 1, m->type ? m->type : 3};
     const uint64_t scores[] = {m->score, m->score, m->score};
     if (m->model) gguf_text(&b, "tokenizer.ggml.model", m->model);
     if (m->pre) gguf_text(&b, "tokenizer.ggml.pre", m->pre);
@@ -189,21 +216,25 @@ Test(bpe_files, gguf_metadata_is_checked) {
         weir_status status;
         const char *part;
     } cases[] = {
-        {{"gpt2", "qwen2", {"a", "b", "ab"}, 3, "a b", 1}, WEIR_OK, ""},
-        {{"gpt2", NULL, {"a", "b", "ab"}, 0, "a b", 1}, WEIR_OK, ""},
-        {{"llama", NULL, {"a", "b", "ab"}, 3, NULL, 0}, WEIR_OK, ""},
-        {{NULL, NULL, {"a", "b", "ab"}, 3, "a b", 1}, WEIR_EFORMAT, "no tokenizer.ggml.model"},
-        {{"bert", NULL, {"a", "b", "ab"}, 3, "a b", 1}, WEIR_ENOTSUP, "\"bert\" is not supported"},
-        {{"gpt2", "nobody", {"a", "b", "ab"}, 3, "a b", 1}, WEIR_ENOTSUP, "pre-tokenizer \"nobody\""},
-        {{"gpt2", "", {"a", "b", "ab"}, 3, "a b", 1}, WEIR_ENOTSUP, "pre-tokenizer \"\""},
-        {{"gpt2", "qwen2", {NULL}, 3, "a b", 1}, WEIR_EFORMAT, "tokens: expected"},
-        {{"gpt2", "qwen2", {"a", "b", "a"}, 3, "a b", 1}, WEIR_EFORMAT, "tokens 0 and 2 are both \"a\""},
-        {{"gpt2", "qwen2", {"a", "b", "ab"}, 2, "a b", 1}, WEIR_EFORMAT, "token_type: 2 values, expected 3"},
-        {{"gpt2", "qwen2", {"a", "b", "ab"}, 3, NULL, 1}, WEIR_EFORMAT, "no tokenizer.ggml.merges"},
-        {{"gpt2", "qwen2", {"a", "b", "ab"}, 3, "ab", 1}, WEIR_EFORMAT, "merge 0 is \"ab\""},
-        {{"llama", NULL, {"a", "b", "ab"}, 3, NULL, 1}, WEIR_EFORMAT, "no tokenizer.ggml.scores"},
-        {{"llama", NULL, {"a", "b", "ab"}, 3, NULL, 0x7fc00000}, WEIR_EFORMAT, "scores: value 0 is no finite number"},
-        {{"llama", NULL, {"a", "b", "ab"}, 3, NULL, 0xff800000}, WEIR_EFORMAT, "scores: value 0 is no finite number"},
+        {{"gpt2", "qwen2", {"a", "b", "ab"}, 3, "a b", 1, 0}, WEIR_OK, ""},
+        {{"gpt2", NULL, {"a", "b", "ab"}, 0, "a b", 1, 0}, WEIR_OK, ""},
+        {{"llama", NULL, {"a", "b", "ab"}, 3, NULL, 0, 0}, WEIR_OK, ""},
+        {{NULL, NULL, {"a", "b", "ab"}, 3, "a b", 1, 0}, WEIR_EFORMAT, "no tokenizer.ggml.model"},
+        {{"bert", NULL, {"a", "b", "ab"}, 3, "a b", 1, 0}, WEIR_ENOTSUP, "\"bert\" is not supported"},
+        {{"gpt2", "nobody", {"a", "b", "ab"}, 3, "a b", 1, 0}, WEIR_ENOTSUP, "pre-tokenizer \"nobody\""},
+        {{"gpt2", "", {"a", "b", "ab"}, 3, "a b", 1, 0}, WEIR_ENOTSUP, "pre-tokenizer \"\""},
+        {{"gpt2", "qwen2", {NULL}, 3, "a b", 1, 0}, WEIR_EFORMAT, "tokens: expected"},
+        {{"gpt2", "qwen2", {"a", "b", "a"}, 3, "a b", 1, 0}, WEIR_EFORMAT, "tokens 0 and 2 are both \"a\""},
+        {{"gpt2", "qwen2", {"a", "b", "ab"}, 2, "a b", 1, 0}, WEIR_EFORMAT, "token_type: 2 values, expected 3"},
+        {{"gpt2", "qwen2", {"a", "b", "ab"}, 3, NULL, 1, 0}, WEIR_EFORMAT, "no tokenizer.ggml.merges"},
+        {{"gpt2", "qwen2", {"a", "b", "ab"}, 3, "ab", 1, 0}, WEIR_EFORMAT, "merge 0 is \"ab\""},
+        {{"llama", NULL, {"a", "b", "ab"}, 3, NULL, 1, 0}, WEIR_EFORMAT, "no tokenizer.ggml.scores"},
+        {{"llama", NULL, {"a", "b", "ab"}, 3, NULL, 0x7fc00000, 0}, WEIR_EFORMAT, "scores: value 0 is no finite number"},
+        {{"llama", NULL, {"a", "b", "ab"}, 3, NULL, 0xff800000, 0}, WEIR_EFORMAT, "scores: value 0 is no finite number"},
+        {{"gpt2", "qwen2", {"a", "b", "\x9f\x98\x80"}, 3, "a b", 1, 4}, WEIR_EFORMAT, "token 2 is found in texts (type 4)"},
+        {{"gpt2", "qwen2", {"a", "b", "\xed\xa0\x80"}, 3, "a b", 1, 3}, WEIR_EFORMAT, "token 2 is found in texts (type 3)"},
+        {{"gpt2", "qwen2", {"a", "b", "\x9f\x98\x80"}, 3, "a b", 1, 1}, WEIR_OK, ""},
+        {{"gpt2", "qwen2", {"a", "b", "\xf0\x9f\x98\x80"}, 3, "a b", 1, 4}, WEIR_OK, ""},
     };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         weir_err err = {""};
@@ -211,6 +242,101 @@ Test(bpe_files, gguf_metadata_is_checked) {
         cr_expect_eq(open_blob(&b, &err), cases[i].status, "case %zu: %s", i, err.text);
         if (cases[i].status != WEIR_OK) cr_expect(err_is_line(&err, cases[i].part), "case %zu: %s", i, err.text);
     }
+}
+
+/* A vocabulary of at most 8 tokens of these types and of equal scores; "gpt2" without merges that lead anywhere. */
+static weir_tokenizer *tokenizer_of(const char *model, const char *const *tokens, const uint64_t *types, size_t n, int eos) {
+    static const char *const merge[] = {"a b"};
+    static const uint64_t scores[8] = {0};
+    weir_tokenizer *t = NULL;
+    weir_gguf *g = NULL;
+    weir_err err = {""};
+    gguf_blob b = gguf_begin(3);
+    gguf_text(&b, "tokenizer.ggml.model", model);
+    gguf_texts(&b, "tokenizer.ggml.tokens", tokens, n);
+    gguf_ints(&b, "tokenizer.ggml.token_type", KV_I32, types, n);
+    gguf_ints(&b, "tokenizer.ggml.scores", KV_F32, scores, n);
+    gguf_texts(&b, "tokenizer.ggml.merges", merge, 1);
+    if (eos >= 0) gguf_u32(&b, "tokenizer.ggml.eos_token_id", (uint32_t)eos);
+    gguf_finish(&b);
+    cr_assert_eq(weir_gguf_open_bytes(&g, b.p, b.n, "t.gguf", &err), WEIR_OK, "%s", err.text);
+    cr_assert_eq(weir_tokenizer_open_gguf(&t, g, &err), WEIR_OK, "%s", err.text);
+    weir_gguf_close(g);
+    gguf_free(&b);
+    return t;
+}
+
+static void expect_ids(const weir_tokenizer *t, const char *text, bool special, const int32_t *want, size_t n_want) {
+    int32_t *ids = NULL;
+    size_t n = 0;
+    const size_t bytes = strlen(text);
+    char *exact = (char *)files_exact(text, bytes);
+    cr_assert_eq((special ? weir_tokenizer_encode_special : weir_tokenizer_encode)(t, exact, bytes, &ids, &n, NULL), WEIR_OK);
+    cr_expect_eq(n, n_want, "\"%s\": %zu ids, want %zu", text, n, n_want);
+    for (size_t i = 0; i < n && i < n_want; i++)
+        cr_expect_eq(ids[i], want[i], "\"%s\": id %zu is %d, want %d", text, i, ids[i], want[i]);
+    weir_free(ids);
+    free(exact);
+}
+
+/* Types as some converters write them: the end of a turn as a user's token, the end of a text as a plain one. */
+Test(bpe_files, ends_are_control_tokens_whatever_the_file_says) {
+    static const char *const tokens[] = {"<", "a", "b", "<end_of_turn>", "<x>", "<start>", ">", "x"};
+    static const uint64_t types[] = {1, 1, 1, 4, 4, 4, 1, 1};
+    static const char *const models[] = {"gpt2", "llama"};
+    for (int m = 0; m < 2; m++) {
+        weir_tokenizer *t = tokenizer_of(models[m], tokens, types, 8, 4);
+        const int32_t want[] = {3, 4, 5};
+        for (int32_t id = 0; id < 8; id++) cr_expect_eq(weir_tokenizer_is_control(t, id), id == 3 || id == 4, "%s: %d", models[m], id);
+        expect_ids(t, "<end_of_turn><x><start>", true, want, 3);
+        int32_t *ids;
+        size_t n;
+        cr_assert_eq(weir_tokenizer_encode(t, "<end_of_turn><x><start>", 23, &ids, &n, NULL), WEIR_OK);
+        cr_expect(n > 3 && ids[n - 1] == 5);
+        for (size_t i = 0; i < n; i++) cr_expect(ids[i] != 3 && ids[i] != 4, "%s: id %zu is %d", models[m], i, ids[i]);
+        weir_free(ids);
+        weir_tokenizer_free(t);
+    }
+}
+
+/* What llama.cpp takes for one character of "\xe2" and a space, which became "\xe2\xe2\x96\x81": three bytes by the first. The
+ * unknown piece stands for the fourth, and shows as nothing. */
+Test(bpe_files, a_part_ends_where_a_character_does) {
+    static const char *const tokens[] = {"<unk>", "\xe2\x96\x81", "\xe2\xe2\x96", "x", "y"};
+    static const uint64_t types[] = {2, 1, 1, 1, 1};
+    weir_tokenizer *t = tokenizer_of("llama", tokens, types, 5, -1);
+    static const int32_t broken[] = {1, 2, 0, 3}, whole[] = {1, 3, 1, 4, 1, 1}, unknown[] = {1, 3, 0, 4};
+    char *text = NULL;
+    size_t n = 0;
+    expect_ids(t, "\xe2 x", false, broken, 4);
+    expect_ids(t, "x y  ", false, whole, 6);
+    expect_ids(t, "xQy", false, unknown, 4);
+    cr_assert(weir_tokenizer_is_control(t, 0) && !weir_tokenizer_is_control(t, 1));
+    cr_assert_eq(weir_tokenizer_decode(t, unknown, 4, &text, &n, NULL), WEIR_OK);
+    cr_expect_str_eq(text, "xy");
+    weir_free(text);
+    weir_tokenizer_free(t);
+}
+
+/* The character before an added token, where one of several bytes stands before that. */
+Test(bpe_files, added_tokens_look_back_one_character) {
+    static const char json[] =
+        "{\"model\":{\"type\":\"BPE\",\"vocab\":{\"a\":0,\"\xc3\xa9\":1,\" \":2,\"-\":3,\"U\":4,\"\xe3\x80\x80\":5},\"merges\":[]},"
+        "\"added_tokens\":[{\"id\":6,\"content\":\"<mask>\",\"lstrip\":true},{\"id\":7,\"content\":\"T\",\"single_word\":true}]}";
+    static const struct {
+        const char *text;
+        int32_t ids[4];
+        size_t n;
+    } cases[] = {
+        {"\xc3\xa9 <mask>", {1, 6}, 2}, {"a  <mask>", {0, 6}, 2},   {"\xc3\xa9\xe3\x80\x80 <mask>", {1, 6}, 2},
+        {"\xc3\xa9<mask>", {1, 6}, 2},  {"\xc3\xa9-T", {1, 3, 7}, 3}, {"\xe3\x80\x80-T", {5, 3, 7}, 3},
+        {"\xe3\x80\x80T", {5, 7}, 2},
+    };
+    weir_tokenizer *t = NULL;
+    weir_err err = {""};
+    cr_assert_eq(weir_tokenizer_open_json_bytes(&t, json, sizeof json - 1, "t.json", &err), WEIR_OK, "%s", err.text);
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) expect_ids(t, cases[i].text, true, cases[i].ids, cases[i].n);
+    weir_tokenizer_free(t);
 }
 
 /* ---- memory ---------------------------------------------------------------------------------------------------------- */

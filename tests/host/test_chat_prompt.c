@@ -3,6 +3,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "host/engine.h"
 #include "kernels/base/mem.h"
@@ -76,6 +77,47 @@ Test(chat_prompt, a_template_whose_tokens_the_vocabulary_lacks_is_refused) {
     weir_err err = {{0}};
     cr_expect(open_demo("vicuna", &e, &err) == WEIR_EINVAL);
     cr_expect(err_is_line(&err, "vicuna") && strstr(err.text, "llama3.1"), "%s", err.text);
+}
+
+/* The demo's model file with one piece more, of SentencePiece's type "user-defined" or "control": messages of the format's own
+ * encoding, field 1 of the whole. */
+static weir_status open_with_end_of_turn(char type, weir_engine **out, weir_err *err) {
+    static const char *const names[] = {"config.json", "generation_config.json", "tokenizer_config.json", "model.safetensors"};
+    const char piece[] = {'\x0a', 22, '\x0a', 13, '<', 'e', 'n', 'd', '_', 'o', 'f', '_', 't', 'u', 'r', 'n', '>', '\x15', 0, 0, 0, 0, '\x18', type};
+    char *dir = files_temp_dir();
+    size_t n;
+    uint8_t *demo = files_read(WEIR_SOURCE_DIR "/models/demo/verifier/spiece.model", &n);
+    cr_assert(demo);
+    uint8_t *longer = malloc(n + sizeof piece);
+    memcpy(longer, demo, n);
+    memcpy(longer + n, piece, sizeof piece);
+    files_write(dir, "spiece.model", longer, n + sizeof piece);
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
+        char *from = files_path(WEIR_SOURCE_DIR "/models/demo/verifier", names[i]), *to = files_path(dir, names[i]);
+        cr_assert_eq(symlink(from, to), 0);
+        free(from);
+        free(to);
+    }
+    weir_engine_options o = weir_engine_options_default();
+    o.model = dir;
+    o.device = "cpu";
+    o.n_thread = 1;
+    o.dry_run = true;
+    o.chat_template = "gemma";
+    const weir_status s = weir_engine_open(out, &o, err);
+    free(demo);
+    free(longer);
+    files_remove_dir(dir);
+    return s;
+}
+
+Test(chat_prompt, a_model_file_that_finds_the_end_of_a_turn_in_any_text_is_refused) {
+    weir_engine *e = NULL;
+    weir_err err = {{0}};
+    cr_expect(open_with_end_of_turn(4, &e, &err) == WEIR_ENOTSUP && e == NULL);
+    cr_expect(err_is_line(&err, "makes <end_of_turn> of what a user types"), "%s", err.text);
+    cr_assert(open_with_end_of_turn(3, &e, &err) == WEIR_OK, "%s", err.text);
+    weir_engine_close(e);
 }
 
 /* Llama 2's end of a turn is T5's end of text, its beginning is not in T5's vocabulary. */

@@ -436,6 +436,7 @@ Test(checkpoint, directories_that_lack_something) {
     cr_assert_eq(open_dir(dir, &c, &err), WEIR_OK, "%s", err.text);
     cr_assert(c.tokenizer_path == NULL && c.extra_ids == 100 && c.dtype == WEIR_DTYPE_F32);
     weir_checkpoint_close(&c);
+    put_text(dir, "tokenizer.json", "{}"); /* decoders' */
     put_text(dir, "tokenizer.model", "x"); /* the tokenizer's business to read it */
     cr_assert_eq(open_dir(dir, &c, &err), WEIR_OK, "%s", err.text);
     cr_assert(strstr(c.tokenizer_path, "/tokenizer.model"));

@@ -374,6 +374,7 @@ Test(decoder_config, tensors_under_three_stems) {
     for (size_t i = 0; i < 3; i++) {
         char *dir = write_dir(stems[i], WHOLE);
         put_text(dir, "tokenizer.json", "{}");
+        put_text(dir, "tokenizer.model", "x");
         put_text(dir, "chat_template.jinja", "abc");
         put_text(dir, "tokenizer_config.json", "{\"chat_template\":\"loses\"}");
         weir_checkpoint c;
@@ -423,5 +424,56 @@ Test(decoder_config, every_failing_allocation_is_reported_and_nothing_leaks) {
         cr_assert_eq(s, WEIR_ENOMEM, "allocation %ld: %s", fail, err.text);
         cr_assert(err_is_line(&err, "no memory"), "%s", err.text);
     }
+    files_remove_dir(dir);
+}
+
+#define FIRST(name) "{\"SpecialToken\":{\"id\":\"" name "\",\"type_id\":0}},"
+#define TEMPLATE(first) "{\"type\":\"TemplateProcessing\",\"single\":[" first "{\"Sequence\":{\"id\":\"A\",\"type_id\":0}}]," \
+    "\"special_tokens\":{\"<b>\":{\"id\":\"<b>\",\"ids\":[7],\"tokens\":[\"<b>\"]},\"<c>\":{\"id\":\"<c>\",\"ids\":[8]}," \
+    "\"<d>\":{\"id\":\"<d>\",\"ids\":[7,8]}}}"
+#define BYTE_LEVEL "{\"type\":\"ByteLevel\",\"trim_offsets\":false}"
+
+/* transformers' PreTrainedTokenizerFast does what tokenizer.json says; a config that says add_bos_token is believed. */
+Test(decoder_config, a_fast_tokenizer_begins_as_its_post_processor_says) {
+    static const char *const fast = "{\"tokenizer_class\":\"PreTrainedTokenizerFast\"}";
+    static const struct {
+        const char *post_processor;
+        bool want;
+    } cases[] = {
+        {TEMPLATE(FIRST("<b>")), true},   {TEMPLATE(""), false}, {TEMPLATE(FIRST("<c>")), false}, {TEMPLATE(FIRST("<d>")), false},
+        {TEMPLATE(FIRST("<e>")), false},  {"null", false},       {BYTE_LEVEL, false},             {"[]", false},
+        {"{\"type\":\"Sequence\",\"processors\":[" BYTE_LEVEL "," TEMPLATE(FIRST("<b>")) "]}", true},
+        {"{\"type\":\"Sequence\",\"processors\":[" BYTE_LEVEL "]}", false},
+        {"{\"type\":\"TemplateProcessing\",\"single\":\"<b> $A\"}", false},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        for (int before = 0; before < 2; before++) {
+            char json[1024];
+            snprintf(json, sizeof json, "{\"post_processor\":%s}", cases[i].post_processor);
+            weir_checkpoint c = {.kind = WEIR_FAMILY_DECODER, .bos_id = 7, .add_bos = before};
+            cr_assert_eq(weir_tokenizer_config_parse(fast, strlen(fast), "t", &c, NULL), WEIR_OK);
+            cr_assert(c.asks_post_processor);
+            cr_assert_eq(weir_post_processor_parse(json, strlen(json), "t", &c, NULL), WEIR_OK);
+            cr_expect_eq(c.add_bos, cases[i].want, "%s", json);
+        }
+    }
+    static const char *const told = "{\"tokenizer_class\":\"PreTrainedTokenizerFast\",\"add_bos_token\":false}";
+    char *dir = write_dir("model.", WHOLE);
+    put_text(dir, "tokenizer.json", "{\"post_processor\":" TEMPLATE(FIRST("<b>")) "}");
+    put_text(dir, "generation_config.json", "{\"bos_token_id\":7}");
+    for (int i = 0; i < 3; i++) {
+        weir_checkpoint c;
+        weir_err err = {""};
+        put_text(dir, "tokenizer_config.json", i == 1 ? told : fast);
+        if (i == 2) put_text(dir, "tokenizer.json", "{}");
+        cr_assert_eq(weir_checkpoint_open(&c, dir, &err), WEIR_OK, "%s", err.text);
+        cr_expect_eq(c.add_bos, i == 0, "%d", i);
+        weir_checkpoint_close(&c);
+    }
+    put_text(dir, "tokenizer.json", "{");
+    weir_checkpoint c;
+    weir_err err = {""};
+    cr_assert_eq(weir_checkpoint_open(&c, dir, &err), WEIR_EFORMAT);
+    cr_expect(err_is_line(&err, "tokenizer.json"), "%s", err.text);
     files_remove_dir(dir);
 }

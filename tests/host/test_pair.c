@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "host/pair.h"
 #include "kernels/accept/accept.h"
 #include "tests/host/pair_fixture.h"
 #include "tests/support/files.h"
@@ -93,6 +94,32 @@ Test(pair, another_vocabulary_is_refused_at_its_first_piece) {
     files_remove_dir(dir);
     cr_assert(st == WEIR_EMISMATCH && !e);
     cr_assert(err_is_line(&err, "differ first at token"), "%s", err.text);
+}
+
+/* Tokens that a decoder has no rows for: none at all if they are control tokens, which text never becomes. */
+Test(pair, control_tokens_may_lie_past_a_decoders_rows) {
+    static const char *const special[] = {"true", "false"};
+    char *dir = files_temp_dir(), *path = files_path(dir, "tokenizer.json");
+    for (int i = 0; i < 2; i++) {
+        char json[400];
+        const int n = snprintf(json, sizeof json, "{\"model\":{\"type\":\"BPE\",\"vocab\":{\"a\":0,\"b\":1},\"merges\":[]},"
+                               "\"added_tokens\":[{\"id\":2,\"content\":\"<image>\",\"special\":%s}]}", special[i]);
+        files_write(dir, "tokenizer.json", json, (size_t)n);
+        const weir_checkpoint ck = {.dir = dir, .kind = WEIR_FAMILY_DECODER, .decoder = {.n_vocab_rows = 2},
+                                    .tokenizer = WEIR_TOKENIZER_JSON, .tokenizer_path = path};
+        for (int pair = 0; pair < 2; pair++) {
+            weir_tokenizer *tok = NULL;
+            int32_t n_vocab = 0;
+            weir_err err = {""};
+            const weir_status s = weir_pair_open(&ck, pair ? &ck : NULL, &tok, &n_vocab, &err);
+            cr_expect_eq(s, i == 0 ? WEIR_OK : WEIR_EFORMAT, "%s: %s", special[i], err.text);
+            if (s == WEIR_OK) cr_expect_eq(n_vocab, 2);
+            else cr_expect(err_is_line(&err, "3 pieces, the model's vocabulary 2 rows"), "%s", err.text);
+            weir_tokenizer_free(tok);
+        }
+    }
+    free(path);
+    files_remove_dir(dir);
 }
 
 Test(pair, a_drafter_without_tokenizer_uses_the_verifiers) {
