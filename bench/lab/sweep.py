@@ -18,7 +18,7 @@ from lab.errors import LabError
 from lab.grid import Plan, Point
 from lab.identity import identity
 from lab.program import Generate, command_of
-from lab.store import Store
+from lab.store import Store, answers_of
 from lab.tasks import Task, open_task
 
 SEED_STRIDE = 1_000_003  # a seed a prompt: equal prompts must not share their draws, nor neighbouring runs any
@@ -119,7 +119,6 @@ def plan_identity(plan: Plan, task: Task) -> dict[str, Any]:
 
 def known_jobs(store: Store, task: Task) -> set[tuple[int, str, int, int]]:
     """Keys of the answers that a store holds. A prompt that is not the one of then is refused."""
-    have: set[tuple[int, str, int, int]] = set()
     for record in store.records:
         if "k" not in record:
             continue
@@ -127,11 +126,7 @@ def known_jobs(store: Store, task: Task) -> set[tuple[int, str, int, int]]:
         if i < len(task.examples) and record["p"] != prompt_sum(task.examples[i].prompt):
             raise LabError(f"{store.path}: prompt {i} is not the one that was answered; the task's prompts have changed: "
                            "give another --out, or --fresh to start over")
-        key = (record["g"], record["k"], record["s"], i)
-        if key in have:
-            raise LabError(f"{store.path}: two answers for {record['k']}, seed {record['s']}, prompt {i}")
-        have.add(key)
-    return have
+    return answers_of(store.path, store.records)
 
 
 def declare(store: Store, points: list[Point], groups: list[tuple[str, ...]]) -> dict[tuple[str, ...], int]:
@@ -169,12 +164,13 @@ def run_process(plan: Plan, task: Task, store: Store, todo: list[Job], flags: tu
             pending.append(record)
             n += 1
             if time.monotonic() - flushed > FLUSH_SECONDS:
-                store.append(pending)
-                pending, flushed = [], time.monotonic()
+                batch, pending, flushed = pending, [], time.monotonic()
+                store.append(batch)
             progress.step()
     finally:
-        if pending:
-            store.append(pending)
+        batch, pending = pending, []
+        if batch:
+            store.append(batch)
     if n != len(todo):
         raise LabError(f"{' '.join(command)}: {n} answers to {len(todo)} prompts")
     return {"span": time.monotonic() - start, "engine": engine_ms / 1000.0 / plan.parallel, "waited": generate.waited,

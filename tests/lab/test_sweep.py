@@ -127,6 +127,27 @@ class Cut(Case):
         with self.refused("prompt 2 is not the one"):
             self.run_plan()
 
+    def test_an_interrupt_while_it_writes_doubles_nothing(self):
+        self.run_plan()
+        answers, size = self.answers(), self.out.stat().st_size
+        sync = os.fsync
+        for at in range(2, 6):
+            self.out.unlink()
+            calls = []
+
+            def interrupted(fd):
+                calls.append(fd)
+                if len(calls) == at:
+                    raise KeyboardInterrupt
+                sync(fd)
+
+            with mock.patch("lab.store.SYNC_SECONDS", -1.0), mock.patch("lab.sweep.FLUSH_SECONDS", -1.0), \
+                    mock.patch("os.fsync", interrupted), self.assertRaises(KeyboardInterrupt):
+                self.run_plan()
+            self.assertLess(self.out.stat().st_size, size)
+            self.run_plan()
+            self.assertEqual(self.answers(), answers, at)
+
     def test_a_doubled_answer_is_noticed(self):
         self.run_plan()
         lines = self.out.read_bytes().splitlines(keepends=True)
