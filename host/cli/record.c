@@ -176,6 +176,9 @@ int cli_record(const cli_args *a) {
     int rc = prepare(&r, a);
     if (!rc) {
         weir_engine_get_facts(r.engine, &r.facts);
+        rc = cli_fit_context(a, &r.facts, &r.source.defaults);
+    }
+    if (!rc) {
         r.source.engine = r.engine;
         r.source.has_draft = r.facts.has_draft;
         cli_note_setting(&r.facts, &r.source.defaults);

@@ -36,9 +36,9 @@ const cli_option cli_options[OPT_COUNT] = {
                    .commands = G | S | R | O | P | T | D},
     [OPT_CHAT_TEMPLATE] = {.name = "chat-template", .env = true, .type = CLI_TEXT, .value = "NAME",
                            .absent = "the one the checkpoint says",
-                           .help = "Format of a conversation, see CHAT TEMPLATES. Prompts of generate stay as they are; its messages "
+                           .help = "Format of a conversation, see CHAT TEMPLATES. Prompts stay as they are; an input line's messages "
                                    "are written in it.",
-                           .commands = G | C | I},
+                           .commands = G | C | O | I},
     [OPT_SYSTEM] = {.name = "system", .env = true, .type = CLI_TEXT, .value = "TEXT",
                     .absent = "the template's own, or none",
                     .help = "The system message of a conversation.", .commands = C},

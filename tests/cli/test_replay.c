@@ -160,6 +160,10 @@ Test(replay, mistakes_on_the_command_line_are_usage) {
     run_spec spec = {.line = "record -m @V -md @D --input - -q", .input = "{\"prompt\": \"a\", \"speculative\": false}\n"};
     outcome verifier = run_spec_do(&spec);
     expect_failure(&verifier, 1, "speculative", "stdin:1");
+    outcome room = run("record -m @V -md @D -p a -n 1000");
+    expect_failure(&room, 2, "--n-predict 1000", "--ctx-size");
+    outcome format = run("record -m @V -md @D -p a --chat-template nonsense");
+    expect_failure(&format, 2, "nonsense", "chatml");
     char line[256];
     snprintf(line, sizeof line, "replay --recording %s", recording_of("--temp 1"));
     outcome field = run_with(line, "{\"temperature\": 1}\n");
