@@ -12,6 +12,8 @@ typedef struct recorder {
     weir_engine_facts facts;
     cli_source source;
     double tail;        /* most mass that may be merged, under either model */
+    double tail_now;    /* of the answer at hand */
+    bool told;          /* that an answer's tail was kept */
     double *prob[2];    /* (n_vocab) of the row at hand: q, p; weir_free() */
     int64_t n_done;
     terminal_bar bar;
@@ -42,10 +44,19 @@ static double mass_below(const recorder *r, double threshold, int32_t keep, doub
     return fmax(mass[0], mass[1]);
 }
 
+/* A merged entry stands for the sum of its tokens at temperature 1. Below, their share only shrinks; above it grows past the
+ * bound, and truncation would keep or drop the entry as if it were one token. */
+static double tail_of(recorder *r, const weir_law *law) {
+    if (r->tail == 0 || (law->temp <= 1 && law->top_k <= 0 && law->top_p >= 1 && law->min_p <= 0)) return r->tail;
+    if (!r->told) cli_note("above temperature 1 and under top-k, top-p or min-p no tail is merged: rows are kept whole");
+    r->told = true;
+    return 0;
+}
+
 /* The largest power of two of the tail's bound whose merged mass is within it; 0 merges nothing. */
 static double threshold_of(const recorder *r, int32_t keep, double mass[2]) {
-    double threshold = r->tail;
-    while (threshold > 1e-30 && mass_below(r, threshold, keep, mass) > r->tail) threshold /= 2;
+    double threshold = r->tail_now;
+    while (threshold > 1e-30 && mass_below(r, threshold, keep, mass) > r->tail_now) threshold /= 2;
     if (threshold > 1e-30 && mass[0] > 0 && mass[1] > 0) return threshold;
     mass[0] = mass[1] = 0;
     return 0;
@@ -136,6 +147,7 @@ static int record_one(recorder *r, const cli_request *q) {
     if (rc || finish == WEIR_FINISH_CANCELLED) return rc;
     r->rows = json_array();
     r->tail_mass = 0;
+    r->tail_now = tail_of(r, &q->o.law);
     weir_err err = {{0}};
     const weir_status st = weir_score_pair(r->engine, q->ids, q->n_ids, r->ids, r->n, on_row, r, &err);
     if (st != WEIR_OK) rc = failed(r, q, st, &err);

@@ -128,7 +128,8 @@ const cli_option cli_options[OPT_COUNT] = {
                    .commands = R},
     [OPT_TAIL] = {.name = "tail", .type = CLI_NUMBER, .value = "MASS", .lo = 0, .hi = 0.1, .preset = "1e-4",
                   .help = "The least likely tokens of both models are merged into one entry of at most this mass under "
-                          "either; 0 keeps all, and the replay is exact.",
+                          "either; 0 keeps all, and the replay is exact. Above temperature 1 and under top-k, top-p "
+                          "or min-p all are kept.",
                   .commands = O},
     [OPT_RECORDING] = {.name = "recording", .type = CLI_TEXT, .value = "FILE.jsonl", .absent = "required",
                        .help = "What weir record wrote.", .commands = P},
