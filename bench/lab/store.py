@@ -20,6 +20,7 @@ from lab.identity import difference
 
 FORMAT = 1          # of the records; another number is another file format
 SYNC_SECONDS = 1.0
+START = b'{"weir_lab":'  # of every store
 
 
 def encode(record: dict[str, Any]) -> bytes:
@@ -81,6 +82,7 @@ class Store:
             os.close(self._fd)
             raise LabError(f"{path}: another run is writing it") from e
         try:
+            self._check_ours()
             self._size = 0 if fresh else self._load(identity)
             os.ftruncate(self._fd, self._size)
             os.lseek(self._fd, self._size, os.SEEK_SET)
@@ -90,6 +92,12 @@ class Store:
         except BaseException:
             os.close(self._fd)
             raise
+
+    def _check_ours(self) -> None:
+        """A file that does not begin as a store does is somebody's work: neither --fresh nor a missing newline drops it."""
+        head = os.pread(self._fd, len(START), 0)
+        if not START.startswith(head):
+            raise LabError(f"{self.path}:1: no store of this lab (format {FORMAT} expected); give another --out")
 
     def _load(self, identity: dict[str, Any]) -> int:
         """Checks line 1, keeps the records, returns the size of the valid part."""

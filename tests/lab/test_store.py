@@ -53,6 +53,14 @@ class Cuts(Case):
             read_store(self.folder / "none.jsonl")
         self.assertEqual(path.read_text(), '{"prompt": "dear"}\n')
 
+    def test_neither_fresh_nor_a_missing_newline_drops_another_file(self):
+        for text in ("dear", "dear\nwords\n", '{"prompt": "dear"}\n', "\n"):
+            for fresh in (False, True):
+                path = self.file("notes.txt", text)
+                with self.refused("notes.txt:1:", "no store"):
+                    Store(path, IDENTITY, fresh=fresh)
+                self.assertEqual(path.read_text(), text)
+
 
 class Settings(Case):
     def test_what_changed_is_named_and_fresh_starts_over(self):
