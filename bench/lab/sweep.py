@@ -159,6 +159,8 @@ def run_process(plan: Plan, task: Task, store: Store, todo: list[Job], flags: tu
     pending: list[dict[str, Any]] = []
     try:
         for answer, job in zip(generate.answers(map(line, todo)), todo):
+            if answer["finish_reason"] == "cancelled":
+                raise LabError(f"{command[0]}: answer {n} was cancelled; run the same command again to go on")
             record = record_of(job, task.examples[job.prompt].prompt, answer)
             engine_ms += record["prompt_ms"] + record["decode_ms"]
             pending.append(record)

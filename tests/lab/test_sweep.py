@@ -148,6 +148,22 @@ class Cut(Case):
             self.run_plan()
             self.assertEqual(self.answers(), answers, at)
 
+    def test_a_cancelled_answer_is_not_kept(self):
+        self.run_plan()
+        answers = self.answers()
+
+        whole = answer_to
+
+        def cancelled(i, line):
+            return {**whole(i, line), **({"finish_reason": "cancelled", "text": "Sa"} if i == 5 else {})}
+
+        self.out.unlink()
+        with mock.patch(f"{__name__}.answer_to", cancelled), self.refused("answer 5", "cancelled"):
+            self.run_plan()
+        self.assertEqual(sum("k" in r for r in read_store(self.out)[1]), 5)
+        self.run_plan()
+        self.assertEqual(self.answers(), answers)
+
     def test_a_doubled_answer_is_noticed(self):
         self.run_plan()
         lines = self.out.read_bytes().splitlines(keepends=True)
