@@ -95,14 +95,14 @@ static int failed(const recorder *r, const cli_request *q, weir_status s, const 
     return cli_fail(CLI_FAILED, "%s: %s", cli_source_name(&r->source), text);
 }
 
-/* Ids of the answer, then end-of-text where that ended it. A stop string may have ended it too: then it is left open. */
-static int keep_answer(recorder *r, const cli_request *q, const weir_session_view *v, bool *ended) {
-    *ended = v->finish == WEIR_FINISH_STOP && q->o.n_stop == 0 && r->facts.n_eos > 0;
+/* Ids of the answer, then the end-of-text id where one ended it; after a stop string the answer is left open. */
+static int keep_answer(recorder *r, const weir_session_view *v, bool *ended) {
+    *ended = v->eos >= 0;
     r->n = v->n + *ended;
     r->ids = cli_alloc(r->n, sizeof *r->ids);
     if (!r->ids) return CLI_FAILED;
     if (v->n > 0) memcpy(r->ids, v->ids, v->n * sizeof *v->ids);
-    if (*ended) r->ids[v->n] = r->facts.eos[0];
+    if (*ended) r->ids[v->n] = v->eos;
     return CLI_OK;
 }
 
@@ -116,7 +116,7 @@ static int answer(recorder *r, const cli_request *q, weir_finish *finish, bool *
         st = weir_step(r->engine, &s, 1, 4, &err);
         weir_session_get(s, &v);
     }
-    int rc = st == WEIR_OK ? keep_answer(r, q, &v, ended) : failed(r, q, st, &err);
+    int rc = st == WEIR_OK ? keep_answer(r, &v, ended) : failed(r, q, st, &err);
     *finish = v.finish;
     weir_session_free(s);
     return rc;
