@@ -10,6 +10,7 @@ import numpy as np
 
 from lab import replay, tune
 from lab.analysis import SUMS, Measured
+from lab.errors import LabError
 from lab.grid import Plan, Point
 from lab.sweep import run_plan
 from lab.tasks import open_task
@@ -122,13 +123,30 @@ class Arithmetic(unittest.TestCase):
         order = sorted((slow, bad, fast), key=lambda m: tune.worth(m, verifier, "bleu", speed))
         self.assertEqual(order, [fast, bad, slow])
 
+    def test_the_last_round_has_no_slack(self):
+        verifier = measured(1.0, 20.0, [20.0, 20.0])
+        keeps, noisy = measured(0.9, 20.0, [20.0, 20.0]), measured(0.5, 18.0, [12.0, 24.0])
+        budget = tune.Budget(1.0, None)
+        for last, first in ((False, noisy), (True, keeps)):
+            self.assertIs(min((keeps, noisy), key=lambda m: tune.worth(m, verifier, "bleu", budget, last)), first)
+        near = measured(0.51, 20.0, [20.0, 20.0])
+        self.assertGreater(tune.worth(near, verifier, "bleu", tune.Budget(None, 2.0), True), 1e5)
+
+    def test_a_winner_that_breaks_the_budget_is_no_profile(self):
+        verifier, m = measured(1.0, 20.0, [20.0, 20.0]), measured(0.5, 18.0, [18.0, 18.0])
+        for loss, speedup in ((2.0, None), (None, 2.0), (2.0, 2.0)):
+            tune.check_budget(m, verifier, "bleu", tune.Budget(loss, speedup))
+        for loss, speedup, word in ((1.5, None, "at most 1.5 lost"), (None, 2.5, "at least 2.5"), (3.0, 2.1, "loses 2.00"),
+                                    (1.0, 1.5, "speed-up of 2.00")):
+            with self.assertRaisesRegex(LabError, word):
+                tune.check_budget(m, verifier, "bleu", tune.Budget(loss, speedup))
+
     def test_confidence_counts_replicates_within_the_budget(self):
         verifier = measured(1.0, 20.0, [20.0, 20.0, 20.0, 20.0])
         found = tune.confidence(measured(0.5, 19.5, [19.5, 19.5, 18.0, 20.5]), verifier, "bleu", tune.Budget(1.0, None))
         self.assertEqual((found["budget_kept"], found["speedup"], found["quality_loss"]), (0.75, 2.0, 0.5))
 
     def test_a_budget_and_a_metric_are_needed(self):
-        from lab.errors import LabError
         with self.assertRaises(LabError):
             tune.tune(Plan(), tune.Budget(None, None), None, None)
 
