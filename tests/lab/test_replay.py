@@ -4,6 +4,7 @@ import json
 import math
 import subprocess
 import unittest
+from dataclasses import replace as changed
 from unittest import mock
 
 import numpy as np
@@ -53,6 +54,23 @@ class Recorded(Case):
             rows = list(csv.DictReader(f))
         self.assertEqual([r["rule"] for r in rows], [p.rule for p in points])
 
+    def test_an_estimate_is_made_at_the_recording_s_law_or_refused(self):
+        plan = demo_plan(limit=2, temperatures=[0.0, 0.8], rules={"exact": None})
+        recording, store = self.folder / "r.jsonl", self.folder / "s.jsonl"
+        replay.record(demo_plan(limit=2, temperatures=[0.8]), recording, 0.0, Point(rule="exact", gamma=5, temp=0.8))
+        point = Point(rule="exact", gamma=5, temp=0.8)
+        self.assertEqual(len(replay.replay(PROGRAM, recording, [point, changed(point, top_k=0, top_p=1.0)])), 2)
+        for change, words in (({"temp": 0.0}, "temp is 0, the recording's 0.8"), ({"top_k": 5}, "top_k is 5"),
+                              ({"top_p": 0.9}, "top_p is 0.9"), ({"min_p": 0.1}, "min_p is 0.1")):
+            with self.refused(words):
+                replay.replay(PROGRAM, recording, [point, changed(point, **change)])
+        with mock.patch("sys.stderr"):
+            run_plan(plan, store)
+        self.assertEqual({d.point.temp for d in replay.against(PROGRAM, recording, store, 20)}, {0.8})
+        with mock.patch.object(replay, "law_of", lambda path: dict(temp=1.5, top_k=0, top_p=1, min_p=0)):
+            with self.refused("no speculative point at the recording's temperature", "temp 1.5"):
+                replay.against(PROGRAM, recording, store, 20)
+
     def test_failures_are_one_line_and_leave_no_half_recording(self):
         plan = demo_plan(limit=3, flags=["--ctx-size", "2"])
         with self.refused("record", "ctx-size"):
@@ -90,6 +108,15 @@ def measured(latency, quality, drawn, point=Point(rule="opt", gamma=5)):
     m.figures = {"latency": latency, "bleu": quality}
     m.replicates = {"latency": np.full(len(drawn), latency), "bleu": np.array(drawn)}
     return m
+
+
+class Heads(Case):
+    def test_what_has_no_law_is_no_recording(self):
+        for text in ("", "{}\n", "[1]\n", '{"law": {"temperature": "x"}}\n', '{"law": {"top_k": null}}\n', '{"law": {'):
+            with self.subTest(text), self.refused("r.jsonl:1:"):
+                replay.law_of(self.file("r.jsonl", text))
+        found = replay.law_of(self.file("r.jsonl", '{"law": {"temperature": 0.5}}\n'))
+        self.assertEqual(found, {"temp": 0.5, "top_k": 0, "top_p": 1, "min_p": 0})
 
 
 class Arithmetic(unittest.TestCase):
