@@ -15,6 +15,7 @@ import numpy as np
 from lab.analysis import Measured, analyse
 from lab.errors import LabError
 from lab.grid import Plan, Point
+from lab.program import environment
 from lab.sweep import SEED_STRIDE
 from lab.tasks import Task, open_task
 
@@ -49,9 +50,10 @@ def write_whole(command: list[str], lines: Iterable[dict[str, Any]], out: Path |
         if out and part:
             out.parent.mkdir(parents=True, exist_ok=True)
             with open(part, "wb") as f:
-                done = subprocess.run(command, input=text, stdout=f, stderr=subprocess.PIPE, check=False)
+                done = subprocess.run(command, input=text, stdout=f, stderr=subprocess.PIPE, check=False,
+                                      env=environment())
         else:
-            done = subprocess.run(command, input=text, capture_output=True, check=False)
+            done = subprocess.run(command, input=text, capture_output=True, check=False, env=environment())
         if done.returncode != 0:
             words = done.stderr.decode("utf-8", "replace").strip().splitlines()
             raise LabError(f"{' '.join(command)}: ended with {done.returncode}: {words[-1] if words else 'it said nothing'}")

@@ -113,7 +113,7 @@ def plan_identity(plan: Plan, task: Task) -> dict[str, Any]:
     models = {"verifier": plan.model, **({"drafter": plan.draft} if plan.draft else {})}
     setting = {"task": plan.task, "options": dict(plan.options), "max_tokens": task.max_tokens, "threads": plan.threads,
                "parallel": plan.parallel, "ctx_size": plan.ctx_size, "flags": list(plan.flags),
-               "paths": [str(p) for p in models.values()], "data": [str(p) for p in plan.data]}
+               "stop": list(task.stop), "paths": [str(p) for p in models.values()], "data": [str(p) for p in plan.data]}
     return identity(plan.program, models, task.files, setting)
 
 

@@ -14,8 +14,12 @@ import numpy as np
 from lab import sweep
 from lab.analysis import SUMS, analyse
 from lab.grid import Plan, Point
+from lab.identity import fingerprint
+from lab.program import Generate
+from lab.replay import write_whole
 from lab.report import write_report
 from lab.store import read_store
+from lab.tasks import open_task
 from support import DEMO, PROGRAM, ROOT, Case, needs_program
 
 PAIRS = "".join(json.dumps({"prompt": f"Sentence {i}.", "reference": f"Satz {i}."}) + "\n" for i in range(4))
@@ -253,6 +257,37 @@ class Program(Case):
             code, said = self.run_it(*self.command(self.folder / "s.jsonl"), flag, value)
             self.assertEqual((code, said.count("\n")), (1, 1), said)
             self.assertIn("/nowhere", said)
+
+
+class Identity(Case):
+    def test_a_change_anywhere_in_a_weight_file_is_another_model(self):
+        weights = bytearray(3 << 20)
+        path = self.file("w.safetensors", bytes(weights))
+        before = fingerprint(path)
+        self.assertEqual(fingerprint(path), before)
+        for at in (0, 1 << 19, (3 << 20) - 1):
+            changed = bytearray(weights)
+            changed[at] = 1
+            path.write_bytes(changed)
+            os.utime(path, ns=(at, at))
+            self.assertNotEqual(fingerprint(path), before)
+        with self.refused("none"):
+            fingerprint(self.folder / "none")
+
+    def test_the_environment_sets_no_option_of_the_program(self):
+        script = self.file("weir", '#!/bin/sh\necho "{\\"index\\": 0, \\"n\\": $(env | grep -c ^WEIR_)}"\n')
+        script.chmod(0o755)
+        with mock.patch.dict(os.environ, {"WEIR_TEMP": "0.5", "WEIR_GATE": "scaled"}):
+            answers = list(Generate([str(script)]).answers([{}]))
+            said = write_whole([str(script)], [{}], None)
+        self.assertEqual((answers[0]["n"], json.loads(said)["n"]), (0, 0))
+
+    def test_stop_strings_are_part_of_the_setting(self):
+        with mock.patch("lab.sweep.identity", fake_identity):
+            task = open_task("mbpp", [], 1, {})
+            said = sweep.plan_identity(Plan(task="mbpp"), task)["setting"]
+        self.assertEqual(said["stop"], list(task.stop))
+        self.assertTrue(task.stop)
 
 
 class Shapes(unittest.TestCase):
