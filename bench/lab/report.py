@@ -75,8 +75,8 @@ def matched_table(analysis: Analysis) -> Table:
     metric = analysis.metric
     rows = []
     for curve in curves_of(analysis).values():
-        verifier = analysis.verifier(curve[0].point.temp)
-        if verifier is None:
+        curve, verifier = analysis.matched(curve)
+        if verifier is None or not verifier.prompts:
             continue
         xs, ys = [m.figures["latency"] for m in curve], [m.figures[metric] for m in curve]
         speed = 1.0 / latency_at(xs, ys, verifier.figures[metric])
@@ -93,7 +93,7 @@ def matched_table(analysis: Analysis) -> Table:
                      cell(verifier.figures[metric])])
     header = ["rule", "T", "γ", "settings", "latency reduction at the verifier's quality", "reached in",
               f"best {analysis.metrics[0].title} within its latency", "verifier's"]
-    note = ("Along each rule's α, straight lines between neighbours. \"Reached in\": share of bootstrap replicates in which the "
+    note = ("Along each rule's α, straight lines between neighbours, over the prompts that all its settings have. \"Reached in\": share of bootstrap replicates in which the "
             "rule has the verifier's quality at all; the interval is over those. The best of several settings is an optimistic "
             "figure where they differ by less than their intervals.")
     return "Latency reduction at matched quality, best quality within the verifier's latency", note, header, rows

@@ -69,7 +69,9 @@ def calibrate(analysis: Analysis, gammas: list[int], temp: float) -> Costs:
         raise LabError("no run of the verifier to compare with")
     block = {}
     for gamma in gammas:
-        own = next(m for m in analysis.points if m.point.rule == "exact" and m.point.gamma == gamma)
+        own = next((m for m in analysis.points if m.point == Point(rule="exact", gamma=gamma, temp=temp)), None)
+        if own is None:
+            raise LabError(f"no run of exact decoding at gamma {gamma} and temperature {temp:g}")
         sums = own.sums.sum(axis=0)
         block[gamma] = float(sums[COLUMN["decode_ms"]] / sums[COLUMN["steps"]])
     sums = verifier.sums.sum(axis=0)
@@ -145,7 +147,7 @@ def run_points(plan: Plan, points: list[Point], prompts: int, store: Path) -> tu
     """The points on the first prompts, all in one store; what earlier rounds ran is not run again."""
     own = replace(plan, limit=prompts, only=points)
     answers = int(run_plan(own, store)["answers"])
-    return analyse(store), answers
+    return analyse(store, limit=prompts), answers
 
 
 def tune(plan: Plan, budget: Budget, store: Path, say: Any) -> dict[str, Any]:

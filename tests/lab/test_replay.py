@@ -10,7 +10,7 @@ from unittest import mock
 import numpy as np
 
 from lab import replay, tune
-from lab.analysis import SUMS, Measured
+from lab.analysis import COLUMN, SUMS, Analysis, Measured
 from lab.errors import LabError
 from lab.grid import Plan, Point
 from lab.sweep import run_plan
@@ -132,6 +132,19 @@ class Arithmetic(unittest.TestCase):
     def test_latency_is_predicted_from_blocks(self):
         costs = tune.Costs(2.0, {5: 3.0})
         self.assertAlmostEqual(tune.predicted_latency(estimate(0.5, 100), costs), 0.75)
+
+    def test_blocks_are_timed_at_the_temperature_of_the_profile(self):
+        points = [Point(method="verifier", temp=0.5), Point(rule="exact", gamma=5, temp=1.0),
+                  Point(rule="exact", gamma=5, temp=0.5)]
+        ms = []
+        for i, point in enumerate(points):
+            m = measured(1.0, 20.0, [20.0], point)
+            m.sums[0, [COLUMN["decode_ms"], COLUMN["steps"], COLUMN["tokens"]]] = (10.0 * (i + 1), 2, 5)
+            ms.append(m)
+        analysis = Analysis({}, None, [], ms, [], (0, 0), 1)
+        self.assertEqual(tune.calibrate(analysis, [5], 0.5), tune.Costs(2.0, {5: 15.0}))
+        with self.assertRaisesRegex(LabError, "gamma 3"):
+            tune.calibrate(analysis, [3], 0.5)
 
     def test_the_shortlist_spreads_over_what_is_fast_enough(self):
         costs = tune.Costs(1.0, {5: 1.0})

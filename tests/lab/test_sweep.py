@@ -17,7 +17,7 @@ from lab.grid import Plan, Point
 from lab.identity import fingerprint
 from lab.program import Generate
 from lab.replay import write_whole
-from lab.report import write_report
+from lab.report import matched_table, write_report
 from lab.store import read_store
 from lab.tasks import open_task
 from support import DEMO, PROGRAM, ROOT, Case, needs_program
@@ -195,6 +195,20 @@ class Cut(Case):
         verifier = analysis.verifier(1.0)
         np.testing.assert_array_equal(verifier.replicates["latency"], 1.0)
         self.assertEqual(exact.sums.shape, (4, len(SUMS)))
+
+    def test_quality_is_compared_over_the_same_prompts(self):
+        self.file("d.jsonl", PAIRS.replace("Sentence", "It is the Sentence of").replace("Satz", "It is the Satz of"))
+        self.plan.rules, self.plan.seeds, self.plan.limit = {"opt": [0.1, 0.2]}, [1], 2
+        self.run_plan()
+        self.plan.rules, self.plan.limit = {"exact": None}, 4
+        self.run_plan()
+        analysis, first = analyse(self.out, 50), analyse(self.out, 50, limit=2)
+        self.assertEqual((analysis.verifier(1.0).prompts, first.verifier(1.0).prompts, first.n_prompt), (4, 2, 2))
+        self.assertNotEqual(analysis.verifier(1.0).figures["bleu"], first.verifier(1.0).figures["bleu"])
+        rows = {r[0]: r for r in matched_table(analysis)[3]}
+        self.assertEqual(rows["opt"][-1], f"{first.verifier(1.0).figures['bleu']:.2f}")
+        self.assertEqual(rows["exact"][-1], f"{analysis.verifier(1.0).figures['bleu']:.2f}")
+        self.assertEqual([m.prompts for m in analysis.matched([m for m in analysis.points if m.point.rule][1:])[0]], [2, 2])
 
     def test_a_report_is_one_page_that_fetches_nothing(self):
         self.run_plan()
