@@ -17,6 +17,7 @@ from lab.curves import area, hull, latency_at, pareto, quality_within
 from lab.grid import Point
 from lab.paper import CLAIMS, DEVICE, same
 from lab.plots import curves_of, draw_all
+from lab.sandbox import kind
 
 Table = tuple[str, str, list[str], list[list[str]]]  # title, note, header, rows
 
@@ -174,7 +175,9 @@ def head_of(analysis: Analysis, command: str) -> list[str]:
     batch = "batch 1" if s["parallel"] == 1 else f"{s['parallel']} prompts at once: latencies are not those of batch 1"
     return [f"{datetime.date.today()}, {machine()}, threads {s['threads'] or 'default'}, {batch}{share}.",
             f"{p['version']} (sha256 {p['sha256'][:12]}), {' ← '.join(s['paths'])}, task {s['task']}, "
-            f"{analysis.n_prompt} prompts, at most {s['max_tokens']} tokens.", f"Command: {command}"]
+            f"{analysis.n_prompt} prompts, at most {s['max_tokens']} tokens.",
+            *([f"Models' programs ran under limits, with {kind()}."] if "pass" in [m.name for m in analysis.metrics] else []),
+            f"Command: {command}"]
 
 
 def markdown(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
