@@ -57,6 +57,7 @@ class Measured:
     sums: np.ndarray                                               # (prompts, len(SUMS))
     quality: dict[str, np.ndarray]                                 # metric: (prompts, k)
     hist: np.ndarray                                               # (17) blocks by accepted drafts
+    apart: int = 0                                                 # answers whose verifier was timed in another run
     figures: dict[str, float] = field(default_factory=dict)
     replicates: dict[str, np.ndarray] = field(default_factory=dict)  # figure: (REPLICATES)
 
@@ -156,11 +157,13 @@ def gather(point: Point, records: list[dict[str, Any]], beside: dict[tuple[int, 
     """Sums of one point over its records that have a verifier's answer beside them."""
     base = point.key if point.method == "verifier" else point.beside().key
     sums, hist, used = np.zeros((n_prompt, len(SUMS))), np.zeros(17), []
+    apart = 0
     for record in records:
         other = beside.get((record["g"], base, record["s"], record["i"]))
         if other is None or record["i"] >= n_prompt:
             continue
         sums[record["i"]] += row_of(record, other)
+        apart += record.get("r") != other.get("r")
         for n, blocks in enumerate(record.get("hist", ())):
             hist[n] += blocks
         used.append(record)
@@ -171,7 +174,7 @@ def gather(point: Point, records: list[dict[str, Any]], beside: dict[tuple[int, 
         quality[metric.name] = np.zeros((n_prompt, width))
         for record, row in zip(used, rows):
             quality[metric.name][record["i"]] += row
-    return Measured(point, sums, quality, hist)
+    return Measured(point, sums, quality, hist, apart)
 
 
 def task_of(identity: dict[str, Any], path: Path) -> Task:

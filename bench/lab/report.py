@@ -12,7 +12,7 @@ from typing import Any, Sequence
 
 import numpy as np
 
-from lab.analysis import FIGURES, Analysis, Measured, analyse, interval
+from lab.analysis import COLUMN, FIGURES, Analysis, Measured, analyse, interval
 from lab.curves import area, hull, latency_at, pareto, quality_within
 from lab.grid import Point
 from lab.paper import CLAIMS, DEVICE, same
@@ -168,6 +168,14 @@ def tables_of(path: Path, analysis: Analysis, replicates: int) -> list[Table]:
     return [t for t in tables if t[3]]
 
 
+def apart_of(analysis: Analysis) -> list[str]:
+    """A warning where answers and the verifier's beside them come from different runs; none where all are of one."""
+    apart = sum(m.apart for m in analysis.points)
+    total = sum(m.sums[:, COLUMN["answers"]].sum() for m in analysis.points if m.point.method != "verifier")
+    return [f"{apart} of {total:.0f} latencies are relative to a verifier that was timed in another run of the lab, when the "
+            "machine may have been faster or slower; a sweep with --fresh pairs them all."] if apart else []
+
+
 def head_of(analysis: Analysis, command: str) -> list[str]:
     s, p = analysis.identity["setting"], analysis.identity["program"]
     engine, seconds = analysis.engine
@@ -177,7 +185,7 @@ def head_of(analysis: Analysis, command: str) -> list[str]:
             f"{p['version']} (sha256 {p['sha256'][:12]}), {' ← '.join(s['paths'])}, task {s['task']}, "
             f"{analysis.n_prompt} prompts, at most {s['max_tokens']} tokens.",
             *([f"Models' programs ran under limits, with {kind()}."] if "pass" in [m.name for m in analysis.metrics] else []),
-            f"Command: {command}"]
+            *apart_of(analysis), f"Command: {command}"]
 
 
 def markdown(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:

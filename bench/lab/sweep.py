@@ -65,12 +65,12 @@ def prompt_sum(prompt: str) -> int:
     return zlib.crc32(prompt.encode("utf-8", "surrogatepass"))
 
 
-def record_of(job: Job, prompt: str, answer: dict[str, Any]) -> dict[str, Any]:
-    """What is kept of an answer. Milliseconds; rates become sums over examined rows, so that they can be added up."""
+def record_of(job: Job, prompt: str, answer: dict[str, Any], run: int) -> dict[str, Any]:
+    """What is kept of an answer. run: number of the run of the lab, for speeds differ between them. Milliseconds; rates become sums over examined rows, so that they can be added up."""
     t, metrics = answer["timings"], (answer.get("metrics") or {}).get("speculative_decoding") or {}
     rows = metrics.get("examined_rows") or 0
     record = {
-        "g": job.process, "k": job.point.key, "s": job.seed, "i": job.prompt, "p": prompt_sum(prompt),
+        "g": job.process, "k": job.point.key, "s": job.seed, "i": job.prompt, "r": run, "p": prompt_sum(prompt),
         "text": answer["text"], "finish": answer["finish_reason"], "tokens": t["predicted_n"],
         "prompt_ms": t["prompt_ms"], "decode_ms": t["predicted_ms"],
         "verifier_calls": metrics.get("verifier_calls") or 0,
@@ -157,11 +157,12 @@ def run_process(plan: Plan, task: Task, store: Store, todo: list[Job], flags: tu
                          threads=plan.threads, parallel=plan.parallel, ctx_size=plan.ctx_size)
     generate, start, flushed, engine_ms, n = Generate(command), time.monotonic(), time.monotonic(), 0.0, 0
     pending: list[dict[str, Any]] = []
+    run = 1 + max((r["r"] for r in store.records if "r" in r), default=0)
     try:
         for answer, job in zip(generate.answers(map(line, todo)), todo):
             if answer["finish_reason"] == "cancelled":
                 raise LabError(f"{command[0]}: answer {n} was cancelled; run the same command again to go on")
-            record = record_of(job, task.examples[job.prompt].prompt, answer)
+            record = record_of(job, task.examples[job.prompt].prompt, answer, run)
             engine_ms += record["prompt_ms"] + record["decode_ms"]
             pending.append(record)
             n += 1

@@ -17,7 +17,7 @@ from lab.grid import Plan, Point
 from lab.identity import fingerprint
 from lab.program import Generate
 from lab.replay import write_whole
-from lab.report import matched_table, write_report
+from lab.report import apart_of, head_of, matched_table, write_report
 from lab.store import read_store
 from lab.tasks import open_task
 from support import DEMO, PROGRAM, ROOT, Case, needs_program
@@ -76,7 +76,7 @@ class Cut(Case):
         records = read_store(self.out)[1]
         keys = [(r["g"], r["k"], r["s"], r["i"]) for r in records if "k" in r]
         self.assertEqual(len(keys), len(set(keys)))
-        return sorted((json.dumps(r, sort_keys=True) for r in records if "span" not in r))
+        return sorted(json.dumps({k: v for k, v in r.items() if k != "r"}, sort_keys=True) for r in records if "span" not in r)
 
     def test_every_point_has_its_verifier_beside_it(self):
         self.assertEqual(self.run_plan()["answers"], 48)  # 4 prompts, 2 seeds: verifier + 3; verifier + chow
@@ -195,6 +195,16 @@ class Cut(Case):
         verifier = analysis.verifier(1.0)
         np.testing.assert_array_equal(verifier.replicates["latency"], 1.0)
         self.assertEqual(exact.sums.shape, (4, len(SUMS)))
+
+    def test_pairs_of_different_runs_are_counted_and_told(self):
+        self.plan.seeds, self.plan.rules = [1], {"opt": [0.1]}
+        self.run_plan()
+        self.assertEqual(apart_of(analyse(self.out, 20)), [])
+        self.plan.rules["opt"] = [0.1, 0.2]
+        self.run_plan()
+        analysis = analyse(self.out, 20)
+        self.assertEqual([m.apart for m in analysis.points], [0, 0, 4])
+        self.assertTrue(any(line.startswith("4 of 8 latencies") for line in head_of(analysis, "c")))
 
     def test_quality_is_compared_over_the_same_prompts(self):
         self.file("d.jsonl", PAIRS.replace("Sentence", "It is the Sentence of").replace("Satz", "It is the Satz of"))
