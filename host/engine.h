@@ -120,6 +120,7 @@ struct weir_session {
     bool mute;              /* sequence cascade: the drafter's answer is not certain yet */
 
     weir_finish finish;
+    int32_t eos;            /* that ended it, or -1 */
     atomic_bool cancel;
     weir_session_stats stats;
 };

@@ -23,7 +23,7 @@ static weir_status hand_out(weir_engine *e, size_t from, size_t n, float *copy, 
     for (size_t i = 0; i < n && *more; i++) {
         const float *q, *p;
         WEIR_TRY(row_of(e, WEIR_DRAFTER, i, copy, &q));
-        WEIR_TRY(row_of(e, WEIR_VERIFIER, i, copy + e->n_vocab, &p));
+        WEIR_TRY(row_of(e, WEIR_VERIFIER, i, copy ? copy + e->n_vocab : NULL, &p));
         *more = fn(ud, from + i, q, p, e->n_vocab);
     }
     return WEIR_OK;

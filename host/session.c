@@ -100,6 +100,7 @@ weir_status weir_session_create(weir_engine *e, const weir_session_options *opt,
     weir_session *s = weir_calloc(1, sizeof *s);
     if (s) {
         s->cap = limit_of(e, opt, n_prompt);
+        s->eos = -1;
         s->opt = *opt; /* n_stop too: a session that fails here gives back what stops it has */
         s->opt.stop = NULL;
     }
@@ -224,6 +225,7 @@ void weir_session_restart(weir_session *s) {
     s->win_from = s->win_read = 0;
     s->text_whole = false;
     s->finish = WEIR_RUNNING;
+    s->eos = -1;
     s->stats.from_drafter = 0;
     s->stats.n_output = 0;
 }
@@ -266,6 +268,7 @@ weir_status weir_session_refuse(weir_session *s, weir_status found, weir_err *er
 bool weir_session_append(weir_session *s, int32_t id, weir_source source, float logprob, float policy_logprob) {
     if (s->n == 0 && s->stats.seconds_first == 0.0) s->stats.seconds_first = weir_now() - s->started;
     if (weir_session_is_eos(s, id)) {
+        if (s->finish == WEIR_RUNNING) s->eos = id;
         weir_session_end(s, WEIR_FINISH_STOP);
         return false;
     }
@@ -285,6 +288,6 @@ void weir_session_get(weir_session *s, weir_session_view *out) {
     *out = (weir_session_view){.ids = s->timeline + 1, .sources = s->sources, .logprobs = s->logprobs,
                                .policy_logprobs = s->policy_logprobs, .n = (size_t)s->n,
                                .text = s->text ? s->text : "", .bytes = s->text_len, .finish = s->finish,
-                               .stats = s->stats};
+                               .eos = s->eos, .stats = s->stats};
     if (s->finish == WEIR_RUNNING) s->text_whole = false;
 }

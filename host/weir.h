@@ -210,6 +210,7 @@ typedef struct weir_session_view {
     const char *text;             /* of all emitted tokens, stop string cut off */
     size_t bytes;
     weir_finish finish;
+    int32_t eos;                  /* end-of-text id that ended it, not among ids; -1: something else did, or nothing yet */
     weir_session_stats stats;
 } weir_session_view;
 

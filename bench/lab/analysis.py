@@ -57,12 +57,18 @@ class Measured:
     sums: np.ndarray                                               # (prompts, len(SUMS))
     quality: dict[str, np.ndarray]                                 # metric: (prompts, k)
     hist: np.ndarray                                               # (17) blocks by accepted drafts
+    apart: int = 0                                                 # answers whose verifier was timed in another run
     figures: dict[str, float] = field(default_factory=dict)
     replicates: dict[str, np.ndarray] = field(default_factory=dict)  # figure: (REPLICATES)
 
     @property
+    def answered(self) -> np.ndarray:
+        """(prompts) bool: those that it has an answer to."""
+        return self.sums[:, COLUMN["answers"]] > 0
+
+    @property
     def prompts(self) -> int:
-        return int((self.sums[:, COLUMN["answers"]] > 0).sum())
+        return int(self.answered.sum())
 
     def interval(self, name: str) -> tuple[float, float]:
         return interval(self.replicates[name])
@@ -84,6 +90,22 @@ class Analysis:
 
     def verifier(self, temp: float) -> Measured | None:
         return next((m for m in self.points if m.point.method == "verifier" and m.point.temp == temp), None)
+
+    def matched(self, curve: list[Measured]) -> tuple[list[Measured], Measured | None]:
+        """The points of a curve and the verifier beside them, all over the prompts that every one of them has."""
+        verifier = next((m for m in self.points if m.point == curve[0].point.beside()), None)
+        if verifier is None:
+            return curve, None
+        kept = np.logical_and.reduce([m.answered for m in (*curve, verifier)])
+        return [self.over(m, kept) for m in curve], self.over(verifier, kept)
+
+    def over(self, m: Measured, kept: np.ndarray) -> Measured:
+        """m over the prompts of a mask, with the replicates drawn anew from the same draws."""
+        if (m.answered == kept).all():
+            return m
+        own = Measured(m.point, m.sums * kept[:, None], {k: v * kept[:, None] for k, v in m.quality.items()}, m.hist)
+        bootstrap(own, self.metrics, resamples(self.n_prompt, len(m.replicates["latency"])))
+        return own
 
 
 def interval(replicates: np.ndarray) -> tuple[float, float]:
@@ -135,11 +157,13 @@ def gather(point: Point, records: list[dict[str, Any]], beside: dict[tuple[int, 
     """Sums of one point over its records that have a verifier's answer beside them."""
     base = point.key if point.method == "verifier" else point.beside().key
     sums, hist, used = np.zeros((n_prompt, len(SUMS))), np.zeros(17), []
+    apart = 0
     for record in records:
         other = beside.get((record["g"], base, record["s"], record["i"]))
         if other is None or record["i"] >= n_prompt:
             continue
         sums[record["i"]] += row_of(record, other)
+        apart += record.get("r") != other.get("r")
         for n, blocks in enumerate(record.get("hist", ())):
             hist[n] += blocks
         used.append(record)
@@ -150,7 +174,7 @@ def gather(point: Point, records: list[dict[str, Any]], beside: dict[tuple[int, 
         quality[metric.name] = np.zeros((n_prompt, width))
         for record, row in zip(used, rows):
             quality[metric.name][record["i"]] += row
-    return Measured(point, sums, quality, hist)
+    return Measured(point, sums, quality, hist, apart)
 
 
 def task_of(identity: dict[str, Any], path: Path) -> Task:
@@ -165,14 +189,16 @@ def check_prompts(path: Path, records: list[dict[str, Any]], task: Task) -> None
             raise LabError(f"{path}: prompt {record['i']} is not the one that was answered; the task's data have changed")
 
 
-def analyse(path: Path, replicates: int = REPLICATES, category: str = "") -> Analysis:
-    """Everything of a store; category: only prompts of it."""
+def analyse(path: Path, replicates: int = REPLICATES, category: str = "", limit: int = 0) -> Analysis:
+    """Everything of a store; category: only prompts of it; limit: only the first ones, 0 is all."""
     identity, records = read_store(path)
     task = task_of(identity, path)
     check_prompts(path, records, task)
     points = {r["point"]: point_of(r["is"]) for r in records if "point" in r}
     by_point: dict[str, list[dict[str, Any]]] = defaultdict(list)
     beside = {}
+    if limit:
+        records = [r for r in records if "k" not in r or r["i"] < limit]
     n_prompt = 1 + max((r["i"] for r in records if "k" in r), default=-1)
     categories = sorted({e.category for e in task.examples[:n_prompt] if e.category})
     for record in records:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from lab.errors import LabError
-from lab.grid import Plan, fill_plan, plan_from_yaml
+from lab.grid import Plan, Point, fill_plan, plan_from_yaml, rule_points
 
 
 def option_pair(text: str) -> tuple[str, str]:
@@ -110,14 +110,20 @@ def report(args: argparse.Namespace) -> int:
     return 0
 
 
+def law_of(plan: Plan, rule: str, spec: dict[str, Any]) -> Point:
+    """The point that a recording's texts are drawn from, under the plan's modifiers."""
+    base = dict(plan.modifiers, temp=plan.temperatures[0], gamma=plan.gammas[0])
+    laws = list(rule_points(rule, spec, base))
+    if len(laws) != 1:
+        raise LabError(f"--law {rule}: {len(laws)} settings; the texts of a recording are drawn from one")
+    return laws[0]
+
+
 def record(args: argparse.Namespace) -> int:
-    from lab.grid import Point
     from lab.replay import record as run
 
     plan = plan_of(args)
-    rule = Point(rule=args.law[0], alpha=(args.law[1].get("alpha") or [None])[0], gamma=plan.gammas[0],
-                 temp=plan.temperatures[0])
-    n = run(plan, args.out, args.tail, rule)
+    n = run(plan, args.out, args.tail, law_of(plan, *args.law))
     print(f"{args.out}: {n} texts", file=sys.stderr)
     return 0
 
@@ -205,6 +211,9 @@ def main(argv: list[str] | None = None) -> int:
         return int(args.run(args))
     except LabError as e:
         print(f"lab: {e}", file=sys.stderr)
+        return 1
+    except OSError as e:
+        print(f"lab: {e.filename or 'output'}: {e.strerror or e}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         print("\nlab: interrupted; run the same command again to go on", file=sys.stderr)

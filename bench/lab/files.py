@@ -87,4 +87,12 @@ def texts(where: str, record: Any, key: str) -> tuple[str, ...]:
 
 
 def sha256(path: Path) -> str:
-    return hashlib.sha256(read_bytes(path)).hexdigest()
+    """Of a file of any size, block by block."""
+    digest = hashlib.sha256()
+    try:
+        with open(path, "rb") as f:
+            while block := f.read(1 << 20):
+                digest.update(block)
+    except OSError as e:
+        raise LabError(f"{path}: {e.strerror or e}") from e
+    return digest.hexdigest()

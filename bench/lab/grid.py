@@ -155,6 +155,8 @@ def rule_points(rule: str, spec: Any, base: Mapping[str, Any]) -> Iterable[Point
     betas: list[float | str | None] = [None]
     if spec.get("alpha") is not None:
         alphas = list(values_of(f"rules.{rule}.alpha", spec["alpha"]))
+    if method == "sequence-cascade" and alphas == [None]:
+        raise LabError(f"rules.{rule}: method sequence-cascade needs alpha, its threshold in nats")
     if spec.get("beta") is not None:
         betas = list(betas_of(f"rules.{rule}.beta", spec["beta"]))
     for alpha, beta in itertools.product(alphas, betas):

@@ -1,33 +1,30 @@
 """What a store's answers depend on: the program, the models, the data. Two runs may share a store only if all are equal."""
 from __future__ import annotations
 
-import hashlib
+import functools
 import subprocess
 from pathlib import Path
 from typing import Any, Iterable
 
 from lab.errors import LabError
 from lab.files import sha256
+from lab.program import environment
 
-HEAD = 1 << 16  # bytes at each end of a large file that its fingerprint reads
+
+@functools.cache
+def hash_of(path: Path, size: int, changed: int, inode: int) -> str:
+    """Of a whole file, read once while it stays as it is."""
+    return sha256(path)[:32]
 
 
 def fingerprint(path: Path) -> str:
-    """"SIZE:HASH". Small files are hashed whole. Of large ones, weights, the two ends: the header with names, types and
-    offsets is at the start; reading gigabytes before each run would cost more than it protects from."""
+    """"SIZE:HASH" of the whole file, weights too: tuned ones differ nowhere else. The program is about to read them anyway,
+    then from memory."""
     try:
-        size = path.stat().st_size
-        digest = hashlib.sha256()
-        with open(path, "rb") as f:
-            if size <= 16 * HEAD:
-                digest.update(f.read())
-            else:
-                digest.update(f.read(HEAD))
-                f.seek(size - HEAD)
-                digest.update(f.read(HEAD))
+        now = path.stat()
     except OSError as e:
         raise LabError(f"{path}: {e.strerror or e}") from e
-    return f"{size}:{digest.hexdigest()[:32]}"
+    return f"{now.st_size}:{hash_of(path, now.st_size, now.st_mtime_ns, now.st_ino)}"
 
 
 def model(path: Path) -> dict[str, str]:
@@ -45,7 +42,8 @@ def model(path: Path) -> dict[str, str]:
 def version(program: Path) -> str:
     """What the program says of itself."""
     try:
-        done = subprocess.run([str(program), "--version"], capture_output=True, check=False, timeout=60)
+        done = subprocess.run([str(program), "--version"], capture_output=True, check=False, timeout=60,
+                              env=environment())
     except OSError as e:
         raise LabError(f"{program}: {e.strerror or e}; build it with ./make.sh build") from e
     except subprocess.TimeoutExpired as e:

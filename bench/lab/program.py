@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import tempfile
 import threading
@@ -10,6 +11,11 @@ from pathlib import Path
 from typing import Any, Iterable, Iterator
 
 from lab.errors import LabError
+
+
+def environment() -> dict[str, str]:
+    """Of the program: this one's without WEIR_*, which would set options that no identity and no report knows of."""
+    return {k: v for k, v in os.environ.items() if not k.startswith("WEIR_")}
 
 
 class Generate:
@@ -24,7 +30,8 @@ class Generate:
         """Ends the process when the caller stops asking. LabError with the program's own words where it fails."""
         with tempfile.TemporaryFile() as words:
             try:
-                child = subprocess.Popen(self.command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=words)
+                child = subprocess.Popen(self.command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=words,
+                                         env=environment())
             except OSError as e:
                 raise LabError(f"{self.command[0]}: {e.strerror or e}") from e
             writer = threading.Thread(target=feed, args=(child, lines), daemon=True)

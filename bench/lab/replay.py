@@ -15,6 +15,7 @@ import numpy as np
 from lab.analysis import Measured, analyse
 from lab.errors import LabError
 from lab.grid import Plan, Point
+from lab.program import environment
 from lab.sweep import SEED_STRIDE
 from lab.tasks import Task, open_task
 
@@ -49,9 +50,10 @@ def write_whole(command: list[str], lines: Iterable[dict[str, Any]], out: Path |
         if out and part:
             out.parent.mkdir(parents=True, exist_ok=True)
             with open(part, "wb") as f:
-                done = subprocess.run(command, input=text, stdout=f, stderr=subprocess.PIPE, check=False)
+                done = subprocess.run(command, input=text, stdout=f, stderr=subprocess.PIPE, check=False,
+                                      env=environment())
         else:
-            done = subprocess.run(command, input=text, capture_output=True, check=False)
+            done = subprocess.run(command, input=text, capture_output=True, check=False, env=environment())
         if done.returncode != 0:
             words = done.stderr.decode("utf-8", "replace").strip().splitlines()
             raise LabError(f"{' '.join(command)}: ended with {done.returncode}: {words[-1] if words else 'it said nothing'}")
@@ -95,6 +97,37 @@ def setting_line(point: Point) -> dict[str, Any]:
     return line
 
 
+SHARED = {"temp": ("temperature", 1.0), "top_k": ("top_k", 0), "top_p": ("top_p", 1.0), "min_p": ("min_p", 0.0)}
+
+
+def law_of(recording: Path) -> dict[str, float]:
+    """Temperature and truncation of a recording, from its first line: estimates are made at them, whatever a point says."""
+    try:
+        with open(recording, "rb") as f:
+            said = json.loads(f.readline() or b"null")
+    except OSError as e:
+        raise LabError(f"{recording}: {e.strerror or e}") from e
+    except ValueError as e:
+        raise LabError(f"{recording}:1: broken line ({e})") from e
+    law = said.get("law") if isinstance(said, dict) else None
+    if not isinstance(law, dict):
+        raise LabError(f"{recording}:1: no recording: a law is missing")
+    try:
+        return {ours: float(law.get(theirs, default)) for ours, (theirs, default) in SHARED.items()}
+    except (TypeError, ValueError) as e:
+        raise LabError(f"{recording}:1: no recording: its law has a broken number ({e})") from e
+
+
+def departure(point: Point, law: dict[str, float]) -> str:
+    """Where a point's temperature or truncation is not the recording's, in words; "" if it is. The program keeps fp32."""
+    for name, (_, default) in SHARED.items():
+        own = getattr(point, name)
+        own = float(default if own is None else own)
+        if not math.isclose(own, law[name], rel_tol=1e-6, abs_tol=1e-9):
+            return f"{name} is {own:g}, the recording's {law[name]:g}"
+    return ""
+
+
 def pair_of(said: dict[str, Any], name: str) -> tuple[float, float]:
     value, error = said.get(name), said.get(f"{name}_error")
     return (math.nan if value is None else float(value), math.nan if error is None else float(error))
@@ -107,6 +140,11 @@ def replay(program: Path, recording: Path, points: list[Point]) -> list[Estimate
             raise LabError(f"{point.key}: only speculative decoding without block verification can be replayed")
     if not points:
         return []
+    law = law_of(recording)
+    for point in points:
+        apart = departure(point, law)
+        if apart:
+            raise LabError(f"{point.key}: {apart}; make a recording at it")
     text = write_whole([str(program), "replay", "--recording", str(recording), "--input", "-", "-q"],
                        map(setting_line, points), None)
     out = []
@@ -163,10 +201,14 @@ def spread(measured: Measured, figure: str) -> float:
 
 
 def against(program: Path, recording: Path, store: Path, replicates: int) -> list[Difference]:
-    """Every speculative point of a store beside its replay. Prompts may be the same ones: the two errors are then not
+    """Every speculative point of a store at the recording's temperature and truncation beside its replay. Prompts may be the same ones: the two errors are then not
     independent, and |z| is smaller than it would be."""
+    law = law_of(recording)
     runs = [m for m in analyse(store, replicates).points
-            if m.point.method == "speculative" and not m.point.block_verify]
+            if m.point.method == "speculative" and not m.point.block_verify and not departure(m.point, law)]
+    if not runs:
+        raise LabError(f"{store}: no speculative point at the recording's temperature and truncation "
+                       f"({', '.join(f'{k} {v:g}' for k, v in law.items())})")
     out = []
     for run, estimate in zip(runs, replay(program, recording, [m.point for m in runs])):
         for figure in ("rejection", "deferral", "acceptance", "calls_token", "length"):

@@ -12,11 +12,12 @@ from typing import Any, Sequence
 
 import numpy as np
 
-from lab.analysis import FIGURES, Analysis, Measured, analyse, interval
+from lab.analysis import COLUMN, FIGURES, Analysis, Measured, analyse, interval
 from lab.curves import area, hull, latency_at, pareto, quality_within
 from lab.grid import Point
 from lab.paper import CLAIMS, DEVICE, same
 from lab.plots import curves_of, draw_all
+from lab.sandbox import kind
 
 Table = tuple[str, str, list[str], list[list[str]]]  # title, note, header, rows
 
@@ -75,8 +76,8 @@ def matched_table(analysis: Analysis) -> Table:
     metric = analysis.metric
     rows = []
     for curve in curves_of(analysis).values():
-        verifier = analysis.verifier(curve[0].point.temp)
-        if verifier is None:
+        curve, verifier = analysis.matched(curve)
+        if verifier is None or not verifier.prompts:
             continue
         xs, ys = [m.figures["latency"] for m in curve], [m.figures[metric] for m in curve]
         speed = 1.0 / latency_at(xs, ys, verifier.figures[metric])
@@ -93,7 +94,7 @@ def matched_table(analysis: Analysis) -> Table:
                      cell(verifier.figures[metric])])
     header = ["rule", "T", "γ", "settings", "latency reduction at the verifier's quality", "reached in",
               f"best {analysis.metrics[0].title} within its latency", "verifier's"]
-    note = ("Along each rule's α, straight lines between neighbours. \"Reached in\": share of bootstrap replicates in which the "
+    note = ("Along each rule's α, straight lines between neighbours, over the prompts that all its settings have. \"Reached in\": share of bootstrap replicates in which the "
             "rule has the verifier's quality at all; the interval is over those. The best of several settings is an optimistic "
             "figure where they differ by less than their intervals.")
     return "Latency reduction at matched quality, best quality within the verifier's latency", note, header, rows
@@ -167,6 +168,14 @@ def tables_of(path: Path, analysis: Analysis, replicates: int) -> list[Table]:
     return [t for t in tables if t[3]]
 
 
+def apart_of(analysis: Analysis) -> list[str]:
+    """A warning where answers and the verifier's beside them come from different runs; none where all are of one."""
+    apart = sum(m.apart for m in analysis.points)
+    total = sum(m.sums[:, COLUMN["answers"]].sum() for m in analysis.points if m.point.method != "verifier")
+    return [f"{apart} of {total:.0f} latencies are relative to a verifier that was timed in another run of the lab, when the "
+            "machine may have been faster or slower; a sweep with --fresh pairs them all."] if apart else []
+
+
 def head_of(analysis: Analysis, command: str) -> list[str]:
     s, p = analysis.identity["setting"], analysis.identity["program"]
     engine, seconds = analysis.engine
@@ -174,7 +183,9 @@ def head_of(analysis: Analysis, command: str) -> list[str]:
     batch = "batch 1" if s["parallel"] == 1 else f"{s['parallel']} prompts at once: latencies are not those of batch 1"
     return [f"{datetime.date.today()}, {machine()}, threads {s['threads'] or 'default'}, {batch}{share}.",
             f"{p['version']} (sha256 {p['sha256'][:12]}), {' ← '.join(s['paths'])}, task {s['task']}, "
-            f"{analysis.n_prompt} prompts, at most {s['max_tokens']} tokens.", f"Command: {command}"]
+            f"{analysis.n_prompt} prompts, at most {s['max_tokens']} tokens.",
+            *([f"Models' programs ran under limits, with {kind()}."] if "pass" in [m.name for m in analysis.metrics] else []),
+            *apart_of(analysis), f"Command: {command}"]
 
 
 def markdown(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:

@@ -1,8 +1,9 @@
 """Runs a Python program that a model wrote: its own process group, limits, no network, an empty folder that goes away.
 
-What holds: wall clock and CPU seconds, address space, file size, open files (kernel limits); no network by an empty
-network namespace (unshare) where the kernel grants one, else by a guard inside the interpreter that refuses sockets,
-which a determined program can get around (kind() says which). What does not hold: the program reads what this user may
+What holds: wall clock and CPU seconds, address space, file size, open files, processes (kernel limits; root has no bound of
+processes); no network by an empty network namespace (unshare) where the kernel grants one, else by a guard inside the
+interpreter that refuses sockets, which a determined program can get around; its processes end with it, by a namespace of
+process ids or else by a parent that adopts and kills them (kind() says which). What does not hold: the program reads what this user may
 read, and may write where this user may write outside its folder. Models' programs are clumsy rather than hostile; run
 hostile ones in a machine of their own.
 """
@@ -25,12 +26,48 @@ SECONDS = 10            # wall clock and CPU of one program
 MEMORY = 1 << 30        # bytes of address space
 FILE_SIZE = 16 << 20    # bytes of one file
 OPEN_FILES = 64
+PROCESSES = 256         # beside those that this user has
+GRACE = 2.0             # seconds that the parent of a program has to end what it left behind
 OUTPUT = 2000           # bytes of the program's words that are kept
 
-# The child's first words: limits, the guard where there is no namespace, then the program, then the mark.
+# The child's first words: without a namespace of process ids a parent that orphans come to (PR_SET_CHILD_SUBREAPER, 36) and
+# that kills them; limits, the guard where there is no network namespace, then the program, then the mark.
 START = """import resource, runpy, sys
-limits, guard, program, mark = eval(sys.argv[1]), sys.argv[2], sys.argv[3], sys.argv[4]
+limits, guard, adopt, program, mark = eval(sys.argv[1]), *sys.argv[2:]
 sys.argv = [program]
+def watch():
+    import ctypes, os, signal
+    ctypes.CDLL(None).prctl(36, 1, 0, 0, 0)
+    def parent_of(p):
+        try:
+            with open(f"/proc/{p}/stat", "rb") as f:
+                return int(f.read().rpartition(b")")[2].split()[1])
+        except OSError:
+            return 0
+    def end(*_):
+        while True:
+            for p in filter(str.isdigit, os.listdir("/proc")):
+                if parent_of(p) == os.getpid():
+                    os.kill(int(p), signal.SIGKILL)
+            try:
+                os.wait()
+            except ChildProcessError:
+                return
+    def stop(*_):
+        end()
+        os._exit(1)
+    signal.signal(signal.SIGTERM, stop)
+    child = os.fork()
+    if child == 0:
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        return
+    code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+    end()
+    if code < 0:
+        os.kill(os.getpid(), -code)
+    os._exit(code if code >= 0 else 1)
+if adopt:
+    watch()
 for what, most in limits:
     resource.setrlimit(what, (most, most))
 if guard:
@@ -59,17 +96,33 @@ class Verdict:
 
 @functools.cache
 def namespace() -> tuple[str, ...]:
-    """The command that puts a child into an empty network namespace; () where the kernel grants none."""
+    """The command that puts a child into an empty network namespace, and one of process ids where the kernel grants that
+    too; () where it grants none."""
     program = shutil.which("unshare")
-    for flags in (("-n",), ("-r", "-n")):
+    own = ("-p", "-f", "--kill-child")
+    for flags in (("-n", *own), ("-r", "-n", *own), ("-n",), ("-r", "-n")):
         if program and subprocess.run([program, *flags, "true"], capture_output=True, check=False).returncode == 0:
             return (program, *flags)
     return ()
 
 
 def kind() -> str:
-    """How the network is kept away, in words for a report."""
-    return "an empty network namespace" if namespace() else "a guard inside the interpreter (no namespace on this machine)"
+    """How the network is kept away and processes are ended, in words for a report."""
+    network = "an empty network namespace" if namespace() else "a guard inside the interpreter (no namespace on this machine)"
+    return f"{network}, {'a namespace of process ids' if '-p' in namespace() else 'a parent that ends their processes'}"
+
+
+@functools.cache
+def most_processes() -> int:
+    """The kernel counts all threads of a user, so those there are come on top."""
+    count = 0
+    for path in Path("/proc").glob("[0-9]*"):
+        try:
+            count += len(os.listdir(path / "task")) if path.stat().st_uid == os.getuid() else 0
+        except OSError:
+            pass  # it ended meanwhile
+    most, hard = PROCESSES + count, resource.getrlimit(resource.RLIMIT_NPROC)[1]
+    return most if hard == resource.RLIM_INFINITY else min(most, hard)
 
 
 def last_line(path: Path) -> str:
@@ -81,12 +134,23 @@ def last_line(path: Path) -> str:
 
 def command(script: Path, mark: str) -> list[str]:
     guard = "" if namespace() else "guard"
-    return [*namespace(), sys.executable, "-I", "-B", "-c", START, repr(LIMITS), guard, str(script), mark]
+    adopt = "" if "-p" in namespace() else "adopt"
+    limits = (*LIMITS, (int(resource.RLIMIT_NPROC), most_processes()))
+    return [*namespace(), sys.executable, "-I", "-B", "-c", START, repr(limits), guard, adopt, str(script), mark]
+
+
+def end(child: subprocess.Popen) -> None:
+    """Asks the parent of a program to end it and what it started, in other sessions too."""
+    child.terminate()
+    try:
+        child.wait(GRACE)
+    except subprocess.TimeoutExpired:
+        pass
 
 
 def run(program: str, seconds: float = SECONDS) -> Verdict:
     """Passed: the program ran to its end and left with 0; one that leaves early with 0 does not print the mark."""
-    with tempfile.TemporaryDirectory(prefix="weir-lab-") as folder:
+    with tempfile.TemporaryDirectory(prefix="weir-lab-", ignore_cleanup_errors=True) as folder:
         home, control = Path(folder, "home"), Path(folder, "control")
         home.mkdir()
         control.mkdir()
@@ -100,6 +164,8 @@ def run(program: str, seconds: float = SECONDS) -> Verdict:
                 code: int | None = child.wait(seconds)
             except subprocess.TimeoutExpired:
                 code = None
+                if "-p" not in namespace():
+                    end(child)
             finally:
                 try:
                     os.killpg(child.pid, signal.SIGKILL)  # it, and what it left behind
@@ -116,7 +182,7 @@ def run(program: str, seconds: float = SECONDS) -> Verdict:
 
 def run_all(programs: Sequence[str], workers: int | None = None) -> list[Verdict]:
     """Verdicts in order; equal programs run once."""
-    namespace()  # once, before threads ask
+    namespace(), most_processes()  # once, before threads ask
     unique = list(dict.fromkeys(programs))
     with ThreadPoolExecutor(workers or len(os.sched_getaffinity(0))) as pool:
         verdicts = dict(zip(unique, pool.map(run, unique)))

@@ -20,6 +20,7 @@ from lab.identity import difference
 
 FORMAT = 1          # of the records; another number is another file format
 SYNC_SECONDS = 1.0
+START = b'{"weir_lab":'  # of every store
 
 
 def encode(record: dict[str, Any]) -> bytes:
@@ -50,6 +51,19 @@ def read_records(path: Path) -> Iterator[tuple[int, int, dict[str, Any]]]:
             yield number, end, record
 
 
+def answers_of(path: Path, records: list[dict[str, Any]]) -> set[tuple[int, str, int, int]]:
+    """Keys (process, point, seed, prompt) of the answers; one that is there twice would be counted twice, and is refused."""
+    have: set[tuple[int, str, int, int]] = set()
+    for record in records:
+        if "k" not in record:
+            continue
+        key = (record["g"], record["k"], record["s"], record["i"])
+        if key in have:
+            raise LabError(f"{path}: two answers for {record['k']}, seed {record['s']}, prompt {record['i']}")
+        have.add(key)
+    return have
+
+
 class Store:
     """Opened for appending by one process at a time. records: what was there, in order, without the identity."""
 
@@ -68,6 +82,7 @@ class Store:
             os.close(self._fd)
             raise LabError(f"{path}: another run is writing it") from e
         try:
+            self._check_ours()
             self._size = 0 if fresh else self._load(identity)
             os.ftruncate(self._fd, self._size)
             os.lseek(self._fd, self._size, os.SEEK_SET)
@@ -77,6 +92,12 @@ class Store:
         except BaseException:
             os.close(self._fd)
             raise
+
+    def _check_ours(self) -> None:
+        """A file that does not begin as a store does is somebody's work: neither --fresh nor a missing newline drops it."""
+        head = os.pread(self._fd, len(START), 0)
+        if not START.startswith(head):
+            raise LabError(f"{self.path}:1: no store of this lab (format {FORMAT} expected); give another --out")
 
     def _load(self, identity: dict[str, Any]) -> int:
         """Checks line 1, keeps the records, returns the size of the valid part."""
@@ -95,7 +116,7 @@ class Store:
         return size
 
     def append(self, records: list[dict[str, Any]]) -> None:
-        """All of them or none. On a full disk the part that was written is cut off again."""
+        """All of them or none: whatever ends it early, a full disk or Ctrl-C, what was written is cut off again."""
         data = memoryview(b"".join(encode(r) for r in records))
         done = 0
         try:
@@ -103,9 +124,11 @@ class Store:
                 done += os.write(self._fd, data[done:])
             if time.monotonic() - self._synced > SYNC_SECONDS:
                 self.sync()
-        except OSError as e:
+        except BaseException as e:
             os.ftruncate(self._fd, self._size)
             os.lseek(self._fd, self._size, os.SEEK_SET)
+            if not isinstance(e, OSError):
+                raise
             full = e.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
             raise LabError(f"{self.path}: {'no room left' if full else e.strerror or e}; what was measured before is kept: "
                            "run the same command again to go on") from e
@@ -135,4 +158,5 @@ def read_store(path: Path) -> tuple[dict[str, Any], list[dict[str, Any]]]:
     records = [r for _, _, r in read_records(path)]
     if not records or records[0].get("weir_lab") != FORMAT:
         raise LabError(f"{path}: no store of this lab (format {FORMAT} expected)")
+    answers_of(path, records[1:])
     return records[0]["identity"], records[1:]

@@ -18,7 +18,7 @@ from lab.errors import LabError
 from lab.grid import Plan, Point
 from lab.identity import identity
 from lab.program import Generate, command_of
-from lab.store import Store
+from lab.store import Store, answers_of
 from lab.tasks import Task, open_task
 
 SEED_STRIDE = 1_000_003  # a seed a prompt: equal prompts must not share their draws, nor neighbouring runs any
@@ -65,12 +65,12 @@ def prompt_sum(prompt: str) -> int:
     return zlib.crc32(prompt.encode("utf-8", "surrogatepass"))
 
 
-def record_of(job: Job, prompt: str, answer: dict[str, Any]) -> dict[str, Any]:
-    """What is kept of an answer. Milliseconds; rates become sums over examined rows, so that they can be added up."""
+def record_of(job: Job, prompt: str, answer: dict[str, Any], run: int) -> dict[str, Any]:
+    """What is kept of an answer. run: number of the run of the lab, for speeds differ between them. Milliseconds; rates become sums over examined rows, so that they can be added up."""
     t, metrics = answer["timings"], (answer.get("metrics") or {}).get("speculative_decoding") or {}
     rows = metrics.get("examined_rows") or 0
     record = {
-        "g": job.process, "k": job.point.key, "s": job.seed, "i": job.prompt, "p": prompt_sum(prompt),
+        "g": job.process, "k": job.point.key, "s": job.seed, "i": job.prompt, "r": run, "p": prompt_sum(prompt),
         "text": answer["text"], "finish": answer["finish_reason"], "tokens": t["predicted_n"],
         "prompt_ms": t["prompt_ms"], "decode_ms": t["predicted_ms"],
         "verifier_calls": metrics.get("verifier_calls") or 0,
@@ -113,13 +113,12 @@ def plan_identity(plan: Plan, task: Task) -> dict[str, Any]:
     models = {"verifier": plan.model, **({"drafter": plan.draft} if plan.draft else {})}
     setting = {"task": plan.task, "options": dict(plan.options), "max_tokens": task.max_tokens, "threads": plan.threads,
                "parallel": plan.parallel, "ctx_size": plan.ctx_size, "flags": list(plan.flags),
-               "paths": [str(p) for p in models.values()], "data": [str(p) for p in plan.data]}
+               "stop": list(task.stop), "paths": [str(p) for p in models.values()], "data": [str(p) for p in plan.data]}
     return identity(plan.program, models, task.files, setting)
 
 
 def known_jobs(store: Store, task: Task) -> set[tuple[int, str, int, int]]:
     """Keys of the answers that a store holds. A prompt that is not the one of then is refused."""
-    have: set[tuple[int, str, int, int]] = set()
     for record in store.records:
         if "k" not in record:
             continue
@@ -127,11 +126,7 @@ def known_jobs(store: Store, task: Task) -> set[tuple[int, str, int, int]]:
         if i < len(task.examples) and record["p"] != prompt_sum(task.examples[i].prompt):
             raise LabError(f"{store.path}: prompt {i} is not the one that was answered; the task's prompts have changed: "
                            "give another --out, or --fresh to start over")
-        key = (record["g"], record["k"], record["s"], i)
-        if key in have:
-            raise LabError(f"{store.path}: two answers for {record['k']}, seed {record['s']}, prompt {i}")
-        have.add(key)
-    return have
+    return answers_of(store.path, store.records)
 
 
 def declare(store: Store, points: list[Point], groups: list[tuple[str, ...]]) -> dict[tuple[str, ...], int]:
@@ -162,19 +157,23 @@ def run_process(plan: Plan, task: Task, store: Store, todo: list[Job], flags: tu
                          threads=plan.threads, parallel=plan.parallel, ctx_size=plan.ctx_size)
     generate, start, flushed, engine_ms, n = Generate(command), time.monotonic(), time.monotonic(), 0.0, 0
     pending: list[dict[str, Any]] = []
+    run = 1 + max((r["r"] for r in store.records if "r" in r), default=0)
     try:
         for answer, job in zip(generate.answers(map(line, todo)), todo):
-            record = record_of(job, task.examples[job.prompt].prompt, answer)
+            if answer["finish_reason"] == "cancelled":
+                raise LabError(f"{command[0]}: answer {n} was cancelled; run the same command again to go on")
+            record = record_of(job, task.examples[job.prompt].prompt, answer, run)
             engine_ms += record["prompt_ms"] + record["decode_ms"]
             pending.append(record)
             n += 1
             if time.monotonic() - flushed > FLUSH_SECONDS:
-                store.append(pending)
-                pending, flushed = [], time.monotonic()
+                batch, pending, flushed = pending, [], time.monotonic()
+                store.append(batch)
             progress.step()
     finally:
-        if pending:
-            store.append(pending)
+        batch, pending = pending, []
+        if batch:
+            store.append(batch)
     if n != len(todo):
         raise LabError(f"{' '.join(command)}: {n} answers to {len(todo)} prompts")
     return {"span": time.monotonic() - start, "engine": engine_ms / 1000.0 / plan.parallel, "waited": generate.waited,

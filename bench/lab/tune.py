@@ -69,7 +69,9 @@ def calibrate(analysis: Analysis, gammas: list[int], temp: float) -> Costs:
         raise LabError("no run of the verifier to compare with")
     block = {}
     for gamma in gammas:
-        own = next(m for m in analysis.points if m.point.rule == "exact" and m.point.gamma == gamma)
+        own = next((m for m in analysis.points if m.point == Point(rule="exact", gamma=gamma, temp=temp)), None)
+        if own is None:
+            raise LabError(f"no run of exact decoding at gamma {gamma} and temperature {temp:g}")
         sums = own.sums.sum(axis=0)
         block[gamma] = float(sums[COLUMN["decode_ms"]] / sums[COLUMN["steps"]])
     sums = verifier.sums.sum(axis=0)
@@ -103,17 +105,29 @@ def loss_of(m: Measured, verifier: Measured, metric: str) -> tuple[float, np.nda
     return verifier.figures[metric] - m.figures[metric], verifier.replicates[metric] - m.replicates[metric]
 
 
-def worth(m: Measured, verifier: Measured, metric: str, budget: Budget) -> float:
+def worth(m: Measured, verifier: Measured, metric: str, budget: Budget, last: bool = False) -> float:
     """What halving sorts by, smaller is better: the relative latency under a bound of the loss, else the loss; settings that
-    break their bound come behind all others, by how far. In early rounds the bound is loosened by one standard error."""
+    break their bound come behind all others, by how far. Before the last round the bound is loosened by one standard error of the loss,
+    that of the latency by 0.02."""
     loss, drawn = loss_of(m, verifier, metric)
-    slack = float(np.nanstd(drawn))
+    slack = 0.0 if last else float(np.nanstd(drawn))
     latency = m.figures["latency"]
     if budget.loss is not None:
         over = loss - slack - budget.loss
         return latency if over <= 0 else 1e3 + over
     over = latency - 1.0 / (budget.speedup or 1.0)
-    return loss if over <= 0.02 else 1e6 + over
+    return loss if over <= (0.0 if last else 0.02) else 1e6 + over
+
+
+def check_budget(m: Measured, verifier: Measured, metric: str, budget: Budget) -> None:
+    """LabError where the best setting breaks a bound: then every one that ran does."""
+    loss, speedup = loss_of(m, verifier, metric)[0], 1.0 / m.figures["latency"]
+    if (budget.loss is None or loss <= budget.loss) and (budget.speedup is None or speedup >= budget.speedup):
+        return
+    asked = [words.format(most) for words, most in (("at most {:g} lost", budget.loss),
+                                                    ("a speed-up of at least {:g}", budget.speedup)) if most is not None]
+    raise LabError(f"no setting keeps the budget ({' and '.join(asked)}): the best, {m.point.key}, loses {loss:.2f} {metric} "
+                   f"at a speed-up of {speedup:.2f}; no profile is written")
 
 
 def confidence(m: Measured, verifier: Measured, metric: str, budget: Budget) -> dict[str, Any]:
@@ -133,7 +147,7 @@ def run_points(plan: Plan, points: list[Point], prompts: int, store: Path) -> tu
     """The points on the first prompts, all in one store; what earlier rounds ran is not run again."""
     own = replace(plan, limit=prompts, only=points)
     answers = int(run_plan(own, store)["answers"])
-    return analyse(store), answers
+    return analyse(store, limit=prompts), answers
 
 
 def tune(plan: Plan, budget: Budget, store: Path, say: Any) -> dict[str, Any]:
@@ -162,14 +176,16 @@ def tune(plan: Plan, budget: Budget, store: Path, say: Any) -> dict[str, Any]:
         runs += more
         verifier = analysis.verifier(temp)
         measured = {m.point: m for m in analysis.points}
-        ranked = sorted(left, key=lambda p: worth(measured[p], verifier, metric, budget))
+        last = prompts == n_prompt and len(left) <= 3
+        ranked = sorted(left, key=lambda p: worth(measured[p], verifier, metric, budget, last))
         say(f"{prompts} prompts, {len(left)} candidates: {ranked[0].key} leads, "
             f"{1 / measured[ranked[0]].figures['latency']:.2f}x at {measured[ranked[0]].figures[metric]:.2f}")
-        if prompts == n_prompt and len(ranked) <= 3:
+        if last:
             break
         left = ranked[:max(1, math.ceil(len(ranked) / 2))] if len(ranked) > 3 else ranked
         prompts = min(2 * prompts, n_prompt)
     best = measured[ranked[0]]
+    check_budget(best, verifier, metric, budget)
     evidence = confidence(best, verifier, metric, budget)
     grid = (len(every) + 1) * n_prompt
     return profile_of(best.point, {

@@ -38,12 +38,17 @@ static int check_fields(const cli_line *l) {
     return cli_line_known(l, known, N_FIELD + 2);
 }
 
+/* Its --deferral-alpha is a threshold in nats, which no rule's alpha stands for. */
+static bool is_sequence_cascade(const cli_args *a) {
+    return cli_is_set(a, OPT_METHOD) && weir_method_parse(cli_text(a, OPT_METHOD)) == WEIR_METHOD_SEQUENCE_CASCADE;
+}
+
 static int apply(cli_args *a, const cli_line *l) {
     int rc = check_fields(l);
-    const bool own_rule = a->value[OPT_RULE].from > CLI_FROM_PRESET;
+    const bool own_knobs = a->value[OPT_RULE].from > CLI_FROM_PRESET || is_sequence_cascade(a);
     for (int i = 0; i < N_FIELD && !rc; i++) {
         const json_t *v = json_object_get(l->object, fields[i].name);
-        if (!v || json_is_null(v) || (fields[i].knob && own_rule)) continue;
+        if (!v || json_is_null(v) || (fields[i].knob && own_knobs)) continue;
         const char *word = word_of(v, i);
         char label[MAX_TEXT + 300];
         snprintf(label, sizeof label, "%.250s: \"%s\"", l->name, fields[i].name);

@@ -12,6 +12,8 @@ typedef struct recorder {
     weir_engine_facts facts;
     cli_source source;
     double tail;        /* most mass that may be merged, under either model */
+    double tail_now;    /* of the answer at hand */
+    bool told;          /* that an answer's tail was kept */
     double *prob[2];    /* (n_vocab) of the row at hand: q, p; weir_free() */
     int64_t n_done;
     terminal_bar bar;
@@ -42,10 +44,19 @@ static double mass_below(const recorder *r, double threshold, int32_t keep, doub
     return fmax(mass[0], mass[1]);
 }
 
+/* A merged entry stands for the sum of its tokens at temperature 1. Below, their share only shrinks; above it grows past the
+ * bound, and truncation would keep or drop the entry as if it were one token. */
+static double tail_of(recorder *r, const weir_law *law) {
+    if (r->tail == 0 || (law->temp <= 1 && law->top_k <= 0 && law->top_p >= 1 && law->min_p <= 0)) return r->tail;
+    if (!r->told) cli_note("above temperature 1 and under top-k, top-p or min-p no tail is merged: rows are kept whole");
+    r->told = true;
+    return 0;
+}
+
 /* The largest power of two of the tail's bound whose merged mass is within it; 0 merges nothing. */
 static double threshold_of(const recorder *r, int32_t keep, double mass[2]) {
-    double threshold = r->tail;
-    while (threshold > 1e-30 && mass_below(r, threshold, keep, mass) > r->tail) threshold /= 2;
+    double threshold = r->tail_now;
+    while (threshold > 1e-30 && mass_below(r, threshold, keep, mass) > r->tail_now) threshold /= 2;
     if (threshold > 1e-30 && mass[0] > 0 && mass[1] > 0) return threshold;
     mass[0] = mass[1] = 0;
     return 0;
@@ -84,14 +95,14 @@ static int failed(const recorder *r, const cli_request *q, weir_status s, const 
     return cli_fail(CLI_FAILED, "%s: %s", cli_source_name(&r->source), text);
 }
 
-/* Ids of the answer, then end-of-text where that ended it. A stop string may have ended it too: then it is left open. */
-static int keep_answer(recorder *r, const cli_request *q, const weir_session_view *v, bool *ended) {
-    *ended = v->finish == WEIR_FINISH_STOP && q->o.n_stop == 0 && r->facts.n_eos > 0;
+/* Ids of the answer, then the end-of-text id where one ended it; after a stop string the answer is left open. */
+static int keep_answer(recorder *r, const weir_session_view *v, bool *ended) {
+    *ended = v->eos >= 0;
     r->n = v->n + *ended;
     r->ids = cli_alloc(r->n, sizeof *r->ids);
     if (!r->ids) return CLI_FAILED;
     if (v->n > 0) memcpy(r->ids, v->ids, v->n * sizeof *v->ids);
-    if (*ended) r->ids[v->n] = r->facts.eos[0];
+    if (*ended) r->ids[v->n] = v->eos;
     return CLI_OK;
 }
 
@@ -105,7 +116,7 @@ static int answer(recorder *r, const cli_request *q, weir_finish *finish, bool *
         st = weir_step(r->engine, &s, 1, 4, &err);
         weir_session_get(s, &v);
     }
-    int rc = st == WEIR_OK ? keep_answer(r, q, &v, ended) : failed(r, q, st, &err);
+    int rc = st == WEIR_OK ? keep_answer(r, &v, ended) : failed(r, q, st, &err);
     *finish = v.finish;
     weir_session_free(s);
     return rc;
@@ -136,6 +147,7 @@ static int record_one(recorder *r, const cli_request *q) {
     if (rc || finish == WEIR_FINISH_CANCELLED) return rc;
     r->rows = json_array();
     r->tail_mass = 0;
+    r->tail_now = tail_of(r, &q->o.law);
     weir_err err = {{0}};
     const weir_status st = weir_score_pair(r->engine, q->ids, q->n_ids, r->ids, r->n, on_row, r, &err);
     if (st != WEIR_OK) rc = failed(r, q, st, &err);
@@ -176,6 +188,9 @@ int cli_record(const cli_args *a) {
     int rc = prepare(&r, a);
     if (!rc) {
         weir_engine_get_facts(r.engine, &r.facts);
+        rc = cli_fit_context(a, &r.facts, &r.source.defaults);
+    }
+    if (!rc) {
         r.source.engine = r.engine;
         r.source.has_draft = r.facts.has_draft;
         cli_note_setting(&r.facts, &r.source.defaults);

@@ -36,9 +36,9 @@ const cli_option cli_options[OPT_COUNT] = {
                    .commands = G | S | R | O | P | T | D},
     [OPT_CHAT_TEMPLATE] = {.name = "chat-template", .env = true, .type = CLI_TEXT, .value = "NAME",
                            .absent = "the one the checkpoint says",
-                           .help = "Format of a conversation, see CHAT TEMPLATES. Prompts of generate stay as they are; its messages "
+                           .help = "Format of a conversation, see CHAT TEMPLATES. Prompts stay as they are; an input line's messages "
                                    "are written in it.",
-                           .commands = G | C | I},
+                           .commands = G | C | O | I},
     [OPT_SYSTEM] = {.name = "system", .env = true, .type = CLI_TEXT, .value = "TEXT",
                     .absent = "the template's own, or none",
                     .help = "The system message of a conversation.", .commands = C},
@@ -128,7 +128,8 @@ const cli_option cli_options[OPT_COUNT] = {
                    .commands = R},
     [OPT_TAIL] = {.name = "tail", .type = CLI_NUMBER, .value = "MASS", .lo = 0, .hi = 0.1, .preset = "1e-4",
                   .help = "The least likely tokens of both models are merged into one entry of at most this mass under "
-                          "either; 0 keeps all, and the replay is exact.",
+                          "either; 0 keeps all, and the replay is exact. Above temperature 1 and under top-k, top-p "
+                          "or min-p all are kept.",
                   .commands = O},
     [OPT_RECORDING] = {.name = "recording", .type = CLI_TEXT, .value = "FILE.jsonl", .absent = "required",
                        .help = "What weir record wrote.", .commands = P},

@@ -208,7 +208,7 @@ void weir_session_get(weir_session *s, weir_session_view *out) {
     s->stats.n_output = (int64_t)s->n;
     *out = (weir_session_view){.ids = s->ids, .sources = s->sources, .logprobs = s->logprobs,
                                .policy_logprobs = s->logprobs, .n = s->n, .text = s->text, .bytes = s->bytes,
-                               .finish = s->finish, .stats = s->stats};
+                               .finish = s->finish, .eos = -1, .stats = s->stats};
 }
 
 weir_status weir_score(weir_engine *e, const int32_t *prompt, size_t n_prompt, const int32_t *completion,

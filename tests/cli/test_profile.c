@@ -50,6 +50,13 @@ Test(profile, another_rule_brings_its_own_knobs) {
     expect_setting(&o, (const char *[]){"rule opt, alpha 0,", "gamma 3"}, 2);
 }
 
+Test(profile, a_rule_s_alpha_is_no_threshold_of_the_sequence_cascade) {
+    outcome none = run_profile(TUNED, "--method sequence-cascade", NULL);
+    expect_failure(&none, 2, "sequence-cascade", "--deferral-alpha");
+    outcome own = run_profile(TUNED, "--method sequence-cascade --deferral-alpha 0.7", NULL);
+    expect_setting(&own, (const char *[]){"method sequence-cascade", "alpha 0.7"}, 2);
+}
+
 Test(profile, the_second_knob_may_be_auto) {
     outcome o = run_profile("{\"weir_profile\": 1, \"deferral_rule\": \"lossy\", \"deferral_alpha\": 0.2,"
                             " \"deferral_beta\": \"auto\"}", "", NULL);

@@ -84,6 +84,23 @@ Test(record, a_merged_tail_changes_no_more_than_its_mass) {
     cr_expect(number(json_array_get(whole, 3), "gamma") == 3);
 }
 
+Test(record, no_tail_is_merged_where_its_mass_would_not_bound_the_change) {
+    static const struct { const char *flags; bool whole; } cases[] = {
+        {"--temp 1.2", true}, {"--top-k 5", true}, {"--top-p 0.9", true}, {"--min-p 0.1", true}, {"--temp 0.8", false},
+        {"--temp 0", false}};
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        char line[160];
+        snprintf(line, sizeof line, "record -m @V -md @D -t 1 -n 3 --tail 1e-3 -p Hello %s", cases[i].flags);
+        outcome o = run(line);
+        expect_success(&o);
+        json_t *r = json_array_get(json_lines(&o), 0);
+        const size_t n = json_array_size(at(json_array_get(at(r, "rows"), 0), "q"));
+        cr_expect((n == (size_t)N_VOCAB) == cases[i].whole && (number(r, "tail_mass") == 0) == cases[i].whole, "%s",
+                  cases[i].flags);
+        cr_expect((strstr(o.err, "no tail is merged") != NULL) == cases[i].whole, "%s", cases[i].flags);
+    }
+}
+
 Test(replay, the_recorded_rule_s_own_figures_need_no_weights) {
     json_t *list = replayed(recording_of("--deferral-rule token-v3 --deferral-alpha 0.3"),
                             "{\"deferral_rule\": \"token-v3\", \"deferral_alpha\": 0.3}\n{\"deferral_rule\": \"cactus\"}\n");
@@ -160,6 +177,10 @@ Test(replay, mistakes_on_the_command_line_are_usage) {
     run_spec spec = {.line = "record -m @V -md @D --input - -q", .input = "{\"prompt\": \"a\", \"speculative\": false}\n"};
     outcome verifier = run_spec_do(&spec);
     expect_failure(&verifier, 1, "speculative", "stdin:1");
+    outcome room = run("record -m @V -md @D -p a -n 1000");
+    expect_failure(&room, 2, "--n-predict 1000", "--ctx-size");
+    outcome format = run("record -m @V -md @D -p a --chat-template nonsense");
+    expect_failure(&format, 2, "nonsense", "chatml");
     char line[256];
     snprintf(line, sizeof line, "replay --recording %s", recording_of("--temp 1"));
     outcome field = run_with(line, "{\"temperature\": 1}\n");

@@ -2,6 +2,7 @@
 #include <criterion/criterion.h>
 #include <string.h>
 
+#include "host/engine.h"
 #include "kernels/accept/accept.h"
 #include "tests/host/pair_fixture.h"
 #include "tests/support/alloc.h"
@@ -112,6 +113,28 @@ Test(session, a_callback_can_end_it) {
     weir_session_get(s, &v);
     cr_assert(v.finish == WEIR_FINISH_CANCELLED && k.n == 3);
     weir_session_free(s);
+    weir_engine_close(e);
+}
+
+Test(session, the_end_of_text_id_that_ended_it_is_told) {
+    weir_engine *e = demo_open(1, 1, NULL, true);
+    const int32_t real = e->facts.eos[0];
+    for (int m = 0; m < 2; m++) { /* ended by it, by the limit */
+        weir_session_options o = greedy();
+        if (m) o.max_tokens = 2;
+        weir_session *s = demo_session(e, &o, demo_prompts[0]);
+        e->facts.n_eos = 2; /* after the prompt, which the first one ends */
+        e->facts.eos[0] = 5987; /* the last piece, which greedy decoding of this prompt never takes */
+        e->facts.eos[1] = real;
+        weir_session_view v;
+        weir_session_get(s, &v);
+        cr_expect(v.eos == -1);
+        cr_assert(weir_step(e, &s, 1, 1000, NULL) == WEIR_OK);
+        weir_session_get(s, &v);
+        cr_expect(v.finish == (m ? WEIR_FINISH_LENGTH : WEIR_FINISH_STOP) && v.eos == (m ? -1 : real), "case %d", m);
+        weir_session_free(s);
+        e->facts.eos[0] = real;
+    }
     weir_engine_close(e);
 }
 

@@ -1,7 +1,9 @@
 """Plans from YAML and flags."""
+import io
 import unittest
+from unittest import mock
 
-from lab.cli import parser, plan_of
+from lab.cli import law_of, main, parser, plan_of, rule_entry
 from lab.grid import Plan, Point, plan_from_yaml, point_of, values_of
 from support import Case
 
@@ -58,6 +60,7 @@ class Plans(Case):
         cases = [("rulez: {}", "unknown field rulez"), ("rules: {opt: {alfa: 1}}", "alfa"), ("rules: {opt: [x]}", "'x'"),
                  ("rules: {opt: {alpha: {from: 0, to: 1, steps: 1}}}", "at least 2"),
                  ("rules: {opt: {method: none}}", "method none"),
+                 ("rules: {exact: {method: sequence-cascade}}", "needs alpha"),
                  ("rules: {opt: []}", "empty list"), ("rules: []", "mapping"), ("seeds: 1.5", "whole number"),
                  ("modifiers: {gates: raw}", "gates"), ("methods: [oracle-cascade]", "oracle-cascade"), ("a: [", "p.yaml:1"),
                  ("- a", "mapping"), ("rules: {opt: {alpha: {from: 0, to: 1, steps: 3, scale: log}}}", "above 0"),
@@ -66,6 +69,21 @@ class Plans(Case):
             with self.subTest(text):
                 with self.refused(part):
                     plan_from_yaml(self.file("p.yaml", text)).points()
+
+    def test_a_recording_s_law_is_one_setting_under_the_plan_s_modifiers(self):
+        plan = Plan(temperatures=[0.5], gammas=[3], modifiers={"top_k": 5, "gate": "scaled"})
+        self.assertEqual(law_of(plan, "lossy", {"alpha": [0.3], "beta": ["auto"]}),
+                         Point(rule="lossy", alpha=0.3, beta="auto", gamma=3, temp=0.5, top_k=5, gate="scaled"))
+        self.assertEqual(law_of(Plan(), "exact", {}), Point(rule="exact", gamma=5))
+        with self.refused("--law token-v3", "3 settings"):
+            law_of(plan, *rule_entry("token-v3:0..1/3"))
+
+    def test_a_file_that_cannot_be_written_is_one_line(self):
+        said = io.StringIO()
+        failing = mock.patch("lab.cli.replay", side_effect=PermissionError(13, "Permission denied", "/nowhere/e.csv"))
+        with failing, mock.patch("sys.stderr", said):
+            self.assertEqual(main(["replay", "r.jsonl"]), 1)
+        self.assertEqual(said.getvalue(), "lab: /nowhere/e.csv: Permission denied\n")
 
     def test_what_a_line_cannot_say_is_a_process_of_its_own(self):
         self.assertEqual(Point(rule="opt", gamma=5).process, ())

@@ -4,12 +4,14 @@ import json
 import math
 import subprocess
 import unittest
+from dataclasses import replace as changed
 from unittest import mock
 
 import numpy as np
 
 from lab import replay, tune
-from lab.analysis import SUMS, Measured
+from lab.analysis import COLUMN, SUMS, Analysis, Measured
+from lab.errors import LabError
 from lab.grid import Plan, Point
 from lab.sweep import run_plan
 from lab.tasks import open_task
@@ -52,6 +54,23 @@ class Recorded(Case):
             rows = list(csv.DictReader(f))
         self.assertEqual([r["rule"] for r in rows], [p.rule for p in points])
 
+    def test_an_estimate_is_made_at_the_recording_s_law_or_refused(self):
+        plan = demo_plan(limit=2, temperatures=[0.0, 0.8], rules={"exact": None})
+        recording, store = self.folder / "r.jsonl", self.folder / "s.jsonl"
+        replay.record(demo_plan(limit=2, temperatures=[0.8]), recording, 0.0, Point(rule="exact", gamma=5, temp=0.8))
+        point = Point(rule="exact", gamma=5, temp=0.8)
+        self.assertEqual(len(replay.replay(PROGRAM, recording, [point, changed(point, top_k=0, top_p=1.0)])), 2)
+        for change, words in (({"temp": 0.0}, "temp is 0, the recording's 0.8"), ({"top_k": 5}, "top_k is 5"),
+                              ({"top_p": 0.9}, "top_p is 0.9"), ({"min_p": 0.1}, "min_p is 0.1")):
+            with self.refused(words):
+                replay.replay(PROGRAM, recording, [point, changed(point, **change)])
+        with mock.patch("sys.stderr"):
+            run_plan(plan, store)
+        self.assertEqual({d.point.temp for d in replay.against(PROGRAM, recording, store, 20)}, {0.8})
+        with mock.patch.object(replay, "law_of", lambda path: dict(temp=1.5, top_k=0, top_p=1, min_p=0)):
+            with self.refused("no speculative point at the recording's temperature", "temp 1.5"):
+                replay.against(PROGRAM, recording, store, 20)
+
     def test_failures_are_one_line_and_leave_no_half_recording(self):
         plan = demo_plan(limit=3, flags=["--ctx-size", "2"])
         with self.refused("record", "ctx-size"):
@@ -91,6 +110,15 @@ def measured(latency, quality, drawn, point=Point(rule="opt", gamma=5)):
     return m
 
 
+class Heads(Case):
+    def test_what_has_no_law_is_no_recording(self):
+        for text in ("", "{}\n", "[1]\n", '{"law": {"temperature": "x"}}\n', '{"law": {"top_k": null}}\n', '{"law": {'):
+            with self.subTest(text), self.refused("r.jsonl:1:"):
+                replay.law_of(self.file("r.jsonl", text))
+        found = replay.law_of(self.file("r.jsonl", '{"law": {"temperature": 0.5}}\n'))
+        self.assertEqual(found, {"temp": 0.5, "top_k": 0, "top_p": 1, "min_p": 0})
+
+
 class Arithmetic(unittest.TestCase):
     def test_weights_are_believed_from_enough_texts_on(self):
         self.assertEqual([estimate(1, t).kind for t in (29.9, 30.0, math.nan)], ["recorded", "reweighted", "recorded"])
@@ -104,6 +132,19 @@ class Arithmetic(unittest.TestCase):
     def test_latency_is_predicted_from_blocks(self):
         costs = tune.Costs(2.0, {5: 3.0})
         self.assertAlmostEqual(tune.predicted_latency(estimate(0.5, 100), costs), 0.75)
+
+    def test_blocks_are_timed_at_the_temperature_of_the_profile(self):
+        points = [Point(method="verifier", temp=0.5), Point(rule="exact", gamma=5, temp=1.0),
+                  Point(rule="exact", gamma=5, temp=0.5)]
+        ms = []
+        for i, point in enumerate(points):
+            m = measured(1.0, 20.0, [20.0], point)
+            m.sums[0, [COLUMN["decode_ms"], COLUMN["steps"], COLUMN["tokens"]]] = (10.0 * (i + 1), 2, 5)
+            ms.append(m)
+        analysis = Analysis({}, None, [], ms, [], (0, 0), 1)
+        self.assertEqual(tune.calibrate(analysis, [5], 0.5), tune.Costs(2.0, {5: 15.0}))
+        with self.assertRaisesRegex(LabError, "gamma 3"):
+            tune.calibrate(analysis, [3], 0.5)
 
     def test_the_shortlist_spreads_over_what_is_fast_enough(self):
         costs = tune.Costs(1.0, {5: 1.0})
@@ -122,13 +163,30 @@ class Arithmetic(unittest.TestCase):
         order = sorted((slow, bad, fast), key=lambda m: tune.worth(m, verifier, "bleu", speed))
         self.assertEqual(order, [fast, bad, slow])
 
+    def test_the_last_round_has_no_slack(self):
+        verifier = measured(1.0, 20.0, [20.0, 20.0])
+        keeps, noisy = measured(0.9, 20.0, [20.0, 20.0]), measured(0.5, 18.0, [12.0, 24.0])
+        budget = tune.Budget(1.0, None)
+        for last, first in ((False, noisy), (True, keeps)):
+            self.assertIs(min((keeps, noisy), key=lambda m: tune.worth(m, verifier, "bleu", budget, last)), first)
+        near = measured(0.51, 20.0, [20.0, 20.0])
+        self.assertGreater(tune.worth(near, verifier, "bleu", tune.Budget(None, 2.0), True), 1e5)
+
+    def test_a_winner_that_breaks_the_budget_is_no_profile(self):
+        verifier, m = measured(1.0, 20.0, [20.0, 20.0]), measured(0.5, 18.0, [18.0, 18.0])
+        for loss, speedup in ((2.0, None), (None, 2.0), (2.0, 2.0)):
+            tune.check_budget(m, verifier, "bleu", tune.Budget(loss, speedup))
+        for loss, speedup, word in ((1.5, None, "at most 1.5 lost"), (None, 2.5, "at least 2.5"), (3.0, 2.1, "loses 2.00"),
+                                    (1.0, 1.5, "speed-up of 2.00")):
+            with self.assertRaisesRegex(LabError, word):
+                tune.check_budget(m, verifier, "bleu", tune.Budget(loss, speedup))
+
     def test_confidence_counts_replicates_within_the_budget(self):
         verifier = measured(1.0, 20.0, [20.0, 20.0, 20.0, 20.0])
         found = tune.confidence(measured(0.5, 19.5, [19.5, 19.5, 18.0, 20.5]), verifier, "bleu", tune.Budget(1.0, None))
         self.assertEqual((found["budget_kept"], found["speedup"], found["quality_loss"]), (0.75, 2.0, 0.5))
 
     def test_a_budget_and_a_metric_are_needed(self):
-        from lab.errors import LabError
         with self.assertRaises(LabError):
             tune.tune(Plan(), tune.Budget(None, None), None, None)
 

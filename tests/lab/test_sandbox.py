@@ -7,7 +7,9 @@ from pathlib import Path
 from unittest import mock
 
 from lab import sandbox
+from lab.analysis import Analysis
 from lab.metrics import METRICS
+from lab.report import head_of
 from lab.tasks import HERE, open_task
 from support import Case
 
@@ -50,6 +52,28 @@ class Sandbox(unittest.TestCase):
             time.sleep(0.05)
         self.assertEqual(left, [])
 
+    def test_children_in_sessions_of_their_own_do_not_survive(self):
+        start = "import subprocess; subprocess.Popen(['sleep', '{}'], start_new_session=True)"
+        for patched in (False, True):  # the namespaces of this machine, and none
+            with mock.patch.object(sandbox, "namespace", tuple if patched else sandbox.namespace):
+                seconds = "9876" + ("52" if patched else "51")
+                self.assertEqual(self.why(start.format(seconds)), "")
+                self.assertEqual(self.why(start.format(seconds) + "\nwhile True: pass", seconds=3.0), "timeout")
+                if patched:  # a namespace's first process takes no such signal from within
+                    killed = start.format(seconds) + "\nimport os\nos.kill(os.getpid(), 9)"
+                    self.assertEqual(self.why(killed), "signal 9")
+            for _ in range(100):
+                left = [p for p in Path("/proc").glob("[0-9]*/cmdline") if b"\0" + seconds.encode() + b"\0" in read(p)]
+                if not left:
+                    break
+                time.sleep(0.05)
+            self.assertEqual(left, [], patched)
+
+    def test_processes_are_limited(self):
+        program = f"import resource\nassert resource.getrlimit(resource.RLIMIT_NPROC)[0] == {sandbox.most_processes()}"
+        self.assertEqual(self.why(program), "")
+        self.assertGreater(sandbox.most_processes(), 0)
+
     def test_no_network(self):
         # a listener of this process: reachable from the child but for the sandbox
         with socket.create_server(("127.0.0.1", 0)) as server:
@@ -77,6 +101,13 @@ def read(path):
 
 
 class Tasks(Case):
+    def test_a_report_says_how_programs_were_kept_in(self):
+        setting = {"parallel": 1, "threads": 1, "paths": ["v"], "task": "mbpp", "max_tokens": 9}
+        identity = {"setting": setting, "program": {"version": "weir", "sha256": "0" * 64}}
+        for name, said in (("pass", True), ("bleu", False)):
+            analysis = Analysis(identity, open_task("mbpp", [], 1, {}), [METRICS[name]()], [], [], (0, 0), 1)
+            self.assertEqual(any(sandbox.kind() in line for line in head_of(analysis, "c")), said)
+
     def test_canonical_answers_of_the_samples_pass_and_wrong_ones_do_not(self):
         humaneval = [json.loads(x) for x in (HERE / "data/humaneval_20.jsonl").read_text().splitlines()][:4]
         mbpp = [json.loads(x) for x in (HERE / "data/mbpp_63.jsonl").read_text().splitlines()]

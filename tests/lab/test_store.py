@@ -12,7 +12,7 @@ from lab.store import Store, encode, read_store
 from support import ROOT, Case
 
 IDENTITY = {"program": {"sha256": "a"}, "setting": {"threads": 1}}
-RECORDS = [{"k": "point", "i": i, "text": "ä \u2028 \ud800 \n" * i} for i in range(4)]
+RECORDS = [{"g": 0, "k": "point", "s": 1, "i": i, "text": "ä \u2028 \ud800 \n" * i} for i in range(4)]
 
 
 class Cuts(Case):
@@ -53,6 +53,14 @@ class Cuts(Case):
             read_store(self.folder / "none.jsonl")
         self.assertEqual(path.read_text(), '{"prompt": "dear"}\n')
 
+    def test_neither_fresh_nor_a_missing_newline_drops_another_file(self):
+        for text in ("dear", "dear\nwords\n", '{"prompt": "dear"}\n', "\n"):
+            for fresh in (False, True):
+                path = self.file("notes.txt", text)
+                with self.refused("notes.txt:1:", "no store"):
+                    Store(path, IDENTITY, fresh=fresh)
+                self.assertEqual(path.read_text(), text)
+
 
 class Settings(Case):
     def test_what_changed_is_named_and_fresh_starts_over(self):
@@ -88,6 +96,23 @@ class Failures(Case):
         store.append(RECORDS[1:])
         store.close()
         self.assertEqual(read_store(path)[1], RECORDS)
+
+    def test_an_interrupt_in_the_middle_leaves_what_was_before(self):
+        path = self.folder / "s.jsonl"
+        with Store(path, IDENTITY) as store, mock.patch("lab.store.SYNC_SECONDS", -1.0):
+            store.append(RECORDS[:1])
+            with mock.patch("os.fsync", side_effect=KeyboardInterrupt), self.assertRaises(KeyboardInterrupt):
+                store.append(RECORDS[1:])
+            self.assertEqual(read_store(path)[1], RECORDS[:1])
+            store.append(RECORDS[1:])
+        self.assertEqual(read_store(path)[1], RECORDS)
+
+    def test_a_doubled_answer_is_no_report(self):
+        path = self.folder / "s.jsonl"
+        with Store(path, IDENTITY) as store:
+            store.append([*RECORDS, RECORDS[2]])
+        with self.refused("s.jsonl", "two answers for point, seed 1, prompt 2"):
+            read_store(path)
 
     def test_a_limit_on_the_files_size_is_met_in_a_real_process(self):
         path = self.folder / "s.jsonl"

@@ -14,8 +14,12 @@ import numpy as np
 from lab import sweep
 from lab.analysis import SUMS, analyse
 from lab.grid import Plan, Point
-from lab.report import write_report
+from lab.identity import fingerprint
+from lab.program import Generate
+from lab.replay import write_whole
+from lab.report import apart_of, head_of, matched_table, write_report
 from lab.store import read_store
+from lab.tasks import open_task
 from support import DEMO, PROGRAM, ROOT, Case, needs_program
 
 PAIRS = "".join(json.dumps({"prompt": f"Sentence {i}.", "reference": f"Satz {i}."}) + "\n" for i in range(4))
@@ -72,7 +76,7 @@ class Cut(Case):
         records = read_store(self.out)[1]
         keys = [(r["g"], r["k"], r["s"], r["i"]) for r in records if "k" in r]
         self.assertEqual(len(keys), len(set(keys)))
-        return sorted((json.dumps(r, sort_keys=True) for r in records if "span" not in r))
+        return sorted(json.dumps({k: v for k, v in r.items() if k != "r"}, sort_keys=True) for r in records if "span" not in r)
 
     def test_every_point_has_its_verifier_beside_it(self):
         self.assertEqual(self.run_plan()["answers"], 48)  # 4 prompts, 2 seeds: verifier + 3; verifier + chow
@@ -127,6 +131,43 @@ class Cut(Case):
         with self.refused("prompt 2 is not the one"):
             self.run_plan()
 
+    def test_an_interrupt_while_it_writes_doubles_nothing(self):
+        self.run_plan()
+        answers, size = self.answers(), self.out.stat().st_size
+        sync = os.fsync
+        for at in range(2, 6):
+            self.out.unlink()
+            calls = []
+
+            def interrupted(fd):
+                calls.append(fd)
+                if len(calls) == at:
+                    raise KeyboardInterrupt
+                sync(fd)
+
+            with mock.patch("lab.store.SYNC_SECONDS", -1.0), mock.patch("lab.sweep.FLUSH_SECONDS", -1.0), \
+                    mock.patch("os.fsync", interrupted), self.assertRaises(KeyboardInterrupt):
+                self.run_plan()
+            self.assertLess(self.out.stat().st_size, size)
+            self.run_plan()
+            self.assertEqual(self.answers(), answers, at)
+
+    def test_a_cancelled_answer_is_not_kept(self):
+        self.run_plan()
+        answers = self.answers()
+
+        whole = answer_to
+
+        def cancelled(i, line):
+            return {**whole(i, line), **({"finish_reason": "cancelled", "text": "Sa"} if i == 5 else {})}
+
+        self.out.unlink()
+        with mock.patch(f"{__name__}.answer_to", cancelled), self.refused("answer 5", "cancelled"):
+            self.run_plan()
+        self.assertEqual(sum("k" in r for r in read_store(self.out)[1]), 5)
+        self.run_plan()
+        self.assertEqual(self.answers(), answers)
+
     def test_a_doubled_answer_is_noticed(self):
         self.run_plan()
         lines = self.out.read_bytes().splitlines(keepends=True)
@@ -154,6 +195,30 @@ class Cut(Case):
         verifier = analysis.verifier(1.0)
         np.testing.assert_array_equal(verifier.replicates["latency"], 1.0)
         self.assertEqual(exact.sums.shape, (4, len(SUMS)))
+
+    def test_pairs_of_different_runs_are_counted_and_told(self):
+        self.plan.seeds, self.plan.rules = [1], {"opt": [0.1]}
+        self.run_plan()
+        self.assertEqual(apart_of(analyse(self.out, 20)), [])
+        self.plan.rules["opt"] = [0.1, 0.2]
+        self.run_plan()
+        analysis = analyse(self.out, 20)
+        self.assertEqual([m.apart for m in analysis.points], [0, 0, 4])
+        self.assertTrue(any(line.startswith("4 of 8 latencies") for line in head_of(analysis, "c")))
+
+    def test_quality_is_compared_over_the_same_prompts(self):
+        self.file("d.jsonl", PAIRS.replace("Sentence", "It is the Sentence of").replace("Satz", "It is the Satz of"))
+        self.plan.rules, self.plan.seeds, self.plan.limit = {"opt": [0.1, 0.2]}, [1], 2
+        self.run_plan()
+        self.plan.rules, self.plan.limit = {"exact": None}, 4
+        self.run_plan()
+        analysis, first = analyse(self.out, 50), analyse(self.out, 50, limit=2)
+        self.assertEqual((analysis.verifier(1.0).prompts, first.verifier(1.0).prompts, first.n_prompt), (4, 2, 2))
+        self.assertNotEqual(analysis.verifier(1.0).figures["bleu"], first.verifier(1.0).figures["bleu"])
+        rows = {r[0]: r for r in matched_table(analysis)[3]}
+        self.assertEqual(rows["opt"][-1], f"{first.verifier(1.0).figures['bleu']:.2f}")
+        self.assertEqual(rows["exact"][-1], f"{analysis.verifier(1.0).figures['bleu']:.2f}")
+        self.assertEqual([m.prompts for m in analysis.matched([m for m in analysis.points if m.point.rule][1:])[0]], [2, 2])
 
     def test_a_report_is_one_page_that_fetches_nothing(self):
         self.run_plan()
@@ -216,6 +281,37 @@ class Program(Case):
             code, said = self.run_it(*self.command(self.folder / "s.jsonl"), flag, value)
             self.assertEqual((code, said.count("\n")), (1, 1), said)
             self.assertIn("/nowhere", said)
+
+
+class Identity(Case):
+    def test_a_change_anywhere_in_a_weight_file_is_another_model(self):
+        weights = bytearray(3 << 20)
+        path = self.file("w.safetensors", bytes(weights))
+        before = fingerprint(path)
+        self.assertEqual(fingerprint(path), before)
+        for at in (0, 1 << 19, (3 << 20) - 1):
+            changed = bytearray(weights)
+            changed[at] = 1
+            path.write_bytes(changed)
+            os.utime(path, ns=(at, at))
+            self.assertNotEqual(fingerprint(path), before)
+        with self.refused("none"):
+            fingerprint(self.folder / "none")
+
+    def test_the_environment_sets_no_option_of_the_program(self):
+        script = self.file("weir", '#!/bin/sh\necho "{\\"index\\": 0, \\"n\\": $(env | grep -c ^WEIR_)}"\n')
+        script.chmod(0o755)
+        with mock.patch.dict(os.environ, {"WEIR_TEMP": "0.5", "WEIR_GATE": "scaled"}):
+            answers = list(Generate([str(script)]).answers([{}]))
+            said = write_whole([str(script)], [{}], None)
+        self.assertEqual((answers[0]["n"], json.loads(said)["n"]), (0, 0))
+
+    def test_stop_strings_are_part_of_the_setting(self):
+        with mock.patch("lab.sweep.identity", fake_identity):
+            task = open_task("mbpp", [], 1, {})
+            said = sweep.plan_identity(Plan(task="mbpp"), task)["setting"]
+        self.assertEqual(said["stop"], list(task.stop))
+        self.assertTrue(task.stop)
 
 
 class Shapes(unittest.TestCase):

@@ -4,6 +4,7 @@ import unittest
 
 from lab import tasks
 from lab.tasks import math, open_task
+from lab.tasks.code import plain
 from support import Case
 
 
@@ -75,6 +76,15 @@ class Formats(Case):
                              ("#### 7 apples of 9", "7"), ("0.50", "0.5"), ("100", "100"), ("#### x", "")):
             with self.subTest(said):
                 self.assertEqual(math.number_of(said), number)
+
+    def test_fences_around_programs_go(self):
+        code = "def f():\n    return 1"
+        for said in (code, f"```python\n{code}\n```", f"```py\n{code}\n```", f"```\n{code}\n```", f"```Python\r\n{code}\n```",
+                     f"```python3\n{code}", f"```\n{code}", f"{code}\n```", f"{code}\n```\nIt returns 1.",
+                     f"Here it is:\n```\n{code}\n```\nIt returns 1.", f"First\n```python\nf()\n```\nbetter\n```py\n{code}\n```",
+                     f"```python\n{code}\n```\nIt prints\n```\n1\n```\n"):
+            with self.subTest(said):
+                self.assertEqual(plain(said), code)
 
     def test_squad_layout_with_questions_that_have_no_answer(self):
         root = {"data": [{"paragraphs": [{"context": "C", "qas": [

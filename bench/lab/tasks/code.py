@@ -1,6 +1,7 @@
 """Programs: MBPP and HumanEval, pass@1 by running the tests that the releases carry."""
 from __future__ import annotations
 
+import re
 from functools import partial
 from pathlib import Path
 
@@ -12,9 +13,17 @@ SHOTS = (2, 3, 4)            # task_id of the three shots that the MBPP paper pr
 TEST_SPLIT = range(11, 511)  # task_id of its test set
 
 
+BLOCK = re.compile(r"```(\w*)[ \t]*\r?\n(.*?)(?:```|\Z)", re.DOTALL)
+
+
 def plain(answer: str) -> str:
-    """An answer without the fence that chat models put around code."""
-    text = answer.split("```python")[-1] if "```python" in answer else answer
+    """An answer without the fences that chat models put around code: its last block marked as Python, else its last block.
+    A single bare fence behind other text closes what a prompt had opened."""
+    if answer.count("```") == 1 and answer.split("```")[0].strip() and not re.search(r"```\w", answer):
+        return answer.split("```")[0].rstrip()
+    blocks = BLOCK.findall(answer)
+    marked = [code for language, code in blocks if language.lower() in ("python", "python3", "py")]
+    text = (marked or [code for _, code in blocks] or [answer])[-1]
     return text.split("```")[0].rstrip()
 
 
