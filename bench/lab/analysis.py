@@ -152,14 +152,15 @@ def row_of(record: dict[str, Any], beside: dict[str, Any]) -> np.ndarray:
     return row
 
 
-def gather(point: Point, records: list[dict[str, Any]], beside: dict[tuple[int, str, int, int], dict[str, Any]],
+def gather(point: Point, records: list[dict[str, Any]], beside: dict[tuple[Any, ...], dict[str, Any]],
            task: Task, metrics: list[Metric], n_prompt: int) -> Measured:
     """Sums of one point over its records that have a verifier's answer beside them."""
     base = point.key if point.method == "verifier" else point.beside().key
     sums, hist, used = np.zeros((n_prompt, len(SUMS))), np.zeros(17), []
     apart = 0
     for record in records:
-        other = beside.get((record["g"], base, record["s"], record["i"]))
+        key = (record["g"], base, record["s"], record["i"])
+        other = beside.get((*key, record.get("r"))) or beside.get((*key, None))
         if other is None or record["i"] >= n_prompt:
             continue
         sums[record["i"]] += row_of(record, other)
@@ -196,7 +197,7 @@ def analyse(path: Path, replicates: int = REPLICATES, category: str = "", limit:
     check_prompts(path, records, task)
     points = {r["point"]: point_of(r["is"]) for r in records if "point" in r}
     by_point: dict[str, list[dict[str, Any]]] = defaultdict(list)
-    beside = {}
+    beside: dict[tuple[Any, ...], dict[str, Any]] = {}
     if limit:
         records = [r for r in records if "k" not in r or r["i"] < limit]
     n_prompt = 1 + max((r["i"] for r in records if "k" in r), default=-1)
@@ -206,7 +207,11 @@ def analyse(path: Path, replicates: int = REPLICATES, category: str = "", limit:
             continue
         point = points.get(record["k"]) or Point(method="verifier")
         if point.method == "verifier":
-            beside[(record["g"], record["k"], record["s"], record["i"])] = record
+            key = (record["g"], record["k"], record["s"], record["i"])
+            beside[(*key, record.get("r"))] = record
+            beside.setdefault((*key, None), record)
+            if record.get("again"):
+                continue  # its time counts beside others, its answer once
         if not (point.method == "verifier" and record["g"]):
             by_point[record["k"]].append(record)
     if not by_point:

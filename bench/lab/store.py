@@ -52,13 +52,14 @@ def read_records(path: Path) -> Iterator[tuple[int, int, dict[str, Any]]]:
 
 
 def answers_of(path: Path, records: list[dict[str, Any]]) -> set[tuple[int, str, int, int]]:
-    """Keys (process, point, seed, prompt) of the answers; one that is there twice would be counted twice, and is refused."""
+    """Keys (process, point, seed, prompt) of the answers; one that is there twice would be counted twice, and is refused.
+    The verifier timed again for a later run's answers says so ("again")."""
     have: set[tuple[int, str, int, int]] = set()
     for record in records:
         if "k" not in record:
             continue
         key = (record["g"], record["k"], record["s"], record["i"])
-        if key in have:
+        if key in have and not record.get("again"):
             raise LabError(f"{path}: two answers for {record['k']}, seed {record['s']}, prompt {record['i']}")
         have.add(key)
     return have

@@ -10,7 +10,7 @@ import sys
 import time
 import zlib
 from collections import defaultdict
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Iterable, Iterator
 
@@ -59,6 +59,16 @@ def jobs(plan_points: list[Point], groups: list[tuple[str, ...]], seeds: list[in
                 turn = prompt % len(mine) if mine else 0
                 for point in mine[turn:] + mine[:turn]:
                     yield Job(process, point, seed, prompt)
+
+
+def with_verifiers(todo: list[Job]) -> list[Job]:
+    """The verifier goes before the answers of its prompt in this run, timed again where an earlier run has its answer."""
+    out: dict[Job, None] = {}
+    for job in todo:
+        if job.point.method != "verifier":
+            out.setdefault(replace(job, point=job.point.beside()))
+        out.setdefault(job)
+    return list(out)
 
 
 def prompt_sum(prompt: str) -> int:
@@ -147,7 +157,7 @@ def declare(store: Store, points: list[Point], groups: list[tuple[str, ...]]) ->
 
 
 def run_process(plan: Plan, task: Task, store: Store, todo: list[Job], flags: tuple[str, ...],
-                progress: Progress) -> dict[str, Any]:
+                have: set[tuple[int, str, int, int]], progress: Progress) -> dict[str, Any]:
     """The jobs of one process; returns the record of how the time was spent."""
     def line(job: Job) -> dict[str, Any]:
         return {"prompt": task.examples[job.prompt].prompt, "seed": job.seed * SEED_STRIDE + job.prompt,
@@ -164,7 +174,7 @@ def run_process(plan: Plan, task: Task, store: Store, todo: list[Job], flags: tu
                 raise LabError(f"{command[0]}: answer {n} was cancelled; run the same command again to go on")
             record = record_of(job, task.examples[job.prompt].prompt, answer, run)
             engine_ms += record["prompt_ms"] + record["decode_ms"]
-            pending.append(record)
+            pending.append(record if job.key not in have else {**record, "again": True})
             n += 1
             if time.monotonic() - flushed > FLUSH_SECONDS:
                 batch, pending, flushed = pending, [], time.monotonic()
@@ -197,10 +207,12 @@ def run_plan(plan: Plan, out: Path, fresh: bool = False) -> dict[str, float]:
                 wanted += 1
                 if own.key not in have:
                     todo[numbers[group]].append(own)
-        progress = Progress(wanted, wanted - sum(map(len, todo.values())))
+            todo[numbers[group]] = with_verifiers(todo[numbers[group]])
+        left = sum(map(len, todo.values()))
+        progress = Progress(max(wanted, left), max(wanted, left) - left)
         for group in groups:
             if todo[numbers[group]]:
-                span = run_process(plan, task, store, todo[numbers[group]], group, progress)
+                span = run_process(plan, task, store, todo[numbers[group]], group, have, progress)
                 store.append([span])
                 for key, name in (("answers", "answers"), ("seconds", "span"), ("engine", "engine")):
                     total[key] += span[name]
