@@ -372,5 +372,10 @@ WEIR_INLINE void quant_tile(const weir_linear_tile *t, const int R, const int P,
     }
 }
 
+/* A tile takes a compiler seconds, instrumented half a minute: two numbers of rows have all the code that eight have. */
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+#define WEIR_QUANT_FEW_TILES 1
+#endif
+
 #define WEIR_QUANT_TILE(name, R, P, kind) \
     static void name(const weir_linear_tile *t) { quant_tile(t, R, P, kind); }
