@@ -69,7 +69,7 @@ LINEAR = [
 
 SMALL = [
     bug("dense/embed.cu", "index", "a tile's groups of two change places", "i % 4 / 2 * 4 + lane / 8 * 2", "i % 4 / 2 * 2 + lane / 8 * 4"),
-    bug("dense/embed.cu", "dead row", "a token outside the table is looked up", "const bool live = id >= 0 && id < t.n;", "const bool live = true;"),
+    bug("dense/embed.cu", "dead row", "a token outside the table is looked up", "const bool live = id >= 0 && id < t.n;", "const bool live = true;", nth=0),
     bug("dense/embed.cu", "math", "the scale is forgotten", "live ? scale * element(t, id, i)", "live ? element(t, id, i)"),
     bug("dense/rmsnorm.cu", "barrier", "warps' sums are read before they are there",
         "part[threadIdx.x / 32] = sum;\n    __syncthreads();\n", "part[threadIdx.x / 32] = sum;\n"),
