@@ -84,6 +84,7 @@ static void compare_rules(weir_engine *cpu, weir_engine *dev, int step, const ch
 }
 
 Test(cuda_engine, every_rule_says_what_the_cpu_says) {
+    device_skip_under_tsan();
     need_device();
     tiny_pair p;
     tiny_pair_write(&p, WEIR_DTYPE_F32, NULL);
@@ -150,6 +151,7 @@ static float score_apart(const tiny_pair *p, size_t n_prompt, size_t n) {
  * and K and V are; 0.14 is the tightest that the goldens' longer cases allow for such (tests/models/test_cuda_t5.c), and
  * 0.037 was measured here, at log-probabilities around -8. */
 Test(cuda_engine, scores_are_the_cpus) {
+    device_skip_under_tsan();
     need_device();
     static const float bound[] = {1e-4f, 0.14f};
     static const size_t n_prompt[] = {1, 90, 300}; /* a device takes a prompt in chunks of 256 */
@@ -186,6 +188,7 @@ static void greedy(weir_engine *e, const char *how) {
 }
 
 Test(cuda_engine, exact_at_zero_temperature_is_the_verifier_bit_for_bit) {
+    device_skip_under_tsan();
     need_device();
     for (int d = 0; d < 2; d++) {
         tiny_pair p;
@@ -241,6 +244,7 @@ static void run_together(weir_engine *e, int n, answer *out) {
 }
 
 Test(cuda_engine, answers_do_not_depend_on_batch_slot_or_company) {
+    device_skip_under_tsan();
     need_device();
     static answer alone[N_MIXED], together[N_MIXED];
     for (int d = 0; d < 2; d++) {
@@ -298,6 +302,7 @@ Test(cuda_engine, a_checkpoint_with_nan_is_refused_in_one_line) {
 }
 
 Test(cuda_engine, facts_say_what_runs_and_the_plan_of_both_memories) {
+    device_skip_under_tsan();
     need_device();
     tiny_pair p;
     tiny_pair_write(&p, WEIR_DTYPE_BF16, NULL);
@@ -334,6 +339,7 @@ static size_t memory_free(size_t *own) {
 /* The plan counts the scratch of an open backend, 4 MiB of its own; a device gives memory in pieces of up to 2 MiB: 16 MiB
  * cover that. */
 Test(cuda_engine, plan_is_what_is_allocated) {
+    device_skip_under_tsan();
     need_device();
     tiny_pair p;
     tiny_pair_write(&p, WEIR_DTYPE_BF16, NULL);
