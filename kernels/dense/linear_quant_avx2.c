@@ -16,19 +16,10 @@ enum { TILE_ROWS = 6 };
 #endif
 /* clang-format on */
 
-TILES(WEIR_DTYPE_Q4_0, q4_0)
-TILES(WEIR_DTYPE_Q4_1, q4_1)
-TILES(WEIR_DTYPE_Q5_0, q5_0)
-TILES(WEIR_DTYPE_Q5_1, q5_1)
-TILES(WEIR_DTYPE_Q8_0, q8_0)
-TILES(WEIR_DTYPE_Q4_K, q4_k)
-TILES(WEIR_DTYPE_Q5_K, q5_k)
-TILES(WEIR_DTYPE_Q6_K, q6_k)
+WEIR_QUANT_EACH(TILES)
 
 const weir_linear_quant weir_linear_quant_avx2 = {
     .prepare = prepare_units,
     .tile_rows = TILE_ROWS,
-    .tile = {[WEIR_DTYPE_Q4_0] = LIST(q4_0), [WEIR_DTYPE_Q4_1] = LIST(q4_1), [WEIR_DTYPE_Q5_0] = LIST(q5_0),
-             [WEIR_DTYPE_Q5_1] = LIST(q5_1), [WEIR_DTYPE_Q8_0] = LIST(q8_0), [WEIR_DTYPE_Q4_K] = LIST(q4_k),
-             [WEIR_DTYPE_Q5_K] = LIST(q5_k), [WEIR_DTYPE_Q6_K] = LIST(q6_k)},
+    .tile = {WEIR_QUANT_EACH(WEIR_QUANT_ENTRY)},
 };

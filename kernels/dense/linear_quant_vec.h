@@ -379,3 +379,9 @@ WEIR_INLINE void quant_tile(const weir_linear_tile *t, const int R, const int P,
 
 #define WEIR_QUANT_TILE(name, R, P, kind) \
     static void name(const weir_linear_tile *t) { quant_tile(t, R, P, kind); }
+
+/* Every format, for an instruction set's TILES(dtype, suffix) and LIST(suffix). */
+#define WEIR_QUANT_EACH(X) \
+    X(WEIR_DTYPE_Q4_0, q4_0) X(WEIR_DTYPE_Q4_1, q4_1) X(WEIR_DTYPE_Q5_0, q5_0) X(WEIR_DTYPE_Q5_1, q5_1) \
+    X(WEIR_DTYPE_Q8_0, q8_0) X(WEIR_DTYPE_Q4_K, q4_k) X(WEIR_DTYPE_Q5_K, q5_k) X(WEIR_DTYPE_Q6_K, q6_k)
+#define WEIR_QUANT_ENTRY(dtype, suffix) [dtype] = LIST(suffix),
