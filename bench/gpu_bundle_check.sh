@@ -29,13 +29,14 @@ mount -t tmpfs tmpfs "$root/dev/shm"
 touch "$root/dev/null"
 mount --bind /dev/null "$root/dev/null"
 out=$(mktemp)
+change_root=$(command -v chroot) # an empty environment has no PATH, and the default one no sbin
 
 # inside EXPECTED-STATUS PATTERN COMMAND...: the status, and a line that matches.
 inside() {
     want=$1 pattern=$2
     shift 2
     status=0
-    env -i HOME=/tmp ${REQUIRE:+WEIR_REQUIRE_GPU=1} chroot "$root" "$@" >"$out" 2>&1 </dev/null || status=$?
+    env -i HOME=/tmp ${REQUIRE:+WEIR_REQUIRE_GPU=1} "$change_root" "$root" "$@" >"$out" 2>&1 </dev/null || status=$?
     if { [ "$want" != any ] && [ $status -ne "$want" ]; } || { [ "$want" = any ] && [ $status -eq 0 ]; } || ! grep -q "$pattern" "$out"; then
         printf 'FAILED: %s: status %d, wanted %s and "%s"\n' "$*" $status "$want" "$pattern"
         cat "$out"
