@@ -169,6 +169,12 @@ case $command in
         ;;
     peers)
         compile release
+        if [ "${1:-}" = llama.cpp ]; then
+            shift
+            python=$(python_with $python_dir/quality bench/quality_requirements.txt) # for its pip
+            exec "$python" bench/peers/llama_cpp_pair.py "$@"
+        fi
+        [ "${1:-}" != transformers ] || shift
         python=$(python_with $python_dir/peers bench/peers/requirements.txt)
         exec "$python" bench/peers/transformers_pair.py "$@"
         ;;

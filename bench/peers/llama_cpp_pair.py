@@ -1,0 +1,260 @@
+"""llama.cpp beside weir on one pair of GGUF files: the same files, prompts, threads and limits, batch 1, greedy.
+
+Builds llama.cpp from the source distribution of llama-cpp-python (the package index has it, with all of llama.cpp in it),
+natively, and links llama_cpp.c to it. Parts, in this order:
+
+    tokens        the first 64 greedy tokens of 20 prompts; a difference is shown with llama.cpp's gap between its two
+                  likeliest logits there, in nats
+    perplexity    of 20 texts, every token but the first
+    speed         tokens/s of prompts and of decoding, seconds to load, rounds interleaved
+    speculative   the drafter's gamma tokens a block: weir's exact decoding and its deferral rule, llama.cpp's
+                  llama-speculative-simple with draft-simple, confidence thresholds off
+"""
+import argparse
+import datetime
+import json
+import math
+import os
+import re
+import shutil
+import statistics
+import subprocess
+import sys
+import tarfile
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+import weir_runs as runs  # noqa: E402  (found through the line above)
+
+VERSION = "0.3.36"
+BUILD = runs.ROOT / "build" / "peers"
+DATA = runs.ROOT / "bench" / "lab" / "data"
+CONTEXT = 1024
+
+
+# ---- llama.cpp -----------------------------------------------------------------------------------------------------
+
+def build_peer():
+    """Compiles what is missing; returns the folder of programs."""
+    BUILD.mkdir(parents=True, exist_ok=True)
+    source, work = BUILD / f"llama_cpp_python-{VERSION}", BUILD / "llama.cpp"
+    if not source.exists():
+        package = f"llama-cpp-python=={VERSION}"
+        subprocess.run([sys.executable, "-m", "pip", "download", "-q", "--no-deps", "--no-binary", ":all:", "-d", str(BUILD),
+                        package], check=True)
+        with tarfile.open(BUILD / f"llama_cpp_python-{VERSION}.tar.gz") as archive:
+            archive.extractall(BUILD, filter="data")
+    tree = source / "vendor" / "llama.cpp"
+    subprocess.run(["cmake", "-S", str(tree), "-B", str(work), "-G", "Ninja", "-DCMAKE_BUILD_TYPE=Release", "-DGGML_NATIVE=ON",
+                    "-DLLAMA_BUILD_TESTS=OFF", "-DLLAMA_BUILD_SERVER=OFF", "-DLLAMA_CURL=OFF", "-DLLAMA_OPENSSL=OFF"],
+                   check=True, stdout=subprocess.DEVNULL)
+    subprocess.run(["cmake", "--build", str(work), "--target", "llama", "llama-speculative-simple"], check=True,
+                   stdout=subprocess.DEVNULL)
+    programs = work / "bin"
+    subprocess.run([os.environ.get("CC", "cc"), "-O2", "-Wall", "-o", str(programs / "llama_cpp"),
+                    str(Path(__file__).with_name("llama_cpp.c")), f"-I{tree}/include", f"-I{tree}/ggml/include", f"-L{programs}",
+                    f"-Wl,-rpath,{programs}", "-lllama", "-lggml", "-lggml-base", "-ljansson", "-lm"], check=True)
+    return programs
+
+
+class Llama:
+    """Runs of one model in llama.cpp; a process a call."""
+
+    def __init__(self, programs, model, threads):
+        self.command = [str(programs / "llama_cpp"), str(model), str(threads), str(CONTEXT)]
+
+    def ask(self, requests):
+        lines = "".join(json.dumps(r, ensure_ascii=False) + "\n" for r in requests)
+        done = subprocess.run(self.command, input=lines.encode(), stdout=subprocess.PIPE, check=True)
+        return [json.loads(line) for line in done.stdout.splitlines()]
+
+    def greedy(self, prompts, n):
+        return self.ask([{"prompt": p, "n": n} for p in prompts])
+
+
+def llama_speculative(programs, args, prompt):
+    """(decoded tokens, seconds, drafted, accepted) of llama.cpp's example on one prompt."""
+    command = [str(programs / "llama-speculative-simple"), "-m", str(args.verifier), "-md", str(args.drafter), "-p", prompt, "-n",
+               str(args.tokens), "--temp", "0", "--spec-type", "draft-simple", "--spec-draft-n-max", str(args.gamma),
+               "--spec-draft-n-min", "0", "--spec-draft-p-min", "0", "-t", str(args.threads), "-td", str(args.threads), "-c",
+               str(CONTEXT), "--no-warmup", "-lv", "4"]
+    done = subprocess.run(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=True)
+    text = done.stdout.decode(errors="replace")
+    spent = re.search(r"decoded +(\d+) tokens in +([0-9.]+) seconds", text)
+    counts = [re.search(rf"{name} += +(\d+)", text) for name in ("n_drafted", "n_accept")]
+    if not spent or not all(counts):
+        raise RuntimeError(f"{' '.join(command)}: no timings in its output:\n{text[-2000:]}")
+    return int(spent[1]), float(spent[2]), int(counts[0][1]), int(counts[1][1])
+
+
+# ---- weir ----------------------------------------------------------------------------------------------------------
+
+def weir(command, requests, *flags):
+    lines = "".join(json.dumps(r, ensure_ascii=False) + "\n" for r in requests)
+    done = subprocess.run([str(runs.PROGRAM), command, *map(str, flags)], input=lines.encode(), stdout=subprocess.PIPE, check=True)
+    return [json.loads(line) for line in done.stdout.splitlines()]
+
+
+def weir_greedy(args, model, prompts, *flags):
+    return weir("generate", [{"prompt": p} for p in prompts], "-m", model, "--jsonl", "--temp", 0, "-n", args.tokens, "-np", 1,
+                "-t", args.threads, "-c", CONTEXT, "--ignore-eos", "-q", *flags)
+
+
+# ---- prompts and texts ---------------------------------------------------------------------------------------------
+
+def read(name):
+    with open(DATA / name, encoding="utf-8") as f:
+        return [json.loads(line) for line in f]
+
+
+def prompts_of(n):
+    """Half of them grade-school mathematics, half programming tasks."""
+    mathematics = [f"Question: {p['question']}\nAnswer:" for p in read("gsm8k_test_60.jsonl")[:n // 2]]
+    programs = [f'"""{p["text"]}\n{p["test_list"][0]}\n"""\n' for p in read("mbpp_63.jsonl")[:n - n // 2]]
+    return mathematics + programs
+
+
+def texts_of(n):
+    """The next problems with their solutions."""
+    mathematics = [f"Question: {p['question']}\nAnswer: {p['answer']}" for p in read("gsm8k_test_60.jsonl")[n // 2:n]]
+    programs = [f'"""{p["text"]}\n"""\n{p["code"]}' for p in read("mbpp_63.jsonl")[n:2 * n - n // 2]]
+    return mathematics + programs
+
+
+# ---- the parts -----------------------------------------------------------------------------------------------------
+
+def part_tokens(programs, args):
+    prompts, rows, notes = prompts_of(args.prompts), [], []
+    for model in (args.verifier, args.drafter):
+        theirs = Llama(programs, model, args.threads).greedy(prompts, args.tokens)
+        ours = weir_greedy(args, model, prompts)
+        same = 0
+        for i, (a, b) in enumerate(zip(theirs, ours)):
+            at = next((k for k, (x, y) in enumerate(zip(a["token_ids"], b["token_ids"])) if x != y), None)
+            same += at is None
+            if at is not None:
+                notes.append(f"{model.name}, prompt {i + 1}: token {at + 1}, llama.cpp's gap {a['gaps'][at]:.3f} nats "
+                             f"(median of the answer {statistics.median(a['gaps']):.1f}).")
+        rows.append([model.name, f"{same} of {len(prompts)}"])
+    return [runs.markdown(["model", f"first {args.tokens} greedy tokens equal"], rows), *notes]
+
+
+def part_perplexity(programs, args):
+    texts, rows = texts_of(args.prompts), []
+    for model in (args.verifier, args.drafter):
+        theirs = Llama(programs, model, args.threads).ask([{"text": t} for t in texts])
+        requests = [{"prompt_ids": a["token_ids"][:1], "completion_ids": a["token_ids"][1:]} for a in theirs]
+        ours = weir("score", requests, "-m", model, "-t", args.threads, "-c", CONTEXT, "-q")
+        ids = weir("tokenize", [{"text": t} for t in texts], "-m", model, "--jsonl", "--input", "-", "-q")
+        sums, count, worst = [0.0, 0.0], 0, 0.0
+        for a, b in zip(theirs, ours):
+            for k, side in enumerate((a, b)):
+                sums[k] -= math.fsum(side["logprobs"])
+            count += len(a["logprobs"])
+            worst = max(worst, max(abs(x - y) for x, y in zip(a["logprobs"], b["logprobs"])))
+        ppl = [math.exp(s / count) for s in sums]
+        same_ids = sum(a["token_ids"] == b["token_ids"] for a, b in zip(theirs, ids))
+        rows.append([model.name, count, f"{same_ids} of {len(texts)}", f"{ppl[0]:.4f}", f"{ppl[1]:.4f}",
+                     f"{100 * (ppl[1] / ppl[0] - 1):+.2f} %", f"{worst:.2f}"])
+    return [runs.markdown(["model", "tokens", "texts of equal ids", "perplexity, llama.cpp", "weir", "difference",
+                           "largest of one token, nats"], rows)]
+
+
+def speeds(answers, n_decoded):
+    """(prompt tokens/s, decoded tokens/s) of llama.cpp's or weir's answers."""
+    t = [a.get("timings", a) for a in answers]
+    n_prompt = sum(len(a["prompt_ids"]) if "prompt_ids" in a else a["timings"]["prompt_n"] for a in answers)
+    return (1e3 * n_prompt / sum(x["prompt_ms"] for x in t), 1e3 * n_decoded * len(t) / sum(x["predicted_ms"] for x in t))
+
+
+def part_speed(programs, args):
+    prompts, rows = prompts_of(args.prompts), []
+    for model in (args.verifier, args.drafter):
+        found = {"llama.cpp": [], "weir": []}
+        load = []
+        for _ in range(args.rounds + 1):
+            theirs = Llama(programs, model, args.threads).greedy(prompts, args.tokens)
+            found["llama.cpp"].append(speeds(theirs, args.tokens - 1))  # its first token comes from the prompt's pass
+            load.append(theirs[0]["load_ms"])
+            found["weir"].append(speeds(weir_greedy(args, model, prompts), args.tokens))
+        median = {k: [statistics.median(c) for c in zip(*v[1:])] for k, v in found.items()}  # round 0 warms up
+        ratio = [[b / a for a, b in zip(x, y)] for x, y in zip(found["llama.cpp"][1:], found["weir"][1:])]
+        for k, what in enumerate(("prompt", "decode")):
+            r = [x[k] for x in ratio]
+            rows.append([model.name, what, f"{median['llama.cpp'][k]:.1f}", f"{median['weir'][k]:.1f}",
+                         f"{statistics.median(r):.2f} ({min(r):.2f} to {max(r):.2f})"])
+    return [runs.markdown(["model", "", "llama.cpp, tokens/s", "weir, tokens/s", "ratio, of a round: median (least, most)"], rows)]
+
+
+def part_speculative(programs, args):
+    prompts, found = prompts_of(args.prompts), {}
+    gamma = ["-md", args.drafter, "--gamma", args.gamma]
+    settings = {"weir, verifier alone": [], "weir, exact": gamma,
+                "weir, " + args.rule: [*gamma, "--deferral-rule", args.rule.split(":")[0], "--deferral-alpha", args.rule.split(":")[1]]}
+    notes = []
+    for number in range(args.rounds + 1):
+        theirs = [llama_speculative(programs, args, p) for p in prompts]
+        if number > 0:
+            found.setdefault("llama.cpp, llama-speculative-simple", []).append(sum(t[0] for t in theirs) / sum(t[1] for t in theirs))
+        notes = [f"llama.cpp: {sum(t[3] for t in theirs)} of {sum(t[2] for t in theirs)} drafted tokens accepted."]
+        for name, flags in settings.items():
+            answers = weir_greedy(args, args.verifier, prompts, *flags)
+            t = runs.totals(answers)
+            if number > 0:
+                found.setdefault(name, []).append(runs.tokens_per_second(t, whole=False))
+            if t["num_draft_tokens"]:
+                notes.append(f"{name}: {t['num_accepted_draft_tokens']} of {t['num_draft_tokens']} accepted.")
+    base = found["llama.cpp, llama-speculative-simple"]
+    rows = []
+    for name, v in found.items():
+        r = [a / b for a, b in zip(v, base)]
+        rows.append([name, f"{statistics.median(v):.1f}", f"{statistics.median(r):.2f} ({min(r):.2f} to {max(r):.2f})"])
+    return [runs.markdown([f"gamma {args.gamma}, T = 0", "decode, tokens/s", "ratio to llama.cpp's"], rows), *notes]
+
+
+PARTS = {"tokens": part_tokens, "perplexity": part_perplexity, "speed": part_speed, "speculative": part_speculative}
+
+
+def parse_args():
+    p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    p.add_argument("--models", type=Path, default=os.environ.get("WEIR_REAL_MODELS"), metavar="DIR",
+                   help="folder of the GGUF files (default: the environment's WEIR_REAL_MODELS)")
+    p.add_argument("--verifier", default="qwen2.5-coder-1.5b.gguf", help="file in DIR (default %(default)s)")
+    p.add_argument("--drafter", default="qwen2.5-coder-0.5b.gguf", help="file in DIR (default %(default)s)")
+    p.add_argument("--prompts", type=int, default=20, help="prompts, and texts (default 20)")
+    p.add_argument("--tokens", type=int, default=64, help="tokens of an answer (default 64)")
+    p.add_argument("--rounds", type=int, default=5, help="measured rounds (default 5)")
+    p.add_argument("--threads", type=int, default=2, help="threads of both engines (default 2)")
+    p.add_argument("--gamma", type=int, default=5, help="drafted tokens a block (default 5)")
+    p.add_argument("--rule", default="token-v3:0.5", help="weir's deferral rule, RULE:ALPHA (default %(default)s)")
+    p.add_argument("--parts", nargs="+", choices=PARTS, default=list(PARTS), help="default: all")
+    p.add_argument("--out", type=Path, default=runs.RESULTS / "peers_llama_cpp.md", help="default bench/results/%(default)s")
+    args = p.parse_args()
+    if args.models is None:
+        p.error("--models DIR or WEIR_REAL_MODELS: where the GGUF files lie")
+    args.verifier, args.drafter = args.models / args.verifier, args.models / args.drafter
+    for path in (args.verifier, args.drafter):
+        if not path.is_file():
+            p.error(f"{path}: no such file")
+    if not shutil.which("cmake"):
+        p.error("cmake is not installed")
+    return args
+
+
+def main():
+    args = parse_args()
+    programs = build_peer()
+    flags = " ".join(a for a in sys.argv[1:] if str(args.models) not in a)
+    parts = [f"{datetime.date.today()}, {runs.machine()}, {args.threads} threads, batch 1, {args.prompts} prompts, llama.cpp of "
+             f"llama-cpp-python {VERSION}.\nSpeeds: medians of {args.rounds} rounds, interleaved.\n"
+             f"Command: ./make.sh peers llama.cpp {flags}".rstrip()]
+    for name in args.parts:
+        print(f"{name} …", file=sys.stderr, flush=True)
+        found = PARTS[name](programs, args)
+        print("\n".join(found), flush=True)
+        parts += [f"## {name}", *found]
+    args.out.write_text("\n\n".join(parts) + "\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
