@@ -249,7 +249,7 @@ static weir_status make_room(weir_session *s, int blocks) {
     const int64_t upto = (last < s->cap ? last : s->cap - 1) + gamma + 1;
     for (int side = 0; side < 2; side++) {
         if (side == WEIR_DRAFTER && gamma == 0) continue;
-        WEIR_TRY(weir_session_room(s, side, upto));
+        WEIR_TRY(weir_session_reserve(s, side, upto));
     }
     return WEIR_OK;
 }
@@ -257,8 +257,7 @@ static weir_status make_room(weir_session *s, int blocks) {
 /* Brings the backend's page tables up to date. */
 static weir_status sync_tables(weir_engine *e) {
     for (int side = 0; side <= (int)e->has_draft; side++) {
-        WEIR_TRY(weir_kv_pool_sync(e->side[side].self));
-        if (e->side[side].cross) WEIR_TRY(weir_kv_pool_sync(e->side[side].cross));
+        WEIR_TRY(weir_side_sync(&e->side[side]));
     }
     return WEIR_OK;
 }

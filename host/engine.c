@@ -94,8 +94,13 @@ void weir_engine_get_facts(const weir_engine *e, weir_engine_facts *out) { *out 
 
 static weir_status open_caches(weir_engine *e, weir_side *m) {
     const weir_kv_shape self = weir_plan_self(e, &m->facts), cross = weir_plan_cross(e, &m->facts);
+    const weir_kv_shape slide = weir_plan_slide(e, &m->facts);
     WEIR_TRY(weir_kv_pool_create(&m->self, e->be, &self));
     m->kv.self = *weir_kv_pool_view(m->self);
+    if (slide.n_layer > 0) {
+        WEIR_TRY(weir_kv_pool_create(&m->slide, e->be, &slide));
+        m->kv.slide = *weir_kv_pool_view(m->slide);
+    }
     if (cross.n_layer > 0) {
         WEIR_TRY(weir_kv_pool_create(&m->cross, e->be, &cross));
         m->kv.cross = *weir_kv_pool_view(m->cross);
@@ -175,6 +180,7 @@ void weir_engine_close(weir_engine *e) {
         if (m->dev_cross_len) weir_backend_free(e->be, m->dev_cross_len);
         weir_kv_pool_free(m->self);
         weir_kv_pool_free(m->cross);
+        weir_kv_pool_free(m->slide);
         weir_model_free(m->model);
         weir_checkpoint_close(&m->ck);
     }

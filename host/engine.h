@@ -19,7 +19,7 @@ typedef struct weir_side {
     weir_checkpoint ck;
     const weir_family *family;
     weir_model *model;
-    weir_kv_pool *self, *cross;
+    weir_kv_pool *self, *cross, *slide; /* the last two where the model has such layers */
     weir_kv kv;
     int32_t *cross_len;     /* (n_parallel) host; kv.cross_len is the backend's */
     int32_t *dev_cross_len; /* the backend's where that is another array; NULL on the CPU */
@@ -149,6 +149,7 @@ weir_status weir_step_get(weir_engine *e, void *host, const void *dev, size_t by
 weir_status weir_plan_make(weir_engine *e, const weir_engine_options *o, weir_err *err);
 weir_kv_shape weir_plan_self(const weir_engine *e, const weir_model_facts *f);
 weir_kv_shape weir_plan_cross(const weir_engine *e, const weir_model_facts *f); /* n_layer 0: the model has none */
+weir_kv_shape weir_plan_slide(const weir_engine *e, const weir_model_facts *f); /* n_layer 0: all layers are in self */
 size_t weir_plan_available(void); /* bytes this process may still take: MemAvailable, cgroup limits; 0 = unknown */
 void weir_plan_format(char *out, size_t cap, size_t bytes); /* "17.1 MiB" */
 
@@ -162,6 +163,8 @@ weir_status weir_session_admit(weir_session *s, weir_err *err); /* takes a slot,
 weir_status weir_session_prefill(weir_session *s, int side, weir_err *err); /* the prompt on one model, once */
 /* Pages of a side for the prompt and n_input inputs of the timeline; fewer than before is a rollback. */
 weir_status weir_session_room(weir_session *s, int side, int64_t n_input);
+weir_status weir_session_reserve(weir_session *s, int side, int64_t n_input); /* as weir_kv_pool_reserve */
+weir_status weir_side_sync(weir_side *m); /* the page tables of all its pools */
 void weir_session_restart(weir_session *s);                     /* forgets the output; keeps slot and prompts */
 void weir_session_release(weir_session *s);                     /* gives the slot back */
 /* Appends one token; applies end-of-text, stop strings and the limit. True while the session goes on. */

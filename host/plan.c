@@ -68,6 +68,16 @@ static void add(weir_bytes *sum, weir_bytes x) {
     sum->host = plus(sum->host, x.host);
 }
 
+/* Sliding layers that have others beside them: a pool of their own. Where all slide, theirs is the only one. */
+static int32_t layers_apart(const weir_model_facts *f) { return f->n_layer_slide < f->n_layer_self ? f->n_layer_slide : 0; }
+
+/* What a sliding layer may still be asked for: the window before the first row of a call or chunk, all of its rows, and the rows
+ * that a rollback takes back. */
+static int64_t keep_of(const weir_engine *e, const weir_model_facts *f) {
+    const int64_t chunk = e->be->chunk, rows = chunk > e->n_row_max ? chunk : e->n_row_max;
+    return f->window + rows + e->max_draft + 2;
+}
+
 static weir_kv_shape shape_of(const weir_engine *e, const weir_model_facts *f, int64_t max_len, int32_t n_layer) {
     return (weir_kv_shape){.n_slot = e->n_parallel, .max_len = max_len, .n_layer = n_layer, .n_head_kv = f->n_head_kv,
                            .head_dim = f->head_dim, .dtype = f->kv_dtype};
@@ -76,7 +86,16 @@ static weir_kv_shape shape_of(const weir_engine *e, const weir_model_facts *f, i
 /* Outputs behind an encoder, prompt and outputs of a decoder; either way a block may begin at the last and write its drafts
  * behind it. */
 weir_kv_shape weir_plan_self(const weir_engine *e, const weir_model_facts *f) {
-    return shape_of(e, f, (int64_t)e->ctx_size + e->max_draft + 2, f->n_layer_self);
+    weir_kv_shape h = shape_of(e, f, (int64_t)e->ctx_size + e->max_draft + 2, f->n_layer_self - layers_apart(f));
+    if (f->n_layer_slide == f->n_layer_self) h.keep = keep_of(e, f);
+    return h;
+}
+
+weir_kv_shape weir_plan_slide(const weir_engine *e, const weir_model_facts *f) {
+    weir_kv_shape h = weir_plan_self(e, f);
+    h.n_layer = layers_apart(f);
+    h.keep = keep_of(e, f);
+    return h;
 }
 
 weir_kv_shape weir_plan_cross(const weir_engine *e, const weir_model_facts *f) {
@@ -84,10 +103,11 @@ weir_kv_shape weir_plan_cross(const weir_engine *e, const weir_model_facts *f) {
 }
 
 static weir_bytes kv_bytes(const weir_engine *e, const weir_model_facts *f, int n_slot) {
-    weir_kv_shape self = weir_plan_self(e, f), cross = weir_plan_cross(e, f);
-    self.n_slot = cross.n_slot = n_slot;
+    weir_kv_shape self = weir_plan_self(e, f), cross = weir_plan_cross(e, f), slide = weir_plan_slide(e, f);
+    self.n_slot = cross.n_slot = slide.n_slot = n_slot;
     weir_bytes sum = weir_kv_pool_bytes(&self, e->be->device);
     if (cross.n_layer > 0) add(&sum, weir_kv_pool_bytes(&cross, e->be->device));
+    if (slide.n_layer > 0) add(&sum, weir_kv_pool_bytes(&slide, e->be->device));
     return sum;
 }
 

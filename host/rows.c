@@ -28,7 +28,7 @@ static int32_t common_group(const int32_t *slot, int32_t n) {
 }
 
 static weir_status put_rows(weir_engine *e, const weir_rows *r, int side) {
-    WEIR_TRY(weir_kv_pool_sync(e->side[side].self));
+    WEIR_TRY(weir_side_sync(&e->side[side]));
     WEIR_TRY(WEIR_PUT(e, token, r->n_row));
     WEIR_TRY(WEIR_PUT(e, pos, r->n_row));
     WEIR_TRY(WEIR_PUT(e, slot, r->n_row));

@@ -146,7 +146,21 @@ void weir_session_cancel(weir_session *s) { atomic_store(&s->cancel, true); }
 /* ---- slot and prompt ------------------------------------------------------------------------------------ */
 
 weir_status weir_session_room(weir_session *s, int side, int64_t n_input) {
-    return weir_kv_pool_resize(s->e->side[side].self, s->slot, s->base + n_input);
+    weir_side *m = &s->e->side[side];
+    if (m->slide) WEIR_TRY(weir_kv_pool_resize(m->slide, s->slot, s->base + n_input));
+    return weir_kv_pool_resize(m->self, s->slot, s->base + n_input);
+}
+
+weir_status weir_session_reserve(weir_session *s, int side, int64_t n_input) {
+    weir_side *m = &s->e->side[side];
+    if (m->slide) WEIR_TRY(weir_kv_pool_reserve(m->slide, s->slot, s->base + n_input));
+    return weir_kv_pool_reserve(m->self, s->slot, s->base + n_input);
+}
+
+weir_status weir_side_sync(weir_side *m) {
+    WEIR_TRY(weir_kv_pool_sync(m->self));
+    if (m->cross) WEIR_TRY(weir_kv_pool_sync(m->cross));
+    return m->slide ? weir_kv_pool_sync(m->slide) : WEIR_OK;
 }
 
 /* An encoder reads the whole prompt into the cross cache. */
@@ -166,7 +180,7 @@ static weir_status run_prompt(weir_session *s, int side) {
     if (m->cross) return run_encoder(s, m);
     if (weir_kv_pool_len(m->self, s->slot) < s->base) WEIR_TRY(weir_session_room(s, side, 0));
     if (s->base == 0) return WEIR_OK;
-    WEIR_TRY(weir_kv_pool_sync(m->self));
+    WEIR_TRY(weir_side_sync(m));
     return weir_model_prefill(m->model, &m->kv, s->slot, s->prompt, s->base);
 }
 
@@ -213,6 +227,7 @@ void weir_session_release(weir_session *s) {
     for (int side = 0; side < 2; side++) {
         weir_side *m = &s->e->side[side];
         if (m->self) (void)weir_kv_pool_resize(m->self, s->slot, 0);
+        if (m->slide) (void)weir_kv_pool_resize(m->slide, s->slot, 0);
         if (m->cross) (void)weir_kv_pool_resize(m->cross, s->slot, 0);
     }
     s->e->slot_owner[s->slot] = NULL;

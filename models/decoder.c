@@ -39,6 +39,16 @@ static weir_status residual(decoder_model *m, const decoder_rows *r, const weir_
     return m->base.be->op.rmsnorm(m->base.be, &n);
 }
 
+typedef struct layer_cache {
+    const weir_kv_view *kv;
+    int32_t layer; /* of the view */
+} layer_cache;
+
+static layer_cache cache_of(const decoder_model *m, const weir_kv *kv, int32_t l) {
+    if (!kv->slide.pool) return (layer_cache){&kv->self, l};
+    return (layer_cache){m->c.sliding[l] ? &kv->slide : &kv->self, m->layer[l].in_group};
+}
+
 /* Queries, keys and values of the rows; keys and values into the slots' caches. */
 static weir_status append(decoder_model *m, const weir_kv *kv, const decoder_rows *r, int32_t l) {
     const decoder_layer *d = &m->layer[l];
@@ -56,8 +66,9 @@ static weir_status append(decoder_model *m, const weir_kv *kv, const decoder_row
                       .pos = r->pos, .n_row = r->n, .n_head = m->c.n_head, .n_head_kv = m->c.n_head_kv,
                       .head_dim = m->c.head_dim, .n_dim = weir__rope_dims(rope, m->c.head_dim),
                       .interleaved = rope->interleaved};
-    weir_kv_append ap = {.kv = &kv->self, .k = k, .v = v, .ld = m->width, .slot = r->slot, .pos = r->pos, .n_row = r->n,
-                         .layer = l};
+    const layer_cache c = cache_of(m, kv, l);
+    weir_kv_append ap = {.kv = c.kv, .k = k, .v = v, .ld = m->width, .slot = r->slot, .pos = r->pos, .n_row = r->n,
+                         .layer = c.layer};
     WEIR_TRY(be->op.rope(be, &turn));
     return be->op.kv_append(be, &ap);
 }
@@ -66,8 +77,9 @@ static weir_status append(decoder_model *m, const weir_kv *kv, const decoder_row
 static weir_status rest(decoder_model *m, const weir_kv *kv, const decoder_rows *r, int32_t l) {
     const decoder_layer *d = &m->layer[l];
     weir_backend *be = m->base.be;
-    weir_attention at = {.kv = &kv->self, .q = r->q, .ldq = r->ldq, .o = m->a.att, .ldo = m->inner, .slot = r->slot,
-                         .pos = r->pos, .n_key = r->n_key, .n_row = r->n, .layer = l, .n_head = m->c.n_head,
+    const layer_cache c = cache_of(m, kv, l);
+    weir_attention at = {.kv = c.kv, .q = r->q, .ldq = r->ldq, .o = m->a.att, .ldo = m->inner, .slot = r->slot,
+                         .pos = r->pos, .n_key = r->n_key, .n_row = r->n, .layer = c.layer, .n_head = m->c.n_head,
                          .scale = m->c.attention_scale, .softcap = m->c.attention_softcap,
                          .window = m->c.sliding[l] ? m->c.window : 0, .group = r->group, .prefill = r->prefill};
     WEIR_TRY(be->op.attention(be, &at));

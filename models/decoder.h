@@ -17,6 +17,7 @@ typedef struct decoder_layer {
     weir_weight o;                   /* (dim, inner) */
     weir_weight gate_up;             /* (ff_dim, dim), gate through the activation, times up */
     weir_weight down;                /* (dim, ff_dim) */
+    int32_t in_group;                /* its place among the layers that slide as it does: its layer in their cache */
 } decoder_layer;
 
 /* Activations of one call, all inside one block of backend memory. C = max(n_row, chunk) rows with the backend's chunk of

@@ -231,6 +231,7 @@ weir_status weir__decoder_load(decoder_model *m, const weir_tensor_source *src, 
                                        .weight_bytes = 4 * weir__decoder_vector_floats(&m->c),
                                        .n_vocab_rows = m->c.n_vocab_rows,
                                        .n_layer_self = m->c.n_layer,
+                                       .window = m->c.window,
                                        .n_head_kv = m->c.n_head_kv,
                                        .head_dim = m->c.head_dim};
     weir_model_facts *f = &m->base.facts;
@@ -240,6 +241,8 @@ weir_status weir__decoder_load(decoder_model *m, const weir_tensor_source *src, 
         decoder_layer measured = {0}, *l = m->layer ? &m->layer[i] : &measured;
         WEIR_TRY(load_layer(&ld, i, l));
         if (i == 0) dtype = l->gate_up.dtype;
+        l->in_group = m->c.sliding[i] ? f->n_layer_slide : i - f->n_layer_slide;
+        f->n_layer_slide += m->c.sliding[i];
     }
     WEIR_TRY(load_norm(&ld, "", "model.norm", m->c.dim, &m->norm));
     WEIR_TRY(load_rope(&ld));

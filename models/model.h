@@ -81,9 +81,10 @@ typedef struct weir_batch {
     int32_t extent_n;
 } weir_batch;
 
-/* Caches of a model's sessions. cross is used by encoder-decoders only. */
+/* Caches of a model's sessions. cross is used by encoder-decoders only. slide: of the layers with a sliding window, in their order;
+ * without a pool they lie in self, among the others. */
 typedef struct weir_kv {
-    weir_kv_view self, cross;
+    weir_kv_view self, cross, slide;
     const int32_t *cross_len; /* (n_slot) source length; backend memory */
 } weir_kv;
 
@@ -99,7 +100,8 @@ typedef struct weir_model_facts {
     size_t weight_bytes;          /* packed, on the backend */
     size_t decode_bytes;          /* of them, what one decoder pass with logits reads */
     int32_t n_vocab_rows;
-    int32_t n_layer_self, n_head_kv, head_dim; /* decoder self-attention cache group */
+    int32_t n_layer_self, n_head_kv, head_dim; /* decoder self-attention caches */
+    int32_t n_layer_slide, window;             /* of n_layer_self, those with a sliding window, and its positions */
     int32_t n_layer_cross;                     /* 0 for decoder-only models */
     bool encoder_decoder;
     weir_dtype dtype;             /* of the matrices */

@@ -30,11 +30,24 @@ VERSION = "0.3.36"
 BUILD = runs.ROOT / "build" / "peers"
 DATA = runs.ROOT / "bench" / "lab" / "data"
 CONTEXT = 1024
+# Processor flags of Linux and llama.cpp's options for them; all but AMX.
+ISA = {"sse4_2": "SSE42", "avx": "AVX", "avx2": "AVX2", "fma": "FMA", "f16c": "F16C", "bmi2": "BMI2", "avx_vnni": "AVX_VNNI",
+       "avx512bw": "AVX512", "avx512_vbmi": "AVX512_VBMI", "avx512vbmi": "AVX512_VBMI", "avx512_vnni": "AVX512_VNNI",
+       "avx512_bf16": "AVX512_BF16"}
 
 
 # ---- llama.cpp -----------------------------------------------------------------------------------------------------
 
-def build_peer():
+def isa_options(no_amx):
+    """Of CMake: all that this machine has, or all but AMX."""
+    if not no_amx:
+        return ["-DGGML_NATIVE=ON"]
+    with open("/proc/cpuinfo", encoding="utf-8") as f:
+        flags = next(line for line in f if line.startswith("flags")).split()
+    return ["-DGGML_NATIVE=OFF"] + sorted({f"-DGGML_{ISA[f]}=ON" for f in flags if f in ISA})
+
+
+def build_peer(no_amx):
     """Compiles what is missing; returns the folder of programs."""
     BUILD.mkdir(parents=True, exist_ok=True)
     source, work = BUILD / f"llama_cpp_python-{VERSION}", BUILD / "llama.cpp"
@@ -45,7 +58,7 @@ def build_peer():
         with tarfile.open(BUILD / f"llama_cpp_python-{VERSION}.tar.gz") as archive:
             archive.extractall(BUILD, filter="data")
     tree = source / "vendor" / "llama.cpp"
-    subprocess.run(["cmake", "-S", str(tree), "-B", str(work), "-G", "Ninja", "-DCMAKE_BUILD_TYPE=Release", "-DGGML_NATIVE=ON",
+    subprocess.run(["cmake", "-S", str(tree), "-B", str(work), "-G", "Ninja", "-DCMAKE_BUILD_TYPE=Release", *isa_options(no_amx),
                     "-DLLAMA_BUILD_TESTS=OFF", "-DLLAMA_BUILD_SERVER=OFF", "-DLLAMA_CURL=OFF", "-DLLAMA_OPENSSL=OFF"],
                    check=True, stdout=subprocess.DEVNULL)
     subprocess.run(["cmake", "--build", str(work), "--target", "llama", "llama-speculative-simple"], check=True,
@@ -227,6 +240,8 @@ def parse_args():
     p.add_argument("--threads", type=int, default=2, help="threads of both engines (default 2)")
     p.add_argument("--gamma", type=int, default=5, help="drafted tokens a block (default 5)")
     p.add_argument("--rule", default="token-v3:0.5", help="weir's deferral rule, RULE:ALPHA (default %(default)s)")
+    p.add_argument("--no-amx", action="store_true",
+                   help="build llama.cpp without AMX (its kernels end with an illegal instruction on some virtual machines)")
     p.add_argument("--parts", nargs="+", choices=PARTS, default=list(PARTS), help="default: all")
     p.add_argument("--out", type=Path, default=runs.RESULTS / "peers_llama_cpp.md", help="default bench/results/%(default)s")
     args = p.parse_args()
@@ -243,10 +258,10 @@ def parse_args():
 
 def main():
     args = parse_args()
-    programs = build_peer()
+    programs = build_peer(args.no_amx)
     flags = " ".join(a for a in sys.argv[1:] if str(args.models) not in a)
     parts = [f"{datetime.date.today()}, {runs.machine()}, {args.threads} threads, batch 1, {args.prompts} prompts, llama.cpp of "
-             f"llama-cpp-python {VERSION}.\nSpeeds: medians of {args.rounds} rounds, interleaved.\n"
+             f"llama-cpp-python {VERSION}{', built without AMX' if args.no_amx else ''}.\nSpeeds: medians of {args.rounds} rounds, interleaved.\n"
              f"Command: ./make.sh peers llama.cpp {flags}".rstrip()]
     for name in args.parts:
         print(f"{name} …", file=sys.stderr, flush=True)

@@ -10,7 +10,9 @@
 enum { SLOTS = 4, MAX_LEN = 200, PER_SLOT = 4 };
 
 /* One element of a position stands for all of it: K of layer 0, head 0, dimension 0. */
-static weir_kv_shape shape_of(weir_dtype dtype) { return (weir_kv_shape){SLOTS, MAX_LEN, 2, 1, 3, dtype}; }
+static weir_kv_shape shape_of(weir_dtype dtype) {
+    return (weir_kv_shape){.n_slot = SLOTS, .max_len = MAX_LEN, .n_layer = 2, .n_head_kv = 1, .head_dim = 3, .dtype = dtype};
+}
 
 typedef struct bed {
     weir_backend *be;

@@ -254,6 +254,33 @@ Test(decoder, same_bits_at_any_batch_order_and_thread_count) {
     }
 }
 
+/* Pages of a ring are its slot's from the beginning. */
+static bool has_ring(const weir_engine *e, int side) {
+    return e->side[side].slide && weir_kv_pool_pages_used(e->side[side].slide) > 0;
+}
+
+/* 192 positions of a ring and texts of up to 320, against an engine of so many sessions that its sliding layers keep everything. */
+Test(decoder, a_ring_of_pages_gives_the_bits_of_whole_sequences) {
+    for (int p = 0; p < DECODER_PAIRS; p++) {
+        weir_engine *ring = decoder_open(&decoder_pairs[p], "cpu", 1, 1, 512), *whole = decoder_open(&decoder_pairs[p], "cpu", 64, 1, 512);
+        const bool slides = whole->side[WEIR_VERIFIER].kv.slide.pool != NULL;
+        cr_assert(has_ring(ring, WEIR_VERIFIER) == slides && !has_ring(whole, WEIR_VERIFIER), "pair %d", p);
+        cr_assert(!slides || ring->facts.kv_per_session[0] < whole->facts.kv_per_session[0], "pair %d: the plan", p);
+        for (int i = 0; i < 10; i++) {
+            char what[64];
+            weir_session_options o = mixed(i);
+            o.max_tokens = 250;
+            snprintf(what, sizeof what, "pair %d, prompt %d", p, i);
+            decoder_run(ring, &o, i, &alone[i]);
+            decoder_run(whole, &o, i, &together[i]);
+            cr_assert(alone[i].n == 250, "%s: %zu tokens", what, alone[i].n);
+            answer_assert_same(&alone[i], &together[i], what);
+        }
+        weir_engine_close(ring);
+        weir_engine_close(whole);
+    }
+}
+
 /* The same logits; only the last logarithm is float there, double here. */
 Test(decoder, logprobs_under_speculation_equal_score) {
     static answer a;

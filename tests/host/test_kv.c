@@ -10,7 +10,7 @@
 
 enum { SLOTS = 5, MAX_LEN = 200, LAYERS = 2, HEADS = 3, DIM = 5, PER_SLOT = (MAX_LEN + 63) / 64 };
 
-static const weir_kv_shape shape = {SLOTS, MAX_LEN, LAYERS, HEADS, DIM, WEIR_DTYPE_F32};
+static const weir_kv_shape shape = {.n_slot = SLOTS, .max_len = MAX_LEN, .n_layer = LAYERS, .n_head_kv = HEADS, .head_dim = DIM};
 
 static weir_backend *backend(void) {
     weir_backend *be = NULL;
@@ -133,18 +133,20 @@ Test(kv, growing_into_a_shared_page_copies_it) {
 Test(kv, bad_arguments_change_nothing) {
     weir_backend *be = backend();
     weir_kv_pool *p = NULL;
-    const weir_kv_shape huge = {1 << 20, 1 << 20, 1 << 20, 1 << 20, 1 << 20, WEIR_DTYPE_F32};
+    const weir_kv_shape huge = {.n_slot = 1 << 20, .max_len = 1 << 20, .n_layer = 1 << 20, .n_head_kv = 1 << 20, .head_dim = 1 << 20};
     const weir_kv_shape bad[] = {{.n_slot = 0, .max_len = 64, .n_layer = 1, .n_head_kv = 1, .head_dim = 1},
                                  {.n_slot = 1, .max_len = 0, .n_layer = 1, .n_head_kv = 1, .head_dim = 1},
                                  {.n_slot = 1, .max_len = INT64_MAX, .n_layer = 1, .n_head_kv = 1, .head_dim = 1},
-                                 {1, 64, 1, 1, 1, WEIR_DTYPE_BF16}, /* the CPU's pages are f32 */
+                                 {.n_slot = 1, .max_len = 64, .keep = -1, .n_layer = 1, .n_head_kv = 1, .head_dim = 1},
+                                 {.n_slot = 1, .max_len = 64, .n_layer = 1, .n_head_kv = 1, .head_dim = 1,
+                                  .dtype = WEIR_DTYPE_BF16}, /* the CPU's pages are f32 */
                                  huge};
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++)
         cr_expect_eq(weir_kv_pool_create(&p, be, &bad[i]), WEIR_EINVAL, "shape %zu", i);
     cr_expect_eq(weir_kv_pool_bytes(&huge, false).backend, SIZE_MAX);
     cr_expect_eq(weir_kv_pool_bytes(&huge, true).host, SIZE_MAX);
     cr_assert_null(p);
-    const weir_kv_shape small = {2, 100, 1, 1, 1, WEIR_DTYPE_F32};
+    const weir_kv_shape small = {.n_slot = 2, .max_len = 100, .n_layer = 1, .n_head_kv = 1, .head_dim = 1};
     cr_assert_eq(weir_kv_pool_create(&p, be, &small), WEIR_OK);
     cr_assert_eq(weir_kv_pool_resize(p, 0, 70), WEIR_OK);
     cr_expect_eq(weir_kv_pool_resize(p, 0, 101), WEIR_EINVAL);
@@ -158,6 +160,55 @@ Test(kv, bad_arguments_change_nothing) {
     cr_expect_eq(weir_kv_pool_pages_used(p), 2);
     weir_kv_pool_free(p);
     weir_kv_pool_free(NULL);
+    weir_backend_close(be);
+}
+
+/* ---- rings ---- */
+
+enum { RING_LEN = 1000, KEEP = 130, RING_PAGES = 4 };
+static const weir_kv_shape ring_shape = {.n_slot = 2, .max_len = RING_LEN, .keep = KEEP, .n_layer = LAYERS, .n_head_kv = HEADS,
+                                         .head_dim = DIM};
+
+/* Grows by up to 40 and rolls back by up to 9 behind the largest length: the last KEEP positions before that are always there. */
+Test(kv, a_ring_keeps_what_it_promises) {
+    weir_backend *be = backend();
+    weir_kv_pool *p = NULL;
+    static float value[2][RING_LEN];
+    int64_t len[2] = {0, 0}, most[2] = {0, 0};
+    uint64_t seed = 5; /* fixed: a failure repeats */
+    cr_assert_eq(weir_kv_pool_create(&p, be, &ring_shape), WEIR_OK);
+    const weir_kv_view *v = weir_kv_pool_view(p);
+    for (int step = 0; step < 2000; step++) {
+        const int32_t s = (int32_t)(rng_u64(&seed) % 2);
+        const int64_t back = most[s] - (int64_t)(rng_u64(&seed) % 10), on = len[s] + (int64_t)(rng_u64(&seed) % 41);
+        const int64_t to = step % 3 == 0 ? (back > 0 ? back : 0) : on < RING_LEN ? on : 0;
+        cr_assert_eq(weir_kv_pool_resize(p, s, to), WEIR_OK, "step %d: %ld to %ld", step, (long)len[s], (long)to);
+        for (int64_t t = len[s]; t < to; t++) put(v, s, t, value[s][t] = next_value = next_value > 60000.0f ? 1.0f : next_value + 64.0f);
+        len[s] = to;
+        most[s] = to == 0 ? 0 : to > most[s] ? to : most[s];
+        for (int64_t t = most[s] > KEEP ? most[s] - KEEP : 0; t < to; t++)
+            cr_assert(holds(v, s, t, value[s][t]), "step %d slot %d position %ld of %ld", step, (int)s, (long)t, (long)to);
+        cr_assert_eq(weir_kv_pool_pages_used(p), 2 * RING_PAGES);
+    }
+    weir_kv_pool_free(p);
+    weir_backend_close(be);
+}
+
+Test(kv, a_ring_refuses_what_it_has_overwritten) {
+    weir_backend *be = backend();
+    weir_kv_pool *p = NULL;
+    cr_assert_eq(weir_kv_pool_create(&p, be, &ring_shape), WEIR_OK);
+    cr_assert_eq(weir_kv_pool_resize(p, 1, 700), WEIR_OK);
+    cr_expect_eq(weir_kv_pool_resize(p, 1, 700 - KEEP), WEIR_OK);
+    cr_expect_eq(weir_kv_pool_resize(p, 1, 699 - KEEP), WEIR_EINVAL);
+    cr_expect_eq(weir_kv_pool_len(p, 1), 700 - KEEP);
+    cr_expect_eq(weir_kv_pool_reserve(p, 1, 990), WEIR_OK, "what a device may write is not written yet");
+    cr_expect_eq(weir_kv_pool_resize(p, 1, 700 - KEEP), WEIR_OK);
+    cr_expect_eq(weir_kv_pool_reserve(p, 1, RING_LEN + 1), WEIR_EINVAL);
+    cr_expect_eq(weir_kv_pool_share(p, 1, 0, 5), WEIR_ENOTSUP);
+    cr_expect_eq(weir_kv_pool_resize(p, 1, 0), WEIR_OK);
+    cr_expect_eq(weir_kv_pool_resize(p, 1, 3), WEIR_OK, "an empty slot begins anew");
+    weir_kv_pool_free(p);
     weir_backend_close(be);
 }
 
@@ -199,8 +250,12 @@ Test(kv, takes_the_bytes_it_says) {
     weir_backend *be = backend();
     const size_t before = counted;
     weir_kv_pool *p = NULL;
+    cr_assert_eq(weir_kv_pool_create(&p, be, &ring_shape), WEIR_OK);
+    cr_expect_eq(counted - before, weir_kv_pool_bytes(&ring_shape, false).backend);
+    weir_kv_pool_free(p);
+    const size_t again = counted;
     cr_assert_eq(weir_kv_pool_create(&p, be, &shape), WEIR_OK);
-    cr_expect_eq(counted - before, weir_kv_pool_bytes(&shape, false).backend);
+    cr_expect_eq(counted - again, weir_kv_pool_bytes(&shape, false).backend);
     cr_expect_eq(weir_kv_pool_bytes(&shape, false).host, 0);
     const size_t made = counted;
     cr_assert_eq(weir_kv_pool_resize(p, 0, MAX_LEN), WEIR_OK);
@@ -234,7 +289,7 @@ Test(kv, survives_every_failed_allocation) {
         cr_expect_eq(alloc_live(), 0);
         alloc_uninstall();
         if (s == WEIR_OK) {
-            cr_expect_eq(fail_at, 7, "six allocations a pool");
+            cr_expect_eq(fail_at, 8, "seven allocations a pool");
             return;
         }
     }

@@ -121,7 +121,8 @@ void fixture_open_on(fixture *f, const golden_model *g, weir_backend *be) {
     const weir_tensor_source src = fixture_source(f->tensors);
     cr_assert_eq(weir_decoder_create(&f->m, be, &g->c, &src, FIX_ROW, FIX_PROMPT, &err), WEIR_OK, "%s: %s", g->name, err.text);
     const weir_model_facts *x = weir_model_get_facts(f->m);
-    const weir_kv_shape shape = {FIX_SLOT, FIX_LEN, x->n_layer_self, x->n_head_kv, x->head_dim, x->kv_dtype};
+    const weir_kv_shape shape = {.n_slot = FIX_SLOT, .max_len = FIX_LEN, .n_layer = x->n_layer_self, .n_head_kv = x->n_head_kv,
+                                 .head_dim = x->head_dim, .dtype = x->kv_dtype};
     cr_assert_eq(weir_kv_pool_create(&f->self, be, &shape), WEIR_OK);
     f->dev_rows = backend_zeros(f, 4 * FIX_ROW * sizeof *f->dev_rows);
     f->dev_logits = backend_zeros(f, (size_t)FIX_ROW * (size_t)f->n_vocab * sizeof *f->dev_logits);

@@ -30,7 +30,8 @@ void fixture_open_on(fixture *f, const char *dir, weir_backend *be) {
     cr_assert_eq(weir_t5_create(&f->m, f->be, &f->ck.t5, &src, FIX_ROW, FIX_PROMPT, &err), WEIR_OK, "%s",
                  err.text);
     const weir_model_facts *x = weir_model_get_facts(f->m);
-    weir_kv_shape shape = {FIX_SLOT, FIX_LEN, x->n_layer_self, x->n_head_kv, x->head_dim, x->kv_dtype};
+    weir_kv_shape shape = {.n_slot = FIX_SLOT, .max_len = FIX_LEN, .n_layer = x->n_layer_self, .n_head_kv = x->n_head_kv,
+                           .head_dim = x->head_dim, .dtype = x->kv_dtype};
     cr_assert_eq(weir_kv_pool_create(&f->self, f->be, &shape), WEIR_OK);
     shape.max_len = FIX_PROMPT;
     shape.n_layer = x->n_layer_cross;
@@ -39,7 +40,7 @@ void fixture_open_on(fixture *f, const char *dir, weir_backend *be) {
     f->dev_cross_len = backend_zeros(f, sizeof f->cross_len);
     f->dev_rows = backend_zeros(f, 4 * FIX_ROW * sizeof *f->dev_rows);
     f->dev_logits = backend_zeros(f, (size_t)FIX_ROW * (size_t)f->n_vocab * sizeof *f->dev_logits);
-    f->kv = (weir_kv){*weir_kv_pool_view(f->self), *weir_kv_pool_view(f->cross), f->dev_cross_len};
+    f->kv = (weir_kv){.self = *weir_kv_pool_view(f->self), .cross = *weir_kv_pool_view(f->cross), .cross_len = f->dev_cross_len};
 }
 
 void fixture_open_golden(fixture *f, const char *name, weir_isa isa, int n_thread) {
