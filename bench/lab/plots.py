@@ -66,8 +66,10 @@ def quality_against(analysis: Analysis, x: str, label: str, stem: Path) -> None:
         xs, ys = [m.figures[x] for m in shown], [m.figures[metric] for m in shown]
         bars = [[[max(0.0, v - m.interval(name)[0]) for v, m in zip(vs, shown)],
                  [max(0.0, m.interval(name)[1] - v) for v, m in zip(vs, shown)]] for name, vs in ((x, xs), (metric, ys))]
-        axes.errorbar(xs, ys, xerr=bars[0], yerr=bars[1], label=curve_title(shown[0], many), markersize=4, linewidth=1.3,
-                      elinewidth=0.5, alpha=0.9, **style[shown[0].point.title])
+        _, _, whiskers = axes.errorbar(xs, ys, xerr=bars[0], yerr=bars[1], label=curve_title(shown[0], many), markersize=4,
+                                       linewidth=1.3, elinewidth=0.5, **style[shown[0].point.title])
+        for w in whiskers:
+            w.set_alpha(0.3)  # a dozen curves of a dozen points: lines first
     for temp in sorted({m.point.temp for m in analysis.points}):
         verifier = analysis.verifier(temp)
         if verifier:
