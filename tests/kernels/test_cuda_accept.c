@@ -76,6 +76,8 @@ static batch *batch_new(weir_backend *be, uint64_t *seed, int first, int n_sessi
     *x = (batch){.n_session = n_session, .n_vocab = n_vocab, .ld = n_vocab + (int)(rng_u64(seed) % 4)};
     weir_accept_session s[SESSIONS];
     memset(s, 0x5a, sizeof s); /* outputs are not what they were */
+    weir_row_note unwritten[BLOCK_DRAFT];
+    memset(unwritten, 0x5a, sizeof unwritten);
     for (int i = 0; i < n_session; i++) {
         const int n_draft = n_session == 1 ? max_draft : (int)(rng_u64(seed) % (uint64_t)(max_draft + 1));
         const weir_rule rule = (weir_rule)((first + i) % WEIR_RULE_COUNT);
@@ -84,7 +86,7 @@ static batch *batch_new(weir_backend *be, uint64_t *seed, int first, int n_sessi
         x->q[i] = device_put(be, b->q, 2 * n * sizeof(float));
         x->p[i] = x->q[i] + n;
         x->dev[i] = device_put(be, b, sizeof *b);
-        x->note[i] = device_room(be, BLOCK_DRAFT * sizeof *x->note[i]);
+        x->note[i] = device_put(be, unwritten, sizeof unwritten);
         s[i].law = part(x->dev[i], offsetof(block, law));
         s[i].q_logits = x->q[i];
         s[i].p_logits = x->p[i];
@@ -119,6 +121,17 @@ static void accept_both(weir_backend *be, batch *x) {
     cr_assert_eq(be->op.accept(be, &a), WEIR_OK, "%s", be->err.text);
     device_get(be, x->got, x->session, (size_t)x->n_session * sizeof *x->got);
     for (int i = 0; i < x->n_session; i++) device_get(be, x->row[i], x->got[i].row, sizeof x->row[i]);
+}
+
+/* Rows behind a session's own block are nobody's, whatever its neighbours draft. */
+static void check_unwritten(weir_backend *be, const batch *x, const char *where) {
+    for (int i = 0; i < x->n_session; i++) {
+        unsigned char note[BLOCK_DRAFT][sizeof(weir_row_note)];
+        device_get(be, note, x->note[i], sizeof note);
+        for (int j = x->host[i]->n_draft; j < BLOCK_DRAFT; j++)
+            for (size_t k = 0; k < sizeof note[j]; k++)
+                cr_assert(note[j][k] == 0x5a, "%s: session %d has %d rows, and row %d was written", where, i, x->host[i]->n_draft, j);
+    }
 }
 
 static void check_verdict(const weir_verdict *want, const weir_verdict *got, const char *where) {
@@ -251,6 +264,7 @@ static void compare(weir_backend *be, uint64_t *seed, int first, int n_session, 
         check_session(x, i, where, n);
     }
     snprintf(where, sizeof where, "n %d", n_vocab);
+    check_unwritten(be, x, where);
     emit_both(be, x, seed, where);
     gate_both(be, x, seed, where);
     batch_free(be, x);

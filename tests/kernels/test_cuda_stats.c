@@ -231,6 +231,37 @@ Test(cuda_stats, do_not_depend_on_the_batch) {
     weir_backend_close(be);
 }
 
+/* The law decides that a row is dead, not what its statistics happen to be. */
+Test(cuda_stats, a_dead_row_draws_nothing) {
+    weir_backend *be = open_with("3");
+    uint64_t seed = 306;
+    enum { N = 300 };
+    rows *r = rows_new(&seed, N, 3);
+    const int32_t alive[3] = {0, 0, 0}, dead[3] = {-1, 0, -1};
+    cr_assert_eq(weir_backend_reserve(be, (size_t)weir_accept_cuda_scratch_floats(N)), WEIR_OK);
+    for (size_t i = 0; i < 3 * (size_t)r->ld; i++) r->logits[i] = rng_uniform(&seed, -2.0f, 2.0f);
+    memcpy(r->law_of, alive, sizeof alive);
+    on_cpu(r);
+    memcpy(r->law_of, dead, sizeof dead);
+    int32_t token[3] = {7, 7, 7};
+    float logp[3] = {7, 7, 7};
+    void *put[] = {device_put(be, r->logits, 3 * (size_t)r->ld * sizeof(float)), device_put(be, r->law, sizeof r->law),
+                   device_put(be, r->law_of, sizeof r->law_of), device_put(be, r->stats, sizeof r->stats),
+                   device_put(be, r->position, sizeof r->position), device_put(be, token, sizeof token),
+                   device_put(be, logp, sizeof logp)};
+    weir_draw_args d = {.logits = put[0], .ld = r->ld, .n_row = 3, .n_vocab = N, .law = put[1], .law_of = put[2], .stats = put[3],
+                        .position = put[4], .purpose = WEIR_PURPOSE_DRAFT, .token = put[5], .logp = put[6]};
+    cr_assert_eq(be->op.draw(be, &d), WEIR_OK, "%s", be->err.text);
+    device_get(be, token, d.token, sizeof token);
+    device_get(be, logp, d.logp, sizeof logp);
+    for (int i = 0; i < 3; i++)
+        cr_assert((token[i] == -1) == (dead[i] < 0) && !!isnan(logp[i]) == (dead[i] < 0), "row %d: token %d logp %g", i, token[i],
+                  (double)logp[i]);
+    for (size_t i = 0; i < sizeof put / sizeof put[0]; i++) weir_backend_free(be, put[i]);
+    rows_free(r);
+    weir_backend_close(be);
+}
+
 Test(cuda_stats, bad_arguments_are_refused) {
     weir_backend *be = device_open();
     weir_row_stats_args s = {.n_vocab = 4, .ld = 4, .n_row = 0};
