@@ -224,7 +224,7 @@ static void logits_of(weir_model *m, weir_backend *be, const weir_t5_config *c, 
     const int32_t table[2] = {0, 1}, len[1] = {5}, prompt[5] = {9, 8, 7, 6, 5}, zero[1] = {0}, token[1] = {3};
     const int64_t floats = weir_kv_page_elems(c->n_dec_layer, c->n_head, c->head_dim);
     weir_kv_view v = {pool[0], floats, table, 1, c->n_dec_layer, c->n_head, c->head_dim, WEIR_DTYPE_F32};
-    weir_kv kv = {v, v, len};
+    weir_kv kv = {.self = v, .cross = v, .cross_len = len};
     cr_assert(floats <= 1 << 16);
     kv.cross.pool = pool[1];
     (void)be;

@@ -1,5 +1,6 @@
 /* Which CUDA thread runs. One OS thread runs all of a launch: ordinary blocks one after another, the blocks of a
- * cooperative launch all at once. A thread runs until it waits; the next one in the schedule's order follows. */
+ * cooperative launch all at once. A thread runs until it waits; the next one in the schedule's order follows. Descending, the
+ * first one in that order that can run follows instead: the last warp runs as far ahead of the others as barriers let it. */
 #include "tests/runner/internal.h"
 
 #include <cstdarg>
@@ -169,9 +170,10 @@ static void wake_spinning() {
 
 static thread *next_thread() {
     const int after = current() ? current()->turn + 1 : 0;
-    const int from = how_ordered == RANDOM ? static_cast<int>(random_next() % static_cast<uint64_t>(n_turn))
-                     : after == n_turn     ? 0
-                                           : after;
+    const int from = how_ordered == RANDOM       ? static_cast<int>(random_next() % static_cast<uint64_t>(n_turn))
+                     : how_ordered == DESCENDING ? 0
+                     : after == n_turn           ? 0
+                                                 : after;
     thread *t = scan(from);
     if (t || n_spinning == 0) return t;
     wake_spinning();
