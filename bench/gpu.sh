@@ -333,7 +333,9 @@ time_decoders() {
     if [ -z "$why" ]; then
         # shellcheck disable=SC2086  # a list of options
         limited 30 "$tools/weir" info -m "$models/$2" -md "$models/$1" --device cuda $of_memory >"$work/plan" 2>&1
-        ! grep -q '^ *fits *no' "$work/plan" || why="the device's memory: $(grep -E '^ *(total|available)' "$work/plan" | tr -s ' \n' ' ')"
+        why=$(awk '$1 == "total" { plan = $(NF - 1) }
+                   $1 == "available" && has == "" { has = $(NF - 1) } # a second one is of the host
+                   $1 == "fits" && $2 == "no" { print "a plan of " plan " MiB, the device has " has }' "$work/plan")
     fi
     if [ -z "$why" ]; then
         time_pair decoder "$1-$2" "$2" "$1"
