@@ -186,12 +186,17 @@ def bytes_of(m, n_self, n_cross):
 
 # ---- decoder-only models: models/decoder.c ------------------------------------------------------------------------
 
-def decoder_layer(g, m, rows, keys):
+def decoder_kernels(g, m, rows, keys):
+    """(name, us) of a layer, in order."""
     inner, inner_kv = m.heads * m.head_dim, m.heads_kv * m.head_dim
-    post = 2 * norm(g, rows, m.dim) if m.post_norms else 0
-    return (linear(g, inner + 2 * inner_kv, m.dim, rows) + turn(g) + short(g) +
-            attention(g, m.heads, keys, rows, m.heads_kv, m.head_dim) + linear(g, m.dim, inner, rows) +
-            linear(g, m.ff, m.dim, rows, gated=True) + linear(g, m.dim, m.ff, rows) + post)
+    post = [("norm", norm(g, rows, m.dim))] if m.post_norms else []
+    return [("q, k, v", linear(g, inner + 2 * inner_kv, m.dim, rows)), ("rope", turn(g)), ("append", short(g)),
+            ("attention", attention(g, m.heads, keys, rows, m.heads_kv, m.head_dim)), ("o", linear(g, m.dim, inner, rows)), *post,
+            ("gate, up", linear(g, m.ff, m.dim, rows, gated=True)), ("down", linear(g, m.dim, m.ff, rows)), *post]
+
+
+def decoder_layer(g, m, rows, keys):
+    return sum(us for _, us in decoder_kernels(g, m, rows, keys))
 
 
 def decoder_forward(g, m, rows, context):
@@ -216,7 +221,7 @@ def decoder_block(g, drafter, verifier, gamma, context=1024):
     verify = decoder_forward(g, verifier, gamma + 1, context)
     accept = accept_step(g, verifier.vocab, gamma)
     floor = (gamma * decoder_bytes(drafter, context) + decoder_bytes(verifier, context)) / g.bandwidth
-    of_layer = [9 if m.post_norms else 7 for m in (drafter, verifier)]
+    of_layer = [len(decoder_kernels(g, m, 1, context)) for m in (drafter, verifier)]
     return draft, verify, accept, draft + verify + accept, floor, kernels_of(gamma, drafter.layers, verifier.layers, *of_layer)
 
 
@@ -289,6 +294,15 @@ def decoder_blocks():
                    f"≤ {asked}" if asked else "", kernels]
 
 
+def decoder_layers():
+    for g in GPUS:
+        for m, rows in ((GEMMA2_2B, 1), (GEMMA2_27B, 6)):
+            fast, late = decoder_kernels(g, m, rows, 1024), decoder_kernels(slow(g), m, rows, 1024)
+            floor = decoder_bytes(replace(m, layers=1, vocab=0), 1024) / g.bandwidth
+            yield [g.name, f"{m.name.removeprefix('Gemma 2 ')}, {rows}", *(f"{a:.1f}–{b:.1f}" for (_, a), (_, b) in zip(fast, late)),
+                   span(g, lambda x: decoder_layer(x, m, rows, 1024)), f"{floor:.1f}"]
+
+
 def main():
     print("Made by `python3 bench/model/model.py`: what a model expects, nothing of it measured. A range is one of latencies (README.md).\n")
     print("## Products of decode rows, in a chain of dependent kernels\n")
@@ -299,6 +313,9 @@ def main():
     table(["GPU", "pair", "γ", "µs: drafts", "verify", "accept", "block", "floor by bytes", "kernels"], blocks())
     print("## Decoder-only blocks in bf16, γ = 5, one session, 1,024 positions behind\n")
     table(["GPU", "pair", "ms: drafts", "verify", "accept, µs", "block, ms", "floor by bytes", "asked", "kernels"], decoder_blocks())
+    print("## A layer of Gemma 2, 1,024 positions behind: µs of its kernels\n")
+    names = [name for name, _ in decoder_kernels(GPUS[0], GEMMA2_2B, 1, 1024)]
+    table(["GPU", "model, rows", *names, "layer", "floor by bytes"], decoder_layers())
 
 
 if __name__ == "__main__":
