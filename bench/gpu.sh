@@ -6,9 +6,10 @@
 #
 # Parts that are named have the eight minutes to themselves, in the same proportions: gpu.sh decoder alone times more pairs. Writes
 # DATE-GPU/ under bench/results/ (or WEIR_RESULTS): log.txt, facts.txt, suite.txt, sanitizer.txt, ops.csv, demo.csv, and of pairs
-# of random weights t5_parts.csv, t5_blocks.csv, decoder_parts.csv, decoder_blocks.csv. A tool that will not run here is recorded as not run; the rest goes on. Exit status: 0, 1 if a
-# part found something wrong, 2 for wrong usage, 3 without a GPU. Environment: WEIR_COMMIT names the commit where neither git nor
-# the bundle does; WEIR_TOOLS is where the programs are.
+# of random weights t5_parts.csv, t5_blocks.csv, decoder_parts.csv, decoder_blocks.csv. A tool that will not run here, or a pair
+# that does not fit, is recorded as not run; the rest goes on. Exit status: 0, 1 if a part found something wrong, 2 for wrong
+# usage, 3 without a GPU. Environment: WEIR_COMMIT names the commit where neither git nor the bundle does; WEIR_TOOLS is where the
+# programs are.
 set -u
 cd "$(dirname "$0")/.." || exit 1
 root=$PWD

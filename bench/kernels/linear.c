@@ -1,4 +1,5 @@
-/* Products of decode and verify rows over matrices of 4 to 262 MB, and those of T5 and of decoder-only shapes with their epilogues. */
+/* Products of decode and verify rows over matrices of 4 to 262 MB, and those of T5 and of decoder-only shapes with their
+ * epilogues. */
 #include <math.h>
 
 #include "bench/kernels/bench.h"

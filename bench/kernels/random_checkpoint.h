@@ -38,7 +38,7 @@ void random_list_free(random_list *l);
 /* Limits of products whose results have about unit size where their inputs have: sqrt(3 / inputs) times `scale`. */
 random_fill random_even(int64_t inputs, double scale);
 
-/* A shape of any family: what main.c asks for by name. */
+/* A shape of any family: what random_main.c asks for by name. */
 typedef struct random_shape {
     const char *name, *family; /* "t5-large", "T5 v1.1" */
     const void *sizes;
