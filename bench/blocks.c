@@ -11,17 +11,19 @@
 
 static const char usage[] =
     "usage: weir-blocks -m VERIFIER -md DRAFTER [--device D] [--gamma 1,3,5,7] [--sessions 1,8,64] [--n-prompt N]\n"
-    "                   [--blocks N] [--repeat N] [--no-graph] [--name TEXT]\n"
+    "                   [--ctx N] [--blocks N] [--repeat N] [--no-graph] [--name TEXT]\n"
     "\n"
+    "--ctx: positions of a session, of prompt and of output each behind an encoder, of both together in decoder-only models.\n"
     "CSV: name, device, graph, gamma, sessions, us of a block (p50, p99), tokens and time of one, session 0 unchanged?\n"
     "Exit status: 0, 1 for a failure or a session 0 that differs, 2 for wrong usage.\n";
 
-enum { MAX_LIST = 16, MAX_SESSION = 64, MAX_REPEAT = 200, CTX = 512, COMPARED = 16 };
+enum { MAX_LIST = 16, MAX_SESSION = 64, MAX_REPEAT = 200, MAX_CTX = 1 << 16, COMPARED = 16 };
 
 typedef struct options {
     const char *model, *draft, *device, *name;
     int gamma[MAX_LIST], n_gamma, sessions[MAX_LIST], n_sessions;
-    int n_prompt, blocks, repeat;
+    int n_prompt, ctx, blocks, repeat;
+    int room; /* tokens that a session may emit */
     bool no_graph;
 } options;
 
@@ -49,7 +51,7 @@ static weir_status create(weir_engine *e, const options *o, int gamma, int i, we
     weir_engine_get_facts(e, &f);
     weir_session_options opt = weir_session_options_default();
     opt.n_draft = gamma;
-    opt.max_tokens = CTX;
+    opt.max_tokens = o->room;
     opt.ignore_eos = true;
     opt.seed = (uint64_t)i;
     int32_t *prompt = weir_alloc((size_t)o->n_prompt, sizeof *prompt);
@@ -171,8 +173,9 @@ static bool parse_one(options *o, const char *name, const char *v) {
     if (strcmp(name, "--name") == 0) return o->name = v, true;
     if (strcmp(name, "--gamma") == 0) return parse_list(v, 1, 16, o->gamma, &o->n_gamma);
     if (strcmp(name, "--sessions") == 0) return parse_list(v, 1, MAX_SESSION, o->sessions, &o->n_sessions);
-    if (strcmp(name, "--n-prompt") == 0) return parse_int(v, 1, CTX, &o->n_prompt);
-    if (strcmp(name, "--blocks") == 0) return parse_int(v, 1, 24, &o->blocks); /* 25 x 17 tokens fit in CTX */
+    if (strcmp(name, "--n-prompt") == 0) return parse_int(v, 1, MAX_CTX, &o->n_prompt);
+    if (strcmp(name, "--ctx") == 0) return parse_int(v, 1, MAX_CTX, &o->ctx);
+    if (strcmp(name, "--blocks") == 0) return parse_int(v, 1, MAX_CTX, &o->blocks);
     if (strcmp(name, "--repeat") == 0) return parse_int(v, 1, MAX_REPEAT, &o->repeat);
     return false;
 }
@@ -193,8 +196,21 @@ static bool parse(int argc, char **argv, options *o) {
     return o->model && o->draft;
 }
 
+/* A block emits gamma + 1 tokens at most; one runs before those that count. */
+static bool fit(weir_engine *e, options *o, int max_draft) {
+    weir_engine_facts f;
+    weir_engine_get_facts(e, &f);
+    o->room = o->ctx - (f.encoder_decoder ? 0 : o->n_prompt);
+    const int least = (o->blocks + 1) * (max_draft + 1);
+    if (o->n_prompt <= o->ctx && o->room >= least) return true;
+    fprintf(stderr, "weir-blocks: --ctx %d: expected at least %d for a prompt of %d and %d blocks of %d tokens\n", o->ctx,
+            f.encoder_decoder ? (o->n_prompt > least ? o->n_prompt : least) : o->n_prompt + least, o->n_prompt, o->blocks + 1,
+            max_draft + 1);
+    return false;
+}
+
 int main(int argc, char **argv) {
-    options o = {.name = "pair", .gamma = {5}, .n_gamma = 1, .sessions = {1}, .n_sessions = 1, .n_prompt = 64,
+    options o = {.name = "pair", .gamma = {5}, .n_gamma = 1, .sessions = {1}, .n_sessions = 1, .n_prompt = 64, .ctx = 512,
                  .blocks = 16, .repeat = 9};
     if (!parse(argc, argv, &o)) {
         fputs(usage, stderr);
@@ -204,7 +220,7 @@ int main(int argc, char **argv) {
     opt.model = o.model;
     opt.model_draft = o.draft;
     opt.device = o.device;
-    opt.ctx_size = CTX;
+    opt.ctx_size = o.ctx;
     opt.no_graph = o.no_graph;
     opt.max_draft = 1;
     opt.n_parallel = 1;
@@ -218,7 +234,7 @@ int main(int argc, char **argv) {
         fprintf(stderr, "weir-blocks: %s\n", err.text);
         return 1;
     }
-    const int rc = run(e, &o);
+    const int rc = fit(e, &o, opt.max_draft) ? run(e, &o) : 2;
     weir_engine_close(e);
     return rc;
 }

@@ -2,17 +2,19 @@
 # Everything that a machine with a GPU can prove, within eight minutes. Needs an NVIDIA driver and, for the demo, Python; no
 # compiler and no registry. Runs from an unpacked bundle (./make.sh gpu-bundle) or from a tree with ./make.sh build --cuda.
 #
-#   bench/gpu.sh [facts] [suite] [sanitizer] [copy] [ops] [t5] [demo]      default: all, in this order
+#   bench/gpu.sh [facts] [suite] [sanitizer] [copy] [ops] [t5] [decoder] [demo]      default: all, in this order
 #
-# Writes DATE-GPU/ under bench/results/ (or WEIR_RESULTS): log.txt, facts.txt, suite.txt, sanitizer.txt, ops.csv, t5_parts.csv,
-# t5_blocks.csv, demo.csv. A tool that will not run here is recorded as not run; the rest goes on. Exit status: 0, 1 if a
-# part found something wrong, 2 for wrong usage, 3 without a GPU. Environment: WEIR_COMMIT names the commit where neither git nor
-# the bundle does; WEIR_TOOLS is where the programs are.
+# Parts that are named have the eight minutes to themselves, in the same proportions: gpu.sh decoder alone times more pairs. Writes
+# DATE-GPU/ under bench/results/ (or WEIR_RESULTS): log.txt, facts.txt, suite.txt, sanitizer.txt, ops.csv, demo.csv, and of pairs
+# of random weights t5_parts.csv, t5_blocks.csv, decoder_parts.csv, decoder_blocks.csv. A tool that will not run here, or a pair
+# that does not fit, is recorded as not run; the rest goes on. Exit status: 0, 1 if a part found something wrong, 2 for wrong
+# usage, 3 without a GPU. Environment: WEIR_COMMIT names the commit where neither git nor the bundle does; WEIR_TOOLS is where the
+# programs are.
 set -u
 cd "$(dirname "$0")/.." || exit 1
 root=$PWD
 
-all_parts="facts suite sanitizer copy ops t5 demo"
+all_parts="facts suite sanitizer copy ops t5 decoder demo"
 tools=${WEIR_TOOLS:-}
 [ -n "$tools" ] || { [ -x bin/weir ] && tools=bin; } || tools=build/cuda
 python=${PYTHON:-python3}
@@ -27,16 +29,27 @@ die() {
 
 # ---- time: every part has its share of eight minutes, every command the rest of its part's ----------------------
 
-share() {
+all_seconds=480
+
+# Of all parts; together they are the eight minutes.
+weight() {
     case $1 in
         facts) echo 15 ;;
-        suite) echo 90 ;;
-        sanitizer) echo 100 ;;
+        suite) echo 80 ;;
+        sanitizer) echo 70 ;;
         copy) echo 10 ;;
-        ops) echo 75 ;;
-        t5) echo 140 ;;
-        demo) echo 50 ;;
+        ops) echo 60 ;;
+        t5) echo 90 ;;
+        decoder) echo 115 ;;
+        demo) echo 40 ;;
     esac
+}
+
+# share PART: its seconds where $parts run.
+share() {
+    sum=0
+    for each in $parts; do sum=$((sum + $(weight "$each"))); done
+    echo $(($(weight "$1") * all_seconds / sum))
 }
 
 now() { date +%s; }
@@ -183,17 +196,42 @@ part_sanitizer() {
 
 part_copy() { limited 10 "$tools/weir-kernel-bench" --only copy; }
 
-part_ops() { limited 75 "$tools/weir-kernel-bench" --csv "$results/ops.csv"; }
+part_ops() { limited $all_seconds "$tools/weir-kernel-bench" --csv "$results/ops.csv"; }
 
-# Room for the checkpoints of random weights: memory if it has 9 GB, else the temporary folder.
-room_for_models() {
+# ---- pairs of random weights --------------------------------------------------------------------------------------
+
+# A folder with that many MiB free: in memory if it has them, else on disk. Nothing if there is none.
+room_for() {
+    available=$(awk '/^MemAvailable:/ { print int($2 / 1024) }' /proc/meminfo)
     for dir in /dev/shm "${TMPDIR:-/tmp}"; do
         free=$(df -Pk "$dir" 2>/dev/null | awk 'NR == 2 { print int($4 / 1024) }')
-        if [ "${free:-0}" -gt 9000 ] && made=$(mktemp -d "$dir/weir-t5.XXXXXX" 2>/dev/null); then
+        [ "$dir" != /dev/shm ] || [ "${available:-0}" -gt "$1" ] || continue
+        if [ "${free:-0}" -gt "$1" ] && made=$(mktemp -d "$dir/weir-models.XXXXXX" 2>/dev/null); then
+            echo "$made" >>"$work/models"
             say "$made"
             return
         fi
     done
+}
+
+remove_models() {
+    [ ! -e "$work/models" ] || while read -r dir; do rm -rf "$dir"; done <"$work/models"
+    rm -f "$work/models"
+}
+
+# mib SHAPE...: of their checkpoints together.
+mib() {
+    for shape in "$@"; do "$tools/weir-random-model" --list | sed -n "s/^$shape //p"; done | awk '{ sum += $1 } END { print sum + 0 }'
+}
+
+# make_models SHAPE...: into $models, all at once.
+make_models() {
+    : >"$work/made"
+    for shape in "$@"; do
+        { limited $all_seconds "$tools/weir-random-model" "$models/$shape" "$shape" || echo "$shape" >>"$work/made"; } &
+    done
+    wait
+    [ ! -s "$work/made" ]
 }
 
 # append ROWS FILE: prints CSV rows and adds them to a file that has their header already.
@@ -209,61 +247,133 @@ append() {
 
 # missed WHAT STATUS: a command of the part that did not end well.
 missed() {
-    bad=1
     case $2 in
-        124 | 137) say "$1: not finished (time)" ;;
-        *) say "$1: status $2" ;;
+        124 | 137)
+            late=1
+            say "$1: not finished (time)"
+            ;;
+        *)
+            bad=1
+            say "$1: status $2"
+            ;;
     esac
 }
 
-# Parts of a block, then whole blocks, of T5 v1.1 shapes.
+# time_pair KIND NAME VERIFIER DRAFTER: whole blocks, then parts of one, then blocks without a graph, into KIND_blocks.csv and
+# KIND_parts.csv. The options of each are in $with_graph, $of_parts, $without_graph.
 time_pair() {
-    name=$1 verifier=$2
-    limited 60 "$tools/weir" bench -m "$models/$verifier" -md "$models/small" --device cuda --n-prompt 64 --repeat 50 --csv >"$work/parts" || missed "$name: weir bench" $?
-    sed "1s/^/pair,/; 2,\$s/^/$name,/" "$work/parts" >"$work/rows"
-    append "$work/rows" "$results/t5_parts.csv"
-    pair="-m $models/$verifier -md $models/small --device cuda --name $name"
-    # shellcheck disable=SC2086  # a list of options
-    limited 60 "$tools/weir-blocks" $pair --gamma 1,3,5,7 --sessions 1,2,4,8,16,32,64 --repeat 5 >"$work/blocks" || missed "$name: weir-blocks" $?
+    kind=$1 name=$2 pair="-m $models/$3 -md $models/$4 --device cuda"
+    # shellcheck disable=SC2086  # lists of options
+    limited $all_seconds "$tools/weir-blocks" $pair --name "$name" $with_graph >"$work/blocks" || missed "$name: weir-blocks" $?
+    append "$work/blocks" "$results/${kind}_blocks.csv"
     # shellcheck disable=SC2086
-    limited 40 "$tools/weir-blocks" $pair --gamma 5 --sessions 1,64 --repeat 5 --no-graph >"$work/no_graph" || missed "$name: weir-blocks --no-graph" $?
-    sed 1d "$work/no_graph" >>"$work/blocks"
-    append "$work/blocks" "$results/t5_blocks.csv"
+    limited $all_seconds "$tools/weir" bench $pair $of_parts --csv >"$work/parts" || missed "$name: weir bench" $?
+    sed "1s/^/pair,/; 2,\$s/^/$name,/" "$work/parts" >"$work/rows"
+    append "$work/rows" "$results/${kind}_parts.csv"
+    # shellcheck disable=SC2086
+    limited $all_seconds "$tools/weir-blocks" $pair --name "$name" $without_graph --no-graph >"$work/blocks" ||
+        missed "$name: weir-blocks --no-graph" $?
+    append "$work/blocks" "$results/${kind}_blocks.csv"
+    compare_graphs "$name" "$results/${kind}_blocks.csv" || bad=1
 }
 
-# Tokens of session 0 with and without a graph, for equal gamma and pair.
+# compare_graphs NAME CSV: tokens of session 0 with and without a graph, gamma 5 and one session.
 compare_graphs() {
-    awk -F, '$4 == 5 && $5 == 1 { tokens[$1 " " $3] = $11; seen[$1] = 1 }
-        END { for (pair in seen) {
-                  same = tokens[pair " yes"] != "" && tokens[pair " yes"] == tokens[pair " no"]
-                  print pair ": tokens with and without a graph are " (same ? "the same" : "NOT THE SAME")
-                  bad += !same
+    awk -F, -v name="$1" '$1 == name && $4 == 5 && $5 == 1 { tokens[$3] = $11 }
+        END { if (tokens["yes"] == "" || tokens["no"] == "") {
+                  print name ": tokens with and without a graph are not compared: one of the runs is missing"
+                  exit 0
               }
-              exit bad > 0 }' "$results/t5_blocks.csv"
+              same = tokens["yes"] == tokens["no"]
+              print name ": tokens with and without a graph are " (same ? "the same" : "NOT THE SAME")
+              exit !same
+          }' "$2"
 }
 
 part_t5() {
-    bad=0
+    bad=0 late=0
+    with_graph="--gamma 1,3,5,7 --sessions 1,2,4,8,16,32,64 --repeat 5"
+    without_graph="--gamma 5 --sessions 1,64 --repeat 5"
+    of_parts="--n-prompt 64 --repeat 50"
+    models=$(room_for $(($(mib t5-small t5-large t5-xl) + 1000)))
     if [ -z "$models" ]; then
-        say "t5: not run (no 9 GB for checkpoints of random weights)"
+        say "t5: not run (no room for checkpoints of random weights)"
         return 1
     fi
-    for shape in small large xl; do
-        limited 60 "$tools/weir-random-t5" "$models/$shape" "$shape" &
-    done
-    wait
-    time_pair small-large large
-    time_pair small-xl xl
-    compare_graphs || bad=1
+    make_models t5-small t5-large t5-xl || bad=1
+    time_pair t5 small-large t5-large t5-small
+    time_pair t5 small-xl t5-xl t5-small
+    remove_models
+    return $((bad || late))
+}
+
+# why_not VERIFIER DRAFTER: why a pair cannot run on this machine; nothing if it may. Its memory is known for sure only when its
+# files are there, and those of the largest take a while.
+why_not() {
+    need=$(mib "$1" "$2")
+    has=$(nvidia-smi --query-gpu=memory.total --format=csv,noheader,nounits 2>/dev/null | head -n 1)
+    case $has in '' | *[!0-9]*) has=$need ;; esac
+    if out_of_time; then
+        say "time"
+    elif [ "$has" -lt "$need" ]; then
+        say "$need MiB of weights, the device has $has"
+    fi
+}
+
+# time_decoders DRAFTER VERIFIER: one pair; its files are there only meanwhile.
+time_decoders() {
+    why=$(why_not "$2" "$1")
+    if [ -z "$why" ]; then
+        models=$(room_for $(($(mib "$1" "$2") + 1000)))
+        [ -n "$models" ] || why="no room for $(mib "$1" "$2") MiB of weights in memory or on disk"
+    fi
+    if [ -z "$why" ] && ! make_models "$1" "$2"; then
+        why="its weights could not be made"
+        out_of_time || bad=1
+    fi
+    if [ -z "$why" ]; then
+        # shellcheck disable=SC2086  # a list of options
+        limited 30 "$tools/weir" info -m "$models/$2" -md "$models/$1" --device cuda $of_memory >"$work/plan" 2>&1
+        why=$(awk '$1 == "total" { plan = $(NF - 1) }
+                   $1 == "available" && has == "" { has = $(NF - 1) } # a second one is of the host
+                   $1 == "fits" && $2 == "no" { print "a plan of " plan " MiB, the device has " has }' "$work/plan")
+    fi
+    if [ -z "$why" ]; then
+        time_pair decoder "$1-$2" "$2" "$1"
+        n_timed=$((n_timed + 1))
+    else
+        say "$1-$2: not run ($why)"
+    fi
+    remove_models
+}
+
+# Context 1k: a prompt of 1,000 tokens, and up to 13 blocks of 8 behind it. The pairs that run out of time are told, and no failure.
+part_decoder() {
+    bad=0 late=0 n_timed=0
+    of_memory="-c 1152 -np 8 --gamma 7"
+    context="--ctx 1152 --n-prompt 1000 --blocks 12"
+    with_graph="--gamma 5,1,3,7 --sessions 1,8 --repeat 3 $context"
+    without_graph="--gamma 5 --sessions 1,8 --repeat 3 $context"
+    of_parts="--n-prompt 1000 -c 1152 --repeat 20"
+    time_decoders gemma2-2b gemma2-27b
+    time_decoders gemma2-2b gemma2-9b
+    time_decoders llama3-1b llama3-8b
+    time_decoders qwen2.5-0.5b qwen2.5-7b
+    time_decoders gemma3-270m gemma3-4b
+    time_decoders gemma3-1b gemma3-27b
+    time_decoders qwen2.5-0.5b qwen2.5-32b
+    say "$n_timed of 7 pairs timed"
     return "$bad"
 }
+
+# ---- the demo -----------------------------------------------------------------------------------------------------
 
 part_demo() {
     if ! command -v "$python" >/dev/null 2>&1; then
         say "demo: not run (no $python)"
         return 0
     fi
-    limited 50 "$python" bench/demo/device.py --weir "$tools/weir" --device cuda --csv "$results/demo.csv"
+    limited $all_seconds "$python" bench/demo/device.py --weir "$tools/weir" --device cuda --csv "$results/demo.csv"
 }
 
 run_part() {
@@ -274,6 +384,7 @@ run_part() {
         copy) part_copy ;;
         ops) part_ops ;;
         t5) part_t5 ;;
+        decoder) part_decoder ;;
         demo) part_demo ;;
     esac
 }
@@ -290,9 +401,7 @@ done
 [ -x "$tools/weir-kernel-bench" ] || die 2 "no programs in $tools: unpack a bundle, or ./make.sh build --cuda"
 
 work=$(mktemp -d)
-models=
-case " $parts " in *" t5 "*) models=$(room_for_models) ;; esac
-trap 'rm -rf "$work" ${models:+"$models"}' EXIT
+trap 'remove_models; rm -rf "$work"' EXIT
 trap 'exit 130' INT TERM
 
 "$tools/weir-kernel-bench" --tiny --only copy >"$work/open" 2>&1

@@ -37,7 +37,7 @@ compile() {
     [ -n "$tests" ] || die "the build has no test_cuda_ programs"
     # shellcheck disable=SC2086  # a list of names
     cmake --build "$build" -j "${JOBS:-$(getconf _NPROCESSORS_ONLN)}" \
-        --target weir weir-kernel-bench weir-blocks weir-random-t5 $tests
+        --target weir weir-kernel-bench weir-blocks weir-random-model $tests
 }
 
 # The interpreter named in a program's header, in place: the new path is shorter, and zeros end it.
@@ -70,7 +70,7 @@ libraries() {
 fill() {
     rm -rf build/gpu-bundle
     mkdir -p "$stage/bin" "$stage/lib" "$stage/bench/demo" "$stage/tests"
-    for name in weir weir-kernel-bench weir-blocks weir-random-t5; do
+    for name in weir weir-kernel-bench weir-blocks weir-random-model; do
         cp "$build/$name" "$stage/bin/"
     done
     find "$build" -type f -name 'test_cuda_*' -perm -u+x -exec cp {} "$stage/bin/" \;

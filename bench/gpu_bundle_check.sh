@@ -51,7 +51,9 @@ inside 0 'Es hat viel geschneit' bin/weir generate -m models/demo/verifier -md m
 inside any 'no NVIDIA driver\|no CUDA device' bin/weir generate -m models/demo/verifier --device cuda -p 'It snowed a lot.'
 inside 0 ' 0 wrong, 0 failed' bin/weir-kernel-bench --device cpu --tiny
 inside 3 'no NVIDIA driver\|no CUDA device' bin/weir-kernel-bench --tiny
-inside 0 'tiny shape' bin/weir-random-t5 /tmp/tiny tiny
+inside 0 't5-tiny shape' bin/weir-random-model /tmp/tiny t5-tiny
+inside 0 'gemma2-tiny shape' bin/weir-random-model /tmp/gemma gemma2-tiny
+inside 0 ',same,' bin/weir-blocks -m /tmp/gemma -md /tmp/gemma --device cpu --n-prompt 100 --blocks 2 --repeat 1
 inside 0 'same' bin/weir-blocks -m models/demo/verifier -md models/demo/drafter --device cpu --blocks 2 --repeat 1
 for program in "$root"/bin/test_cuda_*; do
     name=bin/$(basename "$program")

@@ -1,4 +1,4 @@
-/* Attention of decode and verify rows over KV pages. */
+/* Attention of decode and verify rows over KV pages: heads of T5, and those of decoder-only models with their caps and windows. */
 #include <math.h>
 
 #include "bench/kernels/bench.h"
@@ -11,18 +11,30 @@ typedef struct heads {
     int32_t n_head, n_head_kv, head_dim;
     bool bias;
     float softcap;
+    int32_t window;
 } heads;
 
 static const heads all_heads[] = {
     {.name = "small", .n_head = 6, .n_head_kv = 6, .head_dim = 64, .bias = true},
     {.name = "large", .n_head = 16, .n_head_kv = 16, .head_dim = 64, .bias = true},
     {.name = "XL", .n_head = 32, .n_head_kv = 32, .head_dim = 64, .bias = true},
-    {.name = "grouped", .n_head = 32, .n_head_kv = 16, .head_dim = 128, .softcap = 50.0f},
+    {.name = "Gemma 2 2B", .n_head = 8, .n_head_kv = 4, .head_dim = 256, .softcap = 50.0f},
+    {.name = "Gemma 2 9B", .n_head = 16, .n_head_kv = 8, .head_dim = 256, .softcap = 50.0f},
+    {.name = "Gemma 2 27B", .n_head = 32, .n_head_kv = 16, .head_dim = 128, .softcap = 50.0f},
+    {.name = "Gemma 3 1B", .n_head = 4, .n_head_kv = 1, .head_dim = 256, .window = 512},
+    {.name = "Gemma 3 27B", .n_head = 32, .n_head_kv = 16, .head_dim = 128, .window = 1024},
+    {.name = "Llama 8B", .n_head = 32, .n_head_kv = 8, .head_dim = 128},
+    {.name = "Qwen 0.5B", .n_head = 14, .n_head_kv = 2, .head_dim = 64},
+    {.name = "Qwen 32B", .n_head = 40, .n_head_kv = 8, .head_dim = 128},
 };
-static const heads tiny_heads[] = {{.name = "tiny", .n_head = 2, .n_head_kv = 1, .head_dim = 64, .bias = true}};
+static const heads tiny_heads[] = {
+    {.name = "tiny", .n_head = 2, .n_head_kv = 1, .head_dim = 64, .bias = true},
+    {.name = "tiny window", .n_head = 4, .n_head_kv = 2, .head_dim = 256, .softcap = 2.0f, .window = 40},
+};
 
 static const int64_t all_keys[] = {128, 1024, 8192};
 static const int64_t tiny_keys[] = {70};
+enum { SHORT_KEYS = 128 }; /* of encoders: no context of a decoder */
 
 /* Weights and values pass through bf16 in tensor cores: 2^-9 each of the norm. */
 static const double TOLERANCE = 0x1p-7;
@@ -44,13 +56,19 @@ typedef struct call {
     int64_t first, n_row; /* rows of the scene */
 } call;
 
+static float scale_of(const heads *h) { return 1.0f / sqrtf((float)h->head_dim); }
+
+/* Positions that a row looks at; M rows look at M - 1 more together. */
+static int64_t seen(const scene *s) { return s->h->window > 0 && s->h->window < s->n_keys ? s->h->window : s->n_keys; }
+
 /* M = 1 is the last row alone: it sees every key. */
 static weir_attention arguments(const scene *s, const call *c) {
     const int64_t inner = (int64_t)s->h->n_head * s->h->head_dim;
     return (weir_attention){.kv = &s->kv, .q = s->dev_q + c->first * inner, .ldq = inner, .o = s->dev_o, .ldo = inner,
                             .slot = s->dev_slot, .pos = s->dev_pos + c->first, .n_key = s->dev_n_key + c->first,
-                            .n_row = c->n_row, .n_head = s->h->n_head, .scale = 1.0f / 8, .bias = s->dev_bias,
-                            .bias_left = BIAS_LEFT, .softcap = s->h->softcap, .group = (int32_t)c->n_row};
+                            .n_row = c->n_row, .n_head = s->h->n_head, .scale = scale_of(s->h), .bias = s->dev_bias,
+                            .bias_left = BIAS_LEFT, .softcap = s->h->softcap, .window = s->h->window,
+                            .group = (int32_t)c->n_row};
 }
 
 static weir_status run(kb *k, void *ctx, int i) {
@@ -165,8 +183,9 @@ static weir_status truth(kb *k, scene *s, float *o) {
         WEIR_TRY(k->truth->op.kv_append(k->truth, &f));
     }
     weir_attention a = {.kv = &s->truth_kv, .q = s->q, .ldq = inner, .o = o, .ldo = inner, .slot = s->slot,
-                        .pos = s->pos, .n_key = s->n_key, .n_row = MAX_ROW, .n_head = s->h->n_head, .scale = 1.0f / 8,
-                        .bias = s->h->bias ? s->bias : NULL, .bias_left = BIAS_LEFT, .softcap = s->h->softcap};
+                        .pos = s->pos, .n_key = s->n_key, .n_row = MAX_ROW, .n_head = s->h->n_head,
+                        .scale = scale_of(s->h), .bias = s->h->bias ? s->bias : NULL, .bias_left = BIAS_LEFT,
+                        .softcap = s->h->softcap, .window = s->h->window};
     return k->truth->op.attention(k->truth, &a);
 }
 
@@ -190,11 +209,13 @@ static weir_status make_cases(kb *k, scene *s, call *with, kb_case *c) {
         with[i] = i == 0 ? (call){s, MAX_ROW - 1, 1} : (call){s, 0, MAX_ROW};
         c[i] = (kb_case){.op = "attention", .run = run, .ctx = &with[i], .tolerance = TOLERANCE,
                          .inner = kb_inner(k, s->kv.n_layer),
-                         .bytes = (double)(s->n_keys * s->h->n_head_kv * s->h->head_dim) * 2 *
+                         .bytes = (double)(seen(s) * s->h->n_head_kv * s->h->head_dim) * 2 *
                                   weir_dtype_bytes(s->kv.dtype)};
-        (void)snprintf(c[i].shape, sizeof c[i].shape, "%s: heads %d/%d x %d keys %ld M %ld%s", s->h->name, s->h->n_head,
+        char window[24] = "";
+        if (s->h->window > 0) (void)snprintf(window, sizeof window, " window %d", s->h->window);
+        (void)snprintf(c[i].shape, sizeof c[i].shape, "%s: heads %d/%d x %d keys %ld M %ld%s%s", s->h->name, s->h->n_head,
                        s->h->n_head_kv, s->h->head_dim, (long)s->n_keys, (long)with[i].n_row,
-                       s->h->softcap > 0 ? " softcap" : "");
+                       s->h->softcap > 0 ? " softcap" : "", window);
         st = check(k, &with[i], want, want + n, &c[i].error);
     }
     weir_free(want);
@@ -221,9 +242,10 @@ static void time_shape(kb *k, const heads *h, int64_t n_keys) {
 
 void kb_attention(kb *k) {
     const heads *h = k->tiny ? tiny_heads : all_heads;
-    const size_t n_h = k->tiny ? 1 : sizeof all_heads / sizeof *all_heads;
+    const size_t n_h = k->tiny ? sizeof tiny_heads / sizeof *tiny_heads : sizeof all_heads / sizeof *all_heads;
     const int64_t *keys = k->tiny ? tiny_keys : all_keys;
     const size_t n_keys = k->tiny ? 1 : sizeof all_keys / sizeof *all_keys;
     for (size_t i = 0; i < n_h; i++)
-        for (size_t j = 0; j < n_keys; j++) time_shape(k, &h[i], keys[j]);
+        for (size_t j = 0; j < n_keys; j++)
+            if (h[i].bias || keys[j] != SHORT_KEYS) time_shape(k, &h[i], keys[j]);
 }

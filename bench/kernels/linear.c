@@ -1,4 +1,5 @@
-/* Products of decode and verify rows over matrices of 4 to 262 MB, and those of T5 shapes with their epilogues. */
+/* Products of decode and verify rows over matrices of 4 to 262 MB, and those of T5 and of decoder-only shapes with their
+ * epilogues. */
 #include <math.h>
 
 #include "bench/kernels/bench.h"
@@ -16,6 +17,7 @@ typedef struct matrix {
     int64_t n, k;
     bool gated, norm, head;
     weir_epilogue epilogue;
+    float softcap;
 } matrix;
 
 static const matrix matrices[] = {
@@ -33,6 +35,19 @@ static const matrix matrices[] = {
     {.name = "XL wo", .n = 2048, .k = 5120, .epilogue = WEIR_EPI_ADD},
     {.name = "small head", .n = 32128, .k = 512, .norm = true, .head = true},
     {.name = "XL head", .n = 32128, .k = 2048, .norm = true, .head = true},
+    {.name = "Gemma 2B qkv", .n = 4096, .k = 2304, .norm = true},
+    {.name = "Gemma 2B gate up", .n = 9216, .k = 2304, .gated = true, .norm = true, .epilogue = WEIR_EPI_GELU_TANH},
+    {.name = "Gemma 2B down", .n = 2304, .k = 9216},
+    {.name = "Gemma 2B head", .n = 256000, .k = 2304, .norm = true, .head = true, .softcap = 30.0f},
+    {.name = "Gemma 27B qkv", .n = 8192, .k = 4608, .norm = true},
+    {.name = "Gemma 27B gate up", .n = 36864, .k = 4608, .gated = true, .norm = true, .epilogue = WEIR_EPI_GELU_TANH},
+    {.name = "Gemma 27B down", .n = 4608, .k = 36864},
+    {.name = "Llama 8B gate up", .n = 14336, .k = 4096, .gated = true, .norm = true, .epilogue = WEIR_EPI_SILU},
+    {.name = "Llama 8B down", .n = 4096, .k = 14336, .epilogue = WEIR_EPI_ADD},
+    {.name = "Qwen 0.5B gate up", .n = 4864, .k = 896, .gated = true, .norm = true, .epilogue = WEIR_EPI_SILU},
+    {.name = "Qwen 0.5B down", .n = 896, .k = 4864, .epilogue = WEIR_EPI_ADD},
+    {.name = "Qwen 32B gate up", .n = 27648, .k = 5120, .gated = true, .norm = true, .epilogue = WEIR_EPI_SILU},
+    {.name = "Qwen 32B down", .n = 5120, .k = 27648, .epilogue = WEIR_EPI_ADD},
 };
 
 static const matrix tiny[] = {
@@ -40,6 +55,8 @@ static const matrix tiny[] = {
     {.name = "tiny wi", .n = 80, .k = 48, .gated = true, .norm = true, .epilogue = WEIR_EPI_GELU_TANH},
     {.name = "tiny wo", .n = 64, .k = 96, .epilogue = WEIR_EPI_ADD},
     {.name = "tiny head", .n = 128, .k = 64, .norm = true, .head = true},
+    {.name = "tiny gate up", .n = 64, .k = 96, .gated = true, .norm = true, .epilogue = WEIR_EPI_SILU},
+    {.name = "tiny capped head", .n = 96, .k = 48, .norm = true, .head = true, .softcap = 2.0f},
 };
 
 static const int row_counts[] = {1, 2, 3, 4, 5, 6, 7, 8, 16}, tiny_counts[] = {1, 6, 16};
@@ -63,7 +80,8 @@ typedef struct call {
 
 static weir_linear arguments(const product *p, const weir_weight *w, int64_t n_row) {
     weir_linear a = {.x = p->dev_x, .ldx = p->m->k, .norm = p->dev_norm, .eps = 1e-6f, .w = w, .y = p->dev_y,
-                     .ldy = p->m->n, .n_row = n_row, .epilogue = p->m->epilogue, .scale = 1.0f, .rows = true};
+                     .ldy = p->m->n, .n_row = n_row, .epilogue = p->m->epilogue, .scale = 1.0f, .softcap = p->m->softcap,
+                     .rows = true};
     if (p->dev_extent) a.extent = p->dev_extent, a.extent_n = (int32_t)p->m->n;
     return a;
 }
@@ -135,7 +153,8 @@ static weir_status truth_strip(kb *k, const product *p, int64_t n0, int64_t n, i
     WEIR_TRY(weir_weight_pack(k->truth, part, m->gated ? 2 : 1, m->gated, WEIR_USE_ROWS, &w));
     for (int64_t i = 0; i < n_row * STRIP; i++) want[i] = 0.0f;
     weir_linear a = {.x = p->x, .ldx = m->k, .norm = m->norm ? p->norm : NULL, .eps = 1e-6f, .w = &w, .y = want,
-                     .ldy = STRIP, .n_row = n_row, .epilogue = m->epilogue, .scale = 1.0f, .rows = true};
+                     .ldy = STRIP, .n_row = n_row, .epilogue = m->epilogue, .scale = 1.0f, .softcap = m->softcap,
+                     .rows = true};
     const weir_status s = k->truth->op.linear(k->truth, &a);
     weir_weight_free(k->truth, &w);
     return s;
@@ -164,6 +183,12 @@ static weir_status check(kb *k, const product *p, int64_t n_row, double *error) 
     return s;
 }
 
+/* A large one takes so long that few of it hide what starting a graph costs. */
+static int calls_of(const kb *k, const product *p) {
+    const int64_t large = (int64_t)64 << 20, n = p->n_out * p->m->k; /* values: 128 MB */
+    return n < large ? kb_inner(k, p->n_copy) : p->n_copy < 4 ? 4 : p->n_copy;
+}
+
 /* ---- one matrix ------------------------------------------------------------------------------------------ */
 
 static void time_matrix(kb *k, const matrix *m) {
@@ -179,10 +204,10 @@ static void time_matrix(kb *k, const matrix *m) {
     for (int i = 0; s == WEIR_OK && i < n; i++) {
         with[i] = (call){p, counts[i]};
         c[i] = (kb_case){.op = "linear", .run = run, .ctx = &with[i], .tolerance = TOLERANCE * (m->gated ? 2 : 1),
-                         .inner = kb_inner(k, p->n_copy),
+                         .inner = calls_of(k, p),
                          .bytes = 2.0 * (double)(p->n_out * m->k) + 4.0 * (double)(counts[i] * (m->n + m->k))};
-        (void)snprintf(c[i].shape, sizeof c[i].shape, "%s: n %ld k %ld bf16 M %d%s%s", m->name, (long)m->n, (long)m->k,
-                       counts[i], m->gated ? " gated" : "", p->dev_extent ? " extents" : "");
+        (void)snprintf(c[i].shape, sizeof c[i].shape, "%s: n %ld k %ld bf16 M %d%s%s%s", m->name, (long)m->n, (long)m->k,
+                       counts[i], m->gated ? " gated" : "", p->dev_extent ? " extents" : "", m->softcap > 0 ? " softcap" : "");
         s = check(k, p, counts[i], &c[i].error);
     }
     if (s == WEIR_OK) kb_measure(k, c, n);

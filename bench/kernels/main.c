@@ -15,7 +15,7 @@ static const char usage[] =
     "  --tiny       small shapes and few samples: shows that it runs, not how fast\n"
     "Exit status: 0, 1 for a wrong or failed row, 2 for wrong usage, 3 without the device.\n";
 
-enum { EXIT_WRONG = 1, EXIT_USAGE = 2, EXIT_DEVICE = 3 };
+enum { EXIT_WRONG = 1, EXIT_USAGE = 2, EXIT_DEVICE = 3, MAX_INPUTS = 36864 }; /* of any product here */
 
 typedef struct group {
     const char *name;
@@ -81,7 +81,7 @@ static weir_status open_device(const char *device, weir_backend **out, weir_err 
 
 /* For any op here; before recordings, which keep the address of the scratch. */
 static size_t scratch_floats(const kb *k) {
-    return k->be->device ? (size_t)16 << 20 : weir_linear_scratch_floats(8960);
+    return k->be->device ? (size_t)16 << 20 : weir_linear_scratch_floats(MAX_INPUTS);
 }
 
 static void run(kb *k, const options *o) {
@@ -105,7 +105,7 @@ int main(int argc, char **argv) {
             .rotate = o.tiny ? (size_t)1 << 14 : (size_t)256 << 20};
     weir_err err = {{0}};
     weir_status s = weir_backend_cpu_open(&k.truth, 1, WEIR_ISA_PORTABLE, &err);
-    if (s == WEIR_OK) s = weir_backend_reserve(k.truth, weir_linear_scratch_floats(8960));
+    if (s == WEIR_OK) s = weir_backend_reserve(k.truth, weir_linear_scratch_floats(MAX_INPUTS));
     if (s == WEIR_OK) s = open_device(o.device, &k.be, &err);
     if (s == WEIR_OK) s = weir_backend_reserve(k.be, scratch_floats(&k));
     if (s != WEIR_OK) {

@@ -1,5 +1,5 @@
-/* Products with quantised weights over the matrices of Qwen2.5 0.5B and 1.5B: one row, the rows of a verify pass, a prompt; and
- * how long packing them takes. */
+/* Products with quantised weights over the matrices of Qwen2.5 0.5B and 1.5B, and large ones of Gemma 2 2B and Llama 3 8B: one row,
+ * the rows of a verify pass, a prompt; and how long packing them takes. */
 #include <math.h>
 #include <string.h>
 
@@ -33,6 +33,12 @@ static const matrix matrices[] = {
     {.name = "1.5B down", .dtype = WEIR_DTYPE_Q4_K, .n = 1536, .k = 8960, .epilogue = WEIR_EPI_ADD},
     {.name = "1.5B down", .dtype = WEIR_DTYPE_Q6_K, .n = 1536, .k = 8960, .epilogue = WEIR_EPI_ADD},
     {.name = "1.5B head", .dtype = WEIR_DTYPE_Q6_K, .n = 151936, .k = 1536, .norm = true},
+    {.name = "Gemma 2B gate up", .dtype = WEIR_DTYPE_Q4_K, .n = 9216, .k = 2304, .gated = true, .norm = true,
+     .epilogue = WEIR_EPI_GELU_TANH},
+    {.name = "Gemma 2B down", .dtype = WEIR_DTYPE_Q6_K, .n = 2304, .k = 9216},
+    {.name = "Llama 8B gate up", .dtype = WEIR_DTYPE_Q4_K, .n = 14336, .k = 4096, .gated = true, .norm = true,
+     .epilogue = WEIR_EPI_SILU},
+    {.name = "Llama 8B down", .dtype = WEIR_DTYPE_Q6_K, .n = 4096, .k = 14336, .epilogue = WEIR_EPI_ADD},
     {.name = "square", .dtype = WEIR_DTYPE_Q4_0, .n = 4096, .k = 4096},
     {.name = "square", .dtype = WEIR_DTYPE_Q4_1, .n = 4096, .k = 4096},
     {.name = "square", .dtype = WEIR_DTYPE_Q5_1, .n = 4096, .k = 4096},

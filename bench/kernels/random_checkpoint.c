@@ -1,169 +1,215 @@
-/* weir-random-t5: writes a T5 v1.1 checkpoint of random bf16 weights, for timings of shapes that no shipped pair has, on a
- * machine that has neither checkpoints nor NumPy. Sibling of bench/random_t5.py, same layout.
+/* Writes a checkpoint of random weights: header, then values by several threads, each piece at its place in the file.
  *
- * Weights are uniform in (-a, a) with a = sqrt(3 / inputs), so that products of unit rows have about unit size at any width
- * and logits stay sane in 24 layers; norms are 1. */
+ * Value i of a tensor is the half of a draw of SplitMix64, whose state is a sum of equal steps: any piece can be made on its
+ * own, and the bytes depend on the seed alone. */
+#include "bench/kernels/random_checkpoint.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
 #include <math.h>
+#include <pthread.h>
 #include <stdarg.h>
-#include <stdint.h>
-#include <stdio.h>
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
-#include "kernels/base/types.h"
+enum { PIECE = 1 << 14, MAX_THREAD = 256, PATH = 1024 }; /* PIECE: values, an even number; they stay in L1 */
 
-typedef struct shape {
-    const char *name;
-    long dim, ff, heads, layers;
-} shape;
+/* ---- the list of tensors --------------------------------------------------------------------------------- */
 
-static const shape shapes[] = {
-    {"small", 512, 1024, 6, 8}, {"large", 1024, 2816, 16, 24}, {"xl", 2048, 5120, 32, 24}, {"tiny", 64, 128, 2, 2}};
+random_fill random_even(int64_t inputs, double scale) { return (random_fill){.limit = scale * sqrt(3.0 / (double)inputs)}; }
 
-enum { HEAD_DIM = 64, VOCAB = 32128, TINY_VOCAB = 512, BUCKETS = 32, BLOCK = 1 << 16 };
+static uint64_t values_of(const random_tensor *t) { return (uint64_t)t->cols * (uint64_t)(t->rows ? t->rows : 1); }
 
-/* One walk names every tensor: first to write the header, then the values. */
-typedef struct writer {
-    FILE *f;
-    bool header;
-    uint64_t end, rng;
-    long n;
-    bool failed;
-} writer;
+void random_add(random_list *l, int64_t rows, int64_t cols, random_fill fill, const char *format, ...) {
+    if (l->n == l->cap) {
+        const int cap = l->cap ? 2 * l->cap : 64;
+        random_tensor *more = realloc(l->tensor, (size_t)cap * sizeof *more);
+        l->failed |= !more;
+        if (!more) return;
+        l->tensor = more;
+        l->cap = cap;
+    }
+    random_tensor *t = &l->tensor[l->n++];
+    *t = (random_tensor){.rows = rows, .cols = cols, .fill = fill, .at = l->n_value, .draw = l->n_draw};
+    va_list args;
+    va_start(args, format);
+    (void)vsnprintf(t->name, sizeof t->name, format, args);
+    va_end(args);
+    l->n_value += values_of(t);
+    l->n_draw += (values_of(t) + 1) / 2; /* constants have draws too, so that fills do not move what follows */
+}
 
-static uint64_t next(uint64_t *state) {
-    uint64_t z = *state += 0x9e3779b97f4a7c15u;
+void random_list_free(random_list *l) {
+    free(l->tensor);
+    *l = (random_list){.n = 0};
+}
+
+/* ---- values ---------------------------------------------------------------------------------------------- */
+
+static uint64_t draw(uint64_t seed, uint64_t i) {
+    uint64_t z = seed + (i + 1) * 0x9e3779b97f4a7c15u;
     z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9u;
     z = (z ^ (z >> 27)) * 0x94d049bb133111ebu;
     return z ^ (z >> 31);
 }
 
-static void write_values(writer *w, uint64_t n, double limit) {
-    static uint16_t block[BLOCK];
-    for (uint64_t done = 0; done < n && !w->failed;) {
-        const uint64_t m = n - done < BLOCK ? n - done : BLOCK;
-        for (uint64_t i = 0; i < m; i += 2) {
-            const uint64_t r = next(&w->rng);
-            for (uint64_t j = i; j < i + 2 && j < m; j++) {
-                const double u = (double)(r >> (j - i) * 32 & 0xffffffffu) * 0x1p-31 - 1.0;
-                block[j] = weir_bf16_from_f32(limit > 0 ? (float)(u * limit) : 1.0f);
-            }
-        }
-        w->failed = fwrite(block, sizeof *block, m, w->f) != m;
-        done += m;
-    }
+/* As weir_bf16_from_f32, of numbers only, and inline: 27 billion of them are waited for. */
+static uint16_t bf16(float f) {
+    uint32_t u;
+    memcpy(&u, &f, sizeof u);
+    return (uint16_t)((u + 0x7fffu + (u >> 16 & 1)) >> 16);
 }
 
-/* limit: of the uniform values; 0: ones. */
-static void tensor(writer *w, long rows, long cols, double limit, const char *format, ...)
-    __attribute__((format(printf, 5, 6)));
-static void tensor(writer *w, long rows, long cols, double limit, const char *format, ...) {
-    const uint64_t n = (uint64_t)cols * (uint64_t)(rows ? rows : 1);
-    if (!w->header) {
-        write_values(w, n, limit);
+static uint16_t uniform(uint32_t r, double limit) { return bf16((float)(((double)r * 0x1p-31 - 1.0) * limit)); }
+
+/* Values [first, first + n) of t; first is even. */
+static void make_values(const random_tensor *t, uint64_t seed, uint64_t first, uint64_t n, uint16_t *out) {
+    if (t->fill.limit <= 0) {
+        const uint16_t value = bf16(t->fill.constant);
+        for (uint64_t i = 0; i < n; i++) out[i] = value;
         return;
     }
-    char name[128];
-    va_list args;
-    va_start(args, format);
-    (void)vsnprintf(name, sizeof name, format, args);
-    va_end(args);
-    fprintf(w->f, "%s\"%s\": {\"dtype\": \"BF16\", \"shape\": [", w->n++ ? ", " : "{", name);
-    if (rows) fprintf(w->f, "%ld, ", rows);
-    fprintf(w->f, "%ld], \"data_offsets\": [%llu, %llu]}", cols, (unsigned long long)w->end,
-            (unsigned long long)(w->end + 2 * n));
-    w->end += 2 * n;
-}
-
-static double even(long inputs) { return sqrt(3.0 / (double)inputs); }
-
-static void attention(writer *w, const shape *s, const char *stack, long layer, int sub, const char *part) {
-    const long inner = s->heads * HEAD_DIM;
-    for (const char *name = "qkv"; *name; name++) {
-        /* T5 does not scale scores: its queries are small instead */
-        const double limit = even(s->dim) * (*name == 'q' ? 0.125 : 1.0);
-        tensor(w, inner, s->dim, limit, "%s.block.%ld.layer.%d.%s.%c.weight", stack, layer, sub, part, *name);
+    for (uint64_t i = 0; i < n; i += 2) {
+        const uint64_t r = draw(seed, t->draw + (first + i) / 2);
+        out[i] = uniform((uint32_t)r, t->fill.limit);
+        if (i + 1 < n) out[i + 1] = uniform((uint32_t)(r >> 32), t->fill.limit);
     }
-    tensor(w, s->dim, inner, even(inner), "%s.block.%ld.layer.%d.%s.o.weight", stack, layer, sub, part);
-    if (layer == 0 && sub == 0)
-        tensor(w, BUCKETS, s->heads, 1.0, "%s.block.0.layer.0.SelfAttention.relative_attention_bias.weight", stack);
-    tensor(w, 0, s->dim, 0, "%s.block.%ld.layer.%d.layer_norm.weight", stack, layer, sub);
 }
 
-static void feed_forward(writer *w, const shape *s, const char *stack, long layer, int sub) {
-    tensor(w, s->ff, s->dim, even(s->dim), "%s.block.%ld.layer.%d.DenseReluDense.wi_0.weight", stack, layer, sub);
-    tensor(w, s->ff, s->dim, even(s->dim), "%s.block.%ld.layer.%d.DenseReluDense.wi_1.weight", stack, layer, sub);
-    tensor(w, s->dim, s->ff, even(s->ff), "%s.block.%ld.layer.%d.DenseReluDense.wo.weight", stack, layer, sub);
-    tensor(w, 0, s->dim, 0, "%s.block.%ld.layer.%d.layer_norm.weight", stack, layer, sub);
-}
+/* ---- threads --------------------------------------------------------------------------------------------- */
 
-static void walk(writer *w, const shape *s, long vocab) {
-    tensor(w, vocab, s->dim, 1.0, "shared.weight");
-    tensor(w, vocab, s->dim, 3.0 * even(s->dim), "lm_head.weight"); /* logits of a standard deviation of 3 */
-    for (long i = 0; i < s->layers; i++) {
-        attention(w, s, "encoder", i, 0, "SelfAttention");
-        feed_forward(w, s, "encoder", i, 1);
+typedef struct job {
+    const random_list *list;
+    uint64_t seed, data; /* data: offset of the first value in the file */
+    int fd;
+    atomic_uint_fast64_t next; /* piece to take; a tensor begins a piece */
+    atomic_int error;          /* errno of the first failure */
+} job;
+
+static uint64_t pieces_of(const random_tensor *t) { return (values_of(t) + PIECE - 1) / PIECE; }
+
+static int write_all(int fd, const void *bytes, size_t n, uint64_t at) {
+    for (const char *p = bytes; n > 0;) {
+        const ssize_t done = pwrite(fd, p, n, (off_t)at);
+        if (done < 0 && errno == EINTR) continue;
+        if (done <= 0) return done < 0 ? errno : EIO;
+        p += done;
+        at += (uint64_t)done;
+        n -= (size_t)done;
     }
-    tensor(w, 0, s->dim, 0, "encoder.final_layer_norm.weight");
-    for (long i = 0; i < s->layers; i++) {
-        attention(w, s, "decoder", i, 0, "SelfAttention");
-        attention(w, s, "decoder", i, 1, "EncDecAttention");
-        feed_forward(w, s, "decoder", i, 2);
+    return 0;
+}
+
+static void *write_pieces(void *arg) {
+    job *j = arg;
+    uint16_t block[PIECE];
+    int error = 0;
+    uint64_t piece = atomic_fetch_add(&j->next, 1), before = 0;
+    for (int i = 0; i < j->list->n && !error && !atomic_load(&j->error);) {
+        const random_tensor *t = &j->list->tensor[i];
+        if (piece >= before + pieces_of(t)) {
+            before += pieces_of(t);
+            i++;
+            continue;
+        }
+        const uint64_t first = (piece - before) * PIECE, rest = values_of(t) - first, n = rest < PIECE ? rest : PIECE;
+        make_values(t, j->seed, first, n, block);
+        error = write_all(j->fd, block, n * sizeof *block, j->data + (t->at + first) * sizeof *block);
+        piece = atomic_fetch_add(&j->next, 1);
     }
-    tensor(w, 0, s->dim, 0, "decoder.final_layer_norm.weight");
+    int none = 0;
+    if (error) atomic_compare_exchange_strong(&j->error, &none, error);
+    return NULL;
 }
 
-static FILE *open_in(const char *dir, const char *name) {
-    char path[1024];
-    const int n = snprintf(path, sizeof path, "%s/%s", dir, name);
-    return n > 0 && (size_t)n < sizeof path ? fopen(path, "wb") : NULL;
+/* The calling thread is one of them; fewer than asked for will do. */
+static int write_values(job *j, int n_thread) {
+    pthread_t thread[MAX_THREAD];
+    int n = 0;
+    while (n < n_thread - 1 && n < MAX_THREAD && pthread_create(&thread[n], NULL, write_pieces, j) == 0) n++;
+    write_pieces(j);
+    for (int i = 0; i < n; i++) pthread_join(thread[i], NULL);
+    return atomic_load(&j->error);
 }
 
-static bool write_config(const char *dir, const shape *s, long vocab) {
-    FILE *f = open_in(dir, "config.json");
-    if (!f) return false;
-    fprintf(f,
-            "{\"architectures\": [\"T5ForConditionalGeneration\"], \"model_type\": \"t5\", \"is_encoder_decoder\": true,\n"
-            " \"d_model\": %ld, \"d_kv\": %d, \"d_ff\": %ld, \"num_heads\": %ld, \"num_layers\": %ld,\n"
-            " \"num_decoder_layers\": %ld, \"vocab_size\": %ld, \"feed_forward_proj\": \"gated-gelu\",\n"
-            " \"tie_word_embeddings\": false, \"decoder_start_token_id\": 0, \"pad_token_id\": 0, \"eos_token_id\": 1}\n",
-            s->dim, HEAD_DIM, s->ff, s->heads, s->layers, s->layers, vocab);
-    return fclose(f) == 0;
-}
+/* ---- files ----------------------------------------------------------------------------------------------- */
 
-/* The header's length comes first: it is written behind 8 bytes that are filled in afterwards, padded with blanks. */
-static bool write_tensors(const char *dir, const shape *s, long vocab, uint64_t seed) {
-    writer w = {.f = open_in(dir, "model.safetensors"), .header = true, .rng = seed};
-    if (!w.f) return false;
-    unsigned char length[8] = {0};
-    w.failed = fwrite(length, 1, sizeof length, w.f) != sizeof length;
-    walk(&w, s, vocab);
-    fputc('}', w.f);
-    long at = ftell(w.f);
-    for (; at % 8 != 0; at++) fputc(' ', w.f);
-    for (int i = 0; i < 8; i++) length[i] = (unsigned char)((uint64_t)(at - 8) >> 8 * i);
-    w.failed |= fseek(w.f, 0, SEEK_SET) != 0 || fwrite(length, 1, sizeof length, w.f) != sizeof length ||
-                fseek(w.f, 0, SEEK_END) != 0;
-    w.header = false;
-    walk(&w, s, vocab);
-    if (fclose(w.f) != 0 || w.failed) return false;
-    printf("%s: T5 v1.1 %s shape, %.0f MiB\n", dir, s->name, (double)w.end / 0x1p20);
-    return true;
-}
-
-int main(int argc, char **argv) {
-    const shape *s = NULL;
-    for (size_t i = 0; argc >= 3 && i < sizeof shapes / sizeof *shapes; i++)
-        if (strcmp(argv[2], shapes[i].name) == 0) s = &shapes[i];
-    if (!s) {
-        fprintf(stderr, "usage: weir-random-t5 DIR small|large|xl|tiny [SEED]\n");
-        return 2;
+/* The header's length comes first: it is written behind 8 bytes that are filled in afterwards, padded with blanks. Its bytes
+ * are the caller's; NULL: out of memory. */
+static char *make_header(const random_list *l, size_t *bytes) {
+    char *text = NULL;
+    FILE *f = open_memstream(&text, bytes);
+    if (!f) return NULL;
+    for (int i = 0; i < 8; i++) fputc(0, f);
+    for (int i = 0; i < l->n; i++) {
+        const random_tensor *t = &l->tensor[i];
+        fprintf(f, "%s\"%s\": {\"dtype\": \"BF16\", \"shape\": [", i ? ", " : "{", t->name);
+        if (t->rows) fprintf(f, "%" PRId64 ", ", t->rows);
+        fprintf(f, "%" PRId64 "], \"data_offsets\": [%" PRIu64 ", %" PRIu64 "]}", t->cols, 2 * t->at,
+                2 * (t->at + values_of(t)));
     }
-    const uint64_t seed = argc > 3 ? strtoull(argv[3], NULL, 10) : 1;
-    const long vocab = strcmp(s->name, "tiny") == 0 ? TINY_VOCAB : VOCAB;
-    (void)mkdir(argv[1], 0777); /* may be there already; if not, the files say so */
-    if (write_config(argv[1], s, vocab) && write_tensors(argv[1], s, vocab, seed)) return 0;
-    fprintf(stderr, "weir-random-t5: cannot write %s\n", argv[1]);
-    return 1;
+    fputc('}', f);
+    for (long at = ftell(f); at % 8 != 0; at++) fputc(' ', f);
+    if (fclose(f) != 0) {
+        free(text);
+        return NULL;
+    }
+    for (int i = 0; i < 8; i++) text[i] = (char)((uint64_t)(*bytes - 8) >> 8 * i & 0xff);
+    return text;
+}
+
+/* Room for all of it first, so that a full disk is known before minutes have passed; where the file system cannot say, the
+ * writes will. */
+static int reserve(int fd, uint64_t bytes) {
+    if (fallocate(fd, 0, 0, (off_t)bytes) == 0) return 0;
+    return errno == EOPNOTSUPP || errno == ENOSYS ? 0 : errno;
+}
+
+static int write_tensors(const char *path, const random_list *l, uint64_t seed, int n_thread) {
+    size_t bytes = 0;
+    char *header = make_header(l, &bytes);
+    if (!header) return ENOMEM;
+    job j = {.list = l, .seed = seed, .data = bytes, .fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666)};
+    int error = j.fd < 0 ? errno : reserve(j.fd, bytes + 2 * l->n_value);
+    if (!error) error = write_all(j.fd, header, bytes, 0);
+    if (!error) error = write_values(&j, n_thread);
+    if (j.fd >= 0 && close(j.fd) != 0 && !error) error = errno;
+    free(header);
+    return error;
+}
+
+static int write_config(const char *path, const random_shape *shape) {
+    FILE *f = fopen(path, "w");
+    if (!f) return errno;
+    shape->config(shape->sizes, f);
+    const bool failed = ferror(f) != 0;
+    return fclose(f) != 0 ? errno : failed ? EIO : 0;
+}
+
+bool random_checkpoint_write(const char *dir, const random_shape *shape, uint64_t seed, int n_thread) {
+    char config[PATH], tensors[PATH];
+    const int a = snprintf(config, sizeof config, "%s/config.json", dir);
+    const int b = snprintf(tensors, sizeof tensors, "%s/model.safetensors", dir);
+    int error = a < 0 || b < 0 || a >= PATH || b >= PATH ? ENAMETOOLONG : 0;
+    random_list l = {.n = 0};
+    shape->list(shape->sizes, &l);
+    if (!error && l.failed) error = ENOMEM;
+    const bool named = !error;
+    if (named) (void)mkdir(dir, 0777); /* may be there already; if not, the files say so */
+    if (!error) error = write_config(config, shape);
+    if (!error) error = write_tensors(tensors, &l, seed, n_thread);
+    if (error) {
+        fprintf(stderr, "weir-random-model: %s: %s shape, %.1f MiB: %s\n", dir, shape->name, (double)l.n_value / 0x1p19,
+                strerror(error));
+        if (named) (void)unlink(tensors);
+        if (named) (void)unlink(config);
+    } else {
+        printf("%s: %s %s shape, %.1f MiB\n", dir, shape->family, shape->name, (double)l.n_value / 0x1p19);
+    }
+    random_list_free(&l);
+    return !error;
 }

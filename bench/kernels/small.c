@@ -20,12 +20,14 @@ typedef struct embed {
     int32_t *dev_token;
     float *dev_x;
     int64_t n_vocab, dim, n_row;
+    weir_use use; /* WEIR_USE_ROWS: a tied embedding lies as its head wants it */
+    float scale;
 } embed;
 
 static weir_status run_embed(kb *k, void *ctx, int i) {
     embed *e = ctx;
     (void)i;
-    weir_embed a = {.x = e->dev_x, .table = &e->table, .token = e->dev_token, .n_row = e->n_row, .scale = 1.0f};
+    weir_embed a = {.x = e->dev_x, .table = &e->table, .token = e->dev_token, .n_row = e->n_row, .scale = e->scale};
     return k->be->op.embed(k->be, &a);
 }
 
@@ -34,7 +36,7 @@ static weir_status prepare_embed(kb *k, embed *e, uint16_t *file, float *got, do
     for (int i = 0; i < e->n_row; i++) token[i] = (int32_t)((7919 * (int64_t)i + 3) % e->n_vocab);
     kb_random_bf16(k, file, (size_t)(e->n_vocab * e->dim));
     const weir_tensor t = {.data = file, .dtype = WEIR_DTYPE_BF16, .rows = e->n_vocab, .cols = e->dim};
-    WEIR_TRY(weir_weight_pack(k->be, &t, 1, false, WEIR_USE_PREFILL, &e->table));
+    WEIR_TRY(weir_weight_pack(k->be, &t, 1, false, e->use, &e->table));
     e->dev_token = kb_to_device(k, token, sizeof token);
     e->dev_x = weir_backend_alloc(k->be, (size_t)(e->n_row * e->dim) * sizeof *e->dev_x);
     if (!e->dev_token || !e->dev_x) return WEIR_EDEVMEM;
@@ -42,15 +44,15 @@ static weir_status prepare_embed(kb *k, embed *e, uint16_t *file, float *got, do
     WEIR_TRY(weir_backend_download(k->be, got, e->dev_x, (size_t)(e->n_row * e->dim) * sizeof *got));
     *error = 0;
     for (int64_t i = 0; i < e->n_row * e->dim; i++)
-        *error += got[i] != weir_f32_from_bf16(file[token[i / e->dim] * e->dim + i % e->dim]);
+        *error += got[i] != e->scale * weir_f32_from_bf16(file[token[i / e->dim] * e->dim + i % e->dim]);
     return WEIR_OK;
 }
 
-static void time_embed(kb *k) {
-    embed e = {.n_vocab = k->tiny ? 100 : 32128, .dim = k->tiny ? 64 : 2048, .n_row = 6};
+static void time_embed(kb *k, embed e) {
     kb_case c = {.op = "embed", .run = run_embed, .ctx = &e, .inner = kb_inner(k, 0),
                  .bytes = (double)(e.n_row * e.dim) * (2 + 4)};
-    (void)snprintf(c.shape, sizeof c.shape, "vocab %ld dim %ld bf16 rows %ld", (long)e.n_vocab, (long)e.dim, (long)e.n_row);
+    (void)snprintf(c.shape, sizeof c.shape, "vocab %ld dim %ld bf16 rows %ld%s", (long)e.n_vocab, (long)e.dim, (long)e.n_row,
+                   e.use == WEIR_USE_ROWS ? " tied" : "");
     uint16_t *file = weir_alloc((size_t)(e.n_vocab * e.dim), sizeof *file);
     float *got = weir_alloc((size_t)(e.n_row * e.dim), sizeof *got);
     weir_status s = file && got ? prepare_embed(k, &e, file, got, &c.error) : WEIR_ENOMEM;
@@ -67,12 +69,14 @@ static void time_embed(kb *k) {
 typedef struct norm {
     float *dev_x, *dev_w, *dev_y;
     int64_t dim, n_row;
+    bool add;
 } norm;
 
 static weir_status run_norm(kb *k, void *ctx, int i) {
     const norm *n = ctx;
     (void)i;
-    weir_rmsnorm a = {.y = n->dev_y, .x = n->dev_x, .w = n->dev_w, .n_row = n->n_row, .dim = n->dim, .eps = 1e-6f};
+    weir_rmsnorm a = {.y = n->dev_y, .x = n->dev_x, .w = n->dev_w, .n_row = n->n_row, .dim = n->dim, .eps = 1e-6f,
+                      .add = n->add};
     return k->be->op.rmsnorm(k->be, &a);
 }
 
@@ -85,7 +89,10 @@ static weir_status prepare_norm(kb *k, norm *n, float *x, double *error) {
     n->dev_w = kb_to_device(k, w, dim * sizeof *w);
     n->dev_y = weir_backend_alloc(k->be, size * sizeof *got);
     if (!n->dev_x || !n->dev_w || !n->dev_y) return WEIR_EDEVMEM;
-    weir_rmsnorm a = {.y = want, .x = x, .w = w, .n_row = n->n_row, .dim = n->dim, .eps = 1e-6f};
+    weir_rmsnorm a = {.y = want, .x = x, .w = w, .n_row = n->n_row, .dim = n->dim, .eps = 1e-6f,
+                      .add = n->add};
+    for (size_t i = 0; i < size; i++) want[i] = 0.0f;
+    WEIR_TRY(weir_backend_zero(k->be, n->dev_y, size * sizeof *got));
     WEIR_TRY(k->truth->op.rmsnorm(k->truth, &a));
     WEIR_TRY(run_norm(k, n, 0));
     WEIR_TRY(weir_backend_download(k->be, got, n->dev_y, size * sizeof *got));
@@ -93,12 +100,13 @@ static weir_status prepare_norm(kb *k, norm *n, float *x, double *error) {
     return WEIR_OK;
 }
 
-static void time_norm(kb *k) {
-    norm n = {.dim = k->tiny ? 96 : 2048, .n_row = 6};
+/* y += norm(x) again and again stays finite: a sample adds some thousands of numbers of about 1. */
+static void time_norm(kb *k, int64_t dim, bool add) {
+    norm n = {.dim = dim, .n_row = 6, .add = add};
     const size_t size = (size_t)(n.n_row * n.dim);
-    kb_case c = {.op = "rmsnorm", .run = run_norm, .ctx = &n, .inner = kb_inner(k, 0), .bytes = (double)(2 * size) * 4,
+    kb_case c = {.op = "rmsnorm", .run = run_norm, .ctx = &n, .inner = kb_inner(k, 0), .bytes = (double)((add ? 3 : 2) * size) * 4,
                  .tolerance = 0x1p-20 /* a tree of dim / 32 additions in f32 */};
-    (void)snprintf(c.shape, sizeof c.shape, "dim %ld rows %ld", (long)n.dim, (long)n.n_row);
+    (void)snprintf(c.shape, sizeof c.shape, "dim %ld rows %ld%s", (long)n.dim, (long)n.n_row, add ? " added" : "");
     float *x = weir_alloc(3 * size + (size_t)n.dim, sizeof *x);
     finish(k, &c, x ? prepare_norm(k, &n, x, &c.error) : WEIR_ENOMEM);
     weir_backend_free(k->be, n.dev_x);
@@ -109,44 +117,72 @@ static void time_norm(kb *k) {
 
 /* ---- rope ------------------------------------------------------------------------------------------------ */
 
-enum { HEADS = 16, HEADS_KV = 8, HEAD_DIM = 128, WIDTH = (HEADS + 2 * HEADS_KV) * HEAD_DIM };
+typedef struct rope_shape {
+    const char *name;
+    int32_t n_head, n_head_kv, head_dim;
+    bool norm, bias;
+} rope_shape;
+
+static const rope_shape rope_shapes[] = {
+    {.name = "Gemma 2 2B", .n_head = 8, .n_head_kv = 4, .head_dim = 256},
+    {.name = "Gemma 2 27B", .n_head = 32, .n_head_kv = 16, .head_dim = 128},
+    {.name = "Gemma 3 1B", .n_head = 4, .n_head_kv = 1, .head_dim = 256, .norm = true},
+    {.name = "Gemma 3 27B", .n_head = 32, .n_head_kv = 16, .head_dim = 128, .norm = true},
+    {.name = "Llama 8B", .n_head = 32, .n_head_kv = 8, .head_dim = 128},
+    {.name = "Qwen 0.5B", .n_head = 14, .n_head_kv = 2, .head_dim = 64, .bias = true},
+    {.name = "Qwen 32B", .n_head = 40, .n_head_kv = 8, .head_dim = 128, .bias = true},
+};
+static const rope_shape tiny_rope_shapes[] = {
+    {.name = "tiny", .n_head = 4, .n_head_kv = 2, .head_dim = 64},
+    {.name = "tiny norm", .n_head = 2, .n_head_kv = 1, .head_dim = 256, .norm = true},
+    {.name = "tiny bias", .n_head = 2, .n_head_kv = 1, .head_dim = 32, .bias = true},
+};
 
 typedef struct rope {
-    float *dev_x, *dev_norm, *dev_freq; /* (n_row, WIDTH), (HEAD_DIM), (HEAD_DIM / 2) */
+    const rope_shape *shape;
+    int64_t width;                                  /* of q, k and v */
+    float *dev_x, *dev_norm, *dev_bias, *dev_freq;  /* (n_row, width), (head_dim), (width), (head_dim / 2) */
     int32_t *dev_slot, *dev_pos;
     int64_t n_row;
 } rope;
 
-static weir_rope rope_args(float *x, const float *weight, const float *freq, const int32_t *slot, const int32_t *pos, int64_t n_row) {
-    return (weir_rope){.q = x, .k = x + HEADS * HEAD_DIM, .v = x + (HEADS + HEADS_KV) * HEAD_DIM, .ld = WIDTH, .q_norm = weight,
-                       .k_norm = weight, .eps = 1e-6f, .inv_freq = freq, .scale = 1.0f, .slot = slot, .pos = pos, .n_row = n_row,
-                       .n_head = HEADS, .n_head_kv = HEADS_KV, .head_dim = HEAD_DIM, .n_dim = HEAD_DIM};
+/* Host or device pointers alike. */
+static weir_rope rope_args(const rope *r, float *x, const float *weight, const float *bias, const float *freq,
+                           const int32_t *slot, const int32_t *pos) {
+    const rope_shape *s = r->shape;
+    const int64_t k = (int64_t)s->n_head * s->head_dim, v = k + (int64_t)s->n_head_kv * s->head_dim;
+    return (weir_rope){.q = x, .k = x + k, .v = x + v, .ld = r->width, .bias = s->bias ? bias : NULL,
+                       .q_norm = s->norm ? weight : NULL, .k_norm = s->norm ? weight : NULL, .eps = 1e-6f, .inv_freq = freq,
+                       .scale = 1.0f, .slot = slot, .pos = pos, .n_row = r->n_row, .n_head = s->n_head,
+                       .n_head_kv = s->n_head_kv, .head_dim = s->head_dim, .n_dim = s->head_dim};
 }
 
-/* Again and again in place: norms keep the numbers where they are. */
+/* Again and again in place: turning keeps the numbers where they are, norms too; biases add up to some thousands. */
 static weir_status run_rope(kb *k, void *ctx, int i) {
     const rope *r = ctx;
     (void)i;
-    weir_rope a = rope_args(r->dev_x, r->dev_norm, r->dev_freq, r->dev_slot, r->dev_pos, r->n_row);
+    weir_rope a = rope_args(r, r->dev_x, r->dev_norm, r->dev_bias, r->dev_freq, r->dev_slot, r->dev_pos);
     return k->be->op.rope(k->be, &a);
 }
 
-/* x: n_row rows, then the device's; norm and freq behind them. */
+/* x: n_row rows, then the device's; norm, bias and freq behind them. */
 static weir_status prepare_rope(kb *k, rope *r, float *x, double *error) {
-    const size_t size = (size_t)r->n_row * WIDTH;
-    float *got = x + size, *weight = got + size, *freq = weight + HEAD_DIM;
+    const size_t size = (size_t)(r->n_row * r->width), head = (size_t)r->shape->head_dim, width = (size_t)r->width;
+    float *got = x + size, *weight = got + size, *bias = weight + head, *freq = bias + width;
     int32_t slot[MAX_ROW] = {0}, pos[MAX_ROW];
     kb_random_f32(k, x, size, 1.0f);
-    kb_random_f32(k, weight, HEAD_DIM, 1.0f);
-    for (int i = 0; i < HEAD_DIM / 2; i++) freq[i] = powf(10000.0f, -2.0f * (float)i / HEAD_DIM);
+    kb_random_f32(k, weight, head, 1.0f);
+    kb_random_f32(k, bias, width, 1.0f);
+    for (size_t i = 0; i < head / 2; i++) freq[i] = powf(10000.0f, -2.0f * (float)i / (float)head);
     for (int i = 0; i < MAX_ROW; i++) pos[i] = 1000 + i;
     r->dev_x = kb_to_device(k, x, size * sizeof *x);
-    r->dev_norm = kb_to_device(k, weight, HEAD_DIM * sizeof *weight);
-    r->dev_freq = kb_to_device(k, freq, HEAD_DIM / 2 * sizeof *freq);
+    r->dev_norm = kb_to_device(k, weight, head * sizeof *weight);
+    r->dev_bias = kb_to_device(k, bias, width * sizeof *bias);
+    r->dev_freq = kb_to_device(k, freq, head / 2 * sizeof *freq);
     r->dev_slot = kb_to_device(k, slot, sizeof slot);
     r->dev_pos = kb_to_device(k, pos, sizeof pos);
-    if (!r->dev_x || !r->dev_norm || !r->dev_freq || !r->dev_slot || !r->dev_pos) return WEIR_EDEVMEM;
-    weir_rope a = rope_args(x, weight, freq, slot, pos, r->n_row);
+    if (!r->dev_x || !r->dev_norm || !r->dev_bias || !r->dev_freq || !r->dev_slot || !r->dev_pos) return WEIR_EDEVMEM;
+    weir_rope a = rope_args(r, x, weight, bias, freq, slot, pos);
     WEIR_TRY(k->truth->op.rope(k->truth, &a));
     WEIR_TRY(run_rope(k, r, 0));
     WEIR_TRY(weir_backend_download(k->be, got, r->dev_x, size * sizeof *got));
@@ -154,15 +190,17 @@ static weir_status prepare_rope(kb *k, rope *r, float *x, double *error) {
     return WEIR_OK;
 }
 
-static void time_rope(kb *k) {
-    rope r = {.n_row = 6};
-    const size_t size = (size_t)r.n_row * WIDTH, turned = (size_t)r.n_row * (HEADS + HEADS_KV) * HEAD_DIM;
+static void time_rope(kb *k, const rope_shape *s) {
+    rope r = {.shape = s, .n_row = 6, .width = ((int64_t)s->n_head + 2 * s->n_head_kv) * s->head_dim};
+    const size_t size = (size_t)(r.n_row * r.width);
+    const int64_t turned = r.n_row * (s->n_head + (s->bias ? 2 : 1) * s->n_head_kv) * s->head_dim;
     kb_case c = {.op = "rope", .run = run_rope, .ctx = &r, .inner = kb_inner(k, 0), .bytes = (double)(2 * turned) * 4,
-                 .tolerance = 0x1p-18 /* rope.h: 2^-24 (128 / 8 + 20) of two elements of a pair */};
-    (void)snprintf(c.shape, sizeof c.shape, "heads %d/%d x %d rows %ld", HEADS, HEADS_KV, HEAD_DIM, (long)r.n_row);
-    float *x = weir_alloc(2 * size + 2 * HEAD_DIM, sizeof *x);
+                 .tolerance = 0x1p-18 /* rope.h: 2^-24 (256 / 8 + 20) of two elements of a pair */};
+    (void)snprintf(c.shape, sizeof c.shape, "%s: heads %d/%d x %d rows %ld%s%s", s->name, s->n_head, s->n_head_kv, s->head_dim,
+                   (long)r.n_row, s->norm ? " norms" : "", s->bias ? " biases" : "");
+    float *x = weir_alloc(2 * size + (size_t)(2 * s->head_dim + r.width), sizeof *x);
     finish(k, &c, x ? prepare_rope(k, &r, x, &c.error) : WEIR_ENOMEM);
-    void *dev[] = {r.dev_x, r.dev_norm, r.dev_freq, r.dev_slot, r.dev_pos};
+    void *dev[] = {r.dev_x, r.dev_norm, r.dev_bias, r.dev_freq, r.dev_slot, r.dev_pos};
     for (size_t i = 0; i < sizeof dev / sizeof *dev; i++) weir_backend_free(k->be, dev[i]);
     weir_free(x);
 }
@@ -225,9 +263,9 @@ static weir_status prepare_append(kb *k, append *p, float *rows, size_t n, doubl
     return check_append(k, p, rows, error);
 }
 
-static void time_append(kb *k) {
-    append p = {.n_row = 6, .kv = {.table_stride = 1, .n_layer = k->tiny ? 2 : 24, .n_head_kv = k->tiny ? 2 : 32,
-                                   .head_dim = 64, .dtype = k->be->device ? WEIR_DTYPE_BF16 : WEIR_DTYPE_F32}};
+static void time_append(kb *k, int32_t n_layer, int32_t n_head_kv, int32_t head_dim) {
+    append p = {.n_row = 6, .kv = {.table_stride = 1, .n_layer = n_layer, .n_head_kv = n_head_kv, .head_dim = head_dim,
+                                   .dtype = k->be->device ? WEIR_DTYPE_BF16 : WEIR_DTYPE_F32}};
     p.kv.page_elems = weir_kv_page_elems(p.kv.n_layer, p.kv.n_head_kv, p.kv.head_dim);
     const size_t n = (size_t)(2 * p.n_row * p.kv.n_head_kv * p.kv.head_dim);
     kb_case c = {.op = "kv_append", .run = run_append, .ctx = &p, .inner = kb_inner(k, 24),
@@ -241,8 +279,17 @@ static void time_append(kb *k) {
 }
 
 void kb_small(kb *k) {
-    time_embed(k);
-    time_norm(k);
-    time_rope(k);
-    time_append(k);
+    time_embed(k, (embed){.n_vocab = k->tiny ? 100 : 32128, .dim = k->tiny ? 64 : 2048, .n_row = 6, .use = WEIR_USE_PREFILL,
+                          .scale = 1.0f});
+    time_embed(k, (embed){.n_vocab = k->tiny ? 100 : 32000, .dim = k->tiny ? 64 : 2304, .n_row = 6, .use = WEIR_USE_ROWS,
+                          .scale = 48.0f});
+    time_norm(k, k->tiny ? 96 : 2048, false);
+    time_norm(k, k->tiny ? 96 : 2304, true);
+    if (!k->tiny) time_norm(k, 4608, true);
+    const rope_shape *s = k->tiny ? tiny_rope_shapes : rope_shapes;
+    const size_t n = k->tiny ? sizeof tiny_rope_shapes / sizeof *s : sizeof rope_shapes / sizeof *s;
+    for (size_t i = 0; i < n; i++) time_rope(k, &s[i]);
+    time_append(k, k->tiny ? 2 : 24, k->tiny ? 2 : 32, 64);
+    time_append(k, k->tiny ? 2 : 26, k->tiny ? 2 : 4, k->tiny ? 32 : 256);
+    if (!k->tiny) time_append(k, 46, 16, 128);
 }

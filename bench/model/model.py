@@ -1,4 +1,4 @@
-"""Expected times of T5 blocks and of the accept step on GPUs: a model, not a measurement.
+"""Expected times of blocks and of the accept step on GPUs, for pairs of T5 and of decoder-only models: a model, not a measurement.
 
 A kernel costs a gap, its dependent trips to memory, its arithmetic and its bytes:
 
@@ -47,31 +47,98 @@ class T5:
         self.inner = 64 * self.heads
 
 
+@dataclass
+class Decoder:
+    name: str
+    dim: int
+    ff: int
+    layers: int
+    heads: int
+    heads_kv: int
+    head_dim: int
+    vocab: int
+    post_norms: bool = False  # Gemma: a norm behind each sub-layer, a kernel of its own
+    window: int = 0           # of the layers that slide
+    pattern: int = 1          # every pattern-th layer does not
+
+    def keys(self, layer, context):
+        slides = self.window and (layer + 1) % self.pattern
+        return min(context, self.window) if slides else context
+
+
 SMALL, LARGE, XL = T5("small", 512, 1024, 6, 8), T5("large", 1024, 2816, 16, 24), T5("XL", 2048, 5120, 32, 24)
+
+GEMMA2 = dict(vocab=256000, post_norms=True, window=4096, pattern=2)
+GEMMA3 = dict(vocab=262144, post_norms=True, pattern=6)
+GEMMA2_2B = Decoder("Gemma 2 2B", 2304, 9216, 26, 8, 4, 256, **GEMMA2)
+GEMMA2_9B = Decoder("9B", 3584, 14336, 42, 16, 8, 256, **GEMMA2)
+GEMMA2_27B = Decoder("27B", 4608, 36864, 46, 32, 16, 128, **GEMMA2)
+GEMMA3_270M = Decoder("Gemma 3 270M", 640, 2048, 18, 4, 1, 256, window=512, **GEMMA3)
+GEMMA3_1B = Decoder("Gemma 3 1B", 1152, 6912, 26, 4, 1, 256, window=512, **GEMMA3)
+GEMMA3_4B = Decoder("4B", 2560, 10240, 34, 8, 4, 256, window=1024, **GEMMA3)
+GEMMA3_27B = Decoder("27B", 5376, 21504, 62, 32, 16, 128, window=1024, **GEMMA3)
+LLAMA3_1B = Decoder("Llama 3 1B", 2048, 8192, 16, 32, 8, 64, 128256)
+LLAMA3_8B = Decoder("8B", 4096, 14336, 32, 32, 8, 128, 128256)
+QWEN_05B = Decoder("Qwen2.5 0.5B", 896, 4864, 24, 14, 2, 64, 151936)
+QWEN_7B = Decoder("7B", 3584, 18944, 28, 28, 4, 128, 152064)
+QWEN_32B = Decoder("32B", 5120, 27648, 64, 40, 8, 128, 152064)
+
+# What is asked of some blocks at gamma 5 and a context of 1k: ms on H100 and on H200.
+ASKED = {("Gemma 2 2B", "27B"): {"H100": 29.5, "H200": 21.0}}
 
 
 # ---- kernels: (name, us) ------------------------------------------------------------------------------------------
+
+def slices(n, k, gated):
+    """Blocks that share the inputs of a product: kernels/dense/linear_plan.h."""
+    panels = -(-n // 16) * (2 if gated else 1)
+    if k < 2048:
+        return 1
+    units = -(-panels // 4)
+    split = min(-(-264 // units), k // 512)
+    return max(split, -(-k // 4096)) if units < 4 * 264 else split
+
 
 def linear(g, n, k, rows, gated=False):
     """Weights are under way before the kernel ahead has ended; rows in, sums over warps, result out. Split: the slices' records go out
     and come back, with a counter in between."""
     weights = 2 * n * k * (2 if gated else 1)
-    trips = 2 + (2 if k >= 2048 else 0)
+    trips = 2 + (2 if slices(n, k, gated) > 1 else 0)
     # What was fetched during the gap is not waited for again: at most a ring of 64 KB in each of 264 blocks.
     early = min(weights, 264 * 65536, g.gap * g.bandwidth)
     return g.gap + trips * g.trip + 0.3 + (weights - early) / g.bandwidth + 4 * rows * (n + k) / g.l2
 
 
-def attention(g, heads, keys, rows):
-    """Row facts, page table, keys, values (half hidden behind the scores), result."""
-    kv = 2 * 2 * 64 * heads * keys
+def attention(g, heads, keys, rows, heads_kv=None, head_dim=64):
+    """Row facts, page table, keys, values (half hidden behind the scores), result. A block takes 128 keys of a head of keys for up to
+    8 queries: K and V of a large head come in more than one batch of the 32 KB that are under way, and a query costs an
+    instruction for an element of either, which a tile shares two more with."""
+    heads_kv = heads_kv or heads
+    queries = rows * heads // heads_kv
+    tile = 2 if queries <= 2 else 8
+    tiles, parts = -(-queries // tile), -(-keys // 128)
+    kv = 2 * 2 * head_dim * heads_kv * keys
+    batches = 2 * 2 * 128 * head_dim / 65536
+    turns = -(-parts * heads_kv * tiles // 132)
+    work = turns * 2 * (tile + 2) * 128 * head_dim / (g.lanes / 132)
     split = keys > 128
-    return g.gap + (3 + (2 if split else 0)) * g.trip + 1.5 * g.far + 0.5 + kv / g.bandwidth + 4 * rows * 64 * heads * 2 / g.l2
+    return (g.gap + (3 + (2 if split else 0)) * g.trip + (0.5 + 2 * batches) * g.far + max(0.5, work) + kv / g.bandwidth +
+            4 * rows * head_dim * heads * 2 / g.l2)
 
 
 def short(g):
     """row_keys, embed, kv_append, loop_rows: an address, a look-up, a store."""
     return g.gap + 3 * g.trip
+
+
+def turn(g):
+    """rope: a row, its angle's frequency and its place; sines and norms of a head."""
+    return short(g) + 0.3
+
+
+def norm(g, rows, dim):
+    """rmsnorm on its own: rows in, a sum over warps, rows added."""
+    return short(g) + 0.2 + 12 * rows * dim / g.l2
 
 
 def team(g, rows, vocab, reads, passes, instructions, extra_trips=2):
@@ -117,6 +184,47 @@ def bytes_of(m, n_self, n_cross):
     return 2 * weights + m.layers * 4 * m.inner * (n_self + n_cross)
 
 
+# ---- decoder-only models: models/decoder.c ------------------------------------------------------------------------
+
+def decoder_kernels(g, m, rows, keys):
+    """(name, us) of a layer, in order."""
+    inner, inner_kv = m.heads * m.head_dim, m.heads_kv * m.head_dim
+    post = [("norm", norm(g, rows, m.dim))] if m.post_norms else []
+    return [("q, k, v", linear(g, inner + 2 * inner_kv, m.dim, rows)), ("rope", turn(g)), ("append", short(g)),
+            ("attention", attention(g, m.heads, keys, rows, m.heads_kv, m.head_dim)), ("o", linear(g, m.dim, inner, rows)), *post,
+            ("gate, up", linear(g, m.ff, m.dim, rows, gated=True)), ("down", linear(g, m.dim, m.ff, rows)), *post]
+
+
+def decoder_layer(g, m, rows, keys):
+    return sum(us for _, us in decoder_kernels(g, m, rows, keys))
+
+
+def decoder_forward(g, m, rows, context):
+    layers = sum(decoder_layer(g, m, rows, m.keys(i, context)) for i in range(m.layers))
+    return 3 * short(g) + layers + linear(g, m.vocab, m.dim, rows)
+
+
+def decoder_bytes(m, context):
+    inner, inner_kv = m.heads * m.head_dim, m.heads_kv * m.head_dim
+    weights = m.layers * ((2 * inner + 2 * inner_kv) * m.dim + 3 * m.ff * m.dim) + m.vocab * m.dim
+    return 2 * weights + sum(4 * inner_kv * m.keys(i, context) for i in range(m.layers))
+
+
+def kernels_of(gamma, drafter_layers, verifier_layers, of_drafter, of_verifier):
+    """Of a block: rows of the loop, row_keys, embed, layers, head and sample of each draft; the first one's two rows are cut to one
+    before its head by three; a verify pass without sample; row_stats, accept rows, close. tests/bench/test_kernels_of_block.c counts them."""
+    return gamma * (of_drafter * drafter_layers + 5) + 3 + of_verifier * verifier_layers + 4 + 3
+
+
+def decoder_block(g, drafter, verifier, gamma, context=1024):
+    draft = gamma * (decoder_forward(g, drafter, 1, context) + sample(g, drafter.vocab)) + 3 * short(g)
+    verify = decoder_forward(g, verifier, gamma + 1, context)
+    accept = accept_step(g, verifier.vocab, gamma)
+    floor = (gamma * decoder_bytes(drafter, context) + decoder_bytes(verifier, context)) / g.bandwidth
+    of_layer = [len(decoder_kernels(g, m, 1, context)) for m in (drafter, verifier)]
+    return draft, verify, accept, draft + verify + accept, floor, kernels_of(gamma, drafter.layers, verifier.layers, *of_layer)
+
+
 # ---- tables -------------------------------------------------------------------------------------------------------
 
 def block(g, drafter, verifier, gamma, n_self=64, n_cross=1024):
@@ -125,7 +233,7 @@ def block(g, drafter, verifier, gamma, n_self=64, n_cross=1024):
     verify = forward(g, verifier, gamma + 1, n_self, n_cross)
     accept = accept_step(g, verifier.vocab, gamma)
     floor = (gamma * bytes_of(drafter, n_self, n_cross) + bytes_of(verifier, n_self, n_cross)) / g.bandwidth
-    kernels = gamma * (KERNELS_OF_LAYER * drafter.layers + 5) + 3 + KERNELS_OF_LAYER * verifier.layers + 4 + 3
+    kernels = kernels_of(gamma, drafter.layers, verifier.layers, KERNELS_OF_LAYER, KERNELS_OF_LAYER)
     return draft, verify, accept, draft + verify + accept, floor, kernels
 
 
@@ -170,6 +278,31 @@ def blocks():
                 yield [g.name, f"small → {verifier.name}", gamma, part(0), part(1), part(2), f"**{part(3)}**", f"{floor:.0f}", kernels]
 
 
+PAIRS = ((GEMMA2_2B, GEMMA2_9B), (GEMMA2_2B, GEMMA2_27B), (LLAMA3_1B, LLAMA3_8B), (QWEN_05B, QWEN_7B), (QWEN_05B, QWEN_32B),
+         (GEMMA3_270M, GEMMA3_4B), (GEMMA3_1B, GEMMA3_27B))
+
+
+def decoder_blocks():
+    for g in GPUS:
+        for drafter, verifier in PAIRS:
+            def part(i, ms):
+                return 1e-3 * decoder_block(ms, drafter, verifier, 5)[i]
+            floor, kernels = decoder_block(g, drafter, verifier, 5)[4:]
+            asked = ASKED.get((drafter.name, verifier.name), {}).get(g.name)
+            yield [g.name, f"{drafter.name} → {verifier.name}", span(g, lambda x: part(0, x), 2), span(g, lambda x: part(1, x), 2),
+                   span(g, lambda x: 1e3 * part(2, x), 0), f"**{span(g, lambda x: part(3, x), 1)}**", f"{1e-3 * floor:.1f}",
+                   f"≤ {asked}" if asked else "", kernels]
+
+
+def decoder_layers():
+    for g in GPUS:
+        for m, rows in ((GEMMA2_2B, 1), (GEMMA2_27B, 6)):
+            fast, late = decoder_kernels(g, m, rows, 1024), decoder_kernels(slow(g), m, rows, 1024)
+            floor = decoder_bytes(replace(m, layers=1, vocab=0), 1024) / g.bandwidth
+            yield [g.name, f"{m.name.removeprefix('Gemma 2 ')}, {rows}", *(f"{a:.1f}–{b:.1f}" for (_, a), (_, b) in zip(fast, late)),
+                   span(g, lambda x: decoder_layer(x, m, rows, 1024)), f"{floor:.1f}"]
+
+
 def main():
     print("Made by `python3 bench/model/model.py`: what a model expects, nothing of it measured. A range is one of latencies (README.md).\n")
     print("## Products of decode rows, in a chain of dependent kernels\n")
@@ -178,6 +311,11 @@ def main():
     table(["GPU", "logits", "rule", "µs"], steps())
     print("## T5 v1.1 blocks, one session, encoder 1,024, 64 tokens behind\n")
     table(["GPU", "pair", "γ", "µs: drafts", "verify", "accept", "block", "floor by bytes", "kernels"], blocks())
+    print("## Decoder-only blocks in bf16, γ = 5, one session, 1,024 positions behind\n")
+    table(["GPU", "pair", "ms: drafts", "verify", "accept, µs", "block, ms", "floor by bytes", "asked", "kernels"], decoder_blocks())
+    print("## A layer of Gemma 2, 1,024 positions behind: µs of its kernels\n")
+    names = [name for name, _ in decoder_kernels(GPUS[0], GEMMA2_2B, 1, 1024)]
+    table(["GPU", "model, rows", *names, "layer", "floor by bytes"], decoder_layers())
 
 
 if __name__ == "__main__":

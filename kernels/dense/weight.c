@@ -1,5 +1,6 @@
 #include "kernels/dense/weight.h"
 
+#include <sched.h>
 #include <string.h>
 
 #include "kernels/backend.h"
@@ -8,7 +9,8 @@
 
 enum {
     PANEL = 16,             /* outputs */
-    STAGE_BYTES = 4 << 20,  /* host memory that holds panels on their way to a device, unless one pair needs more */
+    STAGE_BYTES = 4 << 20,  /* host memory that holds panels on their way to a device, unless PACKERS of them need more */
+    PACKERS = 8,            /* threads that fill it, at most */
 };
 
 /* ---- shape ----------------------------------------------------------------------------------------------- */
@@ -107,34 +109,52 @@ static void pack_panels(const weir_weight *w, const weir_tensor *part, int n_par
     }
 }
 
+/* Panels [first, first + n_panel) to dst, which threads share. */
 typedef struct pack_job {
     const weir_weight *w;
     const weir_tensor *part;
     int n_part;
+    int64_t first, n_panel;
+    unsigned char *dst;
 } pack_job;
 
 static void pack_worker(void *arg, int worker, int n_worker) {
     const pack_job *j = arg;
     long begin, end;
-    weir_pool_split(j->w->n_panel, 1, worker, n_worker, &begin, &end);
+    weir_pool_split(j->n_panel, 1, worker, n_worker, &begin, &end);
     const size_t at = (size_t)begin * (size_t)weir_weight_panel_bytes(j->w);
-    pack_panels(j->w, j->part, j->n_part, begin, end - begin, (unsigned char *)j->w->data + at);
+    pack_panels(j->w, j->part, j->n_part, j->first + begin, end - begin, j->dst + at);
+}
+
+/* A device's backend has no threads of its own, and one packs some 2 GB a second: half a minute for 27 billion parameters.
+ * NULL: this thread alone, where the matrix is small or there are no more. */
+static weir_pool *open_packers(size_t bytes) {
+    cpu_set_t set;
+    weir_pool *pool = NULL;
+    if (bytes <= STAGE_BYTES || sched_getaffinity(0, sizeof set, &set) != 0) return NULL;
+    const int cores = CPU_COUNT(&set), n = cores < PACKERS ? cores : PACKERS;
+    if (n < 2 || weir_pool_create(&pool, n) != WEIR_OK) return NULL;
+    return pool;
 }
 
 /* Panels pass through a small piece of host memory, so that loading needs no second copy of a large matrix. */
 static weir_status upload_panels(weir_backend *be, const weir_weight *w, const weir_tensor *part, int n_part) {
     const size_t panel_bytes = (size_t)weir_weight_panel_bytes(w);
-    int64_t step = panel_bytes < STAGE_BYTES ? (int64_t)(STAGE_BYTES / panel_bytes) : 1;
+    int64_t step = panel_bytes * PACKERS < STAGE_BYTES ? (int64_t)(STAGE_BYTES / panel_bytes) : PACKERS;
     if (step > w->n_panel) step = w->n_panel;
     unsigned char *stage = weir_alloc((size_t)step, panel_bytes);
     if (!stage) return WEIR_ENOMEM;
+    weir_pool *pool = open_packers((size_t)w->n_panel * panel_bytes);
     weir_status s = WEIR_OK;
     for (int64_t first = 0; s == WEIR_OK && first < w->n_panel; first += step) {
         const int64_t n_panel = w->n_panel - first < step ? w->n_panel - first : step;
-        pack_panels(w, part, n_part, first, n_panel, stage);
+        pack_job job = {w, part, n_part, first, n_panel, stage};
+        if (pool) weir_pool_run(pool, pack_worker, &job);
+        else pack_worker(&job, 0, 1);
         s = weir_backend_upload(be, (unsigned char *)w->data + (size_t)first * panel_bytes, stage,
                                 (size_t)n_panel * panel_bytes);
     }
+    weir_pool_free(pool);
     weir_free(stage);
     return s;
 }
@@ -166,7 +186,7 @@ weir_status weir_weight_pack(struct weir_backend *be, const weir_tensor *part, i
 
     weir_status s = WEIR_OK;
     if (layout == WEIR_LAYOUT_PANEL) {
-        weir_pool_run(be->pool, pack_worker, &(pack_job){&w, part, n_part});
+        weir_pool_run(be->pool, pack_worker, &(pack_job){&w, part, n_part, 0, w.n_panel, w.data});
     } else {
         s = layout == WEIR_LAYOUT_ROWS ? upload_rows(be, &w, part, n_part) : upload_panels(be, &w, part, n_part);
     }
