@@ -9,14 +9,13 @@
  *
  * Times are wall-clock of llama_decode alone, tokenizer and argmax left out, as in weir's timings. */
 #include <jansson.h>
+#include <llama.h>
 #include <math.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
-
-#include "llama.h"
 
 static double now_ms(void) {
     struct timespec t;
@@ -150,9 +149,16 @@ static json_t *score(engine *e, const char *text) {
     return json_pack("{s:o, s:o}", "token_ids", ids_json(e->ids, n), "logprobs", logprobs);
 }
 
+static int count_of(const char *text) {
+    char *end;
+    const long n = strtol(text, &end, 10);
+    if (*end || n < 1 || n > 1 << 20) die("%s: expected a number from 1 to %d", text, 1 << 20);
+    return (int)n;
+}
+
 int main(int argc, char **argv) {
     if (argc != 4) die("usage: llama_cpp MODEL.gguf THREADS CONTEXT < requests > answers");
-    engine e = open_engine(argv[1], atoi(argv[2]), atoi(argv[3]));
+    engine e = open_engine(argv[1], count_of(argv[2]), count_of(argv[3]));
     char *line = NULL;
     size_t room = 0;
     for (long number = 1; getline(&line, &room, stdin) > 0; number++) {
