@@ -231,6 +231,22 @@ Test(cuda_failures, a_lack_of_memory_is_forgotten_once_it_was_answered) {
     norm_free(&n);
 }
 
+/* The runtime keeps "not ready" as it keeps an error: the next launch must not find it. */
+Test(cuda_failures, a_busy_queue_is_no_failure) {
+    norm n = norm_new();
+    for (int i = 0; i < 2; i++) {
+        bool busy = false;
+        runner_busy(1);
+        cr_assert_eq(n.be->queue->poll(n.be, &busy), WEIR_OK, "%s", n.be->err.text);
+        cr_assert(busy);
+        cr_assert_eq(norm_run(&n), WEIR_OK, "%s", n.be->err.text);
+    }
+    bool busy = true;
+    cr_assert_eq(n.be->queue->poll(n.be, &busy), WEIR_OK, "%s", n.be->err.text);
+    cr_assert_not(busy);
+    norm_free(&n);
+}
+
 Test(cuda_failures, a_failure_inside_a_replayed_graph_comes_to_light) {
     norm n = norm_new();
     weir_graph *g = NULL;

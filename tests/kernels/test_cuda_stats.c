@@ -231,6 +231,28 @@ Test(cuda_stats, do_not_depend_on_the_batch) {
     weir_backend_close(be);
 }
 
+/* A token whose weight is min_p exactly stays. */
+Test(cuda_stats, min_p_keeps_its_own_weight) {
+    weir_backend *be = open_with("3");
+    uint64_t seed = 307;
+    enum { N = 1500 };
+    rows *r = rows_new(&seed, N, 1), *got = calloc(1, sizeof *got);
+    cr_assert_eq(weir_backend_reserve(be, (size_t)weir_accept_cuda_scratch_floats(N)), WEIR_OK);
+    for (int i = 0; i < N; i++) r->logits[i] = -3.0f;
+    r->logits[1400] = 2.0f;
+    r->logits[7] = 1.25f;
+    r->law[0] = weir_law_default();
+    r->law[0].min_p = wf_exp(1.25f - 2.0f);
+    r->law_of[0] = 0;
+    on_cpu(r);
+    on_device(be, r, false, got);
+    check(r, got, "min_p");
+    cr_assert(got->stats[0].thr == 1.25f, "threshold %g", (double)got->stats[0].thr);
+    free(got);
+    rows_free(r);
+    weir_backend_close(be);
+}
+
 /* The law decides that a row is dead, not what its statistics happen to be. */
 Test(cuda_stats, a_dead_row_draws_nothing) {
     weir_backend *be = open_with("3");

@@ -12,7 +12,7 @@ TESTS = {
     "kernels/accept/accept.cu": ["accept"],
     "kernels/accept/emit.cu": ["accept"],
     "kernels/accept/step.cuh": ["accept", "loop_ops"],
-    "kernels/cuda/": ["backend"],
+    "kernels/cuda/": ["backend", "backend_failures"],
     "kernels/dense/attention": ["attention"],
     "kernels/dense/cublaslt.cu": ["prefill"],
     "kernels/dense/embed.cu": ["embed"],

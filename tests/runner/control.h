@@ -23,6 +23,7 @@ void runner_fail_launch(
                                       accessed illegally, from the next one that is not cudaPeekAtLastError or cudaGetLastError */
 void runner_devices(int n);             /* 0 … 8 devices; -1: no driver */
 void runner_compute_capability(int cc); /* 90 to begin with; 80 leaves programmatic dependent launches out */
+void runner_busy(long n);               /* the next n cudaStreamQuery find work under way: cudaErrorNotReady, kept like an error */
 void runner_blaslt(int there);          /* 0: libcublasLt.so.13 cannot be opened */
 
 #ifdef __cplusplus

@@ -302,8 +302,16 @@ cudaError_t cudaDeviceSynchronize() {
     return answer(wait_all());
 }
 
+static long n_busy;
+
+void runner_busy(long n) { n_busy = n; }
+
 cudaError_t cudaStreamQuery(cudaStream_t) {
     RUNNER_CALL(cudaStreamQuery);
+    if (n_busy > 0) {
+        n_busy--;
+        return answer(cudaErrorNotReady);
+    }
     return answer(wait_all());
 }
 
