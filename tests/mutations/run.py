@@ -40,6 +40,8 @@ BUILDS = {
     "tsan": ["-DCMAKE_BUILD_TYPE=RelWithDebInfo", "-DWEIR_TSAN=ON"],
 }
 NAMES = {"plain": "plain", "asan": "ASan + UBSan", "tsan": "TSan"}
+# The first report is enough: some bugs give thousands, each with its symbols.
+ENVIRONMENT = {**os.environ, "TSAN_OPTIONS": "halt_on_error=1", "UBSAN_OPTIONS": "halt_on_error=1"}
 LEAST_SECONDS = 30  # a test that needs ten times its usual time, and this, hangs
 
 
@@ -165,7 +167,7 @@ class Build:
         command = ["ctest", "--test-dir", str(self.dir), "-R", rf"^runner_{name}(\.|$)", "-j2", "--stop-on-failure",
                    "--output-on-failure"]
         start = time.monotonic()
-        status, out = run(command, limit)
+        status, out = run(command, limit, env=ENVIRONMENT)
         took = time.monotonic() - start
         if status is None:
             return f"runner_{name}: hangs"
