@@ -45,19 +45,37 @@ ENVIRONMENT = {**os.environ, "TSAN_OPTIONS": "halt_on_error=1", "UBSAN_OPTIONS":
 LEAST_SECONDS = 30  # a test that needs ten times its usual time, and this, hangs
 
 
+def end(pid):
+    """Kills a process and all below it: ctest and Criterion put theirs into sessions of their own."""
+    parents = {}
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            parents[int(stat.parent.name)] = int(stat.read_text().rpartition(")")[2].split()[1])
+        except (OSError, ValueError):
+            continue  # it ended meanwhile
+    family = [pid]
+    for member in family:
+        family += [child for child, parent in parents.items() if parent == member]
+    for member in family:
+        try:
+            os.kill(member, signal.SIGKILL)
+        except ProcessLookupError:
+            pass
+
+
 def run(command, seconds=None, **how):
-    """Status and output of a command in a process group of its own; status None when it was ended for lack of time."""
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, start_new_session=True, **how) as p:
+    """Status and output of a command; status None when it was ended for lack of time."""
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, **how) as p:
         try:
             out, _ = p.communicate(timeout=seconds)
             return p.returncode, out.decode(errors="replace")
         except subprocess.TimeoutExpired:
-            os.killpg(p.pid, signal.SIGKILL)
+            end(p.pid)
             out, _ = p.communicate()
             return None, out.decode(errors="replace")
         finally:
             if p.poll() is None:  # this script is being ended
-                os.killpg(p.pid, signal.SIGKILL)
+                end(p.pid)
 
 
 # ---- the table -----------------------------------------------------------------------------------------------------
