@@ -133,7 +133,8 @@ Test(cuda_attention, scattered_rows_of_a_group_are_within_their_bound) {
     }
 }
 
-/* Values of a later row's position are infinite: rows of its group before it do not notice. */
+/* Keys and values of a later row's position are infinite, or so large that its score would be everybody's maximum: rows of its
+ * group before it do not notice. */
 Test(cuda_attention, a_broken_companion_keeps_it_to_itself) {
     uint64_t rng = 438;
     for (int i = 0; i < 2; i++) {
@@ -142,18 +143,21 @@ Test(cuda_attention, a_broken_companion_keeps_it_to_itself) {
         weir_backend *be = open_for(&c, 6);
         att_cache *cache = att_cache_new(be, &c, &n_key, &rng);
         att_rows r = group_rows(cache, 6, &rng);
-        float want[6 * 16], o[6 * 16], broken[32];
+        float want[6 * 16], o[6 * 16], broken[3][32];
         att_run(cache, &r, 0, 6, want);
-        for (int d = 0; d < 32; d++) broken[d] = d % 2 ? INFINITY : NAN;
+        for (int d = 0; d < 32; d++) broken[0][d] = 1e30f, broken[1][d] = -1e30f, broken[2][d] = d % 2 ? INFINITY : NAN;
         const int32_t zero = 0, last = n_key - 1;
-        float *kv = device_put(be, broken, sizeof broken);
         int32_t *slot = device_put(be, &zero, sizeof zero), *pos = device_put(be, &last, sizeof last);
-        weir_kv_append a = {&cache->view, kv, kv, c.head_dim, slot, pos, 1, ATT_LAYER};
-        cr_assert_eq(be->op.kv_append(be, &a), WEIR_OK);
-        att_run(cache, &r, 0, 6, o);
-        assert_same(o, want, (size_t)(5 * c.head_dim), "before it");
+        for (int k = 0; k < 3; k++) {
+            float *kv = device_put(be, broken[k], sizeof broken[k]);
+            weir_kv_append a = {&cache->view, kv, kv, c.head_dim, slot, pos, 1, ATT_LAYER};
+            cr_assert_eq(be->op.kv_append(be, &a), WEIR_OK);
+            att_run(cache, &r, 0, 6, o);
+            assert_same(o, want, (size_t)(5 * c.head_dim), "before it");
+            weir_backend_free(be, kv);
+        }
         for (int d = 0; d < c.head_dim; d++) cr_assert(isnan(o[5 * c.head_dim + d]), "its own row is broken");
-        weir_backend_free(be, kv), weir_backend_free(be, slot), weir_backend_free(be, pos);
+        weir_backend_free(be, slot), weir_backend_free(be, pos);
         att_rows_free(&r);
         att_cache_free(cache);
         weir_backend_close(be);
