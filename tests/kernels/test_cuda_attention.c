@@ -164,6 +164,32 @@ Test(cuda_attention, a_broken_companion_keeps_it_to_itself) {
     }
 }
 
+/* What lies in front of a row's window, but in that of rows of its group, is not weighed at all: not even by 0. */
+Test(cuda_attention, values_before_a_window_are_not_weighed) {
+    uint64_t rng = 439;
+    for (int i = 0; i < 2; i++) {
+        const int32_t n_key = 132, zero = 0, before = 89; /* the windows of rows 0 to 5 begin at 87 to 92 */
+        const att_case c = {.n_head = 1, .n_head_kv = 1, .head_dim = 16, .n_slot = 1, .max_key = 192, .window = 40, .dtype = DTYPES[i]};
+        weir_backend *be = open_for(&c, 6);
+        att_cache *cache = att_cache_new(be, &c, &n_key, &rng);
+        att_rows r = group_rows(cache, 6, &rng);
+        float want[6 * 16], o[6 * 16], broken[32];
+        att_run(cache, &r, 0, 6, want);
+        for (int d = 0; d < 32; d++) broken[d] = d % 2 ? INFINITY : NAN;
+        float *kv = device_put(be, broken, sizeof broken);
+        int32_t *slot = device_put(be, &zero, sizeof zero), *pos = device_put(be, &before, sizeof before);
+        weir_kv_append a = {&cache->view, kv, kv, c.head_dim, slot, pos, 1, ATT_LAYER};
+        cr_assert_eq(be->op.kv_append(be, &a), WEIR_OK);
+        att_run(cache, &r, 0, 6, o);
+        assert_same(o + 3 * 16, want + 3 * 16, 3 * 16, "behind it");
+        cr_assert(isnan(o[0]) && isnan(o[2 * 16]), "rows that see it");
+        weir_backend_free(be, kv), weir_backend_free(be, slot), weir_backend_free(be, pos);
+        att_rows_free(&r);
+        att_cache_free(cache);
+        weir_backend_close(be);
+    }
+}
+
 /* A row's bits: in groups of any size, alone, among others, and beside a dead row. */
 Test(cuda_attention, a_row_has_the_same_bits_in_any_company) {
     uint64_t rng = 441;
@@ -271,18 +297,20 @@ Test(cuda_attention, prompts_are_within_their_bound) {
     }
 }
 
-/* A row of a prompt: the same bits wherever its chunk begins. */
-Test(cuda_attention, a_row_of_a_prompt_has_the_same_bits_in_any_chunk) {
+/* A row of a prompt: the same bits wherever its chunk begins. Under the short window rows of one tile have nothing in the page that
+ * others begin in. */
+static void same_bits_in_any_chunk(int32_t window) {
     uint64_t rng = 481;
     const int32_t n_key = 140;
     const att_case c = {.n_head = 1, .n_head_kv = 1, .head_dim = 32, .n_slot = 1, .max_key = 192, .bias = true, .bias_left = 60,
-                        .window = 90, .dtype = WEIR_DTYPE_BF16};
+                        .window = window, .dtype = WEIR_DTYPE_BF16};
     weir_backend *be = open_for(&c, 8);
     att_cache *cache = att_cache_new(be, &c, &n_key, &rng);
     att_rows r = att_rows_new(cache, n_key, &rng);
     r.prefill = true;
     for (int32_t j = 0; j < n_key; j++) r.pos[j] = j, r.n_key[j] = j + 1;
     float want[140 * 32], o[140 * 32];
+    att_check(cache, &r, true, "prompt");
     att_run(cache, &r, 0, n_key, want);
     for (int32_t first = 9; first < n_key; first += 60) {
         const int32_t n = n_key - first < 50 ? n_key - first : 50;
@@ -292,6 +320,11 @@ Test(cuda_attention, a_row_of_a_prompt_has_the_same_bits_in_any_chunk) {
     att_rows_free(&r);
     att_cache_free(cache);
     weir_backend_close(be);
+}
+
+Test(cuda_attention, a_row_of_a_prompt_has_the_same_bits_in_any_chunk) {
+    same_bits_in_any_chunk(90);
+    same_bits_in_any_chunk(20);
 }
 
 /* Scores thousands apart, the largest in any split: the merge must not overflow nor lose it. */

@@ -64,7 +64,8 @@ LINEAR = [
         "    __syncthreads();\n    if (threadIdx.x == 0) factor[row]", "    if (threadIdx.x == 0) factor[row]"),
     bug("dense/linear_prefill.cu", "index", "up is the neighbour of gate", "factor[row] * s[a.n] : 0.0f", "factor[row] * s[1] : 0.0f"),
     bug("dense/cublaslt.cu", "layout", "the library's weight is not transposed", "transposed = CUBLAS_OP_T", "transposed = CUBLAS_OP_N"),
-    bug("dense/cublaslt.cu", "index", "products of one n and k share a plan", " && p->ldy == a->ldy", ""),
+    bug("dense/cublaslt.cu", "index", "products of one n and k share a plan", " && p->ldy == a->ldy", "",
+        equivalent="the one caller's ldy follows from n"),
 ]
 
 SMALL = [
