@@ -42,7 +42,7 @@ TEAM = [
 
 SWEEP = [
     bug("accept/sweep.cuh", "off by one", "a logit past the row's end", "l[k] = v < n_vocab ?", "l[k] = v <= n_vocab ?"),
-    bug("accept/sweep.cuh", "bounds", "the last chunk has no end", "return end < n_vocab ? end : n_vocab;", "return end;"),
+    bug("accept/sweep.cuh", "bounds", "the last chunk has no end", "return end < n_vocab ? end : n_vocab;", "return end < n_vocab ? end : end;"),
     bug("accept/sweep.cuh", "math", "infinite distance times no weight", "(d > -128.0f ? d : -128.0f) * w", "d * w"),
     bug("accept/sweep.cuh", "off by one", "the last tied token is cut", "l[k] == r.thr && v <= r.tie", "l[k] == r.thr && v < r.tie"),
     bug("accept/sweep.cuh", "math", "cactus: the drafted token keeps its residual", "v == r.skip ? 0.0f : t1", "t1",
@@ -61,7 +61,7 @@ STATS = [
     bug("accept/stats.cu", "dead row", "row_stats reads a dead row's law", "        if (law >= 0)\n            s = team_row_stats",
         "        if (law >= -1)\n            s = team_row_stats"),
     bug("accept/stats.cu", "index", "every row has the first row's extents", "a.extent ? a.extent + r * n_extent : nullptr",
-        "a.extent ? a.extent : nullptr"),
+        "a.extent ? a.extent + 0 * n_extent : nullptr"),
     bug("accept/stats.cu", "index", "every row draws at the first row's position", "a.position[r]", "a.position[0]"),
     bug("accept/stats.cu", "dead row", "draw reads a dead row's law", "        if (law >= 0)\n            token =",
         "        if (law >= -1)\n            token ="),
@@ -70,7 +70,7 @@ STATS = [
 ]
 
 TRUNCATE = [
-    bug("accept/truncate.cuh", "math", "a bin's carry is lost", "(old + low < low ? 1u : 0u)", "0u"),
+    bug("accept/truncate.cuh", "math", "a bin's carry is lost", "(old + low < low ? 1u : 0u)", "(old + low < low ? 0u : 0u)"),
     bug("accept/truncate.cuh", "barrier", "bins are read before all have counted",
         "team_bins_count(t, *s, digit);\n    __syncthreads();\n", "team_bins_count(t, *s, digit);\n"),
     bug("accept/truncate.cuh", "race", "two sets of bins instead of three", "TEAM_BIN_SETS = 3", "TEAM_BIN_SETS = 2"),

@@ -49,7 +49,7 @@ PREFILL = [
         "        __syncthreads(); /* V and bias have been read */\n", ""),
     bug("dense/attention_prefill.cu", "math", "a row without a position yet has weights of NaN", "top[half] == -INFINITY ? 0.0f : top[half];", "top[half];"),
     bug("dense/attention_prefill.cu", "math", "sums keep the old maximum", "        st.sum[half] *= keep[half];\n", ""),
-    bug("dense/attention_prefill.cu", "mask", "values that nobody looks at are copied", "seen ? 16 : 0", "16"),
+    bug("dense/attention_prefill.cu", "mask", "values that nobody looks at are copied", "seen ? 16 : 0", "seen ? 16 : 16"),
     bug("dense/attention_prefill.cu", "bounds", "rows past the last are stored", "        if (row[half] >= a.n_row) continue;\n", ""),
     bug("dense/attention_prefill.cu", "off by one", "the bias of the position before", "bias[at - index[half] + WEIR_PAGE]", "bias[at - index[half] + WEIR_PAGE - 1]"),
     bug("dense/attention_prefill.cu", "dead row", "a dead row's output is what no positions give", "= live[half] ? o[n][2 * half] / sum : 0.0f;", "= o[n][2 * half] / sum;"),

@@ -11,7 +11,7 @@ LOOP = [
     bug("loop/sample.cu", "index", "a draft at the position of the first", "&stats, s->n + step, WEIR_PURPOSE_DRAFT", "&stats, s->n, WEIR_PURPOSE_DRAFT"),
     bug("loop/sample.cu", "index", "block verification draws without its row", "s->law.block_verify ? step : 0, &logp", "0, &logp"),
     bug("loop/sample.cu", "dead row", "an unusable row's draft is -1", "draft[step] = token < 0 ? 0 : token;", "draft[step] = token;"),
-    bug("loop/sample.cu", "index", "every seat has the first seat's extents", "extent ? extent + i * n_extent : nullptr", "extent"),
+    bug("loop/sample.cu", "index", "every seat has the first seat's extents", "extent ? extent + i * n_extent : nullptr", "extent ? extent + 0 * n_extent : nullptr"),
     bug("loop/close.cu", "race", "a late block reads what the first one writes",
         "rank == 0 ? sizeof h->seat : static_cast<size_t>(SEAT_FIXED));", "sizeof h->seat);"),
     bug("loop/close.cu", "dead row", "a late block takes every seat for a live one", "l.accept[i].law ? WEIR_SEAT_RUNNING : WEIR_SEAT_EMPTY",
@@ -28,7 +28,7 @@ LOOP = [
     bug("loop/close.cu", "math", "a rejected row's verdict is lost", "    if (d.status == WEIR_OK && d.rejected) h->accept.verdict = h->note[d.n_accept].verdict;\n", "",
         equivalent="without it the closing token's passes are made again, with the same result"),
     bug("loop/close.cu", "dead row", "an empty seat leaves an old record", "            r->live = 0;\n", ""),
-    bug("loop/close.cu", "host", "the loop's condition is never set", "    if (conditional) ptx::set_conditional(conditional, goes_on);\n", ""),
+    bug("loop/close.cu", "host", "the loop's condition is never set", "    if (conditional) ptx::set_conditional(conditional, goes_on);\n", "    if (conditional) (void)goes_on;\n"),
 ]
 
 QUEUE = [
