@@ -8,6 +8,7 @@ file or its entry changed.
 
     python3 tests/mutations/run.py --check          every entry's text is there, once
     python3 tests/mutations/run.py                  all of them, then tests/mutations/results.md
+    python3 tests/mutations/run.py --report         results.md of what has been run so far
     python3 tests/mutations/run.py --near           without the second look by other tests
     python3 tests/mutations/run.py --only linear    entries whose file name or label has this
 
@@ -285,21 +286,26 @@ def report_one(where, m, outcome):
 
 # ---- the report ----------------------------------------------------------------------------------------------------
 
+def found_by(m, state):
+    """[build, test, how], or None: also where a mutant was never run, or did not compile."""
+    return state.get(key(m), {}).get("found")
+
+
 def verdict(m, state):
-    found = state[key(m)]["found"]
+    found = found_by(m, state)
     if found:
         return f"{NAMES[found[0]]}: {found[2]}"
     if m.get("equivalent"):
         return f"equivalent: {m['equivalent']}"
     if m.get("invisible"):
         return f"invisible to the runner: {m['invisible']}"
-    return "**not found**"
+    return "**not found**" if "found" in state.get(key(m), {}) else "**not run**"
 
 
 def report(state):
     real = [m for m in MUTANTS if not m.get("equivalent") and not m.get("invisible")]
-    hit = [m for m in real if state[key(m)]["found"]]
-    by_build = collections.Counter(state[key(m)]["found"][0] for m in hit)
+    hit = [m for m in real if found_by(m, state)]
+    by_build = collections.Counter(found_by(m, state)[0] for m in hit)
     commit = subprocess.run(["git", "rev-parse", "--short=12", "HEAD"], cwd=ROOT, check=True,
                             stdout=subprocess.PIPE).stdout.decode().strip()
     lines = [f"{datetime.date.today()}, kernels of commit {commit} (and later where the text is the same). "
@@ -308,7 +314,7 @@ def report(state):
              + ", ".join(f"{NAMES[b]} {by_build[b]}" for b in BUILDS) + ".",
              f"Beside them {sum(bool(m.get('equivalent')) for m in MUTANTS)} equivalent changes and "
              f"{sum(bool(m.get('invisible')) for m in MUTANTS)} that only a GPU can show."]
-    near = sum(not finished(state[key(m)]) for m in real)
+    near = sum("found" in state.get(key(m), {}) and not finished(state[key(m)]) for m in real)
     if near:
         lines.append(f"{near} of those not found were looked for by the tests of their op alone (`--near`).")
     lines += ["", "| kind | bugs | found |", "|---|---|---|"]
@@ -329,6 +335,7 @@ def main():
     p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     p.add_argument("--check", action="store_true", help="the table against the kernels, nothing else")
     p.add_argument("--only", default="", help="entries whose file or label has this")
+    p.add_argument("--report", action="store_true", help="results.md of what has been run so far")
     p.add_argument("--near", action="store_true", help="only the tests of the mutated op: the others cost 20 minutes a bug")
     args = p.parse_args()
     if args.check:
@@ -341,6 +348,8 @@ def main():
     if bad or args.check:
         print(f"{len(MUTANTS)} entries, {len(bad)} do not apply")
         return 1 if bad else 0
+    if args.report:
+        return 0 if report(json.loads(STATE.read_text())) >= 0.95 else 1
     mutants = [m for m in MUTANTS if args.only in label(m)]
     state = run_all(mutants, (False,) if args.near else (False, True))
     broken = [m for m in mutants if "broken" in state[key(m)]]
