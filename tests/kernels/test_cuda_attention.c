@@ -133,6 +133,17 @@ Test(cuda_attention, scattered_rows_of_a_group_are_within_their_bound) {
     }
 }
 
+/* Key and value of a position of slot 0 become `kv` (head_dim), of one head. */
+static void overwrite(att_cache *cache, int32_t position, const float *kv) {
+    weir_backend *be = cache->be;
+    const int32_t zero = 0;
+    float *row = device_put(be, kv, (size_t)cache->c.head_dim * sizeof *kv);
+    int32_t *slot = device_put(be, &zero, sizeof zero), *pos = device_put(be, &position, sizeof position);
+    weir_kv_append a = {&cache->view, row, row, cache->c.head_dim, slot, pos, 1, ATT_LAYER};
+    cr_assert_eq(be->op.kv_append(be, &a), WEIR_OK);
+    weir_backend_free(be, row), weir_backend_free(be, slot), weir_backend_free(be, pos);
+}
+
 /* Keys and values of a later row's position are infinite, or so large that its score would be everybody's maximum: rows of its
  * group before it do not notice. */
 Test(cuda_attention, a_broken_companion_keeps_it_to_itself) {
@@ -146,18 +157,12 @@ Test(cuda_attention, a_broken_companion_keeps_it_to_itself) {
         float want[6 * 16], o[6 * 16], broken[3][32];
         att_run(cache, &r, 0, 6, want);
         for (int d = 0; d < 32; d++) broken[0][d] = 1e30f, broken[1][d] = -1e30f, broken[2][d] = d % 2 ? INFINITY : NAN;
-        const int32_t zero = 0, last = n_key - 1;
-        int32_t *slot = device_put(be, &zero, sizeof zero), *pos = device_put(be, &last, sizeof last);
         for (int k = 0; k < 3; k++) {
-            float *kv = device_put(be, broken[k], sizeof broken[k]);
-            weir_kv_append a = {&cache->view, kv, kv, c.head_dim, slot, pos, 1, ATT_LAYER};
-            cr_assert_eq(be->op.kv_append(be, &a), WEIR_OK);
+            overwrite(cache, n_key - 1, broken[k]);
             att_run(cache, &r, 0, 6, o);
             assert_same(o, want, (size_t)(5 * c.head_dim), "before it");
-            weir_backend_free(be, kv);
         }
         for (int d = 0; d < c.head_dim; d++) cr_assert(isnan(o[5 * c.head_dim + d]), "its own row is broken");
-        weir_backend_free(be, slot), weir_backend_free(be, pos);
         att_rows_free(&r);
         att_cache_free(cache);
         weir_backend_close(be);
@@ -168,7 +173,7 @@ Test(cuda_attention, a_broken_companion_keeps_it_to_itself) {
 Test(cuda_attention, values_before_a_window_are_not_weighed) {
     uint64_t rng = 439;
     for (int i = 0; i < 2; i++) {
-        const int32_t n_key = 132, zero = 0, before = 89; /* the windows of rows 0 to 5 begin at 87 to 92 */
+        const int32_t n_key = 132, before = 89; /* the windows of rows 0 to 5 begin at 87 to 92 */
         const att_case c = {.n_head = 1, .n_head_kv = 1, .head_dim = 16, .n_slot = 1, .max_key = 192, .window = 40, .dtype = DTYPES[i]};
         weir_backend *be = open_for(&c, 6);
         att_cache *cache = att_cache_new(be, &c, &n_key, &rng);
@@ -176,14 +181,10 @@ Test(cuda_attention, values_before_a_window_are_not_weighed) {
         float want[6 * 16], o[6 * 16], broken[32];
         att_run(cache, &r, 0, 6, want);
         for (int d = 0; d < 32; d++) broken[d] = d % 2 ? INFINITY : NAN;
-        float *kv = device_put(be, broken, sizeof broken);
-        int32_t *slot = device_put(be, &zero, sizeof zero), *pos = device_put(be, &before, sizeof before);
-        weir_kv_append a = {&cache->view, kv, kv, c.head_dim, slot, pos, 1, ATT_LAYER};
-        cr_assert_eq(be->op.kv_append(be, &a), WEIR_OK);
+        overwrite(cache, before, broken);
         att_run(cache, &r, 0, 6, o);
         assert_same(o + 3 * 16, want + 3 * 16, 3 * 16, "behind it");
         cr_assert(isnan(o[0]) && isnan(o[2 * 16]), "rows that see it");
-        weir_backend_free(be, kv), weir_backend_free(be, slot), weir_backend_free(be, pos);
         att_rows_free(&r);
         att_cache_free(cache);
         weir_backend_close(be);

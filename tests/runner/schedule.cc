@@ -168,12 +168,15 @@ static void wake_spinning() {
     n_spinning = 0;
 }
 
+/* The turn to look from for the one who follows. */
+static int next_turn() {
+    if (how_ordered == RANDOM) return static_cast<int>(random_next() % static_cast<uint64_t>(n_turn));
+    if (how_ordered == DESCENDING || !current()) return 0;
+    return (current()->turn + 1) % n_turn;
+}
+
 static thread *next_thread() {
-    const int after = current() ? current()->turn + 1 : 0;
-    const int from = how_ordered == RANDOM       ? static_cast<int>(random_next() % static_cast<uint64_t>(n_turn))
-                     : how_ordered == DESCENDING ? 0
-                     : after == n_turn           ? 0
-                                                 : after;
+    const int from = next_turn();
     thread *t = scan(from);
     if (t || n_spinning == 0) return t;
     wake_spinning();
