@@ -15,7 +15,7 @@ usage: ./make.sh COMMAND
   test             build, then run the test suite
   bench            build, then time the parts of a block (weir bench) on the demo pair
   bleu [ARGS]      quality and speed of the rules over 1,000 prompts; table and CSV under bench/results/
-  peers [ARGS]     transformers on the same pair and prompts beside weir; table under bench/results/
+  peers [ARGS]     transformers (llama.cpp, where that comes first) on the same pair and prompts beside weir; table under bench/results/
                    (a large download into build/python the first time)
   lab COMMAND      the cost-quality lab: sweeps, tables, plots (lab --help); lab test: its own tests
   gpu-bundle       build/gpu-bundle.tar.xz: bench/gpu.sh and all it needs on a machine with a GPU and little else

@@ -39,16 +39,20 @@ def setting_flags(setting):
     return flags + rest[2:]
 
 
+def ask(command, requests):
+    """Objects in, one a line, objects out: what a program answers on its standard output."""
+    lines = "".join(json.dumps(r, ensure_ascii=False) + "\n" for r in requests)
+    done = subprocess.run([str(word) for word in command], input=lines.encode(), stdout=subprocess.PIPE, check=True)
+    return [json.loads(line) for line in done.stdout.splitlines()]
+
+
 def run(setting, prompts, *, temp, seed, threads, max_tokens=128):
     """One process over all prompts, one at a time; returns its JSON objects in input order."""
     # A seed a prompt: equal prompts must not share their draws, nor neighbouring runs any.
-    lines = "".join(
-        json.dumps({"prompt": p, "seed": seed * 1_000_003 + i}, ensure_ascii=False) + "\n"
-        for i, p in enumerate(prompts))
+    requests = [{"prompt": p, "seed": seed * 1_000_003 + i} for i, p in enumerate(prompts)]
     command = [str(PROGRAM), "generate", *setting_flags(setting), "--jsonl", "--temp", str(temp),
                "-n", str(max_tokens), "-np", "1", "-t", str(threads), "-q"]
-    done = subprocess.run(command, input=lines.encode(), stdout=subprocess.PIPE, check=True)
-    out = [json.loads(line) for line in done.stdout.splitlines()]
+    out = ask(command, requests)
     if len(out) != len(prompts):
         raise RuntimeError(f"{' '.join(command)}: {len(out)} answers to {len(prompts)} prompts")
     return out

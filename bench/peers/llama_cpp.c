@@ -4,7 +4,7 @@
  *   llama_cpp MODEL.gguf THREADS CONTEXT < requests > answers
  *
  * {"prompt": TEXT, "n": N}  greedy: {"prompt_ids", "token_ids" (N, end-of-text not obeyed), "gaps" (logit of the first less the
- *                           second, per token), "prompt_ms", "predicted_ms", "load_ms"}
+ *                           second, per token), "prompt_ms", "predicted_ms"}
  * {"text": TEXT}            {"token_ids", "logprobs" (natural; of each token but the first, given all before)}
  *
  * Times are wall-clock of llama_decode alone, tokenizer and argmax left out, as in weir's timings. */
@@ -43,13 +43,11 @@ typedef struct {
     struct llama_context *ctx;
     const struct llama_vocab *vocab;
     int n_vocab, most;
-    double load_ms;
     llama_token *ids;
 } engine;
 
 static engine open_engine(const char *path, int threads, int context) {
     engine e = {.most = context};
-    const double start = now_ms();
     llama_log_set(quiet, NULL);
     llama_backend_init();
     struct llama_model_params mp = llama_model_default_params();
@@ -62,7 +60,6 @@ static engine open_engine(const char *path, int threads, int context) {
     if (!(e.ctx = llama_init_from_model(e.model, cp))) die("%s: no context of %d tokens", path, context);
     e.vocab = llama_model_get_vocab(e.model);
     e.n_vocab = llama_vocab_n_tokens(e.vocab);
-    e.load_ms = now_ms() - start;
     e.ids = malloc((size_t)context * sizeof *e.ids);
     if (!e.ids) die("no memory for %d ids", context);
     return e;
@@ -130,8 +127,8 @@ static json_t *answer(engine *e, const char *prompt, int n) {
         json_array_append_new(gaps, json_real(gap));
         if (i + 1 < n) predicted_ms += decode(e, &id, 1, n_prompt + i, false);
     }
-    return json_pack("{s:o, s:o, s:o, s:f, s:f, s:f}", "prompt_ids", prompt_ids, "token_ids", tokens, "gaps", gaps, "prompt_ms",
-                     prompt_ms, "predicted_ms", predicted_ms, "load_ms", e->load_ms);
+    return json_pack("{s:o, s:o, s:o, s:f, s:f}", "prompt_ids", prompt_ids, "token_ids", tokens, "gaps", gaps, "prompt_ms",
+                     prompt_ms, "predicted_ms", predicted_ms);
 }
 
 static json_t *score(engine *e, const char *text) {

@@ -6,7 +6,7 @@ natively, and links llama_cpp.c to it. Parts, in this order:
     tokens        the first 64 greedy tokens of 20 prompts; a difference is shown with llama.cpp's gap between its two
                   likeliest logits there, in nats
     perplexity    of 20 texts, every token but the first
-    speed         tokens/s of prompts and of decoding, seconds to load, rounds interleaved
+    speed         tokens/s of prompts and of decoding, rounds interleaved
     speculative   the drafter's gamma tokens a block: weir's exact decoding and its deferral rule, llama.cpp's
                   llama-speculative-simple with draft-simple, confidence thresholds off
 """
@@ -70,19 +70,13 @@ def build_peer(no_amx):
     return programs
 
 
-class Llama:
-    """Runs of one model in llama.cpp; a process a call."""
+def llama(programs, args, model, requests):
+    """Answers of llama_cpp.c, whose head says what may be asked; a process a call."""
+    return runs.ask([programs / "llama_cpp", model, args.threads, CONTEXT], requests)
 
-    def __init__(self, programs, model, threads):
-        self.command = [str(programs / "llama_cpp"), str(model), str(threads), str(CONTEXT)]
 
-    def ask(self, requests):
-        lines = "".join(json.dumps(r, ensure_ascii=False) + "\n" for r in requests)
-        done = subprocess.run(self.command, input=lines.encode(), stdout=subprocess.PIPE, check=True)
-        return [json.loads(line) for line in done.stdout.splitlines()]
-
-    def greedy(self, prompts, n):
-        return self.ask([{"prompt": p, "n": n} for p in prompts])
+def llama_greedy(programs, args, model, prompts):
+    return llama(programs, args, model, [{"prompt": p, "n": args.tokens} for p in prompts])
 
 
 def llama_speculative(programs, args, prompt):
@@ -103,9 +97,7 @@ def llama_speculative(programs, args, prompt):
 # ---- weir ----------------------------------------------------------------------------------------------------------
 
 def weir(command, requests, *flags):
-    lines = "".join(json.dumps(r, ensure_ascii=False) + "\n" for r in requests)
-    done = subprocess.run([str(runs.PROGRAM), command, *map(str, flags)], input=lines.encode(), stdout=subprocess.PIPE, check=True)
-    return [json.loads(line) for line in done.stdout.splitlines()]
+    return runs.ask([runs.PROGRAM, command, *flags], requests)
 
 
 def weir_greedy(args, model, prompts, *flags):
@@ -139,7 +131,7 @@ def texts_of(n):
 def part_tokens(programs, args):
     prompts, rows, notes = prompts_of(args.prompts), [], []
     for model in (args.verifier, args.drafter):
-        theirs = Llama(programs, model, args.threads).greedy(prompts, args.tokens)
+        theirs = llama_greedy(programs, args, model, prompts)
         ours = weir_greedy(args, model, prompts)
         same = 0
         for i, (a, b) in enumerate(zip(theirs, ours)):
@@ -155,7 +147,7 @@ def part_tokens(programs, args):
 def part_perplexity(programs, args):
     texts, rows = texts_of(args.prompts), []
     for model in (args.verifier, args.drafter):
-        theirs = Llama(programs, model, args.threads).ask([{"text": t} for t in texts])
+        theirs = llama(programs, args, model, [{"text": t} for t in texts])
         requests = [{"prompt_ids": a["token_ids"][:1], "completion_ids": a["token_ids"][1:]} for a in theirs]
         ours = weir("score", requests, "-m", model, "-t", args.threads, "-c", CONTEXT, "-q")
         ids = weir("tokenize", [{"text": t} for t in texts], "-m", model, "--jsonl", "--input", "-", "-q")
@@ -184,11 +176,9 @@ def part_speed(programs, args):
     prompts, rows = prompts_of(args.prompts), []
     for model in (args.verifier, args.drafter):
         found = {"llama.cpp": [], "weir": []}
-        load = []
         for _ in range(args.rounds + 1):
-            theirs = Llama(programs, model, args.threads).greedy(prompts, args.tokens)
+            theirs = llama_greedy(programs, args, model, prompts)
             found["llama.cpp"].append(speeds(theirs, args.tokens - 1))  # its first token comes from the prompt's pass
-            load.append(theirs[0]["load_ms"])
             found["weir"].append(speeds(weir_greedy(args, model, prompts), args.tokens))
         median = {k: [statistics.median(c) for c in zip(*v[1:])] for k, v in found.items()}  # round 0 warms up
         ratio = [[b / a for a, b in zip(x, y)] for x, y in zip(found["llama.cpp"][1:], found["weir"][1:])]
@@ -243,7 +233,7 @@ def parse_args():
     p.add_argument("--no-amx", action="store_true",
                    help="build llama.cpp without AMX (its kernels end with an illegal instruction on some virtual machines)")
     p.add_argument("--parts", nargs="+", choices=PARTS, default=list(PARTS), help="default: all")
-    p.add_argument("--out", type=Path, default=runs.RESULTS / "peers_llama_cpp.md", help="default bench/results/%(default)s")
+    p.add_argument("--out", type=Path, default=runs.RESULTS / "peers_llama_cpp.md", help="default bench/results/peers_llama_cpp.md")
     args = p.parse_args()
     if args.models is None:
         p.error("--models DIR or WEIR_REAL_MODELS: where the GGUF files lie")
