@@ -256,9 +256,7 @@ static weir_status make_room(weir_session *s, int blocks) {
 
 /* Brings the backend's page tables up to date. */
 static weir_status sync_tables(weir_engine *e) {
-    for (int side = 0; side <= (int)e->has_draft; side++) {
-        WEIR_TRY(weir_side_sync(&e->side[side]));
-    }
+    for (int side = 0; side <= (int)e->has_draft; side++) WEIR_TRY(weir_side_sync(&e->side[side]));
     return WEIR_OK;
 }
 

@@ -1,6 +1,5 @@
 #include "host/device_loop.h"
 
-#include <sched.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -16,9 +15,7 @@ weir_engine_options weir_engine_options_default(void) {
 }
 
 static int usable_cores(void) {
-    cpu_set_t set;
-    if (sched_getaffinity(0, sizeof set, &set) != 0) return 1;
-    const int n = CPU_COUNT(&set);
+    const int n = weir_pool_cores();
     return n < 1 ? 1 : n > 256 ? 256 : n;
 }
 

@@ -145,16 +145,20 @@ void weir_session_cancel(weir_session *s) { atomic_store(&s->cancel, true); }
 
 /* ---- slot and prompt ------------------------------------------------------------------------------------ */
 
+/* Of all pools that hold positions of the timeline. */
+static weir_status make_len(weir_session *s, int side, int64_t n_input,
+                            weir_status (*how)(weir_kv_pool *p, int32_t slot, int64_t len)) {
+    const weir_side *m = &s->e->side[side];
+    if (m->slide) WEIR_TRY(how(m->slide, s->slot, s->base + n_input));
+    return how(m->self, s->slot, s->base + n_input);
+}
+
 weir_status weir_session_room(weir_session *s, int side, int64_t n_input) {
-    weir_side *m = &s->e->side[side];
-    if (m->slide) WEIR_TRY(weir_kv_pool_resize(m->slide, s->slot, s->base + n_input));
-    return weir_kv_pool_resize(m->self, s->slot, s->base + n_input);
+    return make_len(s, side, n_input, weir_kv_pool_resize);
 }
 
 weir_status weir_session_reserve(weir_session *s, int side, int64_t n_input) {
-    weir_side *m = &s->e->side[side];
-    if (m->slide) WEIR_TRY(weir_kv_pool_reserve(m->slide, s->slot, s->base + n_input));
-    return weir_kv_pool_reserve(m->self, s->slot, s->base + n_input);
+    return make_len(s, side, n_input, weir_kv_pool_reserve);
 }
 
 weir_status weir_side_sync(weir_side *m) {

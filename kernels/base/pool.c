@@ -55,12 +55,13 @@ static inline void cpu_relax(void) {
 #endif
 }
 
-/* Spinning is a waste of the one core that the awaited thread needs. */
-static int spins_for(int n_thread) {
+int weir_pool_cores(void) {
     cpu_set_t set;
-    if (sched_getaffinity(0, sizeof set, &set) != 0) return 0;
-    return CPU_COUNT(&set) >= n_thread ? SPINS : 0;
+    return sched_getaffinity(0, sizeof set, &set) == 0 ? CPU_COUNT(&set) : 0;
 }
+
+/* Spinning is a waste of the one core that the awaited thread needs. */
+static int spins_for(int n_thread) { return weir_pool_cores() >= n_thread ? SPINS : 0; }
 
 static unsigned wait_for_work(weir_pool *p, unsigned seen) {
     for (int i = 0; i < p->spins; i++) {

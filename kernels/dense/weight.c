@@ -1,6 +1,5 @@
 #include "kernels/dense/weight.h"
 
-#include <sched.h>
 #include <string.h>
 
 #include "kernels/backend.h"
@@ -129,11 +128,9 @@ static void pack_worker(void *arg, int worker, int n_worker) {
 /* A device's backend has no threads of its own, and one packs some 2 GB a second: half a minute for 27 billion parameters.
  * NULL: this thread alone, where the matrix is small or there are no more. */
 static weir_pool *open_packers(size_t bytes) {
-    cpu_set_t set;
     weir_pool *pool = NULL;
-    if (bytes <= STAGE_BYTES || sched_getaffinity(0, sizeof set, &set) != 0) return NULL;
-    const int cores = CPU_COUNT(&set), n = cores < PACKERS ? cores : PACKERS;
-    if (n < 2 || weir_pool_create(&pool, n) != WEIR_OK) return NULL;
+    const int cores = weir_pool_cores(), n = cores < PACKERS ? cores : PACKERS;
+    if (bytes <= STAGE_BYTES || n < 2 || weir_pool_create(&pool, n) != WEIR_OK) return NULL;
     return pool;
 }
 
