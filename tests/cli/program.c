@@ -51,10 +51,14 @@ static void make_env(const run_spec *spec, char **env) {
     int n = 0;
     for (char **e = environ; *e; e++) {
         if (strncmp(*e, "WEIR_", 5) == 0 || strncmp(*e, "NO_COLOR", 8) == 0 || strncmp(*e, "TERM=", 5) == 0) continue;
-        cr_assert(n < MAX_ENV - 8);
+        cr_assert(n < MAX_ENV - 10);
         env[n++] = *e;
     }
     for (int i = 0; i < 6 && spec->env[i]; i++) env[n++] = strdup(spec->env[i]);
+#ifdef __SANITIZE_THREAD__
+    env[n++] = strdup("WEIR_RUNNER_SMS=1"); /* a card of two blocks: an answer in 27 s rather than 80 */
+    env[n++] = strdup("WEIR_RUNNER_BLOCKS=2");
+#endif
     env[n++] = strdup("WEIR_DEVICE=cpu"); /* what is expected are the CPU's bits; the first of a name counts */
     env[n] = NULL;
 }

@@ -41,7 +41,8 @@ int sees_copy_not_waited_for(void); /* 1 if the kernel read what had not landed 
     X(wrong_device_overread) X(wrong_freed) X(wrong_host_read) X(wrong_stack) X(wrong_trap)          \
     X(race_missing_barrier) X(race_early_copy) X(race_shuffle_orders_nothing) X(race_between_blocks) \
     X(race_before_grid_wait) X(race_write_before_grid_wait) X(race_host_does_not_wait)               \
-    X(race_missing_mbarrier_wait) X(race_pinned_source_reused) X(race_team_barrier_without_release)
+    X(race_missing_mbarrier_wait) X(race_pinned_source_reused) X(race_team_barrier_without_release) \
+    X(race_counted_before_it_is_written)
 /* clang-format on */
 #define WRONG_CASE(name) void name(void);
 WRONG_MAP(WRONG_CASE)

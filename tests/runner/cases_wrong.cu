@@ -136,6 +136,15 @@ __global__ void unordered_team(int *cell, uint32_t *arrived) {
     while (__atomic_load_n(arrived, __ATOMIC_RELAXED) < gridDim.x) ptx::spin();
     cell[2 + blockIdx.x] = cell[1 - blockIdx.x];
 }
+/* The last block adds up what the others left; the count comes before the block's other threads have written. */
+__global__ void counted_too_early(int *part, uint32_t *done, int *sum) {
+    K_SHARED(last, bool);
+    const int t = threadIdx.x;
+    part[blockIdx.x * blockDim.x + t] = t;
+    if (t == 0) last = __atomic_fetch_add(done, 1u, __ATOMIC_ACQ_REL) + 1 == gridDim.x;
+    __syncthreads();
+    if (last) sum[t] = part[t] + part[blockDim.x + t];
+}
 __global__ void again_and_again() {}
 __global__ void bulk_without_wait(const int *in, int *out) {
     K_SHARED(a, int[64]);
@@ -275,6 +284,12 @@ void race_pinned_source_reused(void) {
 void race_team_barrier_without_release(void) {
     ARRAYS(4);
     K_LAUNCH_TEAM(unordered_team, 2, 1, 0, nullptr)(out.p, reinterpret_cast<uint32_t *>(x.p));
+}
+void race_counted_before_it_is_written(void) {
+    ARRAYS(128);
+    device_array<uint32_t> done(1);
+    cudaMemset(done.p, 0, 4);
+    K_LAUNCH(counted_too_early, 2, 64, 0, nullptr)(x.p, done.p, out.p);
 }
 void wrong_endless_while(void) {
     cudaStream_t stream;

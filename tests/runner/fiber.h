@@ -29,11 +29,14 @@ bool fiber_guards(const fiber *f, const void *address);
 #ifdef RUNNER_TSAN
 extern "C" void __tsan_acquire(void *p);
 extern "C" void __tsan_release(void *p);
+extern "C" void __tsan_mutex_destroy(void *p, unsigned flags);
 inline void order_release(void *p) { __tsan_release(p); }
 inline void order_acquire(void *p) { __tsan_acquire(p); }
+inline void order_forget(void *p) { __tsan_mutex_destroy(p, 0); } /* what was released to p orders nobody any more */
 #else
 inline void order_release(void *) {}
 inline void order_acquire(void *) {}
+inline void order_forget(void *) {}
 #endif
 
 } // namespace runner

@@ -284,6 +284,16 @@ static void make_order(thread **t, int n) {
     }
 }
 
+/* Blocks of one launch use one block's barriers in turn, which orders nothing between them. */
+static void forget_order(block *b, int n_warp) {
+    for (named_barrier &bar : b->bar) {
+        order_forget(&bar.order[0]);
+        order_forget(&bar.order[1]);
+    }
+    for (int i = 0; i < n_warp; i++) order_forget(&b->w[i].order);
+    for (char &token : b->shared_order) order_forget(&token);
+}
+
 static void block_begin(block *b, uint64_t number, thread **t, int n) {
     const dim3 g = now->grid, d = now->threads;
     b->id = uint3{static_cast<unsigned>(number % g.x), static_cast<unsigned>(number / g.x % g.y),
@@ -292,6 +302,7 @@ static void block_begin(block *b, uint64_t number, thread **t, int n) {
     b->n = b->alive = n;
     b->waited = false;
     b->static_bytes = 0;
+    forget_order(b, (n + 31) / 32);
     fill_bytes(b->bar, 0, sizeof b->bar);
     fill_bytes(b->shared, 0, sizeof b->shared);
     b->dynamic = nullptr;

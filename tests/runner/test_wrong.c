@@ -105,6 +105,7 @@ RACE(host_does_not_wait)
 RACE(missing_mbarrier_wait)
 RACE(pinned_source_reused)
 RACE(team_barrier_without_release)
+RACE(counted_before_it_is_written)
 
 Test(race, early_copy) {
     if (TSAN && early())
