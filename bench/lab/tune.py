@@ -106,14 +106,16 @@ def loss_of(m: Measured, verifier: Measured, metric: str) -> tuple[float, np.nda
 
 
 def worth(m: Measured, verifier: Measured, metric: str, budget: Budget, last: bool = False) -> float:
-    """What halving sorts by, smaller is better: the relative latency under a bound of the loss, else the loss; settings that
-    break their bound come behind all others, by how far. Before the last round the bound is loosened by one standard error of the loss,
-    that of the latency by 0.02."""
+    """What halving sorts by, smaller is better. In the last round the relative latency under a bound of the loss, else the loss;
+    settings that break their bound come behind all others, by how far. Before it the latency over the share of bootstrap
+    replicates that keep the bound of the loss: on a few prompts any setting may look as good as the verifier, and the
+    fastest ones must not win by that. The bound of the latency is loosened by 0.02."""
     loss, drawn = loss_of(m, verifier, metric)
-    slack = 0.0 if last else float(np.nanstd(drawn))
     latency = m.figures["latency"]
+    if budget.loss is not None and not last:
+        return latency / max(float(np.mean(drawn <= budget.loss)), 1e-3)
     if budget.loss is not None:
-        over = loss - slack - budget.loss
+        over = loss - budget.loss
         return latency if over <= 0 else 1e3 + over
     over = latency - 1.0 / (budget.speedup or 1.0)
     return loss if over <= (0.0 if last else 0.02) else 1e6 + over

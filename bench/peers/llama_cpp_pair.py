@@ -6,6 +6,9 @@ natively, and links llama_cpp.c to it. Parts, in this order:
     tokens        the first 64 greedy tokens of 20 prompts; a difference is shown with llama.cpp's gap between its two
                   likeliest logits there, in nats
     perplexity    of 20 texts, every token but the first
+    float         the same perplexity of transformers with the file's weights in float32, and whose token it takes where the two
+                  engines differ; needs torch, transformers and gguf (PYTHON names a Python that has them) and 4 bytes of
+                  memory a weight
     speed         tokens/s of prompts and of decoding, rounds interleaved
     speculative   the drafter's gamma tokens a block: weir's exact decoding and its deferral rule, llama.cpp's
                   llama-speculative-simple with draft-simple, confidence thresholds off
@@ -84,7 +87,7 @@ def llama_speculative(programs, args, prompt):
     command = [str(programs / "llama-speculative-simple"), "-m", str(args.verifier), "-md", str(args.drafter), "-p", prompt, "-n",
                str(args.tokens), "--temp", "0", "--spec-type", "draft-simple", "--spec-draft-n-max", str(args.gamma),
                "--spec-draft-n-min", "0", "--spec-draft-p-min", "0", "-t", str(args.threads), "-td", str(args.threads), "-c",
-               str(CONTEXT), "--no-warmup", "-lv", "4"]
+               str(CONTEXT), "-lv", "4"]
     done = subprocess.run(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=True)
     text = done.stdout.decode(errors="replace")
     spent = re.search(r"decoded +(\d+) tokens in +([0-9.]+) seconds", text)
@@ -128,20 +131,25 @@ def texts_of(n):
 
 # ---- the parts -----------------------------------------------------------------------------------------------------
 
+def greedy_pairs(programs, args, model):
+    """[(llama.cpp's answer, weir's, index of the first token that differs or None)] of every prompt; asked once a run."""
+    if model not in args.pairs:
+        prompts = prompts_of(args.prompts)
+        theirs, ours = llama_greedy(programs, args, model, prompts), weir_greedy(args, model, prompts)
+        args.pairs[model] = [(a, b, next((k for k, (x, y) in enumerate(zip(a["token_ids"], b["token_ids"])) if x != y), None))
+                             for a, b in zip(theirs, ours)]
+    return args.pairs[model]
+
+
 def part_tokens(programs, args):
-    prompts, rows, notes = prompts_of(args.prompts), [], []
+    rows, notes = [], []
     for model in (args.verifier, args.drafter):
-        theirs = llama_greedy(programs, args, model, prompts)
-        ours = weir_greedy(args, model, prompts)
-        same = 0
-        for i, (a, b) in enumerate(zip(theirs, ours)):
-            at = next((k for k, (x, y) in enumerate(zip(a["token_ids"], b["token_ids"])) if x != y), None)
-            same += at is None
-            if at is not None:
-                notes.append(f"{model.name}, prompt {i + 1}: token {at + 1}, llama.cpp's gap {a['gaps'][at]:.3f} nats "
-                             f"(median of the answer {statistics.median(a['gaps']):.1f}).")
-        rows.append([model.name, f"{same} of {len(prompts)}"])
-    return [runs.markdown(["model", f"first {args.tokens} greedy tokens equal"], rows), *notes]
+        pairs = greedy_pairs(programs, args, model)
+        rows.append([model.name, f"{sum(at is None for _, _, at in pairs)} of {len(pairs)}"])
+        notes += [f"- {model.name}, prompt {i + 1}: token {at + 1}, llama.cpp's gap {a['gaps'][at]:.3f} nats "
+                  f"(median of the answer {statistics.median(a['gaps']):.1f})."
+                  for i, (a, _, at) in enumerate(pairs) if at is not None]
+    return [runs.markdown(["model", f"first {args.tokens} greedy tokens equal"], rows), "\n".join(notes)]
 
 
 def part_perplexity(programs, args):
@@ -165,6 +173,40 @@ def part_perplexity(programs, args):
                            "largest of one token, nats"], rows)]
 
 
+def float_logprobs(model, ids):
+    """Log-probabilities (len(ids), n_vocab) of what follows each prefix, float32."""
+    import torch
+
+    with torch.inference_mode():
+        return torch.log_softmax(model(torch.tensor([ids])).logits[0], dim=-1)
+
+
+def part_float(programs, args):
+    import torch
+    from transformers import AutoModelForCausalLM
+
+    texts, rows = texts_of(args.prompts), []
+    torch.set_num_threads(args.threads)
+    for path in (args.verifier, args.drafter):
+        model = AutoModelForCausalLM.from_pretrained(path.parent, gguf_file=path.name, dtype=torch.float32).eval()
+        total, count = 0.0, 0
+        for answer in weir("tokenize", [{"text": t} for t in texts], "-m", path, "--jsonl", "--input", "-", "-q"):
+            ids = answer["token_ids"]
+            found = float_logprobs(model, ids)
+            total -= math.fsum(found[k, t].item() for k, t in enumerate(ids[1:]))
+            count += len(ids) - 1
+        taken = {"llama.cpp's": 0, "weir's": 0, "another": 0}
+        prompts = weir("tokenize", [{"text": p} for p in prompts_of(args.prompts)], "-m", path, "--jsonl", "--input", "-", "-q")
+        for prompt, (a, b, at) in zip(prompts, greedy_pairs(programs, args, path)):
+            if at is not None:
+                best = int(float_logprobs(model, prompt["token_ids"] + a["token_ids"][:at])[-1].argmax())
+                taken["llama.cpp's" if best == a["token_ids"][at] else "weir's" if best == b["token_ids"][at] else "another"] += 1
+        rows.append([path.name, count, f"{math.exp(total / count):.4f}", *taken.values()])
+        del model
+    return [runs.markdown(["model", "tokens", "perplexity, float32", *(f"takes {w} token" for w in ("llama.cpp's", "weir's", "another"))],
+                          rows)]
+
+
 def speeds(answers, n_decoded):
     """(prompt tokens/s, decoded tokens/s) of llama.cpp's or weir's answers."""
     t = [a.get("timings", a) for a in answers]
@@ -173,7 +215,7 @@ def speeds(answers, n_decoded):
 
 
 def part_speed(programs, args):
-    prompts, rows = prompts_of(args.prompts), []
+    prompts, rows = prompts_of(args.timed), []
     for model in (args.verifier, args.drafter):
         found = {"llama.cpp": [], "weir": []}
         for _ in range(args.rounds + 1):
@@ -190,7 +232,7 @@ def part_speed(programs, args):
 
 
 def part_speculative(programs, args):
-    prompts, found = prompts_of(args.prompts), {}
+    prompts, found = prompts_of(args.timed), {}
     gamma = ["-md", args.drafter, "--gamma", args.gamma]
     settings = {"weir, verifier alone": [], "weir, exact": gamma,
                 "weir, " + args.rule: [*gamma, "--deferral-rule", args.rule.split(":")[0], "--deferral-alpha", args.rule.split(":")[1]]}
@@ -199,23 +241,24 @@ def part_speculative(programs, args):
         theirs = [llama_speculative(programs, args, p) for p in prompts]
         if number > 0:
             found.setdefault("llama.cpp, llama-speculative-simple", []).append(sum(t[0] for t in theirs) / sum(t[1] for t in theirs))
-        notes = [f"llama.cpp: {sum(t[3] for t in theirs)} of {sum(t[2] for t in theirs)} drafted tokens accepted."]
+        notes = [f"- llama.cpp: {sum(t[3] for t in theirs)} of {sum(t[2] for t in theirs)} drafted tokens accepted."]
         for name, flags in settings.items():
             answers = weir_greedy(args, args.verifier, prompts, *flags)
             t = runs.totals(answers)
             if number > 0:
                 found.setdefault(name, []).append(runs.tokens_per_second(t, whole=False))
             if t["num_draft_tokens"]:
-                notes.append(f"{name}: {t['num_accepted_draft_tokens']} of {t['num_draft_tokens']} accepted.")
+                notes.append(f"- {name}: {t['num_accepted_draft_tokens']} of {t['num_draft_tokens']} accepted.")
     base = found["llama.cpp, llama-speculative-simple"]
     rows = []
     for name, v in found.items():
         r = [a / b for a, b in zip(v, base)]
         rows.append([name, f"{statistics.median(v):.1f}", f"{statistics.median(r):.2f} ({min(r):.2f} to {max(r):.2f})"])
-    return [runs.markdown([f"gamma {args.gamma}, T = 0", "decode, tokens/s", "ratio to llama.cpp's"], rows), *notes]
+    return [runs.markdown([f"gamma {args.gamma}, T = 0", "decode, tokens/s", "ratio to llama.cpp's"], rows), "\n".join(notes)]
 
 
-PARTS = {"tokens": part_tokens, "perplexity": part_perplexity, "speed": part_speed, "speculative": part_speculative}
+PARTS = {"tokens": part_tokens, "perplexity": part_perplexity, "float": part_float, "speed": part_speed, "speculative": part_speculative}
+TIMED = ("speed", "speculative")
 
 
 def parse_args():
@@ -225,14 +268,17 @@ def parse_args():
     p.add_argument("--verifier", default="qwen2.5-coder-1.5b.gguf", help="file in DIR (default %(default)s)")
     p.add_argument("--drafter", default="qwen2.5-coder-0.5b.gguf", help="file in DIR (default %(default)s)")
     p.add_argument("--prompts", type=int, default=20, help="prompts, and texts (default 20)")
+    p.add_argument("--timed", type=int, default=8, help="prompts of the timed parts (default 8)")
     p.add_argument("--tokens", type=int, default=64, help="tokens of an answer (default 64)")
-    p.add_argument("--rounds", type=int, default=5, help="measured rounds (default 5)")
+    p.add_argument("--rounds", type=int, default=3, help="measured rounds (default 3)")
     p.add_argument("--threads", type=int, default=2, help="threads of both engines (default 2)")
     p.add_argument("--gamma", type=int, default=5, help="drafted tokens a block (default 5)")
     p.add_argument("--rule", default="token-v3:0.5", help="weir's deferral rule, RULE:ALPHA (default %(default)s)")
     p.add_argument("--no-amx", action="store_true",
                    help="build llama.cpp without AMX (its kernels end with an illegal instruction on some virtual machines)")
-    p.add_argument("--parts", nargs="+", choices=PARTS, default=list(PARTS), help="default: all")
+    p.add_argument("--parts", nargs="+", choices=PARTS, default=[n for n in PARTS if n != "float"],
+                   help="default: all but float; what the file "
+                   "says of other parts stays")
     p.add_argument("--out", type=Path, default=runs.RESULTS / "peers_llama_cpp.md", help="default bench/results/peers_llama_cpp.md")
     args = p.parse_args()
     if args.models is None:
@@ -241,24 +287,32 @@ def parse_args():
     for path in (args.verifier, args.drafter):
         if not path.is_file():
             p.error(f"{path}: no such file")
+    args.pairs = {}
     if not shutil.which("cmake"):
         p.error("cmake is not installed")
     return args
 
 
+def sections_of(path):
+    """{part: text} of a file that this wrote."""
+    text = path.read_text(encoding="utf-8") if path.exists() else ""
+    return {name: body.strip() for name, body in re.findall(r"^## (\w+)\n(.*?)(?=^## |\Z)", text, re.DOTALL | re.MULTILINE)}
+
+
 def main():
     args = parse_args()
     programs = build_peer(args.no_amx)
-    flags = " ".join(a for a in sys.argv[1:] if str(args.models) not in a)
-    parts = [f"{datetime.date.today()}, {runs.machine()}, {args.threads} threads, batch 1, {args.prompts} prompts, llama.cpp of "
-             f"llama-cpp-python {VERSION}{', built without AMX' if args.no_amx else ''}.\nSpeeds: medians of {args.rounds} rounds, interleaved.\n"
-             f"Command: ./make.sh peers llama.cpp {flags}".rstrip()]
+    flags = " ".join("DIR" if str(args.models) in a else a for a in sys.argv[1:])
+    found = sections_of(args.out)
     for name in args.parts:
         print(f"{name} …", file=sys.stderr, flush=True)
-        found = PARTS[name](programs, args)
-        print("\n".join(found), flush=True)
-        parts += [f"## {name}", *found]
-    args.out.write_text("\n\n".join(parts) + "\n", encoding="utf-8")
+        n, rounds = (args.timed, f", medians of {args.rounds} rounds, interleaved") if name in TIMED else (args.prompts, "")
+        head = (f"{datetime.date.today()}, {runs.machine()}, {args.threads} threads, batch 1, {n} prompts{rounds}.\n"
+                f"Command: ./make.sh peers llama.cpp {flags}")
+        found[name] = "\n\n".join([head, *PARTS[name](programs, args)])
+        print(found[name], flush=True)
+        title = f"weir beside llama.cpp of llama-cpp-python {VERSION}{', built without AMX' if args.no_amx else ''}"
+        args.out.write_text("\n\n".join([title, *(f"## {k}\n{found[k]}" for k in PARTS if k in found)]) + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":
