@@ -4,6 +4,7 @@
 #include "host/weir.h"
 #include "kernels/accept/cpu.h"
 #include "kernels/base/mem.h"
+#include "kernels/base/pool.h"
 
 /* Recorded texts under another rule.
  *
@@ -32,6 +33,7 @@ struct weir_replay {
     size_t n_row, cap_row;
     size_t *text;       /* (n_text) first row of each */
     size_t n_text, cap_text;
+    weir_pool *pool;    /* an estimate's texts are split between its threads */
 };
 
 weir_status weir_replay_create(const weir_law *sampled, weir_replay **out, weir_err *err) {
@@ -39,12 +41,19 @@ weir_status weir_replay_create(const weir_law *sampled, weir_replay **out, weir_
     weir_replay *r = weir_calloc(1, sizeof *r);
     if (!r) return weir_fail(err, WEIR_ENOMEM, "out of memory for a replay");
     r->sampled = *sampled;
+    const int cores = weir_pool_cores();
+    const weir_status s = weir_pool_create(&r->pool, cores < 1 ? 1 : cores > 256 ? 256 : cores);
+    if (s != WEIR_OK) {
+        weir_free(r);
+        return weir_fail(err, s, "a replay's threads: %s", weir_status_str(s));
+    }
     *out = r;
     return WEIR_OK;
 }
 
 void weir_replay_free(weir_replay *r) {
     if (!r) return;
+    weir_pool_free(r->pool);
     weir_free(r->x);
     weir_free(r->rows);
     weir_free(r->text);
@@ -139,42 +148,64 @@ static void chain_step(chain *c, int gamma, const weir_rule_token *t, bool count
     c->f[0] = reset;
 }
 
+/* A text under a law: recorded, reweighted. */
+typedef struct text_sums {
+    chain c[2];
+    bool weighted; /* the law has a pi at every row */
+    weir_status status;
+} text_sums;
+
 static double chain_weight(const chain *c, int gamma) {
     double w = 0;
     for (int d = 0; d <= gamma; d++) w += c->f[d];
     return w;
 }
 
-/* The two chains over one text; *weighted is cleared where a law has no pi. */
-static weir_status run_text(const weir_replay *r, size_t text, const weir_law *law, int gamma, chain out[2],
-                            bool *weighted) {
+static weir_status run_text(const weir_replay *r, size_t text, const weir_law *law, int gamma, text_sums *out) {
     const size_t end = text + 1 < r->n_text ? r->text[text + 1] : r->n_row;
-    memset(out, 0, 2 * sizeof *out);
-    out[0].f[0] = out[1].f[0] = out[0].sum[ONE] = out[1].sum[ONE] = 1;
+    chain *c = out->c;
+    memset(out, 0, sizeof *out);
+    c[0].f[0] = c[1].f[0] = c[0].sum[ONE] = c[1].sum[ONE] = 1;
+    out->weighted = true;
     for (size_t i = r->text[text]; i < end; i++) {
         const row *w = &r->rows[i];
         weir_rule_token t;
         WEIR_TRY(at_row(r, w, law, &t));
         const double go = 1.0 - (double)t.reject;
-        chain_step(&out[0], gamma, &t, w->counted, go, 1.0 - go, 1.0);
-        *weighted = *weighted && t.has_pi && !isnan(w->pi0);
-        if (!*weighted) continue;
+        chain_step(&c[0], gamma, &t, w->counted, go, 1.0 - go, 1.0);
+        out->weighted = out->weighted && t.has_pi && !isnan(w->pi0);
+        if (!out->weighted) continue;
         const double pi0 = (double)w->pi0, a = (double)t.taken / pi0, left = ((double)t.pi - (double)t.taken) / pi0;
         /* rounding may leave pi a hair below what it is made of */
-        chain_step(&out[1], gamma, &t, w->counted, a, left > 0 ? left : 0, (double)(law->bonus_pi ? t.pi : w->p0) / pi0);
+        chain_step(&c[1], gamma, &t, w->counted, a, left > 0 ? left : 0, (double)(law->bonus_pi ? t.pi : w->p0) / pi0);
     }
     return WEIR_OK;
+}
+
+typedef struct texts_job {
+    const weir_replay *r;
+    const weir_law *law;
+    int gamma;
+    text_sums *out; /* (n_text) */
+} texts_job;
+
+static void run_texts(void *arg, int worker, int n_worker) {
+    const texts_job *j = arg;
+    long t, end;
+    weir_pool_split((long)j->r->n_text, 1, worker, n_worker, &t, &end);
+    for (; t < end; t++) j->out[t].status = run_text(j->r, (size_t)t, j->law, j->gamma, &j->out[t]);
 }
 
 /* Pairs of a ratio, in the order of the figures. */
 static const int ratio_of[5][2] = {{REJECT, ROWS}, {DEFER, ROWS}, {ACCEPTED, BLOCKS}, {BLOCKS, TOKENS}, {TOKENS, ONE}};
 
-/* Ratios a/b of sums over texts with their linearised standard errors: var = n/(n-1) sum (a - r b)^2 / (sum b)^2. */
-static void ratios(const chain *c, size_t n, size_t stride, int gamma, weir_replay_figures *out) {
+/* Of one of the two weightings: ratios a/b of sums over texts with their linearised standard errors:
+ * var = n/(n-1) sum (a - r b)^2 / (sum b)^2. */
+static void ratios(const text_sums *text, int weighting, size_t n, int gamma, weir_replay_figures *out) {
     weir_estimate *const to[5] = {&out->rejection, &out->deferral, &out->acceptance, &out->calls, &out->length};
     double w1 = 0, w2 = 0;
     for (size_t t = 0; t < n; t++) {
-        const double w = chain_weight(&c[t * stride], gamma);
+        const double w = chain_weight(&text[t].c[weighting], gamma);
         w1 += w;
         w2 += w * w;
     }
@@ -182,12 +213,12 @@ static void ratios(const chain *c, size_t n, size_t stride, int gamma, weir_repl
     for (int k = 0; k < 5; k++) {
         double a = 0, b = 0, square = 0;
         for (size_t t = 0; t < n; t++) {
-            a += c[t * stride].sum[ratio_of[k][0]];
-            b += c[t * stride].sum[ratio_of[k][1]];
+            a += text[t].c[weighting].sum[ratio_of[k][0]];
+            b += text[t].c[weighting].sum[ratio_of[k][1]];
         }
         const double r = b > 0 ? a / b : NAN;
         for (size_t t = 0; t < n; t++) {
-            const double *s = c[t * stride].sum, d = s[ratio_of[k][0]] - r * s[ratio_of[k][1]];
+            const double *s = text[t].c[weighting].sum, d = s[ratio_of[k][0]] - r * s[ratio_of[k][1]];
             square += d * d;
         }
         to[k]->value = r;
@@ -213,18 +244,23 @@ static weir_status check(const weir_replay *r, const weir_law *law, int gamma, w
 weir_status weir_replay_estimate(const weir_replay *r, const weir_law *law, int gamma, weir_replay_result *out,
                                  weir_err *err) {
     WEIR_TRY(check(r, law, gamma, err));
-    chain *c = weir_alloc(2 * r->n_text, sizeof *c);
-    if (!c) return weir_fail(err, WEIR_ENOMEM, "out of memory for %zu texts", r->n_text);
+    text_sums *text = weir_alloc(r->n_text, sizeof *text);
+    if (!text) return weir_fail(err, WEIR_ENOMEM, "out of memory for %zu texts", r->n_text);
+    texts_job job = {.r = r, .law = law, .gamma = gamma, .out = text};
+    weir_pool_run(r->pool, run_texts, &job);
     bool weighted = true;
     weir_status s = WEIR_OK;
-    for (size_t t = 0; t < r->n_text && s == WEIR_OK; t++) s = run_text(r, t, law, gamma, c + 2 * t, &weighted);
+    for (size_t t = 0; t < r->n_text && s == WEIR_OK; t++) {
+        s = text[t].status;
+        weighted = weighted && text[t].weighted;
+    }
     if (s == WEIR_OK) {
         memset(out, 0, sizeof *out);
         out->n_text = (int64_t)r->n_text;
         out->n_row = (int64_t)r->n_row;
-        ratios(c, r->n_text, 2, gamma, &out->recorded);
+        ratios(text, 0, r->n_text, gamma, &out->recorded);
         if (weighted) {
-            ratios(c + 1, r->n_text, 2, gamma, &out->reweighted);
+            ratios(text, 1, r->n_text, gamma, &out->reweighted);
         } else {
             const weir_estimate none = {NAN, NAN};
             out->reweighted = (weir_replay_figures){none, none, none, none, none, NAN};
@@ -232,6 +268,6 @@ weir_status weir_replay_estimate(const weir_replay *r, const weir_law *law, int 
     } else {
         weir_fail(err, s, "the rule has no answer at a recorded position");
     }
-    weir_free(c);
+    weir_free(text);
     return s;
 }

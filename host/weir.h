@@ -274,7 +274,7 @@ typedef struct weir_replay_result {
 } weir_replay_result;
 
 /* law: any rule, gate, bonus; its temperature and truncation are the recording's, block_verify is ENOTSUP. gamma 1 … 16.
- * Reads r only: threads may share it. */
+ * Splits the texts between all cores, with the same result on any number of them; one call at a time on an r. */
 weir_status weir_replay_estimate(const weir_replay *r, const weir_law *law, int gamma, weir_replay_result *out,
                                  weir_err *err);
 

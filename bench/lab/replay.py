@@ -118,6 +118,12 @@ def law_of(recording: Path) -> dict[str, float]:
         raise LabError(f"{recording}:1: no recording: its law has a broken number ({e})") from e
 
 
+def texts_in(recording: Path) -> int:
+    """A line is a text."""
+    with open(recording, "rb") as f:
+        return sum(1 for _ in f)
+
+
 def departure(point: Point, law: dict[str, float]) -> str:
     """Where a point's temperature or truncation is not the recording's, in words; "" if it is. The program keeps fp32."""
     for name, (_, default) in SHARED.items():
@@ -201,10 +207,11 @@ def spread(measured: Measured, figure: str) -> float:
 
 
 def against(program: Path, recording: Path, store: Path, replicates: int) -> list[Difference]:
-    """Every speculative point of a store at the recording's temperature and truncation beside its replay. Prompts may be the same ones: the two errors are then not
-    independent, and |z| is smaller than it would be."""
+    """Every speculative point of a store at the recording's temperature and truncation beside its replay, over as many of the
+    store's first prompts as the recording has texts. They may be the same ones: the two errors are then not independent, and
+    |z| is smaller than it would be."""
     law = law_of(recording)
-    runs = [m for m in analyse(store, replicates).points
+    runs = [m for m in analyse(store, replicates, limit=texts_in(recording)).points
             if m.point.method == "speculative" and not m.point.block_verify and not departure(m.point, law)]
     if not runs:
         raise LabError(f"{store}: no speculative point at the recording's temperature and truncation "

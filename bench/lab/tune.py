@@ -105,15 +105,27 @@ def loss_of(m: Measured, verifier: Measured, metric: str) -> tuple[float, np.nda
     return verifier.figures[metric] - m.figures[metric], verifier.replicates[metric] - m.replicates[metric]
 
 
+def kept(m: Measured, verifier: Measured, metric: str, budget: Budget) -> float:
+    """Share of bootstrap replicates that keep the bound of the loss; 1 where there is none."""
+    return 1.0 if budget.loss is None else float(np.mean(loss_of(m, verifier, metric)[1] <= budget.loss))
+
+
+def halve(ranked: list[Point], measured: dict[Point, Measured], verifier: Measured, metric: str, budget: Budget) -> list[Point]:
+    """The better half; its last place is the safest setting's, without which all of a last round may break the budget."""
+    left = ranked[:max(1, math.ceil(len(ranked) / 2))]
+    safest = max(ranked, key=lambda p: kept(measured[p], verifier, metric, budget))
+    return left if safest in left or len(left) == 1 else [*left[:-1], safest]
+
+
 def worth(m: Measured, verifier: Measured, metric: str, budget: Budget, last: bool = False) -> float:
     """What halving sorts by, smaller is better. In the last round the relative latency under a bound of the loss, else the loss;
     settings that break their bound come behind all others, by how far. Before it the latency over the share of bootstrap
     replicates that keep the bound of the loss: on a few prompts any setting may look as good as the verifier, and the
     fastest ones must not win by that. The bound of the latency is loosened by 0.02."""
-    loss, drawn = loss_of(m, verifier, metric)
+    loss, _ = loss_of(m, verifier, metric)
     latency = m.figures["latency"]
     if budget.loss is not None and not last:
-        return latency / max(float(np.mean(drawn <= budget.loss)), 1e-3)
+        return latency / max(kept(m, verifier, metric, budget), 1e-3)
     if budget.loss is not None:
         over = loss - budget.loss
         return latency if over <= 0 else 1e3 + over
@@ -135,14 +147,14 @@ def check_budget(m: Measured, verifier: Measured, metric: str, budget: Budget) -
 def confidence(m: Measured, verifier: Measured, metric: str, budget: Budget) -> dict[str, Any]:
     loss, drawn = loss_of(m, verifier, metric)
     latency = m.replicates["latency"]
-    kept = np.ones(len(drawn), dtype=bool)
+    within = np.ones(len(drawn), dtype=bool)
     if budget.loss is not None:
-        kept &= drawn <= budget.loss
+        within &= drawn <= budget.loss
     if budget.speedup is not None:
-        kept &= latency <= 1.0 / budget.speedup
+        within &= latency <= 1.0 / budget.speedup
     low, high = m.interval("latency")
     return {"quality_loss": loss, "quality_loss_interval": interval(drawn), "speedup": 1.0 / m.figures["latency"],
-            "speedup_interval": (1.0 / high, 1.0 / low), "budget_kept": float(kept.mean())}
+            "speedup_interval": (1.0 / high, 1.0 / low), "budget_kept": float(within.mean())}
 
 
 def run_points(plan: Plan, points: list[Point], prompts: int, store: Path) -> tuple[Analysis, int]:
@@ -184,7 +196,7 @@ def tune(plan: Plan, budget: Budget, store: Path, say: Any) -> dict[str, Any]:
             f"{1 / measured[ranked[0]].figures['latency']:.2f}x at {measured[ranked[0]].figures[metric]:.2f}")
         if last:
             break
-        left = ranked[:max(1, math.ceil(len(ranked) / 2))] if len(ranked) > 3 else ranked
+        left = halve(ranked, measured, verifier, metric, budget) if len(ranked) > 3 else ranked
         prompts = min(2 * prompts, n_prompt)
     best = measured[ranked[0]]
     check_budget(best, verifier, metric, budget)
