@@ -26,6 +26,7 @@ from lab.tasks import open_task
 FIRST_PROMPTS = 24      # of the first round of runs, and of the recording
 CALIBRATION_PROMPTS = 12
 SPREAD = 3              # candidates kept of each rule and gamma
+FINALISTS = 5           # run on all prompts: on a quarter of them two neighbours in alpha still change places
 
 # alpha's candidates of each rule: within the paper's range, where the interest is
 CANDIDATES: dict[str, tuple[float | None, ...]] = {
@@ -190,13 +191,13 @@ def tune(plan: Plan, budget: Budget, store: Path, say: Any) -> dict[str, Any]:
         runs += more
         verifier = analysis.verifier(temp)
         measured = {m.point: m for m in analysis.points}
-        last = prompts == n_prompt and len(left) <= 3
+        last = prompts == n_prompt and len(left) <= FINALISTS
         ranked = sorted(left, key=lambda p: worth(measured[p], verifier, metric, budget, last))
         say(f"{prompts} prompts, {len(left)} candidates: {ranked[0].key} leads, "
             f"{1 / measured[ranked[0]].figures['latency']:.2f}x at {measured[ranked[0]].figures[metric]:.2f}")
         if last:
             break
-        left = halve(ranked, measured, verifier, metric, budget) if len(ranked) > 3 else ranked
+        left = halve(ranked, measured, verifier, metric, budget) if len(ranked) > FINALISTS else ranked
         prompts = min(2 * prompts, n_prompt)
     best = measured[ranked[0]]
     check_budget(best, verifier, metric, budget)
