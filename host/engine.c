@@ -14,11 +14,6 @@ weir_engine_options weir_engine_options_default(void) {
     return o;
 }
 
-static int usable_cores(void) {
-    const int n = weir_pool_cores();
-    return n < 1 ? 1 : n > 256 ? 256 : n;
-}
-
 static weir_status check_range(const char *name, int value, int lo, int hi, weir_err *err) {
     if (value >= lo && value <= hi) return WEIR_OK;
     return weir_fail(err, WEIR_EINVAL, "%s %d is outside [%d, %d]", name, value, lo, hi);
@@ -27,7 +22,7 @@ static weir_status check_range(const char *name, int value, int lo, int hi, weir
 /* Fills in what was left at 0 and refuses what is out of range. */
 static weir_status resolve(weir_engine *e, const weir_engine_options *o, int *n_thread, weir_isa *isa, weir_err *err) {
     if (!o->model) return weir_fail(err, WEIR_EINVAL, "no model: the verifier's directory or file is required (-m)");
-    *n_thread = o->n_thread ? o->n_thread : usable_cores();
+    *n_thread = o->n_thread ? o->n_thread : weir_pool_cores();
     e->n_parallel = o->n_parallel ? o->n_parallel : 1;
     e->max_draft = o->max_draft ? o->max_draft : WEIR_MAX_DRAFT;
     WEIR_TRY(check_range("threads", *n_thread, 1, 256, err));

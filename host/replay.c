@@ -41,8 +41,7 @@ weir_status weir_replay_create(const weir_law *sampled, weir_replay **out, weir_
     weir_replay *r = weir_calloc(1, sizeof *r);
     if (!r) return weir_fail(err, WEIR_ENOMEM, "out of memory for a replay");
     r->sampled = *sampled;
-    const int cores = weir_pool_cores();
-    const weir_status s = weir_pool_create(&r->pool, cores < 1 ? 1 : cores > 256 ? 256 : cores);
+    const weir_status s = weir_pool_create(&r->pool, weir_pool_cores());
     if (s != WEIR_OK) {
         weir_free(r);
         return weir_fail(err, s, "a replay's threads: %s", weir_status_str(s));

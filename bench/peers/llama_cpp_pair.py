@@ -108,6 +108,11 @@ def weir_greedy(args, model, prompts, *flags):
                 "-t", args.threads, "-c", CONTEXT, "--ignore-eos", "-q", *flags)
 
 
+def weir_ids(model, texts):
+    answers = weir("tokenize", [{"text": t} for t in texts], "-m", model, "--jsonl", "--input", "-", "-q")
+    return [a["token_ids"] for a in answers]
+
+
 # ---- prompts and texts ---------------------------------------------------------------------------------------------
 
 def read(name):
@@ -158,7 +163,7 @@ def part_perplexity(programs, args):
         theirs = llama(programs, args, model, [{"text": t} for t in texts])
         requests = [{"prompt_ids": a["token_ids"][:1], "completion_ids": a["token_ids"][1:]} for a in theirs]
         ours = weir("score", requests, "-m", model, "-t", args.threads, "-c", CONTEXT, "-q")
-        ids = weir("tokenize", [{"text": t} for t in texts], "-m", model, "--jsonl", "--input", "-", "-q")
+        ids = weir_ids(model, texts)
         sums, count, worst = [0.0, 0.0], 0, 0.0
         for a, b in zip(theirs, ours):
             for k, side in enumerate((a, b)):
@@ -166,7 +171,7 @@ def part_perplexity(programs, args):
             count += len(a["logprobs"])
             worst = max(worst, max(abs(x - y) for x, y in zip(a["logprobs"], b["logprobs"])))
         ppl = [math.exp(s / count) for s in sums]
-        same_ids = sum(a["token_ids"] == b["token_ids"] for a, b in zip(theirs, ids))
+        same_ids = sum(a["token_ids"] == b for a, b in zip(theirs, ids))
         rows.append([model.name, count, f"{same_ids} of {len(texts)}", f"{ppl[0]:.4f}", f"{ppl[1]:.4f}",
                      f"{100 * (ppl[1] / ppl[0] - 1):+.2f} %", f"{worst:.2f}"])
     return [runs.markdown(["model", "tokens", "texts of equal ids", "perplexity, llama.cpp", "weir", "difference",
@@ -190,16 +195,15 @@ def part_float(programs, args):
     for path in (args.verifier, args.drafter):
         model = AutoModelForCausalLM.from_pretrained(path.parent, gguf_file=path.name, dtype=torch.float32).eval()
         total, count = 0.0, 0
-        for answer in weir("tokenize", [{"text": t} for t in texts], "-m", path, "--jsonl", "--input", "-", "-q"):
-            ids = answer["token_ids"]
+        for ids in weir_ids(path, texts):
             found = float_logprobs(model, ids)
             total -= math.fsum(found[k, t].item() for k, t in enumerate(ids[1:]))
             count += len(ids) - 1
         taken = {"llama.cpp's": 0, "weir's": 0, "another": 0}
-        prompts = weir("tokenize", [{"text": p} for p in prompts_of(args.prompts)], "-m", path, "--jsonl", "--input", "-", "-q")
+        prompts = weir_ids(path, prompts_of(args.prompts))
         for prompt, (a, b, at) in zip(prompts, greedy_pairs(programs, args, path)):
             if at is not None:
-                best = int(float_logprobs(model, prompt["token_ids"] + a["token_ids"][:at])[-1].argmax())
+                best = int(float_logprobs(model, prompt + a["token_ids"][:at])[-1].argmax())
                 taken["llama.cpp's" if best == a["token_ids"][at] else "weir's" if best == b["token_ids"][at] else "another"] += 1
         rows.append([path.name, count, f"{math.exp(total / count):.4f}", *taken.values()])
         del model

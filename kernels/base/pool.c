@@ -57,7 +57,9 @@ static inline void cpu_relax(void) {
 
 int weir_pool_cores(void) {
     cpu_set_t set;
-    return sched_getaffinity(0, sizeof set, &set) == 0 ? CPU_COUNT(&set) : 0;
+    if (sched_getaffinity(0, sizeof set, &set) != 0) return 1;
+    const int n = CPU_COUNT(&set);
+    return n < WEIR_POOL_MOST ? n : WEIR_POOL_MOST;
 }
 
 /* Spinning is a waste of the one core that the awaited thread needs. */
@@ -157,7 +159,7 @@ static void destroy(weir_pool *p, int n_worker) {
 }
 
 weir_status weir_pool_create(weir_pool **out, int n_thread) {
-    if (!out || n_thread < 1 || n_thread > 256) return WEIR_EINVAL;
+    if (!out || n_thread < 1 || n_thread > WEIR_POOL_MOST) return WEIR_EINVAL;
     weir_pool *p = weir_calloc(1, sizeof *p);
     if (!p) return WEIR_ENOMEM;
     p->workers = weir_calloc((size_t)n_thread, sizeof *p->workers);
