@@ -39,6 +39,17 @@ static weir_status residual(decoder_model *m, const decoder_rows *r, const weir_
     return m->base.be->op.rmsnorm(m->base.be, &n);
 }
 
+/* h = act(gate(norm x)) up(norm x). */
+static weir_status gate_up(decoder_model *m, const decoder_rows *r, const decoder_layer *d) {
+    weir_linear a = {.x = r->x, .ldx = m->c.dim, .norm = d->ff_norm, .w = &d->gate_up[0], .y = m->a.h, .ldy = m->c.ff_dim,
+                     .epilogue = m->act};
+    WEIR_TRY(product(m, r, a));
+    if (d->n_gate_up == 1) return WEIR_OK;
+    a.w = &d->gate_up[1];
+    a.epilogue = WEIR_EPI_MUL;
+    return product(m, r, a);
+}
+
 typedef struct layer_cache {
     const weir_kv_view *kv;
     int32_t layer; /* of the view */
@@ -84,8 +95,7 @@ static weir_status rest(decoder_model *m, const weir_kv *kv, const decoder_rows 
                          .window = m->c.sliding[l] ? m->c.window : 0, .group = r->group, .prefill = r->prefill};
     WEIR_TRY(be->op.attention(be, &at));
     WEIR_TRY(residual(m, r, &d->o, m->a.att, d->att_post));
-    WEIR_TRY(product(m, r, (weir_linear){.x = r->x, .ldx = m->c.dim, .norm = d->ff_norm, .w = &d->gate_up, .y = m->a.h,
-                                         .ldy = m->c.ff_dim, .epilogue = m->act}));
+    WEIR_TRY(gate_up(m, r, d));
     return residual(m, r, &d->down, m->a.h, d->ff_post);
 }
 

@@ -15,7 +15,9 @@ typedef struct decoder_layer {
     weir_weight qkv[3];              /* q, k, v; neighbours of one dtype stacked into one: n_qkv products make (width, dim) */
     int n_qkv;
     weir_weight o;                   /* (dim, inner) */
-    weir_weight gate_up;             /* (ff_dim, dim), gate through the activation, times up */
+    weir_weight gate_up[2];          /* (ff_dim, dim), gate through the activation, times up: a gated pair, or gate and up where
+                                      * their dtypes differ: n_gate_up */
+    int n_gate_up;
     weir_weight down;                /* (dim, ff_dim) */
     int32_t in_group;                /* its place among the layers that slide as it does: its layer in their cache */
 } decoder_layer;

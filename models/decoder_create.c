@@ -9,7 +9,7 @@ static void free_decoder(weir_model *base) {
     weir_backend *be = base->be;
     for (int i = 0; m->layer && i < m->c.n_layer; i++) {
         decoder_layer *l = &m->layer[i];
-        weir_weight *w[] = {&l->qkv[0], &l->qkv[1], &l->qkv[2], &l->o, &l->gate_up, &l->down};
+        weir_weight *w[] = {&l->qkv[0], &l->qkv[1], &l->qkv[2], &l->o, &l->gate_up[0], &l->gate_up[1], &l->down};
         for (size_t k = 0; k < sizeof w / sizeof *w; k++) weir_weight_free(be, w[k]);
     }
     weir_weight_free(be, &m->embed);

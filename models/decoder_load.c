@@ -91,16 +91,16 @@ static weir_status load_qkv(const loader *ld, const char *prefix, decoder_layer 
     return WEIR_OK;
 }
 
+/* Gate and up: a gated pair where their dtypes agree, else one after the other. */
 static weir_status load_gate_up(const loader *ld, const char *prefix, decoder_layer *l) {
     const weir_decoder_config *c = &ld->m->c;
     part p[2];
     WEIR_TRY(find_part(ld, prefix, "gate_proj", c->ff_dim, c->dim, &p[0]));
     WEIR_TRY(find_part(ld, prefix, "up_proj", c->ff_dim, c->dim, &p[1]));
-    if (p[0].t.dtype != p[1].t.dtype) {
-        return weir_fail(ld->err, WEIR_EFORMAT, "tensor %s: %s, but %s is %s; both must agree", p[1].name,
-                         weir_dtype_name(p[1].t.dtype), p[0].name, weir_dtype_name(p[0].t.dtype));
-    }
-    return pack(ld, p, 2, true, WEIR_USE_ROWS, &l->gate_up);
+    l->n_gate_up = p[0].t.dtype == p[1].t.dtype ? 1 : 2;
+    if (l->n_gate_up == 1) return pack(ld, p, 2, true, WEIR_USE_ROWS, &l->gate_up[0]);
+    WEIR_TRY(pack(ld, &p[0], 1, false, WEIR_USE_ROWS, &l->gate_up[0]));
+    return pack(ld, &p[1], 1, false, WEIR_USE_ROWS, &l->gate_up[1]);
 }
 
 /* ---- vectors --------------------------------------------------------------------------------------------- */
@@ -240,7 +240,7 @@ weir_status weir__decoder_load(decoder_model *m, const weir_tensor_source *src, 
     for (int i = 0; i < m->c.n_layer; i++) {
         decoder_layer measured = {0}, *l = m->layer ? &m->layer[i] : &measured;
         WEIR_TRY(load_layer(&ld, i, l));
-        if (i == 0) dtype = l->gate_up.dtype;
+        if (i == 0) dtype = l->gate_up[0].dtype;
         l->in_group = m->c.sliding[i] ? f->n_layer_slide : i - f->n_layer_slide;
         f->n_layer_slide += m->c.sliding[i];
     }

@@ -75,6 +75,7 @@ PTX_FN float finish(const job &a, float gate, float up, int64_t row, int64_t n) 
     if (a.softcap > 0.0f) d = a.softcap * tanhf(d / a.softcap);
     if (a.gated) d *= up;
     if (a.epilogue == WEIR_EPI_ADD) d += *y;
+    if (a.epilogue == WEIR_EPI_MUL) d *= *y;
     *y = d;
     return d;
 }

@@ -9,6 +9,7 @@
 typedef enum weir_epilogue {
     WEIR_EPI_STORE,      /* y = d */
     WEIR_EPI_ADD,        /* y += d (residual) */
+    WEIR_EPI_MUL,        /* y *= d (up, where gate and up are weights of two dtypes) */
     WEIR_EPI_RELU,       /* y = max(d, 0) */
     WEIR_EPI_GELU_TANH,  /* y = gelu_new(d): 0.5 d (1 + tanh(sqrt(2/pi) (d + 0.044715 d^3))) */
     WEIR_EPI_GELU_ERF,   /* y = 0.5 d (1 + erf(d / sqrt 2)) */
@@ -44,8 +45,8 @@ typedef enum weir_epilogue {
  * largest |xn| of its 32 and w = s q + o, plus sum a |w| / 253 + (k / 8 + 16) * 2^-24 * sum a (|s q| + |o|).
  * A softcap adds 2^-20 |y|: the quotient, the tanh within 2^-21 of itself (slope at most 1), the product. Extents are of what
  * is stored.
- * WEIR_EINVAL  n_row < 0, ldx < k, ldy < n, a gated weight with WEIR_EPI_ADD, an extent where the contract has none, NULL,
- *              a softcap below 0, or with a gated weight or an epilogue that is not WEIR_EPI_STORE
+ * WEIR_EINVAL  n_row < 0, ldx < k, ldy < n, a gated weight with WEIR_EPI_ADD or WEIR_EPI_MUL, an extent where the contract has
+ *              none, NULL, a softcap below 0, or one with a gated weight or an epilogue that is not WEIR_EPI_STORE
  * WEIR_ENOMEM  the backend's scratch is less than weir_linear_scratch_floats(k), or on a device
  *              weir_linear_cuda_scratch_floats(n, k, chunk)
  *
@@ -100,7 +101,7 @@ static inline size_t weir_linear_cuda_scratch_floats(int64_t n, int64_t k, int64
 static inline weir_status weir_linear_check(const weir_linear *a) {
     if (a->n_row < 0 || !a->x || !a->y || !a->w || !a->w->data) return WEIR_EINVAL;
     if (a->ldx < a->w->k || a->ldy < a->w->n) return WEIR_EINVAL;
-    if (a->w->gated && (a->epilogue == WEIR_EPI_ADD || a->extent)) return WEIR_EINVAL;
+    if (a->w->gated && (a->epilogue == WEIR_EPI_ADD || a->epilogue == WEIR_EPI_MUL || a->extent)) return WEIR_EINVAL;
     if (!(a->softcap >= 0.0f)) return WEIR_EINVAL;
     if (a->softcap > 0.0f && (a->w->gated || a->epilogue != WEIR_EPI_STORE)) return WEIR_EINVAL;
     if (a->extent && (!a->rows || a->extent_n < 1 || a->extent_n > a->w->n)) return WEIR_EINVAL;

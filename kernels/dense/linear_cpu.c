@@ -6,7 +6,8 @@
 static double activate(weir_epilogue e, double d) {
     switch (e) {
     case WEIR_EPI_STORE:
-    case WEIR_EPI_ADD: return d;
+    case WEIR_EPI_ADD:
+    case WEIR_EPI_MUL: return d;
     case WEIR_EPI_RELU: return d < 0.0 ? 0.0 : d; /* NaN passes through */
     case WEIR_EPI_GELU_TANH: return 0.5 * d * (1.0 + tanh(sqrt(2.0 / M_PI) * (d + 0.044715 * d * d * d)));
     case WEIR_EPI_GELU_ERF: return 0.5 * d * (1.0 + erf(d / sqrt(2.0)));
@@ -53,7 +54,9 @@ weir_status weir_linear_cpu(weir_backend *be, weir_linear *a) {
             double d = activate(a->epilogue, (double)a->scale * dot(a, x, factor, n, false));
             if (a->softcap > 0.0f) d = (double)a->softcap * tanh(d / (double)a->softcap);
             if (a->w->gated) d *= dot(a, x, factor, n, true);
-            y[n] = a->epilogue == WEIR_EPI_ADD ? (float)((double)y[n] + d) : (float)d;
+            if (a->epilogue == WEIR_EPI_ADD) d += (double)y[n];
+            if (a->epilogue == WEIR_EPI_MUL) d *= (double)y[n];
+            y[n] = (float)d;
         }
     }
     return WEIR_OK;

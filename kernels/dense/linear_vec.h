@@ -87,11 +87,14 @@ WEIR_INLINE vf activate(weir_epilogue e, vf d) {
     }
 }
 
+WEIR_INLINE vf onto(vf y, vf d, weir_epilogue e) { return e == WEIR_EPI_ADD ? vf_add(y, d) : vf_mul(y, d); }
+
 WEIR_INLINE void put(float *y, vf d, weir_epilogue e, int64_t left) {
+    const bool reads = e == WEIR_EPI_ADD || e == WEIR_EPI_MUL;
     if (left >= VF) {
-        vf_store(y, e == WEIR_EPI_ADD ? vf_add(vf_load(y), d) : d);
+        vf_store(y, reads ? onto(vf_load(y), d, e) : d);
     } else if (left > 0) {
-        vf_store_n(y, e == WEIR_EPI_ADD ? vf_add(vf_load_n(y, left), d) : d, left);
+        vf_store_n(y, reads ? onto(vf_load_n(y, left), d, e) : d, left);
     }
 }
 
@@ -188,7 +191,7 @@ WEIR_INLINE void spill(float *c, int64_t ldc, vf (*acc)[16], const int R, const 
 WEIR_INLINE void tile_step(const weir_linear_tile *t, int64_t first, const int R, const int P, const int kind) {
     vf acc[WEIR_TILE_ROWS][16];
     tile_sums(acc, t, first, R, P, kind);
-    const bool plain = !t->gated && t->epilogue <= WEIR_EPI_ADD && !(t->softcap > 0.0f);
+    const bool plain = !t->gated && t->epilogue <= WEIR_EPI_MUL && !(t->softcap > 0.0f);
     if (plain && t->n_left - first * PANEL >= P * PANEL) {
         const vf scale = vf_set1(t->scale);
         WEIR_UNROLL for (int r = 0; r < R; r++) {

@@ -58,7 +58,7 @@ void data_expect(data *d, bool rounded) {
             e_gate *= fabs((double)p->scale);
             y = activation(p->epilogue, g);
             /* No activation is steeper than 1.13; its own error is 2^-21 |d|. */
-            if (p->epilogue > WEIR_EPI_ADD) e_gate = 1.13 * e_gate + 0x1p-21 * fabs(g);
+            if (p->epilogue > WEIR_EPI_MUL) e_gate = 1.13 * e_gate + 0x1p-21 * fabs(g);
             if (p->softcap > 0.0f) { /* slope at most 1, 2^-20 of the result */
                 y = (double)p->softcap * tanh(y / (double)p->softcap);
                 e_gate += 0x1p-20 * fabs(y);
@@ -66,7 +66,9 @@ void data_expect(data *d, bool rounded) {
             if (p->gated) up = dot(d, &d->up, r, n, rounded, &e_up);
             *b = e_gate * fabs(up) + e_up * fabs(y) + e_gate * e_up;
             y *= up;
-            if (p->epilogue == WEIR_EPI_ADD) y += (double)d->y0[r * d->ldy + n], *b += 0x1p-23 * fabs(y);
+            const double y0 = (double)d->y0[r * d->ldy + n];
+            if (p->epilogue == WEIR_EPI_ADD) y += y0, *b += 0x1p-23 * fabs(y);
+            if (p->epilogue == WEIR_EPI_MUL) y *= y0, *b = *b * fabs(y0) + 0x1p-23 * fabs(y);
             *b += 0x1p-22 * fabs(y);
             d->want[r * p->n + n] = y;
         }

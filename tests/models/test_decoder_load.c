@@ -185,7 +185,7 @@ Test(decoder_load, dtypes_that_may_differ_and_dtypes_that_may_not) {
              {"model.layers.2.mlp.down_proj.weight", WEIR_DTYPE_BF16, WEIR_OK},
              {"model.layers.1.input_layernorm.weight", WEIR_DTYPE_BF16, WEIR_OK},
              {"lm_head.weight", WEIR_DTYPE_BF16, WEIR_OK},
-             {"model.layers.1.mlp.up_proj.weight", WEIR_DTYPE_BF16, WEIR_EFORMAT},
+             {"model.layers.1.mlp.up_proj.weight", WEIR_DTYPE_BF16, WEIR_OK},
              {"model.layers.1.input_layernorm.weight", WEIR_DTYPE_Q8_0, WEIR_EFORMAT},
              {"model.layers.1.self_attn.q_proj.bias", WEIR_DTYPE_Q4_K, WEIR_EFORMAT},
              {"model.layers.1.self_attn.o_proj.weight", WEIR_DTYPE_Q8_0, WEIR_EFORMAT}}; /* rows of 30 */
@@ -280,6 +280,28 @@ Test(decoder_load, separate_products_give_the_bits_of_one) {
         k->redtyped = name, k->other = WEIR_DTYPE_BF16;
         cr_assert_eq(logits_with(k, got, NULL), WEIR_OK);
         cr_expect(memcmp(got, want, sizeof want) == 0, "%s", name);
+        fake_free(k);
+    }
+}
+
+/* Gate and up of two dtypes: the activation is rounded to f32 before it meets up (2^-24 of it), and three layers of weights below
+ * 0.3 make far less than 100 times that of it; gate and up exchanged, or one of them left out, move the logits by their own size. */
+Test(decoder_load, gate_and_up_may_differ_in_dtype) {
+    static const char *const odd[] = {"gate_proj", "up_proj"};
+    float want[101], got[101];
+    fake *k = fake_new(&plain, WEIR_DTYPE_F32);
+    cr_assert_eq(logits_with(k, want, NULL), WEIR_OK);
+    fake_free(k);
+    for (int i = 0; i < 2; i++) {
+        char name[96];
+        snprintf(name, sizeof name, "model.layers.1.mlp.%s.weight", odd[i]);
+        k = fake_new(&plain, WEIR_DTYPE_F32);
+        k->redtyped = name, k->other = WEIR_DTYPE_BF16;
+        cr_assert_eq(logits_with(k, got, NULL), WEIR_OK);
+        for (int j = 0; j < 101; j++) {
+            cr_expect(fabsf(got[j] - want[j]) <= 0x1p-17f * (1.0f + fabsf(want[j])), "%s, logit %d: %g, want %g", name, j,
+                      (double)got[j], (double)want[j]);
+        }
         fake_free(k);
     }
 }
@@ -456,12 +478,13 @@ Test(decoder_load, releases_what_it_packed) {
     fake_free(k);
 }
 
-Test(decoder_load, survives_every_failed_allocation) {
+/* One matrix of a dtype of its own, so that its product is one more. */
+static void fail_each_allocation(const char *redtyped) {
     weir_decoder_config wide = plain;
     wide.ff_dim = 1111; /* so that the backend's scratch grows too */
     for (long fail_at = 1;; fail_at++) {
         fake *k = fake_new(&wide, WEIR_DTYPE_BF16);
-        k->redtyped = "model.layers.1.self_attn.v_proj.weight", k->other = WEIR_DTYPE_F32;
+        k->redtyped = redtyped, k->other = WEIR_DTYPE_F32;
         alloc_install(0);
         weir_backend *be = backend(1);
         const long made = alloc_count(), held = alloc_live();
@@ -489,4 +512,9 @@ Test(decoder_load, survives_every_failed_allocation) {
             return;
         }
     }
+}
+
+Test(decoder_load, survives_every_failed_allocation) {
+    fail_each_allocation("model.layers.1.self_attn.v_proj.weight");
+    fail_each_allocation("model.layers.1.mlp.up_proj.weight");
 }
