@@ -16,8 +16,7 @@ import numpy as np
 from lab.errors import LabError
 from lab.grid import Point, point_of
 from lab.metrics import Metric, open_metrics
-from lab.store import read_store
-from lab.sweep import prompt_sum
+from lab.store import prompt_sum, read_store
 from lab.tasks import Task, open_task
 
 REPLICATES = 1000

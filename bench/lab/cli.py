@@ -44,7 +44,7 @@ def knob_values(said: str) -> Any:
 def add_plan_options(p: argparse.ArgumentParser) -> None:
     p.add_argument("plan", nargs="?", type=Path, help="YAML of the sweep; flags win over it")
     p.add_argument("--task", help="translation, xsum, cnn-dm, gsm8k, mbpp, humaneval, squad, webquestions, nq-open, "
-                                  "triviaqa, spec-bench (default translation)")
+                                  "triviaqa, spec-bench, prompts (default translation)")
     p.add_argument("--data", action="append", help="the task's file; again for a second one (default: the sample here)")
     p.add_argument("--limit", type=int, help="the first N prompts (default 0: all)")
     p.add_argument("--option", action="append", type=option_pair, default=[], metavar="KEY=VALUE",
@@ -60,7 +60,22 @@ def add_plan_options(p: argparse.ArgumentParser) -> None:
     p.add_argument("-t", "--threads", type=int, help="of the program (default: its own)")
     p.add_argument("-np", "--parallel", type=int, help="prompts at once; latencies are of batch 1 only with 1 (default 1)")
     p.add_argument("-c", "--ctx-size", type=int, help="of the program (default: its own)")
+    p.add_argument("--modifier", action="append", type=option_pair, default=[], metavar="KEY=VALUE",
+                   help="of every setting: top_k, top_p, min_p, exact_first, gate, bonus")
+    p.add_argument("--flag", action="append", help="handed to every process of the program, again for more (--flag=--isa=avx2)")
     p.add_argument("--program", help="default build/weir")
+
+
+def modifier(key: str, said: str) -> Any:
+    """A modifier's value as a YAML file would give it."""
+    if key in ("gate", "bonus"):
+        return said
+    if key == "block_verify":
+        return said not in ("0", "false")
+    try:
+        return int(said) if key in ("top_k", "exact_first") else float(said)
+    except ValueError as e:
+        raise LabError(f"--modifier {key}={said}: expected a number") from e
 
 
 def numbers(flag: str, said: str) -> list[float]:
@@ -75,7 +90,7 @@ def plan_of(args: argparse.Namespace) -> Plan:
     said: dict[str, Any] = {}
     for key, value in (("task", args.task), ("data", args.data), ("limit", args.limit), ("model", args.model),
                        ("draft", args.model_draft), ("threads", args.threads), ("parallel", args.parallel),
-                       ("ctx_size", args.ctx_size), ("program", args.program), ("methods", args.method)):
+                       ("ctx_size", args.ctx_size), ("program", args.program), ("methods", args.method), ("flags", args.flag)):
         if value is not None:
             said[key] = value
     for key, value in (("temperatures", args.temp), ("gammas", args.gamma), ("seeds", args.seed)):
@@ -85,6 +100,8 @@ def plan_of(args: argparse.Namespace) -> Plan:
         said["rules"] = dict(args.rule)
     if args.option:
         said["options"] = {**plan.options, **dict(args.option)}
+    if args.modifier:
+        said["modifiers"] = {**plan.modifiers, **{k: modifier(k, v) for k, v in args.modifier}}
     return fill_plan(plan, said, "command line")
 
 
@@ -211,6 +228,9 @@ def main(argv: list[str] | None = None) -> int:
         return int(args.run(args))
     except LabError as e:
         print(f"lab: {e}", file=sys.stderr)
+        return 1
+    except ImportError as e:
+        print(f"lab: {e}: this Python lacks a package of bench/lab/requirements.txt (./make.sh lab installs them)", file=sys.stderr)
         return 1
     except OSError as e:
         print(f"lab: {e.filename or 'output'}: {e.strerror or e}", file=sys.stderr)

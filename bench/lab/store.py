@@ -11,6 +11,7 @@ import fcntl
 import json
 import os
 import time
+import zlib
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Iterator
@@ -21,6 +22,11 @@ from lab.identity import difference
 FORMAT = 1          # of the records; another number is another file format
 SYNC_SECONDS = 1.0
 START = b'{"weir_lab":'  # of every store
+
+
+def prompt_sum(prompt: str) -> int:
+    """What a record keeps of its prompt."""
+    return zlib.crc32(prompt.encode("utf-8", "surrogatepass"))
 
 
 def encode(record: dict[str, Any]) -> bytes:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import sys
 import time
-import zlib
 from collections import defaultdict
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -18,7 +17,7 @@ from lab.errors import LabError
 from lab.grid import Plan, Point
 from lab.identity import identity
 from lab.program import Generate, command_of
-from lab.store import Store, answers_of
+from lab.store import Store, answers_of, prompt_sum
 from lab.tasks import Task, open_task
 
 SEED_STRIDE = 1_000_003  # a seed a prompt: equal prompts must not share their draws, nor neighbouring runs any
@@ -69,10 +68,6 @@ def with_verifiers(todo: list[Job]) -> list[Job]:
             out.setdefault(replace(job, point=job.point.beside()))
         out.setdefault(job)
     return list(out)
-
-
-def prompt_sum(prompt: str) -> int:
-    return zlib.crc32(prompt.encode("utf-8", "surrogatepass"))
 
 
 def record_of(job: Job, prompt: str, answer: dict[str, Any], run: int) -> dict[str, Any]:

@@ -25,6 +25,7 @@ from lab.tasks import open_task
 
 FIRST_PROMPTS = 24      # of the first round of runs, and of the recording
 CALIBRATION_PROMPTS = 12
+REFERENCES = 4          # answers of the verifier to a prompt that has no other references
 SPREAD = 3              # candidates kept of each rule and gamma
 FINALISTS = 5           # run on all prompts: on a quarter of them two neighbours in alpha still change places
 
@@ -58,23 +59,24 @@ class Costs:
     block: dict[int, float]
 
 
-def candidates(gammas: list[int], temp: float) -> list[Point]:
-    return [Point(rule=rule, alpha=alpha, gamma=gamma, temp=temp)
+def candidates(gammas: list[int], base: Point) -> list[Point]:
+    """base: temperature, truncation and modifiers of all."""
+    return [replace(base, rule=rule, alpha=alpha, gamma=gamma)
             for rule, alphas in CANDIDATES.items() for gamma in gammas for alpha in alphas]
 
 
-def calibrate(analysis: Analysis, gammas: list[int], temp: float) -> Costs:
+def calibrate(analysis: Analysis, exact: list[Point]) -> Costs:
     """From runs of exact decoding at each gamma beside the verifier."""
-    verifier = analysis.verifier(temp)
+    verifier = analysis.verifier(exact[0].temp)
     if verifier is None:
         raise LabError("no run of the verifier to compare with")
     block = {}
-    for gamma in gammas:
-        own = next((m for m in analysis.points if m.point == Point(rule="exact", gamma=gamma, temp=temp)), None)
+    for point in exact:
+        own = next((m for m in analysis.points if m.point == point), None)
         if own is None:
-            raise LabError(f"no run of exact decoding at gamma {gamma} and temperature {temp:g}")
+            raise LabError(f"no run of exact decoding at gamma {point.gamma} and temperature {point.temp:g}")
         sums = own.sums.sum(axis=0)
-        block[gamma] = float(sums[COLUMN["decode_ms"]] / sums[COLUMN["steps"]])
+        block[point.gamma or 0] = float(sums[COLUMN["decode_ms"]] / sums[COLUMN["steps"]])
     sums = verifier.sums.sum(axis=0)
     return Costs(float(sums[COLUMN["decode_ms"]] / sums[COLUMN["tokens"]]), block)
 
@@ -165,22 +167,41 @@ def run_points(plan: Plan, points: list[Point], prompts: int, store: Path) -> tu
     return analyse(store, limit=prompts), answers
 
 
+def with_references(plan: Plan, store: Path, say: Any) -> tuple[Plan, int]:
+    """A task of prompts alone is held against answers of the verifier with other seeds than the runs' (one answer where
+    nothing is drawn), kept beside the store; returns the plan with them, and how many were made now."""
+    if plan.task != "prompts" or len(plan.data) != 1:
+        return plan, 0
+    out, temp = store.with_name(store.stem + ".references.jsonl"), plan.temperatures[0]
+    first = 1 + max(plan.seeds)
+    seeds = list(range(first, first + (REFERENCES if temp > 0 else 1)))
+    made = int(run_plan(replace(plan, seeds=seeds, only=[base_of(plan).beside()]), out)["answers"])
+    say(f"{out}: {made} answers of the verifier alone to compare with" + (f", {len(seeds)} a prompt" if made else ""))
+    return replace(plan, data=[*plan.data, out]), made
+
+
+def base_of(plan: Plan) -> Point:
+    """What all points of a tuning share."""
+    return Point(temp=plan.temperatures[0], **plan.modifiers)
+
+
 def tune(plan: Plan, budget: Budget, store: Path, say: Any) -> dict[str, Any]:
     """The profile, ready to be written. say: prints a line for the user."""
     if budget.loss is None and budget.speedup is None:
         raise LabError("give --max-quality-loss or --min-speedup")
     if len(plan.temperatures) != 1:
         raise LabError("a profile is for one temperature; give one")
-    temp, task = plan.temperatures[0], open_task(plan.task, plan.data, plan.limit, plan.options)
+    plan, referenced = with_references(plan, store, say)
+    base, task = base_of(plan), open_task(plan.task, plan.data, plan.limit, plan.options)
     if not task.metrics:
         raise LabError(f"task {task.name} has no metric to bound a loss in")
     metric, n_prompt = task.metrics[0], len(task.examples)
-    exact = [Point(rule="exact", gamma=g, temp=temp) for g in plan.gammas]
+    exact = [replace(base, rule="exact", gamma=g) for g in plan.gammas]
     analysis, runs = run_points(plan, exact, min(CALIBRATION_PROMPTS, n_prompt), store)
-    costs = calibrate(analysis, plan.gammas, temp)
+    costs = calibrate(analysis, exact)
     recording = store.with_name(store.stem + ".recording.jsonl")
     recorded = record(replace(plan, limit=min(FIRST_PROMPTS, n_prompt)), recording, 1e-3, exact[0])
-    every = candidates(plan.gammas, temp)
+    every = candidates(plan.gammas, base)
     left = shortlist(replay(plan.program, recording, every), costs, budget.speedup)
     say(f"replay of {recorded} texts: {len(left)} of {len(every)} candidates are worth a run")
     if not left:
@@ -189,7 +210,7 @@ def tune(plan: Plan, budget: Budget, store: Path, say: Any) -> dict[str, Any]:
     while True:
         analysis, more = run_points(plan, left, prompts, store)
         runs += more
-        verifier = analysis.verifier(temp)
+        verifier = analysis.verifier(base.temp)
         measured = {m.point: m for m in analysis.points}
         last = prompts == n_prompt and len(left) <= FINALISTS
         ranked = sorted(left, key=lambda p: worth(measured[p], verifier, metric, budget, last))
@@ -205,8 +226,8 @@ def tune(plan: Plan, budget: Budget, store: Path, say: Any) -> dict[str, Any]:
     grid = (len(every) + 1) * n_prompt
     return profile_of(best.point, {
         **evidence, "metric": metric, "quality": best.figures[metric], "verifier_quality": verifier.figures[metric],
-        "temperature": temp, "task": task.name, "prompts": n_prompt, "answers_run": runs + recorded, "answers_of_grid": grid,
-        "machine": machine(), "pair": [str(plan.model), str(plan.draft)],
+        "temperature": base.temp, "task": task.name, "prompts": n_prompt,
+        "answers_run": runs + recorded + referenced, "answers_of_grid": grid, "machine": machine(), "pair": [str(plan.model), str(plan.draft)],
         "budget": {"max_quality_loss": budget.loss, "min_speedup": budget.speedup}})
 
 

@@ -27,6 +27,7 @@ int cli_tokenize(const cli_args *a);
 int cli_detokenize(const cli_args *a);
 int cli_info(const cli_args *a);
 int cli_bench(const cli_args *a);
+int cli_tune(const cli_args *a);
 int cli_help(const cli_command *command); /* NULL: of the program */
 int cli_man(void);                        /* roff on stdout */
 

@@ -15,6 +15,7 @@ static int (*const runs[CMD_COUNT])(const cli_args *) = {
     [CMD_RULE] = cli_rule,         [CMD_RECORD] = cli_record, [CMD_REPLAY] = cli_replay,
     [CMD_TOKENIZE] = cli_tokenize, [CMD_DETOKENIZE] = cli_detokenize,
     [CMD_INFO] = cli_info,         [CMD_BENCH] = cli_bench,
+    [CMD_TUNE] = cli_tune,
 };
 
 /* A closed standard stream would be the number of the next file opened, and prompts or answers would go there.

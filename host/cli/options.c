@@ -154,9 +154,9 @@ static int set_value(cli_args *a, int id, const char *label, const char *text, c
     case CLI_TEXT:
         break;
     case CLI_LIST:
-        if (a->n_stop == CLI_MAX_STOP) return cli_fail(CLI_USAGE, "%s: given more than %d times", label, CLI_MAX_STOP);
+        if (a->n_list == CLI_MAX_LIST) return cli_fail(CLI_USAGE, "%s: given more than %d times", label, CLI_MAX_LIST);
         if (!*text) return cli_fail(CLI_USAGE, "%s: the string is empty", label);
-        a->stop[a->n_stop++] = text;
+        a->list[a->n_list++] = text;
         break;
     case CLI_INT:
     case CLI_NUMBER: {
@@ -304,7 +304,7 @@ int cli_parse(cli_args *out, cli_command command, int argc, char **argv) {
         }
     }
     if (cli_flag(out, OPT_HELP) || cli_flag(out, OPT_VERSION)) return CLI_OK;
-    if (out->n_rest > 0 && command != CMD_DETOKENIZE) {
+    if (out->n_rest > 0 && command != CMD_DETOKENIZE && command != CMD_TUNE) {
         return cli_fail(CLI_USAGE, "unexpected argument %s (see weir %s --help)", out->rest[0],
                         cli_commands[command].name);
     }

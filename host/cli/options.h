@@ -18,6 +18,7 @@ typedef enum cli_command {
     CMD_DETOKENIZE,
     CMD_INFO,
     CMD_BENCH,
+    CMD_TUNE,
     CMD_COUNT
 } cli_command;
 
@@ -61,6 +62,15 @@ typedef enum cli_option_id {
     OPT_N_PROMPT,
     OPT_ROWS,
     OPT_REPEAT,
+    OPT_TASK,
+    OPT_TASK_OPTION,
+    OPT_LIMIT,
+    OPT_GAMMAS,
+    OPT_MAX_QUALITY_LOSS,
+    OPT_MIN_SPEEDUP,
+    OPT_OUT,
+    OPT_LAB,
+    OPT_LAB_PYTHON,
     OPT_SHOW_SOURCES,
     OPT_JSONL,
     OPT_JSON,
@@ -75,7 +85,7 @@ typedef enum cli_option_id {
 typedef enum cli_type {
     CLI_FLAG,   /* present or not */
     CLI_TEXT,   /* any string; the last one wins */
-    CLI_LIST,   /* any string; repeatable */
+    CLI_LIST,   /* any string that is not empty; repeatable; at most one such option a command */
     CLI_INT,    /* whole number in [lo, hi] */
     CLI_UINT,   /* whole number of 64 bits */
     CLI_NUMBER, /* finite decimal number in [lo, hi]; or `word` where given */
@@ -111,7 +121,7 @@ typedef struct cli_command_info {
 extern const cli_option cli_options[OPT_COUNT];
 extern const cli_command_info cli_commands[CMD_COUNT];
 
-enum { CLI_MAX_STOP = 16 };
+enum { CLI_MAX_LIST = 16 };
 
 typedef enum cli_from { CLI_UNSET, CLI_FROM_PRESET, CLI_FROM_ENV, CLI_FROM_LINE } cli_from;
 
@@ -126,9 +136,9 @@ typedef struct cli_value {
 typedef struct cli_args {
     cli_command command;
     cli_value value[OPT_COUNT];
-    const char *stop[CLI_MAX_STOP];
-    int n_stop;
-    char **rest; /* arguments that are no options (detokenize) */
+    const char *list[CLI_MAX_LIST]; /* of the command's CLI_LIST option */
+    int n_list;
+    char **rest; /* arguments that are no options (detokenize, tune) */
     int n_rest;
     const char *old_spelling; /* an option written as other programs do, or NULL */
 } cli_args;

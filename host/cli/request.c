@@ -9,7 +9,7 @@
 
 void cli_request_free(cli_request *r) {
     weir_free(r->ids);
-    for (int i = 0; r->stop && i < CLI_MAX_STOP; i++) weir_free(r->stop[i]);
+    for (int i = 0; r->stop && i < CLI_MAX_LIST; i++) weir_free(r->stop[i]);
     weir_free(r->stop);
     *r = (cli_request){0};
 }
@@ -155,10 +155,10 @@ static int stop_field(const cli_line *l, cli_request *r) {
     bool one = json_is_string(v);
     size_t n = one ? 1 : json_array_size(v);
     if (!one && !json_is_array(v)) return cli_line_fail(l, "stop", "expected a string or a list of strings");
-    if (n > CLI_MAX_STOP) return cli_line_fail(l, "stop", "%zu strings, expected at most %d", n, CLI_MAX_STOP);
-    r->stop = cli_alloc(CLI_MAX_STOP, sizeof *r->stop);
+    if (n > CLI_MAX_LIST) return cli_line_fail(l, "stop", "%zu strings, expected at most %d", n, CLI_MAX_LIST);
+    r->stop = cli_alloc(CLI_MAX_LIST, sizeof *r->stop);
     if (!r->stop) return CLI_FAILED;
-    for (int i = 0; i < CLI_MAX_STOP; i++) r->stop[i] = NULL;
+    for (int i = 0; i < CLI_MAX_LIST; i++) r->stop[i] = NULL;
     for (size_t i = 0; i < n; i++) {
         json_t *s = one ? v : json_array_get(v, i);
         size_t len = json_string_length(s);

@@ -12,7 +12,7 @@ typedef struct cli_request {
     weir_session_options o; /* stop strings borrowed from the flags or from `stop` */
     int32_t *ids;           /* weir_free() */
     size_t n_ids;
-    char **stop;            /* (CLI_MAX_STOP) of an input line, or NULL; weir_free() each and the array */
+    char **stop;            /* (CLI_MAX_LIST) of an input line, or NULL; weir_free() each and the array */
 } cli_request;
 
 void cli_request_free(cli_request *r);

@@ -148,8 +148,8 @@ int cli_session(const cli_args *a, weir_session_options *out) {
     out->seed = a->value[OPT_SEED].bits;
     out->seq_conf_sum = a->value[OPT_SEQ_CONFIDENCE].integer == 1;
     out->ignore_eos = cli_flag(a, OPT_IGNORE_EOS);
-    out->stop = a->stop;
-    out->n_stop = a->n_stop;
+    out->stop = a->list;
+    out->n_stop = a->n_list;
     return CLI_OK;
 }
 

@@ -12,7 +12,9 @@
 #define D (1u << CMD_DETOKENIZE)
 #define I (1u << CMD_INFO)
 #define B (1u << CMD_BENCH)
-#define ALL (G | C | S | R | O | P | T | D | I | B)
+#define U (1u << CMD_TUNE)
+#define ENGINE (G | C | S | R | O | P | T | D | I | B)
+#define ALL (ENGINE | U)
 
 /* Spellings follow llama.cpp where it has the option. Ranges that hang on other options (the context, the rule) are
  * checked where both are known; their text is in `help`. */
@@ -20,12 +22,12 @@ const cli_option cli_options[OPT_COUNT] = {
     [OPT_MODEL] = {.name = "model", .brief = "m", .env = true, .type = CLI_TEXT, .value = "DIR",
                    .absent = "required",
                    .help = "The verifier: a directory of config.json, *.safetensors and its tokenizer, or a GGUF file.",
-                   .commands = G | C | S | O | T | D | I | B},
+                   .commands = G | C | S | O | T | D | I | B | U},
     [OPT_MODEL_DRAFT] = {.name = "model-draft", .brief = "md", .env = true, .type = CLI_TEXT, .value = "DIR",
                          .absent = "none: the verifier alone",
                          .help = "The drafter, likewise. It must be of the verifier's kind and share its vocabulary, up to "
                                  "padding.",
-                         .commands = G | C | O | I | B},
+                         .commands = G | C | O | I | B | U},
     [OPT_PROMPT] = {.name = "prompt", .brief = "p", .type = CLI_TEXT, .value = "TEXT",
                     .absent = "lines of standard input", .help = "The prompt.", .commands = G | O | T},
     [OPT_FILE] = {.name = "file", .brief = "f", .type = CLI_TEXT, .value = "FILE", .absent = "none",
@@ -51,24 +53,24 @@ const cli_option cli_options[OPT_COUNT] = {
                       .absent = "512 for T5; else 4096, or the trained context where that is less",
                       .help = "Room for a prompt and as much again for its answer (T5), or for both together "
                               "(decoder-only models: an answer ends where the room does).",
-                      .commands = G | C | S | O | I | B},
+                      .commands = G | C | S | O | I | B | U},
     [OPT_SEED] = {.name = "seed", .brief = "s", .env = true, .type = CLI_UINT, .value = "N", .lo = 0,
                   .hi = 18446744073709551615.0, .preset = "0",
                   .help = "Same seed, same prompt, same settings: same tokens, on any number of sessions or threads.",
-                  .commands = G | C | R | O},
+                  .commands = G | C | R | O | U},
     [OPT_TEMP] = {.name = "temp", .env = true, .type = CLI_NUMBER, .value = "T", .lo = 0, .hi = 2, .preset = "1",
-                  .help = "Temperature of both models; 0 takes the likeliest token.", .commands = G | C | R | O},
+                  .help = "Temperature of both models; 0 takes the likeliest token.", .commands = G | C | R | O | U},
     [OPT_TOP_K] = {.name = "top-k", .env = true, .type = CLI_INT, .value = "K", .lo = 0, .hi = 2147483647.0,
                    .unit = "tokens", .preset = "0",
                    .help = "Keep the K likeliest tokens (ties are kept) of both models; 0 keeps all.",
-                   .commands = G | C | R | O},
+                   .commands = G | C | R | O | U},
     [OPT_TOP_P] = {.name = "top-p", .env = true, .type = CLI_NUMBER, .value = "P", .lo = 0, .lo_open = true,
                    .hi = 1, .preset = "1",
                    .help = "Keep the smallest set of likeliest tokens that holds mass P, after top-k; 1 keeps all.",
-                   .commands = G | C | R | O},
+                   .commands = G | C | R | O | U},
     [OPT_MIN_P] = {.name = "min-p", .env = true, .type = CLI_NUMBER, .value = "P", .lo = 0, .hi = 1, .preset = "0",
                    .help = "Keep tokens of at least P times the likeliest one's probability; 0 keeps all.",
-                   .commands = G | C | R | O},
+                   .commands = G | C | R | O | U},
     [OPT_METHOD] = {.name = "method", .env = true, .type = CLI_CHOICE,
                     .value = "speculative|verifier|drafter|token-cascade|oracle-cascade|sequence-cascade",
                     .absent = "speculative with a drafter, verifier without",
@@ -101,11 +103,11 @@ const cli_option cli_options[OPT_COUNT] = {
     [OPT_GATE] = {.name = "gate", .env = true, .type = CLI_CHOICE, .value = "raw|scaled", .preset = "raw",
                   .help = "What the rule looks at: both models' softmax at temperature 1 (raw), or after temperature "
                           "and truncation (scaled).",
-                  .commands = G | C | R | O | P},
+                  .commands = G | C | R | O | P | U},
     [OPT_BONUS] = {.name = "bonus", .env = true, .type = CLI_CHOICE, .value = "pi|verifier", .preset = "pi",
                    .help = "Where the token after a fully accepted block comes from: the rule's law (one more drafter "
                            "step), or the verifier.",
-                   .commands = G | C | R | O | P},
+                   .commands = G | C | R | O | P | U},
     [OPT_BLOCK_VERIFY] = {.name = "block-verify", .env = true, .type = CLI_FLAG, .absent = "off",
                           .help = "Accept a block as a whole (longer blocks, the same law).", .commands = G | C},
     [OPT_SEQ_CONFIDENCE] = {.name = "seq-confidence", .alias = "seq-conf", .env = true, .type = CLI_CHOICE,
@@ -136,17 +138,17 @@ const cli_option cli_options[OPT_COUNT] = {
     [OPT_DEVICE] = {.name = "device", .env = true, .type = CLI_TEXT, .value = "cpu|auto|cuda[:N]", .preset = "auto",
                     .help = "Where the models run, whole: the CPU, or CUDA device N (cuda: device 0). auto takes the "
                             "first CUDA device and the CPU where there is none; cuda never falls back.",
-                    .commands = G | C | S | O | I | B},
+                    .commands = G | C | S | O | I | B | U},
     [OPT_PARALLEL] = {.name = "parallel", .brief = "np", .env = true, .type = CLI_INT, .value = "N", .lo = 1,
                       .hi = 256, .unit = "sessions", .preset = "1",
                       .help = "Prompts worked on at once. Answers do not depend on it and come in input order.",
-                      .commands = G | I},
+                      .commands = G | I | U},
     [OPT_THREADS] = {.name = "threads", .brief = "t", .env = true, .type = CLI_INT, .value = "N", .lo = 1, .hi = 256,
                      .unit = "threads", .absent = "the cores this process may use", .help = "Threads of the CPU backend.",
-                     .commands = G | C | S | O | I | B},
+                     .commands = G | C | S | O | I | B | U},
     [OPT_ISA] = {.name = "isa", .env = true, .type = CLI_CHOICE, .value = "portable|avx2|avx512|avx512bf16",
                  .absent = "the best this machine has", .help = "Instruction set of the CPU backend.",
-                 .commands = G | C | S | O | I | B},
+                 .commands = G | C | S | O | I | B | U},
     [OPT_NO_GRAPH] = {.name = "no-graph", .env = true, .type = CLI_FLAG, .absent = "off",
                       .help = "On a CUDA device the host calls every operation instead of replaying recorded blocks: the "
                               "same tokens, slower (for debugging).",
@@ -158,6 +160,34 @@ const cli_option cli_options[OPT_COUNT] = {
                   .preset = "8", .help = "Verifier passes of 1 to N rows are timed.", .commands = B},
     [OPT_REPEAT] = {.name = "repeat", .env = true, .type = CLI_INT, .value = "N", .lo = 1, .hi = 1000000,
                     .unit = "runs", .preset = "50", .help = "Runs behind each median, after warm-up.", .commands = B},
+    [OPT_TASK] = {.name = "task", .env = true, .type = CLI_TEXT, .value = "NAME", .preset = "prompts",
+                  .help = "What the files hold and how answers are judged: prompts, translation, xsum, cnn-dm, gsm8k, mbpp, humaneval, "
+                          "squad, webquestions, nq-open, triviaqa. prompts needs no references: answers are held against the "
+                          "verifier's own.",
+                  .commands = U},
+    [OPT_TASK_OPTION] = {.name = "option", .type = CLI_LIST, .value = "KEY=VALUE", .absent = "the task's own",
+                         .help = "An option of the task: max_tokens, shots, prefix and others; up to 16 times.", .commands = U},
+    [OPT_LIMIT] = {.name = "limit", .env = true, .type = CLI_INT, .value = "N", .lo = 0, .hi = 1 << 20, .unit = "prompts",
+                   .preset = "0", .help = "The first N prompts only; 0 takes all.", .commands = U},
+    [OPT_GAMMAS] = {.name = "gammas", .env = true, .type = CLI_TEXT, .value = "N,N,...", .preset = "1,3,5",
+                    .help = "Lengths of drafts to try, in tokens, each 1 to 16.", .commands = U},
+    [OPT_MAX_QUALITY_LOSS] = {.name = "max-quality-loss", .env = true, .type = CLI_NUMBER, .value = "X", .lo = 0, .hi = 100,
+                              .absent = "no bound",
+                              .help = "Most that may be lost against the verifier, in points of the task's first metric; the "
+                                      "fastest setting within it is taken.",
+                              .commands = U},
+    [OPT_MIN_SPEEDUP] = {.name = "min-speedup", .env = true, .type = CLI_NUMBER, .value = "X", .lo = 0, .lo_open = true, .hi = 100,
+                         .absent = "no bound",
+                         .help = "Least speed-up over the verifier. Alone: the best quality at it is taken.", .commands = U},
+    [OPT_OUT] = {.name = "out", .brief = "o", .type = CLI_TEXT, .value = "FILE.json", .absent = "required",
+                 .help = "The profile, for weir generate --profile. Runs are kept beside it, so that the same command goes on after "
+                         "an end.",
+                 .commands = U},
+    [OPT_LAB] = {.name = "lab", .env = true, .type = CLI_TEXT, .value = "DIR", .absent = "bench/ of the tree that weir was built in",
+                 .help = "The folder of the lab, whose Python does the search.", .commands = U},
+    [OPT_LAB_PYTHON] = {.name = "lab-python", .env = true, .type = CLI_TEXT, .value = "FILE",
+                        .absent = "the one that ./make.sh lab made, else python3",
+                        .help = "A Python that has bench/lab/requirements.txt.", .commands = U},
     [OPT_SHOW_SOURCES] = {.name = "show-sources", .env = true, .type = CLI_FLAG, .absent = "off",
                           .help = "Show who wrote each token: colours on a terminal, marks like [k|...] elsewhere or "
                                   "when NO_COLOR is set; the legend goes to standard error.",
@@ -175,7 +205,7 @@ const cli_option cli_options[OPT_COUNT] = {
                    .commands = G | C},
     [OPT_QUIET] = {.name = "quiet", .brief = "q", .env = true, .type = CLI_FLAG, .absent = "off",
                    .help = "Errors only on standard error: no setting line, no warnings, no progress bar.",
-                   .commands = ALL},
+                   .commands = ENGINE},
     [OPT_HELP] = {.name = "help", .brief = "h", .type = CLI_FLAG, .absent = "off", .help = "Print this and exit.",
                   .commands = ALL},
     [OPT_VERSION] = {.name = "version", .type = CLI_FLAG, .absent = "off", .help = "Print the version and exit.",
@@ -278,4 +308,18 @@ const cli_command_info cli_commands[CMD_COUNT] = {
          "prints microseconds (median and 99th percentile), GB/s of weights and cache moved, and their share of the "
          "copy bandwidth measured in the same run. Without a drafter the rows that need one are left out.",
          "weir bench -m models/demo/verifier -md models/demo/drafter --gamma 5"},
+    [CMD_TUNE] =
+        {"tune", "-m DIR -md DIR --out FILE.json [--max-quality-loss X] [--min-speedup X] [options] [DATA ...]",
+         "Find a rule, its knob and gamma within a budget of quality or speed.",
+         "DATA is a file of prompts (JSON lines with prompt, or text with a prompt a line), or what --task says. Both models run over some "
+         "of the prompts once; a replay of all candidates tells which could be fast enough; those run on a few prompts, the better "
+         "half on twice as many, and so on, the last five on all.\n"
+         "Without references answers are compared with four of the verifier's own to the same prompt (chrF; one at temperature 0), and the "
+         "loss is against what the verifier itself scores so.\n"
+         "Prints the setting, its speed-up and loss with 95% intervals, in how many bootstrap replicates the budget is kept, and "
+         "how many answers that took; writes them into the profile too. No profile is written where no setting keeps the "
+         "budget. The search is bench/lab/tune.py and needs that folder's Python packages; -t, -np, --device and the like go to "
+         "every run.",
+         "weir tune -m models/demo/verifier -md models/demo/drafter --task translation --limit 200 --max-quality-loss 1 --out p.json\n"
+         "weir generate -m models/demo/verifier -md models/demo/drafter --profile p.json -p 'It snowed a lot.'"},
 };

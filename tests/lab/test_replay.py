@@ -3,6 +3,7 @@ import csv
 import json
 import math
 import subprocess
+import sys
 import unittest
 from dataclasses import replace as changed
 from unittest import mock
@@ -13,9 +14,10 @@ from lab import replay, tune
 from lab.analysis import COLUMN, SUMS, Analysis, Measured
 from lab.errors import LabError
 from lab.grid import Plan, Point
+from lab.store import read_store
 from lab.sweep import run_plan
 from lab.tasks import open_task
-from support import DEMO, PROGRAM, Case, needs_program
+from support import DEMO, PROGRAM, ROOT, Case, needs_program
 
 
 def demo_plan(**more):
@@ -96,6 +98,43 @@ class Recorded(Case):
         self.assertEqual(json.loads(path.read_text())["about"]["prompts"], 6)
         self.assertIn("budget is kept", tune.words(profile))
 
+    def test_prompts_alone_are_held_against_the_verifiers_answers_under_the_plans_truncation(self):
+        prompts = self.file("prompts.txt", "It snowed a lot.\nI am tired.\nWhere is my hat?\nThe dog barks.\n")
+        plan = demo_plan(task="prompts", data=[prompts], limit=3, gammas=[5], modifiers={"top_k": 40})
+        said = []
+        with mock.patch("sys.stderr"), mock.patch.object(tune, "CANDIDATES", {"exact": (None,), "token-v2": (0.2, 0.9)}):
+            profile = tune.tune(plan, tune.Budget(100.0, None), self.folder / "t.jsonl", said.append)
+            tune.tune(plan, tune.Budget(100.0, None), self.folder / "t.jsonl", said.append)
+        about = profile["about"]
+        self.assertEqual((about["metric"], about["prompts"], about["answers_run"] >= 3 * tune.REFERENCES), ("chrf", 3, True))
+        self.assertIn("12 answers of the verifier", said[0])
+        self.assertTrue([line for line in said[1:] if "references.jsonl: 0 answers" in line], said)
+        references = self.folder / "t.references.jsonl"
+        self.assertEqual({r["s"] for r in read_store(references)[1] if "k" in r}, {2, 3, 4, 5})
+        self.assertTrue(all("top_k=40" in r["k"] for r in read_store(self.folder / "t.jsonl")[1] if "k" in r))
+        task = open_task("prompts", [prompts, references], 0, {})
+        self.assertEqual(([len(e.references) for e in task.examples], task.metrics), ([4, 4, 4], ("chrf", "exact")))
+        with self.refused("4 prompts wanted"):
+            open_task("prompts", [prompts, references], 4, {})
+        with self.refused("no answer of the verifier to the first prompt"):
+            open_task("prompts", [self.file("others.txt", "Another.\n"), references], 0, {})
+
+
+    def test_the_program_s_own_command_tunes(self):
+        prompts, profile = self.file("p.txt", "It snowed a lot.\nI am tired.\nWhere is my hat?\n"), self.folder / "p.json"
+        pair = ["-m", str(DEMO / "verifier"), "-md", str(DEMO / "drafter")]
+        command = [str(PROGRAM), "tune", *pair, "--gammas", "5", "--max-quality-loss", "100", "-t", "1", "--device", "cpu", "--top-k",
+                   "50", "--out", str(profile), "--lab", str(ROOT / "bench"), "--lab-python", sys.executable]
+        done = subprocess.run([*command, str(prompts)], capture_output=True, text=True, check=False)
+        self.assertEqual(done.returncode, 0, done.stderr)
+        self.assertIn(f"weir generate … --profile {profile}", done.stdout)
+        self.assertIn("4 a prompt", done.stderr)
+        identity, records = read_store(self.folder / "p.runs.jsonl")
+        self.assertEqual((identity["setting"]["flags"], identity["setting"]["threads"]), (["--device=cpu"], 1))
+        self.assertTrue(all("top_k=50" in r["k"] for r in records if "k" in r))
+        done = subprocess.run([*command, str(self.folder / "none.txt")], capture_output=True, text=True, check=False)
+        self.assertEqual((done.returncode, done.stderr), (1, f"lab: {self.folder / 'none.txt'}: No such file or directory\n"))
+
 
 def estimate(calls, texts, point=Point(rule="opt", alpha=0.1, gamma=5)):
     values = {kind: {figure: (math.nan, math.nan) for figure in replay.FIGURES} for kind in ("recorded", "reweighted")}
@@ -142,9 +181,9 @@ class Arithmetic(unittest.TestCase):
             m.sums[0, [COLUMN["decode_ms"], COLUMN["steps"], COLUMN["tokens"]]] = (10.0 * (i + 1), 2, 5)
             ms.append(m)
         analysis = Analysis({}, None, [], ms, [], (0, 0), 1)
-        self.assertEqual(tune.calibrate(analysis, [5], 0.5), tune.Costs(2.0, {5: 15.0}))
+        self.assertEqual(tune.calibrate(analysis, points[2:]), tune.Costs(2.0, {5: 15.0}))
         with self.assertRaisesRegex(LabError, "gamma 3"):
-            tune.calibrate(analysis, [3], 0.5)
+            tune.calibrate(analysis, [changed(points[2], gamma=3)])
 
     def test_the_shortlist_spreads_over_what_is_fast_enough(self):
         costs = tune.Costs(1.0, {5: 1.0})

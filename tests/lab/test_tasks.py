@@ -103,6 +103,13 @@ class Formats(Case):
         task = self.load("spec-bench", "q.jsonl", lines({"question_id": 1, "category": "math", "turns": ["a", "b"]}))
         self.assertEqual((task.examples[0].prompt, task.examples[0].category, task.metrics), ("a", "math", ()))
 
+    def test_prompts_alone_have_no_metric(self):
+        for name, said in (("p.txt", "one\ntwo \n"), ("p.jsonl", lines({"prompt": "one", "seed": 3}, {"prompt": "two "}))):
+            task = self.load("prompts", name, said, suffix="!")
+            self.assertEqual(([e.prompt for e in task.examples], task.metrics), (["one!", "two !"], ()))
+        with self.refused("no such store"):
+            open_task("prompts", [self.file("p.txt", "one\n"), self.folder / "s.jsonl"], 0, {})
+
     def test_broken_files_are_named_with_their_line(self):
         good = lines({"question": "q", "answer": ["a"]})
         cases = [
@@ -125,6 +132,8 @@ class Formats(Case):
             ("mbpp", "a.jsonl", lines({"text": "t", "code": "c", "task_id": 11, "test_list": ["x"]}), ("task 2",)),
             ("xsum", "a.jsonl", '{"document": "d"}\n', ("a.jsonl:1:", "summary")),
             ("spec-bench", "a.jsonl", "", ("no example",)),
+            ("prompts", "a.txt", "one\n\ntwo\n", ("a.txt:2:", "expected a prompt")),
+            ("prompts", "a.jsonl", '{"text": "one"}\n', ("a.jsonl:1:", '"prompt" is missing')),
         ]
         for task, name, text, parts in cases:
             with self.subTest(task=task, text=text[:60]):

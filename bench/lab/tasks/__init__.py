@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Callable
 
 from lab.errors import LabError
-from lab.tasks import code, math, qa, spec_bench, summary, translation
+from lab.tasks import code, math, prompts, qa, spec_bench, summary, translation
 from lab.tasks.base import Example, Options, Task
 
 __all__ = ["LOADERS", "Example", "Task", "open_task"]
@@ -26,6 +26,7 @@ LOADERS: dict[str, tuple[Callable[[list[Path], Options], Task], tuple[Path, ...]
     "nq-open": (qa.load_nq_open, (HERE / "data/nq_open_60.jsonl",)),
     "triviaqa": (qa.load_triviaqa, ()),
     "spec-bench": (spec_bench.load, ()),
+    "prompts": (prompts.load, ()),
 }
 
 
@@ -36,7 +37,7 @@ def open_task(name: str, files: list[Path], limit: int, options: Options) -> Tas
     load, sample = LOADERS[name]
     if not files:
         if not sample:
-            raise LabError(f"task {name}: no sample of it may be shipped; give its file with --data")
+            raise LabError(f"task {name}: no sample of it is shipped; give its file with --data")
         files = list(sample)
     task = load(files, options)
     if not task.examples:

@@ -1,0 +1,153 @@
+#include <errno.h>
+#include <limits.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "host/cli/cli.h"
+#include "host/cli/io.h"
+
+/* weir tune: the search is the lab's (bench/lab/tune.py); here its Python is found and its command line made. This process
+ * becomes the lab, so that exit statuses and signals are the lab's own. */
+
+enum { MAX_WORD = 96, PARENTS = 4 }; /* PARENTS: folders above the program in which a source tree is looked for */
+
+typedef struct command {
+    char *word[MAX_WORD + 1];
+    int n;
+    char lab[PATH_MAX], python[PATH_MAX], program[PATH_MAX];
+} command;
+
+/* name=value as one word, or name alone. */
+static int add(command *c, const char *name, const char *value) {
+    const size_t n = strlen(name) + (value ? strlen(value) + 1 : 0) + 1;
+    if (c->n == MAX_WORD) return cli_fail(CLI_USAGE, "more than %d arguments", MAX_WORD);
+    char *word = cli_alloc(n, 1);
+    if (!word) return CLI_FAILED;
+    snprintf(word, n, "%s%s%s", name, value ? "=" : "", value ? value : "");
+    c->word[c->n++] = word;
+    return CLI_OK;
+}
+
+static void release(command *c) {
+    for (int i = 0; i < c->n; i++) weir_free(c->word[i]);
+}
+
+/* ---- where the lab is ------------------------------------------------------------------------------------ */
+
+static bool in_folder(char *out, const char *folder, const char *name) {
+    return snprintf(out, PATH_MAX, "%s/%s", folder, name) < PATH_MAX;
+}
+
+static bool holds_lab(const char *bench) {
+    char path[PATH_MAX];
+    return in_folder(path, bench, "lab/tune.py") && access(path, R_OK) == 0;
+}
+
+/* The bench/ of the source tree that the program was built in, and the Python that ./make.sh lab has made there. */
+static int find_lab(const cli_args *a, command *c) {
+    const ssize_t n = readlink("/proc/self/exe", c->program, sizeof c->program - 1);
+    if (n <= 0) return cli_fail(CLI_FAILED, "/proc/self/exe: %s", strerror(errno));
+    c->program[n] = '\0';
+    const char *said = cli_text(a, OPT_LAB), *python = cli_text(a, OPT_LAB_PYTHON);
+    char root[PATH_MAX];
+    snprintf(root, sizeof root, "%s", c->program);
+    bool found = false;
+    for (int i = 0; i < PARENTS && !found; i++) {
+        char *slash = strrchr(root, '/');
+        if (!slash || slash == root) break;
+        *slash = '\0';
+        found = in_folder(c->lab, root, "bench") && holds_lab(c->lab);
+    }
+    if (said) snprintf(c->lab, sizeof c->lab, "%s", said);
+    if (said ? !holds_lab(said) : !found) {
+        return cli_fail(CLI_FAILED, "%s: no lab/tune.py in it; --lab names the bench folder of weir's source tree",
+                        said ? said : c->program);
+    }
+    const bool made = found && in_folder(c->python, root, "build/python/lab/bin/python") && access(c->python, X_OK) == 0;
+    if (python || !made) snprintf(c->python, sizeof c->python, "%s", python ? python : "python3");
+    return CLI_OK;
+}
+
+/* ---- the command line ------------------------------------------------------------------------------------ */
+
+/* Truncation and modifiers are fields of the lab's plan. */
+static int add_modifier(const cli_args *a, command *c, cli_option_id id, const char *field) {
+    char pair[128];
+    if (a->value[id].from <= CLI_FROM_PRESET) return CLI_OK;
+    snprintf(pair, sizeof pair, "%s=%.80s", field, cli_text(a, id));
+    return add(c, "--modifier", pair);
+}
+
+/* A flag of every process that the lab starts: the environment, which may have set it here, is not handed on to those. */
+static int add_flag(const cli_args *a, command *c, cli_option_id id) {
+    char flag[128];
+    if (a->value[id].from <= CLI_FROM_PRESET) return CLI_OK;
+    snprintf(flag, sizeof flag, "--%s=%.80s", cli_options[id].name, cli_text(a, id));
+    return add(c, "--flag", flag);
+}
+
+static int add_options(const cli_args *a, command *c) {
+    static const struct {
+        cli_option_id id;
+        const char *name; /* the lab's */
+    } option[] = {{OPT_MODEL, "--model"},       {OPT_MODEL_DRAFT, "--model-draft"}, {OPT_TASK, "--task"},
+                  {OPT_LIMIT, "--limit"},       {OPT_TEMP, "--temp"},               {OPT_GAMMAS, "--gamma"},
+                  {OPT_SEED, "--seed"},         {OPT_THREADS, "--threads"},         {OPT_PARALLEL, "--parallel"},
+                  {OPT_CTX_SIZE, "--ctx-size"}, {OPT_OUT, "--out"},                 {OPT_MAX_QUALITY_LOSS, "--max-quality-loss"},
+                  {OPT_MIN_SPEEDUP, "--min-speedup"}};
+    int rc = CLI_OK;
+    for (size_t i = 0; i < sizeof option / sizeof *option && !rc; i++)
+        if (cli_text(a, option[i].id)) rc = add(c, option[i].name, cli_text(a, option[i].id));
+    for (int i = 0; i < a->n_rest && !rc; i++) rc = add(c, "--data", a->rest[i]);
+    for (int i = 0; i < a->n_list && !rc; i++) rc = add(c, "--option", a->list[i]);
+    if (!rc) rc = add_modifier(a, c, OPT_TOP_K, "top_k");
+    if (!rc) rc = add_modifier(a, c, OPT_TOP_P, "top_p");
+    if (!rc) rc = add_modifier(a, c, OPT_MIN_P, "min_p");
+    if (!rc) rc = add_modifier(a, c, OPT_GATE, "gate");
+    if (!rc) rc = add_modifier(a, c, OPT_BONUS, "bonus");
+    if (!rc) rc = add_flag(a, c, OPT_DEVICE);
+    if (!rc) rc = add_flag(a, c, OPT_ISA);
+    return rc;
+}
+
+static int check(const cli_args *a) {
+    if (!cli_text(a, OPT_MODEL)) return cli_fail(CLI_USAGE, "no model: give -m DIR (or set WEIR_MODEL; see weir tune --help)");
+    if (!cli_text(a, OPT_MODEL_DRAFT)) return cli_fail(CLI_USAGE, "a rule needs a drafter: give -md DIR");
+    if (a->n_rest == 0 && !strcmp(cli_text(a, OPT_TASK), "prompts"))
+        return cli_fail(CLI_USAGE, "no prompts: give a file of them behind the options (see weir tune --help)");
+    if (!cli_text(a, OPT_OUT)) return cli_fail(CLI_USAGE, "no place for the profile: give --out FILE.json");
+    if (!cli_is_set(a, OPT_MAX_QUALITY_LOSS) && !cli_is_set(a, OPT_MIN_SPEEDUP))
+        return cli_fail(CLI_USAGE, "no budget: give --max-quality-loss, --min-speedup, or both");
+    return CLI_OK;
+}
+
+/* Returns only where the lab could not be started. */
+static int become(const command *c) {
+    const char *before = getenv("PYTHONPATH");
+    const size_t n = strlen(c->lab) + (before ? strlen(before) : 0) + 2;
+    char *path = cli_alloc(n, 1);
+    if (!path) return CLI_FAILED;
+    snprintf(path, n, "%s%s%s", c->lab, before && *before ? ":" : "", before ? before : "");
+    int rc = setenv("PYTHONPATH", path, 1) ? cli_fail(CLI_FAILED, "PYTHONPATH: %s", strerror(errno)) : CLI_OK;
+    weir_free(path);
+    if (rc) return rc;
+    execvp(c->python, c->word);
+    return cli_fail(CLI_FAILED, "%s: %s; ./make.sh lab --help installs the lab's Python, --lab-python names another", c->python,
+                    strerror(errno));
+}
+
+int cli_tune(const cli_args *a) {
+    command c = {.n = 0};
+    int rc = check(a);
+    if (!rc) rc = find_lab(a, &c);
+    if (!rc) rc = add(&c, c.python, NULL);
+    static const char *const head[] = {"-m", "lab", "tune"};
+    for (int i = 0; i < 3 && !rc; i++) rc = add(&c, head[i], NULL);
+    if (!rc) rc = add(&c, "--program", c.program);
+    if (!rc) rc = add_options(a, &c);
+    if (!rc) rc = become(&c);
+    release(&c);
+    return rc;
+}
