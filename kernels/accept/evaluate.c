@@ -60,28 +60,23 @@ void weir_rule_probs(const weir_law *law, const float *logits, const weir_row_st
 }
 
 /* Probability that a token drafted from q counts as deferred. */
-static float deferred_mass(const weir_policy *y, const weir_rule_token *t) {
+static float deferred_mass(const weir_policy *y, const weir_env *env, int32_t n_vocab) {
     if (y->kind == WEIR_KIND_GATE) return y->gate ? 1.0f : 0.0f;
     if (y->kind == WEIR_KIND_TOKEN) return y->eta;
-    const float *q = t->processed[0], *p = t->processed[1];
-    const float *m = y->pair.member_raw ? t->raw[y->pair.member_p] : t->processed[y->pair.member_p];
-    double sum = 0.0;
-    for (int32_t v = 0; v < t->n_vocab; v++) {
-        const weir_rule_coef *k = &y->pair.coef[y->pair.floor < INFINITY && m[v] >= y->pair.floor];
-        if (weir__num(&y->pair, k->num_q, k->num_p, q[v], p[v]) < q[v]) sum += (double)q[v];
-    }
-    return (float)sum;
+    return env->lanes->below(&y->pair, env->given, n_vocab);
 }
 
 weir_status weir_rule_token_of(weir_rule_token *t) {
-    const weir_env env = weir__env_of(weir_isa_best(), NULL);
+    const weir_given given = {{t->processed[0], t->processed[1]}, {t->raw[0], t->raw[1]}};
+    weir_env env = weir__env_of(weir_isa_best(), NULL);
+    env.given = &given;
     const weir_position at = {.law = t->law, .q_logits = t->q_logits, .p_logits = t->p_logits, .q_stats = t->q_stats,
                               .p_stats = t->p_stats, .n_vocab = t->n_vocab, .position = t->position, .draft = t->token};
     weir_policy y;
     WEIR_TRY(weir__policy(&env, &at, &y));
     const weir_point x = weir__point(&y.pair, t->token);
     t->reject = y.reject;
-    t->deferred = deferred_mass(&y, t);
+    t->deferred = deferred_mass(&y, &env, t->n_vocab);
     t->has_pi = y.has_pi;
     t->q = x.q;
     t->p = x.p;

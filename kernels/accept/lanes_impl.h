@@ -167,6 +167,21 @@ static void load_pair(const weir_pair *r, int32_t begin, int32_t n, pair_chunk *
     }
 }
 
+static void load_given(const weir_pair *r, const weir_given *g, int32_t begin, int32_t n, pair_chunk *b) {
+    const size_t bytes = (size_t)n * sizeof(float);
+    const bool raw = r->floor < INFINITY && r->member_raw;
+    memcpy(b->q.x, g->processed[0] + begin, bytes);
+    memcpy(b->p.x, g->processed[1] + begin, bytes);
+    b->member = r->member_p ? b->p.x : b->q.x;
+    if (raw) {
+        memcpy(b->raw.x, g->raw[r->member_p] + begin, bytes);
+        b->member = b->raw.x;
+        pad(b->raw.x, n);
+    }
+    pad(b->q.x, n);
+    pad(b->p.x, n);
+}
+
 /* One loop a kind (and one for cactus): `kind` and `cactus` are constants after inlining. */
 static inline __attribute__((always_inline)) void terms_of(weir_sum_kind kind, bool cactus, const weir_pair *r,
                                                            const pair_chunk *b, int32_t n, float *restrict t0,
@@ -193,21 +208,53 @@ static int terms(weir_sum_kind kind, const weir_pair *r, const pair_chunk *b, in
     return 0;
 }
 
-static void pair_sums(const weir_pair *r, weir_sum_kind kind, int32_t n_vocab, int32_t chunk0, int32_t chunk1,
-                      float *out) {
+static void pair_sums(const weir_pair *r, const weir_given *given, weir_sum_kind kind, int32_t n_vocab, int32_t chunk0,
+                      int32_t chunk1, float *out) {
     pair_chunk b;
     chunk t0, t1;
     weir_tree tree;
     tree.n = 0;
     for (int32_t c = chunk0; c < chunk1; c++) {
         const int32_t begin = c * WEIR_CHUNK, n = chunk_size(n_vocab, c), n_pad = round_up(n);
-        load_pair(r, begin, n, &b);
+        if (given) load_given(r, given, begin, n, &b);
+        else load_pair(r, begin, n, &b);
         const int n_term = terms(kind, r, &b, n_pad, t0.x, t1.x);
         if (r->skip >= begin && r->skip < begin + n) t1.x[r->skip - begin] = 0.0f;
         const float sum[2] = {lane_sum(t0.x, n_pad), n_term > 1 ? lane_sum(t1.x, n_pad) : 0.0f};
         weir__tree_push(&tree, sum, 2);
     }
     weir__tree_total(&tree, out, 2);
+}
+
+static inline __attribute__((always_inline)) void below_of(bool cactus, const weir_pair *r, const pair_chunk *b, int32_t n,
+                                                           float *restrict t) {
+    weir_pair local = *r;
+    local.cactus = cactus;
+    const float *restrict q = b->q.x, *restrict p = b->p.x, *restrict m = b->member;
+    for (int32_t i = 0; i < n; i++) {
+        const bool keep = m[i] >= local.floor;
+        const float num_q = keep ? local.coef[1].num_q : local.coef[0].num_q;
+        const float num_p = keep ? local.coef[1].num_p : local.coef[0].num_p;
+        t[i] = weir__num(&local, num_q, num_p, q[i], p[i]) < q[i] ? q[i] : 0.0f;
+    }
+}
+
+static float below(const weir_pair *r, const weir_given *given, int32_t n_vocab) {
+    pair_chunk b;
+    chunk t;
+    weir_tree tree;
+    tree.n = 0;
+    for (int32_t c = 0; (int64_t)c * WEIR_CHUNK < n_vocab; c++) {
+        const int32_t n = chunk_size(n_vocab, c), n_pad = round_up(n);
+        load_given(r, given, c * WEIR_CHUNK, n, &b);
+        if (r->cactus) below_of(true, r, &b, n_pad, t.x);
+        else below_of(false, r, &b, n_pad, t.x);
+        const float sum = lane_sum(t.x, n_pad);
+        weir__tree_push(&tree, &sum, 1);
+    }
+    float out;
+    weir__tree_total(&tree, &out, 1);
+    return out;
 }
 
 static inline __attribute__((always_inline)) void weights_of(weir_weight_kind kind, const weir_pair *r,
@@ -340,4 +387,4 @@ static void race(const weir_race *r, int32_t n_vocab, int32_t chunk0, int32_t ch
 }
 
 const weir_lanes WEIR_LANES_TABLE = {
-    .extent = extent, .find = find, .row = row_sums, .pair = pair_sums, .race = race, .probs = probs};
+    .extent = extent, .find = find, .row = row_sums, .pair = pair_sums, .below = below, .race = race, .probs = probs};

@@ -15,6 +15,7 @@ typedef struct pass {
     const weir_lanes *lanes;
     const weir_row_view *row;
     const weir_pair *pair;
+    const weir_given *given;
     const weir_race *race;
     const float *logits;
     weir_sum_kind kind;
@@ -30,7 +31,7 @@ static void run_row(pass *p, int32_t g, int32_t chunk0, int32_t chunk1) {
     p->lanes->row(p->row, p->n_vocab, chunk0, chunk1, p->sum[g]);
 }
 static void run_pair(pass *p, int32_t g, int32_t chunk0, int32_t chunk1) {
-    p->lanes->pair(p->pair, p->kind, p->n_vocab, chunk0, chunk1, p->sum[g]);
+    p->lanes->pair(p->pair, p->given, p->kind, p->n_vocab, chunk0, chunk1, p->sum[g]);
 }
 static void run_race(pass *p, int32_t g, int32_t chunk0, int32_t chunk1) {
     p->best[g] = (weir_best){INT32_MAX, -1};
@@ -114,6 +115,7 @@ void weir__pair_sums(const weir_env *env, const weir_pair *r, weir_sum_kind kind
     }
     pass p;
     p.pair = r;
+    p.given = env->given;
     p.kind = kind;
     p.n_vocab = n_vocab;
     p.run = run_pair;
@@ -146,7 +148,7 @@ typedef struct list {
 
 static void list_worker(void *arg, int index, int n_worker) {
     const list *l = arg;
-    const weir_env alone = {l->env->lanes, NULL};
+    const weir_env alone = {l->env->lanes, NULL, NULL};
     long begin, end;
     weir_pool_split((long)l->n, 1, index, n_worker, &begin, &end);
     for (long i = begin; i < end; i++) l->fn(l->ctx, &alone, i);

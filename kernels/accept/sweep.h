@@ -9,6 +9,7 @@
 typedef struct weir_env {
     const weir_lanes *lanes;
     weir_pool *pool; /* NULL: the calling thread alone (also inside a region that has split by rows) */
+    const weir_given *given; /* of the pair whose sums are asked for, or NULL */
 } weir_env;
 
 void weir__extent(const weir_env *env, const float *logits, int32_t n_vocab, int32_t *lo, int32_t *hi);
@@ -27,7 +28,7 @@ typedef void (*weir_piece_fn)(void *ctx, const weir_env *env, int64_t piece);
 void weir__each(const weir_env *env, weir_piece_fn fn, void *ctx, int64_t n, int64_t ids);
 
 static inline weir_env weir__env_of(weir_isa isa, weir_pool *pool) {
-    return (weir_env){weir__lanes_of(isa), pool && weir_pool_size(pool) > 1 ? pool : NULL};
+    return (weir_env){weir__lanes_of(isa), pool && weir_pool_size(pool) > 1 ? pool : NULL, NULL};
 }
 
 #endif /* WEIR_KERNELS_ACCEPT_SWEEP_H */
