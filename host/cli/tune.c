@@ -19,13 +19,13 @@ typedef struct command {
     char lab[PATH_MAX], python[PATH_MAX], program[PATH_MAX];
 } command;
 
-/* name=value as one word, or name alone. */
-static int add(command *c, const char *name, const char *value) {
-    const size_t n = strlen(name) + (value ? strlen(value) + 1 : 0) + 1;
+/* name, name=value or name=key=value as one word; key and value may be NULL. */
+static int add(command *c, const char *name, const char *key, const char *value) {
+    const size_t n = strlen(name) + (key ? strlen(key) + 1 : 0) + (value ? strlen(value) + 1 : 0) + 1;
     if (c->n == MAX_WORD) return cli_fail(CLI_USAGE, "more than %d arguments", MAX_WORD);
     char *word = cli_alloc(n, 1);
     if (!word) return CLI_FAILED;
-    snprintf(word, n, "%s%s%s", name, value ? "=" : "", value ? value : "");
+    snprintf(word, n, "%s%s%s%s%s", name, key ? "=" : "", key ? key : "", value ? "=" : "", value ? value : "");
     c->word[c->n++] = word;
     return CLI_OK;
 }
@@ -72,43 +72,40 @@ static int find_lab(const cli_args *a, command *c) {
 
 /* ---- the command line ------------------------------------------------------------------------------------ */
 
-/* Truncation and modifiers are fields of the lab's plan. */
-static int add_modifier(const cli_args *a, command *c, cli_option_id id, const char *field) {
-    char pair[128];
-    if (a->value[id].from <= CLI_FROM_PRESET) return CLI_OK;
-    snprintf(pair, sizeof pair, "%s=%.80s", field, cli_text(a, id));
-    return add(c, "--modifier", pair);
-}
-
-/* A flag of every process that the lab starts: the environment, which may have set it here, is not handed on to those. */
-static int add_flag(const cli_args *a, command *c, cli_option_id id) {
-    char flag[128];
-    if (a->value[id].from <= CLI_FROM_PRESET) return CLI_OK;
-    snprintf(flag, sizeof flag, "--%s=%.80s", cli_options[id].name, cli_text(a, id));
-    return add(c, "--flag", flag);
-}
+/* key NULL: a flag of the lab, with its preset. Else a word that is given only where it was said: truncation and modifiers are
+ * fields of the lab's plan, and flags of every process that it starts are words, for it does not hand the environment on. */
+static const struct {
+    cli_option_id id;
+    const char *name, *key;
+} options[] = {{OPT_MODEL, "--model", NULL},
+               {OPT_MODEL_DRAFT, "--model-draft", NULL},
+               {OPT_TASK, "--task", NULL},
+               {OPT_LIMIT, "--limit", NULL},
+               {OPT_TEMP, "--temp", NULL},
+               {OPT_GAMMAS, "--gamma", NULL},
+               {OPT_SEED, "--seed", NULL},
+               {OPT_THREADS, "--threads", NULL},
+               {OPT_PARALLEL, "--parallel", NULL},
+               {OPT_CTX_SIZE, "--ctx-size", NULL},
+               {OPT_OUT, "--out", NULL},
+               {OPT_MAX_QUALITY_LOSS, "--max-quality-loss", NULL},
+               {OPT_MIN_SPEEDUP, "--min-speedup", NULL},
+               {OPT_TOP_K, "--modifier", "top_k"},
+               {OPT_TOP_P, "--modifier", "top_p"},
+               {OPT_MIN_P, "--modifier", "min_p"},
+               {OPT_GATE, "--modifier", "gate"},
+               {OPT_BONUS, "--modifier", "bonus"},
+               {OPT_DEVICE, "--flag", "--device"},
+               {OPT_ISA, "--flag", "--isa"}};
 
 static int add_options(const cli_args *a, command *c) {
-    static const struct {
-        cli_option_id id;
-        const char *name; /* the lab's */
-    } option[] = {{OPT_MODEL, "--model"},       {OPT_MODEL_DRAFT, "--model-draft"}, {OPT_TASK, "--task"},
-                  {OPT_LIMIT, "--limit"},       {OPT_TEMP, "--temp"},               {OPT_GAMMAS, "--gamma"},
-                  {OPT_SEED, "--seed"},         {OPT_THREADS, "--threads"},         {OPT_PARALLEL, "--parallel"},
-                  {OPT_CTX_SIZE, "--ctx-size"}, {OPT_OUT, "--out"},                 {OPT_MAX_QUALITY_LOSS, "--max-quality-loss"},
-                  {OPT_MIN_SPEEDUP, "--min-speedup"}};
     int rc = CLI_OK;
-    for (size_t i = 0; i < sizeof option / sizeof *option && !rc; i++)
-        if (cli_text(a, option[i].id)) rc = add(c, option[i].name, cli_text(a, option[i].id));
-    for (int i = 0; i < a->n_rest && !rc; i++) rc = add(c, "--data", a->rest[i]);
-    for (int i = 0; i < a->n_list && !rc; i++) rc = add(c, "--option", a->list[i]);
-    if (!rc) rc = add_modifier(a, c, OPT_TOP_K, "top_k");
-    if (!rc) rc = add_modifier(a, c, OPT_TOP_P, "top_p");
-    if (!rc) rc = add_modifier(a, c, OPT_MIN_P, "min_p");
-    if (!rc) rc = add_modifier(a, c, OPT_GATE, "gate");
-    if (!rc) rc = add_modifier(a, c, OPT_BONUS, "bonus");
-    if (!rc) rc = add_flag(a, c, OPT_DEVICE);
-    if (!rc) rc = add_flag(a, c, OPT_ISA);
+    for (size_t i = 0; i < sizeof options / sizeof *options && !rc; i++) {
+        const cli_value *v = &a->value[options[i].id];
+        if (v->text && (!options[i].key || v->from > CLI_FROM_PRESET)) rc = add(c, options[i].name, options[i].key, v->text);
+    }
+    for (int i = 0; i < a->n_rest && !rc; i++) rc = add(c, "--data", NULL, a->rest[i]);
+    for (int i = 0; i < a->n_list && !rc; i++) rc = add(c, "--option", NULL, a->list[i]);
     return rc;
 }
 
@@ -142,10 +139,10 @@ int cli_tune(const cli_args *a) {
     command c = {.n = 0};
     int rc = check(a);
     if (!rc) rc = find_lab(a, &c);
-    if (!rc) rc = add(&c, c.python, NULL);
+    if (!rc) rc = add(&c, c.python, NULL, NULL);
     static const char *const head[] = {"-m", "lab", "tune"};
-    for (int i = 0; i < 3 && !rc; i++) rc = add(&c, head[i], NULL);
-    if (!rc) rc = add(&c, "--program", c.program);
+    for (int i = 0; i < 3 && !rc; i++) rc = add(&c, head[i], NULL, NULL);
+    if (!rc) rc = add(&c, "--program", NULL, c.program);
     if (!rc) rc = add_options(a, &c);
     if (!rc) rc = become(&c);
     release(&c);

@@ -16,6 +16,9 @@ typedef enum weir_epilogue {
     WEIR_EPI_SILU,       /* y = d / (1 + exp(-d)) */
 } weir_epilogue;
 
+/* y is read before it is written: not with a gated weight. */
+static inline bool weir_epilogue_reads(weir_epilogue e) { return e == WEIR_EPI_ADD || e == WEIR_EPI_MUL; }
+
 /* y[r][n] = epilogue(scale * sum_k xn[r][k] * w[n][k]),   xn = norm ? rmsnorm(x[r], norm, eps) : x[r]
  * gated:  y[r][n] = act(scale * xn·gate[n]) * (xn·up[n]); act from the epilogue (STORE = identity)
  * softcap > 0:  y[r][n] = softcap * tanh(d / softcap), d what is written above (final logits of Gemma 2, arXiv 2408.00118)
@@ -101,7 +104,7 @@ static inline size_t weir_linear_cuda_scratch_floats(int64_t n, int64_t k, int64
 static inline weir_status weir_linear_check(const weir_linear *a) {
     if (a->n_row < 0 || !a->x || !a->y || !a->w || !a->w->data) return WEIR_EINVAL;
     if (a->ldx < a->w->k || a->ldy < a->w->n) return WEIR_EINVAL;
-    if (a->w->gated && (a->epilogue == WEIR_EPI_ADD || a->epilogue == WEIR_EPI_MUL || a->extent)) return WEIR_EINVAL;
+    if (a->w->gated && (weir_epilogue_reads(a->epilogue) || a->extent)) return WEIR_EINVAL;
     if (!(a->softcap >= 0.0f)) return WEIR_EINVAL;
     if (a->softcap > 0.0f && (a->w->gated || a->epilogue != WEIR_EPI_STORE)) return WEIR_EINVAL;
     if (a->extent && (!a->rows || a->extent_n < 1 || a->extent_n > a->w->n)) return WEIR_EINVAL;

@@ -22,13 +22,14 @@ static const char *echo_path(void) {
 }
 
 static outcome run_tune(const char *flags, const char *env) {
-    char line[700], lab[64], path[300];
+    char line[700], lab[96], path[300];
     snprintf(line, sizeof line, "tune -m @V -md @D --out p.json %s", flags);
-    snprintf(lab, sizeof lab, "WEIR_LAB_PYTHON=%s", echo_path());
+    const char *echo = echo_path();
+    snprintf(lab, sizeof lab, "WEIR_LAB_PYTHON=%s", echo);
     snprintf(path, sizeof path, "WEIR_LAB=%s/bench", WEIR_SOURCE_DIR); /* test programs need not lie in the tree */
     run_spec spec = {.line = line, .env = {lab, path, env}};
     const outcome o = run_spec_do(&spec);
-    unlink(echo_path());
+    unlink(echo);
     return o;
 }
 

@@ -122,7 +122,6 @@ class Recorded(Case):
         with self.refused("no answer of the verifier to the first prompt"):
             open_task("prompts", [self.file("others.txt", "Another.\n"), references], 0, {})
 
-
     def test_the_program_s_own_command_tunes(self):
         prompts, profile = self.file("p.txt", "It snowed a lot.\nI am tired.\nWhere is my hat?\n"), self.folder / "p.json"
         pair = ["-m", str(DEMO / "verifier"), "-md", str(DEMO / "drafter")]
