@@ -70,6 +70,7 @@ static void note_facts(weir_engine *e) {
         f->n_vocab_rows[i] = e->side[i].facts.n_vocab_rows;
         f->dtype[i] = weir_dtype_name(e->side[i].facts.dtype);
         f->family[i] = ck->family;
+        f->ignored[i] = ck->ignored[0] ? ck->ignored : NULL;
         e->side[i].family->note(ck, i, f);
     }
     const weir_checkpoint *v = &e->side[WEIR_VERIFIER].ck;
@@ -116,9 +117,10 @@ static weir_status load_side(weir_engine *e, int i, weir_err *err) {
 }
 
 static weir_status open_checkpoints(weir_engine *e, const weir_engine_options *o, weir_err *err) {
-    WEIR_TRY(weir_checkpoint_open(&e->side[WEIR_VERIFIER].ck, o->model, err));
+    WEIR_TRY(weir_checkpoint_open(&e->side[WEIR_VERIFIER].ck, o->model, o->strict_config, err));
     e->has_draft = o->model_draft != NULL;
-    if (e->has_draft) WEIR_TRY(weir_checkpoint_open(&e->side[WEIR_DRAFTER].ck, o->model_draft, err));
+    if (e->has_draft)
+        WEIR_TRY(weir_checkpoint_open(&e->side[WEIR_DRAFTER].ck, o->model_draft, o->strict_config, err));
     for (int i = 0; i < 2; i++) e->side[i].family = weir_family_of(&e->side[i].ck);
     e->ctx_size = o->ctx_size ? o->ctx_size : e->side[WEIR_VERIFIER].family->ctx_default(&e->side[WEIR_VERIFIER].ck);
     return weir_pair_open(&e->side[WEIR_VERIFIER].ck, e->has_draft ? &e->side[WEIR_DRAFTER].ck : NULL, &e->tok,

@@ -59,6 +59,7 @@ typedef enum cli_option_id {
     OPT_THREADS,
     OPT_ISA,
     OPT_NO_GRAPH,
+    OPT_STRICT_CONFIG,
     OPT_N_PROMPT,
     OPT_ROWS,
     OPT_REPEAT,

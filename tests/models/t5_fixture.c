@@ -25,7 +25,7 @@ void t5_open_on(fixture *f, const char *dir, weir_backend *be) {
     weir_err err = {""};
     memset(f, 0, sizeof *f);
     f->be = be;
-    cr_assert_eq(weir_checkpoint_open(&f->ck, dir, &err), WEIR_OK, "%s", err.text);
+    cr_assert_eq(weir_checkpoint_open(&f->ck, dir, false, &err), WEIR_OK, "%s", err.text);
     const weir_tensor_source src = weir_checkpoint_source(&f->ck);
     cr_assert_eq(weir_t5_create(&f->m, f->be, &f->ck.t5, &src, FIX_ROW, FIX_PROMPT, &err), WEIR_OK, "%s",
                  err.text);
