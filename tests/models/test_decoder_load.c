@@ -478,7 +478,8 @@ Test(decoder_load, counts_parameters_and_the_bytes_of_a_pass) {
         const weir_tensor_source src = {fake_find, fake_release, k};
         cr_assert_eq(weir_decoder_measure(config[i], &src, false, &f, NULL), WEIR_OK);
         cr_expect_eq(f.n_param, want[i]);
-        const size_t vectors = 4 * weir__decoder_vector_floats(config[i]);
+        /* every vector rounded up to 16 floats: norms of 24, of heads of 10, a bias of 50, two tables of 5 */
+        const size_t norms = i ? 4 * 32 : 2 * 32, vectors = 4 * (3 * (norms + 2 * 16 + (i ? 0 : 64)) + 32 + 2 * 16);
         const size_t table = i ? 0 : weir_weight_bytes(WEIR_LAYOUT_PANEL, WEIR_DTYPE_BF16, 101, 24, false);
         cr_expect_eq(f.weight_bytes - f.decode_bytes, table + vectors);
         cr_expect(f.dtype == WEIR_DTYPE_BF16 && f.kv_dtype == WEIR_DTYPE_F32 && !f.encoder_decoder);
