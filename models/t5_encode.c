@@ -94,7 +94,7 @@ static weir_status cross_append(t5_model *m, const weir_kv *kv, const t5_prompt 
 
 /* The prompt's rows to where the ops read them. A device cannot refuse an id, so that is done here. */
 static weir_status put_prompt(t5_model *m, int32_t slot, const int32_t *token, int64_t n, t5_prompt *p) {
-    const int64_t ld = weir__t5_vector_stride(n);
+    const int64_t ld = weir__stride(n);
     int32_t *to = m->stage;
     for (int64_t i = 0; i < n; i++) {
         if (token[i] < 0 || token[i] >= m->c.n_vocab_rows) return WEIR_EINVAL;
