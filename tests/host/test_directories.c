@@ -37,7 +37,8 @@ static weir_status open_engine(const char *dir, bool strict, weir_engine **out, 
 }
 
 /* Two tokens behind "ab", or behind an id where there is no tokenizer. */
-static void answer(weir_engine *e, const char *name) {
+static void answer(weir_engine *e, const json_t *row) {
+    const char *name = get(row, "name");
     weir_engine_facts f;
     weir_err err = {""};
     weir_session *s;
@@ -47,6 +48,10 @@ static void answer(weir_engine *e, const char *name) {
     weir_engine_get_facts(e, &f);
     if (f.has_tokenizer)
         cr_assert_eq(weir_tokenize(e, "ab", 2, true, &ids, &n, &err), WEIR_OK, "%s: %s", name, err.text);
+    const json_t *first = json_object_get(row, "first");
+    if (first)
+        cr_expect_eq(ids ? ids[0] : -1, (int32_t)json_integer_value(first), "%s: begins with %d", name,
+                     ids ? ids[0] : -1);
     weir_session_options o = weir_session_options_default();
     o.method = WEIR_METHOD_VERIFIER;
     o.max_tokens = 2;
@@ -68,7 +73,7 @@ static void expect_opens(const json_t *row, const char *dir) {
     cr_assert_eq(open_engine(dir, false, &e, &err), WEIR_OK, "%s: %s", name, err.text);
     weir_engine_get_facts(e, &f);
     cr_expect_str_eq(f.ignored[0] ? f.ignored[0] : "", warns ? warns : "", "%s", name);
-    answer(e, name);
+    answer(e, row);
     weir_engine_close(e);
     const weir_status s = open_engine(dir, true, &e, &err);
     cr_expect_eq(s, warns ? WEIR_ENOTSUP : WEIR_OK, "%s, strictly: %s", name, err.text);
