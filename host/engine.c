@@ -116,6 +116,17 @@ static weir_status load_side(weir_engine *e, int i, weir_err *err) {
     return st == WEIR_OK ? st : weir_fail(err, st, "%s: %s for the KV pages", m->ck.dir, weir_status_str(st));
 }
 
+/* The tokenizer's beginning of text, where a file names it. */
+static void name_bos(weir_engine *e) {
+    weir_checkpoint *v = &e->side[WEIR_VERIFIER].ck;
+    if (!e->tok || !v->bos_token) return;
+    for (int32_t i = 0; i < e->n_vocab && i < weir_tokenizer_size(e->tok); i++) {
+        if (strcmp(weir_tokenizer_piece(e->tok, i), v->bos_token) != 0) continue;
+        v->bos_id = i;
+        return;
+    }
+}
+
 static weir_status open_checkpoints(weir_engine *e, const weir_engine_options *o, weir_err *err) {
     WEIR_TRY(weir_checkpoint_open(&e->side[WEIR_VERIFIER].ck, o->model, o->strict_config, err));
     e->has_draft = o->model_draft != NULL;
@@ -123,8 +134,10 @@ static weir_status open_checkpoints(weir_engine *e, const weir_engine_options *o
         WEIR_TRY(weir_checkpoint_open(&e->side[WEIR_DRAFTER].ck, o->model_draft, o->strict_config, err));
     for (int i = 0; i < 2; i++) e->side[i].family = weir_family_of(&e->side[i].ck);
     e->ctx_size = o->ctx_size ? o->ctx_size : e->side[WEIR_VERIFIER].family->ctx_default(&e->side[WEIR_VERIFIER].ck);
-    return weir_pair_open(&e->side[WEIR_VERIFIER].ck, e->has_draft ? &e->side[WEIR_DRAFTER].ck : NULL, &e->tok,
-                          &e->n_vocab, err);
+    WEIR_TRY(weir_pair_open(&e->side[WEIR_VERIFIER].ck, e->has_draft ? &e->side[WEIR_DRAFTER].ck : NULL,
+                            &e->tok, &e->n_vocab, err));
+    name_bos(e);
+    return WEIR_OK;
 }
 
 static weir_status load(weir_engine *e, bool graphs, weir_err *err) {

@@ -80,6 +80,8 @@ static weir_status read_configs(weir_checkpoint *c, weir_err *err) {
     WEIR_TRY(parse_file(c, "generation_config.json", true, NULL, weir_generation_config_parse, err));
     WEIR_TRY(parse_file(c, "tokenizer_config.json", true, &found, weir_tokenizer_config_parse, err));
     if (c->kind == WEIR_FAMILY_DECODER)
+        WEIR_TRY(parse_file(c, "special_tokens_map.json", true, NULL, weir_special_tokens_parse, err));
+    if (c->kind == WEIR_FAMILY_DECODER)
         return parse_file(c, "chat_template.jinja", true, NULL, take_template, err);
     c->extra_ids_assumed = !found;
     if (!found) c->extra_ids = 100;
@@ -281,6 +283,7 @@ void weir_checkpoint_close(weir_checkpoint *c) {
     weir_safetensors_close(c->tensors);
     weir_gguf_close(c->gguf);
     weir_free(c->chat_template);
+    weir_free(c->bos_token);
     weir_free(c->tokenizer_path);
     weir_free(c->dir);
     memset(c, 0, sizeof *c);

@@ -29,6 +29,8 @@ typedef struct weir_checkpoint {
     int32_t start_id; /* T5: decoder_start_token_id; else bos_token_id; else pad_token_id. Decoders: -1 */
     int32_t bos_id;   /* -1 if none */
     bool add_bos;     /* a prompt's ids begin with bos_id */
+    char *bos_token;  /* its name, by weir_alloc; NULL: bos_id counts */
+    bool lists_added_tokens;  /* tokenizer_config.json has an added_tokens_decoder */
     bool asks_post_processor; /* tokenizer_config.json leaves add_bos to tokenizer.json */
     int32_t eos[8], n_eos;
     int32_t pad_id;       /* -1 if none */
@@ -76,6 +78,9 @@ weir_status weir_generation_config_parse(const char *json, size_t bytes, const c
                                          weir_checkpoint *out, weir_err *err);
 weir_status weir_tokenizer_config_parse(const char *json, size_t bytes, const char *label,
                                         weir_checkpoint *out, weir_err *err);
+/* special_tokens_map.json, after it. */
+weir_status weir_special_tokens_parse(const char *json, size_t bytes, const char *label, weir_checkpoint *out,
+                                      weir_err *err);
 /* tokenizer.json, after these, where asks_post_processor is set: add_bos is whether a TemplateProcessing begins a single text
  * with bos_id. */
 weir_status weir_post_processor_parse(const char *json, size_t bytes, const char *label, weir_checkpoint *out,

@@ -64,6 +64,8 @@ weir_status weir__get_id(const json_t *o, const char *key, const weir_checkpoint
                          const char *label, weir_err *err);
 /* pad_token_id. Decoders do not use it: there any value will do, and what is no id of theirs is none. */
 weir_status weir__get_pad(const json_t *o, weir_checkpoint *ck, const char *label, weir_err *err);
+/* special_tokens.c: bos_token of tokenizer_config.json or special_tokens_map.json. */
+weir_status weir__take_bos_token(const json_t *root, const char *label, weir_checkpoint *out, weir_err *err);
 /* An activation by the name that transformers gives it; false: unknown. */
 bool weir__parse_act(const char *name, weir_act *out);
 
