@@ -170,8 +170,10 @@ weir_status weir__decoder_prefill(weir_model *base, const weir_kv *kv, int32_t s
         const int32_t *slots = a->prompt + weir__stride(n);
         const decoder_rows r = {.n = n - i < chunk ? n - i : chunk, .x = a->x, .q = a->qkv, .ldq = m->width,
                                 .slot = slots + i, .pos = a->iota + i, .n_key = a->iota + i + 1, .prefill = true};
+        if (weir_interrupted(&base->be->interrupt)) return WEIR_ECANCELED;
         WEIR_TRY(embed(m, a->prompt + i, r.n));
         for (int32_t l = 0; l < last; l++) {
+            if (weir_interrupted(&base->be->interrupt)) return WEIR_ECANCELED;
             WEIR_TRY(append(m, kv, &r, l));
             WEIR_TRY(rest(m, kv, &r, l));
         }
