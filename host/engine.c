@@ -205,12 +205,12 @@ static weir_status need_tokenizer(const weir_engine *e, weir_err *err) {
                      e->side[WEIR_VERIFIER].ck.dir);
 }
 
-weir_status weir_tokenize(const weir_engine *e, const char *text, size_t bytes, bool add_special, int32_t **ids,
-                          size_t *n_ids, weir_err *err) {
+weir_status weir_tokenize(const weir_engine *e, const char *text, size_t bytes, bool add_special, bool parse_special,
+                          int32_t **ids, size_t *n_ids, weir_err *err) {
     WEIR_TRY(need_tokenizer(e, err));
     int32_t *plain = NULL;
     size_t n = 0;
-    WEIR_TRY(weir_tokenizer_encode(e->tok, text, bytes, &plain, &n, err));
+    WEIR_TRY((parse_special ? weir_tokenizer_encode_special : weir_tokenizer_encode)(e->tok, text, bytes, &plain, &n, err));
     int32_t *all = weir_alloc(n + 1, sizeof *all);
     if (!all) {
         weir_free(plain);
@@ -222,7 +222,8 @@ weir_status weir_tokenize(const weir_engine *e, const char *text, size_t bytes, 
     if (n > 0) memcpy(all + front, plain, n * sizeof *all);
     weir_free(plain);
     n += front;
-    if (add_special && f->encoder_decoder && f->n_eos > 0) all[n++] = f->eos[0];
+    const int32_t end = weir_tokenizer_end(e->tok); /* transformers adds the tokenizer's, not the configuration's */
+    if (add_special && f->encoder_decoder && f->n_eos > 0) all[n++] = end >= 0 ? end : f->eos[0];
     *ids = all;
     *n_ids = n;
     return WEIR_OK;

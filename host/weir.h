@@ -97,9 +97,10 @@ void weir_engine_get_facts(const weir_engine *e, weir_engine_facts *out);
 /* ---- tokenizer ------------------------------------------------------------------------------------------- */
 
 /* Ids of a text as the checkpoint wants a prompt when add_special: end-of-text appended for T5, bos in front where a
- * decoder-only model's tokenizer puts it. Returns in *ids an array
- * of *n_ids owned by the caller (weir_ids_free). ENOTSUP without a tokenizer. Invalid UTF-8 is never an error. */
-weir_status weir_tokenize(const weir_engine *e, const char *text, size_t bytes, bool add_special,
+ * decoder-only model's tokenizer puts it. parse_special: what spells a control token in the text becomes it, as raw prompts want;
+ * else it is characters. Added tokens that are no control tokens, and T5's sentinels, are found in either case. Returns in *ids an
+ * array of *n_ids owned by the caller (weir_ids_free). ENOTSUP without a tokenizer. Invalid UTF-8 is never an error. */
+weir_status weir_tokenize(const weir_engine *e, const char *text, size_t bytes, bool add_special, bool parse_special,
                           int32_t **ids, size_t *n_ids, weir_err *err);
 void weir_ids_free(int32_t *ids);
 

@@ -51,6 +51,7 @@ typedef enum cli_option_id {
     OPT_STOP,
     OPT_IGNORE_EOS,
     OPT_NO_SPECIAL,
+    OPT_NO_PARSE_SPECIAL,
     OPT_DRAWS,
     OPT_TAIL,
     OPT_RECORDING,

@@ -89,7 +89,7 @@ static weir_status read_configs(weir_checkpoint *c, weir_err *err) {
 }
 
 /* A decoder's tokenizer.json before its .model: the .model lacks tokens that were added later, and its library finds a user-defined
- * piece, "<end_of_turn>" too, in any text. T5's ids are those of its .model alone. */
+ * piece, "<end_of_turn>" too, in any text. T5's ids are those of its .model where there is one. */
 static weir_status find_tokenizer(weir_checkpoint *c, weir_err *err) {
     static const struct {
         const char *name;
@@ -97,9 +97,10 @@ static weir_status find_tokenizer(weir_checkpoint *c, weir_err *err) {
     } files[] = {{"tokenizer.json", WEIR_TOKENIZER_JSON},
                  {"spiece.model", WEIR_TOKENIZER_SPM},
                  {"tokenizer.model", WEIR_TOKENIZER_SPM},
+                 {"tokenizer.json", WEIR_TOKENIZER_JSON},
                  {"merges.txt", WEIR_TOKENIZER_GPT2}};
     for (size_t i = 0; i < sizeof files / sizeof *files; i++) {
-        if (c->kind == WEIR_FAMILY_T5 && files[i].kind != WEIR_TOKENIZER_SPM) continue;
+        if (c->kind == WEIR_FAMILY_T5 && (i == 0 || files[i].kind == WEIR_TOKENIZER_GPT2)) continue;
         char *path = path_in(c->dir, files[i].name);
         if (!path) return weir_fail(err, WEIR_ENOMEM, "%s: no memory for a path", weir__label(c->dir));
         if (access(path, F_OK) == 0) {

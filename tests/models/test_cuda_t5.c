@@ -140,16 +140,16 @@ Test(cuda_t5, groups_change_no_bit) {
         run(&f, s, s, 0, 5 + s, 5, got);
         run(&f, s, s, 5 + s, 3, 3, want + (int64_t)3 * s * f.n_vocab);
         tokens_of(&f, s, token);
-        rows_of(r + 3 * s, s, 5 + s, 3, token);
+        t5_rows_of(r + 3 * s, s, 5 + s, 3, token);
     }
     f.group = 3;
-    cr_assert_eq(fixture_forward(&f, r, 6, NULL, 0, got), WEIR_OK);
+    cr_assert_eq(t5_forward(&f, r, 6, NULL, 0, got), WEIR_OK);
     same(got, want, (int64_t)6 * f.n_vocab, "groups", bit_models[0]);
-    cr_assert_eq(fixture_forward(&f, r, 6, out, 3, got), WEIR_OK);
+    cr_assert_eq(t5_forward(&f, r, 6, out, 3, got), WEIR_OK);
     for (int i = 0; i < 3; i++)
         same(got + (int64_t)i * f.n_vocab, want + (int64_t)out[i] * f.n_vocab, f.n_vocab, "some of them",
              bit_models[0]);
-    fixture_close(&f);
+    t5_close(&f);
 }
 
 /* Four timelines at other positions, 1 to 4 rows of each in one call, slots permuted; then the last row of each. */
