@@ -274,7 +274,7 @@ static void put_tokenizer(const char *dir, const json_t *row) {
     if (strstr(kind, "vocab.json")) {
         json_t *vocab = alphabet();
         put_json(dir, "vocab.json", vocab);
-        put_json(dir, "merges.txt", json_string("#version: 0.2\n"));
+        files_write(dir, "merges.txt", "#version: 0.2\n", strlen("#version: 0.2\n"));
         json_decref(vocab);
     }
 }
