@@ -1,5 +1,6 @@
 /* Byte-pair encoding: merges when a file is opened, words when a text is read. */
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "host/tokenizers/bytes.h"
@@ -64,7 +65,32 @@ static void find_glue(weir__pipeline *b, const weir__vocab *v) {
     }
 }
 
-void weir__bpe_finish(weir__pipeline *b) {
+/* Falling scores as rising ranks; of equal scores one. */
+static int by_score(const void *x, const void *y, void *scores) {
+    const float a = ((const float *)scores)[*(const int32_t *)x], b = ((const float *)scores)[*(const int32_t *)y];
+    return (a < b) - (a > b);
+}
+
+static weir_status rank_scores(weir__pipeline *b, weir_err *err) {
+    const size_t n = (size_t)b->vocab.n;
+    int32_t *order = weir_alloc(n, sizeof *order);
+    b->rank = weir_alloc(n, sizeof *b->rank);
+    if (!order || !b->rank) {
+        weir_free(order);
+        return weir_fail(err, WEIR_ENOMEM, "no memory for %zu ranks", n);
+    }
+    for (size_t i = 0; i < n; i++) order[i] = (int32_t)i;
+    qsort_r(order, n, sizeof *order, by_score, b->vocab.score);
+    for (size_t i = 0; i < n; i++) {
+        const bool next = i > 0 && b->vocab.score[order[i]] < b->vocab.score[order[i - 1]];
+        b->n_rank += i == 0 || next;
+        b->rank[order[i]] = (uint32_t)b->n_rank - 1;
+    }
+    weir_free(order);
+    return WEIR_OK;
+}
+
+weir_status weir__bpe_finish(weir__pipeline *b, weir_err *err) {
     for (int i = 0; i < 256; i++) {
         char name[8];
         size_t n = b->byte_level ? weir__byte_spell((uint8_t)i, name) : (size_t)snprintf(name, sizeof name, "<0x%02X>", (unsigned)i);
@@ -78,6 +104,7 @@ void weir__bpe_finish(weir__pipeline *b) {
         find_glue(b, &b->vocab);
         find_glue(b, &b->parts);
     }
+    return b->by_score ? rank_scores(b, err) : WEIR_OK;
 }
 
 /* ---- encode ---------------------------------------------------------------------------------------------------------- */
@@ -92,20 +119,12 @@ static bool merge_by_rank(const void *ud, const char *word, const weir__symbol *
     return true;
 }
 
-/* Falling scores as rising ranks. A float's bits, its sign apart, rise with its size; scores are finite. */
-static uint32_t rank_of(float score) {
-    uint32_t bits;
-    score += 0.0f; /* -0 and 0 are one score */
-    memcpy(&bits, &score, sizeof bits);
-    return bits & 0x80000000u ? bits : 0x7fffffffu - bits;
-}
-
 static bool merge_by_score(const void *ud, const char *word, const weir__symbol *left, const weir__symbol *right,
                            uint32_t *rank, int32_t *merged) {
     const weir__pipeline *b = ud;
     *merged = weir__vocab_find(&b->vocab, word + left->at, left->n + right->n);
     if (*merged < 0) return false;
-    *rank = rank_of(b->vocab.score[*merged]);
+    *rank = b->rank[*merged];
     return true;
 }
 
@@ -207,6 +226,14 @@ static size_t part_bytes(const weir__pipeline *b, const char *s, size_t n) {
     return n;
 }
 
+static weir_status merge_symbols(weir__encoder *e, const char *word, weir_err *err) {
+    enum { LONG = 1 << 15 }; /* symbols: from there on ranks are fewer than what is to be done, and heaps miss the caches */
+    const weir__pipeline *b = e->p;
+    weir__merge_rule *rule = b->by_score ? merge_by_score : merge_by_rank;
+    if (e->merger.n_symbol < LONG) return weir__merger_run(&e->merger, word, rule, b, err);
+    return weir__merger_run_long(&e->merger, word, rule, b, b->by_score ? b->n_rank : b->pairs.n, err);
+}
+
 weir_status weir__bpe_word(weir__encoder *e, const char *word, size_t n, weir_err *err) {
     const weir__pipeline *b = e->p;
     const int32_t whole = b->ignore_merges ? whole_word(b, word, n) : -1;
@@ -214,7 +241,7 @@ weir_status weir__bpe_word(weir__encoder *e, const char *word, size_t n, weir_er
     for (size_t k; n > 0; word += k, n -= k) {
         k = part_bytes(b, word, n);
         WEIR_TRY(push_symbols(e, word, k, err));
-        WEIR_TRY(weir__merger_run(&e->merger, word, b->by_score ? merge_by_score : merge_by_rank, b, err));
+        WEIR_TRY(merge_symbols(e, word, err));
         WEIR_TRY(emit_symbols(e, word, err));
     }
     return WEIR_OK;

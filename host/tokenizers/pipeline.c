@@ -26,6 +26,7 @@ void weir__pipeline_free(void *pipeline) {
     weir__vocab_free(&p->parts);
     weir__pairs_free(&p->pairs);
     weir__unigram_free(p->unigram);
+    weir_free(p->rank);
     weir__added_free(&p->before);
     weir__added_free(&p->after);
     weir__steps_free(&p->norm);
@@ -37,7 +38,7 @@ void weir__pipeline_free(void *pipeline) {
 }
 
 weir_status weir__pipeline_finish(weir__pipeline *p, weir_err *err) {
-    weir__bpe_finish(p);
+    WEIR_TRY(weir__bpe_finish(p, err));
     WEIR_TRY(weir__added_finish(&p->before, err));
     return weir__added_finish(&p->after, err);
 }

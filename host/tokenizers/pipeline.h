@@ -38,6 +38,8 @@ typedef struct weir__pipeline {
     int32_t unk_id;         /* -1: such characters vanish */
     int32_t end;            /* ends a text; -1: the files do not say */
     int32_t unit[256];      /* symbol of a byte; -1 if none */
+    uint32_t *rank;         /* by_score: (vocab.n) of each token */
+    size_t n_rank;
     bool cuts;              /* character level: nothing merges across the "▁" that follows a byte which is not glue */
     bool glue[256];         /* some token has a "▁" after this byte */
 } weir__pipeline;
@@ -73,6 +75,6 @@ weir_status weir__bpe_merges(weir__pipeline *p, size_t n, weir_err *err);
 weir_status weir__bpe_merge(weir__pipeline *p, const char *left, size_t n_left, const char *right, size_t n_right, weir_err *err);
 /* "left right" */
 weir_status weir__bpe_merge_line(weir__pipeline *p, const char *line, size_t n, weir_err *err);
-void weir__bpe_finish(weir__pipeline *p);
+weir_status weir__bpe_finish(weir__pipeline *p, weir_err *err);
 
 #endif /* WEIR_HOST_TOKENIZERS_PIPELINE_H */
