@@ -4,14 +4,16 @@
 #include <string.h>
 
 #include "host/tokenizers/split.h"
+#include "host/tokenizers/utf8.h"
 #include "host/tokenizers/white.h"
 #include "kernels/base/mem.h"
 
-enum { NAME_BYTES = 24 };
+enum { NAME_BYTES = 24, LONG = 1 << 14 /* bytes of a text from where the library is slow */ };
 static const char SENTINEL[] = "<extra_id_", SPACE[] = "\xe2\x96\x81"; /* as pieces spell it */
 
 struct weir__slow {
     weir__spm *spm;
+    weir__pipeline *long_texts; /* NULL: the library takes those too */
     int32_t n_piece;
     weir__split_set added;
     weir__vocab rest;  /* ids past the pieces, from n_piece: added tokens, "" for gaps */
@@ -125,20 +127,22 @@ static void slow_free(void *impl) {
     weir__slow *s = impl;
     if (!s) return;
     weir__spm_free(s->spm);
+    weir__pipeline_free(s->long_texts);
     weir__split_set_free(&s->added);
     weir__vocab_free(&s->rest);
     weir_free(s->kind);
     weir_free(s);
 }
 
-weir_status weir__slow_open(weir__slow **out, weir__spm *spm, const weir__tokens *tokens, int32_t extra_ids, bool strips,
-                            weir_err *err) {
+weir_status weir__slow_open(weir__slow **out, weir__spm *spm, weir__pipeline *long_texts, const weir__tokens *tokens,
+                            int32_t extra_ids, bool strips, weir_err *err) {
     weir__slow *s = weir_calloc(1, sizeof *s);
     if (!s) {
         weir__spm_free(spm);
+        weir__pipeline_free(long_texts);
         return weir_fail(err, WEIR_ENOMEM, "no memory for a tokenizer");
     }
-    *s = (weir__slow){.spm = spm, .n_piece = weir__spm_size(spm), .strips = strips};
+    *s = (weir__slow){.spm = spm, .long_texts = long_texts, .n_piece = weir__spm_size(spm), .strips = strips};
     s->spaces = !weir__tokens_class_is(tokens, "GemmaTokenizer");
     const weir_status st = fill(s, tokens, extra_ids, err);
     if (st != WEIR_OK) {
@@ -209,7 +213,10 @@ static weir_status append_part(const weir__slow *s, const weir__part *p, const w
     size_t n = 0;
     if (p->id >= 0) return append(l, &p->id, 1, err);
     if (p->n == 0) return WEIR_OK;
-    WEIR_TRY(weir__spm_encode(s->spm, p->s, p->n, known_text, &k, &ids, &n, err));
+    if (s->long_texts && p->n >= LONG && weir__utf8_is_valid(p->s, p->n))
+        WEIR_TRY(weir__pipeline_ops.encode(s->long_texts, p->s, p->n, &(weir__ranges){NULL, 0}, true, &ids, &n, err));
+    else
+        WEIR_TRY(weir__spm_encode(s->spm, p->s, p->n, known_text, &k, &ids, &n, err));
     const weir_status st = append(l, ids, n, err);
     weir_free(ids);
     return st;
@@ -223,7 +230,7 @@ static weir_status slow_encode(const void *impl, const char *text, size_t bytes,
     id_list l = {0};
     (void)first;
     weir_status st = append(&l, NULL, 0, err); /* an empty text too gives a list to free */
-    if (st == WEIR_OK) st = weir__split(&s->added, text, bytes, special, &parts, err);
+    if (st == WEIR_OK) st = weir__split_text(&s->added, text, bytes, special, &parts, err);
     for (size_t i = 0; i < parts.n && st == WEIR_OK; i++) st = append_part(s, &parts.list[i], special, &l, err);
     weir__parts_free(&parts);
     if (st != WEIR_OK) {

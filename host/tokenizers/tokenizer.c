@@ -5,6 +5,7 @@
 #include "host/formats/json_file.h"
 #include "host/tokenizers/ops.h"
 #include "host/tokenizers/slow.h"
+#include "host/tokenizers/spm_bpe.h"
 #include "kernels/base/mem.h"
 
 static const size_t MAX_MODEL = 256u << 20;
@@ -32,13 +33,16 @@ static weir_status open_spm(weir_tokenizer **out, const void *model, size_t byte
                             const weir__tokens *tokens, int32_t extra_ids, bool strips, weir_err *err) {
     weir__spm *spm = NULL;
     weir__slow *slow = NULL;
+    weir__pipeline *bpe = NULL;
     weir_err why = {""};
     label = weir__label(label);
     if (extra_ids < 0 || extra_ids > MAX_EXTRA)
         return weir_fail(err, WEIR_EINVAL, "%s: extra_ids = %d, expected 0 to %d", label, extra_ids,
                          MAX_EXTRA);
     WEIR_TRY(weir__spm_open(&spm, model, bytes, label, err));
-    const weir_status s = weir__slow_open(&slow, spm, tokens, extra_ids, strips, &why);
+    weir_status s = weir__spm_bpe_open(&bpe, model, bytes, &why);
+    if (s == WEIR_OK) s = weir__slow_open(&slow, spm, bpe, tokens, extra_ids, strips, &why);
+    else weir__spm_free(spm);
     if (s != WEIR_OK) return weir_fail(err, s, "%s: %s", label, why.text);
     return weir__tokenizer_new(out, &weir__slow_ops, slow, err);
 }

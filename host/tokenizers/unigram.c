@@ -9,6 +9,7 @@
 
 struct weir__unigram {
     weir__trie tokens;  /* by their bytes */
+    int32_t first[256]; /* node of a first byte, -1: no token begins so */
     double *score;      /* (n) */
     double unk_score;
     int32_t unk_id;
@@ -52,6 +53,7 @@ static weir_status build(weir__unigram *u, const weir__vocab *v, int32_t *sorted
     qsort_r(sorted, (size_t)n, sizeof *sorted, by_text, (void *)(uintptr_t)v);
     WEIR_TRY(weir__trie_reserve(&u->tokens, count_nodes(v, sorted, n), err));
     for (int32_t i = 0; i < n; i++) add_token(u, v, sorted[i]);
+    for (int32_t b = 0; b < 256; b++) u->first[b] = weir__trie_next(&u->tokens, 0, b);
     return WEIR_OK;
 }
 
@@ -123,7 +125,8 @@ weir_status weir__unigram_search(const weir__unigram *u, weir__lattice *l, const
         if (character > n - at) character = n - at;
         int32_t node = 0;
         for (size_t end = at; end < n;) {
-            node = weir__trie_next(&u->tokens, node, (uint8_t)word[end++]);
+            const uint8_t byte = (uint8_t)word[end];
+            node = end++ == at ? u->first[byte] : weir__trie_next(&u->tokens, node, byte);
             if (node < 0) break;
             const int32_t id = u->tokens.value[node];
             if (id < 0) continue;

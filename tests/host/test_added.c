@@ -4,7 +4,10 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
+#include "host/tokenizers/spm.h"
+#include "host/tokenizers/spm_bpe.h"
 #include "host/tokenizers/tokenizer.h"
 #include "kernels/base/mem.h"
 #include "tests/support/alloc.h"
@@ -179,6 +182,62 @@ Test(added, gaps_have_no_text_and_roles_have_kinds) {
     cr_expect_geq(weir_tokenizer_end(t), 0);
     cr_expect_str_eq(weir_tokenizer_piece(t, weir_tokenizer_end(t)), "</s>");
     weir_tokenizer_free(t);
+}
+
+/* ---- long texts ------------------------------------------------------------------------------------------------------ */
+
+/* Text of 20 KB from a few units, so that words of every length come up. */
+static size_t long_text(char *out, size_t cap, uint32_t seed) {
+    static const char *const units[] = {" ", "  ", "the ", "a", "in", "\xe2\x96\x81", "e\xcc\x81", "\xe4\xb8\xad", "\xf0\x9f\x98\x80", "ing", "123", "\n",
+                                        "<user>", "th", "is", ".", "<0x41>", "\t", "o", "r"};
+    const uint32_t n_unit = sizeof units / sizeof *units, few = 1 + seed % n_unit;
+    size_t n = 0;
+    for (const char *u; n + 8 < cap; n += strlen(u)) {
+        seed = seed * 1664525u + 1013904223u;
+        u = units[(seed >> 8) % few];
+        memcpy(out + n, u, strlen(u));
+    }
+    return n;
+}
+
+/* What a .model of type BPE makes of a long text by itself is what the library makes of it. */
+static void compare_long(const char *path, bool own) {
+    size_t n_model;
+    uint8_t *model = files_read(path, &n_model);
+    cr_assert(model, "%s", path);
+    weir__spm *spm = NULL;
+    weir__pipeline *bpe = NULL;
+    cr_assert_eq(weir__spm_open(&spm, model, n_model, path, NULL), WEIR_OK);
+    cr_assert_eq(weir__spm_bpe_open(&bpe, model, n_model, NULL), WEIR_OK);
+    cr_assert_eq(bpe != NULL, own, "%s", path);
+    for (uint32_t seed = 0; own && seed < 60; seed++) {
+        char text[20000];
+        const size_t bytes = long_text(text, seed % 3 ? 700 : sizeof text, seed * 7919);
+        int32_t *got = NULL, *want = NULL;
+        size_t n, n_want;
+        cr_assert_eq(weir__spm_encode(spm, text, bytes, NULL, NULL, &want, &n_want, NULL), WEIR_OK);
+        cr_assert_eq(weir__pipeline_ops.encode(bpe, text, bytes, &(weir__ranges){NULL, 0}, true, &got, &n, NULL), WEIR_OK);
+        cr_assert(n == n_want && memcmp(got, want, n * sizeof *got) == 0, "%s, seed %u: %zu ids, want %zu", path, seed, n, n_want);
+        weir_free(got);
+        weir_free(want);
+    }
+    weir__pipeline_free(bpe);
+    weir__spm_free(spm);
+    free(model);
+}
+
+Test(added, long_texts_have_the_ids_of_the_library) {
+    compare_long(WEIR_SOURCE_DIR "/tests/golden/tokenizer/tiny_bpe.model", true);
+    compare_long(WEIR_SOURCE_DIR "/tests/golden/tokenizer/tiny_unigram.model", false);
+}
+
+Test(added, long_texts_of_llama_2_have_the_ids_of_the_library) {
+    static const char path[] = WEIR_SHARED_DIR "/data/tokenizers/llama2/tokenizer.model";
+    if (access(path, R_OK) != 0) {
+        printf("added: skipped: no %s\n", path);
+        cr_skip("no %s", path);
+    }
+    compare_long(path, true);
 }
 
 /* ---- damage and memory ----------------------------------------------------------------------------------------------- */
