@@ -1,5 +1,6 @@
-/* Merging of a long word: a list of symbols for each rank, taken in the order of ranks. What merging brings to the rank at hand, or to
- * one before it (which vocabularies that were trained as they should have none of), goes through the heap. */
+/* Merging of a long word: a list of symbols for each rank, taken in the order of ranks. What merging brings
+ * to the rank at hand, or to one before it (which vocabularies that were trained as they should have none
+ * of), goes through the heap. */
 #include <string.h>
 
 #include "host/tokenizers/merge.h"
@@ -35,15 +36,16 @@ static weir_status add_block(weir__merger *m, uint32_t rank, weir_err *err) {
 }
 
 static weir_status wait_for(weir__merger *m, uint32_t rank, int32_t left, weir_err *err) {
-    if (m->first[rank] < 0 || m->waiting[m->first[rank]].n == WEIR__WAITING) WEIR_TRY(add_block(m, rank, err));
+    if (m->first[rank] < 0 || m->waiting[m->first[rank]].n == WEIR__WAITING)
+        WEIR_TRY(add_block(m, rank, err));
     weir__waiting *w = &m->waiting[m->first[rank]];
     w->left[w->n++] = left;
     return WEIR_OK;
 }
 
 /* now: the rank at hand. */
-static weir_status offer(weir__merger *m, int32_t left, const char *word, weir__merge_rule *rule, const void *ud, int64_t now,
-                         weir_err *err) {
+static weir_status offer(weir__merger *m, int32_t left, const char *word, weir__merge_rule *rule,
+                         const void *ud, int64_t now, weir_err *err) {
     if (left < 0 || m->symbols[left].next < 0) return WEIR_OK;
     const weir__symbol *l = &m->symbols[left], *r = &m->symbols[l->next];
     weir__bigram x = {.left = left, .n = l->n + r->n};
@@ -51,7 +53,7 @@ static weir_status offer(weir__merger *m, int32_t left, const char *word, weir__
     return (int64_t)x.rank > now ? wait_for(m, x.rank, left, err) : weir__merger_keep(m, x, err);
 }
 
-/* ---- the symbols of one rank ----------------------------------------------------------------------------------------- */
+/* ---- the symbols of one rank --------------------------------------------------------------------------- */
 
 static weir_status reserve_batch(weir__merger *m, size_t n, weir_err *err) {
     if (n <= m->batch_cap) return WEIR_OK;
@@ -105,24 +107,26 @@ static weir_status take_batch(weir__merger *m, size_t rank, size_t *n_out, weir_
     }
     for (size_t i = 1; i < n && sorted; i++) sorted = m->batch[i - 1] <= m->batch[i];
     m->first[rank] = -1;
-    if (!sorted && n < 64) sort_few(m->batch, n);
-    else if (!sorted) sort(&m->batch, &m->room, n);
+    if (!sorted && n < 64)
+        sort_few(m->batch, n);
+    else if (!sorted)
+        sort(&m->batch, &m->room, n);
     *n_out = n;
     return WEIR_OK;
 }
 
-/* ---- run ------------------------------------------------------------------------------------------------------------- */
+/* ---- run ----------------------------------------------------------------------------------------------- */
 
-static weir_status join(weir__merger *m, int32_t left, int32_t merged, const char *word, weir__merge_rule *rule, const void *ud,
-                        size_t now, weir_err *err) {
+static weir_status join(weir__merger *m, int32_t left, int32_t merged, const char *word,
+                        weir__merge_rule *rule, const void *ud, size_t now, weir_err *err) {
     weir__merger_join(m, left, merged);
     WEIR_TRY(offer(m, m->symbols[left].prev, word, rule, ud, (int64_t)now, err));
     return offer(m, left, word, rule, ud, (int64_t)now, err);
 }
 
 /* What the heap has before (rank, left). */
-static weir_status run_heap(weir__merger *m, const char *word, weir__merge_rule *rule, const void *ud, size_t rank, int32_t left,
-                            weir_err *err) {
+static weir_status run_heap(weir__merger *m, const char *word, weir__merge_rule *rule, const void *ud,
+                            size_t rank, int32_t left, weir_err *err) {
     while (m->n_heap > 0 && (m->heap[0].rank < rank || (m->heap[0].rank == rank && m->heap[0].left < left))) {
         const weir__bigram x = weir__merger_least(m);
         const weir__symbol *l = &m->symbols[x.left];
@@ -132,7 +136,8 @@ static weir_status run_heap(weir__merger *m, const char *word, weir__merge_rule 
     return WEIR_OK;
 }
 
-static weir_status run_rank(weir__merger *m, const char *word, weir__merge_rule *rule, const void *ud, size_t rank, weir_err *err) {
+static weir_status run_rank(weir__merger *m, const char *word, weir__merge_rule *rule, const void *ud,
+                            size_t rank, weir_err *err) {
     enum { AHEAD = 8 }; /* symbols of one rank are far apart */
     size_t n;
     uint32_t now;
@@ -151,8 +156,8 @@ static weir_status run_rank(weir__merger *m, const char *word, weir__merge_rule 
     return run_heap(m, word, rule, ud, rank, INT32_MAX, err);
 }
 
-weir_status weir__merger_run_long(weir__merger *m, const char *word, weir__merge_rule *rule, const void *ud, size_t n_rank,
-                                  weir_err *err) {
+weir_status weir__merger_run_long(weir__merger *m, const char *word, weir__merge_rule *rule, const void *ud,
+                                  size_t n_rank, weir_err *err) {
     WEIR_TRY(reserve_ranks(m, n_rank, err));
     for (size_t i = 0; i + 1 < m->n_symbol; i++) WEIR_TRY(offer(m, (int32_t)i, word, rule, ud, -1, err));
     for (size_t rank = 0; rank < n_rank; rank++)

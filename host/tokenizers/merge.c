@@ -38,7 +38,7 @@ weir_status weir__merger_push(weir__merger *m, size_t n, int32_t id, weir_err *e
     return WEIR_OK;
 }
 
-/* ---- the heap: least first ------------------------------------------------------------------------------------------- */
+/* ---- the heap: least first ----------------------------------------------------------------------------- */
 
 static bool before(const weir__bigram *a, const weir__bigram *b) {
     return a->rank < b->rank || (a->rank == b->rank && a->left < b->left);
@@ -46,7 +46,8 @@ static bool before(const weir__bigram *a, const weir__bigram *b) {
 
 /* Four children a node: half the levels of two, and the four lie in one or two cache lines. */
 weir_status weir__merger_keep(weir__merger *m, weir__bigram x, weir_err *err) {
-    if (m->n_heap == m->heap_cap) WEIR_TRY(weir__merger_grow(&m->heap, m->n_heap, &m->heap_cap, sizeof *m->heap, err));
+    if (m->n_heap == m->heap_cap)
+        WEIR_TRY(weir__merger_grow(&m->heap, m->n_heap, &m->heap_cap, sizeof *m->heap, err));
     size_t i = m->n_heap++;
     for (; i > 0 && before(&x, &m->heap[(i - 1) / 4]); i = (i - 1) / 4) m->heap[i] = m->heap[(i - 1) / 4];
     m->heap[i] = x;
@@ -67,10 +68,10 @@ weir__bigram weir__merger_least(weir__merger *m) {
     return top;
 }
 
-/* ---- merging --------------------------------------------------------------------------------------------------------- */
+/* ---- merging ------------------------------------------------------------------------------------------- */
 
-static weir_status offer(weir__merger *m, int32_t left, int32_t right, const char *word, weir__merge_rule *rule,
-                         const void *ud, weir_err *err) {
+static weir_status offer(weir__merger *m, int32_t left, int32_t right, const char *word,
+                         weir__merge_rule *rule, const void *ud, weir_err *err) {
     if (left < 0 || right < 0) return WEIR_OK;
     const weir__symbol *l = &m->symbols[left], *r = &m->symbols[right];
     weir__bigram x = {.left = left, .n = l->n + r->n};
@@ -87,7 +88,8 @@ void weir__merger_join(weir__merger *m, int32_t left, int32_t merged) {
     if (l->next >= 0) m->symbols[l->next].prev = left;
 }
 
-weir_status weir__merger_run(weir__merger *m, const char *word, weir__merge_rule *rule, const void *ud, weir_err *err) {
+weir_status weir__merger_run(weir__merger *m, const char *word, weir__merge_rule *rule, const void *ud,
+                             weir_err *err) {
     m->n_heap = 0;
     for (size_t i = 1; i < m->n_symbol; i++)
         WEIR_TRY(offer(m, (int32_t)i - 1, (int32_t)i, word, rule, ud, err));

@@ -7,8 +7,8 @@
 
 /* What a model's specifications say (sentencepiece_model.proto); before they are read, the defaults. */
 typedef struct facts {
-    bool bpe, byte_fallback, suffix;              /* trainer_spec */
-    bool charsmap, prefix, collapses, escapes;    /* normalizer_spec */
+    bool bpe, byte_fallback, suffix;           /* trainer_spec */
+    bool charsmap, prefix, collapses, escapes; /* normalizer_spec */
 } facts;
 
 static bool read_trainer(weir__wire s, facts *out) {
@@ -45,10 +45,11 @@ static bool read_facts(weir__wire s, facts *out) {
         if (f.number == TRAINER && f.type == 2 && !read_trainer(f.bytes, out)) return false;
         if (f.number == NORMALIZER && f.type == 2 && !read_normalizer(f.bytes, out)) return false;
     }
-    return out->bpe && out->byte_fallback && !out->suffix && !out->charsmap && !out->collapses && out->escapes;
+    return out->bpe && out->byte_fallback && !out->suffix && !out->charsmap && !out->collapses &&
+           out->escapes;
 }
 
-/* ---- pieces ---------------------------------------------------------------------------------------------------------- */
+/* ---- pieces -------------------------------------------------------------------------------------------- */
 
 typedef struct piece {
     const char *text;
@@ -70,7 +71,8 @@ static bool read_piece(weir__wire s, piece *out) {
         if (f.number == SCORE && f.type == 5) memcpy(&out->score, &f.fixed32, 4);
         if (f.number == KIND && f.type == 0) out->kind = f.varint;
     }
-    return out->n > 0 && out->kind != WEIR__TOKEN_UNUSED && out->kind >= WEIR__TOKEN_NORMAL && out->kind <= WEIR__TOKEN_BYTE;
+    return out->n > 0 && out->kind != WEIR__TOKEN_UNUSED && out->kind >= WEIR__TOKEN_NORMAL &&
+           out->kind <= WEIR__TOKEN_BYTE;
 }
 
 /* Only ordinary pieces come of merging. *fits: the piece is one that a pipeline can have. */
@@ -86,7 +88,8 @@ static weir_status add_piece(weir__pipeline *p, const piece *x, int32_t *byte, b
         *fits = weir__vocab_find(&p->after.texts, x->text, x->n) < 0;
         if (*fits) WEIR_TRY(weir__added_put(&p->after, x->text, x->n, id, 0, err));
     }
-    return (plain ? weir__vocab_add : weir__vocab_add_apart)(&p->vocab, x->text, x->n, (weir__token_kind)x->kind, x->score, err);
+    return (plain ? weir__vocab_add : weir__vocab_add_apart)(&p->vocab, x->text, x->n,
+                                                             (weir__token_kind)x->kind, x->score, err);
 }
 
 static weir_status add_pieces(weir__pipeline *p, weir__wire s, int32_t *byte, bool *fits, weir_err *err) {
@@ -124,7 +127,9 @@ weir_status weir__spm_bpe_open(weir__pipeline **out, const void *model, size_t b
     weir__pipeline *p = weir__pipeline_new(err);
     if (!p) return WEIR_ENOMEM;
     const weir_status s = build(p, all, f.prefix, &fits, err);
-    if (s == WEIR_OK && fits) *out = p;
-    else weir__pipeline_free(p);
+    if (s == WEIR_OK && fits)
+        *out = p;
+    else
+        weir__pipeline_free(p);
     return s;
 }

@@ -15,7 +15,7 @@ struct weir__unigram {
     int32_t unk_id;
 };
 
-/* ---- open ------------------------------------------------------------------------------------------------------------ */
+/* ---- open ---------------------------------------------------------------------------------------------- */
 
 static int by_text(const void *a, const void *b, void *vocab) {
     const weir__vocab *v = vocab;
@@ -33,7 +33,8 @@ static size_t common(const weir__vocab *v, int32_t a, int32_t b) {
     return k;
 }
 
-/* In the order of their texts, a token needs a node for each byte that it does not share with the one before. */
+/* In the order of their texts, a token needs a node for each byte that it does not share with the one before.
+ * */
 static size_t count_nodes(const weir__vocab *v, const int32_t *sorted, int32_t n) {
     size_t nodes = 1;
     for (int32_t i = 0; i < n; i++)
@@ -57,8 +58,8 @@ static weir_status build(weir__unigram *u, const weir__vocab *v, int32_t *sorted
     return WEIR_OK;
 }
 
-weir_status weir__unigram_new(weir__unigram **out, const weir__vocab *v, const double *scores, int32_t n, int32_t unk_id,
-                              weir_err *err) {
+weir_status weir__unigram_new(weir__unigram **out, const weir__vocab *v, const double *scores, int32_t n,
+                              int32_t unk_id, weir_err *err) {
     static const double PENALTY = 10; /* of an unknown character, below the least score */
     weir__unigram *u = weir_calloc(1, sizeof *u);
     int32_t *sorted = weir_alloc((size_t)n, sizeof *sorted);
@@ -92,7 +93,7 @@ void weir__lattice_free(weir__lattice *l) {
     memset(l, 0, sizeof *l);
 }
 
-/* ---- search ---------------------------------------------------------------------------------------------------------- */
+/* ---- search -------------------------------------------------------------------------------------------- */
 
 static weir_status reserve(weir__lattice *l, size_t n, weir_err *err) {
     if (n + 1 > l->cap) {
@@ -117,7 +118,8 @@ static void offer(weir__lattice *l, size_t from, size_t to, double score, int32_
     *node = (weir__lattice_node){score, id, (uint32_t)from};
 }
 
-weir_status weir__unigram_search(const weir__unigram *u, weir__lattice *l, const char *word, size_t n, weir_err *err) {
+weir_status weir__unigram_search(const weir__unigram *u, weir__lattice *l, const char *word, size_t n,
+                                 weir_err *err) {
     WEIR_TRY(reserve(l, n, err));
     for (size_t at = 0, character; at < n; at += character) {
         bool whole = false; /* the character is a token */
@@ -134,13 +136,15 @@ weir_status weir__unigram_search(const weir__unigram *u, weir__lattice *l, const
             offer(l, at, end, u->score[id], id);
         }
         if (whole) continue;
-        if (u->unk_id < 0) return weir_fail(err, WEIR_EINVAL, "text: a character is no token, and the vocabulary has no unk_id");
+        if (u->unk_id < 0)
+            return weir_fail(err, WEIR_EINVAL,
+                             "text: a character is no token, and the vocabulary has no unk_id");
         offer(l, at, at + character, u->unk_score, u->unk_id);
     }
     return WEIR_OK;
 }
 
-/* ---- ids ------------------------------------------------------------------------------------------------------------- */
+/* ---- ids ----------------------------------------------------------------------------------------------- */
 
 /* A run of unknown characters: a token that spells the whole run, its bytes, or one unknown token. */
 static weir_status emit_unknown(weir__encoder *e, const char *s, size_t n, weir_err *err) {
@@ -158,7 +162,8 @@ weir_status weir__unigram_word(weir__encoder *e, const char *word, size_t n, wei
     WEIR_TRY(weir__unigram_search(e->p->unigram, &e->lattice, word, n, err));
     nodes = e->lattice.nodes;
     size_t ahead = n;
-    for (size_t at = n; at > 0;) { /* turns the way back into a way there: from of a node is then where its successor ends */
+    for (size_t at = n;
+         at > 0;) { /* turns the way back into a way there: from of a node is then where its successor ends */
         const size_t from = nodes[at].from;
         nodes[at].from = (uint32_t)ahead;
         ahead = at;

@@ -16,7 +16,8 @@ typedef struct weir__wire_field {
     uint32_t fixed32;      /* of type 5 */
 } weir__wire_field;
 
-/* The next field of a message; false if it is damaged. Groups are refused: SentencePiece's models have none. */
+/* The next field of a message; false if it is damaged. Groups are refused: SentencePiece's models have none.
+ * */
 bool weir__wire_next(weir__wire *s, weir__wire_field *f);
 
 #endif /* WEIR_HOST_TOKENIZERS_WIRE_H */

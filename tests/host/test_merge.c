@@ -16,19 +16,23 @@ static uint32_t pick(uint32_t *seed, uint32_t known) {
     return next(seed) % most;
 }
 
-/* Merges of symbols of a small alphabet and of what they merge into. trained: a symbol is merged further only by later ranks, as in
- * vocabularies that were trained; else any rank leads anywhere. same: ranks that several merges share. */
+/* Merges of symbols of a small alphabet and of what they merge into. trained: a symbol is merged further only
+ * by later ranks, as in vocabularies that were trained; else any rank leads anywhere. same: ranks that
+ * several merges share. */
 static void make_rules(weir__pairs *p, uint32_t seed, bool trained, bool same) {
     cr_assert_eq(weir__pairs_reserve(p, N_RANK, NULL), WEIR_OK);
     for (uint32_t r = 0; r < N_RANK; r++) {
         const uint32_t known = trained ? N_SYMBOL + r : N_SYMBOL + N_RANK;
-        const weir__pair x = {.left = (int32_t)pick(&seed, known), .right = (int32_t)pick(&seed, known),
-                              .rank = same ? r / 3 : r, .merged = (int32_t)(N_SYMBOL + r)};
+        const weir__pair x = {.left = (int32_t)pick(&seed, known),
+                              .right = (int32_t)pick(&seed, known),
+                              .rank = same ? r / 3 : r,
+                              .merged = (int32_t)(N_SYMBOL + r)};
         weir__pairs_add(p, x);
     }
 }
 
-static bool rule(const void *ud, const char *word, const weir__symbol *left, const weir__symbol *right, uint32_t *rank, int32_t *merged) {
+static bool rule(const void *ud, const char *word, const weir__symbol *left, const weir__symbol *right,
+                 uint32_t *rank, int32_t *merged) {
     const weir__pair *x = weir__pairs_find(ud, left->id, right->id);
     (void)word;
     if (!x) return false;
@@ -39,14 +43,16 @@ static bool rule(const void *ud, const char *word, const weir__symbol *left, con
 
 static void push_word(weir__merger *m, uint32_t seed, uint32_t alphabet) {
     m->n_symbol = 0;
-    for (int i = 0; i < N_WORD; i++) cr_assert_eq(weir__merger_push(m, 1, (int32_t)(next(&seed) % alphabet), NULL), WEIR_OK);
+    for (int i = 0; i < N_WORD; i++)
+        cr_assert_eq(weir__merger_push(m, 1, (int32_t)(next(&seed) % alphabet), NULL), WEIR_OK);
 }
 
 static int expect_same(const weir__merger *a, const weir__merger *b, uint32_t seed) {
     int32_t i = 0, k = 0;
     int left = 0;
     for (; i >= 0 && k >= 0; i = a->symbols[i].next, k = b->symbols[k].next, left++)
-        cr_assert(i == k && a->symbols[i].id == b->symbols[k].id && a->symbols[i].n == b->symbols[k].n, "seed %u, symbol %d", seed, i);
+        cr_assert(i == k && a->symbols[i].id == b->symbols[k].id && a->symbols[i].n == b->symbols[k].n,
+                  "seed %u, symbol %d", seed, i);
     cr_assert(i < 0 && k < 0, "seed %u", seed);
     return left;
 }
