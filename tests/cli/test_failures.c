@@ -234,6 +234,8 @@ Test(failures, bytes_that_are_no_text_pass_as_text_and_are_mended_as_json) {
     cr_expect(o.out_len == 10 && memcmp(o.out, " \xff\xc3\xbc\n \xff\xc3\xbc\n", 10) == 0, "%zu", o.out_len);
     o = fake("generate -m bytes -p abc", NULL);
     cr_expect(o.out_len == 5 && memcmp(o.out, "\n\xff\xc3\xbc\n", 5) == 0);
+    o = fake("generate -m plain -q -f -", "ab\n"); /* a file's last line break is not part of it */
+    cr_expect_str_eq(o.out, " w0 w1\n");
     o = fake("generate -m bytes -p abc --jsonl", NULL);
     cr_expect_str_eq(json_string_value(at(json_array_get(json_lines(&o), 0), "text")), "\n\xef\xbf\xbd\xc3\xbc");
 }
