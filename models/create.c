@@ -2,7 +2,7 @@
 #include "kernels/base/mem.h"
 #include "models/impl.h"
 
-weir_status weir__no_memory(const weir_backend *be) { return be->device ? WEIR_EDEVMEM : WEIR_ENOMEM; }
+weir_status weir__backend_no_memory(const weir_backend *be) { return be->device ? WEIR_EDEVMEM : WEIR_ENOMEM; }
 
 /* Pages are bf16 where a device serves bf16 or quantised matrices, else f32. */
 static weir_dtype kv_dtype_of(bool device, weir_dtype matrices) {
@@ -54,8 +54,8 @@ static weir_status load(weir_model *m, const weir_tensor_source *src, weir_err *
     WEIR_TRY(walk(m, &plan));
     m->vectors = weir_backend_alloc(m->be, (size_t)plan.n_vector * sizeof *m->vectors);
     if (m->vectors) return load_into(m, &w, plan.n_vector);
-    return weir_fail(err, weir__no_memory(m->be), "%s: %s", m->ops->name,
-                     weir_status_str(weir__no_memory(m->be)));
+    return weir_fail(err, weir__backend_no_memory(m->be), "%s: %s", m->ops->name,
+                     weir_status_str(weir__backend_no_memory(m->be)));
 }
 
 static weir_status build(weir_model *m, const weir_tensor_source *src, weir_err *err) {

@@ -140,7 +140,7 @@ static weir_status alloc_arena(weir_model *base) {
     const decoder_bounds n = {m->base.n_row, m->base.n_prompt, be->chunk};
     weir__decoder_arena(&m->c, &n, NULL, &m->a);
     m->block = weir_backend_alloc(be, m->a.bytes);
-    if (!m->block) return weir__no_memory(be);
+    if (!m->block) return weir__backend_no_memory(be);
     weir__decoder_arena(&m->c, &n, m->block, &m->a);
     WEIR_TRY(weir_backend_zero(be, m->block, m->a.bytes)); /* dead rows' activations must not be NaN */
     m->stage = be->device ? weir_calloc((size_t)weir__decoder_stage_ints(n.n_prompt), sizeof *m->stage)

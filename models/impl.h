@@ -33,6 +33,6 @@ weir_status weir__model_create(weir_model *m, const weir_tensor_source *src, wei
 weir_status weir__model_measure(weir_model *m, const weir_tensor_source *src, weir_dtype dtype, bool device,
                                 weir_model_facts *out, weir_err *err);
 
-weir_status weir__no_memory(const weir_backend *be); /* the status of a failed weir_backend_alloc */
+weir_status weir__backend_no_memory(const weir_backend *be); /* the status of a failed weir_backend_alloc */
 
 #endif /* WEIR_MODELS_IMPL_H */

@@ -82,7 +82,7 @@ static weir_status alloc_arena(weir_model *base) {
     const t5_bounds n = {m->base.n_row, m->base.n_prompt, be->chunk, m->base.facts.kv_dtype};
     weir__t5_arena(&m->c, &n, NULL, &m->a);
     m->block = weir_backend_alloc(be, m->a.bytes);
-    if (!m->block) return weir__no_memory(be);
+    if (!m->block) return weir__backend_no_memory(be);
     weir__t5_arena(&m->c, &n, m->block, &m->a);
     WEIR_TRY(fill_arena(m));
     m->enc_kv = (weir_kv_view){.pool = m->a.enc_pool,
