@@ -27,11 +27,17 @@ T5 = [
     bug("models/t5_encode.c", "check", "an id past the embedding is let through", "t5_rows", "if (token[i] < 0 || token[i] >= m->c.n_vocab_rows)", "if (token[i] < 0)"),
     bug("models/t5_load.c", "check", "stacks with different embeddings are taken", "t5_load", "if (has_enc && has_dec && !same_tensor(&enc, &dec))",
         "if (has_enc && has_dec && enc.rows != dec.rows)"),
-    bug("models/t5_load.c", "leak", "tensors are not given back after packing", "t5_load checkpoint",
-        "    for (int i = 0; i < p->n_part; i++) release(ld, name[i]);\n", ""),
-    bug("models/t5_load.c", "math", "decode_bytes counts the cross weights of a prompt", "t5_load", " - ld.cross_kv_bytes;", ";"),
-    bug("models/t5_load.c", "order", "the decoder's feed-forward is read from its cross layer", "t5_load", 'load_ff(ld, "decoder", i, 2, &l->ff)',
-        'load_ff(ld, "decoder", i, 1, &l->ff)'),
+    bug("models/weights.c", "leak", "tensors are not given back after packing", "t5_load decoder_load",
+        "for (int i = 0; i < n && w->src->release; i++) w->src->release", "for (int i = 1; i < n && w->src->release; i++) w->src->release"),
+    bug("models/weights.c", "math", "a row's bytes are those of all weights", "t5_load decoder_load", "    if (use == WEIR_USE_ROWS) w->row_bytes += bytes;",
+        "    w->row_bytes += bytes;"),
+    bug("models/weights.c", "off by one", "neighbours of other dtypes are stacked", "decoder_load", "p[i + n].t.dtype == p[i].t.dtype;) n++;", "n < 2;) n++;"),
+    bug("models/weights.c", "check", "a matrix of quantised rows that end inside a block", "decoder_load gguf_model", "    if (l->cols % block == 0) return WEIR_OK;",
+        "    if (l->cols >= block) return WEIR_OK;"),
+    bug("models/weights.c", "check", "a bias of blocks is read as numbers", "decoder_load", "if (!w->src || weir_dtype_is_float(t->dtype)) return WEIR_OK;",
+        "if (!w->src || t->cols == n) return WEIR_OK;"),
+    bug("models/t5_load.c", "order", "the decoder's feed-forward is read from its cross layer", "t5_load", 'load_ff(m, w, "decoder", i, 2, &l->ff)',
+        'load_ff(m, w, "decoder", i, 1, &l->ff)'),
 ]
 
 DECODER = [
@@ -57,11 +63,10 @@ DECODER = [
         "if (turns > (double)r->low_freq) return freq /"),
     bug("models/decoder_rope.c", "default", "YaRN's attention factor of the file is ignored", "decoder_load",
         "    if (r->attention_factor > 0.0f) return r->attention_factor;\n", ""),
-    bug("models/decoder_load.c", "math", "norms of 1 + w lose their 1", "decoder_golden", "const float plus = ld->m->c.norm_one_plus ? 1.0f : 0.0f;",
-        "const float plus = ld->m->c.norm_one_plus && n > 16 ? 1.0f : 0.0f;"),
+    bug("models/weights.c", "math", "short norms of 1 + w lose their 1", "decoder_golden", "to[i] = w->norm_plus + weir_tensor_get",
+        "to[i] = (n > 15 ? w->norm_plus : 0.0f) + weir_tensor_get"),
     bug("models/decoder_load.c", "order", "llama3's formula is applied on top of the file's factors", "decoder_load",
-        "if (i == 0 && given && r.kind == WEIR_ROPE_LLAMA3) r.kind = WEIR_ROPE_DEFAULT;",
-        "if (i == 1 && given && r.kind == WEIR_ROPE_LLAMA3) r.kind = WEIR_ROPE_DEFAULT;"),
+        "if (i == 0 && given && r.kind == WEIR_ROPE_LLAMA3)", "if (i == 1 && given && r.kind == WEIR_ROPE_LLAMA3)"),
     bug("models/decoder_load.c", "check", "frequencies above one radian are taken", "decoder_load", "if (inv_freq[i] > 0.0f && inv_freq[i] <= 1.0f) continue;",
         "if (inv_freq[i] > 0.0f) continue;"),
     bug("models/decoder_load.c", "order", "Gemma's norms before and behind the feed-forward change places", "decoder_golden",
@@ -70,7 +75,7 @@ DECODER = [
         "m->c.sliding[i] ? f->n_layer_slide : i - f->n_layer_slide;", "m->c.sliding[i] ? f->n_layer_slide : i;"),
     bug("models/decoder_plan.c", "bounds", "the arena has no room for a prompt's chunk", "decoder_load decoder_rows",
         "rows = max64(n->n_row, n->chunk);", "rows = n->n_row;"),
-    bug("models/decoder_plan.c", "math", "an untied head is not counted", "decoder_load", "(c->tied ? 1 : 2) * (int64_t)c->n_vocab_rows", "(int64_t)c->n_vocab_rows"),
+    bug("models/weights.c", "math", "biases are no parameters", "decoder_load", "    w->n_param += n;\n    return WEIR_OK;\n}\n\n/* ---- matrices", "    return WEIR_OK;\n}\n\n/* ---- matrices"),
 ]
 
 BUGS = GROUPS + T5 + DECODER
