@@ -149,7 +149,7 @@ weir_status weir__decoder_forward(weir_model *base, const weir_kv *kv, const wei
 
 /* The prompt's rows to where the ops read them. A device cannot refuse an id, so that is done here. */
 static weir_status put_prompt(decoder_model *m, int32_t slot, const int32_t *token, int64_t n) {
-    const int64_t ld = weir__decoder_stride(n);
+    const int64_t ld = weir__stride(n);
     int32_t *to = m->stage;
     for (int64_t i = 0; i < n; i++) {
         if (token[i] < 0 || token[i] >= m->c.n_vocab_rows) return WEIR_EINVAL;
@@ -167,11 +167,13 @@ weir_status weir__decoder_prefill(weir_model *base, const weir_kv *kv, int32_t s
     const int32_t last = m->c.n_layer - 1;
     WEIR_TRY(put_prompt(m, slot, token, n));
     for (int64_t i = 0; i < n; i += chunk) {
-        const int32_t *slots = a->prompt + weir__decoder_stride(n);
+        const int32_t *slots = a->prompt + weir__stride(n);
         const decoder_rows r = {.n = n - i < chunk ? n - i : chunk, .x = a->x, .q = a->qkv, .ldq = m->width,
                                 .slot = slots + i, .pos = a->iota + i, .n_key = a->iota + i + 1, .prefill = true};
+        if (weir_interrupted(&base->be->interrupt)) return WEIR_ECANCELED;
         WEIR_TRY(embed(m, a->prompt + i, r.n));
         for (int32_t l = 0; l < last; l++) {
+            if (weir_interrupted(&base->be->interrupt)) return WEIR_ECANCELED;
             WEIR_TRY(append(m, kv, &r, l));
             WEIR_TRY(rest(m, kv, &r, l));
         }

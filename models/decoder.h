@@ -52,7 +52,6 @@ typedef struct decoder_model {
     const float *norm;            /* (dim) final norm */
     const float *inv_freq[2];     /* (n_dim / 2) of global and of sliding layers */
     float rope_scale[2];          /* what cos and sin are multiplied by */
-    float *vectors;               /* backend: the block behind all norms, biases and frequencies */
 
     void *block;    /* behind the arena */
     int32_t *stage; /* host: what becomes arena.prompt; that very array on the CPU */
@@ -63,9 +62,7 @@ typedef struct decoder_model {
 weir_status weir__decoder_forward(weir_model *m, const weir_kv *kv, const weir_batch *b);
 weir_status weir__decoder_prefill(weir_model *m, const weir_kv *kv, int32_t slot, const int32_t *token, int64_t n);
 
-/* decoder_load.c: walks all tensors and fills in m->base.facts; vectors: host memory of weir__decoder_vector_floats that becomes
- * m->vectors, or NULL to measure only, with m->layer NULL. */
-weir_status weir__decoder_load(decoder_model *m, const weir_tensor_source *src, bool device, float *vectors, weir_err *err);
+weir_status weir__decoder_load(weir_model *m, weights *w); /* decoder_load.c */
 
 /* decoder_plan.c: sizes. base may be NULL: then only a->bytes is of use. */
 typedef struct decoder_bounds {
@@ -73,12 +70,6 @@ typedef struct decoder_bounds {
 } decoder_bounds;
 void weir__decoder_arena(const weir_decoder_config *c, const decoder_bounds *n, void *base, decoder_arena *a);
 int64_t weir__decoder_stage_ints(int64_t n_prompt);
-size_t weir__decoder_vector_floats(const weir_decoder_config *c);
-int64_t weir__decoder_parameters(const weir_decoder_config *c);
-weir_dtype weir__decoder_kv_dtype(bool device, weir_dtype matrices);
-
-/* Words a vector takes in a block: whole 64 bytes. */
-static inline int64_t weir__decoder_stride(int64_t n) { return (n + 15) / 16 * 16; }
 
 /* decoder_rope.c: rotary frequencies, as transformers computes them. n_dim: elements of a head that turn. */
 static inline int32_t weir__rope_dims(const weir_rope_config *r, int32_t head_dim) { return r->n_dim > 0 ? r->n_dim : head_dim; }

@@ -4,25 +4,6 @@
 
 static int64_t width_of(const weir_decoder_config *c) { return ((int64_t)c->n_head + 2 * c->n_head_kv) * c->head_dim; }
 
-size_t weir__decoder_vector_floats(const weir_decoder_config *c) {
-    const int64_t dim = weir__decoder_stride(c->dim), head = weir__decoder_stride(c->head_dim);
-    const int64_t layer = (c->post_norms ? 4 : 2) * dim + (c->qk_norm ? 2 * head : 0) +
-                          (c->qkv_bias ? weir__decoder_stride(width_of(c)) : 0);
-    return (size_t)(c->n_layer * layer + dim + weir__decoder_stride(weir__rope_dims(&c->rope, c->head_dim) / 2) +
-                    weir__decoder_stride(weir__rope_dims(&c->rope_sliding, c->head_dim) / 2));
-}
-
-weir_dtype weir__decoder_kv_dtype(bool device, weir_dtype matrices) {
-    return device && (matrices == WEIR_DTYPE_BF16 || !weir_dtype_is_float(matrices)) ? WEIR_DTYPE_BF16 : WEIR_DTYPE_F32;
-}
-
-int64_t weir__decoder_parameters(const weir_decoder_config *c) {
-    const int64_t dim = c->dim, inner = (int64_t)c->n_head * c->head_dim, width = width_of(c);
-    const int64_t norms = (c->post_norms ? 4 : 2) * dim + (c->qk_norm ? 2 * (int64_t)c->head_dim : 0);
-    const int64_t layer = width * dim + inner * dim + 3 * (int64_t)c->ff_dim * dim + norms + (c->qkv_bias ? width : 0);
-    return (c->tied ? 1 : 2) * (int64_t)c->n_vocab_rows * dim + c->n_layer * layer + dim;
-}
-
 enum {
     ATTEND_ROWS = 256,         /* rows that attention has scratch for at once; calls of more are cut by the op */
     ATTEND_GROUP = 32,         /* of them, what it must have: a block's rows of a slot; a larger group goes row by row */
@@ -39,7 +20,7 @@ static void *take(char *base, size_t *used, int64_t elements) {
     return p;
 }
 
-int64_t weir__decoder_stage_ints(int64_t n_prompt) { return max64(2 * weir__decoder_stride(n_prompt), n_prompt + 1); }
+int64_t weir__decoder_stage_ints(int64_t n_prompt) { return max64(2 * weir__stride(n_prompt), n_prompt + 1); }
 
 void weir__decoder_arena(const weir_decoder_config *c, const decoder_bounds *n, void *base, decoder_arena *a) {
     const int64_t inner = (int64_t)c->n_head * c->head_dim, rows = max64(n->n_row, n->chunk);

@@ -2,20 +2,37 @@
 #define WEIR_MODELS_IMPL_H
 
 #include "models/model.h"
+#include "models/weights.h"
 
-/* What a model family fills in; seen by models/ only. A family's struct starts with weir_model, so that the public
- * calls dispatch without knowing it. Arguments have been checked against the bounds below. */
+/* What a model family fills in; seen by models/ only. A family's struct starts with weir_model, so that the
+ * public calls dispatch without knowing it. Arguments have been checked against the bounds below. */
 typedef struct weir_model_ops {
+    const char *name; /* of the family, for messages */
+    /* Walks all tensors and fills in the facts that only the family knows: layers, windows, dtype. Without layers
+     * it measures. */
+    weir_status (*load)(weir_model *m, weights *w);
+    weir_status (*alloc_layers)(weir_model *m);
+    weir_status (*alloc_arena)(weir_model *m);
     weir_status (*prefill)(weir_model *m, const weir_kv *kv, int32_t slot, const int32_t *token, int64_t n);
     weir_status (*forward)(weir_model *m, const weir_kv *kv, const weir_batch *b);
-    void (*free)(weir_model *m); /* half-built models too */
+    void (*free)(weir_model *m); /* what the family has allocated; half-built models too */
 } weir_model_ops;
 
 struct weir_model {
     const weir_model_ops *ops;
-    weir_backend *be;
+    weir_backend *be; /* NULL: a model that is only measured */
     weir_model_facts facts;
     int64_t n_row, n_prompt; /* largest call and prompt, fixed at create */
+    float *vectors;          /* backend: the block of all norms, biases and tables */
 };
+
+/* create.c: the life of a model of any family. m: initialised, from weir_calloc; freed on failure. */
+weir_status weir__model_create(weir_model *m, const weir_tensor_source *src, weir_err *err);
+
+/* What the walk says: src and dtype as in struct weights. m has no layers. */
+weir_status weir__model_measure(weir_model *m, const weir_tensor_source *src, weir_dtype dtype, bool device,
+                                weir_model_facts *out, weir_err *err);
+
+weir_status weir__no_memory(const weir_backend *be); /* the status of a failed weir_backend_alloc */
 
 #endif /* WEIR_MODELS_IMPL_H */

@@ -1,9 +1,5 @@
 #include "models/impl.h"
 
-void weir_model_free(weir_model *m) {
-    if (m) m->ops->free(m);
-}
-
 const weir_model_facts *weir_model_get_facts(const weir_model *m) { return &m->facts; }
 
 weir_status weir_model_prefill(weir_model *m, const weir_kv *kv, int32_t slot, const int32_t *token,

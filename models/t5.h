@@ -69,7 +69,6 @@ typedef struct t5_model {
     const float *enc_norm, *dec_norm; /* (dim) final norms */
     const float *enc_bias;            /* (n_head, max_distance + 1 + max_distance) */
     const float *dec_bias;            /* (n_head, max_distance + 1) */
-    float *vectors;                   /* backend: the block behind all norms and bias tables */
 
     void *block;    /* behind the arena */
     int32_t *stage; /* host: what becomes arena.prompt; that very array on the CPU */
@@ -97,20 +96,15 @@ weir_status weir__t5_forward(weir_model *m, const weir_kv *kv, const weir_batch 
 /* t5_encode.c: the order of ops of the encoder. */
 weir_status weir__t5_prefill(weir_model *m, const weir_kv *kv, int32_t slot, const int32_t *token, int64_t n);
 
-/* t5_load.c: walks all tensors and fills in m->base.facts; vectors: host memory of weir__t5_vector_floats that becomes
- * m->vectors, or NULL to measure only, with m's layers NULL. */
-weir_status weir__t5_load(t5_model *m, const weir_tensor_source *src, bool device, float *vectors, weir_err *err);
+weir_status weir__t5_load(weir_model *m, weights *w); /* t5_load.c */
 
 /* t5_plan.c: sizes. base may be NULL: then only a->bytes is of use. */
 typedef struct t5_bounds {
     int64_t n_row, n_prompt, chunk;
     weir_dtype kv_dtype;
 } t5_bounds;
-weir_dtype weir__t5_kv_dtype(bool device, weir_dtype matrices);
 void weir__t5_arena(const weir_t5_config *c, const t5_bounds *n, void *base, t5_arena *a);
 int64_t weir__t5_stage_ints(int64_t n_prompt);
-size_t weir__t5_vector_floats(const weir_t5_config *c);
-int64_t weir__t5_vector_stride(int64_t n); /* words a vector takes in a block: whole 64 bytes */
 
 /* t5_bias.c: bucket of key position minus query position, as transformers computes it. */
 int32_t weir__t5_bucket(int64_t distance, bool bidirectional, int32_t n_bucket, int32_t max_distance);

@@ -7,6 +7,11 @@ typedef struct t5_chunk {
     int64_t begin, n;
 } t5_chunk;
 
+/* The next unit of a prompt may run; ECANCELED where nobody wants the rest. */
+static weir_status go_on(const t5_model *m) {
+    return weir_interrupted(&m->base.be->interrupt) ? WEIR_ECANCELED : WEIR_OK;
+}
+
 static t5_chunk chunk_at(const t5_model *m, int64_t begin, int64_t n) {
     const int64_t size = m->base.be->chunk;
     return (t5_chunk){begin, n - begin < size ? n - begin : size};
@@ -45,6 +50,7 @@ static weir_status encoder_layer(t5_model *m, const t5_enc_layer *l, const t5_pr
     const int64_t dim = m->c.dim, inner = m->inner, step = m->base.be->chunk;
     for (int64_t i = 0; i < p->n; i += step) {
         const t5_chunk c = chunk_at(m, i, p->n);
+        WEIR_TRY(go_on(m));
         WEIR_TRY(weir__t5_product(m, (t5_product){.x = a->x + i * dim, .ldx = dim, .norm = l->self.norm,
                                                   .w = &l->self.qkv, .y = a->qkv + i * 3 * inner,
                                                   .ldy = 3 * inner, .n_row = c.n}));
@@ -60,6 +66,7 @@ static weir_status encoder_layer(t5_model *m, const t5_enc_layer *l, const t5_pr
     WEIR_TRY(m->base.be->op.kv_append(m->base.be, &ap));
     for (int64_t i = 0; i < p->n; i += step) {
         const t5_chunk c = chunk_at(m, i, p->n);
+        WEIR_TRY(go_on(m));
         WEIR_TRY(encoder_attend(m, p, c));
         WEIR_TRY(weir__t5_product(m, (t5_product){.x = a->att, .ldx = inner, .w = &l->self.o, .y = a->x + i * dim,
                                                   .ldy = dim, .n_row = c.n, .epilogue = WEIR_EPI_ADD}));
@@ -75,6 +82,7 @@ static weir_status cross_append(t5_model *m, const weir_kv *kv, const t5_prompt 
     for (int64_t i = 0; i < p->n; i += m->base.be->chunk) {
         const t5_chunk c = chunk_at(m, i, p->n);
         for (int32_t l = 0; l < m->c.n_dec_layer; l++) {
+            WEIR_TRY(go_on(m));
             WEIR_TRY(weir__t5_product(m, (t5_product){.x = a->x + i * dim, .ldx = dim, .norm = m->enc_norm,
                                                       .w = &m->dec[l].cross.kv, .y = a->h, .ldy = 2 * inner,
                                                       .n_row = c.n}));
@@ -94,7 +102,7 @@ static weir_status cross_append(t5_model *m, const weir_kv *kv, const t5_prompt 
 
 /* The prompt's rows to where the ops read them. A device cannot refuse an id, so that is done here. */
 static weir_status put_prompt(t5_model *m, int32_t slot, const int32_t *token, int64_t n, t5_prompt *p) {
-    const int64_t ld = weir__t5_vector_stride(n);
+    const int64_t ld = weir__stride(n);
     int32_t *to = m->stage;
     for (int64_t i = 0; i < n; i++) {
         if (token[i] < 0 || token[i] >= m->c.n_vocab_rows) return WEIR_EINVAL;

@@ -2,70 +2,6 @@
 
 /* Memory: every size that create allocates is computed here, so that the plan and the load cannot drift apart. */
 
-int64_t weir__t5_vector_stride(int64_t n) { return (n + 15) / 16 * 16; }
-
-size_t weir__t5_vector_floats(const weir_t5_config *c) {
-    const int64_t norms = 2 * (int64_t)c->n_enc_layer + 3 * (int64_t)c->n_dec_layer + 2;
-    const int64_t enc = (int64_t)c->n_head * (2 * (int64_t)c->max_distance + 1);
-    const int64_t dec = (int64_t)c->n_head * ((int64_t)c->max_distance + 1);
-    return (size_t)(norms * weir__t5_vector_stride(c->dim) + weir__t5_vector_stride(enc) +
-                    weir__t5_vector_stride(dec));
-}
-
-weir_dtype weir__t5_kv_dtype(bool device, weir_dtype matrices) {
-    return device && matrices == WEIR_DTYPE_BF16 ? WEIR_DTYPE_BF16 : WEIR_DTYPE_F32;
-}
-
-/* Bytes of the matrices of one kind of place. */
-typedef struct t5_sizes {
-    weir_dtype dtype;
-    bool device;
-} t5_sizes;
-
-static size_t matrix(const t5_sizes *z, weir_use use, int64_t n, int64_t k, bool gated) {
-    return weir_weight_bytes(weir_layout_of(z->device, z->dtype, use), z->dtype, n, k, gated);
-}
-
-/* A layer's self attention and feed-forward. */
-static size_t stack_bytes(const t5_sizes *z, const weir_t5_config *c, weir_use use) {
-    const int64_t dim = c->dim, inner = (int64_t)c->n_head * c->head_dim, ff = c->ff_dim;
-    return matrix(z, use, 3 * inner, dim, false) + matrix(z, use, dim, inner, false) +
-           matrix(z, use, ff, dim, c->gated) + matrix(z, use, dim, ff, false);
-}
-
-static int64_t count_parameters(const weir_t5_config *c) {
-    const int64_t dim = c->dim, inner = (int64_t)c->n_head * c->head_dim, n_table = c->tied ? 1 : 2;
-    const int64_t att = 4 * inner * dim, mlp = (c->gated ? 3 : 2) * (int64_t)c->ff_dim * dim;
-    return n_table * c->n_vocab_rows * dim + c->n_enc_layer * (att + mlp + 2 * dim) +
-           c->n_dec_layer * (2 * att + mlp + 3 * dim) + 2 * dim + 2 * (int64_t)c->n_bucket * c->n_head;
-}
-
-void weir_t5_facts(const weir_t5_config *c, weir_dtype dtype, bool device, weir_model_facts *out) {
-    const t5_sizes z = {dtype, device};
-    const int64_t dim = c->dim, inner = (int64_t)c->n_head * c->head_dim, vocab = c->n_vocab_rows;
-    const size_t cross_kv = matrix(&z, WEIR_USE_PREFILL, 2 * inner, dim, false); /* prompts only */
-    const size_t cross =
-        matrix(&z, WEIR_USE_ROWS, inner, dim, false) + matrix(&z, WEIR_USE_ROWS, dim, inner, false);
-    const size_t decoder = (size_t)c->n_dec_layer * (stack_bytes(&z, c, WEIR_USE_ROWS) + cross);
-    const size_t head = matrix(&z, WEIR_USE_ROWS, vocab, dim, false);
-    const size_t table = c->tied ? 0 : matrix(&z, WEIR_USE_PREFILL, vocab, dim, false);
-
-    *out = (weir_model_facts){
-        .n_param = count_parameters(c),
-        .weight_bytes = head + table + (size_t)c->n_enc_layer * stack_bytes(&z, c, WEIR_USE_PREFILL) + decoder +
-                        (size_t)c->n_dec_layer * cross_kv + 4 * weir__t5_vector_floats(c),
-        .decode_bytes = head + decoder,
-        .n_vocab_rows = c->n_vocab_rows,
-        .n_layer_self = c->n_dec_layer,
-        .n_head_kv = c->n_head,
-        .head_dim = c->head_dim,
-        .n_layer_cross = c->n_dec_layer,
-        .encoder_decoder = true,
-        .dtype = dtype,
-        .kv_dtype = weir__t5_kv_dtype(device, dtype),
-    };
-}
-
 /* Rows that attention has scratch for at once; calls of more are cut by the op. */
 enum { ATTEND_ROWS = 256 };
 
@@ -78,7 +14,7 @@ static void *take(char *base, size_t *used, int64_t elements, int bytes) {
     return p;
 }
 
-int64_t weir__t5_stage_ints(int64_t n_prompt) { return 3 * weir__t5_vector_stride(n_prompt); }
+int64_t weir__t5_stage_ints(int64_t n_prompt) { return 3 * weir__stride(n_prompt); }
 
 void weir__t5_arena(const weir_t5_config *c, const t5_bounds *n, void *base, t5_arena *a) {
     const int64_t inner = (int64_t)c->n_head * c->head_dim;

@@ -27,7 +27,7 @@ static weir_status unsafe(weir__run *r, weir__value v, const char *name, size_t 
     const char *type = weir__type_name(&v);
     const size_t cap = n + strlen(type) + 64;
     char *hint = weir__arena_alloc(&r->arena, cap, 1);
-    if (!hint) return weir__no_memory(r);
+    if (!hint) return weir__run_no_memory(r);
     char *p = hint;
     const char *const parts[] = {"access to attribute '", NULL, "' of '", type, "' object is unsafe."};
     for (size_t i = 0; i < 5; i++) {
@@ -41,7 +41,7 @@ static weir_status unsafe(weir__run *r, weir__value v, const char *name, size_t 
 
 static weir_status new_method(weir__run *r, const weir__callable *entry, weir__value self, weir__value *out) {
     weir__method *m = weir__arena_alloc(&r->arena, 1, sizeof *m);
-    if (!m) return weir__no_memory(r);
+    if (!m) return weir__run_no_memory(r);
     *m = (weir__method){entry, self};
     *out = (weir__value){.kind = WEIR__METHOD, .as.method = m};
     return WEIR_OK;
@@ -179,7 +179,7 @@ static weir_status slice_text(weir__run *r, weir__text *t, int64_t from, int64_t
     weir__buf b = {0};
     const size_t length = weir__text_length(t);
     size_t *at = weir__arena_alloc(&r->arena, length, sizeof *at);
-    if (!at) return weir__no_memory(r);
+    if (!at) return weir__run_no_memory(r);
     for (size_t i = 0, byte = 0; i < length; i++) {
         at[i] = byte;
         byte += weir__text_step(t, byte, &cp);

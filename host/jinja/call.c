@@ -19,7 +19,7 @@ weir_status weir__capture(weir__run *r, const weir__node *body, weir__frame *fra
 
 weir_status weir__macro_new(weir__run *r, const weir__node *n, weir__value *out) {
     weir__macro *m = weir__arena_alloc(&r->arena, 1, sizeof *m);
-    if (!m) return weir__no_memory(r);
+    if (!m) return weir__run_no_memory(r);
     *m = (weir__macro){.name = n->name, .params = n->params, .body = n->body, .frame = r->frame};
     weir__frame_keep(r->frame);
     *out = (weir__value){.kind = WEIR__MACRO, .as.macro = m};
@@ -65,7 +65,7 @@ static weir_status missing_parameter(weir__run *r, const char *name, weir__value
     static const char before[] = "parameter '", after[] = "' was not provided";
     const size_t n = strlen(name);
     char *hint = weir__arena_alloc(&r->arena, sizeof before + n + sizeof after, 1);
-    if (!hint) return weir__no_memory(r);
+    if (!hint) return weir__run_no_memory(r);
     memcpy(hint, before, sizeof before - 1);
     memcpy(hint + sizeof before - 1, name, n);
     memcpy(hint + sizeof before - 1 + n, after, sizeof after);
@@ -79,7 +79,7 @@ static weir_status bind_params(weir__run *r, const weir__macro *m, weir__frame *
     const size_t given = a->n - 1 < p->n ? a->n - 1 : p->n;
     bool *used = weir__arena_alloc(&r->arena, a->n_named + 1, sizeof *used);
     weir__value v;
-    if (!used) return weir__no_memory(r);
+    if (!used) return weir__run_no_memory(r);
     memset(used, 0, a->n_named + 1);
     for (size_t i = 0; i < p->n; i++) {
         v = (weir__value){.kind = WEIR__ABSENT};
@@ -234,7 +234,7 @@ weir_status weir__loop_attribute(weir__run *r, weir__loop *l, const char *name, 
     *found = entry != NULL;
     if (!entry) return WEIR_OK;
     weir__method *m = weir__arena_alloc(&r->arena, 1, sizeof *m);
-    if (!m) return weir__no_memory(r);
+    if (!m) return weir__run_no_memory(r);
     *m = (weir__method){entry, {.kind = WEIR__LOOP, .as.loop = l}};
     *out = (weir__value){.kind = WEIR__METHOD, .as.method = m};
     return WEIR_OK;

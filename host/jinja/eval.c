@@ -106,7 +106,7 @@ static weir_status more(weir__run *r, weir__value **at, size_t n, size_t *cap) {
     if (n < *cap) return WEIR_OK;
     const size_t wider = *cap ? *cap * 2 : 4;
     weir__value *p = weir__arena_alloc(&r->arena, wider, sizeof *p);
-    if (!p) return weir__no_memory(r);
+    if (!p) return weir__run_no_memory(r);
     if (n > 0) memcpy(p, *at, n * sizeof *p);
     *at = p;
     *cap = wider;

@@ -45,7 +45,7 @@ weir_status weir__loop_next(weir__run *r, weir__loop *l, weir__value *out, bool 
 
 static weir_status loop_new(weir__run *r, const weir__node *n, weir__value iterable, int64_t depth0, weir__loop **out) {
     weir__loop *l = weir__arena_alloc(&r->arena, 1, sizeof *l);
-    if (!l) return weir__no_memory(r);
+    if (!l) return weir__run_no_memory(r);
     *l = (weir__loop){.node = n, .tests = n->c != NULL, .outer = r->frame, .index0 = -1, .length = -1, .depth0 = depth0};
     l->next = &l->at;
     if (iterable.kind == WEIR__ITERATOR) {

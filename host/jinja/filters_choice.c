@@ -39,7 +39,7 @@ static weir_status apply(weir__run *r, const weir__callable *c, const weir__args
     weir__args inner = *a;
     inner.n = 1 + n;
     inner.at = weir__arena_alloc(&r->arena, 1 + n, sizeof *inner.at);
-    if (!inner.at) return weir__no_memory(r);
+    if (!inner.at) return weir__run_no_memory(r);
     inner.at[0] = item;
     if (n > 0) memcpy(inner.at + 1, a->at + first + 1, n * sizeof *inner.at);
     WEIR_TRY(weir__enter(r));

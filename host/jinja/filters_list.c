@@ -132,7 +132,7 @@ static weir_status sort_key(weir__run *r, weir__value item, const weir__value *a
         return weir__key_of(r, v, cased, &out->as.seq->at[0]);
     }
     WEIR_TRY(weir__literal(r, ",", &v));
-    WEIR_TRY(weir__split(r, attribute->as.s, v.as.s, -1, false, &parts));
+    WEIR_TRY(weir__text_split(r, attribute->as.s, v.as.s, -1, false, &parts));
     WEIR_TRY(weir__list(r, WEIR__LIST, parts.as.seq->n, out));
     for (size_t i = 0; i < parts.as.seq->n; i++) {
         WEIR_TRY(weir__attribute_of(r, item, &parts.as.seq->at[i], (weir__value){.kind = WEIR__ABSENT}, &v));

@@ -256,7 +256,7 @@ static weir_status f_striptags(weir__run *r, const weir__args *a, weir__value *o
     weir__value text, words;
     WEIR_TRY(weir__charge(r, t->n / 8));
     WEIR_TRY(weir__buf_value(r, &b, &text));
-    WEIR_TRY(weir__split(r, text.as.s, NULL, -1, false, &words));
+    WEIR_TRY(weir__text_split(r, text.as.s, NULL, -1, false, &words));
     b = (weir__buf){0};
     for (size_t i = 0; i < words.as.seq->n; i++) {
         const weir__text *w = words.as.seq->at[i].as.s;

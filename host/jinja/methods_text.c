@@ -135,7 +135,7 @@ static weir_status split(weir__run *r, const weir__args *a, bool right, weir__va
     int64_t most = -1;
     if (weir__arg_given(a, 1)) WEIR_TRY(weir__arg_text(r, a, 1, &by));
     WEIR_TRY(weir__arg_int(r, a, 2, &most));
-    return weir__split(r, SELF(a), by, most, right, out);
+    return weir__text_split(r, SELF(a), by, most, right, out);
 }
 
 static weir_status m_split(weir__run *r, const weir__args *a, weir__value *out) { return split(r, a, false, out); }

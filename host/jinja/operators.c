@@ -186,7 +186,7 @@ static weir_status merge_sort(weir__run *r, entry *a, entry *b, size_t n, bool r
 weir_status weir__sort(weir__run *r, weir__value *at, weir__value *keys, size_t n, bool reverse) {
     entry *a = weir__arena_alloc(&r->arena, n, sizeof *a);
     entry *b = weir__arena_alloc(&r->arena, n, sizeof *b);
-    if (!a || !b) return weir__no_memory(r);
+    if (!a || !b) return weir__run_no_memory(r);
     for (size_t i = 0; i < n; i++) a[i] = (entry){keys[i], at[i]};
     WEIR_TRY(merge_sort(r, a, b, n, reverse));
     for (size_t i = 0; i < n; i++) {

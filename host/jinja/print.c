@@ -252,7 +252,7 @@ static weir_status json_order(weir__run *r, const weir__dict *d, const weir__jso
     *values = d->values;
     if (!s->sort || d->n == 0) return WEIR_OK;
     weir__value *k = weir__arena_alloc(&r->arena, d->n, sizeof *k), *v = weir__arena_alloc(&r->arena, d->n, sizeof *v);
-    if (!k || !v) return weir__no_memory(r);
+    if (!k || !v) return weir__run_no_memory(r);
     memcpy(k, d->keys, d->n * sizeof *k);
     memcpy(v, d->values, d->n * sizeof *v);
     *keys = k;

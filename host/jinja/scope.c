@@ -6,7 +6,7 @@
 
 weir_status weir__frame_new(weir__run *r, weir__frame *up, weir__frame **out) {
     weir__frame *f = weir__arena_alloc(&r->arena, 1, sizeof *f);
-    if (!f) return weir__no_memory(r);
+    if (!f) return weir__run_no_memory(r);
     *f = (weir__frame){.up = up};
     *out = f;
     return WEIR_OK;
@@ -52,7 +52,7 @@ weir_status weir__assign(weir__run *r, weir__frame *f, const char *name, weir__v
     if (f->n == f->cap) {
         const size_t cap = f->cap ? f->cap * 2 : 4;
         weir__variable *at = weir__arena_alloc(&r->arena, cap, sizeof *at);
-        if (!at) return weir__no_memory(r);
+        if (!at) return weir__run_no_memory(r);
         if (f->n > 0) memcpy(at, f->at, f->n * sizeof *at);
         f->at = at;
         f->cap = cap;

@@ -244,7 +244,7 @@ static weir_status add_part(weir__run *r, parts *p, const weir__text *t, size_t 
     if (p->n == p->cap) {
         const size_t cap = p->cap ? p->cap * 2 : 8;
         weir__value *at = weir__arena_alloc(&r->arena, cap, sizeof *at);
-        if (!at) return weir__no_memory(r);
+        if (!at) return weir__run_no_memory(r);
         if (p->n > 0) memcpy(at, p->at, p->n * sizeof *at);
         p->at = at;
         p->cap = cap;
@@ -297,7 +297,7 @@ static weir_status split_at(weir__run *r, const weir__text *t, const weir__text 
     return add_part(r, p, t, from, upto);
 }
 
-weir_status weir__split(weir__run *r, weir__text *t, const weir__text *by, int64_t most, bool from_right, weir__value *out) {
+weir_status weir__text_split(weir__run *r, weir__text *t, const weir__text *by, int64_t most, bool from_right, weir__value *out) {
     parts p = {0};
     WEIR_TRY(weir__charge(r, t->n / 16));
     if (by && by->n == 0) return weir__raise(r, WEIR_EINVAL, "empty separator");

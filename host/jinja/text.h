@@ -34,7 +34,7 @@ weir_status weir__put_cased(weir__run *r, weir__buf *b, const weir__text *t, siz
 /* count < 0: all. */
 weir_status weir__replace(weir__run *r, const weir__text *t, const weir__text *old, const weir__text *with, int64_t count,
                           weir__value *out);
-weir_status weir__split(weir__run *r, weir__text *t, const weir__text *by, int64_t most, bool from_right, weir__value *out);
+weir_status weir__text_split(weir__run *r, weir__text *t, const weir__text *by, int64_t most, bool from_right, weir__value *out);
 weir_status weir__splitlines(weir__run *r, const weir__text *t, bool keep, weir__value *out);
 
 #endif /* WEIR_HOST_JINJA_TEXT_H */

@@ -66,7 +66,7 @@ weir_status weir__raise(weir__run *r, weir_status s, const char *fmt, ...) {
     return weir_fail(r->err, s, "line %d: %s", r->line, n < 0 ? "" : text);
 }
 
-weir_status weir__no_memory(weir__run *r) {
+weir_status weir__run_no_memory(weir__run *r) {
     if (!r->arena.full) return weir_fail(r->err, WEIR_ENOMEM, "no memory to render a template");
     return weir__raise(r, WEIR_ENOTSUP, "the template takes more than %zu bytes of memory", r->options.max_bytes);
 }
@@ -90,7 +90,7 @@ weir_status weir__enter(weir__run *r) {
 
 weir_status weir__string(weir__run *r, const char *p, size_t n, uint8_t writer, weir__value *out) {
     weir__text *t = weir__arena_alloc(&r->arena, 1, sizeof *t);
-    if (!t) return weir__no_memory(r);
+    if (!t) return weir__run_no_memory(r);
     *t = (weir__text){.p = p, .n = n, .n_char = SIZE_MAX, .writer = writer};
     *out = (weir__value){.kind = WEIR__STRING, .as.s = t};
     return WEIR_OK;
@@ -103,7 +103,7 @@ weir_status weir__literal(weir__run *r, const char *s, weir__value *out) {
 weir_status weir__list(weir__run *r, weir__kind kind, size_t n, weir__value *out) {
     weir__seq *q = weir__arena_alloc(&r->arena, 1, sizeof *q);
     weir__value *at = weir__arena_alloc(&r->arena, n, sizeof *at);
-    if (!q || !at) return weir__no_memory(r);
+    if (!q || !at) return weir__run_no_memory(r);
     WEIR_TRY(weir__charge(r, n));
     memset(at, 0, n * sizeof *at);
     *q = (weir__seq){.at = at, .n = n};
@@ -122,7 +122,7 @@ weir_status weir__pair(weir__run *r, weir__value a, weir__value b, weir__value *
 
 weir_status weir__dict_new(weir__run *r, weir__kind kind, weir__value *out) {
     weir__dict *d = weir__arena_alloc(&r->arena, 1, sizeof *d);
-    if (!d) return weir__no_memory(r);
+    if (!d) return weir__run_no_memory(r);
     *d = (weir__dict){0};
     *out = (weir__value){.kind = kind, .as.dict = d};
     return WEIR_OK;
@@ -152,7 +152,7 @@ static weir_status dict_grow(weir__run *r, weir__dict *d) {
     const size_t cap = d->cap ? d->cap * 2 : 4;
     weir__value *keys = weir__arena_alloc(&r->arena, cap, sizeof *keys);
     weir__value *values = weir__arena_alloc(&r->arena, cap, sizeof *values);
-    if (!keys || !values) return weir__no_memory(r);
+    if (!keys || !values) return weir__run_no_memory(r);
     if (d->n > 0) {
         memcpy(keys, d->keys, d->n * sizeof *keys);
         memcpy(values, d->values, d->n * sizeof *values);
@@ -178,7 +178,7 @@ weir_status weir__dict_put(weir__run *r, weir__dict *d, weir__value key, weir__v
 
 static weir_status new_undef(weir__run *r, weir__undef u, weir__value *out) {
     weir__undef *p = weir__arena_alloc(&r->arena, 1, sizeof *p);
-    if (!p) return weir__no_memory(r);
+    if (!p) return weir__run_no_memory(r);
     *p = u;
     *out = (weir__value){.kind = WEIR__UNDEFINED, .as.undef = p};
     return WEIR_OK;
@@ -232,11 +232,11 @@ typedef struct weir__store {
 
 static weir_status grow(weir__run *r, weir__buf *b, size_t more) {
     size_t cap = b->cap < 32 ? 64 : b->cap * 2;
-    if (more > SIZE_MAX / 4 - b->n) return weir__no_memory(r);
+    if (more > SIZE_MAX / 4 - b->n) return weir__run_no_memory(r);
     if (cap < b->n + more) cap = b->n + more;
     char *p = weir__arena_alloc(&r->arena, cap, 1);
     uint8_t *from = p ? weir__arena_alloc(&r->arena, cap, 1) : NULL;
-    if (!p || !from) return weir__no_memory(r);
+    if (!p || !from) return weir__run_no_memory(r);
     if (b->n > 0) {
         memcpy(p, b->p, b->n);
         memcpy(from, b->from, b->n);
@@ -274,7 +274,7 @@ weir_status weir__buf_value(weir__run *r, const weir__buf *b, weir__value *out) 
     weir__value v;
     if (b->n == 0) return weir__literal(r, "", out);
     weir__store *s = weir__arena_alloc(&r->arena, 1, sizeof *s);
-    if (!s) return weir__no_memory(r);
+    if (!s) return weir__run_no_memory(r);
     *s = (weir__store){.p = b->p, .from = b->from, .n = b->n, .cap = b->cap};
     WEIR_TRY(weir__string(r, b->p, b->n, WEIR__BY_INPUT, &v));
     v.as.s->from = b->from;

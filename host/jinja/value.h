@@ -119,7 +119,7 @@ typedef struct weir__run {
 
 /* "line N: …" with status s. */
 weir_status weir__raise(weir__run *r, weir_status s, const char *fmt, ...) __attribute__((format(printf, 3, 4)));
-weir_status weir__no_memory(weir__run *r); /* ENOMEM, or ENOTSUP at the limit */
+weir_status weir__run_no_memory(weir__run *r); /* ENOMEM, or ENOTSUP at the limit */
 weir_status weir__charge(weir__run *r, size_t steps);
 weir_status weir__enter(weir__run *r); /* one level deeper; the caller takes it back with r->depth-- on success */
 
