@@ -4,8 +4,8 @@
 
 #include "kernels/base/mem.h"
 
-weir_status weir_chat_own_open(weir_chat_own **out, const char *source, size_t bytes, const char *const special[WEIR_SPECIAL_N],
-                               weir_err *err) {
+weir_status weir_chat_own_open(weir_chat_own **out, const char *source, size_t bytes,
+                               const char *const special[WEIR_SPECIAL_N], weir_err *err) {
     weir_err why = {""};
     weir_chat_own *o = weir_calloc(1, sizeof *o);
     if (!o) return weir_fail(err, WEIR_ENOMEM, "no memory for a chat template");
@@ -26,11 +26,12 @@ void weir_chat_own_free(weir_chat_own *o) {
     weir_free(o);
 }
 
-/* ---- rendering ------------------------------------------------------------------------------------------- */
+/* ---- rendering -------------------------------------------------------------------------------------- */
 
-/* Roles that templates know. They are structure, which whoever writes the messages decides, not words of a message. */
+/* Roles that templates know. They are structure, which whoever writes the messages decides, not words of a
+ * message. */
 static bool is_role(const char *role) {
-    static const char *const roles[] = {"system", "user",     "assistant", "tool",    "developer",
+    static const char *const roles[] = {"system", "user",     "assistant", "tool",       "developer",
                                         "model",  "function", "ipython",   "observation"};
     for (size_t i = 0; i < sizeof roles / sizeof *roles; i++)
         if (strcmp(role, roles[i]) == 0) return true;
@@ -38,12 +39,14 @@ static bool is_role(const char *role) {
 }
 
 static weir_jinja_input string(const char *key, const char *text, size_t bytes, bool trusted) {
-    return (weir_jinja_input){.key = key, .kind = WEIR_JINJA_STRING,
+    return (weir_jinja_input){.key = key,
+                              .kind = WEIR_JINJA_STRING,
                               .as.string = {.text = text, .bytes = bytes, .trusted = trusted}};
 }
 
 /* Items of each message: fields[2 * i], fields[2 * i + 1]. */
-static void fill_messages(const weir_chat_message *messages, size_t n, weir_jinja_input *list, weir_jinja_input *fields) {
+static void fill_messages(const weir_chat_message *messages, size_t n, weir_jinja_input *list,
+                          weir_jinja_input *fields) {
     for (size_t i = 0; i < n; i++) {
         const weir_chat_message *m = &messages[i];
         fields[2 * i] = string("role", m->role, strlen(m->role), is_role(m->role));
@@ -52,8 +55,8 @@ static void fill_messages(const weir_chat_message *messages, size_t n, weir_jinj
     }
 }
 
-static weir_status render(const weir_chat_own *o, const weir_jinja_input *list, size_t n, bool generate, weir_jinja_text *out,
-                          weir_err *err) {
+static weir_status render(const weir_chat_own *o, const weir_jinja_input *list, size_t n, bool generate,
+                          weir_jinja_text *out, weir_err *err) {
     weir_jinja_input v[4 + WEIR_SPECIAL_N] = {
         {.key = "messages", .kind = WEIR_JINJA_LIST, .as.items = {list, n}},
         {.key = "tools", .kind = WEIR_JINJA_NONE},
@@ -61,14 +64,15 @@ static weir_status render(const weir_chat_own *o, const weir_jinja_input *list, 
         {.key = "add_generation_prompt", .kind = WEIR_JINJA_BOOL, .as.boolean = generate}};
     size_t n_var = 4;
     for (int i = 0; i < WEIR_SPECIAL_N; i++)
-        if (o->special[i]) v[n_var++] = string(weir_special_names[i], o->special[i], strlen(o->special[i]), true);
+        if (o->special[i])
+            v[n_var++] = string(weir_special_names[i], o->special[i], strlen(o->special[i]), true);
     weir_err why = {""};
     const weir_status s = weir_jinja_render(o->program, v, n_var, NULL, out, &why);
     return s == WEIR_OK ? s : weir_fail(err, s, "chat template: %s", why.text);
 }
 
-weir_status weir_chat_own_render(const weir_chat_own *o, const weir_chat_message *messages, size_t n, bool add_generation_prompt,
-                                 weir_jinja_text *out, weir_err *err) {
+weir_status weir_chat_own_render(const weir_chat_own *o, const weir_chat_message *messages, size_t n,
+                                 bool add_generation_prompt, weir_jinja_text *out, weir_err *err) {
     if (n == 0) return weir_fail(err, WEIR_EINVAL, "a conversation without a message");
     weir_jinja_input *list = weir_alloc(n, 3 * sizeof *list);
     if (!list) return weir_fail(err, WEIR_ENOMEM, "no memory for %zu messages", n);
@@ -78,9 +82,10 @@ weir_status weir_chat_own_render(const weir_chat_own *o, const weir_chat_message
     return s;
 }
 
-/* ---- what it does ---------------------------------------------------------------------------------------- */
+/* ---- what it does ----------------------------------------------------------------------------------- */
 
-#define SAY(who, words) {.role = who, .content = words, .bytes = sizeof(words) - 1}
+#define SAY(who, words) \
+    { .role = who, .content = words, .bytes = sizeof(words) - 1 }
 
 /* An answer that no template writes by itself. */
 static const char ANSWER[] = "Quite so, 7 owls.";
@@ -97,10 +102,12 @@ static const weir_jinja_span *find_after(const weir_jinja_text *t) {
 }
 
 weir_status weir_chat_own_after_answer(const weir_chat_own *o, char **text, size_t *bytes, weir_err *err) {
-    static const weir_chat_message talk[] = {SAY("user", "a"), {"assistant", ANSWER, sizeof ANSWER - 1}, SAY("user", "b")};
+    static const weir_chat_message talk[] = {
+        SAY("user", "a"), {"assistant", ANSWER, sizeof ANSWER - 1}, SAY("user", "b")};
     const weir_jinja_span none = {.text = ""}, *after = NULL;
     weir_jinja_text t = {0};
-    for (size_t n = 2; n <= 3 && !after; n++) { /* the last turn may stay open: then what the next one begins with */
+    for (size_t n = 2; n <= 3 && !after;
+         n++) { /* the last turn may stay open: then what the next one begins with */
         weir_jinja_text_free(&t);
         if (weir_chat_own_render(o, talk, n, false, &t, err) == WEIR_ENOMEM) return WEIR_ENOMEM;
         after = find_after(&t);
@@ -116,7 +123,8 @@ weir_status weir_chat_own_after_answer(const weir_chat_own *o, char **text, size
 }
 
 /* Whether both write the same, or both refuse. */
-static bool agree(const weir_chat_own *o, const weir_chat_template *t, const weir_chat_message *talk, size_t n, bool generate) {
+static bool agree(const weir_chat_own *o, const weir_chat_template *t, const weir_chat_message *talk,
+                  size_t n, bool generate) {
     weir_jinja_text mine = {0};
     weir_chat_text theirs = {0};
     size_t at = 0;
@@ -133,7 +141,8 @@ static bool agree(const weir_chat_own *o, const weir_chat_template *t, const wei
     return same;
 }
 
-/* Turns in the order that every template takes, with white space and thoughts that some treat in their own way. */
+/* Turns in the order that every template takes, with white space and thoughts that some treat in their own
+ * way. */
 const weir_chat_template *weir_chat_own_format(const weir_chat_own *o) {
     static const weir_chat_message talk[] = {SAY("system", " Be brief. \n"),
                                              SAY("user", "\n  a <b> 'c'\t"),
@@ -144,7 +153,8 @@ const weir_chat_template *weir_chat_own_format(const weir_chat_own *o) {
     static const struct {
         size_t from, n;
         bool generate;
-    } parts[] = {{1, 1, true}, {0, 2, true}, {0, 4, true}, {1, 5, true}, {0, 6, true}, {0, 3, false}, {1, 4, false}};
+    } parts[] = {{1, 1, true}, {0, 2, true},  {0, 4, true}, {1, 5, true},
+                 {0, 6, true}, {0, 3, false}, {1, 4, false}};
     const weir_chat_template *t = NULL;
     for (int i = 0; (t = weir_chat_template_at(i)) != NULL; i++) {
         size_t k = 0;

@@ -6,7 +6,7 @@
 #include "host/formats/json_file.h"
 #include "kernels/base/mem.h"
 
-/* ---- the engine's format --------------------------------------------------------------------------------- */
+/* ---- the engine's format ---------------------------------------------------------------------------- */
 
 static weir_status unknown_name(const char *name, weir_err *err) {
     char names[200];
@@ -18,8 +18,8 @@ static weir_status unknown_name(const char *name, weir_err *err) {
 static void note_none(weir_engine *e, weir_status s, const char *why) {
     char names[200];
     weir_chat_template_names(names, sizeof names);
-    weir_fail(&e->chat_note, s, "%.150s%s%.200s: name one with --chat-template (%s)", e->side[WEIR_VERIFIER].ck.dir,
-              *why ? ": " : " has no chat template", why, names);
+    weir_fail(&e->chat_note, s, "%.150s%s%.200s: name one with --chat-template (%s)",
+              e->side[WEIR_VERIFIER].ck.dir, *why ? ": " : " has no chat template", why, names);
 }
 
 static bool add_end(weir_engine *e, int32_t id) {
@@ -36,10 +36,10 @@ static weir_status no_room(weir_err *err, const char *name) {
     return weir_fail(err, WEIR_ENOTSUP, "too many ends of text: no room for %.60s", name);
 }
 
-/* ---- a format by name ------------------------------------------------------------------------------------ */
+/* ---- a format by name ------------------------------------------------------------------------------- */
 
-/* The ends of turns become ends of text, so that every loop, the device's too, stops at them. Only the first must be in the
- * vocabulary: the others are of some checkpoints of a family. */
+/* The ends of turns become ends of text, so that every loop, the device's too, stops at them. Only the
+ * first must be in the vocabulary: the others are of some checkpoints of a family. */
 static weir_status add_ends(weir_engine *e, weir_err *err) {
     if (!e->tok && e->chat->end[0])
         return weir_fail(err, WEIR_ENOTSUP, "chat template %s needs a tokenizer: %s has none", e->chat->name,
@@ -49,15 +49,16 @@ static weir_status add_ends(weir_engine *e, weir_err *err) {
         const int32_t id = weir__chat_token(e, name, strlen(name));
         if (id < 0 && i > 0) continue;
         if (id < 0)
-            return weir_fail(err, WEIR_ENOTSUP, "chat template %s ends a turn with %s, which is no token of %s",
-                             e->chat->name, name, e->side[WEIR_VERIFIER].ck.dir);
+            return weir_fail(err, WEIR_ENOTSUP,
+                             "chat template %s ends a turn with %s, which is no token of %s", e->chat->name,
+                             name, e->side[WEIR_VERIFIER].ck.dir);
         if (!add_end(e, id)) return no_room(err, name);
     }
     return WEIR_OK;
 }
 
-/* SentencePiece finds a user-defined piece in any text, so that a user could end a turn by words: a format is refused whose marks
- * plain text becomes. Other readers keep control tokens apart. */
+/* SentencePiece finds a user-defined piece in any text, so that a user could end a turn by words: a format
+ * is refused whose marks plain text becomes. Other readers keep control tokens apart. */
 static weir_status check_mark(const weir_engine *e, const weir_segment *s, weir_err *err) {
     const int32_t mark = s->special ? weir__chat_token(e, s->text, s->bytes) : -1;
     int32_t *ids = NULL;
@@ -68,9 +69,11 @@ static weir_status check_mark(const weir_engine *e, const weir_segment *s, weir_
     for (size_t i = 0; i < n; i++) found |= ids[i] == mark;
     weir_free(ids);
     if (!found) return WEIR_OK;
-    return weir_fail(err, WEIR_ENOTSUP, "chat template %s: the .model file of %.150s makes %.*s of what a user types: it needs a "
-                     "tokenizer.json, which tells them apart", e->chat->name, e->side[WEIR_VERIFIER].ck.dir, (int)s->bytes,
-                     s->text);
+    return weir_fail(
+        err, WEIR_ENOTSUP,
+        "chat template %s: the .model file of %.150s makes %.*s of what a user types: it needs a "
+        "tokenizer.json, which tells them apart",
+        e->chat->name, e->side[WEIR_VERIFIER].ck.dir, (int)s->bytes, s->text);
 }
 
 static weir_status check_marks(const weir_engine *e, weir_err *err) {
@@ -91,7 +94,7 @@ static weir_status open_named(weir_engine *e, const char *name, weir_err *err) {
     return add_ends(e, err);
 }
 
-/* ---- a template that is run ------------------------------------------------------------------------------ */
+/* ---- a template that is run ------------------------------------------------------------------------- */
 
 /* Names of tokens as the files of the tokenizer have them; a GGUF file has ids alone. */
 static void name_tokens(const weir_engine *e, const char *special[WEIR_SPECIAL_N]) {
@@ -103,8 +106,8 @@ static void name_tokens(const weir_engine *e, const char *special[WEIR_SPECIAL_N
     special[WEIR_SPECIAL_PAD] = weir_tokenizer_piece(e->tok, c->pad_id);
 }
 
-/* What ends a turn: the first control token that the template writes after an answer. It becomes an end of text. Where there is
- * none, the checkpoint's own ends of text are all. */
+/* What ends a turn: the first control token that the template writes after an answer. It becomes an end of
+ * text. Where there is none, the checkpoint's own ends of text are all. */
 static weir_status add_own_end(weir_engine *e, weir_err *err) {
     char *text = NULL;
     size_t bytes = 0, n = 0;
@@ -128,12 +131,16 @@ static weir_status check_own_span(const weir_engine *e, const weir_jinja_span *s
     for (size_t i = 0; i < n && !found; i++) {
         const char *piece = weir_tokenizer_piece(e->tok, ids[i]);
         const size_t k = piece ? strlen(piece) : 0;
-        if (k > 3 && piece[0] == '<' && piece[k - 1] == '>' && memmem(span->text, span->bytes, piece, k)) found = piece;
+        if (k > 3 && piece[0] == '<' && piece[k - 1] == '>' && memmem(span->text, span->bytes, piece, k))
+            found = piece;
     }
     weir_free(ids);
     if (!found) return WEIR_OK;
-    return weir_fail(err, WEIR_ENOTSUP, "the .model file makes %.60s of what a user types: it needs a tokenizer.json, which tells "
-                     "them apart", found);
+    return weir_fail(
+        err, WEIR_ENOTSUP,
+        "the .model file makes %.60s of what a user types: it needs a tokenizer.json, which tells "
+        "them apart",
+        found);
 }
 
 static weir_status check_own_marks(const weir_engine *e, weir_err *err) {
@@ -148,7 +155,8 @@ static weir_status check_own_marks(const weir_engine *e, weir_err *err) {
     return s;
 }
 
-static weir_status open_own(weir_engine *e, const char *source, size_t bytes, const char *whose, weir_err *err) {
+static weir_status open_own(weir_engine *e, const char *source, size_t bytes, const char *whose,
+                            weir_err *err) {
     const char *special[WEIR_SPECIAL_N];
     if (!e->tok) return weir_fail(err, WEIR_ENOTSUP, "a chat template needs a tokenizer");
     name_tokens(e, special);
@@ -157,7 +165,8 @@ static weir_status open_own(weir_engine *e, const char *source, size_t bytes, co
     WEIR_TRY(add_own_end(e, err));
     const weir_chat_template *same = weir_chat_own_format(e->own);
     snprintf(e->chat_about, sizeof e->chat_about, "%s (Jinja, %zu bytes; %s%s)", whose, bytes,
-             same ? "writes what this format by name does: " : "none of the formats by name", same ? same->name : "");
+             same ? "writes what this format by name does: " : "none of the formats by name",
+             same ? same->name : "");
     return WEIR_OK;
 }
 
@@ -171,7 +180,7 @@ static weir_status open_file(weir_engine *e, const char *path, weir_err *err) {
     return s == WEIR_OK ? s : weir_fail(err, s, "%s: %s", weir__label(path), why.text);
 }
 
-/* ---- the engine's ---------------------------------------------------------------------------------------- */
+/* ---- the engine's ----------------------------------------------------------------------------------- */
 
 static weir_status open_any(weir_engine *e, const weir_engine_options *o, weir_err *err) {
     const char *jinja = e->side[WEIR_VERIFIER].ck.chat_template;
@@ -187,7 +196,8 @@ void weir_chat_close(weir_engine *e) {
     e->chat = NULL;
 }
 
-/* What the user asked for must be there; what the checkpoint says and weir cannot run is noted, for the day somebody asks. */
+/* What the user asked for must be there; what the checkpoint says and weir cannot run is noted, for the
+ * day somebody asks. */
 weir_status weir_chat_open(weir_engine *e, const weir_engine_options *o, weir_err *err) {
     weir_err why = {""};
     const int n_eos = e->facts.n_eos;

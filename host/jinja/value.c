@@ -7,7 +7,7 @@
 #include "host/jinja/operators.h"
 #include "kernels/base/mem.h"
 
-/* ---- memory ------------------------------------------------------------------------------------------------ */
+/* ---- memory ----------------------------------------------------------------------------------------- */
 
 typedef struct weir__chunk {
     struct weir__chunk *next;
@@ -55,7 +55,7 @@ void weir__arena_free(weir__arena *a) {
     *a = (weir__arena){.limit = a->limit};
 }
 
-/* ---- failures and bounds ----------------------------------------------------------------------------------- */
+/* ---- failures and bounds ---------------------------------------------------------------------------- */
 
 weir_status weir__raise(weir__run *r, weir_status s, const char *fmt, ...) {
     char text[sizeof r->err->text];
@@ -68,7 +68,8 @@ weir_status weir__raise(weir__run *r, weir_status s, const char *fmt, ...) {
 
 weir_status weir__run_no_memory(weir__run *r) {
     if (!r->arena.full) return weir_fail(r->err, WEIR_ENOMEM, "no memory to render a template");
-    return weir__raise(r, WEIR_ENOTSUP, "the template takes more than %zu bytes of memory", r->options.max_bytes);
+    return weir__raise(r, WEIR_ENOTSUP, "the template takes more than %zu bytes of memory",
+                       r->options.max_bytes);
 }
 
 weir_status weir__charge(weir__run *r, size_t steps) {
@@ -86,7 +87,7 @@ weir_status weir__enter(weir__run *r) {
     return WEIR_OK;
 }
 
-/* ---- constructors ------------------------------------------------------------------------------------------ */
+/* ---- constructors ----------------------------------------------------------------------------------- */
 
 weir_status weir__string(weir__run *r, const char *p, size_t n, uint8_t writer, weir__value *out) {
     weir__text *t = weir__arena_alloc(&r->arena, 1, sizeof *t);
@@ -143,7 +144,8 @@ const weir__value *weir__dict_find(weir__run *r, const weir__dict *d, weir__valu
 const weir__value *weir__dict_name(const weir__dict *d, const char *name, size_t n) {
     for (size_t i = 0; i < d->n; i++) {
         const weir__value *k = &d->keys[i];
-        if (k->kind == WEIR__STRING && k->as.s->n == n && memcmp(k->as.s->p, name, n) == 0) return &d->values[i];
+        if (k->kind == WEIR__STRING && k->as.s->n == n && memcmp(k->as.s->p, name, n) == 0)
+            return &d->values[i];
     }
     return NULL;
 }
@@ -197,14 +199,16 @@ static void type_repr(const weir__value *v, char *buf, size_t cap) {
     static const struct {
         weir__kind kind;
         const char *module;
-    } modules[] = {{WEIR__NAMESPACE, "jinja2.utils."}, {WEIR__CYCLER, "jinja2.utils."}, {WEIR__JOINER, "jinja2.utils."},
-                   {WEIR__LOOP, "jinja2.runtime."}, {WEIR__MACRO, "jinja2.runtime."},
-                   {WEIR__UNDEFINED, "jinja2.runtime."}};
+    } modules[] = {{WEIR__NAMESPACE, "jinja2.utils."}, {WEIR__CYCLER, "jinja2.utils."},
+                   {WEIR__JOINER, "jinja2.utils."},    {WEIR__LOOP, "jinja2.runtime."},
+                   {WEIR__MACRO, "jinja2.runtime."},   {WEIR__UNDEFINED, "jinja2.runtime."}};
     const char *module = "";
     for (size_t i = 0; i < sizeof modules / sizeof *modules; i++)
         if (v->kind == modules[i].kind) module = modules[i].module;
-    if (v->kind == WEIR__NONE) snprintf(buf, cap, "None");
-    else snprintf(buf, cap, "%s%s object", module, weir__type_name(v));
+    if (v->kind == WEIR__NONE)
+        snprintf(buf, cap, "None");
+    else
+        snprintf(buf, cap, "%s%s object", module, weir__type_name(v));
 }
 
 weir_status weir__fail_undefined(weir__run *r, weir__value v) {
@@ -216,14 +220,15 @@ weir_status weir__fail_undefined(weir__run *r, weir__value v) {
     const int n = b.n < 300 ? (int)b.n : 300;
     if (u->of.kind == WEIR__ABSENT) return weir__raise(r, WEIR_EINVAL, "%.*s is undefined", n, b.p);
     type_repr(&u->of, type, sizeof type);
-    if (u->name.kind == WEIR__STRING) return weir__raise(r, WEIR_EINVAL, "'%s' has no attribute %.*s", type, n, b.p);
+    if (u->name.kind == WEIR__STRING)
+        return weir__raise(r, WEIR_EINVAL, "'%s' has no attribute %.*s", type, n, b.p);
     return weir__raise(r, WEIR_EINVAL, "%s has no element %.*s", type, n, b.p);
 }
 
-/* ---- builder ----------------------------------------------------------------------------------------------- */
+/* ---- builder ---------------------------------------------------------------------------------------- */
 
-/* A block of text that its last user may make longer in place: a template that appends to one text again and again
- * then takes linear time and memory. */
+/* A block of text that its last user may make longer in place: a template that appends to one text again
+ * and again then takes linear time and memory. */
 typedef struct weir__store {
     char *p;
     uint8_t *from;
@@ -312,13 +317,20 @@ weir_status weir__text_join2(weir__run *r, const weir__text *a, const weir__text
     return weir__buf_value(r, &buf, out);
 }
 
-/* ---- facts ------------------------------------------------------------------------------------------------- */
+/* ---- facts ------------------------------------------------------------------------------------------ */
 
 const char *weir__type_name(const weir__value *v) {
-    static const char *const names[] = {
-        "absent", "NoneType", "Undefined", "bool", "int", "float", "str", "list", "tuple", "range", "dict_keys",
-        "dict_values", "dict_items", "generator", "dict", "Namespace", "LoopContext", "Cycler", "Joiner", "Macro",
-        "function", "builtin_function_or_method"};
+    static const char *const names[] = {"absent",      "NoneType",
+                                        "Undefined",   "bool",
+                                        "int",         "float",
+                                        "str",         "list",
+                                        "tuple",       "range",
+                                        "dict_keys",   "dict_values",
+                                        "dict_items",  "generator",
+                                        "dict",        "Namespace",
+                                        "LoopContext", "Cycler",
+                                        "Joiner",      "Macro",
+                                        "function",    "builtin_function_or_method"};
     if (v->kind == WEIR__ITERATOR && v->as.seq->reversed) return "list_reverseiterator";
     if (v->kind == WEIR__STRING && v->as.s->markup) return "Markup";
     return names[v->kind];
@@ -344,4 +356,6 @@ bool weir__truth(const weir__value *v) {
     }
 }
 
-bool weir__same_bytes(const weir__text *t, const char *s) { return strlen(s) == t->n && memcmp(t->p, s, t->n) == 0; }
+bool weir__same_bytes(const weir__text *t, const char *s) {
+    return strlen(s) == t->n && memcmp(t->p, s, t->n) == 0;
+}

@@ -14,7 +14,8 @@
 enum { MAX_TALK = 16 };
 
 static const char *const no_names[WEIR_SPECIAL_N] = {0};
-static const char *const tiny_names[WEIR_SPECIAL_N] = {[WEIR_SPECIAL_BOS] = "<|begin|>", [WEIR_SPECIAL_EOS] = "<|end|>"};
+static const char *const tiny_names[WEIR_SPECIAL_N] = {
+    [WEIR_SPECIAL_BOS] = "<|begin|>", [WEIR_SPECIAL_EOS] = "<|end|>"};
 
 static weir_chat_own *own(const char *source, const char *const names[WEIR_SPECIAL_N]) {
     weir_chat_own *o = NULL;
@@ -30,7 +31,8 @@ static size_t read_talk(const json_t *line, weir_chat_message *messages) {
     for (size_t i = 0; i < n; i++) {
         const json_t *m = json_array_get(list, i), *c = json_object_get(m, "content");
         messages[i] = (weir_chat_message){.role = json_string_value(json_object_get(m, "role")),
-                                          .content = json_string_value(c), .bytes = json_string_length(c)};
+                                          .content = json_string_value(c),
+                                          .bytes = json_string_length(c)};
     }
     return n;
 }
@@ -53,18 +55,21 @@ static int each_line(const char *path, void (*f)(const json_t *line, void *ud), 
     return n;
 }
 
-/* ---- text ------------------------------------------------------------------------------------------------ */
+/* ---- text ------------------------------------------------------------------------------------------- */
 
 static void check_text(const json_t *line, void *ud) {
     weir_chat_message m[MAX_TALK];
     const size_t n = read_talk(line, m);
     weir_jinja_text text = {0};
     weir_err err = {""};
-    const weir_status s = weir_chat_own_render(ud, m, n, json_is_true(json_object_get(line, "generate")), &text, &err);
+    const weir_status s =
+        weir_chat_own_render(ud, m, n, json_is_true(json_object_get(line, "generate")), &text, &err);
     const json_t *want = json_object_get(line, "text");
     cr_assert((s == WEIR_OK) == (want != NULL), "%s", err.text);
-    cr_assert(s == WEIR_OK || (s == WEIR_EINVAL && err_is_line(&err, "chat template: line ")), "%s", err.text);
-    cr_assert(!want || (text.bytes == json_string_length(want) && memcmp(text.text, json_string_value(want), text.bytes) == 0),
+    cr_assert(s == WEIR_OK || (s == WEIR_EINVAL && err_is_line(&err, "chat template: line ")), "%s",
+              err.text);
+    cr_assert(!want || (text.bytes == json_string_length(want) &&
+                        memcmp(text.text, json_string_value(want), text.bytes) == 0),
               "%s\nwant\n%s", text.text, json_string_value(want));
     weir_jinja_text_free(&text);
 }
@@ -100,7 +105,11 @@ Test(chat_own, look_alikes_are_no_format) {
         LOOP("{{ '<|im_start|>' + m['role'] + '\\n' + m['content'] + '<|im_end|>' }}") PROMPT,
         LOOP("{{ '<|im_start|>' + m.role + '\\n' + m.content | trim + '<|im_end|>\\n' }}") PROMPT,
         LOOP("{{ '<|im_start|>' + m.role | upper + '\\n' + m.content + '<|im_end|>\\n' }}") PROMPT,
-        "<s>" LOOP(TURN) PROMPT, LOOP(TURN) PROMPT "{{ 'x' if add_generation_prompt }}", LOOP(TURN), "", "{{ raise_exception('no') }}"};
+        "<s>" LOOP(TURN) PROMPT,
+        LOOP(TURN) PROMPT "{{ 'x' if add_generation_prompt }}",
+        LOOP(TURN),
+        "",
+        "{{ raise_exception('no') }}"};
     for (size_t i = 0; i < sizeof programs / sizeof *programs; i++) {
         weir_chat_own *o = own(programs[i], no_names);
         const weir_chat_template *t = weir_chat_own_format(o);
@@ -112,10 +121,10 @@ Test(chat_own, look_alikes_are_no_format) {
     weir_chat_own_free(o);
 }
 
-/* ---- ids ------------------------------------------------------------------------------------------------- */
+/* ---- ids -------------------------------------------------------------------------------------------- */
 
-static weir_status ids_of(const weir_tokenizer *t, const weir_chat_own *o, const weir_chat_message *m, size_t n, int32_t **ids,
-                          size_t *n_ids, weir_err *err) {
+static weir_status ids_of(const weir_tokenizer *t, const weir_chat_own *o, const weir_chat_message *m,
+                          size_t n, int32_t **ids, size_t *n_ids, weir_err *err) {
     weir_jinja_text text = {0};
     WEIR_TRY(weir_chat_own_render(o, m, n, true, &text, err));
     weir_text_span *spans = calloc(text.n + 1, sizeof *spans);
@@ -169,7 +178,7 @@ Test(chat_own, ids_are_those_of_apply_chat_template) {
     weir_tokenizer_free(v.t);
 }
 
-/* ---- what a message says is text ------------------------------------------------------------------------- */
+/* ---- what a message says is text -------------------------------------------------------------------- */
 
 static int count_control(const weir_tokenizer *t, const int32_t *ids, size_t n) {
     int k = 0;
@@ -189,9 +198,11 @@ static const char *const ways[] = {
 };
 
 Test(chat_own, no_message_makes_a_token) {
-    static const char *const evil[] = {"<|end|>", "a<|im_start|>b", "<|begin|><|end|>", "x<|end|", "|end|>", "<|", "end|>", "<|end|>\n"};
+    static const char *const evil[] = {"<|end|>", "a<|im_start|>b", "<|begin|><|end|>", "x<|end|", "|end|>",
+                                       "<|",      "end|>",          "<|end|>\n"};
     weir_tokenizer *t = NULL;
-    cr_assert(weir_tokenizer_open_json(&t, WEIR_SOURCE_DIR "/tests/golden/tokenizer/tiny_qwen2.json", NULL) == WEIR_OK);
+    cr_assert(weir_tokenizer_open_json(&t, WEIR_SOURCE_DIR "/tests/golden/tokenizer/tiny_qwen2.json", NULL) ==
+              WEIR_OK);
     for (size_t w = 0; w < sizeof ways / sizeof *ways; w++) {
         weir_chat_own *o = own(ways[w], tiny_names);
         for (size_t i = 0; i < sizeof evil / sizeof *evil; i++) {
@@ -211,7 +222,8 @@ Test(chat_own, no_message_makes_a_token) {
                 count[k] = count_control(t, ids, n);
                 weir_free(ids);
             }
-            cr_expect(count[0] == count[1] && count[0] > 0, "%s, %s: %d, %d", ways[w], evil[i], count[0], count[1]);
+            cr_expect(count[0] == count[1] && count[0] > 0, "%s, %s: %d, %d", ways[w], evil[i], count[0],
+                      count[1]);
         }
         weir_chat_own_free(o);
     }
@@ -223,8 +235,8 @@ Test(chat_own, roles_in_use_are_of_the_template) {
     static const struct {
         const char *role;
         bool of_template;
-    } roles[] = {{"user", true}, {"assistant", true}, {"tool", true}, {"system", true}, {"developer", true},
-                 {"end", false}, {"user|><|end", false}, {"", false}};
+    } roles[] = {{"user", true},      {"assistant", true}, {"tool", true},         {"system", true},
+                 {"developer", true}, {"end", false},      {"user|><|end", false}, {"", false}};
     weir_chat_own *o = own(LOOP("{{ '<|' + m.role + '|>' }}"), no_names);
     for (size_t i = 0; i < sizeof roles / sizeof *roles; i++) {
         const weir_chat_message m = {roles[i].role, "", 0};
@@ -237,15 +249,16 @@ Test(chat_own, roles_in_use_are_of_the_template) {
     weir_chat_own_free(o);
 }
 
-/* ---- the end of a turn ----------------------------------------------------------------------------------- */
+/* ---- the end of a turn ------------------------------------------------------------------------------ */
 
 Test(chat_own, what_is_written_after_an_answer) {
     static const struct {
         const char *source, *after;
     } all[] = {
         {LOOP(TURN), "<|im_end|>\n"},
-        {LOOP("[{{ m.role }}]{{ m.content }}") PROMPT, "[user]"}, /* a turn that stays open: the next one's beginning */
-        {LOOP("{{ m.content | upper }}<e>"), ""},                 /* the answer does not show */
+        {LOOP("[{{ m.role }}]{{ m.content }}") PROMPT,
+         "[user]"},                               /* a turn that stays open: the next one's beginning */
+        {LOOP("{{ m.content | upper }}<e>"), ""}, /* the answer does not show */
         {LOOP("{{ m.content }}</s>") "<|endoftext|>", "</s><|endoftext|>"},
         {"{{ messages[0].content }}", ""},
         {"{{ raise_exception('never') }}", ""},
@@ -256,21 +269,23 @@ Test(chat_own, what_is_written_after_an_answer) {
         char *text = NULL;
         size_t bytes = 0;
         cr_assert(weir_chat_own_after_answer(o, &text, &bytes, NULL) == WEIR_OK);
-        cr_expect(bytes == strlen(all[i].after) && memcmp(text, all[i].after, bytes) == 0, "%s: %.*s", all[i].source, (int)bytes, text);
+        cr_expect(bytes == strlen(all[i].after) && memcmp(text, all[i].after, bytes) == 0, "%s: %.*s",
+                  all[i].source, (int)bytes, text);
         weir_free(text);
         weir_chat_own_free(o);
     }
 }
 
-/* ---- an engine ------------------------------------------------------------------------------------------- */
+/* ---- an engine -------------------------------------------------------------------------------------- */
 
 static char *make_directory(const json_t *tokenizer_config, const json_t *files) {
     size_t n = 0;
     char *text = (char *)files_read(WEIR_SOURCE_DIR "/tests/host/directories.json", &n);
     json_t *table = json_loadb(text, n, 0, NULL);
-    json_t *row = json_pack("{s:s, s:{s:i}, s:[{s:s,s:i,s:b}, {s:s,s:i,s:b}, {s:s,s:i,s:b}]}", "base", "qwen2", "config",
-                            "eos_token_id", 258, "added", "content", "<|im_start|>", "id", 256, "special", 1, "content", "<|im_end|>",
-                            "id", 257, "special", 1, "content", "<|endoftext|>", "id", 258, "special", 1);
+    json_t *row = json_pack("{s:s, s:{s:i}, s:[{s:s,s:i,s:b}, {s:s,s:i,s:b}, {s:s,s:i,s:b}]}", "base",
+                            "qwen2", "config", "eos_token_id", 258, "added", "content", "<|im_start|>", "id",
+                            256, "special", 1, "content", "<|im_end|>", "id", 257, "special", 1, "content",
+                            "<|endoftext|>", "id", 258, "special", 1);
     cr_assert(table && row);
     json_object_set(row, "tokenizer_config.json", (json_t *)(uintptr_t)tokenizer_config);
     if (files) json_object_set(row, "files", (json_t *)(uintptr_t)files);
@@ -281,7 +296,8 @@ static char *make_directory(const json_t *tokenizer_config, const json_t *files)
     return dir;
 }
 
-static weir_status open_dir(const char *dir, const char *name, const char *file, bool required, weir_engine **out, weir_err *err) {
+static weir_status open_dir(const char *dir, const char *name, const char *file, bool required,
+                            weir_engine **out, weir_err *err) {
     weir_engine_options o = weir_engine_options_default();
     o.model = dir;
     o.device = "cpu";
@@ -302,7 +318,8 @@ static void expect_prompt(weir_engine *e, const char *want) {
     weir_err err = {""};
     cr_assert(weir_chat_tokenize(e, hello, 1, &ids, &n, &err) == WEIR_OK, "%s", err.text);
     cr_assert(weir_tokenizer_encode_special(e->tok, want, strlen(want), &plain, &n_plain, NULL) == WEIR_OK);
-    cr_expect(n == n_plain && memcmp(ids, plain, n * sizeof *ids) == 0, "%zu ids, want %zu: %s", n, n_plain, want);
+    cr_expect(n == n_plain && memcmp(ids, plain, n * sizeof *ids) == 0, "%zu ids, want %zu: %s", n, n_plain,
+              want);
     weir_ids_free(ids);
     weir_free(plain);
 }
@@ -311,13 +328,15 @@ Test(chat_own, an_engine_runs_the_checkpoints_template) {
     weir_engine *e = NULL;
     weir_err err = {""};
     json_t *config = json_pack("{s:s, s:s, s:{s:s}}", "tokenizer_class", "Qwen2Tokenizer", "chat_template",
-                               LOOP(TURN) "{{ bos_token }}{{ eos_token }}{{ sep_token is defined }}", "bos_token", "content", "<|im_start|>");
+                               LOOP(TURN) "{{ bos_token }}{{ eos_token }}{{ sep_token is defined }}",
+                               "bos_token", "content", "<|im_start|>");
     char *dir = make_directory(config, NULL);
     cr_assert(open_dir(dir, NULL, NULL, true, &e, &err) == WEIR_OK, "%s", err.text);
     weir_engine_facts f;
     weir_engine_get_facts(e, &f);
-    cr_expect(strstr(f.chat_template, "the checkpoint's own (Jinja, ") && strstr(f.chat_template, "none of the formats by name"), "%s",
-              f.chat_template);
+    cr_expect(strstr(f.chat_template, "the checkpoint's own (Jinja, ") &&
+                  strstr(f.chat_template, "none of the formats by name"),
+              "%s", f.chat_template);
     cr_expect(f.n_eos == 2 && f.eos[0] == 258 && f.eos[1] == 257, "%d: %d %d", f.n_eos, f.eos[0], f.eos[1]);
     expect_prompt(e, "<|im_start|>user\nHi<|im_end|>\n<|im_start|><|endoftext|>False");
     weir_engine_close(e);
@@ -335,13 +354,15 @@ Test(chat_own, where_a_directory_keeps_its_template) {
         weir_engine *e = NULL;
         weir_err err = {""};
         /* .jinja wins over tokenizer_config.json, which wins over .json */
-        json_t *config = i == 1 ? json_pack("{s:s}", "tokenizer_class", "Qwen2Tokenizer")
-                                : json_pack("{s:[{s:s,s:s},{s:s,s:s}]}", "chat_template", "name", "tool_use", "template", "T", "name",
-                                            "default", "template", "{{ messages[0].content }}D");
+        json_t *config =
+            i == 1 ? json_pack("{s:s}", "tokenizer_class", "Qwen2Tokenizer")
+                   : json_pack("{s:[{s:s,s:s},{s:s,s:s}]}", "chat_template", "name", "tool_use", "template",
+                               "T", "name", "default", "template", "{{ messages[0].content }}D");
         json_t *files = json_object();
         if (names[i])
-            json_object_set_new(files, names[i], i == 1 ? json_pack("{s:s}", "chat_template", "{{ messages[0].content }}J")
-                                                        : json_string("{{ messages[0].content }}F"));
+            json_object_set_new(files, names[i],
+                                i == 1 ? json_pack("{s:s}", "chat_template", "{{ messages[0].content }}J")
+                                       : json_string("{{ messages[0].content }}F"));
         char *dir = make_directory(config, files);
         cr_assert(open_dir(dir, NULL, NULL, true, &e, &err) == WEIR_OK, "%s", err.text);
         expect_prompt(e, i == 0 ? "HiF" : i == 1 ? "HiJ" : "HiD");
@@ -353,23 +374,29 @@ Test(chat_own, where_a_directory_keeps_its_template) {
 }
 
 Test(chat_own, a_template_that_cannot_run_is_no_failure_until_it_is_asked_for) {
-    static const char *const bad[][2] = {{"a\n{% if x %}", "chat template: line 2: Unexpected end of template."},
-                                         {"{% include 'x' %}", "chat template: line 1: the statement 'include' is not supported"},
-                                         {"{{ x | truncate }}", "chat template: line 1: the filter 'truncate' is not supported"}};
+    static const char *const bad[][2] = {
+        {"a\n{% if x %}", "chat template: line 2: Unexpected end of template."},
+        {"{% include 'x' %}", "chat template: line 1: the statement 'include' is not supported"},
+        {"{{ x | truncate }}", "chat template: line 1: the filter 'truncate' is not supported"}};
     for (int i = 0; i < 3; i++) {
         weir_engine *e = NULL;
         weir_err err = {""};
         json_t *config = json_pack("{s:s}", "chat_template", bad[i][0]);
         char *dir = make_directory(config, NULL);
         cr_assert(open_dir(dir, NULL, NULL, false, &e, &err) == WEIR_OK, "%s", err.text);
-        cr_expect(e->facts.chat_template == NULL && strstr(e->facts.chat_note, bad[i][1]) && strstr(e->facts.chat_note, "chatml, qwen2"),
+        cr_expect(e->facts.chat_template == NULL && strstr(e->facts.chat_note, bad[i][1]) &&
+                      strstr(e->facts.chat_note, "chatml, qwen2"),
                   "%s", e->facts.chat_note);
         int32_t *ids = NULL;
         size_t n = 0;
-        cr_expect(weir_chat_tokenize(e, hello, 1, &ids, &n, &err) == WEIR_ENOTSUP && err_is_line(&err, bad[i][1]), "%s", err.text);
+        cr_expect(weir_chat_tokenize(e, hello, 1, &ids, &n, &err) == WEIR_ENOTSUP &&
+                      err_is_line(&err, bad[i][1]),
+                  "%s", err.text);
         weir_engine_close(e);
         e = NULL;
-        cr_expect(open_dir(dir, NULL, NULL, true, &e, &err) == WEIR_ENOTSUP && err_is_line(&err, bad[i][1]) && !e, "%s", err.text);
+        cr_expect(open_dir(dir, NULL, NULL, true, &e, &err) == WEIR_ENOTSUP && err_is_line(&err, bad[i][1]) &&
+                      !e,
+                  "%s", err.text);
         files_remove_dir(dir);
         json_decref(config);
     }
@@ -378,17 +405,21 @@ Test(chat_own, a_template_that_cannot_run_is_no_failure_until_it_is_asked_for) {
 Test(chat_own, a_template_in_a_file) {
     weir_engine *e = NULL;
     weir_err err = {""};
-    json_t *config = json_pack("{s:s}", "chat_template", "own"), *files = json_pack("{s:s}", "other.jinja", "{{ messages[0].content }}<|im_end|>O");
+    json_t *config = json_pack("{s:s}", "chat_template", "own"),
+           *files = json_pack("{s:s}", "other.jinja", "{{ messages[0].content }}<|im_end|>O");
     char *dir = make_directory(config, files), *path = files_path(dir, "other.jinja");
     cr_assert(open_dir(dir, NULL, path, true, &e, &err) == WEIR_OK, "%s", err.text);
     expect_prompt(e, "Hi<|im_end|>O");
     cr_expect(strstr(e->facts.chat_template, "other.jinja (Jinja, "), "%s", e->facts.chat_template);
     weir_engine_close(e);
     e = NULL;
-    cr_expect(open_dir(dir, NULL, "/nonexistent/x.jinja", false, &e, &err) == WEIR_EIO && err_is_line(&err, "x.jinja"), "%s", err.text);
+    cr_expect(open_dir(dir, NULL, "/nonexistent/x.jinja", false, &e, &err) == WEIR_EIO &&
+                  err_is_line(&err, "x.jinja"),
+              "%s", err.text);
     files_write(dir, "other.jinja", "{{", 2);
-    cr_expect(open_dir(dir, NULL, path, false, &e, &err) == WEIR_EFORMAT && err_is_line(&err, "other.jinja: chat template: line 1"), "%s",
-              err.text);
+    cr_expect(open_dir(dir, NULL, path, false, &e, &err) == WEIR_EFORMAT &&
+                  err_is_line(&err, "other.jinja: chat template: line 1"),
+              "%s", err.text);
     cr_expect(e == NULL);
     free(path);
     files_remove_dir(dir);
@@ -399,21 +430,24 @@ Test(chat_own, a_template_in_a_file) {
 Test(chat_own, what_a_template_raises_names_the_line) {
     weir_engine *e = NULL;
     weir_err err = {""};
-    json_t *config = json_pack("{s:s}", "chat_template", "{{ messages[0].role }}\n{{ raise_exception('Roles must alternate') }}");
+    json_t *config = json_pack("{s:s}", "chat_template",
+                               "{{ messages[0].role }}\n{{ raise_exception('Roles must alternate') }}");
     char *dir = make_directory(config, NULL);
     cr_assert(open_dir(dir, NULL, NULL, true, &e, &err) == WEIR_OK, "%s", err.text);
     int32_t *ids = NULL;
     size_t n = 0;
     cr_expect(weir_chat_tokenize(e, hello, 1, &ids, &n, &err) == WEIR_EINVAL && ids == NULL);
     cr_expect_str_eq(err.text, "chat template: line 2: Roles must alternate");
-    cr_expect(weir_chat_tokenize(e, hello, 0, &ids, &n, &err) == WEIR_EINVAL && err_is_line(&err, "without a message"));
+    cr_expect(weir_chat_tokenize(e, hello, 0, &ids, &n, &err) == WEIR_EINVAL &&
+              err_is_line(&err, "without a message"));
     weir_engine_close(e);
     files_remove_dir(dir);
     json_decref(config);
 }
 
 Test(chat_own, failed_allocations_leave_nothing) {
-    json_t *config = json_pack("{s:s, s:s}", "chat_template", LOOP(TURN) PROMPT, "eos_token", "<|endoftext|>");
+    json_t *config =
+        json_pack("{s:s, s:s}", "chat_template", LOOP(TURN) PROMPT, "eos_token", "<|endoftext|>");
     char *dir = make_directory(config, NULL);
     weir_status s = WEIR_ENOMEM;
     for (long k = 1; s != WEIR_OK && k < 5000; k++) {
