@@ -5,11 +5,12 @@
 #include "host/jinja/operators.h"
 #include "host/jinja/text.h"
 
-/* ---- attributes -------------------------------------------------------------------------------------------- */
+/* ---- attributes ------------------------------------------------------------------------------------- */
 
 /* Methods of Python's that change a list or a dict in place: the sandbox allows none. */
 static bool changes(weir__kind kind, const char *name, size_t n) {
-    static const char *const of_list[] = {"append", "clear", "extend", "insert", "pop", "remove", "reverse", "sort", NULL};
+    static const char *const of_list[] = {"append", "clear",   "extend", "insert", "pop",
+                                          "remove", "reverse", "sort",   NULL};
     static const char *const of_dict[] = {"clear", "pop", "popitem", "setdefault", "update", NULL};
     const char *const *list = kind == WEIR__LIST ? of_list : of_dict;
     if (kind != WEIR__LIST && kind != WEIR__DICT) return false;
@@ -27,7 +28,7 @@ static weir_status unsafe(weir__run *r, weir__value v, const char *name, size_t 
     const char *type = weir__type_name(&v);
     const size_t cap = n + strlen(type) + 64;
     char *hint = weir__arena_alloc(&r->arena, cap, 1);
-    if (!hint) return weir__no_memory(r);
+    if (!hint) return weir__run_no_memory(r);
     char *p = hint;
     const char *const parts[] = {"access to attribute '", NULL, "' of '", type, "' object is unsafe."};
     for (size_t i = 0; i < 5; i++) {
@@ -41,7 +42,7 @@ static weir_status unsafe(weir__run *r, weir__value v, const char *name, size_t 
 
 static weir_status new_method(weir__run *r, const weir__callable *entry, weir__value self, weir__value *out) {
     weir__method *m = weir__arena_alloc(&r->arena, 1, sizeof *m);
-    if (!m) return weir__no_memory(r);
+    if (!m) return weir__run_no_memory(r);
     *m = (weir__method){entry, self};
     *out = (weir__value){.kind = WEIR__METHOD, .as.method = m};
     return WEIR_OK;
@@ -52,7 +53,8 @@ static bool is_name(const char *name, size_t n, const char *word) {
 }
 
 /* Attributes in Python's sense, without items; *found says whether there is one. */
-static weir_status attribute(weir__run *r, weir__value v, const char *name, size_t n, weir__value *out, bool *found) {
+static weir_status attribute(weir__run *r, weir__value v, const char *name, size_t n, weir__value *out,
+                             bool *found) {
     *found = true;
     if (v.kind == WEIR__NAMESPACE) { /* its items are its attributes */
         const weir__value *item = weir__dict_name(v.as.dict, name, n);
@@ -60,11 +62,13 @@ static weir_status attribute(weir__run *r, weir__value v, const char *name, size
         *found = item != NULL;
         return WEIR_OK;
     }
-    if (v.kind == WEIR__TUPLE && v.as.seq->group && (is_name(name, n, "grouper") || is_name(name, n, "list"))) {
+    if (v.kind == WEIR__TUPLE && v.as.seq->group &&
+        (is_name(name, n, "grouper") || is_name(name, n, "list"))) {
         *out = v.as.seq->at[name[0] == 'l'];
         return WEIR_OK;
     }
-    if (v.kind == WEIR__UNDEFINED) return is_internal(name, n) ? unsafe(r, v, name, n, out) : weir__fail_undefined(r, v);
+    if (v.kind == WEIR__UNDEFINED)
+        return is_internal(name, n) ? unsafe(r, v, name, n, out) : weir__fail_undefined(r, v);
     if (is_internal(name, n) || changes(v.kind, name, n)) return unsafe(r, v, name, n, out);
     if (v.kind == WEIR__LOOP) return weir__loop_attribute(r, v.as.loop, name, n, out, found);
     if (v.kind == WEIR__CYCLER && is_name(name, n, "current")) {
@@ -77,7 +81,8 @@ static weir_status attribute(weir__run *r, weir__value v, const char *name, size
     return entry ? new_method(r, entry, v, out) : WEIR_OK;
 }
 
-static weir_status undefined_name(weir__run *r, weir__value of, const char *name, size_t n, weir__value *out) {
+static weir_status undefined_name(weir__run *r, weir__value of, const char *name, size_t n,
+                                  weir__value *out) {
     weir__value s;
     WEIR_TRY(weir__string(r, name, n, WEIR__BY_TEMPLATE, &s));
     return weir__undefined(r, of, s, out);
@@ -93,7 +98,7 @@ weir_status weir__getattr(weir__run *r, weir__value v, const char *name, size_t 
     return weir__charge(r, v.as.dict->n / 8);
 }
 
-/* ---- items ------------------------------------------------------------------------------------------------- */
+/* ---- items ------------------------------------------------------------------------------------------ */
 
 static bool index_of(const weir__value *key, int64_t *i) {
     if (key->kind != WEIR__INT && key->kind != WEIR__BOOL) return false;
@@ -138,10 +143,11 @@ weir_status weir__getitem(weir__run *r, weir__value v, weir__value key, weir__va
     return found ? WEIR_OK : weir__undefined(r, v, key, out);
 }
 
-/* ---- slices ------------------------------------------------------------------------------------------------ */
+/* ---- slices ----------------------------------------------------------------------------------------- */
 
 /* Python's slice.indices: *from, and the number of items. */
-static weir_status slice_bounds(weir__run *r, const weir__value b[3], int64_t n, int64_t *from, int64_t *step, int64_t *count) {
+static weir_status slice_bounds(weir__run *r, const weir__value b[3], int64_t n, int64_t *from, int64_t *step,
+                                int64_t *count) {
     int64_t at[3] = {0, 0, 1};
     bool given[3];
     for (int i = 0; i < 3; i++) {
@@ -168,7 +174,8 @@ static weir_status slice_bounds(weir__run *r, const weir__value b[3], int64_t n,
     return WEIR_OK;
 }
 
-static weir_status slice_text(weir__run *r, weir__text *t, int64_t from, int64_t step, int64_t count, weir__value *out) {
+static weir_status slice_text(weir__run *r, weir__text *t, int64_t from, int64_t step, int64_t count,
+                              weir__value *out) {
     uint32_t cp = 0;
     WEIR_TRY(weir__charge(r, t->n / 32));
     if (count == 0) return weir__text_part(r, t, 0, 0, out);
@@ -179,7 +186,7 @@ static weir_status slice_text(weir__run *r, weir__text *t, int64_t from, int64_t
     weir__buf b = {0};
     const size_t length = weir__text_length(t);
     size_t *at = weir__arena_alloc(&r->arena, length, sizeof *at);
-    if (!at) return weir__no_memory(r);
+    if (!at) return weir__run_no_memory(r);
     for (size_t i = 0, byte = 0; i < length; i++) {
         at[i] = byte;
         byte += weir__text_step(t, byte, &cp);
@@ -213,7 +220,7 @@ weir_status weir__slice(weir__run *r, weir__value v, const weir__value bounds[3]
     return WEIR_OK;
 }
 
-/* ---- iteration --------------------------------------------------------------------------------------------- */
+/* ---- iteration -------------------------------------------------------------------------------------- */
 
 weir_status weir__length(weir__run *r, const weir__value *v, int64_t *out) {
     switch (v->kind) {
@@ -234,9 +241,12 @@ weir_status weir__dict_view(weir__run *r, weir__kind kind, const weir__dict *d, 
     WEIR_TRY(weir__list(r, kind, d->n, out));
     for (size_t i = 0; i < d->n; i++) {
         weir__value *to = &out->as.seq->at[i];
-        if (kind == WEIR__KEYS) *to = d->keys[i];
-        else if (kind == WEIR__VALUES) *to = d->values[i];
-        else WEIR_TRY(weir__pair(r, d->keys[i], d->values[i], to));
+        if (kind == WEIR__KEYS)
+            *to = d->keys[i];
+        else if (kind == WEIR__VALUES)
+            *to = d->values[i];
+        else
+            WEIR_TRY(weir__pair(r, d->keys[i], d->values[i], to));
     }
     return WEIR_OK;
 }
@@ -266,7 +276,8 @@ weir_status weir__items(weir__run *r, weir__value v, weir__seq **out) {
     case WEIR__ITERATOR: WEIR_TRY(rest(r, v.as.seq, &list)); break;
     case WEIR__DICT: WEIR_TRY(weir__dict_view(r, WEIR__KEYS, v.as.dict, &list)); break;
     default:
-        if (!weir__is_seq(v.kind)) return WEIR__TYPE_ERROR(r, "'%s' object is not iterable", weir__type_name(&v));
+        if (!weir__is_seq(v.kind))
+            return WEIR__TYPE_ERROR(r, "'%s' object is not iterable", weir__type_name(&v));
         list = v;
     }
     *out = list.as.seq;
@@ -281,7 +292,8 @@ weir_status weir__range(weir__run *r, int64_t start, int64_t stop, int64_t step,
     const uint64_t stride = step > 0 ? (uint64_t)step : 0 - (uint64_t)step;
     const uint64_t n = any ? (gap - 1) / stride + 1 : 0;
     if (n > MOST)
-        return weir__raise(r, WEIR_EINVAL, "Range too big. The sandbox blocks ranges larger than MAX_RANGE (%d).", MOST);
+        return weir__raise(r, WEIR_EINVAL,
+                           "Range too big. The sandbox blocks ranges larger than MAX_RANGE (%d).", MOST);
     WEIR_TRY(weir__list(r, WEIR__RANGE, (size_t)n, out));
     weir__seq *q = out->as.seq;
     q->start = start;

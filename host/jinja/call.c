@@ -4,7 +4,8 @@
 
 /* Calls: macros, loops and the tables' functions. */
 
-weir_status weir__capture(weir__run *r, const weir__node *body, weir__frame *frame, weir__flow *flow, weir__value *out) {
+weir_status weir__capture(weir__run *r, const weir__node *body, weir__frame *frame, weir__flow *flow,
+                          weir__value *out) {
     weir__buf buf = {0}, *const outer_buf = r->out;
     weir__frame *const outer = r->frame;
     r->out = &buf;
@@ -15,11 +16,11 @@ weir_status weir__capture(weir__run *r, const weir__node *body, weir__frame *fra
     return weir__buf_value(r, &buf, out);
 }
 
-/* ---- macros ------------------------------------------------------------------------------------------------ */
+/* ---- macros ----------------------------------------------------------------------------------------- */
 
 weir_status weir__macro_new(weir__run *r, const weir__node *n, weir__value *out) {
     weir__macro *m = weir__arena_alloc(&r->arena, 1, sizeof *m);
-    if (!m) return weir__no_memory(r);
+    if (!m) return weir__run_no_memory(r);
     *m = (weir__macro){.name = n->name, .params = n->params, .body = n->body, .frame = r->frame};
     weir__frame_keep(r->frame);
     *out = (weir__value){.kind = WEIR__MACRO, .as.macro = m};
@@ -31,10 +32,13 @@ weir_status weir__macro_name(weir__run *r, const weir__macro *m, weir__value *ou
     return m->name ? weir__literal(r, m->name, out) : WEIR_OK;
 }
 
-static bool named(const weir__args *a, size_t i, const char *name) { return weir__same_bytes(a->names[i].as.s, name); }
+static bool named(const weir__args *a, size_t i, const char *name) {
+    return weir__same_bytes(a->names[i].as.s, name);
+}
 
 /* Named arguments that are no parameter: refused, or the dict `kwargs`. */
-static weir_status take_rest(weir__run *r, const weir__macro *m, weir__frame *f, const weir__args *a, const bool *used) {
+static weir_status take_rest(weir__run *r, const weir__macro *m, weir__frame *f, const weir__args *a,
+                             const bool *used) {
     const weir__params *p = m->params;
     weir__value dict;
     const char *quote = m->name ? "'" : "", *name = m->name ? m->name : "None";
@@ -46,14 +50,18 @@ static weir_status take_rest(weir__run *r, const weir__macro *m, weir__frame *f,
             continue;
         }
         if (named(a, i, "caller"))
-            return WEIR__TYPE_ERROR(r, "macro %s%s%s was invoked with two values for the special caller argument. This is most "
-                                    "likely a bug.", quote, name, quote);
+            return WEIR__TYPE_ERROR(
+                r,
+                "macro %s%s%s was invoked with two values for the special caller argument. This is most "
+                "likely a bug.",
+                quote, name, quote);
         return WEIR__TYPE_ERROR(r, "macro %s%s%s takes no keyword argument '%.*s'", quote, name, quote,
                                 weir__clip(a->names[i].as.s->n), a->names[i].as.s->p);
     }
     if (p->kwargs) WEIR_TRY(weir__assign(r, f, "kwargs", dict));
     if (!p->varargs && a->n - 1 > p->n)
-        return WEIR__TYPE_ERROR(r, "macro %s%s%s takes not more than %zu argument(s)", quote, name, quote, p->n);
+        return WEIR__TYPE_ERROR(r, "macro %s%s%s takes not more than %zu argument(s)", quote, name, quote,
+                                p->n);
     if (!p->varargs) return WEIR_OK;
     const size_t extra = a->n - 1 > p->n ? a->n - 1 - p->n : 0;
     WEIR_TRY(weir__list(r, WEIR__TUPLE, extra, &dict));
@@ -65,21 +73,21 @@ static weir_status missing_parameter(weir__run *r, const char *name, weir__value
     static const char before[] = "parameter '", after[] = "' was not provided";
     const size_t n = strlen(name);
     char *hint = weir__arena_alloc(&r->arena, sizeof before + n + sizeof after, 1);
-    if (!hint) return weir__no_memory(r);
+    if (!hint) return weir__run_no_memory(r);
     memcpy(hint, before, sizeof before - 1);
     memcpy(hint + sizeof before - 1, name, n);
     memcpy(hint + sizeof before - 1 + n, after, sizeof after);
     return weir__undefined_hint(r, hint, out);
 }
 
-/* Parameters from arguments; what is left goes to kwargs and varargs. Defaults are made last, from left to right, in the
- * macro's own scope. */
+/* Parameters from arguments; what is left goes to kwargs and varargs. Defaults are made last, from left to
+ * right, in the macro's own scope. */
 static weir_status bind_params(weir__run *r, const weir__macro *m, weir__frame *f, const weir__args *a) {
     const weir__params *p = m->params;
     const size_t given = a->n - 1 < p->n ? a->n - 1 : p->n;
     bool *used = weir__arena_alloc(&r->arena, a->n_named + 1, sizeof *used);
     weir__value v;
-    if (!used) return weir__no_memory(r);
+    if (!used) return weir__run_no_memory(r);
     memset(used, 0, a->n_named + 1);
     for (size_t i = 0; i < p->n; i++) {
         v = (weir__value){.kind = WEIR__ABSENT};
@@ -112,8 +120,10 @@ static weir_status make_defaults(weir__run *r, const weir__macro *m, weir__frame
         bool given = false;
         for (size_t k = 0; k < f->n; k++) given |= strcmp(f->at[k].name, p->names[i]) == 0;
         if (given) continue;
-        if (p->defaults[i]) WEIR_TRY(weir__eval(r, p->defaults[i], &v));
-        else WEIR_TRY(missing_parameter(r, p->names[i], &v));
+        if (p->defaults[i])
+            WEIR_TRY(weir__eval(r, p->defaults[i], &v));
+        else
+            WEIR_TRY(missing_parameter(r, p->names[i], &v));
         WEIR_TRY(weir__assign(r, f, p->names[i], v));
     }
     r->frame = outer;
@@ -132,7 +142,7 @@ static weir_status call_macro(weir__run *r, const weir__macro *m, const weir__ar
     return WEIR_OK;
 }
 
-/* ---- loops ------------------------------------------------------------------------------------------------- */
+/* ---- loops ------------------------------------------------------------------------------------------ */
 
 static weir_status call_loop(weir__run *r, weir__loop *l, const weir__args *a, weir__value *out) {
     weir__buf buf = {0}, *const outer_buf = r->out;
@@ -200,9 +210,10 @@ static weir_status loop_length(weir__run *r, weir__loop *l) {
     return WEIR_OK;
 }
 
-weir_status weir__loop_attribute(weir__run *r, weir__loop *l, const char *name, size_t n, weir__value *out, bool *found) {
-    static const char *const names[] = {"index", "index0", "depth", "depth0", "first", "last", "length", "revindex", "revindex0",
-                                        "previtem", "nextitem"};
+weir_status weir__loop_attribute(weir__run *r, weir__loop *l, const char *name, size_t n, weir__value *out,
+                                 bool *found) {
+    static const char *const names[] = {"index",  "index0",   "depth",     "depth0",   "first",   "last",
+                                        "length", "revindex", "revindex0", "previtem", "nextitem"};
     static const weir__callable methods[] = {{"cycle", NULL, loop_cycle}, {"changed", NULL, loop_changed}};
     bool there = false;
     size_t k = 0;
@@ -234,13 +245,13 @@ weir_status weir__loop_attribute(weir__run *r, weir__loop *l, const char *name, 
     *found = entry != NULL;
     if (!entry) return WEIR_OK;
     weir__method *m = weir__arena_alloc(&r->arena, 1, sizeof *m);
-    if (!m) return weir__no_memory(r);
+    if (!m) return weir__run_no_memory(r);
     *m = (weir__method){entry, {.kind = WEIR__LOOP, .as.loop = l}};
     *out = (weir__value){.kind = WEIR__METHOD, .as.method = m};
     return WEIR_OK;
 }
 
-/* ---- all kinds --------------------------------------------------------------------------------------------- */
+/* ---- all kinds -------------------------------------------------------------------------------------- */
 
 static weir_status call_joiner(weir__run *r, weir__dict *d, weir__value *out) {
     if (d->n == 2) {

@@ -16,15 +16,15 @@ static weir_status eval_list(weir__run *r, const weir__node *n, weir__value *out
     const bool tuple = n->kind == WEIR__N_TUPLE;
     size_t i = 0;
     WEIR_TRY(weir__list(r, tuple ? WEIR__TUPLE : WEIR__LIST, chain_length(n->list), out));
-    for (const weir__node *item = n->list; item; item = item->next) WEIR_TRY(weir__eval(r, item, &out->as.seq->at[i++]));
+    for (const weir__node *item = n->list; item; item = item->next)
+        WEIR_TRY(weir__eval(r, item, &out->as.seq->at[i++]));
     return WEIR_OK;
 }
 
 static weir_status check_key(weir__run *r, const weir__value *key) {
     switch (key->kind) {
     case WEIR__LIST:
-    case WEIR__DICT:
-        return WEIR__TYPE_ERROR(r, "unhashable type: '%s'", weir__type_name(key));
+    case WEIR__DICT: return WEIR__TYPE_ERROR(r, "unhashable type: '%s'", weir__type_name(key));
     default: return WEIR_OK;
     }
 }
@@ -76,7 +76,8 @@ static weir_status eval_condition(weir__run *r, const weir__node *n, weir__value
     WEIR_TRY(weir__eval(r, n->a, &v));
     if (weir__truth(&v)) return weir__eval(r, n->b, out);
     if (n->c) return weir__eval(r, n->c, out);
-    return weir__undefined_hint(r, "the inline if-expression evaluated to false and no else section was defined.", out);
+    return weir__undefined_hint(
+        r, "the inline if-expression evaluated to false and no else section was defined.", out);
 }
 
 static weir_status eval_item(weir__run *r, const weir__node *n, weir__value *out) {
@@ -95,7 +96,7 @@ static weir_status eval_item(weir__run *r, const weir__node *n, weir__value *out
     return weir__slice(r, of, bounds, out);
 }
 
-/* ---- arguments --------------------------------------------------------------------------------------------- */
+/* ---- arguments -------------------------------------------------------------------------------------- */
 
 typedef struct arg_list {
     weir__args a;
@@ -106,7 +107,7 @@ static weir_status more(weir__run *r, weir__value **at, size_t n, size_t *cap) {
     if (n < *cap) return WEIR_OK;
     const size_t wider = *cap ? *cap * 2 : 4;
     weir__value *p = weir__arena_alloc(&r->arena, wider, sizeof *p);
-    if (!p) return weir__no_memory(r);
+    if (!p) return weir__run_no_memory(r);
     if (n > 0) memcpy(p, *at, n * sizeof *p);
     *at = p;
     *cap = wider;
@@ -124,8 +125,8 @@ static weir_status add_named(weir__run *r, arg_list *l, weir__value name, weir__
     if (name.kind != WEIR__STRING) return WEIR__TYPE_ERROR(r, "keywords must be strings");
     for (size_t i = 0; i < l->a.n_named; i++)
         if (weir__equal(r, &l->a.names[i], &name))
-            return WEIR__TYPE_ERROR(r, "got multiple values for keyword argument '%.*s'", weir__clip(name.as.s->n),
-                                    name.as.s->p);
+            return WEIR__TYPE_ERROR(r, "got multiple values for keyword argument '%.*s'",
+                                    weir__clip(name.as.s->n), name.as.s->p);
     WEIR_TRY(more(r, &l->a.names, l->a.n_named, &cap));
     WEIR_TRY(more(r, &l->a.named, l->a.n_named, &l->cap_named));
     l->a.names[l->a.n_named] = name;
@@ -140,8 +141,10 @@ static weir_status spread(weir__run *r, arg_list *l, const weir__node *n, weir__
         for (size_t i = 0; i < items->n; i++) WEIR_TRY(add_arg(r, l, items->at[i]));
         return WEIR_OK;
     }
-    if (v.kind != WEIR__DICT) return WEIR__TYPE_ERROR(r, "argument after ** must be a mapping, not %s", weir__type_name(&v));
-    for (size_t i = 0; i < v.as.dict->n; i++) WEIR_TRY(add_named(r, l, v.as.dict->keys[i], v.as.dict->values[i]));
+    if (v.kind != WEIR__DICT)
+        return WEIR__TYPE_ERROR(r, "argument after ** must be a mapping, not %s", weir__type_name(&v));
+    for (size_t i = 0; i < v.as.dict->n; i++)
+        WEIR_TRY(add_named(r, l, v.as.dict->keys[i], v.as.dict->values[i]));
     return WEIR_OK;
 }
 
@@ -179,14 +182,15 @@ static weir_status eval_call(weir__run *r, const weir__node *n, weir__value *out
     return weir__call(r, f, &l.a, out);
 }
 
-/* ---- filters and tests ------------------------------------------------------------------------------------- */
+/* ---- filters and tests ------------------------------------------------------------------------------ */
 
 static weir_status apply(weir__run *r, const weir__node *n, weir__value subject, weir__value *out) {
     arg_list l = {0};
     WEIR_TRY(eval_args(r, n->list, subject, &l));
     r->line = n->line;
     if (n->entry) return weir__call_entry(r, n->entry, &l.a, out);
-    return weir__raise(r, WEIR_EINVAL, "No %s named '%s' found.", n->kind == WEIR__N_FILTER ? "filter" : "test", n->name);
+    return weir__raise(r, WEIR_EINVAL, "No %s named '%s' found.",
+                       n->kind == WEIR__N_FILTER ? "filter" : "test", n->name);
 }
 
 weir_status weir__eval_filters(weir__run *r, const weir__node *n, weir__value subject, weir__value *out) {
@@ -203,7 +207,7 @@ static weir_status eval_applied(weir__run *r, const weir__node *n, weir__value *
     return apply(r, n, subject, out);
 }
 
-/* ---- all kinds --------------------------------------------------------------------------------------------- */
+/* ---- all kinds -------------------------------------------------------------------------------------- */
 
 static weir_status eval_two(weir__run *r, const weir__node *n, weir__value *out) {
     weir__value a, b;

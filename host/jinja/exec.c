@@ -8,7 +8,7 @@ weir_status weir__write(weir__run *r, const weir__value *v) {
     return weir__raise(r, WEIR_ENOTSUP, "the template writes more than %zu bytes", r->options.max_output);
 }
 
-/* ---- loops ------------------------------------------------------------------------------------------------- */
+/* ---- loops ------------------------------------------------------------------------------------------ */
 
 /* Whether the loop's condition takes v. */
 static weir_status passes(weir__run *r, weir__loop *l, weir__value v, bool *out) {
@@ -43,10 +43,12 @@ weir_status weir__loop_next(weir__run *r, weir__loop *l, weir__value *out, bool 
     return WEIR_OK;
 }
 
-static weir_status loop_new(weir__run *r, const weir__node *n, weir__value iterable, int64_t depth0, weir__loop **out) {
+static weir_status loop_new(weir__run *r, const weir__node *n, weir__value iterable, int64_t depth0,
+                            weir__loop **out) {
     weir__loop *l = weir__arena_alloc(&r->arena, 1, sizeof *l);
-    if (!l) return weir__no_memory(r);
-    *l = (weir__loop){.node = n, .tests = n->c != NULL, .outer = r->frame, .index0 = -1, .length = -1, .depth0 = depth0};
+    if (!l) return weir__run_no_memory(r);
+    *l = (weir__loop){
+        .node = n, .tests = n->c != NULL, .outer = r->frame, .index0 = -1, .length = -1, .depth0 = depth0};
     l->next = &l->at;
     if (iterable.kind == WEIR__ITERATOR) {
         l->items = iterable.as.seq;
@@ -59,7 +61,8 @@ static weir_status loop_new(weir__run *r, const weir__node *n, weir__value itera
 }
 
 /* One round in a scope of its own; *body stays as it is unless a function keeps it. */
-static weir_status round_of(weir__run *r, weir__loop *l, weir__value v, weir__frame **body, weir__flow *flow) {
+static weir_status round_of(weir__run *r, weir__loop *l, weir__value v, weir__frame **body,
+                            weir__flow *flow) {
     weir__frame *const outer = l->outer;
     if (!*body || (*body)->kept) WEIR_TRY(weir__frame_new(r, outer, body));
     (*body)->n = 0;
@@ -86,7 +89,8 @@ weir_status weir__exec_loop(weir__run *r, const weir__node *n, weir__value itera
         WEIR_TRY(weir__loop_next(r, l, &v, &found));
         if (!found) break;
         WEIR_TRY(round_of(r, l, v, &body, &flow));
-        ran |= flow == WEIR__GO_ON; /* jinja2 notes it at the body's end, where neither break nor continue gets */
+        /* jinja2 notes it at the body's end, where neither break nor continue gets. */
+        ran |= flow == WEIR__GO_ON;
         if (flow == WEIR__BREAK) break;
         flow = WEIR__GO_ON;
     }
@@ -105,14 +109,15 @@ static weir_status exec_for(weir__run *r, const weir__node *n) {
     return weir__exec_loop(r, n, iterable, 0);
 }
 
-/* ---- assignments ------------------------------------------------------------------------------------------- */
+/* ---- assignments ------------------------------------------------------------------------------------ */
 
 /* Namespaces that a target names are looked at before the value is made. */
 static weir_status check_namespaces(weir__run *r, const weir__node *target) {
     weir__value ns;
     if (target->kind == WEIR__N_NSREF) {
         WEIR_TRY(weir__lookup(r, target->name, &ns));
-        if (ns.kind != WEIR__NAMESPACE) return weir__raise(r, WEIR_EINVAL, "cannot assign attribute on non-namespace object");
+        if (ns.kind != WEIR__NAMESPACE)
+            return weir__raise(r, WEIR_EINVAL, "cannot assign attribute on non-namespace object");
     }
     for (const weir__node *n = target->kind == WEIR__N_TUPLE ? target->list : NULL; n; n = n->next)
         WEIR_TRY(check_namespaces(r, n));
@@ -153,7 +158,7 @@ static weir_status exec_with(weir__run *r, const weir__node *n, weir__flow *flow
     return WEIR_OK;
 }
 
-/* ---- others ------------------------------------------------------------------------------------------------ */
+/* ---- others ----------------------------------------------------------------------------------------- */
 
 static weir_status exec_filter(weir__run *r, const weir__node *n, weir__flow *flow) {
     weir__frame *inner = NULL;

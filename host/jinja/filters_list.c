@@ -8,7 +8,8 @@
 
 /* Filters over lists, and the attributes that they look at. */
 
-weir_status weir__attribute_of(weir__run *r, weir__value item, const weir__value *attribute, weir__value otherwise, weir__value *out) {
+weir_status weir__attribute_of(weir__run *r, weir__value item, const weir__value *attribute,
+                               weir__value otherwise, weir__value *out) {
     *out = item;
     if (attribute->kind == WEIR__ABSENT || attribute->kind == WEIR__NONE) return WEIR_OK;
     if (attribute->kind != WEIR__STRING) {
@@ -24,10 +25,13 @@ weir_status weir__attribute_of(weir__run *r, weir__value item, const weir__value
         bool fits = false, digits = n > 0;
         for (size_t k = 0; k < n; k++) digits &= t->p[at + k] >= '0' && t->p[at + k] <= '9';
         weir__value key = {.kind = WEIR__ABSENT};
-        if (digits && weir__parse_int(t->p + at, n, 10, &i, &fits) && fits) key = weir__int(i);
-        else WEIR_TRY(weir__text_part(r, t, at, n, &key));
+        if (digits && weir__parse_int(t->p + at, n, 10, &i, &fits) && fits)
+            key = weir__int(i);
+        else
+            WEIR_TRY(weir__text_part(r, t, at, n, &key));
         WEIR_TRY(weir__getitem(r, *out, key, out));
-        if (out->kind == WEIR__UNDEFINED && otherwise.kind != WEIR__ABSENT && otherwise.kind != WEIR__NONE) *out = otherwise;
+        if (out->kind == WEIR__UNDEFINED && otherwise.kind != WEIR__ABSENT && otherwise.kind != WEIR__NONE)
+            *out = otherwise;
         at += n + 1;
     }
     return WEIR_OK;
@@ -56,7 +60,9 @@ static weir_status copy_items(weir__run *r, weir__value v, weir__value *out) {
     return WEIR_OK;
 }
 
-static weir_status f_list(weir__run *r, const weir__args *a, weir__value *out) { return copy_items(r, a->at[0], out); }
+static weir_status f_list(weir__run *r, const weir__args *a, weir__value *out) {
+    return copy_items(r, a->at[0], out);
+}
 
 static weir_status f_first(weir__run *r, const weir__args *a, weir__value *out) {
     weir__value v = a->at[0];
@@ -75,8 +81,7 @@ static weir_status f_last(weir__run *r, const weir__args *a, weir__value *out) {
     weir__seq *items = NULL;
     if (a->at[0].kind == WEIR__ITERATOR)
         return WEIR__TYPE_ERROR(r, "'%s' object is not reversible", weir__type_name(&a->at[0]));
-    if (a->at[0].kind == WEIR__UNDEFINED)
-        return WEIR__TYPE_ERROR(r, "'Undefined' object is not reversible");
+    if (a->at[0].kind == WEIR__UNDEFINED) return WEIR__TYPE_ERROR(r, "'Undefined' object is not reversible");
     WEIR_TRY(weir__items(r, a->at[0], &items));
     if (items->n == 0) return weir__undefined_hint(r, "No last item, sequence was empty.", out);
     *out = items->at[items->n - 1];
@@ -112,7 +117,8 @@ static weir_status f_reverse(weir__run *r, const weir__args *a, weir__value *out
         q->at[i] = q->at[q->n - 1 - i];
         q->at[q->n - 1 - i] = t;
     }
-    if (v.kind == WEIR__ITERATOR || v.kind == WEIR__UNDEFINED) { /* those have no order to reverse: jinja2 makes a list */
+    if (v.kind == WEIR__ITERATOR ||
+        v.kind == WEIR__UNDEFINED) { /* those have no order to reverse: jinja2 makes a list */
         *out = list;
         return WEIR_OK;
     }
@@ -121,10 +127,11 @@ static weir_status f_reverse(weir__run *r, const weir__args *a, weir__value *out
     return WEIR_OK;
 }
 
-/* ---- order ------------------------------------------------------------------------------------------------- */
+/* ---- order ------------------------------------------------------------------------------------------ */
 
 /* Keys of "a,b": a list of one value each. */
-static weir_status sort_key(weir__run *r, weir__value item, const weir__value *attribute, bool cased, weir__value *out) {
+static weir_status sort_key(weir__run *r, weir__value item, const weir__value *attribute, bool cased,
+                            weir__value *out) {
     weir__value parts, v;
     if (attribute->kind != WEIR__STRING) {
         WEIR_TRY(weir__list(r, WEIR__LIST, 1, out));
@@ -132,7 +139,7 @@ static weir_status sort_key(weir__run *r, weir__value item, const weir__value *a
         return weir__key_of(r, v, cased, &out->as.seq->at[0]);
     }
     WEIR_TRY(weir__literal(r, ",", &v));
-    WEIR_TRY(weir__split(r, attribute->as.s, v.as.s, -1, false, &parts));
+    WEIR_TRY(weir__text_split(r, attribute->as.s, v.as.s, -1, false, &parts));
     WEIR_TRY(weir__list(r, WEIR__LIST, parts.as.seq->n, out));
     for (size_t i = 0; i < parts.as.seq->n; i++) {
         WEIR_TRY(weir__attribute_of(r, item, &parts.as.seq->at[i], (weir__value){.kind = WEIR__ABSENT}, &v));
@@ -155,7 +162,8 @@ static weir_status f_dictsort(weir__run *r, const weir__args *a, weir__value *ou
     const weir__value *by = &a->at[2];
     const bool value = by->kind == WEIR__STRING && weir__same_bytes(by->as.s, "value");
     weir__value keys, items;
-    if (by->kind != WEIR__ABSENT && !value && !(by->kind == WEIR__STRING && weir__same_bytes(by->as.s, "key")))
+    if (by->kind != WEIR__ABSENT && !value &&
+        !(by->kind == WEIR__STRING && weir__same_bytes(by->as.s, "key")))
         return weir__raise(r, WEIR_EINVAL, "You can only sort by either \"key\" or \"value\"");
     if (a->at[0].kind == WEIR__UNDEFINED) return weir__fail_undefined(r, a->at[0]);
     if (a->at[0].kind != WEIR__DICT)
@@ -165,7 +173,8 @@ static weir_status f_dictsort(weir__run *r, const weir__args *a, weir__value *ou
     weir__seq *q = out->as.seq;
     WEIR_TRY(weir__list(r, WEIR__LIST, q->n, &keys));
     for (size_t i = 0; i < q->n; i++)
-        WEIR_TRY(weir__key_of(r, q->at[i].as.seq->at[value], weir__arg_bool(a, 1, false), &keys.as.seq->at[i]));
+        WEIR_TRY(
+            weir__key_of(r, q->at[i].as.seq->at[value], weir__arg_bool(a, 1, false), &keys.as.seq->at[i]));
     return weir__sort(r, q->at, keys.as.seq->at, q->n, weir__arg_bool(a, 3, false));
 }
 
@@ -186,13 +195,18 @@ static weir_status extreme(weir__run *r, const weir__args *a, bool most, weir__v
     return weir__charge(r, items->n);
 }
 
-static weir_status f_min(weir__run *r, const weir__args *a, weir__value *out) { return extreme(r, a, false, out); }
-static weir_status f_max(weir__run *r, const weir__args *a, weir__value *out) { return extreme(r, a, true, out); }
+static weir_status f_min(weir__run *r, const weir__args *a, weir__value *out) {
+    return extreme(r, a, false, out);
+}
+static weir_status f_max(weir__run *r, const weir__args *a, weir__value *out) {
+    return extreme(r, a, true, out);
+}
 
 static weir_status f_sum(weir__run *r, const weir__args *a, weir__value *out) {
     weir__seq *items = NULL;
     weir__value v, sum = a->at[2].kind == WEIR__ABSENT ? weir__int(0) : a->at[2];
-    if (sum.kind == WEIR__STRING) return WEIR__TYPE_ERROR(r, "sum() can't sum strings [use ''.join(seq) instead]");
+    if (sum.kind == WEIR__STRING)
+        return WEIR__TYPE_ERROR(r, "sum() can't sum strings [use ''.join(seq) instead]");
     WEIR_TRY(weir__items(r, a->at[0], &items));
     for (size_t i = 0; i < items->n; i++) {
         WEIR_TRY(weir__attribute_of(r, items->at[i], &a->at[1], (weir__value){.kind = WEIR__ABSENT}, &v));
@@ -222,9 +236,10 @@ static weir_status f_unique(weir__run *r, const weir__args *a, weir__value *out)
     return weir__iterator(r, list, out);
 }
 
-/* ---- parts ------------------------------------------------------------------------------------------------- */
+/* ---- parts ------------------------------------------------------------------------------------------ */
 
-static weir_status part(weir__run *r, const weir__seq *q, size_t from, size_t n, size_t pad, weir__value fill, weir__value *out) {
+static weir_status part(weir__run *r, const weir__seq *q, size_t from, size_t n, size_t pad, weir__value fill,
+                        weir__value *out) {
     WEIR_TRY(weir__list(r, WEIR__LIST, n + pad, out));
     for (size_t i = 0; i < n + pad; i++) out->as.seq->at[i] = i < n ? q->at[from + i] : fill;
     return WEIR_OK;
@@ -236,7 +251,8 @@ static weir_status f_batch(weir__run *r, const weir__args *a, weir__value *out) 
     int64_t size = 0;
     WEIR_TRY(weir__arg_int(r, a, 1, &size));
     WEIR_TRY(weir__items(r, a->at[0], &q));
-    if (size < 0 || (uint64_t)size > q->n) size = weir__arg_given(a, 2) && size > 0 && size < 100000 ? size : (int64_t)q->n;
+    if (size < 0 || (uint64_t)size > q->n)
+        size = weir__arg_given(a, 2) && size > 0 && size < 100000 ? size : (int64_t)q->n;
     if (size == 0 && q->n > 0) return weir__raise(r, WEIR_ENOTSUP, "batches of no items");
     const size_t step = (size_t)size, n = q->n == 0 ? 0 : (q->n + step - 1) / step;
     WEIR_TRY(weir__list(r, WEIR__LIST, n, &list));
@@ -267,9 +283,12 @@ static weir_status f_slice(weir__run *r, const weir__args *a, weir__value *out) 
 
 static weir_status f_items(weir__run *r, const weir__args *a, weir__value *out) {
     weir__value list;
-    if (a->at[0].kind == WEIR__UNDEFINED) WEIR_TRY(weir__list(r, WEIR__LIST, 0, &list));
-    else if (a->at[0].kind == WEIR__DICT) WEIR_TRY(weir__dict_view(r, WEIR__ITEMS, a->at[0].as.dict, &list));
-    else return WEIR__TYPE_ERROR(r, "Can only get item pairs from a mapping.");
+    if (a->at[0].kind == WEIR__UNDEFINED)
+        WEIR_TRY(weir__list(r, WEIR__LIST, 0, &list));
+    else if (a->at[0].kind == WEIR__DICT)
+        WEIR_TRY(weir__dict_view(r, WEIR__ITEMS, a->at[0].as.dict, &list));
+    else
+        return WEIR__TYPE_ERROR(r, "Can only get item pairs from a mapping.");
     return weir__iterator(r, list, out);
 }
 
@@ -288,7 +307,8 @@ static weir_status f_groupby(weir__run *r, const weir__args *a, weir__value *out
     size_t n = 0;
     for (size_t from = 0, upto; from < q->n; from = upto) {
         weir__value group;
-        for (upto = from + 1; upto < q->n && weir__equal(r, &keys.as.seq->at[from], &keys.as.seq->at[upto]);) upto++;
+        for (upto = from + 1; upto < q->n && weir__equal(r, &keys.as.seq->at[from], &keys.as.seq->at[upto]);)
+            upto++;
         WEIR_TRY(part(r, q, from, upto - from, 0, weir__none(), &group));
         WEIR_TRY(weir__attribute_of(r, q->at[from], &a->at[1], a->at[2], &v));
         WEIR_TRY(weir__pair(r, v, group, &out->as.seq->at[n]));
@@ -298,12 +318,19 @@ static weir_status f_groupby(weir__run *r, const weir__args *a, weir__value *out
     return WEIR_OK;
 }
 
-const weir__callable weir__list_filters[] = {
-    {"list", "", f_list}, {"first", "", f_first}, {"last", "", f_last}, {"join", "?d ?attribute", f_join},
-    {"reverse", "", f_reverse}, {"sort", "?reverse ?case_sensitive ?attribute", f_sort},
-    {"dictsort", "?case_sensitive ?by ?reverse", f_dictsort}, {"min", "?case_sensitive ?attribute", f_min},
-    {"max", "?case_sensitive ?attribute", f_max}, {"sum", "?attribute ?start", f_sum},
-    {"unique", "?case_sensitive ?attribute", f_unique}, {"batch", "linecount ?fill_with", f_batch},
-    {"slice", "slices ?fill_with", f_slice}, {"items", "", f_items},
-    {"groupby", "attribute ?default ?case_sensitive", f_groupby}};
+const weir__callable weir__list_filters[] = {{"list", "", f_list},
+                                             {"first", "", f_first},
+                                             {"last", "", f_last},
+                                             {"join", "?d ?attribute", f_join},
+                                             {"reverse", "", f_reverse},
+                                             {"sort", "?reverse ?case_sensitive ?attribute", f_sort},
+                                             {"dictsort", "?case_sensitive ?by ?reverse", f_dictsort},
+                                             {"min", "?case_sensitive ?attribute", f_min},
+                                             {"max", "?case_sensitive ?attribute", f_max},
+                                             {"sum", "?attribute ?start", f_sum},
+                                             {"unique", "?case_sensitive ?attribute", f_unique},
+                                             {"batch", "linecount ?fill_with", f_batch},
+                                             {"slice", "slices ?fill_with", f_slice},
+                                             {"items", "", f_items},
+                                             {"groupby", "attribute ?default ?case_sensitive", f_groupby}};
 const size_t weir__n_list_filters = sizeof weir__list_filters / sizeof *weir__list_filters;

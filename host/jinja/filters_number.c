@@ -36,7 +36,8 @@ static weir_status f_int(weir__run *r, const weir__args *a, weir__value *out) {
         return isnan(v->as.f) ? WEIR_OK : whole_of(r, v->as.f, out);
     }
     if (v->kind != WEIR__STRING) return WEIR_OK;
-    if ((base == 0 || (base >= 2 && base <= 36)) && weir__parse_int(v->as.s->p, v->as.s->n, (int)base, &i, &fits)) {
+    if ((base == 0 || (base >= 2 && base <= 36)) &&
+        weir__parse_int(v->as.s->p, v->as.s->n, (int)base, &i, &fits)) {
         if (!fits) return too_big(r);
         *out = weir__int(i);
         return WEIR_OK;
@@ -111,17 +112,23 @@ static weir_status f_round(weir__run *r, const weir__args *a, weir__value *out) 
     int64_t digits = 0;
     WEIR_TRY(weir__arg_int(r, a, 1, &digits));
     const bool given = a->at[2].kind == WEIR__STRING;
-    const bool up = given && weir__same_bytes(a->at[2].as.s, "ceil"), down = given && weir__same_bytes(a->at[2].as.s, "floor");
-    if (a->at[2].kind != WEIR__ABSENT && !up && !down && !(given && weir__same_bytes(a->at[2].as.s, "common")))
+    const bool up = given && weir__same_bytes(a->at[2].as.s, "ceil"),
+               down = given && weir__same_bytes(a->at[2].as.s, "floor");
+    if (a->at[2].kind != WEIR__ABSENT && !up && !down &&
+        !(given && weir__same_bytes(a->at[2].as.s, "common")))
         return weir__raise(r, WEIR_EINVAL, "method must be common, ceil or floor");
-    if (v->kind == WEIR__UNDEFINED) return WEIR__TYPE_ERROR(r, "type Undefined doesn't define __round__ method");
-    if (!weir__is_number(v->kind)) return WEIR__TYPE_ERROR(r, "type %s doesn't define __round__ method", weir__type_name(v));
+    if (v->kind == WEIR__UNDEFINED)
+        return WEIR__TYPE_ERROR(r, "type Undefined doesn't define __round__ method");
+    if (!weir__is_number(v->kind))
+        return WEIR__TYPE_ERROR(r, "type %s doesn't define __round__ method", weir__type_name(v));
     if (!up && !down) {
         if (v->kind != WEIR__FLOAT) return round_whole(r, v, digits, out);
         *out = weir__float(round_decimal(v->as.f, digits));
         return WEIR_OK;
     }
-    const double f = v->kind == WEIR__FLOAT ? v->as.f : v->kind == WEIR__INT ? (double)v->as.i : (double)v->as.b;
+    const double f = v->kind == WEIR__FLOAT ? v->as.f
+                     : v->kind == WEIR__INT ? (double)v->as.i
+                                            : (double)v->as.b;
     const double scale = pow(10, (double)digits);
     *out = weir__float((up ? ceil(f * scale) : floor(f * scale)) / scale);
     return WEIR_OK;
@@ -135,6 +142,6 @@ static weir_status f_length(weir__run *r, const weir__args *a, weir__value *out)
 }
 
 const weir__callable weir__number_filters[] = {
-    {"int", "?default ?base", f_int}, {"float", "?default", f_float}, {"abs", "", f_abs},
-    {"round", "?precision ?method", f_round}, {"length", "", f_length}, {"count", "", f_length}};
+    {"int", "?default ?base", f_int},         {"float", "?default", f_float}, {"abs", "", f_abs},
+    {"round", "?precision ?method", f_round}, {"length", "", f_length},       {"count", "", f_length}};
 const size_t weir__n_number_filters = sizeof weir__number_filters / sizeof *weir__number_filters;

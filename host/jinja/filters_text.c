@@ -6,7 +6,9 @@
 
 /* Filters that make texts. */
 
-static weir_status subject(weir__run *r, const weir__args *a, weir__text **out) { return weir__to_text(r, &a->at[0], out); }
+static weir_status subject(weir__run *r, const weir__args *a, weir__text **out) {
+    return weir__to_text(r, &a->at[0], out);
+}
 
 static weir_status recased(weir__run *r, const weir__args *a, weir__casing how, weir__value *out) {
     weir__text *t = NULL;
@@ -14,9 +16,15 @@ static weir_status recased(weir__run *r, const weir__args *a, weir__casing how, 
     return weir__recase(r, t, how, out);
 }
 
-static weir_status f_upper(weir__run *r, const weir__args *a, weir__value *out) { return recased(r, a, WEIR__UPPER, out); }
-static weir_status f_lower(weir__run *r, const weir__args *a, weir__value *out) { return recased(r, a, WEIR__LOWER, out); }
-static weir_status f_capitalize(weir__run *r, const weir__args *a, weir__value *out) { return recased(r, a, WEIR__CAPITALIZE, out); }
+static weir_status f_upper(weir__run *r, const weir__args *a, weir__value *out) {
+    return recased(r, a, WEIR__UPPER, out);
+}
+static weir_status f_lower(weir__run *r, const weir__args *a, weir__value *out) {
+    return recased(r, a, WEIR__LOWER, out);
+}
+static weir_status f_capitalize(weir__run *r, const weir__args *a, weir__value *out) {
+    return recased(r, a, WEIR__CAPITALIZE, out);
+}
 
 /* Words begin after white space, - and opening brackets. */
 static weir_status f_title(weir__run *r, const weir__args *a, weir__value *out) {
@@ -88,7 +96,8 @@ static weir_status f_format(weir__run *r, const weir__args *a, weir__value *out)
         return weir__raise(r, WEIR_EINVAL, "can't handle positional and keyword arguments at the same time");
     if (a->n_named > 0) {
         WEIR_TRY(weir__dict_new(r, WEIR__DICT, &v));
-        for (size_t i = 0; i < a->n_named; i++) WEIR_TRY(weir__dict_put(r, v.as.dict, a->names[i], a->named[i]));
+        for (size_t i = 0; i < a->n_named; i++)
+            WEIR_TRY(weir__dict_put(r, v.as.dict, a->names[i], a->named[i]));
     } else {
         WEIR_TRY(weir__list(r, WEIR__TUPLE, a->n - 1, &v));
         if (a->n > 1) memcpy(v.as.seq->at, a->at + 1, (a->n - 1) * sizeof *a->at);
@@ -96,7 +105,7 @@ static weir_status f_format(weir__run *r, const weir__args *a, weir__value *out)
     return weir__percent(r, t, &v, out);
 }
 
-/* ---- layout ------------------------------------------------------------------------------------------------ */
+/* ---- layout ----------------------------------------------------------------------------------------- */
 
 static weir_status spaces(weir__run *r, weir__buf *b, int64_t n) {
     for (int64_t i = 0; i < n; i++) WEIR_TRY(weir__put(r, b, " ", 1, WEIR__BY_TEMPLATE));
@@ -109,14 +118,16 @@ static weir_status f_center(weir__run *r, const weir__args *a, weir__value *out)
     int64_t width = 80;
     WEIR_TRY(subject(r, a, &t));
     WEIR_TRY(weir__arg_int(r, a, 1, &width));
-    const int64_t pad = width - (int64_t)weir__text_length(t), left = pad > 0 ? pad / 2 + (pad & width & 1) : 0;
+    const int64_t pad = width - (int64_t)weir__text_length(t),
+                  left = pad > 0 ? pad / 2 + (pad & width & 1) : 0;
     WEIR_TRY(spaces(r, &b, left));
     WEIR_TRY(weir__put_text(r, &b, t, 0, t->n));
     WEIR_TRY(spaces(r, &b, pad - left));
     return weir__buf_value(r, &b, out);
 }
 
-/* Lines after the first get an indent, empty ones only where `blank`. A line break is added at the end first, as jinja2 does. */
+/* Lines after the first get an indent, empty ones only where `blank`. A line break is added at the end
+ * first, as jinja2 does. */
 static weir_status f_indent(weir__run *r, const weir__args *a, weir__value *out) {
     weir__text *t = NULL, *indent = NULL;
     weir__buf b = {0}, pad = {0};
@@ -125,7 +136,8 @@ static weir_status f_indent(weir__run *r, const weir__args *a, weir__value *out)
     const bool first = weir__arg_bool(a, 2, false), blank = weir__arg_bool(a, 3, false);
     if (a->at[0].kind == WEIR__UNDEFINED) return weir__fail_undefined(r, a->at[0]);
     if (a->at[0].kind != WEIR__STRING)
-        return WEIR__TYPE_ERROR(r, "unsupported operand type(s) for +=: '%s' and 'str'", weir__type_name(&a->at[0]));
+        return WEIR__TYPE_ERROR(r, "unsupported operand type(s) for +=: '%s' and 'str'",
+                                weir__type_name(&a->at[0]));
     t = a->at[0].as.s;
     if (a->at[1].kind == WEIR__STRING) {
         indent = a->at[1].as.s;
@@ -164,7 +176,7 @@ static weir_status f_wordcount(weir__run *r, const weir__args *a, weir__value *o
     return weir__charge(r, t->n / 16);
 }
 
-/* ---- other alphabets --------------------------------------------------------------------------------------- */
+/* ---- other alphabets -------------------------------------------------------------------------------- */
 
 static weir_status quote(weir__run *r, weir__buf *b, const weir__value *v, bool query) {
     static const char hex[] = "0123456789ABCDEF";
@@ -175,9 +187,12 @@ static weir_status quote(weir__run *r, weir__buf *b, const weir__value *v, bool 
         const bool plain = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') ||
                            (c != 0 && strchr("_.-~", c)) || (c == '/' && !query);
         const char e[3] = {'%', hex[c >> 4], hex[c & 15]};
-        if (plain) WEIR_TRY(weir__put_text(r, b, t, i, 1));
-        else if (c == ' ' && query) WEIR_TRY(weir__put(r, b, "+", 1, weir__writer(t, i)));
-        else WEIR_TRY(weir__put(r, b, e, 3, weir__writer(t, i)));
+        if (plain)
+            WEIR_TRY(weir__put_text(r, b, t, i, 1));
+        else if (c == ' ' && query)
+            WEIR_TRY(weir__put(r, b, "+", 1, weir__writer(t, i)));
+        else
+            WEIR_TRY(weir__put(r, b, e, 3, weir__writer(t, i)));
     }
     return weir__charge(r, t->n / 8);
 }
@@ -194,7 +209,8 @@ static weir_status f_urlencode(weir__run *r, const weir__args *a, weir__value *o
     WEIR_TRY(weir__items(r, v, &items));
     for (size_t i = 0; i < items->n; i++) {
         WEIR_TRY(weir__items(r, items->at[i], &pair));
-        if (pair->n != 2) return weir__raise(r, WEIR_EINVAL, "urlencode wants pairs, got %zu values", pair->n);
+        if (pair->n != 2)
+            return weir__raise(r, WEIR_EINVAL, "urlencode wants pairs, got %zu values", pair->n);
         if (i > 0) WEIR_TRY(weir__put(r, &b, "&", 1, WEIR__BY_TEMPLATE));
         WEIR_TRY(quote(r, &b, &pair->at[0], true));
         WEIR_TRY(weir__put(r, &b, "=", 1, WEIR__BY_TEMPLATE));
@@ -238,15 +254,19 @@ static weir_status f_tojson(weir__run *r, const weir__args *a, weir__value *out)
     return weir__buf_value(r, &b, out);
 }
 
-/* Comments and tags go, runs of white space become one space. References to characters stay (Python resolves them). */
+/* Comments and tags go, runs of white space become one space. References to characters stay (Python
+ * resolves them). */
 static weir_status f_striptags(weir__run *r, const weir__args *a, weir__value *out) {
     weir__text *t = NULL;
     weir__buf b = {0};
     WEIR_TRY(subject(r, a, &t));
-    if (memchr(t->p, '&', t->n)) return weir__raise(r, WEIR_ENOTSUP, "striptags of a text with '&' is not supported");
+    if (memchr(t->p, '&', t->n))
+        return weir__raise(r, WEIR_ENOTSUP, "striptags of a text with '&' is not supported");
     for (size_t at = 0; at < t->n;) {
         const bool comment = t->n - at >= 4 && memcmp(t->p + at, "<!--", 4) == 0;
-        const char *end = t->p[at] != '<' ? NULL : comment ? memmem(t->p + at, t->n - at, "-->", 3) : memchr(t->p + at, '>', t->n - at);
+        const char *end = t->p[at] != '<' ? NULL
+                          : comment       ? memmem(t->p + at, t->n - at, "-->", 3)
+                                          : memchr(t->p + at, '>', t->n - at);
         if (end) {
             at = (size_t)(end - t->p) + (comment ? 3 : 1);
             continue;
@@ -256,7 +276,7 @@ static weir_status f_striptags(weir__run *r, const weir__args *a, weir__value *o
     weir__value text, words;
     WEIR_TRY(weir__charge(r, t->n / 8));
     WEIR_TRY(weir__buf_value(r, &b, &text));
-    WEIR_TRY(weir__split(r, text.as.s, NULL, -1, false, &words));
+    WEIR_TRY(weir__text_split(r, text.as.s, NULL, -1, false, &words));
     b = (weir__buf){0};
     for (size_t i = 0; i < words.as.seq->n; i++) {
         const weir__text *w = words.as.seq->at[i].as.s;
@@ -267,10 +287,22 @@ static weir_status f_striptags(weir__run *r, const weir__args *a, weir__value *o
 }
 
 const weir__callable weir__text_filters[] = {
-    {"trim", "?chars", f_trim}, {"upper", "", f_upper}, {"lower", "", f_lower}, {"capitalize", "", f_capitalize},
-    {"title", "", f_title}, {"replace", "old new ?count", f_replace}, {"string", "", f_string}, {"safe", "", f_safe},
-    {"escape", "", f_escape}, {"e", "", f_escape}, {"forceescape", "", f_forceescape}, {"format", NULL, f_format},
-    {"center", "?width", f_center}, {"indent", "?width ?first ?blank", f_indent}, {"wordcount", "", f_wordcount},
-    {"urlencode", "", f_urlencode}, {"tojson", "?ensure_ascii ?indent ?separators ?sort_keys", f_tojson},
+    {"trim", "?chars", f_trim},
+    {"upper", "", f_upper},
+    {"lower", "", f_lower},
+    {"capitalize", "", f_capitalize},
+    {"title", "", f_title},
+    {"replace", "old new ?count", f_replace},
+    {"string", "", f_string},
+    {"safe", "", f_safe},
+    {"escape", "", f_escape},
+    {"e", "", f_escape},
+    {"forceescape", "", f_forceescape},
+    {"format", NULL, f_format},
+    {"center", "?width", f_center},
+    {"indent", "?width ?first ?blank", f_indent},
+    {"wordcount", "", f_wordcount},
+    {"urlencode", "", f_urlencode},
+    {"tojson", "?ensure_ascii ?indent ?separators ?sort_keys", f_tojson},
     {"striptags", "", f_striptags}};
 const size_t weir__n_text_filters = sizeof weir__text_filters / sizeof *weir__text_filters;

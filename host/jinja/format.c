@@ -8,7 +8,7 @@
 
 /* One field: how wide, and how its value is spelled. Both % and format() come down to it. */
 typedef struct field {
-    char align; /* '<', '>', '^', '=' after the sign; 0: the default */
+    char align;       /* '<', '>', '^', '=' after the sign; 0: the default */
     weir__value fill; /* ABSENT: a space */
     char sign;        /* '+', ' ' or 0 */
     bool alternative, thousands;
@@ -19,7 +19,8 @@ typedef struct field {
 enum { WIDEST = 1000000 };
 
 /* The text of a number, without its sign, into buf; *minus. */
-static weir_status spell_number(weir__run *r, const weir__value *v, const field *f, char buf[512], bool *minus) {
+static weir_status spell_number(weir__run *r, const weir__value *v, const field *f, char buf[512],
+                                bool *minus) {
     const bool whole = v->kind == WEIR__INT || v->kind == WEIR__BOOL;
     const int64_t i = v->kind == WEIR__INT ? v->as.i : v->kind == WEIR__BOOL ? v->as.b : 0;
     const unsigned long long u = i < 0 ? 0 - (unsigned long long)i : (unsigned long long)i;
@@ -43,7 +44,8 @@ static weir_status spell_number(weir__run *r, const weir__value *v, const field 
 }
 
 static void add_thousands(char buf[512]) {
-    const size_t digits = strspn(buf, "0123456789"), n = strlen(buf), commas = digits > 0 ? (digits - 1) / 3 : 0;
+    const size_t digits = strspn(buf, "0123456789"), n = strlen(buf),
+                 commas = digits > 0 ? (digits - 1) / 3 : 0;
     if (n + commas >= 512) return;
     memmove(buf + digits + commas, buf + digits, n - digits + 1);
     size_t to = digits + commas;
@@ -55,16 +57,23 @@ static void add_thousands(char buf[512]) {
 
 static weir_status pad(weir__run *r, weir__buf *b, const field *f, int64_t n) {
     for (int64_t i = 0; i < n; i++) {
-        if (f->fill.kind == WEIR__STRING) WEIR_TRY(weir__put_text(r, b, f->fill.as.s, 0, f->fill.as.s->n));
-        else WEIR_TRY(weir__put(r, b, " ", 1, WEIR__BY_TEMPLATE));
+        if (f->fill.kind == WEIR__STRING)
+            WEIR_TRY(weir__put_text(r, b, f->fill.as.s, 0, f->fill.as.s->n));
+        else
+            WEIR_TRY(weir__put(r, b, " ", 1, WEIR__BY_TEMPLATE));
         WEIR_TRY(weir__charge(r, 1));
     }
     return WEIR_OK;
 }
 
-static weir_status put_padded(weir__run *r, weir__buf *b, const field *f, weir__text *t, const char *sign, char align) {
-    const int64_t length = (int64_t)(weir__text_length(t) + strlen(sign)), space = f->width > length ? f->width - length : 0;
-    const int64_t left = align == '>' ? space : align == '^' ? space / 2 : 0, inner = align == '=' ? space : 0;
+static weir_status put_padded(weir__run *r, weir__buf *b, const field *f, weir__text *t, const char *sign,
+                              char align) {
+    const int64_t length = (int64_t)(weir__text_length(t) + strlen(sign)),
+                  space = f->width > length ? f->width - length : 0;
+    const int64_t left = align == '>'   ? space
+                         : align == '^' ? space / 2
+                                        : 0,
+                  inner = align == '=' ? space : 0;
     WEIR_TRY(pad(r, b, f, left));
     WEIR_TRY(weir__put(r, b, sign, strlen(sign), WEIR__BY_TEMPLATE));
     WEIR_TRY(pad(r, b, f, inner));
@@ -91,7 +100,7 @@ static weir_status put_string(weir__run *r, weir__buf *b, const field *f, weir__
     return put_padded(r, b, f, cut.as.s, "", align);
 }
 
-/* ---- % ----------------------------------------------------------------------------------------------------- */
+/* ---- % ---------------------------------------------------------------------------------------------- */
 
 typedef struct percent {
     const weir__text *format;
@@ -149,10 +158,12 @@ static weir_status percent_number(weir__run *r, weir__buf *b, field *f, const we
     const bool real = strchr("eEfFgG", f->type) != NULL;
     weir__value n = *v;
     if (v->kind == WEIR__UNDEFINED && real) return weir__fail_undefined(r, *v);
-    if (!weir__is_number(v->kind) && real) return WEIR__TYPE_ERROR(r, "must be real number, not %s", weir__type_name(v));
+    if (!weir__is_number(v->kind) && real)
+        return WEIR__TYPE_ERROR(r, "must be real number, not %s", weir__type_name(v));
     if (!weir__is_number(v->kind))
         return WEIR__TYPE_ERROR(r, "%%%c format: %s is required, not %s", f->type,
-                                f->type == 'd' || f->type == 'i' || f->type == 'u' ? "a real number" : "an integer",
+                                f->type == 'd' || f->type == 'i' || f->type == 'u' ? "a real number"
+                                                                                   : "an integer",
                                 weir__type_name(v));
     if (!real && v->kind == WEIR__FLOAT) n = weir__int((int64_t)v->as.f);
     if (f->type == 'i' || f->type == 'u') f->type = 'd';
@@ -191,14 +202,17 @@ static weir_status percent_field(weir__run *r, weir__buf *b, percent *p) {
     if (f.type == '%') return weir__put(r, b, "%", 1, WEIR__BY_TEMPLATE);
     if (!named) WEIR_TRY(next_arg(r, p, &v));
     if (strchr("diuxXoeEfFgG", f.type)) {
-        if (f.fill.kind == WEIR__STRING && f.align != '<') f.align = '=';
-        else f.fill.kind = WEIR__ABSENT;
+        if (f.fill.kind == WEIR__STRING && f.align != '<')
+            f.align = '=';
+        else
+            f.fill.kind = WEIR__ABSENT;
         return percent_number(r, b, &f, &v);
     }
     f.fill.kind = WEIR__ABSENT;
     if (f.type == 'c') return percent_char(r, b, &f, &v);
     if (f.type != 's' && f.type != 'r')
-        return weir__raise(r, WEIR_EINVAL, "unsupported format character '%c' (0x%x) at index %zu", f.type, (unsigned)f.type, p->at - 1);
+        return weir__raise(r, WEIR_EINVAL, "unsupported format character '%c' (0x%x) at index %zu", f.type,
+                           (unsigned)f.type, p->at - 1);
     if (f.type == 'r') WEIR_TRY(weir__repr_value(r, &v, &v));
     WEIR_TRY(weir__to_text(r, &v, &t));
     return put_string(r, b, &f, t, f.align == '<' ? '<' : '>');
@@ -216,13 +230,14 @@ weir_status weir__percent(weir__run *r, const weir__text *format, const weir__va
         WEIR_TRY(weir__charge(r, 1));
         WEIR_TRY(percent_field(r, &b, &p));
     }
-    const bool tuple = args->kind == WEIR__TUPLE, mapping = args->kind == WEIR__DICT || args->kind == WEIR__LIST;
+    const bool tuple = args->kind == WEIR__TUPLE,
+               mapping = args->kind == WEIR__DICT || args->kind == WEIR__LIST;
     if ((tuple && p.used < args->as.seq->n) || (!tuple && !mapping && p.used == 0))
         return WEIR__TYPE_ERROR(r, "not all arguments converted during string formatting");
     return weir__buf_value(r, &b, out);
 }
 
-/* ---- format() ---------------------------------------------------------------------------------------------- */
+/* ---- format() --------------------------------------------------------------------------------------- */
 
 typedef struct braces {
     const weir__text *t;
@@ -238,13 +253,16 @@ static weir_status field_value(weir__run *r, braces *p, size_t from, size_t n, w
     while (k < n && s[k] >= '0' && s[k] <= '9' && k < 6) index = index * 10 + (s[k++] - '0');
     if (n == 0 || k == n) {
         if (n == 0 && p->automatic < 0)
-            return weir__raise(r, WEIR_EINVAL, "cannot switch from manual field specification to automatic field numbering");
+            return weir__raise(r, WEIR_EINVAL,
+                               "cannot switch from manual field specification to automatic field numbering");
         if (n > 0 && p->automatic > 0)
-            return weir__raise(r, WEIR_EINVAL, "cannot switch from manual field specification to automatic field numbering");
-        if (n == 0) index = p->automatic++;
-        else p->automatic = -1;
-        if ((uint64_t)index + 1 >= p->a->n)
-            return weir__raise(r, WEIR_EINVAL, "tuple index out of range");
+            return weir__raise(r, WEIR_EINVAL,
+                               "cannot switch from manual field specification to automatic field numbering");
+        if (n == 0)
+            index = p->automatic++;
+        else
+            p->automatic = -1;
+        if ((uint64_t)index + 1 >= p->a->n) return weir__raise(r, WEIR_EINVAL, "tuple index out of range");
         *out = p->a->at[1 + index];
         return WEIR_OK;
     }
@@ -267,7 +285,8 @@ static weir_status field_path(weir__run *r, braces *p, size_t from, size_t upto,
         const bool item = s[end++] == '[';
         const size_t begin = end;
         while (end < upto && (item ? s[end] != ']' : s[end] != '.' && s[end] != '[')) end++;
-        if (end == begin || (item && end == upto)) return weir__raise(r, WEIR_EINVAL, "Empty attribute in format string");
+        if (end == begin || (item && end == upto))
+            return weir__raise(r, WEIR_EINVAL, "Empty attribute in format string");
         if (!item) {
             WEIR_TRY(weir__getattr(r, *out, s + begin, end - begin, out));
             continue;
@@ -308,7 +327,8 @@ static weir_status read_spec(weir__run *r, const weir__text *t, size_t at, size_
         f->width = (f->width < 0 ? 0 : f->width) * 10 + (t->p[at] - '0');
     if (at < upto && t->p[at] == ',') f->thousands = at++ < upto;
     if (at < upto && t->p[at] == '.')
-        for (at++, f->precision = 0; at < upto && t->p[at] >= '0' && t->p[at] <= '9' && f->precision < WIDEST; at++)
+        for (at++, f->precision = 0; at < upto && t->p[at] >= '0' && t->p[at] <= '9' && f->precision < WIDEST;
+             at++)
             f->precision = f->precision * 10 + (t->p[at] - '0');
     if (at < upto) f->type = t->p[at++];
     return at == upto ? WEIR_OK : weir__raise(r, WEIR_EINVAL, "Invalid format specifier");
@@ -321,8 +341,9 @@ static weir_status put_field(weir__run *r, weir__buf *b, field *f, const weir__v
         f->type = 'd';
         return put_number(r, b, f, v);
     }
-    if (f->type && f->type != 's') return weir__raise(r, WEIR_EINVAL, "Unknown format code '%c' for object of type '%s'", f->type,
-                                                     weir__type_name(v));
+    if (f->type && f->type != 's')
+        return weir__raise(r, WEIR_EINVAL, "Unknown format code '%c' for object of type '%s'", f->type,
+                           weir__type_name(v));
     WEIR_TRY(weir__to_text(r, v, &s));
     return put_string(r, b, f, s, f->align ? f->align : weir__is_number(v->kind) ? '>' : '<');
 }
@@ -338,13 +359,15 @@ static weir_status put_braces(weir__run *r, weir__buf *b, braces *p, size_t from
     if (path < upto && s[path] == '!') {
         const char how = path + 1 < upto ? s[path + 1] : 0;
         weir__text *t = NULL;
-        if (how != 's' && how != 'r') return weir__raise(r, WEIR_EINVAL, "Unknown conversion specifier '%c'", how ? how : ' ');
+        if (how != 's' && how != 'r')
+            return weir__raise(r, WEIR_EINVAL, "Unknown conversion specifier '%c'", how ? how : ' ');
         if (how == 'r') WEIR_TRY(weir__repr_value(r, &v, &v));
         WEIR_TRY(weir__to_text(r, &v, &t));
         v = (weir__value){.kind = WEIR__STRING, .as.s = t};
         path += 2;
     }
-    if (path < upto && s[path] != ':') return weir__raise(r, WEIR_EINVAL, "expected ':' after conversion specifier");
+    if (path < upto && s[path] != ':')
+        return weir__raise(r, WEIR_EINVAL, "expected ':' after conversion specifier");
     if (path < upto) WEIR_TRY(read_spec(r, p->t, path + 1, upto, &f));
     return put_field(r, b, &f, &v);
 }
@@ -364,9 +387,12 @@ weir_status weir__format_method(weir__run *r, const weir__args *a, weir__value *
         if (s[at] == '}') return weir__raise(r, WEIR_EINVAL, "Single '}' encountered in format string");
         size_t end = at + 1;
         while (end < p.t->n && s[end] != '}' && s[end] != '{') end++;
-        if (end == p.t->n) return weir__raise(r, WEIR_EINVAL, at + 1 == end ? "Single '{' encountered in format string"
-                                                                          : "expected '}' before end of string");
-        if (s[end] == '{') return weir__raise(r, WEIR_ENOTSUP, "fields inside format specifications are not supported");
+        if (end == p.t->n)
+            return weir__raise(r, WEIR_EINVAL,
+                               at + 1 == end ? "Single '{' encountered in format string"
+                                             : "expected '}' before end of string");
+        if (s[end] == '{')
+            return weir__raise(r, WEIR_ENOTSUP, "fields inside format specifications are not supported");
         WEIR_TRY(put_braces(r, &b, &p, at + 1, end));
         at = end + 1;
     }

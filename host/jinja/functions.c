@@ -10,8 +10,9 @@ static weir_status fn_range(weir__run *r, const weir__args *a, weir__value *out)
     int64_t b[3] = {0, 0, 1};
     const size_t n = a->n - 1;
     if (a->n_named > 0) return WEIR__TYPE_ERROR(r, "range() takes no keyword arguments");
-    if (n < 1 || n > 3) return WEIR__TYPE_ERROR(r, "range expected at %s %d argument%s, got %zu", n < 1 ? "least" : "most",
-                                                n < 1 ? 1 : 3, n < 1 ? "" : "s", n);
+    if (n < 1 || n > 3)
+        return WEIR__TYPE_ERROR(r, "range expected at %s %d argument%s, got %zu", n < 1 ? "least" : "most",
+                                n < 1 ? 1 : 3, n < 1 ? "" : "s", n);
     for (size_t i = 0; i < n; i++) WEIR_TRY(weir__arg_int(r, a, 1 + i, &b[i]));
     return n == 1 ? weir__range(r, 0, b[0], 1, out) : weir__range(r, b[0], b[1], b[2], out);
 }
@@ -28,7 +29,8 @@ static weir_status fill(weir__run *r, const weir__args *a, weir__dict *d) {
         for (size_t i = 0; i < items->n; i++) {
             WEIR_TRY(weir__items(r, items->at[i], &pair));
             if (pair->n != 2)
-                return weir__raise(r, WEIR_EINVAL, "dictionary update sequence element #%zu has length %zu; 2 is required", i,
+                return weir__raise(r, WEIR_EINVAL,
+                                   "dictionary update sequence element #%zu has length %zu; 2 is required", i,
                                    pair->n);
             WEIR_TRY(weir__dict_put(r, d, pair->at[0], pair->at[1]));
         }
@@ -75,13 +77,16 @@ static weir_status fn_strftime(weir__run *r, const weir__args *a, weir__value *o
     weir__buf b = {0};
     struct tm now = {0};
     char one[4] = "%", piece[128];
-    size_t (*const print)(char *, size_t, const char *, const struct tm *) = strftime; /* its formats are the template's */
+    size_t (*const print)(char *, size_t, const char *, const struct tm *) =
+        strftime; /* its formats are the template's */
     const time_t clock = time(NULL);
     if (a->at[1].kind != WEIR__STRING)
         return WEIR__TYPE_ERROR(r, "strftime() argument 1 must be str, not %s", weir__type_name(&a->at[1]));
     format = a->at[1].as.s;
-    if (r->options.now) now = *r->options.now;
-    else if (!localtime_r(&clock, &now)) return weir__raise(r, WEIR_EINVAL, "the clock has no local time");
+    if (r->options.now)
+        now = *r->options.now;
+    else if (!localtime_r(&clock, &now))
+        return weir__raise(r, WEIR_EINVAL, "the clock has no local time");
     for (size_t i = 0; i < format->n; i++) {
         const char c = i + 1 < format->n ? format->p[i + 1] : 0;
         if (format->p[i] != '%' || c == 0) {
@@ -103,9 +108,12 @@ static weir_status fn_strftime(weir__run *r, const weir__args *a, weir__value *o
 }
 
 const weir__callable *weir__find_function(const char *name) {
-    static const weir__callable all[] = {{"range", NULL, fn_range},         {"dict", NULL, fn_dict},
-                                         {"namespace", NULL, fn_namespace}, {"cycler", NULL, fn_cycler},
-                                         {"joiner", "?sep", fn_joiner},     {"raise_exception", "message", fn_raise},
+    static const weir__callable all[] = {{"range", NULL, fn_range},
+                                         {"dict", NULL, fn_dict},
+                                         {"namespace", NULL, fn_namespace},
+                                         {"cycler", NULL, fn_cycler},
+                                         {"joiner", "?sep", fn_joiner},
+                                         {"raise_exception", "message", fn_raise},
                                          {"strftime_now", "format", fn_strftime}};
     return weir__find_in(all, sizeof all / sizeof *all, name, strlen(name));
 }

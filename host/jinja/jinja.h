@@ -8,19 +8,20 @@
 
 #include "kernels/base/status.h"
 
-/* Jinja as chat templates use it: a template is parsed once and rendered with a tree of values. The text that comes out is that of
- * Python's jinja2 in the environment that transformers makes for chat templates; README.md says which parts are left out.
- *
- * Every byte of the result knows who wrote it: the template, or the values it was given. */
+/* Jinja as chat templates use it: a template is parsed once and rendered with a tree of values. The text
+ * that comes out is that of Python's jinja2 in the environment that transformers makes for chat templates;
+ * README.md says which parts are left out.  Every byte of the result knows who wrote it: the template, or
+ * the values it was given. */
 
 /* A parsed template: read-only, calls from several threads are safe. */
 typedef struct weir_jinja weir_jinja;
 
-/* source: any bytes. EFORMAT: a syntax error; ENOTSUP: a statement, filter or test that is left out; both as "line N: …"; ENOMEM. */
+/* source: any bytes. EFORMAT: a syntax error; ENOTSUP: a statement, filter or test that is left out; both
+ * as "line N: …"; ENOMEM. */
 weir_status weir_jinja_parse(weir_jinja **out, const char *source, size_t bytes, weir_err *err);
 void weir_jinja_free(weir_jinja *t); /* NULL allowed */
 
-/* ---- values that a template is given ------------------------------------------------------------------------- */
+/* ---- values that a template is given ---------------------------------------------------------------- */
 
 typedef enum weir_jinja_kind {
     WEIR_JINJA_NONE = 0,
@@ -33,7 +34,7 @@ typedef enum weir_jinja_kind {
 } weir_jinja_kind;
 
 typedef struct weir_jinja_input {
-    const char *key;      /* of a dict's item, or the name of a variable */
+    const char *key; /* of a dict's item, or the name of a variable */
     weir_jinja_kind kind;
     union {
         bool boolean;
@@ -42,7 +43,7 @@ typedef struct weir_jinja_input {
         struct {
             const char *text; /* any bytes */
             size_t bytes;
-            bool trusted;     /* counts as written by the template (the text of its bos_token, say) */
+            bool trusted; /* counts as written by the template (the text of its bos_token, say) */
         } string;
         struct {
             const struct weir_jinja_input *at;
@@ -51,7 +52,7 @@ typedef struct weir_jinja_input {
     } as;
 } weir_jinja_input;
 
-/* ---- rendering ------------------------------------------------------------------------------------------- */
+/* ---- rendering -------------------------------------------------------------------------------------- */
 
 /* Zero in a field: the default. */
 typedef struct weir_jinja_options {
@@ -76,8 +77,8 @@ typedef struct weir_jinja_text {
     size_t n;
 } weir_jinja_text;
 
-/* EINVAL: the template raised an error, in its own words or Python's, as "line N: …"; ENOTSUP: it used what is left out, or went over a
- * bound; ENOMEM. */
+/* EINVAL: the template raised an error, in its own words or Python's, as "line N: …"; ENOTSUP: it used
+ * what is left out, or went over a bound; ENOMEM. */
 weir_status weir_jinja_render(const weir_jinja *t, const weir_jinja_input *variables, size_t n,
                               const weir_jinja_options *options, weir_jinja_text *out, weir_err *err);
 void weir_jinja_text_free(weir_jinja_text *text); /* zeroed struct allowed */

@@ -8,8 +8,8 @@
 #include "host/jinja/literal.h"
 #include "host/jinja/text.h"
 
-/* jinja2's lexer with trim_blocks and lstrip_blocks: a line break right after a statement or a comment goes, and blanks before one
- * at the start of a line. */
+/* jinja2's lexer with trim_blocks and lstrip_blocks: a line break right after a statement or a comment
+ * goes, and blanks before one at the start of a line. */
 
 typedef struct lexer {
     weir__arena *arena;
@@ -23,9 +23,13 @@ typedef struct lexer {
     int n_open;
 } lexer;
 
-static weir_status no_memory(lexer *x) { return weir_fail(x->err, WEIR_ENOMEM, "no memory to parse a template"); }
+static weir_status no_memory(lexer *x) {
+    return weir_fail(x->err, WEIR_ENOMEM, "no memory to parse a template");
+}
 
-static weir_status fail(lexer *x, const char *what) { return weir_fail(x->err, WEIR_EFORMAT, "line %d: %s", x->line, what); }
+static weir_status fail(lexer *x, const char *what) {
+    return weir_fail(x->err, WEIR_EFORMAT, "line %d: %s", x->line, what);
+}
 
 static weir_status add(lexer *x, weir__token t) {
     weir__tokens *o = x->out;
@@ -53,14 +57,15 @@ static bool sees(const lexer *x, size_t at, const char *word) {
 
 static size_t skip_space(const lexer *x, size_t at) {
     uint32_t cp = 0;
-    for (size_t k; at < x->src.n && (k = weir__text_step(&x->src, at, &cp)) > 0 && weir__is_space(cp);) at += k;
+    for (size_t k; at < x->src.n && (k = weir__text_step(&x->src, at, &cp)) > 0 && weir__is_space(cp);)
+        at += k;
     return at;
 }
 
-/* ---- text between tags ------------------------------------------------------------------------------------- */
+/* ---- text between tags ------------------------------------------------------------------------------ */
 
-/* Where text [from, upto) before a tag ends: `sign` of the tag strips all white space, or keeps it; else blanks between a
- * line's start and a statement or comment go. */
+/* Where text [from, upto) before a tag ends: `sign` of the tag strips all white space, or keeps it; else
+ * blanks between a line's start and a statement or comment go. */
 static size_t stripped_end(const lexer *x, size_t from, size_t upto, char sign, bool print) {
     const weir__text *t = &x->src;
     size_t end = upto;
@@ -141,7 +146,7 @@ static weir_status comment(lexer *x, size_t from) {
     return fail(x, "Missing end of comment tag");
 }
 
-/* ---- inside tags ------------------------------------------------------------------------------------------- */
+/* ---- inside tags ------------------------------------------------------------------------------------ */
 
 static weir_status string(lexer *x, bool *found) {
     const char *p = x->src.p;
@@ -171,7 +176,8 @@ static weir_status number(lexer *x, bool *found) {
     if (k == 0) k = weir__read_integer(p, x->src.n - x->at, &t.integer, &fits);
     *found = k > 0;
     if (k == 0) return WEIR_OK;
-    if (!fits) return weir_fail(x->err, WEIR_ENOTSUP, "line %d: an integer that does not fit in 64 bits", x->line);
+    if (!fits)
+        return weir_fail(x->err, WEIR_ENOTSUP, "line %d: an integer that does not fit in 64 bits", x->line);
     WEIR_TRY(add(x, t));
     x->at += k;
     return WEIR_OK;
@@ -180,7 +186,8 @@ static weir_status number(lexer *x, bool *found) {
 static weir_status name(lexer *x, bool *found) {
     uint32_t cp = 0;
     size_t end = x->at;
-    for (size_t k; end < x->src.n && (k = weir__text_step(&x->src, end, &cp)) > 0 && weir__is_word(cp);) end += k;
+    for (size_t k; end < x->src.n && (k = weir__text_step(&x->src, end, &cp)) > 0 && weir__is_word(cp);)
+        end += k;
     *found = end > x->at;
     if (!*found) return WEIR_OK;
     char *copy = weir__arena_alloc(x->arena, end - x->at + 1, 1);
@@ -201,9 +208,12 @@ static weir_status balance(lexer *x, char c) {
         return WEIR_OK;
     }
     if (c != ')' && c != ']' && c != '}') return WEIR_OK;
-    if (x->n_open == 0) snprintf(why, sizeof why, "unexpected '%c'", c);
-    else if (x->open[--x->n_open] != c) snprintf(why, sizeof why, "unexpected '%c', expected '%c'", c, x->open[x->n_open]);
-    else return WEIR_OK;
+    if (x->n_open == 0)
+        snprintf(why, sizeof why, "unexpected '%c'", c);
+    else if (x->open[--x->n_open] != c)
+        snprintf(why, sizeof why, "unexpected '%c', expected '%c'", c, x->open[x->n_open]);
+    else
+        return WEIR_OK;
     return fail(x, why);
 }
 
@@ -213,8 +223,8 @@ static weir_status unexpected(lexer *x) {
     char why[80];
     const size_t k = weir__text_step(&x->src, x->at, &cp);
     const char *quote = cp == '\'' ? "\"" : "'";
-    snprintf(why, sizeof why, "unexpected char %s%s%.*s%s at %zu", quote, cp == '\\' ? "\\" : "", (int)k, x->src.p + x->at, quote,
-             weir__text_length(&before));
+    snprintf(why, sizeof why, "unexpected char %s%s%.*s%s at %zu", quote, cp == '\\' ? "\\" : "", (int)k,
+             x->src.p + x->at, quote, weir__text_length(&before));
     return fail(x, why);
 }
 
@@ -265,13 +275,14 @@ static weir_status tag(lexer *x, bool print) {
     }
 }
 
-/* ---- a template -------------------------------------------------------------------------------------------- */
+/* ---- a template ------------------------------------------------------------------------------------- */
 
 /* Text up to the next tag, and the tag. */
 static weir_status part(lexer *x) {
     size_t at = x->at;
     const char *p = x->src.p;
-    while (at < x->src.n && !(p[at] == '{' && at + 1 < x->src.n && strchr("{%#", p[at + 1]) && p[at + 1])) at++;
+    while (at < x->src.n && !(p[at] == '{' && at + 1 < x->src.n && strchr("{%#", p[at + 1]) && p[at + 1]))
+        at++;
     if (at == x->src.n) {
         const size_t from = x->at;
         x->at = at;
@@ -307,16 +318,18 @@ static weir_status copy_source(lexer *x, const char *source, size_t bytes) {
     return WEIR_OK;
 }
 
-weir_status weir__lex(weir__arena *arena, const char *source, size_t bytes, weir__tokens *out, weir_err *err) {
+weir_status weir__lex(weir__arena *arena, const char *source, size_t bytes, weir__tokens *out,
+                      weir_err *err) {
     lexer x = {.arena = arena, .err = err, .out = out, .line = 1, .line_starts = true};
     enum { MOST = 16 << 20 };
-    if (bytes > MOST) return weir_fail(err, WEIR_ENOTSUP, "a template of %zu bytes, more than %d", bytes, MOST);
+    if (bytes > MOST)
+        return weir_fail(err, WEIR_ENOTSUP, "a template of %zu bytes, more than %d", bytes, MOST);
     WEIR_TRY(copy_source(&x, source, bytes));
     while (x.at < x.src.n) WEIR_TRY(part(&x));
     return add(&x, (weir__token){.kind = WEIR__T_END});
 }
 
-/* ---- messages ---------------------------------------------------------------------------------------------- */
+/* ---- messages --------------------------------------------------------------------------------------- */
 
 void weir__describe_op(int op, char buf[4]) {
     int n = 0;
@@ -326,11 +339,21 @@ void weir__describe_op(int op, char buf[4]) {
 }
 
 void weir__describe(const weir__token *t, char *buf, size_t cap) {
-    static const char *const names[] = {"end of template",        "template data / text",     "begin of print statement",
-                                        "end of print statement", "begin of statement block", "end of statement block",
-                                        "name",                   "string",                   "integer",
-                                        "float",                  "operator"};
+    static const char *const names[] = {"end of template",
+                                        "template data / text",
+                                        "begin of print statement",
+                                        "end of print statement",
+                                        "begin of statement block",
+                                        "end of statement block",
+                                        "name",
+                                        "string",
+                                        "integer",
+                                        "float",
+                                        "operator"};
     char op[4];
     if (t->kind == WEIR__T_OPERATOR) weir__describe_op(t->op, op);
-    snprintf(buf, cap, "%.80s", t->kind == WEIR__T_NAME ? t->text : t->kind == WEIR__T_OPERATOR ? op : names[t->kind]);
+    snprintf(buf, cap, "%.80s",
+             t->kind == WEIR__T_NAME       ? t->text
+             : t->kind == WEIR__T_OPERATOR ? op
+                                           : names[t->kind]);
 }

@@ -13,12 +13,14 @@ static int digit_of(char c) {
     return c >= 'A' && c <= 'Z' ? c - 'A' + 10 : 99;
 }
 
-/* ---- numbers ----------------------------------------------------------------------------------------------- */
+/* ---- numbers ---------------------------------------------------------------------------------------- */
 
 /* Digits with single underscores between them: bytes of the longest run. */
 static size_t run_of(const char *p, size_t n, int base) {
     size_t k = 0;
-    while (k < n && (digit_of(p[k]) < base || (p[k] == '_' && k > 0 && k + 1 < n && digit_of(p[k + 1]) < base))) k++;
+    while (k < n &&
+           (digit_of(p[k]) < base || (p[k] == '_' && k > 0 && k + 1 < n && digit_of(p[k + 1]) < base)))
+        k++;
     return k;
 }
 
@@ -27,7 +29,9 @@ static bool whole(const char *p, size_t n, int base, int64_t *out) {
     int64_t v = 0;
     for (size_t i = 0; i < n; i++) {
         if (p[i] == '_') continue;
-        if (__builtin_mul_overflow(v, (int64_t)base, &v) || __builtin_add_overflow(v, (int64_t)digit_of(p[i]), &v)) return false;
+        if (__builtin_mul_overflow(v, (int64_t)base, &v) ||
+            __builtin_add_overflow(v, (int64_t)digit_of(p[i]), &v))
+            return false;
     }
     *out = v;
     return true;
@@ -133,7 +137,7 @@ bool weir__parse_float(const char *p, size_t n, double *out) {
     return real(p, n, out);
 }
 
-/* ---- strings ----------------------------------------------------------------------------------------------- */
+/* ---- strings ---------------------------------------------------------------------------------------- */
 
 /* \x, \u and \U with their digits. */
 static bool hex(const char *p, size_t n, size_t *i, char *out, size_t *k, const char **why) {
@@ -143,7 +147,9 @@ static bool hex(const char *p, size_t n, size_t *i, char *out, size_t *k, const 
     for (size_t d = 1; d <= width; d++) {
         const int v = *i + d < n ? digit_of(p[*i + d]) : 99;
         if (v > 15) {
-            *why = c == 'x' ? "truncated \\xXX escape" : c == 'u' ? "truncated \\uXXXX escape" : "truncated \\UXXXXXXXX escape";
+            *why = c == 'x'   ? "truncated \\xXX escape"
+                   : c == 'u' ? "truncated \\uXXXX escape"
+                              : "truncated \\UXXXXXXXX escape";
             return false;
         }
         cp = cp << 4 | (uint32_t)v;
@@ -159,12 +165,13 @@ static bool hex(const char *p, size_t n, size_t *i, char *out, size_t *k, const 
 
 static void octal(const char *p, size_t n, size_t *i, char *out, size_t *k) {
     uint32_t cp = 0;
-    for (int d = 0; d < 3 && *i < n && p[*i] >= '0' && p[*i] <= '7'; d++) cp = cp * 8 + (uint32_t)(p[(*i)++] - '0');
+    for (int d = 0; d < 3 && *i < n && p[*i] >= '0' && p[*i] <= '7'; d++)
+        cp = cp * 8 + (uint32_t)(p[(*i)++] - '0');
     *k += weir__utf8_put(out + *k, cp);
 }
 
-/* Python turns the text to ASCII first, so that a backslash before a wider character escapes the backslash of that
- * character's own escape. */
+/* Python turns the text to ASCII first, so that a backslash before a wider character escapes the backslash
+ * of that character's own escape. */
 static void wide(const char *p, size_t n, size_t *i, char *out, size_t *k) {
     uint32_t cp = 0;
     bool broken = false;

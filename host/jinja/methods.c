@@ -3,10 +3,10 @@
 #include "host/jinja/callable.h"
 #include "host/jinja/operators.h"
 
-/* Methods of everything but strings, and where to look for those of each kind. Methods that change a list or a dict are
- * refused before anyone looks here. */
+/* Methods of everything but strings, and where to look for those of each kind. Methods that change a list
+ * or a dict are refused before anyone looks here. */
 
-/* ---- dicts ------------------------------------------------------------------------------------------------- */
+/* ---- dicts ------------------------------------------------------------------------------------------ */
 
 static weir_status d_get(weir__run *r, const weir__args *a, weir__value *out) {
     const weir__value *v = weir__dict_find(r, a->at[0].as.dict, a->at[1]);
@@ -32,10 +32,13 @@ static weir_status d_copy(weir__run *r, const weir__args *a, weir__value *out) {
     return WEIR_OK;
 }
 
-static const weir__callable of_dict[] = {{"get", "key ?default", d_get}, {"items", "", d_items}, {"keys", "", d_keys},
-                                         {"values", "", d_values}, {"copy", "", d_copy}};
+static const weir__callable of_dict[] = {{"get", "key ?default", d_get},
+                                         {"items", "", d_items},
+                                         {"keys", "", d_keys},
+                                         {"values", "", d_values},
+                                         {"copy", "", d_copy}};
 
-/* ---- lists ------------------------------------------------------------------------------------------------- */
+/* ---- lists ------------------------------------------------------------------------------------------ */
 
 static weir_status l_index(weir__run *r, const weir__args *a, weir__value *out) {
     const weir__seq *q = a->at[0].as.seq;
@@ -64,9 +67,10 @@ static weir_status l_count(weir__run *r, const weir__args *a, weir__value *out) 
     return weir__charge(r, q->n / 4);
 }
 
-static const weir__callable of_list[] = {{"index", "value ?start ?stop", l_index}, {"count", "value", l_count}, {"copy", "", d_copy}};
+static const weir__callable of_list[] = {
+    {"index", "value ?start ?stop", l_index}, {"count", "value", l_count}, {"copy", "", d_copy}};
 
-/* ---- others ------------------------------------------------------------------------------------------------ */
+/* ---- others ----------------------------------------------------------------------------------------- */
 
 static weir_status c_next(weir__run *r, const weir__args *a, weir__value *out) {
     weir__seq *q = a->at[0].as.seq;

@@ -12,27 +12,45 @@
 static weir_status stripped(weir__run *r, const weir__args *a, bool left, bool right, weir__value *out) {
     weir__text *chars = NULL;
     if (weir__arg_given(a, 1) && a->at[1].kind != WEIR__STRING)
-        return WEIR__TYPE_ERROR(r, "%s arg must be None or str", left && right ? "strip" : left ? "lstrip" : "rstrip");
+        return WEIR__TYPE_ERROR(r, "%s arg must be None or str",
+                                left && right ? "strip"
+                                : left        ? "lstrip"
+                                              : "rstrip");
     if (weir__arg_given(a, 1)) chars = a->at[1].as.s;
     return weir__strip(r, SELF(a), chars, left, right, out);
 }
 
-static weir_status m_strip(weir__run *r, const weir__args *a, weir__value *out) { return stripped(r, a, true, true, out); }
-static weir_status m_lstrip(weir__run *r, const weir__args *a, weir__value *out) { return stripped(r, a, true, false, out); }
-static weir_status m_rstrip(weir__run *r, const weir__args *a, weir__value *out) { return stripped(r, a, false, true, out); }
+static weir_status m_strip(weir__run *r, const weir__args *a, weir__value *out) {
+    return stripped(r, a, true, true, out);
+}
+static weir_status m_lstrip(weir__run *r, const weir__args *a, weir__value *out) {
+    return stripped(r, a, true, false, out);
+}
+static weir_status m_rstrip(weir__run *r, const weir__args *a, weir__value *out) {
+    return stripped(r, a, false, true, out);
+}
 
-static weir_status m_upper(weir__run *r, const weir__args *a, weir__value *out) { return weir__recase(r, SELF(a), WEIR__UPPER, out); }
-static weir_status m_lower(weir__run *r, const weir__args *a, weir__value *out) { return weir__recase(r, SELF(a), WEIR__LOWER, out); }
-static weir_status m_title(weir__run *r, const weir__args *a, weir__value *out) { return weir__recase(r, SELF(a), WEIR__TITLE, out); }
-static weir_status m_swapcase(weir__run *r, const weir__args *a, weir__value *out) { return weir__recase(r, SELF(a), WEIR__SWAP, out); }
+static weir_status m_upper(weir__run *r, const weir__args *a, weir__value *out) {
+    return weir__recase(r, SELF(a), WEIR__UPPER, out);
+}
+static weir_status m_lower(weir__run *r, const weir__args *a, weir__value *out) {
+    return weir__recase(r, SELF(a), WEIR__LOWER, out);
+}
+static weir_status m_title(weir__run *r, const weir__args *a, weir__value *out) {
+    return weir__recase(r, SELF(a), WEIR__TITLE, out);
+}
+static weir_status m_swapcase(weir__run *r, const weir__args *a, weir__value *out) {
+    return weir__recase(r, SELF(a), WEIR__SWAP, out);
+}
 static weir_status m_capitalize(weir__run *r, const weir__args *a, weir__value *out) {
     return weir__recase(r, SELF(a), WEIR__CAPITALIZE, out);
 }
 
-/* ---- search ------------------------------------------------------------------------------------------------ */
+/* ---- search ----------------------------------------------------------------------------------------- */
 
 /* [start, stop) of find and its siblings, as bytes; false: there is no such part. */
-static weir_status part_of(weir__run *r, const weir__args *a, size_t at, size_t *from, size_t *upto, bool *some) {
+static weir_status part_of(weir__run *r, const weir__args *a, size_t at, size_t *from, size_t *upto,
+                           bool *some) {
     weir__text *t = SELF(a);
     const int64_t n = (int64_t)weir__text_length(t);
     int64_t b[2] = {0, n};
@@ -97,7 +115,8 @@ static weir_status m_count(weir__run *r, const weir__args *a, weir__value *out) 
         weir__text part = {.p = SELF(a)->p + from, .n = upto - from, .n_char = SIZE_MAX};
         n = (int64_t)weir__text_length(&part) + 1;
     } else if (some) {
-        for (size_t at; (at = weir__find(SELF(a), from, upto, needle, false)) != SIZE_MAX; n++) from = at + needle->n;
+        for (size_t at; (at = weir__find(SELF(a), from, upto, needle, false)) != SIZE_MAX; n++)
+            from = at + needle->n;
     }
     *out = weir__int(n);
     return WEIR_OK;
@@ -112,11 +131,11 @@ static weir_status meets(weir__run *r, const weir__args *a, bool end, weir__valu
     WEIR_TRY(part_of(r, a, 2, &from, &upto, &some));
     for (size_t i = 0; i < all->n; i++) {
         if (all->at[i].kind != WEIR__STRING && arg->kind != WEIR__TUPLE)
-            return WEIR__TYPE_ERROR(r, "%s first arg must be str or a tuple of str, not %s", end ? "endswith" : "startswith",
-                                    weir__type_name(arg));
+            return WEIR__TYPE_ERROR(r, "%s first arg must be str or a tuple of str, not %s",
+                                    end ? "endswith" : "startswith", weir__type_name(arg));
         if (all->at[i].kind != WEIR__STRING)
-            return WEIR__TYPE_ERROR(r, "tuple for %s must only contain str, not %s", end ? "endswith" : "startswith",
-                                    weir__type_name(&all->at[i]));
+            return WEIR__TYPE_ERROR(r, "tuple for %s must only contain str, not %s",
+                                    end ? "endswith" : "startswith", weir__type_name(&all->at[i]));
         const weir__text *t = all->at[i].as.s;
         if (!some || t->n > upto - from || holds) continue;
         holds = memcmp(SELF(a)->p + (end ? upto - t->n : from), t->p, t->n) == 0;
@@ -125,21 +144,29 @@ static weir_status meets(weir__run *r, const weir__args *a, bool end, weir__valu
     return WEIR_OK;
 }
 
-static weir_status m_startswith(weir__run *r, const weir__args *a, weir__value *out) { return meets(r, a, false, out); }
-static weir_status m_endswith(weir__run *r, const weir__args *a, weir__value *out) { return meets(r, a, true, out); }
+static weir_status m_startswith(weir__run *r, const weir__args *a, weir__value *out) {
+    return meets(r, a, false, out);
+}
+static weir_status m_endswith(weir__run *r, const weir__args *a, weir__value *out) {
+    return meets(r, a, true, out);
+}
 
-/* ---- parts ------------------------------------------------------------------------------------------------- */
+/* ---- parts ------------------------------------------------------------------------------------------ */
 
 static weir_status split(weir__run *r, const weir__args *a, bool right, weir__value *out) {
     weir__text *by = NULL;
     int64_t most = -1;
     if (weir__arg_given(a, 1)) WEIR_TRY(weir__arg_text(r, a, 1, &by));
     WEIR_TRY(weir__arg_int(r, a, 2, &most));
-    return weir__split(r, SELF(a), by, most, right, out);
+    return weir__text_split(r, SELF(a), by, most, right, out);
 }
 
-static weir_status m_split(weir__run *r, const weir__args *a, weir__value *out) { return split(r, a, false, out); }
-static weir_status m_rsplit(weir__run *r, const weir__args *a, weir__value *out) { return split(r, a, true, out); }
+static weir_status m_split(weir__run *r, const weir__args *a, weir__value *out) {
+    return split(r, a, false, out);
+}
+static weir_status m_rsplit(weir__run *r, const weir__args *a, weir__value *out) {
+    return split(r, a, true, out);
+}
 
 static weir_status m_splitlines(weir__run *r, const weir__args *a, weir__value *out) {
     return weir__splitlines(r, SELF(a), weir__arg_bool(a, 1, false), out);
@@ -161,15 +188,20 @@ static weir_status partition(weir__run *r, const weir__args *a, bool right, weir
     return weir__text_part(r, t, at + n, t->n - at - n, &out->as.seq->at[2]);
 }
 
-static weir_status m_partition(weir__run *r, const weir__args *a, weir__value *out) { return partition(r, a, false, out); }
-static weir_status m_rpartition(weir__run *r, const weir__args *a, weir__value *out) { return partition(r, a, true, out); }
+static weir_status m_partition(weir__run *r, const weir__args *a, weir__value *out) {
+    return partition(r, a, false, out);
+}
+static weir_status m_rpartition(weir__run *r, const weir__args *a, weir__value *out) {
+    return partition(r, a, true, out);
+}
 
 static weir_status m_replace(weir__run *r, const weir__args *a, weir__value *out) {
     weir__text *old = NULL, *with = NULL;
     int64_t count = -1;
     for (size_t i = 1; i <= 2; i++)
         if (a->at[i].kind != WEIR__STRING)
-            return WEIR__TYPE_ERROR(r, "replace() argument %zu must be str, not %s", i, weir__type_name(&a->at[i]));
+            return WEIR__TYPE_ERROR(r, "replace() argument %zu must be str, not %s", i,
+                                    weir__type_name(&a->at[i]));
     old = a->at[1].as.s;
     with = a->at[2].as.s;
     WEIR_TRY(weir__arg_int(r, a, 3, &count));
@@ -197,7 +229,8 @@ static weir_status m_join(weir__run *r, const weir__args *a, weir__value *out) {
     for (size_t i = 0; i < items->n; i++) {
         const weir__value *v = &items->at[i];
         if (v->kind != WEIR__STRING)
-            return WEIR__TYPE_ERROR(r, "sequence item %zu: expected str instance, %s found", i, weir__type_name(v));
+            return WEIR__TYPE_ERROR(r, "sequence item %zu: expected str instance, %s found", i,
+                                    weir__type_name(v));
         if (i > 0) WEIR_TRY(weir__put_text(r, &b, SELF(a), 0, SELF(a)->n));
         WEIR_TRY(weir__put_text(r, &b, v->as.s, 0, v->as.s->n));
         WEIR_TRY(weir__charge(r, 1));
@@ -205,7 +238,7 @@ static weir_status m_join(weir__run *r, const weir__args *a, weir__value *out) {
     return weir__buf_value(r, &b, out);
 }
 
-/* ---- layout ------------------------------------------------------------------------------------------------ */
+/* ---- layout ----------------------------------------------------------------------------------------- */
 
 static weir_status fill(weir__run *r, weir__buf *b, const weir__text *with, int64_t n) {
     for (int64_t i = 0; i < n; i++) {
@@ -233,9 +266,15 @@ static weir_status padded(weir__run *r, const weir__args *a, char how, weir__val
     return weir__buf_value(r, &b, out);
 }
 
-static weir_status m_ljust(weir__run *r, const weir__args *a, weir__value *out) { return padded(r, a, '<', out); }
-static weir_status m_rjust(weir__run *r, const weir__args *a, weir__value *out) { return padded(r, a, '>', out); }
-static weir_status m_center(weir__run *r, const weir__args *a, weir__value *out) { return padded(r, a, '^', out); }
+static weir_status m_ljust(weir__run *r, const weir__args *a, weir__value *out) {
+    return padded(r, a, '<', out);
+}
+static weir_status m_rjust(weir__run *r, const weir__args *a, weir__value *out) {
+    return padded(r, a, '>', out);
+}
+static weir_status m_center(weir__run *r, const weir__args *a, weir__value *out) {
+    return padded(r, a, '^', out);
+}
 
 static weir_status m_zfill(weir__run *r, const weir__args *a, weir__value *out) {
     weir__text *t = SELF(a);
@@ -252,7 +291,7 @@ static weir_status m_zfill(weir__run *r, const weir__args *a, weir__value *out) 
     return weir__buf_value(r, &b, out);
 }
 
-/* ---- classes ----------------------------------------------------------------------------------------------- */
+/* ---- classes ---------------------------------------------------------------------------------------- */
 
 static bool is_upper_or_none(uint32_t cp) { return weir__case_of(cp) >= 0; }
 static bool is_lower_or_none(uint32_t cp) { return weir__case_of(cp) <= 0; }
@@ -260,7 +299,8 @@ static bool is_any(uint32_t cp) { return cp <= 0x10ffff; }
 static bool is_cased(uint32_t cp) { return weir__case_of(cp) != 0; }
 
 /* Every character is of one class, and some of another. */
-static weir_status all_of(weir__run *r, const weir__args *a, bool (*every)(uint32_t), bool (*some)(uint32_t), weir__value *out) {
+static weir_status all_of(weir__run *r, const weir__args *a, bool (*every)(uint32_t), bool (*some)(uint32_t),
+                          weir__value *out) {
     const weir__text *t = SELF(a);
     uint32_t cp = 0;
     bool all = true, any = false;
@@ -273,8 +313,10 @@ static weir_status all_of(weir__run *r, const weir__args *a, bool (*every)(uint3
     return weir__charge(r, t->n / 8);
 }
 
-#define CLASS(name, every, some) \
-    static weir_status name(weir__run *r, const weir__args *a, weir__value *out) { return all_of(r, a, every, some, out); }
+#define CLASS(name, every, some)                                                   \
+    static weir_status name(weir__run *r, const weir__args *a, weir__value *out) { \
+        return all_of(r, a, every, some, out);                                     \
+    }
 CLASS(m_isdigit, weir__is_digit, is_any)
 CLASS(m_isalpha, weir__is_alpha, is_any)
 CLASS(m_isalnum, weir__is_alnum, is_any)
@@ -282,17 +324,41 @@ CLASS(m_isspace, weir__is_space, is_any)
 CLASS(m_isupper, is_upper_or_none, is_cased)
 CLASS(m_islower, is_lower_or_none, is_cased)
 
-const weir__callable weir__text_methods[] = {
-    {"strip", "?chars", m_strip}, {"lstrip", "?chars", m_lstrip}, {"rstrip", "?chars", m_rstrip}, {"upper", "", m_upper},
-    {"lower", "", m_lower}, {"title", "", m_title}, {"capitalize", "", m_capitalize}, {"swapcase", "", m_swapcase},
-    {"find", "sub ?start ?end", m_find}, {"rfind", "sub ?start ?end", m_rfind}, {"index", "sub ?start ?end", m_index},
-    {"rindex", "sub ?start ?end", m_rindex}, {"count", "sub ?start ?end", m_count},
-    {"startswith", "prefix ?start ?end", m_startswith}, {"endswith", "suffix ?start ?end", m_endswith},
-    {"split", "?sep ?maxsplit", m_split}, {"rsplit", "?sep ?maxsplit", m_rsplit}, {"splitlines", "?keepends", m_splitlines},
-    {"partition", "sep", m_partition}, {"rpartition", "sep", m_rpartition}, {"replace", "old new ?count", m_replace},
-    {"removeprefix", "prefix", m_removeprefix}, {"removesuffix", "suffix", m_removesuffix}, {"join", "iterable", m_join},
-    {"ljust", "width ?fillchar", m_ljust}, {"rjust", "width ?fillchar", m_rjust}, {"center", "width ?fillchar", m_center},
-    {"zfill", "width", m_zfill}, {"format", NULL, weir__format_method}, {"isdigit", "", m_isdigit}, {"isdecimal", "", m_isdigit},
-    {"isnumeric", "", m_isdigit}, {"isalpha", "", m_isalpha}, {"isalnum", "", m_isalnum}, {"isspace", "", m_isspace},
-    {"isupper", "", m_isupper}, {"islower", "", m_islower}};
+const weir__callable weir__text_methods[] = {{"strip", "?chars", m_strip},
+                                             {"lstrip", "?chars", m_lstrip},
+                                             {"rstrip", "?chars", m_rstrip},
+                                             {"upper", "", m_upper},
+                                             {"lower", "", m_lower},
+                                             {"title", "", m_title},
+                                             {"capitalize", "", m_capitalize},
+                                             {"swapcase", "", m_swapcase},
+                                             {"find", "sub ?start ?end", m_find},
+                                             {"rfind", "sub ?start ?end", m_rfind},
+                                             {"index", "sub ?start ?end", m_index},
+                                             {"rindex", "sub ?start ?end", m_rindex},
+                                             {"count", "sub ?start ?end", m_count},
+                                             {"startswith", "prefix ?start ?end", m_startswith},
+                                             {"endswith", "suffix ?start ?end", m_endswith},
+                                             {"split", "?sep ?maxsplit", m_split},
+                                             {"rsplit", "?sep ?maxsplit", m_rsplit},
+                                             {"splitlines", "?keepends", m_splitlines},
+                                             {"partition", "sep", m_partition},
+                                             {"rpartition", "sep", m_rpartition},
+                                             {"replace", "old new ?count", m_replace},
+                                             {"removeprefix", "prefix", m_removeprefix},
+                                             {"removesuffix", "suffix", m_removesuffix},
+                                             {"join", "iterable", m_join},
+                                             {"ljust", "width ?fillchar", m_ljust},
+                                             {"rjust", "width ?fillchar", m_rjust},
+                                             {"center", "width ?fillchar", m_center},
+                                             {"zfill", "width", m_zfill},
+                                             {"format", NULL, weir__format_method},
+                                             {"isdigit", "", m_isdigit},
+                                             {"isdecimal", "", m_isdigit},
+                                             {"isnumeric", "", m_isdigit},
+                                             {"isalpha", "", m_isalpha},
+                                             {"isalnum", "", m_isalnum},
+                                             {"isspace", "", m_isspace},
+                                             {"isupper", "", m_isupper},
+                                             {"islower", "", m_islower}};
 const size_t weir__n_text_methods = sizeof weir__text_methods / sizeof *weir__text_methods;

@@ -5,9 +5,10 @@
 
 #include "host/jinja/text.h"
 
-static const char *const symbols[] = {"+", "-", "*", "/", "//", "%", "** or pow()", "==", "!=", "<", "<=", ">", ">=", "in", "in"};
+static const char *const symbols[] = {
+    "+", "-", "*", "/", "//", "%", "** or pow()", "==", "!=", "<", "<=", ">", ">=", "in", "in"};
 
-/* ---- equality ---------------------------------------------------------------------------------------------- */
+/* ---- equality --------------------------------------------------------------------------------------- */
 
 static double real_of(const weir__value *v) {
     return v->kind == WEIR__FLOAT ? v->as.f : v->kind == WEIR__BOOL ? (double)v->as.b : (double)v->as.i;
@@ -36,8 +37,8 @@ static int compare_numbers(const weir__value *a, const weir__value *b) {
     return whole_of(a) < whole_of(b) ? -1 : whole_of(a) > whole_of(b);
 }
 
-/* Nested deeper than any template means: not equal. Parts that are shared can be met again and again: every look is a step, and
- * with the last one gone the next charge fails. */
+/* Nested deeper than any template means: not equal. Parts that are shared can be met again and again:
+ * every look is a step, and with the last one gone the next charge fails. */
 enum { DEEPEST = 200 };
 
 static bool equal_at(weir__run *r, const weir__value *a, const weir__value *b, int depth);
@@ -76,20 +77,21 @@ static bool equal_at(weir__run *r, const weir__value *a, const weir__value *b, i
     case WEIR__ITEMS: return equal_seqs(r, a->as.seq, b->as.seq, depth);
     case WEIR__DICT: return equal_dicts(r, a->as.dict, b->as.dict, depth);
     case WEIR__METHOD:
-        return a->as.method->entry == b->as.method->entry && equal_at(r, &a->as.method->self, &b->as.method->self, depth + 1);
+        return a->as.method->entry == b->as.method->entry &&
+               equal_at(r, &a->as.method->self, &b->as.method->self, depth + 1);
     default: return a->as.dict == b->as.dict; /* the same object */
     }
 }
 
 bool weir__equal(weir__run *r, const weir__value *a, const weir__value *b) { return equal_at(r, a, b, 0); }
 
-/* ---- order ------------------------------------------------------------------------------------------------- */
+/* ---- order ------------------------------------------------------------------------------------------ */
 
 static weir_status no_order(weir__run *r, weir__op op, const weir__value *a, const weir__value *b) {
     if (a->kind == WEIR__UNDEFINED) return weir__fail_undefined(r, *a);
     if (b->kind == WEIR__UNDEFINED) return weir__fail_undefined(r, *b);
-    return WEIR__TYPE_ERROR(r, "'%s' not supported between instances of '%s' and '%s'", symbols[op], weir__type_name(a),
-                            weir__type_name(b));
+    return WEIR__TYPE_ERROR(r, "'%s' not supported between instances of '%s' and '%s'", symbols[op],
+                            weir__type_name(a), weir__type_name(b));
 }
 
 static bool holds(weir__op op, int c) {
@@ -128,7 +130,8 @@ static weir_status order(weir__run *r, weir__op op, const weir__value *a, const 
 static weir_status contains(weir__run *r, const weir__value *item, const weir__value *in, bool *out) {
     if (in->kind == WEIR__STRING) {
         if (item->kind != WEIR__STRING)
-            return WEIR__TYPE_ERROR(r, "'in <string>' requires string as left operand, not %s", weir__type_name(item));
+            return WEIR__TYPE_ERROR(r, "'in <string>' requires string as left operand, not %s",
+                                    weir__type_name(item));
         *out = weir__find(in->as.s, 0, in->as.s->n, item->as.s, false) != SIZE_MAX;
         return weir__charge(r, in->as.s->n / 32);
     }
@@ -158,13 +161,14 @@ weir_status weir__compare(weir__run *r, weir__op op, const weir__value *a, const
     }
 }
 
-/* ---- sort -------------------------------------------------------------------------------------------------- */
+/* ---- sort ------------------------------------------------------------------------------------------- */
 
 typedef struct entry {
     weir__value key, value;
 } entry;
 
-/* Merge sort: a[0, n) with the scratch b. Only < is asked, as Python does; reverse keeps equal ones in order too. */
+/* Merge sort: a[0, n) with the scratch b. Only < is asked, as Python does; reverse keeps equal ones in
+ * order too. */
 static weir_status merge_sort(weir__run *r, entry *a, entry *b, size_t n, bool reverse) {
     if (n < 2) return WEIR_OK;
     const size_t half = n / 2;
@@ -186,7 +190,7 @@ static weir_status merge_sort(weir__run *r, entry *a, entry *b, size_t n, bool r
 weir_status weir__sort(weir__run *r, weir__value *at, weir__value *keys, size_t n, bool reverse) {
     entry *a = weir__arena_alloc(&r->arena, n, sizeof *a);
     entry *b = weir__arena_alloc(&r->arena, n, sizeof *b);
-    if (!a || !b) return weir__no_memory(r);
+    if (!a || !b) return weir__run_no_memory(r);
     for (size_t i = 0; i < n; i++) a[i] = (entry){keys[i], at[i]};
     WEIR_TRY(merge_sort(r, a, b, n, reverse));
     for (size_t i = 0; i < n; i++) {
@@ -196,21 +200,22 @@ weir_status weir__sort(weir__run *r, weir__value *at, weir__value *keys, size_t 
     return WEIR_OK;
 }
 
-/* ---- arithmetic -------------------------------------------------------------------------------------------- */
+/* ---- arithmetic ------------------------------------------------------------------------------------- */
 
 static weir_status no_operator(weir__run *r, weir__op op, const weir__value *a, const weir__value *b) {
     if (a->kind == WEIR__UNDEFINED) return weir__fail_undefined(r, *a);
     if (b->kind == WEIR__UNDEFINED) return weir__fail_undefined(r, *b);
     if (op == WEIR__ADD && (a->kind == WEIR__STRING || a->kind == WEIR__LIST || a->kind == WEIR__TUPLE)) {
         const char *type = weir__type_name(a);
-        return WEIR__TYPE_ERROR(r, "can only concatenate %s (not \"%s\") to %s", type, weir__type_name(b), type);
+        return WEIR__TYPE_ERROR(r, "can only concatenate %s (not \"%s\") to %s", type, weir__type_name(b),
+                                type);
     }
     if (op == WEIR__MUL && (a->kind == WEIR__STRING || weir__is_seq(a->kind)))
         return WEIR__TYPE_ERROR(r, "can't multiply sequence by non-int of type '%s'", weir__type_name(b));
     if (op == WEIR__MUL && (b->kind == WEIR__STRING || weir__is_seq(b->kind)))
         return WEIR__TYPE_ERROR(r, "can't multiply sequence by non-int of type '%s'", weir__type_name(a));
-    return WEIR__TYPE_ERROR(r, "unsupported operand type(s) for %s: '%s' and '%s'", symbols[op], weir__type_name(a),
-                            weir__type_name(b));
+    return WEIR__TYPE_ERROR(r, "unsupported operand type(s) for %s: '%s' and '%s'", symbols[op],
+                            weir__type_name(a), weir__type_name(b));
 }
 
 static weir_status too_big(weir__run *r) {
@@ -262,9 +267,10 @@ static weir_status repeat(weir__run *r, const weir__value *v, int64_t times, wei
 }
 
 static weir_status divide_by_zero(weir__run *r, weir__op op, bool real) {
-    const char *what = op == WEIR__DIV ? (real ? "float division by zero" : "division by zero")
-                       : real          ? (op == WEIR__MOD ? "float modulo" : "float floor division by zero")
-                       : op == WEIR__MOD ? "integer modulo by zero" : "integer division or modulo by zero";
+    const char *what = op == WEIR__DIV   ? (real ? "float division by zero" : "division by zero")
+                       : real            ? (op == WEIR__MOD ? "float modulo" : "float floor division by zero")
+                       : op == WEIR__MOD ? "integer modulo by zero"
+                                         : "integer division or modulo by zero";
     return weir__raise(r, WEIR_EINVAL, "%s", what);
 }
 
@@ -288,14 +294,16 @@ static weir_status real_power(weir__run *r, double x, double y, weir__value *out
     if (x < 0 && isfinite(x) && isfinite(y) && floor(y) != y)
         return weir__raise(r, WEIR_ENOTSUP, "a complex number");
     const double z = pow(x, y);
-    if (isinf(z) && isfinite(x) && isfinite(y)) return weir__raise(r, WEIR_EINVAL, "(34, 'Numerical result out of range')");
+    if (isinf(z) && isfinite(x) && isfinite(y))
+        return weir__raise(r, WEIR_EINVAL, "(34, 'Numerical result out of range')");
     *out = weir__float(z);
     return WEIR_OK;
 }
 
 static weir_status reals(weir__run *r, weir__op op, double x, double y, weir__value *out) {
     double rest = 0, whole = 0;
-    if (y == 0 && (op == WEIR__DIV || op == WEIR__FLOORDIV || op == WEIR__MOD)) return divide_by_zero(r, op, true);
+    if (y == 0 && (op == WEIR__DIV || op == WEIR__FLOORDIV || op == WEIR__MOD))
+        return divide_by_zero(r, op, true);
     switch (op) {
     case WEIR__ADD: *out = weir__float(x + y); return WEIR_OK;
     case WEIR__SUB: *out = weir__float(x - y); return WEIR_OK;
@@ -323,7 +331,8 @@ static weir_status power(weir__run *r, int64_t x, int64_t y, weir__value *out) {
 
 static weir_status wholes(weir__run *r, weir__op op, int64_t x, int64_t y, weir__value *out) {
     int64_t z = 0;
-    if (y == 0 && (op == WEIR__DIV || op == WEIR__FLOORDIV || op == WEIR__MOD)) return divide_by_zero(r, op, false);
+    if (y == 0 && (op == WEIR__DIV || op == WEIR__FLOORDIV || op == WEIR__MOD))
+        return divide_by_zero(r, op, false);
     switch (op) {
     case WEIR__ADD:
         if (__builtin_add_overflow(x, y, &z)) return too_big(r);
@@ -337,7 +346,8 @@ static weir_status wholes(weir__run *r, weir__op op, int64_t x, int64_t y, weir_
     case WEIR__DIV: *out = weir__float((double)x / (double)y); return WEIR_OK;
     case WEIR__POW: return power(r, x, y, out);
     default:
-        if (y == -1) return op == WEIR__MOD ? wholes(r, WEIR__SUB, 0, 0, out) : wholes(r, WEIR__SUB, 0, x, out);
+        if (y == -1)
+            return op == WEIR__MOD ? wholes(r, WEIR__SUB, 0, 0, out) : wholes(r, WEIR__SUB, 0, x, out);
         z = op == WEIR__MOD ? x % y : x / y;
         if (x % y != 0 && (x % y < 0) != (y < 0)) z += op == WEIR__MOD ? y : -1;
     }
@@ -348,15 +358,19 @@ static weir_status wholes(weir__run *r, weir__op op, int64_t x, int64_t y, weir_
 static bool is_row(weir__kind k) { return k == WEIR__LIST || k == WEIR__TUPLE; }
 static bool is_whole(weir__kind k) { return k == WEIR__INT || k == WEIR__BOOL; }
 
-weir_status weir__arithmetic(weir__run *r, weir__op op, const weir__value *a, const weir__value *b, weir__value *out) {
+weir_status weir__arithmetic(weir__run *r, weir__op op, const weir__value *a, const weir__value *b,
+                             weir__value *out) {
     const weir__kind ka = a->kind, kb = b->kind;
     if (weir__is_number(ka) && weir__is_number(kb))
         return ka == WEIR__FLOAT || kb == WEIR__FLOAT ? reals(r, op, real_of(a), real_of(b), out)
                                                       : wholes(r, op, whole_of(a), whole_of(b), out);
-    if (op == WEIR__ADD && ka == WEIR__STRING && kb == WEIR__STRING) return add_texts(r, a->as.s, b->as.s, out);
+    if (op == WEIR__ADD && ka == WEIR__STRING && kb == WEIR__STRING)
+        return add_texts(r, a->as.s, b->as.s, out);
     if (op == WEIR__ADD && ka == kb && is_row(ka)) return add_seqs(r, a, b, out);
-    if (op == WEIR__MUL && (ka == WEIR__STRING || is_row(ka)) && is_whole(kb)) return repeat(r, a, whole_of(b), out);
-    if (op == WEIR__MUL && (kb == WEIR__STRING || is_row(kb)) && is_whole(ka)) return repeat(r, b, whole_of(a), out);
+    if (op == WEIR__MUL && (ka == WEIR__STRING || is_row(ka)) && is_whole(kb))
+        return repeat(r, a, whole_of(b), out);
+    if (op == WEIR__MUL && (kb == WEIR__STRING || is_row(kb)) && is_whole(ka))
+        return repeat(r, b, whole_of(a), out);
     if (op == WEIR__MOD && ka == WEIR__STRING) return weir__percent(r, a->as.s, b, out);
     return no_operator(r, op, a, b);
 }
@@ -364,7 +378,8 @@ weir_status weir__arithmetic(weir__run *r, weir__op op, const weir__value *a, co
 weir_status weir__negate(weir__run *r, const weir__value *a, bool minus, weir__value *out) {
     if (a->kind == WEIR__UNDEFINED) return weir__fail_undefined(r, *a);
     if (!weir__is_number(a->kind))
-        return WEIR__TYPE_ERROR(r, "bad operand type for unary %s: '%s'", minus ? "-" : "+", weir__type_name(a));
+        return WEIR__TYPE_ERROR(r, "bad operand type for unary %s: '%s'", minus ? "-" : "+",
+                                weir__type_name(a));
     if (a->kind == WEIR__FLOAT) {
         *out = weir__float(minus ? -a->as.f : a->as.f);
         return WEIR_OK;

@@ -15,7 +15,7 @@ typedef const char *const *ends;
 
 static weir_status body(weir__parser *p, ends end, weir__node **out);
 
-/* ---- messages of jinja2 about tags ------------------------------------------------------------------------- */
+/* ---- messages of jinja2 about tags ------------------------------------------------------------------ */
 
 static bool is_one_of(ends end, const char *name) {
     for (; *end; end++)
@@ -34,18 +34,23 @@ static weir_status unknown_tag(weir__parser *p, const char *name, int line) {
     n = name ? (size_t)snprintf(text, sizeof text, "Encountered unknown tag '%.60s'.", name)
              : (size_t)snprintf(text, sizeof text, "Unexpected end of template.");
     if (open && nested)
-        n += (size_t)snprintf(text + n, sizeof text - n, " You probably made a nesting mistake. Jinja is expecting this tag, but "
-                              "currently looking for %s.", looking);
+        n += (size_t)snprintf(text + n, sizeof text - n,
+                              " You probably made a nesting mistake. Jinja is expecting this tag, but "
+                              "currently looking for %s.",
+                              looking);
     else if (open)
-        n += (size_t)snprintf(text + n, sizeof text - n, " Jinja was looking for the following tags: %s.", looking);
+        n += (size_t)snprintf(text + n, sizeof text - n, " Jinja was looking for the following tags: %s.",
+                              looking);
     if (open)
-        snprintf(text + n, sizeof text - n, " The innermost block that needs to be closed is '%s'.", p->tags[p->n_tag - 1]);
+        snprintf(text + n, sizeof text - n, " The innermost block that needs to be closed is '%s'.",
+                 p->tags[p->n_tag - 1]);
     return weir__parse_fail(p, line, "%s", text);
 }
 
-/* ---- bodies ------------------------------------------------------------------------------------------------ */
+/* ---- bodies ----------------------------------------------------------------------------------------- */
 
-/* The rest of a tag, and the statements up to one of the tags that end it. That tag's name is the current token afterwards. */
+/* The rest of a tag, and the statements up to one of the tags that end it. That tag's name is the current
+ * token afterwards. */
 static weir_status block(weir__parser *p, const char *tag, ends end, weir__node **out) {
     weir__skip_op(p, ':');
     if (p->t->kind != WEIR__T_BLOCK_END) return weir__expected(p, "end of statement block");
@@ -67,10 +72,11 @@ static weir_status whole_block(weir__parser *p, const char *tag, ends end, weir_
     return WEIR_OK;
 }
 
-/* ---- if, for ----------------------------------------------------------------------------------------------- */
+/* ---- if, for ---------------------------------------------------------------------------------------- */
 
 static weir_status parse_if(weir__parser *p, weir__node **out) {
-    static const char *const ends_if[] = {"elif", "else", "endif", NULL}, *const ends_else[] = {"endif", NULL};
+    static const char *const ends_if[] = {"elif", "else", "endif", NULL}, *const ends_else[] = {"endif",
+                                                                                                NULL};
     weir__node **at = out;
     p->soft++;
     for (bool more = true; more;) {
@@ -82,8 +88,10 @@ static weir_status parse_if(weir__parser *p, weir__node **out) {
         WEIR_TRY(weir__parse_tuple(p, false, NULL, false, &n->a));
         WEIR_TRY(block(p, "if", ends_if, &n->body));
         more = weir__at_name(p, "elif");
-        if (weir__skip_name(p, "else")) WEIR_TRY(whole_block(p, "if", ends_else, &n->else_));
-        else if (!more) p->t++;
+        if (weir__skip_name(p, "else"))
+            WEIR_TRY(whole_block(p, "if", ends_else, &n->else_));
+        else if (!more)
+            p->t++;
         at = &n->else_;
     }
     p->soft--;
@@ -112,15 +120,18 @@ static weir_status parse_for(weir__parser *p, weir__node **out) {
     p->in_loop++;
     WEIR_TRY(block(p, "for", ends_for, &n->body));
     p->in_loop--;
-    if (assigns_loop(n->a)) return weir__parse_fail(p, n->a->line, "Can't assign to special loop variable in for-loop target");
-    if (weir__skip_name(p, "else")) WEIR_TRY(whole_block(p, "for", ends_else, &n->else_));
-    else p->t++;
+    if (assigns_loop(n->a))
+        return weir__parse_fail(p, n->a->line, "Can't assign to special loop variable in for-loop target");
+    if (weir__skip_name(p, "else"))
+        WEIR_TRY(whole_block(p, "for", ends_else, &n->else_));
+    else
+        p->t++;
     p->soft = soft;
     *out = n;
     return WEIR_OK;
 }
 
-/* ---- set, with, filter ------------------------------------------------------------------------------------- */
+/* ---- set, with, filter ------------------------------------------------------------------------------ */
 
 static weir_status parse_set(weir__parser *p, weir__node **out) {
     static const char *const end[] = {"endset", NULL};
@@ -159,7 +170,7 @@ static weir_status parse_filter(weir__parser *p, weir__node **out) {
     return whole_block(p, "filter", end, &(*out)->body);
 }
 
-/* ---- macro, call, generation ------------------------------------------------------------------------------- */
+/* ---- macro, call, generation ------------------------------------------------------------------------ */
 
 enum { MAX_PARAMS = 64 };
 
@@ -172,11 +183,13 @@ static weir_status parse_params(weir__parser *p, weir__params *s) {
         if (s->n > 0) WEIR_TRY(weir__expect_op(p, ','));
         if (p->t->kind != WEIR__T_NAME) return weir__expected(p, "name");
         if (s->n == MAX_PARAMS)
-            return weir_fail(p->err, WEIR_ENOTSUP, "line %d: more than %d parameters", p->t->line, MAX_PARAMS);
+            return weir_fail(p->err, WEIR_ENOTSUP, "line %d: more than %d parameters", p->t->line,
+                             MAX_PARAMS);
         s->names[s->n] = p->t->text;
         s->defaults[s->n] = NULL;
         p->t++;
-        if (weir__skip_op(p, '=')) WEIR_TRY(weir__parse_expression(p, true, &s->defaults[s->n]));
+        if (weir__skip_op(p, '='))
+            WEIR_TRY(weir__parse_expression(p, true, &s->defaults[s->n]));
         else if (s->n > 0 && s->defaults[s->n - 1])
             return weir__parse_fail(p, p->t->line, "non-default argument follows default argument");
         s->n++;
@@ -194,7 +207,8 @@ static bool has_param(const weir__params *s, const char *name, bool *with_defaul
 }
 
 /* The body of a function, in which break has no loop, and which of the special names it reads. */
-static weir_status function_body(weir__parser *p, weir__node *n, const char *tag, ends end, weir__uses outer) {
+static weir_status function_body(weir__parser *p, weir__node *n, const char *tag, ends end,
+                                 weir__uses outer) {
     const int in_loop = p->in_loop, soft = p->soft;
     bool given = true, other = false;
     weir__params *s = n->params;
@@ -202,8 +216,10 @@ static weir_status function_body(weir__parser *p, weir__node *n, const char *tag
     WEIR_TRY(whole_block(p, tag, end, &n->body));
     s->names_caller = has_param(s, "caller", &given);
     if (p->uses.caller && s->names_caller && !given)
-        return weir__parse_fail(p, n->line, "When defining macros or call blocks the special \"caller\" argument must be omitted "
-                                "or be given a default.");
+        return weir__parse_fail(
+            p, n->line,
+            "When defining macros or call blocks the special \"caller\" argument must be omitted "
+            "or be given a default.");
     s->caller = p->uses.caller && !s->names_caller;
     s->kwargs = p->uses.kwargs && !has_param(s, "kwargs", &other);
     s->varargs = p->uses.varargs && !has_param(s, "varargs", &other);
@@ -257,7 +273,7 @@ static weir_status parse_generation(weir__parser *p, weir__node **out) {
     return function_body(p, *out, "generation", end, outer);
 }
 
-/* ---- small ones -------------------------------------------------------------------------------------------- */
+/* ---- small ones ------------------------------------------------------------------------------------- */
 
 static weir_status parse_print(weir__parser *p, weir__node **out) {
     p->t++;
@@ -272,7 +288,8 @@ static weir_status parse_print(weir__parser *p, weir__node **out) {
 static weir_status parse_jump(weir__parser *p, weir__node **out) {
     const bool is_break = weir__at_name(p, "break");
     if (p->in_loop == 0)
-        return weir__parse_fail(p, p->t->line, is_break ? "'break' outside loop" : "'continue' not properly in loop");
+        return weir__parse_fail(p, p->t->line,
+                                is_break ? "'break' outside loop" : "'continue' not properly in loop");
     WEIR_TRY(weir__new_node(p, is_break ? WEIR__N_BREAK : WEIR__N_CONTINUE, p->t->line, out));
     p->t++;
     return WEIR_OK;
@@ -280,10 +297,12 @@ static weir_status parse_jump(weir__parser *p, weir__node **out) {
 
 /* Statements that need other templates, or that change how a text is escaped. */
 static weir_status parse_other(weir__parser *p, weir__node **out) {
-    static const char *const left_out[] = {"include", "import", "from", "extends", "block", "autoescape", NULL};
+    static const char *const left_out[] = {"include", "import",     "from", "extends",
+                                           "block",   "autoescape", NULL};
     (void)out;
     if (is_one_of(left_out, p->t->text))
-        return weir_fail(p->err, WEIR_ENOTSUP, "line %d: the statement '%s' is not supported", p->t->line, p->t->text);
+        return weir_fail(p->err, WEIR_ENOTSUP, "line %d: the statement '%s' is not supported", p->t->line,
+                         p->t->text);
     return unknown_tag(p, p->t->text, p->t->line);
 }
 
@@ -291,16 +310,17 @@ static weir_status statement(weir__parser *p, weir__node **out) {
     static const struct {
         const char *name;
         weir_status (*parse)(weir__parser *p, weir__node **out);
-    } all[] = {{"if", parse_if}, {"for", parse_for}, {"set", parse_set}, {"macro", parse_macro}, {"call", parse_call},
-               {"filter", parse_filter}, {"with", parse_with}, {"print", parse_print}, {"generation", parse_generation},
-               {"break", parse_jump}, {"continue", parse_jump}};
+    } all[] = {{"if", parse_if},       {"for", parse_for},      {"set", parse_set},
+               {"macro", parse_macro}, {"call", parse_call},    {"filter", parse_filter},
+               {"with", parse_with},   {"print", parse_print},  {"generation", parse_generation},
+               {"break", parse_jump},  {"continue", parse_jump}};
     if (p->t->kind != WEIR__T_NAME) return weir__parse_fail(p, p->t->line, "tag name expected");
     for (size_t i = 0; i < sizeof all / sizeof *all; i++)
         if (strcmp(all[i].name, p->t->text) == 0) return all[i].parse(p, out);
     return parse_other(p, out);
 }
 
-/* ---- a body ------------------------------------------------------------------------------------------------ */
+/* ---- a body ----------------------------------------------------------------------------------------- */
 
 static weir_status data(weir__parser *p, weir__node **out) {
     weir__text *t = weir__arena_alloc(p->arena, 1, sizeof *t);

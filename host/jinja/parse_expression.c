@@ -10,17 +10,7 @@
 
 enum { DEEPEST = 200 };
 
-typedef struct chain { /* nodes in order */
-    weir__node *first, **end;
-} chain;
-
-static void chain_add(chain *c, weir__node *n) {
-    if (!c->end) c->end = &c->first;
-    *c->end = n;
-    c->end = &n->next;
-}
-
-/* ---- tokens ------------------------------------------------------------------------------------------------ */
+/* ---- tokens ----------------------------------------------------------------------------------------- */
 
 weir_status weir__parse_fail(weir__parser *p, int line, const char *fmt, ...) {
     char text[sizeof p->err->text];
@@ -76,12 +66,13 @@ weir_status weir__expect_op(weir__parser *p, int op) {
 
 static weir_status deeper(weir__parser *p) {
     if (p->depth == DEEPEST)
-        return weir_fail(p->err, WEIR_ENOTSUP, "line %d: expressions nest more than %d levels", p->t->line, DEEPEST);
+        return weir_fail(p->err, WEIR_ENOTSUP, "line %d: expressions nest more than %d levels", p->t->line,
+                         DEEPEST);
     p->depth++;
     return WEIR_OK;
 }
 
-/* ---- literals and names ------------------------------------------------------------------------------------ */
+/* ---- literals and names ----------------------------------------------------------------------------- */
 
 static weir_status constant(weir__parser *p, weir__value v, int line, weir__node **out) {
     WEIR_TRY(weir__new_node(p, WEIR__N_CONST, line, out));
@@ -128,9 +119,12 @@ static weir_status name(weir__parser *p, bool attributes, weir__node **out) {
     static const struct {
         const char *name;
         weir__value value;
-    } words[] = {{"true", {.kind = WEIR__BOOL, .as.b = true}},   {"True", {.kind = WEIR__BOOL, .as.b = true}},
-                 {"false", {.kind = WEIR__BOOL, .as.b = false}}, {"False", {.kind = WEIR__BOOL, .as.b = false}},
-                 {"none", {.kind = WEIR__NONE}},                 {"None", {.kind = WEIR__NONE}}};
+    } words[] = {{"true", {.kind = WEIR__BOOL, .as.b = true}},
+                 {"True", {.kind = WEIR__BOOL, .as.b = true}},
+                 {"false", {.kind = WEIR__BOOL, .as.b = false}},
+                 {"False", {.kind = WEIR__BOOL, .as.b = false}},
+                 {"none", {.kind = WEIR__NONE}},
+                 {"None", {.kind = WEIR__NONE}}};
     const weir__token *t = p->t++;
     for (size_t i = 0; i < sizeof words / sizeof *words; i++)
         if (strcmp(words[i].name, t->text) == 0) return constant(p, words[i].value, t->line, out);
@@ -148,7 +142,7 @@ static weir_status name(weir__parser *p, bool attributes, weir__node **out) {
 }
 
 static weir_status list(weir__parser *p, weir__node **out) {
-    chain items = {0};
+    weir__chain items = {0};
     WEIR_TRY(weir__new_node(p, WEIR__N_LIST, p->t->line, out));
     p->t++;
     while (!weir__at_op(p, ']')) {
@@ -156,14 +150,14 @@ static weir_status list(weir__parser *p, weir__node **out) {
         if (items.first) WEIR_TRY(weir__expect_op(p, ','));
         if (weir__at_op(p, ']')) break;
         WEIR_TRY(weir__parse_expression(p, true, &n));
-        chain_add(&items, n);
+        weir__chain_add(&items, n);
     }
     (*out)->list = items.first;
     return weir__expect_op(p, ']');
 }
 
 static weir_status dict(weir__parser *p, weir__node **out) {
-    chain items = {0};
+    weir__chain items = {0};
     WEIR_TRY(weir__new_node(p, WEIR__N_DICT, p->t->line, out));
     p->t++;
     while (!weir__at_op(p, '}')) {
@@ -173,14 +167,14 @@ static weir_status dict(weir__parser *p, weir__node **out) {
         WEIR_TRY(weir__parse_expression(p, true, &key));
         WEIR_TRY(weir__expect_op(p, ':'));
         WEIR_TRY(weir__parse_expression(p, true, &value));
-        chain_add(&items, key);
-        chain_add(&items, value);
+        weir__chain_add(&items, key);
+        weir__chain_add(&items, value);
     }
     (*out)->list = items.first;
     return weir__expect_op(p, '}');
 }
 
-static weir_status primary(weir__parser *p, bool attributes, weir__node **out) {
+weir_status weir__parse_primary(weir__parser *p, bool attributes, weir__node **out) {
     const weir__token *t = p->t;
     char got[96];
     switch (t->kind) {
@@ -200,13 +194,16 @@ static weir_status primary(weir__parser *p, bool attributes, weir__node **out) {
     return weir__parse_fail(p, t->line, "unexpected '%s'", got);
 }
 
-/* ---- what follows ------------------------------------------------------------------------------------------ */
+/* ---- what follows ----------------------------------------------------------------------------------- */
 
 static weir_status argument(weir__parser *p, weir__node **out, int *stage, int line) {
     const weir__token *t = p->t;
     const bool spread = weir__at_op(p, '*'), spread2 = weir__at_op(p, WEIR__OP2('*', '*'));
     const bool keyword = t->kind == WEIR__T_NAME && t[1].kind == WEIR__T_OPERATOR && t[1].op == '=';
-    const int kind = spread2 ? 3 : spread ? 2 : keyword ? 1 : 0; /* only **a after **a, and so on; a=b may follow *a */
+    const int kind = spread2   ? 3
+                     : spread  ? 2
+                     : keyword ? 1
+                               : 0; /* only **a after **a, and so on; a=b may follow *a */
     if ((kind == 0 && *stage > 0) || (kind == 1 && *stage == 3) || (kind >= 2 && *stage >= kind))
         return weir__parse_fail(p, line, "invalid syntax for function call expression");
     *stage = kind > *stage ? kind : *stage;
@@ -219,7 +216,7 @@ static weir_status argument(weir__parser *p, weir__node **out, int *stage, int l
 }
 
 static weir_status arguments(weir__parser *p, weir__node **out) {
-    chain items = {0};
+    weir__chain items = {0};
     int stage = 0;
     const int line = p->t->line;
     WEIR_TRY(weir__expect_op(p, '('));
@@ -228,7 +225,7 @@ static weir_status arguments(weir__parser *p, weir__node **out) {
         if (items.first) WEIR_TRY(weir__expect_op(p, ','));
         if (weir__at_op(p, ')')) break;
         WEIR_TRY(argument(p, &n, &stage, line));
-        chain_add(&items, n);
+        weir__chain_add(&items, n);
     }
     *out = items.first;
     return weir__expect_op(p, ')');
@@ -276,22 +273,24 @@ static weir_status attribute(weir__parser *p, weir__node *a, int line, weir__nod
     }
     WEIR_TRY(weir__new_node(p, t->kind == WEIR__T_NAME ? WEIR__N_GETATTR : WEIR__N_GETITEM, line, &n));
     n->a = a;
-    if (t->kind == WEIR__T_NAME) WEIR_TRY(text_value(p, t->text, t->n, &n->value));
-    else WEIR_TRY(constant(p, weir__int(t->integer), t->line, &n->b));
+    if (t->kind == WEIR__T_NAME)
+        WEIR_TRY(text_value(p, t->text, t->n, &n->value));
+    else
+        WEIR_TRY(constant(p, weir__int(t->integer), t->line, &n->b));
     *out = n;
     return WEIR_OK;
 }
 
 static weir_status subscript(weir__parser *p, weir__node *a, weir__node **out) {
     const int line = p->t->line;
-    chain items = {0};
+    weir__chain items = {0};
     weir__node *n = NULL;
     if (weir__skip_op(p, '.')) return attribute(p, a, line, out);
     p->t++;
     while (!weir__at_op(p, ']')) {
         if (items.first) WEIR_TRY(weir__expect_op(p, ','));
         WEIR_TRY(subscribed(p, &n));
-        chain_add(&items, n);
+        weir__chain_add(&items, n);
     }
     p->t++;
     WEIR_TRY(weir__new_node(p, WEIR__N_GETITEM, line, out));
@@ -306,9 +305,12 @@ static weir_status subscript(weir__parser *p, weir__node *a, weir__node **out) {
 
 static weir_status postfix(weir__parser *p, weir__node **n) {
     for (;;) {
-        if (weir__at_op(p, '.') || weir__at_op(p, '[')) WEIR_TRY(subscript(p, *n, n));
-        else if (weir__at_op(p, '(')) WEIR_TRY(call(p, *n, n));
-        else return WEIR_OK;
+        if (weir__at_op(p, '.') || weir__at_op(p, '['))
+            WEIR_TRY(subscript(p, *n, n));
+        else if (weir__at_op(p, '('))
+            WEIR_TRY(call(p, *n, n));
+        else
+            return WEIR_OK;
     }
 }
 
@@ -321,7 +323,8 @@ static weir_status callable(weir__parser *p, weir__node_kind kind, int line, wei
     WEIR_TRY(weir__new_node(p, kind, line ? line : t->line, out));
     (*out)->name = t->text;
     (*out)->entry = filter ? weir__find_filter(t->text, t->n) : weir__find_test(t->text, t->n);
-    if (weir__at_op(p, '.')) return weir__parse_fail(p, t->line, "No %s named '%s.…'.", filter ? "filter" : "test", t->text);
+    if (weir__at_op(p, '.'))
+        return weir__parse_fail(p, t->line, "No %s named '%s.…'.", filter ? "filter" : "test", t->text);
     if ((*out)->entry) return WEIR_OK;
     if (filter && weir__is_left_out(t->text, t->n))
         return weir_fail(p->err, WEIR_ENOTSUP, "line %d: the filter '%s' is not supported", t->line, t->text);
@@ -359,8 +362,9 @@ static weir_status test(weir__parser *p, weir__node *a, weir__node **out) {
     if (weir__at_op(p, '(')) {
         WEIR_TRY(arguments(p, &n->list));
     } else if (begins_argument(p)) {
-        if (weir__at_name(p, "is")) return weir__parse_fail(p, p->t->line, "You cannot chain multiple tests with is");
-        WEIR_TRY(primary(p, false, &n->list));
+        if (weir__at_name(p, "is"))
+            return weir__parse_fail(p, p->t->line, "You cannot chain multiple tests with is");
+        WEIR_TRY(weir__parse_primary(p, false, &n->list));
         if (n->list->kind == WEIR__N_NAME) note_use(p, n->list->name);
         WEIR_TRY(postfix(p, &n->list));
     }
@@ -373,14 +377,18 @@ static weir_status test(weir__parser *p, weir__node *a, weir__node **out) {
 
 static weir_status filter_expression(weir__parser *p, weir__node **n) {
     for (;;) {
-        if (weir__at_op(p, '|')) WEIR_TRY(weir__parse_filters(p, *n, false, n));
-        else if (weir__at_name(p, "is")) WEIR_TRY(test(p, *n, n));
-        else if (weir__at_op(p, '(')) WEIR_TRY(call(p, *n, n));
-        else return WEIR_OK;
+        if (weir__at_op(p, '|'))
+            WEIR_TRY(weir__parse_filters(p, *n, false, n));
+        else if (weir__at_name(p, "is"))
+            WEIR_TRY(test(p, *n, n));
+        else if (weir__at_op(p, '('))
+            WEIR_TRY(call(p, *n, n));
+        else
+            return WEIR_OK;
     }
 }
 
-/* ---- operators --------------------------------------------------------------------------------------------- */
+/* ---- operators -------------------------------------------------------------------------------------- */
 
 static weir_status unary(weir__parser *p, bool filters, weir__node **out) {
     const int line = p->t->line;
@@ -392,7 +400,7 @@ static weir_status unary(weir__parser *p, bool filters, weir__node **out) {
         (*out)->flag = minus;
         WEIR_TRY(unary(p, false, &(*out)->a));
     } else {
-        WEIR_TRY(primary(p, false, out));
+        WEIR_TRY(weir__parse_primary(p, false, out));
         if ((*out)->kind == WEIR__N_NAME) note_use(p, (*out)->name);
     }
     WEIR_TRY(postfix(p, out));
@@ -436,14 +444,14 @@ static weir_status binary(weir__parser *p, int at, weir__node **out) {
 }
 
 static weir_status concat(weir__parser *p, weir__node **out) {
-    chain items = {0};
+    weir__chain items = {0};
     const int line = p->t->line;
     weir__node *n = NULL;
     WEIR_TRY(binary(p, 1, &n));
-    chain_add(&items, n);
+    weir__chain_add(&items, n);
     while (weir__skip_op(p, '~')) {
         WEIR_TRY(binary(p, 1, &n));
-        chain_add(&items, n);
+        weir__chain_add(&items, n);
     }
     *out = items.first;
     if (!items.first->next) return WEIR_OK;
@@ -456,8 +464,12 @@ static bool comparison(weir__parser *p, weir__op *op) {
     static const struct {
         int token;
         weir__op op;
-    } ops[] = {{WEIR__OP2('=', '='), WEIR__EQ}, {WEIR__OP2('!', '='), WEIR__NE}, {'<', WEIR__LT}, {WEIR__OP2('<', '='), WEIR__LE},
-               {'>', WEIR__GT}, {WEIR__OP2('>', '='), WEIR__GE}};
+    } ops[] = {{WEIR__OP2('=', '='), WEIR__EQ},
+               {WEIR__OP2('!', '='), WEIR__NE},
+               {'<', WEIR__LT},
+               {WEIR__OP2('<', '='), WEIR__LE},
+               {'>', WEIR__GT},
+               {WEIR__OP2('>', '='), WEIR__GE}};
     for (size_t i = 0; i < sizeof ops / sizeof *ops; i++)
         if (weir__skip_op(p, ops[i].token)) {
             *op = ops[i].op;
@@ -465,14 +477,15 @@ static bool comparison(weir__parser *p, weir__op *op) {
         }
     *op = WEIR__IN;
     if (weir__skip_name(p, "in")) return true;
-    if (!weir__at_name(p, "not") || p->t[1].kind != WEIR__T_NAME || strcmp(p->t[1].text, "in") != 0) return false;
+    if (!weir__at_name(p, "not") || p->t[1].kind != WEIR__T_NAME || strcmp(p->t[1].text, "in") != 0)
+        return false;
     p->t += 2;
     *op = WEIR__NOTIN;
     return true;
 }
 
 static weir_status compare(weir__parser *p, weir__node **out) {
-    chain items = {0};
+    weir__chain items = {0};
     const int line = p->t->line;
     weir__node *first = NULL, *n = NULL;
     weir__op op = WEIR__EQ;
@@ -481,7 +494,7 @@ static weir_status compare(weir__parser *p, weir__node **out) {
         WEIR_TRY(weir__new_node(p, WEIR__N_OPERAND, p->t->line, &n));
         n->op = op;
         WEIR_TRY(binary(p, 0, &n->a));
-        chain_add(&items, n);
+        weir__chain_add(&items, n);
     }
     *out = first;
     if (!items.first) return WEIR_OK;
@@ -529,65 +542,4 @@ weir_status weir__parse_expression(weir__parser *p, bool conditional, weir__node
     }
     p->depth--;
     return WEIR_OK;
-}
-
-/* ---- tuples and targets ------------------------------------------------------------------------------------ */
-
-static bool ends_tuple(const weir__parser *p, const char *ends_at) {
-    return p->t->kind == WEIR__T_PRINT_END || p->t->kind == WEIR__T_BLOCK_END || weir__at_op(p, ')') ||
-           (ends_at && weir__at_name(p, ends_at));
-}
-
-typedef struct tuple_style {
-    bool conditional, target, attributes, empty;
-    const char *ends_at;
-} tuple_style;
-
-static weir_status tuple(weir__parser *p, tuple_style s, weir__node **out) {
-    chain items = {0};
-    bool is_tuple = false;
-    int line = p->t->line;
-    char got[96];
-    for (;;) {
-        weir__node *n = NULL;
-        if (items.first) WEIR_TRY(weir__expect_op(p, ','));
-        if (ends_tuple(p, s.ends_at)) break;
-        WEIR_TRY(s.target ? primary(p, s.attributes, &n) : weir__parse_expression(p, s.conditional, &n));
-        chain_add(&items, n);
-        if (!weir__at_op(p, ',')) break;
-        is_tuple = true;
-        line = p->t->line;
-    }
-    *out = items.first;
-    if (!is_tuple && items.first) return WEIR_OK;
-    weir__describe(p->t, got, sizeof got);
-    if (!is_tuple && !s.empty) return weir__parse_fail(p, p->t->line, "Expected an expression, got '%s'", got);
-    WEIR_TRY(weir__new_node(p, WEIR__N_TUPLE, line, out));
-    (*out)->list = items.first;
-    return WEIR_OK;
-}
-
-weir_status weir__parse_tuple(weir__parser *p, bool conditional, const char *ends_at, bool empty, weir__node **out) {
-    return tuple(p, (tuple_style){.conditional = conditional, .ends_at = ends_at, .empty = empty}, out);
-}
-
-static weir_status check_target(weir__parser *p, const weir__node *n) {
-    static const struct {
-        weir__node_kind kind;
-        const char *name;
-    } names[] = {{WEIR__N_CONST, "const"}, {WEIR__N_LIST, "list"}, {WEIR__N_DICT, "dict"}};
-    if (n->kind == WEIR__N_NAME || n->kind == WEIR__N_NSREF) return WEIR_OK;
-    for (const weir__node *i = n->kind == WEIR__N_TUPLE ? n->list : NULL; i; i = i->next) {
-        const bool fits = i->kind == WEIR__N_NAME || i->kind == WEIR__N_NSREF || i->kind == WEIR__N_TUPLE;
-        if (!fits) return weir__parse_fail(p, n->line, "can't assign to 'tuple'");
-        WEIR_TRY(check_target(p, i));
-    }
-    for (size_t i = 0; i < sizeof names / sizeof *names; i++)
-        if (names[i].kind == n->kind) return weir__parse_fail(p, n->line, "can't assign to '%s'", names[i].name);
-    return n->kind == WEIR__N_TUPLE ? WEIR_OK : weir__parse_fail(p, n->line, "can't assign to an expression");
-}
-
-weir_status weir__parse_target(weir__parser *p, bool attributes, const char *ends_at, weir__node **out) {
-    WEIR_TRY(tuple(p, (tuple_style){.target = true, .attributes = attributes, .ends_at = ends_at}, out));
-    return check_target(p, *out);
 }

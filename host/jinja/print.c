@@ -6,9 +6,11 @@
 #include "host/jinja/eval.h"
 #include "host/jinja/text.h"
 
-static weir_status put(weir__run *r, weir__buf *b, const char *s) { return weir__put(r, b, s, strlen(s), WEIR__BY_TEMPLATE); }
+static weir_status put(weir__run *r, weir__buf *b, const char *s) {
+    return weir__put(r, b, s, strlen(s), WEIR__BY_TEMPLATE);
+}
 
-/* ---- numbers ----------------------------------------------------------------------------------------------- */
+/* ---- numbers ---------------------------------------------------------------------------------------- */
 
 /* The fewest digits that give the number back, laid out as Python does. */
 void weir__print_float(char buf[32], double f) {
@@ -29,7 +31,8 @@ void weir__print_float(char buf[32], double f) {
         if (*p != '.') d[n++] = *p;
     const char *sign = signbit(f) ? "-" : "";
     if (exponent < -4 || exponent >= 16)
-        snprintf(buf, 32, "%s%c%s%.*se%c%02d", sign, d[0], n > 1 ? "." : "", n - 1, d + 1, exponent < 0 ? '-' : '+', abs(exponent));
+        snprintf(buf, 32, "%s%c%s%.*se%c%02d", sign, d[0], n > 1 ? "." : "", n - 1, d + 1,
+                 exponent < 0 ? '-' : '+', abs(exponent));
     else if (exponent < 0)
         snprintf(buf, 32, "%s0.%.*s%.*s", sign, -exponent - 1, "0000", n, d);
     else if (n <= exponent + 1)
@@ -38,7 +41,7 @@ void weir__print_float(char buf[32], double f) {
         snprintf(buf, 32, "%s%.*s.%.*s", sign, exponent + 1, d, n - exponent - 1, d + exponent + 1);
 }
 
-/* ---- repr -------------------------------------------------------------------------------------------------- */
+/* ---- repr ------------------------------------------------------------------------------------------- */
 
 /* The escape of a character that repr() does not show, of the writer of the character. */
 static weir_status put_escape(weir__run *r, weir__buf *b, uint32_t cp, uint8_t writer) {
@@ -61,8 +64,10 @@ static weir_status repr_text(weir__run *r, weir__buf *b, const weir__text *t) {
         k = weir__text_step(t, at, &cp);
         if (cp == (uint32_t)quote || cp == '\\') WEIR_TRY(weir__put(r, b, "\\", 1, weir__writer(t, at)));
         const bool raw = k == 1 && cp >= 0x80; /* no character: stays as it is */
-        if (raw || weir__is_printable(cp)) WEIR_TRY(weir__put_text(r, b, t, at, k));
-        else WEIR_TRY(put_escape(r, b, cp, weir__writer(t, at)));
+        if (raw || weir__is_printable(cp))
+            WEIR_TRY(weir__put_text(r, b, t, at, k));
+        else
+            WEIR_TRY(put_escape(r, b, cp, weir__writer(t, at)));
     }
     WEIR_TRY(weir__put(r, b, &quote, 1, WEIR__BY_TEMPLATE));
     return t->markup ? put(r, b, ")") : WEIR_OK;
@@ -105,12 +110,17 @@ static weir_status repr_small(weir__run *r, weir__buf *b, const weir__value *v) 
     case WEIR__INT: snprintf(t, sizeof t, "%lld", (long long)v->as.i); break;
     case WEIR__FLOAT: weir__print_float(t, v->as.f); break;
     case WEIR__MACRO:
-        if (v->as.macro->name) snprintf(t, sizeof t, "<Macro '%.60s'>", v->as.macro->name);
-        else snprintf(t, sizeof t, "<Macro anonymous>");
+        if (v->as.macro->name)
+            snprintf(t, sizeof t, "<Macro '%.60s'>", v->as.macro->name);
+        else
+            snprintf(t, sizeof t, "<Macro anonymous>");
         break;
     case WEIR__RANGE:
-        if (q->step == 1) snprintf(t, sizeof t, "range(%lld, %lld)", (long long)q->start, (long long)q->stop);
-        else snprintf(t, sizeof t, "range(%lld, %lld, %lld)", (long long)q->start, (long long)q->stop, (long long)q->step);
+        if (q->step == 1)
+            snprintf(t, sizeof t, "range(%lld, %lld)", (long long)q->start, (long long)q->stop);
+        else
+            snprintf(t, sizeof t, "range(%lld, %lld, %lld)", (long long)q->start, (long long)q->stop,
+                     (long long)q->step);
         break;
     default: snprintf(t, sizeof t, "<%s object>", weir__type_name(v)); /* Python adds an address */
     }
@@ -164,14 +174,19 @@ weir_status weir__repr_value(weir__run *r, const weir__value *v, weir__value *ou
     return weir__buf_value(r, &b, out);
 }
 
-/* ---- HTML -------------------------------------------------------------------------------------------------- */
+/* ---- HTML ------------------------------------------------------------------------------------------- */
 
 weir_status weir__escape(weir__run *r, const weir__text *t, weir__value *out) {
     weir__buf b = {0};
     for (size_t i = 0; i < t->n; i++) {
         const char c = t->p[i];
-        const char *e = t->markup ? NULL : c == '&' ? "&amp;" : c == '<' ? "&lt;" : c == '>' ? "&gt;" : c == '"' ? "&#34;" :
-                        c == '\'' ? "&#39;" : NULL;
+        const char *e = t->markup   ? NULL
+                        : c == '&'  ? "&amp;"
+                        : c == '<'  ? "&lt;"
+                        : c == '>'  ? "&gt;"
+                        : c == '"'  ? "&#34;"
+                        : c == '\'' ? "&#39;"
+                                    : NULL;
         WEIR_TRY(e ? weir__put(r, &b, e, strlen(e), weir__writer(t, i)) : weir__put_text(r, &b, t, i, 1));
     }
     WEIR_TRY(weir__charge(r, t->n / 8));
@@ -180,9 +195,10 @@ weir_status weir__escape(weir__run *r, const weir__text *t, weir__value *out) {
     return WEIR_OK;
 }
 
-/* ---- JSON -------------------------------------------------------------------------------------------------- */
+/* ---- JSON ------------------------------------------------------------------------------------------- */
 
-static weir_status json_char(weir__run *r, weir__buf *b, uint32_t cp, bool ascii, uint8_t writer, bool *done) {
+static weir_status json_char(weir__run *r, weir__buf *b, uint32_t cp, bool ascii, uint8_t writer,
+                             bool *done) {
     static const char names[] = "\"\"\\\\\nn\rr\tt\bb\ff";
     char e[16];
     int n = 0;
@@ -192,7 +208,8 @@ static weir_status json_char(weir__run *r, weir__buf *b, uint32_t cp, bool ascii
     if (n == 0 && (cp < 0x20 || (ascii && cp > 0x7e && cp < 0x10000)))
         n = snprintf(e, sizeof e, "\\u%04x", cp);
     if (n == 0 && ascii && cp >= 0x10000)
-        n = snprintf(e, sizeof e, "\\u%04x\\u%04x", 0xd800 + ((cp - 0x10000) >> 10), 0xdc00 + ((cp - 0x10000) & 0x3ff));
+        n = snprintf(e, sizeof e, "\\u%04x\\u%04x", 0xd800 + ((cp - 0x10000) >> 10),
+                     0xdc00 + ((cp - 0x10000) & 0x3ff));
     *done = n > 0;
     return weir__put(r, b, e, (size_t)n, writer);
 }
@@ -223,9 +240,11 @@ static weir_status json_break(weir__run *r, weir__buf *b, const weir__json_style
     return WEIR_OK;
 }
 
-static weir_status json_value(weir__run *r, weir__buf *b, const weir__value *v, const weir__json_style *s, int level);
+static weir_status json_value(weir__run *r, weir__buf *b, const weir__value *v, const weir__json_style *s,
+                              int level);
 
-static weir_status json_list(weir__run *r, weir__buf *b, const weir__seq *q, const weir__json_style *s, int level) {
+static weir_status json_list(weir__run *r, weir__buf *b, const weir__seq *q, const weir__json_style *s,
+                             int level) {
     if (q->n == 0) return put(r, b, "[]");
     WEIR_TRY(put(r, b, "["));
     for (size_t i = 0; i < q->n; i++) {
@@ -247,12 +266,14 @@ static weir_status json_key(weir__run *r, weir__buf *b, const weir__value *k, co
 }
 
 /* The order of a dict's items: as they came, or by key. */
-static weir_status json_order(weir__run *r, const weir__dict *d, const weir__json_style *s, weir__value **keys, weir__value **values) {
+static weir_status json_order(weir__run *r, const weir__dict *d, const weir__json_style *s,
+                              weir__value **keys, weir__value **values) {
     *keys = d->keys;
     *values = d->values;
     if (!s->sort || d->n == 0) return WEIR_OK;
-    weir__value *k = weir__arena_alloc(&r->arena, d->n, sizeof *k), *v = weir__arena_alloc(&r->arena, d->n, sizeof *v);
-    if (!k || !v) return weir__no_memory(r);
+    weir__value *k = weir__arena_alloc(&r->arena, d->n, sizeof *k),
+                *v = weir__arena_alloc(&r->arena, d->n, sizeof *v);
+    if (!k || !v) return weir__run_no_memory(r);
     memcpy(k, d->keys, d->n * sizeof *k);
     memcpy(v, d->values, d->n * sizeof *v);
     *keys = k;
@@ -260,7 +281,8 @@ static weir_status json_order(weir__run *r, const weir__dict *d, const weir__jso
     return weir__sort(r, v, k, d->n, false);
 }
 
-static weir_status json_dict(weir__run *r, weir__buf *b, const weir__dict *d, const weir__json_style *s, int level) {
+static weir_status json_dict(weir__run *r, weir__buf *b, const weir__dict *d, const weir__json_style *s,
+                             int level) {
     weir__value *keys = NULL, *values = NULL;
     if (d->n == 0) return put(r, b, "{}");
     WEIR_TRY(json_order(r, d, s, &keys, &values));
@@ -276,16 +298,23 @@ static weir_status json_dict(weir__run *r, weir__buf *b, const weir__dict *d, co
     return put(r, b, "}");
 }
 
-static weir_status json_value(weir__run *r, weir__buf *b, const weir__value *v, const weir__json_style *s, int level) {
+static weir_status json_value(weir__run *r, weir__buf *b, const weir__value *v, const weir__json_style *s,
+                              int level) {
     weir_status st = WEIR_OK;
     WEIR_TRY(weir__charge(r, 1));
     WEIR_TRY(weir__enter(r));
-    if (v->kind == WEIR__STRING) st = json_text(r, b, v->as.s, s->ascii);
-    else if (weir__is_number(v->kind)) st = json_number(r, b, v);
-    else if (v->kind == WEIR__NONE) st = put(r, b, "null");
-    else if (v->kind == WEIR__LIST || v->kind == WEIR__TUPLE) st = json_list(r, b, v->as.seq, s, level);
-    else if (v->kind == WEIR__DICT) st = json_dict(r, b, v->as.dict, s, level);
-    else st = WEIR__TYPE_ERROR(r, "Object of type %s is not JSON serializable", weir__type_name(v));
+    if (v->kind == WEIR__STRING)
+        st = json_text(r, b, v->as.s, s->ascii);
+    else if (weir__is_number(v->kind))
+        st = json_number(r, b, v);
+    else if (v->kind == WEIR__NONE)
+        st = put(r, b, "null");
+    else if (v->kind == WEIR__LIST || v->kind == WEIR__TUPLE)
+        st = json_list(r, b, v->as.seq, s, level);
+    else if (v->kind == WEIR__DICT)
+        st = json_dict(r, b, v->as.dict, s, level);
+    else
+        st = WEIR__TYPE_ERROR(r, "Object of type %s is not JSON serializable", weir__type_name(v));
     r->depth--;
     return st;
 }

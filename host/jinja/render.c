@@ -3,7 +3,7 @@
 #include "host/jinja/eval.h"
 #include "kernels/base/mem.h"
 
-/* ---- what a template is given ------------------------------------------------------------------------------ */
+/* ---- what a template is given ----------------------------------------------------------------------- */
 
 static weir_status from_input(weir__run *r, const weir_jinja_input *in, weir__value *out);
 
@@ -11,8 +11,10 @@ static weir_status items_of(weir__run *r, const weir_jinja_input *in, weir__valu
     const bool dict = in->kind == WEIR_JINJA_DICT;
     weir__value key, v;
     WEIR_TRY(weir__enter(r));
-    if (dict) WEIR_TRY(weir__dict_new(r, WEIR__DICT, out));
-    else WEIR_TRY(weir__list(r, WEIR__LIST, in->as.items.n, out));
+    if (dict)
+        WEIR_TRY(weir__dict_new(r, WEIR__DICT, out));
+    else
+        WEIR_TRY(weir__list(r, WEIR__LIST, in->as.items.n, out));
     for (size_t i = 0; i < in->as.items.n; i++) {
         const weir_jinja_input *item = &in->as.items.at[i];
         WEIR_TRY(from_input(r, item, &v));
@@ -45,7 +47,8 @@ static size_t input_bytes(const weir_jinja_input *in, size_t n, int depth) {
     size_t total = n * sizeof *in;
     for (size_t i = 0; i < n && depth < 1000; i++) {
         if (in[i].kind == WEIR_JINJA_STRING) total += in[i].as.string.bytes;
-        if (in[i].kind >= WEIR_JINJA_LIST) total += input_bytes(in[i].as.items.at, in[i].as.items.n, depth + 1);
+        if (in[i].kind >= WEIR_JINJA_LIST)
+            total += input_bytes(in[i].as.items.at, in[i].as.items.n, depth + 1);
     }
     return total;
 }
@@ -61,7 +64,7 @@ static weir_jinja_options bounds(const weir_jinja_options *o, size_t input) {
     return b;
 }
 
-/* ---- the result -------------------------------------------------------------------------------------------- */
+/* ---- the result ------------------------------------------------------------------------------------- */
 
 static size_t count_spans(const weir__buf *b) {
     size_t n = b->n > 0;

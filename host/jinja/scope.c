@@ -6,7 +6,7 @@
 
 weir_status weir__frame_new(weir__run *r, weir__frame *up, weir__frame **out) {
     weir__frame *f = weir__arena_alloc(&r->arena, 1, sizeof *f);
-    if (!f) return weir__no_memory(r);
+    if (!f) return weir__run_no_memory(r);
     *f = (weir__frame){.up = up};
     *out = f;
     return WEIR_OK;
@@ -37,7 +37,8 @@ weir_status weir__lookup(weir__run *r, const char *name, weir__value *out) {
         *out = (weir__value){.kind = WEIR__FUNCTION, .as.function = f};
         return WEIR_OK;
     }
-    if (weir__is_left_out(name, strlen(name))) return weir__raise(r, WEIR_ENOTSUP, "the function '%s' is not supported", name);
+    if (weir__is_left_out(name, strlen(name)))
+        return weir__raise(r, WEIR_ENOTSUP, "the function '%s' is not supported", name);
     weir__value s;
     WEIR_TRY(weir__literal(r, name, &s));
     return weir__undefined(r, (weir__value){.kind = WEIR__ABSENT}, s, out);
@@ -52,7 +53,7 @@ weir_status weir__assign(weir__run *r, weir__frame *f, const char *name, weir__v
     if (f->n == f->cap) {
         const size_t cap = f->cap ? f->cap * 2 : 4;
         weir__variable *at = weir__arena_alloc(&r->arena, cap, sizeof *at);
-        if (!at) return weir__no_memory(r);
+        if (!at) return weir__run_no_memory(r);
         if (f->n > 0) memcpy(at, f->at, f->n * sizeof *at);
         f->at = at;
         f->cap = cap;
@@ -70,15 +71,18 @@ static size_t chain_length(const weir__node *n) {
 static weir_status unpack(weir__run *r, weir__frame *f, const weir__node *target, weir__value v) {
     const size_t want = chain_length(target->list);
     weir__seq *items = NULL;
-    const bool iterable = v.kind == WEIR__STRING || v.kind == WEIR__DICT || v.kind == WEIR__UNDEFINED || weir__is_seq(v.kind);
+    const bool iterable =
+        v.kind == WEIR__STRING || v.kind == WEIR__DICT || v.kind == WEIR__UNDEFINED || weir__is_seq(v.kind);
     if (!iterable) return WEIR__TYPE_ERROR(r, "cannot unpack non-iterable %s object", weir__type_name(&v));
     WEIR_TRY(weir__items(r, v, &items));
     if (items->n > want) return weir__raise(r, WEIR_EINVAL, "too many values to unpack (expected %zu)", want);
     if (items->n < want)
-        return weir__raise(r, WEIR_EINVAL, "not enough values to unpack (expected %zu, got %zu)", want, items->n);
+        return weir__raise(r, WEIR_EINVAL, "not enough values to unpack (expected %zu, got %zu)", want,
+                           items->n);
     size_t i = 0;
     WEIR_TRY(weir__enter(r));
-    for (const weir__node *t = target->list; t; t = t->next) WEIR_TRY(weir__assign_target(r, f, t, items->at[i++]));
+    for (const weir__node *t = target->list; t; t = t->next)
+        WEIR_TRY(weir__assign_target(r, f, t, items->at[i++]));
     r->depth--;
     return WEIR_OK;
 }
@@ -88,6 +92,7 @@ weir_status weir__assign_target(weir__run *r, weir__frame *f, const weir__node *
     if (target->kind == WEIR__N_NAME) return weir__assign(r, f, target->name, v);
     if (target->kind == WEIR__N_TUPLE) return unpack(r, f, target, v);
     WEIR_TRY(weir__lookup(r, target->name, &ns));
-    if (ns.kind != WEIR__NAMESPACE) return weir__raise(r, WEIR_EINVAL, "cannot assign attribute on non-namespace object");
+    if (ns.kind != WEIR__NAMESPACE)
+        return weir__raise(r, WEIR_EINVAL, "cannot assign attribute on non-namespace object");
     return weir__dict_put(r, ns.as.dict, target->value, v);
 }

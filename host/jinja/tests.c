@@ -6,12 +6,12 @@
 
 /* Tests: `value is name`. */
 
-#define TEST(name, is)                                                                     \
-    static weir_status name(weir__run *r, const weir__args *a, weir__value *out) {         \
-        const weir__value *v = &a->at[0];                                                  \
-        (void)r;                                                                           \
-        *out = weir__bool(is);                                                             \
-        return WEIR_OK;                                                                    \
+#define TEST(name, is)                                                             \
+    static weir_status name(weir__run *r, const weir__args *a, weir__value *out) { \
+        const weir__value *v = &a->at[0];                                          \
+        (void)r;                                                                   \
+        *out = weir__bool(is);                                                     \
+        return WEIR_OK;                                                            \
     }
 
 TEST(is_defined, v->kind != WEIR__UNDEFINED)
@@ -27,13 +27,14 @@ TEST(is_string, v->kind == WEIR__STRING)
 TEST(is_mapping, v->kind == WEIR__DICT)
 TEST(is_escaped, v->kind == WEIR__STRING && v->as.s->markup)
 TEST(is_callable, v->kind >= WEIR__JOINER || v->kind == WEIR__UNDEFINED || v->kind == WEIR__LOOP)
-TEST(is_iterable, v->kind == WEIR__STRING || v->kind == WEIR__DICT || weir__is_seq(v->kind) || v->kind == WEIR__UNDEFINED ||
-                      v->kind == WEIR__LOOP)
+TEST(is_iterable, v->kind == WEIR__STRING || v->kind == WEIR__DICT || weir__is_seq(v->kind) ||
+                      v->kind == WEIR__UNDEFINED || v->kind == WEIR__LOOP)
 /* Undefined has a length, and __getitem__ as a method; views of dicts have none. */
-TEST(is_sequence, v->kind == WEIR__STRING || v->kind == WEIR__DICT || v->kind == WEIR__LIST || v->kind == WEIR__TUPLE ||
-                      v->kind == WEIR__RANGE || v->kind == WEIR__UNDEFINED)
+TEST(is_sequence, v->kind == WEIR__STRING || v->kind == WEIR__DICT || v->kind == WEIR__LIST ||
+                      v->kind == WEIR__TUPLE || v->kind == WEIR__RANGE || v->kind == WEIR__UNDEFINED)
 
-static weir_status remainder_is(weir__run *r, const weir__value *v, const weir__value *by, int64_t want, weir__value *out) {
+static weir_status remainder_is(weir__run *r, const weir__value *v, const weir__value *by, int64_t want,
+                                weir__value *out) {
     weir__value rest;
     const weir__value w = weir__int(want);
     WEIR_TRY(weir__arithmetic(r, WEIR__MOD, v, by, &rest));
@@ -70,8 +71,12 @@ static weir_status all_cased(weir__run *r, const weir__value *v, int want, weir_
     return weir__charge(r, t->n / 16);
 }
 
-static weir_status is_upper(weir__run *r, const weir__args *a, weir__value *out) { return all_cased(r, &a->at[0], 1, out); }
-static weir_status is_lower(weir__run *r, const weir__args *a, weir__value *out) { return all_cased(r, &a->at[0], -1, out); }
+static weir_status is_upper(weir__run *r, const weir__args *a, weir__value *out) {
+    return all_cased(r, &a->at[0], 1, out);
+}
+static weir_status is_lower(weir__run *r, const weir__args *a, weir__value *out) {
+    return all_cased(r, &a->at[0], -1, out);
+}
 
 static weir_status is_same(weir__run *r, const weir__args *a, weir__value *out) {
     const weir__value *x = &a->at[0], *y = &a->at[1];
@@ -101,8 +106,10 @@ static weir_status compared(weir__run *r, weir__op op, const weir__args *a, weir
     return WEIR_OK;
 }
 
-#define COMPARISON(name, op)                                                                                             \
-    static weir_status name(weir__run *r, const weir__args *a, weir__value *out) { return compared(r, op, a, out); }
+#define COMPARISON(name, op)                                                       \
+    static weir_status name(weir__run *r, const weir__args *a, weir__value *out) { \
+        return compared(r, op, a, out);                                            \
+    }
 COMPARISON(is_eq, WEIR__EQ)
 COMPARISON(is_ne, WEIR__NE)
 COMPARISON(is_lt, WEIR__LT)
@@ -112,15 +119,44 @@ COMPARISON(is_ge, WEIR__GE)
 COMPARISON(is_in, WEIR__IN)
 
 const weir__callable *weir__find_test(const char *name, size_t n) {
-    static const weir__callable all[] = {
-        {"defined", "", is_defined}, {"undefined", "", is_undefined}, {"none", "", is_none}, {"boolean", "", is_boolean},
-        {"true", "", is_true}, {"false", "", is_false}, {"integer", "", is_integer}, {"float", "", is_float},
-        {"number", "", is_number}, {"string", "", is_string}, {"mapping", "", is_mapping}, {"escaped", "", is_escaped},
-        {"callable", "", is_callable}, {"iterable", "", is_iterable}, {"sequence", "", is_sequence}, {"odd", "", is_odd},
-        {"even", "", is_even}, {"divisibleby", "num", is_divisible}, {"upper", "", is_upper}, {"lower", "", is_lower},
-        {"sameas", "other", is_same}, {"filter", "", is_filter}, {"test", "", is_test}, {"in", "seq", is_in},
-        {"eq", "b", is_eq}, {"equalto", "b", is_eq}, {"ne", "b", is_ne}, {"lt", "b", is_lt}, {"lessthan", "b", is_lt},
-        {"le", "b", is_le}, {"gt", "b", is_gt}, {"greaterthan", "b", is_gt}, {"ge", "b", is_ge},
-        {"==", "b", is_eq}, {"!=", "b", is_ne}, {"<", "b", is_lt}, {"<=", "b", is_le}, {">", "b", is_gt}, {">=", "b", is_ge}};
+    static const weir__callable all[] = {{"defined", "", is_defined},
+                                         {"undefined", "", is_undefined},
+                                         {"none", "", is_none},
+                                         {"boolean", "", is_boolean},
+                                         {"true", "", is_true},
+                                         {"false", "", is_false},
+                                         {"integer", "", is_integer},
+                                         {"float", "", is_float},
+                                         {"number", "", is_number},
+                                         {"string", "", is_string},
+                                         {"mapping", "", is_mapping},
+                                         {"escaped", "", is_escaped},
+                                         {"callable", "", is_callable},
+                                         {"iterable", "", is_iterable},
+                                         {"sequence", "", is_sequence},
+                                         {"odd", "", is_odd},
+                                         {"even", "", is_even},
+                                         {"divisibleby", "num", is_divisible},
+                                         {"upper", "", is_upper},
+                                         {"lower", "", is_lower},
+                                         {"sameas", "other", is_same},
+                                         {"filter", "", is_filter},
+                                         {"test", "", is_test},
+                                         {"in", "seq", is_in},
+                                         {"eq", "b", is_eq},
+                                         {"equalto", "b", is_eq},
+                                         {"ne", "b", is_ne},
+                                         {"lt", "b", is_lt},
+                                         {"lessthan", "b", is_lt},
+                                         {"le", "b", is_le},
+                                         {"gt", "b", is_gt},
+                                         {"greaterthan", "b", is_gt},
+                                         {"ge", "b", is_ge},
+                                         {"==", "b", is_eq},
+                                         {"!=", "b", is_ne},
+                                         {"<", "b", is_lt},
+                                         {"<=", "b", is_le},
+                                         {">", "b", is_gt},
+                                         {">=", "b", is_ge}};
     return weir__find_in(all, sizeof all / sizeof *all, name, n);
 }

@@ -5,7 +5,7 @@
 
 #include "host/tokenizers/utf8.h"
 
-/* ---- code points ------------------------------------------------------------------------------------------- */
+/* ---- code points ------------------------------------------------------------------------------------ */
 
 size_t weir__text_step(const weir__text *t, size_t at, uint32_t *cp) {
     bool broken = false;
@@ -44,18 +44,19 @@ size_t weir__text_offset(weir__text *t, size_t at) {
     return byte;
 }
 
-/* ---- classes ----------------------------------------------------------------------------------------------- */
+/* ---- classes ---------------------------------------------------------------------------------------- */
 
 static utf8proc_category_t category(uint32_t cp) { return utf8proc_category((utf8proc_int32_t)cp); }
 
 bool weir__is_space(uint32_t cp) {
     if (cp < 0x80) return cp == ' ' || (cp >= 0x09 && cp <= 0x0d) || (cp >= 0x1c && cp <= 0x1f);
-    return cp == 0x85 || cp == 0xa0 || cp == 0x1680 || (cp >= 0x2000 && cp <= 0x200a) || cp == 0x2028 || cp == 0x2029 ||
-           cp == 0x202f || cp == 0x205f || cp == 0x3000;
+    return cp == 0x85 || cp == 0xa0 || cp == 0x1680 || (cp >= 0x2000 && cp <= 0x200a) || cp == 0x2028 ||
+           cp == 0x2029 || cp == 0x202f || cp == 0x205f || cp == 0x3000;
 }
 
 bool weir__is_line_end(uint32_t cp) {
-    return (cp >= 0x0a && cp <= 0x0d) || (cp >= 0x1c && cp <= 0x1e) || cp == 0x85 || cp == 0x2028 || cp == 0x2029;
+    return (cp >= 0x0a && cp <= 0x0d) || (cp >= 0x1c && cp <= 0x1e) || cp == 0x85 || cp == 0x2028 ||
+           cp == 0x2029;
 }
 
 bool weir__is_alpha(uint32_t cp) {
@@ -87,7 +88,7 @@ int weir__case_of(uint32_t cp) {
     }
 }
 
-/* ---- search ------------------------------------------------------------------------------------------------ */
+/* ---- search ----------------------------------------------------------------------------------------- */
 
 size_t weir__find(const weir__text *t, size_t from, size_t upto, const weir__text *needle, bool last) {
     if (from > upto || needle->n > upto - from) return SIZE_MAX;
@@ -111,27 +112,33 @@ static bool in_chars(const weir__text *chars, const char *c, size_t n, uint32_t 
     return false;
 }
 
-weir_status weir__strip(weir__run *r, const weir__text *t, const weir__text *chars, bool left, bool right, weir__value *out) {
+weir_status weir__strip(weir__run *r, const weir__text *t, const weir__text *chars, bool left, bool right,
+                        weir__value *out) {
     size_t from = 0, upto = t->n, k = 0;
     uint32_t cp = 0;
-    while (left && from < upto && (k = weir__text_step(t, from, &cp)) > 0 && in_chars(chars, t->p + from, k, cp)) from += k;
-    while (right && upto > from && (k = weir__text_back(t, upto, &cp)) > 0 && in_chars(chars, t->p + upto - k, k, cp)) upto -= k;
+    while (left && from < upto && (k = weir__text_step(t, from, &cp)) > 0 &&
+           in_chars(chars, t->p + from, k, cp))
+        from += k;
+    while (right && upto > from && (k = weir__text_back(t, upto, &cp)) > 0 &&
+           in_chars(chars, t->p + upto - k, k, cp))
+        upto -= k;
     WEIR_TRY(weir__charge(r, (from + t->n - upto) * (chars ? 1 + chars->n : 1) / 16));
     return weir__text_part(r, t, from, upto - from, out);
 }
 
-/* ---- case -------------------------------------------------------------------------------------------------- */
+/* ---- case ------------------------------------------------------------------------------------------- */
 
-/* Letters that one letter cannot stand for in the other case, of Unicode's SpecialCasing.txt: those without conditions in alphabets
- * in use. */
+/* Letters that one letter cannot stand for in the other case, of Unicode's SpecialCasing.txt: those
+ * without conditions in alphabets in use. */
 static const struct {
     uint16_t from, upper[3];
 } special_upper[] = {
-    {0x00df, {0x53, 0x53}}, {0x0149, {0x2bc, 0x4e}}, {0x01f0, {0x4a, 0x30c}}, {0x0390, {0x399, 0x308, 0x301}},
-    {0x03b0, {0x3a5, 0x308, 0x301}}, {0x0587, {0x535, 0x552}}, {0x1e96, {0x48, 0x331}}, {0x1e97, {0x54, 0x308}},
-    {0x1e98, {0x57, 0x30a}}, {0x1e99, {0x59, 0x30a}}, {0x1e9a, {0x41, 0x2be}}, {0xfb00, {0x46, 0x46}},
-    {0xfb01, {0x46, 0x49}}, {0xfb02, {0x46, 0x4c}}, {0xfb03, {0x46, 0x46, 0x49}}, {0xfb04, {0x46, 0x46, 0x4c}},
-    {0xfb05, {0x53, 0x54}}, {0xfb06, {0x53, 0x54}}};
+    {0x00df, {0x53, 0x53}},          {0x0149, {0x2bc, 0x4e}},         {0x01f0, {0x4a, 0x30c}},
+    {0x0390, {0x399, 0x308, 0x301}}, {0x03b0, {0x3a5, 0x308, 0x301}}, {0x0587, {0x535, 0x552}},
+    {0x1e96, {0x48, 0x331}},         {0x1e97, {0x54, 0x308}},         {0x1e98, {0x57, 0x30a}},
+    {0x1e99, {0x59, 0x30a}},         {0x1e9a, {0x41, 0x2be}},         {0xfb00, {0x46, 0x46}},
+    {0xfb01, {0x46, 0x49}},          {0xfb02, {0x46, 0x4c}},          {0xfb03, {0x46, 0x46, 0x49}},
+    {0xfb04, {0x46, 0x46, 0x4c}},    {0xfb05, {0x53, 0x54}},          {0xfb06, {0x53, 0x54}}};
 
 /* title: only the first letter of several is a capital. */
 static size_t upper_of(uint32_t cp, bool title, uint32_t out[3]) {
@@ -144,7 +151,8 @@ static size_t upper_of(uint32_t cp, bool title, uint32_t out[3]) {
         }
         return n;
     }
-    out[0] = (uint32_t)(title ? utf8proc_totitle((utf8proc_int32_t)cp) : utf8proc_toupper((utf8proc_int32_t)cp));
+    out[0] =
+        (uint32_t)(title ? utf8proc_totitle((utf8proc_int32_t)cp) : utf8proc_toupper((utf8proc_int32_t)cp));
     return 1;
 }
 
@@ -171,11 +179,13 @@ static size_t lower_of(const weir__text *t, size_t at, size_t k, uint32_t cp, ui
         out[1] = 0x307;
         return 2;
     }
-    out[0] = cp == 0x3a3 && is_final(t, at, at + k) ? 0x3c2 : (uint32_t)utf8proc_tolower((utf8proc_int32_t)cp);
+    out[0] =
+        cp == 0x3a3 && is_final(t, at, at + k) ? 0x3c2 : (uint32_t)utf8proc_tolower((utf8proc_int32_t)cp);
     return 1;
 }
 
-weir_status weir__put_cased(weir__run *r, weir__buf *b, const weir__text *t, size_t at, size_t n, weir__casing how) {
+weir_status weir__put_cased(weir__run *r, weir__buf *b, const weir__text *t, size_t at, size_t n,
+                            weir__casing how) {
     uint32_t cp = 0, to[3];
     char bytes[16];
     size_t n_byte = 0;
@@ -186,7 +196,8 @@ weir_status weir__put_cased(weir__run *r, weir__buf *b, const weir__text *t, siz
     } else if (n == 1) { /* a byte of no character */
         bytes[n_byte++] = t->p[at];
     } else {
-        const size_t m = how == WEIR__LOWER ? lower_of(t, at, n, cp, to) : upper_of(cp, how == WEIR__TITLE, to);
+        const size_t m =
+            how == WEIR__LOWER ? lower_of(t, at, n, cp, to) : upper_of(cp, how == WEIR__TITLE, to);
         for (size_t i = 0; i < m; i++) n_byte += weir__utf8_put(bytes + n_byte, to[i]);
     }
     return weir__put(r, b, bytes, n_byte, weir__writer(t, at));
@@ -209,10 +220,10 @@ weir_status weir__recase(weir__run *r, const weir__text *t, weir__casing how, we
     return WEIR_OK;
 }
 
-/* ---- parts ------------------------------------------------------------------------------------------------- */
+/* ---- parts ------------------------------------------------------------------------------------------ */
 
-weir_status weir__replace(weir__run *r, const weir__text *t, const weir__text *old, const weir__text *with, int64_t count,
-                          weir__value *out) {
+weir_status weir__replace(weir__run *r, const weir__text *t, const weir__text *old, const weir__text *with,
+                          int64_t count, weir__value *out) {
     weir__buf b = {0};
     size_t at = 0;
     uint32_t cp = 0;
@@ -244,7 +255,7 @@ static weir_status add_part(weir__run *r, parts *p, const weir__text *t, size_t 
     if (p->n == p->cap) {
         const size_t cap = p->cap ? p->cap * 2 : 8;
         weir__value *at = weir__arena_alloc(&r->arena, cap, sizeof *at);
-        if (!at) return weir__no_memory(r);
+        if (!at) return weir__run_no_memory(r);
         if (p->n > 0) memcpy(at, p->at, p->n * sizeof *at);
         p->at = at;
         p->cap = cap;
@@ -285,24 +296,30 @@ static weir_status rsplit_words(weir__run *r, const weir__text *t, int64_t most,
     }
 }
 
-static weir_status split_at(weir__run *r, const weir__text *t, const weir__text *by, int64_t most, bool right, parts *p) {
+static weir_status split_at(weir__run *r, const weir__text *t, const weir__text *by, int64_t most, bool right,
+                            parts *p) {
     size_t from = 0, upto = t->n;
     for (int64_t i = 0; i != most; i++) {
         const size_t found = weir__find(t, from, upto, by, right);
         if (found == SIZE_MAX) break;
         WEIR_TRY(right ? add_part(r, p, t, found + by->n, upto) : add_part(r, p, t, from, found));
-        if (right) upto = found;
-        else from = found + by->n;
+        if (right)
+            upto = found;
+        else
+            from = found + by->n;
     }
     return add_part(r, p, t, from, upto);
 }
 
-weir_status weir__split(weir__run *r, weir__text *t, const weir__text *by, int64_t most, bool from_right, weir__value *out) {
+weir_status weir__text_split(weir__run *r, weir__text *t, const weir__text *by, int64_t most, bool from_right,
+                             weir__value *out) {
     parts p = {0};
     WEIR_TRY(weir__charge(r, t->n / 16));
     if (by && by->n == 0) return weir__raise(r, WEIR_EINVAL, "empty separator");
-    if (by) WEIR_TRY(split_at(r, t, by, most, from_right, &p));
-    else WEIR_TRY(from_right ? rsplit_words(r, t, most, &p) : split_words(r, t, most, &p));
+    if (by)
+        WEIR_TRY(split_at(r, t, by, most, from_right, &p));
+    else
+        WEIR_TRY(from_right ? rsplit_words(r, t, most, &p) : split_words(r, t, most, &p));
     return take_parts(r, &p, from_right, out);
 }
 

@@ -7,7 +7,7 @@
 #include "host/jinja/operators.h"
 #include "kernels/base/mem.h"
 
-/* ---- memory ------------------------------------------------------------------------------------------------ */
+/* ---- memory ----------------------------------------------------------------------------------------- */
 
 typedef struct weir__chunk {
     struct weir__chunk *next;
@@ -55,7 +55,7 @@ void weir__arena_free(weir__arena *a) {
     *a = (weir__arena){.limit = a->limit};
 }
 
-/* ---- failures and bounds ----------------------------------------------------------------------------------- */
+/* ---- failures and bounds ---------------------------------------------------------------------------- */
 
 weir_status weir__raise(weir__run *r, weir_status s, const char *fmt, ...) {
     char text[sizeof r->err->text];
@@ -66,9 +66,10 @@ weir_status weir__raise(weir__run *r, weir_status s, const char *fmt, ...) {
     return weir_fail(r->err, s, "line %d: %s", r->line, n < 0 ? "" : text);
 }
 
-weir_status weir__no_memory(weir__run *r) {
+weir_status weir__run_no_memory(weir__run *r) {
     if (!r->arena.full) return weir_fail(r->err, WEIR_ENOMEM, "no memory to render a template");
-    return weir__raise(r, WEIR_ENOTSUP, "the template takes more than %zu bytes of memory", r->options.max_bytes);
+    return weir__raise(r, WEIR_ENOTSUP, "the template takes more than %zu bytes of memory",
+                       r->options.max_bytes);
 }
 
 weir_status weir__charge(weir__run *r, size_t steps) {
@@ -86,11 +87,11 @@ weir_status weir__enter(weir__run *r) {
     return WEIR_OK;
 }
 
-/* ---- constructors ------------------------------------------------------------------------------------------ */
+/* ---- constructors ----------------------------------------------------------------------------------- */
 
 weir_status weir__string(weir__run *r, const char *p, size_t n, uint8_t writer, weir__value *out) {
     weir__text *t = weir__arena_alloc(&r->arena, 1, sizeof *t);
-    if (!t) return weir__no_memory(r);
+    if (!t) return weir__run_no_memory(r);
     *t = (weir__text){.p = p, .n = n, .n_char = SIZE_MAX, .writer = writer};
     *out = (weir__value){.kind = WEIR__STRING, .as.s = t};
     return WEIR_OK;
@@ -103,7 +104,7 @@ weir_status weir__literal(weir__run *r, const char *s, weir__value *out) {
 weir_status weir__list(weir__run *r, weir__kind kind, size_t n, weir__value *out) {
     weir__seq *q = weir__arena_alloc(&r->arena, 1, sizeof *q);
     weir__value *at = weir__arena_alloc(&r->arena, n, sizeof *at);
-    if (!q || !at) return weir__no_memory(r);
+    if (!q || !at) return weir__run_no_memory(r);
     WEIR_TRY(weir__charge(r, n));
     memset(at, 0, n * sizeof *at);
     *q = (weir__seq){.at = at, .n = n};
@@ -122,7 +123,7 @@ weir_status weir__pair(weir__run *r, weir__value a, weir__value b, weir__value *
 
 weir_status weir__dict_new(weir__run *r, weir__kind kind, weir__value *out) {
     weir__dict *d = weir__arena_alloc(&r->arena, 1, sizeof *d);
-    if (!d) return weir__no_memory(r);
+    if (!d) return weir__run_no_memory(r);
     *d = (weir__dict){0};
     *out = (weir__value){.kind = kind, .as.dict = d};
     return WEIR_OK;
@@ -143,7 +144,8 @@ const weir__value *weir__dict_find(weir__run *r, const weir__dict *d, weir__valu
 const weir__value *weir__dict_name(const weir__dict *d, const char *name, size_t n) {
     for (size_t i = 0; i < d->n; i++) {
         const weir__value *k = &d->keys[i];
-        if (k->kind == WEIR__STRING && k->as.s->n == n && memcmp(k->as.s->p, name, n) == 0) return &d->values[i];
+        if (k->kind == WEIR__STRING && k->as.s->n == n && memcmp(k->as.s->p, name, n) == 0)
+            return &d->values[i];
     }
     return NULL;
 }
@@ -152,7 +154,7 @@ static weir_status dict_grow(weir__run *r, weir__dict *d) {
     const size_t cap = d->cap ? d->cap * 2 : 4;
     weir__value *keys = weir__arena_alloc(&r->arena, cap, sizeof *keys);
     weir__value *values = weir__arena_alloc(&r->arena, cap, sizeof *values);
-    if (!keys || !values) return weir__no_memory(r);
+    if (!keys || !values) return weir__run_no_memory(r);
     if (d->n > 0) {
         memcpy(keys, d->keys, d->n * sizeof *keys);
         memcpy(values, d->values, d->n * sizeof *values);
@@ -178,7 +180,7 @@ weir_status weir__dict_put(weir__run *r, weir__dict *d, weir__value key, weir__v
 
 static weir_status new_undef(weir__run *r, weir__undef u, weir__value *out) {
     weir__undef *p = weir__arena_alloc(&r->arena, 1, sizeof *p);
-    if (!p) return weir__no_memory(r);
+    if (!p) return weir__run_no_memory(r);
     *p = u;
     *out = (weir__value){.kind = WEIR__UNDEFINED, .as.undef = p};
     return WEIR_OK;
@@ -197,14 +199,16 @@ static void type_repr(const weir__value *v, char *buf, size_t cap) {
     static const struct {
         weir__kind kind;
         const char *module;
-    } modules[] = {{WEIR__NAMESPACE, "jinja2.utils."}, {WEIR__CYCLER, "jinja2.utils."}, {WEIR__JOINER, "jinja2.utils."},
-                   {WEIR__LOOP, "jinja2.runtime."}, {WEIR__MACRO, "jinja2.runtime."},
-                   {WEIR__UNDEFINED, "jinja2.runtime."}};
+    } modules[] = {{WEIR__NAMESPACE, "jinja2.utils."}, {WEIR__CYCLER, "jinja2.utils."},
+                   {WEIR__JOINER, "jinja2.utils."},    {WEIR__LOOP, "jinja2.runtime."},
+                   {WEIR__MACRO, "jinja2.runtime."},   {WEIR__UNDEFINED, "jinja2.runtime."}};
     const char *module = "";
     for (size_t i = 0; i < sizeof modules / sizeof *modules; i++)
         if (v->kind == modules[i].kind) module = modules[i].module;
-    if (v->kind == WEIR__NONE) snprintf(buf, cap, "None");
-    else snprintf(buf, cap, "%s%s object", module, weir__type_name(v));
+    if (v->kind == WEIR__NONE)
+        snprintf(buf, cap, "None");
+    else
+        snprintf(buf, cap, "%s%s object", module, weir__type_name(v));
 }
 
 weir_status weir__fail_undefined(weir__run *r, weir__value v) {
@@ -216,14 +220,15 @@ weir_status weir__fail_undefined(weir__run *r, weir__value v) {
     const int n = b.n < 300 ? (int)b.n : 300;
     if (u->of.kind == WEIR__ABSENT) return weir__raise(r, WEIR_EINVAL, "%.*s is undefined", n, b.p);
     type_repr(&u->of, type, sizeof type);
-    if (u->name.kind == WEIR__STRING) return weir__raise(r, WEIR_EINVAL, "'%s' has no attribute %.*s", type, n, b.p);
+    if (u->name.kind == WEIR__STRING)
+        return weir__raise(r, WEIR_EINVAL, "'%s' has no attribute %.*s", type, n, b.p);
     return weir__raise(r, WEIR_EINVAL, "%s has no element %.*s", type, n, b.p);
 }
 
-/* ---- builder ----------------------------------------------------------------------------------------------- */
+/* ---- builder ---------------------------------------------------------------------------------------- */
 
-/* A block of text that its last user may make longer in place: a template that appends to one text again and again
- * then takes linear time and memory. */
+/* A block of text that its last user may make longer in place: a template that appends to one text again
+ * and again then takes linear time and memory. */
 typedef struct weir__store {
     char *p;
     uint8_t *from;
@@ -232,11 +237,11 @@ typedef struct weir__store {
 
 static weir_status grow(weir__run *r, weir__buf *b, size_t more) {
     size_t cap = b->cap < 32 ? 64 : b->cap * 2;
-    if (more > SIZE_MAX / 4 - b->n) return weir__no_memory(r);
+    if (more > SIZE_MAX / 4 - b->n) return weir__run_no_memory(r);
     if (cap < b->n + more) cap = b->n + more;
     char *p = weir__arena_alloc(&r->arena, cap, 1);
     uint8_t *from = p ? weir__arena_alloc(&r->arena, cap, 1) : NULL;
-    if (!p || !from) return weir__no_memory(r);
+    if (!p || !from) return weir__run_no_memory(r);
     if (b->n > 0) {
         memcpy(p, b->p, b->n);
         memcpy(from, b->from, b->n);
@@ -274,7 +279,7 @@ weir_status weir__buf_value(weir__run *r, const weir__buf *b, weir__value *out) 
     weir__value v;
     if (b->n == 0) return weir__literal(r, "", out);
     weir__store *s = weir__arena_alloc(&r->arena, 1, sizeof *s);
-    if (!s) return weir__no_memory(r);
+    if (!s) return weir__run_no_memory(r);
     *s = (weir__store){.p = b->p, .from = b->from, .n = b->n, .cap = b->cap};
     WEIR_TRY(weir__string(r, b->p, b->n, WEIR__BY_INPUT, &v));
     v.as.s->from = b->from;
@@ -312,13 +317,20 @@ weir_status weir__text_join2(weir__run *r, const weir__text *a, const weir__text
     return weir__buf_value(r, &buf, out);
 }
 
-/* ---- facts ------------------------------------------------------------------------------------------------- */
+/* ---- facts ------------------------------------------------------------------------------------------ */
 
 const char *weir__type_name(const weir__value *v) {
-    static const char *const names[] = {
-        "absent", "NoneType", "Undefined", "bool", "int", "float", "str", "list", "tuple", "range", "dict_keys",
-        "dict_values", "dict_items", "generator", "dict", "Namespace", "LoopContext", "Cycler", "Joiner", "Macro",
-        "function", "builtin_function_or_method"};
+    static const char *const names[] = {"absent",      "NoneType",
+                                        "Undefined",   "bool",
+                                        "int",         "float",
+                                        "str",         "list",
+                                        "tuple",       "range",
+                                        "dict_keys",   "dict_values",
+                                        "dict_items",  "generator",
+                                        "dict",        "Namespace",
+                                        "LoopContext", "Cycler",
+                                        "Joiner",      "Macro",
+                                        "function",    "builtin_function_or_method"};
     if (v->kind == WEIR__ITERATOR && v->as.seq->reversed) return "list_reverseiterator";
     if (v->kind == WEIR__STRING && v->as.s->markup) return "Markup";
     return names[v->kind];
@@ -344,4 +356,6 @@ bool weir__truth(const weir__value *v) {
     }
 }
 
-bool weir__same_bytes(const weir__text *t, const char *s) { return strlen(s) == t->n && memcmp(t->p, s, t->n) == 0; }
+bool weir__same_bytes(const weir__text *t, const char *s) {
+    return strlen(s) == t->n && memcmp(t->p, s, t->n) == 0;
+}

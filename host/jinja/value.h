@@ -3,10 +3,11 @@
 
 #include "host/jinja/jinja.h"
 
-/* Values of the language: those of Python that chat templates meet. All are immutable but namespaces, iterators and loops, so
- * that parts are shared and nothing is freed before the render ends. Internal to host/jinja. */
+/* Values of the language: those of Python that chat templates meet. All are immutable but namespaces,
+ * iterators and loops, so that parts are shared and nothing is freed before the render ends. Internal to
+ * host/jinja. */
 
-/* ---- memory ------------------------------------------------------------------------------------------------ */
+/* ---- memory ----------------------------------------------------------------------------------------- */
 
 /* Memory that goes all at once. */
 typedef struct weir__arena {
@@ -15,10 +16,11 @@ typedef struct weir__arena {
     bool full;          /* the last failure was the limit's */
 } weir__arena;
 
-void *weir__arena_alloc(weir__arena *a, size_t n, size_t size); /* 16-byte aligned; NULL: no memory, or over the limit */
+void *weir__arena_alloc(weir__arena *a, size_t n,
+                        size_t size); /* 16-byte aligned; NULL: no memory, or over the limit */
 void weir__arena_free(weir__arena *a);
 
-/* ---- values ------------------------------------------------------------------------------------------------ */
+/* ---- values ----------------------------------------------------------------------------------------- */
 
 typedef enum weir__kind {
     WEIR__ABSENT = 0, /* no value at all: an argument that was not given */
@@ -52,8 +54,8 @@ typedef struct weir__value {
         int64_t i;
         double f;
         struct weir__text *s;
-        struct weir__seq *seq;           /* LIST … ITERATOR, CYCLER */
-        struct weir__dict *dict;         /* DICT, NAMESPACE, JOINER */
+        struct weir__seq *seq;   /* LIST … ITERATOR, CYCLER */
+        struct weir__dict *dict; /* DICT, NAMESPACE, JOINER */
         struct weir__undef *undef;
         struct weir__loop *loop;
         struct weir__macro *macro;
@@ -68,7 +70,7 @@ typedef struct weir__text {
     const char *p;
     const uint8_t *from; /* (n) who wrote each byte; NULL: `writer` all of them */
     size_t n;
-    size_t n_char;       /* code points; SIZE_MAX: nobody counted yet */
+    size_t n_char;             /* code points; SIZE_MAX: nobody counted yet */
     struct weir__store *store; /* p ends in it; NULL: it cannot grow */
     uint8_t writer;
     bool markup; /* by `safe` or `escape`: what is added to it with + is escaped */
@@ -89,8 +91,8 @@ typedef struct weir__dict {
 } weir__dict;
 
 typedef struct weir__undef {
-    const char *hint;      /* NULL: the name says it */
-    weir__value of, name;  /* of: ABSENT for a variable */
+    const char *hint;     /* NULL: the name says it */
+    weir__value of, name; /* of: ABSENT for a variable */
 } weir__undef;
 
 typedef struct weir__method {
@@ -98,7 +100,7 @@ typedef struct weir__method {
     weir__value self;
 } weir__method;
 
-/* ---- what a render holds ----------------------------------------------------------------------------------- */
+/* ---- what a render holds ---------------------------------------------------------------------------- */
 
 typedef struct weir__buf { /* text under construction */
     char *p;
@@ -113,22 +115,24 @@ typedef struct weir__run {
     size_t steps;
     int depth;
     int line;
-    weir__buf *out;             /* where statements write */
+    weir__buf *out; /* where statements write */
     struct weir__frame *frame;
 } weir__run;
 
 /* "line N: …" with status s. */
-weir_status weir__raise(weir__run *r, weir_status s, const char *fmt, ...) __attribute__((format(printf, 3, 4)));
-weir_status weir__no_memory(weir__run *r); /* ENOMEM, or ENOTSUP at the limit */
+weir_status weir__raise(weir__run *r, weir_status s, const char *fmt, ...)
+    __attribute__((format(printf, 3, 4)));
+weir_status weir__run_no_memory(weir__run *r); /* ENOMEM, or ENOTSUP at the limit */
 weir_status weir__charge(weir__run *r, size_t steps);
-weir_status weir__enter(weir__run *r); /* one level deeper; the caller takes it back with r->depth-- on success */
+weir_status weir__enter(
+    weir__run *r); /* one level deeper; the caller takes it back with r->depth-- on success */
 
 /* Bytes of a name that a message shows, for %.*s. */
 static inline int weir__clip(size_t n) { return n < 120 ? (int)n : 120; }
 
 #define WEIR__TYPE_ERROR(r, ...) weir__raise(r, WEIR_EINVAL, __VA_ARGS__)
 
-/* ---- constructors ------------------------------------------------------------------------------------------ */
+/* ---- constructors ----------------------------------------------------------------------------------- */
 
 static inline weir__value weir__none(void) { return (weir__value){.kind = WEIR__NONE}; }
 static inline weir__value weir__bool(bool b) { return (weir__value){.kind = WEIR__BOOL, .as.b = b}; }
@@ -136,30 +140,35 @@ static inline weir__value weir__int(int64_t i) { return (weir__value){.kind = WE
 static inline weir__value weir__float(double f) { return (weir__value){.kind = WEIR__FLOAT, .as.f = f}; }
 
 weir_status weir__literal(weir__run *r, const char *s, weir__value *out); /* static text, by the template */
-weir_status weir__string(weir__run *r, const char *p, size_t n, uint8_t writer, weir__value *out); /* borrowed */
-weir_status weir__list(weir__run *r, weir__kind kind, size_t n, weir__value *out); /* n items, ABSENT so far */
+weir_status weir__string(weir__run *r, const char *p, size_t n, uint8_t writer,
+                         weir__value *out); /* borrowed */
+weir_status weir__list(weir__run *r, weir__kind kind, size_t n,
+                       weir__value *out); /* n items, ABSENT so far */
 weir_status weir__pair(weir__run *r, weir__value a, weir__value b, weir__value *out); /* a tuple */
 weir_status weir__dict_new(weir__run *r, weir__kind kind, weir__value *out);
 weir_status weir__dict_put(weir__run *r, weir__dict *d, weir__value key, weir__value v);
-const weir__value *weir__dict_find(weir__run *r, const weir__dict *d, weir__value key);              /* NULL: not there */
-const weir__value *weir__dict_name(const weir__dict *d, const char *name, size_t n);   /* by a string key */
+const weir__value *weir__dict_find(weir__run *r, const weir__dict *d, weir__value key); /* NULL: not there */
+const weir__value *weir__dict_name(const weir__dict *d, const char *name, size_t n);    /* by a string key */
 weir_status weir__undefined(weir__run *r, weir__value of, weir__value name, weir__value *out);
 weir_status weir__undefined_hint(weir__run *r, const char *hint, weir__value *out);
 weir_status weir__fail_undefined(weir__run *r, weir__value v); /* what using it raises */
 
-/* ---- builder ----------------------------------------------------------------------------------------------- */
+/* ---- builder ---------------------------------------------------------------------------------------- */
 
 weir_status weir__put(weir__run *r, weir__buf *b, const char *p, size_t n, uint8_t writer);
-weir_status weir__put_text(weir__run *r, weir__buf *b, const weir__text *t, size_t at, size_t n); /* bytes of t */
-weir_status weir__buf_value(weir__run *r, const weir__buf *b, weir__value *out); /* b is not to grow any more */
+weir_status weir__put_text(weir__run *r, weir__buf *b, const weir__text *t, size_t at,
+                           size_t n); /* bytes of t */
+weir_status weir__buf_value(weir__run *r, const weir__buf *b,
+                            weir__value *out); /* b is not to grow any more */
 
 static inline uint8_t weir__writer(const weir__text *t, size_t i) { return t->from ? t->from[i] : t->writer; }
 
 /* Part of a text, shared. */
 weir_status weir__text_part(weir__run *r, const weir__text *t, size_t at, size_t n, weir__value *out);
-weir_status weir__text_join2(weir__run *r, const weir__text *a, const weir__text *b, weir__value *out); /* a + b */
+weir_status weir__text_join2(weir__run *r, const weir__text *a, const weir__text *b,
+                             weir__value *out); /* a + b */
 
-/* ---- facts ------------------------------------------------------------------------------------------------- */
+/* ---- facts ------------------------------------------------------------------------------------------ */
 
 static inline bool weir__is_seq(weir__kind k) { return k >= WEIR__LIST && k <= WEIR__ITERATOR; }
 static inline bool weir__is_number(weir__kind k) { return k >= WEIR__BOOL && k <= WEIR__FLOAT; }

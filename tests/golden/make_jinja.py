@@ -10,12 +10,15 @@ What renders is the environment that transformers' apply_chat_template makes, wi
   jinja/conversations.json   what those are given: each without tools and documents, the third and every fifth without a generation prompt
 are written by hand; jinja/cases.jsonl and jinja/templates/*.jsonl are written here, a line each:
     {"text": what comes out} or {"error": the exception's words, after "line N: " where jinja2 knows the line}
+  jinja/ids.jsonl            ids that apply_chat_template(tokenize=True) gives conversations with the vocabularies of tokenizer/: messages without
+                             a token's name in them
 """
 import datetime
 import json
 import pathlib
 
 import jinja2
+from transformers import PreTrainedTokenizerFast
 from transformers.utils import chat_template_utils
 
 HERE = pathlib.Path(__file__).resolve().parent / "jinja"
@@ -38,6 +41,30 @@ def render(template, variables):
         return {"error": str(e)}
 
 
+VOCABULARIES = ["tiny_qwen2", "tiny_llama3", "tiny_smollm", "tiny_deepseek", "tiny_gemma", "tiny_llama2", "tiny_metaspace"]
+SHAPES = [  # of the tokens that those have
+    "{% for m in messages %}{{ '<|im_start|>' + m.role + '\\n' + m.content + '<|end|>\\n' }}{% endfor %}"
+    "{% if add_generation_prompt %}{{ '<|im_start|>assistant\\n' }}{% endif %}",
+    "{{ bos_token }}{% for m in messages %}{{ m.role | capitalize }}: {{ m.content | trim }}{{ eos_token if m.role == 'assistant' else ' ' }}"
+    "{% endfor %}{% if add_generation_prompt %}Assistant:{% endif %}",
+    "{%- for m in messages -%}<|begin|>{{ m.role }}<|im_start|>\n\n{{ m.content }}<|end|> {%- endfor -%}",
+    "{% for m in messages %}{{ '<|' ~ ('begin' if loop.first else 'end') ~ '|>' ~ m.content }}  {% endfor %}",
+]
+WORDS = ["Hello", " two  blanks ", "\n\nlines\n", "Grüße 😀 我想 ", "", "it's 12345 <tool_call> WORDs", "\tA\u00a0 b\n", "<|im_ start|> <| end|>"]
+
+
+def ids():
+    for name in VOCABULARIES:
+        tokenizer = PreTrainedTokenizerFast(tokenizer_file=str(HERE.parent / "tokenizer" / f"{name}.json"), bos_token="<|begin|>",
+                                            eos_token="<|end|>", clean_up_tokenization_spaces=False)
+        for template in SHAPES:
+            for i in range(len(WORDS)):
+                roles = ["system", "user", "assistant", "user"][i % 2:]
+                messages = [{"role": role, "content": WORDS[(i + k) % len(WORDS)]} for k, role in enumerate(roles)]
+                got = tokenizer.apply_chat_template(messages, chat_template=template, add_generation_prompt=True)
+                yield {"tokenizer": name, "template": template, "messages": messages, "ids": got}
+
+
 def write(path, rows):
     path.write_text("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows))
 
@@ -51,6 +78,7 @@ def main():
             line = line.replace(sign, char)
         rows.append(render(line, variables))
     write(HERE / "cases.jsonl", rows)
+    write(HERE / "ids.jsonl", ids())
     talks = json.loads((HERE / "conversations.json").read_text())
     for path in sorted((HERE / "templates").glob("*.jinja")):
         template = path.read_text()

@@ -10,11 +10,22 @@
 
 /* What jinja2 makes of the same templates: tests/golden/make_jinja.py. */
 
+#ifdef __SANITIZE_ADDRESS__ /* some ten times as slow: fewer of the same */
+#define SANITIZED 1
+#else
+#define SANITIZED 0
+#endif
 #define GOLDEN WEIR_SOURCE_DIR "/tests/golden/jinja"
 
 /* The day of the goldens. */
-static const struct tm day = {.tm_year = 124, .tm_mon = 6, .tm_mday = 26, .tm_hour = 9, .tm_min = 5, .tm_sec = 7,
-                              .tm_wday = 5, .tm_yday = 207};
+static const struct tm day = {.tm_year = 124,
+                              .tm_mon = 6,
+                              .tm_mday = 26,
+                              .tm_hour = 9,
+                              .tm_min = 5,
+                              .tm_sec = 7,
+                              .tm_wday = 5,
+                              .tm_yday = 207};
 static const weir_jinja_options options = {.now = &day};
 
 static char *read_text(const char *name, size_t *n) {
@@ -25,8 +36,8 @@ static char *read_text(const char *name, size_t *n) {
     return text;
 }
 
-static weir_status render(const char *source, size_t bytes, const weir_jinja_input *in, size_t n, const weir_jinja_options *o,
-                          weir_jinja_text *out, weir_err *err) {
+static weir_status render(const char *source, size_t bytes, const weir_jinja_input *in, size_t n,
+                          const weir_jinja_options *o, weir_jinja_text *out, weir_err *err) {
     weir_jinja *t = NULL;
     weir_status s = weir_jinja_parse(&t, source, bytes, err);
     if (s == WEIR_OK) s = weir_jinja_render(t, in, n, o, out, err);
@@ -44,7 +55,8 @@ static void check_spans(const weir_jinja_text *t, const char *where) {
     cr_assert(at == t->bytes && t->text[at] == '\0', "%s", where);
 }
 
-/* The error that jinja2 has, line and all where it knows one; control characters are shown as ? in a line of ours. */
+/* The error that jinja2 has, line and all where it knows one; control characters are shown as ? in a line
+ * of ours. */
 static bool is_error(const char *got, const char *want) {
     char shown[512];
     snprintf(shown, sizeof shown, "%s", want);
@@ -57,18 +69,21 @@ static bool is_error(const char *got, const char *want) {
     return strcmp(got, shown) == 0;
 }
 
-static void check(const char *source, size_t bytes, const weir_jinja_input *in, size_t n, const json_t *want, const char *where) {
+static void check(const char *source, size_t bytes, const weir_jinja_input *in, size_t n, const json_t *want,
+                  const char *where) {
     weir_jinja_text out = {0};
     weir_err err = {""};
     const weir_status s = render(source, bytes, in, n, &options, &out, &err);
     const char *error = json_string_value(json_object_get(want, "error"));
     const json_t *text = json_object_get(want, "text");
     if (error) {
-        cr_expect(s != WEIR_OK && is_error(err.text, error), "%s: %s\nwant %s\ngot  %s", where, source, error, err.text);
+        cr_expect(s != WEIR_OK && is_error(err.text, error), "%s: %s\nwant %s\ngot  %s", where, source, error,
+                  err.text);
     } else {
         const bool same = s == WEIR_OK && out.bytes == json_string_length(text) &&
                           memcmp(out.text, json_string_value(text), out.bytes) == 0;
-        cr_expect(same, "%s: %s\nwant %s\ngot  %s", where, source, json_string_value(text), s == WEIR_OK ? out.text : err.text);
+        cr_expect(same, "%s: %s\nwant %s\ngot  %s", where, source, json_string_value(text),
+                  s == WEIR_OK ? out.text : err.text);
     }
     if (s == WEIR_OK) check_spans(&out, where);
     weir_jinja_text_free(&out);
@@ -113,7 +128,8 @@ static size_t decode(char *line) {
 
 Test(jinja, constructs_give_what_jinja2_gives) {
     size_t n = 0, n_case = 0;
-    char where[64], *line, *cases = read_text("cases.txt", &n), *wants = read_text("cases.jsonl", &n), *at = cases, *want_at = wants;
+    char where[64], *line, *cases = read_text("cases.txt", &n), *wants = read_text("cases.jsonl", &n),
+                           *at = cases, *want_at = wants;
     json_t *variables = read_json("variables.json");
     weir_jinja_input *in = json_input(variables, &n);
     while ((line = next_line(&at)) != NULL) {
@@ -130,12 +146,13 @@ Test(jinja, constructs_give_what_jinja2_gives) {
     free(wants);
 }
 
-/* ---- chat templates ---------------------------------------------------------------------------------------- */
+/* ---- chat templates --------------------------------------------------------------------------------- */
 
 static json_t *variables_of(const json_t *talk, size_t i) {
     const bool generate = i == 0 || (i != 3 && i % 5 != 0);
-    return json_pack("{s:O, s:n, s:n, s:b, s:s, s:s, s:s, s:s}", "messages", talk, "tools", "documents", "add_generation_prompt",
-                     generate, "bos_token", "<s>", "eos_token", "</s>", "unk_token", "<unk>", "pad_token", "<pad>");
+    return json_pack("{s:O, s:n, s:n, s:b, s:s, s:s, s:s, s:s}", "messages", talk, "tools", "documents",
+                     "add_generation_prompt", generate, "bos_token", "<s>", "eos_token", "</s>", "unk_token",
+                     "<unk>", "pad_token", "<pad>");
 }
 
 static void check_template(const char *name, const json_t *talks) {
@@ -146,7 +163,8 @@ static void check_template(const char *name, const json_t *talks) {
     snprintf(path, sizeof path, "templates/%s.jsonl", name);
     char *wants = read_text(path, &n), *at = wants, *line;
     while ((line = next_line(&at)) != NULL) {
-        json_t *want = json_loads(line, JSON_ALLOW_NUL, NULL), *given = variables_of(json_array_get(talks, i), i);
+        json_t *want = json_loads(line, JSON_ALLOW_NUL, NULL),
+               *given = variables_of(json_array_get(talks, i), i);
         snprintf(where, sizeof where, "%s, conversation %zu", name, i++);
         weir_jinja_input *in = json_input(given, &n);
         check(source, bytes, in, n, want, where);
@@ -183,10 +201,11 @@ Test(jinja, chat_templates_write_what_jinja2_writes) {
     json_decref(talks);
 }
 
-/* ---- who wrote it ------------------------------------------------------------------------------------------ */
+/* ---- who wrote it ----------------------------------------------------------------------------------- */
 
 static weir_jinja_input text_input(const char *key, const char *text, bool trusted) {
-    return (weir_jinja_input){.key = key, .kind = WEIR_JINJA_STRING,
+    return (weir_jinja_input){.key = key,
+                              .kind = WEIR_JINJA_STRING,
                               .as.string = {.text = text, .bytes = strlen(text), .trusted = trusted}};
 }
 
@@ -209,7 +228,8 @@ static const struct {
     {"{% macro m(x) %}<{{ x }}>{% endmacro %}{{ m(c) }}{{ m('l') }}", "<[aB c]><l>"},
     {"{% filter upper %}x{{ c }}{% endfilter %}", "X[AB C]"},
     {"{% for x in c %}{{ x }}-{% endfor %}", "[a]-[B]-[ ]-[c]-"},
-    {"{% set ns = namespace(t='') %}{% for x in [c, '<s>'] %}{% set ns.t = ns.t ~ x %}{% endfor %}{{ ns.t }}", "[aB c]<s>"},
+    {"{% set ns = namespace(t='') %}{% for x in [c, '<s>'] %}{% set ns.t = ns.t ~ x %}{% endfor %}{{ ns.t }}",
+     "[aB c]<s>"},
     {"{{ c if c == 'aB c' else '' }}{{ c * 2 }}{{ c | indent(1, true) }}", "[aB caB caB c] [aB c]"},
     {"{{ c | list | last }}{{ c | e }}{{ (c ~ '<') | e }}", "[caB caB c]&lt;"},
     {"{{ d.items() | list }}", "[('[k]', '[aB c]')]"},
@@ -221,13 +241,15 @@ static const struct {
 
 Test(jinja, every_byte_knows_who_wrote_it) {
     weir_jinja_input item = text_input("k", "aB c", false);
-    const weir_jinja_input in[] = {text_input("c", "aB c", false), text_input("b", "<s>", true),
+    const weir_jinja_input in[] = {text_input("c", "aB c", false),
+                                   text_input("b", "<s>", true),
                                    {.key = "d", .kind = WEIR_JINJA_DICT, .as.items = {&item, 1}}};
     for (size_t i = 0; i < sizeof written / sizeof *written; i++) {
         weir_jinja_text out = {0};
         weir_err err = {""};
         char got[256] = "";
-        cr_assert(render(written[i].source, strlen(written[i].source), in, 3, NULL, &out, &err) == WEIR_OK, "%s", err.text);
+        cr_assert(render(written[i].source, strlen(written[i].source), in, 3, NULL, &out, &err) == WEIR_OK,
+                  "%s", err.text);
         check_spans(&out, written[i].source);
         for (size_t k = 0; k < out.n; k++) {
             const weir_jinja_span *s = &out.spans[k];
@@ -239,7 +261,7 @@ Test(jinja, every_byte_knows_who_wrote_it) {
     }
 }
 
-/* ---- bounds ------------------------------------------------------------------------------------------------ */
+/* ---- bounds ----------------------------------------------------------------------------------------- */
 
 typedef struct refusal {
     const char *source, *part;
@@ -251,28 +273,34 @@ static void check_refusals(const refusal *all, size_t n, const weir_jinja_option
         weir_jinja_text out = {0};
         weir_err err = {""};
         const weir_status s = render(all[i].source, strlen(all[i].source), NULL, 0, o, &out, &err);
-        cr_expect(s == all[i].status && err_is_line(&err, all[i].part) && strncmp(err.text, "line ", 5) == 0, "%s: %d %s",
-                  all[i].source, s, err.text);
+        cr_expect(s == all[i].status && err_is_line(&err, all[i].part) && strncmp(err.text, "line ", 5) == 0,
+                  "%s: %d %s", all[i].source, s, err.text);
         cr_expect(out.text == NULL && out.spans == NULL);
         weir_jinja_text_free(&out);
     }
 }
 
 Test(jinja, bounds_are_errors_of_one_line) {
-    const weir_jinja_options small = {.max_steps = 20000, .max_bytes = 300000, .max_output = 2000, .max_depth = 100};
+    const weir_jinja_options small = {
+        .max_steps = 20000, .max_bytes = 300000, .max_output = 2000, .max_depth = 100};
     static const refusal all[] = {
-        {"{% for i in range(1000) %}{% for j in range(1000) %}{% endfor %}{% endfor %}", "more than 20000 steps", WEIR_ENOTSUP},
+        {"{% for i in range(1000) %}{% for j in range(1000) %}{% endfor %}{% endfor %}",
+         "more than 20000 steps", WEIR_ENOTSUP},
         {"{% set x = 'ab' * 3000000000000 %}", "more than", WEIR_ENOTSUP},
-        {"{% set ns = namespace(s='x' * 1000) %}{% for i in range(30) %}{% set ns.s = ns.s + ns.s %}{% endfor %}",
+        {"{% set ns = namespace(s='x' * 1000) %}"
+         "{% for i in range(30) %}{% set ns.s = ns.s + ns.s %}{% endfor %}",
          "more than 300000 bytes of memory", WEIR_ENOTSUP},
         {"{% set x = [1] * 9223372036854775807 %}", "more than", WEIR_ENOTSUP},
         {"{% for i in range(3000) %}a{% endfor %}", "writes more than 2000 bytes", WEIR_ENOTSUP},
         {"{% macro m() %}{{ m() }}{% endmacro %}{{ m() }}", "more than 100 levels", WEIR_ENOTSUP},
         {"{% for i in [1] recursive %}{{ loop([1]) }}{% endfor %}", "more than 100 levels", WEIR_ENOTSUP},
-        {"{% set ns = namespace(l=[]) %}{% for i in range(500) %}{% set ns.l = [ns.l] %}{% endfor %}{{ ns.l }}",
+        {"{% set ns = namespace(l=[]) %}"
+         "{% for i in range(500) %}{% set ns.l = [ns.l] %}{% endfor %}{{ ns.l }}",
          "more than 100 levels", WEIR_ENOTSUP},
-        {"{% set ns = namespace(l=[], m=[]) %}{% for i in range(60) %}{% set ns.l = [ns.l, ns.l] %}{% set ns.m = [ns.m, ns.m] %}"
-         "{% endfor %}{{ ns.l == ns.m }}{{ 1 }}", "more than 20000 steps", WEIR_ENOTSUP},
+        {"{% set ns = namespace(l=[], m=[]) %}"
+         "{% for i in range(60) %}{% set ns.l = [ns.l, ns.l] %}{% set ns.m = [ns.m, ns.m] %}"
+         "{% endfor %}{{ ns.l == ns.m }}{{ 1 }}",
+         "more than 20000 steps", WEIR_ENOTSUP},
         {"{{ 'x' | center(9000000000000000000) }}", "more than", WEIR_ENOTSUP},
         {"{{ '%99999999999d' % 1 }}", "wider", WEIR_ENOTSUP},
         {"{{ 9223372036854775807 + 1 }}", "64 bits", WEIR_ENOTSUP},
@@ -283,7 +311,8 @@ Test(jinja, bounds_are_errors_of_one_line) {
 }
 
 Test(jinja, depth_of_a_source_is_bounded) {
-    static const char *const parts[] = {"(", "[", "{1:", "not ", "- ", "x if ", "x is in [", "x | d(", "{% if 1 %}", "{% for a in b %}"};
+    static const char *const parts[] = {"(",     "[",         "{1:",    "not ",       "- ",
+                                        "x if ", "x is in [", "x | d(", "{% if 1 %}", "{% for a in b %}"};
     for (size_t i = 0; i < sizeof parts / sizeof *parts; i++) {
         const size_t n = strlen(parts[i]), times = 50000;
         const bool statement = parts[i][1] == '%';
@@ -293,7 +322,8 @@ Test(jinja, depth_of_a_source_is_bounded) {
         weir_jinja_text out = {0};
         weir_err err = {""};
         const weir_status s = render(source, (size_t)(p - source), NULL, 0, NULL, &out, &err);
-        cr_expect((s == WEIR_ENOTSUP || s == WEIR_EFORMAT) && err_is_line(&err, "line "), "%s: %d %s", parts[i], s, err.text);
+        cr_expect((s == WEIR_ENOTSUP || s == WEIR_EFORMAT) && err_is_line(&err, "line "), "%s: %d %s",
+                  parts[i], s, err.text);
         free(source);
     }
 }
@@ -322,31 +352,39 @@ Test(jinja, what_is_left_out_is_refused_by_name) {
     check_refusals(all, sizeof all / sizeof *all, NULL);
 }
 
-/* ---- time and memory grow with the input ------------------------------------------------------------------- */
+/* ---- time and memory grow with the input ------------------------------------------------------------ */
 
 Test(jinja, long_inputs) {
-    enum { LONG = 5 << 20 };
+    enum { LONG = SANITIZED ? 1 << 18 : 5 << 20 };
     char *text = malloc(LONG);
     memset(text, 'x', LONG);
     for (size_t i = 0; i < LONG; i += 7) text[i] = i % 2 ? ' ' : '\n';
-    const weir_jinja_input in = {.key = "c", .kind = WEIR_JINJA_STRING, .as.string = {.text = text, .bytes = LONG}};
+    const weir_jinja_input in = {
+        .key = "c", .kind = WEIR_JINJA_STRING, .as.string = {.text = text, .bytes = LONG}};
     static const char *const sources[] = {
-        "{{ '<s>' + c | trim + '</s>' }}", "{{ c | upper | replace('X', 'é') | length }}", "{{ c | tojson | length }}",
-        "{{ c.split('\\n') | length }}{{ c.split() | length }}{{ c.splitlines() | length }}", "{{ c[5:-5][0] }}{{ c.find('zz') }}",
-        "{% set ns = namespace(t='') %}{% for i in range(100000) %}{% set ns.t = ns.t ~ 'ab' %}{% endfor %}{{ ns.t | length }}"};
+        "{{ '<s>' + c | trim + '</s>' }}",
+        "{{ c | upper | replace('X', 'é') | length }}",
+        "{{ c | tojson | length }}",
+        "{{ c.split('\\n') | length }}{{ c.split() | length }}{{ c.splitlines() | length }}",
+        "{{ c[5:-5][0] }}{{ c.find('zz') }}",
+        "{% set ns = namespace(t='') %}"
+        "{% for i in range(100000) %}{% set ns.t = ns.t ~ 'ab' %}{% endfor %}{{ ns.t | length }}"};
     for (size_t i = 0; i < sizeof sources / sizeof *sources; i++) {
         weir_jinja_text out = {0};
         weir_err err = {""};
-        cr_expect(render(sources[i], strlen(sources[i]), &in, 1, NULL, &out, &err) == WEIR_OK, "%s: %s", sources[i], err.text);
+        cr_expect(render(sources[i], strlen(sources[i]), &in, 1, NULL, &out, &err) == WEIR_OK, "%s: %s",
+                  sources[i], err.text);
         weir_jinja_text_free(&out);
     }
     free(text);
 }
 
 Test(jinja, any_bytes_are_text) {
-    const weir_jinja_input in = {.key = "c", .kind = WEIR_JINJA_STRING, .as.string = {.text = "a\xff\0\xc3z", .bytes = 5}};
+    const weir_jinja_input in = {
+        .key = "c", .kind = WEIR_JINJA_STRING, .as.string = {.text = "a\xff\0\xc3z", .bytes = 5}};
     const char source[] = "{{ c }}|{{ c | upper }}|{{ c | length }}|{{ c[1] }}|{{ c[::-1] }}\xfe";
-    const char want[] = "a\xff\0\xc3z|A\xff\0\xc3Z|5|\xff|z\xc3\0\xff" "a\xfe";
+    const char want[] = "a\xff\0\xc3z|A\xff\0\xc3Z|5|\xff|z\xc3\0\xff"
+                        "a\xfe";
     weir_jinja_text out = {0};
     cr_assert(render(source, sizeof source - 1, &in, 1, NULL, &out, NULL) == WEIR_OK);
     cr_expect(out.bytes == sizeof want - 1 && memcmp(out.text, want, out.bytes) == 0);
@@ -361,7 +399,7 @@ Test(jinja, the_clock_is_the_default) {
     weir_jinja_text_free(&out);
 }
 
-/* ---- sweeps ------------------------------------------------------------------------------------------------ */
+/* ---- sweeps ----------------------------------------------------------------------------------------- */
 
 static void sweep_prefixes(const char *name, const json_t *talks) {
     char path[300];
@@ -370,7 +408,7 @@ static void sweep_prefixes(const char *name, const json_t *talks) {
     weir_jinja_input *in = json_input(given, &n);
     snprintf(path, sizeof path, "templates/%s.jinja", name);
     char *source = read_text(path, &bytes);
-    for (size_t k = 0; k < bytes; k++) {
+    for (size_t k = SANITIZED ? strlen(name) % 7 : 0; k < bytes; k += SANITIZED ? 7 : 1) {
         char *part = (char *)files_exact(source, k);
         weir_jinja_text out = {0};
         weir_err err = {""};
@@ -439,7 +477,8 @@ static void sweep_allocations(const char *name, const json_t *talks) {
         weir_err err = {""};
         alloc_install(k);
         s = render(source, bytes, in, n, &options, &out, &err);
-        cr_assert(s != WEIR_ENOMEM || (err_is_line(&err, "memory") && out.text == NULL), "%s: %s", name, err.text);
+        cr_assert(s != WEIR_ENOMEM || (err_is_line(&err, "memory") && out.text == NULL), "%s: %s", name,
+                  err.text);
         weir_jinja_text_free(&out);
         cr_assert_eq(alloc_live(), 0, "%s", name);
         alloc_uninstall();
