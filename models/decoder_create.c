@@ -15,8 +15,6 @@ static void free_decoder(weir_model *base) {
     }
     weir_weight_free(be, &m->embed);
     weir_weight_free(be, &m->untied_head);
-    if (m->stage != m->a.prompt) weir_free(m->stage);
-    if (m->block) weir_backend_free(be, m->block);
     weir_free(m->layer);
 }
 
@@ -133,24 +131,6 @@ static weir_epilogue epilogue_of(weir_act act) {
     return WEIR_EPI_STORE;
 }
 
-/* Activations, what never changes in them, the place where a prompt's rows are made, and the ops' scratch. */
-static weir_status alloc_arena(weir_model *base) {
-    decoder_model *m = (decoder_model *)base;
-    weir_backend *be = base->be;
-    const decoder_bounds n = {m->base.n_row, m->base.n_prompt, be->chunk};
-    weir__decoder_arena(&m->c, &n, NULL, &m->a);
-    m->block = weir_backend_alloc(be, m->a.bytes);
-    if (!m->block) return weir__no_memory(be);
-    weir__decoder_arena(&m->c, &n, m->block, &m->a);
-    WEIR_TRY(weir_backend_zero(be, m->block, m->a.bytes)); /* dead rows' activations must not be NaN */
-    m->stage = be->device ? weir_calloc((size_t)weir__decoder_stage_ints(n.n_prompt), sizeof *m->stage)
-                          : m->a.prompt;
-    if (!m->stage) return WEIR_ENOMEM;
-    for (int64_t i = 0; i <= n.n_prompt; i++) m->stage[i] = (int32_t)i;
-    WEIR_TRY(weir_backend_upload(be, m->a.iota, m->stage, (size_t)(n.n_prompt + 1) * sizeof *m->stage));
-    return weir_backend_reserve(be, weir_decoder_op_floats(&m->c, be, n.n_row, n.n_prompt));
-}
-
 static weir_status alloc_layers(weir_model *base) {
     decoder_model *m = (decoder_model *)base;
     m->layer = weir_calloc((size_t)m->c.n_layer, sizeof *m->layer);
@@ -160,20 +140,39 @@ static weir_status alloc_layers(weir_model *base) {
 static const weir_model_ops decoder_ops = {.name = "decoder",
                                            .load = weir__decoder_load,
                                            .alloc_layers = alloc_layers,
-                                           .alloc_arena = alloc_arena,
                                            .prefill = weir__decoder_prefill,
                                            .forward = weir__decoder_forward,
                                            .free = free_decoder};
 
+static model_shape shape_of(const weir_decoder_config *c) {
+    return (model_shape){.dim = c->dim,
+                         .ff_dim = c->ff_dim,
+                         .n_head = c->n_head,
+                         .n_head_kv = c->n_head_kv,
+                         .head_dim = c->head_dim,
+                         .n_vocab_rows = c->n_vocab_rows,
+                         .gated = true,
+                         .post_norms = c->post_norms};
+}
+
+weir_bytes weir_decoder_scratch_bytes(const weir_decoder_config *c, const weir_backend *be,
+                                      weir_dtype kv_dtype, int64_t n_row, int64_t n_prompt) {
+    const model_shape s = shape_of(c);
+    return weir__scratch_bytes(&s, be, kv_dtype, n_row, n_prompt);
+}
+
+size_t weir_decoder_op_floats(const weir_decoder_config *c, const weir_backend *be, int64_t n_row,
+                              int64_t n_key) {
+    const model_shape s = shape_of(c);
+    return weir__op_floats(&s, be, n_row, n_key);
+}
+
 static decoder_model model_of(const weir_decoder_config *c, weir_backend *be, int64_t n_row,
                               int64_t n_prompt) {
-    const int64_t inner = (int64_t)c->n_head * c->head_dim, inner_kv = (int64_t)c->n_head_kv * c->head_dim;
-    decoder_model m = {.base = {.ops = &decoder_ops, .be = be, .n_row = n_row, .n_prompt = n_prompt},
-                       .c = *c,
-                       .inner = inner,
-                       .inner_kv = inner_kv,
-                       .width = inner + 2 * inner_kv,
-                       .act = epilogue_of(c->act)};
+    decoder_model m = {
+        .base = {.ops = &decoder_ops, .be = be, .shape = shape_of(c), .n_row = n_row, .n_prompt = n_prompt},
+        .c = *c,
+        .act = epilogue_of(c->act)};
     if (!has_sliding(c)) m.c.rope_sliding = c->rope; /* used by no layer: a table all the same */
     return m;
 }

@@ -18,8 +18,8 @@ static weir_status rope_factors(const weights *w, const char *name, int32_t n, f
     return WEIR_OK;
 }
 
-/* No frequency exceeds one radian per position: positions stay below 2^20, as far as the kernels' sine and cosine
- * are good (kernels/math/sincos.h). */
+/* No frequency exceeds one radian per position: positions stay below 2^20, as far as the kernels' sine and
+ * cosine are good (kernels/math/sincos.h). */
 static weir_status check_angles(const weights *w, const float *inv_freq, int32_t n) {
     for (int32_t i = 0; i < n; i++) {
         if (inv_freq[i] > 0.0f && inv_freq[i] <= 1.0f) continue;
@@ -61,17 +61,18 @@ static weir_status load_norms(const decoder_model *m, weights *w, const char *pr
 
 static weir_status load_attention(const decoder_model *m, weights *w, const char *prefix, decoder_layer *l) {
     const weir_decoder_config *c = &m->c;
+    const int64_t inner = weir__inner(&m->base.shape), inner_kv = weir__inner_kv(&m->base.shape);
     const matrix_list qkv = {.prefix = prefix,
                              .what = {"q_proj", "k_proj", "v_proj"},
                              .n = 3,
                              .use = WEIR_USE_ROWS,
-                             .rows = {m->inner, m->inner_kv, m->inner_kv},
+                             .rows = {inner, inner_kv, inner_kv},
                              .cols = c->dim};
     if (c->qk_norm) WEIR_TRY(weir__load_norm(w, prefix, "q_norm", c->head_dim, &l->q_norm));
     if (c->qk_norm) WEIR_TRY(weir__load_norm(w, prefix, "k_norm", c->head_dim, &l->k_norm));
     if (c->qkv_bias) WEIR_TRY(weir__load_bias(w, &qkv, &l->bias));
     WEIR_TRY(weir__load_stacked(w, &qkv, l->qkv, &l->n_qkv));
-    return weir__load_matrix(w, prefix, "o_proj", c->dim, m->inner, WEIR_USE_ROWS, &l->o);
+    return weir__load_matrix(w, prefix, "o_proj", c->dim, inner, WEIR_USE_ROWS, &l->o);
 }
 
 static weir_status load_feed_forward(const decoder_model *m, weights *w, const char *prefix,
@@ -112,11 +113,8 @@ static weir_status load_embedding(decoder_model *m, weights *w) {
 weir_status weir__decoder_load(weir_model *base, weights *w) {
     decoder_model *m = (decoder_model *)base;
     weir_model_facts *f = &base->facts;
-    f->n_vocab_rows = m->c.n_vocab_rows;
     f->n_layer_self = m->c.n_layer;
     f->window = m->c.window;
-    f->n_head_kv = m->c.n_head_kv;
-    f->head_dim = m->c.head_dim;
     w->norm_plus = m->c.norm_one_plus ? 1.0f : 0.0f;
     WEIR_TRY(load_embedding(m, w));
     for (int i = 0; i < m->c.n_layer; i++) {

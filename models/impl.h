@@ -1,6 +1,7 @@
 #ifndef WEIR_MODELS_IMPL_H
 #define WEIR_MODELS_IMPL_H
 
+#include "models/arena.h"
 #include "models/model.h"
 #include "models/weights.h"
 
@@ -8,11 +9,10 @@
  * public calls dispatch without knowing it. Arguments have been checked against the bounds below. */
 typedef struct weir_model_ops {
     const char *name; /* of the family, for messages */
-    /* Walks all tensors and fills in the facts that only the family knows: layers, windows, dtype. Without layers
-     * it measures. */
+    /* Walks all tensors and fills in the facts that only the family knows: layers, windows, dtype. Without
+     * layers it measures. */
     weir_status (*load)(weir_model *m, weights *w);
     weir_status (*alloc_layers)(weir_model *m);
-    weir_status (*alloc_arena)(weir_model *m);
     weir_status (*prefill)(weir_model *m, const weir_kv *kv, int32_t slot, const int32_t *token, int64_t n);
     weir_status (*forward)(weir_model *m, const weir_kv *kv, const weir_batch *b);
     void (*free)(weir_model *m); /* what the family has allocated; half-built models too */
@@ -22,8 +22,12 @@ struct weir_model {
     const weir_model_ops *ops;
     weir_backend *be; /* NULL: a model that is only measured */
     weir_model_facts facts;
+    model_shape shape;
     int64_t n_row, n_prompt; /* largest call and prompt, fixed at create */
     float *vectors;          /* backend: the block of all norms, biases and tables */
+    void *block;             /* backend: the arena's */
+    int32_t *stage;          /* host: what becomes a.prompt; that very array on the CPU */
+    model_arena a;
 };
 
 /* create.c: the life of a model of any family. m: initialised, from weir_calloc; freed on failure. */

@@ -26,25 +26,15 @@ weir_status weir__t5_product(t5_model *m, t5_product p) {
 
 weir_status weir__t5_feed_forward(t5_model *m, const t5_ff *f, float *x, int64_t n_row, bool rows) {
     const int64_t dim = m->c.dim, ff = m->c.ff_dim;
-    WEIR_TRY(weir__t5_product(m, (t5_product){.x = x, .ldx = dim, .norm = f->norm, .w = &f->wi, .y = m->a.h,
+    WEIR_TRY(weir__t5_product(m, (t5_product){.x = x, .ldx = dim, .norm = f->norm, .w = &f->wi, .y = m->base.a.h,
                                               .ldy = ff, .n_row = n_row, .epilogue = m->act, .rows = rows}));
-    return weir__t5_product(m, (t5_product){.x = m->a.h, .ldx = ff, .w = &f->wo, .y = x, .ldy = dim,
+    return weir__t5_product(m, (t5_product){.x = m->base.a.h, .ldx = ff, .w = &f->wo, .y = x, .ldy = dim,
                                             .n_row = n_row, .epilogue = WEIR_EPI_ADD, .rows = rows});
 }
 
-/* The rows still in flight; the last layer narrows them to those whose logits are wanted. */
-typedef struct t5_rows {
-    int64_t n;
-    float *x;                                  /* (n, dim) */
-    const float *q;                            /* (n, inner) self attention's queries, row stride ldq */
-    int64_t ldq;
-    const int32_t *slot, *pos, *n_key, *n_src; /* (n) */
-    int32_t group;
-} t5_rows;
-
-static weir_status attend(t5_model *m, const t5_rows *r, weir_attention at) {
-    at.o = m->a.att;
-    at.ldo = m->inner;
+static weir_status attend(t5_model *m, const model_rows *r, weir_attention at) {
+    at.o = m->base.a.att;
+    at.ldo = weir__inner(&m->base.shape);
     at.slot = r->slot;
     at.pos = r->pos;
     at.n_row = r->n;
@@ -55,20 +45,20 @@ static weir_status attend(t5_model *m, const t5_rows *r, weir_attention at) {
 }
 
 /* y (+)= W·norm(x) over the rows in flight. */
-static weir_status product(t5_model *m, const t5_rows *r, t5_product p) {
+static weir_status product(t5_model *m, const model_rows *r, t5_product p) {
     p.n_row = r->n;
     p.rows = true;
     return weir__t5_product(m, p);
 }
 
-static weir_status self_append(t5_model *m, const weir_kv *kv, const t5_rows *r, int32_t layer) {
+static weir_status self_append(t5_model *m, const weir_kv *kv, const model_rows *r, int32_t layer) {
     const t5_self *s = &m->dec[layer].self;
-    const int64_t inner = m->inner;
-    WEIR_TRY(product(m, r, (t5_product){.x = r->x, .ldx = m->c.dim, .norm = s->norm, .w = &s->qkv, .y = m->a.qkv,
+    const int64_t inner = weir__inner(&m->base.shape);
+    WEIR_TRY(product(m, r, (t5_product){.x = r->x, .ldx = m->c.dim, .norm = s->norm, .w = &s->qkv, .y = m->base.a.qkv,
                                         .ldy = 3 * inner}));
     weir_kv_append ap = {.kv = &kv->self,
-                         .k = m->a.qkv + inner,
-                         .v = m->a.qkv + 2 * inner,
+                         .k = m->base.a.qkv + inner,
+                         .v = m->base.a.qkv + 2 * inner,
                          .ld = 3 * inner,
                          .slot = r->slot,
                          .pos = r->pos,
@@ -78,10 +68,10 @@ static weir_status self_append(t5_model *m, const weir_kv *kv, const t5_rows *r,
 }
 
 /* The layer after its K and V are in the cache. */
-static weir_status decoder_rest(t5_model *m, const weir_kv *kv, const t5_rows *r, int32_t layer) {
+static weir_status decoder_rest(t5_model *m, const weir_kv *kv, const model_rows *r, int32_t layer) {
     const t5_dec_layer *d = &m->dec[layer];
-    const int64_t dim = m->c.dim, inner = m->inner;
-    const t5_product out = {.x = m->a.att, .ldx = inner, .y = r->x, .ldy = dim, .epilogue = WEIR_EPI_ADD};
+    const int64_t dim = m->c.dim, inner = weir__inner(&m->base.shape);
+    const t5_product out = {.x = m->base.a.att, .ldx = inner, .y = r->x, .ldy = dim, .epilogue = WEIR_EPI_ADD};
     t5_product self_o = out, cross_o = out;
     self_o.w = &d->self.o;
     cross_o.w = &d->cross.o;
@@ -90,30 +80,11 @@ static weir_status decoder_rest(t5_model *m, const weir_kv *kv, const t5_rows *r
                                            .bias_left = m->c.max_distance}));
     WEIR_TRY(product(m, r, self_o));
     WEIR_TRY(product(m, r, (t5_product){.x = r->x, .ldx = dim, .norm = d->cross.norm, .w = &d->cross.q,
-                                        .y = m->a.qkv, .ldy = inner}));
-    WEIR_TRY(attend(m, r, (weir_attention){.kv = &kv->cross, .layer = layer, .q = m->a.qkv, .ldq = inner,
+                                        .y = m->base.a.qkv, .ldy = inner}));
+    WEIR_TRY(attend(m, r, (weir_attention){.kv = &kv->cross, .layer = layer, .q = m->base.a.qkv, .ldq = inner,
                                            .n_key = r->n_src}));
     WEIR_TRY(product(m, r, cross_o));
     return weir__t5_feed_forward(m, &d->ff, r->x, r->n, true);
-}
-
-/* Past the last append a row serves only its own logits: rows nobody wants are dropped. */
-static weir_status keep_wanted(t5_model *m, const weir_kv *kv, const weir_batch *b, t5_rows *r) {
-    const t5_arena *a = &m->a;
-    weir_backend *be = m->base.be;
-    weir_row_keys keys = {.slot = b->slot, .pos = b->pos, .index = b->out, .cross_len = kv->cross_len,
-                          .n_row = b->n_out, .out_slot = a->out_slot, .out_pos = a->out_pos,
-                          .n_key = a->out_key, .n_src = a->out_src};
-    weir_gather x = {.dst = a->x_out, .ld_dst = m->c.dim, .src = r->x, .ld_src = m->c.dim, .index = b->out,
-                     .n_row = b->n_out, .n_col = m->c.dim};
-    weir_gather q = {.dst = a->q_out, .ld_dst = m->inner, .src = r->q, .ld_src = r->ldq, .index = b->out,
-                     .n_row = b->n_out, .n_col = m->inner};
-    WEIR_TRY(be->op.row_keys(be, &keys));
-    WEIR_TRY(be->op.gather(be, &x));
-    WEIR_TRY(be->op.gather(be, &q));
-    *r = (t5_rows){.n = b->n_out, .x = a->x_out, .q = a->q_out, .ldq = m->inner, .slot = a->out_slot,
-                   .pos = a->out_pos, .n_key = a->out_key, .n_src = a->out_src, .group = 1};
-    return WEIR_OK;
 }
 
 static weir_status head(t5_model *m, const weir_batch *b, const float *x) {
@@ -135,21 +106,16 @@ static weir_status head(t5_model *m, const weir_batch *b, const float *x) {
 
 weir_status weir__t5_forward(weir_model *base, const weir_kv *kv, const weir_batch *b) {
     t5_model *m = (t5_model *)base;
-    const t5_arena *a = &m->a;
     weir_backend *be = base->be;
     const int32_t last = m->c.n_dec_layer - 1;
-    weir_row_keys keys = {.slot = b->slot, .pos = b->pos, .cross_len = kv->cross_len, .n_row = b->n_row,
-                          .n_key = a->n_key, .n_src = a->n_src};
-    weir_embed em = {.x = a->x, .table = &m->embed, .token = b->token, .n_row = b->n_row, .scale = 1.0f};
-    WEIR_TRY(be->op.row_keys(be, &keys));
+    weir_embed em = {.x = base->a.x, .table = &m->embed, .token = b->token, .n_row = b->n_row, .scale = 1.0f};
+    model_rows r;
+    WEIR_TRY(weir__rows_begin(base, kv, b, &r));
     WEIR_TRY(be->op.embed(be, &em));
-
-    t5_rows r = {.n = b->n_row, .x = a->x, .q = a->qkv, .ldq = 3 * m->inner, .slot = b->slot, .pos = b->pos,
-                 .n_key = a->n_key, .n_src = a->n_src, .group = b->group};
     for (int32_t l = 0; l <= last; l++) {
         WEIR_TRY(self_append(m, kv, &r, l));
         if (l == last && b->n_out == 0) return WEIR_OK;
-        if (l == last && b->n_out < b->n_row) WEIR_TRY(keep_wanted(m, kv, b, &r));
+        if (l == last && b->n_out < b->n_row) WEIR_TRY(weir__rows_keep_wanted(base, kv, b, &r));
         WEIR_TRY(decoder_rest(m, kv, &r, l));
     }
     return head(m, b, r.x);

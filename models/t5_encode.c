@@ -16,15 +16,28 @@ static t5_chunk chunk_at(const t5_model *m, int64_t begin, int64_t n) {
 typedef struct t5_prompt {
     const int32_t *token, *slot, *n_key;
     int64_t n;
+    weir_kv_view kv; /* the encoder's own keys and values */
 } t5_prompt;
 
+static weir_kv_view encoder_kv(const t5_model *m) {
+    const model_shape *s = &m->base.shape;
+    return (weir_kv_view){.pool = m->base.a.pool,
+                          .table = m->base.a.iota,
+                          .table_stride = (m->base.n_prompt + WEIR_PAGE - 1) / WEIR_PAGE,
+                          .page_elems = weir_kv_page_elems(1, s->n_head_kv, s->head_dim),
+                          .n_layer = 1,
+                          .n_head_kv = s->n_head_kv,
+                          .head_dim = s->head_dim,
+                          .dtype = m->base.facts.kv_dtype};
+}
+
 static weir_status encoder_attend(t5_model *m, const t5_prompt *p, t5_chunk c) {
-    const t5_arena *a = &m->a;
-    weir_attention at = {.kv = &m->enc_kv,
-                         .q = a->qkv + c.begin * 3 * m->inner,
-                         .ldq = 3 * m->inner,
+    const model_arena *a = &m->base.a;
+    weir_attention at = {.kv = &p->kv,
+                         .q = a->qkv + c.begin * 3 * weir__inner(&m->base.shape),
+                         .ldq = 3 * weir__inner(&m->base.shape),
                          .o = a->att,
-                         .ldo = m->inner,
+                         .ldo = weir__inner(&m->base.shape),
                          .slot = a->zero + c.begin,
                          .pos = a->iota + c.begin,
                          .n_key = p->n_key + c.begin,
@@ -41,15 +54,15 @@ static weir_status encoder_attend(t5_model *m, const t5_prompt *p, t5_chunk c) {
 
 /* Every chunk's keys must be in the cache before any row attends: hence two loops over the chunks. */
 static weir_status encoder_layer(t5_model *m, const t5_enc_layer *l, const t5_prompt *p) {
-    const t5_arena *a = &m->a;
-    const int64_t dim = m->c.dim, inner = m->inner, step = m->base.be->chunk;
+    const model_arena *a = &m->base.a;
+    const int64_t dim = m->c.dim, inner = weir__inner(&m->base.shape), step = m->base.be->chunk;
     for (int64_t i = 0; i < p->n; i += step) {
         const t5_chunk c = chunk_at(m, i, p->n);
         WEIR_TRY(weir__t5_product(m, (t5_product){.x = a->x + i * dim, .ldx = dim, .norm = l->self.norm,
                                                   .w = &l->self.qkv, .y = a->qkv + i * 3 * inner,
                                                   .ldy = 3 * inner, .n_row = c.n}));
     }
-    weir_kv_append ap = {.kv = &m->enc_kv,
+    weir_kv_append ap = {.kv = &p->kv,
                          .k = a->qkv + inner,
                          .v = a->qkv + 2 * inner,
                          .ld = 3 * inner,
@@ -70,8 +83,8 @@ static weir_status encoder_layer(t5_model *m, const t5_enc_layer *l, const t5_pr
 
 /* K and V of the encoder's output for every decoder layer, into the slot's cross cache. */
 static weir_status cross_append(t5_model *m, const weir_kv *kv, const t5_prompt *p) {
-    const t5_arena *a = &m->a;
-    const int64_t dim = m->c.dim, inner = m->inner;
+    const model_arena *a = &m->base.a;
+    const int64_t dim = m->c.dim, inner = weir__inner(&m->base.shape);
     for (int64_t i = 0; i < p->n; i += m->base.be->chunk) {
         const t5_chunk c = chunk_at(m, i, p->n);
         for (int32_t l = 0; l < m->c.n_dec_layer; l++) {
@@ -92,27 +105,15 @@ static weir_status cross_append(t5_model *m, const weir_kv *kv, const t5_prompt 
     return WEIR_OK;
 }
 
-/* The prompt's rows to where the ops read them. A device cannot refuse an id, so that is done here. */
-static weir_status put_prompt(t5_model *m, int32_t slot, const int32_t *token, int64_t n, t5_prompt *p) {
-    const int64_t ld = weir__stride(n);
-    int32_t *to = m->stage;
-    for (int64_t i = 0; i < n; i++) {
-        if (token[i] < 0 || token[i] >= m->c.n_vocab_rows) return WEIR_EINVAL;
-        to[i] = token[i];
-        to[ld + i] = slot;
-        to[2 * ld + i] = (int32_t)n;
-    }
-    const int32_t *at = m->a.prompt;
-    *p = (t5_prompt){.token = at, .slot = at + ld, .n_key = at + 2 * ld, .n = n};
-    if (to == at) return WEIR_OK;
-    return weir_backend_upload(m->base.be, m->a.prompt, to, (size_t)(3 * ld) * sizeof *to);
-}
-
 weir_status weir__t5_prefill(weir_model *base, const weir_kv *kv, int32_t slot, const int32_t *token, int64_t n) {
     t5_model *m = (t5_model *)base;
-    t5_prompt p;
-    WEIR_TRY(put_prompt(m, slot, token, n, &p));
-    weir_embed em = {.x = m->a.x, .table = &m->embed, .token = p.token, .n_row = n, .scale = 1.0f};
+    WEIR_TRY(weir__put_prompt(base, slot, token, n));
+    const t5_prompt p = {.token = weir__prompt_at(base, n, 0),
+                         .slot = weir__prompt_at(base, n, 1),
+                         .n_key = weir__prompt_at(base, n, 2),
+                         .n = n,
+                         .kv = encoder_kv(m)};
+    weir_embed em = {.x = base->a.x, .table = &m->embed, .token = p.token, .n_row = n, .scale = 1.0f};
     WEIR_TRY(base->be->op.embed(base->be, &em));
     for (int32_t l = 0; l < m->c.n_enc_layer; l++) WEIR_TRY(encoder_layer(m, &m->enc[l], &p));
     return cross_append(m, kv, &p);

@@ -25,7 +25,7 @@ static weir_use use_of(const char *stack) {
 }
 
 static weir_status load_self(const t5_model *m, weights *w, const char *stack, int layer, t5_self *s) {
-    const int64_t dim = m->c.dim, inner = m->inner;
+    const int64_t dim = m->c.dim, inner = weir__inner(&m->base.shape);
     char prefix[WEIR__PREFIX_CAP];
     int n;
     (void)snprintf(prefix, sizeof prefix, "%s.block.%d.layer.0.", stack, layer);
@@ -42,7 +42,7 @@ static weir_status load_self(const t5_model *m, weights *w, const char *stack, i
 }
 
 static weir_status load_cross(const t5_model *m, weights *w, int layer, t5_cross *s) {
-    const int64_t dim = m->c.dim, inner = m->inner;
+    const int64_t dim = m->c.dim, inner = weir__inner(&m->base.shape);
     char prefix[WEIR__PREFIX_CAP];
     int n;
     (void)snprintf(prefix, sizeof prefix, "decoder.block.%d.layer.1.", layer);
@@ -143,11 +143,7 @@ static weir_status load_decoder(t5_model *m, weights *w) {
 weir_status weir__t5_load(weir_model *base, weights *w) {
     t5_model *m = (t5_model *)base;
     weir_model_facts *f = &base->facts;
-    f->n_vocab_rows = m->c.n_vocab_rows;
     f->n_layer_self = f->n_layer_cross = m->c.n_dec_layer;
-    f->n_head_kv = m->c.n_head;
-    f->head_dim = m->c.head_dim;
-    f->encoder_decoder = true;
     w->one_dtype = true;
     WEIR_TRY(load_embedding(m, w));
     WEIR_TRY(load_encoder(m, w));
