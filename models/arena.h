@@ -18,7 +18,7 @@ static inline int64_t weir__inner(const model_shape *s) { return (int64_t)s->n_h
 static inline int64_t weir__inner_kv(const model_shape *s) { return (int64_t)s->n_head_kv * s->head_dim; }
 static inline int64_t weir__width(const model_shape *s) { return weir__inner(s) + 2 * weir__inner_kv(s); }
 
-/* Activations of one call, all inside one block of backend memory; 0 elements: NULL. C = max(n_row, chunk) rows
+/* Activations of one call, all in one block of backend memory; 0 elements: NULL. C = max(n_row, chunk) rows
  * with the backend's chunk of positions: a prompt goes through a chunk at a time. N = C, but with an encoder
  * max(n_row, n_prompt): keys of later chunks are read by earlier rows. Prefill and forward never overlap, so
  * they share it. */

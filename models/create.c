@@ -82,7 +82,8 @@ weir_status weir__model_create(weir_model *m, const weir_tensor_source *src, wei
 
 void weir_model_free(weir_model *m) {
     if (!m) return;
-    m->ops->free(m);
+    m->ops->free_layers(m);
+    weir__head_free(m->be, &m->head);
     weir__arena_free(m);
     if (m->vectors) weir_backend_free(m->be, m->vectors);
     weir_free(m);

@@ -3,20 +3,7 @@
 
 #include "kernels/base/mem.h"
 #include "models/decoder.h"
-
-static void free_decoder(weir_model *base) {
-    decoder_model *m = (decoder_model *)base;
-    weir_backend *be = base->be;
-    for (int i = 0; m->layer && i < m->c.n_layer; i++) {
-        decoder_layer *l = &m->layer[i];
-        weir_weight *w[] = {&l->qkv[0],     &l->qkv[1],     &l->qkv[2], &l->o,
-                            &l->gate_up[0], &l->gate_up[1], &l->down};
-        for (size_t k = 0; k < sizeof w / sizeof *w; k++) weir_weight_free(be, w[k]);
-    }
-    weir_weight_free(be, &m->embed);
-    weir_weight_free(be, &m->untied_head);
-    weir_free(m->layer);
-}
+#include "models/product.h"
 
 /* ---- what may be asked for ----------------------------------------------------------------------------- */
 
@@ -121,28 +108,28 @@ static weir_status check_config(const weir_decoder_config *c, bool device, int64
 
 /* ---- create -------------------------------------------------------------------------------------------- */
 
-static weir_epilogue epilogue_of(weir_act act) {
-    switch (act) {
-    case WEIR_ACT_RELU: return WEIR_EPI_RELU;
-    case WEIR_ACT_GELU_TANH: return WEIR_EPI_GELU_TANH;
-    case WEIR_ACT_GELU_ERF: return WEIR_EPI_GELU_ERF;
-    case WEIR_ACT_SILU: return WEIR_EPI_SILU;
-    }
-    return WEIR_EPI_STORE;
-}
-
 static weir_status alloc_layers(weir_model *base) {
     decoder_model *m = (decoder_model *)base;
     m->layer = weir_calloc((size_t)m->c.n_layer, sizeof *m->layer);
     return m->layer ? WEIR_OK : WEIR_ENOMEM;
 }
 
+static void free_layers(weir_model *base) {
+    decoder_model *m = (decoder_model *)base;
+    for (int i = 0; m->layer && i < m->c.n_layer; i++) {
+        weir__attention_free(base->be, &m->layer[i].att);
+        weir__feed_forward_free(base->be, &m->layer[i].ff);
+    }
+    weir_free(m->layer);
+}
+
 static const weir_model_ops decoder_ops = {.name = "decoder",
                                            .load = weir__decoder_load,
                                            .alloc_layers = alloc_layers,
-                                           .prefill = weir__decoder_prefill,
-                                           .forward = weir__decoder_forward,
-                                           .free = free_decoder};
+                                           .free_layers = free_layers,
+                                           .prefill = weir__stack_prefill,
+                                           .append = weir__decoder_append,
+                                           .rest = weir__decoder_rest};
 
 static model_shape shape_of(const weir_decoder_config *c) {
     return (model_shape){.dim = c->dim,
@@ -167,13 +154,29 @@ size_t weir_decoder_op_floats(const weir_decoder_config *c, const weir_backend *
     return weir__op_floats(&s, be, n_row, n_key);
 }
 
+/* The frequencies come with the weights. */
+static attention_kind kind_of(const weir_decoder_config *c, const weir_rope_config *rope, int32_t window) {
+    return (attention_kind){.scale = c->attention_scale,
+                            .softcap = c->attention_softcap,
+                            .window = window,
+                            .n_dim = weir__rope_dims(rope, c->head_dim),
+                            .interleaved = rope->interleaved};
+}
+
 static decoder_model model_of(const weir_decoder_config *c, weir_backend *be, int64_t n_row,
                               int64_t n_prompt) {
-    decoder_model m = {
-        .base = {.ops = &decoder_ops, .be = be, .shape = shape_of(c), .n_row = n_row, .n_prompt = n_prompt},
-        .c = *c,
-        .act = epilogue_of(c->act)};
+    decoder_model m = {.base = {.ops = &decoder_ops,
+                                .be = be,
+                                .shape = shape_of(c),
+                                .eps = c->eps,
+                                .act = weir__epilogue_of(c->act),
+                                .head = {.embed_scale = c->embed_scale, .softcap = c->final_softcap},
+                                .n_row = n_row,
+                                .n_prompt = n_prompt},
+                       .c = *c};
     if (!has_sliding(c)) m.c.rope_sliding = c->rope; /* used by no layer: a table all the same */
+    m.kind[0] = kind_of(c, &m.c.rope, 0);
+    m.kind[1] = kind_of(c, &m.c.rope_sliding, c->window);
     return m;
 }
 

@@ -1,27 +1,10 @@
 /* A T5's memory: what create takes, in which order, and how it is given back. */
 #include <inttypes.h>
+#include <math.h>
 
 #include "kernels/base/mem.h"
+#include "models/product.h"
 #include "models/t5.h"
-
-static void free_t5(weir_model *base) {
-    t5_model *m = (t5_model *)base;
-    weir_backend *be = base->be;
-    for (int i = 0; m->enc && i < m->c.n_enc_layer; i++) {
-        weir_weight *w[] = {&m->enc[i].self.qkv, &m->enc[i].self.o, &m->enc[i].ff.wi, &m->enc[i].ff.wo};
-        for (size_t k = 0; k < sizeof w / sizeof *w; k++) weir_weight_free(be, w[k]);
-    }
-    for (int i = 0; m->dec && i < m->c.n_dec_layer; i++) {
-        t5_dec_layer *d = &m->dec[i];
-        weir_weight *w[] = {&d->self.qkv, &d->self.o, &d->cross.q, &d->cross.kv,
-                            &d->cross.o,  &d->ff.wi,  &d->ff.wo};
-        for (size_t k = 0; k < sizeof w / sizeof *w; k++) weir_weight_free(be, w[k]);
-    }
-    weir_weight_free(be, &m->embed);
-    weir_weight_free(be, &m->untied_head);
-    weir_free(m->enc);
-    weir_free(m->dec);
-}
 
 /* Bounds far above any T5, so that no product below overflows; the buckets need two exact ones a
  * direction and a logarithm that grows. */
@@ -52,16 +35,6 @@ static weir_status check_config(const weir_t5_config *c, int64_t n_row, int64_t 
     return WEIR_OK;
 }
 
-static weir_epilogue epilogue_of(weir_act act) {
-    switch (act) {
-    case WEIR_ACT_RELU: return WEIR_EPI_RELU;
-    case WEIR_ACT_GELU_TANH: return WEIR_EPI_GELU_TANH;
-    case WEIR_ACT_GELU_ERF: return WEIR_EPI_GELU_ERF;
-    case WEIR_ACT_SILU: return WEIR_EPI_SILU;
-    }
-    return WEIR_EPI_STORE;
-}
-
 static weir_status alloc_layers(weir_model *base) {
     t5_model *m = (t5_model *)base;
     m->enc = weir_calloc((size_t)m->c.n_enc_layer, sizeof *m->enc);
@@ -69,12 +42,28 @@ static weir_status alloc_layers(weir_model *base) {
     return m->enc && m->dec ? WEIR_OK : WEIR_ENOMEM;
 }
 
+static void free_layers(weir_model *base) {
+    t5_model *m = (t5_model *)base;
+    for (int i = 0; m->enc && i < m->c.n_enc_layer; i++) {
+        weir__attention_free(base->be, &m->enc[i].self);
+        weir__feed_forward_free(base->be, &m->enc[i].ff);
+    }
+    for (int i = 0; m->dec && i < m->c.n_dec_layer; i++) {
+        weir__attention_free(base->be, &m->dec[i].self);
+        weir__cross_free(base->be, &m->dec[i].cross);
+        weir__feed_forward_free(base->be, &m->dec[i].ff);
+    }
+    weir_free(m->enc);
+    weir_free(m->dec);
+}
+
 static const weir_model_ops t5_ops = {.name = "t5",
                                       .load = weir__t5_load,
                                       .alloc_layers = alloc_layers,
+                                      .free_layers = free_layers,
                                       .prefill = weir__t5_prefill,
-                                      .forward = weir__t5_forward,
-                                      .free = free_t5};
+                                      .append = weir__t5_append,
+                                      .rest = weir__t5_rest};
 
 static model_shape shape_of(const weir_t5_config *c) {
     return (model_shape){.dim = c->dim,
@@ -99,10 +88,21 @@ size_t weir_t5_op_floats(const weir_t5_config *c, const weir_backend *be, int64_
 }
 
 static t5_model model_of(const weir_t5_config *c, weir_backend *be, int64_t n_row, int64_t n_prompt) {
-    return (t5_model){
-        .base = {.ops = &t5_ops, .be = be, .shape = shape_of(c), .n_row = n_row, .n_prompt = n_prompt},
-        .c = *c,
-        .act = epilogue_of(c->act)};
+    const attention_kind plain = {.scale = 1.0f};
+    t5_model m = {.base = {.ops = &t5_ops,
+                           .be = be,
+                           .shape = shape_of(c),
+                           .eps = c->eps,
+                           .act = weir__epilogue_of(c->act),
+                           .n_row = n_row,
+                           .n_prompt = n_prompt},
+                  .c = *c,
+                  .enc_kind = plain,
+                  .dec_kind = plain,
+                  .cross_kind = plain};
+    m.base.head = (model_head){.embed_scale = 1.0f, .scale = c->tied ? 1.0f / sqrtf((float)c->dim) : 1.0f};
+    m.enc_kind.bias_left = m.enc_kind.bias_right = m.dec_kind.bias_left = c->max_distance;
+    return m;
 }
 
 void weir_t5_facts(const weir_t5_config *c, weir_dtype dtype, bool device, weir_model_facts *out) {
