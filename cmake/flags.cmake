@@ -28,6 +28,10 @@ set(weir_options
   $<$<CONFIG:Debug>:-Og>  # without optimisation gcc's AVX-512 intrinsics are macros that -Wconversion refuses
 )
 target_compile_options(weir_flags INTERFACE "$<$<COMPILE_LANGUAGE:C,CXX>:${weir_options}>") # nvcc's: cuda.cmake
+# Code with sanitizers: its cost is theirs, at -O2 as at -O1, but vector files then compile for minutes. Reports need lines only.
+if(WEIR_ASAN OR WEIR_TSAN)
+  target_compile_options(weir_flags INTERFACE -O1 -g1)
+endif()
 if(WEIR_ASAN)
   target_compile_options(weir_flags INTERFACE -fsanitize=address,undefined -fno-sanitize-recover=all
     -fno-omit-frame-pointer)

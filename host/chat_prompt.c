@@ -206,7 +206,7 @@ weir_status weir_chat_tokenize(const weir_engine *e, const weir_chat_message *me
     WEIR_TRY(weir_chat_render(e->chat, messages, n, true, &text, err));
     const weir_segment whole = text.n > 0 ? text.segments[0] : (weir_segment){.text = ""};
     const weir_status st = text.add_special
-                               ? weir_tokenize(e, whole.text, whole.bytes, true, ids, n_ids, err)
+                               ? weir_tokenize(e, whole.text, whole.bytes, true, false, ids, n_ids, err)
                                : weir_tokenize_segments(e, text.segments, text.n, ids, n_ids, err);
     weir_chat_text_free(&text);
     return st;

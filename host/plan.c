@@ -123,7 +123,9 @@ static weir_status add_up(weir_engine *e, weir_bytes *kv, weir_bytes *scratch, w
     for (int i = 0; i <= (int)e->has_draft; i++) {
         weir_side *m = &e->side[i];
         const weir_tensor_source src = weir_checkpoint_source(&m->ck);
-        WEIR_TRY(m->family->measure(&m->ck, &src, e->be->device, &m->facts, err));
+        weir_err why = {""}; /* the models know no files: their words get the directory's name */
+        const weir_status s = m->family->measure(&m->ck, &src, e->be->device, &m->facts, &why);
+        if (s != WEIR_OK) return weir_fail(err, s, "%.200s: %s", m->ck.dir, why.text);
         m->ld = m->facts.n_vocab_rows;
         e->facts.weights[i] = m->facts.weight_bytes;
         e->facts.kv_per_session[i] = kv_bytes(e, &m->facts, 1).backend;

@@ -43,6 +43,7 @@ typedef struct weir_engine_options {
                                 together of a decoder-only model; 0 = 512, of the latter 4096 or what it was trained for */
     int max_draft;           /* largest gamma a session may ask for, 1 … 16; 0 = 16 */
     bool dry_run;            /* plan only: read configs, refuse nothing for lack of memory, load no weights */
+    bool strict_config;      /* refuse a directory with fields or tensors that weir does not know */
     bool no_graph;           /* device: the host calls every op itself (debugging: the same tokens, slower) */
     const char *chat_template; /* name of the chat format (host/chat.h); NULL = the one that the checkpoint says */
     bool chat_required;      /* refuse a checkpoint whose chat format is unknown, before anything is loaded */
@@ -72,6 +73,7 @@ typedef struct weir_engine_facts {
     int32_t n_vocab_rows[2];
     const char *dtype[2];         /* of the matrices */
     int32_t n_layer_enc[2], n_layer_dec[2], dim[2], ff_dim[2], n_head[2], n_head_kv[2], head_dim[2];
+    const char *ignored[2];       /* what weir does not know in a directory: "config.json: a, b"; NULL: none */
     const char *family[2];        /* "t5 (gated gelu_new, untied head)", "qwen2 (silu, tied head, GGUF)" */
     /* decoder-only models; elsewhere 0 and NULL */
     int32_t window[2], n_layer_sliding[2]; /* positions that a sliding layer sees, and how many layers slide */
@@ -95,9 +97,10 @@ void weir_engine_get_facts(const weir_engine *e, weir_engine_facts *out);
 /* ---- tokenizer ------------------------------------------------------------------------------------------- */
 
 /* Ids of a text as the checkpoint wants a prompt when add_special: end-of-text appended for T5, bos in front where a
- * decoder-only model's tokenizer puts it. Returns in *ids an array
- * of *n_ids owned by the caller (weir_ids_free). ENOTSUP without a tokenizer. Invalid UTF-8 is never an error. */
-weir_status weir_tokenize(const weir_engine *e, const char *text, size_t bytes, bool add_special,
+ * decoder-only model's tokenizer puts it. parse_special: what spells a control token in the text becomes it, as raw prompts want;
+ * else it is characters. Added tokens that are no control tokens, and T5's sentinels, are found in either case. Returns in *ids an
+ * array of *n_ids owned by the caller (weir_ids_free). ENOTSUP without a tokenizer. Invalid UTF-8 is never an error. */
+weir_status weir_tokenize(const weir_engine *e, const char *text, size_t bytes, bool add_special, bool parse_special,
                           int32_t **ids, size_t *n_ids, weir_err *err);
 void weir_ids_free(int32_t *ids);
 

@@ -18,6 +18,7 @@ void cli_request_free(cli_request *r) {
 
 int cli_source_open(cli_source *s, const cli_args *a) {
     *s = (cli_source){.args = a, .kind = SOURCE_LINES, .reader.fd = -1, .total = -1};
+    s->parse_special = !cli_flag(a, OPT_NO_PARSE_SPECIAL);
     const char *prompt = cli_text(a, OPT_PROMPT), *file = cli_text(a, OPT_FILE), *input = cli_text(a, OPT_INPUT);
     if ((prompt != NULL) + (file != NULL) + (input != NULL) > 1)
         return cli_fail(CLI_USAGE, "give one of -p, -f and --input");
@@ -69,11 +70,11 @@ static int take_ids(int32_t *borrowed, size_t count, int32_t **ids, size_t *n_id
 }
 
 int cli_tokenize_text(const weir_engine *e, const char *where, const char *text, size_t n, bool add_special,
-                      int32_t **ids, size_t *n_ids) {
+                      bool parse_special, int32_t **ids, size_t *n_ids) {
     int32_t *borrowed = NULL;
     size_t count = 0;
     weir_err err = {{0}};
-    weir_status s = weir_tokenize(e, text, n, add_special, &borrowed, &count, &err);
+    weir_status s = weir_tokenize(e, text, n, add_special, parse_special, &borrowed, &count, &err);
     if (s != WEIR_OK) return cli_fail(CLI_FAILED, "%s: %s", where, err.text[0] ? err.text : weir_status_str(s));
     return take_ids(borrowed, count, ids, n_ids);
 }
@@ -84,6 +85,7 @@ static const char *const known_fields[] = {
     "prompt",         "prompt_ids",     "messages",      "seed",                   "max_tokens",  "stop",
     "temperature",    "top_k",          "top_p",         "min_p",                  "deferral_rule",
     "deferral_alpha", "deferral_beta",  "num_speculative_tokens",                  "exact_first", "speculative",
+    "parse_special",
 };
 
 /* A number that lands in a 32-bit float of the law. */
@@ -224,8 +226,9 @@ static int messages_field(const cli_line *l, const cli_source *s, cli_request *r
 static int prompt_fields(const cli_line *l, const cli_source *s, cli_request *r) {
     const char *text = NULL;
     size_t n = 0;
-    bool has_text = false, has_ids = false;
+    bool has_text = false, has_ids = false, parse_special = s->parse_special;
     int rc = cli_line_text(l, "prompt", &text, &n, &has_text);
+    if (!rc) rc = cli_line_bool(l, "parse_special", &parse_special, NULL);
     if (!rc) rc = cli_line_ids(l, "prompt_ids", &r->ids, &r->n_ids, &has_ids);
     if (rc) return rc;
     const bool talk = json_object_get(l->object, "messages") != NULL;
@@ -234,7 +237,7 @@ static int prompt_fields(const cli_line *l, const cli_source *s, cli_request *r)
     if (talk) return messages_field(l, s, r);
     char where[300];
     snprintf(where, sizeof where, "%s:%ld", l->name, l->number);
-    return cli_tokenize_text(s->engine, where, text, n, true, &r->ids, &r->n_ids);
+    return cli_tokenize_text(s->engine, where, text, n, true, parse_special, &r->ids, &r->n_ids);
 }
 
 static int parse_object(const cli_source *s, const char *text, size_t n, cli_request *r) {
@@ -275,7 +278,7 @@ cli_read cli_source_next(cli_source *s, bool wait, cli_request *out) {
         char where[300];
         int len = snprintf(where, sizeof where, "%.250s", cli_source_name(s));
         if (r.number) snprintf(where + len, sizeof where - (size_t)len, ":%ld", r.number);
-        rc = cli_tokenize_text(s->engine, where, text, n, true, &r.ids, &r.n_ids);
+        rc = cli_tokenize_text(s->engine, where, text, n, true, s->parse_special, &r.ids, &r.n_ids);
     }
     if (rc) {
         cli_request_free(&r);

@@ -20,6 +20,7 @@ void cli_request_free(cli_request *r);
 typedef struct cli_source {
     const weir_engine *engine;
     bool has_draft;
+    bool parse_special; /* control tokens in prompts, where a line does not say otherwise */
     const cli_args *args;
     weir_session_options defaults;
     enum { SOURCE_ONE, SOURCE_FILE, SOURCE_LINES, SOURCE_JSONL } kind;
@@ -52,6 +53,6 @@ cli_read cli_source_text(cli_source *s, bool wait, const char **text, size_t *n)
 
 /* ids of a text, in memory of cli_alloc. 0 or CLI_FAILED after a message that starts with `where`. */
 int cli_tokenize_text(const weir_engine *e, const char *where, const char *text, size_t n, bool add_special,
-                      int32_t **ids, size_t *n_ids);
+                      bool parse_special, int32_t **ids, size_t *n_ids);
 
 #endif /* WEIR_HOST_CLI_REQUEST_H */

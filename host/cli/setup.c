@@ -34,11 +34,17 @@ int cli_open(const cli_args *a, bool dry, weir_engine **out) {
     o.chat_template = chat;
     o.chat_required = a->command == CMD_CHAT;
     o.no_graph = cli_flag(a, OPT_NO_GRAPH);
+    o.strict_config = cli_flag(a, OPT_STRICT_CONFIG);
     weir_err err = {{0}};
     weir_status s = weir_engine_open(out, &o, &err);
     if (s != WEIR_OK) return cli_fail(CLI_FAILED, "%s", err.text[0] ? err.text : weir_status_str(s));
     weir_engine_facts f;
     weir_engine_get_facts(*out, &f);
+    const char *const dirs[] = {model, o.model_draft};
+    for (int i = 0; i < 2; i++)
+        if (f.ignored[i])
+            cli_warn("%.200s: not known and ignored (--strict-config refuses them): %s", dirs[i],
+                     f.ignored[i]);
     if (f.device_note) cli_note("%s: running on the %s", f.device_note, f.device);
     return CLI_OK;
 }

@@ -124,6 +124,9 @@ const cli_option cli_options[OPT_COUNT] = {
                         .help = "Go on past end-of-text to the token limit (for timings).", .commands = G | C},
     [OPT_NO_SPECIAL] = {.name = "no-special", .env = true, .type = CLI_FLAG, .absent = "off",
                         .help = "Leave out what the checkpoint adds to a prompt (T5: end-of-text; others: start-of-text).", .commands = T},
+    [OPT_NO_PARSE_SPECIAL] = {.name = "no-parse-special", .env = true, .type = CLI_FLAG, .absent = "off",
+                              .help = "What spells a special token in a prompt (\"</s>\", \"<|fim_prefix|>\") is text.",
+                              .commands = G | S | O | T},
     [OPT_DRAWS] = {.name = "draws", .env = true, .type = CLI_INT, .value = "N", .lo = 0, .hi = 1e12, .unit = "draws",
                    .preset = "0",
                    .help = "Run the accept step N times, drafted tokens drawn from q, and add counts.",
@@ -153,6 +156,11 @@ const cli_option cli_options[OPT_COUNT] = {
                       .help = "On a CUDA device the host calls every operation instead of replaying recorded blocks: the "
                               "same tokens, slower (for debugging).",
                       .commands = G | C | O | B},
+    [OPT_STRICT_CONFIG] = {.name = "strict-config", .env = true, .type = CLI_FLAG, .absent = "off",
+                           .help = "Refuse a model directory with fields or tensors that weir does not know; "
+                                   "otherwise they are ignored with one warning. What is known to change the "
+                                   "result is refused either way.",
+                           .commands = G | C | S | O | T | D | I | B | U},
     [OPT_N_PROMPT] = {.name = "n-prompt", .env = true, .type = CLI_INT, .value = "N", .lo = 1, .hi = 1 << 20,
                       .unit = "tokens", .preset = "64", .help = "Length of the prompt that is timed; at most the context.",
                       .commands = B},

@@ -58,6 +58,8 @@ static weir_status parse_decoder(const json_t *root, const char *label, weir_che
     const bool told = weir__is_set(root, "add_bos_token");
     if (told) WEIR_TRY(weir__get_bool(root, "add_bos_token", &add_bos, label, err));
     WEIR_TRY(take_template(root, label, out, err));
+    WEIR_TRY(weir__take_bos_token(root, label, out, err));
+    out->lists_added_tokens = weir__is_set(root, "added_tokens_decoder");
     out->add_bos = add_bos;
     out->asks_post_processor = class && !told && strcmp(class, BY_POST_PROCESSOR) == 0;
     return WEIR_OK;

@@ -71,16 +71,21 @@ void weir_engine_get_facts(const weir_engine *e, weir_engine_facts *out) {
     out->dtype[0] = out->dtype[1] = "f32";
 }
 
-/* One id a byte: what a test puts in, it can count. */
-weir_status weir_tokenize(const weir_engine *e, const char *text, size_t bytes, bool add_special, int32_t **ids,
-                          size_t *n_ids, weir_err *err) {
+/* One id a byte: what a test puts in, it can count. Where control tokens are parsed, "<s>" is one id, 256. */
+weir_status weir_tokenize(const weir_engine *e, const char *text, size_t bytes, bool add_special, bool parse_special,
+                          int32_t **ids, size_t *n_ids, weir_err *err) {
     if (is(e, "noids")) return weir_fail(err, WEIR_ENOTSUP, "the checkpoint has no tokenizer: give ids");
     int32_t *out = weir_alloc(bytes + 1, sizeof *out);
     if (!out) return weir_fail(err, WEIR_ENOMEM, "out of memory");
-    for (size_t i = 0; i < bytes; i++) out[i] = (unsigned char)text[i];
-    out[bytes] = 1;
+    size_t count = 0;
+    for (size_t i = 0; i < bytes; i++) {
+        const bool token = parse_special && bytes - i >= 3 && memcmp(text + i, "<s>", 3) == 0;
+        out[count++] = token ? 256 : (unsigned char)text[i];
+        i += token ? 2 : 0;
+    }
+    if (add_special) out[count++] = 1;
     *ids = out;
-    *n_ids = bytes + (add_special ? 1 : 0);
+    *n_ids = count;
     return WEIR_OK;
 }
 
@@ -109,7 +114,7 @@ weir_status weir_chat_tokenize(const weir_engine *e, const weir_chat_message *me
     if (st == WEIR_OK && !all) st = weir_fail(err, WEIR_ENOMEM, "out of memory");
     for (size_t i = 0, at = 0; all && i < text.n; at += text.segments[i++].bytes)
         memcpy(all + at, text.segments[i].text, text.segments[i].bytes);
-    if (st == WEIR_OK) st = weir_tokenize(e, all, bytes, text.add_special, ids, n_ids, err);
+    if (st == WEIR_OK) st = weir_tokenize(e, all, bytes, text.add_special, false, ids, n_ids, err);
     weir_free(all);
     weir_chat_text_free(&text);
     return st;

@@ -14,6 +14,7 @@
 #include <unistd.h>
 
 #define DEMO WEIR_SOURCE_DIR "/models/demo/"
+const char program_weir[] = WEIR_PROGRAM, program_man_page[] = WEIR_MAN_PAGE;
 enum { MAX_WORDS = 64, MAX_ENV = 400 };
 
 extern char **environ;
@@ -158,7 +159,7 @@ static void pump(const run_spec *spec, pid_t pid, int in, stream *out, stream *e
 
 outcome run_spec_do(const run_spec *spec) {
     char *words[MAX_WORDS], *env[MAX_ENV];
-    words[0] = strdup(spec->on_runner ? WEIR_RUNNER_PROGRAM : spec->fake ? WEIR_FAKE_PROGRAM : WEIR_PROGRAM);
+    words[0] = strdup(spec->on_runner ? WEIR_RUNNER_PROGRAM : spec->fake ? WEIR_FAKE_PROGRAM : program_weir);
     split(spec->line, words, 1);
     make_env(spec, env);
     signal(SIGPIPE, SIG_IGN);

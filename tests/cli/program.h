@@ -29,6 +29,8 @@ typedef struct outcome {
     size_t out_len, err_len;
 } outcome;
 
+extern const char program_weir[], program_man_page[]; /* absolute paths */
+
 outcome run_spec_do(const run_spec *spec);
 outcome run(const char *line);                          /* no input */
 outcome run_with(const char *line, const char *input);

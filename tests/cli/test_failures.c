@@ -30,7 +30,7 @@ Test(failures, files_that_are_not_there_or_not_files) {
 
 Test(failures, a_directory_that_may_not_be_read) {
     /* Root reads everything: as somebody else, if that one may run the program. */
-    if (geteuid() == 0 && (setuid(65534) != 0 || access(WEIR_PROGRAM, X_OK) != 0)) cr_skip_test("root reads everything");
+    if (geteuid() == 0 && (setuid(65534) != 0 || access(program_weir, X_OK) != 0)) cr_skip_test("root reads everything");
     char dir[] = "/tmp/weir_cli_XXXXXX";
     cr_assert(mkdtemp(dir) != NULL && chmod(dir, 0) == 0);
     char line[100];

@@ -91,6 +91,11 @@ put("index", "missing", '{"weight_map":{"z":"a.safetensors","x":"c.safetensors"}
 for i, name in enumerate(["config", "generation_config", "tokenizer_config"]):
     put("config", name, bytes([i]) + (ROOT / f"models/demo/verifier/{name}.json").read_bytes())
 put("config", "minimal", b'\0{"model_type":"t5"}')
+put("config", "numbers", b'\3{"model_type":"llama","a":1000000000000000019884624838656,"b":-1e400,"c":NaN,"d":"\\u0000","d":1}')
+put("config", "variants", b'\3{"model_type":"mistral","unsloth_fixed":true,"auto_map":{},"rope_scaling":{"type":"yarn",'
+    b'"factor":2,"finetuned":true},"quantization_config":null,"norm_eps":1e-6,"architectures":["MistralForCausalLM"]}')
+put("config", "strict", b'\x09{"model_type":"llama","num_experts":0}')
+put("config", "special", b'\2{"bos_token":{"content":"<s>"},"added_tokens_decoder":{}}')
 put("config", "mt5", b'\0{"model_type":"mt5","eos_token_id":[1,2],"pad_token_id":null,"decoder_start_token_id":3}')
 put("config", "original", b'\0' + json.dumps(dict(
     architectures=["T5ForConditionalGeneration"], model_type="t5", d_model=24, d_kv=5, num_heads=3, d_ff=40, num_layers=2,

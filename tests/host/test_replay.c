@@ -336,7 +336,7 @@ Test(score_pair, rows_are_those_of_each_model_alone) {
     cr_assert(weir_engine_open(&drafter, &o, &err) == WEIR_OK, "%s", err.text);
     int32_t *ids = NULL;
     size_t n = 0;
-    cr_assert(weir_tokenize(pair, demo_prompts[0], strlen(demo_prompts[0]), true, &ids, &n, &err) == WEIR_OK);
+    cr_assert(weir_tokenize(pair, demo_prompts[0], strlen(demo_prompts[0]), true, true, &ids, &n, &err) == WEIR_OK);
     rows_seen seen = {.ids = text};
     cr_assert(weir_score_pair(pair, ids, n, text, N, see_row, &seen, &err) == WEIR_OK, "%s", err.text);
     float want[2][N];

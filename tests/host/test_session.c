@@ -28,7 +28,7 @@ static weir_session *start(weir_engine *e, const weir_session_options *o, const 
     int32_t *ids = NULL;
     size_t n = 0;
     weir_err err = {""};
-    cr_assert(weir_tokenize(e, prompt, strlen(prompt), true, &ids, &n, &err) == WEIR_OK);
+    cr_assert(weir_tokenize(e, prompt, strlen(prompt), true, true, &ids, &n, &err) == WEIR_OK);
     weir_session *s = NULL;
     cr_assert(weir_session_create(e, o, ids, n, collect, k, &s, &err) == WEIR_OK, "%s", err.text);
     weir_ids_free(ids);

@@ -15,17 +15,17 @@ static void *backend_zeros(fixture *f, size_t bytes) {
     return p;
 }
 
-void fixture_open(fixture *f, const char *dir, weir_isa isa, int n_thread) {
+void t5_open(fixture *f, const char *dir, weir_isa isa, int n_thread) {
     weir_backend *be = NULL;
     cr_assert_eq(weir_backend_cpu_open(&be, n_thread, isa, NULL), WEIR_OK);
-    fixture_open_on(f, dir, be);
+    t5_open_on(f, dir, be);
 }
 
-void fixture_open_on(fixture *f, const char *dir, weir_backend *be) {
+void t5_open_on(fixture *f, const char *dir, weir_backend *be) {
     weir_err err = {""};
     memset(f, 0, sizeof *f);
     f->be = be;
-    cr_assert_eq(weir_checkpoint_open(&f->ck, dir, &err), WEIR_OK, "%s", err.text);
+    cr_assert_eq(weir_checkpoint_open(&f->ck, dir, false, &err), WEIR_OK, "%s", err.text);
     const weir_tensor_source src = weir_checkpoint_source(&f->ck);
     cr_assert_eq(weir_t5_create(&f->m, f->be, &f->ck.t5, &src, FIX_ROW, FIX_PROMPT, &err), WEIR_OK, "%s",
                  err.text);
@@ -43,13 +43,13 @@ void fixture_open_on(fixture *f, const char *dir, weir_backend *be) {
     f->kv = (weir_kv){.self = *weir_kv_pool_view(f->self), .cross = *weir_kv_pool_view(f->cross), .cross_len = f->dev_cross_len};
 }
 
-void fixture_open_golden(fixture *f, const char *name, weir_isa isa, int n_thread) {
+void t5_open_golden(fixture *f, const char *name, weir_isa isa, int n_thread) {
     char dir[512];
     snprintf(dir, sizeof dir, WEIR_SOURCE_DIR "/tests/golden/t5/%s", name);
-    fixture_open(f, dir, isa, n_thread);
+    t5_open(f, dir, isa, n_thread);
 }
 
-void fixture_close(fixture *f) {
+void t5_close(fixture *f) {
     weir_backend_free(f->be, f->dev_cross_len);
     weir_backend_free(f->be, f->dev_rows);
     weir_backend_free(f->be, f->dev_logits);
@@ -60,7 +60,7 @@ void fixture_close(fixture *f) {
     weir_checkpoint_close(&f->ck);
 }
 
-void fixture_prefill(fixture *f, int32_t slot, const int32_t *prompt, int64_t n) {
+void t5_prefill(fixture *f, int32_t slot, const int32_t *prompt, int64_t n) {
     cr_assert_eq(weir_kv_pool_resize(f->cross, slot, n), WEIR_OK);
     cr_assert_eq(weir_kv_pool_sync(f->cross), WEIR_OK);
     f->cross_len[slot] = (int32_t)n;
@@ -68,7 +68,7 @@ void fixture_prefill(fixture *f, int32_t slot, const int32_t *prompt, int64_t n)
     cr_assert_eq(weir_model_prefill(f->m, &f->kv, slot, prompt, n), WEIR_OK);
 }
 
-weir_status fixture_forward(fixture *f, const row *r, int32_t n, const int32_t *out, int32_t n_out,
+weir_status t5_forward(fixture *f, const row *r, int32_t n, const int32_t *out, int32_t n_out,
                             float *logits) {
     int32_t rows[4][FIX_ROW] = {{0}};
     for (int32_t i = 0; i < n; i++) {
@@ -83,20 +83,20 @@ weir_status fixture_forward(fixture *f, const row *r, int32_t n, const int32_t *
     cr_assert_eq(weir_backend_upload(f->be, f->dev_rows, rows, sizeof rows), WEIR_OK);
     const weir_batch b = {.token = f->dev_rows, .pos = f->dev_rows + FIX_ROW, .slot = f->dev_rows + 2 * FIX_ROW,
                           .n_row = n, .out = f->dev_rows + 3 * FIX_ROW, .n_out = n_out,
-                          .logits = logits ? f->dev_logits : NULL};
+                          .logits = logits ? f->dev_logits : NULL, .group = f->group};
     WEIR_TRY(weir_model_forward(f->m, &f->kv, &b));
     const size_t bytes = logits ? (size_t)n_out * (size_t)f->n_vocab * sizeof *logits : 0;
     return weir_backend_download(f->be, logits, f->dev_logits, bytes);
 }
 
-void rows_of(row *r, int32_t slot, int32_t first, int32_t n, const int32_t *token) {
+void t5_rows_of(row *r, int32_t slot, int32_t first, int32_t n, const int32_t *token) {
     for (int32_t i = 0; i < n; i++) {
         const int32_t pos = first + i;
         r[i] = (row){slot, pos, pos == 0 ? 0 : token[pos - 1]};
     }
 }
 
-double logprob(const float *logits, int32_t n_vocab, int32_t token) {
+double t5_logprob(const float *logits, int32_t n_vocab, int32_t token) {
     double max = -INFINITY, sum = 0.0;
     for (int32_t v = 0; v < n_vocab; v++) max = fmax(max, (double)logits[v]);
     for (int32_t v = 0; v < n_vocab; v++) sum += exp((double)logits[v] - max);
@@ -107,7 +107,7 @@ static void read_words(FILE *f, void *to, size_t n) {
     cr_assert_eq(fread(to, 4, n, f), n, "golden.bin is cut short");
 }
 
-golden *golden_read(const char *name) {
+golden *t5_golden_read(const char *name) {
     char path[512];
     snprintf(path, sizeof path, WEIR_SOURCE_DIR "/tests/golden/t5/%s/golden.bin", name);
     FILE *f = fopen(path, "rb");

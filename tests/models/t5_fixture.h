@@ -17,31 +17,32 @@ typedef struct fixture {
     float *dev_logits;                           /* backend (FIX_ROW, n_vocab) */
     weir_kv kv;
     int32_t n_vocab; /* rows of the head */
+    int32_t group;   /* what calls say of their rows; 0 at first */
 } fixture;
 
 extern const char *const golden_names[]; /* directories under tests/golden/t5, NULL-ended */
 
-void fixture_open(fixture *f, const char *dir, weir_isa isa, int n_thread);
-/* The same on a backend that is already open; fixture_close closes it. */
-void fixture_open_on(fixture *f, const char *dir, weir_backend *be);
-void fixture_open_golden(fixture *f, const char *name, weir_isa isa, int n_thread);
-void fixture_close(fixture *f);
+void t5_open(fixture *f, const char *dir, weir_isa isa, int n_thread);
+/* The same on a backend that is already open; t5_close closes it. */
+void t5_open_on(fixture *f, const char *dir, weir_backend *be);
+void t5_open_golden(fixture *f, const char *name, weir_isa isa, int n_thread);
+void t5_close(fixture *f);
 
 /* Runs the encoder for a prompt in a slot; self length stays as it is. */
-void fixture_prefill(fixture *f, int32_t slot, const int32_t *prompt, int64_t n);
+void t5_prefill(fixture *f, int32_t slot, const int32_t *prompt, int64_t n);
 
 typedef struct row {
     int32_t slot, pos, token;
 } row;
 
 /* Grows the self caches to hold the rows, then one forward call; out NULL = all rows. logits (n_out, n_vocab). */
-weir_status fixture_forward(fixture *f, const row *r, int32_t n, const int32_t *out, int32_t n_out,
+weir_status t5_forward(fixture *f, const row *r, int32_t n, const int32_t *out, int32_t n_out,
                             float *logits);
 
 /* Rows 0 ... n - 1 of a slot that is fed the start id 0 and then the tokens. */
-void rows_of(row *r, int32_t slot, int32_t first, int32_t n, const int32_t *token);
+void t5_rows_of(row *r, int32_t slot, int32_t first, int32_t n, const int32_t *token);
 
-double logprob(const float *logits, int32_t n_vocab, int32_t token);
+double t5_logprob(const float *logits, int32_t n_vocab, int32_t token);
 
 typedef struct golden_case {
     int32_t n_prompt, n_completion;
@@ -54,6 +55,6 @@ typedef struct golden {
     golden_case c[8];
 } golden;
 
-golden *golden_read(const char *name); /* free() it */
+golden *t5_golden_read(const char *name); /* free() it */
 
 #endif

@@ -16,7 +16,7 @@ typedef float matrix[FIX_ROW * MAX_VOCAB];
 static void open_golden(fixture *f, const char *name) {
     char dir[512];
     snprintf(dir, sizeof dir, WEIR_SOURCE_DIR "/tests/golden/t5/%s", name);
-    fixture_open_on(f, dir, device_open());
+    t5_open_on(f, dir, device_open());
 }
 
 /* The runner takes a second where a GPU takes a moment: it gets a sample of what a GPU does whole. */
@@ -36,11 +36,11 @@ static void check_case(fixture *f, const char *name, int32_t slot, const golden_
     static float logits[FIX_ROW * 256];
     row r[FIX_ROW];
     double lp = 0.0, lg = 0.0;
-    fixture_prefill(f, slot, c->prompt, c->n_prompt);
-    rows_of(r, slot, 0, c->n_completion, c->completion);
-    cr_assert_eq(fixture_forward(f, r, c->n_completion, NULL, 0, logits), WEIR_OK);
+    t5_prefill(f, slot, c->prompt, c->n_prompt);
+    t5_rows_of(r, slot, 0, c->n_completion, c->completion);
+    cr_assert_eq(t5_forward(f, r, c->n_completion, NULL, 0, logits), WEIR_OK);
     for (int32_t i = 0; i < c->n_completion; i++) {
-        const double got = logprob(logits + i * f->n_vocab, f->n_vocab, c->completion[i]);
+        const double got = t5_logprob(logits + i * f->n_vocab, f->n_vocab, c->completion[i]);
         lp = larger(lp, fabs(got - (double)c->logprobs[i]));
     }
     const float *last = logits + (c->n_completion - 1) * f->n_vocab;
@@ -55,11 +55,11 @@ static void check_case(fixture *f, const char *name, int32_t slot, const golden_
 static void check_golden(const char *name) {
     fixture f;
     open_golden(&f, name);
-    golden *g = golden_read(name);
+    golden *g = t5_golden_read(name);
     for (int i = 0; i < g->n_case; i++)
         if (!sampled(&f) || i == 1 || i == 3) check_case(&f, name, i % FIX_SLOT, &g->c[i]);
     free(g);
-    fixture_close(&f);
+    t5_close(&f);
 }
 
 Test(cuda_t5, logits_are_those_of_transformers_f32) {
@@ -88,7 +88,7 @@ static void prefill_slot(fixture *f, int32_t slot, int32_t like) {
     int32_t prompt[FIX_PROMPT];
     uint64_t seed = 77 + (uint64_t)like;
     for (int32_t i = 0; i < len[like]; i++) prompt[i] = (int32_t)(rng_u64(&seed) % (uint64_t)f->n_vocab);
-    fixture_prefill(f, slot, prompt, len[like]);
+    t5_prefill(f, slot, prompt, len[like]);
 }
 
 static void tokens_of(const fixture *f, int32_t like, int32_t *token) {
@@ -103,8 +103,8 @@ static void run(fixture *f, int32_t slot, int32_t like, int32_t first, int32_t n
     tokens_of(f, like, token);
     for (int32_t i = 0; i < n; i += step) {
         const int32_t k = n - i < step ? n - i : step;
-        rows_of(r, slot, first + i, k, token);
-        cr_assert_eq(fixture_forward(f, r, k, NULL, 0, logits + (int64_t)i * f->n_vocab), WEIR_OK);
+        t5_rows_of(r, slot, first + i, k, token);
+        cr_assert_eq(t5_forward(f, r, k, NULL, 0, logits + (int64_t)i * f->n_vocab), WEIR_OK);
     }
 }
 
@@ -121,9 +121,35 @@ Test(cuda_t5, many_rows_equal_single_steps) {
             same(got, want, (int64_t)n * f.n_vocab, "rows a call", bit_models[m]);
         }
         const bool enough = sampled(&f);
-        fixture_close(&f);
+        t5_close(&f);
         if (enough) break;
     }
+}
+
+/* Rows that share a slot are a group, which reads keys once: no bit of it shows, nor where the last layer keeps
+ * three rows of two slots, which are no group. */
+Test(cuda_t5, groups_change_no_bit) {
+    static matrix want, got;
+    static const int32_t out[] = {1, 2, 5};
+    fixture f;
+    row r[6];
+    open_golden(&f, bit_models[0]);
+    for (int32_t s = 0; s < 2; s++) {
+        int32_t token[N_TOKEN];
+        prefill_slot(&f, s, s);
+        run(&f, s, s, 0, 5 + s, 5, got);
+        run(&f, s, s, 5 + s, 3, 3, want + (int64_t)3 * s * f.n_vocab);
+        tokens_of(&f, s, token);
+        t5_rows_of(r + 3 * s, s, 5 + s, 3, token);
+    }
+    f.group = 3;
+    cr_assert_eq(t5_forward(&f, r, 6, NULL, 0, got), WEIR_OK);
+    same(got, want, (int64_t)6 * f.n_vocab, "groups", bit_models[0]);
+    cr_assert_eq(t5_forward(&f, r, 6, out, 3, got), WEIR_OK);
+    for (int i = 0; i < 3; i++)
+        same(got + (int64_t)i * f.n_vocab, want + (int64_t)out[i] * f.n_vocab, f.n_vocab, "some of them",
+             bit_models[0]);
+    t5_close(&f);
 }
 
 /* Four timelines at other positions, 1 to 4 rows of each in one call, slots permuted; then the last row of each. */
@@ -143,20 +169,20 @@ Test(cuda_t5, sessions_in_a_batch_equal_each_alone) {
             prefill_slot(&f, slot_of[s], s);
             run(&f, slot_of[s], s, 0, 10 + s, 3, got);
             tokens_of(&f, s, token);
-            rows_of(r + n, slot_of[s], 10 + s, s + 1, token);
+            t5_rows_of(r + n, slot_of[s], 10 + s, s + 1, token);
             n += s + 1;
             last[s] = n - 1;
         }
-        cr_assert_eq(fixture_forward(&f, r, n, NULL, 0, got), WEIR_OK);
+        cr_assert_eq(t5_forward(&f, r, n, NULL, 0, got), WEIR_OK);
         const float *at = got;
         for (int32_t s = 0; s < 4; at += (int64_t)(s + 1) * f.n_vocab, s++)
             same(at, want[s] + (int64_t)(10 + s) * f.n_vocab, (int64_t)(s + 1) * f.n_vocab, "in a batch", bit_models[m]);
-        cr_assert_eq(fixture_forward(&f, r, n, last, 4, got), WEIR_OK);
+        cr_assert_eq(t5_forward(&f, r, n, last, 4, got), WEIR_OK);
         for (int32_t s = 0; s < 4; s++)
             same(got + (int64_t)s * f.n_vocab, want[s] + (int64_t)(10 + 2 * s) * f.n_vocab, f.n_vocab, "last rows",
                  bit_models[m]);
         const bool enough = sampled(&f) && m == 1;
-        fixture_close(&f);
+        t5_close(&f);
         if (enough) break;
     }
 }
@@ -174,16 +200,16 @@ Test(cuda_t5, dead_rows_leave_no_trace) {
         run(&f, 0, 0, 0, 9, 9, want);
         run(&f, 0, 0, 0, 6, 6, got);
         tokens_of(&f, 0, token);
-        rows_of(r, 0, 6, 3, token);
+        t5_rows_of(r, 0, 6, 3, token);
         for (int i = 0; i < 6; i++) mixed[i] = i % 2 ? r[i / 2] : (row){-1, 0, 0};
-        cr_assert_eq(fixture_forward(&f, mixed, 6, NULL, 0, got), WEIR_OK);
+        cr_assert_eq(t5_forward(&f, mixed, 6, NULL, 0, got), WEIR_OK);
         for (int i = 0; i < 3; i++)
             same(got + (int64_t)(2 * i + 1) * f.n_vocab, want + (int64_t)(6 + i) * f.n_vocab, f.n_vocab, "beside dead rows",
                  bit_models[m]);
         run(&f, 0, 0, 6, 3, 1, got);
         same(got, want + (int64_t)6 * f.n_vocab, (int64_t)3 * f.n_vocab, "after dead rows", bit_models[m]);
         const bool enough = sampled(&f);
-        fixture_close(&f);
+        t5_close(&f);
         if (enough) break;
     }
 }

@@ -364,6 +364,40 @@ Test(decoder_load, rope_tables_have_their_ends) {
     cr_expect_eq(weir__rope_table(&r, N, t), 1.0f);
 }
 
+/* A line of tests/golden/rope/tables.txt (make_rope.py): the config, then what transformers makes of it. Its
+ * arithmetic is f32, ours is double: pow and three roundings, under 2^-20 together. */
+static bool check_rope_table(FILE *file) {
+    static const char *const kinds[] = {"default", "linear", "llama3", "yarn"};
+    char kind[16];
+    weir_rope_config r = {.kind = WEIR_ROPE_DEFAULT};
+    int32_t n_dim = 0;
+    float scale = 0.0f, want = 0.0f, got[128];
+    const int n = fscanf(file, "%15s %f %f %f %f %f %f %d %f %d %f", kind, &r.theta, &r.factor, &r.low_freq,
+                         &r.high_freq, &r.beta_fast, &r.beta_slow, &r.n_ctx_original, &r.attention_factor, &n_dim,
+                         &scale);
+    if (n == EOF) return false;
+    cr_assert(n == 11 && n_dim > 0 && n_dim <= 256);
+    while (strcmp(kinds[r.kind], kind) != 0) cr_assert(++r.kind <= WEIR_ROPE_YARN, "%s", kind);
+    const float got_scale = weir__rope_table(&r, n_dim, got);
+    cr_expect(fabsf(got_scale - scale) <= 0x1p-20f * scale, "%s %d: %g, want %g", kind, n_dim, (double)got_scale,
+              (double)scale);
+    for (int i = 0; i < n_dim / 2; i++) {
+        cr_assert_eq(fscanf(file, "%f", &want), 1);
+        cr_expect(fabsf(got[i] - want) <= 0x1p-20f * want, "%s %d, dimension %d: %g, want %g", kind, n_dim, i,
+                  (double)got[i], (double)want);
+    }
+    return true;
+}
+
+Test(decoder_load, rope_tables_are_those_of_transformers) {
+    FILE *file = fopen(WEIR_SOURCE_DIR "/tests/golden/rope/tables.txt", "r");
+    int n = 0;
+    cr_assert(file);
+    while (check_rope_table(file)) n++;
+    fclose(file);
+    cr_assert_eq(n, 12);
+}
+
 /* ---- memory ---------------------------------------------------------------------------------------------- */
 
 static size_t live;

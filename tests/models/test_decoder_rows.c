@@ -170,7 +170,9 @@ static void subset_body(const golden_model *g, weir_isa isa) {
         }
         const int64_t n = (int64_t)n_out * f.n_vocab;
         got[n] = 123.0f;
+        f.group = mask % 3 ? 4 : 2; /* true of all rows, not of those that are wanted */
         cr_assert_eq(fixture_forward(&f, r, 4, out, n_out, n_out ? got : NULL), WEIR_OK);
+        f.group = 0;
         for (int32_t i = 0; i < n_out; i++)
             same(got + (int64_t)i * f.n_vocab, want + (int64_t)out[i] * f.n_vocab, f.n_vocab, "subset", &f);
         if (n_out) cr_assert_eq(got[n], 123.0f, "wrote past n_out rows");

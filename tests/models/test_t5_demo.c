@@ -29,12 +29,12 @@ static int32_t argmax(const float *x, int32_t n) {
 static int32_t greedy(fixture *f, const int32_t *prompt, int64_t n, int32_t *out) {
     static float logits[8192];
     cr_assert(f->n_vocab <= 8192);
-    fixture_prefill(f, 0, prompt, n);
+    t5_prefill(f, 0, prompt, n);
     cr_assert_eq(weir_kv_pool_resize(f->self, 0, 0), WEIR_OK);
     int32_t token = f->ck.start_id;
     for (int32_t i = 0; i < MAX_NEW; i++) {
         const row r = {0, i, token};
-        cr_assert_eq(fixture_forward(f, &r, 1, NULL, 0, logits), WEIR_OK);
+        cr_assert_eq(t5_forward(f, &r, 1, NULL, 0, logits), WEIR_OK);
         token = argmax(logits, f->n_vocab);
         if (token == f->ck.eos[0]) return i;
         out[i] = token;
@@ -68,7 +68,7 @@ static void check_greedy(weir_isa isa, int n_prompt_max) {
     fixture f;
     weir_tokenizer *t = NULL;
     weir_err err = {""};
-    fixture_open(&f, DEMO "verifier", isa, 2);
+    t5_open(&f, DEMO "verifier", isa, 2);
     cr_assert_eq(weir_tokenizer_open_spm(&t, f.ck.tokenizer_path, f.ck.extra_ids, &err), WEIR_OK, "%s",
                  err.text);
     FILE *lines = fopen(DEMO "greedy_200.jsonl", "r");
@@ -92,7 +92,7 @@ static void check_greedy(weir_isa isa, int n_prompt_max) {
     cr_expect_eq(wrong, 0);
     fclose(lines);
     weir_tokenizer_free(t);
-    fixture_close(&f);
+    t5_close(&f);
 }
 
 Test(t5_demo, greedy_ids_are_those_of_transformers_avx2) { check_greedy(WEIR_ISA_AVX2, N_PROMPT); }
@@ -111,7 +111,7 @@ Test(t5_demo, facts_are_those_of_the_card) {
         weir_checkpoint ck;
         weir_err err = {""};
         weir_model_facts x;
-        cr_assert_eq(weir_checkpoint_open(&ck, dir[i], &err), WEIR_OK, "%s", err.text);
+        cr_assert_eq(weir_checkpoint_open(&ck, dir[i], false, &err), WEIR_OK, "%s", err.text);
         weir_t5_facts(&ck.t5, ck.dtype, false, &x);
         printf("%s: %ld parameters, %zu weight bytes\n", dir[i], (long)x.n_param, x.weight_bytes);
         cr_expect_eq(x.n_param, n_param[i]);

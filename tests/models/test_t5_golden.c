@@ -16,11 +16,11 @@ static double worst_of(fixture *f, int32_t slot, const golden_case *c) {
     static float logits[FIX_ROW * 256];
     row r[FIX_ROW];
     double worst = 0.0;
-    fixture_prefill(f, slot, c->prompt, c->n_prompt);
-    rows_of(r, slot, 0, c->n_completion, c->completion);
-    cr_assert_eq(fixture_forward(f, r, c->n_completion, NULL, 0, logits), WEIR_OK);
+    t5_prefill(f, slot, c->prompt, c->n_prompt);
+    t5_rows_of(r, slot, 0, c->n_completion, c->completion);
+    cr_assert_eq(t5_forward(f, r, c->n_completion, NULL, 0, logits), WEIR_OK);
     for (int32_t i = 0; i < c->n_completion; i++) {
-        const double lp = logprob(logits + i * f->n_vocab, f->n_vocab, c->completion[i]);
+        const double lp = t5_logprob(logits + i * f->n_vocab, f->n_vocab, c->completion[i]);
         const double d = fabs(lp - (double)c->logprobs[i]);
         if (!(d <= worst)) worst = d; /* NaN is kept */
     }
@@ -33,8 +33,8 @@ static double worst_logit(fixture *f, int32_t slot, const golden_case *c) {
     row r[FIX_ROW];
     double worst = 0.0;
     const int32_t last = c->n_completion - 1;
-    rows_of(r, slot, 0, c->n_completion, c->completion);
-    cr_assert_eq(fixture_forward(f, r, c->n_completion, &last, 1, logits), WEIR_OK);
+    t5_rows_of(r, slot, 0, c->n_completion, c->completion);
+    cr_assert_eq(t5_forward(f, r, c->n_completion, &last, 1, logits), WEIR_OK);
     for (int32_t v = 0; v < f->n_vocab; v++) {
         const double d = fabs((double)logits[v] - (double)c->last_logits[v]);
         if (!(d <= worst)) worst = d;
@@ -44,8 +44,8 @@ static double worst_logit(fixture *f, int32_t slot, const golden_case *c) {
 
 static void check_model(const char *name, weir_isa isa, int n_thread) {
     fixture f;
-    golden *g = golden_read(name);
-    fixture_open_golden(&f, name, isa, n_thread);
+    golden *g = t5_golden_read(name);
+    t5_open_golden(&f, name, isa, n_thread);
     cr_assert_eq(f.n_vocab, g->n_vocab);
     for (int i = 0; i < g->n_case; i++) {
         const golden_case *c = &g->c[i];
@@ -58,7 +58,7 @@ static void check_model(const char *name, weir_isa isa, int n_thread) {
         cr_expect(lg <= 2 * bound, "%s %s %d+%d: logit error %g, bound %g", name, weir_isa_name(isa),
                   c->n_prompt, c->n_completion, lg, 2 * bound);
     }
-    fixture_close(&f);
+    t5_close(&f);
     free(g);
 }
 
