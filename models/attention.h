@@ -48,7 +48,7 @@ weir_status weir__attention_load(weights *w, const model_shape *s, const attenti
 void weir__attention_free(weir_backend *be, attention *a);
 
 /* Three steps, since all keys are appended before any row attends, and rows may be dropped between them: q, k
- * and v of the rows, with biases, norms and rotation; k and v into the slots' caches; attention and output. */
+ * and v of the rows, with biases, norms and rotation; k and v into the caches; attention and output. */
 weir_status weir__attention_qkv(weir_model *m, const attention *a, const attention_kind *kind,
                                 const model_rows *r);
 weir_status weir__attention_append(weir_model *m, attention_cache c, const model_rows *r);
