@@ -31,7 +31,7 @@ static weir_decoder_config gemma(void) {
 typedef struct fake {
     weir_decoder_config c;
     weir_dtype dtype;
-    const char *hidden, *reshaped, *redtyped;
+    const char *hidden, *reshaped, *stacked, *redtyped;
     weir_dtype other;
     const float *rope_freqs; /* (n_dim / 2) or NULL */
     int64_t n_released;
@@ -107,6 +107,7 @@ static bool fake_find(void *ud, const char *name, weir_tensor *out) {
     *out = (weir_tensor){fake_data(k, name, dtype, (rows + 1) * (cols + 1)), dtype, rows, cols};
     if (strcmp(name, "rope_freqs.weight") == 0) out->data = k->rope_freqs, out->dtype = WEIR_DTYPE_F32;
     if (k->reshaped && strcmp(k->reshaped, name) == 0) out->cols++;
+    if (k->stacked && strcmp(k->stacked, name) == 0) out->n_outer = 1, out->outer[0] = 1;
     return true;
 }
 
@@ -140,7 +141,7 @@ static weir_backend *backend(int n_thread) {
 
 /* ---- named failures -------------------------------------------------------------------------------------- */
 
-/* Every tensor in turn is hidden, then reshaped: the message names it, nothing leaks. */
+/* Every tensor in turn is hidden, then reshaped, then one of a stack: the message names it, nothing leaks. */
 static void break_each_tensor(const weir_decoder_config *c, int n_want) {
     fake *whole = fake_new(c, WEIR_DTYPE_F32);
     weir_backend *be = backend(1);
@@ -151,20 +152,21 @@ static void break_each_tensor(const weir_decoder_config *c, int n_want) {
     cr_assert_eq(whole->n, n_want);
 
     for (int i = 0; i < whole->n; i++) {
-        for (int how = 0; how < 2; how++) {
+        for (int how = 0; how < 3; how++) {
             fake *k = fake_new(c, WEIR_DTYPE_F32);
-            *(how ? &k->reshaped : &k->hidden) = whole->name[i];
+            *(how == 0 ? &k->hidden : how == 1 ? &k->reshaped : &k->stacked) = whole->name[i];
             m = NULL;
             err.text[0] = 0;
             cr_expect_eq(create(k, be, &m, &err), WEIR_EFORMAT, "%s", whole->name[i]);
             cr_expect_null(m);
             cr_expect(strstr(err.text, whole->name[i]), "'%s' does not name %s", err.text, whole->name[i]);
             cr_expect(strstr(err.text, "want ("), "%s", err.text);
-            cr_expect(how == 0 || strstr(err.text, "file has ("), "%s", err.text);
+            cr_expect(how == 0 || strstr(err.text, how == 1 ? "file has (" : "file has (1, "), "%s",
+                      err.text);
             fake_free(k);
         }
     }
-    printf("%d tensors, each hidden and reshaped; last message: %s\n", whole->n, err.text);
+    printf("%d tensors, each hidden, reshaped and stacked; last message: %s\n", whole->n, err.text);
     weir_backend_close(be);
     fake_free(whole);
 }

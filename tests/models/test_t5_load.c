@@ -38,7 +38,8 @@ static weir_t5_config plain_tied(void) {
 typedef struct fake {
     weir_t5_config c;
     weir_dtype dtype;
-    const char *hidden, *reshaped, *redtyped, *extra; /* extra: a name that is there beside the usual ones */
+    const char *hidden, *reshaped, *stacked, *redtyped;
+    const char *extra; /* a name that is there beside the usual ones */
     int64_t n_released, n_found;
     float *data[256];
     char name[256][96];
@@ -103,6 +104,7 @@ static bool fake_find(void *ud, const char *name, weir_tensor *out) {
     if (!shape_of(k, name, &rows, &cols) || (k->hidden && strcmp(k->hidden, name) == 0)) return false;
     *out = (weir_tensor){fake_data(k, name, (rows + 1) * (cols + 1)), k->dtype, rows, cols};
     if (k->reshaped && strcmp(k->reshaped, name) == 0) out->cols++;
+    if (k->stacked && strcmp(k->stacked, name) == 0) out->n_outer = 1, out->outer[0] = 1;
     if (k->redtyped && strcmp(k->redtyped, name) == 0) out->dtype = WEIR_DTYPE_F16;
     k->n_found++;
     return true;
@@ -138,7 +140,7 @@ static weir_backend *backend(int n_thread) {
 
 /* ---- named failures -------------------------------------------------------------------------------------- */
 
-/* Every tensor in turn is hidden, then reshaped: the message names it, nothing leaks. */
+/* Every tensor in turn is hidden, then reshaped, then one of a stack: the message names it, nothing leaks. */
 static void break_each_tensor(const weir_t5_config *c) {
     fake *whole = fake_new(c, WEIR_DTYPE_F32);
     weir_backend *be = backend(1);
@@ -148,20 +150,21 @@ static void break_each_tensor(const weir_t5_config *c) {
     weir_model_free(m);
 
     for (int i = 0; i < whole->n; i++) {
-        for (int how = 0; how < 2; how++) {
+        for (int how = 0; how < 3; how++) {
             fake *k = fake_new(c, WEIR_DTYPE_F32);
-            *(how ? &k->reshaped : &k->hidden) = whole->name[i];
+            *(how == 0 ? &k->hidden : how == 1 ? &k->reshaped : &k->stacked) = whole->name[i];
             m = NULL;
             err.text[0] = 0;
             cr_expect_eq(create(k, be, &m, &err), WEIR_EFORMAT, "%s", whole->name[i]);
             cr_expect_null(m);
             cr_expect(strstr(err.text, whole->name[i]), "'%s' does not name %s", err.text, whole->name[i]);
             cr_expect(strstr(err.text, "want ("), "%s", err.text);
-            cr_expect(how == 0 || strstr(err.text, "file has ("), "%s", err.text);
+            cr_expect(how == 0 || strstr(err.text, how == 1 ? "file has (" : "file has (1, "), "%s",
+                      err.text);
             fake_free(k);
         }
     }
-    printf("%d tensors, each hidden and reshaped; last message: %s\n", whole->n, err.text);
+    printf("%d tensors, each hidden, reshaped and stacked; last message: %s\n", whole->n, err.text);
     weir_backend_close(be);
     fake_free(whole);
 }
