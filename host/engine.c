@@ -140,7 +140,14 @@ static weir_status open_checkpoints(weir_engine *e, const weir_engine_options *o
     return WEIR_OK;
 }
 
+/* Of the prompt that is being run: its session may be cancelled on its own. */
+static bool asked_to_stop(void *ud) {
+    const weir_engine *e = ud;
+    return weir_interrupted(&e->interrupt) || (e->prefilling && atomic_load(&e->prefilling->cancel));
+}
+
 static weir_status load(weir_engine *e, bool graphs, weir_err *err) {
+    e->be->interrupt = (weir_interrupt){asked_to_stop, e};
     for (int i = 0; i <= (int)e->has_draft; i++) WEIR_TRY(load_side(e, i, err));
     weir_status st = weir_backend_reserve(e->be, e->op_floats);
     if (st == WEIR_OK) st = weir_buffers_open(e);
@@ -157,6 +164,7 @@ weir_status weir_engine_open(weir_engine **out, const weir_engine_options *opt, 
     if (!e) return weir_fail(err, WEIR_ENOMEM, "out of memory for the engine");
     int n_thread = 1;
     weir_isa isa = WEIR_ISA_PORTABLE;
+    e->interrupt = opt->interrupt;
     weir_status st = resolve(e, opt, &n_thread, &isa, err);
     if (st == WEIR_OK) st = open_checkpoints(e, opt, err);
     if (st == WEIR_OK) st = weir_device_open(e, opt, n_thread, isa, err);

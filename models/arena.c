@@ -24,7 +24,7 @@ static int64_t iota_ints(const model_shape *s, int64_t n_prompt) {
     return s->encoder ? n_prompt : n_prompt + 1;
 }
 
-void weir__arena_place(const model_shape *s, const arena_bounds *b, void *base, model_arena *a) {
+void weir__model_arena_place(const model_shape *s, const arena_bounds *b, void *base, model_arena *a) {
     const int64_t inner = weir__inner(s), rows = b->n_row, chunk = max64(rows, b->chunk);
     const int64_t all = s->encoder ? max64(rows, b->n_prompt) : chunk;
     const int64_t n_page = s->encoder ? (b->n_prompt + WEIR_PAGE - 1) / WEIR_PAGE : 0;
@@ -63,18 +63,18 @@ static weir_status fill(weir_model *m) {
     return weir_backend_upload(be, m->a.iota, m->stage, (size_t)n * sizeof *m->stage);
 }
 
-weir_status weir__arena_create(weir_model *m) {
+weir_status weir__model_arena_create(weir_model *m) {
     weir_backend *be = m->be;
     const arena_bounds b = {m->n_row, m->n_prompt, be->chunk, m->facts.kv_dtype};
-    weir__arena_place(&m->shape, &b, NULL, &m->a);
+    weir__model_arena_place(&m->shape, &b, NULL, &m->a);
     m->block = weir_backend_alloc(be, m->a.bytes);
-    if (!m->block) return weir__no_memory(be);
-    weir__arena_place(&m->shape, &b, m->block, &m->a);
+    if (!m->block) return weir__backend_no_memory(be);
+    weir__model_arena_place(&m->shape, &b, m->block, &m->a);
     WEIR_TRY(fill(m));
     return weir_backend_reserve(be, weir__op_floats(&m->shape, be, m->n_row, m->n_prompt));
 }
 
-void weir__arena_free(weir_model *m) {
+void weir__model_arena_free(weir_model *m) {
     if (m->stage != m->a.prompt) weir_free(m->stage);
     if (m->block) weir_backend_free(m->be, m->block);
 }
@@ -96,6 +96,10 @@ weir_status weir__put_prompt(weir_model *m, int32_t slot, const int32_t *token, 
     }
     if (to == m->a.prompt) return WEIR_OK;
     return weir_backend_upload(m->be, m->a.prompt, to, (size_t)weir__stage_ints(&m->shape, n) * sizeof *to);
+}
+
+weir_status weir__prompt_goes_on(const weir_model *m) {
+    return weir_interrupted(&m->be->interrupt) ? WEIR_ECANCELED : WEIR_OK;
 }
 
 weir_status weir__rows_begin(weir_model *m, const weir_kv *kv, const weir_batch *b, model_rows *r) {

@@ -46,14 +46,14 @@ typedef struct arena_bounds {
 } arena_bounds;
 
 /* base may be NULL: then only a->bytes is of use. */
-void weir__arena_place(const model_shape *s, const arena_bounds *b, void *base, model_arena *a);
+void weir__model_arena_place(const model_shape *s, const arena_bounds *b, void *base, model_arena *a);
 
 /* Integers of the host's copy of a prompt. */
 int64_t weir__stage_ints(const model_shape *s, int64_t n_prompt);
 
 /* Takes a model's arena and its ops' scratch, and fills in what never changes. ENOMEM, EDEVMEM, ECUDA. */
-weir_status weir__arena_create(weir_model *m);
-void weir__arena_free(weir_model *m);
+weir_status weir__model_arena_create(weir_model *m);
+void weir__model_arena_free(weir_model *m);
 
 /* plan.c: what the arena takes, and the scratch that ops ask for, as in model.h. */
 weir_bytes weir__scratch_bytes(const model_shape *s, const weir_backend *be, weir_dtype kv_dtype,
@@ -78,6 +78,9 @@ typedef struct model_rows {
 weir_status weir__put_prompt(weir_model *m, int32_t slot, const int32_t *token, int64_t n);
 /* Array i of the prompt of n positions that was put last: 0 tokens, 1 slots, 2 key counts. */
 const int32_t *weir__prompt_at(const weir_model *m, int64_t n, int i);
+
+/* The next unit of a prompt, a layer of a chunk, may run; ECANCELED where nobody wants the rest. */
+weir_status weir__prompt_goes_on(const weir_model *m);
 
 /* The rows of a decode or verify call, before their first layer: key counts made, x not yet. */
 weir_status weir__rows_begin(weir_model *m, const weir_kv *kv, const weir_batch *b, model_rows *r);

@@ -2,7 +2,9 @@
 #include "kernels/base/mem.h"
 #include "models/impl.h"
 
-weir_status weir__no_memory(const weir_backend *be) { return be->device ? WEIR_EDEVMEM : WEIR_ENOMEM; }
+weir_status weir__backend_no_memory(const weir_backend *be) {
+    return be->device ? WEIR_EDEVMEM : WEIR_ENOMEM;
+}
 
 /* Pages are bf16 where a device serves bf16 or quantised matrices, else f32. */
 static weir_dtype kv_dtype_of(bool device, weir_dtype matrices) {
@@ -58,15 +60,15 @@ static weir_status load(weir_model *m, const weir_tensor_source *src, weir_err *
     WEIR_TRY(walk(m, &plan));
     m->vectors = weir_backend_alloc(m->be, (size_t)plan.n_vector * sizeof *m->vectors);
     if (m->vectors) return load_into(m, &w, plan.n_vector);
-    return weir_fail(err, weir__no_memory(m->be), "%s: %s", m->ops->name,
-                     weir_status_str(weir__no_memory(m->be)));
+    return weir_fail(err, weir__backend_no_memory(m->be), "%s: %s", m->ops->name,
+                     weir_status_str(weir__backend_no_memory(m->be)));
 }
 
 static weir_status build(weir_model *m, const weir_tensor_source *src, weir_err *err) {
     weir_status s = m->ops->alloc_layers(m);
     if (s != WEIR_OK) return weir_fail(err, s, "%s: %s", m->ops->name, weir_status_str(s));
     WEIR_TRY(load(m, src, err));
-    s = weir__arena_create(m);
+    s = weir__model_arena_create(m);
     if (s == WEIR_ECUDA)
         weir_backend_failure(m->be, err);
     else if (s != WEIR_OK)
@@ -84,7 +86,7 @@ void weir_model_free(weir_model *m) {
     if (!m) return;
     m->ops->free_layers(m);
     weir__head_free(m->be, &m->head);
-    weir__arena_free(m);
+    weir__model_arena_free(m);
     if (m->vectors) weir_backend_free(m->be, m->vectors);
     weir_free(m);
 }

@@ -7,7 +7,7 @@ weir_bytes weir__scratch_bytes(const model_shape *s, const weir_backend *be, wei
                                int64_t n_row, int64_t n_prompt) {
     const arena_bounds b = {n_row, n_prompt, be->chunk, kv_dtype};
     model_arena a;
-    weir__arena_place(s, &b, NULL, &a);
+    weir__model_arena_place(s, &b, NULL, &a);
     return (weir_bytes){.backend = a.bytes,
                         .host = be->device ? 4 * (size_t)weir__stage_ints(s, n_prompt) : 0};
 }

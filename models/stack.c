@@ -30,8 +30,10 @@ weir_status weir__stack_prefill(weir_model *m, const weir_kv *kv, int32_t slot, 
                               .pos = m->a.iota + i,
                               .n_key = m->a.iota + i + 1,
                               .prefill = true};
+        WEIR_TRY(weir__prompt_goes_on(m));
         WEIR_TRY(weir__head_embed(m, weir__prompt_at(m, n, 0) + i, r.n));
         for (int32_t l = 0; l < last; l++) {
+            WEIR_TRY(weir__prompt_goes_on(m));
             WEIR_TRY(m->ops->append(m, kv, &r, l));
             WEIR_TRY(m->ops->rest(m, kv, &r, l));
         }

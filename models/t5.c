@@ -65,11 +65,13 @@ static weir_status encoder_layer(t5_model *m, const t5_enc_layer *l, const weir_
     const attention_cache c = {kv, 0};
     for (int64_t i = 0; i < p->n; i += base->be->chunk) {
         const model_rows r = chunk_at(base, p, i);
+        WEIR_TRY(weir__prompt_goes_on(base));
         WEIR_TRY(weir__attention_qkv(base, &l->self, &m->enc_kind, &r));
     }
     WEIR_TRY(weir__attention_append(base, c, p));
     for (int64_t i = 0; i < p->n; i += base->be->chunk) {
         const model_rows r = chunk_at(base, p, i);
+        WEIR_TRY(weir__prompt_goes_on(base));
         WEIR_TRY(weir__attention_output(base, &l->self, &m->enc_kind, c, &r));
         WEIR_TRY(weir__feed_forward(base, &l->ff, &r));
     }
@@ -83,6 +85,7 @@ static weir_status cross_append(t5_model *m, const weir_kv *kv, const model_rows
         const model_rows r = chunk_at(base, p, i);
         for (int32_t l = 0; l < m->c.n_dec_layer; l++) {
             const attention_cache c = {&kv->cross, l};
+            WEIR_TRY(weir__prompt_goes_on(base));
             WEIR_TRY(weir__cross_append(base, &m->dec[l].cross, m->enc_norm, c, &r));
         }
     }

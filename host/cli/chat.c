@@ -103,7 +103,7 @@ static int run(chat *c, weir_session *s, weir_session_view *v, bool *lost) {
         if (st != WEIR_OK) {
             end_line(c);
             rc = cli_fail(CLI_FAILED, "%s", words(&err, st));
-            *lost = st != WEIR_EINVAL;
+            *lost = st != WEIR_ELOGITS;
         }
         weir_session_get(s, v);
     } while (rc == CLI_OK && v->finish == WEIR_RUNNING);

@@ -165,6 +165,9 @@ const char *cli_rule_nearest(const char *name);
 
 /* "WEIR_SPEC_DRAFT_N_MAX" of an option, written to buf. */
 void cli_env_name(const cli_option *o, char *buf, int cap);
+/* What a number may be that lands in a 32-bit float and has no range of its own. */
+#define CLI_FLOAT_RANGE "-3.40282e+38 to 3.40282e+38"
+
 /* "0 to 2", "at least 1", "" where any value is fine; written to buf. */
 void cli_range_text(const cli_option *o, char *buf, int cap);
 

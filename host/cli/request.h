@@ -34,7 +34,8 @@ typedef struct cli_source {
 int cli_source_open(cli_source *s, const cli_args *a);
 void cli_source_close(cli_source *s);
 
-/* The next prompt, tokenised. Results as cli_reader_next; FAILED after a message, for a bad line too. */
+/* The next prompt, tokenised. Results as cli_reader_next; FAILED after a message, for a bad line too. wait
+ * says that no answer is in flight: a signal may then end the program from inside a long text. */
 cli_read cli_source_next(cli_source *s, bool wait, cli_request *out);
 
 /* Rule and knobs of an input line over those of the flags: another rule brings its own knobs. *any: a field was there. */

@@ -80,7 +80,9 @@ static int score_pair(weir_engine *e, const cli_line *l, const pair *p) {
     weir_status s = WEIR_OK;
     if (p->n[1] > 0) s = weir_score(e, p->ids[0], p->n[0], p->ids[1], p->n[1], logprobs, &err);
     int rc = CLI_OK;
-    if (s != WEIR_OK) {
+    if (s == WEIR_ECANCELED) {
+        rc = 128 + terminal_signal();
+    } else if (s != WEIR_OK) {
         rc = cli_fail(CLI_FAILED, "%s:%ld: %s", l->name, l->number, err.text[0] ? err.text : weir_status_str(s));
     } else {
         rc = print_scores(p, logprobs);
@@ -96,14 +98,15 @@ static int score_line(void *ud, const cli_reader *r, const char *text, size_t n)
     weir_engine *e = s->engine;
     cli_line l;
     pair p = {.parse_special = s->parse_special};
+    terminal_begin_blind();
     int rc = cli_line_parse(&l, r->name, r->line, text, n);
-    if (rc) return rc;
     bool whole = false;
-    rc = cli_line_known(&l, known, KNOWN);
+    if (!rc) rc = cli_line_known(&l, known, KNOWN);
     if (!rc) rc = cli_line_bool(&l, "parse_special", &p.parse_special, NULL);
     if (!rc) rc = read_whole(e, &l, &p, &whole);
     if (!rc && whole) rc = cli_line_known(&l, known + KNOWN - WHOLE, WHOLE);
     for (int side = 0; !rc && !whole && side < 2; side++) rc = read_side(e, &l, side, &p);
+    terminal_end_blind();
     if (!rc) rc = score_pair(e, &l, &p);
     weir_free(p.ids[0]);
     weir_free(p.ids[1]);

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "host/cli/cli.h"
+#include "host/cli/terminal.h"
 
 /* From options to the engine's structs: what hangs on more than one option is decided here. */
 
@@ -35,6 +36,7 @@ int cli_open(const cli_args *a, bool dry, weir_engine **out) {
     o.chat_required = a->command == CMD_CHAT;
     o.no_graph = cli_flag(a, OPT_NO_GRAPH);
     o.strict_config = cli_flag(a, OPT_STRICT_CONFIG);
+    o.interrupt = (weir_interrupt){terminal_interrupted, NULL};
     weir_err err = {{0}};
     weir_status s = weir_engine_open(out, &o, &err);
     if (s != WEIR_OK) return cli_fail(CLI_FAILED, "%s", err.text[0] ? err.text : weir_status_str(s));

@@ -35,7 +35,9 @@ static int print_ids(const task *t, const int32_t *ids, size_t n) {
 static int tokenize_text(const task *t, const char *name, const char *text, size_t n, bool parse_special) {
     int32_t *ids = NULL;
     size_t n_ids = 0;
+    terminal_begin_blind();
     int rc = cli_tokenize_text(t->engine, name, text, n, t->add_special, parse_special, &ids, &n_ids);
+    terminal_end_blind();
     if (!rc) rc = print_ids(t, ids, n_ids);
     weir_free(ids);
     return rc;
@@ -89,7 +91,9 @@ static int print_text(const task *t, const char *where, const int32_t *ids, size
     char *text = NULL;
     size_t bytes = 0;
     weir_err err = {{0}};
+    terminal_begin_blind();
     weir_status s = weir_detokenize(t->engine, ids, n, &text, &bytes, &err);
+    terminal_end_blind();
     if (s != WEIR_OK) return cli_fail(CLI_FAILED, "%s: %s", where, err.text[0] ? err.text : weir_status_str(s));
     int rc = CLI_OK;
     if (t->json) {

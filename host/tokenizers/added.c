@@ -178,11 +178,13 @@ bool weir__added_next(const weir__added *a, const char *text, size_t n, const we
     for (size_t at = s->search; at < n; at++) {
         if (!may_begin(a, (const uint8_t *)text + at, n - at)) continue;
         const int32_t i = longest_at(a, text, n, at, special, &counts);
-        if (i >= 0 && counts) {
+        if (i < 0) continue;
+        if (counts) {
             take(a, i, text, n, s->taken, at, s);
-            return true;
+            if (s->begin < s->end) return true;
+            s->taken = s->end; /* white space that another one took: it is none, as in tokenizers */
         }
-        if (i >= 0) at += weir__vocab_bytes(&a->texts, i) - 1;
+        at += weir__vocab_bytes(&a->texts, i) - 1;
     }
     s->search = n;
     return false;

@@ -130,7 +130,7 @@ static void nmt(uint32_t cp, weir__out *out) {
 }
 
 static void strip_accent(uint32_t cp, weir__out *out) {
-    if (utf8proc_category((utf8proc_int32_t)cp) != UTF8PROC_CATEGORY_MN) put_point(cp, out);
+    if (!is_mark(utf8proc_category((utf8proc_int32_t)cp))) put_point(cp, out);
 }
 
 weir_status weir__characters_apply(weir__step_kind kind, const char *text, size_t n, weir__out *out, weir_err *err) {

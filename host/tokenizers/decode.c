@@ -192,10 +192,13 @@ static weir_status join(spellings *l, bool spaces, char **text, size_t *bytes, w
         spellings_free(l);
         *l = w;
     }
-    *text = l->s;
-    *bytes = l->bytes;
+    char *whole = l->s;
+    size_t n = l->bytes;
     l->s = NULL;
-    return weir__utf8_lossy(text, bytes, err);
+    WEIR_TRY(weir__utf8_lossy(&whole, &n, err));
+    *text = whole;
+    *bytes = n;
+    return WEIR_OK;
 }
 
 weir_status weir__decode(const weir__decoder *d, const weir__vocab *v, const int32_t *ids, size_t n, bool first, char **text,

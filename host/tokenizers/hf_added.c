@@ -38,7 +38,7 @@ static weir_status read_token(const json_t *o, size_t i, weir__token *out, weir_
     const json_t *content = json_object_get(o, "content");
     if (!json_is_string(content) || !json_is_integer(json_object_get(o, "id")))
         return weir_fail(err, WEIR_EFORMAT, "added_tokens: element %zu has no id or no content", i);
-    *out = (weir__token){json_string_value(content), json_string_length(content), -1, 0};
+    *out = (weir__token){json_string_value(content), json_string_length(content), -1, 0, true};
     for (size_t k = 0; k < sizeof flags / sizeof *flags; k++) {
         bool on = false;
         WEIR_TRY(weir__hf_bool(o, flags[k].key, &on, err));
@@ -47,19 +47,18 @@ static weir_status read_token(const json_t *o, size_t i, weir__token *out, weir_
     return WEIR_OK;
 }
 
-/* tokenizers' own list, then what transformers' fast classes add to it: a token of the files that is there already gets their flags,
- * one by role does not. */
+/* tokenizers' own list, then what transformers' fast classes add to it. A token that is there already gets the flags that other files
+ * give it, if they give any. */
 static weir_status collect(const weir__pipeline *p, const json_t *added, const weir__tokens *tokens, list *l, weir_err *err) {
     for (size_t i = 0; i < json_array_size(added); i++) {
         weir__token x;
         WEIR_TRY(read_token(json_array_get(added, i), i, &x, err));
         WEIR_TRY(add(p, l, x, err));
     }
-    const bool whole = json_is_object(json_object_get(tokens->config, "added_tokens_decoder"));
     for (size_t i = 0; i < tokens->n; i++) {
         const weir__token *x = &tokens->list[i];
         const bool known = weir__vocab_find(&l->texts, x->text, x->n) >= 0;
-        if (!known || (whole && x->index >= 0)) WEIR_TRY(add(p, l, *x, err));
+        if (!known || x->told) WEIR_TRY(add(p, l, *x, err));
     }
     return WEIR_OK;
 }

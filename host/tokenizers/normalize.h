@@ -20,7 +20,7 @@ typedef enum weir__step_kind {
     WEIR__STEP_NFKC,
     WEIR__STEP_NFKD,
     WEIR__STEP_LOWERCASE,
-    WEIR__STEP_STRIP_ACCENTS,  /* non-spacing marks vanish */
+    WEIR__STEP_STRIP_ACCENTS,  /* marks vanish */
     WEIR__STEP_NMT,            /* control characters vanish, other white space is a space */
     WEIR__STEP_CHARSMAP,       /* SentencePiece's precompiled table */
     WEIR__STEP_REPAIR,         /* U+FFFD for bytes that are no UTF-8 (utf8.h) */

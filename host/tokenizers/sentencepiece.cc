@@ -89,16 +89,34 @@ size_t part_end(const Spm &m, absl::string_view text, size_t from) {
     return text.size();
 }
 
-sentencepiece::util::Status encode_parts(const Spm &m, absl::string_view text, std::vector<int> *ids) {
+struct Known {
+    weir__spm_known *id_of; // may be null
+    const void *ud;
+};
+
+// Ids of a text, and those that the caller has for unknown pieces.
+sentencepiece::util::Status encode_one(const SentencePieceProcessor &p, Known known, absl::string_view text, std::vector<int> *ids) {
+    auto status = p.Encode(text, ids);
+    if (!known.id_of || !status.ok() || std::find(ids->begin(), ids->end(), p.unk_id()) == ids->end()) return status;
+    std::vector<std::string> pieces;
+    status = p.Encode(text, &pieces);
+    for (size_t i = 0; status.ok() && i < pieces.size() && i < ids->size(); i++) {
+        const int32_t id = (*ids)[i] == p.unk_id() ? known.id_of(known.ud, pieces[i].data(), pieces[i].size()) : -1;
+        if (id >= 0) (*ids)[i] = id;
+    }
+    return status;
+}
+
+sentencepiece::util::Status encode_parts(const Spm &m, Known known, absl::string_view text, std::vector<int> *ids) {
     if (text.size() <= 2 * PART_BYTES || m.window == 0 || m.window > PART_BYTES || !make_part(m))
-        return m.whole.Encode(text, ids);
+        return encode_one(m.whole, known, text, ids);
     std::vector<int> v;
     for (size_t from = 0, to; from < text.size(); from = to) {
         to = part_end(m, text, from);
-        const auto status = (from == 0 ? m.whole : m.part).Encode(text.substr(from, to - from), &v);
+        const auto status = encode_one(from == 0 ? m.whole : m.part, known, text.substr(from, to - from), &v);
         if (!status.ok()) return status;
         const bool joins =
-            !ids->empty() && !v.empty() && m.whole.IsUnknown(ids->back()) && m.whole.IsUnknown(v[0]);
+            !ids->empty() && !v.empty() && ids->back() == m.whole.unk_id() && v[0] == m.whole.unk_id();
         ids->insert(ids->end(), v.begin() + (joins ? 1 : 0), v.end());
     }
     return {};
@@ -122,13 +140,14 @@ size_t find_window(const SentencePieceProcessor &sp) {
 
 extern "C" {
 
-weir_status weir__spm_encode(const Spm *m, const char *text, size_t bytes, int32_t **ids, size_t *n, weir_err *err) {
+weir_status weir__spm_encode(const Spm *m, const char *text, size_t bytes, weir__spm_known *known, const void *ud,
+                             int32_t **ids, size_t *n, weir_err *err) {
     return guarded(err, "text", [&]() -> weir_status {
         // The library counts bytes in int, and its normaliser may grow a text about eighteenfold.
         if (bytes > INT_MAX / 32)
             return weir_fail(err, WEIR_EINVAL, "text of %zu bytes, expected at most %d", bytes, INT_MAX / 32);
         std::vector<int> v;
-        const auto status = encode_parts(*m, absl::string_view(text, bytes), &v);
+        const auto status = encode_parts(*m, Known{known, ud}, absl::string_view(text, bytes), &v);
         if (!status.ok())
             return weir_fail(err, WEIR_EINVAL, "text: sentencepiece: %s", status.ToString().c_str());
         int32_t *out = static_cast<int32_t *>(weir_alloc(v.size(), sizeof(int32_t)));

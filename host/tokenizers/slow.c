@@ -56,6 +56,7 @@ static weir_status put(weir__slow *s, table *t, const char *text, size_t n, json
 static weir_status put_fresh(weir__slow *s, table *t, const weir__token *x, weir_err *err) {
     const int32_t known = weir__vocab_find(&s->added.texts, x->text, x->n);
     if (known >= 0) {
+        if (x->told && !is_sentinel(x->text, x->n)) s->added.texts.kind[known] = (uint8_t)x->flags;
         if (!is_sentinel(x->text, x->n)) s->added.texts.kind[known] |= WEIR__ADDED_SPECIAL;
         return WEIR_OK;
     }
@@ -190,12 +191,25 @@ static weir_status append(id_list *l, const int32_t *ids, size_t n, weir_err *er
     return WEIR_OK;
 }
 
-static weir_status append_part(const weir__slow *s, const weir__part *p, id_list *l, weir_err *err) {
+/* A token that may not stand where it is, and is nothing to the library, is found again by its name, as in the slow classes. */
+typedef struct known {
+    const weir__split_set *added;
+    bool special;
+} known;
+
+static int32_t known_text(const void *ud, const char *text, size_t n) {
+    const known *k = ud;
+    const int32_t i = weir__vocab_find(&k->added->texts, text, n);
+    return i >= 0 && (k->special || !(k->added->texts.kind[i] & WEIR__ADDED_SPECIAL)) ? k->added->ids[i] : -1;
+}
+
+static weir_status append_part(const weir__slow *s, const weir__part *p, const weir__ranges *special, id_list *l, weir_err *err) {
+    const known k = {&s->added, weir__ranges_hold(special, p->begin, p->end)};
     int32_t *ids = NULL;
     size_t n = 0;
     if (p->id >= 0) return append(l, &p->id, 1, err);
     if (p->n == 0) return WEIR_OK;
-    WEIR_TRY(weir__spm_encode(s->spm, p->s, p->n, &ids, &n, err));
+    WEIR_TRY(weir__spm_encode(s->spm, p->s, p->n, known_text, &k, &ids, &n, err));
     const weir_status st = append(l, ids, n, err);
     weir_free(ids);
     return st;
@@ -209,8 +223,8 @@ static weir_status slow_encode(const void *impl, const char *text, size_t bytes,
     id_list l = {0};
     (void)first;
     weir_status st = append(&l, NULL, 0, err); /* an empty text too gives a list to free */
-    if (st == WEIR_OK) st = weir__split(&s->added, text, bytes, special, &parts, err);
-    for (size_t i = 0; i < parts.n && st == WEIR_OK; i++) st = append_part(s, &parts.list[i], &l, err);
+    if (st == WEIR_OK) st = weir__split_spans(&s->added, text, bytes, special, &parts, err);
+    for (size_t i = 0; i < parts.n && st == WEIR_OK; i++) st = append_part(s, &parts.list[i], special, &l, err);
     weir__parts_free(&parts);
     if (st != WEIR_OK) {
         weir_free(l.ids);

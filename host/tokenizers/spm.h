@@ -21,8 +21,13 @@ const char *weir__spm_piece(const weir__spm *m, int32_t id); /* borrowed until f
 bool weir__spm_is_control(const weir__spm *m, int32_t id);
 int32_t weir__spm_unknown(const weir__spm *m); /* id of the unknown piece */
 
-/* *ids, *text by weir_alloc, also when they are empty; a text is zero-terminated. */
-weir_status weir__spm_encode(const weir__spm *m, const char *text, size_t bytes, int32_t **ids, size_t *n, weir_err *err);
+/* The id of a text that the model does not know, -1 if it has none. */
+typedef int32_t weir__spm_known(const void *ud, const char *text, size_t bytes);
+
+/* *ids, *text by weir_alloc, also when they are empty; a text is zero-terminated. known: NULL, or asked for each piece of unknown
+ * characters. */
+weir_status weir__spm_encode(const weir__spm *m, const char *text, size_t bytes, weir__spm_known *known, const void *ud,
+                             int32_t **ids, size_t *n, weir_err *err);
 weir_status weir__spm_decode(const weir__spm *m, const int32_t *ids, size_t n, char **text, size_t *bytes, weir_err *err);
 
 #ifdef __cplusplus

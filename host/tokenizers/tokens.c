@@ -98,11 +98,12 @@ static weir__token token_of(const json_t *v, bool special, bool *ok) {
     } flags[] = {{"special", WEIR__ADDED_SPECIAL}, {"lstrip", WEIR__ADDED_LSTRIP}, {"rstrip", WEIR__ADDED_RSTRIP},
                  {"single_word", WEIR__ADDED_WORD}, {"normalized", WEIR__ADDED_NORMALIZED}};
     const json_t *content = json_is_object(v) ? json_object_get(v, "content") : v;
-    weir__token x = {json_string_value(content), json_string_length(content), -1, special ? WEIR__ADDED_SPECIAL : 0};
+    weir__token x = {json_string_value(content), json_string_length(content), -1, special ? WEIR__ADDED_SPECIAL : 0, false};
     for (size_t i = 0; i < sizeof flags / sizeof *flags; i++)
         if (json_is_true(json_object_get(v, flags[i].key))) x.flags |= flags[i].flag;
     if (!json_object_get(v, "normalized") && !(x.flags & WEIR__ADDED_SPECIAL)) x.flags |= WEIR__ADDED_NORMALIZED;
     *ok = json_is_string(content);
+    x.told = json_is_object(v);
     return x;
 }
 
@@ -122,10 +123,11 @@ static weir_status add_decoder(weir__tokens *t, json_t *decoder, weir_err *err) 
     return WEIR_OK;
 }
 
+static bool has_decoder(const weir__tokens *t) { return json_is_object(json_object_get(t->config, "added_tokens_decoder")); }
+
 /* The value of a role: special_tokens_map.json's before tokenizer_config.json's, where there is no added_tokens_decoder. */
 static const json_t *role_of(const weir__tokens *t, const char *role) {
-    const bool whole = json_is_object(json_object_get(t->config, "added_tokens_decoder"));
-    const json_t *v = whole ? NULL : json_object_get(t->map, role);
+    const json_t *v = has_decoder(t) ? NULL : json_object_get(t->map, role);
     return v ? v : json_object_get(t->config, role);
 }
 
@@ -135,9 +137,13 @@ static weir__token *find(const weir__tokens *t, const char *s, size_t n) {
     return NULL;
 }
 
-/* One that is in the list already is a control token from now on, with the flags that it has there. */
-static weir_status add_special(weir__tokens *t, weir__token x, weir_err *err) {
+/* One that is in the list already is a control token from now on. Its flags are the list's, or x's if those win. */
+static weir_status add_special(weir__tokens *t, weir__token x, bool wins, weir_err *err) {
     weir__token *known = x.n > 0 ? find(t, x.text, x.n) : NULL;
+    if (known && wins && x.told) {
+        known->flags = x.flags;
+        known->told = true;
+    }
     if (known) known->flags |= WEIR__ADDED_SPECIAL;
     return known || x.n == 0 ? WEIR_OK : add(t, x, err);
 }
@@ -148,9 +154,9 @@ static weir_status add_roles(weir__tokens *t, weir_err *err) {
         const json_t *v = role_of(t, roles[i]);
         const char *own = t->class ? t->class->roles[i] : NULL;
         const weir__token x = token_of(v, true, &ok);
-        const weir__token none = {"", 0, -1, 0}, by_class = {own, own ? strlen(own) : 0, -1, WEIR__ADDED_SPECIAL};
+        const weir__token none = {"", 0, -1, 0, false}, by_class = {own, own ? strlen(own) : 0, -1, WEIR__ADDED_SPECIAL, false};
         const weir__token this = ok ? x : !v && own ? by_class : none;
-        WEIR_TRY(add_special(t, this, err));
+        WEIR_TRY(add_special(t, this, !has_decoder(t), err));
         if (i != END || this.n == 0) continue;
         t->end = this.text;
         t->n_end = this.n;
@@ -162,7 +168,7 @@ static weir_status add_more(weir__tokens *t, const json_t *list, weir_err *err) 
     bool ok;
     for (size_t i = 0; i < json_array_size(list); i++) {
         const weir__token x = token_of(json_array_get(list, i), true, &ok);
-        if (ok) WEIR_TRY(add_special(t, x, err));
+        if (ok) WEIR_TRY(add_special(t, x, true, err));
     }
     return WEIR_OK;
 }
@@ -171,10 +177,9 @@ static weir_status add_all_roles(weir__tokens *t, weir_err *err) {
     static const char MORE[] = "additional_special_tokens";
     WEIR_TRY(add_roles(t, err));
     WEIR_TRY(add_more(t, json_object_get(t->config, MORE), err));
-    if (!json_is_object(json_object_get(t->config, "added_tokens_decoder")))
-        WEIR_TRY(add_more(t, json_object_get(t->map, MORE), err));
+    if (!has_decoder(t)) WEIR_TRY(add_more(t, json_object_get(t->map, MORE), err));
     for (int i = 0; t->class && i < 4 && t->class->more[i]; i++)
-        WEIR_TRY(add_special(t, (weir__token){t->class->more[i], strlen(t->class->more[i]), -1, WEIR__ADDED_SPECIAL}, err));
+        WEIR_TRY(add_special(t, (weir__token){t->class->more[i], strlen(t->class->more[i]), -1, WEIR__ADDED_SPECIAL, false}, false, err));
     return WEIR_OK;
 }
 
@@ -185,7 +190,7 @@ static weir_status add_legacy(weir__tokens *t, weir_err *err) {
         const json_int_t id = json_integer_value(v);
         if (!json_is_integer(v) || id < 0 || id >= WEIR__MAX_TOKENS)
             return weir_fail(err, WEIR_EFORMAT, "added_tokens.json: \"%.40s\": expected an id below %d", key, WEIR__MAX_TOKENS);
-        WEIR_TRY(add(t, (weir__token){key, strlen(key), id, WEIR__ADDED_NORMALIZED}, err));
+        WEIR_TRY(add(t, (weir__token){key, strlen(key), id, WEIR__ADDED_NORMALIZED, false}, err));
     }
     return WEIR_OK;
 }
@@ -197,12 +202,12 @@ static int by_index(const void *a, const void *b) {
 
 static weir_status collect(weir__tokens *t, weir_err *err) {
     json_t *decoder = json_object_get(t->config, "added_tokens_decoder");
-    const bool whole = json_is_object(decoder);
+    const bool whole = has_decoder(t);
     WEIR_TRY(whole ? add_decoder(t, decoder, err) : add_legacy(t, err));
     if (t->n > 1) qsort(t->list, t->n, sizeof *t->list, by_index);
     WEIR_TRY(add_all_roles(t, err));
     for (size_t i = 0; !whole && i < t->n; i++) /* added_tokens.json: what has a role is not normalised */
-        if (t->list[i].index >= 0 && (t->list[i].flags & WEIR__ADDED_SPECIAL)) t->list[i].flags &= ~(unsigned)WEIR__ADDED_NORMALIZED;
+        if (t->list[i].index >= 0 && !t->list[i].told && (t->list[i].flags & WEIR__ADDED_SPECIAL)) t->list[i].flags &= ~(unsigned)WEIR__ADDED_NORMALIZED;
     return WEIR_OK;
 }
 

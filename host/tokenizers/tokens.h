@@ -15,6 +15,7 @@ typedef struct weir__token {
     size_t n;
     json_int_t index; /* its id in the files; -1: a token by role, whose id depends on the vocabulary */
     unsigned flags;   /* weir__added_flag */
+    bool told;        /* its flags are the file's: they win over those that an earlier file gives */
 } weir__token;
 
 typedef struct weir__class {

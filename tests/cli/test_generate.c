@@ -231,6 +231,9 @@ Test(generate, output_ids_score_as_their_logprobs) {
     }
 }
 
+#define FOUR "\"a\", \"a\", \"a\", \"a\""
+#define SIXTEEN FOUR ", " FOUR ", " FOUR ", " FOUR
+
 Test(generate, a_bad_line_is_named_and_the_answers_before_it_stand) {
     static const struct { const char *line, *word, *word2; } bad[] = {
         {"{\"prompt\": 5}", "\"prompt\"", "string"},
@@ -244,10 +247,14 @@ Test(generate, a_bad_line_is_named_and_the_answers_before_it_stand) {
         {"{\"prompt\": \"a\", \"num_speculative_tokens\": 0}", "\"num_speculative_tokens\"", "1 to 16"},
         {"{\"prompt\": \"a\", \"stop\": [\"\"]}", "\"stop\"", NULL},
         {"{\"prompt\": \"a\", \"stop\": 3}", "\"stop\"", NULL},
+        {"{\"prompt\": \"a\", \"stop\": [\"b\", \"a\\u0000b\"]}", "\"stop\"", "entry 1"},
+        {"{\"prompt\": \"a\", \"stop\": [" SIXTEEN ", \"a\"]}", "\"stop\"", "at most 16"},
+        {"{\"prompt\": \"a\", \"top_p\": 0}", "\"top_p\"", "above 0"},
         {"{\"prompt\": \"a\", \"speculative\": 1}", "\"speculative\"", "true or false"},
         {"{\"prompt\": \"a\", \"prompt_ids\": [1]}", "\"prompt\"", "one of prompt"},
         {"{\"prompt_ids\": [1, 70000]}", "70000", NULL},
         {"{\"prompt_ids\": [1, -2]}", "\"prompt_ids\"", "entry 1"},
+        {"{\"prompt_ids\": [1, 4294967297]}", "\"prompt_ids\"", "entry 1"},
         {"{\"prompt_ids\": []}", "prompt", NULL},
         {"{}", "\"prompt\"", NULL},
         {"[1]", "object", NULL},

@@ -208,6 +208,10 @@ Test(options, values_out_of_range_name_flag_value_and_range) {
     expect_failure(&o, 2, "--gate up", "raw|scaled");
     o = run("generate --stop ''");
     expect_failure(&o, 2, "--stop", "empty");
+    char line[256] = "generate -m @V -p a";
+    for (int i = 0; i < 17; i++) strncat(line, " --stop a", sizeof line - strlen(line) - 1);
+    o = run(line);
+    expect_failure(&o, 2, "--stop", "16 times");
     o = run("generate -m");
     expect_failure(&o, 2, "-m needs a value", NULL);
     o = run("generate -m --jsonl");

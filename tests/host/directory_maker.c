@@ -274,7 +274,7 @@ static void put_tokenizer(const char *dir, const json_t *row) {
     if (strstr(kind, "vocab.json")) {
         json_t *vocab = alphabet();
         put_json(dir, "vocab.json", vocab);
-        put_json(dir, "merges.txt", json_string("#version: 0.2\n"));
+        files_write(dir, "merges.txt", "#version: 0.2\n", strlen("#version: 0.2\n"));
         json_decref(vocab);
     }
 }
@@ -292,8 +292,10 @@ char *directory_make(const json_t *table, const json_t *row) {
     json_object_update(config, json_object_get(row, "config"));
     json_array_foreach(json_object_get(row, "drop"), i, one) json_object_del(config, json_string_value(one));
     const char *raw = json_string_value(json_object_get(row, "more")); /* after the first brace */
-    char *text = json_dumps(config, 0), *all = malloc(strlen(text) + (raw ? strlen(raw) : 0) + 1);
-    sprintf(all, "{%s%s", raw ? raw : "", text + 1);
+    char *text = json_dumps(config, 0);
+    const size_t n = strlen(text) + (raw ? strlen(raw) : 0) + 1;
+    char *all = malloc(n);
+    snprintf(all, n, "{%s%s", raw ? raw : "", text + 1);
     if (!json_is_true(json_object_get(row, "no_config"))) files_write(dir, "config.json", all, strlen(all));
     for (i = 0; i < sizeof files / sizeof *files; i++)
         if ((one = json_object_get(row, files[i]))) put_json(dir, files[i], shared_text(table, one));
