@@ -343,6 +343,20 @@ Test(decoder_load, rope_factors_of_the_file_stand_for_llama3s_formula) {
     fake_free(k);
 }
 
+/* Positions below 2^20 keep sine and cosine good for one radian a position, not for two. */
+Test(decoder_load, frequencies_above_one_radian_are_refused) {
+    weir_decoder_config c = plain;
+    float logits[101];
+    weir_err err = {""};
+    c.rope.kind = WEIR_ROPE_LINEAR, c.rope.factor = 0.5f;
+    fake *k = fake_new(&c, WEIR_DTYPE_F32);
+    cr_expect_eq(logits_with(k, logits, &err), WEIR_EFORMAT);
+    cr_expect(strstr(err.text, "pair 0 turns by 2 a position, want above 0 and at most 1"), "%s", err.text);
+    k->c.rope.factor = 1.0f;
+    cr_expect_eq(logits_with(k, logits, &err), WEIR_OK);
+    fake_free(k);
+}
+
 /* Known ends of each stretch: fast dimensions stay, slow ones are divided. */
 Test(decoder_load, rope_tables_have_their_ends) {
     enum { N = 128 };
@@ -442,6 +456,8 @@ static void check_bytes(const weir_decoder_config *c, weir_dtype dtype, int n_th
     const weir_bytes arena = weir_decoder_scratch_bytes(c, be, WEIR_DTYPE_F32, 17, 100);
     cr_expect_eq(live - before, f.weight_bytes + arena.backend + structs + op_after - op_before);
     cr_expect_eq(arena.host, 0);
+    const int32_t heads = 2 * (c->n_head + c->n_head_kv); /* q, k, v and the output, of a chunk */
+    cr_expect_geq(arena.backend, 4 * (size_t)be->chunk * (size_t)(c->dim + heads * c->head_dim + c->ff_dim));
     const weir_model_facts *g = weir_model_get_facts(m);
     cr_expect(memcmp(g, &f, sizeof f) == 0);
     if (op_after > op_before) { /* the ops' scratch was grown for this model: then the plan is exact */

@@ -327,6 +327,7 @@ static void check_bytes(const weir_t5_config *c, weir_dtype dtype, int n_thread)
     const weir_bytes arena = weir_t5_scratch_bytes(c, be, WEIR_DTYPE_F32, 17, 100);
     cr_expect_eq(live - before, f.weight_bytes + arena.backend + structs + op_after - op_before);
     cr_expect_eq(arena.host, 0);
+    cr_expect_geq(arena.backend, 4 * (size_t)be->chunk * (size_t)(c->n_head * c->head_dim + c->ff_dim));
     const weir_model_facts *g = weir_model_get_facts(m);
     cr_expect_eq(g->weight_bytes, f.weight_bytes);
     if (op_after > op_before) { /* the ops' scratch was grown for this model: then the plan is exact */
@@ -409,6 +410,24 @@ Test(t5_load, counts_parameters) {
     const weir_t5_config tied = plain_tied();
     weir_t5_facts(&tied, WEIR_DTYPE_F32, false, &f);
     cr_expect_eq(f.n_param, head + 2 * (att + 2 * 960 + 48) + 3 * (2 * att + 2 * 960 + 72) + 48 + 2 * 8 * 3);
+}
+
+static size_t packed(int64_t n, int64_t k, bool pair) {
+    return weir_weight_bytes(WEIR_LAYOUT_PANEL, WEIR_DTYPE_BF16, n, k, pair);
+}
+
+/* Added up by hand: a pass reads the head and the decoder, but not what makes K and V of the encoder's output. */
+Test(t5_load, counts_bytes) {
+    weir_model_facts f;
+    const size_t self = packed(45, 24, false) + packed(24, 15, false),
+                 ff = packed(40, 24, true) + packed(24, 40, false);
+    const size_t cross = packed(15, 24, false) + packed(24, 15, false), kv = packed(30, 24, false);
+    const size_t pass = packed(101, 24, false) + 3 * (self + cross + ff);
+    const size_t vectors =
+        4 * ((2 * 2 + 3 * 3 + 2) * 32 + 128 + 64); /* norms of 24, biases of 3 x 41 and 3 x 21 */
+    weir_t5_facts(&gated, WEIR_DTYPE_BF16, false, &f);
+    cr_expect_eq(f.decode_bytes, pass);
+    cr_expect_eq(f.weight_bytes, pass + packed(101, 24, false) + 2 * (self + ff) + 3 * kv + vectors);
 }
 
 /* Each matrix is given back to the source once it is packed; norms and tables are too small to matter. */
