@@ -162,10 +162,10 @@ static weir_status check_tensors(weir_checkpoint *c, weir_err *err) {
             return weir_fail(err, WEIR_ENOTSUP,
                              "%s: tensor %.100s: dtype %.20s is not supported, expected F32, F16 or BF16",
                              weir__label(c->dir), e.name, e.dtype);
-        if (e.n_dim != 1 && e.n_dim != 2)
-            return weir_fail(err, WEIR_EFORMAT, "%s: tensor %.100s: %d dimensions, expected 1 or 2",
+        if (e.n_dim < 1 || e.n_dim > 4)
+            return weir_fail(err, WEIR_EFORMAT, "%s: tensor %.100s: %d dimensions, expected 1 to 4",
                              weir__label(c->dir), e.name, e.n_dim);
-        if (e.n_dim == 2 && !have_dtype) {
+        if (e.n_dim >= 2 && !have_dtype) {
             c->dtype = dtype;
             have_dtype = true;
         }
@@ -184,9 +184,8 @@ static bool find_exact(const weir_checkpoint *c, const char *name, weir_tensor *
     weir_st_entry e;
     weir_dtype dtype;
     if (!weir_safetensors_find(c->tensors, name, &e) || !parse_dtype(e.dtype, &dtype)) return false;
-    if (e.n_dim != 1 && e.n_dim != 2) return false;
-    *out = (weir_tensor){
-        .data = e.data, .dtype = dtype, .rows = e.n_dim == 2 ? e.shape[0] : 1, .cols = e.shape[e.n_dim - 1]};
+    if (e.n_dim < 1 || e.n_dim > 4) return false;
+    *out = weir_tensor_of(e.data, dtype, e.shape, e.n_dim);
     return true;
 }
 
