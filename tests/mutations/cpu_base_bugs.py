@@ -34,9 +34,9 @@ POOL = [
 ]
 
 ACCEPT = [
-    bug("kernels/accept/accept_cpu.c", "reset", "a verdict of the step before stays", "accept_op accept_law",
+    bug("kernels/accept/accept_cpu.c", "reset", "a verdict of the step before stays", "accept_op",
         "    s->verdict.known = false;\n", ""),
-    bug("kernels/accept/accept_cpu.c", "index", "block verification keeps one note for all rows", "accept_law accept_op",
+    bug("kernels/accept/accept_cpu.c", "index", "block verification keeps one note for all rows", "accept_op",
         "weir__examine(env, a, s, j, &s->row[j], &note[j]);", "weir__examine(env, a, s, j, &s->row[j], &note[0]);"),
     bug("kernels/accept/stats_cpu.c", "math", "the zeros are two values", "stats", "weir__order_value(hi) + 0.0f;", "weir__order_value(hi);"),
     bug("kernels/accept/stats_cpu.c", "index", "every row has the first row's law", "stats",
@@ -50,11 +50,11 @@ ACCEPT = [
     bug("kernels/accept/step.h", "math", "what is kept is tested like what defers", "accept_op",
         "const bool sure = !row->deferred || !(note->verdict.mass > 0.0f);", "const bool sure = !(note->verdict.mass > 0.0f);",
         equivalent="a kept token has num = q, which the coin accepts whatever it shows"),
-    bug("kernels/accept/step.h", "index", "all rows of a block share a coin", "accept_op accept_law loop",
+    bug("kernels/accept/step.h", "index", "all rows of a block share a coin", "accept_op loop",
         "weir__coin(s->law, s->position + j, 0)", "weir__coin(s->law, s->position, 0)"),
-    bug("kernels/accept/step.h", "index", "coins of block verification one row late", "accept_op accept_law",
+    bug("kernels/accept/step.h", "index", "coins of block verification one row late", "accept_op",
         "weir__coin(s->law, s->position + i - 1, i - 1)", "weir__coin(s->law, s->position + i, i - 1)"),
-    bug("kernels/accept/step.h", "math", "a block's probability rises above 1", "accept_law accept_op",
+    bug("kernels/accept/step.h", "math", "a block's probability rises above 1", "accept_op",
         "k.p[j + 1] = next < 1.0f ? next : 1.0f;", "k.p[j + 1] = next;"),
     bug("kernels/accept/step.h", "args", "a residual is drawn where the bonus would be", "accept_op loop",
         "residual ? WEIR_PURPOSE_RESIDUAL : WEIR_PURPOSE_BONUS", "WEIR_PURPOSE_BONUS"),
