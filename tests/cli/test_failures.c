@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -83,6 +84,18 @@ Test(failures, closed_standard_output_is_one_line_and_exit_1) {
         outcome o = run_spec_do(&(run_spec){.line = writers[i], .close_out = true});
         expect_failure(&o, 1, "standard output", NULL);
     }
+}
+
+Test(failures, a_file_that_may_not_grow_is_one_line_and_exit_1) {
+    struct rlimit r;
+    cr_assert(getrlimit(RLIMIT_FSIZE, &r) == 0);
+    r.rlim_cur = 1000;
+    cr_assert(setrlimit(RLIMIT_FSIZE, &r) == 0);
+    char path[] = "/tmp/weir_cli_XXXXXX";
+    cr_assert(close(mkstemp(path)) == 0);
+    outcome o = run_spec_do(&(run_spec){.line = "--man", .out_path = path});
+    unlink(path);
+    expect_failure(&o, 1, "standard output", "too large");
 }
 
 Test(failures, output_that_fails_ends_a_long_run) {

@@ -194,6 +194,14 @@ Test(options, values_out_of_range_name_flag_value_and_range) {
     expect_failure(&o, 2, "--temp 2.5", "0 to 2");
     o = run("generate --top-p 0");
     expect_failure(&o, 2, "--top-p 0", "above 0 to 1");
+    o = run("generate --top-p 1e-60");
+    expect_failure(&o, 2, "--top-p 1e-60", "above 0 to 1");
+    o = run("generate -md @D --deferral-rule opt --deferral-alpha 1e39");
+    expect_failure(&o, 2, "--deferral-alpha 1e39", "-3.40282e+38 to 3.40282e+38");
+    o = run("generate -md @D --deferral-rule lossy --deferral-beta 1e39");
+    expect_failure(&o, 2, "--deferral-beta 1e39", "0 to 3.40282e+38");
+    o = run("generate -md @D --deferral-rule opt --deferral-alpha inf");
+    expect_failure(&o, 2, "--deferral-alpha inf", "number");
     o = run("generate --gamma 17");
     expect_failure(&o, 2, "--gamma 17", "1 to 16 tokens");
     o = run("generate -c 64 -n 65");

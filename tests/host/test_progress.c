@@ -316,7 +316,8 @@ Test(progress, scores_and_timings_are_interrupted_too) {
     a = (asker){.yes_from = 1L << 40, .before = ops_run};
     cr_assert(weir_score(e, ids, LONG_PROMPT, ids, LONG_PROMPT, logprobs, &err) == WEIR_OK);
     const long questions = a.asked;
-    cr_assert(a.widest <= CALL, "%ld ops without a question", a.widest);
+    cr_assert(a.widest <= CALL && ops_run - a.before <= CALL,
+              "%ld ops without a question, %ld after the last", a.widest, ops_run - a.before);
     for (long yes = 1; yes <= questions; yes += yes < 30 ? 1 : 7) {
         a = (asker){.yes_from = yes, .before = ops_run};
         cr_assert(weir_score(e, ids, LONG_PROMPT, ids, LONG_PROMPT, logprobs, &err) == WEIR_ECANCELED,
