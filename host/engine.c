@@ -119,9 +119,10 @@ static weir_status load_side(weir_engine *e, int i, weir_err *err) {
 /* The tokenizer's beginning of text, where a file names it. */
 static void name_bos(weir_engine *e) {
     weir_checkpoint *v = &e->side[WEIR_VERIFIER].ck;
-    if (!e->tok || !v->bos_token) return;
+    const char *name = v->special[WEIR_SPECIAL_BOS];
+    if (!e->tok || !name) return;
     for (int32_t i = 0; i < e->n_vocab && i < weir_tokenizer_size(e->tok); i++) {
-        if (strcmp(weir_tokenizer_piece(e->tok, i), v->bos_token) != 0) continue;
+        if (strcmp(weir_tokenizer_piece(e->tok, i), name) != 0) continue;
         v->bos_id = i;
         return;
     }
@@ -199,6 +200,7 @@ void weir_engine_close(weir_engine *e) {
         weir_model_free(m->model);
         weir_checkpoint_close(&m->ck);
     }
+    weir_chat_close(e);
     weir_tokenizer_free(e->tok);
     weir_backend_close(e->be);
     weir_free(e);

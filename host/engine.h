@@ -3,6 +3,7 @@
 
 #include <stdatomic.h>
 
+#include "host/chat_own.h"
 #include "host/family.h"
 #include "host/kv.h"
 #include "host/tokenizers/tokenizer.h"
@@ -79,7 +80,9 @@ struct weir_engine {
     size_t op_floats; /* scratch of the hungriest op, planned and reserved */
     weir_step_buffers buf, dev;
     weir_err device_note; /* why "auto" is the CPU, where that is worth a word */
-    const weir_chat_template *chat; /* NULL: none, chat_note says why */
+    const weir_chat_template *chat; /* a format by name, or */
+    weir_chat_own *own;             /* a template that is run; both NULL: none, chat_note says why */
+    char chat_about[300];           /* own in words */
     weir_err chat_note;
     weir_engine_facts facts;
 };
@@ -143,6 +146,9 @@ weir_status weir_device_open(weir_engine *e, const weir_engine_options *o, int n
 
 /* chat_prompt.c: the chat format of the options or of the checkpoint, and the ends of its turns among the ends of text. */
 weir_status weir_chat_open(weir_engine *e, const weir_engine_options *o, weir_err *err);
+void weir_chat_close(weir_engine *e);
+/* chat_tokens.c: the token of that name, -1 if the vocabulary has none. */
+int32_t weir__chat_token(const weir_engine *e, const char *name, size_t bytes);
 
 /* buffers.c: the arrays of a call. */
 weir_bytes weir_buffers_bytes(const weir_engine *e);

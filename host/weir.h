@@ -46,7 +46,8 @@ typedef struct weir_engine_options {
     bool dry_run;            /* plan only: read configs, refuse nothing for lack of memory, load no weights */
     bool strict_config;      /* refuse a directory with fields or tensors that weir does not know */
     bool no_graph;           /* device: the host calls every op itself (debugging: the same tokens, slower) */
-    const char *chat_template; /* name of the chat format (host/chat.h); NULL = the one that the checkpoint says */
+    const char *chat_template; /* name of the chat format (host/chat.h); NULL = the template that the checkpoint has */
+    const char *chat_template_file; /* a Jinja template in a file, where there is no name; NULL = none */
     bool chat_required;      /* refuse a checkpoint whose chat format is unknown, before anything is loaded */
     size_t memory_limit;     /* bytes the plan may take of the device's memory; 0 = what is free there */
     /* Asked by every call that runs a model, between chunks of a prompt and at block edges: once true, a step ends its
@@ -58,8 +59,8 @@ weir_engine_options weir_engine_options_default(void);
 
 /* Reads both checkpoints, opens the device, makes the memory plan, refuses with its figures if it does not fit, then
  * loads. "cuda" never falls back; "auto" is the first CUDA device if there is one, else the CPU (facts say why). A chat
- * format that is asked for by name must be one that the vocabulary has the tokens for; one that the checkpoint says and weir does
- * not know is no failure. */
+ * format that is asked for by name must be one that the vocabulary has the tokens for, a template in a file one that can be run; a
+ * checkpoint's template that cannot is no failure. */
 weir_status weir_engine_open(weir_engine **out, const weir_engine_options *opt, weir_err *err);
 void weir_engine_close(weir_engine *e); /* NULL allowed */
 
@@ -87,7 +88,8 @@ typedef struct weir_engine_facts {
     int32_t bos_id;               /* -1 if none */
     bool add_bos;                 /* a prompt's ids begin with it */
     int32_t eos[8], n_eos;        /* end-of-text ids, those that end a turn of the chat format among them */
-    const char *chat_template;    /* name of the chat format; NULL: none, and chat_note says why */
+    const char *chat_template;    /* name of the chat format, or what the template is that is run, in words; NULL: none, and
+                                     chat_note says why */
     const char *chat_note;
     int32_t start_id;             /* decoder start of encoder-decoders; else -1 */
     /* the memory plan, bytes of the device's memory; the CPU's is the host's. available 0: unknown */

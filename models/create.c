@@ -2,7 +2,9 @@
 #include "kernels/base/mem.h"
 #include "models/impl.h"
 
-weir_status weir__no_memory(const weir_backend *be) { return be->device ? WEIR_EDEVMEM : WEIR_ENOMEM; }
+weir_status weir__backend_no_memory(const weir_backend *be) {
+    return be->device ? WEIR_EDEVMEM : WEIR_ENOMEM;
+}
 
 /* Pages are bf16 where a device serves bf16 or quantised matrices, else f32. */
 static weir_dtype kv_dtype_of(bool device, weir_dtype matrices) {
@@ -17,6 +19,10 @@ static weir_status walk(weir_model *m, weights *w) {
     f->n_param = w->n_param;
     f->weight_bytes = w->matrix_bytes + 4 * (size_t)w->n_vector;
     f->decode_bytes = w->row_bytes;
+    f->n_vocab_rows = (int32_t)m->shape.n_vocab_rows;
+    f->n_head_kv = m->shape.n_head_kv;
+    f->head_dim = m->shape.head_dim;
+    f->encoder_decoder = m->shape.encoder;
     f->kv_dtype = kv_dtype_of(w->device, f->dtype);
     return WEIR_OK;
 }
@@ -54,15 +60,15 @@ static weir_status load(weir_model *m, const weir_tensor_source *src, weir_err *
     WEIR_TRY(walk(m, &plan));
     m->vectors = weir_backend_alloc(m->be, (size_t)plan.n_vector * sizeof *m->vectors);
     if (m->vectors) return load_into(m, &w, plan.n_vector);
-    return weir_fail(err, weir__no_memory(m->be), "%s: %s", m->ops->name,
-                     weir_status_str(weir__no_memory(m->be)));
+    return weir_fail(err, weir__backend_no_memory(m->be), "%s: %s", m->ops->name,
+                     weir_status_str(weir__backend_no_memory(m->be)));
 }
 
 static weir_status build(weir_model *m, const weir_tensor_source *src, weir_err *err) {
     weir_status s = m->ops->alloc_layers(m);
     if (s != WEIR_OK) return weir_fail(err, s, "%s: %s", m->ops->name, weir_status_str(s));
     WEIR_TRY(load(m, src, err));
-    s = m->ops->alloc_arena(m);
+    s = weir__model_arena_create(m);
     if (s == WEIR_ECUDA)
         weir_backend_failure(m->be, err);
     else if (s != WEIR_OK)
@@ -78,7 +84,9 @@ weir_status weir__model_create(weir_model *m, const weir_tensor_source *src, wei
 
 void weir_model_free(weir_model *m) {
     if (!m) return;
-    m->ops->free(m);
+    m->ops->free_layers(m);
+    weir__head_free(m->be, &m->head);
+    weir__model_arena_free(m);
     if (m->vectors) weir_backend_free(m->be, m->vectors);
     weir_free(m);
 }

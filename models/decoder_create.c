@@ -3,22 +3,7 @@
 
 #include "kernels/base/mem.h"
 #include "models/decoder.h"
-
-static void free_decoder(weir_model *base) {
-    decoder_model *m = (decoder_model *)base;
-    weir_backend *be = base->be;
-    for (int i = 0; m->layer && i < m->c.n_layer; i++) {
-        decoder_layer *l = &m->layer[i];
-        weir_weight *w[] = {&l->qkv[0],     &l->qkv[1],     &l->qkv[2], &l->o,
-                            &l->gate_up[0], &l->gate_up[1], &l->down};
-        for (size_t k = 0; k < sizeof w / sizeof *w; k++) weir_weight_free(be, w[k]);
-    }
-    weir_weight_free(be, &m->embed);
-    weir_weight_free(be, &m->untied_head);
-    if (m->stage != m->a.prompt) weir_free(m->stage);
-    if (m->block) weir_backend_free(be, m->block);
-    weir_free(m->layer);
-}
+#include "models/product.h"
 
 /* ---- what may be asked for ----------------------------------------------------------------------------- */
 
@@ -123,58 +108,75 @@ static weir_status check_config(const weir_decoder_config *c, bool device, int64
 
 /* ---- create -------------------------------------------------------------------------------------------- */
 
-static weir_epilogue epilogue_of(weir_act act) {
-    switch (act) {
-    case WEIR_ACT_RELU: return WEIR_EPI_RELU;
-    case WEIR_ACT_GELU_TANH: return WEIR_EPI_GELU_TANH;
-    case WEIR_ACT_GELU_ERF: return WEIR_EPI_GELU_ERF;
-    case WEIR_ACT_SILU: return WEIR_EPI_SILU;
-    }
-    return WEIR_EPI_STORE;
-}
-
-/* Activations, what never changes in them, the place where a prompt's rows are made, and the ops' scratch. */
-static weir_status alloc_arena(weir_model *base) {
-    decoder_model *m = (decoder_model *)base;
-    weir_backend *be = base->be;
-    const decoder_bounds n = {m->base.n_row, m->base.n_prompt, be->chunk};
-    weir__decoder_arena(&m->c, &n, NULL, &m->a);
-    m->block = weir_backend_alloc(be, m->a.bytes);
-    if (!m->block) return weir__no_memory(be);
-    weir__decoder_arena(&m->c, &n, m->block, &m->a);
-    WEIR_TRY(weir_backend_zero(be, m->block, m->a.bytes)); /* dead rows' activations must not be NaN */
-    m->stage = be->device ? weir_calloc((size_t)weir__decoder_stage_ints(n.n_prompt), sizeof *m->stage)
-                          : m->a.prompt;
-    if (!m->stage) return WEIR_ENOMEM;
-    for (int64_t i = 0; i <= n.n_prompt; i++) m->stage[i] = (int32_t)i;
-    WEIR_TRY(weir_backend_upload(be, m->a.iota, m->stage, (size_t)(n.n_prompt + 1) * sizeof *m->stage));
-    return weir_backend_reserve(be, weir_decoder_op_floats(&m->c, be, n.n_row, n.n_prompt));
-}
-
 static weir_status alloc_layers(weir_model *base) {
     decoder_model *m = (decoder_model *)base;
     m->layer = weir_calloc((size_t)m->c.n_layer, sizeof *m->layer);
     return m->layer ? WEIR_OK : WEIR_ENOMEM;
 }
 
+static void free_layers(weir_model *base) {
+    decoder_model *m = (decoder_model *)base;
+    for (int i = 0; m->layer && i < m->c.n_layer; i++) {
+        weir__attention_free(base->be, &m->layer[i].att);
+        weir__feed_forward_free(base->be, &m->layer[i].ff);
+    }
+    weir_free(m->layer);
+}
+
 static const weir_model_ops decoder_ops = {.name = "decoder",
                                            .load = weir__decoder_load,
                                            .alloc_layers = alloc_layers,
-                                           .alloc_arena = alloc_arena,
-                                           .prefill = weir__decoder_prefill,
-                                           .forward = weir__decoder_forward,
-                                           .free = free_decoder};
+                                           .free_layers = free_layers,
+                                           .prefill = weir__stack_prefill,
+                                           .append = weir__decoder_append,
+                                           .rest = weir__decoder_rest};
+
+static model_shape shape_of(const weir_decoder_config *c) {
+    return (model_shape){.dim = c->dim,
+                         .ff_dim = c->ff_dim,
+                         .n_head = c->n_head,
+                         .n_head_kv = c->n_head_kv,
+                         .head_dim = c->head_dim,
+                         .n_vocab_rows = c->n_vocab_rows,
+                         .gated = true,
+                         .post_norms = c->post_norms};
+}
+
+weir_bytes weir_decoder_scratch_bytes(const weir_decoder_config *c, const weir_backend *be,
+                                      weir_dtype kv_dtype, int64_t n_row, int64_t n_prompt) {
+    const model_shape s = shape_of(c);
+    return weir__scratch_bytes(&s, be, kv_dtype, n_row, n_prompt);
+}
+
+size_t weir_decoder_op_floats(const weir_decoder_config *c, const weir_backend *be, int64_t n_row,
+                              int64_t n_key) {
+    const model_shape s = shape_of(c);
+    return weir__op_floats(&s, be, n_row, n_key);
+}
+
+/* The frequencies come with the weights. */
+static attention_kind kind_of(const weir_decoder_config *c, const weir_rope_config *rope, int32_t window) {
+    return (attention_kind){.scale = c->attention_scale,
+                            .softcap = c->attention_softcap,
+                            .window = window,
+                            .n_dim = weir__rope_dims(rope, c->head_dim),
+                            .interleaved = rope->interleaved};
+}
 
 static decoder_model model_of(const weir_decoder_config *c, weir_backend *be, int64_t n_row,
                               int64_t n_prompt) {
-    const int64_t inner = (int64_t)c->n_head * c->head_dim, inner_kv = (int64_t)c->n_head_kv * c->head_dim;
-    decoder_model m = {.base = {.ops = &decoder_ops, .be = be, .n_row = n_row, .n_prompt = n_prompt},
-                       .c = *c,
-                       .inner = inner,
-                       .inner_kv = inner_kv,
-                       .width = inner + 2 * inner_kv,
-                       .act = epilogue_of(c->act)};
+    decoder_model m = {.base = {.ops = &decoder_ops,
+                                .be = be,
+                                .shape = shape_of(c),
+                                .eps = c->eps,
+                                .act = weir__epilogue_of(c->act),
+                                .head = {.embed_scale = c->embed_scale, .softcap = c->final_softcap},
+                                .n_row = n_row,
+                                .n_prompt = n_prompt},
+                       .c = *c};
     if (!has_sliding(c)) m.c.rope_sliding = c->rope; /* used by no layer: a table all the same */
+    m.kind[0] = kind_of(c, &m.c.rope, 0);
+    m.kind[1] = kind_of(c, &m.c.rope_sliding, c->window);
     return m;
 }
 

@@ -11,14 +11,14 @@ weir_status weir__want(const weights *w, const char *name, int64_t rows, int64_t
         *t = (weir_tensor){.dtype = w->dtype, .rows = rows, .cols = cols};
         return WEIR_OK;
     }
+    char has[WEIR_SHAPE_TEXT];
     if (!w->src->find(w->src->ud, name, t)) {
         return weir_fail(w->err, WEIR_EFORMAT, "tensor %s: missing; want (%" PRId64 ", %" PRId64 ")", name,
                          rows, cols);
     }
-    if (t->rows == rows && t->cols == cols) return WEIR_OK;
-    return weir_fail(w->err, WEIR_EFORMAT,
-                     "tensor %s: want (%" PRId64 ", %" PRId64 "), file has (%" PRId64 ", %" PRId64 ")", name,
-                     rows, cols, t->rows, t->cols);
+    if (t->n_outer == 0 && t->rows == rows && t->cols == cols) return WEIR_OK;
+    return weir_fail(w->err, WEIR_EFORMAT, "tensor %s: want (%" PRId64 ", %" PRId64 "), file has %s", name,
+                     rows, cols, weir_tensor_shape(t, has));
 }
 
 weir_status weir__want_vector(const weights *w, const char *name, int64_t n, weir_tensor *t) {

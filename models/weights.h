@@ -36,7 +36,7 @@ weir_status weir__want(const weights *w, const char *name, int64_t rows, int64_t
 weir_status weir__want_vector(const weights *w, const char *name, int64_t n,
                               weir_tensor *t); /* a float dtype too */
 
-/* Room for the next vector of n floats: host memory to fill in; *out is where it will be. NULL unless loading. */
+/* Room for the next vector of n floats: host memory, NULL unless loading. *out is where it will be. */
 float *weir__next_vector(weights *w, int64_t n, const float **out);
 
 /* The vector prefix + what + ".weight", plus norm_plus. */

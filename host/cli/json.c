@@ -97,6 +97,11 @@ static bool within_reach(const char *text, size_t n, cli_buf *out) {
     return ok;
 }
 
+static size_t past_blanks(const char *text, size_t n, size_t at) {
+    while (at < n && text[at] && strchr(" \t\r\n", text[at])) at++;
+    return at;
+}
+
 /* The value of a key of the line's object as it is written; NULL where the key is written with escapes. */
 static const char *written(const cli_line *l, const char *key, size_t *n) {
     const size_t len = strlen(key);
@@ -107,9 +112,9 @@ static const char *written(const cli_line *l, const char *key, size_t *n) {
         depth += (c == '{' || c == '[') - (c == '}' || c == ']');
         if (depth != 1 || c != '"' || end - at != len + 2 || memcmp(l->text + at + 1, key, len) != 0)
             continue;
-        size_t value = end + strspn(l->text + end, " \t\r\n");
-        if (value >= l->bytes || l->text[value] != ':') continue;
-        value += 1 + strspn(l->text + value + 1, " \t\r\n");
+        const size_t colon = past_blanks(l->text, l->bytes, end);
+        if (colon >= l->bytes || l->text[colon] != ':') continue;
+        const size_t value = past_blanks(l->text, l->bytes, colon + 1);
         if (value >= l->bytes) return NULL;
         *n = token_end(l->text, l->bytes, value) - value;
         return l->text + value;

@@ -29,6 +29,7 @@ typedef enum cli_option_id {
     OPT_FILE,
     OPT_INPUT,
     OPT_CHAT_TEMPLATE,
+    OPT_CHAT_TEMPLATE_FILE,
     OPT_SYSTEM,
     OPT_N_PREDICT,
     OPT_CTX_SIZE,

@@ -97,7 +97,7 @@ static int read_recording(study *s, const cli_args *a) {
     int rc = cli_reader_open(&r, path);
     if (rc) return rc;
     rc = cli_each_line(&r, s, recording_line);
-    if (!rc && !s->replay) rc = cli_fail(CLI_FAILED, "%s: no text in it", path);
+    if (!rc && !s->replay) rc = cli_fail(CLI_FAILED, "%s: no text in it", r.name);
     cli_reader_close(&r);
     return rc;
 }

@@ -20,6 +20,8 @@ int cli_open(const cli_args *a, bool dry, weir_engine **out) {
         weir_chat_template_names(names, sizeof names);
         return cli_fail(CLI_USAGE, "--chat-template %.60s: unknown, expected one of %s", chat, names);
     }
+    if (chat && cli_text(a, OPT_CHAT_TEMPLATE_FILE))
+        return cli_fail(CLI_USAGE, "--chat-template and --chat-template-file: expected one of the two");
     weir_engine_options o = weir_engine_options_default();
     o.model = model;
     o.model_draft = cli_text(a, OPT_MODEL_DRAFT);
@@ -33,6 +35,7 @@ int cli_open(const cli_args *a, bool dry, weir_engine **out) {
     o.max_draft = lines ? 0 : cli_int(a, OPT_DRAFT_N_MAX);
     o.dry_run = dry;
     o.chat_template = chat;
+    o.chat_template_file = cli_text(a, OPT_CHAT_TEMPLATE_FILE);
     o.chat_required = a->command == CMD_CHAT;
     o.no_graph = cli_flag(a, OPT_NO_GRAPH);
     o.strict_config = cli_flag(a, OPT_STRICT_CONFIG);

@@ -62,7 +62,6 @@ static weir_status refuse_adapter(const char *json, size_t bytes, const char *la
     return s;
 }
 
-/* A template in a file of its own wins over tokenizer_config.json's, as in transformers. */
 static weir_status take_template(const char *text, size_t bytes, const char *label, weir_checkpoint *out, weir_err *err) {
     char *copy = weir_alloc(bytes + 1, 1);
     if (!copy) return weir_fail(err, WEIR_ENOMEM, "%s: no memory for a chat template", weir__label(label));
@@ -73,6 +72,25 @@ static weir_status take_template(const char *text, size_t bytes, const char *lab
     return WEIR_OK;
 }
 
+/* Processors of images and texts keep theirs in a JSON file of its own. */
+static weir_status take_json_template(const char *text, size_t bytes, const char *label, weir_checkpoint *out,
+                                      weir_err *err) {
+    json_t *root;
+    WEIR_TRY(weir__json_object(text, bytes, label, &root, err));
+    const weir_status s = out->chat_template ? WEIR_OK : weir__take_template(root, label, out, err);
+    json_decref(root);
+    return s;
+}
+
+/* A template in a file of its own wins over tokenizer_config.json's, as in transformers. */
+static weir_status read_template(weir_checkpoint *c, weir_err *err) {
+    bool found;
+    WEIR_TRY(parse_file(c, "chat_template.jinja", true, &found, take_template, err));
+    if (found) return WEIR_OK;
+    WEIR_TRY(parse_file(c, "additional_chat_templates/default.jinja", true, NULL, take_template, err));
+    return parse_file(c, "chat_template.json", true, NULL, take_json_template, err);
+}
+
 static weir_status read_configs(weir_checkpoint *c, weir_err *err) {
     bool found;
     WEIR_TRY(parse_file(c, "adapter_config.json", true, NULL, refuse_adapter, err));
@@ -81,8 +99,7 @@ static weir_status read_configs(weir_checkpoint *c, weir_err *err) {
     WEIR_TRY(parse_file(c, "tokenizer_config.json", true, &found, weir_tokenizer_config_parse, err));
     if (c->kind == WEIR_FAMILY_DECODER)
         WEIR_TRY(parse_file(c, "special_tokens_map.json", true, NULL, weir_special_tokens_parse, err));
-    if (c->kind == WEIR_FAMILY_DECODER)
-        return parse_file(c, "chat_template.jinja", true, NULL, take_template, err);
+    if (c->kind == WEIR_FAMILY_DECODER) return read_template(c, err);
     c->extra_ids_assumed = !found;
     if (!found) c->extra_ids = 100;
     return WEIR_OK;
@@ -145,10 +162,10 @@ static weir_status check_tensors(weir_checkpoint *c, weir_err *err) {
             return weir_fail(err, WEIR_ENOTSUP,
                              "%s: tensor %.100s: dtype %.20s is not supported, expected F32, F16 or BF16",
                              weir__label(c->dir), e.name, e.dtype);
-        if (e.n_dim != 1 && e.n_dim != 2)
-            return weir_fail(err, WEIR_EFORMAT, "%s: tensor %.100s: %d dimensions, expected 1 or 2",
+        if (e.n_dim < 1 || e.n_dim > 4)
+            return weir_fail(err, WEIR_EFORMAT, "%s: tensor %.100s: %d dimensions, expected 1 to 4",
                              weir__label(c->dir), e.name, e.n_dim);
-        if (e.n_dim == 2 && !have_dtype) {
+        if (e.n_dim >= 2 && !have_dtype) {
             c->dtype = dtype;
             have_dtype = true;
         }
@@ -167,9 +184,8 @@ static bool find_exact(const weir_checkpoint *c, const char *name, weir_tensor *
     weir_st_entry e;
     weir_dtype dtype;
     if (!weir_safetensors_find(c->tensors, name, &e) || !parse_dtype(e.dtype, &dtype)) return false;
-    if (e.n_dim != 1 && e.n_dim != 2) return false;
-    *out = (weir_tensor){
-        .data = e.data, .dtype = dtype, .rows = e.n_dim == 2 ? e.shape[0] : 1, .cols = e.shape[e.n_dim - 1]};
+    if (e.n_dim < 1 || e.n_dim > 4) return false;
+    *out = weir_tensor_of(e.data, dtype, e.shape, e.n_dim);
     return true;
 }
 
@@ -284,7 +300,7 @@ void weir_checkpoint_close(weir_checkpoint *c) {
     weir_safetensors_close(c->tensors);
     weir_gguf_close(c->gguf);
     weir_free(c->chat_template);
-    weir_free(c->bos_token);
+    for (int i = 0; i < WEIR_SPECIAL_N; i++) weir_free(c->special[i]);
     weir_free(c->tokenizer_path);
     weir_free(c->dir);
     memset(c, 0, sizeof *c);

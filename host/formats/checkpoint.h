@@ -16,6 +16,19 @@ typedef enum weir_tokenizer_kind {
     WEIR_TOKENIZER_GGUF, /* the arrays of the GGUF file */
 } weir_tokenizer_kind;
 
+/* Tokens that the files of a tokenizer name by their role: "bos_token" and so on. */
+typedef enum weir_special {
+    WEIR_SPECIAL_BOS = 0,
+    WEIR_SPECIAL_EOS,
+    WEIR_SPECIAL_UNK,
+    WEIR_SPECIAL_SEP,
+    WEIR_SPECIAL_PAD,
+    WEIR_SPECIAL_CLS,
+    WEIR_SPECIAL_MASK,
+    WEIR_SPECIAL_N,
+} weir_special;
+extern const char *const weir_special_names[WEIR_SPECIAL_N];
+
 /* A checkpoint as the engine needs it: a directory's config.json (+ generation_config.json) or a GGUF file's
  * metadata turned into a model config and special ids, tensors as a weir_tensor_source, where the tokenizer
  * is. Every config field is honoured, or known not to change the result, or refused by name since it does;
@@ -29,7 +42,7 @@ typedef struct weir_checkpoint {
     int32_t start_id; /* T5: decoder_start_token_id; else bos_token_id; else pad_token_id. Decoders: -1 */
     int32_t bos_id;   /* -1 if none */
     bool add_bos;     /* a prompt's ids begin with bos_id */
-    char *bos_token;  /* its name, by weir_alloc; NULL: bos_id counts */
+    char *special[WEIR_SPECIAL_N]; /* names of tokens by role, by weir_alloc; NULL: no file says, ids count */
     bool lists_added_tokens;  /* tokenizer_config.json has an added_tokens_decoder */
     bool asks_post_processor; /* tokenizer_config.json leaves add_bos to tokenizer.json */
     int32_t eos[8], n_eos;

@@ -64,8 +64,13 @@ weir_status weir__get_id(const json_t *o, const char *key, const weir_checkpoint
                          const char *label, weir_err *err);
 /* pad_token_id. Decoders do not use it: there any value will do, and what is no id of theirs is none. */
 weir_status weir__get_pad(const json_t *o, weir_checkpoint *ck, const char *label, weir_err *err);
-/* special_tokens.c: bos_token of tokenizer_config.json or special_tokens_map.json. */
-weir_status weir__take_bos_token(const json_t *root, const char *label, weir_checkpoint *out, weir_err *err);
+/* tokenizer_config.c: the chat template that an object has under that key. */
+weir_status weir__take_template(const json_t *root, const char *label, weir_checkpoint *out, weir_err *err);
+/* special_tokens.c: names of tokens by role that an object has; and those of a tokenizer's class (NULL: none) where it has no word of
+ * a role. */
+weir_status weir__take_special_tokens(const json_t *root, const char *label, weir_checkpoint *out, weir_err *err);
+weir_status weir__default_special_tokens(const json_t *root, const char *const names[WEIR_SPECIAL_N], const char *label,
+                                         weir_checkpoint *out, weir_err *err);
 /* An activation by the name that transformers gives it; false: unknown. */
 bool weir__parse_act(const char *name, weir_act *out);
 

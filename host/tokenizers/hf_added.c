@@ -83,7 +83,7 @@ static weir_status take(weir__pipeline *p, const weir__token *x, weir_err *err) 
             "added_tokens: \"%.60s\" gets the id %d, which is \"%.60s\": the vocabulary has gaps", x->text,
             (int)id, weir__vocab_text(v, id));
     v->kind[id] = x->flags & WEIR__ADDED_SPECIAL ? WEIR__TOKEN_CONTROL : WEIR__TOKEN_USER;
-    return weir__pipeline_add_token(p, x, err);
+    return WEIR_OK;
 }
 
 weir_status weir__pipeline_add_token(weir__pipeline *p, const weir__token *x, weir_err *err) {
@@ -92,7 +92,6 @@ weir_status weir__pipeline_add_token(weir__pipeline *p, const weir__token *x, we
         return weir__added_put(&p->before, x->text, x->n, (int32_t)x->index, x->flags, err);
     weir_status s = weir__marked_copy(&t, x->text, x->n, NULL, 0, err);
     if (s == WEIR_OK) s = weir__steps_run(&p->norm, true, &t, err);
-    /* Of two that are one after normalising, the first counts. */
     if (s == WEIR_OK && weir__vocab_find(&p->after.texts, t.text, t.bytes) < 0)
         s = weir__added_put(&p->after, t.text, t.bytes, (int32_t)x->index, x->flags, err);
     weir__marked_free(&t);
@@ -114,6 +113,11 @@ weir_status weir__hf_added(weir__pipeline *p, const json_t *added, const weir__t
     weir_status s =
         l.at ? collect(p, added, tokens, &l, err) : weir_fail(err, WEIR_ENOMEM, "no memory for added tokens");
     for (size_t i = 0; i < l.n && s == WEIR_OK; i++) s = take(p, &l.at[i], err);
+    /* Of two that normalising makes one text the first counts, and control tokens come before the others. */
+    for (size_t i = 0; i < l.n && s == WEIR_OK; i++)
+        if (l.at[i].flags & WEIR__ADDED_SPECIAL) s = weir__pipeline_add_token(p, &l.at[i], err);
+    for (size_t i = 0; i < l.n && s == WEIR_OK; i++)
+        if (!(l.at[i].flags & WEIR__ADDED_SPECIAL)) s = weir__pipeline_add_token(p, &l.at[i], err);
     weir__vocab_free(&l.texts);
     weir_free(l.at);
     return s;

@@ -240,7 +240,7 @@ static weir_status slow_encode(const void *impl, const char *text, size_t bytes,
     id_list l = {0};
     (void)first;
     weir_status st = append(&l, NULL, 0, err); /* an empty text too gives a list to free */
-    if (st == WEIR_OK) st = weir__split_text(&s->added, text, bytes, special, &parts, err);
+    if (st == WEIR_OK) st = weir__split_spans(&s->added, text, bytes, special, &parts, err);
     for (size_t i = 0; i < parts.n && st == WEIR_OK; i++)
         st = append_part(s, &parts.list[i], special, &l, err);
     weir__parts_free(&parts);

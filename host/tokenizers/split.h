@@ -34,7 +34,7 @@ weir_status weir__split_set_put(weir__split_set *s, const char *text, size_t byt
 weir_status weir__split_set_finish(weir__split_set *s, weir_err *err); /* after the last */
 
 /* Parts in order; special: where control tokens may be found. Empty parts are left out. */
-weir_status weir__split_text(const weir__split_set *s, const char *text, size_t n,
+weir_status weir__split_spans(const weir__split_set *s, const char *text, size_t n,
                              const weir__ranges *special, weir__parts *out, weir_err *err);
 void weir__parts_free(weir__parts *p);
 

@@ -185,7 +185,7 @@ static void emit(weir_session *s) {
     memcpy(s->text + s->bytes, text, strlen(text) + 1);
     s->bytes += strlen(text);
     weir_token_event ev = {.id = (int32_t)i, .source = (int)(i % 6), .text = text, .bytes = strlen(text)};
-    if (!s->fn(s->ud, s, &ev)) s->finish = WEIR_FINISH_CANCELLED;
+    if (s->fn && !s->fn(s->ud, s, &ev)) s->finish = WEIR_FINISH_CANCELLED;
 }
 
 static weir_status step_one(weir_session *s, weir_err *err) {

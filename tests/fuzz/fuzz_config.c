@@ -83,7 +83,7 @@ FUZZ_TARGET(config) {
         break;
     }
     weir_free(c.chat_template);
-    weir_free(c.bos_token);
+    for (int i = 0; i < WEIR_SPECIAL_N; i++) weir_free(c.special[i]);
     if (s == WEIR_OK)
         check_config(&c);
     else

@@ -174,6 +174,17 @@ for name in ("flags", "unigram"):
     put("tokenizer_json", f"added_{name}", (ROOT / f"tests/golden/added/{name}/tokenizer.json").read_bytes())
 put("text", "flags", "k0 k1\u200dk2  k3\n\nk4abXcd bcd \u4e2d\u6587 k9</s>")
 
+# a template, zero, then messages as of chat
+SAID = b"\0\x00Be brief.\0\x01 Hi <|im_end|>\n\0\x02<think>\nhm\n</think>\n\nYes\0\x01\xff\xc3 \xe2\x82\0\x03{}"
+JINJA = ROOT / "tests/golden/jinja"
+for name in ["qwen3", "llama31", "mistral_v3", "glm4_moe", "gpt_oss", "command_r_tool_macros", "functionary", "call_block", "whitespace_heavy",
+             "json_conversation", "length_budget", "grouped_by_role"]:
+    put("jinja", name, (JINJA / f"templates/{name}.jinja").read_bytes() + SAID)
+CASES = [case.replace("⏎", "\n") for case, made in zip((JINJA / "cases.txt").read_text().split("\n"), (JINJA / "cases.jsonl").read_text().split("\n"))
+         if '"text"' in made[:8]]
+for i in range(0, len(CASES), 60):
+    put("jinja", f"cases{i // 60}", "\n".join(CASES[i:i + 60]).encode() + SAID)
+
 put("text", "plain", "The weather is nice today. Es hat viel geschneit, \u00dcbermut \u00df.")
 put("text", "sentinels", "The <extra_id_0> walks  <extra_id_12>in <extra_id_99> <extra_id_100> <extra_id_")
 put("text", "scripts", "\u6211\u60f3\u5b66\u4e60 \U0001f600 \u0645\u0631\u062d\u0628\u0627 \u3000\u00a0\u2581\u2581 e\u0301\ufb01")

@@ -472,12 +472,47 @@ Test(checkpoint, weights_of_other_types_are_refused_by_name) {
                "tensor shared.weight: dtype F8_E4M3 is not supported, expected F32, F16 or BF16");
     put_tensors(dir, "{" TENSOR("a.weight", "F64", "[1,1]", 0, 8) "}", 8);
     expect_dir(dir, WEIR_ENOTSUP, "tensor a.weight: dtype F64");
-    put_tensors(dir, "{" TENSOR("a.weight", "F16", "[1,1,2]", 0, 4) "}", 4);
-    expect_dir(dir, WEIR_EFORMAT, "tensor a.weight: 3 dimensions, expected 1 or 2");
+    put_tensors(dir, "{" TENSOR("a.weight", "F16", "[1,1,1,1,2]", 0, 4) "}", 4);
+    expect_dir(dir, WEIR_EFORMAT, "tensor a.weight: 5 dimensions, expected 1 to 4");
     put_tensors(dir, "{" TENSOR("a.weight", "F16", "[]", 0, 2) "}", 2);
     expect_dir(dir, WEIR_EFORMAT, "tensor a.weight: 0 dimensions");
     put_tensors(dir, "{" TENSOR("a.weight", "F16", "[2]", 0, 4) "}", 4);
     expect_dir(dir, WEIR_EFORMAT, "no matrix among its 1 tensors");
+    files_remove_dir(dir);
+}
+
+Test(checkpoint, tensors_have_up_to_four_dimensions) {
+    static const struct {
+        const char *shape;
+        int n_outer;
+        int64_t outer[2], rows, cols;
+    } t[] = {{"[24]", 0, {0}, 1, 24},
+             {"[4,6]", 0, {0}, 4, 6},
+             {"[2,4,3]", 1, {2}, 4, 3},
+             {"[2,3,1,4]", 2, {2, 3}, 1, 4},
+             {"[0,4,6]", 1, {0}, 4, 6}}; /* no byte of it may be read */
+    char *dir = files_temp_dir();
+    put_text(dir, "config.json", T5(""));
+    for (size_t i = 0; i < sizeof t / sizeof *t; i++) {
+        char header[256];
+        weir_checkpoint c;
+        weir_err err;
+        weir_tensor got;
+        const int bytes = t[i].shape[1] == '0' ? 0 : 48;
+        snprintf(
+            header, sizeof header,
+            "{" TENSOR("a.weight", "F16", "[1,1]", 0, 2) ",\"shared.weight\":{\"dtype\":\"F16\",\"shape\":%s,"
+                                                         "\"data_offsets\":[2,%d]}}",
+            t[i].shape, 2 + bytes);
+        put_tensors(dir, header, 2 + (size_t)bytes);
+        cr_assert_eq(open_dir(dir, &c, &err), WEIR_OK, "%s: %s", t[i].shape, err.text);
+        weir_tensor_source src = weir_checkpoint_source(&c);
+        cr_assert(src.find(src.ud, "shared.weight", &got), "%s", t[i].shape);
+        cr_expect(got.rows == t[i].rows && got.cols == t[i].cols && got.n_outer == t[i].n_outer, "%s",
+                  t[i].shape);
+        cr_expect(got.outer[0] == t[i].outer[0] && got.outer[1] == t[i].outer[1], "%s", t[i].shape);
+        weir_checkpoint_close(&c);
+    }
     files_remove_dir(dir);
 }
 

@@ -376,7 +376,7 @@ Test(decoder_config, generation_and_tokenizer_files) {
     json = "{\"add_bos_token\":1}";
     cr_assert_eq(weir_tokenizer_config_parse(json, strlen(json), "t", &c, &err), WEIR_EFORMAT);
     weir_free(c.chat_template);
-    weir_free(c.bos_token);
+    for (int i = 0; i < WEIR_SPECIAL_N; i++) weir_free(c.special[i]);
 }
 
 static const char WHOLE[] =

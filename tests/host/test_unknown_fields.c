@@ -318,7 +318,7 @@ Test(unknown_fields, every_failing_allocation_is_reported_and_nothing_leaks) {
         weir_err err = {""};
         alloc_install(fail);
         const weir_status s = weir_checkpoint_open(&c, dir, false, &err);
-        if (s == WEIR_OK) cr_expect_str_eq(c.bos_token, "b");
+        if (s == WEIR_OK) cr_expect_str_eq(c.special[WEIR_SPECIAL_BOS], "b");
         if (s == WEIR_OK)
             cr_expect_str_eq(c.ignored, "config.json: alien; tensors: shared.weight, v_head.weight");
         if (s == WEIR_OK) weir_checkpoint_close(&c);

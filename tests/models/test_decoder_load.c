@@ -31,7 +31,7 @@ static weir_decoder_config gemma(void) {
 typedef struct fake {
     weir_decoder_config c;
     weir_dtype dtype;
-    const char *hidden, *reshaped, *redtyped;
+    const char *hidden, *reshaped, *stacked, *redtyped;
     weir_dtype other;
     const float *rope_freqs; /* (n_dim / 2) or NULL */
     int64_t n_released;
@@ -107,6 +107,7 @@ static bool fake_find(void *ud, const char *name, weir_tensor *out) {
     *out = (weir_tensor){fake_data(k, name, dtype, (rows + 1) * (cols + 1)), dtype, rows, cols};
     if (strcmp(name, "rope_freqs.weight") == 0) out->data = k->rope_freqs, out->dtype = WEIR_DTYPE_F32;
     if (k->reshaped && strcmp(k->reshaped, name) == 0) out->cols++;
+    if (k->stacked && strcmp(k->stacked, name) == 0) out->n_outer = 1, out->outer[0] = 1;
     return true;
 }
 
@@ -140,7 +141,7 @@ static weir_backend *backend(int n_thread) {
 
 /* ---- named failures -------------------------------------------------------------------------------------- */
 
-/* Every tensor in turn is hidden, then reshaped: the message names it, nothing leaks. */
+/* Every tensor in turn is hidden, then reshaped, then one of a stack: the message names it, nothing leaks. */
 static void break_each_tensor(const weir_decoder_config *c, int n_want) {
     fake *whole = fake_new(c, WEIR_DTYPE_F32);
     weir_backend *be = backend(1);
@@ -151,20 +152,21 @@ static void break_each_tensor(const weir_decoder_config *c, int n_want) {
     cr_assert_eq(whole->n, n_want);
 
     for (int i = 0; i < whole->n; i++) {
-        for (int how = 0; how < 2; how++) {
+        for (int how = 0; how < 3; how++) {
             fake *k = fake_new(c, WEIR_DTYPE_F32);
-            *(how ? &k->reshaped : &k->hidden) = whole->name[i];
+            *(how == 0 ? &k->hidden : how == 1 ? &k->reshaped : &k->stacked) = whole->name[i];
             m = NULL;
             err.text[0] = 0;
             cr_expect_eq(create(k, be, &m, &err), WEIR_EFORMAT, "%s", whole->name[i]);
             cr_expect_null(m);
             cr_expect(strstr(err.text, whole->name[i]), "'%s' does not name %s", err.text, whole->name[i]);
             cr_expect(strstr(err.text, "want ("), "%s", err.text);
-            cr_expect(how == 0 || strstr(err.text, "file has ("), "%s", err.text);
+            cr_expect(how == 0 || strstr(err.text, how == 1 ? "file has (" : "file has (1, "), "%s",
+                      err.text);
             fake_free(k);
         }
     }
-    printf("%d tensors, each hidden and reshaped; last message: %s\n", whole->n, err.text);
+    printf("%d tensors, each hidden, reshaped and stacked; last message: %s\n", whole->n, err.text);
     weir_backend_close(be);
     fake_free(whole);
 }
@@ -341,6 +343,20 @@ Test(decoder_load, rope_factors_of_the_file_stand_for_llama3s_formula) {
     fake_free(k);
 }
 
+/* Positions below 2^20 keep sine and cosine good for one radian a position, not for two. */
+Test(decoder_load, frequencies_above_one_radian_are_refused) {
+    weir_decoder_config c = plain;
+    float logits[101];
+    weir_err err = {""};
+    c.rope.kind = WEIR_ROPE_LINEAR, c.rope.factor = 0.5f;
+    fake *k = fake_new(&c, WEIR_DTYPE_F32);
+    cr_expect_eq(logits_with(k, logits, &err), WEIR_EFORMAT);
+    cr_expect(strstr(err.text, "pair 0 turns by 2 a position, want above 0 and at most 1"), "%s", err.text);
+    k->c.rope.factor = 1.0f;
+    cr_expect_eq(logits_with(k, logits, &err), WEIR_OK);
+    fake_free(k);
+}
+
 /* Known ends of each stretch: fast dimensions stay, slow ones are divided. */
 Test(decoder_load, rope_tables_have_their_ends) {
     enum { N = 128 };
@@ -440,6 +456,8 @@ static void check_bytes(const weir_decoder_config *c, weir_dtype dtype, int n_th
     const weir_bytes arena = weir_decoder_scratch_bytes(c, be, WEIR_DTYPE_F32, 17, 100);
     cr_expect_eq(live - before, f.weight_bytes + arena.backend + structs + op_after - op_before);
     cr_expect_eq(arena.host, 0);
+    const int32_t heads = 2 * (c->n_head + c->n_head_kv); /* q, k, v and the output, of a chunk */
+    cr_expect_geq(arena.backend, 4 * (size_t)be->chunk * (size_t)(c->dim + heads * c->head_dim + c->ff_dim));
     const weir_model_facts *g = weir_model_get_facts(m);
     cr_expect(memcmp(g, &f, sizeof f) == 0);
     if (op_after > op_before) { /* the ops' scratch was grown for this model: then the plan is exact */

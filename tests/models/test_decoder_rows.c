@@ -183,6 +183,26 @@ static void subset_body(const golden_model *g, weir_isa isa) {
 }
 Test(decoder_rows, wanted_rows_only) { everywhere(subset_body); }
 
+/* Rows of which nobody wants logits leave K and V in every layer, the last one too. */
+static void unwanted_body(const golden_model *g, weir_isa isa) {
+    static matrix want, got, all;
+    static const int32_t none[1];
+    int32_t token[N_TOKEN];
+    row r[4];
+    fixture f;
+    fixture_open(&f, g, isa, 1);
+    tokens_of(&f, 0, token);
+    for (int32_t s = 0; s < 2; s++) {
+        fixture_prefill(&f, s, token, 20);
+        rows_of(r, s, 20, 4, token);
+        cr_assert_eq(fixture_forward(&f, r, 4, s ? none : NULL, 0, s ? NULL : all), WEIR_OK);
+        fixture_run(&f, s, token, 24, 1, 1, s ? got : want);
+    }
+    same(got, want, f.n_vocab, "after rows that nobody wants", &f);
+    fixture_close(&f);
+}
+Test(decoder_rows, unwanted_rows_are_appended) { everywhere(unwanted_body); }
+
 /* NaN in every cache position from len on. */
 static void poison(const weir_kv_view *kv, int32_t slot, int64_t len) {
     for (int64_t t = len; t < kv->table_stride * WEIR_PAGE && (t == len || t % WEIR_PAGE); t++) {
