@@ -1,5 +1,6 @@
 /* Byte-pair encoding: merges when a file is opened, words when a text is read. */
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "host/tokenizers/bytes.h"
@@ -7,10 +8,11 @@
 #include "host/tokenizers/utf8.h"
 #include "kernels/base/mem.h"
 
-/* ---- open ------------------------------------------------------------------------------------------------------------ */
+/* ---- open ---------------------------------------------------------------------------------------------- */
 
 weir_status weir__bpe_merges(weir__pipeline *b, size_t n, weir_err *err) {
-    if (n > WEIR__MAX_TOKENS) return weir_fail(err, WEIR_EFORMAT, "%zu merges, expected at most %d", n, WEIR__MAX_TOKENS);
+    if (n > WEIR__MAX_TOKENS)
+        return weir_fail(err, WEIR_EFORMAT, "%zu merges, expected at most %d", n, WEIR__MAX_TOKENS);
     weir__pairs_free(&b->pairs);
     return weir__pairs_reserve(&b->pairs, n, err);
 }
@@ -28,11 +30,14 @@ static weir_status symbol_of(weir__pipeline *b, const char *s, size_t n, int32_t
     return WEIR_OK;
 }
 
-weir_status weir__bpe_merge(weir__pipeline *b, const char *left, size_t n_left, const char *right, size_t n_right, weir_err *err) {
+weir_status weir__bpe_merge(weir__pipeline *b, const char *left, size_t n_left, const char *right,
+                            size_t n_right, weir_err *err) {
     char both[512], *whole = both;
     weir__pair x = {.rank = (uint32_t)b->pairs.n};
-    if (n_left == 0 || n_right == 0 || n_left > WEIR__MAX_TOKEN_BYTES || n_right > WEIR__MAX_TOKEN_BYTES - n_left)
-        return weir_fail(err, WEIR_EFORMAT, "merge %zu: its parts have %zu and %zu bytes", b->pairs.n, n_left, n_right);
+    if (n_left == 0 || n_right == 0 || n_left > WEIR__MAX_TOKEN_BYTES ||
+        n_right > WEIR__MAX_TOKEN_BYTES - n_left)
+        return weir_fail(err, WEIR_EFORMAT, "merge %zu: its parts have %zu and %zu bytes", b->pairs.n, n_left,
+                         n_right);
     if (n_left + n_right > sizeof both && !(whole = weir_alloc(n_left + n_right, 1)))
         return weir_fail(err, WEIR_ENOMEM, "no memory for a merge");
     memcpy(whole, left, n_left);
@@ -49,8 +54,8 @@ weir_status weir__bpe_merge_line(weir__pipeline *b, const char *line, size_t n, 
     /* Not the first byte: that may be the space that begins a part. */
     const char *space = n > 1 ? memchr(line + 1, ' ', n - 1) : NULL;
     if (!space)
-        return weir_fail(err, WEIR_EFORMAT, "merge %zu is \"%.*s\", expected two parts and a space", b->pairs.n,
-                         n < 60 ? (int)n : 60, line);
+        return weir_fail(err, WEIR_EFORMAT, "merge %zu is \"%.*s\", expected two parts and a space",
+                         b->pairs.n, n < 60 ? (int)n : 60, line);
     return weir__bpe_merge(b, line, (size_t)(space - line), space + 1, (size_t)(line + n - space - 1), err);
 }
 
@@ -64,10 +69,37 @@ static void find_glue(weir__pipeline *b, const weir__vocab *v) {
     }
 }
 
-void weir__bpe_finish(weir__pipeline *b) {
+/* Falling scores as rising ranks; of equal scores one. */
+static int by_score(const void *x, const void *y, void *scores) {
+    const float a = ((const float *)scores)[*(const int32_t *)x],
+                b = ((const float *)scores)[*(const int32_t *)y];
+    return (a < b) - (a > b);
+}
+
+static weir_status rank_scores(weir__pipeline *b, weir_err *err) {
+    const size_t n = (size_t)b->vocab.n;
+    int32_t *order = weir_alloc(n, sizeof *order);
+    b->rank = weir_alloc(n, sizeof *b->rank);
+    if (!order || !b->rank) {
+        weir_free(order);
+        return weir_fail(err, WEIR_ENOMEM, "no memory for %zu ranks", n);
+    }
+    for (size_t i = 0; i < n; i++) order[i] = (int32_t)i;
+    qsort_r(order, n, sizeof *order, by_score, b->vocab.score);
+    for (size_t i = 0; i < n; i++) {
+        const bool next = i > 0 && b->vocab.score[order[i]] < b->vocab.score[order[i - 1]];
+        b->n_rank += i == 0 || next;
+        b->rank[order[i]] = (uint32_t)b->n_rank - 1;
+    }
+    weir_free(order);
+    return WEIR_OK;
+}
+
+weir_status weir__bpe_finish(weir__pipeline *b, weir_err *err) {
     for (int i = 0; i < 256; i++) {
         char name[8];
-        size_t n = b->byte_level ? weir__byte_spell((uint8_t)i, name) : (size_t)snprintf(name, sizeof name, "<0x%02X>", (unsigned)i);
+        size_t n = b->byte_level ? weir__byte_spell((uint8_t)i, name)
+                                 : (size_t)snprintf(name, sizeof name, "<0x%02X>", (unsigned)i);
         b->unit[i] = weir__vocab_find(&b->vocab, name, n);
         if (b->unit[i] >= 0 || !b->byte_level) continue;
         const int32_t part = weir__vocab_find(&b->parts, name, n);
@@ -78,12 +110,13 @@ void weir__bpe_finish(weir__pipeline *b) {
         find_glue(b, &b->vocab);
         find_glue(b, &b->parts);
     }
+    return b->by_score ? rank_scores(b, err) : WEIR_OK;
 }
 
-/* ---- encode ---------------------------------------------------------------------------------------------------------- */
+/* ---- encode -------------------------------------------------------------------------------------------- */
 
-static bool merge_by_rank(const void *ud, const char *word, const weir__symbol *left, const weir__symbol *right,
-                          uint32_t *rank, int32_t *merged) {
+static bool merge_by_rank(const void *ud, const char *word, const weir__symbol *left,
+                          const weir__symbol *right, uint32_t *rank, int32_t *merged) {
     (void)word;
     const weir__pair *x = weir__pairs_find(&((const weir__pipeline *)ud)->pairs, left->id, right->id);
     if (!x) return false;
@@ -92,25 +125,17 @@ static bool merge_by_rank(const void *ud, const char *word, const weir__symbol *
     return true;
 }
 
-/* Falling scores as rising ranks. A float's bits, its sign apart, rise with its size; scores are finite. */
-static uint32_t rank_of(float score) {
-    uint32_t bits;
-    score += 0.0f; /* -0 and 0 are one score */
-    memcpy(&bits, &score, sizeof bits);
-    return bits & 0x80000000u ? bits : 0x7fffffffu - bits;
-}
-
-static bool merge_by_score(const void *ud, const char *word, const weir__symbol *left, const weir__symbol *right,
-                           uint32_t *rank, int32_t *merged) {
+static bool merge_by_score(const void *ud, const char *word, const weir__symbol *left,
+                           const weir__symbol *right, uint32_t *rank, int32_t *merged) {
     const weir__pipeline *b = ud;
     *merged = weir__vocab_find(&b->vocab, word + left->at, left->n + right->n);
     if (*merged < 0) return false;
-    *rank = rank_of(b->vocab.score[*merged]);
+    *rank = b->rank[*merged];
     return true;
 }
 
-/* Whether every byte of a character that is no token has one. llama.cpp (by_score) takes the byte itself where there is no
- * "<0x41>". */
+/* Whether every byte of a character that is no token has one. llama.cpp (by_score) takes the byte itself
+ * where there is no "<0x41>". */
 static bool has_bytes(const weir__pipeline *b, const char *s, size_t n) {
     bool all = b->byte_fallback;
     for (size_t i = 0; i < n && all; i++)
@@ -118,11 +143,14 @@ static bool has_bytes(const weir__pipeline *b, const char *s, size_t n) {
     return all;
 }
 
-/* A character that is no token, before merging: its bytes, else unk_id, once for a run of them if those fuse, else nothing. */
-static weir_status push_unknown(weir__encoder *e, const char *s, size_t n, bool *after_unknown, weir_err *err) {
+/* A character that is no token, before merging: its bytes, else unk_id, once for a run of them if those fuse,
+ * else nothing. */
+static weir_status push_unknown(weir__encoder *e, const char *s, size_t n, bool *after_unknown,
+                                weir_err *err) {
     const weir__pipeline *b = e->p;
     if (!b->byte_level && has_bytes(b, s, n)) {
-        for (size_t i = 0; i < n; i++) WEIR_TRY(weir__merger_push(&e->merger, 1, b->unit[(uint8_t)s[i]], err));
+        for (size_t i = 0; i < n; i++)
+            WEIR_TRY(weir__merger_push(&e->merger, 1, b->unit[(uint8_t)s[i]], err));
         *after_unknown = false;
         return WEIR_OK;
     }
@@ -139,7 +167,8 @@ static weir_status push_symbols(weir__encoder *e, const char *word, size_t n, we
     for (size_t i = 0, k; i < n; i += k) {
         k = b->byte_level ? 1 : weir__utf8_length(word[i]);
         if (k > n - i) k = n - i;
-        const int32_t id = b->byte_level ? b->unit[(uint8_t)word[i]] : weir__vocab_find(&b->vocab, word + i, k);
+        const int32_t id =
+            b->byte_level ? b->unit[(uint8_t)word[i]] : weir__vocab_find(&b->vocab, word + i, k);
         if (id < 0 && b->unknown_first) {
             WEIR_TRY(push_unknown(e, word + i, k, &after_unknown, err));
             continue;
@@ -151,10 +180,13 @@ static weir_status push_symbols(weir__encoder *e, const char *word, size_t n, we
 }
 
 /* The same after merging, as llama.cpp does it by scores. */
-static weir_status emit_unknown(weir__encoder *e, const char *s, size_t n, bool after_unknown, bool *unknown, weir_err *err) {
+static weir_status emit_unknown(weir__encoder *e, const char *s, size_t n, bool after_unknown, bool *unknown,
+                                weir_err *err) {
     const weir__pipeline *b = e->p;
     *unknown = !has_bytes(b, s, n);
-    if (*unknown) return b->unk_id < 0 || (b->fuse_unk && after_unknown) ? WEIR_OK : weir__encoder_emit(e, b->unk_id, err);
+    if (*unknown)
+        return b->unk_id < 0 || (b->fuse_unk && after_unknown) ? WEIR_OK
+                                                               : weir__encoder_emit(e, b->unk_id, err);
     for (size_t i = 0; i < n; i++) {
         const int32_t id = b->unit[(uint8_t)s[i]];
         WEIR_TRY(weir__encoder_emit(e, id >= 0 ? id : weir__vocab_find(&b->vocab, s + i, 1), err));
@@ -162,7 +194,8 @@ static weir_status emit_unknown(weir__encoder *e, const char *s, size_t n, bool 
     return WEIR_OK;
 }
 
-/* A string that merges lead to and that is no token: as llama.cpp has it, those of its bytes that are tokens. */
+/* A string that merges lead to and that is no token: as llama.cpp has it, those of its bytes that are tokens.
+ * */
 static weir_status emit_part(weir__encoder *e, int32_t part, weir_err *err) {
     const weir__vocab *v = &e->p->parts;
     for (size_t i = 0; i < weir__vocab_bytes(v, part); i++) {
@@ -198,13 +231,24 @@ static int32_t whole_word(const weir__pipeline *b, const char *word, size_t n) {
     return weir__vocab_find(&b->vocab, spelled, len);
 }
 
-/* Bytes up to the next place that nothing merges across, so that a text without words does not become one heap. Places are ends
- * of what push_symbols takes for a character: of bytes that are no text, more than one may lie under a first byte. */
+/* Bytes up to the next place that nothing merges across, so that a text without words does not become one
+ * heap. Places are ends of what push_symbols takes for a character: of bytes that are no text, more than one
+ * may lie under a first byte. */
 static size_t part_bytes(const weir__pipeline *b, const char *s, size_t n) {
     if (!b->cuts) return n;
     for (size_t i = weir__utf8_length(s[0]); i + 3 <= n; i += weir__utf8_length(s[i]))
         if (memcmp(s + i, SPACE, 3) == 0 && !b->glue[(uint8_t)s[i - 1]]) return i;
     return n;
+}
+
+static weir_status merge_symbols(weir__encoder *e, const char *word, weir_err *err) {
+    enum {
+        LONG = 1 << 15
+    }; /* symbols: from there on ranks are fewer than what is to be done, and heaps miss the caches */
+    const weir__pipeline *b = e->p;
+    weir__merge_rule *rule = b->by_score ? merge_by_score : merge_by_rank;
+    if (e->merger.n_symbol < LONG) return weir__merger_run(&e->merger, word, rule, b, err);
+    return weir__merger_run_long(&e->merger, word, rule, b, b->by_score ? b->n_rank : b->pairs.n, err);
 }
 
 weir_status weir__bpe_word(weir__encoder *e, const char *word, size_t n, weir_err *err) {
@@ -214,7 +258,7 @@ weir_status weir__bpe_word(weir__encoder *e, const char *word, size_t n, weir_er
     for (size_t k; n > 0; word += k, n -= k) {
         k = part_bytes(b, word, n);
         WEIR_TRY(push_symbols(e, word, k, err));
-        WEIR_TRY(weir__merger_run(&e->merger, word, b->by_score ? merge_by_score : merge_by_rank, b, err));
+        WEIR_TRY(merge_symbols(e, word, err));
         WEIR_TRY(emit_symbols(e, word, err));
     }
     return WEIR_OK;

@@ -6,7 +6,9 @@
 #include "host/tokenizers/utf8.h"
 
 /* Printable characters of Latin-1 stand for themselves, the other 68 bytes, in order, for U+0100 and on. */
-static bool is_printable(unsigned b) { return (b >= 0x21 && b <= 0x7e) || (b >= 0xa1 && b <= 0xff && b != 0xad); }
+static bool is_printable(unsigned b) {
+    return (b >= 0x21 && b <= 0x7e) || (b >= 0xa1 && b <= 0xff && b != 0xad);
+}
 
 static unsigned spelled(unsigned byte) {
     unsigned others = 0;
@@ -19,8 +21,8 @@ size_t weir__byte_spell(uint8_t byte, char out[2]) { return weir__utf8_put(out, 
 
 static int byte_of(uint32_t cp) {
     if (cp < 0x100) return is_printable(cp) ? (int)cp : -1;
-    if (cp < 0x121) return (int)(cp - 0x100);                  /* 00 … 20 */
-    if (cp < 0x143) return (int)(cp - 0x121 + 0x7f);           /* 7F … A0 */
+    if (cp < 0x121) return (int)(cp - 0x100);        /* 00 … 20 */
+    if (cp < 0x143) return (int)(cp - 0x121 + 0x7f); /* 7F … A0 */
     return cp == 0x143 ? 0xad : -1;
 }
 

@@ -6,7 +6,7 @@
 #include "host/tokenizers/utf8.h"
 #include "kernels/base/mem.h"
 
-/* ---- the buffer ------------------------------------------------------------------------------------------------------ */
+/* ---- the buffer ---------------------------------------------------------------------------------------- */
 
 static bool grow(weir__out *o, size_t need) {
     const size_t cap = need + o->cap / 2 + 64;
@@ -34,7 +34,7 @@ static void put_point(uint32_t cp, weir__out *out) {
     weir__out_put(out, c, weir__utf8_put(c, cp));
 }
 
-/* ---- normal forms ---------------------------------------------------------------------------------------------------- */
+/* ---- normal forms -------------------------------------------------------------------------------------- */
 
 static bool is_mark(utf8proc_category_t c) { return c >= UTF8PROC_CATEGORY_MN && c <= UTF8PROC_CATEGORY_ME; }
 
@@ -71,7 +71,8 @@ static void sort_all_marks(utf8proc_int32_t *points, size_t n, utf8proc_int32_t 
         bool sorted = true;
         end = i + 1;
         if (class_of(points[i]) == 0) continue;
-        for (; end < n && class_of(points[end]) != 0; end++) sorted &= class_of(points[end - 1]) <= class_of(points[end]);
+        for (; end < n && class_of(points[end]) != 0; end++)
+            sorted &= class_of(points[end - 1]) <= class_of(points[end]);
         if (!sorted) sort_marks(points + i, end - i, room);
     }
 }
@@ -113,7 +114,7 @@ static weir_status normal_form(weir__step_kind kind, const char *s, size_t n, we
     return WEIR_OK;
 }
 
-/* ---- character by character ------------------------------------------------------------------------------------------ */
+/* ---- character by character ---------------------------------------------------------------------------- */
 
 /* As Rust's to_lowercase, whose one character of two is U+0130. */
 static void lowercase(uint32_t cp, weir__out *out) {
@@ -123,9 +124,11 @@ static void lowercase(uint32_t cp, weir__out *out) {
 
 /* The rules that SentencePiece has for machine translation, as tokenizers has them. */
 static void nmt(uint32_t cp, weir__out *out) {
-    const bool vanishes = (cp >= 1 && cp <= 8) || cp == 0xb || (cp >= 0xe && cp <= 0x1f) || cp == 0x7f || cp == 0x8f || cp == 0x9f;
-    const bool space = cp == 9 || cp == 0xa || cp == 0xc || cp == 0xd || cp == 0x1680 || (cp >= 0x200b && cp <= 0x200f) ||
-                       cp == 0x2028 || cp == 0x2029 || cp == 0x2581 || cp == 0xfeff || cp == 0xfffd;
+    const bool vanishes = (cp >= 1 && cp <= 8) || cp == 0xb || (cp >= 0xe && cp <= 0x1f) || cp == 0x7f ||
+                          cp == 0x8f || cp == 0x9f;
+    const bool space = cp == 9 || cp == 0xa || cp == 0xc || cp == 0xd || cp == 0x1680 ||
+                       (cp >= 0x200b && cp <= 0x200f) || cp == 0x2028 || cp == 0x2029 || cp == 0x2581 ||
+                       cp == 0xfeff || cp == 0xfffd;
     if (!vanishes) put_point(space ? ' ' : cp, out);
 }
 
@@ -133,7 +136,8 @@ static void strip_accent(uint32_t cp, weir__out *out) {
     if (!is_mark(utf8proc_category((utf8proc_int32_t)cp))) put_point(cp, out);
 }
 
-weir_status weir__characters_apply(weir__step_kind kind, const char *text, size_t n, weir__out *out, weir_err *err) {
+weir_status weir__characters_apply(weir__step_kind kind, const char *text, size_t n, weir__out *out,
+                                   weir_err *err) {
     void (*one)(uint32_t, weir__out *) = kind == WEIR__STEP_LOWERCASE       ? lowercase
                                          : kind == WEIR__STEP_STRIP_ACCENTS ? strip_accent
                                          : kind == WEIR__STEP_NMT           ? nmt

@@ -16,7 +16,8 @@ typedef struct weir__out {
 bool weir__out_put(weir__out *o, const char *s, size_t n); /* false: failed */
 
 /* Appends the step's result for a text, which may be any bytes. Failed puts show in `out`. */
-weir_status weir__characters_apply(weir__step_kind kind, const char *text, size_t n, weir__out *out, weir_err *err);
+weir_status weir__characters_apply(weir__step_kind kind, const char *text, size_t n, weir__out *out,
+                                   weir_err *err);
 
 /* Whether a normal form may join the character at s with the one before it. n > 0. */
 bool weir__joins_previous(const char *s, size_t n);

@@ -7,13 +7,13 @@
 #include "kernels/base/mem.h"
 
 struct weir__charsmap {
-    uint8_t *bytes;        /* the decoded file: a size, units of 4 bytes, texts that end in zero bytes */
+    uint8_t *bytes; /* the decoded file: a size, units of 4 bytes, texts that end in zero bytes */
     size_t n_unit;
     const char *texts;
     size_t n_text;
 };
 
-/* ---- open ------------------------------------------------------------------------------------------------------------ */
+/* ---- open ---------------------------------------------------------------------------------------------- */
 
 static int digit(char c) {
     if (c >= 'A' && c <= 'Z') return c - 'A';
@@ -47,7 +47,8 @@ static uint32_t little_endian(const uint8_t *p) {
 static weir_status parse(weir__charsmap *m, size_t n, weir_err *err) {
     const size_t units = n < 4 ? 0 : little_endian(m->bytes);
     if (n < 8 || units % 4 != 0 || units < 4 || units > n - 4)
-        return weir_fail(err, WEIR_EFORMAT, "precompiled_charsmap: %zu bytes of units in a table of %zu", units, n);
+        return weir_fail(err, WEIR_EFORMAT, "precompiled_charsmap: %zu bytes of units in a table of %zu",
+                         units, n);
     m->n_unit = units / 4;
     m->texts = (const char *)m->bytes + 4 + units;
     m->n_text = n - 4 - units;
@@ -61,9 +62,12 @@ weir_status weir__charsmap_open(weir__charsmap **out, const char *base64, size_t
     weir_status s;
     weir__charsmap *m = weir_calloc(1, sizeof *m);
     if (m) m->bytes = weir_alloc(bytes / 4 * 3 + 4, 1);
-    if (!m || !m->bytes) s = weir_fail(err, WEIR_ENOMEM, "no memory for a precompiled_charsmap");
-    else if (!decode_base64(base64, bytes, m->bytes, &n)) s = weir_fail(err, WEIR_EFORMAT, "precompiled_charsmap: bad base64");
-    else s = parse(m, n, err);
+    if (!m || !m->bytes)
+        s = weir_fail(err, WEIR_ENOMEM, "no memory for a precompiled_charsmap");
+    else if (!decode_base64(base64, bytes, m->bytes, &n))
+        s = weir_fail(err, WEIR_EFORMAT, "precompiled_charsmap: bad base64");
+    else
+        s = parse(m, n, err);
     if (s != WEIR_OK) {
         weir__charsmap_free(m);
         return s;
@@ -78,7 +82,7 @@ void weir__charsmap_free(weir__charsmap *m) {
     weir_free(m);
 }
 
-/* ---- the double array ------------------------------------------------------------------------------------------------ */
+/* ---- the double array ---------------------------------------------------------------------------------- */
 
 /* The unit at `at`; 0, which has no label that a key could have, past the end. */
 static uint32_t unit_at(const weir__charsmap *m, size_t at) {
@@ -105,7 +109,7 @@ static bool find(const weir__charsmap *m, const char *s, size_t n, const char **
     return false;
 }
 
-/* ---- apply ----------------------------------------------------------------------------------------------------------- */
+/* ---- apply --------------------------------------------------------------------------------------------- */
 
 static size_t step(const char *s, size_t n, uint32_t *cp) {
     bool broken = false;

@@ -3,9 +3,9 @@
 
 #include "host/tokenizers/characters.h"
 
-/* SentencePiece's precompiled_charsmap: characters and their replacements in a double array. It is applied as tokenizers does,
- * which differs from SentencePiece: by grapheme clusters of less than six bytes, then by characters, each with the shortest key
- * that it begins with. */
+/* SentencePiece's precompiled_charsmap: characters and their replacements in a double array. It is applied as
+ * tokenizers does, which differs from SentencePiece: by grapheme clusters of less than six bytes, then by
+ * characters, each with the shortest key that it begins with. */
 typedef struct weir__charsmap weir__charsmap;
 
 /* base64: as tokenizer.json has it. EFORMAT, ENOMEM. */

@@ -8,7 +8,8 @@
 
 #define SPACE "\xe2\x96\x81" /* U+2581, which stands for a space */
 
-weir_status weir__decode_add(weir__decoder *d, weir__decode_step step, const char *from, const char *to, weir_err *err) {
+weir_status weir__decode_add(weir__decoder *d, weir__decode_step step, const char *from, const char *to,
+                             weir_err *err) {
     step.n_from = strlen(from);
     step.n_to = strlen(to);
     if (d->n == WEIR__MAX_DECODE_STEPS)
@@ -21,7 +22,7 @@ weir_status weir__decode_add(weir__decoder *d, weir__decode_step step, const cha
     return WEIR_OK;
 }
 
-/* ---- the list of spellings ------------------------------------------------------------------------------------------- */
+/* ---- the list of spellings ----------------------------------------------------------------------------- */
 
 /* One buffer, and where in it each spelling ends. A step writes another such list. */
 typedef struct spellings {
@@ -29,7 +30,7 @@ typedef struct spellings {
     size_t bytes;
     size_t *end; /* (n) */
     size_t n;
-    bool fused;  /* one is left, of all tokens */
+    bool fused; /* one is left, of all tokens */
 } spellings;
 
 static void spellings_free(spellings *l) {
@@ -60,21 +61,25 @@ static void fuse(spellings *l) {
     l->fused = true;
 }
 
-/* ---- steps on one spelling ------------------------------------------------------------------------------------------- */
+/* ---- steps on one spelling ----------------------------------------------------------------------------- */
 
 static void strip(const weir__decode_step *d, bool keeps_start, const char *s, size_t n, spellings *w) {
-    for (int32_t i = 0; i < d->start && !keeps_start && n >= d->n_from && memcmp(s, d->from, d->n_from) == 0; i++) {
+    for (int32_t i = 0; i < d->start && !keeps_start && n >= d->n_from && memcmp(s, d->from, d->n_from) == 0;
+         i++) {
         s += d->n_from;
         n -= d->n_from;
     }
-    for (int32_t i = 0; i < d->stop && n >= d->n_from && memcmp(s + n - d->n_from, d->from, d->n_from) == 0; i++)
+    for (int32_t i = 0; i < d->stop && n >= d->n_from && memcmp(s + n - d->n_from, d->from, d->n_from) == 0;
+         i++)
         n -= d->n_from;
     put(w, s, n);
 }
 
-static void replace(const weir__decode_step *d, const char *to, size_t n_to, const char *s, size_t n, spellings *w) {
+static void replace(const weir__decode_step *d, const char *to, size_t n_to, const char *s, size_t n,
+                    spellings *w) {
     const char *hit, *end = s + n;
-    for (; d->n_from > 0 && (hit = memmem(s, (size_t)(end - s), d->from, d->n_from)) != NULL; s = hit + d->n_from) {
+    for (; d->n_from > 0 && (hit = memmem(s, (size_t)(end - s), d->from, d->n_from)) != NULL;
+         s = hit + d->n_from) {
         put(w, s, (size_t)(hit - s));
         put(w, to, n_to);
     }
@@ -96,7 +101,7 @@ static void spell_piece(bool byte_level, weir__token_kind kind, const char *s, s
     }
 }
 
-/* ---- runs of byte tokens --------------------------------------------------------------------------------------------- */
+/* ---- runs of byte tokens ------------------------------------------------------------------------------- */
 
 /* The bytes of spellings [from, to), in their place: at most 3 for one of 6. */
 static void spell_bytes(const spellings *l, size_t from, size_t to, spellings *w) {
@@ -125,7 +130,7 @@ static void byte_fallback(const spellings *l, spellings *w) {
     }
 }
 
-/* ---- run ------------------------------------------------------------------------------------------------------------- */
+/* ---- run ----------------------------------------------------------------------------------------------- */
 
 typedef struct decoding {
     const weir__decoder *d;
@@ -134,7 +139,8 @@ typedef struct decoding {
     bool first;
 } decoding;
 
-static void run_one(const decoding *c, const weir__decode_step *d, const spellings *l, size_t i, spellings *w) {
+static void run_one(const decoding *c, const weir__decode_step *d, const spellings *l, size_t i,
+                    spellings *w) {
     const char *s = l->s + begin_of(l, i);
     const size_t n = l->end[i] - begin_of(l, i);
     switch (d->kind) {
@@ -148,7 +154,9 @@ static void run_one(const decoding *c, const weir__decode_step *d, const spellin
 
 /* Bytes that a step may write for what there is. */
 static size_t room_for(const weir__decode_step *d, size_t n) {
-    return d->kind == WEIR__DECODE_REPLACE && d->n_from > 0 && d->n_to > d->n_from ? n / d->n_from * d->n_to + n : n;
+    return d->kind == WEIR__DECODE_REPLACE && d->n_from > 0 && d->n_to > d->n_from
+               ? n / d->n_from * d->n_to + n
+               : n;
 }
 
 static weir_status run_step(const decoding *c, const weir__decode_step *d, spellings *l, weir_err *err) {
@@ -201,8 +209,8 @@ static weir_status join(spellings *l, bool spaces, char **text, size_t *bytes, w
     return WEIR_OK;
 }
 
-weir_status weir__decode(const weir__decoder *d, const weir__vocab *v, const int32_t *ids, size_t n, bool first, char **text,
-                         size_t *bytes, weir_err *err) {
+weir_status weir__decode(const weir__decoder *d, const weir__vocab *v, const int32_t *ids, size_t n,
+                         bool first, char **text, size_t *bytes, weir_err *err) {
     const decoding c = {d, v, ids, first};
     spellings l = {0};
     weir_status s = spell(&c, n, &l, err);

@@ -4,7 +4,8 @@
 #include "host/tokenizers/hf_json.h"
 #include "kernels/base/mem.h"
 
-/* An added token and its place in the vocabulary, in the order in which they came; of one text the last counts. */
+/* An added token and its place in the vocabulary, in the order in which they came; of one text the last
+ * counts. */
 typedef struct list {
     weir__token *at; /* index: its id */
     size_t n;
@@ -33,8 +34,11 @@ static weir_status read_token(const json_t *o, size_t i, weir__token *out, weir_
     static const struct {
         const char *key;
         unsigned flag;
-    } flags[] = {{"special", WEIR__ADDED_SPECIAL}, {"lstrip", WEIR__ADDED_LSTRIP}, {"rstrip", WEIR__ADDED_RSTRIP},
-                 {"single_word", WEIR__ADDED_WORD}, {"normalized", WEIR__ADDED_NORMALIZED}};
+    } flags[] = {{"special", WEIR__ADDED_SPECIAL},
+                 {"lstrip", WEIR__ADDED_LSTRIP},
+                 {"rstrip", WEIR__ADDED_RSTRIP},
+                 {"single_word", WEIR__ADDED_WORD},
+                 {"normalized", WEIR__ADDED_NORMALIZED}};
     const json_t *content = json_object_get(o, "content");
     if (!json_is_string(content) || !json_is_integer(json_object_get(o, "id")))
         return weir_fail(err, WEIR_EFORMAT, "added_tokens: element %zu has no id or no content", i);
@@ -47,9 +51,10 @@ static weir_status read_token(const json_t *o, size_t i, weir__token *out, weir_
     return WEIR_OK;
 }
 
-/* tokenizers' own list, then what transformers' fast classes add to it. A token that is there already gets the flags that other files
- * give it, if they give any. */
-static weir_status collect(const weir__pipeline *p, const json_t *added, const weir__tokens *tokens, list *l, weir_err *err) {
+/* tokenizers' own list, then what transformers' fast classes add to it. A token that is there already gets
+ * the flags that other files give it, if they give any. */
+static weir_status collect(const weir__pipeline *p, const json_t *added, const weir__tokens *tokens, list *l,
+                           weir_err *err) {
     for (size_t i = 0; i < json_array_size(added); i++) {
         weir__token x;
         WEIR_TRY(read_token(json_array_get(added, i), i, &x, err));
@@ -63,27 +68,30 @@ static weir_status collect(const weir__pipeline *p, const json_t *added, const w
     return WEIR_OK;
 }
 
-/* ---- into the tokenizer ---------------------------------------------------------------------------------------------- */
+/* ---- into the tokenizer -------------------------------------------------------------------------------- */
 
 static weir_status take(weir__pipeline *p, const weir__token *x, weir_err *err) {
     const int32_t id = (int32_t)x->index;
     weir__vocab *v = &p->vocab;
-    if (x->index >= WEIR__MAX_TOKENS) return weir_fail(err, WEIR_EFORMAT, "more than %d tokens", WEIR__MAX_TOKENS);
+    if (x->index >= WEIR__MAX_TOKENS)
+        return weir_fail(err, WEIR_EFORMAT, "more than %d tokens", WEIR__MAX_TOKENS);
     while (v->n < id) WEIR_TRY(weir__vocab_add(v, "", 0, WEIR__TOKEN_UNUSED, 0, err));
     if (id == v->n) WEIR_TRY(weir__vocab_add_apart(v, x->text, x->n, WEIR__TOKEN_NORMAL, 0, err));
     if (weir__vocab_bytes(v, id) != x->n || memcmp(weir__vocab_text(v, id), x->text, x->n) != 0)
-        return weir_fail(err, WEIR_EFORMAT, "added_tokens: \"%.60s\" gets the id %d, which is \"%.60s\": the vocabulary has gaps",
-                         x->text, (int)id, weir__vocab_text(v, id));
+        return weir_fail(
+            err, WEIR_EFORMAT,
+            "added_tokens: \"%.60s\" gets the id %d, which is \"%.60s\": the vocabulary has gaps", x->text,
+            (int)id, weir__vocab_text(v, id));
     v->kind[id] = x->flags & WEIR__ADDED_SPECIAL ? WEIR__TOKEN_CONTROL : WEIR__TOKEN_USER;
-    return weir__pipeline_add_token(p, x, err);
+    return WEIR_OK;
 }
 
 weir_status weir__pipeline_add_token(weir__pipeline *p, const weir__token *x, weir_err *err) {
     weir__marked t;
-    if (!(x->flags & WEIR__ADDED_NORMALIZED)) return weir__added_put(&p->before, x->text, x->n, (int32_t)x->index, x->flags, err);
+    if (!(x->flags & WEIR__ADDED_NORMALIZED))
+        return weir__added_put(&p->before, x->text, x->n, (int32_t)x->index, x->flags, err);
     weir_status s = weir__marked_copy(&t, x->text, x->n, NULL, 0, err);
     if (s == WEIR_OK) s = weir__steps_run(&p->norm, true, &t, err);
-    /* Of two that are one after normalising, the first counts. */
     if (s == WEIR_OK && weir__vocab_find(&p->after.texts, t.text, t.bytes) < 0)
         s = weir__added_put(&p->after, t.text, t.bytes, (int32_t)x->index, x->flags, err);
     weir__marked_free(&t);
@@ -96,13 +104,20 @@ static int32_t count_model(const weir__vocab *v) {
     return n;
 }
 
-weir_status weir__hf_added(weir__pipeline *p, const json_t *added, const weir__tokens *tokens, weir_err *err) {
+weir_status weir__hf_added(weir__pipeline *p, const json_t *added, const weir__tokens *tokens,
+                           weir_err *err) {
     list l = {.last = -1, .n_model = count_model(&p->vocab)};
     if (added && !json_is_null(added) && !json_is_array(added))
         return weir_fail(err, WEIR_EFORMAT, "added_tokens: expected an array");
     l.at = weir_alloc(json_array_size(added) + tokens->n, sizeof *l.at);
-    weir_status s = l.at ? collect(p, added, tokens, &l, err) : weir_fail(err, WEIR_ENOMEM, "no memory for added tokens");
+    weir_status s =
+        l.at ? collect(p, added, tokens, &l, err) : weir_fail(err, WEIR_ENOMEM, "no memory for added tokens");
     for (size_t i = 0; i < l.n && s == WEIR_OK; i++) s = take(p, &l.at[i], err);
+    /* Of two that normalising makes one text the first counts, and control tokens come before the others. */
+    for (size_t i = 0; i < l.n && s == WEIR_OK; i++)
+        if (l.at[i].flags & WEIR__ADDED_SPECIAL) s = weir__pipeline_add_token(p, &l.at[i], err);
+    for (size_t i = 0; i < l.n && s == WEIR_OK; i++)
+        if (!(l.at[i].flags & WEIR__ADDED_SPECIAL)) s = weir__pipeline_add_token(p, &l.at[i], err);
     weir__vocab_free(&l.texts);
     weir_free(l.at);
     return s;

@@ -5,7 +5,7 @@
 #include "host/tokenizers/hf_json.h"
 #include "kernels/base/mem.h"
 
-/* ---- values ---------------------------------------------------------------------------------------------------------- */
+/* ---- values -------------------------------------------------------------------------------------------- */
 
 static const json_t *present(const json_t *o, const char *key) {
     const json_t *v = json_object_get(o, key);
@@ -38,7 +38,8 @@ const char *weir__hf_type(const json_t *o) {
     return json_is_string(v) ? json_string_value(v) : "";
 }
 
-weir_status weir__hf_each(weir__pipeline *b, const json_t *o, const char *key, int depth, weir__hf_one *one, weir_err *err) {
+weir_status weir__hf_each(weir__pipeline *b, const json_t *o, const char *key, int depth, weir__hf_one *one,
+                          weir_err *err) {
     if (!o || json_is_null(o)) return WEIR_OK;
     if (!json_is_object(o)) return weir_fail(err, WEIR_EFORMAT, "%s: expected objects", key);
     if (strcmp(weir__hf_type(o), "Sequence") != 0) return one(b, o, err);
@@ -50,7 +51,7 @@ weir_status weir__hf_each(weir__pipeline *b, const json_t *o, const char *key, i
     return WEIR_OK;
 }
 
-/* ---- vocabulary ------------------------------------------------------------------------------------------------------ */
+/* ---- vocabulary ---------------------------------------------------------------------------------------- */
 
 typedef struct entry {
     const char *text; /* NULL: no token has this id */
@@ -60,16 +61,19 @@ typedef struct entry {
 
 static weir_status check_id(json_int_t id, const char *what, weir_err *err) {
     if (id >= 0 && id < WEIR__MAX_TOKENS) return WEIR_OK;
-    return weir_fail(err, WEIR_EFORMAT, "id %lld of \"%.60s\", expected 0 to %d", (long long)id, what, WEIR__MAX_TOKENS - 1);
+    return weir_fail(err, WEIR_EFORMAT, "id %lld of \"%.60s\", expected 0 to %d", (long long)id, what,
+                     WEIR__MAX_TOKENS - 1);
 }
 
 /* The largest id of both, -1 before; and that all are in range. */
-static weir_status find_last(json_t *vocab, const weir__token *fixed, size_t n, json_int_t *last, weir_err *err) {
+static weir_status find_last(json_t *vocab, const weir__token *fixed, size_t n, json_int_t *last,
+                             weir_err *err) {
     const char *key;
     json_t *v;
     if (!json_is_object(vocab)) return weir_fail(err, WEIR_EFORMAT, "vocab: expected an object");
     json_object_foreach(vocab, key, v) {
-        if (!json_is_integer(v)) return weir_fail(err, WEIR_EFORMAT, "vocab: id of \"%.60s\" is no integer", key);
+        if (!json_is_integer(v))
+            return weir_fail(err, WEIR_EFORMAT, "vocab: id of \"%.60s\" is no integer", key);
         WEIR_TRY(check_id(json_integer_value(v), key, err));
         if (json_integer_value(v) > *last) *last = json_integer_value(v);
     }
@@ -83,7 +87,8 @@ static weir_status put(entry *all, json_int_t id, entry e, weir_err *err) {
     entry *at = &all[id];
     const bool same = at->text && at->n == e.n && memcmp(at->text, e.text, e.n) == 0;
     if (at->text && !same)
-        return weir_fail(err, WEIR_EFORMAT, "id %lld is both \"%.60s\" and \"%.60s\"", (long long)id, at->text, e.text);
+        return weir_fail(err, WEIR_EFORMAT, "id %lld is both \"%.60s\" and \"%.60s\"", (long long)id,
+                         at->text, e.text);
     if (!same) *at = e;
     return WEIR_OK;
 }
@@ -95,11 +100,13 @@ static weir_status collect(json_t *vocab, const weir__token *fixed, size_t n, en
     json_object_keylen_foreach(vocab, key, bytes, v)
         WEIR_TRY(put(all, json_integer_value(v), (entry){key, bytes, false}, err));
     for (size_t i = 0; i < n; i++)
-        if (fixed[i].index >= 0) WEIR_TRY(put(all, fixed[i].index, (entry){fixed[i].text, fixed[i].n, true}, err));
+        if (fixed[i].index >= 0)
+            WEIR_TRY(put(all, fixed[i].index, (entry){fixed[i].text, fixed[i].n, true}, err));
     return WEIR_OK;
 }
 
-weir_status weir__hf_vocab(weir__pipeline *p, json_t *vocab, const weir__token *fixed, size_t n, weir_err *err) {
+weir_status weir__hf_vocab(weir__pipeline *p, json_t *vocab, const weir__token *fixed, size_t n,
+                           weir_err *err) {
     json_int_t last = -1;
     WEIR_TRY(find_last(vocab, fixed, n, &last, err));
     entry *all = weir_calloc((size_t)last + 1, sizeof *all);
@@ -126,7 +133,7 @@ static void mark_bytes(weir__pipeline *b) {
     }
 }
 
-/* ---- model ----------------------------------------------------------------------------------------------------------- */
+/* ---- model --------------------------------------------------------------------------------------------- */
 
 /* "left right", or ["left", "right"]. */
 static weir_status add_merge(weir__pipeline *b, const json_t *m, weir_err *err) {
@@ -134,7 +141,8 @@ static weir_status add_merge(weir__pipeline *b, const json_t *m, weir_err *err) 
     const json_t *l = json_array_get(m, 0), *r = json_array_get(m, 1);
     if (!json_is_string(l) || !json_is_string(r) || json_array_size(m) != 2)
         return weir_fail(err, WEIR_EFORMAT, "merges: expected strings or pairs of strings");
-    return weir__bpe_merge(b, json_string_value(l), json_string_length(l), json_string_value(r), json_string_length(r), err);
+    return weir__bpe_merge(b, json_string_value(l), json_string_length(l), json_string_value(r),
+                           json_string_length(r), err);
 }
 
 /* What would change ids and no known decoder-only model has. */
@@ -146,7 +154,8 @@ static weir_status check_bpe(const json_t *model, weir_err *err) {
         if (*s) return weir_fail(err, WEIR_ENOTSUP, "model: %s is not supported", unknown[i]);
     }
     const json_t *dropout = present(model, "dropout");
-    if (dropout && json_number_value(dropout) != 0) return weir_fail(err, WEIR_ENOTSUP, "model: dropout is not supported");
+    if (dropout && json_number_value(dropout) != 0)
+        return weir_fail(err, WEIR_ENOTSUP, "model: dropout is not supported");
     return WEIR_OK;
 }
 
@@ -162,18 +171,21 @@ static weir_status read_bpe(weir__pipeline *p, const json_t *model, weir_err *er
     const json_t *merges = json_object_get(model, "merges");
     if (!json_is_array(merges)) return weir_fail(err, WEIR_EFORMAT, "merges: expected an array");
     WEIR_TRY(weir__bpe_merges(p, json_array_size(merges), err));
-    for (size_t i = 0; i < json_array_size(merges); i++) WEIR_TRY(add_merge(p, json_array_get(merges, i), err));
+    for (size_t i = 0; i < json_array_size(merges); i++)
+        WEIR_TRY(add_merge(p, json_array_get(merges, i), err));
     return WEIR_OK;
 }
 
 /* Pairs of a token and its score, whose ids are their places. */
 static weir_status read_scored(weir__pipeline *p, const json_t *vocab, double *scores, weir_err *err) {
     for (size_t i = 0; i < json_array_size(vocab); i++) {
-        const json_t *pair = json_array_get(vocab, i), *text = json_array_get(pair, 0), *score = json_array_get(pair, 1);
+        const json_t *pair = json_array_get(vocab, i), *text = json_array_get(pair, 0),
+                     *score = json_array_get(pair, 1);
         scores[i] = json_number_value(score);
         if (!json_is_string(text) || !json_is_number(score) || !isfinite(scores[i]))
             return weir_fail(err, WEIR_EFORMAT, "vocab: element %zu: expected a token and its score", i);
-        WEIR_TRY(weir__vocab_add(&p->vocab, json_string_value(text), json_string_length(text), WEIR__TOKEN_NORMAL, 0, err));
+        WEIR_TRY(weir__vocab_add(&p->vocab, json_string_value(text), json_string_length(text),
+                                 WEIR__TOKEN_NORMAL, 0, err));
     }
     return WEIR_OK;
 }
@@ -202,12 +214,16 @@ weir_status weir__hf_model(weir__pipeline *p, const json_t *model, weir_err *err
     const char *type = weir__hf_type(model);
     if (!json_is_object(model)) return weir_fail(err, WEIR_EFORMAT, "model: expected an object");
     if (!json_object_get(model, "type"))
-        type = json_is_array(json_object_get(model, "merges")) ? "BPE" : json_is_array(json_object_get(model, "vocab")) ? "Unigram" : "";
+        type = json_is_array(json_object_get(model, "merges"))  ? "BPE"
+               : json_is_array(json_object_get(model, "vocab")) ? "Unigram"
+                                                                : "";
     const bool unigram = strcmp(type, "Unigram") == 0;
     if (!unigram && strcmp(type, "BPE") != 0)
-        return weir_fail(err, WEIR_ENOTSUP, "model of type \"%.60s\" is not supported, expected BPE or Unigram", type);
+        return weir_fail(err, WEIR_ENOTSUP,
+                         "model of type \"%.60s\" is not supported, expected BPE or Unigram", type);
     if (unigram && p->byte_level)
-        return weir_fail(err, WEIR_ENOTSUP, "model of type Unigram with a ByteLevel pre_tokenizer is not supported");
+        return weir_fail(err, WEIR_ENOTSUP,
+                         "model of type Unigram with a ByteLevel pre_tokenizer is not supported");
     WEIR_TRY(unigram ? read_unigram(p, model, err) : read_bpe(p, model, err));
     if (p->byte_fallback) mark_bytes(p);
     return WEIR_OK;

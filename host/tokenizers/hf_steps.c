@@ -17,7 +17,7 @@ static weir_status need_string(const json_t *o, const char *key, const char **ou
     return *out ? WEIR_OK : weir_fail(err, WEIR_EFORMAT, "%s: no %s", weir__hf_type(o), key);
 }
 
-/* ---- normalizer ------------------------------------------------------------------------------------------------------ */
+/* ---- normalizer ---------------------------------------------------------------------------------------- */
 
 static weir_status replace_pattern(weir__pipeline *b, const char *regex, const char *to, weir_err *err) {
     weir__pretok *p = NULL;
@@ -34,7 +34,8 @@ static weir_status replace(weir__pipeline *b, const json_t *o, weir_err *err) {
     const char *from, *to;
     WEIR_TRY(need_string(pattern, literal ? "String" : "Regex", &from, err));
     WEIR_TRY(need_string(o, "content", &to, err));
-    return literal ? weir__step_add(&b->norm, WEIR__STEP_REPLACE, from, to, err) : replace_pattern(b, from, to, err);
+    return literal ? weir__step_add(&b->norm, WEIR__STEP_REPLACE, from, to, err)
+                   : replace_pattern(b, from, to, err);
 }
 
 static weir_status strip_text(weir__pipeline *b, const json_t *o, weir_err *err) {
@@ -58,9 +59,12 @@ static weir_status normalizer(weir__pipeline *b, const json_t *o, weir_err *err)
     static const struct {
         const char *type;
         weir__step_kind kind;
-    } plain[] = {{"NFC", WEIR__STEP_NFC},   {"NFD", WEIR__STEP_NFD},
-                 {"NFKC", WEIR__STEP_NFKC}, {"NFKD", WEIR__STEP_NFKD},
-                 {"Nmt", WEIR__STEP_NMT},   {"Lowercase", WEIR__STEP_LOWERCASE},
+    } plain[] = {{"NFC", WEIR__STEP_NFC},
+                 {"NFD", WEIR__STEP_NFD},
+                 {"NFKC", WEIR__STEP_NFKC},
+                 {"NFKD", WEIR__STEP_NFKD},
+                 {"Nmt", WEIR__STEP_NMT},
+                 {"Lowercase", WEIR__STEP_LOWERCASE},
                  {"StripAccents", WEIR__STEP_STRIP_ACCENTS}};
     const char *to;
     for (size_t i = 0; i < sizeof plain / sizeof *plain; i++)
@@ -77,7 +81,7 @@ weir_status weir__hf_normalizer(weir__pipeline *b, const json_t *o, weir_err *er
     return weir__hf_each(b, o, "normalizers", 0, normalizer, err);
 }
 
-/* ---- pre-tokenizer --------------------------------------------------------------------------------------------------- */
+/* ---- pre-tokenizer ------------------------------------------------------------------------------------- */
 
 static weir_status behavior(const json_t *o, bool inverted, weir__split *out, weir_err *err) {
     static const struct {
@@ -95,12 +99,14 @@ static weir_status behavior(const json_t *o, bool inverted, weir__split *out, we
         *out = known[i].how;
         if (inverted && *out == WEIR__SPLIT_REMOVED) *out = WEIR__SPLIT_KEPT;
         if (!inverted || *out == WEIR__SPLIT_KEPT || *out == WEIR__SPLIT_ISOLATED) return WEIR_OK;
-        return weir_fail(err, WEIR_ENOTSUP, "pre_tokenizer: an inverted Split of behavior %s is not supported", name);
+        return weir_fail(err, WEIR_ENOTSUP,
+                         "pre_tokenizer: an inverted Split of behavior %s is not supported", name);
     }
     return weir_fail(err, WEIR_ENOTSUP, "pre_tokenizer: behavior \"%.60s\" is not supported", name);
 }
 
-static weir_status add_pattern(weir__pipeline *b, const char *s, bool literal, weir__split how, weir_err *err) {
+static weir_status add_pattern(weir__pipeline *b, const char *s, bool literal, weir__split how,
+                               weir_err *err) {
     return weir__pretok_add(b->pretok, s, strlen(s), literal, how, err);
 }
 
@@ -116,19 +122,22 @@ static weir_status split(weir__pipeline *b, const json_t *o, weir_err *err) {
     return add_pattern(b, s, literal, how, err);
 }
 
-/* The cut into words happens before bytes are spelled, as far as ids can tell: GPT-2's expression sees the text. */
+/* The cut into words happens before bytes are spelled, as far as ids can tell: GPT-2's expression sees the
+ * text. */
 static weir_status byte_level(weir__pipeline *b, const json_t *o, bool alone, weir_err *err) {
     bool space = true, regex = true, ignore;
     WEIR_TRY(weir__hf_bool(o, "add_prefix_space", &space, err));
     WEIR_TRY(weir__hf_bool(o, "use_regex", &regex, err));
     if (space && !alone)
-        return weir_fail(err, WEIR_ENOTSUP, "pre_tokenizer: ByteLevel with add_prefix_space after other steps is not supported");
+        return weir_fail(err, WEIR_ENOTSUP,
+                         "pre_tokenizer: ByteLevel with add_prefix_space after other steps is not supported");
     if (space) WEIR_TRY(weir__step_add(&b->prep, WEIR__STEP_PREPEND_UNLESS, "", " ", err));
     b->byte_level = true;
     return regex ? weir__pretok_add_named(b->pretok, "gpt-2", strlen("gpt-2"), &ignore, err) : WEIR_OK;
 }
 
-/* Replaces spaces, puts one before the text, cuts before each. Files before prepend_scheme have add_prefix_space. */
+/* Replaces spaces, puts one before the text, cuts before each. Files before prepend_scheme have
+ * add_prefix_space. */
 static weir_status metaspace(weir__steps *steps, weir__pretok *words, const json_t *o, weir_err *err) {
     const char *mark = "\xe2\x96\x81", *scheme = NULL;
     bool space = true, cuts = true;
@@ -139,10 +148,12 @@ static weir_status metaspace(weir__steps *steps, weir__pretok *words, const json
     if (!scheme) scheme = space ? "always" : "never";
     const bool always = strcmp(scheme, "always") == 0, first = strcmp(scheme, "first") == 0;
     if (!always && !first && strcmp(scheme, "never") != 0)
-        return weir_fail(err, WEIR_ENOTSUP, "pre_tokenizer: prepend_scheme \"%.60s\" is not supported", scheme);
+        return weir_fail(err, WEIR_ENOTSUP, "pre_tokenizer: prepend_scheme \"%.60s\" is not supported",
+                         scheme);
     WEIR_TRY(weir__step_add(steps, WEIR__STEP_REPLACE, " ", mark, err));
     if (always || first)
-        WEIR_TRY(weir__step_add(steps, first ? WEIR__STEP_PREPEND_FIRST : WEIR__STEP_PREPEND_UNLESS, "", mark, err));
+        WEIR_TRY(weir__step_add(steps, first ? WEIR__STEP_PREPEND_FIRST : WEIR__STEP_PREPEND_UNLESS, "", mark,
+                                err));
     return cuts ? weir__pretok_add(words, mark, strlen(mark), true, WEIR__SPLIT_WITH_NEXT, err) : WEIR_OK;
 }
 
@@ -157,7 +168,9 @@ static weir_status pre_tokenizer(weir__pipeline *b, const json_t *o, weir_err *e
     weir__split how = WEIR__SPLIT_ISOLATED;
     bool single = false;
     if (b->byte_level || b->each_pretok || (b->prep.n > 0 && is(o, "Metaspace")))
-        return weir_fail(err, WEIR_ENOTSUP, "pre_tokenizer: %.60s after ByteLevel or Metaspace is not supported", weir__hf_type(o));
+        return weir_fail(err, WEIR_ENOTSUP,
+                         "pre_tokenizer: %.60s after ByteLevel or Metaspace is not supported",
+                         weir__hf_type(o));
     if (is(o, "Split")) return split(b, o, err);
     if (is(o, "ByteLevel")) return byte_level(b, o, alone, err);
     if (is(o, "Digits")) {
@@ -183,10 +196,10 @@ weir_status weir__hf_pre_tokenizer(weir__pipeline *b, const json_t *o, weir_err 
     return WEIR_OK;
 }
 
-/* ---- decoder --------------------------------------------------------------------------------------------------------- */
+/* ---- decoder ------------------------------------------------------------------------------------------- */
 
-static weir_status add(weir__pipeline *b, weir__decode_kind kind, json_int_t start, json_int_t stop, const char *from,
-                       const char *to, weir_err *err) {
+static weir_status add(weir__pipeline *b, weir__decode_kind kind, json_int_t start, json_int_t stop,
+                       const char *from, const char *to, weir_err *err) {
     const weir__decode_step step = {.kind = kind, .start = (int32_t)start, .stop = (int32_t)stop};
     return weir__decode_add(&b->decoder, step, from, to, err);
 }
@@ -197,7 +210,8 @@ static weir_status strip(weir__pipeline *b, const json_t *o, weir_err *err) {
     WEIR_TRY(need_string(o, "content", &content, err));
     WEIR_TRY(weir__hf_int(o, "start", &start, err));
     WEIR_TRY(weir__hf_int(o, "stop", &stop, err));
-    if (*content == '\0' || weir__utf8_length(*content) != strlen(content) || start < 0 || stop < 0 || start > 1000 || stop > 1000)
+    if (*content == '\0' || weir__utf8_length(*content) != strlen(content) || start < 0 || stop < 0 ||
+        start > 1000 || stop > 1000)
         return weir_fail(err, WEIR_EFORMAT, "decoder: Strip of other than one character, at most 1000 times");
     return add(b, WEIR__DECODE_STRIP, start, stop, content, "", err);
 }
@@ -211,7 +225,8 @@ static weir_status replace_spelled(weir__pipeline *b, const json_t *o, bool fuse
     WEIR_TRY(need_string(pattern, "String", &from, err));
     WEIR_TRY(need_string(o, "content", &to, err));
     if (fused && weir__utf8_length(*from) < strlen(from))
-        return weir_fail(err, WEIR_ENOTSUP, "decoder: Replace of more than a character after Fuse is not supported");
+        return weir_fail(err, WEIR_ENOTSUP,
+                         "decoder: Replace of more than a character after Fuse is not supported");
     return add(b, WEIR__DECODE_REPLACE, 0, 0, from, to, err);
 }
 
@@ -228,7 +243,8 @@ static weir_status metaspace_spelled(weir__pipeline *b, const json_t *o, weir_er
 static weir_status decoder(weir__pipeline *b, const json_t *o, weir_err *err) {
     bool fused = false;
     for (int i = 0; i < b->decoder.n; i++)
-        fused |= b->decoder.list[i].kind == WEIR__DECODE_FUSE || b->decoder.list[i].kind == WEIR__DECODE_BYTE_LEVEL;
+        fused |= b->decoder.list[i].kind == WEIR__DECODE_FUSE ||
+                 b->decoder.list[i].kind == WEIR__DECODE_BYTE_LEVEL;
     if (is(o, "Fuse")) return add(b, WEIR__DECODE_FUSE, 0, 0, "", "", err);
     if (is(o, "Strip")) return strip(b, o, err);
     if (is(o, "Replace")) return replace_spelled(b, o, fused, err);

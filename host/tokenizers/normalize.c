@@ -7,7 +7,7 @@
 #include "host/tokenizers/utf8.h"
 #include "kernels/base/mem.h"
 
-/* ---- lists of steps -------------------------------------------------------------------------------------------------- */
+/* ---- lists of steps ------------------------------------------------------------------------------------ */
 
 void weir__steps_free(weir__steps *s) {
     for (int i = 0; i < s->n; i++) {
@@ -17,9 +17,11 @@ void weir__steps_free(weir__steps *s) {
     s->n = 0;
 }
 
-weir_status weir__step_add(weir__steps *s, weir__step_kind kind, const char *from, const char *to, weir_err *err) {
+weir_status weir__step_add(weir__steps *s, weir__step_kind kind, const char *from, const char *to,
+                           weir_err *err) {
     const size_t n_from = strlen(from), n_to = strlen(to);
-    if (s->n == WEIR__MAX_STEPS) return weir_fail(err, WEIR_ENOTSUP, "more than %d steps on a text", WEIR__MAX_STEPS);
+    if (s->n == WEIR__MAX_STEPS)
+        return weir_fail(err, WEIR_ENOTSUP, "more than %d steps on a text", WEIR__MAX_STEPS);
     if (n_from > WEIR__STEP_BYTES || n_to > WEIR__STEP_BYTES)
         return weir_fail(err, WEIR_ENOTSUP, "a step on a text has more than %d bytes", WEIR__STEP_BYTES);
     weir__step *x = &s->list[s->n++];
@@ -31,19 +33,23 @@ weir_status weir__step_add(weir__steps *s, weir__step_kind kind, const char *fro
 
 weir_status weir__step_add_pattern(weir__steps *s, weir__pretok *pattern, const char *to, weir_err *err) {
     const weir_status st = weir__step_add(s, WEIR__STEP_REPLACE_PATTERN, "", to, err);
-    if (st == WEIR_OK) s->list[s->n - 1].pattern = pattern;
-    else weir__pretok_free(pattern);
+    if (st == WEIR_OK)
+        s->list[s->n - 1].pattern = pattern;
+    else
+        weir__pretok_free(pattern);
     return st;
 }
 
 weir_status weir__step_add_charsmap(weir__steps *s, weir__charsmap *map, weir_err *err) {
     const weir_status st = weir__step_add(s, WEIR__STEP_CHARSMAP, "", "", err);
-    if (st == WEIR_OK) s->list[s->n - 1].charsmap = map;
-    else weir__charsmap_free(map);
+    if (st == WEIR_OK)
+        s->list[s->n - 1].charsmap = map;
+    else
+        weir__charsmap_free(map);
     return st;
 }
 
-/* ---- a text and its marks -------------------------------------------------------------------------------------------- */
+/* ---- a text and its marks ------------------------------------------------------------------------------ */
 
 void weir__marked_free(weir__marked *t) {
     weir_free(t->text);
@@ -51,8 +57,8 @@ void weir__marked_free(weir__marked *t) {
     memset(t, 0, sizeof *t);
 }
 
-weir_status weir__marked_copy(weir__marked *out, const char *text, size_t bytes, const weir__ranges *special, size_t from,
-                              weir_err *err) {
+weir_status weir__marked_copy(weir__marked *out, const char *text, size_t bytes, const weir__ranges *special,
+                              size_t from, weir_err *err) {
     memset(out, 0, sizeof *out);
     out->text = weir_alloc(bytes + 1, 1);
     if (!out->text) return weir_fail(err, WEIR_ENOMEM, "no memory for a text of %zu bytes", bytes);
@@ -67,12 +73,15 @@ static size_t *mark(weir__ranges *r, size_t k) { return k % 2 ? &r->list[k / 2].
 
 /* The step's result takes the text's place. */
 static weir_status take(weir__marked *t, weir__out *out, weir_status s, weir_err *err) {
-    if (s == WEIR_OK && !out->failed) s = weir__out_put(out, "", 1) ? WEIR_OK : WEIR_ENOMEM; /* the zero byte */
+    if (s == WEIR_OK && !out->failed)
+        s = weir__out_put(out, "", 1) ? WEIR_OK : WEIR_ENOMEM; /* the zero byte */
     if (s != WEIR_OK || out->failed) {
         weir_free(out->s);
         if (s != WEIR_OK && s != WEIR_ENOMEM) return s;
-        return out->too_long ? weir_fail(err, WEIR_EINVAL, "text of %zu bytes grows past %zu by its normaliser", t->bytes, out->most)
-                             : weir_fail(err, WEIR_ENOMEM, "no memory for a text of %zu bytes", t->bytes);
+        return out->too_long
+                   ? weir_fail(err, WEIR_EINVAL, "text of %zu bytes grows past %zu by its normaliser",
+                               t->bytes, out->most)
+                   : weir_fail(err, WEIR_ENOMEM, "no memory for a text of %zu bytes", t->bytes);
     }
     weir_free(t->text);
     t->text = out->s;
@@ -80,7 +89,7 @@ static weir_status take(weir__marked *t, weir__out *out, weir_status s, weir_err
     return WEIR_OK;
 }
 
-/* ---- replacing ------------------------------------------------------------------------------------------------------- */
+/* ---- replacing ----------------------------------------------------------------------------------------- */
 
 typedef struct hits {
     const weir__step *step;
@@ -88,7 +97,8 @@ typedef struct hits {
     size_t i;
 } hits;
 
-/* The next hit at or after `from`; false if there is none. `from` may be empty only as a mistake of a file: nothing is replaced. */
+/* The next hit at or after `from`; false if there is none. `from` may be empty only as a mistake of a file:
+ * nothing is replaced. */
 static bool next_hit(hits *h, const weir__marked *t, size_t from, size_t *begin, size_t *end) {
     if (h->step->kind == WEIR__STEP_REPLACE_PATTERN) {
         if (h->i == h->words.n) return false;
@@ -96,7 +106,8 @@ static bool next_hit(hits *h, const weir__marked *t, size_t from, size_t *begin,
         *end = h->words.list[h->i++].end;
         return true;
     }
-    const char *at = h->step->n_from ? memmem(t->text + from, t->bytes - from, h->step->from, h->step->n_from) : NULL;
+    const char *at =
+        h->step->n_from ? memmem(t->text + from, t->bytes - from, h->step->from, h->step->n_from) : NULL;
     if (!at) return false;
     *begin = (size_t)(at - t->text);
     *end = *begin + h->step->n_from;
@@ -107,7 +118,8 @@ static bool next_hit(hits *h, const weir__marked *t, size_t from, size_t *begin,
 static weir_status replace(const weir__step *s, weir__marked *t, weir__out *out, weir_err *err) {
     hits h = {.step = s};
     size_t at = 0, begin = 0, end, k = 0;
-    const weir_status st = s->pattern ? weir__pretok_split(s->pattern, t->text, t->bytes, &h.words, err) : WEIR_OK;
+    const weir_status st =
+        s->pattern ? weir__pretok_split(s->pattern, t->text, t->bytes, &h.words, err) : WEIR_OK;
     for (bool more = st == WEIR_OK; more && !out->failed; at = end) {
         more = next_hit(&h, t, at, &begin, &end);
         if (!more) begin = end = t->bytes;
@@ -125,10 +137,12 @@ static weir_status replace(const weir__step *s, weir__marked *t, weir__out *out,
 
 static void prepend(const weir__step *s, bool first, weir__marked *t, weir__out *out) {
     const bool begins = t->bytes >= s->n_to && memcmp(t->text, s->to, s->n_to) == 0;
-    const bool stays = t->bytes == 0 || (s->kind != WEIR__STEP_PREPEND && begins) || (s->kind == WEIR__STEP_PREPEND_FIRST && !first);
+    const bool stays = t->bytes == 0 || (s->kind != WEIR__STEP_PREPEND && begins) ||
+                       (s->kind == WEIR__STEP_PREPEND_FIRST && !first);
     if (!stays) weir__out_put(out, s->to, s->n_to);
     for (size_t k = 0; k < 2 * t->special.n; k++)
-        if (*mark(&t->special, k) > 0) *mark(&t->special, k) += out->n; /* what is put before a text belongs to its first part */
+        if (*mark(&t->special, k) > 0)
+            *mark(&t->special, k) += out->n; /* what is put before a text belongs to its first part */
     weir__out_put(out, t->text, t->bytes);
 }
 
@@ -144,11 +158,12 @@ static void strip(const weir__step *s, weir__marked *t, weir__out *out) {
     }
 }
 
-/* ---- characters ------------------------------------------------------------------------------------------------------ */
+/* ---- characters ---------------------------------------------------------------------------------------- */
 
 static bool is_normal_form(weir__step_kind kind) { return kind >= WEIR__STEP_NFC && kind <= WEIR__STEP_NFKD; }
 
-/* Normal forms join characters across a mark: it moves to where they do not, so that its range gets smaller. */
+/* Normal forms join characters across a mark: it moves to where they do not, so that its range gets smaller.
+ * */
 static void settle_marks(weir__marked *t) {
     for (size_t k = 0; k < 2 * t->special.n; k++) {
         size_t *m = mark(&t->special, k);
@@ -167,15 +182,17 @@ static weir_status by_stretches(const weir__step *s, weir__marked *t, weir__out 
     for (size_t k = 0; k <= 2 * t->special.n; k++) {
         const bool last = k == 2 * t->special.n;
         const size_t end = last ? t->bytes : *mark(&t->special, k);
-        if (s->charsmap) weir__charsmap_apply(s->charsmap, t->text + at, end - at, out);
-        else WEIR_TRY(weir__characters_apply(s->kind, t->text + at, end - at, out, err));
+        if (s->charsmap)
+            weir__charsmap_apply(s->charsmap, t->text + at, end - at, out);
+        else
+            WEIR_TRY(weir__characters_apply(s->kind, t->text + at, end - at, out, err));
         at = end;
         if (!last) *mark(&t->special, k) = out->n;
     }
     return WEIR_OK;
 }
 
-/* ---- run ------------------------------------------------------------------------------------------------------------- */
+/* ---- run ----------------------------------------------------------------------------------------------- */
 
 static weir_status run_step(const weir__step *s, bool first, weir__marked *t, size_t most, weir_err *err) {
     weir__out out = {.most = most + 1};

@@ -22,12 +22,13 @@ static weir_status add_marker(weir__pipeline *b, int32_t id, weir_err *err) {
     if (k != WEIR__TOKEN_CONTROL && k != WEIR__TOKEN_UNKNOWN && k != WEIR__TOKEN_USER) return WEIR_OK;
     /* It would cut characters of a text in two, and patterns need whole ones. */
     if (b->byte_level && !weir__utf8_is_valid(text, n))
-        return weir_fail(err, WEIR_EFORMAT, KEY "tokens: token %d is found in texts (type %d) and is not UTF-8", id, (int)k);
+        return weir_fail(err, WEIR_EFORMAT, KEY "tokens: token %d is found in texts (type %d) and is not UTF-8", id,
+                         (int)k);
     return weir__added_put(&b->before, text, n, id, k == WEIR__TOKEN_USER ? 0 : WEIR__ADDED_SPECIAL, err);
 }
 
-/* llama.cpp (llama-vocab.cpp) makes control tokens of what ends a text or a turn, whatever the file says of them: else a text
- * could end a turn by its words. */
+/* llama.cpp (llama-vocab.cpp) makes control tokens of what ends a text or a turn, whatever the file says of
+ * them: else a text could end a turn by its words. */
 typedef struct ends {
     int64_t id[3];
 } ends;
@@ -96,7 +97,8 @@ static weir_status add_decoder(weir__pipeline *b, bool space, weir_err *err) {
     WEIR_TRY(weir__decode_add(&b->decoder, (weir__decode_step){.kind = WEIR__DECODE_PIECES}, "", "", err));
     WEIR_TRY(weir__decode_add(&b->decoder, (weir__decode_step){.kind = WEIR__DECODE_FUSE}, "", "", err));
     if (!space) return WEIR_OK;
-    return weir__decode_add(&b->decoder, (weir__decode_step){.kind = WEIR__DECODE_STRIP, .start = 1}, " ", "", err);
+    return weir__decode_add(&b->decoder, (weir__decode_step){.kind = WEIR__DECODE_STRIP, .start = 1}, " ", "",
+                            err);
 }
 
 static weir_status read_byte_level(weir__pipeline *b, const weir_gguf *g, weir_err *err) {

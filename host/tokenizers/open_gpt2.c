@@ -8,8 +8,9 @@
 
 static const size_t MAX_FILE = 256u << 20;
 static const char GPT2[] = "gpt-2";
-static const char QWEN2[] = "(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\\r\\n\\p{L}\\p{N}]?\\p{L}+|\\p{N}| ?[^\\s\\p{L}\\p{N}]+[\\r\\n]*|\\s*[\\r\\n]+"
-                            "|\\s+(?!\\S)|\\s+";
+static const char QWEN2[] =
+    "(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\\r\\n\\p{L}\\p{N}]?\\p{L}+|\\p{N}| ?[^\\s\\p{L}\\p{N}]+[\\r\\n]*|\\s*[\\r\\n]+"
+    "|\\s+(?!\\S)|\\s+";
 
 /* Lines without their ends; a comment only in the first. */
 static weir_status read_merges(weir__pipeline *b, const char *text, size_t n, weir_err *err) {
@@ -37,8 +38,10 @@ static weir_status read_class(weir__pipeline *b, const weir__tokens *tokens, wei
     } else if (!tokens->class_name || weir__tokens_class_is(tokens, "GPT2Tokenizer")) {
         WEIR_TRY(weir__pretok_add_named(b->pretok, GPT2, sizeof GPT2 - 1, &ignore, err));
     } else {
-        return weir_fail(err, WEIR_ENOTSUP, "tokenizer_class %.60s with vocab.json and merges.txt is not supported, expected "
-                         "GPT2Tokenizer or Qwen2Tokenizer (or a tokenizer.json)", tokens->class_name);
+        return weir_fail(err, WEIR_ENOTSUP,
+                         "tokenizer_class %.60s with vocab.json and merges.txt is not supported, expected "
+                         "GPT2Tokenizer or Qwen2Tokenizer (or a tokenizer.json)",
+                         tokens->class_name);
     }
     return space ? weir__step_add(&b->prep, WEIR__STEP_PREPEND_UNLESS, "", " ", err) : WEIR_OK;
 }
@@ -59,11 +62,12 @@ static weir_status add_tokens(weir__pipeline *b, const weir__tokens *tokens, wei
     return WEIR_OK;
 }
 
-static weir_status read_files(weir__pipeline *b, json_t *vocab, const weir__tokens *tokens, const char *merges, size_t n,
-                              weir_err *err) {
+static weir_status read_files(weir__pipeline *b, json_t *vocab, const weir__tokens *tokens,
+                              const char *merges, size_t n, weir_err *err) {
     b->byte_level = b->repair = b->unknown_first = true;
     WEIR_TRY(read_class(b, tokens, err));
-    WEIR_TRY(weir__decode_add(&b->decoder, (weir__decode_step){.kind = WEIR__DECODE_BYTE_LEVEL}, "", "", err));
+    WEIR_TRY(
+        weir__decode_add(&b->decoder, (weir__decode_step){.kind = WEIR__DECODE_BYTE_LEVEL}, "", "", err));
     WEIR_TRY(weir__hf_vocab(b, vocab, tokens->list, tokens->n, err));
     b->before.consumes = b->after.consumes = true;
     WEIR_TRY(add_tokens(b, tokens, err));
@@ -71,8 +75,8 @@ static weir_status read_files(weir__pipeline *b, json_t *vocab, const weir__toke
     return weir__pipeline_finish(b, err);
 }
 
-static weir_status open_all(weir_tokenizer **out, json_t *vocab, const char *vocab_path, const char *merges, size_t n,
-                            weir_err *err) {
+static weir_status open_all(weir_tokenizer **out, json_t *vocab, const char *vocab_path, const char *merges,
+                            size_t n, weir_err *err) {
     weir_err why = {""};
     weir__tokens tokens = {0};
     WEIR_TRY(weir__tokens_read(&tokens, vocab_path, NULL, err));
@@ -84,7 +88,8 @@ static weir_status open_all(weir_tokenizer **out, json_t *vocab, const char *voc
     return weir_fail(err, s, "%s: %s", weir__label(vocab_path), why.text);
 }
 
-weir_status weir_tokenizer_open_gpt2(weir_tokenizer **out, const char *vocab_path, const char *merges_path, weir_err *err) {
+weir_status weir_tokenizer_open_gpt2(weir_tokenizer **out, const char *vocab_path, const char *merges_path,
+                                     weir_err *err) {
     json_t *vocab;
     char *merges = NULL;
     size_t n = 0;

@@ -7,7 +7,7 @@
 #include "host/tokenizers/bytes.h"
 #include "kernels/base/mem.h"
 
-/* ---- open ------------------------------------------------------------------------------------------------------------ */
+/* ---- open ---------------------------------------------------------------------------------------------- */
 
 weir__pipeline *weir__pipeline_new(weir_err *err) {
     weir__pipeline *p = weir_calloc(1, sizeof *p);
@@ -26,6 +26,7 @@ void weir__pipeline_free(void *pipeline) {
     weir__vocab_free(&p->parts);
     weir__pairs_free(&p->pairs);
     weir__unigram_free(p->unigram);
+    weir_free(p->rank);
     weir__added_free(&p->before);
     weir__added_free(&p->after);
     weir__steps_free(&p->norm);
@@ -37,12 +38,12 @@ void weir__pipeline_free(void *pipeline) {
 }
 
 weir_status weir__pipeline_finish(weir__pipeline *p, weir_err *err) {
-    weir__bpe_finish(p);
+    WEIR_TRY(weir__bpe_finish(p, err));
     WEIR_TRY(weir__added_finish(&p->before, err));
     return weir__added_finish(&p->after, err);
 }
 
-/* ---- ids ------------------------------------------------------------------------------------------------------------- */
+/* ---- ids ----------------------------------------------------------------------------------------------- */
 
 static int32_t pipeline_size(const void *impl) { return ((const weir__pipeline *)impl)->vocab.n; }
 
@@ -55,7 +56,7 @@ static weir_piece_kind pipeline_kind(const void *impl, int32_t id) {
     return k == WEIR__TOKEN_CONTROL || k == WEIR__TOKEN_UNKNOWN ? WEIR_PIECE_CONTROL : WEIR_PIECE_TEXT;
 }
 
-/* ---- encode ---------------------------------------------------------------------------------------------------------- */
+/* ---- encode -------------------------------------------------------------------------------------------- */
 
 weir_status weir__encoder_emit(weir__encoder *e, int32_t id, weir_err *err) {
     if (e->n == e->cap || !e->ids) {
@@ -95,16 +96,20 @@ static weir_status encode_words(weir__encoder *e, const char *text, size_t n, bo
     WEIR_TRY(weir__pretok_split(e->p->pretok, text, n, &e->words, err));
     for (size_t i = 0; i < e->words.n; i++) {
         const weir__word w = e->words.list[i];
-        if (e->p->each_pretok) WEIR_TRY(encode_each(e, text + w.begin, w.end - w.begin, first && w.begin == 0, err));
-        else WEIR_TRY(encode_word(e, text + w.begin, w.end - w.begin, err));
+        if (e->p->each_pretok)
+            WEIR_TRY(encode_each(e, text + w.begin, w.end - w.begin, first && w.begin == 0, err));
+        else
+            WEIR_TRY(encode_word(e, text + w.begin, w.end - w.begin, err));
     }
     return WEIR_OK;
 }
 
 /* A stretch [from, to) of a text between added tokens; first: nothing precedes it. */
-typedef weir_status section_fn(weir__encoder *e, const char *text, size_t from, size_t to, bool first, weir_err *err);
+typedef weir_status section_fn(weir__encoder *e, const char *text, size_t from, size_t to, bool first,
+                               weir_err *err);
 
-static weir_status encode_section(weir__encoder *e, const char *text, size_t from, size_t to, bool first, weir_err *err) {
+static weir_status encode_section(weir__encoder *e, const char *text, size_t from, size_t to, bool first,
+                                  weir_err *err) {
     weir__marked t;
     if (from == to) return WEIR_OK;
     weir_status s = weir__marked_copy(&t, text + from, to - from, NULL, 0, err);
@@ -115,8 +120,9 @@ static weir_status encode_section(weir__encoder *e, const char *text, size_t fro
 }
 
 /* Hands the text between added tokens to `section`, and the tokens out. */
-static weir_status between_added(weir__encoder *e, const weir__added *a, const char *text, size_t n, const weir__ranges *special,
-                                 bool first, section_fn *section, weir_err *err) {
+static weir_status between_added(weir__encoder *e, const weir__added *a, const char *text, size_t n,
+                                 const weir__ranges *special, bool first, section_fn *section,
+                                 weir_err *err) {
     weir__scan at = {0};
     bool any = false;
     while (weir__added_next(a, text, n, special, &at)) {
@@ -127,13 +133,15 @@ static weir_status between_added(weir__encoder *e, const weir__added *a, const c
     return section(e, text, at.taken, n, first && !any, err);
 }
 
-static weir_status normalise_section(weir__encoder *e, const char *text, size_t from, size_t to, bool first, weir_err *err) {
+static weir_status normalise_section(weir__encoder *e, const char *text, size_t from, size_t to, bool first,
+                                     weir_err *err) {
     const weir__ranges *special = e->p->after.has_special ? e->special : NULL;
     weir__marked t;
     if (from == to) return WEIR_OK;
     weir_status s = weir__marked_copy(&t, text + from, to - from, special, from, err);
     if (s == WEIR_OK) s = weir__steps_run(&e->p->norm, first, &t, err);
-    if (s == WEIR_OK) s = between_added(e, &e->p->after, t.text, t.bytes, &t.special, first, encode_section, err);
+    if (s == WEIR_OK)
+        s = between_added(e, &e->p->after, t.text, t.bytes, &t.special, first, encode_section, err);
     weir__marked_free(&t);
     return s;
 }
@@ -146,8 +154,9 @@ static weir_status encode_whole(weir__encoder *e, weir__marked *t, bool first, w
     return e->ids ? WEIR_OK : weir_fail(err, WEIR_ENOMEM, "no memory for ids");
 }
 
-static weir_status pipeline_encode(const void *impl, const char *text, size_t bytes, const weir__ranges *special, bool first,
-                                   int32_t **ids, size_t *n, weir_err *err) {
+static weir_status pipeline_encode(const void *impl, const char *text, size_t bytes,
+                                   const weir__ranges *special, bool first, int32_t **ids, size_t *n,
+                                   weir_err *err) {
     weir__encoder e = {.p = impl};
     weir__marked t;
     /* Places in a text are 32 bits wide, and a normaliser may make three bytes of one. */
@@ -169,10 +178,10 @@ static weir_status pipeline_encode(const void *impl, const char *text, size_t by
     return WEIR_OK;
 }
 
-/* ---- decode ---------------------------------------------------------------------------------------------------------- */
+/* ---- decode -------------------------------------------------------------------------------------------- */
 
-static weir_status pipeline_decode(const void *impl, const int32_t *ids, size_t n, bool first, char **text, size_t *bytes,
-                                   weir_err *err) {
+static weir_status pipeline_decode(const void *impl, const int32_t *ids, size_t n, bool first, char **text,
+                                   size_t *bytes, weir_err *err) {
     const weir__pipeline *p = impl;
     return weir__decode(&p->decoder, &p->vocab, ids, n, first, text, bytes, err);
 }
@@ -184,5 +193,6 @@ static bool pipeline_is_open(const void *impl, int32_t id) {
 
 static int32_t pipeline_end(const void *impl) { return ((const weir__pipeline *)impl)->end; }
 
-const weir_tokenizer_ops weir__pipeline_ops = {weir__pipeline_free, pipeline_size,   pipeline_piece,   pipeline_kind,
-                                               pipeline_encode,     pipeline_decode, pipeline_is_open, pipeline_end};
+const weir_tokenizer_ops weir__pipeline_ops = {weir__pipeline_free, pipeline_size,   pipeline_piece,
+                                               pipeline_kind,       pipeline_encode, pipeline_decode,
+                                               pipeline_is_open,    pipeline_end};

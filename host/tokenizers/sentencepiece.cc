@@ -95,19 +95,23 @@ struct Known {
 };
 
 // Ids of a text, and those that the caller has for unknown pieces.
-sentencepiece::util::Status encode_one(const SentencePieceProcessor &p, Known known, absl::string_view text, std::vector<int> *ids) {
+sentencepiece::util::Status encode_one(const SentencePieceProcessor &p, Known known, absl::string_view text,
+                                       std::vector<int> *ids) {
     auto status = p.Encode(text, ids);
-    if (!known.id_of || !status.ok() || std::find(ids->begin(), ids->end(), p.unk_id()) == ids->end()) return status;
+    if (!known.id_of || !status.ok() || std::find(ids->begin(), ids->end(), p.unk_id()) == ids->end())
+        return status;
     std::vector<std::string> pieces;
     status = p.Encode(text, &pieces);
     for (size_t i = 0; status.ok() && i < pieces.size() && i < ids->size(); i++) {
-        const int32_t id = (*ids)[i] == p.unk_id() ? known.id_of(known.ud, pieces[i].data(), pieces[i].size()) : -1;
+        const int32_t id =
+            (*ids)[i] == p.unk_id() ? known.id_of(known.ud, pieces[i].data(), pieces[i].size()) : -1;
         if (id >= 0) (*ids)[i] = id;
     }
     return status;
 }
 
-sentencepiece::util::Status encode_parts(const Spm &m, Known known, absl::string_view text, std::vector<int> *ids) {
+sentencepiece::util::Status encode_parts(const Spm &m, Known known, absl::string_view text,
+                                         std::vector<int> *ids) {
     if (text.size() <= 2 * PART_BYTES || m.window == 0 || m.window > PART_BYTES || !make_part(m))
         return encode_one(m.whole, known, text, ids);
     std::vector<int> v;
@@ -140,8 +144,8 @@ size_t find_window(const SentencePieceProcessor &sp) {
 
 extern "C" {
 
-weir_status weir__spm_encode(const Spm *m, const char *text, size_t bytes, weir__spm_known *known, const void *ud,
-                             int32_t **ids, size_t *n, weir_err *err) {
+weir_status weir__spm_encode(const Spm *m, const char *text, size_t bytes, weir__spm_known *known,
+                             const void *ud, int32_t **ids, size_t *n, weir_err *err) {
     return guarded(err, "text", [&]() -> weir_status {
         // The library counts bytes in int, and its normaliser may grow a text about eighteenfold.
         if (bytes > INT_MAX / 32)
@@ -159,7 +163,8 @@ weir_status weir__spm_encode(const Spm *m, const char *text, size_t bytes, weir_
     });
 }
 
-weir_status weir__spm_decode(const Spm *m, const int32_t *ids, size_t n, char **text, size_t *bytes, weir_err *err) {
+weir_status weir__spm_decode(const Spm *m, const int32_t *ids, size_t n, char **text, size_t *bytes,
+                             weir_err *err) {
     return guarded(err, "ids", [&]() -> weir_status {
         std::string s;
         const auto status = m->whole.Decode(std::vector<int>(ids, ids + n), &s);

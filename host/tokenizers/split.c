@@ -6,7 +6,7 @@
 #include "host/tokenizers/white.h"
 #include "kernels/base/mem.h"
 
-/* ---- the set --------------------------------------------------------------------------------------------------------- */
+/* ---- the set ------------------------------------------------------------------------------------------- */
 
 void weir__split_set_free(weir__split_set *s) {
     weir__vocab_free(&s->texts);
@@ -26,7 +26,8 @@ static weir_status grow_ids(weir__split_set *s, weir_err *err) {
     return WEIR_OK;
 }
 
-weir_status weir__split_set_put(weir__split_set *s, const char *text, size_t bytes, int32_t id, unsigned flags, weir_err *err) {
+weir_status weir__split_set_put(weir__split_set *s, const char *text, size_t bytes, int32_t id,
+                                unsigned flags, weir_err *err) {
     int32_t i = weir__vocab_find(&s->texts, text, bytes);
     if (bytes == 0) return WEIR_OK; /* would be found everywhere */
     if (i < 0) {
@@ -62,7 +63,7 @@ weir_status weir__split_set_finish(weir__split_set *s, weir_err *err) {
     return WEIR_OK;
 }
 
-/* ---- parts ----------------------------------------------------------------------------------------------------------- */
+/* ---- parts --------------------------------------------------------------------------------------------- */
 
 void weir__parts_free(weir__parts *p) {
     for (size_t i = 0; i < p->n; i++) weir_free(p->list[i].owned);
@@ -91,7 +92,8 @@ static weir_status join(weir__part *a, weir__part *b, bool into_a, weir_err *err
     if (!s) return weir_fail(err, WEIR_ENOMEM, "no memory for a text of %zu bytes", a->n + b->n);
     memcpy(s, a->s, a->n);
     memcpy(s + a->n, b->s, b->n);
-    const weir__part both = {.s = s, .n = a->n + b->n, .begin = a->begin, .end = b->end, .id = -1, .owned = s};
+    const weir__part both = {
+        .s = s, .n = a->n + b->n, .begin = a->begin, .end = b->end, .id = -1, .owned = s};
     weir_free(a->owned);
     weir_free(b->owned);
     *a = *b = (weir__part){.id = -1};
@@ -99,7 +101,7 @@ static weir_status join(weir__part *a, weir__part *b, bool into_a, weir_err *err
     return WEIR_OK;
 }
 
-/* ---- the search ------------------------------------------------------------------------------------------------------ */
+/* ---- the search ---------------------------------------------------------------------------------------- */
 
 /* A place where a token may have begun, and how far it has come. */
 typedef struct state {
@@ -112,9 +114,9 @@ typedef struct search {
     const char *text;
     size_t n;
     const weir__ranges *special;
-    state *states; /* in the order of their starts; at most one for each character of the longest token, and one */
+    state *states; /* by their starts; at most one for each character of the longest token, and one */
     size_t n_state, cap;
-    size_t skip; /* what is before it is taken */
+    size_t skip;       /* what is before it is taken */
     size_t start, end; /* of the token found */
 } search;
 
@@ -142,8 +144,8 @@ static void look_ahead(search *f, size_t start, int32_t node, size_t at) {
     }
 }
 
-/* State i ends a token before `at`, whose character has k bytes. One that began earlier wins if it ends too; what it has not read of
- * that character it skips, as in the original. */
+/* State i ends a token before `at`, whose character has k bytes. One that began earlier wins if it ends too;
+ * what it has not read of that character it skips, as in the original. */
 static void take_longest(search *f, size_t i, size_t at, size_t k) {
     f->start = f->states[i].start;
     f->end = at;
@@ -199,15 +201,17 @@ static weir_status cut(search *f, bool *gone, weir__parts *out, weir_err *err) {
     return add_part(out, f->text, from, f->n, err);
 }
 
-/* ---- flags ----------------------------------------------------------------------------------------------------------- */
+/* ---- flags --------------------------------------------------------------------------------------------- */
 
 static int32_t token_of(const weir__split_set *s, const weir__part *p, const weir__ranges *special) {
     const int32_t i = weir__vocab_find(&s->texts, p->s, p->n);
-    const bool counts = i >= 0 && (!(s->texts.kind[i] & WEIR__ADDED_SPECIAL) || weir__ranges_hold(special, p->begin, p->end));
+    const bool counts =
+        i >= 0 && (!(s->texts.kind[i] & WEIR__ADDED_SPECIAL) || weir__ranges_hold(special, p->begin, p->end));
     return counts ? i : -1;
 }
 
-static weir_status apply_flags(const weir__split_set *s, unsigned flags, weir__parts *p, size_t i, weir_err *err) {
+static weir_status apply_flags(const weir__split_set *s, unsigned flags, weir__parts *p, size_t i,
+                               weir_err *err) {
     (void)s;
     weir__part *left = i > 0 ? &p->list[i - 1] : NULL, *right = i + 1 < p->n ? &p->list[i + 1] : NULL;
     const bool touches_left = left && left->n > 0 && left->s[left->n - 1] != ' ';
@@ -219,12 +223,13 @@ static weir_status apply_flags(const weir__split_set *s, unsigned flags, weir__p
     return touches_right ? join(&p->list[i], right, false, err) : WEIR_OK;
 }
 
-weir_status weir__split_spans(const weir__split_set *s, const char *text, size_t n, const weir__ranges *special, weir__parts *out,
-                        weir_err *err) {
+weir_status weir__split_spans(const weir__split_set *s, const char *text, size_t n,
+                             const weir__ranges *special, weir__parts *out, weir_err *err) {
     search f = {.set = s, .text = text, .n = n, .special = special, .cap = s->texts.longest + 1};
     f.states = weir_alloc(f.cap, sizeof *f.states);
     bool *gone = weir_alloc(f.cap, sizeof *gone);
-    weir_status st = f.states && gone ? cut(&f, gone, out, err) : weir_fail(err, WEIR_ENOMEM, "no memory to find added tokens");
+    weir_status st = f.states && gone ? cut(&f, gone, out, err)
+                                      : weir_fail(err, WEIR_ENOMEM, "no memory to find added tokens");
     weir_free(f.states);
     weir_free(gone);
     for (size_t i = 0; i < out->n && st == WEIR_OK; i++) {

@@ -5,6 +5,7 @@
 #include "host/formats/json_file.h"
 #include "host/tokenizers/ops.h"
 #include "host/tokenizers/slow.h"
+#include "host/tokenizers/spm_bpe.h"
 #include "kernels/base/mem.h"
 
 static const size_t MAX_MODEL = 256u << 20;
@@ -15,9 +16,10 @@ struct weir_tokenizer {
     void *impl;
 };
 
-/* ---- open ------------------------------------------------------------------------------------------------ */
+/* ---- open ---------------------------------------------------------------------------------------------- */
 
-weir_status weir__tokenizer_new(weir_tokenizer **out, const weir_tokenizer_ops *ops, void *impl, weir_err *err) {
+weir_status weir__tokenizer_new(weir_tokenizer **out, const weir_tokenizer_ops *ops, void *impl,
+                                weir_err *err) {
     weir_tokenizer *t = weir_calloc(1, sizeof *t);
     if (!t) {
         ops->free(impl);
@@ -32,13 +34,18 @@ static weir_status open_spm(weir_tokenizer **out, const void *model, size_t byte
                             const weir__tokens *tokens, int32_t extra_ids, bool strips, weir_err *err) {
     weir__spm *spm = NULL;
     weir__slow *slow = NULL;
+    weir__pipeline *bpe = NULL;
     weir_err why = {""};
     label = weir__label(label);
     if (extra_ids < 0 || extra_ids > MAX_EXTRA)
         return weir_fail(err, WEIR_EINVAL, "%s: extra_ids = %d, expected 0 to %d", label, extra_ids,
                          MAX_EXTRA);
     WEIR_TRY(weir__spm_open(&spm, model, bytes, label, err));
-    const weir_status s = weir__slow_open(&slow, spm, tokens, extra_ids, strips, &why);
+    weir_status s = weir__spm_bpe_open(&bpe, model, bytes, &why);
+    if (s == WEIR_OK)
+        s = weir__slow_open(&slow, spm, bpe, tokens, extra_ids, strips, &why);
+    else
+        weir__spm_free(spm);
     if (s != WEIR_OK) return weir_fail(err, s, "%s: %s", label, why.text);
     return weir__tokenizer_new(out, &weir__slow_ops, slow, err);
 }
@@ -77,7 +84,7 @@ void weir_tokenizer_free(weir_tokenizer *t) {
     weir_free(t);
 }
 
-/* ---- ids ------------------------------------------------------------------------------------------------- */
+/* ---- ids ----------------------------------------------------------------------------------------------- */
 
 int32_t weir_tokenizer_size(const weir_tokenizer *t) { return t->ops->size(t->impl); }
 
@@ -91,14 +98,16 @@ bool weir_tokenizer_is_control(const weir_tokenizer *t, int32_t id) {
     return is_inside(t, id) && t->ops->kind(t->impl, id) == WEIR_PIECE_CONTROL;
 }
 
-bool weir_tokenizer_is_open(const weir_tokenizer *t, int32_t id) { return is_inside(t, id) && t->ops->is_open(t->impl, id); }
+bool weir_tokenizer_is_open(const weir_tokenizer *t, int32_t id) {
+    return is_inside(t, id) && t->ops->is_open(t->impl, id);
+}
 
 int32_t weir_tokenizer_end(const weir_tokenizer *t) { return t->ops->end(t->impl); }
 
-/* ---- encode ---------------------------------------------------------------------------------------------- */
+/* ---- encode -------------------------------------------------------------------------------------------- */
 
-weir_status weir_tokenizer_encode_run(const weir_tokenizer *t, const char *text, size_t bytes, bool first, int32_t **ids,
-                                      size_t *n, weir_err *err) {
+weir_status weir_tokenizer_encode_run(const weir_tokenizer *t, const char *text, size_t bytes, bool first,
+                                      int32_t **ids, size_t *n, weir_err *err) {
     return t->ops->encode(t->impl, text, bytes, &(weir__ranges){NULL, 0}, first, ids, n, err);
 }
 
@@ -107,13 +116,14 @@ weir_status weir_tokenizer_encode(const weir_tokenizer *t, const char *text, siz
     return weir_tokenizer_encode_run(t, text, bytes, true, ids, n, err);
 }
 
-weir_status weir_tokenizer_encode_special(const weir_tokenizer *t, const char *text, size_t bytes, int32_t **ids,
-                                          size_t *n, weir_err *err) {
+weir_status weir_tokenizer_encode_special(const weir_tokenizer *t, const char *text, size_t bytes,
+                                          int32_t **ids, size_t *n, weir_err *err) {
     weir__range all = {0, bytes};
     return t->ops->encode(t->impl, text, bytes, &(weir__ranges){&all, 1}, true, ids, n, err);
 }
 
-/* One text of them, and its parts where control tokens are parsed: spans that follow each other are one part. */
+/* One text of them, and its parts where control tokens are parsed: spans that follow each other are one part.
+ * */
 static void join_spans(const weir_text_span *spans, size_t n, char *text, weir__ranges *special) {
     size_t at = 0;
     for (size_t i = 0; i < n; at += spans[i++].bytes) {
@@ -121,16 +131,19 @@ static void join_spans(const weir_text_span *spans, size_t n, char *text, weir__
         memcpy(text + at, spans[i].text, spans[i].bytes);
         if (!spans[i].parse_special) continue;
         weir__range *last = special->n > 0 ? &special->list[special->n - 1] : NULL;
-        if (last && last->end == at) last->end += spans[i].bytes;
-        else special->list[special->n++] = (weir__range){at, at + spans[i].bytes};
+        if (last && last->end == at)
+            last->end += spans[i].bytes;
+        else
+            special->list[special->n++] = (weir__range){at, at + spans[i].bytes};
     }
 }
 
-weir_status weir_tokenizer_encode_spans(const weir_tokenizer *t, const weir_text_span *spans, size_t n, int32_t **ids,
-                                        size_t *n_ids, weir_err *err) {
+weir_status weir_tokenizer_encode_spans(const weir_tokenizer *t, const weir_text_span *spans, size_t n,
+                                        int32_t **ids, size_t *n_ids, weir_err *err) {
     size_t bytes = 0;
     for (size_t i = 0; i < n; i++)
-        if (__builtin_add_overflow(bytes, spans[i].bytes, &bytes)) return weir_fail(err, WEIR_EINVAL, "text too long");
+        if (__builtin_add_overflow(bytes, spans[i].bytes, &bytes))
+            return weir_fail(err, WEIR_EINVAL, "text too long");
     weir__ranges special = {weir_alloc(n, sizeof *special.list), 0};
     char *text = weir_alloc(bytes, 1);
     weir_status s = WEIR_OK;
@@ -145,10 +158,10 @@ weir_status weir_tokenizer_encode_spans(const weir_tokenizer *t, const weir_text
     return s;
 }
 
-/* ---- decode ---------------------------------------------------------------------------------------------- */
+/* ---- decode -------------------------------------------------------------------------------------------- */
 
-weir_status weir_tokenizer_decode_run(const weir_tokenizer *t, const int32_t *ids, size_t n, bool first, char **text,
-                                      size_t *bytes, weir_err *err) {
+weir_status weir_tokenizer_decode_run(const weir_tokenizer *t, const int32_t *ids, size_t n, bool first,
+                                      char **text, size_t *bytes, weir_err *err) {
     int32_t *kept = weir_alloc(n, sizeof *kept);
     if (!kept) return weir_fail(err, WEIR_ENOMEM, "no memory for %zu ids", n);
     size_t n_kept = 0;
@@ -165,7 +178,7 @@ weir_status weir_tokenizer_decode_run(const weir_tokenizer *t, const int32_t *id
     return s;
 }
 
-weir_status weir_tokenizer_decode(const weir_tokenizer *t, const int32_t *ids, size_t n, char **text, size_t *bytes,
-                                  weir_err *err) {
+weir_status weir_tokenizer_decode(const weir_tokenizer *t, const int32_t *ids, size_t n, char **text,
+                                  size_t *bytes, weir_err *err) {
     return weir_tokenizer_decode_run(t, ids, n, true, text, bytes, err);
 }

@@ -9,7 +9,8 @@
 #include "kernels/base/mem.h"
 
 enum { N_ROLE = 7, END = 1 };
-static const char *const roles[N_ROLE] = {"bos_token", "eos_token", "unk_token", "sep_token", "pad_token", "cls_token", "mask_token"};
+static const char *const roles[N_ROLE] = {"bos_token", "eos_token", "unk_token", "sep_token",
+                                          "pad_token", "cls_token", "mask_token"};
 
 static const weir__class classes[] = {
     {"T5Tokenizer", {NULL, "</s>", "<unk>", NULL, "<pad>"}, {0}},
@@ -24,12 +25,13 @@ static const weir__class classes[] = {
 /* What transformers takes for a model whose tokenizer_config.json names no class. */
 static const struct {
     const char *model_type, *class;
-} by_model[] = {{"t5", "T5Tokenizer"},        {"mt5", "MT5Tokenizer"},       {"llama", "LlamaTokenizer"},
-                {"mistral", "LlamaTokenizer"}, {"gemma", "GemmaTokenizer"},   {"gemma2", "GemmaTokenizer"},
-                {"gemma3", "GemmaTokenizer"},  {"gemma3_text", "GemmaTokenizer"}, {"qwen2", "Qwen2Tokenizer"},
-                {"qwen3", "Qwen2Tokenizer"},   {"gpt2", "GPT2Tokenizer"}};
+} by_model[] = {
+    {"t5", "T5Tokenizer"},         {"mt5", "MT5Tokenizer"},           {"llama", "LlamaTokenizer"},
+    {"mistral", "LlamaTokenizer"}, {"gemma", "GemmaTokenizer"},       {"gemma2", "GemmaTokenizer"},
+    {"gemma3", "GemmaTokenizer"},  {"gemma3_text", "GemmaTokenizer"}, {"qwen2", "Qwen2Tokenizer"},
+    {"qwen3", "Qwen2Tokenizer"},   {"gpt2", "GPT2Tokenizer"}};
 
-/* ---- files ----------------------------------------------------------------------------------------------------------- */
+/* ---- files --------------------------------------------------------------------------------------------- */
 
 /* NULL in *out where the file is not there. */
 static weir_status read_file(const char *vocab_path, const char *name, json_t **out, weir_err *err) {
@@ -72,9 +74,11 @@ static void find_class(weir__tokens *t, const char *otherwise) {
     t->class = name ? class_of(name) : NULL;
 }
 
-bool weir__tokens_class_is(const weir__tokens *t, const char *name) { return t->class && strcmp(t->class->name, name) == 0; }
+bool weir__tokens_class_is(const weir__tokens *t, const char *name) {
+    return t->class && strcmp(t->class->name, name) == 0;
+}
 
-/* ---- the list -------------------------------------------------------------------------------------------------------- */
+/* ---- the list ------------------------------------------------------------------------------------------ */
 
 static weir_status add(weir__tokens *t, weir__token x, weir_err *err) {
     if (t->n == t->cap) {
@@ -95,13 +99,18 @@ static weir__token token_of(const json_t *v, bool special, bool *ok) {
     static const struct {
         const char *key;
         unsigned flag;
-    } flags[] = {{"special", WEIR__ADDED_SPECIAL}, {"lstrip", WEIR__ADDED_LSTRIP}, {"rstrip", WEIR__ADDED_RSTRIP},
-                 {"single_word", WEIR__ADDED_WORD}, {"normalized", WEIR__ADDED_NORMALIZED}};
+    } flags[] = {{"special", WEIR__ADDED_SPECIAL},
+                 {"lstrip", WEIR__ADDED_LSTRIP},
+                 {"rstrip", WEIR__ADDED_RSTRIP},
+                 {"single_word", WEIR__ADDED_WORD},
+                 {"normalized", WEIR__ADDED_NORMALIZED}};
     const json_t *content = json_is_object(v) ? json_object_get(v, "content") : v;
-    weir__token x = {json_string_value(content), json_string_length(content), -1, special ? WEIR__ADDED_SPECIAL : 0, false};
+    weir__token x = {json_string_value(content), json_string_length(content), -1,
+                     special ? WEIR__ADDED_SPECIAL : 0, false};
     for (size_t i = 0; i < sizeof flags / sizeof *flags; i++)
         if (json_is_true(json_object_get(v, flags[i].key))) x.flags |= flags[i].flag;
-    if (!json_object_get(v, "normalized") && !(x.flags & WEIR__ADDED_SPECIAL)) x.flags |= WEIR__ADDED_NORMALIZED;
+    if (!json_object_get(v, "normalized") && !(x.flags & WEIR__ADDED_SPECIAL))
+        x.flags |= WEIR__ADDED_NORMALIZED;
     *ok = json_is_string(content);
     x.told = json_is_object(v);
     return x;
@@ -116,16 +125,21 @@ static weir_status add_decoder(weir__tokens *t, json_t *decoder, weir_err *err) 
         const long long id = strtoll(key, &end, 10);
         weir__token x = token_of(v, false, &ok);
         if (!ok || !json_is_object(v) || *end != '\0' || end == key || id < 0 || id >= WEIR__MAX_TOKENS)
-            return weir_fail(err, WEIR_EFORMAT, "tokenizer_config.json: added_tokens_decoder: \"%.40s\": expected an id and a token", key);
+            return weir_fail(
+                err, WEIR_EFORMAT,
+                "tokenizer_config.json: added_tokens_decoder: \"%.40s\": expected an id and a token", key);
         x.index = id;
         WEIR_TRY(add(t, x, err));
     }
     return WEIR_OK;
 }
 
-static bool has_decoder(const weir__tokens *t) { return json_is_object(json_object_get(t->config, "added_tokens_decoder")); }
+static bool has_decoder(const weir__tokens *t) {
+    return json_is_object(json_object_get(t->config, "added_tokens_decoder"));
+}
 
-/* The value of a role: special_tokens_map.json's before tokenizer_config.json's, where there is no added_tokens_decoder. */
+/* The value of a role: special_tokens_map.json's before tokenizer_config.json's, where there is no
+ * added_tokens_decoder. */
 static const json_t *role_of(const weir__tokens *t, const char *role) {
     const json_t *v = has_decoder(t) ? NULL : json_object_get(t->map, role);
     return v ? v : json_object_get(t->config, role);
@@ -137,7 +151,8 @@ static weir__token *find(const weir__tokens *t, const char *s, size_t n) {
     return NULL;
 }
 
-/* One that is in the list already is a control token from now on. Its flags are the list's, or x's if those win. */
+/* One that is in the list already is a control token from now on. Its flags are the list's, or x's if those
+ * win. */
 static weir_status add_special(weir__tokens *t, weir__token x, bool wins, weir_err *err) {
     weir__token *known = x.n > 0 ? find(t, x.text, x.n) : NULL;
     if (known && wins && x.told) {
@@ -154,7 +169,8 @@ static weir_status add_roles(weir__tokens *t, weir_err *err) {
         const json_t *v = role_of(t, roles[i]);
         const char *own = t->class ? t->class->roles[i] : NULL;
         const weir__token x = token_of(v, true, &ok);
-        const weir__token none = {"", 0, -1, 0, false}, by_class = {own, own ? strlen(own) : 0, -1, WEIR__ADDED_SPECIAL, false};
+        const weir__token none = {"", 0, -1, 0, false},
+                          by_class = {own, own ? strlen(own) : 0, -1, WEIR__ADDED_SPECIAL, false};
         const weir__token this = ok ? x : !v && own ? by_class : none;
         WEIR_TRY(add_special(t, this, !has_decoder(t), err));
         if (i != END || this.n == 0) continue;
@@ -179,7 +195,9 @@ static weir_status add_all_roles(weir__tokens *t, weir_err *err) {
     WEIR_TRY(add_more(t, json_object_get(t->config, MORE), err));
     if (!has_decoder(t)) WEIR_TRY(add_more(t, json_object_get(t->map, MORE), err));
     for (int i = 0; t->class && i < 4 && t->class->more[i]; i++)
-        WEIR_TRY(add_special(t, (weir__token){t->class->more[i], strlen(t->class->more[i]), -1, WEIR__ADDED_SPECIAL, false}, false, err));
+        WEIR_TRY(add_special(
+            t, (weir__token){t->class->more[i], strlen(t->class->more[i]), -1, WEIR__ADDED_SPECIAL, false},
+            false, err));
     return WEIR_OK;
 }
 
@@ -189,7 +207,8 @@ static weir_status add_legacy(weir__tokens *t, weir_err *err) {
     json_object_foreach(t->added, key, v) {
         const json_int_t id = json_integer_value(v);
         if (!json_is_integer(v) || id < 0 || id >= WEIR__MAX_TOKENS)
-            return weir_fail(err, WEIR_EFORMAT, "added_tokens.json: \"%.40s\": expected an id below %d", key, WEIR__MAX_TOKENS);
+            return weir_fail(err, WEIR_EFORMAT, "added_tokens.json: \"%.40s\": expected an id below %d", key,
+                             WEIR__MAX_TOKENS);
         WEIR_TRY(add(t, (weir__token){key, strlen(key), id, WEIR__ADDED_NORMALIZED, false}, err));
     }
     return WEIR_OK;
@@ -207,11 +226,13 @@ static weir_status collect(weir__tokens *t, weir_err *err) {
     if (t->n > 1) qsort(t->list, t->n, sizeof *t->list, by_index);
     WEIR_TRY(add_all_roles(t, err));
     for (size_t i = 0; !whole && i < t->n; i++) /* added_tokens.json: what has a role is not normalised */
-        if (t->list[i].index >= 0 && !t->list[i].told && (t->list[i].flags & WEIR__ADDED_SPECIAL)) t->list[i].flags &= ~(unsigned)WEIR__ADDED_NORMALIZED;
+        if (t->list[i].index >= 0 && !t->list[i].told && (t->list[i].flags & WEIR__ADDED_SPECIAL))
+            t->list[i].flags &= ~(unsigned)WEIR__ADDED_NORMALIZED;
     return WEIR_OK;
 }
 
-weir_status weir__tokens_read(weir__tokens *out, const char *vocab_path, const char *class_name, weir_err *err) {
+weir_status weir__tokens_read(weir__tokens *out, const char *vocab_path, const char *class_name,
+                              weir_err *err) {
     weir__tokens t = {0};
     weir_status s = read_files(&t, vocab_path, err);
     if (s == WEIR_OK) {

@@ -9,12 +9,13 @@
 
 struct weir__unigram {
     weir__trie tokens;  /* by their bytes */
+    int32_t first[256]; /* node of a first byte, -1: no token begins so */
     double *score;      /* (n) */
     double unk_score;
     int32_t unk_id;
 };
 
-/* ---- open ------------------------------------------------------------------------------------------------------------ */
+/* ---- open ---------------------------------------------------------------------------------------------- */
 
 static int by_text(const void *a, const void *b, void *vocab) {
     const weir__vocab *v = vocab;
@@ -32,7 +33,8 @@ static size_t common(const weir__vocab *v, int32_t a, int32_t b) {
     return k;
 }
 
-/* In the order of their texts, a token needs a node for each byte that it does not share with the one before. */
+/* In the order of their texts, a token needs a node for each byte that it does not share with the one before.
+ * */
 static size_t count_nodes(const weir__vocab *v, const int32_t *sorted, int32_t n) {
     size_t nodes = 1;
     for (int32_t i = 0; i < n; i++)
@@ -52,11 +54,12 @@ static weir_status build(weir__unigram *u, const weir__vocab *v, int32_t *sorted
     qsort_r(sorted, (size_t)n, sizeof *sorted, by_text, (void *)(uintptr_t)v);
     WEIR_TRY(weir__trie_reserve(&u->tokens, count_nodes(v, sorted, n), err));
     for (int32_t i = 0; i < n; i++) add_token(u, v, sorted[i]);
+    for (int32_t b = 0; b < 256; b++) u->first[b] = weir__trie_next(&u->tokens, 0, b);
     return WEIR_OK;
 }
 
-weir_status weir__unigram_new(weir__unigram **out, const weir__vocab *v, const double *scores, int32_t n, int32_t unk_id,
-                              weir_err *err) {
+weir_status weir__unigram_new(weir__unigram **out, const weir__vocab *v, const double *scores, int32_t n,
+                              int32_t unk_id, weir_err *err) {
     static const double PENALTY = 10; /* of an unknown character, below the least score */
     weir__unigram *u = weir_calloc(1, sizeof *u);
     int32_t *sorted = weir_alloc((size_t)n, sizeof *sorted);
@@ -90,7 +93,7 @@ void weir__lattice_free(weir__lattice *l) {
     memset(l, 0, sizeof *l);
 }
 
-/* ---- search ---------------------------------------------------------------------------------------------------------- */
+/* ---- search -------------------------------------------------------------------------------------------- */
 
 static weir_status reserve(weir__lattice *l, size_t n, weir_err *err) {
     if (n + 1 > l->cap) {
@@ -115,7 +118,8 @@ static void offer(weir__lattice *l, size_t from, size_t to, double score, int32_
     *node = (weir__lattice_node){score, id, (uint32_t)from};
 }
 
-weir_status weir__unigram_search(const weir__unigram *u, weir__lattice *l, const char *word, size_t n, weir_err *err) {
+weir_status weir__unigram_search(const weir__unigram *u, weir__lattice *l, const char *word, size_t n,
+                                 weir_err *err) {
     WEIR_TRY(reserve(l, n, err));
     for (size_t at = 0, character; at < n; at += character) {
         bool whole = false; /* the character is a token */
@@ -123,7 +127,8 @@ weir_status weir__unigram_search(const weir__unigram *u, weir__lattice *l, const
         if (character > n - at) character = n - at;
         int32_t node = 0;
         for (size_t end = at; end < n;) {
-            node = weir__trie_next(&u->tokens, node, (uint8_t)word[end++]);
+            const uint8_t byte = (uint8_t)word[end];
+            node = end++ == at ? u->first[byte] : weir__trie_next(&u->tokens, node, byte);
             if (node < 0) break;
             const int32_t id = u->tokens.value[node];
             if (id < 0) continue;
@@ -131,13 +136,15 @@ weir_status weir__unigram_search(const weir__unigram *u, weir__lattice *l, const
             offer(l, at, end, u->score[id], id);
         }
         if (whole) continue;
-        if (u->unk_id < 0) return weir_fail(err, WEIR_EINVAL, "text: a character is no token, and the vocabulary has no unk_id");
+        if (u->unk_id < 0)
+            return weir_fail(err, WEIR_EINVAL,
+                             "text: a character is no token, and the vocabulary has no unk_id");
         offer(l, at, at + character, u->unk_score, u->unk_id);
     }
     return WEIR_OK;
 }
 
-/* ---- ids ------------------------------------------------------------------------------------------------------------- */
+/* ---- ids ----------------------------------------------------------------------------------------------- */
 
 /* A run of unknown characters: a token that spells the whole run, its bytes, or one unknown token. */
 static weir_status emit_unknown(weir__encoder *e, const char *s, size_t n, weir_err *err) {
@@ -155,7 +162,8 @@ weir_status weir__unigram_word(weir__encoder *e, const char *word, size_t n, wei
     WEIR_TRY(weir__unigram_search(e->p->unigram, &e->lattice, word, n, err));
     nodes = e->lattice.nodes;
     size_t ahead = n;
-    for (size_t at = n; at > 0;) { /* turns the way back into a way there: from of a node is then where its successor ends */
+    for (size_t at = n;
+         at > 0;) { /* turns the way back into a way there: from of a node is then where its successor ends */
         const size_t from = nodes[at].from;
         nodes[at].from = (uint32_t)ahead;
         ahead = at;

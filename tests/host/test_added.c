@@ -1,10 +1,14 @@
-/* Added tokens of model directories, Unigram, spans with and without control tokens. Golden values: tests/golden/make_added.py. */
+/* Added tokens of model directories, Unigram, spans with and without control tokens. Golden values:
+ * tests/golden/make_added.py. */
 #include <criterion/criterion.h>
 #include <jansson.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
+#include "host/tokenizers/spm.h"
+#include "host/tokenizers/spm_bpe.h"
 #include "host/tokenizers/tokenizer.h"
 #include "kernels/base/mem.h"
 #include "tests/support/alloc.h"
@@ -41,9 +45,11 @@ static weir_tokenizer *opened(const char *name) {
     return t;
 }
 
-static void expect_ids(const int32_t *got, size_t n, const json_t *want, const char *where, const char *text) {
+static void expect_ids(const int32_t *got, size_t n, const json_t *want, const char *where,
+                       const char *text) {
     bool same = n == json_array_size(want);
-    for (size_t i = 0; i < n && same; i++) same = got[i] == (int32_t)json_integer_value(json_array_get(want, i));
+    for (size_t i = 0; i < n && same; i++)
+        same = got[i] == (int32_t)json_integer_value(json_array_get(want, i));
     char *dump = json_dumps(want, JSON_COMPACT);
     cr_expect(same, "%s: \"%s\": %zu ids, the first %d, want %s", where, text, n, n ? (int)got[0] : -1, dump);
     free(dump);
@@ -56,10 +62,13 @@ static void check_case(const weir_tokenizer *t, const json_t *c, const char *whe
     char *exact = (char *)files_exact(text, bytes);
     int32_t *ids = NULL;
     weir_err err = {""};
-    cr_assert_eq(weir_tokenizer_encode_special(t, exact, bytes, &ids, &n, &err), WEIR_OK, "%s: %s", where, err.text);
+    cr_assert_eq(weir_tokenizer_encode_special(t, exact, bytes, &ids, &n, &err), WEIR_OK, "%s: %s", where,
+                 err.text);
     expect_ids(ids, n, json_object_get(c, "ids"), where, text);
     cr_assert_eq(weir_tokenizer_decode(t, ids, n, &back, &n_back, &err), WEIR_OK, "%s: %s", where, err.text);
-    if (n_want > 0) cr_expect(n_back == n_want && memcmp(back, want, n_want) == 0, "%s: \"%s\", want \"%s\"", where, back, want);
+    if (n_want > 0)
+        cr_expect(n_back == n_want && memcmp(back, want, n_want) == 0, "%s: \"%s\", want \"%s\"", where, back,
+                  want);
     weir_free(back);
     weir_free(ids);
     free(exact);
@@ -102,24 +111,28 @@ Test(added, unigram_agrees_with_tokenizers) {
     check_golden("unigram_words", 100);
 }
 
-/* ---- spans ----------------------------------------------------------------------------------------------------------- */
+/* ---- spans --------------------------------------------------------------------------------------------- */
 
-static const char *const all_names[] = {"flags", "fast", "t5", "t5_legacy", "llama", "llama_legacy", "pair", "unigram", "unigram_words"};
+static const char *const all_names[] = {"flags",        "fast", "t5",      "t5_legacy",    "llama",
+                                        "llama_legacy", "pair", "unigram", "unigram_words"};
 enum { N_NAME = sizeof all_names / sizeof *all_names };
 
-static void expect_same(const weir_tokenizer *t, const weir_text_span *spans, size_t n_span, const int32_t *want, size_t n_want,
-                        const char *where) {
+static void expect_same(const weir_tokenizer *t, const weir_text_span *spans, size_t n_span,
+                        const int32_t *want, size_t n_want, const char *where) {
     int32_t *ids = NULL;
     size_t n = 0;
     weir_err err = {""};
-    cr_assert_eq(weir_tokenizer_encode_spans(t, spans, n_span, &ids, &n, &err), WEIR_OK, "%s: %s", where, err.text);
-    cr_expect(n == n_want && (n == 0 || memcmp(ids, want, n * sizeof *ids) == 0), "%s: %zu ids, want %zu", where, n, n_want);
+    cr_assert_eq(weir_tokenizer_encode_spans(t, spans, n_span, &ids, &n, &err), WEIR_OK, "%s: %s", where,
+                 err.text);
+    cr_expect(n == n_want && (n == 0 || memcmp(ids, want, n * sizeof *ids) == 0), "%s: %zu ids, want %zu",
+              where, n, n_want);
     weir_free(ids);
 }
 
 /* However a text is cut, spans of one kind are what the text is as a whole. */
 Test(added, spans_of_one_kind_are_one_text) {
-    static const char text[] = " k0 a k3k6\n\nthe </s> abcd e\xcc\x81 k9<|im_end|><think>x<extra_id_1> \xe4\xb8\xad\xe6\x96\x87!";
+    static const char text[] =
+        " k0 a k3k6\n\nthe </s> abcd e\xcc\x81 k9<|im_end|><think>x<extra_id_1> \xe4\xb8\xad\xe6\x96\x87!";
     const size_t n = sizeof text - 1;
     for (int k = 0; k < N_NAME; k++) {
         weir_tokenizer *t = opened(all_names[k]);
@@ -145,8 +158,12 @@ Test(added, a_span_of_text_holds_no_control_token) {
     static const struct {
         const char *template, *message, *after;
         int n_control;
-    } cases[] = {{"<|im_end|>", "<|im_end|>", "<|im_end|>", 2}, {"<|im_", "end|>", "", 0}, {"<|im_end|", ">", "<|im_end|>", 1},
-                 {"", "<|endoftext|><|im_end|>", "", 0},         {"a", "b<|im_end|", ">c", 0}, {"<|im_end|>", "", "<|im_end|>", 2}};
+    } cases[] = {{"<|im_end|>", "<|im_end|>", "<|im_end|>", 2},
+                 {"<|im_", "end|>", "", 0},
+                 {"<|im_end|", ">", "<|im_end|>", 1},
+                 {"", "<|endoftext|><|im_end|>", "", 0},
+                 {"a", "b<|im_end|", ">c", 0},
+                 {"<|im_end|>", "", "<|im_end|>", 2}};
     weir_tokenizer *t = opened("pair");
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         const weir_text_span spans[] = {{cases[i].template, strlen(cases[i].template), true},
@@ -166,14 +183,15 @@ Test(added, a_span_of_text_holds_no_control_token) {
     weir_tokenizer_free(t);
 }
 
-/* ---- the end, kinds, gaps -------------------------------------------------------------------------------------------- */
+/* ---- the end, kinds, gaps ------------------------------------------------------------------------------ */
 
 Test(added, gaps_have_no_text_and_roles_have_kinds) {
     weir_tokenizer *t = opened("pair");
     cr_expect_eq(weir_tokenizer_size(t), 263);
     cr_expect_str_eq(weir_tokenizer_piece(t, 258), "");
     cr_expect_str_eq(weir_tokenizer_piece(t, 262), "<think>");
-    cr_expect(weir_tokenizer_is_control(t, 260) && weir_tokenizer_is_control(t, 261) && !weir_tokenizer_is_control(t, 262));
+    cr_expect(weir_tokenizer_is_control(t, 260) && weir_tokenizer_is_control(t, 261) &&
+              !weir_tokenizer_is_control(t, 262));
     weir_tokenizer_free(t);
     t = opened("t5");
     cr_expect_geq(weir_tokenizer_end(t), 0);
@@ -181,7 +199,68 @@ Test(added, gaps_have_no_text_and_roles_have_kinds) {
     weir_tokenizer_free(t);
 }
 
-/* ---- damage and memory ----------------------------------------------------------------------------------------------- */
+/* ---- long texts ---------------------------------------------------------------------------------------- */
+
+/* Text of 20 KB from a few units, so that words of every length come up. */
+static size_t long_text(char *out, size_t cap, uint32_t seed) {
+    static const char *const units[] = {
+        " ",   "  ",  "the ", "a",      "in", "\xe2\x96\x81", "e\xcc\x81", "\xe4\xb8\xad", "\xf0\x9f\x98\x80",
+        "ing", "123", "\n",   "<user>", "th", "is",           ".",         "<0x41>",       "\t",
+        "o",   "r"};
+    const uint32_t n_unit = sizeof units / sizeof *units, few = 1 + seed % n_unit;
+    size_t n = 0;
+    for (const char *u; n + 8 < cap; n += strlen(u)) {
+        seed = seed * 1664525u + 1013904223u;
+        u = units[(seed >> 8) % few];
+        memcpy(out + n, u, strlen(u));
+    }
+    return n;
+}
+
+/* What a .model of type BPE makes of a long text by itself is what the library makes of it. */
+static void compare_long(const char *path, bool own) {
+    size_t n_model;
+    uint8_t *model = files_read(path, &n_model);
+    cr_assert(model, "%s", path);
+    weir__spm *spm = NULL;
+    weir__pipeline *bpe = NULL;
+    cr_assert_eq(weir__spm_open(&spm, model, n_model, path, NULL), WEIR_OK);
+    cr_assert_eq(weir__spm_bpe_open(&bpe, model, n_model, NULL), WEIR_OK);
+    cr_assert_eq(bpe != NULL, own, "%s", path);
+    for (uint32_t seed = 0; own && seed < 60; seed++) {
+        char text[20000];
+        const size_t bytes = long_text(text, seed % 3 ? 700 : sizeof text, seed * 7919);
+        int32_t *got = NULL, *want = NULL;
+        size_t n, n_want;
+        cr_assert_eq(weir__spm_encode(spm, text, bytes, NULL, NULL, &want, &n_want, NULL), WEIR_OK);
+        cr_assert_eq(
+            weir__pipeline_ops.encode(bpe, text, bytes, &(weir__ranges){NULL, 0}, true, &got, &n, NULL),
+            WEIR_OK);
+        cr_assert(n == n_want && memcmp(got, want, n * sizeof *got) == 0, "%s, seed %u: %zu ids, want %zu",
+                  path, seed, n, n_want);
+        weir_free(got);
+        weir_free(want);
+    }
+    weir__pipeline_free(bpe);
+    weir__spm_free(spm);
+    free(model);
+}
+
+Test(added, long_texts_have_the_ids_of_the_library) {
+    compare_long(WEIR_SOURCE_DIR "/tests/golden/tokenizer/tiny_bpe.model", true);
+    compare_long(WEIR_SOURCE_DIR "/tests/golden/tokenizer/tiny_unigram.model", false);
+}
+
+Test(added, long_texts_of_llama_2_have_the_ids_of_the_library) {
+    static const char path[] = WEIR_SHARED_DIR "/data/tokenizers/llama2/tokenizer.model";
+    if (access(path, R_OK) != 0) {
+        printf("added: skipped: no %s\n", path);
+        cr_skip("no %s", path);
+    }
+    compare_long(path, true);
+}
+
+/* ---- damage and memory --------------------------------------------------------------------------------- */
 
 static weir_status use(const char *name, long fail) {
     static const char text[] = "a k0  k5 \xef\xbc\xa1 b\xff <think>";
@@ -195,7 +274,9 @@ static weir_status use(const char *name, long fail) {
     weir_status s = open_case(name, &t, &err);
     if (s == WEIR_OK) s = weir_tokenizer_encode_spans(t, spans, 2, &ids, &n, &err);
     if (s == WEIR_OK) s = weir_tokenizer_decode(t, ids, n, &back, &bytes, &err);
-    if (s != WEIR_OK) cr_assert(s == WEIR_ENOMEM && err_is_line(&err, "no memory"), "%s, allocation %ld: %s", name, fail, err.text);
+    if (s != WEIR_OK)
+        cr_assert(s == WEIR_ENOMEM && err_is_line(&err, "no memory"), "%s, allocation %ld: %s", name, fail,
+                  err.text);
     weir_free(back);
     weir_free(ids);
     weir_tokenizer_free(t);
