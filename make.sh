@@ -3,16 +3,18 @@
 set -eu
 cd "$(dirname "$0")"
 
-build_packages="gcc g++ cmake ninja-build pkg-config libcriterion-dev libsentencepiece-dev libjansson-dev libpcre2-dev libutf8proc-dev"
+build_packages="gcc g++ cmake ninja-build pkg-config libsentencepiece-dev libjansson-dev libpcre2-dev libutf8proc-dev"
+test_packages="libcriterion-dev"
+as_root= # or sudo
 python_dir=build/python
 
 usage() {
     cat <<'TEXT'
 usage: ./make.sh COMMAND
 
-  build [--cuda]   the program: build/weir; with a CUDA toolkit's nvcc: build/cuda/weir
-  demo             build, then translate ten sentences with the verifier alone and with the cascade
-  test             build, then run the test suite
+  build [--cuda]   the program, build/weir, and the timers of bench/; with a CUDA toolkit's nvcc, and tests: in build/cuda/
+  demo             build the program, then translate ten sentences with the verifier alone and with the cascade
+  test [--all]     build the tests, then run the suite; --all: in all schedules of the CUDA kernels' CPU runner, not in one
   bench            build, then time the parts of a block (weir bench) on the demo pair
   bleu [ARGS]      quality and speed of the rules over 1,000 prompts; table and CSV under bench/results/
   peers [ARGS]     transformers (llama.cpp, where that comes first) on the same pair and prompts beside weir; table under bench/results/
@@ -20,7 +22,8 @@ usage: ./make.sh COMMAND
   lab COMMAND      the cost-quality lab: sweeps, tables, plots (lab --help); lab test: its own tests
   gpu-bundle       build/gpu-bundle.tar.xz: bench/gpu.sh and all it needs on a machine with a GPU and little else
                    (with a CUDA toolkit's nvcc)
-  sanitize [NAME]  the suite under asan (ASan + UBSan), tsan, or both
+  sanitize [--all] [NAME]
+                   the suite of asan (ASan + UBSan), tsan, or both: what memory or threads could break
   lint             layers, shell scripts, gcc -fanalyzer; ptxas where there is an nvcc
   ptxas [--update] registers, shared memory and spills of the kernels against kernels/ptxas.txt
   fuzz [SECONDS]   every parser's fuzz target, SECONDS each (default 60; clang)
@@ -66,40 +69,93 @@ need() {
     if ! command -v apt-get >/dev/null 2>&1; then
         die "missing (Debian's names):$missing; install them and run this again"
     fi
-    as_root=
     if [ "$(id -u)" -ne 0 ]; then
         command -v sudo >/dev/null 2>&1 || die "missing:$missing; as root: apt-get install$missing"
         as_root=sudo
     fi
     say "installing$missing"
-    $as_root apt-get update -q
+    install "$missing" || die "installing$missing failed"
+}
+
+# want PACKAGE COMMAND: what is useful and not needed, installed where that asks nobody anything.
+want() {
+    ! command -v "$2" >/dev/null 2>&1 && command -v apt-get >/dev/null 2>&1 && [ "$(id -u)" -eq 0 ] || return 0
+    install "$1" >/dev/null 2>&1 || say "no $1 to install: done without it"
+}
+
+# install NAMES
+install() {
     # shellcheck disable=SC2086  # a list of names
-    $as_root env DEBIAN_FRONTEND=noninteractive apt-get install -q -y --no-install-recommends $missing
+    $as_root apt-get update -q && $as_root env DEBIAN_FRONTEND=noninteractive apt-get install -q -y --no-install-recommends $1
 }
 
 jobs() { echo "${JOBS:-$(getconf _NPROCESSORS_ONLN)}"; }
 
 need_nvcc() { command -v nvcc >/dev/null 2>&1 || die "no nvcc: install a CUDA toolkit (12.8 or newer) and put its bin/ on PATH"; }
 
-# compile PRESET
-compile() {
+# configure PRESET [OPTION...]
+configure() {
     # shellcheck disable=SC2086  # a list of names
     need $build_packages
     mkdir -p build
-    cmake --preset "$1" >"build/configure-$1.log" 2>&1 || {
+    cmake --preset "$@" >"build/configure-$1.log" 2>&1 || {
         cat "build/configure-$1.log" >&2
         die "configuring $1 failed"
     }
-    cmake --build --preset "$1" -j "$(jobs)"
 }
 
-# run_suite PRESET: ctest, then the number of cases, which ctest does not know (it counts programs).
+# make_targets PRESET TARGET...: ninja's one line on a terminal, a few elsewhere, and in both all words of what fails.
+make_targets() {
+    preset=$1
+    shift
+    if [ -t 1 ]; then
+        NINJA_STATUS="$preset: [%f/%t] " cmake --build --preset "$preset" -j "$(jobs)" --target "$@"
+        return
+    fi
+    {
+        NINJA_STATUS='[%f/%t] ' cmake --build --preset "$preset" -j "$(jobs)" --target "$@" && echo 0 >build/ninja.status ||
+            echo 1 >build/ninja.status
+    } 2>&1 | awk -v preset="$preset" '
+        /^\[[0-9]+\/[0-9]+\] / {
+            split(substr($1, 2), n, /[\/\]]/)
+            if (int(4 * n[1] / n[2]) > quarter || n[1] == 1) print preset ": " n[1] " of " n[2] " targets"
+            quarter = int(4 * n[1] / n[2])
+            fflush()
+            next
+        }
+        $0 != "ninja: no work to do." { print; fflush() }'
+    [ "$(cat build/ninja.status)" -eq 0 ] || die "compiling $preset failed"
+}
+
+# compile PRESET [TARGET...]: the program, or what is named. The tests stay as they were configured: a folder without them needs
+# no Criterion, and gets them from compile_suite without a second compilation of the program.
+compile() {
+    preset=$1
+    shift
+    dir=build
+    [ "$preset" = release ] || dir=build/$preset
+    if [ -e "$dir/CMakeCache.txt" ]; then configure "$preset"; else configure "$preset" -DWEIR_TESTS=OFF; fi
+    make_targets "$preset" "${@:-weir}"
+}
+
+compile_suite() {
+    # shellcheck disable=SC2086  # a list of names
+    need $build_packages $test_packages
+    want mold mold
+    configure "$1" -DWEIR_TESTS=ON
+    make_targets "$1" suite
+}
+
+# run_suite PRESET [--all]: ctest, then the number of cases, which ctest does not know (it counts programs).
 run_suite() {
     dir=build
     [ "$1" = release ] || dir=build/$1
     log=$dir/suite.log
+    which="--preset $1"
+    [ "${2:-}" != --all ] || which="--test-dir $dir --output-on-failure"
     {
-        ctest --preset "$1" -j "$(jobs)" --verbose && echo 0 >"$log.status" || echo 1 >"$log.status"
+        # shellcheck disable=SC2086  # a list of words
+        ctest $which -j "$(jobs)" --verbose && echo 0 >"$log.status" || echo 1 >"$log.status"
     } 2>&1 | tee "$log" | grep --line-buffered -E '^ *[0-9]+/[0-9]+ Test ' || true
     if [ "$(cat "$log.status")" -ne 0 ]; then
         grep -vE '^[0-9]+: (\[(----|RUN |PASS)\]|$|Test (command|timeout)|Working Directory)' "$log" || true
@@ -117,6 +173,7 @@ run_suite() {
          END { printf "cases: %d run, %d passed, %d failed, %d crashed, %d skipped\n",
                       run, passed, failed, crashed, skipped }' "$log"
     grep -E '^[0-9]+% tests passed|^Total Test time|^No tests were found' "$log" || true
+    sed -n "s/^\(.*\): \(..*\)/left out of $1, \1: \2/p" "$dir/left_out.txt"
     [ "$(cat "$log.status")" -eq 0 ] || die "$1: the suite failed; all of it is in $log"
 }
 
@@ -142,10 +199,11 @@ command=${1:-help}
 case $command in
     build)
         case ${1:-} in
-            '') compile release ;;
+            '') compile release programs ;;
             --cuda)
                 need_nvcc
-                compile cuda
+                compile_suite cuda
+                make_targets cuda programs
                 ;;
             *) die "build takes --cuda or nothing, not $1" ;;
         esac
@@ -155,8 +213,9 @@ case $command in
         exec bench/demo/demo.sh
         ;;
     test)
-        compile release
-        run_suite release
+        case ${1:-} in '' | --all) ;; *) die "test takes --all or nothing, not $1" ;; esac
+        compile_suite release
+        run_suite release "${1:-}"
         ;;
     bench)
         compile release
@@ -197,9 +256,14 @@ case $command in
         exec bench/gpu_bundle.sh
         ;;
     sanitize)
+        all=
+        if [ "${1:-}" = --all ]; then
+            all=$1
+            shift
+        fi
         for preset in ${1:-asan tsan}; do
-            compile "$preset"
-            run_suite "$preset"
+            compile_suite "$preset"
+            run_suite "$preset" "$all"
         done
         ;;
     lint)
@@ -213,7 +277,7 @@ case $command in
         ;;
     fuzz)
         need clang
-        compile fuzz
+        compile fuzz all
         exec tests/fuzz/run.sh build/fuzz "${1:-60}"
         ;;
     format)

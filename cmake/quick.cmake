@@ -7,6 +7,7 @@ if(NOT WEIR_CUDA AND NOT "${CMAKE_EXE_LINKER_FLAGS} $ENV{LDFLAGS}" MATCHES "-fus
       add_link_options(-fuse-ld=${linker})
       break()
     endif()
+    unset(WEIR_LINKS_WITH_${linker} CACHE) # it may be installed later
   endforeach()
 endif()
 

@@ -41,8 +41,18 @@ typedef struct decoded {
 
 static weir_status decode(const weir_session *s, int64_t from, int64_t to, decoded *out) {
     *out = (decoded){NULL, 0};
-    return weir_tokenizer_decode(s->e->tok, s->timeline + 1 + from, (size_t)(to - from), &out->text, &out->n,
-                                 NULL);
+    return weir_tokenizer_decode_run(s->e->tok, s->timeline + 1 + from, (size_t)(to - from), from == 0, &out->text, &out->n,
+                                     NULL);
+}
+
+/* Tokens at the end that are nothing without those that follow wait for them. Control tokens, which have no text, do not part them. */
+static int64_t settled(const weir_session *s) {
+    int64_t n = s->n;
+    for (int64_t i = n; i > s->win.read; i--) {
+        if (weir_tokenizer_is_open(s->e->tok, s->timeline[i])) n = i - 1;
+        else if (!weir_tokenizer_is_control(s->e->tok, s->timeline[i])) break;
+    }
+    return n;
 }
 
 /* Begins a window that has grown long nearer to the end: only where the texts prove that nothing is lost, and
@@ -71,8 +81,9 @@ static weir_status shorten(weir_session *s, const decoded *all, size_t have) {
 static weir_status advance(weir_session *s, bool last) {
     weir_text_window *w = &s->win;
     decoded before, after = {NULL, 0};
+    const int64_t end = last ? s->n : settled(s);
     WEIR_TRY(decode(s, w->from, w->read, &before));
-    weir_status st = decode(s, w->from, s->n, &after);
+    weir_status st = decode(s, w->from, end, &after);
     const size_t have = before.n + w->told, upto = last ? after.n : certain_bytes(after.text, after.n);
     if (st == WEIR_OK && upto > have) {
         if (!add_text(s, after.text + have, upto - have))
@@ -80,11 +91,11 @@ static weir_status advance(weir_session *s, bool last) {
         else
             w->told = upto - before.n;
     }
-    w->open = upto < after.n;
+    w->open = upto < after.n || end < s->n;
     if (last && st == WEIR_OK) s->n_shown = s->n;
     if (st == WEIR_OK && upto == after.n && after.n > before.n)
-        *w = (weir_text_window){w->read, s->n, 0, false};
-    else if (st == WEIR_OK)
+        *w = (weir_text_window){w->read, end, 0, w->open};
+    else if (st == WEIR_OK && end == s->n)
         st = shorten(s, &after, before.n + w->told);
     weir_free(before.text);
     weir_free(after.text);
@@ -178,9 +189,9 @@ void weir_text_push(weir_session *s) {
 /* Text that is not kept while tokens come: all of it at once. */
 static weir_status decode_all(weir_session *s) {
     decoded all;
-    WEIR_TRY(decode(s, 0, s->n, &all));
-    s->text_len = 0;
     const bool running = s->finish == WEIR_RUNNING;
+    WEIR_TRY(decode(s, 0, running ? settled(s) : s->n, &all));
+    s->text_len = 0;
     const bool ok = add_text(s, all.text, running ? certain_bytes(all.text, all.n) : all.n);
     weir_free(all.text);
     if (ok) s->n_shown = s->n;

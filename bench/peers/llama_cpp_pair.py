@@ -33,6 +33,7 @@ VERSION = "0.3.36"
 BUILD = runs.ROOT / "build" / "peers"
 DATA = runs.ROOT / "bench" / "lab" / "data"
 CONTEXT = 1024
+END_LINES = 60  # of a build that fails: a compiler names the first error and what it is part of
 # Processor flags of Linux and llama.cpp's options for them; all but AMX.
 ISA = {"sse4_2": "SSE42", "avx": "AVX", "avx2": "AVX2", "fma": "FMA", "f16c": "F16C", "bmi2": "BMI2", "avx_vnni": "AVX_VNNI",
        "avx512bw": "AVX512", "avx512_vbmi": "AVX512_VBMI", "avx512vbmi": "AVX512_VBMI", "avx512_vnni": "AVX512_VNNI",
@@ -50,26 +51,31 @@ def isa_options(no_amx):
     return ["-DGGML_NATIVE=OFF"] + sorted({f"-DGGML_{ISA[f]}=ON" for f in flags if f in ISA})
 
 
+def quietly(command):
+    """Runs it without its words, unless it fails: then their end, and this script's."""
+    done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False)
+    if done.returncode != 0:
+        end = done.stdout.decode(errors="replace").splitlines()[-END_LINES:]
+        sys.exit("\n".join([*end, f"llama_cpp_pair.py: status {done.returncode} of: {' '.join(command)}"]))
+
+
 def build_peer(no_amx):
     """Compiles what is missing; returns the folder of programs."""
     BUILD.mkdir(parents=True, exist_ok=True)
     source, work = BUILD / f"llama_cpp_python-{VERSION}", BUILD / "llama.cpp"
     if not source.exists():
         package = f"llama-cpp-python=={VERSION}"
-        subprocess.run([sys.executable, "-m", "pip", "download", "-q", "--no-deps", "--no-binary", ":all:", "-d", str(BUILD),
-                        package], check=True)
+        quietly([sys.executable, "-m", "pip", "download", "-q", "--no-deps", "--no-binary", ":all:", "-d", str(BUILD), package])
         with tarfile.open(BUILD / f"llama_cpp_python-{VERSION}.tar.gz") as archive:
             archive.extractall(BUILD, filter="data")
     tree = source / "vendor" / "llama.cpp"
-    subprocess.run(["cmake", "-S", str(tree), "-B", str(work), "-G", "Ninja", "-DCMAKE_BUILD_TYPE=Release", *isa_options(no_amx),
-                    "-DLLAMA_BUILD_TESTS=OFF", "-DLLAMA_BUILD_SERVER=OFF", "-DLLAMA_CURL=OFF", "-DLLAMA_OPENSSL=OFF"],
-                   check=True, stdout=subprocess.DEVNULL)
-    subprocess.run(["cmake", "--build", str(work), "--target", "llama", "llama-speculative-simple"], check=True,
-                   stdout=subprocess.DEVNULL)
+    quietly(["cmake", "-S", str(tree), "-B", str(work), "-G", "Ninja", "-DCMAKE_BUILD_TYPE=Release", *isa_options(no_amx),
+             "-DLLAMA_BUILD_TESTS=OFF", "-DLLAMA_BUILD_SERVER=OFF", "-DLLAMA_CURL=OFF", "-DLLAMA_OPENSSL=OFF"])
+    quietly(["cmake", "--build", str(work), "--target", "llama", "llama-speculative-simple"])
     programs = work / "bin"
-    subprocess.run([os.environ.get("CC", "cc"), "-O2", "-Wall", "-o", str(programs / "llama_cpp"),
-                    str(Path(__file__).with_name("llama_cpp.c")), f"-I{tree}/include", f"-I{tree}/ggml/include", f"-L{programs}",
-                    f"-Wl,-rpath,{programs}", "-lllama", "-lggml", "-lggml-base", "-ljansson", "-lm"], check=True)
+    quietly([os.environ.get("CC", "cc"), "-O2", "-Wall", "-o", str(programs / "llama_cpp"),
+             str(Path(__file__).with_name("llama_cpp.c")), f"-I{tree}/include", f"-I{tree}/ggml/include", f"-L{programs}",
+             f"-Wl,-rpath,{programs}", "-lllama", "-lggml", "-lggml-base", "-ljansson", "-lm"])
     return programs
 
 

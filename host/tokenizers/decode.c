@@ -192,11 +192,11 @@ static weir_status join(spellings *l, bool spaces, char **text, size_t *bytes, w
         spellings_free(l);
         *l = w;
     }
-    char *whole = l->s;
+    char *s = l->s;
     size_t n = l->bytes;
     l->s = NULL;
-    WEIR_TRY(weir__utf8_lossy(&whole, &n, err));
-    *text = whole;
+    WEIR_TRY(weir__utf8_lossy(&s, &n, err));
+    *text = s;
     *bytes = n;
     return WEIR_OK;
 }

@@ -107,8 +107,8 @@ static bool next_hit(hits *h, const weir__marked *t, size_t from, size_t *begin,
 static weir_status replace(const weir__step *s, weir__marked *t, weir__out *out, weir_err *err) {
     hits h = {.step = s};
     size_t at = 0, begin = 0, end, k = 0;
-    if (s->pattern) WEIR_TRY(weir__pretok_split(s->pattern, t->text, t->bytes, &h.words, err));
-    for (bool more = true; more && !out->failed; at = end) {
+    const weir_status st = s->pattern ? weir__pretok_split(s->pattern, t->text, t->bytes, &h.words, err) : WEIR_OK;
+    for (bool more = st == WEIR_OK; more && !out->failed; at = end) {
         more = next_hit(&h, t, at, &begin, &end);
         if (!more) begin = end = t->bytes;
         for (; k < 2 * t->special.n && *mark(&t->special, k) <= begin; k++)
@@ -120,7 +120,7 @@ static weir_status replace(const weir__step *s, weir__marked *t, weir__out *out,
             *mark(&t->special, k) = k % 2 ? before : out->n;
     }
     weir__words_free(&h.words);
-    return WEIR_OK;
+    return st;
 }
 
 static void prepend(const weir__step *s, bool first, weir__marked *t, weir__out *out) {

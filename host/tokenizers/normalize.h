@@ -23,7 +23,8 @@ typedef enum weir__step_kind {
     WEIR__STEP_STRIP_ACCENTS,  /* marks vanish */
     WEIR__STEP_NMT,            /* control characters vanish, other white space is a space */
     WEIR__STEP_CHARSMAP,       /* SentencePiece's precompiled table */
-    WEIR__STEP_REPAIR,         /* U+FFFD for bytes that are no UTF-8 (utf8.h) */
+    WEIR__STEP_REPAIR,         /* what llama.cpp reads: U+FFFD for a byte that is no UTF-8, the short form of an overlong
+                                  character; surrogates stay (utf8.h) */
 } weir__step_kind;
 
 enum { WEIR__MAX_STEPS = 12, WEIR__STEP_BYTES = 32 };

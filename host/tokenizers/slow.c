@@ -8,7 +8,7 @@
 #include "kernels/base/mem.h"
 
 enum { NAME_BYTES = 24 };
-static const char SENTINEL[] = "<extra_id_";
+static const char SENTINEL[] = "<extra_id_", SPACE[] = "\xe2\x96\x81"; /* as pieces spell it */
 
 struct weir__slow {
     weir__spm *spm;
@@ -262,8 +262,9 @@ static weir_status add_text(answer *a, bool spaces, const char *s, size_t n, wei
     return WEIR_OK;
 }
 
-/* Pieces between two added tokens. */
-static weir_status add_pieces(const weir__slow *s, answer *a, const int32_t *ids, size_t n, weir_err *err) {
+/* Pieces between two added tokens, or (last) after them all: there a text that is empty still has its space before it. Llama's class
+ * takes a space off before the library does. */
+static weir_status add_pieces(const weir__slow *s, answer *a, const int32_t *ids, size_t n, bool last, weir_err *err) {
     char *text = NULL;
     size_t bytes = 0;
     if (n == 0) return WEIR_OK;
@@ -272,8 +273,11 @@ static weir_status add_pieces(const weir__slow *s, answer *a, const int32_t *ids
     if (s->strips) {
         weir__strip_left(&begin, &bytes);
         weir__strip_right(begin, &bytes);
+    } else if (s->spaces && bytes > 0 && *begin == ' ' && strncmp(slow_piece(s, ids[0]), SPACE, sizeof SPACE - 1) == 0) {
+        begin++;
+        bytes--;
     }
-    const weir_status st = add_text(a, s->spaces, begin, bytes, err);
+    const weir_status st = bytes > 0 || last ? add_text(a, s->spaces, begin, bytes, err) : WEIR_OK;
     weir_free(text);
     return st;
 }
@@ -288,11 +292,11 @@ static weir_status slow_decode(const void *impl, const int32_t *ids, size_t n, b
     for (size_t i = 0; i < n && st == WEIR_OK; i++) {
         if (ids[i] < s->n_piece && s->kind[ids[i]] != WEIR__TOKEN_USER) continue;
         const char *piece = slow_piece(s, ids[i]);
-        st = add_pieces(s, &a, ids + from, i - from, err);
+        st = add_pieces(s, &a, ids + from, i - from, false, err);
         if (st == WEIR_OK) st = add_text(&a, s->spaces, piece, strlen(piece), err);
         from = i + 1;
     }
-    if (st == WEIR_OK) st = add_pieces(s, &a, ids + from, n - from, err);
+    if (st == WEIR_OK) st = add_pieces(s, &a, ids + from, n - from, true, err);
     if (st == WEIR_OK && !a.s) {
         a.parts = 0;
         st = add_text(&a, false, "", 0, err);

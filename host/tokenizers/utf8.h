@@ -21,10 +21,6 @@ size_t weir__utf8_put(char *out, uint32_t cp);
 
 bool weir__utf8_is_valid(const char *s, size_t n); /* strict: no surrogates */
 
-/* The text that llama.cpp makes of the bytes: one U+FFFD for a broken byte, the short form of an overlong one; surrogates
- * stay. *out by weir_alloc, zero-terminated. ENOMEM. */
-weir_status weir__utf8_repair(const char *s, size_t n, char **out, size_t *bytes, weir_err *err);
-
 /* Strict UTF-8 of the bytes, for output: each maximal part that begins a character and does not end it, and each
  * other wrong byte, is one U+FFFD (Unicode 3.9, as Python's and Rust's lossy decoders). Takes *text, a weir_alloc block of
  * *n bytes and one more, and gives it back or a larger one, zero-terminated. On ENOMEM the block is freed. */

@@ -34,7 +34,6 @@ static long counted(const char *verifier, const char *drafter) {
 }
 
 Test(kernels_of_block, gemma_has_nine_a_layer_and_llama_seven) {
-    device_skip_under_tsan();
     const long both = counted("gemma2_bf16", "llama_bf16"), other = counted("llama_bf16", "gemma2_bf16");
     cr_assert_eq(both, expected(7, 3, 9, 2), "%ld kernels, expected %ld", both, expected(7, 3, 9, 2));
     cr_assert_eq(other, expected(9, 2, 7, 3), "%ld kernels, expected %ld", other, expected(9, 2, 7, 3));

@@ -163,6 +163,17 @@ for name in ["tiny_qwen2", "tiny_llama2"]:
 for name in ["tiny_smollm", "tiny_deepseek", "tiny_llama2", "tiny_gemma"]:
     put("tokenizer_gguf", name, (ROOT / f"tests/golden/tokenizer/{name}.gguf").read_bytes())
 
+UNIGRAM = {"type": "Unigram", "unk_id": 0, "byte_fallback": True, "vocab": [["<unk>", 0], ["\u2581", -2], ["\u2581a", -1.5], ["ab", -3], ["b", -2.5], ["<0x63>", -9]]}
+put("tokenizer_json", "unigram", json.dumps({"model": UNIGRAM, "normalizer": {"type": "Sequence", "normalizers": [
+    {"type": "Precompiled", "precompiled_charsmap": "CAAAAAAEAAAAAAAAYQA="}, {"type": "Nmt"}, {"type": "NFKC"}, {"type": "Lowercase"}, {"type": "StripAccents"},
+    {"type": "Strip", "strip_left": True, "strip_right": True}, {"type": "Replace", "pattern": {"Regex": " {2,}"}, "content": "\u2581"}]},
+    "pre_tokenizer": {"type": "Sequence", "pretokenizers": [{"type": "WhitespaceSplit"}, {"type": "Metaspace", "replacement": "\u2581", "prepend_scheme": "first"}]},
+    "decoder": {"type": "Sequence", "decoders": [{"type": "Metaspace", "replacement": "\u2581"}, {"type": "Strip", "content": "a", "start": 1, "stop": 2}]},
+    "added_tokens": [{"id": 6, "content": "<b>", "normalized": True, "lstrip": True, "rstrip": True, "single_word": True}]}))
+for name in ("flags", "unigram"):
+    put("tokenizer_json", f"added_{name}", (ROOT / f"tests/golden/added/{name}/tokenizer.json").read_bytes())
+put("text", "flags", "k0 k1\u200dk2  k3\n\nk4abXcd bcd \u4e2d\u6587 k9</s>")
+
 put("text", "plain", "The weather is nice today. Es hat viel geschneit, \u00dcbermut \u00df.")
 put("text", "sentinels", "The <extra_id_0> walks  <extra_id_12>in <extra_id_99> <extra_id_100> <extra_id_")
 put("text", "scripts", "\u6211\u60f3\u5b66\u4e60 \U0001f600 \u0645\u0631\u062d\u0628\u0627 \u3000\u00a0\u2581\u2581 e\u0301\ufb01")

@@ -5,7 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "host/engine.h"
+#include "host/device_loop.h"
 #include "tests/host/decoder_pair.h"
 #include "tests/host/pair_fixture.h"
 #include "tests/support/files.h"
@@ -133,22 +133,47 @@ Test(progress, a_row_of_nan_ends_its_session_and_the_loop_goes_on) {
     weir_engine_close(e);
 }
 
+/* A loop of the backend that never says that a block is done: the step fails instead of waiting for one. */
+static weir_status idle_close(weir_backend *be, weir_loop_close *a) {
+    (void)be, (void)a;
+    return WEIR_OK;
+}
+
+Test(progress, a_loop_that_closes_no_block_is_a_failure, .timeout = 60) {
+    weir_engine *e = demo_open(1, 1, NULL, true);
+    cr_assert(weir_device_loop_open(&e->loop, e, true) == WEIR_OK);
+    e->be->op.loop_close = idle_close;
+    const weir_session_options o = options(WEIR_METHOD_SPECULATIVE, 20);
+    weir_session *s = demo_session(e, &o, "Hi.");
+    weir_err err = {""};
+    cr_expect(weir_step(e, &s, 1, 5, &err) == WEIR_ECUDA && err_is_line(&err, ""), "%s", err.text);
+    weir_session_free(s);
+    weir_engine_close(e);
+}
+
 /* ---- interrupts ------------------------------------------------------------------------------------------ */
 
 typedef struct asker {
-    long asked, yes_from; /* number of the question that is the first to be answered with yes */
+    long asked, yes_from;   /* number of the question that is the first to be answered with yes */
+    const weir_engine *e;   /* whose prompts are looked at, or NULL */
+    long before;            /* ops that had run at the last question */
+    long widest, in_prompt; /* most ops between two questions: of all, of those about one prompt */
+    bool inside;            /* the last question was about a prompt */
 } asker;
 
 static bool ask(void *ud) {
     asker *a = ud;
-    if (++a->asked == a->yes_from) ops_run = 0;
-    return a->asked >= a->yes_from;
+    const long gap = ops_run - a->before;
+    if (gap > a->widest) a->widest = gap;
+    const bool inside = a->e && a->e->prefilling;
+    if (inside && a->inside && gap > a->in_prompt) a->in_prompt = gap;
+    a->inside = inside;
+    a->before = ops_run;
+    return ++a->asked >= a->yes_from;
 }
 
-enum {
-    LONG_PROMPT = 300,
-    UNIT = 24
-}; /* most ops that may still run: one chunk through one layer, or one block's drafts */
+/* Ops of a chunk through one layer; of a call of 18 rows. */
+enum { LONG_PROMPT = 480, UNIT = 24, CALL = 60 };
 
 static weir_engine *open_demo(asker *a) {
     weir_engine_options o = weir_engine_options_default();
@@ -174,15 +199,13 @@ static weir_session *long_session(weir_engine *e, weir_method method) {
     return s;
 }
 
-static long units_asked; /* of the run that nobody interrupts */
-
 /* Yes from every question on, one after another: the step ends at once, the session as cancelled, and its
- * slot is free. */
-static void interrupt_everywhere(weir_engine *e, asker *a, weir_session *(*start)(weir_engine *, weir_method),
+ * slot is free. Returns how many there were. */
+static long interrupt_everywhere(weir_engine *e, asker *a, weir_session *(*start)(weir_engine *, weir_method),
                                  weir_method method) {
     long questions = 0;
     for (bool whole = false; !whole; questions++) {
-        *a = (asker){.yes_from = questions + 1};
+        *a = (asker){.yes_from = questions + 1, .e = e};
         weir_session *s = start(e, method);
         weir_err err = {""};
         ops_run = 0;
@@ -192,11 +215,15 @@ static void interrupt_everywhere(weir_engine *e, asker *a, weir_session *(*start
         weir_session_get(s, &v);
         cr_assert(v.finish == (whole ? WEIR_FINISH_LENGTH : WEIR_FINISH_CANCELLED), "question %ld: %s",
                   questions, weir_finish_name(v.finish));
-        cr_assert(whole || ops_run <= UNIT, "question %ld: %ld ops afterwards", questions, ops_run);
+        cr_assert(whole || ops_run == a->before, "question %ld: %ld ops afterwards", questions,
+                  ops_run - a->before);
+        /* between a token cascade's two prompts the drafter takes steps */
+        cr_assert(a->in_prompt <= UNIT || method == WEIR_METHOD_TOKEN_CASCADE,
+                  "question %ld: %ld ops without one", questions, a->in_prompt);
         cr_assert(s->slot == -1 && !e->slot_owner[0] && !e->prefilling);
         weir_session_free(s);
     }
-    units_asked = questions;
+    return questions;
 }
 
 Test(progress, a_prompt_behind_an_encoder_is_interrupted_between_chunks) {
@@ -205,8 +232,8 @@ Test(progress, a_prompt_behind_an_encoder_is_interrupted_between_chunks) {
     static const weir_method methods[] = {WEIR_METHOD_SPECULATIVE, WEIR_METHOD_VERIFIER,
                                           WEIR_METHOD_TOKEN_CASCADE, WEIR_METHOD_SEQUENCE_CASCADE};
     for (int i = 0; i < 4; i++) {
-        interrupt_everywhere(e, &a, long_session, methods[i]);
-        cr_assert(units_asked > 2 * LONG_PROMPT / WEIR_PAGE * 2, "%ld questions", units_asked);
+        const long questions = interrupt_everywhere(e, &a, long_session, methods[i]);
+        cr_assert(questions > 2 * LONG_PROMPT / WEIR_PAGE * 2, "%ld questions", questions);
     }
     weir_engine_close(e);
 }
@@ -221,16 +248,23 @@ Test(progress, a_decoders_prompt_is_interrupted_between_chunks) {
     weir_engine *e = decoder_open(&decoder_pairs[0], "cpu", 1, 1, 200);
     e->interrupt = (weir_interrupt){ask, &a};
     count_ops(e);
-    interrupt_everywhere(e, &a, decoder_session, WEIR_METHOD_SPECULATIVE);
-    interrupt_everywhere(e, &a, decoder_session, WEIR_METHOD_TOKEN_CASCADE);
+    cr_assert(interrupt_everywhere(e, &a, decoder_session, WEIR_METHOD_SPECULATIVE) > 8);
+    cr_assert(interrupt_everywhere(e, &a, decoder_session, WEIR_METHOD_TOKEN_CASCADE) > 8);
     weir_engine_close(e);
 }
 
 /* One of two is cancelled while its prompt runs; the other one's answer is what it is alone. */
 static weir_session *to_cancel;
+static int64_t tokens_then; /* of the cancelled session, where it happened inside its prompt; else -1 */
+static long late;           /* questions about its prompt that came afterwards */
+
 static bool cancel_it(void *ud) {
     asker *a = ud;
-    if (++a->asked == a->yes_from) weir_session_cancel(to_cancel);
+    const bool inside = a->e->prefilling == to_cancel;
+    late += tokens_then >= 0 && inside;
+    if (++a->asked != a->yes_from) return false;
+    if (inside) tokens_then = to_cancel->n;
+    weir_session_cancel(to_cancel);
     return false;
 }
 
@@ -238,16 +272,20 @@ Test(progress, a_session_is_cancelled_inside_its_prompt_and_alone) {
     static answer want, got;
     asker a = {.yes_from = 1L << 40};
     weir_engine *e = demo_open(2, 1, NULL, true);
-    const weir_session_options o = options(WEIR_METHOD_TOKEN_CASCADE, 12);
+    weir_session_options o = options(WEIR_METHOD_TOKEN_CASCADE, 12);
+    o.law.alpha = 0.95f; /* the verifier is needed late */
     answer_run(e, &o, demo_prompts[1], &want);
     e->interrupt = (weir_interrupt){cancel_it, &a};
     static const char text[] =
         "It snowed a lot and the weather was so nice that we walked along the river and then home again, "
         "where my brother had been waiting for many hours with a bank and a talented young man.";
     bool whole = false;
+    int n_inside = 0;
+    a.e = e;
     for (a.yes_from = 1; !whole; a.yes_from++) {
         weir_session *s[2] = {demo_session(e, &o, text), demo_session(e, &o, demo_prompts[1])};
-        a.asked = 0;
+        a.asked = late = 0;
+        tokens_then = -1;
         to_cancel = s[0];
         cr_assert(weir_step(e, s, 2, 100, NULL) == WEIR_OK);
         whole = a.asked < a.yes_from;
@@ -255,13 +293,16 @@ Test(progress, a_session_is_cancelled_inside_its_prompt_and_alone) {
         weir_session_get(s[0], &v);
         /* one that is asked for after the last of its blocks comes too late */
         cr_assert(v.finish == WEIR_FINISH_CANCELLED || v.n == 12, "question %ld", a.yes_from);
-        cr_assert(s[0]->slot == -1);
+        cr_assert(s[0]->slot == -1 && late == 0);
+        cr_assert(tokens_then < 0 || (v.finish == WEIR_FINISH_CANCELLED && (int64_t)v.n == tokens_then),
+                  "%zu tokens", v.n);
+        n_inside += tokens_then > 0; /* the verifier's prompt, in the middle of an answer */
         answer_take(s[1], &got);
         cr_assert(got.n == want.n && memcmp(got.ids, want.ids, want.n * sizeof *want.ids) == 0,
                   "question %ld", a.yes_from);
         for (int i = 0; i < 2; i++) weir_session_free(s[i]);
     }
-    cr_assert(a.yes_from > 30, "only %ld questions", a.yes_from);
+    cr_assert(a.yes_from > 30 && n_inside > 0, "only %ld questions, %d in the middle", a.yes_from, n_inside);
     weir_engine_close(e);
 }
 
@@ -272,21 +313,24 @@ Test(progress, scores_and_timings_are_interrupted_too) {
     static float logprobs[LONG_PROMPT];
     for (int i = 0; i < LONG_PROMPT; i++) ids[i] = 20 + i;
     weir_err err = {""};
-    a = (asker){.yes_from = 1L << 40};
+    a = (asker){.yes_from = 1L << 40, .before = ops_run};
     cr_assert(weir_score(e, ids, LONG_PROMPT, ids, LONG_PROMPT, logprobs, &err) == WEIR_OK);
     const long questions = a.asked;
+    cr_assert(a.widest <= CALL, "%ld ops without a question", a.widest);
     for (long yes = 1; yes <= questions; yes += yes < 30 ? 1 : 7) {
-        a = (asker){.yes_from = yes};
+        a = (asker){.yes_from = yes, .before = ops_run};
         cr_assert(weir_score(e, ids, LONG_PROMPT, ids, LONG_PROMPT, logprobs, &err) == WEIR_ECANCELED,
                   "question %ld", yes);
-        cr_assert(ops_run <= UNIT && !e->slot_owner[0], "question %ld: %ld ops afterwards", yes, ops_run);
+        cr_assert(ops_run == a.before && !e->slot_owner[0], "question %ld: %ld ops afterwards", yes,
+                  ops_run - a.before);
     }
     weir_bench_row rows[40];
     int n = 0;
     for (long yes = 1; yes < 60; yes += 7) {
-        a = (asker){.yes_from = yes};
+        a = (asker){.yes_from = yes, .before = ops_run};
         cr_assert(weir_bench(e, 40, 2, 3, 2, rows, 40, &n, &err) == WEIR_ECANCELED && n == 0);
-        cr_assert(ops_run <= UNIT && !e->slot_owner[0], "question %ld: %ld ops afterwards", yes, ops_run);
+        cr_assert(ops_run == a.before && !e->slot_owner[0], "question %ld: %ld ops afterwards", yes,
+                  ops_run - a.before);
     }
     a = (asker){.yes_from = 1};
     cr_expect(!(weir_bench_copy(e, 1 << 20, 3) > 0));

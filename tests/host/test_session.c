@@ -1,5 +1,7 @@
 /* Streaming, stop strings, cancelling, slots. */
 #include <criterion/criterion.h>
+#include <pthread.h>
+#include <stdatomic.h>
 #include <string.h>
 
 #include "host/engine.h"
@@ -181,6 +183,55 @@ Test(session, every_choice_seed_and_prompt_has_a_key_of_its_own) {
         weir_session_free(s);
     }
     weir_engine_close(e);
+}
+
+/* What weir.h promises to other threads: facts, tokens and text of the engine while it works, and an end of the session. */
+typedef struct watcher {
+    weir_engine *e;
+    weir_session *s;
+    atomic_int n_token;
+} watcher;
+
+static bool count_tokens(void *ud, weir_session *s, const weir_token_event *ev) {
+    (void)s, (void)ev;
+    atomic_fetch_add(&((watcher *)ud)->n_token, 1);
+    return true;
+}
+
+static void *watch(void *arg) {
+    watcher *w = arg;
+    while (atomic_load(&w->n_token) < 4) {
+        weir_engine_facts f;
+        int32_t *ids = NULL;
+        size_t n = 0;
+        weir_engine_get_facts(w->e, &f);
+        if (f.n_vocab <= 0 || weir_tokenize(w->e, "Tea.", 4, true, true, &ids, &n, NULL) != WEIR_OK || n == 0) return w;
+        weir_ids_free(ids);
+    }
+    weir_session_cancel(w->s);
+    return NULL;
+}
+
+Test(session, another_thread_reads_and_cancels) {
+    watcher w = {.e = demo_open(1, 2, NULL, true)};
+    weir_session_options o = greedy();
+    o.ignore_eos = true;
+    o.max_tokens = 100;
+    const int32_t prompt[] = {10, 20, 1};
+    cr_assert(weir_session_create(w.e, &o, prompt, 3, count_tokens, &w, &w.s, NULL) == WEIR_OK);
+    pthread_t thread;
+    cr_assert_eq(pthread_create(&thread, NULL, watch, &w), 0);
+    weir_session_view v;
+    do {
+        cr_assert(weir_step(w.e, &w.s, 1, 1, NULL) == WEIR_OK);
+        weir_session_get(w.s, &v);
+    } while (v.finish == WEIR_RUNNING);
+    void *wrong = NULL;
+    pthread_join(thread, &wrong);
+    cr_assert_null(wrong);
+    cr_assert(v.n >= 4 && (v.finish == WEIR_FINISH_CANCELLED || v.n == 100), "%zu tokens", v.n);
+    weir_session_free(w.s);
+    weir_engine_close(w.e);
 }
 
 Test(session, too_many_at_once_is_refused_and_nothing_is_lost) {

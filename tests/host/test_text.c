@@ -29,7 +29,8 @@ static int byte_char(int byte) {
     return 0;
 }
 
-/* Token b is byte b; further tokens are given as they stand. Token 256 + i is more[i]. */
+/* Token b is byte b; further tokens are given as they stand. Token 256 + i is more[i], the one after them has
+ * no text. */
 static weir_tokenizer *byte_tokenizer(const char *const *more, int n_more) {
     char json[16384] = "{\"model\":{\"type\":\"BPE\",\"merges\":[],\"vocab\":{";
     size_t n = strlen(json);
@@ -38,8 +39,11 @@ static weir_tokenizer *byte_tokenizer(const char *const *more, int n_more) {
                               (unsigned)byte_char(b), b);
     for (int i = 0; i < n_more; i++)
         n += (size_t)snprintf(json + n, sizeof json - n, ",\"%s\":%d", more[i], 256 + i);
+    n += (size_t)snprintf(json + n, sizeof json - n,
+                          "}},\"added_tokens\":[{\"id\":%d,\"content\":\"<none>\",\"special\":true}],",
+                          256 + n_more);
     snprintf(json + n, sizeof json - n,
-             "}},\"pre_tokenizer\":{\"type\":\"ByteLevel\",\"add_prefix_space\":false},"
+             "\"pre_tokenizer\":{\"type\":\"ByteLevel\",\"add_prefix_space\":false},"
              "\"decoder\":{\"type\":\"ByteLevel\"}}");
     weir_tokenizer *t = NULL;
     weir_err err = {""};
@@ -187,6 +191,11 @@ Test(text, bytes_that_are_no_character) {
     for (int i = 0; i < MOST - 8; i++) ids[i] = i % 7 == 6 ? 0xe1 : 0xff;
     memcpy(ids + MOST - 8, (int32_t[]){0xf0, 0x9f, 0x91, 0x8d, 'e', 'n', 'd', 0xf0}, 8 * sizeof *ids);
     expect_whole(&e, ids, MOST, "no character for long");
+    /* tokens without a text inside a character, which begins earlier than a window that is made anew */
+    int32_t gap[34];
+    for (int i = 0; i < 30; i++) gap[i] = i < 13 ? 0xff : i == 13 ? 0xf0 : 256;
+    memcpy(gap + 30, (int32_t[]){0x9f, 0x91, 0x8d, 'z'}, 4 * sizeof *gap);
+    expect_whole(&e, gap, 34, "a character over tokens without a text");
     heard h;
     weir_session *s = begin(&e, NULL, 0, &h);
     for (int i = 0; i < MOST - 8; i++) {
@@ -266,6 +275,25 @@ Test(text, any_ids_of_any_tokenizer) {
             }
             expect_whole(&e, ids, turn % 3 ? 48 : 7, names[k]);
         }
+        weir_tokenizer_free(e.tok);
+    }
+}
+
+/* Characters that a vocabulary writes byte by byte: in some of these each byte is a token with a mark of its
+ * own. */
+Test(text, characters_of_bytes_of_any_tokenizer) {
+    static const char *const names[] = {"tiny_deepseek.json", "tiny_gemma.gguf",    "tiny_gemma.json",
+                                        "tiny_gpt2.json",     "tiny_llama2.gguf",   "tiny_llama2.json",
+                                        "tiny_llama3.json",   "tiny_metaspace.json"};
+    static const char text[] =
+        "a\xf0\x9f\x91\x8d b\xe1\x9e\x80\xe1\x9e\xb6\xf0\x9f\x8f\xbd\xc3\xa9 \xf0\x9f\x91\x8d";
+    for (size_t k = 0; k < sizeof names / sizeof *names; k++) {
+        weir_engine e = engine_of(open_golden(names[k]));
+        int32_t *ids = NULL;
+        size_t n = 0;
+        cr_assert(weir_tokenizer_encode(e.tok, text, strlen(text), &ids, &n, NULL) == WEIR_OK);
+        for (size_t upto = 1; upto <= n; upto++) expect_whole(&e, ids, (int)upto, names[k]);
+        weir_free(ids);
         weir_tokenizer_free(e.tok);
     }
 }

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "tests/support/build.h"
 #include "tests/support/compare.h"
 
 /* ---- rows ------------------------------------------------------------------------------------------------ */
@@ -326,11 +327,7 @@ double binomial_z(int64_t hits, int64_t total, double p) {
 }
 
 int64_t draws_for_build(int64_t n) {
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
-    return n / 10;
-#else
-    return n;
-#endif
+    return build_is_sanitized() ? n / 10 : n;
 }
 
 void random_rows(uint64_t *state, int n, float spread, float noise, bool ties, float *q, float *p) {

@@ -8,6 +8,7 @@
 #include "kernels/math/fmath.h"
 #include "tests/kernels/accept_fixture.h"
 #include "tests/kernels/accept_oracle.h"
+#include "tests/support/build.h"
 #include "tests/support/compare.h"
 #include "tests/support/device.h"
 
@@ -271,14 +272,8 @@ static void compare(weir_backend *be, uint64_t *seed, int first, int n_session, 
 }
 
 /* Under TSan every thread of a launch costs maps of memory, and time: few blocks show the same races. */
-#if defined(__SANITIZE_THREAD__)
-enum { MOST_SMS = 3 };
-#else
-enum { MOST_SMS = 8 };
-#endif
-
 static weir_backend *open_with(const char *sms) {
-    if (strtol(sms, NULL, 10) > MOST_SMS) cr_skip("too many blocks for this build");
+    if (build_is_tsan() && strtol(sms, NULL, 10) > 3) cr_skip("too many blocks for this build");
     setenv("WEIR_RUNNER_SMS", sms, 1);
     return device_open();
 }

@@ -6,6 +6,7 @@
 
 #include "kernels/accept/stats.h"
 #include "tests/kernels/loop_fixture.h"
+#include "tests/support/build.h"
 #include "tests/support/device.h"
 
 enum { V = 2300, LD = 2304, EOS = 5 };
@@ -107,12 +108,9 @@ static void run_mix(const twins *t, int n_seat, int gamma, int first, int n_bloc
 
 Test(cuda_loop, mixed_seats_are_those_of_the_cpu) {
     twins t = open_twins(V);
-    run_mix(&t, 1, 0, 0, 3, V, LD);
-    run_mix(&t, 1, 5, 1, 6, V, LD);
-    run_mix(&t, 2, 1, 4, 6, V, LD);
-    run_mix(&t, 5, 3, 0, 5, V, LD);
-    run_mix(&t, 8, 4, 6, 4, V, LD);
-    run_mix(&t, 4, 16, 11, 2, V, LD);
+    static const int mix[][4] = {{5, 3, 0, 5}, {1, 0, 0, 3}, {1, 5, 1, 6}, {2, 1, 4, 6}, {8, 4, 6, 4}, {4, 16, 11, 2}};
+    for (int i = 0; i < 6; i++)
+        if (in_sample(i, 5)) run_mix(&t, mix[i][0], mix[i][1], mix[i][2], mix[i][3], V, LD);
     close_twins(&t);
 }
 

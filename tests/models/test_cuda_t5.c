@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "tests/models/t5_fixture.h"
+#include "tests/support/build.h"
 #include "tests/support/compare.h"
 #include "tests/support/device.h"
 
@@ -114,7 +115,7 @@ Test(cuda_t5, many_rows_equal_single_steps) {
         fixture f;
         open_golden(&f, bit_models[m]);
         prefill_slot(&f, 0, 0);
-        const int32_t n = sampled(&f) ? N_TOKEN / 2 : N_TOKEN;
+        const int32_t n = build_is_tsan() ? 5 : sampled(&f) ? N_TOKEN / 2 : N_TOKEN;
         run(&f, 0, 0, 0, n, 1, want);
         for (int32_t step = 2; step <= n; step = 2 * step + 1) {
             run(&f, 0, 0, 0, n, step, got);
@@ -152,20 +153,21 @@ Test(cuda_t5, groups_change_no_bit) {
     t5_close(&f);
 }
 
-/* Four timelines at other positions, 1 to 4 rows of each in one call, slots permuted; then the last row of each. */
+/* Four timelines (two under TSan) at other positions, 1 to 4 rows of each in one call, slots permuted; then the last row of each. */
 Test(cuda_t5, sessions_in_a_batch_equal_each_alone) {
     static matrix want[4], got;
     static const int32_t slot_of[4] = {3, 0, 6, 1};
+    const int32_t n_line = build_is_tsan() ? 2 : 4;
     for (int m = 0; bit_models[m]; m++) {
         fixture f;
         row r[FIX_ROW];
         int32_t n = 0, token[N_TOKEN], last[4];
         open_golden(&f, bit_models[m]);
-        for (int32_t s = 0; s < 4; s++) {
+        for (int32_t s = 0; s < n_line; s++) {
             prefill_slot(&f, 5, s);
             run(&f, 5, s, 0, 10 + 2 * s + 1, 4, want[s]);
         }
-        for (int32_t s = 0; s < 4; s++) {
+        for (int32_t s = 0; s < n_line; s++) {
             prefill_slot(&f, slot_of[s], s);
             run(&f, slot_of[s], s, 0, 10 + s, 3, got);
             tokens_of(&f, s, token);
@@ -175,13 +177,13 @@ Test(cuda_t5, sessions_in_a_batch_equal_each_alone) {
         }
         cr_assert_eq(t5_forward(&f, r, n, NULL, 0, got), WEIR_OK);
         const float *at = got;
-        for (int32_t s = 0; s < 4; at += (int64_t)(s + 1) * f.n_vocab, s++)
+        for (int32_t s = 0; s < n_line; at += (int64_t)(s + 1) * f.n_vocab, s++)
             same(at, want[s] + (int64_t)(10 + s) * f.n_vocab, (int64_t)(s + 1) * f.n_vocab, "in a batch", bit_models[m]);
-        cr_assert_eq(t5_forward(&f, r, n, last, 4, got), WEIR_OK);
-        for (int32_t s = 0; s < 4; s++)
+        cr_assert_eq(t5_forward(&f, r, n, last, n_line, got), WEIR_OK);
+        for (int32_t s = 0; s < n_line; s++)
             same(got + (int64_t)s * f.n_vocab, want[s] + (int64_t)(10 + 2 * s) * f.n_vocab, f.n_vocab, "last rows",
                  bit_models[m]);
-        const bool enough = sampled(&f) && m == 1;
+        const bool enough = sampled(&f) && (m == 1 || build_is_tsan());
         t5_close(&f);
         if (enough) break;
     }

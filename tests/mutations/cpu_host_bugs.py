@@ -16,7 +16,7 @@ KV = [
 SESSION = [
     bug("host/session.c", "reset", "a released slot keeps its pages", "session engine", "        if (m->self) (void)weir_kv_pool_resize(m->self, s->slot, 0);\n", ""),
     bug("host/session.c", "reset", "a released slot keeps its source's pages", "session engine", "        if (m->cross) (void)weir_kv_pool_resize(m->cross, s->slot, 0);\n", ""),
-    bug("host/session.c", "reset", "the verifier's answer begins with the drafter's text", "methods session", "    s->text_len = 0;\n    s->win_from", "    s->win_from"),
+    bug("host/session.c", "reset", "the verifier's answer begins with the drafter's text", "methods session", "    s->text_len = 0;\n    s->win = (weir_text_window){0, 0, 0, false};\n    s->n_shown = -1;", "    s->win = (weir_text_window){0, 0, 0, false};\n    s->n_shown = -1;"),
     bug("host/session.c", "default", "the seed is no part of the key", "session engine loop", "uint64_t h = mix(o->seed);", "uint64_t h = mix(0 * o->seed);"),
     bug("host/session.c", "default", "prompts of other lengths share a key", "session loop", "h = mix(h ^ ((uint64_t)n << 32) ^ o->choice);", "h = mix(h ^ o->choice);",
         equivalent="the prompt's ids are mixed in one by one, so that other lengths give other keys without it"),
@@ -35,9 +35,9 @@ SESSION = [
 ]
 
 STEP = [
-    bug("host/step.c", "check", "a session of another engine is stepped", "engine session", '        if (s->e != e) return weir_fail(err, WEIR_EINVAL, "session %d belongs to another engine", i);\n', ""),
+    bug("host/step.c", "check", "a session of another engine is stepped", "engine session", "        if (sessions[i]->e != e)", "        if (!sessions[i]->e || !e)"),
     bug("host/step.c", "off by one", "a session listed twice as neighbours only", "engine session", "        for (int j = 0; j < i; j++)\n            if (sessions[i] == sessions[j])", "        for (int j = i > 0 ? i - 1 : 0; j < i; j++)\n            if (sessions[i] == sessions[j])"),
-    bug("host/step.c", "stale", "the last failure is told, not the first", "engine session", "    if (*first == WEIR_OK) *first = st;", "    if (st != WEIR_OK) *first = st;"),
+    bug("host/step.c", "stale", "the last failure is told, not the first", "engine session", "weir_err *const say = *first == WEIR_OK ? err : NULL;", "weir_err *const say = err;"),
     bug("host/step.c", "off by one", "one block more than asked for", "engine session loop", "for (int block = 0, ran; block < max_blocks; block += ran) {", "for (int block = 0, ran; block <= max_blocks; block += ran) {"),
     bug("host/rows.c", "off by one", "the row before the last is wanted", "loop engine", "s->timeline[i], i, wanted && i == upto - 1);", "s->timeline[i], i, wanted && i == s->cached[side]);"),
     bug("host/rows.c", "index", "rows of a decoder begin at position 0", "decoder", "b->pos[r->n_row] = (int32_t)(s->base + input);", "b->pos[r->n_row] = (int32_t)input;"),
@@ -69,18 +69,21 @@ TEXT = [
     bug("host/text.c", "off by one", "text grows without its zero", "session engine", "if (!grow_text(s, s->text_len + n + 1)) return false;", "if (!grow_text(s, s->text_len + n)) return false;"),
     bug("host/text.c", "order", "the second stop string wins over an earlier first", "session", "if (!p || (found && (size_t)(p - s->text) >= *at)) continue;", "if (!p) continue;"),
     bug("host/text.c", "off by one", "a whole stop string is not held back", "session", "size_t n = strlen(s->stop[i]) - 1;", "size_t n = strlen(s->stop[i]) / 2;"),
-    bug("host/text.c", "leak", "the text before the last token is not given back", "session", "    weir_free(before);\n    weir_free(after);", "    weir_free(after);"),
-    bug("host/text.c", "stale", "a cut text counts as not whole", "session", "    s->text_whole = true;\n}\n\nvoid", "}\n\nvoid"),
+    bug("host/text.c", "leak", "the text before the last token is not given back", "text session", "        st = shorten(s, &after, before.n + w->told);\n    weir_free(before.text);", "        st = shorten(s, &after, before.n + w->told);"),
+    bug("host/text.c", "stale", "the window goes on behind a cut", "text", "    s->text[at] = '\\0';\n    s->win = (weir_text_window){n, n, 0, false};", "    s->text[at] = '\\0';"),
+    bug("host/text.c", "off by one", "a character of four bytes is certain too early", "text", "for (int i = 0; i < 3 && n >= 3 &&", "for (int i = 0; i < 2 && n >= 3 &&"),
+    bug("host/text.c", "off by one", "a stop string that began more than half its length ago", "text", "before > s->stop_max ? before - s->stop_max : 0", "before > s->stop_max / 2 ? before - s->stop_max / 2 : 0"),
+    bug("host/text.c", "off by one", "the token that straddles a stop string keeps its end", "text", "        if (s->n > 0) s->token_end[s->n - 1] = s->text_len;\n    }\n    tell", "    }\n    tell"),
 ]
 
 PLAN = [
     bug("host/plan.c", "math", "drafts have no room behind the context", "engine loop", "(int64_t)e->ctx_size + e->max_draft + 2, f->n_layer_self", "(int64_t)e->ctx_size, f->n_layer_self"),
     bug("host/plan.c", "math", "a ring forgets the rows of a call", "decoder engine", "return f->window + rows + e->max_draft + 2;", "return f->window + e->max_draft + 2;"),
     bug("host/plan.c", "check", "a plan that does not fit is loaded", "engine", "if (f->available > 0 && f->plan_total > f->available) return refuse(e, o, err);", "if (f->available > 0 && f->kv_total > f->available) return refuse(e, o, err);"),
-    bug("host/plan.c", "precedence", "memory_limit does not count", "engine", "f->available = o->memory_limit ? o->memory_limit :", "f->available ="),
+    bug("host/plan.c", "precedence", "memory_limit does not count", "engine memory", "f->available = o->memory_limit ?", "f->available = o->memory_limit > SIZE_MAX / 2 ?"),
     bug("host/engine.c", "leak", "cross lengths are not given back", "engine", "        weir_free(m->cross_len);\n", ""),
     bug("host/engine.c", "leak", "a failed text loses its ids", "engine cli_failures", "    if (!all) {\n        weir_free(plain);", "    if (!all) {"),
-    bug("host/engine.c", "default", "an encoder's prompt has no end of text", "engine cli_generate", "if (add_special && f->encoder_decoder && f->n_eos > 0) all[n++] = f->eos[0];", "if (add_special && f->encoder_decoder && f->n_eos > 1) all[n++] = f->eos[0];"),
+    bug("host/engine.c", "default", "an encoder's prompt has no end of text", "engine cli_generate", "if (add_special && f->encoder_decoder && f->n_eos > 0) all[n++]", "if (add_special && f->encoder_decoder && f->n_eos > 1) all[n++]"),
     bug("host/engine.c", "check", "an isa that this machine lacks", "engine", "        if (asked > (int)*isa)", "        if (asked > WEIR_ISA_AVX512BF16)",
         invisible="only on a machine without AVX-512 BF16"),
     bug("host/engine.c", "off by one", "a call of token-cascade has too few rows", "methods engine", "e->max_draft + 2 > WEIR_TOKEN_CASCADE_RUN + 2 ? e->max_draft + 2 : WEIR_TOKEN_CASCADE_RUN + 2;", "e->max_draft + 1;"),
@@ -95,7 +98,7 @@ REPLAY = [
     bug("host/replay.c", "stale", "one text without weights hides in the others", "replay", "weighted = weighted && text[t].weighted;", "weighted = text[t].weighted;"),
     bug("host/rule.c", "index", "every batch draws what the first draws", "rule", "draw_key(seed, (uint64_t)(first + i), d->law[i].key);", "draw_key(seed, (uint64_t)i, d->law[i].key);"),
     bug("host/rule.c", "index", "rejected tokens replace their neighbours", "rule", "d->token[of[i]] = d->emit[i].token;", "d->token[i] = d->emit[i].token;"),
-    bug("host/score.c", "check", "NaN logits have a score", "session engine", "        if (isnan(st->max)) return WEIR_EINVAL;\n", ""),
+    bug("host/score.c", "check", "NaN logits have a score", "score engine", "        if (isnan(st->max)) return WEIR_ELOGITS;\n", ""),
     bug("host/score.c", "check", "prompt and completion past the context", "decoder", "n_prompt + n_completion <= (size_t)e->ctx_size) return WEIR_OK;", "n_completion <= (size_t)e->ctx_size) return WEIR_OK;"),
     bug("host/score_pair.c", "off by one", "the caller's wish to end is overheard", "session engine replay", "for (size_t i = 0; i < n && *more; i++) {", "for (size_t i = 0; i < n; i++) {"),
 ]
@@ -111,8 +114,21 @@ DEVICE = [
     bug("host/device_loop.c", "off by one", "pages of the last block are missing", "device_loop", "const int64_t upto = (last < s->cap ? last : s->cap - 1) + gamma + 1;", "const int64_t upto = (last < s->cap ? last : s->cap - 1) + gamma;"),
     bug("host/device_loop.c", "stale", "a seat's tail is the prompt's end", "device_loop", "seat.tail[1] = s->timeline[s->n];", "seat.tail[1] = s->timeline[0];"),
     bug("host/device_loop.c", "index", "the ring is read in blocks of the largest bucket", "device_loop", "ring += (int64_t)(f->taken % WEIR_LOOP_DEPTH) * n_seat;", "ring += (int64_t)(f->taken % WEIR_LOOP_DEPTH) * f->b.l->n_seat_max;"),
-    bug("host/device_loop.c", "reset", "a launch begins where the last one stopped", "device_loop", "    *f->flags = (weir_loop_flags){0};\n", ""),
     bug("host/device_loop.c", "default", "ignore_eos is lost on a device", "device_loop", "s->opt.ignore_eos ? 0 : f->n_eos", "f->n_eos"),
 ]
 
-BUGS = KV + SESSION + STEP + METHODS + TEXT + PLAN + REPLAY + PAIR + DEVICE
+# What a reader of the tests once found that they did not see.
+ONCE = [
+    bug("host/speculative.c", "order", "sessions by rising gamma", "blocks loop", "s[j - 1]->opt.n_draft < x->opt.n_draft; j--)", "s[j - 1]->opt.n_draft > x->opt.n_draft; j--)"),
+    bug("host/session.c", "overflow", "choice 256 draws what choice 0 draws", "session", "((uint64_t)n << 32) ^ o->choice);", "((uint64_t)n << 32) ^ (uint8_t)o->choice);"),
+    bug("host/session.c", "leak", "a session that is given up keeps its slot", "session progress", "    weir_session_end(s, WEIR_FINISH_CANCELLED);\n    weir_session_release(s);", "    weir_session_end(s, WEIR_FINISH_CANCELLED);"),
+    bug("host/score.c", "index", "positions start again in every chunk of rows", "score", "completion[i - 1], (int64_t)i, true);", "completion[i - 1], (int64_t)(i - from), true);"),
+    bug("host/speculative.c", "off by one", "drafts behind an end of text count", "blocks loop", "if (weir_session_is_eos(s[i], draft_of(e, b, i)[j])) n_draft[i] = j + 1;\n            else going++;", "going++;"),
+    bug("host/speculative.c", "off by one", "the bonus at position exact_first is from p", "blocks loop", "position >= law->exact_first &&", "position > law->exact_first &&"),
+    bug("host/replay.c", "index", "positions are counted from the first text", "replay", "(int32_t)(r->n_row - r->text[r->n_text - 1])", "(int32_t)(r->n_row - r->text[0])"),
+    bug("host/memory.c", "math", "files that can be reclaimed are used", "memory", "    used -= files < used ? files : used;\n", "    (void)files;\n"),
+    bug("host/memory.c", "precedence", "the group's own limit alone counts", "memory", "        if (!slash) return left;\n", "        if (!slash || left != NO_LIMIT) return left;\n"),
+    bug("host/step.c", "check", "a step without progress is none", "progress", "if (progress(sessions, n) <= before || ran < 1)", "if (progress(sessions, n) < before || ran < 1)"),
+]
+
+BUGS = ONCE + KV + SESSION + STEP + METHODS + TEXT + PLAN + REPLAY + PAIR + DEVICE

@@ -105,6 +105,9 @@ def check():
     """Complaints about entries that do not apply."""
     bad = []
     for m in MUTANTS:
+        if not (origin / m["file"]).exists():
+            bad.append(f"{label(m)}: its file is not there")
+            continue
         count = text_of(m).count(m["old"])
         if count == 0:
             bad.append(f"{label(m)}: its text is not there")
@@ -177,12 +180,14 @@ class Build:
     def __init__(self, name):
         self.name, self.dir = name, WORK / name
         self.seconds = {}  # a test's usual time, all its schedules together
+        self.there = []
 
     def configure(self):
         command = ["cmake", "-S", str(SOURCE), "-B", str(self.dir), "-G", "Ninja", *BUILDS[self.name]]
         status, out = run(command)
         if status != 0:
             sys.exit(f"{self.name}: configuring failed\n{out}")
+        self.there = self.all_tests()
 
     def compile(self, tests, seconds=1200):
         targets = [f"test_{t}" for t in tests]
@@ -194,6 +199,10 @@ class Build:
         _, targets = run(["cmake", "--build", str(self.dir), "--target", "help"])
         there = set(re.findall(r"\btest_([a-z0-9_]+)", targets))
         return sorted(set(re.findall(r"Test +#\d+: ([a-z0-9_]+)", out)) & there)
+
+    def those_of(self, tests):
+        """Those that this build has."""
+        return [t for t in tests if t in self.there]
 
     def test(self, name):
         """None, or which entry of ctest failed and how; all schedules of one test."""
@@ -250,8 +259,8 @@ def judge(build, m, tests, outcome):
 def prepare(build, mutants):
     """A fresh copy, the build, and each test once as it is: a test that fails without a bug finds nothing."""
     copy_tree()
-    needed = sorted({t for m in mutants for t in tests_of(m)})
     build.configure()
+    needed = sorted({t for m in mutants for t in build.those_of(tests_of(m))})
     print(f"{build.name}: building {len(needed)} tests", flush=True)
     status, out = build.compile(needed, 3600)
     if status != 0:
@@ -270,9 +279,13 @@ def is_left(m, outcome, build, look):
     return build in builds_of(m) and not outcome.get("found") and build not in outcome.get(look, [])
 
 
-def run_all(mutants, looks):
-    """Every mutant against the tests near it, build after build, each build for those that are left; then the far ones."""
+def run_all(mutants, looks, again):
+    """Every mutant against the tests near it, build after build, each build for those that are left; then the far ones.
+    again: what was not found is looked for anew."""
     state = json.loads(STATE.read_text()) if STATE.exists() else {}
+    for m in mutants:
+        if again and not state.get(key(m), {}).get("found"):
+            state.pop(key(m), None)
     for look in looks:
         for name in BUILDS:
             todo = sorted((m for m in mutants if is_left(m, state.get(key(m), {}), name, look)), key=lambda m: m["file"])
@@ -284,9 +297,9 @@ def run_all(mutants, looks):
             prepare(build, todo)
             for i, m in enumerate(todo):
                 outcome = state.setdefault(key(m), {})
-                tests = tests_of(m)
+                tests = build.those_of(tests_of(m))
                 if look == "far":
-                    tests = [t for t in build.all_tests() if t not in tests and is_runners(t) == is_runners(tests[0])]
+                    tests = [t for t in build.there if t not in tests and is_runners(t) == is_runners(tests_of(m)[0])]
                 judge(build, m, tests, outcome)
                 if "broken" not in outcome:
                     outcome.setdefault(look, []).append(name)
@@ -356,6 +369,7 @@ def main():
     p.add_argument("--only", default="", help="entries whose file or label has this")
     p.add_argument("--report", action="store_true", help="results.md of what has been run so far")
     p.add_argument("--near", action="store_true", help="only the tests named for a bug: the others cost minutes each")
+    p.add_argument("--again", action="store_true", help="what was not found before is looked for anew: after tests were added")
     args = p.parse_args()
     global origin
     if args.check:
@@ -374,7 +388,7 @@ def main():
         return 0 if min([report(name, state) for name in tables]) >= 0.95 else 1
     of_tables = [m for name in tables for m in TABLES[name]["mutants"]]
     mutants = [m for m in of_tables if args.only in label(m)]
-    state = run_all(mutants, ("near",) if args.near else ("near", "far"))
+    state = run_all(mutants, ("near",) if args.near else ("near", "far"), args.again)
     broken = [m for m in mutants if "broken" in state[key(m)]]
     for m in broken:
         print(f"{label(m)}: {state[key(m)]['broken']}")

@@ -34,9 +34,3 @@ void *device_put(weir_backend *be, const void *src, size_t bytes) {
 void device_get(weir_backend *be, void *dst, const void *src, size_t bytes) {
     cr_assert_eq(weir_backend_download(be, dst, src, bytes), WEIR_OK, "%s", be->err.text);
 }
-
-void device_skip_under_tsan(void) {
-#if defined(__SANITIZE_THREAD__)
-    cr_skip("a case of minutes under ThreadSanitizer");
-#endif
-}

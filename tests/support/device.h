@@ -16,8 +16,4 @@ void *device_room(weir_backend *be, size_t bytes);                 /* undefined 
 void *device_put(weir_backend *be, const void *src, size_t bytes); /* a copy of src */
 void device_get(weir_backend *be, void *dst, const void *src, size_t bytes); /* waits for what is queued */
 
-/* At the head of a case of whole models that ThreadSanitizer would take minutes for (twenty times as long): it skips there, and says so.
- * Races inside kernels are looked for by the tests of ops; shorter cases of the same program stay. */
-void device_skip_under_tsan(void);
-
 #endif
