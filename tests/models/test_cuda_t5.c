@@ -215,3 +215,13 @@ Test(cuda_t5, dead_rows_leave_no_trace) {
         if (enough) break;
     }
 }
+
+/* A device looks up whatever it is given: the host refuses ids that are not in the table. */
+Test(cuda_t5, ids_outside_the_embedding_are_refused) {
+    fixture f;
+    open_golden(&f, bit_models[0]);
+    const int32_t bad[2][2] = {{5, f.n_vocab}, {-1, 5}};
+    prefill_slot(&f, 0, 0); /* the slot has pages */
+    for (int i = 0; i < 2; i++) cr_expect_eq(weir_model_prefill(f.m, &f.kv, 0, bad[i], 2), WEIR_EINVAL);
+    t5_close(&f);
+}

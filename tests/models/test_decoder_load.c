@@ -190,7 +190,8 @@ Test(decoder_load, dtypes_that_may_differ_and_dtypes_that_may_not) {
              {"model.layers.1.mlp.up_proj.weight", WEIR_DTYPE_BF16, WEIR_OK},
              {"model.layers.1.input_layernorm.weight", WEIR_DTYPE_Q8_0, WEIR_EFORMAT},
              {"model.layers.1.self_attn.q_proj.bias", WEIR_DTYPE_Q4_K, WEIR_EFORMAT},
-             {"model.layers.1.self_attn.o_proj.weight", WEIR_DTYPE_Q8_0, WEIR_EFORMAT}}; /* rows of 30 */
+             {"model.layers.1.self_attn.o_proj.weight", WEIR_DTYPE_Q8_0, WEIR_EFORMAT}, /* rows of 30 */
+             {"model.layers.2.mlp.down_proj.weight", WEIR_DTYPE_Q8_0, WEIR_EFORMAT}};   /* rows of 40 */
     for (size_t i = 0; i < sizeof t / sizeof *t; i++) {
         fake *k = fake_new(&plain, WEIR_DTYPE_F32);
         weir_model *m = NULL;
