@@ -50,7 +50,7 @@ TOKENIZERS = [
     bug("host/tokenizers/merge.c", "order", "equal ranks merge from the right", "bpe bpe_files", "(a->rank == b->rank && a->left < b->left);", "(a->rank == b->rank && a->left > b->left);"),
     bug("host/tokenizers/merge.c", "stale", "a pair that has changed since is merged", "bpe bpe_files", "        if (l->n + r->n != x.n) continue;\n", ""),
     bug("host/tokenizers/merge.c", "off by one", "a node's fourth child is not looked at", "bpe bpe_files", "const size_t end = k + 4 < m->n_heap ? k + 4 : m->n_heap;", "const size_t end = k + 3 < m->n_heap ? k + 3 : m->n_heap;"),
-    bug("host/tokenizers/merge.c", "index", "the symbol behind a merge points at what is gone", "bpe bpe_files", "        if (l->next >= 0) m->symbols[l->next].prev = x.left;\n", ""),
+    bug("host/tokenizers/merge.c", "index", "the symbol behind a merge points at what is gone", "bpe bpe_files", "    if (l->next >= 0) m->symbols[l->next].prev = left;\n", ""),
     bug("host/tokenizers/vocab.c", "stale", "a table that grows forgets its tokens", "bpe tokenizer_shared", "    for (size_t k = 0; k < n_old; k++)\n        if (old[k] != 0)", "    for (size_t k = 1; k < n_old; k++)\n        if (old[k] != 0)"),
     bug("host/tokenizers/vocab.c", "check", "a token that is there twice", "bpe bpe_files", "    if (twin >= 0) return weir_fail(", "    if (twin > v->n) return weir_fail("),
     bug("host/tokenizers/vocab.c", "check", "a token with the same beginning is found", "bpe tokenizer", "if (weir__vocab_bytes(v, i) == n && memcmp(", "if (weir__vocab_bytes(v, i) >= n && memcmp("),
