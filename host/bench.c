@@ -65,7 +65,7 @@ double weir_bench_copy(weir_engine *e, size_t bytes, int repeat) {
     copy_job job = {.to = to, .from = from, .bytes = bytes};
     for (int i = -1; i < repeat && st == WEIR_OK; i++) {
         const double t0 = weir_now();
-        st = copy_once(be, &job);
+        st = weir_interrupted(&e->interrupt) ? WEIR_ECANCELED : copy_once(be, &job);
         if (i >= 0) seconds[i] = weir_now() - t0;
     }
     const double rate = st == WEIR_OK ? 2.0 * (double)bytes / quantile(seconds, repeat, 0.5) : 0.0;
@@ -94,6 +94,7 @@ typedef weir_status (*bench_part)(bench *b);
 static weir_status measure(bench *b, const char *name, int n_row, double bytes, bench_part part) {
     if (b->n >= b->cap) return WEIR_OK;
     for (int i = -WARM_UP; i < b->repeat; i++) {
+        if (weir_interrupted(&b->e->interrupt)) return WEIR_ECANCELED;
         const double t0 = weir_now();
         WEIR_TRY(part(b));
         WEIR_TRY(b->e->be->queue->wait(b->e->be));

@@ -295,7 +295,7 @@ static void book_rows(weir_session *s, const weir_block_record *r) {
 
 static void take_record(follow *f, weir_session *s, const weir_block_record *r) {
     if (!r->live || s->finish != WEIR_RUNNING) return;
-    if (atomic_load(&s->cancel)) { /* ends at the next block edge, which this record lies behind */
+    if (weir_session_given_up(s)) { /* ends at the next block edge, which this record lies behind */
         ask_to_stop(f);
         return;
     }
@@ -323,7 +323,7 @@ static bool take_records(follow *f) {
 static void watch_cancels(follow *f) {
     for (int32_t i = 0; i < f->b.loop.n_seat; i++) {
         const weir_session *s = f->b.l->who[i];
-        if (s && atomic_load(&s->cancel)) ask_to_stop(f);
+        if (s && weir_session_given_up(s)) ask_to_stop(f);
     }
 }
 
@@ -347,11 +347,14 @@ static weir_status start(follow *f, int blocks) {
 /* Block after block from here. */
 static weir_status run_called(follow *f) {
     weir_backend *be = f->b.l->e->be;
-    do {
+    for (bool more = true; more && !f->flags->stop;) {
+        const int32_t before = f->taken;
         WEIR_TRY(run_block(&f->b));
         WEIR_TRY(be->queue->wait(be));
         watch_cancels(f);
-    } while (take_records(f) && !f->flags->stop);
+        more = take_records(f);
+        if (more && f->taken == before) return WEIR_ECUDA; /* as run_recorded: it would run for ever */
+    }
     return WEIR_OK;
 }
 

@@ -70,6 +70,7 @@ static void note_facts(weir_engine *e) {
         f->n_vocab_rows[i] = e->side[i].facts.n_vocab_rows;
         f->dtype[i] = weir_dtype_name(e->side[i].facts.dtype);
         f->family[i] = ck->family;
+        f->ignored[i] = ck->ignored[0] ? ck->ignored : NULL;
         e->side[i].family->note(ck, i, f);
     }
     const weir_checkpoint *v = &e->side[WEIR_VERIFIER].ck;
@@ -115,17 +116,39 @@ static weir_status load_side(weir_engine *e, int i, weir_err *err) {
     return st == WEIR_OK ? st : weir_fail(err, st, "%s: %s for the KV pages", m->ck.dir, weir_status_str(st));
 }
 
+/* The tokenizer's beginning of text, where a file names it. */
+static void name_bos(weir_engine *e) {
+    weir_checkpoint *v = &e->side[WEIR_VERIFIER].ck;
+    const char *name = v->special[WEIR_SPECIAL_BOS];
+    if (!e->tok || !name) return;
+    for (int32_t i = 0; i < e->n_vocab && i < weir_tokenizer_size(e->tok); i++) {
+        if (strcmp(weir_tokenizer_piece(e->tok, i), name) != 0) continue;
+        v->bos_id = i;
+        return;
+    }
+}
+
 static weir_status open_checkpoints(weir_engine *e, const weir_engine_options *o, weir_err *err) {
-    WEIR_TRY(weir_checkpoint_open(&e->side[WEIR_VERIFIER].ck, o->model, err));
+    WEIR_TRY(weir_checkpoint_open(&e->side[WEIR_VERIFIER].ck, o->model, o->strict_config, err));
     e->has_draft = o->model_draft != NULL;
-    if (e->has_draft) WEIR_TRY(weir_checkpoint_open(&e->side[WEIR_DRAFTER].ck, o->model_draft, err));
+    if (e->has_draft)
+        WEIR_TRY(weir_checkpoint_open(&e->side[WEIR_DRAFTER].ck, o->model_draft, o->strict_config, err));
     for (int i = 0; i < 2; i++) e->side[i].family = weir_family_of(&e->side[i].ck);
     e->ctx_size = o->ctx_size ? o->ctx_size : e->side[WEIR_VERIFIER].family->ctx_default(&e->side[WEIR_VERIFIER].ck);
-    return weir_pair_open(&e->side[WEIR_VERIFIER].ck, e->has_draft ? &e->side[WEIR_DRAFTER].ck : NULL, &e->tok,
-                          &e->n_vocab, err);
+    WEIR_TRY(weir_pair_open(&e->side[WEIR_VERIFIER].ck, e->has_draft ? &e->side[WEIR_DRAFTER].ck : NULL,
+                            &e->tok, &e->n_vocab, err));
+    name_bos(e);
+    return WEIR_OK;
+}
+
+/* Of the prompt that is being run: its session may be cancelled on its own. */
+static bool asked_to_stop(void *ud) {
+    const weir_engine *e = ud;
+    return weir_interrupted(&e->interrupt) || (e->prefilling && atomic_load(&e->prefilling->cancel));
 }
 
 static weir_status load(weir_engine *e, bool graphs, weir_err *err) {
+    e->be->interrupt = (weir_interrupt){asked_to_stop, e};
     for (int i = 0; i <= (int)e->has_draft; i++) WEIR_TRY(load_side(e, i, err));
     weir_status st = weir_backend_reserve(e->be, e->op_floats);
     if (st == WEIR_OK) st = weir_buffers_open(e);
@@ -142,6 +165,7 @@ weir_status weir_engine_open(weir_engine **out, const weir_engine_options *opt, 
     if (!e) return weir_fail(err, WEIR_ENOMEM, "out of memory for the engine");
     int n_thread = 1;
     weir_isa isa = WEIR_ISA_PORTABLE;
+    e->interrupt = opt->interrupt;
     weir_status st = resolve(e, opt, &n_thread, &isa, err);
     if (st == WEIR_OK) st = open_checkpoints(e, opt, err);
     if (st == WEIR_OK) st = weir_device_open(e, opt, n_thread, isa, err);
@@ -176,6 +200,7 @@ void weir_engine_close(weir_engine *e) {
         weir_model_free(m->model);
         weir_checkpoint_close(&m->ck);
     }
+    weir_chat_close(e);
     weir_tokenizer_free(e->tok);
     weir_backend_close(e->be);
     weir_free(e);
@@ -190,12 +215,12 @@ static weir_status need_tokenizer(const weir_engine *e, weir_err *err) {
                      e->side[WEIR_VERIFIER].ck.dir);
 }
 
-weir_status weir_tokenize(const weir_engine *e, const char *text, size_t bytes, bool add_special, int32_t **ids,
-                          size_t *n_ids, weir_err *err) {
+weir_status weir_tokenize(const weir_engine *e, const char *text, size_t bytes, bool add_special, bool parse_special,
+                          int32_t **ids, size_t *n_ids, weir_err *err) {
     WEIR_TRY(need_tokenizer(e, err));
     int32_t *plain = NULL;
     size_t n = 0;
-    WEIR_TRY(weir_tokenizer_encode(e->tok, text, bytes, &plain, &n, err));
+    WEIR_TRY((parse_special ? weir_tokenizer_encode_special : weir_tokenizer_encode)(e->tok, text, bytes, &plain, &n, err));
     int32_t *all = weir_alloc(n + 1, sizeof *all);
     if (!all) {
         weir_free(plain);
@@ -207,7 +232,8 @@ weir_status weir_tokenize(const weir_engine *e, const char *text, size_t bytes, 
     if (n > 0) memcpy(all + front, plain, n * sizeof *all);
     weir_free(plain);
     n += front;
-    if (add_special && f->encoder_decoder && f->n_eos > 0) all[n++] = f->eos[0];
+    const int32_t end = weir_tokenizer_end(e->tok); /* transformers adds the tokenizer's, not the configuration's */
+    if (add_special && f->encoder_decoder && f->n_eos > 0) all[n++] = end >= 0 ? end : f->eos[0];
     *ids = all;
     *n_ids = n;
     return WEIR_OK;

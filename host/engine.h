@@ -3,6 +3,7 @@
 
 #include <stdatomic.h>
 
+#include "host/chat_own.h"
 #include "host/family.h"
 #include "host/kv.h"
 #include "host/tokenizers/tokenizer.h"
@@ -74,13 +75,26 @@ struct weir_engine {
     int n_parallel, ctx_size, max_draft;
     int64_t n_row_max; /* rows of the largest forward call */
     weir_session **slot_owner; /* (n_parallel) */
+    weir_session *prefilling;  /* whose prompt is being run, or NULL */
+    weir_interrupt interrupt;  /* of the options */
     size_t op_floats; /* scratch of the hungriest op, planned and reserved */
     weir_step_buffers buf, dev;
     weir_err device_note; /* why "auto" is the CPU, where that is worth a word */
-    const weir_chat_template *chat; /* NULL: none, chat_note says why */
+    const weir_chat_template *chat; /* a format by name, or */
+    weir_chat_own *own;             /* a template that is run; both NULL: none, chat_note says why */
+    char chat_about[300];           /* own in words */
     weir_err chat_note;
     weir_engine_facts facts;
 };
+
+/* Incremental detokenisation: output tokens [from, n) are decoded for each token. The text of [from, read) is
+ * in the session's, and of what follows it the first `told` bytes. open: more follows, which may be an
+ * unfinished character. */
+typedef struct weir_text_window {
+    int64_t from, read;
+    size_t told;
+    bool open;
+} weir_text_window;
 
 struct weir_session {
     weir_engine *e;
@@ -109,14 +123,15 @@ struct weir_session {
     float *logprobs, *policy_logprobs;
     int64_t n, cap;
 
-    /* text of the output so far and how much of it is certain */
+    /* what is certain of the output's text: bytes that the next token may complete to a character are not in
+     * it */
     char *text;
     size_t text_len, text_cap;
     size_t *token_end;      /* (cap) length of text after each token */
-    int64_t win_from, win_read; /* incremental detokenisation window */
+    weir_text_window win;
     int64_t n_told;         /* tokens handed to on_token */
     bool streams;           /* text is kept while tokens come: a callback or stop strings want it */
-    bool text_whole;        /* text is the decode of all n tokens */
+    int64_t n_shown;        /* tokens of which text has all that a view may show; -1: it must look */
     bool mute;              /* sequence cascade: the drafter's answer is not certain yet */
 
     weir_finish finish;
@@ -131,6 +146,9 @@ weir_status weir_device_open(weir_engine *e, const weir_engine_options *o, int n
 
 /* chat_prompt.c: the chat format of the options or of the checkpoint, and the ends of its turns among the ends of text. */
 weir_status weir_chat_open(weir_engine *e, const weir_engine_options *o, weir_err *err);
+void weir_chat_close(weir_engine *e);
+/* chat_tokens.c: the token of that name, -1 if the vocabulary has none. */
+int32_t weir__chat_token(const weir_engine *e, const char *name, size_t bytes);
 
 /* buffers.c: the arrays of a call. */
 weir_bytes weir_buffers_bytes(const weir_engine *e);
@@ -150,17 +168,24 @@ weir_status weir_plan_make(weir_engine *e, const weir_engine_options *o, weir_er
 weir_kv_shape weir_plan_self(const weir_engine *e, const weir_model_facts *f);
 weir_kv_shape weir_plan_cross(const weir_engine *e, const weir_model_facts *f); /* n_layer 0: the model has none */
 weir_kv_shape weir_plan_slide(const weir_engine *e, const weir_model_facts *f); /* n_layer 0: all layers are in self */
-size_t weir_plan_available(void); /* bytes this process may still take: MemAvailable, cgroup limits; 0 = unknown */
 void weir_plan_format(char *out, size_t cap, size_t bytes); /* "17.1 MiB" */
 
+/* memory.c: bytes that this process may still take, by the machine, its cgroups and its resource limits, the
+ * smallest of them; 0 = unknown. root: where /proc and /sys are, "" but for tests. */
+size_t weir_memory_available(const char *root);
+
 /* text.c: detokenisation while tokens come, and stop strings. A failed allocation ends the session as cancelled. */
-void weir_text_push(weir_session *s);          /* token n - 1 was appended; a stop string may end the session */
-weir_status weir_text_tell_all(weir_session *s); /* everything is certain now: hand the rest to on_token */
-weir_status weir_text_whole(weir_session *s);    /* makes text the decode of all n tokens */
+void weir_text_push(weir_session *s); /* token n - 1 was appended; a stop string may end the session */
+weir_status weir_text_tell_all(weir_session *s); /* nothing follows: the rest of the text, told to on_token too */
+weir_status weir_text_show(weir_session *s);     /* text as far as it is certain, for a view */
 
 /* session.c */
-weir_status weir_session_admit(weir_session *s, weir_err *err); /* takes a slot, runs the prompt where it surely will be needed */
-weir_status weir_session_prefill(weir_session *s, int side, weir_err *err); /* the prompt on one model, once */
+/* Takes a slot, runs the prompt where it surely will be needed. */
+weir_status weir_session_admit(weir_session *s, weir_err *err);
+/* The prompt on one model, once. ECANCELED as weir_session_given_up. */
+weir_status weir_session_prefill(weir_session *s, int side, weir_err *err);
+bool weir_session_given_up(const weir_session *s); /* it was cancelled, or the engine's calls are interrupted */
+void weir_session_give_up(weir_session *s);        /* ends it as cancelled and gives its slot back */
 /* Pages of a side for the prompt and n_input inputs of the timeline; fewer than before is a rollback. */
 weir_status weir_session_room(weir_session *s, int side, int64_t n_input);
 weir_status weir_session_reserve(weir_session *s, int side, int64_t n_input); /* as weir_kv_pool_reserve */
@@ -170,8 +195,8 @@ void weir_session_release(weir_session *s);                     /* gives the slo
 /* Appends one token; applies end-of-text, stop strings and the limit. True while the session goes on. */
 bool weir_session_append(weir_session *s, int32_t id, weir_source source, float logprob, float policy_logprob);
 void weir_session_end(weir_session *s, weir_finish why);
-/* Ends a session whose rows held NaN as cancelled; returns `found`, err names the token. */
-weir_status weir_session_refuse(weir_session *s, weir_status found, weir_err *err);
+/* Ends a session whose rows held NaN as cancelled; ELOGITS, err names the token. */
+weir_status weir_session_refuse(weir_session *s, weir_err *err);
 bool weir_session_is_eos(const weir_session *s, int32_t id);
 
 /* rows.c: building one forward call over several sessions. */

@@ -48,12 +48,18 @@ static bool rest_is_control(const weir_tokenizer *tok, int32_t from) {
     return true;
 }
 
+/* Sentinels that tokenizer_config.json promises need rows; the 100 of a directory that has no such file may
+ * lie past them: they are then no tokens. */
+static int32_t needed_rows(const weir_checkpoint *ck, const weir_tokenizer *tok) {
+    return weir_tokenizer_size(tok) - (ck->extra_ids_assumed ? ck->extra_ids : 0);
+}
+
 static weir_status open_tokenizer(const weir_checkpoint *ck, weir_tokenizer **out, weir_err *err) {
     *out = NULL;
     WEIR_TRY(read_tokenizer(ck, out, err));
     if (!*out) return WEIR_OK;
-    const int32_t n = weir_tokenizer_size(*out) - ck->extra_ids, rows = weir_checkpoint_rows(ck);
-    if (n <= rows) return WEIR_OK; /* sentinels may lie past the rows: they are then no tokens */
+    const int32_t n = needed_rows(ck, *out), rows = weir_checkpoint_rows(ck);
+    if (n <= rows) return WEIR_OK;
     if (ck->kind == WEIR_FAMILY_DECODER && rest_is_control(*out, rows)) return WEIR_OK;
     weir_tokenizer_free(*out);
     *out = NULL;

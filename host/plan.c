@@ -11,47 +11,6 @@ double weir_now(void) {
     return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
 }
 
-/* One number from a one-line file; false for "max", a missing file or anything else. */
-static bool read_number(const char *path, unsigned long long *out) {
-    FILE *f = fopen(path, "r");
-    if (!f) return false;
-    const bool ok = fscanf(f, "%llu", out) == 1;
-    fclose(f);
-    return ok;
-}
-
-static size_t meminfo_available(void) {
-    FILE *f = fopen("/proc/meminfo", "r");
-    if (!f) return 0;
-    char line[128];
-    unsigned long long kib = 0;
-    while (fgets(line, sizeof line, f)) {
-        if (sscanf(line, "MemAvailable: %llu kB", &kib) == 1) break;
-    }
-    fclose(f);
-    return (size_t)kib * 1024;
-}
-
-/* Both cgroup generations, at the root a container sees. A limit above the machine's memory means none. */
-static size_t cgroup_available(void) {
-    static const char *const files[][2] = {
-        {"/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory.current"},
-        {"/sys/fs/cgroup/memory/memory.limit_in_bytes", "/sys/fs/cgroup/memory/memory.usage_in_bytes"},
-    };
-    for (size_t i = 0; i < sizeof files / sizeof files[0]; i++) {
-        unsigned long long limit, used;
-        if (read_number(files[i][0], &limit) && read_number(files[i][1], &used))
-            return limit > used ? (size_t)(limit - used) : 1;
-    }
-    return 0;
-}
-
-size_t weir_plan_available(void) {
-    const size_t machine = meminfo_available(), group = cgroup_available();
-    if (group == 0) return machine;
-    return machine == 0 || group < machine ? group : machine;
-}
-
 void weir_plan_format(char *out, size_t cap, size_t bytes) {
     const double mib = (double)bytes / (1024.0 * 1024.0);
     if (mib >= 1024.0) snprintf(out, cap, "%.2f GiB", mib / 1024.0);
@@ -123,7 +82,9 @@ static weir_status add_up(weir_engine *e, weir_bytes *kv, weir_bytes *scratch, w
     for (int i = 0; i <= (int)e->has_draft; i++) {
         weir_side *m = &e->side[i];
         const weir_tensor_source src = weir_checkpoint_source(&m->ck);
-        WEIR_TRY(m->family->measure(&m->ck, &src, e->be->device, &m->facts, err));
+        weir_err why = {""}; /* the models know no files: their words get the directory's name */
+        const weir_status s = m->family->measure(&m->ck, &src, e->be->device, &m->facts, &why);
+        if (s != WEIR_OK) return weir_fail(err, s, "%.200s: %s", m->ck.dir, why.text);
         m->ld = m->facts.n_vocab_rows;
         e->facts.weights[i] = m->facts.weight_bytes;
         e->facts.kv_per_session[i] = kv_bytes(e, &m->facts, 1).backend;
@@ -161,9 +122,11 @@ weir_status weir_plan_make(weir_engine *e, const weir_engine_options *o, weir_er
     f->kv_total = kv.backend;
     f->scratch = scratch.backend;
     f->plan_total = plus(plus(f->weights[0], f->weights[1]), plus(kv.backend, scratch.backend));
-    f->available = o->memory_limit ? o->memory_limit : e->be->device ? e->be->memory_free : weir_plan_available();
+    f->available = o->memory_limit ? o->memory_limit
+                   : e->be->device ? e->be->memory_free
+                                   : weir_memory_available("");
     f->host_total = plus(kv.host, scratch.host);
-    f->host_available = e->be->device ? weir_plan_available() : 0;
+    f->host_available = e->be->device ? weir_memory_available("") : 0;
     if (o->dry_run) return WEIR_OK;
     if (f->available > 0 && f->plan_total > f->available) return refuse(e, o, err);
     if (f->host_available == 0 || f->host_total <= f->host_available) return WEIR_OK;

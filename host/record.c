@@ -31,7 +31,7 @@ static bool commit_drafts(weir_session *s, const weir_block_record *r) {
 }
 
 weir_status weir_record_commit(weir_session *s, const weir_block_record *r, weir_err *err) {
-    if (r->status != WEIR_OK) return weir_session_refuse(s, (weir_status)r->status, err);
+    if (r->status != WEIR_OK) return weir_session_refuse(s, err);
     const int64_t start = s->n;
     const bool going = s->opt.method == WEIR_METHOD_VERIFIER || commit_drafts(s, r);
     if (going && r->closing) weir_session_append(s, r->token, closing_source(s, r), r->log_p, r->log_pi);

@@ -34,6 +34,7 @@ struct weir_replay {
     size_t *text;       /* (n_text) first row of each */
     size_t n_text, cap_text;
     weir_pool *pool;    /* an estimate's texts are split between its threads */
+    weir_interrupt interrupt;
 };
 
 weir_status weir_replay_create(const weir_law *sampled, weir_replay **out, weir_err *err) {
@@ -58,6 +59,8 @@ void weir_replay_free(weir_replay *r) {
     weir_free(r->text);
     weir_free(r);
 }
+
+void weir_replay_set_interrupt(weir_replay *r, weir_interrupt interrupt) { r->interrupt = interrupt; }
 
 /* Room for `more` entries in an array that doubles; false: no memory, all as it was. */
 static bool grow(void **array, size_t n, size_t *cap, size_t more, size_t size) {
@@ -192,7 +195,12 @@ static void run_texts(void *arg, int worker, int n_worker) {
     const texts_job *j = arg;
     long t, end;
     weir_pool_split((long)j->r->n_text, 1, worker, n_worker, &t, &end);
-    for (; t < end; t++) j->out[t].status = run_text(j->r, (size_t)t, j->law, j->gamma, &j->out[t]);
+    for (; t < end; t++) {
+        if (weir_interrupted(&j->r->interrupt))
+            j->out[t].status = WEIR_ECANCELED;
+        else
+            j->out[t].status = run_text(j->r, (size_t)t, j->law, j->gamma, &j->out[t]);
+    }
 }
 
 /* Pairs of a ratio, in the order of the figures. */
@@ -265,7 +273,8 @@ weir_status weir_replay_estimate(const weir_replay *r, const weir_law *law, int 
             out->reweighted = (weir_replay_figures){none, none, none, none, none, NAN};
         }
     } else {
-        weir_fail(err, s, "the rule has no answer at a recorded position");
+        weir_fail(err, s,
+                  s == WEIR_ECANCELED ? "cancelled" : "the rule has no answer at a recorded position");
     }
     weir_free(text);
     return s;

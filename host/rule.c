@@ -1,5 +1,4 @@
-#include <math.h>
-#include <string.h>
+#include <stdint.h>
 
 #include "host/weir.h"
 #include "kernels/accept/cpu.h"
@@ -105,28 +104,28 @@ static weir_status run_batch(draws *d, const weir_law *law, uint64_t seed, int64
     return resample_tokens(d, n);
 }
 
-static weir_status run_all(draws *d, const weir_law *law, uint64_t seed, int64_t n_draw, int64_t *counts,
-                           int64_t *n_accepted, weir_err *err) {
+static weir_status run_all(draws *d, const weir_law *law, uint64_t seed, int64_t first, int64_t n_draw,
+                           int64_t *counts, int64_t *n_accepted, weir_err *err) {
     WEIR_TRY(weir_row_stats_of(d->be.isa, law, d->q_logits, d->n_vocab, "q", &d->q_stats, err));
     WEIR_TRY(weir_row_stats_of(d->be.isa, law, d->p_logits, d->n_vocab, "p", &d->p_stats, err));
-    memset(counts, 0, (size_t)d->n_vocab * sizeof *counts);
     int64_t accepted = 0;
     for (int64_t done = 0; done < n_draw; done += BATCH) {
         const int n = n_draw - done < BATCH ? (int)(n_draw - done) : BATCH;
-        const weir_status s = run_batch(d, law, seed, done, n);
-        if (s != WEIR_OK) return weir_fail(err, s, "rule: draw %lld failed", (long long)done);
+        const weir_status s = run_batch(d, law, seed, first + done, n);
+        if (s != WEIR_OK) return weir_fail(err, s, "rule: draw %lld failed", (long long)(first + done));
         for (int i = 0; i < n; i++) {
             counts[d->token[i]]++;
             accepted += d->accept[i].n_accept;
         }
     }
-    if (n_accepted) *n_accepted = accepted;
+    if (n_accepted) *n_accepted += accepted;
     return WEIR_OK;
 }
 
 weir_status weir_rule_draw(const weir_law *law, const float *q_logits, const float *p_logits, int32_t n_vocab,
-                           uint64_t seed, int64_t n_draw, int64_t *counts, int64_t *n_accepted, weir_err *err) {
-    if (!law || !counts || n_vocab < 1 || n_draw < 0)
+                           uint64_t seed, int64_t first, int64_t n_draw, int64_t *counts, int64_t *n_accepted,
+                           weir_err *err) {
+    if (!law || !counts || n_vocab < 1 || n_draw < 0 || first < 0 || first > INT64_MAX - n_draw)
         return weir_fail(err, WEIR_EINVAL, "rule: draws need a law, a vocabulary, a count of draws and a place for them");
     WEIR_TRY(weir_law_check(law, err));
     draws *d = weir_calloc(1, sizeof *d);
@@ -135,7 +134,7 @@ weir_status weir_rule_draw(const weir_law *law, const float *q_logits, const flo
     d->q_logits = q_logits;
     d->p_logits = p_logits;
     d->n_vocab = n_vocab;
-    const weir_status s = run_all(d, law, seed, n_draw, counts, n_accepted, err);
+    const weir_status s = run_all(d, law, seed, first, n_draw, counts, n_accepted, err);
     weir_free(d);
     return s;
 }

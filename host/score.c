@@ -40,7 +40,7 @@ static weir_status score_rows(weir_engine *e, const weir_session *s, const int32
     WEIR_TRY(WEIR_GET(e, p_stats, rows.n_out));
     for (size_t i = 0; i < n; i++) {
         const weir_row_stats *st = &b->p_stats[i];
-        if (isnan(st->max)) return WEIR_EINVAL;
+        if (isnan(st->max)) return WEIR_ELOGITS;
         logprobs[from + i] = (float)((double)b->picked[i] - (double)st->max - log((double)st->sum));
     }
     return WEIR_OK;
@@ -55,12 +55,14 @@ static weir_status score_with(weir_engine *e, weir_session *s, const int32_t *co
     for (size_t from = 0; from < n;) {
         size_t rows = n - from;
         if (rows > (size_t)e->n_row_max) rows = (size_t)e->n_row_max;
+        if (weir_session_given_up(s)) return weir_fail(err, WEIR_ECANCELED, "cancelled");
         const weir_status st = score_rows(e, s, completion, from, rows, logprobs);
         if (st == WEIR_ECUDA) return weir_backend_failure(e->be, err);
         if (st != WEIR_OK)
             return weir_fail(err, st, "completion token %zu: %s", from,
-                             st == WEIR_EINVAL ? "logits are not finite; the checkpoint or its dtype is broken"
-                                               : weir_status_str(st));
+                             st == WEIR_ELOGITS
+                                 ? "logits are not finite; the checkpoint or its dtype is broken"
+                                 : weir_status_str(st));
         from += rows;
     }
     return WEIR_OK;

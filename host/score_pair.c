@@ -39,6 +39,7 @@ static weir_status run_all(weir_engine *e, weir_session *s, const int32_t *compl
     bool more = true;
     for (size_t from = 0; from < n && more;) {
         const size_t rows = n - from < (size_t)e->n_row_max ? n - from : (size_t)e->n_row_max;
+        if (weir_session_given_up(s)) return weir_fail(err, WEIR_ECANCELED, "cancelled");
         weir_status st = run_side(e, s, WEIR_DRAFTER, completion, from, rows);
         if (st == WEIR_OK) st = run_side(e, s, WEIR_VERIFIER, completion, from, rows);
         if (st == WEIR_OK) st = hand_out(e, from, rows, copy, fn, ud, &more);

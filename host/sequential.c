@@ -77,6 +77,7 @@ static bool row_is_usable(const weir_row_stats *st) { return !isnan(st->max); }
 
 /* Whose rule decides now: before the verifier has run, or behind it. */
 static bool gated(const weir_engine *e, const weir_session *s, const weir_tick_row *t, bool verified) {
+    if (s->finish != WEIR_RUNNING) return false;
     if (!verified)
         return s->opt.method == WEIR_METHOD_TOKEN_CASCADE && s->run < WEIR_TOKEN_CASCADE_RUN &&
                row_is_usable(&e->buf.q_stats[t->q]);
@@ -111,8 +112,13 @@ static weir_status choose_verifier_rows(weir_engine *e, weir_session **s, weir_t
         default: break;
         }
         if (!wanted) continue;
-        WEIR_TRY(weir_session_prefill(s[i], WEIR_VERIFIER, err));
-        t[i].p = n_p++;
+        const weir_status st = weir_session_prefill(s[i], WEIR_VERIFIER, err);
+        if (st == WEIR_ECANCELED)
+            weir_session_give_up(s[i]); /* its draft is dropped */
+        else if (st != WEIR_OK)
+            return st;
+        else
+            t[i].p = n_p++;
     }
     return WEIR_OK;
 }
@@ -175,7 +181,7 @@ static weir_status take_token(weir_engine *e, weir_session *s, const weir_tick_r
                               weir_err *err) {
     const bool q_broken = t->q >= 0 && !row_is_usable(&e->buf.q_stats[t->q]);
     const bool p_broken = t->p >= 0 && !row_is_usable(&e->buf.p_stats[t->p]);
-    if (q_broken || p_broken || (emit && emit->status != WEIR_OK)) return weir_session_refuse(s, WEIR_EINVAL, err);
+    if (q_broken || p_broken || (emit && emit->status != WEIR_OK)) return weir_session_refuse(s, err);
     if (t->q >= 0) {
         s->stats.rows_examined++;
         s->stats.rows_deferred += t->deferred;
@@ -198,13 +204,16 @@ static weir_status judge_sequence(weir_session *s, weir_err *err) {
     s->second_pass = true;
     s->stats.deferred_sequence = true;
     weir_session_restart(s);
-    return weir_session_admit(s, err);
+    const weir_status st = weir_session_admit(s, err);
+    if (st == WEIR_ECANCELED) weir_session_give_up(s);
+    return st == WEIR_ECANCELED ? WEIR_OK : st;
 }
 
 /* Tokens of all sessions from what the ops left; the first failure. */
 static weir_status take_tokens(weir_engine *e, weir_session **s, const weir_tick_row *t, int n, weir_err *err) {
     weir_status first = WEIR_OK;
     for (int i = 0, k = 0; i < n; i++) {
+        if (s[i]->finish != WEIR_RUNNING) continue; /* given up before it asked the verifier anything */
         const bool from_p = t[i].p >= 0 && (t[i].q < 0 || t[i].deferred);
         const weir_status found = take_token(e, s[i], &t[i], from_p ? &e->buf.emit[k++] : NULL,
                                              first == WEIR_OK ? err : NULL);

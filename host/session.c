@@ -115,6 +115,7 @@ weir_status weir_session_create(weir_engine *e, const weir_session_options *opt,
     s->ud = ud;
     s->n_prompt = n_prompt;
     s->slot = -1;
+    s->n_shown = -1;
     s->cached[0] = s->cached[1] = -1;
     s->base = e->facts.encoder_decoder ? 0 : (int64_t)n_prompt - 1;
     s->timeline[0] = e->facts.encoder_decoder ? e->facts.start_id : prompt[s->base];
@@ -188,10 +189,16 @@ static weir_status run_prompt(weir_session *s, int side) {
     return weir_model_prefill(m->model, &m->kv, s->slot, s->prompt, s->base);
 }
 
+bool weir_session_given_up(const weir_session *s) {
+    return atomic_load(&s->cancel) || weir_interrupted(&s->e->interrupt);
+}
+
 weir_status weir_session_prefill(weir_session *s, int side, weir_err *err) {
     if (s->cached[side] >= 0) return WEIR_OK;
     const double t0 = weir_now();
+    s->e->prefilling = s;
     const weir_status st = run_prompt(s, side);
+    s->e->prefilling = NULL;
     if (st == WEIR_ECUDA) return weir_backend_failure(s->e->be, err);
     if (st != WEIR_OK) return weir_fail(err, st, "prompt of %zu tokens: %s", s->n_prompt, weir_status_str(st));
     s->cached[side] = 0;
@@ -241,8 +248,8 @@ void weir_session_release(weir_session *s) {
 void weir_session_restart(weir_session *s) {
     s->n = s->n_told = 0;
     s->text_len = 0;
-    s->win_from = s->win_read = 0;
-    s->text_whole = false;
+    s->win = (weir_text_window){0, 0, 0, false};
+    s->n_shown = -1;
     s->finish = WEIR_RUNNING;
     s->eos = -1;
     s->stats.from_drafter = 0;
@@ -274,13 +281,23 @@ static void count_sources(weir_session *s) {
 void weir_session_end(weir_session *s, weir_finish why) {
     if (s->finish != WEIR_RUNNING) return;
     s->finish = why;
+    s->n_shown = -1; /* a view while it ran had less */
     if (why != WEIR_FINISH_CANCELLED && weir_text_tell_all(s) != WEIR_OK) s->finish = WEIR_FINISH_CANCELLED;
 }
 
-weir_status weir_session_refuse(weir_session *s, weir_status found, weir_err *err) {
+void weir_session_give_up(weir_session *s) {
+    if (s->finish != WEIR_RUNNING) return;
+    s->mute = false;
+    (void)weir_text_tell_all(s);
+    weir_session_end(s, WEIR_FINISH_CANCELLED);
+    weir_session_release(s);
+}
+
+weir_status weir_session_refuse(weir_session *s, weir_err *err) {
     const int64_t at = s->n;
     weir_session_end(s, WEIR_FINISH_CANCELLED);
-    return weir_fail(err, found, "output token %lld: logits are not finite; the checkpoint or its dtype is broken",
+    return weir_fail(err, WEIR_ELOGITS,
+                     "output token %lld: logits are not finite; the checkpoint or its dtype is broken",
                      (long long)at);
 }
 
@@ -303,10 +320,15 @@ bool weir_session_append(weir_session *s, int32_t id, weir_source source, float 
 
 void weir_session_get(weir_session *s, weir_session_view *out) {
     count_sources(s);
-    (void)weir_text_whole(s); /* out of memory: the text stays what was streamed */
-    *out = (weir_session_view){.ids = s->timeline + 1, .sources = s->sources, .logprobs = s->logprobs,
-                               .policy_logprobs = s->policy_logprobs, .n = (size_t)s->n,
-                               .text = s->text ? s->text : "", .bytes = s->text_len, .finish = s->finish,
-                               .eos = s->eos, .stats = s->stats};
-    if (s->finish == WEIR_RUNNING) s->text_whole = false;
+    (void)weir_text_show(s); /* out of memory: the text stays what it was */
+    *out = (weir_session_view){.ids = s->timeline + 1,
+                               .sources = s->sources,
+                               .logprobs = s->logprobs,
+                               .policy_logprobs = s->policy_logprobs,
+                               .n = (size_t)s->n,
+                               .text = s->text ? s->text : "",
+                               .bytes = s->text_len,
+                               .finish = s->finish,
+                               .eos = s->eos,
+                               .stats = s->stats};
 }

@@ -25,47 +25,65 @@ static bool listed_twice(weir_session *const *sessions, int n) {
     return false;
 }
 
-/* Cancelled sessions end, the others get a slot. Returns how many go on. */
-static weir_status admit_all(weir_engine *e, weir_session *const *sessions, int n, int *running, weir_err *err) {
+/* Sessions that are given up end, the others get a slot and their prompt is run. *running: how many go on. */
+static weir_status admit_all(weir_session *const *sessions, int n, int *running, weir_err *err) {
     *running = 0;
     for (int i = 0; i < n; i++) {
         weir_session *s = sessions[i];
-        if (s->e != e) return weir_fail(err, WEIR_EINVAL, "session %d belongs to another engine", i);
         if (s->finish != WEIR_RUNNING) continue;
-        if (atomic_load(&s->cancel)) {
-            s->mute = false;
-            (void)weir_text_tell_all(s);
-            weir_session_end(s, WEIR_FINISH_CANCELLED);
-            weir_session_release(s);
-            continue;
-        }
-        WEIR_TRY(weir_session_admit(s, err));
-        (*running)++;
+        const weir_status st = weir_session_given_up(s) ? WEIR_ECANCELED : weir_session_admit(s, err);
+        if (st == WEIR_ECANCELED)
+            weir_session_give_up(s);
+        else if (st != WEIR_OK)
+            return st;
+        else
+            (*running)++;
     }
     return WEIR_OK;
 }
 
-static void keep_first(weir_status *first, weir_status st) {
-    if (*first == WEIR_OK) *first = st;
+/* Of a part of the sessions: one that ended for its logits lets the others go on, *first keeps it. */
+static weir_status keep_first(weir_status st, weir_status *first) {
+    if (st != WEIR_ELOGITS) return st;
+    *first = st;
+    return WEIR_OK;
 }
 
-/* One round: up to `left` blocks where the loop serves everyone, else one block or token each; *ran says how many. A failure
- * of one session's logits is kept in *first and the rest goes on. */
+/* One round: up to `left` blocks where the loop serves everyone, else one block or token each; *ran says how
+ * many. */
 static weir_status run_round(weir_engine *e, weir_session *const *sessions, int n, int running, int left, int *ran,
                              weir_status *first, weir_err *err) {
     *ran = 1;
+    weir_err *const say = *first == WEIR_OK ? err : NULL;
     const int n_loop = gather(e, sessions, n, BY_LOOP);
     if (n_loop > 0) {
-        const weir_status st = weir_device_loop_run(e->loop, e->buf.list, n_loop, n_loop == running ? left : 1, ran,
-                                                    *first == WEIR_OK ? err : NULL);
-        keep_first(first, st);
-        if (*ran == 0) return *first; /* nobody would get further */
+        const int blocks = n_loop == running ? left : 1;
+        WEIR_TRY(keep_first(weir_device_loop_run(e->loop, e->buf.list, n_loop, blocks, ran, say), first));
     }
     const int n_spec = gather(e, sessions, n, BY_BLOCKS);
-    if (n_spec > 0) keep_first(first, weir_block_speculative(e, e->buf.list, n_spec, *first == WEIR_OK ? err : NULL));
+    if (n_spec > 0) WEIR_TRY(keep_first(weir_block_speculative(e, e->buf.list, n_spec, say), first));
     const int n_seq = gather(e, sessions, n, BY_TICKS);
-    if (n_seq > 0) keep_first(first, weir_tick_sequential(e, e->buf.list, n_seq, *first == WEIR_OK ? err : NULL));
-    return WEIR_OK;
+    return n_seq > 0 ? keep_first(weir_tick_sequential(e, e->buf.list, n_seq, say), first) : WEIR_OK;
+}
+
+/* Grows with everything that brings a session nearer to its end: a token, the verifier's second pass of a
+ * sequence cascade, which forgets the first one's tokens, the end itself. */
+static uint64_t progress(weir_session *const *sessions, int n) {
+    uint64_t sum = 0;
+    for (int i = 0; i < n; i++) {
+        const weir_session *s = sessions[i];
+        sum +=
+            (uint64_t)s->n + ((uint64_t)s->second_pass << 32) + ((uint64_t)(s->finish != WEIR_RUNNING) << 33);
+    }
+    return sum;
+}
+
+static void close_round(weir_session *const *sessions, int n, double spent) {
+    for (int i = 0; i < n; i++) {
+        if (sessions[i]->slot < 0) continue;
+        sessions[i]->stats.seconds_total += spent;
+        if (sessions[i]->finish != WEIR_RUNNING) weir_session_release(sessions[i]);
+    }
 }
 
 static weir_status run_blocks(weir_engine *e, weir_session *const *sessions, int n, int max_blocks, weir_err *err) {
@@ -73,23 +91,33 @@ static weir_status run_blocks(weir_engine *e, weir_session *const *sessions, int
     for (int block = 0, ran; block < max_blocks; block += ran) {
         int running;
         const double t0 = weir_now();
-        WEIR_TRY(admit_all(e, sessions, n, &running, first == WEIR_OK ? err : NULL));
+        WEIR_TRY(admit_all(sessions, n, &running, err));
         if (running == 0) break;
+        const uint64_t before = progress(sessions, n);
         WEIR_TRY(run_round(e, sessions, n, running, max_blocks - block, &ran, &first, err));
-        if (first == WEIR_ECUDA) return first; /* the device is gone for all of them */
-        const double spent = weir_now() - t0;
-        for (int i = 0; i < n; i++) {
-            if (sessions[i]->slot < 0) continue;
-            sessions[i]->stats.seconds_total += spent;
-            if (sessions[i]->finish != WEIR_RUNNING) weir_session_release(sessions[i]);
-        }
+        /* what callers' loops rely on */
+        if (progress(sessions, n) <= before || ran < 1)
+            return weir_fail(err, WEIR_EINVAL, "%d sessions were stepped and none got further", running);
+        close_round(sessions, n, weir_now() - t0);
     }
     return first;
 }
 
-weir_status weir_step(weir_engine *e, weir_session *const *sessions, int n, int max_blocks, weir_err *err) {
+static weir_status check_list(const weir_engine *e, weir_session *const *sessions, int n, int max_blocks,
+                              weir_err *err) {
     if (n < 0 || max_blocks < 0) return weir_fail(err, WEIR_EINVAL, "n %d, max_blocks %d: below 0", n, max_blocks);
     if (listed_twice(sessions, n)) return weir_fail(err, WEIR_EINVAL, "a session is listed twice");
+    for (int i = 0; i < n; i++)
+        if (sessions[i]->e != e)
+            return weir_fail(err, WEIR_EINVAL, "session %d belongs to another engine", i);
+    return WEIR_OK;
+}
+
+weir_status weir_step(weir_engine *e, weir_session *const *sessions, int n, int max_blocks, weir_err *err) {
+    WEIR_TRY(check_list(e, sessions, n, max_blocks, err));
+    if (err) err->text[0] = '\0';
     const weir_status st = run_blocks(e, sessions, n, max_blocks, err);
-    return st == WEIR_ECUDA ? weir_backend_failure(e->be, err) : st;
+    if (st == WEIR_ECUDA) return weir_backend_failure(e->be, err);
+    if (st == WEIR_OK || (err && err->text[0])) return st;
+    return weir_fail(err, st, "a step of %d sessions: %s", n, weir_status_str(st)); /* ops have no words */
 }

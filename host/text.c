@@ -27,27 +27,78 @@ static bool add_text(weir_session *s, const char *bytes, size_t n) {
     return true;
 }
 
-/* U+FFFD at the end: the bytes of a character are still incomplete. */
-static bool ends_unfinished(const char *text, size_t n) {
-    return n >= 3 && memcmp(text + n - 3, "\xef\xbf\xbd", 3) == 0;
+/* Bytes at the front that no later token changes: U+FFFD at the end may stand for the bytes of an unfinished
+ * character, of which there are at most three. */
+static size_t certain_bytes(const char *text, size_t n) {
+    for (int i = 0; i < 3 && n >= 3 && memcmp(text + n - 3, "\xef\xbf\xbd", 3) == 0; i++) n -= 3;
+    return n;
 }
 
-/* Appends the text that token n - 1 made printable. */
-static weir_status decode_last(weir_session *s) {
-    const int32_t *ids = s->timeline + 1;
-    char *before = NULL, *after = NULL;
-    size_t n_before = 0, n_after = 0;
-    const weir_tokenizer *tok = s->e->tok;
-    WEIR_TRY(weir_tokenizer_decode(tok, ids + s->win_from, (size_t)(s->win_read - s->win_from), &before, &n_before,
-                                   NULL));
-    weir_status st = weir_tokenizer_decode(tok, ids + s->win_from, (size_t)(s->n - s->win_from), &after, &n_after, NULL);
-    if (st == WEIR_OK && n_after > n_before && !ends_unfinished(after, n_after)) {
-        if (!add_text(s, after + n_before, n_after - n_before)) st = WEIR_ENOMEM;
-        s->win_from = s->win_read;
-        s->win_read = s->n;
+typedef struct decoded {
+    char *text;
+    size_t n;
+} decoded;
+
+static weir_status decode(const weir_session *s, int64_t from, int64_t to, decoded *out) {
+    *out = (decoded){NULL, 0};
+    return weir_tokenizer_decode_run(s->e->tok, s->timeline + 1 + from, (size_t)(to - from), from == 0, &out->text, &out->n,
+                                     NULL);
+}
+
+/* Tokens at the end that are nothing without those that follow wait for them. Control tokens, which have no text, do not part them. */
+static int64_t settled(const weir_session *s) {
+    int64_t n = s->n;
+    for (int64_t i = n; i > s->win.read; i--) {
+        if (weir_tokenizer_is_open(s->e->tok, s->timeline[i])) n = i - 1;
+        else if (!weir_tokenizer_is_control(s->e->tok, s->timeline[i])) break;
     }
-    weir_free(before);
-    weir_free(after);
+    return n;
+}
+
+/* Begins a window that has grown long nearer to the end: only where the texts prove that nothing is lost, and
+ * never among the tokens that an unfinished character may begin in. `all`: the text of the window as it is. */
+static weir_status shorten(weir_session *s, const decoded *all, size_t have) {
+    enum { LONG = 16, CONTEXT = 8, OPEN = 4 };
+    if (s->n - s->win.read <= LONG) return WEIR_OK;
+    const int64_t from = s->n - CONTEXT, read = s->n - OPEN;
+    decoded front, before, after = {NULL, 0};
+    WEIR_TRY(decode(s, s->win.from, read, &front));
+    weir_status st = decode(s, from, read, &before);
+    if (st == WEIR_OK) st = decode(s, from, s->n, &after);
+    const bool parts = st == WEIR_OK && before.n > 0 && before.n <= after.n && front.n <= have &&
+                       front.n + (after.n - before.n) == all->n;
+    if (parts && memcmp(front.text, all->text, front.n) == 0 &&
+        memcmp(before.text, after.text, before.n) == 0 &&
+        memcmp(after.text + before.n, all->text + front.n, after.n - before.n) == 0)
+        s->win = (weir_text_window){from, read, have - front.n, s->win.open};
+    weir_free(front.text);
+    weir_free(before.text);
+    weir_free(after.text);
+    return st;
+}
+
+/* Appends what became printable since the last call; `last`: nothing follows, so all of it is. */
+static weir_status advance(weir_session *s, bool last) {
+    weir_text_window *w = &s->win;
+    decoded before, after = {NULL, 0};
+    const int64_t end = last ? s->n : settled(s);
+    WEIR_TRY(decode(s, w->from, w->read, &before));
+    weir_status st = decode(s, w->from, end, &after);
+    const size_t have = before.n + w->told, upto = last ? after.n : certain_bytes(after.text, after.n);
+    if (st == WEIR_OK && upto > have) {
+        if (!add_text(s, after.text + have, upto - have))
+            st = WEIR_ENOMEM;
+        else
+            w->told = upto - before.n;
+    }
+    w->open = upto < after.n || end < s->n;
+    if (last && st == WEIR_OK) s->n_shown = s->n;
+    if (st == WEIR_OK && upto == after.n && after.n > before.n)
+        *w = (weir_text_window){w->read, end, 0, w->open};
+    else if (st == WEIR_OK && end == s->n)
+        st = shorten(s, &after, before.n + w->told);
+    weir_free(before.text);
+    weir_free(after.text);
     return st;
 }
 
@@ -83,10 +134,13 @@ static bool tell(weir_session *s, size_t limit) {
         const int64_t i = s->n_told;
         const size_t begin = i > 0 ? s->token_end[i - 1] : 0, end = s->token_end[i];
         if (s->streams && end > limit) return true;
+        if (s->streams && begin == end && end == limit && limit < s->text_len)
+            return true;                                  /* it may belong to what is held */
+        if (s->win.open && i >= s->win.read) return true; /* nobody knows their text */
         if (!s->on_token) continue;
         const weir_token_event ev = {.id = s->timeline[1 + i], .source = s->sources[i],
                                      .logprob = s->logprobs[i], .policy_logprob = s->policy_logprobs[i],
-                                     .text = s->streams ? s->text + begin : "",
+                                     .text = s->text ? s->text + begin : "", /* never NULL */
                                      .bytes = s->streams ? end - begin : 0};
         if (!s->on_token(s->ud, s, &ev)) {
             s->n_told++;
@@ -96,15 +150,24 @@ static bool tell(weir_session *s, size_t limit) {
     return true;
 }
 
-/* Cuts output and text where a stop string begins; the token that straddles it stays. */
+/* Cuts output and text where a stop string begins; the token that straddles it stays, and ends there once all
+ * is told. */
 static void cut_at(weir_session *s, size_t at) {
     int64_t n = s->n_told;
     while (n < s->n && (n > 0 ? s->token_end[n - 1] : 0) < at) n++;
     s->n = n;
     s->text_len = at;
     s->text[at] = '\0';
-    if (n > 0 && s->token_end[n - 1] > at) s->token_end[n - 1] = at;
-    s->text_whole = true;
+    s->win = (weir_text_window){n, n, 0, false};
+}
+
+/* Cuts at a stop string that ends after the first `before` bytes of the text. */
+static bool stopped(weir_session *s, size_t before) {
+    size_t at = 0;
+    if (s->text_len == before || !find_stop(s, before > s->stop_max ? before - s->stop_max : 0, &at))
+        return false;
+    cut_at(s, at);
+    return true;
 }
 
 void weir_text_push(weir_session *s) {
@@ -113,40 +176,41 @@ void weir_text_push(weir_session *s) {
         return;
     }
     const size_t before = s->text_len;
-    if (decode_last(s) != WEIR_OK) {
-        s->token_end[s->n - 1] = s->text_len;
-        weir_session_end(s, WEIR_FINISH_CANCELLED);
-        return;
-    }
+    const weir_status st = advance(s, false);
     s->token_end[s->n - 1] = s->text_len;
-    size_t at = 0;
-    if (s->text_len > before && find_stop(s, before > s->stop_max ? before - s->stop_max : 0, &at)) {
-        cut_at(s, at);
+    if (st != WEIR_OK)
+        weir_session_end(s, WEIR_FINISH_CANCELLED);
+    else if (stopped(s, before))
         weir_session_end(s, WEIR_FINISH_STOP);
-        return;
-    }
-    if (!s->mute && !tell(s, s->text_len - held_bytes(s))) weir_session_end(s, WEIR_FINISH_CANCELLED);
+    else if (!s->mute && !tell(s, s->text_len - held_bytes(s)))
+        weir_session_end(s, WEIR_FINISH_CANCELLED);
 }
 
-weir_status weir_text_whole(weir_session *s) {
-    if (s->text_whole || !s->e->tok) return WEIR_OK;
-    char *text = NULL;
-    size_t bytes = 0;
-    WEIR_TRY(weir_tokenizer_decode(s->e->tok, s->timeline + 1, (size_t)s->n, &text, &bytes, NULL));
-    /* while tokens come, what was told must stay a prefix; the end adds bytes that were held as unfinished */
-    weir_status st = WEIR_OK;
-    if (!s->streams) s->text_len = 0;
-    if (bytes > s->text_len && !add_text(s, text + s->text_len, bytes - s->text_len)) st = WEIR_ENOMEM;
-    weir_free(text);
-    s->text_whole = st == WEIR_OK;
-    return st;
+/* Text that is not kept while tokens come: all of it at once. */
+static weir_status decode_all(weir_session *s) {
+    decoded all;
+    const bool running = s->finish == WEIR_RUNNING;
+    WEIR_TRY(decode(s, 0, running ? settled(s) : s->n, &all));
+    s->text_len = 0;
+    const bool ok = add_text(s, all.text, running ? certain_bytes(all.text, all.n) : all.n);
+    weir_free(all.text);
+    if (ok) s->n_shown = s->n;
+    return ok ? WEIR_OK : WEIR_ENOMEM;
+}
+
+weir_status weir_text_show(weir_session *s) {
+    if (!s->e->tok || s->n_shown == s->n) return WEIR_OK;
+    if (!s->streams) return decode_all(s);
+    return s->finish == WEIR_RUNNING ? WEIR_OK : advance(s, true);
 }
 
 weir_status weir_text_tell_all(weir_session *s) {
     if (s->mute) return WEIR_OK;
     if (s->streams && s->n > 0) {
-        WEIR_TRY(weir_text_whole(s));
-        s->token_end[s->n - 1] = s->text_len;
+        const size_t before = s->text_len;
+        WEIR_TRY(advance(s, true));
+        if (stopped(s, before) && s->finish == WEIR_FINISH_LENGTH) s->finish = WEIR_FINISH_STOP;
+        if (s->n > 0) s->token_end[s->n - 1] = s->text_len;
     }
     tell(s, s->text_len);
     return WEIR_OK;

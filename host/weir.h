@@ -18,6 +18,7 @@
 
 #include "host/chat.h"           /* chat templates: weir_chat_template, weir_chat_render */
 #include "kernels/accept/law.h"  /* weir_rule, weir_rule_facts, weir_rule_parse */
+#include "kernels/base/interrupt.h" /* weir_interrupt */
 #include "kernels/base/mem.h"    /* weir_alloc, weir_free, weir_set_allocator */
 #include "kernels/base/status.h" /* weir_status, weir_err */
 
@@ -43,18 +44,23 @@ typedef struct weir_engine_options {
                                 together of a decoder-only model; 0 = 512, of the latter 4096 or what it was trained for */
     int max_draft;           /* largest gamma a session may ask for, 1 … 16; 0 = 16 */
     bool dry_run;            /* plan only: read configs, refuse nothing for lack of memory, load no weights */
+    bool strict_config;      /* refuse a directory with fields or tensors that weir does not know */
     bool no_graph;           /* device: the host calls every op itself (debugging: the same tokens, slower) */
-    const char *chat_template; /* name of the chat format (host/chat.h); NULL = the one that the checkpoint says */
+    const char *chat_template; /* name of the chat format (host/chat.h); NULL = the template that the checkpoint has */
+    const char *chat_template_file; /* a Jinja template in a file, where there is no name; NULL = none */
     bool chat_required;      /* refuse a checkpoint whose chat format is unknown, before anything is loaded */
     size_t memory_limit;     /* bytes the plan may take of the device's memory; 0 = what is free there */
+    /* Asked by every call that runs a model, between chunks of a prompt and at block edges: once true, a step ends its
+     * sessions as cancelled, other calls return ECANCELED. */
+    weir_interrupt interrupt;
 } weir_engine_options;
 
 weir_engine_options weir_engine_options_default(void);
 
 /* Reads both checkpoints, opens the device, makes the memory plan, refuses with its figures if it does not fit, then
  * loads. "cuda" never falls back; "auto" is the first CUDA device if there is one, else the CPU (facts say why). A chat
- * format that is asked for by name must be one that the vocabulary has the tokens for; one that the checkpoint says and weir does
- * not know is no failure. */
+ * format that is asked for by name must be one that the vocabulary has the tokens for, a template in a file one that can be run; a
+ * checkpoint's template that cannot is no failure. */
 weir_status weir_engine_open(weir_engine **out, const weir_engine_options *opt, weir_err *err);
 void weir_engine_close(weir_engine *e); /* NULL allowed */
 
@@ -72,6 +78,7 @@ typedef struct weir_engine_facts {
     int32_t n_vocab_rows[2];
     const char *dtype[2];         /* of the matrices */
     int32_t n_layer_enc[2], n_layer_dec[2], dim[2], ff_dim[2], n_head[2], n_head_kv[2], head_dim[2];
+    const char *ignored[2];       /* what weir does not know in a directory: "config.json: a, b"; NULL: none */
     const char *family[2];        /* "t5 (gated gelu_new, untied head)", "qwen2 (silu, tied head, GGUF)" */
     /* decoder-only models; elsewhere 0 and NULL */
     int32_t window[2], n_layer_sliding[2]; /* positions that a sliding layer sees, and how many layers slide */
@@ -81,7 +88,8 @@ typedef struct weir_engine_facts {
     int32_t bos_id;               /* -1 if none */
     bool add_bos;                 /* a prompt's ids begin with it */
     int32_t eos[8], n_eos;        /* end-of-text ids, those that end a turn of the chat format among them */
-    const char *chat_template;    /* name of the chat format; NULL: none, and chat_note says why */
+    const char *chat_template;    /* name of the chat format, or what the template is that is run, in words; NULL: none, and
+                                     chat_note says why */
     const char *chat_note;
     int32_t start_id;             /* decoder start of encoder-decoders; else -1 */
     /* the memory plan, bytes of the device's memory; the CPU's is the host's. available 0: unknown */
@@ -95,9 +103,10 @@ void weir_engine_get_facts(const weir_engine *e, weir_engine_facts *out);
 /* ---- tokenizer ------------------------------------------------------------------------------------------- */
 
 /* Ids of a text as the checkpoint wants a prompt when add_special: end-of-text appended for T5, bos in front where a
- * decoder-only model's tokenizer puts it. Returns in *ids an array
- * of *n_ids owned by the caller (weir_ids_free). ENOTSUP without a tokenizer. Invalid UTF-8 is never an error. */
-weir_status weir_tokenize(const weir_engine *e, const char *text, size_t bytes, bool add_special,
+ * decoder-only model's tokenizer puts it. parse_special: what spells a control token in the text becomes it, as raw prompts want;
+ * else it is characters. Added tokens that are no control tokens, and T5's sentinels, are found in either case. Returns in *ids an
+ * array of *n_ids owned by the caller (weir_ids_free). ENOTSUP without a tokenizer. Invalid UTF-8 is never an error. */
+weir_status weir_tokenize(const weir_engine *e, const char *text, size_t bytes, bool add_special, bool parse_special,
                           int32_t **ids, size_t *n_ids, weir_err *err);
 void weir_ids_free(int32_t *ids);
 
@@ -173,18 +182,20 @@ weir_status weir_session_create(weir_engine *e, const weir_session_options *opt,
                                 weir_err *err);
 void weir_session_free(weir_session *s); /* NULL allowed; gives its pages back */
 
-/* Ends the session at the next block edge; the only session call that other threads and signal
- * handlers may make while it is stepped. */
+/* Ends the session at the next block edge, or between two chunks of its prompt; the only session call that
+ * other threads and signal handlers may make while it is stepped. */
 void weir_session_cancel(weir_session *s);
 
 typedef enum weir_finish { WEIR_RUNNING = 0, WEIR_FINISH_STOP, WEIR_FINISH_LENGTH, WEIR_FINISH_CANCELLED } weir_finish;
 const char *weir_finish_name(weir_finish f); /* "running", "stop", "length", "cancelled" */
 const char *weir_source_name(int source);    /* "kept", "accepted", "resampled", "bonus", "drafter", "verifier" */
 
-/* Runs up to max_blocks blocks (sequential methods: tokens) for every unfinished session of the list; sessions
- * need pages, so at most n_parallel of an engine may be unfinished and stepped at once. A session's tokens
- * do not depend on the others. Returns EINVAL when a row of logits was unusable (NaN): that session is
- * finished as cancelled, the others go on, err names it. */
+/* Runs up to max_blocks blocks (sequential methods: tokens) for every unfinished session of the list;
+ * sessions need pages, so at most n_parallel of an engine may be unfinished and stepped at once. A session's
+ * tokens do not depend on the others. OK, and ELOGITS (a row of logits was unusable, NaN: that session is
+ * finished as cancelled, the others go on, err names the token), promise for max_blocks >= 1 that some
+ * session got further or ended, if any was unfinished: a loop that goes on after these two alone comes to an
+ * end. After any other status no further step of these sessions can be trusted. */
 weir_status weir_step(weir_engine *e, weir_session *const *sessions, int n, int max_blocks, weir_err *err);
 
 /* What a session did. Rows and blocks count the verifier's passes after the prompt. */
@@ -207,20 +218,22 @@ typedef struct weir_session_view {
     const uint8_t *sources;       /* weir_source */
     const float *logprobs, *policy_logprobs;
     size_t n;
-    const char *text;             /* of all emitted tokens, stop string cut off */
+    const char *text;             /* of all emitted tokens, stop string cut off; while it runs without the bytes
+                                     of a character that the next token may complete */
     size_t bytes;
     weir_finish finish;
     int32_t eos;                  /* end-of-text id that ended it, not among ids; -1: something else did, or nothing yet */
     weir_session_stats stats;
 } weir_session_view;
 
+/* Changes nothing that a later token, text or view depends on. */
 void weir_session_get(weir_session *s, weir_session_view *out);
 
 /* ---- score ----------------------------------------------------------------------------------------------- */
 
 /* log-probability (raw softmax of the verifier, as transformers gives it) of each completion id given the prompt and
  * those before it. logprobs: n_completion floats. A plain text is scored by a decoder-only model as the completion of
- * its first token. ETOOLONG, EINVAL as above. */
+ * its first token. ETOOLONG, EINVAL as above; ELOGITS: a row holds NaN. */
 weir_status weir_score(weir_engine *e, const int32_t *prompt, size_t n_prompt, const int32_t *completion,
                        size_t n_completion, float *logprobs, weir_err *err);
 
@@ -244,6 +257,8 @@ typedef struct weir_replay weir_replay;
 /* sampled: the law the texts were drawn from (its temperature and truncation hold for every estimate). */
 weir_status weir_replay_create(const weir_law *sampled, weir_replay **out, weir_err *err);
 void weir_replay_free(weir_replay *r); /* NULL allowed */
+/* Asked between the texts of an estimate, by every core that is at it; true: ECANCELED. */
+void weir_replay_set_interrupt(weir_replay *r, weir_interrupt interrupt);
 weir_status weir_replay_begin(weir_replay *r, weir_err *err); /* what follows is another text */
 
 /* The next position of the text. Rows of n entries are copied; token: the entry that was emitted. counted: a token of the
@@ -292,9 +307,11 @@ weir_status weir_rule_eval(const weir_law *law, const float *q_logits, const flo
                            weir_rule_result *out, weir_err *err);
 
 /* Runs the real draft draw, accept and residual ops n_draw times, one position each (a one-token block), with
- * draws keyed by (seed, 0 … n_draw - 1), and counts the tokens. counts: n_vocab. */
+ * draws keyed by (seed, first … first + n_draw - 1), and adds the tokens to counts (n_vocab) and the accepted
+ * ones to *n_accepted (NULL allowed): draws made in slices are those made at once. */
 weir_status weir_rule_draw(const weir_law *law, const float *q_logits, const float *p_logits, int32_t n_vocab,
-                           uint64_t seed, int64_t n_draw, int64_t *counts, int64_t *n_accepted, weir_err *err);
+                           uint64_t seed, int64_t first, int64_t n_draw, int64_t *counts, int64_t *n_accepted,
+                           weir_err *err);
 
 /* ---- bench ----------------------------------------------------------------------------------------------- */
 
@@ -307,7 +324,8 @@ typedef struct weir_bench_row {
     double bytes;
 } weir_bench_row;
 
-double weir_bench_copy(weir_engine *e, size_t bytes, int repeat); /* bytes read + written a second */
+double weir_bench_copy(weir_engine *e, size_t bytes,
+                       int repeat); /* bytes read + written a second; 0: it failed */
 
 /* Fills up to cap rows, returns how many: prefill of n_prompt tokens, one draft step, verify of 1 … max_rows rows, accept
  * step, whole blocks at gamma (needs a drafter for those). */

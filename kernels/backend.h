@@ -2,6 +2,7 @@
 #define WEIR_KERNELS_BACKEND_H
 
 #include "kernels/accept/accept.h"
+#include "kernels/base/interrupt.h"
 #include "kernels/base/isa.h"
 #include "kernels/base/pool.h"
 #include "kernels/dense/attention.h"
@@ -90,6 +91,8 @@ struct weir_backend {
     weir_isa isa;         /* cpu: what the ops were chosen for */
     float *scratch;       /* cpu: [n_worker][scratch_floats]; device: [scratch_floats]; 64-byte aligned */
     size_t scratch_floats;
+    weir_interrupt
+        interrupt; /* models ask it between the units of a prompt; whoever opened the backend may set it */
     double *stamps;       /* cpu: (WEIR_STAMPS) seconds, 0 where not set; NULL before the first */
 };
 

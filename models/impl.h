@@ -1,21 +1,55 @@
 #ifndef WEIR_MODELS_IMPL_H
 #define WEIR_MODELS_IMPL_H
 
+#include "models/arena.h"
+#include "models/head.h"
 #include "models/model.h"
+#include "models/weights.h"
 
-/* What a model family fills in; seen by models/ only. A family's struct starts with weir_model, so that the public
- * calls dispatch without knowing it. Arguments have been checked against the bounds below. */
+/* What a model family fills in; seen by models/ only. A family's struct starts with weir_model, so that the
+ * public calls dispatch without knowing it. Arguments have been checked against the bounds below. */
 typedef struct weir_model_ops {
+    const char *name; /* of the family, for messages */
+    /* Walks all tensors and fills in the facts that only the family knows: layers, windows, dtype. Without
+     * layers it measures. */
+    weir_status (*load)(weir_model *m, weights *w);
+    weir_status (*alloc_layers)(weir_model *m);
+    void (*free_layers)(weir_model *m); /* half-built ones too */
     weir_status (*prefill)(weir_model *m, const weir_kv *kv, int32_t slot, const int32_t *token, int64_t n);
-    weir_status (*forward)(weir_model *m, const weir_kv *kv, const weir_batch *b);
-    void (*free)(weir_model *m); /* half-built models too */
+    /* The two steps of a decoder layer: K and V of the rows into its cache; what comes after. */
+    weir_status (*append)(weir_model *m, const weir_kv *kv, const model_rows *r, int32_t layer);
+    weir_status (*rest)(weir_model *m, const weir_kv *kv, const model_rows *r, int32_t layer);
 } weir_model_ops;
 
 struct weir_model {
     const weir_model_ops *ops;
-    weir_backend *be;
+    weir_backend *be; /* NULL: a model that is only measured */
     weir_model_facts facts;
+    model_shape shape;
+    float eps;         /* of its norms */
+    weir_epilogue act; /* of its feed-forward */
+    model_head head;
     int64_t n_row, n_prompt; /* largest call and prompt, fixed at create */
+    float *vectors;          /* backend: the block of all norms, biases and tables */
+    void *block;             /* backend: the arena's */
+    int32_t *stage;          /* host: what becomes a.prompt; that very array on the CPU */
+    model_arena a;
 };
+
+/* create.c: the life of a model of any family. m: initialised, from weir_calloc; freed on failure. */
+weir_status weir__model_create(weir_model *m, const weir_tensor_source *src, weir_err *err);
+
+/* What the walk says: src and dtype as in struct weights. m has no layers. */
+weir_status weir__model_measure(weir_model *m, const weir_tensor_source *src, weir_dtype dtype, bool device,
+                                weir_model_facts *out, weir_err *err);
+
+weir_status weir__backend_no_memory(const weir_backend *be); /* the status of a failed weir_backend_alloc */
+
+/* stack.c: rows through the decoder's layers, by the two steps of ops. */
+weir_status weir__stack_forward(weir_model *m, const weir_kv *kv, const weir_batch *b);
+/* ops->prefill of decoder-only families: a chunk at a time, counted from position 0, each through all layers
+ * before the next. The result depends on nothing else, and needs room for one chunk. */
+weir_status weir__stack_prefill(weir_model *m, const weir_kv *kv, int32_t slot, const int32_t *token,
+                                int64_t n);
 
 #endif /* WEIR_MODELS_IMPL_H */

@@ -1,9 +1,5 @@
 #include "models/impl.h"
 
-void weir_model_free(weir_model *m) {
-    if (m) m->ops->free(m);
-}
-
 const weir_model_facts *weir_model_get_facts(const weir_model *m) { return &m->facts; }
 
 weir_status weir_model_prefill(weir_model *m, const weir_kv *kv, int32_t slot, const int32_t *token,
@@ -26,5 +22,5 @@ weir_status weir_model_forward(weir_model *m, const weir_kv *kv, const weir_batc
     if (!b->token || !b->pos || !b->slot) return WEIR_EINVAL;
     if (b->n_out > b->n_row || (b->n_out > 0 && (!b->out || !b->logits))) return WEIR_EINVAL;
     if (!m->be->device && !out_is_rising(b)) return WEIR_EINVAL;
-    return m->ops->forward(m, kv, b);
+    return weir__stack_forward(m, kv, b);
 }

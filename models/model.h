@@ -143,9 +143,11 @@ weir_status weir_decoder_create(weir_model **out, weir_backend *be, const weir_d
 void weir_model_free(weir_model *m); /* NULL allowed */
 const weir_model_facts *weir_model_get_facts(const weir_model *m);
 
-/* Prompt of one session: runs the encoder and writes the slot's cross cache (encoder-decoders), or writes positions [0, n) of
- * its self cache, without logits (decoders). token: host, n in [1, n_prompt]; pages for n positions are already in the table.
- * The result depends on the prompt alone. EINVAL: n out of range, token id outside the embedding. */
+/* Prompt of one session: runs the encoder and writes the slot's cross cache (encoder-decoders), or writes
+ * positions [0, n) of its self cache, without logits (decoders). token: host, n in [1, n_prompt]; pages for n
+ * positions are already in the table. The result depends on the prompt alone. EINVAL: n out of range, token
+ * id outside the embedding. ECANCELED: the backend's interrupt said so between two chunks of a layer; the
+ * slot's cache is then of no use, and the same call may be made again. */
 weir_status weir_model_prefill(weir_model *m, const weir_kv *kv, int32_t slot, const int32_t *token,
                                int64_t n);
 

@@ -1,156 +1,112 @@
-/* The order of ops of T5. RMSNorm before each sub-layer lies inside the linear op that reads it; attention has no
+/* The order of ops of T5. RMSNorm before a sub-layer is part of the linear op that reads it; attention has no
  * scale; the stack's first layer owns the position bias of all its layers; cross attention has none.
  *
  *   layer    x += O·attention(qkv(norm x))      decoder rows: K, V appended first, keys [0, pos]
  *            x += O·attention(q(norm x), cross) decoder only: keys [0, source length)
  *            x += wo·act(wi(norm x))
  *   logits   head(norm x), tied: times dim^-0.5 */
-#include <math.h>
-
 #include "models/t5.h"
 
-weir_status weir__t5_product(t5_model *m, t5_product p) {
-    weir_linear a = {.x = p.x,
-                     .ldx = p.ldx,
-                     .norm = p.norm,
-                     .eps = m->c.eps,
-                     .w = p.w,
-                     .y = p.y,
-                     .ldy = p.ldy,
-                     .n_row = p.n_row,
-                     .epilogue = p.epilogue,
-                     .scale = 1.0f,
-                     .rows = p.rows};
-    return m->base.be->op.linear(m->base.be, &a);
+/* ---- decoder rows ---- */
+
+weir_status weir__t5_append(weir_model *base, const weir_kv *kv, const model_rows *r, int32_t layer) {
+    const t5_model *m = (const t5_model *)base;
+    WEIR_TRY(weir__attention_qkv(base, &m->dec[layer].self, &m->dec_kind, r));
+    return weir__attention_append(base, (attention_cache){&kv->self, layer}, r);
 }
 
-weir_status weir__t5_feed_forward(t5_model *m, const t5_ff *f, float *x, int64_t n_row, bool rows) {
-    const int64_t dim = m->c.dim, ff = m->c.ff_dim;
-    WEIR_TRY(weir__t5_product(m, (t5_product){.x = x, .ldx = dim, .norm = f->norm, .w = &f->wi, .y = m->a.h,
-                                              .ldy = ff, .n_row = n_row, .epilogue = m->act, .rows = rows}));
-    return weir__t5_product(m, (t5_product){.x = m->a.h, .ldx = ff, .w = &f->wo, .y = x, .ldy = dim,
-                                            .n_row = n_row, .epilogue = WEIR_EPI_ADD, .rows = rows});
-}
-
-/* The rows still in flight; the last layer narrows them to those whose logits are wanted. */
-typedef struct t5_rows {
-    int64_t n;
-    float *x;                                  /* (n, dim) */
-    const float *q;                            /* (n, inner) self attention's queries, row stride ldq */
-    int64_t ldq;
-    const int32_t *slot, *pos, *n_key, *n_src; /* (n) */
-    int32_t group;
-} t5_rows;
-
-static weir_status attend(t5_model *m, const t5_rows *r, weir_attention at) {
-    at.o = m->a.att;
-    at.ldo = m->inner;
-    at.slot = r->slot;
-    at.pos = r->pos;
-    at.n_row = r->n;
-    at.n_head = m->c.n_head;
-    at.scale = 1.0f;
-    at.group = r->group;
-    return m->base.be->op.attention(m->base.be, &at);
-}
-
-/* y (+)= W·norm(x) over the rows in flight. */
-static weir_status product(t5_model *m, const t5_rows *r, t5_product p) {
-    p.n_row = r->n;
-    p.rows = true;
-    return weir__t5_product(m, p);
-}
-
-static weir_status self_append(t5_model *m, const weir_kv *kv, const t5_rows *r, int32_t layer) {
-    const t5_self *s = &m->dec[layer].self;
-    const int64_t inner = m->inner;
-    WEIR_TRY(product(m, r, (t5_product){.x = r->x, .ldx = m->c.dim, .norm = s->norm, .w = &s->qkv, .y = m->a.qkv,
-                                        .ldy = 3 * inner}));
-    weir_kv_append ap = {.kv = &kv->self,
-                         .k = m->a.qkv + inner,
-                         .v = m->a.qkv + 2 * inner,
-                         .ld = 3 * inner,
-                         .slot = r->slot,
-                         .pos = r->pos,
-                         .n_row = r->n,
-                         .layer = layer};
-    return m->base.be->op.kv_append(m->base.be, &ap);
-}
-
-/* The layer after its K and V are in the cache. */
-static weir_status decoder_rest(t5_model *m, const weir_kv *kv, const t5_rows *r, int32_t layer) {
+weir_status weir__t5_rest(weir_model *base, const weir_kv *kv, const model_rows *r, int32_t layer) {
+    const t5_model *m = (const t5_model *)base;
     const t5_dec_layer *d = &m->dec[layer];
-    const int64_t dim = m->c.dim, inner = m->inner;
-    const t5_product out = {.x = m->a.att, .ldx = inner, .y = r->x, .ldy = dim, .epilogue = WEIR_EPI_ADD};
-    t5_product self_o = out, cross_o = out;
-    self_o.w = &d->self.o;
-    cross_o.w = &d->cross.o;
-    WEIR_TRY(attend(m, r, (weir_attention){.kv = &kv->self, .layer = layer, .q = r->q, .ldq = r->ldq,
-                                           .n_key = r->n_key, .bias = m->dec_bias,
-                                           .bias_left = m->c.max_distance}));
-    WEIR_TRY(product(m, r, self_o));
-    WEIR_TRY(product(m, r, (t5_product){.x = r->x, .ldx = dim, .norm = d->cross.norm, .w = &d->cross.q,
-                                        .y = m->a.qkv, .ldy = inner}));
-    WEIR_TRY(attend(m, r, (weir_attention){.kv = &kv->cross, .layer = layer, .q = m->a.qkv, .ldq = inner,
-                                           .n_key = r->n_src}));
-    WEIR_TRY(product(m, r, cross_o));
-    return weir__t5_feed_forward(m, &d->ff, r->x, r->n, true);
+    WEIR_TRY(weir__attention_output(base, &d->self, &m->dec_kind, (attention_cache){&kv->self, layer}, r));
+    WEIR_TRY(weir__cross_output(base, &d->cross, &m->cross_kind, (attention_cache){&kv->cross, layer}, r));
+    return weir__feed_forward(base, &d->ff, r);
 }
 
-/* Past the last append a row serves only its own logits: rows nobody wants are dropped. */
-static weir_status keep_wanted(t5_model *m, const weir_kv *kv, const weir_batch *b, t5_rows *r) {
-    const t5_arena *a = &m->a;
-    weir_backend *be = m->base.be;
-    weir_row_keys keys = {.slot = b->slot, .pos = b->pos, .index = b->out, .cross_len = kv->cross_len,
-                          .n_row = b->n_out, .out_slot = a->out_slot, .out_pos = a->out_pos,
-                          .n_key = a->out_key, .n_src = a->out_src};
-    weir_gather x = {.dst = a->x_out, .ld_dst = m->c.dim, .src = r->x, .ld_src = m->c.dim, .index = b->out,
-                     .n_row = b->n_out, .n_col = m->c.dim};
-    weir_gather q = {.dst = a->q_out, .ld_dst = m->inner, .src = r->q, .ld_src = r->ldq, .index = b->out,
-                     .n_row = b->n_out, .n_col = m->inner};
-    WEIR_TRY(be->op.row_keys(be, &keys));
-    WEIR_TRY(be->op.gather(be, &x));
-    WEIR_TRY(be->op.gather(be, &q));
-    *r = (t5_rows){.n = b->n_out, .x = a->x_out, .q = a->q_out, .ldq = m->inner, .slot = a->out_slot,
-                   .pos = a->out_pos, .n_key = a->out_key, .n_src = a->out_src, .group = 1};
+/* ---- prompts: the encoder, and what it leaves for the decoder ----
+ *
+ * A prompt goes through in chunks of the backend's size, counted from its position 0, so that its result
+ * depends on nothing else. */
+
+/* The encoder's own keys and values: pages of one layer, used by every layer in turn. */
+static weir_kv_view encoder_kv(const weir_model *m) {
+    const model_shape *s = &m->shape;
+    return (weir_kv_view){.pool = m->a.pool,
+                          .table = m->a.iota,
+                          .table_stride = (m->n_prompt + WEIR_PAGE - 1) / WEIR_PAGE,
+                          .page_elems = weir_kv_page_elems(1, s->n_head_kv, s->head_dim),
+                          .n_layer = 1,
+                          .n_head_kv = s->n_head_kv,
+                          .head_dim = s->head_dim,
+                          .dtype = m->facts.kv_dtype};
+}
+
+/* Rows [begin, begin + n) of a prompt. */
+static model_rows rows_at(const weir_model *m, const model_rows *p, int64_t begin, int64_t n) {
+    return (model_rows){.n = n,
+                        .x = p->x + begin * m->shape.dim,
+                        .q = p->q + begin * p->ldq,
+                        .ldq = p->ldq,
+                        .slot = p->slot + begin,
+                        .pos = p->pos + begin,
+                        .n_key = p->n_key + begin,
+                        .prefill = true};
+}
+
+static model_rows chunk_at(const weir_model *m, const model_rows *p, int64_t begin) {
+    const int64_t size = m->be->chunk, left = p->n - begin;
+    return rows_at(m, p, begin, left < size ? left : size);
+}
+
+/* Every chunk's keys must be in the cache before any row attends: hence two loops over the chunks. */
+static weir_status encoder_layer(t5_model *m, const t5_enc_layer *l, const weir_kv_view *kv,
+                                 const model_rows *p) {
+    weir_model *base = &m->base;
+    const attention_cache c = {kv, 0};
+    for (int64_t i = 0; i < p->n; i += base->be->chunk) {
+        const model_rows r = chunk_at(base, p, i);
+        WEIR_TRY(weir__prompt_goes_on(base));
+        WEIR_TRY(weir__attention_qkv(base, &l->self, &m->enc_kind, &r));
+    }
+    WEIR_TRY(weir__attention_append(base, c, p));
+    for (int64_t i = 0; i < p->n; i += base->be->chunk) {
+        const model_rows r = chunk_at(base, p, i);
+        WEIR_TRY(weir__prompt_goes_on(base));
+        WEIR_TRY(weir__attention_output(base, &l->self, &m->enc_kind, c, &r));
+        WEIR_TRY(weir__feed_forward(base, &l->ff, &r));
+    }
     return WEIR_OK;
 }
 
-static weir_status head(t5_model *m, const weir_batch *b, const float *x) {
-    weir_linear a = {.x = x,
-                     .ldx = m->c.dim,
-                     .norm = m->dec_norm,
-                     .eps = m->c.eps,
-                     .w = m->head,
-                     .y = b->logits,
-                     .ldy = m->c.n_vocab_rows,
-                     .n_row = b->n_out,
-                     .epilogue = WEIR_EPI_STORE,
-                     .rows = true,
-                     .scale = m->c.tied ? 1.0f / sqrtf((float)m->c.dim) : 1.0f,
-                     .extent = b->extent,
-                     .extent_n = b->extent_n};
-    return m->base.be->op.linear(m->base.be, &a);
+/* K and V of the encoder's output for every decoder layer, into the slot's cross cache. */
+static weir_status cross_append(t5_model *m, const weir_kv *kv, const model_rows *p) {
+    weir_model *base = &m->base;
+    for (int64_t i = 0; i < p->n; i += base->be->chunk) {
+        const model_rows r = chunk_at(base, p, i);
+        for (int32_t l = 0; l < m->c.n_dec_layer; l++) {
+            const attention_cache c = {&kv->cross, l};
+            WEIR_TRY(weir__prompt_goes_on(base));
+            WEIR_TRY(weir__cross_append(base, &m->dec[l].cross, m->enc_norm, c, &r));
+        }
+    }
+    return WEIR_OK;
 }
 
-weir_status weir__t5_forward(weir_model *base, const weir_kv *kv, const weir_batch *b) {
+weir_status weir__t5_prefill(weir_model *base, const weir_kv *kv, int32_t slot, const int32_t *token,
+                             int64_t n) {
     t5_model *m = (t5_model *)base;
-    const t5_arena *a = &m->a;
-    weir_backend *be = base->be;
-    const int32_t last = m->c.n_dec_layer - 1;
-    weir_row_keys keys = {.slot = b->slot, .pos = b->pos, .cross_len = kv->cross_len, .n_row = b->n_row,
-                          .n_key = a->n_key, .n_src = a->n_src};
-    weir_embed em = {.x = a->x, .table = &m->embed, .token = b->token, .n_row = b->n_row, .scale = 1.0f};
-    WEIR_TRY(be->op.row_keys(be, &keys));
-    WEIR_TRY(be->op.embed(be, &em));
-
-    t5_rows r = {.n = b->n_row, .x = a->x, .q = a->qkv, .ldq = 3 * m->inner, .slot = b->slot, .pos = b->pos,
-                 .n_key = a->n_key, .n_src = a->n_src, .group = b->group};
-    for (int32_t l = 0; l <= last; l++) {
-        WEIR_TRY(self_append(m, kv, &r, l));
-        if (l == last && b->n_out == 0) return WEIR_OK;
-        if (l == last && b->n_out < b->n_row) WEIR_TRY(keep_wanted(m, kv, b, &r));
-        WEIR_TRY(decoder_rest(m, kv, &r, l));
-    }
-    return head(m, b, r.x);
+    const weir_kv_view own = encoder_kv(base);
+    WEIR_TRY(weir__put_prompt(base, slot, token, n));
+    model_rows p = {.n = n,
+                    .x = base->a.x,
+                    .q = base->a.qkv,
+                    .ldq = weir__width(&base->shape),
+                    .slot = base->a.zero,
+                    .pos = base->a.iota,
+                    .n_key = weir__prompt_at(base, n, 2),
+                    .prefill = true};
+    WEIR_TRY(weir__head_embed(base, weir__prompt_at(base, n, 0), n));
+    for (int32_t l = 0; l < m->c.n_enc_layer; l++) WEIR_TRY(encoder_layer(m, &m->enc[l], &own, &p));
+    p.slot = weir__prompt_at(base, n, 1);
+    return cross_append(m, kv, &p);
 }

@@ -1,116 +1,38 @@
 #ifndef WEIR_MODELS_T5_H
 #define WEIR_MODELS_T5_H
 
+#include "models/attention.h"
+#include "models/feed_forward.h"
 #include "models/impl.h"
 
-/* The T5 family inside models/: weights as the ops read them, and where the activations lie.
- * inner = n_head * head_dim, which need not be dim. Every matrix is (outputs, inputs). */
-
-typedef struct t5_self {
-    const float *norm; /* (dim) backend */
-    weir_weight qkv;   /* (3 * inner, dim): q, k, v stacked */
-    weir_weight o;     /* (dim, inner) */
-} t5_self;
-
-typedef struct t5_cross {
-    const float *norm; /* (dim) backend */
-    weir_weight q;     /* (inner, dim) */
-    weir_weight kv;    /* (2 * inner, dim): k, v stacked; used by prefill only */
-    weir_weight o;     /* (dim, inner) */
-} t5_cross;
-
-typedef struct t5_ff {
-    const float *norm; /* (dim) backend */
-    weir_weight wi;    /* (ff_dim, dim), gated: wi_0 through the activation, times wi_1 */
-    weir_weight wo;    /* (dim, ff_dim) */
-} t5_ff;
+/* The T5 family inside models/. */
 
 typedef struct t5_enc_layer {
-    t5_self self;
-    t5_ff ff;
+    attention self;
+    feed_forward ff;
 } t5_enc_layer;
 
 typedef struct t5_dec_layer {
-    t5_self self;
-    t5_cross cross;
-    t5_ff ff;
+    attention self;
+    cross_attention cross;
+    feed_forward ff;
 } t5_dec_layer;
-
-/* Activations of one call, all inside one block of backend memory. N = max(n_row, n_prompt) rows, C = max(n_row, chunk) with
- * the backend's chunk of positions: the encoder needs x and q, k, v of the whole prompt (keys of later chunks are read by
- * earlier rows), the rest only for the chunk in hand. Prefill and forward never overlap, so they share it. */
-typedef struct t5_arena {
-    float *x;           /* (N, dim) residual stream */
-    float *qkv;         /* (N, 3 * inner) */
-    float *att;         /* (C, inner) attention output */
-    float *h;           /* (C, max(ff_dim, 2 * inner)) feed-forward, cross k and v */
-    float *x_out;       /* (n_row, dim) of the rows whose logits are wanted */
-    float *q_out;       /* (n_row, inner) */
-    void *enc_pool;     /* pages of n_prompt positions, one layer: reused by every encoder layer */
-    int32_t *prompt;    /* (3, n_prompt) token, slot and key count of each position of a prompt */
-    int32_t *iota;      /* (n_prompt) 0, 1, 2, …: positions of a prompt, and enc_pool's page table */
-    int32_t *zero;      /* (n_prompt) the encoder's one slot */
-    int32_t *n_key, *n_src; /* (n_row) keys of self and cross attention */
-    int32_t *out_slot, *out_pos, *out_key, *out_src; /* (n_row) of the wanted rows */
-    size_t bytes;       /* of the block */
-} t5_arena;
 
 typedef struct t5_model {
     weir_model base;
     weir_t5_config c;
-    int64_t inner;
-    weir_epilogue act;
-
-    weir_weight embed;                /* (n_vocab_rows, dim) */
-    weir_weight untied_head;          /* data NULL when tied */
-    const weir_weight *head;          /* the one that makes logits */
-    t5_enc_layer *enc;                /* (n_enc_layer) */
-    t5_dec_layer *dec;                /* (n_dec_layer) */
-    const float *enc_norm, *dec_norm; /* (dim) final norms */
-    const float *enc_bias;            /* (n_head, max_distance + 1 + max_distance) */
-    const float *dec_bias;            /* (n_head, max_distance + 1) */
-    float *vectors;                   /* backend: the block behind all norms and bias tables */
-
-    void *block;    /* behind the arena */
-    int32_t *stage; /* host: what becomes arena.prompt; that very array on the CPU */
-    t5_arena a;
-    weir_kv_view enc_kv;
+    attention_kind enc_kind, dec_kind, cross_kind; /* both stacks have a bias of positions, as a table */
+    t5_enc_layer *enc;                             /* (n_enc_layer) */
+    t5_dec_layer *dec;                             /* (n_dec_layer) */
+    const float *enc_norm;                         /* (dim) the encoder's last; the decoder's is the head's */
 } t5_model;
 
-/* A product over n_row rows: y (+)= W·norm(x); y is dense on outputs where ldy says so. */
-typedef struct t5_product {
-    const float *x;
-    int64_t ldx;
-    const float *norm;
-    const weir_weight *w;
-    float *y;
-    int64_t ldy, n_row;
-    weir_epilogue epilogue;
-    bool rows; /* decode and verify rows, not a prompt's */
-} t5_product;
-
-/* t5.c: the order of ops of the decoder, and what both stacks share. */
-weir_status weir__t5_product(t5_model *m, t5_product p);
-weir_status weir__t5_feed_forward(t5_model *m, const t5_ff *f, float *x, int64_t n_row, bool rows);
-weir_status weir__t5_forward(weir_model *m, const weir_kv *kv, const weir_batch *b);
-
-/* t5_encode.c: the order of ops of the encoder. */
+/* t5.c: the order of ops. */
+weir_status weir__t5_append(weir_model *m, const weir_kv *kv, const model_rows *r, int32_t layer);
+weir_status weir__t5_rest(weir_model *m, const weir_kv *kv, const model_rows *r, int32_t layer);
 weir_status weir__t5_prefill(weir_model *m, const weir_kv *kv, int32_t slot, const int32_t *token, int64_t n);
 
-/* t5_load.c: walks all tensors and fills in m->base.facts; vectors: host memory of weir__t5_vector_floats that becomes
- * m->vectors, or NULL to measure only, with m's layers NULL. */
-weir_status weir__t5_load(t5_model *m, const weir_tensor_source *src, bool device, float *vectors, weir_err *err);
-
-/* t5_plan.c: sizes. base may be NULL: then only a->bytes is of use. */
-typedef struct t5_bounds {
-    int64_t n_row, n_prompt, chunk;
-    weir_dtype kv_dtype;
-} t5_bounds;
-weir_dtype weir__t5_kv_dtype(bool device, weir_dtype matrices);
-void weir__t5_arena(const weir_t5_config *c, const t5_bounds *n, void *base, t5_arena *a);
-int64_t weir__t5_stage_ints(int64_t n_prompt);
-size_t weir__t5_vector_floats(const weir_t5_config *c);
-int64_t weir__t5_vector_stride(int64_t n); /* words a vector takes in a block: whole 64 bytes */
+weir_status weir__t5_load(weir_model *m, weights *w); /* t5_load.c */
 
 /* t5_bias.c: bucket of key position minus query position, as transformers computes it. */
 int32_t weir__t5_bucket(int64_t distance, bool bidirectional, int32_t n_bucket, int32_t max_distance);

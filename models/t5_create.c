@@ -1,33 +1,10 @@
 /* A T5's memory: what create takes, in which order, and how it is given back. */
 #include <inttypes.h>
+#include <math.h>
 
 #include "kernels/base/mem.h"
+#include "models/product.h"
 #include "models/t5.h"
-
-static void free_t5(weir_model *base) {
-    t5_model *m = (t5_model *)base;
-    weir_backend *be = base->be;
-    for (int i = 0; m->enc && i < m->c.n_enc_layer; i++) {
-        weir_weight *w[] = {&m->enc[i].self.qkv, &m->enc[i].self.o, &m->enc[i].ff.wi, &m->enc[i].ff.wo};
-        for (size_t k = 0; k < sizeof w / sizeof *w; k++) weir_weight_free(be, w[k]);
-    }
-    for (int i = 0; m->dec && i < m->c.n_dec_layer; i++) {
-        t5_dec_layer *d = &m->dec[i];
-        weir_weight *w[] = {&d->self.qkv, &d->self.o, &d->cross.q, &d->cross.kv,
-                            &d->cross.o,  &d->ff.wi,  &d->ff.wo};
-        for (size_t k = 0; k < sizeof w / sizeof *w; k++) weir_weight_free(be, w[k]);
-    }
-    weir_weight_free(be, &m->embed);
-    weir_weight_free(be, &m->untied_head);
-    if (m->vectors) weir_backend_free(be, m->vectors);
-    if (m->stage != m->a.prompt) weir_free(m->stage);
-    if (m->block) weir_backend_free(be, m->block);
-    weir_free(m->enc);
-    weir_free(m->dec);
-    weir_free(m);
-}
-
-static const weir_model_ops t5_ops = {weir__t5_prefill, weir__t5_forward, free_t5};
 
 /* Bounds far above any T5, so that no product below overflows; the buckets need two exact ones a
  * direction and a logarithm that grows. */
@@ -58,88 +35,87 @@ static weir_status check_config(const weir_t5_config *c, int64_t n_row, int64_t 
     return WEIR_OK;
 }
 
-static weir_epilogue epilogue_of(weir_act act) {
-    switch (act) {
-    case WEIR_ACT_RELU: return WEIR_EPI_RELU;
-    case WEIR_ACT_GELU_TANH: return WEIR_EPI_GELU_TANH;
-    case WEIR_ACT_GELU_ERF: return WEIR_EPI_GELU_ERF;
-    case WEIR_ACT_SILU: return WEIR_EPI_SILU;
-    }
-    return WEIR_EPI_STORE;
-}
-
-static weir_status no_memory(const weir_backend *be) { return be->device ? WEIR_EDEVMEM : WEIR_ENOMEM; }
-
-/* What never changes in the arena, and the place where a prompt's rows are made. */
-static weir_status fill_arena(t5_model *m) {
-    weir_backend *be = m->base.be;
-    const int64_t n = m->base.n_prompt;
-    WEIR_TRY(weir_backend_zero(be, m->block, m->a.bytes)); /* a page must not start with NaN */
-    m->stage = be->device ? weir_calloc((size_t)weir__t5_stage_ints(n), sizeof *m->stage) : m->a.prompt;
-    if (!m->stage) return WEIR_ENOMEM;
-    for (int64_t i = 0; i < n; i++) m->stage[i] = (int32_t)i;
-    return weir_backend_upload(be, m->a.iota, m->stage, (size_t)n * sizeof *m->stage);
-}
-
-/* Activations, the encoder's own pages and the ops' scratch. */
-static weir_status alloc_arena(t5_model *m) {
-    weir_backend *be = m->base.be;
-    const t5_bounds n = {m->base.n_row, m->base.n_prompt, be->chunk, m->base.facts.kv_dtype};
-    weir__t5_arena(&m->c, &n, NULL, &m->a);
-    m->block = weir_backend_alloc(be, m->a.bytes);
-    if (!m->block) return no_memory(be);
-    weir__t5_arena(&m->c, &n, m->block, &m->a);
-    WEIR_TRY(fill_arena(m));
-    m->enc_kv = (weir_kv_view){.pool = m->a.enc_pool,
-                               .table = m->a.iota,
-                               .table_stride = (n.n_prompt + WEIR_PAGE - 1) / WEIR_PAGE,
-                               .page_elems = weir_kv_page_elems(1, m->c.n_head, m->c.head_dim),
-                               .n_layer = 1,
-                               .n_head_kv = m->c.n_head,
-                               .head_dim = m->c.head_dim,
-                               .dtype = n.kv_dtype};
-    return weir_backend_reserve(be, weir_t5_op_floats(&m->c, be, n.n_row, n.n_prompt));
-}
-
-static weir_status alloc_layers(t5_model *m) {
+static weir_status alloc_layers(weir_model *base) {
+    t5_model *m = (t5_model *)base;
     m->enc = weir_calloc((size_t)m->c.n_enc_layer, sizeof *m->enc);
     m->dec = weir_calloc((size_t)m->c.n_dec_layer, sizeof *m->dec);
     return m->enc && m->dec ? WEIR_OK : WEIR_ENOMEM;
 }
 
-/* Every weight; norms and bias tables are made in host memory, which on the CPU is where they stay. */
-static weir_status load_weights(t5_model *m, const weir_tensor_source *src, weir_err *err) {
-    weir_backend *be = m->base.be;
-    const size_t floats = weir__t5_vector_floats(&m->c);
-    m->vectors = weir_backend_alloc(be, 4 * floats);
-    if (!m->vectors) return weir_fail(err, no_memory(be), "t5: %s", weir_status_str(no_memory(be)));
-    if (!be->device) return weir__t5_load(m, src, false, m->vectors, err);
-    float *host = weir_calloc(floats, sizeof *host);
-    if (!host) return weir_fail(err, WEIR_ENOMEM, "t5: %s", weir_status_str(WEIR_ENOMEM));
-    weir_status s = weir__t5_load(m, src, true, host, err);
-    if (s == WEIR_OK) {
-        s = weir_backend_upload(be, m->vectors, host, floats * sizeof *host);
-        if (s != WEIR_OK) weir_backend_failure(be, err);
+static void free_layers(weir_model *base) {
+    t5_model *m = (t5_model *)base;
+    for (int i = 0; m->enc && i < m->c.n_enc_layer; i++) {
+        weir__attention_free(base->be, &m->enc[i].self);
+        weir__feed_forward_free(base->be, &m->enc[i].ff);
     }
-    weir_free(host);
-    return s;
+    for (int i = 0; m->dec && i < m->c.n_dec_layer; i++) {
+        weir__attention_free(base->be, &m->dec[i].self);
+        weir__cross_free(base->be, &m->dec[i].cross);
+        weir__feed_forward_free(base->be, &m->dec[i].ff);
+    }
+    weir_free(m->enc);
+    weir_free(m->dec);
 }
 
-static void init(t5_model *m, weir_backend *be, const weir_t5_config *c, int64_t n_row, int64_t n_prompt) {
-    *m = (t5_model){.base = {.ops = &t5_ops, .be = be, .n_row = n_row, .n_prompt = n_prompt}, .c = *c};
-    m->inner = (int64_t)c->n_head * c->head_dim;
-    m->act = epilogue_of(c->act);
+static const weir_model_ops t5_ops = {.name = "t5",
+                                      .load = weir__t5_load,
+                                      .alloc_layers = alloc_layers,
+                                      .free_layers = free_layers,
+                                      .prefill = weir__t5_prefill,
+                                      .append = weir__t5_append,
+                                      .rest = weir__t5_rest};
+
+static model_shape shape_of(const weir_t5_config *c) {
+    return (model_shape){.dim = c->dim,
+                         .ff_dim = c->ff_dim,
+                         .n_head = c->n_head,
+                         .n_head_kv = c->n_head,
+                         .head_dim = c->head_dim,
+                         .n_vocab_rows = c->n_vocab_rows,
+                         .gated = c->gated,
+                         .encoder = true};
+}
+
+weir_bytes weir_t5_scratch_bytes(const weir_t5_config *c, const weir_backend *be, weir_dtype kv_dtype,
+                                 int64_t n_row, int64_t n_prompt) {
+    const model_shape s = shape_of(c);
+    return weir__scratch_bytes(&s, be, kv_dtype, n_row, n_prompt);
+}
+
+size_t weir_t5_op_floats(const weir_t5_config *c, const weir_backend *be, int64_t n_row, int64_t n_key) {
+    const model_shape s = shape_of(c);
+    return weir__op_floats(&s, be, n_row, n_key);
+}
+
+static t5_model model_of(const weir_t5_config *c, weir_backend *be, int64_t n_row, int64_t n_prompt) {
+    const attention_kind plain = {.scale = 1.0f};
+    t5_model m = {.base = {.ops = &t5_ops,
+                           .be = be,
+                           .shape = shape_of(c),
+                           .eps = c->eps,
+                           .act = weir__epilogue_of(c->act),
+                           .n_row = n_row,
+                           .n_prompt = n_prompt},
+                  .c = *c,
+                  .enc_kind = plain,
+                  .dec_kind = plain,
+                  .cross_kind = plain};
+    m.base.head = (model_head){.embed_scale = 1.0f, .scale = c->tied ? 1.0f / sqrtf((float)c->dim) : 1.0f};
+    m.enc_kind.bias_left = m.enc_kind.bias_right = m.dec_kind.bias_left = c->max_distance;
+    return m;
+}
+
+void weir_t5_facts(const weir_t5_config *c, weir_dtype dtype, bool device, weir_model_facts *out) {
+    t5_model m = model_of(c, NULL, 1, 1);
+    (void)weir__model_measure(&m.base, NULL, dtype, device, out, NULL); /* no file: nothing can be missing */
 }
 
 weir_status weir_t5_measure(const weir_t5_config *c, const weir_tensor_source *src, bool device,
                             weir_model_facts *out, weir_err *err) {
     if (!c || !src || !src->find || !out) return weir_fail(err, WEIR_EINVAL, "t5: NULL argument");
     WEIR_TRY(check_config(c, 1, 1, err));
-    t5_model m;
-    init(&m, NULL, c, 1, 1);
-    WEIR_TRY(weir__t5_load(&m, src, device, NULL, err));
-    *out = m.base.facts;
-    return WEIR_OK;
+    t5_model m = model_of(c, NULL, 1, 1);
+    return weir__model_measure(&m.base, src, WEIR_DTYPE_F32, device, out, err);
 }
 
 weir_status weir_t5_create(weir_model **out, weir_backend *be, const weir_t5_config *c,
@@ -148,20 +124,8 @@ weir_status weir_t5_create(weir_model **out, weir_backend *be, const weir_t5_con
     WEIR_TRY(check_config(c, n_row, n_prompt, err));
     t5_model *m = weir_calloc(1, sizeof *m);
     if (!m) return weir_fail(err, WEIR_ENOMEM, "t5: out of host memory");
-    init(m, be, c, n_row, n_prompt);
-
-    weir_status s = alloc_layers(m);
-    if (s != WEIR_OK) weir_fail(err, s, "t5: %s", weir_status_str(s));
-    if (s == WEIR_OK) s = load_weights(m, src, err);
-    if (s == WEIR_OK) {
-        s = alloc_arena(m);
-        if (s == WEIR_ECUDA) weir_backend_failure(be, err);
-        else if (s != WEIR_OK) weir_fail(err, s, "t5: %s", weir_status_str(s));
-    }
-    if (s != WEIR_OK) {
-        free_t5(&m->base);
-        return s;
-    }
+    *m = model_of(c, be, n_row, n_prompt);
+    WEIR_TRY(weir__model_create(&m->base, src, err));
     *out = &m->base;
     return WEIR_OK;
 }

@@ -10,8 +10,8 @@ natively, and links llama_cpp.c to it. Parts, in this order:
                   engines differ; needs torch, transformers and gguf (PYTHON names a Python that has them) and 4 bytes of
                   memory a weight
     speed         tokens/s of prompts and of decoding, rounds interleaved
-    speculative   the drafter's gamma tokens a block: weir's exact decoding and its deferral rule, llama.cpp's
-                  llama-speculative-simple with draft-simple, confidence thresholds off
+    speculative   gamma drafted tokens per block: weir's exact decoding and its deferral rule beside llama.cpp, plain and with
+                  llama-speculative-simple (draft-simple, confidence thresholds off); ratios are to the faster of the two
 """
 import argparse
 import datetime
@@ -224,6 +224,12 @@ def speeds(answers, n_decoded):
     return (1e3 * n_prompt / sum(x["prompt_ms"] for x in t), 1e3 * n_decoded * len(t) / sum(x["predicted_ms"] for x in t))
 
 
+def ratio_of(values, base):
+    """The ratios of rounds that ran side by side: median (least, most)."""
+    r = [a / b for a, b in zip(values, base)]
+    return f"{statistics.median(r):.2f} ({min(r):.2f} to {max(r):.2f})"
+
+
 def part_speed(programs, args):
     prompts, rows = prompts_of(args.timed), []
     for model in (args.verifier, args.drafter):
@@ -233,11 +239,9 @@ def part_speed(programs, args):
             found["llama.cpp"].append(speeds(theirs, args.tokens - 1))  # its first token comes from the prompt's pass
             found["weir"].append(speeds(weir_greedy(args, model, prompts), args.tokens))
         median = {k: [statistics.median(c) for c in zip(*v[1:])] for k, v in found.items()}  # round 0 warms up
-        ratio = [[b / a for a, b in zip(x, y)] for x, y in zip(found["llama.cpp"][1:], found["weir"][1:])]
         for k, what in enumerate(("prompt", "decode")):
-            r = [x[k] for x in ratio]
-            rows.append([model.name, what, f"{median['llama.cpp'][k]:.1f}", f"{median['weir'][k]:.1f}",
-                         f"{statistics.median(r):.2f} ({min(r):.2f} to {max(r):.2f})"])
+            ratio = ratio_of(*([round_[k] for round_ in found[name][1:]] for name in ("weir", "llama.cpp")))
+            rows.append([model.name, what, f"{median['llama.cpp'][k]:.1f}", f"{median['weir'][k]:.1f}", ratio])
     return [runs.markdown(["model", "", "llama.cpp, tokens/s", "weir, tokens/s", "ratio, of a round: median (least, most)"], rows)]
 
 
@@ -246,12 +250,15 @@ def part_speculative(programs, args):
     gamma = ["-md", args.drafter, "--gamma", args.gamma]
     settings = {"weir, verifier alone": [], "weir, exact": gamma,
                 "weir, " + args.rule: [*gamma, "--deferral-rule", args.rule.split(":")[0], "--deferral-alpha", args.rule.split(":")[1]]}
+    peers = ("llama.cpp, verifier alone", "llama.cpp, llama-speculative-simple")
     notes = []
     for number in range(args.rounds + 1):
+        alone = speeds(llama_greedy(programs, args, args.verifier, prompts), args.tokens - 1)[1]
         theirs = [llama_speculative(programs, args, p) for p in prompts]
         if number > 0:
-            found.setdefault("llama.cpp, llama-speculative-simple", []).append(sum(t[0] for t in theirs) / sum(t[1] for t in theirs))
-        notes = [f"- llama.cpp: {sum(t[3] for t in theirs)} of {sum(t[2] for t in theirs)} drafted tokens accepted."]
+            found.setdefault(peers[0], []).append(alone)
+            found.setdefault(peers[1], []).append(sum(t[0] for t in theirs) / sum(t[1] for t in theirs))
+        notes = [f"- {peers[1]}: {sum(t[3] for t in theirs)} of {sum(t[2] for t in theirs)} drafted tokens accepted."]
         for name, flags in settings.items():
             answers = weir_greedy(args, args.verifier, prompts, *flags)
             t = runs.totals(answers)
@@ -259,12 +266,11 @@ def part_speculative(programs, args):
                 found.setdefault(name, []).append(runs.tokens_per_second(t, whole=False))
             if t["num_draft_tokens"]:
                 notes.append(f"- {name}: {t['num_accepted_draft_tokens']} of {t['num_draft_tokens']} accepted.")
-    base = found["llama.cpp, llama-speculative-simple"]
-    rows = []
-    for name, v in found.items():
-        r = [a / b for a, b in zip(v, base)]
-        rows.append([name, f"{statistics.median(v):.1f}", f"{statistics.median(r):.2f} ({min(r):.2f} to {max(r):.2f})"])
-    return [runs.markdown([f"gamma {args.gamma}, T = 0", "decode, tokens/s", "ratio to llama.cpp's"], rows), "\n".join(notes)]
+    best = max(peers, key=lambda name: statistics.median(found[name]))
+    bases = (best, "weir, verifier alone")
+    rows = [[name, f"{statistics.median(v):.1f}", *(ratio_of(v, found[base]) for base in bases)] for name, v in found.items()]
+    return [runs.markdown([f"gamma {args.gamma}, T = 0", "decode, tokens/s", *(f"ratio to {base}" for base in bases)], rows),
+            "\n".join(notes)]
 
 
 PARTS = {"tokens": part_tokens, "perplexity": part_perplexity, "float": part_float, "speed": part_speed, "speculative": part_speculative}

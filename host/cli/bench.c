@@ -2,6 +2,7 @@
 
 #include "host/cli/cli.h"
 #include "host/cli/json.h"
+#include "host/cli/terminal.h"
 
 enum { MAX_ROWS = 64 };
 
@@ -82,6 +83,7 @@ static int measure(const cli_args *a, weir_engine *e, report *b) {
     b->copy = weir_bench_copy(e, COPY_BYTES, COPY_REPEAT);
     weir_err err = {{0}};
     weir_status s = weir_bench(e, b->n_prompt, cli_int(a, OPT_ROWS), b->gamma, b->repeat, b->row, MAX_ROWS, &b->n, &err);
+    if (s == WEIR_ECANCELED) return 128 + terminal_signal();
     return s == WEIR_OK ? CLI_OK : cli_fail(CLI_FAILED, "%s", err.text[0] ? err.text : weir_status_str(s));
 }
 
@@ -91,6 +93,7 @@ int cli_bench(const cli_args *a) {
     int rc = cli_open(a, false, &e);
     if (rc) return rc;
     report b = {.n = 0};
+    terminal_catch_signals();
     rc = measure(a, e, &b);
     if (!rc && cli_flag(a, OPT_JSON)) rc = print_json(&b);
     else if (!rc && cli_flag(a, OPT_CSV)) print_csv(&b);

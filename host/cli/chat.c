@@ -52,12 +52,12 @@ int chat_set_system(chat *c, const char *text) {
         /* Said now rather than at the next message. */
         const weir_chat_message m[] = {{.role = "system", .content = text, .bytes = strlen(text)},
                                        {.role = "user", .content = "", .bytes = 0}};
-        weir_chat_text rendered = {0};
+        int32_t *ids = NULL;
+        size_t n = 0;
         weir_err err = {{0}};
-        const weir_chat_template *t = weir_chat_template_find(c->facts.chat_template);
-        const weir_status s = weir_chat_render(t, m, 2, true, &rendered, &err);
+        const weir_status s = weir_chat_tokenize(c->engine, m, 2, &ids, &n, &err);
         if (s != WEIR_OK) return cli_fail(CLI_FAILED, "%s", words(&err, s));
-        weir_chat_text_free(&rendered);
+        weir_ids_free(ids);
         copy = weir_strdup(text);
         if (!copy) return cli_fail(CLI_FAILED, "out of memory for a system message");
     }
@@ -103,7 +103,7 @@ static int run(chat *c, weir_session *s, weir_session_view *v, bool *lost) {
         if (st != WEIR_OK) {
             end_line(c);
             rc = cli_fail(CLI_FAILED, "%s", words(&err, st));
-            *lost = st != WEIR_EINVAL;
+            *lost = st != WEIR_ELOGITS;
         }
         weir_session_get(s, v);
     } while (rc == CLI_OK && v->finish == WEIR_RUNNING);

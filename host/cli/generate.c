@@ -179,8 +179,8 @@ static bool round_of_steps(run *r) {
         fail_run(r, cli_fail(CLI_FAILED, "%s", err.text[0] ? err.text : weir_status_str(s)));
     }
     collect(r);
-    /* EINVAL ends the one session it names; after anything else no further step can be trusted. */
-    if (s != WEIR_OK && s != WEIR_EINVAL) return false;
+    /* ELOGITS ends the one session it names; after anything else no further step can be trusted. */
+    if (s != WEIR_OK && s != WEIR_ELOGITS) return false;
     terminal_bar_show(&r->bar, r->n_done, r->source.total, r->n_token);
     return true;
 }

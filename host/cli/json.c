@@ -1,5 +1,7 @@
 #include "host/cli/json.h"
 
+#include <errno.h>
+#include <float.h>
 #include <math.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -28,10 +30,109 @@ static void last_key(const char *text, size_t end, char *key, size_t cap) {
     }
 }
 
+/* JSON's numbers end nowhere; the parser's integers end at 2^63 - 1, its reals at DBL_MAX, and it refuses the
+ * text beyond. What lies beyond becomes a real for it; a field that needs to know what was written finds it
+ * in the text again. */
+
+static bool is_digit(char c) { return c >= '0' && c <= '9'; }
+static bool starts_number(char c) { return c == '-' || is_digit(c); }
+
+/* The end of the string, number or other byte at text[at]. */
+static size_t token_end(const char *text, size_t n, size_t at) {
+    size_t end = at + 1;
+    if (text[at] == '"') {
+        while (end < n && text[end] != '"') end += text[end] == '\\' ? 2 : 1;
+        return end < n ? end + 1 : n;
+    }
+    if (!starts_number(text[at])) return end;
+    while (end < n && text[end] && strchr("+-.0123456789eE", text[end])) end++;
+    return end;
+}
+
+/* [-]digits without a leading zero: an integer of JSON. */
+static bool is_whole(const char *text, size_t n) {
+    const size_t sign = n > 0 && text[0] == '-';
+    for (size_t i = sign; i < n; i++)
+        if (!is_digit(text[i])) return false;
+    return n > sign && (text[sign] != '0' || n == sign + 1);
+}
+
+static bool past_int64(const char *text, size_t n) {
+    static const char most[2][20] = {"9223372036854775807", "9223372036854775808"};
+    const size_t sign = n > 0 && text[0] == '-', digits = n - sign;
+    return is_whole(text, n) && (digits > 19 || (digits == 19 && memcmp(text + sign, most[sign], 19) > 0));
+}
+
+/* Only what could be: 309 digits, or an exponent that is not negative. */
+static bool past_double(const char *text, size_t n, cli_buf *copy) {
+    const char *e = memchr(text, 'e', n), *big = memchr(text, 'E', n);
+    if (!e || (big && big < e)) e = big;
+    if (e ? e + 1 == text + n || e[1] == '-' : n < 309) return false;
+    const size_t sign = text[0] == '-';
+    if (n > sign + 1 && text[sign] == '0' && is_digit(text[sign + 1])) return false; /* no number at all */
+    copy->len = 0;
+    char *end = NULL;
+    return cli_buf_add(copy, text, n) && isinf(strtod(copy->data, &end)) && end == copy->data + n;
+}
+
+/* The text with such numbers written so that the parser takes them; false: out of memory. Empty where there
+ * are none. */
+static bool within_reach(const char *text, size_t n, cli_buf *out) {
+    cli_buf copy = {0};
+    size_t done = 0;
+    bool ok = true;
+    for (size_t at = 0, end; at < n && ok; at = end) {
+        end = token_end(text, n, at);
+        if (!starts_number(text[at])) continue;
+        const bool huge = past_double(text + at, end - at, &copy);
+        if (!huge && !past_int64(text + at, end - at)) continue;
+        ok = cli_buf_add(out, text + done, (huge ? at : end) - done) &&
+             cli_buf_puts(out, !huge             ? "e0"
+                               : text[at] == '-' ? "-1.7976931348623157e308"
+                                                 : "1.7976931348623157e308");
+        done = end;
+    }
+    if (ok && done > 0) ok = cli_buf_add(out, text + done, n - done);
+    cli_buf_free(&copy);
+    return ok;
+}
+
+static size_t past_blanks(const char *text, size_t n, size_t at) {
+    while (at < n && text[at] && strchr(" \t\r\n", text[at])) at++;
+    return at;
+}
+
+/* The value of a key of the line's object as it is written; NULL where the key is written with escapes. */
+static const char *written(const cli_line *l, const char *key, size_t *n) {
+    const size_t len = strlen(key);
+    int depth = 0;
+    for (size_t at = 0, end; at < l->bytes; at = end) {
+        end = token_end(l->text, l->bytes, at);
+        const char c = l->text[at];
+        depth += (c == '{' || c == '[') - (c == '}' || c == ']');
+        if (depth != 1 || c != '"' || end - at != len + 2 || memcmp(l->text + at + 1, key, len) != 0)
+            continue;
+        const size_t colon = past_blanks(l->text, l->bytes, end);
+        if (colon >= l->bytes || l->text[colon] != ':') continue;
+        const size_t value = past_blanks(l->text, l->bytes, colon + 1);
+        if (value >= l->bytes) return NULL;
+        *n = token_end(l->text, l->bytes, value) - value;
+        return l->text + value;
+    }
+    return NULL;
+}
+
 int cli_line_parse(cli_line *l, const char *name, long number, const char *text, size_t n) {
     json_error_t e;
-    *l = (cli_line){.name = name, .number = number};
-    l->object = json_loadb(text, n, JSON_REJECT_DUPLICATES | JSON_ALLOW_NUL, &e);
+    cli_buf reach = {0};
+    *l = (cli_line){.name = name, .number = number, .text = text, .bytes = n};
+    if (!within_reach(text, n, &reach)) {
+        cli_buf_free(&reach);
+        return cli_fail(CLI_FAILED, "%s:%ld: out of memory for %zu bytes", name, number, n);
+    }
+    l->object = json_loadb(reach.len ? reach.data : text, reach.len ? reach.len : n,
+                           JSON_REJECT_DUPLICATES | JSON_ALLOW_NUL, &e);
+    cli_buf_free(&reach);
     if (!l->object) {
         char key[48];
         last_key(text, e.position > 0 && (size_t)e.position <= n ? (size_t)e.position : n, key, sizeof key);
@@ -84,6 +185,12 @@ int cli_line_known(const cli_line *l, const char *const *known, int n) {
 int cli_line_int(const cli_line *l, const char *key, int64_t lo, int64_t hi, int64_t *out, bool *seen) {
     json_t *v = json_object_get(l->object, key);
     if (!v) return CLI_OK;
+    size_t n = 0;
+    const char *text = json_is_real(v) && l->text ? written(l, key, &n) : NULL;
+    if (text && is_whole(text, n)) {
+        return cli_line_fail(l, key, "%.*s is out of range, expected %lld to %lld", n < 40 ? (int)n : 40,
+                             text, (long long)lo, (long long)hi);
+    }
     if (!json_is_integer(v)) return cli_line_fail(l, key, "expected a whole number, got %s", type_name(v));
     json_int_t x = json_integer_value(v);
     if (x < lo || x > hi) {
@@ -91,6 +198,37 @@ int cli_line_int(const cli_line *l, const char *key, int64_t lo, int64_t hi, int
                              (long long)hi);
     }
     *out = x;
+    if (seen) *seen = true;
+    return CLI_OK;
+}
+
+int cli_line_uint(const cli_line *l, const char *key, uint64_t *out, bool *seen) {
+    json_t *v = json_object_get(l->object, key);
+    if (!v) return CLI_OK;
+    size_t n = 0;
+    const char *text = json_is_number(v) ? written(l, key, &n) : NULL;
+    if (!text || !is_whole(text, n))
+        return cli_line_fail(l, key, "expected a whole number, got %s", type_name(v));
+    char digits[24]; /* of 2^64 - 1 and one more */
+    snprintf(digits, sizeof digits, "%.*s", n < 21 ? (int)n : 21, text);
+    errno = 0;
+    const unsigned long long x = strtoull(digits, NULL, 10);
+    if (text[0] == '-' || errno == ERANGE)
+        return cli_line_fail(l, key, "%.*s is out of range, expected 0 to 18446744073709551615",
+                             n < 40 ? (int)n : 40, text);
+    *out = x;
+    if (seen) *seen = true;
+    return CLI_OK;
+}
+
+int cli_line_float(const cli_line *l, const char *key, float *out, bool *seen) {
+    double x = 0;
+    bool found = false;
+    int rc = cli_line_number(l, key, &x, &found);
+    if (rc || !found) return rc;
+    if (fabs(x) > (double)FLT_MAX)
+        return cli_line_fail(l, key, "%.6g is out of range, expected %s", x, CLI_FLOAT_RANGE);
+    *out = (float)x;
     if (seen) *seen = true;
     return CLI_OK;
 }

@@ -16,6 +16,8 @@ typedef struct cli_line {
     json_t *object;
     const char *name; /* of the input, borrowed */
     long number;      /* of the line, from 1 */
+    const char *text; /* as it was read, borrowed; NULL of an object inside a line */
+    size_t bytes;
 } cli_line;
 
 /* 0, or CLI_FAILED after a message. */
@@ -30,6 +32,8 @@ int cli_line_known(const cli_line *l, const char *const *known, int n);
 
 /* Each gives CLI_OK and leaves *out alone when the field is absent; *seen (NULL allowed) is set when present. */
 int cli_line_int(const cli_line *l, const char *key, int64_t lo, int64_t hi, int64_t *out, bool *seen);
+int cli_line_uint(const cli_line *l, const char *key, uint64_t *out, bool *seen); /* 0 … 2^64 - 1 */
+int cli_line_float(const cli_line *l, const char *key, float *out, bool *seen); /* finite as a 32-bit float */
 int cli_line_number(const cli_line *l, const char *key, double *out, bool *seen);
 int cli_line_bool(const cli_line *l, const char *key, bool *out, bool *seen);
 int cli_line_text(const cli_line *l, const char *key, const char **out, size_t *n, bool *seen); /* borrowed from l */

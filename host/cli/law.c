@@ -37,22 +37,18 @@ json_t *cli_law_json(const weir_law *law) {
 }
 
 int cli_law_read(const cli_line *l, weir_law *law) {
-    double temp = (double)law->temp, top_p = (double)law->top_p, min_p = (double)law->min_p;
     int64_t top_k = law->top_k, first = law->exact_first;
     int rc = cli_line_rule(l, "rule", "alpha", "beta", law, NULL);
     if (!rc) rc = cli_line_word(l, "gate", "raw", "scaled", &law->gate_scaled);
     if (!rc) rc = cli_line_word(l, "bonus", "verifier", "pi", &law->bonus_pi);
     if (!rc) rc = cli_line_int(l, "exact_first", 0, INT32_MAX, &first, NULL);
-    if (!rc) rc = cli_line_number(l, "temperature", &temp, NULL);
+    if (!rc) rc = cli_line_float(l, "temperature", &law->temp, NULL);
     if (!rc) rc = cli_line_int(l, "top_k", 0, INT32_MAX, &top_k, NULL);
-    if (!rc) rc = cli_line_number(l, "top_p", &top_p, NULL);
-    if (!rc) rc = cli_line_number(l, "min_p", &min_p, NULL);
+    if (!rc) rc = cli_line_float(l, "top_p", &law->top_p, NULL);
+    if (!rc) rc = cli_line_float(l, "min_p", &law->min_p, NULL);
     if (rc) return rc;
     law->exact_first = (int32_t)first;
-    law->temp = (float)temp;
     law->top_k = (int32_t)top_k;
-    law->top_p = (float)top_p;
-    law->min_p = (float)min_p;
     weir_err err = {{0}};
     if (weir_law_check(law, &err) == WEIR_OK) return CLI_OK;
     return cli_fail(CLI_FAILED, "%s:%ld: %s", l->name, l->number, err.text);

@@ -118,6 +118,8 @@ static int flag_word(const char *text) {
 static int out_of_range(const cli_option *o, const char *label, const char *text) {
     char range[80];
     cli_range_text(o, range, (int)sizeof range);
+    if (!range[0] || isinf(o->hi))
+        snprintf(range, sizeof range, "%s", o->lo >= 0 ? "0 to 3.40282e+38" : CLI_FLOAT_RANGE);
     const char *unit = o->unit ? o->unit : "";
     return cli_fail(CLI_USAGE, "%s %s: out of range, expected %s%s%s", label, text, range, o->unit ? " " : "", unit);
 }
@@ -134,8 +136,10 @@ static int parse_number(const cli_option *o, const char *label, const char *text
         return cli_fail(CLI_USAGE, "%s %s: expected a %s%s%s", label, text, whole ? "whole number" : "number",
                         o->word ? " or " : "", o->word ? o->word : "");
     }
-    bool low = o->lo_open ? !(x > o->lo) : !(x >= o->lo);
-    if (low || x > o->hi) return out_of_range(o, label, text);
+    const double stored =
+        whole ? x : (double)(float)x; /* laws hold 32-bit floats: one may be infinite, or 0 */
+    bool low = o->lo_open ? !(x > o->lo && stored > o->lo) : !(x >= o->lo);
+    if (low || x > o->hi || isinf(stored)) return out_of_range(o, label, text);
     v->number = x;
     v->integer = whole ? (int64_t)x : 0;
     return CLI_OK;

@@ -29,6 +29,7 @@ typedef enum cli_option_id {
     OPT_FILE,
     OPT_INPUT,
     OPT_CHAT_TEMPLATE,
+    OPT_CHAT_TEMPLATE_FILE,
     OPT_SYSTEM,
     OPT_N_PREDICT,
     OPT_CTX_SIZE,
@@ -51,6 +52,7 @@ typedef enum cli_option_id {
     OPT_STOP,
     OPT_IGNORE_EOS,
     OPT_NO_SPECIAL,
+    OPT_NO_PARSE_SPECIAL,
     OPT_DRAWS,
     OPT_TAIL,
     OPT_RECORDING,
@@ -59,6 +61,7 @@ typedef enum cli_option_id {
     OPT_THREADS,
     OPT_ISA,
     OPT_NO_GRAPH,
+    OPT_STRICT_CONFIG,
     OPT_N_PROMPT,
     OPT_ROWS,
     OPT_REPEAT,
@@ -163,6 +166,9 @@ const char *cli_rule_nearest(const char *name);
 
 /* "WEIR_SPEC_DRAFT_N_MAX" of an option, written to buf. */
 void cli_env_name(const cli_option *o, char *buf, int cap);
+/* What a number may be that lands in a 32-bit float and has no range of its own. */
+#define CLI_FLOAT_RANGE "-3.40282e+38 to 3.40282e+38"
+
 /* "0 to 2", "at least 1", "" where any value is fine; written to buf. */
 void cli_range_text(const cli_option *o, char *buf, int cap);
 

@@ -150,7 +150,7 @@ static int record_one(recorder *r, const cli_request *q) {
     r->tail_now = tail_of(r, &q->o.law);
     weir_err err = {{0}};
     const weir_status st = weir_score_pair(r->engine, q->ids, q->n_ids, r->ids, r->n, on_row, r, &err);
-    if (st != WEIR_OK) rc = failed(r, q, st, &err);
+    if (st != WEIR_OK && st != WEIR_ECANCELED) rc = failed(r, q, st, &err);
     if (!rc && !terminal_signal()) rc = print_answer(r, q, finish, ended);
     r->n_done++;
     return rc;

@@ -34,6 +34,7 @@ static int read_law(study *s, const cli_line *l) {
         weir_err err = {{0}};
         if (weir_replay_create(&law, &s->replay, &err) != WEIR_OK)
             return cli_fail(CLI_FAILED, "%s:%ld: %s", l->name, l->number, err.text);
+        weir_replay_set_interrupt(s->replay, (weir_interrupt){terminal_interrupted, NULL});
         s->sampled = law;
     }
     return same_law(&law, &s->sampled) ? CLI_OK : cli_line_fail(l, "law", "not the law of the texts before");
@@ -81,9 +82,10 @@ static int add_text(study *s, const cli_line *l) {
 
 static int recording_line(void *ud, const cli_reader *r, const char *text, size_t n) {
     cli_line l;
+    terminal_begin_blind();
     int rc = cli_line_parse(&l, r->name, r->line, text, n);
-    if (rc) return rc;
-    rc = add_text(ud, &l);
+    if (!rc) rc = add_text(ud, &l);
+    terminal_end_blind();
     cli_line_free(&l);
     return rc;
 }
@@ -95,7 +97,7 @@ static int read_recording(study *s, const cli_args *a) {
     int rc = cli_reader_open(&r, path);
     if (rc) return rc;
     rc = cli_each_line(&r, s, recording_line);
-    if (!rc && !s->replay) rc = cli_fail(CLI_FAILED, "%s: no text in it", path);
+    if (!rc && !s->replay) rc = cli_fail(CLI_FAILED, "%s: no text in it", r.name);
     cli_reader_close(&r);
     return rc;
 }
@@ -123,8 +125,9 @@ static json_t *figures_json(const weir_replay_figures *f) {
 static int print_estimate(const study *s, const weir_law *law, int gamma, const char *where) {
     weir_replay_result r;
     weir_err err = {{0}};
-    if (weir_replay_estimate(s->replay, law, gamma, &r, &err) != WEIR_OK)
-        return cli_fail(CLI_FAILED, "%s: %s", where, err.text);
+    const weir_status st = weir_replay_estimate(s->replay, law, gamma, &r, &err);
+    if (st == WEIR_ECANCELED) return 128 + terminal_signal();
+    if (st != WEIR_OK) return cli_fail(CLI_FAILED, "%s: %s", where, err.text);
     json_t *out = cli_law_json(law);
     cli_json_set(out, "gamma", json_integer(gamma));
     cli_json_set(out, "texts", json_integer(r.n_text));

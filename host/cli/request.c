@@ -18,6 +18,7 @@ void cli_request_free(cli_request *r) {
 
 int cli_source_open(cli_source *s, const cli_args *a) {
     *s = (cli_source){.args = a, .kind = SOURCE_LINES, .reader.fd = -1, .total = -1};
+    s->parse_special = !cli_flag(a, OPT_NO_PARSE_SPECIAL);
     const char *prompt = cli_text(a, OPT_PROMPT), *file = cli_text(a, OPT_FILE), *input = cli_text(a, OPT_INPUT);
     if ((prompt != NULL) + (file != NULL) + (input != NULL) > 1)
         return cli_fail(CLI_USAGE, "give one of -p, -f and --input");
@@ -69,11 +70,11 @@ static int take_ids(int32_t *borrowed, size_t count, int32_t **ids, size_t *n_id
 }
 
 int cli_tokenize_text(const weir_engine *e, const char *where, const char *text, size_t n, bool add_special,
-                      int32_t **ids, size_t *n_ids) {
+                      bool parse_special, int32_t **ids, size_t *n_ids) {
     int32_t *borrowed = NULL;
     size_t count = 0;
     weir_err err = {{0}};
-    weir_status s = weir_tokenize(e, text, n, add_special, &borrowed, &count, &err);
+    weir_status s = weir_tokenize(e, text, n, add_special, parse_special, &borrowed, &count, &err);
     if (s != WEIR_OK) return cli_fail(CLI_FAILED, "%s: %s", where, err.text[0] ? err.text : weir_status_str(s));
     return take_ids(borrowed, count, ids, n_ids);
 }
@@ -84,6 +85,7 @@ static const char *const known_fields[] = {
     "prompt",         "prompt_ids",     "messages",      "seed",                   "max_tokens",  "stop",
     "temperature",    "top_k",          "top_p",         "min_p",                  "deferral_rule",
     "deferral_alpha", "deferral_beta",  "num_speculative_tokens",                  "exact_first", "speculative",
+    "parse_special",
 };
 
 /* A number that lands in a 32-bit float of the law. */
@@ -92,7 +94,7 @@ static int float_field(const cli_line *l, const char *key, double lo, bool lo_op
     bool seen = false;
     int rc = cli_line_number(l, key, &x, &seen);
     if (rc || !seen) return rc;
-    if (lo_open ? !(x > lo && x <= hi) : !(x >= lo && x <= hi)) {
+    if (lo_open ? !((double)(float)x > lo && x <= hi) : !(x >= lo && x <= hi)) {
         return cli_line_fail(l, key, "%.6g is out of range, expected %s%.6g to %.6g", x, lo_open ? "above " : "", lo,
                              hi);
     }
@@ -108,10 +110,7 @@ static int int_field(const cli_line *l, const char *key, int lo, int hi, int32_t
 }
 
 static int sampling_fields(const cli_line *l, weir_session_options *o, int ctx) {
-    int64_t seed = (int64_t)o->seed;
-    bool seeded = false;
-    int rc = cli_line_int(l, "seed", 0, INT64_MAX, &seed, &seeded);
-    if (seeded) o->seed = (uint64_t)seed;
+    int rc = cli_line_uint(l, "seed", &o->seed, NULL);
     if (!rc) rc = int_field(l, "max_tokens", 1, ctx, &o->max_tokens);
     if (!rc) rc = float_field(l, "temperature", 0, false, 2, &o->law.temp);
     if (!rc) rc = int_field(l, "top_k", 0, INT32_MAX, &o->law.top_k);
@@ -133,18 +132,16 @@ int cli_line_rule(const cli_line *l, const char *rule_key, const char *alpha_key
         /* The flags' knobs belong to the flags' rule. */
         if (rule != law->rule) cli_law_set_rule(law, (weir_rule)rule);
     }
-    double alpha = (double)law->alpha;
-    rc = cli_line_number(l, alpha_key, &alpha, &seen);
+    rc = cli_line_float(l, alpha_key, &law->alpha, &seen);
     if (rc) return rc;
-    law->alpha = (float)alpha;
     json_t *beta = json_object_get(l->object, beta_key);
-    if (beta) {
-        double x = (double)NAN;
-        bool automatic = json_is_string(beta) && strcmp(json_string_value(beta), "auto") == 0;
-        if (!automatic && !json_is_number(beta)) return cli_line_fail(l, beta_key, "expected a number or \"auto\"");
-        if (!automatic) x = json_number_value(beta);
-        law->beta = (float)x;
-    }
+    if (beta && json_is_string(beta) && strcmp(json_string_value(beta), "auto") == 0)
+        law->beta = NAN;
+    else if (beta && !json_is_number(beta))
+        return cli_line_fail(l, beta_key, "expected a number or \"auto\"");
+    else
+        rc = cli_line_float(l, beta_key, &law->beta, NULL);
+    if (rc) return rc;
     if (any) *any = named || seen || beta;
     return CLI_OK;
 }
@@ -224,8 +221,9 @@ static int messages_field(const cli_line *l, const cli_source *s, cli_request *r
 static int prompt_fields(const cli_line *l, const cli_source *s, cli_request *r) {
     const char *text = NULL;
     size_t n = 0;
-    bool has_text = false, has_ids = false;
+    bool has_text = false, has_ids = false, parse_special = s->parse_special;
     int rc = cli_line_text(l, "prompt", &text, &n, &has_text);
+    if (!rc) rc = cli_line_bool(l, "parse_special", &parse_special, NULL);
     if (!rc) rc = cli_line_ids(l, "prompt_ids", &r->ids, &r->n_ids, &has_ids);
     if (rc) return rc;
     const bool talk = json_object_get(l->object, "messages") != NULL;
@@ -234,7 +232,7 @@ static int prompt_fields(const cli_line *l, const cli_source *s, cli_request *r)
     if (talk) return messages_field(l, s, r);
     char where[300];
     snprintf(where, sizeof where, "%s:%ld", l->name, l->number);
-    return cli_tokenize_text(s->engine, where, text, n, true, &r->ids, &r->n_ids);
+    return cli_tokenize_text(s->engine, where, text, n, true, parse_special, &r->ids, &r->n_ids);
 }
 
 static int parse_object(const cli_source *s, const char *text, size_t n, cli_request *r) {
@@ -258,6 +256,15 @@ static bool blank(const char *text, size_t n) {
     return true;
 }
 
+/* The request of a text that the source gave. */
+static int read_prompt(const cli_source *s, const char *text, size_t n, cli_request *r) {
+    if (s->kind == SOURCE_JSONL) return parse_object(s, text, n, r);
+    char where[300];
+    int len = snprintf(where, sizeof where, "%.250s", cli_source_name(s));
+    if (r->number) snprintf(where + len, sizeof where - (size_t)len, ":%ld", r->number);
+    return cli_tokenize_text(s->engine, where, text, n, true, s->parse_special, &r->ids, &r->n_ids);
+}
+
 cli_read cli_source_next(cli_source *s, bool wait, cli_request *out) {
     const char *text = NULL;
     size_t n = 0;
@@ -268,15 +275,9 @@ cli_read cli_source_next(cli_source *s, bool wait, cli_request *out) {
     } while (s->kind == SOURCE_JSONL && blank(text, n));
     cli_request r = {.o = s->defaults};
     if (s->kind == SOURCE_LINES || s->kind == SOURCE_JSONL) r.number = s->reader.line;
-    int rc;
-    if (s->kind == SOURCE_JSONL) {
-        rc = parse_object(s, text, n, &r);
-    } else {
-        char where[300];
-        int len = snprintf(where, sizeof where, "%.250s", cli_source_name(s));
-        if (r.number) snprintf(where + len, sizeof where - (size_t)len, ":%ld", r.number);
-        rc = cli_tokenize_text(s->engine, where, text, n, true, &r.ids, &r.n_ids);
-    }
+    if (wait) terminal_begin_blind(); /* otherwise answers are in flight, which a signal is to end */
+    const int rc = read_prompt(s, text, n, &r);
+    terminal_end_blind();
     if (rc) {
         cli_request_free(&r);
         return CLI_READ_FAILED;

@@ -20,6 +20,7 @@ void cli_request_free(cli_request *r);
 typedef struct cli_source {
     const weir_engine *engine;
     bool has_draft;
+    bool parse_special; /* control tokens in prompts, where a line does not say otherwise */
     const cli_args *args;
     weir_session_options defaults;
     enum { SOURCE_ONE, SOURCE_FILE, SOURCE_LINES, SOURCE_JSONL } kind;
@@ -33,7 +34,8 @@ typedef struct cli_source {
 int cli_source_open(cli_source *s, const cli_args *a);
 void cli_source_close(cli_source *s);
 
-/* The next prompt, tokenised. Results as cli_reader_next; FAILED after a message, for a bad line too. */
+/* The next prompt, tokenised. Results as cli_reader_next; FAILED after a message, for a bad line too. wait
+ * says that no answer is in flight: a signal may then end the program from inside a long text. */
 cli_read cli_source_next(cli_source *s, bool wait, cli_request *out);
 
 /* Rule and knobs of an input line over those of the flags: another rule brings its own knobs. *any: a field was there. */
@@ -52,6 +54,6 @@ cli_read cli_source_text(cli_source *s, bool wait, const char **text, size_t *n)
 
 /* ids of a text, in memory of cli_alloc. 0 or CLI_FAILED after a message that starts with `where`. */
 int cli_tokenize_text(const weir_engine *e, const char *where, const char *text, size_t n, bool add_special,
-                      int32_t **ids, size_t *n_ids);
+                      bool parse_special, int32_t **ids, size_t *n_ids);
 
 #endif /* WEIR_HOST_CLI_REQUEST_H */

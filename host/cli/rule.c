@@ -36,6 +36,20 @@ static int logit_fields(const cli_line *l, position *at) {
     return CLI_OK;
 }
 
+/* In slices, so that a signal is seen: ECANCELED. */
+static weir_status draw(const study *s, const weir_law *law, position *at, weir_err *err) {
+    enum { SLICE = 1024 };
+    const int32_t n = (int32_t)at->n[0];
+    memset(at->counts, 0, at->n[0] * sizeof *at->counts);
+    for (int64_t done = 0; done < s->n_draw; done += SLICE) {
+        if (terminal_signal()) return WEIR_ECANCELED;
+        const int64_t slice = s->n_draw - done < SLICE ? s->n_draw - done : SLICE;
+        WEIR_TRY(weir_rule_draw(law, at->logits[0], at->logits[1], n, s->seed, done, slice, at->counts,
+                                &at->n_accepted, err));
+    }
+    return WEIR_OK;
+}
+
 static int evaluate(const cli_line *l, const study *s, const weir_law *law, position *at) {
     size_t n = at->n[0];
     at->arrays = cli_alloc(4 * n, sizeof *at->arrays);
@@ -47,12 +61,9 @@ static int evaluate(const cli_line *l, const study *s, const weir_law *law, posi
     at->result.residual = at->arrays + 3 * n;
     weir_err err = {{0}};
     weir_status st = weir_rule_eval(law, at->logits[0], at->logits[1], (int32_t)n, &at->result, &err);
-    if (st == WEIR_OK && at->counts) {
-        memset(at->counts, 0, n * sizeof *at->counts);
-        st = weir_rule_draw(law, at->logits[0], at->logits[1], (int32_t)n, s->seed, s->n_draw, at->counts,
-                            &at->n_accepted, &err);
-    }
+    if (st == WEIR_OK && at->counts) st = draw(s, law, at, &err);
     if (st == WEIR_OK) return CLI_OK;
+    if (st == WEIR_ECANCELED) return 128 + terminal_signal();
     return cli_fail(CLI_FAILED, "%s:%ld: %s", l->name, l->number, err.text[0] ? err.text : weir_status_str(st));
 }
 

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "host/cli/cli.h"
+#include "host/cli/terminal.h"
 
 /* From options to the engine's structs: what hangs on more than one option is decided here. */
 
@@ -19,6 +20,8 @@ int cli_open(const cli_args *a, bool dry, weir_engine **out) {
         weir_chat_template_names(names, sizeof names);
         return cli_fail(CLI_USAGE, "--chat-template %.60s: unknown, expected one of %s", chat, names);
     }
+    if (chat && cli_text(a, OPT_CHAT_TEMPLATE_FILE))
+        return cli_fail(CLI_USAGE, "--chat-template and --chat-template-file: expected one of the two");
     weir_engine_options o = weir_engine_options_default();
     o.model = model;
     o.model_draft = cli_text(a, OPT_MODEL_DRAFT);
@@ -32,13 +35,21 @@ int cli_open(const cli_args *a, bool dry, weir_engine **out) {
     o.max_draft = lines ? 0 : cli_int(a, OPT_DRAFT_N_MAX);
     o.dry_run = dry;
     o.chat_template = chat;
+    o.chat_template_file = cli_text(a, OPT_CHAT_TEMPLATE_FILE);
     o.chat_required = a->command == CMD_CHAT;
     o.no_graph = cli_flag(a, OPT_NO_GRAPH);
+    o.strict_config = cli_flag(a, OPT_STRICT_CONFIG);
+    o.interrupt = (weir_interrupt){terminal_interrupted, NULL};
     weir_err err = {{0}};
     weir_status s = weir_engine_open(out, &o, &err);
     if (s != WEIR_OK) return cli_fail(CLI_FAILED, "%s", err.text[0] ? err.text : weir_status_str(s));
     weir_engine_facts f;
     weir_engine_get_facts(*out, &f);
+    const char *const dirs[] = {model, o.model_draft};
+    for (int i = 0; i < 2; i++)
+        if (f.ignored[i])
+            cli_warn("%.200s: not known and ignored (--strict-config refuses them): %s", dirs[i],
+                     f.ignored[i]);
     if (f.device_note) cli_note("%s: running on the %s", f.device_note, f.device);
     return CLI_OK;
 }

@@ -37,10 +37,13 @@ const cli_option cli_options[OPT_COUNT] = {
                    .help = "A file of JSON objects, one a line; - is standard input. Output is JSON lines too.",
                    .commands = G | S | R | O | P | T | D},
     [OPT_CHAT_TEMPLATE] = {.name = "chat-template", .env = true, .type = CLI_TEXT, .value = "NAME",
-                           .absent = "the one the checkpoint says",
+                           .absent = "the checkpoint's own template",
                            .help = "Format of a conversation, see CHAT TEMPLATES. Prompts stay as they are; an input line's messages "
                                    "are written in it.",
                            .commands = G | C | O | I},
+    [OPT_CHAT_TEMPLATE_FILE] = {.name = "chat-template-file", .env = true, .type = CLI_TEXT, .value = "FILE",
+                                .absent = "the checkpoint's own template",
+                                .help = "A Jinja template to run in place of the checkpoint's own.", .commands = G | C | O | I},
     [OPT_SYSTEM] = {.name = "system", .env = true, .type = CLI_TEXT, .value = "TEXT",
                     .absent = "the template's own, or none",
                     .help = "The system message of a conversation.", .commands = C},
@@ -124,6 +127,9 @@ const cli_option cli_options[OPT_COUNT] = {
                         .help = "Go on past end-of-text to the token limit (for timings).", .commands = G | C},
     [OPT_NO_SPECIAL] = {.name = "no-special", .env = true, .type = CLI_FLAG, .absent = "off",
                         .help = "Leave out what the checkpoint adds to a prompt (T5: end-of-text; others: start-of-text).", .commands = T},
+    [OPT_NO_PARSE_SPECIAL] = {.name = "no-parse-special", .env = true, .type = CLI_FLAG, .absent = "off",
+                              .help = "What spells a special token in a prompt (\"</s>\", \"<|fim_prefix|>\") is text.",
+                              .commands = G | S | O | T},
     [OPT_DRAWS] = {.name = "draws", .env = true, .type = CLI_INT, .value = "N", .lo = 0, .hi = 1e12, .unit = "draws",
                    .preset = "0",
                    .help = "Run the accept step N times, drafted tokens drawn from q, and add counts.",
@@ -153,6 +159,11 @@ const cli_option cli_options[OPT_COUNT] = {
                       .help = "On a CUDA device the host calls every operation instead of replaying recorded blocks: the "
                               "same tokens, slower (for debugging).",
                       .commands = G | C | O | B},
+    [OPT_STRICT_CONFIG] = {.name = "strict-config", .env = true, .type = CLI_FLAG, .absent = "off",
+                           .help = "Refuse a model directory with fields or tensors that weir does not know; "
+                                   "otherwise they are ignored with one warning. What is known to change the "
+                                   "result is refused either way.",
+                           .commands = G | C | S | O | T | D | I | B | U},
     [OPT_N_PROMPT] = {.name = "n-prompt", .env = true, .type = CLI_INT, .value = "N", .lo = 1, .hi = 1 << 20,
                       .unit = "tokens", .preset = "64", .help = "Length of the prompt that is timed; at most the context.",
                       .commands = B},
@@ -242,8 +253,8 @@ const cli_command_info cli_commands[CMD_COUNT] = {
          "change settings from the next answer on; /system [TEXT] sets the system message, /reset forgets the conversation, "
          "/stats prints figures of the last answer and of all, /help lists the commands, /exit ends. A message that begins with "
          "/ is written with a blank before it.\n"
-         "The checkpoint's chat template is recognised, not run: one that is not known is refused, and --chat-template "
-         "names another. What a message says is never taken for markup.\n"
+         "The checkpoint's own chat template (Jinja) is run; --chat-template names another format, --chat-template-file another "
+         "template. What a message says is never taken for markup.\n"
          "Ctrl-C stops an answer and keeps what there is of it; at the prompt it ends with 130, Ctrl-D with 0. Where standard input "
          "is no terminal, a message or command that failed makes the exit status 1.",
          "weir chat -m models/demo/verifier -md models/demo/drafter --chat-template plain --show-sources"},

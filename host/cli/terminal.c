@@ -7,11 +7,22 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "host/cli/io.h"
 #include "host/weir.h"
 
-static volatile sig_atomic_t caught;
+static volatile sig_atomic_t caught, blind;
 
-static void on_signal(int number) { caught = number; }
+static void on_signal(int number) {
+    if (blind) _exit(128 + number);
+    caught = number;
+}
+
+void terminal_begin_blind(void) {
+    cli_out_flush();
+    blind = 1;
+}
+
+void terminal_end_blind(void) { blind = 0; }
 
 void terminal_catch_signals(void) {
     /* No SA_RESTART: a read that waits for input must return. */
@@ -22,6 +33,11 @@ void terminal_catch_signals(void) {
 }
 
 int terminal_signal(void) { return caught; }
+
+bool terminal_interrupted(void *unused) {
+    (void)unused;
+    return caught != 0;
+}
 
 void terminal_forget_signal(void) {
     caught = 0;

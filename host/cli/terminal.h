@@ -9,6 +9,11 @@
 /* From now on the first SIGINT or SIGTERM is only recorded; the second one kills. */
 void terminal_catch_signals(void);
 int terminal_signal(void); /* the signal that came, or 0 */
+bool terminal_interrupted(void *); /* the same as a weir_interrupt */
+/* Between the two a signal ends the program at once: for work that cannot be asked to stop (a tokenizer's, a
+ * JSON line's), with nothing in flight that should be told. What was written so far goes out first. */
+void terminal_begin_blind(void);
+void terminal_end_blind(void);
 /* It was dealt with: the next one is the first again. */
 void terminal_forget_signal(void);
 

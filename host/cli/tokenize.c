@@ -10,7 +10,7 @@
 
 typedef struct task {
     const weir_engine *engine;
-    bool add_special, json;
+    bool add_special, parse_special, json;
 } task;
 
 static int print_ids(const task *t, const int32_t *ids, size_t n) {
@@ -32,10 +32,12 @@ static int print_ids(const task *t, const int32_t *ids, size_t n) {
     return rc;
 }
 
-static int tokenize_text(const task *t, const char *name, const char *text, size_t n) {
+static int tokenize_text(const task *t, const char *name, const char *text, size_t n, bool parse_special) {
     int32_t *ids = NULL;
     size_t n_ids = 0;
-    int rc = cli_tokenize_text(t->engine, name, text, n, t->add_special, &ids, &n_ids);
+    terminal_begin_blind();
+    int rc = cli_tokenize_text(t->engine, name, text, n, t->add_special, parse_special, &ids, &n_ids);
+    terminal_end_blind();
     if (!rc) rc = print_ids(t, ids, n_ids);
     weir_free(ids);
     return rc;
@@ -46,13 +48,14 @@ static int tokenize_object(const task *t, const cli_reader *r, const char *text,
     cli_line l;
     const char *value = NULL;
     size_t len = 0;
-    bool seen = false;
+    bool seen = false, parse_special = t->parse_special;
     int rc = cli_line_parse(&l, r->name, r->line, text, n);
     if (rc) return rc;
     rc = cli_line_text(&l, "text", &value, &len, &seen);
     if (!rc && !seen) rc = cli_line_text(&l, "prompt", &value, &len, &seen);
     if (!rc && !seen) rc = cli_line_fail(&l, "text", "missing");
-    if (!rc) rc = tokenize_text(t, r->name, value, len);
+    if (!rc) rc = cli_line_bool(&l, "parse_special", &parse_special, NULL);
+    if (!rc) rc = tokenize_text(t, r->name, value, len, parse_special);
     cli_line_free(&l);
     return rc;
 }
@@ -65,7 +68,8 @@ int cli_tokenize(const cli_args *a) {
     rc = cli_open(a, true, &e);
     terminal_catch_signals();
     bool objects = s.kind == SOURCE_JSONL;
-    task t = {.engine = e, .add_special = !cli_flag(a, OPT_NO_SPECIAL), .json = cli_flag(a, OPT_JSONL) || objects};
+    task t = {.engine = e, .add_special = !cli_flag(a, OPT_NO_SPECIAL), .parse_special = s.parse_special,
+              .json = cli_flag(a, OPT_JSONL) || objects};
     while (rc == CLI_OK && !cli_out_failed()) {
         const char *text = NULL;
         size_t n = 0;
@@ -74,7 +78,7 @@ int cli_tokenize(const cli_args *a) {
         if (got == CLI_READ_FAILED) rc = CLI_FAILED;
         if (got != CLI_READ_LINE) break;
         if (objects) rc = n > 0 ? tokenize_object(&t, &s.reader, text, n) : CLI_OK;
-        else rc = tokenize_text(&t, cli_source_name(&s), text, n);
+        else rc = tokenize_text(&t, cli_source_name(&s), text, n, s.parse_special);
     }
     weir_engine_close(e);
     cli_source_close(&s);
@@ -87,7 +91,9 @@ static int print_text(const task *t, const char *where, const int32_t *ids, size
     char *text = NULL;
     size_t bytes = 0;
     weir_err err = {{0}};
+    terminal_begin_blind();
     weir_status s = weir_detokenize(t->engine, ids, n, &text, &bytes, &err);
+    terminal_end_blind();
     if (s != WEIR_OK) return cli_fail(CLI_FAILED, "%s: %s", where, err.text[0] ? err.text : weir_status_str(s));
     int rc = CLI_OK;
     if (t->json) {

@@ -104,6 +104,7 @@ static int add_options(const cli_args *a, command *c) {
         const cli_value *v = &a->value[options[i].id];
         if (v->text && (!options[i].key || v->from > CLI_FROM_PRESET)) rc = add(c, options[i].name, options[i].key, v->text);
     }
+    if (cli_flag(a, OPT_STRICT_CONFIG) && !rc) rc = add(c, "--flag", NULL, "--strict-config");
     for (int i = 0; i < a->n_rest && !rc; i++) rc = add(c, "--data", NULL, a->rest[i]);
     for (int i = 0; i < a->n_list && !rc; i++) rc = add(c, "--option", NULL, a->list[i]);
     return rc;

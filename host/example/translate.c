@@ -24,7 +24,7 @@ static weir_status translate(weir_engine *e, const char *text, weir_err *err) {
 
     int32_t *ids = NULL;
     size_t n_ids = 0;
-    WEIR_TRY(weir_tokenize(e, text, strlen(text), true, &ids, &n_ids, err));
+    WEIR_TRY(weir_tokenize(e, text, strlen(text), true, true, &ids, &n_ids, err));
     weir_session *s = NULL;
     weir_status status = weir_session_create(e, &opt, ids, n_ids, print_token, NULL, &s, err);
     weir_ids_free(ids);

@@ -45,7 +45,23 @@ static weir_status parse_file(weir_checkpoint *c, const char *name, bool optiona
     return s;
 }
 
-/* A template in a file of its own wins over tokenizer_config.json's, as in transformers. */
+/* An adapter beside a model changes it (transformers applies it when it opens the directory), one alone is no
+ * model. */
+static weir_status refuse_adapter(const char *json, size_t bytes, const char *label, weir_checkpoint *out,
+                                  weir_err *err) {
+    json_t *root;
+    (void)out;
+    WEIR_TRY(weir__json_object(json, bytes, label, &root, err));
+    const char *type = json_string_value(json_object_get(root, "peft_type"));
+    const char *base = json_string_value(json_object_get(root, "base_model_name_or_path"));
+    const weir_status s =
+        weir_fail(err, WEIR_ENOTSUP,
+                  "%s: an adapter (%.20s) of %.100s: merge it into its model first (peft: merge_and_unload)",
+                  weir__label(label), type ? type : "of unnamed type", base ? base : "an unnamed model");
+    json_decref(root);
+    return s;
+}
+
 static weir_status take_template(const char *text, size_t bytes, const char *label, weir_checkpoint *out, weir_err *err) {
     char *copy = weir_alloc(bytes + 1, 1);
     if (!copy) return weir_fail(err, WEIR_ENOMEM, "%s: no memory for a chat template", weir__label(label));
@@ -56,19 +72,41 @@ static weir_status take_template(const char *text, size_t bytes, const char *lab
     return WEIR_OK;
 }
 
+/* Processors of images and texts keep theirs in a JSON file of its own. */
+static weir_status take_json_template(const char *text, size_t bytes, const char *label, weir_checkpoint *out,
+                                      weir_err *err) {
+    json_t *root;
+    WEIR_TRY(weir__json_object(text, bytes, label, &root, err));
+    const weir_status s = out->chat_template ? WEIR_OK : weir__take_template(root, label, out, err);
+    json_decref(root);
+    return s;
+}
+
+/* A template in a file of its own wins over tokenizer_config.json's, as in transformers. */
+static weir_status read_template(weir_checkpoint *c, weir_err *err) {
+    bool found;
+    WEIR_TRY(parse_file(c, "chat_template.jinja", true, &found, take_template, err));
+    if (found) return WEIR_OK;
+    WEIR_TRY(parse_file(c, "additional_chat_templates/default.jinja", true, NULL, take_template, err));
+    return parse_file(c, "chat_template.json", true, NULL, take_json_template, err);
+}
+
 static weir_status read_configs(weir_checkpoint *c, weir_err *err) {
     bool found;
+    WEIR_TRY(parse_file(c, "adapter_config.json", true, NULL, refuse_adapter, err));
     WEIR_TRY(parse_file(c, "config.json", false, NULL, weir_config_parse, err));
     WEIR_TRY(parse_file(c, "generation_config.json", true, NULL, weir_generation_config_parse, err));
     WEIR_TRY(parse_file(c, "tokenizer_config.json", true, &found, weir_tokenizer_config_parse, err));
     if (c->kind == WEIR_FAMILY_DECODER)
-        return parse_file(c, "chat_template.jinja", true, NULL, take_template, err);
+        WEIR_TRY(parse_file(c, "special_tokens_map.json", true, NULL, weir_special_tokens_parse, err));
+    if (c->kind == WEIR_FAMILY_DECODER) return read_template(c, err);
+    c->extra_ids_assumed = !found;
     if (!found) c->extra_ids = 100;
     return WEIR_OK;
 }
 
 /* A decoder's tokenizer.json before its .model: the .model lacks tokens that were added later, and its library finds a user-defined
- * piece, "<end_of_turn>" too, in any text. T5's ids are those of its .model alone. */
+ * piece, "<end_of_turn>" too, in any text. T5's ids are those of its .model where there is one. */
 static weir_status find_tokenizer(weir_checkpoint *c, weir_err *err) {
     static const struct {
         const char *name;
@@ -76,9 +114,10 @@ static weir_status find_tokenizer(weir_checkpoint *c, weir_err *err) {
     } files[] = {{"tokenizer.json", WEIR_TOKENIZER_JSON},
                  {"spiece.model", WEIR_TOKENIZER_SPM},
                  {"tokenizer.model", WEIR_TOKENIZER_SPM},
+                 {"tokenizer.json", WEIR_TOKENIZER_JSON},
                  {"merges.txt", WEIR_TOKENIZER_GPT2}};
     for (size_t i = 0; i < sizeof files / sizeof *files; i++) {
-        if (c->kind == WEIR_FAMILY_T5 && files[i].kind != WEIR_TOKENIZER_SPM) continue;
+        if (c->kind == WEIR_FAMILY_T5 && (i == 0 || files[i].kind == WEIR_TOKENIZER_GPT2)) continue;
         char *path = path_in(c->dir, files[i].name);
         if (!path) return weir_fail(err, WEIR_ENOMEM, "%s: no memory for a path", weir__label(c->dir));
         if (access(path, F_OK) == 0) {
@@ -105,25 +144,9 @@ static bool parse_dtype(const char *name, weir_dtype *out) {
     return true;
 }
 
-/* Gemma 3's eyes are not looked at. */
 static bool is_weight(const char *name) {
     size_t n = strlen(name);
-    return n > 7 && strcmp(name + n - 7, ".weight") == 0 && !strstr(name, "vision_tower.") &&
-           !strstr(name, "multi_modal_projector.");
-}
-
-/* Where a decoder's names begin: text models that come with others carry a word more. */
-static weir_status find_stem(weir_checkpoint *c, weir_err *err) {
-    static const char *const stems[] = {"model.", "language_model.model.", "model.language_model."};
-    weir_st_entry e;
-    char name[64];
-    for (size_t i = 0; i < sizeof stems / sizeof *stems; i++) {
-        snprintf(name, sizeof name, "%sembed_tokens.weight", stems[i]);
-        if (!weir_safetensors_find(c->tensors, name, &e)) continue;
-        snprintf(c->stem, sizeof c->stem, "%s", stems[i]);
-        return WEIR_OK;
-    }
-    return weir_fail(err, WEIR_EFORMAT, "%s: no tensor model.embed_tokens.weight", weir__label(c->dir));
+    return n > 7 && strcmp(name + n - 7, ".weight") == 0 && weir__tensor_is_of_text(name);
 }
 
 /* A source can only say "not there", so what is there but unusable is refused here, with the reason. */
@@ -131,6 +154,7 @@ static weir_status check_tensors(weir_checkpoint *c, weir_err *err) {
     weir_st_entry e;
     weir_dtype dtype;
     bool have_dtype = false;
+    WEIR_TRY(weir__check_tensor_names(c, err));
     for (size_t i = 0; i < weir_safetensors_count(c->tensors); i++) {
         weir_safetensors_at(c->tensors, i, &e);
         if (!is_weight(e.name)) continue;
@@ -138,10 +162,10 @@ static weir_status check_tensors(weir_checkpoint *c, weir_err *err) {
             return weir_fail(err, WEIR_ENOTSUP,
                              "%s: tensor %.100s: dtype %.20s is not supported, expected F32, F16 or BF16",
                              weir__label(c->dir), e.name, e.dtype);
-        if (e.n_dim != 1 && e.n_dim != 2)
-            return weir_fail(err, WEIR_EFORMAT, "%s: tensor %.100s: %d dimensions, expected 1 or 2",
+        if (e.n_dim < 1 || e.n_dim > 4)
+            return weir_fail(err, WEIR_EFORMAT, "%s: tensor %.100s: %d dimensions, expected 1 to 4",
                              weir__label(c->dir), e.name, e.n_dim);
-        if (e.n_dim == 2 && !have_dtype) {
+        if (e.n_dim >= 2 && !have_dtype) {
             c->dtype = dtype;
             have_dtype = true;
         }
@@ -149,7 +173,6 @@ static weir_status check_tensors(weir_checkpoint *c, weir_err *err) {
     if (!have_dtype)
         return weir_fail(err, WEIR_EFORMAT, "%s: no matrix among its %zu tensors", weir__label(c->dir),
                          weir_safetensors_count(c->tensors));
-    if (c->kind == WEIR_FAMILY_DECODER) WEIR_TRY(find_stem(c, err));
     weir_tensor table;
     weir_tensor_source src = weir_checkpoint_source(c);
     const char *name = c->kind == WEIR_FAMILY_DECODER ? "model.layers.0.self_attn.q_proj.weight" : "shared.weight";
@@ -161,9 +184,8 @@ static bool find_exact(const weir_checkpoint *c, const char *name, weir_tensor *
     weir_st_entry e;
     weir_dtype dtype;
     if (!weir_safetensors_find(c->tensors, name, &e) || !parse_dtype(e.dtype, &dtype)) return false;
-    if (e.n_dim != 1 && e.n_dim != 2) return false;
-    *out = (weir_tensor){
-        .data = e.data, .dtype = dtype, .rows = e.n_dim == 2 ? e.shape[0] : 1, .cols = e.shape[e.n_dim - 1]};
+    if (e.n_dim < 1 || e.n_dim > 4) return false;
+    *out = weir_tensor_of(e.data, dtype, e.shape, e.n_dim);
     return true;
 }
 
@@ -174,8 +196,12 @@ enum { N_EMBEDDING = sizeof EMBEDDINGS / sizeof *EMBEDDINGS };
 
 /* What the file calls a decoder's tensor; `room` holds it where that is another name. */
 static const char *decoder_name(const weir_checkpoint *c, const char *name, char *room, size_t cap) {
-    if (strncmp(name, "model.", 6) != 0) return name;
-    snprintf(room, cap, "%s%s", c->stem, name + 6);
+    static const char nested[] = "language_model.model.";
+    if (strncmp(name, "model.", 6) == 0)
+        snprintf(room, cap, "%s%s", c->stem, name + 6);
+    else
+        snprintf(room, cap, "%s%s", strcmp(c->stem, nested) == 0 ? "language_model." : "",
+                 name); /* the head */
     return room;
 }
 
@@ -223,7 +249,11 @@ static weir_status open_dir(weir_checkpoint *c, weir_err *err) {
     WEIR_TRY(find_tokenizer(c, err));
     WEIR_TRY(read_post_processor(c, err));
     WEIR_TRY(weir_safetensors_open_dir(&c->tensors, c->dir, err));
-    return check_tensors(c, err);
+    WEIR_TRY(check_tensors(c, err));
+    const size_t n = strlen(c->ignored);
+    if (c->n_ignored_more > 0)
+        snprintf(c->ignored + n, sizeof c->ignored - n, " and %d more", (int)c->n_ignored_more);
+    return WEIR_OK;
 }
 
 /* ---- GGUF ------------------------------------------------------------------------------------------------ */
@@ -254,8 +284,8 @@ static bool is_file(const char *path) {
     return stat(path, &st) == 0 && S_ISREG(st.st_mode);
 }
 
-weir_status weir_checkpoint_open(weir_checkpoint *out, const char *path, weir_err *err) {
-    weir_checkpoint c = {.dir = weir_strdup(path), .bos_id = -1};
+weir_status weir_checkpoint_open(weir_checkpoint *out, const char *path, bool strict, weir_err *err) {
+    weir_checkpoint c = {.dir = weir_strdup(path), .bos_id = -1, .strict = strict};
     if (!c.dir) return weir_fail(err, WEIR_ENOMEM, "%s: no memory for its name", weir__label(path));
     const weir_status s = is_file(path) ? open_gguf(&c, err) : open_dir(&c, err);
     if (s != WEIR_OK) {
@@ -270,6 +300,7 @@ void weir_checkpoint_close(weir_checkpoint *c) {
     weir_safetensors_close(c->tensors);
     weir_gguf_close(c->gguf);
     weir_free(c->chat_template);
+    for (int i = 0; i < WEIR_SPECIAL_N; i++) weir_free(c->special[i]);
     weir_free(c->tokenizer_path);
     weir_free(c->dir);
     memset(c, 0, sizeof *c);

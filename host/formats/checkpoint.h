@@ -16,9 +16,23 @@ typedef enum weir_tokenizer_kind {
     WEIR_TOKENIZER_GGUF, /* the arrays of the GGUF file */
 } weir_tokenizer_kind;
 
-/* A checkpoint as the engine needs it: a directory's config.json (+ generation_config.json) or a GGUF file's metadata turned
- * into a model config and special ids, tensors as a weir_tensor_source, where the tokenizer is. Every config field is
- * either honoured, known not to change the result, or refused by name. */
+/* Tokens that the files of a tokenizer name by their role: "bos_token" and so on. */
+typedef enum weir_special {
+    WEIR_SPECIAL_BOS = 0,
+    WEIR_SPECIAL_EOS,
+    WEIR_SPECIAL_UNK,
+    WEIR_SPECIAL_SEP,
+    WEIR_SPECIAL_PAD,
+    WEIR_SPECIAL_CLS,
+    WEIR_SPECIAL_MASK,
+    WEIR_SPECIAL_N,
+} weir_special;
+extern const char *const weir_special_names[WEIR_SPECIAL_N];
+
+/* A checkpoint as the engine needs it: a directory's config.json (+ generation_config.json) or a GGUF file's
+ * metadata turned into a model config and special ids, tensors as a weir_tensor_source, where the tokenizer
+ * is. Every config field is honoured, or known not to change the result, or refused by name since it does;
+ * one that nobody knows is noted in `ignored`. */
 typedef struct weir_checkpoint {
     char *dir; /* or the GGUF file */
     weir_family_kind kind;
@@ -28,6 +42,8 @@ typedef struct weir_checkpoint {
     int32_t start_id; /* T5: decoder_start_token_id; else bos_token_id; else pad_token_id. Decoders: -1 */
     int32_t bos_id;   /* -1 if none */
     bool add_bos;     /* a prompt's ids begin with bos_id */
+    char *special[WEIR_SPECIAL_N]; /* names of tokens by role, by weir_alloc; NULL: no file says, ids count */
+    bool lists_added_tokens;  /* tokenizer_config.json has an added_tokens_decoder */
     bool asks_post_processor; /* tokenizer_config.json leaves add_bos to tokenizer.json */
     int32_t eos[8], n_eos;
     int32_t pad_id;       /* -1 if none */
@@ -35,9 +51,14 @@ typedef struct weir_checkpoint {
     char *tokenizer_path; /* of it; NULL if there is none or it is the GGUF file */
     int32_t extra_ids;    /* T5: tokenizer_config.json's sentinels past the pieces (absent: 100 for a T5
                                       tokenizer class or no such file, 0 otherwise) */
+    bool extra_ids_assumed; /* no file says how many */
     char *chat_template;  /* zero-terminated, by weir_alloc; NULL if the checkpoint has none */
     char family[64];      /* "t5 (gated gelu_new, untied head)", "qwen2 (silu, tied head)" */
     char stem[32];        /* decoders: what the names of the file's tensors have for "model." */
+    bool strict;          /* what nobody knows is refused, not noted */
+    char ignored[512];    /* what nobody knows: "config.json: a, b; generation_config.json: c; tensors: d" */
+    char ignored_place[48]; /* the last of these files */
+    int32_t n_ignored_more; /* for which there was no room */
     weir_safetensors *tensors;
     weir_gguf *gguf; /* instead of tensors */
 } weir_checkpoint;
@@ -47,10 +68,11 @@ static inline int32_t weir_checkpoint_rows(const weir_checkpoint *c) {
     return c->kind == WEIR_FAMILY_DECODER ? c->decoder.n_vocab_rows : c->t5.n_vocab_rows;
 }
 
-/* A directory (config.json, safetensors) or a file (GGUF). Reads the JSON files and the tensors' headers; tensors are mapped,
- * nothing is copied, so the memory plan can be made before a load. EIO, EFORMAT, ENOTSUP (a field, an architecture or a dtype
- * we do not implement). */
-weir_status weir_checkpoint_open(weir_checkpoint *out, const char *path, weir_err *err);
+/* A directory (config.json, safetensors) or a file (GGUF). Reads the JSON files and the tensors' headers;
+ * tensors are mapped, nothing is copied, so the memory plan can be made before a load. strict: what nobody
+ * knows in a directory is refused, too. EIO, EFORMAT, ENOTSUP (a field, an architecture or a dtype we do not
+ * implement). */
+weir_status weir_checkpoint_open(weir_checkpoint *out, const char *path, bool strict, weir_err *err);
 void weir_checkpoint_close(weir_checkpoint *c); /* zeroed struct allowed */
 
 /* Source over the checkpoint's tensors; borrowed until close. 1-D tensors come as (1, n). */
@@ -69,6 +91,9 @@ weir_status weir_generation_config_parse(const char *json, size_t bytes, const c
                                          weir_checkpoint *out, weir_err *err);
 weir_status weir_tokenizer_config_parse(const char *json, size_t bytes, const char *label,
                                         weir_checkpoint *out, weir_err *err);
+/* special_tokens_map.json, after it. */
+weir_status weir_special_tokens_parse(const char *json, size_t bytes, const char *label, weir_checkpoint *out,
+                                      weir_err *err);
 /* tokenizer.json, after these, where asks_post_processor is set: add_bos is whether a TemplateProcessing begins a single text
  * with bos_id. */
 weir_status weir_post_processor_parse(const char *json, size_t bytes, const char *label, weir_checkpoint *out,

@@ -1,15 +1,17 @@
-/* config.json of a decoder-only model, as transformers 4.57's LlamaConfig, Qwen2Config, Qwen3Config, Gemma2Config and
- * Gemma3TextConfig read it: same names, defaults and precedence. */
+/* config.json of a decoder-only model, as transformers 4.57's LlamaConfig, MistralConfig, Qwen2Config,
+ * Qwen3Config, Gemma2Config and Gemma3TextConfig read it: same names, defaults and precedence. */
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
+#include <strings.h>
 
 #include "host/formats/config.h"
 
 /* Bounds: far above any model, and low enough that rows x cols x 4 bytes stays inside int64. */
 enum { MAX_DIM = 1 << 20, MAX_VOCAB = 1 << 26 };
 
-enum { LLAMA = 1, QWEN2 = 2, QWEN3 = 4, GEMMA2 = 8, GEMMA3 = 16, QWEN = QWEN2 | QWEN3, GEMMA = GEMMA2 | GEMMA3, ALL = 31 };
+enum { LLAMA = 1, QWEN2 = 2, QWEN3 = 4, GEMMA2 = 8, GEMMA3 = 16, MISTRAL = 32 };
+enum { QWEN = QWEN2 | QWEN3, GEMMA = GEMMA2 | GEMMA3, ALL = LLAMA | MISTRAL | QWEN | GEMMA };
 
 /* What a family is, and what its config has where a file says nothing. Heads of keys 0: as many as heads; head_dim 0: dim /
  * n_head; window: where a family's layers slide. */
@@ -27,6 +29,10 @@ typedef struct decoder_family {
 static const decoder_family FAMILIES[] = {
     {.type = "llama", .architecture = "LlamaForCausalLM", .bit = LLAMA, .act = "silu",
      .d = {.n_vocab_rows = 32000, .dim = 4096, .ff_dim = 11008, .n_layer = 32, .n_head = 32, .n_ctx_train = 2048},
+     .theta = 1e4, .bos = 1, .eos = 2, .pad = -1},
+    {.type = "mistral", .architecture = "MistralForCausalLM", .bit = MISTRAL, .act = "silu",
+     .d = {.n_vocab_rows = 32000, .dim = 4096, .ff_dim = 14336, .n_layer = 32, .n_head = 32, .n_head_kv = 8,
+           .n_ctx_train = 131072, .window = 4096},
      .theta = 1e4, .bos = 1, .eos = 2, .pad = -1},
     {.type = "qwen2", .architecture = "Qwen2ForCausalLM", .bit = QWEN2, .act = "silu",
      .d = {.n_vocab_rows = 151936, .dim = 4096, .ff_dim = 22016, .n_layer = 32, .n_head = 32, .n_head_kv = 32,
@@ -76,10 +82,10 @@ static const struct {
     {"bos_token_id", ALL, WEIR_NEUTRAL_ANY},
     {"eos_token_id", ALL, WEIR_NEUTRAL_ANY},
     {"pad_token_id", ALL, WEIR_NEUTRAL_ANY},
-    {"hidden_act", LLAMA | QWEN, WEIR_NEUTRAL_ANY}, /* Gemma's own name for it counts */
+    {"hidden_act", LLAMA | MISTRAL | QWEN, WEIR_NEUTRAL_ANY}, /* Gemma's own name for it counts */
     {"hidden_activation", GEMMA, WEIR_NEUTRAL_NULL},
-    {"sliding_window", QWEN | GEMMA, WEIR_NEUTRAL_NULL},
-    {"use_sliding_window", QWEN, WEIR_NEUTRAL_FALSE},
+    {"sliding_window", MISTRAL | QWEN | GEMMA, WEIR_NEUTRAL_NULL},
+    {"use_sliding_window", QWEN, WEIR_NEUTRAL_OFF},
     {"max_window_layers", QWEN, WEIR_NEUTRAL_ANY},
     {"layer_types", QWEN | GEMMA, WEIR_NEUTRAL_NULL},
     {"sliding_window_pattern", GEMMA3, WEIR_NEUTRAL_NULL},
@@ -94,33 +100,53 @@ static const struct {
     {"is_llama_config", ALL, WEIR_NEUTRAL_ANY},
     {"transformers.js_config", ALL, WEIR_NEUTRAL_ANY},
     /* another computation unless neutral */
-    {"attention_bias", QWEN2, WEIR_NEUTRAL_FALSE}, /* would add one to o too; Qwen2 has its own, whatever is said here */
-    {"mlp_bias", 0, WEIR_NEUTRAL_FALSE},
-    {"is_encoder_decoder", 0, WEIR_NEUTRAL_FALSE},
-    {"use_bidirectional_attention", 0, WEIR_NEUTRAL_FALSE},
-    {"use_mrope", 0, WEIR_NEUTRAL_FALSE},
-    {"rope_interleaved", 0, WEIR_NEUTRAL_FALSE},
-    {"partial_rotary_factor", 0, WEIR_NEUTRAL_ONE},
+    /* would add one to o too; Qwen2 has its own, whatever is said here */
+    {"attention_bias", QWEN2, WEIR_NEUTRAL_OFF},
+    {"mlp_bias", 0, WEIR_NEUTRAL_OFF},
+    {"is_encoder_decoder", 0, WEIR_NEUTRAL_OFF},
+    /* second names, see check_aliases */
+    {"norm_eps", ALL, WEIR_NEUTRAL_ANY},
+    {"norm_epsilon", ALL, WEIR_NEUTRAL_ANY},
+    {"layer_norm_eps", ALL, WEIR_NEUTRAL_ANY},
+    {"layer_norm_epsilon", ALL, WEIR_NEUTRAL_ANY},
+    {"layernorm_epsilon", ALL, WEIR_NEUTRAL_ANY},
+    {"rotary_emb_base", ALL, WEIR_NEUTRAL_ANY},
+    {"rotary_embedding_base", ALL, WEIR_NEUTRAL_ANY},
+    {"rotary_base", ALL, WEIR_NEUTRAL_ANY},
+    {"rope_base", ALL, WEIR_NEUTRAL_ANY},
+    {"rope_freq_base", ALL, WEIR_NEUTRAL_ANY},
+    {"global_rope_theta", ALL, WEIR_NEUTRAL_ANY},
+    /* what a variant may add, and the family has anyway */
+    {"qkv_bias", QWEN2, WEIR_NEUTRAL_OFF},
+    {"use_qkv_bias", QWEN2, WEIR_NEUTRAL_OFF},
+    {"add_qkv_bias", QWEN2, WEIR_NEUTRAL_OFF},
+    {"no_bias", QWEN2, WEIR_NEUTRAL_TRUE},
+    {"use_qk_norm", QWEN3 | GEMMA3, WEIR_NEUTRAL_OFF},
+    {"qk_norm", QWEN3 | GEMMA3, WEIR_NEUTRAL_OFF},
+    {"use_post_norm", GEMMA, WEIR_NEUTRAL_OFF},
+    {"scale_embedding", GEMMA, WEIR_NEUTRAL_OFF},
+    {"sliding_window_size", GEMMA2, WEIR_NEUTRAL_OFF}, /* sliding_window beside it counts */
 };
 
-static weir_status check_field(const decoder_family *f, const char *key, const json_t *value, const char *label,
-                               weir_err *err) {
+static weir_status check_field(const decoder_family *f, const char *key, const json_t *value,
+                               const char *label, weir_checkpoint *out, weir_err *err) {
+    weir_field own[] = {{key, WEIR_NEUTRAL_ANY}, {NULL, WEIR_NEUTRAL_ANY}};
+    if (weir__is_wish(WEIR_FAMILY_DECODER, key)) return WEIR_OK;
     for (size_t i = 0; i < sizeof FIELDS / sizeof *FIELDS; i++) {
         if (strcmp(FIELDS[i].name, key) != 0) continue;
-        if (FIELDS[i].honoured & f->bit) return WEIR_OK;
-        const weir_field one[] = {{key, FIELDS[i].otherwise}, {NULL, WEIR_NEUTRAL_ANY}};
-        bool ok = false;
-        (void)weir__field_check(one, key, value, &ok);
-        return ok ? WEIR_OK : weir__fail_neutral(key, value, label, err);
+        own[0].neutral = FIELDS[i].honoured & f->bit ? WEIR_NEUTRAL_ANY : FIELDS[i].otherwise;
+        return weir__check_field(own, key, value, label, out, err);
     }
-    return weir__check_common(key, value, label, err);
+    return weir__check_field(NULL, key, value, label, out, err);
 }
 
-static weir_status check_fields(const decoder_family *f, json_t *root, const char *label, weir_err *err) {
+static weir_status check_fields(const decoder_family *f, json_t *root, const char *label,
+                                weir_checkpoint *out, weir_err *err) {
     const char *key;
     json_t *value;
-    json_object_foreach(root, key, value)
-        if (key[0] != '_') WEIR_TRY(check_field(f, key, value, label, err));
+    json_object_foreach(root, key, value) {
+        if (key[0] != '_') WEIR_TRY(check_field(f, key, value, label, out, err));
+    }
     return WEIR_OK;
 }
 
@@ -130,7 +156,7 @@ static weir_status check_architectures(const char *want, const json_t *root, con
     if (!json_is_array(v)) return weir__fail_field(err, WEIR_EFORMAT, label, "architectures", v, "expected a list");
     for (size_t i = 0; i < json_array_size(v); i++) {
         const char *s = json_string_value(json_array_get(v, i));
-        if (s && strcmp(s, want) == 0) return WEIR_OK;
+        if (s && strcasecmp(s, want) == 0) return WEIR_OK; /* LLaMAForCausalLM, as the first files have it */
     }
     if (json_array_size(v) == 0) return WEIR_OK;
     char why[80];
@@ -197,15 +223,15 @@ static weir_status parse_layer_types(const json_t *v, const char *label, weir_de
 
 static weir_status parse_windows(const decoder_family *f, const json_t *root, const char *label, weir_decoder_config *c,
                                  weir_err *err) {
-    int32_t pattern = f->pattern, first = 28;
-    bool use = f->bit & GEMMA;
+    int32_t pattern = f->pattern, first = f->bit & QWEN ? 28 : 0;
+    bool use = f->bit & (GEMMA | MISTRAL);
     if (f->bit & QWEN) WEIR_TRY(weir__get_bool(root, "use_sliding_window", &use, label, err));
-    WEIR_TRY(optional_int(root, "max_window_layers", 0, INT32_MAX, &first, label, err));
+    if (f->bit & QWEN) WEIR_TRY(optional_int(root, "max_window_layers", 0, INT32_MAX, &first, label, err));
     WEIR_TRY(optional_int(root, "sliding_window_pattern", 1, INT32_MAX, &pattern, label, err));
     if (json_is_null(json_object_get(root, "sliding_window")) && json_object_get(root, "sliding_window")) c->window = 0;
     else WEIR_TRY(weir__get_int(root, "sliding_window", 1, INT32_MAX, &c->window, label, err));
     if (!use) c->window = 0;
-    if (weir__is_set(root, "layer_types") && !(f->bit & LLAMA)) {
+    if (weir__is_set(root, "layer_types") && f->bit & (QWEN | GEMMA)) {
         WEIR_TRY(parse_layer_types(json_object_get(root, "layer_types"), label, c, err));
     } else {
         for (int32_t i = 0; i < c->n_layer; i++)
@@ -222,24 +248,60 @@ static weir_status parse_windows(const decoder_family *f, const json_t *root, co
 /* ---- rotary embeddings ----------------------------------------------------------------------------------- */
 
 /* rope_parameters (transformers 5) holds what rope_scaling and the thetas say, in Gemma 3 one object a kind of layer. */
-static weir_status parse_ropes(const decoder_family *f, const json_t *root, const char *label, weir_decoder_config *c,
-                               weir_err *err) {
+static weir_status parse_ropes(const decoder_family *f, const json_t *root, const char *label,
+                               weir_checkpoint *out, weir_err *err) {
+    weir_decoder_config *c = &out->decoder;
     double theta = f->theta, sliding = f->theta_sliding;
     WEIR_TRY(weir__get_real(root, "rope_theta", 1.0, 1e12, &theta, label, err));
     if (f->bit & GEMMA3) WEIR_TRY(weir__get_real(root, "rope_local_base_freq", 1.0, 1e12, &sliding, label, err));
     const json_t *scaling = json_object_get(root, "rope_scaling"), *all = json_object_get(root, "rope_parameters");
-    if (weir__is_set(root, "rope_scaling") && weir__is_set(root, "rope_parameters"))
-        return weir__fail_field(err, WEIR_EFORMAT, label, "rope_parameters", all, "there is a rope_scaling too");
+    const bool both = weir__is_set(root, "rope_scaling") && weir__is_set(root, "rope_parameters");
+    if (both && !json_equal(scaling, all))
+        return weir__fail_field(err, WEIR_EFORMAT, label, "rope_parameters", all,
+                                "there is another rope_scaling too");
     const json_t *global = json_object_get(all, "full_attention"), *local = json_object_get(all, "sliding_attention");
     const bool nested = global || local;
     if (nested && json_object_size(all) != (size_t)(global != NULL) + (local != NULL))
         return weir__fail_field(err, WEIR_ENOTSUP, label, "rope_parameters", all,
                                 "expected full_attention and sliding_attention alone");
     if (!nested) global = weir__is_set(root, "rope_scaling") ? scaling : all;
-    WEIR_TRY(weir__rope_parse(global, theta, c->n_ctx_train, label, &c->rope, err));
+    WEIR_TRY(weir__rope_parse(global, theta, c->n_ctx_train, label, out, &c->rope, err));
     c->rope_sliding = c->rope;
     if (nested || sliding > 0)
-        WEIR_TRY(weir__rope_parse(local, sliding > 0 ? sliding : theta, c->n_ctx_train, label, &c->rope_sliding, err));
+        return weir__rope_parse(local, sliding > 0 ? sliding : theta, c->n_ctx_train, label, out,
+                                &c->rope_sliding, err);
+    return WEIR_OK;
+}
+
+/* ---- second names ------------------------------------------------------------------------------------ */
+
+/* Names that other families have for what no tensor's shape would give away. transformers ignores them here,
+ * the program that wrote the file may not: two that disagree are a mistake. */
+static weir_status check_aliases(const json_t *root, const char *label, const weir_decoder_config *c,
+                                 weir_err *err) {
+    static const struct {
+        const char *alias, *name;
+    } names[] = {
+        {"norm_eps", "rms_norm_eps"},
+        {"norm_epsilon", "rms_norm_eps"},
+        {"layer_norm_eps", "rms_norm_eps"},
+        {"layer_norm_epsilon", "rms_norm_eps"},
+        {"layernorm_epsilon", "rms_norm_eps"},
+        {"rotary_emb_base", "rope_theta"},
+        {"rotary_embedding_base", "rope_theta"},
+        {"rotary_base", "rope_theta"},
+        {"rope_base", "rope_theta"},
+        {"rope_freq_base", "rope_theta"},
+        {"global_rope_theta", "rope_theta"},
+    };
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
+        const json_t *v = json_object_get(root, names[i].alias);
+        const float value = strcmp(names[i].name, "rope_theta") == 0 ? c->rope.theta : c->eps;
+        if (!v || json_is_null(v) || (json_is_number(v) && (float)json_number_value(v) == value)) continue;
+        char why[80];
+        snprintf(why, sizeof why, "contradicts %s = %g", names[i].name, (double)value);
+        return weir__fail_field(err, WEIR_ENOTSUP, label, names[i].alias, v, why);
+    }
     return WEIR_OK;
 }
 
@@ -289,21 +351,11 @@ static void default_ids(const decoder_family *f, weir_checkpoint *out) {
     out->add_bos = !(f->bit & QWEN); /* of the tokenizer that belongs to the family; tokenizer_config.json wins */
 }
 
-/* -1 is none, as files of 2023 have it. */
-static weir_status read_id(const json_t *root, const char *key, const char *label, int32_t rows, int32_t *out,
-                           weir_err *err) {
-    const json_t *v = json_object_get(root, key);
-    if (!v) return WEIR_OK;
-    if (!json_is_integer(v) || json_integer_value(v) != -1) return weir__get_id(root, key, rows, out, label, err);
-    *out = -1;
-    return WEIR_OK;
-}
-
 static weir_status read_ids(const json_t *root, const char *label, weir_checkpoint *out, weir_err *err) {
-    const int32_t rows = out->decoder.n_vocab_rows;
-    WEIR_TRY(read_id(root, "bos_token_id", label, rows, &out->bos_id, err));
-    WEIR_TRY(read_id(root, "pad_token_id", label, rows, &out->pad_id, err));
-    return json_object_get(root, "eos_token_id") ? weir__get_eos(root, out, label, err) : WEIR_OK;
+    if (json_object_get(root, "bos_token_id"))
+        WEIR_TRY(weir__get_id(root, "bos_token_id", out, &out->bos_id, label, err));
+    WEIR_TRY(weir__get_pad(root, out, label, err));
+    return weir__get_eos(root, out, label, err);
 }
 
 static weir_status parse_decoder(const decoder_family *f, json_t *root, const char *label, weir_checkpoint *out,
@@ -312,10 +364,11 @@ static weir_status parse_decoder(const decoder_family *f, json_t *root, const ch
     const char *act = "";
     out->kind = WEIR_FAMILY_DECODER;
     *c = f->d;
-    WEIR_TRY(check_fields(f, root, label, err));
+    WEIR_TRY(check_fields(f, root, label, out, err));
     WEIR_TRY(parse_sizes(f, root, label, c, err));
     WEIR_TRY(parse_windows(f, root, label, c, err));
-    WEIR_TRY(parse_ropes(f, root, label, c, err));
+    WEIR_TRY(parse_ropes(f, root, label, out, err));
+    WEIR_TRY(check_aliases(root, label, c, err));
     WEIR_TRY(parse_act(f, root, label, c, &act, err));
     WEIR_TRY(parse_scales(f, root, label, c, err));
     default_ids(f, out);
@@ -343,7 +396,8 @@ static weir_status parse_gemma3(json_t *root, const char *label, weir_checkpoint
     json_object_foreach(root, key, value) {
         size_t i = 0;
         while (i < sizeof known / sizeof *known && strcmp(known[i], key) != 0) i++;
-        if (i == sizeof known / sizeof *known && key[0] != '_') WEIR_TRY(weir__check_common(key, value, label, err));
+        if (i == sizeof known / sizeof *known && key[0] != '_')
+            WEIR_TRY(weir__check_field(NULL, key, value, label, out, err));
     }
     if (!json_is_object(text))
         return weir_fail(err, WEIR_EFORMAT, "%s: text_config: expected an object", weir__label(label));
@@ -362,9 +416,11 @@ static weir_status parse_root(json_t *root, const char *label, weir_checkpoint *
     if (type && strcmp(type, "gemma3") == 0) return parse_gemma3(root, label, out, err);
     const decoder_family *f = type ? family_named(type) : NULL;
     if (!f)
-        return weir_fail(err, WEIR_ENOTSUP,
-                         "%s: model_type = \"%.40s\": not supported, expected t5, mt5, llama, qwen2, qwen3, gemma2, "
-                         "gemma3_text or gemma3", weir__label(label), type ? type : "");
+        return weir_fail(
+            err, WEIR_ENOTSUP,
+            "%s: model_type = \"%.40s\": not supported, expected t5, mt5, llama, mistral, qwen2, qwen3, "
+            "gemma2, gemma3_text or gemma3",
+            weir__label(label), type ? type : "");
     WEIR_TRY(check_architectures(f->architecture, root, label, err));
     return parse_decoder(f, root, label, out, err);
 }

@@ -9,31 +9,31 @@ const weir_field weir__generation_fields[] = {
     /* would change the tokens: refused unless neutral */
     {"forced_bos_token_id", WEIR_NEUTRAL_NULL},
     {"forced_eos_token_id", WEIR_NEUTRAL_NULL},
-    {"forced_decoder_ids", WEIR_NEUTRAL_EMPTY},
-    {"suppress_tokens", WEIR_NEUTRAL_EMPTY},
-    {"begin_suppress_tokens", WEIR_NEUTRAL_EMPTY},
-    {"bad_words_ids", WEIR_NEUTRAL_EMPTY},
-    {"force_words_ids", WEIR_NEUTRAL_EMPTY},
-    {"constraints", WEIR_NEUTRAL_EMPTY},
-    {"sequence_bias", WEIR_NEUTRAL_EMPTY},
-    {"stop_strings", WEIR_NEUTRAL_EMPTY},
-    {"no_repeat_ngram_size", WEIR_NEUTRAL_ZERO},
-    {"encoder_no_repeat_ngram_size", WEIR_NEUTRAL_ZERO},
+    {"forced_decoder_ids", WEIR_NEUTRAL_OFF},
+    {"suppress_tokens", WEIR_NEUTRAL_OFF},
+    {"begin_suppress_tokens", WEIR_NEUTRAL_OFF},
+    {"bad_words_ids", WEIR_NEUTRAL_OFF},
+    {"force_words_ids", WEIR_NEUTRAL_OFF},
+    {"constraints", WEIR_NEUTRAL_OFF},
+    {"sequence_bias", WEIR_NEUTRAL_OFF},
+    {"stop_strings", WEIR_NEUTRAL_OFF},
+    {"no_repeat_ngram_size", WEIR_NEUTRAL_OFF},
+    {"encoder_no_repeat_ngram_size", WEIR_NEUTRAL_OFF},
     {"repetition_penalty", WEIR_NEUTRAL_ONE},
     {"encoder_repetition_penalty", WEIR_NEUTRAL_ONE},
     {"exponential_decay_length_penalty", WEIR_NEUTRAL_NULL},
-    {"min_length", WEIR_NEUTRAL_ZERO},
-    {"min_new_tokens", WEIR_NEUTRAL_ZERO},
+    {"min_length", WEIR_NEUTRAL_OFF},
+    {"min_new_tokens", WEIR_NEUTRAL_OFF},
     {"num_beams", WEIR_NEUTRAL_ONE},
     {"num_beam_groups", WEIR_NEUTRAL_ONE},
-    {"diversity_penalty", WEIR_NEUTRAL_ZERO},
-    {"penalty_alpha", WEIR_NEUTRAL_ZERO},
+    {"diversity_penalty", WEIR_NEUTRAL_OFF},
+    {"penalty_alpha", WEIR_NEUTRAL_OFF},
     {"typical_p", WEIR_NEUTRAL_ONE},
-    {"epsilon_cutoff", WEIR_NEUTRAL_ZERO},
-    {"eta_cutoff", WEIR_NEUTRAL_ZERO},
+    {"epsilon_cutoff", WEIR_NEUTRAL_OFF},
+    {"eta_cutoff", WEIR_NEUTRAL_OFF},
     {"guidance_scale", WEIR_NEUTRAL_ONE},
     {"watermarking_config", WEIR_NEUTRAL_NULL},
-    {"token_healing", WEIR_NEUTRAL_FALSE},
+    {"token_healing", WEIR_NEUTRAL_OFF},
     {"dola_layers", WEIR_NEUTRAL_NULL},
     /* the caller's, per request */
     {"do_sample", WEIR_NEUTRAL_ANY},
@@ -87,18 +87,28 @@ static bool is_honoured(const char *key) {
 
 /* Instruction-tuned decoders are published with a repetition penalty (Qwen2.5: 1.05 to 1.1) beside their temperature and
  * top_p: a wish for sampling like these, and like these not applied. */
-static bool is_wish(const weir_checkpoint *ck, const char *key) {
-    return ck->kind == WEIR_FAMILY_DECODER && strcmp(key, "repetition_penalty") == 0;
+bool weir__is_wish(weir_family_kind kind, const char *key) {
+    return kind == WEIR_FAMILY_DECODER && strcmp(key, "repetition_penalty") == 0;
 }
 
 /* null does not undo what config.json says: transformers fills such gaps from the model's config. */
 static weir_status read_ids(const json_t *o, const char *label, weir_checkpoint *out, weir_err *err) {
-    int32_t rows = weir_checkpoint_rows(out);
     if (weir__is_set(o, "eos_token_id")) WEIR_TRY(weir__get_eos(o, out, label, err));
-    if (weir__is_set(o, "pad_token_id")) WEIR_TRY(weir__get_id(o, "pad_token_id", rows, &out->pad_id, label, err));
-    if (weir__is_set(o, "bos_token_id")) WEIR_TRY(weir__get_id(o, "bos_token_id", rows, &out->bos_id, label, err));
+    if (weir__is_set(o, "pad_token_id")) WEIR_TRY(weir__get_pad(o, out, label, err));
+    if (weir__is_set(o, "bos_token_id"))
+        WEIR_TRY(weir__get_id(o, "bos_token_id", out, &out->bos_id, label, err));
     if (out->kind == WEIR_FAMILY_T5 && weir__is_set(o, "decoder_start_token_id"))
-        return weir__get_id(o, "decoder_start_token_id", rows, &out->start_id, label, err);
+        return weir__get_id(o, "decoder_start_token_id", out, &out->start_id, label, err);
+    return WEIR_OK;
+}
+
+static weir_status check_fields(json_t *root, const char *label, weir_checkpoint *out, weir_err *err) {
+    const char *key;
+    json_t *value;
+    json_object_foreach(root, key, value) {
+        if (key[0] == '_' || is_honoured(key) || weir__is_wish(out->kind, key)) continue;
+        WEIR_TRY(weir__check_field(NULL, key, value, label, out, err));
+    }
     return WEIR_OK;
 }
 
@@ -106,20 +116,7 @@ weir_status weir_generation_config_parse(const char *json, size_t bytes, const c
                                          weir_checkpoint *out, weir_err *err) {
     json_t *root;
     WEIR_TRY(weir__json_object(json, bytes, label, &root, err));
-    weir_status s = WEIR_OK;
-    const char *key;
-    json_t *value;
-    json_object_foreach(root, key, value) {
-        bool ok;
-        if (key[0] == '_' || is_honoured(key) || is_wish(out, key)) continue;
-        if (!weir__field_check(weir__generation_fields, key, value, &ok))
-            s = weir__fail_field(err, WEIR_ENOTSUP, label, key, value,
-                                 "unknown field, it may change the result");
-        else if (!ok)
-            s = weir__fail_field(err, WEIR_ENOTSUP, label, key, value,
-                                 "not supported, it changes the result");
-        if (s != WEIR_OK) break;
-    }
+    weir_status s = check_fields(root, label, out, err);
     if (s == WEIR_OK) s = read_ids(root, label, out, err);
     json_decref(root);
     return s;

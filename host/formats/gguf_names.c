@@ -85,9 +85,9 @@ static bool source_find(void *ud, const char *name, weir_tensor *out) {
     weir_gguf_entry e;
     if (!f || !translate(f, name, own) || !weir_gguf_find(g, own, &e)) return false;
     const gguf_type *type = weir__gguf_type(e.type);
-    if (type->dtype < 0 || e.n_dim > 2) return false;
-    *out = (weir_tensor){
-        .data = e.data, .dtype = (weir_dtype)type->dtype, .rows = e.shape[1], .cols = e.shape[0]};
+    const int64_t shape[4] = {e.shape[3], e.shape[2], e.shape[1], e.shape[0]}; /* outermost first */
+    if (type->dtype < 0) return false;
+    *out = weir_tensor_of(e.data, (weir_dtype)type->dtype, shape + 4 - e.n_dim, e.n_dim);
     return true;
 }
 
@@ -133,9 +133,6 @@ static weir_status check_tensor(const weir_gguf *g, const gguf_tensor *t, weir_e
             "%s: tensor %s: type %s is not supported, expected F32, F16, BF16, Q4_0, Q4_1, Q5_0, Q5_1, Q8_0, Q4_K, Q5_K "
             "or Q6_K",
             weir__label(g->label), t->name, type->name);
-    if (t->n_dim > 2)
-        return weir_fail(err, WEIR_EFORMAT, "%s: tensor %s: %d dimensions, expected 1 or 2",
-                         weir__label(g->label), t->name, t->n_dim);
     return WEIR_OK;
 }
 
@@ -183,7 +180,7 @@ weir_status weir__gguf_check_tensors(const weir_gguf *g, const gguf_family *f, w
                              "%s: tensor %s is not one of a %s of %d layers, it may change the result",
                              weir__label(g->label), t->name, f->name, c->n_layer);
         WEIR_TRY(check_tensor(g, t, err));
-        if (t->n_dim == 2) count[weir__gguf_type(t->type)->dtype]++;
+        if (t->n_dim >= 2) count[weir__gguf_type(t->type)->dtype]++;
     }
     for (int i = 0; i < WEIR_DTYPE_COUNT; i++)
         if (count[i] > count[m->dtype]) m->dtype = (weir_dtype)i;

@@ -76,16 +76,18 @@ weir_status weir__file_read(const char *path, size_t max, char **text, size_t *b
     return WEIR_OK;
 }
 
-weir_status weir__json_object(const char *text, size_t bytes, const char *label, json_t **out,
-                              weir_err *err) {
+static weir_status check_commas(const char *text, size_t bytes, const char *label, weir_err *err) {
     size_t commas = 0;
     for (size_t i = 0; i < bytes; i++) commas += text[i] == ',';
-    if (commas > MAX_COMMAS)
-        return weir_fail(err, WEIR_EFORMAT, "%s: JSON of %zu commas, expected at most %d", weir__label(label),
-                         commas, MAX_COMMAS);
+    if (commas <= MAX_COMMAS) return WEIR_OK;
+    return weir_fail(err, WEIR_EFORMAT, "%s: JSON of %zu commas, expected at most %d", weir__label(label),
+                     commas, MAX_COMMAS);
+}
 
+static weir_status parse(const char *text, size_t bytes, size_t flags, const char *label, json_t **out,
+                         weir_err *err) {
     json_error_t e;
-    json_t *root = json_loadb(text, bytes, JSON_REJECT_DUPLICATES, &e);
+    json_t *root = json_loadb(text, bytes, flags, &e);
     if (!root) {
         if (json_error_code(&e) == json_error_out_of_memory)
             return weir_fail(err, WEIR_ENOMEM, "%s: no memory to parse its JSON", weir__label(label));
@@ -98,6 +100,24 @@ weir_status weir__json_object(const char *text, size_t bytes, const char *label,
     }
     *out = root;
     return WEIR_OK;
+}
+
+weir_status weir__json_strict(const char *text, size_t bytes, const char *label, json_t **out,
+                              weir_err *err) {
+    WEIR_TRY(check_commas(text, bytes, label, err));
+    return parse(text, bytes, JSON_REJECT_DUPLICATES, label, out, err);
+}
+
+weir_status weir__json_object(const char *text, size_t bytes, const char *label, json_t **out,
+                              weir_err *err) {
+    char *lenient;
+    size_t n = bytes;
+    WEIR_TRY(check_commas(text, bytes, label, err));
+    if (weir__json_lenient(text, bytes, &lenient, &n) != WEIR_OK)
+        return weir_fail(err, WEIR_ENOMEM, "%s: no memory to parse its JSON", weir__label(label));
+    const weir_status s = parse(lenient ? lenient : text, n, 0, label, out, err);
+    weir_free(lenient);
+    return s;
 }
 
 weir_status weir__json_file(const char *path, size_t max, json_t **out, weir_err *err) {

@@ -18,11 +18,22 @@ weir_status weir__file_open(const char *path, int *fd, size_t *bytes, weir_err *
 /* The whole file in a weir_alloc buffer of *bytes (not zero-terminated). EIO, EFORMAT if larger than max, ENOMEM. */
 weir_status weir__file_read(const char *path, size_t max, char **text, size_t *bytes, weir_err *err);
 
-/* Parses one JSON object; duplicate keys are an error, as are invalid UTF-8 and escaped zero bytes. The caller
- * drops the reference with json_decref. EFORMAT with line and column, ENOMEM. */
+/* Parses one JSON object as Python's and Rust's readers do: the last value of a key that comes twice counts,
+ * numbers may have any size (json_lenient.c), escaped zero characters become WEIR_JSON_ZERO. The caller drops
+ * the reference with json_decref. EFORMAT with line and column, ENOMEM. */
 weir_status weir__json_object(const char *text, size_t bytes, const char *label, json_t **out, weir_err *err);
 
-/* Both in one. */
+/* The same for headers whose format is defined to the byte: duplicate keys, numbers past 64 bits and escaped
+ * zero bytes are errors. */
+weir_status weir__json_strict(const char *text, size_t bytes, const char *label, json_t **out, weir_err *err);
+
+/* U+10FFFF, a noncharacter. */
+#define WEIR_JSON_ZERO "\xf4\x8f\xbf\xbf"
+
+/* The text as jansson takes it, by weir_alloc; NULL where it already is so. ENOMEM. */
+weir_status weir__json_lenient(const char *text, size_t bytes, char **out, size_t *n_out);
+
+/* weir__file_read and weir__json_object. */
 weir_status weir__json_file(const char *path, size_t max, json_t **out, weir_err *err);
 
 #endif /* WEIR_HOST_FORMATS_JSON_FILE_H */

@@ -6,7 +6,7 @@
 
 static const double MAX_FACTOR = 1e6, MAX_THETA = 1e12;
 
-/* Kinds that a key belongs to; elsewhere it must be null, since it would be without effect there. */
+/* Kinds that a key belongs to; elsewhere it is noted, since it is without effect there. */
 enum { LINEAR = 1 << WEIR_ROPE_LINEAR, LLAMA3 = 1 << WEIR_ROPE_LLAMA3, YARN = 1 << WEIR_ROPE_YARN,
        ALL = LINEAR | LLAMA3 | YARN | 1 << WEIR_ROPE_DEFAULT };
 
@@ -45,16 +45,27 @@ static weir_status parse_kind(const json_t *rope, const char *label, weir_rope_k
                      weir__label(label), name);
 }
 
-static weir_status check_keys(const json_t *rope, weir_rope_kind kind, const char *label, weir_err *err) {
-    void *at;
-    for (at = json_object_iter((json_t *)(uintptr_t)rope); at; at = json_object_iter_next((json_t *)(uintptr_t)rope, at)) {
-        const char *key = json_object_iter_key(at);
+/* Keys by which other programs stretch positions; transformers ignores them under these kinds. */
+static bool is_variant(const char *key) {
+    static const char *const names[] = {
+        "short_factor",      "long_factor", "short_mscale",         "long_mscale", "mrope_section",
+        "mrope_interleaved", "alpha",       "extrapolation_factor", "attn_factor", "partial_rotary_factor"};
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++)
+        if (strcmp(names[i], key) == 0) return true;
+    return false;
+}
+
+static weir_status check_keys(const json_t *rope, weir_rope_kind kind, const char *label, weir_checkpoint *ck,
+                              weir_err *err) {
+    const char *key;
+    json_t *value;
+    json_object_foreach((json_t *)(uintptr_t)rope, key, value) {
         size_t i = 0;
         while (i < sizeof KEYS / sizeof *KEYS && strcmp(KEYS[i].name, key) != 0) i++;
-        if (i < sizeof KEYS / sizeof *KEYS && (KEYS[i].kinds >> kind & 1 || json_is_null(json_object_iter_value(at))))
-            continue;
-        return weir__fail_field(err, WEIR_ENOTSUP, label, key, json_object_iter_value(at),
-                                "unknown to this rope_type, it may change the result");
+        if (json_is_null(value) || (i < sizeof KEYS / sizeof *KEYS && KEYS[i].kinds >> kind & 1)) continue;
+        const bool neutral = json_is_number(value) && json_number_value(value) == 1.0;
+        if (is_variant(key) && !neutral) return weir__fail_neutral(key, value, label, err);
+        if (!is_variant(key)) WEIR_TRY(weir__note_field(key, value, label, ck, err));
     }
     return WEIR_OK;
 }
@@ -103,7 +114,7 @@ static weir_status parse_original(const json_t *rope, int32_t n_ctx, const char 
 }
 
 weir_status weir__rope_parse(const json_t *rope, double theta, int32_t n_ctx, const char *label,
-                             weir_rope_config *out, weir_err *err) {
+                             weir_checkpoint *ck, weir_rope_config *out, weir_err *err) {
     weir_rope_config r = {.kind = WEIR_ROPE_DEFAULT, .theta = (float)theta, .factor = 1.0f};
     if (!rope || json_is_null(rope)) {
         *out = r;
@@ -112,7 +123,7 @@ weir_status weir__rope_parse(const json_t *rope, double theta, int32_t n_ctx, co
     if (!json_is_object(rope))
         return weir__fail_field(err, WEIR_EFORMAT, label, "rope_scaling", rope, "expected an object");
     WEIR_TRY(parse_kind(rope, label, &r.kind, err));
-    WEIR_TRY(check_keys(rope, r.kind, label, err));
+    WEIR_TRY(check_keys(rope, r.kind, label, ck, err));
     WEIR_TRY(weir__get_real(rope, "rope_theta", 1.0, MAX_THETA, &theta, label, err));
     r.theta = (float)theta;
     if (r.kind != WEIR_ROPE_DEFAULT) WEIR_TRY(need(rope, "factor", 1.0, MAX_FACTOR, &r.factor, label, err));

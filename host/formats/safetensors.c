@@ -139,7 +139,8 @@ static int by_string(const void *a, const void *b) {
 
 /* A shard is a plain name beside the index: nothing that could lead out of the directory. */
 static bool plain_name(const char *s) {
-    return s[0] != '\0' && s[0] != '.' && !strchr(s, '/') && !strstr(s, "..") && strlen(s) < 256;
+    return s[0] != '\0' && s[0] != '.' && !strchr(s, '/') && !strstr(s, "..") && !strstr(s, WEIR_JSON_ZERO) &&
+           strlen(s) < 256;
 }
 
 static weir_status collect_shards(st_index *ix, weir_err *err) {
@@ -249,6 +250,28 @@ static weir_status open_index_file(weir_safetensors **out, const char *path, con
     return st;
 }
 
+/* Weights in a form that is not read are named. */
+static weir_status say_what_is_there(const char *dir, weir_err *err) {
+    static const char *const names[] = {
+        "pytorch_model.bin",   "pytorch_model.bin.index.json", "consolidated.safetensors",
+        "consolidated.00.pth", "adapter_model.safetensors",    "adapter_model.bin",
+        "tf_model.h5",         "flax_model.msgpack",           "weights.npz"};
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
+        char *path = NULL;
+        WEIR_TRY(join_path(&path, dir, names[i], err));
+        const bool there = access(path, F_OK) == 0;
+        weir_free(path);
+        if (there)
+            return weir_fail(
+                err, WEIR_ENOTSUP,
+                "%s: no model.safetensors or model.safetensors.index.json there, and %s is not read: "
+                "save the model with transformers' save_pretrained",
+                weir__label(dir), names[i]);
+    }
+    return weir_fail(err, WEIR_EIO, "%s: no model.safetensors or model.safetensors.index.json there",
+                     weir__label(dir));
+}
+
 weir_status weir_safetensors_open_dir(weir_safetensors **out, const char *dir, weir_err *err) {
     char *single = NULL, *index = NULL;
     weir_status st = join_path(&single, dir, "model.safetensors", err);
@@ -260,8 +283,7 @@ weir_status weir_safetensors_open_dir(weir_safetensors **out, const char *dir, w
         else if (access(index, F_OK) == 0 || errno != ENOENT)
             st = open_index_file(out, index, dir, err);
         else
-            st = weir_fail(err, WEIR_EIO, "%s: no model.safetensors or model.safetensors.index.json there",
-                           weir__label(dir));
+            st = say_what_is_there(dir, err);
     }
     weir_free(single);
     weir_free(index);

@@ -224,7 +224,7 @@ static weir_status parse_file(st_file *f, weir_err *err) {
         return weir_fail(err, WEIR_EFORMAT, "%s: header does not start with '{'", label);
 
     json_t *root;
-    WEIR_TRY(weir__json_object(json, (size_t)header, f->label, &root, err));
+    WEIR_TRY(weir__json_strict(json, (size_t)header, f->label, &root, err));
     weir_status s = parse_tensors(f, root, f->bytes + 8 + header, f->n_bytes - 8 - (size_t)header, err);
     json_decref(root);
     return s;

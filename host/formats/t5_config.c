@@ -48,11 +48,16 @@ static const weir_field FIELDS[] = {
     {"dropout_rate", WEIR_NEUTRAL_ANY},
     {"classifier_dropout", WEIR_NEUTRAL_ANY},
     {"initializer_factor", WEIR_NEUTRAL_ANY},
-    {"gradient_checkpointing", WEIR_NEUTRAL_ANY},
     {"n_positions", WEIR_NEUTRAL_ANY}, /* relative positions have no limit */
     {"output_past", WEIR_NEUTRAL_ANY},
     /* another computation unless neutral */
-    {"is_decoder", WEIR_NEUTRAL_FALSE},
+    {"is_decoder", WEIR_NEUTRAL_OFF},
+    {"scale_decoder_outputs", WEIR_NEUTRAL_OFF},
+    {"encoder_attention_type", WEIR_NEUTRAL_NULL},   /* LongT5 */
+    {"num_sparse_encoder_layers", WEIR_NEUTRAL_OFF}, /* Switch Transformers */
+    {"num_sparse_decoder_layers", WEIR_NEUTRAL_OFF},
+    {"rope_theta", WEIR_NEUTRAL_NULL}, /* T5 has position biases */
+    {"rope_scaling", WEIR_NEUTRAL_NULL},
     {NULL, WEIR_NEUTRAL_ANY},
 };
 
@@ -62,14 +67,12 @@ static bool is_honoured(const char *key) {
     return false;
 }
 
-static weir_status check_fields(json_t *root, const char *label, weir_err *err) {
+static weir_status check_fields(json_t *root, const char *label, weir_checkpoint *out, weir_err *err) {
     const char *key;
     json_t *value;
     json_object_foreach(root, key, value) {
-        bool ok;
         if (key[0] == '_' || is_honoured(key)) continue;
-        if (!weir__field_check(FIELDS, key, value, &ok)) WEIR_TRY(weir__check_common(key, value, label, err));
-        else if (!ok) return weir__fail_neutral(key, value, label, err);
+        WEIR_TRY(weir__check_field(FIELDS, key, value, label, out, err));
     }
     return WEIR_OK;
 }
@@ -206,15 +209,16 @@ static weir_status parse_feed_forward(const json_t *root, const char *label, boo
 
 /* Without decoder_start_token_id transformers starts with bos_token_id; T5 has none, and its own shift uses padding. */
 static weir_status parse_ids(const json_t *root, const char *label, weir_checkpoint *out, weir_err *err) {
-    int32_t rows = out->t5.n_vocab_rows, bos = -1;
+    const int32_t rows = out->t5.n_vocab_rows;
+    int32_t bos = -1;
     out->pad_id = 0;
     out->eos[0] = 1;
     out->n_eos = 1;
     out->start_id = -1;
-    WEIR_TRY(weir__get_id(root, "pad_token_id", rows, &out->pad_id, label, err));
-    WEIR_TRY(weir__get_id(root, "bos_token_id", rows, &bos, label, err));
+    WEIR_TRY(weir__get_pad(root, out, label, err));
+    WEIR_TRY(weir__get_id(root, "bos_token_id", out, &bos, label, err));
     WEIR_TRY(weir__get_eos(root, out, label, err));
-    WEIR_TRY(weir__get_id(root, "decoder_start_token_id", rows, &out->start_id, label, err));
+    WEIR_TRY(weir__get_id(root, "decoder_start_token_id", out, &out->start_id, label, err));
     if (out->start_id < 0) out->start_id = bos >= 0 ? bos : out->pad_id;
     if (out->start_id < 0)
         return weir_fail(err, WEIR_EFORMAT,
@@ -231,7 +235,7 @@ static weir_status parse_root(json_t *root, const char *label, weir_checkpoint *
     const char *act = "";
     out->kind = WEIR_FAMILY_T5;
     WEIR_TRY(check_family(root, label, &mt5, err));
-    WEIR_TRY(check_fields(root, label, err));
+    WEIR_TRY(check_fields(root, label, out, err));
     out->t5 = mt5 ? (weir_t5_config){.dim = 512,
                                      .head_dim = 64,
                                      .n_head = 6,

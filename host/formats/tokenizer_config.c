@@ -7,15 +7,25 @@
 
 enum { MAX_EXTRA_IDS = 1 << 20 };
 
-/* Tokenizer classes without "Fast", and whether a text's ids begin with bos where the file does not say so. What
- * PreTrainedTokenizerFast does stands in tokenizer.json: weir_post_processor_parse. */
+#define LLAMA_TOKENS {[WEIR_SPECIAL_BOS] = "<s>", [WEIR_SPECIAL_EOS] = "</s>", [WEIR_SPECIAL_UNK] = "<unk>"}
+#define GEMMA_TOKENS {[WEIR_SPECIAL_BOS] = "<bos>", [WEIR_SPECIAL_EOS] = "<eos>", [WEIR_SPECIAL_UNK] = "<unk>", \
+                      [WEIR_SPECIAL_PAD] = "<pad>"}
+#define END "<|endoftext|>"
+
+/* Tokenizer classes without "Fast", and what holds where the file does not say so: whether a text's ids begin with bos, names of
+ * tokens. What PreTrainedTokenizerFast does stands in tokenizer.json: weir_post_processor_parse. */
 static const struct {
     const char *name;
     bool t5, add_bos;
+    const char *special[WEIR_SPECIAL_N];
 } CLASSES[] = {
-    {"T5Tokenizer", true, false},     {"MT5Tokenizer", true, false},   {"LlamaTokenizer", false, true},
-    {"GemmaTokenizer", false, true},  {"Qwen2Tokenizer", false, false}, {"GPT2Tokenizer", false, false},
-    {"CodeLlamaTokenizer", false, true},
+    {"T5Tokenizer", true, false, {0}},
+    {"MT5Tokenizer", true, false, {0}},
+    {"LlamaTokenizer", false, true, LLAMA_TOKENS},
+    {"CodeLlamaTokenizer", false, true, LLAMA_TOKENS},
+    {"GemmaTokenizer", false, true, GEMMA_TOKENS},
+    {"Qwen2Tokenizer", false, false, {[WEIR_SPECIAL_EOS] = END, [WEIR_SPECIAL_UNK] = END, [WEIR_SPECIAL_PAD] = END}},
+    {"GPT2Tokenizer", false, false, {[WEIR_SPECIAL_BOS] = END, [WEIR_SPECIAL_EOS] = END, [WEIR_SPECIAL_UNK] = END}},
 };
 
 static const char BY_POST_PROCESSOR[] = "PreTrainedTokenizerFast";
@@ -39,7 +49,7 @@ static const json_t *find_template(const json_t *root) {
     return json_is_string(v) ? v : NULL;
 }
 
-static weir_status take_template(const json_t *root, const char *label, weir_checkpoint *out, weir_err *err) {
+weir_status weir__take_template(const json_t *root, const char *label, weir_checkpoint *out, weir_err *err) {
     const char *text = json_string_value(find_template(root));
     if (!text) return WEIR_OK;
     char *copy = weir_strdup(text);
@@ -57,7 +67,10 @@ static weir_status parse_decoder(const json_t *root, const char *label, weir_che
     if (at >= 0) add_bos = CLASSES[at].add_bos;
     const bool told = weir__is_set(root, "add_bos_token");
     if (told) WEIR_TRY(weir__get_bool(root, "add_bos_token", &add_bos, label, err));
-    WEIR_TRY(take_template(root, label, out, err));
+    WEIR_TRY(weir__take_template(root, label, out, err));
+    WEIR_TRY(weir__take_special_tokens(root, label, out, err));
+    if (at >= 0) WEIR_TRY(weir__default_special_tokens(root, CLASSES[at].special, label, out, err));
+    out->lists_added_tokens = weir__is_set(root, "added_tokens_decoder");
     out->add_bos = add_bos;
     out->asks_post_processor = class && !told && strcmp(class, BY_POST_PROCESSOR) == 0;
     return WEIR_OK;

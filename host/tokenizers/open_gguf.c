@@ -3,7 +3,7 @@
 #include <string.h>
 
 #include "host/formats/gguf.h"
-#include "host/tokenizers/bpe.h"
+#include "host/tokenizers/pipeline.h"
 #include "host/tokenizers/utf8.h"
 
 #define KEY "tokenizer.ggml."
@@ -15,19 +15,20 @@ static bool key_is(const weir_gguf *g, const char *key, const char *value) {
 }
 
 /* llama.cpp's three types that text reaches only when asked to. */
-static weir_status add_marker(weir__bpe *b, int32_t id, weir_err *err) {
+static weir_status add_marker(weir__pipeline *b, int32_t id, weir_err *err) {
     const weir__token_kind k = b->vocab.kind[id];
     const char *text = weir__vocab_text(&b->vocab, id);
     const size_t n = weir__vocab_bytes(&b->vocab, id);
     if (k != WEIR__TOKEN_CONTROL && k != WEIR__TOKEN_UNKNOWN && k != WEIR__TOKEN_USER) return WEIR_OK;
     /* It would cut characters of a text in two, and patterns need whole ones. */
     if (b->byte_level && !weir__utf8_is_valid(text, n))
-        return weir_fail(err, WEIR_EFORMAT, KEY "tokens: token %d is found in texts (type %d) and is not UTF-8", id, (int)k);
+        return weir_fail(err, WEIR_EFORMAT, KEY "tokens: token %d is found in texts (type %d) and is not UTF-8", id,
+                         (int)k);
     return weir__added_put(&b->before, text, n, id, k == WEIR__TOKEN_USER ? 0 : WEIR__ADDED_SPECIAL, err);
 }
 
-/* llama.cpp (llama-vocab.cpp) makes control tokens of what ends a text or a turn, whatever the file says of them: else a text
- * could end a turn by its words. */
+/* llama.cpp (llama-vocab.cpp) makes control tokens of what ends a text or a turn, whatever the file says of
+ * them: else a text could end a turn by its words. */
 typedef struct ends {
     int64_t id[3];
 } ends;
@@ -46,7 +47,7 @@ static bool is_end(const ends *e, size_t id, const char *text, size_t n) {
     return weir_gguf_is_end_text(text, n);
 }
 
-static weir_status read_tokens(weir__bpe *b, const weir_gguf *g, weir_err *err) {
+static weir_status read_tokens(weir__pipeline *b, const weir_gguf *g, weir_err *err) {
     const ends e = find_ends(g);
     size_t n, n_score = 0, n_type = 0;
     if (!weir_gguf_array_length(g, KEY "tokens", &n) || n == 0)
@@ -76,7 +77,7 @@ static weir_status read_tokens(weir__bpe *b, const weir_gguf *g, weir_err *err) 
     return WEIR_OK;
 }
 
-static weir_status read_merges(weir__bpe *b, const weir_gguf *g, weir_err *err) {
+static weir_status read_merges(weir__pipeline *b, const weir_gguf *g, weir_err *err) {
     size_t n, bytes;
     const char *s;
     if (!weir_gguf_array_length(g, KEY "merges", &n))
@@ -90,7 +91,17 @@ static weir_status read_merges(weir__bpe *b, const weir_gguf *g, weir_err *err) 
     return WEIR_OK;
 }
 
-static weir_status read_byte_level(weir__bpe *b, const weir_gguf *g, weir_err *err) {
+/* As llama.cpp spells tokens; a text's own first space is taken off again. */
+static weir_status add_decoder(weir__pipeline *b, bool space, weir_err *err) {
+    b->decoder.byte_level = b->byte_level;
+    WEIR_TRY(weir__decode_add(&b->decoder, (weir__decode_step){.kind = WEIR__DECODE_PIECES}, "", "", err));
+    WEIR_TRY(weir__decode_add(&b->decoder, (weir__decode_step){.kind = WEIR__DECODE_FUSE}, "", "", err));
+    if (!space) return WEIR_OK;
+    return weir__decode_add(&b->decoder, (weir__decode_step){.kind = WEIR__DECODE_STRIP, .start = 1}, " ", "",
+                            err);
+}
+
+static weir_status read_byte_level(weir__pipeline *b, const weir_gguf *g, weir_err *err) {
     const char *name = "default";
     size_t n = strlen(name);
     b->byte_level = b->repair = b->keeps_parts = true;
@@ -99,22 +110,23 @@ static weir_status read_byte_level(weir__bpe *b, const weir_gguf *g, weir_err *e
     WEIR_TRY(weir__pretok_open(&b->pretok, err));
     WEIR_TRY(weir__pretok_add_named(b->pretok, name, n, &b->ignore_merges, err));
     WEIR_TRY(read_tokens(b, g, err));
+    WEIR_TRY(add_decoder(b, false, err));
     return read_merges(b, g, err);
 }
 
-static weir_status read_by_scores(weir__bpe *b, const weir_gguf *g, weir_err *err) {
+static weir_status read_by_scores(weir__pipeline *b, const weir_gguf *g, weir_err *err) {
     bool space = true;
     int64_t unk = 0;
     if (weir_gguf_has(g, KEY "add_space_prefix") && !weir_gguf_bool(g, KEY "add_space_prefix", &space))
         return weir_fail(err, WEIR_EFORMAT, KEY "add_space_prefix: expected a truth value");
     b->by_score = b->byte_fallback = b->fuse_unk = true;
-    b->strip_left = space;
     WEIR_TRY(read_tokens(b, g, err));
     if (weir_gguf_int(g, KEY "unknown_token_id", &unk) && (unk < 0 || unk >= b->vocab.n))
         return weir_fail(err, WEIR_EFORMAT, KEY "unknown_token_id = %lld, expected 0 to %d", (long long)unk, b->vocab.n - 1);
     b->unk_id = (int32_t)unk;
-    if (space) WEIR_TRY(weir__bpe_add_step(b->prep, &b->n_prep, WEIR__STEP_PREPEND, "", " ", err));
-    return weir__bpe_add_step(b->prep, &b->n_prep, WEIR__STEP_REPLACE, " ", "\xe2\x96\x81", err);
+    WEIR_TRY(add_decoder(b, space, err));
+    if (space) WEIR_TRY(weir__step_add(&b->prep, WEIR__STEP_PREPEND, "", " ", err));
+    return weir__step_add(&b->prep, WEIR__STEP_REPLACE, " ", "\xe2\x96\x81", err);
 }
 
 weir_status weir_tokenizer_open_gguf(weir_tokenizer **out, const weir_gguf *g, weir_err *err) {
@@ -127,13 +139,13 @@ weir_status weir_tokenizer_open_gguf(weir_tokenizer **out, const weir_gguf *g, w
         return weir_fail(err, WEIR_ENOTSUP, KEY "model = \"%.*s\" is not supported, expected gpt2 or llama",
                          n < 60 ? (int)n : 60, name);
     }
-    weir__bpe *b = weir__bpe_new(err);
+    weir__pipeline *b = weir__pipeline_new(err);
     if (!b) return WEIR_ENOMEM;
     weir_status s = byte_level ? read_byte_level(b, g, err) : read_by_scores(b, g, err);
-    if (s == WEIR_OK) s = weir__bpe_finish(b, err);
+    if (s == WEIR_OK) s = weir__pipeline_finish(b, err);
     if (s != WEIR_OK) {
-        weir__bpe_free(b);
+        weir__pipeline_free(b);
         return s;
     }
-    return weir__tokenizer_new(out, &weir__bpe_ops, b, err);
+    return weir__tokenizer_new(out, &weir__pipeline_ops, b, err);
 }

@@ -1,11 +1,12 @@
 #ifndef WEIR_HOST_TOKENIZERS_OPS_H
 #define WEIR_HOST_TOKENIZERS_OPS_H
 
+#include "host/tokenizers/added.h"
 #include "host/tokenizers/tokenizer.h"
 #include "kernels/base/status.h"
 #include "kernels/base/types.h"
 
-/* What a family of tokenizers gives to tokenizer.c, which adds sentinels, ranges and skipping on top. All calls but free
+/* What a family of tokenizers gives to tokenizer.c, which adds ranges and skipping on top. All calls but free
  * only read `impl`, so that threads may share it. Ids passed in are inside [0, size). */
 
 #ifdef __cplusplus
@@ -22,21 +23,21 @@ typedef struct weir_tokenizer_ops {
     int32_t (*size)(const void *impl);
     const char *(*piece)(const void *impl, int32_t id); /* borrowed until free */
     weir_piece_kind (*kind)(const void *impl, int32_t id);
-    /* Text to ids; special: what spells a control token becomes it (a family may leave that to tokenizer.c); first: nothing
-     * stands before the text. *ids by weir_alloc, also when *n is 0. */
-    weir_status (*encode)(const void *impl, const char *text, size_t bytes, bool special, bool first, int32_t **ids,
-                          size_t *n, weir_err *err);
-    /* Ids to text, none of kind CONTROL; *text by weir_alloc, zero-terminated, UTF-8. */
-    weir_status (*decode)(const void *impl, const int32_t *ids, size_t n, char **text, size_t *bytes,
-                          weir_err *err);
+    /* Text to ids; special: where what spells a control token becomes it; first: nothing precedes the text.
+     * *ids by weir_alloc, also when *n is 0. */
+    weir_status (*encode)(const void *impl, const char *text, size_t bytes, const weir__ranges *special,
+                          bool first, int32_t **ids, size_t *n, weir_err *err);
+    /* Ids to text, none of kind CONTROL; first: nothing precedes them. *text by weir_alloc, zero-terminated,
+     * UTF-8. */
+    weir_status (*decode)(const void *impl, const int32_t *ids, size_t n, bool first, char **text,
+                          size_t *bytes, weir_err *err);
+    bool (*is_open)(const void *impl, int32_t id); /* tokenizer.h */
+    int32_t (*end)(const void *impl);              /* tokenizer.h */
 } weir_tokenizer_ops;
 
 /* A handle around impl, which it owns from now on: freed also on ENOMEM. */
-weir_status weir__tokenizer_new(weir_tokenizer **out, const weir_tokenizer_ops *ops, void *impl, weir_err *err);
-
-/* The SentencePiece library. The model's bytes are checked (spm_check.h) and copied; label names them in messages. */
-extern const weir_tokenizer_ops weir__spm_ops;
-weir_status weir__spm_open(void **impl, const void *model, size_t bytes, const char *label, weir_err *err);
+weir_status weir__tokenizer_new(weir_tokenizer **out, const weir_tokenizer_ops *ops, void *impl,
+                                weir_err *err);
 
 #ifdef __cplusplus
 }

@@ -1,4 +1,4 @@
-// The SentencePiece library behind weir_tokenizer_ops. No exception leaves this file; results are copied into
+// The SentencePiece library from C. No exception leaves this file; results are copied into
 // weir_alloc buffers, so that C callers free everything alike.
 #include <sentencepiece_processor.h>
 
@@ -11,17 +11,15 @@
 #include <string>
 #include <vector>
 
-#include "host/tokenizers/ops.h"
+#include "host/tokenizers/spm.h"
 #include "host/tokenizers/spm_check.h"
 extern "C" {
 #include "kernels/base/mem.h"
 }
 
-namespace {
-
 using sentencepiece::SentencePieceProcessor;
 
-struct Spm {
+struct weir__spm {
     SentencePieceProcessor whole;
     // The same without the space it puts before a text, for the parts of a long run of unknown characters; made when first needed.
     mutable SentencePieceProcessor part;
@@ -30,8 +28,9 @@ struct Spm {
     size_t window = 0; // bytes on each side of a cut: no piece is longer than half of them
 };
 
-const Spm &spm_of(const void *impl) { return *static_cast<const Spm *>(impl); }
-const SentencePieceProcessor &self(const void *impl) { return spm_of(impl).whole; }
+namespace {
+
+using Spm = weir__spm;
 
 // Runs fn, which returns a weir_status, and turns what the library may throw into one.
 template <typename F> weir_status guarded(weir_err *err, const char *what, F fn) {
@@ -44,16 +43,6 @@ template <typename F> weir_status guarded(weir_err *err, const char *what, F fn)
     } catch (...) {
         return weir_fail(err, WEIR_EFORMAT, "%s: sentencepiece failed", what);
     }
-}
-
-void spm_free(void *impl) { delete static_cast<Spm *>(impl); }
-
-int32_t spm_size(const void *impl) { return self(impl).GetPieceSize(); }
-
-const char *spm_piece(const void *impl, int32_t id) { return self(impl).IdToPiece(id).c_str(); }
-
-weir_piece_kind spm_kind(const void *impl, int32_t id) {
-    return self(impl).IsControl(id) ? WEIR_PIECE_CONTROL : WEIR_PIECE_TEXT;
 }
 
 // ---- long runs of unknown characters ----
@@ -100,16 +89,38 @@ size_t part_end(const Spm &m, absl::string_view text, size_t from) {
     return text.size();
 }
 
-sentencepiece::util::Status encode_parts(const Spm &m, absl::string_view text, std::vector<int> *ids) {
+struct Known {
+    weir__spm_known *id_of; // may be null
+    const void *ud;
+};
+
+// Ids of a text, and those that the caller has for unknown pieces.
+sentencepiece::util::Status encode_one(const SentencePieceProcessor &p, Known known, absl::string_view text,
+                                       std::vector<int> *ids) {
+    auto status = p.Encode(text, ids);
+    if (!known.id_of || !status.ok() || std::find(ids->begin(), ids->end(), p.unk_id()) == ids->end())
+        return status;
+    std::vector<std::string> pieces;
+    status = p.Encode(text, &pieces);
+    for (size_t i = 0; status.ok() && i < pieces.size() && i < ids->size(); i++) {
+        const int32_t id =
+            (*ids)[i] == p.unk_id() ? known.id_of(known.ud, pieces[i].data(), pieces[i].size()) : -1;
+        if (id >= 0) (*ids)[i] = id;
+    }
+    return status;
+}
+
+sentencepiece::util::Status encode_parts(const Spm &m, Known known, absl::string_view text,
+                                         std::vector<int> *ids) {
     if (text.size() <= 2 * PART_BYTES || m.window == 0 || m.window > PART_BYTES || !make_part(m))
-        return m.whole.Encode(text, ids);
+        return encode_one(m.whole, known, text, ids);
     std::vector<int> v;
     for (size_t from = 0, to; from < text.size(); from = to) {
         to = part_end(m, text, from);
-        const auto status = (from == 0 ? m.whole : m.part).Encode(text.substr(from, to - from), &v);
+        const auto status = encode_one(from == 0 ? m.whole : m.part, known, text.substr(from, to - from), &v);
         if (!status.ok()) return status;
         const bool joins =
-            !ids->empty() && !v.empty() && m.whole.IsUnknown(ids->back()) && m.whole.IsUnknown(v[0]);
+            !ids->empty() && !v.empty() && ids->back() == m.whole.unk_id() && v[0] == m.whole.unk_id();
         ids->insert(ids->end(), v.begin() + (joins ? 1 : 0), v.end());
     }
     return {};
@@ -129,16 +140,18 @@ size_t find_window(const SentencePieceProcessor &sp) {
     return 2 * longest;
 }
 
-weir_status spm_encode(const void *impl, const char *text, size_t bytes, bool special, bool first, int32_t **ids,
-                       size_t *n, weir_err *err) {
-    (void)special; // tokenizer.c finds control pieces
-    (void)first;   // the library's space stands before every part, as in transformers' slow classes (legacy)
+} // namespace
+
+extern "C" {
+
+weir_status weir__spm_encode(const Spm *m, const char *text, size_t bytes, weir__spm_known *known,
+                             const void *ud, int32_t **ids, size_t *n, weir_err *err) {
     return guarded(err, "text", [&]() -> weir_status {
         // The library counts bytes in int, and its normaliser may grow a text about eighteenfold.
         if (bytes > INT_MAX / 32)
             return weir_fail(err, WEIR_EINVAL, "text of %zu bytes, expected at most %d", bytes, INT_MAX / 32);
         std::vector<int> v;
-        const auto status = encode_parts(spm_of(impl), absl::string_view(text, bytes), &v);
+        const auto status = encode_parts(*m, Known{known, ud}, absl::string_view(text, bytes), &v);
         if (!status.ok())
             return weir_fail(err, WEIR_EINVAL, "text: sentencepiece: %s", status.ToString().c_str());
         int32_t *out = static_cast<int32_t *>(weir_alloc(v.size(), sizeof(int32_t)));
@@ -150,11 +163,11 @@ weir_status spm_encode(const void *impl, const char *text, size_t bytes, bool sp
     });
 }
 
-weir_status spm_decode(const void *impl, const int32_t *ids, size_t n, char **text, size_t *bytes,
-                       weir_err *err) {
+weir_status weir__spm_decode(const Spm *m, const int32_t *ids, size_t n, char **text, size_t *bytes,
+                             weir_err *err) {
     return guarded(err, "ids", [&]() -> weir_status {
         std::string s;
-        const auto status = self(impl).Decode(std::vector<int>(ids, ids + n), &s);
+        const auto status = m->whole.Decode(std::vector<int>(ids, ids + n), &s);
         if (!status.ok())
             return weir_fail(err, WEIR_EINVAL, "ids: sentencepiece: %s", status.ToString().c_str());
         char *out = static_cast<char *>(weir_alloc(s.size() + 1, 1));
@@ -166,13 +179,17 @@ weir_status spm_decode(const void *impl, const int32_t *ids, size_t n, char **te
     });
 }
 
-} // namespace
+void weir__spm_free(Spm *m) { delete m; }
 
-extern "C" {
+int32_t weir__spm_size(const Spm *m) { return m->whole.GetPieceSize(); }
 
-const weir_tokenizer_ops weir__spm_ops = {spm_free, spm_size, spm_piece, spm_kind, spm_encode, spm_decode};
+const char *weir__spm_piece(const Spm *m, int32_t id) { return m->whole.IdToPiece(id).c_str(); }
 
-weir_status weir__spm_open(void **impl, const void *model, size_t bytes, const char *label, weir_err *err) {
+bool weir__spm_is_control(const Spm *m, int32_t id) { return m->whole.IsControl(id); }
+
+int32_t weir__spm_unknown(const Spm *m) { return m->whole.unk_id(); }
+
+weir_status weir__spm_open(Spm **out, const void *model, size_t bytes, const char *label, weir_err *err) {
     WEIR_TRY(weir__spm_check(model, bytes, label, err));
     return guarded(err, label, [&]() -> weir_status {
         auto m = std::make_unique<Spm>();
@@ -181,7 +198,7 @@ weir_status weir__spm_open(void **impl, const void *model, size_t bytes, const c
         if (!status.ok())
             return weir_fail(err, WEIR_EFORMAT, "%s: sentencepiece: %s", label, status.ToString().c_str());
         m->window = find_window(m->whole);
-        *impl = m.release();
+        *out = m.release();
         return WEIR_OK;
     });
 }

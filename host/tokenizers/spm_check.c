@@ -3,6 +3,7 @@
 #include <math.h>
 #include <string.h>
 
+#include "host/tokenizers/wire.h"
 #include "kernels/base/mem.h"
 
 enum {
@@ -10,58 +11,6 @@ enum {
     MAX_PIECE_BYTES = 4096, /* the library's trie builder recurses once a byte */
     MAX_MATCHES = 32,       /* Normalizer::kMaxTrieResultsSize: a fixed array on its stack */
 };
-
-/* ---- protobuf wire format -------------------------------------------------------------------------------- */
-
-typedef struct span {
-    const uint8_t *at, *end;
-} span;
-
-typedef struct field {
-    uint32_t number, type; /* type: 0 varint, 1 fixed64, 2 bytes, 5 fixed32 */
-    span bytes;            /* of type 2 */
-    uint32_t fixed32;      /* of type 5 */
-} field;
-
-static bool read_varint(span *s, uint64_t *out) {
-    uint64_t v = 0;
-    for (unsigned shift = 0; shift < 64 && s->at < s->end; shift += 7) {
-        uint8_t b = *s->at++;
-        v |= (uint64_t)(b & 0x7f) << shift;
-        if (!(b & 0x80)) {
-            *out = v;
-            return true;
-        }
-    }
-    return false;
-}
-
-static bool take(span *s, uint64_t n, span *out) {
-    if (n > (uint64_t)(s->end - s->at)) return false;
-    *out = (span){s->at, s->at + n};
-    s->at += n;
-    return true;
-}
-
-/* The next field of a message; groups are not of this format and are refused. */
-static bool read_field(span *s, field *f) {
-    uint64_t tag, n;
-    span skip;
-    memset(f, 0, sizeof *f);
-    if (!read_varint(s, &tag) || tag > UINT32_MAX || tag >> 3 == 0) return false;
-    f->number = (uint32_t)(tag >> 3);
-    f->type = (uint32_t)(tag & 7);
-    switch (f->type) {
-    case 0: return read_varint(s, &n);
-    case 1: return take(s, 8, &skip);
-    case 2: return read_varint(s, &n) && take(s, n, &f->bytes);
-    case 5:
-        if (!take(s, 4, &skip)) return false;
-        memcpy(&f->fixed32, skip.at, 4);
-        return true;
-    default: return false;
-    }
-}
 
 /* ---- the normaliser's double array ----------------------------------------------------------------------- */
 
@@ -164,7 +113,7 @@ static const char *trie_walk(trie *t) {
 }
 
 /* precompiled_charsmap: u32 size of the double array, the array, zero-terminated strings. */
-static weir_status check_charsmap(span s, const char *label, weir_err *err) {
+static weir_status check_charsmap(weir__wire s, const char *label, weir_err *err) {
     size_t n = (size_t)(s.end - s.at);
     if (n == 0) return WEIR_OK;
     const char *why = NULL;
@@ -197,10 +146,10 @@ static weir_status fail_wire(weir_err *err, const char *label) {
     return weir_fail(err, WEIR_EFORMAT, "%s: not a SentencePiece model, or a damaged one", label);
 }
 
-static weir_status check_piece(span s, int id, const char *label, weir_err *err) {
-    field f;
+static weir_status check_piece(weir__wire s, int id, const char *label, weir_err *err) {
+    weir__wire_field f;
     while (s.at < s.end) {
-        if (!read_field(&s, &f)) return fail_wire(err, label);
+        if (!weir__wire_next(&s, &f)) return fail_wire(err, label);
         if (f.number == 1 && f.type == 2) {
             size_t n = (size_t)(f.bytes.end - f.bytes.at);
             if (n > MAX_PIECE_BYTES)
@@ -218,21 +167,21 @@ static weir_status check_piece(span s, int id, const char *label, weir_err *err)
     return WEIR_OK;
 }
 
-static weir_status check_normalizer(span s, const char *label, weir_err *err) {
-    field f;
+static weir_status check_normalizer(weir__wire s, const char *label, weir_err *err) {
+    weir__wire_field f;
     while (s.at < s.end) {
-        if (!read_field(&s, &f)) return fail_wire(err, label);
+        if (!weir__wire_next(&s, &f)) return fail_wire(err, label);
         if (f.number == 2 && f.type == 2) WEIR_TRY(check_charsmap(f.bytes, label, err));
     }
     return WEIR_OK;
 }
 
 weir_status weir__spm_check(const void *model, size_t bytes, const char *label, weir_err *err) {
-    span s = {model, (const uint8_t *)model + bytes};
-    field f;
+    weir__wire s = {model, (const uint8_t *)model + bytes};
+    weir__wire_field f;
     int n_piece = 0;
     while (s.at < s.end) {
-        if (!read_field(&s, &f)) return fail_wire(err, label);
+        if (!weir__wire_next(&s, &f)) return fail_wire(err, label);
         if (f.type != 2) continue;
         if (f.number == 1) {
             if (n_piece == MAX_PIECES)

@@ -65,32 +65,6 @@ bool weir__utf8_is_valid(const char *s, size_t n) {
     return !broken;
 }
 
-weir_status weir__utf8_repair(const char *s, size_t n, char **out, size_t *bytes, weir_err *err) {
-    size_t need = 0, len = 0;
-    char one[4];
-    bool broken = false;
-    uint32_t cp;
-    for (size_t i = 0; i < n;) {
-        i += weir__utf8_step(s + i, n - i, &cp, &broken);
-        need += weir__utf8_put(one, cp);
-    }
-    char *t = weir_alloc(need + 1, 1);
-    if (!t) return weir_fail(err, WEIR_ENOMEM, "no memory for a text of %zu bytes", need);
-    if (!broken) {
-        memcpy(t, s, n);
-        len = n;
-    } else {
-        for (size_t i = 0; i < n;) {
-            i += weir__utf8_step(s + i, n - i, &cp, &broken);
-            len += weir__utf8_put(t + len, cp);
-        }
-    }
-    t[len] = '\0';
-    *out = t;
-    *bytes = len;
-    return WEIR_OK;
-}
-
 /* Bytes of the strict character at s; 0 where there is none, with *bad: how many bytes one U+FFFD stands for. */
 static size_t strict_character(const uint8_t *p, size_t n, size_t *bad) {
     uint8_t lo = 0x80, hi = 0xbf; /* range of the second byte: no overlong forms, surrogates, nothing past U+10FFFF */

@@ -45,11 +45,13 @@ static bool grow_slots(weir__vocab *v, size_t n) {
     if (n_slot <= v->n_slot) return true;
     uint32_t *slots = weir_calloc(n_slot, sizeof *slots);
     if (!slots) return false;
-    weir_free(v->slots);
+    uint32_t *old = v->slots;
+    const size_t n_old = v->n_slot;
     v->slots = slots;
     v->n_slot = n_slot;
-    for (int32_t i = 0; i < v->n; i++)
-        if (weir__vocab_bytes(v, i) > 0) put_slot(v, i);
+    for (size_t k = 0; k < n_old; k++)
+        if (old[k] != 0) put_slot(v, (int32_t)(old[k] - 1));
+    weir_free(old);
     return true;
 }
 
@@ -76,11 +78,18 @@ static weir_status reserve_text(weir__vocab *v, size_t more, weir_err *err) {
 }
 
 weir_status weir__vocab_add(weir__vocab *v, const char *s, size_t n, weir__token_kind kind, float score, weir_err *err) {
-    if (n > WEIR__MAX_TOKEN_BYTES)
-        return weir_fail(err, WEIR_EFORMAT, "token %d has %zu bytes, expected at most %d", v->n, n, WEIR__MAX_TOKEN_BYTES);
-    const int32_t twin = weir__vocab_find(v, s, n);
+    const int32_t twin = weir__vocab_find(v, s, n), i = v->n;
     if (twin >= 0) return weir_fail(err, WEIR_EFORMAT, "tokens %d and %d are both \"%.*s\"", twin, v->n, n < 60 ? (int)n : 60,
                          s);
+    WEIR_TRY(weir__vocab_add_apart(v, s, n, kind, score, err));
+    if (n > 0) put_slot(v, i);
+    if (n > v->longest) v->longest = n;
+    return WEIR_OK;
+}
+
+weir_status weir__vocab_add_apart(weir__vocab *v, const char *s, size_t n, weir__token_kind kind, float score, weir_err *err) {
+    if (n > WEIR__MAX_TOKEN_BYTES)
+        return weir_fail(err, WEIR_EFORMAT, "token %d has %zu bytes, expected at most %d", v->n, n, WEIR__MAX_TOKEN_BYTES);
     if (v->n == v->cap) WEIR_TRY(weir__vocab_reserve(v, (size_t)v->cap * 2 + 16, err));
     WEIR_TRY(reserve_text(v, n + 1, err));
     const int32_t i = v->n;
@@ -91,8 +100,6 @@ weir_status weir__vocab_add(weir__vocab *v, const char *s, size_t n, weir__token
     v->kind[i] = (uint8_t)kind;
     v->score[i] = score;
     v->n++;
-    if (n > 0) put_slot(v, i);
-    if (n > v->longest) v->longest = n;
     return WEIR_OK;
 }
 

@@ -4,7 +4,8 @@
 #include "kernels/base/status.h"
 #include "kernels/base/types.h"
 
-/* Strings by number and numbers by string. Zero-initialised is empty; one writer before, any number of readers after. */
+/* Strings by number and numbers by string. Zero-initialised is empty; one writer before, any number of
+ * readers after. */
 
 typedef enum weir__token_kind { /* GGUF's tokenizer.ggml.token_type */
     WEIR__TOKEN_UNDEFINED,
@@ -34,12 +35,15 @@ void weir__vocab_free(weir__vocab *v); /* leaves it empty */
 weir_status weir__vocab_reserve(weir__vocab *v, size_t n, weir_err *err);
 /* String number v->n. Empty strings may repeat and are never found; of others EFORMAT names a repetition. */
 weir_status weir__vocab_add(weir__vocab *v, const char *s, size_t n, weir__token_kind kind, float score, weir_err *err);
+/* The same of a string that is never found. */
+weir_status weir__vocab_add_apart(weir__vocab *v, const char *s, size_t n, weir__token_kind kind, float score,
+                                  weir_err *err);
 
 int32_t weir__vocab_find(const weir__vocab *v, const char *s, size_t n); /* -1 if it is not there */
 static inline const char *weir__vocab_text(const weir__vocab *v, int32_t i) { return v->text + v->at[i]; }
 static inline size_t weir__vocab_bytes(const weir__vocab *v, int32_t i) { return v->at[i + 1] - v->at[i] - 1; }
 
-/* ---- pairs of symbols to what they merge into ------------------------------------------------------------------------ */
+/* ---- pairs of symbols to what they merge into ---------------------------------------------------------- */
 
 typedef struct weir__pair {
     int32_t left, right; /* left = -1: free */

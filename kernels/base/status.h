@@ -5,19 +5,20 @@
 
 /* Every fallible function returns one of these; 0 is success, negatives are failures.
  * The table is the only place where a code, its value and its text live. */
-#define WEIR_STATUS_MAP(X)                                   \
-    X(OK, 0, "ok")                                           \
-    X(EINVAL, -1, "invalid argument")                        \
-    X(ENOMEM, -2, "out of host memory")                      \
-    X(EDEVMEM, -3, "out of device memory")                   \
-    X(ENOTSUP, -4, "not supported")                          \
-    X(EFORMAT, -5, "malformed file")                         \
-    X(EIO, -6, "i/o error")                                  \
-    X(ECUDA, -7, "cuda runtime error")                       \
-    X(ENCCL, -8, "nccl error")                               \
-    X(ECANCELED, -9, "cancelled")                            \
-    X(ETOOLONG, -10, "longer than the context")              \
-    X(EMISMATCH, -11, "drafter and verifier do not fit each other")
+#define WEIR_STATUS_MAP(X)                                          \
+    X(OK, 0, "ok")                                                  \
+    X(EINVAL, -1, "invalid argument")                               \
+    X(ENOMEM, -2, "out of host memory")                             \
+    X(EDEVMEM, -3, "out of device memory")                          \
+    X(ENOTSUP, -4, "not supported")                                 \
+    X(EFORMAT, -5, "malformed file")                                \
+    X(EIO, -6, "i/o error")                                         \
+    X(ECUDA, -7, "cuda runtime error")                              \
+    X(ENCCL, -8, "nccl error")                                      \
+    X(ECANCELED, -9, "cancelled")                                   \
+    X(ETOOLONG, -10, "longer than the context")                     \
+    X(EMISMATCH, -11, "drafter and verifier do not fit each other") \
+    X(ELOGITS, -12, "logits are not finite")
 
 typedef enum weir_status {
 #define WEIR_STATUS_ENUM(name, value, text) WEIR_##name = value,

@@ -1,5 +1,7 @@
 #include "kernels/base/types.h"
 
+#include <inttypes.h>
+#include <stdio.h>
 #include <string.h>
 
 const char *weir_dtype_name(weir_dtype t) {
@@ -18,6 +20,21 @@ int weir_dtype_block_bytes(weir_dtype t) {
         [WEIR_DTYPE_Q4_K] = 144, [WEIR_DTYPE_Q5_K] = 176, [WEIR_DTYPE_Q6_K] = 210,
     };
     return (unsigned)t < WEIR_DTYPE_COUNT ? bytes[t] : 0;
+}
+
+weir_tensor weir_tensor_of(const void *data, weir_dtype dtype, const int64_t *shape, int n_dim) {
+    weir_tensor t = {
+        .data = data, .dtype = dtype, .rows = n_dim > 1 ? shape[n_dim - 2] : 1, .cols = shape[n_dim - 1]};
+    for (; t.n_outer < n_dim - 2; t.n_outer++) t.outer[t.n_outer] = shape[t.n_outer];
+    return t;
+}
+
+const char *weir_tensor_shape(const weir_tensor *t, char out[WEIR_SHAPE_TEXT]) {
+    int n = snprintf(out, WEIR_SHAPE_TEXT, "(");
+    for (int i = 0; i < t->n_outer; i++)
+        n += snprintf(out + n, WEIR_SHAPE_TEXT - (size_t)n, "%" PRId64 ", ", t->outer[i]);
+    (void)snprintf(out + n, WEIR_SHAPE_TEXT - (size_t)n, "%" PRId64 ", %" PRId64 ")", t->rows, t->cols);
+    return out;
 }
 
 static float f32_from_bits(uint32_t u) {

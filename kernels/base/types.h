@@ -50,15 +50,25 @@ float weir_f32_from_bf16(uint16_t bits);
 float weir_f32_from_f16(uint16_t bits);  /* all bit patterns, subnormals included */
 uint16_t weir_bf16_from_f32(float f);    /* round to nearest even; NaN stays NaN */
 
-/* A tensor as a file holds it: borrowed bytes, row-major (rows, cols). A vector has rows = 1. */
+/* A tensor as a file holds it: borrowed bytes, row-major, (outer..., rows, cols). A vector has rows = 1, a
+ * matrix no outer dimensions; with them it is a stack of matrices, such as a layer's experts. */
 typedef struct weir_tensor {
     const void *data; /* host; may be unaligned */
     weir_dtype dtype;
     int64_t rows, cols;
+    int n_outer; /* 0 to 2 */
+    int64_t outer[2];
 } weir_tensor;
 
-/* One element widened to f32; r and c are in range. (kernels/dense/quant.c; for small tensors and tests: a block is decoded
- * for each element.) */
+/* A tensor of n_dim dimensions, 1 to 4, outermost first. */
+weir_tensor weir_tensor_of(const void *data, weir_dtype dtype, const int64_t *shape, int n_dim);
+
+enum { WEIR_SHAPE_TEXT = 96 };
+/* "(8, 768, 2048)" into out; returns out. */
+const char *weir_tensor_shape(const weir_tensor *t, char out[WEIR_SHAPE_TEXT]);
+
+/* One element of a vector or matrix widened to f32; r and c are in range. (kernels/dense/quant.c; for small
+ * tensors and tests: a block is decoded for each element.) */
 float weir_tensor_get(const weir_tensor *t, int64_t r, int64_t c);
 
 #endif /* WEIR_KERNELS_BASE_TYPES_H */

@@ -69,7 +69,8 @@ static weir_status check_parts(const weir_tensor *part, int n_part, bool gated, 
     if (part[0].cols % weir_dtype_block(part[0].dtype) != 0) return WEIR_EINVAL;
     int64_t sum = 0;
     for (int i = 0; i < n_part; i++) {
-        if (!part[i].data || part[i].rows <= 0 || part[i].cols <= 0) return WEIR_EINVAL;
+        if (!part[i].data || part[i].rows <= 0 || part[i].cols <= 0 || part[i].n_outer > 0)
+            return WEIR_EINVAL;
         if (part[i].dtype != part[0].dtype || part[i].cols != part[0].cols) return WEIR_EINVAL;
         if (gated && part[i].rows != part[0].rows) return WEIR_EINVAL;
         if (part[i].rows > INT64_MAX / 4 - sum) return WEIR_EINVAL;

@@ -49,9 +49,9 @@ typedef struct weir_weight {
 /* Bytes that weir_weight_pack will take; the memory plan uses the same function. SIZE_MAX: no such matrix. */
 size_t weir_weight_bytes(weir_layout layout, weir_dtype dtype, int64_t n, int64_t k, bool gated);
 
-/* Packs n_part matrices of equal dtype and cols, stacked along the outputs (gated: exactly two of
- * equal shape) in the backend's layout for `use`. WEIR_EINVAL for differing dtypes or shapes, or rows that are not whole
- * blocks; WEIR_ENOMEM, WEIR_EDEVMEM. *out untouched on failure. */
+/* Packs n_part matrices of equal dtype and cols, stacked along the outputs (gated: exactly two of the same
+ * shape) in the backend's layout for `use`. WEIR_EINVAL for differing dtypes or shapes, tensors of more than two
+ * dimensions, or rows that are not whole blocks; WEIR_ENOMEM, WEIR_EDEVMEM. *out untouched on failure. */
 weir_status weir_weight_pack(struct weir_backend *be, const weir_tensor *part, int n_part, bool gated, weir_use use,
                              weir_weight *out);
 void weir_weight_free(struct weir_backend *be, weir_weight *w); /* NULL data allowed */

@@ -3,7 +3,8 @@
  *   plain    each token is " wN"; an answer has as many tokens as the prompt has bytes, at most max_tokens
  *   slow     the same, 5 ms a token
  *   bytes    tokens are a newline, 0xff, an umlaut's two halves
- *   nan      the second session ends with EINVAL at its third token
+ *   nan      the second session ends with ELOGITS at its third token
+ *   stuck    after three tokens every step fails with EINVAL and ends nothing
  *   lost     the fifth step fails with ECUDA
  *   noids    has no tokenizer
  *   memory   the engine does not open: the plan does not fit */
@@ -71,16 +72,21 @@ void weir_engine_get_facts(const weir_engine *e, weir_engine_facts *out) {
     out->dtype[0] = out->dtype[1] = "f32";
 }
 
-/* One id a byte: what a test puts in, it can count. */
-weir_status weir_tokenize(const weir_engine *e, const char *text, size_t bytes, bool add_special, int32_t **ids,
-                          size_t *n_ids, weir_err *err) {
+/* One id a byte: what a test puts in, it can count. Where control tokens are parsed, "<s>" is one id, 256. */
+weir_status weir_tokenize(const weir_engine *e, const char *text, size_t bytes, bool add_special, bool parse_special,
+                          int32_t **ids, size_t *n_ids, weir_err *err) {
     if (is(e, "noids")) return weir_fail(err, WEIR_ENOTSUP, "the checkpoint has no tokenizer: give ids");
     int32_t *out = weir_alloc(bytes + 1, sizeof *out);
     if (!out) return weir_fail(err, WEIR_ENOMEM, "out of memory");
-    for (size_t i = 0; i < bytes; i++) out[i] = (unsigned char)text[i];
-    out[bytes] = 1;
+    size_t count = 0;
+    for (size_t i = 0; i < bytes; i++) {
+        const bool token = parse_special && bytes - i >= 3 && memcmp(text + i, "<s>", 3) == 0;
+        out[count++] = token ? 256 : (unsigned char)text[i];
+        i += token ? 2 : 0;
+    }
+    if (add_special) out[count++] = 1;
     *ids = out;
-    *n_ids = bytes + (add_special ? 1 : 0);
+    *n_ids = count;
     return WEIR_OK;
 }
 
@@ -109,7 +115,7 @@ weir_status weir_chat_tokenize(const weir_engine *e, const weir_chat_message *me
     if (st == WEIR_OK && !all) st = weir_fail(err, WEIR_ENOMEM, "out of memory");
     for (size_t i = 0, at = 0; all && i < text.n; at += text.segments[i++].bytes)
         memcpy(all + at, text.segments[i].text, text.segments[i].bytes);
-    if (st == WEIR_OK) st = weir_tokenize(e, all, bytes, text.add_special, ids, n_ids, err);
+    if (st == WEIR_OK) st = weir_tokenize(e, all, bytes, text.add_special, false, ids, n_ids, err);
     weir_free(all);
     weir_chat_text_free(&text);
     return st;
@@ -179,7 +185,7 @@ static void emit(weir_session *s) {
     memcpy(s->text + s->bytes, text, strlen(text) + 1);
     s->bytes += strlen(text);
     weir_token_event ev = {.id = (int32_t)i, .source = (int)(i % 6), .text = text, .bytes = strlen(text)};
-    if (!s->fn(s->ud, s, &ev)) s->finish = WEIR_FINISH_CANCELLED;
+    if (s->fn && !s->fn(s->ud, s, &ev)) s->finish = WEIR_FINISH_CANCELLED;
 }
 
 static weir_status step_one(weir_session *s, weir_err *err) {
@@ -189,13 +195,15 @@ static weir_status step_one(weir_session *s, weir_err *err) {
     else emit(s);
     if (!is(s->e, "nan") || s->number != 1 || s->n < 3) return WEIR_OK;
     s->finish = WEIR_FINISH_CANCELLED;
-    return weir_fail(err, WEIR_EINVAL, "session 1: a row of logits holds NaN");
+    return weir_fail(err, WEIR_ELOGITS, "session 1: a row of logits holds NaN");
 }
 
 weir_status weir_step(weir_engine *e, weir_session *const *sessions, int n, int max_blocks, weir_err *err) {
     weir_status first = WEIR_OK;
     if (is(e, "lost") && e->n_step++ == 4) return weir_fail(err, WEIR_ECUDA, "the device is lost");
-    for (int b = 0; b < (is(e, "lost") ? 1 : max_blocks); b++) {
+    if (is(e, "stuck") && ++e->n_step > 3)
+        return weir_fail(err, WEIR_EINVAL, "block loop of 4 seats, gamma 0: invalid argument");
+    for (int b = 0; b < (is(e, "lost") || is(e, "stuck") ? 1 : max_blocks); b++) {
         for (int i = 0; i < n; i++) {
             weir_status st = step_one(sessions[i], err);
             if (first == WEIR_OK) first = st;
@@ -230,6 +238,7 @@ weir_status weir_replay_create(const weir_law *sampled, weir_replay **out, weir_
 }
 
 void weir_replay_free(weir_replay *r) { (void)r; }
+void weir_replay_set_interrupt(weir_replay *r, weir_interrupt interrupt) { (void)r, (void)interrupt; }
 
 weir_status weir_replay_begin(weir_replay *r, weir_err *err) {
     (void)r;
@@ -255,8 +264,11 @@ weir_status weir_rule_eval(const weir_law *law, const float *q_logits, const flo
 }
 
 weir_status weir_rule_draw(const weir_law *law, const float *q_logits, const float *p_logits, int32_t n_vocab,
-                           uint64_t seed, int64_t n_draw, int64_t *counts, int64_t *n_accepted, weir_err *err) {
-    (void)law, (void)q_logits, (void)p_logits, (void)n_vocab, (void)seed, (void)n_draw, (void)counts, (void)n_accepted;
+                           uint64_t seed, int64_t first, int64_t n_draw, int64_t *counts, int64_t *n_accepted,
+                           weir_err *err) {
+    (void)law, (void)q_logits, (void)p_logits, (void)n_vocab, (void)seed, (void)first, (void)n_draw,
+        (void)counts;
+    (void)n_accepted;
     return weir_fail(err, WEIR_ENOMEM, "out of memory");
 }
 

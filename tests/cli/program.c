@@ -143,7 +143,14 @@ static void pump(const run_spec *spec, pid_t pid, int in, stream *out, stream *e
         struct pollfd p[3] = {{.fd = out->ours, .events = POLLIN},
                               {.fd = err->ours, .events = POLLIN},
                               {.fd = fed < len ? in : -1, .events = POLLOUT}};
-        cr_assert(poll(p, 3, 60000) > 0, "nothing for a minute: %s", spec->line);
+        const bool timed = !signalled && spec->wait_ms > 0;
+        const int got = poll(p, 3, timed ? spec->wait_ms : 60000);
+        cr_assert(got > 0 || timed, "nothing for a minute: %s", spec->line);
+        if (got == 0) {
+            kill(pid, spec->signal);
+            signalled = true;
+            continue;
+        }
         if (p[0].revents) take(out);
         if (p[1].revents) take(err);
         if (p[2].revents) feed(&in, spec, len, &fed);

@@ -21,6 +21,7 @@ typedef struct run_spec {
     bool fake;              /* the program with tests/cli/fake_engine.c behind it */
     int signal;             /* sent once `after` was seen on standard output or error */
     const char *after;
+    int wait_ms;            /* or once this time has passed */
 } run_spec;
 
 typedef struct outcome {

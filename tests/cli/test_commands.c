@@ -187,6 +187,21 @@ Test(tokenize, ids_of_lines_and_back) {
     cr_expect_str_eq(o.out, "98 1215 55 16 297 3\n");
 }
 
+/* What spells a control token is one in a raw prompt, unless the command line, the environment or the line says otherwise. */
+Test(tokenize, control_tokens_in_a_prompt) {
+    outcome o = run("tokenize -m @V --no-special -p 'It</s>It'");
+    cr_expect_str_eq(o.out, "98 1 98\n");
+    o = run("tokenize -m @V --no-special --no-parse-special -p 'It</s>'");
+    expect_success(&o);
+    cr_expect(strncmp(o.out, "98 ", 3) == 0 && !strstr(o.out, " 1\n"), "%s", o.out);
+    o = run_with("tokenize -m @V --no-special --input -", "{\"text\":\"It</s>\",\"parse_special\":false}\n{\"text\":\"It</s>\"}\n");
+    json_t *lines = json_lines(&o);
+    cr_expect_gt(json_array_size(at(json_array_get(lines, 0), "token_ids")), 2);
+    cr_expect_eq(json_array_size(at(json_array_get(lines, 1), "token_ids")), 2);
+    o = run_with("tokenize -m @V --input -", "{\"text\":\"It\",\"parse_special\":1}\n");
+    cr_expect(o.rc == 1 && strstr(o.err, "\"parse_special\": expected true or false"), "%s", o.err);
+}
+
 Test(tokenize, json_has_the_pieces) {
     outcome o = run("tokenize -m @V --jsonl -p 'It snowed'");
     json_t *a = json_array_get(json_lines(&o), 0);

@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -85,6 +86,18 @@ Test(failures, closed_standard_output_is_one_line_and_exit_1) {
     }
 }
 
+Test(failures, a_file_that_may_not_grow_is_one_line_and_exit_1) {
+    struct rlimit r;
+    cr_assert(getrlimit(RLIMIT_FSIZE, &r) == 0);
+    r.rlim_cur = 1000;
+    cr_assert(setrlimit(RLIMIT_FSIZE, &r) == 0);
+    char path[] = "/tmp/weir_cli_XXXXXX";
+    cr_assert(close(mkstemp(path)) == 0);
+    outcome o = run_spec_do(&(run_spec){.line = "--man", .out_path = path});
+    unlink(path);
+    expect_failure(&o, 1, "standard output", "too large");
+}
+
 Test(failures, output_that_fails_ends_a_long_run) {
     enum { LINE = 31, N_LINE = 2000 };
     char *input = malloc(LINE * N_LINE + 1);
@@ -147,6 +160,43 @@ Test(failures, the_real_engine_is_interrupted_too) {
     cr_expect_str_eq(o.out, "Es hat viel geschneit.\n");
 }
 
+/* 18,001 tokens behind an encoder are minutes of work: what a signal leaves of them shows that nothing waited for their end. */
+Test(failures, an_interrupt_ends_a_long_prompt) {
+    static const char *const lines[] = {"generate -m @V -md @D -c 20000 --jsonl --temp 0 --device cpu", "score -m @V -c 20000",
+                                        "record -m @V -md @D -c 20000 --temp 0"};
+    static const char *const shapes[] = {"{\"prompt_ids\": [83, 39, 213, 1], \"max_tokens\": 2}\n{\"prompt_ids\": [",
+                                         "{\"prompt_ids\": [83], \"completion_ids\": [39]}\n{\"completion_ids\": [39], \"prompt_ids\": [",
+                                         "{\"prompt_ids\": [83, 39, 213, 1], \"max_tokens\": 2}\n{\"prompt_ids\": ["};
+    enum { TOKENS = 18001, CAP = TOKENS * 4 + 300 };
+    for (int i = 0; i < 3; i++) {
+        char *input = malloc(CAP);
+        size_t n = (size_t)snprintf(input, CAP, "%s", shapes[i]);
+        for (int t = 0; t < TOKENS; t++) n += (size_t)snprintf(input + n, CAP - n, "%s83", t ? "," : "");
+        snprintf(input + n, CAP - n, "]}\n");
+        char line[120];
+        snprintf(line, sizeof line, "%s%s", lines[i], i == 2 ? " --input -" : "");
+        outcome o = run_spec_do(&(run_spec){.line = line, .input = input, .signal = SIGINT, .after = i == 1 ? "logprobs" : "token_ids"});
+        cr_assert(o.rc == 130, "%s: %d %s", line, o.rc, o.err);
+        json_t *list = json_lines(&o);
+        cr_expect(json_array_size(list) == (i == 0 ? 2 : 1), "%s: %s", line, o.out);
+        if (i == 0) cr_expect_str_eq(json_string_value(at(json_array_get(list, 1), "finish_reason")), "cancelled");
+        if (i == 0) cr_expect(json_array_size(at(json_array_get(list, 1), "token_ids")) == 0);
+        free(input);
+    }
+}
+
+/* Work that nobody could see the end of, and that says nothing on the way. (A signal that comes before the program listens kills.) */
+static bool interrupted(const outcome *o) { return o->out_len == 0 && (o->rc == 130 || o->rc == 1000 + SIGINT); }
+
+Test(failures, an_interrupt_ends_draws_and_timings) {
+    outcome o = run_spec_do(&(run_spec){.line = "rule --draws 1000000000000 --deferral-rule chow", .signal = SIGINT, .after = "zz",
+                                        .input = "{\"q_logits\": [0, 1], \"p_logits\": [1, 0]}\n", .wait_ms = 300});
+    cr_expect(interrupted(&o), "%d %s", o.rc, o.err);
+    o = run_spec_do(&(run_spec){.line = "bench -m @V -md @D --n-prompt 500 --repeat 1000", .signal = SIGINT, .after = "zz",
+                                .wait_ms = 1500});
+    cr_expect(interrupted(&o), "%d %s", o.rc, o.err);
+}
+
 /* ---- engines that fail ----------------------------------------------------------------------------------- */
 
 Test(failures, a_plan_that_does_not_fit_is_told_with_its_figures) {
@@ -175,6 +225,21 @@ Test(failures, a_device_that_is_lost_ends_the_run_after_what_was_done) {
     cr_expect(o.out_len > 0 && o.out[o.out_len - 1] == '\n', "%s", o.out);
 }
 
+Test(failures, a_step_that_fails_and_ends_nothing_ends_the_run) {
+    static const struct {
+        const char *line, *input;
+    } runs[] = {{"generate -m stuck -p '" LONG "'", NULL},
+                {"generate -m stuck -np 3 --jsonl", "{\"prompt\": \"" LONG "\"}\n{\"prompt\": \"" LONG "\"}\n"},
+                {"chat -m stuck --chat-template plain", LONG "\n" LONG "\n"},
+                {"record -m stuck -md plain", LONG "\n"}};
+    for (int i = 0; i < 4; i++) {
+        outcome o = fake(runs[i].line, runs[i].input);
+        expect_failure(&o, 1, "invalid argument", NULL);
+        const char *first = strstr(o.err, "invalid argument");
+        cr_expect(strstr(first + 1, "invalid argument") == NULL, "%s", o.err);
+    }
+}
+
 Test(failures, bytes_that_are_no_text_pass_as_text_and_are_mended_as_json) {
     outcome o = fake("generate -m bytes", "abc\nabc\n");
     expect_success(&o);
@@ -182,6 +247,8 @@ Test(failures, bytes_that_are_no_text_pass_as_text_and_are_mended_as_json) {
     cr_expect(o.out_len == 10 && memcmp(o.out, " \xff\xc3\xbc\n \xff\xc3\xbc\n", 10) == 0, "%zu", o.out_len);
     o = fake("generate -m bytes -p abc", NULL);
     cr_expect(o.out_len == 5 && memcmp(o.out, "\n\xff\xc3\xbc\n", 5) == 0);
+    o = fake("generate -m plain -q -f -", "ab\n"); /* a file's last line break is not part of it */
+    cr_expect_str_eq(o.out, " w0 w1\n");
     o = fake("generate -m bytes -p abc --jsonl", NULL);
     cr_expect_str_eq(json_string_value(at(json_array_get(json_lines(&o), 0), "text")), "\n\xef\xbf\xbd\xc3\xbc");
 }

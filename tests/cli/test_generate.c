@@ -68,6 +68,25 @@ Test(generate, a_seed_decides_the_answer) {
     cr_expect(strcmp(a.out, c.out) != 0);
 }
 
+Test(generate, a_seed_of_a_line_is_that_of_the_command_line) {
+    static const char *const seeds[] = {"0", "9223372036854775807", "9223372036854775808",
+                                        "18446744073709551615"};
+    static char last[4096];
+    for (int i = 0; i < 4; i++) {
+        char line[200], object[200];
+        snprintf(line, sizeof line,
+                 "generate -m @V -md @D -q --temp 1.5 -s %s -p 'Who is that girl?' --jsonl", seeds[i]);
+        snprintf(object, sizeof object, "{\"prompt\": \"Who is that girl?\", \"seed\": %s}\n", seeds[i]);
+        outcome a = run(line), b = run_with("generate -m @V -md @D -q --temp 1.5 --jsonl", object);
+        expect_success(&a);
+        expect_success(&b);
+        const char *text = json_string_value(at(json_array_get(json_lines(&a), 0), "text"));
+        cr_expect_str_eq(text, json_string_value(at(json_array_get(json_lines(&b), 0), "text")));
+        cr_expect(strcmp(text, last) != 0, "seed %s", seeds[i]);
+        snprintf(last, sizeof last, "%s", text);
+    }
+}
+
 Test(generate, a_file_is_one_prompt) {
     char path[] = "/tmp/weir_cli_XXXXXX";
     int fd = mkstemp(path);
@@ -231,12 +250,25 @@ Test(generate, output_ids_score_as_their_logprobs) {
     }
 }
 
+#define FOUR "\"a\", \"a\", \"a\", \"a\""
+#define SIXTEEN FOUR ", " FOUR ", " FOUR ", " FOUR
+
 Test(generate, a_bad_line_is_named_and_the_answers_before_it_stand) {
-    static const struct { const char *line, *word, *word2; } bad[] = {
+    static const struct { const char *line, *word, *word2;
+    } bad[] = {
         {"{\"prompt\": 5}", "\"prompt\"", "string"},
         {"{\"prompt\": \"a\", \"temprature\": 1}", "\"temprature\"", "unknown"},
         {"{\"prompt\": \"a\", \"seed\": -1}", "\"seed\"", "-1"},
         {"{\"prompt\": \"a\", \"seed\": 1.5}", "\"seed\"", "whole"},
+        {"{\"prompt\": \"a\", \"seed\": 18446744073709551616}", "\"seed\"", "0 to 18446744073709551615"},
+        {"{\"prompt\": \"a\", \"top_k\": 9223372036854775808}", "\"top_k\"",
+         "9223372036854775808 is out of range"},
+        {"{\"prompt\": \"a\", \"temperature\": 1e400}", "\"temperature\"", "0 to 2"},
+        {"{\"prompt\": \"a\", \"top_p\": 1e-60}", "\"top_p\"", "above 0 to 1"},
+        {"{\"prompt\": \"a\", \"deferral_rule\": \"opt\", \"deferral_alpha\": 1e39}", "\"deferral_alpha\"",
+         "3.40282e+38"},
+        {"{\"prompt\": \"a\", \"deferral_rule\": \"lossy\", \"deferral_beta\": -1e39}", "\"deferral_beta\"",
+         "3.40282e+38"},
         {"{\"prompt\": \"a\", \"temperature\": 3}", "\"temperature\"", "0 to 2"},
         {"{\"prompt\": \"a\", \"max_tokens\": 513}", "\"max_tokens\"", "512"},
         {"{\"prompt\": \"a\", \"deferral_rule\": \"none\"}", "\"deferral_rule\"", "none"},
@@ -244,10 +276,14 @@ Test(generate, a_bad_line_is_named_and_the_answers_before_it_stand) {
         {"{\"prompt\": \"a\", \"num_speculative_tokens\": 0}", "\"num_speculative_tokens\"", "1 to 16"},
         {"{\"prompt\": \"a\", \"stop\": [\"\"]}", "\"stop\"", NULL},
         {"{\"prompt\": \"a\", \"stop\": 3}", "\"stop\"", NULL},
+        {"{\"prompt\": \"a\", \"stop\": [\"b\", \"a\\u0000b\"]}", "\"stop\"", "entry 1"},
+        {"{\"prompt\": \"a\", \"stop\": [" SIXTEEN ", \"a\"]}", "\"stop\"", "at most 16"},
+        {"{\"prompt\": \"a\", \"top_p\": 0}", "\"top_p\"", "above 0"},
         {"{\"prompt\": \"a\", \"speculative\": 1}", "\"speculative\"", "true or false"},
         {"{\"prompt\": \"a\", \"prompt_ids\": [1]}", "\"prompt\"", "one of prompt"},
         {"{\"prompt_ids\": [1, 70000]}", "70000", NULL},
         {"{\"prompt_ids\": [1, -2]}", "\"prompt_ids\"", "entry 1"},
+        {"{\"prompt_ids\": [1, 4294967297]}", "\"prompt_ids\"", "entry 1"},
         {"{\"prompt_ids\": []}", "prompt", NULL},
         {"{}", "\"prompt\"", NULL},
         {"[1]", "object", NULL},

@@ -1,6 +1,7 @@
 /* Lines of any length and bytes, text as valid UTF-8, JSON lines; and what each does when memory ends. */
 #include <criterion/criterion.h>
 #include <fcntl.h>
+#include <float.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -108,8 +109,9 @@ Test(io, a_line_that_is_not_there_yet_is_not_waited_for) {
     cr_expect(cli_reader_next(&r, false, &line, &n) == CLI_READ_LATER);
     cr_assert(write(fd[1], "ab", 2) == 2);
     cr_expect(cli_reader_next(&r, false, &line, &n) == CLI_READ_LATER);
-    cr_assert(write(fd[1], "c\nd", 3) == 3);
+    cr_assert(write(fd[1], "c\nx\nd", 5) == 5);
     cr_expect(cli_reader_next(&r, false, &line, &n) == CLI_READ_LINE && n == 3 && memcmp(line, "abc", 3) == 0);
+    cr_expect(cli_reader_next(&r, false, &line, &n) == CLI_READ_LINE && n == 1 && *line == 'x'); /* within what was scanned */
     cr_expect(cli_reader_next(&r, false, &line, &n) == CLI_READ_LATER);
     close(fd[1]);
     cr_expect(cli_reader_next(&r, false, &line, &n) == CLI_READ_LINE && n == 1);
@@ -144,7 +146,8 @@ Test(io, no_memory_is_an_error_and_leaves_nothing_behind) {
     char path[] = "/tmp/weir_io_XXXXXX";
     int fd = mkstemp(path);
     unlink(path);
-    static const char text[] = "{\"ids\": [1, 2, 3], \"x\": [0.5, -1]}\n";
+    static const char text[] =
+        "{\"ids\": [1, 2, 3], \"x\": [0.5, -1], \"n\": 18446744073709551615, \"m\": 1e999}\n";
     cr_assert(write(fd, text, sizeof text - 1) == (ssize_t)(sizeof text - 1));
     bool done = false;
     for (long fail_at = 1; !done; fail_at++) {
@@ -196,6 +199,58 @@ Test(json, fields_of_the_wrong_type_are_refused_and_leave_the_value) {
     cr_expect(cli_line_number(&l, "i", &d, NULL) == CLI_OK && d == 3);
     cli_line_free(&l);
     cr_expect(parse(&l, "[1]") && parse(&l, "{\"a\":1,\"a\":2}") && parse(&l, "{\"a\":1} x") && parse(&l, ""));
+}
+
+/* Whatever the size of a number, a field says what it takes; nothing else of the line is changed. */
+Test(json, numbers_beyond_the_parser) {
+    static const struct {
+        const char *text;
+        bool line; /* it is a JSON line */
+        uint64_t seed;
+        bool whole; /* "n" is a whole number of 64 bits */
+        double number;
+    } cases[] = {
+        {"18446744073709551615", true, UINT64_MAX, true, 18446744073709551615.0},
+        {"9223372036854775808", true, 9223372036854775808u, true, 9223372036854775808.0},
+        {"9223372036854775807", true, INT64_MAX, true, 9223372036854775807.0},
+        {"18446744073709551616", true, 0, false, 18446744073709551616.0},
+        {"-9223372036854775809", true, 0, false, -9223372036854775809.0},
+        {"100000000000000000000000000000000000000000000000", true, 0, false, 1e47},
+        {"1e308", true, 0, false, 1e308},
+        {"1e309", true, 0, false, DBL_MAX},
+        {"-1E+999", true, 0, false, -DBL_MAX},
+        {"1e-999", true, 0, false, 0},
+        {"099999999999999999999", false, 0, false, 0},
+        {"01e999", false, 0, false, 0},
+        {"1e999e", false, 0, false, 0},
+        {"1e", false, 0, false, 0},
+        {"-", false, 0, false, 0},
+        {"9223372036854775808.", false, 0, false, 0},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        char line[400];
+        snprintf(line, sizeof line,
+                 "{\"s\": \"n\\\": 18446744073709551617 1e999\", \"x\": [1e999, {\"n\": 7}], \"n\" : %s}",
+                 cases[i].text);
+        char *exact = malloc(strlen(line)); /* its end is the line's: a read past it is seen */
+        memcpy(exact, line, strlen(line));
+        cli_line l;
+        cr_assert((cli_line_parse(&l, "t", 1, exact, strlen(line)) == CLI_OK) == cases[i].line, "%s", line);
+        if (cases[i].line) {
+            uint64_t seed = 5;
+            double number = 5;
+            const char *text = NULL;
+            size_t n = 0;
+            cr_expect((cli_line_uint(&l, "n", &seed, NULL) == CLI_OK) == cases[i].whole, "%s", line);
+            cr_expect(seed == (cases[i].whole ? cases[i].seed : 5), "%s", line);
+            cr_expect(cli_line_number(&l, "n", &number, NULL) == CLI_OK && number == cases[i].number,
+                      "%s: %g", line, number);
+            cr_expect(cli_line_text(&l, "s", &text, &n, NULL) == CLI_OK &&
+                      strcmp(text, "n\": 18446744073709551617 1e999") == 0);
+        }
+        cli_line_free(&l);
+        free(exact);
+    }
 }
 
 Test(json, numbers_that_do_not_exist_are_null_and_floats_come_back) {

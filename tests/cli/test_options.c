@@ -194,6 +194,14 @@ Test(options, values_out_of_range_name_flag_value_and_range) {
     expect_failure(&o, 2, "--temp 2.5", "0 to 2");
     o = run("generate --top-p 0");
     expect_failure(&o, 2, "--top-p 0", "above 0 to 1");
+    o = run("generate --top-p 1e-60");
+    expect_failure(&o, 2, "--top-p 1e-60", "above 0 to 1");
+    o = run("generate -md @D --deferral-rule opt --deferral-alpha 1e39");
+    expect_failure(&o, 2, "--deferral-alpha 1e39", "-3.40282e+38 to 3.40282e+38");
+    o = run("generate -md @D --deferral-rule lossy --deferral-beta 1e39");
+    expect_failure(&o, 2, "--deferral-beta 1e39", "0 to 3.40282e+38");
+    o = run("generate -md @D --deferral-rule opt --deferral-alpha inf");
+    expect_failure(&o, 2, "--deferral-alpha inf", "number");
     o = run("generate --gamma 17");
     expect_failure(&o, 2, "--gamma 17", "1 to 16 tokens");
     o = run("generate -c 64 -n 65");
@@ -208,6 +216,10 @@ Test(options, values_out_of_range_name_flag_value_and_range) {
     expect_failure(&o, 2, "--gate up", "raw|scaled");
     o = run("generate --stop ''");
     expect_failure(&o, 2, "--stop", "empty");
+    char line[256] = "generate -m @V -p a";
+    for (int i = 0; i < 17; i++) strncat(line, " --stop a", sizeof line - strlen(line) - 1);
+    o = run(line);
+    expect_failure(&o, 2, "--stop", "16 times");
     o = run("generate -m");
     expect_failure(&o, 2, "-m needs a value", NULL);
     o = run("generate -m --jsonl");

@@ -133,7 +133,12 @@ Test(replay, what_is_no_recording_is_named) {
         {"{\"law\": {}, \"rows\": [{\"token\": 0, \"q\": [0], \"p\": [0, 1]}]}\n", "2 logits", "q has 1"},
         {"{\"law\": {}, \"rows\": [{\"token\": 1, \"q\": [0], \"p\": [0]}]}\n", "token 1", NULL},
         {"{\"law\": {}, \"rows\": [{\"token\": 0, \"q\": [null], \"p\": [0]}]}\n", "\"q\"", NULL},
+        {"{\"law\": {}, \"rows\": [{\"token\": 0, \"q\": [0, -1e39], \"p\": [0, 0]}]}\n", "\"q\"", "32-bit"},
         {"{\"law\": {}, \"rows\": []}\n{\"law\": {\"temperature\": 0.5}, \"rows\": []}\n", ":2", "not the law"},
+        {"{\"law\": {}, \"rows\": []}\n{\"law\": {\"min_p\": 0.5}, \"rows\": []}\n", ":2", "not the law"},
+        {"{\"law\": {}, \"rows\": []}\n{\"law\": {\"top_p\": 0.5}, \"rows\": []}\n", ":2", "not the law"},
+        {"{\"law\": {}, \"rows\": []}\n{\"law\": {\"top_k\": 5}, \"rows\": []}\n", ":2", "not the law"},
+        {"{\"law\": {}, \"rows\": []}\n{\"law\": {\"exact_first\": 5}, \"rows\": []}\n", ":2", "not the law"},
         {"{\"law\": {}, \"rows\": []}\n", "nothing was recorded", NULL},
         {"{\"law\": {", ":1", "JSON"},
     };
@@ -163,6 +168,22 @@ Test(replay, a_recording_cut_anywhere_is_refused_or_read_up_to_a_line) {
         outcome o = run(line);
         if (n + 1 < sizeof text - 1) expect_failure(&o, 1, path + 5, NULL);
         else expect_success(&o); /* whole, with or without its newline */
+    }
+    remove(path);
+}
+
+/* The end of text is a row like others, and no token of the answer. */
+Test(replay, an_end_of_text_counts_as_a_row_alone) {
+    char path[64];
+    snprintf(path, sizeof path, "/tmp/weir-ended-%d.jsonl", (int)getpid());
+    for (int ended = 0; ended < 2; ended++) {
+        FILE *f = fopen(path, "w");
+        fprintf(f, "{\"law\": {}, \"ended\": %s, \"rows\": [{\"token\": 0, \"q\": [1, 0], \"p\": [1, 0]}, "
+                   "{\"token\": 1, \"q\": [0, 1], \"p\": [0, 1]}]}\n", ended ? "true" : "false");
+        fclose(f);
+        json_t *v = json_array_get(replayed(path, "{\"deferral_rule\": \"exact\"}\n"), 0);
+        cr_expect(fabs(number(v, "recorded.tokens_per_answer") - (2 - ended)) < 1e-9, "%d: %g", ended,
+                  number(v, "recorded.tokens_per_answer"));
     }
     remove(path);
 }

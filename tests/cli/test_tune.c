@@ -58,12 +58,13 @@ Test(tune, becomes_the_lab_with_the_same_program) {
 Test(tune, hands_on_what_was_said) {
     const outcome o = run_tune("--min-speedup 1.2 --task gsm8k --option shots=2 --option max_tokens=9 --limit 5 --gammas 2,4 --temp 0.5 "
                                "--seed 3 -t 2 -np 4 -c 100 --top-k 40 --top-p 0.9 --min-p 0.1 --gate scaled --bonus verifier "
-                               "--isa portable test.jsonl train.jsonl",
+                               "--isa portable --strict-config test.jsonl train.jsonl",
                                NULL);
     cr_assert_eq(o.rc, 7, "%s", o.err);
     WORDS(&o, "--min-speedup=1.2", "--task=gsm8k", "--option=shots=2", "--option=max_tokens=9", "--limit=5", "--gamma=2,4",
           "--temp=0.5", "--seed=3", "--threads=2", "--parallel=4", "--ctx-size=100", "--modifier=top_k=40", "--modifier=top_p=0.9",
-          "--modifier=min_p=0.1", "--modifier=gate=scaled", "--modifier=bonus=verifier", "--flag=--isa=portable", "--data=test.jsonl",
+          "--modifier=min_p=0.1", "--modifier=gate=scaled", "--modifier=bonus=verifier", "--flag=--isa=portable",
+          "--flag=--strict-config", "--data=test.jsonl",
           "--data=train.jsonl");
 }
 

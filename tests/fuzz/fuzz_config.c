@@ -42,6 +42,8 @@ static void check_config(const weir_checkpoint *c) {
     if (c->kind == WEIR_FAMILY_DECODER) check_decoder(c);
     else check_t5(c);
     FUZZ_CHECK(memchr(c->family, 0, sizeof c->family) != NULL);
+    FUZZ_CHECK(memchr(c->ignored, 0, sizeof c->ignored - sizeof " and 2147483647 more") != NULL);
+    FUZZ_CHECK(!c->strict || c->ignored[0] == '\0');
     FUZZ_CHECK(c->pad_id >= -1 && c->pad_id < rows && c->n_eos >= 0 && c->n_eos <= 8);
     for (int i = 0; i < c->n_eos; i++) FUZZ_CHECK(c->eos[i] >= 0 && c->eos[i] < rows);
 }
@@ -69,14 +71,19 @@ FUZZ_TARGET(config) {
                                                  .rope_sliding = {.theta = 1, .factor = 1}},
                                      .start_id = -1};
     if (data[0] % 6 > 3) c = decoder;
+    c.strict = data[0] % 12 >= 6;
     switch (data[0] % 6) {
     case 0: s = weir_t5_config_parse(json, n - 1, "fuzz.json", &c, &err); break;
     case 3: s = weir_config_parse(json, n - 1, "fuzz.json", &c, &err); break;
     case 1:
     case 4: s = weir_generation_config_parse(json, n - 1, "fuzz.json", &c, &err); break;
-    default: s = weir_tokenizer_config_parse(json, n - 1, "fuzz.json", &c, &err); break;
+    default:
+        s = weir_tokenizer_config_parse(json, n - 1, "fuzz.json", &c, &err);
+        if (s == WEIR_OK) s = weir_special_tokens_parse(json, n - 1, "fuzz.json", &c, &err);
+        break;
     }
     weir_free(c.chat_template);
+    for (int i = 0; i < WEIR_SPECIAL_N; i++) weir_free(c.special[i]);
     if (s == WEIR_OK)
         check_config(&c);
     else

@@ -91,6 +91,11 @@ put("index", "missing", '{"weight_map":{"z":"a.safetensors","x":"c.safetensors"}
 for i, name in enumerate(["config", "generation_config", "tokenizer_config"]):
     put("config", name, bytes([i]) + (ROOT / f"models/demo/verifier/{name}.json").read_bytes())
 put("config", "minimal", b'\0{"model_type":"t5"}')
+put("config", "numbers", b'\3{"model_type":"llama","a":1000000000000000019884624838656,"b":-1e400,"c":NaN,"d":"\\u0000","d":1}')
+put("config", "variants", b'\3{"model_type":"mistral","unsloth_fixed":true,"auto_map":{},"rope_scaling":{"type":"yarn",'
+    b'"factor":2,"finetuned":true},"quantization_config":null,"norm_eps":1e-6,"architectures":["MistralForCausalLM"]}')
+put("config", "strict", b'\x09{"model_type":"llama","num_experts":0}')
+put("config", "special", b'\2{"bos_token":{"content":"<s>"},"added_tokens_decoder":{}}')
 put("config", "mt5", b'\0{"model_type":"mt5","eos_token_id":[1,2],"pad_token_id":null,"decoder_start_token_id":3}')
 put("config", "original", b'\0' + json.dumps(dict(
     architectures=["T5ForConditionalGeneration"], model_type="t5", d_model=24, d_kv=5, num_heads=3, d_ff=40, num_layers=2,
@@ -157,6 +162,28 @@ for name in ["tiny_qwen2", "tiny_llama2"]:
     put("tokenizer_json", name, (ROOT / f"tests/golden/tokenizer/{name}.json").read_bytes())
 for name in ["tiny_smollm", "tiny_deepseek", "tiny_llama2", "tiny_gemma"]:
     put("tokenizer_gguf", name, (ROOT / f"tests/golden/tokenizer/{name}.gguf").read_bytes())
+
+UNIGRAM = {"type": "Unigram", "unk_id": 0, "byte_fallback": True, "vocab": [["<unk>", 0], ["\u2581", -2], ["\u2581a", -1.5], ["ab", -3], ["b", -2.5], ["<0x63>", -9]]}
+put("tokenizer_json", "unigram", json.dumps({"model": UNIGRAM, "normalizer": {"type": "Sequence", "normalizers": [
+    {"type": "Precompiled", "precompiled_charsmap": "CAAAAAAEAAAAAAAAYQA="}, {"type": "Nmt"}, {"type": "NFKC"}, {"type": "Lowercase"}, {"type": "StripAccents"},
+    {"type": "Strip", "strip_left": True, "strip_right": True}, {"type": "Replace", "pattern": {"Regex": " {2,}"}, "content": "\u2581"}]},
+    "pre_tokenizer": {"type": "Sequence", "pretokenizers": [{"type": "WhitespaceSplit"}, {"type": "Metaspace", "replacement": "\u2581", "prepend_scheme": "first"}]},
+    "decoder": {"type": "Sequence", "decoders": [{"type": "Metaspace", "replacement": "\u2581"}, {"type": "Strip", "content": "a", "start": 1, "stop": 2}]},
+    "added_tokens": [{"id": 6, "content": "<b>", "normalized": True, "lstrip": True, "rstrip": True, "single_word": True}]}))
+for name in ("flags", "unigram"):
+    put("tokenizer_json", f"added_{name}", (ROOT / f"tests/golden/added/{name}/tokenizer.json").read_bytes())
+put("text", "flags", "k0 k1\u200dk2  k3\n\nk4abXcd bcd \u4e2d\u6587 k9</s>")
+
+# a template, zero, then messages as of chat
+SAID = b"\0\x00Be brief.\0\x01 Hi <|im_end|>\n\0\x02<think>\nhm\n</think>\n\nYes\0\x01\xff\xc3 \xe2\x82\0\x03{}"
+JINJA = ROOT / "tests/golden/jinja"
+for name in ["qwen3", "llama31", "mistral_v3", "glm4_moe", "gpt_oss", "command_r_tool_macros", "functionary", "call_block", "whitespace_heavy",
+             "json_conversation", "length_budget", "grouped_by_role"]:
+    put("jinja", name, (JINJA / f"templates/{name}.jinja").read_bytes() + SAID)
+CASES = [case.replace("⏎", "\n") for case, made in zip((JINJA / "cases.txt").read_text().split("\n"), (JINJA / "cases.jsonl").read_text().split("\n"))
+         if '"text"' in made[:8]]
+for i in range(0, len(CASES), 60):
+    put("jinja", f"cases{i // 60}", "\n".join(CASES[i:i + 60]).encode() + SAID)
 
 put("text", "plain", "The weather is nice today. Es hat viel geschneit, \u00dcbermut \u00df.")
 put("text", "sentinels", "The <extra_id_0> walks  <extra_id_12>in <extra_id_99> <extra_id_100> <extra_id_")

@@ -108,3 +108,4 @@ Test(mutations, tokenizer_json) { run("tokenizer_json", fuzz_tokenizer_json, 100
 Test(mutations, tokenizer_gguf) { run("tokenizer_gguf", fuzz_tokenizer_gguf, 10000); }
 Test(mutations, text) { run("text", fuzz_text, 1000); }
 Test(mutations, chat) { run("chat", fuzz_chat, 50000); }
+Test(mutations, jinja) { run("jinja", fuzz_jinja, 20000); }

@@ -2,6 +2,7 @@
 
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "kernels/base/mem.h"
 #include "tests/fuzz/target.h"
@@ -30,9 +31,32 @@ static void round_trip(const weir_tokenizer *t, encode_fn *encode, const char *t
     weir_free(ids);
 }
 
+/* A text in four parts, every other one with control tokens; ids decoded as the rest of an answer. */
+static weir_status encode_parts(const weir_tokenizer *t, const char *text, size_t bytes, int32_t **ids, size_t *n, weir_err *err) {
+    weir_text_span spans[4];
+    for (size_t i = 0; i < 4; i++)
+        spans[i] = (weir_text_span){text + bytes * i / 4, bytes * (i + 1) / 4 - bytes * i / 4, i % 2 == 0};
+    return weir_tokenizer_encode_spans(t, spans, 4, ids, n, err);
+}
+
+/* Spans of one kind are one text, wherever they are cut. */
+static void same_text(const weir_tokenizer *t, const char *text, size_t n, bool special) {
+    const weir_text_span spans[2] = {{text, n / 3, special}, {text + n / 3, n - n / 3, special}};
+    int32_t *a = NULL, *b = NULL;
+    size_t n_a = 0, n_b = 0;
+    const weir_status s = (special ? weir_tokenizer_encode_special : weir_tokenizer_encode)(t, text, n, &a, &n_a, NULL);
+    FUZZ_CHECK(weir_tokenizer_encode_spans(t, spans, 2, &b, &n_b, NULL) == s);
+    if (s == WEIR_OK) FUZZ_CHECK(n_a == n_b && (n_a == 0 || memcmp(a, b, n_a * sizeof *a) == 0));
+    weir_free(a);
+    weir_free(b);
+}
+
 void fuzz_round_trip(const weir_tokenizer *t, const char *text, size_t n) {
     round_trip(t, weir_tokenizer_encode, text, n);
     round_trip(t, weir_tokenizer_encode_special, text, n);
+    round_trip(t, encode_parts, text, n);
+    same_text(t, text, n, false);
+    same_text(t, text, n, true);
 }
 
 void fuzz_vocabulary(const weir_tokenizer *t) {

@@ -5,7 +5,8 @@
 
 Writes into tests/golden/tokenizer, each trained here on make_tokenizer.py's texts:
     NAME.json             a tokenizer.json of a few hundred tokens, laid out as a family's is
-    NAME.jsonl            a line a case: {"text", "special", "ids", "decoded"}, bytes in hexadecimal; special: control tokens are parsed
+    NAME.jsonl            a line a case: {"text", "special", "ids", "decoded"}, bytes in hexadecimal; special: control tokens are parsed;
+                          "decoded_gguf": what llama.cpp makes of the ids, where that differs (bytes that are no UTF-8)
     tiny_NAME.gguf(.jsonl)  metadata only: the same arrays as a GGUF file, whose text is not normalised
 Texts that are not UTF-8 have the ids that llama.cpp's reading of them has (host/tokenizers/utf8.h); the package cannot read them.
 """
@@ -106,15 +107,17 @@ def cases(tok, strip):
     rng = random.Random(5)
     raw = spelled(tok)
 
+    def decoded(ids):
+        text, gguf = tok.decode(ids, skip_special_tokens=True), text_of(tok, ids, raw)
+        if strip and gguf.startswith(" "):
+            gguf = gguf[1:]
+        assert text == gguf or "\ufffd" in gguf, (ids, text, gguf)
+        return {"decoded": text.encode().hex(), **({"decoded_gguf": gguf.encode().hex()} if text != gguf else {})}
+
     def line(text, bytes_, special):
         tok.encode_special_tokens = not special
         ids = tok.encode(text, add_special_tokens=False).ids
-        decoded = text_of(tok, ids, raw)
-        if strip and decoded.startswith(" "):
-            decoded = decoded[1:]
-        if "\ufffd" not in decoded:
-            assert decoded == tok.decode(ids, skip_special_tokens=True), (text, decoded, tok.decode(ids))
-        return {"text": bytes_.hex(), "special": special, "ids": ids, "decoded": decoded.encode().hex()}
+        return {"text": bytes_.hex(), "special": special, "ids": ids, **decoded(ids)}
 
     for text in TEXTS + list(make_tokenizer.random_texts(rng, 60)):
         yield line(text, text.encode(), False)
@@ -125,10 +128,7 @@ def cases(tok, strip):
             yield line(text, bytes_, False)
     for _ in range(60):
         ids = [rng.randrange(tok.get_vocab_size()) for _ in range(rng.randrange(0, 12))]
-        decoded = text_of(tok, ids, raw)
-        if strip and decoded.startswith(" "):
-            decoded = decoded[1:]
-        yield {"ids": ids, "decoded": decoded.encode().hex()}
+        yield {"ids": ids, **decoded(ids)}
 
 
 def write(name, tok, strip=False):

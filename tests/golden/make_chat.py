@@ -3,7 +3,8 @@
 
     python3 tests/golden/make_chat.py [NAME:FILE ...]      (jinja2 3.1; gguf 0.17 for GGUF files)
 
-Writes tests/golden/chat/NAME.jsonl for every format of host/chat.c but plain. A line is one conversation:
+Writes tests/golden/chat/NAME.jsonl for every format of host/chat.c but plain, and NAME.jinja, a program that writes it. A line is one
+conversation:
     {"messages": [{"role", "content"}, ...], "generate": bool, "text": the prompt}
     {"messages", "generate", "error": true}     the template raises
 What is rendered are the conversations below, by Jinja, set up as transformers' apply_chat_template does, but without a clock
@@ -151,6 +152,8 @@ def main():
     HERE.mkdir(exist_ok=True)
     for name, (program, settings) in TEMPLATES.items():
         strict = name in ("llama2", "gemma")
+        sets = "".join("{%%- set %s = %r -%%}" % item for item in settings.items())
+        (HERE / f"{name}.jinja").write_text(sets + program)
         with open(HERE / f"{name}.jsonl", "w") as out:
             for talk in TALKS + ([] if strict else LOOSE):
                 for generate in (True, False):

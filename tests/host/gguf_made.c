@@ -152,9 +152,13 @@ gguf_blob make(const made *m) {
         f[0] = m->first_factor;
         gguf_tensor(&b, "rope_freqs.weight", GGML_F32, 1, (int64_t[]){HEAD / 2}, f, sizeof f);
     }
-    if (m->stray)
+    if (m->stray) {
+        size_t bytes = m->stray_type ? 84 : 4;
+        for (int i = 0; m->stray_shape && i < m->stray_dims; i++) bytes *= (size_t)m->stray_shape[i];
         gguf_tensor(&b, m->stray, m->stray_type, m->stray_dims ? m->stray_dims : 1,
-                    (int64_t[]){m->stray_type ? 256 : 1, 1, 1, 1}, NULL, m->stray_type ? 84 : 4);
+                    m->stray_shape ? m->stray_shape : (int64_t[]){m->stray_type ? 256 : 1, 1, 1, 1}, NULL,
+                    bytes);
+    }
     gguf_finish(&b);
     return b;
 }

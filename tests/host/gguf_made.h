@@ -23,7 +23,8 @@ typedef struct made {
     float first_factor;
     const char *stray; /* a further tensor (1) */
     uint32_t stray_type;
-    int stray_dims; /* 0: 1 */
+    int stray_dims;             /* 0: 1 */
+    const int64_t *stray_shape; /* of F32, innermost first; NULL: ones */
 } made;
 
 extern const char *const ARCHS[];

@@ -65,7 +65,7 @@ weir_session *loop_start_demo(weir_engine *e, const weir_session_options *o, int
     int32_t *ids = NULL;
     size_t n = 0;
     const char *text = demo_prompts[prompt % 10];
-    cr_assert(weir_tokenize(e, text, strlen(text), true, &ids, &n, NULL) == WEIR_OK);
+    cr_assert(weir_tokenize(e, text, strlen(text), true, true, &ids, &n, NULL) == WEIR_OK);
     weir_session *s = create(e, o, ids, n, on_token, ud);
     weir_ids_free(ids);
     return s;

@@ -89,7 +89,7 @@ Test(device_loop, rows_that_are_not_finite_end_their_session_only) {
         poisoned = side == WEIR_VERIFIER ? e->dev.p_logits : e->dev.q_logits;
         poison_at = 2; /* the third block's first row of the first seat */
         weir_err err = {""};
-        cr_assert(weir_step(e, s, 2, 1000, &err) == WEIR_EINVAL);
+        cr_assert(weir_step(e, s, 2, 1000, &err) == WEIR_ELOGITS);
         cr_assert(strstr(err.text, "not finite"), "%s", err.text);
         weir_session_view v;
         weir_session_get(s[0], &v);

@@ -116,3 +116,19 @@ Test(engine, every_failing_allocation_is_survived) {
         alloc_uninstall();
     }
 }
+
+Test(engine, ids_of_a_text_that_memory_ends_for_leave_nothing) {
+    weir_engine *e = demo_open(1, 1, NULL, false);
+    weir_status st = WEIR_ENOMEM;
+    for (long k = 1; st != WEIR_OK; k++) {
+        int32_t *ids = NULL;
+        size_t n = 0;
+        alloc_install(k);
+        st = weir_tokenize(e, "It snowed a lot.", 16, true, true, &ids, &n, NULL);
+        cr_assert(st == WEIR_ENOMEM || (st == WEIR_OK && n > 1), "allocation %ld: status %d", k, (int)st);
+        weir_ids_free(ids);
+        cr_assert(alloc_live() == 0 && k < 50, "allocation %ld: %ld are still held", k, alloc_live());
+        alloc_uninstall();
+    }
+    weir_engine_close(e);
+}

@@ -234,8 +234,15 @@ static void expect_file(const char *path, weir_status want, const char *part) {
     cr_assert_null(g);
 }
 
+static int lowest_free_descriptor(void) {
+    const int fd = dup(STDOUT_FILENO);
+    close(fd);
+    return fd;
+}
+
 Test(gguf, files_that_cannot_be_read) {
     char *dir = files_temp_dir(), *path = files_path(dir, "f.gguf");
+    const int fd = lowest_free_descriptor();
     expect_file(path, WEIR_EIO, "cannot open: No such file");
     expect_file(dir, WEIR_EIO, "is a directory");
     expect_file("/dev/zero", WEIR_EIO, "is not an ordinary file");
@@ -246,6 +253,35 @@ Test(gguf, files_that_cannot_be_read) {
     unlink(path);
     cr_assert_eq(mkfifo(path, 0600), 0);
     expect_file(path, WEIR_EIO, "is not an ordinary file"); /* and does not wait for a writer */
+    cr_assert_eq(lowest_free_descriptor(), fd, "a file is still open");
+    free(path);
+    files_remove_dir(dir);
+}
+
+static bool is_mapped(const char *path) {
+    FILE *f = fopen("/proc/self/maps", "r");
+    char line[512];
+    bool found = false;
+    while (f && fgets(line, sizeof line, f)) found = found || strstr(line, path);
+    if (f) fclose(f);
+    return found;
+}
+
+Test(gguf, a_file_is_unmapped_whatever_fails) {
+    char *dir = files_temp_dir(), *path = files_path(dir, "m.gguf");
+    gguf_blob b = good_file();
+    files_write(dir, "m.gguf", b.p, b.n);
+    gguf_free(&b);
+    weir_status s = WEIR_ENOMEM;
+    for (long fail = 1; s != WEIR_OK; fail++) {
+        weir_gguf *g = NULL;
+        alloc_install(fail);
+        s = weir_gguf_open(&g, path, NULL);
+        cr_assert_eq(is_mapped(path), s == WEIR_OK, "allocation %ld", fail);
+        weir_gguf_close(g);
+        alloc_uninstall();
+        cr_assert(!is_mapped(path) && fail < 20, "allocation %ld", fail);
+    }
     free(path);
     files_remove_dir(dir);
 }

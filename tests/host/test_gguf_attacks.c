@@ -148,6 +148,13 @@ Test(gguf_attacks, values) {
     gguf_int(&b, "k", KV_BOOL, 2);
     gguf_finish(&b);
     expect_blob(&b, WEIR_EFORMAT, "key k: a bool of value 2");
+    b = gguf_begin(3);
+    gguf_key(&b, "k", KV_ARRAY);
+    gguf_raw_int(&b, KV_BOOL, 4);
+    gguf_raw_int(&b, 3, 8);
+    for (int k = 0; k < 3; k++) gguf_raw_int(&b, (uint64_t)k, 1);
+    gguf_finish(&b);
+    expect_blob(&b, WEIR_EFORMAT, "key k: a bool of value 2");
 }
 
 /* ---- attacks on tensors ---------------------------------------------------------------------------------- */

@@ -160,7 +160,7 @@ Test(loop, logprobs_under_speculation_equal_score) {
         size_t n = 0;
         float want[256];
         weir_err err = {""};
-        cr_assert(weir_tokenize(e, demo_prompts[i], strlen(demo_prompts[i]), true, &ids, &n, &err) == WEIR_OK);
+        cr_assert(weir_tokenize(e, demo_prompts[i], strlen(demo_prompts[i]), true, true, &ids, &n, &err) == WEIR_OK);
         cr_assert(weir_score(e, ids, n, a.ids, a.n, want, &err) == WEIR_OK, "%s", err.text);
         weir_ids_free(ids);
         for (size_t k = 0; k < a.n; k++) /* the same logits; only the last logarithm is float there, double here */

@@ -36,6 +36,26 @@ Test(methods, token_cascade_lets_the_drafter_write_ten_tokens_at_most) {
     weir_engine_close(e);
 }
 
+/* Its verifier reads eleven rows at once, however few drafts a block may have. */
+Test(methods, token_cascade_is_the_same_under_any_largest_gamma) {
+    weir_engine_options open = weir_engine_options_default();
+    open.model = WEIR_SOURCE_DIR "/models/demo/verifier";
+    open.model_draft = WEIR_SOURCE_DIR "/models/demo/drafter";
+    open.n_thread = 1;
+    open.ctx_size = 128;
+    static answer a[2];
+    for (int i = 0; i < 2; i++) {
+        open.max_draft = i ? 1 : 16;
+        weir_engine *e = NULL;
+        cr_assert(weir_engine_open(&e, &open, NULL) == WEIR_OK);
+        weir_session_options o = with(WEIR_METHOD_TOKEN_CASCADE, WEIR_RULE_CHOW, 1.0f, 1.0f);
+        o.ignore_eos = true;
+        answer_run(e, &o, demo_prompts[2], &a[i]);
+        weir_engine_close(e);
+    }
+    answer_assert_same(&a[0], &a[1], "largest gamma 1");
+}
+
 Test(methods, cascades_that_always_defer_are_the_verifier_alone) {
     weir_engine *e = demo_open(1, 1, NULL, true);
     static answer want, got;

@@ -47,7 +47,7 @@ static void knows_text(const char *file) {
     float logprobs[128];
     double sum = 0.0;
     weir_err err = {""};
-    cr_assert(weir_tokenize(e, text, sizeof text - 1, true, &ids, &n, &err) == WEIR_OK && n > 20 && n < 128, "%s", err.text);
+    cr_assert(weir_tokenize(e, text, sizeof text - 1, true, true, &ids, &n, &err) == WEIR_OK && n > 20 && n < 128, "%s", err.text);
     cr_assert(weir_score(e, ids, 1, ids + 1, n - 1, logprobs, &err) == WEIR_OK, "%s", err.text);
     for (size_t i = 0; i + 1 < n; i++) sum += (double)logprobs[i];
     cr_assert(sum / (double)(n - 1) > -2.5, "%s: %g a token", file, sum / (double)(n - 1));

@@ -237,6 +237,35 @@ Test(replay, errors_are_those_of_a_ratio_over_texts) {
     weir_replay_free(r);
 }
 
+/* ---- positions --------------------------------------------------------------------------------------------- */
+
+/* exact_first counts from the beginning of each text: a second copy of a text changes no ratio. */
+Test(replay, positions_begin_again_in_every_text) {
+    enum { ROWS = 9 };
+    const weir_law sampled = law_of(WEIR_RULE_EXACT, NAN, 1);
+    weir_replay *once = replay_new(&sampled), *twice = replay_new(&sampled);
+    weir_err err;
+    for (int copy = 0; copy < 3; copy++) {
+        weir_replay *r = copy == 0 ? once : twice;
+        if (copy == 2) cr_assert(weir_replay_begin(r, &err) == WEIR_OK);
+        for (int i = 0; i < ROWS; i++) {
+            const float q[3] = {0.3f * (float)i, 1, 0}, p[3] = {0, 0.5f, 0.2f * (float)i};
+            add(r, q, p, 3, i % 3);
+        }
+    }
+    for (int first = 0; first <= ROWS; first++) {
+        weir_law law = law_of(WEIR_RULE_TOKEN_V3, 0.6f, 1);
+        law.exact_first = first;
+        const weir_replay_result a = estimate(once, &law, 3), b = estimate(twice, &law, 3);
+        cr_expect(fabs(a.recorded.rejection.value - b.recorded.rejection.value) < 1e-12 &&
+                      fabs(a.recorded.deferral.value - b.recorded.deferral.value) < 1e-12 &&
+                      fabs(a.recorded.acceptance.value - b.recorded.acceptance.value) < 1e-12,
+                  "exact_first %d: %g, twice %g", first, a.recorded.rejection.value, b.recorded.rejection.value);
+    }
+    weir_replay_free(once);
+    weir_replay_free(twice);
+}
+
 /* ---- refusals -------------------------------------------------------------------------------------------- */
 
 Test(replay, what_it_cannot_know_is_refused) {
@@ -336,7 +365,7 @@ Test(score_pair, rows_are_those_of_each_model_alone) {
     cr_assert(weir_engine_open(&drafter, &o, &err) == WEIR_OK, "%s", err.text);
     int32_t *ids = NULL;
     size_t n = 0;
-    cr_assert(weir_tokenize(pair, demo_prompts[0], strlen(demo_prompts[0]), true, &ids, &n, &err) == WEIR_OK);
+    cr_assert(weir_tokenize(pair, demo_prompts[0], strlen(demo_prompts[0]), true, true, &ids, &n, &err) == WEIR_OK);
     rows_seen seen = {.ids = text};
     cr_assert(weir_score_pair(pair, ids, n, text, N, see_row, &seen, &err) == WEIR_OK, "%s", err.text);
     float want[2][N];

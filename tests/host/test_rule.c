@@ -25,9 +25,10 @@ static bool check_draws(const weir_law *law, const float *q, const float *p, int
     oracle *o = oracle_new(law, q, p, n);
     const bool clear = o->margin >= 1.0;
     if (clear) {
-        int64_t *counts = malloc((size_t)n * sizeof *counts), accepted = -1;
+        int64_t *counts = calloc((size_t)n, sizeof *counts), accepted = 0;
         weir_err err;
-        cr_assert(weir_rule_draw(law, q, p, n, seed, total, counts, &accepted, &err) == WEIR_OK, "%s", err.text);
+        cr_assert(weir_rule_draw(law, q, p, n, seed, 0, total, counts, &accepted, &err) == WEIR_OK, "%s",
+                  err.text);
         const char *name = weir_rule_facts((weir_rule)law->rule)->name;
         const double z = chi_square_z(counts, o->pi, n, total), zr = binomial_z(total - accepted, total, o->reject);
         cr_expect(z < Z_MAX, "%s T %g n %d: z = %g", name, law->temp, n, z);
@@ -104,13 +105,17 @@ Test(rule_draw, emits_pi_over_256128_tokens) {
 Test(rule_draw, repeats_by_seed_and_differs_by_seed) {
     const float q[] = {0.1f, 0.4f, -0.3f, 0.0f}, p[] = {0.5f, 0.0f, 0.1f, -0.2f};
     const weir_law law = weir_law_default();
-    int64_t a[4], b[4], c[4], none;
-    cr_assert(weir_rule_draw(&law, q, p, 4, 1, 5000, a, &none, NULL) == WEIR_OK);
-    cr_assert(weir_rule_draw(&law, q, p, 4, 1, 5000, b, NULL, NULL) == WEIR_OK);
-    cr_assert(weir_rule_draw(&law, q, p, 4, 2, 5000, c, NULL, NULL) == WEIR_OK);
+    int64_t a[4] = {0}, b[4] = {0}, c[4] = {0}, none[4] = {0}, at_once = 0, in_slices = 0;
+    cr_assert(weir_rule_draw(&law, q, p, 4, 1, 0, 5000, a, &at_once, NULL) == WEIR_OK);
+    for (int64_t from = 0; from < 5000; from += 700) {
+        const int64_t slice = 5000 - from < 700 ? 5000 - from : 700;
+        cr_assert(weir_rule_draw(&law, q, p, 4, 1, from, slice, b, &in_slices, NULL) == WEIR_OK);
+    }
+    cr_assert(weir_rule_draw(&law, q, p, 4, 2, 0, 5000, c, NULL, NULL) == WEIR_OK);
     cr_expect(!memcmp(a, b, sizeof a) && memcmp(a, c, sizeof a));
-    cr_assert(weir_rule_draw(&law, q, p, 4, 1, 0, a, &none, NULL) == WEIR_OK);
-    cr_expect(a[0] + a[1] + a[2] + a[3] == 0 && none == 0);
+    cr_expect(a[0] + a[1] + a[2] + a[3] == 5000 && at_once == in_slices && at_once > 0 && at_once < 5000);
+    cr_assert(weir_rule_draw(&law, q, p, 4, 1, 0, 0, none, &in_slices, NULL) == WEIR_OK);
+    cr_expect(none[0] + none[1] + none[2] + none[3] == 0 && in_slices == at_once);
 }
 
 Test(rule_eval, fills_what_is_asked_for) {
@@ -139,23 +144,25 @@ Test(rule_eval, refuses_with_one_line) {
     for (size_t i = 0; i < sizeof set / sizeof set[0]; i++) {
         weir_err a = {{0}}, b = {{0}};
         cr_expect(weir_rule_eval(set[i].law, set[i].q, set[i].p, set[i].n, &r, &a) == WEIR_EINVAL && a.text[0], "case %zu", i);
-        cr_expect(weir_rule_draw(set[i].law, set[i].q, set[i].p, set[i].n, 1, 10, counts, NULL, &b) == WEIR_EINVAL && b.text[0],
+        cr_expect(weir_rule_draw(set[i].law, set[i].q, set[i].p, set[i].n, 1, 0, 10, counts, NULL, &b) ==
+                          WEIR_EINVAL &&
+                      b.text[0],
                   "case %zu", i);
         cr_expect(!strchr(a.text, '\n') && !strchr(b.text, '\n'));
     }
-    cr_expect(weir_rule_draw(&law, good, good, 2, 1, -1, counts, NULL, NULL) == WEIR_EINVAL);
+    cr_expect(weir_rule_draw(&law, good, good, 2, 1, 0, -1, counts, NULL, NULL) == WEIR_EINVAL);
 }
 
 Test(rule_draw, reports_a_failed_allocation_and_leaks_nothing) {
     const float q[] = {0.0f, 1.0f};
     const weir_law law = weir_law_default();
-    int64_t counts[2];
+    int64_t counts[2] = {0, 0};
     alloc_install(1);
-    cr_expect(weir_rule_draw(&law, q, q, 2, 1, 10, counts, NULL, NULL) == WEIR_ENOMEM);
+    cr_expect(weir_rule_draw(&law, q, q, 2, 1, 0, 10, counts, NULL, NULL) == WEIR_ENOMEM);
     cr_expect(alloc_live() == 0);
     alloc_uninstall();
     alloc_install(0);
-    cr_expect(weir_rule_draw(&law, q, q, 2, 1, 10, counts, NULL, NULL) == WEIR_OK);
+    cr_expect(weir_rule_draw(&law, q, q, 2, 1, 0, 10, counts, NULL, NULL) == WEIR_OK);
     cr_expect(alloc_live() == 0 && alloc_count() > 0);
     alloc_uninstall();
 }

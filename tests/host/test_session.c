@@ -31,7 +31,7 @@ static weir_session *start(weir_engine *e, const weir_session_options *o, const 
     int32_t *ids = NULL;
     size_t n = 0;
     weir_err err = {""};
-    cr_assert(weir_tokenize(e, prompt, strlen(prompt), true, &ids, &n, &err) == WEIR_OK);
+    cr_assert(weir_tokenize(e, prompt, strlen(prompt), true, true, &ids, &n, &err) == WEIR_OK);
     weir_session *s = NULL;
     cr_assert(weir_session_create(e, o, ids, n, collect, k, &s, &err) == WEIR_OK, "%s", err.text);
     weir_ids_free(ids);
@@ -159,6 +159,33 @@ Test(session, cancel_ends_at_the_next_block_and_keeps_what_is_done) {
     weir_engine_close(e);
 }
 
+/* Another seed, prompt, length or choice draws from another stream. */
+Test(session, every_choice_seed_and_prompt_has_a_key_of_its_own) {
+    static const uint32_t choices[] = {0, 1, 2, 255, 256, 257, 512, 65536, 16777216, 4294967295u};
+    static const uint64_t seeds[] = {0, 1, 256, 4294967296u, 9223372036854775808u, 18446744073709551615u};
+    static const int32_t prompts[][3] = {{5, 6, 7}, {7, 6, 5}, {5, 6, 0}, {5, 6, 263}};
+    enum { N_CHOICE = 10, N_SEED = 6, N_PROMPT = 4 * 3, N = N_CHOICE * N_SEED * N_PROMPT };
+    static uint64_t keys[N];
+    weir_engine *e = demo_open(1, 1, NULL, false);
+    int n = 0;
+    for (int i = 0; i < N; i++) {
+        weir_session_options o = greedy();
+        o.method = WEIR_METHOD_VERIFIER;
+        o.choice = choices[i % N_CHOICE];
+        o.seed = seeds[i / N_CHOICE % N_SEED];
+        const int which = i / N_CHOICE / N_SEED;
+        const size_t len = 1 + (size_t)which % 3;
+        if (len < 3 && which / 3 > 1) continue; /* the beginnings of these are those of the first */
+        weir_session *s = NULL;
+        cr_assert(weir_session_create(e, &o, prompts[which / 3], len, NULL, NULL, &s, NULL) == WEIR_OK);
+        keys[n] = (uint64_t)s->law.key[1] << 32 | s->law.key[0];
+        for (int k = 0; k < n; k++) cr_assert(keys[k] != keys[n], "case %d has the key of another", i);
+        n++;
+        weir_session_free(s);
+    }
+    weir_engine_close(e);
+}
+
 /* What weir.h promises to other threads: facts, tokens and text of the engine while it works, and an end of the session. */
 typedef struct watcher {
     weir_engine *e;
@@ -179,7 +206,7 @@ static void *watch(void *arg) {
         int32_t *ids = NULL;
         size_t n = 0;
         weir_engine_get_facts(w->e, &f);
-        if (f.n_vocab <= 0 || weir_tokenize(w->e, "Tea.", 4, true, &ids, &n, NULL) != WEIR_OK || n == 0) return w;
+        if (f.n_vocab <= 0 || weir_tokenize(w->e, "Tea.", 4, true, true, &ids, &n, NULL) != WEIR_OK || n == 0) return w;
         weir_ids_free(ids);
     }
     weir_session_cancel(w->s);

@@ -134,10 +134,19 @@ Test(weight, parts_that_do_not_fit_are_refused_and_nothing_is_written) {
     const weir_tensor a = {data, WEIR_DTYPE_F32, 4, 4}, other_dtype = {data, WEIR_DTYPE_BF16, 4, 4},
                       other_cols = {data, WEIR_DTYPE_F32, 4, 5}, other_rows = {data, WEIR_DTYPE_F32, 5, 4},
                       empty = {data, WEIR_DTYPE_F32, 0, 4}, null = {NULL, WEIR_DTYPE_F32, 4, 4},
-                      huge = {data, WEIR_DTYPE_F32, INT64_MAX / 4, 4};
-    const struct { weir_tensor part[2]; int n; bool gated; } bad[] = {
-        {{a, other_dtype}, 2, false}, {{a, other_cols}, 2, false}, {{a, other_rows}, 2, true}, {{a, a}, 1, true},
-        {{empty, a}, 2, false}, {{a, null}, 2, false}, {{a, a}, 0, false}, {{a, a}, -1, false}, {{huge, a}, 2, false},
+                      huge = {data, WEIR_DTYPE_F32, INT64_MAX / 4, 4},
+                      stack = {data, WEIR_DTYPE_F32, 4, 4, 1, {1}};
+    const struct {
+        weir_tensor part[2];
+        int n;
+        bool gated;
+    } bad[] = {
+        {{a, other_dtype}, 2, false}, {{a, other_cols}, 2, false},
+        {{a, other_rows}, 2, true},   {{a, a}, 1, true},
+        {{empty, a}, 2, false},       {{a, null}, 2, false},
+        {{a, a}, 0, false},           {{a, a}, -1, false},
+        {{huge, a}, 2, false},        {{stack}, 1, false},
+        {{a, stack}, 2, true},
     };
     weir_weight w = {.n = 42};
     for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {

@@ -121,6 +121,21 @@ Test(types, a_tensor_is_read_from_any_address) {
     }
 }
 
+Test(types, a_shape_in_words_has_its_outer_dimensions_first) {
+    static const int64_t shape[4] = {INT64_MAX, 2, INT64_MAX, INT64_MAX};
+    char text[WEIR_SHAPE_TEXT];
+    for (int n = 1; n <= 4; n++) {
+        const weir_tensor t = weir_tensor_of(NULL, WEIR_DTYPE_F32, shape, n);
+        cr_expect(t.cols == shape[n - 1] && t.rows == (n > 1 ? shape[n - 2] : 1) &&
+                  t.n_outer == (n > 2 ? n - 2 : 0));
+    }
+    const weir_tensor vector = weir_tensor_of(NULL, WEIR_DTYPE_F32, shape + 1, 1);
+    const weir_tensor all = weir_tensor_of(NULL, WEIR_DTYPE_F32, shape, 4);
+    cr_expect_str_eq(weir_tensor_shape(&vector, text), "(1, 2)");
+    cr_expect_str_eq(weir_tensor_shape(&all, text),
+                     "(9223372036854775807, 2, 9223372036854775807, 9223372036854775807)");
+}
+
 /* --- memory ---------------------------------------------------------------------------------- */
 
 Test(mem, sizes_that_overflow_are_refused_and_all_is_aligned) {

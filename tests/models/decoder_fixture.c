@@ -160,7 +160,7 @@ weir_status fixture_forward(fixture *f, const row *r, int32_t n, const int32_t *
     cr_assert_eq(weir_backend_upload(f->be, f->dev_rows, rows, sizeof rows), WEIR_OK);
     const weir_batch b = {.token = f->dev_rows, .pos = f->dev_rows + FIX_ROW, .slot = f->dev_rows + 2 * FIX_ROW,
                           .n_row = n, .out = f->dev_rows + 3 * FIX_ROW, .n_out = n_out,
-                          .logits = logits ? f->dev_logits : NULL};
+                          .logits = logits ? f->dev_logits : NULL, .group = f->group};
     WEIR_TRY(weir_model_forward(f->m, &f->kv, &b));
     const size_t bytes = logits ? (size_t)n_out * (size_t)f->n_vocab * sizeof *logits : 0;
     return weir_backend_download(f->be, logits, f->dev_logits, bytes);

@@ -28,6 +28,7 @@ typedef struct fixture {
     float *dev_logits; /* backend (FIX_ROW, n_vocab) */
     weir_kv kv;
     int32_t n_vocab;
+    int32_t group; /* what calls say of their rows; 0 at first */
 } fixture;
 
 typedef float matrix[FIX_ROW * MAX_VOCAB];

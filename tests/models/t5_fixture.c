@@ -25,7 +25,7 @@ void t5_open_on(fixture *f, const char *dir, weir_backend *be) {
     weir_err err = {""};
     memset(f, 0, sizeof *f);
     f->be = be;
-    cr_assert_eq(weir_checkpoint_open(&f->ck, dir, &err), WEIR_OK, "%s", err.text);
+    cr_assert_eq(weir_checkpoint_open(&f->ck, dir, false, &err), WEIR_OK, "%s", err.text);
     const weir_tensor_source src = weir_checkpoint_source(&f->ck);
     cr_assert_eq(weir_t5_create(&f->m, f->be, &f->ck.t5, &src, FIX_ROW, FIX_PROMPT, &err), WEIR_OK, "%s",
                  err.text);
@@ -83,7 +83,7 @@ weir_status t5_forward(fixture *f, const row *r, int32_t n, const int32_t *out, 
     cr_assert_eq(weir_backend_upload(f->be, f->dev_rows, rows, sizeof rows), WEIR_OK);
     const weir_batch b = {.token = f->dev_rows, .pos = f->dev_rows + FIX_ROW, .slot = f->dev_rows + 2 * FIX_ROW,
                           .n_row = n, .out = f->dev_rows + 3 * FIX_ROW, .n_out = n_out,
-                          .logits = logits ? f->dev_logits : NULL};
+                          .logits = logits ? f->dev_logits : NULL, .group = f->group};
     WEIR_TRY(weir_model_forward(f->m, &f->kv, &b));
     const size_t bytes = logits ? (size_t)n_out * (size_t)f->n_vocab * sizeof *logits : 0;
     return weir_backend_download(f->be, logits, f->dev_logits, bytes);

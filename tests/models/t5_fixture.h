@@ -17,6 +17,7 @@ typedef struct fixture {
     float *dev_logits;                           /* backend (FIX_ROW, n_vocab) */
     weir_kv kv;
     int32_t n_vocab; /* rows of the head */
+    int32_t group;   /* what calls say of their rows; 0 at first */
 } fixture;
 
 extern const char *const golden_names[]; /* directories under tests/golden/t5, NULL-ended */

@@ -127,6 +127,32 @@ Test(cuda_t5, many_rows_equal_single_steps) {
     }
 }
 
+/* Rows that share a slot are a group, which reads keys once: no bit of it shows, nor where the last layer keeps
+ * three rows of two slots, which are no group. */
+Test(cuda_t5, groups_change_no_bit) {
+    static matrix want, got;
+    static const int32_t out[] = {1, 2, 5};
+    fixture f;
+    row r[6];
+    open_golden(&f, bit_models[0]);
+    for (int32_t s = 0; s < 2; s++) {
+        int32_t token[N_TOKEN];
+        prefill_slot(&f, s, s);
+        run(&f, s, s, 0, 5 + s, 5, got);
+        run(&f, s, s, 5 + s, 3, 3, want + (int64_t)3 * s * f.n_vocab);
+        tokens_of(&f, s, token);
+        t5_rows_of(r + 3 * s, s, 5 + s, 3, token);
+    }
+    f.group = 3;
+    cr_assert_eq(t5_forward(&f, r, 6, NULL, 0, got), WEIR_OK);
+    same(got, want, (int64_t)6 * f.n_vocab, "groups", bit_models[0]);
+    cr_assert_eq(t5_forward(&f, r, 6, out, 3, got), WEIR_OK);
+    for (int i = 0; i < 3; i++)
+        same(got + (int64_t)i * f.n_vocab, want + (int64_t)out[i] * f.n_vocab, f.n_vocab, "some of them",
+             bit_models[0]);
+    t5_close(&f);
+}
+
 /* Four timelines (two under a sanitizer) at other positions, 1 to 4 rows of each in one call, slots permuted; then the last row of each. */
 Test(cuda_t5, sessions_in_a_batch_equal_each_alone) {
     static matrix want[4], got;
@@ -188,4 +214,14 @@ Test(cuda_t5, dead_rows_leave_no_trace) {
         t5_close(&f);
         if (enough) break;
     }
+}
+
+/* A device looks up whatever it is given: the host refuses ids that are not in the table. */
+Test(cuda_t5, ids_outside_the_embedding_are_refused) {
+    fixture f;
+    open_golden(&f, bit_models[0]);
+    const int32_t bad[2][2] = {{5, f.n_vocab}, {-1, 5}};
+    prefill_slot(&f, 0, 0); /* the slot has pages */
+    for (int i = 0; i < 2; i++) cr_expect_eq(weir_model_prefill(f.m, &f.kv, 0, bad[i], 2), WEIR_EINVAL);
+    t5_close(&f);
 }

@@ -31,7 +31,7 @@ static weir_decoder_config gemma(void) {
 typedef struct fake {
     weir_decoder_config c;
     weir_dtype dtype;
-    const char *hidden, *reshaped, *redtyped;
+    const char *hidden, *reshaped, *stacked, *redtyped;
     weir_dtype other;
     const float *rope_freqs; /* (n_dim / 2) or NULL */
     int64_t n_released;
@@ -107,6 +107,7 @@ static bool fake_find(void *ud, const char *name, weir_tensor *out) {
     *out = (weir_tensor){fake_data(k, name, dtype, (rows + 1) * (cols + 1)), dtype, rows, cols};
     if (strcmp(name, "rope_freqs.weight") == 0) out->data = k->rope_freqs, out->dtype = WEIR_DTYPE_F32;
     if (k->reshaped && strcmp(k->reshaped, name) == 0) out->cols++;
+    if (k->stacked && strcmp(k->stacked, name) == 0) out->n_outer = 1, out->outer[0] = 1;
     return true;
 }
 
@@ -140,7 +141,7 @@ static weir_backend *backend(int n_thread) {
 
 /* ---- named failures -------------------------------------------------------------------------------------- */
 
-/* Every tensor in turn is hidden, then reshaped: the message names it, nothing leaks. */
+/* Every tensor in turn is hidden, then reshaped, then one of a stack: the message names it, nothing leaks. */
 static void break_each_tensor(const weir_decoder_config *c, int n_want) {
     fake *whole = fake_new(c, WEIR_DTYPE_F32);
     weir_backend *be = backend(1);
@@ -151,20 +152,21 @@ static void break_each_tensor(const weir_decoder_config *c, int n_want) {
     cr_assert_eq(whole->n, n_want);
 
     for (int i = 0; i < whole->n; i++) {
-        for (int how = 0; how < 2; how++) {
+        for (int how = 0; how < 3; how++) {
             fake *k = fake_new(c, WEIR_DTYPE_F32);
-            *(how ? &k->reshaped : &k->hidden) = whole->name[i];
+            *(how == 0 ? &k->hidden : how == 1 ? &k->reshaped : &k->stacked) = whole->name[i];
             m = NULL;
             err.text[0] = 0;
             cr_expect_eq(create(k, be, &m, &err), WEIR_EFORMAT, "%s", whole->name[i]);
             cr_expect_null(m);
             cr_expect(strstr(err.text, whole->name[i]), "'%s' does not name %s", err.text, whole->name[i]);
             cr_expect(strstr(err.text, "want ("), "%s", err.text);
-            cr_expect(how == 0 || strstr(err.text, "file has ("), "%s", err.text);
+            cr_expect(how == 0 || strstr(err.text, how == 1 ? "file has (" : "file has (1, "), "%s",
+                      err.text);
             fake_free(k);
         }
     }
-    printf("%d tensors, each hidden and reshaped; last message: %s\n", whole->n, err.text);
+    printf("%d tensors, each hidden, reshaped and stacked; last message: %s\n", whole->n, err.text);
     weir_backend_close(be);
     fake_free(whole);
 }
@@ -188,7 +190,8 @@ Test(decoder_load, dtypes_that_may_differ_and_dtypes_that_may_not) {
              {"model.layers.1.mlp.up_proj.weight", WEIR_DTYPE_BF16, WEIR_OK},
              {"model.layers.1.input_layernorm.weight", WEIR_DTYPE_Q8_0, WEIR_EFORMAT},
              {"model.layers.1.self_attn.q_proj.bias", WEIR_DTYPE_Q4_K, WEIR_EFORMAT},
-             {"model.layers.1.self_attn.o_proj.weight", WEIR_DTYPE_Q8_0, WEIR_EFORMAT}}; /* rows of 30 */
+             {"model.layers.1.self_attn.o_proj.weight", WEIR_DTYPE_Q8_0, WEIR_EFORMAT}, /* rows of 30 */
+             {"model.layers.2.mlp.down_proj.weight", WEIR_DTYPE_Q8_0, WEIR_EFORMAT}};   /* rows of 40 */
     for (size_t i = 0; i < sizeof t / sizeof *t; i++) {
         fake *k = fake_new(&plain, WEIR_DTYPE_F32);
         weir_model *m = NULL;
@@ -341,6 +344,20 @@ Test(decoder_load, rope_factors_of_the_file_stand_for_llama3s_formula) {
     fake_free(k);
 }
 
+/* Positions below 2^20 keep sine and cosine good for one radian a position, not for two. */
+Test(decoder_load, frequencies_above_one_radian_are_refused) {
+    weir_decoder_config c = plain;
+    float logits[101];
+    weir_err err = {""};
+    c.rope.kind = WEIR_ROPE_LINEAR, c.rope.factor = 0.5f;
+    fake *k = fake_new(&c, WEIR_DTYPE_F32);
+    cr_expect_eq(logits_with(k, logits, &err), WEIR_EFORMAT);
+    cr_expect(strstr(err.text, "pair 0 turns by 2 a position, want above 0 and at most 1"), "%s", err.text);
+    k->c.rope.factor = 1.0f;
+    cr_expect_eq(logits_with(k, logits, &err), WEIR_OK);
+    fake_free(k);
+}
+
 /* Known ends of each stretch: fast dimensions stay, slow ones are divided. */
 Test(decoder_load, rope_tables_have_their_ends) {
     enum { N = 128 };
@@ -362,6 +379,40 @@ Test(decoder_load, rope_tables_have_their_ends) {
     cr_expect_eq(weir__rope_table(&r, N, t), 1.5f);
     r.attention_factor = 0.0f, r.factor = 1.0f;
     cr_expect_eq(weir__rope_table(&r, N, t), 1.0f);
+}
+
+/* A line of tests/golden/rope/tables.txt (make_rope.py): the config, then what transformers makes of it. Its
+ * arithmetic is f32, ours is double: pow and three roundings, under 2^-20 together. */
+static bool check_rope_table(FILE *file) {
+    static const char *const kinds[] = {"default", "linear", "llama3", "yarn"};
+    char kind[16];
+    weir_rope_config r = {.kind = WEIR_ROPE_DEFAULT};
+    int32_t n_dim = 0;
+    float scale = 0.0f, want = 0.0f, got[128];
+    const int n = fscanf(file, "%15s %f %f %f %f %f %f %d %f %d %f", kind, &r.theta, &r.factor, &r.low_freq,
+                         &r.high_freq, &r.beta_fast, &r.beta_slow, &r.n_ctx_original, &r.attention_factor, &n_dim,
+                         &scale);
+    if (n == EOF) return false;
+    cr_assert(n == 11 && n_dim > 0 && n_dim <= 256);
+    while (strcmp(kinds[r.kind], kind) != 0) cr_assert(++r.kind <= WEIR_ROPE_YARN, "%s", kind);
+    const float got_scale = weir__rope_table(&r, n_dim, got);
+    cr_expect(fabsf(got_scale - scale) <= 0x1p-20f * scale, "%s %d: %g, want %g", kind, n_dim, (double)got_scale,
+              (double)scale);
+    for (int i = 0; i < n_dim / 2; i++) {
+        cr_assert_eq(fscanf(file, "%f", &want), 1);
+        cr_expect(fabsf(got[i] - want) <= 0x1p-20f * want, "%s %d, dimension %d: %g, want %g", kind, n_dim, i,
+                  (double)got[i], (double)want);
+    }
+    return true;
+}
+
+Test(decoder_load, rope_tables_are_those_of_transformers) {
+    FILE *file = fopen(WEIR_SOURCE_DIR "/tests/golden/rope/tables.txt", "r");
+    int n = 0;
+    cr_assert(file);
+    while (check_rope_table(file)) n++;
+    fclose(file);
+    cr_assert_eq(n, 12);
 }
 
 /* ---- memory ---------------------------------------------------------------------------------------------- */
@@ -406,6 +457,8 @@ static void check_bytes(const weir_decoder_config *c, weir_dtype dtype, int n_th
     const weir_bytes arena = weir_decoder_scratch_bytes(c, be, WEIR_DTYPE_F32, 17, 100);
     cr_expect_eq(live - before, f.weight_bytes + arena.backend + structs + op_after - op_before);
     cr_expect_eq(arena.host, 0);
+    const int32_t heads = 2 * (c->n_head + c->n_head_kv); /* q, k, v and the output, of a chunk */
+    cr_expect_geq(arena.backend, 4 * (size_t)be->chunk * (size_t)(c->dim + heads * c->head_dim + c->ff_dim));
     const weir_model_facts *g = weir_model_get_facts(m);
     cr_expect(memcmp(g, &f, sizeof f) == 0);
     if (op_after > op_before) { /* the ops' scratch was grown for this model: then the plan is exact */
@@ -444,7 +497,8 @@ Test(decoder_load, counts_parameters_and_the_bytes_of_a_pass) {
         const weir_tensor_source src = {fake_find, fake_release, k};
         cr_assert_eq(weir_decoder_measure(config[i], &src, false, &f, NULL), WEIR_OK);
         cr_expect_eq(f.n_param, want[i]);
-        const size_t vectors = 4 * weir__decoder_vector_floats(config[i]);
+        /* every vector rounded up to 16 floats: norms of 24, of heads of 10, a bias of 50, two tables of 5 */
+        const size_t norms = i ? 4 * 32 : 2 * 32, vectors = 4 * (3 * (norms + 2 * 16 + (i ? 0 : 64)) + 32 + 2 * 16);
         const size_t table = i ? 0 : weir_weight_bytes(WEIR_LAYOUT_PANEL, WEIR_DTYPE_BF16, 101, 24, false);
         cr_expect_eq(f.weight_bytes - f.decode_bytes, table + vectors);
         cr_expect(f.dtype == WEIR_DTYPE_BF16 && f.kv_dtype == WEIR_DTYPE_F32 && !f.encoder_decoder);

@@ -170,7 +170,9 @@ static void subset_body(const golden_model *g, weir_isa isa) {
         }
         const int64_t n = (int64_t)n_out * f.n_vocab;
         got[n] = 123.0f;
+        f.group = mask % 3 ? 4 : 2; /* true of all rows, not of those that are wanted */
         cr_assert_eq(fixture_forward(&f, r, 4, out, n_out, n_out ? got : NULL), WEIR_OK);
+        f.group = 0;
         for (int32_t i = 0; i < n_out; i++)
             same(got + (int64_t)i * f.n_vocab, want + (int64_t)out[i] * f.n_vocab, f.n_vocab, "subset", &f);
         if (n_out) cr_assert_eq(got[n], 123.0f, "wrote past n_out rows");
@@ -180,6 +182,26 @@ static void subset_body(const golden_model *g, weir_isa isa) {
     fixture_close(&f);
 }
 Test(decoder_rows, wanted_rows_only) { everywhere(subset_body); }
+
+/* Rows of which nobody wants logits leave K and V in every layer, the last one too. */
+static void unwanted_body(const golden_model *g, weir_isa isa) {
+    static matrix want, got, all;
+    static const int32_t none[1];
+    int32_t token[N_TOKEN];
+    row r[4];
+    fixture f;
+    fixture_open(&f, g, isa, 1);
+    tokens_of(&f, 0, token);
+    for (int32_t s = 0; s < 2; s++) {
+        fixture_prefill(&f, s, token, 20);
+        rows_of(r, s, 20, 4, token);
+        cr_assert_eq(fixture_forward(&f, r, 4, s ? none : NULL, 0, s ? NULL : all), WEIR_OK);
+        fixture_run(&f, s, token, 24, 1, 1, s ? got : want);
+    }
+    same(got, want, f.n_vocab, "after rows that nobody wants", &f);
+    fixture_close(&f);
+}
+Test(decoder_rows, unwanted_rows_are_appended) { everywhere(unwanted_body); }
 
 /* NaN in every cache position from len on. */
 static void poison(const weir_kv_view *kv, int32_t slot, int64_t len) {

@@ -106,7 +106,7 @@ Test(t5_demo, facts_are_those_of_the_card) {
         weir_checkpoint ck;
         weir_err err = {""};
         weir_model_facts x;
-        cr_assert_eq(weir_checkpoint_open(&ck, dir[i], &err), WEIR_OK, "%s", err.text);
+        cr_assert_eq(weir_checkpoint_open(&ck, dir[i], false, &err), WEIR_OK, "%s", err.text);
         weir_t5_facts(&ck.t5, ck.dtype, false, &x);
         printf("%s: %ld parameters, %zu weight bytes\n", dir[i], (long)x.n_param, x.weight_bytes);
         cr_expect_eq(x.n_param, n_param[i]);

@@ -202,8 +202,10 @@ static void subset_slots_body(const char *name, weir_isa isa) {
         t5_rows_of(r + 2 * s, s, 9 * s, 2, token);
         cr_assert_eq(t5_forward(&f, r + 2 * s, 2, &out[0], 1, want + s * f.n_vocab), WEIR_OK);
     }
-    cr_assert_eq(t5_forward(&f, r, 6, out, 3, got), WEIR_OK);
-    same(got, want, (int64_t)3 * f.n_vocab, "last rows of three slots", name, isa);
+    for (f.group = 1; f.group <= 2; f.group++) { /* the wanted rows are no pairs */
+        cr_assert_eq(t5_forward(&f, r, 6, out, 3, got), WEIR_OK);
+        same(got, want, (int64_t)3 * f.n_vocab, "last rows of three slots", name, isa);
+    }
     t5_close(&f);
 }
 Test(t5_rows, wanted_rows_of_several_slots) { everywhere(subset_slots_body); }

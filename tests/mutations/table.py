@@ -1,26 +1,34 @@
 """All seeded bugs, and which tests look at what."""
 from accept_bugs import BUGS as ACCEPT
 from attention_bugs import BUGS as ATTENTION
+from cpu_base_bugs import BUGS as BASE
+from cpu_formats_bugs import BUGS as FORMATS
+from cpu_front_bugs import BUGS as FRONT
+from cpu_host_bugs import BUGS as HOST
+from cpu_models_bugs import BUGS as MODELS
 from dense_bugs import BUGS as DENSE
 from loop_bugs import BUGS as LOOP
 
-MUTANTS = ACCEPT + DENSE + ATTENTION + LOOP
+TABLES = {
+    "kernels": {"mutants": ACCEPT + DENSE + ATTENTION + LOOP, "what": "CUDA kernels", "results": "results.md"},
+    "cpu": {"mutants": BASE + MODELS + HOST + FORMATS + FRONT, "what": "code for CPUs", "results": "results_cpu.md"},
+}
 
-# Path prefix: tests of the runner (test_runner_<name>) that are about it, the nearest first.
+# Path prefix of entries that name no tests: tests (test_<name>) that are about it, the nearest first.
 TESTS = {
-    "kernels/accept/": ["row_stats", "accept"],
-    "kernels/accept/accept.cu": ["accept"],
-    "kernels/accept/emit.cu": ["accept"],
-    "kernels/accept/step.cuh": ["accept", "loop_ops"],
-    "kernels/cuda/": ["backend", "backend_failures"],
-    "kernels/dense/attention": ["attention"],
-    "kernels/dense/cublaslt.cu": ["prefill"],
-    "kernels/dense/embed.cu": ["embed"],
-    "kernels/dense/gather.cu": ["gather"],
-    "kernels/dense/kv": ["kv", "attention"],
-    "kernels/dense/linear": ["linear"],
-    "kernels/dense/linear_prefill.cu": ["prefill"],
-    "kernels/dense/rmsnorm.cu": ["embed"],
-    "kernels/dense/rope.cu": ["rope"],
-    "kernels/loop/": ["loop_ops"],
+    "kernels/accept/": ["runner_row_stats", "runner_accept"],
+    "kernels/accept/accept.cu": ["runner_accept"],
+    "kernels/accept/emit.cu": ["runner_accept"],
+    "kernels/accept/step.cuh": ["runner_accept", "runner_loop_ops"],
+    "kernels/cuda/": ["runner_backend", "runner_backend_failures"],
+    "kernels/dense/attention": ["runner_attention"],
+    "kernels/dense/cublaslt.cu": ["runner_prefill"],
+    "kernels/dense/embed.cu": ["runner_embed"],
+    "kernels/dense/gather.cu": ["runner_gather"],
+    "kernels/dense/kv": ["runner_kv", "runner_attention"],
+    "kernels/dense/linear": ["runner_linear"],
+    "kernels/dense/linear_prefill.cu": ["runner_prefill"],
+    "kernels/dense/rmsnorm.cu": ["runner_embed"],
+    "kernels/dense/rope.cu": ["runner_rope"],
+    "kernels/loop/": ["runner_loop_ops"],
 }

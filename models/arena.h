@@ -1,0 +1,91 @@
+#ifndef WEIR_MODELS_ARENA_H
+#define WEIR_MODELS_ARENA_H
+
+#include "models/model.h"
+
+/* What every size of a transformer follows from; n_head_kv divides n_head. */
+typedef struct model_shape {
+    int64_t dim, ff_dim;
+    int32_t n_head, n_head_kv, head_dim;
+    int64_t n_vocab_rows;
+    bool gated;      /* the feed-forward has two matrices in: gate and up */
+    bool post_norms; /* a norm after each sub-layer, before the residual */
+    bool encoder;    /* prompts go through a stack of their own */
+} model_shape;
+
+/* Outputs of q, of k (and of v), and of all three: inner need not be dim. */
+static inline int64_t weir__inner(const model_shape *s) { return (int64_t)s->n_head * s->head_dim; }
+static inline int64_t weir__inner_kv(const model_shape *s) { return (int64_t)s->n_head_kv * s->head_dim; }
+static inline int64_t weir__width(const model_shape *s) { return weir__inner(s) + 2 * weir__inner_kv(s); }
+
+/* Activations of one call, all in one block of backend memory; 0 elements: NULL. C = max(n_row, chunk) rows
+ * with the backend's chunk of positions: a prompt goes through a chunk at a time. N = C, but with an encoder
+ * max(n_row, n_prompt): keys of later chunks are read by earlier rows. Prefill and forward never overlap, so
+ * they share it. */
+typedef struct model_arena {
+    float *x;        /* (N, dim) residual stream */
+    float *qkv;      /* (N, width) */
+    float *att;      /* (C, inner) attention output */
+    float *h;        /* (C, ff_dim) feed-forward; with an encoder cross K and V too */
+    float *sub;      /* (C, dim) output of a sub-layer before the norm after it */
+    float *x_out;    /* (n_row, dim) of the rows whose logits are wanted */
+    float *q_out;    /* (n_row, inner) */
+    void *pool;      /* encoder: pages of n_prompt positions, one layer, used by every layer in turn */
+    int32_t *prompt; /* (2, n_prompt) tokens, slots; encoder: (3, n_prompt), key counts too */
+    int32_t *iota;   /* (n_prompt + 1) 0, 1, 2, ...: positions, from 1 on their keys; the pool's page table */
+    int32_t *zero;   /* (n_prompt) the encoder's one slot */
+    int32_t *n_key, *n_src;                          /* (n_row) keys of self and cross attention */
+    int32_t *out_slot, *out_pos, *out_key, *out_src; /* (n_row) of the wanted rows */
+    size_t bytes;                                    /* of the block */
+} model_arena;
+
+/* The largest call and prompt, the backend's chunk, and the dtype of pages. */
+typedef struct arena_bounds {
+    int64_t n_row, n_prompt, chunk;
+    weir_dtype kv_dtype;
+} arena_bounds;
+
+/* base may be NULL: then only a->bytes is of use. */
+void weir__model_arena_place(const model_shape *s, const arena_bounds *b, void *base, model_arena *a);
+
+/* Integers of the host's copy of a prompt. */
+int64_t weir__stage_ints(const model_shape *s, int64_t n_prompt);
+
+/* Takes a model's arena and its ops' scratch, and fills in what never changes. ENOMEM, EDEVMEM, ECUDA. */
+weir_status weir__model_arena_create(weir_model *m);
+void weir__model_arena_free(weir_model *m);
+
+/* plan.c: what the arena takes, and the scratch that ops ask for, as in model.h. */
+weir_bytes weir__scratch_bytes(const model_shape *s, const weir_backend *be, weir_dtype kv_dtype,
+                               int64_t n_row, int64_t n_prompt);
+size_t weir__op_floats(const model_shape *s, const weir_backend *be, int64_t n_row, int64_t n_key);
+
+/* ---- rows in flight ---- */
+
+/* The rows of a call, or of a chunk of a prompt, on their way through the layers. */
+typedef struct model_rows {
+    int64_t n;
+    float *x; /* (n, dim) */
+    float *q; /* (n, inner) queries, row stride ldq; K and V after them in the row until rows are dropped */
+    int64_t ldq;
+    const int32_t *slot, *pos, *n_key, *n_src; /* (n); n_src: encoder-decoders */
+    int32_t group;                             /* kernels/dense/attention.h */
+    bool prefill;
+} model_rows;
+
+/* A prompt's tokens and slots (and key counts) to where ops read them. EINVAL: a token outside the embedding,
+ * which a device could not refuse. */
+weir_status weir__put_prompt(weir_model *m, int32_t slot, const int32_t *token, int64_t n);
+/* Array i of the prompt of n positions that was put last: 0 tokens, 1 slots, 2 key counts. */
+const int32_t *weir__prompt_at(const weir_model *m, int64_t n, int i);
+
+/* The next unit of a prompt, a layer of a chunk, may run; ECANCELED where nobody wants the rest. */
+weir_status weir__prompt_goes_on(const weir_model *m);
+
+/* The rows of a decode or verify call, before their first layer: key counts made, x not yet. */
+weir_status weir__rows_begin(weir_model *m, const weir_kv *kv, const weir_batch *b, model_rows *r);
+
+/* Past the last append a row serves only its own logits: drops those that nobody wants. */
+weir_status weir__rows_keep_wanted(weir_model *m, const weir_kv *kv, const weir_batch *b, model_rows *r);
+
+#endif /* WEIR_MODELS_ARENA_H */

@@ -1,0 +1,189 @@
+#include "models/attention.h"
+
+#include "models/impl.h"
+#include "models/product.h"
+
+/* ---- plan ---- */
+
+enum {
+    ATTEND_ROWS = 256, /* rows that attention has scratch for at once; the op cuts larger calls */
+    ATTEND_GROUP = 32, /* of them, what it must have: a block's rows of a slot; larger groups go row by row */
+    ATTEND_FLOATS = 16 << 20, /* beyond this many a decoder's long contexts are cut to fewer rows */
+};
+
+static int64_t max64(int64_t a, int64_t b) { return a > b ? a : b; }
+static int64_t min64(int64_t a, int64_t b) { return a < b ? a : b; }
+static size_t more(size_t a, size_t b) { return a > b ? a : b; }
+
+/* q, k and v in one product, two or three, and K and V of cross attention. */
+static size_t product_floats(const model_shape *s, int64_t chunk) {
+    const int64_t q = weir__inner(s), kv = weir__inner_kv(s), n[] = {q + 2 * kv, q + kv, q, 2 * kv, kv};
+    size_t most = weir_linear_cuda_scratch_floats(s->dim, q, chunk);
+    for (size_t i = 0; i < sizeof n / sizeof *n; i++)
+        most = more(most, weir_linear_cuda_scratch_floats(n[i], s->dim, chunk));
+    return most;
+}
+
+static size_t attend_floats(const model_shape *s, int64_t chunk, int64_t n_row, int64_t n_key) {
+    const int64_t keys = (n_key + WEIR_PAGE - 1) / WEIR_PAGE * WEIR_PAGE;
+    const int64_t most = max64(min64(n_row, ATTEND_ROWS), chunk), few = min64(most, ATTEND_GROUP);
+    const size_t all = weir_attention_cuda_scratch_floats(most, s->n_head, s->head_dim, keys, 0);
+    if (all <= ATTEND_FLOATS || s->encoder) return all;
+    return more(ATTEND_FLOATS, weir_attention_cuda_scratch_floats(few, s->n_head, s->head_dim, keys, 0));
+}
+
+size_t weir__attention_floats(const model_shape *s, int64_t chunk, int64_t n_row, int64_t n_key) {
+    return more(product_floats(s, chunk), attend_floats(s, chunk, n_row, n_key));
+}
+
+/* ---- load ---- */
+
+static matrix_list list_of(const model_shape *s, const attention_names *n, weir_use use) {
+    return (matrix_list){.prefix = n->prefix,
+                         .what = {n->q, n->k, n->v},
+                         .rows = {weir__inner(s), weir__inner_kv(s), weir__inner_kv(s)},
+                         .cols = s->dim,
+                         .n = 3,
+                         .use = use};
+}
+
+weir_status weir__attention_load(weights *w, const model_shape *s, const attention_names *n, weir_use use,
+                                 attention *a) {
+    const matrix_list qkv = list_of(s, n, use);
+    if (n->q_norm) WEIR_TRY(weir__load_norm(w, n->prefix, n->q_norm, s->head_dim, &a->q_norm));
+    if (n->k_norm) WEIR_TRY(weir__load_norm(w, n->prefix, n->k_norm, s->head_dim, &a->k_norm));
+    if (n->bias) WEIR_TRY(weir__load_bias(w, &qkv, &a->bias));
+    WEIR_TRY(weir__load_stacked(w, &qkv, a->qkv, &a->n_qkv));
+    return weir__load_matrix(w, n->prefix, n->o, s->dim, weir__inner(s), use, &a->o);
+}
+
+void weir__attention_free(weir_backend *be, attention *a) {
+    for (int i = 0; i < WEIR__PARTS; i++) weir_weight_free(be, &a->qkv[i]);
+    weir_weight_free(be, &a->o);
+}
+
+weir_status weir__cross_load(weights *w, const model_shape *s, const attention_names *n, cross_attention *a) {
+    const int64_t inner_kv = weir__inner_kv(s);
+    const matrix_list kv = {.prefix = n->prefix,
+                            .what = {n->k, n->v},
+                            .rows = {inner_kv, inner_kv},
+                            .cols = s->dim,
+                            .n = 2,
+                            .use = WEIR_USE_PREFILL};
+    int n_kv; /* one: families with cross attention ask for one dtype */
+    WEIR_TRY(weir__load_matrix(w, n->prefix, n->q, weir__inner(s), s->dim, WEIR_USE_ROWS, &a->q));
+    WEIR_TRY(weir__load_stacked(w, &kv, &a->kv, &n_kv));
+    return weir__load_matrix(w, n->prefix, n->o, s->dim, weir__inner(s), WEIR_USE_ROWS, &a->o);
+}
+
+void weir__cross_free(weir_backend *be, cross_attention *a) {
+    weir_weight_free(be, &a->q);
+    weir_weight_free(be, &a->kv);
+    weir_weight_free(be, &a->o);
+}
+
+/* ---- run ---- */
+
+/* Biases, norms of heads and rotation, in place. */
+static weir_status position(weir_model *m, const attention *a, const attention_kind *kind,
+                            const model_rows *r) {
+    const model_shape *s = &m->shape;
+    float *k = r->q + weir__inner(s);
+    weir_rope turn = {.q = r->q,
+                      .k = k,
+                      .v = k + weir__inner_kv(s),
+                      .ld = r->ldq,
+                      .bias = a->bias,
+                      .q_norm = a->q_norm,
+                      .k_norm = a->k_norm,
+                      .eps = m->eps,
+                      .inv_freq = kind->inv_freq,
+                      .scale = kind->rope_scale,
+                      .slot = r->slot,
+                      .pos = r->pos,
+                      .n_row = r->n,
+                      .n_head = s->n_head,
+                      .n_head_kv = s->n_head_kv,
+                      .head_dim = s->head_dim,
+                      .n_dim = kind->n_dim,
+                      .interleaved = kind->interleaved};
+    if (!a->bias && !a->q_norm && !kind->inv_freq) return WEIR_OK;
+    return m->be->op.rope(m->be, &turn);
+}
+
+weir_status weir__attention_qkv(weir_model *m, const attention *a, const attention_kind *kind,
+                                const model_rows *r) {
+    weir_linear p = {.x = r->x, .ldx = m->shape.dim, .norm = a->norm, .y = r->q, .ldy = r->ldq};
+    for (int i = 0; i < a->n_qkv; i++) {
+        p.w = &a->qkv[i];
+        WEIR_TRY(weir__product(m, r, p));
+        p.y += a->qkv[i].n;
+    }
+    return position(m, a, kind, r);
+}
+
+static weir_status append(weir_model *m, attention_cache c, const model_rows *r, const float *k, int64_t ld) {
+    weir_kv_append ap = {.kv = c.kv,
+                         .k = k,
+                         .v = k + weir__inner_kv(&m->shape),
+                         .ld = ld,
+                         .slot = r->slot,
+                         .pos = r->pos,
+                         .n_row = r->n,
+                         .layer = c.layer};
+    return m->be->op.kv_append(m->be, &ap);
+}
+
+weir_status weir__attention_append(weir_model *m, attention_cache c, const model_rows *r) {
+    return append(m, c, r, r->q + weir__inner(&m->shape), r->ldq);
+}
+
+static weir_status attend(weir_model *m, const attention_kind *kind, attention_cache c, const model_rows *r,
+                          const int32_t *n_key) {
+    weir_attention at = {.kv = c.kv,
+                         .q = r->q,
+                         .ldq = r->ldq,
+                         .o = m->a.att,
+                         .ldo = weir__inner(&m->shape),
+                         .slot = r->slot,
+                         .pos = r->pos,
+                         .n_key = n_key,
+                         .n_row = r->n,
+                         .layer = c.layer,
+                         .n_head = m->shape.n_head,
+                         .scale = kind->scale,
+                         .bias = kind->bias,
+                         .bias_left = kind->bias_left,
+                         .bias_right = kind->bias_right,
+                         .softcap = kind->softcap,
+                         .window = kind->window,
+                         .group = r->group,
+                         .prefill = r->prefill};
+    return m->be->op.attention(m->be, &at);
+}
+
+weir_status weir__attention_output(weir_model *m, const attention *a, const attention_kind *kind,
+                                   attention_cache c, const model_rows *r) {
+    WEIR_TRY(attend(m, kind, c, r, r->n_key));
+    return weir__residual(m, r, &a->o, m->a.att, a->post);
+}
+
+weir_status weir__cross_append(weir_model *m, const cross_attention *a, const float *norm, attention_cache c,
+                               const model_rows *r) {
+    const weir_linear kv = {
+        .x = r->x, .ldx = m->shape.dim, .norm = norm, .w = &a->kv, .y = m->a.h, .ldy = a->kv.n};
+    WEIR_TRY(weir__product(m, r, kv));
+    return append(m, c, r, m->a.h, a->kv.n);
+}
+
+weir_status weir__cross_output(weir_model *m, const cross_attention *a, const attention_kind *kind,
+                               attention_cache c, const model_rows *r) {
+    model_rows q = *r;
+    q.q = m->a.qkv;
+    q.ldq = a->q.n;
+    const weir_linear p = {
+        .x = r->x, .ldx = m->shape.dim, .norm = a->norm, .w = &a->q, .y = q.q, .ldy = q.ldq};
+    WEIR_TRY(weir__product(m, r, p));
+    WEIR_TRY(attend(m, kind, c, &q, r->n_src));
+    return weir__residual(m, r, &a->o, m->a.att, NULL);
+}

@@ -1,0 +1,92 @@
+/* The life of a model, whatever its family: measured, created, freed. */
+#include "kernels/base/mem.h"
+#include "models/impl.h"
+
+weir_status weir__backend_no_memory(const weir_backend *be) {
+    return be->device ? WEIR_EDEVMEM : WEIR_ENOMEM;
+}
+
+/* Pages are bf16 where a device serves bf16 or quantised matrices, else f32. */
+static weir_dtype kv_dtype_of(bool device, weir_dtype matrices) {
+    return device && (matrices == WEIR_DTYPE_BF16 || !weir_dtype_is_float(matrices)) ? WEIR_DTYPE_BF16
+                                                                                     : WEIR_DTYPE_F32;
+}
+
+static weir_status walk(weir_model *m, weights *w) {
+    weir_model_facts *f = &m->facts;
+    *f = (weir_model_facts){0};
+    WEIR_TRY(m->ops->load(m, w));
+    f->n_param = w->n_param;
+    f->weight_bytes = w->matrix_bytes + 4 * (size_t)w->n_vector;
+    f->decode_bytes = w->row_bytes;
+    f->n_vocab_rows = (int32_t)m->shape.n_vocab_rows;
+    f->n_head_kv = m->shape.n_head_kv;
+    f->head_dim = m->shape.head_dim;
+    f->encoder_decoder = m->shape.encoder;
+    f->kv_dtype = kv_dtype_of(w->device, f->dtype);
+    return WEIR_OK;
+}
+
+weir_status weir__model_measure(weir_model *m, const weir_tensor_source *src, weir_dtype dtype, bool device,
+                                weir_model_facts *out, weir_err *err) {
+    weights w = {.src = src, .dtype = dtype, .device = device, .err = err};
+    WEIR_TRY(walk(m, &w));
+    *out = m->facts;
+    return WEIR_OK;
+}
+
+/* Vectors are made in host memory, which on the CPU is where they stay. */
+static weir_status load_into(weir_model *m, weights *w, int64_t n_vector) {
+    weir_backend *be = m->be;
+    w->there = m->vectors;
+    w->vector = m->vectors;
+    if (!be->device) return walk(m, w);
+    w->vector = weir_calloc((size_t)n_vector, sizeof *w->vector);
+    if (!w->vector)
+        return weir_fail(w->err, WEIR_ENOMEM, "%s: %s", m->ops->name, weir_status_str(WEIR_ENOMEM));
+    weir_status s = walk(m, w);
+    if (s == WEIR_OK) {
+        s = weir_backend_upload(be, m->vectors, w->vector, (size_t)n_vector * sizeof *w->vector);
+        if (s != WEIR_OK) weir_backend_failure(be, w->err);
+    }
+    weir_free(w->vector);
+    return s;
+}
+
+/* Every weight: a walk that plans says how much room the vectors of the one that loads take. */
+static weir_status load(weir_model *m, const weir_tensor_source *src, weir_err *err) {
+    weights plan = {.device = m->be->device, .err = err};
+    weights w = {.src = src, .device = m->be->device, .err = err, .be = m->be};
+    WEIR_TRY(walk(m, &plan));
+    m->vectors = weir_backend_alloc(m->be, (size_t)plan.n_vector * sizeof *m->vectors);
+    if (m->vectors) return load_into(m, &w, plan.n_vector);
+    return weir_fail(err, weir__backend_no_memory(m->be), "%s: %s", m->ops->name,
+                     weir_status_str(weir__backend_no_memory(m->be)));
+}
+
+static weir_status build(weir_model *m, const weir_tensor_source *src, weir_err *err) {
+    weir_status s = m->ops->alloc_layers(m);
+    if (s != WEIR_OK) return weir_fail(err, s, "%s: %s", m->ops->name, weir_status_str(s));
+    WEIR_TRY(load(m, src, err));
+    s = weir__model_arena_create(m);
+    if (s == WEIR_ECUDA)
+        weir_backend_failure(m->be, err);
+    else if (s != WEIR_OK)
+        weir_fail(err, s, "%s: %s", m->ops->name, weir_status_str(s));
+    return s;
+}
+
+weir_status weir__model_create(weir_model *m, const weir_tensor_source *src, weir_err *err) {
+    const weir_status s = build(m, src, err);
+    if (s != WEIR_OK) weir_model_free(m);
+    return s;
+}
+
+void weir_model_free(weir_model *m) {
+    if (!m) return;
+    m->ops->free_layers(m);
+    weir__head_free(m->be, &m->head);
+    weir__model_arena_free(m);
+    if (m->vectors) weir_backend_free(m->be, m->vectors);
+    weir_free(m);
+}

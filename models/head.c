@@ -1,0 +1,43 @@
+#include "models/head.h"
+
+#include "models/impl.h"
+#include "models/product.h"
+
+/* Prompts never see the head: no chunk. */
+size_t weir__head_floats(const model_shape *s) {
+    return weir_linear_cuda_scratch_floats(s->n_vocab_rows, s->dim, 0);
+}
+
+weir_status weir__head_load(weights *w, const model_shape *s, const char *embed, const char *untied,
+                            model_head *h) {
+    const weir_use use = untied ? WEIR_USE_PREFILL : WEIR_USE_ROWS;
+    WEIR_TRY(weir__load_matrix(w, "", embed, s->n_vocab_rows, s->dim, use, &h->embed));
+    h->out = untied ? &h->untied : &h->embed;
+    if (!untied) return WEIR_OK; /* a head in the file is not used then, as transformers does */
+    return weir__load_matrix(w, "", untied, s->n_vocab_rows, s->dim, WEIR_USE_ROWS, &h->untied);
+}
+
+void weir__head_free(weir_backend *be, model_head *h) {
+    weir_weight_free(be, &h->embed);
+    weir_weight_free(be, &h->untied);
+}
+
+weir_status weir__head_embed(weir_model *m, const int32_t *token, int64_t n) {
+    weir_embed e = {
+        .x = m->a.x, .table = &m->head.embed, .token = token, .n_row = n, .scale = m->head.embed_scale};
+    return m->be->op.embed(m->be, &e);
+}
+
+weir_status weir__head_logits(weir_model *m, const weir_batch *b, const model_rows *r) {
+    return weir__product(m, r,
+                         (weir_linear){.x = r->x,
+                                       .ldx = m->shape.dim,
+                                       .norm = m->head.norm,
+                                       .w = m->head.out,
+                                       .y = b->logits,
+                                       .ldy = m->shape.n_vocab_rows,
+                                       .scale = m->head.scale,
+                                       .softcap = m->head.softcap,
+                                       .extent = b->extent,
+                                       .extent_n = b->extent_n});
+}

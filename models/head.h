@@ -1,0 +1,26 @@
+#ifndef WEIR_MODELS_HEAD_H
+#define WEIR_MODELS_HEAD_H
+
+#include "models/arena.h"
+#include "models/weights.h"
+
+/* Both ends of a model: x = embed_scale * embed[token], and logits = cap(scale * out·norm(x)). */
+typedef struct model_head {
+    weir_weight embed;      /* (n_vocab_rows, dim) */
+    weir_weight untied;     /* (n_vocab_rows, dim); data NULL when tied */
+    const weir_weight *out; /* the one of the two that makes logits */
+    const float *norm;      /* (dim); the family loads it */
+    float embed_scale, scale;
+    float softcap; /* 0: none */
+} model_head;
+
+size_t weir__head_floats(const model_shape *s); /* a device's scratch */
+/* Names without ".weight"; untied NULL: the embedding makes logits too. */
+weir_status weir__head_load(weights *w, const model_shape *s, const char *embed, const char *untied,
+                            model_head *h);
+void weir__head_free(weir_backend *be, model_head *h);
+
+weir_status weir__head_embed(weir_model *m, const int32_t *token, int64_t n); /* into the arena's x */
+weir_status weir__head_logits(weir_model *m, const weir_batch *b, const model_rows *r);
+
+#endif /* WEIR_MODELS_HEAD_H */

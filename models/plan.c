@@ -1,0 +1,24 @@
+/* The memory plan and the load use the same functions, so that they cannot drift apart. */
+#include "models/attention.h"
+#include "models/feed_forward.h"
+#include "models/impl.h"
+
+weir_bytes weir__scratch_bytes(const model_shape *s, const weir_backend *be, weir_dtype kv_dtype,
+                               int64_t n_row, int64_t n_prompt) {
+    const arena_bounds b = {n_row, n_prompt, be->chunk, kv_dtype};
+    model_arena a;
+    weir__model_arena_place(s, &b, NULL, &a);
+    return (weir_bytes){.backend = a.bytes,
+                        .host = be->device ? 4 * (size_t)weir__stage_ints(s, n_prompt) : 0};
+}
+
+static int64_t max64(int64_t a, int64_t b) { return a > b ? a : b; }
+static size_t more(size_t a, size_t b) { return a > b ? a : b; }
+
+/* A device runs one op at a time: the most that any block asks for. */
+size_t weir__op_floats(const model_shape *s, const weir_backend *be, int64_t n_row, int64_t n_key) {
+    if (!be->device) return weir_linear_scratch_floats(max64(max64(s->dim, weir__inner(s)), s->ff_dim));
+    const size_t layer =
+        more(weir__attention_floats(s, be->chunk, n_row, n_key), weir__feed_forward_floats(s, be->chunk));
+    return more(layer, weir__head_floats(s));
+}

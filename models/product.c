@@ -1,0 +1,37 @@
+#include "models/product.h"
+
+#include "models/impl.h"
+
+weir_status weir__product(weir_model *m, const model_rows *r, weir_linear a) {
+    a.eps = m->eps;
+    a.n_row = r->n;
+    a.rows = !r->prefill;
+    if (a.scale == 0.0f) a.scale = 1.0f;
+    return m->be->op.linear(m->be, &a);
+}
+
+weir_status weir__residual(weir_model *m, const model_rows *r, const weir_weight *w, const float *in,
+                           const float *post) {
+    const int64_t dim = m->shape.dim;
+    const weir_linear a = {.x = in,
+                           .ldx = w->k,
+                           .w = w,
+                           .y = post ? m->a.sub : r->x,
+                           .ldy = dim,
+                           .epilogue = post ? WEIR_EPI_STORE : WEIR_EPI_ADD};
+    WEIR_TRY(weir__product(m, r, a));
+    if (!post) return WEIR_OK;
+    weir_rmsnorm n = {
+        .y = r->x, .x = m->a.sub, .w = post, .n_row = r->n, .dim = dim, .eps = m->eps, .add = true};
+    return m->be->op.rmsnorm(m->be, &n);
+}
+
+weir_epilogue weir__epilogue_of(weir_act act) {
+    switch (act) {
+    case WEIR_ACT_RELU: return WEIR_EPI_RELU;
+    case WEIR_ACT_GELU_TANH: return WEIR_EPI_GELU_TANH;
+    case WEIR_ACT_GELU_ERF: return WEIR_EPI_GELU_ERF;
+    case WEIR_ACT_SILU: return WEIR_EPI_SILU;
+    }
+    return WEIR_EPI_STORE;
+}

@@ -1,0 +1,67 @@
+#ifndef WEIR_MODELS_WEIGHTS_H
+#define WEIR_MODELS_WEIGHTS_H
+
+#include "models/model.h"
+
+/* A family walks its tensors once, in code; the walk has three uses, so that they cannot drift apart:
+ *   plan     src is NULL: every tensor is there, as the config has it, matrices in `dtype`
+ *   measure  names, shapes and dtypes are checked and the bytes added up
+ *   load     vector is not NULL: matrices are packed on the backend, vectors are written
+ * Bytes, parameters and floats of vectors are sums over the walk. Failures name the tensor in err. */
+typedef struct weights {
+    const weir_tensor_source *src;
+    weir_dtype dtype;
+    bool device;     /* as in struct weir_backend: decides layouts */
+    bool one_dtype;  /* matrices that make one weight must share a dtype; else they become several weights */
+    float norm_plus; /* norms multiply by this plus what the file holds */
+    weir_err *err;
+
+    weir_backend *be;   /* load only */
+    float *vector;      /* host: what becomes `there` */
+    const float *there; /* backend: all norms, biases and tables, one after another */
+
+    int64_t n_vector; /* floats of vectors, each rounded up to weir__stride */
+    int64_t n_param;
+    size_t matrix_bytes; /* packed */
+    size_t row_bytes;    /* of them, what rows of decode and verify read (WEIR_USE_ROWS) */
+} weights;
+
+enum { WEIR__PREFIX_CAP = 64, WEIR__NAME_CAP = 128, WEIR__PARTS = 3 };
+
+/* Words a vector takes in a block: whole 64 bytes. */
+static inline int64_t weir__stride(int64_t n) { return (n + 15) / 16 * 16; }
+
+/* A tensor of this name and shape. EFORMAT. Plan: its data is NULL. */
+weir_status weir__want(const weights *w, const char *name, int64_t rows, int64_t cols, weir_tensor *t);
+weir_status weir__want_vector(const weights *w, const char *name, int64_t n,
+                              weir_tensor *t); /* a float dtype too */
+
+/* Room for the next vector of n floats: host memory, NULL unless loading. *out is where it will be. */
+float *weir__next_vector(weights *w, int64_t n, const float **out);
+
+/* The vector prefix + what + ".weight", plus norm_plus. */
+weir_status weir__load_norm(weights *w, const char *prefix, const char *what, int64_t n, const float **out);
+
+/* Matrices over the same inputs: (rows[i], cols), called prefix + what[i] + ".weight". */
+typedef struct matrix_list {
+    const char *prefix;
+    const char *what[WEIR__PARTS];
+    int64_t rows[WEIR__PARTS], cols;
+    int n;
+    weir_use use;
+} matrix_list;
+
+/* The matrices stacked along their outputs: one weight where their dtypes agree, else one for each run of
+ * neighbours of the same dtype (a quantiser keeps some of them finer). out: room for n. */
+weir_status weir__load_stacked(weights *w, const matrix_list *l, weir_weight *out, int *n_out);
+
+/* Gate and up as one gated pair where their dtypes agree, else one after the other. */
+weir_status weir__load_gated(weights *w, const matrix_list *l, weir_weight out[2], int *n_out);
+
+/* One vector of the biases of stacked matrices (".bias" for ".weight"). */
+weir_status weir__load_bias(weights *w, const matrix_list *l, const float **out);
+
+weir_status weir__load_matrix(weights *w, const char *prefix, const char *what, int64_t rows, int64_t cols,
+                              weir_use use, weir_weight *out);
+
+#endif /* WEIR_MODELS_WEIGHTS_H */

@@ -1,0 +1,131 @@
+/* Blocks of several sessions with different settings, and what is counted of them. */
+#include <criterion/criterion.h>
+#include <math.h>
+#include <string.h>
+
+#include "host/device_loop.h"
+#include "tests/host/pair_fixture.h"
+
+static weir_session_options token_v3(int gamma, float alpha, uint64_t seed) {
+    weir_session_options o = weir_session_options_default();
+    o.law.rule = WEIR_RULE_TOKEN_V3;
+    o.law.alpha = alpha;
+    o.n_draft = gamma;
+    o.seed = seed;
+    o.max_tokens = 40;
+    return o;
+}
+
+/* Tokens do not depend on who shares the batch or on the order in the list, and nobody drafts another one's gamma. */
+Test(blocks, of_every_gamma_together_are_those_of_each_alone) {
+    enum { N = 6 };
+    static const int gammas[N] = {1, 5, 2, 8, 1, 3};
+    static answer want[N], got;
+    weir_engine *single = demo_open(1, 1, NULL, true), *e = demo_open(N, 2, NULL, true);
+    for (int turn = 0; turn < 6; turn++) {
+        weir_session_options o[N];
+        weir_session *s[N];
+        for (int i = 0; i < N; i++) {
+            o[i] = token_v3(gammas[(i + turn) % N], 0.3f, (uint64_t)(turn * 10 + i));
+            answer_run(single, &o[i], demo_prompts[i], &want[i]);
+            s[i] = demo_session(e, &o[i], demo_prompts[i]);
+        }
+        weir_err err = {""};
+        cr_assert(weir_step(e, s, N, 1000, &err) == WEIR_OK, "%s", err.text);
+        for (int i = 0; i < N; i++) {
+            answer_take(s[i], &got);
+            answer_assert_same(&want[i], &got, "in a mixed batch");
+            const weir_session_stats *a = &want[i].stats, *b = &got.stats;
+            cr_assert(a->verifier_rows == b->verifier_rows && a->drafted == b->drafted && a->accepted == b->accepted);
+            /* gamma drafts, what the drafter had not seen, the bonus's row */
+            cr_assert(b->drafter_rows <= b->blocks * (o[i].n_draft + 2), "gamma %d: %d drafter rows in %d blocks", o[i].n_draft,
+                      (int)b->drafter_rows, (int)b->blocks);
+            weir_session_free(s[i]);
+        }
+    }
+    weir_engine_close(single);
+    weir_engine_close(e);
+}
+
+/* ---- what is accepted ------------------------------------------------------------------------------------ */
+
+/* A model that drafts for itself agrees with every draft. */
+static weir_engine *open_twin(bool loop) {
+    weir_engine_options o = weir_engine_options_default();
+    o.model = o.model_draft = WEIR_SOURCE_DIR "/models/demo/verifier";
+    o.device = "cpu";
+    o.ctx_size = 128;
+    weir_engine *e = NULL;
+    weir_err err = {""};
+    cr_assert(weir_engine_open(&e, &o, &err) == WEIR_OK, "%s", err.text);
+    if (loop) cr_assert(weir_device_loop_open(&e->loop, e, true) == WEIR_OK);
+    return e;
+}
+
+static int64_t in_blocks(const weir_session_stats *s) {
+    int64_t sum = 0, blocks = 0;
+    for (int k = 0; k <= 16; k++) sum += k * s->accept_hist[k], blocks += s->accept_hist[k];
+    cr_expect(blocks == s->blocks, "%d blocks by length, %d in all", (int)blocks, (int)s->blocks);
+    return sum;
+}
+
+/* Accepted are drafts that became the answer's: its tokens but each block's bonus, and the end of text where it was drafted. What
+ * was drafted past an end counts for nothing. */
+Test(blocks, drafts_past_an_end_are_not_accepted) {
+    static answer a;
+    for (int loop = 0; loop < 2; loop++) {
+        weir_engine *e = open_twin(loop);
+        for (int gamma = 1; gamma <= 9; gamma++) {
+            for (int i = 0; i < 10; i++) {
+                for (int limit = 1; limit <= 60; limit += limit < 9 ? 1 : 51) {
+                    weir_session_options o = weir_session_options_default();
+                    o.law.temp = 0;
+                    o.n_draft = gamma;
+                    o.max_tokens = limit;
+                    answer_run(e, &o, demo_prompts[i], &a);
+                    const weir_session_stats *s = &a.stats;
+                    const int64_t drafted_end = a.finish == WEIR_FINISH_STOP && s->n_output % (gamma + 1) != gamma;
+                    const int64_t want = s->n_output - s->bonus + drafted_end;
+                    cr_assert(s->accepted == want && in_blocks(s) == want && s->resampled == 0,
+                              "gamma %d, limit %d, loop %d: %d accepted of %d tokens, %d of them bonus", gamma, limit, loop,
+                              (int)s->accepted, (int)s->n_output, (int)s->bonus);
+                    if (a.finish != WEIR_FINISH_STOP) continue;
+                    cr_assert(s->drafted == s->accepted, "gamma %d, loop %d: %d drafted, %d accepted", gamma, loop,
+                              (int)s->drafted, (int)s->accepted);
+                }
+            }
+        }
+        weir_engine_close(e);
+    }
+}
+
+/* ---- exact_first ----------------------------------------------------------------------------------------- */
+
+/* The bonus is the rule's from position exact_first on, and the verifier's before: token `gamma` of a first block that was accepted
+ * whole says which law it was drawn from. */
+Test(blocks, a_bonus_follows_the_rule_from_exact_first_on) {
+    enum { GAMMA = 2 };
+    static answer a;
+    for (int loop = 0; loop < 2; loop++) {
+        weir_engine *e = demo_open(1, 1, NULL, true);
+        if (loop) cr_assert(weir_device_loop_open(&e->loop, e, true) == WEIR_OK);
+        for (int first = GAMMA - 1; first <= GAMMA + 1; first++) {
+            int whole = 0;
+            for (uint64_t seed = 0; seed < 60; seed++) {
+                weir_session_options o = token_v3(GAMMA, 0.9f, seed);
+                o.law.exact_first = first;
+                o.law.temp = 1.5f;
+                o.max_tokens = GAMMA + 1;
+                answer_run(e, &o, demo_prompts[seed % 10], &a);
+                if (a.n <= GAMMA || a.stats.blocks != 1) continue;
+                whole++;
+                /* the law of a bonus from the verifier is its own distribution at this temperature, drawn without the drafter */
+                const bool from_pi = a.stats.drafter_calls == GAMMA + 1;
+                cr_assert(from_pi == (GAMMA >= first), "exact_first %d, loop %d, seed %d: %d drafter calls", first, loop, (int)seed,
+                          (int)a.stats.drafter_calls);
+            }
+            cr_assert(whole > 3, "exact_first %d: only %d whole blocks", first, whole);
+        }
+        weir_engine_close(e);
+    }
+}

@@ -1,0 +1,73 @@
+"""Bugs in files and tokenizers."""
+from entry import cpu_bug as bug
+
+SAFETENSORS = [
+    bug("host/formats/safetensors.c", "bounds", "a shard may lie outside its directory", "safetensors", "!strchr(s, '/') && ", ""),
+    bug("host/formats/safetensors.c", "leak", "a shard's path is not given back", "safetensors", "        weir_free(path);\n    }\n    if (st == WEIR_OK) st = order_by_index", "    }\n    if (st == WEIR_OK) st = order_by_index"),
+    bug("host/formats/safetensors.c", "order", "tensors of an index stay in its order", "safetensors", "    qsort(s->order, s->n, sizeof *s->order, by_order);\n", ""),
+    bug("host/formats/safetensors.c", "leak", "the index is not given back", "safetensors", "    weir_free(ix.shard);\n", ""),
+    bug("host/formats/st_file.c", "overflow", "a shape of 2^64 elements is empty", "safetensors", "__builtin_mul_overflow(n, (uint64_t)t->shape[i], &n) || n > INT64_MAX)", "__builtin_mul_overflow(n, (uint64_t)t->shape[i], &n) && n > INT64_MAX)"),
+    bug("host/formats/st_file.c", "bounds", "data past the file's end", "safetensors", "    if (t->end > data)\n", "    if (t->begin > data)\n"),
+    bug("host/formats/st_file.c", "bounds", "a header past the file's end", "safetensors", "    if (header > f->n_bytes - 8)\n", "    if (header > f->n_bytes)\n"),
+    bug("host/formats/st_file.c", "check", "tensors may overlap", "safetensors", "        if (t->begin < at)\n            return FAIL_TENSOR(f, t->name, \"data at %zu overlaps", "        if (t->begin + 1 < at)\n            return FAIL_TENSOR(f, t->name, \"data at %zu overlaps",
+        equivalent="what begins before the end of the one before is also refused as not tiling the data"),
+    bug("host/formats/st_file.c", "order", "the file's tensors stay in the order of their data", "safetensors", "    qsort(f->tensors, f->n_tensor, sizeof *f->tensors, by_name);\n", ""),
+    bug("host/formats/st_file.c", "index", "data begins at the header", "safetensors t5_golden", "t->data = data + t->begin;", "t->data = data + t->begin - 8;"),
+    bug("host/formats/map.c", "leak", "an empty file stays open", "safetensors checkpoint gguf_attacks", "        close(fd);\n        return weir_fail(err, WEIR_EFORMAT, \"%s: empty file\"", "        return weir_fail(err, WEIR_EFORMAT, \"%s: empty file\""),
+    bug("host/formats/map.c", "bounds", "the page of the next tensor is given back too", "safetensors t5_load checkpoint", "uintptr_t end = ((uintptr_t)data + n) / page * page;", "uintptr_t end = ((uintptr_t)data + n + page - 1) / page * page;",
+        equivalent="a private map of a file reads a page again that was given back: time, not bytes"),
+]
+
+GGUF = [
+    bug("host/formats/gguf_parse.c", "overflow", "a length of 2^64 - 1 passes the file's end", "gguf_attacks gguf", "    if (n > g->n_bytes - c->at) {", "    if (c->at + n > g->n_bytes) {"),
+    bug("host/formats/gguf_parse.c", "bounds", "arrays longer than the file", "gguf_attacks", "    if (n > left / KIND_BYTES[kind])\n", "    if (n > left)\n"),
+    bug("host/formats/gguf_parse.c", "check", "bools of an array are not looked at", "gguf_attacks gguf", "    for (size_t i = 0; i < p->n; i++)\n        if (p->at[i] > 1)", "    for (size_t i = 0; i < 1; i++)\n        if (p->at[i] > 1)"),
+    bug("host/formats/gguf_parse.c", "check", "a key that is there twice", "gguf_attacks gguf", "    for (size_t i = 1; i < g->n_pair; i++)\n        if (by_key(&g->pair[i - 1], &g->pair[i]) == 0)", "    for (size_t i = 2; i < g->n_pair; i++)\n        if (by_key(&g->pair[i - 1], &g->pair[i]) == 0)"),
+    bug("host/formats/gguf_parse.c", "leak", "a pair that is not whole loses its index", "gguf_attacks", "        gguf_pair *p = &g->pair[g->n_pair++]; /* counted before it is whole, so that close frees its index */\n        WEIR_TRY(parse_pair(c, p));", "        gguf_pair *p = &g->pair[g->n_pair];\n        WEIR_TRY(parse_pair(c, p));\n        g->n_pair++;"),
+    bug("host/formats/gguf_parse.c", "off by one", "an empty key is taken", "gguf_attacks", "    if (n == 0 || n > MAX_KEY)", "    if (n > MAX_KEY)"),
+    bug("host/formats/gguf_file.c", "bounds", "an alignment that is no power of two", "gguf_attacks", "n > MAX_ALIGNMENT || (n & (n - 1)) != 0)", "n > MAX_ALIGNMENT)"),
+    bug("host/formats/gguf_file.c", "check", "tensors may overlap", "gguf_attacks", "        if (t->offset < end)\n", "        if (t->offset + 64 < end)\n"),
+    bug("host/formats/gguf_file.c", "leak", "a map stays when there is no memory for its name", "gguf_attacks gguf", "        if (mapped) weir__map_free(bytes, n);\n        return weir_fail(err, WEIR_ENOMEM, \"%s: no memory for its name\"", "        return weir_fail(err, WEIR_ENOMEM, \"%s: no memory for its name\""),
+    bug("host/formats/gguf_names.c", "args", "Gemma's norms behind and before the feed-forward change places", "gguf_model decoder_gguf", "{\"pre_feedforward_layernorm.weight\", \"ffn_norm.weight\", GGUF_GEMMA},\n    {\"post_feedforward_layernorm.weight\", \"post_ffw_norm.weight\", GGUF_GEMMA},", "{\"pre_feedforward_layernorm.weight\", \"post_ffw_norm.weight\", GGUF_GEMMA},\n    {\"post_feedforward_layernorm.weight\", \"ffn_norm.weight\", GGUF_GEMMA},"),
+    bug("host/formats/gguf_names.c", "off by one", "the tensors of a layer too many are taken", "gguf_refusals gguf_model", "|| layer >= c->n_layer) return false;", "|| layer > c->n_layer) return false;"),
+    bug("host/formats/gguf_names.c", "check", "a factor of zero divides", "gguf_refusals gguf_model", "        if (!(v > 0) || !isfinite(v))\n", "        if (!isfinite(v))\n"),
+    bug("host/formats/gguf_keys.c", "check", "values that differ from layer to layer are taken for one", "gguf_refusals gguf_model", "!weir_gguf_array_int(g, key, i, &v) || v != first) return false;", "!weir_gguf_array_int(g, key, i, &v)) return false;"),
+    bug("host/formats/gguf_keys.c", "check", "a mixture of experts is opened as dense", "gguf_refusals", "&experts) && experts > 0)", "&experts) && experts > 64)",
+        equivalent="the key's own entry refuses every count but 0, with other words"),
+]
+
+ROPE = [
+    bug("host/formats/rope_config.c", "precedence", "rope_type wins over its old name", "decoder_config",
+        "    WEIR_TRY(weir__get_string(rope, \"rope_type\", &name, label, err));\n    WEIR_TRY(weir__get_string(rope, \"type\", &name, label, err));",
+        "    WEIR_TRY(weir__get_string(rope, \"type\", &name, label, err));\n    WEIR_TRY(weir__get_string(rope, \"rope_type\", &name, label, err));"),
+    bug("host/formats/rope_config.c", "default", "beta_fast is 16 where the file is silent", "decoder_config", ": 32.0f;", ": 16.0f;"),
+    bug("host/formats/rope_config.c", "args", "mscale and mscale_all_dim change places", "decoder_config", "mscale_of((double)out->factor, mscale) / mscale_of((double)out->factor, mscale_all);", "mscale_of((double)out->factor, mscale_all) / mscale_of((double)out->factor, mscale);"),
+    bug("host/formats/rope_config.c", "check", "Llama 3's high factor may equal the low one", "decoder_config", "if (!(r.high_freq > r.low_freq))", "if (!(r.high_freq >= r.low_freq))"),
+    bug("host/formats/rope_config.c", "precedence", "theta inside rope_scaling is ignored", "decoder_config", "    r.theta = (float)theta;\n", ""),
+]
+
+TOKENIZERS = [
+    bug("host/tokenizers/merge.c", "order", "equal ranks merge from the right", "bpe bpe_files", "(a->rank == b->rank && a->left < b->left);", "(a->rank == b->rank && a->left > b->left);"),
+    bug("host/tokenizers/merge.c", "stale", "a pair that has changed since is merged", "bpe bpe_files", "        if (l->n + r->n != x.n) continue;\n", ""),
+    bug("host/tokenizers/merge.c", "off by one", "a node's fourth child is not looked at", "bpe bpe_files", "const size_t end = k + 4 < m->n_heap ? k + 4 : m->n_heap;", "const size_t end = k + 3 < m->n_heap ? k + 3 : m->n_heap;"),
+    bug("host/tokenizers/merge.c", "index", "the symbol behind a merge points at what is gone", "bpe bpe_files", "    if (l->next >= 0) m->symbols[l->next].prev = left;\n", ""),
+    bug("host/tokenizers/vocab.c", "stale", "a table that grows forgets its tokens", "bpe tokenizer_shared", "    for (size_t k = 0; k < n_old; k++)\n        if (old[k] != 0)", "    for (size_t k = 1; k < n_old; k++)\n        if (old[k] != 0)"),
+    bug("host/tokenizers/vocab.c", "check", "a token that is there twice", "bpe bpe_files", "    if (twin >= 0) return weir_fail(", "    if (twin > v->n) return weir_fail("),
+    bug("host/tokenizers/vocab.c", "check", "a token with the same beginning is found", "bpe tokenizer", "if (weir__vocab_bytes(v, i) == n && memcmp(", "if (weir__vocab_bytes(v, i) >= n && memcmp("),
+    bug("host/tokenizers/vocab.c", "order", "the later of two merges of a pair counts", "bpe bpe_files", "    if (slot->left >= 0) return;\n    *slot = x;", "    *slot = x;"),
+    bug("host/tokenizers/utf8.c", "check", "surrogates are characters", "bpe tokenizer", "    if (p[0] == 0xed) hi = 0x9f;\n", ""),
+    bug("host/tokenizers/utf8.c", "off by one", "U+FFFD for each byte of a broken character", "bpe tokenizer", "        *bad = i + 1;\n", ""),
+    bug("host/tokenizers/utf8.c", "bounds", "a character cut by the text's end is read on", "bpe mutations", "        if (i >= n || p[i] < (i == 1 ? lo : 0x80)", "        if (p[i] < (i == 1 ? lo : 0x80)"),
+    bug("host/tokenizers/utf8.c", "off by one", "the last character of two bytes takes three", "bpe bpe_files", "    if (cp < 0x800) {", "    if (cp < 0x7ff) {"),
+    bug("host/tokenizers/bytes.c", "off by one", "the byte A0 is spelled as itself", "bpe bpe_files", "(b >= 0xa1 && b <= 0xff && b != 0xad)", "(b >= 0xa0 && b <= 0xff && b != 0xad)"),
+    bug("host/tokenizers/normalize.c", "overflow", "a text may grow without bound", "bpe mutations", "const size_t most = 64 * t->bytes + 1024;", "const size_t most = SIZE_MAX / 4;"),
+    bug("host/tokenizers/normalize.c", "leak", "a step's input is not given back", "bpe", "    weir_free(t->text);\n    t->text = out->s;", "    t->text = out->s;"),
+    bug("host/tokenizers/bytes.c", "check", "<0x4> is a byte", "bpe tokenizer", "if (n != 6 || memcmp(s, \"<0x\", 3) != 0", "if (n < 5 || memcmp(s, \"<0x\", 3) != 0"),
+    bug("host/tokenizers/spm_check.c", "bounds", "a trie leads past its end", "tokenizer mutations", "if (b >= t->n || (b | 0xff) >= t->n) return", "if (b > t->n) return"),
+    bug("host/tokenizers/spm_check.c", "check", "a trie runs in a circle", "tokenizer mutations", "        if (t->state[base] == 1) return \"its trie runs in a circle\";\n", "        if (t->state[base] == 1) {\n            t->next[b]++;\n            continue;\n        }\n"),
+    bug("host/tokenizers/spm_check.c", "bounds", "values past the strings", "tokenizer mutations", "unit_value(unit_at(t, b)) >= t->n_text)", "unit_value(unit_at(t, b)) > t->n_text + 4096)"),
+    bug("host/tokenizers/pattern.c", "check", "classes inside classes are copied", "bpe bpe_files", "        if (*t->at == '[') return refuse(err, \"a class inside a class\", 22);\n", ""),
+    bug("host/tokenizers/pattern.c", "bounds", "room for what \\s becomes is missing", "bpe bpe_files", "weir_alloc(bytes * sizeof SPACES + 8, 1)", "weir_alloc(bytes * 8 + 8, 1)"),
+]
+
+BUGS = SAFETENSORS + GGUF + ROPE + TOKENIZERS
