@@ -99,6 +99,46 @@ Test(blocks, drafts_past_an_end_are_not_accepted) {
     }
 }
 
+/* Sources of an answer that ran to its limit add up to the counts of its blocks: only a row that defers is
+ * tested, and so only such a row is refused. */
+Test(blocks, rows_are_counted_by_what_became_of_them) {
+    static answer a;
+    int64_t kept = 0, accepted = 0, resampled = 0, bonus = 0;
+    weir_engine *e = demo_open(1, 1, NULL, true);
+    for (uint64_t seed = 0; seed < 20; seed++) {
+        weir_session_options o = token_v3(4, 0.5f, seed);
+        o.ignore_eos = true;
+        answer_run(e, &o, demo_prompts[seed % 10], &a);
+        const weir_session_stats *s = &a.stats;
+        int64_t of[6] = {0};
+        for (size_t i = 0; i < a.n; i++) of[a.sources[i]]++;
+        cr_assert(a.n == 40 && a.finish == WEIR_FINISH_LENGTH, "%zu tokens", a.n);
+        cr_expect(of[WEIR_SOURCE_KEPT] == s->kept && of[WEIR_SOURCE_RESAMPLED] == s->resampled &&
+                  of[WEIR_SOURCE_BONUS] == s->bonus && of[WEIR_SOURCE_KEPT] + of[WEIR_SOURCE_ACCEPTED] == s->accepted);
+        cr_expect(s->rows_examined == s->accepted + s->resampled, "%d rows, %d accepted, %d resampled",
+                  (int)s->rows_examined, (int)s->accepted, (int)s->resampled);
+        cr_expect(s->rows_deferred == of[WEIR_SOURCE_ACCEPTED] + s->resampled, "%d deferred, %d accepted, %d resampled",
+                  (int)s->rows_deferred, (int)of[WEIR_SOURCE_ACCEPTED], (int)s->resampled);
+        kept += s->kept, accepted += of[WEIR_SOURCE_ACCEPTED], resampled += s->resampled, bonus += s->bonus;
+    }
+    cr_assert(kept > 0 && accepted > 0 && resampled > 0 && bonus > 0 && kept != accepted && resampled != bonus);
+    weir_engine_close(e);
+}
+
+/* The last block begins at the last token and writes its drafts behind it. */
+Test(blocks, an_answer_may_fill_the_context) {
+    static answer a;
+    weir_engine *e = demo_open(1, 1, NULL, true);
+    for (int gamma = 1; gamma <= 16; gamma += 5) {
+        weir_session_options o = token_v3(gamma, 0.5f, 1);
+        o.ignore_eos = true;
+        o.max_tokens = 128;
+        answer_run(e, &o, demo_prompts[0], &a);
+        cr_expect(a.n == 128 && a.finish == WEIR_FINISH_LENGTH, "gamma %d: %zu tokens", gamma, a.n);
+    }
+    weir_engine_close(e);
+}
+
 /* ---- exact_first ----------------------------------------------------------------------------------------- */
 
 /* The bonus is the rule's from position exact_first on, and the verifier's before: token `gamma` of a first block that was accepted

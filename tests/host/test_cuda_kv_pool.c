@@ -87,6 +87,26 @@ Test(cuda_kv_pool, random_operations_equal_a_plain_array) {
     weir_backend_close(b.be);
 }
 
+/* Slots in any order between two looks: every one's pages arrive, and no page is two slots'. */
+Test(cuda_kv_pool, tables_of_several_slots_are_sent_at_once) {
+    static const int32_t order[][SLOTS] = {{0, 1, 2, 3}, {3, 1, 2, 0}, {1, 3, 0, 2}};
+    static bed b;
+    const weir_kv_shape shape = shape_of(WEIR_DTYPE_BF16);
+    b.be = device_open();
+    for (size_t k = 0; k < sizeof order / sizeof *order; k++) {
+        cr_assert_eq(weir_kv_pool_create(&b.p, b.be, &shape), WEIR_OK);
+        b.v = weir_kv_pool_view(b.p);
+        for (int i = 0; i < SLOTS; i++) cr_assert_eq(weir_kv_pool_resize(b.p, order[k][i], 2 * WEIR_PAGE), WEIR_OK);
+        look(&b);
+        int times[SLOTS * PER_SLOT] = {0};
+        for (int32_t s = 0; s < SLOTS; s++)
+            for (int i = 0; i < 2; i++) times[b.table[s * b.v->table_stride + i]]++;
+        for (int i = 0; i < SLOTS * PER_SLOT; i++) cr_expect(times[i] <= 1, "order %zu: page %d %d times", k, i, times[i]);
+        weir_kv_pool_free(b.p);
+    }
+    weir_backend_close(b.be);
+}
+
 Test(cuda_kv_pool, pages_start_at_zero) {
     weir_backend *be = device_open();
     for (int d = 0; d < 2; d++) {

@@ -44,6 +44,17 @@ Test(engine, too_little_memory_is_refused_with_the_figures) {
     cr_assert(weir_engine_open(&e, &o, &err) == WEIR_ENOMEM);
     cr_assert(!e && strstr(err.text, "MiB") && strstr(err.text, "weights") && strstr(err.text, "1.0 MiB"), "%s", err.text);
     o = options();
+    cr_assert(weir_engine_open(&e, &o, &err) == WEIR_OK, "%s", err.text);
+    weir_engine_facts f;
+    weir_engine_get_facts(e, &f);
+    weir_engine_close(e);
+    for (int more = 0; more < 2; more++) { /* the plan to the byte, and one byte less */
+        o.memory_limit = f.plan_total - 1 + (size_t)more;
+        e = NULL;
+        cr_expect(weir_engine_open(&e, &o, &err) == (more ? WEIR_OK : WEIR_ENOMEM), "%s", err.text);
+        weir_engine_close(e);
+    }
+    o = options();
     o.n_parallel = 1024;
     o.ctx_size = 1 << 20; /* terabytes of pages: no product may overflow */
     cr_assert(weir_engine_open(&e, &o, &err) == WEIR_ENOMEM, "%s", err.text);

@@ -140,6 +140,8 @@ Test(kv, bad_arguments_change_nothing) {
                                  {.n_slot = 1, .max_len = 64, .keep = -1, .n_layer = 1, .n_head_kv = 1, .head_dim = 1},
                                  {.n_slot = 1, .max_len = 64, .n_layer = 1, .n_head_kv = 1, .head_dim = 1,
                                   .dtype = WEIR_DTYPE_BF16}, /* the CPU's pages are f32 */
+                                 {.n_slot = 1 << 10, .max_len = 1 << 20, .n_layer = 1 << 10, .n_head_kv = 1 << 10,
+                                  .head_dim = 1 << 10}, /* pages and their elements fit, both together do not */
                                  huge};
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++)
         cr_expect_eq(weir_kv_pool_create(&p, be, &bad[i]), WEIR_EINVAL, "shape %zu", i);

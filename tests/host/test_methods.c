@@ -3,7 +3,7 @@
 #include <math.h>
 #include <string.h>
 
-#include "kernels/accept/accept.h"
+#include "host/engine.h"
 #include "tests/host/pair_fixture.h"
 
 static weir_session_options with(weir_method m, weir_rule rule, float alpha, float temp) {
@@ -76,6 +76,49 @@ Test(methods, cascades_that_always_defer_are_the_verifier_alone) {
             cr_assert(got.stats.deferred_sequence);
         }
     }
+    weir_engine_close(e);
+}
+
+/* Methods and rules mixed in one list, some of whose sessions ask for the verifier in a tick and some not. */
+Test(methods, sessions_together_are_each_alone) {
+    enum { N = 6 };
+    static answer want[N], got;
+    weir_engine *single = demo_open(1, 1, NULL, true), *e = demo_open(N, 1, NULL, true);
+    for (uint64_t seed = 0; seed < 4; seed++) {
+        weir_session_options o[N] = {
+            with(WEIR_METHOD_TOKEN_CASCADE, WEIR_RULE_CHOW, 0.5f, 1.0f),  with(WEIR_METHOD_VERIFIER, WEIR_RULE_EXACT, 0.0f, 1.0f),
+            with(WEIR_METHOD_TOKEN_CASCADE, WEIR_RULE_CHOW, 1.0f, 1.0f),  with(WEIR_METHOD_ORACLE_CASCADE, WEIR_RULE_DIFF, 0.0f, 1.0f),
+            with(WEIR_METHOD_TOKEN_CASCADE, WEIR_RULE_CHOW, 0.3f, 1.0f),  with(WEIR_METHOD_DRAFTER, WEIR_RULE_EXACT, 0.0f, 1.0f)};
+        weir_session *s[N];
+        for (int i = 0; i < N; i++) {
+            o[i].seed = seed;
+            o[i].max_tokens = 30 + 3 * i;
+            o[i].ignore_eos = true;
+            answer_run(single, &o[i], demo_prompts[i], &want[i]);
+            s[i] = demo_session(e, &o[i], demo_prompts[i]);
+        }
+        cr_assert(weir_step(e, s, N, 1000, NULL) == WEIR_OK);
+        for (int i = 0; i < N; i++) {
+            answer_take(s[i], &got);
+            answer_assert_same(&want[i], &got, weir_method_name(o[i].method));
+            cr_assert(got.stats.verifier_rows == want[i].stats.verifier_rows && got.n == (size_t)o[i].max_tokens);
+            weir_session_free(s[i]);
+        }
+    }
+    weir_engine_close(single);
+    weir_engine_close(e);
+}
+
+/* The verifier's prompt waits until somebody defers. */
+Test(methods, a_cascade_that_never_defers_does_not_run_the_verifiers_prompt) {
+    weir_engine *e = demo_open(1, 1, NULL, true);
+    weir_session_options o = with(WEIR_METHOD_TOKEN_CASCADE, WEIR_RULE_CHOW, 1.0f, 1.0f);
+    o.max_tokens = 5;
+    weir_session *s = demo_session(e, &o, demo_prompts[2]);
+    cr_assert(weir_step(e, &s, 1, 1000, NULL) == WEIR_OK);
+    cr_expect(s->cached[WEIR_VERIFIER] == -1 && s->cached[WEIR_DRAFTER] > 0, "%d, %d", (int)s->cached[WEIR_VERIFIER],
+              (int)s->cached[WEIR_DRAFTER]);
+    weir_session_free(s);
     weir_engine_close(e);
 }
 

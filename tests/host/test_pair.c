@@ -122,6 +122,52 @@ Test(pair, control_tokens_may_lie_past_a_decoders_rows) {
     files_remove_dir(dir);
 }
 
+/* Two decoders over tokenizer.json files of single letters; returns how weir_pair_open ended. */
+static weir_status open_letters(const char *const letters[2], const int32_t rows[2], int32_t *n_vocab, weir_err *err) {
+    char *dir = files_temp_dir(), *path[2];
+    weir_checkpoint ck[2] = {{0}};
+    for (int i = 0; i < 2; i++) {
+        char json[400] = "{\"model\":{\"type\":\"BPE\",\"merges\":[],\"vocab\":{", name[8];
+        for (int k = 0; letters[i][k]; k++) {
+            const size_t at = strlen(json);
+            snprintf(json + at, sizeof json - at, "%s\"%c\":%d", k ? "," : "", letters[i][k], k);
+        }
+        strncat(json, "}}}", sizeof json - strlen(json) - 1);
+        snprintf(name, sizeof name, "%d.json", i);
+        files_write(dir, name, json, strlen(json));
+        path[i] = files_path(dir, name);
+        ck[i] = (weir_checkpoint){.dir = dir, .kind = WEIR_FAMILY_DECODER, .decoder = {.n_vocab_rows = rows[i]},
+                                  .tokenizer = WEIR_TOKENIZER_JSON, .tokenizer_path = path[i]};
+    }
+    weir_tokenizer *tok = NULL;
+    const weir_status st = weir_pair_open(&ck[0], &ck[1], &tok, n_vocab, err);
+    weir_tokenizer_free(tok);
+    for (int i = 0; i < 2; i++) free(path[i]);
+    files_remove_dir(dir);
+    return st;
+}
+
+Test(pair, every_piece_is_compared_and_the_smaller_head_counts) {
+    static const struct {
+        const char *letters[2];
+        int32_t rows[2], n_vocab; /* 0: refused at token 2 */
+    } cases[] = {
+        {{"abc", "abc"}, {3, 3}, 3},
+        {{"abc", "abd"}, {3, 3}, 0},
+        {{"abcd", "abxd"}, {4, 4}, 0},
+        {{"abc", "abc"}, {3, 8}, 3},
+        {{"abc", "abc"}, {8, 3}, 3},
+        {{"abc", "ab"}, {3, 2}, 0}, /* "c" is no padding */
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        int32_t n_vocab = -1;
+        weir_err err = {""};
+        const weir_status st = open_letters(cases[i].letters, cases[i].rows, &n_vocab, &err);
+        if (cases[i].n_vocab) cr_expect(st == WEIR_OK && n_vocab == cases[i].n_vocab, "%zu: %d %s", i, (int)n_vocab, err.text);
+        else cr_expect(st == WEIR_EMISMATCH && err_is_line(&err, "first at token 2"), "%zu: %s", i, err.text);
+    }
+}
+
 Test(pair, a_drafter_without_tokenizer_uses_the_verifiers) {
     char *dir = files_temp_dir();
     copy(dir, "model.safetensors");

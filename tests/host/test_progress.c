@@ -1,6 +1,7 @@
 /* What callers' loops rely on: a step that says they may go on has brought a session further, whatever fails
  * inside; and what is interrupted stops at the next unit of work. */
 #include <criterion/criterion.h>
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -130,6 +131,25 @@ Test(progress, a_row_of_nan_ends_its_session_and_the_loop_goes_on) {
     cr_expect(v.finish == WEIR_FINISH_CANCELLED && s->slot == -1);
     cr_expect(weir_step(e, &s, 1, 5, &err) == WEIR_OK);
     weir_session_free(s);
+    weir_engine_close(e);
+}
+
+/* A row without a largest value has no score. */
+static weir_status unusable_stats(weir_backend *be, weir_row_stats_args *a) {
+    WEIR_TRY(real_op.row_stats(be, a));
+    a->out[a->n_row - 1].max = NAN;
+    return WEIR_OK;
+}
+
+Test(progress, a_row_of_nan_has_no_score) {
+    weir_engine *e = demo_open(1, 1, NULL, false);
+    real_op = e->be->op;
+    e->be->op.row_stats = unusable_stats;
+    const int32_t prompt[2] = {5, 1}, completion[3] = {6, 7, 8};
+    float scores[3];
+    weir_err err = {""};
+    cr_expect(weir_score(e, prompt, 2, completion, 3, scores, &err) == WEIR_ELOGITS, "%s", err.text);
+    cr_expect(err_is_line(&err, "not finite"), "%s", err.text);
     weir_engine_close(e);
 }
 

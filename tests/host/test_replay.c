@@ -266,6 +266,27 @@ Test(replay, positions_begin_again_in_every_text) {
     weir_replay_free(twice);
 }
 
+/* Before exact_first even cactus has a law of its own: texts that end there have weights, and one that does not takes them from all,
+ * wherever it stands. */
+Test(replay, one_text_without_weights_leaves_none) {
+    const float q[3] = {0, 1, 2}, p[3] = {2, 1, 0};
+    for (int at = -1; at < 3; at++) {
+        weir_law law = law_of(WEIR_RULE_CACTUS, 0.1f, 1);
+        law.exact_first = 1;
+        weir_replay *r = NULL;
+        weir_replay_result out;
+        weir_err err;
+        cr_assert(weir_replay_create(&law, &r, &err) == WEIR_OK);
+        for (int text = 0; text < 3; text++) {
+            cr_assert(weir_replay_begin(r, &err) == WEIR_OK);
+            for (int i = 0; i <= (text == at); i++) cr_assert(weir_replay_add(r, q, p, 3, 1, true, &err) == WEIR_OK);
+        }
+        cr_assert(weir_replay_estimate(r, &law, 2, &out, &err) == WEIR_OK);
+        cr_expect(isnan(out.reweighted.texts) == (at >= 0), "text %d: %g", at, out.reweighted.texts);
+        weir_replay_free(r);
+    }
+}
+
 /* ---- refusals -------------------------------------------------------------------------------------------- */
 
 Test(replay, what_it_cannot_know_is_refused) {
@@ -287,6 +308,10 @@ Test(replay, what_it_cannot_know_is_refused) {
     law.temp = 1;
     cr_expect(weir_replay_estimate(r, &law, 5, &out, &err) == WEIR_EINVAL && strstr(err.text, "recorded at temperature 0"));
     law.temp = 0;
+    weir_law other[3] = {law, law, law};
+    other[0].top_k = 2, other[1].top_p = 0.5f, other[2].min_p = 0.5f;
+    for (int i = 0; i < 3; i++)
+        cr_expect(weir_replay_estimate(r, &other[i], 5, &out, &err) == WEIR_EINVAL && strstr(err.text, "recorded at"), "%d", i);
     law.block_verify = true;
     cr_expect(weir_replay_estimate(r, &law, 5, &out, &err) == WEIR_ENOTSUP);
     law.block_verify = false;

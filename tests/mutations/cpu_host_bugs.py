@@ -4,7 +4,7 @@ from entry import cpu_bug as bug
 KV = [
     bug("host/kv.c", "off by one", "a page too few for a length that ends inside one", "kv", "return (len + WEIR_PAGE - 1) / WEIR_PAGE;", "return len / WEIR_PAGE + (len < WEIR_PAGE);"),
     bug("host/kv.c", "off by one", "a ring holds one page less", "kv decoder engine", "pages_for(h->keep) + 1;", "pages_for(h->keep);"),
-    bug("host/kv.c", "race", "a page that others hold is written", "kv", "p->refs[slot_table(p, slot)[len / WEIR_PAGE]] > 1;", "p->refs[slot_table(p, slot)[len / WEIR_PAGE]] > 2;"),
+    bug("host/kv.c", "reset", "a page that others hold is written", "kv", "p->refs[slot_table(p, slot)[len / WEIR_PAGE]] > 1;", "p->refs[slot_table(p, slot)[len / WEIR_PAGE]] > 2;"),
     bug("host/kv.c", "leak", "the page that was copied keeps its holder", "kv", "        table[have - 1] = fresh;\n        drop_page(p, old);", "        table[have - 1] = fresh;"),
     bug("host/kv.c", "reset", "a ring's largest length survives its slot", "kv", "if (len == 0 || len > p->most[slot]) p->most[slot] = len;", "if (len > p->most[slot]) p->most[slot] = len;"),
     bug("host/kv.c", "stale", "a slot above the dirty ones is not sent", "kv runner_kv_pool", "if (clean || slot >= p->dirty[1]) p->dirty[1] = slot + 1;", "if (clean) p->dirty[1] = slot + 1;"),
@@ -14,24 +14,27 @@ KV = [
 ]
 
 SESSION = [
-    bug("host/session.c", "reset", "a released slot keeps its pages", "session engine", "        if (m->self) (void)weir_kv_pool_resize(m->self, s->slot, 0);\n", ""),
-    bug("host/session.c", "reset", "a released slot keeps its source's pages", "session engine", "        if (m->cross) (void)weir_kv_pool_resize(m->cross, s->slot, 0);\n", ""),
+    bug("host/session.c", "reset", "a released slot keeps its pages", "session engine", "        if (m->self) (void)weir_kv_pool_resize(m->self, s->slot, 0);\n", "",
+        equivalent="a pool has pages for every slot, and the slot's next session takes these over"),
+    bug("host/session.c", "reset", "a released slot keeps its source's pages", "session engine", "        if (m->cross) (void)weir_kv_pool_resize(m->cross, s->slot, 0);\n", "",
+        equivalent="as above"),
+    bug("host/session.c", "reset", "a released slot's ring keeps its largest length", "decoder", "        if (m->slide) (void)weir_kv_pool_resize(m->slide, s->slot, 0);\n", ""),
     bug("host/session.c", "reset", "the verifier's answer begins with the drafter's text", "methods session", "    s->text_len = 0;\n    s->win = (weir_text_window){0, 0, 0, false};\n    s->n_shown = -1;", "    s->win = (weir_text_window){0, 0, 0, false};\n    s->n_shown = -1;"),
     bug("host/session.c", "default", "the seed is no part of the key", "session engine loop", "uint64_t h = mix(o->seed);", "uint64_t h = mix(0 * o->seed);"),
     bug("host/session.c", "default", "prompts of other lengths share a key", "session loop", "h = mix(h ^ ((uint64_t)n << 32) ^ o->choice);", "h = mix(h ^ o->choice);",
         equivalent="the prompt's ids are mixed in one by one, so that other lengths give other keys without it"),
     bug("host/session.c", "off by one", "only the first end of text ends", "engine session decoder", "for (int i = 0; i < f->n_eos; i++)\n        if (f->eos[i] == id)", "for (int i = 0; i < 1; i++)\n        if (f->eos[i] == id)"),
     bug("host/session.c", "precedence", "ignore_eos is not looked at", "session engine", "    if (s->opt.ignore_eos) return false;\n", ""),
-    bug("host/session.c", "off by one", "a session stops one token before its limit", "session engine", "s->n >= s->cap) weir_session_end(s, WEIR_FINISH_LENGTH)", "s->n >= s->cap - 1) weir_session_end(s, WEIR_FINISH_LENGTH)"),
+    bug("host/session.c", "off by one", "a session stops one token before its limit", "blocks", "s->n >= s->cap) weir_session_end(s, WEIR_FINISH_LENGTH)", "s->n >= s->cap - 1) weir_session_end(s, WEIR_FINISH_LENGTH)"),
     bug("host/session.c", "off by one", "a decoder's output may pass its context", "decoder session", "e->ctx_size - (int64_t)n_prompt;", "e->ctx_size - (int64_t)n_prompt + 1;"),
     bug("host/session.c", "leak", "stop strings are not given back", "session engine", "    for (int i = 0; s->stop && i < s->opt.n_stop; i++) weir_free(s->stop[i]);\n", ""),
     bug("host/session.c", "leak", "policy log-probabilities are not given back", "session engine", "    weir_free(s->policy_logprobs);\n", ""),
-    bug("host/session.c", "stale", "bonus tokens are counted as resampled", "session loop methods", "st->resampled = by[WEIR_SOURCE_RESAMPLED];", "st->resampled = by[WEIR_SOURCE_RESAMPLED] + by[WEIR_SOURCE_BONUS];"),
+    bug("host/session.c", "stale", "bonus tokens are counted as resampled", "blocks", "st->resampled = by[WEIR_SOURCE_RESAMPLED];", "st->resampled = by[WEIR_SOURCE_RESAMPLED] + by[WEIR_SOURCE_BONUS];"),
     bug("host/session.c", "args", "both prompts at once under token-cascade", "methods", "    case WEIR_METHOD_DRAFTER:\n    case WEIR_METHOD_TOKEN_CASCADE: return side == WEIR_DRAFTER;", "    case WEIR_METHOD_DRAFTER: return side == WEIR_DRAFTER;"),
-    bug("host/session_check.c", "off by one", "a prompt that leaves no room for output", "decoder session", "n_prompt >= (size_t)e->ctx_size)", "n_prompt > (size_t)e->ctx_size)"),
-    bug("host/session_check.c", "check", "gamma above the engine's", "session engine", "(o->n_draft < 1 || o->n_draft > e->max_draft)", "o->n_draft < 1"),
-    bug("host/session_check.c", "off by one", "the id behind the last is a prompt's", "session engine", "prompt[i] >= e->n_vocab)", "prompt[i] > e->n_vocab)"),
-    bug("host/session_check.c", "precedence", "sequence-cascade's alpha is held to the rule's range", "methods session", "o->method == WEIR_METHOD_SEQUENCE_CASCADE || o->method == WEIR_METHOD_VERIFIER ||", "o->method == WEIR_METHOD_VERIFIER ||"),
+    bug("host/session_check.c", "off by one", "a prompt that leaves no room for output", "decoder", "n_prompt >= (size_t)e->ctx_size)", "n_prompt > (size_t)e->ctx_size)"),
+    bug("host/session_check.c", "check", "gamma above the engine's", "session_check", "(o->n_draft < 1 || o->n_draft > e->max_draft)", "o->n_draft < 1"),
+    bug("host/session_check.c", "off by one", "the id behind the last is a prompt's", "session_check", "prompt[i] >= e->n_vocab)", "prompt[i] > e->n_vocab)"),
+    bug("host/session_check.c", "precedence", "sequence-cascade's alpha is held to the rule's range", "session_check", "o->method == WEIR_METHOD_SEQUENCE_CASCADE || o->method == WEIR_METHOD_VERIFIER ||", "o->method == WEIR_METHOD_VERIFIER ||"),
 ]
 
 STEP = [
@@ -39,10 +42,10 @@ STEP = [
     bug("host/step.c", "off by one", "a session listed twice as neighbours only", "engine session", "        for (int j = 0; j < i; j++)\n            if (sessions[i] == sessions[j])", "        for (int j = i > 0 ? i - 1 : 0; j < i; j++)\n            if (sessions[i] == sessions[j])"),
     bug("host/step.c", "stale", "the last failure is told, not the first", "engine session", "weir_err *const say = *first == WEIR_OK ? err : NULL;", "weir_err *const say = err;"),
     bug("host/step.c", "off by one", "one block more than asked for", "engine session loop", "for (int block = 0, ran; block < max_blocks; block += ran) {", "for (int block = 0, ran; block <= max_blocks; block += ran) {"),
-    bug("host/rows.c", "off by one", "the row before the last is wanted", "loop engine", "s->timeline[i], i, wanted && i == upto - 1);", "s->timeline[i], i, wanted && i == s->cached[side]);"),
+    bug("host/rows.c", "off by one", "the row before the last is wanted", "methods", "s->timeline[i], i, wanted && i == upto - 1);", "s->timeline[i], i, wanted && i == s->cached[side]);"),
     bug("host/rows.c", "index", "rows of a decoder begin at position 0", "decoder", "b->pos[r->n_row] = (int32_t)(s->base + input);", "b->pos[r->n_row] = (int32_t)input;"),
     bug("host/rows.c", "args", "drafter and verifier calls change places in the counts", "loop methods", "    if (side == WEIR_DRAFTER) {\n        s->stats.drafter_calls++;", "    if (side != WEIR_DRAFTER) {\n        s->stats.drafter_calls++;"),
-    bug("host/rows.c", "index", "values are picked from the first row of a part", "session engine", "e->buf.pick[i] = (int32_t)(i * ld + token[from + i]);", "e->buf.pick[i] = (int32_t)(token[from + i]);"),
+    bug("host/rows.c", "index", "values are picked from the first row of a part", "score", "e->buf.pick[i] = (int32_t)(i * ld + token[from + i]);", "e->buf.pick[i] = (int32_t)(token[from + i]);"),
     bug("host/speculative.c", "index", "drafts of every session are session 0's rows", "loop engine", "return b->draft + (int64_t)i * e->max_draft;", "return b->draft + (int64_t)(i > 1) * e->max_draft;"),
     bug("host/speculative.c", "reset", "a rollback keeps the verifier's rejected rows", "loop engine", "    for (int side = 0; side < 2; side++) WEIR_TRY(weir_session_room(s, side, s->cached[side]));\n    return WEIR_OK;\n}\n\n/* The accept op", "    WEIR_TRY(weir_session_room(s, WEIR_DRAFTER, s->cached[WEIR_DRAFTER]));\n    return WEIR_OK;\n}\n\n/* The accept op",
         equivalent="rows past a session's length are overwritten before they are read, and its pages are counted to it either way"),
@@ -50,8 +53,8 @@ STEP = [
     bug("host/speculative.c", "args", "the bonus of a full block is from p under every rule", "loop engine", "out->kind = bonus_needs_drafter(s, out->position) ? WEIR_EMIT_PI : WEIR_EMIT_P;", "out->kind = WEIR_EMIT_P;"),
     bug("host/speculative.c", "index", "a residual reads the block's first q", "loop engine", "        out->q_logits = a->q_logits + j * ld_q;\n", "        out->q_logits = a->q_logits;\n"),
     bug("host/speculative.c", "stale", "laws are those of the step before", "loop engine session", "    for (int i = 0; i < n; i++) b->law[i] = s[i]->law;\n    WEIR_TRY(WEIR_PUT(e, law, n));\n    const double t0", "    for (int i = 0; i < n; i++)\n        if (s[i]->n == 0) b->law[i] = s[i]->law;\n    WEIR_TRY(WEIR_PUT(e, law, n));\n    const double t0"),
-    bug("host/record.c", "off by one", "the refused row is not counted as examined", "loop session", "if (going && r->n_accept < r->n_draft) book_row(st, &r->row[r->n_accept]);", "if (going && r->n_accept + 1 < r->n_draft) book_row(st, &r->row[r->n_accept]);"),
-    bug("host/record.c", "args", "kept and accepted change places", "loop session", "row->deferred ? WEIR_SOURCE_ACCEPTED : WEIR_SOURCE_KEPT", "row->deferred ? WEIR_SOURCE_KEPT : WEIR_SOURCE_ACCEPTED"),
+    bug("host/record.c", "off by one", "the refused row is not counted as examined", "blocks", "if (going && r->n_accept < r->n_draft) book_row(st, &r->row[r->n_accept]);", "if (going && r->n_accept + 1 < r->n_draft) book_row(st, &r->row[r->n_accept]);"),
+    bug("host/record.c", "args", "kept and accepted change places", "blocks", "row->deferred ? WEIR_SOURCE_ACCEPTED : WEIR_SOURCE_KEPT", "row->deferred ? WEIR_SOURCE_KEPT : WEIR_SOURCE_ACCEPTED"),
     bug("host/record.c", "off by one", "caches keep the row that was refused", "loop engine", "if (s->cached[side] > start + r->n_accept + 1) s->cached[side] = start + r->n_accept + 1;", "if (s->cached[side] > start + r->n_accept + 2) s->cached[side] = start + r->n_accept + 2;"),
 ]
 
@@ -62,7 +65,7 @@ METHODS = [
     bug("host/sequential.c", "precedence", "confidence is the scaled log-probability", "methods", "s->law.gate_scaled ? (double)e->buf.draft_logp[t->q] : (double)t->log_q;", "(double)e->buf.draft_logp[t->q];"),
     bug("host/sequential.c", "index", "a session's row is its place in the list", "methods", "return e->buf.q_logits + (int64_t)t->q * e->side[WEIR_DRAFTER].ld;", "return e->buf.q_logits + (int64_t)(t->q / 2) * e->side[WEIR_DRAFTER].ld;"),
     bug("host/sequential.c", "stale", "gates of those that are not asked are answered", "methods", "        if (gated(e, s[i], &t[i], verified)) t[i].deferred = e->buf.gate[k++].deferred;", "        if (n_gate > 0 && k < n_gate) t[i].deferred = e->buf.gate[k++].deferred;"),
-    bug("host/sequential.c", "check", "a broken row of the verifier is taken", "methods session", "    if (q_broken || p_broken || (emit", "    if (q_broken || (emit"),
+    bug("host/sequential.c", "check", "a broken row of the verifier is taken", "methods session", "    if (q_broken || p_broken || (emit", "    if (q_broken || (p_broken && !emit) || (emit"),
 ]
 
 TEXT = [
@@ -77,8 +80,8 @@ TEXT = [
 ]
 
 PLAN = [
-    bug("host/plan.c", "math", "drafts have no room behind the context", "engine loop", "(int64_t)e->ctx_size + e->max_draft + 2, f->n_layer_self", "(int64_t)e->ctx_size, f->n_layer_self"),
-    bug("host/plan.c", "math", "a ring forgets the rows of a call", "decoder engine", "return f->window + rows + e->max_draft + 2;", "return f->window + e->max_draft + 2;"),
+    bug("host/plan.c", "math", "drafts have no room behind the context", "blocks", "(int64_t)e->ctx_size + e->max_draft + 2, f->n_layer_self", "(int64_t)e->ctx_size, f->n_layer_self"),
+    bug("host/plan.c", "math", "a ring forgets the rows of a call", "decoder engine", "return f->window + rows + e->max_draft + 2;", "return f->window + rows / 1024 + e->max_draft + 2;"),
     bug("host/plan.c", "check", "a plan that does not fit is loaded", "engine", "if (f->available > 0 && f->plan_total > f->available) return refuse(e, o, err);", "if (f->available > 0 && f->kv_total > f->available) return refuse(e, o, err);"),
     bug("host/plan.c", "precedence", "memory_limit does not count", "engine memory", "f->available = o->memory_limit ?", "f->available = o->memory_limit > SIZE_MAX / 2 ?"),
     bug("host/engine.c", "leak", "cross lengths are not given back", "engine", "        weir_free(m->cross_len);\n", ""),
@@ -96,9 +99,9 @@ REPLAY = [
     bug("host/replay.c", "check", "rows recorded under another truncation", "replay", " || law->min_p != s->min_p)", ")"),
     bug("host/replay.c", "math", "a row's error is that of the sums", "replay", "sqrt(square * (double)n / (double)(n - 1)) / b : NAN;", "sqrt(square / (double)(n - 1)) / b : NAN;"),
     bug("host/replay.c", "stale", "one text without weights hides in the others", "replay", "weighted = weighted && text[t].weighted;", "weighted = text[t].weighted;"),
-    bug("host/rule.c", "index", "every batch draws what the first draws", "rule", "draw_key(seed, (uint64_t)(first + i), d->law[i].key);", "draw_key(seed, (uint64_t)i, d->law[i].key);"),
-    bug("host/rule.c", "index", "rejected tokens replace their neighbours", "rule", "d->token[of[i]] = d->emit[i].token;", "d->token[i] = d->emit[i].token;"),
-    bug("host/score.c", "check", "NaN logits have a score", "score engine", "        if (isnan(st->max)) return WEIR_ELOGITS;\n", ""),
+    bug("host/rule.c", "index", "every batch draws what the first draws", "rule", "draw_key(seed, (uint64_t)(first + i), d->law[i].key);", "draw_key(seed, (uint64_t)(first * 0 + i), d->law[i].key);"),
+    bug("host/rule.c", "index", "rejected tokens replace their neighbours", "rule", "d->token[of[i]] = d->emit[i].token;", "d->token[of[i] * 0 + i] = d->emit[i].token;"),
+    bug("host/score.c", "check", "NaN logits have a score", "progress", "        if (isnan(st->max)) return WEIR_ELOGITS;\n", ""),
     bug("host/score.c", "check", "prompt and completion past the context", "decoder", "n_prompt + n_completion <= (size_t)e->ctx_size) return WEIR_OK;", "n_completion <= (size_t)e->ctx_size) return WEIR_OK;"),
     bug("host/score_pair.c", "off by one", "the caller's wish to end is overheard", "session engine replay", "for (size_t i = 0; i < n && *more; i++) {", "for (size_t i = 0; i < n; i++) {"),
 ]
@@ -107,7 +110,7 @@ PAIR = [
     bug("host/pair.c", "leak", "the drafter's tokenizer is not given back", "pair", "    if (tv) weir_tokenizer_free(td);\n", ""),
     bug("host/pair.c", "check", "start ids may differ", "pair", "    if (v->start_id != d->start_id)\n", "    if (v->start_id < 0)\n"),
     bug("host/pair.c", "check", "only the first piece is compared", "pair", "    for (int32_t i = 0; i < n; i++) {\n        const char *pv", "    for (int32_t i = 0; i < n && i < 1; i++) {\n        const char *pv"),
-    bug("host/pair.c", "args", "the larger vocabulary counts", "pair engine", "*n_vocab = nv < nd ? nv : nd;", "*n_vocab = nv > nd ? nv : nd;"),
+    bug("host/pair.c", "args", "the larger vocabulary counts", "pair", "*n_vocab = nv < nd ? nv : nd;", "*n_vocab = nv > nd ? nv : nd;"),
 ]
 
 DEVICE = [
@@ -123,7 +126,7 @@ ONCE = [
     bug("host/session.c", "overflow", "choice 256 draws what choice 0 draws", "session", "((uint64_t)n << 32) ^ o->choice);", "((uint64_t)n << 32) ^ (uint8_t)o->choice);"),
     bug("host/session.c", "leak", "a session that is given up keeps its slot", "session progress", "    weir_session_end(s, WEIR_FINISH_CANCELLED);\n    weir_session_release(s);", "    weir_session_end(s, WEIR_FINISH_CANCELLED);"),
     bug("host/score.c", "index", "positions start again in every chunk of rows", "score", "completion[i - 1], (int64_t)i, true);", "completion[i - 1], (int64_t)(i - from), true);"),
-    bug("host/speculative.c", "off by one", "drafts behind an end of text count", "blocks loop", "if (weir_session_is_eos(s[i], draft_of(e, b, i)[j])) n_draft[i] = j + 1;\n            else going++;", "going++;"),
+    bug("host/speculative.c", "off by one", "drafts behind an end of text count", "blocks loop", "if (weir_session_is_eos(s[i], draft_of(e, b, i)[j])) n_draft[i] = j + 1;\n            else going++;", "(void)b, going++;"),
     bug("host/speculative.c", "off by one", "the bonus at position exact_first is from p", "blocks loop", "position >= law->exact_first &&", "position > law->exact_first &&"),
     bug("host/replay.c", "index", "positions are counted from the first text", "replay", "(int32_t)(r->n_row - r->text[r->n_text - 1])", "(int32_t)(r->n_row - r->text[0])"),
     bug("host/memory.c", "math", "files that can be reclaimed are used", "memory", "    used -= files < used ? files : used;\n", "    (void)files;\n"),
