@@ -113,8 +113,8 @@ make_targets() {
         return
     fi
     {
-        NINJA_STATUS='[%f/%t] ' cmake --build --preset "$preset" -j "$(jobs)" --target "$@" && echo 0 >build/ninja.status ||
-            echo 1 >build/ninja.status
+        NINJA_STATUS='[%f/%t] ' cmake --build --preset "$preset" -j "$(jobs)" --target "$@" && echo 0 >"build/ninja-$preset.status" ||
+            echo 1 >"build/ninja-$preset.status"
     } 2>&1 | awk -v preset="$preset" '
         /^\[[0-9]+\/[0-9]+\] / {
             split(substr($1, 2), n, /[\/\]]/)
@@ -124,7 +124,7 @@ make_targets() {
             next
         }
         $0 != "ninja: no work to do." { print; fflush() }'
-    [ "$(cat build/ninja.status)" -eq 0 ] || die "compiling $preset failed"
+    [ "$(cat "build/ninja-$preset.status")" -eq 0 ] || die "compiling $preset failed"
 }
 
 # compile PRESET [TARGET...]: the program, or what is named. The tests stay as they were configured: a folder without them needs

@@ -18,7 +18,7 @@ static weir_status unknown_name(const char *name, weir_err *err) {
 static void note_none(weir_engine *e, weir_status s, const char *why) {
     char names[200];
     weir_chat_template_names(names, sizeof names);
-    weir_fail(&e->chat_note, s, "%.150s%s%.200s: name one with --chat-template (%s)",
+    weir_fail(&e->chat_note, s, "%.150s%s%.200s; name one with --chat-template (%s)",
               e->side[WEIR_VERIFIER].ck.dir, *why ? ": " : " has no chat template", why, names);
 }
 

@@ -140,7 +140,7 @@ static bool tell(weir_session *s, size_t limit) {
         if (!s->on_token) continue;
         const weir_token_event ev = {.id = s->timeline[1 + i], .source = s->sources[i],
                                      .logprob = s->logprobs[i], .policy_logprob = s->policy_logprobs[i],
-                                     .text = s->streams ? s->text + begin : "",
+                                     .text = s->text ? s->text + begin : "", /* never NULL */
                                      .bytes = s->streams ? end - begin : 0};
         if (!s->on_token(s->ud, s, &ev)) {
             s->n_told++;

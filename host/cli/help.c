@@ -101,8 +101,8 @@ static void print_rules(void) {
 }
 
 const char help_templates[] =
-    "The text around the messages of a conversation. The template in a checkpoint is a program; weir runs none, but recognises "
-    "these and writes the same text. Nothing in a message is taken for markup. Names of tokens that the vocabulary lacks "
+    "Formats by name, in place of the template that a checkpoint carries, which is a program and is run. Nothing in a message is "
+    "taken for markup. Names of tokens that the vocabulary lacks "
     "are an error.";
 
 static void print_templates(void) {

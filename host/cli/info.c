@@ -60,7 +60,8 @@ static void print_ids(const weir_engine_facts *f) {
     cli_outf("\n");
     if (f->encoder_decoder) cli_outf("  %-24s %d\n", "decoder start id", f->start_id);
     else if (f->bos_id >= 0) cli_outf("  %-24s %d%s\n", "start-of-text id", f->bos_id, f->add_bos ? "" : " (not added)");
-    cli_outf("  %-24s %s\n", "chat template", f->chat_template ? f->chat_template : "none known");
+    if (f->chat_template) cli_outf("  %-24s %s\n", "chat template", f->chat_template);
+    else cli_outf("  %-24s none: %s\n", "chat template", f->chat_note);
 }
 
 static void print_table(const weir_engine_facts *f) {

@@ -257,6 +257,7 @@ static weir_status characters(weir__run *r, weir__text *t, weir__value *out) {
     for (size_t i = 0, at = 0, k; i < out->as.seq->n; i++, at += k) {
         k = weir__text_step(t, at, &cp);
         WEIR_TRY(weir__text_part(r, t, at, k, &out->as.seq->at[i]));
+        out->as.seq->at[i].as.s->markup = false;
     }
     return WEIR_OK;
 }

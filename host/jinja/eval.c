@@ -21,21 +21,13 @@ static weir_status eval_list(weir__run *r, const weir__node *n, weir__value *out
     return WEIR_OK;
 }
 
-static weir_status check_key(weir__run *r, const weir__value *key) {
-    switch (key->kind) {
-    case WEIR__LIST:
-    case WEIR__DICT: return WEIR__TYPE_ERROR(r, "unhashable type: '%s'", weir__type_name(key));
-    default: return WEIR_OK;
-    }
-}
-
 static weir_status eval_dict(weir__run *r, const weir__node *n, weir__value *out) {
     weir__value key, v;
     WEIR_TRY(weir__dict_new(r, WEIR__DICT, out));
     for (const weir__node *item = n->list; item; item = item->next->next) {
         WEIR_TRY(weir__eval(r, item, &key));
         WEIR_TRY(weir__eval(r, item->next, &v));
-        WEIR_TRY(check_key(r, &key));
+        WEIR_TRY(weir__check_key(r, &key));
         WEIR_TRY(weir__dict_put(r, out->as.dict, key, v));
     }
     return WEIR_OK;

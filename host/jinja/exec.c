@@ -10,17 +10,32 @@ weir_status weir__write(weir__run *r, const weir__value *v) {
 
 /* ---- loops ------------------------------------------------------------------------------------------ */
 
-/* Whether the loop's condition takes v. */
-static weir_status passes(weir__run *r, weir__loop *l, weir__value v, bool *out) {
+/* The values of a target's names, as it would be written: what jinja2 hands on from a loop's condition to its body. */
+static weir_status value_of_target(weir__run *r, const weir__node *target, weir__value *out) {
+    size_t n = 0;
+    if (target->kind == WEIR__N_NAME) return weir__lookup(r, target->name, out);
+    for (const weir__node *t = target->list; t; t = t->next) n++;
+    WEIR_TRY(weir__enter(r));
+    WEIR_TRY(weir__list(r, WEIR__TUPLE, n, out));
+    n = 0;
+    for (const weir__node *t = target->list; t; t = t->next)
+        WEIR_TRY(value_of_target(r, t, &out->as.seq->at[n++]));
+    r->depth--;
+    return WEIR_OK;
+}
+
+/* Whether the loop's condition takes *v. */
+static weir_status passes(weir__run *r, weir__loop *l, weir__value *v, bool *out) {
     weir__frame *const inside = r->frame;
     weir__value holds;
     *out = true;
     if (!l->tests) return WEIR_OK;
     WEIR_TRY(weir__frame_new(r, l->outer, &r->frame));
-    WEIR_TRY(weir__assign_target(r, r->frame, l->node->a, v));
+    WEIR_TRY(weir__assign_target(r, r->frame, l->node->a, *v));
     WEIR_TRY(weir__eval(r, l->node->c, &holds));
-    r->frame = inside;
     *out = weir__truth(&holds);
+    WEIR_TRY(value_of_target(r, l->node->a, v));
+    r->frame = inside;
     return WEIR_OK;
 }
 
@@ -33,8 +48,8 @@ weir_status weir__loop_next(weir__run *r, weir__loop *l, weir__value *out, bool 
         return WEIR_OK;
     }
     while (*l->next < l->items->n) {
-        const weir__value v = l->items->at[(*l->next)++];
-        WEIR_TRY(passes(r, l, v, &takes));
+        weir__value v = l->items->at[(*l->next)++];
+        WEIR_TRY(passes(r, l, &v, &takes));
         if (!takes) continue;
         *out = v;
         *found = true;
@@ -43,20 +58,14 @@ weir_status weir__loop_next(weir__run *r, weir__loop *l, weir__value *out, bool 
     return WEIR_OK;
 }
 
-static weir_status loop_new(weir__run *r, const weir__node *n, weir__value iterable, int64_t depth0,
-                            weir__loop **out) {
-    weir__loop *l = weir__arena_alloc(&r->arena, 1, sizeof *l);
-    if (!l) return weir__run_no_memory(r);
+static weir_status loop_begin(weir__run *r, weir__loop *l, const weir__node *n, weir__value iterable,
+                              int64_t depth0) {
     *l = (weir__loop){
         .node = n, .tests = n->c != NULL, .outer = r->frame, .index0 = -1, .length = -1, .depth0 = depth0};
     l->next = &l->at;
-    if (iterable.kind == WEIR__ITERATOR) {
-        l->items = iterable.as.seq;
-        l->next = &l->items->next;
-    } else {
-        WEIR_TRY(weir__items(r, iterable, &l->items));
-    }
-    *out = l;
+    if (iterable.kind != WEIR__ITERATOR) return weir__items(r, iterable, &l->items);
+    l->items = iterable.as.seq;
+    l->next = &l->items->next;
     return WEIR_OK;
 }
 
@@ -78,12 +87,13 @@ static weir_status round_of(weir__run *r, weir__loop *l, weir__value v, weir__fr
 }
 
 weir_status weir__exec_loop(weir__run *r, const weir__node *n, weir__value iterable, int64_t depth0) {
-    weir__loop *l = NULL;
+    weir__loop *l = weir__arena_alloc(&r->arena, 1, sizeof *l);
     weir__frame *body = NULL, *const outer = r->frame;
     weir__value v;
     bool found = false, ran = false;
     weir__flow flow = WEIR__GO_ON;
-    WEIR_TRY(loop_new(r, n, iterable, depth0, &l));
+    if (!l) return weir__run_no_memory(r);
+    WEIR_TRY(loop_begin(r, l, n, iterable, depth0));
     for (;;) {
         WEIR_TRY(weir__charge(r, 1));
         WEIR_TRY(weir__loop_next(r, l, &v, &found));

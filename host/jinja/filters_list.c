@@ -81,7 +81,6 @@ static weir_status f_last(weir__run *r, const weir__args *a, weir__value *out) {
     weir__seq *items = NULL;
     if (a->at[0].kind == WEIR__ITERATOR)
         return WEIR__TYPE_ERROR(r, "'%s' object is not reversible", weir__type_name(&a->at[0]));
-    if (a->at[0].kind == WEIR__UNDEFINED) return WEIR__TYPE_ERROR(r, "'Undefined' object is not reversible");
     WEIR_TRY(weir__items(r, a->at[0], &items));
     if (items->n == 0) return weir__undefined_hint(r, "No last item, sequence was empty.", out);
     *out = items->at[items->n - 1];
@@ -117,8 +116,7 @@ static weir_status f_reverse(weir__run *r, const weir__args *a, weir__value *out
         q->at[i] = q->at[q->n - 1 - i];
         q->at[q->n - 1 - i] = t;
     }
-    if (v.kind == WEIR__ITERATOR ||
-        v.kind == WEIR__UNDEFINED) { /* those have no order to reverse: jinja2 makes a list */
+    if (v.kind == WEIR__ITERATOR) { /* has no order to reverse: jinja2 makes a list */
         *out = list;
         return WEIR_OK;
     }
@@ -226,8 +224,7 @@ static weir_status f_unique(weir__run *r, const weir__args *a, weir__value *out)
         const weir__value item = list.as.seq->at[i];
         WEIR_TRY(weir__attribute_of(r, item, &a->at[2], (weir__value){.kind = WEIR__ABSENT}, &key));
         WEIR_TRY(weir__key_of(r, key, weir__arg_bool(a, 1, false), &key));
-        if (key.kind == WEIR__LIST || key.kind == WEIR__DICT)
-            return WEIR__TYPE_ERROR(r, "unhashable type: '%s'", weir__type_name(&key));
+        WEIR_TRY(weir__check_key(r, &key));
         if (weir__dict_find(r, seen.as.dict, key)) continue;
         WEIR_TRY(weir__dict_put(r, seen.as.dict, key, weir__none()));
         list.as.seq->at[n++] = item;

@@ -218,6 +218,11 @@ static weir_status percent_field(weir__run *r, weir__buf *b, percent *p) {
     return put_string(r, b, &f, t, f.align == '<' ? '<' : '>');
 }
 
+/* What Python takes for a mapping there, of which nothing need be used. */
+static bool has_items(weir__kind k) {
+    return k == WEIR__DICT || k == WEIR__LIST || k == WEIR__RANGE || k == WEIR__UNDEFINED;
+}
+
 weir_status weir__percent(weir__run *r, const weir__text *format, const weir__value *args, weir__value *out) {
     percent p = {.format = format, .args = args};
     weir__buf b = {0};
@@ -231,7 +236,7 @@ weir_status weir__percent(weir__run *r, const weir__text *format, const weir__va
         WEIR_TRY(percent_field(r, &b, &p));
     }
     const bool tuple = args->kind == WEIR__TUPLE,
-               mapping = args->kind == WEIR__DICT || args->kind == WEIR__LIST;
+               mapping = has_items(args->kind);
     if ((tuple && p.used < args->as.seq->n) || (!tuple && !mapping && p.used == 0))
         return WEIR__TYPE_ERROR(r, "not all arguments converted during string formatting");
     return weir__buf_value(r, &b, out);

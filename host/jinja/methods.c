@@ -9,6 +9,7 @@
 /* ---- dicts ------------------------------------------------------------------------------------------ */
 
 static weir_status d_get(weir__run *r, const weir__args *a, weir__value *out) {
+    WEIR_TRY(weir__check_key(r, &a->at[1]));
     const weir__value *v = weir__dict_find(r, a->at[0].as.dict, a->at[1]);
     *out = v ? *v : a->at[2].kind == WEIR__ABSENT ? weir__none() : a->at[2];
     return weir__charge(r, a->at[0].as.dict->n / 8);

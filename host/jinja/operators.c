@@ -127,6 +127,17 @@ static weir_status order(weir__run *r, weir__op op, const weir__value *a, const 
     return WEIR_OK;
 }
 
+weir_status weir__check_key(weir__run *r, const weir__value *key) {
+    if (key->kind == WEIR__LIST || key->kind == WEIR__DICT)
+        return WEIR__TYPE_ERROR(r, "unhashable type: '%s'", weir__type_name(key));
+    if (key->kind != WEIR__TUPLE) return WEIR_OK;
+    WEIR_TRY(weir__enter(r));
+    WEIR_TRY(weir__charge(r, key->as.seq->n));
+    for (size_t i = 0; i < key->as.seq->n; i++) WEIR_TRY(weir__check_key(r, &key->as.seq->at[i]));
+    r->depth--;
+    return WEIR_OK;
+}
+
 static weir_status contains(weir__run *r, const weir__value *item, const weir__value *in, bool *out) {
     if (in->kind == WEIR__STRING) {
         if (item->kind != WEIR__STRING)
@@ -136,6 +147,7 @@ static weir_status contains(weir__run *r, const weir__value *item, const weir__v
         return weir__charge(r, in->as.s->n / 32);
     }
     if (in->kind == WEIR__DICT) {
+        WEIR_TRY(weir__check_key(r, item));
         *out = weir__dict_find(r, in->as.dict, *item) != NULL;
         return weir__charge(r, in->as.dict->n / 8);
     }

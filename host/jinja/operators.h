@@ -29,6 +29,7 @@ typedef enum weir__op {
 bool weir__equal(weir__run *r, const weir__value *a, const weir__value *b);
 /* a op b for EQ … NOTIN. */
 weir_status weir__compare(weir__run *r, weir__op op, const weir__value *a, const weir__value *b, bool *out);
+weir_status weir__check_key(weir__run *r, const weir__value *key); /* lists and dicts are no keys of a dict */
 /* ADD … POW. */
 weir_status weir__arithmetic(weir__run *r, weir__op op, const weir__value *a, const weir__value *b,
                              weir__value *out);

@@ -263,7 +263,7 @@ typedef struct answer {
 
 static weir_status add_text(answer *a, bool spaces, const char *s, size_t n, weir_err *err) {
     const size_t gap = spaces && a->parts > 0;
-    if (a->n + gap + n + 1 > a->cap) {
+    if (!a->s || a->n + gap + n + 1 > a->cap) {
         const size_t cap = a->cap * 2 + n + 64;
         char *more = weir_alloc(cap, 1);
         if (!more) return weir_fail(err, WEIR_ENOMEM, "no memory for a text of %zu bytes", cap);

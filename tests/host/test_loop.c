@@ -82,8 +82,8 @@ static answer alone[10], together[10];
 
 Test(loop, same_bits_at_any_batch_order_and_thread_count) {
     run_alone(alone);
-    for (int threads = build_is_tsan() ? 2 : 1; threads <= 2; threads++) {
-        for (int n = build_is_tsan() ? 7 : 1; n <= 7; n += n == 1 ? 1 : 5) {
+    for (int threads = build_is_sanitized() ? 2 : 1; threads <= 2; threads++) {
+        for (int n = build_is_sanitized() ? 7 : 1; n <= 7; n += n == 1 ? 1 : 5) {
             for (int backwards = 0; backwards < 2; backwards++) {
                 if (!in_sample(backwards, 2)) continue;
                 weir_engine *e = demo_open(n, threads, NULL, true);

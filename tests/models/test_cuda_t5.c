@@ -153,11 +153,11 @@ Test(cuda_t5, groups_change_no_bit) {
     t5_close(&f);
 }
 
-/* Four timelines (two under TSan) at other positions, 1 to 4 rows of each in one call, slots permuted; then the last row of each. */
+/* Four timelines (two under a sanitizer) at other positions, 1 to 4 rows of each in one call, slots permuted; then the last row of each. */
 Test(cuda_t5, sessions_in_a_batch_equal_each_alone) {
     static matrix want[4], got;
     static const int32_t slot_of[4] = {3, 0, 6, 1};
-    const int32_t n_line = build_is_tsan() ? 2 : 4;
+    const int32_t n_line = build_is_sanitized() ? 2 : 4;
     for (int m = 0; bit_models[m]; m++) {
         fixture f;
         row r[FIX_ROW];

@@ -1,5 +1,5 @@
-"""Seeds bugs and counts how many the tests of CI find: into the CUDA kernels, where the CPU runner's tests look for them in its
-builds and schedules (table `kernels`), and into the code for CPUs (table `cpu`).
+"""Seeds bugs and counts how many the tests of CI find: into the CUDA kernels, where the CPU runner's tests look for them in the
+builds of CI, in all schedules (table `kernels`), and into the code for CPUs (table `cpu`).
 
 A table (table.py) has one entry per bug: file, kind, exact text, replacement. What is committed (HEAD) is copied to
 build/mutations/src, so that the checkout stays as it is; builds of the copy (plain, ASan + UBSan, TSan) recompile what a
