@@ -47,6 +47,30 @@ Test(blocks, of_every_gamma_together_are_those_of_each_alone) {
     weir_engine_close(e);
 }
 
+Test(blocks, a_call_runs_the_blocks_it_is_asked_for) {
+    weir_engine *e = demo_open(2, 1, NULL, true), *other = demo_open(1, 1, NULL, true);
+    weir_session_options o = token_v3(2, 0.3f, 3);
+    o.ignore_eos = true;
+    weir_session *s[3] = {demo_session(e, &o, demo_prompts[0]), demo_session(e, &o, demo_prompts[1]), NULL};
+    weir_session_view v;
+    weir_err err = {""};
+    for (int blocks = 0, sum = 0; blocks <= 3; sum += blocks++) {
+        weir_session_get(s[0], &v);
+        cr_assert_eq(v.stats.blocks, sum);
+        cr_assert(weir_step(e, s, 2, blocks, &err) == WEIR_OK, "%s", err.text);
+    }
+    s[2] = s[0];
+    cr_expect(weir_step(e, s, 3, 1, &err) == WEIR_EINVAL && strstr(err.text, "listed twice"), "%s", err.text);
+    weir_session *strange[2] = {s[0], demo_session(other, &o, demo_prompts[0])};
+    cr_expect(weir_step(e, strange, 2, 1, &err) == WEIR_EINVAL && strstr(err.text, "session 1 belongs to another"), "%s", err.text);
+    weir_session_get(s[0], &v);
+    cr_expect_eq(v.stats.blocks, 6);
+    for (int i = 0; i < 2; i++) weir_session_free(s[i]);
+    weir_session_free(strange[1]);
+    weir_engine_close(e);
+    weir_engine_close(other);
+}
+
 /* ---- what is accepted ------------------------------------------------------------------------------------ */
 
 /* A model that drafts for itself agrees with every draft. */

@@ -134,6 +134,33 @@ Test(progress, a_row_of_nan_ends_its_session_and_the_loop_goes_on) {
     weir_engine_close(e);
 }
 
+/* Two sessions that end one block apart: the first one's line is kept. */
+static int accepts;
+static weir_status failing_accept(weir_backend *be, weir_accept_args *a) {
+    WEIR_TRY(real_op.accept(be, a));
+    for (int32_t i = 0; i < a->n_session; i++)
+        if (accepts > 0 || i == 0) a->session[i].status = WEIR_EINVAL;
+    accepts++;
+    return WEIR_OK;
+}
+
+Test(progress, the_first_of_two_failures_is_told) {
+    weir_engine *e = demo_open(2, 1, NULL, true);
+    real_op = e->be->op;
+    e->be->op.accept = failing_accept;
+    const weir_session_options o = options(WEIR_METHOD_SPECULATIVE, 20);
+    weir_session *s[2] = {demo_session(e, &o, "Hi."), demo_session(e, &o, "It snowed a lot.")};
+    weir_err err = {""};
+    cr_expect(weir_step(e, s, 2, 5, &err) == WEIR_ELOGITS && strstr(err.text, "output token 0:"), "%s", err.text);
+    weir_session_view v;
+    for (int i = 0; i < 2; i++) {
+        weir_session_get(s[i], &v);
+        cr_expect(v.finish == WEIR_FINISH_CANCELLED && (v.n > 0) == (i == 1), "session %d: %zu tokens", i, v.n);
+        weir_session_free(s[i]);
+    }
+    weir_engine_close(e);
+}
+
 /* A row without a largest value has no score. */
 static weir_status unusable_stats(weir_backend *be, weir_row_stats_args *a) {
     WEIR_TRY(real_op.row_stats(be, a));
@@ -167,6 +194,28 @@ Test(progress, a_loop_that_closes_no_block_is_a_failure, .timeout = 60) {
     weir_session *s = demo_session(e, &o, "Hi.");
     weir_err err = {""};
     cr_expect(weir_step(e, &s, 1, 5, &err) == WEIR_ECUDA && err_is_line(&err, ""), "%s", err.text);
+    weir_session_free(s);
+    weir_engine_close(e);
+}
+
+/* A loop that says that a block is done and brings nobody further. */
+static weir_status dead_close(weir_backend *be, weir_loop_close *a) {
+    const weir_loop *l = a->loop;
+    (void)be;
+    memset(l->ring, 0, (size_t)l->n_seat * sizeof *l->ring);
+    l->flags->over = 1;
+    __atomic_store_n(&l->flags->done, ++l->block[0], __ATOMIC_RELEASE);
+    return WEIR_OK;
+}
+
+Test(progress, a_loop_of_dead_blocks_is_a_failure, .timeout = 60) {
+    weir_engine *e = demo_open(1, 1, NULL, true);
+    cr_assert(weir_device_loop_open(&e->loop, e, false) == WEIR_OK);
+    e->be->op.loop_close = dead_close;
+    const weir_session_options o = options(WEIR_METHOD_SPECULATIVE, 20);
+    weir_session *s = demo_session(e, &o, "Hi.");
+    weir_err err = {""};
+    cr_expect(weir_step(e, &s, 1, 5, &err) == WEIR_EINVAL && err_is_line(&err, "none got further"), "%s", err.text);
     weir_session_free(s);
     weir_engine_close(e);
 }

@@ -298,6 +298,26 @@ Test(text, characters_of_bytes_of_any_tokenizer) {
     }
 }
 
+/* The same from the tokens of the bytes themselves, where the text would have been whole tokens. */
+Test(text, characters_of_tokens_of_one_byte) {
+    static const char *const names[] = {"tiny_llama2.json", "tiny_llama2.gguf", "tiny_gemma.json", "tiny_gemma.gguf"};
+    static const unsigned char text[] = "\xf0\x9f\x91\x8d\xe1\x9e\x80\xc3\xa9\xf0\x9f\x8f\xbd";
+    enum { N = sizeof text - 1 };
+    for (size_t k = 0; k < sizeof names / sizeof *names; k++) {
+        weir_engine e = engine_of(open_golden(names[k]));
+        int32_t ids[N];
+        for (int i = 0; i < N; i++) {
+            char piece[8];
+            snprintf(piece, sizeof piece, "<0x%02X>", text[i]);
+            ids[i] = 0;
+            while (ids[i] < e.n_vocab && strcmp(weir_tokenizer_piece(e.tok, ids[i]), piece) != 0) ids[i]++;
+            cr_assert(ids[i] < e.n_vocab, "%s: no %s", names[k], piece);
+        }
+        for (int upto = 1; upto <= N; upto++) expect_whole(&e, ids, upto, names[k]);
+        weir_tokenizer_free(e.tok);
+    }
+}
+
 /* ---- stop strings ---------------------------------------------------------------------------------------- */
 
 /* Tokens of one byte each and every stop string of a text: it is found at once, however long ago it began. */
@@ -327,6 +347,20 @@ Test(text, a_stop_string_that_began_long_ago) {
                 weir_session_free(s);
             }
         }
+    }
+    weir_tokenizer_free(e.tok);
+}
+
+/* Of two that come with one token the one that begins first counts, whichever is named first. */
+Test(text, the_first_of_two_stop_strings) {
+    static const char *const more[] = {"abcdef"};
+    weir_engine e = engine_of(byte_tokenizer(more, 1));
+    static const char *const stops[][2] = {{"b", "e"}, {"e", "b"}, {"bcd", "cd"}, {"cd", "bcd"}};
+    for (size_t i = 0; i < sizeof stops / sizeof *stops; i++) {
+        weir_session *s = begin(&e, stops[i], 2, NULL);
+        const weir_session_view v = feed(s, (int32_t[]){'x', 256}, 2, 1);
+        cr_expect_str_eq(v.text, "xa", "%s, %s: \"%s\"", stops[i][0], stops[i][1], v.text);
+        weir_session_free(s);
     }
     weir_tokenizer_free(e.tok);
 }

@@ -511,3 +511,13 @@ Test(emit, a_known_verdict_changes_no_bit) {
         }
     cr_assert(rejected > 200, "%d rejections", rejected);
 }
+
+/* A verdict says something of this call only. */
+Test(accept_op, a_verdict_of_the_call_before_is_forgotten) {
+    const weir_law law = weir_law_default();
+    weir_accept_session s = {.law = &law, .n_draft = 0, .verdict = {.known = true, .mass = 1.0f}};
+    weir_accept_args a = {.session = &s, .n_session = 1, .ld_q = 3, .ld_p = 3, .n_vocab = 3};
+    weir_backend be = {.isa = WEIR_ISA_PORTABLE};
+    cr_assert_eq(weir_accept_cpu(&be, &a), WEIR_OK);
+    cr_expect(s.status == WEIR_OK && !s.verdict.known);
+}

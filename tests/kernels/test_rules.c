@@ -377,6 +377,18 @@ Test(rules, lossy_auto_matches_the_masses) {
 }
 
 /* A beta that leaves no residual while something is rejected counts as 1 on that row. */
+/* A set that no token is in: whatever was drafted is replaced by a token from p. */
+Test(rules, typical_on_an_empty_set_draws_from_p) {
+    static result r;
+    const float q[] = {0.0f, 0.0f, 0.0f}, p[] = {200.0f, 0.0f, 0.0f}; /* p is 1 and 0 in f32 */
+    weir_law law = law_of(WEIR_RULE_TYPICAL, 1.0f);
+    law.beta = INFINITY;
+    evaluate(&r, &law, q, p, 3);
+    cr_expect(r.row.reject == 1.0f && r.row.has_residual, "%g", (double)r.row.reject);
+    for (int v = 0; v < 3; v++) cr_expect(r.accept[v] == 0.0f && r.residual[v] == (v == 0), "%d: %g, %g", v, (double)r.accept[v],
+                                          (double)r.residual[v]);
+}
+
 Test(rules, lossy_without_residual_mass_takes_beta_one) {
     static result r;
     const float q[] = {1.0f, 0.0f, 0.0f}, p[] = {0.0f, 0.2f, 0.0f};

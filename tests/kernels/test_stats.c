@@ -262,6 +262,39 @@ Test(row_stats, top_p_ties_go_to_the_lower_id_and_top_k_keeps_them) {
     cr_expect(s.tie == 0 && s.psum == 1.0f, "the first stays: tie %d psum %g", s.tie, s.psum);
 }
 
+/* A largest logit of -0 is 0, so that every backend's bits are the same. */
+Test(row_stats, have_one_zero) {
+    const weir_law law = weir_law_default();
+    const float rows[][3] = {{-0.0f, -1, -2}, {-1, -0.0f, 0.0f}, {0.0f, -0.0f, -1}};
+    for (int isa = 0; isa <= (int)weir_isa_best(); isa++)
+        for (int i = 0; i < 3; i++)
+            cr_expect_eq(wf_bits(one((weir_isa)isa, rows[i], 3, &law).max), 0u, "%s, row %d", weir_isa_name((weir_isa)isa), i);
+}
+
+Test(row_stats, min_p_keeps_what_weighs_just_that) {
+    const float l[4] = {-1, 0, -1, -1.001f};
+    const weir_law law = law_with(1, 0, 1, wf_exp(-1.0f));
+    for (int isa = 0; isa <= (int)weir_isa_best(); isa++) {
+        const weir_row_stats s = one((weir_isa)isa, l, 4, &law);
+        cr_expect(near((double)s.psum, 1.0 + 2.0 * exp(-1.0), 1e-6), "%s: %g", weir_isa_name((weir_isa)isa), (double)s.psum);
+    }
+}
+
+Test(row_stats, every_row_has_its_own_law) {
+    const weir_law law[3] = {law_with(1, 0, 1, 0), law_with(0.5f, 2, 1, 0), law_with(0, 0, 1, 0)};
+    const float l[6][4] = {{1, 2, 0, 3}, {1, 2, 0, 3}, {1, 2, 0, 3}, {1, 2, 0, 3}, {1, 2, 0, 3}, {1, 2, 0, 3}};
+    const int32_t law_of[6] = {2, 0, 1, 1, 0, 2};
+    weir_backend be = {.isa = weir_isa_best()};
+    weir_row_stats s[6];
+    weir_row_stats_args a = {.logits = l[0], .ld = 4, .n_row = 6, .n_vocab = 4, .law = law, .law_of = law_of, .out = s};
+    cr_assert_eq(weir_row_stats_cpu(&be, &a), WEIR_OK);
+    for (int i = 0; i < 6; i++) {
+        const weir_row_stats want = one(be.isa, l[i], 4, &law[law_of[i]]);
+        cr_expect(same(&s[i], &want), "row %d", i);
+    }
+    cr_expect(!same(&s[0], &s[1]) && !same(&s[1], &s[2]));
+}
+
 Test(row_stats, refuse_bad_arguments) {
     weir_backend be = {.isa = weir_isa_best()};
     const weir_law law = weir_law_default();

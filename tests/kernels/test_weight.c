@@ -176,5 +176,10 @@ Test(weight, bytes_of_layouts_and_refusals) {
     cr_assert_eq(weir_weight_pack(&device, t, 2, true, WEIR_USE_ROWS, &w), WEIR_EINVAL);
     cr_assert_eq(weir_weight_pack(&device, t, 1, true, WEIR_USE_ROWS, &w), WEIR_EINVAL);
     cr_assert_eq(weir_weight_pack(&device, t, 0, false, WEIR_USE_ROWS, &w), WEIR_EINVAL);
+    float data[4 * 8] = {0};
+    const weir_tensor widths[2] = {{data, WEIR_DTYPE_F32, 2, 8}, {data, WEIR_DTYPE_F32, 2, 4}};
+    const weir_tensor heights[2] = {{data, WEIR_DTYPE_F32, 2, 4}, {data, WEIR_DTYPE_F32, 4, 4}};
+    cr_assert_eq(weir_weight_pack(&device, widths, 2, false, WEIR_USE_ROWS, &w), WEIR_EINVAL);
+    cr_assert_eq(weir_weight_pack(&device, heights, 2, true, WEIR_USE_ROWS, &w), WEIR_EINVAL);
     weir_backend_close(cpu);
 }

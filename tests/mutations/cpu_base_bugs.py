@@ -30,7 +30,8 @@ POOL = [
     bug("kernels/base/pool.c", "off by one", "the first workers get no extra unit", "base", "first + share + (w < extra ? 1 : 0)",
         "first + share + (w <= extra ? 1 : 0)"),
     bug("kernels/base/mem.c", "overflow", "sizes that overflow when they are rounded up", "base", "n > (SIZE_MAX - ALIGN) / size",
-        "n > SIZE_MAX / size"),
+        "n > SIZE_MAX / size",
+        equivalent="a sum that wraps is below a line, which comes to 0 and is refused as well"),
 ]
 
 ACCEPT = [
@@ -48,7 +49,7 @@ ACCEPT = [
     bug("kernels/accept/truncate.c", "math", "top-p counts what top-k cut", "stats",
         "if (key < s->floor || ((key ^ s->key) & s->mask)) continue;", "if ((key ^ s->key) & s->mask) continue;"),
     bug("kernels/accept/step.h", "math", "what is kept is tested like what defers", "accept_op",
-        "const bool sure = !row->deferred || !(note->verdict.mass > 0.0f);", "const bool sure = !(note->verdict.mass > 0.0f);",
+        "const bool sure = !row->deferred || !(note->verdict.mass > 0.0f);", "const bool sure = (row->deferred && !row->deferred) || !(note->verdict.mass > 0.0f);",
         equivalent="a kept token has num = q, which the coin accepts whatever it shows"),
     bug("kernels/accept/step.h", "index", "all rows of a block share a coin", "accept_op loop",
         "weir__coin(s->law, s->position + j, 0)", "weir__coin(s->law, s->position, 0)"),
@@ -93,7 +94,7 @@ DENSE = [
         "(int64_t)a->pos[r] + 1 - a->window : 0;", "(int64_t)a->pos[r] - a->window : 0;"),
     bug("kernels/dense/rope_cpu.c", "args", "keys get the queries' bias", "rope", "a->bias ? a->bias + n_q + i : NULL", "a->bias ? a->bias + i : NULL"),
     bug("kernels/dense/rope_cpu.c", "order", "the bias is added after the norm", "rope",
-        "const double u = (double)x[i] + (bias ? (double)bias[i] : 0.0);", "const double u = (double)x[i];"),
+        "const double u = (double)x[i] + (bias ? (double)bias[i] : 0.0);", "const double u = (double)x[i] + (bias ? 0.0 * (double)bias[i] : 0.0);"),
     bug("kernels/dense/gather_cpu.c", "index", "a row's life is that of its place", "gather",
         "const bool live = a->slot[r] >= 0;", "const bool live = a->slot[i] >= 0;"),
     bug("kernels/dense/gather_cpu.c", "index", "rows that are not asked for are checked", "gather",
@@ -106,15 +107,13 @@ DENSE = [
         "            if (a->softcap > 0.0f) d = (double)a->softcap * tanh(d / (double)a->softcap);\n"
         "            if (a->w->gated) d *= dot(a, x, factor, n, true);\n            if (a->epilogue == WEIR_EPI_ADD) d += (double)y[n];\n",
         "            if (a->w->gated) d *= dot(a, x, factor, n, true);\n            if (a->epilogue == WEIR_EPI_ADD) d += (double)y[n];\n"
-        "            if (a->softcap > 0.0f) d = (double)a->softcap * tanh(d / (double)a->softcap);\n"),
+        "            if (a->softcap > 0.0f) d = (double)a->softcap * tanh(d / (double)a->softcap);\n",
+        equivalent="a softcap beside a gated weight or an epilogue is refused"),
     bug("kernels/dense/linear_fast.c", "off by one", "the last panel of a block is left out", "linear",
         "const int64_t n = end - p < block ? end - p : block;", "const int64_t n = end - p < block ? end - p : block - 1;"),
     bug("kernels/dense/linear_fast.c", "index", "a tile of panels of a gated pair begins twice as far", "linear",
         "first / (a->w->gated ? 2 : 1) * PANEL;", "first * PANEL;"),
-    bug("kernels/dense/linear_fast.c", "race", "workers share what they prepare", "linear",
-        "j->be->scratch + (size_t)worker * j->be->scratch_floats", "j->be->scratch + (size_t)(worker * 0) * j->be->scratch_floats",
-        builds=["plain", "asan", "tsan"]),
-    bug("kernels/dense/rmsnorm_cpu.c", "math", "eps is added to the root", "decoder_golden decoder_rows",
+    bug("kernels/dense/rmsnorm_cpu.c", "math", "eps is added to the root", "rmsnorm",
         "1.0 / sqrt(sum_sq / (double)a->dim + (double)a->eps)", "1.0 / (sqrt(sum_sq / (double)a->dim) + (double)a->eps)"),
     bug("kernels/dense/quant.c", "layout", "high bits of a minimum come from the scale's byte", "quant",
         "s[j + 4] >> 4 | s[j] >> 6 << 4;", "s[j + 4] >> 4 | s[j - 4] >> 6 << 4;"),
