@@ -9,7 +9,7 @@
 #include "host/tokenizers/vocab.h"
 #include "tests/support/files.h"
 
-static size_t name_of(int i, char *out) { return (size_t)sprintf(out, "token %d", i); }
+static size_t name_of(int i, char out[32]) { return (size_t)snprintf(out, 32, "token %d", i); }
 
 /* A table that grows while it is filled keeps what it has, wherever that lies. */
 Test(vocab, every_string_is_found_after_every_growth) {
