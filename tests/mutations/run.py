@@ -302,11 +302,12 @@ def run_all(mutants, looks, again):
                 tests = build.those_of(tests_of(m))
                 if look == "far":
                     tests = [t for t in build.there if t not in tests and is_runners(t) == is_runners(tests_of(m)[0])]
-                judge(build, m, tests, outcome)
+                if tests:
+                    judge(build, m, tests, outcome)
                 if "broken" not in outcome:
                     outcome.setdefault(look, []).append(name)
                 STATE.write_text(json.dumps(state, indent=1))
-                report_one(f"{look} {name} {i + 1}/{len(todo)}", m, outcome)
+                report_one(f"{look} {name} {i + 1}/{len(todo)}", m, outcome if tests else {"broken": "no test of it here", "seconds": 0})
     return state
 
 
