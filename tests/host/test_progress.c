@@ -180,6 +180,27 @@ Test(progress, a_row_of_nan_has_no_score) {
     weir_engine_close(e);
 }
 
+/* The verifier's row alone: a token that was kept from the drafter is not told beside it. */
+static const weir_row_stats *verifiers;
+static weir_status unusable_verifier(weir_backend *be, weir_row_stats_args *a) {
+    WEIR_TRY(real_op.row_stats(be, a));
+    if (a->out == verifiers) a->out[0].max = NAN;
+    return WEIR_OK;
+}
+
+Test(progress, a_verifiers_row_of_nan_ends_a_session_that_keeps) {
+    weir_engine *e = demo_open(1, 1, NULL, true);
+    real_op = e->be->op;
+    verifiers = e->dev.p_stats;
+    e->be->op.row_stats = unusable_verifier;
+    const weir_session_options o = options(WEIR_METHOD_ORACLE_CASCADE, 20);
+    weir_session *s = demo_session(e, &o, "Hi.");
+    weir_err err = {""};
+    cr_expect(weir_step(e, &s, 1, 5, &err) == WEIR_ELOGITS && err_is_line(&err, "token 0"), "%s", err.text);
+    weir_session_free(s);
+    weir_engine_close(e);
+}
+
 /* A loop of the backend that never says that a block is done: the step fails instead of waiting for one. */
 static weir_status idle_close(weir_backend *be, weir_loop_close *a) {
     (void)be, (void)a;

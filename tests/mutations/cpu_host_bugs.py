@@ -50,7 +50,7 @@ STEP = [
     bug("host/speculative.c", "reset", "a rollback keeps the verifier's rejected rows", "loop engine", "    for (int side = 0; side < 2; side++) WEIR_TRY(weir_session_room(s, side, s->cached[side]));\n    return WEIR_OK;\n}\n\n/* The accept op", "    WEIR_TRY(weir_session_room(s, WEIR_DRAFTER, s->cached[WEIR_DRAFTER]));\n    return WEIR_OK;\n}\n\n/* The accept op",
         equivalent="rows past a session's length are overwritten before they are read, and its pages are counted to it either way"),
     bug("host/speculative.c", "index", "the bonus row of pi is drafted at the drafts' begin", "methods", "const int64_t input = x->n + a->n_draft;", "const int64_t input = x->n + a->n_draft - 1;"),
-    bug("host/speculative.c", "args", "the bonus of a full block is from p under every rule", "loop engine", "out->kind = bonus_needs_drafter(s, out->position) ? WEIR_EMIT_PI : WEIR_EMIT_P;", "out->kind = bonus_needs_drafter(s, out->position) && s->n < 0 ? WEIR_EMIT_PI : WEIR_EMIT_P;"),
+    bug("host/speculative.c", "args", "the bonus of a full block is from p under every rule", "blocks", "out->kind = bonus_needs_drafter(s, out->position) ? WEIR_EMIT_PI : WEIR_EMIT_P;", "out->kind = bonus_needs_drafter(s, out->position) && s->n < 0 ? WEIR_EMIT_PI : WEIR_EMIT_P;"),
     bug("host/speculative.c", "index", "a residual reads the block's first q", "loop engine", "        out->q_logits = a->q_logits + j * ld_q;\n", "        out->q_logits = a->q_logits + 0 * ld_q;\n"),
     bug("host/speculative.c", "stale", "laws are those of the step before", "loop engine session", "    for (int i = 0; i < n; i++) b->law[i] = s[i]->law;\n    WEIR_TRY(WEIR_PUT(e, law, n));\n    const double t0", "    for (int i = 0; i < n; i++)\n        if (s[i]->n == 0) b->law[i] = s[i]->law;\n    WEIR_TRY(WEIR_PUT(e, law, n));\n    const double t0"),
     bug("host/record.c", "off by one", "the refused row is not counted as examined", "blocks", "if (going && r->n_accept < r->n_draft) book_row(st, &r->row[r->n_accept]);", "if (going && r->n_accept + 1 < r->n_draft) book_row(st, &r->row[r->n_accept]);"),
@@ -65,7 +65,7 @@ METHODS = [
     bug("host/sequential.c", "precedence", "confidence is the scaled log-probability", "methods", "s->law.gate_scaled ? (double)e->buf.draft_logp[t->q] : (double)t->log_q;", "(double)e->buf.draft_logp[t->q];"),
     bug("host/sequential.c", "index", "a session's row is its place in the list", "methods", "return e->buf.q_logits + (int64_t)t->q * e->side[WEIR_DRAFTER].ld;", "return e->buf.q_logits + (int64_t)(t->q / 2) * e->side[WEIR_DRAFTER].ld;"),
     bug("host/sequential.c", "stale", "gates of those that are not asked are answered", "methods", "        if (gated(e, s[i], &t[i], verified)) t[i].deferred = e->buf.gate[k++].deferred;", "        if (n_gate > 0 && k < n_gate) t[i].deferred = e->buf.gate[k++].deferred;"),
-    bug("host/sequential.c", "check", "a broken row of the verifier is taken", "methods session", "    if (q_broken || p_broken || (emit", "    if (q_broken || (p_broken && !emit) || (emit"),
+    bug("host/sequential.c", "check", "a broken row of the verifier is taken", "progress", "    if (q_broken || p_broken || (emit", "    if (q_broken || (p_broken && !emit) || (emit"),
 ]
 
 TEXT = [
@@ -134,4 +134,42 @@ ONCE = [
     bug("host/step.c", "check", "a step without progress is none", "progress", "if (progress(sessions, n) <= before || ran < 1)", "if (progress(sessions, n) < before || ran < 1)"),
 ]
 
-BUGS = ONCE + KV + SESSION + STEP + METHODS + TEXT + PLAN + REPLAY + PAIR + DEVICE
+# Progress, interrupts, texts in pieces, limits of memory.
+RUNTIME = [
+    bug("host/score_pair.c", "index", "rows of both models: positions begin again in every chunk", "score",
+        "completion[i - 1], (int64_t)i, true)", "completion[i - 1], (int64_t)(i - from), true)"),
+    bug("host/record.c", "off by one", "drafts after an end are counted as accepted", "blocks",
+        "st->accepted += accepted;", "st->accepted += r->n_accept;"),
+    bug("host/record.c", "off by one", "blocks by length count drafts after an end", "blocks",
+        "st->accept_hist[accepted]++;", "st->accept_hist[r->n_accept]++;"),
+    bug("kernels/loop/seat.h", "off by one", "the bonus at position exact_first is from p", "blocks",
+        "s->n + s->n_draft >= s->bonus_from", "s->n + s->n_draft > s->bonus_from"),
+    bug("host/text.c", "stale", "a view adds what is held of an unfinished character", "text",
+        "return s->finish == WEIR_RUNNING ? WEIR_OK : advance(s, true);", "return advance(s, true);"),
+    bug("host/text.c", "stale", "a view without a callback shows half a character", "text",
+        "running ? certain_bytes(all.text, all.n) : all.n", "running ? all.n : all.n"),
+    bug("host/text.c", "check", "tokens of an unfinished character are told before it", "text",
+        "if (s->win.open && i >= s->win.read) return true;", ""),
+    bug("host/text.c", "check", "the bytes that the end releases are not looked at for a stop string", "text",
+        "if (stopped(s, before) && s->finish", "if (before > s->text_len && s->finish"),
+    bug("host/text.c", "off by one", "a window among undecided bytes begins anew", "text",
+        "front.n <= have", "front.n <= have + 9"),
+    bug("host/device_loop.c", "off by one", "a loop that closes no block is waited for", "progress",
+        "if (more && f->taken == before) return WEIR_ECUDA;", "if (more && f->taken < before) return WEIR_ECUDA;"),
+    bug("host/step.c", "check", "a failure that ends nothing is kept as if it had", "progress",
+        "if (st != WEIR_ELOGITS) return st;", "if (st == WEIR_ECUDA) return st;"),
+    bug("models/arena.c", "check", "a prompt is not interrupted between chunks",
+        "progress", "return weir_interrupted(&m->be->interrupt) ? WEIR_ECANCELED : WEIR_OK;", "return weir_interrupted(&m->be->interrupt) ? WEIR_OK : WEIR_OK;"),
+    bug("host/engine.c", "check", "a session's own cancel is not seen inside its prompt", "progress",
+        "|| (e->prefilling && atomic_load(&e->prefilling->cancel))", ""),
+    bug("host/sequential.c", "check", "a session given up before its verifier's prompt takes its draft", "progress",
+        "if (s[i]->finish != WEIR_RUNNING) continue; /* given up", "/* given up"),
+    bug("host/score.c", "check", "scores are not interrupted between chunks", "progress",
+        "if (weir_session_given_up(s)) return weir_fail(err, WEIR_ECANCELED, \"cancelled\");", ""),
+    bug("host/memory.c", "precedence", "limits of groups above the own are not seen", "memory",
+        "        if (!slash) return left;", "        return left;"),
+    bug("host/memory.c", "precedence", "the address space is no limit", "memory",
+        "least(resource_limit(RLIMIT_AS, all), resource_limit(RLIMIT_DATA, data))", "resource_limit(RLIMIT_DATA, data)"),
+]
+
+BUGS = ONCE + RUNTIME + KV + SESSION + STEP + METHODS + TEXT + PLAN + REPLAY + PAIR + DEVICE
