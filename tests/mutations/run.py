@@ -286,7 +286,7 @@ def run_all(mutants, looks, again):
     again: what was not found is looked for anew."""
     state = json.loads(STATE.read_text()) if STATE.exists() else {}
     for m in mutants:
-        if again and not state.get(key(m), {}).get("found"):
+        if again and not m.get("equivalent") and not m.get("invisible") and not state.get(key(m), {}).get("found"):
             state.pop(key(m), None)
     for look in looks:
         for name in BUILDS:
