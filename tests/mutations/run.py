@@ -346,8 +346,9 @@ def report(name, state):
     lines = [f"{datetime.date.today()}, {table['what']} of commit {commit} (and later where the text is the same). "
              f"Command: `python3 tests/mutations/run.py --table {name}`.", "",
              f"{len(hit)} of {len(real)} seeded bugs are found ({100 * len(hit) / len(real):.1f} %); the first to find them: "
-             + ", ".join(f"{NAMES[b]} {by_build[b]}" for b in BUILDS) + ".",
-             f"Beside them {equivalent} equivalent changes" + (f" and {invisible} that only a GPU can show." if invisible else ".")]
+             + ", ".join(f"{NAMES[b]} {by_build[b]}" for b in BUILDS
+                         if any(b in builds_of(m) for m in real)) + ".",
+             f"Beside them {equivalent} equivalent changes" + (f" and {invisible} that cannot show here." if invisible else ".")]
     near = sum(state.get(key(m), {}).get("found", 0) is None and "far" not in state[key(m)] for m in real)
     if near:
         lines.append(f"{near} of those not found were looked for by the tests named for them alone (`--near`).")
