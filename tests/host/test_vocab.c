@@ -5,8 +5,10 @@
 
 #include "host/tokenizers/bytes.h"
 #include "host/tokenizers/normalize.h"
+#include "host/tokenizers/pretok.h"
 #include "host/tokenizers/utf8.h"
 #include "host/tokenizers/vocab.h"
+#include "kernels/base/mem.h"
 #include "tests/support/files.h"
 
 static size_t name_of(int i, char out[32]) { return (size_t)snprintf(out, 32, "token %d", i); }
@@ -100,4 +102,29 @@ Test(vocab, steps_grow_a_text_within_a_bound) {
         weir__marked_free(&text);
         weir__steps_free(&steps);
     }
+}
+
+/* A text that ends inside a character, with the rest of it still behind the end. */
+Test(vocab, a_character_is_not_read_past_the_end_of_its_text) {
+    static const char whole[] = "a\xf0\x9f\x91\x8d", want[] = "a" WEIR__REPLACEMENT;
+    for (size_t n = 2; n < sizeof whole - 1; n++) {
+        char *text = weir_alloc(sizeof whole, 1);
+        size_t bytes = n;
+        cr_assert(text);
+        memcpy(text, whole, sizeof whole);
+        cr_assert(weir__utf8_lossy(&text, &bytes, NULL) == WEIR_OK);
+        cr_expect(bytes == strlen(want) && strcmp(text, want) == 0, "%zu bytes: \"%s\"", n, text);
+        weir_free(text);
+    }
+}
+
+/* What grows most in translation, and nothing else. */
+Test(vocab, a_pattern_of_white_space_alone) {
+    char pattern[8000], *one = NULL, *many = NULL;
+    for (size_t i = 0; i < sizeof pattern; i++) pattern[i] = i % 2 ? 's' : '\\';
+    cr_assert(weir__pattern_translate(pattern, 2, &one, NULL) == WEIR_OK);
+    cr_assert(weir__pattern_translate(pattern, sizeof pattern, &many, NULL) == WEIR_OK);
+    cr_expect_eq(strlen(many), sizeof pattern / 2 * strlen(one));
+    weir_free(one);
+    weir_free(many);
 }

@@ -58,7 +58,8 @@ TOKENIZERS = [
     bug("host/tokenizers/vocab.c", "order", "the later of two merges of a pair counts", "vocab", "    if (slot->left >= 0) return;\n    *slot = x;", "    *slot = x;"),
     bug("host/tokenizers/utf8.c", "check", "surrogates are characters", "bpe tokenizer", "    if (p[0] == 0xed) hi = 0x9f;\n", ""),
     bug("host/tokenizers/utf8.c", "off by one", "U+FFFD for each byte of a broken character", "bpe tokenizer", "        *bad = i + 1;\n", ""),
-    bug("host/tokenizers/utf8.c", "bounds", "a character cut by the text's end is read on", "bpe mutations", "        if (i >= n || p[i] < (i == 1 ? lo : 0x80)", "        if ((i >= n && i > 4) || p[i] < (i == 1 ? lo : 0x80)"),
+    bug("host/tokenizers/utf8.c", "bounds", "a character cut by the text's end is read on", "vocab", "        if (i >= n || p[i] < (i == 1 ? lo : 0x80)", "        if ((i >= n && i > 4) || p[i] < (i == 1 ? lo : 0x80)",
+        equivalent="the zero byte that every text has ends the character too, and the room counted before is enough"),
     bug("host/tokenizers/utf8.c", "off by one", "the last character of two bytes takes three", "vocab", "    if (cp < 0x800) {", "    if (cp < 0x7ff) {"),
     bug("host/tokenizers/bytes.c", "off by one", "the byte A0 is spelled as itself", "bpe bpe_files", "(b >= 0xa1 && b <= 0xff && b != 0xad)", "(b >= 0xa0 && b <= 0xff && b != 0xad)"),
     bug("host/tokenizers/normalize.c", "overflow", "a text may grow without bound", "vocab", "const size_t most = 64 * t->bytes + 1024;", "const size_t most = SIZE_MAX / 4;"),
@@ -68,7 +69,7 @@ TOKENIZERS = [
     bug("host/tokenizers/spm_check.c", "check", "a trie runs in a circle", "tokenizer mutations", "        if (t->state[base] == 1) return \"its trie runs in a circle\";\n", "        if (t->state[base] == 1) {\n            t->next[b]++;\n            continue;\n        }\n"),
     bug("host/tokenizers/spm_check.c", "bounds", "values past the strings", "tokenizer mutations", "unit_value(unit_at(t, b)) >= t->n_text)", "unit_value(unit_at(t, b)) > t->n_text + 4096)"),
     bug("host/tokenizers/pattern.c", "check", "classes inside classes are copied", "bpe bpe_files", "        if (*t->at == '[') return refuse(err, \"a class inside a class\", 22);\n", ""),
-    bug("host/tokenizers/pattern.c", "bounds", "room for what \\s becomes is missing", "bpe bpe_files", "weir_alloc(bytes * sizeof SPACES + 8, 1)", "weir_alloc(bytes * 8 + 8, 1)"),
+    bug("host/tokenizers/pattern.c", "bounds", "room for what \\s becomes is missing", "vocab", "weir_alloc(bytes * sizeof SPACES + 8, 1)", "weir_alloc(bytes * 8 + 8, 1)"),
 ]
 
 BUGS = SAFETENSORS + GGUF + ROPE + TOKENIZERS

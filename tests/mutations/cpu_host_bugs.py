@@ -65,7 +65,7 @@ METHODS = [
     bug("host/sequential.c", "precedence", "confidence is the scaled log-probability", "methods", "s->law.gate_scaled ? (double)e->buf.draft_logp[t->q] : (double)t->log_q;", "(double)e->buf.draft_logp[t->q];"),
     bug("host/sequential.c", "index", "a session's row is its place in the list", "methods", "return e->buf.q_logits + (int64_t)t->q * e->side[WEIR_DRAFTER].ld;", "return e->buf.q_logits + (int64_t)(t->q / 2) * e->side[WEIR_DRAFTER].ld;"),
     bug("host/sequential.c", "stale", "gates of those that are not asked are answered", "methods", "        if (gated(e, s[i], &t[i], verified)) t[i].deferred = e->buf.gate[k++].deferred;", "        if (n_gate > 0 && k < n_gate) t[i].deferred = e->buf.gate[k++].deferred;"),
-    bug("host/sequential.c", "check", "a broken row of the verifier is taken", "progress", "    if (q_broken || p_broken || (emit", "    if (q_broken || (p_broken && !emit) || (emit"),
+    bug("host/sequential.c", "check", "a broken row of the verifier is taken", "progress", "    if (q_broken || p_broken || (emit", "    if (q_broken || (p_broken && emit) || (emit"),
 ]
 
 TEXT = [

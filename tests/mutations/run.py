@@ -286,7 +286,7 @@ def run_all(mutants, looks, again):
     again: what was not found is looked for anew."""
     state = json.loads(STATE.read_text()) if STATE.exists() else {}
     for m in mutants:
-        if again and not state.get(key(m), {}).get("found"):
+        if again and not m.get("equivalent") and not m.get("invisible") and not state.get(key(m), {}).get("found"):
             state.pop(key(m), None)
     for look in looks:
         for name in BUILDS:
@@ -302,11 +302,12 @@ def run_all(mutants, looks, again):
                 tests = build.those_of(tests_of(m))
                 if look == "far":
                     tests = [t for t in build.there if t not in tests and is_runners(t) == is_runners(tests_of(m)[0])]
-                judge(build, m, tests, outcome)
+                if tests:
+                    judge(build, m, tests, outcome)
                 if "broken" not in outcome:
                     outcome.setdefault(look, []).append(name)
                 STATE.write_text(json.dumps(state, indent=1))
-                report_one(f"{look} {name} {i + 1}/{len(todo)}", m, outcome)
+                report_one(f"{look} {name} {i + 1}/{len(todo)}", m, outcome if tests else {"broken": "no test of it here", "seconds": 0})
     return state
 
 
@@ -345,8 +346,9 @@ def report(name, state):
     lines = [f"{datetime.date.today()}, {table['what']} of commit {commit} (and later where the text is the same). "
              f"Command: `python3 tests/mutations/run.py --table {name}`.", "",
              f"{len(hit)} of {len(real)} seeded bugs are found ({100 * len(hit) / len(real):.1f} %); the first to find them: "
-             + ", ".join(f"{NAMES[b]} {by_build[b]}" for b in BUILDS) + ".",
-             f"Beside them {equivalent} equivalent changes" + (f" and {invisible} that only a GPU can show." if invisible else ".")]
+             + ", ".join(f"{NAMES[b]} {by_build[b]}" for b in BUILDS
+                         if any(b in builds_of(m) for m in real)) + ".",
+             f"Beside them {equivalent} equivalent changes" + (f" and {invisible} that cannot show here." if invisible else ".")]
     near = sum(state.get(key(m), {}).get("found", 0) is None and "far" not in state[key(m)] for m in real)
     if near:
         lines.append(f"{near} of those not found were looked for by the tests named for them alone (`--near`).")
