@@ -1,7 +1,8 @@
-/* weir-blocks: whole cascade blocks of a pair through the public interface: gamma by sessions, on any device. Times are the
- * caller's: launch, loop, records and all. Prints CSV.
+/* weir-blocks: whole cascade blocks of a pair through the public interface: gamma by sessions, on any device.
+ * Times are the caller's: launch, loop, records and all. Prints CSV.
  *
- * Session i of a case has prompt i and seed i, so that session 0 must emit the same tokens in every case of one gamma. */
+ * Session i of a case has prompt i and seed i, so that session 0 must emit the same tokens in every case of
+ * one gamma. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -10,11 +11,14 @@
 #include "host/weir.h"
 
 static const char usage[] =
-    "usage: weir-blocks -m VERIFIER -md DRAFTER [--device D] [--gamma 1,3,5,7] [--sessions 1,8,64] [--n-prompt N]\n"
+    "usage: weir-blocks -m VERIFIER -md DRAFTER [--device D] [--gamma 1,3,5,7] [--sessions 1,8,64] "
+    "[--n-prompt N]\n"
     "                   [--ctx N] [--blocks N] [--repeat N] [--no-graph] [--name TEXT]\n"
     "\n"
-    "--ctx: positions of a session, of prompt and of output each behind an encoder, of both together in decoder-only models.\n"
-    "CSV: name, device, graph, gamma, sessions, us of a block (p50, p99), tokens and time of one, session 0 unchanged?\n"
+    "--ctx: positions of a session, of prompt and of output each behind an encoder, of both together in "
+    "decoder-only models.\n"
+    "CSV: name, device, graph, gamma, sessions, us of a block (p50, p99), tokens and time of one, session 0 "
+    "unchanged?\n"
     "Exit status: 0, 1 for a failure or a session 0 that differs, 2 for wrong usage.\n";
 
 enum { MAX_LIST = 16, MAX_SESSION = 64, MAX_REPEAT = 200, MAX_CTX = 1 << 16, COMPARED = 16 };
@@ -44,9 +48,10 @@ static int by_value(const void *a, const void *b) {
     return x < y ? -1 : x > y;
 }
 
-/* ---- sessions -------------------------------------------------------------------------------------------- */
+/* ---- sessions ------------------------------------------------------------------------------------------ */
 
-static weir_status create(weir_engine *e, const options *o, int gamma, int i, weir_session **out, weir_err *err) {
+static weir_status create(weir_engine *e, const options *o, int gamma, int i, weir_session **out,
+                          weir_err *err) {
     weir_engine_facts f;
     weir_engine_get_facts(e, &f);
     weir_session_options opt = weir_session_options_default();
@@ -96,14 +101,15 @@ static weir_status repeat_once(weir_engine *e, const options *o, int gamma, int 
 
 static weir_status time_case(weir_engine *e, const options *o, int gamma, int n, result *r, weir_err *err) {
     double seconds[MAX_REPEAT];
-    for (int i = -1; i < o->repeat; i++) WEIR_TRY(repeat_once(e, o, gamma, n, &seconds[i < 0 ? 0 : i], r, err));
+    for (int i = -1; i < o->repeat; i++)
+        WEIR_TRY(repeat_once(e, o, gamma, n, &seconds[i < 0 ? 0 : i], r, err));
     qsort(seconds, (size_t)o->repeat, sizeof *seconds, by_value);
     r->p50 = seconds[o->repeat / 2];
     r->p99 = seconds[(int)(0.99 * (o->repeat - 1) + 0.5)];
     return WEIR_OK;
 }
 
-/* ---- all cases ------------------------------------------------------------------------------------------- */
+/* ---- all cases ----------------------------------------------------------------------------------------- */
 
 static bool same_tokens(const result *a, const result *b) {
     const size_t n = a->n_first < b->n_first ? a->n_first : b->n_first;
@@ -114,14 +120,16 @@ static int run(weir_engine *e, const options *o) {
     weir_engine_facts f;
     weir_engine_get_facts(e, &f);
     int n_bad = 0;
-    printf("name,device,graph,gamma,sessions,us_p50,us_p99,tokens_per_block,us_per_token,session_0,first_tokens\n");
+    printf("name,device,graph,gamma,sessions,us_p50,us_p99,tokens_per_block,us_per_token,session_0,"
+           "first_tokens\n");
     for (int g = 0; g < o->n_gamma; g++) {
         result alone = {.n_first = 0};
         for (int i = 0; i < o->n_sessions; i++) {
             result r = {.n_first = 0};
             weir_err err = {{0}};
             const weir_status s = time_case(e, o, o->gamma[g], o->sessions[i], &r, &err);
-            printf("%s,%s,%s,%d,%d,", o->name, f.device, o->no_graph ? "no" : "yes", o->gamma[g], o->sessions[i]);
+            printf("%s,%s,%s,%d,%d,", o->name, f.device, o->no_graph ? "no" : "yes", o->gamma[g],
+                   o->sessions[i]);
             if (s != WEIR_OK) {
                 n_bad++;
                 printf(",,,,failed,\n");
@@ -142,7 +150,7 @@ static int run(weir_engine *e, const options *o) {
     return n_bad > 0;
 }
 
-/* ---- options --------------------------------------------------------------------------------------------- */
+/* ---- options ------------------------------------------------------------------------------------------- */
 
 static bool parse_int(const char *text, int lo, int hi, int *out) {
     char *end;
@@ -203,15 +211,23 @@ static bool fit(weir_engine *e, options *o, int max_draft) {
     o->room = o->ctx - (f.encoder_decoder ? 0 : o->n_prompt);
     const int least = (o->blocks + 1) * (max_draft + 1);
     if (o->n_prompt <= o->ctx && o->room >= least) return true;
-    fprintf(stderr, "weir-blocks: --ctx %d: expected at least %d for a prompt of %d and %d blocks of %d tokens\n", o->ctx,
-            f.encoder_decoder ? (o->n_prompt > least ? o->n_prompt : least) : o->n_prompt + least, o->n_prompt, o->blocks + 1,
-            max_draft + 1);
+    fprintf(stderr,
+            "weir-blocks: --ctx %d: expected at least %d for a prompt of %d and %d blocks of %d tokens\n",
+            o->ctx, f.encoder_decoder ? (o->n_prompt > least ? o->n_prompt : least) : o->n_prompt + least,
+            o->n_prompt, o->blocks + 1, max_draft + 1);
     return false;
 }
 
 int main(int argc, char **argv) {
-    options o = {.name = "pair", .gamma = {5}, .n_gamma = 1, .sessions = {1}, .n_sessions = 1, .n_prompt = 64, .ctx = 512,
-                 .blocks = 16, .repeat = 9};
+    options o = {.name = "pair",
+                 .gamma = {5},
+                 .n_gamma = 1,
+                 .sessions = {1},
+                 .n_sessions = 1,
+                 .n_prompt = 64,
+                 .ctx = 512,
+                 .blocks = 16,
+                 .repeat = 9};
     if (!parse(argc, argv, &o)) {
         fputs(usage, stderr);
         return 2;

@@ -9,7 +9,7 @@
 
 enum { MAX_REPEAT = 1000, WARM_UP = 3, MAX_OUTPUT = 64 };
 
-/* ---- copy bandwidth: the denominator of every share ----------------------------------------------------- */
+/* ---- copy bandwidth: the denominator of every share ---------------------------------------------------- */
 
 typedef struct copy_job {
     char *to;
@@ -49,7 +49,8 @@ static weir_status fill(weir_backend *be, char *p, size_t bytes) {
     uint32_t block[1024], x = 1;
     for (size_t i = 0; i < sizeof block / sizeof *block; i++) block[i] = x = x * 1664525u + 1013904223u;
     for (size_t at = 0; at < bytes; at += sizeof block)
-        WEIR_TRY(weir_backend_upload(be, p + at, block, bytes - at < sizeof block ? bytes - at : sizeof block));
+        WEIR_TRY(
+            weir_backend_upload(be, p + at, block, bytes - at < sizeof block ? bytes - at : sizeof block));
     return WEIR_OK;
 }
 
@@ -75,14 +76,14 @@ double weir_bench_copy(weir_engine *e, size_t bytes, int repeat) {
     return rate;
 }
 
-/* ---- parts ---------------------------------------------------------------------------------------------- */
+/* ---- parts --------------------------------------------------------------------------------------------- */
 
 typedef struct bench {
     weir_engine *e;
     weir_session *s;
     int gamma, n_row; /* of the part that runs */
     int side;
-    double *seconds;  /* (repeat) */
+    double *seconds; /* (repeat) */
     int repeat;
     weir_bench_row *rows;
     int cap, n;
@@ -136,8 +137,8 @@ static weir_status part_draft(bench *b) {
     return weir_rows_draw(b->e, f->q_logits, 1, b->e->dev.call_stats);
 }
 
-/* What part_accept's ops read: the drafter's rows are the verifier's, so every draft is examined and accepted, the longest
- * way through the op. */
+/* What part_accept's ops read: the drafter's rows are the verifier's, so every draft is examined and
+ * accepted, the longest way through the op. */
 static weir_status make_block(bench *b) {
     weir_engine *e = b->e;
     weir_step_buffers *f = &e->buf, *d = &e->dev;
@@ -145,12 +146,22 @@ static weir_status make_block(bench *b) {
     WEIR_TRY(weir_rows_stats(e, WEIR_VERIFIER, f->p_logits, b->gamma + 1, d->p_stats));
     WEIR_TRY(WEIR_GET(e, p_stats, b->gamma + 1));
     for (int j = 0; j < b->gamma; j++) f->draft[j] = f->p_stats[j].argmax;
-    f->accept[0] = (weir_accept_session){.law = &d->law[0], .q_logits = f->p_logits, .q_stats = d->p_stats,
-                                         .p_logits = f->p_logits, .p_stats = d->p_stats, .draft = d->draft,
-                                         .n_draft = b->gamma, .position = (int32_t)b->s->n, .row = d->row,
+    f->accept[0] = (weir_accept_session){.law = &d->law[0],
+                                         .q_logits = f->p_logits,
+                                         .q_stats = d->p_stats,
+                                         .p_logits = f->p_logits,
+                                         .p_stats = d->p_stats,
+                                         .draft = d->draft,
+                                         .n_draft = b->gamma,
+                                         .position = (int32_t)b->s->n,
+                                         .row = d->row,
                                          .note = d->note};
-    f->emit[0] = (weir_emit_session){.law = &d->law[0], .kind = WEIR_EMIT_P, .p_logits = f->p_logits,
-                                     .p_stats = d->p_stats, .draft = -1, .block_p = 1.0f};
+    f->emit[0] = (weir_emit_session){.law = &d->law[0],
+                                     .kind = WEIR_EMIT_P,
+                                     .p_logits = f->p_logits,
+                                     .p_stats = d->p_stats,
+                                     .draft = -1,
+                                     .block_p = 1.0f};
     WEIR_TRY(WEIR_PUT(e, draft, b->gamma));
     WEIR_TRY(WEIR_PUT(e, accept, 1));
     return WEIR_PUT(e, emit, 1);
@@ -160,7 +171,8 @@ static weir_status make_block(bench *b) {
 static weir_status part_accept(bench *b) {
     weir_engine *e = b->e;
     const int64_t ld = e->side[WEIR_VERIFIER].ld;
-    weir_accept_args a = {.session = e->dev.accept, .n_session = 1, .ld_q = ld, .ld_p = ld, .n_vocab = e->n_vocab};
+    weir_accept_args a = {
+        .session = e->dev.accept, .n_session = 1, .ld_q = ld, .ld_p = ld, .n_vocab = e->n_vocab};
     weir_emit_args m = {.session = e->dev.emit, .n_session = 1, .n_vocab = e->n_vocab};
     WEIR_TRY(weir_rows_stats(e, WEIR_VERIFIER, e->dev.p_logits, b->gamma + 1, e->dev.p_stats));
     WEIR_TRY(e->be->op.accept(e->be, &a));
@@ -202,8 +214,8 @@ static double pass_bytes(const weir_engine *e, int side) {
     return (double)weir_model_get_facts(e->side[side].model)->decode_bytes;
 }
 
-/* A prompt goes through the encoder and what makes the cross cache, or through a decoder's layers but not its head, whose share
- * is not known here: the bytes are then those of a whole pass. */
+/* A prompt goes through the encoder and what makes the cross cache, or through a decoder's layers but not its
+ * head, whose share is not known here: the bytes are then those of a whole pass. */
 static double prompt_bytes(const weir_engine *e, int side) {
     const double pass = pass_bytes(e, side);
     return e->facts.encoder_decoder ? (double)e->facts.weights[side] - pass : pass;
@@ -239,14 +251,15 @@ static weir_status time_verifier_alone(bench *b, int n_prompt, weir_err *err) {
     return measure(b, "verifier token", 1, pass_bytes(b->e, WEIR_VERIFIER), part_step);
 }
 
-weir_status weir_bench(weir_engine *e, int n_prompt, int max_rows, int gamma, int repeat, weir_bench_row *rows, int cap,
-                       int *n_rows, weir_err *err) {
+weir_status weir_bench(weir_engine *e, int n_prompt, int max_rows, int gamma, int repeat,
+                       weir_bench_row *rows, int cap, int *n_rows, weir_err *err) {
     if (n_prompt < 1 || n_prompt > e->ctx_size)
         return weir_fail(err, WEIR_EINVAL, "prompt of %d tokens is outside [1, %d]", n_prompt, e->ctx_size);
     if (!e->facts.encoder_decoder && n_prompt > e->ctx_size - MAX_OUTPUT)
-        return weir_fail(err, WEIR_EINVAL, "prompt of %d tokens: a context of %d has no room for %d more", n_prompt,
-                         e->ctx_size, MAX_OUTPUT);
-    if (max_rows < 1 || max_rows > 8) return weir_fail(err, WEIR_EINVAL, "%d rows are outside [1, 8]", max_rows);
+        return weir_fail(err, WEIR_EINVAL, "prompt of %d tokens: a context of %d has no room for %d more",
+                         n_prompt, e->ctx_size, MAX_OUTPUT);
+    if (max_rows < 1 || max_rows > 8)
+        return weir_fail(err, WEIR_EINVAL, "%d rows are outside [1, 8]", max_rows);
     if (gamma < 1 || gamma > e->max_draft)
         return weir_fail(err, WEIR_EINVAL, "gamma %d is outside [1, %d]", gamma, e->max_draft);
     if (repeat < 1 || repeat > MAX_REPEAT)

@@ -25,15 +25,15 @@
     X(pick, (e)->n_row_max, int32_t)                \
     X(picked, (e)->n_row_max, float)
 
-#define BACKEND_ONLY(X, e)                                                                   \
-    X(q_logits, (e)->n_row_max * (e)->side[WEIR_DRAFTER].ld, float)                          \
-    X(p_logits, (e)->n_row_max * (e)->side[WEIR_VERIFIER].ld, float)                         \
-    X(note, (e)->be->device ? (e)->n_row_max : 0, weir_row_note)                             \
-    X(extent, (e)->be->extents ? (e)->n_row_max * weir_extent_count((e)->n_vocab) : 0, weir_extent)
+#define BACKEND_ONLY(X, e)                                          \
+    X(q_logits, (e)->n_row_max *(e)->side[WEIR_DRAFTER].ld, float)  \
+    X(p_logits, (e)->n_row_max *(e)->side[WEIR_VERIFIER].ld, float) \
+    X(note, (e)->be->device ? (e)->n_row_max : 0, weir_row_note)    \
+    X(extent, (e)->be->extents ? (e)->n_row_max *weir_extent_count((e)->n_vocab) : 0, weir_extent)
 
-#define HOST_ONLY(X, e)                       \
-    X(n_draft, (e)->n_parallel, int32_t)      \
-    X(tick, (e)->n_parallel, weir_tick_row)   \
+#define HOST_ONLY(X, e)                     \
+    X(n_draft, (e)->n_parallel, int32_t)    \
+    X(tick, (e)->n_parallel, weir_tick_row) \
     X(list, (e)->n_parallel, weir_session *)
 
 weir_bytes weir_buffers_bytes(const weir_engine *e) {
@@ -83,8 +83,8 @@ void weir_buffers_close(weir_engine *e) {
 #define CLOSE_BACKEND(field, n, type) \
     if (e->dev.field) weir_backend_free(e->be, e->dev.field);
 #define CLOSE_HOST(field, n, type) weir_free(e->buf.field);
-#define CLOSE_MIRRORED(field, n, type)                                 \
-    if (e->buf.field != e->dev.field) weir_free(e->buf.field);         \
+#define CLOSE_MIRRORED(field, n, type)                         \
+    if (e->buf.field != e->dev.field) weir_free(e->buf.field); \
     if (e->dev.field) weir_backend_free(e->be, e->dev.field);
     MIRRORED(CLOSE_MIRRORED, e)
     BACKEND_ONLY(CLOSE_BACKEND, e)

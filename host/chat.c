@@ -4,8 +4,8 @@
 
 #include "kernels/base/mem.h"
 
-/* The formats, after the templates that their checkpoints carry. A template says `trim` where it strips: Python's str.strip,
- * Unicode white space at both ends. */
+/* The formats, after the templates that their checkpoints carry. A template says `trim` where it strips:
+ * Python's str.strip, Unicode white space at both ends. */
 
 typedef enum role { SYSTEM, USER, ASSISTANT, N_ROLE } role;
 static const char *const role_names[N_ROLE] = {"system", "user", "assistant"};
@@ -41,7 +41,7 @@ struct style {
     bool dated;         /* the system turn is always there, and begins with two dates */
 };
 
-/* ---- pieces ---------------------------------------------------------------------------------------------- */
+/* ---- pieces -------------------------------------------------------------------------------------------- */
 
 static void put(writer *w, text t, bool special) {
     if (t.n > 0) w->segments[w->n++] = (weir_segment){.text = t.p, .bytes = t.n, .special = special};
@@ -57,7 +57,9 @@ static role role_at(const talk *t, size_t i) {
     return (role)r;
 }
 
-static text content_at(const talk *t, size_t i) { return (text){t->messages[i].content, t->messages[i].bytes}; }
+static text content_at(const talk *t, size_t i) {
+    return (text){t->messages[i].content, t->messages[i].bytes};
+}
 
 /* Bytes of the white space character that s begins with (Python's str.isspace), 0 if none. */
 static size_t space_at(const char *s, size_t n) {
@@ -110,24 +112,26 @@ static const char *find(text t, const char *word, bool last) {
     return found;
 }
 
-/* ---- order of roles -------------------------------------------------------------------------------------- */
+/* ---- order of roles ------------------------------------------------------------------------------------ */
 
 static weir_status refuse(const talk *t, size_t i, weir_err *err, const char *why) {
     return weir_fail(err, WEIR_EINVAL, "message %zu (%s): template %s %s", i, t->messages[i].role,
                      t->style->facts.name, why);
 }
 
-/* Templates whose system text is part of the first user turn: then user and assistant in turn. *first: the first of them. */
+/* Templates whose system text is part of the first user turn: then user and assistant in turn. *first: the
+ * first of them. */
 static weir_status check_turns(const talk *t, size_t *first, weir_err *err) {
     *first = role_at(t, 0) == SYSTEM ? 1 : 0;
-    if (*first == t->n) return refuse(t, 0, err, "has the system's words in the first user message: there is none");
+    if (*first == t->n)
+        return refuse(t, 0, err, "has the system's words in the first user message: there is none");
     for (size_t i = *first; i < t->n; i++)
         if (role_at(t, i) != ((i - *first) % 2 == 0 ? USER : ASSISTANT))
             return refuse(t, i, err, "wants user and assistant in turn, the user first");
     return WEIR_OK;
 }
 
-/* ---- ChatML: Qwen, SmolLM2 and many others ------------------------------------------------------------------------- */
+/* ---- ChatML: Qwen, SmolLM2 and many others ------------------------------------------------------------- */
 
 static void put_chatml(writer *w, role r, text content) {
     put_token(w, "<|im_start|>");
@@ -137,8 +141,8 @@ static void put_chatml(writer *w, role r, text content) {
     put_text(w, "\n");
 }
 
-/* Qwen3 counts what follows the last question as one answer: the thinking of earlier ones is left out, its own stays. A user
- * message that is a tool's response is no question. */
+/* Qwen3 counts what follows the last question as one answer: the thinking of earlier ones is left out, its
+ * own stays. A user message that is a tool's response is no question. */
 static size_t last_question(const talk *t) {
     for (size_t i = t->n; i-- > 0;) {
         static const char open[] = "<tool_response>", close[] = "</tool_response>";
@@ -194,8 +198,10 @@ static weir_status render_chatml(const talk *t, writer *w, weir_err *err) {
     const size_t question = s->thinks ? last_question(t) : 0;
     for (size_t i = 0; i < t->n; i++) {
         const role r = role_at(t, i);
-        if (s->thinks && r == ASSISTANT) put_thoughtful(w, t, i, question);
-        else put_chatml(w, r, content_at(t, i));
+        if (s->thinks && r == ASSISTANT)
+            put_thoughtful(w, t, i, question);
+        else
+            put_chatml(w, r, content_at(t, i));
     }
     if (!t->generate) return WEIR_OK;
     put_token(w, "<|im_start|>");
@@ -204,10 +210,10 @@ static weir_status render_chatml(const talk *t, writer *w, weir_err *err) {
     return WEIR_OK;
 }
 
-/* ---- Llama 3 --------------------------------------------------------------------------------------------- */
+/* ---- Llama 3 ------------------------------------------------------------------------------------------- */
 
-/* The template of 3.1 and 3.3 has this day in it. That of 3.2 asks its renderer for the clock and takes the same day where
- * there is none: there is none here, so that a prompt is the same prompt tomorrow. */
+/* The template of 3.1 and 3.3 has this day in it. That of 3.2 asks its renderer for the clock and takes the
+ * same day where there is none: there is none here, so that a prompt is the same prompt tomorrow. */
 static const char llama3_dates[] = "Cutting Knowledge Date: December 2023\nToday Date: 26 Jul 2024\n\n";
 
 static void put_llama3_header(writer *w, role r) {
@@ -236,18 +242,19 @@ static weir_status render_llama3(const talk *t, writer *w, weir_err *err) {
     return WEIR_OK;
 }
 
-/* ---- Llama 2 --------------------------------------------------------------------------------------------- */
+/* ---- Llama 2 ------------------------------------------------------------------------------------------- */
 
-/* Its marks are plain text in its vocabulary: a message that spells one cannot be told from markup. Its authors' own program
- * refuses such messages too. */
+/* Its marks are plain text in its vocabulary: a message that spells one cannot be told from markup. Its
+ * authors' own program refuses such messages too. */
 static weir_status check_marks(const talk *t, weir_err *err) {
     static const char *const marks[] = {"[INST]", "[/INST]", "<<SYS>>", "<</SYS>>"};
     for (size_t i = 0; i < t->n; i++)
         for (int k = 0; k < 4; k++)
             if (role_at(t, i) != ASSISTANT && find(content_at(t, i), marks[k], false))
-                return weir_fail(err, WEIR_EINVAL, "message %zu (%s): %s is markup of template %s and plain text in its "
-                                 "vocabulary: no message may hold it", i, t->messages[i].role, marks[k],
-                                 t->style->facts.name);
+                return weir_fail(err, WEIR_EINVAL,
+                                 "message %zu (%s): %s is markup of template %s and plain text in its "
+                                 "vocabulary: no message may hold it",
+                                 i, t->messages[i].role, marks[k], t->style->facts.name);
     return WEIR_OK;
 }
 
@@ -281,9 +288,10 @@ static weir_status render_llama2(const talk *t, writer *w, weir_err *err) {
     return WEIR_OK;
 }
 
-/* ---- Gemma 2 and 3 --------------------------------------------------------------------------------------- */
+/* ---- Gemma 2 and 3 ------------------------------------------------------------------------------------- */
 
-/* Gemma 3 puts the system's words before the first user message; Gemma 2's template refuses them, and gets them the same way. */
+/* Gemma 3 puts the system's words before the first user message; Gemma 2's template refuses them, and gets
+ * them the same way. */
 static weir_status render_gemma(const talk *t, writer *w, weir_err *err) {
     size_t first = 0;
     WEIR_TRY(check_turns(t, &first, err));
@@ -305,51 +313,79 @@ static weir_status render_gemma(const talk *t, writer *w, weir_err *err) {
     return WEIR_OK;
 }
 
-/* ---- no template ----------------------------------------------------------------------------------------- */
+/* ---- no template --------------------------------------------------------------------------------------- */
 
 static weir_status render_plain(const talk *t, writer *w, weir_err *err) {
     for (size_t i = 0; i < t->n; i++)
         if (role_at(t, i) == SYSTEM) return refuse(t, i, err, "has no place for it");
-    if (role_at(t, t->n - 1) != USER) return refuse(t, t->n - 1, err, "is the last message alone, which must be the user's");
+    if (role_at(t, t->n - 1) != USER)
+        return refuse(t, t->n - 1, err, "is the last message alone, which must be the user's");
     put(w, content_at(t, t->n - 1), false);
     return WEIR_OK;
 }
 
-/* ---- the table ------------------------------------------------------------------------------------------- */
+/* ---- the table ----------------------------------------------------------------------------------------- */
 
-#define CHATML_END {"<|im_end|>", "<|endoftext|>"}
+#define CHATML_END \
+    { "<|im_end|>", "<|endoftext|>" }
 
 static const style styles[] = {
-    {.facts = {"chatml", "ChatML: <|im_start|> and <|im_end|>; no system message of its own.", CHATML_END, true},
+    {.facts = {"chatml", "ChatML: <|im_start|> and <|im_end|>; no system message of its own.", CHATML_END,
+               true},
      .render = render_chatml},
-    {.facts = {"qwen2", "Qwen2: ChatML, with a system message of its own where the first message is none.", CHATML_END, true},
-     .render = render_chatml, .system = "You are a helpful assistant."},
+    {.facts = {"qwen2", "Qwen2: ChatML, with a system message of its own where the first message is none.",
+               CHATML_END, true},
+     .render = render_chatml,
+     .system = "You are a helpful assistant."},
     {.facts = {"qwen2.5", "Qwen2.5 and Qwen2.5-Coder: as qwen2, in other words.", CHATML_END, true},
-     .render = render_chatml, .system = "You are Qwen, created by Alibaba Cloud. You are a helpful assistant."},
-    {.facts = {"qwen3", "Qwen3, which may think: as chatml; what earlier answers thought is left out.", CHATML_END, true},
-     .render = render_chatml, .thinks = true},
-    {.facts = {"qwen3-nothink", "Qwen3 with thinking switched off: an answer begins with empty thoughts.", CHATML_END, true},
-     .render = render_chatml, .thinks = true, .silent = true},
+     .render = render_chatml,
+     .system = "You are Qwen, created by Alibaba Cloud. You are a helpful assistant."},
+    {.facts = {"qwen3", "Qwen3, which may think: as chatml; what earlier answers thought is left out.",
+               CHATML_END, true},
+     .render = render_chatml,
+     .thinks = true},
+    {.facts = {"qwen3-nothink", "Qwen3 with thinking switched off: an answer begins with empty thoughts.",
+               CHATML_END, true},
+     .render = render_chatml,
+     .thinks = true,
+     .silent = true},
     {.facts = {"smollm2", "SmolLM2: as qwen2, in other words.", CHATML_END, true},
-     .render = render_chatml, .system = "You are a helpful AI assistant named SmolLM, trained by Hugging Face"},
-    {.facts = {"llama2", "Llama 2 chat: [INST] and <<SYS>>, plain text in its vocabulary, which no message may hold.",
-               {"</s>"}, true},
+     .render = render_chatml,
+     .system = "You are a helpful AI assistant named SmolLM, trained by Hugging Face"},
+    {.facts = {"llama2",
+               "Llama 2 chat: [INST] and <<SYS>>, plain text in its vocabulary, which no message may hold.",
+               {"</s>"},
+               true},
      .render = render_llama2},
-    {.facts = {"llama3", "Llama 3: headers, and <|eot_id|> after each turn.", {"<|eot_id|>", "<|end_of_text|>"}, true},
+    {.facts = {"llama3",
+               "Llama 3: headers, and <|eot_id|> after each turn.",
+               {"<|eot_id|>", "<|end_of_text|>"},
+               true},
      .render = render_llama3},
-    {.facts = {"llama3.1", "Llama 3.1, 3.2 and 3.3: as llama3, after a system turn with two dates. 3.2, too, gets "
+    {.facts = {"llama3.1",
+               "Llama 3.1, 3.2 and 3.3: as llama3, after a system turn with two dates. 3.2, too, gets "
                "the day that stands in its template, 26 Jul 2024, and never the clock's.",
-               {"<|eot_id|>", "<|end_of_text|>", "<|eom_id|>"}, true},
-     .render = render_llama3, .dated = true},
-    {.facts = {"gemma", "Gemma 2 and 3: the system message begins the first user turn (Gemma 2's own template refuses one).",
-               {"<end_of_turn>", "<eos>"}, true},
+               {"<|eot_id|>", "<|end_of_text|>", "<|eom_id|>"},
+               true},
+     .render = render_llama3,
+     .dated = true},
+    {.facts = {"gemma",
+               "Gemma 2 and 3: the system message begins the first user turn (Gemma 2's own template refuses "
+               "one).",
+               {"<end_of_turn>", "<eos>"},
+               true},
      .render = render_gemma},
-    {.facts = {"plain", "No template: each message alone is a prompt, nothing is remembered; also none or raw.", {NULL}, false},
+    {.facts = {"plain",
+               "No template: each message alone is a prompt, nothing is remembered; also none or raw.",
+               {NULL},
+               false},
      .render = render_plain},
 };
 enum { N_STYLE = (int)(sizeof styles / sizeof styles[0]) };
 
-const weir_chat_template *weir_chat_template_at(int i) { return i >= 0 && i < N_STYLE ? &styles[i].facts : NULL; }
+const weir_chat_template *weir_chat_template_at(int i) {
+    return i >= 0 && i < N_STYLE ? &styles[i].facts : NULL;
+}
 
 const weir_chat_template *weir_chat_template_find(const char *name) {
     if (strcmp(name, "none") == 0 || strcmp(name, "raw") == 0) name = "plain";
@@ -372,13 +408,14 @@ void weir_chat_template_names(char *buf, size_t cap) {
     }
 }
 
-/* ---- rendering ------------------------------------------------------------------------------------------- */
+/* ---- rendering ----------------------------------------------------------------------------------------- */
 
 static weir_status check_messages(const talk *t, weir_err *err) {
     if (t->n == 0) return weir_fail(err, WEIR_EINVAL, "a conversation without a message");
     for (size_t i = 0; i < t->n; i++)
         if (role_at(t, i) == N_ROLE)
-            return weir_fail(err, WEIR_EINVAL, "message %zu: role %.40s is unknown, expected system, user or assistant", i,
+            return weir_fail(err, WEIR_EINVAL,
+                             "message %zu: role %.40s is unknown, expected system, user or assistant", i,
                              t->messages[i].role);
     return WEIR_OK;
 }
@@ -393,7 +430,8 @@ weir_status weir_chat_render(const weir_chat_template *t, const weir_chat_messag
     WEIR_TRY(check_messages(&all, err));
     size_t cap = 0;
     writer w = {NULL, 0};
-    if (!__builtin_mul_overflow(n, (size_t)PER_MESSAGE, &cap) && !__builtin_add_overflow(cap, (size_t)AROUND, &cap))
+    if (!__builtin_mul_overflow(n, (size_t)PER_MESSAGE, &cap) &&
+        !__builtin_add_overflow(cap, (size_t)AROUND, &cap))
         w.segments = weir_alloc(cap, sizeof *w.segments);
     if (!w.segments) return weir_fail(err, WEIR_ENOMEM, "no memory for the prompt of %zu messages", n);
     const weir_status st = s->render(&all, &w, err);

@@ -22,8 +22,10 @@ enum { WEIR_CHAT_MAX_END = 3 };
 typedef struct weir_chat_template {
     const char *name;
     const char *about;                  /* whose it is, and what it does that others do not */
-    const char *end[WEIR_CHAT_MAX_END]; /* tokens that end an answer; the first one ends a turn. NULL: none further */
-    bool remembers;                     /* earlier turns are part of the text; false: the last user message alone */
+    const char *end[WEIR_CHAT_MAX_END]; /* tokens that end an answer; the first one ends a turn. NULL: none
+                                           further */
+    bool remembers;                     /* earlier turns are part of the text; false: the last user message
+                                           alone */
 } weir_chat_template;
 
 /* Entry i of the table, NULL past its end. */
@@ -37,13 +39,14 @@ void weir_chat_template_names(char *buf, size_t cap);
 typedef struct weir_chat_message {
     const char *role; /* "system", "user", "assistant"; a checkpoint's own template may know more */
     const char *content;
-    size_t bytes;     /* of content */
+    size_t bytes; /* of content */
 } weir_chat_message;
 
 typedef struct weir_segment {
     const char *text; /* not zero-terminated */
     size_t bytes;
-    bool special;     /* the name of one token of the vocabulary; else text, in which no name of a token counts */
+    bool special; /* the name of one token of the vocabulary; else text, in which no name of a token
+                         counts */
 } weir_segment;
 
 /* Segments in order; their texts are parts of the messages (borrowed) and static strings. Empty ones are
@@ -51,7 +54,8 @@ typedef struct weir_segment {
 typedef struct weir_chat_text {
     weir_segment *segments;
     size_t n;
-    bool add_special; /* plain: at most one segment, to which the checkpoint's own additions to a prompt belong; else all is there */
+    bool add_special; /* plain: at most one segment, to which the checkpoint's own additions to a prompt
+                         belong; else all is there */
 } weir_chat_text;
 
 /* add_generation_prompt: end with what begins an answer. EINVAL names the message that the template does

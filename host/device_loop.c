@@ -17,34 +17,35 @@ struct weir_device_loop {
     int32_t *token, *pos, *slot; /* rows of a forward call */
     int32_t *law_of;
     weir_law *law;
-    int32_t *every, *second;     /* 0, 1, 2, …; 1, 3, 5, … */
-    weir_extent *extent;         /* of a call's logits, the engine's; NULL: the backend has none */
+    int32_t *every, *second;          /* 0, 1, 2, …; 1, 3, 5, … */
+    weir_extent *extent;              /* of a call's logits, the engine's; NULL: the backend has none */
     void *mapped_ring, *mapped_flags; /* as the host sees them */
-    weir_seat *seat;             /* host (n_seat_max) */
-    weir_session **who;          /* host (n_seat_max) */
+    weir_seat *seat;                  /* host (n_seat_max) */
+    weir_session **who;               /* host (n_seat_max) */
     weir_graph *graph[SIZES][WEIR_LOOP_DRAFT + 1][2];
 };
 
-/* ---- memory ------------------------------------------------------------------------------------------------ */
+/* ---- memory -------------------------------------------------------------------------------------------- */
 
-/* Backend arrays, in one place for the plan and the allocation: X(where, type, entries). S seats, R rows of all. */
-#define LOOP_ARRAYS(X, l, S, R)                              \
-    X((l)->shape.seat, weir_seat, S)                         \
-    X((l)->shape.q_stats, weir_row_stats, R)                 \
-    X((l)->shape.p_stats, weir_row_stats, R)                 \
-    X((l)->shape.draft, int32_t, R)                          \
-    X((l)->shape.accept, weir_accept_session, S)             \
-    X((l)->shape.row, weir_accept_row, R)                    \
-    X((l)->shape.note, weir_row_note, R)                     \
-    X((l)->shape.emit, weir_emit_session, S)                 \
-    X((l)->shape.block, int32_t, 2)                          \
-    X((l)->shape.arrived, uint32_t, 1)                       \
-    X((l)->token, int32_t, R)                                \
-    X((l)->pos, int32_t, R)                                  \
-    X((l)->slot, int32_t, R)                                 \
-    X((l)->law_of, int32_t, R)                               \
-    X((l)->law, weir_law, S)                                 \
-    X((l)->every, int32_t, R)                                \
+/* Backend arrays, in one place for the plan and the allocation: X(where, type, entries). S seats, R rows of
+ * all. */
+#define LOOP_ARRAYS(X, l, S, R)                  \
+    X((l)->shape.seat, weir_seat, S)             \
+    X((l)->shape.q_stats, weir_row_stats, R)     \
+    X((l)->shape.p_stats, weir_row_stats, R)     \
+    X((l)->shape.draft, int32_t, R)              \
+    X((l)->shape.accept, weir_accept_session, S) \
+    X((l)->shape.row, weir_accept_row, R)        \
+    X((l)->shape.note, weir_row_note, R)         \
+    X((l)->shape.emit, weir_emit_session, S)     \
+    X((l)->shape.block, int32_t, 2)              \
+    X((l)->shape.arrived, uint32_t, 1)           \
+    X((l)->token, int32_t, R)                    \
+    X((l)->pos, int32_t, R)                      \
+    X((l)->slot, int32_t, R)                     \
+    X((l)->law_of, int32_t, R)                   \
+    X((l)->law, weir_law, S)                     \
+    X((l)->every, int32_t, R)                    \
     X((l)->second, int32_t, S)
 
 static size_t lines(size_t bytes) { return (bytes + 255) / 256 * 256; }
@@ -150,7 +151,7 @@ void weir_device_loop_close(weir_device_loop *l) {
     weir_free(l);
 }
 
-/* ---- one block of a bucket, as ops ------------------------------------------------------------------------- */
+/* ---- one block of a bucket, as ops --------------------------------------------------------------------- */
 
 typedef struct bucket {
     weir_device_loop *l;
@@ -160,8 +161,13 @@ typedef struct bucket {
 
 static weir_status make_rows(const bucket *b, int32_t step) {
     weir_device_loop *l = b->l;
-    weir_loop_rows a = {.loop = &b->loop, .step = step, .token = l->token, .pos = l->pos, .slot = l->slot,
-                        .law_of = l->law_of, .law = l->law};
+    weir_loop_rows a = {.loop = &b->loop,
+                        .step = step,
+                        .token = l->token,
+                        .pos = l->pos,
+                        .slot = l->slot,
+                        .law_of = l->law_of,
+                        .law = l->law};
     return l->e->be->op.loop_rows(l->e->be, &a);
 }
 
@@ -192,8 +198,14 @@ static weir_status verify(const bucket *b) {
     weir_device_loop *l = b->l;
     const int32_t group = b->loop.gamma + 1, n = b->loop.n_seat * group;
     const weir_batch rows = {.n_row = n, .out = l->every, .n_out = n, .group = group};
-    weir_row_stats_args stats = {.logits = b->loop.p_logits, .ld = b->loop.ld_p, .n_row = n, .n_vocab = b->loop.n_vocab,
-                                 .law = l->law, .law_of = l->law_of, .out = b->loop.p_stats, .extent = l->extent};
+    weir_row_stats_args stats = {.logits = b->loop.p_logits,
+                                 .ld = b->loop.ld_p,
+                                 .n_row = n,
+                                 .n_vocab = b->loop.n_vocab,
+                                 .law = l->law,
+                                 .law_of = l->law_of,
+                                 .out = b->loop.p_stats,
+                                 .extent = l->extent};
     WEIR_TRY(make_rows(b, WEIR_LOOP_VERIFY));
     WEIR_TRY(forward(b, WEIR_VERIFIER, rows, b->loop.p_logits));
     return l->e->be->op.row_stats(l->e->be, &stats);
@@ -208,7 +220,7 @@ static weir_status run_block(void *ctx) {
     return b->l->e->be->op.loop_close(b->l->e->be, &a);
 }
 
-/* ---- seats ------------------------------------------------------------------------------------------------- */
+/* ---- seats --------------------------------------------------------------------------------------------- */
 
 bool weir_device_loop_serves(const weir_session *s) {
     return s->opt.method == WEIR_METHOD_SPECULATIVE || s->opt.method == WEIR_METHOD_VERIFIER;
@@ -220,8 +232,14 @@ static int gamma_of(const weir_session *s) {
 
 static weir_seat seat_of(const weir_session *s) {
     const weir_engine_facts *f = &s->e->facts;
-    weir_seat seat = {.law = s->law, .slot = s->slot, .base = (int32_t)s->base, .gamma = gamma_of(s), .limit = (int32_t)s->cap,
-                      .n_eos = s->opt.ignore_eos ? 0 : f->n_eos, .n = (int32_t)s->n, .end = WEIR_SEAT_RUNNING};
+    weir_seat seat = {.law = s->law,
+                      .slot = s->slot,
+                      .base = (int32_t)s->base,
+                      .gamma = gamma_of(s),
+                      .limit = (int32_t)s->cap,
+                      .n_eos = s->opt.ignore_eos ? 0 : f->n_eos,
+                      .n = (int32_t)s->n,
+                      .end = WEIR_SEAT_RUNNING};
     seat.bonus_from = seat.gamma > 0 ? weir_seat_bonus_from(&s->law) : INT32_MAX;
     memcpy(seat.eos, f->eos, sizeof seat.eos);
     seat.tail[0] = s->n > 0 ? s->timeline[s->n - 1] : 0;
@@ -243,7 +261,8 @@ static weir_status take_seats(weir_device_loop *l, weir_session *const *s, int n
     return weir_backend_upload(l->e->be, b->loop.seat, l->seat, (size_t)b->loop.n_seat * sizeof *l->seat);
 }
 
-/* Pages for what `blocks` blocks can write: the last starts at most blocks - 1 whole blocks on, and below the limit. */
+/* Pages for what `blocks` blocks can write: the last starts at most blocks - 1 whole blocks on, and below the
+ * limit. */
 static weir_status make_room(weir_session *s, int blocks) {
     const int64_t gamma = gamma_of(s), last = s->n + (blocks - 1) * (gamma + 1);
     const int64_t upto = (last < s->cap ? last : s->cap - 1) + gamma + 1;
@@ -268,13 +287,13 @@ static weir_status roll_back(weir_session *s) {
     return WEIR_OK;
 }
 
-/* ---- records ----------------------------------------------------------------------------------------------- */
+/* ---- records ------------------------------------------------------------------------------------------- */
 
 /* One launch as the host follows it. */
 typedef struct follow {
     bucket b;
     weir_loop_flags *flags;
-    int32_t taken;  /* blocks whose records were taken */
+    int32_t taken; /* blocks whose records were taken */
     weir_status first;
     weir_err *err;
 } follow;
@@ -327,13 +346,13 @@ static void watch_cancels(follow *f) {
     }
 }
 
-/* ---- launches ---------------------------------------------------------------------------------------------- */
+/* ---- launches ------------------------------------------------------------------------------------------ */
 
 static weir_status say(follow *f, weir_status st) {
     weir_engine *e = f->b.l->e;
     if (st == WEIR_ECUDA) return weir_backend_failure(e->be, f->err);
-    return weir_fail(f->err, st, "block loop of %d seats, gamma %d: %s", (int)f->b.loop.n_seat, (int)f->b.loop.gamma,
-                     weir_status_str(st));
+    return weir_fail(f->err, st, "block loop of %d seats, gamma %d: %s", (int)f->b.loop.n_seat,
+                     (int)f->b.loop.gamma, weir_status_str(st));
 }
 
 static weir_status start(follow *f, int blocks) {

@@ -20,8 +20,10 @@ static weir_status check_range(const char *name, int value, int lo, int hi, weir
 }
 
 /* Fills in what was left at 0 and refuses what is out of range. */
-static weir_status resolve(weir_engine *e, const weir_engine_options *o, int *n_thread, weir_isa *isa, weir_err *err) {
-    if (!o->model) return weir_fail(err, WEIR_EINVAL, "no model: the verifier's directory or file is required (-m)");
+static weir_status resolve(weir_engine *e, const weir_engine_options *o, int *n_thread, weir_isa *isa,
+                           weir_err *err) {
+    if (!o->model)
+        return weir_fail(err, WEIR_EINVAL, "no model: the verifier's directory or file is required (-m)");
     *n_thread = o->n_thread ? o->n_thread : weir_pool_cores();
     e->n_parallel = o->n_parallel ? o->n_parallel : 1;
     e->max_draft = o->max_draft ? o->max_draft : WEIR_MAX_DRAFT;
@@ -34,12 +36,15 @@ static weir_status resolve(weir_engine *e, const weir_engine_options *o, int *n_
     if (o->isa) {
         const int asked = weir_isa_parse(o->isa);
         if (asked < 0)
-            return weir_fail(err, WEIR_EINVAL, "isa %s is not one of portable, avx2, avx512, avx512bf16", o->isa);
+            return weir_fail(err, WEIR_EINVAL, "isa %s is not one of portable, avx2, avx512, avx512bf16",
+                             o->isa);
         if (asked > (int)*isa)
-            return weir_fail(err, WEIR_ENOTSUP, "isa %s: this machine has %s at most", o->isa, weir_isa_name(*isa));
+            return weir_fail(err, WEIR_ENOTSUP, "isa %s: this machine has %s at most", o->isa,
+                             weir_isa_name(*isa));
         *isa = (weir_isa)asked;
     }
-    const int rows = e->max_draft + 2 > WEIR_TOKEN_CASCADE_RUN + 2 ? e->max_draft + 2 : WEIR_TOKEN_CASCADE_RUN + 2;
+    const int rows =
+        e->max_draft + 2 > WEIR_TOKEN_CASCADE_RUN + 2 ? e->max_draft + 2 : WEIR_TOKEN_CASCADE_RUN + 2;
     e->n_row_max = (int64_t)e->n_parallel * rows;
     return WEIR_OK;
 }
@@ -134,7 +139,8 @@ static weir_status open_checkpoints(weir_engine *e, const weir_engine_options *o
     if (e->has_draft)
         WEIR_TRY(weir_checkpoint_open(&e->side[WEIR_DRAFTER].ck, o->model_draft, o->strict_config, err));
     for (int i = 0; i < 2; i++) e->side[i].family = weir_family_of(&e->side[i].ck);
-    e->ctx_size = o->ctx_size ? o->ctx_size : e->side[WEIR_VERIFIER].family->ctx_default(&e->side[WEIR_VERIFIER].ck);
+    e->ctx_size =
+        o->ctx_size ? o->ctx_size : e->side[WEIR_VERIFIER].family->ctx_default(&e->side[WEIR_VERIFIER].ck);
     WEIR_TRY(weir_pair_open(&e->side[WEIR_VERIFIER].ck, e->has_draft ? &e->side[WEIR_DRAFTER].ck : NULL,
                             &e->tok, &e->n_vocab, err));
     name_bos(e);
@@ -210,17 +216,19 @@ void weir_engine_close(weir_engine *e) {
 
 static weir_status need_tokenizer(const weir_engine *e, weir_err *err) {
     if (e->tok) return WEIR_OK;
-    return weir_fail(err, WEIR_ENOTSUP, "%s has no tokenizer (spiece.model, tokenizer.model, tokenizer.json, merges.txt): "
+    return weir_fail(err, WEIR_ENOTSUP,
+                     "%s has no tokenizer (spiece.model, tokenizer.model, tokenizer.json, merges.txt): "
                      "texts need one, ids do not",
                      e->side[WEIR_VERIFIER].ck.dir);
 }
 
-weir_status weir_tokenize(const weir_engine *e, const char *text, size_t bytes, bool add_special, bool parse_special,
-                          int32_t **ids, size_t *n_ids, weir_err *err) {
+weir_status weir_tokenize(const weir_engine *e, const char *text, size_t bytes, bool add_special,
+                          bool parse_special, int32_t **ids, size_t *n_ids, weir_err *err) {
     WEIR_TRY(need_tokenizer(e, err));
     int32_t *plain = NULL;
     size_t n = 0;
-    WEIR_TRY((parse_special ? weir_tokenizer_encode_special : weir_tokenizer_encode)(e->tok, text, bytes, &plain, &n, err));
+    WEIR_TRY((parse_special ? weir_tokenizer_encode_special : weir_tokenizer_encode)(e->tok, text, bytes,
+                                                                                     &plain, &n, err));
     int32_t *all = weir_alloc(n + 1, sizeof *all);
     if (!all) {
         weir_free(plain);
@@ -232,7 +240,8 @@ weir_status weir_tokenize(const weir_engine *e, const char *text, size_t bytes, 
     if (n > 0) memcpy(all + front, plain, n * sizeof *all);
     weir_free(plain);
     n += front;
-    const int32_t end = weir_tokenizer_end(e->tok); /* transformers adds the tokenizer's, not the configuration's */
+    const int32_t end = weir_tokenizer_end(e->tok); /* transformers adds the tokenizer's, not the
+                                                       configuration's */
     if (add_special && f->encoder_decoder && f->n_eos > 0) all[n++] = end >= 0 ? end : f->eos[0];
     *ids = all;
     *n_ids = n;
@@ -241,12 +250,13 @@ weir_status weir_tokenize(const weir_engine *e, const char *text, size_t bytes, 
 
 void weir_ids_free(int32_t *ids) { weir_free(ids); }
 
-weir_status weir_detokenize(const weir_engine *e, const int32_t *ids, size_t n_ids, char **text, size_t *bytes,
-                            weir_err *err) {
+weir_status weir_detokenize(const weir_engine *e, const int32_t *ids, size_t n_ids, char **text,
+                            size_t *bytes, weir_err *err) {
     WEIR_TRY(need_tokenizer(e, err));
     for (size_t i = 0; i < n_ids; i++)
         if (ids[i] < 0 || ids[i] >= e->n_vocab)
-            return weir_fail(err, WEIR_EINVAL, "token %zu is %d; ids are in [0, %d)", i, (int)ids[i], (int)e->n_vocab);
+            return weir_fail(err, WEIR_EINVAL, "token %zu is %d; ids are in [0, %d)", i, (int)ids[i],
+                             (int)e->n_vocab);
     return weir_tokenizer_decode(e->tok, ids, n_ids, text, bytes, err);
 }
 

@@ -1,14 +1,14 @@
 #include "host/family.h"
 
-/* ---- T5 ---------------------------------------------------------------------------------------------------- */
+/* ---- T5 ------------------------------------------------------------------------------------------------ */
 
 static weir_status t5_measure(const weir_checkpoint *ck, const weir_tensor_source *src, bool device,
                               weir_model_facts *out, weir_err *err) {
     return weir_t5_measure(&ck->t5, src, device, out, err);
 }
 
-static weir_bytes t5_scratch_bytes(const weir_checkpoint *ck, const weir_backend *be, weir_dtype kv_dtype, int64_t n_row,
-                                   int64_t n_prompt) {
+static weir_bytes t5_scratch_bytes(const weir_checkpoint *ck, const weir_backend *be, weir_dtype kv_dtype,
+                                   int64_t n_row, int64_t n_prompt) {
     return weir_t5_scratch_bytes(&ck->t5, be, kv_dtype, n_row, n_prompt);
 }
 
@@ -35,24 +35,26 @@ static int32_t t5_ctx_default(const weir_checkpoint *ck) {
     return 512;
 }
 
-/* ---- decoders ---------------------------------------------------------------------------------------------- */
+/* ---- decoders ------------------------------------------------------------------------------------------ */
 
 static weir_status decoder_measure(const weir_checkpoint *ck, const weir_tensor_source *src, bool device,
                                    weir_model_facts *out, weir_err *err) {
     return weir_decoder_measure(&ck->decoder, src, device, out, err);
 }
 
-static weir_bytes decoder_scratch_bytes(const weir_checkpoint *ck, const weir_backend *be, weir_dtype kv_dtype,
-                                        int64_t n_row, int64_t n_prompt) {
+static weir_bytes decoder_scratch_bytes(const weir_checkpoint *ck, const weir_backend *be,
+                                        weir_dtype kv_dtype, int64_t n_row, int64_t n_prompt) {
     return weir_decoder_scratch_bytes(&ck->decoder, be, kv_dtype, n_row, n_prompt);
 }
 
-static size_t decoder_op_floats(const weir_checkpoint *ck, const weir_backend *be, int64_t n_row, int64_t n_key) {
+static size_t decoder_op_floats(const weir_checkpoint *ck, const weir_backend *be, int64_t n_row,
+                                int64_t n_key) {
     return weir_decoder_op_floats(&ck->decoder, be, n_row, n_key);
 }
 
 static weir_status decoder_create(weir_model **out, weir_backend *be, const weir_checkpoint *ck,
-                                  const weir_tensor_source *src, int64_t n_row, int64_t n_prompt, weir_err *err) {
+                                  const weir_tensor_source *src, int64_t n_row, int64_t n_prompt,
+                                  weir_err *err) {
     return weir_decoder_create(out, be, &ck->decoder, src, n_row, n_prompt, err);
 }
 
@@ -83,15 +85,21 @@ static int32_t decoder_ctx_default(const weir_checkpoint *ck) {
     return trained > 0 && trained < 4096 ? trained : 4096;
 }
 
-/* ------------------------------------------------------------------------------------------------------------ */
-
 static const weir_family families[] = {
-    [WEIR_FAMILY_T5] = {.encoder_decoder = true, .measure = t5_measure, .scratch_bytes = t5_scratch_bytes,
-                        .op_floats = t5_op_floats, .create = t5_create, .note = t5_note,
+    [WEIR_FAMILY_T5] = {.encoder_decoder = true,
+                        .measure = t5_measure,
+                        .scratch_bytes = t5_scratch_bytes,
+                        .op_floats = t5_op_floats,
+                        .create = t5_create,
+                        .note = t5_note,
                         .ctx_default = t5_ctx_default},
-    [WEIR_FAMILY_DECODER] = {.encoder_decoder = false, .measure = decoder_measure,
-                             .scratch_bytes = decoder_scratch_bytes, .op_floats = decoder_op_floats,
-                             .create = decoder_create, .note = decoder_note, .ctx_default = decoder_ctx_default},
+    [WEIR_FAMILY_DECODER] = {.encoder_decoder = false,
+                             .measure = decoder_measure,
+                             .scratch_bytes = decoder_scratch_bytes,
+                             .op_floats = decoder_op_floats,
+                             .create = decoder_create,
+                             .note = decoder_note,
+                             .ctx_default = decoder_ctx_default},
 };
 
 const weir_family *weir_family_of(const weir_checkpoint *ck) { return &families[ck->kind]; }

@@ -4,18 +4,19 @@
 #include "host/formats/checkpoint.h"
 #include "host/weir.h"
 
-/* What the engine asks of a family of models, given its checkpoint: the only place in host/ that tells one family from another
- * by its functions. Contracts are those of models/model.h. */
+/* What the engine asks of a family of models, given its checkpoint: the only place in host/ that tells one
+ * family from another by its functions. Contracts are those of models/model.h. */
 typedef struct weir_family {
     bool encoder_decoder;
-    weir_status (*measure)(const weir_checkpoint *ck, const weir_tensor_source *src, bool device, weir_model_facts *out,
-                           weir_err *err);
-    weir_bytes (*scratch_bytes)(const weir_checkpoint *ck, const weir_backend *be, weir_dtype kv_dtype, int64_t n_row,
-                                int64_t n_prompt);
+    weir_status (*measure)(const weir_checkpoint *ck, const weir_tensor_source *src, bool device,
+                           weir_model_facts *out, weir_err *err);
+    weir_bytes (*scratch_bytes)(const weir_checkpoint *ck, const weir_backend *be, weir_dtype kv_dtype,
+                                int64_t n_row, int64_t n_prompt);
     size_t (*op_floats)(const weir_checkpoint *ck, const weir_backend *be, int64_t n_row, int64_t n_key);
-    weir_status (*create)(weir_model **out, weir_backend *be, const weir_checkpoint *ck, const weir_tensor_source *src,
-                          int64_t n_row, int64_t n_prompt, weir_err *err);
-    void (*note)(const weir_checkpoint *ck, int side, weir_engine_facts *f); /* the config's part of the facts */
+    weir_status (*create)(weir_model **out, weir_backend *be, const weir_checkpoint *ck,
+                          const weir_tensor_source *src, int64_t n_row, int64_t n_prompt, weir_err *err);
+    /* the config's part of the facts */
+    void (*note)(const weir_checkpoint *ck, int side, weir_engine_facts *f);
     int32_t (*ctx_default)(const weir_checkpoint *ck); /* of weir_engine_options.ctx_size = 0 */
 } weir_family;
 

@@ -2,29 +2,30 @@
 
 #include "kernels/base/mem.h"
 
-/* Pages are taken from a stack of free numbers. A page may be held by several slots; only its content below every
- * holder's length is meaningful, so a slot that grows into a page held by others gets its own copy first. As each
- * slot can hold per_slot pages and the pool has n_slot * per_slot, a growth or a copy always finds a free page:
- * the shared one was counted at least twice. A ring's pages belong to their slot, are never shared, and appear in its table as often
- * as they come round. */
+/* Pages are taken from a stack of free numbers. A page may be held by several slots; only its content below
+ * every holder's length is meaningful, so a slot that grows into a page held by others gets its own copy
+ * first. As each slot can hold per_slot pages and the pool has n_slot * per_slot, a growth or a copy always
+ * finds a free page: the shared one was counted at least twice. A ring's pages belong to their slot, are
+ * never shared, and appear in its table as often as they come round. */
 struct weir_kv_pool {
     weir_backend *be;
     weir_kv_view view;
     int32_t n_slot, n_page, n_free, per_slot;
     int32_t ring; /* pages of a slot; 0: as many as its length takes */
     int64_t max_len, keep;
-    int32_t *table;  /* host (n_slot, per_slot); entries past a slot's length are 0 */
-    int32_t *seen;   /* backend: the table as ops see it; the same array on the CPU */
+    int32_t *table;   /* host (n_slot, per_slot); entries past a slot's length are 0 */
+    int32_t *seen;    /* backend: the table as ops see it; the same array on the CPU */
     int32_t dirty[2]; /* slots [first, past) whose rows differ between the two */
-    int32_t *refs;   /* (n_page) */
-    int32_t *free;   /* (n_page) stack, n_free used */
-    int64_t *len;    /* (n_slot) */
-    int64_t *most;   /* (n_slot) largest length since the slot was empty */
+    int32_t *refs;    /* (n_page) */
+    int32_t *free;    /* (n_page) stack, n_free used */
+    int64_t *len;     /* (n_slot) */
+    int64_t *most;    /* (n_slot) largest length since the slot was empty */
 };
 
 static int64_t pages_for(int64_t len) { return (len + WEIR_PAGE - 1) / WEIR_PAGE; }
 
-/* One page more than hold `keep`, since those may begin and end inside pages; 0 where the whole sequence takes no more. */
+/* One page more than hold `keep`, since those may begin and end inside pages; 0 where the whole sequence
+ * takes no more. */
 static int32_t ring_of(const weir_kv_shape *h) {
     const int64_t pages = pages_for(h->keep) + 1;
     return h->keep > 0 && pages < pages_for(h->max_len) ? (int32_t)pages : 0;
@@ -37,7 +38,8 @@ static int64_t pages_of_slot(const weir_kv_shape *h) {
 
 /* Largest pool whose page numbers and byte counts stay in range; false for nonsense. */
 static bool shape_ok(const weir_kv_shape *h) {
-    if (h->n_slot < 1 || h->max_len < 1 || h->n_layer < 1 || h->n_head_kv < 1 || h->head_dim < 1) return false;
+    if (h->n_slot < 1 || h->max_len < 1 || h->n_layer < 1 || h->n_head_kv < 1 || h->head_dim < 1)
+        return false;
     if (h->keep < 0 || h->keep > INT32_MAX) return false;
     if (h->max_len > INT32_MAX - WEIR_PAGE || pages_for(h->max_len) * h->n_slot > INT32_MAX) return false;
     const double elems = (double)weir_kv_page_elems(1, 1, 1) * h->n_layer * h->n_head_kv * h->head_dim;
@@ -52,7 +54,8 @@ typedef struct kv_sizes {
 static size_t lines(size_t bytes) { return (bytes + 63) / 64 * 64; }
 
 static kv_sizes sizes_of(const weir_kv_shape *h) {
-    const size_t n_page = (size_t)(pages_of_slot(h) * h->n_slot), n_entry = (size_t)(pages_for(h->max_len) * h->n_slot);
+    const size_t n_page = (size_t)(pages_of_slot(h) * h->n_slot),
+                 n_entry = (size_t)(pages_for(h->max_len) * h->n_slot);
     const size_t elems = (size_t)weir_kv_page_elems(h->n_layer, h->n_head_kv, h->head_dim);
     return (kv_sizes){.pool = lines(sizeof(struct weir_kv_pool)),
                       .pages = lines(n_page * elems * (size_t)weir_dtype_bytes(h->dtype)),
@@ -110,7 +113,11 @@ weir_status weir_kv_pool_create(weir_kv_pool **out, weir_backend *be, const weir
     weir_kv_pool *p = weir_calloc(1, sizeof *p);
     if (!p) return WEIR_ENOMEM;
     const kv_sizes sizes = sizes_of(h);
-    *p = (weir_kv_pool){.be = be, .n_slot = h->n_slot, .max_len = h->max_len, .keep = h->keep, .ring = ring_of(h),
+    *p = (weir_kv_pool){.be = be,
+                        .n_slot = h->n_slot,
+                        .max_len = h->max_len,
+                        .keep = h->keep,
+                        .ring = ring_of(h),
                         .per_slot = (int32_t)pages_for(h->max_len)};
     p->n_page = p->n_free = (int32_t)pages_of_slot(h) * h->n_slot;
     p->view = (weir_kv_view){.page_elems = weir_kv_page_elems(h->n_layer, h->n_head_kv, h->head_dim),

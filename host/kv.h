@@ -4,15 +4,16 @@
 #include "models/model.h"
 
 /* The page pool of one cache group of one model, and one page table over n_slot sessions. Pages are taken as
- * lengths grow and are reference-counted; rollback is a smaller length and gives pages behind it back. Where backend
- * memory is not the host's, the table is kept twice: every change is made in the host's copy, and sync brings the
- * backend's up to date. */
+ * lengths grow and are reference-counted; rollback is a smaller length and gives pages behind it back. Where
+ * backend memory is not the host's, the table is kept twice: every change is made in the host's copy, and
+ * sync brings the backend's up to date. */
 typedef struct weir_kv_pool weir_kv_pool;
 
-/* Layers with a sliding window read no further back than that, and so need no more pages than hold it: `keep` > 0 gives a slot
- * a ring of them. Its table never changes (page i of the sequence is page i modulo the ring), so that a device may run any
- * number of blocks on it. A rollback must end no further than keep behind the largest length, and the window must fit in
- * what is left: keep = window + rows of the longest call or chunk + rows that a rollback may take back. */
+/* Layers with a sliding window read no further back than that, and so need no more pages than hold it: `keep`
+ * > 0 gives a slot a ring of them. Its table never changes (page i of the sequence is page i modulo the
+ * ring), so that a device may run any number of blocks on it. A rollback must end no further than keep behind
+ * the largest length, and the window must fit in what is left: keep = window + rows of the longest call or
+ * chunk + rows that a rollback may take back. */
 
 typedef struct weir_kv_shape {
     int32_t n_slot;
@@ -22,7 +23,8 @@ typedef struct weir_kv_shape {
     weir_dtype dtype; /* F32 on the CPU */
 } weir_kv_shape;
 
-/* Bytes a pool of this shape takes (the memory plan asks the same function); SIZE_MAX in both for a shape that cannot be. */
+/* Bytes a pool of this shape takes (the memory plan asks the same function); SIZE_MAX in both for a shape
+ * that cannot be. */
 weir_bytes weir_kv_pool_bytes(const weir_kv_shape *shape, bool device);
 
 /* EINVAL: a shape that cannot be; ENOMEM, EDEVMEM, ECUDA. */
@@ -30,15 +32,16 @@ weir_status weir_kv_pool_create(weir_kv_pool **out, weir_backend *be, const weir
 void weir_kv_pool_free(weir_kv_pool *p); /* NULL allowed */
 
 /* Makes positions [0, len) of a slot addressable; grows or shrinks. ENOMEM when no page is free
- * (nothing changed then). len in [0, max_len]; EINVAL for a ring that has overwritten what lies before len. 0 begins anew. */
+ * (nothing changed then). len in [0, max_len]; EINVAL for a ring that has overwritten what lies before len. 0
+ * begins anew. */
 weir_status weir_kv_pool_resize(weir_kv_pool *p, int32_t slot, int64_t len);
-/* The same room for a device that will write some of [len, upto) on its own: a ring has it, and counts nothing as written before
- * a resize says how far it came. */
+/* The same room for a device that will write some of [len, upto) on its own: a ring has it, and counts
+ * nothing as written before a resize says how far it came. */
 weir_status weir_kv_pool_reserve(weir_kv_pool *p, int32_t slot, int64_t upto);
 int64_t weir_kv_pool_len(const weir_kv_pool *p, int32_t slot);
 
-/* Slot `to` (empty) shares the first len positions of `from`: whole pages by reference, the last partial page copied. ENOTSUP
- * for rings. */
+/* Slot `to` (empty) shares the first len positions of `from`: whole pages by reference, the last partial page
+ * copied. ENOTSUP for rings. */
 weir_status weir_kv_pool_share(weir_kv_pool *p, int32_t from, int32_t to, int64_t len);
 
 /* Brings the backend's page table up to date: before any op that reads it. Free where nothing changed. */

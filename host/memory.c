@@ -50,9 +50,10 @@ static size_t machine(const char *root) {
     return kib > 0 ? (size_t)kib * 1024 : NO_LIMIT;
 }
 
-/* ---- cgroups ---------------------------------------------------------------------------------------------- */
+/* ---- cgroups ------------------------------------------------------------------------------------------- */
 
-/* One generation's files. What a group holds of files can be reclaimed, as in the kernel's own MemAvailable. */
+/* One generation's files. What a group holds of files can be reclaimed, as in the kernel's own
+ * MemAvailable. */
 typedef struct generation {
     const char *mount, *limit[2], *used, *file[2];
 } generation;
@@ -122,7 +123,7 @@ static size_t cgroups(const char *root, int which) {
     return left;
 }
 
-/* ---- resource limits -------------------------------------------------------------------------------------- */
+/* ---- resource limits ----------------------------------------------------------------------------------- */
 
 static size_t resource_limit(int which, unsigned long long pages) {
     struct rlimit r;

@@ -31,8 +31,9 @@ static weir_status open_gguf(const weir_checkpoint *ck, weir_tokenizer **out, we
 static weir_status read_tokenizer(const weir_checkpoint *ck, weir_tokenizer **out, weir_err *err) {
     switch (ck->tokenizer) {
     case WEIR_TOKENIZER_SPM:
-        return ck->kind == WEIR_FAMILY_T5 ? weir_tokenizer_open_spm(out, ck->tokenizer_path, ck->extra_ids, err)
-                                          : weir_tokenizer_open_spm_plain(out, ck->tokenizer_path, err);
+        return ck->kind == WEIR_FAMILY_T5
+                   ? weir_tokenizer_open_spm(out, ck->tokenizer_path, ck->extra_ids, err)
+                   : weir_tokenizer_open_spm_plain(out, ck->tokenizer_path, err);
     case WEIR_TOKENIZER_JSON: return weir_tokenizer_open_json(out, ck->tokenizer_path, err);
     case WEIR_TOKENIZER_GPT2: return open_gpt2(ck, out, err);
     case WEIR_TOKENIZER_GGUF: return open_gguf(ck, out, err);
@@ -40,8 +41,8 @@ static weir_status read_tokenizer(const weir_checkpoint *ck, weir_tokenizer **ou
     }
 }
 
-/* Control tokens that a decoder has no rows for: text alone never becomes one. Gemma 3's text models share the tokenizer.json of
- * those with images, whose "<image_soft_token>" is their first id too many. */
+/* Control tokens that a decoder has no rows for: text alone never becomes one. Gemma 3's text models share
+ * the tokenizer.json of those with images, whose "<image_soft_token>" is their first id too many. */
 static bool rest_is_control(const weir_tokenizer *tok, int32_t from) {
     for (int32_t i = from; i < weir_tokenizer_size(tok); i++)
         if (!weir_tokenizer_is_control(tok, i)) return false;
@@ -63,14 +64,15 @@ static weir_status open_tokenizer(const weir_checkpoint *ck, weir_tokenizer **ou
     if (ck->kind == WEIR_FAMILY_DECODER && rest_is_control(*out, rows)) return WEIR_OK;
     weir_tokenizer_free(*out);
     *out = NULL;
-    return weir_fail(err, WEIR_EFORMAT, "%s: the tokenizer has %d pieces, the model's vocabulary %d rows", ck->dir, (int)n,
-                     (int)rows);
+    return weir_fail(err, WEIR_EFORMAT, "%s: the tokenizer has %d pieces, the model's vocabulary %d rows",
+                     ck->dir, (int)n, (int)rows);
 }
 
 /* Vocabularies of decoders are filled up to a round number of rows, and some files name the fillers. */
 static bool is_padding(const weir_tokenizer *tok, int32_t id) {
     const char *piece = weir_tokenizer_piece(tok, id);
-    return weir_tokenizer_is_control(tok, id) || strncmp(piece, "[PAD", 4) == 0 || strncmp(piece, "<unused", 7) == 0;
+    return weir_tokenizer_is_control(tok, id) || strncmp(piece, "[PAD", 4) == 0 ||
+           strncmp(piece, "<unused", 7) == 0;
 }
 
 static bool rest_is_padding(const weir_tokenizer *tok, int32_t from, int32_t n) {
@@ -87,29 +89,36 @@ static weir_status same_pieces(const weir_checkpoint *v, const weir_tokenizer *t
     for (int32_t i = 0; i < n; i++) {
         const char *pv = weir_tokenizer_piece(tv, i), *pd = weir_tokenizer_piece(td, i);
         if (strcmp(pv, pd) != 0)
-            return weir_fail(err, WEIR_EMISMATCH,
-                             "the vocabularies differ first at token %d: \"%.60s\" (verifier), \"%.60s\" (drafter)", (int)i,
-                             pv, pd);
+            return weir_fail(
+                err, WEIR_EMISMATCH,
+                "the vocabularies differ first at token %d: \"%.60s\" (verifier), \"%.60s\" (drafter)",
+                (int)i, pv, pd);
     }
-    const bool padded = v->kind == WEIR_FAMILY_DECODER && rest_is_padding(nv > nd ? tv : td, n, nv > nd ? nv : nd);
+    const bool padded =
+        v->kind == WEIR_FAMILY_DECODER && rest_is_padding(nv > nd ? tv : td, n, nv > nd ? nv : nd);
     if (nv != nd && !padded)
-        return weir_fail(err, WEIR_EMISMATCH, "the vocabularies differ first at token %d: the verifier has %d pieces, "
-                         "the drafter %d", (int)n, (int)nv, (int)nd);
+        return weir_fail(err, WEIR_EMISMATCH,
+                         "the vocabularies differ first at token %d: the verifier has %d pieces, "
+                         "the drafter %d",
+                         (int)n, (int)nv, (int)nd);
     return WEIR_OK;
 }
 
 static weir_status same_kind(const weir_checkpoint *v, const weir_checkpoint *d, weir_err *err) {
     if (v->kind == d->kind) return WEIR_OK;
-    const char *const names[] = {[WEIR_FAMILY_T5] = "an encoder-decoder", [WEIR_FAMILY_DECODER] = "decoder-only"};
-    return weir_fail(err, WEIR_EMISMATCH, "the verifier is %s, %s, the drafter %s, %s: a pair needs two of a kind",
-                     names[v->kind], v->family, names[d->kind], d->family);
+    const char *const names[] = {
+        [WEIR_FAMILY_T5] = "an encoder-decoder", [WEIR_FAMILY_DECODER] = "decoder-only"};
+    return weir_fail(err, WEIR_EMISMATCH,
+                     "the verifier is %s, %s, the drafter %s, %s: a pair needs two of a kind", names[v->kind],
+                     v->family, names[d->kind], d->family);
 }
 
 /* Decoders end where the verifier ends: base and tuned models of one vocabulary differ there. */
 static weir_status same_ids(const weir_checkpoint *v, const weir_checkpoint *d, weir_err *err) {
     if (v->start_id != d->start_id)
-        return weir_fail(err, WEIR_EMISMATCH, "decoder_start_token_id is %d in the verifier, %d in the drafter",
-                         (int)v->start_id, (int)d->start_id);
+        return weir_fail(err, WEIR_EMISMATCH,
+                         "decoder_start_token_id is %d in the verifier, %d in the drafter", (int)v->start_id,
+                         (int)d->start_id);
     if (v->n_eos != d->n_eos || memcmp(v->eos, d->eos, (size_t)v->n_eos * sizeof v->eos[0]) != 0)
         return weir_fail(err, WEIR_EMISMATCH, "eos_token_id is %d in the verifier, %d in the drafter",
                          v->n_eos > 0 ? (int)v->eos[0] : -1, d->n_eos > 0 ? (int)d->eos[0] : -1);
@@ -129,24 +138,27 @@ static weir_status fit(const weir_checkpoint *v, const weir_checkpoint *d, const
     if (tv && td) {
         WEIR_TRY(same_pieces(v, tv, d, td, err));
     } else if (!tv && !td && weir_checkpoint_rows(v) != weir_checkpoint_rows(d)) {
-        return weir_fail(err, WEIR_EMISMATCH, "vocab_size is %d in the verifier, %d in the drafter, and neither has a "
-                         "tokenizer that would tell padding from tokens", (int)weir_checkpoint_rows(v),
-                         (int)weir_checkpoint_rows(d));
+        return weir_fail(err, WEIR_EMISMATCH,
+                         "vocab_size is %d in the verifier, %d in the drafter, and neither has a "
+                         "tokenizer that would tell padding from tokens",
+                         (int)weir_checkpoint_rows(v), (int)weir_checkpoint_rows(d));
     }
     /* the ids that text and both models know */
     const weir_tokenizer *tok = tv ? tv : td;
     const int32_t nv = emittable(v, tv ? tv : td), nd = emittable(d, td ? td : tv);
     *n_vocab = nv < nd ? nv : nd;
     int32_t pieces = tok ? piece_count(tv ? v : d, tok) : 0;
-    if (tv && td && piece_count(d, td) < pieces) pieces = piece_count(d, td); /* what is behind them is padding */
+    /* what is behind them is padding */
+    if (tv && td && piece_count(d, td) < pieces) pieces = piece_count(d, td);
     if (*n_vocab < pieces)
-        return weir_fail(err, WEIR_EMISMATCH, "the tokenizer has %d pieces; the verifier has %d rows, the drafter %d",
-                         (int)pieces, (int)weir_checkpoint_rows(v), (int)weir_checkpoint_rows(d));
+        return weir_fail(err, WEIR_EMISMATCH,
+                         "the tokenizer has %d pieces; the verifier has %d rows, the drafter %d", (int)pieces,
+                         (int)weir_checkpoint_rows(v), (int)weir_checkpoint_rows(d));
     return WEIR_OK;
 }
 
-weir_status weir_pair_open(const weir_checkpoint *verifier, const weir_checkpoint *draft, weir_tokenizer **tok,
-                           int32_t *n_vocab, weir_err *err) {
+weir_status weir_pair_open(const weir_checkpoint *verifier, const weir_checkpoint *draft,
+                           weir_tokenizer **tok, int32_t *n_vocab, weir_err *err) {
     weir_tokenizer *tv = NULL, *td = NULL;
     weir_status st = open_tokenizer(verifier, &tv, err);
     if (st == WEIR_OK && draft) st = open_tokenizer(draft, &td, err);

@@ -13,11 +13,13 @@ double weir_now(void) {
 
 void weir_plan_format(char *out, size_t cap, size_t bytes) {
     const double mib = (double)bytes / (1024.0 * 1024.0);
-    if (mib >= 1024.0) snprintf(out, cap, "%.2f GiB", mib / 1024.0);
-    else snprintf(out, cap, "%.1f MiB", mib);
+    if (mib >= 1024.0)
+        snprintf(out, cap, "%.2f GiB", mib / 1024.0);
+    else
+        snprintf(out, cap, "%.1f MiB", mib);
 }
 
-/* ---- the plan ------------------------------------------------------------------------------------------- */
+/* ---- the plan ------------------------------------------------------------------------------------------ */
 
 /* A sum of the plan; SIZE_MAX stands for "more than can be said" and stays. */
 static size_t plus(size_t a, size_t b) { return a > SIZE_MAX - b ? SIZE_MAX : a + b; }
@@ -27,25 +29,34 @@ static void add(weir_bytes *sum, weir_bytes x) {
     sum->host = plus(sum->host, x.host);
 }
 
-/* Sliding layers that have others beside them: a pool of their own. Where all slide, theirs is the only one. */
-static int32_t layers_apart(const weir_model_facts *f) { return f->n_layer_slide < f->n_layer_self ? f->n_layer_slide : 0; }
+/* Sliding layers that have others beside them: a pool of their own. Where all slide, theirs is the only
+ * one. */
+static int32_t layers_apart(const weir_model_facts *f) {
+    return f->n_layer_slide < f->n_layer_self ? f->n_layer_slide : 0;
+}
 
-/* What a sliding layer may still be asked for: the window before the first row of a call or chunk, all of its rows, and the rows
- * that a rollback takes back. */
+/* What a sliding layer may still be asked for: the window before the first row of a call or chunk, all of its
+ * rows, and the rows that a rollback takes back. */
 static int64_t keep_of(const weir_engine *e, const weir_model_facts *f) {
     const int64_t chunk = e->be->chunk, rows = chunk > e->n_row_max ? chunk : e->n_row_max;
     return f->window + rows + e->max_draft + 2;
 }
 
-static weir_kv_shape shape_of(const weir_engine *e, const weir_model_facts *f, int64_t max_len, int32_t n_layer) {
-    return (weir_kv_shape){.n_slot = e->n_parallel, .max_len = max_len, .n_layer = n_layer, .n_head_kv = f->n_head_kv,
-                           .head_dim = f->head_dim, .dtype = f->kv_dtype};
+static weir_kv_shape shape_of(const weir_engine *e, const weir_model_facts *f, int64_t max_len,
+                              int32_t n_layer) {
+    return (weir_kv_shape){.n_slot = e->n_parallel,
+                           .max_len = max_len,
+                           .n_layer = n_layer,
+                           .n_head_kv = f->n_head_kv,
+                           .head_dim = f->head_dim,
+                           .dtype = f->kv_dtype};
 }
 
-/* Outputs behind an encoder, prompt and outputs of a decoder; either way a block may begin at the last and write its drafts
- * behind it. */
+/* Outputs behind an encoder, prompt and outputs of a decoder; either way a block may begin at the last and
+ * write its drafts behind it. */
 weir_kv_shape weir_plan_self(const weir_engine *e, const weir_model_facts *f) {
-    weir_kv_shape h = shape_of(e, f, (int64_t)e->ctx_size + e->max_draft + 2, f->n_layer_self - layers_apart(f));
+    weir_kv_shape h =
+        shape_of(e, f, (int64_t)e->ctx_size + e->max_draft + 2, f->n_layer_self - layers_apart(f));
     if (f->n_layer_slide == f->n_layer_self) h.keep = keep_of(e, f);
     return h;
 }
@@ -90,7 +101,8 @@ static weir_status add_up(weir_engine *e, weir_bytes *kv, weir_bytes *scratch, w
         e->facts.kv_per_session[i] = kv_bytes(e, &m->facts, 1).backend;
         add(kv, kv_bytes(e, &m->facts, e->n_parallel));
         add(scratch, m->family->scratch_bytes(&m->ck, e->be, m->facts.kv_dtype, e->n_row_max, e->ctx_size));
-        const size_t own = m->family->op_floats(&m->ck, e->be, e->n_row_max, weir_plan_self(e, &m->facts).max_len);
+        const size_t own =
+            m->family->op_floats(&m->ck, e->be, e->n_row_max, weir_plan_self(e, &m->facts).max_len);
         if (own > floats) floats = own;
     }
     add(scratch, weir_buffers_bytes(e));
@@ -108,11 +120,12 @@ static weir_status refuse(const weir_engine *e, const weir_engine_options *o, we
     weir_plan_format(kv, sizeof kv, f->kv_total);
     weir_plan_format(scratch, sizeof scratch, f->scratch);
     weir_plan_format(have, sizeof have, f->available);
-    return weir_fail(err, WEIR_ENOMEM,
-                     "%s: the plan needs %s%s%s (weights %s, KV of %d sessions x %d positions %s, scratch %s); %s are "
-                     "available (lower -c or -np, or see weir info)",
-                     o->model, need, e->be->device ? " of " : "", e->be->device ? e->be->name : "", weights, e->n_parallel,
-                     e->ctx_size, kv, scratch, have);
+    return weir_fail(
+        err, WEIR_ENOMEM,
+        "%s: the plan needs %s%s%s (weights %s, KV of %d sessions x %d positions %s, scratch %s); %s are "
+        "available (lower -c or -np, or see weir info)",
+        o->model, need, e->be->device ? " of " : "", e->be->device ? e->be->name : "", weights, e->n_parallel,
+        e->ctx_size, kv, scratch, have);
 }
 
 weir_status weir_plan_make(weir_engine *e, const weir_engine_options *o, weir_err *err) {
@@ -133,6 +146,8 @@ weir_status weir_plan_make(weir_engine *e, const weir_engine_options *o, weir_er
     char need[32], have[32];
     weir_plan_format(need, sizeof need, f->host_total);
     weir_plan_format(have, sizeof have, f->host_available);
-    return weir_fail(err, WEIR_ENOMEM, "%s: the plan needs %s of host memory beside the device; %s are available "
-                     "(lower -c or -np)", o->model, need, have);
+    return weir_fail(err, WEIR_ENOMEM,
+                     "%s: the plan needs %s of host memory beside the device; %s are available "
+                     "(lower -c or -np)",
+                     o->model, need, have);
 }

@@ -19,8 +19,9 @@ static bool commit_drafts(weir_session *s, const weir_block_record *r) {
     while (accepted < r->n_accept && going) {
         const weir_accept_row *row = &r->row[accepted];
         book_row(st, row);
-        going = weir_session_append(s, r->draft[accepted++], row->deferred ? WEIR_SOURCE_ACCEPTED : WEIR_SOURCE_KEPT,
-                                    row->log_p, row->log_pi);
+        going = weir_session_append(s, r->draft[accepted++],
+                                    row->deferred ? WEIR_SOURCE_ACCEPTED : WEIR_SOURCE_KEPT, row->log_p,
+                                    row->log_pi);
     }
     if (going && r->n_accept < r->n_draft) book_row(st, &r->row[r->n_accept]);
     st->blocks++;

@@ -8,32 +8,34 @@
 
 /* Recorded texts under another rule.
  *
- * Along a text x the accept step is a chain over d, the drafted tokens of the block so far (0 … gamma - 1: the next row is
- * examined; gamma: the next token is the bonus). With a(x) = min(q, num)(x), the chance that x is drafted and accepted, and
- * the rule's pi, a rule's own run emits x and
- *     d -> d + 1   with a(x)            d -> 0   with pi(x) - a(x)            gamma -> 0   with the bonus law of x.
- * Divided by the recorded law's pi0(x) these are importance weights: the expectation over recorded texts of any sum over
- * the chain's states is the rule's own. `reweighted` does this. `recorded` leaves the prefixes as they are and takes
- * 1 - R for the chance to go on, whatever x is. */
+ * Along a text x the accept step is a chain over d, the drafted tokens of the block so far (0 … gamma - 1:
+ * the next row is examined; gamma: the next token is the bonus). With a(x) = min(q, num)(x), the chance that
+ * x is drafted and accepted, and the rule's pi, a rule's own run emits x and
+ *     d -> d + 1   with a(x)            d -> 0   with pi(x) - a(x)            gamma -> 0   with the bonus law
+ *                  of x.
+ * Divided by the recorded law's pi0(x) these are importance weights: the expectation over recorded texts of
+ * any sum over the chain's states is the rule's own. `reweighted` does this. `recorded` leaves the prefixes
+ * as they are and takes 1 - R for the chance to go on, whatever x is. */
 
 typedef struct row {
-    size_t at;          /* of its (6, n) floats: logits of q and p, processed q and p, raw q and p */
+    size_t at; /* of its (6, n) floats: logits of q and p, processed q and p, raw q and p */
     int32_t n, token;
-    float p0, pi0;      /* of the token under the verifier and the recorded law (processed); pi0 NaN: no such law */
+    float p0, pi0; /* of the token under the verifier and the recorded law (processed); pi0 NaN: no such
+                           law */
     bool counted;
-    int32_t position;   /* in its text */
+    int32_t position; /* in its text */
     weir_row_stats q_stats, p_stats;
 } row;
 
 struct weir_replay {
     weir_law sampled;
-    float *x;           /* rows' floats one after another */
+    float *x; /* rows' floats one after another */
     size_t n_x, cap_x;
     row *rows;
     size_t n_row, cap_row;
-    size_t *text;       /* (n_text) first row of each */
+    size_t *text; /* (n_text) first row of each */
     size_t n_text, cap_text;
-    weir_pool *pool;    /* an estimate's texts are split between its threads */
+    weir_pool *pool; /* an estimate's texts are split between its threads */
     weir_interrupt interrupt;
 };
 
@@ -85,25 +87,36 @@ weir_status weir_replay_begin(weir_replay *r, weir_err *err) {
 static weir_status at_row(const weir_replay *r, const row *w, const weir_law *law, weir_rule_token *out) {
     const float *x = r->x + w->at;
     const size_t n = (size_t)w->n;
-    *out = (weir_rule_token){.law = law, .q_logits = x, .p_logits = x + n, .q_stats = &w->q_stats,
-                             .p_stats = &w->p_stats, .processed = {x + 2 * n, x + 3 * n}, .raw = {x + 4 * n, x + 5 * n},
-                             .n_vocab = w->n, .token = w->token, .position = w->position};
+    *out = (weir_rule_token){.law = law,
+                             .q_logits = x,
+                             .p_logits = x + n,
+                             .q_stats = &w->q_stats,
+                             .p_stats = &w->p_stats,
+                             .processed = {x + 2 * n, x + 3 * n},
+                             .raw = {x + 4 * n, x + 5 * n},
+                             .n_vocab = w->n,
+                             .token = w->token,
+                             .position = w->position};
     return weir_rule_token_of(out);
 }
 
-static void fill(float *x, size_t n, const weir_law *law, const float *q_logits, const float *p_logits, const row *w) {
+static void fill(float *x, size_t n, const weir_law *law, const float *q_logits, const float *p_logits,
+                 const row *w) {
     memcpy(x, q_logits, n * sizeof *x);
     memcpy(x + n, p_logits, n * sizeof *x);
     weir_rule_probs(law, q_logits, &w->q_stats, w->n, x + 2 * n, x + 4 * n);
     weir_rule_probs(law, p_logits, &w->p_stats, w->n, x + 3 * n, x + 5 * n);
 }
 
-weir_status weir_replay_add(weir_replay *r, const float *q_logits, const float *p_logits, int32_t n, int32_t token,
-                            bool counted, weir_err *err) {
+weir_status weir_replay_add(weir_replay *r, const float *q_logits, const float *p_logits, int32_t n,
+                            int32_t token, bool counted, weir_err *err) {
     if (r->n_text == 0) return weir_fail(err, WEIR_EINVAL, "a position before any text was begun");
     if (n < 1 || token < 0 || token >= n)
         return weir_fail(err, WEIR_EINVAL, "token %d of a row of %d", (int)token, (int)n);
-    row w = {.at = r->n_x, .n = n, .token = token, .counted = counted,
+    row w = {.at = r->n_x,
+             .n = n,
+             .token = token,
+             .counted = counted,
              .position = (int32_t)(r->n_row - r->text[r->n_text - 1])};
     WEIR_TRY(weir_row_stats_of(weir_isa_best(), &r->sampled, q_logits, n, "q", &w.q_stats, err));
     WEIR_TRY(weir_row_stats_of(weir_isa_best(), &r->sampled, p_logits, n, "p", &w.p_stats, err));
@@ -113,7 +126,8 @@ weir_status weir_replay_add(weir_replay *r, const float *q_logits, const float *
     fill(r->x + w.at, (size_t)n, &r->sampled, q_logits, p_logits, &w);
     weir_rule_token t;
     const weir_status s = at_row(r, &w, &r->sampled, &t);
-    if (s != WEIR_OK) return weir_fail(err, s, "the recorded law has no answer at position %d", (int)w.position);
+    if (s != WEIR_OK)
+        return weir_fail(err, s, "the recorded law has no answer at position %d", (int)w.position);
     if (t.has_pi && !(t.pi > 0.0f))
         return weir_fail(err, WEIR_EINVAL, "position %d: the recorded law cannot emit the recorded token",
                          (int)w.position);
@@ -124,7 +138,7 @@ weir_status weir_replay_add(weir_replay *r, const float *q_logits, const float *
     return WEIR_OK;
 }
 
-/* ---- estimates ------------------------------------------------------------------------------------------- */
+/* ---- estimates ----------------------------------------------------------------------------------------- */
 
 enum { ROWS, REJECT, DEFER, BLOCKS, ACCEPTED, TOKENS, ONE, N_SUM };
 enum { MAX_GAMMA = 16 };
@@ -136,7 +150,8 @@ typedef struct chain {
 } chain;
 
 /* One row: go[d] of f[d] moves on to d + 1, back[d] of it to 0. */
-static void chain_step(chain *c, int gamma, const weir_rule_token *t, bool counted, double go, double back, double bonus) {
+static void chain_step(chain *c, int gamma, const weir_rule_token *t, bool counted, double go, double back,
+                       double bonus) {
     double examined = 0;
     for (int d = 0; d < gamma; d++) examined += c->f[d];
     c->sum[ROWS] += examined;
@@ -163,7 +178,8 @@ static double chain_weight(const chain *c, int gamma) {
     return w;
 }
 
-static weir_status run_text(const weir_replay *r, size_t text, const weir_law *law, int gamma, text_sums *out) {
+static weir_status run_text(const weir_replay *r, size_t text, const weir_law *law, int gamma,
+                            text_sums *out) {
     const size_t end = text + 1 < r->n_text ? r->text[text + 1] : r->n_row;
     chain *c = out->c;
     memset(out, 0, sizeof *out);
@@ -177,9 +193,11 @@ static weir_status run_text(const weir_replay *r, size_t text, const weir_law *l
         chain_step(&c[0], gamma, &t, w->counted, go, 1.0 - go, 1.0);
         out->weighted = out->weighted && t.has_pi && !isnan(w->pi0);
         if (!out->weighted) continue;
-        const double pi0 = (double)w->pi0, a = (double)t.taken / pi0, left = ((double)t.pi - (double)t.taken) / pi0;
+        const double pi0 = (double)w->pi0, a = (double)t.taken / pi0,
+                     left = ((double)t.pi - (double)t.taken) / pi0;
         /* rounding may leave pi a hair below what it is made of */
-        chain_step(&c[1], gamma, &t, w->counted, a, left > 0 ? left : 0, (double)(law->bonus_pi ? t.pi : w->p0) / pi0);
+        chain_step(&c[1], gamma, &t, w->counted, a, left > 0 ? left : 0,
+                   (double)(law->bonus_pi ? t.pi : w->p0) / pi0);
     }
     return WEIR_OK;
 }
@@ -204,12 +222,14 @@ static void run_texts(void *arg, int worker, int n_worker) {
 }
 
 /* Pairs of a ratio, in the order of the figures. */
-static const int ratio_of[5][2] = {{REJECT, ROWS}, {DEFER, ROWS}, {ACCEPTED, BLOCKS}, {BLOCKS, TOKENS}, {TOKENS, ONE}};
+static const int ratio_of[5][2] = {
+    {REJECT, ROWS}, {DEFER, ROWS}, {ACCEPTED, BLOCKS}, {BLOCKS, TOKENS}, {TOKENS, ONE}};
 
 /* Of one of the two weightings: ratios a/b of sums over texts with their linearised standard errors:
  * var = n/(n-1) sum (a - r b)^2 / (sum b)^2. */
 static void ratios(const text_sums *text, int weighting, size_t n, int gamma, weir_replay_figures *out) {
-    weir_estimate *const to[5] = {&out->rejection, &out->deferral, &out->acceptance, &out->calls, &out->length};
+    weir_estimate *const to[5] = {&out->rejection, &out->deferral, &out->acceptance, &out->calls,
+                                  &out->length};
     double w1 = 0, w2 = 0;
     for (size_t t = 0; t < n; t++) {
         const double w = chain_weight(&text[t].c[weighting], gamma);
@@ -238,18 +258,20 @@ static weir_status check(const weir_replay *r, const weir_law *law, int gamma, w
     WEIR_TRY(weir_law_check(law, err));
     const weir_law *s = &r->sampled;
     if (law->temp != s->temp || law->top_k != s->top_k || law->top_p != s->top_p || law->min_p != s->min_p)
-        return weir_fail(err, WEIR_EINVAL, "the texts were recorded at temperature %g, top-k %d, top-p %g, min-p %g",
+        return weir_fail(err, WEIR_EINVAL,
+                         "the texts were recorded at temperature %g, top-k %d, top-p %g, min-p %g",
                          (double)s->temp, (int)s->top_k, (double)s->top_p, (double)s->min_p);
     if (law->block_verify)
-        return weir_fail(err, WEIR_ENOTSUP, "block verification accepts whole blocks: its blocks cannot be replayed");
+        return weir_fail(err, WEIR_ENOTSUP,
+                         "block verification accepts whole blocks: its blocks cannot be replayed");
     if (gamma < 1 || gamma > MAX_GAMMA)
         return weir_fail(err, WEIR_EINVAL, "gamma %d is out of range, expected 1 to %d", gamma, MAX_GAMMA);
     if (r->n_row == 0) return weir_fail(err, WEIR_EINVAL, "nothing was recorded");
     return WEIR_OK;
 }
 
-weir_status weir_replay_estimate(const weir_replay *r, const weir_law *law, int gamma, weir_replay_result *out,
-                                 weir_err *err) {
+weir_status weir_replay_estimate(const weir_replay *r, const weir_law *law, int gamma,
+                                 weir_replay_result *out, weir_err *err) {
     WEIR_TRY(check(r, law, gamma, err));
     text_sums *text = weir_alloc(r->n_text, sizeof *text);
     if (!text) return weir_fail(err, WEIR_ENOMEM, "out of memory for %zu texts", r->n_text);

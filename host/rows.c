@@ -17,7 +17,8 @@ void weir_rows_catch_up(weir_engine *e, weir_rows *r, weir_session *s, int side,
     s->cached[side] = upto;
 }
 
-/* Rows of a slot follow each other. Where every slot has as many, a device reads keys once for all of them. */
+/* Rows of a slot follow each other. Where every slot has as many, a device reads keys once for all of
+ * them. */
 static int32_t common_group(const int32_t *slot, int32_t n) {
     int32_t group = 1;
     while (group < n && slot[group] == slot[0]) group++;
@@ -39,25 +40,45 @@ weir_status weir_rows_run(weir_engine *e, const weir_rows *r, int side, float *l
     if (r->n_row == 0) return WEIR_OK;
     const weir_step_buffers *d = &e->dev;
     WEIR_TRY(put_rows(e, r, side));
-    const weir_batch batch = {.token = d->token, .pos = d->pos, .slot = d->slot, .n_row = r->n_row,
-                              .out = d->out, .n_out = r->n_out, .logits = logits, .extent = d->extent,
+    const weir_batch batch = {.token = d->token,
+                              .pos = d->pos,
+                              .slot = d->slot,
+                              .n_row = r->n_row,
+                              .out = d->out,
+                              .n_out = r->n_out,
+                              .logits = logits,
+                              .extent = d->extent,
                               .extent_n = d->extent ? e->n_vocab : 0,
                               .group = e->be->device ? common_group(e->buf.slot, r->n_row) : 1};
     return weir_model_forward(e->side[side].model, &e->side[side].kv, &batch);
 }
 
 weir_status weir_rows_stats(weir_engine *e, int side, const float *logits, int n_row, weir_row_stats *out) {
-    weir_row_stats_args a = {.logits = logits, .ld = e->side[side].ld, .n_row = n_row, .n_vocab = e->n_vocab,
-                             .law = e->dev.law, .law_of = e->dev.law_of, .out = out, .extent = e->dev.extent};
+    weir_row_stats_args a = {.logits = logits,
+                             .ld = e->side[side].ld,
+                             .n_row = n_row,
+                             .n_vocab = e->n_vocab,
+                             .law = e->dev.law,
+                             .law_of = e->dev.law_of,
+                             .out = out,
+                             .extent = e->dev.extent};
     WEIR_TRY(WEIR_PUT(e, law_of, n_row));
     return e->be->op.row_stats(e->be, &a);
 }
 
 weir_status weir_rows_draw(weir_engine *e, const float *logits, int n_row, const weir_row_stats *stats) {
     const weir_step_buffers *d = &e->dev;
-    weir_draw_args a = {.logits = logits, .ld = e->side[WEIR_DRAFTER].ld, .n_row = n_row, .n_vocab = e->n_vocab,
-                        .law = d->law, .law_of = d->law_of, .stats = stats, .position = d->position,
-                        .block_row = d->block_row, .purpose = WEIR_PURPOSE_DRAFT, .token = d->drawn,
+    weir_draw_args a = {.logits = logits,
+                        .ld = e->side[WEIR_DRAFTER].ld,
+                        .n_row = n_row,
+                        .n_vocab = e->n_vocab,
+                        .law = d->law,
+                        .law_of = d->law_of,
+                        .stats = stats,
+                        .position = d->position,
+                        .block_row = d->block_row,
+                        .purpose = WEIR_PURPOSE_DRAFT,
+                        .token = d->drawn,
                         .logp = d->draft_logp};
     WEIR_TRY(WEIR_PUT(e, law_of, n_row));
     WEIR_TRY(WEIR_PUT(e, position, n_row));
@@ -73,8 +94,13 @@ weir_status weir_rows_pick(weir_engine *e, int side, const float *logits, int n,
     for (int from = 0; from < n; from += per_call) {
         const int count = n - from < per_call ? n - from : per_call;
         for (int i = 0; i < count; i++) e->buf.pick[i] = (int32_t)(i * ld + token[from + i]);
-        weir_gather a = {.dst = e->dev.picked + from, .ld_dst = 1, .src = logits + from * ld, .ld_src = 1,
-                         .index = e->dev.pick, .n_row = count, .n_col = 1};
+        weir_gather a = {.dst = e->dev.picked + from,
+                         .ld_dst = 1,
+                         .src = logits + from * ld,
+                         .ld_src = 1,
+                         .index = e->dev.pick,
+                         .n_row = count,
+                         .n_col = 1};
         WEIR_TRY(WEIR_PUT(e, pick, count));
         WEIR_TRY(e->be->op.gather(e->be, &a));
     }

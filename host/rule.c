@@ -9,8 +9,14 @@
 weir_status weir_rule_eval(const weir_law *law, const float *q_logits, const float *p_logits, int32_t n_vocab,
                            weir_rule_result *out, weir_err *err) {
     if (!out) return weir_fail(err, WEIR_EINVAL, "rule: no place for the result");
-    weir_rule_row row = {.law = law, .q_logits = q_logits, .p_logits = p_logits, .n_vocab = n_vocab, .pi = out->pi,
-                         .keep = out->keep, .accept = out->accept, .residual = out->residual};
+    weir_rule_row row = {.law = law,
+                         .q_logits = q_logits,
+                         .p_logits = p_logits,
+                         .n_vocab = n_vocab,
+                         .pi = out->pi,
+                         .keep = out->keep,
+                         .accept = out->accept,
+                         .residual = out->residual};
     WEIR_TRY(weir_rule_evaluate_row(&row, err));
     out->reject = row.reject;
     out->eta = row.eta;
@@ -22,7 +28,7 @@ weir_status weir_rule_eval(const weir_law *law, const float *q_logits, const flo
     return WEIR_OK;
 }
 
-/* ---- draws ----------------------------------------------------------------------------------------------- */
+/* ---- draws --------------------------------------------------------------------------------------------- */
 
 enum { BATCH = 64 };
 
@@ -54,9 +60,17 @@ static weir_status draft_tokens(draws *d, int n) {
     const int32_t law_of = 0, position = 0;
     for (int i = 0; i < n; i++) {
         float logp;
-        weir_draw_args a = {.logits = d->q_logits, .ld = d->n_vocab, .n_row = 1, .n_vocab = d->n_vocab,
-                            .law = &d->law[i], .law_of = &law_of, .stats = &d->q_stats, .position = &position,
-                            .purpose = WEIR_PURPOSE_DRAFT, .token = &d->token[i], .logp = &logp};
+        weir_draw_args a = {.logits = d->q_logits,
+                            .ld = d->n_vocab,
+                            .n_row = 1,
+                            .n_vocab = d->n_vocab,
+                            .law = &d->law[i],
+                            .law_of = &law_of,
+                            .stats = &d->q_stats,
+                            .position = &position,
+                            .purpose = WEIR_PURPOSE_DRAFT,
+                            .token = &d->token[i],
+                            .logp = &logp};
         WEIR_TRY(weir_draw_cpu(&d->be, &a));
     }
     return WEIR_OK;
@@ -64,11 +78,16 @@ static weir_status draft_tokens(draws *d, int n) {
 
 static weir_status accept_tokens(draws *d, int n) {
     for (int i = 0; i < n; i++)
-        d->accept[i] = (weir_accept_session){.law = &d->law[i], .q_logits = d->q_logits, .p_logits = d->p_logits,
-                                             .q_stats = &d->q_stats, .p_stats = &d->p_stats, .draft = &d->token[i],
-                                             .n_draft = 1, .row = &d->row[i]};
-    weir_accept_args a = {.session = d->accept, .n_session = n, .ld_q = d->n_vocab, .ld_p = d->n_vocab,
-                          .n_vocab = d->n_vocab};
+        d->accept[i] = (weir_accept_session){.law = &d->law[i],
+                                             .q_logits = d->q_logits,
+                                             .p_logits = d->p_logits,
+                                             .q_stats = &d->q_stats,
+                                             .p_stats = &d->p_stats,
+                                             .draft = &d->token[i],
+                                             .n_draft = 1,
+                                             .row = &d->row[i]};
+    weir_accept_args a = {
+        .session = d->accept, .n_session = n, .ld_q = d->n_vocab, .ld_p = d->n_vocab, .n_vocab = d->n_vocab};
     WEIR_TRY(weir_accept_cpu(&d->be, &a));
     for (int i = 0; i < n; i++) WEIR_TRY(d->accept[i].status);
     return WEIR_OK;
@@ -79,9 +98,13 @@ static weir_status resample_tokens(draws *d, int n) {
     int32_t n_emit = 0, of[BATCH];
     for (int i = 0; i < n; i++) {
         if (d->accept[i].n_accept == 1) continue;
-        d->emit[n_emit] = (weir_emit_session){.law = &d->law[i], .kind = WEIR_EMIT_RESIDUAL, .q_logits = d->q_logits,
-                                              .p_logits = d->p_logits, .q_stats = &d->q_stats,
-                                              .p_stats = &d->p_stats, .draft = d->token[i],
+        d->emit[n_emit] = (weir_emit_session){.law = &d->law[i],
+                                              .kind = WEIR_EMIT_RESIDUAL,
+                                              .q_logits = d->q_logits,
+                                              .p_logits = d->p_logits,
+                                              .q_stats = &d->q_stats,
+                                              .p_stats = &d->p_stats,
+                                              .draft = d->token[i],
                                               .block_p = d->accept[i].block_p};
         of[n_emit++] = i;
     }
@@ -126,7 +149,8 @@ weir_status weir_rule_draw(const weir_law *law, const float *q_logits, const flo
                            uint64_t seed, int64_t first, int64_t n_draw, int64_t *counts, int64_t *n_accepted,
                            weir_err *err) {
     if (!law || !counts || n_vocab < 1 || n_draw < 0 || first < 0 || first > INT64_MAX - n_draw)
-        return weir_fail(err, WEIR_EINVAL, "rule: draws need a law, a vocabulary, a count of draws and a place for them");
+        return weir_fail(err, WEIR_EINVAL,
+                         "rule: draws need a law, a vocabulary, a count of draws and a place for them");
     WEIR_TRY(weir_law_check(law, err));
     draws *d = weir_calloc(1, sizeof *d);
     if (!d) return weir_fail(err, WEIR_ENOMEM, "rule: no memory for a batch of draws");

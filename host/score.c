@@ -2,8 +2,8 @@
 
 #include "host/engine.h"
 
-weir_status weir_score_check(const weir_engine *e, const int32_t *prompt, size_t n_prompt, const int32_t *completion,
-                             size_t n_completion, weir_err *err) {
+weir_status weir_score_check(const weir_engine *e, const int32_t *prompt, size_t n_prompt,
+                             const int32_t *completion, size_t n_completion, weir_err *err) {
     if (n_prompt == 0) return weir_fail(err, WEIR_EINVAL, "the prompt has no token");
     const struct {
         const char *name;
@@ -12,22 +12,24 @@ weir_status weir_score_check(const weir_engine *e, const int32_t *prompt, size_t
     } part[2] = {{"prompt", prompt, n_prompt}, {"completion", completion, n_completion}};
     for (int p = 0; p < 2; p++) {
         if (part[p].n > (size_t)e->ctx_size)
-            return weir_fail(err, WEIR_ETOOLONG, "the %s has %zu tokens; the context holds %d (raise it with -c)",
-                             part[p].name, part[p].n, e->ctx_size);
+            return weir_fail(err, WEIR_ETOOLONG,
+                             "the %s has %zu tokens; the context holds %d (raise it with -c)", part[p].name,
+                             part[p].n, e->ctx_size);
         for (size_t i = 0; i < part[p].n; i++)
             if (part[p].ids[i] < 0 || part[p].ids[i] >= e->n_vocab)
                 return weir_fail(err, WEIR_EINVAL, "%s token %zu is %d; ids are in [0, %d)", part[p].name, i,
                                  (int)part[p].ids[i], (int)e->n_vocab);
     }
     if (e->facts.encoder_decoder || n_prompt + n_completion <= (size_t)e->ctx_size) return WEIR_OK;
-    return weir_fail(err, WEIR_ETOOLONG, "prompt and completion have %zu tokens; the context holds %d (raise it with -c)",
+    return weir_fail(err, WEIR_ETOOLONG,
+                     "prompt and completion have %zu tokens; the context holds %d (raise it with -c)",
                      n_prompt + n_completion, e->ctx_size);
 }
 
-/* Logits of inputs [from, from + n) of the timeline (its first input, then the completion), and the log-probability of what
- * follows. */
-static weir_status score_rows(weir_engine *e, const weir_session *s, const int32_t *completion, size_t from, size_t n,
-                              float *logprobs) {
+/* Logits of inputs [from, from + n) of the timeline (its first input, then the completion), and the
+ * log-probability of what follows. */
+static weir_status score_rows(weir_engine *e, const weir_session *s, const int32_t *completion, size_t from,
+                              size_t n, float *logprobs) {
     weir_step_buffers *b = &e->buf;
     weir_rows rows = {0, 0};
     for (size_t i = from; i < from + n; i++) {
@@ -46,8 +48,8 @@ static weir_status score_rows(weir_engine *e, const weir_session *s, const int32
     return WEIR_OK;
 }
 
-static weir_status score_with(weir_engine *e, weir_session *s, const int32_t *completion, size_t n, float *logprobs,
-                              weir_err *err) {
+static weir_status score_with(weir_engine *e, weir_session *s, const int32_t *completion, size_t n,
+                              float *logprobs, weir_err *err) {
     WEIR_TRY(weir_session_admit(s, err));
     WEIR_TRY(weir_session_room(s, WEIR_VERIFIER, (int64_t)n));
     e->buf.law[0] = weir_law_default();

@@ -3,8 +3,8 @@
 /* Both models over one given text: the rows that an accept step would have seen there. */
 
 /* Logits of the inputs [from, from + n) on one side, in backend memory. */
-static weir_status run_side(weir_engine *e, const weir_session *s, int side, const int32_t *completion, size_t from,
-                            size_t n) {
+static weir_status run_side(weir_engine *e, const weir_session *s, int side, const int32_t *completion,
+                            size_t from, size_t n) {
     weir_rows rows = {0, 0};
     for (size_t i = from; i < from + n; i++)
         weir_rows_add(e, &rows, s, i == 0 ? s->timeline[0] : completion[i - 1], (int64_t)i, true);
@@ -16,10 +16,12 @@ static weir_status row_of(weir_engine *e, int side, size_t i, float *copy, const
     const float *logits = side == WEIR_DRAFTER ? e->buf.q_logits : e->buf.p_logits;
     const float *row = logits + i * (size_t)e->side[side].ld;
     *out = e->be->device ? copy : row;
-    return e->be->device ? weir_backend_download(e->be, copy, row, (size_t)e->n_vocab * sizeof *row) : WEIR_OK;
+    return e->be->device ? weir_backend_download(e->be, copy, row, (size_t)e->n_vocab * sizeof *row)
+                         : WEIR_OK;
 }
 
-static weir_status hand_out(weir_engine *e, size_t from, size_t n, float *copy, weir_rows_fn fn, void *ud, bool *more) {
+static weir_status hand_out(weir_engine *e, size_t from, size_t n, float *copy, weir_rows_fn fn, void *ud,
+                            bool *more) {
     for (size_t i = 0; i < n && *more; i++) {
         const float *q, *p;
         WEIR_TRY(row_of(e, WEIR_DRAFTER, i, copy, &q));
@@ -60,8 +62,9 @@ weir_status weir_score_pair(weir_engine *e, const int32_t *prompt, size_t n_prom
     weir_session *s = NULL;
     WEIR_TRY(weir_session_create(e, &opt, prompt, n_prompt, NULL, NULL, &s, err));
     float *copy = e->be->device ? weir_alloc(2 * (size_t)e->n_vocab, sizeof *copy) : NULL;
-    const weir_status st = e->be->device && !copy ? weir_fail(err, WEIR_ENOMEM, "out of memory for two rows of logits")
-                                                  : run_all(e, s, completion, n_completion, copy, fn, ud, err);
+    const weir_status st = e->be->device && !copy
+                               ? weir_fail(err, WEIR_ENOMEM, "out of memory for two rows of logits")
+                               : run_all(e, s, completion, n_completion, copy, fn, ud, err);
     weir_free(copy);
     weir_session_free(s);
     return st;

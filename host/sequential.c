@@ -1,5 +1,6 @@
-/* The methods that decide token by token: one model alone, TokenCascade, OracleCascade, sequence cascade. A tick
- * gives every session of the list one token: the drafters' rows, then the rows of those that need the verifier. */
+/* The methods that decide token by token: one model alone, TokenCascade, OracleCascade, sequence cascade. A
+ * tick gives every session of the list one token: the drafters' rows, then the rows of those that need the
+ * verifier. */
 #include <math.h>
 
 #include "host/engine.h"
@@ -29,7 +30,8 @@ static weir_status run_side(weir_engine *e, weir_session **s, const weir_tick_ro
     if (rows.n_out == 0) return WEIR_OK;
     float *logits = side == WEIR_DRAFTER ? b->q_logits : b->p_logits;
     WEIR_TRY(weir_rows_run(e, &rows, side, logits));
-    WEIR_TRY(weir_rows_stats(e, side, logits, rows.n_out, side == WEIR_DRAFTER ? e->dev.q_stats : e->dev.p_stats));
+    WEIR_TRY(
+        weir_rows_stats(e, side, logits, rows.n_out, side == WEIR_DRAFTER ? e->dev.q_stats : e->dev.p_stats));
     return side == WEIR_DRAFTER ? WEIR_GET(e, q_stats, rows.n_out) : WEIR_GET(e, p_stats, rows.n_out);
 }
 
@@ -55,7 +57,9 @@ static const float *p_logits_of(const weir_engine *e, const weir_tick_row *t) {
 /* Notes r of a session's row as wanted; p may be missing for rules that look at q alone. */
 static void ask_gate(weir_engine *e, const weir_session *s, const weir_tick_row *t, int i, int *n_gate) {
     weir_gate_session *g = &e->buf.gate[(*n_gate)++];
-    *g = (weir_gate_session){.law = &e->dev.law[i], .q_logits = q_logits_of(e, t), .q_stats = e->dev.q_stats + t->q,
+    *g = (weir_gate_session){.law = &e->dev.law[i],
+                             .q_logits = q_logits_of(e, t),
+                             .q_stats = e->dev.q_stats + t->q,
                              .position = (int32_t)s->n};
     if (t->p < 0) return;
     g->p_logits = p_logits_of(e, t);
@@ -96,7 +100,8 @@ static weir_status decide(weir_engine *e, weir_session **s, weir_tick_row *t, in
 }
 
 /* Who needs the verifier now: rows are numbered in list order. */
-static weir_status choose_verifier_rows(weir_engine *e, weir_session **s, weir_tick_row *t, int n, weir_err *err) {
+static weir_status choose_verifier_rows(weir_engine *e, weir_session **s, weir_tick_row *t, int n,
+                                        weir_err *err) {
     int n_p = 0;
     WEIR_TRY(decide(e, s, t, n, false));
     for (int i = 0; i < n; i++) {
@@ -125,14 +130,15 @@ static weir_status choose_verifier_rows(weir_engine *e, weir_session **s, weir_t
 
 static float raw_logp(float logit, const weir_row_stats *st) { return logit - st->max - logf(st->sum); }
 
-/* The drafter's own word on its token makes the confidence of a sequence cascade; the verifier's is told with a token
- * that was kept. */
+/* The drafter's own word on its token makes the confidence of a sequence cascade; the verifier's is told with
+ * a token that was kept. */
 static bool wants_logp(const weir_session *s, const weir_tick_row *t, int side) {
     if (side == WEIR_DRAFTER) return t->q >= 0 && s->opt.method == WEIR_METHOD_SEQUENCE_CASCADE;
     return t->p >= 0 && t->q >= 0 && !t->deferred;
 }
 
-/* Raw log-probabilities of the drawn tokens under one side into t[i].log_q or t[i].log_p, where anyone wants them. */
+/* Raw log-probabilities of the drawn tokens under one side into t[i].log_q or t[i].log_p, where anyone wants
+ * them. */
 static weir_status read_logps(weir_engine *e, weir_session **s, weir_tick_row *t, int n, int side) {
     weir_step_buffers *b = &e->buf;
     int32_t *token = b->position; /* free since the draws */
@@ -146,8 +152,10 @@ static weir_status read_logps(weir_engine *e, weir_session **s, weir_tick_row *t
     if (n_wanted == 0) return WEIR_OK;
     WEIR_TRY(weir_rows_pick(e, side, side == WEIR_DRAFTER ? b->q_logits : b->p_logits, n_row, token));
     for (int i = 0; i < n; i++) {
-        if (side == WEIR_DRAFTER && t[i].q >= 0) t[i].log_q = raw_logp(b->picked[t[i].q], &b->q_stats[t[i].q]);
-        if (side == WEIR_VERIFIER && t[i].p >= 0) t[i].log_p = raw_logp(b->picked[t[i].p], &b->p_stats[t[i].p]);
+        if (side == WEIR_DRAFTER && t[i].q >= 0)
+            t[i].log_q = raw_logp(b->picked[t[i].q], &b->q_stats[t[i].q]);
+        if (side == WEIR_VERIFIER && t[i].p >= 0)
+            t[i].log_p = raw_logp(b->picked[t[i].p], &b->p_stats[t[i].p]);
     }
     return WEIR_OK;
 }
@@ -158,9 +166,13 @@ static weir_status emit_from_p(weir_engine *e, weir_session **s, const weir_tick
     int n_emit = 0;
     for (int i = 0; i < n; i++) {
         if (t[i].p < 0 || (t[i].q >= 0 && !t[i].deferred)) continue;
-        b->emit[n_emit++] = (weir_emit_session){
-            .law = &e->dev.law[i], .kind = WEIR_EMIT_P, .p_logits = p_logits_of(e, &t[i]),
-            .p_stats = e->dev.p_stats + t[i].p, .draft = -1, .block_p = 1.0f, .position = (int32_t)s[i]->n};
+        b->emit[n_emit++] = (weir_emit_session){.law = &e->dev.law[i],
+                                                .kind = WEIR_EMIT_P,
+                                                .p_logits = p_logits_of(e, &t[i]),
+                                                .p_stats = e->dev.p_stats + t[i].p,
+                                                .draft = -1,
+                                                .block_p = 1.0f,
+                                                .position = (int32_t)s[i]->n};
     }
     if (n_emit == 0) return WEIR_OK;
     weir_emit_args a = {.session = e->dev.emit, .n_session = n_emit, .n_vocab = e->n_vocab};
@@ -177,8 +189,8 @@ static void take_from_drafter(weir_engine *e, weir_session *s, const weir_tick_r
                         e->buf.draft_logp[t->q]);
 }
 
-static weir_status take_token(weir_engine *e, weir_session *s, const weir_tick_row *t, const weir_emit_session *emit,
-                              weir_err *err) {
+static weir_status take_token(weir_engine *e, weir_session *s, const weir_tick_row *t,
+                              const weir_emit_session *emit, weir_err *err) {
     const bool q_broken = t->q >= 0 && !row_is_usable(&e->buf.q_stats[t->q]);
     const bool p_broken = t->p >= 0 && !row_is_usable(&e->buf.p_stats[t->p]);
     if (q_broken || p_broken || (emit && emit->status != WEIR_OK)) return weir_session_refuse(s, err);
@@ -210,13 +222,14 @@ static weir_status judge_sequence(weir_session *s, weir_err *err) {
 }
 
 /* Tokens of all sessions from what the ops left; the first failure. */
-static weir_status take_tokens(weir_engine *e, weir_session **s, const weir_tick_row *t, int n, weir_err *err) {
+static weir_status take_tokens(weir_engine *e, weir_session **s, const weir_tick_row *t, int n,
+                               weir_err *err) {
     weir_status first = WEIR_OK;
     for (int i = 0, k = 0; i < n; i++) {
         if (s[i]->finish != WEIR_RUNNING) continue; /* given up before it asked the verifier anything */
         const bool from_p = t[i].p >= 0 && (t[i].q < 0 || t[i].deferred);
-        const weir_status found = take_token(e, s[i], &t[i], from_p ? &e->buf.emit[k++] : NULL,
-                                             first == WEIR_OK ? err : NULL);
+        const weir_status found =
+            take_token(e, s[i], &t[i], from_p ? &e->buf.emit[k++] : NULL, first == WEIR_OK ? err : NULL);
         if (first == WEIR_OK) first = found;
     }
     return first;

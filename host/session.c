@@ -6,9 +6,9 @@
 #include "host/engine.h"
 #include "kernels/base/mem.h"
 
-/* ---- names ---------------------------------------------------------------------------------------------- */
+/* ---- names --------------------------------------------------------------------------------------------- */
 
-static const char *const method_names[] = {"speculative",    "verifier",       "drafter",
+static const char *const method_names[] = {"speculative",   "verifier",       "drafter",
                                            "token-cascade", "oracle-cascade", "sequence-cascade"};
 static const char *const finish_names[] = {"running", "stop", "length", "cancelled"};
 static const char *const source_names[] = {"kept", "accepted", "resampled", "bonus", "drafter", "verifier"};
@@ -32,7 +32,7 @@ int weir_method_parse(const char *name) {
     return -1;
 }
 
-/* ---- life ----------------------------------------------------------------------------------------------- */
+/* ---- life ---------------------------------------------------------------------------------------------- */
 
 weir_session_options weir_session_options_default(void) {
     weir_session_options o;
@@ -79,7 +79,8 @@ static int64_t limit_of(const weir_engine *e, const weir_session_options *o, siz
     return o->max_tokens < left ? o->max_tokens : left;
 }
 
-static weir_status allocate(weir_session *s, const weir_session_options *o, const int32_t *prompt, size_t n_prompt) {
+static weir_status allocate(weir_session *s, const weir_session_options *o, const int32_t *prompt,
+                            size_t n_prompt) {
     const size_t cap = (size_t)s->cap;
     s->prompt = weir_alloc(n_prompt, sizeof *s->prompt);
     s->timeline = weir_alloc(cap + 1, sizeof *s->timeline);
@@ -144,7 +145,7 @@ void weir_session_free(weir_session *s) {
 
 void weir_session_cancel(weir_session *s) { atomic_store(&s->cancel, true); }
 
-/* ---- slot and prompt ------------------------------------------------------------------------------------ */
+/* ---- slot and prompt ----------------------------------------------------------------------------------- */
 
 /* Of all pools that hold positions of the timeline. */
 static weir_status make_len(weir_session *s, int side, int64_t n_input,
@@ -200,7 +201,8 @@ weir_status weir_session_prefill(weir_session *s, int side, weir_err *err) {
     const weir_status st = run_prompt(s, side);
     s->e->prefilling = NULL;
     if (st == WEIR_ECUDA) return weir_backend_failure(s->e->be, err);
-    if (st != WEIR_OK) return weir_fail(err, st, "prompt of %zu tokens: %s", s->n_prompt, weir_status_str(st));
+    if (st != WEIR_OK)
+        return weir_fail(err, st, "prompt of %zu tokens: %s", s->n_prompt, weir_status_str(st));
     s->cached[side] = 0;
     s->stats.seconds_prefill += weir_now() - t0;
     return WEIR_OK;
@@ -224,7 +226,8 @@ weir_status weir_session_admit(weir_session *s, weir_err *err) {
         for (int i = 0; i < e->n_parallel && s->slot < 0; i++)
             if (!e->slot_owner[i]) s->slot = i;
         if (s->slot < 0)
-            return weir_fail(err, WEIR_EINVAL, "more than %d unfinished sessions are stepped at once (n_parallel)",
+            return weir_fail(err, WEIR_EINVAL,
+                             "more than %d unfinished sessions are stepped at once (n_parallel)",
                              e->n_parallel);
         e->slot_owner[s->slot] = s;
     }
@@ -256,7 +259,7 @@ void weir_session_restart(weir_session *s) {
     s->stats.n_output = 0;
 }
 
-/* ---- output --------------------------------------------------------------------------------------------- */
+/* ---- output -------------------------------------------------------------------------------------------- */
 
 bool weir_session_is_eos(const weir_session *s, int32_t id) {
     if (s->opt.ignore_eos) return false;
@@ -301,7 +304,8 @@ weir_status weir_session_refuse(weir_session *s, weir_err *err) {
                      (long long)at);
 }
 
-bool weir_session_append(weir_session *s, int32_t id, weir_source source, float logprob, float policy_logprob) {
+bool weir_session_append(weir_session *s, int32_t id, weir_source source, float logprob,
+                         float policy_logprob) {
     if (s->n == 0 && s->stats.seconds_first == 0.0) s->stats.seconds_first = weir_now() - s->started;
     if (weir_session_is_eos(s, id)) {
         if (s->finish == WEIR_RUNNING) s->eos = id;

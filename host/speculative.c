@@ -1,14 +1,14 @@
-/* One cascade block for several sessions: gamma drafter steps, one verifier pass over gamma + 1 rows a session,
- * the accept step, the token that closes the block, both caches' lengths. The order of ops is the one that
- * a device graph captures; the host looks at tokens only to end sessions. */
+/* One cascade block for several sessions: gamma drafter steps, one verifier pass over gamma + 1 rows a
+ * session, the accept step, the token that closes the block, both caches' lengths. The order of ops is the
+ * one that a device graph captures; the host looks at tokens only to end sessions. */
 #include <math.h>
 #include <string.h>
 
 #include "host/record.h"
 #include "kernels/loop/seat.h"
 
-/* Where session i's rows of this block lie. Drafter rows are step-major (step j, session i), so that a draft step
- * writes its logits in one piece; verifier rows are session-major. Logits are backend memory. */
+/* Where session i's rows of this block lie. Drafter rows are step-major (step j, session i), so that a draft
+ * step writes its logits in one piece; verifier rows are session-major. Logits are backend memory. */
 static float *q_row(const weir_engine *e, int n, int j, int i) {
     return e->buf.q_logits + ((int64_t)j * n + i) * e->side[WEIR_DRAFTER].ld;
 }
@@ -69,8 +69,9 @@ static weir_status draft_step(weir_engine *e, weir_session **s, int n, int live,
     return WEIR_OK;
 }
 
-/* Drafts for all; n_draft[i] is set to how many count. What would follow a drafted end-of-text can never be emitted (it is
- * accepted and ends the session, or the block ends at or before it), so drafting stops there. */
+/* Drafts for all; n_draft[i] is set to how many count. What would follow a drafted end-of-text can never be
+ * emitted (it is accepted and ends the session, or the block ends at or before it), so drafting stops
+ * there. */
 static weir_status draft(weir_engine *e, weir_session **s, int n, int32_t *n_draft) {
     const weir_step_buffers *b = &e->buf;
     int live = n, going = n;
@@ -82,24 +83,33 @@ static weir_status draft(weir_engine *e, weir_session **s, int n, int32_t *n_dra
         going = 0;
         for (int i = 0; i < live; i++) {
             if (n_draft[i] <= j + 1) continue;
-            if (weir_session_is_eos(s[i], draft_of(e, b, i)[j])) n_draft[i] = j + 1;
-            else going++;
+            if (weir_session_is_eos(s[i], draft_of(e, b, i)[j]))
+                n_draft[i] = j + 1;
+            else
+                going++;
         }
     }
     return WEIR_OK;
 }
 
 /* A session's block for the accept op; its verifier rows begin at `first`. */
-static weir_accept_session block_of(const weir_engine *e, const weir_session *s, int n, int i, int32_t first) {
+static weir_accept_session block_of(const weir_engine *e, const weir_session *s, int n, int i,
+                                    int32_t first) {
     const weir_step_buffers *d = &e->dev;
-    return (weir_accept_session){
-        .law = &d->law[i], .q_logits = q_row(e, n, 0, i), .q_stats = q_stats_of(e, d, i),
-        .p_logits = d->p_logits + (int64_t)first * e->side[WEIR_VERIFIER].ld, .p_stats = d->p_stats + first,
-        .draft = draft_of(e, d, i), .n_draft = e->buf.n_draft[i], .position = (int32_t)s->n,
-        .row = rows_of(e, d, i), .note = d->note ? d->note + (int64_t)i * e->max_draft : NULL};
+    return (weir_accept_session){.law = &d->law[i],
+                                 .q_logits = q_row(e, n, 0, i),
+                                 .q_stats = q_stats_of(e, d, i),
+                                 .p_logits = d->p_logits + (int64_t)first * e->side[WEIR_VERIFIER].ld,
+                                 .p_stats = d->p_stats + first,
+                                 .draft = draft_of(e, d, i),
+                                 .n_draft = e->buf.n_draft[i],
+                                 .position = (int32_t)s->n,
+                                 .row = rows_of(e, d, i),
+                                 .note = d->note ? d->note + (int64_t)i * e->max_draft : NULL};
 }
 
-/* The verifier's pass over every session's pending input and drafts; fills the sessions' blocks for the accept op. */
+/* The verifier's pass over every session's pending input and drafts; fills the sessions' blocks for the
+ * accept op. */
 static weir_status verify(weir_engine *e, weir_session **s, int n, const int32_t *n_draft) {
     weir_step_buffers *b = &e->buf;
     weir_rows rows = {0, 0};
@@ -128,16 +138,21 @@ static bool bonus_needs_drafter(const weir_session *s, int32_t position) {
            weir_rule_facts((weir_rule)law->rule)->pi_exists;
 }
 
-/* How a session's block closes: false if it ends with an accepted end-of-text or is unusable. verdict: the accept op's, in
- * backend memory. */
-static bool plan_emit(weir_session *s, const weir_accept_session *a, const weir_verdict *verdict, int64_t ld_q,
-                      int64_t ld_p, weir_emit_session *out) {
+/* How a session's block closes: false if it ends with an accepted end-of-text or is unusable. verdict: the
+ * accept op's, in backend memory. */
+static bool plan_emit(weir_session *s, const weir_accept_session *a, const weir_verdict *verdict,
+                      int64_t ld_q, int64_t ld_p, weir_emit_session *out) {
     if (a->status != WEIR_OK) return false;
     const int32_t j = a->n_accept;
     const bool full = j == a->n_draft;
     if (full && draft_ends_text(s, a)) return false;
-    *out = (weir_emit_session){.law = a->law, .p_logits = a->p_logits + j * ld_p, .p_stats = a->p_stats + j,
-                               .position = a->position + j, .block_row = j, .block_p = 1.0f, .draft = -1};
+    *out = (weir_emit_session){.law = a->law,
+                               .p_logits = a->p_logits + j * ld_p,
+                               .p_stats = a->p_stats + j,
+                               .position = a->position + j,
+                               .block_row = j,
+                               .block_p = 1.0f,
+                               .draft = -1};
     if (full) {
         out->kind = bonus_needs_drafter(s, out->position) ? WEIR_EMIT_PI : WEIR_EMIT_P;
     } else {
@@ -179,11 +194,12 @@ static weir_status roll_back(weir_session *s) {
     return WEIR_OK;
 }
 
-/* The accept op over all blocks; what it decided comes back, and small arrays of a block are the host's then. */
+/* The accept op over all blocks; what it decided comes back, and small arrays of a block are the host's
+ * then. */
 static weir_status accept(weir_engine *e, int n, int64_t ld_q, int64_t ld_p) {
     weir_step_buffers *b = &e->buf;
-    weir_accept_args a = {.session = e->dev.accept, .n_session = n, .ld_q = ld_q, .ld_p = ld_p,
-                          .n_vocab = e->n_vocab};
+    weir_accept_args a = {
+        .session = e->dev.accept, .n_session = n, .ld_q = ld_q, .ld_p = ld_p, .n_vocab = e->n_vocab};
     WEIR_TRY(WEIR_PUT(e, q_stats, (int64_t)n * (e->max_draft + 1)));
     WEIR_TRY(WEIR_PUT(e, draft, (int64_t)n * e->max_draft));
     WEIR_TRY(WEIR_PUT(e, accept, n));
@@ -210,7 +226,8 @@ static weir_status close_block(weir_engine *e, weir_session **s, int n, weir_err
     int n_emit = 0;
     int32_t *which = b->drawn; /* free since the last draft step */
     for (int i = 0; i < n; i++)
-        if (plan_emit(s[i], &b->accept[i], &e->dev.accept[i].verdict, ld_q, ld_p, &b->emit[n_emit])) which[n_emit++] = i;
+        if (plan_emit(s[i], &b->accept[i], &e->dev.accept[i].verdict, ld_q, ld_p, &b->emit[n_emit]))
+            which[n_emit++] = i;
     WEIR_TRY(bonus_rows(e, s, n, which, n_emit));
     WEIR_TRY(emit(e, n_emit));
 

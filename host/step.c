@@ -51,8 +51,8 @@ static weir_status keep_first(weir_status st, weir_status *first) {
 
 /* One round: up to `left` blocks where the loop serves everyone, else one block or token each; *ran says how
  * many. */
-static weir_status run_round(weir_engine *e, weir_session *const *sessions, int n, int running, int left, int *ran,
-                             weir_status *first, weir_err *err) {
+static weir_status run_round(weir_engine *e, weir_session *const *sessions, int n, int running, int left,
+                             int *ran, weir_status *first, weir_err *err) {
     *ran = 1;
     weir_err *const say = *first == WEIR_OK ? err : NULL;
     const int n_loop = gather(e, sessions, n, BY_LOOP);
@@ -86,7 +86,8 @@ static void close_round(weir_session *const *sessions, int n, double spent) {
     }
 }
 
-static weir_status run_blocks(weir_engine *e, weir_session *const *sessions, int n, int max_blocks, weir_err *err) {
+static weir_status run_blocks(weir_engine *e, weir_session *const *sessions, int n, int max_blocks,
+                              weir_err *err) {
     weir_status first = WEIR_OK;
     for (int block = 0, ran; block < max_blocks; block += ran) {
         int running;
@@ -105,7 +106,8 @@ static weir_status run_blocks(weir_engine *e, weir_session *const *sessions, int
 
 static weir_status check_list(const weir_engine *e, weir_session *const *sessions, int n, int max_blocks,
                               weir_err *err) {
-    if (n < 0 || max_blocks < 0) return weir_fail(err, WEIR_EINVAL, "n %d, max_blocks %d: below 0", n, max_blocks);
+    if (n < 0 || max_blocks < 0)
+        return weir_fail(err, WEIR_EINVAL, "n %d, max_blocks %d: below 0", n, max_blocks);
     if (listed_twice(sessions, n)) return weir_fail(err, WEIR_EINVAL, "a session is listed twice");
     for (int i = 0; i < n; i++)
         if (sessions[i]->e != e)

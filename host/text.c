@@ -41,22 +41,26 @@ typedef struct decoded {
 
 static weir_status decode(const weir_session *s, int64_t from, int64_t to, decoded *out) {
     *out = (decoded){NULL, 0};
-    return weir_tokenizer_decode_run(s->e->tok, s->timeline + 1 + from, (size_t)(to - from), from == 0, &out->text, &out->n,
-                                     NULL);
+    return weir_tokenizer_decode_run(s->e->tok, s->timeline + 1 + from, (size_t)(to - from), from == 0,
+                                     &out->text, &out->n, NULL);
 }
 
-/* Tokens at the end that are nothing without those that follow wait for them. Control tokens, which have no text, do not part them. */
+/* Tokens at the end that are nothing without those that follow wait for them. Control tokens, which have no
+ * text, do not part them. */
 static int64_t settled(const weir_session *s) {
     int64_t n = s->n;
     for (int64_t i = n; i > s->win.read; i--) {
-        if (weir_tokenizer_is_open(s->e->tok, s->timeline[i])) n = i - 1;
-        else if (!weir_tokenizer_is_control(s->e->tok, s->timeline[i])) break;
+        if (weir_tokenizer_is_open(s->e->tok, s->timeline[i]))
+            n = i - 1;
+        else if (!weir_tokenizer_is_control(s->e->tok, s->timeline[i]))
+            break;
     }
     return n;
 }
 
 /* Begins a window that has grown long nearer to the end: only where the texts prove that nothing is lost, and
- * never among the tokens that an unfinished character may begin in. `all`: the text of the window as it is. */
+ * never among the tokens that an unfinished character may begin in. `all`: the text of the window as it
+ * is. */
 static weir_status shorten(weir_session *s, const decoded *all, size_t have) {
     enum { LONG = 16, CONTEXT = 8, OPEN = 4 };
     if (s->n - s->win.read <= LONG) return WEIR_OK;
@@ -138,8 +142,10 @@ static bool tell(weir_session *s, size_t limit) {
             return true;                                  /* it may belong to what is held */
         if (s->win.open && i >= s->win.read) return true; /* nobody knows their text */
         if (!s->on_token) continue;
-        const weir_token_event ev = {.id = s->timeline[1 + i], .source = s->sources[i],
-                                     .logprob = s->logprobs[i], .policy_logprob = s->policy_logprobs[i],
+        const weir_token_event ev = {.id = s->timeline[1 + i],
+                                     .source = s->sources[i],
+                                     .logprob = s->logprobs[i],
+                                     .policy_logprob = s->policy_logprobs[i],
                                      .text = s->text ? s->text + begin : "", /* never NULL */
                                      .bytes = s->streams ? end - begin : 0};
         if (!s->on_token(s->ud, s, &ev)) {

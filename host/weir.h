@@ -16,11 +16,11 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "host/chat.h"           /* chat templates: weir_chat_template, weir_chat_render */
-#include "kernels/accept/law.h"  /* weir_rule, weir_rule_facts, weir_rule_parse */
+#include "host/chat.h"              /* chat templates: weir_chat_template, weir_chat_render */
+#include "kernels/accept/law.h"     /* weir_rule, weir_rule_facts, weir_rule_parse */
 #include "kernels/base/interrupt.h" /* weir_interrupt */
-#include "kernels/base/mem.h"    /* weir_alloc, weir_free, weir_set_allocator */
-#include "kernels/base/status.h" /* weir_status, weir_err */
+#include "kernels/base/mem.h"       /* weir_alloc, weir_free, weir_set_allocator */
+#include "kernels/base/status.h"    /* weir_status, weir_err */
 
 #ifdef __cplusplus
 extern "C" {
@@ -31,67 +31,73 @@ extern "C" {
 typedef struct weir_engine weir_engine;
 typedef struct weir_session weir_session;
 
-/* ---- engine ---------------------------------------------------------------------------------------------- */
+/* ---- engine -------------------------------------------------------------------------------------------- */
 
 typedef struct weir_engine_options {
     const char *model;       /* the verifier: a checkpoint directory, or a GGUF file (required) */
     const char *model_draft; /* the drafter, or NULL: a T5 for a T5, a decoder-only model for such a one */
     const char *device;      /* "cpu", "auto", "cuda[:N]"; NULL = "auto" */
-    const char *isa;         /* CPU instruction set: "portable", "avx2", "avx512", "avx512bf16"; NULL = best */
+    const char *isa;         /* CPU instruction set: "portable", "avx2", "avx512", "avx512bf16"; NULL =
+                                best */
     int n_thread;            /* 0 = cores this process may use */
     int n_parallel;          /* sessions whose pages exist at once; 0 = 1 */
-    int ctx_size;            /* positions a session may have: in prompt and in output each behind an encoder, in both
-                                together of a decoder-only model; 0 = 512, of the latter 4096 or what it was trained for */
+    int ctx_size;            /* positions a session may have: in prompt and in output each behind an encoder,
+                                in both together of a decoder-only model; 0 = 512, of the latter 4096 or what
+                                it was trained for */
     int max_draft;           /* largest gamma a session may ask for, 1 … 16; 0 = 16 */
     bool dry_run;            /* plan only: read configs, refuse nothing for lack of memory, load no weights */
     bool strict_config;      /* refuse a directory with fields or tensors that weir does not know */
     bool no_graph;           /* device: the host calls every op itself (debugging: the same tokens, slower) */
-    const char *chat_template; /* name of the chat format (host/chat.h); NULL = the template that the checkpoint has */
+    const char *chat_template;      /* name of the chat format (host/chat.h); NULL = the template that the
+                                  checkpoint has */
     const char *chat_template_file; /* a Jinja template in a file, where there is no name; NULL = none */
-    bool chat_required;      /* refuse a checkpoint whose chat format is unknown, before anything is loaded */
-    size_t memory_limit;     /* bytes the plan may take of the device's memory; 0 = what is free there */
-    /* Asked by every call that runs a model, between chunks of a prompt and at block edges: once true, a step ends its
-     * sessions as cancelled, other calls return ECANCELED. */
+    bool chat_required;  /* refuse a checkpoint whose chat format is unknown, before anything is loaded */
+    size_t memory_limit; /* bytes the plan may take of the device's memory; 0 = what is free there */
+    /* Asked by every call that runs a model, between chunks of a prompt and at block edges: once true, a step
+     * ends its sessions as cancelled, other calls return ECANCELED. */
     weir_interrupt interrupt;
 } weir_engine_options;
 
 weir_engine_options weir_engine_options_default(void);
 
-/* Reads both checkpoints, opens the device, makes the memory plan, refuses with its figures if it does not fit, then
- * loads. "cuda" never falls back; "auto" is the first CUDA device if there is one, else the CPU (facts say why). A chat
- * format that is asked for by name must be one that the vocabulary has the tokens for, a template in a file one that can be run; a
- * checkpoint's template that cannot is no failure. */
+/* Reads both checkpoints, opens the device, makes the memory plan, refuses with its figures if it does not
+ * fit, then loads. "cuda" never falls back; "auto" is the first CUDA device if there is one, else the CPU
+ * (facts say why). A chat format that is asked for by name must be one that the vocabulary has the tokens
+ * for, a template in a file one that can be run; a checkpoint's template that cannot is no failure. */
 weir_status weir_engine_open(weir_engine **out, const weir_engine_options *opt, weir_err *err);
 void weir_engine_close(weir_engine *e); /* NULL allowed */
 
 /* What was decided at open, for a line on the screen. Strings are borrowed until close. */
 typedef struct weir_engine_facts {
-    const char *device;           /* "cpu", "cuda:0": what runs */
-    const char *about;            /* the device in words; the instruction set on the CPU */
-    const char *isa;              /* CPU instruction set; NULL on another device */
-    const char *device_note;      /* why "auto" took the CPU in a build with CUDA; NULL where there is nothing to say */
-    int n_thread;                 /* 0 on another device than the CPU */
+    const char *device;      /* "cpu", "cuda:0": what runs */
+    const char *about;       /* the device in words; the instruction set on the CPU */
+    const char *isa;         /* CPU instruction set; NULL on another device */
+    const char *device_note; /* why "auto" took the CPU in a build with CUDA; NULL where there is nothing
+                                     to say */
+    int n_thread;            /* 0 on another device than the CPU */
     int n_parallel, ctx_size, max_draft;
     bool has_draft, has_tokenizer, encoder_decoder;
-    int32_t n_vocab;              /* tokens that can be emitted; padding rows are not counted */
-    int64_t n_param[2];           /* [0] verifier, [1] drafter */
+    int32_t n_vocab;    /* tokens that can be emitted; padding rows are not counted */
+    int64_t n_param[2]; /* [0] verifier, [1] drafter */
     int32_t n_vocab_rows[2];
-    const char *dtype[2];         /* of the matrices */
+    const char *dtype[2]; /* of the matrices */
     int32_t n_layer_enc[2], n_layer_dec[2], dim[2], ff_dim[2], n_head[2], n_head_kv[2], head_dim[2];
-    const char *ignored[2];       /* what weir does not know in a directory: "config.json: a, b"; NULL: none */
-    const char *family[2];        /* "t5 (gated gelu_new, untied head)", "qwen2 (silu, tied head, GGUF)" */
+    const char *ignored[2]; /* what weir does not know in a directory: "config.json: a, b"; NULL:
+                                     none */
+    const char *family[2];  /* "t5 (gated gelu_new, untied head)", "qwen2 (silu, tied head, GGUF)" */
     /* decoder-only models; elsewhere 0 and NULL */
-    int32_t window[2], n_layer_sliding[2]; /* positions that a sliding layer sees, and how many layers slide */
-    int32_t n_ctx_train[2];       /* positions it was trained for; 0 = unknown */
-    const char *rope[2];          /* rotary embeddings: "plain", "linear", "llama3", "yarn" */
+    int32_t window[2], n_layer_sliding[2]; /* positions that a sliding layer sees, and how many layers
+                                              slide */
+    int32_t n_ctx_train[2];                /* positions it was trained for; 0 = unknown */
+    const char *rope[2];                   /* rotary embeddings: "plain", "linear", "llama3", "yarn" */
     float rope_theta[2], rope_factor[2], rope_theta_sliding[2];
-    int32_t bos_id;               /* -1 if none */
-    bool add_bos;                 /* a prompt's ids begin with it */
-    int32_t eos[8], n_eos;        /* end-of-text ids, those that end a turn of the chat format among them */
-    const char *chat_template;    /* name of the chat format, or what the template is that is run, in words; NULL: none, and
-                                     chat_note says why */
+    int32_t bos_id;            /* -1 if none */
+    bool add_bos;              /* a prompt's ids begin with it */
+    int32_t eos[8], n_eos;     /* end-of-text ids, those that end a turn of the chat format among them */
+    const char *chat_template; /* name of the chat format, or what the template is that is run, in words;
+                                     NULL: none, and chat_note says why */
     const char *chat_note;
-    int32_t start_id;             /* decoder start of encoder-decoders; else -1 */
+    int32_t start_id; /* decoder start of encoder-decoders; else -1 */
     /* the memory plan, bytes of the device's memory; the CPU's is the host's. available 0: unknown */
     size_t weights[2], kv_per_session[2], kv_total, scratch, plan_total, available;
     size_t host_total, host_available; /* beside it, in the host's; 0 on the CPU */
@@ -100,25 +106,26 @@ typedef struct weir_engine_facts {
 
 void weir_engine_get_facts(const weir_engine *e, weir_engine_facts *out);
 
-/* ---- tokenizer ------------------------------------------------------------------------------------------- */
+/* ---- tokenizer ----------------------------------------------------------------------------------------- */
 
-/* Ids of a text as the checkpoint wants a prompt when add_special: end-of-text appended for T5, bos in front where a
- * decoder-only model's tokenizer puts it. parse_special: what spells a control token in the text becomes it, as raw prompts want;
- * else it is characters. Added tokens that are no control tokens, and T5's sentinels, are found in either case. Returns in *ids an
- * array of *n_ids owned by the caller (weir_ids_free). ENOTSUP without a tokenizer. Invalid UTF-8 is never an error. */
-weir_status weir_tokenize(const weir_engine *e, const char *text, size_t bytes, bool add_special, bool parse_special,
-                          int32_t **ids, size_t *n_ids, weir_err *err);
+/* Ids of a text as the checkpoint wants a prompt when add_special: end-of-text appended for T5, bos in front
+ * where a decoder-only model's tokenizer puts it. parse_special: what spells a control token in the text
+ * becomes it, as raw prompts want; else it is characters. Added tokens that are no control tokens, and T5's
+ * sentinels, are found in either case. Returns in *ids an array of *n_ids owned by the caller
+ * (weir_ids_free). ENOTSUP without a tokenizer. Invalid UTF-8 is never an error. */
+weir_status weir_tokenize(const weir_engine *e, const char *text, size_t bytes, bool add_special,
+                          bool parse_special, int32_t **ids, size_t *n_ids, weir_err *err);
 void weir_ids_free(int32_t *ids);
 
-/* Ids of segments (host/chat.h): special ones are the token of that name, runs of the others one plain text each; nothing is
- * added. ENOTSUP names a token that the vocabulary has not. *ids as above. */
-weir_status weir_tokenize_segments(const weir_engine *e, const weir_segment *segments, size_t n, int32_t **ids,
-                                   size_t *n_ids, weir_err *err);
+/* Ids of segments (host/chat.h): special ones are the token of that name, runs of the others one plain text
+ * each; nothing is added. ENOTSUP names a token that the vocabulary has not. *ids as above. */
+weir_status weir_tokenize_segments(const weir_engine *e, const weir_segment *segments, size_t n,
+                                   int32_t **ids, size_t *n_ids, weir_err *err);
 
-/* Ids of a conversation in the engine's chat format, up to where the answer begins. ENOTSUP where it has none, with the names to
- * choose from; EINVAL as weir_chat_render. *ids as above. */
-weir_status weir_chat_tokenize(const weir_engine *e, const weir_chat_message *messages, size_t n, int32_t **ids,
-                               size_t *n_ids, weir_err *err);
+/* Ids of a conversation in the engine's chat format, up to where the answer begins. ENOTSUP where it has
+ * none, with the names to choose from; EINVAL as weir_chat_render. *ids as above. */
+weir_status weir_chat_tokenize(const weir_engine *e, const weir_chat_message *messages, size_t n,
+                               int32_t **ids, size_t *n_ids, weir_err *err);
 
 /* Text of ids; control pieces (end-of-text, padding) are left out. Owned by the caller (weir_text_free),
  * zero-terminated. EINVAL names the first id outside the vocabulary. */
@@ -129,15 +136,18 @@ void weir_text_free(char *text);
 /* The piece of one id as the vocabulary spells it; NULL out of range. Borrowed until close. */
 const char *weir_token_piece(const weir_engine *e, int32_t id);
 
-/* ---- session --------------------------------------------------------------------------------------------- */
+/* ---- session ------------------------------------------------------------------------------------------- */
 
 typedef enum weir_method {
-    WEIR_METHOD_SPECULATIVE = 0, /* draft, verify, accept under the rule (SpecDecode … TokenSpecCascade, lossy) */
+    WEIR_METHOD_SPECULATIVE = 0, /* draft, verify, accept under the rule (SpecDecode … TokenSpecCascade,
+                                    lossy) */
     WEIR_METHOD_VERIFIER,        /* the verifier alone */
     WEIR_METHOD_DRAFTER,         /* the drafter alone */
-    WEIR_METHOD_TOKEN_CASCADE,   /* sequential, rule sees q only (chow, chow-log), at most 10 drafter tokens in a row */
+    WEIR_METHOD_TOKEN_CASCADE,   /* sequential, rule sees q only (chow, chow-log), at most 10 drafter tokens
+                                    in a row */
     WEIR_METHOD_ORACLE_CASCADE,  /* sequential, both models at each position; gate rules only */
-    WEIR_METHOD_SEQUENCE_CASCADE /* drafter to the end; its mean or summed log-probability < -alpha: verifier instead */
+    WEIR_METHOD_SEQUENCE_CASCADE /* drafter to the end; its mean or summed log-probability < -alpha: verifier
+                                    instead */
 } weir_method;
 
 const char *weir_method_name(weir_method m); /* "speculative", "token-cascade", … */
@@ -145,28 +155,30 @@ int weir_method_parse(const char *name);     /* -1 unknown */
 
 typedef struct weir_session_options {
     weir_method method;
-    weir_law law;              /* rule, alpha, beta, temp, top_k, top_p, min_p, gate, bonus, block_verify,
+    weir_law law;   /* rule, alpha, beta, temp, top_k, top_p, min_p, gate, bonus, block_verify,
                                   exact_first; key is set by the engine from seed, prompt and choice */
-    int n_draft;               /* gamma: drafted tokens a block, 1 … max_draft */
-    int max_tokens;            /* output limit, 1 … ctx_size; end-of-text is not counted. Of a decoder-only model at most
-                                  ctx_size - n_prompt are emitted, then the session finishes as at its limit */
+    int n_draft;    /* gamma: drafted tokens a block, 1 … max_draft */
+    int max_tokens; /* output limit, 1 … ctx_size; end-of-text is not counted. Of a decoder-only
+                                  model at most ctx_size - n_prompt are emitted, then the session finishes as
+                                  at its limit */
     uint64_t seed;
-    uint32_t choice;           /* index among several answers to one prompt */
-    bool seq_conf_sum;         /* sequence cascade: summed instead of mean log-probability */
-    bool ignore_eos;           /* go on past end-of-text (timings) */
-    const char *const *stop;   /* stop strings; copied */
-    int n_stop;                /* 0 … 16 */
+    uint32_t choice;         /* index among several answers to one prompt */
+    bool seq_conf_sum;       /* sequence cascade: summed instead of mean log-probability */
+    bool ignore_eos;         /* go on past end-of-text (timings) */
+    const char *const *stop; /* stop strings; copied */
+    int n_stop;              /* 0 … 16 */
 } weir_session_options;
 
-weir_session_options weir_session_options_default(void); /* speculative, exact, temp 1, gamma 5, 128 tokens, seed 0 */
+weir_session_options weir_session_options_default(void); /* speculative, exact, temp 1, gamma 5, 128 tokens,
+                                                            seed 0 */
 
 /* One token as it is decided; text is what became printable by it (may be empty: never half a character). */
 typedef struct weir_token_event {
     int32_t id;
-    int source;          /* weir_source */
-    float logprob;       /* verifier's raw log p; NaN where the verifier never saw the position */
-    float policy_logprob;/* log of the law it was drawn from; NaN where that has no closed form */
-    const char *text;    /* borrowed for the call */
+    int source;           /* weir_source */
+    float logprob;        /* verifier's raw log p; NaN where the verifier never saw the position */
+    float policy_logprob; /* log of the law it was drawn from; NaN where that has no closed form */
+    const char *text;     /* borrowed for the call */
     size_t bytes;
 } weir_token_event;
 
@@ -174,9 +186,10 @@ typedef struct weir_token_event {
  * stop string might still take back are held until that is decided. */
 typedef bool (*weir_token_fn)(void *ud, weir_session *s, const weir_token_event *ev);
 
-/* Prompt ids are taken as they are, at least one (a decoder-only model may be given bos alone). ETOOLONG names the prompt's
- * length and the context, in which a decoder-only model needs room for an output token, too; ENOTSUP what the
- * method, rule or missing drafter does not allow; EINVAL an id outside the vocabulary or an option out of range. */
+/* Prompt ids are taken as they are, at least one (a decoder-only model may be given bos alone). ETOOLONG
+ * names the prompt's length and the context, in which a decoder-only model needs room for an output token,
+ * too; ENOTSUP what the method, rule or missing drafter does not allow; EINVAL an id outside the vocabulary
+ * or an option out of range. */
 weir_status weir_session_create(weir_engine *e, const weir_session_options *opt, const int32_t *prompt,
                                 size_t n_prompt, weir_token_fn on_token, void *ud, weir_session **out,
                                 weir_err *err);
@@ -186,9 +199,15 @@ void weir_session_free(weir_session *s); /* NULL allowed; gives its pages back *
  * other threads and signal handlers may make while it is stepped. */
 void weir_session_cancel(weir_session *s);
 
-typedef enum weir_finish { WEIR_RUNNING = 0, WEIR_FINISH_STOP, WEIR_FINISH_LENGTH, WEIR_FINISH_CANCELLED } weir_finish;
+typedef enum weir_finish {
+    WEIR_RUNNING = 0,
+    WEIR_FINISH_STOP,
+    WEIR_FINISH_LENGTH,
+    WEIR_FINISH_CANCELLED
+} weir_finish;
 const char *weir_finish_name(weir_finish f); /* "running", "stop", "length", "cancelled" */
-const char *weir_source_name(int source);    /* "kept", "accepted", "resampled", "bonus", "drafter", "verifier" */
+const char *weir_source_name(int source);    /* "kept", "accepted", "resampled", "bonus", "drafter",
+                                                "verifier" */
 
 /* Runs up to max_blocks blocks (sequential methods: tokens) for every unfinished session of the list;
  * sessions need pages, so at most n_parallel of an engine may be unfinished and stepped at once. A session's
@@ -201,57 +220,61 @@ weir_status weir_step(weir_engine *e, weir_session *const *sessions, int n, int 
 /* What a session did. Rows and blocks count the verifier's passes after the prompt. */
 typedef struct weir_session_stats {
     int64_t n_prompt, n_output;
-    int64_t blocks;            /* accept steps (sequential methods: 0) */
-    int64_t drafted, accepted; /* tokens; accepted includes kept */
+    int64_t blocks;                                              /* accept steps (sequential methods: 0) */
+    int64_t drafted, accepted;                                   /* tokens; accepted includes kept */
     int64_t kept, resampled, bonus, from_drafter, from_verifier; /* emitted tokens by source */
     int64_t rows_examined, rows_deferred; /* rows the accept step looked at, and of those deferred */
-    double reject_mass;        /* sum of R over examined rows: rejection rate = reject_mass / rows_examined */
+    double reject_mass; /* sum of R over examined rows: rejection rate = reject_mass / rows_examined */
     int64_t verifier_calls, verifier_rows, drafter_calls, drafter_rows;
-    int64_t accept_hist[17];   /* blocks by number of accepted drafts */
-    bool deferred_sequence;    /* sequence cascade: the verifier's text stands */
+    int64_t accept_hist[17]; /* blocks by number of accepted drafts */
+    bool deferred_sequence;  /* sequence cascade: the verifier's text stands */
     double seconds_prefill, seconds_draft, seconds_verify, seconds_accept, seconds_total, seconds_first;
 } weir_session_stats;
 
 /* All borrowed until the next step or free. Arrays have n entries. */
 typedef struct weir_session_view {
     const int32_t *ids;
-    const uint8_t *sources;       /* weir_source */
+    const uint8_t *sources; /* weir_source */
     const float *logprobs, *policy_logprobs;
     size_t n;
-    const char *text;             /* of all emitted tokens, stop string cut off; while it runs without the bytes
-                                     of a character that the next token may complete */
+    const char *text; /* of all emitted tokens, stop string cut off; while it runs without the
+                                     bytes of a character that the next token may complete */
     size_t bytes;
     weir_finish finish;
-    int32_t eos;                  /* end-of-text id that ended it, not among ids; -1: something else did, or nothing yet */
+    int32_t eos; /* end-of-text id that ended it, not among ids; -1: something else did, or
+                                     nothing yet */
     weir_session_stats stats;
 } weir_session_view;
 
 /* Changes nothing that a later token, text or view depends on. */
 void weir_session_get(weir_session *s, weir_session_view *out);
 
-/* ---- score ----------------------------------------------------------------------------------------------- */
+/* ---- score --------------------------------------------------------------------------------------------- */
 
-/* log-probability (raw softmax of the verifier, as transformers gives it) of each completion id given the prompt and
- * those before it. logprobs: n_completion floats. A plain text is scored by a decoder-only model as the completion of
- * its first token. ETOOLONG, EINVAL as above; ELOGITS: a row holds NaN. */
+/* log-probability (raw softmax of the verifier, as transformers gives it) of each completion id given the
+ * prompt and those before it. logprobs: n_completion floats. A plain text is scored by a decoder-only model
+ * as the completion of its first token. ETOOLONG, EINVAL as above; ELOGITS: a row holds NaN. */
 weir_status weir_score(weir_engine *e, const int32_t *prompt, size_t n_prompt, const int32_t *completion,
                        size_t n_completion, float *logprobs, weir_err *err);
 
-/* ---- both models over one text --------------------------------------------------------------------------- */
+/* ---- both models over one text ------------------------------------------------------------------------- */
 
-/* The rows of both models that predict completion token i, borrowed for the call; n_vocab entries count. False stops. */
-typedef bool (*weir_rows_fn)(void *ud, size_t i, const float *q_logits, const float *p_logits, int32_t n_vocab);
+/* The rows of both models that predict completion token i, borrowed for the call; n_vocab entries count.
+ * False stops. */
+typedef bool (*weir_rows_fn)(void *ud, size_t i, const float *q_logits, const float *p_logits,
+                             int32_t n_vocab);
 
-/* Runs drafter and verifier once over a given completion, teacher-forced, and hands out the logits of each position in
- * order: what weir_replay_add takes. ENOTSUP without a drafter; ETOOLONG, EINVAL as weir_score. */
+/* Runs drafter and verifier once over a given completion, teacher-forced, and hands out the logits of each
+ * position in order: what weir_replay_add takes. ENOTSUP without a drafter; ETOOLONG, EINVAL as
+ * weir_score. */
 weir_status weir_score_pair(weir_engine *e, const int32_t *prompt, size_t n_prompt, const int32_t *completion,
                             size_t n_completion, weir_rows_fn fn, void *ud, weir_err *err);
 
-/* ---- replay ---------------------------------------------------------------------------------------------- */
+/* ---- replay -------------------------------------------------------------------------------------------- */
 
-/* Texts once written under one law, with both models' rows at every position; from these, what any rule at the same
- * temperature and truncation would have rejected and deferred, and how long its blocks would have been. Quality cannot
- * be known without running: another rule writes other texts. */
+/* Texts once written under one law, with both models' rows at every position; from these, what any rule at
+ * the same temperature and truncation would have rejected and deferred, and how long its blocks would have
+ * been. Quality cannot be known without running: another rule writes other texts. */
 typedef struct weir_replay weir_replay;
 
 /* sampled: the law the texts were drawn from (its temperature and truncation hold for every estimate). */
@@ -261,12 +284,14 @@ void weir_replay_free(weir_replay *r); /* NULL allowed */
 void weir_replay_set_interrupt(weir_replay *r, weir_interrupt interrupt);
 weir_status weir_replay_begin(weir_replay *r, weir_err *err); /* what follows is another text */
 
-/* The next position of the text. Rows of n entries are copied; token: the entry that was emitted. counted: a token of the
- * answer, which end-of-text is not. EINVAL: unusable rows, or a token that the law cannot have emitted. */
-weir_status weir_replay_add(weir_replay *r, const float *q_logits, const float *p_logits, int32_t n, int32_t token,
-                            bool counted, weir_err *err);
+/* The next position of the text. Rows of n entries are copied; token: the entry that was emitted. counted: a
+ * token of the answer, which end-of-text is not. EINVAL: unusable rows, or a token that the law cannot have
+ * emitted. */
+weir_status weir_replay_add(weir_replay *r, const float *q_logits, const float *p_logits, int32_t n,
+                            int32_t token, bool counted, weir_err *err);
 
-/* A ratio over all texts with its standard error (texts are the independent units). NaN where it does not exist. */
+/* A ratio over all texts with its standard error (texts are the independent units). NaN where it does not
+ * exist. */
 typedef struct weir_estimate {
     double value, error;
 } weir_estimate;
@@ -280,20 +305,21 @@ typedef struct weir_replay_figures {
     double texts;             /* effective number: (sum w)^2 / sum w^2 over the texts' last weights */
 } weir_replay_figures;
 
-/* recorded: at the recorded prefixes, each row's R as it is; exact there, but the rule's own text would visit others.
- * reweighted: prefixes and blocks weighted by what the rule's law makes of them against the recorded one; no bias, but
- * few effective texts where the laws are far apart, and NaN where either law has no pi. */
+/* recorded: at the recorded prefixes, each row's R as it is; exact there, but the rule's own text would visit
+ * others. reweighted: prefixes and blocks weighted by what the rule's law makes of them against the recorded
+ * one; no bias, but few effective texts where the laws are far apart, and NaN where either law has no pi. */
 typedef struct weir_replay_result {
     weir_replay_figures recorded, reweighted;
     int64_t n_text, n_row;
 } weir_replay_result;
 
-/* law: any rule, gate, bonus; its temperature and truncation are the recording's, block_verify is ENOTSUP. gamma 1 … 16.
- * Splits the texts between all cores, with the same result on any number of them; one call at a time on an r. */
-weir_status weir_replay_estimate(const weir_replay *r, const weir_law *law, int gamma, weir_replay_result *out,
-                                 weir_err *err);
+/* law: any rule, gate, bonus; its temperature and truncation are the recording's, block_verify is ENOTSUP.
+ * gamma 1 … 16. Splits the texts between all cores, with the same result on any number of them; one call at a
+ * time on an r. */
+weir_status weir_replay_estimate(const weir_replay *r, const weir_law *law, int gamma,
+                                 weir_replay_result *out, weir_err *err);
 
-/* ---- one position of a rule ------------------------------------------------------------------------------ */
+/* ---- one position of a rule ---------------------------------------------------------------------------- */
 
 /* kernels/accept/accept.h says what each field means; arrays of n_vocab floats, each may be NULL. */
 typedef struct weir_rule_result {
@@ -313,10 +339,10 @@ weir_status weir_rule_draw(const weir_law *law, const float *q_logits, const flo
                            uint64_t seed, int64_t first, int64_t n_draw, int64_t *counts, int64_t *n_accepted,
                            weir_err *err);
 
-/* ---- bench ----------------------------------------------------------------------------------------------- */
+/* ---- bench --------------------------------------------------------------------------------------------- */
 
-/* One timed part; seconds are medians over `repeat` runs after warm-up. bytes: what the part must move (weights
- * and KV); copy_gbps of the engine is measured in the same run by weir_bench_copy. */
+/* One timed part; seconds are medians over `repeat` runs after warm-up. bytes: what the part must move
+ * (weights and KV); copy_gbps of the engine is measured in the same run by weir_bench_copy. */
 typedef struct weir_bench_row {
     char name[48];
     int rows;
@@ -327,10 +353,10 @@ typedef struct weir_bench_row {
 double weir_bench_copy(weir_engine *e, size_t bytes,
                        int repeat); /* bytes read + written a second; 0: it failed */
 
-/* Fills up to cap rows, returns how many: prefill of n_prompt tokens, one draft step, verify of 1 … max_rows rows, accept
- * step, whole blocks at gamma (needs a drafter for those). */
-weir_status weir_bench(weir_engine *e, int n_prompt, int max_rows, int gamma, int repeat, weir_bench_row *rows,
-                       int cap, int *n_rows, weir_err *err);
+/* Fills up to cap rows, returns how many: prefill of n_prompt tokens, one draft step, verify of 1 … max_rows
+ * rows, accept step, whole blocks at gamma (needs a drafter for those). */
+weir_status weir_bench(weir_engine *e, int n_prompt, int max_rows, int gamma, int repeat,
+                       weir_bench_row *rows, int cap, int *n_rows, weir_err *err);
 
 #ifdef __cplusplus
 }

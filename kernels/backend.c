@@ -20,8 +20,11 @@ weir_status weir_backend_download(weir_backend *be, void *dst, const void *src, 
     return be->queue->download(be, dst, src, bytes);
 }
 
-weir_status weir_backend_zero(weir_backend *be, void *p, size_t bytes) { return be->queue->zero(be, p, bytes); }
+weir_status weir_backend_zero(weir_backend *be, void *p, size_t bytes) {
+    return be->queue->zero(be, p, bytes);
+}
 
 weir_status weir_backend_failure(weir_backend *be, weir_err *err) {
-    return weir_fail(err, WEIR_ECUDA, "%s", be->err.text[0] ? be->err.text : "the device failed without a word");
+    return weir_fail(err, WEIR_ECUDA, "%s",
+                     be->err.text[0] ? be->err.text : "the device failed without a word");
 }

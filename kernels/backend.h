@@ -14,32 +14,32 @@
 #include "kernels/loop/loop.h"
 
 /* A backend: one table of ops, its memory and its threads or stream, chosen once at open. An op that a
- * backend lacks is NULL in the table and opening it fails: nothing falls back in silence. Ops allocate nothing but
- * scratch taken at open or grown by weir_backend_reserve. One thread at a time uses a backend.
+ * backend lacks is NULL in the table and opening it fails: nothing falls back in silence. Ops allocate
+ * nothing but scratch taken at open or grown by weir_backend_reserve. One thread at a time uses a backend.
  *
- * Ops of a device are asynchronous and in order: a return of WEIR_OK says that the arguments were fine and the work
- * was queued. A failure of the queue itself is sticky: it is reported once with the op's name and shapes in the
- * backend's error text, and every later call returns WEIR_ECUDA. */
+ * Ops of a device are asynchronous and in order: a return of WEIR_OK says that the arguments were fine and
+ * the work was queued. A failure of the queue itself is sticky: it is reported once with the op's name and
+ * shapes in the backend's error text, and every later call returns WEIR_ECUDA. */
 typedef struct weir_backend weir_backend;
 
 /*    name        argument block        what (contract header) */
-#define WEIR_OP_MAP(X)                                                    \
-    X(embed, weir_embed)             /* dense/embed.h */                  \
-    X(rmsnorm, weir_rmsnorm)         /* dense/rmsnorm.h */                \
-    X(linear, weir_linear)           /* dense/linear.h */                 \
-    X(rope, weir_rope)               /* dense/rope.h */                   \
-    X(kv_append, weir_kv_append)     /* dense/kv.h */                     \
-    X(attention, weir_attention)     /* dense/attention.h */              \
-    X(row_keys, weir_row_keys)       /* dense/gather.h */                 \
-    X(gather, weir_gather)           /* dense/gather.h */                 \
-    X(row_stats, weir_row_stats_args) /* accept/stats.h */                \
-    X(draw, weir_draw_args)          /* accept/stats.h */                 \
-    X(accept, weir_accept_args)      /* accept/accept.h */                \
-    X(emit, weir_emit_args)          /* accept/accept.h */                \
-    X(gate, weir_gate_args)          /* accept/accept.h */                \
-    X(loop_rows, weir_loop_rows)     /* loop/loop.h */                    \
-    X(loop_sample, weir_loop_sample) /* loop/loop.h */                    \
-    X(loop_close, weir_loop_close)   /* loop/loop.h */
+#define WEIR_OP_MAP(X)                                        \
+    X(embed, weir_embed)              /* dense/embed.h */     \
+    X(rmsnorm, weir_rmsnorm)          /* dense/rmsnorm.h */   \
+    X(linear, weir_linear)            /* dense/linear.h */    \
+    X(rope, weir_rope)                /* dense/rope.h */      \
+    X(kv_append, weir_kv_append)      /* dense/kv.h */        \
+    X(attention, weir_attention)      /* dense/attention.h */ \
+    X(row_keys, weir_row_keys)        /* dense/gather.h */    \
+    X(gather, weir_gather)            /* dense/gather.h */    \
+    X(row_stats, weir_row_stats_args) /* accept/stats.h */    \
+    X(draw, weir_draw_args)           /* accept/stats.h */    \
+    X(accept, weir_accept_args)       /* accept/accept.h */   \
+    X(emit, weir_emit_args)           /* accept/accept.h */   \
+    X(gate, weir_gate_args)           /* accept/accept.h */   \
+    X(loop_rows, weir_loop_rows)      /* loop/loop.h */       \
+    X(loop_sample, weir_loop_sample)  /* loop/loop.h */       \
+    X(loop_close, weir_loop_close)    /* loop/loop.h */
 
 typedef struct weir_backend_ops {
 #define WEIR_OP_FIELD(name, args) weir_status (*name)(weir_backend * be, args * a);
@@ -54,62 +54,67 @@ typedef struct weir_graph weir_graph;
 
 /* Memory and queue. On the CPU "backend memory" is host memory and everything is done when it returns. */
 typedef struct weir_backend_queue {
-    void *(*alloc)(weir_backend *be, size_t bytes);  /* NULL on failure */
+    void *(*alloc)(weir_backend *be, size_t bytes); /* NULL on failure */
     void (*free)(weir_backend *be, void *p);
     /* Host memory that the device sees too, zeroed: *device is its address there (the same on the CPU). */
     void *(*alloc_mapped)(weir_backend *be, size_t bytes, void **device);
     void (*free_mapped)(weir_backend *be, void *host);
-    weir_status (*upload)(weir_backend *be, void *dst, const void *src, size_t bytes);   /* src may be reused on return */
-    weir_status (*download)(weir_backend *be, void *dst, const void *src, size_t bytes); /* waits for all before it */
-    weir_status (*copy)(weir_backend *be, void *dst, const void *src, size_t bytes);     /* inside backend memory */
+    /* src may be reused on return */
+    weir_status (*upload)(weir_backend *be, void *dst, const void *src, size_t bytes);
+    /* waits for all before it */
+    weir_status (*download)(weir_backend *be, void *dst, const void *src, size_t bytes);
+    /* inside backend memory */
+    weir_status (*copy)(weir_backend *be, void *dst, const void *src, size_t bytes);
     weir_status (*zero)(weir_backend *be, void *p, size_t bytes);
-    weir_status (*wait)(weir_backend *be);           /* until everything queued is done */
+    weir_status (*wait)(weir_backend *be);             /* until everything queued is done */
     weir_status (*poll)(weir_backend *be, bool *busy); /* never waits; reports a failure of the queue */
     weir_status (*reserve)(weir_backend *be, size_t floats);
     void (*close)(weir_backend *be);
     /* NULL: this backend records nothing, the caller loops itself. `body` issues ops only. */
-    weir_status (*record)(weir_backend *be, weir_status (*body)(void *ctx), void *ctx, bool looped, weir_graph **out);
+    weir_status (*record)(weir_backend *be, weir_status (*body)(void *ctx), void *ctx, bool looped,
+                          weir_graph **out);
     weir_status (*replay)(weir_backend *be, weir_graph *g);
     void (*graph_free)(weir_backend *be, weir_graph *g);
-    /* Mark `i` of WEIR_STAMPS notes when the queue gets here, setting it again moves it. elapsed waits for both marks; EINVAL
-     * where one was never set. Never inside a recording. */
+    /* Mark `i` of WEIR_STAMPS notes when the queue gets here, setting it again moves it. elapsed waits for
+     * both marks; EINVAL where one was never set. Never inside a recording. */
     weir_status (*stamp)(weir_backend *be, int i);
     weir_status (*elapsed)(weir_backend *be, int from, int to, double *seconds);
 } weir_backend_queue;
 
 struct weir_backend {
-    const char *name;     /* "cpu", "cuda:0" */
-    const char *about;    /* "NVIDIA H200, sm_90, 139.8 GiB"; the instruction set on the CPU */
+    const char *name;  /* "cpu", "cuda:0" */
+    const char *about; /* "NVIDIA H200, sm_90, 139.8 GiB"; the instruction set on the CPU */
     weir_backend_ops op;
     const weir_backend_queue *queue;
-    bool device;          /* backend memory is not host memory */
-    bool extents;         /* linear fills in weir_linear.extent */
-    int32_t chunk;        /* positions of a prompt that one call of a prefill op takes */
-    size_t memory_free;   /* device: bytes free once the backend has taken its own */
-    weir_err err;         /* the first failure of the queue, in words */
-    weir_pool *pool;      /* cpu */
-    weir_isa isa;         /* cpu: what the ops were chosen for */
-    float *scratch;       /* cpu: [n_worker][scratch_floats]; device: [scratch_floats]; 64-byte aligned */
+    bool device;        /* backend memory is not host memory */
+    bool extents;       /* linear fills in weir_linear.extent */
+    int32_t chunk;      /* positions of a prompt that one call of a prefill op takes */
+    size_t memory_free; /* device: bytes free once the backend has taken its own */
+    weir_err err;       /* the first failure of the queue, in words */
+    weir_pool *pool;    /* cpu */
+    weir_isa isa;       /* cpu: what the ops were chosen for */
+    float *scratch;     /* cpu: [n_worker][scratch_floats]; device: [scratch_floats]; 64-byte aligned */
     size_t scratch_floats;
     weir_interrupt
-        interrupt; /* models ask it between the units of a prompt; whoever opened the backend may set it */
-    double *stamps;       /* cpu: (WEIR_STAMPS) seconds, 0 where not set; NULL before the first */
+        interrupt;  /* models ask it between the units of a prompt; whoever opened the backend may set it */
+    double *stamps; /* cpu: (WEIR_STAMPS) seconds, 0 where not set; NULL before the first */
 };
 
 /* CPU backend with n_thread workers and the ops of `isa` (at most weir_isa_best()). */
 weir_status weir_backend_cpu_open(weir_backend **out, int n_thread, weir_isa isa, weir_err *err);
 
-/* CUDA backend on device `index`. ENOTSUP: this build has none, no driver or device is there, or the device is older
- * than sm_80; err says which. ECUDA, EDEVMEM. */
+/* CUDA backend on device `index`. ENOTSUP: this build has none, no driver or device is there, or the device
+ * is older than sm_80; err says which. ECUDA, EDEVMEM. */
 weir_status weir_backend_cuda_open(weir_backend **out, int index, weir_err *err);
 
-/* How many CUDA devices could be opened; 0 with the reason in why where there is none (never an error). No reason: this
- * build has no CUDA backend, and nobody expects one. */
+/* How many CUDA devices could be opened; 0 with the reason in why where there is none (never an error). No
+ * reason: this build has no CUDA backend, and nobody expects one. */
 int weir_backend_cuda_count(weir_err *why);
 
 void weir_backend_close(weir_backend *be); /* NULL allowed; waits for what is queued */
 
-/* Grows the scratch of ops (per worker on the CPU); called while a model is loaded, never in the token loop. */
+/* Grows the scratch of ops (per worker on the CPU); called while a model is loaded, never in the token
+ * loop. */
 weir_status weir_backend_reserve(weir_backend *be, size_t floats);
 
 /* Thin names for be->queue->...; bytes = 0 is fine everywhere. */

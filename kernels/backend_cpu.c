@@ -57,12 +57,13 @@ static weir_backend_ops ops_for(weir_isa isa) {
     return op;
 }
 
-/* ---- memory: host memory, and nothing is ever queued ----------------------------------------------------- */
+/* ---- memory: host memory, and nothing is ever queued --------------------------------------------------- */
 
-/* Weights in large pages where the system has them: the faults of loading are fewer, and a stream of weights need not stop every
- * 4 KB. Advice only. */
+/* Weights in large pages where the system has them: the faults of loading are fewer, and a stream of weights
+ * need not stop every 4 KB. Advice only. */
 static void advise_large_pages(void *p, size_t bytes) {
-    const uintptr_t begin = ((uintptr_t)p + HUGE - 1) / HUGE * HUGE, end = ((uintptr_t)p + bytes) / HUGE * HUGE;
+    const uintptr_t begin = ((uintptr_t)p + HUGE - 1) / HUGE * HUGE,
+                    end = ((uintptr_t)p + bytes) / HUGE * HUGE;
     if (end > begin) (void)madvise((void *)begin, end - begin, MADV_HUGEPAGE);
 }
 

@@ -3,7 +3,8 @@
 
 weir_status weir_backend_cuda_open(weir_backend **out, int index, weir_err *err) {
     (void)out;
-    return weir_fail(err, WEIR_ENOTSUP, "device cuda:%d: this build has no CUDA backend; use cpu or auto", index);
+    return weir_fail(err, WEIR_ENOTSUP, "device cuda:%d: this build has no CUDA backend; use cpu or auto",
+                     index);
 }
 
 int weir_backend_cuda_count(weir_err *why) {

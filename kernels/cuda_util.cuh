@@ -1,9 +1,9 @@
 #ifndef WEIR_KERNELS_CUDA_UTIL_CUH
 #define WEIR_KERNELS_CUDA_UTIL_CUH
 
-/* First include of every .cu: the runtime, the C contracts, and the constructs that plain C++ cannot parse, as macros. The
- * same text is compiled by nvcc for devices and by g++ for the CPU runner of tests/runner, whose header comes first by
- * -include. */
+/* First include of every .cu: the runtime, the C contracts, and the constructs that plain C++ cannot parse,
+ * as macros. The same text is compiled by nvcc for devices and by g++ for the CPU runner of tests/runner,
+ * whose header comes first by -include. */
 #include <cuda_runtime.h>
 
 #include <atomic>
@@ -28,7 +28,8 @@ extern "C" {
 }
 
 /* K_SHARED(tile, float[32][33]): static shared memory, 16-byte aligned (ldmatrix, cp.async).
- * K_DYN_SHARED(float, buf): the launch's dynamic shared memory as float *buf, 128-byte aligned (bulk copies). */
+ * K_DYN_SHARED(float, buf): the launch's dynamic shared memory as float *buf, 128-byte aligned (bulk
+ * copies). */
 #ifdef __CUDACC__
 #define K_SHARED(name, ...)                                                                \
     using name##_type = __VA_ARGS__;                                                       \
@@ -98,9 +99,10 @@ k_launch<P...> k_bind(k_launch_how how, void (*kernel)(P...), dim3 grid, dim3 bl
     return {kernel, grid, block, smem, stream, how};
 }
 
-/* K_LAUNCH(kernel, grid, block, smem, stream)(args...). A kernel with a comma in its template arguments stands in parentheses.
- * _PDL: programmatic dependent launch where the device has it (sm_90): the kernel may start before those queued ahead of it
- *       have ended, and must call ptx::grid_wait() before it reads what they wrote and before it writes anything.
+/* K_LAUNCH(kernel, grid, block, smem, stream)(args...). A kernel with a comma in its template arguments
+ * stands in parentheses. _PDL: programmatic dependent launch where the device has it (sm_90): the kernel may
+ *       start before those queued ahead of it have ended, and must call ptx::grid_wait() before it reads what
+ *       they wrote and before it writes anything.
  * _TEAM: cooperative: all blocks are resident at once, so they may wait for each other. */
 #define K_LAUNCH(kernel, ...) K_LAUNCH_HOW(K_PLAIN, kernel, __VA_ARGS__)
 #define K_LAUNCH_PDL(kernel, ...) K_LAUNCH_HOW(K_PDL, kernel, __VA_ARGS__)

@@ -1,9 +1,9 @@
 #ifndef WEIR_KERNELS_PTX_CUH
 #define WEIR_KERNELS_PTX_CUH
 
-/* All inline PTX. Each wrapper has a device body and a body for the CPU runner (tests/runner); pointers are generic. What
- * sm_80 lacks (mbarrier transactions, bulk copies) traps there; grid_wait and grid_launch_dependents do nothing there,
- * because K_LAUNCH_PDL launches plainly. */
+/* All inline PTX. Each wrapper has a device body and a body for the CPU runner (tests/runner); pointers are
+ * generic. What sm_80 lacks (mbarrier transactions, bulk copies) traps there; grid_wait and
+ * grid_launch_dependents do nothing there, because K_LAUNCH_PDL launches plainly. */
 #include "kernels/cuda_util.cuh"
 
 #ifdef __CUDACC__
@@ -62,12 +62,14 @@ PTX_FN float f32_of_f16(uint16_t h) {
 
 /* ---- tensor cores; every lane of the warp calls ---- */
 
-/* d += a b, m16n8k16, bf16 in, f32 accumulate. Lane 4 g + t: a holds rows g, g + 8 and columns 2t, 2t + 1, 2t + 8, 2t + 9 as
- * (g, 2t) (g + 8, 2t) (g, 2t + 8) (g + 8, 2t + 8); b rows 2t, 2t + 8 of column g; d (g, 2t) (g, 2t + 1) (g + 8, 2t) (g + 8, 2t + 1). */
+/* d += a b, m16n8k16, bf16 in, f32 accumulate. Lane 4 g + t: a holds rows g, g + 8 and columns 2t, 2t + 1, 2t
+ * + 8, 2t + 9 as (g, 2t) (g + 8, 2t) (g, 2t + 8) (g + 8, 2t + 8); b rows 2t, 2t + 8 of column g; d (g, 2t)
+ * (g, 2t + 1) (g + 8, 2t) (g + 8, 2t + 1). */
 PTX_FN void mma_bf16(float (&d)[4], const uint32_t (&a)[4], const uint32_t (&b)[2] PTX_AT) {
 #ifdef __CUDACC__
     asm volatile(
-        "mma.sync.aligned.m16n8k16.row.col.f32.bf16.bf16.f32 {%0,%1,%2,%3}, {%4,%5,%6,%7}, {%8,%9}, {%0,%1,%2,%3};"
+        "mma.sync.aligned.m16n8k16.row.col.f32.bf16.bf16.f32 {%0,%1,%2,%3}, {%4,%5,%6,%7}, {%8,%9}, {%0,%1,"
+        "%2,%3};"
         : "+f"(d[0]), "+f"(d[1]), "+f"(d[2]), "+f"(d[3])
         : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b[0]), "r"(b[1]));
 #else
@@ -75,7 +77,8 @@ PTX_FN void mma_bf16(float (&d)[4], const uint32_t (&a)[4], const uint32_t (&b)[
 #endif
 }
 
-/* Four 8 x 8 matrices of 16-bit elements; lane 8 j + i gives row i of matrix j (16 bytes of shared memory, aligned). */
+/* Four 8 x 8 matrices of 16-bit elements; lane 8 j + i gives row i of matrix j (16 bytes of shared memory,
+ * aligned). */
 PTX_FN void ldmatrix_x4(uint32_t (&r)[4], const void *row PTX_AT) {
 #ifdef __CUDACC__
     asm volatile("ldmatrix.sync.aligned.m8n8.x4.shared.b16 {%0,%1,%2,%3}, [%4];"
@@ -123,7 +126,8 @@ PTX_FN void cp_async16(void *smem, const void *gmem PTX_AT) {
 #endif
 }
 
-/* The first `bytes` (0 … 16) of them, zeros behind; with 0 nothing is read, but gmem must be a valid address. */
+/* The first `bytes` (0 … 16) of them, zeros behind; with 0 nothing is read, but gmem must be a valid
+ * address. */
 PTX_FN void cp_async16_zfill(void *smem, const void *gmem, int bytes PTX_AT) {
 #ifdef __CUDACC__
     asm volatile("cp.async.cg.shared.global.L2::128B [%0], [%1], 16, %2;" ::"r"(shared_address(smem)),
@@ -256,8 +260,9 @@ PTX_FN void barrier(int id, int threads PTX_AT) {
 }
 
 /* ---- mbarrier and bulk copies (sm_90) ----
- * One thread calls mbar_init, then mbar_init_fence, then __syncthreads. A phase ends when `count` threads have arrived and all expected bytes
- * have landed; mbar_wait(bar, p) returns once the phase of parity p (0, 1, 0, …) has ended. */
+ * One thread calls mbar_init, then mbar_init_fence, then __syncthreads. A phase ends when `count` threads
+ * have arrived and all expected bytes have landed; mbar_wait(bar, p) returns once the phase of parity p (0,
+ * 1, 0, …) has ended. */
 #if defined(__CUDA_ARCH__) && __CUDA_ARCH__ < 900
 #define PTX_SM90(...) __trap()
 #else

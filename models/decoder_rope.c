@@ -1,11 +1,11 @@
-/* Rotary frequencies and the ways to stretch them, as transformers' modeling_rope_utils computes them. Sums in double, one
- * rounding at the end: within an ulp or two of its f32. */
+/* Rotary frequencies and the ways to stretch them, as transformers' modeling_rope_utils computes them. Sums
+ * in double, one rounding at the end: within an ulp or two of its f32. */
 #include <math.h>
 
 #include "models/decoder.h"
 
-/* Long waves are stretched whole, short ones not at all, between them it goes by the number of turns in the trained context
- * (Llama 3.1). */
+/* Long waves are stretched whole, short ones not at all, between them it goes by the number of turns in the
+ * trained context (Llama 3.1). */
 static double llama3(const weir_rope_config *r, double freq) {
     const double turns = r->n_ctx_original * freq / (2.0 * M_PI);
     if (turns < (double)r->low_freq) return freq / (double)r->factor;

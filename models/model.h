@@ -17,21 +17,27 @@ typedef struct weir_tensor_source {
 typedef enum weir_act { WEIR_ACT_RELU, WEIR_ACT_GELU_TANH, WEIR_ACT_GELU_ERF, WEIR_ACT_SILU } weir_act;
 
 typedef struct weir_t5_config {
-    int32_t dim;          /* d_model */
-    int32_t head_dim;     /* d_kv, any */
+    int32_t dim;      /* d_model */
+    int32_t head_dim; /* d_kv, any */
     int32_t n_head;
-    int32_t ff_dim;       /* d_ff */
+    int32_t ff_dim; /* d_ff */
     int32_t n_enc_layer, n_dec_layer;
-    int32_t n_vocab_rows; /* rows of embedding and head, padding included */
+    int32_t n_vocab_rows;           /* rows of embedding and head, padding included */
     int32_t n_bucket, max_distance; /* relative position buckets */
     float eps;
     weir_act act;
-    bool gated;           /* wi_0, wi_1 (v1.1) instead of wi */
-    bool tied;            /* head = embedding, logits scaled by dim^-0.5 (original T5) */
+    bool gated; /* wi_0, wi_1 (v1.1) instead of wi */
+    bool tied;  /* head = embedding, logits scaled by dim^-0.5 (original T5) */
 } weir_t5_config;
 
-/* How rotary embeddings stretch beyond the trained context; names and formulas as in transformers' modeling_rope_utils. */
-typedef enum weir_rope_kind { WEIR_ROPE_DEFAULT, WEIR_ROPE_LINEAR, WEIR_ROPE_LLAMA3, WEIR_ROPE_YARN } weir_rope_kind;
+/* How rotary embeddings stretch beyond the trained context; names and formulas as in transformers'
+ * modeling_rope_utils. */
+typedef enum weir_rope_kind {
+    WEIR_ROPE_DEFAULT,
+    WEIR_ROPE_LINEAR,
+    WEIR_ROPE_LLAMA3,
+    WEIR_ROPE_YARN
+} weir_rope_kind;
 
 typedef struct weir_rope_config {
     weir_rope_kind kind;
@@ -42,7 +48,8 @@ typedef struct weir_rope_config {
     float attention_factor;     /* yarn: what cos and sin are multiplied by; 0 = 0.1 ln(factor) + 1 */
     int32_t n_ctx_original;     /* llama3, yarn: the trained context */
     int32_t n_dim;              /* leading elements of a head that turn; 0 = head_dim */
-    bool interleaved;           /* pairs (2 i, 2 i + 1), as GGUF's llama rows are stored; else (i, i + n_dim / 2) */
+    bool interleaved;           /* pairs (2 i, 2 i + 1), as GGUF's llama rows are stored; else (i, i + n_dim /
+                                   2) */
 } weir_rope_config;
 
 enum { WEIR_DECODER_LAYERS = 256 }; /* most that a decoder may have */
@@ -50,21 +57,21 @@ enum { WEIR_DECODER_LAYERS = 256 }; /* most that a decoder may have */
 /* A decoder-only family is a table of choices: Llama, Qwen2, Qwen3, Gemma 2, Gemma 3. */
 typedef struct weir_decoder_config {
     int32_t dim, ff_dim, head_dim, n_head, n_head_kv, n_layer;
-    int32_t n_vocab_rows;    /* rows of embedding and head, padding included */
+    int32_t n_vocab_rows; /* rows of embedding and head, padding included */
     float eps;
-    weir_act act;            /* of the gated feed-forward: silu or gelu_tanh */
-    bool norm_one_plus;      /* norms multiply by 1 + w (Gemma's safetensors; GGUF files hold the sum) */
-    bool post_norms;         /* norms behind attention and feed-forward, before the residual (Gemma) */
-    bool qk_norm;            /* RMSNorm of every head of q and k, before they turn (Qwen3, Gemma 3) */
-    bool qkv_bias;           /* Qwen2 */
-    bool tied;               /* head = embedding */
-    float embed_scale;       /* of looked-up rows: 1, or sqrt(dim) (Gemma) */
-    float attention_scale;   /* of q·k: head_dim^-0.5, or query_pre_attn_scalar^-0.5 (Gemma) */
+    weir_act act;          /* of the gated feed-forward: silu or gelu_tanh */
+    bool norm_one_plus;    /* norms multiply by 1 + w (Gemma's safetensors; GGUF files hold the sum) */
+    bool post_norms;       /* norms behind attention and feed-forward, before the residual (Gemma) */
+    bool qk_norm;          /* RMSNorm of every head of q and k, before they turn (Qwen3, Gemma 3) */
+    bool qkv_bias;         /* Qwen2 */
+    bool tied;             /* head = embedding */
+    float embed_scale;     /* of looked-up rows: 1, or sqrt(dim) (Gemma) */
+    float attention_scale; /* of q·k: head_dim^-0.5, or query_pre_attn_scalar^-0.5 (Gemma) */
     float attention_softcap, final_softcap; /* Gemma 2; 0 = none */
-    int32_t window;          /* positions that a sliding layer sees, its own counted; 0 = no layer slides */
+    int32_t window; /* positions that a sliding layer sees, its own counted; 0 = no layer slides */
     bool sliding[WEIR_DECODER_LAYERS];
     weir_rope_config rope, rope_sliding; /* of global and of sliding layers */
-    int32_t n_ctx_train;     /* positions it was trained for; 0 = unknown */
+    int32_t n_ctx_train;                 /* positions it was trained for; 0 = unknown */
 } weir_decoder_config;
 
 /* Flat rows of one forward call of a decoder. Arrays are backend memory. */
@@ -73,22 +80,24 @@ typedef struct weir_batch {
     const int32_t *pos;   /* (n_row) position in the slot's timeline */
     const int32_t *slot;  /* (n_row) index into the page tables; -1: a dead row (kernels/dense/kv.h) */
     int32_t n_row;
-    const int32_t *out;   /* (n_out) rows whose logits are wanted, rising (checked on the CPU only) */
+    const int32_t *out; /* (n_out) rows whose logits are wanted, rising (checked on the CPU only) */
     int32_t n_out;
-    float *logits;        /* (n_out, n_vocab_rows) f32 */
-    int32_t group;        /* rows r … r + group - 1 share a slot (kernels/dense/attention.h); 0 = 1 */
-    weir_extent *extent;  /* (n_out, weir_extent_count(extent_n)) of the logits, where the backend has extents; or NULL */
+    float *logits;       /* (n_out, n_vocab_rows) f32 */
+    int32_t group;       /* rows r … r + group - 1 share a slot (kernels/dense/attention.h); 0 = 1 */
+    weir_extent *extent; /* (n_out, weir_extent_count(extent_n)) of the logits, where the backend has
+                             extents; or NULL */
     int32_t extent_n;
 } weir_batch;
 
-/* Caches of a model's sessions. cross is used by encoder-decoders only. slide: of the layers with a sliding window, in their order;
- * without a pool they lie in self, among the others. */
+/* Caches of a model's sessions. cross is used by encoder-decoders only. slide: of the layers with a sliding
+ * window, in their order; without a pool they lie in self, among the others. */
 typedef struct weir_kv {
     weir_kv_view self, cross, slide;
     const int32_t *cross_len; /* (n_slot) source length; backend memory */
 } weir_kv;
 
-/* Bytes of something in its backend's memory, and beside it in the host's. On the CPU all of it is `backend`. */
+/* Bytes of something in its backend's memory, and beside it in the host's. On the CPU all of it is
+ * `backend`. */
 typedef struct weir_bytes {
     size_t backend, host;
 } weir_bytes;
@@ -97,48 +106,53 @@ typedef struct weir_model weir_model;
 
 typedef struct weir_model_facts {
     int64_t n_param;
-    size_t weight_bytes;          /* packed, on the backend */
-    size_t decode_bytes;          /* of them, what one decoder pass with logits reads */
+    size_t weight_bytes; /* packed, on the backend */
+    size_t decode_bytes; /* of them, what one decoder pass with logits reads */
     int32_t n_vocab_rows;
     int32_t n_layer_self, n_head_kv, head_dim; /* decoder self-attention caches */
-    int32_t n_layer_slide, window;             /* of n_layer_self, those with a sliding window, and its positions */
+    int32_t n_layer_slide, window;             /* of n_layer_self, those with a sliding window, and its
+                                                  positions */
     int32_t n_layer_cross;                     /* 0 for decoder-only models */
     bool encoder_decoder;
-    weir_dtype dtype;             /* of the matrices */
-    weir_dtype kv_dtype;          /* of its caches: bf16 where a device serves bf16 or quantised matrices, else f32 */
+    weir_dtype dtype;    /* of the matrices */
+    weir_dtype kv_dtype; /* of its caches: bf16 where a device serves bf16 or quantised matrices,
+                                     else f32 */
 } weir_model_facts;
 
-/* What a load would take, from the config and the dtype of its matrices, on a device or the CPU (struct weir_backend);
- * allocates nothing. */
+/* What a load would take, from the config and the dtype of its matrices, on a device or the CPU (struct
+ * weir_backend); allocates nothing. */
 void weir_t5_facts(const weir_t5_config *c, weir_dtype dtype, bool device, weir_model_facts *out);
 
-/* The same from the tensors themselves, each matrix in its own dtype (some checkpoints keep a few in f32); checks every
- * name, shape and dtype as create would. Loads nothing. EINVAL, EFORMAT as in create. */
+/* The same from the tensors themselves, each matrix in its own dtype (some checkpoints keep a few in f32);
+ * checks every name, shape and dtype as create would. Loads nothing. EINVAL, EFORMAT as in create. */
 weir_status weir_t5_measure(const weir_t5_config *c, const weir_tensor_source *src, bool device,
                             weir_model_facts *out, weir_err *err);
 
-/* Activations for up to n_row rows a decoder call and prompts of n_prompt tokens, and the scratch that its ops ask of the
- * backend (weir_backend_reserve): the memory plan and the model use these functions. Of be only what is known at open is
- * looked at. */
+/* Activations for up to n_row rows a decoder call and prompts of n_prompt tokens, and the scratch that its
+ * ops ask of the backend (weir_backend_reserve): the memory plan and the model use these functions. Of be
+ * only what is known at open is looked at. */
 weir_bytes weir_t5_scratch_bytes(const weir_t5_config *c, const weir_backend *be, weir_dtype kv_dtype,
                                  int64_t n_row, int64_t n_prompt);
 size_t weir_t5_op_floats(const weir_t5_config *c, const weir_backend *be, int64_t n_row,
-                         int64_t n_key); /* positions of the longest cache; the model itself reserves for n_prompt */
+                         int64_t n_key); /* positions of the longest cache; the model itself reserves for
+                                            n_prompt */
 
-/* Loads a T5. EFORMAT names the tensor that is missing or has another shape or dtype than expected; ENOMEM; EDEVMEM.
- * n_row, n_prompt: the largest decoder call and prompt it will serve. */
+/* Loads a T5. EFORMAT names the tensor that is missing or has another shape or dtype than expected; ENOMEM;
+ * EDEVMEM. n_row, n_prompt: the largest decoder call and prompt it will serve. */
 weir_status weir_t5_create(weir_model **out, weir_backend *be, const weir_t5_config *c,
                            const weir_tensor_source *src, int64_t n_row, int64_t n_prompt, weir_err *err);
 
-/* The same of a decoder. Tensors are asked for by their Hugging Face names ("model.layers.0.self_attn.q_proj.weight"),
- * whatever the file calls them. */
+/* The same of a decoder. Tensors are asked for by their Hugging Face names
+ * ("model.layers.0.self_attn.q_proj.weight"), whatever the file calls them. */
 weir_status weir_decoder_measure(const weir_decoder_config *c, const weir_tensor_source *src, bool device,
                                  weir_model_facts *out, weir_err *err);
-weir_bytes weir_decoder_scratch_bytes(const weir_decoder_config *c, const weir_backend *be, weir_dtype kv_dtype,
-                                      int64_t n_row, int64_t n_prompt);
-size_t weir_decoder_op_floats(const weir_decoder_config *c, const weir_backend *be, int64_t n_row, int64_t n_key);
+weir_bytes weir_decoder_scratch_bytes(const weir_decoder_config *c, const weir_backend *be,
+                                      weir_dtype kv_dtype, int64_t n_row, int64_t n_prompt);
+size_t weir_decoder_op_floats(const weir_decoder_config *c, const weir_backend *be, int64_t n_row,
+                              int64_t n_key);
 weir_status weir_decoder_create(weir_model **out, weir_backend *be, const weir_decoder_config *c,
-                                const weir_tensor_source *src, int64_t n_row, int64_t n_prompt, weir_err *err);
+                                const weir_tensor_source *src, int64_t n_row, int64_t n_prompt,
+                                weir_err *err);
 
 void weir_model_free(weir_model *m); /* NULL allowed */
 const weir_model_facts *weir_model_get_facts(const weir_model *m);
@@ -153,8 +167,8 @@ weir_status weir_model_prefill(weir_model *m, const weir_kv *kv, int32_t slot, c
 
 /* Decoder rows: appends each row's K and V at (slot, pos) and writes the wanted logits.
  * Rows of a slot come in rising position, so that later rows see earlier ones of the same call.
- * n_row <= the create-time bound. A row's logits never depend on the other slots' rows. Issues ops only and reads no
- * backend memory, so that a backend can record it (the CPU checks what it is given). */
+ * n_row <= the create-time bound. A row's logits never depend on the other slots' rows. Issues ops only and
+ * reads no backend memory, so that a backend can record it (the CPU checks what it is given). */
 weir_status weir_model_forward(weir_model *m, const weir_kv *kv, const weir_batch *b);
 
 #endif /* WEIR_MODELS_MODEL_H */

@@ -2,8 +2,9 @@
 
 #include "models/t5.h"
 
-/* Half of the buckets are exact distances, the other half grow with the logarithm up to max_distance. transformers
- * takes the logarithm in f32 and divides by an f32; a double here would move distances that lie on a bucket's edge. */
+/* Half of the buckets are exact distances, the other half grow with the logarithm up to max_distance.
+ * transformers takes the logarithm in f32 and divides by an f32; a double here would move distances that lie
+ * on a bucket's edge. */
 static int32_t log_bucket(int64_t distance, int32_t n_bucket, int32_t max_distance) {
     const int32_t exact = n_bucket / 2;
     if (distance < exact) return (int32_t)distance;

@@ -1,7 +1,7 @@
 /* What gcc's -fanalyzer cannot see across files; tests/lint.sh puts this before every file that it analyses.
- * weir_fail returns the status it was given, which is never WEIR_OK; what the allocating calls return is given
- * back by weir_free, so that a double free, a use after it and an unchecked NULL are found. (Leaks are not its
- * business: gcc 12 loses sight of pointers that are kept in structs; the failing-allocation tests and
+ * weir_fail returns the status it was given, which is never WEIR_OK; what the allocating calls return is
+ * given back by weir_free, so that a double free, a use after it and an unchecked NULL are found. (Leaks are
+ * not its business: gcc 12 loses sight of pointers that are kept in structs; the failing-allocation tests and
  * LeakSanitizer look for them.) */
 #include "kernels/base/mem.h"
 #include "kernels/base/status.h"

@@ -1,5 +1,5 @@
-/* The accept path from logits: statistics, draws, and the accept step of one block, gamma = 5. Times in logits that lie in
- * the L2 cache, as a head leaves them ("warm"), and in logits from memory ("cold"). */
+/* The accept path from logits: statistics, draws, and the accept step of one block, gamma = 5. Times in
+ * logits that lie in the L2 cache, as a head leaves them ("warm"), and in logits from memory ("cold"). */
 #include <math.h>
 #include <string.h>
 
@@ -34,7 +34,8 @@ void kb_laws(kb_law law[KB_LAWS]) {
     }
 }
 
-/* One block under one law in the memory of one backend. q and p have N_ROW rows each (the last of q is not used). */
+/* One block under one law in the memory of one backend. q and p have N_ROW rows each (the last of q is not
+ * used). */
 typedef struct block {
     weir_law *law;
     float *q, *p;
@@ -61,31 +62,46 @@ typedef struct scene {
     int32_t n_vocab;
     int64_t ld;
     const kb_law *law;
-    float *q, *p;            /* host */
-    weir_extent *extent;     /* host, of p */
+    float *q, *p;        /* host */
+    weir_extent *extent; /* host, of p */
     float *dev_p[MAX_COPY], *dev_q[MAX_COPY];
     int n_copy;
-    block b;                 /* device; q and p of copy 0 */
+    block b; /* device; q and p of copy 0 */
 } scene;
 
-/* ---- the calls, on either backend ------------------------------------------------------------------------ */
+/* ---- the calls, on either backend ---------------------------------------------------------------------- */
 
 static weir_status row_stats(weir_backend *be, const scene *s, const block *b, const float *logits, int n,
                              const weir_extent *extent, weir_row_stats *out) {
-    weir_row_stats_args a = {.logits = logits, .ld = s->ld, .n_row = n, .n_vocab = s->n_vocab, .law = b->law,
-                             .law_of = b->law_of, .out = out, .extent = extent};
+    weir_row_stats_args a = {.logits = logits,
+                             .ld = s->ld,
+                             .n_row = n,
+                             .n_vocab = s->n_vocab,
+                             .law = b->law,
+                             .law_of = b->law_of,
+                             .out = out,
+                             .extent = extent};
     return be->op.row_stats(be, &a);
 }
 
 static weir_status draw(weir_backend *be, const scene *s, const block *b, const float *logits, int n) {
-    weir_draw_args a = {.logits = logits, .ld = s->ld, .n_row = n, .n_vocab = s->n_vocab, .law = b->law,
-                        .law_of = b->law_of, .stats = b->q_stats, .position = b->position,
-                        .purpose = WEIR_PURPOSE_DRAFT, .token = b->draft, .logp = b->logp};
+    weir_draw_args a = {.logits = logits,
+                        .ld = s->ld,
+                        .n_row = n,
+                        .n_vocab = s->n_vocab,
+                        .law = b->law,
+                        .law_of = b->law_of,
+                        .stats = b->q_stats,
+                        .position = b->position,
+                        .purpose = WEIR_PURPOSE_DRAFT,
+                        .token = b->draft,
+                        .logp = b->logp};
     return be->op.draw(be, &a);
 }
 
 static weir_status accept(weir_backend *be, const scene *s, const block *b) {
-    weir_accept_args a = {.session = b->accept, .n_session = 1, .ld_q = s->ld, .ld_p = s->ld, .n_vocab = s->n_vocab};
+    weir_accept_args a = {
+        .session = b->accept, .n_session = 1, .ld_q = s->ld, .ld_p = s->ld, .n_vocab = s->n_vocab};
     return be->op.accept(be, &a);
 }
 
@@ -99,8 +115,14 @@ static weir_status whole_block(weir_backend *be, const scene *s, const block *b,
     WEIR_TRY(row_stats(be, s, b, b->q, N_ROW, NULL, b->q_stats));
     WEIR_TRY(draw(be, s, b, b->q, GAMMA));
     WEIR_TRY(weir_backend_download(be, o->draft, b->draft, sizeof o->draft));
-    const weir_accept_session a = {.law = b->law, .q_logits = b->q, .p_logits = b->p, .q_stats = b->q_stats,
-                                   .p_stats = b->p_stats, .draft = b->draft, .n_draft = GAMMA, .row = b->row,
+    const weir_accept_session a = {.law = b->law,
+                                   .q_logits = b->q,
+                                   .p_logits = b->p,
+                                   .q_stats = b->q_stats,
+                                   .p_stats = b->p_stats,
+                                   .draft = b->draft,
+                                   .n_draft = GAMMA,
+                                   .row = b->row,
                                    .note = b->note};
     WEIR_TRY(weir_backend_upload(be, b->accept, &a, sizeof a));
     WEIR_TRY(row_stats(be, s, b, b->p, N_ROW, b->extent, b->p_stats));
@@ -111,17 +133,23 @@ static weir_status whole_block(weir_backend *be, const scene *s, const block *b,
     const int j = o->accept.n_accept;
     if (o->accept.status != WEIR_OK || j < 0 || j > GAMMA) return WEIR_EINVAL;
     const bool full = j == GAMMA;
-    const weir_emit_session e = {
-        .law = b->law, .kind = full ? WEIR_EMIT_P : WEIR_EMIT_RESIDUAL, .q_logits = full ? NULL : b->q + j * s->ld,
-        .p_logits = b->p + j * s->ld, .q_stats = full ? NULL : b->q_stats + j, .p_stats = b->p_stats + j,
-        .draft = full ? -1 : o->draft[j], .block_p = 1.0f, .verdict = full ? NULL : &b->accept->verdict,
-        .position = j, .block_row = j};
+    const weir_emit_session e = {.law = b->law,
+                                 .kind = full ? WEIR_EMIT_P : WEIR_EMIT_RESIDUAL,
+                                 .q_logits = full ? NULL : b->q + j * s->ld,
+                                 .p_logits = b->p + j * s->ld,
+                                 .q_stats = full ? NULL : b->q_stats + j,
+                                 .p_stats = b->p_stats + j,
+                                 .draft = full ? -1 : o->draft[j],
+                                 .block_p = 1.0f,
+                                 .verdict = full ? NULL : &b->accept->verdict,
+                                 .position = j,
+                                 .block_row = j};
     WEIR_TRY(weir_backend_upload(be, b->emit, &e, sizeof e));
     WEIR_TRY(emit(be, s, b));
     return weir_backend_download(be, &o->emit, b->emit, sizeof o->emit);
 }
 
-/* ---- memory ---------------------------------------------------------------------------------------------- */
+/* ---- memory -------------------------------------------------------------------------------------------- */
 
 /* The device's block or the truth's: everything but the logits. */
 static weir_status block_alloc(weir_backend *be, const scene *s, block *b) {
@@ -137,8 +165,8 @@ static weir_status block_alloc(weir_backend *be, const scene *s, block *b) {
     b->row = weir_backend_alloc(be, N_ROW * sizeof *b->row);
     b->note = weir_backend_alloc(be, N_ROW * sizeof *b->note);
     b->emit = weir_backend_alloc(be, sizeof *b->emit);
-    if (!b->law || !b->q_stats || !b->p_stats || !b->law_of || !b->position || !b->draft || !b->logp || !b->accept ||
-        !b->row || !b->note || !b->emit)
+    if (!b->law || !b->q_stats || !b->p_stats || !b->law_of || !b->position || !b->draft || !b->logp ||
+        !b->accept || !b->row || !b->note || !b->emit)
         return be->device ? WEIR_EDEVMEM : WEIR_ENOMEM;
     WEIR_TRY(weir_backend_upload(be, b->law_of, zero, sizeof zero));
     WEIR_TRY(weir_backend_upload(be, b->position, position, sizeof position));
@@ -146,7 +174,7 @@ static weir_status block_alloc(weir_backend *be, const scene *s, block *b) {
 }
 
 static void block_free(weir_backend *be, block *b) {
-    void *p[] = {b->law, b->q_stats, b->p_stats, b->law_of, b->position, b->draft,
+    void *p[] = {b->law,  b->q_stats, b->p_stats, b->law_of, b->position, b->draft,
                  b->logp, b->accept,  b->row,     b->note,   b->emit};
     for (size_t i = 0; i < sizeof p / sizeof *p; i++) weir_backend_free(be, p[i]);
 }
@@ -202,7 +230,7 @@ static void scene_free(kb *k, scene *s) {
     weir_free(s);
 }
 
-/* ---- against the truth ----------------------------------------------------------------------------------- */
+/* ---- against the truth --------------------------------------------------------------------------------- */
 
 static int differ(float a, float b) { return memcmp(&a, &b, sizeof a) != 0 && !(isnan(a) && isnan(b)); }
 
@@ -227,7 +255,8 @@ static double compare_step(const outcome *a, const outcome *b) {
     return n;
 }
 
-static weir_status against_truth(kb *k, const scene *s, outcome *o, double *stats, double *drafts, double *step) {
+static weir_status against_truth(kb *k, const scene *s, outcome *o, double *stats, double *drafts,
+                                 double *step) {
     block t = {.q = s->q, .p = s->p};
     outcome want = {.draft = {0}};
     weir_status st = block_alloc(k->truth, s, &t);
@@ -242,7 +271,7 @@ static weir_status against_truth(kb *k, const scene *s, outcome *o, double *stat
     return WEIR_OK;
 }
 
-/* ---- cases ----------------------------------------------------------------------------------------------- */
+/* ---- cases --------------------------------------------------------------------------------------------- */
 
 typedef struct call {
     scene *s;
@@ -255,8 +284,8 @@ static const float *of_copy(const call *c, float *const *copies, int i) {
 
 static weir_status run_stats(kb *k, void *ctx, int i) {
     const call *c = ctx;
-    return row_stats(k->be, c->s, &c->s->b, of_copy(c, c->s->dev_p, i), N_ROW, c->extent ? c->s->b.extent : NULL,
-                     c->s->b.p_stats);
+    return row_stats(k->be, c->s, &c->s->b, of_copy(c, c->s->dev_p, i), N_ROW,
+                     c->extent ? c->s->b.extent : NULL, c->s->b.p_stats);
 }
 
 static weir_status run_draw(kb *k, void *ctx, int i) {
@@ -275,7 +304,8 @@ static weir_status run_step(kb *k, void *ctx, int i) {
 
 static void name_case(kb_case *c, const char *op, const scene *s, const char *rest) {
     (void)snprintf(c->op, sizeof c->op, "%s", op);
-    (void)snprintf(c->shape, sizeof c->shape, "%s: %s x %d%s", s->law->name, strcmp(op, "draw") ? "6" : "1", s->n_vocab, rest);
+    (void)snprintf(c->shape, sizeof c->shape, "%s: %s x %d%s", s->law->name, strcmp(op, "draw") ? "6" : "1",
+                   s->n_vocab, rest);
 }
 
 enum { N_CASE = 5 };
@@ -287,22 +317,27 @@ static void time_law(kb *k, scene *s, const kb_law *law) {
     weir_status st = block_alloc(k->be, s, &s->b);
     if (st == WEIR_OK) st = against_truth(k, s, &o, &stats, &drafts, &step);
     const double row = 4.0 * s->n_vocab;
-    call with[N_CASE] = {{s, false, false}, {s, false, true}, {s, true, false}, {s, true, false}, {s, false, true}};
+    call with[N_CASE] = {
+        {s, false, false}, {s, false, true}, {s, true, false}, {s, true, false}, {s, false, true}};
     kb_case c[N_CASE] = {{.run = run_stats, .bytes = N_ROW * row, .error = stats},
                          {.run = run_stats, .bytes = N_ROW * row, .error = stats},
                          {.run = run_stats, .bytes = N_ROW * row, .error = stats},
                          {.run = run_draw, .bytes = row, .error = drafts},
                          {.run = run_step, .bytes = (N_ROW + GAMMA) * row, .error = step}};
-    for (int i = 0; i < N_CASE; i++) c[i].ctx = &with[i], c[i].inner = kb_inner(k, with[i].cold ? s->n_copy : 0);
+    for (int i = 0; i < N_CASE; i++)
+        c[i].ctx = &with[i], c[i].inner = kb_inner(k, with[i].cold ? s->n_copy : 0);
     char rest[64];
     name_case(&c[0], "row_stats", s, " warm");
     name_case(&c[1], "row_stats", s, s->b.extent ? " warm extents" : " warm again");
     name_case(&c[2], "row_stats", s, " cold");
     name_case(&c[3], "draw", s, " cold");
-    (void)snprintf(rest, sizeof rest, " warm: stats accept emit, %d of %d accepted", o.accept.n_accept, GAMMA);
+    (void)snprintf(rest, sizeof rest, " warm: stats accept emit, %d of %d accepted", o.accept.n_accept,
+                   GAMMA);
     name_case(&c[4], "accept step", s, rest);
-    if (st == WEIR_OK) kb_measure(k, c, N_CASE);
-    else kb_give_up(k, "accept step", law->name, st);
+    if (st == WEIR_OK)
+        kb_measure(k, c, N_CASE);
+    else
+        kb_give_up(k, "accept step", law->name, st);
     block dead = s->b;
     dead.q = dead.p = NULL;
     block_free(k->be, &dead);

@@ -7,17 +7,18 @@
 
 /* Timings of single ops on one backend.
  *
- * A case is an op on one shape. Its sample is a recorded graph of `inner` such ops (plain calls where the backend records
- * nothing) that walks through copies of its data, more than the L2 cache holds; the sample's time over `inner` is one
- * value, so launch gaps inside a graph are counted and a host's are not. Cases that are measured together take turns. */
+ * A case is an op on one shape. Its sample is a recorded graph of `inner` such ops (plain calls where the
+ * backend records nothing) that walks through copies of its data, more than the L2 cache holds; the sample's
+ * time over `inner` is one value, so launch gaps inside a graph are counted and a host's are not. Cases that
+ * are measured together take turns. */
 typedef struct kb {
     weir_backend *be;    /* what is timed */
     weir_backend *truth; /* portable CPU ops */
     FILE *csv;           /* NULL: table only */
     bool tiny;           /* shapes for a smoke test */
     int samples;
-    size_t rotate;       /* bytes that the copies of one case have together */
-    double copy;         /* copy bandwidth, bytes read and written a second */
+    size_t rotate; /* bytes that the copies of one case have together */
+    double copy;   /* copy bandwidth, bytes read and written a second */
     uint64_t rng;
     int n_row, n_wrong, n_failed;
 } kb;
@@ -26,8 +27,8 @@ enum { KB_SAMPLES = 1000 };
 
 typedef struct kb_case {
     char op[24], shape[88];
-    double bytes;             /* that one op must move */
-    double error, tolerance;  /* of its result against the CPU truth; wrong unless error <= tolerance */
+    double bytes;            /* that one op must move */
+    double error, tolerance; /* of its result against the CPU truth; wrong unless error <= tolerance */
     int inner;
     weir_status (*run)(kb *k, void *ctx, int i); /* queues op i of a sample */
     void *ctx;
@@ -46,7 +47,8 @@ void kb_give_up(kb *k, const char *op, const char *shape, weir_status s);
 /* Copy bandwidth of the device: `bytes` from one buffer to another. Fills k->copy. */
 weir_status kb_measure_copy(kb *k);
 
-/* Copies of `bytes` so that together they exceed what caches hold; calls in a sample that walks through n of them. */
+/* Copies of `bytes` so that together they exceed what caches hold; calls in a sample that walks through n of
+ * them. */
 int kb_copies(const kb *k, double bytes);
 int kb_inner(const kb *k, int n);
 
@@ -57,7 +59,7 @@ void kb_print_header(const kb *k);
 
 /* ---- data ---- */
 
-void kb_random_bf16(kb *k, uint16_t *dst, size_t n); /* zero mean, |x| in [2^-7, 2^-3) */
+void kb_random_bf16(kb *k, uint16_t *dst, size_t n);          /* zero mean, |x| in [2^-7, 2^-3) */
 void kb_random_f32(kb *k, float *dst, size_t n, float scale); /* about normal */
 
 /* Backend memory with these bytes; NULL on failure. */
@@ -66,8 +68,8 @@ void *kb_to_device(kb *k, const void *src, size_t bytes);
 /* ---- groups of cases ---- */
 
 void kb_linear(kb *k);
-void kb_quant(kb *k);     /* linear with quantised weights, and packing them */
-void kb_small(kb *k);     /* embed, rmsnorm, rope, kv_append */
+void kb_quant(kb *k); /* linear with quantised weights, and packing them */
+void kb_small(kb *k); /* embed, rmsnorm, rope, kv_append */
 void kb_attention(kb *k);
 void kb_accept(kb *k);
 void kb_loop(kb *k);

@@ -1,5 +1,5 @@
-/* Products of decode and verify rows over matrices of 4 to 262 MB, and those of T5 and of decoder-only shapes with their
- * epilogues. */
+/* Products of decode and verify rows over matrices of 4 to 262 MB, and those of T5 and of decoder-only shapes
+ * with their epilogues. */
 #include <math.h>
 
 #include "bench/kernels/bench.h"
@@ -8,8 +8,8 @@
 /* Outputs that are compared with the truth: strips at the start, in the middle and at the end. */
 enum { STRIP = 64, N_STRIP = 3, MAX_ROW = 16, MAX_COPY = 256 };
 
-/* Inputs are rounded to bf16, at random half an ulp of 2^-8 each: 2^-9 of the norm, twice that for activations whose slope
- * passes 1, and for each factor of a gated product. */
+/* Inputs are rounded to bf16, at random half an ulp of 2^-8 each: 2^-9 of the norm, twice that for
+ * activations whose slope passes 1, and for each factor of a gated product. */
 static const double TOLERANCE = 0x1p-8;
 
 typedef struct matrix {
@@ -36,17 +36,42 @@ static const matrix matrices[] = {
     {.name = "small head", .n = 32128, .k = 512, .norm = true, .head = true},
     {.name = "XL head", .n = 32128, .k = 2048, .norm = true, .head = true},
     {.name = "Gemma 2B qkv", .n = 4096, .k = 2304, .norm = true},
-    {.name = "Gemma 2B gate up", .n = 9216, .k = 2304, .gated = true, .norm = true, .epilogue = WEIR_EPI_GELU_TANH},
+    {.name = "Gemma 2B gate up",
+     .n = 9216,
+     .k = 2304,
+     .gated = true,
+     .norm = true,
+     .epilogue = WEIR_EPI_GELU_TANH},
     {.name = "Gemma 2B down", .n = 2304, .k = 9216},
     {.name = "Gemma 2B head", .n = 256000, .k = 2304, .norm = true, .head = true, .softcap = 30.0f},
     {.name = "Gemma 27B qkv", .n = 8192, .k = 4608, .norm = true},
-    {.name = "Gemma 27B gate up", .n = 36864, .k = 4608, .gated = true, .norm = true, .epilogue = WEIR_EPI_GELU_TANH},
+    {.name = "Gemma 27B gate up",
+     .n = 36864,
+     .k = 4608,
+     .gated = true,
+     .norm = true,
+     .epilogue = WEIR_EPI_GELU_TANH},
     {.name = "Gemma 27B down", .n = 4608, .k = 36864},
-    {.name = "Llama 8B gate up", .n = 14336, .k = 4096, .gated = true, .norm = true, .epilogue = WEIR_EPI_SILU},
+    {.name = "Llama 8B gate up",
+     .n = 14336,
+     .k = 4096,
+     .gated = true,
+     .norm = true,
+     .epilogue = WEIR_EPI_SILU},
     {.name = "Llama 8B down", .n = 4096, .k = 14336, .epilogue = WEIR_EPI_ADD},
-    {.name = "Qwen 0.5B gate up", .n = 4864, .k = 896, .gated = true, .norm = true, .epilogue = WEIR_EPI_SILU},
+    {.name = "Qwen 0.5B gate up",
+     .n = 4864,
+     .k = 896,
+     .gated = true,
+     .norm = true,
+     .epilogue = WEIR_EPI_SILU},
     {.name = "Qwen 0.5B down", .n = 896, .k = 4864, .epilogue = WEIR_EPI_ADD},
-    {.name = "Qwen 32B gate up", .n = 27648, .k = 5120, .gated = true, .norm = true, .epilogue = WEIR_EPI_SILU},
+    {.name = "Qwen 32B gate up",
+     .n = 27648,
+     .k = 5120,
+     .gated = true,
+     .norm = true,
+     .epilogue = WEIR_EPI_SILU},
     {.name = "Qwen 32B down", .n = 5120, .k = 27648, .epilogue = WEIR_EPI_ADD},
 };
 
@@ -64,9 +89,9 @@ enum { N_COUNT = sizeof row_counts / sizeof *row_counts, N_TINY = sizeof tiny_co
 
 typedef struct product {
     const matrix *m;
-    int64_t n_out;          /* file rows: twice n where gated */
-    uint16_t *file;         /* (n_out, k) */
-    float *x, *norm;        /* host */
+    int64_t n_out;   /* file rows: twice n where gated */
+    uint16_t *file;  /* (n_out, k) */
+    float *x, *norm; /* host */
     float *dev_x, *dev_norm, *dev_y;
     weir_extent *dev_extent;
     weir_weight w[MAX_COPY];
@@ -79,8 +104,17 @@ typedef struct call {
 } call;
 
 static weir_linear arguments(const product *p, const weir_weight *w, int64_t n_row) {
-    weir_linear a = {.x = p->dev_x, .ldx = p->m->k, .norm = p->dev_norm, .eps = 1e-6f, .w = w, .y = p->dev_y,
-                     .ldy = p->m->n, .n_row = n_row, .epilogue = p->m->epilogue, .scale = 1.0f, .softcap = p->m->softcap,
+    weir_linear a = {.x = p->dev_x,
+                     .ldx = p->m->k,
+                     .norm = p->dev_norm,
+                     .eps = 1e-6f,
+                     .w = w,
+                     .y = p->dev_y,
+                     .ldy = p->m->n,
+                     .n_row = n_row,
+                     .epilogue = p->m->epilogue,
+                     .scale = 1.0f,
+                     .softcap = p->m->softcap,
                      .rows = true};
     if (p->dev_extent) a.extent = p->dev_extent, a.extent_n = (int32_t)p->m->n;
     return a;
@@ -92,7 +126,7 @@ static weir_status run(kb *k, void *ctx, int i) {
     return k->be->op.linear(k->be, &a);
 }
 
-/* ---- set up ---------------------------------------------------------------------------------------------- */
+/* ---- set up -------------------------------------------------------------------------------------------- */
 
 static weir_status copy_weights(kb *k, product *p) {
     const weir_tensor part[2] = {
@@ -125,7 +159,8 @@ static weir_status set_up(kb *k, product *p) {
     p->dev_y = weir_backend_alloc(k->be, n_y * sizeof *p->dev_y);
     if (p->m->norm) p->dev_norm = kb_to_device(k, p->norm, (size_t)p->m->k * sizeof *p->norm);
     if (p->m->head && k->be->extents)
-        p->dev_extent = weir_backend_alloc(k->be, (size_t)(MAX_ROW * weir_extent_count(p->m->n)) * sizeof *p->dev_extent);
+        p->dev_extent =
+            weir_backend_alloc(k->be, (size_t)(MAX_ROW * weir_extent_count(p->m->n)) * sizeof *p->dev_extent);
     if (!p->dev_x || !p->dev_y || (p->m->norm && !p->dev_norm)) return WEIR_EDEVMEM;
     return copy_weights(k, p);
 }
@@ -141,7 +176,7 @@ static void clean_up(kb *k, product *p) {
     weir_free(p->norm);
 }
 
-/* ---- truth ----------------------------------------------------------------------------------------------- */
+/* ---- truth --------------------------------------------------------------------------------------------- */
 
 /* The portable op on STRIP outputs from n0 on, into want (n_row, STRIP). y starts from zeros. */
 static weir_status truth_strip(kb *k, const product *p, int64_t n0, int64_t n, int64_t n_row, float *want) {
@@ -152,8 +187,17 @@ static weir_status truth_strip(kb *k, const product *p, int64_t n0, int64_t n, i
     weir_weight w;
     WEIR_TRY(weir_weight_pack(k->truth, part, m->gated ? 2 : 1, m->gated, WEIR_USE_ROWS, &w));
     for (int64_t i = 0; i < n_row * STRIP; i++) want[i] = 0.0f;
-    weir_linear a = {.x = p->x, .ldx = m->k, .norm = m->norm ? p->norm : NULL, .eps = 1e-6f, .w = &w, .y = want,
-                     .ldy = STRIP, .n_row = n_row, .epilogue = m->epilogue, .scale = 1.0f, .softcap = m->softcap,
+    weir_linear a = {.x = p->x,
+                     .ldx = m->k,
+                     .norm = m->norm ? p->norm : NULL,
+                     .eps = 1e-6f,
+                     .w = &w,
+                     .y = want,
+                     .ldy = STRIP,
+                     .n_row = n_row,
+                     .epilogue = m->epilogue,
+                     .scale = 1.0f,
+                     .softcap = m->softcap,
                      .rows = true};
     const weir_status s = k->truth->op.linear(k->truth, &a);
     weir_weight_free(k->truth, &w);
@@ -164,7 +208,8 @@ static weir_status truth_strip(kb *k, const product *p, int64_t n0, int64_t n, i
 static weir_status check(kb *k, const product *p, int64_t n_row, double *error) {
     const int64_t n = p->m->n, width = n < STRIP ? n : STRIP;
     const int64_t start[N_STRIP] = {0, (n - width) / 2, n - width};
-    float *y = weir_alloc((size_t)(n_row * n), sizeof *y), *want = weir_alloc((size_t)(2 * n_row * STRIP), sizeof *want);
+    float *y = weir_alloc((size_t)(n_row * n), sizeof *y),
+          *want = weir_alloc((size_t)(2 * n_row * STRIP), sizeof *want);
     weir_status s = y && want ? WEIR_OK : WEIR_ENOMEM;
     weir_linear a = arguments(p, &p->w[p->n_copy - 1], n_row);
     if (s == WEIR_OK) s = weir_backend_zero(k->be, p->dev_y, (size_t)(n_row * n) * sizeof *y);
@@ -175,7 +220,8 @@ static weir_status check(kb *k, const product *p, int64_t n_row, double *error) 
         s = truth_strip(k, p, start[i], width, n_row, want);
         float *got = want + n_row * STRIP;
         for (int64_t r = 0; r < n_row; r++)
-            for (int64_t j = 0; j < STRIP; j++) got[r * STRIP + j] = j < width ? y[r * n + start[i] + j] : 0.0f;
+            for (int64_t j = 0; j < STRIP; j++)
+                got[r * STRIP + j] = j < width ? y[r * n + start[i] + j] : 0.0f;
         *error = fmax(*error, kb_error(got, want, (size_t)(n_row * STRIP)));
     }
     weir_free(y);
@@ -189,7 +235,7 @@ static int calls_of(const kb *k, const product *p) {
     return n < large ? kb_inner(k, p->n_copy) : p->n_copy < 4 ? 4 : p->n_copy;
 }
 
-/* ---- one matrix ------------------------------------------------------------------------------------------ */
+/* ---- one matrix ---------------------------------------------------------------------------------------- */
 
 static void time_matrix(kb *k, const matrix *m) {
     product *p = weir_calloc(1, sizeof *p);
@@ -203,15 +249,22 @@ static void time_matrix(kb *k, const matrix *m) {
     }
     for (int i = 0; s == WEIR_OK && i < n; i++) {
         with[i] = (call){p, counts[i]};
-        c[i] = (kb_case){.op = "linear", .run = run, .ctx = &with[i], .tolerance = TOLERANCE * (m->gated ? 2 : 1),
-                         .inner = calls_of(k, p),
-                         .bytes = 2.0 * (double)(p->n_out * m->k) + 4.0 * (double)(counts[i] * (m->n + m->k))};
-        (void)snprintf(c[i].shape, sizeof c[i].shape, "%s: n %ld k %ld bf16 M %d%s%s%s", m->name, (long)m->n, (long)m->k,
-                       counts[i], m->gated ? " gated" : "", p->dev_extent ? " extents" : "", m->softcap > 0 ? " softcap" : "");
+        c[i] =
+            (kb_case){.op = "linear",
+                      .run = run,
+                      .ctx = &with[i],
+                      .tolerance = TOLERANCE * (m->gated ? 2 : 1),
+                      .inner = calls_of(k, p),
+                      .bytes = 2.0 * (double)(p->n_out * m->k) + 4.0 * (double)(counts[i] * (m->n + m->k))};
+        (void)snprintf(c[i].shape, sizeof c[i].shape, "%s: n %ld k %ld bf16 M %d%s%s%s", m->name, (long)m->n,
+                       (long)m->k, counts[i], m->gated ? " gated" : "", p->dev_extent ? " extents" : "",
+                       m->softcap > 0 ? " softcap" : "");
         s = check(k, p, counts[i], &c[i].error);
     }
-    if (s == WEIR_OK) kb_measure(k, c, n);
-    else kb_give_up(k, "linear", m->name, s);
+    if (s == WEIR_OK)
+        kb_measure(k, c, n);
+    else
+        kb_give_up(k, "linear", m->name, s);
     if (p) clean_up(k, p);
     weir_free(p);
 }

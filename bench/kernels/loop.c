@@ -1,5 +1,5 @@
-/* The block loop's own ops, gamma = 5: drafter sampling, and what follows the verifier's logits (statistics, then
- * loop_close, which accepts, draws the closing token and moves the lengths). */
+/* The block loop's own ops, gamma = 5: drafter sampling, and what follows the verifier's logits (statistics,
+ * then loop_close, which accepts, draws the closing token and moves the lengths). */
 #include <limits.h>
 #include <string.h>
 
@@ -17,8 +17,13 @@ typedef struct scene {
 } scene;
 
 static weir_loop_rows rows_of(const scene *s, int32_t step) {
-    return (weir_loop_rows){.loop = &s->l, .step = step, .token = s->token, .pos = s->pos, .slot = s->slot,
-                            .law_of = s->law_of, .law = s->laws};
+    return (weir_loop_rows){.loop = &s->l,
+                            .step = step,
+                            .token = s->token,
+                            .pos = s->pos,
+                            .slot = s->slot,
+                            .law_of = s->law_of,
+                            .law = s->laws};
 }
 
 static weir_status run_rows(kb *k, void *ctx, int i) {
@@ -37,14 +42,19 @@ static weir_status run_sample(kb *k, void *ctx, int i) {
 static weir_status run_close(kb *k, void *ctx, int i) {
     const scene *s = ctx;
     (void)i;
-    weir_row_stats_args st = {.logits = s->l.p_logits, .ld = s->l.ld_p, .n_row = (int64_t)s->l.n_seat * (GAMMA + 1),
-                              .n_vocab = s->l.n_vocab, .law = s->laws, .law_of = s->law_of, .out = s->l.p_stats};
+    weir_row_stats_args st = {.logits = s->l.p_logits,
+                              .ld = s->l.ld_p,
+                              .n_row = (int64_t)s->l.n_seat * (GAMMA + 1),
+                              .n_vocab = s->l.n_vocab,
+                              .law = s->laws,
+                              .law_of = s->law_of,
+                              .out = s->l.p_stats};
     weir_loop_close close = {.loop = &s->l};
     WEIR_TRY(k->be->op.row_stats(k->be, &st));
     return k->be->op.loop_close(k->be, &close);
 }
 
-/* ---- memory ---------------------------------------------------------------------------------------------- */
+/* ---- memory -------------------------------------------------------------------------------------------- */
 
 static bool take(kb *k, void *field, size_t n, size_t size) {
     void *p = weir_backend_alloc(k->be, n * size);
@@ -63,7 +73,8 @@ static weir_status send_logits(kb *k, scene *s) {
         for (int i = 0; st == WEIR_OK && i < l->n_seat; i++) {
             st = weir_backend_upload(k->be, l->q_logits + ((int64_t)j * l->n_seat + i) * l->ld_q, q, bytes);
             if (st == WEIR_OK)
-                st = weir_backend_upload(k->be, l->p_logits + ((int64_t)i * (GAMMA + 1) + j) * l->ld_p, p, bytes);
+                st = weir_backend_upload(k->be, l->p_logits + ((int64_t)i * (GAMMA + 1) + j) * l->ld_p, p,
+                                         bytes);
         }
     }
     weir_free(q);
@@ -98,16 +109,17 @@ static weir_status set_up(kb *k, scene *s) {
     s->flags_host = k->be->queue->alloc_mapped(k->be, sizeof *l->flags, &flags);
     l->ring = ring;
     l->flags = flags;
-    const bool ok = ring && flags && take(k, &l->seat, seats, sizeof *l->seat) &&
-                    take(k, &l->q_logits, rows * (size_t)l->ld_q, sizeof *l->q_logits) &&
-                    take(k, &l->p_logits, rows * (size_t)l->ld_p, sizeof *l->p_logits) &&
-                    take(k, &l->q_stats, rows, sizeof *l->q_stats) && take(k, &l->p_stats, rows, sizeof *l->p_stats) &&
-                    take(k, &l->draft, drafts, sizeof *l->draft) && take(k, &l->accept, seats, sizeof *l->accept) &&
-                    take(k, &l->row, drafts, sizeof *l->row) && take(k, &l->note, drafts, sizeof *l->note) &&
-                    take(k, &l->emit, seats, sizeof *l->emit) && take(k, &l->block, 2, sizeof *l->block) &&
-                    take(k, &l->arrived, 1, sizeof *l->arrived) && take(k, &s->token, rows, sizeof *s->token) &&
-                    take(k, &s->pos, rows, sizeof *s->pos) && take(k, &s->slot, rows, sizeof *s->slot) &&
-                    take(k, &s->law_of, rows, sizeof *s->law_of) && take(k, &s->laws, seats, sizeof *s->laws);
+    const bool ok =
+        ring && flags && take(k, &l->seat, seats, sizeof *l->seat) &&
+        take(k, &l->q_logits, rows * (size_t)l->ld_q, sizeof *l->q_logits) &&
+        take(k, &l->p_logits, rows * (size_t)l->ld_p, sizeof *l->p_logits) &&
+        take(k, &l->q_stats, rows, sizeof *l->q_stats) && take(k, &l->p_stats, rows, sizeof *l->p_stats) &&
+        take(k, &l->draft, drafts, sizeof *l->draft) && take(k, &l->accept, seats, sizeof *l->accept) &&
+        take(k, &l->row, drafts, sizeof *l->row) && take(k, &l->note, drafts, sizeof *l->note) &&
+        take(k, &l->emit, seats, sizeof *l->emit) && take(k, &l->block, 2, sizeof *l->block) &&
+        take(k, &l->arrived, 1, sizeof *l->arrived) && take(k, &s->token, rows, sizeof *s->token) &&
+        take(k, &s->pos, rows, sizeof *s->pos) && take(k, &s->slot, rows, sizeof *s->slot) &&
+        take(k, &s->law_of, rows, sizeof *s->law_of) && take(k, &s->laws, seats, sizeof *s->laws);
     if (!ok) return WEIR_EDEVMEM;
     WEIR_TRY(send_seats(k, s));
     WEIR_TRY(send_logits(k, s));
@@ -121,22 +133,24 @@ static weir_status set_up(kb *k, scene *s) {
 
 static void clean_up(kb *k, scene *s) {
     const weir_loop *l = &s->l;
-    void *dev[] = {l->seat, l->q_logits, l->p_logits, l->q_stats, l->p_stats, l->draft,  l->accept,  l->row, l->note,
-                   l->emit, l->block,    l->arrived,  s->token,   s->pos,     s->slot,   s->law_of,  s->laws};
+    void *dev[] = {l->seat,   l->q_logits, l->p_logits, l->q_stats, l->p_stats, l->draft,
+                   l->accept, l->row,      l->note,     l->emit,    l->block,   l->arrived,
+                   s->token,  s->pos,      s->slot,     s->law_of,  s->laws};
     for (size_t i = 0; i < sizeof dev / sizeof *dev; i++) weir_backend_free(k->be, dev[i]);
     k->be->queue->free_mapped(k->be, s->ring_host);
     k->be->queue->free_mapped(k->be, s->flags_host);
 }
 
-/* ---- against the truth ----------------------------------------------------------------------------------- */
+/* ---- against the truth --------------------------------------------------------------------------------- */
 
 static bool same_record(const weir_block_record *a, const weir_block_record *b) {
-    if (a->live != b->live || a->status != b->status || a->position != b->position || a->n_accept != b->n_accept ||
-        a->closing != b->closing || a->kind != b->kind || a->token != b->token)
+    if (a->live != b->live || a->status != b->status || a->position != b->position ||
+        a->n_accept != b->n_accept || a->closing != b->closing || a->kind != b->kind || a->token != b->token)
         return false;
     for (int32_t j = 0; j < b->n_draft; j++)
         if (a->draft[j] != b->draft[j]) return false;
-    return memcmp(&a->log_pi, &b->log_pi, sizeof a->log_pi) == 0 && memcmp(&a->log_p, &b->log_p, sizeof a->log_p) == 0;
+    return memcmp(&a->log_pi, &b->log_pi, sizeof a->log_pi) == 0 &&
+           memcmp(&a->log_p, &b->log_p, sizeof a->log_p) == 0;
 }
 
 static weir_status one_block(kb *k, scene *s, weir_block_record *out) {
@@ -165,14 +179,15 @@ static weir_status check(kb *k, scene *s, uint64_t rng, double *error) {
     return st;
 }
 
-/* ---- cases ----------------------------------------------------------------------------------------------- */
+/* ---- cases --------------------------------------------------------------------------------------------- */
 
 static void time_bucket(kb *k, const kb_law *law, int32_t n_vocab, int32_t n_seat) {
     scene s = {.law = law, .l = {.n_seat = n_seat, .n_vocab = n_vocab}};
     const double row = 4.0 * n_vocab * n_seat;
-    kb_case c[3] = {{.op = "loop sample", .run = run_sample, .inner = kb_inner(k, GAMMA * 4), .bytes = row},
-                    {.op = "loop rows", .run = run_rows, .inner = kb_inner(k, 0), .bytes = 16.0 * n_seat * (GAMMA + 1)},
-                    {.op = "loop close", .run = run_close, .inner = kb_inner(k, 0), .bytes = (2 * GAMMA + 1) * row}};
+    kb_case c[3] = {
+        {.op = "loop sample", .run = run_sample, .inner = kb_inner(k, GAMMA * 4), .bytes = row},
+        {.op = "loop rows", .run = run_rows, .inner = kb_inner(k, 0), .bytes = 16.0 * n_seat * (GAMMA + 1)},
+        {.op = "loop close", .run = run_close, .inner = kb_inner(k, 0), .bytes = (2 * GAMMA + 1) * row}};
     const uint64_t rng = k->rng;
     double error = 0;
     weir_status st = k->be->op.loop_close ? set_up(k, &s) : WEIR_ENOTSUP;
@@ -180,11 +195,13 @@ static void time_bucket(kb *k, const kb_law *law, int32_t n_vocab, int32_t n_sea
     for (int i = 0; i < 3; i++) {
         c[i].ctx = &s;
         c[i].error = error;
-        (void)snprintf(c[i].shape, sizeof c[i].shape, "%s: %d x %d seats %d%s", law->name, i == 0 ? 1 : GAMMA + 1, n_vocab,
-                       n_seat, i == 2 ? " with row_stats" : "");
+        (void)snprintf(c[i].shape, sizeof c[i].shape, "%s: %d x %d seats %d%s", law->name,
+                       i == 0 ? 1 : GAMMA + 1, n_vocab, n_seat, i == 2 ? " with row_stats" : "");
     }
-    if (st == WEIR_OK) kb_measure(k, c, 3);
-    else kb_give_up(k, "loop", law->name, st);
+    if (st == WEIR_OK)
+        kb_measure(k, c, 3);
+    else
+        kb_give_up(k, "loop", law->name, st);
     clean_up(k, &s);
 }
 

@@ -72,8 +72,10 @@ static weir_status open_device(const char *device, weir_backend **out, weir_err 
     if (strcmp(device, "cpu") == 0) return weir_backend_cpu_open(out, 2, weir_isa_best(), err);
     char *end = NULL;
     long index = 0;
-    if (strncmp(device, "cuda:", 5) == 0) index = strtol(device + 5, &end, 10);
-    else if (strcmp(device, "cuda") != 0) return weir_fail(err, WEIR_EINVAL, "unknown device %s", device);
+    if (strncmp(device, "cuda:", 5) == 0)
+        index = strtol(device + 5, &end, 10);
+    else if (strcmp(device, "cuda") != 0)
+        return weir_fail(err, WEIR_EINVAL, "unknown device %s", device);
     if (end && (end == device + 5 || *end || index < 0 || index > 1024))
         return weir_fail(err, WEIR_EINVAL, "unknown device %s", device);
     return weir_backend_cuda_open(out, (int)index, err);
@@ -101,7 +103,11 @@ int main(int argc, char **argv) {
     options o = {.device = "cuda"};
     const int rc = parse(argc, argv, &o);
     if (rc) return rc;
-    kb k = {.tiny = o.tiny, .samples = o.samples ? o.samples : o.tiny ? 3 : 100, .rng = 1,
+    kb k = {.tiny = o.tiny,
+            .samples = o.samples ? o.samples
+                       : o.tiny  ? 3
+                                 : 100,
+            .rng = 1,
             .rotate = o.tiny ? (size_t)1 << 14 : (size_t)256 << 20};
     weir_err err = {{0}};
     weir_status s = weir_backend_cpu_open(&k.truth, 1, WEIR_ISA_PORTABLE, &err);

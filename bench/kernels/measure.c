@@ -28,7 +28,8 @@ void kb_random_bf16(kb *k, uint16_t *dst, size_t n) {
 void kb_random_f32(kb *k, float *dst, size_t n, float scale) {
     for (size_t i = 0; i < n; i++) {
         const uint64_t r = next(k); /* four uniforms: variance 1/3 */
-        const int sum = (int)(r & 0xffff) + (int)(r >> 16 & 0xffff) + (int)(r >> 32 & 0xffff) + (int)(r >> 48);
+        const int sum =
+            (int)(r & 0xffff) + (int)(r >> 16 & 0xffff) + (int)(r >> 32 & 0xffff) + (int)(r >> 48);
         dst[i] = scale * 1.7320508f * ((float)sum * 0x1p-16f - 2.0f);
     }
 }
@@ -112,7 +113,8 @@ static int by_value(const void *a, const void *b) {
 /* ---- rows ---- */
 
 void kb_print_header(const kb *k) {
-    printf("%-16s %-58s %9s %9s %9s %8s %7s %9s\n", "op", "shape", "us p50", "us p99", "MB", "GB/s", "% copy", "error");
+    printf("%-16s %-58s %9s %9s %9s %8s %7s %9s\n", "op", "shape", "us p50", "us p99", "MB", "GB/s", "% copy",
+           "error");
     if (k->csv) fprintf(k->csv, "op,shape,us_p50,us_p99,bytes,gbps,percent_of_copy,error,result\n");
 }
 
@@ -130,12 +132,13 @@ static void print_row(kb *k, const kb_case *c) {
     k->n_wrong += !ok;
     qsort(c->seconds, (size_t)k->samples, sizeof *c->seconds, by_value);
     const double p50 = c->seconds[k->samples / 2], p99 = c->seconds[(int)(0.99 * (k->samples - 1) + 0.5)];
-    const double rate = p50 > 0 ? c->bytes / p50 : 0, share = k->copy > 0 ? 100 * rate / k->copy : (double)NAN;
+    const double rate = p50 > 0 ? c->bytes / p50 : 0,
+                 share = k->copy > 0 ? 100 * rate / k->copy : (double)NAN;
     printf("%-16s %-58s %9.2f %9.2f %9.3f %8.1f %7.1f %9.2g%s\n", c->op, c->shape, 1e6 * p50, 1e6 * p99,
            1e-6 * c->bytes, 1e-9 * rate, share, c->error, ok ? "" : " WRONG");
     if (k->csv)
-        fprintf(k->csv, "%s,%s,%.3f,%.3f,%.0f,%.2f,%.2f,%.3g,%s\n", c->op, c->shape, 1e6 * p50, 1e6 * p99, c->bytes,
-                1e-9 * rate, share, c->error, ok ? "ok" : "wrong");
+        fprintf(k->csv, "%s,%s,%.3f,%.3f,%.0f,%.2f,%.2f,%.3g,%s\n", c->op, c->shape, 1e6 * p50, 1e6 * p99,
+                c->bytes, 1e-9 * rate, share, c->error, ok ? "ok" : "wrong");
 }
 
 void kb_measure(kb *k, kb_case *c, int n) {

@@ -1,5 +1,5 @@
-/* Products with quantised weights over the matrices of Qwen2.5 0.5B and 1.5B, and large ones of Gemma 2 2B and Llama 3 8B: one row,
- * the rows of a verify pass, a prompt; and how long packing them takes. */
+/* Products with quantised weights over the matrices of Qwen2.5 0.5B and 1.5B, and large ones of Gemma 2 2B
+ * and Llama 3 8B: one row, the rows of a verify pass, a prompt; and how long packing them takes. */
 #include <math.h>
 #include <string.h>
 
@@ -9,8 +9,9 @@
 /* Outputs that are compared with the truth: a strip at the start and one at the end. */
 enum { STRIP = 32, MAX_ROW = 128, MAX_COPY = 256 };
 
-/* Inputs are rounded to 1/127 of the largest of 32, about 2.3 deviations of them: 2^-7.6 of the norm where nothing else is
- * rounded, twice that for activations whose slope passes 1 and for each factor of a gated product. Devices round less. */
+/* Inputs are rounded to 1/127 of the largest of 32, about 2.3 deviations of them: 2^-7.6 of the norm where
+ * nothing else is rounded, twice that for activations whose slope passes 1 and for each factor of a gated
+ * product. Devices round less. */
 static const double TOLERANCE = 0x1p-6;
 
 typedef struct matrix {
@@ -22,21 +23,41 @@ typedef struct matrix {
 } matrix;
 
 static const matrix matrices[] = {
-    {.name = "0.5B gate up", .dtype = WEIR_DTYPE_Q5_0, .n = 4864, .k = 896, .gated = true, .norm = true,
+    {.name = "0.5B gate up",
+     .dtype = WEIR_DTYPE_Q5_0,
+     .n = 4864,
+     .k = 896,
+     .gated = true,
+     .norm = true,
      .epilogue = WEIR_EPI_SILU},
     {.name = "0.5B down", .dtype = WEIR_DTYPE_Q6_K, .n = 896, .k = 4864, .epilogue = WEIR_EPI_ADD},
     {.name = "0.5B down", .dtype = WEIR_DTYPE_Q4_K, .n = 896, .k = 4864, .epilogue = WEIR_EPI_ADD},
     {.name = "0.5B head", .dtype = WEIR_DTYPE_Q8_0, .n = 151936, .k = 896, .norm = true},
     {.name = "1.5B q", .dtype = WEIR_DTYPE_Q4_K, .n = 1536, .k = 1536, .norm = true},
-    {.name = "1.5B gate up", .dtype = WEIR_DTYPE_Q4_K, .n = 8960, .k = 1536, .gated = true, .norm = true,
+    {.name = "1.5B gate up",
+     .dtype = WEIR_DTYPE_Q4_K,
+     .n = 8960,
+     .k = 1536,
+     .gated = true,
+     .norm = true,
      .epilogue = WEIR_EPI_SILU},
     {.name = "1.5B down", .dtype = WEIR_DTYPE_Q4_K, .n = 1536, .k = 8960, .epilogue = WEIR_EPI_ADD},
     {.name = "1.5B down", .dtype = WEIR_DTYPE_Q6_K, .n = 1536, .k = 8960, .epilogue = WEIR_EPI_ADD},
     {.name = "1.5B head", .dtype = WEIR_DTYPE_Q6_K, .n = 151936, .k = 1536, .norm = true},
-    {.name = "Gemma 2B gate up", .dtype = WEIR_DTYPE_Q4_K, .n = 9216, .k = 2304, .gated = true, .norm = true,
+    {.name = "Gemma 2B gate up",
+     .dtype = WEIR_DTYPE_Q4_K,
+     .n = 9216,
+     .k = 2304,
+     .gated = true,
+     .norm = true,
      .epilogue = WEIR_EPI_GELU_TANH},
     {.name = "Gemma 2B down", .dtype = WEIR_DTYPE_Q6_K, .n = 2304, .k = 9216},
-    {.name = "Llama 8B gate up", .dtype = WEIR_DTYPE_Q4_K, .n = 14336, .k = 4096, .gated = true, .norm = true,
+    {.name = "Llama 8B gate up",
+     .dtype = WEIR_DTYPE_Q4_K,
+     .n = 14336,
+     .k = 4096,
+     .gated = true,
+     .norm = true,
      .epilogue = WEIR_EPI_SILU},
     {.name = "Llama 8B down", .dtype = WEIR_DTYPE_Q6_K, .n = 4096, .k = 14336, .epilogue = WEIR_EPI_ADD},
     {.name = "square", .dtype = WEIR_DTYPE_Q4_0, .n = 4096, .k = 4096},
@@ -47,7 +68,13 @@ static const matrix matrices[] = {
 
 static const matrix tiny[] = {
     {.name = "tiny", .dtype = WEIR_DTYPE_Q8_0, .n = 96, .k = 64},
-    {.name = "tiny gated", .dtype = WEIR_DTYPE_Q5_0, .n = 80, .k = 96, .gated = true, .norm = true, .epilogue = WEIR_EPI_SILU},
+    {.name = "tiny gated",
+     .dtype = WEIR_DTYPE_Q5_0,
+     .n = 80,
+     .k = 96,
+     .gated = true,
+     .norm = true,
+     .epilogue = WEIR_EPI_SILU},
     {.name = "tiny k", .dtype = WEIR_DTYPE_Q4_K, .n = 64, .k = 256, .epilogue = WEIR_EPI_ADD},
     {.name = "tiny k", .dtype = WEIR_DTYPE_Q6_K, .n = 64, .k = 256, .norm = true},
 };
@@ -60,7 +87,7 @@ typedef struct product {
     int64_t n_out; /* rows of the file: twice n where gated */
     size_t bytes;  /* packed */
     unsigned char *file;
-    float *x, *norm;                    /* host */
+    float *x, *norm; /* host */
     float *dev_x, *dev_norm, *dev_y;
     weir_weight w[MAX_COPY];
     int n_copy;
@@ -75,10 +102,11 @@ typedef struct call {
 static void random_blocks(kb *k, const matrix *m, unsigned char *file, size_t bytes) {
     const size_t size = (size_t)weir_dtype_block_bytes(m->dtype);
     const size_t at = m->dtype == WEIR_DTYPE_Q6_K ? 208 : 0;
-    const bool two = m->dtype == WEIR_DTYPE_Q4_1 || m->dtype == WEIR_DTYPE_Q5_1 || m->dtype == WEIR_DTYPE_Q4_K ||
-                     m->dtype == WEIR_DTYPE_Q5_K;
+    const bool two = m->dtype == WEIR_DTYPE_Q4_1 || m->dtype == WEIR_DTYPE_Q5_1 ||
+                     m->dtype == WEIR_DTYPE_Q4_K || m->dtype == WEIR_DTYPE_Q5_K;
     kb_random_bf16(k, (uint16_t *)(void *)file, bytes / 2);
-    for (size_t i = 0; i < bytes; i += 2) file[i + 1] ^= (unsigned char)(file[i] * 37u); /* bf16 leaves some bits alone */
+    /* bf16 leaves some bits alone */
+    for (size_t i = 0; i < bytes; i += 2) file[i + 1] ^= (unsigned char)(file[i] * 37u);
     for (size_t b = 0; b + size <= bytes; b += size) {
         file[b + at + 1] = (unsigned char)((file[b + at + 1] & 0x83u) | 0x18u);
         if (two) file[b + at + 3] = (unsigned char)((file[b + at + 3] & 0x83u) | 0x18u);
@@ -87,7 +115,9 @@ static void random_blocks(kb *k, const matrix *m, unsigned char *file, size_t by
 
 static weir_tensor part_of(const product *p, bool up, int64_t n0, int64_t n) {
     const int64_t row_bytes = weir_dtype_row_bytes(p->m->dtype, p->m->k);
-    return (weir_tensor){.data = p->file + ((up ? p->m->n : 0) + n0) * row_bytes, .dtype = p->m->dtype, .rows = n,
+    return (weir_tensor){.data = p->file + ((up ? p->m->n : 0) + n0) * row_bytes,
+                         .dtype = p->m->dtype,
+                         .rows = n,
                          .cols = p->m->k};
 }
 
@@ -97,8 +127,17 @@ static weir_status pack(weir_backend *be, const product *p, int64_t n0, int64_t 
 }
 
 static weir_linear arguments(const product *p, const weir_weight *w, int64_t n_row) {
-    return (weir_linear){.x = p->dev_x, .ldx = p->m->k, .norm = p->dev_norm, .eps = 1e-6f, .w = w, .y = p->dev_y,
-                         .ldy = p->m->n, .n_row = n_row, .epilogue = p->m->epilogue, .scale = 1.0f, .rows = n_row <= 16};
+    return (weir_linear){.x = p->dev_x,
+                         .ldx = p->m->k,
+                         .norm = p->dev_norm,
+                         .eps = 1e-6f,
+                         .w = w,
+                         .y = p->dev_y,
+                         .ldy = p->m->n,
+                         .n_row = n_row,
+                         .epilogue = p->m->epilogue,
+                         .scale = 1.0f,
+                         .rows = n_row <= 16};
 }
 
 static weir_status run(kb *k, void *ctx, int i) {
@@ -116,7 +155,7 @@ static weir_status run_pack(kb *k, void *ctx, int i) {
     return WEIR_OK;
 }
 
-/* ---- set up ---------------------------------------------------------------------------------------------- */
+/* ---- set up -------------------------------------------------------------------------------------------- */
 
 static weir_status copy_weights(kb *k, product *p) {
     WEIR_TRY(pack(k->be, p, 0, p->m->n, &p->w[0]));
@@ -135,7 +174,8 @@ static weir_status set_up(kb *k, product *p) {
     const matrix *m = p->m;
     const size_t n_x = (size_t)(MAX_ROW * m->k), n_y = (size_t)(MAX_ROW * m->n);
     p->n_out = m->n * (m->gated ? 2 : 1);
-    p->bytes = weir_weight_bytes(weir_layout_of(k->be->device, m->dtype, WEIR_USE_ROWS), m->dtype, m->n, m->k, m->gated);
+    p->bytes = weir_weight_bytes(weir_layout_of(k->be->device, m->dtype, WEIR_USE_ROWS), m->dtype, m->n, m->k,
+                                 m->gated);
     const size_t file_bytes = (size_t)(p->n_out * weir_dtype_row_bytes(m->dtype, m->k));
     p->file = weir_alloc(file_bytes, 1);
     p->x = weir_alloc(n_x, sizeof *p->x);
@@ -161,15 +201,24 @@ static void clean_up(kb *k, product *p) {
     weir_free(p->norm);
 }
 
-/* ---- truth ----------------------------------------------------------------------------------------------- */
+/* ---- truth --------------------------------------------------------------------------------------------- */
 
 /* The portable op on STRIP outputs from n0 on, into want (n_row, STRIP). y starts from zeros. */
 static weir_status truth_strip(kb *k, const product *p, int64_t n0, int64_t n, int64_t n_row, float *want) {
     weir_weight w;
     WEIR_TRY(pack(k->truth, p, n0, n, &w));
     for (int64_t i = 0; i < n_row * STRIP; i++) want[i] = 0.0f;
-    weir_linear a = {.x = p->x, .ldx = p->m->k, .norm = p->m->norm ? p->norm : NULL, .eps = 1e-6f, .w = &w, .y = want,
-                     .ldy = STRIP, .n_row = n_row, .epilogue = p->m->epilogue, .scale = 1.0f, .rows = true};
+    weir_linear a = {.x = p->x,
+                     .ldx = p->m->k,
+                     .norm = p->m->norm ? p->norm : NULL,
+                     .eps = 1e-6f,
+                     .w = &w,
+                     .y = want,
+                     .ldy = STRIP,
+                     .n_row = n_row,
+                     .epilogue = p->m->epilogue,
+                     .scale = 1.0f,
+                     .rows = true};
     const weir_status s = k->truth->op.linear(k->truth, &a);
     weir_weight_free(k->truth, &w);
     return s;
@@ -178,7 +227,8 @@ static weir_status truth_strip(kb *k, const product *p, int64_t n0, int64_t n, i
 /* The larger error of the strips of one product of n_row rows, of which the last 8 at most are compared. */
 static weir_status check(kb *k, product *p, int64_t n_row, double *error) {
     const int64_t n = p->m->n, start[2] = {0, n - STRIP}, r0 = n_row > 8 ? n_row - 8 : 0, rows = n_row - r0;
-    float *y = weir_alloc((size_t)(n_row * n), sizeof *y), *want = weir_alloc((size_t)(2 * rows * STRIP), sizeof *want);
+    float *y = weir_alloc((size_t)(n_row * n), sizeof *y),
+          *want = weir_alloc((size_t)(2 * rows * STRIP), sizeof *want);
     weir_status s = y && want ? WEIR_OK : WEIR_ENOMEM;
     weir_linear a = arguments(p, &p->w[p->n_copy - 1], n_row);
     if (s == WEIR_OK) s = weir_backend_zero(k->be, p->dev_y, (size_t)(n_row * n) * sizeof *y);
@@ -200,7 +250,7 @@ static weir_status check(kb *k, product *p, int64_t n_row, double *error) {
     return s;
 }
 
-/* ---- one matrix ------------------------------------------------------------------------------------------ */
+/* ---- one matrix ---------------------------------------------------------------------------------------- */
 
 static void time_matrix(kb *k, const matrix *m) {
     product *p = weir_calloc(1, sizeof *p);
@@ -214,22 +264,28 @@ static void time_matrix(kb *k, const matrix *m) {
     }
     for (int i = 0; s == WEIR_OK && i < n; i++) {
         with[i] = (call){p, counts[i]};
-        c[i] = (kb_case){.op = "linear", .run = run, .ctx = &with[i], .tolerance = TOLERANCE * (m->gated ? 2 : 1),
+        c[i] = (kb_case){.op = "linear",
+                         .run = run,
+                         .ctx = &with[i],
+                         .tolerance = TOLERANCE * (m->gated ? 2 : 1),
                          .inner = kb_inner(k, p->n_copy) / (counts[i] > 16 ? 8 : 1),
                          .bytes = (double)p->bytes + 4.0 * (double)(counts[i] * (m->n + m->k))};
         if (c[i].inner < 1) c[i].inner = 1;
-        (void)snprintf(c[i].shape, sizeof c[i].shape, "%s: n %ld k %ld %s M %d%s", m->name, (long)m->n, (long)m->k,
-                       weir_dtype_name(m->dtype), counts[i], m->gated ? " gated" : "");
+        (void)snprintf(c[i].shape, sizeof c[i].shape, "%s: n %ld k %ld %s M %d%s", m->name, (long)m->n,
+                       (long)m->k, weir_dtype_name(m->dtype), counts[i], m->gated ? " gated" : "");
         s = check(k, p, counts[i], &c[i].error);
     }
     if (s == WEIR_OK && !k->be->device) { /* a device's is its copy engine's */
         with[n] = (call){p, 0};
-        c[n] = (kb_case){.op = "pack", .run = run_pack, .ctx = &with[n], .inner = 1, .bytes = 2.0 * (double)p->bytes};
+        c[n] = (kb_case){
+            .op = "pack", .run = run_pack, .ctx = &with[n], .inner = 1, .bytes = 2.0 * (double)p->bytes};
         (void)snprintf(c[n].shape, sizeof c[n].shape, "%s: n %ld k %ld %s", m->name, (long)m->n, (long)m->k,
                        weir_dtype_name(m->dtype));
     }
-    if (s == WEIR_OK) kb_measure(k, c, n + (k->be->device ? 0 : 1));
-    else kb_give_up(k, "linear", m->name, s);
+    if (s == WEIR_OK)
+        kb_measure(k, c, n + (k->be->device ? 0 : 1));
+    else
+        kb_give_up(k, "linear", m->name, s);
     if (p) clean_up(k, p);
     weir_free(p);
 }

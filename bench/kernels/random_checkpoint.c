@@ -1,7 +1,8 @@
-/* Writes a checkpoint of random weights: header, then values by several threads, each piece at its place in the file.
+/* Writes a checkpoint of random weights: header, then values by several threads, each piece at its place in
+ * the file.
  *
- * Value i of a tensor is the half of a draw of SplitMix64, whose state is a sum of equal steps: any piece can be made on its
- * own, and the bytes depend on the seed alone. */
+ * Value i of a tensor is the half of a draw of SplitMix64, whose state is a sum of equal steps: any piece can
+ * be made on its own, and the bytes depend on the seed alone. */
 #include "bench/kernels/random_checkpoint.h"
 
 #include <errno.h>
@@ -18,11 +19,15 @@
 
 enum { PIECE = 1 << 14, MAX_THREAD = 256, PATH = 1024 }; /* PIECE: values, an even number; they stay in L1 */
 
-/* ---- the list of tensors --------------------------------------------------------------------------------- */
+/* ---- the list of tensors ------------------------------------------------------------------------------- */
 
-random_fill random_even(int64_t inputs, double scale) { return (random_fill){.limit = scale * sqrt(3.0 / (double)inputs)}; }
+random_fill random_even(int64_t inputs, double scale) {
+    return (random_fill){.limit = scale * sqrt(3.0 / (double)inputs)};
+}
 
-static uint64_t values_of(const random_tensor *t) { return (uint64_t)t->cols * (uint64_t)(t->rows ? t->rows : 1); }
+static uint64_t values_of(const random_tensor *t) {
+    return (uint64_t)t->cols * (uint64_t)(t->rows ? t->rows : 1);
+}
 
 void random_add(random_list *l, int64_t rows, int64_t cols, random_fill fill, const char *format, ...) {
     if (l->n == l->cap) {
@@ -40,7 +45,8 @@ void random_add(random_list *l, int64_t rows, int64_t cols, random_fill fill, co
     (void)vsnprintf(t->name, sizeof t->name, format, args);
     va_end(args);
     l->n_value += values_of(t);
-    l->n_draw += (values_of(t) + 1) / 2; /* constants have draws too, so that fills do not move what follows */
+    l->n_draw += (values_of(t) + 1) / 2; /* constants have draws too, so that fills do not move what
+                                            follows */
 }
 
 void random_list_free(random_list *l) {
@@ -48,7 +54,7 @@ void random_list_free(random_list *l) {
     *l = (random_list){.n = 0};
 }
 
-/* ---- values ---------------------------------------------------------------------------------------------- */
+/* ---- values -------------------------------------------------------------------------------------------- */
 
 static uint64_t draw(uint64_t seed, uint64_t i) {
     uint64_t z = seed + (i + 1) * 0x9e3779b97f4a7c15u;
@@ -64,7 +70,9 @@ static uint16_t bf16(float f) {
     return (uint16_t)((u + 0x7fffu + (u >> 16 & 1)) >> 16);
 }
 
-static uint16_t uniform(uint32_t r, double limit) { return bf16((float)(((double)r * 0x1p-31 - 1.0) * limit)); }
+static uint16_t uniform(uint32_t r, double limit) {
+    return bf16((float)(((double)r * 0x1p-31 - 1.0) * limit));
+}
 
 /* Values [first, first + n) of t; first is even. */
 static void make_values(const random_tensor *t, uint64_t seed, uint64_t first, uint64_t n, uint16_t *out) {
@@ -80,7 +88,7 @@ static void make_values(const random_tensor *t, uint64_t seed, uint64_t first, u
     }
 }
 
-/* ---- threads --------------------------------------------------------------------------------------------- */
+/* ---- threads ------------------------------------------------------------------------------------------- */
 
 typedef struct job {
     const random_list *list;
@@ -116,7 +124,8 @@ static void *write_pieces(void *arg) {
             i++;
             continue;
         }
-        const uint64_t first = (piece - before) * PIECE, rest = values_of(t) - first, n = rest < PIECE ? rest : PIECE;
+        const uint64_t first = (piece - before) * PIECE, rest = values_of(t) - first,
+                       n = rest < PIECE ? rest : PIECE;
         make_values(t, j->seed, first, n, block);
         error = write_all(j->fd, block, n * sizeof *block, j->data + (t->at + first) * sizeof *block);
         piece = atomic_fetch_add(&j->next, 1);
@@ -136,10 +145,10 @@ static int write_values(job *j, int n_thread) {
     return atomic_load(&j->error);
 }
 
-/* ---- files ----------------------------------------------------------------------------------------------- */
+/* ---- files --------------------------------------------------------------------------------------------- */
 
-/* The header's length comes first: it is written behind 8 bytes that are filled in afterwards, padded with blanks. Its bytes
- * are the caller's; NULL: out of memory. */
+/* The header's length comes first: it is written behind 8 bytes that are filled in afterwards, padded with
+ * blanks. Its bytes are the caller's; NULL: out of memory. */
 static char *make_header(const random_list *l, size_t *bytes) {
     char *text = NULL;
     FILE *f = open_memstream(&text, bytes);
@@ -162,8 +171,8 @@ static char *make_header(const random_list *l, size_t *bytes) {
     return text;
 }
 
-/* Room for all of it first, so that a full disk is known before minutes have passed; where the file system cannot say, the
- * writes will. */
+/* Room for all of it first, so that a full disk is known before minutes have passed; where the file system
+ * cannot say, the writes will. */
 static int reserve(int fd, uint64_t bytes) {
     if (fallocate(fd, 0, 0, (off_t)bytes) == 0) return 0;
     return errno == EOPNOTSUPP || errno == ENOSYS ? 0 : errno;
@@ -173,7 +182,10 @@ static int write_tensors(const char *path, const random_list *l, uint64_t seed, 
     size_t bytes = 0;
     char *header = make_header(l, &bytes);
     if (!header) return ENOMEM;
-    job j = {.list = l, .seed = seed, .data = bytes, .fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666)};
+    job j = {.list = l,
+             .seed = seed,
+             .data = bytes,
+             .fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666)};
     int error = j.fd < 0 ? errno : reserve(j.fd, bytes + 2 * l->n_value);
     if (!error) error = write_all(j.fd, header, bytes, 0);
     if (!error) error = write_values(&j, n_thread);
@@ -203,8 +215,8 @@ bool random_checkpoint_write(const char *dir, const random_shape *shape, uint64_
     if (!error) error = write_config(config, shape);
     if (!error) error = write_tensors(tensors, &l, seed, n_thread);
     if (error) {
-        fprintf(stderr, "weir-random-model: %s: %s shape, %.1f MiB: %s\n", dir, shape->name, (double)l.n_value / 0x1p19,
-                strerror(error));
+        fprintf(stderr, "weir-random-model: %s: %s shape, %.1f MiB: %s\n", dir, shape->name,
+                (double)l.n_value / 0x1p19, strerror(error));
         if (named) (void)unlink(tensors);
         if (named) (void)unlink(config);
     } else {

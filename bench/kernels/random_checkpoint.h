@@ -5,8 +5,8 @@
 #include <stdint.h>
 #include <stdio.h>
 
-/* Checkpoints of random bf16 weights: config.json and one model.safetensors in a folder. A family names its tensors once, in
- * the order of the file; header and values are made from that list. */
+/* Checkpoints of random bf16 weights: config.json and one model.safetensors in a folder. A family names its
+ * tensors once, in the order of the file; header and values are made from that list. */
 
 enum { RANDOM_NAME = 96 };
 
@@ -18,9 +18,9 @@ typedef struct random_fill {
 
 typedef struct random_tensor {
     char name[RANDOM_NAME];
-    int64_t rows, cols;  /* rows 0: a vector */
+    int64_t rows, cols; /* rows 0: a vector */
     random_fill fill;
-    uint64_t at, draw;   /* values before it, and draws of the random sequence */
+    uint64_t at, draw; /* values before it, and draws of the random sequence */
 } random_tensor;
 
 typedef struct random_list {
@@ -35,7 +35,8 @@ void random_add(random_list *l, int64_t rows, int64_t cols, random_fill fill, co
     __attribute__((format(printf, 5, 6)));
 void random_list_free(random_list *l);
 
-/* Limits of products whose results have about unit size where their inputs have: sqrt(3 / inputs) times `scale`. */
+/* Limits of products whose results have about unit size where their inputs have: sqrt(3 / inputs) times
+ * `scale`. */
 random_fill random_even(int64_t inputs, double scale);
 
 /* A shape of any family: what random_main.c asks for by name. */
@@ -49,8 +50,8 @@ typedef struct random_shape {
 int random_t5_shapes(const random_shape **out); /* how many */
 int random_decoder_shapes(const random_shape **out);
 
-/* Writes both files into dir, which is made if it is not there; existing ones are replaced. n_thread in [1, 256]: the bytes are
- * the same for any. false: one line on stderr, and neither file is left. */
+/* Writes both files into dir, which is made if it is not there; existing ones are replaced. n_thread in [1,
+ * 256]: the bytes are the same for any. false: one line on stderr, and neither file is left. */
 bool random_checkpoint_write(const char *dir, const random_shape *shape, uint64_t seed, int n_thread);
 
 #endif /* WEIR_BENCH_KERNELS_RANDOM_CHECKPOINT_H */

@@ -1,11 +1,13 @@
-/* Decoder-only shapes, from the config.json of the published checkpoints (Hugging Face: google, meta-llama, Qwen): sizes, heads,
- * windows, caps, rotations, ties. One thing differs: the models of a family have one vocabulary, the largest of theirs, since a
- * pair without a tokenizer cannot tell padding rows from tokens (Qwen2.5 below 7B has 151,936 rows, Gemma 3 below 4B 262,144).
+/* Decoder-only shapes, from the config.json of the published checkpoints (Hugging Face: google, meta-llama,
+ * Qwen): sizes, heads, windows, caps, rotations, ties. One thing differs: the models of a family have one
+ * vocabulary, the largest of theirs, since a pair without a tokenizer cannot tell padding rows from tokens
+ * (Qwen2.5 below 7B has 151,936 rows, Gemma 3 below 4B 262,144).
  *
- * Weights are uniform with deviations of 1 / sqrt(inputs), so that products of unit rows have about unit size, scores and logits
- * with them; norms are 1, which Gemma writes as 0. A head's logits have a deviation of 3. Gemma's tied embedding is scaled up
- * again where it enters, so a head of that size would see the token that went in and repeat it: its deviation is 0.5 there, which
- * that token's logit exceeds by less than the largest of so many others do. */
+ * Weights are uniform with deviations of 1 / sqrt(inputs), so that products of unit rows have about unit
+ * size, scores and logits with them; norms are 1, which Gemma writes as 0. A head's logits have a deviation
+ * of 3. Gemma's tied embedding is scaled up again where it enters, so a head of that size would see the token
+ * that went in and repeat it: its deviation is 0.5 there, which that token's logit exceeds by less than the
+ * largest of so many others do. */
 #include <math.h>
 
 #include "bench/kernels/random_checkpoint.h"
@@ -59,7 +61,7 @@ static const struct {
 static bool is_gemma(const sizes *s) { return s->family == GEMMA2 || s->family == GEMMA3; }
 static int vocab_of(const sizes *s) { return s->dim == TINY_DIM ? TINY_VOCAB : FAMILIES[s->family].vocab; }
 
-/* ---- tensors --------------------------------------------------------------------------------------------- */
+/* ---- tensors ------------------------------------------------------------------------------------------- */
 
 static void norm(random_list *l, const sizes *s, int n, int layer, const char *what) {
     const random_fill one = {.constant = is_gemma(s) ? 0.0f : 1.0f}; /* Gemma multiplies by 1 + w */
@@ -75,9 +77,11 @@ static void attention(random_list *l, const sizes *s, int i) {
     const int inner = s->heads * s->head_dim, inner_kv = s->heads_kv * s->head_dim;
     for (int p = 0; p < 3; p++) {
         const int rows = p ? inner_kv : inner;
-        random_add(l, rows, s->dim, random_even(s->dim, 1.0), "model.layers.%d.self_attn.%s.weight", i, what[p]);
+        random_add(l, rows, s->dim, random_even(s->dim, 1.0), "model.layers.%d.self_attn.%s.weight", i,
+                   what[p]);
         if (s->family == QWEN25)
-            random_add(l, 0, rows, (random_fill){.limit = 0.5}, "model.layers.%d.self_attn.%s.bias", i, what[p]);
+            random_add(l, 0, rows, (random_fill){.limit = 0.5}, "model.layers.%d.self_attn.%s.bias", i,
+                       what[p]);
     }
     matrix(l, s->dim, inner, i, "self_attn.o_proj");
     if (s->family != GEMMA3) return;
@@ -105,7 +109,7 @@ static void list(const void *shape, random_list *l) {
     if (s->untied) random_add(l, vocab_of(s), s->dim, head, "lm_head.weight");
 }
 
-/* ---- config.json ----------------------------------------------------------------------------------------- */
+/* ---- config.json --------------------------------------------------------------------------------------- */
 
 /* Every pattern-th layer sees all, the others a window. */
 static void layer_types(const sizes *s, FILE *f) {
@@ -117,28 +121,36 @@ static void layer_types(const sizes *s, FILE *f) {
 }
 
 static void gemma(const sizes *s, FILE *f) {
-    fprintf(f, " \"query_pre_attn_scalar\": %d, \"hidden_activation\": \"gelu_pytorch_tanh\", \"rms_norm_eps\": 1e-06,\n",
+    fprintf(f,
+            " \"query_pre_attn_scalar\": %d, \"hidden_activation\": \"gelu_pytorch_tanh\", \"rms_norm_eps\": "
+            "1e-06,\n",
             s->scalar);
     layer_types(s, f);
-    fprintf(f, " \"bos_token_id\": 2, \"eos_token_id\": 1, \"pad_token_id\": 0, \"attention_bias\": false,\n");
+    fprintf(f,
+            " \"bos_token_id\": 2, \"eos_token_id\": 1, \"pad_token_id\": 0, \"attention_bias\": false,\n");
     if (s->family == GEMMA2) {
         fprintf(f, " \"max_position_embeddings\": 8192, \"rope_theta\": 10000.0,\n"
                    " \"attn_logit_softcapping\": 50.0, \"final_logit_softcapping\": 30.0,\n");
         return;
     }
-    fprintf(f, " \"max_position_embeddings\": %d, \"rope_theta\": 1000000.0, \"rope_local_base_freq\": 10000.0,\n"
-               " \"attn_logit_softcapping\": null, \"final_logit_softcapping\": null,\n",
-            s->stretch ? 131072 : 32768);
-    if (s->stretch) fprintf(f, " \"rope_scaling\": {\"rope_type\": \"linear\", \"factor\": %d.0},\n", s->stretch);
+    fprintf(
+        f,
+        " \"max_position_embeddings\": %d, \"rope_theta\": 1000000.0, \"rope_local_base_freq\": 10000.0,\n"
+        " \"attn_logit_softcapping\": null, \"final_logit_softcapping\": null,\n",
+        s->stretch ? 131072 : 32768);
+    if (s->stretch)
+        fprintf(f, " \"rope_scaling\": {\"rope_type\": \"linear\", \"factor\": %d.0},\n", s->stretch);
 }
 
 static void llama(const sizes *s, FILE *f) {
-    fprintf(f,
-            " \"hidden_act\": \"silu\", \"rms_norm_eps\": 1e-05, \"attention_bias\": false, \"mlp_bias\": false,\n"
-            " \"max_position_embeddings\": 131072, \"rope_theta\": 500000.0,\n"
-            " \"rope_scaling\": {\"rope_type\": \"llama3\", \"factor\": %d.0, \"low_freq_factor\": 1.0,\n"
-            "  \"high_freq_factor\": 4.0, \"original_max_position_embeddings\": 8192},\n",
-            s->stretch);
+    fprintf(
+        f,
+        " \"hidden_act\": \"silu\", \"rms_norm_eps\": 1e-05, \"attention_bias\": false, \"mlp_bias\": false,"
+        "\n"
+        " \"max_position_embeddings\": 131072, \"rope_theta\": 500000.0,\n"
+        " \"rope_scaling\": {\"rope_type\": \"llama3\", \"factor\": %d.0, \"low_freq_factor\": 1.0,\n"
+        "  \"high_freq_factor\": 4.0, \"original_max_position_embeddings\": 8192},\n",
+        s->stretch);
 }
 
 static void qwen(FILE *f) {
@@ -150,13 +162,19 @@ static void config(const void *shape, FILE *f) {
     const sizes *s = shape;
     fprintf(f, "{\"architectures\": [\"%s\"], \"model_type\": \"%s\", \"dtype\": \"bfloat16\",\n",
             FAMILIES[s->family].architecture, FAMILIES[s->family].model_type);
-    if (is_gemma(s)) gemma(s, f);
-    else if (s->family == LLAMA3) llama(s, f);
-    else qwen(f);
-    fprintf(f,
-            " \"vocab_size\": %d, \"hidden_size\": %d, \"intermediate_size\": %d, \"num_hidden_layers\": %d,\n"
-            " \"num_attention_heads\": %d, \"num_key_value_heads\": %d, \"head_dim\": %d, \"tie_word_embeddings\": %s}\n",
-            vocab_of(s), s->dim, s->ff, s->layers, s->heads, s->heads_kv, s->head_dim, s->untied ? "false" : "true");
+    if (is_gemma(s))
+        gemma(s, f);
+    else if (s->family == LLAMA3)
+        llama(s, f);
+    else
+        qwen(f);
+    fprintf(
+        f,
+        " \"vocab_size\": %d, \"hidden_size\": %d, \"intermediate_size\": %d, \"num_hidden_layers\": %d,\n"
+        " \"num_attention_heads\": %d, \"num_key_value_heads\": %d, \"head_dim\": %d, "
+        "\"tie_word_embeddings\": %s}\n",
+        vocab_of(s), s->dim, s->ff, s->layers, s->heads, s->heads_kv, s->head_dim,
+        s->untied ? "false" : "true");
 }
 
 int random_decoder_shapes(const random_shape **out) {

@@ -1,5 +1,5 @@
-/* weir-random-model: checkpoints of random weights in the shapes of published models, for timings of pairs that are not at hand,
- * on a machine that has neither checkpoints nor NumPy. */
+/* weir-random-model: checkpoints of random weights in the shapes of published models, for timings of pairs
+ * that are not at hand, on a machine that has neither checkpoints nor NumPy. */
 #include <errno.h>
 #include <math.h>
 #include <stdlib.h>
@@ -21,7 +21,8 @@ static const char usage[] =
     "usage: weir-random-model DIR SHAPE [SEED] [--threads N]\n"
     "       weir-random-model --list\n"
     "\n"
-    "Writes DIR/config.json and DIR/model.safetensors: random bf16 weights, the same for a seed (default 1) with any number of\n"
+    "Writes DIR/config.json and DIR/model.safetensors: random bf16 weights, the same for a seed (default 1) "
+    "with any number of\n"
     "threads (default: all cores). --list prints the shapes and the MiB of each.\n"
     "Exit status: 0, 1 where the files cannot be written, 2 for wrong usage.\n";
 
@@ -68,12 +69,14 @@ static bool parse(int argc, char **argv, options *o) {
             o->list = true;
         } else if (strcmp(a, "--threads") == 0) {
             const char *v = i + 1 < argc ? argv[++i] : "";
-            if (!parse_number(v, MAX_THREAD, &threads) || threads < 1) return complain("--threads: expected 1 to 256", v);
+            if (!parse_number(v, MAX_THREAD, &threads) || threads < 1)
+                return complain("--threads: expected 1 to 256", v);
             o->n_thread = (int)threads;
         } else if (a[0] == '-') {
             return complain("unknown option", a);
         } else if (n == 2) {
-            if (!parse_number(a, UINT64_MAX, &o->seed)) return complain("seed: expected a number from 0 on", a);
+            if (!parse_number(a, UINT64_MAX, &o->seed))
+                return complain("seed: expected a number from 0 on", a);
             n++;
         } else if (n < 2) {
             *(n++ ? &o->shape : &o->dir) = a;
@@ -94,7 +97,8 @@ int main(int argc, char **argv) {
     if (!parse(argc, argv, &o)) return 2;
     if (o.list) return print_list(shape, n);
     for (int i = 0; i < n; i++)
-        if (strcmp(shape[i].name, o.shape) == 0) return !random_checkpoint_write(o.dir, &shape[i], o.seed, o.n_thread);
+        if (strcmp(shape[i].name, o.shape) == 0)
+            return !random_checkpoint_write(o.dir, &shape[i], o.seed, o.n_thread);
     fprintf(stderr, "weir-random-model: shape %s is unknown; there are:", o.shape);
     for (int i = 0; i < n; i++) fprintf(stderr, " %s", shape[i].name);
     fprintf(stderr, "\n");

@@ -8,12 +8,14 @@
 enum { MAX_ROW = 8 };
 
 static weir_status finish(kb *k, kb_case *c, weir_status s) {
-    if (s == WEIR_OK) kb_measure(k, c, 1);
-    else kb_give_up(k, c->op, c->shape, s);
+    if (s == WEIR_OK)
+        kb_measure(k, c, 1);
+    else
+        kb_give_up(k, c->op, c->shape, s);
     return s;
 }
 
-/* ---- embed ----------------------------------------------------------------------------------------------- */
+/* ---- embed --------------------------------------------------------------------------------------------- */
 
 typedef struct embed {
     weir_weight table;
@@ -27,7 +29,8 @@ typedef struct embed {
 static weir_status run_embed(kb *k, void *ctx, int i) {
     embed *e = ctx;
     (void)i;
-    weir_embed a = {.x = e->dev_x, .table = &e->table, .token = e->dev_token, .n_row = e->n_row, .scale = e->scale};
+    weir_embed a = {
+        .x = e->dev_x, .table = &e->table, .token = e->dev_token, .n_row = e->n_row, .scale = e->scale};
     return k->be->op.embed(k->be, &a);
 }
 
@@ -49,10 +52,13 @@ static weir_status prepare_embed(kb *k, embed *e, uint16_t *file, float *got, do
 }
 
 static void time_embed(kb *k, embed e) {
-    kb_case c = {.op = "embed", .run = run_embed, .ctx = &e, .inner = kb_inner(k, 0),
+    kb_case c = {.op = "embed",
+                 .run = run_embed,
+                 .ctx = &e,
+                 .inner = kb_inner(k, 0),
                  .bytes = (double)(e.n_row * e.dim) * (2 + 4)};
-    (void)snprintf(c.shape, sizeof c.shape, "vocab %ld dim %ld bf16 rows %ld%s", (long)e.n_vocab, (long)e.dim, (long)e.n_row,
-                   e.use == WEIR_USE_ROWS ? " tied" : "");
+    (void)snprintf(c.shape, sizeof c.shape, "vocab %ld dim %ld bf16 rows %ld%s", (long)e.n_vocab, (long)e.dim,
+                   (long)e.n_row, e.use == WEIR_USE_ROWS ? " tied" : "");
     uint16_t *file = weir_alloc((size_t)(e.n_vocab * e.dim), sizeof *file);
     float *got = weir_alloc((size_t)(e.n_row * e.dim), sizeof *got);
     weir_status s = file && got ? prepare_embed(k, &e, file, got, &c.error) : WEIR_ENOMEM;
@@ -64,7 +70,7 @@ static void time_embed(kb *k, embed e) {
     weir_free(got);
 }
 
-/* ---- rmsnorm --------------------------------------------------------------------------------------------- */
+/* ---- rmsnorm ------------------------------------------------------------------------------------------- */
 
 typedef struct norm {
     float *dev_x, *dev_w, *dev_y;
@@ -75,7 +81,12 @@ typedef struct norm {
 static weir_status run_norm(kb *k, void *ctx, int i) {
     const norm *n = ctx;
     (void)i;
-    weir_rmsnorm a = {.y = n->dev_y, .x = n->dev_x, .w = n->dev_w, .n_row = n->n_row, .dim = n->dim, .eps = 1e-6f,
+    weir_rmsnorm a = {.y = n->dev_y,
+                      .x = n->dev_x,
+                      .w = n->dev_w,
+                      .n_row = n->n_row,
+                      .dim = n->dim,
+                      .eps = 1e-6f,
                       .add = n->add};
     return k->be->op.rmsnorm(k->be, &a);
 }
@@ -89,8 +100,8 @@ static weir_status prepare_norm(kb *k, norm *n, float *x, double *error) {
     n->dev_w = kb_to_device(k, w, dim * sizeof *w);
     n->dev_y = weir_backend_alloc(k->be, size * sizeof *got);
     if (!n->dev_x || !n->dev_w || !n->dev_y) return WEIR_EDEVMEM;
-    weir_rmsnorm a = {.y = want, .x = x, .w = w, .n_row = n->n_row, .dim = n->dim, .eps = 1e-6f,
-                      .add = n->add};
+    weir_rmsnorm a = {
+        .y = want, .x = x, .w = w, .n_row = n->n_row, .dim = n->dim, .eps = 1e-6f, .add = n->add};
     for (size_t i = 0; i < size; i++) want[i] = 0.0f;
     WEIR_TRY(weir_backend_zero(k->be, n->dev_y, size * sizeof *got));
     WEIR_TRY(k->truth->op.rmsnorm(k->truth, &a));
@@ -104,9 +115,14 @@ static weir_status prepare_norm(kb *k, norm *n, float *x, double *error) {
 static void time_norm(kb *k, int64_t dim, bool add) {
     norm n = {.dim = dim, .n_row = 6, .add = add};
     const size_t size = (size_t)(n.n_row * n.dim);
-    kb_case c = {.op = "rmsnorm", .run = run_norm, .ctx = &n, .inner = kb_inner(k, 0), .bytes = (double)((add ? 3 : 2) * size) * 4,
+    kb_case c = {.op = "rmsnorm",
+                 .run = run_norm,
+                 .ctx = &n,
+                 .inner = kb_inner(k, 0),
+                 .bytes = (double)((add ? 3 : 2) * size) * 4,
                  .tolerance = 0x1p-20 /* a tree of dim / 32 additions in f32 */};
-    (void)snprintf(c.shape, sizeof c.shape, "dim %ld rows %ld%s", (long)n.dim, (long)n.n_row, add ? " added" : "");
+    (void)snprintf(c.shape, sizeof c.shape, "dim %ld rows %ld%s", (long)n.dim, (long)n.n_row,
+                   add ? " added" : "");
     float *x = weir_alloc(3 * size + (size_t)n.dim, sizeof *x);
     finish(k, &c, x ? prepare_norm(k, &n, x, &c.error) : WEIR_ENOMEM);
     weir_backend_free(k->be, n.dev_x);
@@ -115,7 +131,7 @@ static void time_norm(kb *k, int64_t dim, bool add) {
     weir_free(x);
 }
 
-/* ---- rope ------------------------------------------------------------------------------------------------ */
+/* ---- rope ---------------------------------------------------------------------------------------------- */
 
 typedef struct rope_shape {
     const char *name;
@@ -140,8 +156,8 @@ static const rope_shape tiny_rope_shapes[] = {
 
 typedef struct rope {
     const rope_shape *shape;
-    int64_t width;                                  /* of q, k and v */
-    float *dev_x, *dev_norm, *dev_bias, *dev_freq;  /* (n_row, width), (head_dim), (width), (head_dim / 2) */
+    int64_t width;                                 /* of q, k and v */
+    float *dev_x, *dev_norm, *dev_bias, *dev_freq; /* (n_row, width), (head_dim), (width), (head_dim / 2) */
     int32_t *dev_slot, *dev_pos;
     int64_t n_row;
 } rope;
@@ -151,13 +167,27 @@ static weir_rope rope_args(const rope *r, float *x, const float *weight, const f
                            const int32_t *slot, const int32_t *pos) {
     const rope_shape *s = r->shape;
     const int64_t k = (int64_t)s->n_head * s->head_dim, v = k + (int64_t)s->n_head_kv * s->head_dim;
-    return (weir_rope){.q = x, .k = x + k, .v = x + v, .ld = r->width, .bias = s->bias ? bias : NULL,
-                       .q_norm = s->norm ? weight : NULL, .k_norm = s->norm ? weight : NULL, .eps = 1e-6f, .inv_freq = freq,
-                       .scale = 1.0f, .slot = slot, .pos = pos, .n_row = r->n_row, .n_head = s->n_head,
-                       .n_head_kv = s->n_head_kv, .head_dim = s->head_dim, .n_dim = s->head_dim};
+    return (weir_rope){.q = x,
+                       .k = x + k,
+                       .v = x + v,
+                       .ld = r->width,
+                       .bias = s->bias ? bias : NULL,
+                       .q_norm = s->norm ? weight : NULL,
+                       .k_norm = s->norm ? weight : NULL,
+                       .eps = 1e-6f,
+                       .inv_freq = freq,
+                       .scale = 1.0f,
+                       .slot = slot,
+                       .pos = pos,
+                       .n_row = r->n_row,
+                       .n_head = s->n_head,
+                       .n_head_kv = s->n_head_kv,
+                       .head_dim = s->head_dim,
+                       .n_dim = s->head_dim};
 }
 
-/* Again and again in place: turning keeps the numbers where they are, norms too; biases add up to some thousands. */
+/* Again and again in place: turning keeps the numbers where they are, norms too; biases add up to some
+ * thousands. */
 static weir_status run_rope(kb *k, void *ctx, int i) {
     const rope *r = ctx;
     (void)i;
@@ -167,7 +197,8 @@ static weir_status run_rope(kb *k, void *ctx, int i) {
 
 /* x: n_row rows, then the device's; norm, bias and freq behind them. */
 static weir_status prepare_rope(kb *k, rope *r, float *x, double *error) {
-    const size_t size = (size_t)(r->n_row * r->width), head = (size_t)r->shape->head_dim, width = (size_t)r->width;
+    const size_t size = (size_t)(r->n_row * r->width), head = (size_t)r->shape->head_dim,
+                 width = (size_t)r->width;
     float *got = x + size, *weight = got + size, *bias = weight + head, *freq = bias + width;
     int32_t slot[MAX_ROW] = {0}, pos[MAX_ROW];
     kb_random_f32(k, x, size, 1.0f);
@@ -181,7 +212,8 @@ static weir_status prepare_rope(kb *k, rope *r, float *x, double *error) {
     r->dev_freq = kb_to_device(k, freq, head / 2 * sizeof *freq);
     r->dev_slot = kb_to_device(k, slot, sizeof slot);
     r->dev_pos = kb_to_device(k, pos, sizeof pos);
-    if (!r->dev_x || !r->dev_norm || !r->dev_bias || !r->dev_freq || !r->dev_slot || !r->dev_pos) return WEIR_EDEVMEM;
+    if (!r->dev_x || !r->dev_norm || !r->dev_bias || !r->dev_freq || !r->dev_slot || !r->dev_pos)
+        return WEIR_EDEVMEM;
     weir_rope a = rope_args(r, x, weight, bias, freq, slot, pos);
     WEIR_TRY(k->truth->op.rope(k->truth, &a));
     WEIR_TRY(run_rope(k, r, 0));
@@ -194,10 +226,15 @@ static void time_rope(kb *k, const rope_shape *s) {
     rope r = {.shape = s, .n_row = 6, .width = ((int64_t)s->n_head + 2 * s->n_head_kv) * s->head_dim};
     const size_t size = (size_t)(r.n_row * r.width);
     const int64_t turned = r.n_row * (s->n_head + (s->bias ? 2 : 1) * s->n_head_kv) * s->head_dim;
-    kb_case c = {.op = "rope", .run = run_rope, .ctx = &r, .inner = kb_inner(k, 0), .bytes = (double)(2 * turned) * 4,
+    kb_case c = {.op = "rope",
+                 .run = run_rope,
+                 .ctx = &r,
+                 .inner = kb_inner(k, 0),
+                 .bytes = (double)(2 * turned) * 4,
                  .tolerance = 0x1p-18 /* rope.h: 2^-24 (256 / 8 + 20) of two elements of a pair */};
-    (void)snprintf(c.shape, sizeof c.shape, "%s: heads %d/%d x %d rows %ld%s%s", s->name, s->n_head, s->n_head_kv, s->head_dim,
-                   (long)r.n_row, s->norm ? " norms" : "", s->bias ? " biases" : "");
+    (void)snprintf(c.shape, sizeof c.shape, "%s: heads %d/%d x %d rows %ld%s%s", s->name, s->n_head,
+                   s->n_head_kv, s->head_dim, (long)r.n_row, s->norm ? " norms" : "",
+                   s->bias ? " biases" : "");
     float *x = weir_alloc(2 * size + (size_t)(2 * s->head_dim + r.width), sizeof *x);
     finish(k, &c, x ? prepare_rope(k, &r, x, &c.error) : WEIR_ENOMEM);
     void *dev[] = {r.dev_x, r.dev_norm, r.dev_bias, r.dev_freq, r.dev_slot, r.dev_pos};
@@ -205,7 +242,7 @@ static void time_rope(kb *k, const rope_shape *s) {
     weir_free(x);
 }
 
-/* ---- kv append ------------------------------------------------------------------------------------------- */
+/* ---- kv append ----------------------------------------------------------------------------------------- */
 
 typedef struct append {
     weir_kv_view kv;
@@ -217,8 +254,14 @@ typedef struct append {
 static weir_status run_append(kb *k, void *ctx, int i) {
     append *p = ctx;
     const int64_t ld = (int64_t)p->kv.n_head_kv * p->kv.head_dim;
-    weir_kv_append a = {.kv = &p->kv, .k = p->dev_k, .v = p->dev_k + p->n_row * ld, .ld = ld, .slot = p->dev_slot,
-                        .pos = p->dev_pos, .n_row = p->n_row, .layer = i % p->kv.n_layer};
+    weir_kv_append a = {.kv = &p->kv,
+                        .k = p->dev_k,
+                        .v = p->dev_k + p->n_row * ld,
+                        .ld = ld,
+                        .slot = p->dev_slot,
+                        .pos = p->dev_pos,
+                        .n_row = p->n_row,
+                        .layer = i % p->kv.n_layer};
     return k->be->op.kv_append(k->be, &a);
 }
 
@@ -233,12 +276,15 @@ static weir_status check_append(kb *k, append *p, const float *rows, double *err
     for (int64_t i = 0; s == WEIR_OK && i < 2 * n; i++) {
         const bool is_v = i >= n;
         const int64_t r = i % n / (p->kv.n_head_kv * hd), head = i % n / hd % p->kv.n_head_kv, d = i % hd;
-        const int64_t at = head * 2 * hd * WEIR_PAGE + (is_v ? hd * WEIR_PAGE + r * hd + d : d * WEIR_PAGE + r);
+        const int64_t at =
+            head * 2 * hd * WEIR_PAGE + (is_v ? hd * WEIR_PAGE + r * hd + d : d * WEIR_PAGE + r);
         float got;
         uint16_t half;
         memcpy(&half, page + at * (int64_t)size, sizeof half);
-        if (p->kv.dtype == WEIR_DTYPE_F32) memcpy(&got, page + at * (int64_t)size, sizeof got);
-        else got = weir_f32_from_bf16(half);
+        if (p->kv.dtype == WEIR_DTYPE_F32)
+            memcpy(&got, page + at * (int64_t)size, sizeof got);
+        else
+            got = weir_f32_from_bf16(half);
         *error += got != rows[i];
     }
     weir_free(page);
@@ -264,13 +310,21 @@ static weir_status prepare_append(kb *k, append *p, float *rows, size_t n, doubl
 }
 
 static void time_append(kb *k, int32_t n_layer, int32_t n_head_kv, int32_t head_dim) {
-    append p = {.n_row = 6, .kv = {.table_stride = 1, .n_layer = n_layer, .n_head_kv = n_head_kv, .head_dim = head_dim,
-                                   .dtype = k->be->device ? WEIR_DTYPE_BF16 : WEIR_DTYPE_F32}};
+    append p = {.n_row = 6,
+                .kv = {.table_stride = 1,
+                       .n_layer = n_layer,
+                       .n_head_kv = n_head_kv,
+                       .head_dim = head_dim,
+                       .dtype = k->be->device ? WEIR_DTYPE_BF16 : WEIR_DTYPE_F32}};
     p.kv.page_elems = weir_kv_page_elems(p.kv.n_layer, p.kv.n_head_kv, p.kv.head_dim);
     const size_t n = (size_t)(2 * p.n_row * p.kv.n_head_kv * p.kv.head_dim);
-    kb_case c = {.op = "kv_append", .run = run_append, .ctx = &p, .inner = kb_inner(k, 24),
+    kb_case c = {.op = "kv_append",
+                 .run = run_append,
+                 .ctx = &p,
+                 .inner = kb_inner(k, 24),
                  .bytes = (double)n * (4 + weir_dtype_bytes(p.kv.dtype))};
-    (void)snprintf(c.shape, sizeof c.shape, "heads %d x %d rows %ld", p.kv.n_head_kv, p.kv.head_dim, (long)p.n_row);
+    (void)snprintf(c.shape, sizeof c.shape, "heads %d x %d rows %ld", p.kv.n_head_kv, p.kv.head_dim,
+                   (long)p.n_row);
     float *rows = weir_alloc(n, sizeof *rows);
     finish(k, &c, rows ? prepare_append(k, &p, rows, n, &c.error) : WEIR_ENOMEM);
     void *dev[] = {p.kv.pool, p.dev_k, p.dev_slot, p.dev_pos, p.dev_table};
@@ -279,9 +333,15 @@ static void time_append(kb *k, int32_t n_layer, int32_t n_head_kv, int32_t head_
 }
 
 void kb_small(kb *k) {
-    time_embed(k, (embed){.n_vocab = k->tiny ? 100 : 32128, .dim = k->tiny ? 64 : 2048, .n_row = 6, .use = WEIR_USE_PREFILL,
+    time_embed(k, (embed){.n_vocab = k->tiny ? 100 : 32128,
+                          .dim = k->tiny ? 64 : 2048,
+                          .n_row = 6,
+                          .use = WEIR_USE_PREFILL,
                           .scale = 1.0f});
-    time_embed(k, (embed){.n_vocab = k->tiny ? 100 : 32000, .dim = k->tiny ? 64 : 2304, .n_row = 6, .use = WEIR_USE_ROWS,
+    time_embed(k, (embed){.n_vocab = k->tiny ? 100 : 32000,
+                          .dim = k->tiny ? 64 : 2304,
+                          .n_row = 6,
+                          .use = WEIR_USE_ROWS,
                           .scale = 48.0f});
     time_norm(k, k->tiny ? 96 : 2048, false);
     time_norm(k, k->tiny ? 96 : 2304, true);

@@ -1,11 +1,12 @@
-/* llama.cpp beside weir: one model through libllama's C interface, driven by JSON lines, so that both engines get the same
- * prompts and give ids, log-probabilities and times of the same spans.
+/* llama.cpp beside weir: one model through libllama's C interface, driven by JSON lines, so that both engines
+ * get the same prompts and give ids, log-probabilities and times of the same spans.
  *
  *   llama_cpp MODEL.gguf THREADS CONTEXT < requests > answers
  *
- * {"prompt": TEXT, "n": N}  greedy: {"prompt_ids", "token_ids" (N, end-of-text not obeyed), "gaps" (logit of the first less the
- *                           second, per token), "prompt_ms", "predicted_ms"}
- * {"text": TEXT}            {"token_ids", "logprobs" (natural; of each token but the first, given all before)}
+ * {"prompt": TEXT, "n": N}  greedy: {"prompt_ids", "token_ids" (N, end-of-text not obeyed), "gaps" (logit of
+ *                           the first less the second, per token), "prompt_ms", "predicted_ms"}
+ * {"text": TEXT}            {"token_ids", "logprobs" (natural; of each token but the first, given all
+ *                           before)}
  *
  * Times are wall-clock of llama_decode alone, tokenizer and argmax left out, as in weir's timings. */
 #include <jansson.h>
@@ -115,7 +116,8 @@ static json_t *ids_json(const llama_token *ids, int n) {
 
 static json_t *answer(engine *e, const char *prompt, int n) {
     const int n_prompt = tokenize(e, prompt);
-    if (n < 1 || n_prompt + n > e->most) die("%d tokens behind a prompt of %d, the context has %d", n, n_prompt, e->most);
+    if (n < 1 || n_prompt + n > e->most)
+        die("%d tokens behind a prompt of %d, the context has %d", n, n_prompt, e->most);
     llama_memory_clear(llama_get_memory(e->ctx), true);
     json_t *tokens = json_array(), *gaps = json_array(), *prompt_ids = ids_json(e->ids, n_prompt);
     const double prompt_ms = decode(e, e->ids, n_prompt, 0, false);
@@ -127,8 +129,8 @@ static json_t *answer(engine *e, const char *prompt, int n) {
         json_array_append_new(gaps, json_real(gap));
         if (i + 1 < n) predicted_ms += decode(e, &id, 1, n_prompt + i, false);
     }
-    return json_pack("{s:o, s:o, s:o, s:f, s:f}", "prompt_ids", prompt_ids, "token_ids", tokens, "gaps", gaps, "prompt_ms",
-                     prompt_ms, "predicted_ms", predicted_ms);
+    return json_pack("{s:o, s:o, s:o, s:f, s:f}", "prompt_ids", prompt_ids, "token_ids", tokens, "gaps", gaps,
+                     "prompt_ms", prompt_ms, "predicted_ms", predicted_ms);
 }
 
 static json_t *score(engine *e, const char *text) {
@@ -165,7 +167,8 @@ int main(int argc, char **argv) {
         const char *prompt = json_string_value(json_object_get(request, "prompt"));
         const char *text = json_string_value(json_object_get(request, "text"));
         if (!prompt && !text) die("line %ld: neither prompt nor text", number);
-        json_t *out = text ? score(&e, text) : answer(&e, prompt, (int)json_integer_value(json_object_get(request, "n")));
+        json_t *out = text ? score(&e, text)
+                           : answer(&e, prompt, (int)json_integer_value(json_object_get(request, "n")));
         if (!out || json_dumpf(out, stdout, JSON_COMPACT) != 0 || putchar('\n') == EOF || fflush(stdout) != 0)
             die("line %ld: the answer cannot be written", number);
         json_decref(out);

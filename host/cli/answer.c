@@ -12,8 +12,8 @@ static bool lossless(const weir_session_options *o) {
            (o->method == WEIR_METHOD_SPECULATIVE && o->law.rule == WEIR_RULE_EXACT);
 }
 
-/* Emitted tokens of source accepted. s->accepted is of the accept step: it counts kept ones too, and drafts that a stop
- * or the limit then took back. */
+/* Emitted tokens of source accepted. s->accepted is of the accept step: it counts kept ones too, and drafts
+ * that a stop or the limit then took back. */
 static int64_t agreed(const weir_session_stats *s) {
     return s->n_output - s->kept - s->resampled - s->bonus - s->from_drafter - s->from_verifier;
 }
@@ -87,7 +87,8 @@ static json_t *metrics_json(const weir_session_options *o, const weir_session_st
 
 static json_t *settings_json(const weir_session_options *o, const weir_session_view *v) {
     const weir_law *law = &o->law;
-    const weir_rule_info *rule = cli_method_has_rule(o->method) ? weir_rule_facts((weir_rule)law->rule) : NULL;
+    const weir_rule_info *rule =
+        cli_method_has_rule(o->method) ? weir_rule_facts((weir_rule)law->rule) : NULL;
     bool sequence = o->method == WEIR_METHOD_SEQUENCE_CASCADE, blocks = o->method == WEIR_METHOD_SPECULATIVE;
     bool knob = sequence || (rule && law->rule != WEIR_RULE_EXACT);
     bool second = rule && isfinite(rule->beta_default);
@@ -95,7 +96,10 @@ static json_t *settings_json(const weir_session_options *o, const weir_session_v
     cli_json_set(t, "method", json_string(weir_method_name(o->method)));
     cli_json_set(t, "rule", rule ? json_string(rule->name) : json_null());
     cli_json_set(t, "alpha", knob ? cli_json_knob(law->alpha) : json_null());
-    cli_json_set(t, "beta", !second ? json_null() : isnan(law->beta) ? json_string("auto") : cli_json_knob(law->beta));
+    cli_json_set(t, "beta",
+                 !second            ? json_null()
+                 : isnan(law->beta) ? json_string("auto")
+                                    : cli_json_knob(law->beta));
     cli_json_set(t, "gamma", blocks ? json_integer(o->n_draft) : json_null());
     cli_json_set(t, "gate", rule ? json_string(law->gate_scaled ? "scaled" : "raw") : json_null());
     cli_json_set(t, "bonus", blocks ? json_string(law->bonus_pi ? "pi" : "verifier") : json_null());
@@ -122,7 +126,8 @@ json_t *cli_answer_json(int64_t index, const weir_session_options *o, const weir
     for (size_t i = 0; i < v->n; i++) cli_json_add(sources, json_string(weir_source_name(v->sources[i])));
     json_t *a = json_object();
     cli_json_set(a, "index", json_integer(index));
-    cli_json_set(a, "text", text ? cli_json_text(v->text ? v->text : "", v->text ? v->bytes : 0) : json_null());
+    cli_json_set(a, "text",
+                 text ? cli_json_text(v->text ? v->text : "", v->text ? v->bytes : 0) : json_null());
     cli_json_set(a, "token_ids", cli_json_ids(v->ids, v->n));
     cli_json_set(a, "sources", sources);
     cli_json_set(a, "logprobs", cli_json_floats(v->logprobs, v->n));
@@ -135,7 +140,7 @@ json_t *cli_answer_json(int64_t index, const weir_session_options *o, const weir
     return a;
 }
 
-/* ---- summary --------------------------------------------------------------------------------------------- */
+/* ---- summary ------------------------------------------------------------------------------------------- */
 
 void cli_totals_add(cli_totals *t, const weir_session_options *o, const weir_session_view *v) {
     const weir_session_stats *s = &v->stats;
@@ -172,23 +177,28 @@ void cli_totals_add(cli_totals *t, const weir_session_options *o, const weir_ses
 }
 
 static void line_real(const char *name, double x, const char *unit) {
-    if (isnan(x)) fprintf(stderr, "  %-24s n/a\n", name);
-    else fprintf(stderr, "  %-24s %.4g%s\n", name, x, unit);
+    if (isnan(x))
+        fprintf(stderr, "  %-24s n/a\n", name);
+    else
+        fprintf(stderr, "  %-24s %.4g%s\n", name, x, unit);
 }
 
 void cli_totals_print(const cli_totals *t) {
     const weir_session_stats *s = &t->sum;
     double n = (double)s->n_output, rows = (double)s->rows_examined, answers = (double)t->answers;
-    fprintf(stderr, "  %-24s %lld (%lld stop, %lld length, %lld cancelled)\n", "answers", (long long)t->answers,
-            (long long)t->stopped, (long long)t->at_limit, (long long)t->cancelled);
-    fprintf(stderr, "  %-24s %lld prompt, %lld output\n", "tokens", (long long)s->n_prompt, (long long)s->n_output);
+    fprintf(stderr, "  %-24s %lld (%lld stop, %lld length, %lld cancelled)\n", "answers",
+            (long long)t->answers, (long long)t->stopped, (long long)t->at_limit, (long long)t->cancelled);
+    fprintf(stderr, "  %-24s %lld prompt, %lld output\n", "tokens", (long long)s->n_prompt,
+            (long long)s->n_output);
     line_real("speed", ratio(n, t->seconds), " tokens/s");
     line_real("first token", 1e3 * ratio(s->seconds_first, answers), " ms on average");
     line_real("verifier calls", ratio((double)s->verifier_calls, n), " per token");
     if (s->blocks > 0) {
         fprintf(stderr, "  %-24s %lld at gamma %d\n", "blocks", (long long)s->blocks, t->gamma);
-        line_real("mean acceptance length", 1 + ratio((double)s->accepted, (double)s->blocks), " tokens a block");
-        line_real("acceptance rate", 100 * ratio((double)s->accepted, (double)s->drafted), "% of drafted tokens");
+        line_real("mean acceptance length", 1 + ratio((double)s->accepted, (double)s->blocks),
+                  " tokens a block");
+        line_real("acceptance rate", 100 * ratio((double)s->accepted, (double)s->drafted),
+                  "% of drafted tokens");
         fprintf(stderr, "  %-24s", "accepted drafts 0, 1 ...");
         for (int i = 0; i <= t->gamma; i++) fprintf(stderr, " %lld", (long long)s->accept_hist[i]);
         fputc('\n', stderr);
@@ -197,9 +207,11 @@ void cli_totals_print(const cli_totals *t) {
         line_real("rejection rate", 100 * ratio(s->reject_mass, rows), "% of examined rows");
         line_real("deferral rate", 100 * ratio((double)s->rows_deferred, rows), "% of examined rows");
     }
-    fprintf(stderr, "  %-24s %lld kept, %lld accepted, %lld resampled, %lld bonus, %lld drafter, %lld verifier\n",
-            "sources", (long long)s->kept, (long long)agreed(s), (long long)s->resampled,
-            (long long)s->bonus, (long long)s->from_drafter, (long long)s->from_verifier);
-    fprintf(stderr, "  %-24s %.3f prefill, %.3f draft, %.3f verify, %.3f accept, %.3f wall clock\n", "seconds",
-            s->seconds_prefill, s->seconds_draft, s->seconds_verify, s->seconds_accept, t->seconds);
+    fprintf(stderr,
+            "  %-24s %lld kept, %lld accepted, %lld resampled, %lld bonus, %lld drafter, %lld verifier\n",
+            "sources", (long long)s->kept, (long long)agreed(s), (long long)s->resampled, (long long)s->bonus,
+            (long long)s->from_drafter, (long long)s->from_verifier);
+    fprintf(stderr, "  %-24s %.3f prefill, %.3f draft, %.3f verify, %.3f accept, %.3f wall clock\n",
+            "seconds", s->seconds_prefill, s->seconds_draft, s->seconds_verify, s->seconds_accept,
+            t->seconds);
 }

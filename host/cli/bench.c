@@ -29,13 +29,13 @@ static double share(const report *b, const weir_bench_row *r) {
 static void print_table(const report *b) {
     char device[420];
     cli_device_text(&b->facts, device, sizeof device);
-    cli_outf("device %s, prompt %d tokens, gamma %d, median of %d runs, copy %.1f GB/s\n", device, b->n_prompt, b->gamma,
-             b->repeat, 1e-9 * b->copy);
+    cli_outf("device %s, prompt %d tokens, gamma %d, median of %d runs, copy %.1f GB/s\n", device,
+             b->n_prompt, b->gamma, b->repeat, 1e-9 * b->copy);
     cli_outf("%-32s %5s %12s %12s %9s %7s\n", "part", "rows", "us p50", "us p99", "GB/s", "% copy");
     for (int i = 0; i < b->n; i++) {
         const weir_bench_row *r = &b->row[i];
-        cli_outf("%-32s %5d %12.2f %12.2f %9.2f %7.1f\n", r->name, r->rows, 1e6 * r->seconds_p50, 1e6 * r->seconds_p99,
-                 gbps(r), share(b, r));
+        cli_outf("%-32s %5d %12.2f %12.2f %9.2f %7.1f\n", r->name, r->rows, 1e6 * r->seconds_p50,
+                 1e6 * r->seconds_p99, gbps(r), share(b, r));
     }
 }
 
@@ -43,8 +43,8 @@ static void print_csv(const report *b) {
     cli_outs("part,rows,us_p50,us_p99,gbps,percent_of_copy,copy_gbps\n");
     for (int i = 0; i < b->n; i++) {
         const weir_bench_row *r = &b->row[i];
-        cli_outf("%s,%d,%.3f,%.3f,%.3f,%.2f,%.3f\n", r->name, r->rows, 1e6 * r->seconds_p50, 1e6 * r->seconds_p99,
-                 gbps(r), share(b, r), 1e-9 * b->copy);
+        cli_outf("%s,%d,%.3f,%.3f,%.3f,%.2f,%.3f\n", r->name, r->rows, 1e6 * r->seconds_p50,
+                 1e6 * r->seconds_p99, gbps(r), share(b, r), 1e-9 * b->copy);
     }
 }
 
@@ -82,22 +82,27 @@ static int measure(const cli_args *a, weir_engine *e, report *b) {
     }
     b->copy = weir_bench_copy(e, COPY_BYTES, COPY_REPEAT);
     weir_err err = {{0}};
-    weir_status s = weir_bench(e, b->n_prompt, cli_int(a, OPT_ROWS), b->gamma, b->repeat, b->row, MAX_ROWS, &b->n, &err);
+    weir_status s =
+        weir_bench(e, b->n_prompt, cli_int(a, OPT_ROWS), b->gamma, b->repeat, b->row, MAX_ROWS, &b->n, &err);
     if (s == WEIR_ECANCELED) return 128 + terminal_signal();
     return s == WEIR_OK ? CLI_OK : cli_fail(CLI_FAILED, "%s", err.text[0] ? err.text : weir_status_str(s));
 }
 
 int cli_bench(const cli_args *a) {
-    if (cli_flag(a, OPT_JSON) && cli_flag(a, OPT_CSV)) return cli_fail(CLI_USAGE, "give one of --json and --csv");
+    if (cli_flag(a, OPT_JSON) && cli_flag(a, OPT_CSV))
+        return cli_fail(CLI_USAGE, "give one of --json and --csv");
     weir_engine *e = NULL;
     int rc = cli_open(a, false, &e);
     if (rc) return rc;
     report b = {.n = 0};
     terminal_catch_signals();
     rc = measure(a, e, &b);
-    if (!rc && cli_flag(a, OPT_JSON)) rc = print_json(&b);
-    else if (!rc && cli_flag(a, OPT_CSV)) print_csv(&b);
-    else if (!rc) print_table(&b);
+    if (!rc && cli_flag(a, OPT_JSON))
+        rc = print_json(&b);
+    else if (!rc && cli_flag(a, OPT_CSV))
+        print_csv(&b);
+    else if (!rc)
+        print_table(&b);
     weir_engine_close(e);
     return rc;
 }

@@ -6,9 +6,11 @@
 
 #include "host/cli/terminal.h"
 
-static const char *words(const weir_err *err, weir_status s) { return err->text[0] ? err->text : weir_status_str(s); }
+static const char *words(const weir_err *err, weir_status s) {
+    return err->text[0] ? err->text : weir_status_str(s);
+}
 
-/* ---- the conversation so far ----------------------------------------------------------------------------- */
+/* ---- the conversation so far --------------------------------------------------------------------------- */
 
 void chat_forget(chat *c) {
     for (size_t i = 0; i < c->n_turn; i++) cli_buf_free(&c->turns[i]);
@@ -38,10 +40,12 @@ static weir_chat_message *messages_of(const chat *c, size_t *n) {
     weir_chat_message *m = cli_alloc(c->n_turn + 1, sizeof *m);
     if (!m) return NULL;
     *n = 0;
-    if (c->system) m[(*n)++] = (weir_chat_message){.role = "system", .content = c->system, .bytes = strlen(c->system)};
+    if (c->system)
+        m[(*n)++] = (weir_chat_message){.role = "system", .content = c->system, .bytes = strlen(c->system)};
     for (size_t i = 0; i < c->n_turn; i++) {
         const cli_buf *turn = &c->turns[i];
-        m[(*n)++] = (weir_chat_message){.role = i % 2 ? "assistant" : "user", .content = turn->data, .bytes = turn->len};
+        m[(*n)++] = (weir_chat_message){
+            .role = i % 2 ? "assistant" : "user", .content = turn->data, .bytes = turn->len};
     }
     return m;
 }
@@ -66,7 +70,7 @@ int chat_set_system(chat *c, const char *text) {
     return CLI_OK;
 }
 
-/* ---- an answer ------------------------------------------------------------------------------------------- */
+/* ---- an answer ----------------------------------------------------------------------------------------- */
 
 static bool on_token(void *ud, weir_session *s, const weir_token_event *ev) {
     (void)s;
@@ -92,7 +96,8 @@ static void end_line(chat *c) {
     cli_buf_free(&b);
 }
 
-/* Steps a session to its end. CLI_OK, or CLI_FAILED after a message; *lost: no further step can be trusted. */
+/* Steps a session to its end. CLI_OK, or CLI_FAILED after a message; *lost: no further step can be
+ * trusted. */
 static int run(chat *c, weir_session *s, weir_session_view *v, bool *lost) {
     const int blocks = c->facts.isa ? 4 : 32; /* calls of a device are dearer than its blocks */
     int rc = CLI_OK;
@@ -112,8 +117,11 @@ static int run(chat *c, weir_session *s, weir_session_view *v, bool *lost) {
 }
 
 static int too_long(const chat *c, size_t n) {
-    return cli_fail(CLI_FAILED, "the conversation has %zu tokens with this message, which is left out; the context holds %d: "
-                    "/reset begins a new one (or start with a larger -c)", n, c->facts.ctx_size);
+    return cli_fail(
+        CLI_FAILED,
+        "the conversation has %zu tokens with this message, which is left out; the context holds %d: "
+        "/reset begins a new one (or start with a larger -c)",
+        n, c->facts.ctx_size);
 }
 
 /* The turns, the last of them the user's, to a session. */
@@ -139,7 +147,8 @@ static int open_session(chat *c, weir_session **out) {
 
 static void note_end(const chat *c, const weir_session_view *v) {
     if (v->finish == WEIR_FINISH_LENGTH)
-        cli_note("the answer was cut at %zu tokens (%s)", v->n, v->n < (size_t)c->o.max_tokens ? "--ctx-size" : "--n-predict");
+        cli_note("the answer was cut at %zu tokens (%s)", v->n,
+                 v->n < (size_t)c->o.max_tokens ? "--ctx-size" : "--n-predict");
     if (v->finish == WEIR_FINISH_CANCELLED && terminal_signal() == SIGINT)
         cli_note("the answer was cancelled; the conversation keeps what there is of it");
 }
@@ -162,7 +171,8 @@ static int answer(chat *c) {
         rc = run(c, s, &v, &lost);
         c->over |= lost || cli_out_failed();
         take_stats(c, &v, terminal_now() - start);
-        if (rc == CLI_OK && !add_turn(c, v.text, v.bytes)) rc = cli_fail(CLI_FAILED, "out of memory for an answer");
+        if (rc == CLI_OK && !add_turn(c, v.text, v.bytes))
+            rc = cli_fail(CLI_FAILED, "out of memory for an answer");
         if (rc == CLI_OK) note_end(c, &v);
     }
     if (rc) drop_turn(c);
@@ -172,7 +182,7 @@ static int answer(chat *c) {
     return rc;
 }
 
-/* ---- lines ----------------------------------------------------------------------------------------------- */
+/* ---- lines --------------------------------------------------------------------------------------------- */
 
 static void show_prompt(const chat *c, const char *prompt) {
     if (!c->interactive || cli_flag(&c->args, OPT_QUIET)) return;
@@ -220,7 +230,7 @@ static void talk(chat *c) {
     if (c->interactive) show_prompt(c, "\n");
 }
 
-/* ---- the command ----------------------------------------------------------------------------------------- */
+/* ---- the command --------------------------------------------------------------------------------------- */
 
 static int prepare(chat *c, const cli_args *a) {
     int rc = cli_session(a, &c->o);
@@ -238,7 +248,8 @@ static int prepare(chat *c, const cli_args *a) {
 static void introduce(const chat *c) {
     cli_note_setting(&c->facts, &c->o);
     if (c->marks.on && !cli_flag(&c->args, OPT_QUIET)) terminal_legend(c->marks.colours);
-    cli_note("chat template %s; /help lists the commands, Ctrl-C stops an answer, Ctrl-D ends", c->facts.chat_template);
+    cli_note("chat template %s; /help lists the commands, Ctrl-C stops an answer, Ctrl-D ends",
+             c->facts.chat_template);
 }
 
 int cli_chat(const cli_args *a) {

@@ -6,17 +6,19 @@
 #include "host/cli/io.h"
 #include "host/cli/marks.h"
 
-/* A conversation at the terminal: chat.c reads and answers, chat_command.c has the lines that begin with /. */
+/* A conversation at the terminal: chat.c reads and answers, chat_command.c has the lines that begin with
+ * /. */
 typedef struct chat {
-    cli_args args;            /* the settings that hold now: commands change them as flags would */
-    char *owned[OPT_COUNT];   /* texts of values that commands gave; weir_free() */
+    cli_args args;          /* the settings that hold now: commands change them as flags would */
+    char *owned[OPT_COUNT]; /* texts of values that commands gave; weir_free() */
     weir_engine *engine;
     weir_engine_facts facts;
-    weir_session_options o;   /* made of args */
+    weir_session_options o; /* made of args */
     cli_reader reader;
-    bool interactive;         /* standard input is a terminal: a prompt is shown, mistakes do not count in the end */
-    char *system;             /* NULL: none; weir_free() */
-    cli_buf *turns;           /* (n_turn) user and assistant in turn */
+    bool interactive; /* standard input is a terminal: a prompt is shown, mistakes do not count in the
+                                 end */
+    char *system;     /* NULL: none; weir_free() */
+    cli_buf *turns;   /* (n_turn) user and assistant in turn */
     size_t n_turn, turn_cap;
     cli_marks marks;
     cli_totals last, all;
@@ -24,7 +26,8 @@ typedef struct chat {
     int rc;
 } chat;
 
-/* line begins with / and is zero-terminated. What goes wrong is one line, and the conversation goes on. CLI_OK or not. */
+/* line begins with / and is zero-terminated. What goes wrong is one line, and the conversation goes on.
+ * CLI_OK or not. */
 int chat_command(chat *c, const char *line);
 
 /* A system message, NULL or "" for none; refused, after a message, where the template has no place for it. */

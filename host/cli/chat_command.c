@@ -3,8 +3,8 @@
 
 #include "host/cli/chat.h"
 
-/* A setting is changed as its flag would have set it: into a copy of the options, which is then checked as a whole and
- * becomes the conversation's, or not. */
+/* A setting is changed as its flag would have set it: into a copy of the options, which is then checked as a
+ * whole and becomes the conversation's, or not. */
 
 static int set(cli_args *a, cli_option_id id, const char *label, const char *text, char **owned) {
     char *copy = weir_strdup(text);
@@ -41,18 +41,19 @@ static int apply(chat *c, const char *label, const change *changes, int n) {
     return CLI_OK;
 }
 
-/* ---- the commands ---------------------------------------------------------------------------------------- */
+/* ---- the commands -------------------------------------------------------------------------------------- */
 
 enum { MAX_WORDS = 3 };
 typedef struct call {
-    const char *name;             /* "/rule" */
-    const char *rest;             /* of the line, without blanks at its ends */
-    const char *word[MAX_WORDS];  /* of rest, zero-terminated */
-    int n;                        /* words there; more than MAX_WORDS where there are more */
+    const char *name;            /* "/rule" */
+    const char *rest;            /* of the line, without blanks at its ends */
+    const char *word[MAX_WORDS]; /* of rest, zero-terminated */
+    int n;                       /* words there; more than MAX_WORDS where there are more */
 } call;
 
 static int do_rule(chat *c, const call *k) {
-    const change changes[] = {{OPT_RULE, k->word[0]}, {OPT_ALPHA, k->n > 1 ? k->word[1] : NULL},
+    const change changes[] = {{OPT_RULE, k->word[0]},
+                              {OPT_ALPHA, k->n > 1 ? k->word[1] : NULL},
                               {OPT_BETA, k->n > 2 ? k->word[2] : NULL}};
     return apply(c, k->name, changes, 3);
 }
@@ -65,11 +66,14 @@ static int do_exact(chat *c, const call *k) {
 static int do_alpha(chat *c, const call *k) { return apply(c, k->name, &(change){OPT_ALPHA, k->word[0]}, 1); }
 static int do_beta(chat *c, const call *k) { return apply(c, k->name, &(change){OPT_BETA, k->word[0]}, 1); }
 static int do_temp(chat *c, const call *k) { return apply(c, k->name, &(change){OPT_TEMP, k->word[0]}, 1); }
-static int do_gamma(chat *c, const call *k) { return apply(c, k->name, &(change){OPT_DRAFT_N_MAX, k->word[0]}, 1); }
+static int do_gamma(chat *c, const call *k) {
+    return apply(c, k->name, &(change){OPT_DRAFT_N_MAX, k->word[0]}, 1);
+}
 
 static int do_system(chat *c, const call *k) {
     const int rc = chat_set_system(c, k->rest);
-    if (rc == CLI_OK) cli_note("%s", c->system ? "system message set; the conversation stays" : "system message removed");
+    if (rc == CLI_OK)
+        cli_note("%s", c->system ? "system message set; the conversation stays" : "system message removed");
     return rc;
 }
 
@@ -102,7 +106,8 @@ static const struct {
     int least, most; /* words */
     int (*run)(chat *c, const call *k);
 } commands[] = {
-    {"/rule", "RULE [ALPHA [BETA]]", "another deferral rule, with its own knobs where none are given", 1, 3, do_rule},
+    {"/rule", "RULE [ALPHA [BETA]]", "another deferral rule, with its own knobs where none are given", 1, 3,
+     do_rule},
     {"/alpha", "A", "the rule's knob", 1, 1, do_alpha},
     {"/beta", "B", "the second knob of lossy and typical", 1, 1, do_beta},
     {"/exact", "", "rule exact: the verifier's law", 0, 0, do_exact},
@@ -123,16 +128,19 @@ static int do_help(chat *c, const call *k) {
         snprintf(left, sizeof left, "%s %s", commands[i].name, commands[i].args);
         fprintf(stderr, "  %-28s %s\n", left, commands[i].help);
     }
-    fputs("  A line that ends in \\ goes on in the next. A message that begins with / is written with a blank before it.\n",
-          stderr);
+    fputs(
+        "  A line that ends in \\ goes on in the next. A message that begins with / is written with a blank "
+        "before it.\n",
+        stderr);
     return CLI_OK;
 }
 
-/* ---- lines ----------------------------------------------------------------------------------------------- */
+/* ---- lines --------------------------------------------------------------------------------------------- */
 
 static const char blanks[] = " \t\r\n";
 
-/* Cuts a copy of the line up: its first word, the rest as it is, and in `cut`, another copy, the words of the rest. */
+/* Cuts a copy of the line up: its first word, the rest as it is, and in `cut`, another copy, the words of the
+ * rest. */
 static void cut_up(char *line, char *cut, call *k) {
     size_t n = strlen(line);
     while (n > 0 && strchr(blanks, line[n - 1])) line[--n] = '\0';
@@ -154,11 +162,13 @@ static int dispatch(chat *c, const call *k) {
     int i = 0;
     while (i < N_COMMAND && strcmp(commands[i].name, k->name) != 0) i++;
     if (i == N_COMMAND)
-        return cli_fail(CLI_FAILED, "%.60s: unknown command (see /help; a message that begins with / needs a blank before it)",
-                        k->name);
+        return cli_fail(
+            CLI_FAILED,
+            "%.60s: unknown command (see /help; a message that begins with / needs a blank before it)",
+            k->name);
     if (k->n < commands[i].least || (k->n > commands[i].most && commands[i].most <= MAX_WORDS))
-        return cli_fail(CLI_FAILED, "%s: expected %s%s%s", k->name, commands[i].name, *commands[i].args ? " " : "",
-                        commands[i].args);
+        return cli_fail(CLI_FAILED, "%s: expected %s%s%s", k->name, commands[i].name,
+                        *commands[i].args ? " " : "", commands[i].args);
     return commands[i].run(c, k);
 }
 

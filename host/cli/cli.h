@@ -31,7 +31,8 @@ int cli_tune(const cli_args *a);
 int cli_help(const cli_command *command); /* NULL: of the program */
 int cli_man(void);                        /* roff on stdout */
 
-/* Opens the engine that the options ask for. dry: no weights are loaded. 0 or an exit code after a message. */
+/* Opens the engine that the options ask for. dry: no weights are loaded. 0 or an exit code after a
+ * message. */
 int cli_open(const cli_args *a, bool dry, weir_engine **out);
 
 /* The law of the options; alpha and beta absent: the rule's own. 0 or CLI_USAGE after a message. */
@@ -40,8 +41,8 @@ int cli_law(const cli_args *a, weir_law *out);
 /* Session options of the flags (stop strings borrowed from a). 0 or CLI_USAGE after a message. */
 int cli_session(const cli_args *a, weir_session_options *out);
 
-/* The context may be the checkpoint's choice, so that an answer's limit meets it only once the engine is open: one that was
- * not asked for is lowered. 0 or CLI_USAGE after a message. */
+/* The context may be the checkpoint's choice, so that an answer's limit meets it only once the engine is
+ * open: one that was not asked for is lowered. 0 or CLI_USAGE after a message. */
 int cli_fit_context(const cli_args *a, const weir_engine_facts *f, weir_session_options *o);
 
 /* Sets the rule with the knobs that it brings along. */

@@ -6,8 +6,8 @@
 #include "host/cli/request.h"
 #include "host/cli/terminal.h"
 
-/* Up to --parallel sessions are stepped together. Answers leave in input order: the oldest unfinished one (the head)
- * prints as its tokens come, later ones gather in their own buffers until they are the head. */
+/* Up to --parallel sessions are stepped together. Answers leave in input order: the oldest unfinished one
+ * (the head) prints as its tokens come, later ones gather in their own buffers until they are the head. */
 
 typedef struct run run;
 
@@ -30,12 +30,12 @@ struct run {
     cli_source source;
     bool json, sources, colours, one_line;
     job *head, *tail;
-    job **active;            /* (parallel), n_active of them set; in the order of `stepped` */
-    weir_session **stepped;  /* (parallel) */
+    job **active;           /* (parallel), n_active of them set; in the order of `stepped` */
+    weir_session **stepped; /* (parallel) */
     int parallel, n_active;
     int64_t n_started, n_done, n_token;
-    bool closed;             /* nothing more is read */
-    int rc;                  /* the first failure */
+    bool closed; /* nothing more is read */
+    int rc;      /* the first failure */
     cli_totals totals;
     terminal_bar bar;
 };
@@ -45,7 +45,7 @@ static void fail_run(run *r, int rc) {
     r->closed = true;
 }
 
-/* ---- printing -------------------------------------------------------------------------------------------- */
+/* ---- printing ------------------------------------------------------------------------------------------ */
 
 static void print_head(run *r) {
     while (r->head) {
@@ -79,32 +79,37 @@ static bool on_token(void *ud, weir_session *s, const weir_token_event *ev) {
     run *r = j->run;
     r->n_token++;
     if (!r->json && ev->bytes > 0) {
-        bool ok = cli_marks_open(&j->marks, &j->text, ev->source) && add_text(j, &j->text, ev->text, ev->bytes);
+        bool ok =
+            cli_marks_open(&j->marks, &j->text, ev->source) && add_text(j, &j->text, ev->text, ev->bytes);
         if (!ok) fail_run(r, cli_fail(CLI_FAILED, "out of memory for an answer"));
         print_head(r);
     }
     return !terminal_signal() && !cli_out_failed();
 }
 
-/* ---- jobs ------------------------------------------------------------------------------------------------ */
+/* ---- jobs ---------------------------------------------------------------------------------------------- */
 
 static int start_job(run *r, cli_request *request) {
     job *j = cli_alloc(1, sizeof *j);
     if (!j) return CLI_FAILED;
     *j = (job){.run = r, .index = r->n_started, .request = *request, .marks = {r->sources, r->colours, -1}};
     weir_err err = {{0}};
-    weir_status s = weir_session_create(r->engine, &j->request.o, j->request.ids, j->request.n_ids, on_token, j,
-                                        &j->session, &err);
+    weir_status s = weir_session_create(r->engine, &j->request.o, j->request.ids, j->request.n_ids, on_token,
+                                        j, &j->session, &err);
     if (s != WEIR_OK) {
         const char *text = err.text[0] ? err.text : weir_status_str(s);
-        if (request->number) cli_fail(CLI_FAILED, "%s:%ld: %s", cli_source_name(&r->source), request->number, text);
-        else cli_fail(CLI_FAILED, "%s: %s", cli_source_name(&r->source), text);
+        if (request->number)
+            cli_fail(CLI_FAILED, "%s:%ld: %s", cli_source_name(&r->source), request->number, text);
+        else
+            cli_fail(CLI_FAILED, "%s: %s", cli_source_name(&r->source), text);
         weir_free(j);
         return CLI_FAILED;
     }
     *request = (cli_request){0};
-    if (r->tail) r->tail->next = j;
-    else r->head = j;
+    if (r->tail)
+        r->tail->next = j;
+    else
+        r->head = j;
     r->tail = j;
     r->active[r->n_active] = j;
     r->stepped[r->n_active++] = j->session;
@@ -169,8 +174,8 @@ static bool round_of_steps(run *r) {
     if (terminal_signal() || cli_out_failed()) cancel_all(r);
     refill(r);
     if (r->n_active == 0) return false;
-    /* A slot that falls free inside a call stays empty until it returns: one block where others could fill it. Calls of a
-     * device are dearer than its blocks. */
+    /* A slot that falls free inside a call stays empty until it returns: one block where others could fill
+     * it. Calls of a device are dearer than its blocks. */
     int blocks = r->parallel > 1 ? 1 : 4;
     if (!r->facts.isa) blocks *= 8;
     weir_err err = {{0}};
@@ -185,11 +190,12 @@ static bool round_of_steps(run *r) {
     return true;
 }
 
-/* After a failure that ended the run: complete answers are printed, but as text only up to the first one that is not,
- * since a line's number is what ties it to its prompt. */
+/* After a failure that ended the run: complete answers are printed, but as text only up to the first one that
+ * is not, since a line's number is what ties it to its prompt. */
 static void drop_jobs(run *r) {
     print_head(r);
-    if (r->head && r->head->printed > 0) cli_outs(r->head->marks.source >= 0 && r->colours ? "\033[0m\n" : "\n");
+    if (r->head && r->head->printed > 0)
+        cli_outs(r->head->marks.source >= 0 && r->colours ? "\033[0m\n" : "\n");
     while (r->head) {
         job *j = r->head;
         r->head = j->next;
@@ -201,7 +207,7 @@ static void drop_jobs(run *r) {
     }
 }
 
-/* ---- the command ----------------------------------------------------------------------------------------- */
+/* ---- the command --------------------------------------------------------------------------------------- */
 
 static int prepare(run *r, const cli_args *a) {
     int rc = cli_session(a, &r->source.defaults);

@@ -25,8 +25,10 @@ static void wrap(const char *text, int indent) {
             cli_outs("\n");
             column = 0;
         }
-        if (column == 0) cli_outf("%*s", indent, "");
-        else cli_outs(" ");
+        if (column == 0)
+            cli_outf("%*s", indent, "");
+        else
+            cli_outs(" ");
         cli_out(p, (size_t)n);
         column += (column == 0 ? indent : 1) + n;
         p += n;
@@ -49,8 +51,10 @@ void help_option_facts(const cli_option *o, char *buf, int cap) {
     if (range[0] && o->word) n += snprintf(buf + n, (size_t)(cap - n), ", or %s", o->word);
     if (o->unit) n += snprintf(buf + n, (size_t)(cap - n), "%s%s", n ? " " : "", o->unit);
     const char *preset = o->preset ? o->preset : o->absent;
-    if (strcmp(preset, "required") == 0) n += snprintf(buf + n, (size_t)(cap - n), "Required.");
-    else n += snprintf(buf + n, (size_t)(cap - n), "%sDefault: %s.", n ? ". " : "", preset);
+    if (strcmp(preset, "required") == 0)
+        n += snprintf(buf + n, (size_t)(cap - n), "Required.");
+    else
+        n += snprintf(buf + n, (size_t)(cap - n), "%sDefault: %s.", n ? ". " : "", preset);
     if (!o->env) return;
     cli_env_name(o, env, (int)sizeof env);
     snprintf(buf + n, (size_t)(cap - n), " Environment: %s.", env);
@@ -66,11 +70,15 @@ static void print_option(const cli_option *o) {
 }
 
 static void alpha_text(const weir_rule_info *r, char *buf, size_t cap) {
-    if (isinf(r->alpha_min) && isinf(r->alpha_max)) snprintf(buf, cap, "any number");
-    else if (isinf(r->alpha_max)) snprintf(buf, cap, "at least %.6g", (double)r->alpha_min);
-    else if (isinf(r->alpha_min)) snprintf(buf, cap, "at most %.6g", (double)r->alpha_max);
-    else snprintf(buf, cap, "%.6g to %s%.6g", (double)r->alpha_min, r->alpha_max_open ? "below " : "",
-                  (double)r->alpha_max);
+    if (isinf(r->alpha_min) && isinf(r->alpha_max))
+        snprintf(buf, cap, "any number");
+    else if (isinf(r->alpha_max))
+        snprintf(buf, cap, "at least %.6g", (double)r->alpha_min);
+    else if (isinf(r->alpha_min))
+        snprintf(buf, cap, "at most %.6g", (double)r->alpha_max);
+    else
+        snprintf(buf, cap, "%.6g to %s%.6g", (double)r->alpha_min, r->alpha_max_open ? "below " : "",
+                 (double)r->alpha_max);
 }
 
 void help_rule_facts(weir_rule rule, char *buf, int cap) {
@@ -79,7 +87,8 @@ void help_rule_facts(weir_rule rule, char *buf, int cap) {
     int n = snprintf(buf, (size_t)cap, "%s.", r->defers);
     if (rule != WEIR_RULE_EXACT) {
         alpha_text(r, range, sizeof range);
-        n += snprintf(buf + n, (size_t)(cap - n), " alpha %s, default %.6g.", range, (double)r->alpha_default);
+        n +=
+            snprintf(buf + n, (size_t)(cap - n), " alpha %s, default %.6g.", range, (double)r->alpha_default);
     }
     if (isfinite(r->beta_default))
         n += snprintf(buf + n, (size_t)(cap - n), " beta default %.6g.", (double)r->beta_default);
@@ -88,8 +97,9 @@ void help_rule_facts(weir_rule rule, char *buf, int cap) {
 
 static void print_rules(void) {
     cli_outs("\nRULES (--deferral-rule)\n");
-    wrap("q is the drafter's next-token distribution, p the verifier's, H the entropy in nats, D_TV(p,q) the total "
-         "variation distance.", 2);
+    wrap("q is the drafter's next-token distribution, p the verifier's, H the entropy in nats, D_TV(p,q) the "
+         "total variation distance.",
+         2);
     for (int i = 0; i < WEIR_RULE_COUNT; i++) {
         char text[500];
         const weir_rule_info *r = weir_rule_facts((weir_rule)i);
@@ -101,9 +111,8 @@ static void print_rules(void) {
 }
 
 const char help_templates[] =
-    "Formats by name, in place of the template that a checkpoint carries, which is a program and is run. Nothing in a message is "
-    "taken for markup. Names of tokens that the vocabulary lacks "
-    "are an error.";
+    "Formats by name, in place of the template that a checkpoint carries, which is a program and is run. "
+    "Nothing in a message is taken for markup. Names of tokens that the vocabulary lacks are an error.";
 
 static void print_templates(void) {
     cli_outs("\nCHAT TEMPLATES (--chat-template)\n");
@@ -134,12 +143,15 @@ int cli_help(const cli_command *command) {
         return cli_out_end();
     }
     cli_outf("weir %s: speculative cascades, a small drafter and a large verifier under a deferral rule\n\n"
-             "usage: weir COMMAND [options]\n\ncommands\n", WEIR_VERSION);
-    for (int i = 0; i < CMD_COUNT; i++) cli_outf("  %-12s %s\n", cli_commands[i].name, cli_commands[i].summary);
+             "usage: weir COMMAND [options]\n\ncommands\n",
+             WEIR_VERSION);
+    for (int i = 0; i < CMD_COUNT; i++)
+        cli_outf("  %-12s %s\n", cli_commands[i].name, cli_commands[i].summary);
     cli_outs("\n  weir COMMAND --help    options of a command with ranges, units and defaults\n"
              "  weir --version         the version\n\n");
-    wrap("Options are also read from the environment, as WEIR_ and the long name in capitals with underscores "
-         "(--ctx-size: WEIR_CTX_SIZE); the command line wins. Exit status: 0, 1 after a failure, 2 for a wrong command "
-         "line, 130 and 143 after Ctrl-C and SIGTERM.", 0);
+    wrap("Options are also read from the environment, as WEIR_ and the long name in capitals with "
+         "underscores (--ctx-size: WEIR_CTX_SIZE); the command line wins. Exit status: 0, 1 after a "
+         "failure, 2 for a wrong command line, 130 and 143 after Ctrl-C and SIGTERM.",
+         0);
     return cli_out_end();
 }

@@ -7,7 +7,7 @@
 
 static const char *const role[] = {"verifier", "drafter"};
 
-/* ---- the table ------------------------------------------------------------------------------------------- */
+/* ---- the table ----------------------------------------------------------------------------------------- */
 
 static void bytes_line(const char *name, size_t bytes) {
     double mib = (double)bytes / (1024.0 * 1024.0);
@@ -15,8 +15,10 @@ static void bytes_line(const char *name, size_t bytes) {
 }
 
 static void available_line(size_t bytes) {
-    if (bytes > 0) bytes_line("available", bytes);
-    else cli_outf("  %-24s unknown\n", "available");
+    if (bytes > 0)
+        bytes_line("available", bytes);
+    else
+        cli_outf("  %-24s unknown\n", "available");
 }
 
 /* 0 available: the system would not say. A plan that one memory is known to refuse is refused. */
@@ -31,7 +33,8 @@ static bool fits_known(const weir_engine_facts *f) {
 /* How a decoder-only model tells where it is, and how far it sees. */
 static void print_positions(const weir_engine_facts *f, int i) {
     if (f->window[i] > 0)
-        cli_outf("  %-24s %d positions in %d layers\n", "sliding window", f->window[i], f->n_layer_sliding[i]);
+        cli_outf("  %-24s %d positions in %d layers\n", "sliding window", f->window[i],
+                 f->n_layer_sliding[i]);
     cli_outf("  %-24s %s, base %.6g", "rotary embeddings", f->rope[i], (double)f->rope_theta[i]);
     if (f->rope_factor[i] > 1.0f) cli_outf(", factor %.6g", (double)f->rope_factor[i]);
     if (f->window[i] > 0 && f->rope_theta_sliding[i] != f->rope_theta[i])
@@ -44,8 +47,10 @@ static void print_model(const weir_engine_facts *f, int i) {
     cli_outf("%s\n", role[i]);
     cli_outf("  %-24s %s\n", "family", f->family[i]);
     cli_outf("  %-24s %lld (%s)\n", "parameters", (long long)f->n_param[i], f->dtype[i]);
-    if (f->encoder_decoder) cli_outf("  %-24s %d encoder, %d decoder\n", "layers", f->n_layer_enc[i], f->n_layer_dec[i]);
-    else cli_outf("  %-24s %d\n", "layers", f->n_layer_dec[i]);
+    if (f->encoder_decoder)
+        cli_outf("  %-24s %d encoder, %d decoder\n", "layers", f->n_layer_enc[i], f->n_layer_dec[i]);
+    else
+        cli_outf("  %-24s %d\n", "layers", f->n_layer_dec[i]);
     cli_outf("  %-24s %d, feed-forward %d\n", "width", f->dim[i], f->ff_dim[i]);
     cli_outf("  %-24s %d of %d", "heads", f->n_head[i], f->head_dim[i]);
     if (f->n_head_kv[i] != f->n_head[i]) cli_outf(", %d of keys and values", f->n_head_kv[i]);
@@ -58,21 +63,27 @@ static void print_ids(const weir_engine_facts *f) {
     cli_outf("  %-24s", "end-of-text ids");
     for (int i = 0; i < f->n_eos; i++) cli_outf(" %d", f->eos[i]);
     cli_outf("\n");
-    if (f->encoder_decoder) cli_outf("  %-24s %d\n", "decoder start id", f->start_id);
-    else if (f->bos_id >= 0) cli_outf("  %-24s %d%s\n", "start-of-text id", f->bos_id, f->add_bos ? "" : " (not added)");
-    if (f->chat_template) cli_outf("  %-24s %s\n", "chat template", f->chat_template);
-    else cli_outf("  %-24s none: %s\n", "chat template", f->chat_note);
+    if (f->encoder_decoder)
+        cli_outf("  %-24s %d\n", "decoder start id", f->start_id);
+    else if (f->bos_id >= 0)
+        cli_outf("  %-24s %d%s\n", "start-of-text id", f->bos_id, f->add_bos ? "" : " (not added)");
+    if (f->chat_template)
+        cli_outf("  %-24s %s\n", "chat template", f->chat_template);
+    else
+        cli_outf("  %-24s none: %s\n", "chat template", f->chat_note);
 }
 
 static void print_table(const weir_engine_facts *f) {
     int n = f->has_draft ? 2 : 1;
     for (int i = 0; i < n; i++) print_model(f, i);
-    cli_outf("both\n  %-24s %d tokens%s\n", "vocabulary", f->n_vocab, f->has_tokenizer ? "" : " (no tokenizer)");
+    cli_outf("both\n  %-24s %d tokens%s\n", "vocabulary", f->n_vocab,
+             f->has_tokenizer ? "" : " (no tokenizer)");
     print_ids(f);
     char device[420];
     cli_device_text(f, device, sizeof device);
     cli_outf("  %-24s %s\n", "device", device);
-    cli_outf("  %-24s %d sessions of %d positions, gamma up to %d\n", "room", f->n_parallel, f->ctx_size, f->max_draft);
+    cli_outf("  %-24s %d sessions of %d positions, gamma up to %d\n", "room", f->n_parallel, f->ctx_size,
+             f->max_draft);
     cli_outf("memory plan%s%s\n", f->isa ? "" : ", ", f->isa ? "" : f->device);
     for (int i = 0; i < n; i++) {
         char name[40];
@@ -95,7 +106,7 @@ static void print_table(const weir_engine_facts *f) {
     cli_outf("  %-24s %s\n", "fits", fits_known(f) ? fits(f) ? "yes" : "no" : "unknown");
 }
 
-/* ---- the object ------------------------------------------------------------------------------------------ */
+/* ---- the object ---------------------------------------------------------------------------------------- */
 
 static json_t *size_json(size_t bytes) { return json_integer((json_int_t)bytes); }
 
@@ -108,7 +119,8 @@ static void set_positions(json_t *m, const weir_engine_facts *f, int i) {
     cli_json_set(m, "rope", json_string(f->rope[i]));
     cli_json_set(m, "rope_theta", cli_json_real((double)f->rope_theta[i]));
     cli_json_set(m, "rope_factor", cli_json_real((double)f->rope_factor[i]));
-    cli_json_set(m, "rope_theta_sliding", f->window[i] > 0 ? cli_json_real((double)f->rope_theta_sliding[i]) : json_null());
+    cli_json_set(m, "rope_theta_sliding",
+                 f->window[i] > 0 ? cli_json_real((double)f->rope_theta_sliding[i]) : json_null());
 }
 
 static json_t *model_json(const weir_engine_facts *f, int i) {
@@ -170,8 +182,10 @@ int cli_info(const cli_args *a) {
     if (rc) return rc;
     weir_engine_facts f;
     weir_engine_get_facts(e, &f);
-    if (cli_flag(a, OPT_JSON)) rc = print_json(&f);
-    else print_table(&f);
+    if (cli_flag(a, OPT_JSON))
+        rc = print_json(&f);
+    else
+        print_table(&f);
     weir_engine_close(e);
     return rc;
 }

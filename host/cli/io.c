@@ -13,7 +13,7 @@
 #include "host/cli/cli.h"
 #include "host/cli/terminal.h"
 
-/* ---- buffers --------------------------------------------------------------------------------------------- */
+/* ---- buffers ------------------------------------------------------------------------------------------- */
 
 void *cli_alloc(size_t n, size_t size) {
     void *p = weir_alloc(n, size);
@@ -47,7 +47,8 @@ void cli_buf_free(cli_buf *b) {
     *b = (cli_buf){0};
 }
 
-/* Length of the valid UTF-8 sequence at s, 0 if none: no overlong forms, surrogates or values past U+10FFFF. */
+/* Length of the valid UTF-8 sequence at s, 0 if none: no overlong forms, surrogates or values past
+ * U+10FFFF. */
 static size_t utf8_length(const unsigned char *s, size_t n) {
     if (s[0] < 0x80) return 1;
     size_t len = s[0] >= 0xf0 ? 4 : s[0] >= 0xe0 ? 3 : 2;
@@ -73,7 +74,7 @@ bool cli_buf_add_utf8(cli_buf *b, const char *bytes, size_t n) {
     return n > 0 || cli_buf_add(b, "", 0);
 }
 
-/* ---- lines ----------------------------------------------------------------------------------------------- */
+/* ---- lines --------------------------------------------------------------------------------------------- */
 
 int cli_reader_open(cli_reader *r, const char *path) {
     *r = (cli_reader){.fd = STDIN_FILENO, .name = "stdin"};
@@ -117,7 +118,8 @@ static cli_read fill(cli_reader *r, bool wait) {
         r->start = 0;
     }
     if (!cli_buf_add(&r->pending, chunk, (size_t)got)) {
-        cli_fail(CLI_FAILED, "%s: out of memory after %zu bytes of line %ld", r->name, r->pending.len, r->line + 1);
+        cli_fail(CLI_FAILED, "%s: out of memory after %zu bytes of line %ld", r->name, r->pending.len,
+                 r->line + 1);
         return CLI_READ_FAILED;
     }
     return CLI_READ_LINE;
@@ -176,7 +178,7 @@ long cli_reader_count(const cli_reader *r) {
     return got < 0 ? -1 : lines + open_line;
 }
 
-/* ---- standard output ------------------------------------------------------------------------------------- */
+/* ---- standard output ----------------------------------------------------------------------------------- */
 
 static bool out_bad;
 

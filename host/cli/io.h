@@ -4,8 +4,8 @@
 #include <stdbool.h>
 #include <stddef.h>
 
-/* Bytes in and out: a growable buffer, lines of a file without a limit on their length and with NUL bytes kept, and a
- * standard output whose failures are seen. */
+/* Bytes in and out: a growable buffer, lines of a file without a limit on their length and with NUL bytes
+ * kept, and a standard output whose failures are seen. */
 
 typedef struct cli_buf {
     char *data; /* zero-terminated once anything was added; NULL when empty from the start */
@@ -22,26 +22,32 @@ void *cli_alloc(size_t n, size_t size);
 /* A copy of the bytes as valid UTF-8: each byte that starts no valid sequence becomes U+FFFD. */
 bool cli_buf_add_utf8(cli_buf *b, const char *bytes, size_t n);
 
-/* ---- lines ----------------------------------------------------------------------------------------------- */
+/* ---- lines --------------------------------------------------------------------------------------------- */
 
 typedef struct cli_reader {
     int fd;
     const char *name; /* for messages: "stdin" or the path */
     long line;        /* number of the line last returned, from 1 */
     cli_buf pending;
-    size_t start;     /* of the first byte not yet returned */
-    size_t scanned;   /* bytes after start known to hold no newline */
+    size_t start;   /* of the first byte not yet returned */
+    size_t scanned; /* bytes after start known to hold no newline */
     bool at_end;
 } cli_reader;
 
-typedef enum cli_read { CLI_READ_LINE, CLI_READ_LATER, CLI_READ_END, CLI_READ_STOPPED, CLI_READ_FAILED } cli_read;
+typedef enum cli_read {
+    CLI_READ_LINE,
+    CLI_READ_LATER,
+    CLI_READ_END,
+    CLI_READ_STOPPED,
+    CLI_READ_FAILED
+} cli_read;
 
 /* path NULL or "-": standard input. 0, or CLI_FAILED after a message (a directory is one). */
 int cli_reader_open(cli_reader *r, const char *path);
 void cli_reader_close(cli_reader *r);
 
-/* The next line without its newline; a last line may lack one. Borrowed until the next call. wait false: LATER when no
- * whole line is there yet. STOPPED: a signal came. FAILED: after a message. */
+/* The next line without its newline; a last line may lack one. Borrowed until the next call. wait false:
+ * LATER when no whole line is there yet. STOPPED: a signal came. FAILED: after a message. */
 cli_read cli_reader_next(cli_reader *r, bool wait, const char **line, size_t *n);
 
 /* All that is left, as one text. */
@@ -50,9 +56,10 @@ cli_read cli_reader_rest(cli_reader *r, const char **text, size_t *n);
 /* Lines of the rest of a regular file, without moving in it; -1 when it cannot be known. */
 long cli_reader_count(const cli_reader *r);
 
-/* ---- standard output ------------------------------------------------------------------------------------- */
+/* ---- standard output ----------------------------------------------------------------------------------- */
 
-/* The first failure prints one line; later calls do nothing. cli_out_end flushes and gives CLI_OK or CLI_FAILED. */
+/* The first failure prints one line; later calls do nothing. cli_out_end flushes and gives CLI_OK or
+ * CLI_FAILED. */
 void cli_out(const char *bytes, size_t n);
 void cli_outs(const char *s);
 void cli_outf(const char *fmt, ...) __attribute__((format(printf, 1, 2)));

@@ -11,7 +11,7 @@
 #include "host/cli/cli.h"
 #include "host/cli/io.h"
 
-/* ---- reading --------------------------------------------------------------------------------------------- */
+/* ---- reading ------------------------------------------------------------------------------------------- */
 
 /* The last key that stands before byte `end`: where the parser stopped, for its message. */
 static void last_key(const char *text, size_t end, char *key, size_t cap) {
@@ -136,8 +136,8 @@ int cli_line_parse(cli_line *l, const char *name, long number, const char *text,
     if (!l->object) {
         char key[48];
         last_key(text, e.position > 0 && (size_t)e.position <= n ? (size_t)e.position : n, key, sizeof key);
-        return cli_fail(CLI_FAILED, "%s:%ld: %s%s%snot JSON: %.200s (byte %d)", name, number, key[0] ? "\"" : "", key,
-                        key[0] ? "\": " : "", e.text, e.position);
+        return cli_fail(CLI_FAILED, "%s:%ld: %s%s%snot JSON: %.200s (byte %d)", name, number,
+                        key[0] ? "\"" : "", key, key[0] ? "\": " : "", e.text, e.position);
     }
     if (json_is_object(l->object)) return CLI_OK;
     cli_line_free(l);
@@ -194,8 +194,8 @@ int cli_line_int(const cli_line *l, const char *key, int64_t lo, int64_t hi, int
     if (!json_is_integer(v)) return cli_line_fail(l, key, "expected a whole number, got %s", type_name(v));
     json_int_t x = json_integer_value(v);
     if (x < lo || x > hi) {
-        return cli_line_fail(l, key, "%lld is out of range, expected %lld to %lld", (long long)x, (long long)lo,
-                             (long long)hi);
+        return cli_line_fail(l, key, "%lld is out of range, expected %lld to %lld", (long long)x,
+                             (long long)lo, (long long)hi);
     }
     *out = x;
     if (seen) *seen = true;
@@ -314,7 +314,7 @@ int cli_line_floats(const cli_line *l, const char *key, float **out, size_t *n, 
     return CLI_OK;
 }
 
-/* ---- writing --------------------------------------------------------------------------------------------- */
+/* ---- writing ------------------------------------------------------------------------------------------- */
 
 /* A value that could not be made leaves a hole; the object is then not printed at all. */
 static bool hole;

@@ -13,7 +13,8 @@ int cli_line_word(const cli_line *l, const char *key, const char *zero, const ch
     int rc = cli_line_text(l, key, &word, &n, &seen);
     if (rc || !seen) return rc;
     bool is_one = strcmp(word, one) == 0;
-    if (!is_one && strcmp(word, zero) != 0) return cli_line_fail(l, key, "expected \"%s\" or \"%s\"", zero, one);
+    if (!is_one && strcmp(word, zero) != 0)
+        return cli_line_fail(l, key, "expected \"%s\" or \"%s\"", zero, one);
     *out = is_one;
     return CLI_OK;
 }

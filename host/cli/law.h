@@ -3,7 +3,8 @@
 
 #include "host/cli/json.h"
 
-/* A law as fields of a JSON object: rule, alpha, beta, gate, bonus, exact_first, temperature, top_k, top_p, min_p. */
+/* A law as fields of a JSON object: rule, alpha, beta, gate, bonus, exact_first, temperature, top_k, top_p,
+ * min_p. */
 
 /* A field that is one of two words. CLI_OK and *out alone when absent; CLI_FAILED after a message. */
 int cli_line_word(const cli_line *l, const char *key, const char *zero, const char *one, bool *out);

@@ -11,15 +11,16 @@
 #include "host/cli/profile.h"
 
 static int (*const runs[CMD_COUNT])(const cli_args *) = {
-    [CMD_GENERATE] = cli_generate, [CMD_CHAT] = cli_chat,     [CMD_SCORE] = cli_score,
-    [CMD_RULE] = cli_rule,         [CMD_RECORD] = cli_record, [CMD_REPLAY] = cli_replay,
+    [CMD_GENERATE] = cli_generate, [CMD_CHAT] = cli_chat,
+    [CMD_SCORE] = cli_score,       [CMD_RULE] = cli_rule,
+    [CMD_RECORD] = cli_record,     [CMD_REPLAY] = cli_replay,
     [CMD_TOKENIZE] = cli_tokenize, [CMD_DETOKENIZE] = cli_detokenize,
     [CMD_INFO] = cli_info,         [CMD_BENCH] = cli_bench,
     [CMD_TUNE] = cli_tune,
 };
 
-/* A closed standard stream would be the number of the next file opened, and prompts or answers would go there.
- * Opened the wrong way round, so that its use fails as it should. */
+/* A closed standard stream would be the number of the next file opened, and prompts or answers would go
+ * there. Opened the wrong way round, so that its use fails as it should. */
 static void hold_standard_streams(void) {
     static const int modes[] = {O_WRONLY, O_RDONLY, O_RDWR};
     for (int fd = 0; fd < 3; fd++)
@@ -58,7 +59,8 @@ int main(int argc, char **argv) {
         return cli_help(about < 0 ? NULL : &(cli_command){(cli_command)about});
     }
     int command = cli_command_parse(word);
-    if (command < 0 && word[0] == '-') return cli_fail(CLI_USAGE, "option %s before a command (see weir --help)", word);
+    if (command < 0 && word[0] == '-')
+        return cli_fail(CLI_USAGE, "option %s before a command (see weir --help)", word);
     if (command < 0) {
         return cli_fail(CLI_USAGE, "unknown command %s; the nearest is %s (see weir --help)", word,
                         cli_command_nearest(word));

@@ -11,10 +11,14 @@ static void roff(const char *text) {
     bool line_start = true;
     for (const char *p = text; *p; p++) {
         if (line_start && (*p == '.' || *p == '\'')) cli_outs("\\&");
-        if (*p == '\\') cli_outs("\\e");
-        else if (*p == '-') cli_outs("\\-");
-        else if (*p == '\'') cli_outs("\\(aq");
-        else cli_out(p, 1);
+        if (*p == '\\')
+            cli_outs("\\e");
+        else if (*p == '-')
+            cli_outs("\\-");
+        else if (*p == '\'')
+            cli_outs("\\(aq");
+        else
+            cli_out(p, 1);
         if (*p == '|') cli_outs("\\:"); /* long lists of words may break here */
         line_start = *p == '\n';
     }
@@ -70,8 +74,8 @@ static void commands(void) {
 
 static void rules(void) {
     cli_outs(".SH RULES\n");
-    roff("q is the drafter's next-token distribution, p the verifier's, H the entropy in nats, D_TV(p,q) the total "
-         "variation distance.");
+    roff("q is the drafter's next-token distribution, p the verifier's, H the entropy in nats, D_TV(p,q) the "
+         "total variation distance.");
     cli_outs("\n");
     for (int i = 0; i < WEIR_RULE_COUNT; i++) {
         const weir_rule_info *r = weir_rule_facts((weir_rule)i);
@@ -101,17 +105,31 @@ static void templates(void) {
 
 int cli_man(void) {
     cli_outf(".TH WEIR 1 \"\" \"weir %s\" \"User Commands\"\n.nh\n", WEIR_VERSION);
-    cli_outs(".SH NAME\nweir \\- speculative cascades: a small drafter and a large verifier under a deferral rule\n"
-             ".SH SYNOPSIS\n.B weir\n.I COMMAND\n[options]\n.br\n.B weir\n.I COMMAND\n.B \\-\\-help\n.br\n"
+    cli_outs(".SH NAME\nweir \\- speculative cascades: a small drafter and a large verifier under a deferral "
+             "rule\n"
+             ".SH SYNOPSIS\n"
+             ".B weir\n"
+             ".I COMMAND\n"
+             "[options]\n"
+             ".br\n"
+             ".B weir\n"
+             ".I COMMAND\n"
+             ".B \\-\\-help\n"
+             ".br\n"
              ".B weir \\-\\-version\n");
     commands();
     cli_outs(".SH OPTIONS\nAn option of the command line wins over its environment variable.\n");
     for (int i = 0; i < OPT_COUNT; i++) option(&cli_options[i]);
     rules();
     templates();
-    cli_outs(".SH EXIT STATUS\n0 when all went well, 1 after a failure, 2 for a wrong command line, 130 after "
-             "Ctrl\\-C, 143 after SIGTERM.\n"
-             ".SH ENVIRONMENT\n.TP\n.B NO_COLOR\nNo colours, whatever the terminal.\n"
-             ".PP\nThe variables of the options are named with them.\n");
+    cli_outs(".SH EXIT STATUS\n"
+             "0 when all went well, 1 after a failure, 2 for a wrong command line, 130 after Ctrl\\-C, 143 "
+             "after SIGTERM.\n"
+             ".SH ENVIRONMENT\n"
+             ".TP\n"
+             ".B NO_COLOR\n"
+             "No colours, whatever the terminal.\n"
+             ".PP\n"
+             "The variables of the options are named with them.\n");
     return cli_out_end();
 }

@@ -31,7 +31,7 @@ void cli_range_text(const cli_option *o, char *buf, int cap) {
     }
 }
 
-/* ---- nearest names --------------------------------------------------------------------------------------- */
+/* ---- nearest names ------------------------------------------------------------------------------------- */
 
 /* Edit distance of two short names; longer ones are cut, which only makes them look nearer. */
 static int distance(const char *a, const char *b) {
@@ -76,7 +76,8 @@ static const char *nearest_option(const char *word, cli_command command) {
 const char *cli_rule_nearest(const char *name) {
     const char *best = "exact";
     int d = 1000;
-    for (int i = 0; i < WEIR_RULE_COUNT; i++) keep_nearest(name, weir_rule_facts((weir_rule)i)->name, &best, &d);
+    for (int i = 0; i < WEIR_RULE_COUNT; i++)
+        keep_nearest(name, weir_rule_facts((weir_rule)i)->name, &best, &d);
     return best;
 }
 
@@ -93,7 +94,7 @@ const char *cli_command_nearest(const char *name) {
     return best;
 }
 
-/* ---- values ---------------------------------------------------------------------------------------------- */
+/* ---- values -------------------------------------------------------------------------------------------- */
 
 static int choice_index(const char *choices, const char *word) {
     size_t len = strlen(word);
@@ -121,7 +122,8 @@ static int out_of_range(const cli_option *o, const char *label, const char *text
     if (!range[0] || isinf(o->hi))
         snprintf(range, sizeof range, "%s", o->lo >= 0 ? "0 to 3.40282e+38" : CLI_FLOAT_RANGE);
     const char *unit = o->unit ? o->unit : "";
-    return cli_fail(CLI_USAGE, "%s %s: out of range, expected %s%s%s", label, text, range, o->unit ? " " : "", unit);
+    return cli_fail(CLI_USAGE, "%s %s: out of range, expected %s%s%s", label, text, range, o->unit ? " " : "",
+                    unit);
 }
 
 static int parse_number(const cli_option *o, const char *label, const char *text, cli_value *v) {
@@ -155,10 +157,10 @@ static int set_value(cli_args *a, int id, const char *label, const char *text, c
         v.integer = flag_word(text);
         if (v.integer < 0) return cli_fail(CLI_USAGE, "%s %s: expected 0 or 1", label, text);
         break;
-    case CLI_TEXT:
-        break;
+    case CLI_TEXT: break;
     case CLI_LIST:
-        if (a->n_list == CLI_MAX_LIST) return cli_fail(CLI_USAGE, "%s: given more than %d times", label, CLI_MAX_LIST);
+        if (a->n_list == CLI_MAX_LIST)
+            return cli_fail(CLI_USAGE, "%s: given more than %d times", label, CLI_MAX_LIST);
         if (!*text) return cli_fail(CLI_USAGE, "%s: the string is empty", label);
         a->list[a->n_list++] = text;
         break;
@@ -189,11 +191,11 @@ int cli_set(cli_args *a, cli_option_id id, const char *label, const char *text) 
     return set_value(a, (int)id, label, text, CLI_FROM_LINE);
 }
 
-/* ---- the command line ------------------------------------------------------------------------------------ */
+/* ---- the command line ---------------------------------------------------------------------------------- */
 
 typedef struct match {
-    int id;    /* -1 = no such option */
-    bool old;  /* spelled as another program does */
+    int id;   /* -1 = no such option */
+    bool old; /* spelled as another program does */
 } match;
 
 static bool same(const char *name, const char *word, size_t n) {

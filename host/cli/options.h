@@ -96,13 +96,13 @@ typedef enum cli_type {
 } cli_type;
 
 typedef struct cli_option {
-    const char *name;   /* long name, without dashes */
-    const char *brief;  /* name after a single dash, or NULL */
-    const char *alias;  /* second long name, or NULL */
-    const char *old;    /* long name of other programs: accepted with a warning, or NULL */
-    bool env;           /* mirrored by WEIR_<NAME>; requests themselves (prompts) are not */
+    const char *name;  /* long name, without dashes */
+    const char *brief; /* name after a single dash, or NULL */
+    const char *alias; /* second long name, or NULL */
+    const char *old;   /* long name of other programs: accepted with a warning, or NULL */
+    bool env;          /* mirrored by WEIR_<NAME>; requests themselves (prompts) are not */
     cli_type type;
-    const char *value;  /* what stands for the value in help texts */
+    const char *value; /* what stands for the value in help texts */
     double lo, hi;
     bool lo_open;       /* lo itself is refused */
     const char *word;   /* the one word a CLI_NUMBER may be besides a number (its number is NaN), or NULL */
@@ -110,7 +110,7 @@ typedef struct cli_option {
     const char *preset; /* default, parsed like a given value; NULL = unset */
     const char *absent; /* what happens when unset, for help texts; NULL where preset says it */
     const char *help;
-    unsigned commands;  /* bit 1 << cli_command */
+    unsigned commands; /* bit 1 << cli_command */
 } cli_option;
 
 typedef struct cli_command_info {
@@ -146,16 +146,17 @@ typedef struct cli_args {
     const char *old_spelling; /* an option written as other programs do, or NULL */
 } cli_args;
 
-/* The command line, then the environment for what it left open, then presets. 0, or CLI_USAGE after one line on stderr.
- * argv[0] is the command; arguments that are no options are moved to the front of argv. --help and --version are only
- * recorded, and keep anything else from being checked. */
+/* The command line, then the environment for what it left open, then presets. 0, or CLI_USAGE after one line
+ * on stderr. argv[0] is the command; arguments that are no options are moved to the front of argv. --help and
+ * --version are only recorded, and keep anything else from being checked. */
 int cli_parse(cli_args *out, cli_command command, int argc, char **argv);
 
-/* Sets what neither the command line nor the environment set; label is what messages call it. 0 or CLI_USAGE. */
+/* Sets what neither the command line nor the environment set; label is what messages call it. 0 or
+ * CLI_USAGE. */
 int cli_set_preset(cli_args *a, cli_option_id id, const char *label, const char *text);
 
-/* Another value of one option, as if the command line had given it; label is what the user wrote. text is borrowed. 0, or
- * CLI_USAGE after one line on stderr, and a as it was. */
+/* Another value of one option, as if the command line had given it; label is what the user wrote. text is
+ * borrowed. 0, or CLI_USAGE after one line on stderr, and a as it was. */
 int cli_set(cli_args *a, cli_option_id id, const char *label, const char *text);
 
 /* Index into cli_commands; -1 unknown. */
@@ -172,7 +173,9 @@ void cli_env_name(const cli_option *o, char *buf, int cap);
 /* "0 to 2", "at least 1", "" where any value is fine; written to buf. */
 void cli_range_text(const cli_option *o, char *buf, int cap);
 
-static inline bool cli_given(const cli_args *a, cli_option_id id) { return a->value[id].from == CLI_FROM_LINE; }
+static inline bool cli_given(const cli_args *a, cli_option_id id) {
+    return a->value[id].from == CLI_FROM_LINE;
+}
 static inline bool cli_is_set(const cli_args *a, cli_option_id id) { return a->value[id].from != CLI_UNSET; }
 static inline bool cli_flag(const cli_args *a, cli_option_id id) { return a->value[id].integer != 0; }
 static inline int cli_int(const cli_args *a, cli_option_id id) { return (int)a->value[id].integer; }

@@ -13,26 +13,33 @@ static const struct {
     cli_option_id id;
     bool knob; /* of the rule */
 } fields[N_FIELD] = {
-    {"deferral_rule", OPT_RULE, false},  {"deferral_alpha", OPT_ALPHA, true},
-    {"deferral_beta", OPT_BETA, true},   {"num_speculative_tokens", OPT_DRAFT_N_MAX, false},
-    {"exact_first", OPT_EXACT_FIRST, false}, {"gate", OPT_GATE, false},
+    {"deferral_rule", OPT_RULE, false},
+    {"deferral_alpha", OPT_ALPHA, true},
+    {"deferral_beta", OPT_BETA, true},
+    {"num_speculative_tokens", OPT_DRAFT_N_MAX, false},
+    {"exact_first", OPT_EXACT_FIRST, false},
+    {"gate", OPT_GATE, false},
     {"bonus", OPT_BONUS, false},
 };
 
 /* The value as it would be written on the command line; options borrow it for the life of the program. */
 static const char *word_of(const json_t *v, int i) {
     static char text[N_FIELD][MAX_TEXT];
-    if (json_is_string(v)) snprintf(text[i], MAX_TEXT, "%s", json_string_value(v));
-    else if (json_is_integer(v)) snprintf(text[i], MAX_TEXT, "%lld", (long long)json_integer_value(v));
-    else if (json_is_real(v)) snprintf(text[i], MAX_TEXT, "%.17g", json_real_value(v));
-    else return NULL;
+    if (json_is_string(v))
+        snprintf(text[i], MAX_TEXT, "%s", json_string_value(v));
+    else if (json_is_integer(v))
+        snprintf(text[i], MAX_TEXT, "%lld", (long long)json_integer_value(v));
+    else if (json_is_real(v))
+        snprintf(text[i], MAX_TEXT, "%.17g", json_real_value(v));
+    else
+        return NULL;
     return text[i];
 }
 
 static int check_fields(const cli_line *l) {
-    static const char *const known[N_FIELD + 2] = {"deferral_rule", "deferral_alpha", "deferral_beta",
-                                                   "num_speculative_tokens", "exact_first", "gate", "bonus",
-                                                   "weir_profile", "about"};
+    static const char *const known[N_FIELD + 2] = {
+        "deferral_rule", "deferral_alpha", "deferral_beta", "num_speculative_tokens", "exact_first", "gate",
+        "bonus",         "weir_profile",   "about"};
     if (json_integer_value(json_object_get(l->object, "weir_profile")) != 1)
         return cli_line_fail(l, "weir_profile", "expected 1; is this a profile?");
     return cli_line_known(l, known, N_FIELD + 2);
@@ -40,7 +47,8 @@ static int check_fields(const cli_line *l) {
 
 /* Its --deferral-alpha is a threshold in nats, which no rule's alpha stands for. */
 static bool is_sequence_cascade(const cli_args *a) {
-    return cli_is_set(a, OPT_METHOD) && weir_method_parse(cli_text(a, OPT_METHOD)) == WEIR_METHOD_SEQUENCE_CASCADE;
+    return cli_is_set(a, OPT_METHOD) &&
+           weir_method_parse(cli_text(a, OPT_METHOD)) == WEIR_METHOD_SEQUENCE_CASCADE;
 }
 
 static int apply(cli_args *a, const cli_line *l) {

@@ -5,26 +5,27 @@
 #include "host/cli/request.h"
 #include "host/cli/terminal.h"
 
-/* weir record: an answer under the law of the flags, then both models' rows along it, least likely tokens merged. */
+/* weir record: an answer under the law of the flags, then both models' rows along it, least likely tokens
+ * merged. */
 
 typedef struct recorder {
     weir_engine *engine;
     weir_engine_facts facts;
     cli_source source;
-    double tail;        /* most mass that may be merged, under either model */
-    double tail_now;    /* of the answer at hand */
-    bool told;          /* that an answer's tail was kept */
-    double *prob[2];    /* (n_vocab) of the row at hand: q, p; weir_free() */
+    double tail;     /* most mass that may be merged, under either model */
+    double tail_now; /* of the answer at hand */
+    bool told;       /* that an answer's tail was kept */
+    double *prob[2]; /* (n_vocab) of the row at hand: q, p; weir_free() */
     int64_t n_done;
     terminal_bar bar;
     /* the answer at hand */
-    int32_t *ids;       /* (n) with end-of-text; weir_free() */
+    int32_t *ids; /* (n) with end-of-text; weir_free() */
     size_t n;
     json_t *rows;
-    double tail_mass;   /* largest that was merged */
+    double tail_mass; /* largest that was merged */
 } recorder;
 
-/* ---- one row --------------------------------------------------------------------------------------------- */
+/* ---- one row ------------------------------------------------------------------------------------------- */
 
 /* Raw probabilities; *top: the largest logit. */
 static double softmax(const float *logits, int32_t n, double *prob) {
@@ -44,11 +45,14 @@ static double mass_below(const recorder *r, double threshold, int32_t keep, doub
     return fmax(mass[0], mass[1]);
 }
 
-/* A merged entry stands for the sum of its tokens at temperature 1. Below, their share only shrinks; above it grows past the
- * bound, and truncation would keep or drop the entry as if it were one token. */
+/* A merged entry stands for the sum of its tokens at temperature 1. Below, their share only shrinks; above it
+ * grows past the bound, and truncation would keep or drop the entry as if it were one token. */
 static double tail_of(recorder *r, const weir_law *law) {
-    if (r->tail == 0 || (law->temp <= 1 && law->top_k <= 0 && law->top_p >= 1 && law->min_p <= 0)) return r->tail;
-    if (!r->told) cli_note("above temperature 1 and under top-k, top-p or min-p no tail is merged: rows are kept whole");
+    if (r->tail == 0 || (law->temp <= 1 && law->top_k <= 0 && law->top_p >= 1 && law->min_p <= 0))
+        return r->tail;
+    if (!r->told)
+        cli_note(
+            "above temperature 1 and under top-k, top-p or min-p no tail is merged: rows are kept whole");
     r->told = true;
     return 0;
 }
@@ -87,7 +91,7 @@ static bool on_row(void *ud, size_t i, const float *q_logits, const float *p_log
     return !terminal_signal();
 }
 
-/* ---- one answer ------------------------------------------------------------------------------------------ */
+/* ---- one answer ---------------------------------------------------------------------------------------- */
 
 static int failed(const recorder *r, const cli_request *q, weir_status s, const weir_err *err) {
     const char *text = err->text[0] ? err->text : weir_status_str(s);
@@ -95,7 +99,8 @@ static int failed(const recorder *r, const cli_request *q, weir_status s, const 
     return cli_fail(CLI_FAILED, "%s: %s", cli_source_name(&r->source), text);
 }
 
-/* Ids of the answer, then the end-of-text id where one ended it; after a stop string the answer is left open. */
+/* Ids of the answer, then the end-of-text id where one ended it; after a stop string the answer is left
+ * open. */
 static int keep_answer(recorder *r, const weir_session_view *v, bool *ended) {
     *ended = v->eos >= 0;
     r->n = v->n + *ended;
@@ -139,8 +144,8 @@ static int print_answer(recorder *r, const cli_request *q, weir_finish finish, b
 
 static int record_one(recorder *r, const cli_request *q) {
     if (q->o.method != WEIR_METHOD_SPECULATIVE)
-        return cli_fail(CLI_FAILED, "%s:%ld: \"speculative\": a recording needs both models", cli_source_name(&r->source),
-                        q->number);
+        return cli_fail(CLI_FAILED, "%s:%ld: \"speculative\": a recording needs both models",
+                        cli_source_name(&r->source), q->number);
     weir_finish finish;
     bool ended = false;
     int rc = answer(r, q, &finish, &ended);
@@ -176,7 +181,8 @@ static int record_all(recorder *r) {
 
 static int prepare(recorder *r, const cli_args *a) {
     weir_session_options defaults;
-    if (!cli_is_set(a, OPT_MODEL_DRAFT)) return cli_fail(CLI_USAGE, "a recording needs a drafter: give -md DIR");
+    if (!cli_is_set(a, OPT_MODEL_DRAFT))
+        return cli_fail(CLI_USAGE, "a recording needs a drafter: give -md DIR");
     int rc = cli_session(a, &defaults);
     if (!rc) rc = cli_source_open(&r->source, a);
     if (!rc) r->source.defaults = defaults;
@@ -194,7 +200,8 @@ int cli_record(const cli_args *a) {
         r.source.engine = r.engine;
         r.source.has_draft = r.facts.has_draft;
         cli_note_setting(&r.facts, &r.source.defaults);
-        for (int side = 0; side < 2; side++) r.prob[side] = cli_alloc((size_t)r.facts.n_vocab, sizeof(double));
+        for (int side = 0; side < 2; side++)
+            r.prob[side] = cli_alloc((size_t)r.facts.n_vocab, sizeof(double));
         terminal_bar_start(&r.bar, !cli_flag(a, OPT_QUIET));
         terminal_catch_signals();
         rc = r.prob[0] && r.prob[1] ? record_all(&r) : CLI_FAILED;

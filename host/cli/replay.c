@@ -14,7 +14,7 @@ typedef struct study {
     double tail_mass;
 } study;
 
-/* ---- the recording --------------------------------------------------------------------------------------- */
+/* ---- the recording ------------------------------------------------------------------------------------- */
 
 static bool same_law(const weir_law *a, const weir_law *b) {
     const bool beta = a->beta == b->beta || (isnan(a->beta) && isnan(b->beta));
@@ -52,7 +52,8 @@ static int add_row(study *s, const cli_line *row, bool counted) {
     if (!rc && (n[0] != n[1] || n[0] > INT32_MAX))
         rc = cli_line_fail(row, "p", "%zu logits, but q has %zu", n[1], n[0]);
     weir_err err = {{0}};
-    if (!rc && weir_replay_add(s->replay, logits[0], logits[1], (int32_t)n[0], (int32_t)token, counted, &err) != WEIR_OK)
+    if (!rc && weir_replay_add(s->replay, logits[0], logits[1], (int32_t)n[0], (int32_t)token, counted,
+                               &err) != WEIR_OK)
         rc = cli_line_fail(row, "rows", "%s", err.text);
     weir_free(logits[0]);
     weir_free(logits[1]);
@@ -92,7 +93,8 @@ static int recording_line(void *ud, const cli_reader *r, const char *text, size_
 
 static int read_recording(study *s, const cli_args *a) {
     const char *path = cli_text(a, OPT_RECORDING);
-    if (!path) return cli_fail(CLI_USAGE, "no recording: give --recording FILE.jsonl (weir record makes one)");
+    if (!path)
+        return cli_fail(CLI_USAGE, "no recording: give --recording FILE.jsonl (weir record makes one)");
     cli_reader r;
     int rc = cli_reader_open(&r, path);
     if (rc) return rc;
@@ -102,7 +104,7 @@ static int read_recording(study *s, const cli_args *a) {
     return rc;
 }
 
-/* ---- settings -------------------------------------------------------------------------------------------- */
+/* ---- settings ------------------------------------------------------------------------------------------ */
 
 static void set_estimate(json_t *to, const char *name, weir_estimate e) {
     char error[64];
@@ -142,8 +144,9 @@ static int print_estimate(const study *s, const weir_law *law, int gamma, const 
 }
 
 static int setting_line(void *ud, const cli_reader *reader, const char *text, size_t n) {
-    static const char *const known[] = {"deferral_rule", "deferral_alpha", "deferral_beta", "num_speculative_tokens",
-                                        "gate", "bonus", "exact_first"};
+    static const char *const known[] = {
+        "deferral_rule", "deferral_alpha", "deferral_beta", "num_speculative_tokens",
+        "gate",          "bonus",          "exact_first"};
     const study *s = ud;
     weir_law law = s->law;
     int64_t gamma = s->gamma, first = law.exact_first;

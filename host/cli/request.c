@@ -14,12 +14,13 @@ void cli_request_free(cli_request *r) {
     *r = (cli_request){0};
 }
 
-/* ---- where prompts come from ----------------------------------------------------------------------------- */
+/* ---- where prompts come from --------------------------------------------------------------------------- */
 
 int cli_source_open(cli_source *s, const cli_args *a) {
     *s = (cli_source){.args = a, .kind = SOURCE_LINES, .reader.fd = -1, .total = -1};
     s->parse_special = !cli_flag(a, OPT_NO_PARSE_SPECIAL);
-    const char *prompt = cli_text(a, OPT_PROMPT), *file = cli_text(a, OPT_FILE), *input = cli_text(a, OPT_INPUT);
+    const char *prompt = cli_text(a, OPT_PROMPT), *file = cli_text(a, OPT_FILE),
+               *input = cli_text(a, OPT_INPUT);
     if ((prompt != NULL) + (file != NULL) + (input != NULL) > 1)
         return cli_fail(CLI_USAGE, "give one of -p, -f and --input");
     if (prompt) {
@@ -42,7 +43,9 @@ void cli_source_close(cli_source *s) {
     if (s->kind != SOURCE_ONE) cli_reader_close(&s->reader);
 }
 
-const char *cli_source_name(const cli_source *s) { return s->kind == SOURCE_ONE ? "--prompt" : s->reader.name; }
+const char *cli_source_name(const cli_source *s) {
+    return s->kind == SOURCE_ONE ? "--prompt" : s->reader.name;
+}
 
 cli_read cli_source_text(cli_source *s, bool wait, const char **text, size_t *n) {
     if (s->kind == SOURCE_LINES || s->kind == SOURCE_JSONL) return cli_reader_next(&s->reader, wait, text, n);
@@ -75,16 +78,22 @@ int cli_tokenize_text(const weir_engine *e, const char *where, const char *text,
     size_t count = 0;
     weir_err err = {{0}};
     weir_status s = weir_tokenize(e, text, n, add_special, parse_special, &borrowed, &count, &err);
-    if (s != WEIR_OK) return cli_fail(CLI_FAILED, "%s: %s", where, err.text[0] ? err.text : weir_status_str(s));
+    if (s != WEIR_OK)
+        return cli_fail(CLI_FAILED, "%s: %s", where, err.text[0] ? err.text : weir_status_str(s));
     return take_ids(borrowed, count, ids, n_ids);
 }
 
-/* ---- fields of an input line ----------------------------------------------------------------------------- */
+/* ---- fields of an input line --------------------------------------------------------------------------- */
 
 static const char *const known_fields[] = {
-    "prompt",         "prompt_ids",     "messages",      "seed",                   "max_tokens",  "stop",
-    "temperature",    "top_k",          "top_p",         "min_p",                  "deferral_rule",
-    "deferral_alpha", "deferral_beta",  "num_speculative_tokens",                  "exact_first", "speculative",
+    "prompt",        "prompt_ids",
+    "messages",      "seed",
+    "max_tokens",    "stop",
+    "temperature",   "top_k",
+    "top_p",         "min_p",
+    "deferral_rule", "deferral_alpha",
+    "deferral_beta", "num_speculative_tokens",
+    "exact_first",   "speculative",
     "parse_special",
 };
 
@@ -95,8 +104,8 @@ static int float_field(const cli_line *l, const char *key, double lo, bool lo_op
     int rc = cli_line_number(l, key, &x, &seen);
     if (rc || !seen) return rc;
     if (lo_open ? !((double)(float)x > lo && x <= hi) : !(x >= lo && x <= hi)) {
-        return cli_line_fail(l, key, "%.6g is out of range, expected %s%.6g to %.6g", x, lo_open ? "above " : "", lo,
-                             hi);
+        return cli_line_fail(l, key, "%.6g is out of range, expected %s%.6g to %.6g", x,
+                             lo_open ? "above " : "", lo, hi);
     }
     *out = (float)x;
     return CLI_OK;
@@ -128,7 +137,9 @@ int cli_line_rule(const cli_line *l, const char *rule_key, const char *alpha_key
     if (rc) return rc;
     if (named) {
         int rule = strlen(name) == n ? weir_rule_parse(name) : -1;
-        if (rule < 0) return cli_line_fail(l, rule_key, "unknown rule %.40s; the nearest is %s", name, cli_rule_nearest(name));
+        if (rule < 0)
+            return cli_line_fail(l, rule_key, "unknown rule %.40s; the nearest is %s", name,
+                                 cli_rule_nearest(name));
         /* The flags' knobs belong to the flags' rule. */
         if (rule != law->rule) cli_law_set_rule(law, (weir_rule)rule);
     }
@@ -152,7 +163,8 @@ static int stop_field(const cli_line *l, cli_request *r) {
     bool one = json_is_string(v);
     size_t n = one ? 1 : json_array_size(v);
     if (!one && !json_is_array(v)) return cli_line_fail(l, "stop", "expected a string or a list of strings");
-    if (n > CLI_MAX_LIST) return cli_line_fail(l, "stop", "%zu strings, expected at most %d", n, CLI_MAX_LIST);
+    if (n > CLI_MAX_LIST)
+        return cli_line_fail(l, "stop", "%zu strings, expected at most %d", n, CLI_MAX_LIST);
     r->stop = cli_alloc(CLI_MAX_LIST, sizeof *r->stop);
     if (!r->stop) return CLI_FAILED;
     for (int i = 0; i < CLI_MAX_LIST; i++) r->stop[i] = NULL;
@@ -183,7 +195,8 @@ static int method_fields(const cli_line *l, const cli_source *s, weir_session_op
     if (ruled && !s->has_draft) return cli_line_fail(l, "deferral_rule", "needs a drafter: give -md DIR");
     bool threshold = o->method == WEIR_METHOD_SEQUENCE_CASCADE;
     if (ruled && !threshold && !cli_method_has_rule(o->method))
-        return cli_line_fail(l, "deferral_rule", "has no effect under method %s", weir_method_name(o->method));
+        return cli_line_fail(l, "deferral_rule", "has no effect under method %s",
+                             weir_method_name(o->method));
     weir_err err = {{0}};
     if (cli_method_has_rule(o->method) && weir_law_check(&o->law, &err) != WEIR_OK)
         return cli_fail(CLI_FAILED, "%s:%ld: %s", l->name, l->number, err.text);
@@ -195,8 +208,10 @@ static int message_field(const cli_line *l, size_t i, const json_t *v, weir_chat
     const json_t *role = json_object_get(v, "role"), *content = json_object_get(v, "content");
     const bool whole = json_is_string(role) && strlen(json_string_value(role)) == json_string_length(role);
     if (!whole || !json_is_string(content) || json_object_size(v) != 2)
-        return cli_line_fail(l, "messages", "entry %zu: expected an object with the strings role and content", i);
-    *out = (weir_chat_message){.role = json_string_value(role), .content = json_string_value(content),
+        return cli_line_fail(l, "messages", "entry %zu: expected an object with the strings role and content",
+                             i);
+    *out = (weir_chat_message){.role = json_string_value(role),
+                               .content = json_string_value(content),
                                .bytes = json_string_length(content)};
     return CLI_OK;
 }
@@ -214,7 +229,8 @@ static int messages_field(const cli_line *l, const cli_source *s, cli_request *r
     size_t n_ids = 0;
     if (rc == CLI_OK) st = weir_chat_tokenize(s->engine, m, n, &ids, &n_ids, &err);
     weir_free(m);
-    if (st != WEIR_OK) return cli_line_fail(l, "messages", "%s", err.text[0] ? err.text : weir_status_str(st));
+    if (st != WEIR_OK)
+        return cli_line_fail(l, "messages", "%s", err.text[0] ? err.text : weir_status_str(st));
     return rc ? rc : take_ids(ids, n_ids, &r->ids, &r->n_ids);
 }
 
@@ -227,7 +243,8 @@ static int prompt_fields(const cli_line *l, const cli_source *s, cli_request *r)
     if (!rc) rc = cli_line_ids(l, "prompt_ids", &r->ids, &r->n_ids, &has_ids);
     if (rc) return rc;
     const bool talk = json_object_get(l->object, "messages") != NULL;
-    if (has_text + has_ids + talk != 1) return cli_line_fail(l, "prompt", "expected one of prompt, prompt_ids and messages");
+    if (has_text + has_ids + talk != 1)
+        return cli_line_fail(l, "prompt", "expected one of prompt, prompt_ids and messages");
     if (has_ids) return CLI_OK;
     if (talk) return messages_field(l, s, r);
     char where[300];

@@ -12,7 +12,7 @@ typedef struct cli_request {
     weir_session_options o; /* stop strings borrowed from the flags or from `stop` */
     int32_t *ids;           /* weir_free() */
     size_t n_ids;
-    char **stop;            /* (CLI_MAX_LIST) of an input line, or NULL; weir_free() each and the array */
+    char **stop; /* (CLI_MAX_LIST) of an input line, or NULL; weir_free() each and the array */
 } cli_request;
 
 void cli_request_free(cli_request *r);
@@ -29,8 +29,8 @@ typedef struct cli_source {
     int64_t total;     /* prompts, -1 = unknown */
 } cli_source;
 
-/* Exactly one of -p, -f and --input, or none: lines of standard input. 0 or an exit code after a message. To be called
- * before the engine is opened, so that a missing file costs nothing. */
+/* Exactly one of -p, -f and --input, or none: lines of standard input. 0 or an exit code after a message. To
+ * be called before the engine is opened, so that a missing file costs nothing. */
 int cli_source_open(cli_source *s, const cli_args *a);
 void cli_source_close(cli_source *s);
 
@@ -38,18 +38,21 @@ void cli_source_close(cli_source *s);
  * says that no answer is in flight: a signal may then end the program from inside a long text. */
 cli_read cli_source_next(cli_source *s, bool wait, cli_request *out);
 
-/* Rule and knobs of an input line over those of the flags: another rule brings its own knobs. *any: a field was there. */
+/* Rule and knobs of an input line over those of the flags: another rule brings its own knobs. *any: a field
+ * was there. */
 int cli_line_rule(const cli_line *l, const char *rule_key, const char *alpha_key, const char *beta_key,
                   weir_law *law, bool *any);
 
-/* Runs fn over the lines of r that are not blank, until one fails, the output fails or a signal comes. Exit code. */
+/* Runs fn over the lines of r that are not blank, until one fails, the output fails or a signal comes. Exit
+ * code. */
 typedef int (*cli_line_fn)(void *ud, const cli_reader *r, const char *text, size_t n);
 int cli_each_line(cli_reader *r, void *ud, cli_line_fn fn);
 
 /* What the input is called in messages. */
 const char *cli_source_name(const cli_source *s);
 
-/* The text that -p, -f, or a line gives, for commands that need no ids: see cli_reader. NULL-safe for SOURCE_ONE. */
+/* The text that -p, -f, or a line gives, for commands that need no ids: see cli_reader. NULL-safe for
+ * SOURCE_ONE. */
 cli_read cli_source_text(cli_source *s, bool wait, const char **text, size_t *n);
 
 /* ids of a text, in memory of cli_alloc. 0 or CLI_FAILED after a message that starts with `where`. */

@@ -16,8 +16,8 @@ typedef struct position {
     float *logits[2]; /* q, p; weir_free() */
     size_t n[2];
     weir_rule_result result;
-    float *arrays;    /* (4, n) behind result; weir_free() */
-    int64_t *counts;  /* (n), or NULL; weir_free() */
+    float *arrays;   /* (4, n) behind result; weir_free() */
+    int64_t *counts; /* (n), or NULL; weir_free() */
     int64_t n_accepted;
 } position;
 
@@ -64,10 +64,13 @@ static int evaluate(const cli_line *l, const study *s, const weir_law *law, posi
     if (st == WEIR_OK && at->counts) st = draw(s, law, at, &err);
     if (st == WEIR_OK) return CLI_OK;
     if (st == WEIR_ECANCELED) return 128 + terminal_signal();
-    return cli_fail(CLI_FAILED, "%s:%ld: %s", l->name, l->number, err.text[0] ? err.text : weir_status_str(st));
+    return cli_fail(CLI_FAILED, "%s:%ld: %s", l->name, l->number,
+                    err.text[0] ? err.text : weir_status_str(st));
 }
 
-static json_t *array_or_null(bool has, const float *x, size_t n) { return has ? cli_json_floats(x, n) : json_null(); }
+static json_t *array_or_null(bool has, const float *x, size_t n) {
+    return has ? cli_json_floats(x, n) : json_null();
+}
 
 static int print_position(const study *s, const weir_law *law, const position *at) {
     const weir_rule_info *facts = weir_rule_facts((weir_rule)law->rule);
@@ -97,8 +100,8 @@ static int print_position(const study *s, const weir_law *law, const position *a
 }
 
 static int rule_line(void *ud, const cli_reader *r, const char *text, size_t n) {
-    static const char *const known[] = {"rule",  "alpha", "beta", "temperature", "top_k", "top_p",
-                                        "min_p", "gate",  "bonus", "q_logits",   "p_logits"};
+    static const char *const known[] = {"rule",  "alpha", "beta",  "temperature", "top_k",   "top_p",
+                                        "min_p", "gate",  "bonus", "q_logits",    "p_logits"};
     const study *s = ud;
     weir_law law = s->law;
     position at = {0};

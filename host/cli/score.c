@@ -16,9 +16,11 @@ typedef struct scorer {
     bool parse_special; /* where a line does not say otherwise */
 } scorer;
 
-/* Text or ids of one side. Nothing is added to a completion: what follows it is not part of what is scored. */
+/* Text or ids of one side. Nothing is added to a completion: what follows it is not part of what is
+ * scored. */
 static int read_side(const weir_engine *e, const cli_line *l, int side, pair *p) {
-    static const char *const text_key[] = {"prompt", "completion"}, *const ids_key[] = {"prompt_ids", "completion_ids"};
+    static const char *const text_key[] = {"prompt", "completion"}, *const ids_key[] = {"prompt_ids",
+                                                                                        "completion_ids"};
     const char *text = NULL;
     size_t n = 0;
     bool has_text = false, has_ids = false;
@@ -47,15 +49,20 @@ static int read_whole(const weir_engine *e, const cli_line *l, pair *p, bool *fo
     weir_engine_get_facts(e, &f);
     char where[300];
     snprintf(where, sizeof where, "%.250s:%ld", l->name, l->number);
-    if (has_text && has_ids) rc = cli_line_fail(l, "text", "expected either text or text_ids");
-    else if (f.encoder_decoder) rc = cli_line_fail(l, has_text ? "text" : "text_ids", "an encoder-decoder scores a completion");
-    else if (has_text) rc = cli_tokenize_text(e, where, text, n, true, p->parse_special, &ids, &n_ids);
+    if (has_text && has_ids)
+        rc = cli_line_fail(l, "text", "expected either text or text_ids");
+    else if (f.encoder_decoder)
+        rc = cli_line_fail(l, has_text ? "text" : "text_ids", "an encoder-decoder scores a completion");
+    else if (has_text)
+        rc = cli_tokenize_text(e, where, text, n, true, p->parse_special, &ids, &n_ids);
     if (!rc && n_ids == 0) rc = cli_line_fail(l, has_text ? "text" : "text_ids", "has no token");
     for (int side = 0; !rc && side < 2; side++) {
         p->n[side] = side == 0 ? 1 : n_ids - 1;
         p->ids[side] = cli_alloc(p->n[side], sizeof *ids);
-        if (!p->ids[side]) rc = CLI_FAILED;
-        else if (p->n[side] > 0) memcpy(p->ids[side], ids + side, p->n[side] * sizeof *ids);
+        if (!p->ids[side])
+            rc = CLI_FAILED;
+        else if (p->n[side] > 0)
+            memcpy(p->ids[side], ids + side, p->n[side] * sizeof *ids);
     }
     weir_free(ids);
     return rc;
@@ -83,7 +90,8 @@ static int score_pair(weir_engine *e, const cli_line *l, const pair *p) {
     if (s == WEIR_ECANCELED) {
         rc = 128 + terminal_signal();
     } else if (s != WEIR_OK) {
-        rc = cli_fail(CLI_FAILED, "%s:%ld: %s", l->name, l->number, err.text[0] ? err.text : weir_status_str(s));
+        rc = cli_fail(CLI_FAILED, "%s:%ld: %s", l->name, l->number,
+                      err.text[0] ? err.text : weir_status_str(s));
     } else {
         rc = print_scores(p, logprobs);
     }
@@ -92,7 +100,8 @@ static int score_pair(weir_engine *e, const cli_line *l, const pair *p) {
 }
 
 static int score_line(void *ud, const cli_reader *r, const char *text, size_t n) {
-    static const char *const known[] = {"prompt", "prompt_ids", "completion", "completion_ids", "parse_special", "text", "text_ids"};
+    static const char *const known[] = {"prompt",        "prompt_ids", "completion", "completion_ids",
+                                        "parse_special", "text",       "text_ids"};
     enum { KNOWN = sizeof known / sizeof *known, WHOLE = 3 }; /* the last ones are for a whole text */
     const scorer *s = ud;
     weir_engine *e = s->engine;

@@ -55,8 +55,10 @@ int cli_open(const cli_args *a, bool dry, weir_engine **out) {
 }
 
 void cli_device_text(const weir_engine_facts *f, char *buf, size_t cap) {
-    if (f->isa) snprintf(buf, cap, "%s (%s, %d threads)", f->device, f->isa, f->n_thread);
-    else snprintf(buf, cap, "%s (%s)", f->device, f->about);
+    if (f->isa)
+        snprintf(buf, cap, "%s (%s, %d threads)", f->device, f->isa, f->n_thread);
+    else
+        snprintf(buf, cap, "%s (%s)", f->device, f->about);
 }
 
 bool cli_method_has_rule(weir_method m) {
@@ -86,8 +88,8 @@ int cli_law(const cli_args *a, weir_law *out) {
     const char *name = cli_text(a, OPT_RULE);
     int rule = name ? weir_rule_parse(name) : rule_of_method(a);
     if (rule < 0) {
-        return cli_fail(CLI_USAGE, "--deferral-rule %s: unknown rule; the nearest is %s (see weir %s --help)", name,
-                        cli_rule_nearest(name), cli_commands[a->command].name);
+        return cli_fail(CLI_USAGE, "--deferral-rule %s: unknown rule; the nearest is %s (see weir %s --help)",
+                        name, cli_rule_nearest(name), cli_commands[a->command].name);
     }
     cli_law_set_rule(out, (weir_rule)rule);
     const cli_value *v = a->value;
@@ -108,8 +110,8 @@ int cli_law(const cli_args *a, weir_law *out) {
     return CLI_OK;
 }
 
-/* Flags that ask for a drafter where there is none, or for a rule where none is used, are mistakes; the same from the
- * environment only sets up other runs. */
+/* Flags that ask for a drafter where there is none, or for a rule where none is used, are mistakes; the same
+ * from the environment only sets up other runs. */
 static int check_method(const cli_args *a, weir_method m) {
     static const cli_option_id ruled[] = {OPT_RULE, OPT_ALPHA, OPT_BETA};
     bool draft = cli_is_set(a, OPT_MODEL_DRAFT);
@@ -131,7 +133,8 @@ static int check_method(const cli_args *a, weir_method m) {
                             weir_method_name(m));
         }
         if (a->value[OPT_ALPHA].number < 0) {
-            return cli_fail(CLI_USAGE, "--deferral-alpha %s: out of range, expected at least 0 under --method %s",
+            return cli_fail(CLI_USAGE,
+                            "--deferral-alpha %s: out of range, expected at least 0 under --method %s",
                             cli_text(a, OPT_ALPHA), weir_method_name(m));
         }
     }
@@ -149,11 +152,13 @@ int cli_session(const cli_args *a, weir_session_options *out) {
     if (cli_method_has_rule(out->method) && weir_law_check(&out->law, &err) != WEIR_OK)
         return cli_fail(CLI_USAGE, "%s", err.text);
     int ctx = cli_int(a, OPT_CTX_SIZE);
-    const int all = ctx > 0 ? ctx : (int)cli_options[OPT_CTX_SIZE].hi; /* cli_fit_context makes it the checkpoint's */
+    /* cli_fit_context makes it the checkpoint's */
+    const int all = ctx > 0 ? ctx : (int)cli_options[OPT_CTX_SIZE].hi;
     const int most = a->command == CMD_CHAT || all < 128 ? all : 128;
     out->max_tokens = cli_is_set(a, OPT_N_PREDICT) ? cli_int(a, OPT_N_PREDICT) : most;
     if (ctx > 0 && out->max_tokens > ctx) {
-        return cli_fail(CLI_USAGE, "--n-predict %d: out of range, expected 1 to %d (--ctx-size)", out->max_tokens, ctx);
+        return cli_fail(CLI_USAGE, "--n-predict %d: out of range, expected 1 to %d (--ctx-size)",
+                        out->max_tokens, ctx);
     }
     out->n_draft = cli_int(a, OPT_DRAFT_N_MAX);
     out->seed = a->value[OPT_SEED].bits;
@@ -167,7 +172,8 @@ int cli_session(const cli_args *a, weir_session_options *out) {
 int cli_fit_context(const cli_args *a, const weir_engine_facts *f, weir_session_options *o) {
     if (o->max_tokens <= f->ctx_size) return CLI_OK;
     if (cli_is_set(a, OPT_N_PREDICT)) {
-        return cli_fail(CLI_USAGE, "--n-predict %d: out of range, expected 1 to %d (--ctx-size)", o->max_tokens, f->ctx_size);
+        return cli_fail(CLI_USAGE, "--n-predict %d: out of range, expected 1 to %d (--ctx-size)",
+                        o->max_tokens, f->ctx_size);
     }
     o->max_tokens = f->ctx_size;
     return CLI_OK;

@@ -55,7 +55,8 @@ bool terminal_colours(void) {
 static const struct {
     const char *colour, *mark;
 } sources[] = {
-    {"\033[32m", "k"}, {"\033[34m", "a"}, {"\033[31m", "r"}, {"\033[35m", "b"}, {"\033[32m", "d"}, {"\033[31m", "v"},
+    {"\033[32m", "k"}, {"\033[34m", "a"}, {"\033[31m", "r"},
+    {"\033[35m", "b"}, {"\033[32m", "d"}, {"\033[31m", "v"},
 };
 enum { N_SOURCE = (int)(sizeof sources / sizeof sources[0]) };
 
@@ -63,12 +64,14 @@ const char *terminal_source_colour(int source) {
     return source >= 0 && source < N_SOURCE ? sources[source].colour : "";
 }
 
-const char *terminal_source_mark(int source) { return source >= 0 && source < N_SOURCE ? sources[source].mark : "?"; }
+const char *terminal_source_mark(int source) {
+    return source >= 0 && source < N_SOURCE ? sources[source].mark : "?";
+}
 
 void terminal_legend(bool colours) {
     static const char *const meaning[N_SOURCE] = {"drafted, not deferred", "drafted, deferred, agreed",
                                                   "drawn after a refusal", "after a whole block",
-                                                  "drafter alone", "verifier alone"};
+                                                  "drafter alone",         "verifier alone"};
     fputs("sources:", stderr);
     for (int i = 0; i < N_SOURCE; i++) {
         if (colours) {
@@ -80,7 +83,7 @@ void terminal_legend(bool colours) {
     fputc('\n', stderr);
 }
 
-/* ---- progress -------------------------------------------------------------------------------------------- */
+/* ---- progress ------------------------------------------------------------------------------------------ */
 
 double terminal_now(void) {
     struct timespec t;

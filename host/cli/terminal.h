@@ -8,7 +8,7 @@
 
 /* From now on the first SIGINT or SIGTERM is only recorded; the second one kills. */
 void terminal_catch_signals(void);
-int terminal_signal(void); /* the signal that came, or 0 */
+int terminal_signal(void);         /* the signal that came, or 0 */
 bool terminal_interrupted(void *); /* the same as a weir_interrupt */
 /* Between the two a signal ends the program at once: for work that cannot be asked to stop (a tokenizer's, a
  * JSON line's), with nothing in flight that should be told. What was written so far goes out first. */
@@ -26,8 +26,8 @@ const char *terminal_source_colour(int source);
 const char *terminal_source_mark(int source);
 void terminal_legend(bool colours); /* to standard error */
 
-/* A bar on standard error, redrawn at most ten times a second; nothing where that is no terminal or standard output is
- * one, since both would write to the same line. */
+/* A bar on standard error, redrawn at most ten times a second; nothing where that is no terminal or standard
+ * output is one, since both would write to the same line. */
 typedef struct terminal_bar {
     bool on, drawn;
     double start, last;
@@ -36,6 +36,6 @@ typedef struct terminal_bar {
 double terminal_now(void); /* seconds, monotonic */
 void terminal_bar_start(terminal_bar *b, bool wanted);
 void terminal_bar_show(terminal_bar *b, int64_t done, int64_t total, int64_t tokens); /* total < 0: unknown */
-void terminal_bar_end(terminal_bar *b);                                              /* clears the line */
+void terminal_bar_end(terminal_bar *b);                                               /* clears the line */
 
 #endif /* WEIR_HOST_CLI_TERMINAL_H */

@@ -6,7 +6,7 @@
 #include "host/cli/request.h"
 #include "host/cli/terminal.h"
 
-/* ---- tokenize -------------------------------------------------------------------------------------------- */
+/* ---- tokenize ------------------------------------------------------------------------------------------ */
 
 typedef struct task {
     const weir_engine *engine;
@@ -68,7 +68,9 @@ int cli_tokenize(const cli_args *a) {
     rc = cli_open(a, true, &e);
     terminal_catch_signals();
     bool objects = s.kind == SOURCE_JSONL;
-    task t = {.engine = e, .add_special = !cli_flag(a, OPT_NO_SPECIAL), .parse_special = s.parse_special,
+    task t = {.engine = e,
+              .add_special = !cli_flag(a, OPT_NO_SPECIAL),
+              .parse_special = s.parse_special,
               .json = cli_flag(a, OPT_JSONL) || objects};
     while (rc == CLI_OK && !cli_out_failed()) {
         const char *text = NULL;
@@ -77,15 +79,17 @@ int cli_tokenize(const cli_args *a) {
         if (got == CLI_READ_STOPPED) rc = 128 + terminal_signal();
         if (got == CLI_READ_FAILED) rc = CLI_FAILED;
         if (got != CLI_READ_LINE) break;
-        if (objects) rc = n > 0 ? tokenize_object(&t, &s.reader, text, n) : CLI_OK;
-        else rc = tokenize_text(&t, cli_source_name(&s), text, n, s.parse_special);
+        if (objects)
+            rc = n > 0 ? tokenize_object(&t, &s.reader, text, n) : CLI_OK;
+        else
+            rc = tokenize_text(&t, cli_source_name(&s), text, n, s.parse_special);
     }
     weir_engine_close(e);
     cli_source_close(&s);
     return rc;
 }
 
-/* ---- detokenize ------------------------------------------------------------------------------------------ */
+/* ---- detokenize ---------------------------------------------------------------------------------------- */
 
 static int print_text(const task *t, const char *where, const int32_t *ids, size_t n) {
     char *text = NULL;
@@ -94,7 +98,8 @@ static int print_text(const task *t, const char *where, const int32_t *ids, size
     terminal_begin_blind();
     weir_status s = weir_detokenize(t->engine, ids, n, &text, &bytes, &err);
     terminal_end_blind();
-    if (s != WEIR_OK) return cli_fail(CLI_FAILED, "%s: %s", where, err.text[0] ? err.text : weir_status_str(s));
+    if (s != WEIR_OK)
+        return cli_fail(CLI_FAILED, "%s: %s", where, err.text[0] ? err.text : weir_status_str(s));
     int rc = CLI_OK;
     if (t->json) {
         json_t *out = json_object();
@@ -189,8 +194,10 @@ int cli_detokenize(const cli_args *a) {
     rc = cli_open(a, true, &e);
     terminal_catch_signals();
     task t = {.engine = e, .json = input || cli_flag(a, OPT_JSONL)};
-    if (!rc && a->n_rest > 0) rc = detokenize_arguments(a, &t);
-    else if (!rc) rc = cli_each_line(&r, &t, input ? detokenize_object : detokenize_line);
+    if (!rc && a->n_rest > 0)
+        rc = detokenize_arguments(a, &t);
+    else if (!rc)
+        rc = cli_each_line(&r, &t, input ? detokenize_object : detokenize_line);
     weir_engine_close(e);
     cli_reader_close(&r);
     return rc;

@@ -8,10 +8,14 @@
 #include "host/cli/cli.h"
 #include "host/cli/io.h"
 
-/* weir tune: the search is the lab's (bench/lab/tune.py); here its Python is found and its command line made. This process
- * becomes the lab, so that exit statuses and signals are the lab's own. */
+/* weir tune: the search is the lab's (bench/lab/tune.py); here its Python is found and its command line made.
+ * This process becomes the lab, so that exit statuses and signals are the lab's own. */
 
-enum { MAX_WORD = 96, PARENTS = 4 }; /* PARENTS: folders above the program in which a source tree is looked for */
+enum {
+    MAX_WORD = 96,
+    PARENTS = 4
+}; /* PARENTS: folders above the program in which a source tree is looked
+                                        for */
 
 typedef struct command {
     char *word[MAX_WORD + 1];
@@ -25,7 +29,8 @@ static int add(command *c, const char *name, const char *key, const char *value)
     if (c->n == MAX_WORD) return cli_fail(CLI_USAGE, "more than %d arguments", MAX_WORD);
     char *word = cli_alloc(n, 1);
     if (!word) return CLI_FAILED;
-    snprintf(word, n, "%s%s%s%s%s", name, key ? "=" : "", key ? key : "", value ? "=" : "", value ? value : "");
+    snprintf(word, n, "%s%s%s%s%s", name, key ? "=" : "", key ? key : "", value ? "=" : "",
+             value ? value : "");
     c->word[c->n++] = word;
     return CLI_OK;
 }
@@ -34,7 +39,7 @@ static void release(command *c) {
     for (int i = 0; i < c->n; i++) weir_free(c->word[i]);
 }
 
-/* ---- where the lab is ------------------------------------------------------------------------------------ */
+/* ---- where the lab is ---------------------------------------------------------------------------------- */
 
 static bool in_folder(char *out, const char *folder, const char *name) {
     return snprintf(out, PATH_MAX, "%s/%s", folder, name) < PATH_MAX;
@@ -45,7 +50,8 @@ static bool holds_lab(const char *bench) {
     return in_folder(path, bench, "lab/tune.py") && access(path, R_OK) == 0;
 }
 
-/* The bench/ of the source tree that the program was built in, and the Python that ./make.sh lab has made there. */
+/* The bench/ of the source tree that the program was built in, and the Python that ./make.sh lab has made
+ * there. */
 static int find_lab(const cli_args *a, command *c) {
     const ssize_t n = readlink("/proc/self/exe", c->program, sizeof c->program - 1);
     if (n <= 0) return cli_fail(CLI_FAILED, "/proc/self/exe: %s", strerror(errno));
@@ -62,18 +68,21 @@ static int find_lab(const cli_args *a, command *c) {
     }
     if (said) snprintf(c->lab, sizeof c->lab, "%s", said);
     if (said ? !holds_lab(said) : !found) {
-        return cli_fail(CLI_FAILED, "%s: no lab/tune.py in it; --lab names the bench folder of weir's source tree",
+        return cli_fail(CLI_FAILED,
+                        "%s: no lab/tune.py in it; --lab names the bench folder of weir's source tree",
                         said ? said : c->program);
     }
-    const bool made = found && in_folder(c->python, root, "build/python/lab/bin/python") && access(c->python, X_OK) == 0;
+    const bool made =
+        found && in_folder(c->python, root, "build/python/lab/bin/python") && access(c->python, X_OK) == 0;
     if (python || !made) snprintf(c->python, sizeof c->python, "%s", python ? python : "python3");
     return CLI_OK;
 }
 
-/* ---- the command line ------------------------------------------------------------------------------------ */
+/* ---- the command line ---------------------------------------------------------------------------------- */
 
-/* key NULL: a flag of the lab, with its preset. Else a word that is given only where it was said: truncation and modifiers are
- * fields of the lab's plan, and flags of every process that it starts are words, for it does not hand the environment on. */
+/* key NULL: a flag of the lab, with its preset. Else a word that is given only where it was said: truncation
+ * and modifiers are fields of the lab's plan, and flags of every process that it starts are words, for it
+ * does not hand the environment on. */
 static const struct {
     cli_option_id id;
     const char *name, *key;
@@ -102,7 +111,8 @@ static int add_options(const cli_args *a, command *c) {
     int rc = CLI_OK;
     for (size_t i = 0; i < sizeof options / sizeof *options && !rc; i++) {
         const cli_value *v = &a->value[options[i].id];
-        if (v->text && (!options[i].key || v->from > CLI_FROM_PRESET)) rc = add(c, options[i].name, options[i].key, v->text);
+        if (v->text && (!options[i].key || v->from > CLI_FROM_PRESET))
+            rc = add(c, options[i].name, options[i].key, v->text);
     }
     if (cli_flag(a, OPT_STRICT_CONFIG) && !rc) rc = add(c, "--flag", NULL, "--strict-config");
     for (int i = 0; i < a->n_rest && !rc; i++) rc = add(c, "--data", NULL, a->rest[i]);
@@ -111,10 +121,12 @@ static int add_options(const cli_args *a, command *c) {
 }
 
 static int check(const cli_args *a) {
-    if (!cli_text(a, OPT_MODEL)) return cli_fail(CLI_USAGE, "no model: give -m DIR (or set WEIR_MODEL; see weir tune --help)");
+    if (!cli_text(a, OPT_MODEL))
+        return cli_fail(CLI_USAGE, "no model: give -m DIR (or set WEIR_MODEL; see weir tune --help)");
     if (!cli_text(a, OPT_MODEL_DRAFT)) return cli_fail(CLI_USAGE, "a rule needs a drafter: give -md DIR");
     if (a->n_rest == 0 && !strcmp(cli_text(a, OPT_TASK), "prompts"))
-        return cli_fail(CLI_USAGE, "no prompts: give a file of them behind the options (see weir tune --help)");
+        return cli_fail(CLI_USAGE,
+                        "no prompts: give a file of them behind the options (see weir tune --help)");
     if (!cli_text(a, OPT_OUT)) return cli_fail(CLI_USAGE, "no place for the profile: give --out FILE.json");
     if (!cli_is_set(a, OPT_MAX_QUALITY_LOSS) && !cli_is_set(a, OPT_MIN_SPEEDUP))
         return cli_fail(CLI_USAGE, "no budget: give --max-quality-loss, --min-speedup, or both");
@@ -132,8 +144,9 @@ static int become(const command *c) {
     weir_free(path);
     if (rc) return rc;
     execvp(c->python, c->word);
-    return cli_fail(CLI_FAILED, "%s: %s; ./make.sh lab --help installs the lab's Python, --lab-python names another", c->python,
-                    strerror(errno));
+    return cli_fail(CLI_FAILED,
+                    "%s: %s; ./make.sh lab --help installs the lab's Python, --lab-python names another",
+                    c->python, strerror(errno));
 }
 
 int cli_tune(const cli_args *a) {

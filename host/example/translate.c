@@ -1,5 +1,6 @@
-/* A whole program on host/weir.h: translate.c VERIFIER DRAFTER TEXT. It prints the translation as it comes, the drafter's
- * words in brackets, then what the cascade did. Build: cc translate.c -lweir_host and the libraries of the README. */
+/* A whole program on host/weir.h: translate.c VERIFIER DRAFTER TEXT. It prints the translation as it comes,
+ * the drafter's words in brackets, then what the cascade did. Build: cc translate.c -lweir_host and the
+ * libraries of the README. */
 #include <stdio.h>
 #include <string.h>
 
@@ -35,9 +36,10 @@ static weir_status translate(weir_engine *e, const char *text, weir_err *err) {
         status = weir_step(e, &s, 1, 4, err); /* several sessions could step together here */
         weir_session_get(s, &view);
     } while (status == WEIR_OK && view.finish == WEIR_RUNNING);
-    printf("\n%zu tokens in %lld blocks, %lld of %lld drafts accepted, %lld verifier calls, %.1f ms\n", view.n,
-            (long long)view.stats.blocks, (long long)view.stats.accepted, (long long)view.stats.drafted,
-            (long long)view.stats.verifier_calls, 1e3 * view.stats.seconds_total);
+    printf("\n%zu tokens in %lld blocks, %lld of %lld drafts accepted, %lld verifier calls, %.1f ms\n",
+           view.n, (long long)view.stats.blocks, (long long)view.stats.accepted,
+           (long long)view.stats.drafted, (long long)view.stats.verifier_calls,
+           1e3 * view.stats.seconds_total);
     weir_session_free(s);
     return status;
 }

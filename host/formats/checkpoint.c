@@ -19,7 +19,7 @@ static char *path_in(const char *dir, const char *name) {
     return p;
 }
 
-/* ---- the JSON files -------------------------------------------------------------------------------------- */
+/* ---- the JSON files ------------------------------------------------------------------------------------ */
 
 typedef weir_status (*parse_fn)(const char *json, size_t bytes, const char *label, weir_checkpoint *out,
                                 weir_err *err);
@@ -62,7 +62,8 @@ static weir_status refuse_adapter(const char *json, size_t bytes, const char *la
     return s;
 }
 
-static weir_status take_template(const char *text, size_t bytes, const char *label, weir_checkpoint *out, weir_err *err) {
+static weir_status take_template(const char *text, size_t bytes, const char *label, weir_checkpoint *out,
+                                 weir_err *err) {
     char *copy = weir_alloc(bytes + 1, 1);
     if (!copy) return weir_fail(err, WEIR_ENOMEM, "%s: no memory for a chat template", weir__label(label));
     if (bytes > 0) memcpy(copy, text, bytes);
@@ -105,8 +106,9 @@ static weir_status read_configs(weir_checkpoint *c, weir_err *err) {
     return WEIR_OK;
 }
 
-/* A decoder's tokenizer.json before its .model: the .model lacks tokens that were added later, and its library finds a user-defined
- * piece, "<end_of_turn>" too, in any text. T5's ids are those of its .model where there is one. */
+/* A decoder's tokenizer.json before its .model: the .model lacks tokens that were added later, and its
+ * library finds a user-defined piece, "<end_of_turn>" too, in any text. T5's ids are those of its .model
+ * where there is one. */
 static weir_status find_tokenizer(weir_checkpoint *c, weir_err *err) {
     static const struct {
         const char *name;
@@ -130,7 +132,7 @@ static weir_status find_tokenizer(weir_checkpoint *c, weir_err *err) {
     return WEIR_OK;
 }
 
-/* ---- tensors --------------------------------------------------------------------------------------------- */
+/* ---- tensors ------------------------------------------------------------------------------------------- */
 
 static bool parse_dtype(const char *name, weir_dtype *out) {
     if (strcmp(name, "F32") == 0)
@@ -175,7 +177,8 @@ static weir_status check_tensors(weir_checkpoint *c, weir_err *err) {
                          weir_safetensors_count(c->tensors));
     weir_tensor table;
     weir_tensor_source src = weir_checkpoint_source(c);
-    const char *name = c->kind == WEIR_FAMILY_DECODER ? "model.layers.0.self_attn.q_proj.weight" : "shared.weight";
+    const char *name =
+        c->kind == WEIR_FAMILY_DECODER ? "model.layers.0.self_attn.q_proj.weight" : "shared.weight";
     if (src.find(src.ud, name, &table)) c->dtype = table.dtype;
     return WEIR_OK;
 }
@@ -256,7 +259,7 @@ static weir_status open_dir(weir_checkpoint *c, weir_err *err) {
     return WEIR_OK;
 }
 
-/* ---- GGUF ------------------------------------------------------------------------------------------------ */
+/* ---- GGUF ---------------------------------------------------------------------------------------------- */
 
 static weir_status open_gguf(weir_checkpoint *c, weir_err *err) {
     weir_gguf_model m;
@@ -277,7 +280,7 @@ static weir_status open_gguf(weir_checkpoint *c, weir_err *err) {
     return m.chat_template ? take_template(m.chat_template, m.chat_template_bytes, c->dir, c, err) : WEIR_OK;
 }
 
-/* ---- open and close -------------------------------------------------------------------------------------- */
+/* ---- open and close ------------------------------------------------------------------------------------ */
 
 static bool is_file(const char *path) {
     struct stat st;

@@ -36,27 +36,27 @@ extern const char *const weir_special_names[WEIR_SPECIAL_N];
 typedef struct weir_checkpoint {
     char *dir; /* or the GGUF file */
     weir_family_kind kind;
-    weir_t5_config t5;           /* of its kind, the other is zero */
+    weir_t5_config t5; /* of its kind, the other is zero */
     weir_decoder_config decoder;
     weir_dtype dtype; /* of the matrices in the file */
     int32_t start_id; /* T5: decoder_start_token_id; else bos_token_id; else pad_token_id. Decoders: -1 */
     int32_t bos_id;   /* -1 if none */
     bool add_bos;     /* a prompt's ids begin with bos_id */
     char *special[WEIR_SPECIAL_N]; /* names of tokens by role, by weir_alloc; NULL: no file says, ids count */
-    bool lists_added_tokens;  /* tokenizer_config.json has an added_tokens_decoder */
-    bool asks_post_processor; /* tokenizer_config.json leaves add_bos to tokenizer.json */
+    bool lists_added_tokens;       /* tokenizer_config.json has an added_tokens_decoder */
+    bool asks_post_processor;      /* tokenizer_config.json leaves add_bos to tokenizer.json */
     int32_t eos[8], n_eos;
-    int32_t pad_id;       /* -1 if none */
+    int32_t pad_id; /* -1 if none */
     weir_tokenizer_kind tokenizer;
-    char *tokenizer_path; /* of it; NULL if there is none or it is the GGUF file */
-    int32_t extra_ids;    /* T5: tokenizer_config.json's sentinels past the pieces (absent: 100 for a T5
+    char *tokenizer_path;   /* of it; NULL if there is none or it is the GGUF file */
+    int32_t extra_ids;      /* T5: tokenizer_config.json's sentinels past the pieces (absent: 100 for a T5
                                       tokenizer class or no such file, 0 otherwise) */
     bool extra_ids_assumed; /* no file says how many */
-    char *chat_template;  /* zero-terminated, by weir_alloc; NULL if the checkpoint has none */
-    char family[64];      /* "t5 (gated gelu_new, untied head)", "qwen2 (silu, tied head)" */
-    char stem[32];        /* decoders: what the names of the file's tensors have for "model." */
-    bool strict;          /* what nobody knows is refused, not noted */
-    char ignored[512];    /* what nobody knows: "config.json: a, b; generation_config.json: c; tensors: d" */
+    char *chat_template;    /* zero-terminated, by weir_alloc; NULL if the checkpoint has none */
+    char family[64];        /* "t5 (gated gelu_new, untied head)", "qwen2 (silu, tied head)" */
+    char stem[32];          /* decoders: what the names of the file's tensors have for "model." */
+    bool strict;            /* what nobody knows is refused, not noted */
+    char ignored[512]; /* what nobody knows: "config.json: a, b; generation_config.json: c; tensors: d" */
     char ignored_place[48]; /* the last of these files */
     int32_t n_ignored_more; /* for which there was no room */
     weir_safetensors *tensors;
@@ -79,10 +79,11 @@ void weir_checkpoint_close(weir_checkpoint *c); /* zeroed struct allowed */
 weir_tensor_source weir_checkpoint_source(weir_checkpoint *c);
 
 /* config.json of any family; out->kind says which. ENOTSUP for another model_type. */
-weir_status weir_config_parse(const char *json, size_t bytes, const char *label, weir_checkpoint *out, weir_err *err);
+weir_status weir_config_parse(const char *json, size_t bytes, const char *label, weir_checkpoint *out,
+                              weir_err *err);
 
-/* Texts of config.json, generation_config.json (after it: its ids win) and tokenizer_config.json, for tests and
- * fuzzing; label names them in messages. */
+/* Texts of config.json, generation_config.json (after it: its ids win) and tokenizer_config.json, for tests
+ * and fuzzing; label names them in messages. */
 weir_status weir_t5_config_parse(const char *json, size_t bytes, const char *label, weir_checkpoint *out,
                                  weir_err *err);
 weir_status weir_decoder_config_parse(const char *json, size_t bytes, const char *label, weir_checkpoint *out,
@@ -94,8 +95,8 @@ weir_status weir_tokenizer_config_parse(const char *json, size_t bytes, const ch
 /* special_tokens_map.json, after it. */
 weir_status weir_special_tokens_parse(const char *json, size_t bytes, const char *label, weir_checkpoint *out,
                                       weir_err *err);
-/* tokenizer.json, after these, where asks_post_processor is set: add_bos is whether a TemplateProcessing begins a single text
- * with bos_id. */
+/* tokenizer.json, after these, where asks_post_processor is set: add_bos is whether a TemplateProcessing
+ * begins a single text with bos_id. */
 weir_status weir_post_processor_parse(const char *json, size_t bytes, const char *label, weir_checkpoint *out,
                                       weir_err *err);
 

@@ -208,8 +208,8 @@ weir_status weir__get_bool(const json_t *o, const char *key, bool *out, const ch
     return WEIR_OK;
 }
 
-weir_status weir__get_real(const json_t *o, const char *key, double lo, double hi, double *out, const char *label,
-                           weir_err *err) {
+weir_status weir__get_real(const json_t *o, const char *key, double lo, double hi, double *out,
+                           const char *label, weir_err *err) {
     const json_t *v = json_object_get(o, key);
     if (!v || json_is_null(v)) return WEIR_OK;
     if (!json_is_number(v)) return weir__fail_field(err, WEIR_EFORMAT, label, key, v, "expected a number");

@@ -54,8 +54,8 @@ weir_status weir__get_int(const json_t *o, const char *key, int64_t lo, int64_t 
                           const char *label, weir_err *err);
 weir_status weir__get_bool(const json_t *o, const char *key, bool *out, const char *label, weir_err *err);
 /* Integer or real; null is as absent. */
-weir_status weir__get_real(const json_t *o, const char *key, double lo, double hi, double *out, const char *label,
-                           weir_err *err);
+weir_status weir__get_real(const json_t *o, const char *key, double lo, double hi, double *out,
+                           const char *label, weir_err *err);
 weir_status weir__get_string(const json_t *o, const char *key, const char **out, const char *label,
                              weir_err *err);
 
@@ -66,11 +66,12 @@ weir_status weir__get_id(const json_t *o, const char *key, const weir_checkpoint
 weir_status weir__get_pad(const json_t *o, weir_checkpoint *ck, const char *label, weir_err *err);
 /* tokenizer_config.c: the chat template that an object has under that key. */
 weir_status weir__take_template(const json_t *root, const char *label, weir_checkpoint *out, weir_err *err);
-/* special_tokens.c: names of tokens by role that an object has; and those of a tokenizer's class (NULL: none) where it has no word of
- * a role. */
-weir_status weir__take_special_tokens(const json_t *root, const char *label, weir_checkpoint *out, weir_err *err);
-weir_status weir__default_special_tokens(const json_t *root, const char *const names[WEIR_SPECIAL_N], const char *label,
-                                         weir_checkpoint *out, weir_err *err);
+/* special_tokens.c: names of tokens by role that an object has; and those of a tokenizer's class (NULL: none)
+ * where it has no word of a role. */
+weir_status weir__take_special_tokens(const json_t *root, const char *label, weir_checkpoint *out,
+                                      weir_err *err);
+weir_status weir__default_special_tokens(const json_t *root, const char *const names[WEIR_SPECIAL_N],
+                                         const char *label, weir_checkpoint *out, weir_err *err);
 /* An activation by the name that transformers gives it; false: unknown. */
 bool weir__parse_act(const char *name, weir_act *out);
 

@@ -13,8 +13,8 @@ enum { MAX_DIM = 1 << 20, MAX_VOCAB = 1 << 26 };
 enum { LLAMA = 1, QWEN2 = 2, QWEN3 = 4, GEMMA2 = 8, GEMMA3 = 16, MISTRAL = 32 };
 enum { QWEN = QWEN2 | QWEN3, GEMMA = GEMMA2 | GEMMA3, ALL = LLAMA | MISTRAL | QWEN | GEMMA };
 
-/* What a family is, and what its config has where a file says nothing. Heads of keys 0: as many as heads; head_dim 0: dim /
- * n_head; window: where a family's layers slide. */
+/* What a family is, and what its config has where a file says nothing. Heads of keys 0: as many as heads;
+ * head_dim 0: dim / n_head; window: where a family's layers slide. */
 typedef struct decoder_family {
     const char *type, *architecture;
     int bit;
@@ -27,35 +27,123 @@ typedef struct decoder_family {
 } decoder_family;
 
 static const decoder_family FAMILIES[] = {
-    {.type = "llama", .architecture = "LlamaForCausalLM", .bit = LLAMA, .act = "silu",
-     .d = {.n_vocab_rows = 32000, .dim = 4096, .ff_dim = 11008, .n_layer = 32, .n_head = 32, .n_ctx_train = 2048},
-     .theta = 1e4, .bos = 1, .eos = 2, .pad = -1},
-    {.type = "mistral", .architecture = "MistralForCausalLM", .bit = MISTRAL, .act = "silu",
-     .d = {.n_vocab_rows = 32000, .dim = 4096, .ff_dim = 14336, .n_layer = 32, .n_head = 32, .n_head_kv = 8,
-           .n_ctx_train = 131072, .window = 4096},
-     .theta = 1e4, .bos = 1, .eos = 2, .pad = -1},
-    {.type = "qwen2", .architecture = "Qwen2ForCausalLM", .bit = QWEN2, .act = "silu",
-     .d = {.n_vocab_rows = 151936, .dim = 4096, .ff_dim = 22016, .n_layer = 32, .n_head = 32, .n_head_kv = 32,
-           .n_ctx_train = 32768, .window = 4096, .qkv_bias = true},
-     .theta = 1e4, .bos = -1, .eos = -1, .pad = -1},
-    {.type = "qwen3", .architecture = "Qwen3ForCausalLM", .bit = QWEN3, .act = "silu",
-     .d = {.n_vocab_rows = 151936, .dim = 4096, .ff_dim = 22016, .n_layer = 32, .n_head = 32, .n_head_kv = 32,
-           .head_dim = 128, .n_ctx_train = 32768, .window = 4096, .qk_norm = true},
-     .theta = 1e4, .bos = -1, .eos = -1, .pad = -1},
-    {.type = "gemma2", .architecture = "Gemma2ForCausalLM", .bit = GEMMA2, .act = "gelu_pytorch_tanh",
-     .d = {.n_vocab_rows = 256000, .dim = 2304, .ff_dim = 9216, .n_layer = 26, .n_head = 8, .n_head_kv = 4,
-           .head_dim = 256, .n_ctx_train = 8192, .window = 4096, .attention_softcap = 50, .final_softcap = 30,
-           .norm_one_plus = true, .post_norms = true, .tied = true},
-     .theta = 1e4, .query_scalar = 256, .pattern = 2, .bos = 2, .eos = 1, .pad = 0},
-    {.type = "gemma3_text", .architecture = "Gemma3ForCausalLM", .bit = GEMMA3, .act = "gelu_pytorch_tanh",
-     .d = {.n_vocab_rows = 262208, .dim = 2304, .ff_dim = 9216, .n_layer = 26, .n_head = 8, .n_head_kv = 4,
-           .head_dim = 256, .n_ctx_train = 131072, .window = 4096, .norm_one_plus = true, .post_norms = true,
-           .qk_norm = true, .tied = true},
-     .theta = 1e6, .theta_sliding = 1e4, .query_scalar = 256, .pattern = 6, .bos = 2, .eos = 1, .pad = 0},
+    {.type = "llama",
+     .architecture = "LlamaForCausalLM",
+     .bit = LLAMA,
+     .act = "silu",
+     .d = {.n_vocab_rows = 32000,
+           .dim = 4096,
+           .ff_dim = 11008,
+           .n_layer = 32,
+           .n_head = 32,
+           .n_ctx_train = 2048},
+     .theta = 1e4,
+     .bos = 1,
+     .eos = 2,
+     .pad = -1},
+    {.type = "mistral",
+     .architecture = "MistralForCausalLM",
+     .bit = MISTRAL,
+     .act = "silu",
+     .d = {.n_vocab_rows = 32000,
+           .dim = 4096,
+           .ff_dim = 14336,
+           .n_layer = 32,
+           .n_head = 32,
+           .n_head_kv = 8,
+           .n_ctx_train = 131072,
+           .window = 4096},
+     .theta = 1e4,
+     .bos = 1,
+     .eos = 2,
+     .pad = -1},
+    {.type = "qwen2",
+     .architecture = "Qwen2ForCausalLM",
+     .bit = QWEN2,
+     .act = "silu",
+     .d = {.n_vocab_rows = 151936,
+           .dim = 4096,
+           .ff_dim = 22016,
+           .n_layer = 32,
+           .n_head = 32,
+           .n_head_kv = 32,
+           .n_ctx_train = 32768,
+           .window = 4096,
+           .qkv_bias = true},
+     .theta = 1e4,
+     .bos = -1,
+     .eos = -1,
+     .pad = -1},
+    {.type = "qwen3",
+     .architecture = "Qwen3ForCausalLM",
+     .bit = QWEN3,
+     .act = "silu",
+     .d = {.n_vocab_rows = 151936,
+           .dim = 4096,
+           .ff_dim = 22016,
+           .n_layer = 32,
+           .n_head = 32,
+           .n_head_kv = 32,
+           .head_dim = 128,
+           .n_ctx_train = 32768,
+           .window = 4096,
+           .qk_norm = true},
+     .theta = 1e4,
+     .bos = -1,
+     .eos = -1,
+     .pad = -1},
+    {.type = "gemma2",
+     .architecture = "Gemma2ForCausalLM",
+     .bit = GEMMA2,
+     .act = "gelu_pytorch_tanh",
+     .d = {.n_vocab_rows = 256000,
+           .dim = 2304,
+           .ff_dim = 9216,
+           .n_layer = 26,
+           .n_head = 8,
+           .n_head_kv = 4,
+           .head_dim = 256,
+           .n_ctx_train = 8192,
+           .window = 4096,
+           .attention_softcap = 50,
+           .final_softcap = 30,
+           .norm_one_plus = true,
+           .post_norms = true,
+           .tied = true},
+     .theta = 1e4,
+     .query_scalar = 256,
+     .pattern = 2,
+     .bos = 2,
+     .eos = 1,
+     .pad = 0},
+    {.type = "gemma3_text",
+     .architecture = "Gemma3ForCausalLM",
+     .bit = GEMMA3,
+     .act = "gelu_pytorch_tanh",
+     .d = {.n_vocab_rows = 262208,
+           .dim = 2304,
+           .ff_dim = 9216,
+           .n_layer = 26,
+           .n_head = 8,
+           .n_head_kv = 4,
+           .head_dim = 256,
+           .n_ctx_train = 131072,
+           .window = 4096,
+           .norm_one_plus = true,
+           .post_norms = true,
+           .qk_norm = true,
+           .tied = true},
+     .theta = 1e6,
+     .theta_sliding = 1e4,
+     .query_scalar = 256,
+     .pattern = 6,
+     .bos = 2,
+     .eos = 1,
+     .pad = 0},
 };
 enum { N_FAMILY = sizeof FAMILIES / sizeof *FAMILIES };
 
-/* ---- fields ---------------------------------------------------------------------------------------------- */
+/* ---- fields -------------------------------------------------------------------------------------------- */
 
 /* Families that honour a key; in the others it is fine with a neutral value only. */
 static const struct {
@@ -150,10 +238,12 @@ static weir_status check_fields(const decoder_family *f, json_t *root, const cha
     return WEIR_OK;
 }
 
-static weir_status check_architectures(const char *want, const json_t *root, const char *label, weir_err *err) {
+static weir_status check_architectures(const char *want, const json_t *root, const char *label,
+                                       weir_err *err) {
     const json_t *v = json_object_get(root, "architectures");
     if (!v || json_is_null(v)) return WEIR_OK;
-    if (!json_is_array(v)) return weir__fail_field(err, WEIR_EFORMAT, label, "architectures", v, "expected a list");
+    if (!json_is_array(v))
+        return weir__fail_field(err, WEIR_EFORMAT, label, "architectures", v, "expected a list");
     for (size_t i = 0; i < json_array_size(v); i++) {
         const char *s = json_string_value(json_array_get(v, i));
         if (s && strcasecmp(s, want) == 0) return WEIR_OK; /* LLaMAForCausalLM, as the first files have it */
@@ -164,7 +254,7 @@ static weir_status check_architectures(const char *want, const json_t *root, con
     return weir__fail_field(err, WEIR_ENOTSUP, label, "architectures", json_array_get(v, 0), why);
 }
 
-/* ---- sizes ----------------------------------------------------------------------------------------------- */
+/* ---- sizes --------------------------------------------------------------------------------------------- */
 
 /* As get_int, with null as absent. */
 static weir_status optional_int(const json_t *root, const char *key, int64_t lo, int64_t hi, int32_t *out,
@@ -172,19 +262,23 @@ static weir_status optional_int(const json_t *root, const char *key, int64_t lo,
     return weir__is_set(root, key) ? weir__get_int(root, key, lo, hi, out, label, err) : WEIR_OK;
 }
 
-static weir_status parse_heads(const decoder_family *f, const json_t *root, const char *label, weir_decoder_config *c,
-                               weir_err *err) {
+static weir_status parse_heads(const decoder_family *f, const json_t *root, const char *label,
+                               weir_decoder_config *c, weir_err *err) {
     WEIR_TRY(weir__get_int(root, "num_attention_heads", 1, MAX_DIM, &c->n_head, label, err));
     const json_t *kv = json_object_get(root, "num_key_value_heads");
-    if (json_is_null(kv) || (!kv && f->d.n_head_kv == 0)) c->n_head_kv = c->n_head;
-    else WEIR_TRY(weir__get_int(root, "num_key_value_heads", 1, MAX_DIM, &c->n_head_kv, label, err));
+    if (json_is_null(kv) || (!kv && f->d.n_head_kv == 0))
+        c->n_head_kv = c->n_head;
+    else
+        WEIR_TRY(weir__get_int(root, "num_key_value_heads", 1, MAX_DIM, &c->n_head_kv, label, err));
     WEIR_TRY(optional_int(root, "head_dim", 1, MAX_DIM, &c->head_dim, label, err));
     if (c->head_dim == 0) c->head_dim = c->dim / c->n_head;
     if (c->head_dim < 2 || c->head_dim % 2 != 0)
-        return weir_fail(err, WEIR_EFORMAT, "%s: head_dim = %d, expected an even number: rotary embeddings turn pairs",
+        return weir_fail(err, WEIR_EFORMAT,
+                         "%s: head_dim = %d, expected an even number: rotary embeddings turn pairs",
                          weir__label(label), c->head_dim);
     if (c->n_head % c->n_head_kv != 0)
-        return weir_fail(err, WEIR_EFORMAT, "%s: num_attention_heads = %d, expected a multiple of num_key_value_heads = %d",
+        return weir_fail(err, WEIR_EFORMAT,
+                         "%s: num_attention_heads = %d, expected a multiple of num_key_value_heads = %d",
                          weir__label(label), c->n_head, c->n_head_kv);
     if ((int64_t)c->n_head * c->head_dim > MAX_DIM)
         return weir_fail(err, WEIR_EFORMAT, "%s: num_attention_heads x head_dim = %lld, expected at most %d",
@@ -192,8 +286,8 @@ static weir_status parse_heads(const decoder_family *f, const json_t *root, cons
     return WEIR_OK;
 }
 
-static weir_status parse_sizes(const decoder_family *f, const json_t *root, const char *label, weir_decoder_config *c,
-                               weir_err *err) {
+static weir_status parse_sizes(const decoder_family *f, const json_t *root, const char *label,
+                               weir_decoder_config *c, weir_err *err) {
     double eps = 1e-6;
     WEIR_TRY(weir__get_int(root, "vocab_size", 1, MAX_VOCAB, &c->n_vocab_rows, label, err));
     WEIR_TRY(weir__get_int(root, "hidden_size", 1, MAX_DIM, &c->dim, label, err));
@@ -206,11 +300,13 @@ static weir_status parse_sizes(const decoder_family *f, const json_t *root, cons
     return parse_heads(f, root, label, c, err);
 }
 
-/* ---- layers ---------------------------------------------------------------------------------------------- */
+/* ---- layers -------------------------------------------------------------------------------------------- */
 
-static weir_status parse_layer_types(const json_t *v, const char *label, weir_decoder_config *c, weir_err *err) {
+static weir_status parse_layer_types(const json_t *v, const char *label, weir_decoder_config *c,
+                                     weir_err *err) {
     if (!json_is_array(v) || json_array_size(v) != (size_t)c->n_layer)
-        return weir__fail_field(err, WEIR_EFORMAT, label, "layer_types", v, "expected a list of num_hidden_layers names");
+        return weir__fail_field(err, WEIR_EFORMAT, label, "layer_types", v,
+                                "expected a list of num_hidden_layers names");
     for (int32_t i = 0; i < c->n_layer; i++) {
         const char *name = json_string_value(json_array_get(v, (size_t)i));
         c->sliding[i] = name && strcmp(name, "sliding_attention") == 0;
@@ -221,15 +317,17 @@ static weir_status parse_layer_types(const json_t *v, const char *label, weir_de
     return WEIR_OK;
 }
 
-static weir_status parse_windows(const decoder_family *f, const json_t *root, const char *label, weir_decoder_config *c,
-                                 weir_err *err) {
+static weir_status parse_windows(const decoder_family *f, const json_t *root, const char *label,
+                                 weir_decoder_config *c, weir_err *err) {
     int32_t pattern = f->pattern, first = f->bit & QWEN ? 28 : 0;
     bool use = f->bit & (GEMMA | MISTRAL);
     if (f->bit & QWEN) WEIR_TRY(weir__get_bool(root, "use_sliding_window", &use, label, err));
     if (f->bit & QWEN) WEIR_TRY(optional_int(root, "max_window_layers", 0, INT32_MAX, &first, label, err));
     WEIR_TRY(optional_int(root, "sliding_window_pattern", 1, INT32_MAX, &pattern, label, err));
-    if (json_is_null(json_object_get(root, "sliding_window")) && json_object_get(root, "sliding_window")) c->window = 0;
-    else WEIR_TRY(weir__get_int(root, "sliding_window", 1, INT32_MAX, &c->window, label, err));
+    if (json_is_null(json_object_get(root, "sliding_window")) && json_object_get(root, "sliding_window"))
+        c->window = 0;
+    else
+        WEIR_TRY(weir__get_int(root, "sliding_window", 1, INT32_MAX, &c->window, label, err));
     if (!use) c->window = 0;
     if (weir__is_set(root, "layer_types") && f->bit & (QWEN | GEMMA)) {
         WEIR_TRY(parse_layer_types(json_object_get(root, "layer_types"), label, c, err));
@@ -240,26 +338,31 @@ static weir_status parse_windows(const decoder_family *f, const json_t *root, co
     bool any = false;
     for (int32_t i = 0; i < c->n_layer; i++) any |= c->sliding[i];
     if (any && c->window == 0)
-        return weir_fail(err, WEIR_EFORMAT, "%s: layers slide, and there is no sliding_window", weir__label(label));
+        return weir_fail(err, WEIR_EFORMAT, "%s: layers slide, and there is no sliding_window",
+                         weir__label(label));
     if (!any) c->window = 0;
     return WEIR_OK;
 }
 
-/* ---- rotary embeddings ----------------------------------------------------------------------------------- */
+/* ---- rotary embeddings --------------------------------------------------------------------------------- */
 
-/* rope_parameters (transformers 5) holds what rope_scaling and the thetas say, in Gemma 3 one object a kind of layer. */
+/* rope_parameters (transformers 5) holds what rope_scaling and the thetas say, in Gemma 3 one object a kind
+ * of layer. */
 static weir_status parse_ropes(const decoder_family *f, const json_t *root, const char *label,
                                weir_checkpoint *out, weir_err *err) {
     weir_decoder_config *c = &out->decoder;
     double theta = f->theta, sliding = f->theta_sliding;
     WEIR_TRY(weir__get_real(root, "rope_theta", 1.0, 1e12, &theta, label, err));
-    if (f->bit & GEMMA3) WEIR_TRY(weir__get_real(root, "rope_local_base_freq", 1.0, 1e12, &sliding, label, err));
-    const json_t *scaling = json_object_get(root, "rope_scaling"), *all = json_object_get(root, "rope_parameters");
+    if (f->bit & GEMMA3)
+        WEIR_TRY(weir__get_real(root, "rope_local_base_freq", 1.0, 1e12, &sliding, label, err));
+    const json_t *scaling = json_object_get(root, "rope_scaling"),
+                 *all = json_object_get(root, "rope_parameters");
     const bool both = weir__is_set(root, "rope_scaling") && weir__is_set(root, "rope_parameters");
     if (both && !json_equal(scaling, all))
         return weir__fail_field(err, WEIR_EFORMAT, label, "rope_parameters", all,
                                 "there is another rope_scaling too");
-    const json_t *global = json_object_get(all, "full_attention"), *local = json_object_get(all, "sliding_attention");
+    const json_t *global = json_object_get(all, "full_attention"),
+                 *local = json_object_get(all, "sliding_attention");
     const bool nested = global || local;
     if (nested && json_object_size(all) != (size_t)(global != NULL) + (local != NULL))
         return weir__fail_field(err, WEIR_ENOTSUP, label, "rope_parameters", all,
@@ -305,18 +408,21 @@ static weir_status check_aliases(const json_t *root, const char *label, const we
     return WEIR_OK;
 }
 
-/* ---- the rest -------------------------------------------------------------------------------------------- */
+/* ---- the rest ------------------------------------------------------------------------------------------ */
 
-static weir_status parse_act(const decoder_family *f, const json_t *root, const char *label, weir_decoder_config *c,
-                             const char **name, weir_err *err) {
+static weir_status parse_act(const decoder_family *f, const json_t *root, const char *label,
+                             weir_decoder_config *c, const char **name, weir_err *err) {
     *name = f->act;
     WEIR_TRY(weir__get_string(root, f->bit & GEMMA ? "hidden_activation" : "hidden_act", name, label, err));
-    if (weir__parse_act(*name, &c->act) && (c->act == WEIR_ACT_SILU || c->act == WEIR_ACT_GELU_TANH)) return WEIR_OK;
-    return weir_fail(err, WEIR_ENOTSUP, "%s: activation \"%.40s\" is not supported", weir__label(label), *name);
+    if (weir__parse_act(*name, &c->act) && (c->act == WEIR_ACT_SILU || c->act == WEIR_ACT_GELU_TANH))
+        return WEIR_OK;
+    return weir_fail(err, WEIR_ENOTSUP, "%s: activation \"%.40s\" is not supported", weir__label(label),
+                     *name);
 }
 
 /* null switches a cap off; 0 would divide by it. */
-static weir_status parse_cap(const json_t *root, const char *key, const char *label, float *out, weir_err *err) {
+static weir_status parse_cap(const json_t *root, const char *key, const char *label, float *out,
+                             weir_err *err) {
     double cap = 0;
     const json_t *v = json_object_get(root, key);
     if (!v) return WEIR_OK;
@@ -325,15 +431,16 @@ static weir_status parse_cap(const json_t *root, const char *key, const char *la
     return WEIR_OK;
 }
 
-static weir_status parse_scales(const decoder_family *f, const json_t *root, const char *label, weir_decoder_config *c,
-                                weir_err *err) {
+static weir_status parse_scales(const decoder_family *f, const json_t *root, const char *label,
+                                weir_decoder_config *c, weir_err *err) {
     double scalar = f->query_scalar > 0 ? f->query_scalar : (double)c->head_dim;
     c->embed_scale = f->bit & GEMMA ? (float)sqrt((double)c->dim) : 1.0f;
     if (f->bit & GEMMA) {
         WEIR_TRY(weir__get_real(root, "query_pre_attn_scalar", 1e-3, 1e9, &scalar, label, err));
         WEIR_TRY(parse_cap(root, "final_logit_softcapping", label, &c->final_softcap, err));
     }
-    if (f->bit & GEMMA2) WEIR_TRY(parse_cap(root, "attn_logit_softcapping", label, &c->attention_softcap, err));
+    if (f->bit & GEMMA2)
+        WEIR_TRY(parse_cap(root, "attn_logit_softcapping", label, &c->attention_softcap, err));
     c->attention_scale = (float)(1.0 / sqrt(scalar));
     return WEIR_OK;
 }
@@ -348,7 +455,8 @@ static void default_ids(const decoder_family *f, weir_checkpoint *out) {
     out->pad_id = inside(f->pad, rows);
     out->eos[0] = inside(f->eos, rows);
     out->n_eos = out->eos[0] >= 0;
-    out->add_bos = !(f->bit & QWEN); /* of the tokenizer that belongs to the family; tokenizer_config.json wins */
+    out->add_bos = !(f->bit & QWEN); /* of the tokenizer that belongs to the family; tokenizer_config.json
+                                        wins */
 }
 
 static weir_status read_ids(const json_t *root, const char *label, weir_checkpoint *out, weir_err *err) {
@@ -358,8 +466,8 @@ static weir_status read_ids(const json_t *root, const char *label, weir_checkpoi
     return weir__get_eos(root, out, label, err);
 }
 
-static weir_status parse_decoder(const decoder_family *f, json_t *root, const char *label, weir_checkpoint *out,
-                                 weir_err *err) {
+static weir_status parse_decoder(const decoder_family *f, json_t *root, const char *label,
+                                 weir_checkpoint *out, weir_err *err) {
     weir_decoder_config *c = &out->decoder;
     const char *act = "";
     out->kind = WEIR_FAMILY_DECODER;
@@ -373,11 +481,12 @@ static weir_status parse_decoder(const decoder_family *f, json_t *root, const ch
     WEIR_TRY(parse_scales(f, root, label, c, err));
     default_ids(f, out);
     WEIR_TRY(read_ids(root, label, out, err));
-    snprintf(out->family, sizeof out->family, "%s (%.20s, %s head)", f->type, act, c->tied ? "tied" : "untied");
+    snprintf(out->family, sizeof out->family, "%s (%.20s, %s head)", f->type, act,
+             c->tied ? "tied" : "untied");
     return WEIR_OK;
 }
 
-/* ---- which ----------------------------------------------------------------------------------------------- */
+/* ---- which --------------------------------------------------------------------------------------------- */
 
 static const decoder_family *family_named(const char *type) {
     for (int i = 0; i < N_FAMILY; i++)
@@ -387,9 +496,10 @@ static const decoder_family *family_named(const char *type) {
 
 /* Gemma 3 with eyes: its text_config is a gemma3_text, whose text alone is served; ids beside it win. */
 static weir_status parse_gemma3(json_t *root, const char *label, weir_checkpoint *out, weir_err *err) {
-    static const char *const known[] = {"model_type",      "architectures",   "text_config",       "vision_config",
-                                        "bos_token_id",    "eos_token_id",    "pad_token_id",      "mm_tokens_per_image",
-                                        "boi_token_index", "eoi_token_index", "image_token_index", "initializer_range"};
+    static const char *const known[] = {"model_type",      "architectures",       "text_config",
+                                        "vision_config",   "bos_token_id",        "eos_token_id",
+                                        "pad_token_id",    "mm_tokens_per_image", "boi_token_index",
+                                        "eoi_token_index", "image_token_index",   "initializer_range"};
     const decoder_family *f = &FAMILIES[N_FAMILY - 1]; /* gemma3_text */
     const char *key, *type = f->type;
     json_t *value, *text = json_object_get(root, "text_config");
@@ -404,7 +514,8 @@ static weir_status parse_gemma3(json_t *root, const char *label, weir_checkpoint
     WEIR_TRY(check_architectures("Gemma3ForConditionalGeneration", root, label, err));
     WEIR_TRY(weir__get_string(text, "model_type", &type, label, err));
     if (strcmp(type, f->type) != 0)
-        return weir_fail(err, WEIR_ENOTSUP, "%s: text_config's model_type = \"%.40s\": not supported, expected %s",
+        return weir_fail(err, WEIR_ENOTSUP,
+                         "%s: text_config's model_type = \"%.40s\": not supported, expected %s",
                          weir__label(label), type, f->type);
     WEIR_TRY(parse_decoder(f, text, label, out, err));
     return read_ids(root, label, out, err);
@@ -443,7 +554,8 @@ static bool is_t5(const json_t *root) {
     return !type || strcmp(type, "t5") == 0 || strcmp(type, "mt5") == 0 || strcmp(type, "umt5") == 0;
 }
 
-weir_status weir_config_parse(const char *json, size_t bytes, const char *label, weir_checkpoint *out, weir_err *err) {
+weir_status weir_config_parse(const char *json, size_t bytes, const char *label, weir_checkpoint *out,
+                              weir_err *err) {
     json_t *root;
     WEIR_TRY(weir__json_object(json, bytes, label, &root, err));
     const bool t5 = is_t5(root);

@@ -6,7 +6,7 @@
 #include "host/formats/gguf_file.h"
 #include "host/formats/map.h"
 
-/* ---- values ---------------------------------------------------------------------------------------------- */
+/* ---- values -------------------------------------------------------------------------------------------- */
 
 /* Element i of numbers of one kind, widened. Bools are 0 and 1 where `bools` says so. */
 static bool load_int(const gguf_pair *p, size_t i, bool bools, int64_t *out) {
@@ -117,7 +117,7 @@ bool weir_gguf_array_real(const weir_gguf *g, const char *key, size_t i, double 
     return p && i < p->n && load_real(p, i, out);
 }
 
-/* ---- tensors --------------------------------------------------------------------------------------------- */
+/* ---- tensors ------------------------------------------------------------------------------------------- */
 
 size_t weir_gguf_count(const weir_gguf *g) { return g->n_tensor; }
 

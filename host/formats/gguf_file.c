@@ -1,5 +1,5 @@
-/* One GGUF file: header, tensors, and the door in and out. Layout: ggml/docs/gguf.md; what malformed files exist:
- * llama.cpp's tests/test-gguf.cpp. */
+/* One GGUF file: header, tensors, and the door in and out. Layout: ggml/docs/gguf.md; what malformed files
+ * exist: llama.cpp's tests/test-gguf.cpp. */
 #include "host/formats/gguf_file.h"
 
 #include <stdarg.h>
@@ -13,7 +13,7 @@
 
 enum { DEFAULT_ALIGNMENT = 32, MAX_ALIGNMENT = 1 << 20, MIN_TENSOR = 8 + 1 + 4 + 8 + 4 + 8 };
 
-/* ---- types of tensors ------------------------------------------------------------------------------------ */
+/* ---- types of tensors ---------------------------------------------------------------------------------- */
 
 /* By GGML's number (ggml.h, enum ggml_type); gaps are types that were removed. Sizes as in ggml-common.h. */
 static const gguf_type TYPES[] = {
@@ -58,7 +58,7 @@ const gguf_type *weir__gguf_type(int64_t number) {
     return &TYPES[number];
 }
 
-/* ---- one tensor ------------------------------------------------------------------------------------------ */
+/* ---- one tensor ---------------------------------------------------------------------------------------- */
 
 /* "FILE: tensor NAME: …" */
 #define FAIL_TENSOR(c, t, ...) fail_tensor((c)->err, (c)->g->label, (t)->name, __VA_ARGS__)
@@ -133,7 +133,7 @@ static weir_status parse_tensor(gguf_cursor *c, gguf_tensor *t, uint64_t alignme
     return WEIR_OK;
 }
 
-/* ---- all of them ----------------------------------------------------------------------------------------- */
+/* ---- all of them --------------------------------------------------------------------------------------- */
 
 static int by_name(const void *a, const void *b) {
     return strcmp(((const gguf_tensor *)a)->name, ((const gguf_tensor *)b)->name);
@@ -189,7 +189,7 @@ weir_status weir__gguf_parse_tensors(gguf_cursor *c, uint64_t n, uint64_t alignm
     return WEIR_OK;
 }
 
-/* ---- the file -------------------------------------------------------------------------------------------- */
+/* ---- the file ------------------------------------------------------------------------------------------ */
 
 static weir_status parse_version(gguf_cursor *c) {
     const char *label = weir__label(c->g->label);

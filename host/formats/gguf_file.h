@@ -3,8 +3,8 @@
 
 #include "host/formats/gguf.h"
 
-/* What a GGUF file is once it has been checked: pairs and tensors, each sorted by name. Internal to host/formats; gguf.h is
- * the door. Nothing in it is trusted before weir__gguf_parse has seen all of it. */
+/* What a GGUF file is once it has been checked: pairs and tensors, each sorted by name. Internal to
+ * host/formats; gguf.h is the door. Nothing in it is trusted before weir__gguf_parse has seen all of it. */
 
 /* Numbers of the format: ggml/docs/gguf.md. */
 typedef enum gguf_kind {
@@ -80,7 +80,8 @@ typedef struct gguf_cursor {
     weir_err *err;
 } gguf_cursor;
 
-/* A count of things of at least min_bytes each, which can be in the rest of the file. EFORMAT names `what`. */
+/* A count of things of at least min_bytes each, which can be in the rest of the file. EFORMAT names
+ * `what`. */
 weir_status weir__gguf_check_count(const gguf_cursor *c, uint64_t n, size_t min_bytes, const char *what);
 weir_status weir__gguf_take(gguf_cursor *c, uint64_t n, const uint8_t **out); /* EFORMAT: past the end */
 weir_status weir__gguf_u32(gguf_cursor *c, uint32_t *out);

@@ -7,7 +7,7 @@
 #include "host/formats/gguf_model.h"
 #include "host/formats/json_file.h"
 
-/* ---- typed reads ----------------------------------------------------------------------------------------- */
+/* ---- typed reads --------------------------------------------------------------------------------------- */
 
 const char *weir__gguf_key(const gguf_family *f, const char *name, char buf[128]) {
     snprintf(buf, 128, "%s.%s", f->name, name);
@@ -53,9 +53,10 @@ weir_status weir__gguf_get_real(const weir_gguf *g, const char *key, double lo, 
     return WEIR_OK;
 }
 
-/* ---- which keys there are -------------------------------------------------------------------------------- */
+/* ---- which keys there are ------------------------------------------------------------------------------ */
 
-/* Honoured in `families`; in the others fine where it has the value that changes nothing (NAN: there is none). */
+/* Honoured in `families`; in the others fine where it has the value that changes nothing (NAN: there is
+ * none). */
 typedef struct known_key {
     const char *name;
     unsigned families;

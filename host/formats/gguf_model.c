@@ -1,5 +1,5 @@
-/* The configs of decoder-only models from GGUF metadata. Keys, defaults and rules are llama.cpp's, as its readers of these
- * architectures have them (llama-model.cpp; src/models/gemma2.cpp, gemma3.cpp). */
+/* The configs of decoder-only models from GGUF metadata. Keys, defaults and rules are llama.cpp's, as its
+ * readers of these architectures have them (llama-model.cpp; src/models/gemma2.cpp, gemma3.cpp). */
 #include "host/formats/gguf_model.h"
 
 #include <math.h>
@@ -71,7 +71,7 @@ static weir_status need(const reader *r, const char *name) {
     return weir_fail(r->err, WEIR_EFORMAT, "%s: no key %s.%s", weir__label(r->g->label), r->f->name, name);
 }
 
-/* ---- what it is ------------------------------------------------------------------------------------------ */
+/* ---- what it is ---------------------------------------------------------------------------------------- */
 
 static bool is_text(const weir_gguf *g, const char *key, const char *want) {
     const char *text;
@@ -99,7 +99,7 @@ static weir_status check_file(const weir_gguf *g, weir_err *err) {
     return WEIR_OK;
 }
 
-/* ---- sizes ----------------------------------------------------------------------------------------------- */
+/* ---- sizes --------------------------------------------------------------------------------------------- */
 
 static weir_status read_heads(const reader *r, weir_decoder_config *c) {
     const char *label = weir__label(r->g->label);
@@ -167,9 +167,10 @@ static weir_status read_sizes(const reader *r, weir_decoder_config *c) {
     return read_vocab_size(r, c);
 }
 
-/* ---- positions ------------------------------------------------------------------------------------------- */
+/* ---- positions ----------------------------------------------------------------------------------------- */
 
-/* llama.cpp multiplies cos and sin by attn_factor whatever the kind; only yarn's formula has room for it here. */
+/* llama.cpp multiplies cos and sin by attn_factor whatever the kind; only yarn's formula has room for it
+ * here. */
 static weir_status read_yarn(const reader *r, const weir_decoder_config *c, double attn,
                              weir_rope_config *rope) {
     double fast = 32, slow = 1;
@@ -244,7 +245,7 @@ static weir_status read_rope(const reader *r, weir_decoder_config *c) {
     return WEIR_OK;
 }
 
-/* ---- which layers slide ---------------------------------------------------------------------------------- */
+/* ---- which layers slide -------------------------------------------------------------------------------- */
 
 static weir_status read_pattern(const reader *r, weir_decoder_config *c) {
     char key[128];
@@ -278,7 +279,7 @@ static weir_status read_window(const reader *r, weir_decoder_config *c) {
     return WEIR_OK;
 }
 
-/* ---- the rest -------------------------------------------------------------------------------------------- */
+/* ---- the rest ------------------------------------------------------------------------------------------ */
 
 static weir_status read_scales(const reader *r, weir_decoder_config *c) {
     const gguf_family *f = r->f;

@@ -32,11 +32,12 @@ typedef struct gguf_family {
 
 const gguf_family *weir__gguf_family(const weir_gguf *g); /* NULL: an architecture that we do not know */
 
-/* Every key of the architecture is honoured by gguf_model.c, cannot change a result, or has the value that changes nothing. */
+/* Every key of the architecture is honoured by gguf_model.c, cannot change a result, or has the value that
+ * changes nothing. */
 weir_status weir__gguf_check_keys(const weir_gguf *g, const gguf_family *f, weir_err *err);
 
-/* Typed reads of "<architecture>.<name>" and whole keys; *out stays where the key is absent. EFORMAT names key and value. An
- * integer may be an array of equal ones, as writers give some of them by layer. */
+/* Typed reads of "<architecture>.<name>" and whole keys; *out stays where the key is absent. EFORMAT names
+ * key and value. An integer may be an array of equal ones, as writers give some of them by layer. */
 weir_status weir__gguf_get_int(const weir_gguf *g, const char *key, int64_t lo, int64_t hi, int32_t *out,
                                weir_err *err);
 weir_status weir__gguf_get_real(const weir_gguf *g, const char *key, double lo, double hi, double *out,

@@ -21,8 +21,8 @@ static const tensor_name TOP[] = {
      GGUF_LLAMA}, /* GGUF's alone: what llama3 scaling divides frequencies by */
 };
 
-/* Behind "model.layers.N." and "blk.N.". Gemma's norm behind attention has the name that is in other families the one before the
- * feed-forward. */
+/* Behind "model.layers.N." and "blk.N.". Gemma's norm behind attention has the name that is in other families
+ * the one before the feed-forward. */
 static const tensor_name LAYER[] = {
     {"input_layernorm.weight", "attn_norm.weight", GGUF_ALL},
     {"post_attention_layernorm.weight", "ffn_norm.weight", GGUF_ALL & ~GGUF_GEMMA},
@@ -58,7 +58,7 @@ static bool parse_layer(const char *name, const char *prefix, int32_t *layer, co
     return true;
 }
 
-/* ---- the source ------------------------------------------------------------------------------------------ */
+/* ---- the source ---------------------------------------------------------------------------------------- */
 
 /* GGUF's name of a Hugging Face name. */
 static bool translate(const gguf_family *f, const char *name, char out[GGUF_NAME_BYTES + 1]) {
@@ -102,7 +102,7 @@ weir_tensor_source weir_gguf_source(weir_gguf *g) {
     return (weir_tensor_source){.find = source_find, .release = source_release, .ud = g};
 }
 
-/* ---- what is there --------------------------------------------------------------------------------------- */
+/* ---- what is there ------------------------------------------------------------------------------------- */
 
 /* A tensor that the model will ask for. */
 static bool is_asked(const gguf_family *f, const weir_decoder_config *c, const char *name) {
@@ -130,7 +130,8 @@ static weir_status check_tensor(const weir_gguf *g, const gguf_tensor *t, weir_e
     if (type->dtype < 0)
         return weir_fail(
             err, WEIR_ENOTSUP,
-            "%s: tensor %s: type %s is not supported, expected F32, F16, BF16, Q4_0, Q4_1, Q5_0, Q5_1, Q8_0, Q4_K, Q5_K "
+            "%s: tensor %s: type %s is not supported, expected F32, F16, BF16, Q4_0, Q4_1, Q5_0, Q5_1, Q8_0,"
+            " Q4_K, Q5_K "
             "or Q6_K",
             weir__label(g->label), t->name, type->name);
     return WEIR_OK;

@@ -18,7 +18,7 @@ static const uint8_t KIND_BYTES[GGUF_KIND_COUNT] = {
     [GGUF_F32] = 4, [GGUF_BOOL] = 1, [GGUF_U64] = 8, [GGUF_I64] = 8, [GGUF_F64] = 8,
 };
 
-/* ---- bytes ----------------------------------------------------------------------------------------------- */
+/* ---- bytes --------------------------------------------------------------------------------------------- */
 
 weir_status weir__gguf_take(gguf_cursor *c, uint64_t n, const uint8_t **out) {
     const weir_gguf *g = c->g;
@@ -62,7 +62,7 @@ weir_status weir__gguf_u64(gguf_cursor *c, uint64_t *out) {
     return WEIR_OK;
 }
 
-/* ---- one pair -------------------------------------------------------------------------------------------- */
+/* ---- one pair ------------------------------------------------------------------------------------------ */
 
 /* "FILE: key NAME: …" */
 #define FAIL_KEY(c, pair, status, ...) fail_key(c, pair, status, __VA_ARGS__)
@@ -100,7 +100,8 @@ static weir_status check_bools(gguf_cursor *c, const gguf_pair *p) {
     return WEIR_OK;
 }
 
-/* Where each string begins, so that element i is found at once: 8 bytes a string, no more than the file spends on its length. */
+/* Where each string begins, so that element i is found at once: 8 bytes a string, no more than the file
+ * spends on its length. */
 static weir_status parse_strings(gguf_cursor *c, gguf_pair *p, uint64_t n) {
     size_t left = c->g->n_bytes - c->at;
     if (n > left / 8)
@@ -162,7 +163,7 @@ static weir_status parse_pair(gguf_cursor *c, gguf_pair *p) {
     return p->kind == GGUF_BOOL ? check_bools(c, p) : WEIR_OK;
 }
 
-/* ---- all of them ----------------------------------------------------------------------------------------- */
+/* ---- all of them --------------------------------------------------------------------------------------- */
 
 static int compare_text(const char *a, size_t na, const char *b, size_t nb) {
     int c = memcmp(a, b, na < nb ? na : nb);

@@ -1,4 +1,5 @@
-/* Special ids and the ends of a text, from the tokenizer's metadata. Rules as in llama.cpp's llama-vocab.cpp. */
+/* Special ids and the ends of a text, from the tokenizer's metadata. Rules as in llama.cpp's
+ * llama-vocab.cpp. */
 #include <string.h>
 
 #include "host/formats/gguf_file.h"
@@ -7,9 +8,9 @@
 
 #define TOKENIZER "tokenizer.ggml."
 
-/* Tokens that end a text by their own words: of a turn, of a message, of a document; and those behind which another file of a
- * repository would begin. llama.cpp's list of these, without "</s>", which is a plain word in Gemma's vocabulary: where it ends
- * texts, eos_token_id says so. */
+/* Tokens that end a text by their own words: of a turn, of a message, of a document; and those behind which
+ * another file of a repository would begin. llama.cpp's list of these, without "</s>", which is a plain word
+ * in Gemma's vocabulary: where it ends texts, eos_token_id says so. */
 static const char *const END_TEXTS[] = {
     "<|eot_id|>", "<|im_end|>", "<|end|>",         "<end_of_turn>",      "<|endoftext|>", "<|eom_id|>",
     "<EOT>",      "_<EOT>",     "<|end_of_text|>", "<end_of_utterance>", "<eos>",         "<|fim_pad|>",

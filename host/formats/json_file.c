@@ -8,8 +8,8 @@
 
 #include "kernels/base/mem.h"
 
-/* A DOM value takes about 80 bytes, so a hostile 100 MB text of "[0,0,0,…" would take gigabytes. Commas bound the
- * number of values; a header of 600,000 tensors stays below. */
+/* A DOM value takes about 80 bytes, so a hostile 100 MB text of "[0,0,0,…" would take gigabytes. Commas bound
+ * the number of values; a header of 600,000 tensors stays below. */
 enum { MAX_COMMAS = 1 << 22 };
 
 const char *weir__label(const char *path) {

@@ -6,16 +6,18 @@
 #include "kernels/base/status.h"
 #include "kernels/base/types.h"
 
-/* Small files read whole, and JSON objects out of them, with errors of one line that name the file. Internal to
- * host/formats: front ends never see a jansson type. */
+/* Small files read whole, and JSON objects out of them, with errors of one line that name the file. Internal
+ * to host/formats: front ends never see a jansson type. */
 
 /* The last 200 bytes of a path or label, so that a long one leaves room for the reason. */
 const char *weir__label(const char *path);
 
-/* An ordinary file opened for reading; *bytes is its size. EIO with errno's text, or that it is not a file. */
+/* An ordinary file opened for reading; *bytes is its size. EIO with errno's text, or that it is not a
+ * file. */
 weir_status weir__file_open(const char *path, int *fd, size_t *bytes, weir_err *err);
 
-/* The whole file in a weir_alloc buffer of *bytes (not zero-terminated). EIO, EFORMAT if larger than max, ENOMEM. */
+/* The whole file in a weir_alloc buffer of *bytes (not zero-terminated). EIO, EFORMAT if larger than max,
+ * ENOMEM. */
 weir_status weir__file_read(const char *path, size_t max, char **text, size_t *bytes, weir_err *err);
 
 /* Parses one JSON object as Python's and Rust's readers do: the last value of a key that comes twice counts,

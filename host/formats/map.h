@@ -10,8 +10,8 @@
 weir_status weir__map_file(const char *path, const uint8_t **bytes, size_t *n, weir_err *err);
 void weir__map_free(const uint8_t *bytes, size_t n);
 
-/* Tells the kernel that a part of a mapped file is not needed again. Whole pages inside [data, data + n) only: the
- * neighbours may still be read, and would be read from disk again. */
+/* Tells the kernel that a part of a mapped file is not needed again. Whole pages inside [data, data + n)
+ * only: the neighbours may still be read, and would be read from disk again. */
 void weir__map_release(const void *data, size_t n);
 
 #endif /* WEIR_HOST_FORMATS_MAP_H */

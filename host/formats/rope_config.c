@@ -7,8 +7,12 @@
 static const double MAX_FACTOR = 1e6, MAX_THETA = 1e12;
 
 /* Kinds that a key belongs to; elsewhere it is noted, since it is without effect there. */
-enum { LINEAR = 1 << WEIR_ROPE_LINEAR, LLAMA3 = 1 << WEIR_ROPE_LLAMA3, YARN = 1 << WEIR_ROPE_YARN,
-       ALL = LINEAR | LLAMA3 | YARN | 1 << WEIR_ROPE_DEFAULT };
+enum {
+    LINEAR = 1 << WEIR_ROPE_LINEAR,
+    LLAMA3 = 1 << WEIR_ROPE_LLAMA3,
+    YARN = 1 << WEIR_ROPE_YARN,
+    ALL = LINEAR | LLAMA3 | YARN | 1 << WEIR_ROPE_DEFAULT
+};
 
 static const struct {
     const char *name;
@@ -33,7 +37,8 @@ static weir_status parse_kind(const json_t *rope, const char *label, weir_rope_k
     static const char *const names[] = {"default", "linear", "llama3", "yarn"};
     const char *name = NULL;
     WEIR_TRY(weir__get_string(rope, "rope_type", &name, label, err));
-    WEIR_TRY(weir__get_string(rope, "type", &name, label, err)); /* wins: transformers copies it over rope_type */
+    WEIR_TRY(weir__get_string(rope, "type", &name, label, err)); /* wins: transformers copies it over
+                                                                    rope_type */
     if (!name) return weir_fail(err, WEIR_EFORMAT, "%s: rope_scaling has no rope_type", weir__label(label));
     for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
         if (strcmp(name, names[i]) == 0) {
@@ -41,7 +46,8 @@ static weir_status parse_kind(const json_t *rope, const char *label, weir_rope_k
             return WEIR_OK;
         }
     }
-    return weir_fail(err, WEIR_ENOTSUP, "%s: rope_type = \"%.40s\": not supported, expected default, linear, llama3 or yarn",
+    return weir_fail(err, WEIR_ENOTSUP,
+                     "%s: rope_type = \"%.40s\": not supported, expected default, linear, llama3 or yarn",
                      weir__label(label), name);
 }
 
@@ -70,8 +76,8 @@ static weir_status check_keys(const json_t *rope, weir_rope_kind kind, const cha
     return WEIR_OK;
 }
 
-static weir_status need(const json_t *rope, const char *key, double lo, double hi, float *out, const char *label,
-                        weir_err *err) {
+static weir_status need(const json_t *rope, const char *key, double lo, double hi, float *out,
+                        const char *label, weir_err *err) {
     double x = 0;
     if (!weir__is_set(rope, key))
         return weir_fail(err, WEIR_EFORMAT, "%s: rope_scaling has no %s", weir__label(label), key);
@@ -80,7 +86,9 @@ static weir_status need(const json_t *rope, const char *key, double lo, double h
     return WEIR_OK;
 }
 
-static double mscale_of(double factor, double mscale) { return factor <= 1.0 ? 1.0 : 0.1 * mscale * log(factor) + 1.0; }
+static double mscale_of(double factor, double mscale) {
+    return factor <= 1.0 ? 1.0 : 0.1 * mscale * log(factor) + 1.0;
+}
 
 static weir_status parse_yarn(const json_t *rope, const char *label, weir_rope_config *out, weir_err *err) {
     double fast = 0, slow = 0, attention = 0, mscale = 0, mscale_all = 0;
@@ -108,9 +116,11 @@ static weir_status parse_original(const json_t *rope, int32_t n_ctx, const char 
         return WEIR_OK;
     }
     out->n_ctx_original = 0;
-    WEIR_TRY(weir__get_int(rope, "original_max_position_embeddings", 1, INT32_MAX, &out->n_ctx_original, label, err));
+    WEIR_TRY(weir__get_int(rope, "original_max_position_embeddings", 1, INT32_MAX, &out->n_ctx_original,
+                           label, err));
     if (out->n_ctx_original > 0) return WEIR_OK;
-    return weir_fail(err, WEIR_EFORMAT, "%s: rope_scaling has no original_max_position_embeddings", weir__label(label));
+    return weir_fail(err, WEIR_EFORMAT, "%s: rope_scaling has no original_max_position_embeddings",
+                     weir__label(label));
 }
 
 weir_status weir__rope_parse(const json_t *rope, double theta, int32_t n_ctx, const char *label,
@@ -131,7 +141,8 @@ weir_status weir__rope_parse(const json_t *rope, double theta, int32_t n_ctx, co
         WEIR_TRY(need(rope, "low_freq_factor", 1e-3, MAX_FACTOR, &r.low_freq, label, err));
         WEIR_TRY(need(rope, "high_freq_factor", 1e-3, MAX_FACTOR, &r.high_freq, label, err));
         if (!(r.high_freq > r.low_freq))
-            return weir_fail(err, WEIR_EFORMAT, "%s: high_freq_factor = %g, expected more than low_freq_factor = %g",
+            return weir_fail(err, WEIR_EFORMAT,
+                             "%s: high_freq_factor = %g, expected more than low_freq_factor = %g",
                              weir__label(label), (double)r.high_freq, (double)r.low_freq);
     }
     if (r.kind == WEIR_ROPE_YARN) WEIR_TRY(parse_yarn(rope, label, &r, err));

@@ -1,5 +1,5 @@
-/* A directory is a list of st_files and one order over the tensors that count: all of a single file's, or those that the
- * index names. */
+/* A directory is a list of st_files and one order over the tensors that count: all of a single file's, or
+ * those that the index names. */
 #include "host/formats/safetensors.h"
 
 #include <errno.h>
@@ -23,7 +23,7 @@ struct weir_safetensors {
     size_t n;
 };
 
-/* ---- the handle ------------------------------------------------------------------------------------------ */
+/* ---- the handle ---------------------------------------------------------------------------------------- */
 
 static weir_status alloc_handle(weir_safetensors **out, size_t n_file, const char *label, weir_err *err) {
     weir_safetensors *s = weir_calloc(1, sizeof *s);
@@ -123,7 +123,7 @@ void weir_safetensors_release(const weir_safetensors *s, const char *name) {
     weir__map_release(e.data, e.bytes);
 }
 
-/* ---- index and shards ------------------------------------------------------------------------------------ */
+/* ---- index and shards ---------------------------------------------------------------------------------- */
 
 typedef struct st_index {
     const char *path; /* of the index file */

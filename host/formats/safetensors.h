@@ -4,12 +4,12 @@
 #include "kernels/base/status.h"
 #include "kernels/base/types.h"
 
-/* The tensors of a Hugging Face checkpoint directory: model.safetensors, or model.safetensors.index.json and its shards,
- * memory-mapped read-only. Format: u64 header length (little endian), JSON header {name: {dtype, shape,
- * data_offsets}}, data. Refused, each with one line: a truncated file, a header longer than the file or 100 MB,
- * bad JSON, duplicate names, unknown dtypes of tensors that are asked for, negative or overflowing shapes, offsets
- * that do not match dtype x shape, overlap, leave a gap or pass the end; an index that names a
- * missing shard, a path outside the directory, or a tensor its shard lacks.
+/* The tensors of a Hugging Face checkpoint directory: model.safetensors, or model.safetensors.index.json and
+ * its shards, memory-mapped read-only. Format: u64 header length (little endian), JSON header {name: {dtype,
+ * shape, data_offsets}}, data. Refused, each with one line: a truncated file, a header longer than the file
+ * or 100 MB, bad JSON, duplicate names, unknown dtypes of tensors that are asked for, negative or overflowing
+ * shapes, offsets that do not match dtype x shape, overlap, leave a gap or pass the end; an index that names
+ * a missing shard, a path outside the directory, or a tensor its shard lacks.
  * A file that another process shortens while it is mapped ends the reader with SIGBUS: replace checkpoints by
  * renaming over them, never in place. */
 typedef struct weir_safetensors weir_safetensors;

@@ -11,7 +11,7 @@
 
 static const size_t MAX_HEADER = 100u * 1000 * 1000; /* the format's own limit */
 
-/* ---- dtypes ---------------------------------------------------------------------------------------------- */
+/* ---- dtypes -------------------------------------------------------------------------------------------- */
 
 static const struct {
     const char *name;
@@ -29,7 +29,7 @@ static int dtype_find(const char *name) {
     return -1;
 }
 
-/* ---- one tensor's entry in the header -------------------------------------------------------------------- */
+/* ---- one tensor's entry in the header ------------------------------------------------------------------ */
 
 /* Every refusal about a tensor reads "FILE: tensor NAME: …". */
 #define FAIL_TENSOR(f, name, ...) fail_tensor(err, (f)->label, name, __VA_ARGS__)
@@ -83,7 +83,8 @@ static weir_status parse_offsets(const st_file *f, st_tensor *t, const json_t *o
     return WEIR_OK;
 }
 
-/* `data` bytes lie after the header. The dtype's text is copied to *text, which moves on, if we do not know it. */
+/* `data` bytes lie after the header. The dtype's text is copied to *text, which moves on, if we do not know
+ * it. */
 static weir_status parse_tensor(const st_file *f, st_tensor *t, json_t *entry, size_t data, char **text,
                                 weir_err *err) {
     if (!json_is_object(entry)) return FAIL_TENSOR(f, t->name, "entry is not an object");
@@ -118,7 +119,7 @@ static weir_status parse_tensor(const st_file *f, st_tensor *t, json_t *entry, s
     return WEIR_OK;
 }
 
-/* ---- one file -------------------------------------------------------------------------------------------- */
+/* ---- one file ------------------------------------------------------------------------------------------ */
 
 static int by_name(const void *a, const void *b) {
     return strcmp(((const st_tensor *)a)->name, ((const st_tensor *)b)->name);

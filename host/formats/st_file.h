@@ -27,7 +27,8 @@ typedef struct st_file {
     char *text; /* names and unknown dtypes, one block */
 } st_file;
 
-/* Fill a zeroed st_file. On failure it is half-built: weir__st_file_close it all the same. `bytes` are borrowed. */
+/* Fill a zeroed st_file. On failure it is half-built: weir__st_file_close it all the same. `bytes` are
+ * borrowed. */
 weir_status weir__st_file_from_path(st_file *f, const char *path, weir_err *err);
 weir_status weir__st_file_from_bytes(st_file *f, const void *bytes, size_t n, const char *label,
                                      weir_err *err);

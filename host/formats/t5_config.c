@@ -77,7 +77,7 @@ static weir_status check_fields(json_t *root, const char *label, weir_checkpoint
     return WEIR_OK;
 }
 
-/* ---- what it is ------------------------------------------------------------------------------------------ */
+/* ---- what it is ---------------------------------------------------------------------------------------- */
 
 static bool known_architecture(const char *s) {
     return strcmp(s, "T5ForConditionalGeneration") == 0 || strcmp(s, "MT5ForConditionalGeneration") == 0 ||
@@ -123,7 +123,7 @@ static weir_status check_family(const json_t *root, const char *label, bool *mt5
     return WEIR_OK;
 }
 
-/* ---- sizes ----------------------------------------------------------------------------------------------- */
+/* ---- sizes --------------------------------------------------------------------------------------------- */
 
 /* transformers lets the second name of a size win in silence; two that disagree are a mistake. */
 static weir_status check_alias(const json_t *root, const char *alias, const char *name, int32_t value,
@@ -155,8 +155,8 @@ static weir_status parse_sizes(const json_t *root, const char *label, weir_t5_co
     return check_alias(root, "num_hidden_layers", "num_layers", c->n_enc_layer, label, err);
 }
 
-/* The encoder halves the buckets for the two directions and each half again for exact and logarithmic distances, so
- * that fewer than 4, or a distance inside the exact part, divides by zero. */
+/* The encoder halves the buckets for the two directions and each half again for exact and logarithmic
+ * distances, so that fewer than 4, or a distance inside the exact part, divides by zero. */
 static weir_status parse_positions(const json_t *root, const char *label, weir_t5_config *c, weir_err *err) {
     WEIR_TRY(weir__get_int(root, "relative_attention_num_buckets", 4, MAX_BUCKET, &c->n_bucket, label, err));
     WEIR_TRY(weir__get_int(root, "relative_attention_max_distance", 1, MAX_DISTANCE, &c->max_distance, label,
@@ -180,10 +180,11 @@ static weir_status parse_eps(const json_t *root, const char *label, weir_t5_conf
     return WEIR_OK;
 }
 
-/* ---- activation ------------------------------------------------------------------------------------------ */
+/* ---- activation ---------------------------------------------------------------------------------------- */
 
-/* feed_forward_proj is "ACT" or "gated-ACT", and "gated-gelu" means gelu_new for old files' sake. dense_act_fn and
- * is_gated_act are derived from it when a config is written, but those in a file win: transformers sets them last. */
+/* feed_forward_proj is "ACT" or "gated-ACT", and "gated-gelu" means gelu_new for old files' sake.
+ * dense_act_fn and is_gated_act are derived from it when a config is written, but those in a file win:
+ * transformers sets them last. */
 static weir_status parse_feed_forward(const json_t *root, const char *label, bool mt5, weir_checkpoint *out,
                                       const char **act_name, weir_err *err) {
     const char *proj = mt5 ? "gated-gelu" : "relu";
@@ -205,9 +206,10 @@ static weir_status parse_feed_forward(const json_t *root, const char *label, boo
     return WEIR_OK;
 }
 
-/* ---- ids ------------------------------------------------------------------------------------------------- */
+/* ---- ids ----------------------------------------------------------------------------------------------- */
 
-/* Without decoder_start_token_id transformers starts with bos_token_id; T5 has none, and its own shift uses padding. */
+/* Without decoder_start_token_id transformers starts with bos_token_id; T5 has none, and its own shift uses
+ * padding. */
 static weir_status parse_ids(const json_t *root, const char *label, weir_checkpoint *out, weir_err *err) {
     const int32_t rows = out->t5.n_vocab_rows;
     int32_t bos = -1;

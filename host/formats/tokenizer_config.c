@@ -1,5 +1,5 @@
-/* tokenizer_config.json, and tokenizer.json's post_processor: what they add to texts and ids. Keys of no effect on ids are many and
- * not looked at. */
+/* tokenizer_config.json, and tokenizer.json's post_processor: what they add to texts and ids. Keys of no
+ * effect on ids are many and not looked at. */
 #include <string.h>
 
 #include "host/formats/config.h"
@@ -7,13 +7,18 @@
 
 enum { MAX_EXTRA_IDS = 1 << 20 };
 
-#define LLAMA_TOKENS {[WEIR_SPECIAL_BOS] = "<s>", [WEIR_SPECIAL_EOS] = "</s>", [WEIR_SPECIAL_UNK] = "<unk>"}
-#define GEMMA_TOKENS {[WEIR_SPECIAL_BOS] = "<bos>", [WEIR_SPECIAL_EOS] = "<eos>", [WEIR_SPECIAL_UNK] = "<unk>", \
-                      [WEIR_SPECIAL_PAD] = "<pad>"}
+#define LLAMA_TOKENS \
+    { [WEIR_SPECIAL_BOS] = "<s>", [WEIR_SPECIAL_EOS] = "</s>", [WEIR_SPECIAL_UNK] = "<unk>" }
+#define GEMMA_TOKENS                                                                              \
+    {                                                                                             \
+        [WEIR_SPECIAL_BOS] = "<bos>", [WEIR_SPECIAL_EOS] = "<eos>", [WEIR_SPECIAL_UNK] = "<unk>", \
+        [WEIR_SPECIAL_PAD] = "<pad>"                                                              \
+    }
 #define END "<|endoftext|>"
 
-/* Tokenizer classes without "Fast", and what holds where the file does not say so: whether a text's ids begin with bos, names of
- * tokens. What PreTrainedTokenizerFast does stands in tokenizer.json: weir_post_processor_parse. */
+/* Tokenizer classes without "Fast", and what holds where the file does not say so: whether a text's ids begin
+ * with bos, names of tokens. What PreTrainedTokenizerFast does stands in tokenizer.json:
+ * weir_post_processor_parse. */
 static const struct {
     const char *name;
     bool t5, add_bos;
@@ -24,8 +29,14 @@ static const struct {
     {"LlamaTokenizer", false, true, LLAMA_TOKENS},
     {"CodeLlamaTokenizer", false, true, LLAMA_TOKENS},
     {"GemmaTokenizer", false, true, GEMMA_TOKENS},
-    {"Qwen2Tokenizer", false, false, {[WEIR_SPECIAL_EOS] = END, [WEIR_SPECIAL_UNK] = END, [WEIR_SPECIAL_PAD] = END}},
-    {"GPT2Tokenizer", false, false, {[WEIR_SPECIAL_BOS] = END, [WEIR_SPECIAL_EOS] = END, [WEIR_SPECIAL_UNK] = END}},
+    {"Qwen2Tokenizer",
+     false,
+     false,
+     {[WEIR_SPECIAL_EOS] = END, [WEIR_SPECIAL_UNK] = END, [WEIR_SPECIAL_PAD] = END}},
+    {"GPT2Tokenizer",
+     false,
+     false,
+     {[WEIR_SPECIAL_BOS] = END, [WEIR_SPECIAL_EOS] = END, [WEIR_SPECIAL_UNK] = END}},
 };
 
 static const char BY_POST_PROCESSOR[] = "PreTrainedTokenizerFast";
@@ -76,13 +87,14 @@ static weir_status parse_decoder(const json_t *root, const char *label, weir_che
     return WEIR_OK;
 }
 
-/* ---- tokenizer.json ---------------------------------------------------------------------------------------- */
+/* ---- tokenizer.json ------------------------------------------------------------------------------------ */
 
 /* Whether the template of a single text begins with the token of that one id. */
 static bool template_begins(const json_t *p, int32_t id) {
     const json_t *first = json_object_get(json_array_get(json_object_get(p, "single"), 0), "SpecialToken");
     const char *name = json_string_value(json_object_get(first, "id"));
-    const json_t *ids = name ? json_object_get(json_object_get(json_object_get(p, "special_tokens"), name), "ids") : NULL;
+    const json_t *ids =
+        name ? json_object_get(json_object_get(json_object_get(p, "special_tokens"), name), "ids") : NULL;
     return json_array_size(ids) == 1 && json_is_integer(json_array_get(ids, 0)) &&
            json_integer_value(json_array_get(ids, 0)) == id;
 }
@@ -98,7 +110,8 @@ static bool begins_with(const json_t *p, int32_t id, int depth) {
     return false;
 }
 
-weir_status weir_post_processor_parse(const char *json, size_t bytes, const char *label, weir_checkpoint *out, weir_err *err) {
+weir_status weir_post_processor_parse(const char *json, size_t bytes, const char *label, weir_checkpoint *out,
+                                      weir_err *err) {
     json_t *root;
     if (!out->asks_post_processor) return WEIR_OK;
     WEIR_TRY(weir__json_object(json, bytes, label, &root, err));
@@ -112,14 +125,15 @@ static weir_status parse_t5(const json_t *root, const char *label, weir_checkpoi
     const char *class = "T5Tokenizer"; /* what transformers takes for model_type t5 and mt5 */
     int32_t n = -1;
     WEIR_TRY(weir__get_string(root, "tokenizer_class", &class, label, err));
-    if (weir__is_set(root, "extra_ids")) WEIR_TRY(weir__get_int(root, "extra_ids", 0, MAX_EXTRA_IDS, &n, label, err));
+    if (weir__is_set(root, "extra_ids"))
+        WEIR_TRY(weir__get_int(root, "extra_ids", 0, MAX_EXTRA_IDS, &n, label, err));
     const int at = find_class(class);
     out->extra_ids = n >= 0 ? n : at >= 0 && CLASSES[at].t5 ? 100 : 0;
     return WEIR_OK;
 }
 
-weir_status weir_tokenizer_config_parse(const char *json, size_t bytes, const char *label, weir_checkpoint *out,
-                                        weir_err *err) {
+weir_status weir_tokenizer_config_parse(const char *json, size_t bytes, const char *label,
+                                        weir_checkpoint *out, weir_err *err) {
     json_t *root;
     WEIR_TRY(weir__json_object(json, bytes, label, &root, err));
     const weir_status s = out->kind == WEIR_FAMILY_DECODER ? parse_decoder(root, label, out, err)

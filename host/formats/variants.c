@@ -20,8 +20,7 @@ static const struct {
      "bidirectional bidirectional_attention prefix_lm use_attention_sinks attention_sinks "
      "num_attention_sinks attention_sink_size use_dual_attention mem_layers mem_attention_grouping "
      "cross_attention_layers cross_layer_interval cross_attention "},
-    {WEIR_NEUTRAL_TRUE,
-     "is_causal causal causal_attention "},
+    {WEIR_NEUTRAL_TRUE, "is_causal causal causal_attention "},
     /* attention: how it computes */
     {WEIR_NEUTRAL_OFF,
      "use_attention_bias attn_bias attention_out_bias qkv_bias use_qkv_bias add_qkv_bias query_bias "
@@ -41,13 +40,11 @@ static const struct {
      "nope_layer_interval use_nope alibi use_alibi rotary_emb_scale_base rotary_dim rope_dim "
      "use_positional_embedding use_absolute_position_embeddings has_relative_attention_bias use_rel_pos "
      "relative_attention position_biased_input position_buckets "},
-    {WEIR_NEUTRAL_NULL,
-     "local_rope_theta rope_local_base_freq rope_global_base_freq "},
+    {WEIR_NEUTRAL_NULL, "local_rope_theta rope_local_base_freq rope_global_base_freq "},
     {WEIR_NEUTRAL_ONE,
      "partial_rotary_factor rotary_pct rope_pct rope_percent rotary_percentage rotary_emb_fraction "
      "rope_ratio rope_scaling_factor rope_condense_ratio "},
-    {WEIR_NEUTRAL_TRUE,
-     "use_rope use_rotary use_rotary_embedding rotary "},
+    {WEIR_NEUTRAL_TRUE, "use_rope use_rotary use_rotary_embedding rotary "},
     /* scales of embedding, residual stream and logits */
     {WEIR_NEUTRAL_ONE,
      "embedding_multiplier embedding_scale embeddings_scale embed_scale scale_emb "
@@ -56,8 +53,7 @@ static const struct {
      "output_multiplier_scale key_multiplier attention_in_multiplier attention_out_multiplier "
      "attn_output_multiplier mup_width_scale mup_width_multiplier mup_embeddings_multiplier "
      "mup_attn_multiplier mup_output_alpha mup_scale_factor width_scale "},
-    {WEIR_NEUTRAL_NULL,
-     "scale_depth dim_model_base mlp_multipliers ssm_multipliers "},
+    {WEIR_NEUTRAL_NULL, "scale_depth dim_model_base mlp_multipliers ssm_multipliers "},
     {WEIR_NEUTRAL_OFF,
      "scale_embedding scale_embeddings normalize_embedding normalize_embeddings rescale_embeddings "
      "use_mup mup use_mup_scaling final_logit_softcapping logit_softcap logit_softcapping "
@@ -70,8 +66,7 @@ static const struct {
      "norm_reorder swin_norm do_layer_norm_before lm_head_norm embedding_norm use_embedding_norm "
      "layer_scale_init_value num_hidden_groups inner_group_num total_ut_steps num_recurrent_layers "
      "mean_recurrence num_loops loop_num skip_layers "},
-    {WEIR_NEUTRAL_TRUE,
-     "no_bias pre_norm use_gated_mlp gated_mlp use_swiglu swiglu glu is_gated_act "},
+    {WEIR_NEUTRAL_TRUE, "no_bias pre_norm use_gated_mlp gated_mlp use_swiglu swiglu glu is_gated_act "},
     /* mixtures of experts */
     {WEIR_NEUTRAL_OFF,
      "num_experts num_local_experts n_routed_experts n_shared_experts num_shared_experts moe_num_experts "

@@ -10,7 +10,8 @@ weir_status weir__write(weir__run *r, const weir__value *v) {
 
 /* ---- loops ------------------------------------------------------------------------------------------ */
 
-/* The values of a target's names, as it would be written: what jinja2 hands on from a loop's condition to its body. */
+/* The values of a target's names, as it would be written: what jinja2 hands on from a loop's condition to its
+ * body. */
 static weir_status value_of_target(weir__run *r, const weir__node *target, weir__value *out) {
     size_t n = 0;
     if (target->kind == WEIR__N_NAME) return weir__lookup(r, target->name, out);

@@ -235,8 +235,7 @@ weir_status weir__percent(weir__run *r, const weir__text *format, const weir__va
         WEIR_TRY(weir__charge(r, 1));
         WEIR_TRY(percent_field(r, &b, &p));
     }
-    const bool tuple = args->kind == WEIR__TUPLE,
-               mapping = has_items(args->kind);
+    const bool tuple = args->kind == WEIR__TUPLE, mapping = has_items(args->kind);
     if ((tuple && p.used < args->as.seq->n) || (!tuple && !mapping && p.used == 0))
         return WEIR__TYPE_ERROR(r, "not all arguments converted during string formatting");
     return weir__buf_value(r, &b, out);

@@ -21,8 +21,8 @@ typedef struct weir__added {
     int32_t cap;
     uint8_t *lengths; /* (longest + 1) 1: some text has this many bytes */
     bool has_special; /* some token is a control token */
-    /* A match that may not be taken still uses up its text, as in tokenizers; else a shorter token, or one that
-     * begins inside it, may be found, as in llama.cpp. */
+    /* A match that may not be taken still uses up its text, as in tokenizers; else a shorter token, or one
+     * that begins inside it, may be found, as in llama.cpp. */
     bool consumes;
     bool first[256];       /* bytes that some text begins with */
     bool single[256];      /* bytes that are a text */

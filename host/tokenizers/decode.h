@@ -7,9 +7,10 @@
  * end the spellings are joined. */
 
 typedef enum weir__decode_kind {
-    WEIR__DECODE_BYTE_LEVEL, /* printable characters to bytes (bytes.h); one spelling is left */
-    WEIR__DECODE_BYTE_FALLBACK, /* runs of "<0x41>" to their characters; U+FFFD for each if a run is not UTF-8 */
-    WEIR__DECODE_FUSE,  /* one spelling is left */
+    WEIR__DECODE_BYTE_LEVEL,    /* printable characters to bytes (bytes.h); one spelling is left */
+    WEIR__DECODE_BYTE_FALLBACK, /* runs of "<0x41>" to their characters; U+FFFD for each if a run is not
+                                   UTF-8 */
+    WEIR__DECODE_FUSE,          /* one spelling is left */
     WEIR__DECODE_STRIP, /* at most `start` times `from` off the beginning of each, `stop` times off its end */
     WEIR__DECODE_REPLACE,   /* `from` by `to` in each */
     WEIR__DECODE_METASPACE, /* `from` by a space in each; in the first by nothing, where `start` is 1 */

@@ -22,8 +22,8 @@ static weir_status add_marker(weir__pipeline *b, int32_t id, weir_err *err) {
     if (k != WEIR__TOKEN_CONTROL && k != WEIR__TOKEN_UNKNOWN && k != WEIR__TOKEN_USER) return WEIR_OK;
     /* It would cut characters of a text in two, and patterns need whole ones. */
     if (b->byte_level && !weir__utf8_is_valid(text, n))
-        return weir_fail(err, WEIR_EFORMAT, KEY "tokens: token %d is found in texts (type %d) and is not UTF-8", id,
-                         (int)k);
+        return weir_fail(err, WEIR_EFORMAT,
+                         KEY "tokens: token %d is found in texts (type %d) and is not UTF-8", id, (int)k);
     return weir__added_put(&b->before, text, n, id, k == WEIR__TOKEN_USER ? 0 : WEIR__ADDED_SPECIAL, err);
 }
 
@@ -54,9 +54,11 @@ static weir_status read_tokens(weir__pipeline *b, const weir_gguf *g, weir_err *
         return weir_fail(err, WEIR_EFORMAT, KEY "tokens: expected an array of strings");
     if (weir_gguf_has(g, KEY "scores") && (!weir_gguf_array_length(g, KEY "scores", &n_score) || n_score < n))
         return weir_fail(err, WEIR_EFORMAT, KEY "scores: %zu values, expected %zu", n_score, n);
-    if (weir_gguf_has(g, KEY "token_type") && (!weir_gguf_array_length(g, KEY "token_type", &n_type) || n_type < n))
+    if (weir_gguf_has(g, KEY "token_type") &&
+        (!weir_gguf_array_length(g, KEY "token_type", &n_type) || n_type < n))
         return weir_fail(err, WEIR_EFORMAT, KEY "token_type: %zu values, expected %zu", n_type, n);
-    if (b->by_score && n_score == 0) return weir_fail(err, WEIR_EFORMAT, "no " KEY "scores, which this model needs");
+    if (b->by_score && n_score == 0)
+        return weir_fail(err, WEIR_EFORMAT, "no " KEY "scores, which this model needs");
     WEIR_TRY(weir__vocab_reserve(&b->vocab, n, err));
     for (size_t i = 0; i < n; i++) {
         const char *s;
@@ -122,7 +124,8 @@ static weir_status read_by_scores(weir__pipeline *b, const weir_gguf *g, weir_er
     b->by_score = b->byte_fallback = b->fuse_unk = true;
     WEIR_TRY(read_tokens(b, g, err));
     if (weir_gguf_int(g, KEY "unknown_token_id", &unk) && (unk < 0 || unk >= b->vocab.n))
-        return weir_fail(err, WEIR_EFORMAT, KEY "unknown_token_id = %lld, expected 0 to %d", (long long)unk, b->vocab.n - 1);
+        return weir_fail(err, WEIR_EFORMAT, KEY "unknown_token_id = %lld, expected 0 to %d", (long long)unk,
+                         b->vocab.n - 1);
     b->unk_id = (int32_t)unk;
     WEIR_TRY(add_decoder(b, space, err));
     if (space) WEIR_TRY(weir__step_add(&b->prep, WEIR__STEP_PREPEND, "", " ", err));

@@ -8,9 +8,9 @@
 
 static const size_t MAX_FILE = 256u << 20;
 static const char GPT2[] = "gpt-2";
-static const char QWEN2[] =
-    "(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\\r\\n\\p{L}\\p{N}]?\\p{L}+|\\p{N}| ?[^\\s\\p{L}\\p{N}]+[\\r\\n]*|\\s*[\\r\\n]+"
-    "|\\s+(?!\\S)|\\s+";
+static const char QWEN2[] = "(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\\r\\n\\p{L}\\p{N}]?\\p{L}+|\\p{N}| "
+                            "?[^\\s\\p{L}\\p{N}]+[\\r\\n]*|\\s*[\\r\\n]+"
+                            "|\\s+(?!\\S)|\\s+";
 
 /* Lines without their ends; a comment only in the first. */
 static weir_status read_merges(weir__pipeline *b, const char *text, size_t n, weir_err *err) {

@@ -1,5 +1,6 @@
-/* Regular expressions of tokenizers, as Oniguruma reads them, in the syntax of PCRE2. The two differ in classes inside
- * classes, in what white space is and in dozens of escapes; what no known tokenizer uses is refused, not guessed. */
+/* Regular expressions of tokenizers, as Oniguruma reads them, in the syntax of PCRE2. The two differ in
+ * classes inside classes, in what white space is and in dozens of escapes; what no known tokenizer uses is
+ * refused, not guessed. */
 #include <ctype.h>
 #include <stdio.h>
 #include <string.h>
@@ -8,7 +9,8 @@
 #include "kernels/base/mem.h"
 
 /* Unicode's White_Space. PCRE2's own \s has U+180E besides. */
-static const char SPACES[] = "\\t-\\r\\x20\\x{85}\\x{a0}\\x{1680}\\x{2000}-\\x{200a}\\x{2028}\\x{2029}\\x{202f}\\x{205f}\\x{3000}";
+static const char SPACES[] =
+    "\\t-\\r\\x20\\x{85}\\x{a0}\\x{1680}\\x{2000}-\\x{200a}\\x{2028}\\x{2029}\\x{202f}\\x{205f}\\x{3000}";
 
 typedef struct translation {
     const char *at, *end;
@@ -93,7 +95,8 @@ static weir_status class_body(translation *t, weir_err *err) {
             continue;
         }
         if (*t->at == '[') return refuse(err, "a class inside a class", 22);
-        if (*t->at == '&' && t->end - t->at > 1 && t->at[1] == '&') return refuse(err, "&& inside a class", 17);
+        if (*t->at == '&' && t->end - t->at > 1 && t->at[1] == '&')
+            return refuse(err, "&& inside a class", 17);
         const bool ends = *t->at == ']' && !first;
         put(t, t->at++, 1);
         if (ends) {
@@ -130,7 +133,8 @@ static weir_status counts(translation *t, weir_err *err) {
 }
 
 weir_status weir__pattern_translate(const char *pattern, size_t bytes, char **out, weir_err *err) {
-    if (bytes > 8192) return weir_fail(err, WEIR_ENOTSUP, "pattern of %zu bytes, expected at most 8192", bytes);
+    if (bytes > 8192)
+        return weir_fail(err, WEIR_ENOTSUP, "pattern of %zu bytes, expected at most 8192", bytes);
     /* The longest growth is two bytes of \s to all of SPACES. */
     translation t = {.at = pattern, .end = pattern + bytes, .out = weir_alloc(bytes * sizeof SPACES + 8, 1)};
     if (!t.out) return weir_fail(err, WEIR_ENOMEM, "no memory for a pattern");

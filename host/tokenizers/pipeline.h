@@ -10,11 +10,12 @@
 #include "host/tokenizers/unigram.h"
 #include "host/tokenizers/vocab.h"
 
-/* A tokenizer as tokenizer.json lays it out, which GGUF's and GPT-2's files are read into too: added tokens, steps
- * on the text (normalizer), more added tokens, words (pre-tokenizer), a model, and steps on the tokens of an answer
- * (decoder). Models:
+/* A tokenizer as tokenizer.json lays it out, which GGUF's and GPT-2's files are read into too: added tokens,
+ * steps on the text (normalizer), more added tokens, words (pre-tokenizer), a model, and steps on the tokens
+ * of an answer (decoder). Models:
  *   byte-level BPE       symbols are bytes, written as printable characters ("Ġthe"); GPT-2, Llama 3, Qwen
- *   character-level BPE  symbols are characters, a space is "▁", what is no token falls back to "<0x41>"; Llama 2
+ *   character-level BPE  symbols are characters, a space is "▁", what is no token falls back to "<0x41>";
+ *                        Llama 2
  *   Unigram              the likeliest cut into tokens; T5
  * BPE has two kinds of ranks: a list of merges, or the scores of the tokens themselves. */
 typedef struct weir__pipeline {

@@ -10,7 +10,8 @@
 
 enum {
     MAX_STEPS = 16,
-    /* What the patterns of real tokenizers need is some 20 per character of a word; a pattern made to explode gets this far. */
+    /* What the patterns of real tokenizers need is some 20 per character of a word; a pattern made to explode
+     * gets this far. */
     MATCH_LIMIT = 20 * 1000 * 1000,
     HEAP_KIB = 256 * 1024,
 };
@@ -26,7 +27,7 @@ struct weir__pretok {
     } step[MAX_STEPS];
 };
 
-/* ---- open ------------------------------------------------------------------------------------------------------------ */
+/* ---- open ---------------------------------------------------------------------------------------------- */
 
 static void *hook_alloc(PCRE2_SIZE n, void *ud) {
     (void)ud;
@@ -66,9 +67,10 @@ void weir__pretok_free(weir__pretok *p) {
 
 bool weir__pretok_is_empty(const weir__pretok *p) { return p->n == 0; }
 
-weir_status weir__pretok_add(weir__pretok *p, const char *pattern, size_t bytes, bool literal, weir__split how,
-                             weir_err *err) {
-    if (p->n == MAX_STEPS) return weir_fail(err, WEIR_ENOTSUP, "pre-tokenizer: more than %d steps", MAX_STEPS);
+weir_status weir__pretok_add(weir__pretok *p, const char *pattern, size_t bytes, bool literal,
+                             weir__split how, weir_err *err) {
+    if (p->n == MAX_STEPS)
+        return weir_fail(err, WEIR_ENOTSUP, "pre-tokenizer: more than %d steps", MAX_STEPS);
     char *text = NULL;
     if (literal && !weir__utf8_is_valid(pattern, bytes))
         return weir_fail(err, WEIR_EFORMAT, "pattern: not UTF-8");
@@ -77,8 +79,8 @@ weir_status weir__pretok_add(weir__pretok *p, const char *pattern, size_t bytes,
     PCRE2_SIZE at;
     const uint32_t options = literal ? PCRE2_UTF | PCRE2_LITERAL
                                      : PCRE2_UTF | PCRE2_UCP | PCRE2_MULTILINE | PCRE2_NEVER_BACKSLASH_C;
-    pcre2_code *c = pcre2_compile((PCRE2_SPTR)(text ? text : pattern), text ? PCRE2_ZERO_TERMINATED : bytes, options,
-                                  &code, &at, p->compile);
+    pcre2_code *c = pcre2_compile((PCRE2_SPTR)(text ? text : pattern), text ? PCRE2_ZERO_TERMINATED : bytes,
+                                  options, &code, &at, p->compile);
     weir_free(text);
     if (!c) {
         PCRE2_UCHAR why[128];
@@ -92,7 +94,7 @@ weir_status weir__pretok_add(weir__pretok *p, const char *pattern, size_t bytes,
     return WEIR_OK;
 }
 
-/* ---- words ----------------------------------------------------------------------------------------------------------- */
+/* ---- words --------------------------------------------------------------------------------------------- */
 
 void weir__words_free(weir__words *w) {
     weir_free(w->list);
@@ -155,8 +157,8 @@ typedef struct matcher {
 } matcher;
 
 /* The next match in [from, w.end) that is not empty; *begin = *end = w.end if there is none. */
-static weir_status next_match(const matcher *m, int step, weir__word w, uint32_t from, uint32_t *begin, uint32_t *end,
-                              weir_err *err) {
+static weir_status next_match(const matcher *m, int step, weir__word w, uint32_t from, uint32_t *begin,
+                              uint32_t *end, weir_err *err) {
     const pcre2_code *code = m->p->step[step].code;
     PCRE2_SPTR s = (PCRE2_SPTR)m->text + w.begin;
     const uint32_t options = PCRE2_NO_UTF_CHECK | PCRE2_NOTEMPTY;
@@ -164,13 +166,15 @@ static weir_status next_match(const matcher *m, int step, weir__word w, uint32_t
     if (from >= w.end) return WEIR_OK;
     int rc = pcre2_match(code, s, w.end - w.begin, from - w.begin, options, m->data, m->p->limits);
     if (rc == PCRE2_ERROR_JIT_STACKLIMIT)
-        rc = pcre2_match(code, s, w.end - w.begin, from - w.begin, options | PCRE2_NO_JIT, m->data, m->p->limits);
+        rc = pcre2_match(code, s, w.end - w.begin, from - w.begin, options | PCRE2_NO_JIT, m->data,
+                         m->p->limits);
     if (rc == PCRE2_ERROR_NOMATCH) return WEIR_OK;
     if (rc == PCRE2_ERROR_NOMEMORY) return weir_fail(err, WEIR_ENOMEM, "no memory to match a pattern");
     if (rc < 0) {
         PCRE2_UCHAR why[128];
         pcre2_get_error_message(rc, why, sizeof why);
-        return weir_fail(err, WEIR_EINVAL, "text: step %d of its pre-tokenizer gives up: %s", step, (const char *)why);
+        return weir_fail(err, WEIR_EINVAL, "text: step %d of its pre-tokenizer gives up: %s", step,
+                         (const char *)why);
     }
     const PCRE2_SIZE *at = pcre2_get_ovector_pointer(m->data);
     *begin = w.begin + (uint32_t)at[0];
@@ -199,8 +203,8 @@ static weir_status run_steps(const matcher *m, weir__words *words, weir__words *
     return WEIR_OK;
 }
 
-/* A copy that is UTF-8, which PCRE2 takes on trust, byte for byte as long. Surrogates are U+FDD0: also three bytes; each byte of
- * anything else that is not UTF-8 is U+007F. Both are no letter, number or space. */
+/* A copy that is UTF-8, which PCRE2 takes on trust, byte for byte as long. Surrogates are U+FDD0: also three
+ * bytes; each byte of anything else that is not UTF-8 is U+007F. Both are no letter, number or space. */
 static char *as_utf8(const char *text, size_t n) {
     char *t = weir_alloc(n, 1);
     if (!t) return NULL;
@@ -208,17 +212,22 @@ static char *as_utf8(const char *text, size_t n) {
         bool broken = false;
         uint32_t cp;
         k = weir__utf8_step(text + i, n - i, &cp, &broken);
-        if (!broken) memcpy(t + i, text + i, k);
-        else if (k == 3 && cp >= 0xd800 && cp <= 0xdfff) memcpy(t + i, "\xef\xb7\x90", 3);
-        else memset(t + i, 0x7f, k);
+        if (!broken)
+            memcpy(t + i, text + i, k);
+        else if (k == 3 && cp >= 0xd800 && cp <= 0xdfff)
+            memcpy(t + i, "\xef\xb7\x90", 3);
+        else
+            memset(t + i, 0x7f, k);
     }
     return t;
 }
 
-weir_status weir__pretok_split(const weir__pretok *p, const char *text, size_t bytes, weir__words *words, weir_err *err) {
+weir_status weir__pretok_split(const weir__pretok *p, const char *text, size_t bytes, weir__words *words,
+                               weir_err *err) {
     words->n = 0;
     if (bytes == 0) return WEIR_OK;
-    if (bytes > INT32_MAX) return weir_fail(err, WEIR_EINVAL, "text of %zu bytes, expected at most %d", bytes, INT32_MAX);
+    if (bytes > INT32_MAX)
+        return weir_fail(err, WEIR_EINVAL, "text of %zu bytes, expected at most %d", bytes, INT32_MAX);
     WEIR_TRY(add_word(words, 0, (uint32_t)bytes, err));
     if (p->n == 0) return WEIR_OK;
     char *clean = NULL;

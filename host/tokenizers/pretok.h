@@ -4,11 +4,13 @@
 #include "kernels/base/status.h"
 #include "kernels/base/types.h"
 
-/* Pre-tokenizer: cuts a text into words, inside of which merging stays. A list of steps, each a regular expression that cuts
- * every word of the step before it. PCRE2 does the matching, compiled to machine code where it can. */
+/* Pre-tokenizer: cuts a text into words, inside of which merging stays. A list of steps, each a regular
+ * expression that cuts every word of the step before it. PCRE2 does the matching, compiled to machine code
+ * where it can. */
 typedef struct weir__pretok weir__pretok;
 
-/* What becomes of a match of a step and of the text between matches (Hugging Face's SplitDelimiterBehavior). */
+/* What becomes of a match of a step and of the text between matches (Hugging Face's
+ * SplitDelimiterBehavior). */
 typedef enum weir__split {
     WEIR__SPLIT_ISOLATED,      /* each is a word */
     WEIR__SPLIT_REMOVED,       /* matches vanish */
@@ -31,18 +33,21 @@ weir_status weir__pretok_open(weir__pretok **out, weir_err *err); /* without ste
 void weir__pretok_free(weir__pretok *p);                          /* NULL allowed */
 bool weir__pretok_is_empty(const weir__pretok *p);                /* no steps */
 
-/* One step more. A regular expression is read as Oniguruma's Ruby syntax, of which what tokenizers use is known and the rest
- * refused by name (ENOTSUP); `literal`: the pattern is a text to find. */
-weir_status weir__pretok_add(weir__pretok *p, const char *pattern, size_t bytes, bool literal, weir__split how,
-                             weir_err *err);
+/* One step more. A regular expression is read as Oniguruma's Ruby syntax, of which what tokenizers use is
+ * known and the rest refused by name (ENOTSUP); `literal`: the pattern is a text to find. */
+weir_status weir__pretok_add(weir__pretok *p, const char *pattern, size_t bytes, bool literal,
+                             weir__split how, weir_err *err);
 
-/* The steps that llama.cpp has for a GGUF file's tokenizer.ggml.pre, and whether a word that is a token is taken whole.
- * ENOTSUP names one that is not known. */
-weir_status weir__pretok_add_named(weir__pretok *p, const char *name, size_t bytes, bool *ignore_merges, weir_err *err);
+/* The steps that llama.cpp has for a GGUF file's tokenizer.ggml.pre, and whether a word that is a token is
+ * taken whole. ENOTSUP names one that is not known. */
+weir_status weir__pretok_add_named(weir__pretok *p, const char *name, size_t bytes, bool *ignore_merges,
+                                   weir_err *err);
 
-/* Words of a text, in order; *words is emptied first. Bytes that are not UTF-8 are no letter, number or space. Threads may share p. EINVAL where a
- * pattern needs more steps or memory than is reasonable, ENOMEM. */
-weir_status weir__pretok_split(const weir__pretok *p, const char *text, size_t bytes, weir__words *words, weir_err *err);
+/* Words of a text, in order; *words is emptied first. Bytes that are not UTF-8 are no letter, number or
+ * space. Threads may share p. EINVAL where a pattern needs more steps or memory than is reasonable,
+ * ENOMEM. */
+weir_status weir__pretok_split(const weir__pretok *p, const char *text, size_t bytes, weir__words *words,
+                               weir_err *err);
 void weir__words_free(weir__words *w);
 
 /* Internal to the two files of this header: a pattern in PCRE2's syntax, zero-terminated, by weir_alloc. */

@@ -21,7 +21,8 @@ using sentencepiece::SentencePieceProcessor;
 
 struct weir__spm {
     SentencePieceProcessor whole;
-    // The same without the space it puts before a text, for the parts of a long run of unknown characters; made when first needed.
+    // The same without the space it puts before a text, for the parts of a long run of unknown characters;
+    // made when first needed.
     mutable SentencePieceProcessor part;
     mutable std::once_flag part_once;
     mutable bool part_ok = false;
@@ -46,9 +47,9 @@ template <typename F> weir_status guarded(weir_err *err, const char *what, F fn)
 }
 
 // ---- long runs of unknown characters ----
-// The library merges neighbouring unknown characters into one piece by copying the piece for each of them: a megabyte in a
-// script that the vocabulary lacks, or of invalid UTF-8, would take minutes. Such a run is cut into parts, which give
-// one unknown id each, and these become one id again.
+// The library merges neighbouring unknown characters into one piece by copying the piece for each of them: a
+// megabyte in a script that the vocabulary lacks, or of invalid UTF-8, would take minutes. Such a run is cut
+// into parts, which give one unknown id each, and these become one id again.
 
 enum { PART_BYTES = 2048 };
 

@@ -224,7 +224,7 @@ static weir_status apply_flags(const weir__split_set *s, unsigned flags, weir__p
 }
 
 weir_status weir__split_spans(const weir__split_set *s, const char *text, size_t n,
-                             const weir__ranges *special, weir__parts *out, weir_err *err) {
+                              const weir__ranges *special, weir__parts *out, weir_err *err) {
     search f = {.set = s, .text = text, .n = n, .special = special, .cap = s->texts.longest + 1};
     f.states = weir_alloc(f.cap, sizeof *f.states);
     bool *gone = weir_alloc(f.cap, sizeof *gone);

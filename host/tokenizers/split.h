@@ -35,7 +35,7 @@ weir_status weir__split_set_finish(weir__split_set *s, weir_err *err); /* after 
 
 /* Parts in order; special: where control tokens may be found. Empty parts are left out. */
 weir_status weir__split_spans(const weir__split_set *s, const char *text, size_t n,
-                             const weir__ranges *special, weir__parts *out, weir_err *err);
+                              const weir__ranges *special, weir__parts *out, weir_err *err);
 void weir__parts_free(weir__parts *p);
 
 #endif /* WEIR_HOST_TOKENIZERS_SPLIT_H */

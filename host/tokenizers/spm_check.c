@@ -12,11 +12,11 @@ enum {
     MAX_MATCHES = 32,       /* Normalizer::kMaxTrieResultsSize: a fixed array on its stack */
 };
 
-/* ---- the normaliser's double array ----------------------------------------------------------------------- */
+/* ---- the normaliser's double array --------------------------------------------------------------------- */
 
-/* A unit of the double array (Darts-clone): its label, the distance to its children's base, whether the unit at that
- * base is a value. A unit q with label c is a child of the base q ^ c and of no other, so each unit is one edge
- * from that base to its own, and the reachable part must be without cycles. */
+/* A unit of the double array (Darts-clone): its label, the distance to its children's base, whether the unit
+ * at that base is a value. A unit q with label c is a child of the base q ^ c and of no other, so each unit
+ * is one edge from that base to its own, and the reachable part must be without cycles. */
 static uint32_t unit_label(uint32_t u) { return u & (1u << 31 | 0xff); }
 static uint32_t unit_offset(uint32_t u) { return (u >> 10) << ((u & 1u << 9) >> 6); }
 static bool unit_has_leaf(uint32_t u) { return u >> 8 & 1; }
@@ -140,7 +140,7 @@ static weir_status check_charsmap(weir__wire s, const char *label, weir_err *err
     return WEIR_OK;
 }
 
-/* ---- messages -------------------------------------------------------------------------------------------- */
+/* ---- messages ------------------------------------------------------------------------------------------ */
 
 static weir_status fail_wire(weir_err *err, const char *label) {
     return weir_fail(err, WEIR_EFORMAT, "%s: not a SentencePiece model, or a damaged one", label);

@@ -8,10 +8,11 @@
 extern "C" {
 #endif
 
-/* Refuses what the SentencePiece library takes on trust and would crash on: a normaliser's double array that leads out of
- * its bounds, runs in circles or gives more matches than the library has room for; pieces so long that building the
- * vocabulary's trie overflows the stack; pieces with zero bytes; scores that are not finite. Everything else (no
- * unknown piece, duplicates, missing bytes, broken messages) the library refuses by itself. EFORMAT, ENOMEM. */
+/* Refuses what the SentencePiece library takes on trust and would crash on: a normaliser's double array that
+ * leads out of its bounds, runs in circles or gives more matches than the library has room for; pieces so
+ * long that building the vocabulary's trie overflows the stack; pieces with zero bytes; scores that are not
+ * finite. Everything else (no unknown piece, duplicates, missing bytes, broken messages) the library refuses
+ * by itself. EFORMAT, ENOMEM. */
 weir_status weir__spm_check(const void *model, size_t bytes, const char *label, weir_err *err);
 
 #ifdef __cplusplus

@@ -65,9 +65,11 @@ bool weir__utf8_is_valid(const char *s, size_t n) {
     return !broken;
 }
 
-/* Bytes of the strict character at s; 0 where there is none, with *bad: how many bytes one U+FFFD stands for. */
+/* Bytes of the strict character at s; 0 where there is none, with *bad: how many bytes one U+FFFD stands
+ * for. */
 static size_t strict_character(const uint8_t *p, size_t n, size_t *bad) {
-    uint8_t lo = 0x80, hi = 0xbf; /* range of the second byte: no overlong forms, surrogates, nothing past U+10FFFF */
+    uint8_t lo = 0x80, hi = 0xbf; /* range of the second byte: no overlong forms, surrogates, nothing past
+                                     U+10FFFF */
     size_t len;
     *bad = 1;
     if (p[0] < 0x80) return 1;

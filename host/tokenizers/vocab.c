@@ -4,7 +4,7 @@
 
 #include "kernels/base/mem.h"
 
-/* ---- strings --------------------------------------------------------------------------------------------------------- */
+/* ---- strings ------------------------------------------------------------------------------------------- */
 
 void weir__vocab_free(weir__vocab *v) {
     weir_free(v->text);
@@ -71,25 +71,31 @@ weir_status weir__vocab_reserve(weir__vocab *v, size_t n, weir_err *err) {
 static weir_status reserve_text(weir__vocab *v, size_t more, weir_err *err) {
     if (more <= v->text_cap - v->text_n) return WEIR_OK;
     const size_t cap = v->text_n + more + v->text_cap / 2 + 256;
-    if (cap > UINT32_MAX) return weir_fail(err, WEIR_EFORMAT, "tokens of more than %u bytes in all", UINT32_MAX);
-    if (!grow(&v->text, v->text_n, cap, 1)) return weir_fail(err, WEIR_ENOMEM, "no memory for the text of tokens");
+    if (cap > UINT32_MAX)
+        return weir_fail(err, WEIR_EFORMAT, "tokens of more than %u bytes in all", UINT32_MAX);
+    if (!grow(&v->text, v->text_n, cap, 1))
+        return weir_fail(err, WEIR_ENOMEM, "no memory for the text of tokens");
     v->text_cap = cap;
     return WEIR_OK;
 }
 
-weir_status weir__vocab_add(weir__vocab *v, const char *s, size_t n, weir__token_kind kind, float score, weir_err *err) {
+weir_status weir__vocab_add(weir__vocab *v, const char *s, size_t n, weir__token_kind kind, float score,
+                            weir_err *err) {
     const int32_t twin = weir__vocab_find(v, s, n), i = v->n;
-    if (twin >= 0) return weir_fail(err, WEIR_EFORMAT, "tokens %d and %d are both \"%.*s\"", twin, v->n, n < 60 ? (int)n : 60,
-                         s);
+    if (twin >= 0)
+        return weir_fail(err, WEIR_EFORMAT, "tokens %d and %d are both \"%.*s\"", twin, v->n,
+                         n < 60 ? (int)n : 60, s);
     WEIR_TRY(weir__vocab_add_apart(v, s, n, kind, score, err));
     if (n > 0) put_slot(v, i);
     if (n > v->longest) v->longest = n;
     return WEIR_OK;
 }
 
-weir_status weir__vocab_add_apart(weir__vocab *v, const char *s, size_t n, weir__token_kind kind, float score, weir_err *err) {
+weir_status weir__vocab_add_apart(weir__vocab *v, const char *s, size_t n, weir__token_kind kind, float score,
+                                  weir_err *err) {
     if (n > WEIR__MAX_TOKEN_BYTES)
-        return weir_fail(err, WEIR_EFORMAT, "token %d has %zu bytes, expected at most %d", v->n, n, WEIR__MAX_TOKEN_BYTES);
+        return weir_fail(err, WEIR_EFORMAT, "token %d has %zu bytes, expected at most %d", v->n, n,
+                         WEIR__MAX_TOKEN_BYTES);
     if (v->n == v->cap) WEIR_TRY(weir__vocab_reserve(v, (size_t)v->cap * 2 + 16, err));
     WEIR_TRY(reserve_text(v, n + 1, err));
     const int32_t i = v->n;
@@ -113,7 +119,7 @@ int32_t weir__vocab_find(const weir__vocab *v, const char *s, size_t n) {
     }
 }
 
-/* ---- pairs ----------------------------------------------------------------------------------------------------------- */
+/* ---- pairs --------------------------------------------------------------------------------------------- */
 
 void weir__pairs_free(weir__pairs *p) {
     weir_free(p->slots);

@@ -39,7 +39,8 @@ extern "C" weir_status weir_accept_rows_cuda(weir_backend *be, const weir_accept
     if (a->n_session == 0) return WEIR_OK;
     unsigned n_block;
     team_space space;
-    WEIR_TRY(team_room(be, static_cast<int64_t>(a->n_session) * WEIR_MAX_DRAFT, a->n_vocab, &n_block, &space));
+    WEIR_TRY(
+        team_room(be, static_cast<int64_t>(a->n_session) * WEIR_MAX_DRAFT, a->n_vocab, &n_block, &space));
     K_LAUNCH_TEAM(accept_rows_kernel, n_block, TEAM_THREADS, 0, weir_cuda_of(be)->stream)(*a, space);
     return weir_cuda_launched(be, "accept rows", "n_session %d n_vocab %d", a->n_session, a->n_vocab);
 }

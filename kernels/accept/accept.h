@@ -23,15 +23,16 @@ typedef enum weir_source {
 /* What is known of one row of the block. Rows after the first rejection are not examined (standard
  * verification); examined counts them in order from 0. */
 typedef struct weir_accept_row {
-    float reject;    /* R of the row */
-    float log_pi;    /* log pi(drafted token); NaN where pi does not exist */
-    float log_p;     /* verifier's raw log p(drafted token) */
-    bool deferred;   /* GATE: r of the row; TOKEN: r(x); OWN: num(x) < q(x) */
+    float reject;  /* R of the row */
+    float log_pi;  /* log pi(drafted token); NaN where pi does not exist */
+    float log_p;   /* verifier's raw log p(drafted token) */
+    bool deferred; /* GATE: r of the row; TOKEN: r(x); OWN: num(x) < q(x) */
     bool accepted;
 } weir_accept_row;
 
-/* What the passes over the vocabulary found out about a row: the accept op leaves that of the rejected row here, so
- * that the draw which closes the block need not make them again. Opaque to callers; `known` is false until set. */
+/* What the passes over the vocabulary found out about a row: the accept op leaves that of the rejected row
+ * here, so that the draw which closes the block need not make them again. Opaque to callers; `known` is false
+ * until set. */
 typedef struct weir_verdict {
     bool known, gate;
     float reject, mass, eta, beta;
@@ -50,16 +51,17 @@ typedef struct weir_row_note {
 /* A session's block. Row j of q and p is the distribution of the token with output index position + j. */
 typedef struct weir_accept_session {
     const weir_law *law;
-    const float *q_logits, *p_logits;       /* (n_draft, ld_q), (n_draft + 1, ld_p) */
+    const float *q_logits, *p_logits;        /* (n_draft, ld_q), (n_draft + 1, ld_p) */
     const weir_row_stats *q_stats, *p_stats; /* (n_draft), (n_draft + 1) */
-    const int32_t *draft;                   /* (n_draft) drafted tokens, drawn from q with these stats */
-    int32_t n_draft;                        /* 0 … 16 */
+    const int32_t *draft;                    /* (n_draft) drafted tokens, drawn from q with these stats */
+    int32_t n_draft;                         /* 0 … 16 */
     int32_t position;
     /* out */
     weir_accept_row *row; /* (n_draft) */
     int32_t n_examined, n_accept;
     weir_verdict verdict; /* of row n_accept, where it was rejected under standard verification */
-    float block_p;        /* block verification: P of the row n_accept (1 otherwise): the residual uses P pi - q */
+    float block_p;        /* block verification: P of the row n_accept (1 otherwise): the residual uses P pi -
+                             q */
     weir_row_note *note;  /* (n_draft) workspace; the CPU needs none */
     weir_status status;   /* EINVAL: a row with NaN logits; nothing else of out is valid then */
 } weir_accept_session;
@@ -71,18 +73,19 @@ typedef struct weir_accept_args {
     int32_t n_vocab;
 } weir_accept_args;
 
-/* EINVAL: a negative n_session, a vocabulary below 1 or above WEIR_VOCAB_MAX, strides below it, NULL. A session's own faults
- * are its status. */
+/* EINVAL: a negative n_session, a vocabulary below 1 or above WEIR_VOCAB_MAX, strides below it, NULL. A
+ * session's own faults are its status. */
 static inline weir_status weir__accept_check(const weir_accept_args *a) {
-    const bool ok = a->n_session >= 0 && a->n_vocab > 0 && a->n_vocab <= WEIR_VOCAB_MAX && a->ld_q >= a->n_vocab &&
-                    a->ld_p >= a->n_vocab && (a->session || a->n_session == 0);
+    const bool ok = a->n_session >= 0 && a->n_vocab > 0 && a->n_vocab <= WEIR_VOCAB_MAX &&
+                    a->ld_q >= a->n_vocab && a->ld_p >= a->n_vocab && (a->session || a->n_session == 0);
     return ok ? WEIR_OK : WEIR_EINVAL;
 }
 
 /* The token that closes a block, one a session: residual at row n_accept, or the bonus. */
 typedef enum weir_emit_kind {
     WEIR_EMIT_RESIDUAL, /* from norm(res) at a rejected row; block verification: norm((P pi - q)+) */
-    WEIR_EMIT_PI,       /* from pi: bonus after a fully accepted block (GATE: q or p; TOKEN and OWN: their pi) */
+    WEIR_EMIT_PI,       /* from pi: bonus after a fully accepted block (GATE: q or p; TOKEN and OWN: their
+                           pi) */
     WEIR_EMIT_P,        /* from p: bonus of the verifier, verifier alone */
 } weir_emit_kind;
 
@@ -91,17 +94,18 @@ typedef struct weir_emit_session {
     weir_emit_kind kind;
     const float *q_logits, *p_logits; /* one row each; q may be NULL under WEIR_EMIT_P */
     const weir_row_stats *q_stats, *p_stats;
-    int32_t draft;     /* RESIDUAL: the rejected token (cactus needs it) */
-    float block_p;     /* RESIDUAL under block verification: from weir_accept_session; 1 otherwise */
+    int32_t draft; /* RESIDUAL: the rejected token (cactus needs it) */
+    float block_p; /* RESIDUAL under block verification: from weir_accept_session; 1 otherwise */
     const weir_verdict *verdict; /* RESIDUAL: the accept op's of this row; NULL: found out again */
-    int32_t position;  /* output index of the token that is drawn */
-    int32_t block_row; /* row in the block (used under block verification only) */
+    int32_t position;            /* output index of the token that is drawn */
+    int32_t block_row;           /* row in the block (used under block verification only) */
     /* out */
     int32_t token;
-    float log_pi;      /* log of the emitted law at token: pi (RESIDUAL, PI) or p (P); NaN where pi does not exist */
-    float log_p;       /* verifier's raw log p(token) */
-    float reject;      /* R of the row (PI, RESIDUAL) */
-    bool deferred;     /* GATE: r of the row; else true */
+    float log_pi;  /* log of the emitted law at token: pi (RESIDUAL, PI) or p (P); NaN where pi does not
+                          exist */
+    float log_p;   /* verifier's raw log p(token) */
+    float reject;  /* R of the row (PI, RESIDUAL) */
+    bool deferred; /* GATE: r of the row; else true */
     weir_status status;
 } weir_emit_session;
 
@@ -112,12 +116,13 @@ typedef struct weir_emit_args {
 } weir_emit_args;
 
 static inline weir_status weir__emit_check(const weir_emit_args *a) {
-    const bool ok = a->n_session >= 0 && a->n_vocab > 0 && a->n_vocab <= WEIR_VOCAB_MAX && (a->session || a->n_session == 0);
+    const bool ok = a->n_session >= 0 && a->n_vocab > 0 && a->n_vocab <= WEIR_VOCAB_MAX &&
+                    (a->session || a->n_session == 0);
     return ok ? WEIR_OK : WEIR_EINVAL;
 }
 
-/* r of one row a session for GATE rules, for methods that decide token by token. p may be NULL for q_only rules.
- * status: EINVAL for rules that are not gates and for NaN rows. */
+/* r of one row a session for GATE rules, for methods that decide token by token. p may be NULL for q_only
+ * rules. status: EINVAL for rules that are not gates and for NaN rows. */
 typedef struct weir_gate_session {
     const weir_law *law;
     const float *q_logits, *p_logits;
@@ -134,7 +139,8 @@ typedef struct weir_gate_args {
 } weir_gate_args;
 
 static inline weir_status weir__gate_check(const weir_gate_args *a) {
-    const bool ok = a->n_session >= 0 && a->n_vocab > 0 && a->n_vocab <= WEIR_VOCAB_MAX && (a->session || a->n_session == 0);
+    const bool ok = a->n_session >= 0 && a->n_vocab > 0 && a->n_vocab <= WEIR_VOCAB_MAX &&
+                    (a->session || a->n_session == 0);
     return ok ? WEIR_OK : WEIR_EINVAL;
 }
 
@@ -146,10 +152,10 @@ typedef struct weir_rule_row {
     int32_t n_vocab;
     /* out */
     float *pi, *keep, *accept, *residual; /* accept: min(1, num/q), NaN where q = 0; residual: normalised */
-    float reject, eta;  /* eta NaN where undefined */
-    int deferred;       /* 0, 1, or -1 where the rule does not decide by row */
+    float reject, eta;                    /* eta NaN where undefined */
+    int deferred;                         /* 0, 1, or -1 where the rule does not decide by row */
     bool has_keep, has_pi, has_residual;
-    float beta;         /* the beta used (lossy), NaN otherwise */
+    float beta; /* the beta used (lossy), NaN otherwise */
 } weir_rule_row;
 
 /* EINVAL: NaN or unusable logits, law out of range, n_vocab < 1; ENOMEM. */

@@ -2,10 +2,11 @@
 #include "kernels/accept/sweep.h"
 #include "kernels/accept/step.h"
 
-/* ---- accept ----------------------------------------------------------------------------------------------- */
+/* ---- accept -------------------------------------------------------------------------------------------- */
 
 /* Rows are examined one after another, up to the first rejection. */
-static void verify_tokens(const weir_env *env, const weir_accept_args *a, weir_accept_session *s, weir_decision *d) {
+static void verify_tokens(const weir_env *env, const weir_accept_args *a, weir_accept_session *s,
+                          weir_decision *d) {
     weir_row_note note;
     weir_accept_row *row;
     do {
@@ -15,7 +16,8 @@ static void verify_tokens(const weir_env *env, const weir_accept_args *a, weir_a
     if (d->rejected) s->verdict = note.verdict;
 }
 
-static void verify_block(const weir_env *env, const weir_accept_args *a, weir_accept_session *s, weir_decision *d) {
+static void verify_block(const weir_env *env, const weir_accept_args *a, weir_accept_session *s,
+                         weir_decision *d) {
     weir_row_note note[WEIR_MAX_DRAFT];
     for (int32_t j = 0; j < s->n_draft; j++) weir__examine(env, a, s, j, &s->row[j], &note[j]);
     weir__decide_block(env, a, s, note, d);
@@ -27,8 +29,10 @@ static void accept_piece(void *ctx, const weir_env *env, int64_t i) {
     bool over;
     weir_decision d = weir__undecided(s, &over);
     s->verdict.known = false;
-    if (!over && s->law->block_verify) verify_block(env, a, s, &d);
-    else if (!over) verify_tokens(env, a, s, &d);
+    if (!over && s->law->block_verify)
+        verify_block(env, a, s, &d);
+    else if (!over)
+        verify_tokens(env, a, s, &d);
     s->status = d.status;
     s->n_examined = d.n_examined;
     s->n_accept = d.n_accept;
@@ -44,7 +48,7 @@ weir_status weir_accept_cpu(weir_backend *be, weir_accept_args *a) {
     return WEIR_OK;
 }
 
-/* ---- the closing token ------------------------------------------------------------------------------------ */
+/* ---- the closing token --------------------------------------------------------------------------------- */
 
 static void emit_piece(void *ctx, const weir_env *env, int64_t i) {
     const weir_emit_args *a = ctx;
@@ -59,7 +63,7 @@ weir_status weir_emit_cpu(weir_backend *be, weir_emit_args *a) {
     return WEIR_OK;
 }
 
-/* ---- gates alone ------------------------------------------------------------------------------------------ */
+/* ---- gates alone --------------------------------------------------------------------------------------- */
 
 static void gate_piece(void *ctx, const weir_env *env, int64_t i) {
     const weir_gate_args *a = ctx;

@@ -12,13 +12,13 @@ weir_status weir_accept_cpu(weir_backend *be, weir_accept_args *a);
 weir_status weir_emit_cpu(weir_backend *be, weir_emit_args *a);
 weir_status weir_gate_cpu(weir_backend *be, weir_gate_args *a);
 
-/* Statistics of one row from a caller's hands. EINVAL with a line that says whose logits ("q", "p") are missing, NaN, +inf or
- * without a finite value. */
-weir_status weir_row_stats_of(weir_isa isa, const weir_law *law, const float *logits, int32_t n_vocab, const char *whose,
-                              weir_row_stats *out, weir_err *err);
+/* Statistics of one row from a caller's hands. EINVAL with a line that says whose logits ("q", "p") are
+ * missing, NaN, +inf or without a finite value. */
+weir_status weir_row_stats_of(weir_isa isa, const weir_law *law, const float *logits, int32_t n_vocab,
+                              const char *whose, weir_row_stats *out, weir_err *err);
 
-/* A rule at one position, as far as one token goes: what a replay of recorded text asks for, without arrays over the
- * vocabulary. Statistics are those of the rows under the law's temperature and truncation. */
+/* A rule at one position, as far as one token goes: what a replay of recorded text asks for, without arrays
+ * over the vocabulary. Statistics are those of the rows under the law's temperature and truncation. */
 typedef struct weir_rule_token {
     const weir_law *law;
     const float *q_logits, *p_logits;
@@ -34,7 +34,8 @@ typedef struct weir_rule_token {
     bool has_pi;
 } weir_rule_token;
 
-/* Probabilities of a row under the law's temperature and truncation, and at temperature 1 without any. (n_vocab) each. */
+/* Probabilities of a row under the law's temperature and truncation, and at temperature 1 without any.
+ * (n_vocab) each. */
 void weir_rule_probs(const weir_law *law, const float *logits, const weir_row_stats *stats, int32_t n_vocab,
                      float *processed, float *raw);
 

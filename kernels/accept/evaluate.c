@@ -2,12 +2,17 @@
 #include "kernels/accept/sweep.h"
 #include "kernels/accept/policy.h"
 
-weir_status weir_row_stats_of(weir_isa isa, const weir_law *law, const float *logits, int32_t n_vocab, const char *whose,
-                              weir_row_stats *out, weir_err *err) {
+weir_status weir_row_stats_of(weir_isa isa, const weir_law *law, const float *logits, int32_t n_vocab,
+                              const char *whose, weir_row_stats *out, weir_err *err) {
     weir_backend be = {.isa = isa};
     const int32_t law_of = 0;
-    weir_row_stats_args a = {.logits = logits, .ld = n_vocab, .n_row = 1, .n_vocab = n_vocab, .law = law,
-                             .law_of = &law_of, .out = out};
+    weir_row_stats_args a = {.logits = logits,
+                             .ld = n_vocab,
+                             .n_row = 1,
+                             .n_vocab = n_vocab,
+                             .law = law,
+                             .law_of = &law_of,
+                             .out = out};
     if (weir_row_stats_cpu(&be, &a) != WEIR_OK)
         return weir_fail(err, WEIR_EINVAL, "%s logits: none given, or a vocabulary of %d", whose, n_vocab);
     if (isnan(out->max))
@@ -32,10 +37,16 @@ weir_status weir_rule_evaluate_row(weir_rule_row *e, weir_err *err) {
     weir_row_stats q, p;
     WEIR_TRY(weir_row_stats_of(isa, e->law, e->q_logits, e->n_vocab, "q", &q, err));
     WEIR_TRY(weir_row_stats_of(isa, e->law, e->p_logits, e->n_vocab, "p", &p, err));
-    const weir_position at = {.law = e->law, .q_logits = e->q_logits, .p_logits = e->p_logits, .q_stats = &q,
-                              .p_stats = &p, .n_vocab = e->n_vocab, .draft = -1};
+    const weir_position at = {.law = e->law,
+                              .q_logits = e->q_logits,
+                              .p_logits = e->p_logits,
+                              .q_stats = &q,
+                              .p_stats = &p,
+                              .n_vocab = e->n_vocab,
+                              .draft = -1};
     weir_policy y;
-    if (weir__policy(&env, &at, &y) != WEIR_OK) return weir_fail(err, WEIR_EINVAL, "the rule has no answer here");
+    if (weir__policy(&env, &at, &y) != WEIR_OK)
+        return weir_fail(err, WEIR_EINVAL, "the rule has no answer here");
     e->reject = y.reject;
     e->eta = y.eta;
     e->beta = y.beta;
@@ -47,7 +58,7 @@ weir_status weir_rule_evaluate_row(weir_rule_row *e, weir_err *err) {
     return WEIR_OK;
 }
 
-/* ---- one token ------------------------------------------------------------------------------------------- */
+/* ---- one token ----------------------------------------------------------------------------------------- */
 
 void weir_rule_probs(const weir_law *law, const float *logits, const weir_row_stats *stats, int32_t n_vocab,
                      float *processed, float *raw) {
@@ -70,8 +81,14 @@ weir_status weir_rule_token_of(weir_rule_token *t) {
     const weir_given given = {{t->processed[0], t->processed[1]}, {t->raw[0], t->raw[1]}};
     weir_env env = weir__env_of(weir_isa_best(), NULL);
     env.given = &given;
-    const weir_position at = {.law = t->law, .q_logits = t->q_logits, .p_logits = t->p_logits, .q_stats = t->q_stats,
-                              .p_stats = t->p_stats, .n_vocab = t->n_vocab, .position = t->position, .draft = t->token};
+    const weir_position at = {.law = t->law,
+                              .q_logits = t->q_logits,
+                              .p_logits = t->p_logits,
+                              .q_stats = t->q_stats,
+                              .p_stats = t->p_stats,
+                              .n_vocab = t->n_vocab,
+                              .position = t->position,
+                              .draft = t->token};
     weir_policy y;
     WEIR_TRY(weir__policy(&env, &at, &y));
     const weir_point x = weir__point(&y.pair, t->token);

@@ -1,8 +1,8 @@
 /* The loops over the vocabulary; included by lanes_portable.c, lanes_avx2.c and lanes_avx512.c, which differ
  * in the compiler's target and in the name WEIR_LANES_TABLE. No include guard.
  *
- * Work goes chunk by chunk through buffers of 1,024 floats that stay in the first-level cache: probabilities, then
- * terms, then one lane sum. Every loop is element by element, so that the compiler may use any vector
+ * Work goes chunk by chunk through buffers of 1,024 floats that stay in the first-level cache: probabilities,
+ * then terms, then one lane sum. Every loop is element by element, so that the compiler may use any vector
  * width; only lane_sum adds across elements, in the order of stats.h. */
 #include "kernels/accept/lanes.h"
 #include "kernels/math/philox.h"
@@ -78,7 +78,7 @@ static int32_t find(const float *logits, int32_t n, float value) {
     return n;
 }
 
-/* ---- probabilities --------------------------------------------------------------------------------------- */
+/* ---- probabilities ------------------------------------------------------------------------------------- */
 
 static void weights_all(const float *restrict l, float max, float inv_temp, float scale, int32_t n,
                         float *restrict out) {
@@ -108,7 +108,7 @@ static void probs(const weir_row_view *r, bool raw, int32_t begin, int32_t n, fl
     pad(out, n);
 }
 
-/* ---- sums of one row ------------------------------------------------------------------------------------- */
+/* ---- sums of one row ----------------------------------------------------------------------------------- */
 
 /* t[i] = d w; d is kept finite, so that a weight of zero gives zero. */
 static void dots(const float *restrict l, float max, float inv_temp, const float *restrict w, int32_t n,
@@ -149,7 +149,7 @@ static void row_sums(const weir_row_view *r, int32_t n_vocab, int32_t chunk0, in
     weir__tree_total(&tree, out, n_sum);
 }
 
-/* ---- sums and weights of a pair of rows ------------------------------------------------------------------ */
+/* ---- sums and weights of a pair of rows ---------------------------------------------------------------- */
 
 typedef struct pair_chunk {
     chunk q, p, raw;
@@ -183,16 +183,17 @@ static void load_given(const weir_pair *r, const weir_given *g, int32_t begin, i
 }
 
 /* One loop a kind (and one for cactus): `kind` and `cactus` are constants after inlining. */
-static inline __attribute__((always_inline)) void terms_of(weir_sum_kind kind, bool cactus, const weir_pair *r,
-                                                           const pair_chunk *b, int32_t n, float *restrict t0,
-                                                           float *restrict t1) {
+static inline __attribute__((always_inline)) void terms_of(weir_sum_kind kind, bool cactus,
+                                                           const weir_pair *r, const pair_chunk *b, int32_t n,
+                                                           float *restrict t0, float *restrict t1) {
     weir_pair local = *r; /* so that the compiler knows that no store changes it */
     local.cactus = cactus;
     const float *restrict q = b->q.x, *restrict p = b->p.x, *restrict m = b->member;
     for (int32_t i = 0; i < n; i++) weir__terms(kind, &local, q[i], p[i], m[i], &t0[i], &t1[i]);
 }
 
-static int terms(weir_sum_kind kind, const weir_pair *r, const pair_chunk *b, int32_t n, float *t0, float *t1) {
+static int terms(weir_sum_kind kind, const weir_pair *r, const pair_chunk *b, int32_t n, float *t0,
+                 float *t1) {
     switch (kind) {
     case WEIR_SUM_MASS:
         if (r->cactus)
@@ -208,16 +209,18 @@ static int terms(weir_sum_kind kind, const weir_pair *r, const pair_chunk *b, in
     return 0;
 }
 
-static void pair_sums(const weir_pair *r, const weir_given *given, weir_sum_kind kind, int32_t n_vocab, int32_t chunk0,
-                      int32_t chunk1, float *out) {
+static void pair_sums(const weir_pair *r, const weir_given *given, weir_sum_kind kind, int32_t n_vocab,
+                      int32_t chunk0, int32_t chunk1, float *out) {
     pair_chunk b;
     chunk t0, t1;
     weir_tree tree;
     tree.n = 0;
     for (int32_t c = chunk0; c < chunk1; c++) {
         const int32_t begin = c * WEIR_CHUNK, n = chunk_size(n_vocab, c), n_pad = round_up(n);
-        if (given) load_given(r, given, begin, n, &b);
-        else load_pair(r, begin, n, &b);
+        if (given)
+            load_given(r, given, begin, n, &b);
+        else
+            load_pair(r, begin, n, &b);
         const int n_term = terms(kind, r, &b, n_pad, t0.x, t1.x);
         if (r->skip >= begin && r->skip < begin + n) t1.x[r->skip - begin] = 0.0f;
         const float sum[2] = {lane_sum(t0.x, n_pad), n_term > 1 ? lane_sum(t1.x, n_pad) : 0.0f};
@@ -226,7 +229,8 @@ static void pair_sums(const weir_pair *r, const weir_given *given, weir_sum_kind
     weir__tree_total(&tree, out, 2);
 }
 
-static inline __attribute__((always_inline)) void below_of(bool cactus, const weir_pair *r, const pair_chunk *b, int32_t n,
+static inline __attribute__((always_inline)) void below_of(bool cactus, const weir_pair *r,
+                                                           const pair_chunk *b, int32_t n,
                                                            float *restrict t) {
     weir_pair local = *r;
     local.cactus = cactus;
@@ -247,8 +251,10 @@ static float below(const weir_pair *r, const weir_given *given, int32_t n_vocab)
     for (int32_t c = 0; (int64_t)c * WEIR_CHUNK < n_vocab; c++) {
         const int32_t n = chunk_size(n_vocab, c), n_pad = round_up(n);
         load_given(r, given, c * WEIR_CHUNK, n, &b);
-        if (r->cactus) below_of(true, r, &b, n_pad, t.x);
-        else below_of(false, r, &b, n_pad, t.x);
+        if (r->cactus)
+            below_of(true, r, &b, n_pad, t.x);
+        else
+            below_of(false, r, &b, n_pad, t.x);
         const float sum = lane_sum(t.x, n_pad);
         weir__tree_push(&tree, &sum, 1);
     }
@@ -258,7 +264,8 @@ static float below(const weir_pair *r, const weir_given *given, int32_t n_vocab)
 }
 
 static inline __attribute__((always_inline)) void weights_of(weir_weight_kind kind, const weir_pair *r,
-                                                             const pair_chunk *b, int32_t n, float *restrict w) {
+                                                             const pair_chunk *b, int32_t n,
+                                                             float *restrict w) {
     weir_pair local = *r;
     local.cactus = false; /* cactus draws from its residual only, which is linear */
     const float *restrict q = b->q.x, *restrict p = b->p.x, *restrict m = b->member;
@@ -287,7 +294,7 @@ static void race_weights(const weir_race *r, int32_t begin, int32_t n, float *w)
     }
 }
 
-/* ---- the race -------------------------------------------------------------------------------------------- */
+/* ---- the race ------------------------------------------------------------------------------------------ */
 
 enum { COUNTERS = WEIR_CHUNK / 4 };
 
@@ -353,8 +360,8 @@ static void exponentials(const words *u, chunk *out) {
         for (int32_t k = 0; k < 4; k++) out->x[4 * j + k] = e.x[k * COUNTERS + j];
 }
 
-/* Bits of E / w: non-negative floats order as their bits. A weight of zero gives +inf and never wins; a tiny one
- * that overflows counts as the largest finite float, so that it can. */
+/* Bits of E / w: non-negative floats order as their bits. A weight of zero gives +inf and never wins; a tiny
+ * one that overflows counts as the largest finite float, so that it can. */
 static void race_bits(const float *restrict e, const float *restrict w, int32_t n, int32_t *restrict bits) {
     for (int32_t i = 0; i < n; i++) {
         const int32_t t = wf_bits(e[i] / w[i]);
@@ -386,5 +393,10 @@ static void race(const weir_race *r, int32_t n_vocab, int32_t chunk0, int32_t ch
     }
 }
 
-const weir_lanes WEIR_LANES_TABLE = {
-    .extent = extent, .find = find, .row = row_sums, .pair = pair_sums, .below = below, .race = race, .probs = probs};
+const weir_lanes WEIR_LANES_TABLE = {.extent = extent,
+                                     .find = find,
+                                     .row = row_sums,
+                                     .pair = pair_sums,
+                                     .below = below,
+                                     .race = race,
+                                     .probs = probs};

@@ -33,16 +33,16 @@ typedef enum weir_rule_kind { WEIR_KIND_GATE, WEIR_KIND_TOKEN, WEIR_KIND_OWN } w
 
 /* Facts of a rule for option parsing, help texts and refusals. Ranges are closed unless said. */
 typedef struct weir_rule_info {
-    const char *name;     /* "token-v3" */
-    const char *alias;    /* the official notebook's spelling ("cascade_tokenV3"), or NULL */
+    const char *name;  /* "token-v3" */
+    const char *alias; /* the official notebook's spelling ("cascade_tokenV3"), or NULL */
     weir_rule_kind kind;
-    const char *defers;   /* one-line formula for --help */
+    const char *defers;         /* one-line formula for --help */
     float alpha_min, alpha_max; /* accepted values; +-INFINITY where open */
-    bool alpha_max_open;  /* true: alpha_max itself is refused (lossy: [0, 1)) */
+    bool alpha_max_open;        /* true: alpha_max itself is refused (lossy: [0, 1)) */
     float alpha_default;
-    float beta_default;   /* NAN where the rule has no second knob */
-    bool q_only;          /* decides from the drafter's row alone (chow, chow-log) */
-    bool pi_exists;       /* false: the law depends on the drafted token (cactus) */
+    float beta_default; /* NAN where the rule has no second knob */
+    bool q_only;        /* decides from the drafter's row alone (chow, chow-log) */
+    bool pi_exists;     /* false: the law depends on the drafted token (cactus) */
 } weir_rule_info;
 
 const weir_rule_info *weir_rule_facts(weir_rule rule); /* NULL for an unknown value */
@@ -50,17 +50,17 @@ int weir_rule_parse(const char *name);                 /* names and aliases; -1 
 
 /* One session's law, as the accept path reads it. */
 typedef struct weir_law {
-    int32_t rule;          /* weir_rule */
-    float alpha, beta;     /* beta = NAN under lossy: found per row ("auto") */
-    float temp;            /* 0 … 2; 0 = one-hot at the argmax */
-    int32_t top_k;         /* 0 = off */
-    float top_p;           /* (0, 1]; 1 = off */
-    float min_p;           /* [0, 1]; 0 = off */
-    bool gate_scaled;      /* maxima, entropies, membership from the processed distributions */
-    bool bonus_pi;         /* bonus drawn from pi (needs the drafter's row) instead of p */
-    bool block_verify;     /* arXiv 2403.10444 */
-    int32_t exact_first;   /* tokens with output index below this use rule exact */
-    uint32_t key[2];       /* Philox key of the session */
+    int32_t rule;        /* weir_rule */
+    float alpha, beta;   /* beta = NAN under lossy: found per row ("auto") */
+    float temp;          /* 0 … 2; 0 = one-hot at the argmax */
+    int32_t top_k;       /* 0 = off */
+    float top_p;         /* (0, 1]; 1 = off */
+    float min_p;         /* [0, 1]; 0 = off */
+    bool gate_scaled;    /* maxima, entropies, membership from the processed distributions */
+    bool bonus_pi;       /* bonus drawn from pi (needs the drafter's row) instead of p */
+    bool block_verify;   /* arXiv 2403.10444 */
+    int32_t exact_first; /* tokens with output index below this use rule exact */
+    uint32_t key[2];     /* Philox key of the session */
 } weir_law;
 
 weir_law weir_law_default(void); /* exact, temp 1, no truncation, raw gate, bonus pi, key 0 */

@@ -5,7 +5,8 @@
 
 #include "kernels/math/fmath.h"
 
-/* Order of floats as order of signed integers; NaN and +inf lie at or above WEIR_KEY_INF, or below -inf's key. */
+/* Order of floats as order of signed integers; NaN and +inf lie at or above WEIR_KEY_INF, or below -inf's
+ * key. */
 enum { WEIR_KEY_INF = 0x7f800000, WEIR_KEY_MINUS_INF = (int32_t)(-0x7f800001) };
 
 WF_FN int32_t weir__order_key(float f) {
@@ -22,7 +23,7 @@ WF_FN bool weir__usable_keys(int32_t lo, int32_t hi) {
     return hi < WEIR_KEY_INF && lo >= WEIR_KEY_MINUS_INF && hi != WEIR_KEY_MINUS_INF;
 }
 
-/* ---- threshold search (truncate.h) ----------------------------------------------------------------------- */
+/* ---- threshold search (truncate.h) --------------------------------------------------------------------- */
 
 /* It descends through the 32 bits of a key by digits of 11, 11 and 10 bits, the highest first. */
 enum { WEIR_SEARCH_DIGITS = 3, WEIR_SEARCH_BINS = 1 << 11 };

@@ -4,7 +4,8 @@
 #include "kernels/accept/stats.h"
 #include "kernels/math/fmath.h"
 
-/* For functions of the shared source that ask for passes over the vocabulary: a device has those for itself only. */
+/* For functions of the shared source that ask for passes over the vocabulary: a device has those for itself
+ * only. */
 #if defined(__CUDACC__)
 #define WEIR_STEP_FN static inline __device__
 #else
@@ -36,14 +37,14 @@ typedef struct weir_rule_coef {
 
 typedef struct weir_pair {
     weir_row_view q, p;
-    weir_rule_coef coef[2]; /* [keep] */
+    weir_rule_coef coef[2];    /* [keep] */
     bool member_p, member_raw; /* which distribution m is; floor = INFINITY: keep is 0 everywhere */
     float floor;
     bool own, cactus;
     float mix, delta2;
-    int32_t skip;    /* cactus: the drafted token, -1 none */
-    float block_p;   /* block verification: the residual is (block_p pi - q)+ */
-    float tilt;      /* lossy: s of sum over {s p > q} */
+    int32_t skip;  /* cactus: the drafted token, -1 none */
+    float block_p; /* block verification: the residual is (block_p pi - q)+ */
+    float tilt;    /* lossy: s of sum over {s p > q} */
 } weir_pair;
 
 /* What a pass over the vocabulary adds up: two sums each. */
@@ -56,7 +57,13 @@ typedef enum weir_sum_kind {
 } weir_sum_kind;
 
 /* What a race draws from. */
-typedef enum weir_weight_kind { WEIR_WEIGHT_Q, WEIR_WEIGHT_P, WEIR_WEIGHT_RES, WEIR_WEIGHT_PI, WEIR_WEIGHT_BLOCK } weir_weight_kind;
+typedef enum weir_weight_kind {
+    WEIR_WEIGHT_Q,
+    WEIR_WEIGHT_P,
+    WEIR_WEIGHT_RES,
+    WEIR_WEIGHT_PI,
+    WEIR_WEIGHT_BLOCK
+} weir_weight_kind;
 
 /* One exponential race; `pair` gives the weights (WEIR_WEIGHT_Q and _P need only that row of it). */
 typedef struct weir_race {
@@ -94,7 +101,8 @@ WF_FN float weir__js(float q, float p) {
     return 0.5f * weir__js_term(q, m) + 0.5f * weir__js_term(p, m);
 }
 
-WF_FN void weir__terms(weir_sum_kind kind, const weir_pair *r, float q, float p, float m, float *t0, float *t1) {
+WF_FN void weir__terms(weir_sum_kind kind, const weir_pair *r, float q, float p, float m, float *t0,
+                       float *t1) {
     const bool keep = m >= r->floor;
     const float num_q = keep ? r->coef[1].num_q : r->coef[0].num_q;
     const float num_p = keep ? r->coef[1].num_p : r->coef[0].num_p;
@@ -147,6 +155,8 @@ WF_FN float weir__prob_of(const weir_row_view *r, float l, int32_t v, bool raw) 
     return kept ? wf_exp(d * r->inv_temp) * r->inv_psum : 0.0f;
 }
 
-WF_FN float weir__prob(const weir_row_view *r, int32_t v, bool raw) { return weir__prob_of(r, r->logits[v], v, raw); }
+WF_FN float weir__prob(const weir_row_view *r, int32_t v, bool raw) {
+    return weir__prob_of(r, r->logits[v], v, raw);
+}
 
 #endif /* WEIR_KERNELS_ACCEPT_PAIR_H */

@@ -44,7 +44,7 @@ WEIR_STEP_FN weir_point weir__point(const weir_pair *r, int32_t v) {
     return t;
 }
 
-/* ---- temperature 0: both rows have one positive token each ------------------------------------------------ */
+/* ---- temperature 0: both rows have one positive token each --------------------------------------------- */
 
 /* Those tokens in rising order; returns how many. */
 WEIR_STEP_FN int weir__support(const weir_pair *r, int32_t id[2]) {
@@ -67,8 +67,8 @@ WEIR_STEP_FN void weir__point_sums(const weir_pair *r, weir_sum_kind kind, float
     }
 }
 
-/* Bits of the arrival time E / w, which order as it does; WEIR_KEY_INF: never. A weight so small that E / w overflows
- * arrives last and not never. */
+/* Bits of the arrival time E / w, which order as it does; WEIR_KEY_INF: never. A weight so small that E / w
+ * overflows arrives last and not never. */
 WF_FN int32_t weir__arrival(float e, float w) {
     const int32_t t = wf_bits(e / w);
     return t - (int32_t)((t == WEIR_KEY_INF) & (w > 0.0f));
@@ -81,9 +81,11 @@ WEIR_STEP_FN int32_t weir__race_point(const weir_race *r) {
         const weir_point t = weir__point(r->pair, id[i]);
         const float m = t.keep ? r->pair->floor : -INFINITY;
         const float w = id[i] == r->pair->skip && r->kind == WEIR_WEIGHT_RES
-                            ? 0.0f : weir__weight(r->kind, r->pair, t.q, t.p, m);
+                            ? 0.0f
+                            : weir__weight(r->kind, r->pair, t.q, t.p, m);
         if (!(w > 0.0f)) continue;
-        uint32_t c[4] = {(uint32_t)id[i] / 4u, (uint32_t)r->position, (uint32_t)r->purpose, (uint32_t)r->block_row};
+        uint32_t c[4] = {(uint32_t)id[i] / 4u, (uint32_t)r->position, (uint32_t)r->purpose,
+                         (uint32_t)r->block_row};
         wf_philox(c, r->key);
         const int32_t bits = weir__arrival(wf_exponential(c[id[i] % 4]), w);
         if (bits < best_bits) {

@@ -5,36 +5,39 @@
 #include "kernels/accept/point.h"
 #include "kernels/accept/traits.h"
 
-/* Internal to the accept path: a law applied to one position; one source for every backend. Whoever includes this has
- * declared the type weir_env, what passes over a vocabulary run on, and
- *   void weir__pair_sums(const weir_env *env, const weir_pair *r, weir_sum_kind kind, int32_t n_vocab, bool point, float out[2]);
- * On a device every thread of a team runs this with equal values, so that all meet in each pass. Plain C that is C++
- * too: no designated initialisers, no compound literals. */
+/* Internal to the accept path: a law applied to one position; one source for every backend. Whoever includes
+ * this has declared the type weir_env, what passes over a vocabulary run on, and
+ *   void weir__pair_sums(const weir_env *env, const weir_pair *r, weir_sum_kind kind, int32_t n_vocab, bool
+ *   point, float out[2]);
+ * On a device every thread of a team runs this with equal values, so that all meet in each pass. Plain C that
+ * is C++ too: no designated initialisers, no compound literals. */
 
 typedef struct weir_position {
     const weir_law *law;
     const float *q_logits, *p_logits; /* q may be NULL where only p is asked for; p for q_only gates */
     const weir_row_stats *q_stats, *p_stats;
     int32_t n_vocab;
-    int32_t position; /* output index, for exact_first */
-    int32_t draft;    /* the drafted token (cactus), -1 none */
+    int32_t position;            /* output index, for exact_first */
+    int32_t draft;               /* the drafted token (cactus), -1 none */
     const weir_verdict *verdict; /* known from the accept op, or NULL */
 } weir_position;
 
 typedef struct weir_policy {
     weir_pair pair;
-    weir_rule rule;     /* after exact_first */
+    weir_rule rule; /* after exact_first */
     weir_rule_kind kind;
-    bool point;         /* temperature 0 */
-    bool gate;          /* GATE: r of the row */
+    bool point; /* temperature 0 */
+    bool gate;  /* GATE: r of the row */
     bool has_keep, has_pi;
     float reject, mass; /* R = sum (q - num)+ and sum res */
     float eta, beta;    /* NaN where undefined */
 } weir_policy;
 
-/* ---- row facts that rules ask for ------------------------------------------------------------------------ */
+/* ---- row facts that rules ask for ---------------------------------------------------------------------- */
 
-WEIR_STEP_FN float policy_max_prob(const weir_row_view *r, bool scaled) { return scaled ? r->inv_psum : r->inv_sum; }
+WEIR_STEP_FN float policy_max_prob(const weir_row_view *r, bool scaled) {
+    return scaled ? r->inv_psum : r->inv_sum;
+}
 
 WEIR_STEP_FN float policy_entropy(const weir_row_stats *s, bool scaled) {
     return scaled ? wf_log(s->psum) - s->pdot / s->psum : wf_log(s->sum) - s->dot / s->sum;
@@ -43,7 +46,7 @@ WEIR_STEP_FN float policy_entropy(const weir_row_stats *s, bool scaled) {
 /* alpha D_TV, 0 at D_TV = 0 for infinite alpha too. */
 WEIR_STEP_FN float policy_tv_term(float alpha, float tv) { return tv > 0.0f ? alpha * tv : 0.0f; }
 
-/* ---- a policy under construction ------------------------------------------------------------------------- */
+/* ---- a policy under construction ----------------------------------------------------------------------- */
 
 typedef struct policy_build {
     const weir_env *env;
@@ -56,7 +59,8 @@ WEIR_STEP_FN void policy_sums(const policy_build *b, weir_sum_kind kind, float o
     weir__pair_sums(b->env, &b->y->pair, kind, b->at->n_vocab, b->y->point, out);
 }
 
-WEIR_STEP_FN void policy_set_coef(weir_pair *r, int keep, float num_q, float num_p, float res_q, float res_p) {
+WEIR_STEP_FN void policy_set_coef(weir_pair *r, int keep, float num_q, float num_p, float res_q,
+                                  float res_p) {
     weir_rule_coef *c = &r->coef[keep];
     c->num_q = num_q;
     c->num_p = num_p;
@@ -88,9 +92,11 @@ WEIR_STEP_FN void policy_set_member(const policy_build *b, bool of_p, float floo
     r->floor = floor;
 }
 
-/* ---- gates ----------------------------------------------------------------------------------------------- */
+/* ---- gates --------------------------------------------------------------------------------------------- */
 
-WEIR_STEP_FN bool policy_gate_needs_masses(weir_rule rule) { return rule == WEIR_RULE_OPT || rule == WEIR_RULE_OPT_LOG; }
+WEIR_STEP_FN bool policy_gate_needs_masses(weir_rule rule) {
+    return rule == WEIR_RULE_OPT || rule == WEIR_RULE_OPT_LOG;
+}
 
 /* opt and opt-log have measured the exact form before (D_TV = reject). */
 WEIR_STEP_FN bool policy_gate_defers(const policy_build *b) {
@@ -101,9 +107,11 @@ WEIR_STEP_FN bool policy_gate_defers(const policy_build *b) {
     case WEIR_RULE_CHOW: return policy_max_prob(q, scaled) < 1.0f - alpha;
     case WEIR_RULE_CHOW_LOG: return policy_entropy(b->at->q_stats, scaled) > alpha;
     case WEIR_RULE_DIFF: return policy_max_prob(q, scaled) < policy_max_prob(p, scaled) - alpha;
-    case WEIR_RULE_OPT: return policy_max_prob(q, scaled) < policy_max_prob(p, scaled) - policy_tv_term(alpha, b->y->reject);
+    case WEIR_RULE_OPT:
+        return policy_max_prob(q, scaled) < policy_max_prob(p, scaled) - policy_tv_term(alpha, b->y->reject);
     case WEIR_RULE_OPT_LOG:
-        return policy_entropy(b->at->q_stats, scaled) > policy_entropy(b->at->p_stats, scaled) + policy_tv_term(alpha, b->y->reject);
+        return policy_entropy(b->at->q_stats, scaled) >
+               policy_entropy(b->at->p_stats, scaled) + policy_tv_term(alpha, b->y->reject);
     case WEIR_RULE_BILD: return -wf_log(weir__prob(p, q->argmax, !scaled)) > alpha;
     case WEIR_RULE_FUZZY: {
         float js[2];
@@ -126,7 +134,7 @@ WEIR_STEP_FN void policy_build_gate(const policy_build *b) {
         policy_measure(b);
 }
 
-/* ---- token rules ----------------------------------------------------------------------------------------- */
+/* ---- token rules --------------------------------------------------------------------------------------- */
 
 /* keep(v) = not (m(v) < bound). */
 WEIR_STEP_FN void policy_token_membership(const policy_build *b) {
@@ -150,10 +158,11 @@ WEIR_STEP_FN void policy_build_token(const policy_build *b) {
     if (y->eta > 0.0f) policy_measure(b);
 }
 
-/* ---- rules of their own ---------------------------------------------------------------------------------- */
+/* ---- rules of their own -------------------------------------------------------------------------------- */
 
-/* s = 1 / beta in (0, 1] with sum (s p - q)+ = R. The sum is convex and piecewise linear in s, at least R at s = 1:
- * Newton's steps from there fall towards the root and end after finitely many, as each drops ids from {s p > q}. */
+/* s = 1 / beta in (0, 1] with sum (s p - q)+ = R. The sum is convex and piecewise linear in s, at least R at
+ * s = 1: Newton's steps from there fall towards the root and end after finitely many, as each drops ids from
+ * {s p > q}. */
 WEIR_STEP_FN float policy_matching_tilt(const policy_build *b, float reject) {
     weir_pair *r = &b->y->pair;
     r->tilt = 1.0f;
@@ -244,7 +253,9 @@ WEIR_STEP_FN void policy_build_cactus(const policy_build *b) {
 }
 
 /* pi of ensemble is num itself. */
-WEIR_STEP_FN bool policy_owns_pi(const weir_policy *y) { return y->kind == WEIR_KIND_OWN && y->rule != WEIR_RULE_ENSEMBLE; }
+WEIR_STEP_FN bool policy_owns_pi(const weir_policy *y) {
+    return y->kind == WEIR_KIND_OWN && y->rule != WEIR_RULE_ENSEMBLE;
+}
 
 WEIR_STEP_FN void policy_build_own(const policy_build *b) {
     switch (b->y->rule) {
@@ -258,9 +269,11 @@ WEIR_STEP_FN void policy_build_own(const policy_build *b) {
     if (b->y->mass > 0.0f) b->y->pair.mix = b->y->reject / b->y->mass;
 }
 
-/* ---- entry points ---------------------------------------------------------------------------------------- */
+/* ---- entry points -------------------------------------------------------------------------------------- */
 
-WEIR_STEP_FN bool policy_usable(const float *logits, const weir_row_stats *s) { return logits && s && !isnan(s->max); }
+WEIR_STEP_FN bool policy_usable(const float *logits, const weir_row_stats *s) {
+    return logits && s && !isnan(s->max);
+}
 
 WEIR_STEP_FN weir_status policy_start(const weir_position *at, weir_policy *y) {
     const weir_law *law = at->law;
@@ -316,7 +329,8 @@ WEIR_STEP_FN void policy_recall(const policy_build *b, const weir_verdict *v) {
     y->beta = v->beta;
     y->pair.own = policy_owns_pi(y);
     y->pair.mix = v->mix;
-    for (int k = 0; k < 2; k++) policy_set_coef(&y->pair, k, v->coef[k][0], v->coef[k][1], v->coef[k][2], v->coef[k][3]);
+    for (int k = 0; k < 2; k++)
+        policy_set_coef(&y->pair, k, v->coef[k][0], v->coef[k][1], v->coef[k][2], v->coef[k][3]);
 }
 
 WEIR_STEP_FN weir_status weir__policy(const weir_env *env, const weir_position *at, weir_policy *out) {

@@ -3,11 +3,12 @@
 
 #include "kernels/accept/point.h"
 
-/* Internal to the accept path: statistics of a row and a draw from it, but for the passes over the vocabulary; one
- * source for every backend. As in policy.h: weir_env is the includer's, which has also declared
- *   void weir__row_sums(const weir_env *env, const weir_row_view *r, int32_t n_vocab, float out[4]);
- *   void weir__truncate(const weir_env *env, const weir_law *law, const weir_row_view *r, int32_t n_vocab, float *thr, int32_t *tie);
- *   int32_t weir__race(const weir_env *env, const weir_race *r, int32_t n_vocab, bool point); */
+/* Internal to the accept path: statistics of a row and a draw from it, but for the passes over the
+ * vocabulary; one source for every backend. As in policy.h: weir_env is the includer's, which has also
+ *   declared void weir__row_sums(const weir_env *env, const weir_row_view *r, int32_t n_vocab, float out[4]);
+ *   void weir__truncate(const weir_env *env, const weir_law *law, const weir_row_view *r, int32_t n_vocab,
+ *   float *thr, int32_t *tie); int32_t weir__race(const weir_env *env, const weir_race *r, int32_t n_vocab,
+ *   bool point); */
 
 WEIR_STEP_FN weir_row_stats weir__unusable_row(void) {
     weir_row_stats s;
@@ -17,8 +18,8 @@ WEIR_STEP_FN weir_row_stats weir__unusable_row(void) {
 }
 
 /* Statistics of a usable row of which max and argmax are known. */
-WEIR_STEP_FN weir_row_stats weir__row_stats(const weir_env *env, const float *logits, int32_t n_vocab, const weir_law *law,
-                                            float max, int32_t argmax) {
+WEIR_STEP_FN weir_row_stats weir__row_stats(const weir_env *env, const float *logits, int32_t n_vocab,
+                                            const weir_law *law, float max, int32_t argmax) {
     weir_row_stats s = weir__unusable_row();
     s.max = max;
     s.argmax = argmax;
@@ -49,9 +50,9 @@ WEIR_STEP_FN weir_row_stats weir__row_stats(const weir_env *env, const float *lo
 }
 
 /* The token and its log-probability; -1 and NaN on an unusable row. */
-WEIR_STEP_FN int32_t weir__draw_row(const weir_env *env, const float *logits, int32_t n_vocab, const weir_law *law,
-                                    const weir_row_stats *s, int32_t position, int32_t purpose, int32_t block_row,
-                                    float *logp) {
+WEIR_STEP_FN int32_t weir__draw_row(const weir_env *env, const float *logits, int32_t n_vocab,
+                                    const weir_law *law, const weir_row_stats *s, int32_t position,
+                                    int32_t purpose, int32_t block_row, float *logp) {
     *logp = NAN;
     if (isnan(s->max)) return -1;
     if (!(law->temp > 0.0f)) {

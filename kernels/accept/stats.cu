@@ -11,7 +11,8 @@ static __global__ TEAM_KERNEL void row_stats_kernel(weir_row_stats_args a, team_
         const int32_t law = a.law_of[r];
         weir_row_stats s = weir__unusable_row();
         if (law >= 0)
-            s = team_row_stats(&t, a.logits + r * a.ld, a.n_vocab, &a.law[law], a.extent ? a.extent + r * n_extent : nullptr);
+            s = team_row_stats(&t, a.logits + r * a.ld, a.n_vocab, &a.law[law],
+                               a.extent ? a.extent + r * n_extent : nullptr);
         if (team_writes(&t)) a.out[r] = s;
     }
 }
@@ -24,7 +25,8 @@ extern "C" weir_status weir_row_stats_cuda(weir_backend *be, weir_row_stats_args
     team_space space;
     WEIR_TRY(team_room(be, a->n_row, a->n_vocab, &n_block, &space));
     K_LAUNCH_TEAM(row_stats_kernel, n_block, TEAM_THREADS, 0, weir_cuda_of(be)->stream)(*a, space);
-    return weir_cuda_launched(be, "row_stats", "n_row %lld n_vocab %d", static_cast<long long>(a->n_row), a->n_vocab);
+    return weir_cuda_launched(be, "row_stats", "n_row %lld n_vocab %d", static_cast<long long>(a->n_row),
+                              a->n_vocab);
 }
 
 static __global__ TEAM_KERNEL void draw_kernel(weir_draw_args a, team_space space) {
@@ -36,8 +38,8 @@ static __global__ TEAM_KERNEL void draw_kernel(weir_draw_args a, team_space spac
         int32_t token = -1;
         float logp = NAN;
         if (law >= 0)
-            token = team_draw(&t, a.logits + r * a.ld, a.n_vocab, &a.law[law], &a.stats[r], a.position[r], a.purpose,
-                              a.block_row ? a.block_row[r] : 0, &logp);
+            token = team_draw(&t, a.logits + r * a.ld, a.n_vocab, &a.law[law], &a.stats[r], a.position[r],
+                              a.purpose, a.block_row ? a.block_row[r] : 0, &logp);
         if (!team_writes(&t)) continue;
         a.token[r] = token;
         a.logp[r] = logp;
@@ -52,5 +54,6 @@ extern "C" weir_status weir_draw_cuda(weir_backend *be, weir_draw_args *a) {
     team_space space;
     WEIR_TRY(team_room(be, a->n_row, a->n_vocab, &n_block, &space));
     K_LAUNCH_TEAM(draw_kernel, n_block, TEAM_THREADS, 0, weir_cuda_of(be)->stream)(*a, space);
-    return weir_cuda_launched(be, "draw", "n_row %lld n_vocab %d", static_cast<long long>(a->n_row), a->n_vocab);
+    return weir_cuda_launched(be, "draw", "n_row %lld n_vocab %d", static_cast<long long>(a->n_row),
+                              a->n_vocab);
 }

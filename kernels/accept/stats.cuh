@@ -14,7 +14,8 @@ struct team_extent {
 /* Keys as numbers of which the smallest is wanted. */
 TEAM_FN uint64_t team_low_key(int32_t key) { return static_cast<uint32_t>(key) ^ 0x80000000u; }
 TEAM_FN uint64_t team_high_key(int32_t key, int32_t id) {
-    return static_cast<uint64_t>(~(static_cast<uint32_t>(key) ^ 0x80000000u)) << 32 | static_cast<uint32_t>(id);
+    return static_cast<uint64_t>(~(static_cast<uint32_t>(key) ^ 0x80000000u)) << 32 |
+           static_cast<uint32_t>(id);
 }
 
 TEAM_FN team_extent team_extent_of(const uint64_t (&least)[2]) {
@@ -63,8 +64,8 @@ TEAM_FN team_extent team_extent_spans(const weir_env *t, const weir_extent *exte
 }
 
 /* extent: the row's, (weir_extent_count(n_vocab)), or NULL. */
-TEAM_CALL weir_row_stats team_row_stats(const weir_env *t, const float *logits, int32_t n_vocab, const weir_law *law,
-                                        const weir_extent *extent) {
+TEAM_CALL weir_row_stats team_row_stats(const weir_env *t, const float *logits, int32_t n_vocab,
+                                        const weir_law *law, const weir_extent *extent) {
     team_extent e;
     if (extent) e = team_extent_spans(t, extent, n_vocab);
     /* spans tell the zeros apart: a -0 before the first +0 is as large */
@@ -75,7 +76,8 @@ TEAM_CALL weir_row_stats team_row_stats(const weir_env *t, const float *logits, 
 
 /* The token (-1 on an unusable row) and its log-probability. */
 TEAM_CALL int32_t team_draw(const weir_env *t, const float *logits, int32_t n_vocab, const weir_law *law,
-                            const weir_row_stats *s, int32_t position, int32_t purpose, int32_t block_row, float *logp) {
+                            const weir_row_stats *s, int32_t position, int32_t purpose, int32_t block_row,
+                            float *logp) {
     return weir__draw_row(t, logits, n_vocab, law, s, position, purpose, block_row, logp);
 }
 

@@ -14,23 +14,29 @@ enum { WEIR_CHUNK = 1024, WEIR_LANES = 32 };
 /* What the search for top-p can add up (truncate.h). */
 enum { WEIR_VOCAB_MAX = 1 << 23 };
 
-/* The kernels (team.cuh): blocks of 256 threads, two an SM (128 registers at most; 776 bytes of shared memory, 19 KiB where
- * a row is truncated), shared out over the items; a pass reads each logit once from the second-level cache, a warp a chunk,
- * and costs one barrier of the item's blocks. On an H100, 6 rows of 256,128 ids: 44 blocks and 352 warps a row for 251
- * chunks. By count of instructions (22 an id for a row's sums, 45 for a pair's, 90 for a race; 128 lanes a cycle an SM)
- * a pass is 1.2, 2.0 and 0.8 us of arithmetic, some 1 us of latency, and 2 us of barrier and merge:
+/* The kernels (team.cuh): blocks of 256 threads, two an SM (128 registers at most; 776 bytes of shared
+ * memory, 19 KiB where a row is truncated), shared out over the items; a pass reads each logit once from the
+ * second-level cache, a warp a chunk, and costs one barrier of the item's blocks. On an H100, 6 rows of
+ * 256,128 ids: 44 blocks and 352 warps a row for 251 chunks. By count of instructions (22 an id for a row's
+ * sums, 45 for a pair's, 90 for a race; 128 lanes a cycle an SM) a pass is 1.2, 2.0 and 0.8 us of arithmetic,
+ * some 1 us of latency, and 2 us of barrier and merge:
  *   row_stats   extents 1.5 us (49 KB, by each block), one pass: 5.5 us; without extents a pass more: 7 us.
  *               top-k: 4 barriers more; top-p: 5; min-p: 1
  *   draw        one race: 4 us
- *   accept      a pass a row for most rules, 2 for token rules, opt and typical, more for lossy with beta found: 5 to 8 us
+ *   accept      a pass a row for most rules, 2 for token rules, opt and typical, more for lossy with beta
+ *               found: 5 to 8 us
  *   emit        one race behind the accept step's verdict: 4 us
  * So the accept step of a block is some 15 us, of which 6 are barriers. A model: no GPU has measured it. */
 
-/* Scratch of the accept path's kernels (team.cuh): two buffers of chunk partials and three of bins for every block
- * that may be resident; 10.4 MB at 256,128 ids. */
+/* Scratch of the accept path's kernels (team.cuh): two buffers of chunk partials and three of bins for every
+ * block that may be resident; 10.4 MB at 256,128 ids. */
 enum { WEIR_TEAM_BLOCKS = 320 };
-static inline int64_t weir__team_chunks(int32_t n_vocab) { return ((int64_t)n_vocab + WEIR_CHUNK - 1) / WEIR_CHUNK; }
-static inline int64_t weir__team_floats(int32_t n_vocab) { return (8 * weir__team_chunks(n_vocab) + 6144 + 31) / 32 * 32; }
+static inline int64_t weir__team_chunks(int32_t n_vocab) {
+    return ((int64_t)n_vocab + WEIR_CHUNK - 1) / WEIR_CHUNK;
+}
+static inline int64_t weir__team_floats(int32_t n_vocab) {
+    return (8 * weir__team_chunks(n_vocab) + 6144 + 31) / 32 * 32;
+}
 static inline int64_t weir_accept_cuda_scratch_floats(int32_t n_vocab) {
     return WEIR_TEAM_BLOCKS * weir__team_floats(n_vocab);
 }
@@ -53,9 +59,9 @@ typedef struct weir_row_stats {
 /* Row statistics of n_row rows.  logits (n_row, ld) f32, ld >= n_vocab, the tail [n_vocab, ld) is
  * never read (trap 9).  law: law[law_of[r]] gives T, top-k, top-p, min-p of row r.
  * A row with law_of[r] < 0 is dead: its statistics are those of an unusable row, its logits are not read.
- * extent: (n_row, weir_extent_count(n_vocab)) as the linear op left it for these logits, or NULL: found out again.
- * The result depends on the row and its law alone. Reads 4 * n_row * n_vocab bytes once (twice without extents),
- * truncation a few times more. EINVAL: n_row < 0, n_vocab <= 0, ld < n_vocab, NULL. */
+ * extent: (n_row, weir_extent_count(n_vocab)) as the linear op left it for these logits, or NULL: found out
+ * again. The result depends on the row and its law alone. Reads 4 * n_row * n_vocab bytes once (twice without
+ * extents), truncation a few times more. EINVAL: n_row < 0, n_vocab <= 0, ld < n_vocab, NULL. */
 typedef struct weir_row_stats_args {
     const float *logits;
     int64_t ld, n_row;
@@ -76,26 +82,28 @@ static inline weir_status weir__row_stats_check(const weir_row_stats_args *a) {
 enum { WEIR_PURPOSE_DRAFT = 0, WEIR_PURPOSE_ACCEPT = 1, WEIR_PURPOSE_RESIDUAL = 2, WEIR_PURPOSE_BONUS = 3 };
 
 /* One draw a row from the processed distribution: argmin over v of E_v / w(v), w > 0, E_v = -log1p(-u_v),
- * u_v from Philox4x32-10(key = law.key, counter = {v / 4, position, purpose, block_row})[v % 4]; the lowest id
- * among equals. T = 0: the argmax. logp = log(w(token) / psum).
+ * u_v from Philox4x32-10(key = law.key, counter = {v / 4, position, purpose, block_row})[v % 4]; the lowest
+ * id among equals. T = 0: the argmax. logp = log(w(token) / psum).
  * A row with stats.max = NaN, and a dead one (law_of < 0), gives token -1 and logp NaN. */
 typedef struct weir_draw_args {
     const float *logits;
     int64_t ld, n_row;
     int32_t n_vocab;
     const weir_law *law;
-    const int32_t *law_of;         /* (n_row) */
-    const weir_row_stats *stats;   /* (n_row) */
-    const int32_t *position;       /* (n_row) output index of the token that is drawn */
-    const int32_t *block_row;      /* (n_row) row in the block under block verification, else 0; NULL = all 0 */
+    const int32_t *law_of;       /* (n_row) */
+    const weir_row_stats *stats; /* (n_row) */
+    const int32_t *position;     /* (n_row) output index of the token that is drawn */
+    const int32_t *block_row;    /* (n_row) row in the block under block verification, else 0; NULL = all
+                                      0 */
     int32_t purpose;
-    int32_t *token;                /* (n_row) out */
-    float *logp;                   /* (n_row) out */
+    int32_t *token; /* (n_row) out */
+    float *logp;    /* (n_row) out */
 } weir_draw_args;
 
 static inline weir_status weir__draw_check(const weir_draw_args *a) {
     const bool ok = a->n_row >= 0 && a->n_vocab > 0 && a->n_vocab <= WEIR_VOCAB_MAX && a->ld >= a->n_vocab;
-    if (!ok || (a->n_row > 0 && (!a->logits || !a->law || !a->law_of || !a->stats || !a->position || !a->token || !a->logp)))
+    if (!ok || (a->n_row > 0 &&
+                (!a->logits || !a->law || !a->law_of || !a->stats || !a->position || !a->token || !a->logp)))
         return WEIR_EINVAL;
     return WEIR_OK;
 }

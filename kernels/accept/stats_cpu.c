@@ -12,7 +12,8 @@ static void stats_piece(void *ctx, const weir_env *env, int64_t r) {
     weir__extent(env, l, a->n_vocab, &lo, &hi);
     if (!weir__usable_keys(lo, hi)) return;
     const float max = weir__order_value(hi) + 0.0f; /* one zero */
-    a->out[r] = weir__row_stats(env, l, a->n_vocab, &a->law[a->law_of[r]], max, env->lanes->find(l, a->n_vocab, max));
+    a->out[r] =
+        weir__row_stats(env, l, a->n_vocab, &a->law[a->law_of[r]], max, env->lanes->find(l, a->n_vocab, max));
 }
 
 weir_status weir_row_stats_cpu(weir_backend *be, weir_row_stats_args *a) {

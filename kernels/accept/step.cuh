@@ -1,8 +1,8 @@
 #ifndef WEIR_KERNELS_ACCEPT_STEP_CUH
 #define WEIR_KERNELS_ACCEPT_STEP_CUH
 
-/* The accept step by teams. Results reach every thread; whoever calls stores them from the one thread that team_writes
- * names, and must not store what another block of the team may still read:
+/* The accept step by teams. Results reach every thread; whoever calls stores them from the one thread that
+ * team_writes names, and must not store what another block of the team may still read:
  *   weir__examine(team, args, session, j, &row, &note)   one row: a team a row
  *   team_decide(team, args, session)                     behind a kernel that stored all rows and notes
  *   weir__close(team, emit_session, n_vocab)             the closing token */
@@ -22,7 +22,8 @@ TEAM_FN int32_t team_longest_block(team_shared *shared, const weir_accept_args &
     return shared->most;
 }
 
-TEAM_CALL weir_decision team_decide(const weir_env *t, const weir_accept_args *a, const weir_accept_session *s) {
+TEAM_CALL weir_decision team_decide(const weir_env *t, const weir_accept_args *a,
+                                    const weir_accept_session *s) {
     bool over;
     weir_decision d = weir__undecided(s, &over);
     if (over) return d;

@@ -3,14 +3,14 @@
 
 #include "kernels/accept/policy.h"
 
-/* Internal to the accept path: the accept step of one session and the token that closes its block; one source for every
- * backend. As in policy.h: weir_env is the includer's, which has also declared
+/* Internal to the accept path: the accept step of one session and the token that closes its block; one source
+ * for every backend. As in policy.h: weir_env is the includer's, which has also declared
  *   int32_t weir__race(const weir_env *env, const weir_race *r, int32_t n_vocab, bool point);
  * Nothing here writes to a session: a backend stores what comes back. */
 
 enum { WEIR_MAX_DRAFT = 16 };
 
-/* ---- coins ----------------------------------------------------------------------------------------------- */
+/* ---- coins --------------------------------------------------------------------------------------------- */
 
 WEIR_STEP_FN float weir__coin(const weir_law *law, int32_t position, int32_t block_row) {
     uint32_t c[4] = {0, (uint32_t)position, WEIR_PURPOSE_ACCEPT, (uint32_t)block_row};
@@ -24,13 +24,14 @@ WEIR_STEP_FN bool weir__coin_accepts(float u, float q, float num) {
     return num > 0.0f && u * q <= num;
 }
 
-/* ---- one row --------------------------------------------------------------------------------------------- */
+/* ---- one row ------------------------------------------------------------------------------------------- */
 
 WEIR_STEP_FN float weir__log_raw(const float *logits, const weir_row_stats *s, int32_t v) {
     return (logits[v] - s->max) - wf_log(s->sum);
 }
 
-WEIR_STEP_FN weir_position weir__position_of(const weir_accept_args *a, const weir_accept_session *s, int32_t j) {
+WEIR_STEP_FN weir_position weir__position_of(const weir_accept_args *a, const weir_accept_session *s,
+                                             int32_t j) {
     weir_position at;
     at.law = s->law;
     at.q_logits = s->q_logits + j * a->ld_q;
@@ -44,9 +45,10 @@ WEIR_STEP_FN weir_position weir__position_of(const weir_accept_args *a, const we
     return at;
 }
 
-/* Policy of row j and what it says of the drafted token. Status in the note; where it is not OK nothing else is valid. */
-WEIR_STEP_FN void weir__examine(const weir_env *env, const weir_accept_args *a, const weir_accept_session *s, int32_t j,
-                                weir_accept_row *row, weir_row_note *note) {
+/* Policy of row j and what it says of the drafted token. Status in the note; where it is not OK nothing else
+ * is valid. */
+WEIR_STEP_FN void weir__examine(const weir_env *env, const weir_accept_args *a, const weir_accept_session *s,
+                                int32_t j, weir_accept_row *row, weir_row_note *note) {
     const weir_position at = weir__position_of(a, s, j);
     memset(row, 0, sizeof *row);
     memset(note, 0, sizeof *note);
@@ -67,7 +69,7 @@ WEIR_STEP_FN void weir__examine(const weir_env *env, const weir_accept_args *a, 
     row->deferred = weir__deferred(&y, &x);
 }
 
-/* ---- the decision ---------------------------------------------------------------------------------------- */
+/* ---- the decision -------------------------------------------------------------------------------------- */
 
 /* Of a block: the first n_accept of the n_examined rows are accepted. */
 typedef struct weir_decision {
@@ -89,7 +91,8 @@ WEIR_STEP_FN weir_decision weir__undecided(const weir_accept_session *s, bool *o
         d.status = WEIR_OK;
     else if (!s->q_logits || !s->p_logits || !s->q_stats || !s->p_stats || !s->draft || !s->row)
         d.status = WEIR_EINVAL;
-    else if (s->law->block_verify && weir__rule_known(s->law->rule) && !weir__rule_has_pi((weir_rule)s->law->rule))
+    else if (s->law->block_verify && weir__rule_known(s->law->rule) &&
+             !weir__rule_has_pi((weir_rule)s->law->rule))
         d.status = WEIR_ENOTSUP;
     else
         *over = false;
@@ -97,8 +100,8 @@ WEIR_STEP_FN weir_decision weir__undecided(const weir_accept_session *s, bool *o
 }
 
 /* Standard verification, rows in order: takes row n_examined into the decision; false ends the block. */
-WEIR_STEP_FN bool weir__decide_row(const weir_accept_session *s, const weir_accept_row *row, const weir_row_note *note,
-                                   weir_decision *d) {
+WEIR_STEP_FN bool weir__decide_row(const weir_accept_session *s, const weir_accept_row *row,
+                                   const weir_row_note *note, weir_decision *d) {
     const int32_t j = d->n_examined;
     d->status = note->status;
     if (d->status != WEIR_OK) return false;
@@ -110,11 +113,12 @@ WEIR_STEP_FN bool weir__decide_row(const weir_accept_session *s, const weir_acce
     return !d->rejected && d->n_examined < s->n_draft;
 }
 
-/* ---- block verification (arXiv 2403.10444) with pi in place of p ----------------------------------------- */
+/* ---- block verification (arXiv 2403.10444) with pi in place of p --------------------------------------- */
 
 /* S_j = sum_v (P_j pi_j(v) - q_j(v))+ */
-WEIR_STEP_FN float weir__block_surplus(const weir_env *env, const weir_accept_args *a, const weir_accept_session *s,
-                                       const weir_row_note *note, int32_t j, float block_p) {
+WEIR_STEP_FN float weir__block_surplus(const weir_env *env, const weir_accept_args *a,
+                                       const weir_accept_session *s, const weir_row_note *note, int32_t j,
+                                       float block_p) {
     weir_position at = weir__position_of(a, s, j);
     at.verdict = &note[j].verdict;
     weir_policy y;
@@ -138,8 +142,9 @@ WEIR_STEP_FN bool weir__block_takes(const weir_accept_session *s, const weir_blo
 }
 
 /* Every row has been examined. */
-WEIR_STEP_FN void weir__decide_block(const weir_env *env, const weir_accept_args *a, const weir_accept_session *s,
-                                     const weir_row_note *note, weir_decision *d) {
+WEIR_STEP_FN void weir__decide_block(const weir_env *env, const weir_accept_args *a,
+                                     const weir_accept_session *s, const weir_row_note *note,
+                                     weir_decision *d) {
     const int32_t n = s->n_draft;
     weir_block_sums k;
     k.p[0] = 1.0f;
@@ -160,7 +165,7 @@ WEIR_STEP_FN void weir__decide_block(const weir_env *env, const weir_accept_args
     d->block_p = tau < n ? k.p[tau] : 1.0f;
 }
 
-/* ---- the closing token ----------------------------------------------------------------------------------- */
+/* ---- the closing token --------------------------------------------------------------------------------- */
 
 /* The outputs of a weir_emit_session. */
 typedef struct weir_closing {
@@ -183,7 +188,8 @@ WEIR_STEP_FN weir_race weir__race_of(const weir_emit_session *s, const weir_pair
     return r;
 }
 
-WEIR_STEP_FN weir_status weir__close_p(const weir_env *env, const weir_emit_session *s, int32_t n_vocab, weir_closing *c) {
+WEIR_STEP_FN weir_status weir__close_p(const weir_env *env, const weir_emit_session *s, int32_t n_vocab,
+                                       weir_closing *c) {
     if (!s->p_logits || !s->p_stats || isnan(s->p_stats->max)) return WEIR_EINVAL;
     weir_pair pair;
     memset(&pair, 0, sizeof pair);
@@ -199,7 +205,8 @@ WEIR_STEP_FN weir_status weir__close_p(const weir_env *env, const weir_emit_sess
     return WEIR_OK;
 }
 
-WEIR_STEP_FN weir_status weir__close_law(const weir_env *env, const weir_emit_session *s, int32_t n_vocab, weir_closing *c) {
+WEIR_STEP_FN weir_status weir__close_law(const weir_env *env, const weir_emit_session *s, int32_t n_vocab,
+                                         weir_closing *c) {
     const bool residual = s->kind == WEIR_EMIT_RESIDUAL;
     weir_position at;
     at.law = s->law;
@@ -219,7 +226,8 @@ WEIR_STEP_FN weir_status weir__close_law(const weir_env *env, const weir_emit_se
     const weir_weight_kind kind = !residual              ? WEIR_WEIGHT_PI
                                   : s->law->block_verify ? WEIR_WEIGHT_BLOCK
                                                          : WEIR_WEIGHT_RES;
-    const weir_race race = weir__race_of(s, &y.pair, kind, residual ? WEIR_PURPOSE_RESIDUAL : WEIR_PURPOSE_BONUS);
+    const weir_race race =
+        weir__race_of(s, &y.pair, kind, residual ? WEIR_PURPOSE_RESIDUAL : WEIR_PURPOSE_BONUS);
     c->token = weir__race(env, &race, n_vocab, y.point);
     if (c->token < 0) { /* never asked for after an accept step, which takes the draft instead */
         if (!residual) return WEIR_EINVAL;
@@ -254,9 +262,10 @@ WEIR_STEP_FN void weir__store_closing(weir_emit_session *s, const weir_closing *
     s->deferred = c->deferred;
 }
 
-/* ---- gates alone ------------------------------------------------------------------------------------------ */
+/* ---- gates alone --------------------------------------------------------------------------------------- */
 
-WEIR_STEP_FN weir_status weir__gate_of(const weir_env *env, const weir_gate_session *s, int32_t n_vocab, bool *deferred) {
+WEIR_STEP_FN weir_status weir__gate_of(const weir_env *env, const weir_gate_session *s, int32_t n_vocab,
+                                       bool *deferred) {
     if (!s->law) return WEIR_EINVAL;
     weir_position at;
     at.law = s->law;

@@ -1,15 +1,16 @@
 #include "kernels/accept/sweep.h"
 
 enum {
-    MAX_GROUPS = 64,   /* partial results of one split pass, on the stack */
-    SPLIT_SCAN = 32768, /* ids below which one pass is shorter than handing half of it over: comparisons only */
+    MAX_GROUPS = 64,    /* partial results of one split pass, on the stack */
+    SPLIT_SCAN = 32768, /* ids below which one pass is shorter than handing half of it over: comparisons
+                           only */
     SPLIT_SUMS = 4096,  /* the same for passes with an exponential in them */
     SPLIT_WORK = 8192,  /* the same for a list of rows */
 };
 
 static int32_t chunk_count(int32_t n_vocab) { return n_vocab / WEIR_CHUNK + (n_vocab % WEIR_CHUNK != 0); }
 
-/* ---- one pass, split by subtrees ------------------------------------------------------------------------- */
+/* ---- one pass, split by subtrees ----------------------------------------------------------------------- */
 
 typedef struct pass {
     const weir_lanes *lanes;
@@ -105,7 +106,7 @@ void weir__row_sums(const weir_env *env, const weir_row_view *r, int32_t n_vocab
     }
 }
 
-/* ---- a pair of rows -------------------------------------------------------------------------------------- */
+/* ---- a pair of rows ------------------------------------------------------------------------------------ */
 
 void weir__pair_sums(const weir_env *env, const weir_pair *r, weir_sum_kind kind, int32_t n_vocab, bool point,
                      float out[2]) {
@@ -137,7 +138,7 @@ int32_t weir__race(const weir_env *env, const weir_race *r, int32_t n_vocab, boo
     return best.token;
 }
 
-/* ---- lists of rows --------------------------------------------------------------------------------------- */
+/* ---- lists of rows ------------------------------------------------------------------------------------- */
 
 typedef struct list {
     const weir_env *env;
@@ -156,8 +157,8 @@ static void list_worker(void *arg, int index, int n_worker) {
 
 void weir__each(const weir_env *env, weir_piece_fn fn, void *ctx, int64_t n, int64_t ids) {
     /* few long rows are better split inside */
-    const bool by_rows = env->pool && n > 1 && n * ids >= SPLIT_WORK &&
-                         (ids < SPLIT_SCAN || n >= weir_pool_size(env->pool));
+    const bool by_rows =
+        env->pool && n > 1 && n * ids >= SPLIT_WORK && (ids < SPLIT_SCAN || n >= weir_pool_size(env->pool));
     if (!by_rows) {
         for (int64_t i = 0; i < n; i++) fn(ctx, env, i);
         return;

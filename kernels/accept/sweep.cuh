@@ -1,16 +1,17 @@
 #ifndef WEIR_KERNELS_ACCEPT_SWEEP_CUH
 #define WEIR_KERNELS_ACCEPT_SWEEP_CUH
 
-/* Passes of a team over a vocabulary; what sweep.c and lanes_impl.h are on the CPU, with the same bits. Ids past the
- * end count as logits of -inf: of weight +0, which changes no sum. */
+/* Passes of a team over a vocabulary; what sweep.c and lanes_impl.h are on the CPU, with the same bits. Ids
+ * past the end count as logits of -inf: of weight +0, which changes no sum. */
 #include "kernels/accept/point.h"
 #include "kernels/accept/team.cuh"
 
-/* Logits in flight a lane: a warp reads 32 neighbours at a time. A race has no order: warps take 128 ids, four a lane, one
- * counter of the generator. */
+/* Logits in flight a lane: a warp reads 32 neighbours at a time. A race has no order: warps take 128 ids,
+ * four a lane, one counter of the generator. */
 enum { TEAM_ROW_SPAN = 8, TEAM_PAIR_SPAN = 4, TEAM_RACE_SPAN = 4 * 32 };
 
-template <int SPAN> TEAM_FN void team_load(const float *logits, int32_t at, int32_t n_vocab, float (&l)[SPAN]) {
+template <int SPAN>
+TEAM_FN void team_load(const float *logits, int32_t at, int32_t n_vocab, float (&l)[SPAN]) {
 #pragma unroll
     for (int k = 0; k < SPAN; k++) {
         const int32_t v = at + 32 * k + team_lane();
@@ -29,7 +30,7 @@ template <int N> TEAM_FN void team_store_sums(const weir_env *t, int32_t c, floa
         for (int i = 0; i < N; i++) team_buffer(t)[c * N + i] = sum[i];
 }
 
-/* ---- one row ---------------------------------------------------------------------------------------------- */
+/* ---- one row ------------------------------------------------------------------------------------------- */
 
 /* e and d e of one id; d is kept finite, so that a weight of zero gives zero. */
 TEAM_FN void team_row_term(float d, float w, float *sum, float *dot) {
@@ -37,7 +38,8 @@ TEAM_FN void team_row_term(float d, float w, float *sum, float *dot) {
     *dot += (d > -128.0f ? d : -128.0f) * w;
 }
 
-template <bool PLAIN> TEAM_FN void team_row_pass(const weir_env *t, const weir_row_view &r, int32_t n_vocab, float *out) {
+template <bool PLAIN>
+TEAM_FN void team_row_pass(const weir_env *t, const weir_row_view &r, int32_t n_vocab, float *out) {
     constexpr int N = PLAIN ? 2 : 4;
     for (int32_t c = team_first(t); c < t->n_chunk; c += team_stride(t)) {
         float sum[N] = {};
@@ -71,9 +73,10 @@ TEAM_CALL void weir__row_sums(const weir_env *t, const weir_row_view *view, int3
         team_row_pass<false>(t, r, n_vocab, out);
 }
 
-/* ---- a pair of rows --------------------------------------------------------------------------------------- */
+/* ---- a pair of rows ------------------------------------------------------------------------------------ */
 
-/* How the membership distribution of a pair is had: m = one of q and p, or e^(l - max) scale where those are not raw. */
+/* How the membership distribution of a pair is had: m = one of q and p, or e^(l - max) scale where those are
+ * not raw. */
 struct team_member {
     bool of_p, apart;
     float max, scale;
@@ -93,7 +96,8 @@ TEAM_FN float team_member_at(const team_member &m, float lq, float lp, float q, 
     return m.of_p ? p : q;
 }
 
-template <int KIND, bool CACTUS> TEAM_FN void team_pair_pass(const weir_env *t, const weir_pair *pair, int32_t n_vocab) {
+template <int KIND, bool CACTUS>
+TEAM_FN void team_pair_pass(const weir_env *t, const weir_pair *pair, int32_t n_vocab) {
     weir_pair r = *pair;
     r.cactus = CACTUS;
     const team_member m = team_member_of(r);
@@ -106,9 +110,11 @@ template <int KIND, bool CACTUS> TEAM_FN void team_pair_pass(const weir_env *t, 
 #pragma unroll
             for (int k = 0; k < TEAM_PAIR_SPAN; k++) {
                 const int32_t v = at + 32 * k + team_lane();
-                const float q = weir__prob_of(&r.q, lq[k], v, false), p = weir__prob_of(&r.p, lp[k], v, false);
+                const float q = weir__prob_of(&r.q, lq[k], v, false),
+                            p = weir__prob_of(&r.p, lp[k], v, false);
                 float t0, t1;
-                weir__terms(static_cast<weir_sum_kind>(KIND), &r, q, p, team_member_at(m, lq[k], lp[k], q, p), &t0, &t1);
+                weir__terms(static_cast<weir_sum_kind>(KIND), &r, q, p, team_member_at(m, lq[k], lp[k], q, p),
+                            &t0, &t1);
                 sum[0] += t0;
                 sum[1] += v == r.skip ? 0.0f : t1;
             }
@@ -117,8 +123,8 @@ template <int KIND, bool CACTUS> TEAM_FN void team_pair_pass(const weir_env *t, 
     }
 }
 
-TEAM_CALL void weir__pair_sums(const weir_env *t, const weir_pair *r, weir_sum_kind kind, int32_t n_vocab, bool point,
-                               float out[2]) {
+TEAM_CALL void weir__pair_sums(const weir_env *t, const weir_pair *r, weir_sum_kind kind, int32_t n_vocab,
+                               bool point, float out[2]) {
     if (point) {
         weir__point_sums(r, kind, out);
         return;
@@ -141,7 +147,7 @@ TEAM_CALL void weir__pair_sums(const weir_env *t, const weir_pair *r, weir_sum_k
     out[1] = total[1];
 }
 
-/* ---- the race --------------------------------------------------------------------------------------------- */
+/* ---- the race ------------------------------------------------------------------------------------------ */
 
 /* Arrival and id as one number: the smallest wins, the lowest id among equals. */
 TEAM_FN uint64_t team_arrival(int32_t bits, int32_t id) {
@@ -161,7 +167,8 @@ TEAM_FN uint64_t team_race_four(const weir_race &race, const weir_pair &r, const
         const float lp = KIND != WEIR_WEIGHT_Q && v < n_vocab ? r.p.logits[v] : -INFINITY;
         const float q = KIND == WEIR_WEIGHT_P ? 0.0f : weir__prob_of(&r.q, lq, v, false);
         const float p = KIND == WEIR_WEIGHT_Q ? 0.0f : weir__prob_of(&r.p, lp, v, false);
-        const float at = KIND == WEIR_WEIGHT_Q || KIND == WEIR_WEIGHT_P ? 0.0f : team_member_at(m, lq, lp, q, p);
+        const float at =
+            KIND == WEIR_WEIGHT_Q || KIND == WEIR_WEIGHT_P ? 0.0f : team_member_at(m, lq, lp, q, p);
         w[k] = weir__weight(static_cast<weir_weight_kind>(KIND), &r, q, p, at);
         if (KIND == WEIR_WEIGHT_RES && v == r.skip) w[k] = 0.0f;
         any = any || w[k] > 0.0f;
@@ -179,7 +186,8 @@ TEAM_FN uint64_t team_race_four(const weir_race &race, const weir_pair &r, const
     return best;
 }
 
-template <int KIND> TEAM_FN uint64_t team_race_pass(const weir_env *t, const weir_race &race, int32_t n_vocab) {
+template <int KIND>
+TEAM_FN uint64_t team_race_pass(const weir_env *t, const weir_race &race, int32_t n_vocab) {
     weir_pair r = *race.pair;
     r.cactus = false; /* cactus draws from its residual only, which is linear */
     const team_member m = team_member_of(r);

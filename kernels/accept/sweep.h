@@ -22,8 +22,8 @@ void weir__pair_sums(const weir_env *env, const weir_pair *r, weir_sum_kind kind
 /* The token drawn; -1 if no weight is positive. */
 int32_t weir__race(const weir_env *env, const weir_race *r, int32_t n_vocab, bool point);
 
-/* Runs `n` independent pieces of `ids` vocabulary entries each: over the pool when that is worth a wake-up (env
- * of the pieces then has no pool), else one after another with `env` itself. */
+/* Runs `n` independent pieces of `ids` vocabulary entries each: over the pool when that is worth a wake-up
+ * (env of the pieces then has no pool), else one after another with `env` itself. */
 typedef void (*weir_piece_fn)(void *ctx, const weir_env *env, int64_t piece);
 void weir__each(const weir_env *env, weir_piece_fn fn, void *ctx, int64_t n, int64_t ids);
 

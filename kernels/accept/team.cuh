@@ -1,16 +1,17 @@
 #ifndef WEIR_KERNELS_ACCEPT_TEAM_CUH
 #define WEIR_KERNELS_ACCEPT_TEAM_CUH
 
-/* A team: blocks that work on one item (a row, a session), one after another until the items run out. All teams are
- * resident at once, so the blocks of one may wait for each other. Every thread of a team runs the same scalar code on equal
- * values and takes part in each collective; one thread writes results.
+/* A team: blocks that work on one item (a row, a session), one after another until the items run out. All
+ * teams are resident at once, so the blocks of one may wait for each other. Every thread of a team runs the
+ * same scalar code on equal values and takes part in each collective; one thread writes results.
  *
- * Nothing depends on how many blocks a team has or how many teams there are: sums go by whole chunks of stats.h,
- * a warp each, and every block merges the chunks in the order of the tree; minima and integer sums have no order.
+ * Nothing depends on how many blocks a team has or how many teams there are: sums go by whole chunks of
+ * stats.h, a warp each, and every block merges the chunks in the order of the tree; minima and integer sums
+ * have no order.
  *
- * A pass over the vocabulary: chunk partials to the team's scratch, one barrier, every block merges all partials. The
- * next pass writes to the other buffer: who writes to a buffer again has passed the barrier behind it, which
- * nobody reaches before having read the first. */
+ * A pass over the vocabulary: chunk partials to the team's scratch, one barrier, every block merges all
+ * partials. The next pass writes to the other buffer: who writes to a buffer again has passed the barrier
+ * behind it, which nobody reaches before having read the first. */
 #include "kernels/accept/order.h"
 #include "kernels/accept/pair.h"
 #include "kernels/cuda/cuda.cuh"
@@ -19,10 +20,11 @@
 enum {
     TEAM_THREADS = 256,
     TEAM_WARPS = TEAM_THREADS / 32,
-    TEAM_PER_SM = 2,    /* resident blocks that the launch bounds promise */
-    TEAM_CHUNKS = 2,    /* chunks that are worth a block */
-    TEAM_SUMS = 4,      /* at most, of a chunk */
-    TEAM_COUNTER_STRIDE = WEIR_COUNT_TEAM / (WEIR_TEAM_BLOCKS / 2), /* only teams of two blocks and more wait */
+    TEAM_PER_SM = 2, /* resident blocks that the launch bounds promise */
+    TEAM_CHUNKS = 2, /* chunks that are worth a block */
+    TEAM_SUMS = 4,   /* at most, of a chunk */
+    /* only teams of two blocks and more wait */
+    TEAM_COUNTER_STRIDE = WEIR_COUNT_TEAM / (WEIR_TEAM_BLOCKS / 2),
 };
 #define TEAM_KERNEL __launch_bounds__(TEAM_THREADS, TEAM_PER_SM)
 
@@ -55,19 +57,20 @@ struct weir_env {
     team_shared *shared;
     team_search_shared *search; /* NULL in kernels that truncate nothing */
     uint32_t *barrier;
-    float *scratch;             /* [2][n_chunk][TEAM_SUMS], then what the threshold search adds up in */
-    int32_t index, n_team;      /* this team; index >= n_team: a block left over, which takes part in nothing */
-    int32_t rank, size;         /* this block in it */
+    float *scratch;        /* [2][n_chunk][TEAM_SUMS], then what the threshold search adds up in */
+    int32_t index, n_team; /* this team; index >= n_team: a block left over, which takes part in
+                                   nothing */
+    int32_t rank, size;    /* this block in it */
     int32_t n_chunk;
     mutable uint32_t turn, fill; /* passes; fills of the search's bins */
 };
 
-/* ---- making teams ----------------------------------------------------------------------------------------- */
+/* ---- making teams -------------------------------------------------------------------------------------- */
 
 TEAM_FN int32_t team_chunks(int32_t n_vocab) { return (n_vocab + WEIR_CHUNK - 1) / WEIR_CHUNK; }
 
-TEAM_FN weir_env team_begin(team_shared *shared, team_search_shared *search, const team_space &space, int64_t n_item,
-                            int32_t n_vocab) {
+TEAM_FN weir_env team_begin(team_shared *shared, team_search_shared *search, const team_space &space,
+                            int64_t n_item, int32_t n_vocab) {
     weir_env t;
     t.shared = shared;
     t.search = search;
@@ -89,10 +92,11 @@ TEAM_FN weir_env team_begin(team_shared *shared, team_search_shared *search, con
 /* The one thread of a team that writes results. */
 TEAM_FN bool team_writes(const weir_env *t) { return t->rank == 0 && threadIdx.x == 0; }
 
-/* ---- waiting ---------------------------------------------------------------------------------------------- */
+/* ---- waiting ------------------------------------------------------------------------------------------- */
 
-/* Every block of the team is here, and sees what all wrote before. The first block adds 2^31 - (size - 1), the others 1: the
- * top bit flips when the last has come, and the rest of the word is zero again, for teams of any size later. */
+/* Every block of the team is here, and sees what all wrote before. The first block adds 2^31 - (size - 1),
+ * the others 1: the top bit flips when the last has come, and the rest of the word is zero again, for teams
+ * of any size later. */
 TEAM_FN void team_wait(const weir_env *t) {
     __syncthreads();
     if (t->size == 1) return;
@@ -105,12 +109,15 @@ TEAM_FN void team_wait(const weir_env *t) {
     __syncthreads();
 }
 
-/* ---- chunks ----------------------------------------------------------------------------------------------- */
+/* ---- chunks -------------------------------------------------------------------------------------------- */
 
 TEAM_FN int32_t team_lane() { return static_cast<int32_t>(threadIdx.x) % 32; }
 
-/* A warp's chunks: for (c = team_first(t); c < t->n_chunk; c += team_stride(t)); neighbours in different blocks. */
-TEAM_FN int32_t team_first(const weir_env *t) { return static_cast<int32_t>(threadIdx.x) / 32 * t->size + t->rank; }
+/* A warp's chunks: for (c = team_first(t); c < t->n_chunk; c += team_stride(t)); neighbours in different
+ * blocks. */
+TEAM_FN int32_t team_first(const weir_env *t) {
+    return static_cast<int32_t>(threadIdx.x) / 32 * t->size + t->rank;
+}
 TEAM_FN int32_t team_stride(const weir_env *t) { return TEAM_WARPS * t->size; }
 
 /* This pass's buffer, [n_chunk][TEAM_SUMS] floats. */
@@ -124,7 +131,7 @@ TEAM_FN float team_lanes_sum(float x) {
     return x;
 }
 
-/* ---- sums in the order of the tree ------------------------------------------------------------------------ */
+/* ---- sums in the order of the tree --------------------------------------------------------------------- */
 
 /* Lane 0: the tree over the first n (1 … 32) lanes. */
 template <int N> TEAM_FN void team_warp_tree(float (&x)[N], int32_t n) {
@@ -136,7 +143,8 @@ template <int N> TEAM_FN void team_warp_tree(float (&x)[N], int32_t n) {
 }
 
 /* 256 chunks from `base` on: a subtree, since it is aligned. */
-template <int N> TEAM_FN void team_merge_group(const weir_env *t, const float *partial, int32_t base, float (&out)[N]) {
+template <int N>
+TEAM_FN void team_merge_group(const weir_env *t, const float *partial, int32_t base, float (&out)[N]) {
     const int32_t left = t->n_chunk - base, warp = static_cast<int32_t>(threadIdx.x) / 32;
     const int32_t n_lane = left - 32 * warp, c = base + static_cast<int32_t>(threadIdx.x);
     if (n_lane > 0) {
@@ -161,7 +169,8 @@ template <int N> TEAM_FN void team_merge_group(const weir_env *t, const float *p
     }
 }
 
-/* Ends a pass that wrote N sums of each chunk c to team_buffer[c * N]: waits, merges, and gives everyone the totals. */
+/* Ends a pass that wrote N sums of each chunk c to team_buffer[c * N]: waits, merges, and gives everyone the
+ * totals. */
 template <int N> TEAM_FN void team_merge(const weir_env *t, float (&out)[N]) {
     const float *partial = team_buffer(t);
     t->turn++;
@@ -183,7 +192,7 @@ template <int N> TEAM_FN void team_merge(const weir_env *t, float (&out)[N]) {
     for (int i = 0; i < N; i++) out[i] = __shfl_sync(0xffffffffu, out[i], 0);
 }
 
-/* ---- minima ----------------------------------------------------------------------------------------------- */
+/* ---- minima -------------------------------------------------------------------------------------------- */
 
 /* The smallest of a warp's values, for all of its lanes. */
 TEAM_FN uint64_t team_warp_least(uint64_t key) {
@@ -224,13 +233,15 @@ template <int N> TEAM_FN void team_least(const weir_env *t, bool busy, uint64_t 
     team_block_least(t, at / 32 * 32 < t->size, key);
 }
 
-/* ---- launching -------------------------------------------------------------------------------------------- */
+/* ---- launching ----------------------------------------------------------------------------------------- */
 
-/* Blocks for n_item items, and their memory. WEIR_ENOMEM: the scratch is smaller than weir_accept_cuda_scratch_floats. */
+/* Blocks for n_item items, and their memory. WEIR_ENOMEM: the scratch is smaller than
+ * weir_accept_cuda_scratch_floats. */
 static inline weir_status team_room(weir_backend *be, int64_t n_item, int32_t n_vocab, unsigned *n_block,
                                     team_space *space) {
     const weir_cuda *cu = weir_cuda_of(be);
-    const int64_t n_chunk = weir__team_chunks(n_vocab), useful = n_item * ((n_chunk + TEAM_CHUNKS - 1) / TEAM_CHUNKS);
+    const int64_t n_chunk = weir__team_chunks(n_vocab),
+                  useful = n_item * ((n_chunk + TEAM_CHUNKS - 1) / TEAM_CHUNKS);
     int64_t most = static_cast<int64_t>(TEAM_PER_SM) * cu->sm_count;
     if (most > WEIR_TEAM_BLOCKS) most = WEIR_TEAM_BLOCKS;
     const int64_t n = useful < most ? useful : most;

@@ -10,7 +10,7 @@ typedef struct selection {
     weir_row_view row; /* scaled so that probs() gives the weight e^((l - max) / T) */
     int32_t n_vocab;
     bool by_mass;
-    uint32_t floor; /* keys below are out */
+    uint32_t floor;     /* keys below are out */
     uint32_t key, mask; /* the digits found so far */
     uint64_t bin[WEIR_SEARCH_BINS];
 } selection;
@@ -82,7 +82,8 @@ static void cut_top_p(selection *s, float top_p, int32_t *tie) {
     *tie = nth_equal(s->row.logits, s->n_vocab, value, each ? (left + each - 1) / each : 1);
 }
 
-/* Weights rise with the logit (wf_exp does, over every float), so those at or above min_p are an upper set. */
+/* Weights rise with the logit (wf_exp does, over every float), so those at or above min_p are an upper
+ * set. */
 static void cut_min_p(selection *s, float min_p, int32_t *tie) {
     uint32_t lowest = weir__search_key(s->row.max);
     _Alignas(64) float w[WEIR_CHUNK];
@@ -99,8 +100,8 @@ static void cut_min_p(selection *s, float min_p, int32_t *tie) {
     *tie = INT32_MAX;
 }
 
-void weir__truncate(const weir_env *env, const weir_law *law, const weir_row_view *r, int32_t n_vocab, float *thr,
-                    int32_t *tie) {
+void weir__truncate(const weir_env *env, const weir_law *law, const weir_row_view *r, int32_t n_vocab,
+                    float *thr, int32_t *tie) {
     selection s = {.env = env, .row = *r, .n_vocab = n_vocab};
     s.row.cut = false;
     s.row.inv_psum = 1.0f;

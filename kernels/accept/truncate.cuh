@@ -1,12 +1,16 @@
 #ifndef WEIR_KERNELS_ACCEPT_TRUNCATE_CUH
 #define WEIR_KERNELS_ACCEPT_TRUNCATE_CUH
 
-/* truncate.c by a team: the same threshold from the same integers. Each block adds up the bins of its chunks in shared
- * memory, then into one of three sets of bins in the team's scratch: one is filled, one still read from the fill
- * before, and the third cleared for the next. A fill costs one barrier. */
+/* truncate.c by a team: the same threshold from the same integers. Each block adds up the bins of its chunks
+ * in shared memory, then into one of three sets of bins in the team's scratch: one is filled, one still read
+ * from the fill before, and the third cleared for the next. A fill costs one barrier. */
 #include "kernels/accept/sweep.cuh"
 
-enum { TEAM_BIN_WORDS = 2 * WEIR_SEARCH_BINS, TEAM_BINS_EACH = WEIR_SEARCH_BINS / TEAM_THREADS, TEAM_BIN_SETS = 3 };
+enum {
+    TEAM_BIN_WORDS = 2 * WEIR_SEARCH_BINS,
+    TEAM_BINS_EACH = WEIR_SEARCH_BINS / TEAM_THREADS,
+    TEAM_BIN_SETS = 3
+};
 
 struct team_search_shared {
     uint32_t bin[TEAM_BIN_WORDS]; /* 64 bits each, low word first */
@@ -36,14 +40,16 @@ TEAM_FN uint64_t team_bin_at(const uint32_t *bin, int32_t i) {
 }
 
 TEAM_FN uint32_t *team_bin_set(const weir_env *t, uint32_t fill) {
-    uint32_t *first = reinterpret_cast<uint32_t *>(t->scratch + static_cast<int64_t>(2) * TEAM_SUMS * t->n_chunk);
+    uint32_t *first =
+        reinterpret_cast<uint32_t *>(t->scratch + static_cast<int64_t>(2) * TEAM_SUMS * t->n_chunk);
     return first + fill % TEAM_BIN_SETS * TEAM_BIN_WORDS;
 }
 
 /* This block's part of clearing a set. */
 TEAM_FN void team_bins_clear(const weir_env *t, uint32_t fill) {
     uint32_t *set = team_bin_set(t, fill);
-    for (int32_t i = t->rank * TEAM_THREADS + static_cast<int32_t>(threadIdx.x); i < TEAM_BIN_WORDS; i += t->size * TEAM_THREADS)
+    for (int32_t i = t->rank * TEAM_THREADS + static_cast<int32_t>(threadIdx.x); i < TEAM_BIN_WORDS;
+         i += t->size * TEAM_THREADS)
         set[i] = 0;
 }
 
@@ -83,7 +89,7 @@ TEAM_CALL const uint32_t *team_bins_fill(const weir_env *t, const team_search *s
     return set;
 }
 
-/* ---- walking -----------------------------------------------------------------------------------------------
+/* ---- walking ----------------------------------------------------------------------------------------------
  * Thread i has put its part of the numbers into total[i]; sums of eight of them follow. */
 
 TEAM_FN void team_walk_groups(const weir_env *t) {
@@ -111,8 +117,8 @@ TEAM_FN uint64_t team_groups_total(const weir_env *t) {
     return sum;
 }
 
-/* The highest bin b with at least `target` in it and those above; what is left of the target for it. Of bins that
- * team_bins_total has added up. */
+/* The highest bin b with at least `target` in it and those above; what is left of the target for it. Of bins
+ * that team_bins_total has added up. */
 TEAM_FN uint32_t team_bins_walk(const weir_env *t, const uint32_t *bin, uint64_t *target) {
     team_search_shared *w = t->search;
     if (threadIdx.x == 0) {
@@ -136,8 +142,9 @@ TEAM_FN void team_search_take(team_search *s, int digit, uint32_t found) {
     s->mask |= weir__search_low(digit) << weir__search_shift(digit);
 }
 
-/* Largest key such that the total at or above it reaches the target; returns what is left of it for the entries of
- * that very key. by mass: `top_p` of the total, which the first digit's bins give; else top_k entries. */
+/* Largest key such that the total at or above it reaches the target; returns what is left of it for the
+ * entries of that very key. by mass: `top_p` of the total, which the first digit's bins give; else top_k
+ * entries. */
 TEAM_FN uint64_t team_search_key(const weir_env *t, team_search *s, int32_t top_k, float top_p) {
     uint64_t left = static_cast<uint64_t>(top_k);
     s->key = s->mask = 0;
@@ -150,20 +157,22 @@ TEAM_FN uint64_t team_search_key(const weir_env *t, team_search *s, int32_t top_
     return left;
 }
 
-/* ---- ties -------------------------------------------------------------------------------------------------- */
+/* ---- ties ---------------------------------------------------------------------------------------------- */
 
 /* How many logits of each chunk equal `value`, to the pass's buffer. */
 TEAM_FN void team_equal_count(const weir_env *t, const float *l, int32_t n_vocab, float value) {
     uint32_t *count = reinterpret_cast<uint32_t *>(team_buffer(t));
     for (int32_t c = team_first(t); c < t->n_chunk; c += team_stride(t)) {
         uint32_t n = 0;
-        for (int32_t v = c * WEIR_CHUNK + team_lane(); v < team_chunk_end(c, n_vocab); v += 32) n += l[v] == value;
+        for (int32_t v = c * WEIR_CHUNK + team_lane(); v < team_chunk_end(c, n_vocab); v += 32)
+            n += l[v] == value;
         for (int half = 16; half > 0; half /= 2) n += __shfl_xor_sync(0xffffffffu, n, half);
         if (team_lane() == 0) count[c] = n;
     }
 }
 
-/* Thread 0: the chunk of the n-th (from 1) equal entry, n clipped to how many there are; and which of the chunk's it is. */
+/* Thread 0: the chunk of the n-th (from 1) equal entry, n clipped to how many there are; and which of the
+ * chunk's it is. */
 TEAM_FN void team_equal_chunk(const weir_env *t, const uint32_t *count, int32_t each, uint64_t n) {
     team_search_shared *w = t->search;
     uint64_t total = team_groups_total(t);
@@ -193,13 +202,15 @@ TEAM_FN int32_t team_equal_id(const float *l, int32_t n_vocab, float value, int3
 }
 
 /* Id of the n-th entry (from 1) that equals value, the last one if there are fewer. A pass. */
-TEAM_CALL int32_t team_nth_equal(const weir_env *t, const float *l, int32_t n_vocab, float value, uint64_t n) {
+TEAM_CALL int32_t team_nth_equal(const weir_env *t, const float *l, int32_t n_vocab, float value,
+                                 uint64_t n) {
     team_search_shared *w = t->search;
     team_equal_count(t, l, n_vocab, value);
     const uint32_t *count = reinterpret_cast<const uint32_t *>(team_buffer(t));
     t->turn++;
     team_wait(t);
-    const int32_t each = (t->n_chunk + TEAM_THREADS - 1) / TEAM_THREADS, first = static_cast<int32_t>(threadIdx.x) * each;
+    const int32_t each = (t->n_chunk + TEAM_THREADS - 1) / TEAM_THREADS,
+                  first = static_cast<int32_t>(threadIdx.x) * each;
     uint64_t sum = 0;
     for (int32_t c = first; c < first + each && c < t->n_chunk; c++) sum += count[c];
     w->total[threadIdx.x] = sum;
@@ -217,7 +228,7 @@ TEAM_CALL int32_t team_nth_equal(const weir_env *t, const float *l, int32_t n_vo
     return static_cast<int32_t>(w->found);
 }
 
-/* ---- the three cuts ---------------------------------------------------------------------------------------- */
+/* ---- the three cuts ------------------------------------------------------------------------------------ */
 
 TEAM_FN void team_cut_top_p(const weir_env *t, team_search *s, float top_p, int32_t *tie) {
     s->by_mass = true;
@@ -244,8 +255,8 @@ TEAM_FN void team_cut_min_p(const weir_env *t, team_search *s, float min_p, int3
     *tie = INT32_MAX;
 }
 
-TEAM_CALL void weir__truncate(const weir_env *t, const weir_law *law, const weir_row_view *r, int32_t n_vocab, float *thr,
-                              int32_t *tie) {
+TEAM_CALL void weir__truncate(const weir_env *t, const weir_law *law, const weir_row_view *r, int32_t n_vocab,
+                              float *thr, int32_t *tie) {
     team_search s;
     s.row = *r;
     s.row.cut = false;

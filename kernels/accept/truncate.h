@@ -7,9 +7,9 @@
  * l > thr and, of l == thr, the ids up to tie. r: the row's max and temperature; r->cut and thr are not read.
  * No sort: radix selection on the bits of the logits, by count and by mass. Masses are 64-bit integers
  * (weights times 2^40), so that they add up the same in any order: a weight under 2^-40 of the largest counts
- * as none in the search for top-p. The most probable token always stays. Needs n_vocab <= WEIR_VOCAB_MAX: so many weights of 2^40 fit in
- * 63 bits. */
-void weir__truncate(const weir_env *env, const weir_law *law, const weir_row_view *r, int32_t n_vocab, float *thr,
-                    int32_t *tie);
+ * as none in the search for top-p. The most probable token always stays. Needs n_vocab <= WEIR_VOCAB_MAX: so
+ * many weights of 2^40 fit in 63 bits. */
+void weir__truncate(const weir_env *env, const weir_law *law, const weir_row_view *r, int32_t n_vocab,
+                    float *thr, int32_t *tie);
 
 #endif /* WEIR_KERNELS_ACCEPT_TRUNCATE_H */

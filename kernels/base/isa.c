@@ -17,7 +17,7 @@ weir_isa weir_isa_best(void) {
     __builtin_cpu_init();
     if (!__builtin_cpu_supports("avx2") || !__builtin_cpu_supports("fma")) return WEIR_ISA_PORTABLE;
 #if defined(__clang__) && __clang_major__ < 19
-    /* This compiler does not know the name f16c; every processor with AVX2 has it. */
+        /* This compiler does not know the name f16c; every processor with AVX2 has it. */
 #else
     if (!__builtin_cpu_supports("f16c")) return WEIR_ISA_PORTABLE;
 #endif
@@ -25,7 +25,8 @@ weir_isa weir_isa_best(void) {
         !__builtin_cpu_supports("avx512dq") || !__builtin_cpu_supports("avx512vl")) {
         return WEIR_ISA_AVX2;
     }
-    return __builtin_cpu_supports("avx512bf16") && __builtin_cpu_supports("avx512vnni") ? WEIR_ISA_AVX512BF16 : WEIR_ISA_AVX512;
+    return __builtin_cpu_supports("avx512bf16") && __builtin_cpu_supports("avx512vnni") ? WEIR_ISA_AVX512BF16
+                                                                                        : WEIR_ISA_AVX512;
 #else
     return WEIR_ISA_PORTABLE;
 #endif

@@ -15,9 +15,9 @@ typedef struct weir_allocator {
 void weir_set_allocator(const weir_allocator *a);
 
 /* bytes == 0 gives a valid pointer of no use. Sizes are products: pass n and size, checked for overflow. */
-void *weir_alloc(size_t n, size_t size);   /* 64-byte aligned, contents undefined; NULL on failure */
-void *weir_calloc(size_t n, size_t size);  /* 64-byte aligned, zeroed */
-void weir_free(void *p);                   /* NULL allowed */
-char *weir_strdup(const char *s);          /* NULL on failure */
+void *weir_alloc(size_t n, size_t size);  /* 64-byte aligned, contents undefined; NULL on failure */
+void *weir_calloc(size_t n, size_t size); /* 64-byte aligned, zeroed */
+void weir_free(void *p);                  /* NULL allowed */
+char *weir_strdup(const char *s);         /* NULL on failure */
 
 #endif /* WEIR_KERNELS_BASE_MEM_H */

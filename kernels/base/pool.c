@@ -23,7 +23,8 @@
 #include "kernels/base/mem.h"
 
 /* Longer than the caller's serial parts of a decode step (tens of microseconds), shorter than anything a
- * user would call idle. A wake-up from sleep costs about 5 us on bare metal and 30 us in a virtual machine. */
+ * user would call idle. A wake-up from sleep costs about 5 us on bare metal and 30 us in a virtual
+ * machine. */
 enum { SPINS = 8000 };
 
 typedef struct worker {

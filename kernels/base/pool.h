@@ -18,7 +18,8 @@ enum { WEIR_POOL_MOST = 256 };
 weir_status weir_pool_create(weir_pool **out, int n_thread); /* n_thread in [1, WEIR_POOL_MOST] */
 void weir_pool_free(weir_pool *p);                           /* NULL allowed; joins the threads */
 int weir_pool_size(const weir_pool *p);
-int weir_pool_cores(void); /* that this process may use, in [1, WEIR_POOL_MOST]; 1 where the system would not say */
+int weir_pool_cores(void); /* that this process may use, in [1, WEIR_POOL_MOST]; 1 where the system would not
+                              say */
 
 /* Runs fn on all workers and returns when the last is done; everything they wrote is visible. */
 void weir_pool_run(weir_pool *p, weir_pool_fn fn, void *arg);

@@ -52,10 +52,10 @@ weir_status weir_fail(weir_err *err, weir_status s, const char *fmt, ...)
 #endif
 
 /* Return the first failure to the caller. For functions that own nothing yet. */
-#define WEIR_TRY(call)                              \
-    do {                                            \
-        weir_status weir_s_ = (call);               \
-        if (weir_s_ != WEIR_OK) return weir_s_;     \
+#define WEIR_TRY(call)                          \
+    do {                                        \
+        weir_status weir_s_ = (call);           \
+        if (weir_s_ != WEIR_OK) return weir_s_; \
     } while (0)
 
 #endif /* WEIR_KERNELS_BASE_STATUS_H */

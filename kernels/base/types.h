@@ -17,8 +17,8 @@ typedef enum weir_dtype {
     WEIR_DTYPE_F32 = 0,
     WEIR_DTYPE_F16 = 1,
     WEIR_DTYPE_BF16 = 2,
-    /* Quantised: elements come in blocks of 32 or 256 along a row, each with its scales (kernels/dense/quant.h). A row is whole
-     * blocks. */
+    /* Quantised: elements come in blocks of 32 or 256 along a row, each with its scales
+     * (kernels/dense/quant.h). A row is whole blocks. */
     WEIR_DTYPE_Q4_0,
     WEIR_DTYPE_Q4_1,
     WEIR_DTYPE_Q5_0,
@@ -36,7 +36,9 @@ static inline bool weir_dtype_is_float(weir_dtype t) { return t <= WEIR_DTYPE_BF
 static inline int weir_dtype_bytes(weir_dtype t) { return t == WEIR_DTYPE_F32 ? 4 : 2; }
 
 /* Elements of a block (1 for floats), and its bytes. */
-static inline int weir_dtype_block(weir_dtype t) { return t >= WEIR_DTYPE_Q4_K ? 256 : t >= WEIR_DTYPE_Q4_0 ? 32 : 1; }
+static inline int weir_dtype_block(weir_dtype t) {
+    return t >= WEIR_DTYPE_Q4_K ? 256 : t >= WEIR_DTYPE_Q4_0 ? 32 : 1;
+}
 int weir_dtype_block_bytes(weir_dtype t);
 
 /* Bytes of n elements in a row; n is a multiple of the block. */
@@ -47,8 +49,8 @@ static inline int64_t weir_dtype_row_bytes(weir_dtype t, int64_t n) {
 const char *weir_dtype_name(weir_dtype t); /* "f32", "bf16", "q4_k"; static */
 
 float weir_f32_from_bf16(uint16_t bits);
-float weir_f32_from_f16(uint16_t bits);  /* all bit patterns, subnormals included */
-uint16_t weir_bf16_from_f32(float f);    /* round to nearest even; NaN stays NaN */
+float weir_f32_from_f16(uint16_t bits); /* all bit patterns, subnormals included */
+uint16_t weir_bf16_from_f32(float f);   /* round to nearest even; NaN stays NaN */
 
 /* A tensor as a file holds it: borrowed bytes, row-major, (outer..., rows, cols). A vector has rows = 1, a
  * matrix no outer dimensions; with them it is a stack of matrices, such as a layer's experts. */

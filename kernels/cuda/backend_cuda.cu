@@ -7,7 +7,7 @@
 
 enum { OLDEST_CC = 80, OPEN_SCRATCH = 1 << 20 /* floats; models of more reserve it */ };
 
-/* ---- failures ---------------------------------------------------------------------------------------------- */
+/* ---- failures ------------------------------------------------------------------------------------------ */
 
 /* Keeps the first failure; those behind it are its echo. */
 static weir_status broke(weir_cuda *cu, cudaError_t e, const char *what) {
@@ -51,12 +51,12 @@ weir_status weir__cuda_enter_now(weir_cuda *cu, const char *what) {
     return cu->recording ? WEIR_EINVAL : WEIR_OK;
 }
 
-/* ---- ops: all of them, or this file does not compile ------------------------------------------------------------ */
+/* ---- ops: all of them, or this file does not compile --------------------------------------------------- */
 
-#define GUARD(name, args)                                              \
-    static weir_status run_##name(weir_backend *be, args *a) {         \
-        WEIR_TRY(weir__cuda_enter(weir_cuda_of(be), #name));           \
-        return weir_##name##_cuda(be, a);                              \
+#define GUARD(name, args)                                      \
+    static weir_status run_##name(weir_backend *be, args *a) { \
+        WEIR_TRY(weir__cuda_enter(weir_cuda_of(be), #name));   \
+        return weir_##name##_cuda(be, a);                      \
     }
 WEIR_OP_MAP(GUARD)
 #undef GUARD
@@ -67,7 +67,7 @@ static void fill_ops(weir_backend_ops *op) {
 #undef ENTRY
 }
 
-/* ---- devices ------------------------------------------------------------------------------------------------ */
+/* ---- devices ------------------------------------------------------------------------------------------- */
 
 /* How many devices the driver shows. Without a driver the runtime leaves the count as it was. */
 static int devices_seen(weir_err *why) {
@@ -80,8 +80,8 @@ static int devices_seen(weir_err *why) {
     if (driver == 0) {
         weir_fail(why, WEIR_ENOTSUP, "no NVIDIA driver on this machine");
     } else if (e == cudaErrorInsufficientDriver) {
-        weir_fail(why, WEIR_ENOTSUP, "the NVIDIA driver is for CUDA %d.%d, this build needs %d.%d", driver / 1000,
-                  driver % 1000 / 10, CUDART_VERSION / 1000, CUDART_VERSION % 1000 / 10);
+        weir_fail(why, WEIR_ENOTSUP, "the NVIDIA driver is for CUDA %d.%d, this build needs %d.%d",
+                  driver / 1000, driver % 1000 / 10, CUDART_VERSION / 1000, CUDART_VERSION % 1000 / 10);
     } else if (e == cudaSuccess || e == cudaErrorNoDevice) {
         weir_fail(why, WEIR_ENOTSUP, "no CUDA device on this machine (or none is visible)");
     } else {
@@ -98,8 +98,8 @@ static weir_status usable(int index, cudaDeviceProp *prop, weir_err *why) {
         return weir_fail(why, WEIR_ECUDA, "its properties cannot be read: %s", cudaGetErrorString(e));
     }
     if (10 * prop->major + prop->minor < OLDEST_CC) {
-        return weir_fail(why, WEIR_ENOTSUP, "%s is sm_%d%d; sm_%d or newer is needed", prop->name, prop->major,
-                         prop->minor, OLDEST_CC);
+        return weir_fail(why, WEIR_ENOTSUP, "%s is sm_%d%d; sm_%d or newer is needed", prop->name,
+                         prop->major, prop->minor, OLDEST_CC);
     }
     return WEIR_OK;
 }
@@ -121,7 +121,7 @@ int weir_backend_cuda_count(weir_err *why) {
     return n;
 }
 
-/* ---- open and close ----------------------------------------------------------------------------------------- */
+/* ---- open and close ------------------------------------------------------------------------------------ */
 
 /* Clean whatever was opened, and of a broken queue: failures here are echoes. */
 static void cuda_close(weir_backend *be) {
@@ -139,26 +139,15 @@ static void cuda_close(weir_backend *be) {
 }
 
 static const weir_backend_queue cuda_queue = {
-    weir__cuda_alloc,
-    weir__cuda_free,
-    weir__cuda_alloc_mapped,
-    weir__cuda_free_mapped,
-    weir__cuda_upload,
-    weir__cuda_download,
-    weir__cuda_copy,
-    weir__cuda_zero,
-    weir__cuda_wait,
-    weir__cuda_poll,
-    weir__cuda_reserve,
-    cuda_close,
-    weir__cuda_record,
-    weir__cuda_replay,
-    weir__cuda_graph_free,
-    weir__cuda_stamp,
+    weir__cuda_alloc,   weir__cuda_free,     weir__cuda_alloc_mapped, weir__cuda_free_mapped,
+    weir__cuda_upload,  weir__cuda_download, weir__cuda_copy,         weir__cuda_zero,
+    weir__cuda_wait,    weir__cuda_poll,     weir__cuda_reserve,      cuda_close,
+    weir__cuda_record,  weir__cuda_replay,   weir__cuda_graph_free,   weir__cuda_stamp,
     weir__cuda_elapsed,
 };
 
-/* Stream, memory and library of a chosen device. What fails is in base.err, or has no more to say than its status. */
+/* Stream, memory and library of a chosen device. What fails is in base.err, or has no more to say than its
+ * status. */
 static weir_status open_queue(weir_cuda *cu, weir_err *no_lt) {
     weir_backend *be = &cu->base;
     WEIR_TRY(weir__cuda_enter(cu, "opening"));
@@ -208,7 +197,8 @@ weir_status weir_backend_cuda_open(weir_backend **out, int index, weir_err *err)
     const int seen = devices_seen(&why);
     if (seen == 0) return weir_fail(err, WEIR_ENOTSUP, "device cuda:%d: %s", index, why.text);
     if (index < 0 || index >= seen) {
-        return weir_fail(err, WEIR_EINVAL, "device cuda:%d: this machine has %d, counted from 0", index, seen);
+        return weir_fail(err, WEIR_EINVAL, "device cuda:%d: this machine has %d, counted from 0", index,
+                         seen);
     }
     cudaDeviceProp prop = {};
     const weir_status fit = usable(index, &prop, &why);

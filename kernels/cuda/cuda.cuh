@@ -5,48 +5,49 @@
 
 /* The CUDA backend from the inside: what the device ops beside their _cpu.c files may rely on.
  *
- * An op's entry is called through the table of backend_cuda.cu, which has made cu->device current and answered
- * ECUDA already if the queue is broken. It checks its contract, launches on cu->stream, and calls
- * weir_cuda_launched behind every launch. It never allocates, waits or reads device memory on the host, recording
- * or not.
+ * An op's entry is called through the table of backend_cuda.cu, which has made cu->device current and
+ * answered ECUDA already if the queue is broken. It checks its contract, launches on cu->stream, and calls
+ * weir_cuda_launched behind every launch. It never allocates, waits or reads device memory on the host,
+ * recording or not.
  *
  * counters: device words that are zero between ops: who uses some leaves them zero again.
- *   [0, WEIR_COUNT_TEAM)          barriers of teams of blocks (accept, loop): the top bit of a word may stay set
+ *   [0, WEIR_COUNT_TEAM)          barriers of teams of blocks (accept, loop): the top bit of a word may stay
+ *                                 set
  *   [WEIR_COUNT_TEAM, n_counter)  merges of splits (attention, linear)
  *
- * cuBLASLt is half a gigabyte and serves prompts only, so it is neither linked nor shipped. weir_cublaslt_open
- * (kernels/dense/cublaslt.cu) looks the functions it needs up by name through kernels/cuda/library.h (dlopen of
- * libcublasLt.so.13; the runner answers with its own), keeps them in cu->lt and returns OK. Where the library is
- * missing or unusable it leaves cu->lt NULL, writes one reason into *why and returns ENOTSUP: opening goes on, the
- * reason is part of be->about, and linear multiplies prompts with its own kernel. Any other status fails the
- * opening. weir_cublaslt_close takes a NULL cu->lt, too. Whatever the library wants as a workspace is allocated at
- * open. */
+ * cuBLASLt is half a gigabyte and serves prompts only, so it is neither linked nor shipped.
+ * weir_cublaslt_open (kernels/dense/cublaslt.cu) looks the functions it needs up by name through
+ * kernels/cuda/library.h (dlopen of libcublasLt.so.13; the runner answers with its own), keeps them in cu->lt
+ * and returns OK. Where the library is missing or unusable it leaves cu->lt NULL, writes one reason into *why
+ * and returns ENOTSUP: opening goes on, the reason is part of be->about, and linear multiplies prompts with
+ * its own kernel. Any other status fails the opening. weir_cublaslt_close takes a NULL cu->lt, too. Whatever
+ * the library wants as a workspace is allocated at open. */
 enum { WEIR_COUNT_TEAM = 1024, WEIR_COUNT_ALL = 128 * 1024 };
 
-/* Uploads pass through a ring of pinned memory, so that src is free again at once and the copy still runs beside
- * the host. An event closes each part: it may be written again once that is over. */
+/* Uploads pass through a ring of pinned memory, so that src is free again at once and the copy still runs
+ * beside the host. An event closes each part: it may be written again once that is over. */
 enum { WEIR_STAGE_PARTS = 8, WEIR_STAGE_BYTES = 2 << 20 };
 
 typedef struct weir_cuda_stage {
     char *memory; /* pinned, [WEIR_STAGE_PARTS][WEIR_STAGE_BYTES] */
     cudaEvent_t done[WEIR_STAGE_PARTS];
-    int part;     /* being filled */
-    size_t used;  /* bytes of it */
+    int part;    /* being filled */
+    size_t used; /* bytes of it */
 } weir_cuda_stage;
 
 struct weir_cuda {
     weir_backend base; /* first: weir_cuda_of */
     cudaStream_t stream;
     int device, sm_count;
-    int cc;             /* compute capability: 80, 86, 89, 90, 100, … */
-    size_t smem_optin;  /* shared memory that a block can ask for, bytes */
+    int cc;               /* compute capability: 80, 86, 89, 90, 100, … */
+    size_t smem_optin;    /* shared memory that a block can ask for, bytes */
     uint64_t conditional; /* cudaGraphConditionalHandle of the looped graph being recorded, else 0 */
     bool recording;
     bool broken;        /* base.err says why; every call answers ECUDA */
     uint32_t *counters; /* device, [n_counter], zero between ops */
     int32_t n_counter;
-    void *lt;           /* cuBLASLt: kernels/dense/cublaslt.cu; NULL = not there */
-    int n_graph;        /* recorded and not freed: they hold the address of the scratch */
+    void *lt;    /* cuBLASLt: kernels/dense/cublaslt.cu; NULL = not there */
+    int n_graph; /* recorded and not freed: they hold the address of the scratch */
     weir_cuda_stage stage;
     cudaEvent_t *stamps; /* [WEIR_STAMPS], NULL where never set; NULL before the first */
     char name[16], about[320];
@@ -57,10 +58,11 @@ static inline weir_cuda *weir_cuda_of(weir_backend *be) { return reinterpret_cas
 
 /* WEIR_OK if e is success. Otherwise the queue is broken from now on: base.err keeps the first failure as
  * "<device>: <what>: <CUDA's text>", `what` being formatted. EDEVMEM for a lack of memory, else ECUDA. */
-weir_status weir_cuda_check(weir_backend *be, cudaError_t e, const char *fmt, ...) __attribute__((format(printf, 3, 4)));
+weir_status weir_cuda_check(weir_backend *be, cudaError_t e, const char *fmt, ...)
+    __attribute__((format(printf, 3, 4)));
 
-/* Call behind every launch with the op's name and shapes: weir_cuda_launched(be, "linear", "n_row %lld n %lld k %lld",
- * …). Same results. */
+/* Call behind every launch with the op's name and shapes: weir_cuda_launched(be, "linear", "n_row %lld n %lld
+ * k %lld", …). Same results. */
 weir_status weir_cuda_launched(weir_backend *be, const char *op, const char *fmt, ...)
     __attribute__((format(printf, 3, 4)));
 

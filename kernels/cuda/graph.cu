@@ -1,10 +1,10 @@
-/* Recorded sequences of ops. A straight one is the captured stream. A looped one is a graph of a single node, a
- * conditional WHILE, whose body is the captured stream:
+/* Recorded sequences of ops. A straight one is the captured stream. A looped one is a graph of a single node,
+ * a conditional WHILE, whose body is the captured stream:
  *
  *   graph ── while(handle) ──► body: op, op, …, loop_close ── writes handle: once more, or over
  *
- * The handle is 1 at every launch, so the body runs at least once; loop_close finds it in cu->conditional while it is
- * being recorded, and its kernel sets it to 0 behind the last block. */
+ * The handle is 1 at every launch, so the body runs at least once; loop_close finds it in cu->conditional
+ * while it is being recorded, and its kernel sets it to 0 behind the last block. */
 #include "kernels/cuda/queue.cuh"
 
 struct weir_graph {
@@ -37,12 +37,15 @@ static weir_status make_loop(weir_cuda *cu, weir_graph *g, cudaGraph_t *body_gra
     return WEIR_OK;
 }
 
-/* Runs body while the stream is captured. Thread-local: what other threads do with the device is their own. */
-static weir_status capture(weir_cuda *cu, weir_graph *g, cudaGraph_t into, weir_status (*body)(void *ctx), void *ctx) {
+/* Runs body while the stream is captured. Thread-local: what other threads do with the device is their
+ * own. */
+static weir_status capture(weir_cuda *cu, weir_graph *g, cudaGraph_t into, weir_status (*body)(void *ctx),
+                           void *ctx) {
     weir_backend *be = &cu->base;
     const cudaStreamCaptureMode mode = cudaStreamCaptureModeThreadLocal;
     if (into) {
-        WEIR_CUDA_TRY(be, cudaStreamBeginCaptureToGraph(cu->stream, into, NULL, NULL, 0, mode), "recording a loop");
+        WEIR_CUDA_TRY(be, cudaStreamBeginCaptureToGraph(cu->stream, into, NULL, NULL, 0, mode),
+                      "recording a loop");
     } else {
         WEIR_CUDA_TRY(be, cudaStreamBeginCapture(cu->stream, mode), "recording");
     }

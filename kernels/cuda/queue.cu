@@ -1,7 +1,7 @@
 /* Memory of the CUDA backend, copies to and from it, and what is known of the stream. */
 #include "kernels/cuda/queue.cuh"
 
-/* ---- memory ------------------------------------------------------------------------------------------------ */
+/* ---- memory -------------------------------------------------------------------------------------------- */
 
 /* A lack of memory is the caller's to handle and breaks nothing; any other failure is the queue's. */
 static bool got_memory(weir_cuda *cu, cudaError_t e, const char *what, size_t bytes) {
@@ -34,7 +34,8 @@ void *weir__cuda_alloc_mapped(weir_backend *be, size_t bytes, void **device) {
     const size_t room = bytes ? bytes : 1;
     const cudaError_t e = cudaHostAlloc(&host, room, cudaHostAllocMapped | cudaHostAllocPortable);
     if (!got_memory(cu, e, "mapped allocation", bytes)) return NULL;
-    if (weir_cuda_check(be, cudaHostGetDevicePointer(&seen, host, 0), "mapped allocation's address") != WEIR_OK) {
+    if (weir_cuda_check(be, cudaHostGetDevicePointer(&seen, host, 0), "mapped allocation's address") !=
+        WEIR_OK) {
         cudaFreeHost(host);
         return NULL;
     }
@@ -50,7 +51,8 @@ void weir__cuda_free_mapped(weir_backend *be, void *host) {
     weir_cuda_check(be, e, "free of mapped memory");
 }
 
-/* The old scratch may still be in use by queued ops: cudaFree waits for them. A graph would keep its address. */
+/* The old scratch may still be in use by queued ops: cudaFree waits for them. A graph would keep its
+ * address. */
 weir_status weir__cuda_reserve(weir_backend *be, size_t floats) {
     weir_cuda *cu = weir_cuda_of(be);
     WEIR_TRY(weir__cuda_enter_now(cu, "reserve"));
@@ -65,7 +67,7 @@ weir_status weir__cuda_reserve(weir_backend *be, size_t floats) {
     return WEIR_OK;
 }
 
-/* ---- uploads ----------------------------------------------------------------------------------------------- */
+/* ---- uploads ------------------------------------------------------------------------------------------- */
 
 weir_status weir__cuda_stage_open(weir_cuda *cu) {
     weir_cuda_stage *s = &cu->stage;
@@ -79,7 +81,8 @@ weir_status weir__cuda_stage_open(weir_cuda *cu) {
     WEIR_CUDA_TRY(&cu->base, e, "staging memory of %zu bytes", bytes);
     s->memory = static_cast<char *>(p);
     for (int i = 0; i < WEIR_STAGE_PARTS; i++) {
-        WEIR_CUDA_TRY(&cu->base, cudaEventCreateWithFlags(&s->done[i], cudaEventDisableTiming), "staging event");
+        WEIR_CUDA_TRY(&cu->base, cudaEventCreateWithFlags(&s->done[i], cudaEventDisableTiming),
+                      "staging event");
     }
     return WEIR_OK;
 }
@@ -93,7 +96,8 @@ void weir__cuda_stage_close(weir_cuda *cu) {
     *s = weir_cuda_stage{};
 }
 
-/* Moves on to the next part once the copies out of it are over. Waiting for an event never recorded returns at once. */
+/* Moves on to the next part once the copies out of it are over. Waiting for an event never recorded returns
+ * at once. */
 static weir_status next_part(weir_cuda *cu) {
     weir_cuda_stage *s = &cu->stage;
     WEIR_CUDA_TRY(&cu->base, cudaEventRecord(s->done[s->part], cu->stream), "upload");
@@ -115,7 +119,8 @@ weir_status weir__cuda_upload(weir_backend *be, void *dst, const void *src, size
         char *staged = s->memory + (size_t)s->part * WEIR_STAGE_BYTES + s->used;
         memcpy(staged, from, n);
         s->used += n;
-        WEIR_CUDA_TRY(be, cudaMemcpyAsync(to, staged, n, cudaMemcpyHostToDevice, cu->stream), "upload of %zu bytes", n);
+        WEIR_CUDA_TRY(be, cudaMemcpyAsync(to, staged, n, cudaMemcpyHostToDevice, cu->stream),
+                      "upload of %zu bytes", n);
         to += n;
         from += n;
         bytes -= n;
@@ -123,7 +128,7 @@ weir_status weir__cuda_upload(weir_backend *be, void *dst, const void *src, size
     return WEIR_OK;
 }
 
-/* ---- the other copies, and the stream ---------------------------------------------------------------------- */
+/* ---- the other copies, and the stream ------------------------------------------------------------------ */
 
 weir_status weir__cuda_download(weir_backend *be, void *dst, const void *src, size_t bytes) {
     weir_cuda *cu = weir_cuda_of(be);

@@ -1,9 +1,9 @@
 /* Decode and verify rows on CUDA cores, f32 throughout.
  *
- * Launch: grid (splits, n_head_kv, groups x tiles), block 256. Keys are split at multiples of 128 positions; a block takes
- * one KV head, one tile of up to 8 queries (a group's rows x the query heads of that KV head) and every gridDim.x-th
- * split of the group's positions. The grid is that of the page table's stride, since lengths live in device memory:
- * blocks that find no keys for them leave.
+ * Launch: grid (splits, n_head_kv, groups x tiles), block 256. Keys are split at multiples of 128 positions;
+ * a block takes one KV head, one tile of up to 8 queries (a group's rows x the query heads of that KV head)
+ * and every gridDim.x-th split of the group's positions. The grid is that of the page table's stride, since
+ * lengths live in device memory: blocks that find no keys for them leave.
  *
  *   scores   warp: a page (w % 2) and a residue of dimensions; lane: 8 positions x dimensions c mod 16
  *            K [d][64]:  |lane 0: 8 positions|lane 1|...|lane 7|   16 bytes a lane and dimension (bf16)
@@ -12,12 +12,13 @@
  *   values   warp w: positions w mod 8; lane: E dimensions, a row of V is one load of the warp
  *            sums over warps in shared memory, rising
  *
- * All of a split's K is under way at once, and V's first loads start before the scores are known: a block waits
- * for memory twice, not once a page. A query's arithmetic is the same in every tile: it sees its own positions
- * only, each sum has its order by position and dimension, products are fmaf.
+ * All of a split's K is under way at once, and V's first loads start before the scores are known: a block
+ * waits for memory twice, not once a page. A query's arithmetic is the same in every tile: it sees its own
+ * positions only, each sum has its order by position and dimension, products are fmaf.
  *
- * A group of one split writes o. Else each block leaves (max, sum, o) of its splits in scratch and counts itself; the last to
- * come merges them in rising order of splits, so who it is changes no bit, and puts the counter back to zero. */
+ * A group of one split writes o. Else each block leaves (max, sum, o) of its splits in scratch and counts
+ * itself; the last to come merges them in rising order of splits, so who it is changes no bit, and puts the
+ * counter back to zero. */
 #include "kernels/cuda_util.cuh"
 
 #include "kernels/cuda/cuda.cuh"
@@ -44,7 +45,7 @@ struct split_args {
     int32_t group, tiles; /* tiles of a group's queries */
     float *part;          /* [row * n_head + head][n_part] {max, sum, o [head_dim]} */
     int32_t n_part;
-    uint32_t *counter;    /* [gridDim.z * gridDim.y] */
+    uint32_t *counter; /* [gridDim.z * gridDim.y] */
 };
 
 /* One query of the tile. */
@@ -59,7 +60,8 @@ struct query {
 /* MT queries of a tile, E dimensions of V a lane: head_dim <= 32 E. */
 template <typename T, int MT, int E, bool VEC> struct shape {
     static constexpr int kDims = 32 * E;
-    static constexpr int kQueryPass = kWarps * MT * kDims > 8192 ? 8192 / (kWarps * kDims) : MT; /* 32 KiB of sums at once */
+    /* 32 KiB of sums at once */
+    static constexpr int kQueryPass = kWarps * MT * kDims > 8192 ? 8192 / (kWarps * kDims) : MT;
     static constexpr int kScoreFloats = 4 * MT * kSplit, kSumFloats = kWarps * kQueryPass * kDims;
     static constexpr int kWork = kScoreFloats > kSumFloats ? kScoreFloats : kSumFloats;
     static constexpr int kValueWords = value_chunk<T, E, VEC>::kWords;
@@ -70,12 +72,12 @@ template <typename T, int MT, int E, bool VEC> struct shape {
 
     struct shared {
         float q[kDims][MT];
-        float work[kWork];         /* scores [4][MT][kSplit], then sums [kWarps][kQueryPass][kDims] */
-        float weight[kSplit][MT];  /* -1: not a position of this query */
+        float work[kWork];        /* scores [4][MT][kSplit], then sums [kWarps][kQueryPass][kDims] */
+        float weight[kSplit][MT]; /* -1: not a position of this query */
         float max[MT], sum[MT];
         query who[MT];
-        const T *page[2];          /* K of the split's pages, V behind it; NULL: nobody's positions */
-        attention_range all;       /* of the tile */
+        const T *page[2];    /* K of the split's pages, V behind it; NULL: nobody's positions */
+        attention_range all; /* of the tile */
         uint32_t last;
     };
 };
@@ -98,8 +100,10 @@ __device__ attention_range find_queries(const split_args &a, int rep, int head_k
     return all;
 }
 
-/* Where the split's pages lie. Pages that nobody looks at are not looked up: their entries may name nothing. */
-template <typename T, typename S> __device__ void find_pages(const kv_pool<T> &kv, int head_kv, int split, S &sh) {
+/* Where the split's pages lie. Pages that nobody looks at are not looked up: their entries may name
+ * nothing. */
+template <typename T, typename S>
+__device__ void find_pages(const kv_pool<T> &kv, int head_kv, int split, S &sh) {
     if (threadIdx.x >= 2) return;
     const int page = 2 * split + static_cast<int>(threadIdx.x);
     const bool seen = page * WEIR_PAGE < sh.all.end && (page + 1) * WEIR_PAGE > sh.all.first;
@@ -148,8 +152,8 @@ __device__ void dot_keys(const S &sh, const T *keys, int head_dim, int d0, float
     }
 }
 
-/* Sums over the lanes with the same positions (bits 3 and 4 of the lane); each lane ends with a quarter of them and
- * stores it: half as many values a step, where plain shuffles would move all of them twice. */
+/* Sums over the lanes with the same positions (bits 3 and 4 of the lane); each lane ends with a quarter of
+ * them and stores it: half as many values a step, where plain shuffles would move all of them twice. */
 template <int MT> __device__ void store_scores(float (&acc)[MT * 8], float *score) {
     constexpr int kHalf = MT * 4, kQuarter = MT * 2;
     const int lane = static_cast<int>(threadIdx.x) % 32, warp = static_cast<int>(threadIdx.x) / 32;
@@ -171,7 +175,8 @@ template <int MT> __device__ void store_scores(float (&acc)[MT * 8], float *scor
     for (int i = 0; i < kQuarter; i++) at[(from + i) / 8 * kSplit + (from + i) % 8] = quarter[i];
 }
 
-/* Warp m: scores of query m to weights; positions that are not the query's own weigh -1, a sign nobody else has. */
+/* Warp m: scores of query m to weights; positions that are not the query's own weigh -1, a sign nobody else
+ * has. */
 template <int MT, typename S> __device__ void weigh(const split_args &a, int split, S &sh) {
     const int lane = static_cast<int>(threadIdx.x) % 32, m = static_cast<int>(threadIdx.x) / 32;
     if (m >= MT) return;
@@ -205,11 +210,13 @@ template <int MT, typename S> __device__ void weigh(const split_args &a, int spl
 }
 
 template <typename T, int E, bool VEC, int B, typename S>
-__device__ void load_values(const S &sh, int split, int round, int head_dim, value_chunk<T, E, VEC> (&chunk)[B]) {
+__device__ void load_values(const S &sh, int split, int round, int head_dim,
+                            value_chunk<T, E, VEC> (&chunk)[B]) {
     const int lane = static_cast<int>(threadIdx.x) % 32, warp = static_cast<int>(threadIdx.x) / 32;
     const int at = warp + kWarps * round, t = split * kSplit + at;
-    const T *page = sh.page[at / WEIR_PAGE]; /* of all B positions */
-    int row = (WEIR_PAGE + at % WEIR_PAGE) * head_dim; /* counted up, since B products would be kept over the splits */
+    const T *page = sh.page[at / WEIR_PAGE];           /* of all B positions */
+    int row = (WEIR_PAGE + at % WEIR_PAGE) * head_dim; /* counted up, since B products would be kept over the
+                                                          splits */
 #pragma unroll
     for (int u = 0; u < B; u++, row += kWarps * head_dim) {
         if (t + kWarps * u >= sh.all.first && t + kWarps * u < sh.all.end) {
@@ -222,7 +229,8 @@ __device__ void load_values(const S &sh, int split, int round, int head_dim, val
 
 /* acc[m][e] += weight * V over B positions. What weighs -1 is left out: V may hold anything there. */
 template <typename T, int MT, int E, bool VEC, int B, typename S>
-__device__ void add_values(const S &sh, int round, const value_chunk<T, E, VEC> (&chunk)[B], float (&acc)[MT][E]) {
+__device__ void add_values(const S &sh, int round, const value_chunk<T, E, VEC> (&chunk)[B],
+                           float (&acc)[MT][E]) {
     const int warp = static_cast<int>(threadIdx.x) / 32;
 #pragma unroll
     for (int u = 0; u < B; u++) {
@@ -239,7 +247,8 @@ __device__ void add_values(const S &sh, int round, const value_chunk<T, E, VEC> 
     }
 }
 
-template <typename S> __device__ float *part_of(const split_args &a, const S &sh, int m, int split, int head_dim) {
+template <typename S>
+__device__ float *part_of(const split_args &a, const S &sh, int m, int split, int head_dim) {
     const query &w = sh.who[m];
     const int64_t at = (w.row * a.rows.n_head + w.head) * a.n_part + (split - w.keys.first / kSplit);
     return a.part + at * (head_dim + 2);
@@ -247,7 +256,8 @@ template <typename S> __device__ float *part_of(const split_args &a, const S &sh
 
 /* Sums over warps in rising order; to o where this split is all there is, else to scratch. */
 template <typename T, int MT, int E, bool VEC, typename S>
-__device__ void finish_split(const split_args &a, int split, bool alone, int head_dim, const float (&acc)[MT][E], S &sh) {
+__device__ void finish_split(const split_args &a, int split, bool alone, int head_dim,
+                             const float (&acc)[MT][E], S &sh) {
     using sized = shape<T, MT, E, VEC>;
     constexpr int kPass = sized::kQueryPass, kDims = sized::kDims;
     const int lane = static_cast<int>(threadIdx.x) % 32, warp = static_cast<int>(threadIdx.x) / 32;
@@ -257,13 +267,16 @@ __device__ void finish_split(const split_args &a, int split, bool alone, int hea
 #pragma unroll
         for (int m = 0; m < kPass; m++) {
 #pragma unroll
-            for (int e = 0; e < E; e++) sh.work[(warp * kPass + m) * kDims + (VEC ? lane * E + e : lane + 32 * e)] = acc[m0 + m][e];
+            for (int e = 0; e < E; e++)
+                sh.work[(warp * kPass + m) * kDims + (VEC ? lane * E + e : lane + 32 * e)] = acc[m0 + m][e];
         }
         __syncthreads();
         for (int i = static_cast<int>(threadIdx.x); i < kPass * kDims; i += kThreads) {
             const int m = m0 + i / kDims, d = i % kDims;
             const query &w = sh.who[m];
-            if (d >= head_dim || w.keys.empty() || split < w.keys.first / kSplit || split > (w.keys.end - 1) / kSplit) continue;
+            if (d >= head_dim || w.keys.empty() || split < w.keys.first / kSplit ||
+                split > (w.keys.end - 1) / kSplit)
+                continue;
             float o = 0.0f;
             for (int j = 0; j < kWarps; j++) o += sh.work[j * kPass * kDims + i];
             if (alone) {
@@ -307,7 +320,8 @@ __global__ void __launch_bounds__(kThreads, 2) attend_splits(kv_pool<T> kv, spli
     const int lane = static_cast<int>(threadIdx.x) % 32, warp = static_cast<int>(threadIdx.x) / 32;
     const int head_dim = kv.head_dim, head_kv = static_cast<int>(blockIdx.y);
     const attention_range all = find_queries<MT>(a, a.rows.n_head / kv.n_head_kv, head_kv, sh);
-    const int split_lo = all.empty() ? 0 : all.first / kSplit, split_hi = all.empty() ? 0 : (all.end - 1) / kSplit + 1;
+    const int split_lo = all.empty() ? 0 : all.first / kSplit,
+              split_hi = all.empty() ? 0 : (all.end - 1) / kSplit + 1;
     const int n_split = split_hi - split_lo, step = static_cast<int>(gridDim.x);
     if (static_cast<int>(blockIdx.x) >= n_split && blockIdx.x != 0) return;
     __syncthreads();
@@ -355,7 +369,8 @@ void launch(const weir_attention *a, const split_args &s, dim3 grid, cudaStream_
     K_LAUNCH_PDL((attend_splits<T, MT, E, VEC>), grid, kThreads, 0, stream)(kv_pool<T>(a->kv, a->layer), s);
 }
 
-template <typename T, int MT> void launch_dims(const weir_attention *a, const split_args &s, dim3 grid, cudaStream_t stream) {
+template <typename T, int MT>
+void launch_dims(const weir_attention *a, const split_args &s, dim3 grid, cudaStream_t stream) {
     const int32_t n = a->kv->head_dim;
     if (n <= 64 && n % 2 == 0) {
         launch<T, MT, 2, true>(a, s, grid, stream);
@@ -373,9 +388,11 @@ constexpr int kFewQueries = 2, kQueries = 8; /* of a tile */
 void launch_slice(const weir_attention *a, const split_args &s, int tile, dim3 grid, cudaStream_t stream) {
     const bool few = tile == kFewQueries;
     if (a->kv->dtype == WEIR_DTYPE_F32) {
-        few ? launch_dims<float, kFewQueries>(a, s, grid, stream) : launch_dims<float, kQueries>(a, s, grid, stream);
+        few ? launch_dims<float, kFewQueries>(a, s, grid, stream)
+            : launch_dims<float, kQueries>(a, s, grid, stream);
     } else {
-        few ? launch_dims<uint16_t, kFewQueries>(a, s, grid, stream) : launch_dims<uint16_t, kQueries>(a, s, grid, stream);
+        few ? launch_dims<uint16_t, kFewQueries>(a, s, grid, stream)
+            : launch_dims<uint16_t, kQueries>(a, s, grid, stream);
     }
 }
 
@@ -394,9 +411,11 @@ plan plan_of(const weir_cuda *cu, const weir_attention *a, int32_t group) {
     p.tile = queries <= kFewQueries ? kFewQueries : kQueries;
     p.tiles = (queries + p.tile - 1) / p.tile;
     p.n_part = weir_attention_cuda_splits(kv->table_stride * WEIR_PAGE, a->window);
-    const size_t row_floats = weir_attention_cuda_scratch_floats(1, a->n_head, kv->head_dim, kv->table_stride * WEIR_PAGE, a->window);
+    const size_t row_floats = weir_attention_cuda_scratch_floats(1, a->n_head, kv->head_dim,
+                                                                 kv->table_stride * WEIR_PAGE, a->window);
     p.groups = 65535 / p.tiles;
-    const int64_t by_counter = (cu->n_counter - WEIR_COUNT_TEAM) / (static_cast<int64_t>(kv->n_head_kv) * p.tiles);
+    const int64_t by_counter =
+        (cu->n_counter - WEIR_COUNT_TEAM) / (static_cast<int64_t>(kv->n_head_kv) * p.tiles);
     if (by_counter < p.groups) p.groups = by_counter;
     if (row_floats > 0) {
         const int64_t by_scratch = static_cast<int64_t>(cu->base.scratch_floats / row_floats) / group;
@@ -405,9 +424,11 @@ plan plan_of(const weir_cuda *cu, const weir_attention *a, int32_t group) {
     return p;
 }
 
-/* Rows of a group that is too large for scratch are taken one by one: they read the keys again, and get the same bits. */
+/* Rows of a group that is too large for scratch are taken one by one: they read the keys again, and get the
+ * same bits. */
 weir_status make_plan(const weir_cuda *cu, const weir_attention *a, plan *p) {
-    *p = plan_of(cu, a, a->prefill ? kQueries : a->group > 1 ? a->group : 1); /* rows of a prompt share their slot */
+    /* rows of a prompt share their slot */
+    *p = plan_of(cu, a, a->prefill ? kQueries : a->group > 1 ? a->group : 1);
     if (p->groups < 1 && !a->prefill) *p = plan_of(cu, a, 1);
     return p->groups < 1 ? WEIR_ENOMEM : WEIR_OK;
 }
@@ -431,11 +452,14 @@ extern "C" weir_status weir_attention_cuda(weir_backend *be, weir_attention *a) 
         const int64_t rows = a->n_row - row0 < groups * p.group ? a->n_row - row0 : groups * p.group;
         const int64_t others = groups * p.tiles * kv->n_head_kv, most = kMaxBlocks / others;
         const int64_t splits = p.n_part < most ? p.n_part : most < 1 ? 1 : most;
-        const split_args s = {attention_rows(a, row0, rows), p.group, p.tiles, be->scratch, p.n_part, cu->counters + WEIR_COUNT_TEAM};
-        const dim3 grid(static_cast<unsigned>(splits), static_cast<unsigned>(kv->n_head_kv), static_cast<unsigned>(groups * p.tiles));
+        const split_args s = {attention_rows(a, row0, rows), p.group, p.tiles, be->scratch, p.n_part,
+                              cu->counters + WEIR_COUNT_TEAM};
+        const dim3 grid(static_cast<unsigned>(splits), static_cast<unsigned>(kv->n_head_kv),
+                        static_cast<unsigned>(groups * p.tiles));
         launch_slice(a, s, p.tile, grid, cu->stream);
         WEIR_TRY(weir_cuda_launched(be, "attention", "n_row %lld n_head %d n_head_kv %d head_dim %d group %d",
-                                    static_cast<long long>(rows), a->n_head, kv->n_head_kv, kv->head_dim, p.group));
+                                    static_cast<long long>(rows), a->n_head, kv->n_head_kv, kv->head_dim,
+                                    p.group));
     }
     return WEIR_OK;
 }

@@ -18,8 +18,9 @@ struct attention_rows {
 
     explicit attention_rows(const weir_attention *a, int64_t row0 = 0, int64_t n = -1)
         : q(a->q + row0 * a->ldq), ldq(a->ldq), o(a->o + row0 * a->ldo), ldo(a->ldo), slot(a->slot + row0),
-          pos(a->pos + row0), n_key(a->n_key + row0), n_row(n < 0 ? a->n_row : n), n_head(a->n_head), scale(a->scale),
-          softcap(a->softcap), bias(a->bias), bias_left(a->bias_left), bias_right(a->bias_right), window(a->window) {}
+          pos(a->pos + row0), n_key(a->n_key + row0), n_row(n < 0 ? a->n_row : n), n_head(a->n_head),
+          scale(a->scale), softcap(a->softcap), bias(a->bias), bias_left(a->bias_left),
+          bias_right(a->bias_right), window(a->window) {}
 
     /* cap(scale * dot), without the bias. */
     __device__ float score(float dot) const {
@@ -32,8 +33,8 @@ struct attention_rows {
     }
 };
 
-/* One row's positions [first, end); empty where the row is dead or a window leaves nothing: then nothing but o matters.
- * Plain data: it lies in shared memory. */
+/* One row's positions [first, end); empty where the row is dead or a window leaves nothing: then nothing but
+ * o matters. Plain data: it lies in shared memory. */
 struct attention_range {
     int32_t slot, pos, first, end;
     __device__ bool empty() const { return end <= first; }
@@ -51,7 +52,8 @@ PTX_FN attention_range attention_range_of(const attention_rows &a, int64_t r) {
 
 /* What several rows of one slot look at together. */
 PTX_FN attention_range attention_union(const attention_range &a, const attention_range &b) {
-    return {a.slot > b.slot ? a.slot : b.slot, a.pos, a.first < b.first ? a.first : b.first, a.end > b.end ? a.end : b.end};
+    return {a.slot > b.slot ? a.slot : b.slot, a.pos, a.first < b.first ? a.first : b.first,
+            a.end > b.end ? a.end : b.end};
 }
 
 PTX_FN attention_range attention_shfl_xor(const attention_range &a, int off) {

@@ -3,8 +3,8 @@
 
 #include "kernels/ptx.cuh"
 
-/* What a lane of attention.cu loads at once. It stays as memory holds it until it is used, so that many loads fit in few
- * registers while they are under way. T is float, or uint16_t for bf16. */
+/* What a lane of attention.cu loads at once. It stays as memory holds it until it is used, so that many loads
+ * fit in few registers while they are under way. T is float, or uint16_t for bf16. */
 
 /* 8 neighbouring positions of K. */
 template <typename T> struct key_chunk;
@@ -28,9 +28,7 @@ template <> struct key_chunk<float> {
         raw[1] = ptx::load_stream16(p + 4);
     }
     __device__ void clear() { raw[0] = raw[1] = make_uint4(0, 0, 0, 0); }
-    __device__ void widen(float (&f)[8]) const {
-        memcpy(f, raw, sizeof raw);
-    }
+    __device__ void widen(float (&f)[8]) const { memcpy(f, raw, sizeof raw); }
 };
 
 /* E dimensions of one position of V: neighbours from lane * E on (VEC), else lane, lane + 32, ... */

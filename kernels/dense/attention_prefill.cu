@@ -1,21 +1,22 @@
 /* Rows of a prompt on tensor cores: bf16 pools, head_dim a multiple of 16 up to 128.
  *
- * Launch: grid (rows / 64, n_head), block 128. A warp owns 16 rows, the block walks the pages that its rows look at:
+ * Launch: grid (rows / 64, n_head), block 128. A warp owns 16 rows, the block walks the pages that its rows
+ * look at:
  *
  *   S (16 x 64) = Q (16 x head_dim) K (head_dim x 64)     K as it lies in the page; Q stays in registers
  *   P = e^(cap(scale S) + bias - max), rounded to bf16    online softmax, f32
  *   O (16 x head_dim) = keep O + P V (64 x head_dim)      V as it lies in the page
  *
- * Both right-hand sides are [k][n] in shared memory, so both come through ldmatrix.trans; rows are padded by 16 bytes, an odd
- * number of 16-byte units, so that 8 rows touch all banks once.
+ * Both right-hand sides are [k][n] in shared memory, so both come through ldmatrix.trans; rows are padded by
+ * 16 bytes, an odd number of 16-byte units, so that 8 rows touch all banks once.
  *
  * K and V have a buffer each: V of a page is under way during its scores, K of the next during its values.
  *
  *   copy     K0 V0 |      K1 V1 |      K2 V2
  *   compute        S0   O0      S1   O1
  *
- * A row's own pages are merged in order; pages before and behind them have weight 0 and change no bit. Positions that no row
- * of the tile looks at are zeros in V, whatever the pool holds there. */
+ * A row's own pages are merged in order; pages before and behind them have weight 0 and change no bit.
+ * Positions that no row of the tile looks at are zeros in V, whatever the pool holds there. */
 #include "kernels/cuda_util.cuh"
 
 #include "kernels/cuda/cuda.cuh"
@@ -61,8 +62,8 @@ PTX_FN tile_rows find_rows(const attention_rows &a, int64_t row0) {
 
 /* Rows g and g + 8 of the warp as fragments, rounded. */
 template <int HD>
-__device__ void load_queries(const attention_rows &a, const int64_t (&row)[2], const bool (&live)[2], int head, int head_dim,
-                             uint32_t (&q)[HD / 16][4]) {
+__device__ void load_queries(const attention_rows &a, const int64_t (&row)[2], const bool (&live)[2],
+                             int head, int head_dim, uint32_t (&q)[HD / 16][4]) {
     const int t = static_cast<int>(threadIdx.x) % 4;
 #pragma unroll
     for (int i = 0; i < HD / 16; i++) {
@@ -84,7 +85,8 @@ template <int HD> __device__ void copy_keys(tile<HD> &sh, const uint16_t *keys, 
 
 /* Zeros at positions from `first` on of the page that nobody looks at, before lo and from hi on. */
 template <int HD>
-__device__ void copy_values(tile<HD> &sh, const uint16_t *values, int head_dim, int first, const attention_range &all) {
+__device__ void copy_values(tile<HD> &sh, const uint16_t *values, int head_dim, int first,
+                            const attention_range &all) {
     const int chunks = head_dim / 8;
     for (int i = static_cast<int>(threadIdx.x); i < WEIR_PAGE * chunks; i += kThreads) {
         const int at = i / chunks, c = i % chunks * 8;
@@ -118,8 +120,8 @@ struct row_state {
 };
 
 /* s to weights; keep[half] is what the sums and outputs so far are worth. Positions from `first` on. */
-__device__ void weigh(const attention_rows &a, const attention_range (&own)[2], const int (&index)[2], const float *bias, int first,
-                      float (&s)[8][4], row_state &st, float (&keep)[2]) {
+__device__ void weigh(const attention_rows &a, const attention_range (&own)[2], const int (&index)[2],
+                      const float *bias, int first, float (&s)[8][4], row_state &st, float (&keep)[2]) {
     const int t4 = static_cast<int>(threadIdx.x) % 4;
     float top[2] = {-INFINITY, -INFINITY};
 #pragma unroll
@@ -137,7 +139,8 @@ __device__ void weigh(const attention_rows &a, const attention_range (&own)[2], 
         top[half] = fmaxf(top[half], __shfl_xor_sync(0xffffffffu, top[half], 1));
         top[half] = fmaxf(top[half], __shfl_xor_sync(0xffffffffu, top[half], 2));
         top[half] = fmaxf(top[half], st.max[half]);
-        base[half] = top[half] == -INFINITY ? 0.0f : top[half]; /* nothing of this row yet: e^(-inf - 0) = 0 */
+        base[half] = top[half] == -INFINITY ? 0.0f : top[half]; /* nothing of this row yet: e^(-inf - 0) =
+                                                                   0 */
         keep[half] = expf(st.max[half] - base[half]);
         st.max[half] = top[half];
         st.sum[half] *= keep[half];
@@ -152,7 +155,8 @@ __device__ void weigh(const attention_rows &a, const attention_range (&own)[2], 
 }
 
 template <int HD>
-__device__ void add_values(const tile<HD> &sh, const float (&s)[8][4], int head_dim, const float (&keep)[2], float (&o)[HD / 8][4]) {
+__device__ void add_values(const tile<HD> &sh, const float (&s)[8][4], int head_dim, const float (&keep)[2],
+                           float (&o)[HD / 8][4]) {
     const int lane = static_cast<int>(threadIdx.x) % 32;
 #pragma unroll
     for (int n = 0; n < HD / 8; n++) {
@@ -163,7 +167,8 @@ __device__ void add_values(const tile<HD> &sh, const float (&s)[8][4], int head_
     for (int i = 0; i < 4; i++) {
         /* The scores of two tiles of 8 positions are the left-hand fragment of 16. */
         const uint32_t p[4] = {ptx::bf16x2(s[2 * i][0], s[2 * i][1]), ptx::bf16x2(s[2 * i][2], s[2 * i][3]),
-                               ptx::bf16x2(s[2 * i + 1][0], s[2 * i + 1][1]), ptx::bf16x2(s[2 * i + 1][2], s[2 * i + 1][3])};
+                               ptx::bf16x2(s[2 * i + 1][0], s[2 * i + 1][1]),
+                               ptx::bf16x2(s[2 * i + 1][2], s[2 * i + 1][3])};
 #pragma unroll
         for (int n = 0; n < HD / 16; n++) {
             if (16 * n >= head_dim) continue;
@@ -177,8 +182,8 @@ __device__ void add_values(const tile<HD> &sh, const float (&s)[8][4], int head_
 }
 
 template <int HD>
-__device__ void store_rows(const attention_rows &a, const int64_t (&row)[2], const bool (&live)[2], int head, int head_dim,
-                           const row_state &st, const float (&o)[HD / 8][4]) {
+__device__ void store_rows(const attention_rows &a, const int64_t (&row)[2], const bool (&live)[2], int head,
+                           int head_dim, const row_state &st, const float (&o)[HD / 8][4]) {
     const int t = static_cast<int>(threadIdx.x) % 4;
 #pragma unroll
     for (int half = 0; half < 2; half++) {
@@ -196,11 +201,13 @@ __device__ void store_rows(const attention_rows &a, const int64_t (&row)[2], con
     }
 }
 
-template <int HD> __global__ void __launch_bounds__(kThreads, 2) attend_tiles(kv_pool<uint16_t> kv, attention_rows a) {
+template <int HD>
+__global__ void __launch_bounds__(kThreads, 2) attend_tiles(kv_pool<uint16_t> kv, attention_rows a) {
     K_SHARED(sh, tile<HD>);
     ptx::grid_wait();
     ptx::grid_launch_dependents();
-    const int head_dim = kv.head_dim, head = static_cast<int>(blockIdx.y), head_kv = head / (a.n_head / kv.n_head_kv);
+    const int head_dim = kv.head_dim, head = static_cast<int>(blockIdx.y),
+              head_kv = head / (a.n_head / kv.n_head_kv);
     const int64_t row0 = static_cast<int64_t>(blockIdx.x) * kRows;
     const tile_rows rows = find_rows(a, row0);
 
@@ -210,7 +217,8 @@ template <int HD> __global__ void __launch_bounds__(kThreads, 2) attend_tiles(kv
     const int64_t row[2] = {row0 + g, row0 + g + 8};
     attention_range own[2];
 #pragma unroll
-    for (int half = 0; half < 2; half++) own[half] = row[half] < a.n_row ? attention_range_of(a, row[half]) : attention_nothing();
+    for (int half = 0; half < 2; half++)
+        own[half] = row[half] < a.n_row ? attention_range_of(a, row[half]) : attention_nothing();
     const bool live[2] = {!own[0].empty(), !own[1].empty()};
     uint32_t q[HD / 16][4];
     load_queries<HD>(a, row, live, head, head_dim, q);
@@ -225,13 +233,16 @@ template <int HD> __global__ void __launch_bounds__(kThreads, 2) attend_tiles(kv
         const int first = page * WEIR_PAGE;
         copy_values<HD>(sh, kv.values(kv.page(rows.all.slot, page), head_kv), head_dim, first, rows.all);
         ptx::cp_async_commit();
-        if (a.bias) sh.bias[threadIdx.x] = a.bias_at(head, first - rows.base + static_cast<int>(threadIdx.x) - WEIR_PAGE);
+        if (a.bias)
+            sh.bias[threadIdx.x] =
+                a.bias_at(head, first - rows.base + static_cast<int>(threadIdx.x) - WEIR_PAGE);
         ptx::cp_async_wait<1>();
         __syncthreads(); /* K and bias are there */
         float s[8][4], keep[2];
         scores<HD>(sh, q, head_dim, s);
         __syncthreads(); /* K has been read */
-        if (page + 1 < page_hi) copy_keys<HD>(sh, kv.keys(kv.page(rows.all.slot, page + 1), head_kv), head_dim);
+        if (page + 1 < page_hi)
+            copy_keys<HD>(sh, kv.keys(kv.page(rows.all.slot, page + 1), head_kv), head_dim);
         ptx::cp_async_commit();
         weigh(a, own, index, sh.bias, first, s, st, keep);
         ptx::cp_async_wait<1>();
@@ -245,13 +256,15 @@ template <int HD> __global__ void __launch_bounds__(kThreads, 2) attend_tiles(kv
 
 template <int HD> void launch(const weir_attention *a, cudaStream_t stream) {
     const dim3 grid(static_cast<unsigned>((a->n_row + kRows - 1) / kRows), static_cast<unsigned>(a->n_head));
-    K_LAUNCH_PDL(attend_tiles<HD>, grid, kThreads, 0, stream)(kv_pool<uint16_t>(a->kv, a->layer), attention_rows(a));
+    K_LAUNCH_PDL(attend_tiles<HD>, grid, kThreads, 0, stream)
+    (kv_pool<uint16_t>(a->kv, a->layer), attention_rows(a));
 }
 
 } // namespace
 
 bool attention_prefill_serves(const weir_attention *a) {
-    return a->kv->dtype == WEIR_DTYPE_BF16 && a->kv->head_dim % 16 == 0 && a->kv->head_dim <= 128 && a->n_head <= 65535;
+    return a->kv->dtype == WEIR_DTYPE_BF16 && a->kv->head_dim % 16 == 0 && a->kv->head_dim <= 128 &&
+           a->n_head <= 65535;
 }
 
 weir_status attention_prefill(weir_backend *be, const weir_attention *a) {

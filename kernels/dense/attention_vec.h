@@ -1,8 +1,9 @@
 /* Attention over the vector of vec.h: included once by each instruction set's file.
  *
  * A row and head walks its keys page by page. K lies transposed, so VF scores are one vector and need no
- * horizontal sum; V lies by position, so an output is a sum of vectors. Both sums are cut into independent chains
- * (dimension mod 4, position mod CHAINS), since one chain would wait for the latency of each multiply-add. */
+ * horizontal sum; V lies by position, so an output is a sum of vectors. Both sums are cut into independent
+ * chains (dimension mod 4, position mod CHAINS), since one chain would wait for the latency of each
+ * multiply-add. */
 #include <math.h>
 #include <string.h>
 
@@ -19,13 +20,12 @@ enum { K_GROUP = 4, CHAINS = 4 }; /* 16 accumulators of 32 registers */
 enum { K_GROUP = 2, CHAINS = 2 }; /* 8 of 16 */
 #endif
 
-/* s[0 … G * VF) = q · K of G vectors of positions from `keys` on. Where `keys` lies inside a page, the last vector may reach
- * into the next dimension's keys, and from the last dimension into V: lanes of no meaning, but memory of the block. */
+/* s[0 … G * VF) = q · K of G vectors of positions from `keys` on. Where `keys` lies inside a page, the last
+ * vector may reach into the next dimension's keys, and from the last dimension into V: lanes of no meaning,
+ * but memory of the block. */
 WEIR_INLINE void scores_group(float *s, const float *q, const float *keys, int64_t head_dim, const int G) {
     vf acc[4][4];
-    WEIR_UNROLL for (int c = 0; c < 4; c++) {
-        WEIR_UNROLL for (int g = 0; g < G; g++) acc[c][g] = vf_zero();
-    }
+    WEIR_UNROLL for (int c = 0; c < 4; c++) { WEIR_UNROLL for (int g = 0; g < G; g++) acc[c][g] = vf_zero(); }
     int64_t d = 0;
     for (; d + 4 <= head_dim; d += 4) {
         WEIR_UNROLL for (int c = 0; c < 4; c++) {
@@ -76,7 +76,8 @@ static inline const float *page_bias(const weir_attention *a, int64_t r, int32_t
 
 static __attribute__((noinline)) void cap_scores(float *s, float scale, float softcap, int64_t n) {
     const vf cap = vf_set1(softcap);
-    for (int64_t i = 0; i < n; i += VF) vf_store(s + i, vf_softcap(vf_mul(vf_load(s + i), vf_set1(scale)), cap));
+    for (int64_t i = 0; i < n; i += VF)
+        vf_store(s + i, vf_softcap(vf_mul(vf_load(s + i), vf_set1(scale)), cap));
 }
 
 /* s = scale * s + bias over n positions, -inf behind them; returns the maximum. */
@@ -179,7 +180,8 @@ static void attend(const weir_attention *a, int64_t r, int32_t h) {
         sum = sum * keep + page_weights(s, new_max, n);
         max = new_max;
         const float scale = t0 + n == n_key ? 1.0f / sum : 1.0f;
-        page_values(o, s, block + head_dim * WEIR_PAGE + in_page * head_dim, head_dim, n, keep, scale, t0 == first);
+        page_values(o, s, block + head_dim * WEIR_PAGE + in_page * head_dim, head_dim, n, keep, scale,
+                    t0 == first);
     }
 }
 

@@ -9,18 +9,18 @@ extern "C" {
 namespace {
 
 /* What is used of the library. */
-#define LT_MAP(X)                   \
-    X(cublasLtCreate)               \
-    X(cublasLtDestroy)              \
-    X(cublasLtMatmulDescCreate)     \
-    X(cublasLtMatmulDescDestroy)    \
-    X(cublasLtMatmulDescSetAttribute) \
-    X(cublasLtMatrixLayoutCreate)   \
-    X(cublasLtMatrixLayoutDestroy)  \
-    X(cublasLtMatmulPreferenceCreate) \
-    X(cublasLtMatmulPreferenceDestroy) \
+#define LT_MAP(X)                           \
+    X(cublasLtCreate)                       \
+    X(cublasLtDestroy)                      \
+    X(cublasLtMatmulDescCreate)             \
+    X(cublasLtMatmulDescDestroy)            \
+    X(cublasLtMatmulDescSetAttribute)       \
+    X(cublasLtMatrixLayoutCreate)           \
+    X(cublasLtMatrixLayoutDestroy)          \
+    X(cublasLtMatmulPreferenceCreate)       \
+    X(cublasLtMatmulPreferenceDestroy)      \
     X(cublasLtMatmulPreferenceSetAttribute) \
-    X(cublasLtMatmulAlgoGetHeuristic) \
+    X(cublasLtMatmulAlgoGetHeuristic)       \
     X(cublasLtMatmul)
 
 enum lt_name {
@@ -71,10 +71,12 @@ bool describe(library *lt, plan *p) {
     const cublasOperation_t transposed = CUBLAS_OP_T;
     const calls &f = lt->f;
     return f.cublasLtMatmulDescCreate(&p->op, CUBLAS_COMPUTE_32F, CUDA_R_32F) == CUBLAS_STATUS_SUCCESS &&
-           f.cublasLtMatmulDescSetAttribute(p->op, CUBLASLT_MATMUL_DESC_TRANSA, &transposed, sizeof transposed) ==
+           f.cublasLtMatmulDescSetAttribute(p->op, CUBLASLT_MATMUL_DESC_TRANSA, &transposed,
+                                            sizeof transposed) == CUBLAS_STATUS_SUCCESS &&
+           f.cublasLtMatrixLayoutCreate(&p->w, type, (uint64_t)p->k, (uint64_t)p->n, p->k) ==
                CUBLAS_STATUS_SUCCESS &&
-           f.cublasLtMatrixLayoutCreate(&p->w, type, (uint64_t)p->k, (uint64_t)p->n, p->k) == CUBLAS_STATUS_SUCCESS &&
-           f.cublasLtMatrixLayoutCreate(&p->x, type, (uint64_t)p->k, (uint64_t)p->chunk, p->k) == CUBLAS_STATUS_SUCCESS &&
+           f.cublasLtMatrixLayoutCreate(&p->x, type, (uint64_t)p->k, (uint64_t)p->chunk, p->k) ==
+               CUBLAS_STATUS_SUCCESS &&
            f.cublasLtMatrixLayoutCreate(&p->y, CUDA_R_32F, (uint64_t)p->n, (uint64_t)p->chunk, p->ldy) ==
                CUBLAS_STATUS_SUCCESS;
 }
@@ -87,13 +89,14 @@ bool choose(library *lt, plan *p) {
     const uint32_t sums = CUBLASLT_REDUCTION_SCHEME_COMPUTE_TYPE;
     cublasLtMatmulHeuristicResult_t best = {};
     int n = 0;
-    const bool ok = f.cublasLtMatmulPreferenceSetAttribute(wish, CUBLASLT_MATMUL_PREF_MAX_WORKSPACE_BYTES, &workspace,
-                                                           sizeof workspace) == CUBLAS_STATUS_SUCCESS &&
-                    f.cublasLtMatmulPreferenceSetAttribute(wish, CUBLASLT_MATMUL_PREF_REDUCTION_SCHEME_MASK, &sums,
-                                                           sizeof sums) == CUBLAS_STATUS_SUCCESS &&
-                    f.cublasLtMatmulAlgoGetHeuristic(lt->handle, p->op, p->w, p->x, p->y, p->y, wish, 1, &best, &n) ==
-                        CUBLAS_STATUS_SUCCESS &&
-                    n > 0;
+    const bool ok =
+        f.cublasLtMatmulPreferenceSetAttribute(wish, CUBLASLT_MATMUL_PREF_MAX_WORKSPACE_BYTES, &workspace,
+                                               sizeof workspace) == CUBLAS_STATUS_SUCCESS &&
+        f.cublasLtMatmulPreferenceSetAttribute(wish, CUBLASLT_MATMUL_PREF_REDUCTION_SCHEME_MASK, &sums,
+                                               sizeof sums) == CUBLAS_STATUS_SUCCESS &&
+        f.cublasLtMatmulAlgoGetHeuristic(lt->handle, p->op, p->w, p->x, p->y, p->y, wish, 1, &best, &n) ==
+            CUBLAS_STATUS_SUCCESS &&
+        n > 0;
     f.cublasLtMatmulPreferenceDestroy(wish);
     p->algo = best.algo;
     return ok;
@@ -105,7 +108,8 @@ plan *plan_of(library *lt, const weir_lt_product *a) {
     for (int i = 0; i < N_PLAN; i++) {
         p = &lt->plans[i];
         if (p->n == 0) break;
-        if (p->n == a->n && p->k == a->k && p->ldy == a->ldy && p->chunk == a->chunk && p->dtype == a->dtype) return p;
+        if (p->n == a->n && p->k == a->k && p->ldy == a->ldy && p->chunk == a->chunk && p->dtype == a->dtype)
+            return p;
     }
     if (p->n != 0) {
         p = &lt->plans[lt->next];
@@ -121,8 +125,8 @@ plan *plan_of(library *lt, const weir_lt_product *a) {
 weir_status failed(weir_cuda *cu, const weir_lt_product *p, const char *what, int status) {
     if (!cu->broken) {
         cu->broken = true;
-        weir_fail(&cu->base.err, WEIR_ECUDA, "%s: linear (prompt, n %lld k %lld %s): cuBLASLt %s (status %d)", cu->base.name,
-                  (long long)p->n, (long long)p->k, weir_dtype_name(p->dtype), what, status);
+        weir_fail(&cu->base.err, WEIR_ECUDA, "%s: linear (prompt, n %lld k %lld %s): cuBLASLt %s (status %d)",
+                  cu->base.name, (long long)p->n, (long long)p->k, weir_dtype_name(p->dtype), what, status);
     }
     return WEIR_ECUDA;
 }
@@ -134,8 +138,9 @@ weir_status weir_cublaslt_product(weir_cuda *cu, const weir_lt_product *a) {
     const plan *p = plan_of(lt, a);
     if (!p) return failed(cu, a, "has no algorithm", 0);
     const float one = 1.0f, zero = 0.0f;
-    const cublasStatus_t s = lt->f.cublasLtMatmul(lt->handle, p->op, &one, a->w, p->w, a->x, p->x, &zero, a->y, p->y, a->y,
-                                                  p->y, &p->algo, lt->workspace, WORKSPACE, cu->stream);
+    const cublasStatus_t s =
+        lt->f.cublasLtMatmul(lt->handle, p->op, &one, a->w, p->w, a->x, p->x, &zero, a->y, p->y, a->y, p->y,
+                             &p->algo, lt->workspace, WORKSPACE, cu->stream);
     return s == CUBLAS_STATUS_SUCCESS ? WEIR_OK : failed(cu, a, "failed", static_cast<int>(s));
 }
 

@@ -7,8 +7,8 @@
 extern "C" {
 #endif
 
-/* The dense ops of the CUDA backend; called through its table alone, which makes the device current. Contracts: the
- * headers of the argument blocks. All arrays are device memory. */
+/* The dense ops of the CUDA backend; called through its table alone, which makes the device current.
+ * Contracts: the headers of the argument blocks. All arrays are device memory. */
 weir_status weir_embed_cuda(weir_backend *be, weir_embed *a);
 weir_status weir_rmsnorm_cuda(weir_backend *be, weir_rmsnorm *a);
 weir_status weir_linear_cuda(weir_backend *be, weir_linear *a);

@@ -1,6 +1,7 @@
-/* Rows of a table of embeddings, widened. A block a row: 2 or 4 k bytes in, 4 k out; a few rows of a few KB, so that
- * latency is all there is. FRAGMENT tables (a tied head): a token's inputs lie in groups of two, eight groups to a tile of
- * 512 bytes. Quantised tables: a thread decodes 8 elements. 128 threads, registers 48 at most. */
+/* Rows of a table of embeddings, widened. A block a row: 2 or 4 k bytes in, 4 k out; a few rows of a few KB,
+ * so that latency is all there is. FRAGMENT tables (a tied head): a token's inputs lie in groups of two,
+ * eight groups to a tile of 512 bytes. Quantised tables: a thread decodes 8 elements. 128 threads, registers
+ * 48 at most. */
 #include "kernels/cuda_util.cuh"
 #include "kernels/ptx.cuh"
 
@@ -24,7 +25,8 @@ struct table {
 PTX_FN float element(const table &t, int64_t token, int64_t i) {
     if (t.layout == WEIR_LAYOUT_FRAGMENT) { /* kernels/dense/weight.h */
         const int64_t lane = token % 16, owner = 4 * (lane % 8) + i % 16 / 4;
-        const int64_t at = token / 16 * t.k_pad * 16 + (i / 16 * 32 + owner) * 8 + i % 4 / 2 * 4 + lane / 8 * 2 + i % 2;
+        const int64_t at =
+            token / 16 * t.k_pad * 16 + (i / 16 * 32 + owner) * 8 + i % 4 / 2 * 4 + lane / 8 * 2 + i % 2;
         return ptx::f32_of_bf16(static_cast<const uint16_t *>(t.data)[at]);
     }
     const int64_t at = token * t.k + i;
@@ -33,13 +35,15 @@ PTX_FN float element(const table &t, int64_t token, int64_t i) {
     return t.dtype == WEIR_DTYPE_F16 ? ptx::f32_of_f16(h) : ptx::f32_of_bf16(h);
 }
 
-__global__ void __launch_bounds__(THREADS) embed_kernel(float *x, const table t, const int32_t *token, float scale) {
+__global__ void __launch_bounds__(THREADS)
+    embed_kernel(float *x, const table t, const int32_t *token, float scale) {
     ptx::grid_launch_dependents();
     ptx::grid_wait();
     const int64_t row = blockIdx.x;
     const int32_t id = token[row];
     const bool live = id >= 0 && id < t.n;
-    for (int64_t i = threadIdx.x; i < t.k; i += THREADS) x[row * t.k + i] = live ? scale * element(t, id, i) : 0.0f;
+    for (int64_t i = threadIdx.x; i < t.k; i += THREADS)
+        x[row * t.k + i] = live ? scale * element(t, id, i) : 0.0f;
 }
 
 template <int DTYPE> PTX_FN void eight_of(float *x, const uint8_t *row, int64_t i, float scale) {
@@ -49,8 +53,8 @@ template <int DTYPE> PTX_FN void eight_of(float *x, const uint8_t *row, int64_t 
     for (int v = 0; v < 8; v++) x[i + v] = scale * w[v];
 }
 
-__global__ void __launch_bounds__(THREADS) embed_blocks_kernel(float *x, const table t, const int32_t *token, float scale,
-                                                               int64_t row_bytes) {
+__global__ void __launch_bounds__(THREADS)
+    embed_blocks_kernel(float *x, const table t, const int32_t *token, float scale, int64_t row_bytes) {
     ptx::grid_launch_dependents();
     ptx::grid_wait();
     const int32_t id = token[blockIdx.x];
@@ -86,7 +90,8 @@ extern "C" weir_status weir_embed_cuda(weir_backend *be, weir_embed *a) {
     const dim3 grid(static_cast<unsigned>(a->n_row));
     if (!weir_dtype_is_float(t.dtype)) {
         const int64_t row_bytes = weir_dtype_row_bytes(t.dtype, t.k);
-        K_LAUNCH_PDL(embed_blocks_kernel, grid, dim3(THREADS), 0, cu->stream)(a->x, t, a->token, a->scale, row_bytes);
+        K_LAUNCH_PDL(embed_blocks_kernel, grid, dim3(THREADS), 0, cu->stream)
+        (a->x, t, a->token, a->scale, row_bytes);
         return weir_cuda_launched(be, "embed", "n_row %lld dim %lld", (long long)a->n_row, (long long)t.k);
     }
     K_LAUNCH_PDL(embed_kernel, grid, dim3(THREADS), 0, cu->stream)(a->x, t, a->token, a->scale);

@@ -17,9 +17,8 @@ typedef struct weir_embed {
 } weir_embed;
 
 static inline weir_status weir_embed_check(const weir_embed *a) {
-    return a->n_row < 0 || !a->x || !a->table || !a->table->data || a->table->gated || !a->token
-               ? WEIR_EINVAL
-               : WEIR_OK;
+    return a->n_row < 0 || !a->x || !a->table || !a->table->data || a->table->gated || !a->token ? WEIR_EINVAL
+                                                                                                 : WEIR_OK;
 }
 
 #endif /* WEIR_KERNELS_DENSE_EMBED_H */

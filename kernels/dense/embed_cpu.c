@@ -22,8 +22,8 @@ static void embed_blocks(float *x, const weir_weight *w, int32_t token, float sc
     }
 }
 
-/* A token's row is one lane of a panel: 4 bytes, one f32 or a pair of 16-bit inputs, of every 64. A loop a dtype,
- * since a row an element at a time through weir_weight_get costs as much as a small product. */
+/* A token's row is one lane of a panel: 4 bytes, one f32 or a pair of 16-bit inputs, of every 64. A loop a
+ * dtype, since a row an element at a time through weir_weight_get costs as much as a small product. */
 static void embed_row(float *x, const weir_weight *w, int32_t token, float scale) {
     if (!weir_dtype_is_float(w->dtype)) {
         embed_blocks(x, w, token, scale);

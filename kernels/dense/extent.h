@@ -3,9 +3,9 @@
 
 #include <stdint.h>
 
-/* What the product that makes logits can tell the row statistics for nothing: the smallest and largest order key
- * (kernels/accept/order.h, weir__order_key) of WEIR_EXTENT_SPAN ids, and the lowest id of the largest. Both are exact,
- * so spans may be merged in any order. */
+/* What the product that makes logits can tell the row statistics for nothing: the smallest and largest order
+ * key (kernels/accept/order.h, weir__order_key) of WEIR_EXTENT_SPAN ids, and the lowest id of the largest.
+ * Both are exact, so spans may be merged in any order. */
 enum { WEIR_EXTENT_SPAN = 64 };
 
 typedef struct weir_extent {
@@ -13,6 +13,8 @@ typedef struct weir_extent {
     int32_t id;
 } weir_extent;
 
-static inline int64_t weir_extent_count(int64_t n_vocab) { return (n_vocab + WEIR_EXTENT_SPAN - 1) / WEIR_EXTENT_SPAN; }
+static inline int64_t weir_extent_count(int64_t n_vocab) {
+    return (n_vocab + WEIR_EXTENT_SPAN - 1) / WEIR_EXTENT_SPAN;
+}
 
 #endif /* WEIR_KERNELS_DENSE_EXTENT_H */

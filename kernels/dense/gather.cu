@@ -1,5 +1,6 @@
-/* What attention needs to know of rows, and rows picked by index. row_keys: a thread a row, some 20 bytes each. gather: a
- * block a row, 8 bytes an element. Both are launches of a microsecond; registers 32 at most. */
+/* What attention needs to know of rows, and rows picked by index. row_keys: a thread a row, some 20 bytes
+ * each. gather: a block a row, 8 bytes an element. Both are launches of a microsecond; registers 32 at
+ * most. */
 #include "kernels/cuda_util.cuh"
 #include "kernels/ptx.cuh"
 
@@ -59,5 +60,6 @@ extern "C" weir_status weir_gather_cuda(weir_backend *be, weir_gather *a) {
     if (a->n_row == 0 || a->n_col == 0) return WEIR_OK;
     weir_cuda *cu = weir_cuda_of(be);
     K_LAUNCH_PDL(gather_kernel, dim3(static_cast<unsigned>(a->n_row)), dim3(THREADS), 0, cu->stream)(*a);
-    return weir_cuda_launched(be, "gather", "n_row %lld n_col %lld", (long long)a->n_row, (long long)a->n_col);
+    return weir_cuda_launched(be, "gather", "n_row %lld n_col %lld", (long long)a->n_row,
+                              (long long)a->n_col);
 }

@@ -9,9 +9,10 @@
  *   out_slot, out_pos   copies
  *   n_key = pos + 1     keys of causal self attention
  *   n_src               cross_len[slot]; not written where cross_len is NULL
- * A dead row (slot < 0) stays dead: slot -1, pos 0, n_key 1, n_src 1. All arrays are backend memory, results do not
- * alias inputs, and any of the four may be NULL.
- * WEIR_EINVAL  n_row < 0, NULL; on the CPU also a live row with pos < 0 or cross_len < 1 (a device treats it as dead) */
+ * A dead row (slot < 0) stays dead: slot -1, pos 0, n_key 1, n_src 1. All arrays are backend memory, results
+ * do not alias inputs, and any of the four may be NULL.
+ * WEIR_EINVAL  n_row < 0, NULL; on the CPU also a live row with pos < 0 or cross_len < 1 (a device treats it
+ *              as dead) */
 typedef struct weir_row_keys {
     const int32_t *slot, *pos; /* of the batch */
     const int32_t *index;      /* (n_row) or NULL */

@@ -13,12 +13,17 @@ template <typename T> struct kv_pool {
     int32_t n_head_kv, head_dim;
 
     kv_pool(const weir_kv_view *v, int32_t layer)
-        : pool(static_cast<T *>(v->pool) + static_cast<int64_t>(layer) * v->n_head_kv * 2 * v->head_dim * WEIR_PAGE),
+        : pool(static_cast<T *>(v->pool) +
+               static_cast<int64_t>(layer) * v->n_head_kv * 2 * v->head_dim * WEIR_PAGE),
           table(v->table), table_stride(v->table_stride), page_elems(v->page_elems), n_head_kv(v->n_head_kv),
           head_dim(v->head_dim) {}
 
-    __device__ T *page(int32_t slot, int32_t page) const { return pool + table[slot * table_stride + page] * page_elems; }
-    __device__ T *keys(T *page, int32_t head) const { return page + static_cast<int64_t>(head) * 2 * head_dim * WEIR_PAGE; }
+    __device__ T *page(int32_t slot, int32_t page) const {
+        return pool + table[slot * table_stride + page] * page_elems;
+    }
+    __device__ T *keys(T *page, int32_t head) const {
+        return page + static_cast<int64_t>(head) * 2 * head_dim * WEIR_PAGE;
+    }
     __device__ T *values(T *page, int32_t head) const { return keys(page, head) + head_dim * WEIR_PAGE; }
 };
 

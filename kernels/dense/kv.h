@@ -20,15 +20,15 @@ typedef struct weir_kv_view {
     const int32_t *table; /* [n_slot][table_stride] page numbers, backend memory */
     int64_t table_stride; /* pages a slot can have */
     int32_t n_layer, n_head_kv, head_dim;
-    weir_dtype dtype;     /* of the pool; F32 on the CPU */
+    weir_dtype dtype; /* of the pool; F32 on the CPU */
 } weir_kv_view;
 
 static inline int64_t weir_kv_page_elems(int64_t n_layer, int64_t n_head_kv, int64_t head_dim) {
     return n_layer * n_head_kv * 2 * head_dim * WEIR_PAGE;
 }
 
-/* K (head_dim, WEIR_PAGE) of (layer, head) in the page that holds position t of a slot; V follows it. For f32 pools
- * in host memory. */
+/* K (head_dim, WEIR_PAGE) of (layer, head) in the page that holds position t of a slot; V follows it. For f32
+ * pools in host memory. */
 static inline float *weir_kv_block(const weir_kv_view *v, int32_t slot, int64_t t, int32_t layer,
                                    int32_t head) {
     const int64_t page = v->table[slot * v->table_stride + t / WEIR_PAGE];
@@ -36,8 +36,8 @@ static inline float *weir_kv_block(const weir_kv_view *v, int32_t slot, int64_t 
            ((int64_t)layer * v->n_head_kv + head) * 2 * v->head_dim * WEIR_PAGE;
 }
 
-/* Writes row r's K and V to position pos[r] of slot[r]. Two rows never share (slot, pos). A row with slot < 0 is
- * dead (device loops pad to a fixed number of rows): nothing of it is read or written.
+/* Writes row r's K and V to position pos[r] of slot[r]. Two rows never share (slot, pos). A row with slot < 0
+ * is dead (device loops pad to a fixed number of rows): nothing of it is read or written.
  *   k, v  (n_row, n_head_kv * head_dim) f32, row stride ld */
 typedef struct weir_kv_append {
     const weir_kv_view *kv;

@@ -1,7 +1,8 @@
 /* Rows of K and V to their places in the pages.
  *
- * Launch: grid (columns / 32, rows / 32), block 256. K lies transposed in a page, so a tile of 32 rows x 32 columns turns in
- * shared memory: it is read along the columns and written along the rows, whose positions are neighbours in a prompt.
+ * Launch: grid (columns / 32, rows / 32), block 256. K lies transposed in a page, so a tile of 32 rows x 32
+ * columns turns in shared memory: it is read along the columns and written along the rows, whose positions
+ * are neighbours in a prompt.
  *
  *   k (rows, columns)   [32][33]   page K [head_dim][64]
  *   r0  ........   ->   turned  -> d0  r0 r1 r2 ...
@@ -26,7 +27,8 @@ constexpr int kWarps = kThreads / 32;
 
 template <typename T>
 __global__ void __launch_bounds__(kThreads)
-append_tile(kv_pool<T> kv, const float *k, const float *v, int64_t ld, const int32_t *slot, const int32_t *pos, int64_t n_row) {
+    append_tile(kv_pool<T> kv, const float *k, const float *v, int64_t ld, const int32_t *slot,
+                const int32_t *pos, int64_t n_row) {
     K_SHARED(turned, float[kTile][kTile + 1]);
     ptx::grid_wait();
     ptx::grid_launch_dependents();
@@ -40,7 +42,8 @@ append_tile(kv_pool<T> kv, const float *k, const float *v, int64_t ld, const int
         if (r >= n_row || column >= width || slot[r] < 0) continue;
         turned[i][lane] = k[r * ld + column];
         const int t = pos[r] % WEIR_PAGE;
-        store(kv.values(kv.page(slot[r], pos[r] / WEIR_PAGE), head) + t * kv.head_dim + dim, v[r * ld + column]);
+        store(kv.values(kv.page(slot[r], pos[r] / WEIR_PAGE), head) + t * kv.head_dim + dim,
+              v[r * ld + column]);
     }
     __syncthreads();
     const int64_t r = row0 + lane;
@@ -68,13 +71,14 @@ extern "C" weir_status weir_kv_append_cuda(weir_backend *be, weir_kv_append *a) 
     if (tiles > 65535) return WEIR_EINVAL;
     if (a->n_row == 0) return WEIR_OK; /* a grid of no blocks is a launch error */
 
-    const dim3 grid(static_cast<unsigned>((kv->n_head_kv * kv->head_dim + kTile - 1) / kTile), static_cast<unsigned>(tiles));
+    const dim3 grid(static_cast<unsigned>((kv->n_head_kv * kv->head_dim + kTile - 1) / kTile),
+                    static_cast<unsigned>(tiles));
     cudaStream_t stream = weir_cuda_of(be)->stream;
     if (kv->dtype == WEIR_DTYPE_F32) {
         launch<float>(a, grid, stream);
     } else {
         launch<uint16_t>(a, grid, stream);
     }
-    return weir_cuda_launched(be, "kv_append", "n_row %lld n_head_kv %d head_dim %d", static_cast<long long>(a->n_row),
-                              kv->n_head_kv, kv->head_dim);
+    return weir_cuda_launched(be, "kv_append", "n_row %lld n_head_kv %d head_dim %d",
+                              static_cast<long long>(a->n_row), kv->n_head_kv, kv->head_dim);
 }

@@ -1,19 +1,27 @@
-/* Products of few rows with FRAGMENT weights (bf16): decode and verify. Bound by the bandwidth of the weights.
+/* Products of few rows with FRAGMENT weights (bf16): decode and verify. Bound by the bandwidth of the
+ * weights.
  *
- *   block   8 warps, a row tile (up to 16 rows), a slice of the inputs, and one unit after another (linear_plan.h)
- *   warp    one panel of the unit; every 8 / P th tile of 16 outputs x 16 inputs of the slice, in rising order
+ *   block   8 warps, a row tile (up to 16 rows), a slice of the inputs, and one unit after another
+ *           (linear_plan.h)
+ *   warp    one panel of the unit; every 8 / P th tile of 16 outputs x 16 inputs of the slice, in rising
+ *           order
  *   lane    16 bytes of a tile: its operand of mma.m16n8k16, weights as the 16, rows as the 8
  *
- *   ring of D tiles a warp  --cp.async-->  registers  --mma-->  16 x 8 sums  --shared-->  in warp order  -->  epilogue
- *                                             ^                                 or, split > 1: to scratch, and the block
- *   rows --x norm, bf16--> shared ------------+                                 that comes last adds the slices in order
+ *   ring of D tiles a warp  --cp.async-->  registers  --mma-->  16 x 8 sums  --shared-->  in warp order  -->
+ *   epilogue
+ *                                             ^                                 or, split > 1: to scratch,
+ *                                                                               and the block
+ *   rows --x norm, bf16--> shared ------------+                                 that comes last adds the
+ *   slices in order
  *
- * A lane reads back only what it copied itself, so the ring needs no barrier; it runs on through the ends of units and is
- * full before grid_wait, while the kernels ahead still run. The sum of a row's outputs is a chain of mma along its warp's
- * tiles, then warps, then slices: all of it set by the shape, so neither rows, tiles of rows nor the grid change a bit.
+ * A lane reads back only what it copied itself, so the ring needs no barrier; it runs on through the ends of
+ * units and is full before grid_wait, while the kernels ahead still run. The sum of a row's outputs is a
+ * chain of mma along its warp's tiles, then warps, then slices: all of it set by the shape, so neither rows,
+ * tiles of rows nor the grid change a bit.
  *
- * Figures for 6 rows, k = 2304, split 4 (slices of 576): ring 64 KB (D = 16), sums 5 KB, rows 7 KB: 76 KB, two
- * blocks a processor on sm_90 and sm_80, 128 KB in flight. Registers: 128 at most. sm_89 has room for one block. */
+ * Figures for 6 rows, k = 2304, split 4 (slices of 576): ring 64 KB (D = 16), sums 5 KB, rows 7 KB: 76 KB,
+ * two blocks a processor on sm_90 and sm_80, 128 KB in flight. Registers: 128 at most. sm_89 has room for one
+ * block. */
 #include "kernels/dense/linear.cuh"
 
 namespace {
@@ -26,20 +34,20 @@ constexpr int RESIDENT = 2; /* blocks a processor: leaves a thread 128 registers
 
 /* How a launch is cut; the same in all its blocks. */
 struct cut {
-    int32_t n_tile;          /* row tiles */
+    int32_t n_tile; /* row tiles */
     int32_t split;
     int64_t n_unit, n_panel, tiles, slice;
-    int32_t stage, stride;   /* inputs of a row in shared memory at once; elements from row to row */
-    float *partial;          /* (n_tile, split, n_unit) records of ROWS x (64 + 1) */
-    uint32_t *counter;       /* (n_tile, n_unit) */
+    int32_t stage, stride; /* inputs of a row in shared memory at once; elements from row to row */
+    float *partial;        /* (n_tile, split, n_unit) records of ROWS x (64 + 1) */
+    uint32_t *counter;     /* (n_tile, n_unit) */
 };
 
 template <int P> struct place {
     int64_t unit, unit_step;
     int tile, z;
-    int panel, share;        /* of the warp: which panel of the unit, which of its tiles */
-    int64_t first;           /* tile of the slice's first input */
-    int length, count;       /* tiles of the slice; of them this warp's */
+    int panel, share;  /* of the warp: which panel of the unit, which of its tiles */
+    int64_t first;     /* tile of the slice's first input */
+    int length, count; /* tiles of the slice; of them this warp's */
 };
 
 template <int P> PTX_FN place<P> place_of(const cut &c) {
@@ -67,7 +75,9 @@ template <int P, int D> struct ring {
 
     PTX_FN void seek() {
         int64_t p = unit * P + panel;
-        if (p >= n_panel) p = n_panel - 1; /* the last unit may lack panels: what comes of them is not stored */
+        if (p >= n_panel)
+            p = n_panel - 1; /* the last unit may lack panels: what comes of them is not
+                                              stored */
         from = weights + (p * tiles + offset) * TILE_BYTES;
         left = count;
     }
@@ -99,7 +109,8 @@ template <int P, int D> struct ring {
 
 /* `steps` tiles of the warp against inputs at x: x[nt] is this lane's four of row 8 nt + g. */
 template <int P, int NT, int D>
-PTX_FN void multiply(float (&acc)[NT][4], ring<P, D> &w, int *slot, const uint16_t *const (&x)[NT], int steps) {
+PTX_FN void multiply(float (&acc)[NT][4], ring<P, D> &w, int *slot, const uint16_t *const (&x)[NT],
+                     int steps) {
 #pragma unroll 4
     for (int i = 0, at = 0; i < steps; i++, at += WARPS / P * WEIR_TILE) {
         ptx::cp_async_wait<D - 1>();
@@ -157,7 +168,8 @@ template <int P, int RT> struct slice_sums {
 };
 
 /* y of a unit of 16 outputs. */
-template <int P, class Sums> PTX_FN void finish_small(const job &a, const Sums &sums, int64_t unit, int64_t row0, int rows) {
+template <int P, class Sums>
+PTX_FN void finish_small(const job &a, const Sums &sums, int64_t unit, int64_t row0, int rows) {
     const int row = threadIdx.x / WEIR_TILE, i = threadIdx.x % WEIR_TILE;
     const int64_t n = unit * WEIR_TILE + i;
     if (row >= rows || n >= a.n) return;
@@ -167,14 +179,17 @@ template <int P, class Sums> PTX_FN void finish_small(const job &a, const Sums &
 }
 
 /* y and extents of a unit of four panels. A warp takes whole rows, so that its lanes can settle a span. */
-template <class Sums> PTX_FN void finish_large(const job &a, const Sums &sums, int64_t unit, int64_t row0, int rows) {
+template <class Sums>
+PTX_FN void finish_large(const job &a, const Sums &sums, int64_t unit, int64_t row0, int rows) {
     const int lane = threadIdx.x % 32;
     for (int row = threadIdx.x / 32; row < rows; row += WARPS) {
         const float factor = a.norm ? row_factor(a, sums.squares(row)) : 1.0f;
         if (a.gated) { /* panels gate, up, gate, up */
             const int column = lane / WEIR_TILE * 2 * WEIR_TILE + lane % WEIR_TILE;
             const int64_t n = unit * 32 + lane;
-            if (n < a.n) finish(a, factor * sums.at(row, column), factor * sums.at(row, column + WEIR_TILE), row0 + row, n);
+            if (n < a.n)
+                finish(a, factor * sums.at(row, column), factor * sums.at(row, column + WEIR_TILE),
+                       row0 + row, n);
             continue;
         }
         weir_extent e = extent_of(0.0f, false, 0);
@@ -191,7 +206,8 @@ template <class Sums> PTX_FN void finish_large(const job &a, const Sums &sums, i
     }
 }
 
-template <int P, class Sums> PTX_FN void finish_unit(const job &a, const Sums &sums, int64_t unit, int64_t row0, int rows) {
+template <int P, class Sums>
+PTX_FN void finish_unit(const job &a, const Sums &sums, int64_t unit, int64_t row0, int rows) {
     if constexpr (P == 4) {
         finish_large(a, sums, unit, row0, rows);
     } else {
@@ -201,8 +217,8 @@ template <int P, class Sums> PTX_FN void finish_unit(const job &a, const Sums &s
 
 /* Leaves this slice's products in scratch; the block that completes the unit finishes it. */
 template <int P, int RT>
-PTX_FN void merge_slices(const job &a, const cut &c, const place<P> &at, const block_sums<P, RT> &mine, int *last,
-                         int64_t unit, int64_t row0, int rows) {
+PTX_FN void merge_slices(const job &a, const cut &c, const place<P> &at, const block_sums<P, RT> &mine,
+                         int *last, int64_t unit, int64_t row0, int rows) {
     constexpr int COLUMNS = P * WEIR_TILE, RECORD = RT * (COLUMNS + 1);
     slice_sums<P, RT> all;
     all.step = c.n_unit * RECORD;
@@ -211,7 +227,8 @@ PTX_FN void merge_slices(const job &a, const cut &c, const place<P> &at, const b
     all.record = record;
     record += at.z * all.step;
     for (int i = threadIdx.x; i < rows * COLUMNS; i += THREADS) record[i] = mine.at(i / COLUMNS, i % COLUMNS);
-    if (a.norm && static_cast<int>(threadIdx.x) < rows) record[RT * COLUMNS + threadIdx.x] = mine.squares(threadIdx.x);
+    if (a.norm && static_cast<int>(threadIdx.x) < rows)
+        record[RT * COLUMNS + threadIdx.x] = mine.squares(threadIdx.x);
     __syncthreads();
     if (threadIdx.x == 0) {
         uint32_t *counter = c.counter + at.tile * c.n_unit + unit;
@@ -240,10 +257,12 @@ __global__ void __launch_bounds__(THREADS, RESIDENT) fragment_kernel(const job a
     ptx::grid_wait();
 
     const int64_t row0 = static_cast<int64_t>(at.tile) * RT, first = at.first * WEIR_TILE;
-    const int rows = static_cast<int>(a.n_row - row0 < RT ? a.n_row - row0 : RT), width = at.length * WEIR_TILE;
+    const int rows = static_cast<int>(a.n_row - row0 < RT ? a.n_row - row0 : RT),
+              width = at.length * WEIR_TILE;
     const int64_t end = first + width < a.k ? first + width : a.k;
     const bool whole = c.stage >= width;
-    if (whole || a.norm) take(a, row0, rows, first, width, end, whole ? xs : nullptr, c.stride, a.norm ? part : nullptr);
+    if (whole || a.norm)
+        take(a, row0, rows, first, width, end, whole ? xs : nullptr, c.stride, a.norm ? part : nullptr);
     __syncthreads();
 
     const int lane = threadIdx.x % 32;
@@ -284,13 +303,16 @@ __global__ void __launch_bounds__(THREADS, RESIDENT) fragment_kernel(const job a
     }
 }
 
-/* ---- host --------------------------------------------------------------------------------------------------- */
+/* ---- host ---------------------------------------------------------------------------------------------- */
 
-/* Shared memory but for the rows: ring, sums, squares, and who came last. None of it is static, which would count
- * against what a block can ask for. */
-int fixed_bytes(int rt, int depth) { return WARPS * depth * TILE_BYTES + WARPS * rt * LINE * 4 + rt * WARPS * 4 + 16; }
+/* Shared memory but for the rows: ring, sums, squares, and who came last. None of it is static, which would
+ * count against what a block can ask for. */
+int fixed_bytes(int rt, int depth) {
+    return WARPS * depth * TILE_BYTES + WARPS * rt * LINE * 4 + rt * WARPS * 4 + 16;
+}
 
-/* Two blocks a processor where it has the memory (sm_80, sm_90); all of it for one where it has not (sm_86, sm_89). */
+/* Two blocks a processor where it has the memory (sm_80, sm_90); all of it for one where it has not (sm_86,
+ * sm_89). */
 int smem_budget(const weir_cuda *cu) {
     const int optin = static_cast<int>(cu->smem_optin), half = (optin + 1024) / 2 - 1024;
     return half >= 72 * 1024 ? half : optin;
@@ -309,7 +331,8 @@ shape fit(const weir_cuda *cu, const weir_linear_plan &p, int rt, int rows, cut 
     s.depth = p.panels == 4 && fixed_bytes(rt, 16) + row_bytes * (width + WEIR_TILE) <= budget ? 16 : 8;
     const int64_t room = (budget - fixed_bytes(rt, s.depth)) / row_bytes - WEIR_TILE;
     c->stage = static_cast<int32_t>(width <= room ? width : room / unit * unit);
-    c->stride = (c->stage / WEIR_TILE | 1) * WEIR_TILE; /* an odd number of 32 bytes: rows fall into different banks */
+    c->stride = (c->stage / WEIR_TILE | 1) * WEIR_TILE; /* an odd number of 32 bytes: rows fall into different
+                                                           banks */
     s.smem = fixed_bytes(rt, s.depth) + row_bytes * c->stride;
     return s;
 }
@@ -328,13 +351,15 @@ template <int P, int NT, int D> weir_status launch(weir_cuda *cu, const job &j, 
     return WEIR_OK;
 }
 
-template <int NT> weir_status launch_rows(weir_cuda *cu, const job &j, const cut &c, int panels, const shape &s) {
+template <int NT>
+weir_status launch_rows(weir_cuda *cu, const job &j, const cut &c, int panels, const shape &s) {
     if (panels == 1) return launch<1, NT, 8>(cu, j, c, s.smem);
     if (panels == 2) return launch<2, NT, 8>(cu, j, c, s.smem);
     return s.depth == 16 ? launch<4, NT, 16>(cu, j, c, s.smem) : launch<4, NT, 8>(cu, j, c, s.smem);
 }
 
-/* Row tiles that one launch takes: as many as the records of their slices have room in scratch. 0: not one. */
+/* Row tiles that one launch takes: as many as the records of their slices have room in scratch. 0: not
+ * one. */
 int64_t tiles_at_once(const weir_cuda *cu, const weir_linear_plan &p, int64_t n_tile) {
     int64_t most = 4096;
     if (p.split > 1) {
@@ -364,7 +389,9 @@ weir_status fragment_rows(weir_cuda *cu, const weir_linear *a) {
         if (spans) j.extent = nullptr;
         if (j.extent) j.extent += t * rt * weir_extent_count(a->extent_n);
         c.n_tile = static_cast<int32_t>(n_tile - t < step ? n_tile - t : step);
-        j.n_row = a->n_row - t * rt < c.n_tile * static_cast<int64_t>(rt) ? a->n_row - t * rt : c.n_tile * static_cast<int64_t>(rt);
+        j.n_row = a->n_row - t * rt < c.n_tile * static_cast<int64_t>(rt)
+                      ? a->n_row - t * rt
+                      : c.n_tile * static_cast<int64_t>(rt);
         WEIR_TRY(rt == 8 ? launch_rows<1>(cu, j, c, p.panels, s) : launch_rows<2>(cu, j, c, p.panels, s));
         WEIR_TRY(launched(cu, "fragments", a));
     }

@@ -1,7 +1,8 @@
 #ifndef WEIR_KERNELS_DENSE_LINEAR_CUH
 #define WEIR_KERNELS_DENSE_LINEAR_CUH
 
-/* What the kernels of linear share: the arguments as a kernel takes them, rows into shared memory, epilogues, extents. */
+/* What the kernels of linear share: the arguments as a kernel takes them, rows into shared memory, epilogues,
+ * extents. */
 #include "kernels/cuda_util.cuh"
 #include "kernels/ptx.cuh"
 
@@ -44,13 +45,15 @@ inline job job_of(const weir_linear *a) {
     return j;
 }
 
-/* More shared memory than a kernel gets unasked; asked for once a kernel and device. For kernels without static shared memory:
- * both together must stay below smem_optin, or the driver refuses. */
-template <class Kernel> cudaError_t allow_smem(Kernel *kernel, std::atomic<uint64_t> *asked, const weir_cuda *cu) {
+/* More shared memory than a kernel gets unasked; asked for once a kernel and device. For kernels without
+ * static shared memory: both together must stay below smem_optin, or the driver refuses. */
+template <class Kernel>
+cudaError_t allow_smem(Kernel *kernel, std::atomic<uint64_t> *asked, const weir_cuda *cu) {
     const uint64_t bit = uint64_t{1} << (cu->device & 63);
     if (asked->load(std::memory_order_relaxed) & bit) return cudaSuccess;
-    const cudaError_t e = cudaFuncSetAttribute(reinterpret_cast<const void *>(kernel),
-                                               cudaFuncAttributeMaxDynamicSharedMemorySize, (int)cu->smem_optin);
+    const cudaError_t e =
+        cudaFuncSetAttribute(reinterpret_cast<const void *>(kernel),
+                             cudaFuncAttributeMaxDynamicSharedMemorySize, (int)cu->smem_optin);
     if (e == cudaSuccess) asked->fetch_or(bit, std::memory_order_relaxed);
     return e;
 }
@@ -80,7 +83,8 @@ PTX_FN float finish(const job &a, float gate, float up, int64_t row, int64_t n) 
     return d;
 }
 
-/* 1 / sqrt(mean of squares + eps); products are of x norm, so that rows are read once and scaled behind the sum. */
+/* 1 / sqrt(mean of squares + eps); products are of x norm, so that rows are read once and scaled behind the
+ * sum. */
 PTX_FN float row_factor(const job &a, float sum_sq) {
     return a.norm ? 1.0f / sqrtf(sum_sq / static_cast<float>(a.k) + a.eps) : 1.0f;
 }
@@ -151,13 +155,14 @@ PTX_FN void put4(uint16_t *dst, const float4 &v) {
 }
 PTX_FN void put4(float *dst, const float4 &v) { *reinterpret_cast<float4 *>(dst) = v; }
 
-/* Inputs [first, first + width) of rows [row0, row0 + rows), times norm, as elements T at xs + r stride; zeros from `end`
- * (<= k) on. Batches of ROWS rows and STEPS groups of four inputs a thread have their loads in flight together.
- * part[r][warp], unless NULL: this warp's share of the sum of squares of those inputs. Its order depends on first and end
- * alone: a thread takes groups of four at distance 1024 in rising order, a warp its lanes as a tree. xs NULL: sums alone. */
+/* Inputs [first, first + width) of rows [row0, row0 + rows), times norm, as elements T at xs + r stride;
+ * zeros from `end` (<= k) on. Batches of ROWS rows and STEPS groups of four inputs a thread have their loads
+ * in flight together. part[r][warp], unless NULL: this warp's share of the sum of squares of those inputs.
+ * Its order depends on first and end alone: a thread takes groups of four at distance 1024 in rising order, a
+ * warp its lanes as a tree. xs NULL: sums alone. */
 template <class T, int ROWS, int STEPS>
-PTX_FN void take_rows(const job &a, int64_t row0, int rows, int64_t first, int width, int64_t end, T *xs, int stride,
-                      float (*part)[WARPS]) {
+PTX_FN void take_rows(const job &a, int64_t row0, int rows, int64_t first, int width, int64_t end, T *xs,
+                      int stride, float (*part)[WARPS]) {
     const int warp = threadIdx.x / 32, lane = threadIdx.x % 32;
     for (int r0 = 0; r0 < rows; r0 += ROWS) {
         const float *x = a.x + (row0 + r0) * a.ldx;
@@ -167,7 +172,8 @@ PTX_FN void take_rows(const job &a, int64_t row0, int rows, int64_t first, int w
 #pragma unroll
             for (int s = 0; s < STEPS; s++) {
                 const int i = i0 + 4 * THREADS * s;
-                g[s] = a.norm && i < width ? load4(a.norm, first + i, end, a.vector) : make_float4(1.0f, 1.0f, 1.0f, 1.0f);
+                g[s] = a.norm && i < width ? load4(a.norm, first + i, end, a.vector)
+                                           : make_float4(1.0f, 1.0f, 1.0f, 1.0f);
 #pragma unroll
                 for (int r = 0; r < ROWS; r++) {
                     v[r][s] = make_float4(0.0f, 0.0f, 0.0f, 0.0f);
@@ -198,8 +204,8 @@ PTX_FN void take_rows(const job &a, int64_t row0, int rows, int64_t first, int w
 
 /* Few rows: loads of one row in flight; more: of four. Both add in the same order. */
 template <class T>
-PTX_FN void take(const job &a, int64_t row0, int rows, int64_t first, int width, int64_t end, T *xs, int stride,
-                 float (*part)[WARPS]) {
+PTX_FN void take(const job &a, int64_t row0, int rows, int64_t first, int width, int64_t end, T *xs,
+                 int stride, float (*part)[WARPS]) {
     if (rows <= 2) {
         take_rows<T, 1, 4>(a, row0, rows, first, width, end, xs, stride, part);
     } else {
@@ -216,14 +222,17 @@ PTX_FN float sum_parts(const float (&part)[WARPS]) {
 }
 
 /* Products that a kernel of its own finishes. Entries of the other files. */
-weir_status plain_rows(weir_cuda *cu, const weir_linear *a);   /* linear_rows.cu: ROWS weights of floats */
-weir_status quant_rows(weir_cuda *cu, const weir_linear *a);   /* linear_quant.cu: ROWS weights of blocks, prompts too */
-weir_status prefill(weir_cuda *cu, const weir_linear *a);      /* linear_prefill.cu: ROWS weights through the library */
-weir_status extents(weir_cuda *cu, const weir_linear *a);      /* linear_rows.cu: of outputs that lie in y */
+weir_status plain_rows(weir_cuda *cu, const weir_linear *a); /* linear_rows.cu: ROWS weights of floats */
+weir_status quant_rows(weir_cuda *cu, const weir_linear *a); /* linear_quant.cu: ROWS weights of blocks,
+                                                                  prompts too */
+weir_status prefill(weir_cuda *cu, const weir_linear *a);    /* linear_prefill.cu: ROWS weights through the
+                                                                  library */
+weir_status extents(weir_cuda *cu, const weir_linear *a);    /* linear_rows.cu: of outputs that lie in y */
 
 inline weir_status launched(weir_cuda *cu, const char *kernel, const weir_linear *a) {
-    return weir_cuda_launched(&cu->base, "linear", "%s, n_row %lld n %lld k %lld %s%s", kernel, (long long)a->n_row,
-                              (long long)a->w->n, (long long)a->w->k, weir_dtype_name(a->w->dtype), a->w->gated ? " gated" : "");
+    return weir_cuda_launched(&cu->base, "linear", "%s, n_row %lld n %lld k %lld %s%s", kernel,
+                              (long long)a->n_row, (long long)a->w->n, (long long)a->w->k,
+                              weir_dtype_name(a->w->dtype), a->w->gated ? " gated" : "");
 }
 
 } // namespace linear

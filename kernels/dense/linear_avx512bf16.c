@@ -18,10 +18,10 @@ WEIR_TILE(rows1, 1, 8, ROWS_BF16) WEIR_TILE(rows2, 2, 4, ROWS_BF16)
 WEIR_TILE(rows3, 3, 4, ROWS_BF16) WEIR_TILE(rows4, 4, 4, ROWS_BF16)
 WEIR_TILE(rows5, 5, 4, ROWS_BF16) WEIR_TILE(rows6, 6, 4, ROWS_BF16)
 WEIR_TILE(rows7, 7, 2, ROWS_BF16) WEIR_TILE(rows8, 8, 2, ROWS_BF16)
-/* clang-format on */
+    /* clang-format on */
 
-const weir_linear_bf16 weir_linear_bf16_avx512 = {
-    .prepare = prepare_bf16,
-    .tile_rows = 8,
-    .tile = {rows1, rows2, rows3, rows4, rows5, rows6, rows7, rows8},
+    const weir_linear_bf16 weir_linear_bf16_avx512 = {
+        .prepare = prepare_bf16,
+        .tile_rows = 8,
+        .tile = {rows1, rows2, rows3, rows4, rows5, rows6, rows7, rows8},
 };

@@ -2,8 +2,8 @@
  * bit of a result: a (row, output) is one chain of multiply-adds over k wherever it is computed.
  *
  * Prefill takes the same way. A library GEMM was tried for full chunks of 64 rows, f32, one Zen 5 core:
- * OpenBLAS 0.3.21 99 GFLOP/s, these tiles 92 (AVX2) and 236 (AVX-512); and its serial build may not be called from
- * two threads at once. */
+ * OpenBLAS 0.3.21 99 GFLOP/s, these tiles 92 (AVX2) and 236 (AVX-512); and its serial build may not be called
+ * from two threads at once. */
 #include "kernels/dense/linear_quant.h"
 
 enum {
@@ -16,11 +16,11 @@ typedef struct job {
     weir_backend *be;
     const weir_linear *a;
     const weir_linear_quant *quant; /* NULL: float weights */
-    weir_prepare_fn *prepare; /* NULL: rows are read where they are */
+    weir_prepare_fn *prepare;       /* NULL: rows are read where they are */
     weir_tile_fn *const *tile;
     int tile_rows;
-    int64_t row_bytes;        /* of a prepared row */
-    int64_t row0, n_row;      /* the chunk */
+    int64_t row_bytes;   /* of a prepared row */
+    int64_t row0, n_row; /* the chunk */
     int64_t panel_bytes;
 } job;
 
@@ -46,8 +46,8 @@ static weir_linear_tile tile_at(const job *j, int64_t first, int64_t n, int64_t 
     };
 }
 
-/* Every worker prepares the rows for itself: cheaper than waiting for one to do it. step: bytes from row to row; stride: what
- * a tile takes as x_stride. */
+/* Every worker prepares the rows for itself: cheaper than waiting for one to do it. step: bytes from row to
+ * row; stride: what a tile takes as x_stride. */
 static const unsigned char *prepared_rows(const job *j, int worker, int64_t *step, int64_t *stride) {
     const weir_linear *a = j->a;
     const float *x = a->x + j->row0 * a->ldx;
@@ -105,7 +105,9 @@ static weir_status linear_fast(weir_backend *be, const weir_linear *a, const wei
     job j = {
         .be = be,
         .a = a,
-        .prepare = round_rows ? bf16->prepare : a->norm || w->k != w->k_pad ? kernels->prepare : NULL,
+        .prepare = round_rows                    ? bf16->prepare
+                   : a->norm || w->k != w->k_pad ? kernels->prepare
+                                                 : NULL,
         .row_bytes = row_stride(w->k_pad * (round_rows ? 2 : 4)),
         .panel_bytes = weir_weight_panel_bytes(w),
     };
@@ -136,5 +138,6 @@ weir_status weir_linear_avx512(weir_backend *be, weir_linear *a) {
 }
 
 weir_status weir_linear_avx512bf16(weir_backend *be, weir_linear *a) {
-    return linear_fast(be, a, &weir_linear_kernels_avx512, &weir_linear_bf16_avx512, &weir_linear_quant_avx512vnni);
+    return linear_fast(be, a, &weir_linear_kernels_avx512, &weir_linear_bf16_avx512,
+                       &weir_linear_quant_avx512vnni);
 }

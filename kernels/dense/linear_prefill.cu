@@ -1,18 +1,19 @@
 /* Products of prompts with ROWS weights: cuBLASLt does the sums, these kernels what lies before and behind.
  *
- *   x rows --x norm, to the weight's dtype, zeros up to a whole chunk--> scratch  --library--> sums (chunk, n) f32 in scratch
- *   sums --row factor, scale, activation, gate, add--> y rows that there are
+ *   x rows --x norm, to the weight's dtype, zeros up to a whole chunk--> scratch  --library--> sums (chunk,
+ *   n) f32 in scratch sums --row factor, scale, activation, gate, add--> y rows that there are
  *
- * prepare: a block a row of the chunk; reads 4 k bytes, writes 2 or 4 k. finish: a thread an output; reads 4 n (gated:
- * 8 n), writes 4 n a row. Both are bound by bandwidth (L2 mostly: a chunk of 256 rows of 4608 is 4.7 MB), some 3% of the
- * product's own time. Registers: 64 at most, no shared memory but the warps' sums. */
+ * prepare: a block a row of the chunk; reads 4 k bytes, writes 2 or 4 k. finish: a thread an output; reads 4
+ * n (gated: 8 n), writes 4 n a row. Both are bound by bandwidth (L2 mostly: a chunk of 256 rows of 4608 is
+ * 4.7 MB), some 3% of the product's own time. Registers: 64 at most, no shared memory but the warps' sums. */
 #include "kernels/dense/cublaslt.cuh"
 #include "kernels/dense/linear.cuh"
 
 namespace linear {
 namespace {
 
-template <class T> __global__ void __launch_bounds__(THREADS) prepare_kernel(const job a, T *xs, float *factor) {
+template <class T>
+__global__ void __launch_bounds__(THREADS) prepare_kernel(const job a, T *xs, float *factor) {
     K_SHARED(part, float[1][WARPS]);
     ptx::grid_launch_dependents();
     ptx::grid_wait();
@@ -20,7 +21,8 @@ template <class T> __global__ void __launch_bounds__(THREADS) prepare_kernel(con
     const int width = static_cast<int>(a.k);
     T *out = xs + row * a.k;
     if (row >= a.n_row) {
-        for (int i = 4 * threadIdx.x; i < width; i += 4 * THREADS) put4(out + i, make_float4(0.0f, 0.0f, 0.0f, 0.0f));
+        for (int i = 4 * threadIdx.x; i < width; i += 4 * THREADS)
+            put4(out + i, make_float4(0.0f, 0.0f, 0.0f, 0.0f));
         return;
     }
     take_rows<T, 1, 4>(a, row, 1, 0, width, a.k, out, 0, a.norm ? part : nullptr);
@@ -28,7 +30,8 @@ template <class T> __global__ void __launch_bounds__(THREADS) prepare_kernel(con
     if (threadIdx.x == 0) factor[row] = a.norm ? row_factor(a, sum_parts(part[0])) : 1.0f;
 }
 
-__global__ void __launch_bounds__(THREADS) finish_kernel(const job a, const float *sums, int64_t ld, const float *factor) {
+__global__ void __launch_bounds__(THREADS)
+    finish_kernel(const job a, const float *sums, int64_t ld, const float *factor) {
     ptx::grid_launch_dependents();
     ptx::grid_wait();
     const int64_t n = static_cast<int64_t>(blockIdx.x) * THREADS + threadIdx.x, row = blockIdx.y;
@@ -52,7 +55,8 @@ parts parts_of(float *scratch, int64_t chunk, int64_t k, int64_t ld) {
     p.factor = scratch;
     p.sums = p.factor + whole_lines(rows);
     p.x = p.sums + whole_lines(rows * static_cast<size_t>(ld));
-    p.floats = whole_lines(rows) + whole_lines(rows * static_cast<size_t>(ld)) + whole_lines(rows * static_cast<size_t>(k));
+    p.floats = whole_lines(rows) + whole_lines(rows * static_cast<size_t>(ld)) +
+               whole_lines(rows * static_cast<size_t>(k));
     return p;
 }
 
@@ -60,9 +64,11 @@ weir_status one_chunk(weir_cuda *cu, const weir_linear *a, const job &j, const p
     const bool bf16 = a->w->dtype == WEIR_DTYPE_BF16;
     const dim3 rows(static_cast<unsigned>(cu->base.chunk));
     if (bf16) {
-        K_LAUNCH_PDL(prepare_kernel<uint16_t>, rows, dim3(THREADS), 0, cu->stream)(j, static_cast<uint16_t *>(p.x), p.factor);
+        K_LAUNCH_PDL(prepare_kernel<uint16_t>, rows, dim3(THREADS), 0, cu->stream)
+        (j, static_cast<uint16_t *>(p.x), p.factor);
     } else {
-        K_LAUNCH_PDL(prepare_kernel<float>, rows, dim3(THREADS), 0, cu->stream)(j, static_cast<float *>(p.x), p.factor);
+        K_LAUNCH_PDL(prepare_kernel<float>, rows, dim3(THREADS), 0, cu->stream)
+        (j, static_cast<float *>(p.x), p.factor);
     }
     WEIR_TRY(launched(cu, "prompt rows", a));
     weir_lt_product product = {};

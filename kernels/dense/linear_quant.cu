@@ -1,16 +1,18 @@
-/* Products with quantised weights, which stay in the file's blocks: decoded in registers, f32 inputs, f32 sums. Rows of decode and
- * prompts take the same kernel, so that a row has the same bits in both.
+/* Products with quantised weights, which stay in the file's blocks: decoded in registers, f32 inputs, f32
+ * sums. Rows of decode and prompts take the same kernel, so that a row has the same bits in both.
  *
- *   block   8 warps, a tile of up to 8 rows whose inputs lie in shared memory as f32, times norm, 2048 at most at once
+ *   block   8 warps, a tile of up to 8 rows whose inputs lie in shared memory as f32, times norm, 2048 at
+ *           most at once
  *   warp    two rows of the weight: two outputs next to each other, or gate and up of one
  *   lane    8 elements of every 256, in rising order; then the lanes as a tree
  *
- * Decoding costs about 3 instructions an element, a row 1 multiply-add and a quarter of a 16-byte load from shared memory, two
- * outputs sharing it: with one row 4.5 bits of weight take 4 to 5 instructions, about as long as HBM needs for them (H100:
- * 3.35 TB/s / 132 SMs / 1.7 GHz = 15 bytes a clock and processor, 27 weights of 4.5 bits, of 128 instructions); with 8 rows three
- * times that. Not taken: integer products (dp4a) of rows rounded to bytes, which would halve it and round what the CPU truth does
- * not; dequantising prompts' weights for the library, which wants scratch as large as the matrix in bf16.
- * Registers: 128 at most; shared memory 64 KB for 8 rows of 2048. */
+ * Decoding costs about 3 instructions an element, a row 1 multiply-add and a quarter of a 16-byte load from
+ * shared memory, two outputs sharing it: with one row 4.5 bits of weight take 4 to 5 instructions, about as
+ * long as HBM needs for them (H100: 3.35 TB/s / 132 SMs / 1.7 GHz = 15 bytes a clock and processor, 27
+ * weights of 4.5 bits, of 128 instructions); with 8 rows three times that. Not taken: integer products (dp4a)
+ * of rows rounded to bytes, which would halve it and round what the CPU truth does not; dequantising prompts'
+ * weights for the library, which wants scratch as large as the matrix in bf16. Registers: 128 at most; shared
+ * memory 64 KB for 8 rows of 2048. */
 #include "kernels/dense/linear.cuh"
 #include "kernels/dense/quant.cuh"
 
@@ -28,10 +30,11 @@ PTX_FN void inputs(float (&to)[V], const float *p) {
     }
 }
 
-/* acc[m][r] += elements [begin, begin + n) of weight row m . row r's inputs in shared memory; n is a multiple of 32. */
+/* acc[m][r] += elements [begin, begin + n) of weight row m . row r's inputs in shared memory; n is a multiple
+ * of 32. */
 template <int DTYPE, int R>
-PTX_FN void accumulate(float (&acc)[2][R], const uint8_t *w0, const uint8_t *w1, int64_t begin, const float *xs, int stride,
-                       int n) {
+PTX_FN void accumulate(float (&acc)[2][R], const uint8_t *w0, const uint8_t *w1, int64_t begin,
+                       const float *xs, int stride, int n) {
 #pragma unroll 2
     for (int i = threadIdx.x % 32 * V; i < n; i += 32 * V) {
         float a[V], b[V];
@@ -85,7 +88,7 @@ __global__ void __launch_bounds__(THREADS, 2) quant_kernel(const job a, int stag
     }
 }
 
-/* ---- host --------------------------------------------------------------------------------------------------- */
+/* ---- host ---------------------------------------------------------------------------------------------- */
 
 constexpr int64_t MOST_Y = 32768; /* grid.y */
 
@@ -100,8 +103,10 @@ template <int DTYPE, int R> weir_status launch(weir_cuda *cu, const weir_linear 
         j.x += r * a->ldx;
         j.y += r * a->ldy;
         j.n_row = a->n_row - r < step ? a->n_row - r : step;
-        const dim3 grid(static_cast<unsigned>((pairs + WARPS - 1) / WARPS), static_cast<unsigned>((j.n_row + R - 1) / R));
-        K_LAUNCH_PDL((quant_kernel<DTYPE, R>), grid, dim3(THREADS), R * (stage + WARPS) * sizeof(float), cu->stream)
+        const dim3 grid(static_cast<unsigned>((pairs + WARPS - 1) / WARPS),
+                        static_cast<unsigned>((j.n_row + R - 1) / R));
+        K_LAUNCH_PDL((quant_kernel<DTYPE, R>), grid, dim3(THREADS), R * (stage + WARPS) * sizeof(float),
+                     cu->stream)
         (j, stage, row_bytes);
         WEIR_TRY(launched(cu, "blocks", a));
     }

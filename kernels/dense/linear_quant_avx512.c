@@ -4,7 +4,8 @@
 /* clang-format off */
 #ifdef WEIR_QUANT_FEW_TILES
 enum { TILE_ROWS = 2 };
-#define TILES(dtype, suffix) WEIR_QUANT_TILE(rows1_##suffix, 1, 2, dtype) WEIR_QUANT_TILE(rows2_##suffix, 2, 2, dtype)
+#define TILES(dtype, suffix) \
+    WEIR_QUANT_TILE(rows1_##suffix, 1, 2, dtype) WEIR_QUANT_TILE(rows2_##suffix, 2, 2, dtype)
 #define LIST(suffix) { rows1_##suffix, rows2_##suffix }
 #else
 enum { TILE_ROWS = 8 };

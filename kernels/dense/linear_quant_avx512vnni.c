@@ -1,10 +1,12 @@
-/* AVX-512 with VNNI: four bytes of 16 outputs in one vpdpbusd. Two or four panels share what a row broadcasts. */
+/* AVX-512 with VNNI: four bytes of 16 outputs in one vpdpbusd. Two or four panels share what a row
+ * broadcasts. */
 #include "kernels/dense/linear_quant_vec.h"
 
 /* clang-format off */
 #ifdef WEIR_QUANT_FEW_TILES
 enum { TILE_ROWS = 2 };
-#define TILES(dtype, suffix) WEIR_QUANT_TILE(rows1_##suffix, 1, 2, dtype) WEIR_QUANT_TILE(rows2_##suffix, 2, 4, dtype)
+#define TILES(dtype, suffix) \
+    WEIR_QUANT_TILE(rows1_##suffix, 1, 2, dtype) WEIR_QUANT_TILE(rows2_##suffix, 2, 4, dtype)
 #define LIST(suffix) { rows1_##suffix, rows2_##suffix }
 #else
 enum { TILE_ROWS = 8 };

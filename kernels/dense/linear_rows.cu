@@ -1,13 +1,16 @@
-/* Products with ROWS weights (f32, f16; bf16 where the library cannot have them), and extents of outputs that lie in y.
+/* Products with ROWS weights (f32, f16; bf16 where the library cannot have them), and extents of outputs that
+ * lie in y.
  *
- *   block   8 warps, a tile of up to 8 rows whose inputs lie in shared memory as f32, times norm, 2048 at most at once
+ *   block   8 warps, a tile of up to 8 rows whose inputs lie in shared memory as f32, times norm, 2048 at
+ *           most at once
  *   warp    two rows of the weight: two outputs next to each other, or gate and up of one
  *   lane    16 bytes (V elements) of every 32 V, in rising order; then the lanes as a tree
  *
- * A lane reads 2 x 16 bytes of weights and R x V inputs a step; 4 steps have their loads in flight: 32 KB a block. With 8
- * rows shared memory limits it at about 16 bytes of f32 weights a clock and processor, which is what HBM gives; f32
- * and f16 are not the formats to be fast in. Rows of a weight that are no multiple of 16 bytes go by element.
- * Registers: 128 at most; shared memory 64 KB for 8 rows of 2048: 2 blocks a processor, or one on sm_89. */
+ * A lane reads 2 x 16 bytes of weights and R x V inputs a step; 4 steps have their loads in flight: 32 KB a
+ * block. With 8 rows shared memory limits it at about 16 bytes of f32 weights a clock and processor, which is
+ * what HBM gives; f32 and f16 are not the formats to be fast in. Rows of a weight that are no multiple of 16
+ * bytes go by element. Registers: 128 at most; shared memory 64 KB for 8 rows of 2048: 2 blocks a processor,
+ * or one on sm_89. */
 #include "kernels/dense/linear.cuh"
 
 namespace linear {
@@ -50,7 +53,8 @@ template <int V> PTX_FN void inputs(float (&to)[V], const float *p) {
     }
 }
 
-/* acc[m][r] += weight row m . row r over n inputs in shared memory; n is a multiple of V but for the last stage's padding. */
+/* acc[m][r] += weight row m . row r over n inputs in shared memory; n is a multiple of V but for the last
+ * stage's padding. */
 template <class W, int V, int R>
 PTX_FN void accumulate(float (&acc)[2][R], const W *w0, const W *w1, const float *xs, int stride, int n) {
 #pragma unroll 4
@@ -71,7 +75,8 @@ PTX_FN void accumulate(float (&acc)[2][R], const W *w0, const W *w1, const float
     }
 }
 
-template <class W, int V, int R> __global__ void __launch_bounds__(THREADS, 2) rows_kernel(const job a, int stage) {
+template <class W, int V, int R>
+__global__ void __launch_bounds__(THREADS, 2) rows_kernel(const job a, int stage) {
     K_DYN_SHARED(float, xs); /* [R][stage], then the warps' shares of the sums of squares */
     float(*part)[WARPS] = reinterpret_cast<float(*)[WARPS]>(xs + R * stage);
     ptx::grid_launch_dependents();
@@ -85,7 +90,8 @@ template <class W, int V, int R> __global__ void __launch_bounds__(THREADS, 2) r
     const W *w0 = static_cast<const W *>(a.w) + m0 * a.k, *w1 = static_cast<const W *>(a.w) + m1 * a.k;
 
     const bool whole = stage >= a.k;
-    if (!whole && a.norm) take<float>(a, row0, rows, 0, static_cast<int>((a.k + 3) / 4 * 4), a.k, nullptr, 0, part);
+    if (!whole && a.norm)
+        take<float>(a, row0, rows, 0, static_cast<int>((a.k + 3) / 4 * 4), a.k, nullptr, 0, part);
     float acc[2][R] = {};
     for (int64_t begin = 0; begin < a.k; begin += stage) {
         const int n = static_cast<int>(a.k - begin < stage ? a.k - begin : stage);
@@ -112,14 +118,15 @@ __global__ void __launch_bounds__(THREADS) extent_kernel(const job a) {
     if (span >= span_count(a)) return;
     const float *y = a.y + row * a.ldy;
     weir_extent e = extent_of(0.0f, false, 0);
-    for (int64_t n = span * WEIR_EXTENT_SPAN + threadIdx.x % 32; n < (span + 1) * WEIR_EXTENT_SPAN && n < a.extent_n; n += 32) {
+    for (int64_t n = span * WEIR_EXTENT_SPAN + threadIdx.x % 32;
+         n < (span + 1) * WEIR_EXTENT_SPAN && n < a.extent_n; n += 32) {
         e = merge(e, extent_of(y[n], true, static_cast<int32_t>(n)));
     }
     e = warp_merge(e);
     if (threadIdx.x % 32 == 0) a.extent[row * span_count(a) + span] = e;
 }
 
-/* ---- host --------------------------------------------------------------------------------------------------- */
+/* ---- host ---------------------------------------------------------------------------------------------- */
 
 constexpr int64_t MOST_Y = 32768; /* grid.y */
 
@@ -133,8 +140,11 @@ template <class W, int V, int R> weir_status launch(weir_cuda *cu, const weir_li
         j.x += r * a->ldx;
         j.y += r * a->ldy;
         j.n_row = a->n_row - r < step ? a->n_row - r : step;
-        const dim3 grid(static_cast<unsigned>((pairs + WARPS - 1) / WARPS), static_cast<unsigned>((j.n_row + R - 1) / R));
-        K_LAUNCH_PDL((rows_kernel<W, V, R>), grid, dim3(THREADS), R * (stage + WARPS) * sizeof(float), cu->stream)(j, stage);
+        const dim3 grid(static_cast<unsigned>((pairs + WARPS - 1) / WARPS),
+                        static_cast<unsigned>((j.n_row + R - 1) / R));
+        K_LAUNCH_PDL((rows_kernel<W, V, R>), grid, dim3(THREADS), R * (stage + WARPS) * sizeof(float),
+                     cu->stream)
+        (j, stage);
         WEIR_TRY(launched(cu, "rows", a));
     }
     return WEIR_OK;
@@ -157,7 +167,8 @@ weir_status extents(weir_cuda *cu, const weir_linear *a) {
         job j = job_of(a);
         j.y += r * a->ldy;
         j.extent += r * weir_extent_count(a->extent_n);
-        const int64_t rows = a->n_row - r < MOST_Y ? a->n_row - r : MOST_Y, spans = weir_extent_count(a->extent_n);
+        const int64_t rows = a->n_row - r < MOST_Y ? a->n_row - r : MOST_Y,
+                      spans = weir_extent_count(a->extent_n);
         const dim3 grid(static_cast<unsigned>((spans + WARPS - 1) / WARPS), static_cast<unsigned>(rows));
         K_LAUNCH_PDL(extent_kernel, grid, dim3(THREADS), 0, cu->stream)(j);
         WEIR_TRY(launched(cu, "extents", a));

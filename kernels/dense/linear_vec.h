@@ -4,13 +4,13 @@
  *   row    | x0 x1 | x2 x3 | …                                  broadcast, one input at a time
  *
  * Each (row, output) is one chain of multiply-adds over k in rising order: that is the whole numerical
- * contract, and why neither the number of rows nor of panels at once can change a bit. The chains that hide the
- * latency of a multiply-add come from several panels at once instead: 8 for one row, fewer for more rows, so that
- * rows x panels stay in registers.
+ * contract, and why neither the number of rows nor of panels at once can change a bit. The chains that hide
+ * the latency of a multiply-add come from several panels at once instead: 8 for one row, fewer for more rows,
+ * so that rows x panels stay in registers.
  *
- * Not taken: even and odd inputs in two chains (twice the registers, which is what several rows need them for);
- * one panel at a time (one row 1.8 times slower with 9 MB of bf16 weights on a Zen 5 core); prefetching the next
- * panels by hand (2 to 5 rows slower, the hardware follows 4 to 8 streams). */
+ * Not taken: even and odd inputs in two chains (twice the registers, which is what several rows need them
+ * for); one panel at a time (one row 1.8 times slower with 9 MB of bf16 weights on a Zen 5 core); prefetching
+ * the next panels by hand (2 to 5 rows slower, the hardware follows 4 to 8 streams). */
 #include <math.h>
 #include <string.h>
 
@@ -98,7 +98,8 @@ WEIR_INLINE void put(float *y, vf d, weir_epilogue e, int64_t left) {
     }
 }
 
-static __attribute__((noinline)) void finish(const weir_linear_tile *t, const float *c, int64_t ldc, int n_row) {
+static __attribute__((noinline)) void finish(const weir_linear_tile *t, const float *c, int64_t ldc,
+                                             int n_row) {
     const vf scale = vf_set1(t->scale);
     const int64_t n_col = t->n_panel / (t->gated ? 2 : 1) * PANEL;
     for (int r = 0; r < n_row; r++, c += ldc) {
@@ -128,7 +129,7 @@ WEIR_INLINE vf weight_vec(const unsigned char *w, int64_t i, int v, int odd, int
 }
 
 /* Whether so many accumulators leave no register beside weights and input. */
-#define TIGHT(row_panels) ((row_panels) * PER_PANEL >= 12)
+#define TIGHT(row_panels) ((row_panels)*PER_PANEL >= 12)
 
 /* acc[r][q] += inputs of pair i, for R rows and P panels. */
 WEIR_INLINE void tile_pair(vf (*acc)[16], const unsigned char *const *w, const unsigned char *const *x,
@@ -172,8 +173,8 @@ WEIR_INLINE void tile_sums(vf (*acc)[16], const weir_linear_tile *t, int64_t fir
 }
 
 /* Sums of panels [first, first + n), spilled as (rows, ldc), into y. */
-static inline void finish_part(const weir_linear_tile *t, int64_t first, int64_t n, const float *c, int64_t ldc,
-                               int n_row) {
+static inline void finish_part(const weir_linear_tile *t, int64_t first, int64_t n, const float *c,
+                               int64_t ldc, int n_row) {
     const int64_t col = first * PANEL / (t->gated ? 2 : 1);
     weir_linear_tile part = *t;
     part.n_panel = n;
@@ -188,7 +189,8 @@ WEIR_INLINE void spill(float *c, int64_t ldc, vf (*acc)[16], const int R, const 
     }
 }
 
-WEIR_INLINE void tile_step(const weir_linear_tile *t, int64_t first, const int R, const int P, const int kind) {
+WEIR_INLINE void tile_step(const weir_linear_tile *t, int64_t first, const int R, const int P,
+                           const int kind) {
     vf acc[WEIR_TILE_ROWS][16];
     tile_sums(acc, t, first, R, P, kind);
     const bool plain = !t->gated && t->epilogue <= WEIR_EPI_MUL && !(t->softcap > 0.0f);
@@ -219,15 +221,15 @@ WEIR_INLINE void tile_gated(const weir_linear_tile *t, int64_t first, const int 
 }
 
 /* All panels of a tile: P (1, 2, 4 or 8) at once, then the rest. */
-#define WEIR_TILE(name, R, P, kind)                                                          \
-    static void name(const weir_linear_tile *t) {                                            \
-        int64_t p = 0;                                                                       \
-        if ((P) > 1) {                                                                       \
-            for (; p + (P) <= t->n_panel; p += (P)) tile_step(t, p, R, P, kind);             \
-        } else if (t->gated) {                                                               \
-            for (; p < t->n_panel; p += 2) tile_gated(t, p, R, kind);                        \
-        }                                                                                    \
-        if ((P) > 4 && p + 4 <= t->n_panel) tile_step(t, p, R, 4, kind), p += 4;             \
-        if ((P) > 2 && p + 2 <= t->n_panel) tile_step(t, p, R, 2, kind), p += 2;             \
-        for (; p < t->n_panel; p++) tile_step(t, p, R, 1, kind);                             \
+#define WEIR_TILE(name, R, P, kind)                                              \
+    static void name(const weir_linear_tile *t) {                                \
+        int64_t p = 0;                                                           \
+        if ((P) > 1) {                                                           \
+            for (; p + (P) <= t->n_panel; p += (P)) tile_step(t, p, R, P, kind); \
+        } else if (t->gated) {                                                   \
+            for (; p < t->n_panel; p += 2) tile_gated(t, p, R, kind);            \
+        }                                                                        \
+        if ((P) > 4 && p + 4 <= t->n_panel) tile_step(t, p, R, 4, kind), p += 4; \
+        if ((P) > 2 && p + 2 <= t->n_panel) tile_step(t, p, R, 2, kind), p += 2; \
+        for (; p < t->n_panel; p++) tile_step(t, p, R, 1, kind);                 \
     }

@@ -8,7 +8,7 @@ static float f16_at(const unsigned char *p) {
     return weir_f32_from_f16(h);
 }
 
-/* ---- blocks of 32 ------------------------------------------------------------------------------------------------ */
+/* ---- blocks of 32 -------------------------------------------------------------------------------------- */
 
 /* 32 codes of 4 bits; high: a fifth bit for each, bit i that of element i. */
 static void codes_of_32(const unsigned char *nibble, uint32_t high, uint8_t *q) {
@@ -42,10 +42,10 @@ static void block_q8_0(const unsigned char *p, float *out) {
     for (int i = 0; i < 32; i++) out[i] = d * (float)(int8_t)p[2 + i];
 }
 
-/* ---- blocks of 256 ----------------------------------------------------------------------------------------------- */
+/* ---- blocks of 256 ------------------------------------------------------------------------------------- */
 
-/* Scale and minimum j of 8, in 12 bytes: the first four have the low 6 bits of bytes j and j + 4, the others 4 bits in byte
- * j + 4 and their 2 high bits on top of the first four's. */
+/* Scale and minimum j of 8, in 12 bytes: the first four have the low 6 bits of bytes j and j + 4, the others
+ * 4 bits in byte j + 4 and their 2 high bits on top of the first four's. */
 static void scale_and_min(const unsigned char *s, int j, int *scale, int *min) {
     *scale = j < 4 ? s[j] & 63 : (s[j + 4] & 15) | s[j - 4] >> 6 << 4;
     *min = j < 4 ? s[j + 4] & 63 : s[j + 4] >> 4 | s[j] >> 6 << 4;
@@ -108,8 +108,10 @@ void weir_dequantise_row(weir_dtype dtype, const void *row, int64_t n, float *ou
     const unsigned char *p = row;
     const int64_t block = weir_dtype_block(dtype), bytes = weir_dtype_block_bytes(dtype);
     for (int64_t i = 0; i < n; i += block, p += bytes) {
-        if (weir_dtype_is_float(dtype)) out[i] = float_at(dtype, p);
-        else weir_dequantise_block(dtype, p, out + i);
+        if (weir_dtype_is_float(dtype))
+            out[i] = float_at(dtype, p);
+        else
+            weir_dequantise_block(dtype, p, out + i);
     }
 }
 

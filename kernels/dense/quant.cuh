@@ -1,9 +1,9 @@
 #ifndef WEIR_KERNELS_DENSE_QUANT_CUH
 #define WEIR_KERNELS_DENSE_QUANT_CUH
 
-/* Eight neighbouring elements of a quantised row (quant.h), with the bits of weir_dequantise_row: products are exact in f32 and
- * the sum is rounded once, contracted or not. Blocks of a file lie on even addresses, so that loads are of 2 bytes; a lane's
- * neighbours read the rest of the line. */
+/* Eight neighbouring elements of a quantised row (quant.h), with the bits of weir_dequantise_row: products
+ * are exact in f32 and the sum is rounded once, contracted or not. Blocks of a file lie on even addresses, so
+ * that loads are of 2 bytes; a lane's neighbours read the rest of the line. */
 #include "kernels/cuda_util.cuh"
 #include "kernels/ptx.cuh"
 
@@ -56,7 +56,8 @@ template <bool FIFTH> PTX_FN void block_q45_k(float (&w)[8], const uint8_t *bloc
     const uint8_t *s = block + 4;
     const int scale = unit < 4 ? s[unit] & 63 : (s[unit + 4] & 15) | s[unit - 4] >> 6 << 4;
     const int min = unit < 4 ? s[unit + 4] & 63 : s[unit + 4] >> 4 | s[unit] >> 6 << 4;
-    const float d = f16_at(block) * static_cast<float>(scale), m = f16_at(block + 2) * static_cast<float>(min);
+    const float d = f16_at(block) * static_cast<float>(scale),
+                m = f16_at(block + 2) * static_cast<float>(min);
     const eight low = eight_at(block + (FIFTH ? 48 : 16) + unit / 2 * 32 + i);
     const eight high = FIFTH ? eight_at(block + 16 + i) : low;
 #pragma unroll
@@ -70,7 +71,8 @@ template <bool FIFTH> PTX_FN void block_q45_k(float (&w)[8], const uint8_t *bloc
 PTX_FN void block_q6_k(float (&w)[8], const uint8_t *block, int j) {
     const int half = j / 128, part = j % 128 / 32, i = j % 32;
     const float d = f16_at(block + 208) * static_cast<float>(static_cast<int8_t>(block[192 + j / 16]));
-    const eight low = eight_at(block + half * 64 + part % 2 * 32 + i), high = eight_at(block + 128 + half * 32 + i);
+    const eight low = eight_at(block + half * 64 + part % 2 * 32 + i),
+                high = eight_at(block + 128 + half * 32 + i);
 #pragma unroll
     for (int v = 0; v < 8; v++) {
         const int q = (byte_of(low, v) >> (part / 2 * 4) & 15) | (byte_of(high, v) >> (2 * part) & 3) << 4;

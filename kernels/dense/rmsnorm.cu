@@ -1,6 +1,7 @@
-/* RMSNorm by itself: where a model's norm does not go into a product (linear.h). A block a row; the row stays in registers
- * for 16 KB of it (dim <= 4096) and is read again behind that. A thread takes groups of four at distance 1024, a warp
- * its lanes as a tree, then the warps in order. Moves 8 bytes an element; registers 64 at most. */
+/* RMSNorm by itself: where a model's norm does not go into a product (linear.h). A block a row; the row stays
+ * in registers for 16 KB of it (dim <= 4096) and is read again behind that. A thread takes groups of four at
+ * distance 1024, a warp its lanes as a tree, then the warps in order. Moves 8 bytes an element; registers 64
+ * at most. */
 #include "kernels/cuda_util.cuh"
 #include "kernels/ptx.cuh"
 
@@ -24,7 +25,8 @@ struct job {
 
 PTX_FN float4 load4(const float *p, int64_t at, int64_t n, bool vector) {
     if (vector) return *reinterpret_cast<const float4 *>(p + at);
-    return make_float4(p[at], at + 1 < n ? p[at + 1] : 0.0f, at + 2 < n ? p[at + 2] : 0.0f, at + 3 < n ? p[at + 3] : 0.0f);
+    return make_float4(p[at], at + 1 < n ? p[at + 1] : 0.0f, at + 2 < n ? p[at + 2] : 0.0f,
+                       at + 3 < n ? p[at + 3] : 0.0f);
 }
 
 PTX_FN void store4(float *p, int64_t at, int64_t n, bool vector, const float4 &v) {
@@ -66,7 +68,8 @@ __global__ void __launch_bounds__(THREADS) rmsnorm_kernel(const job a) {
         keep[j] = at < a.dim ? load4(x, at, a.dim, a.vector) : make_float4(0.0f, 0.0f, 0.0f, 0.0f);
         sum = squares(keep[j], sum);
     }
-    for (int64_t at = 4 * (KEEP * THREADS + static_cast<int64_t>(threadIdx.x)); at < a.dim; at += 4 * THREADS) {
+    for (int64_t at = 4 * (KEEP * THREADS + static_cast<int64_t>(threadIdx.x)); at < a.dim;
+         at += 4 * THREADS) {
         sum = squares(load4(x, at, a.dim, a.vector), sum);
     }
 #pragma unroll
@@ -81,7 +84,8 @@ __global__ void __launch_bounds__(THREADS) rmsnorm_kernel(const job a) {
         const int64_t at = 4 * (static_cast<int64_t>(j) * THREADS + threadIdx.x);
         if (at < a.dim) put(a, row, at, keep[j], inv);
     }
-    for (int64_t at = 4 * (KEEP * THREADS + static_cast<int64_t>(threadIdx.x)); at < a.dim; at += 4 * THREADS) {
+    for (int64_t at = 4 * (KEEP * THREADS + static_cast<int64_t>(threadIdx.x)); at < a.dim;
+         at += 4 * THREADS) {
         put(a, row, at, load4(x, at, a.dim, a.vector), inv);
     }
 }

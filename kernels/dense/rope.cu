@@ -1,6 +1,7 @@
-/* Biases, norms of heads and rotary embedding of q, k and v where the product left them (rope.h). A warp a head: lane l holds
- * elements l, l + 32, …; the two of a pair meet through shared memory, since a half may begin anywhere. Every warp makes the
- * cosines of its own head: two a lane, for less than a second trip to memory would take. */
+/* Biases, norms of heads and rotary embedding of q, k and v where the product left them (rope.h). A warp a
+ * head: lane l holds elements l, l + 32, …; the two of a pair meet through shared memory, since a half may
+ * begin anywhere. Every warp makes the cosines of its own head: two a lane, for less than a second trip to
+ * memory would take. */
 #include "kernels/cuda_util.cuh"
 #include "kernels/ptx.cuh"
 
@@ -43,14 +44,16 @@ PTX_FN float turned(const weir_rope &a, const float *u, int i, float pos) {
     const float other = u[a.interleaved ? i ^ 1 : first ? i + half : i - half];
     float s, c;
     wf_sincos(pos * a.inv_freq[pair], &s, &c);
-    return first ? u[i] * (a.scale * c) - other * (a.scale * s) : u[i] * (a.scale * c) + other * (a.scale * s);
+    return first ? u[i] * (a.scale * c) - other * (a.scale * s)
+                 : u[i] * (a.scale * c) + other * (a.scale * s);
 }
 
 __global__ void __launch_bounds__(THREADS) rope_kernel(const weir_rope a, int n_all) {
     K_SHARED(heads, float[WARPS][DIMS]);
     ptx::grid_launch_dependents();
     ptx::grid_wait();
-    const int warp = threadIdx.x / 32, lane = threadIdx.x % 32, h = static_cast<int>(blockIdx.y) * WARPS + warp;
+    const int warp = threadIdx.x / 32, lane = threadIdx.x % 32,
+              h = static_cast<int>(blockIdx.y) * WARPS + warp;
     const int64_t row = blockIdx.x;
     if (h >= n_all || a.slot[row] < 0) return;
     const head o = head_of(a, row, h);
@@ -92,5 +95,6 @@ extern "C" weir_status weir_rope_cuda(weir_backend *be, weir_rope *a) {
     const int n_all = a->n_head + (a->bias ? 2 : 1) * a->n_head_kv;
     const dim3 grid(static_cast<unsigned>(a->n_row), static_cast<unsigned>((n_all + WARPS - 1) / WARPS));
     K_LAUNCH_PDL(rope_kernel, grid, dim3(THREADS), 0, cu->stream)(*a, n_all);
-    return weir_cuda_launched(be, "rope", "n_row %lld heads %d of %d", (long long)a->n_row, n_all, (int)a->head_dim);
+    return weir_cuda_launched(be, "rope", "n_row %lld heads %d of %d", (long long)a->n_row, n_all,
+                              (int)a->head_dim);
 }

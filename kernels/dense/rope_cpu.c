@@ -19,7 +19,8 @@ static void prepare_head(const weir_rope *a, float *x, const float *bias, const 
         const bool first = a->interleaved ? i % 2 == 0 : i < half;
         if (i < a->n_dim && !first) continue; /* with its partner */
         const int32_t j = i >= a->n_dim ? i : a->interleaved ? i + 1 : i + half;
-        double u = (double)x[i] + (bias ? (double)bias[i] : 0.0), w = (double)x[j] + (bias ? (double)bias[j] : 0.0);
+        double u = (double)x[i] + (bias ? (double)bias[i] : 0.0),
+               w = (double)x[j] + (bias ? (double)bias[j] : 0.0);
         if (norm) u *= factor * (double)norm[i], w *= factor * (double)norm[j];
         if (i == j) {
             x[i] = (float)u;
@@ -39,7 +40,8 @@ weir_status weir_rope_cpu(weir_backend *be, weir_rope *a) {
     for (int64_t r = 0; r < a->n_row; r++) {
         if (a->slot[r] < 0) continue;
         const int64_t at = r * a->ld;
-        for (int64_t i = 0; i < n_q; i += n) prepare_head(a, a->q + at + i, a->bias ? a->bias + i : NULL, a->q_norm, a->pos[r]);
+        for (int64_t i = 0; i < n_q; i += n)
+            prepare_head(a, a->q + at + i, a->bias ? a->bias + i : NULL, a->q_norm, a->pos[r]);
         for (int64_t i = 0; i < n_kv; i += n) {
             prepare_head(a, a->k + at + i, a->bias ? a->bias + n_q + i : NULL, a->k_norm, a->pos[r]);
         }

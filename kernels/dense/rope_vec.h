@@ -1,5 +1,6 @@
-/* Rotary embedding over the vector of vec.h: included once by each instruction set's file. A row's cosines are made once for
- * all its heads; a head is read once for its norm and once to turn, the second time from the first-level cache. */
+/* Rotary embedding over the vector of vec.h: included once by each instruction set's file. A row's cosines
+ * are made once for all its heads; a head is read once for its norm and once to turn, the second time from
+ * the first-level cache. */
 #include <math.h>
 
 #include "kernels/dense/cpu.h"
@@ -34,7 +35,8 @@ static void normalise(float *x, const float *norm, float eps, int64_t n) {
     const vf factor = vf_set1(1.0f / sqrtf(vf_sum_sq(x, n) / (float)n + eps));
     int64_t i = 0;
     for (; i + VF <= n; i += VF) vf_store(x + i, vf_mul(vf_mul(vf_load(x + i), factor), vf_load(norm + i)));
-    if (i < n) vf_store_n(x + i, vf_mul(vf_mul(vf_load_n(x + i, n - i), factor), vf_load_n(norm + i, n - i)), n - i);
+    if (i < n)
+        vf_store_n(x + i, vf_mul(vf_mul(vf_load_n(x + i, n - i), factor), vf_load_n(norm + i, n - i)), n - i);
 }
 
 static void turn_halves(float *x, const angles *t, int64_t half) {

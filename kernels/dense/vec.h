@@ -1,9 +1,9 @@
 #ifndef WEIR_KERNELS_DENSE_VEC_H
 #define WEIR_KERNELS_DENSE_VEC_H
 
-/* One vector of f32 under the widest instruction set that the including file is compiled for, so that a kernel
- * is written once and instantiated in ..._avx2.c and ..._avx512.c. Everything here is static: two files
- * compiled with different flags must never share a function. */
+/* One vector of f32 under the widest instruction set that the including file is compiled for, so that a
+ * kernel is written once and instantiated in ..._avx2.c and ..._avx512.c. Everything here is static: two
+ * files compiled with different flags must never share a function. */
 #include <immintrin.h>
 #include <stdint.h>
 
@@ -47,8 +47,8 @@ WEIR_INLINE vf vf_nearest(vf a) {
 WEIR_INLINE vf vf_abs(vf a) { return _mm512_abs_ps(a); }
 WEIR_INLINE vf vf_copysign(vf mag, vf sign) {
     const __m512i s = _mm512_set1_epi32((int)0x80000000u);
-    return _mm512_castsi512_ps(_mm512_ternarylogic_epi32(s, _mm512_castps_si512(sign),
-                                                         _mm512_castps_si512(mag), 0xca));
+    return _mm512_castsi512_ps(
+        _mm512_ternarylogic_epi32(s, _mm512_castps_si512(sign), _mm512_castps_si512(mag), 0xca));
 }
 /* a * 2^n for integral n in [-150, 129], rounded once where the result is subnormal. */
 WEIR_INLINE vf vf_ldexp(vf a, vf n) { return _mm512_scalef_ps(a, n); }
@@ -142,8 +142,8 @@ WEIR_INLINE vf vi_bf16_odd_tight(vi w) {
 }
 /* Low halves of 8 lanes as 8 f16. */
 WEIR_INLINE __m128i vi_low_halves(vi w) {
-    const __m256i pick = _mm256_setr_epi8(0, 1, 4, 5, 8, 9, 12, 13, -1, -1, -1, -1, -1, -1, -1, -1, 0, 1, 4, 5,
-                                          8, 9, 12, 13, -1, -1, -1, -1, -1, -1, -1, -1);
+    const __m256i pick = _mm256_setr_epi8(0, 1, 4, 5, 8, 9, 12, 13, -1, -1, -1, -1, -1, -1, -1, -1, 0, 1, 4,
+                                          5, 8, 9, 12, 13, -1, -1, -1, -1, -1, -1, -1, -1);
     const __m256i s = _mm256_permute4x64_epi64(_mm256_shuffle_epi8(w, pick), 0x08);
     return _mm256_castsi256_si128(s);
 }
@@ -173,8 +173,8 @@ WEIR_INLINE vf vf_exp(vf x) {
     return vf_ldexp(p, n);
 }
 
-/* tanh x, |error| <= 2^-21 |tanh x|: its Taylor series to x^13 below 1/2 (the rest is under 2^-23 of it), so that a small
- * score keeps its digits, and 1 - 2 / (e^2x + 1) above. */
+/* tanh x, |error| <= 2^-21 |tanh x|: its Taylor series to x^13 below 1/2 (the rest is under 2^-23 of it), so
+ * that a small score keeps its digits, and 1 - 2 / (e^2x + 1) above. */
 WEIR_INLINE vf vf_tanh(vf x) {
     const vf z = vf_mul(x, x), size = vf_abs(x);
     vf p = vf_set1(21844.0f / 6081075.0f);

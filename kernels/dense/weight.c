@@ -7,12 +7,13 @@
 #include "kernels/dense/weight_quant.h"
 
 enum {
-    PANEL = 16,             /* outputs */
-    STAGE_BYTES = 4 << 20,  /* host memory that holds panels on their way to a device, unless PACKERS of them need more */
-    PACKERS = 8,            /* threads that fill it, at most */
+    PANEL = 16,            /* outputs */
+    STAGE_BYTES = 4 << 20, /* host memory that holds panels on their way to a device, unless PACKERS of them
+                               need more */
+    PACKERS = 8,           /* threads that fill it, at most */
 };
 
-/* ---- shape ----------------------------------------------------------------------------------------------- */
+/* ---- shape --------------------------------------------------------------------------------------------- */
 
 static int64_t panels_of(weir_layout layout, int64_t n, bool gated) {
     return layout == WEIR_LAYOUT_ROWS ? 0 : (n + PANEL - 1) / PANEL * (gated ? 2 : 1);
@@ -25,7 +26,8 @@ static int64_t padded_k(weir_layout layout, weir_dtype dtype, int64_t k) {
 }
 
 static int64_t panel_bytes_of(weir_dtype dtype, int64_t k_pad) {
-    return weir_dtype_is_float(dtype) ? k_pad * PANEL * weir_dtype_bytes(dtype) : weir_quant_panel_bytes(dtype, k_pad);
+    return weir_dtype_is_float(dtype) ? k_pad * PANEL * weir_dtype_bytes(dtype)
+                                      : weir_quant_panel_bytes(dtype, k_pad);
 }
 
 int64_t weir_weight_panel_bytes(const weir_weight *w) { return panel_bytes_of(w->dtype, w->k_pad); }
@@ -36,11 +38,12 @@ size_t weir_weight_bytes(weir_layout layout, weir_dtype dtype, int64_t n, int64_
     if (k % weir_dtype_block(dtype) != 0 || k > INT64_MAX / 1024) return SIZE_MAX;
     const bool rows = layout == WEIR_LAYOUT_ROWS;
     const size_t count = rows ? (size_t)n * (gated ? 2 : 1) : (size_t)panels_of(layout, n, gated);
-    const size_t each = (size_t)(rows ? weir_dtype_row_bytes(dtype, k) : panel_bytes_of(dtype, padded_k(layout, dtype, k)));
+    const size_t each =
+        (size_t)(rows ? weir_dtype_row_bytes(dtype, k) : panel_bytes_of(dtype, padded_k(layout, dtype, k)));
     return count > SIZE_MAX / each ? SIZE_MAX : count * each;
 }
 
-/* ---- one row of a file's matrix into row `lane` of a panel: bytes are moved, never interpreted ------------- */
+/* ---- one row of a file's matrix into row `lane` of a panel: bytes are moved, never interpreted --------- */
 
 /* Where input k of row `lane` lies in a panel of fragments, in elements of 16 bits (weight.h). */
 static int64_t fragment_at(int64_t k, int64_t lane) {
@@ -55,14 +58,17 @@ static void pack_row32(unsigned char *panel, int64_t lane, const unsigned char *
 }
 
 /* A pair of inputs stays together in both layouts. */
-static void pack_row16(bool fragment, unsigned char *panel, int64_t lane, const unsigned char *src, int64_t k) {
+static void pack_row16(bool fragment, unsigned char *panel, int64_t lane, const unsigned char *src,
+                       int64_t k) {
     for (int64_t i = 0; i + 1 < k; i += 2) {
         memcpy(panel + 2 * (fragment ? fragment_at(i, lane) : panel16_at(i, lane)), src + i * 2, 4);
     }
-    if (k % 2) memcpy(panel + 2 * (fragment ? fragment_at(k - 1, lane) : panel16_at(k - 1, lane)), src + (k - 1) * 2, 2);
+    if (k % 2)
+        memcpy(panel + 2 * (fragment ? fragment_at(k - 1, lane) : panel16_at(k - 1, lane)), src + (k - 1) * 2,
+               2);
 }
 
-/* ---- packing --------------------------------------------------------------------------------------------- */
+/* ---- packing ------------------------------------------------------------------------------------------- */
 
 static weir_status check_parts(const weir_tensor *part, int n_part, bool gated, int64_t *n) {
     if (!part || n_part < 1 || (gated && n_part != 2)) return WEIR_EINVAL;
@@ -81,17 +87,19 @@ static weir_status check_parts(const weir_tensor *part, int n_part, bool gated, 
 }
 
 /* The bytes of the file's row that becomes row `lane` of a panel; NULL in the padding behind the last. */
-static const unsigned char *row_of(const weir_tensor *part, int n_part, bool gated, int64_t panel, int64_t lane) {
+static const unsigned char *row_of(const weir_tensor *part, int n_part, bool gated, int64_t panel,
+                                   int64_t lane) {
     int64_t row = (gated ? panel / 2 : panel) * PANEL + lane;
     int p = gated ? (int)(panel % 2) : 0;
     while (!gated && p < n_part && row >= part[p].rows) row -= part[p++].rows;
     if (p >= n_part || row >= part[p].rows) return NULL;
-    return (const unsigned char *)part[p].data + (size_t)row * (size_t)weir_dtype_row_bytes(part[p].dtype, part[p].cols);
+    return (const unsigned char *)part[p].data +
+           (size_t)row * (size_t)weir_dtype_row_bytes(part[p].dtype, part[p].cols);
 }
 
 /* Panels [first, first + n_panel) of w at dst. */
-static void pack_panels(const weir_weight *w, const weir_tensor *part, int n_part, int64_t first, int64_t n_panel,
-                        unsigned char *dst) {
+static void pack_panels(const weir_weight *w, const weir_tensor *part, int n_part, int64_t first,
+                        int64_t n_panel, unsigned char *dst) {
     const size_t panel_bytes = (size_t)weir_weight_panel_bytes(w);
     for (int64_t i = 0; i < n_panel; i++, dst += panel_bytes) {
         memset(dst, 0, panel_bytes);
@@ -126,8 +134,8 @@ static void pack_worker(void *arg, int worker, int n_worker) {
     pack_panels(j->w, j->part, j->n_part, j->first + begin, end - begin, j->dst + at);
 }
 
-/* A device's backend has no threads of its own, and one packs some 2 GB a second: half a minute for 27 billion parameters.
- * NULL: this thread alone, where the matrix is small or there are no more. */
+/* A device's backend has no threads of its own, and one packs some 2 GB a second: half a minute for 27
+ * billion parameters. NULL: this thread alone, where the matrix is small or there are no more. */
 static weir_pool *open_packers(size_t bytes) {
     weir_pool *pool = NULL;
     const int cores = weir_pool_cores(), n = cores < PACKERS ? cores : PACKERS;
@@ -135,8 +143,10 @@ static weir_pool *open_packers(size_t bytes) {
     return pool;
 }
 
-/* Panels pass through a small piece of host memory, so that loading needs no second copy of a large matrix. */
-static weir_status upload_panels(weir_backend *be, const weir_weight *w, const weir_tensor *part, int n_part) {
+/* Panels pass through a small piece of host memory, so that loading needs no second copy of a large
+ * matrix. */
+static weir_status upload_panels(weir_backend *be, const weir_weight *w, const weir_tensor *part,
+                                 int n_part) {
     const size_t panel_bytes = (size_t)weir_weight_panel_bytes(w);
     int64_t step = panel_bytes * PACKERS < STAGE_BYTES ? (int64_t)(STAGE_BYTES / panel_bytes) : PACKERS;
     if (step > w->n_panel) step = w->n_panel;
@@ -147,8 +157,10 @@ static weir_status upload_panels(weir_backend *be, const weir_weight *w, const w
     for (int64_t first = 0; s == WEIR_OK && first < w->n_panel; first += step) {
         const int64_t n_panel = w->n_panel - first < step ? w->n_panel - first : step;
         pack_job job = {w, part, n_part, first, n_panel, stage};
-        if (pool) weir_pool_run(pool, pack_worker, &job);
-        else pack_worker(&job, 0, 1);
+        if (pool)
+            weir_pool_run(pool, pack_worker, &job);
+        else
+            pack_worker(&job, 0, 1);
         s = weir_backend_upload(be, (unsigned char *)w->data + (size_t)first * panel_bytes, stage,
                                 (size_t)n_panel * panel_bytes);
     }
@@ -168,8 +180,8 @@ static weir_status upload_rows(weir_backend *be, const weir_weight *w, const wei
     return WEIR_OK;
 }
 
-weir_status weir_weight_pack(struct weir_backend *be, const weir_tensor *part, int n_part, bool gated, weir_use use,
-                             weir_weight *out) {
+weir_status weir_weight_pack(struct weir_backend *be, const weir_tensor *part, int n_part, bool gated,
+                             weir_use use, weir_weight *out) {
     int64_t n;
     if (!be || !out) return WEIR_EINVAL;
     WEIR_TRY(check_parts(part, n_part, gated, &n));
@@ -177,8 +189,13 @@ weir_status weir_weight_pack(struct weir_backend *be, const weir_tensor *part, i
     const weir_layout layout = weir_layout_of(be->device, dtype, use);
     const int64_t k = part[0].cols;
     const size_t bytes = weir_weight_bytes(layout, dtype, n, k, gated);
-    weir_weight w = {.dtype = dtype, .n = n, .k = k, .n_panel = panels_of(layout, n, gated),
-                     .k_pad = padded_k(layout, dtype, k), .gated = gated, .layout = layout};
+    weir_weight w = {.dtype = dtype,
+                     .n = n,
+                     .k = k,
+                     .n_panel = panels_of(layout, n, gated),
+                     .k_pad = padded_k(layout, dtype, k),
+                     .gated = gated,
+                     .layout = layout};
     w.data = bytes == SIZE_MAX ? NULL : weir_backend_alloc(be, bytes);
     if (!w.data) return be->device ? WEIR_EDEVMEM : WEIR_ENOMEM;
 
@@ -186,7 +203,8 @@ weir_status weir_weight_pack(struct weir_backend *be, const weir_tensor *part, i
     if (layout == WEIR_LAYOUT_PANEL) {
         weir_pool_run(be->pool, pack_worker, &(pack_job){&w, part, n_part, 0, w.n_panel, w.data});
     } else {
-        s = layout == WEIR_LAYOUT_ROWS ? upload_rows(be, &w, part, n_part) : upload_panels(be, &w, part, n_part);
+        s = layout == WEIR_LAYOUT_ROWS ? upload_rows(be, &w, part, n_part)
+                                       : upload_panels(be, &w, part, n_part);
     }
     if (s == WEIR_OK) {
         *out = w;
@@ -196,7 +214,7 @@ weir_status weir_weight_pack(struct weir_backend *be, const weir_tensor *part, i
     return s;
 }
 
-/* ---- reading --------------------------------------------------------------------------------------------- */
+/* ---- reading ------------------------------------------------------------------------------------------- */
 
 static int64_t element_at(const weir_weight *w, int64_t n, int64_t k, bool up) {
     if (w->layout == WEIR_LAYOUT_ROWS) return ((w->gated && up ? w->n : 0) + n) * w->k + k;
@@ -225,7 +243,8 @@ float weir_weight_get(const weir_weight *w, int64_t n, int64_t k, bool up) {
         weir_weight_block(w, n, k / weir_dtype_block(w->dtype), up, block);
         return block[k % weir_dtype_block(w->dtype)];
     }
-    const unsigned char *p = (const unsigned char *)w->data + element_at(w, n, k, up) * weir_dtype_bytes(w->dtype);
+    const unsigned char *p =
+        (const unsigned char *)w->data + element_at(w, n, k, up) * weir_dtype_bytes(w->dtype);
     if (w->dtype == WEIR_DTYPE_F32) {
         float f;
         memcpy(&f, p, sizeof f);

@@ -9,9 +9,9 @@ struct weir_backend;
 /* How the elements of a matrix lie.
  *   PANEL     the CPU: panels of 16 outputs, below
  *   FRAGMENT  CUDA, bf16, rows of decode and verify: tiles of 16 outputs x 16 inputs as the A operand of
- *             mma.m16n8k16 wants them, [n_panel][k_pad / 16][32 lanes][8]. Lane 4 g + t holds, in order, of outputs
- *             g, g + 8, g, g + 8 the input pairs 4 t, 4 t, 4 t + 2, 4 t + 2 (and each one's neighbour): inputs are
- *             permuted inside a tile so that a lane's activations are four in a row
+ *             mma.m16n8k16 wants them, [n_panel][k_pad / 16][32 lanes][8]. Lane 4 g + t holds, in order, of
+ *             outputs g, g + 8, g, g + 8 the input pairs 4 t, 4 t, 4 t + 2, 4 t + 2 (and each one's
+ *             neighbour): inputs are permuted inside a tile so that a lane's activations are four in a row
  *   ROWS      CUDA, everything else: row-major (n, k), no padding; gated: n rows of gate, then n of up */
 typedef enum weir_layout { WEIR_LAYOUT_PANEL = 0, WEIR_LAYOUT_FRAGMENT, WEIR_LAYOUT_ROWS } weir_layout;
 
@@ -31,17 +31,18 @@ static inline weir_layout weir_layout_of(bool device, weir_dtype dtype, weir_use
  *   16-bit  [n_panel][k_pad / 2][16][2]    output n = 16 * panel + lane, k = 2 * pair + half
  *   32-bit  [n_panel][k_pad][16]
  *
- * n is padded to 16 and k to 2 (FRAGMENT: 16) with zeros. Quantised matrices: panels of 16 outputs too, in which a file's block
- * lies word by word (weight_quant.h); k is whole blocks. They are copied like the others, not read where the file is mapped:
- * six rows cost little more than one only if a vector holds many outputs, which rows of a file do not, and a copy takes
- * 0.7 s a GB and thread (Sapphire Rapids), page faults counted. A gated pair (gate, up; same shape) interleaves panels:
- * panel 2j holds gate outputs 16j…16j+15, panel 2j+1 the up outputs of the same indices. */
+ * n is padded to 16 and k to 2 (FRAGMENT: 16) with zeros. Quantised matrices: panels of 16 outputs too, in
+ * which a file's block lies word by word (weight_quant.h); k is whole blocks. They are copied like the
+ * others, not read where the file is mapped: six rows cost little more than one only if a vector holds many
+ * outputs, which rows of a file do not, and a copy takes 0.7 s a GB and thread (Sapphire Rapids), page faults
+ * counted. A gated pair (gate, up; same shape) interleaves panels: panel 2j holds gate outputs 16j…16j+15,
+ * panel 2j+1 the up outputs of the same indices. */
 typedef struct weir_weight {
     void *data; /* backend memory, owned: free with weir_weight_free */
     weir_dtype dtype;
-    int64_t n, k;      /* logical outputs and inputs; for a gated pair n is that of one of them */
-    int64_t n_panel;   /* ceil(n / 16), twice that when gated; ROWS: 0 */
-    int64_t k_pad;     /* k rounded up to 2 (FRAGMENT: 16); ROWS, quantised: k */
+    int64_t n, k;    /* logical outputs and inputs; for a gated pair n is that of one of them */
+    int64_t n_panel; /* ceil(n / 16), twice that when gated; ROWS: 0 */
+    int64_t k_pad;   /* k rounded up to 2 (FRAGMENT: 16); ROWS, quantised: k */
     bool gated;
     weir_layout layout;
 } weir_weight;
@@ -50,10 +51,10 @@ typedef struct weir_weight {
 size_t weir_weight_bytes(weir_layout layout, weir_dtype dtype, int64_t n, int64_t k, bool gated);
 
 /* Packs n_part matrices of equal dtype and cols, stacked along the outputs (gated: exactly two of the same
- * shape) in the backend's layout for `use`. WEIR_EINVAL for differing dtypes or shapes, tensors of more than two
- * dimensions, or rows that are not whole blocks; WEIR_ENOMEM, WEIR_EDEVMEM. *out untouched on failure. */
-weir_status weir_weight_pack(struct weir_backend *be, const weir_tensor *part, int n_part, bool gated, weir_use use,
-                             weir_weight *out);
+ * shape) in the backend's layout for `use`. WEIR_EINVAL for differing dtypes or shapes, tensors of more than
+ * two dimensions, or rows that are not whole blocks; WEIR_ENOMEM, WEIR_EDEVMEM. *out untouched on failure. */
+weir_status weir_weight_pack(struct weir_backend *be, const weir_tensor *part, int n_part, bool gated,
+                             weir_use use, weir_weight *out);
 void weir_weight_free(struct weir_backend *be, weir_weight *w); /* NULL data allowed */
 
 /* One element widened to f32: output n, input k, both in range; up: of a gated pair's second matrix. For the

@@ -37,8 +37,9 @@ static inline int turned_word(weir_dtype dtype) {
 static inline uint32_t flipped(weir_dtype dtype) { return dtype == WEIR_DTYPE_Q8_0 ? 0x80808080u : 0; }
 
 /* Inline, so that every dtype has a loop of constants: 4 times as fast. */
-static inline __attribute__((always_inline)) void pack_blocks(weir_dtype dtype, const weir_quant_pack p, int64_t block_bytes,
-                                                              unsigned char *panel, int64_t lane, const unsigned char *row,
+static inline __attribute__((always_inline)) void pack_blocks(weir_dtype dtype, const weir_quant_pack p,
+                                                              int64_t block_bytes, unsigned char *panel,
+                                                              int64_t lane, const unsigned char *row,
                                                               int64_t n_block) {
     unsigned char *to = panel + lane * WORD, *scale = panel + n_block * p.words * LINE + lane * 2;
     for (int64_t b = 0; b < n_block; b++, row += block_bytes, to += p.words * LINE, scale += PANEL * 2) {
@@ -71,7 +72,8 @@ void weir_quant_pack_row(weir_dtype dtype, void *panel, int64_t lane, const void
     }
 }
 
-void weir_quant_unpack_block(weir_dtype dtype, const void *panel, int64_t k, int64_t lane, int64_t b, void *block) {
+void weir_quant_unpack_block(weir_dtype dtype, const void *panel, int64_t k, int64_t lane, int64_t b,
+                             void *block) {
     const weir_quant_pack p = weir_quant_pack_of(dtype);
     const int64_t n_block = k / weir_dtype_block(dtype);
     const unsigned char *from = (const unsigned char *)panel + b * p.words * LINE + lane * WORD;
@@ -84,6 +86,7 @@ void weir_quant_unpack_block(weir_dtype dtype, const void *panel, int64_t k, int
         memcpy(to + p.word_at + i * WORD, &u, sizeof u);
     }
     if (p.apart) {
-        memcpy(to + p.scale_at, (const unsigned char *)panel + n_block * p.words * LINE + (b * PANEL + lane) * 2, 2);
+        memcpy(to + p.scale_at,
+               (const unsigned char *)panel + n_block * p.words * LINE + (b * PANEL + lane) * 2, 2);
     }
 }

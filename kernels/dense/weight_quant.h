@@ -3,9 +3,10 @@
 
 #include "kernels/dense/quant.h"
 
-/* Panels of quantised weights (weight.h): a file's block as words of 4 bytes, word by word of 16 outputs. One vector load has a
- * word of 16 outputs, four codes or eight of each, and a word of bytes is what an instruction that multiplies four bytes with
- * four wants. The bytes are the file's, but for the order, so packing costs little more than a copy, and reading no byte more.
+/* Panels of quantised weights (weight.h): a file's block as words of 4 bytes, word by word of 16 outputs. One
+ * vector load has a word of 16 outputs, four codes or eight of each, and a word of bytes is what an
+ * instruction that multiplies four bytes with four wants. The bytes are the file's, but for the order, so
+ * packing costs little more than a copy, and reading no byte more.
  *
  *   [k / block][words][16] words, then, of blocks whose d is not half a word, [k / block][16] f16: d
  *
@@ -19,8 +20,8 @@
  *   q5_k     44: d dmin, 3 of scales, 8 of fifth bits, 32 of codes      in its word
  *   q6_k     52: 32 of low bits, 16 of high bits, 4 of scales           apart
  *
- * Codes + 128 have no sign. The fifth bits of a block of 32 are turned, so that bit g of byte b is that of element 4 g + b: as
- * q5_k has its own, one shift brings those of four elements under their codes. */
+ * Codes + 128 have no sign. The fifth bits of a block of 32 are turned, so that bit g of byte b is that of
+ * element 4 g + b: as q5_k has its own, one shift brings those of four elements under their codes. */
 typedef struct weir_quant_pack {
     int words;
     bool apart;   /* d is stored behind the words of the panel */
@@ -53,6 +54,7 @@ static inline int64_t weir_quant_panel_bytes(weir_dtype dtype, int64_t k) {
 void weir_quant_pack_row(weir_dtype dtype, void *panel, int64_t lane, const void *row, int64_t k);
 
 /* Back: block b of output `lane` as the file has it. */
-void weir_quant_unpack_block(weir_dtype dtype, const void *panel, int64_t k, int64_t lane, int64_t b, void *block);
+void weir_quant_unpack_block(weir_dtype dtype, const void *panel, int64_t k, int64_t lane, int64_t b,
+                             void *block);
 
 #endif /* WEIR_KERNELS_DENSE_WEIGHT_QUANT_H */

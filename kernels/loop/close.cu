@@ -23,19 +23,20 @@ static __device__ __forceinline__ void copy_words(void *to, const void *from, si
     const uint32_t *src = static_cast<const uint32_t *>(from);
     for (size_t k = threadIdx.x; k < bytes / sizeof *dst; k += TEAM_THREADS) dst[k] = src[k];
 }
-static_assert(sizeof(weir_seat) % 4 == 0 && sizeof(weir_accept_row) % 4 == 0 && sizeof(weir_row_note) % 4 == 0 &&
-                  sizeof(weir_block_record) % 4 == 0,
+static_assert(sizeof(weir_seat) % 4 == 0 && sizeof(weir_accept_row) % 4 == 0 &&
+                  sizeof(weir_row_note) % 4 == 0 && sizeof(weir_block_record) % 4 == 0,
               "copied word by word");
 
 /* Words of a seat that the loop never writes lie before those that it moves. */
 enum { SEAT_FIXED = offsetof(weir_seat, n) };
 static_assert(SEAT_FIXED % 4 == 0, "copied word by word");
 
-/* Brings the seat, and what the kernel before found out of its rows, in one round trip. Only the team's first block looks at
- * what that block will write when the seat is closed: another may come late, and takes it from the session that the
- * verifier's rows were made with. A block that holds another seat already is the only one of its team, so that its
- * arrival's barrier lies in between. */
-static __device__ __forceinline__ void fetch_seat(const weir_loop &l, int32_t i, int32_t rank, close_shared *h) {
+/* Brings the seat, and what the kernel before found out of its rows, in one round trip. Only the team's first
+ * block looks at what that block will write when the seat is closed: another may come late, and takes it from
+ * the session that the verifier's rows were made with. A block that holds another seat already is the only
+ * one of its team, so that its arrival's barrier lies in between. */
+static __device__ __forceinline__ void fetch_seat(const weir_loop &l, int32_t i, int32_t rank,
+                                                  close_shared *h) {
     const size_t gamma = static_cast<size_t>(l.gamma);
     copy_words(&h->seat, &l.seat[i], rank == 0 ? sizeof h->seat : static_cast<size_t>(SEAT_FIXED));
     if (rank > 0 && threadIdx.x == 0) {
@@ -59,7 +60,8 @@ static __device__ __forceinline__ void fetch_seat(const weir_loop &l, int32_t i,
 }
 
 /* One thread: the decision into the session's block, and how the block closes. */
-static __device__ __forceinline__ void plan_seat(const weir_loop &l, int32_t i, const weir_decision &d, close_shared *h) {
+static __device__ __forceinline__ void plan_seat(const weir_loop &l, int32_t i, const weir_decision &d,
+                                                 close_shared *h) {
     h->accept.status = d.status;
     h->accept.n_examined = d.n_examined;
     h->accept.n_accept = d.n_accept;
@@ -69,7 +71,8 @@ static __device__ __forceinline__ void plan_seat(const weir_loop &l, int32_t i, 
 }
 
 /* The team's first block: the record to the ring, the seat back. */
-static __device__ __forceinline__ void commit_seat(const weir_loop &l, int32_t i, int32_t block, close_shared *h) {
+static __device__ __forceinline__ void commit_seat(const weir_loop &l, int32_t i, int32_t block,
+                                                   close_shared *h) {
     const int32_t j = static_cast<int32_t>(threadIdx.x);
     if (j < h->accept.n_draft) weir_block_note_row(&h->accept, j, &h->record);
     if (threadIdx.x == 0) weir_block_note(&h->accept, h->closes ? &h->emit : nullptr, &h->record);
@@ -81,8 +84,8 @@ static __device__ __forceinline__ void commit_seat(const weir_loop &l, int32_t i
 }
 
 /* Decides, closes and records one live seat; every thread of its team. */
-static __device__ __forceinline__ void close_seat(const weir_env &t, const weir_loop &l, int32_t i, int32_t block,
-                                                  close_shared *h) {
+static __device__ __forceinline__ void close_seat(const weir_env &t, const weir_loop &l, int32_t i,
+                                                  int32_t block, close_shared *h) {
     const weir_decision d = team_decide(&t, &h->args, &h->accept);
     if (threadIdx.x == 0) plan_seat(l, i, d, h);
     uint32_t *record = reinterpret_cast<uint32_t *>(&h->record);
@@ -97,8 +100,8 @@ static __device__ __forceinline__ void close_seat(const weir_env &t, const weir_
 }
 
 /* One thread of the last seat to arrive: the block is over. */
-static __device__ __forceinline__ void end_block(const weir_loop &l, int32_t block, int32_t limit, int32_t running,
-                                                 int32_t stop, uint64_t conditional) {
+static __device__ __forceinline__ void end_block(const weir_loop &l, int32_t block, int32_t limit,
+                                                 int32_t running, int32_t stop, uint64_t conditional) {
     const bool goes_on = weir_loop_goes_on(block, limit, running, stop);
     *l.arrived = 0;
     l.block[0] = block + 1;
@@ -110,8 +113,8 @@ static __device__ __forceinline__ void end_block(const weir_loop &l, int32_t blo
 }
 
 /* arrived: seats in the low half, of them running in the high one. */
-static __device__ __forceinline__ void arrive(const weir_loop &l, bool runs, int32_t block, int32_t limit, int32_t stop,
-                                              uint64_t conditional) {
+static __device__ __forceinline__ void arrive(const weir_loop &l, bool runs, int32_t block, int32_t limit,
+                                              int32_t stop, uint64_t conditional) {
     ptx::fence_sys(); /* this thread's part of the record, before the arrival */
     __syncthreads();
     if (threadIdx.x > 0) return;
@@ -124,9 +127,12 @@ static __global__ TEAM_KERNEL void close_kernel(weir_loop l, uint64_t conditiona
     K_SHARED(shared, team_shared);
     K_SHARED(h, close_shared);
     const weir_env t = team_begin(&shared, nullptr, space, l.n_seat, l.n_vocab);
-    if (t.index >= t.n_team || t.index >= l.n_seat) return; /* no seat: what the last arrival writes is not for it to read */
+    if (t.index >= t.n_team || t.index >= l.n_seat)
+        return; /* no seat: what the last arrival writes is not
+                                                               for it to read */
     /* asked early: the answer comes from the host's memory while the seat is closed */
-    const bool asks = team_writes(&t) && ptx::ld_acquire_sys(reinterpret_cast<uint32_t *>(&l.flags->stop)) != 0;
+    const bool asks =
+        team_writes(&t) && ptx::ld_acquire_sys(reinterpret_cast<uint32_t *>(&l.flags->stop)) != 0;
     const int32_t block = t.rank == 0 ? l.block[0] : 0, limit = t.rank == 0 ? l.block[1] : 0;
     if (threadIdx.x == 0) {
         memset(&h.args, 0, sizeof h.args);
@@ -166,5 +172,6 @@ extern "C" weir_status weir_loop_close_cuda(weir_backend *be, weir_loop_close *a
     }
     const weir_cuda *cu = weir_cuda_of(be);
     K_LAUNCH_TEAM(close_kernel, n_block, TEAM_THREADS, 0, cu->stream)(*l, cu->conditional, space);
-    return weir_cuda_launched(be, "loop_close", "n_seat %d gamma %d n_vocab %d", l->n_seat, l->gamma, l->n_vocab);
+    return weir_cuda_launched(be, "loop_close", "n_seat %d gamma %d n_vocab %d", l->n_seat, l->gamma,
+                              l->n_vocab);
 }

@@ -3,18 +3,20 @@
 
 #include "kernels/backend.h"
 
-/* The block loop's ops of the CUDA backend; contracts in loop.h, bits of the CPU's for equal logits. One kernel each, but
- * close, which is two; with row_stats the accept step is three. Scratch: weir_accept_cuda_scratch_floats for n_seat
- * rows, else WEIR_ENOMEM. EINVAL also where note or arrived is NULL.
+/* The block loop's ops of the CUDA backend; contracts in loop.h, bits of the CPU's for equal logits. One
+ * kernel each, but close, which is two; with row_stats the accept step is three. Scratch:
+ * weir_accept_cuda_scratch_floats for n_seat rows, else WEIR_ENOMEM. EINVAL also where note or arrived is
+ * NULL.
  *
- *   rows    128 threads a block, a thread a seat (drafter) or a seat's row (verifier); latency-bound: one round trip
- *           to the seats, some 100 bytes a row. Programmatic dependent launch.
- *   sample  teams (accept/team.cuh), a seat each: statistics and draw of a row, passes over 4 n_vocab bytes that lie in L2
- *           since the head wrote them: with extents one for the sums, one for the race.
- *   close   teams, a seat each. The first round trip brings seat, rows, notes and drafts into shared memory (about 3 KB a
- *           block), the decision and the books are made there by one thread, a residual or bonus is one pass over the
- *           rejected rows; the record (about 460 bytes a seat) goes to mapped memory in coalesced words. The last seat to
- *           arrive ends the block: one word read from the host early on, three written. */
+ *   rows    128 threads a block, a thread a seat (drafter) or a seat's row (verifier); latency-bound: one
+ *           round trip to the seats, some 100 bytes a row. Programmatic dependent launch.
+ *   sample  teams (accept/team.cuh), a seat each: statistics and draw of a row, passes over 4 n_vocab bytes
+ *           that lie in L2 since the head wrote them: with extents one for the sums, one for the race.
+ *   close   teams, a seat each. The first round trip brings seat, rows, notes and drafts into shared memory
+ *           (about 3 KB a block), the decision and the books are made there by one thread, a residual or
+ *           bonus is one pass over the rejected rows; the record (about 460 bytes a seat) goes to mapped
+ *           memory in coalesced words. The last seat to arrive ends the block: one word read from the host
+ *           early on, three written. */
 #ifdef __cplusplus
 extern "C" {
 #endif

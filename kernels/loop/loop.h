@@ -3,26 +3,27 @@
 
 #include "kernels/accept/accept.h"
 
-/* The cascade loop as ops over state that lives on the backend, so that whole blocks run without the host. The
- * host puts sessions on seats, launches, and reads records of what was decided from a ring; a block of n_seat seats
- * has a fixed shape, whatever its sessions do:
+/* The cascade loop as ops over state that lives on the backend, so that whole blocks run without the host.
+ * The host puts sessions on seats, launches, and reads records of what was decided from a ring; a block of
+ * n_seat seats has a fixed shape, whatever its sessions do:
  *
- *   loop_rows(step 0)      drafter: 2 rows a seat, inputs n - 1 (dead at n = 0) and n of the timeline: after a fully
- *                          accepted block the drafter's cache lacks the first (trap 4); otherwise the row writes
- *                          the very bits that lie there
+ *   loop_rows(step 0)      drafter: 2 rows a seat, inputs n - 1 (dead at n = 0) and n of the timeline: after
+ *                          a fully accepted block the drafter's cache lacks the first (trap 4); otherwise the
+ *                          row writes the very bits that lie there
  *   loop_sample(step 0)    statistics of the seats' drafter rows, a draw from each
  *   loop_rows(step j)      1 row a seat: the token drafted last, at n + j              j = 1 … gamma - 1
  *   loop_sample(step j)
- *   [loop_rows(gamma), loop_sample(gamma) without a draw: the drafter's distribution behind the last draft, if a
- *    seat of the bucket's gamma takes its bonus from pi (trap 3); a seat of fewer drafts has that row in the step
- *    after its last]
+ *   [loop_rows(gamma), loop_sample(gamma) without a draw: the drafter's distribution behind the last draft,
+ *    if a seat of the bucket's gamma takes its bonus from pi (trap 3); a seat of fewer drafts has that row in
+ *    the step after its last]
  *   loop_rows(verify)      verifier: gamma + 1 rows a seat, inputs n … n + gamma
  *   row_stats              of those rows
  *   loop_close             accept, the closing token, the new lengths, the record
  *
- * Input i of a seat's timeline lies at position base + i of its slot's self cache; draws are keyed by output index, which
- * has no base. A seat that is empty, has ended, or drafts less than the bucket's gamma leaves dead rows: slot -1, law_of -1.
- * gamma = 0 is the verifier alone: no drafter steps, one verifier row, its token from p. */
+ * Input i of a seat's timeline lies at position base + i of its slot's self cache; draws are keyed by output
+ * index, which has no base. A seat that is empty, has ended, or drafts less than the bucket's gamma leaves
+ * dead rows: slot -1, law_of -1. gamma = 0 is the verifier alone: no drafter steps, one verifier row, its
+ * token from p. */
 
 enum { WEIR_LOOP_DRAFT = 16, WEIR_LOOP_EOS = 8, WEIR_LOOP_VERIFY = -1 };
 
@@ -37,71 +38,75 @@ typedef enum weir_seat_end {
 /* One session inside the loop. */
 typedef struct weir_seat {
     weir_law law;
-    int32_t slot;            /* page tables */
-    int32_t base;            /* position of timeline input 0 in the self cache: a decoder's prompt lies before it */
-    int32_t gamma;           /* drafts of a block, 0 … the bucket's */
-    int32_t limit;           /* output tokens after which it ends */
-    int32_t bonus_from;      /* output index from which a bonus is drawn from pi; INT32_MAX: never (weir_seat_bonus_from) */
+    int32_t slot;       /* page tables */
+    int32_t base;       /* position of timeline input 0 in the self cache: a decoder's prompt lies before
+                                it */
+    int32_t gamma;      /* drafts of a block, 0 … the bucket's */
+    int32_t limit;      /* output tokens after which it ends */
+    int32_t bonus_from; /* output index from which a bonus is drawn from pi; INT32_MAX: never
+                                (weir_seat_bonus_from) */
     int32_t eos[WEIR_LOOP_EOS], n_eos;
     /* moved by the loop; from here on (kernels/loop/close.cu) */
-    int32_t n;               /* tokens emitted: the output index of the next one */
-    int32_t tail[2];         /* inputs n - 1 and n */
-    int32_t n_draft;         /* of this block: gamma, or less: nothing follows a drafted end of text */
-    int32_t end;             /* weir_seat_end */
+    int32_t n;       /* tokens emitted: the output index of the next one */
+    int32_t tail[2]; /* inputs n - 1 and n */
+    int32_t n_draft; /* of this block: gamma, or less: nothing follows a drafted end of text */
+    int32_t end;     /* weir_seat_end */
 } weir_seat;
 
 /* What one block of one seat decided: all that the host needs to append tokens and keep its books. */
 typedef struct weir_block_record {
-    int32_t seat_end;        /* weir_seat_end after the block */
-    int32_t live;            /* 0: the seat did not take part; nothing else is valid */
-    int32_t position;        /* n before the block */
-    int32_t status;          /* weir_status: EINVAL = unusable logits; then nothing below is valid */
+    int32_t seat_end; /* weir_seat_end after the block */
+    int32_t live;     /* 0: the seat did not take part; nothing else is valid */
+    int32_t position; /* n before the block */
+    int32_t status;   /* weir_status: EINVAL = unusable logits; then nothing below is valid */
     int32_t n_draft, n_accept, n_examined; /* of draft and row the first n_draft and n_examined are valid */
     int32_t draft[WEIR_LOOP_DRAFT];
     weir_accept_row row[WEIR_LOOP_DRAFT];
-    int32_t closing;         /* 1: a closing token follows the accepted ones */
-    int32_t kind;            /* weir_emit_kind of it */
+    int32_t closing; /* 1: a closing token follows the accepted ones */
+    int32_t kind;    /* weir_emit_kind of it */
     int32_t token;
     float log_pi, log_p;
 } weir_block_record;
 
-/* Shared with the host while the loop runs (weir_backend_queue.alloc_mapped). Blocks are numbered from 0 within a
- * launch; the records of block b lie at ring[(b % depth) * n_seat], readable once done > b. */
+/* Shared with the host while the loop runs (weir_backend_queue.alloc_mapped). Blocks are numbered from 0
+ * within a launch; the records of block b lie at ring[(b % depth) * n_seat], readable once done > b. */
 typedef struct weir_loop_flags {
-    int32_t done;            /* device: blocks finished, written after their records */
-    int32_t running;         /* device: seats still running after the last of them */
-    int32_t stop;            /* host: end the loop after the current block */
-    int32_t over;            /* device: the loop will run no further block */
+    int32_t done;    /* device: blocks finished, written after their records */
+    int32_t running; /* device: seats still running after the last of them */
+    int32_t stop;    /* host: end the loop after the current block */
+    int32_t over;    /* device: the loop will run no further block */
 } weir_loop_flags;
 
 /* Backend memory of one bucket. Strides: seat-major, `gamma` the bucket's. */
 typedef struct weir_loop {
-    weir_seat *seat;         /* (n_seat) */
-    int32_t n_seat, gamma;   /* gamma 0 … 16 */
-    int32_t bonus;           /* 1: blocks have the extra drafter step */
+    weir_seat *seat;       /* (n_seat) */
+    int32_t n_seat, gamma; /* gamma 0 … 16 */
+    int32_t bonus;         /* 1: blocks have the extra drafter step */
     int32_t n_vocab;
     int64_t ld_q, ld_p;
-    float *q_logits;         /* (gamma + 1, n_seat, ld_q) step-major */
-    float *p_logits;         /* (n_seat, gamma + 1, ld_p) */
-    weir_row_stats *q_stats; /* (n_seat, gamma + 1) */
-    weir_row_stats *p_stats; /* (n_seat, gamma + 1) */
-    int32_t *draft;          /* (n_seat, gamma) */
+    float *q_logits;             /* (gamma + 1, n_seat, ld_q) step-major */
+    float *p_logits;             /* (n_seat, gamma + 1, ld_p) */
+    weir_row_stats *q_stats;     /* (n_seat, gamma + 1) */
+    weir_row_stats *p_stats;     /* (n_seat, gamma + 1) */
+    int32_t *draft;              /* (n_seat, gamma) */
     weir_accept_session *accept; /* (n_seat) */
-    weir_accept_row *row;    /* (n_seat, gamma) */
-    weir_row_note *note;     /* (n_seat, gamma); NULL on the CPU */
-    weir_emit_session *emit; /* (n_seat) */
-    weir_block_record *ring; /* (depth, n_seat) as the device sees it */
+    weir_accept_row *row;        /* (n_seat, gamma) */
+    weir_row_note *note;         /* (n_seat, gamma); NULL on the CPU */
+    weir_emit_session *emit;     /* (n_seat) */
+    weir_block_record *ring;     /* (depth, n_seat) as the device sees it */
     int32_t depth;
-    weir_loop_flags *flags;  /* as the device sees it */
-    int32_t *block;          /* (2) block number within the launch; the limit of this launch */
-    uint32_t *arrived;       /* (1) zero between launches: seats that closed the current block; NULL on the CPU */
+    weir_loop_flags *flags; /* as the device sees it */
+    int32_t *block;         /* (2) block number within the launch; the limit of this launch */
+    uint32_t *arrived;      /* (1) zero between launches: seats that closed the current block; NULL on the
+                                CPU */
 } weir_loop;
 
 /* Rows of one forward call. Step j: drafter rows; WEIR_LOOP_VERIFY: verifier rows, and what loop_close needs.
  *   token, pos, slot  (n) with n = 2 n_seat for step 0, n_seat for later steps, n_seat (gamma + 1) for verify
- *   law_of            (outputs): the seat's index or -1 on a dead row; n_seat for drafter steps, n_seat (gamma + 1) for
- *                     verify
- *   law               (n_seat) a copy of the seats' laws, for ops that want an array of them; written by step 0 and verify
+ *   law_of            (outputs): the seat's index or -1 on a dead row; n_seat for drafter steps, n_seat
+ *                     (gamma + 1) for verify
+ *   law               (n_seat) a copy of the seats' laws, for ops that want an array of them; written by step
+ *                     0 and verify
  * Step 0 sets n_draft; step j >= 1 cuts it to j where draft j - 1 ends the text. */
 typedef struct weir_loop_rows {
     const weir_loop *loop;
@@ -111,17 +116,19 @@ typedef struct weir_loop_rows {
     weir_law *law;
 } weir_loop_rows;
 
-/* Row statistics of the drafter's live rows of step j (q_logits + j n_seat ld_q) into q_stats[seat][j] and, where
- * j < n_draft, a draw into draft[seat][j]: position n + j, purpose DRAFT, block row j under block verification. An
- * unusable row drafts token 0; the accept step reports it. extent: as in weir_row_stats_args, (n_seat, …) or NULL. */
+/* Row statistics of the drafter's live rows of step j (q_logits + j n_seat ld_q) into q_stats[seat][j] and,
+ * where j < n_draft, a draw into draft[seat][j]: position n + j, purpose DRAFT, block row j under block
+ * verification. An unusable row drafts token 0; the accept step reports it. extent: as in
+ * weir_row_stats_args, (n_seat, …) or NULL. */
 typedef struct weir_loop_sample {
     const weir_loop *loop;
     int32_t step;
     const weir_extent *extent;
 } weir_loop_sample;
 
-/* Accept, closing token, lengths, ends and records of every live seat; the same tokens as accept and emit in a row.
- * Then: block number + 1, flags.done, flags.over where nobody runs, the limit is reached or the host asked. */
+/* Accept, closing token, lengths, ends and records of every live seat; the same tokens as accept and emit in
+ * a row. Then: block number + 1, flags.done, flags.over where nobody runs, the limit is reached or the host
+ * asked. */
 typedef struct weir_loop_close {
     const weir_loop *loop;
 } weir_loop_close;

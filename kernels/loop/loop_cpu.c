@@ -9,7 +9,7 @@ int32_t weir_seat_bonus_from(const weir_law *law) {
     return pi ? law->exact_first : INT32_MAX; /* below exact_first pi is p */
 }
 
-/* ---- rows ------------------------------------------------------------------------------------------------- */
+/* ---- rows ---------------------------------------------------------------------------------------------- */
 
 static void put(const weir_loop_rows *a, int32_t at, weir_seat_row r) {
     a->token[at] = r.token;
@@ -48,28 +48,44 @@ weir_status weir_loop_rows_cpu(weir_backend *be, weir_loop_rows *a) {
     if (!be || !a) return WEIR_EINVAL;
     WEIR_TRY(weir_loop_rows_check(a));
     for (int32_t i = 0; i < a->loop->n_seat; i++) {
-        if (a->step == WEIR_LOOP_VERIFY) verify_rows(a, i);
-        else draft_rows(a, i);
+        if (a->step == WEIR_LOOP_VERIFY)
+            verify_rows(a, i);
+        else
+            draft_rows(a, i);
     }
     return WEIR_OK;
 }
 
-/* ---- drafts ----------------------------------------------------------------------------------------------- */
+/* ---- drafts -------------------------------------------------------------------------------------------- */
 
 static weir_status sample_seat(weir_backend *be, const weir_loop *l, int32_t i, int32_t step) {
     const weir_seat *s = &l->seat[i];
     const int32_t law_of = 0, position = s->n + step, block_row = s->law.block_verify ? step : 0;
     const float *logits = weir_seat_q_row(l, i, step);
     weir_row_stats *stats = weir_seat_q_stats(l, i) + step;
-    weir_row_stats_args st = {.logits = logits, .ld = l->ld_q, .n_row = 1, .n_vocab = l->n_vocab, .law = &s->law,
-                              .law_of = &law_of, .out = stats};
+    weir_row_stats_args st = {.logits = logits,
+                              .ld = l->ld_q,
+                              .n_row = 1,
+                              .n_vocab = l->n_vocab,
+                              .law = &s->law,
+                              .law_of = &law_of,
+                              .out = stats};
     WEIR_TRY(weir_row_stats_cpu(be, &st));
     if (!weir_seat_drafts(s, step)) return WEIR_OK;
     int32_t token = -1;
     float logp;
-    weir_draw_args d = {.logits = logits, .ld = l->ld_q, .n_row = 1, .n_vocab = l->n_vocab, .law = &s->law,
-                        .law_of = &law_of, .stats = stats, .position = &position, .block_row = &block_row,
-                        .purpose = WEIR_PURPOSE_DRAFT, .token = &token, .logp = &logp};
+    weir_draw_args d = {.logits = logits,
+                        .ld = l->ld_q,
+                        .n_row = 1,
+                        .n_vocab = l->n_vocab,
+                        .law = &s->law,
+                        .law_of = &law_of,
+                        .stats = stats,
+                        .position = &position,
+                        .block_row = &block_row,
+                        .purpose = WEIR_PURPOSE_DRAFT,
+                        .token = &token,
+                        .logp = &logp};
     WEIR_TRY(weir_draw_cpu(be, &d));
     weir_seat_draft(l, i)[step] = token < 0 ? 0 : token;
     return WEIR_OK;
@@ -80,15 +96,18 @@ weir_status weir_loop_sample_cpu(weir_backend *be, weir_loop_sample *a) {
     WEIR_TRY(weir_loop_sample_check(a));
     const weir_loop *l = a->loop;
     for (int32_t i = 0; i < l->n_seat; i++)
-        if (weir_seat_steps(&l->seat[i], a->step, weir_seat_draft(l, i))) WEIR_TRY(sample_seat(be, l, i, a->step));
+        if (weir_seat_steps(&l->seat[i], a->step, weir_seat_draft(l, i)))
+            WEIR_TRY(sample_seat(be, l, i, a->step));
     return WEIR_OK;
 }
 
-/* ---- the end of a block ----------------------------------------------------------------------------------- */
+/* ---- the end of a block -------------------------------------------------------------------------------- */
 
 /* Accept and emit take seats that run only, one entry each in rising order. */
 static weir_status decide(weir_backend *be, const weir_loop *l) {
-    weir_accept_args accept = {.session = l->accept, .n_vocab = l->n_vocab, .ld_p = l->ld_p,
+    weir_accept_args accept = {.session = l->accept,
+                               .n_vocab = l->n_vocab,
+                               .ld_p = l->ld_p,
                                .ld_q = l->gamma > 0 ? l->n_seat * l->ld_q : l->ld_p};
     for (int32_t i = 0; i < l->n_seat; i++)
         if (weir_seat_runs(&l->seat[i])) weir_seat_block(l, i, &l->seat[i], &l->accept[accept.n_session++]);

@@ -3,7 +3,8 @@
 #include "kernels/loop/seat.h"
 
 /* A team a seat: statistics of its row, and a draw from it where the row is for a draft. */
-static __global__ TEAM_KERNEL void sample_kernel(weir_loop l, int32_t step, const weir_extent *extent, team_space space) {
+static __global__ TEAM_KERNEL void sample_kernel(weir_loop l, int32_t step, const weir_extent *extent,
+                                                 team_space space) {
     K_SHARED(shared, team_shared);
     K_SHARED(search, team_search_shared);
     K_SHARED(stats, weir_row_stats);
@@ -19,11 +20,13 @@ static __global__ TEAM_KERNEL void sample_kernel(weir_loop l, int32_t step, cons
             team_row_stats(&t, logits, l.n_vocab, &s->law, extent ? extent + i * n_extent : nullptr);
         if (team_writes(&t)) weir_seat_q_stats(&l, i)[step] = found;
         if (!weir_seat_drafts(s, step)) continue;
-        if (threadIdx.x == 0) stats = found; /* the seat before is done with it: its draw lies before the barriers above */
+        if (threadIdx.x == 0)
+            stats = found; /* the seat before is done with it: its draw lies before the
+                                                barriers above */
         __syncthreads();
         float logp;
-        const int32_t token = team_draw(&t, logits, l.n_vocab, &s->law, &stats, s->n + step, WEIR_PURPOSE_DRAFT,
-                                        s->law.block_verify ? step : 0, &logp);
+        const int32_t token = team_draw(&t, logits, l.n_vocab, &s->law, &stats, s->n + step,
+                                        WEIR_PURPOSE_DRAFT, s->law.block_verify ? step : 0, &logp);
         if (team_writes(&t)) draft[step] = token < 0 ? 0 : token;
     }
 }
@@ -35,6 +38,8 @@ extern "C" weir_status weir_loop_sample_cuda(weir_backend *be, weir_loop_sample 
     unsigned n_block;
     team_space space;
     WEIR_TRY(team_room(be, l->n_seat, l->n_vocab, &n_block, &space));
-    K_LAUNCH_TEAM(sample_kernel, n_block, TEAM_THREADS, 0, weir_cuda_of(be)->stream)(*l, a->step, a->extent, space);
-    return weir_cuda_launched(be, "loop_sample", "step %d n_seat %d n_vocab %d", a->step, l->n_seat, l->n_vocab);
+    K_LAUNCH_TEAM(sample_kernel, n_block, TEAM_THREADS, 0, weir_cuda_of(be)->stream)
+    (*l, a->step, a->extent, space);
+    return weir_cuda_launched(be, "loop_sample", "step %d n_seat %d n_vocab %d", a->step, l->n_seat,
+                              l->n_vocab);
 }

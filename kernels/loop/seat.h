@@ -4,8 +4,9 @@
 #include "kernels/loop/loop.h"
 #include "kernels/math/fmath.h"
 
-/* What a seat does in a block, but for the passes over the vocabulary: which of its rows are live, how its block
- * closes, what it becomes. One source for every backend; host/speculative.c says the same of sessions. */
+/* What a seat does in a block, but for the passes over the vocabulary: which of its rows are live, how its
+ * block closes, what it becomes. One source for every backend; host/speculative.c says the same of
+ * sessions. */
 
 WF_FN bool weir_seat_ends_text(const weir_seat *s, int32_t token) {
     for (int32_t i = 0; i < s->n_eos; i++)
@@ -15,16 +16,21 @@ WF_FN bool weir_seat_ends_text(const weir_seat *s, int32_t token) {
 
 WF_FN bool weir_seat_runs(const weir_seat *s) { return s->end == WEIR_SEAT_RUNNING; }
 
-/* ---- drafting; draft: the seat's (gamma) ------------------------------------------------------------------ */
+/* ---- drafting; draft: the seat's (gamma) --------------------------------------------------------------- */
 
 /* Before the rows of drafter step `step` are made: how many drafts the block has. */
 WF_FN void weir_seat_begin_step(weir_seat *s, int32_t step, const int32_t *draft) {
-    if (!weir_seat_runs(s)) s->n_draft = 0;
-    else if (step == 0) s->n_draft = s->gamma;
-    else if (step < s->n_draft && weir_seat_ends_text(s, draft[step - 1])) s->n_draft = step;
+    if (!weir_seat_runs(s))
+        s->n_draft = 0;
+    else if (step == 0)
+        s->n_draft = s->gamma;
+    else if (step < s->n_draft && weir_seat_ends_text(s, draft[step - 1]))
+        s->n_draft = step;
 }
 
-WF_FN bool weir_seat_drafts(const weir_seat *s, int32_t step) { return weir_seat_runs(s) && step < s->n_draft; }
+WF_FN bool weir_seat_drafts(const weir_seat *s, int32_t step) {
+    return weir_seat_runs(s) && step < s->n_draft;
+}
 
 /* A fully accepted block closes with a token from pi, not from p. */
 WF_FN bool weir_seat_bonus_is_pi(const weir_seat *s) {
@@ -38,7 +44,7 @@ WF_FN bool weir_seat_steps(const weir_seat *s, int32_t step, const int32_t *draf
            !weir_seat_ends_text(s, draft[step - 1]);
 }
 
-/* ---- rows of forward calls -------------------------------------------------------------------------------- */
+/* ---- rows of forward calls ----------------------------------------------------------------------------- */
 
 typedef struct weir_seat_row {
     int32_t token, pos, slot; /* slot -1: dead */
@@ -54,7 +60,8 @@ WF_FN weir_seat_row weir_seat_row_at(const weir_seat *s, bool live, int32_t toke
 }
 
 /* Row `which` (0 or 1) of step 0, the one row of a later step. */
-WF_FN weir_seat_row weir_seat_draft_row(const weir_seat *s, int32_t step, int32_t which, const int32_t *draft) {
+WF_FN weir_seat_row weir_seat_draft_row(const weir_seat *s, int32_t step, int32_t which,
+                                        const int32_t *draft) {
     const bool live = weir_seat_steps(s, step, draft);
     if (step > 0) return weir_seat_row_at(s, live, live ? draft[step - 1] : 0, s->n + step);
     if (which == 0) return weir_seat_row_at(s, live && s->n > 0, s->tail[0], s->n - 1);
@@ -67,7 +74,7 @@ WF_FN weir_seat_row weir_seat_verify_row(const weir_seat *s, int32_t j, const in
     return weir_seat_row_at(s, live, live && j > 0 ? draft[j - 1] : s->tail[1], s->n + j);
 }
 
-/* ---- where seat i's part of a bucket lies ----------------------------------------------------------------- */
+/* ---- where seat i's part of a bucket lies -------------------------------------------------------------- */
 
 WF_FN float *weir_seat_q_row(const weir_loop *l, int32_t i, int32_t step) {
     return l->q_logits + ((int64_t)step * l->n_seat + i) * l->ld_q;
@@ -75,14 +82,18 @@ WF_FN float *weir_seat_q_row(const weir_loop *l, int32_t i, int32_t step) {
 WF_FN float *weir_seat_p_row(const weir_loop *l, int32_t i, int32_t j) {
     return l->p_logits + ((int64_t)i * (l->gamma + 1) + j) * l->ld_p;
 }
-WF_FN weir_row_stats *weir_seat_q_stats(const weir_loop *l, int32_t i) { return l->q_stats + (int64_t)i * (l->gamma + 1); }
-WF_FN weir_row_stats *weir_seat_p_stats(const weir_loop *l, int32_t i) { return l->p_stats + (int64_t)i * (l->gamma + 1); }
+WF_FN weir_row_stats *weir_seat_q_stats(const weir_loop *l, int32_t i) {
+    return l->q_stats + (int64_t)i * (l->gamma + 1);
+}
+WF_FN weir_row_stats *weir_seat_p_stats(const weir_loop *l, int32_t i) {
+    return l->p_stats + (int64_t)i * (l->gamma + 1);
+}
 WF_FN int32_t *weir_seat_draft(const weir_loop *l, int32_t i) { return l->draft + (int64_t)i * l->gamma; }
 
-/* ---- closing ---------------------------------------------------------------------------------------------- */
+/* ---- closing ------------------------------------------------------------------------------------------- */
 
-/* Seat i's block for the accept step (ld_q: n_seat rows of q_logits). s: the seat, or a copy of it. law NULL: the seat takes no
- * part. */
+/* Seat i's block for the accept step (ld_q: n_seat rows of q_logits). s: the seat, or a copy of it. law NULL:
+ * the seat takes no part. */
 WF_FN void weir_seat_block(const weir_loop *l, int32_t i, const weir_seat *s, weir_accept_session *a) {
     memset(a, 0, sizeof *a);
     if (!weir_seat_runs(s)) return;
@@ -99,7 +110,8 @@ WF_FN void weir_seat_block(const weir_loop *l, int32_t i, const weir_seat *s, we
     a->note = l->note ? l->note + (int64_t)i * l->gamma : NULL;
 }
 
-/* The token that closes the block; false: there is none, behind an accepted end of text or an unusable row. */
+/* The token that closes the block; false: there is none, behind an accepted end of text or an unusable
+ * row. */
 WF_FN bool weir_seat_plan(const weir_loop *l, int32_t i, const weir_seat *s, const weir_accept_session *a,
                           weir_emit_session *out) {
     if (a->status != WEIR_OK) return false;
@@ -146,7 +158,8 @@ WF_FN void weir_block_note_row(const weir_accept_session *a, int32_t j, weir_blo
 }
 
 /* The record of a decided block, but for its rows and seat_end. emit NULL: no closing token. */
-WF_FN void weir_block_note(const weir_accept_session *a, const weir_emit_session *emit, weir_block_record *r) {
+WF_FN void weir_block_note(const weir_accept_session *a, const weir_emit_session *emit,
+                           weir_block_record *r) {
     r->live = 1;
     r->position = a->position;
     r->status = a->status == WEIR_OK && emit ? emit->status : a->status;
@@ -161,7 +174,8 @@ WF_FN void weir_block_note(const weir_accept_session *a, const weir_emit_session
 }
 
 /* All of it but seat_end. */
-WF_FN void weir_block_record_of(const weir_accept_session *a, const weir_emit_session *emit, weir_block_record *r) {
+WF_FN void weir_block_record_of(const weir_accept_session *a, const weir_emit_session *emit,
+                                weir_block_record *r) {
     memset(r, 0, sizeof *r);
     weir_block_note(a, emit, r);
     for (int32_t j = 0; j < a->n_draft; j++) weir_block_note_row(a, j, r);

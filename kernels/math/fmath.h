@@ -34,7 +34,8 @@ WF_FN float wf_from_bits(int32_t i) {
 /* Below this wf_exp gives 0: e^-87.3 is still a normal number, so that no result is subnormal. */
 #define WF_EXP_MIN (-87.3f)
 
-/* e^x for x <= 0, -inf included; wf_exp(0) = 1 exactly; rises with x; within 1.1 ulp. x > 0 and NaN are not for here. */
+/* e^x for x <= 0, -inf included; wf_exp(0) = 1 exactly; rises with x; within 1.1 ulp. x > 0 and NaN are not
+ * for here. */
 WF_FN float wf_exp(float x) {
     const float t = x > WF_EXP_MIN ? x : WF_EXP_MIN; /* keeps n in range; the select below decides */
     const float magic = 0x1.8p23f;                   /* adding it rounds to an integer, ties to even */

@@ -7,7 +7,8 @@
 
 enum { GAMMA = 3, BLOCKS = 2 };
 
-/* Small heads leave their extents to a kernel of their own (kernels/dense/linear_plan.h: fewer than 528 panels): one a pass. */
+/* Small heads leave their extents to a kernel of their own (kernels/dense/linear_plan.h: fewer than 528
+ * panels): one a pass. */
 static long expected(int of_drafter, int drafter_layers, int of_verifier, int verifier_layers) {
     const long drafts = GAMMA * (of_drafter * drafter_layers + 5 + 1), first = 3;
     return drafts + first + of_verifier * verifier_layers + 4 + 1 + 3;
@@ -23,7 +24,8 @@ static long counted(const char *verifier, const char *drafter) {
     o.ignore_eos = true;
     weir_session *s = decoder_start(e, &o, 4, NULL, NULL);
     weir_err err = {""};
-    cr_assert(weir_step(e, &s, 1, 1, &err) == WEIR_OK, "first block: %s", err.text); /* with the prompt, and the recording */
+    /* with the prompt, and the recording */
+    cr_assert(weir_step(e, &s, 1, 1, &err) == WEIR_OK, "first block: %s", err.text);
     runner_api_reset();
     cr_assert(weir_step(e, &s, 1, BLOCKS, &err) == WEIR_OK, "blocks: %s", err.text);
     const long n = runner_api_count("graph kernel");

@@ -1,5 +1,5 @@
-/* An engine behind host/weir.h that does what a real one rarely does: fail in the middle, answer slowly, emit bytes that
- * are no text. The program is linked with it to see how it behaves then. The model's name chooses:
+/* An engine behind host/weir.h that does what a real one rarely does: fail in the middle, answer slowly, emit
+ * bytes that are no text. The program is linked with it to see how it behaves then. The model's name chooses:
  *   plain    each token is " wN"; an answer has as many tokens as the prompt has bytes, at most max_tokens
  *   slow     the same, 5 ms a token
  *   bytes    tokens are a newline, 0xff, an umlaut's two halves
@@ -43,7 +43,8 @@ weir_engine_options weir_engine_options_default(void) { return (weir_engine_opti
 
 weir_status weir_engine_open(weir_engine **out, const weir_engine_options *opt, weir_err *err) {
     if (strcmp(opt->model, "memory") == 0)
-        return weir_fail(err, WEIR_ENOMEM, "the plan needs 9.0 GiB (weights 8.0 GiB, KV 1.0 GiB); 2.0 GiB are available");
+        return weir_fail(err, WEIR_ENOMEM,
+                         "the plan needs 9.0 GiB (weights 8.0 GiB, KV 1.0 GiB); 2.0 GiB are available");
     weir_engine *e = weir_calloc(1, sizeof *e);
     if (!e) return weir_fail(err, WEIR_ENOMEM, "out of memory");
     snprintf(e->name, sizeof e->name, "%s", opt->model);
@@ -73,8 +74,8 @@ void weir_engine_get_facts(const weir_engine *e, weir_engine_facts *out) {
 }
 
 /* One id a byte: what a test puts in, it can count. Where control tokens are parsed, "<s>" is one id, 256. */
-weir_status weir_tokenize(const weir_engine *e, const char *text, size_t bytes, bool add_special, bool parse_special,
-                          int32_t **ids, size_t *n_ids, weir_err *err) {
+weir_status weir_tokenize(const weir_engine *e, const char *text, size_t bytes, bool add_special,
+                          bool parse_special, int32_t **ids, size_t *n_ids, weir_err *err) {
     if (is(e, "noids")) return weir_fail(err, WEIR_ENOTSUP, "the checkpoint has no tokenizer: give ids");
     int32_t *out = weir_alloc(bytes + 1, sizeof *out);
     if (!out) return weir_fail(err, WEIR_ENOMEM, "out of memory");
@@ -92,8 +93,8 @@ weir_status weir_tokenize(const weir_engine *e, const char *text, size_t bytes, 
 
 void weir_ids_free(int32_t *ids) { weir_free(ids); }
 
-weir_status weir_detokenize(const weir_engine *e, const int32_t *ids, size_t n_ids, char **text, size_t *bytes,
-                            weir_err *err) {
+weir_status weir_detokenize(const weir_engine *e, const int32_t *ids, size_t n_ids, char **text,
+                            size_t *bytes, weir_err *err) {
     (void)e;
     char *out = weir_alloc(n_ids + 1, 1);
     if (!out) return weir_fail(err, WEIR_ENOMEM, "out of memory");
@@ -104,8 +105,8 @@ weir_status weir_detokenize(const weir_engine *e, const int32_t *ids, size_t n_i
     return WEIR_OK;
 }
 
-weir_status weir_chat_tokenize(const weir_engine *e, const weir_chat_message *messages, size_t n, int32_t **ids,
-                               size_t *n_ids, weir_err *err) {
+weir_status weir_chat_tokenize(const weir_engine *e, const weir_chat_message *messages, size_t n,
+                               int32_t **ids, size_t *n_ids, weir_err *err) {
     weir_chat_text text = {0};
     if (!e->chat) return weir_fail(err, WEIR_ENOTSUP, "no chat template");
     weir_status st = weir_chat_render(e->chat, messages, n, true, &text, err);
@@ -190,9 +191,12 @@ static void emit(weir_session *s) {
 
 static weir_status step_one(weir_session *s, weir_err *err) {
     if (s->finish != WEIR_RUNNING) return WEIR_OK;
-    if (s->cancel) s->finish = WEIR_FINISH_CANCELLED;
-    else if (s->n == s->want) s->finish = WEIR_FINISH_STOP;
-    else emit(s);
+    if (s->cancel)
+        s->finish = WEIR_FINISH_CANCELLED;
+    else if (s->n == s->want)
+        s->finish = WEIR_FINISH_STOP;
+    else
+        emit(s);
     if (!is(s->e, "nan") || s->number != 1 || s->n < 3) return WEIR_OK;
     s->finish = WEIR_FINISH_CANCELLED;
     return weir_fail(err, WEIR_ELOGITS, "session 1: a row of logits holds NaN");
@@ -214,9 +218,16 @@ weir_status weir_step(weir_engine *e, weir_session *const *sessions, int n, int 
 
 void weir_session_get(weir_session *s, weir_session_view *out) {
     s->stats.n_output = (int64_t)s->n;
-    *out = (weir_session_view){.ids = s->ids, .sources = s->sources, .logprobs = s->logprobs,
-                               .policy_logprobs = s->logprobs, .n = s->n, .text = s->text, .bytes = s->bytes,
-                               .finish = s->finish, .eos = -1, .stats = s->stats};
+    *out = (weir_session_view){.ids = s->ids,
+                               .sources = s->sources,
+                               .logprobs = s->logprobs,
+                               .policy_logprobs = s->logprobs,
+                               .n = s->n,
+                               .text = s->text,
+                               .bytes = s->bytes,
+                               .finish = s->finish,
+                               .eos = -1,
+                               .stats = s->stats};
 }
 
 weir_status weir_score(weir_engine *e, const int32_t *prompt, size_t n_prompt, const int32_t *completion,
@@ -245,14 +256,14 @@ weir_status weir_replay_begin(weir_replay *r, weir_err *err) {
     return weir_fail(err, WEIR_ENOMEM, "out of memory");
 }
 
-weir_status weir_replay_add(weir_replay *r, const float *q_logits, const float *p_logits, int32_t n, int32_t token,
-                            bool counted, weir_err *err) {
+weir_status weir_replay_add(weir_replay *r, const float *q_logits, const float *p_logits, int32_t n,
+                            int32_t token, bool counted, weir_err *err) {
     (void)r, (void)q_logits, (void)p_logits, (void)n, (void)token, (void)counted;
     return weir_fail(err, WEIR_ENOMEM, "out of memory");
 }
 
-weir_status weir_replay_estimate(const weir_replay *r, const weir_law *law, int gamma, weir_replay_result *out,
-                                 weir_err *err) {
+weir_status weir_replay_estimate(const weir_replay *r, const weir_law *law, int gamma,
+                                 weir_replay_result *out, weir_err *err) {
     (void)r, (void)law, (void)gamma, (void)out;
     return weir_fail(err, WEIR_ENOMEM, "out of memory");
 }
@@ -277,12 +288,13 @@ double weir_bench_copy(weir_engine *e, size_t bytes, int repeat) {
     return 1e10;
 }
 
-weir_status weir_bench(weir_engine *e, int n_prompt, int max_rows, int gamma, int repeat, weir_bench_row *rows,
-                       int cap, int *n_rows, weir_err *err) {
+weir_status weir_bench(weir_engine *e, int n_prompt, int max_rows, int gamma, int repeat,
+                       weir_bench_row *rows, int cap, int *n_rows, weir_err *err) {
     (void)e, (void)n_prompt, (void)gamma, (void)repeat, (void)err;
     int n = 0;
     for (; n < max_rows && n < cap; n++) {
-        rows[n] = (weir_bench_row){.rows = n + 1, .seconds_p50 = 1e-6 * (n + 1), .seconds_p99 = 2e-6, .bytes = 5000};
+        rows[n] = (weir_bench_row){
+            .rows = n + 1, .seconds_p50 = 1e-6 * (n + 1), .seconds_p99 = 2e-6, .bytes = 5000};
         snprintf(rows[n].name, sizeof rows[n].name, "verify");
     }
     *n_rows = n;

@@ -19,12 +19,12 @@ enum { MAX_WORDS = 64, MAX_ENV = 400 };
 
 extern char **environ;
 
-/* A case is a process of its own and keeps what it read until it ends: leaks are looked for in the programs it runs,
- * which then end with another status than the case expects. */
+/* A case is a process of its own and keeps what it read until it ends: leaks are looked for in the programs
+ * it runs, which then end with another status than the case expects. */
 const char *__asan_default_options(void);
 __attribute__((no_sanitize("address"))) const char *__asan_default_options(void) { return "detect_leaks=0"; }
 
-/* ---- words and environment ------------------------------------------------------------------------------- */
+/* ---- words and environment ----------------------------------------------------------------------------- */
 
 static char *expand(const char *word, size_t n) {
     if (n == 2 && memcmp(word, "@V", 2) == 0) return strdup(DEMO "verifier");
@@ -51,7 +51,8 @@ static int split(const char *line, char **words, int n) {
 static void make_env(const run_spec *spec, char **env) {
     int n = 0;
     for (char **e = environ; *e; e++) {
-        if (strncmp(*e, "WEIR_", 5) == 0 || strncmp(*e, "NO_COLOR", 8) == 0 || strncmp(*e, "TERM=", 5) == 0) continue;
+        if (strncmp(*e, "WEIR_", 5) == 0 || strncmp(*e, "NO_COLOR", 8) == 0 || strncmp(*e, "TERM=", 5) == 0)
+            continue;
         cr_assert(n < MAX_ENV - 10);
         env[n++] = *e;
     }
@@ -60,11 +61,12 @@ static void make_env(const run_spec *spec, char **env) {
     env[n++] = strdup("WEIR_RUNNER_SMS=1"); /* a card of two blocks: an answer in 27 s rather than 80 */
     env[n++] = strdup("WEIR_RUNNER_BLOCKS=2");
 #endif
-    env[n++] = strdup("WEIR_DEVICE=cpu"); /* what is expected are the CPU's bits; the first of a name counts */
+    env[n++] = strdup("WEIR_DEVICE=cpu"); /* what is expected are the CPU's bits; the first of a name
+                                             counts */
     env[n] = NULL;
 }
 
-/* ---- pipes and terminals --------------------------------------------------------------------------------- */
+/* ---- pipes and terminals ------------------------------------------------------------------------------- */
 
 typedef struct stream {
     int ours, theirs;
@@ -180,14 +182,18 @@ outcome run_spec_do(const run_spec *spec) {
         open_pipe(&in); /* its ends swapped: the program reads `ours` */
     }
     open_output(spec, &out);
-    if (spec->err_tty) open_pty(&err);
-    else open_pipe(&err);
+    if (spec->err_tty)
+        open_pty(&err);
+    else
+        open_pipe(&err);
 
     posix_spawn_file_actions_t acts;
     posix_spawn_file_actions_init(&acts);
     posix_spawn_file_actions_adddup2(&acts, in.ours, 0);
-    if (spec->close_out) posix_spawn_file_actions_addclose(&acts, 1);
-    else posix_spawn_file_actions_adddup2(&acts, out.theirs, 1);
+    if (spec->close_out)
+        posix_spawn_file_actions_addclose(&acts, 1);
+    else
+        posix_spawn_file_actions_adddup2(&acts, out.theirs, 1);
     posix_spawn_file_actions_adddup2(&acts, err.theirs, 2);
     /* Criterion's processes ignore nothing, but a shell may have started us with signals ignored. */
     posix_spawnattr_t attr;
@@ -216,9 +222,11 @@ outcome run_spec_do(const run_spec *spec) {
 
 outcome run(const char *line) { return run_spec_do(&(run_spec){.line = line}); }
 
-outcome run_with(const char *line, const char *input) { return run_spec_do(&(run_spec){.line = line, .input = input}); }
+outcome run_with(const char *line, const char *input) {
+    return run_spec_do(&(run_spec){.line = line, .input = input});
+}
 
-/* ---- what is expected ------------------------------------------------------------------------------------ */
+/* ---- what is expected ---------------------------------------------------------------------------------- */
 
 void expect_success(const outcome *o) { cr_assert(o->rc == 0, "rc %d: %s", o->rc, o->err); }
 

@@ -8,12 +8,15 @@
 #include "tests/cli/program.h"
 
 static double number(json_t *v, const char *path) { return json_number_value(at(v, path)); }
-static double entry(json_t *v, const char *path, size_t i) { return json_number_value(json_array_get(at(v, path), i)); }
+static double entry(json_t *v, const char *path, size_t i) {
+    return json_number_value(json_array_get(at(v, path), i));
+}
 
-/* ---- score ----------------------------------------------------------------------------------------------- */
+/* ---- score --------------------------------------------------------------------------------------------- */
 
 Test(score, text_and_ids_give_the_same) {
-    outcome t = run_with("score -m @V", "{\"prompt\": \"It snowed a lot.\", \"completion\": \"Es hat viel geschneit.\"}\n");
+    outcome t = run_with("score -m @V",
+                         "{\"prompt\": \"It snowed a lot.\", \"completion\": \"Es hat viel geschneit.\"}\n");
     outcome i = run_with("score -m @V", "{\"prompt_ids\": [98, 1215, 55, 16, 297, 3, 1], "
                                         "\"completion_ids\": [83, 39, 213, 2293, 303, 470, 3]}\n");
     expect_success(&t);
@@ -25,12 +28,15 @@ Test(score, text_and_ids_give_the_same) {
     cr_expect(number(a, "sum") < -0.5 && number(a, "sum") > -5);
 }
 
-/* The verifier's weights widened to fp32 in transformers 4.57, log_softmax of the logits. Portable code: the same arithmetic
- * in another order of sums (measured over 60 answers: 5e-6); bf16 hardware rounds activations too and is not meant. */
+/* The verifier's weights widened to fp32 in transformers 4.57, log_softmax of the logits. Portable code: the
+ * same arithmetic in another order of sums (measured over 60 answers: 5e-6); bf16 hardware rounds activations
+ * too and is not meant. */
 Test(score, transformers_gives_the_same) {
-    static const double want[] = {-0.191736, -0.259477, -0.280354, -0.639258, -0.430816, -0.019536, -0.066309};
-    outcome o = run_with("score -m @V --isa portable", "{\"prompt\": \"It snowed a lot.\", "
-                                                       "\"completion_ids\": [83, 39, 213, 2293, 303, 470, 3]}\n");
+    static const double want[] = {-0.191736, -0.259477, -0.280354, -0.639258,
+                                  -0.430816, -0.019536, -0.066309};
+    outcome o =
+        run_with("score -m @V --isa portable", "{\"prompt\": \"It snowed a lot.\", "
+                                               "\"completion_ids\": [83, 39, 213, 2293, 303, 470, 3]}\n");
     expect_success(&o);
     json_t *a = json_array_get(json_lines(&o), 0);
     for (size_t i = 0; i < 7; i++)
@@ -45,7 +51,9 @@ Test(score, an_empty_completion_has_the_sum_0) {
 }
 
 Test(score, bad_lines_are_named) {
-    static const struct { const char *line, *word, *word2; } bad[] = {
+    static const struct {
+        const char *line, *word, *word2;
+    } bad[] = {
         {"{\"prompt\": \"a\"}", "stdin:2", "completion"},
         {"{\"completion\": \"a\"}", "stdin:2", "prompt"},
         {"{\"prompt\": \"a\", \"completion\": \"b\", \"completion_ids\": [1]}", "completion", "either"},
@@ -63,7 +71,7 @@ Test(score, bad_lines_are_named) {
     }
 }
 
-/* ---- rule ------------------------------------------------------------------------------------------------ */
+/* ---- rule ---------------------------------------------------------------------------------------------- */
 
 static json_t *rule(const char *flags, const char *fields) {
     char line[200], input[600];
@@ -119,7 +127,8 @@ Test(rule, fields_win_over_flags_and_absent_ones_take_them) {
     cr_expect_str_eq(json_string_value(at(a, "rule")), "chow");
     cr_expect(number(a, "alpha") == 0.9 && json_is_false(at(a, "deferred")));
     cr_expect(number(a, "reject") == 0 && json_is_null(at(a, "residual")));
-    a = rule("--deferral-rule chow --deferral-alpha 0.9", "\"rule\": \"lossy\", \"alpha\": 0.2, \"beta\": \"auto\", ");
+    a = rule("--deferral-rule chow --deferral-alpha 0.9",
+             "\"rule\": \"lossy\", \"alpha\": 0.2, \"beta\": \"auto\", ");
     cr_expect_str_eq(json_string_value(at(a, "rule")), "lossy");
     cr_expect(json_is_null(at(a, "keep")) && json_is_null(at(a, "eta")) && number(a, "beta") >= 1);
     a = rule("", "\"rule\": \"cactus\", ");
@@ -143,7 +152,9 @@ Test(rule, draws_follow_pi) {
 }
 
 Test(rule, bad_input_is_named_by_line_and_field) {
-    static const struct { const char *line, *word, *word2; } bad[] = {
+    static const struct {
+        const char *line, *word, *word2;
+    } bad[] = {
         {"{\"q_logits\": [0, NaN], \"p_logits\": [0, 1]}", "\"q_logits\"", "NaN"},
         {"{\"q_logits\": [0, 1], \"p_logits\": [0, null]}", "\"p_logits\"", "entry 1"},
         {"{\"q_logits\": [0, 1], \"p_logits\": [0, Infinity]}", "\"p_logits\"", "Infinity"},
@@ -171,11 +182,12 @@ Test(rule, bad_input_is_named_by_line_and_field) {
 }
 
 Test(rule, an_engine_error_is_passed_on) {
-    outcome o = run_spec_do(&(run_spec){.line = "rule", .input = "{\"q_logits\": [0], \"p_logits\": [0]}\n", .fake = true});
+    outcome o = run_spec_do(
+        &(run_spec){.line = "rule", .input = "{\"q_logits\": [0], \"p_logits\": [0]}\n", .fake = true});
     expect_failure(&o, 1, "stdin:1", "out of memory for 1 tokens");
 }
 
-/* ---- tokenize -------------------------------------------------------------------------------------------- */
+/* ---- tokenize ------------------------------------------------------------------------------------------ */
 
 Test(tokenize, ids_of_lines_and_back) {
     outcome o = run_with("tokenize -m @V", "It snowed a lot.\n\nIt\n");
@@ -187,14 +199,16 @@ Test(tokenize, ids_of_lines_and_back) {
     cr_expect_str_eq(o.out, "98 1215 55 16 297 3\n");
 }
 
-/* What spells a control token is one in a raw prompt, unless the command line, the environment or the line says otherwise. */
+/* What spells a control token is one in a raw prompt, unless the command line, the environment or the line
+ * says otherwise. */
 Test(tokenize, control_tokens_in_a_prompt) {
     outcome o = run("tokenize -m @V --no-special -p 'It</s>It'");
     cr_expect_str_eq(o.out, "98 1 98\n");
     o = run("tokenize -m @V --no-special --no-parse-special -p 'It</s>'");
     expect_success(&o);
     cr_expect(strncmp(o.out, "98 ", 3) == 0 && !strstr(o.out, " 1\n"), "%s", o.out);
-    o = run_with("tokenize -m @V --no-special --input -", "{\"text\":\"It</s>\",\"parse_special\":false}\n{\"text\":\"It</s>\"}\n");
+    o = run_with("tokenize -m @V --no-special --input -",
+                 "{\"text\":\"It</s>\",\"parse_special\":false}\n{\"text\":\"It</s>\"}\n");
     json_t *lines = json_lines(&o);
     cr_expect_gt(json_array_size(at(json_array_get(lines, 0), "token_ids")), 2);
     cr_expect_eq(json_array_size(at(json_array_get(lines, 1), "token_ids")), 2);
@@ -210,13 +224,16 @@ Test(tokenize, json_has_the_pieces) {
 }
 
 Test(tokenize, objects_in_and_nul_bytes_kept) {
-    outcome o = run_spec_do(&(run_spec){.line = "tokenize -m plain --input -", .fake = true,
-                                        .input = "{\"text\": \"a\\u0000b\"}\n{\"prompt\": \"c\", \"seed\": 1}\n"});
+    outcome o =
+        run_spec_do(&(run_spec){.line = "tokenize -m plain --input -",
+                                .fake = true,
+                                .input = "{\"text\": \"a\\u0000b\"}\n{\"prompt\": \"c\", \"seed\": 1}\n"});
     expect_success(&o);
     json_t *list = json_lines(&o);
     cr_expect(json_array_size(at(json_array_get(list, 0), "token_ids")) == 4);
     cr_expect(json_array_size(at(json_array_get(list, 1), "token_ids")) == 2);
-    o = run_spec_do(&(run_spec){.line = "tokenize -m plain", .fake = true, .input = "a\0b\n", .input_len = 4});
+    o = run_spec_do(
+        &(run_spec){.line = "tokenize -m plain", .fake = true, .input = "a\0b\n", .input_len = 4});
     cr_expect_str_eq(o.out, "97 0 98 1\n");
 }
 
@@ -245,7 +262,7 @@ Test(detokenize, bad_ids_are_named) {
     expect_failure(&o, 2, "--input", NULL);
 }
 
-/* ---- info and bench -------------------------------------------------------------------------------------- */
+/* ---- info and bench ------------------------------------------------------------------------------------ */
 
 Test(info, table_and_object_agree) {
     outcome t = run("info -m @V -md @D -np 3"), j = run("info -m @V -md @D -np 3 --json");
@@ -277,9 +294,10 @@ Test(bench, three_forms_of_the_same_figures) {
     expect_success(&o);
     cr_expect(strstr(o.out, "copy 10.0 GB/s") && strstr(o.out, "% copy"), "%s", o.out);
     o = run_spec_do(&(run_spec){.line = "bench -m plain --rows 3 --csv", .fake = true});
-    cr_expect_str_eq(o.out, "part,rows,us_p50,us_p99,gbps,percent_of_copy,copy_gbps\n"
-                            "verify,1,1.000,2.000,5.000,50.00,10.000\nverify,2,2.000,2.000,2.500,25.00,10.000\n"
-                            "verify,3,3.000,2.000,1.667,16.67,10.000\n");
+    cr_expect_str_eq(o.out,
+                     "part,rows,us_p50,us_p99,gbps,percent_of_copy,copy_gbps\n"
+                     "verify,1,1.000,2.000,5.000,50.00,10.000\nverify,2,2.000,2.000,2.500,25.00,10.000\n"
+                     "verify,3,3.000,2.000,1.667,16.67,10.000\n");
     o = run_spec_do(&(run_spec){.line = "bench -m plain --rows 3 --json", .fake = true});
     json_t *a = json_array_get(json_lines(&o), 0);
     cr_expect(number(a, "copy_gbps") == 10);

@@ -4,11 +4,14 @@
 
 #include "tests/cli/program.h"
 
-static outcome run_device(const char *line) { return run_spec_do(&(run_spec){.line = line, .on_runner = true}); }
+static outcome run_device(const char *line) {
+    return run_spec_do(&(run_spec){.line = line, .on_runner = true});
+}
 
 Test(device, answers_are_the_same_with_and_without_graphs_and_the_device_is_named) {
     outcome a = run_device("generate -m @V -md @D --device cuda --temp 0 -n 8 -p 'It snowed a lot.'");
-    outcome b = run_device("generate -m @V -md @D --device cuda:0 --no-graph --temp 0 -n 8 -p 'It snowed a lot.'");
+    outcome b =
+        run_device("generate -m @V -md @D --device cuda:0 --no-graph --temp 0 -n 8 -p 'It snowed a lot.'");
     outcome c = run_device("generate -m @V --device auto --temp 0 -n 8 -p 'It snowed a lot.'");
     outcome *all[] = {&a, &b, &c};
     for (int i = 0; i < 3; i++) {
@@ -19,15 +22,19 @@ Test(device, answers_are_the_same_with_and_without_graphs_and_the_device_is_name
 }
 
 Test(device, info_shows_the_plan_of_both_memories) {
-    outcome t = run_device("info -m @V -md @D --device cuda"), j = run_device("info -m @V -md @D --device cuda --json");
+    outcome t = run_device("info -m @V -md @D --device cuda"),
+            j = run_device("info -m @V -md @D --device cuda --json");
     expect_success(&t);
     expect_success(&j);
     cr_expect(strstr(t.out, "cuda:0 (CPU runner") && strstr(t.out, "memory plan, cuda:0") &&
-              strstr(t.out, "host memory beside it"), "%s", t.out);
+                  strstr(t.out, "host memory beside it"),
+              "%s", t.out);
     json_t *o = json_array_get(json_lines(&j), 0);
     cr_expect_str_eq(json_string_value(at(o, "device")), "cuda:0");
-    cr_expect(strstr(json_string_value(at(o, "about")), "sm_90") && json_is_null(at(o, "isa")) && json_is_null(at(o, "threads")));
-    const json_int_t total = json_integer_value(at(o, "memory.total_bytes")), kv = json_integer_value(at(o, "memory.kv_bytes"));
+    cr_expect(strstr(json_string_value(at(o, "about")), "sm_90") && json_is_null(at(o, "isa")) &&
+              json_is_null(at(o, "threads")));
+    const json_int_t total = json_integer_value(at(o, "memory.total_bytes")),
+                     kv = json_integer_value(at(o, "memory.kv_bytes"));
     cr_expect(total == kv + json_integer_value(at(o, "memory.scratch_bytes")) +
                            json_integer_value(at(o, "verifier.weights_bytes")) +
                            json_integer_value(at(o, "drafter.weights_bytes")));
@@ -35,7 +42,8 @@ Test(device, info_shows_the_plan_of_both_memories) {
 }
 
 Test(device, one_that_is_not_there_is_refused_in_one_line) {
-    outcome a = run_device("generate -m @V --device cuda:3 -p hi"), b = run_device("generate -m @V --device cuda:x -p hi");
+    outcome a = run_device("generate -m @V --device cuda:3 -p hi"),
+            b = run_device("generate -m @V --device cuda:x -p hi");
     expect_failure(&a, 1, "cuda:3", NULL);
     expect_failure(&b, 1, "cuda:x", "cuda[:N]");
 }

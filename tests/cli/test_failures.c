@@ -14,7 +14,7 @@ static outcome fake(const char *line, const char *input) {
     return run_spec_do(&(run_spec){.line = line, .input = input, .fake = true});
 }
 
-/* ---- files ----------------------------------------------------------------------------------------------- */
+/* ---- files --------------------------------------------------------------------------------------------- */
 
 Test(failures, files_that_are_not_there_or_not_files) {
     outcome o = run("generate -m @V -f /nonexistent/prompt");
@@ -31,7 +31,8 @@ Test(failures, files_that_are_not_there_or_not_files) {
 
 Test(failures, a_directory_that_may_not_be_read) {
     /* Root reads everything: as somebody else, if that one may run the program. */
-    if (geteuid() == 0 && (setuid(65534) != 0 || access(program_weir, X_OK) != 0)) cr_skip_test("root reads everything");
+    if (geteuid() == 0 && (setuid(65534) != 0 || access(program_weir, X_OK) != 0))
+        cr_skip_test("root reads everything");
     char dir[] = "/tmp/weir_cli_XXXXXX";
     cr_assert(mkdtemp(dir) != NULL && chmod(dir, 0) == 0);
     char line[100];
@@ -51,7 +52,7 @@ Test(failures, an_empty_directory_is_no_checkpoint) {
     expect_failure(&o, 1, dir, "config.json");
 }
 
-/* ---- output that fails ----------------------------------------------------------------------------------- */
+/* ---- output that fails --------------------------------------------------------------------------------- */
 
 static const char *const writers[] = {"generate -m @V --temp 0 -p 'It snowed a lot.'",
                                       "generate -m @V --jsonl --temp 0 -p 'It snowed a lot.'",
@@ -103,28 +104,33 @@ Test(failures, output_that_fails_ends_a_long_run) {
     char *input = malloc(LINE * N_LINE + 1);
     for (int i = 0; i < LINE * N_LINE; i++) input[i] = i % LINE == LINE - 1 ? '\n' : 'a';
     input[LINE * N_LINE] = '\0';
-    outcome o = run_spec_do(&(run_spec){.line = "generate -m slow", .input = input, .fake = true, .broken_out = true});
+    outcome o = run_spec_do(
+        &(run_spec){.line = "generate -m slow", .input = input, .fake = true, .broken_out = true});
     expect_failure(&o, 1, "Broken pipe", NULL); /* 2,000 answers of 30 tokens of 5 ms would be five minutes */
 }
 
-/* ---- signals --------------------------------------------------------------------------------------------- */
+/* ---- signals ------------------------------------------------------------------------------------------- */
 
-#define LONG "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa"
-#define LONGER LONG LONG LONG LONG
+#define LONG "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa"
+#define LONGER LONG LONG LONG LONG LONG
 
 Test(failures, an_interrupt_finishes_the_line_and_exits_130) {
-    outcome o = run_spec_do(&(run_spec){.line = "generate -m slow -n 500 -p '" LONGER "'", .fake = true,
-                                        .signal = SIGINT, .after = "w3"});
+    outcome o = run_spec_do(&(run_spec){
+        .line = "generate -m slow -n 500 -p '" LONGER "'", .fake = true, .signal = SIGINT, .after = "w3"});
     cr_assert(o.rc == 130, "%d %s", o.rc, o.err);
     cr_expect(o.out_len > 3 && o.out[o.out_len - 1] == '\n');
     cr_expect(strstr(o.out, " w0 w1 w2 w3") == o.out && strstr(o.out, "w400") == NULL);
 }
 
 Test(failures, an_interrupt_prints_what_is_done_of_every_session) {
-    static const char input[] = "{\"prompt\": \"abc\"}\n{\"prompt\": \"" LONGER "\", \"max_tokens\": 500}\n"
-                                "{\"prompt\": \"" LONGER "\", \"max_tokens\": 500}\n{\"prompt\": \"never\"}\n";
-    outcome o = run_spec_do(&(run_spec){.line = "generate -m slow --jsonl -np 2", .input = input, .fake = true,
-                                        .signal = SIGINT, .after = "w2"});
+    static const char input[] =
+        "{\"prompt\": \"abc\"}\n{\"prompt\": \"" LONGER "\", \"max_tokens\": 500}\n"
+        "{\"prompt\": \"" LONGER "\", \"max_tokens\": 500}\n{\"prompt\": \"never\"}\n";
+    outcome o = run_spec_do(&(run_spec){.line = "generate -m slow --jsonl -np 2",
+                                        .input = input,
+                                        .fake = true,
+                                        .signal = SIGINT,
+                                        .after = "w2"});
     cr_assert(o.rc == 130, "%d %s", o.rc, o.err);
     json_t *list = json_lines(&o);
     cr_assert(json_array_size(list) == 3, "%s", o.out);
@@ -134,8 +140,8 @@ Test(failures, an_interrupt_prints_what_is_done_of_every_session) {
 }
 
 Test(failures, a_termination_exits_143) {
-    outcome o = run_spec_do(&(run_spec){.line = "generate -m slow -n 500 -p '" LONGER "'", .fake = true,
-                                        .signal = SIGTERM, .after = "w3"});
+    outcome o = run_spec_do(&(run_spec){
+        .line = "generate -m slow -n 500 -p '" LONGER "'", .fake = true, .signal = SIGTERM, .after = "w3"});
     cr_assert(o.rc == 143, "%d %s", o.rc, o.err);
     cr_expect(o.out[o.out_len - 1] == '\n');
 }
@@ -145,8 +151,12 @@ Test(failures, an_interrupt_while_waiting_for_input) {
     static const char *const inputs[] = {"abc\n", "abc\n", "{\"prompt\": \"a\", \"completion\": \"w2\"}\n"};
     static const char *const after[] = {"w2", "99", "completion_ids"};
     for (int i = 0; i < 3; i++) {
-        outcome o = run_spec_do(&(run_spec){.line = lines[i], .input = inputs[i], .hold_input = true, .fake = true,
-                                            .signal = SIGINT, .after = after[i]});
+        outcome o = run_spec_do(&(run_spec){.line = lines[i],
+                                            .input = inputs[i],
+                                            .hold_input = true,
+                                            .fake = true,
+                                            .signal = SIGINT,
+                                            .after = after[i]});
         cr_expect(o.rc == 130, "%s: %d %s", lines[i], o.rc, o.err);
         cr_expect(o.out[o.out_len - 1] == '\n');
     }
@@ -154,19 +164,24 @@ Test(failures, an_interrupt_while_waiting_for_input) {
 
 Test(failures, the_real_engine_is_interrupted_too) {
     /* Waits for more input with an answer out: the session is gone, the engine is closed, nothing is lost. */
-    outcome o = run_spec_do(&(run_spec){.line = "generate -m @V -md @D --temp 0", .input = "It snowed a lot.\n",
-                                        .hold_input = true, .signal = SIGINT, .after = "geschneit"});
+    outcome o = run_spec_do(&(run_spec){.line = "generate -m @V -md @D --temp 0",
+                                        .input = "It snowed a lot.\n",
+                                        .hold_input = true,
+                                        .signal = SIGINT,
+                                        .after = "geschneit"});
     cr_expect(o.rc == 130, "%d %s", o.rc, o.err);
     cr_expect_str_eq(o.out, "Es hat viel geschneit.\n");
 }
 
-/* 18,001 tokens behind an encoder are minutes of work: what a signal leaves of them shows that nothing waited for their end. */
+/* 18,001 tokens behind an encoder are minutes of work: what a signal leaves of them shows that nothing waited
+ * for their end. */
 Test(failures, an_interrupt_ends_a_long_prompt) {
-    static const char *const lines[] = {"generate -m @V -md @D -c 20000 --jsonl --temp 0 --device cpu", "score -m @V -c 20000",
-                                        "record -m @V -md @D -c 20000 --temp 0"};
-    static const char *const shapes[] = {"{\"prompt_ids\": [83, 39, 213, 1], \"max_tokens\": 2}\n{\"prompt_ids\": [",
-                                         "{\"prompt_ids\": [83], \"completion_ids\": [39]}\n{\"completion_ids\": [39], \"prompt_ids\": [",
-                                         "{\"prompt_ids\": [83, 39, 213, 1], \"max_tokens\": 2}\n{\"prompt_ids\": ["};
+    static const char *const lines[] = {"generate -m @V -md @D -c 20000 --jsonl --temp 0 --device cpu",
+                                        "score -m @V -c 20000", "record -m @V -md @D -c 20000 --temp 0"};
+    static const char *const shapes[] = {
+        "{\"prompt_ids\": [83, 39, 213, 1], \"max_tokens\": 2}\n{\"prompt_ids\": [",
+        "{\"prompt_ids\": [83], \"completion_ids\": [39]}\n{\"completion_ids\": [39], \"prompt_ids\": [",
+        "{\"prompt_ids\": [83, 39, 213, 1], \"max_tokens\": 2}\n{\"prompt_ids\": ["};
     enum { TOKENS = 18001, CAP = TOKENS * 4 + 300 };
     for (int i = 0; i < 3; i++) {
         char *input = malloc(CAP);
@@ -175,29 +190,39 @@ Test(failures, an_interrupt_ends_a_long_prompt) {
         snprintf(input + n, CAP - n, "]}\n");
         char line[120];
         snprintf(line, sizeof line, "%s%s", lines[i], i == 2 ? " --input -" : "");
-        outcome o = run_spec_do(&(run_spec){.line = line, .input = input, .signal = SIGINT, .after = i == 1 ? "logprobs" : "token_ids"});
+        outcome o = run_spec_do(&(run_spec){
+            .line = line, .input = input, .signal = SIGINT, .after = i == 1 ? "logprobs" : "token_ids"});
         cr_assert(o.rc == 130, "%s: %d %s", line, o.rc, o.err);
         json_t *list = json_lines(&o);
         cr_expect(json_array_size(list) == (i == 0 ? 2 : 1), "%s: %s", line, o.out);
-        if (i == 0) cr_expect_str_eq(json_string_value(at(json_array_get(list, 1), "finish_reason")), "cancelled");
+        if (i == 0)
+            cr_expect_str_eq(json_string_value(at(json_array_get(list, 1), "finish_reason")), "cancelled");
         if (i == 0) cr_expect(json_array_size(at(json_array_get(list, 1), "token_ids")) == 0);
         free(input);
     }
 }
 
-/* Work that nobody could see the end of, and that says nothing on the way. (A signal that comes before the program listens kills.) */
-static bool interrupted(const outcome *o) { return o->out_len == 0 && (o->rc == 130 || o->rc == 1000 + SIGINT); }
+/* Work that nobody could see the end of, and that says nothing on the way. (A signal that comes before the
+ * program listens kills.) */
+static bool interrupted(const outcome *o) {
+    return o->out_len == 0 && (o->rc == 130 || o->rc == 1000 + SIGINT);
+}
 
 Test(failures, an_interrupt_ends_draws_and_timings) {
-    outcome o = run_spec_do(&(run_spec){.line = "rule --draws 1000000000000 --deferral-rule chow", .signal = SIGINT, .after = "zz",
-                                        .input = "{\"q_logits\": [0, 1], \"p_logits\": [1, 0]}\n", .wait_ms = 300});
+    outcome o = run_spec_do(&(run_spec){.line = "rule --draws 1000000000000 --deferral-rule chow",
+                                        .signal = SIGINT,
+                                        .after = "zz",
+                                        .input = "{\"q_logits\": [0, 1], \"p_logits\": [1, 0]}\n",
+                                        .wait_ms = 300});
     cr_expect(interrupted(&o), "%d %s", o.rc, o.err);
-    o = run_spec_do(&(run_spec){.line = "bench -m @V -md @D --n-prompt 500 --repeat 1000", .signal = SIGINT, .after = "zz",
+    o = run_spec_do(&(run_spec){.line = "bench -m @V -md @D --n-prompt 500 --repeat 1000",
+                                .signal = SIGINT,
+                                .after = "zz",
                                 .wait_ms = 1500});
     cr_expect(interrupted(&o), "%d %s", o.rc, o.err);
 }
 
-/* ---- engines that fail ----------------------------------------------------------------------------------- */
+/* ---- engines that fail --------------------------------------------------------------------------------- */
 
 Test(failures, a_plan_that_does_not_fit_is_told_with_its_figures) {
     outcome o = fake("generate -m memory -p x", NULL);
@@ -205,7 +230,8 @@ Test(failures, a_plan_that_does_not_fit_is_told_with_its_figures) {
 }
 
 Test(failures, a_session_with_unusable_logits_ends_alone) {
-    outcome o = fake("generate -m nan -np 3 --jsonl", "{\"prompt\": \"aaaaa\"}\n{\"prompt\": \"bbbbb\"}\n{\"prompt\": \"ccccc\"}\n");
+    outcome o = fake("generate -m nan -np 3 --jsonl",
+                     "{\"prompt\": \"aaaaa\"}\n{\"prompt\": \"bbbbb\"}\n{\"prompt\": \"ccccc\"}\n");
     expect_failure(&o, 1, "NaN", NULL);
     json_t *list = json_lines(&o);
     cr_assert(json_array_size(list) == 3);
@@ -215,7 +241,8 @@ Test(failures, a_session_with_unusable_logits_ends_alone) {
 }
 
 Test(failures, a_device_that_is_lost_ends_the_run_after_what_was_done) {
-    outcome o = fake("generate -m lost -np 2 --jsonl", "{\"prompt\": \"aa\"}\n{\"prompt\": \"" LONG "\"}\n{\"prompt\": \"b\"}\n");
+    outcome o = fake("generate -m lost -np 2 --jsonl",
+                     "{\"prompt\": \"aa\"}\n{\"prompt\": \"" LONG "\"}\n{\"prompt\": \"b\"}\n");
     expect_failure(&o, 1, "device is lost", NULL);
     json_t *list = json_lines(&o);
     cr_assert(json_array_size(list) >= 1);
@@ -228,10 +255,11 @@ Test(failures, a_device_that_is_lost_ends_the_run_after_what_was_done) {
 Test(failures, a_step_that_fails_and_ends_nothing_ends_the_run) {
     static const struct {
         const char *line, *input;
-    } runs[] = {{"generate -m stuck -p '" LONG "'", NULL},
-                {"generate -m stuck -np 3 --jsonl", "{\"prompt\": \"" LONG "\"}\n{\"prompt\": \"" LONG "\"}\n"},
-                {"chat -m stuck --chat-template plain", LONG "\n" LONG "\n"},
-                {"record -m stuck -md plain", LONG "\n"}};
+    } runs[] = {
+        {"generate -m stuck -p '" LONG "'", NULL},
+        {"generate -m stuck -np 3 --jsonl", "{\"prompt\": \"" LONG "\"}\n{\"prompt\": \"" LONG "\"}\n"},
+        {"chat -m stuck --chat-template plain", LONG "\n" LONG "\n"},
+        {"record -m stuck -md plain", LONG "\n"}};
     for (int i = 0; i < 4; i++) {
         outcome o = fake(runs[i].line, runs[i].input);
         expect_failure(&o, 1, "invalid argument", NULL);
@@ -250,7 +278,8 @@ Test(failures, bytes_that_are_no_text_pass_as_text_and_are_mended_as_json) {
     o = fake("generate -m plain -q -f -", "ab\n"); /* a file's last line break is not part of it */
     cr_expect_str_eq(o.out, " w0 w1\n");
     o = fake("generate -m bytes -p abc --jsonl", NULL);
-    cr_expect_str_eq(json_string_value(at(json_array_get(json_lines(&o), 0), "text")), "\n\xef\xbf\xbd\xc3\xbc");
+    cr_expect_str_eq(json_string_value(at(json_array_get(json_lines(&o), 0), "text")),
+                     "\n\xef\xbf\xbd\xc3\xbc");
 }
 
 Test(failures, a_checkpoint_without_a_tokenizer_works_for_ids) {

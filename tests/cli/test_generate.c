@@ -7,9 +7,10 @@
 
 #include "tests/cli/program.h"
 
-#define PROMPTS                                                                                             \
-    "It snowed a lot.\nThe aliens are coming.\nI want to learn Japanese.\n\nWho is that girl?\n"            \
-    "He is, without a doubt, a really talented young man.\nTom is drinking a cup of coffee in the kitchen.\n" \
+#define PROMPTS                                                                                     \
+    "It snowed a lot.\nThe aliens are coming.\nI want to learn Japanese.\n\nWho is that girl?\n"    \
+    "He is, without a doubt, a really talented young man.\nTom is drinking a cup of coffee in the " \
+    "kitchen.\n"                                                                                    \
     "I don't know what you're talking about.\n"
 enum { N_PROMPT = 8 };
 
@@ -27,16 +28,20 @@ Test(generate, one_prompt_gives_its_answer_on_one_line) {
 }
 
 Test(generate, the_setting_that_ran_is_on_stderr) {
-    outcome o = run("generate -m @V -md @D --deferral-rule cascade_tokenV3 --deferral-alpha 0.25 --gamma 3 --temp 0.5 "
-                    "--bonus verifier --seed 9 -p 'It snowed a lot.'");
+    outcome o = run(
+        "generate -m @V -md @D --deferral-rule cascade_tokenV3 --deferral-alpha 0.25 --gamma 3 --temp 0.5 "
+        "--bonus verifier --seed 9 -p 'It snowed a lot.'");
     expect_success(&o);
-    static const char *const want[] = {"device cpu", "rule token-v3", "alpha 0.25", "gamma 3", "temp 0.5", "gate raw",
-                                       "bonus verifier", "seed 9", "method speculative"};
-    for (size_t i = 0; i < sizeof want / sizeof want[0]; i++) cr_expect(strstr(o.err, want[i]), "%s: %s", want[i], o.err);
+    static const char *const want[] = {"device cpu",     "rule token-v3", "alpha 0.25",
+                                       "gamma 3",        "temp 0.5",      "gate raw",
+                                       "bonus verifier", "seed 9",        "method speculative"};
+    for (size_t i = 0; i < sizeof want / sizeof want[0]; i++)
+        cr_expect(strstr(o.err, want[i]), "%s: %s", want[i], o.err);
 }
 
 Test(generate, the_cascade_without_a_rule_is_exact_and_equals_the_verifier_at_temp_0) {
-    outcome a = run_with("generate -m @V --temp 0 -q", PROMPTS), b = run_with("generate -m @V -md @D --temp 0 -q", PROMPTS);
+    outcome a = run_with("generate -m @V --temp 0 -q", PROMPTS),
+            b = run_with("generate -m @V -md @D --temp 0 -q", PROMPTS);
     expect_success(&a);
     cr_expect(count_lines(a.out) == N_PROMPT);
     cr_expect_str_eq(a.out, b.out);
@@ -44,7 +49,8 @@ Test(generate, the_cascade_without_a_rule_is_exact_and_equals_the_verifier_at_te
 
 Test(generate, answers_do_not_depend_on_how_many_run_at_once_or_on_threads) {
     static const char *const more[] = {"-np 2", "-np 7", "-np 3 -t 1", "-np 1 -t 2"};
-    static const char *const sets[] = {"", "-md @D --deferral-rule token-v3 --deferral-alpha 0.5 --seed 4 --top-p 0.9"};
+    static const char *const sets[] = {
+        "", "-md @D --deferral-rule token-v3 --deferral-alpha 0.5 --seed 4 --top-p 0.9"};
     for (int k = 0; k < 2; k++) {
         char line[300];
         snprintf(line, sizeof line, "generate -m @V -q %s", sets[k]);
@@ -143,16 +149,18 @@ Test(generate, invalid_utf8_in_a_prompt_is_no_error) {
     cr_expect(json_array_size(json_lines(&o)) == 1);
 }
 
-/* ---- JSON lines ------------------------------------------------------------------------------------------ */
+/* ---- JSON lines ---------------------------------------------------------------------------------------- */
 
 static const char objects[] =
     "{\"prompt\": \"It snowed a lot.\", \"seed\": 3, \"max_tokens\": 30}\n"
     "\n"
     "{\"prompt_ids\": [98, 1215, 55, 16, 297, 3, 1], \"temperature\": 0, \"speculative\": false}\n"
     "{\"prompt\": \"I want to learn Japanese.\", \"deferral_rule\": \"lossy\", \"deferral_alpha\": 0.3, "
-    "\"deferral_beta\": \"auto\", \"num_speculative_tokens\": 9, \"top_k\": 50, \"top_p\": 0.9, \"min_p\": 0.01, "
+    "\"deferral_beta\": \"auto\", \"num_speculative_tokens\": 9, \"top_k\": 50, \"top_p\": 0.9, \"min_p\": "
+    "0.01, "
     "\"exact_first\": 2, \"stop\": [\"xyzzy\"]}\n"
-    "{\"prompt\": \"Who is that girl?\", \"deferral_rule\": \"chow\", \"stop\": \"?\", \"temperature\": 0.5}\n";
+    "{\"prompt\": \"Who is that girl?\", \"deferral_rule\": \"chow\", \"stop\": \"?\", \"temperature\": "
+    "0.5}\n";
 
 static void expect_sums(json_t *a) {
     size_t n = json_array_size(at(a, "token_ids"));
@@ -195,7 +203,8 @@ Test(generate, json_lines_in_json_lines_out) {
         cr_expect(json_integer_value(at(a, "index")) == (json_int_t)i);
         expect_sums(a);
     }
-    json_t *verifier = json_array_get(list, 1), *lossy = json_array_get(list, 2), *chow = json_array_get(list, 3);
+    json_t *verifier = json_array_get(list, 1), *lossy = json_array_get(list, 2),
+           *chow = json_array_get(list, 3);
     cr_expect_str_eq(json_string_value(at(verifier, "settings.method")), "verifier");
     cr_expect_str_eq(json_string_value(at(verifier, "text")), "Es hat viel geschneit.");
     cr_expect(json_is_true(at(verifier, "metrics.speculative_decoding.lossless")));
@@ -214,7 +223,8 @@ Test(generate, knobs_belong_to_the_rule_they_were_given_with) {
     static const char lines[] = "{\"prompt\": \"a\", \"deferral_rule\": \"token-v3\"}\n"
                                 "{\"prompt\": \"a\", \"deferral_rule\": \"chow\"}\n"
                                 "{\"prompt\": \"a\", \"deferral_alpha\": 0.75}\n";
-    outcome o = run_with("generate -m @V -md @D --jsonl -q -n 4 --deferral-rule token-v3 --deferral-alpha 0.9", lines);
+    outcome o = run_with(
+        "generate -m @V -md @D --jsonl -q -n 4 --deferral-rule token-v3 --deferral-alpha 0.9", lines);
     expect_success(&o);
     json_t *list = json_lines(&o);
     cr_expect(json_number_value(at(json_array_get(list, 0), "settings.alpha")) == 0.9);
@@ -223,9 +233,11 @@ Test(generate, knobs_belong_to_the_rule_they_were_given_with) {
 }
 
 Test(generate, the_same_tokens_as_text_and_as_json) {
-    outcome text = run_with("generate -m @V -md @D -q --seed 5", "I want to learn Japanese.\nWho is that girl?\n");
-    outcome json = run_with("generate -m @V -md @D -q --seed 5 --jsonl",
-                            "{\"prompt\": \"I want to learn Japanese.\"}\n{\"prompt\": \"Who is that girl?\"}\n");
+    outcome text =
+        run_with("generate -m @V -md @D -q --seed 5", "I want to learn Japanese.\nWho is that girl?\n");
+    outcome json =
+        run_with("generate -m @V -md @D -q --seed 5 --jsonl",
+                 "{\"prompt\": \"I want to learn Japanese.\"}\n{\"prompt\": \"Who is that girl?\"}\n");
     json_t *list = json_lines(&json);
     char want[1000];
     snprintf(want, sizeof want, "%s\n%s\n", json_string_value(at(json_array_get(list, 0), "text")),
@@ -237,15 +249,16 @@ Test(generate, the_same_tokens_as_text_and_as_json) {
 Test(generate, output_ids_score_as_their_logprobs) {
     outcome o = run("generate -m @V -q --temp 1 --seed 2 --jsonl -p 'I want to learn Japanese.'");
     json_t *a = json_array_get(json_lines(&o), 0);
-    json_t *line = json_pack("{s:s, s:O}", "prompt", "I want to learn Japanese.", "completion_ids", at(a, "token_ids"));
+    json_t *line =
+        json_pack("{s:s, s:O}", "prompt", "I want to learn Japanese.", "completion_ids", at(a, "token_ids"));
     outcome s = run_with("score -m @V", json_dumps(line, 0));
     expect_success(&s);
     json_t *got = at(json_array_get(json_lines(&s), 0), "logprobs"), *want = at(a, "logprobs");
     cr_assert(json_array_size(got) == json_array_size(want) && json_array_size(got) > 0);
     for (size_t i = 0; i < json_array_size(got); i++) {
         double x = json_number_value(json_array_get(got, i)), y = json_number_value(json_array_get(want, i));
-        /* Rows are the same bits in any batch; what is left is the logarithm, libm's in double there, the accept
-         * path's in float here: a few roundings of 2^-24 of a number near 10. */
+        /* Rows are the same bits in any batch; what is left is the logarithm, libm's in double there, the
+         * accept path's in float here: a few roundings of 2^-24 of a number near 10. */
         cr_expect(fabs(x - y) < 1e-5, "%zu: %g, %g", i, x, y);
     }
 }
@@ -254,7 +267,8 @@ Test(generate, output_ids_score_as_their_logprobs) {
 #define SIXTEEN FOUR ", " FOUR ", " FOUR ", " FOUR
 
 Test(generate, a_bad_line_is_named_and_the_answers_before_it_stand) {
-    static const struct { const char *line, *word, *word2;
+    static const struct {
+        const char *line, *word, *word2;
     } bad[] = {
         {"{\"prompt\": 5}", "\"prompt\"", "string"},
         {"{\"prompt\": \"a\", \"temprature\": 1}", "\"temprature\"", "unknown"},
@@ -293,7 +307,8 @@ Test(generate, a_bad_line_is_named_and_the_answers_before_it_stand) {
     };
     for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {
         char input[400];
-        snprintf(input, sizeof input, "{\"prompt\": \"It snowed a lot.\"}\n%s\n{\"prompt\": \"never\"}\n", bad[i].line);
+        snprintf(input, sizeof input, "{\"prompt\": \"It snowed a lot.\"}\n%s\n{\"prompt\": \"never\"}\n",
+                 bad[i].line);
         outcome o = run_with("generate -m @V -md @D --jsonl -q -np 2 -n 8", input);
         expect_failure(&o, 1, bad[i].word, bad[i].word2);
         cr_expect(strstr(o.err, "stdin:2: ") != NULL, "%s", o.err);
@@ -324,15 +339,17 @@ Test(generate, input_from_a_file_prints_objects) {
 }
 
 Test(generate, every_method_runs) {
-    static const char *const sets[] = {"verifier",
-                                       "drafter",
-                                       "token-cascade --deferral-rule chow",
-                                       "oracle-cascade --deferral-rule diff",
-                                       "sequence-cascade --deferral-alpha 0.5 --seq-confidence sum",
-                                       "speculative --deferral-rule opt --block-verify --gate scaled --exact-first 3"};
+    static const char *const sets[] = {
+        "verifier",
+        "drafter",
+        "token-cascade --deferral-rule chow",
+        "oracle-cascade --deferral-rule diff",
+        "sequence-cascade --deferral-alpha 0.5 --seq-confidence sum",
+        "speculative --deferral-rule opt --block-verify --gate scaled --exact-first 3"};
     for (size_t i = 0; i < sizeof sets / sizeof sets[0]; i++) {
         char line[200];
-        snprintf(line, sizeof line, "generate -m @V -md @D --jsonl -q -p 'It snowed a lot.' --method %s", sets[i]);
+        snprintf(line, sizeof line, "generate -m @V -md @D --jsonl -q -p 'It snowed a lot.' --method %s",
+                 sets[i]);
         outcome o = run(line);
         expect_success(&o);
         json_t *a = json_array_get(json_lines(&o), 0);
@@ -341,7 +358,7 @@ Test(generate, every_method_runs) {
     }
 }
 
-/* ---- for the eye ----------------------------------------------------------------------------------------- */
+/* ---- for the eye --------------------------------------------------------------------------------------- */
 
 Test(generate, sources_are_marks_in_a_pipe_and_colours_on_a_terminal) {
     const char *line = "generate -m plain -p abcdefg --show-sources";
@@ -352,7 +369,8 @@ Test(generate, sources_are_marks_in_a_pipe_and_colours_on_a_terminal) {
     o = run_spec_do(&(run_spec){.line = line, .fake = true, .out_tty = true, .env = {"TERM=xterm"}});
     cr_expect(strstr(o.out, "\033[32m w0\033[0m\033[34m w1") != NULL, "%s", o.out);
     cr_expect(strchr(o.out, '[') == NULL || strstr(o.out, "[k|") == NULL);
-    o = run_spec_do(&(run_spec){.line = line, .fake = true, .out_tty = true, .env = {"TERM=xterm", "NO_COLOR=1"}});
+    o = run_spec_do(
+        &(run_spec){.line = line, .fake = true, .out_tty = true, .env = {"TERM=xterm", "NO_COLOR=1"}});
     cr_expect(strstr(o.out, "[k| w0]") && !strchr(o.out, '\033'), "%s", o.out);
 }
 
@@ -364,7 +382,8 @@ Test(generate, stats_count_what_json_counts) {
     json_int_t out = 0, blocks = 0;
     for (size_t i = 0; i < 2; i++) {
         out += json_integer_value(at(json_array_get(list, i), "usage.completion_tokens"));
-        blocks += json_integer_value(at(json_array_get(list, i), "metrics.speculative_decoding.num_spec_steps"));
+        blocks +=
+            json_integer_value(at(json_array_get(list, i), "metrics.speculative_decoding.num_spec_steps"));
     }
     char want[100];
     snprintf(want, sizeof want, "%lld output", (long long)out);
@@ -375,11 +394,13 @@ Test(generate, stats_count_what_json_counts) {
 
 Test(generate, the_progress_bar_shows_on_a_terminal_only) {
     const char *input = "aaaaaaaaaaaaaaaaaaaa\nbbbbbbbbbbbbbbbbbbbbbb\ncccccccccccccccccccccccc\n";
-    outcome o = run_spec_do(&(run_spec){.line = "generate -m slow", .input = input, .fake = true, .err_tty = true});
+    outcome o =
+        run_spec_do(&(run_spec){.line = "generate -m slow", .input = input, .fake = true, .err_tty = true});
     expect_success(&o);
     cr_expect(strstr(o.err, "tokens/s") != NULL, "%s", o.err);
     o = run_spec_do(&(run_spec){.line = "generate -m slow", .input = input, .fake = true});
     cr_expect(strstr(o.err, "tokens/s") == NULL, "%s", o.err);
-    o = run_spec_do(&(run_spec){.line = "generate -m slow -q", .input = input, .fake = true, .err_tty = true});
+    o = run_spec_do(
+        &(run_spec){.line = "generate -m slow -q", .input = input, .fake = true, .err_tty = true});
     cr_expect_str_eq(o.err, "");
 }

@@ -25,7 +25,11 @@ static void expect_clean(const char *in, size_t n, const char *want) {
 
 Test(io, invalid_utf8_becomes_replacement_characters) {
     expect_clean("", 0, "");
-    expect_clean("a\xc3\xbc" "b", 4, "a\xc3\xbc" "b");
+    expect_clean("a\xc3\xbc"
+                 "b",
+                 4,
+                 "a\xc3\xbc"
+                 "b");
     expect_clean("\xff", 1, BAD);
     expect_clean("a\xffz", 3, "a" BAD "z");
     expect_clean("\xc3", 1, BAD);
@@ -37,10 +41,11 @@ Test(io, invalid_utf8_becomes_replacement_characters) {
     expect_clean("\xf0\x9f\x98\x80", 4, "\xf0\x9f\x98\x80");
 }
 
-/* Everything of one or two bytes, and of three and four at the places where validity changes, is valid afterwards. */
+/* Everything of one or two bytes, and of three and four at the places where validity changes, is valid
+ * afterwards. */
 Test(io, cleaned_text_is_what_jansson_takes) {
-    static const unsigned char edge[] = {0x00, 0x7f, 0x80, 0x8f, 0x90, 0x9f, 0xa0, 0xbf, 0xc1, 0xc2, 0xdf, 0xe0,
-                                         0xec, 0xed, 0xef, 0xf0, 0xf4, 0xf5, 0xff};
+    static const unsigned char edge[] = {0x00, 0x7f, 0x80, 0x8f, 0x90, 0x9f, 0xa0, 0xbf, 0xc1, 0xc2,
+                                         0xdf, 0xe0, 0xec, 0xed, 0xef, 0xf0, 0xf4, 0xf5, 0xff};
     enum { N = sizeof edge };
     char in[4];
     for (int i = 0; i < N * N * N * N; i++) {
@@ -48,8 +53,9 @@ Test(io, cleaned_text_is_what_jansson_takes) {
         cli_buf b = {0};
         cr_assert(cli_buf_add_utf8(&b, in, 4));
         json_t *v = json_stringn(b.data, b.len);
-        cr_assert(v != NULL, "%02x %02x %02x %02x", (unsigned)(unsigned char)in[0], (unsigned)(unsigned char)in[1],
-                  (unsigned)(unsigned char)in[2], (unsigned)(unsigned char)in[3]);
+        cr_assert(v != NULL, "%02x %02x %02x %02x", (unsigned)(unsigned char)in[0],
+                  (unsigned)(unsigned char)in[1], (unsigned)(unsigned char)in[2],
+                  (unsigned)(unsigned char)in[3]);
         json_decref(v);
         cli_buf_free(&b);
     }
@@ -71,7 +77,10 @@ Test(io, lines_keep_nul_bytes_and_lose_line_ends_only) {
     static const char text[] = "one\n\nt\0o\r\nlast";
     cli_reader r = reader_of(text, sizeof text - 1);
     cr_expect(cli_reader_count(&r) == 4);
-    static const struct { const char *s; size_t n; } want[] = {{"one", 3}, {"", 0}, {"t\0o", 3}, {"last", 4}};
+    static const struct {
+        const char *s;
+        size_t n;
+    } want[] = {{"one", 3}, {"", 0}, {"t\0o", 3}, {"last", 4}};
     for (int i = 0; i < 4; i++) {
         const char *line;
         size_t n;
@@ -110,8 +119,10 @@ Test(io, a_line_that_is_not_there_yet_is_not_waited_for) {
     cr_assert(write(fd[1], "ab", 2) == 2);
     cr_expect(cli_reader_next(&r, false, &line, &n) == CLI_READ_LATER);
     cr_assert(write(fd[1], "c\nx\nd", 5) == 5);
-    cr_expect(cli_reader_next(&r, false, &line, &n) == CLI_READ_LINE && n == 3 && memcmp(line, "abc", 3) == 0);
-    cr_expect(cli_reader_next(&r, false, &line, &n) == CLI_READ_LINE && n == 1 && *line == 'x'); /* within what was scanned */
+    cr_expect(cli_reader_next(&r, false, &line, &n) == CLI_READ_LINE && n == 3 &&
+              memcmp(line, "abc", 3) == 0);
+    /* within what was scanned */
+    cr_expect(cli_reader_next(&r, false, &line, &n) == CLI_READ_LINE && n == 1 && *line == 'x');
     cr_expect(cli_reader_next(&r, false, &line, &n) == CLI_READ_LATER);
     close(fd[1]);
     cr_expect(cli_reader_next(&r, false, &line, &n) == CLI_READ_LINE && n == 1);
@@ -162,12 +173,13 @@ Test(io, no_memory_is_an_error_and_leaves_nothing_behind) {
     close(fd);
 }
 
-/* ---- fields ---------------------------------------------------------------------------------------------- */
+/* ---- fields -------------------------------------------------------------------------------------------- */
 
 static int parse(cli_line *l, const char *text) { return cli_line_parse(l, "t", 1, text, strlen(text)); }
 
 Test(json, every_prefix_of_a_line_is_refused_or_parsed) {
-    static const char text[] = "{\"prompt\": \"a\\u00fcb\", \"stop\": [\"x\", \"y\"], \"seed\": 12, \"t\": 0.5e-3, \"b\": true}";
+    static const char text[] =
+        "{\"prompt\": \"a\\u00fcb\", \"stop\": [\"x\", \"y\"], \"seed\": 12, \"t\": 0.5e-3, \"b\": true}";
     for (size_t n = 0; n < sizeof text; n++) {
         char *exact = malloc(n ? n : 1); /* exactly sized: an overrun is seen */
         memcpy(exact, text, n);
@@ -181,7 +193,10 @@ Test(json, every_prefix_of_a_line_is_refused_or_parsed) {
 
 Test(json, fields_of_the_wrong_type_are_refused_and_leave_the_value) {
     cli_line l;
-    cr_assert(parse(&l, "{\"s\": \"x\", \"i\": 3, \"r\": 1.5, \"b\": true, \"a\": [1, \"y\"], \"n\": null, \"big\": [1e39]}") == CLI_OK);
+    cr_assert(
+        parse(&l,
+              "{\"s\": \"x\", \"i\": 3, \"r\": 1.5, \"b\": true, \"a\": [1, \"y\"], \"n\": null, \"big\": "
+              "[1e39]}") == CLI_OK);
     int64_t i = 7;
     double d = 7;
     bool b = false;
@@ -191,14 +206,16 @@ Test(json, fields_of_the_wrong_type_are_refused_and_leave_the_value) {
     float *x = NULL;
     cr_expect(cli_line_int(&l, "s", 0, 9, &i, NULL) && cli_line_int(&l, "r", 0, 9, &i, NULL));
     cr_expect(cli_line_int(&l, "n", 0, 9, &i, NULL) && cli_line_int(&l, "i", 0, 2, &i, NULL));
-    cr_expect(cli_line_number(&l, "s", &d, NULL) && cli_line_bool(&l, "i", &b, NULL) && cli_line_text(&l, "i", &s, &n, NULL));
+    cr_expect(cli_line_number(&l, "s", &d, NULL) && cli_line_bool(&l, "i", &b, NULL) &&
+              cli_line_text(&l, "i", &s, &n, NULL));
     cr_expect(cli_line_ids(&l, "s", &ids, &n, NULL) && cli_line_ids(&l, "a", &ids, &n, NULL));
     cr_expect(cli_line_floats(&l, "a", &x, &n, NULL) && cli_line_floats(&l, "big", &x, &n, NULL));
     cr_expect(i == 7 && d == 7 && !b && !s && !ids && !x);
     cr_expect(cli_line_int(&l, "absent", 0, 9, &i, NULL) == CLI_OK && i == 7);
     cr_expect(cli_line_number(&l, "i", &d, NULL) == CLI_OK && d == 3);
     cli_line_free(&l);
-    cr_expect(parse(&l, "[1]") && parse(&l, "{\"a\":1,\"a\":2}") && parse(&l, "{\"a\":1} x") && parse(&l, ""));
+    cr_expect(parse(&l, "[1]") && parse(&l, "{\"a\":1,\"a\":2}") && parse(&l, "{\"a\":1} x") &&
+              parse(&l, ""));
 }
 
 /* Whatever the size of a number, a field says what it takes; nothing else of the line is changed. */
@@ -261,8 +278,10 @@ Test(json, numbers_that_do_not_exist_are_null_and_floats_come_back) {
     cr_assert(v != NULL);
     for (size_t i = 0; i < 8; i++) {
         json_t *e = json_array_get(v, i);
-        if (i < 3) cr_expect(json_is_null(e));
-        else cr_expect((float)json_number_value(e) == in[i], "%zu", i);
+        if (i < 3)
+            cr_expect(json_is_null(e));
+        else
+            cr_expect((float)json_number_value(e) == in[i], "%zu", i);
     }
     json_decref(v);
     cli_buf_free(&b);

@@ -32,8 +32,8 @@ static char *folded(const char *text) {
 }
 
 /* Words as main() gets them: a copy that may be written to (it stays: values borrow from it). */
-#define PARSE(a, command, ...)                                                                  \
-    parse_words(a, command, (const char *const[]){"x", __VA_ARGS__},                            \
+#define PARSE(a, command, ...)                                       \
+    parse_words(a, command, (const char *const[]){"x", __VA_ARGS__}, \
                 (int)(sizeof((const char *const[]){"x", __VA_ARGS__}) / sizeof(char *)))
 
 static int parse_words(cli_args *a, cli_command command, const char *const *words, int n) {
@@ -103,7 +103,8 @@ Test(options, groff_has_nothing_to_say_about_the_man_page) {
     if (system("command -v groff >/dev/null 2>&1") != 0) cr_skip_test("no groff");
     setenv("PAGE", program_man_page, 1);
     cr_expect(system("test -z \"$(groff -man -Tutf8 -ww \"$PAGE\" 2>&1 >/dev/null)\"") == 0);
-    cr_expect(system("groff -man -Tutf8 \"$PAGE\" | sed 's/.\\x08//g' | grep -q -e '--spec-draft-n-max'") == 0);
+    cr_expect(system("groff -man -Tutf8 \"$PAGE\" | sed 's/.\\x08//g' | grep -q -e '--spec-draft-n-max'") ==
+              0);
 }
 
 Test(options, presets_are_the_engine_s_defaults) {
@@ -124,8 +125,14 @@ Test(options, ranges_end_where_the_table_says) {
         const cli_option *o = &cli_options[i];
         if (o->type != CLI_INT && o->type != CLI_NUMBER) continue;
         double step = o->type == CLI_INT ? 1 : 1e-6;
-        struct { double x; bool fine; } tries[] = {{o->lo, !o->lo_open}, {o->hi, true}, {o->lo - step, false},
-                                                   {o->hi + step, false}, {o->lo + step, true}};
+        struct {
+            double x;
+            bool fine;
+        } tries[] = {{o->lo, !o->lo_open},
+                     {o->hi, true},
+                     {o->lo - step, false},
+                     {o->hi + step, false},
+                     {o->lo + step, true}};
         int command = 0;
         while (!(o->commands & (1u << command))) command++;
         for (int k = 0; k < 5; k++) {
@@ -141,7 +148,8 @@ Test(options, ranges_end_where_the_table_says) {
 }
 
 Test(options, numbers_are_whole_words) {
-    static const char *const bad[] = {"", "1x", "x", "0x10", "1.5", " ", "nan", "inf", "1e999", "--", "99999999999999999999"};
+    static const char *const bad[] = {
+        "", "1x", "x", "0x10", "1.5", " ", "nan", "inf", "1e999", "--", "99999999999999999999"};
     for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {
         cli_args a;
         cr_expect(PARSE(&a, CMD_GENERATE, "--n-predict", bad[i]) == CLI_USAGE, "\"%s\"", bad[i]);
@@ -247,25 +255,28 @@ Test(options, flags_that_need_a_drafter_say_so) {
     o = run("generate -m @V -md @D --method sequence-cascade -p x");
     expect_failure(&o, 2, "--deferral-alpha", NULL);
     /* In the environment it is a preference for other runs. */
-    o = run_spec_do(&(run_spec){.line = "generate -m plain -p x", .env = {"WEIR_DEFERRAL_RULE=chow"}, .fake = true});
+    o = run_spec_do(
+        &(run_spec){.line = "generate -m plain -p x", .env = {"WEIR_DEFERRAL_RULE=chow"}, .fake = true});
     expect_success(&o);
 }
 
 Test(options, the_environment_fills_in_and_the_command_line_wins) {
-    outcome o = run_spec_do(&(run_spec){.line = "generate -p abcdef", .env = {"WEIR_MODEL=plain", "WEIR_N_PREDICT=2"},
-                                        .fake = true});
+    outcome o = run_spec_do(&(run_spec){
+        .line = "generate -p abcdef", .env = {"WEIR_MODEL=plain", "WEIR_N_PREDICT=2"}, .fake = true});
     expect_success(&o);
     cr_expect_str_eq(o.out, " w0 w1\n");
-    o = run_spec_do(&(run_spec){.line = "generate -p abcdef -n 3", .env = {"WEIR_MODEL=plain", "WEIR_N_PREDICT=2"},
-                                .fake = true});
+    o = run_spec_do(&(run_spec){
+        .line = "generate -p abcdef -n 3", .env = {"WEIR_MODEL=plain", "WEIR_N_PREDICT=2"}, .fake = true});
     cr_expect_str_eq(o.out, " w0 w1 w2\n");
-    o = run_spec_do(&(run_spec){.line = "generate -p abcdef", .env = {"WEIR_MODEL=plain", "WEIR_TEMP=hot"}, .fake = true});
+    o = run_spec_do(&(run_spec){
+        .line = "generate -p abcdef", .env = {"WEIR_MODEL=plain", "WEIR_TEMP=hot"}, .fake = true});
     expect_failure(&o, 2, "WEIR_TEMP hot", NULL);
     /* What the command line says keeps a bad variable from being looked at. */
-    o = run_spec_do(&(run_spec){.line = "generate -p ab --temp 1", .env = {"WEIR_MODEL=plain", "WEIR_TEMP=hot"},
-                                .fake = true});
+    o = run_spec_do(&(run_spec){
+        .line = "generate -p ab --temp 1", .env = {"WEIR_MODEL=plain", "WEIR_TEMP=hot"}, .fake = true});
     expect_success(&o);
-    o = run_spec_do(&(run_spec){.line = "generate -p ab", .env = {"WEIR_MODEL=plain", "WEIR_JSONL=1"}, .fake = true});
+    o = run_spec_do(
+        &(run_spec){.line = "generate -p ab", .env = {"WEIR_MODEL=plain", "WEIR_JSONL=1"}, .fake = true});
     cr_expect(json_array_size(json_lines(&o)) == 1);
 }
 

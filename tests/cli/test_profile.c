@@ -24,9 +24,10 @@ static outcome run_profile(const char *text, const char *flags, const char *env)
     return run_spec_do(&spec);
 }
 
-#define TUNED "{\"weir_profile\": 1, \"deferral_rule\": \"token-v2\", \"deferral_alpha\": 0.3,\n" \
-              " \"num_speculative_tokens\": 3, \"gate\": \"scaled\", \"bonus\": \"verifier\", \"exact_first\": 2," \
-              " \"deferral_beta\": null, \"about\": {\"x\": [1]}}\n"
+#define TUNED                                                                                            \
+    "{\"weir_profile\": 1, \"deferral_rule\": \"token-v2\", \"deferral_alpha\": 0.3,\n"                  \
+    " \"num_speculative_tokens\": 3, \"gate\": \"scaled\", \"bonus\": \"verifier\", \"exact_first\": 2," \
+    " \"deferral_beta\": null, \"about\": {\"x\": [1]}}\n"
 
 static void expect_setting(const outcome *o, const char *const *want, size_t n) {
     cr_assert(o->rc == 0, "%s", o->err);
@@ -35,8 +36,8 @@ static void expect_setting(const outcome *o, const char *const *want, size_t n) 
 
 Test(profile, sets_what_was_not_said) {
     outcome o = run_profile(TUNED, "", NULL);
-    static const char *const want[] = {"rule token-v2", "alpha 0.3", "gamma 3", "gate scaled", "bonus verifier",
-                                       "exact-first 2"};
+    static const char *const want[] = {"rule token-v2", "alpha 0.3",      "gamma 3",
+                                       "gate scaled",   "bonus verifier", "exact-first 2"};
     expect_setting(&o, want, 6);
 }
 
@@ -59,16 +60,23 @@ Test(profile, a_rule_s_alpha_is_no_threshold_of_the_sequence_cascade) {
 
 Test(profile, the_second_knob_may_be_auto) {
     outcome o = run_profile("{\"weir_profile\": 1, \"deferral_rule\": \"lossy\", \"deferral_alpha\": 0.2,"
-                            " \"deferral_beta\": \"auto\"}", "", NULL);
+                            " \"deferral_beta\": \"auto\"}",
+                            "", NULL);
     expect_setting(&o, (const char *[]){"rule lossy, alpha 0.2, beta auto"}, 1);
 }
 
 Test(profile, mistakes_are_named) {
-    static const struct { const char *text, *word; } bad[] = {
-        {"", "JSON"}, {"{", "JSON"}, {"[1]", "object"}, {"{}", "weir_profile"}, {"{\"weir_profile\": 2}", "weir_profile"},
-        {"{\"weir_profile\": 1, \"alpha\": 1}", "alpha"}, {"{\"weir_profile\": 1, \"deferral_rule\": [1]}", "deferral_rule"},
-        {"{\"weir_profile\": 1, \"num_speculative_tokens\": 99}", "num_speculative_tokens"},
-        {"{\"weir_profile\": 1, \"gate\": \"open\"}", "gate"}};
+    static const struct {
+        const char *text, *word;
+    } bad[] = {{"", "JSON"},
+               {"{", "JSON"},
+               {"[1]", "object"},
+               {"{}", "weir_profile"},
+               {"{\"weir_profile\": 2}", "weir_profile"},
+               {"{\"weir_profile\": 1, \"alpha\": 1}", "alpha"},
+               {"{\"weir_profile\": 1, \"deferral_rule\": [1]}", "deferral_rule"},
+               {"{\"weir_profile\": 1, \"num_speculative_tokens\": 99}", "num_speculative_tokens"},
+               {"{\"weir_profile\": 1, \"gate\": \"open\"}", "gate"}};
     for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {
         outcome o = run_profile(bad[i].text, "", NULL);
         expect_failure(&o, 1, bad[i].word, "weir-profile");

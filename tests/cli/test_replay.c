@@ -17,7 +17,8 @@ static const char *recording_of(const char *flags) {
     static char path[64], line[256];
     snprintf(path, sizeof path, "/tmp/weir-replay-%d.jsonl", (int)getpid());
     snprintf(line, sizeof line, "record -m @V -md @D -q -t 1 -s 3 %s", flags);
-    run_spec spec = {.line = line, .input = "It snowed a lot.\nI want to learn Japanese.\n", .out_path = path};
+    run_spec spec = {
+        .line = line, .input = "It snowed a lot.\nI want to learn Japanese.\n", .out_path = path};
     outcome o = run_spec_do(&spec);
     cr_assert(o.rc == 0, "%s", o.err);
     return path;
@@ -67,16 +68,18 @@ Test(record, answers_are_those_of_generate_and_every_token_has_its_rows) {
 }
 
 Test(record, a_merged_tail_changes_no_more_than_its_mass) {
-    static const char settings[] = "{\"deferral_rule\": \"exact\"}\n"
-                                   "{\"deferral_rule\": \"token-v3\", \"deferral_alpha\": 0.3}\n"
-                                   "{\"deferral_rule\": \"lossy\", \"deferral_alpha\": 0.2, \"deferral_beta\": \"auto\"}\n"
-                                   "{\"deferral_rule\": \"opt\", \"deferral_alpha\": 0.1, \"num_speculative_tokens\": 3}\n";
+    static const char settings[] =
+        "{\"deferral_rule\": \"exact\"}\n"
+        "{\"deferral_rule\": \"token-v3\", \"deferral_alpha\": 0.3}\n"
+        "{\"deferral_rule\": \"lossy\", \"deferral_alpha\": 0.2, \"deferral_beta\": \"auto\"}\n"
+        "{\"deferral_rule\": \"opt\", \"deferral_alpha\": 0.1, \"num_speculative_tokens\": 3}\n";
     json_t *whole = replayed(recording_of("--tail 0"), settings);
     json_t *merged = replayed(recording_of("--tail 1e-3"), settings);
     cr_assert(json_array_size(whole) == 4 && json_array_size(merged) == 4);
     for (size_t i = 0; i < 4; i++) {
         json_t *a = json_array_get(whole, i), *b = json_array_get(merged, i);
-        cr_expect(number(b, "tail_mass") > 0 && number(b, "tail_mass") <= 1e-3 && number(a, "tail_mass") == 0);
+        cr_expect(number(b, "tail_mass") > 0 && number(b, "tail_mass") <= 1e-3 &&
+                  number(a, "tail_mass") == 0);
         /* a row's R is half an L1 distance or less: merging cells lowers it by at most the merged mass */
         cr_expect(fabs(number(a, "recorded.rejection_rate") - number(b, "recorded.rejection_rate")) < 1e-3);
         cr_expect(json_is_null(at(a, "quality")) && number(a, "texts") == 2);
@@ -85,9 +88,11 @@ Test(record, a_merged_tail_changes_no_more_than_its_mass) {
 }
 
 Test(record, no_tail_is_merged_where_its_mass_would_not_bound_the_change) {
-    static const struct { const char *flags; bool whole; } cases[] = {
-        {"--temp 1.2", true}, {"--top-k 5", true}, {"--top-p 0.9", true}, {"--min-p 0.1", true}, {"--temp 0.8", false},
-        {"--temp 0", false}};
+    static const struct {
+        const char *flags;
+        bool whole;
+    } cases[] = {{"--temp 1.2", true},  {"--top-k 5", true},   {"--top-p 0.9", true},
+                 {"--min-p 0.1", true}, {"--temp 0.8", false}, {"--temp 0", false}};
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
         char line[160];
         snprintf(line, sizeof line, "record -m @V -md @D -t 1 -n 3 --tail 1e-3 -p Hello %s", cases[i].flags);
@@ -95,19 +100,23 @@ Test(record, no_tail_is_merged_where_its_mass_would_not_bound_the_change) {
         expect_success(&o);
         json_t *r = json_array_get(json_lines(&o), 0);
         const size_t n = json_array_size(at(json_array_get(at(r, "rows"), 0), "q"));
-        cr_expect((n == (size_t)N_VOCAB) == cases[i].whole && (number(r, "tail_mass") == 0) == cases[i].whole, "%s",
-                  cases[i].flags);
+        cr_expect((n == (size_t)N_VOCAB) == cases[i].whole && (number(r, "tail_mass") == 0) == cases[i].whole,
+                  "%s", cases[i].flags);
         cr_expect((strstr(o.err, "no tail is merged") != NULL) == cases[i].whole, "%s", cases[i].flags);
     }
 }
 
 Test(replay, the_recorded_rule_s_own_figures_need_no_weights) {
-    json_t *list = replayed(recording_of("--deferral-rule token-v3 --deferral-alpha 0.3"),
-                            "{\"deferral_rule\": \"token-v3\", \"deferral_alpha\": 0.3}\n{\"deferral_rule\": \"cactus\"}\n");
+    json_t *list = replayed(
+        recording_of("--deferral-rule token-v3 --deferral-alpha 0.3"),
+        "{\"deferral_rule\": \"token-v3\", \"deferral_alpha\": 0.3}\n{\"deferral_rule\": \"cactus\"}\n");
     json_t *own = json_array_get(list, 0), *cactus = json_array_get(list, 1);
-    cr_expect(fabs(number(own, "reweighted.effective_texts") - 2) < 1e-6); /* weights are 1 to fp32's rounding */
-    cr_expect(fabs(number(own, "reweighted.tokens_per_answer") - number(own, "recorded.tokens_per_answer")) < 1e-4);
-    cr_expect(json_is_null(at(cactus, "reweighted.rejection_rate")) && number(cactus, "recorded.rejection_rate") >= 0);
+    /* weights are 1 to fp32's rounding */
+    cr_expect(fabs(number(own, "reweighted.effective_texts") - 2) < 1e-6);
+    cr_expect(fabs(number(own, "reweighted.tokens_per_answer") - number(own, "recorded.tokens_per_answer")) <
+              1e-4);
+    cr_expect(json_is_null(at(cactus, "reweighted.rejection_rate")) &&
+              number(cactus, "recorded.rejection_rate") >= 0);
 }
 
 Test(replay, flags_are_a_setting_too) {
@@ -122,7 +131,9 @@ Test(replay, flags_are_a_setting_too) {
 }
 
 Test(replay, what_is_no_recording_is_named) {
-    static const struct { const char *text, *word, *word2; } bad[] = {
+    static const struct {
+        const char *text, *word, *word2;
+    } bad[] = {
         {"", "no text", NULL},
         {"{}\n", ":1", "law"},
         {"{\"law\": {}}\n", "rows", "list"},
@@ -134,7 +145,8 @@ Test(replay, what_is_no_recording_is_named) {
         {"{\"law\": {}, \"rows\": [{\"token\": 1, \"q\": [0], \"p\": [0]}]}\n", "token 1", NULL},
         {"{\"law\": {}, \"rows\": [{\"token\": 0, \"q\": [null], \"p\": [0]}]}\n", "\"q\"", NULL},
         {"{\"law\": {}, \"rows\": [{\"token\": 0, \"q\": [0, -1e39], \"p\": [0, 0]}]}\n", "\"q\"", "32-bit"},
-        {"{\"law\": {}, \"rows\": []}\n{\"law\": {\"temperature\": 0.5}, \"rows\": []}\n", ":2", "not the law"},
+        {"{\"law\": {}, \"rows\": []}\n{\"law\": {\"temperature\": 0.5}, \"rows\": []}\n", ":2",
+         "not the law"},
         {"{\"law\": {}, \"rows\": []}\n{\"law\": {\"min_p\": 0.5}, \"rows\": []}\n", ":2", "not the law"},
         {"{\"law\": {}, \"rows\": []}\n{\"law\": {\"top_p\": 0.5}, \"rows\": []}\n", ":2", "not the law"},
         {"{\"law\": {}, \"rows\": []}\n{\"law\": {\"top_k\": 5}, \"rows\": []}\n", ":2", "not the law"},
@@ -156,8 +168,9 @@ Test(replay, what_is_no_recording_is_named) {
 }
 
 Test(replay, a_recording_cut_anywhere_is_refused_or_read_up_to_a_line) {
-    static const char text[] = "{\"index\": 0, \"law\": {\"rule\": \"opt\", \"alpha\": 0.5}, \"ended\": true, \"rows\": ["
-                               "{\"token\": 0, \"q\": [0.5, 1], \"p\": [1, 0]}, {\"token\": 1, \"q\": [0.5, 1], \"p\": [1, 0]}]}\n";
+    static const char text[] =
+        "{\"index\": 0, \"law\": {\"rule\": \"opt\", \"alpha\": 0.5}, \"ended\": true, \"rows\": ["
+        "{\"token\": 0, \"q\": [0.5, 1], \"p\": [1, 0]}, {\"token\": 1, \"q\": [0.5, 1], \"p\": [1, 0]}]}\n";
     char path[64], line[128];
     snprintf(path, sizeof path, "/tmp/weir-cut-%d.jsonl", (int)getpid());
     snprintf(line, sizeof line, "replay --recording %s --deferral-rule exact", path);
@@ -166,8 +179,10 @@ Test(replay, a_recording_cut_anywhere_is_refused_or_read_up_to_a_line) {
         cr_assert(fwrite(text, 1, n, f) == n);
         fclose(f);
         outcome o = run(line);
-        if (n + 1 < sizeof text - 1) expect_failure(&o, 1, path + 5, NULL);
-        else expect_success(&o); /* whole, with or without its newline */
+        if (n + 1 < sizeof text - 1)
+            expect_failure(&o, 1, path + 5, NULL);
+        else
+            expect_success(&o); /* whole, with or without its newline */
     }
     remove(path);
 }
@@ -178,8 +193,10 @@ Test(replay, an_end_of_text_counts_as_a_row_alone) {
     snprintf(path, sizeof path, "/tmp/weir-ended-%d.jsonl", (int)getpid());
     for (int ended = 0; ended < 2; ended++) {
         FILE *f = fopen(path, "w");
-        fprintf(f, "{\"law\": {}, \"ended\": %s, \"rows\": [{\"token\": 0, \"q\": [1, 0], \"p\": [1, 0]}, "
-                   "{\"token\": 1, \"q\": [0, 1], \"p\": [0, 1]}]}\n", ended ? "true" : "false");
+        fprintf(f,
+                "{\"law\": {}, \"ended\": %s, \"rows\": [{\"token\": 0, \"q\": [1, 0], \"p\": [1, 0]}, "
+                "{\"token\": 1, \"q\": [0, 1], \"p\": [0, 1]}]}\n",
+                ended ? "true" : "false");
         fclose(f);
         json_t *v = json_array_get(replayed(path, "{\"deferral_rule\": \"exact\"}\n"), 0);
         cr_expect(fabs(number(v, "recorded.tokens_per_answer") - (2 - ended)) < 1e-9, "%d: %g", ended,
@@ -195,7 +212,8 @@ Test(replay, mistakes_on_the_command_line_are_usage) {
     expect_failure(&nowhere, 1, "/nowhere/r.jsonl", NULL);
     outcome alone = run("record -m @V -p a");
     expect_failure(&alone, 2, "-md", NULL);
-    run_spec spec = {.line = "record -m @V -md @D --input - -q", .input = "{\"prompt\": \"a\", \"speculative\": false}\n"};
+    run_spec spec = {.line = "record -m @V -md @D --input - -q",
+                     .input = "{\"prompt\": \"a\", \"speculative\": false}\n"};
     outcome verifier = run_spec_do(&spec);
     expect_failure(&verifier, 1, "speculative", "stdin:1");
     outcome room = run("record -m @V -md @D -p a -n 1000");

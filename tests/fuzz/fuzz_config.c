@@ -9,14 +9,17 @@
 
 static void check_rope(const weir_rope_config *r) {
     FUZZ_CHECK(r->theta >= 1 && r->factor >= 1 && r->n_ctx_original >= 0 && r->n_dim == 0);
-    FUZZ_CHECK(r->kind != WEIR_ROPE_LLAMA3 || (r->n_ctx_original > 0 && r->high_freq > r->low_freq && r->low_freq > 0));
-    FUZZ_CHECK(r->kind != WEIR_ROPE_YARN || (r->n_ctx_original > 0 && r->beta_fast > 0 && r->attention_factor > 0));
+    FUZZ_CHECK(r->kind != WEIR_ROPE_LLAMA3 ||
+               (r->n_ctx_original > 0 && r->high_freq > r->low_freq && r->low_freq > 0));
+    FUZZ_CHECK(r->kind != WEIR_ROPE_YARN ||
+               (r->n_ctx_original > 0 && r->beta_fast > 0 && r->attention_factor > 0));
 }
 
 /* Sizes that the rest of the program multiplies without a second look. */
 static void check_decoder(const weir_checkpoint *c) {
     const weir_decoder_config *d = &c->decoder;
-    FUZZ_CHECK(d->dim > 0 && d->ff_dim > 0 && d->n_vocab_rows > 0 && d->n_layer > 0 && d->n_layer <= WEIR_DECODER_LAYERS);
+    FUZZ_CHECK(d->dim > 0 && d->ff_dim > 0 && d->n_vocab_rows > 0 && d->n_layer > 0 &&
+               d->n_layer <= WEIR_DECODER_LAYERS);
     FUZZ_CHECK(d->n_head > 0 && d->n_head_kv > 0 && d->n_head % d->n_head_kv == 0);
     FUZZ_CHECK(d->head_dim >= 2 && d->head_dim % 2 == 0 && (int64_t)d->n_head * d->head_dim <= 1 << 20);
     FUZZ_CHECK(d->eps > 0 && d->eps <= 1 && d->attention_scale > 0 && d->embed_scale > 0);
@@ -39,8 +42,10 @@ static void check_t5(const weir_checkpoint *c) {
 
 static void check_config(const weir_checkpoint *c) {
     const int32_t rows = weir_checkpoint_rows(c);
-    if (c->kind == WEIR_FAMILY_DECODER) check_decoder(c);
-    else check_t5(c);
+    if (c->kind == WEIR_FAMILY_DECODER)
+        check_decoder(c);
+    else
+        check_t5(c);
     FUZZ_CHECK(memchr(c->family, 0, sizeof c->family) != NULL);
     FUZZ_CHECK(memchr(c->ignored, 0, sizeof c->ignored - sizeof " and 2147483647 more") != NULL);
     FUZZ_CHECK(!c->strict || c->ignored[0] == '\0');
@@ -65,9 +70,17 @@ FUZZ_TARGET(config) {
     weir_err err = {""};
     weir_status s;
     const weir_checkpoint decoder = {.kind = WEIR_FAMILY_DECODER,
-                                     .decoder = {.dim = 2, .ff_dim = 1, .head_dim = 2, .n_head = 1, .n_head_kv = 1,
-                                                 .n_layer = 1, .n_vocab_rows = 8, .eps = 1e-6f, .embed_scale = 1,
-                                                 .attention_scale = 1, .rope = {.theta = 1, .factor = 1},
+                                     .decoder = {.dim = 2,
+                                                 .ff_dim = 1,
+                                                 .head_dim = 2,
+                                                 .n_head = 1,
+                                                 .n_head_kv = 1,
+                                                 .n_layer = 1,
+                                                 .n_vocab_rows = 8,
+                                                 .eps = 1e-6f,
+                                                 .embed_scale = 1,
+                                                 .attention_scale = 1,
+                                                 .rope = {.theta = 1, .factor = 1},
                                                  .rope_sliding = {.theta = 1, .factor = 1}},
                                      .start_id = -1};
     if (data[0] % 6 > 3) c = decoder;

@@ -16,15 +16,16 @@ static void free_models(void) {
 
 static void open_models(void) {
     static const char *const paths[N_SPM] = {WEIR_SOURCE_DIR "/models/demo/verifier/spiece.model",
-                                               WEIR_SOURCE_DIR "/tests/golden/tokenizer/tiny_unigram.model",
-                                               WEIR_SOURCE_DIR "/tests/golden/tokenizer/tiny_bpe.model",
-                                               WEIR_SOURCE_DIR "/tests/golden/added/t5/spiece.model"};
-    static const char *const json[N_MODEL - N_SPM] = {WEIR_SOURCE_DIR "/tests/golden/tokenizer/tiny_qwen2.json",
-                                                      WEIR_SOURCE_DIR "/tests/golden/tokenizer/tiny_llama3.json",
-                                                      WEIR_SOURCE_DIR "/tests/golden/tokenizer/tiny_gemma.json",
-                                                      WEIR_SOURCE_DIR "/tests/golden/added/flags/tokenizer.json",
-                                                      WEIR_SOURCE_DIR "/tests/golden/added/unigram/tokenizer.json",
-                                                      WEIR_SOURCE_DIR "/tests/golden/added/unigram_words/tokenizer.json"};
+                                             WEIR_SOURCE_DIR "/tests/golden/tokenizer/tiny_unigram.model",
+                                             WEIR_SOURCE_DIR "/tests/golden/tokenizer/tiny_bpe.model",
+                                             WEIR_SOURCE_DIR "/tests/golden/added/t5/spiece.model"};
+    static const char *const json[N_MODEL - N_SPM] = {
+        WEIR_SOURCE_DIR "/tests/golden/tokenizer/tiny_qwen2.json",
+        WEIR_SOURCE_DIR "/tests/golden/tokenizer/tiny_llama3.json",
+        WEIR_SOURCE_DIR "/tests/golden/tokenizer/tiny_gemma.json",
+        WEIR_SOURCE_DIR "/tests/golden/added/flags/tokenizer.json",
+        WEIR_SOURCE_DIR "/tests/golden/added/unigram/tokenizer.json",
+        WEIR_SOURCE_DIR "/tests/golden/added/unigram_words/tokenizer.json"};
     if (models[0]) return;
     for (int i = 0; i < N_MODEL - N_SPM; i++)
         FUZZ_CHECK(weir_tokenizer_open_json(&models[N_SPM + i], json[i], NULL) == WEIR_OK);

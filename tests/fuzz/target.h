@@ -4,9 +4,9 @@
 #include <stddef.h>
 #include <stdint.h>
 
-/* One parser, any bytes. The same function is libFuzzer's entry point in a build with WEIR_FUZZ and one of the targets
- * that tests/fuzz/test_mutations.c runs in every other build. It must not crash, leak or hang, and checks what
- * the parser promises: on success its invariants, on failure one line of error. */
+/* One parser, any bytes. The same function is libFuzzer's entry point in a build with WEIR_FUZZ and one of
+ * the targets that tests/fuzz/test_mutations.c runs in every other build. It must not crash, leak or hang,
+ * and checks what the parser promises: on success its invariants, on failure one line of error. */
 #ifdef WEIR_FUZZ
 #define FUZZ_TARGET(name)                                \
     int LLVMFuzzerTestOneInput(const uint8_t *, size_t); \

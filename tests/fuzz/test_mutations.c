@@ -8,8 +8,8 @@
 #include "tests/support/compare.h"
 #include "tests/support/files.h"
 
-/* The fuzz targets in an ordinary build: every seed, then a fixed series of mutations of them. The same inputs each time, so
- * that a failure here is a failure everywhere; finding others is libFuzzer's work. */
+/* The fuzz targets in an ordinary build: every seed, then a fixed series of mutations of them. The same
+ * inputs each time, so that a failure here is a failure everywhere; finding others is libFuzzer's work. */
 
 enum { MAX_SEEDS = 32, INPUT_CAP = 1 << 16 };
 
@@ -48,7 +48,8 @@ static seeds load(const char *name) {
 
 static size_t below(uint64_t *rng, size_t n) { return n ? (size_t)(rng_u64(rng) % n) : 0; }
 
-/* One step: a byte, a bit, a number's edge, a piece out, a piece twice, a piece of another seed, a shorter file. */
+/* One step: a byte, a bit, a number's edge, a piece out, a piece twice, a piece of another seed, a shorter
+ * file. */
 static size_t mutate(uint8_t *p, size_t n, const seeds *s, uint64_t *rng) {
     static const uint8_t edges[] = {0,   1,   0x7f, 0x80, 0xff, '"', '{', '}',
                                     '[', ']', ',',  ':',  '-',  '9', '.', '/'};

@@ -98,7 +98,8 @@ static void copy_types(const uint8_t *file, size_t n, uint64_t count, gguf_blob 
     gguf_raw(b, r.p, 4 * count); /* small numbers: no byte of them was filtered */
 }
 
-/* Of the shared folder's llama2/tokenizer.model: pieces after the bytes fall by one each, runs of spaces have -1e9. */
+/* Of the shared folder's llama2/tokenizer.model: pieces after the bytes fall by one each, runs of spaces have
+ * -1e9. */
 static void llama2_scores(const gguf_blob *from, size_t strings_at, uint64_t count, gguf_blob *b) {
     const uint8_t *p = from->p + strings_at;
     gguf_key(b, KEY "scores", KV_ARRAY);

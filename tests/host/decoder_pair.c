@@ -8,7 +8,8 @@
 const decoder_names decoder_pairs[DECODER_PAIRS] = {
     {"gemma2_f32", "llama_f32"}, {"gemma3_f32", "gemma3_f32"}, {"llama3_f32", "linear_f32"}};
 
-weir_engine *decoder_open(const decoder_names *names, const char *device, int n_parallel, int n_thread, int ctx_size) {
+weir_engine *decoder_open(const decoder_names *names, const char *device, int n_parallel, int n_thread,
+                          int ctx_size) {
     char dir[2][512];
     weir_engine_options o = weir_engine_options_default();
     snprintf(dir[0], sizeof dir[0], WEIR_SOURCE_DIR "/tests/golden/decoder/%s", names->verifier);
@@ -28,14 +29,16 @@ weir_engine *decoder_open(const decoder_names *names, const char *device, int n_
 }
 
 size_t decoder_prompt(int prompt, int32_t ids[70]) {
-    static const size_t lengths[] = {1, 2, 15, 16, 17, 18, 33, 63, 65, 70}; /* edges of windows and of pages */
+    /* edges of windows and of pages */
+    static const size_t lengths[] = {1, 2, 15, 16, 17, 18, 33, 63, 65, 70};
     const size_t n = lengths[prompt % 10];
     uint64_t seed = 77 + (uint64_t)prompt;
     for (size_t i = 0; i < n; i++) ids[i] = 3 + (int32_t)(rng_u64(&seed) % 64);
     return n;
 }
 
-weir_session *decoder_start(weir_engine *e, const weir_session_options *o, int prompt, weir_token_fn on_token, void *ud) {
+weir_session *decoder_start(weir_engine *e, const weir_session_options *o, int prompt, weir_token_fn on_token,
+                            void *ud) {
     int32_t ids[70];
     weir_session *s = NULL;
     weir_err err = {""};

@@ -4,20 +4,23 @@
 #include "host/engine.h"
 #include "tests/host/loop_cases.h"
 
-/* Pairs of the small decoders of tests/golden/decoder, 67 ids without a tokenizer. Windows of 16 and 17 positions slide in
- * Gemma's, so that most blocks roll back over a window's edge. */
+/* Pairs of the small decoders of tests/golden/decoder, 67 ids without a tokenizer. Windows of 16 and 17
+ * positions slide in Gemma's, so that most blocks roll back over a window's edge. */
 typedef struct decoder_names {
     const char *verifier, *drafter;
 } decoder_names;
 
 enum { DECODER_PAIRS = 3 };
-extern const decoder_names decoder_pairs[DECODER_PAIRS]; /* strangers; one model twice, which agrees with itself; kin */
+extern const decoder_names decoder_pairs[DECODER_PAIRS]; /* strangers; one model twice, which agrees with
+                                                            itself; kin */
 
-weir_engine *decoder_open(const decoder_names *names, const char *device, int n_parallel, int n_thread, int ctx_size);
+weir_engine *decoder_open(const decoder_names *names, const char *device, int n_parallel, int n_thread,
+                          int ctx_size);
 
 /* Prompt number `prompt`: 1 to 70 ids made up from its number. Returns how many. */
 size_t decoder_prompt(int prompt, int32_t ids[70]);
-weir_session *decoder_start(weir_engine *e, const weir_session_options *o, int prompt, weir_token_fn on_token, void *ud);
+weir_session *decoder_start(weir_engine *e, const weir_session_options *o, int prompt, weir_token_fn on_token,
+                            void *ud);
 void decoder_run(weir_engine *e, const weir_session_options *o, int prompt, answer *out);
 
 #endif

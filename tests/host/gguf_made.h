@@ -4,13 +4,14 @@
 #include "host/formats/gguf.h"
 #include "tests/support/gguf_write.h"
 
-/* Pairs of several kinds and three tensors, the last of which fills its alignment: every prefix lacks something. Opened under
- * the name "m.gguf", as all here are. */
+/* Pairs of several kinds and three tensors, the last of which fills its alignment: every prefix lacks
+ * something. Opened under the name "m.gguf", as all here are. */
 gguf_blob good_file(void);
 weir_gguf *open_good(const gguf_blob *b);
 void expect_bytes(const uint8_t *p, size_t n, weir_status want, const char *part); /* refused */
 
-/* Whole small models as GGUF files: heads of 32, four for queries and two for keys; 40 rows of vocabulary, 12 of them tokens. */
+/* Whole small models as GGUF files: heads of 32, four for queries and two for keys; 40 rows of vocabulary, 12
+ * of them tokens. */
 enum { DIM = 64, FF = 96, HEAD = 32, N_HEAD = 4, N_KV = 2, VOCAB = 40, N_TOKEN = 12 };
 
 typedef struct made {

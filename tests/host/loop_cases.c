@@ -6,7 +6,8 @@
 
 #include "host/device_loop.h"
 
-/* ---- settings: every kind of rule, gamma 1 to 16, temperatures, truncation, both bonuses, the verifier alone ------- */
+/* ---- settings: every kind of rule, gamma 1 to 16, temperatures, truncation, both bonuses, the verifier
+ * alone --- */
 
 typedef struct mix {
     weir_rule rule;
@@ -51,7 +52,7 @@ weir_session_options loop_setting(const loop_bed *bed, int i) {
     return o;
 }
 
-/* ---- sessions ----------------------------------------------------------------------------------------------------- */
+/* ---- sessions ------------------------------------------------------------------------------------------ */
 
 static weir_session *create(weir_engine *e, const weir_session_options *o, const int32_t *ids, size_t n,
                             weir_token_fn on_token, void *ud) {
@@ -61,7 +62,8 @@ static weir_session *create(weir_engine *e, const weir_session_options *o, const
     return s;
 }
 
-weir_session *loop_start_demo(weir_engine *e, const weir_session_options *o, int prompt, weir_token_fn on_token, void *ud) {
+weir_session *loop_start_demo(weir_engine *e, const weir_session_options *o, int prompt,
+                              weir_token_fn on_token, void *ud) {
     int32_t *ids = NULL;
     size_t n = 0;
     const char *text = demo_prompts[prompt % 10];
@@ -71,30 +73,38 @@ weir_session *loop_start_demo(weir_engine *e, const weir_session_options *o, int
     return s;
 }
 
-weir_session *loop_start_ids(weir_engine *e, const weir_session_options *o, int prompt, weir_token_fn on_token, void *ud) {
+weir_session *loop_start_ids(weir_engine *e, const weir_session_options *o, int prompt,
+                             weir_token_fn on_token, void *ud) {
     int32_t ids[8];
     const size_t n = 3 + (size_t)prompt % 5;
-    for (size_t i = 0; i < n; i++) ids[i] = 2 + (int32_t)((7 * (size_t)prompt + 5 * i + i * i) % (size_t)(e->n_vocab - 2));
+    for (size_t i = 0; i < n; i++)
+        ids[i] = 2 + (int32_t)((7 * (size_t)prompt + 5 * i + i * i) % (size_t)(e->n_vocab - 2));
     return create(e, o, ids, n, on_token, ud);
 }
 
-/* ---- running and comparing ------------------------------------------------------------------------------------------- */
+/* ---- running and comparing ----------------------------------------------------------------------------- */
 
 static void assert_same_books(const answer *a, const answer *b, const char *what) {
     weir_session_stats x = a->stats, y = b->stats;
-    x.seconds_prefill = x.seconds_draft = x.seconds_verify = x.seconds_accept = x.seconds_total = x.seconds_first = 0;
-    y.seconds_prefill = y.seconds_draft = y.seconds_verify = y.seconds_accept = y.seconds_total = y.seconds_first = 0;
-    cr_assert(x.blocks == y.blocks && x.drafted == y.drafted && x.accepted == y.accepted, "%s: %d blocks, %d drafted, "
-              "%d accepted, then %d, %d, %d", what, (int)x.blocks, (int)x.drafted, (int)x.accepted, (int)y.blocks,
-              (int)y.drafted, (int)y.accepted);
-    cr_assert(x.drafter_rows == y.drafter_rows && x.drafter_calls == y.drafter_calls, "%s: %d drafter rows in %d calls, "
-              "then %d in %d", what, (int)x.drafter_rows, (int)x.drafter_calls, (int)y.drafter_rows, (int)y.drafter_calls);
+    x.seconds_prefill = x.seconds_draft = x.seconds_verify = x.seconds_accept = x.seconds_total =
+        x.seconds_first = 0;
+    y.seconds_prefill = y.seconds_draft = y.seconds_verify = y.seconds_accept = y.seconds_total =
+        y.seconds_first = 0;
+    cr_assert(x.blocks == y.blocks && x.drafted == y.drafted && x.accepted == y.accepted,
+              "%s: %d blocks, %d drafted, "
+              "%d accepted, then %d, %d, %d",
+              what, (int)x.blocks, (int)x.drafted, (int)x.accepted, (int)y.blocks, (int)y.drafted,
+              (int)y.accepted);
+    cr_assert(x.drafter_rows == y.drafter_rows && x.drafter_calls == y.drafter_calls,
+              "%s: %d drafter rows in %d calls, "
+              "then %d in %d",
+              what, (int)x.drafter_rows, (int)x.drafter_calls, (int)y.drafter_rows, (int)y.drafter_calls);
     cr_assert(memcmp(&x, &y, sizeof x) == 0, "%s: other books", what);
 }
 
 /* One answer, in steps of max_blocks. */
-static void run_one(const loop_bed *bed, weir_engine *e, const weir_session_options *o, int prompt, int max_blocks,
-                    answer *out) {
+static void run_one(const loop_bed *bed, weir_engine *e, const weir_session_options *o, int prompt,
+                    int max_blocks, answer *out) {
     weir_session *s = bed->start(e, o, prompt, NULL, NULL);
     weir_session_view v;
     weir_err err = {""};
@@ -126,7 +136,8 @@ void loop_same_alone(const loop_bed *bed) {
             run_alone(bed, bed->modes[m], blocks, got);
             for (int i = 0; i < bed->n_setting; i++) {
                 char what[64];
-                snprintf(what, sizeof what, "setting %d, mode %d, steps of %d", i, (int)bed->modes[m], blocks);
+                snprintf(what, sizeof what, "setting %d, mode %d, steps of %d", i, (int)bed->modes[m],
+                         blocks);
                 answer_assert_same(&want[i], &got[i], what);
                 assert_same_books(&want[i], &got[i], what);
             }
@@ -171,8 +182,8 @@ void loop_same_together(const loop_bed *bed, int n_parallel, int max_blocks) {
         weir_engine_close(e);
         for (int i = 0; i < bed->n_setting; i++) {
             char what[80];
-            snprintf(what, sizeof what, "setting %d, mode %d, %d sessions, steps of %d", i, (int)bed->modes[m],
-                     n_parallel, max_blocks);
+            snprintf(what, sizeof what, "setting %d, mode %d, %d sessions, steps of %d", i,
+                     (int)bed->modes[m], n_parallel, max_blocks);
             answer_assert_same(&want[i], &got[i], what);
             assert_same_books(&want[i], &got[i], what);
         }
@@ -236,7 +247,7 @@ void loop_same_at_end_of_text(const loop_bed *bed, int n_prompt) {
     }
 }
 
-/* ---- what a caller does while the loop runs -------------------------------------------------------------------------- */
+/* ---- what a caller does while the loop runs ------------------------------------------------------------ */
 
 typedef struct listener {
     char text[4096];
@@ -255,7 +266,8 @@ static bool listen(void *ud, weir_session *s, const weir_token_event *ev) {
     return k->n != k->end_after;
 }
 
-static void run_listening(const loop_bed *bed, weir_engine *e, const weir_session_options *o, listener *k, answer *out) {
+static void run_listening(const loop_bed *bed, weir_engine *e, const weir_session_options *o, listener *k,
+                          answer *out) {
     weir_err err = {""};
     weir_session *s = bed->start(e, o, 8, listen, k);
     weir_session_view v;
@@ -267,14 +279,16 @@ static void run_listening(const loop_bed *bed, weir_engine *e, const weir_sessio
     weir_session_free(s);
 }
 
-static void compare_listening(const twins *t, const weir_session_options *o, listener like, const char *what) {
+static void compare_listening(const twins *t, const weir_session_options *o, listener like,
+                              const char *what) {
     static listener a, b;
     a = b = like;
     run_listening(t->bed, t->host, o, &a, &want[0]);
     run_listening(t->bed, t->loop, o, &b, &got[0]);
     answer_assert_same(&want[0], &got[0], what);
     assert_same_books(&want[0], &got[0], what);
-    cr_assert(a.n == b.n && strcmp(a.text, b.text) == 0, "%s: told \"%s\", then \"%s\"", what, a.text, b.text);
+    cr_assert(a.n == b.n && strcmp(a.text, b.text) == 0, "%s: told \"%s\", then \"%s\"", what, a.text,
+              b.text);
 }
 
 /* Pieces of a known answer as stop strings: some begin in one block and end in the next. */
@@ -332,15 +346,17 @@ void loop_takes_turns_with_the_host(const loop_bed *bed) {
         weir_device_loop *loop = t.loop->loop;
         for (int i = 0; i < bed->n_setting; i++) {
             const weir_session_options o = loop_setting(bed, i);
-            weir_session *pair[2] = {bed->start(t.host, &o, 3, NULL, NULL), bed->start(t.loop, &o, 3, NULL, NULL)};
+            weir_session *pair[2] = {bed->start(t.host, &o, 3, NULL, NULL),
+                                     bed->start(t.loop, &o, 3, NULL, NULL)};
             weir_err err = {""};
             for (int turn = 0; pair[0]->finish == WEIR_RUNNING; turn++) {
                 t.loop->loop = turn % 2 ? NULL : loop;
                 cr_assert(weir_step(t.host, &pair[0], 1, 1 + turn % 3, &err) == WEIR_OK, "%s", err.text);
                 cr_assert(weir_step(t.loop, &pair[1], 1, 1 + turn % 3, &err) == WEIR_OK, "%s", err.text);
                 for (int side = 0; side < 2; side++) {
-                    cr_assert(pair[0]->cached[side] == pair[1]->cached[side], "setting %d, side %d: %d and %d", i, side,
-                              (int)pair[0]->cached[side], (int)pair[1]->cached[side]);
+                    cr_assert(pair[0]->cached[side] == pair[1]->cached[side],
+                              "setting %d, side %d: %d and %d", i, side, (int)pair[0]->cached[side],
+                              (int)pair[1]->cached[side]);
                     cr_assert(weir_kv_pool_pages_used(t.host->side[side].self) ==
                               weir_kv_pool_pages_used(t.loop->side[side].self));
                 }

@@ -3,8 +3,8 @@
 
 #include "tests/host/pair_fixture.h"
 
-/* What the block loop of a backend must do, whatever the backend: each case runs host-driven blocks and the loop on
- * engines of one kind and wants the same from both. */
+/* What the block loop of a backend must do, whatever the backend: each case runs host-driven blocks and the
+ * loop on engines of one kind and wants the same from both. */
 
 typedef enum loop_mode {
     LOOP_HOST,     /* no loop: the host drives every block */
@@ -14,18 +14,22 @@ typedef enum loop_mode {
 
 typedef struct loop_bed {
     weir_engine *(*open)(int n_parallel, loop_mode mode);
-    weir_session *(*start)(weir_engine *e, const weir_session_options *o, int prompt, weir_token_fn on_token, void *ud);
+    weir_session *(*start)(weir_engine *e, const weir_session_options *o, int prompt, weir_token_fn on_token,
+                           void *ud);
     loop_mode modes[2]; /* besides LOOP_HOST */
     int n_mode;
-    int n_setting;      /* of loop_setting */
+    int n_setting; /* of loop_setting */
     int max_tokens;
-    float warmth;       /* temperatures are multiplied by it: models of random weights are too sure of themselves */
-    int steps[3];       /* max_blocks of a step, tried one after another; 0 = no more */
+    float warmth; /* temperatures are multiplied by it: models of random weights are too sure of
+                           themselves */
+    int steps[3]; /* max_blocks of a step, tried one after another; 0 = no more */
 } loop_bed;
 
 /* For `start`: demo_prompts[prompt]; ids made up from the prompt's number, for pairs without a tokenizer. */
-weir_session *loop_start_demo(weir_engine *e, const weir_session_options *o, int prompt, weir_token_fn on_token, void *ud);
-weir_session *loop_start_ids(weir_engine *e, const weir_session_options *o, int prompt, weir_token_fn on_token, void *ud);
+weir_session *loop_start_demo(weir_engine *e, const weir_session_options *o, int prompt,
+                              weir_token_fn on_token, void *ud);
+weir_session *loop_start_ids(weir_engine *e, const weir_session_options *o, int prompt,
+                             weir_token_fn on_token, void *ud);
 
 enum { LOOP_SETTINGS = 12 };
 weir_session_options loop_setting(const loop_bed *bed, int i);

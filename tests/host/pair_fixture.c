@@ -35,7 +35,8 @@ weir_session *demo_session(weir_engine *e, const weir_session_options *o, const 
     int32_t *ids = NULL;
     size_t n = 0;
     weir_err err = {""};
-    cr_assert(weir_tokenize(e, prompt, strlen(prompt), true, true, &ids, &n, &err) == WEIR_OK, "%s", err.text);
+    cr_assert(weir_tokenize(e, prompt, strlen(prompt), true, true, &ids, &n, &err) == WEIR_OK, "%s",
+              err.text);
     weir_session *s = NULL;
     const weir_status st = weir_session_create(e, o, ids, n, NULL, NULL, &s, &err);
     weir_ids_free(ids);

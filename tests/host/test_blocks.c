@@ -16,7 +16,8 @@ static weir_session_options token_v3(int gamma, float alpha, uint64_t seed) {
     return o;
 }
 
-/* Tokens do not depend on who shares the batch or on the order in the list, and nobody drafts another one's gamma. */
+/* Tokens do not depend on who shares the batch or on the order in the list, and nobody drafts another one's
+ * gamma. */
 Test(blocks, of_every_gamma_together_are_those_of_each_alone) {
     enum { N = 6 };
     static const int gammas[N] = {1, 5, 2, 8, 1, 3};
@@ -36,10 +37,12 @@ Test(blocks, of_every_gamma_together_are_those_of_each_alone) {
             answer_take(s[i], &got);
             answer_assert_same(&want[i], &got, "in a mixed batch");
             const weir_session_stats *a = &want[i].stats, *b = &got.stats;
-            cr_assert(a->verifier_rows == b->verifier_rows && a->drafted == b->drafted && a->accepted == b->accepted);
+            cr_assert(a->verifier_rows == b->verifier_rows && a->drafted == b->drafted &&
+                      a->accepted == b->accepted);
             /* gamma drafts, what the drafter had not seen, the bonus's row */
-            cr_assert(b->drafter_rows <= b->blocks * (o[i].n_draft + 2), "gamma %d: %d drafter rows in %d blocks", o[i].n_draft,
-                      (int)b->drafter_rows, (int)b->blocks);
+            cr_assert(b->drafter_rows <= b->blocks * (o[i].n_draft + 2),
+                      "gamma %d: %d drafter rows in %d blocks", o[i].n_draft, (int)b->drafter_rows,
+                      (int)b->blocks);
             weir_session_free(s[i]);
         }
     }
@@ -62,7 +65,9 @@ Test(blocks, a_call_runs_the_blocks_it_is_asked_for) {
     s[2] = s[0];
     cr_expect(weir_step(e, s, 3, 1, &err) == WEIR_EINVAL && strstr(err.text, "listed twice"), "%s", err.text);
     weir_session *strange[2] = {s[0], demo_session(other, &o, demo_prompts[0])};
-    cr_expect(weir_step(e, strange, 2, 1, &err) == WEIR_EINVAL && strstr(err.text, "session 1 belongs to another"), "%s", err.text);
+    cr_expect(weir_step(e, strange, 2, 1, &err) == WEIR_EINVAL &&
+                  strstr(err.text, "session 1 belongs to another"),
+              "%s", err.text);
     weir_session_get(s[0], &v);
     cr_expect_eq(v.stats.blocks, 6);
     for (int i = 0; i < 2; i++) weir_session_free(s[i]);
@@ -71,7 +76,7 @@ Test(blocks, a_call_runs_the_blocks_it_is_asked_for) {
     weir_engine_close(other);
 }
 
-/* ---- what is accepted ------------------------------------------------------------------------------------ */
+/* ---- what is accepted ---------------------------------------------------------------------------------- */
 
 /* A model that drafts for itself agrees with every draft. */
 static weir_engine *open_twin(bool loop) {
@@ -93,8 +98,8 @@ static int64_t in_blocks(const weir_session_stats *s) {
     return sum;
 }
 
-/* Accepted are drafts that became the answer's: its tokens but each block's bonus, and the end of text where it was drafted. What
- * was drafted past an end counts for nothing. */
+/* Accepted are drafts that became the answer's: its tokens but each block's bonus, and the end of text where
+ * it was drafted. What was drafted past an end counts for nothing. */
 Test(blocks, drafts_past_an_end_are_not_accepted) {
     static answer a;
     for (int loop = 0; loop < 2; loop++) {
@@ -108,14 +113,15 @@ Test(blocks, drafts_past_an_end_are_not_accepted) {
                     o.max_tokens = limit;
                     answer_run(e, &o, demo_prompts[i], &a);
                     const weir_session_stats *s = &a.stats;
-                    const int64_t drafted_end = a.finish == WEIR_FINISH_STOP && s->n_output % (gamma + 1) != gamma;
+                    const int64_t drafted_end =
+                        a.finish == WEIR_FINISH_STOP && s->n_output % (gamma + 1) != gamma;
                     const int64_t want = s->n_output - s->bonus + drafted_end;
                     cr_assert(s->accepted == want && in_blocks(s) == want && s->resampled == 0,
-                              "gamma %d, limit %d, loop %d: %d accepted of %d tokens, %d of them bonus", gamma, limit, loop,
-                              (int)s->accepted, (int)s->n_output, (int)s->bonus);
+                              "gamma %d, limit %d, loop %d: %d accepted of %d tokens, %d of them bonus",
+                              gamma, limit, loop, (int)s->accepted, (int)s->n_output, (int)s->bonus);
                     if (a.finish != WEIR_FINISH_STOP) continue;
-                    cr_assert(s->drafted == s->accepted, "gamma %d, loop %d: %d drafted, %d accepted", gamma, loop,
-                              (int)s->drafted, (int)s->accepted);
+                    cr_assert(s->drafted == s->accepted, "gamma %d, loop %d: %d drafted, %d accepted", gamma,
+                              loop, (int)s->drafted, (int)s->accepted);
                 }
             }
         }
@@ -138,14 +144,17 @@ Test(blocks, rows_are_counted_by_what_became_of_them) {
         for (size_t i = 0; i < a.n; i++) of[a.sources[i]]++;
         cr_assert(a.n == 40 && a.finish == WEIR_FINISH_LENGTH, "%zu tokens", a.n);
         cr_expect(of[WEIR_SOURCE_KEPT] == s->kept && of[WEIR_SOURCE_RESAMPLED] == s->resampled &&
-                  of[WEIR_SOURCE_BONUS] == s->bonus && of[WEIR_SOURCE_KEPT] + of[WEIR_SOURCE_ACCEPTED] == s->accepted);
+                  of[WEIR_SOURCE_BONUS] == s->bonus &&
+                  of[WEIR_SOURCE_KEPT] + of[WEIR_SOURCE_ACCEPTED] == s->accepted);
         cr_expect(s->rows_examined == s->accepted + s->resampled, "%d rows, %d accepted, %d resampled",
                   (int)s->rows_examined, (int)s->accepted, (int)s->resampled);
-        cr_expect(s->rows_deferred == of[WEIR_SOURCE_ACCEPTED] + s->resampled, "%d deferred, %d accepted, %d resampled",
-                  (int)s->rows_deferred, (int)of[WEIR_SOURCE_ACCEPTED], (int)s->resampled);
+        cr_expect(s->rows_deferred == of[WEIR_SOURCE_ACCEPTED] + s->resampled,
+                  "%d deferred, %d accepted, %d resampled", (int)s->rows_deferred,
+                  (int)of[WEIR_SOURCE_ACCEPTED], (int)s->resampled);
         kept += s->kept, accepted += of[WEIR_SOURCE_ACCEPTED], resampled += s->resampled, bonus += s->bonus;
     }
-    cr_assert(kept > 0 && accepted > 0 && resampled > 0 && bonus > 0 && kept != accepted && resampled != bonus);
+    cr_assert(kept > 0 && accepted > 0 && resampled > 0 && bonus > 0 && kept != accepted &&
+              resampled != bonus);
     weir_engine_close(e);
 }
 
@@ -163,10 +172,10 @@ Test(blocks, an_answer_may_fill_the_context) {
     weir_engine_close(e);
 }
 
-/* ---- exact_first ----------------------------------------------------------------------------------------- */
+/* ---- exact_first --------------------------------------------------------------------------------------- */
 
-/* The bonus is the rule's from position exact_first on, and the verifier's before: token `gamma` of a first block that was accepted
- * whole says which law it was drawn from. */
+/* The bonus is the rule's from position exact_first on, and the verifier's before: token `gamma` of a first
+ * block that was accepted whole says which law it was drawn from. */
 Test(blocks, a_bonus_follows_the_rule_from_exact_first_on) {
     enum { GAMMA = 2 };
     static answer a;
@@ -183,10 +192,11 @@ Test(blocks, a_bonus_follows_the_rule_from_exact_first_on) {
                 answer_run(e, &o, demo_prompts[seed % 10], &a);
                 if (a.n <= GAMMA || a.stats.blocks != 1) continue;
                 whole++;
-                /* the law of a bonus from the verifier is its own distribution at this temperature, drawn without the drafter */
+                /* the law of a bonus from the verifier is its own distribution at this temperature, drawn
+                 * without the drafter */
                 const bool from_pi = a.stats.drafter_calls == GAMMA + 1;
-                cr_assert(from_pi == (GAMMA >= first), "exact_first %d, loop %d, seed %d: %d drafter calls", first, loop, (int)seed,
-                          (int)a.stats.drafter_calls);
+                cr_assert(from_pi == (GAMMA >= first), "exact_first %d, loop %d, seed %d: %d drafter calls",
+                          first, loop, (int)seed, (int)a.stats.drafter_calls);
             }
             cr_assert(whole > 3, "exact_first %d: only %d whole blocks", first, whole);
         }

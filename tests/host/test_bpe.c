@@ -35,7 +35,7 @@ static weir_tokenizer *open_gguf(const char *path) {
     return t;
 }
 
-/* ---- golden values --------------------------------------------------------------------------------------------------- */
+/* ---- golden values ------------------------------------------------------------------------------------- */
 
 static void check_case(const weir_tokenizer *t, const json_t *c, bool gguf, const char *where) {
     const json_t *want = json_object_get(c, "ids");
@@ -48,11 +48,13 @@ static void check_case(const weir_tokenizer *t, const json_t *c, bool gguf, cons
     if (hex) {
         char *text = hex_decode(hex, &bytes), *exact = (char *)files_exact(text, bytes);
         const bool special = json_is_true(json_object_get(c, "special"));
-        cr_assert_eq((special ? weir_tokenizer_encode_special : weir_tokenizer_encode)(t, exact, bytes, &ids, &n, &err),
+        cr_assert_eq((special ? weir_tokenizer_encode_special : weir_tokenizer_encode)(t, exact, bytes, &ids,
+                                                                                       &n, &err),
                      WEIR_OK, "%s: %s", where, err.text);
         cr_assert_eq(n, n_want, "%s: \"%s\": %zu ids, want %zu", where, text, n, n_want);
         for (size_t i = 0; i < n; i++)
-            cr_assert_eq(ids[i], list[i], "%s: \"%s\": id %zu is %d, want %d", where, text, i, ids[i], list[i]);
+            cr_assert_eq(ids[i], list[i], "%s: \"%s\": id %zu is %d, want %d", where, text, i, ids[i],
+                         list[i]);
         weir_free(ids);
         free(exact);
         free(text);
@@ -60,8 +62,10 @@ static void check_case(const weir_tokenizer *t, const json_t *c, bool gguf, cons
     const json_t *text = gguf ? json_object_get(c, "decoded_gguf") : NULL;
     if (!text) text = json_object_get(c, "decoded");
     char *decoded = hex_decode(json_string_value(text), &bytes), *got = NULL;
-    cr_assert_eq(weir_tokenizer_decode(t, list, n_want, &got, &n_text, &err), WEIR_OK, "%s: %s", where, err.text);
-    cr_assert(n_text == bytes && memcmp(got, decoded, bytes) == 0, "%s: decoded \"%s\", want \"%s\"", where, got, decoded);
+    cr_assert_eq(weir_tokenizer_decode(t, list, n_want, &got, &n_text, &err), WEIR_OK, "%s: %s", where,
+                 err.text);
+    cr_assert(n_text == bytes && memcmp(got, decoded, bytes) == 0, "%s: decoded \"%s\", want \"%s\"", where,
+              got, decoded);
     cr_assert_eq(got[n_text], '\0');
     weir_free(got);
     free(decoded);
@@ -90,7 +94,8 @@ static void check_golden(weir_tokenizer *t, const char *name, bool gguf) {
 Test(bpe, json_of_every_family_agrees_with_tokenizers) {
     static const char *const names[] = {"tiny_gpt2",     "tiny_qwen2",  "tiny_llama3", "tiny_smollm",
                                         "tiny_deepseek", "tiny_llama2", "tiny_gemma",  "tiny_metaspace"};
-    for (size_t i = 0; i < sizeof names / sizeof *names; i++) check_golden(open_json(names[i]), names[i], false);
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++)
+        check_golden(open_json(names[i]), names[i], false);
 }
 
 /* The same arrays as GGUF metadata; texts here that are not UTF-8 are in the byte-level files only. */
@@ -103,7 +108,7 @@ Test(bpe, gguf_of_the_same_arrays_gives_the_same_ids) {
     }
 }
 
-/* ---- control tokens -------------------------------------------------------------------------------------------------- */
+/* ---- control tokens ------------------------------------------------------------------------------------ */
 
 Test(bpe, text_makes_control_tokens_only_when_asked_to) {
     static const char text[] = "<|begin|>a<|end|><|im_start|><mask>";
@@ -113,7 +118,8 @@ Test(bpe, text_makes_control_tokens_only_when_asked_to) {
         int32_t *ids;
         size_t n, control = 0;
         cr_assert_eq(weir_tokenizer_encode(t, text, sizeof text - 1, &ids, &n, NULL), WEIR_OK);
-        for (size_t i = 0; i < n; i++) cr_assert_not(weir_tokenizer_is_control(t, ids[i]), "%s: id %zu", names[k], i);
+        for (size_t i = 0; i < n; i++)
+            cr_assert_not(weir_tokenizer_is_control(t, ids[i]), "%s: id %zu", names[k], i);
         weir_free(ids);
         cr_assert_eq(weir_tokenizer_encode_special(t, text, sizeof text - 1, &ids, &n, NULL), WEIR_OK);
         for (size_t i = 0; i < n; i++) control += weir_tokenizer_is_control(t, ids[i]);
@@ -126,16 +132,21 @@ Test(bpe, text_makes_control_tokens_only_when_asked_to) {
 
 /* A run behind a control token has the ids that it has in the whole text. */
 Test(bpe, runs_of_a_text_add_up_to_it) {
-    static const char *const names[] = {"tiny_metaspace", "tiny_llama2", "tiny_gemma", "tiny_gpt2", "tiny_llama3"};
-    static const char whole[] = "<|begin|>The weather<|begin|> is", *const runs[] = {"", "The weather", " is"};
+    static const char *const names[] = {"tiny_metaspace", "tiny_llama2", "tiny_gemma", "tiny_gpt2",
+                                        "tiny_llama3"};
+    static const char whole[] = "<|begin|>The weather<|begin|> is", *const runs[] = {"", "The weather",
+                                                                                     " is"};
     for (size_t k = 0; k < sizeof names / sizeof *names; k++) {
         weir_tokenizer *t = open_json(names[k]);
         int32_t *want, *ids;
         size_t n_want, n, at = 0;
-        cr_assert_eq(weir_tokenizer_encode_special(t, whole, sizeof whole - 1, &want, &n_want, NULL), WEIR_OK);
+        cr_assert_eq(weir_tokenizer_encode_special(t, whole, sizeof whole - 1, &want, &n_want, NULL),
+                     WEIR_OK);
         for (size_t r = 0; r < 3; r++) {
-            cr_assert_eq(weir_tokenizer_encode_run(t, runs[r], strlen(runs[r]), r == 0, &ids, &n, NULL), WEIR_OK);
-            cr_assert(at + n <= n_want && memcmp(ids, want + at, n * sizeof *ids) == 0, "%s: run %zu", names[k], r);
+            cr_assert_eq(weir_tokenizer_encode_run(t, runs[r], strlen(runs[r]), r == 0, &ids, &n, NULL),
+                         WEIR_OK);
+            cr_assert(at + n <= n_want && memcmp(ids, want + at, n * sizeof *ids) == 0, "%s: run %zu",
+                      names[k], r);
             at += n + (r < 2);
             weir_free(ids);
         }
@@ -169,12 +180,14 @@ Test(bpe, spm_models_parse_control_pieces_too) {
     weir_tokenizer_free(t);
 }
 
-/* ---- streaming ------------------------------------------------------------------------------------------------------- */
+/* ---- streaming ----------------------------------------------------------------------------------------- */
 
-static bool ends_unfinished(const char *text, size_t n) { return n >= 3 && memcmp(text + n - 3, WEIR__REPLACEMENT, 3) == 0; }
+static bool ends_unfinished(const char *text, size_t n) {
+    return n >= 3 && memcmp(text + n - 3, WEIR__REPLACEMENT, 3) == 0;
+}
 
-/* Id by id, as host/text.c streams: text is told once it does not end in U+FFFD, never taken back, never half a
- * character. The ids spell "ü😀中" byte by byte between whole tokens. */
+/* Id by id, as host/text.c streams: text is told once it does not end in U+FFFD, never taken back, never half
+ * a character. The ids spell "ü😀中" byte by byte between whole tokens. */
 Test(bpe, a_growing_answer_never_shows_half_a_character) {
     static const char *const names[] = {"tiny_llama3", "tiny_llama2"};
     static const char text[] = "Der \xc3\xbc\xf0\x9f\x98\x80\xe4\xb8\xad x \xe2\x82";
@@ -200,10 +213,11 @@ Test(bpe, a_growing_answer_never_shows_half_a_character) {
     }
 }
 
-/* ---- bytes that are no text ------------------------------------------------------------------------------------------ */
+/* ---- bytes that are no text ---------------------------------------------------------------------------- */
 
 Test(bpe, any_bytes_are_a_text) {
-    static const char *const names[] = {"tiny_gpt2", "tiny_qwen2", "tiny_smollm", "tiny_llama2", "tiny_gemma"};
+    static const char *const names[] = {"tiny_gpt2", "tiny_qwen2", "tiny_smollm", "tiny_llama2",
+                                        "tiny_gemma"};
     uint64_t rng = 3;
     for (size_t k = 0; k < sizeof names / sizeof *names; k++) {
         weir_tokenizer *t = open_json(names[k]);
@@ -236,7 +250,8 @@ Test(bpe, broken_utf8_is_read_as_llama_cpp_reads_it) {
         {"\xf0\x9f\x98!", "\xef\xbf\xbd\xef\xbf\xbd\xef\xbf\xbd!", "\xef\xbf\xbd!"},
         {"\xe0\x81\x81", "A", "\xef\xbf\xbd\xef\xbf\xbd\xef\xbf\xbd"},
         {"\xed\xa0\x80", "\xed\xa0\x80", "\xef\xbf\xbd\xef\xbf\xbd\xef\xbf\xbd"},
-        {"\xf4\x90\x80\x80", "\xef\xbf\xbd\xef\xbf\xbd\xef\xbf\xbd\xef\xbf\xbd", "\xef\xbf\xbd\xef\xbf\xbd\xef\xbf\xbd\xef\xbf\xbd"},
+        {"\xf4\x90\x80\x80", "\xef\xbf\xbd\xef\xbf\xbd\xef\xbf\xbd\xef\xbf\xbd",
+         "\xef\xbf\xbd\xef\xbf\xbd\xef\xbf\xbd\xef\xbf\xbd"},
     };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         char *shown = weir_alloc(strlen(cases[i].bytes) + 1, 1);
@@ -247,18 +262,20 @@ Test(bpe, broken_utf8_is_read_as_llama_cpp_reads_it) {
         cr_assert_eq(weir__marked_repair(&read, NULL), WEIR_OK);
         cr_assert_str_eq(read.text, cases[i].read, "case %zu", i);
         cr_assert_eq(weir__utf8_lossy(&shown, &n, NULL), WEIR_OK);
-        cr_assert(n == strlen(cases[i].shown) && strcmp(shown, cases[i].shown) == 0, "case %zu: \"%s\"", i, shown);
+        cr_assert(n == strlen(cases[i].shown) && strcmp(shown, cases[i].shown) == 0, "case %zu: \"%s\"", i,
+                  shown);
         weir__marked_free(&read);
         weir_free(shown);
     }
 }
 
-/* ---- size ------------------------------------------------------------------------------------------------------------ */
+/* ---- size ---------------------------------------------------------------------------------------------- */
 
 Test(bpe, one_megabyte_of_anything) {
     static const char *const names[] = {"tiny_qwen2", "tiny_llama2"};
-    static const char *const fills[] = {"The weather is nice. ", "a",  " ", "\n",         "7",   "\xff",
-                                        "\xe4\xb8\xad\xe5\x9b\xbd", "'", "<", "<|im_start", "   x", "e\xcc\x81"};
+    static const char *const fills[] = {
+        "The weather is nice. ",    "a", " ", "\n",         "7",    "\xff",
+        "\xe4\xb8\xad\xe5\x9b\xbd", "'", "<", "<|im_start", "   x", "e\xcc\x81"};
     const size_t bytes = 1 << 20;
     char *text = malloc(bytes);
     for (size_t m = 0; m < sizeof names / sizeof *names; m++) {
@@ -268,7 +285,8 @@ Test(bpe, one_megabyte_of_anything) {
             size_t n;
             weir_err err = {""};
             for (size_t i = 0; i < bytes; i++) text[i] = fills[k][i % strlen(fills[k])];
-            cr_assert_eq(weir_tokenizer_encode(t, text, bytes, &ids, &n, &err), WEIR_OK, "fill %zu: %s", k, err.text);
+            cr_assert_eq(weir_tokenizer_encode(t, text, bytes, &ids, &n, &err), WEIR_OK, "fill %zu: %s", k,
+                         err.text);
             cr_assert_gt(n, 0);
             weir_free(ids);
         }

@@ -9,14 +9,24 @@
 #include "tests/support/alloc.h"
 #include "tests/support/files.h"
 
-/* ---- golden texts ---------------------------------------------------------------------------------------- */
+/* ---- golden texts -------------------------------------------------------------------------------------- */
 
 enum { MAX_TALK = 16 };
 
 /* All that a template may mark as a token. */
-static const char *const tokens[] = {"<|im_start|>", "<|im_end|>", "<think>", "</think>", "<|begin_of_text|>",
-                                     "<|start_header_id|>", "<|end_header_id|>", "<|eot_id|>", "<s>", "</s>", "<bos>",
-                                     "<start_of_turn>", "<end_of_turn>"};
+static const char *const tokens[] = {"<|im_start|>",
+                                     "<|im_end|>",
+                                     "<think>",
+                                     "</think>",
+                                     "<|begin_of_text|>",
+                                     "<|start_header_id|>",
+                                     "<|end_header_id|>",
+                                     "<|eot_id|>",
+                                     "<s>",
+                                     "</s>",
+                                     "<bos>",
+                                     "<start_of_turn>",
+                                     "<end_of_turn>"};
 
 static bool is_token(const weir_segment *s) {
     for (size_t i = 0; i < sizeof tokens / sizeof tokens[0]; i++)
@@ -28,7 +38,8 @@ static bool inside(const weir_segment *s, const weir_chat_message *m) {
     return m->bytes > 0 && s->text >= m->content && s->text < m->content + m->bytes;
 }
 
-/* The segments as one text, zero-terminated, malloc'ed. What is marked as a token is one, and is of no message. */
+/* The segments as one text, zero-terminated, malloc'ed. What is marked as a token is one, and is of no
+ * message. */
 static char *joined(const weir_chat_text *t, const weir_chat_message *messages, size_t n, size_t *bytes) {
     char *all = calloc(1, 1);
     *bytes = 0;
@@ -52,7 +63,8 @@ static size_t read_talk(const json_t *line, weir_chat_message *messages) {
     for (size_t i = 0; i < n; i++) {
         const json_t *m = json_array_get(list, i), *c = json_object_get(m, "content");
         messages[i] = (weir_chat_message){.role = json_string_value(json_object_get(m, "role")),
-                                          .content = json_string_value(c), .bytes = json_string_length(c)};
+                                          .content = json_string_value(c),
+                                          .bytes = json_string_length(c)};
     }
     return n;
 }
@@ -62,7 +74,8 @@ static void check_line(const weir_chat_template *t, const json_t *line, const ch
     const size_t n = read_talk(line, messages);
     weir_chat_text text = {0};
     weir_err err = {{0}};
-    const weir_status st = weir_chat_render(t, messages, n, json_is_true(json_object_get(line, "generate")), &text, &err);
+    const weir_status st =
+        weir_chat_render(t, messages, n, json_is_true(json_object_get(line, "generate")), &text, &err);
     if (json_object_get(line, "error")) {
         cr_assert(st == WEIR_EINVAL && err_is_line(&err, t->name), "%s: %d %s", where, st, err.text);
         cr_assert(text.segments == NULL);
@@ -72,8 +85,8 @@ static void check_line(const weir_chat_template *t, const json_t *line, const ch
     const json_t *want = json_object_get(line, "text");
     size_t bytes = 0;
     char *got = joined(&text, messages, n, &bytes);
-    cr_assert(bytes == json_string_length(want) && memcmp(got, json_string_value(want), bytes) == 0, "%s:\n%s\nwant\n%s", where,
-              got, json_string_value(want));
+    cr_assert(bytes == json_string_length(want) && memcmp(got, json_string_value(want), bytes) == 0,
+              "%s:\n%s\nwant\n%s", where, got, json_string_value(want));
     cr_assert(!text.add_special);
     free(got);
     weir_chat_text_free(&text);
@@ -107,20 +120,24 @@ Test(chat, every_template_writes_what_jinja_does) {
     cr_assert_eq(n, 11);
 }
 
-/* ---- what templates do not say --------------------------------------------------------------------------- */
+/* ---- what templates do not say ------------------------------------------------------------------------- */
 
 /* One conversation, "s:…", "u:…", "a:…" for its messages; role "x" is no role. */
 static weir_status render(const char *name, const char *const *talk, weir_chat_text *out, weir_err *err) {
     weir_chat_message messages[MAX_TALK];
     size_t n = 0;
     for (; talk[n]; n++) {
-        const char *role = talk[n][0] == 's' ? "system" : talk[n][0] == 'u' ? "user" : talk[n][0] == 'a' ? "assistant" : "tool";
+        const char *role = talk[n][0] == 's'   ? "system"
+                           : talk[n][0] == 'u' ? "user"
+                           : talk[n][0] == 'a' ? "assistant"
+                                               : "tool";
         messages[n] = (weir_chat_message){.role = role, .content = talk[n] + 2, .bytes = strlen(talk[n] + 2)};
     }
     return weir_chat_render(weir_chat_template_find(name), messages, n, true, out, err);
 }
 
-#define TALK(...) (const char *const[]){__VA_ARGS__, NULL}
+#define TALK(...) \
+    (const char *const[]) { __VA_ARGS__, NULL }
 
 static const struct {
     const char *name, *talk[6], *words[2];
@@ -145,7 +162,8 @@ Test(chat, messages_that_a_template_cannot_carry_are_named) {
         weir_chat_text text = {0};
         weir_err err = {{0}};
         cr_expect(render(refused[i].name, refused[i].talk, &text, &err) == WEIR_EINVAL, "case %zu", i);
-        cr_expect(err_is_line(&err, refused[i].words[0]) && strstr(err.text, refused[i].words[1]), "case %zu: %s", i, err.text);
+        cr_expect(err_is_line(&err, refused[i].words[0]) && strstr(err.text, refused[i].words[1]),
+                  "case %zu: %s", i, err.text);
         cr_expect(text.segments == NULL && text.n == 0);
     }
 }
@@ -199,7 +217,8 @@ Test(chat, bytes_that_are_no_text_are_kept) {
 Test(chat, many_and_long_messages) {
     enum { N = 200001, LONG = 8 << 20 };
     weir_chat_message *m = malloc(N * sizeof *m);
-    for (int i = 0; i < N; i++) m[i] = (weir_chat_message){.role = i % 2 ? "assistant" : "user", .content = "x", .bytes = 1};
+    for (int i = 0; i < N; i++)
+        m[i] = (weir_chat_message){.role = i % 2 ? "assistant" : "user", .content = "x", .bytes = 1};
     char *blanks = malloc(LONG);
     memset(blanks, ' ', LONG);
     for (int i = 0; weir_chat_template_at(i); i++) {

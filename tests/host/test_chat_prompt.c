@@ -1,4 +1,5 @@
-/* A chat format on an engine: which one it has, and the ids of a conversation. The demo pair carries no template. */
+/* A chat format on an engine: which one it has, and the ids of a conversation. The demo pair carries no
+ * template. */
 #include <criterion/criterion.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -52,7 +53,8 @@ Test(chat_prompt, plain_gives_the_ids_of_a_prompt) {
     cr_expect_str_eq(f.chat_template, "plain");
     cr_expect(f.chat_note == NULL && f.n_eos == 1);
     for (int i = 0; i < 4; i++) {
-        const weir_chat_message talk[] = {hello, {.role = "assistant", .content = "x", .bytes = 1},
+        const weir_chat_message talk[] = {hello,
+                                          {.role = "assistant", .content = "x", .bytes = 1},
                                           {.role = "user", .content = lines[i], .bytes = strlen(lines[i])}};
         int32_t *ids = NULL, *want = NULL;
         size_t n = 0, n_want = 0;
@@ -66,7 +68,8 @@ Test(chat_prompt, plain_gives_the_ids_of_a_prompt) {
 }
 
 Test(chat_prompt, a_template_whose_tokens_the_vocabulary_lacks_is_refused) {
-    static const char *const names[][2] = {{"chatml", "<|im_end|>"}, {"gemma", "<end_of_turn>"}, {"llama3.1", "<|eot_id|>"}};
+    static const char *const names[][2] = {
+        {"chatml", "<|im_end|>"}, {"gemma", "<end_of_turn>"}, {"llama3.1", "<|eot_id|>"}};
     for (int i = 0; i < 3; i++) {
         weir_engine *e = NULL;
         weir_err err = {{0}};
@@ -79,11 +82,13 @@ Test(chat_prompt, a_template_whose_tokens_the_vocabulary_lacks_is_refused) {
     cr_expect(err_is_line(&err, "vicuna") && strstr(err.text, "llama3.1"), "%s", err.text);
 }
 
-/* The demo's model file with one piece more, of SentencePiece's type "user-defined" or "control": messages of the format's own
- * encoding, field 1 of the whole. */
+/* The demo's model file with one piece more, of SentencePiece's type "user-defined" or "control": messages of
+ * the format's own encoding, field 1 of the whole. */
 static weir_status open_with_end_of_turn(char type, weir_engine **out, weir_err *err) {
-    static const char *const names[] = {"config.json", "generation_config.json", "tokenizer_config.json", "model.safetensors"};
-    const char piece[] = {'\x0a', 22, '\x0a', 13, '<', 'e', 'n', 'd', '_', 'o', 'f', '_', 't', 'u', 'r', 'n', '>', '\x15', 0, 0, 0, 0, '\x18', type};
+    static const char *const names[] = {"config.json", "generation_config.json", "tokenizer_config.json",
+                                        "model.safetensors"};
+    const char piece[] = {'\x0a', 22,  '\x0a', 13,  '<', 'e',    'n', 'd', '_', 'o', 'f',    '_',
+                          't',    'u', 'r',    'n', '>', '\x15', 0,   0,   0,   0,   '\x18', type};
     char *dir = files_temp_dir();
     size_t n;
     uint8_t *demo = files_read(WEIR_SOURCE_DIR "/models/demo/verifier/spiece.model", &n);
@@ -93,7 +98,8 @@ static weir_status open_with_end_of_turn(char type, weir_engine **out, weir_err 
     memcpy(longer + n, piece, sizeof piece);
     files_write(dir, "spiece.model", longer, n + sizeof piece);
     for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
-        char *from = files_path(WEIR_SOURCE_DIR "/models/demo/verifier", names[i]), *to = files_path(dir, names[i]);
+        char *from = files_path(WEIR_SOURCE_DIR "/models/demo/verifier", names[i]),
+             *to = files_path(dir, names[i]);
         char *whole = realpath(from, NULL);
         cr_assert(whole && symlink(whole, to) == 0);
         free(whole);
@@ -139,8 +145,9 @@ static weir_segment segment(const char *text, bool special) {
 
 Test(chat_prompt, only_marked_segments_are_tokens_and_text_between_them_is_one) {
     weir_engine *e = demo_as("plain");
-    const weir_segment s[] = {segment("</s>", true),   segment("It snow", false), segment("ed a ", false), segment("lot.", false),
-                              segment("<pad>", true),  segment("</s>", true),     segment("</s>", false)};
+    const weir_segment s[] = {segment("</s>", true),  segment("It snow", false), segment("ed a ", false),
+                              segment("lot.", false), segment("<pad>", true),    segment("</s>", true),
+                              segment("</s>", false)};
     int32_t *ids = NULL, *middle = NULL, *spelt = NULL;
     size_t n = 0, n_middle = 0, n_spelt = 0;
     cr_assert(weir_tokenize_segments(e, s, 7, &ids, &n, NULL) == WEIR_OK);
@@ -171,9 +178,10 @@ Test(chat_prompt, no_segment_gives_no_id) {
     weir_engine_close(e);
 }
 
-/* ---- real vocabularies ----------------------------------------------------------------------------------- */
+/* ---- real vocabularies --------------------------------------------------------------------------------- */
 
-#define SAY(who, words) {.role = who, .content = words, .bytes = sizeof(words) - 1}
+#define SAY(who, words) \
+    { .role = who, .content = words, .bytes = sizeof(words) - 1 }
 
 static const weir_chat_message talk[] = {
     SAY("system", "Be brief.\n"),
@@ -183,8 +191,8 @@ static const weir_chat_message talk[] = {
 };
 enum { N_TALK = sizeof talk / sizeof talk[0] };
 
-/* The whole prompt as one text in which names of tokens count: another way through the tokenizer, right where no message
- * holds such a name. */
+/* The whole prompt as one text in which names of tokens count: another way through the tokenizer, right where
+ * no message holds such a name. */
 static void check_ids(weir_engine *e, const weir_chat_template *format, size_t n_message, const char *where) {
     weir_chat_text text = {0};
     cr_assert(weir_chat_render(format, talk, n_message, true, &text, NULL) == WEIR_OK, "%s", where);
@@ -199,8 +207,10 @@ static void check_ids(weir_engine *e, const weir_chat_template *format, size_t n
     int32_t *ids = NULL, *want = NULL;
     weir_err err = {{0}};
     cr_assert(weir_chat_tokenize(e, talk, n_message, &ids, &n, &err) == WEIR_OK, "%s: %s", where, err.text);
-    cr_assert(weir_tokenizer_encode_special(e->tok, whole, bytes, &want, &n_want, &err) == WEIR_OK, "%s: %s", where, err.text);
-    cr_expect(n == n_want && n > n_message && memcmp(ids, want, n * sizeof *ids) == 0, "%s: %zu ids, want %zu", where, n, n_want);
+    cr_assert(weir_tokenizer_encode_special(e->tok, whole, bytes, &want, &n_want, &err) == WEIR_OK, "%s: %s",
+              where, err.text);
+    cr_expect(n == n_want && n > n_message && memcmp(ids, want, n * sizeof *ids) == 0,
+              "%s: %zu ids, want %zu", where, n, n_want);
     weir_ids_free(ids);
     weir_free(want);
 }
@@ -244,7 +254,8 @@ Test(chat_prompt, ids_of_real_checkpoints_are_those_of_the_whole_text) {
         const char *end = format->end[0];
         cr_expect(strstr(e->facts.chat_template, models[i][2]), "%s: %s", path, e->facts.chat_template);
         bool ends = false;
-        for (int k = 0; k < e->facts.n_eos; k++) ends |= strcmp(weir_token_piece(e, e->facts.eos[k]), end) == 0;
+        for (int k = 0; k < e->facts.n_eos; k++)
+            ends |= strcmp(weir_token_piece(e, e->facts.eos[k]), end) == 0;
         cr_expect(ends, "%s: %s ends no text", path, end);
         for (size_t n = 2; n <= N_TALK; n += 2) check_ids(e, format, n, path);
         check_injection(e, end, path);
@@ -254,7 +265,8 @@ Test(chat_prompt, ids_of_real_checkpoints_are_those_of_the_whole_text) {
 }
 
 Test(chat_prompt, failed_allocations_leave_nothing) {
-    const weir_segment s[] = {segment("</s>", true), segment("It snowed", false), segment(" a lot.", false), segment("</s>", true)};
+    const weir_segment s[] = {segment("</s>", true), segment("It snowed", false), segment(" a lot.", false),
+                              segment("</s>", true)};
     bool done = false;
     alloc_install(0);
     weir_engine *e = demo_as("plain");
@@ -267,7 +279,8 @@ Test(chat_prompt, failed_allocations_leave_nothing) {
         const weir_status st = weir_tokenize_segments(e, s, 4, &ids, &n, &err);
         alloc_fail_after(1L << 40);
         done = st == WEIR_OK;
-        cr_assert(done || (st == WEIR_ENOMEM && ids == NULL && err_is_line(&err, "memory")), "%ld: %d %s", allowed, st, err.text);
+        cr_assert(done || (st == WEIR_ENOMEM && ids == NULL && err_is_line(&err, "memory")), "%ld: %d %s",
+                  allowed, st, err.text);
         weir_ids_free(ids);
         cr_assert_eq(alloc_live(), before, "%ld", allowed);
         cr_assert(allowed < 50);

@@ -10,7 +10,7 @@
 #include "tests/support/alloc.h"
 #include "tests/support/files.h"
 
-/* ---- config.json ----------------------------------------------------------------------------------------- */
+/* ---- config.json --------------------------------------------------------------------------------------- */
 
 typedef weir_status (*parse_fn)(const char *, size_t, const char *, weir_checkpoint *, weir_err *);
 
@@ -209,14 +209,15 @@ Test(checkpoint, what_changes_the_result_is_refused_by_name) {
                "tie_encoder_decoder = true: not supported");
     bad_config(T5(",\"pruned_heads\":{\"0\":[1]}"), WEIR_ENOTSUP, "pruned_heads");
     good(T5(",\"_name_or_path\":\"x\",\"_anything\":[1],\"tie_encoder_decoder\":false,\"pruned_heads\":{}"));
-    weir_checkpoint c = good(T5(
-        ",\"n_positions\":512,\"output_past\":true,\"dropout_rate\":0.1,\"torch_dtype\":\"float32\",\"use_cache\":true,"
-        "\"initializer_factor\":1.0,\"transformers_version\":\"4.18.0\",\"classifier_dropout\":0.0,"
-        "\"task_specific_params\":{\"translation\":{\"num_beams\":4,\"prefix\":\"translate: \"}}"));
+    weir_checkpoint c =
+        good(T5(",\"n_positions\":512,\"output_past\":true,\"dropout_rate\":0.1,\"torch_dtype\":\"float32\","
+                "\"use_cache\":true,"
+                "\"initializer_factor\":1.0,\"transformers_version\":\"4.18.0\",\"classifier_dropout\":0.0,"
+                "\"task_specific_params\":{\"translation\":{\"num_beams\":4,\"prefix\":\"translate: \"}}"));
     cr_assert_str_eq(c.ignored, "");
 }
 
-/* ---- generation_config.json ------------------------------------------------------------------------------ */
+/* ---- generation_config.json ---------------------------------------------------------------------------- */
 
 static const struct {
     const char *key, *neutral, *other;
@@ -344,7 +345,7 @@ Test(checkpoint, a_failed_parse_leaves_the_checkpoint_alone) {
     cr_assert(c.start_id == 77 && c.t5.dim == 5);
 }
 
-/* ---- directories ----------------------------------------------------------------------------------------- */
+/* ---- directories --------------------------------------------------------------------------------------- */
 
 static void put_text(const char *dir, const char *name, const char *text) {
     files_write(dir, name, text, strlen(text));

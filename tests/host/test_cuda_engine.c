@@ -1,4 +1,5 @@
-/* The whole engine on a device: every method and rule, what they must agree on, and the CPU's word on the same weights. */
+/* The whole engine on a device: every method and rule, what they must agree on, and the CPU's word on the
+ * same weights. */
 #include <criterion/criterion.h>
 #include <math.h>
 #include <stdio.h>
@@ -49,21 +50,22 @@ static weir_session_options setting(weir_method method, weir_rule rule, float te
     return o;
 }
 
-/* ---- against the CPU --------------------------------------------------------------------------------------------- */
+/* ---- against the CPU ----------------------------------------------------------------------------------- */
 
-/* Tokens are the CPU's: logits in f32 differ by 1e-5 of their size, so a decision would have to hang by less than that,
- * which is seen once in some 10^4 of them; there are 10^3 here, and the seed is fixed. Log-probabilities within 1e-4,
- * the bound of a model's logits. */
+/* Tokens are the CPU's: logits in f32 differ by 1e-5 of their size, so a decision would have to hang by less
+ * than that, which is seen once in some 10^4 of them; there are 10^3 here, and the seed is fixed.
+ * Log-probabilities within 1e-4, the bound of a model's logits. */
 static void assert_like(const answer *cpu, const answer *dev, const char *what) {
-    cr_assert(cpu->n == dev->n && memcmp(cpu->ids, dev->ids, cpu->n * sizeof *cpu->ids) == 0, "%s: other tokens", what);
+    cr_assert(cpu->n == dev->n && memcmp(cpu->ids, dev->ids, cpu->n * sizeof *cpu->ids) == 0,
+              "%s: other tokens", what);
     cr_assert(memcmp(cpu->sources, dev->sources, cpu->n) == 0, "%s: other sources", what);
     cr_assert(cpu->finish == dev->finish && cpu->stats.blocks == dev->stats.blocks, "%s: other books", what);
     for (size_t i = 0; i < cpu->n; i++) {
         const float a = cpu->logprobs[i], b = dev->logprobs[i], c = cpu->policy[i], d = dev->policy[i];
-        cr_assert((isnan(a) && isnan(b)) || fabsf(a - b) <= 1e-4f, "%s: token %zu, log p %g, then %g", what, i, (double)a,
-                  (double)b);
-        cr_assert((isnan(c) && isnan(d)) || fabsf(c - d) <= 1e-4f || c == d, "%s: token %zu, log pi %g, then %g", what, i,
-                  (double)c, (double)d);
+        cr_assert((isnan(a) && isnan(b)) || fabsf(a - b) <= 1e-4f, "%s: token %zu, log p %g, then %g", what,
+                  i, (double)a, (double)b);
+        cr_assert((isnan(c) && isnan(d)) || fabsf(c - d) <= 1e-4f || c == d,
+                  "%s: token %zu, log pi %g, then %g", what, i, (double)c, (double)d);
     }
 }
 
@@ -77,7 +79,8 @@ static void compare_rules(weir_engine *cpu, weir_engine *dev, int step, const ch
             if (rule % 3 == 1) o.law.top_k = 40, o.law.top_p = 0.9f;
             if (rule % 4 == 2 && weir_rule_facts((weir_rule)rule)->pi_exists) o.law.block_verify = true;
             if (!weir_rule_facts((weir_rule)rule)->pi_exists || rule % 5 == 3) o.law.bonus_pi = false;
-            snprintf(what, sizeof what, "%s, rule %s, temp %d", how, weir_rule_facts((weir_rule)rule)->name, temp);
+            snprintf(what, sizeof what, "%s, rule %s, temp %d", how, weir_rule_facts((weir_rule)rule)->name,
+                     temp);
             tiny_run(cpu, &o, rule, &a);
             tiny_run(dev, &o, rule, &b);
             assert_like(&a, &b, what);
@@ -88,7 +91,8 @@ Test(cuda_engine, every_rule_says_what_the_cpu_says) {
     need_device();
     tiny_pair p;
     tiny_pair_write(&p, WEIR_DTYPE_F32, NULL);
-    weir_engine *cpu = tiny_open(&p, "cpu", 1), *loop = tiny_open(&p, "cuda", 1), *driven = open_driven(&p, 1);
+    weir_engine *cpu = tiny_open(&p, "cpu", 1), *loop = tiny_open(&p, "cuda", 1),
+                *driven = open_driven(&p, 1);
     compare_rules(cpu, loop, 1, "loop");
     compare_rules(cpu, driven, whole ? 1 : 5, "host-driven");
     weir_engine_close(cpu);
@@ -103,9 +107,12 @@ Test(cuda_engine, every_method_says_what_the_cpu_says) {
         weir_method method;
         weir_rule rule;
         float alpha;
-    } row[] = {{WEIR_METHOD_VERIFIER, WEIR_RULE_EXACT, 0.0f},        {WEIR_METHOD_DRAFTER, WEIR_RULE_EXACT, 0.0f},
-               {WEIR_METHOD_TOKEN_CASCADE, WEIR_RULE_CHOW, 0.9f},    {WEIR_METHOD_ORACLE_CASCADE, WEIR_RULE_DIFF, 0.0f},
-               {WEIR_METHOD_ORACLE_CASCADE, WEIR_RULE_OPT, 0.1f},    {WEIR_METHOD_SEQUENCE_CASCADE, WEIR_RULE_EXACT, 1e9f},
+    } row[] = {{WEIR_METHOD_VERIFIER, WEIR_RULE_EXACT, 0.0f},
+               {WEIR_METHOD_DRAFTER, WEIR_RULE_EXACT, 0.0f},
+               {WEIR_METHOD_TOKEN_CASCADE, WEIR_RULE_CHOW, 0.9f},
+               {WEIR_METHOD_ORACLE_CASCADE, WEIR_RULE_DIFF, 0.0f},
+               {WEIR_METHOD_ORACLE_CASCADE, WEIR_RULE_OPT, 0.1f},
+               {WEIR_METHOD_SEQUENCE_CASCADE, WEIR_RULE_EXACT, 1e9f},
                {WEIR_METHOD_SEQUENCE_CASCADE, WEIR_RULE_EXACT, 0.1f}};
     static answer a, b;
     tiny_pair p;
@@ -120,7 +127,8 @@ Test(cuda_engine, every_method_says_what_the_cpu_says) {
             tiny_run(cpu, &o, (int)i, &a);
             tiny_run(dev, &o, (int)i, &b);
             assert_like(&a, &b, weir_method_name(row[i].method));
-            cr_assert(a.stats.from_drafter == b.stats.from_drafter && a.stats.deferred_sequence == b.stats.deferred_sequence);
+            cr_assert(a.stats.from_drafter == b.stats.from_drafter &&
+                      a.stats.deferred_sequence == b.stats.deferred_sequence);
         }
     weir_engine_close(cpu);
     weir_engine_close(dev);
@@ -140,17 +148,19 @@ static float score_apart(const tiny_pair *p, size_t n_prompt, size_t n) {
         weir_err err = {""};
         o.ctx_size = 300;
         cr_assert(weir_engine_open(&e, &o, &err) == WEIR_OK, "%s", err.text);
-        cr_assert(weir_score(e, prompt, n_prompt, completion, n, logprobs[d], &err) == WEIR_OK, "%s", err.text);
+        cr_assert(weir_score(e, prompt, n_prompt, completion, n, logprobs[d], &err) == WEIR_OK, "%s",
+                  err.text);
         weir_engine_close(e);
     }
     for (size_t i = 0; i < n; i++)
-        if (!(fabsf(logprobs[0][i] - logprobs[1][i]) <= worst)) worst = fabsf(logprobs[0][i] - logprobs[1][i]);
+        if (!(fabsf(logprobs[0][i] - logprobs[1][i]) <= worst))
+            worst = fabsf(logprobs[0][i] - logprobs[1][i]);
     return worst;
 }
 
-/* f32: the bound of a model's logits. bf16: on the CPU inputs of the decoder's products may be rounded, on a device all of them
- * and K and V are; 0.14 is the tightest that the goldens' longer cases allow for such (tests/models/test_cuda_t5.c), and
- * 0.037 was measured here, at log-probabilities around -8. */
+/* f32: the bound of a model's logits. bf16: on the CPU inputs of the decoder's products may be rounded, on a
+ * device all of them and K and V are; 0.14 is the tightest that the goldens' longer cases allow for such
+ * (tests/models/test_cuda_t5.c), and 0.037 was measured here, at log-probabilities around -8. */
 Test(cuda_engine, scores_are_the_cpus) {
     need_device();
     static const float bound[] = {1e-4f, 0.14f};
@@ -160,14 +170,16 @@ Test(cuda_engine, scores_are_the_cpus) {
         tiny_pair_write(&p, dtypes[d], NULL);
         for (int i = 0; i < 3; i++) {
             const float worst = score_apart(&p, n_prompt[i], whole ? 70 : i == 1 ? 12 : 2);
-            printf("%s, prompt of %zu: largest difference %.2e\n", weir_dtype_name(dtypes[d]), n_prompt[i], (double)worst);
-            cr_assert(worst <= bound[d], "%s, prompt of %zu: %g", weir_dtype_name(dtypes[d]), n_prompt[i], (double)worst);
+            printf("%s, prompt of %zu: largest difference %.2e\n", weir_dtype_name(dtypes[d]), n_prompt[i],
+                   (double)worst);
+            cr_assert(worst <= bound[d], "%s, prompt of %zu: %g", weir_dtype_name(dtypes[d]), n_prompt[i],
+                      (double)worst);
         }
         tiny_pair_remove(&p);
     }
 }
 
-/* ---- against itself ----------------------------------------------------------------------------------------------- */
+/* ---- against itself ------------------------------------------------------------------------------------ */
 
 static void greedy(weir_engine *e, const char *how) {
     static answer want, got;
@@ -181,8 +193,10 @@ static void greedy(weir_engine *e, const char *how) {
             char what[64];
             snprintf(what, sizeof what, "%s, prompt %d, gamma %d", how, prompt, o.n_draft);
             tiny_run(e, &o, prompt, &got);
-            cr_assert(got.n == want.n && memcmp(got.ids, want.ids, want.n * sizeof *want.ids) == 0, "%s: other tokens", what);
-            cr_assert(memcmp(got.logprobs, want.logprobs, want.n * sizeof(float)) == 0, "%s: other bits", what);
+            cr_assert(got.n == want.n && memcmp(got.ids, want.ids, want.n * sizeof *want.ids) == 0,
+                      "%s: other tokens", what);
+            cr_assert(memcmp(got.logprobs, want.logprobs, want.n * sizeof(float)) == 0, "%s: other bits",
+                      what);
         }
     }
 }
@@ -269,7 +283,7 @@ Test(cuda_engine, answers_do_not_depend_on_batch_slot_or_company) {
     }
 }
 
-/* ---- refusals ------------------------------------------------------------------------------------------------------ */
+/* ---- refusals ------------------------------------------------------------------------------------------ */
 
 Test(cuda_engine, a_checkpoint_with_nan_is_refused_in_one_line) {
     need_device();
@@ -280,7 +294,8 @@ Test(cuda_engine, a_checkpoint_with_nan_is_refused_in_one_line) {
     weir_engine *engines[2] = {tiny_open(&p, "cuda", 1), open_driven(&p, 1)};
     for (int k = 0; k < 2; k++)
         for (int m = 0; m < 4; m++) {
-            const weir_session_options o = setting(methods[m], m == 3 ? WEIR_RULE_DIFF : WEIR_RULE_EXACT, 1.0f);
+            const weir_session_options o =
+                setting(methods[m], m == 3 ? WEIR_RULE_DIFF : WEIR_RULE_EXACT, 1.0f);
             weir_session *s = tiny_session(engines[k], &o, 0);
             weir_err err = {""};
             weir_session_view v;
@@ -310,8 +325,10 @@ Test(cuda_engine, facts_say_what_runs_and_the_plan_of_both_memories) {
     o.dry_run = true;
     cr_assert(weir_engine_open(&e, &o, &err) == WEIR_OK, "%s", err.text);
     weir_engine_get_facts(e, &f);
-    cr_assert(strcmp(f.device, "cuda:0") == 0 && strstr(f.about, "sm_") && !f.isa && !f.device_note && f.n_thread == 0);
-    cr_assert(f.plan_total == f.weights[0] + f.weights[1] + f.kv_total + f.scratch && f.available > f.plan_total);
+    cr_assert(strcmp(f.device, "cuda:0") == 0 && strstr(f.about, "sm_") && !f.isa && !f.device_note &&
+              f.n_thread == 0);
+    cr_assert(f.plan_total == f.weights[0] + f.weights[1] + f.kv_total + f.scratch &&
+              f.available > f.plan_total);
     cr_assert(f.host_total > 0 && f.host_total < f.plan_total);
     const size_t need = f.plan_total;
     weir_engine_close(e);
@@ -323,7 +340,8 @@ Test(cuda_engine, facts_say_what_runs_and_the_plan_of_both_memories) {
     tiny_pair_remove(&p);
 }
 
-/* What a backend opened now would find free, and what one more takes for itself: its counters and the library's workspace. */
+/* What a backend opened now would find free, and what one more takes for itself: its counters and the
+ * library's workspace. */
 static size_t memory_free(size_t *own) {
     weir_backend *a = device_open(), *b = device_open();
     const size_t bytes = a->memory_free;
@@ -333,8 +351,8 @@ static size_t memory_free(size_t *own) {
     return bytes;
 }
 
-/* The plan counts the scratch of an open backend, 4 MiB of its own; a device gives memory in pieces of up to 2 MiB: 16 MiB
- * cover that. */
+/* The plan counts the scratch of an open backend, 4 MiB of its own; a device gives memory in pieces of up to
+ * 2 MiB: 16 MiB cover that. */
 Test(cuda_engine, plan_is_what_is_allocated) {
     need_device();
     tiny_pair p;

@@ -1,4 +1,5 @@
-/* The page pool on a device: the table that ops see is the host's after every sync, and pages carry their contents along. */
+/* The page pool on a device: the table that ops see is the host's after every sync, and pages carry their
+ * contents along. */
 #include <criterion/criterion.h>
 #include <stdlib.h>
 #include <string.h>
@@ -11,7 +12,8 @@ enum { SLOTS = 4, MAX_LEN = 200, PER_SLOT = 4 };
 
 /* One element of a position stands for all of it: K of layer 0, head 0, dimension 0. */
 static weir_kv_shape shape_of(weir_dtype dtype) {
-    return (weir_kv_shape){.n_slot = SLOTS, .max_len = MAX_LEN, .n_layer = 2, .n_head_kv = 1, .head_dim = 3, .dtype = dtype};
+    return (weir_kv_shape){
+        .n_slot = SLOTS, .max_len = MAX_LEN, .n_layer = 2, .n_head_kv = 1, .head_dim = 3, .dtype = dtype};
 }
 
 typedef struct bed {
@@ -96,12 +98,14 @@ Test(cuda_kv_pool, tables_of_several_slots_are_sent_at_once) {
     for (size_t k = 0; k < sizeof order / sizeof *order; k++) {
         cr_assert_eq(weir_kv_pool_create(&b.p, b.be, &shape), WEIR_OK);
         b.v = weir_kv_pool_view(b.p);
-        for (int i = 0; i < SLOTS; i++) cr_assert_eq(weir_kv_pool_resize(b.p, order[k][i], 2 * WEIR_PAGE), WEIR_OK);
+        for (int i = 0; i < SLOTS; i++)
+            cr_assert_eq(weir_kv_pool_resize(b.p, order[k][i], 2 * WEIR_PAGE), WEIR_OK);
         look(&b);
         int times[SLOTS * PER_SLOT] = {0};
         for (int32_t s = 0; s < SLOTS; s++)
             for (int i = 0; i < 2; i++) times[b.table[s * b.v->table_stride + i]]++;
-        for (int i = 0; i < SLOTS * PER_SLOT; i++) cr_expect(times[i] <= 1, "order %zu: page %d %d times", k, i, times[i]);
+        for (int i = 0; i < SLOTS * PER_SLOT; i++)
+            cr_expect(times[i] <= 1, "order %zu: page %d %d times", k, i, times[i]);
         weir_kv_pool_free(b.p);
     }
     weir_backend_close(b.be);

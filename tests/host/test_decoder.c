@@ -1,4 +1,5 @@
-/* Decoder-only models under the engine: configs and scores against transformers, the context, exactness, equal bits. */
+/* Decoder-only models under the engine: configs and scores against transformers, the context, exactness,
+ * equal bits. */
 #include <criterion/criterion.h>
 #include <math.h>
 #include <stdio.h>
@@ -23,13 +24,14 @@ static weir_session_options setting(weir_rule rule, float alpha, float temp, int
     return o;
 }
 
-/* ---- against transformers ------------------------------------------------------------------------------------ */
+/* ---- against transformers ------------------------------------------------------------------------------ */
 
 static bool same_rope(const weir_rope_config *a, const weir_rope_config *b) {
     const bool plain = a->kind == WEIR_ROPE_DEFAULT;
-    return a->kind == b->kind && a->theta == b->theta && (plain || a->factor == b->factor) && a->low_freq == b->low_freq &&
-           a->high_freq == b->high_freq && a->beta_fast == b->beta_fast && a->beta_slow == b->beta_slow &&
-           a->n_ctx_original == b->n_ctx_original && a->n_dim == b->n_dim && a->interleaved == b->interleaved;
+    return a->kind == b->kind && a->theta == b->theta && (plain || a->factor == b->factor) &&
+           a->low_freq == b->low_freq && a->high_freq == b->high_freq && a->beta_fast == b->beta_fast &&
+           a->beta_slow == b->beta_slow && a->n_ctx_original == b->n_ctx_original && a->n_dim == b->n_dim &&
+           a->interleaved == b->interleaved;
 }
 
 /* config.json as transformers wrote it gives the configs that the models' own tests spell out. */
@@ -38,23 +40,32 @@ Test(decoder, configs_are_those_of_the_golden_models) {
         const decoder_names names = {g->name, NULL};
         weir_engine *e = decoder_open(&names, "cpu", 1, 1, 0);
         const weir_decoder_config *c = &e->side[WEIR_VERIFIER].ck.decoder, *w = &g->c;
-        cr_assert(c->dim == w->dim && c->ff_dim == w->ff_dim && c->head_dim == w->head_dim && c->n_head == w->n_head &&
-                  c->n_head_kv == w->n_head_kv && c->n_layer == w->n_layer && c->n_vocab_rows == w->n_vocab_rows, "%s: sizes", g->name);
+        cr_assert(c->dim == w->dim && c->ff_dim == w->ff_dim && c->head_dim == w->head_dim &&
+                      c->n_head == w->n_head && c->n_head_kv == w->n_head_kv && c->n_layer == w->n_layer &&
+                      c->n_vocab_rows == w->n_vocab_rows,
+                  "%s: sizes", g->name);
         cr_assert(c->eps == w->eps && c->act == w->act && c->norm_one_plus == w->norm_one_plus &&
-                  c->post_norms == w->post_norms && c->qk_norm == w->qk_norm && c->qkv_bias == w->qkv_bias &&
-                  c->tied == w->tied, "%s: choices", g->name);
-        cr_assert(c->embed_scale == w->embed_scale && fabsf(c->attention_scale - w->attention_scale) <= 1e-7f &&
-                  c->attention_softcap == w->attention_softcap && c->final_softcap == w->final_softcap, "%s: scales", g->name);
-        cr_assert(c->window == w->window && memcmp(c->sliding, w->sliding, sizeof c->sliding) == 0, "%s: windows", g->name);
+                      c->post_norms == w->post_norms && c->qk_norm == w->qk_norm &&
+                      c->qkv_bias == w->qkv_bias && c->tied == w->tied,
+                  "%s: choices", g->name);
+        cr_assert(c->embed_scale == w->embed_scale &&
+                      fabsf(c->attention_scale - w->attention_scale) <= 1e-7f &&
+                      c->attention_softcap == w->attention_softcap && c->final_softcap == w->final_softcap,
+                  "%s: scales", g->name);
+        cr_assert(c->window == w->window && memcmp(c->sliding, w->sliding, sizeof c->sliding) == 0,
+                  "%s: windows", g->name);
         cr_assert(same_rope(&c->rope, &w->rope), "%s: rope", g->name);
-        if (w->window > 0) cr_assert(same_rope(&c->rope_sliding, &w->rope_sliding), "%s: local rope", g->name);
-        cr_assert(e->ctx_size == 512 && e->facts.n_ctx_train[0] == 512 && !e->facts.encoder_decoder && !e->facts.has_tokenizer);
+        if (w->window > 0)
+            cr_assert(same_rope(&c->rope_sliding, &w->rope_sliding), "%s: local rope", g->name);
+        cr_assert(e->ctx_size == 512 && e->facts.n_ctx_train[0] == 512 && !e->facts.encoder_decoder &&
+                  !e->facts.has_tokenizer);
         weir_engine_close(e);
     }
 }
 
 /* Log-probabilities of transformers in fp32, wherever the prompt ends. 2e-3 is what the project promises; the
- * fp32 goldens are met within 2e-5 by the models' own tests. bf16 weights are judged by the bound of their golden. */
+ * fp32 goldens are met within 2e-5 by the models' own tests. bf16 weights are judged by the bound of their
+ * golden. */
 Test(decoder, scores_are_those_of_transformers) {
     static const size_t prompts[] = {1, 2, 16, 40, 64, 65};
     for (const golden_model *g = golden_models(); g->name; g++) {
@@ -67,12 +78,13 @@ Test(decoder, scores_are_those_of_transformers) {
                 float got[FIX_PROMPT];
                 weir_err err = {""};
                 const size_t from = prompts[p], n = (size_t)k->n - from;
-                cr_assert(weir_score(e, k->token, from, k->token + from, n, got, &err) == WEIR_OK, "%s", err.text);
+                cr_assert(weir_score(e, k->token, from, k->token + from, n, got, &err) == WEIR_OK, "%s",
+                          err.text);
                 const double bound = g->bf16 ? fmax(2e-3, (double)k->bf16_bound) : 2e-3;
                 for (size_t t = 0; t < n; t++) {
                     const double apart = fabs((double)got[t] - (double)k->logprobs[from - 1 + t]);
-                    cr_assert(apart <= bound, "%s, case %d, prompt of %zu: token %zu is %g, want %g", g->name, i, from, t,
-                              (double)got[t], (double)k->logprobs[from - 1 + t]);
+                    cr_assert(apart <= bound, "%s, case %d, prompt of %zu: token %zu is %g, want %g", g->name,
+                              i, from, t, (double)got[t], (double)k->logprobs[from - 1 + t]);
                 }
             }
         }
@@ -81,16 +93,18 @@ Test(decoder, scores_are_those_of_transformers) {
     }
 }
 
-/* ---- the context --------------------------------------------------------------------------------------------- */
+/* ---- the context --------------------------------------------------------------------------------------- */
 
-static weir_status create(weir_engine *e, const weir_session_options *o, size_t n_prompt, weir_session **s, weir_err *err) {
+static weir_status create(weir_engine *e, const weir_session_options *o, size_t n_prompt, weir_session **s,
+                          weir_err *err) {
     int32_t ids[70];
     (void)decoder_prompt(9, ids);
     err->text[0] = '\0';
     return weir_session_create(e, o, ids, n_prompt, NULL, NULL, s, err);
 }
 
-/* Prompt and output share the positions: the last output needs none of its own, and the answer ends where they end. */
+/* Prompt and output share the positions: the last output needs none of its own, and the answer ends where
+ * they end. */
 Test(decoder, prompt_and_output_share_the_context) {
     for (int loop = 0; loop < 2; loop++) {
         weir_engine *e = decoder_open(&decoder_pairs[1], "cpu", 1, 1, 33);
@@ -106,11 +120,13 @@ Test(decoder, prompt_and_output_share_the_context) {
                 cr_assert(create(e, &o, n, &s, &err) == WEIR_OK, "%s", err.text);
                 cr_assert(weir_step(e, &s, 1, 1000, &err) == WEIR_OK, "%s", err.text);
                 answer_take(s, &cut);
-                cr_assert(cut.n == 33 - n && cut.finish == WEIR_FINISH_LENGTH, "prompt of %zu: %zu tokens", n, cut.n);
+                cr_assert(cut.n == 33 - n && cut.finish == WEIR_FINISH_LENGTH, "prompt of %zu: %zu tokens", n,
+                          cut.n);
                 weir_session_free(s);
             }
             cr_assert(create(e, &o, 33, &s, &err) == WEIR_ETOOLONG);
-            cr_assert(err_is_line(&err, "33 tokens; the context holds 33 for prompt and output together"), "%s", err.text);
+            cr_assert(err_is_line(&err, "33 tokens; the context holds 33 for prompt and output together"),
+                      "%s", err.text);
             cr_assert(create(e, &o, 0, &s, &err) == WEIR_EINVAL && err_is_line(&err, "no token"));
             o.max_tokens = 34;
             cr_assert(create(e, &o, 1, &s, &err) == WEIR_EINVAL && err_is_line(&err, "max_tokens 34"));
@@ -138,12 +154,13 @@ Test(decoder, scores_need_room_for_both) {
     cr_assert(weir_score(e, ids, 1, ids + 1, 19, logprobs, &err) == WEIR_OK, "%s", err.text);
     cr_assert(weir_score(e, ids, 19, ids + 19, 1, logprobs, &err) == WEIR_OK, "%s", err.text);
     cr_assert(weir_score(e, ids, 10, ids + 10, 11, logprobs, &err) == WEIR_ETOOLONG);
-    cr_assert(err_is_line(&err, "prompt and completion have 21 tokens; the context holds 20"), "%s", err.text);
+    cr_assert(err_is_line(&err, "prompt and completion have 21 tokens; the context holds 20"), "%s",
+              err.text);
     cr_assert(weir_score(e, ids, 0, ids, 3, logprobs, &err) == WEIR_EINVAL);
     weir_engine_close(e);
 }
 
-/* ---- exactness and bits -------------------------------------------------------------------------------------- */
+/* ---- exactness and bits -------------------------------------------------------------------------------- */
 
 Test(decoder, exact_at_zero_temperature_is_the_verifier_at_every_gamma) {
     static answer want, got;
@@ -159,10 +176,14 @@ Test(decoder, exact_at_zero_temperature_is_the_verifier_at_every_gamma) {
                     o = setting(WEIR_RULE_EXACT, 0.0f, 0.0f, gamma, 3);
                     o.law.block_verify = block;
                     decoder_run(e, &o, i, &got);
-                    cr_assert(got.n == want.n && memcmp(got.ids, want.ids, want.n * sizeof *want.ids) == 0, "pair %d, prompt "
-                              "%d, gamma %d: other tokens", p, i, gamma);
-                    cr_assert(memcmp(got.logprobs, want.logprobs, want.n * sizeof(float)) == 0, "pair %d, prompt %d, gamma %d: "
-                              "other bits", p, i, gamma);
+                    cr_assert(got.n == want.n && memcmp(got.ids, want.ids, want.n * sizeof *want.ids) == 0,
+                              "pair %d, prompt "
+                              "%d, gamma %d: other tokens",
+                              p, i, gamma);
+                    cr_assert(memcmp(got.logprobs, want.logprobs, want.n * sizeof(float)) == 0,
+                              "pair %d, prompt %d, gamma %d: "
+                              "other bits",
+                              p, i, gamma);
                 }
         }
         weir_engine_close(e);
@@ -259,13 +280,16 @@ static bool has_ring(const weir_engine *e, int side) {
     return e->side[side].slide && weir_kv_pool_pages_used(e->side[side].slide) > 0;
 }
 
-/* 192 positions of a ring and texts of up to 320, against an engine of so many sessions that its sliding layers keep everything. */
+/* 192 positions of a ring and texts of up to 320, against an engine of so many sessions that its sliding
+ * layers keep everything. */
 Test(decoder, a_ring_of_pages_gives_the_bits_of_whole_sequences) {
     for (int p = 0; p < DECODER_PAIRS; p++) {
-        weir_engine *ring = decoder_open(&decoder_pairs[p], "cpu", 1, 1, 512), *whole = decoder_open(&decoder_pairs[p], "cpu", 64, 1, 512);
+        weir_engine *ring = decoder_open(&decoder_pairs[p], "cpu", 1, 1, 512),
+                    *whole = decoder_open(&decoder_pairs[p], "cpu", 64, 1, 512);
         const bool slides = whole->side[WEIR_VERIFIER].kv.slide.pool != NULL;
         cr_assert(has_ring(ring, WEIR_VERIFIER) == slides && !has_ring(whole, WEIR_VERIFIER), "pair %d", p);
-        cr_assert(!slides || ring->facts.kv_per_session[0] < whole->facts.kv_per_session[0], "pair %d: the plan", p);
+        cr_assert(!slides || ring->facts.kv_per_session[0] < whole->facts.kv_per_session[0],
+                  "pair %d: the plan", p);
         for (int i = 0; i < 10; i++) {
             char what[64];
             weir_session_options o = mixed(i);
@@ -295,14 +319,14 @@ Test(decoder, logprobs_under_speculation_equal_score) {
             weir_err err = {""};
             cr_assert(weir_score(e, ids, n, a.ids, a.n, want, &err) == WEIR_OK, "%s", err.text);
             for (size_t k = 0; k < a.n; k++)
-                cr_assert(fabsf(a.logprobs[k] - want[k]) <= 4e-6f * (1.0f + fabsf(want[k])), "token %zu: %g, %g", k,
-                          (double)a.logprobs[k], (double)want[k]);
+                cr_assert(fabsf(a.logprobs[k] - want[k]) <= 4e-6f * (1.0f + fabsf(want[k])),
+                          "token %zu: %g, %g", k, (double)a.logprobs[k], (double)want[k]);
         }
         weir_engine_close(e);
     }
 }
 
-/* ---- the block loop, called block by block on the CPU --------------------------------------------------------- */
+/* ---- the block loop, called block by block on the CPU -------------------------------------------------- */
 
 static weir_engine *open_cpu(int n_parallel, loop_mode mode) {
     weir_engine *e = decoder_open(&decoder_pairs[0], "cpu", n_parallel, 1, 128);
@@ -310,7 +334,8 @@ static weir_engine *open_cpu(int n_parallel, loop_mode mode) {
     return e;
 }
 
-static const loop_bed cpu = {open_cpu, decoder_start, {LOOP_CALLED}, 1, LOOP_SETTINGS, 30, 1.0f, {1, 3, 1000}};
+static const loop_bed cpu = {open_cpu, decoder_start, {LOOP_CALLED}, 1, LOOP_SETTINGS,
+                             30,       1.0f,          {1, 3, 1000}};
 
 Test(decoder, loop_alone) { loop_same_alone(&cpu); }
 Test(decoder, loop_together) {
@@ -318,7 +343,7 @@ Test(decoder, loop_together) {
 }
 Test(decoder, loop_at_every_limit) { loop_same_at_every_limit(&cpu, 0, 20); }
 
-/* ---- pairs ----------------------------------------------------------------------------------------------------- */
+/* ---- pairs --------------------------------------------------------------------------------------------- */
 
 Test(decoder, pairs_of_two_kinds_are_refused) {
     static const char *const dirs[] = {WEIR_SOURCE_DIR "/tests/golden/decoder/llama_f32",

@@ -19,9 +19,12 @@ static void put_tokenizer(gguf_blob *b, const char *pre, size_t n_token) {
     uint64_t types[ROWS];
     static const char letters[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789";
     for (int i = 0; i < ROWS; i++) {
-        if (i < TEXT_IDS - 1) snprintf(room[i], sizeof room[i], "%c", letters[i]);
-        else if (i == TEXT_IDS - 1) snprintf(room[i], sizeof room[i], "\xc4\xa0"); /* byte-level's space */
-        else snprintf(room[i], sizeof room[i], "<|%d|>", i);
+        if (i < TEXT_IDS - 1)
+            snprintf(room[i], sizeof room[i], "%c", letters[i]);
+        else if (i == TEXT_IDS - 1)
+            snprintf(room[i], sizeof room[i], "\xc4\xa0"); /* byte-level's space */
+        else
+            snprintf(room[i], sizeof room[i], "<|%d|>", i);
         tokens[i] = room[i];
         types[i] = i < TEXT_IDS ? 1 : 3;
     }
@@ -51,7 +54,8 @@ static void put_tensor(gguf_blob *b, weir_safetensors *s, const char *to, const 
     weir_st_entry e;
     cr_assert(weir_safetensors_find(s, from, &e) && strcmp(e.dtype, "F32") == 0, "%s", from);
     const int64_t shape[2] = {e.shape[e.n_dim - 1], e.shape[0]};
-    gguf_tensor(b, to, GGML_F32, e.n_dim, shape, e.data, (size_t)(shape[0] * (e.n_dim == 2 ? shape[1] : 1)) * 4);
+    gguf_tensor(b, to, GGML_F32, e.n_dim, shape, e.data,
+                (size_t)(shape[0] * (e.n_dim == 2 ? shape[1] : 1)) * 4);
 }
 
 /* qwen2_f32 of the golden models with its first n_token tokens as name in dir; returns the path. */
@@ -71,7 +75,8 @@ static char *write_part(const char *dir, const char *name, const char *pre, size
     const golden_model *g = golden_find("qwen2_f32");
     weir_safetensors *s = NULL;
     weir_err err = {""};
-    cr_assert_eq(weir_safetensors_open_dir(&s, WEIR_SOURCE_DIR "/tests/golden/decoder/qwen2_f32", &err), WEIR_OK, "%s", err.text);
+    cr_assert_eq(weir_safetensors_open_dir(&s, WEIR_SOURCE_DIR "/tests/golden/decoder/qwen2_f32", &err),
+                 WEIR_OK, "%s", err.text);
     gguf_blob b = gguf_begin(3);
     put_sizes(&b, &g->c);
     put_tokenizer(&b, pre, n_token);
@@ -113,7 +118,8 @@ Test(decoder_gguf, the_same_model_gives_the_same_bits) {
     cr_assert_eq(open_file(path, NULL, &e, &err), WEIR_OK, "%s", err.text);
     const weir_engine_facts *f = &e->facts;
     cr_assert_str_eq(f->family[0], "qwen2 (silu, tied head, GGUF)");
-    cr_assert(f->has_tokenizer && f->bos_id == 63 && f->add_bos && f->n_eos >= 1 && f->eos[0] == 64 && f->n_vocab == ROWS);
+    cr_assert(f->has_tokenizer && f->bos_id == 63 && f->add_bos && f->n_eos >= 1 && f->eos[0] == 64 &&
+              f->n_vocab == ROWS);
     cr_assert(f->weights[0] == hf->facts.weights[0] && f->n_param[0] == hf->facts.n_param[0]);
     int32_t ids[70];
     float want[69], got[69];
@@ -163,10 +169,12 @@ Test(decoder_gguf, text_in_and_out) {
     files_remove_dir(dir);
 }
 
-/* Vocabularies that differ in what is no text are one: the ids of both are emitted. Others are told apart by their first piece. */
+/* Vocabularies that differ in what is no text are one: the ids of both are emitted. Others are told apart by
+ * their first piece. */
 Test(decoder_gguf, vocabularies_are_one_up_to_padding) {
     char *dir = files_temp_dir(), *whole = write_qwen2(dir, "qwen2");
-    char *padded = write_part(dir, "padded.gguf", "qwen2", 65), *cut = write_part(dir, "cut.gguf", "qwen2", 60);
+    char *padded = write_part(dir, "padded.gguf", "qwen2", 65),
+         *cut = write_part(dir, "cut.gguf", "qwen2", 60);
     const char *const pairs[2][2] = {{whole, padded}, {padded, whole}};
     weir_engine *e = NULL;
     weir_err err;
@@ -176,7 +184,8 @@ Test(decoder_gguf, vocabularies_are_one_up_to_padding) {
         weir_engine_close(e);
     }
     cr_assert_eq(open_file(whole, cut, &e, &err), WEIR_EMISMATCH);
-    cr_assert(err_is_line(&err, "differ first at token 60: the verifier has 67 pieces, the drafter 60"), "%s", err.text);
+    cr_assert(err_is_line(&err, "differ first at token 60: the verifier has 67 pieces, the drafter 60"), "%s",
+              err.text);
     free(whole);
     free(padded);
     free(cut);

@@ -12,7 +12,8 @@ static weir_engine *open_cpu(int n_parallel, loop_mode mode) {
     return e;
 }
 
-static const loop_bed cpu = {open_cpu, loop_start_demo, {LOOP_CALLED}, 1, LOOP_SETTINGS, 60, 1.0f, {1, 3, 1000}};
+static const loop_bed cpu = {open_cpu, loop_start_demo, {LOOP_CALLED}, 1, LOOP_SETTINGS, 60,
+                             1.0f,     {1, 3, 1000}};
 
 Test(device_loop, every_setting_alone) { loop_same_alone(&cpu); }
 
@@ -64,7 +65,7 @@ Test(device_loop, beside_sequential_methods) {
     weir_engine_close(e);
 }
 
-/* ---- a row that is not finite ---------------------------------------------------------------------------------------- */
+/* ---- a row that is not finite -------------------------------------------------------------------------- */
 
 static weir_status (*true_linear)(weir_backend *be, weir_linear *a);
 static const float *poisoned; /* logits of this row become NaN in call number `poison_at` that writes it */
@@ -102,7 +103,7 @@ Test(device_loop, rows_that_are_not_finite_end_their_session_only) {
     }
 }
 
-/* ---- memory ---------------------------------------------------------------------------------------------------------- */
+/* ---- memory -------------------------------------------------------------------------------------------- */
 
 Test(device_loop, failing_allocations_leave_nothing_behind) {
     alloc_install(0);
@@ -112,7 +113,8 @@ Test(device_loop, failing_allocations_leave_nothing_behind) {
         alloc_fail_after(alloc_count() + fail_at - 1);
         const weir_status st = weir_device_loop_open(&e->loop, e, true);
         cr_assert(st == (e->loop ? WEIR_OK : WEIR_ENOMEM), "allocation %ld", fail_at);
-        cr_assert(e->loop || alloc_live() == live, "allocation %ld failed: %ld left", fail_at, alloc_live() - live);
+        cr_assert(e->loop || alloc_live() == live, "allocation %ld failed: %ld left", fail_at,
+                  alloc_live() - live);
     }
     weir_engine_close(e);
     cr_assert_eq(alloc_live(), 0);

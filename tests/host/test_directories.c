@@ -47,7 +47,8 @@ static void answer(weir_engine *e, const json_t *row) {
     size_t n = 1;
     weir_engine_get_facts(e, &f);
     if (f.has_tokenizer)
-        cr_assert_eq(weir_tokenize(e, "ab", 2, true, true, &ids, &n, &err), WEIR_OK, "%s: %s", name, err.text);
+        cr_assert_eq(weir_tokenize(e, "ab", 2, true, true, &ids, &n, &err), WEIR_OK, "%s: %s", name,
+                     err.text);
     const json_t *first = json_object_get(row, "first");
     if (first)
         cr_expect_eq(ids ? ids[0] : -1, (int32_t)json_integer_value(first), "%s: begins with %d", name,

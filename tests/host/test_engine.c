@@ -27,7 +27,8 @@ Test(engine, plan_is_what_is_allocated) {
     weir_engine_facts f;
     weir_engine_get_facts(e, &f);
     weir_engine_close(e);
-    cr_assert(f.n_param[0] > 8900000 && f.n_param[0] < 9100000 && f.n_param[1] > 900000 && f.n_param[1] < 1000000);
+    cr_assert(f.n_param[0] > 8900000 && f.n_param[0] < 9100000 && f.n_param[1] > 900000 &&
+              f.n_param[1] < 1000000);
     cr_assert(f.weights[0] >= 2u * (size_t)f.n_param[0]);
     cr_assert(f.plan_total == f.weights[0] + f.weights[1] + f.kv_total + f.scratch);
     o.dry_run = false;
@@ -42,7 +43,8 @@ Test(engine, too_little_memory_is_refused_with_the_figures) {
     weir_engine *e = NULL;
     weir_err err = {""};
     cr_assert(weir_engine_open(&e, &o, &err) == WEIR_ENOMEM);
-    cr_assert(!e && strstr(err.text, "MiB") && strstr(err.text, "weights") && strstr(err.text, "1.0 MiB"), "%s", err.text);
+    cr_assert(!e && strstr(err.text, "MiB") && strstr(err.text, "weights") && strstr(err.text, "1.0 MiB"),
+              "%s", err.text);
     o = options();
     cr_assert(weir_engine_open(&e, &o, &err) == WEIR_OK, "%s", err.text);
     weir_engine_facts f;
@@ -79,7 +81,8 @@ Test(engine, options_out_of_range_are_named) {
         weir_engine *e = NULL;
         weir_err err = {""};
         cr_assert(weir_engine_open(&e, &bad[i].o, &err) != WEIR_OK && !e, "%s", bad[i].word);
-        cr_assert(strstr(err.text, bad[i].word) && !strchr(err.text, '\n'), "\"%s\" lacks \"%s\"", err.text, bad[i].word);
+        cr_assert(strstr(err.text, bad[i].word) && !strchr(err.text, '\n'), "\"%s\" lacks \"%s\"", err.text,
+                  bad[i].word);
     }
 }
 
@@ -122,7 +125,8 @@ Test(engine, every_failing_allocation_is_survived) {
     for (long k = 1; k <= total; k++) {
         alloc_install(k);
         const weir_status st = open_and_run();
-        cr_assert(st == WEIR_ENOMEM || st == WEIR_EIO || st == WEIR_EFORMAT, "allocation %ld: status %d", k, (int)st);
+        cr_assert(st == WEIR_ENOMEM || st == WEIR_EIO || st == WEIR_EFORMAT, "allocation %ld: status %d", k,
+                  (int)st);
         cr_assert(alloc_live() == 0, "allocation %ld: %ld are still held", k, alloc_live());
         alloc_uninstall();
     }

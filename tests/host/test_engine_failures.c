@@ -8,8 +8,10 @@
 #include "tests/support/files.h"
 
 static void expect_nothing_left(const char *what, long n) {
-    cr_assert(runner_live_blocks() == 0, "%s %ld: %ld device blocks are still held", what, n, runner_live_blocks());
-    cr_assert(runner_live_objects() == 0, "%s %ld: %ld objects are still held", what, n, runner_live_objects());
+    cr_assert(runner_live_blocks() == 0, "%s %ld: %ld device blocks are still held", what, n,
+              runner_live_blocks());
+    cr_assert(runner_live_objects() == 0, "%s %ld: %ld objects are still held", what, n,
+              runner_live_objects());
     cr_assert(alloc_live() == 0, "%s %ld: %ld host blocks are still held", what, n, alloc_live());
 }
 
@@ -51,7 +53,8 @@ static void survive(int kind) {
             cr_assert(n > (kind == 1 ? 2 : 30), "only %ld allocations", n - 1);
             break;
         }
-        cr_assert(st == WEIR_ENOMEM || st == WEIR_EDEVMEM || (kind == 2 && (st == WEIR_EIO || st == WEIR_EFORMAT)),
+        cr_assert(st == WEIR_ENOMEM || st == WEIR_EDEVMEM ||
+                      (kind == 2 && (st == WEIR_EIO || st == WEIR_EFORMAT)),
                   "kind %d, allocation %ld: status %d", kind, n, (int)st);
         cr_assert(err_is_line(&err, ""), "kind %d, allocation %ld: no word of it", kind, n);
     }
@@ -62,8 +65,8 @@ Test(engine_failures, every_device_allocation_may_fail) { survive(0); }
 Test(engine_failures, every_pinned_allocation_may_fail) { survive(1); }
 Test(engine_failures, every_host_allocation_may_fail) { survive(2); }
 
-/* A kernel that never ran ends the step with one line that names the device; later calls say the same; nothing is left. A
- * process has one such loss in it: the driver stays as it is. */
+/* A kernel that never ran ends the step with one line that names the device; later calls say the same;
+ * nothing is left. A process has one such loss in it: the driver stays as it is. */
 static void lose(weir_method method, bool no_graph, long n) {
     tiny_pair p;
     tiny_pair_write(&p, WEIR_DTYPE_F32, NULL);
@@ -82,11 +85,12 @@ static void lose(weir_method method, bool no_graph, long n) {
     const weir_status st = weir_step(e, &s, 1, 100, &err);
     cr_assert(st == WEIR_ECUDA, "status %d", (int)st);
     cr_assert(err_is_line(&err, "cuda:0"), "%s", err.text);
-    cr_assert(weir_step(e, &s, 1, 1, &again) == WEIR_ECUDA && strcmp(err.text, again.text) == 0, "%s", again.text);
+    cr_assert(weir_step(e, &s, 1, 1, &again) == WEIR_ECUDA && strcmp(err.text, again.text) == 0, "%s",
+              again.text);
     const int32_t id = 5;
     float logprob;
-    cr_assert(weir_score(e, &id, 1, &id, 1, &logprob, &again) == WEIR_ECUDA && err_is_line(&again, "cuda:0"), "%s",
-              again.text);
+    cr_assert(weir_score(e, &id, 1, &id, 1, &logprob, &again) == WEIR_ECUDA && err_is_line(&again, "cuda:0"),
+              "%s", again.text);
     weir_session_free(s);
     weir_engine_close(e);
     expect_nothing_left("launch", n);
@@ -116,7 +120,8 @@ Test(engine_failures, without_a_device_auto_is_the_cpu_and_says_why) {
         weir_engine_close(e);
         o.device = "cuda";
         e = NULL;
-        cr_assert(weir_engine_open(&e, &o, &err) == WEIR_ENOTSUP && !e && err_is_line(&err, "cuda:0"), "%s", err.text);
+        cr_assert(weir_engine_open(&e, &o, &err) == WEIR_ENOTSUP && !e && err_is_line(&err, "cuda:0"), "%s",
+                  err.text);
     }
     tiny_pair_remove(&p);
 }

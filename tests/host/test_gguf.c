@@ -11,7 +11,7 @@
 #include "tests/support/alloc.h"
 #include "tests/support/files.h"
 
-/* ---- what is there --------------------------------------------------------------------------------------- */
+/* ---- what is there ------------------------------------------------------------------------------------- */
 
 Test(gguf, integers_of_every_kind) {
     static const struct {
@@ -168,7 +168,7 @@ Test(gguf, a_file_of_nothing_is_fine) {
     gguf_free(&b);
 }
 
-/* ---- cut and torn ---------------------------------------------------------------------------------------- */
+/* ---- cut and torn -------------------------------------------------------------------------------------- */
 
 Test(gguf, every_prefix_is_refused) {
     gguf_blob b = good_file();
@@ -178,7 +178,8 @@ Test(gguf, every_prefix_is_refused) {
     gguf_free(&b);
 }
 
-/* Each byte of the header set to each of these: refused with a line, or still a file whose parts can be walked. */
+/* Each byte of the header set to each of these: refused with a line, or still a file whose parts can be
+ * walked. */
 Test(gguf, every_byte_wrong) {
     static const uint8_t values[] = {0, 1, 2, 9, 0x40, 0x7f, 0x80, 0xff};
     gguf_blob b = good_file();
@@ -206,7 +207,7 @@ Test(gguf, every_byte_wrong) {
     gguf_free(&b);
 }
 
-/* ---- memory and files ------------------------------------------------------------------------------------ */
+/* ---- memory and files ---------------------------------------------------------------------------------- */
 
 Test(gguf, every_allocation_may_fail) {
     gguf_blob b = good_file();

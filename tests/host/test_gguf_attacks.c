@@ -18,7 +18,7 @@ static void expect_fine(gguf_blob *b) {
     gguf_free(b);
 }
 
-/* ---- attacks on the header ------------------------------------------------------------------------------- */
+/* ---- attacks on the header ----------------------------------------------------------------------------- */
 
 Test(gguf_attacks, headers) {
     static const struct {
@@ -62,7 +62,7 @@ Test(gguf_attacks, more_than_any_model_has) {
     }
 }
 
-/* ---- attacks on pairs ------------------------------------------------------------------------------------ */
+/* ---- attacks on pairs ---------------------------------------------------------------------------------- */
 
 static void raw_pair(gguf_blob *b, uint64_t key_bytes, const char *key, uint32_t kind) {
     gguf_raw_int(b, key_bytes, 8);
@@ -157,7 +157,7 @@ Test(gguf_attacks, values) {
     expect_blob(&b, WEIR_EFORMAT, "key k: a bool of value 2");
 }
 
-/* ---- attacks on tensors ---------------------------------------------------------------------------------- */
+/* ---- attacks on tensors -------------------------------------------------------------------------------- */
 
 Test(gguf_attacks, names_of_tensors) {
     static const int64_t one[] = {1};
@@ -233,7 +233,7 @@ Test(gguf_attacks, shapes_and_types) {
     }
 }
 
-/* ---- attacks on the data --------------------------------------------------------------------------------- */
+/* ---- attacks on the data ------------------------------------------------------------------------------- */
 
 /* Two byte tensors of 32 and 4 elements at the given places, and n_data bytes. */
 static gguf_blob placed(uint64_t alignment, uint64_t a, uint64_t b_at, size_t n_data) {

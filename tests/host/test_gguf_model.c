@@ -21,7 +21,7 @@ static weir_gguf_model read_made(const made *m) {
     return out;
 }
 
-/* ---- what a family is ------------------------------------------------------------------------------------ */
+/* ---- what a family is ---------------------------------------------------------------------------------- */
 
 Test(gguf_model, families) {
     static const struct {
@@ -100,7 +100,7 @@ Test(gguf_model, the_largest_gemmas_scale_by_width) {
     }
 }
 
-/* ---- layers that slide ----------------------------------------------------------------------------------- */
+/* ---- layers that slide --------------------------------------------------------------------------------- */
 
 static void more_window(gguf_blob *b, const char *arch) {
     gguf_u32(b, key_of(arch, "attention.sliding_window"), 16);
@@ -169,7 +169,7 @@ Test(gguf_model, bases_and_caps_of_gemmas) {
     cr_expect(m.config.attention_softcap == 20 && m.config.final_softcap == 0);
 }
 
-/* ---- stretched positions --------------------------------------------------------------------------------- */
+/* ---- stretched positions ------------------------------------------------------------------------------- */
 
 static void more_yarn(gguf_blob *b, const char *arch) {
     gguf_text(b, key_of(arch, "rope.scaling.type"), "yarn");
@@ -233,7 +233,7 @@ Test(gguf_model, divisors_of_frequencies_are_a_tensor) {
                    "tensor rope_freqs.weight is not one of a qwen2");
 }
 
-/* ---- names ----------------------------------------------------------------------------------------------- */
+/* ---- names --------------------------------------------------------------------------------------------- */
 
 static const struct {
     const char *hf, *plain, *gemma; /* GGUF's names; NULL: not there */
@@ -296,7 +296,7 @@ Test(gguf_model, tensors_by_their_hugging_face_names) {
     }
 }
 
-/* ---- the vocabulary -------------------------------------------------------------------------------------- */
+/* ---- the vocabulary ------------------------------------------------------------------------------------ */
 
 static void more_ids(gguf_blob *b, const char *arch) {
     (void)arch;
@@ -358,7 +358,7 @@ Test(gguf_model, ids_and_ends) {
     cr_expect_eq(m.n_eos, 0);
 }
 
-/* ---- real files ------------------------------------------------------------------------------------------ */
+/* ---- real files ---------------------------------------------------------------------------------------- */
 
 /* Facts of the files as their cards and metadata state them. */
 Test(gguf_model, real_files) {
@@ -408,8 +408,8 @@ Test(gguf_model, real_files) {
     cr_assert_gt(seen, 0, "none of the known files is in %s", dir);
 }
 
-/* Vocabularies of other architectures, without tensors. Copies that went through a text encoding are not GGUF any more: those
- * are refused. */
+/* Vocabularies of other architectures, without tensors. Copies that went through a text encoding are not GGUF
+ * any more: those are refused. */
 Test(gguf_model, golden_vocabularies) {
     const char *folder = WEIR_SHARED_DIR "/data/golden_gguf";
     DIR *d = opendir(folder);

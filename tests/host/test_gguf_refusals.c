@@ -9,7 +9,7 @@
 
 /* What weir_gguf_read_model does not take, from files that are well formed. */
 
-/* ---- what it is ------------------------------------------------------------------------------------------ */
+/* ---- what it is ---------------------------------------------------------------------------------------- */
 
 Test(gguf_refusals, architectures) {
     static const char *const others[] = {"qwen2moe", "gemma",  "gemma3n", "phi3",  "bert",
@@ -53,7 +53,7 @@ Test(gguf_refusals, kinds_of_files) {
                    WEIR_ENOTSUP, "general.quantization_version = 1 is not supported");
 }
 
-/* ---- keys ------------------------------------------------------------------------------------------------ */
+/* ---- keys ---------------------------------------------------------------------------------------------- */
 
 Test(gguf_refusals, keys_that_are_missing) {
     static const char *const needed[] = {"embedding_length", "block_count", "feed_forward_length",
@@ -90,7 +90,8 @@ static void more_one(gguf_blob *b, const char *arch) {
 #define I32(v) KV_I32, v, NULL
 #define TEXT(s) KV_STRING, 0, s
 
-/* ":" before a key: it is whole, not the architecture's. The made file has the key already where it is skipped first. */
+/* ":" before a key: it is whole, not the architecture's. The made file has the key already where it is
+ * skipped first. */
 Test(gguf_refusals, values_out_of_range) {
     static const struct {
         const char *arch, *key;
@@ -255,7 +256,7 @@ Test(gguf_refusals, several_keys_together) {
         WEIR_EFORMAT, "41 tokens, but token_embd.weight has 40 rows");
 }
 
-/* ---- tensors --------------------------------------------------------------------------------------------- */
+/* ---- tensors ------------------------------------------------------------------------------------------- */
 
 Test(gguf_refusals, tensors_that_are_unknown) {
     static const struct {

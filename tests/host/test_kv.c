@@ -10,7 +10,8 @@
 
 enum { SLOTS = 5, MAX_LEN = 200, LAYERS = 2, HEADS = 3, DIM = 5, PER_SLOT = (MAX_LEN + 63) / 64 };
 
-static const weir_kv_shape shape = {.n_slot = SLOTS, .max_len = MAX_LEN, .n_layer = LAYERS, .n_head_kv = HEADS, .head_dim = DIM};
+static const weir_kv_shape shape = {
+    .n_slot = SLOTS, .max_len = MAX_LEN, .n_layer = LAYERS, .n_head_kv = HEADS, .head_dim = DIM};
 
 static weir_backend *backend(void) {
     weir_backend *be = NULL;
@@ -133,16 +134,26 @@ Test(kv, growing_into_a_shared_page_copies_it) {
 Test(kv, bad_arguments_change_nothing) {
     weir_backend *be = backend();
     weir_kv_pool *p = NULL;
-    const weir_kv_shape huge = {.n_slot = 1 << 20, .max_len = 1 << 20, .n_layer = 1 << 20, .n_head_kv = 1 << 20, .head_dim = 1 << 20};
-    const weir_kv_shape bad[] = {{.n_slot = 0, .max_len = 64, .n_layer = 1, .n_head_kv = 1, .head_dim = 1},
-                                 {.n_slot = 1, .max_len = 0, .n_layer = 1, .n_head_kv = 1, .head_dim = 1},
-                                 {.n_slot = 1, .max_len = INT64_MAX, .n_layer = 1, .n_head_kv = 1, .head_dim = 1},
-                                 {.n_slot = 1, .max_len = 64, .keep = -1, .n_layer = 1, .n_head_kv = 1, .head_dim = 1},
-                                 {.n_slot = 1, .max_len = 64, .n_layer = 1, .n_head_kv = 1, .head_dim = 1,
-                                  .dtype = WEIR_DTYPE_BF16}, /* the CPU's pages are f32 */
-                                 {.n_slot = 1 << 10, .max_len = 1 << 20, .n_layer = 1 << 10, .n_head_kv = 1 << 10,
-                                  .head_dim = 1 << 10}, /* pages and their elements fit, both together do not */
-                                 huge};
+    const weir_kv_shape huge = {
+        .n_slot = 1 << 20, .max_len = 1 << 20, .n_layer = 1 << 20, .n_head_kv = 1 << 20, .head_dim = 1 << 20};
+    const weir_kv_shape bad[] = {
+        {.n_slot = 0, .max_len = 64, .n_layer = 1, .n_head_kv = 1, .head_dim = 1},
+        {.n_slot = 1, .max_len = 0, .n_layer = 1, .n_head_kv = 1, .head_dim = 1},
+        {.n_slot = 1, .max_len = INT64_MAX, .n_layer = 1, .n_head_kv = 1, .head_dim = 1},
+        {.n_slot = 1, .max_len = 64, .keep = -1, .n_layer = 1, .n_head_kv = 1, .head_dim = 1},
+        {.n_slot = 1,
+         .max_len = 64,
+         .n_layer = 1,
+         .n_head_kv = 1,
+         .head_dim = 1,
+         .dtype = WEIR_DTYPE_BF16}, /* the CPU's pages are f32 */
+        {.n_slot = 1 << 10,
+         .max_len = 1 << 20,
+         .n_layer = 1 << 10,
+         .n_head_kv = 1 << 10,
+         .head_dim = 1 << 10}, /* pages and their elements fit, both together do
+                                                           not */
+        huge};
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++)
         cr_expect_eq(weir_kv_pool_create(&p, be, &bad[i]), WEIR_EINVAL, "shape %zu", i);
     cr_expect_eq(weir_kv_pool_bytes(&huge, false).backend, SIZE_MAX);
@@ -168,10 +179,11 @@ Test(kv, bad_arguments_change_nothing) {
 /* ---- rings ---- */
 
 enum { RING_LEN = 1000, KEEP = 130, RING_PAGES = 4 };
-static const weir_kv_shape ring_shape = {.n_slot = 2, .max_len = RING_LEN, .keep = KEEP, .n_layer = LAYERS, .n_head_kv = HEADS,
-                                         .head_dim = DIM};
+static const weir_kv_shape ring_shape = {
+    .n_slot = 2, .max_len = RING_LEN, .keep = KEEP, .n_layer = LAYERS, .n_head_kv = HEADS, .head_dim = DIM};
 
-/* Grows by up to 40 and rolls back by up to 9 behind the largest length: the last KEEP positions before that are always there. */
+/* Grows by up to 40 and rolls back by up to 9 behind the largest length: the last KEEP positions before that
+ * are always there. */
 Test(kv, a_ring_keeps_what_it_promises) {
     weir_backend *be = backend();
     weir_kv_pool *p = NULL;
@@ -182,14 +194,18 @@ Test(kv, a_ring_keeps_what_it_promises) {
     const weir_kv_view *v = weir_kv_pool_view(p);
     for (int step = 0; step < 2000; step++) {
         const int32_t s = (int32_t)(rng_u64(&seed) % 2);
-        const int64_t back = most[s] - (int64_t)(rng_u64(&seed) % 10), on = len[s] + (int64_t)(rng_u64(&seed) % 41);
+        const int64_t back = most[s] - (int64_t)(rng_u64(&seed) % 10),
+                      on = len[s] + (int64_t)(rng_u64(&seed) % 41);
         const int64_t to = step % 3 == 0 ? (back > 0 ? back : 0) : on < RING_LEN ? on : 0;
-        cr_assert_eq(weir_kv_pool_resize(p, s, to), WEIR_OK, "step %d: %ld to %ld", step, (long)len[s], (long)to);
-        for (int64_t t = len[s]; t < to; t++) put(v, s, t, value[s][t] = next_value = next_value > 60000.0f ? 1.0f : next_value + 64.0f);
+        cr_assert_eq(weir_kv_pool_resize(p, s, to), WEIR_OK, "step %d: %ld to %ld", step, (long)len[s],
+                     (long)to);
+        for (int64_t t = len[s]; t < to; t++)
+            put(v, s, t, value[s][t] = next_value = next_value > 60000.0f ? 1.0f : next_value + 64.0f);
         len[s] = to;
         most[s] = to == 0 ? 0 : to > most[s] ? to : most[s];
         for (int64_t t = most[s] > KEEP ? most[s] - KEEP : 0; t < to; t++)
-            cr_assert(holds(v, s, t, value[s][t]), "step %d slot %d position %ld of %ld", step, (int)s, (long)t, (long)to);
+            cr_assert(holds(v, s, t, value[s][t]), "step %d slot %d position %ld of %ld", step, (int)s,
+                      (long)t, (long)to);
         cr_assert_eq(weir_kv_pool_pages_used(p), 2 * RING_PAGES);
     }
     weir_kv_pool_free(p);
@@ -214,7 +230,7 @@ Test(kv, a_ring_refuses_what_it_has_overwritten) {
     weir_backend_close(be);
 }
 
-/* ---- memory ---------------------------------------------------------------------------------------------- */
+/* ---- memory -------------------------------------------------------------------------------------------- */
 
 static size_t counted;
 
@@ -237,7 +253,8 @@ Test(kv, pages_start_at_zero_and_full_pools_serve_every_slot) {
     weir_kv_pool *p = NULL;
     cr_assert_eq(weir_kv_pool_create(&p, be, &shape), WEIR_OK);
     const weir_kv_view *v = weir_kv_pool_view(p);
-    for (int64_t i = 0; i < v->page_elems * SLOTS * PER_SLOT; i++) cr_assert(((const float *)v->pool)[i] == 0.0f);
+    for (int64_t i = 0; i < v->page_elems * SLOTS * PER_SLOT; i++)
+        cr_assert(((const float *)v->pool)[i] == 0.0f);
     for (int32_t s = 0; s < SLOTS; s++) cr_assert_eq(weir_kv_pool_resize(p, s, MAX_LEN), WEIR_OK);
     cr_assert_eq(weir_kv_pool_pages_used(p), SLOTS * PER_SLOT);
     cr_assert_eq(weir_kv_pool_view(p), v, "the view stays where it is");

@@ -113,9 +113,11 @@ Test(loop, exact_at_zero_temperature_is_the_verifier_at_every_gamma) {
                 o = setting(WEIR_RULE_EXACT, 0.0f, 0.0f, gamma, 3);
                 o.law.block_verify = block;
                 answer_run(e, &o, demo_prompts[i], &got);
-                cr_assert(got.n == want.n, "gamma %d: %zu tokens, the verifier has %zu", gamma, got.n, want.n);
+                cr_assert(got.n == want.n, "gamma %d: %zu tokens, the verifier has %zu", gamma, got.n,
+                          want.n);
                 cr_assert(memcmp(got.ids, want.ids, want.n * sizeof *want.ids) == 0, "gamma %d", gamma);
-                cr_assert(memcmp(got.logprobs, want.logprobs, want.n * sizeof(float)) == 0, "gamma %d", gamma);
+                cr_assert(memcmp(got.logprobs, want.logprobs, want.n * sizeof(float)) == 0, "gamma %d",
+                          gamma);
                 cr_assert(strcmp(got.text, want.text) == 0);
             }
     }
@@ -142,13 +144,14 @@ Test(loop, statistics_add_up) {
         cr_assert(s->reject_mass >= 0.0 && s->reject_mass <= (double)s->rows_examined);
         cr_assert(s->drafted <= 5 * s->blocks && s->verifier_rows <= 6 * s->blocks);
         for (size_t k = 0; k < a.n; k++)
-            cr_assert(a.logprobs[k] <= 0.0f && a.policy[k] <= 1e-5f, "token %zu: %g, %g", k, (double)a.logprobs[k],
-                      (double)a.policy[k]);
+            cr_assert(a.logprobs[k] <= 0.0f && a.policy[k] <= 1e-5f, "token %zu: %g, %g", k,
+                      (double)a.logprobs[k], (double)a.policy[k]);
     }
     weir_engine_close(e);
 }
 
-/* Log-probabilities under speculation are the verifier's own: score() of the emitted ids gives the same numbers. */
+/* Log-probabilities under speculation are the verifier's own: score() of the emitted ids gives the same
+ * numbers. */
 Test(loop, logprobs_under_speculation_equal_score) {
     weir_engine *e = demo_open(1, 2, NULL, true);
     static answer a;
@@ -160,12 +163,14 @@ Test(loop, logprobs_under_speculation_equal_score) {
         size_t n = 0;
         float want[256];
         weir_err err = {""};
-        cr_assert(weir_tokenize(e, demo_prompts[i], strlen(demo_prompts[i]), true, true, &ids, &n, &err) == WEIR_OK);
+        cr_assert(weir_tokenize(e, demo_prompts[i], strlen(demo_prompts[i]), true, true, &ids, &n, &err) ==
+                  WEIR_OK);
         cr_assert(weir_score(e, ids, n, a.ids, a.n, want, &err) == WEIR_OK, "%s", err.text);
         weir_ids_free(ids);
-        for (size_t k = 0; k < a.n; k++) /* the same logits; only the last logarithm is float there, double here */
-            cr_assert(fabsf(a.logprobs[k] - want[k]) <= 4e-6f * (1.0f + fabsf(want[k])), "token %zu: %g, %g", k,
-                      (double)a.logprobs[k], (double)want[k]);
+        for (size_t k = 0; k < a.n; k++) /* the same logits; only the last logarithm is float there, double
+                                            here */
+            cr_assert(fabsf(a.logprobs[k] - want[k]) <= 4e-6f * (1.0f + fabsf(want[k])), "token %zu: %g, %g",
+                      k, (double)a.logprobs[k], (double)want[k]);
     }
     weir_engine_close(e);
 }
@@ -195,7 +200,8 @@ Test(loop, end_of_text_inside_a_block_ends_the_answer) {
     static answer a, on;
     int stopped = 0;
     for (int i = 0; i < 10; i++) {
-        weir_session_options o = setting(WEIR_RULE_CHOW, 1.0f, 1.0f, 7, 13); /* the drafter alone: long accepted runs */
+        /* the drafter alone: long accepted runs */
+        weir_session_options o = setting(WEIR_RULE_CHOW, 1.0f, 1.0f, 7, 13);
         answer_run(e, &o, demo_prompts[i], &a);
         for (size_t k = 0; k < a.n; k++) cr_assert(a.ids[k] != f.eos[0]);
         stopped += a.finish == WEIR_FINISH_STOP;

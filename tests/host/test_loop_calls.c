@@ -1,4 +1,5 @@
-/* What the host asks of a device while whole blocks run: nothing a block. Counted by the runner of kernels. */
+/* What the host asks of a device while whole blocks run: nothing a block. Counted by the runner of
+ * kernels. */
 #include <criterion/criterion.h>
 #include <string.h>
 

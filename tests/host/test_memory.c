@@ -38,16 +38,20 @@ static void expect(const char *what, const made_file *files, unsigned long long 
     free(root);
 }
 
-#define MEMINFO {"proc/meminfo", "MemTotal: 8388608 kB\nMemFree: 1 kB\nMemAvailable: 4194304 kB\n"} /* 4,096 MiB */
+/* 4,096 MiB */
+#define MEMINFO \
+    { "proc/meminfo", "MemTotal: 8388608 kB\nMemFree: 1 kB\nMemAvailable: 4194304 kB\n" }
 #define STAT_OF(inactive, active) "anon 7\nactive_file " active "\ninactive_file " inactive "\nfile 99\n"
 #define NO_LIMIT "9223372036854771712\n" /* the first generation's */
 
 Test(memory, nothing_known_is_unknown) {
     expect("an empty system", (made_file[]){{NULL, NULL}}, 0);
-    expect("no number", (made_file[]){{"proc/meminfo", "MemTotal: 5 kB\nMemAvailable: much\n"}, {NULL, NULL}}, 0);
-    expect("no limit", (made_file[]){{"sys/fs/cgroup/memory/memory.limit_in_bytes", NO_LIMIT},
-                                     {"sys/fs/cgroup/memory/memory.usage_in_bytes", "4096\n"},
-                                     {NULL, NULL}},
+    expect("no number", (made_file[]){{"proc/meminfo", "MemTotal: 5 kB\nMemAvailable: much\n"}, {NULL, NULL}},
+           0);
+    expect("no limit",
+           (made_file[]){{"sys/fs/cgroup/memory/memory.limit_in_bytes", NO_LIMIT},
+                         {"sys/fs/cgroup/memory/memory.usage_in_bytes", "4096\n"},
+                         {NULL, NULL}},
            0);
 }
 
@@ -56,7 +60,8 @@ Test(memory, the_machine) { expect("alone", (made_file[]){MEMINFO, {NULL, NULL}}
 Test(memory, a_second_generation_group_and_all_above_it) {
     const made_file files[] = {MEMINFO,
                                {"proc/self/cgroup", "0::/a/b/c\n"},
-                               {"sys/fs/cgroup/a/memory.max", "1073741824\n"}, /* 1,024 MiB, 24 used, 8 of them files */
+                               /* 1,024 MiB, 24 used, 8 of them files */
+                               {"sys/fs/cgroup/a/memory.max", "1073741824\n"},
                                {"sys/fs/cgroup/a/memory.current", "25165824\n"},
                                {"sys/fs/cgroup/a/memory.stat", STAT_OF("4194304", "4194304")},
                                {"sys/fs/cgroup/a/b/memory.max", "max\n"},
@@ -86,7 +91,8 @@ Test(memory, a_first_generation_group_and_all_above_it) {
                                {"sys/fs/cgroup/memory/jobs/memory.usage_in_bytes", "0\n"},
                                {"sys/fs/cgroup/memory/jobs/7/memory.limit_in_bytes", "268435456\n"},
                                {"sys/fs/cgroup/memory/jobs/7/memory.usage_in_bytes", "67108864\n"},
-                               {"sys/fs/cgroup/memory/jobs/7/memory.stat", "cache 1\ninactive_file 9\ntotal_inactive_file 33554432\n"},
+                               {"sys/fs/cgroup/memory/jobs/7/memory.stat",
+                                "cache 1\ninactive_file 9\ntotal_inactive_file 33554432\n"},
                                {NULL, NULL}};
     expect("256 MiB, 64 used, 32 of them files", files, 256 - 64 + 32);
 }
@@ -103,7 +109,8 @@ Test(memory, a_container_whose_group_has_another_name_inside) {
 }
 
 Test(memory, a_group_without_proc) {
-    const made_file files[] = {{"sys/fs/cgroup/memory.max", "67108864\n"}, {"sys/fs/cgroup/memory.current", "0\n"}, {NULL, NULL}};
+    const made_file files[] = {
+        {"sys/fs/cgroup/memory.max", "67108864\n"}, {"sys/fs/cgroup/memory.current", "0\n"}, {NULL, NULL}};
     expect("the root that a container sees", files, 64);
 }
 
@@ -119,7 +126,8 @@ Test(memory, address_space_and_data) {
 #if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
     cr_skip_test("a sanitizer's shadow does not fit any limit");
 #endif
-    const made_file files[] = {MEMINFO, {"proc/self/statm", "25600 1 1 1 0 12800 0\n"}, {NULL, NULL}}; /* 100, 50 MiB */
+    /* 100, 50 MiB */
+    const made_file files[] = {MEMINFO, {"proc/self/statm", "25600 1 1 1 0 12800 0\n"}, {NULL, NULL}};
     limit(RLIMIT_AS, 1124 * MIB);
     expect("1,124 MiB of addresses, 100 used", files, 1024);
     limit(RLIMIT_DATA, 562 * MIB);

@@ -31,7 +31,8 @@ Test(methods, token_cascade_lets_the_drafter_write_ten_tokens_at_most) {
     answer_run(e, &o, demo_prompts[2], &a);
     cr_assert(a.n == 60);
     for (size_t i = 0; i < a.n; i++)
-        cr_assert(a.sources[i] == (i % 11 == 10 ? WEIR_SOURCE_VERIFIER : WEIR_SOURCE_DRAFTER), "token %zu", i);
+        cr_assert(a.sources[i] == (i % 11 == 10 ? WEIR_SOURCE_VERIFIER : WEIR_SOURCE_DRAFTER), "token %zu",
+                  i);
     cr_assert(a.stats.verifier_calls == 5);
     weir_engine_close(e);
 }
@@ -85,10 +86,12 @@ Test(methods, sessions_together_are_each_alone) {
     static answer want[N], got;
     weir_engine *single = demo_open(1, 1, NULL, true), *e = demo_open(N, 1, NULL, true);
     for (uint64_t seed = 0; seed < 4; seed++) {
-        weir_session_options o[N] = {
-            with(WEIR_METHOD_TOKEN_CASCADE, WEIR_RULE_CHOW, 0.5f, 1.0f),  with(WEIR_METHOD_VERIFIER, WEIR_RULE_EXACT, 0.0f, 1.0f),
-            with(WEIR_METHOD_TOKEN_CASCADE, WEIR_RULE_CHOW, 1.0f, 1.0f),  with(WEIR_METHOD_ORACLE_CASCADE, WEIR_RULE_FUZZY, 0.1f, 1.0f),
-            with(WEIR_METHOD_TOKEN_CASCADE, WEIR_RULE_CHOW, 0.3f, 1.0f),  with(WEIR_METHOD_DRAFTER, WEIR_RULE_EXACT, 0.0f, 1.0f)};
+        weir_session_options o[N] = {with(WEIR_METHOD_TOKEN_CASCADE, WEIR_RULE_CHOW, 0.5f, 1.0f),
+                                     with(WEIR_METHOD_VERIFIER, WEIR_RULE_EXACT, 0.0f, 1.0f),
+                                     with(WEIR_METHOD_TOKEN_CASCADE, WEIR_RULE_CHOW, 1.0f, 1.0f),
+                                     with(WEIR_METHOD_ORACLE_CASCADE, WEIR_RULE_FUZZY, 0.1f, 1.0f),
+                                     with(WEIR_METHOD_TOKEN_CASCADE, WEIR_RULE_CHOW, 0.3f, 1.0f),
+                                     with(WEIR_METHOD_DRAFTER, WEIR_RULE_EXACT, 0.0f, 1.0f)};
         weir_session *s[N];
         for (int i = 0; i < N; i++) {
             o[i].seed = seed;
@@ -101,7 +104,8 @@ Test(methods, sessions_together_are_each_alone) {
         for (int i = 0; i < N; i++) {
             answer_take(s[i], &got);
             answer_assert_same(&want[i], &got, weir_method_name(o[i].method));
-            cr_assert(got.stats.verifier_rows == want[i].stats.verifier_rows && got.n == (size_t)o[i].max_tokens);
+            cr_assert(got.stats.verifier_rows == want[i].stats.verifier_rows &&
+                      got.n == (size_t)o[i].max_tokens);
             weir_session_free(s[i]);
         }
     }
@@ -116,8 +120,8 @@ Test(methods, a_cascade_that_never_defers_does_not_run_the_verifiers_prompt) {
     o.max_tokens = 5;
     weir_session *s = demo_session(e, &o, demo_prompts[2]);
     cr_assert(weir_step(e, &s, 1, 1000, NULL) == WEIR_OK);
-    cr_expect(s->cached[WEIR_VERIFIER] == -1 && s->cached[WEIR_DRAFTER] > 0, "%d, %d", (int)s->cached[WEIR_VERIFIER],
-              (int)s->cached[WEIR_DRAFTER]);
+    cr_expect(s->cached[WEIR_VERIFIER] == -1 && s->cached[WEIR_DRAFTER] > 0, "%d, %d",
+              (int)s->cached[WEIR_VERIFIER], (int)s->cached[WEIR_DRAFTER]);
     weir_session_free(s);
     weir_engine_close(e);
 }
@@ -162,19 +166,21 @@ static weir_session_options never_deferring(float temp, int gamma, bool bonus_pi
 }
 
 static void assert_same_ids(const answer *a, const answer *b, const char *what, int i) {
-    cr_assert(a->n == b->n && memcmp(a->ids, b->ids, a->n * sizeof *a->ids) == 0, "%s, prompt %d: other tokens",
-              what, i);
+    cr_assert(a->n == b->n && memcmp(a->ids, b->ids, a->n * sizeof *a->ids) == 0,
+              "%s, prompt %d: other tokens", what, i);
 }
 
-/* Ten drafts and a token of the verifier, again and again: blocks of ten drafts with a bonus from p are the token
- * cascade, draw for draw. Holds only if the drafter has seen the last draft of every full block (trap 4). */
+/* Ten drafts and a token of the verifier, again and again: blocks of ten drafts with a bonus from p are the
+ * token cascade, draw for draw. Holds only if the drafter has seen the last draft of every full block (trap
+ * 4). */
 Test(methods, full_blocks_with_a_bonus_of_the_verifier_are_the_token_cascade) {
     weir_engine *e = demo_open(1, 1, NULL, true);
     static answer want, got;
     for (int i = 0; i < 10; i++)
         for (int t = 0; t < 3; t++) {
             weir_session_options o = never_deferring((float)t, 10, false);
-            answer_run(e, &o, demo_prompts[i], &got); /* first: the other would leave the right cache in the pages */
+            answer_run(e, &o, demo_prompts[i], &got); /* first: the other would leave the right cache in the
+                                                         pages */
             o = with(WEIR_METHOD_TOKEN_CASCADE, WEIR_RULE_CHOW, 1.0f, (float)t);
             o.ignore_eos = true;
             answer_run(e, &o, demo_prompts[i], &want);
@@ -184,8 +190,8 @@ Test(methods, full_blocks_with_a_bonus_of_the_verifier_are_the_token_cascade) {
     weir_engine_close(e);
 }
 
-/* With the bonus from pi = q the drafter writes everything; without chance in it that is its own answer, which
- * needs the drafter's row one past the last draft (trap 3). */
+/* With the bonus from pi = q the drafter writes everything; without chance in it that is its own answer,
+ * which needs the drafter's row one past the last draft (trap 3). */
 Test(methods, full_blocks_with_a_bonus_of_the_policy_are_the_drafter_alone) {
     weir_engine *e = demo_open(1, 1, NULL, true);
     static answer want, got;
@@ -204,7 +210,8 @@ Test(methods, full_blocks_with_a_bonus_of_the_policy_are_the_drafter_alone) {
     weir_engine_close(e);
 }
 
-/* Under block verification every row of a block but the first draws from streams of its own, the bonus too (trap 6). */
+/* Under block verification every row of a block but the first draws from streams of its own, the bonus too
+ * (trap 6). */
 Test(methods, block_verification_draws_each_row_from_its_own_stream) {
     weir_engine *e = demo_open(1, 1, NULL, true);
     static answer plain, block;
@@ -262,7 +269,8 @@ Test(methods, refusals_name_the_reason) {
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
         weir_session *s = NULL;
         weir_err err = {""};
-        const weir_status st = weir_session_create(bad[i].e, &bad[i].o, bad[i].prompt, bad[i].n, NULL, NULL, &s, &err);
+        const weir_status st =
+            weir_session_create(bad[i].e, &bad[i].o, bad[i].prompt, bad[i].n, NULL, NULL, &s, &err);
         cr_assert(st != WEIR_OK && !s, "case %zu was taken", i);
         cr_assert(strstr(err.text, bad[i].word), "case %zu: \"%s\" lacks \"%s\"", i, err.text, bad[i].word);
         cr_assert(!strchr(err.text, '\n'));

@@ -78,7 +78,8 @@ Test(pair, the_first_difference_is_named) {
     }
 }
 
-/* Another vocabulary: the piece is named. The tiny SentencePiece model of the tokenizer tests has its own pieces. */
+/* Another vocabulary: the piece is named. The tiny SentencePiece model of the tokenizer tests has its own
+ * pieces. */
 Test(pair, another_vocabulary_is_refused_at_its_first_piece) {
     char *dir = files_temp_dir();
     copy(dir, "model.safetensors");
@@ -102,19 +103,26 @@ Test(pair, control_tokens_may_lie_past_a_decoders_rows) {
     char *dir = files_temp_dir(), *path = files_path(dir, "tokenizer.json");
     for (int i = 0; i < 2; i++) {
         char json[400];
-        const int n = snprintf(json, sizeof json, "{\"model\":{\"type\":\"BPE\",\"vocab\":{\"a\":0,\"b\":1},\"merges\":[]},"
-                               "\"added_tokens\":[{\"id\":2,\"content\":\"<image>\",\"special\":%s}]}", special[i]);
+        const int n = snprintf(json, sizeof json,
+                               "{\"model\":{\"type\":\"BPE\",\"vocab\":{\"a\":0,\"b\":1},\"merges\":[]},"
+                               "\"added_tokens\":[{\"id\":2,\"content\":\"<image>\",\"special\":%s}]}",
+                               special[i]);
         files_write(dir, "tokenizer.json", json, (size_t)n);
-        const weir_checkpoint ck = {.dir = dir, .kind = WEIR_FAMILY_DECODER, .decoder = {.n_vocab_rows = 2},
-                                    .tokenizer = WEIR_TOKENIZER_JSON, .tokenizer_path = path};
+        const weir_checkpoint ck = {.dir = dir,
+                                    .kind = WEIR_FAMILY_DECODER,
+                                    .decoder = {.n_vocab_rows = 2},
+                                    .tokenizer = WEIR_TOKENIZER_JSON,
+                                    .tokenizer_path = path};
         for (int pair = 0; pair < 2; pair++) {
             weir_tokenizer *tok = NULL;
             int32_t n_vocab = 0;
             weir_err err = {""};
             const weir_status s = weir_pair_open(&ck, pair ? &ck : NULL, &tok, &n_vocab, &err);
             cr_expect_eq(s, i == 0 ? WEIR_OK : WEIR_EFORMAT, "%s: %s", special[i], err.text);
-            if (s == WEIR_OK) cr_expect_eq(n_vocab, 2);
-            else cr_expect(err_is_line(&err, "3 pieces, the model's vocabulary 2 rows"), "%s", err.text);
+            if (s == WEIR_OK)
+                cr_expect_eq(n_vocab, 2);
+            else
+                cr_expect(err_is_line(&err, "3 pieces, the model's vocabulary 2 rows"), "%s", err.text);
             weir_tokenizer_free(tok);
         }
         if (i > 0) continue;
@@ -133,7 +141,8 @@ Test(pair, control_tokens_may_lie_past_a_decoders_rows) {
 }
 
 /* Two decoders over tokenizer.json files of single letters; returns how weir_pair_open ended. */
-static weir_status open_letters(const char *const letters[2], const int32_t rows[2], int32_t *n_vocab, weir_err *err) {
+static weir_status open_letters(const char *const letters[2], const int32_t rows[2], int32_t *n_vocab,
+                                weir_err *err) {
     char *dir = files_temp_dir(), *path[2];
     weir_checkpoint ck[2] = {{0}};
     for (int i = 0; i < 2; i++) {
@@ -146,8 +155,11 @@ static weir_status open_letters(const char *const letters[2], const int32_t rows
         snprintf(name, sizeof name, "%d.json", i);
         files_write(dir, name, json, strlen(json));
         path[i] = files_path(dir, name);
-        ck[i] = (weir_checkpoint){.dir = dir, .kind = WEIR_FAMILY_DECODER, .decoder = {.n_vocab_rows = rows[i]},
-                                  .tokenizer = WEIR_TOKENIZER_JSON, .tokenizer_path = path[i]};
+        ck[i] = (weir_checkpoint){.dir = dir,
+                                  .kind = WEIR_FAMILY_DECODER,
+                                  .decoder = {.n_vocab_rows = rows[i]},
+                                  .tokenizer = WEIR_TOKENIZER_JSON,
+                                  .tokenizer_path = path[i]};
     }
     weir_tokenizer *tok = NULL;
     const weir_status st = weir_pair_open(&ck[0], &ck[1], &tok, n_vocab, err);
@@ -162,19 +174,18 @@ Test(pair, every_piece_is_compared_and_the_smaller_head_counts) {
         const char *letters[2];
         int32_t rows[2], n_vocab; /* 0: refused at token 2 */
     } cases[] = {
-        {{"abc", "abc"}, {3, 3}, 3},
-        {{"abc", "abd"}, {3, 3}, 0},
-        {{"abcd", "abxd"}, {4, 4}, 0},
-        {{"abc", "abc"}, {3, 8}, 3},
-        {{"abc", "abc"}, {8, 3}, 3},
-        {{"abc", "ab"}, {3, 2}, 0}, /* "c" is no padding */
+        {{"abc", "abc"}, {3, 3}, 3},   {{"abc", "abd"}, {3, 3}, 0},
+        {{"abcd", "abxd"}, {4, 4}, 0}, {{"abc", "abc"}, {3, 8}, 3},
+        {{"abc", "abc"}, {8, 3}, 3},   {{"abc", "ab"}, {3, 2}, 0}, /* "c" is no padding */
     };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         int32_t n_vocab = -1;
         weir_err err = {""};
         const weir_status st = open_letters(cases[i].letters, cases[i].rows, &n_vocab, &err);
-        if (cases[i].n_vocab) cr_expect(st == WEIR_OK && n_vocab == cases[i].n_vocab, "%zu: %d %s", i, (int)n_vocab, err.text);
-        else cr_expect(st == WEIR_EMISMATCH && err_is_line(&err, "first at token 2"), "%zu: %s", i, err.text);
+        if (cases[i].n_vocab)
+            cr_expect(st == WEIR_OK && n_vocab == cases[i].n_vocab, "%zu: %d %s", i, (int)n_vocab, err.text);
+        else
+            cr_expect(st == WEIR_EMISMATCH && err_is_line(&err, "first at token 2"), "%zu: %s", i, err.text);
     }
 }
 
@@ -193,7 +204,7 @@ Test(pair, a_drafter_without_tokenizer_uses_the_verifiers) {
     weir_engine_close(e);
 }
 
-/* ---- padding -------------------------------------------------------------------------------------------- */
+/* ---- padding ------------------------------------------------------------------------------------------- */
 
 enum { ROWS = 6016, MORE = 6100 };
 
@@ -204,19 +215,24 @@ typedef struct blob {
     size_t header_len, header_cap, data_len;
 } blob;
 
-/* One tensor of the drafter into the copy; embedding and head get MORE rows, whose values win every argmax. */
-static void add(blob *b, const uint8_t *file, size_t at, const char *name, const char *shape, size_t bytes, bool pad) {
+/* One tensor of the drafter into the copy; embedding and head get MORE rows, whose values win every
+ * argmax. */
+static void add(blob *b, const uint8_t *file, size_t at, const char *name, const char *shape, size_t bytes,
+                bool pad) {
     const size_t extra = pad ? (size_t)(MORE - ROWS) * (size_t)b->dim * 2 : 0;
     char dims[32];
-    if (pad) snprintf(dims, sizeof dims, "[%d,%d]", MORE, b->dim);
-    else snprintf(dims, sizeof dims, "%s", shape);
-    b->header_len += (size_t)snprintf(b->header + b->header_len, b->header_cap - b->header_len,
-                                      "%s\"%s\":{\"dtype\":\"BF16\",\"shape\":%s,\"data_offsets\":[%zu,%zu]}",
-                                      b->header_len > 1 ? "," : "", name, dims, b->data_len,
-                                      b->data_len + bytes + extra);
+    if (pad)
+        snprintf(dims, sizeof dims, "[%d,%d]", MORE, b->dim);
+    else
+        snprintf(dims, sizeof dims, "%s", shape);
+    b->header_len +=
+        (size_t)snprintf(b->header + b->header_len, b->header_cap - b->header_len,
+                         "%s\"%s\":{\"dtype\":\"BF16\",\"shape\":%s,\"data_offsets\":[%zu,%zu]}",
+                         b->header_len > 1 ? "," : "", name, dims, b->data_len, b->data_len + bytes + extra);
     memcpy(b->data + b->data_len, file + at, bytes);
     b->data_len += bytes;
-    for (size_t i = 0; i < extra; i += 2, b->data_len += 2) memcpy(b->data + b->data_len, "\x20\x41", 2); /* 10.0 */
+    /* 10.0 */
+    for (size_t i = 0; i < extra; i += 2, b->data_len += 2) memcpy(b->data + b->data_len, "\x20\x41", 2);
 }
 
 /* Copies the checkpoint tensor by tensor, reading its own header (compact JSON without nested objects). */
@@ -229,7 +245,9 @@ static void write_padded(const char *dir, const char *from_dir, int dim) {
     memcpy(&len, file, 8);
     char *head = calloc(1, len + 1);
     memcpy(head, file + 8, len);
-    blob b = {.header = calloc(1, 2 * len + 64), .header_cap = 2 * len + 64, .dim = dim,
+    blob b = {.header = calloc(1, 2 * len + 64),
+              .header_cap = 2 * len + 64,
+              .dim = dim,
               .data = calloc(1, n + 2 * (size_t)(MORE - ROWS) * (size_t)dim * 2)};
     b.header[b.header_len++] = '{';
     for (char *p = strstr(head, ".weight\":"); p; p = strstr(p + 1, ".weight\":")) {
@@ -271,8 +289,8 @@ static char *padded_copy(const char *from_dir, int dim) {
     return dir;
 }
 
-/* Embeddings padded further work and change no bit, on one side or on both, though their padding rows hold the largest
- * logits of all (traps 1 and 9). */
+/* Embeddings padded further work and change no bit, on one side or on both, though their padding rows hold
+ * the largest logits of all (traps 1 and 9). */
 Test(pair, padding_changes_nothing) {
     char *drafter = padded_copy(DRAFTER, 64), *verifier = padded_copy(VERIFIER, 256);
     weir_engine *plain = demo_open(1, 1, NULL, true), *padded[2] = {NULL, NULL};

@@ -11,7 +11,7 @@
 #include "tests/host/pair_fixture.h"
 #include "tests/support/files.h"
 
-/* ---- an engine whose ops fail on demand ------------------------------------------------------------------ */
+/* ---- an engine whose ops fail on demand ---------------------------------------------------------------- */
 
 static weir_backend_ops real_op;
 static long ops_left, ops_run; /* until they fail; since the count was set to 0 */
@@ -151,11 +151,13 @@ Test(progress, the_first_of_two_failures_is_told) {
     const weir_session_options o = options(WEIR_METHOD_SPECULATIVE, 20);
     weir_session *s[2] = {demo_session(e, &o, "Hi."), demo_session(e, &o, "It snowed a lot.")};
     weir_err err = {""};
-    cr_expect(weir_step(e, s, 2, 5, &err) == WEIR_ELOGITS && strstr(err.text, "output token 0:"), "%s", err.text);
+    cr_expect(weir_step(e, s, 2, 5, &err) == WEIR_ELOGITS && strstr(err.text, "output token 0:"), "%s",
+              err.text);
     weir_session_view v;
     for (int i = 0; i < 2; i++) {
         weir_session_get(s[i], &v);
-        cr_expect(v.finish == WEIR_FINISH_CANCELLED && (v.n > 0) == (i == 1), "session %d: %zu tokens", i, v.n);
+        cr_expect(v.finish == WEIR_FINISH_CANCELLED && (v.n > 0) == (i == 1), "session %d: %zu tokens", i,
+                  v.n);
         weir_session_free(s[i]);
     }
     weir_engine_close(e);
@@ -236,12 +238,13 @@ Test(progress, a_loop_of_dead_blocks_is_a_failure, .timeout = 60) {
     const weir_session_options o = options(WEIR_METHOD_SPECULATIVE, 20);
     weir_session *s = demo_session(e, &o, "Hi.");
     weir_err err = {""};
-    cr_expect(weir_step(e, &s, 1, 5, &err) == WEIR_EINVAL && err_is_line(&err, "none got further"), "%s", err.text);
+    cr_expect(weir_step(e, &s, 1, 5, &err) == WEIR_EINVAL && err_is_line(&err, "none got further"), "%s",
+              err.text);
     weir_session_free(s);
     weir_engine_close(e);
 }
 
-/* ---- interrupts ------------------------------------------------------------------------------------------ */
+/* ---- interrupts ---------------------------------------------------------------------------------------- */
 
 typedef struct asker {
     long asked, yes_from;   /* number of the question that is the first to be answered with yes */

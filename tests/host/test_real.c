@@ -1,4 +1,5 @@
-/* Real checkpoints, from the folder that WEIR_REAL_MODELS names: they speak, and a pair of them keeps its promises. */
+/* Real checkpoints, from the folder that WEIR_REAL_MODELS names: they speak, and a pair of them keeps its
+ * promises. */
 #include <criterion/criterion.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -36,18 +37,22 @@ static weir_session_options greedy(weir_method method, int n) {
     return o;
 }
 
-/* Mean log-probability of a well-known text's tokens. Weights read in a wrong order, rotary embeddings of another layout or a
- * lost norm give about -ln(vocabulary), -11 to -12.5; models of this size that are read well, above -2.5. */
+/* Mean log-probability of a well-known text's tokens. Weights read in a wrong order, rotary embeddings of
+ * another layout or a lost norm give about -ln(vocabulary), -11 to -12.5; models of this size that are read
+ * well, above -2.5. */
 static void knows_text(const char *file) {
-    static const char text[] = "The quick brown fox jumps over the lazy dog. Once upon a time, there was a little girl who lived in "
-                               "a small village with her mother and her father.";
+    static const char text[] =
+        "The quick brown fox jumps over the lazy dog. Once upon a time, there was a little girl who lived in "
+        "a small village with her mother and her father.";
     weir_engine *e = open_real(file, NULL);
     int32_t *ids = NULL;
     size_t n = 0;
     float logprobs[128];
     double sum = 0.0;
     weir_err err = {""};
-    cr_assert(weir_tokenize(e, text, sizeof text - 1, true, true, &ids, &n, &err) == WEIR_OK && n > 20 && n < 128, "%s", err.text);
+    cr_assert(weir_tokenize(e, text, sizeof text - 1, true, true, &ids, &n, &err) == WEIR_OK && n > 20 &&
+                  n < 128,
+              "%s", err.text);
     cr_assert(weir_score(e, ids, 1, ids + 1, n - 1, logprobs, &err) == WEIR_OK, "%s", err.text);
     for (size_t i = 0; i + 1 < n; i++) sum += (double)logprobs[i];
     cr_assert(sum / (double)(n - 1) > -2.5, "%s: %g a token", file, sum / (double)(n - 1));
@@ -87,9 +92,10 @@ Test(real, a_pair) {
         o = greedy(WEIR_METHOD_SPECULATIVE, 24);
         o.n_draft = gamma;
         answer_run(e, &o, prompt, &got);
-        cr_assert(got.n == want.n && memcmp(got.ids, want.ids, want.n * sizeof *want.ids) == 0, "gamma %d: \"%s\", not \"%s\"",
-                  gamma, got.text, want.text);
-        cr_assert(memcmp(got.logprobs, want.logprobs, want.n * sizeof(float)) == 0, "gamma %d: other bits", gamma);
+        cr_assert(got.n == want.n && memcmp(got.ids, want.ids, want.n * sizeof *want.ids) == 0,
+                  "gamma %d: \"%s\", not \"%s\"", gamma, got.text, want.text);
+        cr_assert(memcmp(got.logprobs, want.logprobs, want.n * sizeof(float)) == 0, "gamma %d: other bits",
+                  gamma);
     }
     for (int rule = 0; rule < WEIR_RULE_COUNT; rule++) {
         const weir_rule_info *info = weir_rule_facts((weir_rule)rule);

@@ -1,5 +1,5 @@
-/* Recorded texts under other rules: each row as weir_rule_eval has it, the reweighted sums as the rule's own run has them,
- * the rows themselves as each model alone has them. */
+/* Recorded texts under other rules: each row as weir_rule_eval has it, the reweighted sums as the rule's own
+ * run has them, the rows themselves as each model alone has them. */
 #include <criterion/criterion.h>
 #include <math.h>
 #include <stdio.h>
@@ -40,7 +40,7 @@ static weir_replay_result estimate(const weir_replay *r, const weir_law *law, in
     return out;
 }
 
-/* ---- one row --------------------------------------------------------------------------------------------- */
+/* ---- one row ------------------------------------------------------------------------------------------- */
 
 /* What the accept step would count as deferred, over the drafted token: from weir_rule_eval's arrays. */
 static double deferred_of(const weir_law *law, const weir_rule_result *e, const float *q, int n) {
@@ -49,7 +49,9 @@ static double deferred_of(const weir_law *law, const weir_rule_result *e, const 
     double sum = 0;
     for (int v = 0; v < n; v++) {
         if (!(q[v] > 0)) continue;
-        sum += f->kind == WEIR_KIND_TOKEN ? (double)q[v] * (1 - (double)e->keep[v]) : e->accept[v] < 1.0f ? (double)q[v] : 0;
+        sum += f->kind == WEIR_KIND_TOKEN ? (double)q[v] * (1 - (double)e->keep[v])
+               : e->accept[v] < 1.0f      ? (double)q[v]
+                                          : 0;
     }
     return sum;
 }
@@ -79,10 +81,13 @@ static void check_row(int rule, float alpha, const weir_law *shape, uint64_t *se
     const char *name = weir_rule_facts((weir_rule)rule)->name;
     cr_expect(out.recorded.rejection.value == (double)e.reject, "%s T %g: %g, rule has %g", name, law.temp,
               out.recorded.rejection.value, e.reject);
-    /* fp32 probabilities, summed in double here and in fp32 by lanes and a tree there: 38 roundings of 2^-24 */
-    cr_expect(fabs(out.recorded.deferral.value - deferred_of(&law, &e, law_q, N)) < 1e-5, "%s T %g: %g against %g", name,
-              law.temp, out.recorded.deferral.value, deferred_of(&law, &e, law_q, N));
-    cr_expect(isnan(out.reweighted.rejection.value) == !weir_rule_facts((weir_rule)rule)->pi_exists, "%s", name);
+    /* fp32 probabilities, summed in double here and in fp32 by lanes and a tree there: 38 roundings of
+     * 2^-24 */
+    cr_expect(fabs(out.recorded.deferral.value - deferred_of(&law, &e, law_q, N)) < 1e-5,
+              "%s T %g: %g against %g", name, law.temp, out.recorded.deferral.value,
+              deferred_of(&law, &e, law_q, N));
+    cr_expect(isnan(out.reweighted.rejection.value) == !weir_rule_facts((weir_rule)rule)->pi_exists, "%s",
+              name);
     weir_replay_free(r);
 }
 
@@ -99,7 +104,7 @@ Test(replay, a_row_rejects_and_defers_as_the_rule_says) {
         }
 }
 
-/* ---- the reweighted chain, by enumeration ---------------------------------------------------------------- */
+/* ---- the reweighted chain, by enumeration -------------------------------------------------------------- */
 
 enum { V = 4, LENGTH = 4, TEXTS = 256 }; /* V ^ LENGTH */
 
@@ -168,10 +173,11 @@ static void check_markov(int rule, float alpha, int gamma, bool bonus_pi, uint64
     expect_run(&m, 0, 0, 0, run);
     expect_replay(&m, &sampled, &law, replayed);
     const char *name = weir_rule_facts((weir_rule)rule)->name;
-    /* weights are products of LENGTH ratios of fp32 probabilities, 2^-22 relative each; sums are of order 4 */
+    /* weights are products of LENGTH ratios of fp32 probabilities, 2^-22 relative each; sums are of order
+     * 4 */
     for (int k = 0; k < 2 && clear; k++)
-        cr_expect(fabs(replayed[k] - run[k]) < 1e-5, "%s gamma %d %s: %.8f, its own run has %.8f", name, gamma,
-                  k ? "accepted" : "blocks", replayed[k], run[k]);
+        cr_expect(fabs(replayed[k] - run[k]) < 1e-5, "%s gamma %d %s: %.8f, its own run has %.8f", name,
+                  gamma, k ? "accepted" : "blocks", replayed[k], run[k]);
     cr_expect(fabs(replayed[2] - LENGTH) < 1e-5, "%s: weights add up to %.8f tokens", name, replayed[2]);
     for (int v = 0; v < V; v++) {
         oracle_free(m.rule[v]);
@@ -180,9 +186,12 @@ static void check_markov(int rule, float alpha, int gamma, bool bonus_pi, uint64
 }
 
 Test(replay, reweighted_sums_are_those_of_the_rule_s_own_run) {
-    static const struct { int rule; float alpha; } cases[] = {
-        {WEIR_RULE_EXACT, 0}, {WEIR_RULE_CHOW, 0.4f}, {WEIR_RULE_OPT, 0.3f}, {WEIR_RULE_TOKEN_V2, 0.2f},
-        {WEIR_RULE_TOKEN_V3, 0.5f}, {WEIR_RULE_LOSSY, 0.3f}, {WEIR_RULE_TYPICAL, 0.1f}};
+    static const struct {
+        int rule;
+        float alpha;
+    } cases[] = {{WEIR_RULE_EXACT, 0},       {WEIR_RULE_CHOW, 0.4f},     {WEIR_RULE_OPT, 0.3f},
+                 {WEIR_RULE_TOKEN_V2, 0.2f}, {WEIR_RULE_TOKEN_V3, 0.5f}, {WEIR_RULE_LOSSY, 0.3f},
+                 {WEIR_RULE_TYPICAL, 0.1f}};
     for (size_t c = 0; c < sizeof cases / sizeof cases[0]; c++)
         for (int gamma = 1; gamma <= 3; gamma++)
             check_markov(cases[c].rule, cases[c].alpha, gamma, gamma != 2, 100 * c + (uint64_t)gamma);
@@ -194,7 +203,8 @@ Test(replay, recorded_chances_are_one_minus_the_reject_mass) {
     float q[3][N], p[3][N];
     double r[3];
     const weir_law law = law_of(WEIR_RULE_OPT, 0.1f, 1);
-    weir_replay *replay = replay_new(&(weir_law){.rule = WEIR_RULE_EXACT, .temp = 1, .top_p = 1, .bonus_pi = true});
+    weir_replay *replay =
+        replay_new(&(weir_law){.rule = WEIR_RULE_EXACT, .temp = 1, .top_p = 1, .bonus_pi = true});
     for (int i = 0; i < 3; i++) {
         random_rows(&seed, N, 1, 1, false, q[i], p[i]);
         add(replay, q[i], p[i], N, 0);
@@ -204,7 +214,8 @@ Test(replay, recorded_chances_are_one_minus_the_reject_mass) {
         r[i] = (double)e.reject;
     }
     const weir_replay_result e = estimate(replay, &law, 1);
-    /* gamma 1: row 0 begins a block; row 1 is a bonus after an accepted row 0, else begins one; row 2 likewise */
+    /* gamma 1: row 0 begins a block; row 1 is a bonus after an accepted row 0, else begins one; row 2
+     * likewise */
     const double begin1 = r[0], begin2 = (1 - r[0]) + r[0] * r[1], blocks = 1 + begin1 + begin2;
     const double reject = r[0] + begin1 * r[1] + begin2 * r[2];
     cr_expect(fabs(e.recorded.calls.value - blocks / 3) < 1e-12);
@@ -232,12 +243,13 @@ Test(replay, errors_are_those_of_a_ratio_over_texts) {
     for (int t = 0; t < M; t++) square += (x[t] - mean) * (x[t] - mean);
     const weir_replay_result e = estimate(r, &law, 5);
     cr_expect(fabs(e.recorded.rejection.value - mean) < 1e-12);
-    cr_expect(fabs(e.recorded.rejection.error - sqrt(square / (M - 1) / M)) < 1e-12); /* the mean's, texts being of one row */
+    /* the mean's, texts being of one row */
+    cr_expect(fabs(e.recorded.rejection.error - sqrt(square / (M - 1) / M)) < 1e-12);
     cr_expect(e.reweighted.texts == M);
     weir_replay_free(r);
 }
 
-/* ---- positions --------------------------------------------------------------------------------------------- */
+/* ---- positions ----------------------------------------------------------------------------------------- */
 
 /* exact_first counts from the beginning of each text: a second copy of a text changes no ratio. */
 Test(replay, positions_begin_again_in_every_text) {
@@ -260,14 +272,15 @@ Test(replay, positions_begin_again_in_every_text) {
         cr_expect(fabs(a.recorded.rejection.value - b.recorded.rejection.value) < 1e-12 &&
                       fabs(a.recorded.deferral.value - b.recorded.deferral.value) < 1e-12 &&
                       fabs(a.recorded.acceptance.value - b.recorded.acceptance.value) < 1e-12,
-                  "exact_first %d: %g, twice %g", first, a.recorded.rejection.value, b.recorded.rejection.value);
+                  "exact_first %d: %g, twice %g", first, a.recorded.rejection.value,
+                  b.recorded.rejection.value);
     }
     weir_replay_free(once);
     weir_replay_free(twice);
 }
 
-/* Before exact_first even cactus has a law of its own: texts that end there have weights, and one that does not takes them from all,
- * wherever it stands. */
+/* Before exact_first even cactus has a law of its own: texts that end there have weights, and one that does
+ * not takes them from all, wherever it stands. */
 Test(replay, one_text_without_weights_leaves_none) {
     const float q[3] = {0, 1, 2}, p[3] = {2, 1, 0};
     for (int at = -1; at < 3; at++) {
@@ -279,7 +292,8 @@ Test(replay, one_text_without_weights_leaves_none) {
         cr_assert(weir_replay_create(&law, &r, &err) == WEIR_OK);
         for (int text = 0; text < 3; text++) {
             cr_assert(weir_replay_begin(r, &err) == WEIR_OK);
-            for (int i = 0; i <= (text == at); i++) cr_assert(weir_replay_add(r, q, p, 3, 1, true, &err) == WEIR_OK);
+            for (int i = 0; i <= (text == at); i++)
+                cr_assert(weir_replay_add(r, q, p, 3, 1, true, &err) == WEIR_OK);
         }
         cr_assert(weir_replay_estimate(r, &law, 2, &out, &err) == WEIR_OK);
         cr_expect(isnan(out.reweighted.texts) == (at >= 0), "text %d: %g", at, out.reweighted.texts);
@@ -287,7 +301,7 @@ Test(replay, one_text_without_weights_leaves_none) {
     }
 }
 
-/* ---- refusals -------------------------------------------------------------------------------------------- */
+/* ---- refusals ------------------------------------------------------------------------------------------ */
 
 Test(replay, what_it_cannot_know_is_refused) {
     const float q[3] = {0, 1, 2}, p[3] = {2, 1, 0}, bad[3] = {NAN, 0, 0};
@@ -296,22 +310,28 @@ Test(replay, what_it_cannot_know_is_refused) {
     weir_replay_result out = {.n_text = 77};
     weir_err err;
     cr_assert(weir_replay_create(&sampled, &r, &err) == WEIR_OK);
-    cr_expect(weir_replay_add(r, q, p, 3, 0, true, &err) == WEIR_EINVAL && strstr(err.text, "before any text"));
+    cr_expect(weir_replay_add(r, q, p, 3, 0, true, &err) == WEIR_EINVAL &&
+              strstr(err.text, "before any text"));
     cr_assert(weir_replay_begin(r, &err) == WEIR_OK);
-    cr_expect(weir_replay_estimate(r, &law, 5, &out, &err) == WEIR_EINVAL && strstr(err.text, "nothing was recorded"));
-    cr_expect(weir_replay_add(r, q, p, 3, 3, true, &err) == WEIR_EINVAL && strstr(err.text, "token 3 of a row of 3"));
+    cr_expect(weir_replay_estimate(r, &law, 5, &out, &err) == WEIR_EINVAL &&
+              strstr(err.text, "nothing was recorded"));
+    cr_expect(weir_replay_add(r, q, p, 3, 3, true, &err) == WEIR_EINVAL &&
+              strstr(err.text, "token 3 of a row of 3"));
     cr_expect(weir_replay_add(r, q, p, 0, 0, true, &err) == WEIR_EINVAL);
     cr_expect(weir_replay_add(r, bad, p, 3, 0, true, &err) == WEIR_EINVAL && strstr(err.text, "q logits"));
     cr_expect(weir_replay_add(r, q, bad, 3, 0, true, &err) == WEIR_EINVAL && strstr(err.text, "p logits"));
     cr_expect(weir_replay_add(r, q, p, 3, 2, true, &err) == WEIR_EINVAL && strstr(err.text, "cannot emit"));
     add(r, q, p, 3, 0);
     law.temp = 1;
-    cr_expect(weir_replay_estimate(r, &law, 5, &out, &err) == WEIR_EINVAL && strstr(err.text, "recorded at temperature 0"));
+    cr_expect(weir_replay_estimate(r, &law, 5, &out, &err) == WEIR_EINVAL &&
+              strstr(err.text, "recorded at temperature 0"));
     law.temp = 0;
     weir_law other[3] = {law, law, law};
     other[0].top_k = 2, other[1].top_p = 0.5f, other[2].min_p = 0.5f;
     for (int i = 0; i < 3; i++)
-        cr_expect(weir_replay_estimate(r, &other[i], 5, &out, &err) == WEIR_EINVAL && strstr(err.text, "recorded at"), "%d", i);
+        cr_expect(weir_replay_estimate(r, &other[i], 5, &out, &err) == WEIR_EINVAL &&
+                      strstr(err.text, "recorded at"),
+                  "%d", i);
     law.block_verify = true;
     cr_expect(weir_replay_estimate(r, &law, 5, &out, &err) == WEIR_ENOTSUP);
     law.block_verify = false;
@@ -357,7 +377,7 @@ Test(replay, every_failed_allocation_is_met) {
     cr_expect(failures > 6);
 }
 
-/* ---- the rows of a pair ---------------------------------------------------------------------------------- */
+/* ---- the rows of a pair -------------------------------------------------------------------------------- */
 
 typedef struct rows_seen {
     float logp[2][64]; /* of the completion's token under q, p */
@@ -390,7 +410,8 @@ Test(score_pair, rows_are_those_of_each_model_alone) {
     cr_assert(weir_engine_open(&drafter, &o, &err) == WEIR_OK, "%s", err.text);
     int32_t *ids = NULL;
     size_t n = 0;
-    cr_assert(weir_tokenize(pair, demo_prompts[0], strlen(demo_prompts[0]), true, true, &ids, &n, &err) == WEIR_OK);
+    cr_assert(weir_tokenize(pair, demo_prompts[0], strlen(demo_prompts[0]), true, true, &ids, &n, &err) ==
+              WEIR_OK);
     rows_seen seen = {.ids = text};
     cr_assert(weir_score_pair(pair, ids, n, text, N, see_row, &seen, &err) == WEIR_OK, "%s", err.text);
     float want[2][N];
@@ -400,8 +421,9 @@ Test(score_pair, rows_are_those_of_each_model_alone) {
     /* one log-sum-exp in double, the other of fp32 sums over 6,016 tokens in a tree: 13 levels of 2^-24 */
     for (int side = 0; side < 2; side++)
         for (int i = 0; i < N; i++)
-            cr_expect(fabs((double)(seen.logp[side][i] - want[side][i])) < 4e-6, "side %d token %d: %.8g, alone %.8g", side,
-                      i, (double)seen.logp[side][i], (double)want[side][i]);
+            cr_expect(fabs((double)(seen.logp[side][i] - want[side][i])) < 4e-6,
+                      "side %d token %d: %.8g, alone %.8g", side, i, (double)seen.logp[side][i],
+                      (double)want[side][i]);
     rows_seen some = {.ids = text, .stop_after = 3};
     cr_expect(weir_score_pair(pair, ids, n, text, N, see_row, &some, &err) == WEIR_OK && some.n == 3);
     cr_expect(weir_score_pair(pair, ids, n, text, 0, see_row, &some, &err) == WEIR_OK && some.n == 3);

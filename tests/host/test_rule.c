@@ -20,7 +20,8 @@ static weir_law law_of(weir_rule rule, float alpha) {
 }
 
 /* Counts of real draws against the oracle's law and its R. */
-static bool check_draws(const weir_law *law, const float *q, const float *p, int n, uint64_t seed, int64_t n_draw) {
+static bool check_draws(const weir_law *law, const float *q, const float *p, int n, uint64_t seed,
+                        int64_t n_draw) {
     const int64_t total = draws_for_build(n_draw);
     oracle *o = oracle_new(law, q, p, n);
     const bool clear = o->margin >= 1.0;
@@ -30,7 +31,8 @@ static bool check_draws(const weir_law *law, const float *q, const float *p, int
         cr_assert(weir_rule_draw(law, q, p, n, seed, 0, total, counts, &accepted, &err) == WEIR_OK, "%s",
                   err.text);
         const char *name = weir_rule_facts((weir_rule)law->rule)->name;
-        const double z = chi_square_z(counts, o->pi, n, total), zr = binomial_z(total - accepted, total, o->reject);
+        const double z = chi_square_z(counts, o->pi, n, total),
+                     zr = binomial_z(total - accepted, total, o->reject);
         cr_expect(z < Z_MAX, "%s T %g n %d: z = %g", name, law->temp, n, z);
         cr_expect(zr < Z_MAX, "%s T %g n %d: rejected %lld of %lld, R = %g", name, law->temp, n,
                   (long long)(total - accepted), (long long)total, o->reject);
@@ -42,9 +44,18 @@ static bool check_draws(const weir_law *law, const float *q, const float *p, int
 
 /* Identities 1 and 2 for every rule. */
 static void rule_emits_pi(int rule) {
-    static const struct { float temp; int top_k; float top_p, min_p; bool scaled; } set[] = {
-        {0, 0, 1, 0, false}, {0.3f, 0, 1, 0, false}, {1, 0, 1, 0, false}, {2, 0, 1, 0, true},
-        {1, 6, 1, 0, false}, {1, 0, 0.8f, 0, true}, {0.7f, 30, 0.95f, 0.02f, false}};
+    static const struct {
+        float temp;
+        int top_k;
+        float top_p, min_p;
+        bool scaled;
+    } set[] = {{0, 0, 1, 0, false},
+               {0.3f, 0, 1, 0, false},
+               {1, 0, 1, 0, false},
+               {2, 0, 1, 0, true},
+               {1, 6, 1, 0, false},
+               {1, 0, 0.8f, 0, true},
+               {0.7f, 30, 0.95f, 0.02f, false}};
     static const int sizes[] = {2, 3, 17, 100, 1500};
     static const float alphas[] = {NAN, 0.35f};
     uint64_t seed = 61 + (uint64_t)rule;
@@ -55,7 +66,8 @@ static void rule_emits_pi(int rule) {
             for (int k = 0; k < 2; k++) {
                 random_rows(&seed, sizes[i], 1.3f, 0.6f, (s + k) % 3 == 0, q, p);
                 weir_law law = law_of((weir_rule)rule, alphas[k]);
-                law.temp = set[s].temp, law.top_k = set[s].top_k, law.top_p = set[s].top_p, law.min_p = set[s].min_p;
+                law.temp = set[s].temp, law.top_k = set[s].top_k, law.top_p = set[s].top_p,
+                law.min_p = set[s].min_p;
                 law.gate_scaled = set[s].scaled;
                 if (rule == WEIR_RULE_LOSSY && s % 2) law.beta = NAN;
                 cases += check_draws(&law, q, p, sizes[i], rng_u64(&seed), 6000);
@@ -124,7 +136,8 @@ Test(rule_eval, fills_what_is_asked_for) {
     float accept[3], pi[3];
     weir_rule_result r = {.accept = accept, .pi = pi};
     cr_assert(weir_rule_eval(&law, q, p, 3, &r, NULL) == WEIR_OK);
-    cr_expect(!r.has_pi && !r.has_keep && !r.has_residual && r.deferred == -1 && isnan(r.eta) && isnan(r.beta) && isnan(pi[0]));
+    cr_expect(!r.has_pi && !r.has_keep && !r.has_residual && r.deferred == -1 && isnan(r.eta) &&
+              isnan(r.beta) && isnan(pi[0]));
     for (int v = 0; v < 3; v++) cr_expect(accept[v] > 0.0f && accept[v] <= 1.0f);
     weir_rule_result none = {0};
     law = law_of(WEIR_RULE_EXACT, 0);
@@ -138,12 +151,17 @@ Test(rule_eval, refuses_with_one_line) {
     wrong.temp = 3.0f;
     weir_rule_result r = {0};
     int64_t counts[2];
-    const struct { const weir_law *law; const float *q, *p; int n; } set[] = {
-        {&law, bad, good, 2}, {&law, good, bad, 2}, {&law, NULL, good, 2}, {&law, good, good, 0}, {&wrong, good, good, 2},
-        {NULL, good, good, 2}};
+    const struct {
+        const weir_law *law;
+        const float *q, *p;
+        int n;
+    } set[] = {{&law, bad, good, 2},  {&law, good, bad, 2},    {&law, NULL, good, 2},
+               {&law, good, good, 0}, {&wrong, good, good, 2}, {NULL, good, good, 2}};
     for (size_t i = 0; i < sizeof set / sizeof set[0]; i++) {
         weir_err a = {{0}}, b = {{0}};
-        cr_expect(weir_rule_eval(set[i].law, set[i].q, set[i].p, set[i].n, &r, &a) == WEIR_EINVAL && a.text[0], "case %zu", i);
+        cr_expect(weir_rule_eval(set[i].law, set[i].q, set[i].p, set[i].n, &r, &a) == WEIR_EINVAL &&
+                      a.text[0],
+                  "case %zu", i);
         cr_expect(weir_rule_draw(set[i].law, set[i].q, set[i].p, set[i].n, 1, 0, 10, counts, NULL, &b) ==
                           WEIR_EINVAL &&
                       b.text[0],

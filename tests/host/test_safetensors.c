@@ -11,7 +11,7 @@
 #include "tests/support/alloc.h"
 #include "tests/support/files.h"
 
-/* ---- making files ---------------------------------------------------------------------------------------- */
+/* ---- making files -------------------------------------------------------------------------------------- */
 
 typedef struct blob {
     uint8_t *bytes;
@@ -65,7 +65,7 @@ static const char GOOD[] = "{\"__metadata__\":{\"format\":\"pt\"},"
                            "\"odd\":{\"dtype\":\"X3\",\"shape\":[5],\"data_offsets\":[36,39]}}   ";
 enum { GOOD_DATA = 39 };
 
-/* ---- what is there --------------------------------------------------------------------------------------- */
+/* ---- what is there ------------------------------------------------------------------------------------- */
 
 Test(safetensors, lists_tensors_by_name) {
     blob b = make(GOOD, GOOD_DATA);
@@ -118,7 +118,7 @@ Test(safetensors, every_prefix_is_refused) {
     free(b.bytes);
 }
 
-/* ---- attacks on the format ------------------------------------------------------------------------------- */
+/* ---- attacks on the format ----------------------------------------------------------------------------- */
 
 Test(safetensors, header_lengths) {
     static const struct {
@@ -268,7 +268,7 @@ Test(safetensors, a_name_as_long_as_the_header_stays_one_line) {
     free(header);
 }
 
-/* ---- files ----------------------------------------------------------------------------------------------- */
+/* ---- files --------------------------------------------------------------------------------------------- */
 
 static void expect_file(const char *path, weir_status want, const char *part) {
     weir_safetensors *s = NULL;
@@ -332,7 +332,7 @@ Test(safetensors, released_pages_read_the_same_again) {
     files_remove_dir(dir);
 }
 
-/* ---- index and shards ------------------------------------------------------------------------------------ */
+/* ---- index and shards ---------------------------------------------------------------------------------- */
 
 #define U8_1(name) "{\"" name "\":{\"dtype\":\"U8\",\"shape\":[1],\"data_offsets\":[0,1]}}"
 static const char INDEX[] =
@@ -458,7 +458,7 @@ Test(safetensors, directories_without_tensors) {
     files_remove_dir(dir);
 }
 
-/* ---- memory ---------------------------------------------------------------------------------------------- */
+/* ---- memory -------------------------------------------------------------------------------------------- */
 
 Test(safetensors, every_failing_allocation_is_reported_and_nothing_leaks) {
     char *dir = shard_dir();

@@ -17,7 +17,8 @@ static void score_own_answer(weir_engine *e, const int32_t *prompt, int n_prompt
     o.ignore_eos = true;
     weir_session *s = NULL;
     weir_err err = {""};
-    cr_assert(weir_session_create(e, &o, prompt, (size_t)n_prompt, NULL, NULL, &s, &err) == WEIR_OK, "%s", err.text);
+    cr_assert(weir_session_create(e, &o, prompt, (size_t)n_prompt, NULL, NULL, &s, &err) == WEIR_OK, "%s",
+              err.text);
     cr_assert(weir_step(e, &s, 1, 1000, &err) == WEIR_OK, "%s", err.text);
     weir_session_view v;
     weir_session_get(s, &v);
@@ -25,8 +26,8 @@ static void score_own_answer(weir_engine *e, const int32_t *prompt, int n_prompt
     float scores[256];
     cr_assert(weir_score(e, prompt, (size_t)n_prompt, v.ids, v.n, scores, &err) == WEIR_OK, "%s", err.text);
     for (size_t i = 0; i < v.n; i++)
-        cr_assert(fabsf(scores[i] - v.logprobs[i]) < 1e-4f, "token %zu: %g, its session had %g", i, (double)scores[i],
-                  (double)v.logprobs[i]);
+        cr_assert(fabsf(scores[i] - v.logprobs[i]) < 1e-4f, "token %zu: %g, its session had %g", i,
+                  (double)scores[i], (double)v.logprobs[i]);
     weir_session_free(s);
 }
 
@@ -48,7 +49,8 @@ typedef struct rows_kept {
 static bool keep_rows(void *ud, size_t i, const float *q, const float *p, int32_t n) {
     rows_kept *k = ud;
     cr_assert(i == k->n++);
-    for (int32_t v = 0; v < n; v++) k->sum[0] += (double)q[v] * (1 + v % 7), k->sum[1] += (double)p[v] * (1 + v % 5);
+    for (int32_t v = 0; v < n; v++)
+        k->sum[0] += (double)q[v] * (1 + v % 7), k->sum[1] += (double)p[v] * (1 + v % 5);
     return true;
 }
 
@@ -61,11 +63,12 @@ Test(score, rows_of_both_models_whatever_a_call_takes) {
         weir_engine *e = decoder_open(&decoder_pairs[0], "cpu", all ? 4 : 1, 1, 200); /* 18 rows a call, 72 */
         cr_assert((e->n_row_max < LONG) == !all);
         rows_kept *k = all ? &many : &few;
-        cr_assert(weir_score_pair(e, (int32_t[]){3, 14, 15}, 3, text, LONG, keep_rows, k, &err) == WEIR_OK, "%s", err.text);
+        cr_assert(weir_score_pair(e, (int32_t[]){3, 14, 15}, 3, text, LONG, keep_rows, k, &err) == WEIR_OK,
+                  "%s", err.text);
         weir_engine_close(e);
     }
     cr_expect(few.n == LONG && many.n == LONG);
     for (int side = 0; side < 2; side++)
-        cr_expect(fabs(few.sum[side] - many.sum[side]) < 1e-3 * fabs(many.sum[side]) + 1e-6, "side %d: %g, %g", side, few.sum[side],
-                  many.sum[side]);
+        cr_expect(fabs(few.sum[side] - many.sum[side]) < 1e-3 * fabs(many.sum[side]) + 1e-6,
+                  "side %d: %g, %g", side, few.sum[side], many.sum[side]);
 }

@@ -96,8 +96,10 @@ Test(session, stop_strings_cut_wherever_they_begin) {
             weir_session_get(s, &v);
             const size_t want = (size_t)(strstr(whole.text, stop) - whole.text);
             cr_assert(v.finish == WEIR_FINISH_STOP);
-            cr_assert(v.bytes == want && memcmp(v.text, whole.text, want) == 0, "stop \"%s\": \"%s\"", stop, v.text);
-            cr_assert(strcmp(k.text, v.text) == 0, "stop \"%s\": told \"%s\", text \"%s\"", stop, k.text, v.text);
+            cr_assert(v.bytes == want && memcmp(v.text, whole.text, want) == 0, "stop \"%s\": \"%s\"", stop,
+                      v.text);
+            cr_assert(strcmp(k.text, v.text) == 0, "stop \"%s\": told \"%s\", text \"%s\"", stop, k.text,
+                      v.text);
             weir_session_free(s);
         }
     }
@@ -126,7 +128,7 @@ Test(session, the_end_of_text_id_that_ended_it_is_told) {
         weir_session_options o = greedy();
         if (m) o.max_tokens = 2;
         weir_session *s = demo_session(e, &o, demo_prompts[0]);
-        e->facts.n_eos = 2; /* after the prompt, which the first one ends */
+        e->facts.n_eos = 2;     /* after the prompt, which the first one ends */
         e->facts.eos[0] = 5987; /* the last piece, which greedy decoding of this prompt never takes */
         e->facts.eos[1] = real;
         weir_session_view v;
@@ -134,7 +136,8 @@ Test(session, the_end_of_text_id_that_ended_it_is_told) {
         cr_expect(v.eos == -1);
         cr_assert(weir_step(e, &s, 1, 1000, NULL) == WEIR_OK);
         weir_session_get(s, &v);
-        cr_expect(v.finish == (m ? WEIR_FINISH_LENGTH : WEIR_FINISH_STOP) && v.eos == (m ? -1 : real), "case %d", m);
+        cr_expect(v.finish == (m ? WEIR_FINISH_LENGTH : WEIR_FINISH_STOP) && v.eos == (m ? -1 : real),
+                  "case %d", m);
         weir_session_free(s);
         e->facts.eos[0] = real;
     }
@@ -186,7 +189,8 @@ Test(session, every_choice_seed_and_prompt_has_a_key_of_its_own) {
     weir_engine_close(e);
 }
 
-/* What weir.h promises to other threads: facts, tokens and text of the engine while it works, and an end of the session. */
+/* What weir.h promises to other threads: facts, tokens and text of the engine while it works, and an end of
+ * the session. */
 typedef struct watcher {
     weir_engine *e;
     weir_session *s;
@@ -206,7 +210,8 @@ static void *watch(void *arg) {
         int32_t *ids = NULL;
         size_t n = 0;
         weir_engine_get_facts(w->e, &f);
-        if (f.n_vocab <= 0 || weir_tokenize(w->e, "Tea.", 4, true, true, &ids, &n, NULL) != WEIR_OK || n == 0) return w;
+        if (f.n_vocab <= 0 || weir_tokenize(w->e, "Tea.", 4, true, true, &ids, &n, NULL) != WEIR_OK || n == 0)
+            return w;
         weir_ids_free(ids);
     }
     weir_session_cancel(w->s);
@@ -278,6 +283,7 @@ Test(session, a_create_without_memory_leaves_nothing) {
         if (st == WEIR_OK) break;
         cr_assert_eq(st, WEIR_ENOMEM, "allocation %ld: %s", fail, err.text);
     }
-    cr_assert(fail > 10, "%ld allocations", fail); /* the session, its arrays, the list of stops and each of them */
+    cr_assert(fail > 10, "%ld allocations", fail); /* the session, its arrays, the list of stops and each of
+                                                      them */
     weir_engine_close(e);
 }

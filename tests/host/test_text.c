@@ -15,7 +15,7 @@
 
 enum { MOST = 400 };
 
-/* ---- a tokenizer of single bytes ------------------------------------------------------------------------- */
+/* ---- a tokenizer of single bytes ----------------------------------------------------------------------- */
 
 /* The character that stands for a byte in a byte-level vocabulary: the printable ones of Latin-1 themselves,
  * the others from U+0100 on (Radford et al. 2019, GPT-2's encoder). */
@@ -61,7 +61,7 @@ static weir_engine engine_of(weir_tokenizer *t) {
     return e;
 }
 
-/* ---- feeding --------------------------------------------------------------------------------------------- */
+/* ---- feeding ------------------------------------------------------------------------------------------- */
 
 typedef struct heard {
     char text[MOST * 16];
@@ -152,7 +152,7 @@ static void expect_whole(weir_engine *e, const int32_t *ids, int n, const char *
     weir_free(text);
 }
 
-/* ---- characters ------------------------------------------------------------------------------------------ */
+/* ---- characters ---------------------------------------------------------------------------------------- */
 
 Test(text, a_character_of_several_tokens_after_any_lead_in) {
     weir_engine e = engine_of(byte_tokenizer(NULL, 0));
@@ -236,7 +236,7 @@ Test(text, a_view_shows_no_half_character) {
     weir_tokenizer_free(e.tok);
 }
 
-/* ---- every tokenizer ------------------------------------------------------------------------------------- */
+/* ---- every tokenizer ----------------------------------------------------------------------------------- */
 
 static weir_tokenizer *open_golden(const char *name) {
     char path[300];
@@ -300,7 +300,8 @@ Test(text, characters_of_bytes_of_any_tokenizer) {
 
 /* The same from the tokens of the bytes themselves, where the text would have been whole tokens. */
 Test(text, characters_of_tokens_of_one_byte) {
-    static const char *const names[] = {"tiny_llama2.json", "tiny_llama2.gguf", "tiny_gemma.json", "tiny_gemma.gguf"};
+    static const char *const names[] = {"tiny_llama2.json", "tiny_llama2.gguf", "tiny_gemma.json",
+                                        "tiny_gemma.gguf"};
     static const unsigned char text[] = "\xf0\x9f\x91\x8d\xe1\x9e\x80\xc3\xa9\xf0\x9f\x8f\xbd";
     enum { N = sizeof text - 1 };
     for (size_t k = 0; k < sizeof names / sizeof *names; k++) {
@@ -318,7 +319,7 @@ Test(text, characters_of_tokens_of_one_byte) {
     }
 }
 
-/* ---- stop strings ---------------------------------------------------------------------------------------- */
+/* ---- stop strings -------------------------------------------------------------------------------------- */
 
 /* Tokens of one byte each and every stop string of a text: it is found at once, however long ago it began. */
 Test(text, a_stop_string_that_began_long_ago) {
@@ -404,7 +405,7 @@ Test(text, a_stop_string_in_the_bytes_that_the_end_releases) {
     weir_tokenizer_free(e.tok);
 }
 
-/* ---- memory ---------------------------------------------------------------------------------------------- */
+/* ---- memory -------------------------------------------------------------------------------------------- */
 
 Test(text, every_allocation_may_fail) {
     weir_engine e = engine_of(byte_tokenizer(NULL, 0));

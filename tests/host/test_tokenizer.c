@@ -21,7 +21,7 @@ static weir_tokenizer *open_model(const char *path, int32_t extra_ids) {
     return t;
 }
 
-/* ---- golden values --------------------------------------------------------------------------------------- */
+/* ---- golden values ------------------------------------------------------------------------------------- */
 
 static char *from_hex(const char *hex, size_t *n) {
     *n = strlen(hex) / 2;
@@ -103,7 +103,8 @@ Test(tokenizer, tiny_bpe_with_byte_fallback_and_user_symbols) {
     check_golden("tiny_bpe", WEIR_SOURCE_DIR "/tests/golden/tokenizer/tiny_bpe.model", 3, 170);
 }
 
-/* Vocabularies that are not ours to ship: their golden ids are here, the models only where a shared folder has them. */
+/* Vocabularies that are not ours to ship: their golden ids are here, the models only where a shared folder
+ * has them. */
 static void check_shared(const char *name, const char *model, int32_t extra_ids) {
     char path[512];
     snprintf(path, sizeof path, "%s/data/tokenizers/%s", WEIR_SHARED_DIR, model);
@@ -151,7 +152,7 @@ Test(tokenizer, decodes_the_demo_answers) {
     weir_tokenizer_free(t);
 }
 
-/* ---- ids ------------------------------------------------------------------------------------------------- */
+/* ---- ids ----------------------------------------------------------------------------------------------- */
 
 Test(tokenizer, pieces_and_sentinels_have_names) {
     weir_tokenizer *t = open_model(DEMO, 100);
@@ -258,7 +259,8 @@ Test(tokenizer, one_megabyte_of_text) {
     weir_tokenizer_free(t);
 }
 
-/* A long run of unknown characters is cut up on the way to the library: the ids must be those of the whole. */
+/* A long run of unknown characters is cut up on the way to the library: the ids must be those of the
+ * whole. */
 Test(tokenizer, long_unknown_runs_give_the_ids_of_short_ones) {
     static const char *const models[] = {DEMO, TINY};
     static const char *const runs[] = {"\xff", "\xe4\xb8\xad\xe5\x9b\xbd", "a\xcc\xa7", "\xf0\x9f\x98\x80",
@@ -318,7 +320,7 @@ Test(tokenizer, threads_share_one) {
     weir_tokenizer_free(t);
 }
 
-/* ---- bad models ------------------------------------------------------------------------------------------ */
+/* ---- bad models ---------------------------------------------------------------------------------------- */
 
 static weir_status open_bytes(const void *bytes, size_t n, weir_err *err) {
     weir_tokenizer *t = NULL;
@@ -522,7 +524,7 @@ Test(tokenizer, files_that_cannot_be_read) {
     weir_tokenizer_free(NULL);
 }
 
-/* ---- memory ---------------------------------------------------------------------------------------------- */
+/* ---- memory -------------------------------------------------------------------------------------------- */
 
 Test(tokenizer, every_failing_allocation_is_reported_and_nothing_leaks) {
     for (long fail = 1;; fail++) {

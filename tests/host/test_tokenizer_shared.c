@@ -43,20 +43,23 @@ static weir_tokenizer *open_gguf(const char *path) {
     return t;
 }
 
-/* ---- llama.cpp's golden ids ------------------------------------------------------------------------------------------ */
+/* ---- llama.cpp's golden ids ---------------------------------------------------------------------------- */
 
-static void check_line(const weir_tokenizer *t, const char *text, size_t bytes, const char *want, const char *where) {
+static void check_line(const weir_tokenizer *t, const char *text, size_t bytes, const char *want,
+                       const char *where) {
     int32_t *ids = NULL;
     size_t n;
     char *end;
     weir_err err = {""};
     cr_assert_eq(weir_tokenizer_encode(t, text, bytes, &ids, &n, &err), WEIR_OK, "%s: %s", where, err.text);
     for (size_t i = 0; i < n; i++) {
-        cr_assert_eq(ids[i], strtol(want, &end, 10), "%s: id %zu of \"%.*s\" is %d", where, i, (int)bytes, text, ids[i]);
+        cr_assert_eq(ids[i], strtol(want, &end, 10), "%s: id %zu of \"%.*s\" is %d", where, i, (int)bytes,
+                     text, ids[i]);
         cr_assert(end > want, "%s: more than the ids wanted for \"%.*s\"", where, (int)bytes, text);
         want = end;
     }
-    cr_assert_eq(strspn(want, " "), strlen(want), "%s: \"%.*s\" has fewer ids, \"%s\" is missing", where, (int)bytes, text, want);
+    cr_assert_eq(strspn(want, " "), strlen(want), "%s: \"%.*s\" has fewer ids, \"%s\" is missing", where,
+                 (int)bytes, text, want);
     weir_free(ids);
 }
 
@@ -101,14 +104,17 @@ Test(tokenizer_shared, golden_gpt2_from_its_two_files) {
     weir_tokenizer *t = NULL;
     weir_err err = {""};
     need_file(GPT2 "vocab.json");
-    cr_assert_eq(weir_tokenizer_open_gpt2(&t, GPT2 "vocab.json", GPT2 "merges.txt", &err), WEIR_OK, "%s", err.text);
+    cr_assert_eq(weir_tokenizer_open_gpt2(&t, GPT2 "vocab.json", GPT2 "merges.txt", &err), WEIR_OK, "%s",
+                 err.text);
     check_golden(t, "gpt-2");
 }
 
 Test(tokenizer_shared, golden_llama_spm_by_the_library) {
     weir_tokenizer *t = NULL;
     need_file(WEIR_SHARED_DIR "/data/tokenizers/llama2/tokenizer.model");
-    cr_assert_eq(weir_tokenizer_open_spm_plain(&t, WEIR_SHARED_DIR "/data/tokenizers/llama2/tokenizer.model", NULL), WEIR_OK);
+    cr_assert_eq(
+        weir_tokenizer_open_spm_plain(&t, WEIR_SHARED_DIR "/data/tokenizers/llama2/tokenizer.model", NULL),
+        WEIR_OK);
     check_golden(t, "llama-spm");
 }
 
@@ -129,7 +135,7 @@ Test(tokenizer_shared, golden_llama_bpe) {
     check_golden(open_gguf(path), "llama-bpe");
 }
 
-/* ---- ten thousand lines ---------------------------------------------------------------------------------------------- */
+/* ---- ten thousand lines -------------------------------------------------------------------------------- */
 
 /* NAME.list of tests/golden/make_tokenizer_lines.py: how to open, and files. */
 static weir_tokenizer *open_listed(const char *path) {
@@ -161,7 +167,8 @@ static bool equal_line(const weir_tokenizer *t, char *line) {
     weir_err err = {""};
     char *text = hex_decode(strcmp(hex, "-") == 0 ? "" : hex, &bytes);
     cr_assert(text && rest, "%s", line);
-    cr_assert_eq((*special == '1' ? weir_tokenizer_encode_special : weir_tokenizer_encode)(t, text, bytes, &ids, &n, &err),
+    cr_assert_eq((*special == '1' ? weir_tokenizer_encode_special : weir_tokenizer_encode)(t, text, bytes,
+                                                                                           &ids, &n, &err),
                  WEIR_OK, "%s", err.text);
     bool same = true;
     for (; i < n && same; i++, rest = end) {

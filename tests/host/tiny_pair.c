@@ -12,7 +12,7 @@
 
 enum { DIM = 64, INNER = 64, FF = 128, HEADS = 4, BUCKETS = 8, MAX_HEADER = 1 << 14 };
 
-/* ---- a safetensors file in the making ------------------------------------------------------------------------- */
+/* ---- a safetensors file in the making ------------------------------------------------------------------ */
 
 typedef struct writer {
     char *header;
@@ -37,17 +37,19 @@ static void add(writer *w, const char *name, int rows, int cols, float low, floa
         memcpy(w->data + w->n_data + i * size, size == 2 ? (const void *)&half : (const void *)&f, size);
     }
     char shape[32];
-    if (rows == 1) snprintf(shape, sizeof shape, "%d", cols);
-    else snprintf(shape, sizeof shape, "%d,%d", rows, cols);
+    if (rows == 1)
+        snprintf(shape, sizeof shape, "%d", cols);
+    else
+        snprintf(shape, sizeof shape, "%d,%d", rows, cols);
     w->n_header += (size_t)snprintf(w->header + w->n_header, MAX_HEADER - w->n_header,
                                     "%s\"%s\":{\"dtype\":\"%s\",\"shape\":[%s],\"data_offsets\":[%zu,%zu]}",
-                                    w->n_header > 1 ? "," : "", name, size == 2 ? "BF16" : "F32", shape, w->n_data,
-                                    w->n_data + n * size);
+                                    w->n_header > 1 ? "," : "", name, size == 2 ? "BF16" : "F32", shape,
+                                    w->n_data, w->n_data + n * size);
     w->n_data += n * size;
 }
 
-__attribute__((format(printf, 6, 7))) static void add_named(writer *w, int rows, int cols, float low, float high,
-                                                            const char *fmt, ...) {
+__attribute__((format(printf, 6, 7))) static void add_named(writer *w, int rows, int cols, float low,
+                                                            float high, const char *fmt, ...) {
     char name[128];
     va_list args;
     va_start(args, fmt);
@@ -63,7 +65,9 @@ static void matrix(writer *w, const char *prefix, const char *part, int rows, in
     add_named(w, rows, cols, -edge(variance), edge(variance), "%s.%s.weight", prefix, part);
 }
 
-static void norm(writer *w, const char *prefix) { add_named(w, 1, DIM, 0.8f, 1.2f, "%s.layer_norm.weight", prefix); }
+static void norm(writer *w, const char *prefix) {
+    add_named(w, 1, DIM, 0.8f, 1.2f, "%s.layer_norm.weight", prefix);
+}
 
 static void attention(writer *w, const char *stack, int layer, int sub, const char *kind) {
     char prefix[96];
@@ -91,8 +95,8 @@ static void all_tensors(writer *w, int n_dec) {
     add(w, "shared.weight", TINY_VOCAB, DIM, -2.0f, 2.0f);
     add(w, "lm_head.weight", TINY_VOCAB, DIM, -0.7f, 0.7f);
     for (int s = 0; s < 2; s++) {
-        add_named(w, BUCKETS, HEADS, -1.0f, 1.0f, "%s.block.0.layer.0.SelfAttention.relative_attention_bias.weight",
-                  stack[s]);
+        add_named(w, BUCKETS, HEADS, -1.0f, 1.0f,
+                  "%s.block.0.layer.0.SelfAttention.relative_attention_bias.weight", stack[s]);
         add_named(w, 1, DIM, 0.8f, 1.2f, "%s.final_layer_norm.weight", stack[s]);
     }
     attention(w, "encoder", 0, 0, "SelfAttention");
@@ -117,14 +121,15 @@ static char *write_model(int n_dec, weir_dtype dtype, const char *broken) {
     memcpy(file + 8, w.header, w.n_header);
     memcpy(file + 8 + w.n_header, w.data, w.n_data);
     char *dir = files_temp_dir(), config[1024];
-    const int n = snprintf(config, sizeof config,
-                           "{\"model_type\": \"t5\", \"vocab_size\": %d, \"d_model\": %d, \"d_kv\": %d, \"d_ff\": %d, "
-                           "\"num_heads\": %d, \"num_layers\": 1, \"num_decoder_layers\": %d, "
-                           "\"relative_attention_num_buckets\": %d, \"relative_attention_max_distance\": 20, "
-                           "\"feed_forward_proj\": \"gated-gelu\", \"layer_norm_epsilon\": 1e-6, "
-                           "\"tie_word_embeddings\": false, \"eos_token_id\": 1, \"pad_token_id\": 0, "
-                           "\"decoder_start_token_id\": 0, \"is_encoder_decoder\": true}",
-                           TINY_VOCAB, DIM, INNER / HEADS, FF, HEADS, n_dec, BUCKETS);
+    const int n =
+        snprintf(config, sizeof config,
+                 "{\"model_type\": \"t5\", \"vocab_size\": %d, \"d_model\": %d, \"d_kv\": %d, \"d_ff\": %d, "
+                 "\"num_heads\": %d, \"num_layers\": 1, \"num_decoder_layers\": %d, "
+                 "\"relative_attention_num_buckets\": %d, \"relative_attention_max_distance\": 20, "
+                 "\"feed_forward_proj\": \"gated-gelu\", \"layer_norm_epsilon\": 1e-6, "
+                 "\"tie_word_embeddings\": false, \"eos_token_id\": 1, \"pad_token_id\": 0, "
+                 "\"decoder_start_token_id\": 0, \"is_encoder_decoder\": true}",
+                 TINY_VOCAB, DIM, INNER / HEADS, FF, HEADS, n_dec, BUCKETS);
     files_write(dir, "config.json", config, (size_t)n);
     files_write(dir, "model.safetensors", file, 8 + w.n_header + w.n_data);
     free(file);
@@ -142,7 +147,7 @@ void tiny_pair_remove(tiny_pair *p) {
     for (int i = 0; i < 2; i++) files_remove_dir(p->dir[i]);
 }
 
-/* ---- engines and sessions --------------------------------------------------------------------------------------- */
+/* ---- engines and sessions ------------------------------------------------------------------------------ */
 
 weir_engine_options tiny_options(const tiny_pair *p, const char *device, int n_parallel) {
     weir_engine_options o = weir_engine_options_default();

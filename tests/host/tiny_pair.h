@@ -4,9 +4,9 @@
 #include "kernels/base/types.h"
 #include "tests/host/pair_fixture.h"
 
-/* Two small T5 checkpoints of random weights over 1,100 ids, without a tokenizer, in folders of their own: the verifier with two
- * decoder layers, the drafter with the first of them, so that they often agree. Shapes that a device works on whole (widths of
- * 64, heads of 16), in milliseconds under the runner of kernels. */
+/* Two small T5 checkpoints of random weights over 1,100 ids, without a tokenizer, in folders of their own:
+ * the verifier with two decoder layers, the drafter with the first of them, so that they often agree. Shapes
+ * that a device works on whole (widths of 64, heads of 16), in milliseconds under the runner of kernels. */
 enum { TINY_VOCAB = 1100 };
 
 typedef struct tiny_pair {

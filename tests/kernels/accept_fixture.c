@@ -25,8 +25,13 @@ void block_free(block *b) {
 
 void block_stats(block *b) {
     const int32_t law_of[BLOCK_DRAFT + 1] = {0};
-    weir_row_stats_args a = {.logits = b->q, .ld = b->ld, .n_row = b->n_draft + 1, .n_vocab = b->n_vocab, .law = &b->law,
-                             .law_of = law_of, .out = b->q_stats};
+    weir_row_stats_args a = {.logits = b->q,
+                             .ld = b->ld,
+                             .n_row = b->n_draft + 1,
+                             .n_vocab = b->n_vocab,
+                             .law = &b->law,
+                             .law_of = law_of,
+                             .out = b->q_stats};
     cr_assert(weir_row_stats_cpu(&b->be, &a) == WEIR_OK);
     a.logits = b->p;
     a.out = b->p_stats;
@@ -36,17 +41,32 @@ void block_stats(block *b) {
 int32_t block_draw(block *b, int j) {
     const int32_t law_of = 0, position = b->position + j, row = b->law.block_verify ? j : 0;
     float logp;
-    weir_draw_args a = {.logits = b->q + (size_t)j * (size_t)b->ld, .ld = b->ld, .n_row = 1, .n_vocab = b->n_vocab,
-                        .law = &b->law, .law_of = &law_of, .stats = &b->q_stats[j], .position = &position,
-                        .block_row = &row, .purpose = WEIR_PURPOSE_DRAFT, .token = &b->draft[j], .logp = &logp};
+    weir_draw_args a = {.logits = b->q + (size_t)j * (size_t)b->ld,
+                        .ld = b->ld,
+                        .n_row = 1,
+                        .n_vocab = b->n_vocab,
+                        .law = &b->law,
+                        .law_of = &law_of,
+                        .stats = &b->q_stats[j],
+                        .position = &position,
+                        .block_row = &row,
+                        .purpose = WEIR_PURPOSE_DRAFT,
+                        .token = &b->draft[j],
+                        .logp = &logp};
     cr_assert(weir_draw_cpu(&b->be, &a) == WEIR_OK);
     return b->draft[j];
 }
 
 void block_accept(block *b) {
-    b->session = (weir_accept_session){.law = &b->law, .q_logits = b->q, .p_logits = b->p, .q_stats = b->q_stats,
-                                       .p_stats = b->p_stats, .draft = b->draft, .n_draft = b->n_draft,
-                                       .position = b->position, .row = b->row};
+    b->session = (weir_accept_session){.law = &b->law,
+                                       .q_logits = b->q,
+                                       .p_logits = b->p,
+                                       .q_stats = b->q_stats,
+                                       .p_stats = b->p_stats,
+                                       .draft = b->draft,
+                                       .n_draft = b->n_draft,
+                                       .position = b->position,
+                                       .row = b->row};
     weir_accept_args a = {&b->session, 1, b->ld, b->ld, b->n_vocab};
     cr_assert(weir_accept_cpu(&b->be, &a) == WEIR_OK);
 }
@@ -55,11 +75,17 @@ int32_t block_emit(block *b, bool bonus_pi) {
     const int j = b->session.n_accept;
     const bool bonus = j == b->n_draft;
     b->emit = (weir_emit_session){.law = &b->law,
-                                  .kind = !bonus ? WEIR_EMIT_RESIDUAL : bonus_pi ? WEIR_EMIT_PI : WEIR_EMIT_P,
+                                  .kind = !bonus     ? WEIR_EMIT_RESIDUAL
+                                          : bonus_pi ? WEIR_EMIT_PI
+                                                     : WEIR_EMIT_P,
                                   .q_logits = b->q + (size_t)j * (size_t)b->ld,
-                                  .p_logits = b->p + (size_t)j * (size_t)b->ld, .q_stats = &b->q_stats[j],
-                                  .p_stats = &b->p_stats[j], .draft = bonus ? -1 : b->draft[j],
-                                  .block_p = b->session.block_p, .position = b->position + j, .block_row = j};
+                                  .p_logits = b->p + (size_t)j * (size_t)b->ld,
+                                  .q_stats = &b->q_stats[j],
+                                  .p_stats = &b->p_stats[j],
+                                  .draft = bonus ? -1 : b->draft[j],
+                                  .block_p = b->session.block_p,
+                                  .position = b->position + j,
+                                  .block_row = j};
     weir_emit_args a = {&b->emit, 1, b->n_vocab};
     cr_assert(weir_emit_cpu(&b->be, &a) == WEIR_OK);
     return b->emit.status == WEIR_OK ? b->emit.token : -1;

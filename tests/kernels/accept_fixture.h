@@ -21,8 +21,8 @@ typedef struct block {
 block *block_new(int n_draft, int n_vocab, int ld); /* rows poisoned with NaN */
 void block_free(block *b);
 void block_stats(block *b);
-int32_t block_draw(block *b, int j);  /* row j of q, purpose DRAFT, as the loop does it */
-void block_accept(block *b);          /* asserts that the op itself succeeds */
+int32_t block_draw(block *b, int j);         /* row j of q, purpose DRAFT, as the loop does it */
+void block_accept(block *b);                 /* asserts that the op itself succeeds */
 int32_t block_emit(block *b, bool bonus_pi); /* the token that closes the block; -1 on a failed status */
 
 weir_law rule_law(weir_rule rule, float alpha); /* alpha NaN: the default; beta the rule's default */

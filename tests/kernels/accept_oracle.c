@@ -7,7 +7,7 @@
 #include "tests/support/build.h"
 #include "tests/support/compare.h"
 
-/* ---- rows ------------------------------------------------------------------------------------------------ */
+/* ---- rows ---------------------------------------------------------------------------------------------- */
 
 typedef struct ranked {
     double w;
@@ -94,7 +94,7 @@ static int argmax_of(const float *l, int n) {
     return best;
 }
 
-/* ---- rules ----------------------------------------------------------------------------------------------- */
+/* ---- rules --------------------------------------------------------------------------------------------- */
 
 typedef struct view {
     oracle *o;
@@ -124,7 +124,8 @@ static double js_of(const double *q, const double *p, int n) {
 
 static bool less(view *w, double a, double b) {
     if (a == b) return false; /* one number on both sides: equal in fp32 too */
-    /* an exponential of a logit 40 below the maximum has this relative error; differences of maxima an absolute one */
+    /* an exponential of a logit 40 below the maximum has this relative error; differences of maxima an
+     * absolute one */
     closer(&w->o->margin, a - b, 2e-5 * fmax(fabs(a), fabs(b)) + (w->absolute ? 3e-7 : 0.0));
     return a < b;
 }
@@ -165,7 +166,8 @@ static void lossy(view *w) {
     const int n = w->n;
     o->beta = isnan(w->law->beta) ? 1.0 : (double)w->law->beta;
     if (w->law->temp == 0.0f) {
-        const bool keep = !less(w, o->p_raw[argmax_of(w->q_logits, n)], (1.0 - w->alpha) * largest(o->p_raw, n));
+        const bool keep =
+            !less(w, o->p_raw[argmax_of(w->q_logits, n)], (1.0 - w->alpha) * largest(o->p_raw, n));
         for (int v = 0; v < n; v++) {
             o->num[v] = keep ? o->q[v] : o->p[v];
             o->res[v] = keep ? 0.0 : fmax(0.0, o->p[v] - o->q[v]);
@@ -264,8 +266,18 @@ static void apply(view *w) {
 oracle *oracle_new(const weir_law *law, const float *q_logits, const float *p_logits, int n) {
     oracle *o = calloc(1, sizeof *o);
     double *d = calloc((size_t)n * 8, sizeof *d);
-    *o = (oracle){.n = n, .q = d, .p = d + n, .q_raw = d + 2 * n, .p_raw = d + 3 * n, .num = d + 4 * n,
-                  .res = d + 5 * n, .pi = d + 6 * n, .keep = d + 7 * n, .eta = NAN, .beta = NAN, .deferred = -1,
+    *o = (oracle){.n = n,
+                  .q = d,
+                  .p = d + n,
+                  .q_raw = d + 2 * n,
+                  .p_raw = d + 3 * n,
+                  .num = d + 4 * n,
+                  .res = d + 5 * n,
+                  .pi = d + 6 * n,
+                  .keep = d + 7 * n,
+                  .eta = NAN,
+                  .beta = NAN,
+                  .deferred = -1,
                   .margin = 1e9};
     oracle_softmax(law, false, q_logits, n, o->q, &o->margin);
     oracle_softmax(law, false, p_logits, n, o->p, &o->margin);
@@ -274,9 +286,15 @@ oracle *oracle_new(const weir_law *law, const float *q_logits, const float *p_lo
     o->h_q = entropy_of(o->q_raw, n);
     o->h_p = entropy_of(o->p_raw, n);
     for (int v = 0; v < n; v++) o->keep[v] = NAN;
-    view w = {o, law, law->gate_scaled ? o->q : o->q_raw, law->gate_scaled ? o->p : o->p_raw, q_logits, n,
-              (double)law->alpha, law->rule != WEIR_RULE_TOKEN_V3 && law->rule != WEIR_RULE_TOKEN_V3_EXACT_TAIL &&
-                                      law->rule != WEIR_RULE_TYPICAL};
+    view w = {o,
+              law,
+              law->gate_scaled ? o->q : o->q_raw,
+              law->gate_scaled ? o->p : o->p_raw,
+              q_logits,
+              n,
+              (double)law->alpha,
+              law->rule != WEIR_RULE_TOKEN_V3 && law->rule != WEIR_RULE_TOKEN_V3_EXACT_TAIL &&
+                  law->rule != WEIR_RULE_TYPICAL};
     apply(&w);
     for (int v = 0; v < n; v++) {
         o->reject += fmax(0.0, o->q[v] - o->num[v]);
@@ -293,7 +311,7 @@ void oracle_free(oracle *o) {
     free(o);
 }
 
-/* ---- statistics ------------------------------------------------------------------------------------------ */
+/* ---- statistics ---------------------------------------------------------------------------------------- */
 
 double chi_square_z(const int64_t *counts, const double *prob, int n, int64_t total) {
     double x2 = 0.0, pool_e = 0.0, pool_c = 0.0;
@@ -322,13 +340,12 @@ double chi_square_z(const int64_t *counts, const double *prob, int n, int64_t to
 double binomial_z(int64_t hits, int64_t total, double p) {
     const double n = (double)total, d = (double)hits - n * p;
     if (p <= 1e-9 || p >= 1.0 - 1e-9) return fabs(d) < 1.0 ? 0.0 : INFINITY;
-    /* one count of continuity correction, so that a handful of expected hits does not look like many deviations */
+    /* one count of continuity correction, so that a handful of expected hits does not look like many
+     * deviations */
     return fmax(0.0, fabs(d) - 1.0) / sqrt(n * p * (1.0 - p));
 }
 
-int64_t draws_for_build(int64_t n) {
-    return build_is_sanitized() ? n / 10 : n;
-}
+int64_t draws_for_build(int64_t n) { return build_is_sanitized() ? n / 10 : n; }
 
 void random_rows(uint64_t *state, int n, float spread, float noise, bool ties, float *q, float *p) {
     for (int v = 0; v < n; v++) {

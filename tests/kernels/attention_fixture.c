@@ -34,7 +34,8 @@ static void make_table(att_cache *c, int64_t stride, uint64_t *rng) {
         c->table[i] = c->table[j], c->table[j] = t;
     }
     for (int32_t s = 0; s < c->c.n_slot; s++) {
-        for (int64_t p = (c->n_key[s] + WEIR_PAGE - 1) / WEIR_PAGE; p < stride; p++) c->table[s * stride + p] = NO_PAGE;
+        for (int64_t p = (c->n_key[s] + WEIR_PAGE - 1) / WEIR_PAGE; p < stride; p++)
+            c->table[s * stride + p] = NO_PAGE;
     }
 }
 
@@ -46,7 +47,8 @@ static void append(att_cache *c) {
         int32_t *slot = malloc(n * sizeof *slot), *pos = malloc(n * sizeof *pos);
         cr_assert(slot && pos);
         for (size_t t = 0; t < n; t++) slot[t] = s, pos[t] = (int32_t)t;
-        float *k = upload(c->be, c->k + at, n * (size_t)ld * sizeof *k), *v = upload(c->be, c->v + at, n * (size_t)ld * sizeof *v);
+        float *k = upload(c->be, c->k + at, n * (size_t)ld * sizeof *k),
+              *v = upload(c->be, c->v + at, n * (size_t)ld * sizeof *v);
         int32_t *slot_d = upload(c->be, slot, n * sizeof *slot), *pos_d = upload(c->be, pos, n * sizeof *pos);
         weir_kv_append a = {&c->view, k, v, ld, slot_d, pos_d, (int64_t)n, ATT_LAYER};
         cr_assert_eq(c->be->op.kv_append(c->be, &a), WEIR_OK);
@@ -67,7 +69,8 @@ att_cache *att_cache_new(weir_backend *be, const att_case *s, const int32_t *n_k
     c->c = *s, c->be = be;
     c->n_key = malloc((size_t)s->n_slot * sizeof *c->n_key);
     memcpy(c->n_key, n_key, (size_t)s->n_slot * sizeof *c->n_key);
-    const int64_t stride = (s->max_key + WEIR_PAGE - 1) / WEIR_PAGE, page = weir_kv_page_elems(ATT_LAYERS, s->n_head_kv, s->head_dim);
+    const int64_t stride = (s->max_key + WEIR_PAGE - 1) / WEIR_PAGE,
+                  page = weir_kv_page_elems(ATT_LAYERS, s->n_head_kv, s->head_dim);
     make_table(c, stride, rng);
     c->pool_bytes = (size_t)(stride * s->n_slot * page * weir_dtype_bytes(s->dtype));
     unsigned char *poison = malloc(c->pool_bytes);
@@ -111,15 +114,31 @@ weir_status att_try(const att_cache *c, const att_rows *r, int32_t first, int32_
     weir_backend *be = c->be;
     const int64_t width = (int64_t)c->c.n_head * c->c.head_dim, ldo = width + 5;
     const size_t n_o = (size_t)(n * ldo);
-    float *host = guarded_new(n_o + 1), *q = upload(be, r->q + first * r->ld, (size_t)(n * r->ld) * sizeof *q);
+    float *host = guarded_new(n_o + 1),
+          *q = upload(be, r->q + first * r->ld, (size_t)(n * r->ld) * sizeof *q);
     float *out = upload(be, host - GUARD, (n_o + 2 * GUARD) * sizeof *out);
     int32_t *slot = upload(be, r->slot + first, (size_t)n * sizeof *slot);
     int32_t *pos = upload(be, r->pos + first, (size_t)n * sizeof *pos);
     int32_t *n_key = upload(be, r->n_key + first, (size_t)n * sizeof *n_key);
-    weir_attention a = {.kv = &c->view, .q = q, .ldq = r->ld, .o = out + GUARD, .ldo = ldo, .slot = slot, .pos = pos,
-                        .n_key = n_key, .n_row = n, .layer = ATT_LAYER, .n_head = c->c.n_head, .scale = ATT_SCALE,
-                        .bias = c->c.bias ? c->device_bias : NULL, .bias_left = c->c.bias_left, .bias_right = c->c.bias_right,
-                        .softcap = c->c.softcap, .window = c->c.window, .group = r->group, .prefill = r->prefill};
+    weir_attention a = {.kv = &c->view,
+                        .q = q,
+                        .ldq = r->ld,
+                        .o = out + GUARD,
+                        .ldo = ldo,
+                        .slot = slot,
+                        .pos = pos,
+                        .n_key = n_key,
+                        .n_row = n,
+                        .layer = ATT_LAYER,
+                        .n_head = c->c.n_head,
+                        .scale = ATT_SCALE,
+                        .bias = c->c.bias ? c->device_bias : NULL,
+                        .bias_left = c->c.bias_left,
+                        .bias_right = c->c.bias_right,
+                        .softcap = c->c.softcap,
+                        .window = c->c.window,
+                        .group = r->group,
+                        .prefill = r->prefill};
     const weir_status status = be->op.attention(be, &a);
     cr_assert_eq(weir_backend_download(be, host - GUARD, out, (n_o + 2 * GUARD) * sizeof *out), WEIR_OK);
     if (status == WEIR_OK) {
@@ -128,7 +147,8 @@ weir_status att_try(const att_cache *c, const att_rows *r, int32_t first, int32_
             memcpy(o + j * width, host + j * ldo, (size_t)width * sizeof *o);
             memcpy(host + j * ldo, poison, (size_t)width * sizeof *o);
         }
-        cr_assert_eq(memcmp(host - GUARD, poison - GUARD, (n_o + 2 * GUARD) * sizeof *host), 0, "written outside of the rows");
+        cr_assert_eq(memcmp(host - GUARD, poison - GUARD, (n_o + 2 * GUARD) * sizeof *host), 0,
+                     "written outside of the rows");
         guarded_free(poison);
     }
     weir_backend_free(be, q), weir_backend_free(be, out);
@@ -146,7 +166,8 @@ static double score(const att_cache *c, const att_rows *r, int32_t row, int32_t 
     const att_case *s = &c->c;
     const int64_t ld = (int64_t)s->n_head_kv * s->head_dim;
     const float *q = r->q + row * r->ld + h * s->head_dim;
-    const float *k = c->k + ((int64_t)r->slot[row] * s->max_key + t) * ld + h / (s->n_head / s->n_head_kv) * s->head_dim;
+    const float *k =
+        c->k + ((int64_t)r->slot[row] * s->max_key + t) * ld + h / (s->n_head / s->n_head_kv) * s->head_dim;
     double dot = 0, abs = 0;
     for (int32_t d = 0; d < s->head_dim; d++) {
         const double product = (double)ATT_SCALE * (double)q[d] * (double)k[d];
@@ -163,17 +184,20 @@ static double score(const att_cache *c, const att_rows *r, int32_t row, int32_t 
     return dot;
 }
 
-void att_expect(const att_cache *c, const att_rows *r, int32_t row, bool tensor_cores, double *want, double *bound) {
+void att_expect(const att_cache *c, const att_rows *r, int32_t row, bool tensor_cores, double *want,
+                double *bound) {
     const att_case *s = &c->c;
     for (int32_t i = 0; i < s->n_head * s->head_dim; i++) want[i] = bound[i] = 0;
     if (r->slot[row] < 0) return; /* its other fields may be anything */
-    const int32_t n = r->n_key[row], begin = s->window > 0 ? r->pos[row] + 1 - s->window : 0, first = begin < 0 ? 0 : begin;
+    const int32_t n = r->n_key[row], begin = s->window > 0 ? r->pos[row] + 1 - s->window : 0,
+                  first = begin < 0 ? 0 : begin;
     if (first >= n) return;
     double *p = malloc((size_t)n * sizeof *p);
     cr_assert(p);
     for (int32_t h = 0; h < s->n_head; h++) {
         const int64_t ld = (int64_t)s->n_head_kv * s->head_dim;
-        const float *v = c->v + (int64_t)r->slot[row] * s->max_key * ld + h / (s->n_head / s->n_head_kv) * s->head_dim;
+        const float *v =
+            c->v + (int64_t)r->slot[row] * s->max_key * ld + h / (s->n_head / s->n_head_kv) * s->head_dim;
         double max = -INFINITY, sum = 0, size = 0, max_v = 0;
         for (int32_t t = first; t < n; t++) max = fmax(max, p[t] = score(c, r, row, h, t, &size));
         for (int32_t t = first; t < n; t++) sum += p[t] = exp(p[t] - max);
@@ -187,7 +211,8 @@ void att_expect(const att_cache *c, const att_rows *r, int32_t row, bool tensor_
         }
         const double near = 0x1p-24 * (2 * e + 2 * n + 32);
         const double tensor = expm1(2 * (0x1p-8 * size + 0x1p-22 * e)) + 0x1p-8 + 0x1p-22 * (n + 32);
-        for (int32_t d = 0; d < s->head_dim; d++) bound[h * s->head_dim + d] = max_v * (tensor_cores ? tensor : near);
+        for (int32_t d = 0; d < s->head_dim; d++)
+            bound[h * s->head_dim + d] = max_v * (tensor_cores ? tensor : near);
     }
     free(p);
 }
@@ -201,10 +226,12 @@ void att_check(const att_cache *c, const att_rows *r, bool tensor_cores, const c
     for (int32_t row = 0; row < r->n; row++) {
         char msg[256], line[400];
         att_expect(c, r, row, tensor_cores, want, bound);
-        (void)snprintf(line, sizeof line, "%s: row %d slot %d pos %d n_key %d", what, row, r->slot[row], r->pos[row], r->n_key[row]);
+        (void)snprintf(line, sizeof line, "%s: row %d slot %d pos %d n_key %d", what, row, r->slot[row],
+                       r->pos[row], r->n_key[row]);
         for (size_t i = 0; i < width; i++) {
-            cr_assert(close_f32(o + (size_t)row * width + i, want + i, 1, bound[i], 0.0, INFINITY, msg, sizeof msg), "%s: [%zu]: %s",
-                      line, i, msg);
+            cr_assert(
+                close_f32(o + (size_t)row * width + i, want + i, 1, bound[i], 0.0, INFINITY, msg, sizeof msg),
+                "%s: [%zu]: %s", line, i, msg);
         }
     }
     guarded_free(o);

@@ -3,7 +3,8 @@
 
 #include "kernels/backend.h"
 
-/* Attention over a cache in backend memory, whatever the backend, and the formula over plain arrays beside it. */
+/* Attention over a cache in backend memory, whatever the backend, and the formula over plain arrays beside
+ * it. */
 
 typedef struct att_case {
     int32_t n_head, n_head_kv, head_dim;
@@ -18,8 +19,8 @@ typedef struct att_case {
 enum { ATT_LAYERS = 2, ATT_LAYER = 1 };
 #define ATT_SCALE 0.3f
 
-/* Pages lie in scattered order and hold NaN wherever nothing was appended; entries of the table for positions that a slot has
- * not reached name no page of the pool. */
+/* Pages lie in scattered order and hold NaN wherever nothing was appended; entries of the table for positions
+ * that a slot has not reached name no page of the pool. */
 typedef struct att_cache {
     att_case c;
     weir_backend *be;
@@ -52,12 +53,14 @@ typedef struct att_rows {
 att_rows att_rows_new(const att_cache *c, int32_t n, uint64_t *rng);
 void att_rows_free(att_rows *r);
 
-/* Rows [first, first + n) into o (n, n_head * head_dim), host; asserts that nothing beside the rows' outputs was written. */
+/* Rows [first, first + n) into o (n, n_head * head_dim), host; asserts that nothing beside the rows' outputs
+ * was written. */
 void att_run(const att_cache *c, const att_rows *r, int32_t first, int32_t n, float *o);
 weir_status att_try(const att_cache *c, const att_rows *r, int32_t first, int32_t n, float *o);
 
 /* The formula for row r in double, and the contract's bound of its kind. */
-void att_expect(const att_cache *c, const att_rows *r, int32_t row, bool tensor_cores, double *want, double *bound);
+void att_expect(const att_cache *c, const att_rows *r, int32_t row, bool tensor_cores, double *want,
+                double *bound);
 
 /* Runs all rows and compares each with its bound; `what` goes into the message. */
 void att_check(const att_cache *c, const att_rows *r, bool tensor_cores, const char *what);

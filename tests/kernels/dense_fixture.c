@@ -29,10 +29,12 @@ static void put_f16(unsigned char *to, float f) {
     memcpy(to, &h, sizeof h);
 }
 
-/* One block: random codes, scales so that its values are about as large as spread, and minima that put them about zero. */
+/* One block: random codes, scales so that its values are about as large as spread, and minima that put them
+ * about zero. */
 static void random_block(weir_dtype t, unsigned char *block, float spread, uint64_t *rng) {
     for (int i = 0; i < weir_dtype_block_bytes(t); i++) block[i] = (unsigned char)(rng_u64(rng) >> 40);
-    const float one = spread * (0.5f + (float)(rng_u64(rng) % 1024) / 1024.0f) * (rng_u64(rng) >> 63 ? 1.0f : -1.0f);
+    const float one =
+        spread * (0.5f + (float)(rng_u64(rng) % 1024) / 1024.0f) * (rng_u64(rng) >> 63 ? 1.0f : -1.0f);
     switch (t) {
     case WEIR_DTYPE_Q4_0: put_f16(block, one / 8); break;
     case WEIR_DTYPE_Q5_0: put_f16(block, one / 16); break;
@@ -51,8 +53,10 @@ static matrix matrix_of_blocks(weir_dtype dtype, int64_t rows, int64_t cols, flo
     unsigned char *data = malloc(bytes);
     float *value = malloc((size_t)(rows * cols) * sizeof *value);
     cr_assert(data && value && cols % weir_dtype_block(dtype) == 0);
-    for (size_t at = 0; at < bytes; at += (size_t)weir_dtype_block_bytes(dtype)) random_block(dtype, data + at, spread, rng);
-    for (int64_t r = 0; r < rows; r++) weir_dequantise_row(dtype, data + (size_t)r * row_bytes, cols, value + r * cols);
+    for (size_t at = 0; at < bytes; at += (size_t)weir_dtype_block_bytes(dtype))
+        random_block(dtype, data + at, spread, rng);
+    for (int64_t r = 0; r < rows; r++)
+        weir_dequantise_row(dtype, data + (size_t)r * row_bytes, cols, value + r * cols);
     return (matrix){{data, dtype, rows, cols}, value};
 }
 
@@ -86,8 +90,8 @@ float *floats_normal(size_t n, float spread, uint64_t *rng) {
 void assert_within(const float *got, const double *want, const double *bound, size_t n, const char *what) {
     char msg[256];
     for (size_t i = 0; i < n; i++) {
-        cr_assert(close_f32(got + i, want + i, 1, bound[i], 0.0, INFINITY, msg, sizeof msg), "%s: element %zu: %s", what,
-                  i, msg);
+        cr_assert(close_f32(got + i, want + i, 1, bound[i], 0.0, INFINITY, msg, sizeof msg),
+                  "%s: element %zu: %s", what, i, msg);
     }
     if (n < 64) return; /* a few elements may all be the small difference of large sums */
     cr_assert(close_f32(got, want, n, INFINITY, 0.0, 1e-4, msg, sizeof msg), "%s: %s", what, msg);

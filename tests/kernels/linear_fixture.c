@@ -17,14 +17,15 @@ double activation(weir_epilogue e, double d) {
     }
 }
 
-/* What rounding rows to bytes may add to a product (kernels/dense/linear.h). |s q| + |o| of the fixture's random blocks, which use
- * most of their codes, is below 3 times the block's largest element. */
+/* What rounding rows to bytes may add to a product (kernels/dense/linear.h). |s q| + |o| of the fixture's
+ * random blocks, which use most of their codes, is below 3 times the block's largest element. */
 static double byte_bound(const double *xn, const float *w, int64_t k, int64_t block) {
     double rounding = 0, sums = 0;
     for (int64_t i = 0; i < k; i += 32) {
         double most = 0, mag = 0, largest = 0;
         for (int64_t j = i; j < i + 32; j++) most = fmax(most, fabs(xn[j])), mag += fabs((double)w[j]);
-        for (int64_t j = i / block * block; j < (i / block + 1) * block; j++) largest = fmax(largest, fabs((double)w[j]));
+        for (int64_t j = i / block * block; j < (i / block + 1) * block; j++)
+            largest = fmax(largest, fabs((double)w[j]));
         rounding += most / 253 * mag;
         sums += 32 * most * 3 * largest;
     }
@@ -44,7 +45,9 @@ static double dot(const data *d, const matrix *m, int64_t r, int64_t n, bool rou
         mag += fabs(xn[i] * w[i]);
     }
     *bound = (1.125 * (double)k + 16) * 0x1p-24 * mag;
-    if (rounded) *bound += weir_dtype_is_float(d->p.dtype) ? 0x1p-8 * mag : byte_bound(xn, w, k, weir_dtype_block(d->p.dtype));
+    if (rounded)
+        *bound += weir_dtype_is_float(d->p.dtype) ? 0x1p-8 * mag
+                                                  : byte_bound(xn, w, k, weir_dtype_block(d->p.dtype));
     free(xn);
     return sum;
 }

@@ -3,8 +3,8 @@
 
 #include "tests/kernels/dense_fixture.h"
 
-/* A product as a test names it, its data, and what is expected of it: an oracle written from the formula over the file's
- * values, apart from every layout and build. Bounds are those of kernels/dense/linear.h. */
+/* A product as a test names it, its data, and what is expected of it: an oracle written from the formula over
+ * the file's values, apart from every layout and build. Bounds are those of kernels/dense/linear.h. */
 typedef struct product {
     int64_t n, k, n_row;
     weir_dtype dtype;
@@ -26,7 +26,8 @@ enum { PAD = 3 };
 
 data data_new(const product *p, uint64_t *rng);
 void data_free(data *d);
-void data_expect(data *d, bool rounded); /* fills want and bound; rounded: the input goes through bf16, or bytes
+void data_expect(data *d, bool rounded); /* fills want and bound; rounded: the input goes through bf16, or
+                                            bytes
                                           * where the weight has blocks */
 weir_weight data_pack(weir_backend *be, const data *d, weir_use use); /* asserts */
 void describe_product(char *s, size_t cap, const char *build, const product *p);

@@ -7,9 +7,11 @@
 
 #include "kernels/accept/order.h"
 
-static void ok(weir_status st, const char *what) { cr_assert(st == WEIR_OK, "%s: %s", what, weir_status_str(st)); }
+static void ok(weir_status st, const char *what) {
+    cr_assert(st == WEIR_OK, "%s: %s", what, weir_status_str(st));
+}
 
-/* ---- logits ------------------------------------------------------------------------------------------------ */
+/* ---- logits -------------------------------------------------------------------------------------------- */
 
 static float noise(uint32_t *state) { /* about N(0, 1): the sum of four uniforms */
     float sum = 0.0f;
@@ -44,7 +46,7 @@ void logits_free(bucket_logits *x) {
     free(x->p);
 }
 
-/* ---- the bucket -------------------------------------------------------------------------------------------- */
+/* ---- the bucket ---------------------------------------------------------------------------------------- */
 
 static void *take(bucket *b, size_t n, size_t size) {
     void *p = weir_backend_alloc(b->be, n * size);
@@ -59,9 +61,15 @@ static void *take(bucket *b, size_t n, size_t size) {
 bucket *bucket_new(weir_backend *be, int n_seat, int gamma, bool bonus, int n_vocab, int ld) {
     bucket *b = calloc(1, sizeof *b);
     cr_assert(n_seat <= BUCKET_SEATS && n_seat * (gamma + 1) <= BUCKET_ROWS && 2 * n_seat <= BUCKET_ROWS);
-    const size_t seats = (size_t)n_seat, rows = seats * (size_t)(gamma + 1), wide = rows > 2 * seats ? rows : 2 * seats;
+    const size_t seats = (size_t)n_seat, rows = seats * (size_t)(gamma + 1),
+                 wide = rows > 2 * seats ? rows : 2 * seats;
     b->be = be;
-    b->l = (weir_loop){.n_seat = n_seat, .gamma = gamma, .bonus = bonus, .n_vocab = n_vocab, .ld_q = ld, .ld_p = ld,
+    b->l = (weir_loop){.n_seat = n_seat,
+                       .gamma = gamma,
+                       .bonus = bonus,
+                       .n_vocab = n_vocab,
+                       .ld_q = ld,
+                       .ld_p = ld,
                        .depth = BUCKET_DEPTH};
     b->l.seat = take(b, seats, sizeof *b->l.seat);
     b->l.q_logits = take(b, rows * (size_t)ld, sizeof(float));
@@ -90,9 +98,9 @@ bucket *bucket_new(weir_backend *be, int n_seat, int gamma, bool bonus, int n_vo
 }
 
 void bucket_free(bucket *b) {
-    void *const all[] = {b->l.seat, b->l.q_logits, b->l.p_logits, b->l.q_stats, b->l.p_stats, b->l.draft, b->l.accept,
-                         b->l.row,  b->l.note,     b->l.emit,     b->l.block,   b->l.arrived, b->token,   b->pos,
-                         b->slot,   b->law_of,     b->law};
+    void *const all[] = {b->l.seat,   b->l.q_logits, b->l.p_logits, b->l.q_stats, b->l.p_stats, b->l.draft,
+                         b->l.accept, b->l.row,      b->l.note,     b->l.emit,    b->l.block,   b->l.arrived,
+                         b->token,    b->pos,        b->slot,       b->law_of,    b->law};
     for (size_t i = 0; i < sizeof all / sizeof *all; i++) weir_backend_free(b->be, all[i]);
     if (b->extent) weir_backend_free(b->be, b->extent);
     b->be->queue->free_mapped(b->be, b->mapped_ring);
@@ -134,8 +142,13 @@ static void put_extents(bucket *b, const float *rows) {
 }
 
 static void make_rows(bucket *b, int step, bucket_rows *out) {
-    weir_loop_rows a = {.loop = &b->l, .step = step, .token = b->token, .pos = b->pos, .slot = b->slot,
-                        .law_of = b->law_of, .law = b->law};
+    weir_loop_rows a = {.loop = &b->l,
+                        .step = step,
+                        .token = b->token,
+                        .pos = b->pos,
+                        .slot = b->slot,
+                        .law_of = b->law_of,
+                        .law = b->law};
     ok(b->be->op.loop_rows(b->be, &a), "loop_rows");
     const int32_t n = b->l.n_seat;
     out->n_row = step == WEIR_LOOP_VERIFY ? n * (b->l.gamma + 1) : step == 0 ? 2 * n : n;
@@ -169,8 +182,13 @@ void bucket_block(bucket *b, const bucket_logits *x) {
     }
     make_rows(b, WEIR_LOOP_VERIFY, &b->rows[steps]);
     put_logits(b, b->l.p_logits, x->p, n * (b->l.gamma + 1));
-    weir_row_stats_args st = {.logits = b->l.p_logits, .ld = b->l.ld_p, .n_row = n * (b->l.gamma + 1),
-                              .n_vocab = b->l.n_vocab, .law = b->law, .law_of = b->law_of, .out = b->l.p_stats};
+    weir_row_stats_args st = {.logits = b->l.p_logits,
+                              .ld = b->l.ld_p,
+                              .n_row = n * (b->l.gamma + 1),
+                              .n_vocab = b->l.n_vocab,
+                              .law = b->law,
+                              .law_of = b->law_of,
+                              .out = b->l.p_stats};
     ok(b->be->op.row_stats(b->be, &st), "row_stats");
     weir_loop_close a = {.loop = &b->l};
     ok(b->be->op.loop_close(b->be, &a), "loop_close");
@@ -180,21 +198,28 @@ void bucket_block(bucket *b, const bucket_logits *x) {
     b->flags = *flags;
 }
 
-/* ---- seats ------------------------------------------------------------------------------------------------- */
+/* ---- seats --------------------------------------------------------------------------------------------- */
 
 weir_seat seat_of_mix(int i, int gamma) {
     static const struct {
         weir_rule rule;
         float alpha, temp;
     } table[] = {
-        {WEIR_RULE_EXACT, 0.0f, 1.0f},  {WEIR_RULE_TOKEN_V3, 0.5f, 1.0f}, {WEIR_RULE_LOSSY, 0.3f, 1.0f},
-        {WEIR_RULE_OPT, 0.2f, 0.7f},    {WEIR_RULE_CACTUS, 0.4f, 1.0f},   {WEIR_RULE_EXACT, 0.0f, 0.0f},
+        {WEIR_RULE_EXACT, 0.0f, 1.0f},   {WEIR_RULE_TOKEN_V3, 0.5f, 1.0f}, {WEIR_RULE_LOSSY, 0.3f, 1.0f},
+        {WEIR_RULE_OPT, 0.2f, 0.7f},     {WEIR_RULE_CACTUS, 0.4f, 1.0f},   {WEIR_RULE_EXACT, 0.0f, 0.0f},
         {WEIR_RULE_TYPICAL, 0.3f, 1.0f}, {WEIR_RULE_ENSEMBLE, 0.5f, 1.2f}, {WEIR_RULE_CHOW, 0.6f, 0.0f},
-        {WEIR_RULE_BILD, 2.0f, 1.0f},   {WEIR_RULE_FUZZY, 0.3f, 1.0f},
+        {WEIR_RULE_BILD, 2.0f, 1.0f},    {WEIR_RULE_FUZZY, 0.3f, 1.0f},
     };
     const int k = i % (int)(sizeof table / sizeof *table);
-    weir_seat s = {.law = weir_law_default(), .slot = 3 * i + 1, .base = 70 * i % 190, .gamma = gamma - i % 3 > 0 ? gamma - i % 3 : gamma,
-                   .limit = 1000, .n_eos = 2, .eos = {2, 5}, .tail = {0, 11}, .n_draft = 9};
+    weir_seat s = {.law = weir_law_default(),
+                   .slot = 3 * i + 1,
+                   .base = 70 * i % 190,
+                   .gamma = gamma - i % 3 > 0 ? gamma - i % 3 : gamma,
+                   .limit = 1000,
+                   .n_eos = 2,
+                   .eos = {2, 5},
+                   .tail = {0, 11},
+                   .n_draft = 9};
     s.law.rule = table[k].rule;
     s.law.alpha = table[k].alpha;
     s.law.beta = weir_rule_facts(table[k].rule)->beta_default;

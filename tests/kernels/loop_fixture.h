@@ -3,8 +3,8 @@
 
 #include "kernels/backend.h"
 
-/* A bucket of the block loop on any backend, fed with made-up logits: the ops run as a block has them, and what they
- * leave is brought to the host. Every helper fails the running test on error. */
+/* A bucket of the block loop on any backend, fed with made-up logits: the ops run as a block has them, and
+ * what they leave is brought to the host. Every helper fails the running test on error. */
 
 enum { BUCKET_SEATS = 48, BUCKET_ROWS = 8 * (WEIR_LOOP_DRAFT + 1), BUCKET_DEPTH = 3 };
 
@@ -28,8 +28,8 @@ typedef struct bucket {
     weir_loop_flags flags;
 } bucket;
 
-/* Logits of a block of a bucket: q (gamma + 1, n_seat, n_vocab), p (n_seat, gamma + 1, n_vocab), dense. The two models agree
- * more or less, and now and then a row wants token `eos` badly. */
+/* Logits of a block of a bucket: q (gamma + 1, n_seat, n_vocab), p (n_seat, gamma + 1, n_vocab), dense. The
+ * two models agree more or less, and now and then a row wants token `eos` badly. */
 typedef struct bucket_logits {
     float *q, *p;
 } bucket_logits;
@@ -39,7 +39,8 @@ void logits_free(bucket_logits *x);
 bucket *bucket_new(weir_backend *be, int n_seat, int gamma, bool bonus, int n_vocab, int ld);
 void bucket_free(bucket *b);
 void bucket_sit(bucket *b, const weir_seat *seats, int launch_blocks); /* puts seats and starts a launch */
-void bucket_block(bucket *b, const bucket_logits *x);                  /* one block, then fetches what it left */
+/* one block, then fetches what it left */
+void bucket_block(bucket *b, const bucket_logits *x);
 void bucket_ask_to_stop(bucket *b);
 void bucket_use_extents(bucket *b); /* as a backend whose products make them */
 

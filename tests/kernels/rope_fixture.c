@@ -39,10 +39,12 @@ rope_data rope_new(const rope_case *c, uint64_t *rng) {
     cr_assert(c->n_row <= ROPE_ROWS && c->head_dim <= 2048);
     d.x = floats_normal((size_t)(c->n_row * d.ld), 2.0f, rng);
     d.bias = floats_normal((size_t)width, 1.0f, rng);
-    d.q_norm = floats_normal((size_t)c->head_dim, 1.0f, rng), d.k_norm = floats_normal((size_t)c->head_dim, 1.0f, rng);
+    d.q_norm = floats_normal((size_t)c->head_dim, 1.0f, rng),
+    d.k_norm = floats_normal((size_t)c->head_dim, 1.0f, rng);
     d.inv_freq = guarded_new((size_t)c->n_dim / 2);
     for (int32_t i = 0; i < c->n_dim / 2; i++) d.inv_freq[i] = (float)pow(10000.0, -2.0 * i / c->n_dim);
-    d.want = calloc((size_t)(c->n_row * width), sizeof *d.want), d.bound = calloc((size_t)(c->n_row * width), sizeof *d.bound);
+    d.want = calloc((size_t)(c->n_row * width), sizeof *d.want),
+    d.bound = calloc((size_t)(c->n_row * width), sizeof *d.bound);
     for (int32_t r = 0; r < c->n_row; r++) {
         float *x = d.x + r * d.ld;
         d.pos[r] = c->first + 37 * r;
@@ -58,17 +60,32 @@ rope_data rope_new(const rope_case *c, uint64_t *rng) {
 }
 
 void rope_free(rope_data *d) {
-    guarded_free(d->x), guarded_free(d->bias), guarded_free(d->q_norm), guarded_free(d->k_norm), guarded_free(d->inv_freq);
+    guarded_free(d->x), guarded_free(d->bias), guarded_free(d->q_norm), guarded_free(d->k_norm),
+        guarded_free(d->inv_freq);
     free(d->want), free(d->bound);
 }
 
-weir_rope rope_args(const rope_data *d, const rope_data *where, float *x, const int32_t *slot, const int32_t *pos, int32_t n) {
+weir_rope rope_args(const rope_data *d, const rope_data *where, float *x, const int32_t *slot,
+                    const int32_t *pos, int32_t n) {
     const rope_case *c = &d->c;
     float *k = x + c->n_head * c->head_dim;
-    return (weir_rope){.q = x, .k = k, .v = k + c->n_head_kv * c->head_dim, .ld = d->ld, .bias = c->bias ? where->bias : NULL,
-                       .q_norm = c->norm ? where->q_norm : NULL, .k_norm = c->norm ? where->k_norm : NULL, .eps = ROPE_EPS,
-                       .inv_freq = where->inv_freq, .scale = c->scale, .slot = slot, .pos = pos, .n_row = n,
-                       .n_head = c->n_head, .n_head_kv = c->n_head_kv, .head_dim = c->head_dim, .n_dim = c->n_dim,
+    return (weir_rope){.q = x,
+                       .k = k,
+                       .v = k + c->n_head_kv * c->head_dim,
+                       .ld = d->ld,
+                       .bias = c->bias ? where->bias : NULL,
+                       .q_norm = c->norm ? where->q_norm : NULL,
+                       .k_norm = c->norm ? where->k_norm : NULL,
+                       .eps = ROPE_EPS,
+                       .inv_freq = where->inv_freq,
+                       .scale = c->scale,
+                       .slot = slot,
+                       .pos = pos,
+                       .n_row = n,
+                       .n_head = c->n_head,
+                       .n_head_kv = c->n_head_kv,
+                       .head_dim = c->head_dim,
+                       .n_dim = c->n_dim,
                        .interleaved = c->interleaved};
 }
 
@@ -76,10 +93,12 @@ void rope_assert(const rope_data *d, const float *got, const char *what) {
     char msg[200];
     for (int32_t r = 0; r < d->c.n_row; r++) {
         const float *row = got + r * d->ld, *x = d->x + r * d->ld;
-        (void)snprintf(msg, sizeof msg, "%s heads %d/%d of %d, turning %d%s, row %d", what, d->c.n_head, d->c.n_head_kv,
-                       d->c.head_dim, d->c.n_dim, d->c.interleaved ? " interleaved" : "", r);
-        if (d->slot[r] < 0) assert_same(row, x, (size_t)d->ld, msg);
-        else assert_within(row, d->want + r * d->width, d->bound + r * d->width, (size_t)d->width, msg);
+        (void)snprintf(msg, sizeof msg, "%s heads %d/%d of %d, turning %d%s, row %d", what, d->c.n_head,
+                       d->c.n_head_kv, d->c.head_dim, d->c.n_dim, d->c.interleaved ? " interleaved" : "", r);
+        if (d->slot[r] < 0)
+            assert_same(row, x, (size_t)d->ld, msg);
+        else
+            assert_within(row, d->want + r * d->width, d->bound + r * d->width, (size_t)d->width, msg);
         if (!d->c.bias && d->slot[r] >= 0) { /* values stay as they are */
             const int64_t v = ((int64_t)d->c.n_head + d->c.n_head_kv) * d->c.head_dim;
             assert_same(row + v, x + v, (size_t)(d->width - v), msg);
@@ -89,10 +108,19 @@ void rope_assert(const rope_data *d, const float *got, const char *what) {
 }
 
 rope_case rope_nth(int i) {
-    static const int32_t dims[] = {2, 6, 10, 24, 33, 64, 80, 128, 200, 256}, heads[][2] = {{1, 1}, {4, 2}, {7, 1}, {3, 3}};
+    static const int32_t dims[] = {2, 6, 10, 24, 33, 64, 80, 128, 200, 256},
+                         heads[][2] = {{1, 1}, {4, 2}, {7, 1}, {3, 3}};
     const int32_t n = dims[i % 10];
-    return (rope_case){.n_head = heads[i / 10][0], .n_head_kv = heads[i / 10][1], .head_dim = n,
-                       .n_dim = i % 7 == 5 ? 0 : i % 7 == 3 || n % 2 ? n / 4 * 2 : n, .n_row = 1 + i * 7 % 20,
-                       .bias = i % 3 == 1, .norm = i / 2 % 2, .interleaved = i % 4 == 2, .scale = i % 5 == 4 ? 1.4f : 1.0f,
+    return (rope_case){.n_head = heads[i / 10][0],
+                       .n_head_kv = heads[i / 10][1],
+                       .head_dim = n,
+                       .n_dim = i % 7 == 5            ? 0
+                                : i % 7 == 3 || n % 2 ? n / 4 * 2
+                                                      : n,
+                       .n_row = 1 + i * 7 % 20,
+                       .bias = i % 3 == 1,
+                       .norm = i / 2 % 2,
+                       .interleaved = i % 4 == 2,
+                       .scale = i % 5 == 4 ? 1.4f : 1.0f,
                        .first = i % 6 == 1 ? 100000 : i};
 }

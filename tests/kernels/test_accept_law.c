@@ -8,7 +8,7 @@
 #include "tests/kernels/accept_oracle.h"
 #include "tests/support/compare.h"
 
-/* ---- whole texts: blocks one after another, distributions that hang on the prefix ------------------------- */
+/* ---- whole texts: blocks one after another, distributions that hang on the prefix ---------------------- */
 
 enum { V = 3, LENGTH = 3, TEXTS = V * V * V, MAX_BLOCK = 3, DEPTH = LENGTH + MAX_BLOCK + 1 };
 
@@ -78,10 +78,14 @@ static double text_z(weir_law law, int gamma, uint64_t world, int64_t n_text, do
     return chi_square_z(counts, prob, TEXTS, total);
 }
 
-static const struct { weir_rule rule; float alpha; } BLOCK_RULES[] = {
-    {WEIR_RULE_EXACT, 0}, {WEIR_RULE_CHOW, 0.5f}, {WEIR_RULE_DIFF, 0.0f}, {WEIR_RULE_OPT, 0.1f}, {WEIR_RULE_TOKEN_V1, 0.1f},
-    {WEIR_RULE_TOKEN_V2, 0.1f}, {WEIR_RULE_TOKEN_V3, 0.3f}, {WEIR_RULE_LOSSY, 0.2f}, {WEIR_RULE_TOKEN_V3_EXACT_TAIL, 0.3f},
-    {WEIR_RULE_ENSEMBLE, 0.5f}, {WEIR_RULE_TYPICAL, 0.2f}, {WEIR_RULE_FUZZY, 0.03f}};
+static const struct {
+    weir_rule rule;
+    float alpha;
+} BLOCK_RULES[] = {
+    {WEIR_RULE_EXACT, 0},       {WEIR_RULE_CHOW, 0.5f},     {WEIR_RULE_DIFF, 0.0f},
+    {WEIR_RULE_OPT, 0.1f},      {WEIR_RULE_TOKEN_V1, 0.1f}, {WEIR_RULE_TOKEN_V2, 0.1f},
+    {WEIR_RULE_TOKEN_V3, 0.3f}, {WEIR_RULE_LOSSY, 0.2f},    {WEIR_RULE_TOKEN_V3_EXACT_TAIL, 0.3f},
+    {WEIR_RULE_ENSEMBLE, 0.5f}, {WEIR_RULE_TYPICAL, 0.2f},  {WEIR_RULE_FUZZY, 0.03f}};
 enum { N_BLOCK_RULE = sizeof BLOCK_RULES / sizeof BLOCK_RULES[0] };
 
 static void texts_follow_pi(bool block_verify) {
@@ -126,7 +130,7 @@ Test(text, block_verification_accepts_more) {
     cr_expect(by_block > by_token + 0.01, "%g tokens a block against %g", by_block, by_token);
 }
 
-/* ---- closing tokens -------------------------------------------------------------------------------------- */
+/* ---- closing tokens ------------------------------------------------------------------------------------ */
 
 /* The bonus follows pi (or p), whatever the rule. */
 Test(bonus, follows_its_law) {
@@ -162,7 +166,8 @@ Test(bonus, follows_its_law) {
                 }
                 if (o->margin >= 1.0 && !(rule == WEIR_RULE_CACTUS && kind == 0)) {
                     const double z = chi_square_z(counts, kind ? o->p : o->pi, N, draws);
-                    cr_expect(z < Z_MAX, "%s T %g kind %d: z = %g", weir_rule_facts((weir_rule)rule)->name, temps[t], kind, z);
+                    cr_expect(z < Z_MAX, "%s T %g kind %d: z = %g", weir_rule_facts((weir_rule)rule)->name,
+                              temps[t], kind, z);
                     cases++;
                 }
                 oracle_free(o);
@@ -178,7 +183,8 @@ Test(bonus, of_the_verifier_needs_no_drafter_row) {
     const weir_law law = weir_law_default();
     const int32_t law_of = 0;
     weir_row_stats s;
-    weir_row_stats_args a = {.logits = p, .ld = 3, .n_row = 1, .n_vocab = 3, .law = &law, .law_of = &law_of, .out = &s};
+    weir_row_stats_args a = {
+        .logits = p, .ld = 3, .n_row = 1, .n_vocab = 3, .law = &law, .law_of = &law_of, .out = &s};
     cr_assert(weir_row_stats_cpu(&be, &a) == WEIR_OK);
     weir_emit_session e = {.law = &law, .kind = WEIR_EMIT_P, .p_logits = p, .p_stats = &s, .block_p = 1.0f};
     weir_emit_args ea = {&e, 1, 3};

@@ -39,7 +39,7 @@ static weir_law random_law(uint64_t *seed, weir_rule rule) {
     return law;
 }
 
-/* ---- standard verification, row by row against the oracle ------------------------------------------------- */
+/* ---- standard verification, row by row against the oracle ---------------------------------------------- */
 
 /* What row j must say; false where fp32 may decide otherwise, so that the rest of the block is open. */
 static bool check_row(const block *b, int j, bool *accepted) {
@@ -50,7 +50,9 @@ static bool check_row(const block *b, int j, bool *accepted) {
     const int x = b->draft[j];
     const double u = (double)coin_of(&law, b->position + j, 0);
     const weir_rule_kind kind = weir_rule_facts((weir_rule)law.rule)->kind;
-    const bool deferred = kind == WEIR_KIND_GATE ? o->deferred : kind == WEIR_KIND_TOKEN ? o->keep[x] == 0.0 : o->num[x] < o->q[x];
+    const bool deferred = kind == WEIR_KIND_GATE    ? o->deferred
+                          : kind == WEIR_KIND_TOKEN ? o->keep[x] == 0.0
+                                                    : o->num[x] < o->q[x];
     const bool close = o->margin < 1.0 || fabs(u * o->q[x] - o->num[x]) < 1e-5 ||
                        (kind == WEIR_KIND_OWN && fabs(o->num[x] - o->q[x]) < 1e-5 * o->q[x]);
     if (!close) {
@@ -58,13 +60,14 @@ static bool check_row(const block *b, int j, bool *accepted) {
         cr_assert(r->deferred == deferred, "rule %d row %d deferred %d", law.rule, j, r->deferred);
         cr_assert(r->accepted == *accepted, "rule %d row %d accepted %d", law.rule, j, r->accepted);
         cr_assert(!(!r->deferred && !r->accepted));
-        cr_assert(fabs(r->reject - o->reject) < 1e-5, "rule %d row %d R %g want %g", law.rule, j, r->reject, o->reject);
+        cr_assert(fabs(r->reject - o->reject) < 1e-5, "rule %d row %d R %g want %g", law.rule, j, r->reject,
+                  o->reject);
         cr_assert(fabs((double)r->log_p - log(o->p_raw[x])) < 1e-4 || isinf(r->log_p));
         if (law.rule == WEIR_RULE_CACTUS)
             cr_assert(isnan(r->log_pi));
         else if (o->pi[x] > 1e-4)
-            cr_assert(fabs((double)r->log_pi - log(o->pi[x])) < 2e-2 * 1e-4 / o->pi[x] + 1e-3, "rule %d log pi %g want %g",
-                      law.rule, r->log_pi, log(o->pi[x]));
+            cr_assert(fabs((double)r->log_pi - log(o->pi[x])) < 2e-2 * 1e-4 / o->pi[x] + 1e-3,
+                      "rule %d log pi %g want %g", law.rule, r->log_pi, log(o->pi[x]));
     }
     oracle_free(o);
     return !close;
@@ -101,7 +104,7 @@ Test(accept, stops_at_the_first_rejection_and_reports_every_row) {
     cr_log_info("%d blocks, %d rows, %d rejections", blocks, rows, rejected);
 }
 
-/* ---- block verification, from its definition and its own coins (trap 6) ----------------------------------- */
+/* ---- block verification, from its definition and its own coins (trap 6) -------------------------------- */
 
 /* P_i, S_i and the coins of the block say where it ends; *open where fp32 may decide otherwise. */
 static int block_end(const block *b, oracle *const *o, double *p_end, bool *open) {
@@ -168,7 +171,8 @@ Test(accept, a_block_ends_where_its_coins_say) {
         block_accept(b);
         cr_assert(b->session.status == WEIR_OK && b->session.n_examined == b->n_draft);
         if (!open) {
-            cr_assert(b->session.n_accept == tau, "rule %d: %d accepted, not %d", rule, b->session.n_accept, tau);
+            cr_assert(b->session.n_accept == tau, "rule %d: %d accepted, not %d", rule, b->session.n_accept,
+                      tau);
             cr_assert(fabs((double)b->session.block_p - p_end) < 1e-4, "rule %d: P %g, not %g", rule,
                       b->session.block_p, p_end);
             open = o[tau]->margin < 1.0;
@@ -185,7 +189,7 @@ Test(accept, a_block_ends_where_its_coins_say) {
     cr_log_info("%d blocks, %d ended inside", blocks, partial);
 }
 
-/* ---- coins (trap 7) -------------------------------------------------------------------------------------- */
+/* ---- coins (trap 7) ------------------------------------------------------------------------------------ */
 
 static block *one_row(weir_law law, const float *q, const float *p, int n, int draft) {
     block *b = block_new(1, n, n);
@@ -203,7 +207,8 @@ Test(accept, a_sure_token_is_taken_by_every_coin) {
     const float q[] = {0.3f, 1.2f, -0.7f};
     for (int rule = 0; rule < WEIR_RULE_COUNT; rule++)
         for (int bv = 0; bv < 2; bv++) {
-            if (rule == WEIR_RULE_TYPICAL || weir_rule_facts((weir_rule)rule)->kind == WEIR_KIND_TOKEN) continue;
+            if (rule == WEIR_RULE_TYPICAL || weir_rule_facts((weir_rule)rule)->kind == WEIR_KIND_TOKEN)
+                continue;
             weir_law law = rule_law((weir_rule)rule, NAN);
             law.block_verify = bv && rule != WEIR_RULE_CACTUS;
             law.key[0] = KEY_OF_COIN_ONE;
@@ -219,7 +224,8 @@ Test(accept, a_sure_token_is_taken_by_every_coin) {
 
 /* The same where the row as a whole is tested: num(x) = q(x) bit for bit, mass elsewhere, the coin is 1. */
 Test(accept, equality_accepts) {
-    const float q[] = {0.0f, 1.0f, 0.5f, 2.0f}, p[] = {0.0f, 2.0f, 0.5f, 1.0f}; /* the two sums have equal bits */
+    /* the two sums have equal bits */
+    const float q[] = {0.0f, 1.0f, 0.5f, 2.0f}, p[] = {0.0f, 2.0f, 0.5f, 1.0f};
     static const weir_rule rules[] = {WEIR_RULE_EXACT, WEIR_RULE_LOSSY, WEIR_RULE_TOKEN_V3_EXACT_TAIL};
     for (int i = 0; i < 3; i++) {
         weir_law law = rule_law(rules[i], 0.0f);
@@ -235,13 +241,18 @@ Test(accept, equality_accepts) {
     }
 }
 
-/* Trap 5: p = q but for one p(x) a few ulp below q(x), too little to move the sums. The residual has no mass, the
- * coin would refuse: x is taken. A draw that is asked for nevertheless gives x too, not the last id. */
+/* Trap 5: p = q but for one p(x) a few ulp below q(x), too little to move the sums. The residual has no mass,
+ * the coin would refuse: x is taken. A draw that is asked for nevertheless gives x too, not the last id. */
 Test(accept, a_rejection_without_residual_mass_takes_the_draft) {
     const float q[] = {0.0f, -5.0f, -INFINITY}, p[] = {0.0f, nextafterf(-5.0f, -INFINITY), -INFINITY};
-    static const struct { weir_rule rule; float alpha; } rules[] = {
-        {WEIR_RULE_EXACT, 0.0f}, {WEIR_RULE_DIFF, -1.0f}, {WEIR_RULE_TOKEN_V3, -1.0f}, {WEIR_RULE_LOSSY, 0.0f},
-        {WEIR_RULE_TOKEN_V3_EXACT_TAIL, -1.0f}};
+    static const struct {
+        weir_rule rule;
+        float alpha;
+    } rules[] = {{WEIR_RULE_EXACT, 0.0f},
+                 {WEIR_RULE_DIFF, -1.0f},
+                 {WEIR_RULE_TOKEN_V3, -1.0f},
+                 {WEIR_RULE_LOSSY, 0.0f},
+                 {WEIR_RULE_TOKEN_V3_EXACT_TAIL, -1.0f}};
     for (int i = 0; i < 5; i++)
         for (int bv = 0; bv < 2; bv++) {
             weir_law law = rule_law(rules[i].rule, rules[i].alpha);
@@ -253,7 +264,8 @@ Test(accept, a_rejection_without_residual_mass_takes_the_draft) {
             cr_assert(b->row[0].deferred && b->row[0].reject > 0.0f);
             cr_expect(b->session.n_accept == 1 && b->row[0].accepted, "rule %d block %d", rules[i].rule, bv);
             b->session.n_accept = 0;
-            cr_expect(block_emit(b, true) == 1, "rule %d block %d: token %d", rules[i].rule, bv, b->emit.token);
+            cr_expect(block_emit(b, true) == 1, "rule %d block %d: token %d", rules[i].rule, bv,
+                      b->emit.token);
             block_free(b);
         }
 }
@@ -277,7 +289,8 @@ Test(accept, a_token_of_no_mass_is_refused_by_every_coin) {
         }
 }
 
-/* Identity 6, over many keys: r = 0 means accepted; the residual of a row without mass is never drawn from. */
+/* Identity 6, over many keys: r = 0 means accepted; the residual of a row without mass is never drawn
+ * from. */
 Test(accept, what_is_not_deferred_is_accepted) {
     uint64_t seed = 42;
     int kept = 0;
@@ -295,7 +308,7 @@ Test(accept, what_is_not_deferred_is_accepted) {
     cr_expect(kept > 2000);
 }
 
-/* ---- failures -------------------------------------------------------------------------------------------- */
+/* ---- failures ------------------------------------------------------------------------------------------ */
 
 Test(accept, a_nan_row_fails_its_session_alone) {
     uint64_t seed = 43;
@@ -314,15 +327,26 @@ Test(accept, a_nan_row_fails_its_session_alone) {
             weir_accept_row rows[3][BLOCK_DRAFT];
             for (int i = 0; i < 3; i++) {
                 const block *b = i == 1 ? bad : good;
-                s[i] = (weir_accept_session){.law = &law, .q_logits = b->q, .p_logits = b->p, .q_stats = b->q_stats,
-                                             .p_stats = b->p_stats, .draft = b->draft, .n_draft = 3, .row = rows[i]};
+                s[i] = (weir_accept_session){.law = &law,
+                                             .q_logits = b->q,
+                                             .p_logits = b->p,
+                                             .q_stats = b->q_stats,
+                                             .p_stats = b->p_stats,
+                                             .draft = b->draft,
+                                             .n_draft = 3,
+                                             .row = rows[i]};
             }
             weir_accept_args a = {s, 3, 50, 50, 50};
             cr_assert(weir_accept_cpu(&good->be, &a) == WEIR_OK);
             cr_expect(s[0].status == WEIR_OK && s[1].status == WEIR_EINVAL && s[2].status == WEIR_OK);
             cr_expect(!memcmp(&rows[0][0], &rows[2][0], sizeof rows[0][0]));
-            weir_emit_session e = {.law = &law, .kind = side ? WEIR_EMIT_P : WEIR_EMIT_PI, .q_logits = bad->q, .p_logits = bad->p,
-                                   .q_stats = bad->q_stats, .p_stats = bad->p_stats, .block_p = 1.0f};
+            weir_emit_session e = {.law = &law,
+                                   .kind = side ? WEIR_EMIT_P : WEIR_EMIT_PI,
+                                   .q_logits = bad->q,
+                                   .p_logits = bad->p,
+                                   .q_stats = bad->q_stats,
+                                   .p_stats = bad->p_stats,
+                                   .block_p = 1.0f};
             weir_emit_args ea = {&e, 1, 50};
             cr_assert(weir_emit_cpu(&good->be, &ea) == WEIR_OK);
             cr_expect(e.status == WEIR_EINVAL);
@@ -358,7 +382,7 @@ Test(accept, bad_arguments_are_refused) {
     block_free(b);
 }
 
-/* ---- gate ------------------------------------------------------------------------------------------------ */
+/* ---- gate ---------------------------------------------------------------------------------------------- */
 
 Test(gate, says_what_the_accept_step_says) {
     uint64_t seed = 45;
@@ -369,8 +393,12 @@ Test(gate, says_what_the_accept_step_says) {
         b->position = rep % 5;
         fill(b, &seed, rep % 2);
         block_accept(b);
-        weir_gate_session g = {.law = &b->law, .q_logits = b->q, .p_logits = b->p, .q_stats = b->q_stats,
-                               .p_stats = b->p_stats, .position = b->position};
+        weir_gate_session g = {.law = &b->law,
+                               .q_logits = b->q,
+                               .p_logits = b->p,
+                               .q_stats = b->q_stats,
+                               .p_stats = b->p_stats,
+                               .position = b->position};
         cr_assert_eq(weir_gate_cpu(&b->be, &(weir_gate_args){&g, 1, 17}), WEIR_OK);
         const weir_status s = g.status;
         const weir_rule_info *f = weir_rule_facts(rule);
@@ -390,7 +418,7 @@ Test(gate, says_what_the_accept_step_says) {
     }
 }
 
-/* ---- same bits ------------------------------------------------------------------------------------------- */
+/* ---- same bits ----------------------------------------------------------------------------------------- */
 
 /* Everything the ops report of a block, as bytes. */
 typedef struct trace {
@@ -408,11 +436,13 @@ static void run(block *b, trace *t) {
     t->block_p = wf_bits(b->session.block_p);
     for (int j = 0; j < t->n_examined; j++) {
         const weir_accept_row *r = &b->row[j];
-        const int32_t x[5] = {wf_bits(r->reject), wf_bits(r->log_pi), wf_bits(r->log_p), r->deferred, r->accepted};
+        const int32_t x[5] = {wf_bits(r->reject), wf_bits(r->log_pi), wf_bits(r->log_p), r->deferred,
+                              r->accepted};
         memcpy(t->rows[j], x, sizeof x);
     }
     t->token = block_emit(b, b->law.rule != WEIR_RULE_CACTUS);
-    const int32_t x[4] = {wf_bits(b->emit.log_pi), wf_bits(b->emit.log_p), wf_bits(b->emit.reject), b->emit.deferred};
+    const int32_t x[4] = {wf_bits(b->emit.log_pi), wf_bits(b->emit.log_p), wf_bits(b->emit.reject),
+                          b->emit.deferred};
     memcpy(t->emit, x, sizeof x);
 }
 
@@ -439,7 +469,8 @@ Test(accept, does_not_depend_on_isa_or_threads) {
                 for (int t = 0; t < 3; t++) {
                     b->be = (weir_backend){.isa = (weir_isa)isa, .pool = pool[t]};
                     run(b, &got);
-                    cr_assert(!memcmp(&got, &want, sizeof got), "rule %d n %d isa %d threads %d", rule, n, isa, t + 1);
+                    cr_assert(!memcmp(&got, &want, sizeof got), "rule %d n %d isa %d threads %d", rule, n,
+                              isa, t + 1);
                     cases++;
                 }
             block_free(b);
@@ -473,14 +504,16 @@ Test(accept, does_not_depend_on_the_batch) {
             const weir_accept_session *x = &s[N - 1 - i];
             cr_assert(x->n_accept == b[i]->session.n_accept && x->n_examined == b[i]->session.n_examined);
             for (int j = 0; j < x->n_examined; j++)
-                cr_assert(wf_bits(x->row[j].reject) == wf_bits(b[i]->row[j].reject) && x->row[j].accepted == b[i]->row[j].accepted);
+                cr_assert(wf_bits(x->row[j].reject) == wf_bits(b[i]->row[j].reject) &&
+                          x->row[j].accepted == b[i]->row[j].accepted);
             block_free(b[i]);
         }
     }
     weir_pool_free(pool);
 }
 
-/* What the accept op found out about the rejected row saves the closing draw its passes and changes no bit. */
+/* What the accept op found out about the rejected row saves the closing draw its passes and changes no
+ * bit. */
 Test(emit, a_known_verdict_changes_no_bit) {
     uint64_t seed = 77;
     int rejected = 0;
@@ -496,12 +529,20 @@ Test(emit, a_known_verdict_changes_no_bit) {
             if (j < 4) {
                 weir_emit_session s[2];
                 for (int k = 0; k < 2; k++)
-                    s[k] = (weir_emit_session){.law = &b->law, .kind = WEIR_EMIT_RESIDUAL, .q_logits = b->q + j * b->ld,
-                                               .p_logits = b->p + j * b->ld, .q_stats = &b->q_stats[j],
-                                               .p_stats = &b->p_stats[j], .draft = b->draft[j], .block_p = 1.0f,
-                                               .verdict = k ? &b->session.verdict : NULL, .position = j, .block_row = j};
+                    s[k] = (weir_emit_session){.law = &b->law,
+                                               .kind = WEIR_EMIT_RESIDUAL,
+                                               .q_logits = b->q + j * b->ld,
+                                               .p_logits = b->p + j * b->ld,
+                                               .q_stats = &b->q_stats[j],
+                                               .p_stats = &b->p_stats[j],
+                                               .draft = b->draft[j],
+                                               .block_p = 1.0f,
+                                               .verdict = k ? &b->session.verdict : NULL,
+                                               .position = j,
+                                               .block_row = j};
                 weir_emit_args a = {.session = s, .n_session = 2, .n_vocab = n_vocab};
-                cr_assert(weir_emit_cpu(&b->be, &a) == WEIR_OK && s[0].status == WEIR_OK && s[1].status == WEIR_OK);
+                cr_assert(weir_emit_cpu(&b->be, &a) == WEIR_OK && s[0].status == WEIR_OK &&
+                          s[1].status == WEIR_OK);
                 cr_assert(s[0].token == s[1].token && s[0].deferred == s[1].deferred, "rule %d", rule);
                 cr_assert(memcmp(&s[0].log_pi, &s[1].log_pi, sizeof(float)) == 0, "rule %d", rule);
                 cr_assert(memcmp(&s[0].reject, &s[1].reject, sizeof(float)) == 0, "rule %d", rule);

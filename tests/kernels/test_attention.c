@@ -14,8 +14,8 @@ typedef struct shape {
     int32_t bias_left, bias_right; /* bias_left < 0: none */
 } shape;
 
-/* A cache whose pages lie in scattered order and hold NaN wherever nothing was appended, and the same keys and
- * values as plain arrays. */
+/* A cache whose pages lie in scattered order and hold NaN wherever nothing was appended, and the same keys
+ * and values as plain arrays. */
 typedef struct cache {
     shape s;
     weir_kv_view view;
@@ -34,7 +34,8 @@ static cache cache_new(const shape *s, uint64_t *rng) {
     c.pool = guarded_new(c.pool_floats); /* NaN everywhere */
     c.table = calloc((size_t)n_page, sizeof *c.table);
     for (int32_t i = 0; i < n_page; i++) c.table[i] = n_page - 1 - i;
-    c.view = (weir_kv_view){c.pool, page_elems, c.table, pages, LAYERS, s->n_head_kv, s->head_dim, WEIR_DTYPE_F32};
+    c.view =
+        (weir_kv_view){c.pool, page_elems, c.table, pages, LAYERS, s->n_head_kv, s->head_dim, WEIR_DTYPE_F32};
     const size_t n = (size_t)s->n_slot * (size_t)s->max_key * (size_t)(s->n_head_kv * s->head_dim);
     c.k = floats_normal(n, 1.0f, rng);
     c.v = floats_normal(n, 1.0f, rng);
@@ -118,11 +119,22 @@ static rows rows_new(const cache *c, const int32_t *n_key, int32_t n, bool causa
     return r;
 }
 
-static void run(weir_backend *be, const cache *c, const rows *r, int32_t first, int32_t n, float *o, int64_t ldo) {
-    weir_attention a = {.kv = &c->view, .q = r->q + first * r->ld, .ldq = r->ld, .o = o, .ldo = ldo,
-                        .slot = r->slot + first, .pos = r->pos + first, .n_key = r->n_key + first, .n_row = n,
-                        .layer = LAYER, .n_head = c->s.n_head, .scale = 0.3f,
-                        .bias = c->s.bias_left < 0 ? NULL : c->bias, .bias_left = c->s.bias_left,
+static void run(weir_backend *be, const cache *c, const rows *r, int32_t first, int32_t n, float *o,
+                int64_t ldo) {
+    weir_attention a = {.kv = &c->view,
+                        .q = r->q + first * r->ld,
+                        .ldq = r->ld,
+                        .o = o,
+                        .ldo = ldo,
+                        .slot = r->slot + first,
+                        .pos = r->pos + first,
+                        .n_key = r->n_key + first,
+                        .n_row = n,
+                        .layer = LAYER,
+                        .n_head = c->s.n_head,
+                        .scale = 0.3f,
+                        .bias = c->s.bias_left < 0 ? NULL : c->bias,
+                        .bias_left = c->s.bias_left,
                         .bias_right = c->s.bias_right};
     cr_assert_eq(be->op.attention(be, &a), WEIR_OK);
 }
@@ -178,7 +190,8 @@ Test(attention, stale_positions_behind_a_row_are_never_used) {
                 const size_t width = (size_t)(c.s.n_head * c.s.head_dim);
                 float *o = guarded_new(width);
                 run(be, &c, &r, 0, 1, o, (int64_t)width);
-                for (size_t d = 0; d < width; d++) cr_assert(isfinite(o[d]), "isa %d shape %d n_key %d", isa, i, KEYS[j]);
+                for (size_t d = 0; d < width; d++)
+                    cr_assert(isfinite(o[d]), "isa %d shape %d n_key %d", isa, i, KEYS[j]);
                 guarded_free(o), guarded_free(r.q);
                 cache_free(&c);
                 weir_backend_close(be);
@@ -203,8 +216,8 @@ Test(attention, closed_forms) {
         run(be, &c, &r, 0, 5, o, 48);
         for (int i = 0; i < 5 * 48; i++) {
             const float want = i < 48 ? 0.0f : 1.5f;
-            cr_assert(fabsf(o[i] - want) <= (i < 48 ? 0.0f : 2e-6f), "%s [%d] %.9g", weir_isa_name(be->isa), i,
-                      (double)o[i]);
+            cr_assert(fabsf(o[i] - want) <= (i < 48 ? 0.0f : 2e-6f), "%s [%d] %.9g", weir_isa_name(be->isa),
+                      i, (double)o[i]);
         }
         guarded_free(r.q);
         cache_free(&c);
@@ -295,17 +308,30 @@ Test(attention, refuses_what_its_contract_refuses) {
         cache c = cache_new(&s, &rng);
         float q[8] = {0}, o[8];
         const int32_t zero = 0, one = 1;
-        const weir_attention good = {.kv = &c.view, .q = q, .ldq = 8, .o = o, .ldo = 8, .slot = &zero, .pos = &zero,
-                                     .n_key = &one, .n_row = 1, .layer = 0, .n_head = 2, .scale = 1};
+        const weir_attention good = {.kv = &c.view,
+                                     .q = q,
+                                     .ldq = 8,
+                                     .o = o,
+                                     .ldo = 8,
+                                     .slot = &zero,
+                                     .pos = &zero,
+                                     .n_key = &one,
+                                     .n_row = 1,
+                                     .layer = 0,
+                                     .n_head = 2,
+                                     .scale = 1};
         weir_attention bad[11];
         for (int i = 0; i < 11; i++) bad[i] = good;
-        bad[0].kv = NULL, bad[1].q = NULL, bad[2].o = NULL, bad[3].slot = NULL, bad[4].pos = NULL, bad[5].n_key = NULL;
+        bad[0].kv = NULL, bad[1].q = NULL, bad[2].o = NULL, bad[3].slot = NULL, bad[4].pos = NULL,
+        bad[5].n_key = NULL;
         bad[6].n_row = -1, bad[7].layer = LAYERS, bad[8].layer = -1, bad[9].n_head = 3, bad[10].n_head = 0;
-        for (int i = 0; i < 11; i++) cr_assert_eq(be->op.attention(be, &bad[i]), WEIR_EINVAL, "isa %d case %d", isa, i);
+        for (int i = 0; i < 11; i++)
+            cr_assert_eq(be->op.attention(be, &bad[i]), WEIR_EINVAL, "isa %d case %d", isa, i);
         const weir_kv_append ok = {&c.view, q, q, 8, &zero, &zero, 1, 0};
         weir_kv_append no[5] = {ok, ok, ok, ok, ok};
         no[0].ld = 7, no[1].layer = LAYERS, no[2].k = NULL, no[3].n_row = -1, no[4].kv = NULL;
-        for (int i = 0; i < 5; i++) cr_assert_eq(be->op.kv_append(be, &no[i]), WEIR_EINVAL, "isa %d append %d", isa, i);
+        for (int i = 0; i < 5; i++)
+            cr_assert_eq(be->op.kv_append(be, &no[i]), WEIR_EINVAL, "isa %d append %d", isa, i);
         cache_free(&c);
         weir_backend_close(be);
     }

@@ -26,7 +26,13 @@ Test(attention, softcap_and_window_are_within_their_bound) {
     static const float caps[] = {0.0f, 0.5f, 50.0f};
     static const int32_t windows[] = {0, 1, 5, 16, 63, 64, 65, 130, 1000};
     static const att_case shapes[] = {
-        {.n_head = 4, .n_head_kv = 2, .head_dim = 32, .n_slot = 2, .bias = true, .bias_left = 20, .bias_right = 3},
+        {.n_head = 4,
+         .n_head_kv = 2,
+         .head_dim = 32,
+         .n_slot = 2,
+         .bias = true,
+         .bias_left = 20,
+         .bias_right = 3},
         {.n_head = 2, .n_head_kv = 1, .head_dim = 7, .n_slot = 1},
         {.n_head = 1, .n_head_kv = 1, .head_dim = 1, .n_slot = 1},
         {.n_head = 1, .n_head_kv = 1, .head_dim = 260, .n_slot = 1},
@@ -40,8 +46,8 @@ Test(attention, softcap_and_window_are_within_their_bound) {
                 att_cache *c = att_cache_new(be, &s, FULL, &rng);
                 att_rows r = causal_rows(c, &rng);
                 char what[96];
-                (void)snprintf(what, sizeof what, "%s shape %d cap %g window %d", weir_isa_name(be->isa), i, (double)s.softcap,
-                               s.window);
+                (void)snprintf(what, sizeof what, "%s shape %d cap %g window %d", weir_isa_name(be->isa), i,
+                               (double)s.softcap, s.window);
                 att_check(c, &r, false, what);
                 att_rows_free(&r);
                 att_cache_free(c);
@@ -51,7 +57,8 @@ Test(attention, softcap_and_window_are_within_their_bound) {
     }
 }
 
-/* cap(s) -> 0 as the cap does: the mean of the values. A huge cap changes scores by less than their rounding. */
+/* cap(s) -> 0 as the cap does: the mean of the values. A huge cap changes scores by less than their
+ * rounding. */
 Test(attention, limits_of_the_softcap) {
     uint64_t rng = 181;
     for (int isa = 0; isa <= (int)weir_isa_best(); isa++) {
@@ -68,13 +75,15 @@ Test(attention, limits_of_the_softcap) {
                 double mean = 0;
                 for (int32_t t = 0; t < r.n_key[j]; t++) mean += (double)c->v[t * 32 + d];
                 mean /= r.n_key[j];
-                cr_assert(fabs((double)o[j * 32 + d] - mean) <= 1e-5, "%s n_key %d", weir_isa_name(be->isa), r.n_key[j]);
+                cr_assert(fabs((double)o[j * 32 + d] - mean) <= 1e-5, "%s n_key %d", weir_isa_name(be->isa),
+                          r.n_key[j]);
             }
         }
         c->c.softcap = 1e6f; /* scores up to 15: s^3 / (3 cap^2) is 1e-9 */
         att_run(c, &r, 0, r.n, o);
         for (int i = 0; i < r.n * 32; i++) {
-            cr_assert(fabsf(o[i] - plain[i]) <= 3e-5f, "%s [%d] %g %g", weir_isa_name(be->isa), i, (double)o[i], (double)plain[i]);
+            cr_assert(fabsf(o[i] - plain[i]) <= 3e-5f, "%s [%d] %g %g", weir_isa_name(be->isa), i,
+                      (double)o[i], (double)plain[i]);
         }
         att_rows_free(&r);
         att_cache_free(c);
@@ -82,13 +91,14 @@ Test(attention, limits_of_the_softcap) {
     }
 }
 
-/* Pages before every window and behind every length have no number; a row reads neither them nor the positions of its
- * first page that lie before its window. */
+/* Pages before every window and behind every length have no number; a row reads neither them nor the
+ * positions of its first page that lie before its window. */
 Test(attention, positions_outside_a_window_are_never_used) {
     uint64_t rng = 191;
     for (int isa = 0; isa <= (int)weir_isa_best(); isa++) {
         weir_backend *be = open_backend(1, (weir_isa)isa);
-        const att_case s = {.n_head = 2, .n_head_kv = 1, .head_dim = 24, .n_slot = 1, .max_key = MAX_KEY, .window = 20};
+        const att_case s = {
+            .n_head = 2, .n_head_kv = 1, .head_dim = 24, .n_slot = 1, .max_key = MAX_KEY, .window = 20};
         for (int32_t n_key = 65; n_key <= 150; n_key += 7) {
             att_cache *c = att_cache_new(be, &s, &n_key, &rng);
             att_cache_release(c, 0, n_key - s.window);
@@ -106,7 +116,13 @@ Test(attention, a_window_of_everything_and_a_group_change_no_bit) {
     uint64_t rng = 201;
     for (int isa = 0; isa <= (int)weir_isa_best(); isa++) {
         weir_backend *be = open_backend(2, (weir_isa)isa);
-        const att_case s = {.n_head = 2, .n_head_kv = 2, .head_dim = 33, .n_slot = 2, .max_key = MAX_KEY, .bias = true, .bias_left = 9};
+        const att_case s = {.n_head = 2,
+                            .n_head_kv = 2,
+                            .head_dim = 33,
+                            .n_slot = 2,
+                            .max_key = MAX_KEY,
+                            .bias = true,
+                            .bias_left = 9};
         att_cache *c = att_cache_new(be, &s, FULL, &rng);
         att_rows r = att_rows_new(c, 12, &rng);
         for (int32_t i = 0; i < 12; i++) r.slot[i] = i / 6, r.pos[i] = 100 + i, r.n_key[i] = r.pos[i] + 1;
@@ -124,7 +140,8 @@ Test(attention, a_window_of_everything_and_a_group_change_no_bit) {
     }
 }
 
-/* A dead row is zeros, whatever its other fields say, and touches no companion. A window behind the last key leaves nothing. */
+/* A dead row is zeros, whatever its other fields say, and touches no companion. A window behind the last key
+ * leaves nothing. */
 Test(attention, dead_rows_are_zeros) {
     uint64_t rng = 211;
     for (int isa = 0; isa <= (int)weir_isa_best(); isa++) {

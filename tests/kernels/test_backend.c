@@ -13,7 +13,8 @@ Test(backend, every_instruction_set_up_to_the_best_opens_complete) {
         weir_backend *be = open_backend(2, (weir_isa)isa);
         cr_assert_str_eq(be->name, "cpu");
         cr_assert_eq(be->isa, (weir_isa)isa);
-#define HAS_OP(op_name, args) cr_assert_not_null(be->op.op_name, "%s lacks " #op_name, weir_isa_name(be->isa));
+#define HAS_OP(op_name, args) \
+    cr_assert_not_null(be->op.op_name, "%s lacks " #op_name, weir_isa_name(be->isa));
         WEIR_OP_MAP(HAS_OP)
 #undef HAS_OP
         weir_backend_close(be);
@@ -105,14 +106,17 @@ Test(weight, the_panel_of_16_bit_pairs_is_laid_out_as_drawn) {
     weir_backend *be = open_backend(1, WEIR_ISA_PORTABLE);
     const uint16_t rows[3][3] = {{1, 2, 3}, {4, 5, 6}, {7, 8, 9}};
     weir_weight w;
-    cr_assert_eq(weir_weight_pack(be, &(weir_tensor){rows, WEIR_DTYPE_BF16, 3, 3}, 1, false, WEIR_USE_ROWS, &w), WEIR_OK);
+    cr_assert_eq(
+        weir_weight_pack(be, &(weir_tensor){rows, WEIR_DTYPE_BF16, 3, 3}, 1, false, WEIR_USE_ROWS, &w),
+        WEIR_OK);
     const uint16_t *p = w.data;
     for (int pair = 0; pair < 2; pair++) {
         for (int lane = 0; lane < 16; lane++) {
             for (int half = 0; half < 2; half++) {
                 const int k = 2 * pair + half;
                 const uint16_t want = lane < 3 && k < 3 ? rows[lane][k] : 0;
-                cr_assert_eq(p[(pair * 16 + lane) * 2 + half], want, "pair %d lane %d half %d", pair, lane, half);
+                cr_assert_eq(p[(pair * 16 + lane) * 2 + half], want, "pair %d lane %d half %d", pair, lane,
+                             half);
             }
         }
     }
@@ -124,7 +128,8 @@ Test(weight, bytes_are_those_of_the_padded_panels) {
     cr_assert_eq(weir_weight_bytes(WEIR_LAYOUT_PANEL, WEIR_DTYPE_BF16, 17, 3, false), 2 * 16 * 4 * 2);
     cr_assert_eq(weir_weight_bytes(WEIR_LAYOUT_PANEL, WEIR_DTYPE_F32, 17, 3, true), 4 * 16 * 4 * 4);
     cr_assert_eq(weir_weight_bytes(WEIR_LAYOUT_PANEL, WEIR_DTYPE_F16, INT64_MAX, 2, false), SIZE_MAX);
-    cr_assert_eq(weir_weight_bytes(WEIR_LAYOUT_PANEL, WEIR_DTYPE_F16, INT64_MAX / 8, INT64_MAX / 8, false), SIZE_MAX);
+    cr_assert_eq(weir_weight_bytes(WEIR_LAYOUT_PANEL, WEIR_DTYPE_F16, INT64_MAX / 8, INT64_MAX / 8, false),
+                 SIZE_MAX);
     cr_assert_eq(weir_weight_bytes(WEIR_LAYOUT_PANEL, WEIR_DTYPE_F32, 0, 4, false), SIZE_MAX);
 }
 
@@ -150,7 +155,8 @@ Test(weight, parts_that_do_not_fit_are_refused_and_nothing_is_written) {
     };
     weir_weight w = {.n = 42};
     for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {
-        cr_assert_eq(weir_weight_pack(be, bad[i].part, bad[i].n, bad[i].gated, WEIR_USE_ROWS, &w), WEIR_EINVAL, "case %zu", i);
+        cr_assert_eq(weir_weight_pack(be, bad[i].part, bad[i].n, bad[i].gated, WEIR_USE_ROWS, &w),
+                     WEIR_EINVAL, "case %zu", i);
     }
     cr_assert_eq(weir_weight_pack(be, NULL, 1, false, WEIR_USE_ROWS, &w), WEIR_EINVAL);
     cr_assert_eq(weir_weight_pack(NULL, &a, 1, false, WEIR_USE_ROWS, &w), WEIR_EINVAL);
@@ -166,7 +172,9 @@ Test(weight, failing_allocations_leave_nothing_behind) {
     const long before = alloc_live(), asked = alloc_count();
     alloc_fail_after(asked);
     weir_weight w = {.n = 42};
-    cr_assert_eq(weir_weight_pack(be, &(weir_tensor){data, WEIR_DTYPE_F32, 8, 8}, 1, false, WEIR_USE_ROWS, &w), WEIR_ENOMEM);
+    cr_assert_eq(
+        weir_weight_pack(be, &(weir_tensor){data, WEIR_DTYPE_F32, 8, 8}, 1, false, WEIR_USE_ROWS, &w),
+        WEIR_ENOMEM);
     cr_assert_eq(alloc_live(), before);
     cr_assert_eq(w.n, 42);
     weir_backend_close(be);
@@ -190,8 +198,8 @@ Test(embed, rows_of_the_table_come_back_scaled) {
                 weir_embed a = {x, &w, token, 4, 0.25f};
                 cr_assert_eq(be->op.embed(be, &a), WEIR_OK);
                 for (int64_t i = 0; i < 4 * dim; i++) {
-                    cr_assert_eq(x[i], 0.25f * m.value[token[i / dim] * dim + i % dim], "isa %d dtype %d [%ld]", isa,
-                                 d, (long)i);
+                    cr_assert_eq(x[i], 0.25f * m.value[token[i / dim] * dim + i % dim],
+                                 "isa %d dtype %d [%ld]", isa, d, (long)i);
                 }
                 cr_assert(guarded_intact(x, (size_t)(4 * dim)));
                 guarded_free(x);
@@ -207,7 +215,9 @@ Test(embed, a_token_outside_the_table_writes_nothing) {
     weir_backend *be = open_backend(1, weir_isa_best());
     const float table[4] = {1, 2, 3, 4};
     weir_weight w;
-    cr_assert_eq(weir_weight_pack(be, &(weir_tensor){table, WEIR_DTYPE_F32, 2, 2}, 1, false, WEIR_USE_ROWS, &w), WEIR_OK);
+    cr_assert_eq(
+        weir_weight_pack(be, &(weir_tensor){table, WEIR_DTYPE_F32, 2, 2}, 1, false, WEIR_USE_ROWS, &w),
+        WEIR_OK);
     float x[4] = {7, 7, 7, 7};
     const int32_t bad[][2] = {{0, 2}, {0, -1}};
     for (int i = 0; i < 2; i++) {
@@ -231,8 +241,8 @@ Test(rmsnorm, constant_rows_are_exact_also_in_place) {
             weir_rmsnorm a = {.y = x, .x = x, .w = w, .n_row = 3, .dim = dim};
             cr_assert_eq(be->op.rmsnorm(be, &a), WEIR_OK);
             for (int64_t i = 0; i < 3 * dim; i++) {
-                cr_assert_eq(x[i], i / dim == 1 ? -3.0f : 3.0f, "%s dim %ld [%ld]", weir_isa_name(be->isa), (long)dim,
-                             (long)i);
+                cr_assert_eq(x[i], i / dim == 1 ? -3.0f : 3.0f, "%s dim %ld [%ld]", weir_isa_name(be->isa),
+                             (long)dim, (long)i);
             }
             cr_assert(guarded_intact(x, (size_t)(3 * dim)));
             guarded_free(x);
@@ -242,7 +252,8 @@ Test(rmsnorm, constant_rows_are_exact_also_in_place) {
 }
 
 /* With `add` the norm of x, which is known, comes on top of what is there: one more rounding. */
-static void check_added(weir_backend *be, const float *x, const float *w, const float *norm, int64_t n_row, int64_t dim) {
+static void check_added(weir_backend *be, const float *x, const float *w, const float *norm, int64_t n_row,
+                        int64_t dim) {
     const size_t n = (size_t)(n_row * dim);
     uint64_t rng = 8;
     float *y = floats_normal(n, 2.0f, &rng);
@@ -268,10 +279,14 @@ Test(rmsnorm, fast_builds_agree_with_the_truth_and_do_not_see_other_rows) {
         float *x = floats_normal(n, 3.0f, &rng), *w = floats_normal((size_t)dim, 1.0f, &rng);
         float *truth = guarded_new(n), *y = guarded_new(n), *one = guarded_new((size_t)dim);
         double *want = calloc(n, sizeof *want), *bound = calloc(n, sizeof *bound);
-        cr_assert_eq(weir_rmsnorm_cpu(NULL, &(weir_rmsnorm){.y = truth, .x = x, .w = w, .n_row = ROWS, .dim = dim, .eps = 1e-6f}), WEIR_OK);
+        cr_assert_eq(
+            weir_rmsnorm_cpu(
+                NULL, &(weir_rmsnorm){.y = truth, .x = x, .w = w, .n_row = ROWS, .dim = dim, .eps = 1e-6f}),
+            WEIR_OK);
         for (size_t j = 0; j < n; j++) {
             want[j] = truth[j];
-            /* Half the relative error of the sum's longest chain, the roundings after it, and the truth's own. */
+            /* Half the relative error of the sum's longest chain, the roundings after it, and the truth's
+             * own. */
             bound[j] = ((double)dim / 32 + 16) * 0x1p-24 * fabs(want[j]);
         }
         for (int isa = 0; isa <= (int)weir_isa_best(); isa++) {
@@ -296,8 +311,9 @@ Test(rmsnorm, fast_builds_agree_with_the_truth_and_do_not_see_other_rows) {
 Test(rmsnorm, refuses_what_its_contract_refuses) {
     float x[4] = {1, 1, 1, 1};
     weir_backend *be = open_backend(1, weir_isa_best());
-    const weir_rmsnorm bad[] = {{x, x, x, -1, 4, 0, false}, {x, x, x, 1, 0, 0, false}, {x, x, x, 1, -4, 0, false},
-                                {NULL, x, x, 1, 4, 0, false}, {x, NULL, x, 1, 4, 0, false}, {x, x, NULL, 1, 4, 0, false},
+    const weir_rmsnorm bad[] = {{x, x, x, -1, 4, 0, false},   {x, x, x, 1, 0, 0, false},
+                                {x, x, x, 1, -4, 0, false},   {NULL, x, x, 1, 4, 0, false},
+                                {x, NULL, x, 1, 4, 0, false}, {x, x, NULL, 1, 4, 0, false},
                                 {x, x, x, 1, 4, 0, true}};
     for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {
         weir_rmsnorm a = bad[i];

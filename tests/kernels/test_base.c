@@ -91,7 +91,10 @@ Test(types, every_bf16_survives_the_way_back) {
 }
 
 Test(types, bf16_rounds_to_the_nearest_and_ties_to_even) {
-    const struct { uint32_t f; uint16_t want; } cases[] = {
+    const struct {
+        uint32_t f;
+        uint16_t want;
+    } cases[] = {
         {0x3f800000, 0x3f80}, {0x3f807fff, 0x3f80}, {0x3f808000, 0x3f80}, {0x3f808001, 0x3f81},
         {0x3f818000, 0x3f82}, {0x7f7fffff, 0x7f80}, {0xff7fffff, 0xff80}, {0x00008001, 0x0001},
         {0x7f800001, 0x7fc0}, {0x7fffffff, 0x7fff}, {0x80000000, 0x8000},
@@ -99,7 +102,8 @@ Test(types, bf16_rounds_to_the_nearest_and_ties_to_even) {
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
         float f;
         memcpy(&f, &cases[i].f, sizeof f);
-        cr_assert_eq(weir_bf16_from_f32(f), cases[i].want, "%08x gave %04x", cases[i].f, weir_bf16_from_f32(f));
+        cr_assert_eq(weir_bf16_from_f32(f), cases[i].want, "%08x gave %04x", cases[i].f,
+                     weir_bf16_from_f32(f));
     }
 }
 
@@ -110,7 +114,8 @@ Test(types, a_tensor_is_read_from_any_address) {
         for (int i = 0; i < 6; i++) {
             const float f = (float)(i - 3) * 0.5f;
             const uint16_t f16[6] = {0xbe00, 0xbc00, 0xb800, 0, 0x3800, 0x3c00};
-            const uint16_t b[2] = {weir_bf16_from_f32(f), 0}; /* as wide as a float: gcc bounds the copy by that */
+            const uint16_t b[2] = {weir_bf16_from_f32(f), 0}; /* as wide as a float: gcc bounds the copy by
+                                                                 that */
             const void *src = d == 0 ? (const void *)&f : d == 1 ? (const void *)&f16[i] : (const void *)b;
             memcpy(bytes + 1 + i * weir_dtype_bytes(t.dtype), src, (size_t)weir_dtype_bytes(t.dtype));
         }
@@ -188,8 +193,8 @@ Test(pool, a_split_covers_every_item_once_in_order) {
                 for (int w = 0; w < workers; w++) {
                     long begin, end;
                     weir_pool_split(n, grain, w, workers, &begin, &end);
-                    cr_assert(begin == at && end >= begin && end <= n, "n %ld grain %ld worker %d/%d", n, grain, w,
-                              workers);
+                    cr_assert(begin == at && end >= begin && end <= n, "n %ld grain %ld worker %d/%d", n,
+                              grain, w, workers);
                     cr_assert(begin % grain == 0 || begin == n);
                     at = end;
                 }

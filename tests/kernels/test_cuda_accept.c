@@ -12,9 +12,9 @@
 #include "tests/support/compare.h"
 #include "tests/support/device.h"
 
-/* The accept step of a device: every bit as the CPU's for equal logits, over all rules, temperatures, truncations and both
- * verifications; test_accept_op.c holds the CPU against the rules' definitions. WEIR_RUNNER_SMS changes how many blocks
- * share a row. */
+/* The accept step of a device: every bit as the CPU's for equal logits, over all rules, temperatures,
+ * truncations and both verifications; test_accept_op.c holds the CPU against the rules' definitions.
+ * WEIR_RUNNER_SMS changes how many blocks share a row. */
 
 enum { SESSIONS = 32 };
 
@@ -22,7 +22,7 @@ enum { SESSIONS = 32 };
 typedef struct batch {
     int n_session, n_vocab, ld;
     block *host[SESSIONS];
-    block *dev[SESSIONS];         /* device memory: law, statistics, drafts and rows of a block */
+    block *dev[SESSIONS]; /* device memory: law, statistics, drafts and rows of a block */
     float *q[SESSIONS], *p[SESSIONS];
     weir_row_note *note[SESSIONS];
     weir_accept_session *session; /* device */
@@ -32,7 +32,7 @@ typedef struct batch {
 
 static bool same_float(float a, float b) { return isnan(a) ? isnan(b) : wf_bits(a) == wf_bits(b); }
 
-/* ---- blocks of every kind --------------------------------------------------------------------------------- */
+/* ---- blocks of every kind ------------------------------------------------------------------------------ */
 
 static weir_law random_law(uint64_t *seed, weir_rule rule) {
     static const float temps[] = {0.0f, 0.5f, 1.0f, 1.5f};
@@ -56,23 +56,27 @@ static block *random_block(uint64_t *seed, int n_draft, int n_vocab, int ld, wei
     b->law = random_law(seed, rule);
     b->position = (int)(rng_u64(seed) % 5);
     const bool ties = rng_u64(seed) % 3 == 0;
-    for (int j = 0; j <= n_draft; j++) random_rows(seed, n_vocab, 1.5f, 0.6f, ties, b->q + j * ld, b->p + j * ld);
+    for (int j = 0; j <= n_draft; j++)
+        random_rows(seed, n_vocab, 1.5f, 0.6f, ties, b->q + j * ld, b->p + j * ld);
     if (n_draft > 0 && rng_u64(seed) % 6 == 0) { /* one bad logit, somewhere */
-        const size_t at = (size_t)(rng_u64(seed) % (uint64_t)n_draft) * (size_t)ld + (size_t)(rng_u64(seed) % (uint64_t)n_vocab);
+        const size_t at = (size_t)(rng_u64(seed) % (uint64_t)n_draft) * (size_t)ld +
+                          (size_t)(rng_u64(seed) % (uint64_t)n_vocab);
         (rng_u64(seed) % 2 ? b->q : b->p)[at] = rng_u64(seed) % 2 ? NAN : INFINITY;
     }
     block_stats(b);
     for (int j = 0; j < n_draft; j++) block_draw(b, j);
-    if (n_draft > 0 && rng_u64(seed) % 16 == 0) b->draft[n_draft - 1] = (int32_t)(rng_u64(seed) % (uint64_t)n_vocab);
+    if (n_draft > 0 && rng_u64(seed) % 16 == 0)
+        b->draft[n_draft - 1] = (int32_t)(rng_u64(seed) % (uint64_t)n_vocab);
     return b;
 }
 
-/* ---- between the two memories ----------------------------------------------------------------------------- */
+/* ---- between the two memories -------------------------------------------------------------------------- */
 
 static void *part(block *dev, size_t offset) { return (char *)dev + offset; }
 
 /* Session i has rule first + i. */
-static batch *batch_new(weir_backend *be, uint64_t *seed, int first, int n_session, int n_vocab, int max_draft) {
+static batch *batch_new(weir_backend *be, uint64_t *seed, int first, int n_session, int n_vocab,
+                        int max_draft) {
     batch *x = calloc(1, sizeof *x);
     *x = (batch){.n_session = n_session, .n_vocab = n_vocab, .ld = n_vocab + (int)(rng_u64(seed) % 4)};
     weir_accept_session s[SESSIONS];
@@ -114,7 +118,7 @@ static void batch_free(weir_backend *be, batch *x) {
     free(x);
 }
 
-/* ---- accept ------------------------------------------------------------------------------------------------ */
+/* ---- accept -------------------------------------------------------------------------------------------- */
 
 static void accept_both(weir_backend *be, batch *x) {
     for (int i = 0; i < x->n_session; i++) block_accept(x->host[i]);
@@ -131,7 +135,8 @@ static void check_unwritten(weir_backend *be, const batch *x, const char *where)
         device_get(be, note, x->note[i], sizeof note);
         for (int j = x->host[i]->n_draft; j < BLOCK_DRAFT; j++)
             for (size_t k = 0; k < sizeof note[j]; k++)
-                cr_assert(note[j][k] == 0x5a, "%s: session %d has %d rows, and row %d was written", where, i, x->host[i]->n_draft, j);
+                cr_assert(note[j][k] == 0x5a, "%s: session %d has %d rows, and row %d was written", where, i,
+                          x->host[i]->n_draft, j);
     }
 }
 
@@ -146,7 +151,8 @@ static void check_verdict(const weir_verdict *want, const weir_verdict *got, con
 
 /* Counts of what the cases have shown, so that they cannot all be of one kind. */
 typedef struct tally {
-    int sessions, rejected, whole, broken, spared, rows; /* spared: an unusable row behind the first rejection */
+    int sessions, rejected, whole, broken, spared, rows; /* spared: an unusable row behind the first
+                                                            rejection */
 } tally;
 
 static void check_session(const batch *x, int i, const char *where, tally *n) {
@@ -155,27 +161,31 @@ static void check_session(const batch *x, int i, const char *where, tally *n) {
     n->sessions++;
     n->broken += a->status != WEIR_OK;
     if (a->status != WEIR_OK) return;
-    cr_assert(a->n_examined == b->n_examined && a->n_accept == b->n_accept, "%s: %d of %d accepted, want %d of %d", where,
-              b->n_accept, b->n_examined, a->n_accept, a->n_examined);
+    cr_assert(a->n_examined == b->n_examined && a->n_accept == b->n_accept,
+              "%s: %d of %d accepted, want %d of %d", where, b->n_accept, b->n_examined, a->n_accept,
+              a->n_examined);
     cr_assert(same_float(a->block_p, b->block_p), "%s: P %a, want %a", where, b->block_p, a->block_p);
     check_verdict(&a->verdict, &b->verdict, where);
     n->rejected += a->n_accept < a->n_draft;
     n->whole += a->n_accept == a->n_draft;
-    for (int j = a->n_examined; j < a->n_draft; j++) n->spared += isnan(a->q_stats[j].max) || isnan(a->p_stats[j].max);
+    for (int j = a->n_examined; j < a->n_draft; j++)
+        n->spared += isnan(a->q_stats[j].max) || isnan(a->p_stats[j].max);
     for (int j = 0; j < a->n_examined; j++) {
         const weir_accept_row *r = &a->row[j], *g = &x->row[i][j];
-        cr_assert(same_float(r->reject, g->reject) && same_float(r->log_pi, g->log_pi) && same_float(r->log_p, g->log_p),
-                  "%s row %d: R %a log pi %a log p %a, want %a %a %a", where, j, g->reject, g->log_pi, g->log_p, r->reject,
-                  r->log_pi, r->log_p);
-        cr_assert(r->deferred == g->deferred && r->accepted == g->accepted, "%s row %d: deferred %d accepted %d", where, j,
-                  g->deferred, g->accepted);
+        cr_assert(same_float(r->reject, g->reject) && same_float(r->log_pi, g->log_pi) &&
+                      same_float(r->log_p, g->log_p),
+                  "%s row %d: R %a log pi %a log p %a, want %a %a %a", where, j, g->reject, g->log_pi,
+                  g->log_p, r->reject, r->log_pi, r->log_p);
+        cr_assert(r->deferred == g->deferred && r->accepted == g->accepted,
+                  "%s row %d: deferred %d accepted %d", where, j, g->deferred, g->accepted);
         n->rows++;
     }
 }
 
-/* ---- the closing token -------------------------------------------------------------------------------------- */
+/* ---- the closing token --------------------------------------------------------------------------------- */
 
-/* Session i's block closed; on the host, or (dev) with the same parts on the device. again: without the verdict. */
+/* Session i's block closed; on the host, or (dev) with the same parts on the device. again: without the
+ * verdict. */
 static weir_emit_session closing(const batch *x, int i, bool dev, bool again, bool bonus_pi) {
     const block *b = x->host[i];
     const weir_accept_session *a = dev ? &x->got[i] : &b->session;
@@ -218,15 +228,16 @@ static void emit_both(weir_backend *be, const batch *x, uint64_t *seed, const ch
         const weir_emit_session *w = &want[i], *g = &got[i];
         cr_assert(w->status == g->status, "%s emit %d: status %d, want %d", where, i, g->status, w->status);
         if (w->status != WEIR_OK) continue;
-        cr_assert(w->token == g->token && w->deferred == g->deferred, "%s emit %d: token %d, want %d", where, i, g->token,
-                  w->token);
-        cr_assert(same_float(w->log_pi, g->log_pi) && same_float(w->log_p, g->log_p) && same_float(w->reject, g->reject),
-                  "%s emit %d: log pi %a log p %a R %a, want %a %a %a", where, i, g->log_pi, g->log_p, g->reject, w->log_pi,
-                  w->log_p, w->reject);
+        cr_assert(w->token == g->token && w->deferred == g->deferred, "%s emit %d: token %d, want %d", where,
+                  i, g->token, w->token);
+        cr_assert(same_float(w->log_pi, g->log_pi) && same_float(w->log_p, g->log_p) &&
+                      same_float(w->reject, g->reject),
+                  "%s emit %d: log pi %a log p %a R %a, want %a %a %a", where, i, g->log_pi, g->log_p,
+                  g->reject, w->log_pi, w->log_p, w->reject);
     }
 }
 
-/* ---- gates --------------------------------------------------------------------------------------------------- */
+/* ---- gates --------------------------------------------------------------------------------------------- */
 
 static void gate_both(weir_backend *be, const batch *x, uint64_t *seed, const char *where) {
     weir_gate_session want[SESSIONS], got[SESSIONS];
@@ -236,8 +247,11 @@ static void gate_both(weir_backend *be, const batch *x, uint64_t *seed, const ch
         const bool alone = rng_u64(seed) % 3 == 0;
         for (int k = 0; k < 2; k++) {
             weir_gate_session *g = k ? &got[i] : &want[i];
-            *g = (weir_gate_session){.law = s[k]->law, .q_logits = s[k]->q_logits, .q_stats = s[k]->q_stats,
-                                     .p_logits = alone ? NULL : s[k]->p_logits, .p_stats = alone ? NULL : s[k]->p_stats,
+            *g = (weir_gate_session){.law = s[k]->law,
+                                     .q_logits = s[k]->q_logits,
+                                     .q_stats = s[k]->q_stats,
+                                     .p_logits = alone ? NULL : s[k]->p_logits,
+                                     .p_stats = alone ? NULL : s[k]->p_stats,
                                      .position = x->host[i]->position};
         }
     }
@@ -248,20 +262,23 @@ static void gate_both(weir_backend *be, const batch *x, uint64_t *seed, const ch
     device_get(be, got, a.session, (size_t)x->n_session * sizeof *got);
     weir_backend_free(be, a.session);
     for (int i = 0; i < x->n_session; i++) {
-        cr_assert(want[i].status == got[i].status, "%s gate %d: status %d, want %d", where, i, got[i].status, want[i].status);
+        cr_assert(want[i].status == got[i].status, "%s gate %d: status %d, want %d", where, i, got[i].status,
+                  want[i].status);
         cr_assert(want[i].status != WEIR_OK || want[i].deferred == got[i].deferred, "%s gate %d", where, i);
     }
 }
 
-/* ---- all of it ------------------------------------------------------------------------------------------------ */
+/* ---- all of it ----------------------------------------------------------------------------------------- */
 
-static void compare(weir_backend *be, uint64_t *seed, int first, int n_session, int n_vocab, int max_draft, tally *n) {
+static void compare(weir_backend *be, uint64_t *seed, int first, int n_session, int n_vocab, int max_draft,
+                    tally *n) {
     cr_assert_eq(weir_backend_reserve(be, (size_t)weir_accept_cuda_scratch_floats(n_vocab)), WEIR_OK);
     batch *x = batch_new(be, seed, first, n_session, n_vocab, max_draft);
     char where[64];
     accept_both(be, x);
     for (int i = 0; i < n_session; i++) {
-        snprintf(where, sizeof where, "%s, n %d, session %d", weir_rule_facts((weir_rule)((first + i) % WEIR_RULE_COUNT))->name, n_vocab, i);
+        snprintf(where, sizeof where, "%s, n %d, session %d",
+                 weir_rule_facts((weir_rule)((first + i) % WEIR_RULE_COUNT))->name, n_vocab, i);
         check_session(x, i, where, n);
     }
     snprintf(where, sizeof where, "n %d", n_vocab);
@@ -287,8 +304,8 @@ static void all_sizes(const char *sms, uint64_t seed) {
         for (int rep = 0; rep < (sizes[i] >= 1000 ? (reps + 4) / 5 : reps); rep++)
             compare(be, &seed, 0, reps < 10 ? 16 : SESSIONS, sizes[i], reps < 10 ? 3 : rep == 0 ? 16 : 4, &n);
     if (reps == 10) cr_expect(n.rejected > 200 && n.whole > 300 && n.broken > 50 && n.spared > 10);
-    cr_log_info("%d sessions: %d rejected, %d whole, %d broken, %d spared; %d rows", n.sessions, n.rejected, n.whole,
-                n.broken, n.spared, n.rows);
+    cr_log_info("%d sessions: %d rejected, %d whole, %d broken, %d spared; %d rows", n.sessions, n.rejected,
+                n.whole, n.broken, n.spared, n.rows);
     weir_backend_close(be);
 }
 
@@ -296,7 +313,8 @@ Test(cuda_accept, blocks_on_1_sm) { all_sizes("1", 401); }
 Test(cuda_accept, blocks_on_3_sms) { all_sizes("3", 402); }
 Test(cuda_accept, blocks_on_8_sms) { all_sizes("8", 403); }
 
-/* One session at a time, so that many blocks share a row: every rule, and often enough that both ends of a block occur. */
+/* One session at a time, so that many blocks share a row: every rule, and often enough that both ends of a
+ * block occur. */
 static void long_rows(const char *sms, uint64_t seed) {
     weir_backend *be = open_with(sms);
     tally n = {0};
@@ -330,7 +348,7 @@ Test(cuda_accept, does_not_depend_on_the_batch) {
     weir_backend_close(be);
 }
 
-/* ---- failures --------------------------------------------------------------------------------------------------- */
+/* ---- failures ------------------------------------------------------------------------------------------ */
 
 Test(cuda_accept, faults_are_the_sessions_own) {
     weir_backend *be = device_open();
@@ -349,7 +367,8 @@ Test(cuda_accept, faults_are_the_sessions_own) {
     s[4].law = law;
     cr_assert_eq(weir_backend_upload(be, x->session, s, sizeof s), WEIR_OK);
     accept_both(be, x);
-    for (int i = 0; i < 4; i++) cr_expect_eq(x->got[i].status, WEIR_EINVAL, "session %d: %d", i, x->got[i].status);
+    for (int i = 0; i < 4; i++)
+        cr_expect_eq(x->got[i].status, WEIR_EINVAL, "session %d: %d", i, x->got[i].status);
     cr_expect_eq(x->got[4].status, WEIR_ENOTSUP);
     tally n = {0};
     for (int i = 5; i < 16; i++) check_session(x, i, "beside faults", &n);

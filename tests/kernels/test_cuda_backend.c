@@ -10,7 +10,9 @@
 
 enum { RING = 8 * (2 << 20) }; /* bytes that uploads can be ahead of the device: kernels/cuda/cuda.cuh */
 
-static unsigned char pattern(size_t i, unsigned seed) { return (unsigned char)((i * 2654435761u + seed) >> 13); }
+static unsigned char pattern(size_t i, unsigned seed) {
+    return (unsigned char)((i * 2654435761u + seed) >> 13);
+}
 
 static void fill(unsigned char *p, size_t n, unsigned seed) {
     for (size_t i = 0; i < n; i++) p[i] = pattern(i, seed);
@@ -61,7 +63,8 @@ Test(cuda_backend, a_device_that_is_not_there_is_refused_with_the_number_of_thos
     cr_assert_eq(weir_backend_cuda_open(NULL, 0, NULL), WEIR_EINVAL);
 }
 
-/* The source is overwritten at once; the largest size goes round the ring of staging memory more than once. */
+/* The source is overwritten at once; the largest size goes round the ring of staging memory more than
+ * once. */
 Test(cuda_backend, what_was_uploaded_comes_back_whatever_becomes_of_the_source) {
     weir_backend *be = device_open();
     const size_t sizes[] = {0, 1, 3, 256, 4097, (2 << 20) - 1, (2 << 20) + 1, RING + RING / 2 + 5};
@@ -146,7 +149,8 @@ Test(cuda_backend, memory_that_is_not_there_is_refused_and_nothing_breaks) {
     cr_assert_null(weir_backend_alloc(be, (size_t)1 << 50));
     const size_t before = be->scratch_floats;
     cr_assert_eq(weir_backend_reserve(be, (size_t)1 << 48), WEIR_EDEVMEM);
-    cr_assert_eq(weir_backend_reserve(be, SIZE_MAX / 4 + 2), WEIR_EDEVMEM, "4 bytes, were the product to wrap");
+    cr_assert_eq(weir_backend_reserve(be, SIZE_MAX / 4 + 2), WEIR_EDEVMEM,
+                 "4 bytes, were the product to wrap");
     cr_assert_eq(be->scratch_floats, before);
     cr_assert_str_empty(be->err.text);
     expect(be, weir_backend_zero(be, be->scratch, 64));
@@ -183,7 +187,7 @@ Test(cuda_backend, the_queue_is_idle_once_it_was_waited_for_and_marks_tell_the_t
     weir_backend_close(be);
 }
 
-/* ---- recordings ------------------------------------------------------------------------------------------------ */
+/* ---- recordings ---------------------------------------------------------------------------------------- */
 
 /* dst: what src holds, but zeros from byte 4 to 8. */
 typedef struct splice {
@@ -283,7 +287,8 @@ Test(cuda_backend, what_cannot_be_recorded_is_refused_and_leaves_the_recording_w
     expect(be, be->queue->replay(be, g));
     expect(be, weir_backend_download(be, host, s.dst, 64));
     cr_assert_eq(host[0], pattern(0, 5));
-    cr_assert_eq(weir_backend_reserve(be, be->scratch_floats + 1), WEIR_EINVAL, "a graph may hold the scratch");
+    cr_assert_eq(weir_backend_reserve(be, be->scratch_floats + 1), WEIR_EINVAL,
+                 "a graph may hold the scratch");
     be->queue->graph_free(be, g);
     expect(be, weir_backend_reserve(be, be->scratch_floats + 1));
     weir_backend_free(be, s.dst);
@@ -291,7 +296,7 @@ Test(cuda_backend, what_cannot_be_recorded_is_refused_and_leaves_the_recording_w
     weir_backend_close(be);
 }
 
-/* ---- loops ------------------------------------------------------------------------------------------------------ */
+/* ---- loops --------------------------------------------------------------------------------------------- */
 
 enum { V = 50, ARGMAX = 7 };
 
@@ -299,10 +304,20 @@ enum { V = 50, ARGMAX = 7 };
 static weir_status alone_body(void *ctx) {
     bucket *b = ctx;
     const weir_backend_ops *op = &b->be->op;
-    WEIR_TRY(op->loop_rows(b->be, &(weir_loop_rows){.loop = &b->l, .step = WEIR_LOOP_VERIFY, .token = b->token, .pos = b->pos,
-                                                    .slot = b->slot, .law_of = b->law_of, .law = b->law}));
-    WEIR_TRY(op->row_stats(b->be, &(weir_row_stats_args){.logits = b->l.p_logits, .ld = V, .n_row = 1, .n_vocab = V,
-                                                         .law = b->law, .law_of = b->law_of, .out = b->l.p_stats}));
+    WEIR_TRY(op->loop_rows(b->be, &(weir_loop_rows){.loop = &b->l,
+                                                    .step = WEIR_LOOP_VERIFY,
+                                                    .token = b->token,
+                                                    .pos = b->pos,
+                                                    .slot = b->slot,
+                                                    .law_of = b->law_of,
+                                                    .law = b->law}));
+    WEIR_TRY(op->row_stats(b->be, &(weir_row_stats_args){.logits = b->l.p_logits,
+                                                         .ld = V,
+                                                         .n_row = 1,
+                                                         .n_vocab = V,
+                                                         .law = b->law,
+                                                         .law_of = b->law_of,
+                                                         .out = b->l.p_stats}));
     return op->loop_close(b->be, &(weir_loop_close){.loop = &b->l});
 }
 
@@ -326,11 +341,12 @@ static void expect_loop(bucket *b, weir_graph *g, const weir_seat *seat, int lau
     bucket_sit(b, seat, launch);
     expect(b->be, b->be->queue->replay(b->be, g));
     expect(b->be, b->be->queue->wait(b->be));
-    cr_assert(flags->done == done && flags->running == running && flags->over == 1, "done %d, running %d, over %d",
-              flags->done, flags->running, flags->over);
+    cr_assert(flags->done == done && flags->running == running && flags->over == 1,
+              "done %d, running %d, over %d", flags->done, flags->running, flags->over);
     const weir_block_record *last = (weir_block_record *)b->mapped_ring + (done - 1) % BUCKET_DEPTH;
     cr_assert(last->live == 1 && last->position == done - 1 && last->closing == 1 && last->token == ARGMAX,
-              "live %d, position %d, closing %d, token %d", last->live, last->position, last->closing, last->token);
+              "live %d, position %d, closing %d, token %d", last->live, last->position, last->closing,
+              last->token);
 }
 
 Test(cuda_backend, a_loop_runs_until_its_last_block_says_so_at_every_replay) {

@@ -10,7 +10,8 @@
 
 enum { ROWS = 11 };
 
-static void check_embed(weir_backend *be, weir_backend *cpu, weir_dtype dtype, weir_use use, int64_t n, int64_t k, uint64_t *rng) {
+static void check_embed(weir_backend *be, weir_backend *cpu, weir_dtype dtype, weir_use use, int64_t n,
+                        int64_t k, uint64_t *rng) {
     matrix m = matrix_new(dtype, n, k, 1.0f, rng);
     weir_weight there, here;
     cr_assert_eq(weir_weight_pack(be, &m.file, 1, false, use, &there), WEIR_OK);
@@ -85,11 +86,12 @@ Test(cuda_embed, refuses_what_its_contract_refuses) {
 
 /* --- RMSNorm --------------------------------------------------------------------------------- */
 
-/* The sum of squares: a chain of dim / 1024 groups of four and 8 steps of trees, each 2^-24, halved by the root; root, division
- * and two products 2.5 more. */
+/* The sum of squares: a chain of dim / 1024 groups of four and 8 steps of trees, each 2^-24, halved by the
+ * root; root, division and two products 2.5 more. */
 static void check_norm(weir_backend *be, int64_t dim, int64_t n_row, bool in_place, bool add, uint64_t *rng) {
     const size_t total = (size_t)(n_row * dim);
-    float *y = floats_normal(total, 2.0f, rng), *x = floats_normal(total, 3.0f, rng), *w = floats_normal((size_t)dim, 1.0f, rng), *got = guarded_new(total);
+    float *y = floats_normal(total, 2.0f, rng), *x = floats_normal(total, 3.0f, rng),
+          *w = floats_normal((size_t)dim, 1.0f, rng), *got = guarded_new(total);
     double *want = malloc(total * sizeof *want), *bound = malloc(total * sizeof *bound);
     const double unit = ((double)(dim / 256 + 12) / 2 + 4) * 0x1p-24;
     for (int64_t r = 0; r < n_row; r++) {
@@ -103,16 +105,20 @@ static void check_norm(weir_backend *be, int64_t dim, int64_t n_row, bool in_pla
             bound[r * dim + i] += 0x1p-24 * fabs(want[r * dim + i]);
         }
     }
-    float *x_there = device_put(be, x, total * sizeof *x), *w_there = device_put(be, w, (size_t)dim * sizeof *w);
+    float *x_there = device_put(be, x, total * sizeof *x),
+          *w_there = device_put(be, w, (size_t)dim * sizeof *w);
     float *y_there = in_place ? x_there : device_put(be, y, total * sizeof *y);
-    weir_rmsnorm a = {.y = y_there, .x = x_there, .w = w_there, .n_row = n_row, .dim = dim, .eps = 1e-6f, .add = add};
+    weir_rmsnorm a = {
+        .y = y_there, .x = x_there, .w = w_there, .n_row = n_row, .dim = dim, .eps = 1e-6f, .add = add};
     cr_assert_eq(be->op.rmsnorm(be, &a), WEIR_OK);
     device_get(be, got, y_there, total * sizeof *x);
     assert_within(got, want, bound, total, "rmsnorm");
 
-    float *alone = guarded_new((size_t)dim), *one_there = device_put(be, x + (n_row - 1) * dim, (size_t)dim * sizeof *x);
+    float *alone = guarded_new((size_t)dim),
+          *one_there = device_put(be, x + (n_row - 1) * dim, (size_t)dim * sizeof *x);
     float *sum_there = add ? device_put(be, y + (n_row - 1) * dim, (size_t)dim * sizeof *y) : one_there;
-    a = (weir_rmsnorm){.y = sum_there, .x = one_there, .w = w_there, .n_row = 1, .dim = dim, .eps = 1e-6f, .add = add};
+    a = (weir_rmsnorm){
+        .y = sum_there, .x = one_there, .w = w_there, .n_row = 1, .dim = dim, .eps = 1e-6f, .add = add};
     cr_assert_eq(be->op.rmsnorm(be, &a), WEIR_OK);
     device_get(be, alone, sum_there, (size_t)dim * sizeof *x);
     assert_same(alone, got + (n_row - 1) * dim, (size_t)dim, "a row alone");
@@ -130,7 +136,8 @@ Test(cuda_embed, norms_are_within_their_bound_and_alone_the_same) {
     const int64_t dim[] = {1, 2, 3, 31, 64, 255, 257, 1024, 1025, 4096, 4100, 9001};
     for (int i = 0; i < 36; i++) check_norm(be, dim[i / 3], 1 + i % 4, i % 3 == 1, i % 3 == 2, &rng);
     const float x[2] = {NAN, 1.0f};
-    float *x_there = device_put(be, x, sizeof x), *w_there = device_put(be, (const float[1]){1.0f}, sizeof(float)), y[2];
+    float *x_there = device_put(be, x, sizeof x),
+          *w_there = device_put(be, (const float[1]){1.0f}, sizeof(float)), y[2];
     weir_rmsnorm a = {.y = x_there, .x = x_there, .w = w_there, .n_row = 2, .dim = 1, .eps = 0.0f};
     cr_assert_eq(be->op.rmsnorm(be, &a), WEIR_OK);
     device_get(be, y, x_there, sizeof y);

@@ -84,7 +84,8 @@ Test(cuda_failures, a_machine_without_a_device_is_told_in_one_line) {
         cr_assert(strstr(err.text, cases[i].why), "%s", err.text);
         weir_backend *be = NULL;
         cr_assert_eq(weir_backend_cuda_open(&be, 0, &err), WEIR_ENOTSUP);
-        cr_assert(strncmp(err.text, "device cuda:0: ", 15) == 0 && strstr(err.text, cases[i].why), "%s", err.text);
+        cr_assert(strncmp(err.text, "device cuda:0: ", 15) == 0 && strstr(err.text, cases[i].why), "%s",
+                  err.text);
         cr_assert_null(strchr(err.text, '\n'));
         cr_assert_null(be);
         cr_assert_eq(weir_backend_cuda_count(NULL), 0);
@@ -116,7 +117,7 @@ Test(cuda_failures, without_cublaslt_the_backend_opens_and_says_so) {
     expect_nothing_left("close", 0);
 }
 
-/* ---- the first failure ------------------------------------------------------------------------------------------ */
+/* ---- the first failure --------------------------------------------------------------------------------- */
 
 typedef struct norm {
     weir_backend *be;
@@ -135,7 +136,8 @@ static norm norm_new(void) {
 
 static weir_status norm_run(void *ctx) {
     norm *n = ctx;
-    return n->be->op.rmsnorm(n->be, &(weir_rmsnorm){.x = n->x, .y = n->x, .w = n->w, .n_row = 2, .dim = 32, .eps = 1.0f});
+    return n->be->op.rmsnorm(
+        n->be, &(weir_rmsnorm){.x = n->x, .y = n->x, .w = n->w, .n_row = 2, .dim = 32, .eps = 1.0f});
 }
 
 static void norm_free(norm *n) {
@@ -276,7 +278,8 @@ Test(cuda_failures, a_recording_that_fails_leaves_nothing) {
     for (int looped = 0; looped < 2; looped++) {
         cr_assert_eq(n.be->queue->record(n.be, norm_run, &n, looped, &g), WEIR_ENOMEM);
     }
-    cr_assert(!g && runner_live_blocks() == blocks && runner_live_objects() == objects && alloc_live() == held);
+    cr_assert(!g && runner_live_blocks() == blocks && runner_live_objects() == objects &&
+              alloc_live() == held);
     cr_assert_str_empty(n.be->err.text);
     alloc_fail_after(1L << 40);
     for (int looped = 0; looped < 2; looped++) {
@@ -292,7 +295,7 @@ Test(cuda_failures, a_recording_that_fails_leaves_nothing) {
     alloc_uninstall();
 }
 
-/* ---- the host does not wait -------------------------------------------------------------------------------------- */
+/* ---- the host does not wait ---------------------------------------------------------------------------- */
 
 Test(cuda_failures, ops_uploads_and_replays_never_wait_for_the_device) {
     norm n = norm_new();
@@ -308,8 +311,13 @@ Test(cuda_failures, ops_uploads_and_replays_never_wait_for_the_device) {
     }
     cr_assert_eq(runner_api_count("cudaGraphLaunch"), 10);
     cr_assert_geq(runner_api_count("cudaLaunchKernelExC"), 10);
-    const char *const waits[] = {"cudaStreamSynchronize", "cudaDeviceSynchronize", "cudaEventSynchronize", "cudaMemcpy",
-                                 "cudaMalloc",            "cudaFree",              "cudaHostAlloc"};
+    const char *const waits[] = {"cudaStreamSynchronize",
+                                 "cudaDeviceSynchronize",
+                                 "cudaEventSynchronize",
+                                 "cudaMemcpy",
+                                 "cudaMalloc",
+                                 "cudaFree",
+                                 "cudaHostAlloc"};
     for (size_t i = 0; i < sizeof waits / sizeof waits[0]; i++) {
         cr_assert_eq(runner_api_count(waits[i]), 0, "%s", waits[i]);
     }
@@ -317,7 +325,8 @@ Test(cuda_failures, ops_uploads_and_replays_never_wait_for_the_device) {
     norm_free(&n);
 }
 
-/* The runner's copies are over at once, so only the calls show it: a part of the ring is written again after its event. */
+/* The runner's copies are over at once, so only the calls show it: a part of the ring is written again after
+ * its event. */
 Test(cuda_failures, uploads_that_go_round_the_ring_wait_for_the_part_they_write_again) {
     weir_backend *be = open_or_fail();
     enum { PART = 2 << 20, ROUNDS = 3 * 8 };

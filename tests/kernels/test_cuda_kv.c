@@ -10,8 +10,9 @@
 enum { LAYERS = 2, LAYER = 1, SLOTS = 3, STRIDE = 3, PAGES = SLOTS * STRIDE };
 
 /* The pool that the definition of kv.h gives, byte by byte: NaN wherever nothing belongs. */
-static unsigned char *expected_pool(const weir_kv_view *kv, const int32_t *table, const float *k, const float *v, int64_t ld,
-                                    const int32_t *slot, const int32_t *pos, int n) {
+static unsigned char *expected_pool(const weir_kv_view *kv, const int32_t *table, const float *k,
+                                    const float *v, int64_t ld, const int32_t *slot, const int32_t *pos,
+                                    int n) {
     const size_t elem = (size_t)weir_dtype_bytes(kv->dtype), bytes = (size_t)(PAGES * kv->page_elems) * elem;
     unsigned char *pool = malloc(bytes);
     cr_assert(pool);
@@ -20,20 +21,24 @@ static unsigned char *expected_pool(const weir_kv_view *kv, const int32_t *table
         if (slot[r] < 0) continue;
         const int64_t page = table[slot[r] * STRIDE + pos[r] / WEIR_PAGE], t = pos[r] % WEIR_PAGE;
         for (int32_t i = 0; i < kv->n_head_kv * kv->head_dim; i++) {
-            const int64_t block = page * kv->page_elems + ((int64_t)LAYER * kv->n_head_kv + i / kv->head_dim) * 2 * kv->head_dim * WEIR_PAGE;
-            const int64_t d = i % kv->head_dim, at[2] = {block + d * WEIR_PAGE + t, block + (WEIR_PAGE + t) * kv->head_dim + d};
+            const int64_t block =
+                page * kv->page_elems +
+                ((int64_t)LAYER * kv->n_head_kv + i / kv->head_dim) * 2 * kv->head_dim * WEIR_PAGE;
+            const int64_t d = i % kv->head_dim,
+                          at[2] = {block + d * WEIR_PAGE + t, block + (WEIR_PAGE + t) * kv->head_dim + d};
             const float value[2] = {k[r * ld + i], v[r * ld + i]};
             for (int j = 0; j < 2; j++) {
                 const uint16_t h = weir_bf16_from_f32(value[j]);
-                memcpy(pool + (size_t)at[j] * elem, elem == 4 ? (const void *)&value[j] : (const void *)&h, elem);
+                memcpy(pool + (size_t)at[j] * elem, elem == 4 ? (const void *)&value[j] : (const void *)&h,
+                       elem);
             }
         }
     }
     return pool;
 }
 
-static void check(weir_backend *be, int32_t n_head_kv, int32_t head_dim, weir_dtype dtype, const int32_t *slot, const int32_t *pos,
-                  int n, uint64_t *rng) {
+static void check(weir_backend *be, int32_t n_head_kv, int32_t head_dim, weir_dtype dtype,
+                  const int32_t *slot, const int32_t *pos, int n, uint64_t *rng) {
     const int32_t table[PAGES] = {4, 8, 0, 7, 1, 3, 2, 6, 5};
     const int64_t page = weir_kv_page_elems(LAYERS, n_head_kv, head_dim), ld = n_head_kv * head_dim + 3;
     const size_t bytes = (size_t)(PAGES * page) * (size_t)weir_dtype_bytes(dtype), floats = (size_t)(n * ld);
@@ -42,7 +47,14 @@ static void check(weir_backend *be, int32_t n_head_kv, int32_t head_dim, weir_dt
     k[1] = 1.01171875f; /* up */
     unsigned char *got = malloc(bytes);
     memset(got, 0xff, bytes);
-    weir_kv_view kv = {device_put(be, got, bytes), page, device_put(be, table, sizeof table), STRIDE, LAYERS, n_head_kv, head_dim, dtype};
+    weir_kv_view kv = {device_put(be, got, bytes),
+                       page,
+                       device_put(be, table, sizeof table),
+                       STRIDE,
+                       LAYERS,
+                       n_head_kv,
+                       head_dim,
+                       dtype};
     float *k_d = device_put(be, k, floats * 4), *v_d = device_put(be, v, floats * 4);
     int32_t *slot_d = device_put(be, slot, (size_t)n * 4), *pos_d = device_put(be, pos, (size_t)n * 4);
     weir_kv_append a = {&kv, k_d, v_d, ld, slot_d, pos_d, n, LAYER};
@@ -50,10 +62,12 @@ static void check(weir_backend *be, int32_t n_head_kv, int32_t head_dim, weir_dt
     device_get(be, got, kv.pool, bytes);
     unsigned char *want = expected_pool(&kv, table, k, v, ld, slot, pos, n);
     for (size_t i = 0; i < bytes; i++) {
-        cr_assert_eq(got[i], want[i], "%s heads %d dim %d rows %d: byte %zu", weir_dtype_name(dtype), n_head_kv, head_dim, n, i);
+        cr_assert_eq(got[i], want[i], "%s heads %d dim %d rows %d: byte %zu", weir_dtype_name(dtype),
+                     n_head_kv, head_dim, n, i);
     }
     weir_backend_free(be, kv.pool), weir_backend_free(be, (void *)kv.table);
-    weir_backend_free(be, k_d), weir_backend_free(be, v_d), weir_backend_free(be, slot_d), weir_backend_free(be, pos_d);
+    weir_backend_free(be, k_d), weir_backend_free(be, v_d), weir_backend_free(be, slot_d),
+        weir_backend_free(be, pos_d);
     guarded_free(k), guarded_free(v), free(got), free(want);
 }
 

@@ -39,9 +39,19 @@ static void bench_free(bench *b) {
 
 static weir_linear args_of(const bench *b, int64_t r0, int64_t n_row) {
     const data *d = b->d;
-    return (weir_linear){.x = b->x + r0 * d->ldx, .ldx = d->ldx, .norm = d->p.norm ? b->norm : NULL, .eps = LINEAR_EPS,
-                         .w = &b->w, .y = b->y, .ldy = d->ldy, .n_row = n_row, .epilogue = d->p.epilogue,
-                         .scale = d->p.scale, .softcap = d->p.softcap, .rows = d->p.rows, .extent = b->extent_n ? b->extent : NULL,
+    return (weir_linear){.x = b->x + r0 * d->ldx,
+                         .ldx = d->ldx,
+                         .norm = d->p.norm ? b->norm : NULL,
+                         .eps = LINEAR_EPS,
+                         .w = &b->w,
+                         .y = b->y,
+                         .ldy = d->ldy,
+                         .n_row = n_row,
+                         .epilogue = d->p.epilogue,
+                         .scale = d->p.scale,
+                         .softcap = d->p.softcap,
+                         .rows = d->p.rows,
+                         .extent = b->extent_n ? b->extent : NULL,
                          .extent_n = b->extent_n};
 }
 
@@ -75,25 +85,33 @@ static void check_product(weir_backend *be, const product *p, uint64_t *rng) {
 
 /* --- values ---------------------------------------------------------------------------------- */
 
-/* Small integers over a power of two: every sum is exact in f32, whatever the order, and the inputs are bf16. */
+/* Small integers over a power of two: every sum is exact in f32, whatever the order, and the inputs are
+ * bf16. */
 Test(cuda_linear, exactly_representable_products_are_exact) {
     weir_backend *be = device_open();
     const int64_t sizes[][2] = {{1, 1}, {16, 16}, {33, 31}, {100, 64}, {400, 130}, {48, 2100}};
     uint64_t rng = 11;
     for (size_t s = 0; s < 3 * (sizeof sizes / sizeof sizes[0]); s++) {
         if (!in_sample((int)s, 5)) continue;
-        product p = {.n = sizes[s / 3][0], .k = sizes[s / 3][1], .n_row = 9, .dtype = (weir_dtype)(s % 3), .rows = true,
+        product p = {.n = sizes[s / 3][0],
+                     .k = sizes[s / 3][1],
+                     .n_row = 9,
+                     .dtype = (weir_dtype)(s % 3),
+                     .rows = true,
                      .scale = 0.5f};
         data d = data_new(&p, &rng);
         for (int64_t i = 0; i < p.n * p.k; i++) {
             d.gate.value[i] = (float)((int)(rng_u64(&rng) % 17) - 8) / 8.0f;
             unsigned char *file = (unsigned char *)d.gate.file.data;
             const uint16_t sixteen = (uint16_t)lrintf(d.gate.value[i] * 8.0f + 8.0f);
-            static const uint16_t f16[17] = {0xbc00, 0xbb00, 0xba00, 0xb900, 0xb800, 0xb600, 0xb400, 0xb000, 0, 0x3000,
-                                             0x3400, 0x3600, 0x3800, 0x3900, 0x3a00, 0x3b00, 0x3c00};
+            static const uint16_t f16[17] = {0xbc00, 0xbb00, 0xba00, 0xb900, 0xb800, 0xb600,
+                                             0xb400, 0xb000, 0,      0x3000, 0x3400, 0x3600,
+                                             0x3800, 0x3900, 0x3a00, 0x3b00, 0x3c00};
             const uint16_t h = p.dtype == WEIR_DTYPE_F16 ? f16[sixteen] : weir_bf16_from_f32(d.gate.value[i]);
             const int elem = weir_dtype_bytes(p.dtype);
-            memcpy(file + i * elem, p.dtype == WEIR_DTYPE_F32 ? (const void *)&d.gate.value[i] : (const void *)&h, (size_t)elem);
+            memcpy(file + i * elem,
+                   p.dtype == WEIR_DTYPE_F32 ? (const void *)&d.gate.value[i] : (const void *)&h,
+                   (size_t)elem);
         }
         for (int64_t i = 0; i < 9 * d.ldx; i++) {
             if (i % d.ldx < p.k) d.x[i] = (float)((int)(rng_u64(&rng) % 33) - 16) / 4.0f;
@@ -105,8 +123,8 @@ Test(cuda_linear, exactly_representable_products_are_exact) {
             const int64_t r = i / p.n, n = i % p.n;
             float want = 0;
             for (int64_t j = 0; j < p.k; j++) want += d.x[r * d.ldx + j] * d.gate.value[n * p.k + j];
-            cr_assert_eq(y[r * d.ldy + n], 0.5f * want, "%s n %ld k %ld (%ld, %ld)", weir_dtype_name(p.dtype), (long)p.n,
-                         (long)p.k, (long)r, (long)n);
+            cr_assert_eq(y[r * d.ldy + n], 0.5f * want, "%s n %ld k %ld (%ld, %ld)", weir_dtype_name(p.dtype),
+                         (long)p.n, (long)p.k, (long)r, (long)n);
         }
         guarded_free(y);
         bench_free(&b);
@@ -134,8 +152,8 @@ Test(cuda_linear, every_shape_dtype_and_row_count_is_within_its_bound) {
     weir_backend_close(be);
 }
 
-/* Shapes that linear_plan.h cuts in its other ways: slices of the inputs (k >= 2048, the last one short), units of four
- * panels that are not full, stages of the f32 kernel, more rows than a pass takes. */
+/* Shapes that linear_plan.h cuts in its other ways: slices of the inputs (k >= 2048, the last one short),
+ * units of four panels that are not full, stages of the f32 kernel, more rows than a pass takes. */
 static const product cut_shapes[] = {
     {.n = 70, .k = 2050, .n_row = 3, .norm = true},
     {.n = 70, .k = 5121, .n_row = 9},
@@ -158,8 +176,16 @@ Test(cuda_linear, every_cut_is_within_its_bound) {
     }
     for (int d = 0; d < 2; d++) {
         for (int k = 0; k < 3; k++) { /* one stage, a full second one, a ragged one */
-            const product p = {.n = 35, .k = 2048 + (k == 0 ? 0 : k == 1 ? 2048 : 13), .n_row = 3 + 7 * k, .norm = true,
-                               .gated = k == 1, .rows = true, .scale = 1.0f, .dtype = (weir_dtype)d};
+            const product p = {.n = 35,
+                               .k = 2048 + (k == 0   ? 0
+                                            : k == 1 ? 2048
+                                                     : 13),
+                               .n_row = 3 + 7 * k,
+                               .norm = true,
+                               .gated = k == 1,
+                               .rows = true,
+                               .scale = 1.0f,
+                               .dtype = (weir_dtype)d};
             check_product(be, &p, &rng);
         }
     }
@@ -172,27 +198,45 @@ Test(cuda_linear, every_epilogue_is_within_its_bound) {
     for (int e = WEIR_EPI_STORE; e <= WEIR_EPI_SILU; e++) {
         for (int i = 0; i < 24; i++) {
             if (!in_sample(i, 5)) continue;
-            product p = {.n = i % 2 ? 53 : 128, .k = 70, .n_row = 1 + i / 3, .dtype = (weir_dtype)(i % 3),
-                         .gated = i / 6 % 2, .norm = i / 2 % 2, .rows = true, .epilogue = (weir_epilogue)e,
+            product p = {.n = i % 2 ? 53 : 128,
+                         .k = 70,
+                         .n_row = 1 + i / 3,
+                         .dtype = (weir_dtype)(i % 3),
+                         .gated = i / 6 % 2,
+                         .norm = i / 2 % 2,
+                         .rows = true,
+                         .epilogue = (weir_epilogue)e,
                          .scale = i % 5 == 0 ? 0.125f : 1.0f};
             if (p.gated && weir_epilogue_reads((weir_epilogue)e)) continue;
             check_product(be, &p, &rng);
         }
-        const product cut = {.n = 70, .k = 2050, .n_row = 2, .dtype = WEIR_DTYPE_BF16, .rows = true,
-                             .epilogue = (weir_epilogue)e, .scale = 0.25f};
+        const product cut = {.n = 70,
+                             .k = 2050,
+                             .n_row = 2,
+                             .dtype = WEIR_DTYPE_BF16,
+                             .rows = true,
+                             .epilogue = (weir_epilogue)e,
+                             .scale = 0.25f};
         check_product(be, &cut, &rng);
     }
     weir_backend_close(be);
 }
 
-/* Of every kernel, a product that is cut among them; products of up to some 20 units, caps below and above them. */
+/* Of every kernel, a product that is cut among them; products of up to some 20 units, caps below and above
+ * them. */
 Test(cuda_linear, softcaps_are_within_their_bound) {
     weir_backend *be = device_open();
     uint64_t rng = 35;
     for (int i = 0; i < 15; i++) {
         if (!in_sample(i, 7)) continue;
-        const product p = {.n = i % 2 ? 53 : 128, .k = i == 14 ? 2050 : 70, .n_row = 1 + i / 3, .dtype = (weir_dtype)(i % 3),
-                           .norm = i / 2 % 2, .rows = true, .scale = 1.0f, .softcap = i % 4 == 1 ? 0.5f : 10.0f};
+        const product p = {.n = i % 2 ? 53 : 128,
+                           .k = i == 14 ? 2050 : 70,
+                           .n_row = 1 + i / 3,
+                           .dtype = (weir_dtype)(i % 3),
+                           .norm = i / 2 % 2,
+                           .rows = true,
+                           .scale = 1.0f,
+                           .softcap = i % 4 == 1 ? 0.5f : 10.0f};
         check_product(be, &p, &rng);
     }
     weir_backend_close(be);
@@ -201,21 +245,31 @@ Test(cuda_linear, softcaps_are_within_their_bound) {
 /* Activations far out: the formulas' own over- and underflows must come out as the limits. */
 Test(cuda_linear, activations_have_their_limits) {
     weir_backend *be = device_open();
-    const float one = 1.0f, x[] = {0.0f, 1e-30f, 20.0f, -20.0f, 100.0f, -100.0f, 1e15f, -1e15f, 3e38f, -3e38f};
+    const float one = 1.0f,
+                x[] = {0.0f, 1e-30f, 20.0f, -20.0f, 100.0f, -100.0f, 1e15f, -1e15f, 3e38f, -3e38f};
     enum { N = sizeof x / sizeof x[0] };
     weir_weight w;
-    cr_assert_eq(weir_weight_pack(be, &(weir_tensor){&one, WEIR_DTYPE_F32, 1, 1}, 1, false, WEIR_USE_ROWS, &w), WEIR_OK);
+    cr_assert_eq(
+        weir_weight_pack(be, &(weir_tensor){&one, WEIR_DTYPE_F32, 1, 1}, 1, false, WEIR_USE_ROWS, &w),
+        WEIR_OK);
     float *x_there = device_put(be, x, sizeof x), *y_there = device_room(be, sizeof x);
     for (int e = WEIR_EPI_RELU; e <= WEIR_EPI_SILU; e++) {
         float y[N];
-        weir_linear a = {.x = x_there, .ldx = 1, .w = &w, .y = y_there, .ldy = 1, .n_row = N, .scale = 1.0f, .rows = true,
+        weir_linear a = {.x = x_there,
+                         .ldx = 1,
+                         .w = &w,
+                         .y = y_there,
+                         .ldy = 1,
+                         .n_row = N,
+                         .scale = 1.0f,
+                         .rows = true,
                          .epilogue = (weir_epilogue)e};
         cr_assert_eq(be->op.linear(be, &a), WEIR_OK);
         device_get(be, y, y_there, sizeof y);
         for (int i = 0; i < N; i++) {
             const double want = activation((weir_epilogue)e, (double)x[i]);
-            cr_assert(fabs((double)y[i] - want) <= 0x1p-21 * fabs(want) + 1e-30, "epilogue %d of %g: %g, want %g", e,
-                      (double)x[i], (double)y[i], want);
+            cr_assert(fabs((double)y[i] - want) <= 0x1p-21 * fabs(want) + 1e-30,
+                      "epilogue %d of %g: %g, want %g", e, (double)x[i], (double)y[i], want);
         }
     }
     weir_backend_free(be, x_there), weir_backend_free(be, y_there);
@@ -228,8 +282,13 @@ Test(cuda_linear, nan_and_infinity_reach_the_outputs_of_their_row_only) {
     uint64_t rng = 51;
     for (int i = 0; i < 24; i++) {
         if (!in_sample(i, 7)) continue;
-        const product p = {.n = 40, .k = i / 6 % 2 ? 2051 : 34, .n_row = 5, .dtype = i / 12 ? WEIR_DTYPE_F32 : WEIR_DTYPE_BF16,
-                           .rows = true, .scale = 1.0f, .epilogue = (weir_epilogue)(i % 6)};
+        const product p = {.n = 40,
+                           .k = i / 6 % 2 ? 2051 : 34,
+                           .n_row = 5,
+                           .dtype = i / 12 ? WEIR_DTYPE_F32 : WEIR_DTYPE_BF16,
+                           .rows = true,
+                           .scale = 1.0f,
+                           .epilogue = (weir_epilogue)(i % 6)};
         data d = data_new(&p, &rng);
         d.x[2 * d.ldx + 7] = i % 2 ? NAN : INFINITY;
         bench b = bench_new(be, &d);
@@ -276,14 +335,22 @@ Test(cuda_linear, a_row_has_the_same_bits_alone_and_in_company) {
     uint64_t rng = 61;
     for (int i = 0; i < 12; i++) {
         if (!in_sample(i, 5)) continue;
-        const product p = {.n = i % 2 ? 75 : 33, .k = i % 2 ? 161 : 136, .n_row = i < 2 ? 40 : 17, .dtype = (weir_dtype)(i % 3),
-                           .gated = i / 3 % 2, .norm = i / 6 % 2, .rows = true, .scale = 1.0f,
+        const product p = {.n = i % 2 ? 75 : 33,
+                           .k = i % 2 ? 161 : 136,
+                           .n_row = i < 2 ? 40 : 17,
+                           .dtype = (weir_dtype)(i % 3),
+                           .gated = i / 3 % 2,
+                           .norm = i / 6 % 2,
+                           .rows = true,
+                           .scale = 1.0f,
                            .epilogue = i / 3 % 2 ? WEIR_EPI_GELU_TANH : WEIR_EPI_ADD};
         check_bits(be, &p, &rng);
     }
     for (int i = 0; i < N_CUT; i++) {
         product p = cut_shapes[i];
-        if (p.n * p.k > 200000 || !in_sample(i, 7)) continue; /* hours of the runner: the others have the same cuts */
+        if (p.n * p.k > 200000 || !in_sample(i, 7))
+            continue; /* hours of the runner: the others have the same
+                                                                 cuts */
         p.rows = true, p.scale = 1.0f, p.dtype = WEIR_DTYPE_BF16;
         if (p.n_row < 9) p.n_row = 9;
         check_bits(be, &p, &rng);
@@ -295,7 +362,8 @@ Test(cuda_linear, a_row_has_the_same_bits_alone_and_in_company) {
 Test(cuda_linear, less_scratch_changes_no_bit_and_too_little_is_an_error) {
     weir_backend *be = device_open();
     uint64_t rng = 65;
-    const product p = {.n = 70, .k = 2050, .n_row = 35, .dtype = WEIR_DTYPE_BF16, .norm = true, .rows = true, .scale = 1.0f};
+    const product p = {
+        .n = 70, .k = 2050, .n_row = 35, .dtype = WEIR_DTYPE_BF16, .norm = true, .rows = true, .scale = 1.0f};
     const weir_linear_plan plan = weir_linear_plan_of(p.n, p.k, false);
     cr_assert_gt(plan.split, 1);
     data d = data_new(&p, &rng);
@@ -316,7 +384,8 @@ Test(cuda_linear, less_scratch_changes_no_bit_and_too_little_is_an_error) {
     weir_backend_close(be);
 }
 
-/* 16 rows of 2200 inputs and four panels do not fit into shared memory beside the ring (on any device), 1 row does. */
+/* 16 rows of 2200 inputs and four panels do not fit into shared memory beside the ring (on any device), 1 row
+ * does. */
 Test(cuda_linear, rows_that_go_by_in_stages_have_the_bits_of_one_that_does_not) {
     weir_backend *be = device_open();
     enum { N = 264 * 64, K = 2200, ROWS = 16 };
@@ -325,15 +394,27 @@ Test(cuda_linear, rows_that_go_by_in_stages_have_the_bits_of_one_that_does_not) 
     float *x = malloc(sizeof *x * ROWS * K), *norm = malloc(sizeof *norm * K);
     float *y = malloc(sizeof *y * ROWS * N), *one = malloc(sizeof *one * N);
     uint64_t rng = 67;
-    for (int64_t i = 0; i < (int64_t)N * K; i++) file[i] = (uint16_t)(0x3c00 | (rng_u64(&rng) & 0x83ff)); /* small, mixed */
+    /* small, mixed */
+    for (int64_t i = 0; i < (int64_t)N * K; i++) file[i] = (uint16_t)(0x3c00 | (rng_u64(&rng) & 0x83ff));
     for (int64_t i = 0; i < ROWS * K; i++) x[i] = rng_normal(&rng);
     for (int64_t i = 0; i < K; i++) norm[i] = 1.0f + 0.1f * rng_normal(&rng);
     weir_weight w;
-    cr_assert_eq(weir_weight_pack(be, &(weir_tensor){file, WEIR_DTYPE_BF16, N, K}, 1, false, WEIR_USE_ROWS, &w), WEIR_OK);
-    float *x_there = device_put(be, x, sizeof *x * ROWS * K), *norm_there = device_put(be, norm, sizeof *norm * K);
+    cr_assert_eq(
+        weir_weight_pack(be, &(weir_tensor){file, WEIR_DTYPE_BF16, N, K}, 1, false, WEIR_USE_ROWS, &w),
+        WEIR_OK);
+    float *x_there = device_put(be, x, sizeof *x * ROWS * K),
+          *norm_there = device_put(be, norm, sizeof *norm * K);
     float *y_there = device_room(be, sizeof *y * ROWS * N);
-    weir_linear a = {.x = x_there, .ldx = K, .norm = norm_there, .eps = LINEAR_EPS, .w = &w, .y = y_there, .ldy = N,
-                     .n_row = ROWS, .scale = 1.0f, .rows = true};
+    weir_linear a = {.x = x_there,
+                     .ldx = K,
+                     .norm = norm_there,
+                     .eps = LINEAR_EPS,
+                     .w = &w,
+                     .y = y_there,
+                     .ldy = N,
+                     .n_row = ROWS,
+                     .scale = 1.0f,
+                     .rows = true};
     cr_assert_eq(be->op.linear(be, &a), WEIR_OK);
     device_get(be, y, y_there, sizeof *y * ROWS * N);
     a.x = x_there + 11 * K, a.n_row = 1;
@@ -366,17 +447,19 @@ static void check_extents(const bench *b, const float *y, int64_t n_row) {
     for (int64_t i = 0; i < n_row * count; i++) {
         const float *row = y + i / count * b->d->ldy;
         int32_t lo = INT32_MAX, hi = INT32_MIN, id = -1;
-        for (int64_t n = i % count * WEIR_EXTENT_SPAN; n < b->extent_n && n < (i % count + 1) * WEIR_EXTENT_SPAN; n++) {
+        for (int64_t n = i % count * WEIR_EXTENT_SPAN;
+             n < b->extent_n && n < (i % count + 1) * WEIR_EXTENT_SPAN; n++) {
             const int32_t key = weir__order_key(row[n] + 0.0f);
             if (key > hi) hi = key, id = (int32_t)n;
             if (key < lo) lo = key;
         }
         const bool broken = hi >= WEIR_KEY_INF || lo < WEIR_KEY_MINUS_INF;
-        cr_assert_eq(got[i].hi >= WEIR_KEY_INF || got[i].lo < WEIR_KEY_MINUS_INF, broken, "n %ld row %ld span %ld",
-                     (long)b->d->p.n, (long)(i / count), (long)(i % count));
+        cr_assert_eq(got[i].hi >= WEIR_KEY_INF || got[i].lo < WEIR_KEY_MINUS_INF, broken,
+                     "n %ld row %ld span %ld", (long)b->d->p.n, (long)(i / count), (long)(i % count));
         if (broken) continue;
-        cr_assert(got[i].lo == lo && got[i].hi == hi && got[i].id == id, "n %ld row %ld span %ld: %x %x %d, want %x %x %d",
-                  (long)b->d->p.n, (long)(i / count), (long)(i % count), got[i].lo, got[i].hi, got[i].id, lo, hi, id);
+        cr_assert(got[i].lo == lo && got[i].hi == hi && got[i].id == id,
+                  "n %ld row %ld span %ld: %x %x %d, want %x %x %d", (long)b->d->p.n, (long)(i / count),
+                  (long)(i % count), got[i].lo, got[i].hi, got[i].id, lo, hi, id);
     }
     free(got);
 }
@@ -388,8 +471,13 @@ Test(cuda_linear, extents_are_those_of_the_outputs) {
     const int64_t n_of[] = {1, 63, 64, 65, 200, 8449, 8512};
     for (int i = 0; i < 21; i++) {
         if (!in_sample(i, 5)) continue;
-        const product p = {.n = n_of[i / 3], .k = i % 2 ? 17 : 8, .n_row = 5, .dtype = (weir_dtype)(i % 3), .rows = true,
-                           .scale = 1.0f, .softcap = i % 4 == 3 ? 0.25f : 0.0f};
+        const product p = {.n = n_of[i / 3],
+                           .k = i % 2 ? 17 : 8,
+                           .n_row = 5,
+                           .dtype = (weir_dtype)(i % 3),
+                           .rows = true,
+                           .scale = 1.0f,
+                           .softcap = i % 4 == 3 ? 0.25f : 0.0f};
         data d = data_new(&p, &rng);
         for (int64_t r = 0; r < 5; r++) {
             for (int64_t k = 0; k < p.k; k++) d.x[r * d.ldx + k] = k == 3 ? (r == 1 ? -0.0f : 1.0f) : 0.0f;
@@ -404,7 +492,8 @@ Test(cuda_linear, extents_are_those_of_the_outputs) {
         bench_free(&b);
         data_free(&d);
     }
-    const product split = {.n = 150, .k = 2050, .n_row = 18, .dtype = WEIR_DTYPE_BF16, .rows = true, .scale = 1.0f};
+    const product split = {
+        .n = 150, .k = 2050, .n_row = 18, .dtype = WEIR_DTYPE_BF16, .rows = true, .scale = 1.0f};
     data d = data_new(&split, &rng);
     bench b = bench_new(be, &d);
     b.extent_n = 149;
@@ -428,7 +517,8 @@ Test(cuda_linear, refuses_what_its_contract_refuses) {
     cr_assert_eq(weir_weight_pack(be, t, 2, true, WEIR_USE_ROWS, &gated), WEIR_OK);
     float *x = device_put(be, file, sizeof file);
     weir_extent *extent = device_room(be, sizeof *extent);
-    const weir_linear good = {.x = x, .ldx = 8, .w = &w, .y = x + 8, .ldy = 8, .n_row = 1, .scale = 1, .rows = true};
+    const weir_linear good = {
+        .x = x, .ldx = 8, .w = &w, .y = x + 8, .ldy = 8, .n_row = 1, .scale = 1, .rows = true};
     weir_linear bad[13];
     for (int i = 0; i < 13; i++) bad[i] = good;
     weir_weight empty = w, panels = w;

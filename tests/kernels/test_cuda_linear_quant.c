@@ -1,4 +1,5 @@
-/* Products with quantised weights on a device, against the oracle of linear_fixture.c and against themselves. */
+/* Products with quantised weights on a device, against the oracle of linear_fixture.c and against
+ * themselves. */
 #include <criterion/criterion.h>
 #include <math.h>
 #include <stdio.h>
@@ -39,8 +40,17 @@ static void run(const bench *b, int64_t r0, int64_t n_row, bool rows, float *y) 
     const data *d = b->d;
     const size_t bytes = (size_t)(n_row * d->ldy) * sizeof *y;
     cr_assert_eq(weir_backend_upload(b->be, b->y, d->y0 + r0 * d->ldy, bytes), WEIR_OK);
-    weir_linear a = {.x = b->x + r0 * d->ldx, .ldx = d->ldx, .norm = d->p.norm ? b->norm : NULL, .eps = LINEAR_EPS, .w = &b->w,
-                     .y = b->y, .ldy = d->ldy, .n_row = n_row, .epilogue = d->p.epilogue, .scale = d->p.scale, .rows = rows};
+    weir_linear a = {.x = b->x + r0 * d->ldx,
+                     .ldx = d->ldx,
+                     .norm = d->p.norm ? b->norm : NULL,
+                     .eps = LINEAR_EPS,
+                     .w = &b->w,
+                     .y = b->y,
+                     .ldy = d->ldy,
+                     .n_row = n_row,
+                     .epilogue = d->p.epilogue,
+                     .scale = d->p.scale,
+                     .rows = rows};
     cr_assert_eq(b->be->op.linear(b->be, &a), WEIR_OK, "%s", b->be->err.text);
     device_get(b->be, y, b->y, bytes);
 }
@@ -70,8 +80,13 @@ Test(cuda_linear_quant, every_shape_dtype_and_row_count_is_within_its_bound) {
         const int64_t block = weir_dtype_block((weir_dtype)t);
         for (int i = 0; i < 10; i++) {
             if (!in_sample(i, 3)) continue;
-            const product p = {.n = edge[i % 5], .k = block * (1 + i % (block == 32 ? 9 : 2)), .dtype = (weir_dtype)t,
-                               .n_row = 1 + (i + t) % 10, .gated = i % 4 > 1, .norm = i / 2 % 2, .rows = i % 3 != 0,
+            const product p = {.n = edge[i % 5],
+                               .k = block * (1 + i % (block == 32 ? 9 : 2)),
+                               .dtype = (weir_dtype)t,
+                               .n_row = 1 + (i + t) % 10,
+                               .gated = i % 4 > 1,
+                               .norm = i / 2 % 2,
+                               .rows = i % 3 != 0,
                                .scale = 1.0f};
             check_product(be, &p, &rng);
         }
@@ -86,8 +101,14 @@ Test(cuda_linear_quant, inputs_that_go_by_in_stages_are_within_their_bound) {
     for (int t = FIRST; t <= LAST; t += 2) {
         const int64_t block = weir_dtype_block((weir_dtype)t);
         for (int i = 0; i < 2; i++) {
-            const product p = {.n = 19, .k = 2048 + i * block, .n_row = 3, .dtype = (weir_dtype)t, .norm = true,
-                               .gated = i == 1, .rows = true, .scale = 1.0f};
+            const product p = {.n = 19,
+                               .k = 2048 + i * block,
+                               .n_row = 3,
+                               .dtype = (weir_dtype)t,
+                               .norm = true,
+                               .gated = i == 1,
+                               .rows = true,
+                               .scale = 1.0f};
             check_product(be, &p, &rng);
         }
     }
@@ -99,8 +120,15 @@ Test(cuda_linear_quant, every_epilogue_is_within_its_bound) {
     uint64_t rng = 31;
     for (int e = WEIR_EPI_STORE; e <= WEIR_EPI_SILU; e++) {
         for (int i = 0; i < N_TYPE; i++) {
-            const product p = {.n = 37, .k = 256, .n_row = 1 + i, .dtype = (weir_dtype)(FIRST + i), .gated = i % 3 == 1,
-                               .norm = i % 2, .rows = true, .epilogue = (weir_epilogue)e, .scale = i % 2 ? 0.125f : 1.0f};
+            const product p = {.n = 37,
+                               .k = 256,
+                               .n_row = 1 + i,
+                               .dtype = (weir_dtype)(FIRST + i),
+                               .gated = i % 3 == 1,
+                               .norm = i % 2,
+                               .rows = true,
+                               .epilogue = (weir_epilogue)e,
+                               .scale = i % 2 ? 0.125f : 1.0f};
             if (p.gated && weir_epilogue_reads((weir_epilogue)e)) continue;
             check_product(be, &p, &rng);
         }
@@ -113,8 +141,15 @@ Test(cuda_linear_quant, a_row_has_the_same_bits_alone_in_company_and_in_a_prompt
     uint64_t rng = 61;
     for (int t = FIRST; t <= LAST; t++) {
         if (!in_sample(t - FIRST, 3)) continue;
-        const product p = {.n = 33, .k = 512, .n_row = 11, .dtype = (weir_dtype)t, .gated = t % 2, .norm = t / 2 % 2,
-                           .rows = true, .scale = 1.0f, .epilogue = t % 2 ? WEIR_EPI_SILU : WEIR_EPI_ADD};
+        const product p = {.n = 33,
+                           .k = 512,
+                           .n_row = 11,
+                           .dtype = (weir_dtype)t,
+                           .gated = t % 2,
+                           .norm = t / 2 % 2,
+                           .rows = true,
+                           .scale = 1.0f,
+                           .epilogue = t % 2 ? WEIR_EPI_SILU : WEIR_EPI_ADD};
         data d = data_new(&p, &rng);
         bench b = bench_new(be, &d, WEIR_USE_ROWS);
         const size_t total = (size_t)(p.n_row * d.ldy);
@@ -140,9 +175,18 @@ Test(cuda_linear_quant, extents_are_those_of_the_outputs) {
     data d = data_new(&p, &rng);
     bench b = bench_new(be, &d, WEIR_USE_ROWS);
     const int64_t count = weir_extent_count(p.n);
-    weir_extent *there = device_room(be, (size_t)(2 * count) * sizeof *there), *got = malloc((size_t)(2 * count) * sizeof *got);
-    weir_linear a = {.x = b.x, .ldx = d.ldx, .w = &b.w, .y = b.y, .ldy = d.ldy, .n_row = 2, .scale = 1.0f, .rows = true,
-                     .extent = there, .extent_n = (int32_t)p.n};
+    weir_extent *there = device_room(be, (size_t)(2 * count) * sizeof *there),
+                *got = malloc((size_t)(2 * count) * sizeof *got);
+    weir_linear a = {.x = b.x,
+                     .ldx = d.ldx,
+                     .w = &b.w,
+                     .y = b.y,
+                     .ldy = d.ldy,
+                     .n_row = 2,
+                     .scale = 1.0f,
+                     .rows = true,
+                     .extent = there,
+                     .extent_n = (int32_t)p.n};
     cr_assert_eq(be->op.linear(be, &a), WEIR_OK);
     float *y = malloc((size_t)(2 * d.ldy) * sizeof *y);
     device_get(be, y, b.y, (size_t)(2 * d.ldy) * sizeof *y);

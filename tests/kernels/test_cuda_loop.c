@@ -1,4 +1,5 @@
-/* The loop's ops on a device: for equal logits the rows, drafts, records, seats and flags of the CPU's, bit for bit. */
+/* The loop's ops on a device: for equal logits the rows, drafts, records, seats and flags of the CPU's, bit
+ * for bit. */
 #include <criterion/criterion.h>
 #include <math.h>
 #include <stdio.h>
@@ -11,25 +12,27 @@
 
 enum { V = 2300, LD = 2304, EOS = 5 };
 
-/* ---- comparing --------------------------------------------------------------------------------------------- */
+/* ---- comparing ----------------------------------------------------------------------------------------- */
 
 static void assert_same_rows(const bucket *a, const bucket *b, const char *what) {
     for (int j = 0; j <= a->l.gamma + a->l.bonus; j++) {
         const bucket_rows *x = &a->rows[j], *y = &b->rows[j];
         const size_t n = (size_t)x->n_row * 4;
         cr_assert(memcmp(x->token, y->token, n) == 0, "%s: call %d: other tokens", what, j);
-        cr_assert(memcmp(x->pos, y->pos, n) == 0 && memcmp(x->slot, y->slot, n) == 0, "%s: call %d: other places", what, j);
-        cr_assert(memcmp(x->law_of, y->law_of, (size_t)x->n_out * 4) == 0, "%s: call %d: other laws", what, j);
+        cr_assert(memcmp(x->pos, y->pos, n) == 0 && memcmp(x->slot, y->slot, n) == 0,
+                  "%s: call %d: other places", what, j);
+        cr_assert(memcmp(x->law_of, y->law_of, (size_t)x->n_out * 4) == 0, "%s: call %d: other laws", what,
+                  j);
     }
 }
 
 /* Field by field where structs have holes. */
 static void assert_same_record(const weir_block_record *x, const weir_block_record *y, const char *what) {
-    cr_assert(x->live == y->live && x->seat_end == y->seat_end, "%s: live %d, end %d, then %d, %d", what, x->live,
-              x->seat_end, y->live, y->seat_end);
+    cr_assert(x->live == y->live && x->seat_end == y->seat_end, "%s: live %d, end %d, then %d, %d", what,
+              x->live, x->seat_end, y->live, y->seat_end);
     if (!x->live) return;
-    cr_assert(x->position == y->position && x->status == y->status, "%s: position %d, status %d, then %d, %d", what,
-              x->position, x->status, y->position, y->status);
+    cr_assert(x->position == y->position && x->status == y->status, "%s: position %d, status %d, then %d, %d",
+              what, x->position, x->status, y->position, y->status);
     if (x->status != WEIR_OK) return;
     cr_assert(x->n_draft == y->n_draft && x->n_accept == y->n_accept && x->n_examined == y->n_examined,
               "%s: %d of %d accepted, then %d of %d", what, x->n_accept, x->n_draft, y->n_accept, y->n_draft);
@@ -37,18 +40,20 @@ static void assert_same_record(const weir_block_record *x, const weir_block_reco
     for (int j = 0; j < x->n_examined; j++) {
         const weir_accept_row *r = &x->row[j], *s = &y->row[j];
         cr_assert(memcmp(&r->reject, &s->reject, 4) == 0 && memcmp(&r->log_pi, &s->log_pi, 4) == 0 &&
-                      memcmp(&r->log_p, &s->log_p, 4) == 0 && r->deferred == s->deferred && r->accepted == s->accepted,
+                      memcmp(&r->log_p, &s->log_p, 4) == 0 && r->deferred == s->deferred &&
+                      r->accepted == s->accepted,
                   "%s: row %d", what, j);
     }
     cr_assert(x->closing == y->closing, "%s: closing %d, then %d", what, x->closing, y->closing);
     if (!x->closing) return;
     cr_assert(x->kind == y->kind && x->token == y->token, "%s: token %d, then %d", what, x->token, y->token);
-    cr_assert(memcmp(&x->log_pi, &y->log_pi, 4) == 0 && memcmp(&x->log_p, &y->log_p, 4) == 0, "%s: other logs", what);
+    cr_assert(memcmp(&x->log_pi, &y->log_pi, 4) == 0 && memcmp(&x->log_p, &y->log_p, 4) == 0,
+              "%s: other logs", what);
 }
 
 static void assert_same_seat(const weir_seat *x, const weir_seat *y, const char *what) {
-    cr_assert(x->n == y->n && x->end == y->end && x->n_draft == y->n_draft, "%s: n %d, end %d, then %d, %d", what, x->n,
-              x->end, y->n, y->end);
+    cr_assert(x->n == y->n && x->end == y->end && x->n_draft == y->n_draft, "%s: n %d, end %d, then %d, %d",
+              what, x->n, x->end, y->n, y->end);
     cr_assert(memcmp(x->tail, y->tail, sizeof x->tail) == 0, "%s: another tail", what);
 }
 
@@ -60,11 +65,12 @@ static void assert_same_block(const bucket *a, const bucket *b, const char *what
         assert_same_record(&a->record[i], &b->record[i], seat);
         assert_same_seat(&a->seat[i], &b->seat[i], seat);
     }
-    cr_assert(memcmp(&a->flags, &b->flags, sizeof a->flags) == 0, "%s: done %d, running %d, over %d, then %d, %d, %d", what,
-              a->flags.done, a->flags.running, a->flags.over, b->flags.done, b->flags.running, b->flags.over);
+    cr_assert(memcmp(&a->flags, &b->flags, sizeof a->flags) == 0,
+              "%s: done %d, running %d, over %d, then %d, %d, %d", what, a->flags.done, a->flags.running,
+              a->flags.over, b->flags.done, b->flags.running, b->flags.over);
 }
 
-/* ---- the two backends -------------------------------------------------------------------------------------- */
+/* ---- the two backends ---------------------------------------------------------------------------------- */
 
 typedef struct twins {
     weir_backend *cpu, *device;
@@ -83,7 +89,9 @@ static void close_twins(twins *t) {
 
 static void run_mix(const twins *t, int n_seat, int gamma, int first, int n_block, int n_vocab, int ld) {
     weir_seat seats[BUCKET_SEATS];
-    if (build_is_tsan() && n_block > 2) n_block = 2; /* one block after another: what the next ones do again */
+    if (build_is_tsan() && n_block > 2)
+        n_block = 2; /* one block after another: what the next ones do
+                                                        again */
     for (int i = 0; i < n_seat; i++) seats[i] = seat_of_mix(first + i, gamma);
     if (n_seat > 3) seats[3] = (weir_seat){.slot = -1, .end = WEIR_SEAT_EMPTY};
     if (n_seat > 1) seats[1].limit = 9;
@@ -109,7 +117,8 @@ static void run_mix(const twins *t, int n_seat, int gamma, int first, int n_bloc
 
 Test(cuda_loop, mixed_seats_are_those_of_the_cpu) {
     twins t = open_twins(V);
-    static const int mix[][4] = {{5, 3, 0, 5}, {1, 0, 0, 3}, {1, 5, 1, 6}, {2, 1, 4, 6}, {8, 4, 6, 4}, {4, 16, 11, 2}};
+    static const int mix[][4] = {{5, 3, 0, 5}, {1, 0, 0, 3}, {1, 5, 1, 6},
+                                 {2, 1, 4, 6}, {8, 4, 6, 4}, {4, 16, 11, 2}};
     for (int i = 0; i < 6; i++)
         if (in_sample(i, 5)) run_mix(&t, mix[i][0], mix[i][1], mix[i][2], mix[i][3], V, LD);
     close_twins(&t);

@@ -1,5 +1,6 @@
 /* Products of rows = false on a device: chunks through the library, and what goes round it. The oracle of
- * linear_fixture.c; a product of bf16 weights may round its input or not (linear.h), so its bound is the wider one. */
+ * linear_fixture.c; a product of bf16 weights may round its input or not (linear.h), so its bound is the
+ * wider one. */
 #include <criterion/criterion.h>
 #include <math.h>
 #include <stdio.h>
@@ -38,8 +39,17 @@ static weir_status run(const prompt *m, int64_t r0, int64_t n_row, float *y) {
     const data *d = m->d;
     const size_t bytes = (size_t)(n_row * d->ldy) * sizeof *y;
     cr_assert_eq(weir_backend_upload(m->be, m->y, d->y0 + r0 * d->ldy, bytes), WEIR_OK);
-    weir_linear a = {.x = m->x + r0 * d->ldx, .ldx = d->ldx, .norm = d->p.norm ? m->norm : NULL, .eps = LINEAR_EPS,
-                     .w = &m->w, .y = m->y, .ldy = d->ldy, .n_row = n_row, .epilogue = d->p.epilogue, .softcap = d->p.softcap, .scale = d->p.scale};
+    weir_linear a = {.x = m->x + r0 * d->ldx,
+                     .ldx = d->ldx,
+                     .norm = d->p.norm ? m->norm : NULL,
+                     .eps = LINEAR_EPS,
+                     .w = &m->w,
+                     .y = m->y,
+                     .ldy = d->ldy,
+                     .n_row = n_row,
+                     .epilogue = d->p.epilogue,
+                     .softcap = d->p.softcap,
+                     .scale = d->p.scale};
     const weir_status s = m->be->op.linear(m->be, &a);
     if (s == WEIR_OK) device_get(m->be, y, m->y, bytes);
     return s;
@@ -62,8 +72,8 @@ static void check_prompt(weir_backend *be, const product *p, weir_use use, uint6
     data_free(&d);
 }
 
-/* k = 33 has rows that the library cannot read; f16 never goes there; ROWS use is a FRAGMENT weight, whose own kernel multiplies
- * prompts, too. */
+/* k = 33 has rows that the library cannot read; f16 never goes there; ROWS use is a FRAGMENT weight, whose
+ * own kernel multiplies prompts, too. */
 Test(cuda_prefill, prompts_are_within_their_bound) {
     weir_backend *be = device_open();
     const int64_t chunk = be->chunk;
@@ -71,25 +81,40 @@ Test(cuda_prefill, prompts_are_within_their_bound) {
     const int64_t rows[] = {1, 40, chunk - 1, chunk, chunk + 1, chunk + 44};
     for (int i = 0; i < 18; i++) {
         if (!in_sample(i, 5)) continue;
-        const product p = {.n = i % 2 ? 70 : 45, .k = i % 6 == 5 ? 33 : i % 2 ? 64 : 40, .n_row = rows[i / 3],
-                           .dtype = (weir_dtype)(i % 3), .gated = i % 4 == 1, .norm = i % 3 != 1,
-                           .epilogue = i % 4 == 1 ? WEIR_EPI_GELU_TANH : i % 4 == 2 ? WEIR_EPI_STORE : WEIR_EPI_ADD,
+        const product p = {.n = i % 2 ? 70 : 45,
+                           .k = i % 6 == 5 ? 33
+                                : i % 2    ? 64
+                                           : 40,
+                           .n_row = rows[i / 3],
+                           .dtype = (weir_dtype)(i % 3),
+                           .gated = i % 4 == 1,
+                           .norm = i % 3 != 1,
+                           .epilogue = i % 4 == 1   ? WEIR_EPI_GELU_TANH
+                                       : i % 4 == 2 ? WEIR_EPI_STORE
+                                                    : WEIR_EPI_ADD,
                            .scale = i % 5 ? 1.0f : 0.5f};
         check_prompt(be, &p, WEIR_USE_PREFILL, &rng);
     }
-    const product fragment = {.n = 33, .k = 50, .n_row = 70, .dtype = WEIR_DTYPE_BF16, .norm = true, .scale = 1.0f};
+    const product fragment = {
+        .n = 33, .k = 50, .n_row = 70, .dtype = WEIR_DTYPE_BF16, .norm = true, .scale = 1.0f};
     check_prompt(be, &fragment, WEIR_USE_ROWS, &rng);
     weir_backend_close(be);
 }
 
-/* A row's bits depend on its chunk's shape alone: not on how many rows the chunk has, nor on what they hold. */
+/* A row's bits depend on its chunk's shape alone: not on how many rows the chunk has, nor on what they
+ * hold. */
 Test(cuda_prefill, a_row_does_not_see_its_chunk) {
     weir_backend *be = device_open();
     const int64_t chunk = be->chunk;
     uint64_t rng = 71;
     for (int i = 0; i < 4; i++) {
         if (!in_sample(i, 3)) continue;
-        const product p = {.n = 45, .k = 40, .n_row = chunk + 30, .dtype = (weir_dtype)(i % 3), .norm = true, .gated = i == 3,
+        const product p = {.n = 45,
+                           .k = 40,
+                           .n_row = chunk + 30,
+                           .dtype = (weir_dtype)(i % 3),
+                           .norm = true,
+                           .gated = i == 3,
                            .scale = 1.0f};
         data d = data_new(&p, &rng);
         prompt m = prompt_new(be, &d, WEIR_USE_PREFILL);

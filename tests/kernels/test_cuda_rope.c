@@ -9,7 +9,8 @@
 static rope_data there_new(weir_backend *be, const rope_data *d) {
     const size_t head = (size_t)d->c.head_dim * sizeof(float), half = (size_t)d->c.n_dim / 2 * sizeof(float);
     return (rope_data){.bias = device_put(be, d->bias, (size_t)d->width * sizeof(float)),
-                       .q_norm = device_put(be, d->q_norm, head), .k_norm = device_put(be, d->k_norm, head),
+                       .q_norm = device_put(be, d->q_norm, head),
+                       .k_norm = device_put(be, d->k_norm, head),
                        .inv_freq = half ? device_put(be, d->inv_freq, half) : NULL};
 }
 
@@ -19,7 +20,8 @@ static void there_free(weir_backend *be, rope_data *t) {
 }
 
 /* Rows [first, first + n) of the case through the op, into got. */
-static void run(weir_backend *be, const rope_data *d, const rope_data *there, int32_t first, int32_t n, float *got) {
+static void run(weir_backend *be, const rope_data *d, const rope_data *there, int32_t first, int32_t n,
+                float *got) {
     const size_t bytes = (size_t)(n * d->ld) * sizeof *got;
     float *x = device_put(be, d->x + first * d->ld, bytes);
     int32_t *slot = device_put(be, d->slot + first, (size_t)n * sizeof *slot);
@@ -53,8 +55,19 @@ Test(cuda_rope, refuses_what_its_contract_refuses) {
     float *x = device_room(be, 4096 * sizeof *x);
     const int32_t zero[1] = {0};
     int32_t *at = device_put(be, zero, sizeof zero);
-    const weir_rope good = {.q = x, .k = x, .v = x, .ld = 1024, .inv_freq = x, .scale = 1.0f, .slot = at, .pos = at,
-                            .n_row = 1, .n_head = 1, .n_head_kv = 1, .head_dim = 8, .n_dim = 8};
+    const weir_rope good = {.q = x,
+                            .k = x,
+                            .v = x,
+                            .ld = 1024,
+                            .inv_freq = x,
+                            .scale = 1.0f,
+                            .slot = at,
+                            .pos = at,
+                            .n_row = 1,
+                            .n_head = 1,
+                            .n_head_kv = 1,
+                            .head_dim = 8,
+                            .n_dim = 8};
     weir_rope a = good;
     a.q = NULL;
     cr_assert_eq(be->op.rope(be, &a), WEIR_EINVAL);

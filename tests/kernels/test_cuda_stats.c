@@ -12,8 +12,9 @@
 #include "tests/support/compare.h"
 #include "tests/support/device.h"
 
-/* Row statistics and draws of a device: every bit as the CPU's, which test_stats.c and test_draw.c hold against the
- * definitions. How many SMs there are decides how many blocks share a row; WEIR_RUNNER_SMS changes that here. */
+/* Row statistics and draws of a device: every bit as the CPU's, which test_stats.c and test_draw.c hold
+ * against the definitions. How many SMs there are decides how many blocks share a row; WEIR_RUNNER_SMS
+ * changes that here. */
 
 enum { ROWS = 48 };
 
@@ -31,7 +32,8 @@ typedef struct rows {
 static bool same_float(float a, float b) { return isnan(a) ? isnan(b) : wf_bits(a) == wf_bits(b); }
 
 static weir_law random_cut(uint64_t *seed) {
-    static const float temps[] = {0.0f, 0.5f, 1.0f, 1.0f, 1.7f, 1e-38f}, top_p[] = {0.9f, 0.3f, 0.999999f, 1e-6f};
+    static const float temps[] = {0.0f, 0.5f, 1.0f, 1.0f, 1.7f, 1e-38f},
+                       top_p[] = {0.9f, 0.3f, 0.999999f, 1e-6f};
     static const int32_t top_k[] = {1, 3, 40, 1 << 30};
     weir_law law = weir_law_default();
     law.temp = temps[rng_u64(seed) % 6];
@@ -50,9 +52,16 @@ static void spoil(uint64_t *seed, float *l, int n) {
     case 0: l[at] = NAN; break;
     case 1: l[at] = -NAN; break;
     case 2: l[at] = INFINITY; break;
-    case 3: for (int v = 0; v < n; v++) l[v] = -INFINITY; break;
-    case 4: for (int v = 0; v < n; v++) l[v] = 0.25f; break; /* one tie */
-    case 5: for (int v = 0; v < n; v++) l[v] = fminf(l[v], v % 3 ? -0.0f : v == n - 1 ? 0.0f : -1.0f); break; /* both zeros on top */
+    case 3:
+        for (int v = 0; v < n; v++) l[v] = -INFINITY;
+        break;
+    case 4:
+        for (int v = 0; v < n; v++) l[v] = 0.25f;
+        break; /* one tie */
+    /* both zeros on top */
+    case 5:
+        for (int v = 0; v < n; v++) l[v] = fminf(l[v], v % 3 ? -0.0f : v == n - 1 ? 0.0f : -1.0f);
+        break;
     case 6: l[at] = -3.4e38f; break;
     case 7: l[at] = 3.4e38f; break;
     default: break;
@@ -101,32 +110,64 @@ static void rows_free(rows *r) {
 
 static void on_cpu(rows *r) {
     weir_backend be = {.isa = weir_isa_best()};
-    weir_row_stats_args s = {.logits = r->logits, .ld = r->ld, .n_row = r->n_row, .n_vocab = r->n, .law = r->law,
-                             .law_of = r->law_of, .out = r->stats};
+    weir_row_stats_args s = {.logits = r->logits,
+                             .ld = r->ld,
+                             .n_row = r->n_row,
+                             .n_vocab = r->n,
+                             .law = r->law,
+                             .law_of = r->law_of,
+                             .out = r->stats};
     cr_assert_eq(weir_row_stats_cpu(&be, &s), WEIR_OK);
-    weir_draw_args d = {.logits = r->logits, .ld = r->ld, .n_row = r->n_row, .n_vocab = r->n, .law = r->law,
-                        .law_of = r->law_of, .stats = r->stats, .position = r->position, .block_row = r->block_row,
-                        .purpose = WEIR_PURPOSE_DRAFT, .token = r->token, .logp = r->logp};
+    weir_draw_args d = {.logits = r->logits,
+                        .ld = r->ld,
+                        .n_row = r->n_row,
+                        .n_vocab = r->n,
+                        .law = r->law,
+                        .law_of = r->law_of,
+                        .stats = r->stats,
+                        .position = r->position,
+                        .block_row = r->block_row,
+                        .purpose = WEIR_PURPOSE_DRAFT,
+                        .token = r->token,
+                        .logp = r->logp};
     cr_assert_eq(weir_draw_cpu(&be, &d), WEIR_OK);
 }
 
-/* The same on the device, with the extents or without, into `got`; given: draws from r's statistics instead of its own. */
+/* The same on the device, with the extents or without, into `got`; given: draws from r's statistics instead
+ * of its own. */
 static void on_device(weir_backend *be, const rows *r, bool extents, bool given, rows *got) {
     const size_t n = (size_t)r->n_row;
     float *logits = device_put(be, r->logits, n * (size_t)r->ld * sizeof(float));
     weir_law *law = device_put(be, r->law, sizeof r->law);
-    int32_t *law_of = device_put(be, r->law_of, sizeof r->law_of), *position = device_put(be, r->position, sizeof r->position);
+    int32_t *law_of = device_put(be, r->law_of, sizeof r->law_of),
+            *position = device_put(be, r->position, sizeof r->position);
     int32_t *block_row = device_put(be, r->block_row, sizeof r->block_row);
     weir_extent *extent = device_put(be, r->extent, n * (size_t)weir_extent_count(r->n) * sizeof *r->extent);
-    weir_row_stats *stats = given ? device_put(be, r->stats, sizeof r->stats) : device_room(be, sizeof r->stats);
+    weir_row_stats *stats =
+        given ? device_put(be, r->stats, sizeof r->stats) : device_room(be, sizeof r->stats);
     int32_t *token = device_room(be, sizeof r->token);
     float *logp = device_room(be, sizeof r->logp);
-    weir_row_stats_args s = {.logits = logits, .ld = r->ld, .n_row = r->n_row, .n_vocab = r->n, .law = law, .law_of = law_of,
-                             .out = stats, .extent = extents ? extent : NULL};
+    weir_row_stats_args s = {.logits = logits,
+                             .ld = r->ld,
+                             .n_row = r->n_row,
+                             .n_vocab = r->n,
+                             .law = law,
+                             .law_of = law_of,
+                             .out = stats,
+                             .extent = extents ? extent : NULL};
     if (!given) cr_assert_eq(be->op.row_stats(be, &s), WEIR_OK, "%s", be->err.text);
-    weir_draw_args d = {.logits = logits, .ld = r->ld, .n_row = r->n_row, .n_vocab = r->n, .law = law, .law_of = law_of,
-                        .stats = stats, .position = position, .block_row = block_row, .purpose = WEIR_PURPOSE_DRAFT,
-                        .token = token, .logp = logp};
+    weir_draw_args d = {.logits = logits,
+                        .ld = r->ld,
+                        .n_row = r->n_row,
+                        .n_vocab = r->n,
+                        .law = law,
+                        .law_of = law_of,
+                        .stats = stats,
+                        .position = position,
+                        .block_row = block_row,
+                        .purpose = WEIR_PURPOSE_DRAFT,
+                        .token = token,
+                        .logp = logp};
     cr_assert_eq(be->op.draw(be, &d), WEIR_OK, "%s", be->err.text);
     device_get(be, got->stats, stats, n * sizeof *stats);
     device_get(be, got->token, token, n * sizeof *token);
@@ -138,17 +179,17 @@ static void on_device(weir_backend *be, const rows *r, bool extents, bool given,
 static void check(const rows *want, const rows *got, const char *where) {
     for (int i = 0; i < want->n_row; i++) {
         const weir_row_stats *a = &want->stats[i], *b = &got->stats[i];
-        cr_assert(same_float(a->max, b->max) && a->argmax == b->argmax, "%s row %d: max %g at %d, want %g at %d", where, i,
-                  b->max, b->argmax, a->max, a->argmax);
-        cr_assert(same_float(a->thr, b->thr) && a->tie == b->tie, "%s row %d: threshold %g tie %d, want %g tie %d", where, i,
-                  b->thr, b->tie, a->thr, a->tie);
-        cr_assert(same_float(a->sum, b->sum) && same_float(a->dot, b->dot), "%s row %d: sum %a dot %a, want %a %a", where, i,
-                  b->sum, b->dot, a->sum, a->dot);
-        cr_assert(same_float(a->psum, b->psum) && same_float(a->pdot, b->pdot), "%s row %d: psum %a pdot %a, want %a %a",
-                  where, i, b->psum, b->pdot, a->psum, a->pdot);
+        cr_assert(same_float(a->max, b->max) && a->argmax == b->argmax,
+                  "%s row %d: max %g at %d, want %g at %d", where, i, b->max, b->argmax, a->max, a->argmax);
+        cr_assert(same_float(a->thr, b->thr) && a->tie == b->tie,
+                  "%s row %d: threshold %g tie %d, want %g tie %d", where, i, b->thr, b->tie, a->thr, a->tie);
+        cr_assert(same_float(a->sum, b->sum) && same_float(a->dot, b->dot),
+                  "%s row %d: sum %a dot %a, want %a %a", where, i, b->sum, b->dot, a->sum, a->dot);
+        cr_assert(same_float(a->psum, b->psum) && same_float(a->pdot, b->pdot),
+                  "%s row %d: psum %a pdot %a, want %a %a", where, i, b->psum, b->pdot, a->psum, a->pdot);
         cr_assert(want->token[i] == got->token[i] && same_float(want->logp[i], got->logp[i]),
-                  "%s row %d: token %d logp %a, want %d %a", where, i, got->token[i], got->logp[i], want->token[i],
-                  want->logp[i]);
+                  "%s row %d: token %d logp %a, want %d %a", where, i, got->token[i], got->logp[i],
+                  want->token[i], want->logp[i]);
     }
 }
 
@@ -262,8 +303,8 @@ Test(cuda_stats, a_dead_row_draws_nothing) {
     memcpy(r->law_of, dead, sizeof dead);
     on_device(be, r, false, true, got);
     for (int i = 0; i < 3; i++)
-        cr_assert((got->token[i] == -1) == (dead[i] < 0) && !!isnan(got->logp[i]) == (dead[i] < 0), "row %d: token %d logp %g", i,
-                  got->token[i], (double)got->logp[i]);
+        cr_assert((got->token[i] == -1) == (dead[i] < 0) && !!isnan(got->logp[i]) == (dead[i] < 0),
+                  "row %d: token %d logp %g", i, got->token[i], (double)got->logp[i]);
     free(got);
     rows_free(r);
     weir_backend_close(be);
@@ -284,9 +325,13 @@ Test(cuda_stats, bad_arguments_are_refused) {
     rows *r = rows_new(&seed, 40, 2);
     const size_t floats = be->scratch_floats;
     be->scratch_floats = 4000;
-    s = (weir_row_stats_args){.logits = device_put(be, r->logits, 2 * (size_t)r->ld * sizeof(float)), .ld = r->ld, .n_row = 2, .n_vocab = 40,
+    s = (weir_row_stats_args){.logits = device_put(be, r->logits, 2 * (size_t)r->ld * sizeof(float)),
+                              .ld = r->ld,
+                              .n_row = 2,
+                              .n_vocab = 40,
                               .law = device_put(be, r->law, sizeof r->law),
-                              .law_of = device_put(be, r->law_of, sizeof r->law_of), .out = device_room(be, sizeof r->stats)};
+                              .law_of = device_put(be, r->law_of, sizeof r->law_of),
+                              .out = device_room(be, sizeof r->stats)};
     cr_expect_eq(be->op.row_stats(be, &s), WEIR_ENOMEM);
     be->scratch_floats = floats;
     cr_expect_eq(be->op.row_stats(be, &s), WEIR_OK);

@@ -1,4 +1,5 @@
-/* What the device holds after packing is what host memory would hold: every layout downloaded and read element by element. */
+/* What the device holds after packing is what host memory would hold: every layout downloaded and read
+ * element by element. */
 #include <criterion/criterion.h>
 #include <stdlib.h>
 
@@ -6,7 +7,8 @@
 #include "tests/support/compare.h"
 #include "tests/support/device.h"
 
-static void check(weir_backend *be, weir_dtype dtype, weir_use use, bool gated, int64_t n0, int64_t n1, int64_t k, uint64_t *rng) {
+static void check(weir_backend *be, weir_dtype dtype, weir_use use, bool gated, int64_t n0, int64_t n1,
+                  int64_t k, uint64_t *rng) {
     const matrix m[2] = {matrix_new(dtype, n0, k, 1.0f, rng), matrix_new(dtype, n1, k, 1.0f, rng)};
     const weir_tensor part[2] = {m[0].file, m[1].file};
     weir_weight w;
@@ -18,9 +20,10 @@ static void check(weir_backend *be, weir_dtype dtype, weir_use use, bool gated, 
     for (int64_t i = 0; i < n0 + n1; i++) {
         const float *want = i < n0 ? m[0].value + i * k : m[1].value + (i - n0) * k;
         for (int64_t j = 0; j < k; j++) {
-            const float got = gated ? weir_weight_get(&here, i % n0, j, i >= n0) : weir_weight_get(&here, i, j, false);
-            cr_assert(got == want[j], "%s use %d gated %d at (%ld, %ld): %g, want %g", weir_dtype_name(dtype), (int)use, gated,
-                      (long)i, (long)j, (double)got, (double)want[j]);
+            const float got =
+                gated ? weir_weight_get(&here, i % n0, j, i >= n0) : weir_weight_get(&here, i, j, false);
+            cr_assert(got == want[j], "%s use %d gated %d at (%ld, %ld): %g, want %g", weir_dtype_name(dtype),
+                      (int)use, gated, (long)i, (long)j, (double)got, (double)want[j]);
         }
     }
     free(here.data);
@@ -36,10 +39,12 @@ Test(cuda_weight, the_device_holds_the_elements_of_the_file) {
         for (int d = 0; d < 12; d++) {
             const bool gated = d / 6;
             const int64_t n = edge[i / 5];
-            check(be, (weir_dtype)(d % 3), (weir_use)(d / 3 % 2), gated, n, gated ? n : edge[(i + 3) % 5], edge[i % 5], &rng);
+            check(be, (weir_dtype)(d % 3), (weir_use)(d / 3 % 2), gated, n, gated ? n : edge[(i + 3) % 5],
+                  edge[i % 5], &rng);
         }
     }
-    check(be, WEIR_DTYPE_BF16, WEIR_USE_ROWS, false, 300, 41, 9001, &rng); /* 22 panels of 288,256 bytes: two slices */
+    /* 22 panels of 288,256 bytes: two slices */
+    check(be, WEIR_DTYPE_BF16, WEIR_USE_ROWS, false, 300, 41, 9001, &rng);
     weir_backend_close(be);
 }
 
@@ -52,7 +57,8 @@ Test(cuda_weight, a_matrix_that_does_not_fit_is_an_error) {
     cr_assert_eq(weir_weight_pack(be, &t, 1, false, WEIR_USE_ROWS, &w), WEIR_EDEVMEM);
     cr_assert_eq(w.n, -7);
     const weir_tensor small = {file, WEIR_DTYPE_BF16, 4, 4};
-    cr_assert_eq(weir_weight_pack(be, &small, 1, false, WEIR_USE_ROWS, &w), WEIR_OK, "the backend is usable after it");
+    cr_assert_eq(weir_weight_pack(be, &small, 1, false, WEIR_USE_ROWS, &w), WEIR_OK,
+                 "the backend is usable after it");
     weir_weight_free(be, &w);
     weir_backend_close(be);
 }

@@ -18,7 +18,8 @@ typedef struct draws {
 static draws draws_of(const float *l, int n, weir_law law) {
     draws d = {.be = {.isa = weir_isa_best()}, .law = law, .logits = l, .n = n};
     const int32_t law_of = 0;
-    weir_row_stats_args a = {.logits = l, .ld = n, .n_row = 1, .n_vocab = n, .law = &d.law, .law_of = &law_of, .out = &d.stats};
+    weir_row_stats_args a = {
+        .logits = l, .ld = n, .n_row = 1, .n_vocab = n, .law = &d.law, .law_of = &law_of, .out = &d.stats};
     cr_assert(weir_row_stats_cpu(&d.be, &a) == WEIR_OK);
     return d;
 }
@@ -26,9 +27,18 @@ static draws draws_of(const float *l, int n, weir_law law) {
 static int32_t draw(draws *d, int32_t position, int purpose, int32_t block_row, float *logp) {
     const int32_t law_of = 0;
     int32_t token = -7;
-    weir_draw_args a = {.logits = d->logits, .ld = d->n, .n_row = 1, .n_vocab = d->n, .law = &d->law, .law_of = &law_of,
-                        .stats = &d->stats, .position = &position, .block_row = &block_row, .purpose = purpose,
-                        .token = &token, .logp = logp};
+    weir_draw_args a = {.logits = d->logits,
+                        .ld = d->n,
+                        .n_row = 1,
+                        .n_vocab = d->n,
+                        .law = &d->law,
+                        .law_of = &law_of,
+                        .stats = &d->stats,
+                        .position = &position,
+                        .block_row = &block_row,
+                        .purpose = purpose,
+                        .token = &token,
+                        .logp = logp};
     cr_assert(weir_draw_cpu(&d->be, &a) == WEIR_OK);
     return token;
 }
@@ -73,7 +83,8 @@ Test(draw, is_the_race_of_the_contract_on_every_isa_and_thread_count) {
                 for (int t = 0; t < 3; t++) {
                     float logp;
                     d.be = (weir_backend){.isa = (weir_isa)isa, .pool = pool[t]};
-                    cr_assert(draw(&d, position, WEIR_PURPOSE_BONUS, row, &logp) == want, "n=%d isa %d threads %d", n, isa, t + 1);
+                    cr_assert(draw(&d, position, WEIR_PURPOSE_BONUS, row, &logp) == want,
+                              "n=%d isa %d threads %d", n, isa, t + 1);
                     cases++;
                 }
             free(q);
@@ -82,7 +93,8 @@ Test(draw, is_the_race_of_the_contract_on_every_isa_and_thread_count) {
     cr_log_info("%d draws", cases);
 }
 
-static double frequency_z(const float *l, int n, weir_law law, int64_t n_draw, int64_t *counts, double *prob) {
+static double frequency_z(const float *l, int n, weir_law law, int64_t n_draw, int64_t *counts,
+                          double *prob) {
     const int64_t total = draws_for_build(n_draw);
     draws d = draws_of(l, n, law);
     double margin = 1e9;
@@ -100,8 +112,12 @@ static double frequency_z(const float *l, int n, weir_law law, int64_t n_draw, i
 }
 
 Test(draw, follows_the_processed_distribution) {
-    static const struct { float temp; int top_k; float top_p, min_p; } set[] = {
-        {1, 0, 1, 0}, {0.3f, 0, 1, 0}, {2, 0, 1, 0}, {1, 4, 1, 0}, {1, 0, 0.8f, 0}, {1, 0, 1, 0.1f}, {0.8f, 10, 0.9f, 0.01f}};
+    static const struct {
+        float temp;
+        int top_k;
+        float top_p, min_p;
+    } set[] = {{1, 0, 1, 0},    {0.3f, 0, 1, 0}, {2, 0, 1, 0},           {1, 4, 1, 0},
+               {1, 0, 0.8f, 0}, {1, 0, 1, 0.1f}, {0.8f, 10, 0.9f, 0.01f}};
     static const int sizes[] = {2, 3, 17, 100, 1500};
     uint64_t seed = 22;
     float q[1500], p[1500];
@@ -113,7 +129,8 @@ Test(draw, follows_the_processed_distribution) {
             for (int ties = 0; ties < 2; ties++) {
                 random_rows(&seed, sizes[i], 1.5f, 0.5f, ties, q, p);
                 weir_law law = weir_law_default();
-                law.temp = set[s].temp, law.top_k = set[s].top_k, law.top_p = set[s].top_p, law.min_p = set[s].min_p;
+                law.temp = set[s].temp, law.top_k = set[s].top_k, law.top_p = set[s].top_p,
+                law.min_p = set[s].min_p;
                 law.key[0] = (uint32_t)rng_u64(&seed);
                 const double z = frequency_z(q, sizes[i], law, 20000, counts, prob);
                 cr_expect(z < Z_MAX, "n=%d set %d ties %d: z = %g", sizes[i], s, ties, z);
@@ -128,22 +145,26 @@ Test(draw, arrives_when_its_word_says) {
     float q[2000], p[2000];
     for (int rep = 0; rep < 200; rep++) {
         random_rows(&seed, 2000, 1.0f, 1.0f, false, q, p);
-        const weir_row_view view = {.logits = q, .max = 9.0f, .inv_temp = 1.0f, .inv_sum = 1.0f, .inv_psum = 1.0f, .plain = true};
+        const weir_row_view view = {
+            .logits = q, .max = 9.0f, .inv_temp = 1.0f, .inv_sum = 1.0f, .inv_psum = 1.0f, .plain = true};
         const weir_pair pair = {.q = view, .skip = -1};
-        const weir_race race = {.pair = &pair, .kind = WEIR_WEIGHT_Q, .key = {(uint32_t)rep, 7}, .position = rep};
+        const weir_race race = {
+            .pair = &pair, .kind = WEIR_WEIGHT_Q, .key = {(uint32_t)rep, 7}, .position = rep};
         for (int isa = 0; isa <= (int)weir_isa_best(); isa++) {
             weir_best best = {INT32_MAX, -1};
             weir__lanes_of((weir_isa)isa)->race(&race, 2000, 0, 2, &best);
             const int32_t v = best.token;
             uint32_t c[4] = {(uint32_t)v / 4u, (uint32_t)rep, 0, 0};
             wf_philox(c, race.key);
-            cr_assert(best.bits == wf_bits(wf_exponential(c[v % 4]) / wf_exp(q[v] - 9.0f)), "rep %d isa %d", rep, isa);
+            cr_assert(best.bits == wf_bits(wf_exponential(c[v % 4]) / wf_exp(q[v] - 9.0f)), "rep %d isa %d",
+                      rep, isa);
         }
     }
 }
 
 /* Trap 7: over 256,128 tokens a draw is decided by u near 4e-6. Two tokens share nearly all the mass; with u
- * of 24 bits, 0 among them, about one draw in sixty would land on one of the 256,126 others, whose mass here is 2.5e-7. */
+ * of 24 bits, 0 among them, about one draw in sixty would land on one of the 256,126 others, whose mass here
+ * is 2.5e-7. */
 Test(draw, has_full_resolution_over_256128_tokens) {
     enum { N = 256128, DRAWS = 4000 };
     float *l = malloc(N * sizeof *l);
@@ -199,7 +220,8 @@ Test(draw, streams_of_position_purpose_row_and_key_are_independent) {
             float logp;
             if (part == 3) b.law.key[1] = 1;
             equal += draw(&a, 3, WEIR_PURPOSE_DRAFT, 0, &logp) ==
-                     draw(&b, part == 0 ? 4 : 3, part == 1 ? WEIR_PURPOSE_BONUS : WEIR_PURPOSE_DRAFT, part == 2, &logp);
+                     draw(&b, part == 0 ? 4 : 3, part == 1 ? WEIR_PURPOSE_BONUS : WEIR_PURPOSE_DRAFT,
+                          part == 2, &logp);
         }
         cr_expect(binomial_z(equal, N, 1.0 / 64) < Z_MAX, "part %d: %lld equal", part, (long long)equal);
     }
@@ -230,14 +252,23 @@ Test(draw, padding_is_never_drawn) {
     weir_law law = weir_law_default();
     const int32_t law_of[ROWS] = {0};
     weir_row_stats s[ROWS];
-    weir_row_stats_args a = {.logits = l, .ld = LD, .n_row = ROWS, .n_vocab = N, .law = &law, .law_of = law_of, .out = s};
+    weir_row_stats_args a = {
+        .logits = l, .ld = LD, .n_row = ROWS, .n_vocab = N, .law = &law, .law_of = law_of, .out = s};
     cr_assert(weir_row_stats_cpu(&be, &a) == WEIR_OK);
     for (int i = 0; i < 2000; i++) {
         int32_t token[ROWS];
         const int32_t position[ROWS] = {3 * i, 3 * i + 1, 3 * i + 2};
         float logp[ROWS];
-        weir_draw_args d = {.logits = l, .ld = LD, .n_row = ROWS, .n_vocab = N, .law = &law, .law_of = law_of, .stats = s,
-                            .position = position, .token = token, .logp = logp};
+        weir_draw_args d = {.logits = l,
+                            .ld = LD,
+                            .n_row = ROWS,
+                            .n_vocab = N,
+                            .law = &law,
+                            .law_of = law_of,
+                            .stats = s,
+                            .position = position,
+                            .token = token,
+                            .logp = logp};
         cr_assert(weir_draw_cpu(&be, &d) == WEIR_OK);
         for (int r = 0; r < ROWS; r++) cr_assert(token[r] >= 0 && token[r] < N);
     }

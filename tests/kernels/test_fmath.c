@@ -108,7 +108,8 @@ Test(fmath, instruction_sets_agree_bit_for_bit) {
         exp_chunk(&weir__lanes_portable, x, want);
         for (int isa = WEIR_ISA_PORTABLE; isa <= (int)weir_isa_best(); isa++) {
             exp_chunk(weir__lanes_of((weir_isa)isa), x, got);
-            cr_assert(!memcmp(got, want, sizeof got), "%s differs near %08x", weir_isa_name((weir_isa)isa), b);
+            cr_assert(!memcmp(got, want, sizeof got), "%s differs near %08x", weir_isa_name((weir_isa)isa),
+                      b);
         }
         n += WEIR_CHUNK;
     }

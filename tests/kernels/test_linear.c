@@ -12,8 +12,17 @@
 /* Rows [r0, r0 + n_row) of the product into y (n_row, ldy), which starts from y0. */
 static void run(weir_backend *be, const weir_weight *w, const data *d, int64_t r0, int64_t n_row, float *y) {
     memcpy(y, d->y0 + r0 * d->ldy, (size_t)(n_row * d->ldy) * sizeof *y);
-    weir_linear a = {.x = d->x + r0 * d->ldx, .ldx = d->ldx, .norm = d->p.norm ? d->norm : NULL, .eps = LINEAR_EPS, .w = w,
-                     .y = y, .ldy = d->ldy, .n_row = n_row, .epilogue = d->p.epilogue, .softcap = d->p.softcap, .scale = d->p.scale,
+    weir_linear a = {.x = d->x + r0 * d->ldx,
+                     .ldx = d->ldx,
+                     .norm = d->p.norm ? d->norm : NULL,
+                     .eps = LINEAR_EPS,
+                     .w = w,
+                     .y = y,
+                     .ldy = d->ldy,
+                     .n_row = n_row,
+                     .epilogue = d->p.epilogue,
+                     .softcap = d->p.softcap,
+                     .scale = d->p.scale,
                      .rows = d->p.rows};
     cr_assert_eq(be->op.linear(be, &a), WEIR_OK);
 }
@@ -67,18 +76,20 @@ Test(linear, exactly_representable_products_are_exact) {
         }
         for (int64_t i = 0; i < 9 * k; i++) x[i] = (float)((int)(rng_u64(&rng) % 33) - 16) / 4.0f;
         for (int d = 0; d < 2; d++) {
-            const weir_tensor t = {d ? (const void *)w16 : w_file, d ? WEIR_DTYPE_BF16 : WEIR_DTYPE_F32, n, k};
+            const weir_tensor t = {d ? (const void *)w16 : w_file, d ? WEIR_DTYPE_BF16 : WEIR_DTYPE_F32, n,
+                                   k};
             weir_weight w;
             cr_assert_eq(weir_weight_pack(be[0], &t, 1, false, WEIR_USE_ROWS, &w), WEIR_OK);
             for (int isa = 0; be[isa]; isa++) {
                 float *y = guarded_new((size_t)(9 * n));
-                weir_linear a = {.x = x, .ldx = k, .w = &w, .y = y, .ldy = n, .n_row = 9, .scale = 0.5f, .rows = true};
+                weir_linear a = {
+                    .x = x, .ldx = k, .w = &w, .y = y, .ldy = n, .n_row = 9, .scale = 0.5f, .rows = true};
                 cr_assert_eq(be[isa]->op.linear(be[isa], &a), WEIR_OK);
                 for (int64_t i = 0; i < 9 * n; i++) {
                     float want = 0;
                     for (int64_t j = 0; j < k; j++) want += x[i / n * k + j] * w_file[i % n * k + j];
-                    cr_assert_eq(y[i], 0.5f * want, "%s n %ld k %ld [%ld]", weir_isa_name((weir_isa)isa), (long)n,
-                                 (long)k, (long)i);
+                    cr_assert_eq(y[i], 0.5f * want, "%s n %ld k %ld [%ld]", weir_isa_name((weir_isa)isa),
+                                 (long)n, (long)k, (long)i);
                 }
                 cr_assert(guarded_intact(y, (size_t)(9 * n)));
                 guarded_free(y);
@@ -115,8 +126,14 @@ Test(linear, every_epilogue_is_within_its_bound) {
     uint64_t rng = 31;
     for (int e = WEIR_EPI_STORE; e <= WEIR_EPI_SILU; e++) {
         for (int i = 0; i < 24; i++) {
-            product p = {.n = i % 2 ? 53 : 128, .k = 70, .n_row = 1 + i / 3, .dtype = (weir_dtype)(i % 3),
-                         .gated = i / 6 % 2, .norm = i / 2 % 2, .rows = i % 4 != 3, .epilogue = (weir_epilogue)e,
+            product p = {.n = i % 2 ? 53 : 128,
+                         .k = 70,
+                         .n_row = 1 + i / 3,
+                         .dtype = (weir_dtype)(i % 3),
+                         .gated = i / 6 % 2,
+                         .norm = i / 2 % 2,
+                         .rows = i % 4 != 3,
+                         .epilogue = (weir_epilogue)e,
                          .scale = i % 5 == 0 ? 0.125f : 1.0f};
             if (p.gated && weir_epilogue_reads((weir_epilogue)e)) continue;
             check_product(&p, be, &rng);
@@ -131,8 +148,14 @@ Test(linear, softcaps_are_within_their_bound) {
     open_all(be);
     uint64_t rng = 35;
     for (int i = 0; i < 24; i++) {
-        const product p = {.n = i % 2 ? 53 : 128, .k = 70, .n_row = 1 + i / 3, .dtype = (weir_dtype)(i % 3), .norm = i / 2 % 2,
-                           .rows = i % 4 != 3, .scale = i % 5 == 0 ? 0.125f : 1.0f, .softcap = i % 4 == 1 ? 0.5f : 10.0f};
+        const product p = {.n = i % 2 ? 53 : 128,
+                           .k = 70,
+                           .n_row = 1 + i / 3,
+                           .dtype = (weir_dtype)(i % 3),
+                           .norm = i / 2 % 2,
+                           .rows = i % 4 != 3,
+                           .scale = i % 5 == 0 ? 0.125f : 1.0f,
+                           .softcap = i % 4 == 1 ? 0.5f : 10.0f};
         check_product(&p, be, &rng);
     }
     close_all(be);
@@ -144,8 +167,13 @@ Test(linear, prefill_chunks_are_within_their_bound) {
     uint64_t rng = 41;
     const int64_t rows[] = {63, 64, 65, 128, 130};
     for (int i = 0; i < 15; i++) {
-        product p = {.n = i % 2 ? 300 : 145, .k = i % 2 ? 64 : 33, .n_row = rows[i % 5], .dtype = (weir_dtype)(i / 5),
-                     .gated = i % 4 == 1, .norm = i % 3 == 1, .epilogue = i % 4 == 1 ? WEIR_EPI_GELU_TANH : WEIR_EPI_ADD,
+        product p = {.n = i % 2 ? 300 : 145,
+                     .k = i % 2 ? 64 : 33,
+                     .n_row = rows[i % 5],
+                     .dtype = (weir_dtype)(i / 5),
+                     .gated = i % 4 == 1,
+                     .norm = i % 3 == 1,
+                     .epilogue = i % 4 == 1 ? WEIR_EPI_GELU_TANH : WEIR_EPI_ADD,
                      .scale = 1.0f};
         check_product(&p, be, &rng);
     }
@@ -156,20 +184,31 @@ Test(linear, prefill_chunks_are_within_their_bound) {
 Test(linear, activations_have_their_limits) {
     weir_backend *be[8] = {NULL};
     open_all(be);
-    const float one = 1.0f, x[] = {0.0f, 1e-30f, 20.0f, -20.0f, 100.0f, -100.0f, 1e15f, -1e15f, 3e38f, -3e38f};
+    const float one = 1.0f,
+                x[] = {0.0f, 1e-30f, 20.0f, -20.0f, 100.0f, -100.0f, 1e15f, -1e15f, 3e38f, -3e38f};
     enum { N = sizeof x / sizeof x[0] };
     weir_weight w;
-    cr_assert_eq(weir_weight_pack(be[0], &(weir_tensor){&one, WEIR_DTYPE_F32, 1, 1}, 1, false, WEIR_USE_ROWS, &w), WEIR_OK);
+    cr_assert_eq(
+        weir_weight_pack(be[0], &(weir_tensor){&one, WEIR_DTYPE_F32, 1, 1}, 1, false, WEIR_USE_ROWS, &w),
+        WEIR_OK);
     for (int isa = 0; be[isa]; isa++) {
         for (int e = WEIR_EPI_RELU; e <= WEIR_EPI_SILU; e++) {
             float y[N];
-            weir_linear a = {.x = x, .ldx = 1, .w = &w, .y = y, .ldy = 1, .n_row = N, .scale = 1.0f, .rows = true,
+            weir_linear a = {.x = x,
+                             .ldx = 1,
+                             .w = &w,
+                             .y = y,
+                             .ldy = 1,
+                             .n_row = N,
+                             .scale = 1.0f,
+                             .rows = true,
                              .epilogue = (weir_epilogue)e};
             cr_assert_eq(be[isa]->op.linear(be[isa], &a), WEIR_OK);
             for (int i = 0; i < N; i++) {
                 const double want = activation((weir_epilogue)e, (double)x[i]);
-                cr_assert(fabs((double)y[i] - want) <= 0x1p-21 * fabs(want) + 1e-30, "%s epilogue %d of %g: %g, want %g",
-                          weir_isa_name((weir_isa)isa), e, (double)x[i], (double)y[i], want);
+                cr_assert(fabs((double)y[i] - want) <= 0x1p-21 * fabs(want) + 1e-30,
+                          "%s epilogue %d of %g: %g, want %g", weir_isa_name((weir_isa)isa), e, (double)x[i],
+                          (double)y[i], want);
             }
         }
     }
@@ -192,8 +231,8 @@ Test(linear, nan_and_infinity_reach_the_outputs_of_their_row_only) {
             run(be[isa], &w, &d, 0, 5, y);
             for (int64_t i = 0; i < 5 * 40; i++) {
                 const float v = y[i / 40 * d.ldy + i % 40];
-                cr_assert_eq(isnan(v) != 0, i / 40 == 2, "%s epilogue %d row %ld: %g", weir_isa_name((weir_isa)isa), e,
-                             (long)i / 40, (double)v);
+                cr_assert_eq(isnan(v) != 0, i / 40 == 2, "%s epilogue %d row %ld: %g",
+                             weir_isa_name((weir_isa)isa), e, (long)i / 40, (double)v);
             }
         }
         guarded_free(y);
@@ -218,8 +257,8 @@ static void check_bits(const product *p, int isa, uint64_t *rng) {
         for (int64_t n_row = 2; n_row <= p->n_row; n_row++) {
             for (int64_t r0 = 0; r0 + n_row <= p->n_row; r0 += 5) {
                 describe_product(what, sizeof what, weir_isa_name((weir_isa)isa), p);
-                snprintf(what + strlen(what), sizeof what - strlen(what), ": rows %ld+%ld, %d threads", (long)r0,
-                         (long)n_row, n_thread);
+                snprintf(what + strlen(what), sizeof what - strlen(what), ": rows %ld+%ld, %d threads",
+                         (long)r0, (long)n_row, n_thread);
                 run(be, &w, &d, r0, n_row, y);
                 assert_same(y, alone + r0 * d.ldy, (size_t)(n_row * d.ldy), what);
             }
@@ -238,8 +277,14 @@ Test(linear, a_row_has_the_same_bits_alone_in_company_and_with_any_threads) {
     for (int isa = 1; isa <= (int)weir_isa_best(); isa++) {
         for (int d = 0; d < 3; d++) {
             for (int i = 0; i < 8; i++) {
-                const product p = {.n = i % 2 ? 200 : 33, .k = i % 2 ? 161 : 31, .n_row = 17, .dtype = (weir_dtype)d,
-                                   .gated = i / 2 % 2, .norm = i / 4 % 2, .rows = true, .scale = 1.0f,
+                const product p = {.n = i % 2 ? 200 : 33,
+                                   .k = i % 2 ? 161 : 31,
+                                   .n_row = 17,
+                                   .dtype = (weir_dtype)d,
+                                   .gated = i / 2 % 2,
+                                   .norm = i / 4 % 2,
+                                   .rows = true,
+                                   .scale = 1.0f,
                                    .epilogue = i / 2 % 2 ? WEIR_EPI_GELU_TANH : WEIR_EPI_ADD};
                 check_bits(&p, isa, &rng);
             }
@@ -252,7 +297,8 @@ Test(linear, a_row_has_the_same_bits_alone_in_company_and_with_any_threads) {
 Test(linear, a_prefill_row_does_not_see_its_chunk) {
     uint64_t rng = 71;
     for (int isa = 1; isa <= (int)weir_isa_best(); isa++) {
-        const product p = {.n = 290, .k = 97, .n_row = 130, .dtype = (weir_dtype)(isa % 3), .norm = true, .scale = 1.0f};
+        const product p = {
+            .n = 290, .k = 97, .n_row = 130, .dtype = (weir_dtype)(isa % 3), .norm = true, .scale = 1.0f};
         data d = data_new(&p, &rng);
         weir_backend *one = open_backend(1, (weir_isa)isa);
         weir_weight w = data_pack(one, &d, WEIR_USE_ROWS);
@@ -293,7 +339,8 @@ Test(linear, refuses_what_its_contract_refuses) {
         cr_assert_eq(weir_weight_pack(be, t, 1, false, WEIR_USE_ROWS, &w), WEIR_OK);
         cr_assert_eq(weir_weight_pack(be, t, 2, true, WEIR_USE_ROWS, &gated), WEIR_OK);
         float x[8] = {0}, y[8] = {0};
-        const weir_linear good = {.x = x, .ldx = 8, .w = &w, .y = y, .ldy = 8, .n_row = 1, .scale = 1, .rows = true};
+        const weir_linear good = {
+            .x = x, .ldx = 8, .w = &w, .y = y, .ldy = 8, .n_row = 1, .scale = 1, .rows = true};
         weir_linear bad[14];
         for (int i = 0; i < 14; i++) bad[i] = good;
         weir_weight empty = w;
@@ -304,7 +351,8 @@ Test(linear, refuses_what_its_contract_refuses) {
         bad[8].softcap = -1.0f, bad[9].softcap = NAN, bad[10].softcap = 1.0f, bad[10].epilogue = WEIR_EPI_ADD;
         bad[11].softcap = 1.0f, bad[11].w = &gated;
         bad[12].w = &gated, bad[12].epilogue = WEIR_EPI_MUL;
-        for (int i = 0; i < 13; i++) cr_assert_eq(be->op.linear(be, &bad[i]), WEIR_EINVAL, "isa %d case %d", isa, i);
+        for (int i = 0; i < 13; i++)
+            cr_assert_eq(be->op.linear(be, &bad[i]), WEIR_EINVAL, "isa %d case %d", isa, i);
         bad[13].n_row = 0;
         cr_assert_eq(be->op.linear(be, &bad[13]), WEIR_OK);
         weir_weight_free(be, &w), weir_weight_free(be, &gated);
@@ -318,7 +366,9 @@ Test(linear, too_little_scratch_is_an_error_and_reserving_it_helps) {
     for (int isa = 1; isa <= (int)weir_isa_best(); isa++) {
         weir_backend *be = open_backend(1, (weir_isa)isa);
         weir_weight w;
-        cr_assert_eq(weir_weight_pack(be, &(weir_tensor){file, WEIR_DTYPE_F32, 2, k}, 1, false, WEIR_USE_ROWS, &w), WEIR_OK);
+        cr_assert_eq(
+            weir_weight_pack(be, &(weir_tensor){file, WEIR_DTYPE_F32, 2, k}, 1, false, WEIR_USE_ROWS, &w),
+            WEIR_OK);
         weir_linear a = {.x = x, .ldx = k, .w = &w, .y = y, .ldy = 2, .n_row = 1, .scale = 1, .rows = true};
         cr_assert_eq(be->op.linear(be, &a), WEIR_ENOMEM);
         cr_assert_eq(weir_backend_reserve(be, weir_linear_scratch_floats(k)), WEIR_OK);

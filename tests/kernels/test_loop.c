@@ -1,4 +1,5 @@
-/* The loop's ops on the CPU, against a model that knows one seat: a timeline, and the accept path's ops one row at a time. */
+/* The loop's ops on the CPU, against a model that knows one seat: a timeline, and the accept path's ops one
+ * row at a time. */
 #include <criterion/criterion.h>
 #include <math.h>
 #include <stdio.h>
@@ -11,7 +12,7 @@
 
 enum { V = 300, LD = 320, EOS = 5 };
 
-/* ---- the model --------------------------------------------------------------------------------------------- */
+/* ---- the model ----------------------------------------------------------------------------------------- */
 
 typedef struct model_seat {
     weir_seat start;
@@ -54,7 +55,8 @@ static block *gather_rows(const bucket *b, const bucket_logits *x, int i, const 
 }
 
 static bool bonus_is_pi(const weir_law *law, int position) {
-    return law->bonus_pi && law->rule != WEIR_RULE_EXACT && law->rule != WEIR_RULE_CACTUS && position >= law->exact_first;
+    return law->bonus_pi && law->rule != WEIR_RULE_EXACT && law->rule != WEIR_RULE_CACTUS &&
+           position >= law->exact_first;
 }
 
 static void model_run(const bucket *b, const bucket_logits *x, int i, model_seat *m, model_block *out) {
@@ -86,28 +88,33 @@ static void model_run(const bucket *b, const bucket_logits *x, int i, model_seat
     block_free(k);
 }
 
-/* ---- comparing --------------------------------------------------------------------------------------------- */
+/* ---- comparing ----------------------------------------------------------------------------------------- */
 
-static void assert_record(const weir_block_record *r, const model_block *w, int position, int end, const char *what) {
-    cr_assert(r->live == 1 && r->position == position && r->seat_end == end, "%s: position %d, end %d", what, r->position,
-              r->seat_end);
+static void assert_record(const weir_block_record *r, const model_block *w, int position, int end,
+                          const char *what) {
+    cr_assert(r->live == 1 && r->position == position && r->seat_end == end, "%s: position %d, end %d", what,
+              r->position, r->seat_end);
     cr_assert((r->status != WEIR_OK) == w->broken, "%s: status %d", what, r->status);
     if (w->broken) return;
-    cr_assert(r->n_draft == w->n_draft && r->n_accept == w->n_accept, "%s: %d of %d accepted, want %d of %d", what,
-              r->n_accept, r->n_draft, w->n_accept, w->n_draft);
+    cr_assert(r->n_draft == w->n_draft && r->n_accept == w->n_accept, "%s: %d of %d accepted, want %d of %d",
+              what, r->n_accept, r->n_draft, w->n_accept, w->n_draft);
     cr_assert(memcmp(r->draft, w->draft, (size_t)w->n_draft * 4) == 0, "%s: other drafts", what);
     cr_assert(r->closing == w->closing, "%s: closing %d", what, r->closing);
     if (!w->closing) return;
-    cr_assert(r->token == w->token && r->kind == w->kind, "%s: closes with %d of kind %d, want %d of %d", what, r->token,
-              r->kind, w->token, w->kind);
-    cr_assert(memcmp(&r->log_p, &w->log_p, 4) == 0 && memcmp(&r->log_pi, &w->log_pi, 4) == 0, "%s: other logs", what);
+    cr_assert(r->token == w->token && r->kind == w->kind, "%s: closes with %d of kind %d, want %d of %d",
+              what, r->token, r->kind, w->token, w->kind);
+    cr_assert(memcmp(&r->log_p, &w->log_p, 4) == 0 && memcmp(&r->log_pi, &w->log_pi, 4) == 0,
+              "%s: other logs", what);
 }
 
-static void assert_row(const bucket_rows *r, int at, bool live, const model_seat *m, int input, int32_t token, const char *what) {
+static void assert_row(const bucket_rows *r, int at, bool live, const model_seat *m, int input, int32_t token,
+                       const char *what) {
     const int pos = m->start.base + input;
     cr_assert(r->slot[at] == (live ? m->start.slot : -1), "%s: row %d in slot %d", what, at, r->slot[at]);
-    cr_assert(r->token[at] == (live ? token : 0) && r->pos[at] == (live ? pos : 0), "%s: row %d is token %d at %d, want %d "
-              "at %d", what, at, r->token[at], r->pos[at], token, pos);
+    cr_assert(r->token[at] == (live ? token : 0) && r->pos[at] == (live ? pos : 0),
+              "%s: row %d is token %d at %d, want %d "
+              "at %d",
+              what, at, r->token[at], r->pos[at], token, pos);
 }
 
 /* Rows of seat i in every call of the block, m: before the block. */
@@ -120,7 +127,8 @@ static void assert_rows(const bucket *b, int i, const model_seat *m, const model
         const bool wanted = live && (j < w->n_draft || behind);
         const bucket_rows *r = &b->rows[j];
         if (j == 0) assert_row(r, 2 * i, wanted && n > 0, m, n - 1, n > 0 ? m->timeline[n - 1] : 0, what);
-        assert_row(r, j == 0 ? 2 * i + 1 : i, wanted, m, n + j, j == 0 ? m->timeline[n] : w->draft[j - 1], what);
+        assert_row(r, j == 0 ? 2 * i + 1 : i, wanted, m, n + j, j == 0 ? m->timeline[n] : w->draft[j - 1],
+                   what);
         cr_assert(r->law_of[i] == (wanted ? i : -1), "%s: step %d: law of seat %d", what, j, i);
     }
     const bucket_rows *v = &b->rows[steps];
@@ -133,13 +141,15 @@ static void assert_rows(const bucket *b, int i, const model_seat *m, const model
 }
 
 static void assert_seat(const weir_seat *s, const model_seat *m, const char *what) {
-    cr_assert(s->end == m->end && s->n == m->n, "%s: n %d, end %d, want %d, %d", what, s->n, s->end, m->n, m->end);
+    cr_assert(s->end == m->end && s->n == m->n, "%s: n %d, end %d, want %d, %d", what, s->n, s->end, m->n,
+              m->end);
     if (m->end != WEIR_SEAT_RUNNING) return;
-    cr_assert(s->tail[1] == m->timeline[m->n], "%s: tail ends with %d, want %d", what, s->tail[1], m->timeline[m->n]);
+    cr_assert(s->tail[1] == m->timeline[m->n], "%s: tail ends with %d, want %d", what, s->tail[1],
+              m->timeline[m->n]);
     cr_assert(m->n == 0 || s->tail[0] == m->timeline[m->n - 1], "%s: tail begins with %d", what, s->tail[0]);
 }
 
-/* ---- the run ----------------------------------------------------------------------------------------------- */
+/* ---- the run ------------------------------------------------------------------------------------------- */
 
 static model_seat model[BUCKET_SEATS];
 
@@ -165,7 +175,8 @@ static int both(bucket *b, const bucket_logits *x, const char *what) {
             model_run(b, x, i, &model[i], &w);
             assert_record(&b->record[i], &w, before.n, model[i].end, what);
         } else {
-            cr_assert(b->record[i].live == 0 && b->record[i].seat_end == before.end, "%s: seat %d is not live", what, i);
+            cr_assert(b->record[i].live == 0 && b->record[i].seat_end == before.end,
+                      "%s: seat %d is not live", what, i);
         }
         assert_rows(b, i, &before, &w, what);
         assert_seat(&b->seat[i], &model[i], what);
@@ -190,8 +201,8 @@ static void mixed_run(int n_seat, int gamma, int first, int n_block) {
         bucket_logits x = logits_new(n_seat, gamma, V, EOS, (uint32_t)(1000 * first + 100 * gamma + k));
         const int running = both(b, &x, what);
         logits_free(&x);
-        cr_assert(b->flags.done == k + 1 && b->flags.over == (running == 0 || k + 1 == n_block), "%s: done %d, over %d", what,
-                  b->flags.done, b->flags.over);
+        cr_assert(b->flags.done == k + 1 && b->flags.over == (running == 0 || k + 1 == n_block),
+                  "%s: done %d, over %d", what, b->flags.done, b->flags.over);
         if (running == 0) break;
     }
     bucket_free(b);
@@ -211,8 +222,10 @@ Test(loop_ops, one_seat_for_many_blocks) {
 Test(loop_ops, a_row_that_is_not_finite_ends_its_seat_only) {
     weir_backend *be = open_backend(1, weir_isa_best());
     weir_seat seats[3];
-    for (int i = 0; i < 3; i++) seats[i] = seat_of_mix(i, 4), seats[i].n_eos = 0, seats[i].law.rule = WEIR_RULE_EXACT;
-    for (int i = 0; i < 3; i++) seats[i].gamma = 4, seats[i].law.temp = 1.0f, seats[i].law.block_verify = true;
+    for (int i = 0; i < 3; i++)
+        seats[i] = seat_of_mix(i, 4), seats[i].n_eos = 0, seats[i].law.rule = WEIR_RULE_EXACT;
+    for (int i = 0; i < 3; i++)
+        seats[i].gamma = 4, seats[i].law.temp = 1.0f, seats[i].law.block_verify = true;
     bucket *b = bucket_new(be, 3, 4, false, V, LD);
     bucket_sit(b, seats, 10);
     for (int k = 0; k < 4; k++) {
@@ -221,10 +234,12 @@ Test(loop_ops, a_row_that_is_not_finite_ends_its_seat_only) {
         if (k == 2) x.q[1 * V + 9] = INFINITY;
         bucket_block(b, &x);
         logits_free(&x);
-        for (int r = 0; r < b->rows[1].n_row; r++) cr_assert(b->rows[1].token[r] >= 0, "no model knows token -1");
+        for (int r = 0; r < b->rows[1].n_row; r++)
+            cr_assert(b->rows[1].token[r] >= 0, "no model knows token -1");
         for (int i = 0; i < 3; i++) {
             const bool broken = i < 2 && k >= i + 1, now = i < 2 && k == i + 1;
-            cr_assert(b->seat[i].end == (broken ? WEIR_SEAT_BROKEN : WEIR_SEAT_RUNNING), "block %d, seat %d", k, i);
+            cr_assert(b->seat[i].end == (broken ? WEIR_SEAT_BROKEN : WEIR_SEAT_RUNNING), "block %d, seat %d",
+                      k, i);
             cr_assert(b->record[i].live == (!broken || now) && (!now || b->record[i].status == WEIR_EINVAL));
             cr_assert(!now || b->seat[i].n == b->record[i].position, "nothing of a broken block is appended");
         }
@@ -268,7 +283,11 @@ Test(loop_ops, what_a_bucket_cannot_be_is_refused) {
     }
     for (int step = -2; step <= 5; step++) {
         weir_loop_sample s = {.loop = &good, .step = step};
-        weir_loop_rows r = {.loop = &good, .step = step, .token = b->token, .pos = b->pos, .slot = b->slot,
+        weir_loop_rows r = {.loop = &good,
+                            .step = step,
+                            .token = b->token,
+                            .pos = b->pos,
+                            .slot = b->slot,
                             .law_of = b->law_of};
         if (step < 0 || step > 3) cr_assert(be->op.loop_sample(be, &s) == WEIR_EINVAL, "step %d", step);
         cr_assert(be->op.loop_rows(be, &r) == WEIR_EINVAL, "no place for the laws");

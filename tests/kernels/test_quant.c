@@ -1,4 +1,5 @@
-/* What blocks mean, against the gguf package (tests/golden/make_quant.py), and that packing loses none of it. */
+/* What blocks mean, against the gguf package (tests/golden/make_quant.py), and that packing loses none of
+ * it. */
 #include <criterion/criterion.h>
 #include <math.h>
 #include <stdio.h>
@@ -12,7 +13,7 @@
 
 enum { FIRST = WEIR_DTYPE_Q4_0, LAST = WEIR_DTYPE_Q6_K };
 
-/* ---- golden ------------------------------------------------------------------------------------------------------- */
+/* ---- golden -------------------------------------------------------------------------------------------- */
 
 static weir_dtype dtype_of(const char *name) {
     for (int t = FIRST; t <= LAST; t++) {
@@ -41,10 +42,10 @@ static void check_block(const char *name, const char *hex, const char *bits, int
         cr_assert_eq(sscanf(bits + 8 * i, "%8x", &u), 1);
         memcpy(&want, &u, sizeof want);
         const float one = weir_tensor_get(&tensor, 0, i);
-        cr_assert_eq(isnan(got[i]) != 0, isnan(want) != 0, "line %d %s [%d]: %g, want %g", line, name, i, (double)got[i],
-                     (double)want);
-        cr_assert(isnan(want) || (got[i] == want && one == want), "line %d %s [%d]: %a, want %a", line, name, i, (double)got[i],
-                  (double)want);
+        cr_assert_eq(isnan(got[i]) != 0, isnan(want) != 0, "line %d %s [%d]: %g, want %g", line, name, i,
+                     (double)got[i], (double)want);
+        cr_assert(isnan(want) || (got[i] == want && one == want), "line %d %s [%d]: %a, want %a", line, name,
+                  i, (double)got[i], (double)want);
     }
 }
 
@@ -59,7 +60,8 @@ Test(quant, blocks_are_what_the_gguf_package_makes_of_them) {
     }
     cr_assert(feof(f), "line %d is not three words", n + 1);
     fclose(f);
-    for (int t = FIRST; t <= LAST; t++) cr_assert(seen[t] >= 6, "%s: %d blocks", weir_dtype_name((weir_dtype)t), seen[t]);
+    for (int t = FIRST; t <= LAST; t++)
+        cr_assert(seen[t] >= 6, "%s: %d blocks", weir_dtype_name((weir_dtype)t), seen[t]);
 }
 
 Test(quant, a_row_is_its_blocks_one_after_the_other) {
@@ -79,7 +81,7 @@ Test(quant, a_row_is_its_blocks_one_after_the_other) {
     }
 }
 
-/* ---- panels ------------------------------------------------------------------------------------------------------- */
+/* ---- panels -------------------------------------------------------------------------------------------- */
 
 static void check_element(const weir_weight *w, const matrix *m, int64_t n, int64_t r, bool up) {
     const int64_t block = weir_dtype_block(w->dtype);
@@ -87,14 +89,15 @@ static void check_element(const weir_weight *w, const matrix *m, int64_t n, int6
     for (int64_t b = 0; b < w->k / block; b++) {
         weir_weight_block(w, n, b, up, got);
         for (int64_t i = 0; i < block; i++) {
-            cr_assert_eq(got[i], m->value[r * w->k + b * block + i], "%s output %ld block %ld [%ld]", weir_dtype_name(w->dtype),
-                         (long)n, (long)b, (long)i);
+            cr_assert_eq(got[i], m->value[r * w->k + b * block + i], "%s output %ld block %ld [%ld]",
+                         weir_dtype_name(w->dtype), (long)n, (long)b, (long)i);
         }
         cr_assert_eq(weir_weight_get(w, n, b * block + block - 1, up), got[block - 1]);
     }
 }
 
-static void check_pack(weir_backend *be, weir_dtype t, int64_t n0, int64_t n1, int64_t n_block, bool gated, uint64_t *rng) {
+static void check_pack(weir_backend *be, weir_dtype t, int64_t n0, int64_t n1, int64_t n_block, bool gated,
+                       uint64_t *rng) {
     const int64_t k = n_block * weir_dtype_block(t);
     matrix m[2] = {matrix_new(t, n0, k, 1.0f, rng), matrix_new(t, gated ? n0 : n1, k, 1.0f, rng)};
     const weir_tensor part[2] = {m[0].file, m[1].file};
@@ -102,10 +105,13 @@ static void check_pack(weir_backend *be, weir_dtype t, int64_t n0, int64_t n1, i
     cr_assert_eq(weir_weight_pack(be, part, 2, gated, WEIR_USE_ROWS, &w), WEIR_OK);
     cr_assert_eq(w.layout, WEIR_LAYOUT_PANEL);
     cr_assert_eq(w.n_panel, gated ? (n0 + 15) / 16 * 2 : (n0 + n1 + 15) / 16);
-    cr_assert_eq((size_t)(w.n_panel * weir_weight_panel_bytes(&w)), weir_weight_bytes(w.layout, t, w.n, k, gated));
+    cr_assert_eq((size_t)(w.n_panel * weir_weight_panel_bytes(&w)),
+                 weir_weight_bytes(w.layout, t, w.n, k, gated));
     for (int64_t n = 0; n < w.n; n++) {
-        if (gated) check_element(&w, &m[0], n, n, false), check_element(&w, &m[1], n, n, true);
-        else check_element(&w, n < n0 ? &m[0] : &m[1], n, n < n0 ? n : n - n0, false);
+        if (gated)
+            check_element(&w, &m[0], n, n, false), check_element(&w, &m[1], n, n, true);
+        else
+            check_element(&w, n < n0 ? &m[0] : &m[1], n, n < n0 ? n : n - n0, false);
     }
     weir_weight_free(be, &w);
     matrix_free(&m[0]), matrix_free(&m[1]);
@@ -117,7 +123,8 @@ Test(quant, packed_panels_hold_the_elements_of_the_file) {
     for (int n_thread = 1; n_thread <= 3; n_thread++) {
         weir_backend *be = open_backend(n_thread, WEIR_ISA_PORTABLE);
         for (int t = FIRST; t <= LAST; t++) {
-            for (int i = 0; i < 14; i++) check_pack(be, (weir_dtype)t, edge[i % 7], edge[(i + 2) % 7], 1 + i % 3, i / 7, &rng);
+            for (int i = 0; i < 14; i++)
+                check_pack(be, (weir_dtype)t, edge[i % 7], edge[(i + 2) % 7], 1 + i % 3, i / 7, &rng);
         }
         weir_backend_close(be);
     }
@@ -127,16 +134,19 @@ Test(quant, packed_panels_hold_the_elements_of_the_file) {
 Test(quant, a_packed_matrix_is_as_large_as_its_file) {
     for (int t = FIRST; t <= LAST; t++) {
         for (int64_t b = 1; b <= 6; b++) {
-            const int64_t k = b * weir_dtype_block((weir_dtype)t), file = 48 * weir_dtype_row_bytes((weir_dtype)t, k);
+            const int64_t k = b * weir_dtype_block((weir_dtype)t),
+                          file = 48 * weir_dtype_row_bytes((weir_dtype)t, k);
             const size_t bytes = weir_weight_bytes(WEIR_LAYOUT_PANEL, (weir_dtype)t, 48, k, false);
             const bool odd = weir_quant_pack_of((weir_dtype)t).apart && b % 2;
-            cr_assert_eq(bytes, (size_t)file + (odd ? 3 * 32 : 0), "%s %ld", weir_dtype_name((weir_dtype)t), (long)k);
+            cr_assert_eq(bytes, (size_t)file + (odd ? 3 * 32 : 0), "%s %ld", weir_dtype_name((weir_dtype)t),
+                         (long)k);
             cr_assert_eq(weir_weight_bytes(WEIR_LAYOUT_ROWS, (weir_dtype)t, 24, k, true), (size_t)file);
             cr_assert_eq(weir_weight_bytes(WEIR_LAYOUT_PANEL, (weir_dtype)t, 48, k + 1, false), SIZE_MAX);
             cr_assert_eq(weir_weight_bytes(WEIR_LAYOUT_FRAGMENT, (weir_dtype)t, 48, k, false), SIZE_MAX);
         }
         const int64_t most = INT64_MAX / 1024 / 256 * 256;
-        cr_assert_eq(weir_weight_bytes(WEIR_LAYOUT_PANEL, (weir_dtype)t, INT64_MAX / 4, most, false), SIZE_MAX);
+        cr_assert_eq(weir_weight_bytes(WEIR_LAYOUT_PANEL, (weir_dtype)t, INT64_MAX / 4, most, false),
+                     SIZE_MAX);
     }
 }
 
@@ -168,7 +178,8 @@ Test(quant, an_embedding_looks_up_blocks) {
         cr_assert_eq(be->op.embed(be, &(weir_embed){x, &w, token, 4, 1.75f}), WEIR_OK);
         cr_assert(guarded_intact(x, (size_t)(4 * k)));
         for (int64_t i = 0; i < 4 * k; i++) {
-            cr_assert_eq(x[i], 1.75f * m.value[token[i / k] * k + i % k], "%s [%ld]", weir_dtype_name((weir_dtype)t), (long)i);
+            cr_assert_eq(x[i], 1.75f * m.value[token[i / k] * k + i % k], "%s [%ld]",
+                         weir_dtype_name((weir_dtype)t), (long)i);
         }
         guarded_free(x);
         weir_weight_free(be, &w);

@@ -42,7 +42,12 @@ Test(rope, every_build_is_within_its_bound_and_rows_do_not_see_each_other) {
 /* Rows enough for the pool. */
 Test(rope, thread_count_changes_no_bit) {
     uint64_t rng = 9;
-    const rope_case c = {.n_head = 16, .n_head_kv = 4, .head_dim = 64, .n_dim = 64, .n_row = ROPE_ROWS, .norm = true,
+    const rope_case c = {.n_head = 16,
+                         .n_head_kv = 4,
+                         .head_dim = 64,
+                         .n_dim = 64,
+                         .n_row = ROPE_ROWS,
+                         .norm = true,
                          .scale = 1.0f};
     rope_data d = rope_new(&c, &rng);
     const size_t n = (size_t)(c.n_row * d.ld);
@@ -108,15 +113,28 @@ Test(rope, refuses_what_its_contract_refuses) {
         weir_backend *be = open_backend(1, (weir_isa)isa);
         float x[64] = {0};
         const int32_t zero[1] = {0};
-        const weir_rope good = {.q = x, .k = x + 16, .v = x + 24, .ld = 32, .inv_freq = x, .scale = 1.0f, .slot = zero, .pos = zero,
-                                .n_row = 1, .n_head = 2, .n_head_kv = 1, .head_dim = 8, .n_dim = 8};
+        const weir_rope good = {.q = x,
+                                .k = x + 16,
+                                .v = x + 24,
+                                .ld = 32,
+                                .inv_freq = x,
+                                .scale = 1.0f,
+                                .slot = zero,
+                                .pos = zero,
+                                .n_row = 1,
+                                .n_head = 2,
+                                .n_head_kv = 1,
+                                .head_dim = 8,
+                                .n_dim = 8};
         weir_rope bad[17];
         for (int i = 0; i < 17; i++) bad[i] = good;
         bad[0].q = NULL, bad[1].k = NULL, bad[2].slot = NULL, bad[3].pos = NULL, bad[4].inv_freq = NULL;
         bad[5].v = NULL, bad[5].bias = x;
-        bad[6].q_norm = x, bad[7].k_norm = x, bad[8].ld = 15, bad[9].n_row = -1, bad[10].n_head = 0, bad[11].n_head_kv = 0;
+        bad[6].q_norm = x, bad[7].k_norm = x, bad[8].ld = 15, bad[9].n_row = -1, bad[10].n_head = 0,
+        bad[11].n_head_kv = 0;
         bad[12].head_dim = 0, bad[13].n_dim = 7, bad[14].n_dim = 10, bad[15].n_dim = -2;
-        bad[16].head_dim = 2 * WEIR_ROPE_DIMS, bad[16].n_dim = WEIR_ROPE_DIMS + 2, bad[16].ld = 4 * WEIR_ROPE_DIMS;
+        bad[16].head_dim = 2 * WEIR_ROPE_DIMS, bad[16].n_dim = WEIR_ROPE_DIMS + 2,
+        bad[16].ld = 4 * WEIR_ROPE_DIMS;
         for (int i = 0; i < 17; i++) cr_assert_eq(be->op.rope(be, &bad[i]), WEIR_EINVAL, "case %d", i);
         weir_rope ok = good;
         cr_assert_eq(be->op.rope(be, &ok), WEIR_OK);

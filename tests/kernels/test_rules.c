@@ -18,9 +18,16 @@ typedef struct result {
 
 static void evaluate(result *r, const weir_law *law, const float *q, const float *p, int n) {
     weir_err err;
-    r->row = (weir_rule_row){.law = law, .q_logits = q, .p_logits = p, .n_vocab = n, .pi = r->pi, .keep = r->keep,
-                             .accept = r->accept, .residual = r->residual};
-    cr_assert(weir_rule_evaluate_row(&r->row, &err) == WEIR_OK, "%s: %s", weir_rule_facts((weir_rule)law->rule)->name, err.text);
+    r->row = (weir_rule_row){.law = law,
+                             .q_logits = q,
+                             .p_logits = p,
+                             .n_vocab = n,
+                             .pi = r->pi,
+                             .keep = r->keep,
+                             .accept = r->accept,
+                             .residual = r->residual};
+    cr_assert(weir_rule_evaluate_row(&r->row, &err) == WEIR_OK, "%s: %s",
+              weir_rule_facts((weir_rule)law->rule)->name, err.text);
 }
 
 static weir_law law_of(weir_rule rule, float alpha) {
@@ -46,7 +53,7 @@ static int alphas(weir_rule rule, int n, float out[8]) {
     return k;
 }
 
-/* ---- two places that say the same ------------------------------------------------------------------------- */
+/* ---- two places that say the same ---------------------------------------------------------------------- */
 
 Test(rules, facts_and_traits_agree) {
     for (int rule = -1; rule <= WEIR_RULE_COUNT; rule++) {
@@ -59,12 +66,15 @@ Test(rules, facts_and_traits_agree) {
     }
 }
 
-/* ---- against the oracle ---------------------------------------------------------------------------------- */
+/* ---- against the oracle -------------------------------------------------------------------------------- */
 
-static bool near(double got, double want, double tol) { return isnan(want) ? isnan(got) : fabs(got - want) <= tol; }
+static bool near(double got, double want, double tol) {
+    return isnan(want) ? isnan(got) : fabs(got - want) <= tol;
+}
 
-/* fp32 against double: a probability has a relative error of 2e-5 at most (the exponential's argument at 87) and 3e-6
- * where it matters; differences of them an absolute one; residuals and ratios that divided by the mass or by q. */
+/* fp32 against double: a probability has a relative error of 2e-5 at most (the exponential's argument at 87)
+ * and 3e-6 where it matters; differences of them an absolute one; residuals and ratios that divided by the
+ * mass or by q. */
 static void compare(const result *r, const oracle *o, const char *where) {
     const bool own_law = r->row.law->rule != WEIR_RULE_CACTUS;
     cr_expect(near(r->row.reject, o->reject, 6e-6), "%s: R %g want %g", where, r->row.reject, o->reject);
@@ -77,17 +87,20 @@ static void compare(const result *r, const oracle *o, const char *where) {
     for (int v = 0; v < o->n; v++) {
         /* a token at the edge of the lossy residual moves with beta, which hangs on the masses */
         const double pi_tol = 4e-6 + 4e-5 * o->pi[v] + (mass ? 0.0 : 1e-4);
-        if (own_law) cr_assert(near(r->pi[v], o->pi[v], pi_tol), "%s: pi[%d] %g want %g", where, v, r->pi[v], o->pi[v]);
-        cr_assert(near(r->keep[v], o->keep[v], 1e-7), "%s: keep[%d] %g want %g", where, v, r->keep[v], o->keep[v]);
+        if (own_law)
+            cr_assert(near(r->pi[v], o->pi[v], pi_tol), "%s: pi[%d] %g want %g", where, v, r->pi[v],
+                      o->pi[v]);
+        cr_assert(near(r->keep[v], o->keep[v], 1e-7), "%s: keep[%d] %g want %g", where, v, r->keep[v],
+                  o->keep[v]);
         if (o->q[v] > 1e-35) {
             const double a = fmin(1.0, o->num[v] / o->q[v]);
-            cr_assert(near(r->accept[v], a, 4e-6 / fmin(1.0, o->q[v] + 0.01) + 1e-4 * a), "%s: accept[%d] %g want %g",
-                      where, v, r->accept[v], a);
+            cr_assert(near(r->accept[v], a, 4e-6 / fmin(1.0, o->q[v] + 0.01) + 1e-4 * a),
+                      "%s: accept[%d] %g want %g", where, v, r->accept[v], a);
         } else if (o->q[v] == 0.0)
             cr_assert(isnan(r->accept[v]), "%s: accept[%d] of no q", where, v);
         if (own_law && mass)
-            cr_assert(near(r->residual[v], o->res[v] / o->mass, 4e-6 / o->mass + 4e-5), "%s: residual[%d] %g want %g",
-                      where, v, r->residual[v], o->res[v] / o->mass);
+            cr_assert(near(r->residual[v], o->res[v] / o->mass, 4e-6 / o->mass + 4e-5),
+                      "%s: residual[%d] %g want %g", where, v, r->residual[v], o->res[v] / o->mass);
     }
 }
 
@@ -97,8 +110,8 @@ static void check_case(weir_law law, const float *q, const float *p, int n, int 
     evaluate(&r, &law, q, p, n);
     oracle *o = oracle_new(&law, q, p, n);
     snprintf(where, sizeof where, "%s alpha %g beta %g T %g k %d p %g m %g scaled %d n %d",
-             weir_rule_facts((weir_rule)law.rule)->name, law.alpha, law.beta, law.temp, law.top_k, law.top_p, law.min_p,
-             law.gate_scaled, n);
+             weir_rule_facts((weir_rule)law.rule)->name, law.alpha, law.beta, law.temp, law.top_k, law.top_p,
+             law.min_p, law.gate_scaled, n);
     if (o->margin >= 1.0) {
         compare(&r, o, where);
         ++*done;
@@ -108,7 +121,10 @@ static void check_case(weir_law law, const float *q, const float *p, int n, int 
 }
 
 static const float TEMPS[] = {0.0f, 0.3f, 1.0f, 2.0f};
-static const struct { int top_k; float top_p, min_p; } CUTS[] = {{0, 1, 0}, {5, 1, 0}, {0, 0.7f, 0}, {0, 1, 0.05f}, {8, 0.9f, 0.01f}};
+static const struct {
+    int top_k;
+    float top_p, min_p;
+} CUTS[] = {{0, 1, 0}, {5, 1, 0}, {0, 0.7f, 0}, {0, 1, 0.05f}, {8, 0.9f, 0.01f}};
 static const int SIZES[] = {2, 3, 17, 100, 1500};
 
 static void check_rule(weir_rule rule, uint64_t *seed, int *done, int *skipped) {
@@ -139,7 +155,7 @@ Test(rules, agree_with_the_oracle) {
     cr_log_info("%d cases compared, %d too close to call", done, skipped);
 }
 
-/* ---- closed forms ---------------------------------------------------------------------------------------- */
+/* ---- closed forms -------------------------------------------------------------------------------------- */
 
 /* pi = q keep + eta p, sum pi = 1, and pi = min(q, num) + R norm(res), from the reported arrays alone. */
 Test(rules, laws_are_laws) {
@@ -165,9 +181,12 @@ Test(rules, laws_are_laws) {
                 sum += r.pi[v];
                 const double qv = e.pi[v];
                 if (r.row.has_keep)
-                    cr_assert(near(r.pi[v], qv * r.keep[v] + r.row.eta * pp[v], 1e-6), "rule %d: form at %d", rule, v);
-                const double a = isnan(r.accept[v]) ? 0.0 : r.accept[v], res = r.row.has_residual ? r.residual[v] : 0.0;
-                cr_assert(near(r.pi[v], qv * a + r.row.reject * res, 2e-6), "rule %d: accept and residual at %d", rule, v);
+                    cr_assert(near(r.pi[v], qv * r.keep[v] + r.row.eta * pp[v], 1e-6), "rule %d: form at %d",
+                              rule, v);
+                const double a = isnan(r.accept[v]) ? 0.0 : r.accept[v],
+                             res = r.row.has_residual ? r.residual[v] : 0.0;
+                cr_assert(near(r.pi[v], qv * a + r.row.reject * res, 2e-6),
+                          "rule %d: accept and residual at %d", rule, v);
             }
             cr_expect(near(sum, 1.0, 1e-5), "rule %d: sums to %g", rule, sum);
             free(pp);
@@ -178,18 +197,35 @@ Test(rules, limits) {
     uint64_t seed = 33;
     static result r;
     float q[MAX_N], p[MAX_N];
-    const struct { weir_rule rule; float alpha; bool exact; } end[] = {
-        {WEIR_RULE_CHOW, 0.0f, true}, {WEIR_RULE_CHOW, -0.5f, true}, {WEIR_RULE_CHOW, 1.0f, false},
-        {WEIR_RULE_CHOW_LOG, -0.5f, true}, {WEIR_RULE_CHOW_LOG, INFINITY, false},
-        {WEIR_RULE_DIFF, -1.0f, true}, {WEIR_RULE_DIFF, 1.0f, false},
-        {WEIR_RULE_OPT, -INFINITY, true}, {WEIR_RULE_OPT, INFINITY, false},
-        {WEIR_RULE_OPT_LOG, -INFINITY, true}, {WEIR_RULE_OPT_LOG, INFINITY, false},
-        {WEIR_RULE_TOKEN_V1, -1.0f, true}, {WEIR_RULE_TOKEN_V1, 1.0f, false},
-        {WEIR_RULE_TOKEN_V2, -1.0f, true}, {WEIR_RULE_TOKEN_V2, 1.0f, false},
-        {WEIR_RULE_TOKEN_V3, -0.25f, true}, {WEIR_RULE_TOKEN_V3, 1.0f, false},
-        {WEIR_RULE_TOKEN_V3_EXACT_TAIL, -0.25f, true}, {WEIR_RULE_TOKEN_V3_EXACT_TAIL, 1.0f, false},
-        {WEIR_RULE_LOSSY, 0.0f, true}, {WEIR_RULE_BILD, INFINITY, false}, {WEIR_RULE_ENSEMBLE, 1.0f, true},
-        {WEIR_RULE_ENSEMBLE, 0.0f, false}, {WEIR_RULE_FUZZY, 1.0f, false}, {WEIR_RULE_FUZZY, 0.0f, true}};
+    const struct {
+        weir_rule rule;
+        float alpha;
+        bool exact;
+    } end[] = {{WEIR_RULE_CHOW, 0.0f, true},
+               {WEIR_RULE_CHOW, -0.5f, true},
+               {WEIR_RULE_CHOW, 1.0f, false},
+               {WEIR_RULE_CHOW_LOG, -0.5f, true},
+               {WEIR_RULE_CHOW_LOG, INFINITY, false},
+               {WEIR_RULE_DIFF, -1.0f, true},
+               {WEIR_RULE_DIFF, 1.0f, false},
+               {WEIR_RULE_OPT, -INFINITY, true},
+               {WEIR_RULE_OPT, INFINITY, false},
+               {WEIR_RULE_OPT_LOG, -INFINITY, true},
+               {WEIR_RULE_OPT_LOG, INFINITY, false},
+               {WEIR_RULE_TOKEN_V1, -1.0f, true},
+               {WEIR_RULE_TOKEN_V1, 1.0f, false},
+               {WEIR_RULE_TOKEN_V2, -1.0f, true},
+               {WEIR_RULE_TOKEN_V2, 1.0f, false},
+               {WEIR_RULE_TOKEN_V3, -0.25f, true},
+               {WEIR_RULE_TOKEN_V3, 1.0f, false},
+               {WEIR_RULE_TOKEN_V3_EXACT_TAIL, -0.25f, true},
+               {WEIR_RULE_TOKEN_V3_EXACT_TAIL, 1.0f, false},
+               {WEIR_RULE_LOSSY, 0.0f, true},
+               {WEIR_RULE_BILD, INFINITY, false},
+               {WEIR_RULE_ENSEMBLE, 1.0f, true},
+               {WEIR_RULE_ENSEMBLE, 0.0f, false},
+               {WEIR_RULE_FUZZY, 1.0f, false},
+               {WEIR_RULE_FUZZY, 0.0f, true}};
     for (size_t i = 0; i < sizeof end / sizeof end[0]; i++)
         for (int t = 0; t < 4; t++)
             for (int rep = 0; rep < 10; rep++) {
@@ -203,7 +239,8 @@ Test(rules, limits) {
                 /* the closed end of chow-log's and lossy's word at T = 0 hold as everywhere */
                 for (int v = 0; v < n; v++)
                     cr_assert(near(r.pi[v], want[v], 4e-6), "%s alpha %g T %g: pi[%d] %g want %g",
-                              weir_rule_facts(end[i].rule)->name, end[i].alpha, TEMPS[t], v, r.pi[v], want[v]);
+                              weir_rule_facts(end[i].rule)->name, end[i].alpha, TEMPS[t], v, r.pi[v],
+                              want[v]);
                 oracle_free(o);
             }
 }
@@ -230,8 +267,10 @@ Test(rules, equal_rows_reject_nothing_under_exact) {
 
 /* chow, diff, opt: r D_TV; exact-tail tests fewer tokens than exact does. */
 Test(rules, gates_and_the_exact_tail_never_reject_more_than_exact) {
-    static const weir_rule rules[] = {WEIR_RULE_CHOW, WEIR_RULE_CHOW_LOG, WEIR_RULE_DIFF, WEIR_RULE_OPT, WEIR_RULE_OPT_LOG,
-                                      WEIR_RULE_BILD, WEIR_RULE_FUZZY, WEIR_RULE_TOKEN_V3_EXACT_TAIL, WEIR_RULE_LOSSY};
+    static const weir_rule rules[] = {
+        WEIR_RULE_CHOW,    WEIR_RULE_CHOW_LOG, WEIR_RULE_DIFF,  WEIR_RULE_OPT,
+        WEIR_RULE_OPT_LOG, WEIR_RULE_BILD,     WEIR_RULE_FUZZY, WEIR_RULE_TOKEN_V3_EXACT_TAIL,
+        WEIR_RULE_LOSSY};
     uint64_t seed = 35;
     static result r, e;
     float q[MAX_N], p[MAX_N];
@@ -246,9 +285,11 @@ Test(rules, gates_and_the_exact_tail_never_reject_more_than_exact) {
             weir_law law = law_of(rules[i], rng_uniform(&seed, 0.0f, 0.9f));
             law.temp = exact.temp;
             evaluate(&r, &law, q, p, n);
-            cr_assert(r.row.reject <= e.row.reject, "rule %d: R %g over %g", rules[i], r.row.reject, e.row.reject);
+            cr_assert(r.row.reject <= e.row.reject, "rule %d: R %g over %g", rules[i], r.row.reject,
+                      e.row.reject);
             if (r.row.deferred >= 0)
-                cr_assert(r.row.reject == (r.row.deferred ? e.row.reject : 0.0f), "rule %d: R is r D_TV", rules[i]);
+                cr_assert(r.row.reject == (r.row.deferred ? e.row.reject : 0.0f), "rule %d: R is r D_TV",
+                          rules[i]);
         }
         weir_law token = law_of(WEIR_RULE_TOKEN_V3, 0.3f);
         token.temp = exact.temp;
@@ -282,7 +323,11 @@ Test(rules, temperature_zero_equivalences) {
         int a = 0, b = 0;
         for (int v = 1; v < n; v++) a = q[v] > q[a] ? v : a, b = p[v] > p[b] ? v : b;
         const double al = alpha, up = alpha < 0 ? 0 : alpha;
-        const struct { weir_rule rule; bool keep; double gap; } want[] = {
+        const struct {
+            weir_rule rule;
+            bool keep;
+            double gap;
+        } want[] = {
             {WEIR_RULE_DIFF, raw_q[a] >= raw_p[b] - al, raw_q[a] - raw_p[b] + al},
             {WEIR_RULE_OPT, raw_q[a] >= raw_p[b] - al, raw_q[a] - raw_p[b] + al},
             {WEIR_RULE_TOKEN_V1, raw_q[a] >= raw_p[b] - al, raw_q[a] - raw_p[b] + al},
@@ -298,7 +343,8 @@ Test(rules, temperature_zero_equivalences) {
             evaluate(&r, &law, q, p, n);
             const int token = emitted(r.pi, n);
             if (i < 3) tokens[i] = token;
-            if (fabs(want[i].gap) > 1e-5) cr_assert(token == (want[i].keep ? a : b), "rule %d rep %d", want[i].rule, rep);
+            if (fabs(want[i].gap) > 1e-5)
+                cr_assert(token == (want[i].keep ? a : b), "rule %d rep %d", want[i].rule, rep);
         }
         cr_assert(tokens[0] == tokens[1] && tokens[1] == tokens[2], "diff, opt, token-v1 at rep %d", rep);
         differ += a != b;
@@ -367,7 +413,8 @@ Test(rules, lossy_auto_matches_the_masses) {
         if (r.row.reject < 1e-3f) continue;
         oracle *o = oracle_new(&law, q, p, n);
         for (int v = 0; v < n; v++) {
-            const double want = fmax(fmin(o->q[v], o->p[v] / (1.0 - (double)law.alpha)), o->p[v] / (double)r.row.beta);
+            const double want =
+                fmax(fmin(o->q[v], o->p[v] / (1.0 - (double)law.alpha)), o->p[v] / (double)r.row.beta);
             cr_assert(near(r.pi[v], want, 1e-5), "rep %d: pi[%d] %g want %g", rep, v, r.pi[v], want);
         }
         oracle_free(o);
@@ -385,8 +432,9 @@ Test(rules, typical_on_an_empty_set_draws_from_p) {
     law.beta = INFINITY;
     evaluate(&r, &law, q, p, 3);
     cr_expect(r.row.reject == 1.0f && r.row.has_residual, "%g", (double)r.row.reject);
-    for (int v = 0; v < 3; v++) cr_expect(r.accept[v] == 0.0f && r.residual[v] == (v == 0), "%d: %g, %g", v, (double)r.accept[v],
-                                          (double)r.residual[v]);
+    for (int v = 0; v < 3; v++)
+        cr_expect(r.accept[v] == 0.0f && r.residual[v] == (v == 0), "%d: %g, %g", v, (double)r.accept[v],
+                  (double)r.residual[v]);
 }
 
 Test(rules, lossy_without_residual_mass_takes_beta_one) {
@@ -408,13 +456,20 @@ Test(rules, exact_first_overrides_the_rule) {
     for (int v = 0; v < 3; v++) cr_expect(r.pi[v] == e.pi[v]);
 }
 
-/* ---- facts and refusals ---------------------------------------------------------------------------------- */
+/* ---- facts and refusals -------------------------------------------------------------------------------- */
 
 Test(rules, names_aliases_and_defaults) {
-    static const struct { const char *name; weir_rule rule; } names[] = {
-        {"speed", WEIR_RULE_EXACT}, {"cascade_chow", WEIR_RULE_CHOW}, {"cascade_diff", WEIR_RULE_DIFF},
-        {"cascade_opt", WEIR_RULE_OPT}, {"cascade_tokenV1", WEIR_RULE_TOKEN_V1}, {"cascade_tokenV2", WEIR_RULE_TOKEN_V2},
-        {"cascade_tokenV3", WEIR_RULE_TOKEN_V3}, {"lossy", WEIR_RULE_LOSSY}};
+    static const struct {
+        const char *name;
+        weir_rule rule;
+    } names[] = {{"speed", WEIR_RULE_EXACT},
+                 {"cascade_chow", WEIR_RULE_CHOW},
+                 {"cascade_diff", WEIR_RULE_DIFF},
+                 {"cascade_opt", WEIR_RULE_OPT},
+                 {"cascade_tokenV1", WEIR_RULE_TOKEN_V1},
+                 {"cascade_tokenV2", WEIR_RULE_TOKEN_V2},
+                 {"cascade_tokenV3", WEIR_RULE_TOKEN_V3},
+                 {"lossy", WEIR_RULE_LOSSY}};
     for (size_t i = 0; i < sizeof names / sizeof names[0]; i++)
         cr_expect(weir_rule_parse(names[i].name) == (int)names[i].rule, "%s", names[i].name);
     for (int rule = 0; rule < WEIR_RULE_COUNT; rule++) {
@@ -430,15 +485,19 @@ Test(rules, names_aliases_and_defaults) {
     cr_expect(weir_rule_parse("cascade") == -1 && weir_rule_parse("") == -1 && weir_rule_parse(NULL) == -1);
     cr_expect(weir_rule_facts(WEIR_RULE_COUNT) == NULL && weir_rule_facts((weir_rule)-1) == NULL);
     weir_law law = weir_law_default();
-    cr_expect(law.rule == WEIR_RULE_EXACT && law.temp == 1.0f && law.bonus_pi && weir_law_check(&law, NULL) == WEIR_OK);
+    cr_expect(law.rule == WEIR_RULE_EXACT && law.temp == 1.0f && law.bonus_pi &&
+              weir_law_check(&law, NULL) == WEIR_OK);
 }
 
 Test(rules, laws_out_of_range_are_refused_by_field) {
     const weir_law ok = law_of(WEIR_RULE_LOSSY, 0.1f);
-    struct { weir_law law; const char *word; } bad[] = {
-        {ok, "rule"}, {ok, "alpha"}, {ok, "alpha"}, {ok, "alpha"}, {ok, "beta"}, {ok, "temperature"}, {ok, "temperature"},
-        {ok, "temperature"}, {ok, "top-k"}, {ok, "top-p"}, {ok, "top-p"}, {ok, "min-p"}, {ok, "min-p"}, {ok, "exact-first"},
-        {ok, "beta"}, {ok, "alpha"}};
+    struct {
+        weir_law law;
+        const char *word;
+    } bad[] = {{ok, "rule"},  {ok, "alpha"},       {ok, "alpha"},       {ok, "alpha"},
+               {ok, "beta"},  {ok, "temperature"}, {ok, "temperature"}, {ok, "temperature"},
+               {ok, "top-k"}, {ok, "top-p"},       {ok, "top-p"},       {ok, "min-p"},
+               {ok, "min-p"}, {ok, "exact-first"}, {ok, "beta"},        {ok, "alpha"}};
     bad[0].law.rule = 99;
     bad[1].law.alpha = 1.0f; /* [0, 1) */
     bad[2].law.alpha = -0.1f;
@@ -464,13 +523,17 @@ Test(rules, laws_out_of_range_are_refused_by_field) {
 }
 
 Test(rules, unusable_logits_are_refused_with_a_line) {
-    const float good[] = {0.0f, 1.0f}, nan[] = {0.0f, NAN}, inf[] = {INFINITY, 0.0f}, none[] = {-INFINITY, -INFINITY};
+    const float good[] = {0.0f, 1.0f}, nan[] = {0.0f, NAN}, inf[] = {INFINITY, 0.0f},
+                none[] = {-INFINITY, -INFINITY};
     const float *rows[] = {nan, inf, none, NULL};
     const weir_law law = weir_law_default();
     for (int i = 0; i < 4; i++)
         for (int side = 0; side < 2; side++) {
             weir_err err = {{0}};
-            weir_rule_row r = {.law = &law, .q_logits = side ? good : rows[i], .p_logits = side ? rows[i] : good, .n_vocab = 2};
+            weir_rule_row r = {.law = &law,
+                               .q_logits = side ? good : rows[i],
+                               .p_logits = side ? rows[i] : good,
+                               .n_vocab = 2};
             cr_expect(weir_rule_evaluate_row(&r, &err) == WEIR_EINVAL && err.text[0]);
         }
     weir_rule_row r = {.law = &law, .q_logits = good, .p_logits = good, .n_vocab = 0};

@@ -20,18 +20,21 @@ static weir_law law_with(float temp, int top_k, float top_p, float min_p) {
 }
 
 static const float CUTS[][4] = {/* temp, top_k, top_p, min_p */
-    {1, 0, 1, 0},       {0, 0, 1, 0},         {0.3f, 0, 1, 0},      {2, 0, 1, 0},        {1, 1, 1, 0},
-    {1, 5, 1, 0},       {0.7f, 40, 1, 0},     {1, 0, 0.9f, 0},      {1.3f, 0, 0.3f, 0},  {1, 0, 1, 0.1f},
-    {0.8f, 20, 0.8f, 0}, {1, 50, 0.95f, 0.02f}, {1, 0, 1e-6f, 0},    {1, 0, 0.999999f, 0}, {1, 3, 1, 1},
-    {1e-3f, 0, 0.9f, 0}, {1e-38f, 0, 0.9f, 0}};
+                                {1, 0, 1, 0},        {0, 0, 1, 0},         {0.3f, 0, 1, 0},
+                                {2, 0, 1, 0},        {1, 1, 1, 0},         {1, 5, 1, 0},
+                                {0.7f, 40, 1, 0},    {1, 0, 0.9f, 0},      {1.3f, 0, 0.3f, 0},
+                                {1, 0, 1, 0.1f},     {0.8f, 20, 0.8f, 0},  {1, 50, 0.95f, 0.02f},
+                                {1, 0, 1e-6f, 0},    {1, 0, 0.999999f, 0}, {1, 3, 1, 1},
+                                {1e-3f, 0, 0.9f, 0}, {1e-38f, 0, 0.9f, 0}};
 enum { N_CUT = sizeof CUTS / sizeof CUTS[0] };
 
 static weir_law cut_law(int i) { return law_with(CUTS[i][0], (int)CUTS[i][1], CUTS[i][2], CUTS[i][3]); }
 
-static weir_status stats_of(weir_backend *be, const float *l, int64_t ld, int64_t n_row, int n, const weir_law *law,
-                            weir_row_stats *out) {
+static weir_status stats_of(weir_backend *be, const float *l, int64_t ld, int64_t n_row, int n,
+                            const weir_law *law, weir_row_stats *out) {
     int32_t law_of[64] = {0};
-    weir_row_stats_args a = {.logits = l, .ld = ld, .n_row = n_row, .n_vocab = n, .law = law, .law_of = law_of, .out = out};
+    weir_row_stats_args a = {
+        .logits = l, .ld = ld, .n_row = n_row, .n_vocab = n, .law = law, .law_of = law_of, .out = out};
     return weir_row_stats_cpu(be, &a);
 }
 
@@ -49,9 +52,11 @@ static bool same(const weir_row_stats *a, const weir_row_stats *b) {
            wf_bits(a->pdot) == wf_bits(b->pdot);
 }
 
-static bool near(double got, double want, double rel) { return fabs(got - want) <= rel * fmax(1.0, fabs(want)); }
+static bool near(double got, double want, double rel) {
+    return fabs(got - want) <= rel * fmax(1.0, fabs(want));
+}
 
-/* ---- values ---------------------------------------------------------------------------------------------- */
+/* ---- values -------------------------------------------------------------------------------------------- */
 
 static void check_row(const float *l, int n, const weir_law *law, int *compared) {
     const weir_row_stats s = one(weir_isa_best(), l, n, law);
@@ -68,7 +73,8 @@ static void check_row(const float *l, int n, const weir_law *law, int *compared)
         dot += e > 0 ? d * e : 0;
     }
     cr_expect((double)s.max == max && s.argmax == argmax, "max of n=%d", n);
-    /* fp32 sums of positive terms: lanes, butterfly and tree keep the error near a few ulp of each exponential */
+    /* fp32 sums of positive terms: lanes, butterfly and tree keep the error near a few ulp of each
+     * exponential */
     cr_expect(near(s.sum, sum, 1e-5), "sum %g want %g n=%d", s.sum, sum, n);
     cr_expect(near(s.dot, dot, 1e-5), "dot %g want %g n=%d", s.dot, dot, n);
     if (margin >= 1.0) {
@@ -118,7 +124,8 @@ static float tree_sum(const float *t, int n) {
         level[c] = lane[0];
     }
     for (; m > 1; m = (m + 1) / 2)
-        for (int c = 0; 2 * c < m; c++) level[c] = 2 * c + 1 < m ? level[2 * c] + level[2 * c + 1] : level[2 * c];
+        for (int c = 0; 2 * c < m; c++)
+            level[c] = 2 * c + 1 < m ? level[2 * c] + level[2 * c + 1] : level[2 * c];
     return level[0];
 }
 
@@ -141,7 +148,7 @@ Test(row_stats, add_in_the_stated_order) {
     }
 }
 
-/* ---- same bits everywhere -------------------------------------------------------------------------------- */
+/* ---- same bits everywhere ------------------------------------------------------------------------------ */
 
 Test(row_stats, do_not_depend_on_isa_threads_or_batch) {
     weir_pool *pool[3];
@@ -153,7 +160,8 @@ Test(row_stats, do_not_depend_on_isa_threads_or_batch) {
         for (int c = 0; c < N_CUT; c++) {
             const int n = sizes[i], n_row = 7;
             float *l = malloc((size_t)(n * n_row + n) * 4);
-            for (int r = 0; r < n_row; r++) random_rows(&seed, n, 3.0f, 1.0f, r % 2, l + r * n, l + n_row * n);
+            for (int r = 0; r < n_row; r++)
+                random_rows(&seed, n, 3.0f, 1.0f, r % 2, l + r * n, l + n_row * n);
             const weir_law law = cut_law(c);
             weir_row_stats want[7], got[7];
             for (int r = 0; r < n_row; r++) want[r] = one(WEIR_ISA_PORTABLE, l + r * n, n, &law);
@@ -163,8 +171,8 @@ Test(row_stats, do_not_depend_on_isa_threads_or_batch) {
                         weir_backend be = {.isa = (weir_isa)isa, .pool = pool[t]};
                         cr_assert(stats_of(&be, l, n, rows, n, &law, got) == WEIR_OK);
                         for (int r = 0; r < rows; r++)
-                            cr_assert(same(&got[r], &want[r]), "n=%d cut %d isa %d threads %d row %d of %d", n, c, isa,
-                                      t + 1, r, rows);
+                            cr_assert(same(&got[r], &want[r]), "n=%d cut %d isa %d threads %d row %d of %d",
+                                      n, c, isa, t + 1, r, rows);
                         cases++;
                     }
             free(l);
@@ -173,7 +181,7 @@ Test(row_stats, do_not_depend_on_isa_threads_or_batch) {
     cr_log_info("%d batches", cases);
 }
 
-/* ---- unusable rows, tails, arguments --------------------------------------------------------------------- */
+/* ---- unusable rows, tails, arguments ------------------------------------------------------------------- */
 
 Test(row_stats, nan_marks_the_row_alone) {
     static const float bad[] = {NAN, INFINITY};
@@ -193,7 +201,8 @@ Test(row_stats, nan_marks_the_row_alone) {
                 weir_row_stats s[3];
                 cr_assert(stats_of(&be, l, n, 3, n, &law, s) == WEIR_OK);
                 cr_expect(isnan(s[1].max), "isa %d n=%d kind %d", isa, n, b);
-                cr_expect(!isnan(s[0].max) && !isnan(s[2].max), "neighbours at isa %d n=%d kind %d", isa, n, b);
+                cr_expect(!isnan(s[0].max) && !isnan(s[2].max), "neighbours at isa %d n=%d kind %d", isa, n,
+                          b);
             }
 }
 
@@ -203,14 +212,23 @@ Test(row_stats, a_dead_row_is_unusable_and_not_read) {
     const int32_t law_of[2] = {0, -1};
     weir_row_stats s[2] = {{.argmax = 7}, {.argmax = 7}};
     weir_backend be = {.isa = weir_isa_best()};
-    weir_row_stats_args a = {.logits = l, .ld = 3, .n_row = 2, .n_vocab = 3, .law = &law, .law_of = law_of, .out = s};
+    weir_row_stats_args a = {
+        .logits = l, .ld = 3, .n_row = 2, .n_vocab = 3, .law = &law, .law_of = law_of, .out = s};
     cr_assert(weir_row_stats_cpu(&be, &a) == WEIR_OK);
     cr_expect(s[0].argmax == 2 && s[0].max == 3.0f);
     cr_expect(isnan(s[1].max) && s[1].argmax == -1 && s[1].tie == -1);
     int32_t token[2] = {9, 9}, position[2] = {0, 0};
     float logp[2];
-    weir_draw_args d = {.logits = l, .ld = 3, .n_row = 2, .n_vocab = 3, .law = &law, .law_of = law_of, .stats = s,
-                        .position = position, .token = token, .logp = logp};
+    weir_draw_args d = {.logits = l,
+                        .ld = 3,
+                        .n_row = 2,
+                        .n_vocab = 3,
+                        .law = &law,
+                        .law_of = law_of,
+                        .stats = s,
+                        .position = position,
+                        .token = token,
+                        .logp = logp};
     cr_assert(weir_draw_cpu(&be, &d) == WEIR_OK);
     cr_expect(token[0] >= 0 && token[0] < 3 && token[1] == -1 && isnan(logp[1]));
 }
@@ -221,7 +239,8 @@ Test(row_stats, never_read_the_padding) {
         for (int n = 1; n < 1200; n += 61)
             for (int c = 0; c < N_CUT; c++) {
                 const int ld = n + 13;
-                float *l = malloc((size_t)(2 * ld - 13) * 4), p[1200]; /* the last row's tail does not exist */
+                /* the last row's tail does not exist */
+                float *l = malloc((size_t)(2 * ld - 13) * 4), p[1200];
                 for (int v = 0; v < 2 * ld - 13; v++) l[v] = NAN;
                 random_rows(&seed, n, 3.0f, 1.0f, false, l, p);
                 memcpy(l + ld, l, (size_t)n * 4);
@@ -238,7 +257,8 @@ Test(row_stats, extreme_logits) {
     const weir_law law = law_with(0.5f, 2, 0.9f, 0.01f);
     float a[] = {-3.4e38f, 3.4e38f, 0.0f, -0.0f};
     weir_row_stats s = one(weir_isa_best(), a, 4, &law);
-    cr_expect(s.max == 3.4e38f && s.argmax == 1 && s.sum == 1.0f && s.psum == 1.0f && s.dot == 0.0f && s.pdot == 0.0f);
+    cr_expect(s.max == 3.4e38f && s.argmax == 1 && s.sum == 1.0f && s.psum == 1.0f && s.dot == 0.0f &&
+              s.pdot == 0.0f);
     float zeros[] = {-0.0f, 0.0f, -0.0f, -1.0f}; /* both zeros are one value: all three stay under top-k 1 */
     const weir_law k1 = law_with(1, 1, 1, 0);
     s = one(weir_isa_best(), zeros, 4, &k1);
@@ -268,7 +288,8 @@ Test(row_stats, have_one_zero) {
     const float rows[][3] = {{-0.0f, -1, -2}, {-1, -0.0f, 0.0f}, {0.0f, -0.0f, -1}};
     for (int isa = 0; isa <= (int)weir_isa_best(); isa++)
         for (int i = 0; i < 3; i++)
-            cr_expect_eq(wf_bits(one((weir_isa)isa, rows[i], 3, &law).max), 0u, "%s, row %d", weir_isa_name((weir_isa)isa), i);
+            cr_expect_eq(wf_bits(one((weir_isa)isa, rows[i], 3, &law).max), 0u, "%s, row %d",
+                         weir_isa_name((weir_isa)isa), i);
 }
 
 Test(row_stats, min_p_keeps_what_weighs_just_that) {
@@ -276,17 +297,20 @@ Test(row_stats, min_p_keeps_what_weighs_just_that) {
     const weir_law law = law_with(1, 0, 1, wf_exp(-1.0f));
     for (int isa = 0; isa <= (int)weir_isa_best(); isa++) {
         const weir_row_stats s = one((weir_isa)isa, l, 4, &law);
-        cr_expect(near((double)s.psum, 1.0 + 2.0 * exp(-1.0), 1e-6), "%s: %g", weir_isa_name((weir_isa)isa), (double)s.psum);
+        cr_expect(near((double)s.psum, 1.0 + 2.0 * exp(-1.0), 1e-6), "%s: %g", weir_isa_name((weir_isa)isa),
+                  (double)s.psum);
     }
 }
 
 Test(row_stats, every_row_has_its_own_law) {
     const weir_law law[3] = {law_with(1, 0, 1, 0), law_with(0.5f, 2, 1, 0), law_with(0, 0, 1, 0)};
-    const float l[6][4] = {{1, 2, 0, 3}, {1, 2, 0, 3}, {1, 2, 0, 3}, {1, 2, 0, 3}, {1, 2, 0, 3}, {1, 2, 0, 3}};
+    const float l[6][4] = {{1, 2, 0, 3}, {1, 2, 0, 3}, {1, 2, 0, 3},
+                           {1, 2, 0, 3}, {1, 2, 0, 3}, {1, 2, 0, 3}};
     const int32_t law_of[6] = {2, 0, 1, 1, 0, 2};
     weir_backend be = {.isa = weir_isa_best()};
     weir_row_stats s[6];
-    weir_row_stats_args a = {.logits = l[0], .ld = 4, .n_row = 6, .n_vocab = 4, .law = law, .law_of = law_of, .out = s};
+    weir_row_stats_args a = {
+        .logits = l[0], .ld = 4, .n_row = 6, .n_vocab = 4, .law = law, .law_of = law_of, .out = s};
     cr_assert_eq(weir_row_stats_cpu(&be, &a), WEIR_OK);
     for (int i = 0; i < 6; i++) {
         const weir_row_stats want = one(be.isa, l[i], 4, &law[law_of[i]]);

@@ -1,5 +1,5 @@
-/* Every layout against the file's own values, element by element. A backend that says it is a device but whose memory is
- * the host's shows what a device would hold. */
+/* Every layout against the file's own values, element by element. A backend that says it is a device but
+ * whose memory is the host's shows what a device would hold. */
 #include <criterion/criterion.h>
 #include <stdlib.h>
 #include <string.h>
@@ -49,8 +49,8 @@ static weir_backend device_like(void) {
     return be;
 }
 
-static void check_layout(weir_backend *be, weir_dtype dtype, weir_use use, bool gated, int64_t n0, int64_t n1, int64_t k,
-                         uint64_t *rng) {
+static void check_layout(weir_backend *be, weir_dtype dtype, weir_use use, bool gated, int64_t n0, int64_t n1,
+                         int64_t k, uint64_t *rng) {
     const matrix m[2] = {matrix_new(dtype, n0, k, 1.0f, rng), matrix_new(dtype, n1, k, 1.0f, rng)};
     const weir_tensor part[2] = {m[0].file, m[1].file};
     weir_weight w;
@@ -60,10 +60,12 @@ static void check_layout(weir_backend *be, weir_dtype dtype, weir_use use, bool 
     for (int64_t i = 0; i < n0 + n1; i++) {
         const float *want = i < n0 ? m[0].value + i * k : m[1].value + (i - n0) * k;
         for (int64_t j = 0; j < k; j++) {
-            const float got = gated ? weir_weight_get(&w, i % n0, j, i >= n0) : weir_weight_get(&w, i, j, false);
-            cr_assert(got == want[j], "%s device %d use %d gated %d %ld + %ld x %ld at (%ld, %ld): %g, want %g",
-                      weir_dtype_name(dtype), be->device, (int)use, gated, (long)n0, (long)n1, (long)k, (long)i, (long)j,
-                      (double)got, (double)want[j]);
+            const float got =
+                gated ? weir_weight_get(&w, i % n0, j, i >= n0) : weir_weight_get(&w, i, j, false);
+            cr_assert(got == want[j],
+                      "%s device %d use %d gated %d %ld + %ld x %ld at (%ld, %ld): %g, want %g",
+                      weir_dtype_name(dtype), be->device, (int)use, gated, (long)n0, (long)n1, (long)k,
+                      (long)i, (long)j, (double)got, (double)want[j]);
         }
     }
     weir_weight_free(be, &w);
@@ -78,16 +80,17 @@ Test(weight, every_layout_holds_the_elements_of_the_file) {
         const int64_t n = edge[i / 8], k = edge[i % 8];
         for (int d = 0; d < 12; d++) {
             const bool gated = d / 6;
-            check_layout(&device, (weir_dtype)(d % 3), (weir_use)(d / 3 % 2), gated, n, gated ? n : edge[(i + 3) % 8], k, &rng);
+            check_layout(&device, (weir_dtype)(d % 3), (weir_use)(d / 3 % 2), gated, n,
+                         gated ? n : edge[(i + 3) % 8], k, &rng);
         }
         check_layout(cpu, (weir_dtype)(i % 3), WEIR_USE_ROWS, i % 2, n, n, k, &rng);
     }
     weir_backend_close(cpu);
 }
 
-/* The words of weight.h on lanes, spelt out against the operand that mma.m16n8k16 wants (PTX ISA: lane 4 g + t holds rows
- * g and g + 8, columns 2 t, 2 t + 1, and 8 further): with the inputs of a tile permuted so that columns 2 t, 2 t + 1,
- * 2 t + 8, 2 t + 9 are inputs 4 t … 4 t + 3. Padding is zero. */
+/* The words of weight.h on lanes, spelt out against the operand that mma.m16n8k16 wants (PTX ISA: lane 4 g +
+ * t holds rows g and g + 8, columns 2 t, 2 t + 1, and 8 further): with the inputs of a tile permuted so that
+ * columns 2 t, 2 t + 1, 2 t + 8, 2 t + 9 are inputs 4 t … 4 t + 3. Padding is zero. */
 Test(weight, a_fragment_is_the_operand_of_the_tensor_core) {
     weir_backend device = device_like();
     enum { N = 19, K = 37, TILES = 3 };
@@ -100,7 +103,8 @@ Test(weight, a_fragment_is_the_operand_of_the_tensor_core) {
     cr_assert_eq(w.k_pad, 48);
     cr_assert_eq(weir_weight_bytes(w.layout, w.dtype, N, K, false), 2 * TILES * 32 * 8 * 2);
     for (int at = 0; at < 2 * TILES * 32 * 8; at++) {
-        const int panel = at / (TILES * 256), tile = at / 256 % TILES, lane = at / 8 % 32, reg = at % 8 / 2, half = at % 2;
+        const int panel = at / (TILES * 256), tile = at / 256 % TILES, lane = at / 8 % 32, reg = at % 8 / 2,
+                  half = at % 2;
         const int row = 16 * panel + lane / 4 + reg % 2 * 8;
         const int column = lane % 4 * 2 + half + reg / 2 * 8;
         const int input = 16 * tile + column % 8 / 2 * 4 + column / 8 * 2 + column % 2;
@@ -166,7 +170,8 @@ Test(weight, bytes_of_layouts_and_refusals) {
     cr_assert_eq(weir_weight_bytes(WEIR_LAYOUT_ROWS, WEIR_DTYPE_F16, 17, 3, false), 17 * 3 * 2);
     cr_assert_eq(weir_weight_bytes(WEIR_LAYOUT_FRAGMENT, WEIR_DTYPE_F32, 17, 3, false), SIZE_MAX);
     for (int l = WEIR_LAYOUT_PANEL; l <= WEIR_LAYOUT_ROWS; l++) {
-        cr_assert_eq(weir_weight_bytes((weir_layout)l, WEIR_DTYPE_BF16, INT64_MAX / 4, INT64_MAX / 4, false), SIZE_MAX);
+        cr_assert_eq(weir_weight_bytes((weir_layout)l, WEIR_DTYPE_BF16, INT64_MAX / 4, INT64_MAX / 4, false),
+                     SIZE_MAX);
         cr_assert_eq(weir_weight_bytes((weir_layout)l, WEIR_DTYPE_BF16, 0, 4, false), SIZE_MAX);
     }
     weir_backend device = device_like();

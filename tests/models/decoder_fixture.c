@@ -6,58 +6,97 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* ---- the configs of make_decoder.py ---------------------------------------------------------------------- */
+/* ---- the configs of make_decoder.py -------------------------------------------------------------------- */
 
-#define LLAMA                                                                                                          \
-    .dim = 24, .ff_dim = 40, .n_layer = 3, .n_head = 4, .n_head_kv = 2, .head_dim = 10, .n_vocab_rows = 67, .eps = 1e-5f, \
-    .act = WEIR_ACT_SILU, .embed_scale = 1.0f, .rope = {.theta = 1e4f}
-#define STRETCHED                                                                                                      \
-    .dim = 24, .ff_dim = 40, .n_layer = 2, .n_head = 3, .n_head_kv = 1, .head_dim = 24, .n_vocab_rows = 67, .eps = 1e-5f, \
-    .act = WEIR_ACT_SILU, .embed_scale = 1.0f, .tied = true
-#define GEMMA                                                                                                    \
-    .n_vocab_rows = 67, .eps = 1e-6f, .act = WEIR_ACT_GELU_TANH, .norm_one_plus = true, .post_norms = true, .tied = true
+#define LLAMA                                                                                               \
+    .dim = 24, .ff_dim = 40, .n_layer = 3, .n_head = 4, .n_head_kv = 2, .head_dim = 10, .n_vocab_rows = 67, \
+    .eps = 1e-5f, .act = WEIR_ACT_SILU, .embed_scale = 1.0f, .rope = {.theta = 1e4f}
+#define STRETCHED                                                                                           \
+    .dim = 24, .ff_dim = 40, .n_layer = 2, .n_head = 3, .n_head_kv = 1, .head_dim = 24, .n_vocab_rows = 67, \
+    .eps = 1e-5f, .act = WEIR_ACT_SILU, .embed_scale = 1.0f, .tied = true
+#define GEMMA                                                                                               \
+    .n_vocab_rows = 67, .eps = 1e-6f, .act = WEIR_ACT_GELU_TANH, .norm_one_plus = true, .post_norms = true, \
+    .tied = true
 
 static golden_model models[] = {
     {"llama_f32", {LLAMA}, false},
     {"llama3_f32",
-     {STRETCHED, .rope = {.kind = WEIR_ROPE_LLAMA3, .theta = 5e5f, .factor = 8.0f, .low_freq = 1.0f, .high_freq = 4.0f,
+     {STRETCHED, .rope = {.kind = WEIR_ROPE_LLAMA3,
+                          .theta = 5e5f,
+                          .factor = 8.0f,
+                          .low_freq = 1.0f,
+                          .high_freq = 4.0f,
                           .n_ctx_original = 64}},
      false},
     {"linear_f32", {STRETCHED, .rope = {.kind = WEIR_ROPE_LINEAR, .theta = 1e4f, .factor = 4.0f}}, false},
     {"yarn_f32",
-     {STRETCHED, .rope = {.kind = WEIR_ROPE_YARN, .theta = 1e4f, .factor = 4.0f, .beta_fast = 32.0f, .beta_slow = 1.0f,
+     {STRETCHED, .rope = {.kind = WEIR_ROPE_YARN,
+                          .theta = 1e4f,
+                          .factor = 4.0f,
+                          .beta_fast = 32.0f,
+                          .beta_slow = 1.0f,
                           .n_ctx_original = 128}},
      false},
     {"qwen2_f32",
-     {.dim = 28, .ff_dim = 33, .n_layer = 2, .n_head = 2, .n_head_kv = 1, .head_dim = 14, .n_vocab_rows = 67, .eps = 1e-6f,
-      .act = WEIR_ACT_SILU, .embed_scale = 1.0f, .rope = {.theta = 1e6f}, .qkv_bias = true, .tied = true},
+     {.dim = 28,
+      .ff_dim = 33,
+      .n_layer = 2,
+      .n_head = 2,
+      .n_head_kv = 1,
+      .head_dim = 14,
+      .n_vocab_rows = 67,
+      .eps = 1e-6f,
+      .act = WEIR_ACT_SILU,
+      .embed_scale = 1.0f,
+      .rope = {.theta = 1e6f},
+      .qkv_bias = true,
+      .tied = true},
      false},
     {"qwen3_f32",
-     {.dim = 24, .ff_dim = 40, .n_layer = 3, .n_head = 3, .n_head_kv = 3, .head_dim = 6, .n_vocab_rows = 67, .eps = 1e-6f,
-      .act = WEIR_ACT_SILU, .embed_scale = 1.0f, .rope = {.theta = 1e6f}, .qk_norm = true},
+     {.dim = 24,
+      .ff_dim = 40,
+      .n_layer = 3,
+      .n_head = 3,
+      .n_head_kv = 3,
+      .head_dim = 6,
+      .n_vocab_rows = 67,
+      .eps = 1e-6f,
+      .act = WEIR_ACT_SILU,
+      .embed_scale = 1.0f,
+      .rope = {.theta = 1e6f},
+      .qk_norm = true},
      false},
     {"gemma2_f32",
-     {GEMMA, .dim = 20, .ff_dim = 36, .n_layer = 4, .n_head = 4, .n_head_kv = 2, .head_dim = 12, .attention_softcap = 3.0f,
-      .final_softcap = 5.0f, .window = 16, .sliding = {true, false, true, false}, .rope = {.theta = 1e4f},
-      .rope_sliding = {.theta = 1e4f}},
+     {GEMMA, .dim = 20, .ff_dim = 36, .n_layer = 4, .n_head = 4, .n_head_kv = 2, .head_dim = 12,
+      .attention_softcap = 3.0f, .final_softcap = 5.0f, .window = 16, .sliding = {true, false, true, false},
+      .rope = {.theta = 1e4f}, .rope_sliding = {.theta = 1e4f}},
      false},
     {"gemma3_f32",
-     {GEMMA, .dim = 16, .ff_dim = 24, .n_layer = 7, .n_head = 2, .n_head_kv = 1, .head_dim = 14, .qk_norm = true, .window = 17,
-      .sliding = {true, true, true, true, true, false, true},
+     {GEMMA, .dim = 16, .ff_dim = 24, .n_layer = 7, .n_head = 2, .n_head_kv = 1, .head_dim = 14,
+      .qk_norm = true, .window = 17, .sliding = {true, true, true, true, true, false, true},
       .rope = {.kind = WEIR_ROPE_LINEAR, .theta = 1e6f, .factor = 8.0f}, .rope_sliding = {.theta = 1e4f}},
      false},
     {"llama_bf16",
-     {.dim = 32, .ff_dim = 40, .n_layer = 3, .n_head = 4, .n_head_kv = 2, .head_dim = 16, .n_vocab_rows = 67, .eps = 1e-5f,
-      .act = WEIR_ACT_SILU, .embed_scale = 1.0f, .rope = {.theta = 1e4f}},
+     {.dim = 32,
+      .ff_dim = 40,
+      .n_layer = 3,
+      .n_head = 4,
+      .n_head_kv = 2,
+      .head_dim = 16,
+      .n_vocab_rows = 67,
+      .eps = 1e-5f,
+      .act = WEIR_ACT_SILU,
+      .embed_scale = 1.0f,
+      .rope = {.theta = 1e4f}},
      true},
     {"gemma2_bf16",
-     {GEMMA, .dim = 20, .ff_dim = 36, .n_layer = 2, .n_head = 2, .n_head_kv = 1, .head_dim = 256, .attention_softcap = 3.0f,
-      .final_softcap = 5.0f, .window = 16, .sliding = {true, false}, .rope = {.theta = 1e4f},
-      .rope_sliding = {.theta = 1e4f}},
+     {GEMMA, .dim = 20, .ff_dim = 36, .n_layer = 2, .n_head = 2, .n_head_kv = 1, .head_dim = 256,
+      .attention_softcap = 3.0f, .final_softcap = 5.0f, .window = 16, .sliding = {true, false},
+      .rope = {.theta = 1e4f}, .rope_sliding = {.theta = 1e4f}},
      true},
     {"gemma3_bf16",
-     {GEMMA, .dim = 16, .ff_dim = 24, .n_layer = 7, .n_head = 2, .n_head_kv = 1, .head_dim = 32, .qk_norm = true, .window = 17,
-      .sliding = {true, true, true, true, true, false, true},
+     {GEMMA, .dim = 16, .ff_dim = 24, .n_layer = 7, .n_head = 2, .n_head_kv = 1, .head_dim = 32,
+      .qk_norm = true, .window = 17, .sliding = {true, true, true, true, true, false, true},
       .rope = {.kind = WEIR_ROPE_LINEAR, .theta = 1e6f, .factor = 8.0f}, .rope_sliding = {.theta = 1e4f}},
      true},
     {NULL, {0}, false},
@@ -85,20 +124,23 @@ const golden_model *golden_find(const char *name) {
     return NULL;
 }
 
-/* ---- opening --------------------------------------------------------------------------------------------- */
+/* ---- opening ------------------------------------------------------------------------------------------- */
 
 static bool source_find(void *ud, const char *name, weir_tensor *out) {
     weir_st_entry e;
     if (!weir_safetensors_find(ud, name, &e) || e.n_dim < 1 || e.n_dim > 2) return false;
     const bool f32 = strcmp(e.dtype, "F32") == 0;
     cr_assert(f32 || strcmp(e.dtype, "BF16") == 0, "%s is %s", name, e.dtype);
-    *out = (weir_tensor){e.data, f32 ? WEIR_DTYPE_F32 : WEIR_DTYPE_BF16, e.n_dim == 2 ? e.shape[0] : 1, e.shape[e.n_dim - 1]};
+    *out = (weir_tensor){e.data, f32 ? WEIR_DTYPE_F32 : WEIR_DTYPE_BF16, e.n_dim == 2 ? e.shape[0] : 1,
+                         e.shape[e.n_dim - 1]};
     return true;
 }
 
 static void source_release(void *ud, const char *name) { weir_safetensors_release(ud, name); }
 
-weir_tensor_source fixture_source(weir_safetensors *s) { return (weir_tensor_source){source_find, source_release, s}; }
+weir_tensor_source fixture_source(weir_safetensors *s) {
+    return (weir_tensor_source){source_find, source_release, s};
+}
 
 void fixture_open(fixture *f, const golden_model *g, weir_isa isa, int n_thread) {
     weir_backend *be = NULL;
@@ -119,10 +161,15 @@ void fixture_open_on(fixture *f, const golden_model *g, weir_backend *be) {
     snprintf(dir, sizeof dir, WEIR_SOURCE_DIR "/tests/golden/decoder/%s", g->name);
     cr_assert_eq(weir_safetensors_open_dir(&f->tensors, dir, &err), WEIR_OK, "%s", err.text);
     const weir_tensor_source src = fixture_source(f->tensors);
-    cr_assert_eq(weir_decoder_create(&f->m, be, &g->c, &src, FIX_ROW, FIX_PROMPT, &err), WEIR_OK, "%s: %s", g->name, err.text);
+    cr_assert_eq(weir_decoder_create(&f->m, be, &g->c, &src, FIX_ROW, FIX_PROMPT, &err), WEIR_OK, "%s: %s",
+                 g->name, err.text);
     const weir_model_facts *x = weir_model_get_facts(f->m);
-    const weir_kv_shape shape = {.n_slot = FIX_SLOT, .max_len = FIX_LEN, .n_layer = x->n_layer_self, .n_head_kv = x->n_head_kv,
-                                 .head_dim = x->head_dim, .dtype = x->kv_dtype};
+    const weir_kv_shape shape = {.n_slot = FIX_SLOT,
+                                 .max_len = FIX_LEN,
+                                 .n_layer = x->n_layer_self,
+                                 .n_head_kv = x->n_head_kv,
+                                 .head_dim = x->head_dim,
+                                 .dtype = x->kv_dtype};
     cr_assert_eq(weir_kv_pool_create(&f->self, be, &shape), WEIR_OK);
     f->dev_rows = backend_zeros(f, 4 * FIX_ROW * sizeof *f->dev_rows);
     f->dev_logits = backend_zeros(f, (size_t)FIX_ROW * (size_t)f->n_vocab * sizeof *f->dev_logits);
@@ -138,7 +185,7 @@ void fixture_close(fixture *f) {
     weir_safetensors_close(f->tensors);
 }
 
-/* ---- running --------------------------------------------------------------------------------------------- */
+/* ---- running ------------------------------------------------------------------------------------------- */
 
 void fixture_prefill(fixture *f, int32_t slot, const int32_t *token, int64_t n) {
     if (weir_kv_pool_len(f->self, slot) < n) cr_assert_eq(weir_kv_pool_resize(f->self, slot, n), WEIR_OK);
@@ -146,7 +193,8 @@ void fixture_prefill(fixture *f, int32_t slot, const int32_t *token, int64_t n) 
     cr_assert_eq(weir_model_prefill(f->m, &f->kv, slot, token, n), WEIR_OK);
 }
 
-weir_status fixture_forward(fixture *f, const row *r, int32_t n, const int32_t *out, int32_t n_out, float *logits) {
+weir_status fixture_forward(fixture *f, const row *r, int32_t n, const int32_t *out, int32_t n_out,
+                            float *logits) {
     int32_t rows[4][FIX_ROW] = {{0}};
     for (int32_t i = 0; i < n; i++) {
         rows[0][i] = r[i].token, rows[1][i] = r[i].pos, rows[2][i] = r[i].slot, rows[3][i] = i;
@@ -154,13 +202,20 @@ weir_status fixture_forward(fixture *f, const row *r, int32_t n, const int32_t *
             cr_assert_eq(weir_kv_pool_resize(f->self, r[i].slot, r[i].pos + 1), WEIR_OK);
         }
     }
-    if (out) memcpy(rows[3], out, (size_t)n_out * sizeof *out);
-    else n_out = n;
+    if (out)
+        memcpy(rows[3], out, (size_t)n_out * sizeof *out);
+    else
+        n_out = n;
     cr_assert_eq(weir_kv_pool_sync(f->self), WEIR_OK);
     cr_assert_eq(weir_backend_upload(f->be, f->dev_rows, rows, sizeof rows), WEIR_OK);
-    const weir_batch b = {.token = f->dev_rows, .pos = f->dev_rows + FIX_ROW, .slot = f->dev_rows + 2 * FIX_ROW,
-                          .n_row = n, .out = f->dev_rows + 3 * FIX_ROW, .n_out = n_out,
-                          .logits = logits ? f->dev_logits : NULL, .group = f->group};
+    const weir_batch b = {.token = f->dev_rows,
+                          .pos = f->dev_rows + FIX_ROW,
+                          .slot = f->dev_rows + 2 * FIX_ROW,
+                          .n_row = n,
+                          .out = f->dev_rows + 3 * FIX_ROW,
+                          .n_out = n_out,
+                          .logits = logits ? f->dev_logits : NULL,
+                          .group = f->group};
     WEIR_TRY(weir_model_forward(f->m, &f->kv, &b));
     const size_t bytes = logits ? (size_t)n_out * (size_t)f->n_vocab * sizeof *logits : 0;
     return weir_backend_download(f->be, logits, f->dev_logits, bytes);
@@ -170,7 +225,8 @@ void rows_of(row *r, int32_t slot, int32_t first, int32_t n, const int32_t *toke
     for (int32_t i = 0; i < n; i++) r[i] = (row){slot, first + i, token[first + i]};
 }
 
-void fixture_run(fixture *f, int32_t slot, const int32_t *token, int32_t first, int32_t n, int32_t step, float *logits) {
+void fixture_run(fixture *f, int32_t slot, const int32_t *token, int32_t first, int32_t n, int32_t step,
+                 float *logits) {
     row r[FIX_ROW];
     for (int32_t i = 0; i < n; i += step) {
         const int32_t k = n - i < step ? n - i : step;
@@ -186,9 +242,11 @@ double logprob(const float *logits, int32_t n_vocab, int32_t token) {
     return (double)logits[token] - max - log(sum);
 }
 
-/* ---- golden values --------------------------------------------------------------------------------------- */
+/* ---- golden values ------------------------------------------------------------------------------------- */
 
-static void read_words(FILE *f, void *to, size_t n) { cr_assert_eq(fread(to, 4, n, f), n, "golden.bin is cut short"); }
+static void read_words(FILE *f, void *to, size_t n) {
+    cr_assert_eq(fread(to, 4, n, f), n, "golden.bin is cut short");
+}
 
 golden *golden_read(const golden_model *model) {
     char path[512];

@@ -49,13 +49,15 @@ typedef struct row {
 } row;
 
 /* Grows the caches to hold the rows, then one forward call; out NULL = all rows. logits (n_out, n_vocab). */
-weir_status fixture_forward(fixture *f, const row *r, int32_t n, const int32_t *out, int32_t n_out, float *logits);
+weir_status fixture_forward(fixture *f, const row *r, int32_t n, const int32_t *out, int32_t n_out,
+                            float *logits);
 
 /* Rows of positions [first, first + n) of a slot that is fed token. */
 void rows_of(row *r, int32_t slot, int32_t first, int32_t n, const int32_t *token);
 
 /* Logits of positions [first, first + n), `step` rows a call. */
-void fixture_run(fixture *f, int32_t slot, const int32_t *token, int32_t first, int32_t n, int32_t step, float *logits);
+void fixture_run(fixture *f, int32_t slot, const int32_t *token, int32_t first, int32_t n, int32_t step,
+                 float *logits);
 
 double logprob(const float *logits, int32_t n_vocab, int32_t token);
 

@@ -30,8 +30,12 @@ void t5_open_on(fixture *f, const char *dir, weir_backend *be) {
     cr_assert_eq(weir_t5_create(&f->m, f->be, &f->ck.t5, &src, FIX_ROW, FIX_PROMPT, &err), WEIR_OK, "%s",
                  err.text);
     const weir_model_facts *x = weir_model_get_facts(f->m);
-    weir_kv_shape shape = {.n_slot = FIX_SLOT, .max_len = FIX_LEN, .n_layer = x->n_layer_self, .n_head_kv = x->n_head_kv,
-                           .head_dim = x->head_dim, .dtype = x->kv_dtype};
+    weir_kv_shape shape = {.n_slot = FIX_SLOT,
+                           .max_len = FIX_LEN,
+                           .n_layer = x->n_layer_self,
+                           .n_head_kv = x->n_head_kv,
+                           .head_dim = x->head_dim,
+                           .dtype = x->kv_dtype};
     cr_assert_eq(weir_kv_pool_create(&f->self, f->be, &shape), WEIR_OK);
     shape.max_len = FIX_PROMPT;
     shape.n_layer = x->n_layer_cross;
@@ -40,7 +44,9 @@ void t5_open_on(fixture *f, const char *dir, weir_backend *be) {
     f->dev_cross_len = backend_zeros(f, sizeof f->cross_len);
     f->dev_rows = backend_zeros(f, 4 * FIX_ROW * sizeof *f->dev_rows);
     f->dev_logits = backend_zeros(f, (size_t)FIX_ROW * (size_t)f->n_vocab * sizeof *f->dev_logits);
-    f->kv = (weir_kv){.self = *weir_kv_pool_view(f->self), .cross = *weir_kv_pool_view(f->cross), .cross_len = f->dev_cross_len};
+    f->kv = (weir_kv){.self = *weir_kv_pool_view(f->self),
+                      .cross = *weir_kv_pool_view(f->cross),
+                      .cross_len = f->dev_cross_len};
 }
 
 void t5_open_golden(fixture *f, const char *name, weir_isa isa, int n_thread) {
@@ -69,7 +75,7 @@ void t5_prefill(fixture *f, int32_t slot, const int32_t *prompt, int64_t n) {
 }
 
 weir_status t5_forward(fixture *f, const row *r, int32_t n, const int32_t *out, int32_t n_out,
-                            float *logits) {
+                       float *logits) {
     int32_t rows[4][FIX_ROW] = {{0}};
     for (int32_t i = 0; i < n; i++) {
         rows[0][i] = r[i].token, rows[1][i] = r[i].pos, rows[2][i] = r[i].slot, rows[3][i] = i;
@@ -77,13 +83,20 @@ weir_status t5_forward(fixture *f, const row *r, int32_t n, const int32_t *out, 
             cr_assert_eq(weir_kv_pool_resize(f->self, r[i].slot, r[i].pos + 1), WEIR_OK);
         }
     }
-    if (out) memcpy(rows[3], out, (size_t)n_out * sizeof *out);
-    else n_out = n;
+    if (out)
+        memcpy(rows[3], out, (size_t)n_out * sizeof *out);
+    else
+        n_out = n;
     cr_assert_eq(weir_kv_pool_sync(f->self), WEIR_OK);
     cr_assert_eq(weir_backend_upload(f->be, f->dev_rows, rows, sizeof rows), WEIR_OK);
-    const weir_batch b = {.token = f->dev_rows, .pos = f->dev_rows + FIX_ROW, .slot = f->dev_rows + 2 * FIX_ROW,
-                          .n_row = n, .out = f->dev_rows + 3 * FIX_ROW, .n_out = n_out,
-                          .logits = logits ? f->dev_logits : NULL, .group = f->group};
+    const weir_batch b = {.token = f->dev_rows,
+                          .pos = f->dev_rows + FIX_ROW,
+                          .slot = f->dev_rows + 2 * FIX_ROW,
+                          .n_row = n,
+                          .out = f->dev_rows + 3 * FIX_ROW,
+                          .n_out = n_out,
+                          .logits = logits ? f->dev_logits : NULL,
+                          .group = f->group};
     WEIR_TRY(weir_model_forward(f->m, &f->kv, &b));
     const size_t bytes = logits ? (size_t)n_out * (size_t)f->n_vocab * sizeof *logits : 0;
     return weir_backend_download(f->be, logits, f->dev_logits, bytes);

@@ -4,7 +4,8 @@
 #include "host/formats/checkpoint.h"
 #include "host/kv.h"
 
-/* A T5 of tests/golden/t5 (or any checkpoint directory) with caches for a few slots. Failures to open fail the test. */
+/* A T5 of tests/golden/t5 (or any checkpoint directory) with caches for a few slots. Failures to open fail
+ * the test. */
 enum { FIX_SLOT = 7, FIX_ROW = 80, FIX_PROMPT = 200, FIX_LEN = 300 };
 
 typedef struct fixture {
@@ -35,9 +36,9 @@ typedef struct row {
     int32_t slot, pos, token;
 } row;
 
-/* Grows the self caches to hold the rows, then one forward call; out NULL = all rows. logits (n_out, n_vocab). */
-weir_status t5_forward(fixture *f, const row *r, int32_t n, const int32_t *out, int32_t n_out,
-                            float *logits);
+/* Grows the self caches to hold the rows, then one forward call; out NULL = all rows. logits (n_out,
+ * n_vocab). */
+weir_status t5_forward(fixture *f, const row *r, int32_t n, const int32_t *out, int32_t n_out, float *logits);
 
 /* Rows 0 ... n - 1 of a slot that is fed the start id 0 and then the tokens. */
 void t5_rows_of(row *r, int32_t slot, int32_t first, int32_t n, const int32_t *token);

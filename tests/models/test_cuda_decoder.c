@@ -1,4 +1,5 @@
-/* The decoder-only families on a device: against transformers' values, and a row's bits against the same row in other company. */
+/* The decoder-only families on a device: against transformers' values, and a row's bits against the same row
+ * in other company. */
 #include <criterion/criterion.h>
 #include <math.h>
 #include <stdio.h>
@@ -15,10 +16,11 @@ enum { N_TOKEN = 90 };
 /* The runner takes a second where a GPU takes a moment: it gets a sample of what a GPU does whole. */
 static bool sampled(const fixture *f) { return device_is_runner(f->be); }
 
-/* ---- values ---------------------------------------------------------------------------------------------- */
+/* ---- values -------------------------------------------------------------------------------------------- */
 
-/* f32 throughout: the bound of the CPU's test. bf16: the golden's bound is for inputs of products that are off by 2^-8; a
- * device's are off by 2^-9 at most, but so are K, V, and queries and weights of a prompt's attention: as much again. */
+/* f32 throughout: the bound of the CPU's test. bf16: the golden's bound is for inputs of products that are
+ * off by 2^-8; a device's are off by 2^-9 at most, but so are K, V, and queries and weights of a prompt's
+ * attention: as much again. */
 static double bound_of(const fixture *f, const golden_case *c) {
     return weir_model_get_facts(f->m)->kv_dtype == WEIR_DTYPE_BF16 ? 2.0 * (double)c->bf16_bound : 1e-4;
 }
@@ -36,10 +38,11 @@ static void check_case(fixture *f, int32_t slot, const golden_case *c, int32_t k
         lp = larger(lp, fabs(got - (double)c->logprobs[i]));
     }
     const float *last = logits + (int64_t)(c->n - 1 - k) * f->n_vocab;
-    for (int32_t v = 0; v < f->n_vocab; v++) lg = larger(lg, fabs((double)last[v] - (double)c->last_logits[v]));
+    for (int32_t v = 0; v < f->n_vocab; v++)
+        lg = larger(lg, fabs((double)last[v] - (double)c->last_logits[v]));
     const double bound = bound_of(f, c);
-    printf("%-11s prefill %3d rows %3d by %-3d  logprob error %.2e  logit error %.2e  bound %.1e\n", f->g->name, k, c->n - k,
-           step, lp, lg, bound);
+    printf("%-11s prefill %3d rows %3d by %-3d  logprob error %.2e  logit error %.2e  bound %.1e\n",
+           f->g->name, k, c->n - k, step, lp, lg, bound);
     cr_expect(lp <= bound, "%s %d+%d: logprob error %g, bound %g", f->g->name, k, c->n - k, lp, bound);
     cr_expect(lg <= 2 * bound, "%s %d+%d: logit error %g, bound %g", f->g->name, k, c->n - k, lg, 2 * bound);
 }
@@ -64,7 +67,7 @@ static void check_golden(bool bf16) {
 Test(cuda_decoder, logits_are_those_of_transformers_f32) { check_golden(false); }
 Test(cuda_decoder, logits_are_those_of_transformers_bf16) { check_golden(true); }
 
-/* ---- bits ------------------------------------------------------------------------------------------------ */
+/* ---- bits ---------------------------------------------------------------------------------------------- */
 
 static void same(const float *got, const float *want, int64_t n, const char *what, const fixture *f) {
     char msg[256];
@@ -103,7 +106,8 @@ static void steps_body(fixture *f) {
 }
 Test(cuda_decoder, many_rows_equal_single_steps) { everywhere(steps_body); }
 
-/* Three timelines at other positions, 1 to 3 rows of each in one call with dead rows between them; then the last row of each. */
+/* Three timelines at other positions, 1 to 3 rows of each in one call with dead rows between them; then the
+ * last row of each. */
 static void batch_body(fixture *f) {
     static matrix want[3], got;
     static const int32_t slot_of[3] = {3, 0, 1};
@@ -145,8 +149,8 @@ static void rollback_body(fixture *f) {
 }
 Test(cuda_decoder, rollback_and_append_equals_fresh) { everywhere(rollback_body); }
 
-/* Rows that share a slot are a group, which reads keys once: no bit of it shows, nor where the last layer keeps
- * three rows of two slots, which are no group. */
+/* Rows that share a slot are a group, which reads keys once: no bit of it shows, nor where the last layer
+ * keeps three rows of two slots, which are no group. */
 static void group_body(fixture *f) {
     static matrix want, got;
     static const int32_t out[] = {1, 2, 5};
@@ -163,6 +167,7 @@ static void group_body(fixture *f) {
     same(got, want, (int64_t)6 * f->n_vocab, "groups", f);
     cr_assert_eq(fixture_forward(f, r, 6, out, 3, got), WEIR_OK);
     for (int i = 0; i < 3; i++)
-        same(got + (int64_t)i * f->n_vocab, want + (int64_t)out[i] * f->n_vocab, f->n_vocab, "some of them", f);
+        same(got + (int64_t)i * f->n_vocab, want + (int64_t)out[i] * f->n_vocab, f->n_vocab, "some of them",
+             f);
 }
 Test(cuda_decoder, groups_change_no_bit) { everywhere(group_body); }

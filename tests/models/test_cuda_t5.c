@@ -23,10 +23,11 @@ static void open_golden(fixture *f, const char *name) {
 /* The runner takes a second where a GPU takes a moment: it gets a sample of what a GPU does whole. */
 static bool sampled(const fixture *f) { return device_is_runner(f->be); }
 
-/* ---- values ---------------------------------------------------------------------------------------------- */
+/* ---- values -------------------------------------------------------------------------------------------- */
 
-/* f32 throughout: the bound of the CPU's test. bf16: the golden's bound is for inputs of the decoder's products that are off
- * by 2^-8; a device's are off by 2^-9 at most, but so are the encoder's, and K and V of all three caches: as much again. */
+/* f32 throughout: the bound of the CPU's test. bf16: the golden's bound is for inputs of the decoder's
+ * products that are off by 2^-8; a device's are off by 2^-9 at most, but so are the encoder's, and K and V of
+ * all three caches: as much again. */
 static double bound_of(const fixture *f, const golden_case *c) {
     return weir_model_get_facts(f->m)->kv_dtype == WEIR_DTYPE_BF16 ? 2.0 * (double)c->bf16_bound : 1e-4;
 }
@@ -45,12 +46,15 @@ static void check_case(fixture *f, const char *name, int32_t slot, const golden_
         lp = larger(lp, fabs(got - (double)c->logprobs[i]));
     }
     const float *last = logits + (c->n_completion - 1) * f->n_vocab;
-    for (int32_t v = 0; v < f->n_vocab; v++) lg = larger(lg, fabs((double)last[v] - (double)c->last_logits[v]));
+    for (int32_t v = 0; v < f->n_vocab; v++)
+        lg = larger(lg, fabs((double)last[v] - (double)c->last_logits[v]));
     const double bound = bound_of(f, c);
-    printf("%-10s %3d+%-2d  logprob error %.2e  logit error %.2e  bound %.1e\n", name, c->n_prompt, c->n_completion, lp,
-           lg, bound);
-    cr_expect(lp <= bound, "%s %d+%d: logprob error %g, bound %g", name, c->n_prompt, c->n_completion, lp, bound);
-    cr_expect(lg <= 2 * bound, "%s %d+%d: logit error %g, bound %g", name, c->n_prompt, c->n_completion, lg, 2 * bound);
+    printf("%-10s %3d+%-2d  logprob error %.2e  logit error %.2e  bound %.1e\n", name, c->n_prompt,
+           c->n_completion, lp, lg, bound);
+    cr_expect(lp <= bound, "%s %d+%d: logprob error %g, bound %g", name, c->n_prompt, c->n_completion, lp,
+              bound);
+    cr_expect(lg <= 2 * bound, "%s %d+%d: logit error %g, bound %g", name, c->n_prompt, c->n_completion, lg,
+              2 * bound);
 }
 
 static void check_golden(const char *name) {
@@ -75,7 +79,7 @@ Test(cuda_t5, logits_are_those_of_transformers_16_bit) {
     check_golden("relu_f16");
 }
 
-/* ---- bits ------------------------------------------------------------------------------------------------ */
+/* ---- bits ---------------------------------------------------------------------------------------------- */
 
 static const char *const bit_models[] = {"gated_bf16", "gated_f32", "relu_f16", NULL};
 
@@ -98,7 +102,8 @@ static void tokens_of(const fixture *f, int32_t like, int32_t *token) {
 }
 
 /* Logits of positions [first, first + n) of the timeline `like` in `slot`, `step` rows a call. */
-static void run(fixture *f, int32_t slot, int32_t like, int32_t first, int32_t n, int32_t step, float *logits) {
+static void run(fixture *f, int32_t slot, int32_t like, int32_t first, int32_t n, int32_t step,
+                float *logits) {
     int32_t token[N_TOKEN];
     row r[FIX_ROW];
     tokens_of(f, like, token);
@@ -127,8 +132,8 @@ Test(cuda_t5, many_rows_equal_single_steps) {
     }
 }
 
-/* Rows that share a slot are a group, which reads keys once: no bit of it shows, nor where the last layer keeps
- * three rows of two slots, which are no group. */
+/* Rows that share a slot are a group, which reads keys once: no bit of it shows, nor where the last layer
+ * keeps three rows of two slots, which are no group. */
 Test(cuda_t5, groups_change_no_bit) {
     static matrix want, got;
     static const int32_t out[] = {1, 2, 5};
@@ -153,7 +158,8 @@ Test(cuda_t5, groups_change_no_bit) {
     t5_close(&f);
 }
 
-/* Four timelines (two under a sanitizer) at other positions, 1 to 4 rows of each in one call, slots permuted; then the last row of each. */
+/* Four timelines (two under a sanitizer) at other positions, 1 to 4 rows of each in one call, slots permuted;
+ * then the last row of each. */
 Test(cuda_t5, sessions_in_a_batch_equal_each_alone) {
     static matrix want[4], got;
     static const int32_t slot_of[4] = {3, 0, 6, 1};
@@ -178,11 +184,12 @@ Test(cuda_t5, sessions_in_a_batch_equal_each_alone) {
         cr_assert_eq(t5_forward(&f, r, n, NULL, 0, got), WEIR_OK);
         const float *at = got;
         for (int32_t s = 0; s < n_line; at += (int64_t)(s + 1) * f.n_vocab, s++)
-            same(at, want[s] + (int64_t)(10 + s) * f.n_vocab, (int64_t)(s + 1) * f.n_vocab, "in a batch", bit_models[m]);
+            same(at, want[s] + (int64_t)(10 + s) * f.n_vocab, (int64_t)(s + 1) * f.n_vocab, "in a batch",
+                 bit_models[m]);
         cr_assert_eq(t5_forward(&f, r, n, last, n_line, got), WEIR_OK);
         for (int32_t s = 0; s < n_line; s++)
-            same(got + (int64_t)s * f.n_vocab, want[s] + (int64_t)(10 + 2 * s) * f.n_vocab, f.n_vocab, "last rows",
-                 bit_models[m]);
+            same(got + (int64_t)s * f.n_vocab, want[s] + (int64_t)(10 + 2 * s) * f.n_vocab, f.n_vocab,
+                 "last rows", bit_models[m]);
         const bool enough = sampled(&f) && (m == 1 || build_is_tsan());
         t5_close(&f);
         if (enough) break;
@@ -206,8 +213,8 @@ Test(cuda_t5, dead_rows_leave_no_trace) {
         for (int i = 0; i < 6; i++) mixed[i] = i % 2 ? r[i / 2] : (row){-1, 0, 0};
         cr_assert_eq(t5_forward(&f, mixed, 6, NULL, 0, got), WEIR_OK);
         for (int i = 0; i < 3; i++)
-            same(got + (int64_t)(2 * i + 1) * f.n_vocab, want + (int64_t)(6 + i) * f.n_vocab, f.n_vocab, "beside dead rows",
-                 bit_models[m]);
+            same(got + (int64_t)(2 * i + 1) * f.n_vocab, want + (int64_t)(6 + i) * f.n_vocab, f.n_vocab,
+                 "beside dead rows", bit_models[m]);
         run(&f, 0, 0, 6, 3, 1, got);
         same(got, want + (int64_t)6 * f.n_vocab, (int64_t)3 * f.n_vocab, "after dead rows", bit_models[m]);
         const bool enough = sampled(&f);

@@ -8,17 +8,17 @@
 #include "models/decoder.h"
 #include "tests/models/decoder_fixture.h"
 
-/* f32 sums of other orders, some 10 ulp each, through a few layers whose softmax and logits of 15 multiply them: what
- * T5's golden test allows as well. Decode rows meet bf16 weights with bf16 inputs on one ISA: there the golden's own bound
- * holds. */
+/* f32 sums of other orders, some 10 ulp each, through a few layers whose softmax and logits of 15 multiply
+ * them: what T5's golden test allows as well. Decode rows meet bf16 weights with bf16 inputs on one ISA:
+ * there the golden's own bound holds. */
 static double bound_of(const fixture *f, const golden_case *c) {
     return f->be->isa == WEIR_ISA_AVX512BF16 && f->g->bf16 ? (double)c->bf16_bound : 1e-4;
 }
 
 static double larger(double worst, double d) { return !(d <= worst) ? d : worst; } /* NaN is kept */
 
-/* The first k positions by prefill, the others by rows, `step` a call. Log-probabilities are blind to a shift of a row: the last
- * row's logits too. */
+/* The first k positions by prefill, the others by rows, `step` a call. Log-probabilities are blind to a shift
+ * of a row: the last row's logits too. */
 static void check_case(fixture *f, int32_t slot, const golden_case *c, int32_t k, int32_t step) {
     static matrix logits;
     double lp = 0.0, lg = 0.0;
@@ -29,10 +29,11 @@ static void check_case(fixture *f, int32_t slot, const golden_case *c, int32_t k
         lp = larger(lp, fabs(got - (double)c->logprobs[i]));
     }
     const float *last = logits + (int64_t)(c->n - 1 - k) * f->n_vocab;
-    for (int32_t v = 0; v < f->n_vocab; v++) lg = larger(lg, fabs((double)last[v] - (double)c->last_logits[v]));
+    for (int32_t v = 0; v < f->n_vocab; v++)
+        lg = larger(lg, fabs((double)last[v] - (double)c->last_logits[v]));
     const double bound = bound_of(f, c);
-    printf("%-11s %-10s prefill %3d rows %3d by %-3d  logprob error %.2e  logit error %.2e  bound %.1e\n", f->g->name,
-           weir_isa_name(f->be->isa), k, c->n - k, step, lp, lg, bound);
+    printf("%-11s %-10s prefill %3d rows %3d by %-3d  logprob error %.2e  logit error %.2e  bound %.1e\n",
+           f->g->name, weir_isa_name(f->be->isa), k, c->n - k, step, lp, lg, bound);
     cr_expect(lp <= bound, "%s %d+%d: logprob error %g, bound %g", f->g->name, k, c->n - k, lp, bound);
     cr_expect(lg <= 2 * bound, "%s %d+%d: logit error %g, bound %g", f->g->name, k, c->n - k, lg, 2 * bound);
 }
@@ -65,7 +66,7 @@ Test(decoder_golden, agrees_with_transformers_avx2) { check_isa(WEIR_ISA_AVX2); 
 Test(decoder_golden, agrees_with_transformers_avx512) { check_isa(WEIR_ISA_AVX512); }
 Test(decoder_golden, agrees_with_transformers_avx512bf16) { check_isa(WEIR_ISA_AVX512BF16); }
 
-/* ---- pairs side by side, as GGUF's llama rows are stored --------------------------------------------------- */
+/* ---- pairs side by side, as GGUF's llama rows are stored ----------------------------------------------- */
 
 /* Rows of q and k in GGUF's order: row 2 i + j of a head is Hugging Face's row i + j * head_dim / 2. */
 typedef struct paired {
@@ -83,7 +84,8 @@ static bool paired_find(void *ud, const char *name, weir_tensor *out) {
     cr_assert(to && p->n < 16 && out->dtype == WEIR_DTYPE_F32);
     for (int64_t r = 0; r < out->rows; r++) {
         const int64_t i = r % p->head_dim, from = r - i + i / 2 + i % 2 * (p->head_dim / 2);
-        memcpy(to + r * out->cols, (const float *)out->data + from * out->cols, (size_t)out->cols * sizeof *to);
+        memcpy(to + r * out->cols, (const float *)out->data + from * out->cols,
+               (size_t)out->cols * sizeof *to);
     }
     out->data = p->copy[p->n++] = to;
     return true;

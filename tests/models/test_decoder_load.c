@@ -1,4 +1,5 @@
-/* Loading a decoder: what is missing or misshapen is named, memory is what the plan says, no failed allocation leaks. */
+/* Loading a decoder: what is missing or misshapen is named, memory is what the plan says, no failed
+ * allocation leaks. */
 #include <criterion/criterion.h>
 #include <math.h>
 #include <stdio.h>
@@ -10,12 +11,22 @@
 #include "tests/support/alloc.h"
 #include "tests/support/compare.h"
 
-/* ---- a checkpoint out of thin air ------------------------------------------------------------------------ */
+/* ---- a checkpoint out of thin air ---------------------------------------------------------------------- */
 
-static const weir_decoder_config plain = {.dim = 24, .ff_dim = 40, .head_dim = 10, .n_head = 3, .n_head_kv = 1, .n_layer = 3,
-                                          .n_vocab_rows = 101, .eps = 1e-6f, .act = WEIR_ACT_SILU, .qkv_bias = true,
-                                          .qk_norm = true, .embed_scale = 1.0f, .attention_scale = 0.3f,
-                                          .rope = {.theta = 1e4f}};
+static const weir_decoder_config plain = {.dim = 24,
+                                          .ff_dim = 40,
+                                          .head_dim = 10,
+                                          .n_head = 3,
+                                          .n_head_kv = 1,
+                                          .n_layer = 3,
+                                          .n_vocab_rows = 101,
+                                          .eps = 1e-6f,
+                                          .act = WEIR_ACT_SILU,
+                                          .qkv_bias = true,
+                                          .qk_norm = true,
+                                          .embed_scale = 1.0f,
+                                          .attention_scale = 0.3f,
+                                          .rope.theta = 1e4f};
 
 static weir_decoder_config gemma(void) {
     weir_decoder_config c = plain;
@@ -26,8 +37,8 @@ static weir_decoder_config gemma(void) {
     return c;
 }
 
-/* Tensors by name, with the shape their name and the config imply; contents from the name's hash. One tensor may be hidden,
- * reshaped or given another dtype, and rope_freqs.weight be there with given factors. */
+/* Tensors by name, with the shape their name and the config imply; contents from the name's hash. One tensor
+ * may be hidden, reshaped or given another dtype, and rope_freqs.weight be there with given factors. */
 typedef struct fake {
     weir_decoder_config c;
     weir_dtype dtype;
@@ -92,8 +103,10 @@ static void *fake_data(fake *k, const char *name, weir_dtype dtype, int64_t n) {
     uint16_t *h = (uint16_t *)d;              /* element i is read before it is written */
     for (int64_t i = 0; i < n; i++) {
         const uint16_t b = weir_bf16_from_f32(rng_uniform(&seed, -0.3f, 0.3f));
-        if (dtype == WEIR_DTYPE_BF16) h[i] = b;
-        else d[i] = weir_f32_from_bf16(b);
+        if (dtype == WEIR_DTYPE_BF16)
+            h[i] = b;
+        else
+            d[i] = weir_f32_from_bf16(b);
     }
     snprintf(k->name[k->n], sizeof k->name[0], "%s", name);
     return k->data[k->n++] = d;
@@ -139,7 +152,7 @@ static weir_backend *backend(int n_thread) {
     return be;
 }
 
-/* ---- named failures -------------------------------------------------------------------------------------- */
+/* ---- named failures ------------------------------------------------------------------------------------ */
 
 /* Every tensor in turn is hidden, then reshaped, then one of a stack: the message names it, nothing leaks. */
 static void break_each_tensor(const weir_decoder_config *c, int n_want) {
@@ -221,7 +234,10 @@ static void bad_number(int i, weir_decoder_config *c) {
     case 11: c->rope.n_dim = 12; break;
     case 12: c->rope.theta = 0.0f; break;
     case 13: c->rope.kind = WEIR_ROPE_LINEAR; break; /* without a factor */
-    case 14: c->rope.kind = WEIR_ROPE_LLAMA3, c->rope.factor = 8.0f, c->rope.low_freq = 1.0f, c->rope.high_freq = 4.0f; break;
+    case 14:
+        c->rope.kind = WEIR_ROPE_LLAMA3, c->rope.factor = 8.0f, c->rope.low_freq = 1.0f,
+        c->rope.high_freq = 4.0f;
+        break;
     case 15: c->rope.kind = WEIR_ROPE_YARN, c->rope.factor = 4.0f, c->rope.n_ctx_original = 64; break;
     case 16: c->rope.kind = (weir_rope_kind)7; break;
     case 17: c->window = 4, c->sliding[0] = true, c->rope_sliding.theta = NAN; break;
@@ -236,8 +252,10 @@ Test(decoder_load, refuses_configs_no_decoder_has) {
         fake *k = fake_new(&plain, WEIR_DTYPE_F32);
         weir_decoder_config *c = &k->c;
         int32_t *const field[] = {&c->dim, &c->head_dim, &c->n_head, &c->n_head_kv, &c->ff_dim, &c->n_layer};
-        if (i < 20) bad_number(i, c);
-        else *field[i - 20] = 0;
+        if (i < 20)
+            bad_number(i, c);
+        else
+            *field[i - 20] = 0;
         weir_model *m = NULL;
         weir_err err = {""};
         cr_expect_eq(create(k, be, &m, &err), WEIR_EINVAL, "case %d: %s", i, err.text);
@@ -247,21 +265,24 @@ Test(decoder_load, refuses_configs_no_decoder_has) {
     weir_backend_close(be);
 }
 
-/* ---- numbers --------------------------------------------------------------------------------------------- */
+/* ---- numbers ------------------------------------------------------------------------------------------- */
 
 /* Logits behind a few tokens. */
 static weir_status logits_with(fake *k, float *logits, weir_err *err) {
     static float pool[1 << 14];
-    const int32_t table[1] = {0}, token[6] = {9, 8, 7, 6, 5, 4}, slot[6] = {0}, pos[6] = {0, 1, 2, 3, 4, 5}, last[1] = {5};
+    const int32_t table[1] = {0}, token[6] = {9, 8, 7, 6, 5, 4}, slot[6] = {0}, pos[6] = {0, 1, 2, 3, 4, 5},
+                  last[1] = {5};
     const weir_decoder_config *c = &k->c;
     const int64_t floats = weir_kv_page_elems(c->n_layer, c->n_head_kv, c->head_dim);
     cr_assert(floats <= 1 << 14);
-    const weir_kv kv = {.self = {pool, floats, table, 1, c->n_layer, c->n_head_kv, c->head_dim, WEIR_DTYPE_F32}};
+    const weir_kv kv = {
+        .self = {pool, floats, table, 1, c->n_layer, c->n_head_kv, c->head_dim, WEIR_DTYPE_F32}};
     weir_backend *be = backend(1);
     weir_model *m = NULL;
     const weir_status s = create(k, be, &m, err);
     if (s == WEIR_OK) {
-        const weir_batch b = {.token = token, .pos = pos, .slot = slot, .n_row = 6, .out = last, .n_out = 1, .logits = logits};
+        const weir_batch b = {
+            .token = token, .pos = pos, .slot = slot, .n_row = 6, .out = last, .n_out = 1, .logits = logits};
         cr_assert_eq(weir_model_forward(m, &kv, &b), WEIR_OK);
     }
     weir_model_free(m);
@@ -269,7 +290,8 @@ static weir_status logits_with(fake *k, float *logits, weir_err *err) {
     return s;
 }
 
-/* The same with one matrix of layer 1 in BF16, by the end of its name; NULL: none. No number changes by it. */
+/* The same with one matrix of layer 1 in BF16, by the end of its name; NULL: none. No number changes by
+ * it. */
 static void logits_redtyped(const char *what, float *logits) {
     char name[96];
     fake *k = fake_new(&plain, WEIR_DTYPE_F32);
@@ -292,8 +314,9 @@ Test(decoder_load, separate_products_give_the_bits_of_one) {
     }
 }
 
-/* Gate and up of two dtypes: the activation is rounded to f32 before it meets up (2^-24 of it), and three layers of weights below
- * 0.3 make far less than 100 times that of it; gate and up exchanged, or one of them left out, move the logits by their own size. */
+/* Gate and up of two dtypes: the activation is rounded to f32 before it meets up (2^-24 of it), and three
+ * layers of weights below 0.3 make far less than 100 times that of it; gate and up exchanged, or one of them
+ * left out, move the logits by their own size. */
 Test(decoder_load, gate_and_up_may_differ_in_dtype) {
     static const char *const odd[] = {"mlp.gate_proj", "mlp.up_proj"};
     float want[101], got[101];
@@ -301,8 +324,8 @@ Test(decoder_load, gate_and_up_may_differ_in_dtype) {
     for (int i = 0; i < 2; i++) {
         logits_redtyped(odd[i], got);
         for (int j = 0; j < 101; j++) {
-            cr_expect(fabsf(got[j] - want[j]) <= 0x1p-17f * (1.0f + fabsf(want[j])), "%s, logit %d: %g, want %g", odd[i], j,
-                      (double)got[j], (double)want[j]);
+            cr_expect(fabsf(got[j] - want[j]) <= 0x1p-17f * (1.0f + fabsf(want[j])),
+                      "%s, logit %d: %g, want %g", odd[i], j, (double)got[j], (double)want[j]);
         }
     }
 }
@@ -312,12 +335,16 @@ Test(decoder_load, rope_factors_of_the_file_stand_for_llama3s_formula) {
     weir_decoder_config c = plain;
     float base[5], stretched[5], factor[5], want[101], got[101], doubled[101];
     (void)weir__rope_table(&c.rope, 10, base);
-    c.rope = (weir_rope_config){.kind = WEIR_ROPE_LLAMA3, .theta = 1e4f, .factor = 8.0f, .low_freq = 1.0f, .high_freq = 4.0f,
+    c.rope = (weir_rope_config){.kind = WEIR_ROPE_LLAMA3,
+                                .theta = 1e4f,
+                                .factor = 8.0f,
+                                .low_freq = 1.0f,
+                                .high_freq = 4.0f,
                                 .n_ctx_original = 256};
     (void)weir__rope_table(&c.rope, 10, stretched);
     for (int i = 0; i < 5; i++) factor[i] = base[i] / stretched[i];
-    cr_assert(factor[0] == 1.0f && factor[2] > 1.0f && factor[4] == 8.0f, "%g %g %g", (double)factor[0], (double)factor[2],
-              (double)factor[4]);
+    cr_assert(factor[0] == 1.0f && factor[2] > 1.0f && factor[4] == 8.0f, "%g %g %g", (double)factor[0],
+              (double)factor[2], (double)factor[4]);
 
     fake *k = fake_new(&c, WEIR_DTYPE_F32);
     cr_assert_eq(logits_with(k, want, NULL), WEIR_OK);
@@ -362,8 +389,13 @@ Test(decoder_load, frequencies_above_one_radian_are_refused) {
 Test(decoder_load, rope_tables_have_their_ends) {
     enum { N = 128 };
     float base[N / 2], t[N / 2];
-    weir_rope_config r = {.theta = 1e4f, .factor = 4.0f, .low_freq = 1.0f, .high_freq = 4.0f, .beta_fast = 32.0f,
-                          .beta_slow = 1.0f, .n_ctx_original = 4096};
+    weir_rope_config r = {.theta = 1e4f,
+                          .factor = 4.0f,
+                          .low_freq = 1.0f,
+                          .high_freq = 4.0f,
+                          .beta_fast = 32.0f,
+                          .beta_slow = 1.0f,
+                          .n_ctx_original = 4096};
     cr_expect_eq(weir__rope_table(&r, N, base), 1.0f);
     cr_expect_eq(base[0], 1.0f);
     cr_expect(fabsf(base[N / 4] - 1e-2f) <= 1e-9f, "%g", (double)base[N / 4]);
@@ -372,8 +404,10 @@ Test(decoder_load, rope_tables_have_their_ends) {
         const float scale = weir__rope_table(&r, N, t);
         cr_expect_eq(t[N / 2 - 1], base[N / 2 - 1] / 4.0f, "kind %d", kind);
         cr_expect_eq(t[0], kind == WEIR_ROPE_LINEAR ? 0.25f : 1.0f, "kind %d", kind);
-        cr_expect(fabsf(scale - (kind == WEIR_ROPE_YARN ? 1.1386294f : 1.0f)) <= 1e-6f, "kind %d: %g", kind, (double)scale);
-        for (int i = 1; i < N / 2; i++) cr_expect(t[i] < t[i - 1] && t[i] <= base[i] && t[i] >= base[i] / 4.0f);
+        cr_expect(fabsf(scale - (kind == WEIR_ROPE_YARN ? 1.1386294f : 1.0f)) <= 1e-6f, "kind %d: %g", kind,
+                  (double)scale);
+        for (int i = 1; i < N / 2; i++)
+            cr_expect(t[i] < t[i - 1] && t[i] <= base[i] && t[i] >= base[i] / 4.0f);
     }
     r.attention_factor = 1.5f;
     cr_expect_eq(weir__rope_table(&r, N, t), 1.5f);
@@ -390,14 +424,14 @@ static bool check_rope_table(FILE *file) {
     int32_t n_dim = 0;
     float scale = 0.0f, want = 0.0f, got[128];
     const int n = fscanf(file, "%15s %f %f %f %f %f %f %d %f %d %f", kind, &r.theta, &r.factor, &r.low_freq,
-                         &r.high_freq, &r.beta_fast, &r.beta_slow, &r.n_ctx_original, &r.attention_factor, &n_dim,
-                         &scale);
+                         &r.high_freq, &r.beta_fast, &r.beta_slow, &r.n_ctx_original, &r.attention_factor,
+                         &n_dim, &scale);
     if (n == EOF) return false;
     cr_assert(n == 11 && n_dim > 0 && n_dim <= 256);
     while (strcmp(kinds[r.kind], kind) != 0) cr_assert(++r.kind <= WEIR_ROPE_YARN, "%s", kind);
     const float got_scale = weir__rope_table(&r, n_dim, got);
-    cr_expect(fabsf(got_scale - scale) <= 0x1p-20f * scale, "%s %d: %g, want %g", kind, n_dim, (double)got_scale,
-              (double)scale);
+    cr_expect(fabsf(got_scale - scale) <= 0x1p-20f * scale, "%s %d: %g, want %g", kind, n_dim,
+              (double)got_scale, (double)scale);
     for (int i = 0; i < n_dim / 2; i++) {
         cr_assert_eq(fscanf(file, "%f", &want), 1);
         cr_expect(fabsf(got[i] - want) <= 0x1p-20f * want, "%s %d, dimension %d: %g, want %g", kind, n_dim, i,
@@ -415,7 +449,7 @@ Test(decoder_load, rope_tables_are_those_of_transformers) {
     cr_assert_eq(n, 12);
 }
 
-/* ---- memory ---------------------------------------------------------------------------------------------- */
+/* ---- memory -------------------------------------------------------------------------------------------- */
 
 static size_t live;
 
@@ -491,14 +525,16 @@ Test(decoder_load, counts_parameters_and_the_bytes_of_a_pass) {
     weir_model_facts f;
     const weir_decoder_config tied = gemma(), *const config[] = {&plain, &tied};
     const int64_t att = 2 * 30 * 24 + 2 * 10 * 24, ff = 3 * 40 * 24, head = 101 * 24;
-    const int64_t want[] = {2 * head + 3 * (att + ff + 2 * 24 + 2 * 10 + 50) + 24, head + 3 * (att + ff + 4 * 24 + 2 * 10) + 24};
+    const int64_t want[] = {2 * head + 3 * (att + ff + 2 * 24 + 2 * 10 + 50) + 24,
+                            head + 3 * (att + ff + 4 * 24 + 2 * 10) + 24};
     for (int i = 0; i < 2; i++) {
         fake *k = fake_new(config[i], WEIR_DTYPE_BF16);
         const weir_tensor_source src = {fake_find, fake_release, k};
         cr_assert_eq(weir_decoder_measure(config[i], &src, false, &f, NULL), WEIR_OK);
         cr_expect_eq(f.n_param, want[i]);
         /* every vector rounded up to 16 floats: norms of 24, of heads of 10, a bias of 50, two tables of 5 */
-        const size_t norms = i ? 4 * 32 : 2 * 32, vectors = 4 * (3 * (norms + 2 * 16 + (i ? 0 : 64)) + 32 + 2 * 16);
+        const size_t norms = i ? 4 * 32 : 2 * 32,
+                     vectors = 4 * (3 * (norms + 2 * 16 + (i ? 0 : 64)) + 32 + 2 * 16);
         const size_t table = i ? 0 : weir_weight_bytes(WEIR_LAYOUT_PANEL, WEIR_DTYPE_BF16, 101, 24, false);
         cr_expect_eq(f.weight_bytes - f.decode_bytes, table + vectors);
         cr_expect(f.dtype == WEIR_DTYPE_BF16 && f.kv_dtype == WEIR_DTYPE_F32 && !f.encoder_decoder);

@@ -1,4 +1,5 @@
-/* A row's logits belong to its slot's timeline alone: bit for bit, whatever shares the call, at any thread count. */
+/* A row's logits belong to its slot's timeline alone: bit for bit, whatever shares the call, at any thread
+ * count. */
 #include <criterion/criterion.h>
 #include <math.h>
 #include <stdio.h>
@@ -38,7 +39,8 @@ static void steps_body(const golden_model *g, weir_isa isa) {
     tokens_of(&f, 0, token);
     fixture_run(&f, 0, token, 0, N_TOKEN, 1, want);
     for (int32_t step = 2; step <= N_TOKEN; step += step < 8 ? 1 : step < 17 ? 3 : 73) {
-        fixture_run(&f, 1, token, 0, N_TOKEN, step, got); /* over the same positions: what lies there is overwritten */
+        fixture_run(&f, 1, token, 0, N_TOKEN, step, got); /* over the same positions: what lies there is
+                                                             overwritten */
         same(got, want, (int64_t)N_TOKEN * f.n_vocab, "rows a call", &f);
     }
     fixture_close(&f);
@@ -60,8 +62,8 @@ static void threads_body(const golden_model *g, weir_isa isa) {
 }
 Test(decoder_rows, thread_count_changes_no_bit) { everywhere(threads_body); }
 
-/* Timelines at different positions, rows in one call, slots permuted, dead rows between: each equals itself alone. Then the last
- * row of each only. */
+/* Timelines at different positions, rows in one call, slots permuted, dead rows between: each equals itself
+ * alone. Then the last row of each only. */
 static void batch_body(const golden_model *g, weir_isa isa) {
     static matrix want[FIX_SLOT], got;
     static const int32_t slot_of[FIX_SLOT] = {3, 0, 1, 4, 2};
@@ -84,17 +86,20 @@ static void batch_body(const golden_model *g, weir_isa isa) {
     cr_assert_eq(fixture_forward(&f, r, n, NULL, 0, got), WEIR_OK);
     const float *at = got;
     for (int32_t s = 0; s < FIX_SLOT; at += (int64_t)(s + 2) * f.n_vocab, s++) {
-        same(at, want[s] + (int64_t)(12 * s + 10) * f.n_vocab, (int64_t)(s + 1) * f.n_vocab, "in a batch", &f);
+        same(at, want[s] + (int64_t)(12 * s + 10) * f.n_vocab, (int64_t)(s + 1) * f.n_vocab, "in a batch",
+             &f);
     }
     cr_assert_eq(fixture_forward(&f, r, n, last, FIX_SLOT, got), WEIR_OK);
     for (int32_t s = 0; s < FIX_SLOT; s++) {
-        same(got + (int64_t)s * f.n_vocab, want[s] + (int64_t)(13 * s + 10) * f.n_vocab, f.n_vocab, "last rows", &f);
+        same(got + (int64_t)s * f.n_vocab, want[s] + (int64_t)(13 * s + 10) * f.n_vocab, f.n_vocab,
+             "last rows", &f);
     }
     fixture_close(&f);
 }
 Test(decoder_rows, sessions_in_a_batch_equal_each_alone) { everywhere(batch_body); }
 
-/* Wrong drafts stored, rolled back across a page edge and a window's, other tokens appended: as if they had never been. */
+/* Wrong drafts stored, rolled back across a page edge and a window's, other tokens appended: as if they had
+ * never been. */
 static void rollback_body(const golden_model *g, weir_isa isa) {
     static matrix want, got;
     int32_t token[N_TOKEN], wrong[N_TOKEN];
@@ -133,7 +138,8 @@ static void prefill_body(const golden_model *g, weir_isa isa) {
 }
 Test(decoder_rows, prefill_depends_on_the_prompt_alone) { everywhere(prefill_body); }
 
-/* A chunk of a prompt begins where those before it end: prefill of a longer prompt leaves the same first positions. */
+/* A chunk of a prompt begins where those before it end: prefill of a longer prompt leaves the same first
+ * positions. */
 static void prefix_body(const golden_model *g, weir_isa isa) {
     static matrix want, got;
     int32_t token[N_TOKEN];
@@ -207,7 +213,8 @@ Test(decoder_rows, unwanted_rows_are_appended) { everywhere(unwanted_body); }
 static void poison(const weir_kv_view *kv, int32_t slot, int64_t len) {
     for (int64_t t = len; t < kv->table_stride * WEIR_PAGE && (t == len || t % WEIR_PAGE); t++) {
         for (int32_t i = 0; i < kv->n_layer * kv->n_head_kv; i++) {
-            float *k = weir_kv_block(kv, slot, t, i / kv->n_head_kv, i % kv->n_head_kv), *v = k + kv->head_dim * WEIR_PAGE;
+            float *k = weir_kv_block(kv, slot, t, i / kv->n_head_kv, i % kv->n_head_kv),
+                  *v = k + kv->head_dim * WEIR_PAGE;
             for (int32_t d = 0; d < kv->head_dim; d++) {
                 k[d * WEIR_PAGE + t % WEIR_PAGE] = NAN;
                 v[t % WEIR_PAGE * kv->head_dim + d] = NAN;

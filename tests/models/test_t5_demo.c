@@ -1,4 +1,5 @@
-/* The demo pair: the verifier's greedy ids are those that transformers gives (f32 arithmetic on the same weights). */
+/* The demo pair: the verifier's greedy ids are those that transformers gives (f32 arithmetic on the same
+ * weights). */
 #include <criterion/criterion.h>
 #include <jansson.h>
 #include <stdio.h>

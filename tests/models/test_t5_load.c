@@ -1,4 +1,5 @@
-/* Loading: what is missing or misshapen is named, memory is what the plan says, no failed allocation leaks. */
+/* Loading: what is missing or misshapen is named, memory is what the plan says, no failed allocation
+ * leaks. */
 #include <criterion/criterion.h>
 #include <math.h>
 #include <stdio.h>
@@ -10,7 +11,7 @@
 #include "tests/support/alloc.h"
 #include "tests/support/compare.h"
 
-/* ---- a checkpoint out of thin air ------------------------------------------------------------------------ */
+/* ---- a checkpoint out of thin air ---------------------------------------------------------------------- */
 
 static const weir_t5_config gated = {.dim = 24,
                                      .head_dim = 5,
@@ -33,8 +34,8 @@ static weir_t5_config plain_tied(void) {
     return c;
 }
 
-/* Tensors by name, with the shape their name and the config imply; contents from the name's hash. One tensor may be hidden,
- * reshaped or given another dtype. */
+/* Tensors by name, with the shape their name and the config imply; contents from the name's hash. One tensor
+ * may be hidden, reshaped or given another dtype. */
 typedef struct fake {
     weir_t5_config c;
     weir_dtype dtype;
@@ -138,7 +139,7 @@ static weir_backend *backend(int n_thread) {
     return be;
 }
 
-/* ---- named failures -------------------------------------------------------------------------------------- */
+/* ---- named failures ------------------------------------------------------------------------------------ */
 
 /* Every tensor in turn is hidden, then reshaped, then one of a stack: the message names it, nothing leaks. */
 static void break_each_tensor(const weir_t5_config *c) {
@@ -220,7 +221,7 @@ Test(t5_load, refuses_configs_no_t5_has) {
     weir_backend_close(be);
 }
 
-/* ---- which embedding ------------------------------------------------------------------------------------- */
+/* ---- which embedding ----------------------------------------------------------------------------------- */
 
 static void logits_of(weir_model *m, weir_backend *be, const weir_t5_config *c, float *logits) {
     static float pool[2][1 << 16];
@@ -232,8 +233,8 @@ static void logits_of(weir_model *m, weir_backend *be, const weir_t5_config *c, 
     kv.cross.pool = pool[1];
     (void)be;
     cr_assert_eq(weir_model_prefill(m, &kv, 0, prompt, 5), WEIR_OK);
-    const weir_batch b = {.token = token, .pos = zero, .slot = zero, .n_row = 1, .out = zero, .n_out = 1,
-                          .logits = logits};
+    const weir_batch b = {
+        .token = token, .pos = zero, .slot = zero, .n_row = 1, .out = zero, .n_out = 1, .logits = logits};
     cr_assert_eq(weir_model_forward(m, &kv, &b), WEIR_OK);
 }
 
@@ -285,7 +286,7 @@ Test(t5_load, tied_config_ignores_a_head_in_the_file) {
     cr_expect(memcmp(got, want, sizeof want) == 0);
 }
 
-/* ---- memory ---------------------------------------------------------------------------------------------- */
+/* ---- memory -------------------------------------------------------------------------------------------- */
 
 static size_t live;
 
@@ -364,7 +365,8 @@ static void same_facts(const weir_model_facts *a, const weir_model_facts *b) {
     cr_expect_eq(a->kv_dtype, b->kv_dtype);
 }
 
-/* From the config, from the tensors, after the load; a matrix in f32 among bf16 is counted as it lies there. */
+/* From the config, from the tensors, after the load; a matrix in f32 among bf16 is counted as it lies
+ * there. */
 Test(t5_load, facts_agree_however_they_are_found) {
     const weir_t5_config tied = plain_tied(), *const config[] = {&gated, &tied};
     weir_backend *be = backend(1);
@@ -401,7 +403,8 @@ Test(t5_load, facts_agree_however_they_are_found) {
     weir_backend_close(be);
 }
 
-/* n_param counts each tensor once: 4 matrices of attention, and so on; added up by hand for the gated config. */
+/* n_param counts each tensor once: 4 matrices of attention, and so on; added up by hand for the gated
+ * config. */
 Test(t5_load, counts_parameters) {
     weir_model_facts f;
     weir_t5_facts(&gated, WEIR_DTYPE_F32, false, &f);
@@ -416,7 +419,8 @@ static size_t packed(int64_t n, int64_t k, bool pair) {
     return weir_weight_bytes(WEIR_LAYOUT_PANEL, WEIR_DTYPE_BF16, n, k, pair);
 }
 
-/* Added up by hand: a pass reads the head and the decoder, but not what makes K and V of the encoder's output. */
+/* Added up by hand: a pass reads the head and the decoder, but not what makes K and V of the encoder's
+ * output. */
 Test(t5_load, counts_bytes) {
     weir_model_facts f;
     const size_t self = packed(45, 24, false) + packed(24, 15, false),

@@ -1,4 +1,5 @@
-/* A row's logits belong to its slot's timeline alone: bit for bit, whatever shares the call, at any thread count. */
+/* A row's logits belong to its slot's timeline alone: bit for bit, whatever shares the call, at any thread
+ * count. */
 #include <criterion/criterion.h>
 #include <math.h>
 #include <stdio.h>
@@ -187,7 +188,8 @@ static void subset_body(const char *name, weir_isa isa) {
 }
 Test(t5_rows, wanted_rows_only) { everywhere(subset_body); }
 
-/* The last row of each of three slots with other prompts and positions, in one call: what a draft step of a batch asks. */
+/* The last row of each of three slots with other prompts and positions, in one call: what a draft step of a
+ * batch asks. */
 static void subset_slots_body(const char *name, weir_isa isa) {
     static matrix want, got;
     fixture f;

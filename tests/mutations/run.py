@@ -1,7 +1,7 @@
 """Seeds bugs and counts how many the tests of CI find: into the CUDA kernels, where the CPU runner's tests look for them in the
 builds of CI, in all schedules (table `kernels`), and into the code for CPUs (table `cpu`).
 
-A table (table.py) has one entry per bug: file, kind, exact text, replacement. What is committed (HEAD) is copied to
+A table (table.py) has one entry per bug: file, kind, text (blanks and line ends aside), replacement. What is committed (HEAD) is copied to
 build/mutations/src, so that the checkout stays as it is; builds of the copy (plain, ASan + UBSan, TSan) recompile what a
 mutated file touches. A mutant is found when a test of CI fails. The tests named for it look first, build after build; then,
 for those that are left, all others of their kind. Progress is kept in build/mutations/state.json: a run that was ended goes
@@ -94,11 +94,26 @@ def text_of(m):
     return (origin / m["file"]).read_text(encoding="utf-8")
 
 
+def bare(text):
+    """The text without blanks and line ends, and where each of its characters stood."""
+    at = [i for i, c in enumerate(text) if not c.isspace()]
+    return "".join(text[i] for i in at), at
+
+
+def places(m, text):
+    """(begin, end) of each place where the entry's text stands, however it is wrapped and indented."""
+    (stripped, at), old = bare(text), bare(m["old"])[0]
+    found, k = [], stripped.find(old)
+    while k >= 0:
+        found.append((at[k], at[k + len(old) - 1] + 1))
+        k = stripped.find(old, k + len(old))
+    return found
+
+
 def mutate(m, text):
     """The file with the bug in it; `nth` (from 0) where the text occurs more than once."""
-    parts = text.split(m["old"])
-    n = m.get("nth", 0)
-    return m["old"].join(parts[:n + 1]) + m["new"] + m["old"].join(parts[n + 1:])
+    begin, end = places(m, text)[m.get("nth", 0)]
+    return text[:begin] + m["new"].strip() + text[end:]
 
 
 def check():
@@ -108,14 +123,14 @@ def check():
         if not (origin / m["file"]).exists():
             bad.append(f"{label(m)}: its file is not there")
             continue
-        count = text_of(m).count(m["old"])
+        count = len(places(m, text_of(m)))
         if count == 0:
             bad.append(f"{label(m)}: its text is not there")
         elif count != 1 and "nth" not in m:
             bad.append(f"{label(m)}: its text is there {count} times, and no nth")
         elif m.get("nth", 0) >= count:
             bad.append(f"{label(m)}: its text is there {count} times only")
-        if m["old"] == m["new"]:
+        if bare(m["old"])[0] == bare(m["new"])[0]:
             bad.append(f"{label(m)}: changes nothing")
         if not tests_of(m):
             bad.append(f"{label(m)}: no test is named for its file")

@@ -107,7 +107,8 @@ static size_t dynamic_allowed(const void *kernel) {
     return DYNAMIC;
 }
 
-/* Blocks of an SM at once. The runner keeps every thread of a cooperative launch on a stack of its own, hence few. */
+/* Blocks of an SM at once. The runner keeps every thread of a cooperative launch on a stack of its own, hence
+ * few. */
 static int occupancy(int threads, size_t dynamic) {
     static long most;
     if (!most) most = env_number("WEIR_RUNNER_BLOCKS", 2);

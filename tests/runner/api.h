@@ -25,7 +25,8 @@ bool no_driver();
 
 /* ---- streams (graph.cc) ---- */
 
-/* Work of a stream: done at once, or kept where the stream is being captured. false: the capture refuses it. */
+/* Work of a stream: done at once, or kept where the stream is being captured. false: the capture refuses
+ * it. */
 typedef std::function<void()> work;
 cudaError_t submit(cudaStream_t stream, work w, const char *what);
 bool capturing(cudaStream_t stream);

@@ -168,7 +168,8 @@ static int my_lane() { return current()->index % 32; }
 
 void sync_warp(unsigned mask, site at) {
     warp *w = my_warp();
-    /* One token a warp: masks that do not overlap are ordered too, which can only hide a race between them. */
+    /* One token a warp: masks that do not overlap are ordered too, which can only hide a race between
+     * them. */
     order_release(&w->order);
     meet(SYNC, mask, nullptr, at);
     order_acquire(&w->order);
@@ -307,8 +308,9 @@ static void mma_gather(const warp *w, float (&a)[16][16], float (&b)[16][8]) {
     }
 }
 
-/* The sum is d, then k = 0 … 15 in turn, each step rounded to float. Tensor cores add otherwise (an order of their own, fewer
- * roundings): tests of kernels with mma compare within a tolerance, and equal bits only among runs of one machine. */
+/* The sum is d, then k = 0 … 15 in turn, each step rounded to float. Tensor cores add otherwise (an order of
+ * their own, fewer roundings): tests of kernels with mma compare within a tolerance, and equal bits only
+ * among runs of one machine. */
 static void mma_lanes(warp *w, unsigned) {
     float a[16][16], b[16][8];
     mma_gather(w, a, b);

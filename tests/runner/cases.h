@@ -5,8 +5,8 @@
 extern "C" {
 #endif
 
-/* Kernels for the runner's own tests (cases_*.cu). A right_* runs kernels whose answer is known and counts what differs;
- * a wrong_* does what the runner has to find, and ends there. */
+/* Kernels for the runner's own tests (cases_*.cu). A right_* runs kernels whose answer is known and counts
+ * what differs; a wrong_* does what the runner has to find, and ends there. */
 long right_shuffles(void);
 long right_votes(void);
 long right_reductions(void);
@@ -31,7 +31,8 @@ long right_product(void);
 
 int sees_copy_not_waited_for(void); /* 1 if the kernel read what had not landed */
 
-/* What the runner stops, or a sanitizer; then races for ThreadSanitizer. Each ends the process (runner_cases). */
+/* What the runner stops, or a sanitizer; then races for ThreadSanitizer. Each ends the process
+ * (runner_cases). */
 /* clang-format off */
 #define WRONG_MAP(X)                                                                                 \
     X(wrong_deadlock) X(wrong_divergent_barrier) X(wrong_lane_outside_its_mask) X(wrong_exited_lane) \

@@ -136,7 +136,8 @@ __global__ void unordered_team(int *cell, uint32_t *arrived) {
     while (__atomic_load_n(arrived, __ATOMIC_RELAXED) < gridDim.x) ptx::spin();
     cell[2 + blockIdx.x] = cell[1 - blockIdx.x];
 }
-/* The last block adds up what the others left; the count comes before the block's other threads have written. */
+/* The last block adds up what the others left; the count comes before the block's other threads have
+ * written. */
 __global__ void counted_too_early(int *part, uint32_t *done, int *sum) {
     K_SHARED(last, bool);
     const int t = threadIdx.x;

@@ -1,13 +1,14 @@
 #ifndef WEIR_TESTS_RUNNER_CONTROL_H
 #define WEIR_TESTS_RUNNER_CONTROL_H
 
-/* What tests ask of the CPU runner, and make it do. All of it is per process and may be called at any time from the host. */
+/* What tests ask of the CPU runner, and make it do. All of it is per process and may be called at any time
+ * from the host. */
 #ifdef __cplusplus
 extern "C" {
 #endif
 
-/* Calls so far of a function of the runtime or of cuBLASLt, by its name ("cudaStreamSynchronize"); kernel launches of all
- * kinds are "cudaLaunchKernelExC", those from inside a graph "graph kernel". */
+/* Calls so far of a function of the runtime or of cuBLASLt, by its name ("cudaStreamSynchronize"); kernel
+ * launches of all kinds are "cudaLaunchKernelExC", those from inside a graph "graph kernel". */
 long runner_api_count(const char *name);
 void runner_api_reset(void);
 
@@ -20,10 +21,12 @@ void runner_fail_malloc(long n);     /* cudaMalloc number n and all later ones: 
 void runner_fail_host_alloc(long n); /* the same for cudaHostAlloc */
 void runner_fail_launch(
     long n); /* kernel number n (a graph's too) does not run: every later call answers that memory was
-                                      accessed illegally, from the next one that is not cudaPeekAtLastError or cudaGetLastError */
+                                      accessed illegally, from the next one that is not cudaPeekAtLastError or
+                                      cudaGetLastError */
 void runner_devices(int n);             /* 0 … 8 devices; -1: no driver */
 void runner_compute_capability(int cc); /* 90 to begin with; 80 leaves programmatic dependent launches out */
-void runner_busy(long n);               /* the next n cudaStreamQuery find work under way: cudaErrorNotReady, kept like an error */
+void runner_busy(long n);               /* the next n cudaStreamQuery find work under way: cudaErrorNotReady,
+                                           kept like an error */
 void runner_blaslt(int there);          /* 0: libcublasLt.so.13 cannot be opened */
 
 #ifdef __cplusplus

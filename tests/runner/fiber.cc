@@ -15,8 +15,8 @@ extern "C" void *__tsan_get_current_fiber();
 extern "C" void *__tsan_create_fiber(unsigned flags);
 extern "C" void __tsan_switch_to_fiber(void *fiber, unsigned flags);
 
-/* Fibers are threads that never end to TSan: it would sleep a second at exit for each test. A short history, because every
- * fiber has one. */
+/* Fibers are threads that never end to TSan: it would sleep a second at exit for each test. A short history,
+ * because every fiber has one. */
 extern "C" const char *__tsan_default_options();
 extern "C" const char *__tsan_default_options() { return "atexit_sleep_ms=0:history_size=1"; }
 #endif
@@ -34,8 +34,8 @@ static fiber *came_from, *running_host;
 static fiber *entering;
 
 #if defined(__x86_64__)
-/* Saves what the ABI makes the callee's, swaps stacks, and returns on the other one. ucontext would make two system calls
- * a switch for the signal mask. */
+/* Saves what the ABI makes the callee's, swaps stacks, and returns on the other one. ucontext would make two
+ * system calls a switch for the signal mask. */
 extern "C" void weir_runner_switch(void **save, void *load);
 asm(R"(
     .text
@@ -65,7 +65,8 @@ static void stack_prepare(fiber *f, void (*entry)()) {
     enum { REGISTERS = 6 };
     void **top = reinterpret_cast<void **>(f->stack + f->size - f->color) - 4;
     top[1] =
-        nullptr; /* a return address for entry, which it never uses; keeps the stack 16-byte aligned as after a call */
+        nullptr; /* a return address for entry, which it never uses; keeps the stack 16-byte aligned as after
+                    a call */
     top[0] = reinterpret_cast<void *>(entry);
     for (int i = 1; i <= REGISTERS; i++) top[-i] = nullptr;
     f->sp = top - REGISTERS;

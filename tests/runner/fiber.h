@@ -1,8 +1,9 @@
 #ifndef WEIR_TESTS_RUNNER_FIBER_H
 #define WEIR_TESTS_RUNNER_FIBER_H
 
-/* Stacks that take turns on one OS thread, known to the sanitizers. Nothing here orders memory for ThreadSanitizer: that
- * is what order_release and order_acquire are for, at the points where CUDA promises it. */
+/* Stacks that take turns on one OS thread, known to the sanitizers. Nothing here orders memory for
+ * ThreadSanitizer: that is what order_release and order_acquire are for, at the points where CUDA promises
+ * it. */
 #include <cstddef>
 
 namespace runner {
@@ -32,7 +33,10 @@ extern "C" void __tsan_release(void *p);
 extern "C" void __tsan_mutex_destroy(void *p, unsigned flags);
 inline void order_release(void *p) { __tsan_release(p); }
 inline void order_acquire(void *p) { __tsan_acquire(p); }
-inline void order_forget(void *p) { __tsan_mutex_destroy(p, 0); } /* what was released to p orders nobody any more */
+inline void order_forget(void *p) {
+    __tsan_mutex_destroy(p, 0);
+} /* what was released to p orders nobody any
+                                                                     more */
 #else
 inline void order_release(void *) {}
 inline void order_acquire(void *) {}

@@ -1,5 +1,6 @@
-/* Streams, copies, events, capture and graphs. A stream does everything at once; what the host may see before it waits is for
- * ThreadSanitizer to say (internal.h, order of the stream). Captured work is a list of closures. */
+/* Streams, copies, events, capture and graphs. A stream does everything at once; what the host may see before
+ * it waits is for ThreadSanitizer to say (internal.h, order of the stream). Captured work is a list of
+ * closures. */
 #include "tests/runner/api.h"
 
 #include <pthread.h>

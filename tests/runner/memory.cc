@@ -1,6 +1,6 @@
-/* Device memory. Plain and TSan builds: a range of addresses that is closed (PROT_NONE) while host code runs and open while a kernel,
- * a copy or a fill does; no address is used twice, and a band behind every allocation shows what was written past it. Under
- * ASan: exact heap blocks, which it guards better. */
+/* Device memory. Plain and TSan builds: a range of addresses that is closed (PROT_NONE) while host code runs
+ * and open while a kernel, a copy or a fill does; no address is used twice, and a band behind every
+ * allocation shows what was written past it. Under ASan: exact heap blocks, which it guards better. */
 #include "tests/runner/internal.h"
 
 #include <signal.h>
@@ -149,8 +149,11 @@ static void *place(size_t bytes, size_t *span) {
 
 static void displace(allocation *a) {
 #ifdef RUNNER_TSAN
-    /* A mapping in its place, which the sanitizer notices: its shadow of these pages, twice their size, goes with them. */
-    if (mmap(a->p, a->span, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED, -1, 0) == a->p) return;
+    /* A mapping in its place, which the sanitizer notices: its shadow of these pages, twice their size, goes
+     * with them. */
+    if (mmap(a->p, a->span, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED, -1, 0) ==
+        a->p)
+        return;
 #endif
     mprotect(a->p, a->span, PROT_NONE);
     madvise(a->p, a->span, MADV_DONTNEED);

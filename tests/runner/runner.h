@@ -1,8 +1,9 @@
 #ifndef WEIR_TESTS_RUNNER_RUNNER_H
 #define WEIR_TESTS_RUNNER_RUNNER_H
 
-/* Comes first (-include) in every .cu that the CPU runner compiles: what nvcc has built in. Code here is compiled
- * with the kernels, sanitizers included; the bodies behind the declarations are not instrumented (tests/runner/README.md). */
+/* Comes first (-include) in every .cu that the CPU runner compiles: what nvcc has built in. Code here is
+ * compiled with the kernels, sanitizers included; the bodies behind the declarations are not instrumented
+ * (tests/runner/README.md). */
 #include "tests/runner/include/cuda_runtime.h"
 
 #include <math.h>
@@ -90,8 +91,8 @@ inline uint4 load16(const void *p, const char *what, site at) {
 }
 float f32_of_f16(uint16_t h);
 
-/* A copy that lands at issue (WEIR_RUNNER_CP=early) or not before it is waited for (late). The copy itself happens here, in the
- * calling thread and instrumented. */
+/* A copy that lands at issue (WEIR_RUNNER_CP=early) or not before it is waited for (late). The copy itself
+ * happens here, in the calling thread and instrumented. */
 struct pending {
     void *smem;
     const void *gmem;

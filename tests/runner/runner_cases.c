@@ -1,4 +1,5 @@
-/* runner_cases NAME: does one thing that the runner or a sanitizer has to stop (test_wrong.c). Ends with 0 if nobody did. */
+/* runner_cases NAME: does one thing that the runner or a sanitizer has to stop (test_wrong.c). Ends with 0 if
+ * nobody did. */
 #include <stdio.h>
 #include <string.h>
 

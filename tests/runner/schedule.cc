@@ -1,6 +1,7 @@
-/* Which CUDA thread runs. One OS thread runs all of a launch: ordinary blocks one after another, the blocks of a
- * cooperative launch all at once. A thread runs until it waits; the next one in the schedule's order follows. Descending, the
- * first one in that order that can run follows instead: the last warp runs as far ahead of the others as barriers let it. */
+/* Which CUDA thread runs. One OS thread runs all of a launch: ordinary blocks one after another, the blocks
+ * of a cooperative launch all at once. A thread runs until it waits; the next one in the schedule's order
+ * follows. Descending, the first one in that order that can run follows instead: the last warp runs as far
+ * ahead of the others as barriers let it. */
 #include "tests/runner/internal.h"
 
 #include <cstdarg>

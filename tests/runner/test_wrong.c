@@ -20,8 +20,8 @@ enum { ASAN = 0, TSAN = 0 };
 enum { SAID = 1 << 18 };
 static char said[SAID];
 
-/* Runs a case of the program runner_cases; true if it ended badly. What it said is in `said`. A program of its own, because
- * ThreadSanitizer sees nothing in the child of a process that has threads. */
+/* Runs a case of the program runner_cases; true if it ended badly. What it said is in `said`. A program of
+ * its own, because ThreadSanitizer sees nothing in the child of a process that has threads. */
 static int ends_badly(const char *name) {
     int pipes[2], status = 0;
     cr_assert_eq(pipe(pipes), 0);

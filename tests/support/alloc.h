@@ -1,11 +1,12 @@
 #ifndef WEIR_TESTS_SUPPORT_ALLOC_H
 #define WEIR_TESTS_SUPPORT_ALLOC_H
 
-/* A counting allocator behind weir_set_allocator: the allocation number `fail_at` (from 1) and all later ones fail; 0 = none. */
+/* A counting allocator behind weir_set_allocator: the allocation number `fail_at` (from 1) and all later ones
+ * fail; 0 = none. */
 void alloc_install(long fail_at);
 void alloc_uninstall(void);
 void alloc_fail_after(long n); /* from now on: allocation number n + 1 and all later ones fail */
-long alloc_count(void); /* allocations asked for since install */
-long alloc_live(void);  /* not freed yet */
+long alloc_count(void);        /* allocations asked for since install */
+long alloc_live(void);         /* not freed yet */
 
 #endif

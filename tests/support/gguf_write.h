@@ -5,7 +5,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
-/* A GGUF file in memory, valid unless told otherwise: pairs, then tensors, then gguf_finish. Bytes are `p`, `n` of them. */
+/* A GGUF file in memory, valid unless told otherwise: pairs, then tensors, then gguf_finish. Bytes are `p`,
+ * `n` of them. */
 typedef struct gguf_blob {
     uint8_t *p;
     size_t n, cap;

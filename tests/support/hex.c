@@ -3,9 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-static int digit(char c) {
-    return c >= '0' && c <= '9' ? c - '0' : c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
-}
+static int digit(char c) { return c >= '0' && c <= '9' ? c - '0' : c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1; }
 
 char *hex_decode(const char *hex, size_t *n) {
     *n = strlen(hex) / 2;

@@ -2,8 +2,8 @@
 #include <stdlib.h>
 #include <unistd.h>
 
-/* Tests name what they read relative to the root of the tree, and may be started from any folder. Before main(), since Criterion's
- * processes inherit the folder from it. */
+/* Tests name what they read relative to the root of the tree, and may be started from any folder. Before
+ * main(), since Criterion's processes inherit the folder from it. */
 __attribute__((constructor)) static void enter_root(void) {
     if (chdir(WEIR_TEST_ROOT) == 0) return;
     perror(WEIR_TEST_ROOT);

@@ -1,7 +1,8 @@
 #ifndef WEIR_TESTS_RUNNER_CUBLASLT_H
 #define WEIR_TESTS_RUNNER_CUBLASLT_H
 
-/* The runner's slice of cuBLASLt (names and numbers of version 13): products of f32, f16 and bf16 with f32 accumulation. */
+/* The runner's slice of cuBLASLt (names and numbers of version 13): products of f32, f16 and bf16 with f32
+ * accumulation. */
 #include "tests/runner/include/cuda_runtime.h"
 
 enum cublasStatus_t {

@@ -1,8 +1,8 @@
 #ifndef WEIR_TESTS_RUNNER_CUDA_RUNTIME_H
 #define WEIR_TESTS_RUNNER_CUDA_RUNTIME_H
 
-/* The runner's own slice of the CUDA runtime (names, numbers and meanings of CUDA 13): what the backend uses and no more.
- * Anything else fails to compile here, and is added here. */
+/* The runner's own slice of the CUDA runtime (names, numbers and meanings of CUDA 13): what the backend uses
+ * and no more. Anything else fails to compile here, and is added here. */
 #include <cstddef>
 #include <cstdint>
 #include <functional>
