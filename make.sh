@@ -27,7 +27,7 @@ usage: ./make.sh COMMAND
   lint             layers, shell scripts, gcc -fanalyzer; ptxas where there is an nvcc
   ptxas [--update] registers, shared memory and spills of the kernels against kernels/ptxas.txt
   fuzz [SECONDS]   every parser's fuzz target, SECONDS each (default 60; clang)
-  format [--check] clang-format over the C and C++ sources
+  format [--check] clang-format 14 over the C and C++ sources
   clean            remove build/
 
 PYTHON names a Python that already has what bleu, peers and lab need; JOBS bounds parallel compilers and tests.
@@ -283,7 +283,7 @@ case $command in
     format)
         need clang-format
         if [ "${1:-}" = --check ]; then
-            sources | xargs clang-format --dry-run -Werror
+            sources | xargs -n 40 -P "$(jobs)" clang-format --dry-run -Werror
         else
             sources | xargs clang-format -i
         fi

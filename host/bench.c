@@ -20,7 +20,7 @@ typedef struct copy_job {
 static void copy_part(void *arg, int worker, int n_worker) {
     const copy_job *j = arg;
     long begin, end;
-    weir_pool_split((long)j->bytes, 4096, worker, n_worker, &begin, &end);
+    weir__pool_split((long)j->bytes, 4096, worker, n_worker, &begin, &end);
     memcpy(j->to + begin, j->from + begin, (size_t)(end - begin));
 }
 
@@ -37,7 +37,7 @@ static double quantile(double *v, int n, double at) {
 /* One copy, done when it returns. */
 static weir_status copy_once(weir_backend *be, copy_job *job) {
     if (!be->device) {
-        weir_pool_run(be->pool, copy_part, job);
+        weir__pool_run(be->pool, copy_part, job);
         return WEIR_OK;
     }
     WEIR_TRY(be->queue->copy(be, job->to, job->from, job->bytes));
@@ -50,7 +50,7 @@ static weir_status fill(weir_backend *be, char *p, size_t bytes) {
     for (size_t i = 0; i < sizeof block / sizeof *block; i++) block[i] = x = x * 1664525u + 1013904223u;
     for (size_t at = 0; at < bytes; at += sizeof block)
         WEIR_TRY(
-            weir_backend_upload(be, p + at, block, bytes - at < sizeof block ? bytes - at : sizeof block));
+            weir__backend_upload(be, p + at, block, bytes - at < sizeof block ? bytes - at : sizeof block));
     return WEIR_OK;
 }
 
@@ -59,20 +59,20 @@ double weir_bench_copy(weir_engine *e, size_t bytes, int repeat) {
     if (repeat > MAX_REPEAT) repeat = MAX_REPEAT;
     weir_backend *be = e->be;
     double *seconds = weir_alloc((size_t)repeat, sizeof *seconds);
-    char *from = weir_backend_alloc(be, bytes), *to = weir_backend_alloc(be, bytes);
+    char *from = weir__backend_alloc(be, bytes), *to = weir__backend_alloc(be, bytes);
     weir_status st = seconds && from && to ? WEIR_OK : WEIR_ENOMEM;
     if (st == WEIR_OK) st = fill(be, from, bytes);
     if (st == WEIR_OK) st = fill(be, to, bytes);
     copy_job job = {.to = to, .from = from, .bytes = bytes};
     for (int i = -1; i < repeat && st == WEIR_OK; i++) {
-        const double t0 = weir_now();
+        const double t0 = weir__now();
         st = weir_interrupted(&e->interrupt) ? WEIR_ECANCELED : copy_once(be, &job);
-        if (i >= 0) seconds[i] = weir_now() - t0;
+        if (i >= 0) seconds[i] = weir__now() - t0;
     }
     const double rate = st == WEIR_OK ? 2.0 * (double)bytes / quantile(seconds, repeat, 0.5) : 0.0;
     weir_free(seconds);
-    if (from) weir_backend_free(be, from);
-    if (to) weir_backend_free(be, to);
+    if (from) weir__backend_free(be, from);
+    if (to) weir__backend_free(be, to);
     return rate;
 }
 
@@ -96,10 +96,10 @@ static weir_status measure(bench *b, const char *name, int n_row, double bytes, 
     if (b->n >= b->cap) return WEIR_OK;
     for (int i = -WARM_UP; i < b->repeat; i++) {
         if (weir_interrupted(&b->e->interrupt)) return WEIR_ECANCELED;
-        const double t0 = weir_now();
+        const double t0 = weir__now();
         WEIR_TRY(part(b));
         WEIR_TRY(b->e->be->queue->wait(b->e->be));
-        if (i >= 0) b->seconds[i] = weir_now() - t0;
+        if (i >= 0) b->seconds[i] = weir__now() - t0;
     }
     weir_bench_row *r = &b->rows[b->n++];
     snprintf(r->name, sizeof r->name, "%s", name);
@@ -112,7 +112,7 @@ static weir_status measure(bench *b, const char *name, int n_row, double bytes, 
 
 static weir_status part_prefill(bench *b) {
     b->s->cached[b->side] = -1;
-    return weir_session_prefill(b->s, b->side, NULL);
+    return weir__session_prefill(b->s, b->side, NULL);
 }
 
 /* n_row rows at the session's current end; nothing is kept, so every repeat is the same call. */
@@ -120,8 +120,8 @@ static weir_status part_rows(bench *b) {
     weir_engine *e = b->e;
     weir_rows rows = {0, 0};
     for (int i = 0; i < b->n_row; i++)
-        weir_rows_add(e, &rows, b->s, (37 * i + 11) % e->n_vocab, b->s->n + i, true);
-    return weir_rows_run(e, &rows, b->side, b->side == WEIR_DRAFTER ? e->buf.q_logits : e->buf.p_logits);
+        weir__rows_add(e, &rows, b->s, (37 * i + 11) % e->n_vocab, b->s->n + i, true);
+    return weir__rows_run(e, &rows, b->side, b->side == WEIR_DRAFTER ? e->buf.q_logits : e->buf.p_logits);
 }
 
 /* A draft step as weir_step runs it: one row, its statistics, the draw. */
@@ -133,8 +133,8 @@ static weir_status part_draft(bench *b) {
     f->law_of[0] = 0;
     f->position[0] = (int32_t)b->s->n;
     f->block_row[0] = 0;
-    WEIR_TRY(weir_rows_stats(b->e, WEIR_DRAFTER, f->q_logits, 1, b->e->dev.call_stats));
-    return weir_rows_draw(b->e, f->q_logits, 1, b->e->dev.call_stats);
+    WEIR_TRY(weir__rows_stats(b->e, WEIR_DRAFTER, f->q_logits, 1, b->e->dev.call_stats));
+    return weir__rows_draw(b->e, f->q_logits, 1, b->e->dev.call_stats);
 }
 
 /* What part_accept's ops read: the drafter's rows are the verifier's, so every draft is examined and
@@ -143,7 +143,7 @@ static weir_status make_block(bench *b) {
     weir_engine *e = b->e;
     weir_step_buffers *f = &e->buf, *d = &e->dev;
     for (int r = 0; r <= b->gamma; r++) f->law_of[r] = 0;
-    WEIR_TRY(weir_rows_stats(e, WEIR_VERIFIER, f->p_logits, b->gamma + 1, d->p_stats));
+    WEIR_TRY(weir__rows_stats(e, WEIR_VERIFIER, f->p_logits, b->gamma + 1, d->p_stats));
     WEIR_TRY(WEIR_GET(e, p_stats, b->gamma + 1));
     for (int j = 0; j < b->gamma; j++) f->draft[j] = f->p_stats[j].argmax;
     f->accept[0] = (weir_accept_session){.law = &d->law[0],
@@ -174,14 +174,14 @@ static weir_status part_accept(bench *b) {
     weir_accept_args a = {
         .session = e->dev.accept, .n_session = 1, .ld_q = ld, .ld_p = ld, .n_vocab = e->n_vocab};
     weir_emit_args m = {.session = e->dev.emit, .n_session = 1, .n_vocab = e->n_vocab};
-    WEIR_TRY(weir_rows_stats(e, WEIR_VERIFIER, e->dev.p_logits, b->gamma + 1, e->dev.p_stats));
+    WEIR_TRY(weir__rows_stats(e, WEIR_VERIFIER, e->dev.p_logits, b->gamma + 1, e->dev.p_stats));
     WEIR_TRY(e->be->op.accept(e->be, &a));
     return e->be->op.emit(e->be, &m);
 }
 
 /* A whole step from the session's first token on; the output is forgotten again. */
 static weir_status part_step(bench *b) {
-    weir_session_restart(b->s);
+    weir__session_restart(b->s);
     for (int side = 0; side < 2; side++)
         if (b->s->cached[side] > 0) b->s->cached[side] = 0;
     return weir_step(b->e, &b->s, 1, 1, NULL);
@@ -202,16 +202,16 @@ static weir_status open_session(bench *b, weir_method method, int n_prompt, weir
     b->s = NULL;
     weir_status st = weir_session_create(b->e, &opt, prompt, (size_t)n_prompt, NULL, NULL, &b->s, err);
     weir_free(prompt);
-    if (st == WEIR_OK) st = weir_session_admit(b->s, err);
+    if (st == WEIR_OK) st = weir__session_admit(b->s, err);
     for (int side = 0; st == WEIR_OK && side <= (int)b->e->has_draft; side++)
-        st = weir_session_room(b->s, side, opt.n_draft + 2 > 10 ? opt.n_draft + 2 : 10);
+        st = weir__session_room(b->s, side, opt.n_draft + 2 > 10 ? opt.n_draft + 2 : 10);
     if (st != WEIR_OK) return st;
     b->e->buf.law[0] = b->s->law;
     return WEIR_PUT(b->e, law, 1);
 }
 
 static double pass_bytes(const weir_engine *e, int side) {
-    return (double)weir_model_get_facts(e->side[side].model)->decode_bytes;
+    return (double)weir__model_get_facts(e->side[side].model)->decode_bytes;
 }
 
 /* A prompt goes through the encoder and what makes the cross cache, or through a decoder's layers but not its

@@ -29,14 +29,14 @@
     X(q_logits, (e)->n_row_max *(e)->side[WEIR_DRAFTER].ld, float)  \
     X(p_logits, (e)->n_row_max *(e)->side[WEIR_VERIFIER].ld, float) \
     X(note, (e)->be->device ? (e)->n_row_max : 0, weir_row_note)    \
-    X(extent, (e)->be->extents ? (e)->n_row_max *weir_extent_count((e)->n_vocab) : 0, weir_extent)
+    X(extent, (e)->be->extents ? (e)->n_row_max *weir__extent_count((e)->n_vocab) : 0, weir_extent)
 
 #define HOST_ONLY(X, e)                     \
     X(n_draft, (e)->n_parallel, int32_t)    \
     X(tick, (e)->n_parallel, weir_tick_row) \
     X(list, (e)->n_parallel, weir_session *)
 
-weir_bytes weir_buffers_bytes(const weir_engine *e) {
+weir_bytes weir__buffers_bytes(const weir_engine *e) {
     size_t mirrored = 0, backend = 0, host = 0;
 #define ADD(sum, n, type) sum += (size_t)(n) * sizeof(type);
 #define ADD_MIRRORED(field, n, type) ADD(mirrored, n, type)
@@ -52,8 +52,8 @@ weir_bytes weir_buffers_bytes(const weir_engine *e) {
 /* Zeroed backend memory, NULL for no bytes; *ok is cleared on failure. */
 static void *take(weir_engine *e, int64_t n, size_t size, bool *ok) {
     if (n == 0) return NULL;
-    void *p = weir_backend_alloc(e->be, (size_t)n * size);
-    if (p && weir_backend_zero(e->be, p, (size_t)n * size) == WEIR_OK) return p;
+    void *p = weir__backend_alloc(e->be, (size_t)n * size);
+    if (p && weir__backend_zero(e->be, p, (size_t)n * size) == WEIR_OK) return p;
     *ok = false;
     return p;
 }
@@ -64,7 +64,7 @@ static void *take_host(int64_t n, size_t size, bool *ok) {
     return p;
 }
 
-weir_status weir_buffers_open(weir_engine *e) {
+weir_status weir__buffers_open(weir_engine *e) {
     const bool device = e->be->device;
     bool host = true, backend = true;
 #define OPEN_BACKEND(field, n, type) e->buf.field = e->dev.field = take(e, (n), sizeof(type), &backend);
@@ -79,22 +79,22 @@ weir_status weir_buffers_open(weir_engine *e) {
     return host && backend ? WEIR_OK : WEIR_ENOMEM;
 }
 
-void weir_buffers_close(weir_engine *e) {
+void weir__buffers_close(weir_engine *e) {
 #define CLOSE_BACKEND(field, n, type) \
-    if (e->dev.field) weir_backend_free(e->be, e->dev.field);
+    if (e->dev.field) weir__backend_free(e->be, e->dev.field);
 #define CLOSE_HOST(field, n, type) weir_free(e->buf.field);
 #define CLOSE_MIRRORED(field, n, type)                         \
     if (e->buf.field != e->dev.field) weir_free(e->buf.field); \
-    if (e->dev.field) weir_backend_free(e->be, e->dev.field);
+    if (e->dev.field) weir__backend_free(e->be, e->dev.field);
     MIRRORED(CLOSE_MIRRORED, e)
     BACKEND_ONLY(CLOSE_BACKEND, e)
     HOST_ONLY(CLOSE_HOST, e)
 }
 
-weir_status weir_step_put(weir_engine *e, void *dev, const void *host, size_t bytes) {
-    return dev == host ? WEIR_OK : weir_backend_upload(e->be, dev, host, bytes);
+weir_status weir__step_put(weir_engine *e, void *dev, const void *host, size_t bytes) {
+    return dev == host ? WEIR_OK : weir__backend_upload(e->be, dev, host, bytes);
 }
 
-weir_status weir_step_get(weir_engine *e, void *host, const void *dev, size_t bytes) {
-    return dev == host ? WEIR_OK : weir_backend_download(e->be, host, dev, bytes);
+weir_status weir__step_get(weir_engine *e, void *host, const void *dev, size_t bytes) {
+    return dev == host ? WEIR_OK : weir__backend_download(e->be, host, dev, bytes);
 }

@@ -4,12 +4,12 @@
 
 #include "kernels/base/mem.h"
 
-weir_status weir_chat_own_open(weir_chat_own **out, const char *source, size_t bytes,
-                               const char *const special[WEIR_SPECIAL_N], weir_err *err) {
+weir_status weir__chat_own_open(weir_chat_own **out, const char *source, size_t bytes,
+                                const char *const special[WEIR_SPECIAL_N], weir_err *err) {
     weir_err why = {""};
     weir_chat_own *o = weir_calloc(1, sizeof *o);
     if (!o) return weir_fail(err, WEIR_ENOMEM, "no memory for a chat template");
-    const weir_status s = weir_jinja_parse(&o->program, source, bytes, &why);
+    const weir_status s = weir__jinja_parse(&o->program, source, bytes, &why);
     if (s != WEIR_OK) {
         weir_free(o);
         return weir_fail(err, s, "chat template: %s", why.text);
@@ -20,9 +20,9 @@ weir_status weir_chat_own_open(weir_chat_own **out, const char *source, size_t b
     return WEIR_OK;
 }
 
-void weir_chat_own_free(weir_chat_own *o) {
+void weir__chat_own_free(weir_chat_own *o) {
     if (!o) return;
-    weir_jinja_free(o->program);
+    weir__jinja_free(o->program);
     weir_free(o);
 }
 
@@ -67,12 +67,12 @@ static weir_status render(const weir_chat_own *o, const weir_jinja_input *list, 
         if (o->special[i])
             v[n_var++] = string(weir_special_names[i], o->special[i], strlen(o->special[i]), true);
     weir_err why = {""};
-    const weir_status s = weir_jinja_render(o->program, v, n_var, NULL, out, &why);
+    const weir_status s = weir__jinja_render(o->program, v, n_var, NULL, out, &why);
     return s == WEIR_OK ? s : weir_fail(err, s, "chat template: %s", why.text);
 }
 
-weir_status weir_chat_own_render(const weir_chat_own *o, const weir_chat_message *messages, size_t n,
-                                 bool add_generation_prompt, weir_jinja_text *out, weir_err *err) {
+weir_status weir__chat_own_render(const weir_chat_own *o, const weir_chat_message *messages, size_t n,
+                                  bool add_generation_prompt, weir_jinja_text *out, weir_err *err) {
     if (n == 0) return weir_fail(err, WEIR_EINVAL, "a conversation without a message");
     weir_jinja_input *list = weir_alloc(n, 3 * sizeof *list);
     if (!list) return weir_fail(err, WEIR_ENOMEM, "no memory for %zu messages", n);
@@ -101,22 +101,22 @@ static const weir_jinja_span *find_after(const weir_jinja_text *t) {
     return NULL;
 }
 
-weir_status weir_chat_own_after_answer(const weir_chat_own *o, char **text, size_t *bytes, weir_err *err) {
+weir_status weir__chat_own_after_answer(const weir_chat_own *o, char **text, size_t *bytes, weir_err *err) {
     static const weir_chat_message talk[] = {
         SAY("user", "a"), {"assistant", ANSWER, sizeof ANSWER - 1}, SAY("user", "b")};
     const weir_jinja_span none = {.text = ""}, *after = NULL;
     weir_jinja_text t = {0};
     for (size_t n = 2; n <= 3 && !after;
          n++) { /* the last turn may stay open: then what the next one begins with */
-        weir_jinja_text_free(&t);
-        if (weir_chat_own_render(o, talk, n, false, &t, err) == WEIR_ENOMEM) return WEIR_ENOMEM;
+        weir__jinja_text_free(&t);
+        if (weir__chat_own_render(o, talk, n, false, &t, err) == WEIR_ENOMEM) return WEIR_ENOMEM;
         after = find_after(&t);
     }
     if (!after) after = &none;
     char *copy = weir_alloc(after->bytes, 1);
     if (copy && after->bytes > 0) memcpy(copy, after->text, after->bytes);
     *bytes = after->bytes;
-    weir_jinja_text_free(&t);
+    weir__jinja_text_free(&t);
     if (!copy) return weir_fail(err, WEIR_ENOMEM, "no memory for a chat template");
     *text = copy;
     return WEIR_OK;
@@ -128,7 +128,7 @@ static bool agree(const weir_chat_own *o, const weir_chat_template *t, const wei
     weir_jinja_text mine = {0};
     weir_chat_text theirs = {0};
     size_t at = 0;
-    const weir_status a = weir_chat_own_render(o, talk, n, generate, &mine, NULL);
+    const weir_status a = weir__chat_own_render(o, talk, n, generate, &mine, NULL);
     const weir_status b = weir_chat_render(t, talk, n, generate, &theirs, NULL);
     bool same = a == WEIR_OK && b == WEIR_OK;
     for (size_t i = 0; same && i < theirs.n; at += theirs.segments[i++].bytes) {
@@ -136,14 +136,14 @@ static bool agree(const weir_chat_own *o, const weir_chat_template *t, const wei
         same = s->bytes <= mine.bytes - at && memcmp(mine.text + at, s->text, s->bytes) == 0;
     }
     same = same && at == mine.bytes;
-    weir_jinja_text_free(&mine);
+    weir__jinja_text_free(&mine);
     weir_chat_text_free(&theirs);
     return same;
 }
 
 /* Turns in the order that every template takes, with white space and thoughts that some treat in their own
  * way. */
-const weir_chat_template *weir_chat_own_format(const weir_chat_own *o) {
+const weir_chat_template *weir__chat_own_format(const weir_chat_own *o) {
     static const weir_chat_message talk[] = {SAY("system", " Be brief. \n"),
                                              SAY("user", "\n  a <b> 'c'\t"),
                                              SAY("assistant", "<think>\nhm\n</think>\n\n yes "),

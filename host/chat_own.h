@@ -16,20 +16,20 @@ typedef struct weir_chat_own {
 } weir_chat_own;
 
 /* EFORMAT, ENOTSUP: "chat template: line N: …"; ENOMEM. */
-weir_status weir_chat_own_open(weir_chat_own **out, const char *source, size_t bytes,
-                               const char *const special[WEIR_SPECIAL_N], weir_err *err);
-void weir_chat_own_free(weir_chat_own *o); /* NULL allowed */
+weir_status weir__chat_own_open(weir_chat_own **out, const char *source, size_t bytes,
+                                const char *const special[WEIR_SPECIAL_N], weir_err *err);
+void weir__chat_own_free(weir_chat_own *o); /* NULL allowed */
 
 /* Spans of the result: of_template ones may hold names of tokens, the others are text. Errors as
- * weir_jinja_render, "chat template: …". */
-weir_status weir_chat_own_render(const weir_chat_own *o, const weir_chat_message *messages, size_t n,
-                                 bool add_generation_prompt, weir_jinja_text *out, weir_err *err);
+ * weir__jinja_render, "chat template: …". */
+weir_status weir__chat_own_render(const weir_chat_own *o, const weir_chat_message *messages, size_t n,
+                                  bool add_generation_prompt, weir_jinja_text *out, weir_err *err);
 
 /* The text that the template writes after an answer and before what anybody says next; *text by
  * weir_alloc, *bytes 0 if it does not show an answer. */
-weir_status weir_chat_own_after_answer(const weir_chat_own *o, char **text, size_t *bytes, weir_err *err);
+weir_status weir__chat_own_after_answer(const weir_chat_own *o, char **text, size_t *bytes, weir_err *err);
 
 /* The format by name that writes the same as this template for a handful of conversations; NULL: none. */
-const weir_chat_template *weir_chat_own_format(const weir_chat_own *o);
+const weir_chat_template *weir__chat_own_format(const weir_chat_own *o);
 
 #endif /* WEIR_HOST_CHAT_OWN_H */

@@ -65,7 +65,7 @@ static weir_status check_mark(const weir_engine *e, const weir_segment *s, weir_
     size_t n = 0;
     bool found = false;
     if (mark < 0) return WEIR_OK;
-    WEIR_TRY(weir_tokenizer_encode(e->tok, s->text, s->bytes, &ids, &n, err));
+    WEIR_TRY(weir__tokenizer_encode(e->tok, s->text, s->bytes, &ids, &n, err));
     for (size_t i = 0; i < n; i++) found |= ids[i] == mark;
     weir_free(ids);
     if (!found) return WEIR_OK;
@@ -101,9 +101,9 @@ static void name_tokens(const weir_engine *e, const char *special[WEIR_SPECIAL_N
     const weir_checkpoint *c = &e->side[WEIR_VERIFIER].ck;
     for (int i = 0; i < WEIR_SPECIAL_N; i++) special[i] = c->special[i];
     if (!c->gguf) return;
-    special[WEIR_SPECIAL_BOS] = weir_tokenizer_piece(e->tok, c->bos_id);
-    special[WEIR_SPECIAL_EOS] = c->n_eos > 0 ? weir_tokenizer_piece(e->tok, c->eos[0]) : NULL;
-    special[WEIR_SPECIAL_PAD] = weir_tokenizer_piece(e->tok, c->pad_id);
+    special[WEIR_SPECIAL_BOS] = weir__tokenizer_piece(e->tok, c->bos_id);
+    special[WEIR_SPECIAL_EOS] = c->n_eos > 0 ? weir__tokenizer_piece(e->tok, c->eos[0]) : NULL;
+    special[WEIR_SPECIAL_PAD] = weir__tokenizer_piece(e->tok, c->pad_id);
 }
 
 /* What ends a turn: the first control token that the template writes after an answer. It becomes an end of
@@ -112,12 +112,12 @@ static weir_status add_own_end(weir_engine *e, weir_err *err) {
     char *text = NULL;
     size_t bytes = 0, n = 0;
     int32_t *ids = NULL;
-    WEIR_TRY(weir_chat_own_after_answer(e->own, &text, &bytes, err));
-    weir_status s = weir_tokenizer_encode_special(e->tok, text, bytes, &ids, &n, err);
+    WEIR_TRY(weir__chat_own_after_answer(e->own, &text, &bytes, err));
+    weir_status s = weir__tokenizer_encode_special(e->tok, text, bytes, &ids, &n, err);
     weir_free(text);
     size_t i = 0;
-    while (s == WEIR_OK && i < n && !weir_tokenizer_is_control(e->tok, ids[i])) i++;
-    if (s == WEIR_OK && i < n && !add_end(e, ids[i])) s = no_room(err, weir_tokenizer_piece(e->tok, ids[i]));
+    while (s == WEIR_OK && i < n && !weir__tokenizer_is_control(e->tok, ids[i])) i++;
+    if (s == WEIR_OK && i < n && !add_end(e, ids[i])) s = no_room(err, weir__tokenizer_piece(e->tok, ids[i]));
     weir_free(ids);
     return s;
 }
@@ -127,9 +127,9 @@ static weir_status check_own_span(const weir_engine *e, const weir_jinja_span *s
     int32_t *ids = NULL;
     size_t n = 0;
     const char *found = NULL;
-    WEIR_TRY(weir_tokenizer_encode(e->tok, span->text, span->bytes, &ids, &n, err));
+    WEIR_TRY(weir__tokenizer_encode(e->tok, span->text, span->bytes, &ids, &n, err));
     for (size_t i = 0; i < n && !found; i++) {
-        const char *piece = weir_tokenizer_piece(e->tok, ids[i]);
+        const char *piece = weir__tokenizer_piece(e->tok, ids[i]);
         const size_t k = piece ? strlen(piece) : 0;
         if (k > 3 && piece[0] == '<' && piece[k - 1] == '>' && memmem(span->text, span->bytes, piece, k))
             found = piece;
@@ -148,10 +148,10 @@ static weir_status check_own_marks(const weir_engine *e, weir_err *err) {
     weir_jinja_text t = {0};
     weir_status s = WEIR_OK;
     if (e->side[WEIR_VERIFIER].ck.tokenizer != WEIR_TOKENIZER_SPM) return WEIR_OK;
-    if (weir_chat_own_render(e->own, talk, 3, true, &t, err) == WEIR_ENOMEM) return WEIR_ENOMEM;
+    if (weir__chat_own_render(e->own, talk, 3, true, &t, err) == WEIR_ENOMEM) return WEIR_ENOMEM;
     for (size_t i = 0; i < t.n && s == WEIR_OK; i++)
         if (t.spans[i].of_template) s = check_own_span(e, &t.spans[i], err);
-    weir_jinja_text_free(&t);
+    weir__jinja_text_free(&t);
     return s;
 }
 
@@ -160,10 +160,10 @@ static weir_status open_own(weir_engine *e, const char *source, size_t bytes, co
     const char *special[WEIR_SPECIAL_N];
     if (!e->tok) return weir_fail(err, WEIR_ENOTSUP, "a chat template needs a tokenizer");
     name_tokens(e, special);
-    WEIR_TRY(weir_chat_own_open(&e->own, source, bytes, special, err));
+    WEIR_TRY(weir__chat_own_open(&e->own, source, bytes, special, err));
     WEIR_TRY(check_own_marks(e, err));
     WEIR_TRY(add_own_end(e, err));
-    const weir_chat_template *same = weir_chat_own_format(e->own);
+    const weir_chat_template *same = weir__chat_own_format(e->own);
     snprintf(e->chat_about, sizeof e->chat_about, "%s (Jinja, %zu bytes; %s%s)", whose, bytes,
              same ? "writes what this format by name does: " : "none of the formats by name",
              same ? same->name : "");
@@ -190,21 +190,21 @@ static weir_status open_any(weir_engine *e, const weir_engine_options *o, weir_e
     return weir_fail(err, WEIR_ENOTSUP, "%s", "");
 }
 
-void weir_chat_close(weir_engine *e) {
-    weir_chat_own_free(e->own);
+void weir__chat_close(weir_engine *e) {
+    weir__chat_own_free(e->own);
     e->own = NULL;
     e->chat = NULL;
 }
 
 /* What the user asked for must be there; what the checkpoint says and weir cannot run is noted, for the
  * day somebody asks. */
-weir_status weir_chat_open(weir_engine *e, const weir_engine_options *o, weir_err *err) {
+weir_status weir__chat_open(weir_engine *e, const weir_engine_options *o, weir_err *err) {
     weir_err why = {""};
     const int n_eos = e->facts.n_eos;
     const weir_status s = open_any(e, o, &why);
     const bool asked = o->chat_template || o->chat_template_file;
     if (s != WEIR_OK) {
-        weir_chat_close(e);
+        weir__chat_close(e);
         e->facts.n_eos = n_eos; /* a format that is off ends nothing */
         if (asked || s == WEIR_ENOMEM) return weir_fail(err, s, "%s", why.text);
         note_none(e, s, why.text);

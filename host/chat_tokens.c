@@ -6,9 +6,9 @@
 
 /* Vocabularies keep no index of names: this walks through all. */
 int32_t weir__chat_token(const weir_engine *e, const char *name, size_t bytes) {
-    const int32_t size = e->tok ? weir_tokenizer_size(e->tok) : 0;
+    const int32_t size = e->tok ? weir__tokenizer_size(e->tok) : 0;
     for (int32_t id = 0; id < size; id++) {
-        const char *piece = weir_tokenizer_piece(e->tok, id);
+        const char *piece = weir__tokenizer_piece(e->tok, id);
         if (piece && strncmp(piece, name, bytes) == 0 && piece[bytes] == '\0') return id;
     }
     return -1;
@@ -53,7 +53,7 @@ static weir_status add_run(const weir_engine *e, const weir_segment *s, size_t f
         p += s[i].bytes;
     }
     int32_t *ids = NULL;
-    weir_status st = weir_tokenizer_encode_run(e->tok, text, bytes, from == 0, &ids, &n, err);
+    weir_status st = weir__tokenizer_encode_run(e->tok, text, bytes, from == 0, &ids, &n, err);
     weir_free(text);
     if (st == WEIR_OK && !add_ids(l, ids, n)) st = no_memory(err);
     weir_free(ids);
@@ -113,7 +113,7 @@ weir_status weir_tokenize_segments(const weir_engine *e, const weir_segment *seg
 static weir_status tokenize_own(const weir_engine *e, const weir_chat_message *messages, size_t n,
                                 int32_t **ids, size_t *n_ids, weir_err *err) {
     weir_jinja_text text = {0};
-    WEIR_TRY(weir_chat_own_render(e->own, messages, n, true, &text, err));
+    WEIR_TRY(weir__chat_own_render(e->own, messages, n, true, &text, err));
     weir_text_span *spans = weir_alloc(text.n, sizeof *spans);
     weir_status s = WEIR_OK;
     for (size_t i = 0; spans && i < text.n; i++)
@@ -123,9 +123,9 @@ static weir_status tokenize_own(const weir_engine *e, const weir_chat_message *m
     if (!spans)
         s = no_memory(err);
     else
-        s = weir_tokenizer_encode_spans(e->tok, spans, text.n, ids, n_ids, err);
+        s = weir__tokenizer_encode_spans(e->tok, spans, text.n, ids, n_ids, err);
     weir_free(spans);
-    weir_jinja_text_free(&text);
+    weir__jinja_text_free(&text);
     return s;
 }
 

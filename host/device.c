@@ -16,18 +16,18 @@ static int cuda_index(const char *device) {
     return errno != 0 || *end || n > INT_MAX ? -1 : (int)n;
 }
 
-weir_status weir_device_check(const char *device, weir_err *err) {
+weir_status weir__device_check(const char *device, weir_err *err) {
     if (!device || strcmp(device, "cpu") == 0 || strcmp(device, "auto") == 0 || cuda_index(device) >= 0)
         return WEIR_OK;
     return weir_fail(err, WEIR_EINVAL, "device %s is not one of cpu, cuda[:N], auto", device);
 }
 
-weir_status weir_device_open(weir_engine *e, const weir_engine_options *o, int n_thread, weir_isa isa,
-                             weir_err *err) {
+weir_status weir__device_open(weir_engine *e, const weir_engine_options *o, int n_thread, weir_isa isa,
+                              weir_err *err) {
     const char *device = o->device ? o->device : "auto";
     const int index = cuda_index(device);
-    if (index >= 0) return weir_backend_cuda_open(&e->be, index, err);
-    if (strcmp(device, "auto") == 0 && weir_backend_cuda_count(&e->device_note) > 0)
-        return weir_backend_cuda_open(&e->be, 0, err);
-    return weir_backend_cpu_open(&e->be, n_thread, isa, err);
+    if (index >= 0) return weir__backend_cuda_open(&e->be, index, err);
+    if (strcmp(device, "auto") == 0 && weir__backend_cuda_count(&e->device_note) > 0)
+        return weir__backend_cuda_open(&e->be, 0, err);
+    return weir__backend_cpu_open(&e->be, n_thread, isa, err);
 }

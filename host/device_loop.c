@@ -69,7 +69,7 @@ static size_t ring_bytes(const weir_engine *e) {
     return (size_t)e->n_parallel * WEIR_LOOP_DEPTH * sizeof(weir_block_record);
 }
 
-weir_bytes weir_device_loop_bytes(const weir_engine *e) {
+weir_bytes weir__device_loop_bytes(const weir_engine *e) {
     const size_t arrays = array_bytes(e), mapped = lines(ring_bytes(e)) + lines(sizeof(weir_loop_flags));
     const size_t seats = (size_t)e->n_parallel * (sizeof(weir_seat) + sizeof(weir_session *));
     const size_t host = mapped + seats + sizeof(weir_device_loop);
@@ -91,7 +91,7 @@ static weir_status upload_index(weir_device_loop *l, int32_t *dst, int32_t n, in
     int32_t *index = weir_alloc((size_t)n, sizeof *index);
     if (!index) return WEIR_ENOMEM;
     for (int32_t i = 0; i < n; i++) index[i] = first + stride * i;
-    const weir_status st = weir_backend_upload(l->e->be, dst, index, (size_t)n * sizeof *index);
+    const weir_status st = weir__backend_upload(l->e->be, dst, index, (size_t)n * sizeof *index);
     weir_free(index);
     return st;
 }
@@ -100,7 +100,7 @@ static weir_status open_memory(weir_device_loop *l) {
     weir_engine *e = l->e;
     weir_backend *be = e->be;
     void *ring = NULL, *flags = NULL;
-    l->block = weir_backend_alloc(be, array_bytes(e));
+    l->block = weir__backend_alloc(be, array_bytes(e));
     l->mapped_ring = be->queue->alloc_mapped(be, ring_bytes(e), &ring);
     l->mapped_flags = be->queue->alloc_mapped(be, sizeof(weir_loop_flags), &flags);
     l->seat = weir_calloc((size_t)l->n_seat_max, sizeof *l->seat);
@@ -115,7 +115,7 @@ static weir_status open_memory(weir_device_loop *l) {
     return upload_index(l, l->second, l->n_seat_max, 1, 2);
 }
 
-weir_status weir_device_loop_open(weir_device_loop **out, weir_engine *e, bool graphs) {
+weir_status weir__device_loop_open(weir_device_loop **out, weir_engine *e, bool graphs) {
     weir_device_loop *l = weir_calloc(1, sizeof *l);
     if (!l) return WEIR_ENOMEM;
     l->e = e;
@@ -124,7 +124,7 @@ weir_status weir_device_loop_open(weir_device_loop **out, weir_engine *e, bool g
     l->gamma_max = e->has_draft ? e->max_draft : 0;
     const weir_status st = open_memory(l);
     if (st != WEIR_OK) {
-        weir_device_loop_close(l);
+        weir__device_loop_close(l);
         return st;
     }
     l->shape.depth = WEIR_LOOP_DEPTH;
@@ -138,14 +138,14 @@ weir_status weir_device_loop_open(weir_device_loop **out, weir_engine *e, bool g
     return WEIR_OK;
 }
 
-void weir_device_loop_close(weir_device_loop *l) {
+void weir__device_loop_close(weir_device_loop *l) {
     if (!l) return;
     weir_backend *be = l->e->be;
     for (weir_graph **g = &l->graph[0][0][0]; g < &l->graph[0][0][0] + sizeof l->graph / sizeof *g; g++)
         if (*g) be->queue->graph_free(be, *g);
     if (l->mapped_ring) be->queue->free_mapped(be, l->mapped_ring);
     if (l->mapped_flags) be->queue->free_mapped(be, l->mapped_flags);
-    if (l->block) weir_backend_free(be, l->block);
+    if (l->block) weir__backend_free(be, l->block);
     weir_free(l->seat);
     weir_free(l->who);
     weir_free(l);
@@ -179,7 +179,7 @@ static weir_status forward(const bucket *b, int side, weir_batch rows, float *lo
     rows.logits = logits;
     rows.extent = l->extent;
     rows.extent_n = l->extent ? l->e->n_vocab : 0;
-    return weir_model_forward(l->e->side[side].model, &l->e->side[side].kv, &rows);
+    return weir__model_forward(l->e->side[side].model, &l->e->side[side].kv, &rows);
 }
 
 static weir_status draft_step(const bucket *b, int32_t step) {
@@ -222,7 +222,7 @@ static weir_status run_block(void *ctx) {
 
 /* ---- seats --------------------------------------------------------------------------------------------- */
 
-bool weir_device_loop_serves(const weir_session *s) {
+bool weir__device_loop_serves(const weir_session *s) {
     return s->opt.method == WEIR_METHOD_SPECULATIVE || s->opt.method == WEIR_METHOD_VERIFIER;
 }
 
@@ -240,7 +240,7 @@ static weir_seat seat_of(const weir_session *s) {
                       .n_eos = s->opt.ignore_eos ? 0 : f->n_eos,
                       .n = (int32_t)s->n,
                       .end = WEIR_SEAT_RUNNING};
-    seat.bonus_from = seat.gamma > 0 ? weir_seat_bonus_from(&s->law) : INT32_MAX;
+    seat.bonus_from = seat.gamma > 0 ? weir__seat_bonus_from(&s->law) : INT32_MAX;
     memcpy(seat.eos, f->eos, sizeof seat.eos);
     seat.tail[0] = s->n > 0 ? s->timeline[s->n - 1] : 0;
     seat.tail[1] = s->timeline[s->n];
@@ -258,7 +258,7 @@ static weir_status take_seats(weir_device_loop *l, weir_session *const *s, int n
         l->seat[i] = i < n ? seat_of(s[i]) : (weir_seat){.slot = -1, .end = WEIR_SEAT_EMPTY};
         if (l->seat[i].gamma == b->loop.gamma && l->seat[i].bonus_from < INT32_MAX) b->loop.bonus = 1;
     }
-    return weir_backend_upload(l->e->be, b->loop.seat, l->seat, (size_t)b->loop.n_seat * sizeof *l->seat);
+    return weir__backend_upload(l->e->be, b->loop.seat, l->seat, (size_t)b->loop.n_seat * sizeof *l->seat);
 }
 
 /* Pages for what `blocks` blocks can write: the last starts at most blocks - 1 whole blocks on, and below the
@@ -268,21 +268,21 @@ static weir_status make_room(weir_session *s, int blocks) {
     const int64_t upto = (last < s->cap ? last : s->cap - 1) + gamma + 1;
     for (int side = 0; side < 2; side++) {
         if (side == WEIR_DRAFTER && gamma == 0) continue;
-        WEIR_TRY(weir_session_reserve(s, side, upto));
+        WEIR_TRY(weir__session_reserve(s, side, upto));
     }
     return WEIR_OK;
 }
 
 /* Brings the backend's page tables up to date. */
 static weir_status sync_tables(weir_engine *e) {
-    for (int side = 0; side <= (int)e->has_draft; side++) WEIR_TRY(weir_side_sync(&e->side[side]));
+    for (int side = 0; side <= (int)e->has_draft; side++) WEIR_TRY(weir__side_sync(&e->side[side]));
     return WEIR_OK;
 }
 
 static weir_status roll_back(weir_session *s) {
     for (int side = 0; side < 2; side++) {
         if (side == WEIR_DRAFTER && gamma_of(s) == 0) continue;
-        WEIR_TRY(weir_session_room(s, side, s->cached[side]));
+        WEIR_TRY(weir__session_room(s, side, s->cached[side]));
     }
     return WEIR_OK;
 }
@@ -304,22 +304,22 @@ static void ask_to_stop(follow *f) { __atomic_store_n(&f->flags->stop, 1, __ATOM
 static void book_rows(weir_session *s, const weir_block_record *r) {
     const bool behind = r->closing && r->kind == WEIR_EMIT_PI;
     if (gamma_of(s) > 0) {
-        weir_rows_book(s, WEIR_DRAFTER, (int)(s->n + 1 - s->cached[WEIR_DRAFTER]));
-        for (int j = 1; j < r->n_draft + behind; j++) weir_rows_book(s, WEIR_DRAFTER, 1);
+        weir__rows_book(s, WEIR_DRAFTER, (int)(s->n + 1 - s->cached[WEIR_DRAFTER]));
+        for (int j = 1; j < r->n_draft + behind; j++) weir__rows_book(s, WEIR_DRAFTER, 1);
         s->cached[WEIR_DRAFTER] = s->n + r->n_draft + behind;
     }
-    weir_rows_book(s, WEIR_VERIFIER, r->n_draft + 1);
+    weir__rows_book(s, WEIR_VERIFIER, r->n_draft + 1);
     s->cached[WEIR_VERIFIER] = s->n + r->n_draft + 1;
 }
 
 static void take_record(follow *f, weir_session *s, const weir_block_record *r) {
     if (!r->live || s->finish != WEIR_RUNNING) return;
-    if (weir_session_given_up(s)) { /* ends at the next block edge, which this record lies behind */
+    if (weir__session_given_up(s)) { /* ends at the next block edge, which this record lies behind */
         ask_to_stop(f);
         return;
     }
     if (r->status == WEIR_OK) book_rows(s, r);
-    const weir_status found = weir_record_commit(s, r, f->first == WEIR_OK ? f->err : NULL);
+    const weir_status found = weir__record_commit(s, r, f->first == WEIR_OK ? f->err : NULL);
     if (f->first == WEIR_OK) f->first = found;
     if (s->finish != WEIR_RUNNING && r->seat_end == WEIR_SEAT_RUNNING) ask_to_stop(f);
 }
@@ -342,7 +342,7 @@ static bool take_records(follow *f) {
 static void watch_cancels(follow *f) {
     for (int32_t i = 0; i < f->b.loop.n_seat; i++) {
         const weir_session *s = f->b.l->who[i];
-        if (s && weir_session_given_up(s)) ask_to_stop(f);
+        if (s && weir__session_given_up(s)) ask_to_stop(f);
     }
 }
 
@@ -350,7 +350,7 @@ static void watch_cancels(follow *f) {
 
 static weir_status say(follow *f, weir_status st) {
     weir_engine *e = f->b.l->e;
-    if (st == WEIR_ECUDA) return weir_backend_failure(e->be, f->err);
+    if (st == WEIR_ECUDA) return weir__backend_failure(e->be, f->err);
     return weir_fail(f->err, st, "block loop of %d seats, gamma %d: %s", (int)f->b.loop.n_seat,
                      (int)f->b.loop.gamma, weir_status_str(st));
 }
@@ -359,7 +359,7 @@ static weir_status start(follow *f, int blocks) {
     weir_backend *be = f->b.l->e->be;
     const int32_t counts[2] = {0, blocks};
     *f->flags = (weir_loop_flags){0};
-    WEIR_TRY(weir_backend_upload(be, f->b.loop.block, counts, sizeof counts));
+    WEIR_TRY(weir__backend_upload(be, f->b.loop.block, counts, sizeof counts));
     return be->queue->zero(be, f->b.loop.arrived, sizeof *f->b.loop.arrived);
 }
 
@@ -413,8 +413,8 @@ static weir_status run_launch(follow *f, int blocks) {
     return run_recorded(f, *g);
 }
 
-weir_status weir_device_loop_run(weir_device_loop *l, weir_session *const *s, int n, int max_blocks, int *ran,
-                                 weir_err *err) {
+weir_status weir__device_loop_run(weir_device_loop *l, weir_session *const *s, int n, int max_blocks,
+                                  int *ran, weir_err *err) {
     const int blocks = max_blocks < WEIR_LOOP_DEPTH ? max_blocks : WEIR_LOOP_DEPTH;
     follow f = {.flags = l->mapped_flags, .err = err};
     *ran = 0;

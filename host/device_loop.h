@@ -23,18 +23,18 @@ enum { WEIR_LOOP_DEPTH = 64 }; /* blocks of a launch, and of the ring */
 
 /* What a loop of e's shape takes besides the engine's logits and extents, for the memory plan. e->be is
  * open. */
-weir_bytes weir_device_loop_bytes(const weir_engine *e);
+weir_bytes weir__device_loop_bytes(const weir_engine *e);
 
 /* e: loaded. Uses the engine's logits and extents, so a loop and host-driven blocks of one engine take turns.
  * EDEVMEM, ENOMEM, ECUDA. */
-weir_status weir_device_loop_open(weir_device_loop **out, weir_engine *e, bool graphs);
-void weir_device_loop_close(weir_device_loop *l); /* NULL allowed; before the backend is closed */
+weir_status weir__device_loop_open(weir_device_loop **out, weir_engine *e, bool graphs);
+void weir__device_loop_close(weir_device_loop *l); /* NULL allowed; before the backend is closed */
 
-bool weir_device_loop_serves(const weir_session *s);
+bool weir__device_loop_serves(const weir_session *s);
 
 /* Up to max_blocks blocks of n admitted, running sessions that the loop serves. *ran: blocks run; fewer than
  * max_blocks when all have ended or one was ended by the host. EINVAL: as weir_step. */
-weir_status weir_device_loop_run(weir_device_loop *l, weir_session *const *s, int n, int max_blocks, int *ran,
-                                 weir_err *err);
+weir_status weir__device_loop_run(weir_device_loop *l, weir_session *const *s, int n, int max_blocks,
+                                  int *ran, weir_err *err);
 
 #endif /* WEIR_HOST_DEVICE_LOOP_H */

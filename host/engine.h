@@ -60,7 +60,7 @@ typedef struct weir_step_buffers {
     /* backend memory in both sets */
     float *q_logits, *p_logits; /* (R, ld) */
     weir_row_note *note;        /* (n_parallel, max_draft); NULL on the CPU */
-    weir_extent *extent;        /* (R, weir_extent_count(n_vocab)) of one call; NULL without
+    weir_extent *extent;        /* (R, weir__extent_count(n_vocab)) of one call; NULL without
                                                extents */
     /* host memory, not in `dev` */
     int32_t *n_draft;    /* (n_parallel) */
@@ -147,106 +147,106 @@ struct weir_session {
 };
 
 /* device.c: the backend that the options ask for. */
-weir_status weir_device_check(const char *device, weir_err *err); /* its name only; NULL = "auto" */
-weir_status weir_device_open(weir_engine *e, const weir_engine_options *o, int n_thread, weir_isa isa,
-                             weir_err *err);
+weir_status weir__device_check(const char *device, weir_err *err); /* its name only; NULL = "auto" */
+weir_status weir__device_open(weir_engine *e, const weir_engine_options *o, int n_thread, weir_isa isa,
+                              weir_err *err);
 
 /* chat_prompt.c: the chat format of the options or of the checkpoint, and the ends of its turns among the
  * ends of text. */
-weir_status weir_chat_open(weir_engine *e, const weir_engine_options *o, weir_err *err);
-void weir_chat_close(weir_engine *e);
+weir_status weir__chat_open(weir_engine *e, const weir_engine_options *o, weir_err *err);
+void weir__chat_close(weir_engine *e);
 /* chat_tokens.c: the token of that name, -1 if the vocabulary has none. */
 int32_t weir__chat_token(const weir_engine *e, const char *name, size_t bytes);
 
 /* buffers.c: the arrays of a call. */
-weir_bytes weir_buffers_bytes(const weir_engine *e);
-weir_status weir_buffers_open(weir_engine *e);
-void weir_buffers_close(weir_engine *e);
-weir_status weir_step_put(weir_engine *e, void *dev, const void *host, size_t bytes);
-weir_status weir_step_get(weir_engine *e, void *host, const void *dev, size_t bytes);
+weir_bytes weir__buffers_bytes(const weir_engine *e);
+weir_status weir__buffers_open(weir_engine *e);
+void weir__buffers_close(weir_engine *e);
+weir_status weir__step_put(weir_engine *e, void *dev, const void *host, size_t bytes);
+weir_status weir__step_get(weir_engine *e, void *host, const void *dev, size_t bytes);
 /* Entries [0, n) of an array to the backend, or back to the host; free on the CPU. A get waits for what is
  * queued. */
 #define WEIR_PUT(e, field, n) \
-    weir_step_put(e, (e)->dev.field, (e)->buf.field, (size_t)(n) * sizeof *(e)->buf.field)
+    weir__step_put(e, (e)->dev.field, (e)->buf.field, (size_t)(n) * sizeof *(e)->buf.field)
 #define WEIR_GET(e, field, n) \
-    weir_step_get(e, (e)->buf.field, (e)->dev.field, (size_t)(n) * sizeof *(e)->buf.field)
+    weir__step_get(e, (e)->buf.field, (e)->dev.field, (size_t)(n) * sizeof *(e)->buf.field)
 
 /* plan.c */
 /* Sizes of everything into e->facts; ENOMEM with the figures where it does not fit, unless only a plan is
  * wanted. */
-weir_status weir_plan_make(weir_engine *e, const weir_engine_options *o, weir_err *err);
-weir_kv_shape weir_plan_self(const weir_engine *e, const weir_model_facts *f);
+weir_status weir__plan_make(weir_engine *e, const weir_engine_options *o, weir_err *err);
+weir_kv_shape weir__plan_self(const weir_engine *e, const weir_model_facts *f);
 /* n_layer 0: the model has none */
-weir_kv_shape weir_plan_cross(const weir_engine *e, const weir_model_facts *f);
+weir_kv_shape weir__plan_cross(const weir_engine *e, const weir_model_facts *f);
 /* n_layer 0: all layers are in self */
-weir_kv_shape weir_plan_slide(const weir_engine *e, const weir_model_facts *f);
-void weir_plan_format(char *out, size_t cap, size_t bytes); /* "17.1 MiB" */
+weir_kv_shape weir__plan_slide(const weir_engine *e, const weir_model_facts *f);
+void weir__plan_format(char *out, size_t cap, size_t bytes); /* "17.1 MiB" */
 
 /* memory.c: bytes that this process may still take, by the machine, its cgroups and its resource limits, the
  * smallest of them; 0 = unknown. root: where /proc and /sys are, "" but for tests. */
-size_t weir_memory_available(const char *root);
+size_t weir__memory_available(const char *root);
 
 /* text.c: detokenisation while tokens come, and stop strings. A failed allocation ends the session as
  * cancelled. */
-void weir_text_push(weir_session *s); /* token n - 1 was appended; a stop string may end the session */
-weir_status weir_text_tell_all(weir_session *s); /* nothing follows: the rest of the text, told to on_token
+void weir__text_push(weir_session *s); /* token n - 1 was appended; a stop string may end the session */
+weir_status weir__text_tell_all(weir_session *s); /* nothing follows: the rest of the text, told to on_token
                                                     too */
-weir_status weir_text_show(weir_session *s);     /* text as far as it is certain, for a view */
+weir_status weir__text_show(weir_session *s);     /* text as far as it is certain, for a view */
 
 /* session.c */
 /* Takes a slot, runs the prompt where it surely will be needed. */
-weir_status weir_session_admit(weir_session *s, weir_err *err);
-/* The prompt on one model, once. ECANCELED as weir_session_given_up. */
-weir_status weir_session_prefill(weir_session *s, int side, weir_err *err);
-bool weir_session_given_up(const weir_session *s); /* it was cancelled, or the engine's calls are
+weir_status weir__session_admit(weir_session *s, weir_err *err);
+/* The prompt on one model, once. ECANCELED as weir__session_given_up. */
+weir_status weir__session_prefill(weir_session *s, int side, weir_err *err);
+bool weir__session_given_up(const weir_session *s); /* it was cancelled, or the engine's calls are
                                                       interrupted */
-void weir_session_give_up(weir_session *s);        /* ends it as cancelled and gives its slot back */
+void weir__session_give_up(weir_session *s);        /* ends it as cancelled and gives its slot back */
 /* Pages of a side for the prompt and n_input inputs of the timeline; fewer than before is a rollback. */
-weir_status weir_session_room(weir_session *s, int side, int64_t n_input);
-weir_status weir_session_reserve(weir_session *s, int side, int64_t n_input); /* as weir_kv_pool_reserve */
-weir_status weir_side_sync(weir_side *m);   /* the page tables of all its pools */
-void weir_session_restart(weir_session *s); /* forgets the output; keeps slot and
+weir_status weir__session_room(weir_session *s, int side, int64_t n_input);
+weir_status weir__session_reserve(weir_session *s, int side, int64_t n_input); /* as weir__kv_pool_reserve */
+weir_status weir__side_sync(weir_side *m);   /* the page tables of all its pools */
+void weir__session_restart(weir_session *s); /* forgets the output; keeps slot and
                                                                    prompts */
-void weir_session_release(weir_session *s); /* gives the slot back */
+void weir__session_release(weir_session *s); /* gives the slot back */
 /* Appends one token; applies end-of-text, stop strings and the limit. True while the session goes on. */
-bool weir_session_append(weir_session *s, int32_t id, weir_source source, float logprob,
-                         float policy_logprob);
-void weir_session_end(weir_session *s, weir_finish why);
+bool weir__session_append(weir_session *s, int32_t id, weir_source source, float logprob,
+                          float policy_logprob);
+void weir__session_end(weir_session *s, weir_finish why);
 /* Ends a session whose rows held NaN as cancelled; ELOGITS, err names the token. */
-weir_status weir_session_refuse(weir_session *s, weir_err *err);
-bool weir_session_is_eos(const weir_session *s, int32_t id);
+weir_status weir__session_refuse(weir_session *s, weir_err *err);
+bool weir__session_is_eos(const weir_session *s, int32_t id);
 
 /* rows.c: building one forward call over several sessions. */
 typedef struct weir_rows {
     int32_t n_row, n_out;
 } weir_rows;
 /* Input number `input` of the session's timeline, at position base + input of its self cache. */
-void weir_rows_add(weir_engine *e, weir_rows *r, const weir_session *s, int32_t token, int64_t input,
-                   bool wanted);
+void weir__rows_add(weir_engine *e, weir_rows *r, const weir_session *s, int32_t token, int64_t input,
+                    bool wanted);
 /* Inputs [cached, upto) of the timeline that the side lacks, `wanted` marks the last one. */
-void weir_rows_catch_up(weir_engine *e, weir_rows *r, weir_session *s, int side, int64_t upto, bool wanted);
+void weir__rows_catch_up(weir_engine *e, weir_rows *r, weir_session *s, int side, int64_t upto, bool wanted);
 /* The call itself; logits (backend) of the n_out wanted rows in order. */
-weir_status weir_rows_run(weir_engine *e, const weir_rows *r, int side, float *logits);
-/* Statistics of the n_row rows of logits that weir_rows_run made last, under buf.law_of, into entries [0,
+weir_status weir__rows_run(weir_engine *e, const weir_rows *r, int side, float *logits);
+/* Statistics of the n_row rows of logits that weir__rows_run made last, under buf.law_of, into entries [0,
  * n_row) of an array of e->dev; buf.law must have been put. */
-weir_status weir_rows_stats(weir_engine *e, int side, const float *logits, int n_row, weir_row_stats *out);
+weir_status weir__rows_stats(weir_engine *e, int side, const float *logits, int n_row, weir_row_stats *out);
 /* Draws of drafter rows into buf.drawn and buf.draft_logp; laws, positions and block rows as the buffers say,
  * stats an array of e->dev. */
-weir_status weir_rows_draw(weir_engine *e, const float *logits, int n_row, const weir_row_stats *stats);
+weir_status weir__rows_draw(weir_engine *e, const float *logits, int n_row, const weir_row_stats *stats);
 /* The logit of token[i] in row i of logits, for n rows, into buf.picked (n). */
-weir_status weir_rows_pick(weir_engine *e, int side, const float *logits, int n, const int32_t *token);
-void weir_rows_book(weir_session *s, int side, int n_row); /* a call of a side with n_row rows of this
+weir_status weir__rows_pick(weir_engine *e, int side, const float *logits, int n, const int32_t *token);
+void weir__rows_book(weir_session *s, int side, int n_row); /* a call of a side with n_row rows of this
                                                               session */
 
 /* score.c: a prompt and a completion that may be scored: ids of the vocabulary that fit the context. EINVAL,
  * ETOOLONG. */
-weir_status weir_score_check(const weir_engine *e, const int32_t *prompt, size_t n_prompt,
-                             const int32_t *completion, size_t n_completion, weir_err *err);
+weir_status weir__score_check(const weir_engine *e, const int32_t *prompt, size_t n_prompt,
+                              const int32_t *completion, size_t n_completion, weir_err *err);
 
 /* speculative.c, sequential.c: one block, one token for each session of a list. */
-weir_status weir_block_speculative(weir_engine *e, weir_session **s, int n, weir_err *err);
-weir_status weir_tick_sequential(weir_engine *e, weir_session **s, int n, weir_err *err);
+weir_status weir__block_speculative(weir_engine *e, weir_session **s, int n, weir_err *err);
+weir_status weir__tick_sequential(weir_engine *e, weir_session **s, int n, weir_err *err);
 
-double weir_now(void); /* seconds, monotonic */
+double weir__now(void); /* seconds, monotonic */
 
 #endif /* WEIR_HOST_ENGINE_H */

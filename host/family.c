@@ -4,21 +4,21 @@
 
 static weir_status t5_measure(const weir_checkpoint *ck, const weir_tensor_source *src, bool device,
                               weir_model_facts *out, weir_err *err) {
-    return weir_t5_measure(&ck->t5, src, device, out, err);
+    return weir__t5_measure(&ck->t5, src, device, out, err);
 }
 
 static weir_bytes t5_scratch_bytes(const weir_checkpoint *ck, const weir_backend *be, weir_dtype kv_dtype,
                                    int64_t n_row, int64_t n_prompt) {
-    return weir_t5_scratch_bytes(&ck->t5, be, kv_dtype, n_row, n_prompt);
+    return weir__t5_scratch_bytes(&ck->t5, be, kv_dtype, n_row, n_prompt);
 }
 
 static size_t t5_op_floats(const weir_checkpoint *ck, const weir_backend *be, int64_t n_row, int64_t n_key) {
-    return weir_t5_op_floats(&ck->t5, be, n_row, n_key);
+    return weir__t5_op_floats(&ck->t5, be, n_row, n_key);
 }
 
 static weir_status t5_create(weir_model **out, weir_backend *be, const weir_checkpoint *ck,
                              const weir_tensor_source *src, int64_t n_row, int64_t n_prompt, weir_err *err) {
-    return weir_t5_create(out, be, &ck->t5, src, n_row, n_prompt, err);
+    return weir__t5_create(out, be, &ck->t5, src, n_row, n_prompt, err);
 }
 
 static void t5_note(const weir_checkpoint *ck, int i, weir_engine_facts *f) {
@@ -39,23 +39,23 @@ static int32_t t5_ctx_default(const weir_checkpoint *ck) {
 
 static weir_status decoder_measure(const weir_checkpoint *ck, const weir_tensor_source *src, bool device,
                                    weir_model_facts *out, weir_err *err) {
-    return weir_decoder_measure(&ck->decoder, src, device, out, err);
+    return weir__decoder_measure(&ck->decoder, src, device, out, err);
 }
 
 static weir_bytes decoder_scratch_bytes(const weir_checkpoint *ck, const weir_backend *be,
                                         weir_dtype kv_dtype, int64_t n_row, int64_t n_prompt) {
-    return weir_decoder_scratch_bytes(&ck->decoder, be, kv_dtype, n_row, n_prompt);
+    return weir__decoder_scratch_bytes(&ck->decoder, be, kv_dtype, n_row, n_prompt);
 }
 
 static size_t decoder_op_floats(const weir_checkpoint *ck, const weir_backend *be, int64_t n_row,
                                 int64_t n_key) {
-    return weir_decoder_op_floats(&ck->decoder, be, n_row, n_key);
+    return weir__decoder_op_floats(&ck->decoder, be, n_row, n_key);
 }
 
 static weir_status decoder_create(weir_model **out, weir_backend *be, const weir_checkpoint *ck,
                                   const weir_tensor_source *src, int64_t n_row, int64_t n_prompt,
                                   weir_err *err) {
-    return weir_decoder_create(out, be, &ck->decoder, src, n_row, n_prompt, err);
+    return weir__decoder_create(out, be, &ck->decoder, src, n_row, n_prompt, err);
 }
 
 static const char *rope_name(weir_rope_kind kind) {
@@ -102,4 +102,4 @@ static const weir_family families[] = {
                              .ctx_default = decoder_ctx_default},
 };
 
-const weir_family *weir_family_of(const weir_checkpoint *ck) { return &families[ck->kind]; }
+const weir_family *weir__family_of(const weir_checkpoint *ck) { return &families[ck->kind]; }

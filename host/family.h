@@ -20,6 +20,6 @@ typedef struct weir_family {
     int32_t (*ctx_default)(const weir_checkpoint *ck); /* of weir_engine_options.ctx_size = 0 */
 } weir_family;
 
-const weir_family *weir_family_of(const weir_checkpoint *ck);
+const weir_family *weir__family_of(const weir_checkpoint *ck);
 
 #endif /* WEIR_HOST_FAMILY_H */

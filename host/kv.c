@@ -42,7 +42,7 @@ static bool shape_ok(const weir_kv_shape *h) {
         return false;
     if (h->keep < 0 || h->keep > INT32_MAX) return false;
     if (h->max_len > INT32_MAX - WEIR_PAGE || pages_for(h->max_len) * h->n_slot > INT32_MAX) return false;
-    const double elems = (double)weir_kv_page_elems(1, 1, 1) * h->n_layer * h->n_head_kv * h->head_dim;
+    const double elems = (double)weir__kv_page_elems(1, 1, 1) * h->n_layer * h->n_head_kv * h->head_dim;
     return elems * (double)(pages_of_slot(h) * h->n_slot) < 0x1p60;
 }
 
@@ -56,7 +56,7 @@ static size_t lines(size_t bytes) { return (bytes + 63) / 64 * 64; }
 static kv_sizes sizes_of(const weir_kv_shape *h) {
     const size_t n_page = (size_t)(pages_of_slot(h) * h->n_slot),
                  n_entry = (size_t)(pages_for(h->max_len) * h->n_slot);
-    const size_t elems = (size_t)weir_kv_page_elems(h->n_layer, h->n_head_kv, h->head_dim);
+    const size_t elems = (size_t)weir__kv_page_elems(h->n_layer, h->n_head_kv, h->head_dim);
     return (kv_sizes){.pool = lines(sizeof(struct weir_kv_pool)),
                       .pages = lines(n_page * elems * (size_t)weir_dtype_bytes(h->dtype)),
                       .table = lines(n_entry * sizeof(int32_t)),
@@ -66,7 +66,7 @@ static kv_sizes sizes_of(const weir_kv_shape *h) {
                       .most = lines((size_t)h->n_slot * sizeof(int64_t))};
 }
 
-weir_bytes weir_kv_pool_bytes(const weir_kv_shape *h, bool device) {
+weir_bytes weir__kv_pool_bytes(const weir_kv_shape *h, bool device) {
     if (!shape_ok(h)) return (weir_bytes){SIZE_MAX, SIZE_MAX};
     const kv_sizes s = sizes_of(h);
     const size_t book = s.pool + s.refs + s.free + s.len + s.most;
@@ -82,14 +82,14 @@ static weir_status allocate(weir_kv_pool *p, const kv_sizes *s) {
     p->len = weir_calloc((size_t)p->n_slot, sizeof *p->len);
     p->most = weir_calloc((size_t)p->n_slot, sizeof *p->most);
     if (!p->refs || !p->free || !p->len || !p->most) return WEIR_ENOMEM;
-    p->view.pool = weir_backend_alloc(be, s->pages);
-    p->seen = weir_backend_alloc(be, s->table);
+    p->view.pool = weir__backend_alloc(be, s->pages);
+    p->seen = weir__backend_alloc(be, s->table);
     if (!p->view.pool || !p->seen) return be->device ? WEIR_EDEVMEM : WEIR_ENOMEM;
     p->view.table = p->seen;
     p->table = be->device ? weir_calloc(s->table / sizeof *p->table, sizeof *p->table) : p->seen;
     if (!p->table) return WEIR_ENOMEM;
-    WEIR_TRY(weir_backend_zero(be, p->view.pool, s->pages));
-    return weir_backend_zero(be, p->seen, s->table);
+    WEIR_TRY(weir__backend_zero(be, p->view.pool, s->pages));
+    return weir__backend_zero(be, p->seen, s->table);
 }
 
 static int32_t *slot_table(weir_kv_pool *p, int32_t slot) { return p->table + (int64_t)slot * p->per_slot; }
@@ -108,7 +108,7 @@ static void lay_rings(weir_kv_pool *p) {
     p->n_free = 0;
 }
 
-weir_status weir_kv_pool_create(weir_kv_pool **out, weir_backend *be, const weir_kv_shape *h) {
+weir_status weir__kv_pool_create(weir_kv_pool **out, weir_backend *be, const weir_kv_shape *h) {
     if (!out || !be || !h || !shape_ok(h) || (!be->device && h->dtype != WEIR_DTYPE_F32)) return WEIR_EINVAL;
     weir_kv_pool *p = weir_calloc(1, sizeof *p);
     if (!p) return WEIR_ENOMEM;
@@ -120,7 +120,7 @@ weir_status weir_kv_pool_create(weir_kv_pool **out, weir_backend *be, const weir
                         .ring = ring_of(h),
                         .per_slot = (int32_t)pages_for(h->max_len)};
     p->n_page = p->n_free = (int32_t)pages_of_slot(h) * h->n_slot;
-    p->view = (weir_kv_view){.page_elems = weir_kv_page_elems(h->n_layer, h->n_head_kv, h->head_dim),
+    p->view = (weir_kv_view){.page_elems = weir__kv_page_elems(h->n_layer, h->n_head_kv, h->head_dim),
                              .table_stride = p->per_slot,
                              .n_layer = h->n_layer,
                              .n_head_kv = h->n_head_kv,
@@ -128,7 +128,7 @@ weir_status weir_kv_pool_create(weir_kv_pool **out, weir_backend *be, const weir
                              .dtype = h->dtype};
     const weir_status s = allocate(p, &sizes);
     if (s != WEIR_OK) {
-        weir_kv_pool_free(p);
+        weir__kv_pool_free(p);
         return s;
     }
     for (int32_t i = 0; i < p->n_page; i++) p->free[i] = p->n_page - 1 - i;
@@ -137,11 +137,11 @@ weir_status weir_kv_pool_create(weir_kv_pool **out, weir_backend *be, const weir
     return WEIR_OK;
 }
 
-void weir_kv_pool_free(weir_kv_pool *p) {
+void weir__kv_pool_free(weir_kv_pool *p) {
     if (!p) return;
-    if (p->view.pool) weir_backend_free(p->be, p->view.pool);
+    if (p->view.pool) weir__backend_free(p->be, p->view.pool);
     if (p->table != p->seen) weir_free(p->table);
-    if (p->seen) weir_backend_free(p->be, p->seen);
+    if (p->seen) weir__backend_free(p->be, p->seen);
     weir_free(p->refs);
     weir_free(p->free);
     weir_free(p->len);
@@ -165,10 +165,11 @@ static weir_status copy_page(weir_kv_pool *p, int32_t from, int32_t to) {
     return p->be->queue->copy(p->be, pool + (size_t)to * bytes, pool + (size_t)from * bytes, bytes);
 }
 
-weir_status weir_kv_pool_sync(weir_kv_pool *p) {
+weir_status weir__kv_pool_sync(weir_kv_pool *p) {
     const int64_t first = (int64_t)p->dirty[0] * p->per_slot, n = (int64_t)p->dirty[1] * p->per_slot - first;
     if (p->table != p->seen && n > 0)
-        WEIR_TRY(weir_backend_upload(p->be, p->seen + first, p->table + first, (size_t)n * sizeof *p->table));
+        WEIR_TRY(
+            weir__backend_upload(p->be, p->seen + first, p->table + first, (size_t)n * sizeof *p->table));
     p->dirty[0] = p->dirty[1] = 0;
     return WEIR_OK;
 }
@@ -208,7 +209,7 @@ static weir_status resize_ring(weir_kv_pool *p, int32_t slot, int64_t len) {
     return WEIR_OK;
 }
 
-weir_status weir_kv_pool_resize(weir_kv_pool *p, int32_t slot, int64_t len) {
+weir_status weir__kv_pool_resize(weir_kv_pool *p, int32_t slot, int64_t len) {
     if (!p || slot < 0 || slot >= p->n_slot || len < 0 || len > p->max_len) return WEIR_EINVAL;
     if (p->ring) return resize_ring(p, slot, len);
     if (len > p->len[slot]) WEIR_TRY(grow(p, slot, len));
@@ -222,14 +223,14 @@ weir_status weir_kv_pool_resize(weir_kv_pool *p, int32_t slot, int64_t len) {
     return WEIR_OK;
 }
 
-weir_status weir_kv_pool_reserve(weir_kv_pool *p, int32_t slot, int64_t upto) {
+weir_status weir__kv_pool_reserve(weir_kv_pool *p, int32_t slot, int64_t upto) {
     if (p && p->ring && slot >= 0 && slot < p->n_slot && upto >= 0 && upto <= p->max_len) return WEIR_OK;
-    return weir_kv_pool_resize(p, slot, upto);
+    return weir__kv_pool_resize(p, slot, upto);
 }
 
-int64_t weir_kv_pool_len(const weir_kv_pool *p, int32_t slot) { return p->len[slot]; }
+int64_t weir__kv_pool_len(const weir_kv_pool *p, int32_t slot) { return p->len[slot]; }
 
-weir_status weir_kv_pool_share(weir_kv_pool *p, int32_t from, int32_t to, int64_t len) {
+weir_status weir__kv_pool_share(weir_kv_pool *p, int32_t from, int32_t to, int64_t len) {
     if (!p || from < 0 || from >= p->n_slot || to < 0 || to >= p->n_slot || from == to) return WEIR_EINVAL;
     if (len < 0 || len > p->len[from] || p->len[to] != 0) return WEIR_EINVAL;
     if (p->ring) return WEIR_ENOTSUP;
@@ -256,5 +257,5 @@ weir_status weir_kv_pool_share(weir_kv_pool *p, int32_t from, int32_t to, int64_
     return WEIR_OK;
 }
 
-int32_t weir_kv_pool_pages_used(const weir_kv_pool *p) { return p->n_page - p->n_free; }
-const weir_kv_view *weir_kv_pool_view(const weir_kv_pool *p) { return &p->view; }
+int32_t weir__kv_pool_pages_used(const weir_kv_pool *p) { return p->n_page - p->n_free; }
+const weir_kv_view *weir__kv_pool_view(const weir_kv_pool *p) { return &p->view; }

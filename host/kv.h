@@ -25,29 +25,29 @@ typedef struct weir_kv_shape {
 
 /* Bytes a pool of this shape takes (the memory plan asks the same function); SIZE_MAX in both for a shape
  * that cannot be. */
-weir_bytes weir_kv_pool_bytes(const weir_kv_shape *shape, bool device);
+weir_bytes weir__kv_pool_bytes(const weir_kv_shape *shape, bool device);
 
 /* EINVAL: a shape that cannot be; ENOMEM, EDEVMEM, ECUDA. */
-weir_status weir_kv_pool_create(weir_kv_pool **out, weir_backend *be, const weir_kv_shape *shape);
-void weir_kv_pool_free(weir_kv_pool *p); /* NULL allowed */
+weir_status weir__kv_pool_create(weir_kv_pool **out, weir_backend *be, const weir_kv_shape *shape);
+void weir__kv_pool_free(weir_kv_pool *p); /* NULL allowed */
 
 /* Makes positions [0, len) of a slot addressable; grows or shrinks. ENOMEM when no page is free
  * (nothing changed then). len in [0, max_len]; EINVAL for a ring that has overwritten what lies before len. 0
  * begins anew. */
-weir_status weir_kv_pool_resize(weir_kv_pool *p, int32_t slot, int64_t len);
+weir_status weir__kv_pool_resize(weir_kv_pool *p, int32_t slot, int64_t len);
 /* The same room for a device that will write some of [len, upto) on its own: a ring has it, and counts
  * nothing as written before a resize says how far it came. */
-weir_status weir_kv_pool_reserve(weir_kv_pool *p, int32_t slot, int64_t upto);
-int64_t weir_kv_pool_len(const weir_kv_pool *p, int32_t slot);
+weir_status weir__kv_pool_reserve(weir_kv_pool *p, int32_t slot, int64_t upto);
+int64_t weir__kv_pool_len(const weir_kv_pool *p, int32_t slot);
 
 /* Slot `to` (empty) shares the first len positions of `from`: whole pages by reference, the last partial page
  * copied. ENOTSUP for rings. */
-weir_status weir_kv_pool_share(weir_kv_pool *p, int32_t from, int32_t to, int64_t len);
+weir_status weir__kv_pool_share(weir_kv_pool *p, int32_t from, int32_t to, int64_t len);
 
 /* Brings the backend's page table up to date: before any op that reads it. Free where nothing changed. */
-weir_status weir_kv_pool_sync(weir_kv_pool *p);
+weir_status weir__kv_pool_sync(weir_kv_pool *p);
 
-int32_t weir_kv_pool_pages_used(const weir_kv_pool *p);
-const weir_kv_view *weir_kv_pool_view(const weir_kv_pool *p); /* stable address until free */
+int32_t weir__kv_pool_pages_used(const weir_kv_pool *p);
+const weir_kv_view *weir__kv_pool_view(const weir_kv_pool *p); /* stable address until free */
 
 #endif /* WEIR_HOST_KV_H */

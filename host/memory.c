@@ -139,7 +139,7 @@ static size_t resource_limits(const char *root) {
     return least(resource_limit(RLIMIT_AS, all), resource_limit(RLIMIT_DATA, data));
 }
 
-size_t weir_memory_available(const char *root) {
+size_t weir__memory_available(const char *root) {
     const size_t group = least(cgroups(root, 0), cgroups(root, 1));
     const size_t left = least(machine(root), least(group, resource_limits(root)));
     return left == NO_LIMIT ? 0 : left;

@@ -7,7 +7,7 @@
 
 /* Without what open_tokenizer lets lie past a decoder's rows. */
 static int32_t piece_count(const weir_checkpoint *ck, const weir_tokenizer *tok) {
-    const int32_t n = weir_tokenizer_size(tok) - ck->extra_ids, rows = weir_checkpoint_rows(ck);
+    const int32_t n = weir__tokenizer_size(tok) - ck->extra_ids, rows = weir__checkpoint_rows(ck);
     return ck->kind == WEIR_FAMILY_DECODER && n > rows ? rows : n;
 }
 
@@ -16,7 +16,7 @@ static weir_status open_gpt2(const weir_checkpoint *ck, weir_tokenizer **out, we
     char *vocab = weir_alloc(n, 1);
     if (!vocab) return weir_fail(err, WEIR_ENOMEM, "%s: no memory for a path", ck->dir);
     snprintf(vocab, n, "%s/vocab.json", ck->dir);
-    const weir_status st = weir_tokenizer_open_gpt2(out, vocab, ck->tokenizer_path, err);
+    const weir_status st = weir__tokenizer_open_gpt2(out, vocab, ck->tokenizer_path, err);
     weir_free(vocab);
     return st;
 }
@@ -24,7 +24,7 @@ static weir_status open_gpt2(const weir_checkpoint *ck, weir_tokenizer **out, we
 /* The reader knows metadata only: its words get the file's name. */
 static weir_status open_gguf(const weir_checkpoint *ck, weir_tokenizer **out, weir_err *err) {
     weir_err why = {""};
-    const weir_status st = weir_tokenizer_open_gguf(out, ck->gguf, &why);
+    const weir_status st = weir__tokenizer_open_gguf(out, ck->gguf, &why);
     return st == WEIR_OK ? st : weir_fail(err, st, "%.200s: %s", ck->dir, why.text);
 }
 
@@ -32,9 +32,9 @@ static weir_status read_tokenizer(const weir_checkpoint *ck, weir_tokenizer **ou
     switch (ck->tokenizer) {
     case WEIR_TOKENIZER_SPM:
         return ck->kind == WEIR_FAMILY_T5
-                   ? weir_tokenizer_open_spm(out, ck->tokenizer_path, ck->extra_ids, err)
-                   : weir_tokenizer_open_spm_plain(out, ck->tokenizer_path, err);
-    case WEIR_TOKENIZER_JSON: return weir_tokenizer_open_json(out, ck->tokenizer_path, err);
+                   ? weir__tokenizer_open_spm(out, ck->tokenizer_path, ck->extra_ids, err)
+                   : weir__tokenizer_open_spm_plain(out, ck->tokenizer_path, err);
+    case WEIR_TOKENIZER_JSON: return weir__tokenizer_open_json(out, ck->tokenizer_path, err);
     case WEIR_TOKENIZER_GPT2: return open_gpt2(ck, out, err);
     case WEIR_TOKENIZER_GGUF: return open_gguf(ck, out, err);
     default: return WEIR_OK;
@@ -44,25 +44,25 @@ static weir_status read_tokenizer(const weir_checkpoint *ck, weir_tokenizer **ou
 /* Control tokens that a decoder has no rows for: text alone never becomes one. Gemma 3's text models share
  * the tokenizer.json of those with images, whose "<image_soft_token>" is their first id too many. */
 static bool rest_is_control(const weir_tokenizer *tok, int32_t from) {
-    for (int32_t i = from; i < weir_tokenizer_size(tok); i++)
-        if (!weir_tokenizer_is_control(tok, i)) return false;
+    for (int32_t i = from; i < weir__tokenizer_size(tok); i++)
+        if (!weir__tokenizer_is_control(tok, i)) return false;
     return true;
 }
 
 /* Sentinels that tokenizer_config.json promises need rows; the 100 of a directory that has no such file may
  * lie past them: they are then no tokens. */
 static int32_t needed_rows(const weir_checkpoint *ck, const weir_tokenizer *tok) {
-    return weir_tokenizer_size(tok) - (ck->extra_ids_assumed ? ck->extra_ids : 0);
+    return weir__tokenizer_size(tok) - (ck->extra_ids_assumed ? ck->extra_ids : 0);
 }
 
 static weir_status open_tokenizer(const weir_checkpoint *ck, weir_tokenizer **out, weir_err *err) {
     *out = NULL;
     WEIR_TRY(read_tokenizer(ck, out, err));
     if (!*out) return WEIR_OK;
-    const int32_t n = needed_rows(ck, *out), rows = weir_checkpoint_rows(ck);
+    const int32_t n = needed_rows(ck, *out), rows = weir__checkpoint_rows(ck);
     if (n <= rows) return WEIR_OK;
     if (ck->kind == WEIR_FAMILY_DECODER && rest_is_control(*out, rows)) return WEIR_OK;
-    weir_tokenizer_free(*out);
+    weir__tokenizer_free(*out);
     *out = NULL;
     return weir_fail(err, WEIR_EFORMAT, "%s: the tokenizer has %d pieces, the model's vocabulary %d rows",
                      ck->dir, (int)n, (int)rows);
@@ -70,8 +70,8 @@ static weir_status open_tokenizer(const weir_checkpoint *ck, weir_tokenizer **ou
 
 /* Vocabularies of decoders are filled up to a round number of rows, and some files name the fillers. */
 static bool is_padding(const weir_tokenizer *tok, int32_t id) {
-    const char *piece = weir_tokenizer_piece(tok, id);
-    return weir_tokenizer_is_control(tok, id) || strncmp(piece, "[PAD", 4) == 0 ||
+    const char *piece = weir__tokenizer_piece(tok, id);
+    return weir__tokenizer_is_control(tok, id) || strncmp(piece, "[PAD", 4) == 0 ||
            strncmp(piece, "<unused", 7) == 0;
 }
 
@@ -87,7 +87,7 @@ static weir_status same_pieces(const weir_checkpoint *v, const weir_tokenizer *t
     const int32_t nv = piece_count(v, tv), nd = piece_count(d, td);
     const int32_t n = nv < nd ? nv : nd;
     for (int32_t i = 0; i < n; i++) {
-        const char *pv = weir_tokenizer_piece(tv, i), *pd = weir_tokenizer_piece(td, i);
+        const char *pv = weir__tokenizer_piece(tv, i), *pd = weir__tokenizer_piece(td, i);
         if (strcmp(pv, pd) != 0)
             return weir_fail(
                 err, WEIR_EMISMATCH,
@@ -127,8 +127,8 @@ static weir_status same_ids(const weir_checkpoint *v, const weir_checkpoint *d, 
 
 /* The smaller of a side's rows and its tokens: what it can emit. */
 static int32_t emittable(const weir_checkpoint *ck, const weir_tokenizer *tok) {
-    const int32_t rows = weir_checkpoint_rows(ck);
-    return tok && weir_tokenizer_size(tok) < rows ? weir_tokenizer_size(tok) : rows;
+    const int32_t rows = weir__checkpoint_rows(ck);
+    return tok && weir__tokenizer_size(tok) < rows ? weir__tokenizer_size(tok) : rows;
 }
 
 static weir_status fit(const weir_checkpoint *v, const weir_checkpoint *d, const weir_tokenizer *tv,
@@ -137,11 +137,11 @@ static weir_status fit(const weir_checkpoint *v, const weir_checkpoint *d, const
     if (v->kind == WEIR_FAMILY_T5) WEIR_TRY(same_ids(v, d, err));
     if (tv && td) {
         WEIR_TRY(same_pieces(v, tv, d, td, err));
-    } else if (!tv && !td && weir_checkpoint_rows(v) != weir_checkpoint_rows(d)) {
+    } else if (!tv && !td && weir__checkpoint_rows(v) != weir__checkpoint_rows(d)) {
         return weir_fail(err, WEIR_EMISMATCH,
                          "vocab_size is %d in the verifier, %d in the drafter, and neither has a "
                          "tokenizer that would tell padding from tokens",
-                         (int)weir_checkpoint_rows(v), (int)weir_checkpoint_rows(d));
+                         (int)weir__checkpoint_rows(v), (int)weir__checkpoint_rows(d));
     }
     /* the ids that text and both models know */
     const weir_tokenizer *tok = tv ? tv : td;
@@ -153,24 +153,24 @@ static weir_status fit(const weir_checkpoint *v, const weir_checkpoint *d, const
     if (*n_vocab < pieces)
         return weir_fail(err, WEIR_EMISMATCH,
                          "the tokenizer has %d pieces; the verifier has %d rows, the drafter %d", (int)pieces,
-                         (int)weir_checkpoint_rows(v), (int)weir_checkpoint_rows(d));
+                         (int)weir__checkpoint_rows(v), (int)weir__checkpoint_rows(d));
     return WEIR_OK;
 }
 
-weir_status weir_pair_open(const weir_checkpoint *verifier, const weir_checkpoint *draft,
-                           weir_tokenizer **tok, int32_t *n_vocab, weir_err *err) {
+weir_status weir__pair_open(const weir_checkpoint *verifier, const weir_checkpoint *draft,
+                            weir_tokenizer **tok, int32_t *n_vocab, weir_err *err) {
     weir_tokenizer *tv = NULL, *td = NULL;
     weir_status st = open_tokenizer(verifier, &tv, err);
     if (st == WEIR_OK && draft) st = open_tokenizer(draft, &td, err);
     int32_t n = emittable(verifier, tv);
     if (st == WEIR_OK && draft) st = fit(verifier, draft, tv, td, &n, err);
     if (st != WEIR_OK) {
-        weir_tokenizer_free(tv);
-        weir_tokenizer_free(td);
+        weir__tokenizer_free(tv);
+        weir__tokenizer_free(td);
         return st;
     }
     *tok = tv ? tv : td;
-    if (tv) weir_tokenizer_free(td);
+    if (tv) weir__tokenizer_free(td);
     *n_vocab = n;
     return WEIR_OK;
 }

@@ -9,7 +9,7 @@
  * *tok: the tokenizer, or NULL where neither has one; *n_vocab: ids that may be emitted. draft may be NULL.
  * EMISMATCH names the first difference; EFORMAT a tokenizer with more pieces than its model has rows, a
  * decoder's control tokens past them apart. */
-weir_status weir_pair_open(const weir_checkpoint *verifier, const weir_checkpoint *draft,
-                           weir_tokenizer **tok, int32_t *n_vocab, weir_err *err);
+weir_status weir__pair_open(const weir_checkpoint *verifier, const weir_checkpoint *draft,
+                            weir_tokenizer **tok, int32_t *n_vocab, weir_err *err);
 
 #endif /* WEIR_HOST_PAIR_H */

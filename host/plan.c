@@ -5,13 +5,13 @@
 
 #include "host/device_loop.h"
 
-double weir_now(void) {
+double weir__now(void) {
     struct timespec t;
     clock_gettime(CLOCK_MONOTONIC, &t);
     return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
 }
 
-void weir_plan_format(char *out, size_t cap, size_t bytes) {
+void weir__plan_format(char *out, size_t cap, size_t bytes) {
     const double mib = (double)bytes / (1024.0 * 1024.0);
     if (mib >= 1024.0)
         snprintf(out, cap, "%.2f GiB", mib / 1024.0);
@@ -54,45 +54,46 @@ static weir_kv_shape shape_of(const weir_engine *e, const weir_model_facts *f, i
 
 /* Outputs behind an encoder, prompt and outputs of a decoder; either way a block may begin at the last and
  * write its drafts behind it. */
-weir_kv_shape weir_plan_self(const weir_engine *e, const weir_model_facts *f) {
+weir_kv_shape weir__plan_self(const weir_engine *e, const weir_model_facts *f) {
     weir_kv_shape h =
         shape_of(e, f, (int64_t)e->ctx_size + e->max_draft + 2, f->n_layer_self - layers_apart(f));
     if (f->n_layer_slide == f->n_layer_self) h.keep = keep_of(e, f);
     return h;
 }
 
-weir_kv_shape weir_plan_slide(const weir_engine *e, const weir_model_facts *f) {
-    weir_kv_shape h = weir_plan_self(e, f);
+weir_kv_shape weir__plan_slide(const weir_engine *e, const weir_model_facts *f) {
+    weir_kv_shape h = weir__plan_self(e, f);
     h.n_layer = layers_apart(f);
     h.keep = keep_of(e, f);
     return h;
 }
 
-weir_kv_shape weir_plan_cross(const weir_engine *e, const weir_model_facts *f) {
+weir_kv_shape weir__plan_cross(const weir_engine *e, const weir_model_facts *f) {
     return shape_of(e, f, e->ctx_size, f->n_layer_cross);
 }
 
 static weir_bytes kv_bytes(const weir_engine *e, const weir_model_facts *f, int n_slot) {
-    weir_kv_shape self = weir_plan_self(e, f), cross = weir_plan_cross(e, f), slide = weir_plan_slide(e, f);
+    weir_kv_shape self = weir__plan_self(e, f), cross = weir__plan_cross(e, f),
+                  slide = weir__plan_slide(e, f);
     self.n_slot = cross.n_slot = slide.n_slot = n_slot;
-    weir_bytes sum = weir_kv_pool_bytes(&self, e->be->device);
-    if (cross.n_layer > 0) add(&sum, weir_kv_pool_bytes(&cross, e->be->device));
-    if (slide.n_layer > 0) add(&sum, weir_kv_pool_bytes(&slide, e->be->device));
+    weir_bytes sum = weir__kv_pool_bytes(&self, e->be->device);
+    if (cross.n_layer > 0) add(&sum, weir__kv_pool_bytes(&cross, e->be->device));
+    if (slide.n_layer > 0) add(&sum, weir__kv_pool_bytes(&slide, e->be->device));
     return sum;
 }
 
 /* The scratch of ops, one for all: a device has one part, the CPU one a worker. */
 static size_t op_bytes(const weir_engine *e, size_t floats) {
-    const size_t n_part = e->be->device ? 1 : (size_t)weir_pool_size(e->be->pool);
+    const size_t n_part = e->be->device ? 1 : (size_t)weir__pool_size(e->be->pool);
     if (floats < e->be->scratch_floats) floats = e->be->scratch_floats;
     return n_part * ((floats + 15) / 16 * 16) * sizeof(float);
 }
 
 static weir_status add_up(weir_engine *e, weir_bytes *kv, weir_bytes *scratch, weir_err *err) {
-    size_t floats = e->be->device ? (size_t)weir_accept_cuda_scratch_floats(e->n_vocab) : 0;
+    size_t floats = e->be->device ? (size_t)weir__accept_cuda_scratch_floats(e->n_vocab) : 0;
     for (int i = 0; i <= (int)e->has_draft; i++) {
         weir_side *m = &e->side[i];
-        const weir_tensor_source src = weir_checkpoint_source(&m->ck);
+        const weir_tensor_source src = weir__checkpoint_source(&m->ck);
         weir_err why = {""}; /* the models know no files: their words get the directory's name */
         const weir_status s = m->family->measure(&m->ck, &src, e->be->device, &m->facts, &why);
         if (s != WEIR_OK) return weir_fail(err, s, "%.200s: %s", m->ck.dir, why.text);
@@ -102,11 +103,11 @@ static weir_status add_up(weir_engine *e, weir_bytes *kv, weir_bytes *scratch, w
         add(kv, kv_bytes(e, &m->facts, e->n_parallel));
         add(scratch, m->family->scratch_bytes(&m->ck, e->be, m->facts.kv_dtype, e->n_row_max, e->ctx_size));
         const size_t own =
-            m->family->op_floats(&m->ck, e->be, e->n_row_max, weir_plan_self(e, &m->facts).max_len);
+            m->family->op_floats(&m->ck, e->be, e->n_row_max, weir__plan_self(e, &m->facts).max_len);
         if (own > floats) floats = own;
     }
-    add(scratch, weir_buffers_bytes(e));
-    if (e->be->device) add(scratch, weir_device_loop_bytes(e));
+    add(scratch, weir__buffers_bytes(e));
+    if (e->be->device) add(scratch, weir__device_loop_bytes(e));
     add(scratch, (weir_bytes){.backend = op_bytes(e, floats)});
     e->op_floats = floats;
     return WEIR_OK;
@@ -115,11 +116,11 @@ static weir_status add_up(weir_engine *e, weir_bytes *kv, weir_bytes *scratch, w
 static weir_status refuse(const weir_engine *e, const weir_engine_options *o, weir_err *err) {
     const weir_engine_facts *f = &e->facts;
     char need[32], weights[32], kv[32], scratch[32], have[32];
-    weir_plan_format(need, sizeof need, f->plan_total);
-    weir_plan_format(weights, sizeof weights, f->weights[0] + f->weights[1]);
-    weir_plan_format(kv, sizeof kv, f->kv_total);
-    weir_plan_format(scratch, sizeof scratch, f->scratch);
-    weir_plan_format(have, sizeof have, f->available);
+    weir__plan_format(need, sizeof need, f->plan_total);
+    weir__plan_format(weights, sizeof weights, f->weights[0] + f->weights[1]);
+    weir__plan_format(kv, sizeof kv, f->kv_total);
+    weir__plan_format(scratch, sizeof scratch, f->scratch);
+    weir__plan_format(have, sizeof have, f->available);
     return weir_fail(
         err, WEIR_ENOMEM,
         "%s: the plan needs %s%s%s (weights %s, KV of %d sessions x %d positions %s, scratch %s); %s are "
@@ -128,7 +129,7 @@ static weir_status refuse(const weir_engine *e, const weir_engine_options *o, we
         e->ctx_size, kv, scratch, have);
 }
 
-weir_status weir_plan_make(weir_engine *e, const weir_engine_options *o, weir_err *err) {
+weir_status weir__plan_make(weir_engine *e, const weir_engine_options *o, weir_err *err) {
     weir_engine_facts *f = &e->facts;
     weir_bytes kv = {0, 0}, scratch = {0, 0};
     WEIR_TRY(add_up(e, &kv, &scratch, err));
@@ -137,15 +138,15 @@ weir_status weir_plan_make(weir_engine *e, const weir_engine_options *o, weir_er
     f->plan_total = plus(plus(f->weights[0], f->weights[1]), plus(kv.backend, scratch.backend));
     f->available = o->memory_limit ? o->memory_limit
                    : e->be->device ? e->be->memory_free
-                                   : weir_memory_available("");
+                                   : weir__memory_available("");
     f->host_total = plus(kv.host, scratch.host);
-    f->host_available = e->be->device ? weir_memory_available("") : 0;
+    f->host_available = e->be->device ? weir__memory_available("") : 0;
     if (o->dry_run) return WEIR_OK;
     if (f->available > 0 && f->plan_total > f->available) return refuse(e, o, err);
     if (f->host_available == 0 || f->host_total <= f->host_available) return WEIR_OK;
     char need[32], have[32];
-    weir_plan_format(need, sizeof need, f->host_total);
-    weir_plan_format(have, sizeof have, f->host_available);
+    weir__plan_format(need, sizeof need, f->host_total);
+    weir__plan_format(have, sizeof have, f->host_available);
     return weir_fail(err, WEIR_ENOMEM,
                      "%s: the plan needs %s of host memory beside the device; %s are available "
                      "(lower -c or -np)",

@@ -19,9 +19,9 @@ static bool commit_drafts(weir_session *s, const weir_block_record *r) {
     while (accepted < r->n_accept && going) {
         const weir_accept_row *row = &r->row[accepted];
         book_row(st, row);
-        going = weir_session_append(s, r->draft[accepted++],
-                                    row->deferred ? WEIR_SOURCE_ACCEPTED : WEIR_SOURCE_KEPT, row->log_p,
-                                    row->log_pi);
+        going = weir__session_append(s, r->draft[accepted++],
+                                     row->deferred ? WEIR_SOURCE_ACCEPTED : WEIR_SOURCE_KEPT, row->log_p,
+                                     row->log_pi);
     }
     if (going && r->n_accept < r->n_draft) book_row(st, &r->row[r->n_accept]);
     st->blocks++;
@@ -31,11 +31,11 @@ static bool commit_drafts(weir_session *s, const weir_block_record *r) {
     return going;
 }
 
-weir_status weir_record_commit(weir_session *s, const weir_block_record *r, weir_err *err) {
-    if (r->status != WEIR_OK) return weir_session_refuse(s, err);
+weir_status weir__record_commit(weir_session *s, const weir_block_record *r, weir_err *err) {
+    if (r->status != WEIR_OK) return weir__session_refuse(s, err);
     const int64_t start = s->n;
     const bool going = s->opt.method == WEIR_METHOD_VERIFIER || commit_drafts(s, r);
-    if (going && r->closing) weir_session_append(s, r->token, closing_source(s, r), r->log_p, r->log_pi);
+    if (going && r->closing) weir__session_append(s, r->token, closing_source(s, r), r->log_p, r->log_pi);
     for (int side = 0; side < 2; side++)
         if (s->cached[side] > start + r->n_accept + 1) s->cached[side] = start + r->n_accept + 1;
     return WEIR_OK;

@@ -44,7 +44,7 @@ weir_status weir_replay_create(const weir_law *sampled, weir_replay **out, weir_
     weir_replay *r = weir_calloc(1, sizeof *r);
     if (!r) return weir_fail(err, WEIR_ENOMEM, "out of memory for a replay");
     r->sampled = *sampled;
-    const weir_status s = weir_pool_create(&r->pool, weir_pool_cores());
+    const weir_status s = weir__pool_create(&r->pool, weir__pool_cores());
     if (s != WEIR_OK) {
         weir_free(r);
         return weir_fail(err, s, "a replay's threads: %s", weir_status_str(s));
@@ -55,7 +55,7 @@ weir_status weir_replay_create(const weir_law *sampled, weir_replay **out, weir_
 
 void weir_replay_free(weir_replay *r) {
     if (!r) return;
-    weir_pool_free(r->pool);
+    weir__pool_free(r->pool);
     weir_free(r->x);
     weir_free(r->rows);
     weir_free(r->text);
@@ -97,15 +97,15 @@ static weir_status at_row(const weir_replay *r, const row *w, const weir_law *la
                              .n_vocab = w->n,
                              .token = w->token,
                              .position = w->position};
-    return weir_rule_token_of(out);
+    return weir__rule_token_of(out);
 }
 
 static void fill(float *x, size_t n, const weir_law *law, const float *q_logits, const float *p_logits,
                  const row *w) {
     memcpy(x, q_logits, n * sizeof *x);
     memcpy(x + n, p_logits, n * sizeof *x);
-    weir_rule_probs(law, q_logits, &w->q_stats, w->n, x + 2 * n, x + 4 * n);
-    weir_rule_probs(law, p_logits, &w->p_stats, w->n, x + 3 * n, x + 5 * n);
+    weir__rule_probs(law, q_logits, &w->q_stats, w->n, x + 2 * n, x + 4 * n);
+    weir__rule_probs(law, p_logits, &w->p_stats, w->n, x + 3 * n, x + 5 * n);
 }
 
 weir_status weir_replay_add(weir_replay *r, const float *q_logits, const float *p_logits, int32_t n,
@@ -118,8 +118,8 @@ weir_status weir_replay_add(weir_replay *r, const float *q_logits, const float *
              .token = token,
              .counted = counted,
              .position = (int32_t)(r->n_row - r->text[r->n_text - 1])};
-    WEIR_TRY(weir_row_stats_of(weir_isa_best(), &r->sampled, q_logits, n, "q", &w.q_stats, err));
-    WEIR_TRY(weir_row_stats_of(weir_isa_best(), &r->sampled, p_logits, n, "p", &w.p_stats, err));
+    WEIR_TRY(weir__row_stats_of(weir__isa_best(), &r->sampled, q_logits, n, "q", &w.q_stats, err));
+    WEIR_TRY(weir__row_stats_of(weir__isa_best(), &r->sampled, p_logits, n, "p", &w.p_stats, err));
     if (!grow((void **)&r->x, r->n_x, &r->cap_x, 6 * (size_t)n, sizeof *r->x) ||
         !grow((void **)&r->rows, r->n_row, &r->cap_row, 1, sizeof *r->rows))
         return weir_fail(err, WEIR_ENOMEM, "out of memory for a recorded position");
@@ -212,7 +212,7 @@ typedef struct texts_job {
 static void run_texts(void *arg, int worker, int n_worker) {
     const texts_job *j = arg;
     long t, end;
-    weir_pool_split((long)j->r->n_text, 1, worker, n_worker, &t, &end);
+    weir__pool_split((long)j->r->n_text, 1, worker, n_worker, &t, &end);
     for (; t < end; t++) {
         if (weir_interrupted(&j->r->interrupt))
             j->out[t].status = WEIR_ECANCELED;
@@ -276,7 +276,7 @@ weir_status weir_replay_estimate(const weir_replay *r, const weir_law *law, int 
     text_sums *text = weir_alloc(r->n_text, sizeof *text);
     if (!text) return weir_fail(err, WEIR_ENOMEM, "out of memory for %zu texts", r->n_text);
     texts_job job = {.r = r, .law = law, .gamma = gamma, .out = text};
-    weir_pool_run(r->pool, run_texts, &job);
+    weir__pool_run(r->pool, run_texts, &job);
     bool weighted = true;
     weir_status s = WEIR_OK;
     for (size_t t = 0; t < r->n_text && s == WEIR_OK; t++) {

@@ -1,8 +1,8 @@
 /* Flat rows of one forward call: the only place where sessions become a batch. */
 #include "host/engine.h"
 
-void weir_rows_add(weir_engine *e, weir_rows *r, const weir_session *s, int32_t token, int64_t input,
-                   bool wanted) {
+void weir__rows_add(weir_engine *e, weir_rows *r, const weir_session *s, int32_t token, int64_t input,
+                    bool wanted) {
     weir_step_buffers *b = &e->buf;
     b->token[r->n_row] = token;
     b->pos[r->n_row] = (int32_t)(s->base + input);
@@ -11,9 +11,9 @@ void weir_rows_add(weir_engine *e, weir_rows *r, const weir_session *s, int32_t 
     r->n_row++;
 }
 
-void weir_rows_catch_up(weir_engine *e, weir_rows *r, weir_session *s, int side, int64_t upto, bool wanted) {
+void weir__rows_catch_up(weir_engine *e, weir_rows *r, weir_session *s, int side, int64_t upto, bool wanted) {
     for (int64_t i = s->cached[side]; i < upto; i++)
-        weir_rows_add(e, r, s, s->timeline[i], i, wanted && i == upto - 1);
+        weir__rows_add(e, r, s, s->timeline[i], i, wanted && i == upto - 1);
     s->cached[side] = upto;
 }
 
@@ -29,14 +29,14 @@ static int32_t common_group(const int32_t *slot, int32_t n) {
 }
 
 static weir_status put_rows(weir_engine *e, const weir_rows *r, int side) {
-    WEIR_TRY(weir_side_sync(&e->side[side]));
+    WEIR_TRY(weir__side_sync(&e->side[side]));
     WEIR_TRY(WEIR_PUT(e, token, r->n_row));
     WEIR_TRY(WEIR_PUT(e, pos, r->n_row));
     WEIR_TRY(WEIR_PUT(e, slot, r->n_row));
     return WEIR_PUT(e, out, r->n_out);
 }
 
-weir_status weir_rows_run(weir_engine *e, const weir_rows *r, int side, float *logits) {
+weir_status weir__rows_run(weir_engine *e, const weir_rows *r, int side, float *logits) {
     if (r->n_row == 0) return WEIR_OK;
     const weir_step_buffers *d = &e->dev;
     WEIR_TRY(put_rows(e, r, side));
@@ -50,10 +50,10 @@ weir_status weir_rows_run(weir_engine *e, const weir_rows *r, int side, float *l
                               .extent = d->extent,
                               .extent_n = d->extent ? e->n_vocab : 0,
                               .group = e->be->device ? common_group(e->buf.slot, r->n_row) : 1};
-    return weir_model_forward(e->side[side].model, &e->side[side].kv, &batch);
+    return weir__model_forward(e->side[side].model, &e->side[side].kv, &batch);
 }
 
-weir_status weir_rows_stats(weir_engine *e, int side, const float *logits, int n_row, weir_row_stats *out) {
+weir_status weir__rows_stats(weir_engine *e, int side, const float *logits, int n_row, weir_row_stats *out) {
     weir_row_stats_args a = {.logits = logits,
                              .ld = e->side[side].ld,
                              .n_row = n_row,
@@ -66,7 +66,7 @@ weir_status weir_rows_stats(weir_engine *e, int side, const float *logits, int n
     return e->be->op.row_stats(e->be, &a);
 }
 
-weir_status weir_rows_draw(weir_engine *e, const float *logits, int n_row, const weir_row_stats *stats) {
+weir_status weir__rows_draw(weir_engine *e, const float *logits, int n_row, const weir_row_stats *stats) {
     const weir_step_buffers *d = &e->dev;
     weir_draw_args a = {.logits = logits,
                         .ld = e->side[WEIR_DRAFTER].ld,
@@ -88,7 +88,7 @@ weir_status weir_rows_draw(weir_engine *e, const float *logits, int n_row, const
     return WEIR_GET(e, draft_logp, n_row);
 }
 
-weir_status weir_rows_pick(weir_engine *e, int side, const float *logits, int n, const int32_t *token) {
+weir_status weir__rows_pick(weir_engine *e, int side, const float *logits, int n, const int32_t *token) {
     const int64_t ld = e->side[side].ld;
     const int per_call = ld < INT32_MAX ? (int)(INT32_MAX / ld) : 1; /* indices are of 32 bits */
     for (int from = 0; from < n; from += per_call) {
@@ -107,7 +107,7 @@ weir_status weir_rows_pick(weir_engine *e, int side, const float *logits, int n,
     return WEIR_GET(e, picked, n);
 }
 
-void weir_rows_book(weir_session *s, int side, int n_row) {
+void weir__rows_book(weir_session *s, int side, int n_row) {
     if (side == WEIR_DRAFTER) {
         s->stats.drafter_calls++;
         s->stats.drafter_rows += n_row;

@@ -2,8 +2,8 @@
 
 #include "host/engine.h"
 
-weir_status weir_score_check(const weir_engine *e, const int32_t *prompt, size_t n_prompt,
-                             const int32_t *completion, size_t n_completion, weir_err *err) {
+weir_status weir__score_check(const weir_engine *e, const int32_t *prompt, size_t n_prompt,
+                              const int32_t *completion, size_t n_completion, weir_err *err) {
     if (n_prompt == 0) return weir_fail(err, WEIR_EINVAL, "the prompt has no token");
     const struct {
         const char *name;
@@ -34,11 +34,11 @@ static weir_status score_rows(weir_engine *e, const weir_session *s, const int32
     weir_rows rows = {0, 0};
     for (size_t i = from; i < from + n; i++) {
         b->law_of[rows.n_row] = 0;
-        weir_rows_add(e, &rows, s, i == 0 ? s->timeline[0] : completion[i - 1], (int64_t)i, true);
+        weir__rows_add(e, &rows, s, i == 0 ? s->timeline[0] : completion[i - 1], (int64_t)i, true);
     }
-    WEIR_TRY(weir_rows_run(e, &rows, WEIR_VERIFIER, b->p_logits));
-    WEIR_TRY(weir_rows_stats(e, WEIR_VERIFIER, b->p_logits, rows.n_out, e->dev.p_stats));
-    WEIR_TRY(weir_rows_pick(e, WEIR_VERIFIER, b->p_logits, rows.n_out, completion + from));
+    WEIR_TRY(weir__rows_run(e, &rows, WEIR_VERIFIER, b->p_logits));
+    WEIR_TRY(weir__rows_stats(e, WEIR_VERIFIER, b->p_logits, rows.n_out, e->dev.p_stats));
+    WEIR_TRY(weir__rows_pick(e, WEIR_VERIFIER, b->p_logits, rows.n_out, completion + from));
     WEIR_TRY(WEIR_GET(e, p_stats, rows.n_out));
     for (size_t i = 0; i < n; i++) {
         const weir_row_stats *st = &b->p_stats[i];
@@ -50,16 +50,16 @@ static weir_status score_rows(weir_engine *e, const weir_session *s, const int32
 
 static weir_status score_with(weir_engine *e, weir_session *s, const int32_t *completion, size_t n,
                               float *logprobs, weir_err *err) {
-    WEIR_TRY(weir_session_admit(s, err));
-    WEIR_TRY(weir_session_room(s, WEIR_VERIFIER, (int64_t)n));
+    WEIR_TRY(weir__session_admit(s, err));
+    WEIR_TRY(weir__session_room(s, WEIR_VERIFIER, (int64_t)n));
     e->buf.law[0] = weir_law_default();
     WEIR_TRY(WEIR_PUT(e, law, 1));
     for (size_t from = 0; from < n;) {
         size_t rows = n - from;
         if (rows > (size_t)e->n_row_max) rows = (size_t)e->n_row_max;
-        if (weir_session_given_up(s)) return weir_fail(err, WEIR_ECANCELED, "cancelled");
+        if (weir__session_given_up(s)) return weir_fail(err, WEIR_ECANCELED, "cancelled");
         const weir_status st = score_rows(e, s, completion, from, rows, logprobs);
-        if (st == WEIR_ECUDA) return weir_backend_failure(e->be, err);
+        if (st == WEIR_ECUDA) return weir__backend_failure(e->be, err);
         if (st != WEIR_OK)
             return weir_fail(err, st, "completion token %zu: %s", from,
                              st == WEIR_ELOGITS
@@ -72,7 +72,7 @@ static weir_status score_with(weir_engine *e, weir_session *s, const int32_t *co
 
 weir_status weir_score(weir_engine *e, const int32_t *prompt, size_t n_prompt, const int32_t *completion,
                        size_t n_completion, float *logprobs, weir_err *err) {
-    WEIR_TRY(weir_score_check(e, prompt, n_prompt, completion, n_completion, err));
+    WEIR_TRY(weir__score_check(e, prompt, n_prompt, completion, n_completion, err));
     if (n_completion == 0) return WEIR_OK;
     weir_session_options opt = weir_session_options_default();
     opt.method = WEIR_METHOD_VERIFIER;

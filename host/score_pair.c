@@ -7,8 +7,8 @@ static weir_status run_side(weir_engine *e, const weir_session *s, int side, con
                             size_t from, size_t n) {
     weir_rows rows = {0, 0};
     for (size_t i = from; i < from + n; i++)
-        weir_rows_add(e, &rows, s, i == 0 ? s->timeline[0] : completion[i - 1], (int64_t)i, true);
-    return weir_rows_run(e, &rows, side, side == WEIR_DRAFTER ? e->buf.q_logits : e->buf.p_logits);
+        weir__rows_add(e, &rows, s, i == 0 ? s->timeline[0] : completion[i - 1], (int64_t)i, true);
+    return weir__rows_run(e, &rows, side, side == WEIR_DRAFTER ? e->buf.q_logits : e->buf.p_logits);
 }
 
 /* Where the host can read one row: the backend's memory itself on the CPU, else `copy`. */
@@ -16,7 +16,7 @@ static weir_status row_of(weir_engine *e, int side, size_t i, float *copy, const
     const float *logits = side == WEIR_DRAFTER ? e->buf.q_logits : e->buf.p_logits;
     const float *row = logits + i * (size_t)e->side[side].ld;
     *out = e->be->device ? copy : row;
-    return e->be->device ? weir_backend_download(e->be, copy, row, (size_t)e->n_vocab * sizeof *row)
+    return e->be->device ? weir__backend_download(e->be, copy, row, (size_t)e->n_vocab * sizeof *row)
                          : WEIR_OK;
 }
 
@@ -33,19 +33,19 @@ static weir_status hand_out(weir_engine *e, size_t from, size_t n, float *copy, 
 
 static weir_status run_all(weir_engine *e, weir_session *s, const int32_t *completion, size_t n, float *copy,
                            weir_rows_fn fn, void *ud, weir_err *err) {
-    WEIR_TRY(weir_session_admit(s, err));
+    WEIR_TRY(weir__session_admit(s, err));
     for (int side = 0; side < 2; side++) {
-        WEIR_TRY(weir_session_prefill(s, side, err));
-        WEIR_TRY(weir_session_room(s, side, (int64_t)n));
+        WEIR_TRY(weir__session_prefill(s, side, err));
+        WEIR_TRY(weir__session_room(s, side, (int64_t)n));
     }
     bool more = true;
     for (size_t from = 0; from < n && more;) {
         const size_t rows = n - from < (size_t)e->n_row_max ? n - from : (size_t)e->n_row_max;
-        if (weir_session_given_up(s)) return weir_fail(err, WEIR_ECANCELED, "cancelled");
+        if (weir__session_given_up(s)) return weir_fail(err, WEIR_ECANCELED, "cancelled");
         weir_status st = run_side(e, s, WEIR_DRAFTER, completion, from, rows);
         if (st == WEIR_OK) st = run_side(e, s, WEIR_VERIFIER, completion, from, rows);
         if (st == WEIR_OK) st = hand_out(e, from, rows, copy, fn, ud, &more);
-        if (st == WEIR_ECUDA) return weir_backend_failure(e->be, err);
+        if (st == WEIR_ECUDA) return weir__backend_failure(e->be, err);
         if (st != WEIR_OK) return weir_fail(err, st, "completion token %zu: %s", from, weir_status_str(st));
         from += rows;
     }
@@ -55,7 +55,7 @@ static weir_status run_all(weir_engine *e, weir_session *s, const int32_t *compl
 weir_status weir_score_pair(weir_engine *e, const int32_t *prompt, size_t n_prompt, const int32_t *completion,
                             size_t n_completion, weir_rows_fn fn, void *ud, weir_err *err) {
     if (!e->has_draft) return weir_fail(err, WEIR_ENOTSUP, "there is no drafter to run over the text");
-    WEIR_TRY(weir_score_check(e, prompt, n_prompt, completion, n_completion, err));
+    WEIR_TRY(weir__score_check(e, prompt, n_prompt, completion, n_completion, err));
     if (n_completion == 0) return WEIR_OK;
     weir_session_options opt = weir_session_options_default();
     opt.max_tokens = opt.n_draft = 1;

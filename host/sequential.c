@@ -22,16 +22,16 @@ static weir_status run_side(weir_engine *e, weir_session **s, const weir_tick_ro
     for (int i = 0; i < n; i++) {
         if ((side == WEIR_DRAFTER ? t[i].q : t[i].p) < 0) continue;
         const int32_t before = rows.n_row;
-        WEIR_TRY(weir_session_room(s[i], side, s[i]->n + 1));
+        WEIR_TRY(weir__session_room(s[i], side, s[i]->n + 1));
         b->law_of[rows.n_out] = i;
-        weir_rows_catch_up(e, &rows, s[i], side, s[i]->n + 1, true);
-        weir_rows_book(s[i], side, rows.n_row - before);
+        weir__rows_catch_up(e, &rows, s[i], side, s[i]->n + 1, true);
+        weir__rows_book(s[i], side, rows.n_row - before);
     }
     if (rows.n_out == 0) return WEIR_OK;
     float *logits = side == WEIR_DRAFTER ? b->q_logits : b->p_logits;
-    WEIR_TRY(weir_rows_run(e, &rows, side, logits));
-    WEIR_TRY(
-        weir_rows_stats(e, side, logits, rows.n_out, side == WEIR_DRAFTER ? e->dev.q_stats : e->dev.p_stats));
+    WEIR_TRY(weir__rows_run(e, &rows, side, logits));
+    WEIR_TRY(weir__rows_stats(e, side, logits, rows.n_out,
+                              side == WEIR_DRAFTER ? e->dev.q_stats : e->dev.p_stats));
     return side == WEIR_DRAFTER ? WEIR_GET(e, q_stats, rows.n_out) : WEIR_GET(e, p_stats, rows.n_out);
 }
 
@@ -44,7 +44,7 @@ static weir_status draw_drafts(weir_engine *e, weir_session **s, const weir_tick
         b->block_row[n_row] = 0;
         b->position[n_row++] = (int32_t)s[i]->n;
     }
-    return n_row > 0 ? weir_rows_draw(e, b->q_logits, n_row, e->dev.q_stats) : WEIR_OK;
+    return n_row > 0 ? weir__rows_draw(e, b->q_logits, n_row, e->dev.q_stats) : WEIR_OK;
 }
 
 static const float *q_logits_of(const weir_engine *e, const weir_tick_row *t) {
@@ -117,9 +117,9 @@ static weir_status choose_verifier_rows(weir_engine *e, weir_session **s, weir_t
         default: break;
         }
         if (!wanted) continue;
-        const weir_status st = weir_session_prefill(s[i], WEIR_VERIFIER, err);
+        const weir_status st = weir__session_prefill(s[i], WEIR_VERIFIER, err);
         if (st == WEIR_ECANCELED)
-            weir_session_give_up(s[i]); /* its draft is dropped */
+            weir__session_give_up(s[i]); /* its draft is dropped */
         else if (st != WEIR_OK)
             return st;
         else
@@ -150,7 +150,7 @@ static weir_status read_logps(weir_engine *e, weir_session **s, weir_tick_row *t
         token[n_row++] = drawn < 0 ? 0 : drawn; /* an unusable row: nobody looks */
     }
     if (n_wanted == 0) return WEIR_OK;
-    WEIR_TRY(weir_rows_pick(e, side, side == WEIR_DRAFTER ? b->q_logits : b->p_logits, n_row, token));
+    WEIR_TRY(weir__rows_pick(e, side, side == WEIR_DRAFTER ? b->q_logits : b->p_logits, n_row, token));
     for (int i = 0; i < n; i++) {
         if (side == WEIR_DRAFTER && t[i].q >= 0)
             t[i].log_q = raw_logp(b->picked[t[i].q], &b->q_stats[t[i].q]);
@@ -185,22 +185,22 @@ static void take_from_drafter(weir_engine *e, weir_session *s, const weir_tick_r
     s->seq_logp += s->law.gate_scaled ? (double)e->buf.draft_logp[t->q] : (double)t->log_q;
     s->seq_n++;
     s->run++;
-    weir_session_append(s, e->buf.drawn[t->q], WEIR_SOURCE_DRAFTER, t->p >= 0 ? t->log_p : NAN,
-                        e->buf.draft_logp[t->q]);
+    weir__session_append(s, e->buf.drawn[t->q], WEIR_SOURCE_DRAFTER, t->p >= 0 ? t->log_p : NAN,
+                         e->buf.draft_logp[t->q]);
 }
 
 static weir_status take_token(weir_engine *e, weir_session *s, const weir_tick_row *t,
                               const weir_emit_session *emit, weir_err *err) {
     const bool q_broken = t->q >= 0 && !row_is_usable(&e->buf.q_stats[t->q]);
     const bool p_broken = t->p >= 0 && !row_is_usable(&e->buf.p_stats[t->p]);
-    if (q_broken || p_broken || (emit && emit->status != WEIR_OK)) return weir_session_refuse(s, err);
+    if (q_broken || p_broken || (emit && emit->status != WEIR_OK)) return weir__session_refuse(s, err);
     if (t->q >= 0) {
         s->stats.rows_examined++;
         s->stats.rows_deferred += t->deferred;
     }
     if (emit) {
         s->run = 0;
-        weir_session_append(s, emit->token, WEIR_SOURCE_VERIFIER, emit->log_p, emit->log_pi);
+        weir__session_append(s, emit->token, WEIR_SOURCE_VERIFIER, emit->log_p, emit->log_pi);
     } else {
         take_from_drafter(e, s, t);
     }
@@ -212,12 +212,12 @@ static weir_status judge_sequence(weir_session *s, weir_err *err) {
     const double n = s->opt.seq_conf_sum ? 1.0 : (double)s->seq_n;
     const double confidence = s->seq_n > 0 ? s->seq_logp / n : 0.0;
     s->mute = false;
-    if (!(confidence < -(double)s->law.alpha)) return weir_text_tell_all(s);
+    if (!(confidence < -(double)s->law.alpha)) return weir__text_tell_all(s);
     s->second_pass = true;
     s->stats.deferred_sequence = true;
-    weir_session_restart(s);
-    const weir_status st = weir_session_admit(s, err);
-    if (st == WEIR_ECANCELED) weir_session_give_up(s);
+    weir__session_restart(s);
+    const weir_status st = weir__session_admit(s, err);
+    if (st == WEIR_ECANCELED) weir__session_give_up(s);
     return st == WEIR_ECANCELED ? WEIR_OK : st;
 }
 
@@ -235,7 +235,7 @@ static weir_status take_tokens(weir_engine *e, weir_session **s, const weir_tick
     return first;
 }
 
-weir_status weir_tick_sequential(weir_engine *e, weir_session **s, int n, weir_err *err) {
+weir_status weir__tick_sequential(weir_engine *e, weir_session **s, int n, weir_err *err) {
     weir_step_buffers *b = &e->buf;
     weir_tick_row *t = b->tick;
     int n_q = 0;
@@ -244,20 +244,20 @@ weir_status weir_tick_sequential(weir_engine *e, weir_session **s, int n, weir_e
         t[i] = (weir_tick_row){.q = starts_with_drafter(s[i]) ? n_q++ : -1, .p = -1, .deferred = false};
     }
     WEIR_TRY(WEIR_PUT(e, law, n));
-    const double t0 = weir_now();
+    const double t0 = weir__now();
     WEIR_TRY(run_side(e, s, t, n, WEIR_DRAFTER));
     WEIR_TRY(draw_drafts(e, s, t, n));
     WEIR_TRY(read_logps(e, s, t, n, WEIR_DRAFTER));
-    const double t1 = weir_now();
+    const double t1 = weir__now();
     WEIR_TRY(choose_verifier_rows(e, s, t, n, err));
     WEIR_TRY(run_side(e, s, t, n, WEIR_VERIFIER));
-    const double t2 = weir_now();
+    const double t2 = weir__now();
     WEIR_TRY(decide(e, s, t, n, true));
     WEIR_TRY(emit_from_p(e, s, t, n));
     WEIR_TRY(read_logps(e, s, t, n, WEIR_VERIFIER));
 
     const weir_status first = take_tokens(e, s, t, n, err);
-    const double t3 = weir_now();
+    const double t3 = weir__now();
     for (int i = 0; i < n; i++) {
         weir_session_stats *st = &s[i]->stats;
         if (t[i].q >= 0) st->seconds_draft += (t1 - t0) / n_q;

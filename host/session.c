@@ -97,7 +97,7 @@ static weir_status allocate(weir_session *s, const weir_session_options *o, cons
 weir_status weir_session_create(weir_engine *e, const weir_session_options *opt, const int32_t *prompt,
                                 size_t n_prompt, weir_token_fn on_token, void *ud, weir_session **out,
                                 weir_err *err) {
-    WEIR_TRY(weir_session_check(e, opt, prompt, n_prompt, err));
+    WEIR_TRY(weir__session_check(e, opt, prompt, n_prompt, err));
     weir_session *s = weir_calloc(1, sizeof *s);
     if (s) {
         s->cap = limit_of(e, opt, n_prompt);
@@ -130,7 +130,7 @@ weir_status weir_session_create(weir_engine *e, const weir_session_options *opt,
 
 void weir_session_free(weir_session *s) {
     if (!s) return;
-    if (s->e) weir_session_release(s);
+    if (s->e) weir__session_release(s);
     for (int i = 0; s->stop && i < s->opt.n_stop; i++) weir_free(s->stop[i]);
     weir_free(s->stop);
     weir_free(s->prompt);
@@ -155,56 +155,56 @@ static weir_status make_len(weir_session *s, int side, int64_t n_input,
     return how(m->self, s->slot, s->base + n_input);
 }
 
-weir_status weir_session_room(weir_session *s, int side, int64_t n_input) {
-    return make_len(s, side, n_input, weir_kv_pool_resize);
+weir_status weir__session_room(weir_session *s, int side, int64_t n_input) {
+    return make_len(s, side, n_input, weir__kv_pool_resize);
 }
 
-weir_status weir_session_reserve(weir_session *s, int side, int64_t n_input) {
-    return make_len(s, side, n_input, weir_kv_pool_reserve);
+weir_status weir__session_reserve(weir_session *s, int side, int64_t n_input) {
+    return make_len(s, side, n_input, weir__kv_pool_reserve);
 }
 
-weir_status weir_side_sync(weir_side *m) {
-    WEIR_TRY(weir_kv_pool_sync(m->self));
-    if (m->cross) WEIR_TRY(weir_kv_pool_sync(m->cross));
-    return m->slide ? weir_kv_pool_sync(m->slide) : WEIR_OK;
+weir_status weir__side_sync(weir_side *m) {
+    WEIR_TRY(weir__kv_pool_sync(m->self));
+    if (m->cross) WEIR_TRY(weir__kv_pool_sync(m->cross));
+    return m->slide ? weir__kv_pool_sync(m->slide) : WEIR_OK;
 }
 
 /* An encoder reads the whole prompt into the cross cache. */
 static weir_status run_encoder(weir_session *s, weir_side *m) {
-    WEIR_TRY(weir_kv_pool_resize(m->cross, s->slot, (int64_t)s->n_prompt));
-    WEIR_TRY(weir_kv_pool_sync(m->cross));
+    WEIR_TRY(weir__kv_pool_resize(m->cross, s->slot, (int64_t)s->n_prompt));
+    WEIR_TRY(weir__kv_pool_sync(m->cross));
     m->cross_len[s->slot] = (int32_t)s->n_prompt;
     if (m->dev_cross_len)
-        WEIR_TRY(weir_backend_upload(s->e->be, m->dev_cross_len + s->slot, m->cross_len + s->slot,
-                                     sizeof *m->cross_len));
-    return weir_model_prefill(m->model, &m->kv, s->slot, s->prompt, (int64_t)s->n_prompt);
+        WEIR_TRY(weir__backend_upload(s->e->be, m->dev_cross_len + s->slot, m->cross_len + s->slot,
+                                      sizeof *m->cross_len));
+    return weir__model_prefill(m->model, &m->kv, s->slot, s->prompt, (int64_t)s->n_prompt);
 }
 
 /* A decoder's prompt lies in the self cache, but for its last token, which is the timeline's first input. */
 static weir_status run_prompt(weir_session *s, int side) {
     weir_side *m = &s->e->side[side];
     if (m->cross) return run_encoder(s, m);
-    if (weir_kv_pool_len(m->self, s->slot) < s->base) WEIR_TRY(weir_session_room(s, side, 0));
+    if (weir__kv_pool_len(m->self, s->slot) < s->base) WEIR_TRY(weir__session_room(s, side, 0));
     if (s->base == 0) return WEIR_OK;
-    WEIR_TRY(weir_side_sync(m));
-    return weir_model_prefill(m->model, &m->kv, s->slot, s->prompt, s->base);
+    WEIR_TRY(weir__side_sync(m));
+    return weir__model_prefill(m->model, &m->kv, s->slot, s->prompt, s->base);
 }
 
-bool weir_session_given_up(const weir_session *s) {
+bool weir__session_given_up(const weir_session *s) {
     return atomic_load(&s->cancel) || weir_interrupted(&s->e->interrupt);
 }
 
-weir_status weir_session_prefill(weir_session *s, int side, weir_err *err) {
+weir_status weir__session_prefill(weir_session *s, int side, weir_err *err) {
     if (s->cached[side] >= 0) return WEIR_OK;
-    const double t0 = weir_now();
+    const double t0 = weir__now();
     s->e->prefilling = s;
     const weir_status st = run_prompt(s, side);
     s->e->prefilling = NULL;
-    if (st == WEIR_ECUDA) return weir_backend_failure(s->e->be, err);
+    if (st == WEIR_ECUDA) return weir__backend_failure(s->e->be, err);
     if (st != WEIR_OK)
         return weir_fail(err, st, "prompt of %zu tokens: %s", s->n_prompt, weir_status_str(st));
     s->cached[side] = 0;
-    s->stats.seconds_prefill += weir_now() - t0;
+    s->stats.seconds_prefill += weir__now() - t0;
     return WEIR_OK;
 }
 
@@ -219,10 +219,10 @@ static bool needs_at_once(const weir_session *s, int side) {
     }
 }
 
-weir_status weir_session_admit(weir_session *s, weir_err *err) {
+weir_status weir__session_admit(weir_session *s, weir_err *err) {
     weir_engine *e = s->e;
     if (s->slot < 0) {
-        s->started = weir_now();
+        s->started = weir__now();
         for (int i = 0; i < e->n_parallel && s->slot < 0; i++)
             if (!e->slot_owner[i]) s->slot = i;
         if (s->slot < 0)
@@ -232,23 +232,23 @@ weir_status weir_session_admit(weir_session *s, weir_err *err) {
         e->slot_owner[s->slot] = s;
     }
     for (int side = 0; side < 2; side++)
-        if (needs_at_once(s, side)) WEIR_TRY(weir_session_prefill(s, side, err));
+        if (needs_at_once(s, side)) WEIR_TRY(weir__session_prefill(s, side, err));
     return WEIR_OK;
 }
 
-void weir_session_release(weir_session *s) {
+void weir__session_release(weir_session *s) {
     if (s->slot < 0) return;
     for (int side = 0; side < 2; side++) {
         weir_side *m = &s->e->side[side];
-        if (m->self) (void)weir_kv_pool_resize(m->self, s->slot, 0);
-        if (m->slide) (void)weir_kv_pool_resize(m->slide, s->slot, 0);
-        if (m->cross) (void)weir_kv_pool_resize(m->cross, s->slot, 0);
+        if (m->self) (void)weir__kv_pool_resize(m->self, s->slot, 0);
+        if (m->slide) (void)weir__kv_pool_resize(m->slide, s->slot, 0);
+        if (m->cross) (void)weir__kv_pool_resize(m->cross, s->slot, 0);
     }
     s->e->slot_owner[s->slot] = NULL;
     s->slot = -1;
 }
 
-void weir_session_restart(weir_session *s) {
+void weir__session_restart(weir_session *s) {
     s->n = s->n_told = 0;
     s->text_len = 0;
     s->win = (weir_text_window){0, 0, 0, false};
@@ -261,7 +261,7 @@ void weir_session_restart(weir_session *s) {
 
 /* ---- output -------------------------------------------------------------------------------------------- */
 
-bool weir_session_is_eos(const weir_session *s, int32_t id) {
+bool weir__session_is_eos(const weir_session *s, int32_t id) {
     if (s->opt.ignore_eos) return false;
     const weir_engine_facts *f = &s->e->facts;
     for (int i = 0; i < f->n_eos; i++)
@@ -281,35 +281,35 @@ static void count_sources(weir_session *s) {
     st->n_output = s->n;
 }
 
-void weir_session_end(weir_session *s, weir_finish why) {
+void weir__session_end(weir_session *s, weir_finish why) {
     if (s->finish != WEIR_RUNNING) return;
     s->finish = why;
     s->n_shown = -1; /* a view while it ran had less */
-    if (why != WEIR_FINISH_CANCELLED && weir_text_tell_all(s) != WEIR_OK) s->finish = WEIR_FINISH_CANCELLED;
+    if (why != WEIR_FINISH_CANCELLED && weir__text_tell_all(s) != WEIR_OK) s->finish = WEIR_FINISH_CANCELLED;
 }
 
-void weir_session_give_up(weir_session *s) {
+void weir__session_give_up(weir_session *s) {
     if (s->finish != WEIR_RUNNING) return;
     s->mute = false;
-    (void)weir_text_tell_all(s);
-    weir_session_end(s, WEIR_FINISH_CANCELLED);
-    weir_session_release(s);
+    (void)weir__text_tell_all(s);
+    weir__session_end(s, WEIR_FINISH_CANCELLED);
+    weir__session_release(s);
 }
 
-weir_status weir_session_refuse(weir_session *s, weir_err *err) {
+weir_status weir__session_refuse(weir_session *s, weir_err *err) {
     const int64_t at = s->n;
-    weir_session_end(s, WEIR_FINISH_CANCELLED);
+    weir__session_end(s, WEIR_FINISH_CANCELLED);
     return weir_fail(err, WEIR_ELOGITS,
                      "output token %lld: logits are not finite; the checkpoint or its dtype is broken",
                      (long long)at);
 }
 
-bool weir_session_append(weir_session *s, int32_t id, weir_source source, float logprob,
-                         float policy_logprob) {
-    if (s->n == 0 && s->stats.seconds_first == 0.0) s->stats.seconds_first = weir_now() - s->started;
-    if (weir_session_is_eos(s, id)) {
+bool weir__session_append(weir_session *s, int32_t id, weir_source source, float logprob,
+                          float policy_logprob) {
+    if (s->n == 0 && s->stats.seconds_first == 0.0) s->stats.seconds_first = weir__now() - s->started;
+    if (weir__session_is_eos(s, id)) {
         if (s->finish == WEIR_RUNNING) s->eos = id;
-        weir_session_end(s, WEIR_FINISH_STOP);
+        weir__session_end(s, WEIR_FINISH_STOP);
         return false;
     }
     s->timeline[1 + s->n] = id;
@@ -317,14 +317,14 @@ bool weir_session_append(weir_session *s, int32_t id, weir_source source, float 
     s->logprobs[s->n] = logprob;
     s->policy_logprobs[s->n] = policy_logprob;
     s->n++;
-    weir_text_push(s);
-    if (s->finish == WEIR_RUNNING && s->n >= s->cap) weir_session_end(s, WEIR_FINISH_LENGTH);
+    weir__text_push(s);
+    if (s->finish == WEIR_RUNNING && s->n >= s->cap) weir__session_end(s, WEIR_FINISH_LENGTH);
     return s->finish == WEIR_RUNNING;
 }
 
 void weir_session_get(weir_session *s, weir_session_view *out) {
     count_sources(s);
-    (void)weir_text_show(s); /* out of memory: the text stays what it was */
+    (void)weir__text_show(s); /* out of memory: the text stays what it was */
     *out = (weir_session_view){.ids = s->timeline + 1,
                                .sources = s->sources,
                                .logprobs = s->logprobs,

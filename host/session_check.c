@@ -44,8 +44,8 @@ static weir_status check_limits(const weir_engine *e, const weir_session_options
     return WEIR_OK;
 }
 
-weir_status weir_session_check(const weir_engine *e, const weir_session_options *o, const int32_t *prompt,
-                               size_t n_prompt, weir_err *err) {
+weir_status weir__session_check(const weir_engine *e, const weir_session_options *o, const int32_t *prompt,
+                                size_t n_prompt, weir_err *err) {
     weir_law law = o->law;
     if (o->method == WEIR_METHOD_SEQUENCE_CASCADE || o->method == WEIR_METHOD_VERIFIER ||
         o->method == WEIR_METHOD_DRAFTER) {

@@ -35,7 +35,7 @@ static void sort_by_gamma(weir_session **s, int n) {
 static weir_status make_room(weir_session **s, int n) {
     for (int i = 0; i < n; i++)
         for (int side = 0; side < 2; side++)
-            WEIR_TRY(weir_session_room(s[i], side, s[i]->n + s[i]->opt.n_draft + 1));
+            WEIR_TRY(weir__session_room(s[i], side, s[i]->n + s[i]->opt.n_draft + 1));
     return WEIR_OK;
 }
 
@@ -47,20 +47,20 @@ static weir_status draft_step(weir_engine *e, weir_session **s, int n, int live,
     for (int i = 0; i < live; i++) {
         const int32_t before = rows.n_row;
         if (j == 0) {
-            weir_rows_catch_up(e, &rows, s[i], WEIR_DRAFTER, s[i]->n + 1, true);
+            weir__rows_catch_up(e, &rows, s[i], WEIR_DRAFTER, s[i]->n + 1, true);
         } else {
-            weir_rows_add(e, &rows, s[i], draft_of(e, b, i)[j - 1], s[i]->n + j, true);
+            weir__rows_add(e, &rows, s[i], draft_of(e, b, i)[j - 1], s[i]->n + j, true);
             s[i]->cached[WEIR_DRAFTER] = s[i]->n + j + 1;
         }
-        weir_rows_book(s[i], WEIR_DRAFTER, rows.n_row - before);
+        weir__rows_book(s[i], WEIR_DRAFTER, rows.n_row - before);
         b->law_of[i] = i;
         b->position[i] = (int32_t)(s[i]->n + j);
         b->block_row[i] = s[i]->law.block_verify ? j : 0;
     }
     float *logits = q_row(e, n, j, 0);
-    WEIR_TRY(weir_rows_run(e, &rows, WEIR_DRAFTER, logits));
-    WEIR_TRY(weir_rows_stats(e, WEIR_DRAFTER, logits, live, e->dev.call_stats));
-    WEIR_TRY(weir_rows_draw(e, logits, live, e->dev.call_stats));
+    WEIR_TRY(weir__rows_run(e, &rows, WEIR_DRAFTER, logits));
+    WEIR_TRY(weir__rows_stats(e, WEIR_DRAFTER, logits, live, e->dev.call_stats));
+    WEIR_TRY(weir__rows_draw(e, logits, live, e->dev.call_stats));
     WEIR_TRY(WEIR_GET(e, call_stats, live));
     for (int i = 0; i < live; i++) {
         q_stats_of(e, b, i)[j] = b->call_stats[i];
@@ -83,7 +83,7 @@ static weir_status draft(weir_engine *e, weir_session **s, int n, int32_t *n_dra
         going = 0;
         for (int i = 0; i < live; i++) {
             if (n_draft[i] <= j + 1) continue;
-            if (weir_session_is_eos(s[i], draft_of(e, b, i)[j]))
+            if (weir__session_is_eos(s[i], draft_of(e, b, i)[j]))
                 n_draft[i] = j + 1;
             else
                 going++;
@@ -115,20 +115,20 @@ static weir_status verify(weir_engine *e, weir_session **s, int n, const int32_t
     weir_rows rows = {0, 0};
     for (int i = 0; i < n; i++) {
         const int32_t first = rows.n_out, before = rows.n_row;
-        weir_rows_catch_up(e, &rows, s[i], WEIR_VERIFIER, s[i]->n + 1, true);
+        weir__rows_catch_up(e, &rows, s[i], WEIR_VERIFIER, s[i]->n + 1, true);
         for (int j = 0; j < n_draft[i]; j++)
-            weir_rows_add(e, &rows, s[i], draft_of(e, b, i)[j], s[i]->n + 1 + j, true);
+            weir__rows_add(e, &rows, s[i], draft_of(e, b, i)[j], s[i]->n + 1 + j, true);
         s[i]->cached[WEIR_VERIFIER] = s[i]->n + 1 + n_draft[i];
-        weir_rows_book(s[i], WEIR_VERIFIER, rows.n_row - before);
+        weir__rows_book(s[i], WEIR_VERIFIER, rows.n_row - before);
         for (int32_t r = first; r < rows.n_out; r++) b->law_of[r] = i;
         b->accept[i] = block_of(e, s[i], n, i, first);
     }
-    WEIR_TRY(weir_rows_run(e, &rows, WEIR_VERIFIER, b->p_logits));
-    return weir_rows_stats(e, WEIR_VERIFIER, b->p_logits, rows.n_out, e->dev.p_stats);
+    WEIR_TRY(weir__rows_run(e, &rows, WEIR_VERIFIER, b->p_logits));
+    return weir__rows_stats(e, WEIR_VERIFIER, b->p_logits, rows.n_out, e->dev.p_stats);
 }
 
 static bool draft_ends_text(const weir_session *s, const weir_accept_session *a) {
-    return a->n_draft > 0 && weir_session_is_eos(s, a->draft[a->n_draft - 1]);
+    return a->n_draft > 0 && weir__session_is_eos(s, a->draft[a->n_draft - 1]);
 }
 
 /* A bonus from pi needs the drafter's distribution one position further (trap 3), unless pi is p there. */
@@ -179,18 +179,18 @@ static weir_status bonus_rows(weir_engine *e, weir_session **s, int n, const int
         b->emit[k].q_stats = e->dev.call_stats + rows.n_out;
         b->law_of[rows.n_out] = which[k];
         const int64_t input = x->n + a->n_draft;
-        weir_rows_add(e, &rows, x, a->draft[a->n_draft - 1], input, true);
+        weir__rows_add(e, &rows, x, a->draft[a->n_draft - 1], input, true);
         x->cached[WEIR_DRAFTER] = input + 1;
-        weir_rows_book(x, WEIR_DRAFTER, 1);
+        weir__rows_book(x, WEIR_DRAFTER, 1);
     }
     if (rows.n_row == 0) return WEIR_OK;
     float *logits = q_row(e, n, last, 0);
-    WEIR_TRY(weir_rows_run(e, &rows, WEIR_DRAFTER, logits));
-    return weir_rows_stats(e, WEIR_DRAFTER, logits, rows.n_out, e->dev.call_stats);
+    WEIR_TRY(weir__rows_run(e, &rows, WEIR_DRAFTER, logits));
+    return weir__rows_stats(e, WEIR_DRAFTER, logits, rows.n_out, e->dev.call_stats);
 }
 
 static weir_status roll_back(weir_session *s) {
-    for (int side = 0; side < 2; side++) WEIR_TRY(weir_session_room(s, side, s->cached[side]));
+    for (int side = 0; side < 2; side++) WEIR_TRY(weir__session_room(s, side, s->cached[side]));
     return WEIR_OK;
 }
 
@@ -234,28 +234,28 @@ static weir_status close_block(weir_engine *e, weir_session **s, int n, weir_err
     weir_status first = WEIR_OK;
     for (int i = 0, k = 0; i < n; i++) {
         weir_block_record r;
-        weir_block_record_of(&b->accept[i], k < n_emit && which[k] == i ? &b->emit[k++] : NULL, &r);
-        const weir_status found = weir_record_commit(s[i], &r, first == WEIR_OK ? err : NULL);
+        weir__block_record_of(&b->accept[i], k < n_emit && which[k] == i ? &b->emit[k++] : NULL, &r);
+        const weir_status found = weir__record_commit(s[i], &r, first == WEIR_OK ? err : NULL);
         if (first == WEIR_OK) first = found;
         if (s[i]->finish == WEIR_RUNNING) WEIR_TRY(roll_back(s[i]));
     }
     return first;
 }
 
-weir_status weir_block_speculative(weir_engine *e, weir_session **s, int n, weir_err *err) {
+weir_status weir__block_speculative(weir_engine *e, weir_session **s, int n, weir_err *err) {
     weir_step_buffers *b = &e->buf;
     int32_t *n_draft = b->n_draft;
     sort_by_gamma(s, n);
     WEIR_TRY(make_room(s, n));
     for (int i = 0; i < n; i++) b->law[i] = s[i]->law;
     WEIR_TRY(WEIR_PUT(e, law, n));
-    const double t0 = weir_now();
+    const double t0 = weir__now();
     WEIR_TRY(draft(e, s, n, n_draft));
-    const double t1 = weir_now();
+    const double t1 = weir__now();
     WEIR_TRY(verify(e, s, n, n_draft));
-    const double t2 = weir_now();
+    const double t2 = weir__now();
     const weir_status st = close_block(e, s, n, err);
-    const double t3 = weir_now();
+    const double t3 = weir__now();
     for (int i = 0; i < n; i++) {
         s[i]->stats.seconds_draft += (t1 - t0) / n;
         s[i]->stats.seconds_verify += (t2 - t1) / n;

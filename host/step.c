@@ -4,7 +4,7 @@
 typedef enum step_by { BY_LOOP, BY_BLOCKS, BY_TICKS } step_by;
 
 static step_by run_by(const weir_session *s) {
-    if (s->e->loop && weir_device_loop_serves(s)) return BY_LOOP;
+    if (s->e->loop && weir__device_loop_serves(s)) return BY_LOOP;
     return s->opt.method == WEIR_METHOD_SPECULATIVE ? BY_BLOCKS : BY_TICKS;
 }
 
@@ -31,9 +31,9 @@ static weir_status admit_all(weir_session *const *sessions, int n, int *running,
     for (int i = 0; i < n; i++) {
         weir_session *s = sessions[i];
         if (s->finish != WEIR_RUNNING) continue;
-        const weir_status st = weir_session_given_up(s) ? WEIR_ECANCELED : weir_session_admit(s, err);
+        const weir_status st = weir__session_given_up(s) ? WEIR_ECANCELED : weir__session_admit(s, err);
         if (st == WEIR_ECANCELED)
-            weir_session_give_up(s);
+            weir__session_give_up(s);
         else if (st != WEIR_OK)
             return st;
         else
@@ -58,12 +58,12 @@ static weir_status run_round(weir_engine *e, weir_session *const *sessions, int 
     const int n_loop = gather(e, sessions, n, BY_LOOP);
     if (n_loop > 0) {
         const int blocks = n_loop == running ? left : 1;
-        WEIR_TRY(keep_first(weir_device_loop_run(e->loop, e->buf.list, n_loop, blocks, ran, say), first));
+        WEIR_TRY(keep_first(weir__device_loop_run(e->loop, e->buf.list, n_loop, blocks, ran, say), first));
     }
     const int n_spec = gather(e, sessions, n, BY_BLOCKS);
-    if (n_spec > 0) WEIR_TRY(keep_first(weir_block_speculative(e, e->buf.list, n_spec, say), first));
+    if (n_spec > 0) WEIR_TRY(keep_first(weir__block_speculative(e, e->buf.list, n_spec, say), first));
     const int n_seq = gather(e, sessions, n, BY_TICKS);
-    return n_seq > 0 ? keep_first(weir_tick_sequential(e, e->buf.list, n_seq, say), first) : WEIR_OK;
+    return n_seq > 0 ? keep_first(weir__tick_sequential(e, e->buf.list, n_seq, say), first) : WEIR_OK;
 }
 
 /* Grows with everything that brings a session nearer to its end: a token, the verifier's second pass of a
@@ -82,7 +82,7 @@ static void close_round(weir_session *const *sessions, int n, double spent) {
     for (int i = 0; i < n; i++) {
         if (sessions[i]->slot < 0) continue;
         sessions[i]->stats.seconds_total += spent;
-        if (sessions[i]->finish != WEIR_RUNNING) weir_session_release(sessions[i]);
+        if (sessions[i]->finish != WEIR_RUNNING) weir__session_release(sessions[i]);
     }
 }
 
@@ -91,7 +91,7 @@ static weir_status run_blocks(weir_engine *e, weir_session *const *sessions, int
     weir_status first = WEIR_OK;
     for (int block = 0, ran; block < max_blocks; block += ran) {
         int running;
-        const double t0 = weir_now();
+        const double t0 = weir__now();
         WEIR_TRY(admit_all(sessions, n, &running, err));
         if (running == 0) break;
         const uint64_t before = progress(sessions, n);
@@ -99,7 +99,7 @@ static weir_status run_blocks(weir_engine *e, weir_session *const *sessions, int
         /* what callers' loops rely on */
         if (progress(sessions, n) <= before || ran < 1)
             return weir_fail(err, WEIR_EINVAL, "%d sessions were stepped and none got further", running);
-        close_round(sessions, n, weir_now() - t0);
+        close_round(sessions, n, weir__now() - t0);
     }
     return first;
 }
@@ -119,7 +119,7 @@ weir_status weir_step(weir_engine *e, weir_session *const *sessions, int n, int 
     WEIR_TRY(check_list(e, sessions, n, max_blocks, err));
     if (err) err->text[0] = '\0';
     const weir_status st = run_blocks(e, sessions, n, max_blocks, err);
-    if (st == WEIR_ECUDA) return weir_backend_failure(e->be, err);
+    if (st == WEIR_ECUDA) return weir__backend_failure(e->be, err);
     if (st == WEIR_OK || (err && err->text[0])) return st;
     return weir_fail(err, st, "a step of %d sessions: %s", n, weir_status_str(st)); /* ops have no words */
 }

@@ -41,8 +41,8 @@ typedef struct decoded {
 
 static weir_status decode(const weir_session *s, int64_t from, int64_t to, decoded *out) {
     *out = (decoded){NULL, 0};
-    return weir_tokenizer_decode_run(s->e->tok, s->timeline + 1 + from, (size_t)(to - from), from == 0,
-                                     &out->text, &out->n, NULL);
+    return weir__tokenizer_decode_run(s->e->tok, s->timeline + 1 + from, (size_t)(to - from), from == 0,
+                                      &out->text, &out->n, NULL);
 }
 
 /* Tokens at the end that are nothing without those that follow wait for them. Control tokens, which have no
@@ -50,9 +50,9 @@ static weir_status decode(const weir_session *s, int64_t from, int64_t to, decod
 static int64_t settled(const weir_session *s) {
     int64_t n = s->n;
     for (int64_t i = n; i > s->win.read; i--) {
-        if (weir_tokenizer_is_open(s->e->tok, s->timeline[i]))
+        if (weir__tokenizer_is_open(s->e->tok, s->timeline[i]))
             n = i - 1;
-        else if (!weir_tokenizer_is_control(s->e->tok, s->timeline[i]))
+        else if (!weir__tokenizer_is_control(s->e->tok, s->timeline[i]))
             break;
     }
     return n;
@@ -176,20 +176,20 @@ static bool stopped(weir_session *s, size_t before) {
     return true;
 }
 
-void weir_text_push(weir_session *s) {
+void weir__text_push(weir_session *s) {
     if (!s->streams) {
-        if (!s->mute && !tell(s, 0)) weir_session_end(s, WEIR_FINISH_CANCELLED);
+        if (!s->mute && !tell(s, 0)) weir__session_end(s, WEIR_FINISH_CANCELLED);
         return;
     }
     const size_t before = s->text_len;
     const weir_status st = advance(s, false);
     s->token_end[s->n - 1] = s->text_len;
     if (st != WEIR_OK)
-        weir_session_end(s, WEIR_FINISH_CANCELLED);
+        weir__session_end(s, WEIR_FINISH_CANCELLED);
     else if (stopped(s, before))
-        weir_session_end(s, WEIR_FINISH_STOP);
+        weir__session_end(s, WEIR_FINISH_STOP);
     else if (!s->mute && !tell(s, s->text_len - held_bytes(s)))
-        weir_session_end(s, WEIR_FINISH_CANCELLED);
+        weir__session_end(s, WEIR_FINISH_CANCELLED);
 }
 
 /* Text that is not kept while tokens come: all of it at once. */
@@ -204,13 +204,13 @@ static weir_status decode_all(weir_session *s) {
     return ok ? WEIR_OK : WEIR_ENOMEM;
 }
 
-weir_status weir_text_show(weir_session *s) {
+weir_status weir__text_show(weir_session *s) {
     if (!s->e->tok || s->n_shown == s->n) return WEIR_OK;
     if (!s->streams) return decode_all(s);
     return s->finish == WEIR_RUNNING ? WEIR_OK : advance(s, true);
 }
 
-weir_status weir_text_tell_all(weir_session *s) {
+weir_status weir__text_tell_all(weir_session *s) {
     if (s->mute) return WEIR_OK;
     if (s->streams && s->n > 0) {
         const size_t before = s->text_len;

@@ -1,30 +1,30 @@
 #include "kernels/backend.h"
 
-void weir_backend_close(weir_backend *be) {
+void weir__backend_close(weir_backend *be) {
     if (be) be->queue->close(be);
 }
 
-weir_status weir_backend_reserve(weir_backend *be, size_t floats) {
+weir_status weir__backend_reserve(weir_backend *be, size_t floats) {
     return be ? be->queue->reserve(be, floats) : WEIR_EINVAL;
 }
 
-void *weir_backend_alloc(weir_backend *be, size_t bytes) { return be->queue->alloc(be, bytes); }
+void *weir__backend_alloc(weir_backend *be, size_t bytes) { return be->queue->alloc(be, bytes); }
 
-void weir_backend_free(weir_backend *be, void *p) { be->queue->free(be, p); }
+void weir__backend_free(weir_backend *be, void *p) { be->queue->free(be, p); }
 
-weir_status weir_backend_upload(weir_backend *be, void *dst, const void *src, size_t bytes) {
+weir_status weir__backend_upload(weir_backend *be, void *dst, const void *src, size_t bytes) {
     return be->queue->upload(be, dst, src, bytes);
 }
 
-weir_status weir_backend_download(weir_backend *be, void *dst, const void *src, size_t bytes) {
+weir_status weir__backend_download(weir_backend *be, void *dst, const void *src, size_t bytes) {
     return be->queue->download(be, dst, src, bytes);
 }
 
-weir_status weir_backend_zero(weir_backend *be, void *p, size_t bytes) {
+weir_status weir__backend_zero(weir_backend *be, void *p, size_t bytes) {
     return be->queue->zero(be, p, bytes);
 }
 
-weir_status weir_backend_failure(weir_backend *be, weir_err *err) {
+weir_status weir__backend_failure(weir_backend *be, weir_err *err) {
     return weir_fail(err, WEIR_ECUDA, "%s",
                      be->err.text[0] ? be->err.text : "the device failed without a word");
 }

@@ -15,7 +15,7 @@
 
 /* A backend: one table of ops, its memory and its threads or stream, chosen once at open. An op that a
  * backend lacks is NULL in the table and opening it fails: nothing falls back in silence. Ops allocate
- * nothing but scratch taken at open or grown by weir_backend_reserve. One thread at a time uses a backend.
+ * nothing but scratch taken at open or grown by weir__backend_reserve. One thread at a time uses a backend.
  *
  * Ops of a device are asynchronous and in order: a return of WEIR_OK says that the arguments were fine and
  * the work was queued. A failure of the queue itself is sticky: it is reported once with the op's name and
@@ -100,31 +100,32 @@ struct weir_backend {
     double *stamps; /* cpu: (WEIR_STAMPS) seconds, 0 where not set; NULL before the first */
 };
 
-/* CPU backend with n_thread workers and the ops of `isa` (at most weir_isa_best()). */
-weir_status weir_backend_cpu_open(weir_backend **out, int n_thread, weir_isa isa, weir_err *err);
+/* CPU backend with n_thread workers and the ops of `isa` (at most weir__isa_best()). */
+weir_status weir__backend_cpu_open(weir_backend **out, int n_thread, weir_isa isa, weir_err *err);
 
 /* CUDA backend on device `index`. ENOTSUP: this build has none, no driver or device is there, or the device
  * is older than sm_80; err says which. ECUDA, EDEVMEM. */
-weir_status weir_backend_cuda_open(weir_backend **out, int index, weir_err *err);
+weir_status weir__backend_cuda_open(weir_backend **out, int index, weir_err *err);
 
 /* How many CUDA devices could be opened; 0 with the reason in why where there is none (never an error). No
  * reason: this build has no CUDA backend, and nobody expects one. */
-int weir_backend_cuda_count(weir_err *why);
+int weir__backend_cuda_count(weir_err *why);
 
-void weir_backend_close(weir_backend *be); /* NULL allowed; waits for what is queued */
+void weir__backend_close(weir_backend *be); /* NULL allowed; waits for what is queued */
 
 /* Grows the scratch of ops (per worker on the CPU); called while a model is loaded, never in the token
  * loop. */
-weir_status weir_backend_reserve(weir_backend *be, size_t floats);
+weir_status weir__backend_reserve(weir_backend *be, size_t floats);
 
 /* Thin names for be->queue->...; bytes = 0 is fine everywhere. */
-void *weir_backend_alloc(weir_backend *be, size_t bytes); /* 64-byte aligned (device: 256), NULL on failure */
-void weir_backend_free(weir_backend *be, void *p);
-weir_status weir_backend_upload(weir_backend *be, void *dst, const void *src, size_t bytes);
-weir_status weir_backend_download(weir_backend *be, void *dst, const void *src, size_t bytes);
-weir_status weir_backend_zero(weir_backend *be, void *p, size_t bytes);
+void *weir__backend_alloc(weir_backend *be, size_t bytes); /* 64-byte aligned (device: 256), NULL on
+                                                              failure */
+void weir__backend_free(weir_backend *be, void *p);
+weir_status weir__backend_upload(weir_backend *be, void *dst, const void *src, size_t bytes);
+weir_status weir__backend_download(weir_backend *be, void *dst, const void *src, size_t bytes);
+weir_status weir__backend_zero(weir_backend *be, void *p, size_t bytes);
 
 /* The first failure of the queue in words: ECUDA with be->err's text into err. */
-weir_status weir_backend_failure(weir_backend *be, weir_err *err);
+weir_status weir__backend_failure(weir_backend *be, weir_err *err);
 
 #endif /* WEIR_KERNELS_BACKEND_H */

@@ -14,22 +14,22 @@ enum { OPEN_K = 1024 };
 enum { HUGE = 2 << 20 }; /* bytes of a large page */
 
 static const weir_backend_ops portable_ops = {
-    .embed = weir_embed_cpu,
-    .rmsnorm = weir_rmsnorm_cpu,
-    .linear = weir_linear_cpu,
-    .rope = weir_rope_cpu,
-    .kv_append = weir_kv_append_cpu,
-    .attention = weir_attention_cpu,
-    .row_keys = weir_row_keys_cpu,
-    .gather = weir_gather_cpu,
-    .row_stats = weir_row_stats_cpu,
-    .draw = weir_draw_cpu,
-    .accept = weir_accept_cpu,
-    .emit = weir_emit_cpu,
-    .gate = weir_gate_cpu,
-    .loop_rows = weir_loop_rows_cpu,
-    .loop_sample = weir_loop_sample_cpu,
-    .loop_close = weir_loop_close_cpu,
+    .embed = weir__embed_cpu,
+    .rmsnorm = weir__rmsnorm_cpu,
+    .linear = weir__linear_cpu,
+    .rope = weir__rope_cpu,
+    .kv_append = weir__kv_append_cpu,
+    .attention = weir__attention_cpu,
+    .row_keys = weir__row_keys_cpu,
+    .gather = weir__gather_cpu,
+    .row_stats = weir__row_stats_cpu,
+    .draw = weir__draw_cpu,
+    .accept = weir__accept_cpu,
+    .emit = weir__emit_cpu,
+    .gate = weir__gate_cpu,
+    .loop_rows = weir__loop_rows_cpu,
+    .loop_sample = weir__loop_sample_cpu,
+    .loop_close = weir__loop_close_cpu,
 };
 
 static weir_backend_ops ops_for(weir_isa isa) {
@@ -38,17 +38,17 @@ static weir_backend_ops ops_for(weir_isa isa) {
     switch (isa) {
     case WEIR_ISA_PORTABLE: break;
     case WEIR_ISA_AVX2:
-        op.rmsnorm = weir_rmsnorm_avx2;
-        op.linear = weir_linear_avx2;
-        op.rope = weir_rope_avx2;
-        op.attention = weir_attention_avx2;
+        op.rmsnorm = weir__rmsnorm_avx2;
+        op.linear = weir__linear_avx2;
+        op.rope = weir__rope_avx2;
+        op.attention = weir__attention_avx2;
         break;
     case WEIR_ISA_AVX512:
     case WEIR_ISA_AVX512BF16:
-        op.rmsnorm = weir_rmsnorm_avx512;
-        op.linear = isa == WEIR_ISA_AVX512 ? weir_linear_avx512 : weir_linear_avx512bf16;
-        op.attention = weir_attention_avx512;
-        op.rope = weir_rope_avx512;
+        op.rmsnorm = weir__rmsnorm_avx512;
+        op.linear = isa == WEIR_ISA_AVX512 ? weir__linear_avx512 : weir__linear_avx512bf16;
+        op.attention = weir__attention_avx512;
+        op.rope = weir__rope_avx512;
         break;
     }
 #else
@@ -112,7 +112,7 @@ static weir_status cpu_reserve(weir_backend *be, size_t floats) {
     if (floats <= be->scratch_floats) return WEIR_OK;
     if (floats > SIZE_MAX / 2) return WEIR_ENOMEM;
     floats = (floats + 15) / 16 * 16; /* each worker's part starts on a cache line */
-    const size_t n_worker = (size_t)weir_pool_size(be->pool);
+    const size_t n_worker = (size_t)weir__pool_size(be->pool);
     float *p = floats > SIZE_MAX / sizeof *p / n_worker ? NULL : weir_alloc(n_worker, floats * sizeof *p);
     if (!p) return WEIR_ENOMEM;
     weir_free(be->scratch);
@@ -139,7 +139,7 @@ static weir_status cpu_elapsed(weir_backend *be, int from, int to, double *secon
 }
 
 static void cpu_close(weir_backend *be) {
-    weir_pool_free(be->pool);
+    weir__pool_free(be->pool);
     weir_free(be->stamps);
     weir_free(be->scratch);
     weir_free(be);
@@ -162,30 +162,30 @@ static const weir_backend_queue cpu_queue = {
     .elapsed = cpu_elapsed,
 };
 
-weir_status weir_backend_cpu_open(weir_backend **out, int n_thread, weir_isa isa, weir_err *err) {
+weir_status weir__backend_cpu_open(weir_backend **out, int n_thread, weir_isa isa, weir_err *err) {
     if (!out) return weir_fail(err, WEIR_EINVAL, "backend cpu: no place for the result");
     if (n_thread < 1 || n_thread > 256) {
         return weir_fail(err, WEIR_EINVAL, "backend cpu: %d threads, expected 1 to 256", n_thread);
     }
-    const weir_isa best = weir_isa_best();
+    const weir_isa best = weir__isa_best();
     if ((int)isa < 0 || isa > best) {
         return weir_fail(err, WEIR_ENOTSUP, "backend cpu: instruction set %s asked for, this machine has %s",
-                         weir_isa_name(isa), weir_isa_name(best));
+                         weir__isa_name(isa), weir__isa_name(best));
     }
     weir_backend *be = weir_calloc(1, sizeof *be);
     if (!be) return weir_fail(err, WEIR_ENOMEM, "backend cpu: out of memory");
     be->name = "cpu";
-    be->about = weir_isa_name(isa);
+    be->about = weir__isa_name(isa);
     be->queue = &cpu_queue;
     be->chunk = WEIR_PAGE;
     be->isa = isa;
     be->op = ops_for(isa);
-    weir_status s = weir_pool_create(&be->pool, n_thread);
+    weir_status s = weir__pool_create(&be->pool, n_thread);
     if (s != WEIR_OK) {
         weir_fail(err, s, "backend cpu: cannot start %d threads", n_thread);
         goto fail;
     }
-    s = weir_backend_reserve(be, weir_linear_scratch_floats(OPEN_K));
+    s = weir__backend_reserve(be, weir__linear_scratch_floats(OPEN_K));
     if (s != WEIR_OK) {
         weir_fail(err, s, "backend cpu: no memory for the scratch of %d threads", n_thread);
         goto fail;
@@ -194,6 +194,6 @@ weir_status weir_backend_cpu_open(weir_backend **out, int n_thread, weir_isa isa
     return WEIR_OK;
 
 fail:
-    weir_backend_close(be);
+    weir__backend_close(be);
     return s;
 }

@@ -72,7 +72,7 @@ template <class... P> struct k_launch {
     cudaStream_t stream;
     k_launch_how how;
 
-    /* A failure is left in cudaPeekAtLastError, where weir_cuda_launched finds it. */
+    /* A failure is left in cudaPeekAtLastError, where weir__cuda_launched finds it. */
     void operator()(P... args) const {
         cudaLaunchConfig_t config = {};
         cudaLaunchAttribute attr = {};

@@ -36,7 +36,7 @@ void weir__model_arena_place(const model_shape *s, const arena_bounds *b, void *
     a->sub = take(base, &used, s->post_norms ? chunk * s->dim : 0, 4);
     a->x_out = take(base, &used, rows * s->dim, 4);
     a->q_out = take(base, &used, rows * inner, 4);
-    a->pool = take(base, &used, n_page * weir_kv_page_elems(1, s->n_head_kv, s->head_dim),
+    a->pool = take(base, &used, n_page * weir__kv_page_elems(1, s->n_head_kv, s->head_dim),
                    weir_dtype_bytes(b->kv_dtype));
     a->prompt = take(base, &used, weir__stage_ints(s, b->n_prompt), 4);
     a->iota = take(base, &used, iota_ints(s, b->n_prompt), 4);
@@ -55,28 +55,28 @@ static weir_status fill(weir_model *m) {
     weir_backend *be = m->be;
     const int64_t n = iota_ints(&m->shape, m->n_prompt);
     WEIR_TRY(
-        weir_backend_zero(be, m->block, m->a.bytes)); /* neither a page nor a dead row may start with NaN */
+        weir__backend_zero(be, m->block, m->a.bytes)); /* neither a page nor a dead row may start with NaN */
     m->stage = be->device ? weir_calloc((size_t)weir__stage_ints(&m->shape, m->n_prompt), sizeof *m->stage)
                           : m->a.prompt;
     if (!m->stage) return WEIR_ENOMEM;
     for (int64_t i = 0; i < n; i++) m->stage[i] = (int32_t)i;
-    return weir_backend_upload(be, m->a.iota, m->stage, (size_t)n * sizeof *m->stage);
+    return weir__backend_upload(be, m->a.iota, m->stage, (size_t)n * sizeof *m->stage);
 }
 
 weir_status weir__model_arena_create(weir_model *m) {
     weir_backend *be = m->be;
     const arena_bounds b = {m->n_row, m->n_prompt, be->chunk, m->facts.kv_dtype};
     weir__model_arena_place(&m->shape, &b, NULL, &m->a);
-    m->block = weir_backend_alloc(be, m->a.bytes);
+    m->block = weir__backend_alloc(be, m->a.bytes);
     if (!m->block) return weir__backend_no_memory(be);
     weir__model_arena_place(&m->shape, &b, m->block, &m->a);
     WEIR_TRY(fill(m));
-    return weir_backend_reserve(be, weir__op_floats(&m->shape, be, m->n_row, m->n_prompt));
+    return weir__backend_reserve(be, weir__op_floats(&m->shape, be, m->n_row, m->n_prompt));
 }
 
 void weir__model_arena_free(weir_model *m) {
     if (m->stage != m->a.prompt) weir_free(m->stage);
-    if (m->block) weir_backend_free(m->be, m->block);
+    if (m->block) weir__backend_free(m->be, m->block);
 }
 
 /* ---- rows in flight ---- */
@@ -95,7 +95,7 @@ weir_status weir__put_prompt(weir_model *m, int32_t slot, const int32_t *token, 
         if (m->shape.encoder) to[2 * ld + i] = (int32_t)n;
     }
     if (to == m->a.prompt) return WEIR_OK;
-    return weir_backend_upload(m->be, m->a.prompt, to, (size_t)weir__stage_ints(&m->shape, n) * sizeof *to);
+    return weir__backend_upload(m->be, m->a.prompt, to, (size_t)weir__stage_ints(&m->shape, n) * sizeof *to);
 }
 
 weir_status weir__prompt_goes_on(const weir_model *m) {

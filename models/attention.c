@@ -18,18 +18,18 @@ static size_t more(size_t a, size_t b) { return a > b ? a : b; }
 /* q, k and v in one product, two or three, and K and V of cross attention. */
 static size_t product_floats(const model_shape *s, int64_t chunk) {
     const int64_t q = weir__inner(s), kv = weir__inner_kv(s), n[] = {q + 2 * kv, q + kv, q, 2 * kv, kv};
-    size_t most = weir_linear_cuda_scratch_floats(s->dim, q, chunk);
+    size_t most = weir__linear_cuda_scratch_floats(s->dim, q, chunk);
     for (size_t i = 0; i < sizeof n / sizeof *n; i++)
-        most = more(most, weir_linear_cuda_scratch_floats(n[i], s->dim, chunk));
+        most = more(most, weir__linear_cuda_scratch_floats(n[i], s->dim, chunk));
     return most;
 }
 
 static size_t attend_floats(const model_shape *s, int64_t chunk, int64_t n_row, int64_t n_key) {
     const int64_t keys = (n_key + WEIR_PAGE - 1) / WEIR_PAGE * WEIR_PAGE;
     const int64_t most = max64(min64(n_row, ATTEND_ROWS), chunk), few = min64(most, ATTEND_GROUP);
-    const size_t all = weir_attention_cuda_scratch_floats(most, s->n_head, s->head_dim, keys, 0);
+    const size_t all = weir__attention_cuda_scratch_floats(most, s->n_head, s->head_dim, keys, 0);
     if (all <= ATTEND_FLOATS || s->encoder) return all;
-    return more(ATTEND_FLOATS, weir_attention_cuda_scratch_floats(few, s->n_head, s->head_dim, keys, 0));
+    return more(ATTEND_FLOATS, weir__attention_cuda_scratch_floats(few, s->n_head, s->head_dim, keys, 0));
 }
 
 size_t weir__attention_floats(const model_shape *s, int64_t chunk, int64_t n_row, int64_t n_key) {
@@ -58,8 +58,8 @@ weir_status weir__attention_load(weights *w, const model_shape *s, const attenti
 }
 
 void weir__attention_free(weir_backend *be, attention *a) {
-    for (int i = 0; i < WEIR__PARTS; i++) weir_weight_free(be, &a->qkv[i]);
-    weir_weight_free(be, &a->o);
+    for (int i = 0; i < WEIR__PARTS; i++) weir__weight_free(be, &a->qkv[i]);
+    weir__weight_free(be, &a->o);
 }
 
 weir_status weir__cross_load(weights *w, const model_shape *s, const attention_names *n, cross_attention *a) {
@@ -77,9 +77,9 @@ weir_status weir__cross_load(weights *w, const model_shape *s, const attention_n
 }
 
 void weir__cross_free(weir_backend *be, cross_attention *a) {
-    weir_weight_free(be, &a->q);
-    weir_weight_free(be, &a->kv);
-    weir_weight_free(be, &a->o);
+    weir__weight_free(be, &a->q);
+    weir__weight_free(be, &a->kv);
+    weir__weight_free(be, &a->o);
 }
 
 /* ---- run ---- */

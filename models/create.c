@@ -46,8 +46,8 @@ static weir_status load_into(weir_model *m, weights *w, int64_t n_vector) {
         return weir_fail(w->err, WEIR_ENOMEM, "%s: %s", m->ops->name, weir_status_str(WEIR_ENOMEM));
     weir_status s = walk(m, w);
     if (s == WEIR_OK) {
-        s = weir_backend_upload(be, m->vectors, w->vector, (size_t)n_vector * sizeof *w->vector);
-        if (s != WEIR_OK) weir_backend_failure(be, w->err);
+        s = weir__backend_upload(be, m->vectors, w->vector, (size_t)n_vector * sizeof *w->vector);
+        if (s != WEIR_OK) weir__backend_failure(be, w->err);
     }
     weir_free(w->vector);
     return s;
@@ -58,7 +58,7 @@ static weir_status load(weir_model *m, const weir_tensor_source *src, weir_err *
     weights plan = {.device = m->be->device, .err = err};
     weights w = {.src = src, .device = m->be->device, .err = err, .be = m->be};
     WEIR_TRY(walk(m, &plan));
-    m->vectors = weir_backend_alloc(m->be, (size_t)plan.n_vector * sizeof *m->vectors);
+    m->vectors = weir__backend_alloc(m->be, (size_t)plan.n_vector * sizeof *m->vectors);
     if (m->vectors) return load_into(m, &w, plan.n_vector);
     return weir_fail(err, weir__backend_no_memory(m->be), "%s: %s", m->ops->name,
                      weir_status_str(weir__backend_no_memory(m->be)));
@@ -70,7 +70,7 @@ static weir_status build(weir_model *m, const weir_tensor_source *src, weir_err 
     WEIR_TRY(load(m, src, err));
     s = weir__model_arena_create(m);
     if (s == WEIR_ECUDA)
-        weir_backend_failure(m->be, err);
+        weir__backend_failure(m->be, err);
     else if (s != WEIR_OK)
         weir_fail(err, s, "%s: %s", m->ops->name, weir_status_str(s));
     return s;
@@ -78,15 +78,15 @@ static weir_status build(weir_model *m, const weir_tensor_source *src, weir_err 
 
 weir_status weir__model_create(weir_model *m, const weir_tensor_source *src, weir_err *err) {
     const weir_status s = build(m, src, err);
-    if (s != WEIR_OK) weir_model_free(m);
+    if (s != WEIR_OK) weir__model_free(m);
     return s;
 }
 
-void weir_model_free(weir_model *m) {
+void weir__model_free(weir_model *m) {
     if (!m) return;
     m->ops->free_layers(m);
     weir__head_free(m->be, &m->head);
     weir__model_arena_free(m);
-    if (m->vectors) weir_backend_free(m->be, m->vectors);
+    if (m->vectors) weir__backend_free(m->be, m->vectors);
     weir_free(m);
 }

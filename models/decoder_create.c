@@ -142,14 +142,14 @@ static model_shape shape_of(const weir_decoder_config *c) {
                          .post_norms = c->post_norms};
 }
 
-weir_bytes weir_decoder_scratch_bytes(const weir_decoder_config *c, const weir_backend *be,
-                                      weir_dtype kv_dtype, int64_t n_row, int64_t n_prompt) {
+weir_bytes weir__decoder_scratch_bytes(const weir_decoder_config *c, const weir_backend *be,
+                                       weir_dtype kv_dtype, int64_t n_row, int64_t n_prompt) {
     const model_shape s = shape_of(c);
     return weir__scratch_bytes(&s, be, kv_dtype, n_row, n_prompt);
 }
 
-size_t weir_decoder_op_floats(const weir_decoder_config *c, const weir_backend *be, int64_t n_row,
-                              int64_t n_key) {
+size_t weir__decoder_op_floats(const weir_decoder_config *c, const weir_backend *be, int64_t n_row,
+                               int64_t n_key) {
     const model_shape s = shape_of(c);
     return weir__op_floats(&s, be, n_row, n_key);
 }
@@ -180,17 +180,17 @@ static decoder_model model_of(const weir_decoder_config *c, weir_backend *be, in
     return m;
 }
 
-weir_status weir_decoder_measure(const weir_decoder_config *c, const weir_tensor_source *src, bool device,
-                                 weir_model_facts *out, weir_err *err) {
+weir_status weir__decoder_measure(const weir_decoder_config *c, const weir_tensor_source *src, bool device,
+                                  weir_model_facts *out, weir_err *err) {
     if (!c || !src || !src->find || !out) return weir_fail(err, WEIR_EINVAL, "decoder: NULL argument");
     WEIR_TRY(check_config(c, device, 1, 1, err));
     decoder_model m = model_of(c, NULL, 1, 1);
     return weir__model_measure(&m.base, src, WEIR_DTYPE_F32, device, out, err);
 }
 
-weir_status weir_decoder_create(weir_model **out, weir_backend *be, const weir_decoder_config *c,
-                                const weir_tensor_source *src, int64_t n_row, int64_t n_prompt,
-                                weir_err *err) {
+weir_status weir__decoder_create(weir_model **out, weir_backend *be, const weir_decoder_config *c,
+                                 const weir_tensor_source *src, int64_t n_row, int64_t n_prompt,
+                                 weir_err *err) {
     if (!out || !be || !c || !src || !src->find) return weir_fail(err, WEIR_EINVAL, "decoder: NULL argument");
     WEIR_TRY(check_config(c, be->device, n_row, n_prompt, err));
     decoder_model *m = weir_calloc(1, sizeof *m);

@@ -4,8 +4,8 @@
 #include "models/product.h"
 
 size_t weir__feed_forward_floats(const model_shape *s, int64_t chunk) {
-    const size_t in = weir_linear_cuda_scratch_floats((s->gated ? 2 : 1) * s->ff_dim, s->dim, chunk);
-    const size_t out = weir_linear_cuda_scratch_floats(s->dim, s->ff_dim, chunk);
+    const size_t in = weir__linear_cuda_scratch_floats((s->gated ? 2 : 1) * s->ff_dim, s->dim, chunk);
+    const size_t out = weir__linear_cuda_scratch_floats(s->dim, s->ff_dim, chunk);
     return in > out ? in : out;
 }
 
@@ -22,8 +22,8 @@ weir_status weir__feed_forward_load(weights *w, const model_shape *s, const feed
 }
 
 void weir__feed_forward_free(weir_backend *be, feed_forward *f) {
-    for (int i = 0; i < 2; i++) weir_weight_free(be, &f->in[i]);
-    weir_weight_free(be, &f->out);
+    for (int i = 0; i < 2; i++) weir__weight_free(be, &f->in[i]);
+    weir__weight_free(be, &f->out);
 }
 
 weir_status weir__feed_forward(weir_model *m, const feed_forward *f, const model_rows *r) {

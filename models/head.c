@@ -5,7 +5,7 @@
 
 /* Prompts never see the head: no chunk. */
 size_t weir__head_floats(const model_shape *s) {
-    return weir_linear_cuda_scratch_floats(s->n_vocab_rows, s->dim, 0);
+    return weir__linear_cuda_scratch_floats(s->n_vocab_rows, s->dim, 0);
 }
 
 weir_status weir__head_load(weights *w, const model_shape *s, const char *embed, const char *untied,
@@ -18,8 +18,8 @@ weir_status weir__head_load(weights *w, const model_shape *s, const char *embed,
 }
 
 void weir__head_free(weir_backend *be, model_head *h) {
-    weir_weight_free(be, &h->embed);
-    weir_weight_free(be, &h->untied);
+    weir__weight_free(be, &h->embed);
+    weir__weight_free(be, &h->untied);
 }
 
 weir_status weir__head_embed(weir_model *m, const int32_t *token, int64_t n) {

@@ -43,7 +43,7 @@ weir_status weir__model_create(weir_model *m, const weir_tensor_source *src, wei
 weir_status weir__model_measure(weir_model *m, const weir_tensor_source *src, weir_dtype dtype, bool device,
                                 weir_model_facts *out, weir_err *err);
 
-weir_status weir__backend_no_memory(const weir_backend *be); /* the status of a failed weir_backend_alloc */
+weir_status weir__backend_no_memory(const weir_backend *be); /* the status of a failed weir__backend_alloc */
 
 /* stack.c: rows through the decoder's layers, by the two steps of ops. */
 weir_status weir__stack_forward(weir_model *m, const weir_kv *kv, const weir_batch *b);

@@ -1,9 +1,9 @@
 #include "models/impl.h"
 
-const weir_model_facts *weir_model_get_facts(const weir_model *m) { return &m->facts; }
+const weir_model_facts *weir__model_get_facts(const weir_model *m) { return &m->facts; }
 
-weir_status weir_model_prefill(weir_model *m, const weir_kv *kv, int32_t slot, const int32_t *token,
-                               int64_t n) {
+weir_status weir__model_prefill(weir_model *m, const weir_kv *kv, int32_t slot, const int32_t *token,
+                                int64_t n) {
     if (!m || !kv || slot < 0 || !token || n < 1 || n > m->n_prompt) return WEIR_EINVAL;
     return m->ops->prefill(m, kv, slot, token, n);
 }
@@ -16,7 +16,7 @@ static bool out_is_rising(const weir_batch *b) {
     return true;
 }
 
-weir_status weir_model_forward(weir_model *m, const weir_kv *kv, const weir_batch *b) {
+weir_status weir__model_forward(weir_model *m, const weir_kv *kv, const weir_batch *b) {
     if (!m || !kv || !b || b->n_row < 0 || b->n_row > m->n_row || b->n_out < 0) return WEIR_EINVAL;
     if (b->n_row == 0) return b->n_out == 0 ? WEIR_OK : WEIR_EINVAL;
     if (!b->token || !b->pos || !b->slot) return WEIR_EINVAL;

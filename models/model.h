@@ -84,7 +84,7 @@ typedef struct weir_batch {
     int32_t n_out;
     float *logits;       /* (n_out, n_vocab_rows) f32 */
     int32_t group;       /* rows r … r + group - 1 share a slot (kernels/dense/attention.h); 0 = 1 */
-    weir_extent *extent; /* (n_out, weir_extent_count(extent_n)) of the logits, where the backend has
+    weir_extent *extent; /* (n_out, weir__extent_count(extent_n)) of the logits, where the backend has
                              extents; or NULL */
     int32_t extent_n;
 } weir_batch;
@@ -121,54 +121,54 @@ typedef struct weir_model_facts {
 
 /* What a load would take, from the config and the dtype of its matrices, on a device or the CPU (struct
  * weir_backend); allocates nothing. */
-void weir_t5_facts(const weir_t5_config *c, weir_dtype dtype, bool device, weir_model_facts *out);
+void weir__t5_facts(const weir_t5_config *c, weir_dtype dtype, bool device, weir_model_facts *out);
 
 /* The same from the tensors themselves, each matrix in its own dtype (some checkpoints keep a few in f32);
  * checks every name, shape and dtype as create would. Loads nothing. EINVAL, EFORMAT as in create. */
-weir_status weir_t5_measure(const weir_t5_config *c, const weir_tensor_source *src, bool device,
-                            weir_model_facts *out, weir_err *err);
+weir_status weir__t5_measure(const weir_t5_config *c, const weir_tensor_source *src, bool device,
+                             weir_model_facts *out, weir_err *err);
 
 /* Activations for up to n_row rows a decoder call and prompts of n_prompt tokens, and the scratch that its
- * ops ask of the backend (weir_backend_reserve): the memory plan and the model use these functions. Of be
+ * ops ask of the backend (weir__backend_reserve): the memory plan and the model use these functions. Of be
  * only what is known at open is looked at. */
-weir_bytes weir_t5_scratch_bytes(const weir_t5_config *c, const weir_backend *be, weir_dtype kv_dtype,
-                                 int64_t n_row, int64_t n_prompt);
-size_t weir_t5_op_floats(const weir_t5_config *c, const weir_backend *be, int64_t n_row,
-                         int64_t n_key); /* positions of the longest cache; the model itself reserves for
+weir_bytes weir__t5_scratch_bytes(const weir_t5_config *c, const weir_backend *be, weir_dtype kv_dtype,
+                                  int64_t n_row, int64_t n_prompt);
+size_t weir__t5_op_floats(const weir_t5_config *c, const weir_backend *be, int64_t n_row,
+                          int64_t n_key); /* positions of the longest cache; the model itself reserves for
                                             n_prompt */
 
 /* Loads a T5. EFORMAT names the tensor that is missing or has another shape or dtype than expected; ENOMEM;
  * EDEVMEM. n_row, n_prompt: the largest decoder call and prompt it will serve. */
-weir_status weir_t5_create(weir_model **out, weir_backend *be, const weir_t5_config *c,
-                           const weir_tensor_source *src, int64_t n_row, int64_t n_prompt, weir_err *err);
+weir_status weir__t5_create(weir_model **out, weir_backend *be, const weir_t5_config *c,
+                            const weir_tensor_source *src, int64_t n_row, int64_t n_prompt, weir_err *err);
 
 /* The same of a decoder. Tensors are asked for by their Hugging Face names
  * ("model.layers.0.self_attn.q_proj.weight"), whatever the file calls them. */
-weir_status weir_decoder_measure(const weir_decoder_config *c, const weir_tensor_source *src, bool device,
-                                 weir_model_facts *out, weir_err *err);
-weir_bytes weir_decoder_scratch_bytes(const weir_decoder_config *c, const weir_backend *be,
-                                      weir_dtype kv_dtype, int64_t n_row, int64_t n_prompt);
-size_t weir_decoder_op_floats(const weir_decoder_config *c, const weir_backend *be, int64_t n_row,
-                              int64_t n_key);
-weir_status weir_decoder_create(weir_model **out, weir_backend *be, const weir_decoder_config *c,
-                                const weir_tensor_source *src, int64_t n_row, int64_t n_prompt,
-                                weir_err *err);
+weir_status weir__decoder_measure(const weir_decoder_config *c, const weir_tensor_source *src, bool device,
+                                  weir_model_facts *out, weir_err *err);
+weir_bytes weir__decoder_scratch_bytes(const weir_decoder_config *c, const weir_backend *be,
+                                       weir_dtype kv_dtype, int64_t n_row, int64_t n_prompt);
+size_t weir__decoder_op_floats(const weir_decoder_config *c, const weir_backend *be, int64_t n_row,
+                               int64_t n_key);
+weir_status weir__decoder_create(weir_model **out, weir_backend *be, const weir_decoder_config *c,
+                                 const weir_tensor_source *src, int64_t n_row, int64_t n_prompt,
+                                 weir_err *err);
 
-void weir_model_free(weir_model *m); /* NULL allowed */
-const weir_model_facts *weir_model_get_facts(const weir_model *m);
+void weir__model_free(weir_model *m); /* NULL allowed */
+const weir_model_facts *weir__model_get_facts(const weir_model *m);
 
 /* Prompt of one session: runs the encoder and writes the slot's cross cache (encoder-decoders), or writes
  * positions [0, n) of its self cache, without logits (decoders). token: host, n in [1, n_prompt]; pages for n
  * positions are already in the table. The result depends on the prompt alone. EINVAL: n out of range, token
  * id outside the embedding. ECANCELED: the backend's interrupt said so between two chunks of a layer; the
  * slot's cache is then of no use, and the same call may be made again. */
-weir_status weir_model_prefill(weir_model *m, const weir_kv *kv, int32_t slot, const int32_t *token,
-                               int64_t n);
+weir_status weir__model_prefill(weir_model *m, const weir_kv *kv, int32_t slot, const int32_t *token,
+                                int64_t n);
 
 /* Decoder rows: appends each row's K and V at (slot, pos) and writes the wanted logits.
  * Rows of a slot come in rising position, so that later rows see earlier ones of the same call.
  * n_row <= the create-time bound. A row's logits never depend on the other slots' rows. Issues ops only and
  * reads no backend memory, so that a backend can record it (the CPU checks what it is given). */
-weir_status weir_model_forward(weir_model *m, const weir_kv *kv, const weir_batch *b);
+weir_status weir__model_forward(weir_model *m, const weir_kv *kv, const weir_batch *b);
 
 #endif /* WEIR_MODELS_MODEL_H */

@@ -17,7 +17,7 @@ static size_t more(size_t a, size_t b) { return a > b ? a : b; }
 
 /* A device runs one op at a time: the most that any block asks for. */
 size_t weir__op_floats(const model_shape *s, const weir_backend *be, int64_t n_row, int64_t n_key) {
-    if (!be->device) return weir_linear_scratch_floats(max64(max64(s->dim, weir__inner(s)), s->ff_dim));
+    if (!be->device) return weir__linear_scratch_floats(max64(max64(s->dim, weir__inner(s)), s->ff_dim));
     const size_t layer =
         more(weir__attention_floats(s, be->chunk, n_row, n_key), weir__feed_forward_floats(s, be->chunk));
     return more(layer, weir__head_floats(s));

@@ -34,7 +34,7 @@ static weir_kv_view encoder_kv(const weir_model *m) {
     return (weir_kv_view){.pool = m->a.pool,
                           .table = m->a.iota,
                           .table_stride = (m->n_prompt + WEIR_PAGE - 1) / WEIR_PAGE,
-                          .page_elems = weir_kv_page_elems(1, s->n_head_kv, s->head_dim),
+                          .page_elems = weir__kv_page_elems(1, s->n_head_kv, s->head_dim),
                           .n_layer = 1,
                           .n_head_kv = s->n_head_kv,
                           .head_dim = s->head_dim,

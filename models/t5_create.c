@@ -76,13 +76,13 @@ static model_shape shape_of(const weir_t5_config *c) {
                          .encoder = true};
 }
 
-weir_bytes weir_t5_scratch_bytes(const weir_t5_config *c, const weir_backend *be, weir_dtype kv_dtype,
-                                 int64_t n_row, int64_t n_prompt) {
+weir_bytes weir__t5_scratch_bytes(const weir_t5_config *c, const weir_backend *be, weir_dtype kv_dtype,
+                                  int64_t n_row, int64_t n_prompt) {
     const model_shape s = shape_of(c);
     return weir__scratch_bytes(&s, be, kv_dtype, n_row, n_prompt);
 }
 
-size_t weir_t5_op_floats(const weir_t5_config *c, const weir_backend *be, int64_t n_row, int64_t n_key) {
+size_t weir__t5_op_floats(const weir_t5_config *c, const weir_backend *be, int64_t n_row, int64_t n_key) {
     const model_shape s = shape_of(c);
     return weir__op_floats(&s, be, n_row, n_key);
 }
@@ -105,21 +105,21 @@ static t5_model model_of(const weir_t5_config *c, weir_backend *be, int64_t n_ro
     return m;
 }
 
-void weir_t5_facts(const weir_t5_config *c, weir_dtype dtype, bool device, weir_model_facts *out) {
+void weir__t5_facts(const weir_t5_config *c, weir_dtype dtype, bool device, weir_model_facts *out) {
     t5_model m = model_of(c, NULL, 1, 1);
     (void)weir__model_measure(&m.base, NULL, dtype, device, out, NULL); /* no file: nothing can be missing */
 }
 
-weir_status weir_t5_measure(const weir_t5_config *c, const weir_tensor_source *src, bool device,
-                            weir_model_facts *out, weir_err *err) {
+weir_status weir__t5_measure(const weir_t5_config *c, const weir_tensor_source *src, bool device,
+                             weir_model_facts *out, weir_err *err) {
     if (!c || !src || !src->find || !out) return weir_fail(err, WEIR_EINVAL, "t5: NULL argument");
     WEIR_TRY(check_config(c, 1, 1, err));
     t5_model m = model_of(c, NULL, 1, 1);
     return weir__model_measure(&m.base, src, WEIR_DTYPE_F32, device, out, err);
 }
 
-weir_status weir_t5_create(weir_model **out, weir_backend *be, const weir_t5_config *c,
-                           const weir_tensor_source *src, int64_t n_row, int64_t n_prompt, weir_err *err) {
+weir_status weir__t5_create(weir_model **out, weir_backend *be, const weir_t5_config *c,
+                            const weir_tensor_source *src, int64_t n_row, int64_t n_prompt, weir_err *err) {
     if (!out || !be || !c || !src || !src->find) return weir_fail(err, WEIR_EINVAL, "t5: NULL argument");
     WEIR_TRY(check_config(c, n_row, n_prompt, err));
     t5_model *m = weir_calloc(1, sizeof *m);

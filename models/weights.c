@@ -104,12 +104,12 @@ static weir_status pack(weights *w, const part *p, int n, bool gated, weir_use u
                          .n = rows,
                          .k = t[0].cols,
                          .gated = gated,
-                         .layout = weir_layout_of(w->device, t[0].dtype, use)};
-    const size_t bytes = weir_weight_bytes(out->layout, out->dtype, out->n, out->k, gated);
+                         .layout = weir__layout_of(w->device, t[0].dtype, use)};
+    const size_t bytes = weir__weight_bytes(out->layout, out->dtype, out->n, out->k, gated);
     w->matrix_bytes += bytes;
     if (use == WEIR_USE_ROWS) w->row_bytes += bytes;
     if (!w->vector) return WEIR_OK;
-    const weir_status s = weir_weight_pack(w->be, t, n, gated, use, out);
+    const weir_status s = weir__weight_pack(w->be, t, n, gated, use, out);
     if (s != WEIR_OK) {
         out->data = NULL;
         return weir_fail(w->err, s, "tensor %s: %s", p[0].name, weir_status_str(s));

@@ -56,6 +56,9 @@ git grep -nIE '\b(TODO|FIXME|XXX|HACK)\b' -- . ':!tests/lint.sh' | complain "unf
 git grep -nIE '[[:blank:]]+$' -- '*.c' '*.h' '*.cc' '*.sh' '*.py' '*.cmake' '*CMakeLists.txt' |
     complain "trailing blanks:"
 git grep -nIE '(^|[^[:alnum:]_.])/(home|root|Users)/[a-z]' -- . ':!tests/lint.sh' | complain "paths of one machine:"
+# In characters, not bytes. What clang-format cannot break, and what it does not read.
+git ls-files -- "*.c" "*.h" "*.cc" "*.cu" "*.cuh" | LC_ALL=C.UTF-8 xargs grep -nE "^.{111,}" |
+    complain "over 110 columns:"
 git ls-files -- '*.c' '*.h' '*.cc' '*.cu' '*.cuh' '*.py' '*.sh' | while read -r file; do
     lines=$(wc -l <"$file")
     [ "$lines" -le 600 ] || echo "$file: $lines lines"

@@ -114,7 +114,7 @@ static weir_status emit(weir_backend *be, const scene *s, const block *b) {
 static weir_status whole_block(weir_backend *be, const scene *s, const block *b, outcome *o) {
     WEIR_TRY(row_stats(be, s, b, b->q, N_ROW, NULL, b->q_stats));
     WEIR_TRY(draw(be, s, b, b->q, GAMMA));
-    WEIR_TRY(weir_backend_download(be, o->draft, b->draft, sizeof o->draft));
+    WEIR_TRY(weir__backend_download(be, o->draft, b->draft, sizeof o->draft));
     const weir_accept_session a = {.law = b->law,
                                    .q_logits = b->q,
                                    .p_logits = b->p,
@@ -124,12 +124,12 @@ static weir_status whole_block(weir_backend *be, const scene *s, const block *b,
                                    .n_draft = GAMMA,
                                    .row = b->row,
                                    .note = b->note};
-    WEIR_TRY(weir_backend_upload(be, b->accept, &a, sizeof a));
+    WEIR_TRY(weir__backend_upload(be, b->accept, &a, sizeof a));
     WEIR_TRY(row_stats(be, s, b, b->p, N_ROW, b->extent, b->p_stats));
-    WEIR_TRY(weir_backend_download(be, o->stats, b->p_stats, sizeof o->stats));
+    WEIR_TRY(weir__backend_download(be, o->stats, b->p_stats, sizeof o->stats));
     WEIR_TRY(accept(be, s, b));
-    WEIR_TRY(weir_backend_download(be, &o->accept, b->accept, sizeof o->accept));
-    WEIR_TRY(weir_backend_download(be, o->row, b->row, sizeof o->row));
+    WEIR_TRY(weir__backend_download(be, &o->accept, b->accept, sizeof o->accept));
+    WEIR_TRY(weir__backend_download(be, o->row, b->row, sizeof o->row));
     const int j = o->accept.n_accept;
     if (o->accept.status != WEIR_OK || j < 0 || j > GAMMA) return WEIR_EINVAL;
     const bool full = j == GAMMA;
@@ -144,9 +144,9 @@ static weir_status whole_block(weir_backend *be, const scene *s, const block *b,
                                  .verdict = full ? NULL : &b->accept->verdict,
                                  .position = j,
                                  .block_row = j};
-    WEIR_TRY(weir_backend_upload(be, b->emit, &e, sizeof e));
+    WEIR_TRY(weir__backend_upload(be, b->emit, &e, sizeof e));
     WEIR_TRY(emit(be, s, b));
-    return weir_backend_download(be, &o->emit, b->emit, sizeof o->emit);
+    return weir__backend_download(be, &o->emit, b->emit, sizeof o->emit);
 }
 
 /* ---- memory -------------------------------------------------------------------------------------------- */
@@ -154,34 +154,34 @@ static weir_status whole_block(weir_backend *be, const scene *s, const block *b,
 /* The device's block or the truth's: everything but the logits. */
 static weir_status block_alloc(weir_backend *be, const scene *s, block *b) {
     const int32_t zero[N_ROW] = {0}, position[N_ROW] = {0, 1, 2, 3, 4, 5};
-    b->law = weir_backend_alloc(be, sizeof *b->law);
-    b->q_stats = weir_backend_alloc(be, N_ROW * sizeof *b->q_stats);
-    b->p_stats = weir_backend_alloc(be, N_ROW * sizeof *b->p_stats);
-    b->law_of = weir_backend_alloc(be, sizeof zero);
-    b->position = weir_backend_alloc(be, sizeof position);
-    b->draft = weir_backend_alloc(be, N_ROW * sizeof *b->draft);
-    b->logp = weir_backend_alloc(be, N_ROW * sizeof *b->logp);
-    b->accept = weir_backend_alloc(be, sizeof *b->accept);
-    b->row = weir_backend_alloc(be, N_ROW * sizeof *b->row);
-    b->note = weir_backend_alloc(be, N_ROW * sizeof *b->note);
-    b->emit = weir_backend_alloc(be, sizeof *b->emit);
+    b->law = weir__backend_alloc(be, sizeof *b->law);
+    b->q_stats = weir__backend_alloc(be, N_ROW * sizeof *b->q_stats);
+    b->p_stats = weir__backend_alloc(be, N_ROW * sizeof *b->p_stats);
+    b->law_of = weir__backend_alloc(be, sizeof zero);
+    b->position = weir__backend_alloc(be, sizeof position);
+    b->draft = weir__backend_alloc(be, N_ROW * sizeof *b->draft);
+    b->logp = weir__backend_alloc(be, N_ROW * sizeof *b->logp);
+    b->accept = weir__backend_alloc(be, sizeof *b->accept);
+    b->row = weir__backend_alloc(be, N_ROW * sizeof *b->row);
+    b->note = weir__backend_alloc(be, N_ROW * sizeof *b->note);
+    b->emit = weir__backend_alloc(be, sizeof *b->emit);
     if (!b->law || !b->q_stats || !b->p_stats || !b->law_of || !b->position || !b->draft || !b->logp ||
         !b->accept || !b->row || !b->note || !b->emit)
         return be->device ? WEIR_EDEVMEM : WEIR_ENOMEM;
-    WEIR_TRY(weir_backend_upload(be, b->law_of, zero, sizeof zero));
-    WEIR_TRY(weir_backend_upload(be, b->position, position, sizeof position));
-    return weir_backend_upload(be, b->law, &s->law->law, sizeof *b->law);
+    WEIR_TRY(weir__backend_upload(be, b->law_of, zero, sizeof zero));
+    WEIR_TRY(weir__backend_upload(be, b->position, position, sizeof position));
+    return weir__backend_upload(be, b->law, &s->law->law, sizeof *b->law);
 }
 
 static void block_free(weir_backend *be, block *b) {
     void *p[] = {b->law,  b->q_stats, b->p_stats, b->law_of, b->position, b->draft,
                  b->logp, b->accept,  b->row,     b->note,   b->emit};
-    for (size_t i = 0; i < sizeof p / sizeof *p; i++) weir_backend_free(be, p[i]);
+    for (size_t i = 0; i < sizeof p / sizeof *p; i++) weir__backend_free(be, p[i]);
 }
 
 /* Extents as the product that makes logits would leave them. */
 static void find_extents(const scene *s) {
-    const int64_t n = weir_extent_count(s->n_vocab);
+    const int64_t n = weir__extent_count(s->n_vocab);
     for (int64_t i = 0; i < N_ROW * n; i++) {
         const float *row = s->p + i / n * s->ld;
         const int32_t begin = (int32_t)(i % n) * WEIR_EXTENT_SPAN;
@@ -197,7 +197,7 @@ static void find_extents(const scene *s) {
 
 static weir_status scene_logits(kb *k, scene *s) {
     s->ld = (s->n_vocab + 63) / 64 * 64;
-    const size_t n = (size_t)(N_ROW * s->ld), n_extent = (size_t)(N_ROW * weir_extent_count(s->n_vocab));
+    const size_t n = (size_t)(N_ROW * s->ld), n_extent = (size_t)(N_ROW * weir__extent_count(s->n_vocab));
     s->q = weir_calloc(n, sizeof *s->q);
     s->p = weir_calloc(n, sizeof *s->p);
     s->extent = weir_alloc(n_extent, sizeof *s->extent);
@@ -220,10 +220,10 @@ static weir_status scene_logits(kb *k, scene *s) {
 
 static void scene_free(kb *k, scene *s) {
     for (int i = 0; i < s->n_copy; i++) {
-        weir_backend_free(k->be, s->dev_q[i]);
-        weir_backend_free(k->be, s->dev_p[i]);
+        weir__backend_free(k->be, s->dev_q[i]);
+        weir__backend_free(k->be, s->dev_p[i]);
     }
-    weir_backend_free(k->be, s->b.extent);
+    weir__backend_free(k->be, s->b.extent);
     weir_free(s->q);
     weir_free(s->p);
     weir_free(s->extent);

@@ -126,16 +126,16 @@ static weir_status make_device(kb *k, scene *s) {
     const size_t kv = (size_t)(s->n_page * WEIR_PAGE * s->h->n_head_kv * s->h->head_dim) * sizeof(float);
     const size_t q = (size_t)(MAX_ROW * s->h->n_head * s->h->head_dim) * sizeof(float);
     const size_t rows = MAX_ROW * sizeof(int32_t);
-    s->kv.pool = weir_backend_alloc(k->be, (size_t)(s->n_page * s->kv.page_elems) *
-                                               (size_t)weir_dtype_bytes(s->kv.dtype));
+    s->kv.pool = weir__backend_alloc(k->be, (size_t)(s->n_page * s->kv.page_elems) *
+                                                (size_t)weir_dtype_bytes(s->kv.dtype));
     s->dev_k = kb_to_device(k, s->k, kv);
     s->dev_v = kb_to_device(k, s->v, kv);
     s->dev_q = kb_to_device(k, s->q, q);
-    s->dev_o = weir_backend_alloc(k->be, q);
+    s->dev_o = weir__backend_alloc(k->be, q);
     s->dev_slot = kb_to_device(k, s->slot, sizeof s->slot);
     s->dev_pos = kb_to_device(k, s->pos, rows);
     s->dev_n_key = kb_to_device(k, s->n_key, rows);
-    s->dev_fill_pos = weir_backend_alloc(k->be, WEIR_PAGE * sizeof(int32_t));
+    s->dev_fill_pos = weir__backend_alloc(k->be, WEIR_PAGE * sizeof(int32_t));
     s->dev_table = kb_to_device(k, s->table, (size_t)s->n_page * sizeof(int32_t));
     s->kv.table = s->dev_table;
     if (s->h->bias)
@@ -152,7 +152,7 @@ static weir_status fill(kb *k, scene *s) {
     for (int64_t page = 0; page < s->n_page; page++) {
         int32_t pos[WEIR_PAGE];
         for (int i = 0; i < WEIR_PAGE; i++) pos[i] = (int32_t)(page * WEIR_PAGE + i);
-        WEIR_TRY(weir_backend_upload(k->be, s->dev_fill_pos, pos, sizeof pos));
+        WEIR_TRY(weir__backend_upload(k->be, s->dev_fill_pos, pos, sizeof pos));
         for (int32_t layer = 0; layer < s->kv.n_layer; layer++) {
             weir_kv_append a = {.kv = &s->kv,
                                 .k = s->dev_k + page * WEIR_PAGE * ld,
@@ -178,8 +178,8 @@ static weir_status set_up(kb *k, scene *s) {
     s->truth_kv = s->kv;
     s->truth_kv.n_layer = 1;
     s->truth_kv.dtype = WEIR_DTYPE_F32;
-    s->kv.page_elems = weir_kv_page_elems(s->kv.n_layer, s->h->n_head_kv, s->h->head_dim);
-    s->truth_kv.page_elems = weir_kv_page_elems(1, s->h->n_head_kv, s->h->head_dim);
+    s->kv.page_elems = weir__kv_page_elems(s->kv.n_layer, s->h->n_head_kv, s->h->head_dim);
+    s->truth_kv.page_elems = weir__kv_page_elems(1, s->h->n_head_kv, s->h->head_dim);
     WEIR_TRY(make_host(k, s));
     WEIR_TRY(make_device(k, s));
     s->truth_kv.table = s->table;
@@ -191,7 +191,7 @@ static weir_status set_up(kb *k, scene *s) {
 static void clean_up(kb *k, scene *s) {
     void *dev[] = {s->kv.pool,  s->dev_k,   s->dev_v,     s->dev_q,        s->dev_o,    s->dev_bias,
                    s->dev_slot, s->dev_pos, s->dev_n_key, s->dev_fill_pos, s->dev_table};
-    for (size_t i = 0; i < sizeof dev / sizeof *dev; i++) weir_backend_free(k->be, dev[i]);
+    for (size_t i = 0; i < sizeof dev / sizeof *dev; i++) weir__backend_free(k->be, dev[i]);
     void *host[] = {s->truth_kv.pool, s->k, s->v, s->q, s->bias};
     for (size_t i = 0; i < sizeof host / sizeof *host; i++) weir_free(host[i]);
 }
@@ -237,7 +237,7 @@ static weir_status check(kb *k, const call *c, const float *want, float *got, do
     weir_attention a = arguments(c->s, c);
     a.layer = c->s->kv.n_layer - 1;
     WEIR_TRY(k->be->op.attention(k->be, &a));
-    WEIR_TRY(weir_backend_download(k->be, got, c->s->dev_o, n * sizeof *got));
+    WEIR_TRY(weir__backend_download(k->be, got, c->s->dev_o, n * sizeof *got));
     *error = kb_error(got, want + (size_t)c->first * inner, n);
     return WEIR_OK;
 }

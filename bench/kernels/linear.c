@@ -132,13 +132,13 @@ static weir_status copy_weights(kb *k, product *p) {
     const weir_tensor part[2] = {
         {.data = p->file, .dtype = WEIR_DTYPE_BF16, .rows = p->m->n, .cols = p->m->k},
         {.data = p->file + p->m->n * p->m->k, .dtype = WEIR_DTYPE_BF16, .rows = p->m->n, .cols = p->m->k}};
-    WEIR_TRY(weir_weight_pack(k->be, part, p->m->gated ? 2 : 1, p->m->gated, WEIR_USE_ROWS, &p->w[0]));
+    WEIR_TRY(weir__weight_pack(k->be, part, p->m->gated ? 2 : 1, p->m->gated, WEIR_USE_ROWS, &p->w[0]));
     p->n_copy = 1;
-    const size_t bytes = weir_weight_bytes(p->w[0].layout, p->w[0].dtype, p->m->n, p->m->k, p->m->gated);
+    const size_t bytes = weir__weight_bytes(p->w[0].layout, p->w[0].dtype, p->m->n, p->m->k, p->m->gated);
     for (int want = kb_copies(k, (double)bytes); p->n_copy < want; p->n_copy++) {
         weir_weight *w = &p->w[p->n_copy];
         *w = p->w[0];
-        w->data = weir_backend_alloc(k->be, bytes);
+        w->data = weir__backend_alloc(k->be, bytes);
         if (!w->data) return WEIR_EDEVMEM;
         WEIR_TRY(k->be->queue->copy(k->be, w->data, p->w[0].data, bytes));
     }
@@ -156,21 +156,21 @@ static weir_status set_up(kb *k, product *p) {
     kb_random_f32(k, p->x, n_x, 1.0f);
     kb_random_f32(k, p->norm, (size_t)p->m->k, 0.5f);
     p->dev_x = kb_to_device(k, p->x, n_x * sizeof *p->x);
-    p->dev_y = weir_backend_alloc(k->be, n_y * sizeof *p->dev_y);
+    p->dev_y = weir__backend_alloc(k->be, n_y * sizeof *p->dev_y);
     if (p->m->norm) p->dev_norm = kb_to_device(k, p->norm, (size_t)p->m->k * sizeof *p->norm);
     if (p->m->head && k->be->extents)
-        p->dev_extent =
-            weir_backend_alloc(k->be, (size_t)(MAX_ROW * weir_extent_count(p->m->n)) * sizeof *p->dev_extent);
+        p->dev_extent = weir__backend_alloc(k->be, (size_t)(MAX_ROW * weir__extent_count(p->m->n)) *
+                                                       sizeof *p->dev_extent);
     if (!p->dev_x || !p->dev_y || (p->m->norm && !p->dev_norm)) return WEIR_EDEVMEM;
     return copy_weights(k, p);
 }
 
 static void clean_up(kb *k, product *p) {
-    for (int i = 0; i < p->n_copy; i++) weir_weight_free(k->be, &p->w[i]);
-    weir_backend_free(k->be, p->dev_x);
-    weir_backend_free(k->be, p->dev_norm);
-    weir_backend_free(k->be, p->dev_y);
-    weir_backend_free(k->be, p->dev_extent);
+    for (int i = 0; i < p->n_copy; i++) weir__weight_free(k->be, &p->w[i]);
+    weir__backend_free(k->be, p->dev_x);
+    weir__backend_free(k->be, p->dev_norm);
+    weir__backend_free(k->be, p->dev_y);
+    weir__backend_free(k->be, p->dev_extent);
     weir_free(p->file);
     weir_free(p->x);
     weir_free(p->norm);
@@ -185,7 +185,7 @@ static weir_status truth_strip(kb *k, const product *p, int64_t n0, int64_t n, i
         {.data = p->file + n0 * m->k, .dtype = WEIR_DTYPE_BF16, .rows = n, .cols = m->k},
         {.data = p->file + (m->n + n0) * m->k, .dtype = WEIR_DTYPE_BF16, .rows = n, .cols = m->k}};
     weir_weight w;
-    WEIR_TRY(weir_weight_pack(k->truth, part, m->gated ? 2 : 1, m->gated, WEIR_USE_ROWS, &w));
+    WEIR_TRY(weir__weight_pack(k->truth, part, m->gated ? 2 : 1, m->gated, WEIR_USE_ROWS, &w));
     for (int64_t i = 0; i < n_row * STRIP; i++) want[i] = 0.0f;
     weir_linear a = {.x = p->x,
                      .ldx = m->k,
@@ -200,7 +200,7 @@ static weir_status truth_strip(kb *k, const product *p, int64_t n0, int64_t n, i
                      .softcap = m->softcap,
                      .rows = true};
     const weir_status s = k->truth->op.linear(k->truth, &a);
-    weir_weight_free(k->truth, &w);
+    weir__weight_free(k->truth, &w);
     return s;
 }
 
@@ -212,9 +212,9 @@ static weir_status check(kb *k, const product *p, int64_t n_row, double *error) 
           *want = weir_alloc((size_t)(2 * n_row * STRIP), sizeof *want);
     weir_status s = y && want ? WEIR_OK : WEIR_ENOMEM;
     weir_linear a = arguments(p, &p->w[p->n_copy - 1], n_row);
-    if (s == WEIR_OK) s = weir_backend_zero(k->be, p->dev_y, (size_t)(n_row * n) * sizeof *y);
+    if (s == WEIR_OK) s = weir__backend_zero(k->be, p->dev_y, (size_t)(n_row * n) * sizeof *y);
     if (s == WEIR_OK) s = k->be->op.linear(k->be, &a);
-    if (s == WEIR_OK) s = weir_backend_download(k->be, y, p->dev_y, (size_t)(n_row * n) * sizeof *y);
+    if (s == WEIR_OK) s = weir__backend_download(k->be, y, p->dev_y, (size_t)(n_row * n) * sizeof *y);
     *error = 0;
     for (int i = 0; s == WEIR_OK && i < N_STRIP; i++) {
         s = truth_strip(k, p, start[i], width, n_row, want);

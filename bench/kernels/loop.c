@@ -57,9 +57,9 @@ static weir_status run_close(kb *k, void *ctx, int i) {
 /* ---- memory -------------------------------------------------------------------------------------------- */
 
 static bool take(kb *k, void *field, size_t n, size_t size) {
-    void *p = weir_backend_alloc(k->be, n * size);
+    void *p = weir__backend_alloc(k->be, n * size);
     memcpy(field, &p, sizeof p);
-    return p && weir_backend_zero(k->be, p, n * size) == WEIR_OK;
+    return p && weir__backend_zero(k->be, p, n * size) == WEIR_OK;
 }
 
 /* One row of each model, sent to every seat and step; seats differ by their keys. */
@@ -71,10 +71,10 @@ static weir_status send_logits(kb *k, scene *s) {
     for (int j = 0; st == WEIR_OK && j <= GAMMA; j++) {
         kb_random_logits(k, q, p, l->n_vocab);
         for (int i = 0; st == WEIR_OK && i < l->n_seat; i++) {
-            st = weir_backend_upload(k->be, l->q_logits + ((int64_t)j * l->n_seat + i) * l->ld_q, q, bytes);
+            st = weir__backend_upload(k->be, l->q_logits + ((int64_t)j * l->n_seat + i) * l->ld_q, q, bytes);
             if (st == WEIR_OK)
-                st = weir_backend_upload(k->be, l->p_logits + ((int64_t)i * (GAMMA + 1) + j) * l->ld_p, p,
-                                         bytes);
+                st = weir__backend_upload(k->be, l->p_logits + ((int64_t)i * (GAMMA + 1) + j) * l->ld_p, p,
+                                          bytes);
         }
     }
     weir_free(q);
@@ -94,8 +94,8 @@ static weir_status send_seats(kb *k, const scene *s) {
         seat[i].bonus_from = INT_MAX;
     }
     const int32_t block[2] = {0, INT_MAX};
-    WEIR_TRY(weir_backend_upload(k->be, s->l.seat, seat, (size_t)s->l.n_seat * sizeof *seat));
-    return weir_backend_upload(k->be, s->l.block, block, sizeof block);
+    WEIR_TRY(weir__backend_upload(k->be, s->l.seat, seat, (size_t)s->l.n_seat * sizeof *seat));
+    return weir__backend_upload(k->be, s->l.block, block, sizeof block);
 }
 
 static weir_status set_up(kb *k, scene *s) {
@@ -136,7 +136,7 @@ static void clean_up(kb *k, scene *s) {
     void *dev[] = {l->seat,   l->q_logits, l->p_logits, l->q_stats, l->p_stats, l->draft,
                    l->accept, l->row,      l->note,     l->emit,    l->block,   l->arrived,
                    s->token,  s->pos,      s->slot,     s->law_of,  s->laws};
-    for (size_t i = 0; i < sizeof dev / sizeof *dev; i++) weir_backend_free(k->be, dev[i]);
+    for (size_t i = 0; i < sizeof dev / sizeof *dev; i++) weir__backend_free(k->be, dev[i]);
     k->be->queue->free_mapped(k->be, s->ring_host);
     k->be->queue->free_mapped(k->be, s->flags_host);
 }

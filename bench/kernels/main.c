@@ -69,7 +69,7 @@ static int parse(int argc, char **argv, options *o) {
 }
 
 static weir_status open_device(const char *device, weir_backend **out, weir_err *err) {
-    if (strcmp(device, "cpu") == 0) return weir_backend_cpu_open(out, 2, weir_isa_best(), err);
+    if (strcmp(device, "cpu") == 0) return weir__backend_cpu_open(out, 2, weir__isa_best(), err);
     char *end = NULL;
     long index = 0;
     if (strncmp(device, "cuda:", 5) == 0)
@@ -78,12 +78,12 @@ static weir_status open_device(const char *device, weir_backend **out, weir_err 
         return weir_fail(err, WEIR_EINVAL, "unknown device %s", device);
     if (end && (end == device + 5 || *end || index < 0 || index > 1024))
         return weir_fail(err, WEIR_EINVAL, "unknown device %s", device);
-    return weir_backend_cuda_open(out, (int)index, err);
+    return weir__backend_cuda_open(out, (int)index, err);
 }
 
 /* For any op here; before recordings, which keep the address of the scratch. */
 static size_t scratch_floats(const kb *k) {
-    return k->be->device ? (size_t)16 << 20 : weir_linear_scratch_floats(MAX_INPUTS);
+    return k->be->device ? (size_t)16 << 20 : weir__linear_scratch_floats(MAX_INPUTS);
 }
 
 static void run(kb *k, const options *o) {
@@ -110,14 +110,14 @@ int main(int argc, char **argv) {
             .rng = 1,
             .rotate = o.tiny ? (size_t)1 << 14 : (size_t)256 << 20};
     weir_err err = {{0}};
-    weir_status s = weir_backend_cpu_open(&k.truth, 1, WEIR_ISA_PORTABLE, &err);
-    if (s == WEIR_OK) s = weir_backend_reserve(k.truth, weir_linear_scratch_floats(MAX_INPUTS));
+    weir_status s = weir__backend_cpu_open(&k.truth, 1, WEIR_ISA_PORTABLE, &err);
+    if (s == WEIR_OK) s = weir__backend_reserve(k.truth, weir__linear_scratch_floats(MAX_INPUTS));
     if (s == WEIR_OK) s = open_device(o.device, &k.be, &err);
-    if (s == WEIR_OK) s = weir_backend_reserve(k.be, scratch_floats(&k));
+    if (s == WEIR_OK) s = weir__backend_reserve(k.be, scratch_floats(&k));
     if (s != WEIR_OK) {
         fprintf(stderr, "weir-kernel-bench: %s\n", err.text[0] ? err.text : weir_status_str(s));
-        weir_backend_close(k.be);
-        weir_backend_close(k.truth);
+        weir__backend_close(k.be);
+        weir__backend_close(k.truth);
         return s == WEIR_EINVAL ? EXIT_USAGE : EXIT_DEVICE;
     }
     if (o.csv && !(k.csv = fopen(o.csv, "w"))) {
@@ -127,7 +127,7 @@ int main(int argc, char **argv) {
     }
     const bool wrong = (o.csv && !k.csv) || k.n_wrong > 0 || k.n_failed > 0;
     if (k.csv && fclose(k.csv) != 0) fprintf(stderr, "weir-kernel-bench: cannot write %s\n", o.csv);
-    weir_backend_close(k.be);
-    weir_backend_close(k.truth);
+    weir__backend_close(k.be);
+    weir__backend_close(k.truth);
     return wrong ? EXIT_WRONG : 0;
 }

@@ -41,9 +41,9 @@ void kb_random_logits(kb *k, float *q, float *p, int32_t n_vocab) {
 }
 
 void *kb_to_device(kb *k, const void *src, size_t bytes) {
-    void *p = weir_backend_alloc(k->be, bytes);
-    if (p && weir_backend_upload(k->be, p, src, bytes) == WEIR_OK) return p;
-    weir_backend_free(k->be, p);
+    void *p = weir__backend_alloc(k->be, bytes);
+    if (p && weir__backend_upload(k->be, p, src, bytes) == WEIR_OK) return p;
+    weir__backend_free(k->be, p);
     return NULL;
 }
 
@@ -123,7 +123,7 @@ static void print_row(kb *k, const kb_case *c) {
     if (c->status != WEIR_OK) {
         k->n_failed++;
         weir_err err = {{0}};
-        (void)weir_backend_failure(k->be, &err);
+        (void)weir__backend_failure(k->be, &err);
         printf("%-16s %-58s failed: %s %s\n", c->op, c->shape, weir_status_str(c->status), err.text);
         if (k->csv) fprintf(k->csv, "%s,%s,,,,,,,failed\n", c->op, c->shape);
         return;
@@ -196,12 +196,12 @@ weir_status kb_measure_copy(kb *k) {
     kb_case c = {.op = "copy", .shape = "read and written, the denominator", .bytes = 2.0 * (double)j.bytes};
     uint16_t *random = weir_alloc(block, 1);
     c.seconds = weir_calloc((size_t)k->samples, sizeof *c.seconds);
-    j.to = weir_backend_alloc(k->be, j.bytes);
-    j.from = weir_backend_alloc(k->be, j.bytes);
+    j.to = weir__backend_alloc(k->be, j.bytes);
+    j.from = weir__backend_alloc(k->be, j.bytes);
     weir_status s = random && c.seconds && j.to && j.from ? WEIR_OK : WEIR_ENOMEM;
     if (s == WEIR_OK) kb_random_bf16(k, random, block / 2);
     for (size_t at = 0; s == WEIR_OK && at < j.bytes; at += block)
-        s = weir_backend_upload(k->be, j.from + at, random, block);
+        s = weir__backend_upload(k->be, j.from + at, random, block);
     if (s == WEIR_OK) s = time_copy(k, &j, &c);
     if (s == WEIR_OK) {
         qsort(c.seconds, (size_t)k->samples, sizeof *c.seconds, by_value);
@@ -212,7 +212,7 @@ weir_status kb_measure_copy(kb *k) {
     print_row(k, &c);
     weir_free(random);
     weir_free(c.seconds);
-    weir_backend_free(k->be, j.to);
-    weir_backend_free(k->be, j.from);
+    weir__backend_free(k->be, j.to);
+    weir__backend_free(k->be, j.from);
     return s;
 }

@@ -123,7 +123,7 @@ static weir_tensor part_of(const product *p, bool up, int64_t n0, int64_t n) {
 
 static weir_status pack(weir_backend *be, const product *p, int64_t n0, int64_t n, weir_weight *w) {
     const weir_tensor part[2] = {part_of(p, false, n0, n), part_of(p, true, n0, n)};
-    return weir_weight_pack(be, part, p->m->gated ? 2 : 1, p->m->gated, WEIR_USE_ROWS, w);
+    return weir__weight_pack(be, part, p->m->gated ? 2 : 1, p->m->gated, WEIR_USE_ROWS, w);
 }
 
 static weir_linear arguments(const product *p, const weir_weight *w, int64_t n_row) {
@@ -151,7 +151,7 @@ static weir_status run_pack(kb *k, void *ctx, int i) {
     weir_weight w;
     (void)i;
     WEIR_TRY(pack(k->be, c->p, 0, c->p->m->n, &w));
-    weir_weight_free(k->be, &w);
+    weir__weight_free(k->be, &w);
     return WEIR_OK;
 }
 
@@ -163,7 +163,7 @@ static weir_status copy_weights(kb *k, product *p) {
     for (int want = kb_copies(k, (double)p->bytes); p->n_copy < want; p->n_copy++) {
         weir_weight *w = &p->w[p->n_copy];
         *w = p->w[0];
-        w->data = weir_backend_alloc(k->be, p->bytes);
+        w->data = weir__backend_alloc(k->be, p->bytes);
         if (!w->data) return WEIR_EDEVMEM;
         WEIR_TRY(k->be->queue->copy(k->be, w->data, p->w[0].data, p->bytes));
     }
@@ -174,8 +174,8 @@ static weir_status set_up(kb *k, product *p) {
     const matrix *m = p->m;
     const size_t n_x = (size_t)(MAX_ROW * m->k), n_y = (size_t)(MAX_ROW * m->n);
     p->n_out = m->n * (m->gated ? 2 : 1);
-    p->bytes = weir_weight_bytes(weir_layout_of(k->be->device, m->dtype, WEIR_USE_ROWS), m->dtype, m->n, m->k,
-                                 m->gated);
+    p->bytes = weir__weight_bytes(weir__layout_of(k->be->device, m->dtype, WEIR_USE_ROWS), m->dtype, m->n,
+                                  m->k, m->gated);
     const size_t file_bytes = (size_t)(p->n_out * weir_dtype_row_bytes(m->dtype, m->k));
     p->file = weir_alloc(file_bytes, 1);
     p->x = weir_alloc(n_x, sizeof *p->x);
@@ -185,17 +185,17 @@ static weir_status set_up(kb *k, product *p) {
     kb_random_f32(k, p->x, n_x, 1.0f);
     kb_random_f32(k, p->norm, (size_t)m->k, 0.5f);
     p->dev_x = kb_to_device(k, p->x, n_x * sizeof *p->x);
-    p->dev_y = weir_backend_alloc(k->be, n_y * sizeof *p->dev_y);
+    p->dev_y = weir__backend_alloc(k->be, n_y * sizeof *p->dev_y);
     if (m->norm) p->dev_norm = kb_to_device(k, p->norm, (size_t)m->k * sizeof *p->norm);
     if (!p->dev_x || !p->dev_y || (m->norm && !p->dev_norm)) return WEIR_EDEVMEM;
     return copy_weights(k, p);
 }
 
 static void clean_up(kb *k, product *p) {
-    for (int i = 0; i < p->n_copy; i++) weir_weight_free(k->be, &p->w[i]);
-    weir_backend_free(k->be, p->dev_x);
-    weir_backend_free(k->be, p->dev_norm);
-    weir_backend_free(k->be, p->dev_y);
+    for (int i = 0; i < p->n_copy; i++) weir__weight_free(k->be, &p->w[i]);
+    weir__backend_free(k->be, p->dev_x);
+    weir__backend_free(k->be, p->dev_norm);
+    weir__backend_free(k->be, p->dev_y);
     weir_free(p->file);
     weir_free(p->x);
     weir_free(p->norm);
@@ -220,7 +220,7 @@ static weir_status truth_strip(kb *k, const product *p, int64_t n0, int64_t n, i
                      .scale = 1.0f,
                      .rows = true};
     const weir_status s = k->truth->op.linear(k->truth, &a);
-    weir_weight_free(k->truth, &w);
+    weir__weight_free(k->truth, &w);
     return s;
 }
 
@@ -231,9 +231,9 @@ static weir_status check(kb *k, product *p, int64_t n_row, double *error) {
           *want = weir_alloc((size_t)(2 * rows * STRIP), sizeof *want);
     weir_status s = y && want ? WEIR_OK : WEIR_ENOMEM;
     weir_linear a = arguments(p, &p->w[p->n_copy - 1], n_row);
-    if (s == WEIR_OK) s = weir_backend_zero(k->be, p->dev_y, (size_t)(n_row * n) * sizeof *y);
+    if (s == WEIR_OK) s = weir__backend_zero(k->be, p->dev_y, (size_t)(n_row * n) * sizeof *y);
     if (s == WEIR_OK) s = k->be->op.linear(k->be, &a);
-    if (s == WEIR_OK) s = weir_backend_download(k->be, y, p->dev_y, (size_t)(n_row * n) * sizeof *y);
+    if (s == WEIR_OK) s = weir__backend_download(k->be, y, p->dev_y, (size_t)(n_row * n) * sizeof *y);
     *error = 0;
     float *const x = p->x;
     p->x += r0 * p->m->k;

@@ -39,12 +39,12 @@ static weir_status prepare_embed(kb *k, embed *e, uint16_t *file, float *got, do
     for (int i = 0; i < e->n_row; i++) token[i] = (int32_t)((7919 * (int64_t)i + 3) % e->n_vocab);
     kb_random_bf16(k, file, (size_t)(e->n_vocab * e->dim));
     const weir_tensor t = {.data = file, .dtype = WEIR_DTYPE_BF16, .rows = e->n_vocab, .cols = e->dim};
-    WEIR_TRY(weir_weight_pack(k->be, &t, 1, false, e->use, &e->table));
+    WEIR_TRY(weir__weight_pack(k->be, &t, 1, false, e->use, &e->table));
     e->dev_token = kb_to_device(k, token, sizeof token);
-    e->dev_x = weir_backend_alloc(k->be, (size_t)(e->n_row * e->dim) * sizeof *e->dev_x);
+    e->dev_x = weir__backend_alloc(k->be, (size_t)(e->n_row * e->dim) * sizeof *e->dev_x);
     if (!e->dev_token || !e->dev_x) return WEIR_EDEVMEM;
     WEIR_TRY(run_embed(k, e, 0));
-    WEIR_TRY(weir_backend_download(k->be, got, e->dev_x, (size_t)(e->n_row * e->dim) * sizeof *got));
+    WEIR_TRY(weir__backend_download(k->be, got, e->dev_x, (size_t)(e->n_row * e->dim) * sizeof *got));
     *error = 0;
     for (int64_t i = 0; i < e->n_row * e->dim; i++)
         *error += got[i] != e->scale * weir_f32_from_bf16(file[token[i / e->dim] * e->dim + i % e->dim]);
@@ -63,9 +63,9 @@ static void time_embed(kb *k, embed e) {
     float *got = weir_alloc((size_t)(e.n_row * e.dim), sizeof *got);
     weir_status s = file && got ? prepare_embed(k, &e, file, got, &c.error) : WEIR_ENOMEM;
     finish(k, &c, s);
-    weir_weight_free(k->be, &e.table);
-    weir_backend_free(k->be, e.dev_token);
-    weir_backend_free(k->be, e.dev_x);
+    weir__weight_free(k->be, &e.table);
+    weir__backend_free(k->be, e.dev_token);
+    weir__backend_free(k->be, e.dev_x);
     weir_free(file);
     weir_free(got);
 }
@@ -98,15 +98,15 @@ static weir_status prepare_norm(kb *k, norm *n, float *x, double *error) {
     kb_random_f32(k, x, size + dim, 1.0f);
     n->dev_x = kb_to_device(k, x, size * sizeof *x);
     n->dev_w = kb_to_device(k, w, dim * sizeof *w);
-    n->dev_y = weir_backend_alloc(k->be, size * sizeof *got);
+    n->dev_y = weir__backend_alloc(k->be, size * sizeof *got);
     if (!n->dev_x || !n->dev_w || !n->dev_y) return WEIR_EDEVMEM;
     weir_rmsnorm a = {
         .y = want, .x = x, .w = w, .n_row = n->n_row, .dim = n->dim, .eps = 1e-6f, .add = n->add};
     for (size_t i = 0; i < size; i++) want[i] = 0.0f;
-    WEIR_TRY(weir_backend_zero(k->be, n->dev_y, size * sizeof *got));
+    WEIR_TRY(weir__backend_zero(k->be, n->dev_y, size * sizeof *got));
     WEIR_TRY(k->truth->op.rmsnorm(k->truth, &a));
     WEIR_TRY(run_norm(k, n, 0));
-    WEIR_TRY(weir_backend_download(k->be, got, n->dev_y, size * sizeof *got));
+    WEIR_TRY(weir__backend_download(k->be, got, n->dev_y, size * sizeof *got));
     *error = kb_error(got, want, size);
     return WEIR_OK;
 }
@@ -125,9 +125,9 @@ static void time_norm(kb *k, int64_t dim, bool add) {
                    add ? " added" : "");
     float *x = weir_alloc(3 * size + (size_t)n.dim, sizeof *x);
     finish(k, &c, x ? prepare_norm(k, &n, x, &c.error) : WEIR_ENOMEM);
-    weir_backend_free(k->be, n.dev_x);
-    weir_backend_free(k->be, n.dev_w);
-    weir_backend_free(k->be, n.dev_y);
+    weir__backend_free(k->be, n.dev_x);
+    weir__backend_free(k->be, n.dev_w);
+    weir__backend_free(k->be, n.dev_y);
     weir_free(x);
 }
 
@@ -217,7 +217,7 @@ static weir_status prepare_rope(kb *k, rope *r, float *x, double *error) {
     weir_rope a = rope_args(r, x, weight, bias, freq, slot, pos);
     WEIR_TRY(k->truth->op.rope(k->truth, &a));
     WEIR_TRY(run_rope(k, r, 0));
-    WEIR_TRY(weir_backend_download(k->be, got, r->dev_x, size * sizeof *got));
+    WEIR_TRY(weir__backend_download(k->be, got, r->dev_x, size * sizeof *got));
     *error = kb_error(got, x, size);
     return WEIR_OK;
 }
@@ -238,7 +238,7 @@ static void time_rope(kb *k, const rope_shape *s) {
     float *x = weir_alloc(2 * size + (size_t)(2 * s->head_dim + r.width), sizeof *x);
     finish(k, &c, x ? prepare_rope(k, &r, x, &c.error) : WEIR_ENOMEM);
     void *dev[] = {r.dev_x, r.dev_norm, r.dev_bias, r.dev_freq, r.dev_slot, r.dev_pos};
-    for (size_t i = 0; i < sizeof dev / sizeof *dev; i++) weir_backend_free(k->be, dev[i]);
+    for (size_t i = 0; i < sizeof dev / sizeof *dev; i++) weir__backend_free(k->be, dev[i]);
     weir_free(x);
 }
 
@@ -271,7 +271,7 @@ static weir_status check_append(kb *k, append *p, const float *rows, double *err
     const size_t size = (size_t)weir_dtype_bytes(p->kv.dtype);
     char *page = weir_alloc((size_t)p->kv.page_elems, size);
     weir_status s = page ? run_append(k, p, 0) : WEIR_ENOMEM;
-    if (s == WEIR_OK) s = weir_backend_download(k->be, page, p->kv.pool, (size_t)p->kv.page_elems * size);
+    if (s == WEIR_OK) s = weir__backend_download(k->be, page, p->kv.pool, (size_t)p->kv.page_elems * size);
     *error = 0;
     for (int64_t i = 0; s == WEIR_OK && i < 2 * n; i++) {
         const bool is_v = i >= n;
@@ -298,14 +298,14 @@ static weir_status prepare_append(kb *k, append *p, float *rows, size_t n, doubl
     kb_random_f32(k, rows, n, 1.0f);
     for (size_t i = 0; i < n; i++) rows[i] = weir_f32_from_bf16(weir_bf16_from_f32(rows[i]));
     const size_t bytes = (size_t)p->kv.page_elems * (size_t)weir_dtype_bytes(p->kv.dtype);
-    p->kv.pool = weir_backend_alloc(k->be, bytes);
+    p->kv.pool = weir__backend_alloc(k->be, bytes);
     p->dev_k = kb_to_device(k, rows, n * sizeof *rows);
     p->dev_slot = kb_to_device(k, slot, sizeof slot);
     p->dev_pos = kb_to_device(k, pos, sizeof pos);
     p->dev_table = kb_to_device(k, table, sizeof table);
     p->kv.table = p->dev_table;
     if (!p->kv.pool || !p->dev_k || !p->dev_slot || !p->dev_pos || !p->dev_table) return WEIR_EDEVMEM;
-    WEIR_TRY(weir_backend_zero(k->be, p->kv.pool, bytes));
+    WEIR_TRY(weir__backend_zero(k->be, p->kv.pool, bytes));
     return check_append(k, p, rows, error);
 }
 
@@ -316,7 +316,7 @@ static void time_append(kb *k, int32_t n_layer, int32_t n_head_kv, int32_t head_
                        .n_head_kv = n_head_kv,
                        .head_dim = head_dim,
                        .dtype = k->be->device ? WEIR_DTYPE_BF16 : WEIR_DTYPE_F32}};
-    p.kv.page_elems = weir_kv_page_elems(p.kv.n_layer, p.kv.n_head_kv, p.kv.head_dim);
+    p.kv.page_elems = weir__kv_page_elems(p.kv.n_layer, p.kv.n_head_kv, p.kv.head_dim);
     const size_t n = (size_t)(2 * p.n_row * p.kv.n_head_kv * p.kv.head_dim);
     kb_case c = {.op = "kv_append",
                  .run = run_append,
@@ -328,7 +328,7 @@ static void time_append(kb *k, int32_t n_layer, int32_t n_head_kv, int32_t head_
     float *rows = weir_alloc(n, sizeof *rows);
     finish(k, &c, rows ? prepare_append(k, &p, rows, n, &c.error) : WEIR_ENOMEM);
     void *dev[] = {p.kv.pool, p.dev_k, p.dev_slot, p.dev_pos, p.dev_table};
-    for (size_t i = 0; i < sizeof dev / sizeof *dev; i++) weir_backend_free(k->be, dev[i]);
+    for (size_t i = 0; i < sizeof dev / sizeof *dev; i++) weir__backend_free(k->be, dev[i]);
     weir_free(rows);
 }
 

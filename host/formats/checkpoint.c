@@ -95,11 +95,11 @@ static weir_status read_template(weir_checkpoint *c, weir_err *err) {
 static weir_status read_configs(weir_checkpoint *c, weir_err *err) {
     bool found;
     WEIR_TRY(parse_file(c, "adapter_config.json", true, NULL, refuse_adapter, err));
-    WEIR_TRY(parse_file(c, "config.json", false, NULL, weir_config_parse, err));
-    WEIR_TRY(parse_file(c, "generation_config.json", true, NULL, weir_generation_config_parse, err));
-    WEIR_TRY(parse_file(c, "tokenizer_config.json", true, &found, weir_tokenizer_config_parse, err));
+    WEIR_TRY(parse_file(c, "config.json", false, NULL, weir__config_parse, err));
+    WEIR_TRY(parse_file(c, "generation_config.json", true, NULL, weir__generation_config_parse, err));
+    WEIR_TRY(parse_file(c, "tokenizer_config.json", true, &found, weir__tokenizer_config_parse, err));
     if (c->kind == WEIR_FAMILY_DECODER)
-        WEIR_TRY(parse_file(c, "special_tokens_map.json", true, NULL, weir_special_tokens_parse, err));
+        WEIR_TRY(parse_file(c, "special_tokens_map.json", true, NULL, weir__special_tokens_parse, err));
     if (c->kind == WEIR_FAMILY_DECODER) return read_template(c, err);
     c->extra_ids_assumed = !found;
     if (!found) c->extra_ids = 100;
@@ -157,8 +157,8 @@ static weir_status check_tensors(weir_checkpoint *c, weir_err *err) {
     weir_dtype dtype;
     bool have_dtype = false;
     WEIR_TRY(weir__check_tensor_names(c, err));
-    for (size_t i = 0; i < weir_safetensors_count(c->tensors); i++) {
-        weir_safetensors_at(c->tensors, i, &e);
+    for (size_t i = 0; i < weir__safetensors_count(c->tensors); i++) {
+        weir__safetensors_at(c->tensors, i, &e);
         if (!is_weight(e.name)) continue;
         if (!parse_dtype(e.dtype, &dtype))
             return weir_fail(err, WEIR_ENOTSUP,
@@ -174,9 +174,9 @@ static weir_status check_tensors(weir_checkpoint *c, weir_err *err) {
     }
     if (!have_dtype)
         return weir_fail(err, WEIR_EFORMAT, "%s: no matrix among its %zu tensors", weir__label(c->dir),
-                         weir_safetensors_count(c->tensors));
+                         weir__safetensors_count(c->tensors));
     weir_tensor table;
-    weir_tensor_source src = weir_checkpoint_source(c);
+    weir_tensor_source src = weir__checkpoint_source(c);
     const char *name =
         c->kind == WEIR_FAMILY_DECODER ? "model.layers.0.self_attn.q_proj.weight" : "shared.weight";
     if (src.find(src.ud, name, &table)) c->dtype = table.dtype;
@@ -186,7 +186,7 @@ static weir_status check_tensors(weir_checkpoint *c, weir_err *err) {
 static bool find_exact(const weir_checkpoint *c, const char *name, weir_tensor *out) {
     weir_st_entry e;
     weir_dtype dtype;
-    if (!weir_safetensors_find(c->tensors, name, &e) || !parse_dtype(e.dtype, &dtype)) return false;
+    if (!weir__safetensors_find(c->tensors, name, &e) || !parse_dtype(e.dtype, &dtype)) return false;
     if (e.n_dim < 1 || e.n_dim > 4) return false;
     *out = weir_tensor_of(e.data, dtype, e.shape, e.n_dim);
     return true;
@@ -227,11 +227,11 @@ static void source_release(void *ud, const char *name) {
     if (strcmp(name, EMBEDDINGS[0]) == 0)
         for (int i = N_EMBEDDING - 1; i >= 0; i--)
             if (find_exact(c, EMBEDDINGS[i], &t)) at = EMBEDDINGS[i];
-    weir_safetensors_release(c->tensors, at);
+    weir__safetensors_release(c->tensors, at);
 }
 
-weir_tensor_source weir_checkpoint_source(weir_checkpoint *c) {
-    if (c->gguf) return weir_gguf_source(c->gguf);
+weir_tensor_source weir__checkpoint_source(weir_checkpoint *c) {
+    if (c->gguf) return weir__gguf_source(c->gguf);
     return (weir_tensor_source){.find = source_find, .release = source_release, .ud = c};
 }
 
@@ -242,7 +242,7 @@ static weir_status read_post_processor(weir_checkpoint *c, weir_err *err) {
     size_t bytes;
     if (!c->asks_post_processor || c->tokenizer != WEIR_TOKENIZER_JSON) return WEIR_OK;
     WEIR_TRY(weir__file_read(c->tokenizer_path, MAX_TOKENIZER, &text, &bytes, err));
-    const weir_status s = weir_post_processor_parse(text, bytes, c->tokenizer_path, c, err);
+    const weir_status s = weir__post_processor_parse(text, bytes, c->tokenizer_path, c, err);
     weir_free(text);
     return s;
 }
@@ -251,7 +251,7 @@ static weir_status open_dir(weir_checkpoint *c, weir_err *err) {
     WEIR_TRY(read_configs(c, err));
     WEIR_TRY(find_tokenizer(c, err));
     WEIR_TRY(read_post_processor(c, err));
-    WEIR_TRY(weir_safetensors_open_dir(&c->tensors, c->dir, err));
+    WEIR_TRY(weir__safetensors_open_dir(&c->tensors, c->dir, err));
     WEIR_TRY(check_tensors(c, err));
     const size_t n = strlen(c->ignored);
     if (c->n_ignored_more > 0)
@@ -263,8 +263,8 @@ static weir_status open_dir(weir_checkpoint *c, weir_err *err) {
 
 static weir_status open_gguf(weir_checkpoint *c, weir_err *err) {
     weir_gguf_model m;
-    WEIR_TRY(weir_gguf_open(&c->gguf, c->dir, err));
-    WEIR_TRY(weir_gguf_read_model(c->gguf, &m, err));
+    WEIR_TRY(weir__gguf_open(&c->gguf, c->dir, err));
+    WEIR_TRY(weir__gguf_read_model(c->gguf, &m, err));
     c->kind = WEIR_FAMILY_DECODER;
     c->decoder = m.config;
     c->dtype = m.dtype;
@@ -287,21 +287,21 @@ static bool is_file(const char *path) {
     return stat(path, &st) == 0 && S_ISREG(st.st_mode);
 }
 
-weir_status weir_checkpoint_open(weir_checkpoint *out, const char *path, bool strict, weir_err *err) {
+weir_status weir__checkpoint_open(weir_checkpoint *out, const char *path, bool strict, weir_err *err) {
     weir_checkpoint c = {.dir = weir_strdup(path), .bos_id = -1, .strict = strict};
     if (!c.dir) return weir_fail(err, WEIR_ENOMEM, "%s: no memory for its name", weir__label(path));
     const weir_status s = is_file(path) ? open_gguf(&c, err) : open_dir(&c, err);
     if (s != WEIR_OK) {
-        weir_checkpoint_close(&c);
+        weir__checkpoint_close(&c);
         return s;
     }
     *out = c;
     return WEIR_OK;
 }
 
-void weir_checkpoint_close(weir_checkpoint *c) {
-    weir_safetensors_close(c->tensors);
-    weir_gguf_close(c->gguf);
+void weir__checkpoint_close(weir_checkpoint *c) {
+    weir__safetensors_close(c->tensors);
+    weir__gguf_close(c->gguf);
     weir_free(c->chat_template);
     for (int i = 0; i < WEIR_SPECIAL_N; i++) weir_free(c->special[i]);
     weir_free(c->tokenizer_path);

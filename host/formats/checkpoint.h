@@ -64,7 +64,7 @@ typedef struct weir_checkpoint {
 } weir_checkpoint;
 
 /* Rows of embedding and head, padding included: what ids must be below. */
-static inline int32_t weir_checkpoint_rows(const weir_checkpoint *c) {
+static inline int32_t weir__checkpoint_rows(const weir_checkpoint *c) {
     return c->kind == WEIR_FAMILY_DECODER ? c->decoder.n_vocab_rows : c->t5.n_vocab_rows;
 }
 
@@ -72,32 +72,32 @@ static inline int32_t weir_checkpoint_rows(const weir_checkpoint *c) {
  * tensors are mapped, nothing is copied, so the memory plan can be made before a load. strict: what nobody
  * knows in a directory is refused, too. EIO, EFORMAT, ENOTSUP (a field, an architecture or a dtype we do not
  * implement). */
-weir_status weir_checkpoint_open(weir_checkpoint *out, const char *path, bool strict, weir_err *err);
-void weir_checkpoint_close(weir_checkpoint *c); /* zeroed struct allowed */
+weir_status weir__checkpoint_open(weir_checkpoint *out, const char *path, bool strict, weir_err *err);
+void weir__checkpoint_close(weir_checkpoint *c); /* zeroed struct allowed */
 
 /* Source over the checkpoint's tensors; borrowed until close. 1-D tensors come as (1, n). */
-weir_tensor_source weir_checkpoint_source(weir_checkpoint *c);
+weir_tensor_source weir__checkpoint_source(weir_checkpoint *c);
 
 /* config.json of any family; out->kind says which. ENOTSUP for another model_type. */
-weir_status weir_config_parse(const char *json, size_t bytes, const char *label, weir_checkpoint *out,
-                              weir_err *err);
+weir_status weir__config_parse(const char *json, size_t bytes, const char *label, weir_checkpoint *out,
+                               weir_err *err);
 
 /* Texts of config.json, generation_config.json (after it: its ids win) and tokenizer_config.json, for tests
  * and fuzzing; label names them in messages. */
-weir_status weir_t5_config_parse(const char *json, size_t bytes, const char *label, weir_checkpoint *out,
-                                 weir_err *err);
-weir_status weir_decoder_config_parse(const char *json, size_t bytes, const char *label, weir_checkpoint *out,
-                                      weir_err *err);
-weir_status weir_generation_config_parse(const char *json, size_t bytes, const char *label,
+weir_status weir__t5_config_parse(const char *json, size_t bytes, const char *label, weir_checkpoint *out,
+                                  weir_err *err);
+weir_status weir__decoder_config_parse(const char *json, size_t bytes, const char *label,
+                                       weir_checkpoint *out, weir_err *err);
+weir_status weir__generation_config_parse(const char *json, size_t bytes, const char *label,
+                                          weir_checkpoint *out, weir_err *err);
+weir_status weir__tokenizer_config_parse(const char *json, size_t bytes, const char *label,
                                          weir_checkpoint *out, weir_err *err);
-weir_status weir_tokenizer_config_parse(const char *json, size_t bytes, const char *label,
-                                        weir_checkpoint *out, weir_err *err);
 /* special_tokens_map.json, after it. */
-weir_status weir_special_tokens_parse(const char *json, size_t bytes, const char *label, weir_checkpoint *out,
-                                      weir_err *err);
+weir_status weir__special_tokens_parse(const char *json, size_t bytes, const char *label,
+                                       weir_checkpoint *out, weir_err *err);
 /* tokenizer.json, after these, where asks_post_processor is set: add_bos is whether a TemplateProcessing
  * begins a single text with bos_id. */
-weir_status weir_post_processor_parse(const char *json, size_t bytes, const char *label, weir_checkpoint *out,
-                                      weir_err *err);
+weir_status weir__post_processor_parse(const char *json, size_t bytes, const char *label,
+                                       weir_checkpoint *out, weir_err *err);
 
 #endif /* WEIR_HOST_FORMATS_CHECKPOINT_H */

@@ -264,7 +264,7 @@ static bool is_none(const json_t *v, weir_family_kind kind) {
 weir_status weir__get_id(const json_t *o, const char *key, const weir_checkpoint *ck, int32_t *out,
                          const char *label, weir_err *err) {
     if (!is_none(json_object_get(o, key), ck->kind))
-        return weir__get_int(o, key, 0, weir_checkpoint_rows(ck) - 1, out, label, err);
+        return weir__get_int(o, key, 0, weir__checkpoint_rows(ck) - 1, out, label, err);
     *out = -1;
     return WEIR_OK;
 }
@@ -274,7 +274,7 @@ weir_status weir__get_pad(const json_t *o, weir_checkpoint *ck, const char *labe
     if (!v) return WEIR_OK;
     if (ck->kind != WEIR_FAMILY_DECODER) return weir__get_id(o, "pad_token_id", ck, &ck->pad_id, label, err);
     const bool inside =
-        json_is_integer(v) && json_integer_value(v) >= 0 && json_integer_value(v) < weir_checkpoint_rows(ck);
+        json_is_integer(v) && json_integer_value(v) >= 0 && json_integer_value(v) < weir__checkpoint_rows(ck);
     ck->pad_id = inside ? (int32_t)json_integer_value(v) : -1;
     return WEIR_OK;
 }
@@ -296,7 +296,7 @@ weir_status weir__get_eos(const json_t *o, weir_checkpoint *out, const char *lab
     for (size_t i = 0; i < n; i++) {
         const json_t *id = json_array_get(v, i);
         if (!json_is_integer(id) || json_integer_value(id) < 0 ||
-            json_integer_value(id) >= weir_checkpoint_rows(out))
+            json_integer_value(id) >= weir__checkpoint_rows(out))
             return weir__fail_field(err, WEIR_EFORMAT, label, "eos_token_id", id,
                                     "expected ids inside the vocabulary");
         out->eos[i] = (int32_t)json_integer_value(id);

@@ -536,8 +536,8 @@ static weir_status parse_root(json_t *root, const char *label, weir_checkpoint *
     return parse_decoder(f, root, label, out, err);
 }
 
-weir_status weir_decoder_config_parse(const char *json, size_t bytes, const char *label, weir_checkpoint *out,
-                                      weir_err *err) {
+weir_status weir__decoder_config_parse(const char *json, size_t bytes, const char *label,
+                                       weir_checkpoint *out, weir_err *err) {
     json_t *root;
     WEIR_TRY(weir__json_object(json, bytes, label, &root, err));
     weir_checkpoint c = *out;
@@ -554,12 +554,12 @@ static bool is_t5(const json_t *root) {
     return !type || strcmp(type, "t5") == 0 || strcmp(type, "mt5") == 0 || strcmp(type, "umt5") == 0;
 }
 
-weir_status weir_config_parse(const char *json, size_t bytes, const char *label, weir_checkpoint *out,
-                              weir_err *err) {
+weir_status weir__config_parse(const char *json, size_t bytes, const char *label, weir_checkpoint *out,
+                               weir_err *err) {
     json_t *root;
     WEIR_TRY(weir__json_object(json, bytes, label, &root, err));
     const bool t5 = is_t5(root);
     json_decref(root);
-    return t5 ? weir_t5_config_parse(json, bytes, label, out, err)
-              : weir_decoder_config_parse(json, bytes, label, out, err);
+    return t5 ? weir__t5_config_parse(json, bytes, label, out, err)
+              : weir__decoder_config_parse(json, bytes, label, out, err);
 }

@@ -113,8 +113,8 @@ static weir_status check_fields(json_t *root, const char *label, weir_checkpoint
     return WEIR_OK;
 }
 
-weir_status weir_generation_config_parse(const char *json, size_t bytes, const char *label,
-                                         weir_checkpoint *out, weir_err *err) {
+weir_status weir__generation_config_parse(const char *json, size_t bytes, const char *label,
+                                          weir_checkpoint *out, weir_err *err) {
     json_t *root;
     WEIR_TRY(weir__json_object(json, bytes, label, &root, err));
     weir_status s = check_fields(root, label, out, err);

@@ -58,9 +58,9 @@ static const gguf_pair *find_array(const weir_gguf *g, const char *key) {
     return p && p->array ? p : NULL;
 }
 
-bool weir_gguf_has(const weir_gguf *g, const char *key) { return weir__gguf_pair(g, key) != NULL; }
+bool weir__gguf_has(const weir_gguf *g, const char *key) { return weir__gguf_pair(g, key) != NULL; }
 
-bool weir_gguf_int(const weir_gguf *g, const char *key, int64_t *out) {
+bool weir__gguf_int(const weir_gguf *g, const char *key, int64_t *out) {
     const gguf_pair *p = find_scalar(g, key);
     int64_t n;
     if (!p || !load_int(p, 0, false, &n)) return false;
@@ -68,19 +68,19 @@ bool weir_gguf_int(const weir_gguf *g, const char *key, int64_t *out) {
     return true;
 }
 
-bool weir_gguf_real(const weir_gguf *g, const char *key, double *out) {
+bool weir__gguf_real(const weir_gguf *g, const char *key, double *out) {
     const gguf_pair *p = find_scalar(g, key);
     return p && load_real(p, 0, out);
 }
 
-bool weir_gguf_bool(const weir_gguf *g, const char *key, bool *out) {
+bool weir__gguf_bool(const weir_gguf *g, const char *key, bool *out) {
     const gguf_pair *p = find_scalar(g, key);
     if (!p || p->kind != GGUF_BOOL) return false;
     *out = p->at[0] != 0;
     return true;
 }
 
-bool weir_gguf_string(const weir_gguf *g, const char *key, const char **text, size_t *bytes) {
+bool weir__gguf_string(const weir_gguf *g, const char *key, const char **text, size_t *bytes) {
     const gguf_pair *p = find_scalar(g, key);
     if (!p || p->kind != GGUF_STRING) return false;
     *text = (const char *)p->at;
@@ -88,14 +88,15 @@ bool weir_gguf_string(const weir_gguf *g, const char *key, const char **text, si
     return true;
 }
 
-bool weir_gguf_array_length(const weir_gguf *g, const char *key, size_t *n) {
+bool weir__gguf_array_length(const weir_gguf *g, const char *key, size_t *n) {
     const gguf_pair *p = find_array(g, key);
     if (!p) return false;
     *n = p->n;
     return true;
 }
 
-bool weir_gguf_array_string(const weir_gguf *g, const char *key, size_t i, const char **text, size_t *bytes) {
+bool weir__gguf_array_string(const weir_gguf *g, const char *key, size_t i, const char **text,
+                             size_t *bytes) {
     const gguf_pair *p = find_array(g, key);
     if (!p || p->kind != GGUF_STRING || i >= p->n) return false;
     const uint8_t *at = g->bytes + p->string[i];
@@ -104,7 +105,7 @@ bool weir_gguf_array_string(const weir_gguf *g, const char *key, size_t i, const
     return true;
 }
 
-bool weir_gguf_array_int(const weir_gguf *g, const char *key, size_t i, int64_t *out) {
+bool weir__gguf_array_int(const weir_gguf *g, const char *key, size_t i, int64_t *out) {
     const gguf_pair *p = find_array(g, key);
     int64_t n;
     if (!p || i >= p->n || !load_int(p, i, true, &n)) return false;
@@ -112,29 +113,29 @@ bool weir_gguf_array_int(const weir_gguf *g, const char *key, size_t i, int64_t 
     return true;
 }
 
-bool weir_gguf_array_real(const weir_gguf *g, const char *key, size_t i, double *out) {
+bool weir__gguf_array_real(const weir_gguf *g, const char *key, size_t i, double *out) {
     const gguf_pair *p = find_array(g, key);
     return p && i < p->n && load_real(p, i, out);
 }
 
 /* ---- tensors ------------------------------------------------------------------------------------------- */
 
-size_t weir_gguf_count(const weir_gguf *g) { return g->n_tensor; }
+size_t weir__gguf_count(const weir_gguf *g) { return g->n_tensor; }
 
-void weir_gguf_at(const weir_gguf *g, size_t i, weir_gguf_entry *out) {
+void weir__gguf_at(const weir_gguf *g, size_t i, weir_gguf_entry *out) {
     const gguf_tensor *t = &g->tensor[i];
     *out = (weir_gguf_entry){
         .name = t->name, .type = t->type, .n_dim = t->n_dim, .data = t->data, .bytes = t->bytes};
     memcpy(out->shape, t->shape, sizeof out->shape);
 }
 
-bool weir_gguf_find(const weir_gguf *g, const char *name, weir_gguf_entry *out) {
+bool weir__gguf_find(const weir_gguf *g, const char *name, weir_gguf_entry *out) {
     size_t lo = 0, hi = g->n_tensor;
     while (lo < hi) {
         size_t mid = lo + (hi - lo) / 2;
         int c = strcmp(name, g->tensor[mid].name);
         if (c == 0) {
-            weir_gguf_at(g, mid, out);
+            weir__gguf_at(g, mid, out);
             return true;
         }
         if (c < 0)
@@ -145,7 +146,7 @@ bool weir_gguf_find(const weir_gguf *g, const char *name, weir_gguf_entry *out) 
     return false;
 }
 
-void weir_gguf_release(const weir_gguf *g, const char *name) {
+void weir__gguf_release(const weir_gguf *g, const char *name) {
     weir_gguf_entry e;
-    if (g->mapped && weir_gguf_find(g, name, &e)) weir__map_release(e.data, e.bytes);
+    if (g->mapped && weir__gguf_find(g, name, &e)) weir__map_release(e.data, e.bytes);
 }

@@ -252,26 +252,26 @@ static weir_status open_bytes(weir_gguf **out, const uint8_t *bytes, size_t n, b
     *g = (weir_gguf){.label = name, .bytes = bytes, .n_bytes = n, .mapped = mapped};
     weir_status s = parse_file(g, err);
     if (s != WEIR_OK) {
-        weir_gguf_close(g);
+        weir__gguf_close(g);
         return s;
     }
     *out = g;
     return WEIR_OK;
 }
 
-weir_status weir_gguf_open(weir_gguf **out, const char *path, weir_err *err) {
+weir_status weir__gguf_open(weir_gguf **out, const char *path, weir_err *err) {
     const uint8_t *bytes;
     size_t n;
     WEIR_TRY(weir__map_file(path, &bytes, &n, err));
     return open_bytes(out, bytes, n, true, path, err);
 }
 
-weir_status weir_gguf_open_bytes(weir_gguf **out, const void *bytes, size_t n, const char *label,
-                                 weir_err *err) {
+weir_status weir__gguf_open_bytes(weir_gguf **out, const void *bytes, size_t n, const char *label,
+                                  weir_err *err) {
     return open_bytes(out, bytes ? bytes : (const uint8_t *)"", bytes ? n : 0, false, label, err);
 }
 
-void weir_gguf_close(weir_gguf *g) {
+void weir__gguf_close(weir_gguf *g) {
     if (!g) return;
     for (size_t i = 0; i < g->n_pair; i++) weir_free(g->pair[i].string);
     weir_free(g->pair);

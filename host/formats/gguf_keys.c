@@ -18,10 +18,10 @@ const char *weir__gguf_key(const gguf_family *f, const char *name, char buf[128]
 static bool uniform_int(const weir_gguf *g, const char *key, int64_t *out) {
     size_t n;
     int64_t first, v;
-    if (weir_gguf_int(g, key, out)) return true;
-    if (!weir_gguf_array_length(g, key, &n) || !weir_gguf_array_int(g, key, 0, &first)) return false;
+    if (weir__gguf_int(g, key, out)) return true;
+    if (!weir__gguf_array_length(g, key, &n) || !weir__gguf_array_int(g, key, 0, &first)) return false;
     for (size_t i = 1; i < n; i++)
-        if (!weir_gguf_array_int(g, key, i, &v) || v != first) return false;
+        if (!weir__gguf_array_int(g, key, i, &v) || v != first) return false;
     *out = first;
     return true;
 }
@@ -29,7 +29,7 @@ static bool uniform_int(const weir_gguf *g, const char *key, int64_t *out) {
 weir_status weir__gguf_get_int(const weir_gguf *g, const char *key, int64_t lo, int64_t hi, int32_t *out,
                                weir_err *err) {
     int64_t v;
-    if (!weir_gguf_has(g, key)) return WEIR_OK;
+    if (!weir__gguf_has(g, key)) return WEIR_OK;
     if (!uniform_int(g, key, &v))
         return weir_fail(err, WEIR_EFORMAT, "%s: %.100s is not an integer, or not the same in all layers",
                          weir__label(g->label), key);
@@ -43,8 +43,8 @@ weir_status weir__gguf_get_int(const weir_gguf *g, const char *key, int64_t lo, 
 weir_status weir__gguf_get_real(const weir_gguf *g, const char *key, double lo, double hi, double *out,
                                 weir_err *err) {
     double v;
-    if (!weir_gguf_has(g, key)) return WEIR_OK;
-    if (!weir_gguf_real(g, key, &v))
+    if (!weir__gguf_has(g, key)) return WEIR_OK;
+    if (!weir__gguf_real(g, key, &v))
         return weir_fail(err, WEIR_EFORMAT, "%s: %.100s is not a number", weir__label(g->label), key);
     if (!(v >= lo && v <= hi)) /* also NaN */
         return weir_fail(err, WEIR_EFORMAT, "%s: %.100s = %g, expected %g to %g", weir__label(g->label), key,
@@ -139,10 +139,10 @@ static weir_status check_key(const weir_gguf *g, const gguf_family *f, const ggu
                          p->key);
     if (k->families & f->bit) return WEIR_OK;
     weir__gguf_key(f, k->name, key);
-    if (weir_gguf_bool(g, key, &b))
+    if (weir__gguf_bool(g, key, &b))
         v = b;
     else
-        (void)weir_gguf_real(g, key, &v);
+        (void)weir__gguf_real(g, key, &v);
     if (v == k->neutral) return WEIR_OK;
     return weir_fail(err, WEIR_ENOTSUP, "%s: %s = %g is not supported, it changes the result", label, key, v);
 }
@@ -151,7 +151,7 @@ weir_status weir__gguf_check_keys(const weir_gguf *g, const gguf_family *f, weir
     size_t n = strlen(f->name);
     char key[128];
     int64_t experts;
-    if (weir_gguf_int(g, weir__gguf_key(f, "expert_count", key), &experts) && experts > 0)
+    if (weir__gguf_int(g, weir__gguf_key(f, "expert_count", key), &experts) && experts > 0)
         return weir_fail(err, WEIR_ENOTSUP,
                          "%s: a mixture of %lld experts is not supported, expected a dense model",
                          weir__label(g->label), (long long)experts);

@@ -38,7 +38,7 @@ static const gguf_family FAMILIES[] = {
 const gguf_family *weir__gguf_family(const weir_gguf *g) {
     const char *name;
     size_t n;
-    if (!weir_gguf_string(g, "general.architecture", &name, &n)) return NULL;
+    if (!weir__gguf_string(g, "general.architecture", &name, &n)) return NULL;
     for (size_t i = 0; i < sizeof FAMILIES / sizeof *FAMILIES; i++)
         if (strlen(FAMILIES[i].name) == n && memcmp(FAMILIES[i].name, name, n) == 0) return &FAMILIES[i];
     return NULL;
@@ -53,7 +53,7 @@ typedef struct reader {
 
 static bool has(const reader *r, const char *name) {
     char key[128];
-    return weir_gguf_has(r->g, weir__gguf_key(r->f, name, key));
+    return weir__gguf_has(r->g, weir__gguf_key(r->f, name, key));
 }
 
 static weir_status get_int(const reader *r, const char *name, int64_t lo, int64_t hi, int32_t *out) {
@@ -76,20 +76,20 @@ static weir_status need(const reader *r, const char *name) {
 static bool is_text(const weir_gguf *g, const char *key, const char *want) {
     const char *text;
     size_t n;
-    return weir_gguf_string(g, key, &text, &n) && n == strlen(want) && memcmp(text, want, n) == 0;
+    return weir__gguf_string(g, key, &text, &n) && n == strlen(want) && memcmp(text, want, n) == 0;
 }
 
 static weir_status check_file(const weir_gguf *g, weir_err *err) {
     const char *name = NULL, *label = weir__label(g->label);
     size_t n = 0;
     int64_t count;
-    if (weir_gguf_has(g, "general.type") && !is_text(g, "general.type", "model"))
+    if (weir__gguf_has(g, "general.type") && !is_text(g, "general.type", "model"))
         return weir_fail(err, WEIR_ENOTSUP,
                          "%s: general.type is not \"model\": an adapter, a projector or the like", label);
-    if (weir_gguf_int(g, "split.count", &count) && count > 1)
+    if (weir__gguf_int(g, "split.count", &count) && count > 1)
         return weir_fail(err, WEIR_ENOTSUP, "%s: one of %lld parts of a split file, expected them merged",
                          label, (long long)count);
-    if (!weir_gguf_string(g, "general.architecture", &name, &n))
+    if (!weir__gguf_string(g, "general.architecture", &name, &n))
         return weir_fail(err, WEIR_EFORMAT, "%s: no general.architecture", label);
     if (!weir__gguf_family(g))
         return weir_fail(
@@ -135,7 +135,7 @@ static weir_status read_vocab_size(const reader *r, weir_decoder_config *c) {
     weir_gguf_entry e;
     size_t n_token = 0;
     int32_t said = 0;
-    if (!weir_gguf_find(r->g, "token_embd.weight", &e))
+    if (!weir__gguf_find(r->g, "token_embd.weight", &e))
         return weir_fail(r->err, WEIR_EFORMAT, "%s: no tensor token_embd.weight", label);
     if (e.n_dim != 2 || e.shape[0] != c->dim || e.shape[1] > MAX_VOCAB)
         return weir_fail(r->err, WEIR_EFORMAT,
@@ -143,7 +143,7 @@ static weir_status read_vocab_size(const reader *r, weir_decoder_config *c) {
                          label, e.n_dim, (long long)e.shape[1], (long long)e.shape[0], c->dim);
     c->n_vocab_rows = (int32_t)e.shape[1];
     WEIR_TRY(get_int(r, "vocab_size", 1, MAX_VOCAB, &said));
-    if (weir_gguf_array_length(r->g, "tokenizer.ggml.tokens", &n_token) && n_token > (size_t)c->n_vocab_rows)
+    if (weir__gguf_array_length(r->g, "tokenizer.ggml.tokens", &n_token) && n_token > (size_t)c->n_vocab_rows)
         return weir_fail(r->err, WEIR_EFORMAT, "%s: %zu tokens, but token_embd.weight has %d rows", label,
                          n_token, c->n_vocab_rows);
     if (said > c->n_vocab_rows)
@@ -205,9 +205,9 @@ static weir_status read_scaling(const reader *r, const weir_decoder_config *c, w
                          weir__label(r->g->label), attn);
     if (is_text(r->g, key, "none")) {
         rope->factor = 1;
-    } else if (!weir_gguf_has(r->g, key) || is_text(r->g, key, "linear")) {
+    } else if (!weir__gguf_has(r->g, key) || is_text(r->g, key, "linear")) {
         if (rope->factor != 1) rope->kind = WEIR_ROPE_LINEAR;
-    } else if (weir_gguf_string(r->g, key, &type, &n)) {
+    } else if (weir__gguf_string(r->g, key, &type, &n)) {
         return weir_fail(r->err, WEIR_ENOTSUP,
                          "%s: %s = \"%.*s\" is not supported, expected none, linear or yarn",
                          weir__label(r->g->label), key, n < 40 ? (int)n : 40, type);
@@ -252,14 +252,14 @@ static weir_status read_pattern(const reader *r, weir_decoder_config *c) {
     size_t n;
     int32_t period = r->f->period;
     weir__gguf_key(r->f, "attention.sliding_window_pattern", key);
-    if (!weir_gguf_array_length(r->g, key, &n)) {
+    if (!weir__gguf_array_length(r->g, key, &n)) {
         WEIR_TRY(get_int(r, "attention.sliding_window_pattern", 0, WEIR_DECODER_LAYERS, &period));
         for (int32_t i = 0; i < c->n_layer; i++) c->sliding[i] = period == 0 || i % period < period - 1;
         return WEIR_OK;
     }
     for (int32_t i = 0; i < c->n_layer; i++) {
         int64_t v;
-        if (n != (size_t)c->n_layer || !weir_gguf_array_int(r->g, key, (size_t)i, &v))
+        if (n != (size_t)c->n_layer || !weir__gguf_array_int(r->g, key, (size_t)i, &v))
             return weir_fail(r->err, WEIR_EFORMAT, "%s: %s is not a list of %d bools",
                              weir__label(r->g->label), key, c->n_layer);
         c->sliding[i] = v != 0;
@@ -297,7 +297,7 @@ static weir_status read_scales(const reader *r, weir_decoder_config *c) {
     return WEIR_OK;
 }
 
-weir_status weir_gguf_read_model(const weir_gguf *g, weir_gguf_model *out, weir_err *err) {
+weir_status weir__gguf_read_model(const weir_gguf *g, weir_gguf_model *out, weir_err *err) {
     weir_gguf_model m = {.bos_id = -1, .pad_id = -1};
     weir_decoder_config *c = &m.config;
     WEIR_TRY(check_file(g, err));

@@ -83,7 +83,7 @@ static bool source_find(void *ud, const char *name, weir_tensor *out) {
     const gguf_family *f = weir__gguf_family(g);
     char own[GGUF_NAME_BYTES + 1];
     weir_gguf_entry e;
-    if (!f || !translate(f, name, own) || !weir_gguf_find(g, own, &e)) return false;
+    if (!f || !translate(f, name, own) || !weir__gguf_find(g, own, &e)) return false;
     const gguf_type *type = weir__gguf_type(e.type);
     const int64_t shape[4] = {e.shape[3], e.shape[2], e.shape[1], e.shape[0]}; /* outermost first */
     if (type->dtype < 0) return false;
@@ -95,10 +95,10 @@ static void source_release(void *ud, const char *name) {
     const weir_gguf *g = ud;
     const gguf_family *f = weir__gguf_family(g);
     char own[GGUF_NAME_BYTES + 1];
-    if (f && translate(f, name, own)) weir_gguf_release(g, own);
+    if (f && translate(f, name, own)) weir__gguf_release(g, own);
 }
 
-weir_tensor_source weir_gguf_source(weir_gguf *g) {
+weir_tensor_source weir__gguf_source(weir_gguf *g) {
     return (weir_tensor_source){.find = source_find, .release = source_release, .ud = g};
 }
 
@@ -141,7 +141,7 @@ static weir_status check_tensor(const weir_gguf *g, const gguf_tensor *t, weir_e
 static weir_status check_factors(const weir_gguf *g, const weir_decoder_config *c, weir_err *err) {
     weir_gguf_entry e;
     int32_t n = (c->rope.n_dim ? c->rope.n_dim : c->head_dim) / 2;
-    if (!weir_gguf_find(g, "rope_freqs.weight", &e)) return WEIR_OK;
+    if (!weir__gguf_find(g, "rope_freqs.weight", &e)) return WEIR_OK;
     if (weir__gguf_type(e.type)->dtype != WEIR_DTYPE_F32 || e.n_dim != 1 || e.shape[0] != n)
         return weir_fail(err, WEIR_EFORMAT, "%s: tensor rope_freqs.weight: expected %d F32 numbers",
                          weir__label(g->label), n);
@@ -159,7 +159,7 @@ static weir_status check_factors(const weir_gguf *g, const weir_decoder_config *
 /* Blocks of version 1 were laid out otherwise. */
 static weir_status check_quantization(const weir_gguf *g, weir_dtype dtype, weir_err *err) {
     int64_t v;
-    if (weir_dtype_is_float(dtype) || !weir_gguf_int(g, "general.quantization_version", &v) || v == 2)
+    if (weir_dtype_is_float(dtype) || !weir__gguf_int(g, "general.quantization_version", &v) || v == 2)
         return WEIR_OK;
     return weir_fail(err, WEIR_ENOTSUP,
                      "%s: general.quantization_version = %lld is not supported, expected 2",
@@ -171,8 +171,8 @@ weir_status weir__gguf_check_tensors(const weir_gguf *g, const gguf_family *f, w
     weir_decoder_config *c = &m->config;
     size_t count[WEIR_DTYPE_COUNT] = {0};
     weir_gguf_entry e;
-    c->tied = !weir_gguf_find(g, "output.weight", &e);
-    c->qkv_bias = weir_gguf_find(g, "blk.0.attn_q.bias", &e);
+    c->tied = !weir__gguf_find(g, "output.weight", &e);
+    c->qkv_bias = weir__gguf_find(g, "blk.0.attn_q.bias", &e);
     for (size_t i = 0; i < g->n_tensor; i++) {
         const gguf_tensor *t = &g->tensor[i];
         if (is_idle(t->name)) continue;

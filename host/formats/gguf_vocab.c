@@ -31,7 +31,7 @@ static bool is_text(const char *text, size_t n, const char *want) {
     return strlen(want) == n && memcmp(text, want, n) == 0;
 }
 
-bool weir_gguf_is_end_text(const char *text, size_t n) {
+bool weir__gguf_is_end_text(const char *text, size_t n) {
     if (n < 5 || (text[0] != '<' && text[0] != '_')) return false; /* nearly all of them */
     for (int k = 0; k < N_TEXT; k++)
         if (is_text(text, n, END_TEXTS[k])) return true;
@@ -42,7 +42,7 @@ bool weir_gguf_is_end_text(const char *text, size_t n) {
 static weir_status read_id(const weir_gguf *g, const char *key, int32_t n_vocab, int32_t *out,
                            weir_err *err) {
     int64_t v;
-    if (weir_gguf_int(g, key, &v) && (v == -1 || v == UINT32_MAX)) return WEIR_OK;
+    if (weir__gguf_int(g, key, &v) && (v == -1 || v == UINT32_MAX)) return WEIR_OK;
     return weir__gguf_get_int(g, key, 0, n_vocab - 1, out, err);
 }
 
@@ -61,16 +61,16 @@ static weir_status read_ends(const weir_gguf *g, weir_gguf_model *m, bool spm, w
     size_t n = 0, bytes;
     const char *text;
     for (int k = 0; k < N_KEY; k++) {
-        int32_t id = k == 0 && spm && m->config.n_vocab_rows > 2 && !weir_gguf_has(g, END_KEYS[0]) ? 2 : -1;
+        int32_t id = k == 0 && spm && m->config.n_vocab_rows > 2 && !weir__gguf_has(g, END_KEYS[0]) ? 2 : -1;
         WEIR_TRY(read_id(g, END_KEYS[k], m->config.n_vocab_rows, &id, err));
         if (id >= 0) WEIR_TRY(add_end(g, m, id, err));
     }
-    (void)weir_gguf_array_length(g, TOKENIZER "tokens", &n);
+    (void)weir__gguf_array_length(g, TOKENIZER "tokens", &n);
     for (size_t i = 0; i < n; i++) {
-        if (!weir_gguf_array_string(g, TOKENIZER "tokens", i, &text, &bytes))
+        if (!weir__gguf_array_string(g, TOKENIZER "tokens", i, &text, &bytes))
             return weir_fail(err, WEIR_EFORMAT, "%s: " TOKENIZER "tokens is not a list of strings",
                              weir__label(g->label));
-        if (weir_gguf_is_end_text(text, bytes)) WEIR_TRY(add_end(g, m, (int32_t)i, err));
+        if (weir__gguf_is_end_text(text, bytes)) WEIR_TRY(add_end(g, m, (int32_t)i, err));
     }
     return WEIR_OK;
 }
@@ -78,7 +78,7 @@ static weir_status read_ends(const weir_gguf *g, weir_gguf_model *m, bool spm, w
 static bool starts_by_default(const weir_gguf *g, bool spm) {
     const char *pre;
     size_t n;
-    if (spm || !weir_gguf_string(g, TOKENIZER "pre", &pre, &n)) return spm;
+    if (spm || !weir__gguf_string(g, TOKENIZER "pre", &pre, &n)) return spm;
     for (size_t i = 0; i < sizeof BOS_PRE / sizeof *BOS_PRE; i++)
         if (is_text(pre, n, BOS_PRE[i])) return true;
     return false;
@@ -87,7 +87,7 @@ static bool starts_by_default(const weir_gguf *g, bool spm) {
 /* A flag that appends to what is tokenized; we append nothing. */
 static weir_status refuse_flag(const weir_gguf *g, const char *key, weir_err *err) {
     bool on;
-    if (!weir_gguf_bool(g, key, &on) || !on) return WEIR_OK;
+    if (!weir__gguf_bool(g, key, &on) || !on) return WEIR_OK;
     return weir_fail(err, WEIR_ENOTSUP, "%s: %s = true is not supported, it changes the result",
                      weir__label(g->label), key);
 }
@@ -96,19 +96,19 @@ weir_status weir__gguf_read_vocab(const weir_gguf *g, weir_gguf_model *m, weir_e
     const char *model;
     size_t n;
     int32_t n_vocab = m->config.n_vocab_rows;
-    bool spm = weir_gguf_string(g, TOKENIZER "model", &model, &n) && is_text(model, n, "llama");
+    bool spm = weir__gguf_string(g, TOKENIZER "model", &model, &n) && is_text(model, n, "llama");
     /* SentencePiece's own defaults, which llama.cpp takes where a file is silent. */
-    if (spm && n_vocab > 2 && !weir_gguf_has(g, TOKENIZER "bos_token_id")) m->bos_id = 1;
+    if (spm && n_vocab > 2 && !weir__gguf_has(g, TOKENIZER "bos_token_id")) m->bos_id = 1;
     WEIR_TRY(read_id(g, TOKENIZER "bos_token_id", n_vocab, &m->bos_id, err));
     WEIR_TRY(read_id(g, TOKENIZER "padding_token_id", n_vocab, &m->pad_id, err));
     WEIR_TRY(refuse_flag(g, TOKENIZER "add_eos_token", err));
     WEIR_TRY(refuse_flag(g, TOKENIZER "add_sep_token", err));
-    if (!weir_gguf_bool(g, TOKENIZER "add_bos_token", &m->add_bos))
+    if (!weir__gguf_bool(g, TOKENIZER "add_bos_token", &m->add_bos))
         m->add_bos = m->bos_id >= 0 && starts_by_default(g, spm);
     if (m->add_bos && m->bos_id < 0)
         return weir_fail(err, WEIR_EFORMAT, "%s: " TOKENIZER "add_bos_token = true without a bos_token_id",
                          weir__label(g->label));
-    if (!weir_gguf_string(g, "tokenizer.chat_template", &m->chat_template, &m->chat_template_bytes))
+    if (!weir__gguf_string(g, "tokenizer.chat_template", &m->chat_template, &m->chat_template_bytes))
         m->chat_template = NULL;
     return read_ends(g, m, spm, err);
 }

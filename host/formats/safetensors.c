@@ -55,7 +55,7 @@ static weir_status open_single(weir_safetensors **out, const void *bytes, size_t
         bytes ? weir__st_file_from_bytes(f, bytes, n, label, err) : weir__st_file_from_path(f, label, err);
     if (st == WEIR_OK) st = alloc_order(s, f->n_tensor, label, err);
     if (st != WEIR_OK) {
-        weir_safetensors_close(s);
+        weir__safetensors_close(s);
         return st;
     }
     for (; s->n < f->n_tensor; s->n++) s->order[s->n] = &f->tensors[s->n];
@@ -63,16 +63,16 @@ static weir_status open_single(weir_safetensors **out, const void *bytes, size_t
     return WEIR_OK;
 }
 
-weir_status weir_safetensors_open_bytes(weir_safetensors **out, const void *bytes, size_t n,
-                                        const char *label, weir_err *err) {
+weir_status weir__safetensors_open_bytes(weir_safetensors **out, const void *bytes, size_t n,
+                                         const char *label, weir_err *err) {
     return open_single(out, bytes ? bytes : "", bytes ? n : 0, label, err);
 }
 
-weir_status weir_safetensors_open_file(weir_safetensors **out, const char *path, weir_err *err) {
+weir_status weir__safetensors_open_file(weir_safetensors **out, const char *path, weir_err *err) {
     return open_single(out, NULL, 0, path, err);
 }
 
-void weir_safetensors_close(weir_safetensors *s) {
+void weir__safetensors_close(weir_safetensors *s) {
     if (!s) return;
     for (size_t i = 0; i < s->n_file; i++) weir__st_file_close(&s->files[i]);
     weir_free(s->files);
@@ -80,22 +80,22 @@ void weir_safetensors_close(weir_safetensors *s) {
     weir_free(s);
 }
 
-size_t weir_safetensors_count(const weir_safetensors *s) { return s->n; }
+size_t weir__safetensors_count(const weir_safetensors *s) { return s->n; }
 
-void weir_safetensors_at(const weir_safetensors *s, size_t i, weir_st_entry *out) {
+void weir__safetensors_at(const weir_safetensors *s, size_t i, weir_st_entry *out) {
     const st_tensor *t = s->order[i];
     *out = (weir_st_entry){
         .name = t->name, .dtype = t->dtype, .n_dim = t->n_dim, .data = t->data, .bytes = t->end - t->begin};
     memcpy(out->shape, t->shape, sizeof out->shape);
 }
 
-bool weir_safetensors_find(const weir_safetensors *s, const char *name, weir_st_entry *out) {
+bool weir__safetensors_find(const weir_safetensors *s, const char *name, weir_st_entry *out) {
     size_t lo = 0, hi = s->n;
     while (lo < hi) {
         size_t mid = lo + (hi - lo) / 2;
         int c = strcmp(name, s->order[mid]->name);
         if (c == 0) {
-            weir_safetensors_at(s, mid, out);
+            weir__safetensors_at(s, mid, out);
             return true;
         }
         if (c < 0)
@@ -115,9 +115,9 @@ static const st_file *file_of(const weir_safetensors *s, const void *data) {
     return NULL;
 }
 
-void weir_safetensors_release(const weir_safetensors *s, const char *name) {
+void weir__safetensors_release(const weir_safetensors *s, const char *name) {
     weir_st_entry e;
-    if (!weir_safetensors_find(s, name, &e)) return;
+    if (!weir__safetensors_find(s, name, &e)) return;
     const st_file *f = file_of(s, e.data);
     if (!f || !f->mapped) return;
     weir__map_release(e.data, e.bytes);
@@ -218,15 +218,15 @@ static weir_status open_shards(weir_safetensors **out, const st_index *ix, weir_
     }
     if (st == WEIR_OK) st = order_by_index(s, ix, err);
     if (st != WEIR_OK) {
-        weir_safetensors_close(s);
+        weir__safetensors_close(s);
         return st;
     }
     *out = s;
     return WEIR_OK;
 }
 
-weir_status weir_safetensors_open_index(weir_safetensors **out, const char *json, size_t bytes,
-                                        const char *path, const char *dir, weir_err *err) {
+weir_status weir__safetensors_open_index(weir_safetensors **out, const char *json, size_t bytes,
+                                         const char *path, const char *dir, weir_err *err) {
     json_t *root;
     WEIR_TRY(weir__json_object(json, bytes, path, &root, err));
     st_index ix = {.path = path, .dir = dir, .map = json_object_get(root, "weight_map")};
@@ -245,7 +245,7 @@ static weir_status open_index_file(weir_safetensors **out, const char *path, con
     char *text;
     size_t bytes;
     WEIR_TRY(weir__file_read(path, MAX_INDEX, &text, &bytes, err));
-    weir_status st = weir_safetensors_open_index(out, text, bytes, path, dir, err);
+    weir_status st = weir__safetensors_open_index(out, text, bytes, path, dir, err);
     weir_free(text);
     return st;
 }
@@ -272,14 +272,14 @@ static weir_status say_what_is_there(const char *dir, weir_err *err) {
                      weir__label(dir));
 }
 
-weir_status weir_safetensors_open_dir(weir_safetensors **out, const char *dir, weir_err *err) {
+weir_status weir__safetensors_open_dir(weir_safetensors **out, const char *dir, weir_err *err) {
     char *single = NULL, *index = NULL;
     weir_status st = join_path(&single, dir, "model.safetensors", err);
     if (st == WEIR_OK) st = join_path(&index, dir, "model.safetensors.index.json", err);
     if (st == WEIR_OK) {
         /* What is there but cannot be looked at is opened all the same, for errno's words. */
         if (access(single, F_OK) == 0 || errno != ENOENT)
-            st = weir_safetensors_open_file(out, single, err);
+            st = weir__safetensors_open_file(out, single, err);
         else if (access(index, F_OK) == 0 || errno != ENOENT)
             st = open_index_file(out, index, dir, err);
         else

@@ -15,17 +15,17 @@
 typedef struct weir_safetensors weir_safetensors;
 
 /* EIO: cannot open or map (with errno's text). EFORMAT: as above. ENOMEM. */
-weir_status weir_safetensors_open_dir(weir_safetensors **out, const char *dir, weir_err *err);
-weir_status weir_safetensors_open_file(weir_safetensors **out, const char *path, weir_err *err);
+weir_status weir__safetensors_open_dir(weir_safetensors **out, const char *dir, weir_err *err);
+weir_status weir__safetensors_open_file(weir_safetensors **out, const char *path, weir_err *err);
 /* From memory (tests, fuzzing): bytes are borrowed until close. `label` names them in messages. */
-weir_status weir_safetensors_open_bytes(weir_safetensors **out, const void *bytes, size_t n,
-                                        const char *label, weir_err *err);
+weir_status weir__safetensors_open_bytes(weir_safetensors **out, const void *bytes, size_t n,
+                                         const char *label, weir_err *err);
 /* An index from memory, its shards from `dir`; `path` names the index in messages. */
-weir_status weir_safetensors_open_index(weir_safetensors **out, const char *json, size_t bytes,
-                                        const char *path, const char *dir, weir_err *err);
-void weir_safetensors_close(weir_safetensors *s); /* NULL allowed */
+weir_status weir__safetensors_open_index(weir_safetensors **out, const char *json, size_t bytes,
+                                         const char *path, const char *dir, weir_err *err);
+void weir__safetensors_close(weir_safetensors *s); /* NULL allowed */
 
-size_t weir_safetensors_count(const weir_safetensors *s);
+size_t weir__safetensors_count(const weir_safetensors *s);
 
 typedef struct weir_st_entry {
     const char *name;  /* borrowed until close */
@@ -37,10 +37,10 @@ typedef struct weir_st_entry {
 } weir_st_entry;
 
 /* By index in [0, count), sorted by name; by name: false if absent. */
-void weir_safetensors_at(const weir_safetensors *s, size_t i, weir_st_entry *out);
-bool weir_safetensors_find(const weir_safetensors *s, const char *name, weir_st_entry *out);
+void weir__safetensors_at(const weir_safetensors *s, size_t i, weir_st_entry *out);
+bool weir__safetensors_find(const weir_safetensors *s, const char *name, weir_st_entry *out);
 
 /* Tells the kernel that a tensor's file pages are not needed again (they were packed). */
-void weir_safetensors_release(const weir_safetensors *s, const char *name);
+void weir__safetensors_release(const weir_safetensors *s, const char *name);
 
 #endif /* WEIR_HOST_FORMATS_SAFETENSORS_H */

@@ -38,8 +38,8 @@ weir_status weir__default_special_tokens(const json_t *root, const char *const n
     return WEIR_OK;
 }
 
-weir_status weir_special_tokens_parse(const char *json, size_t bytes, const char *label, weir_checkpoint *out,
-                                      weir_err *err) {
+weir_status weir__special_tokens_parse(const char *json, size_t bytes, const char *label,
+                                       weir_checkpoint *out, weir_err *err) {
     json_t *root;
     WEIR_TRY(weir__json_object(json, bytes, label, &root, err));
     const weir_status s =

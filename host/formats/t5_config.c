@@ -268,8 +268,8 @@ static weir_status parse_root(json_t *root, const char *label, weir_checkpoint *
     return WEIR_OK;
 }
 
-weir_status weir_t5_config_parse(const char *json, size_t bytes, const char *label, weir_checkpoint *out,
-                                 weir_err *err) {
+weir_status weir__t5_config_parse(const char *json, size_t bytes, const char *label, weir_checkpoint *out,
+                                  weir_err *err) {
     json_t *root;
     WEIR_TRY(weir__json_object(json, bytes, label, &root, err));
     weir_checkpoint c = *out;

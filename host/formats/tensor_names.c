@@ -181,25 +181,25 @@ static weir_status find_stem(weir_checkpoint *c, weir_err *err) {
     char name[64];
     for (size_t i = 0; i < sizeof stems / sizeof *stems; i++) {
         snprintf(name, sizeof name, "%sembed_tokens.weight", stems[i]);
-        if (!weir_safetensors_find(c->tensors, name, &e)) continue;
+        if (!weir__safetensors_find(c->tensors, name, &e)) continue;
         snprintf(c->stem, sizeof c->stem, "%s", stems[i]);
         return WEIR_OK;
     }
-    weir_safetensors_at(c->tensors, 0, &e);
+    weir__safetensors_at(c->tensors, 0, &e);
     return weir_fail(err, WEIR_EFORMAT, "%s: no tensor model.embed_tokens.weight; the first is %.100s",
                      weir__label(c->dir), e.name);
 }
 
 weir_status weir__check_tensor_names(weir_checkpoint *c, weir_err *err) {
-    const size_t n = weir_safetensors_count(c->tensors);
+    const size_t n = weir__safetensors_count(c->tensors);
     weir_st_entry e;
     for (size_t i = 0; i < n; i++) {
-        weir_safetensors_at(c->tensors, i, &e);
+        weir__safetensors_at(c->tensors, i, &e);
         WEIR_TRY(check_foreign(c, e.name, err));
     }
     if (c->kind == WEIR_FAMILY_DECODER && n > 0) WEIR_TRY(find_stem(c, err));
     for (size_t i = 0; i < n; i++) {
-        weir_safetensors_at(c->tensors, i, &e);
+        weir__safetensors_at(c->tensors, i, &e);
         WEIR_TRY(check_own(c, e.name, err));
     }
     return WEIR_OK;

@@ -18,7 +18,7 @@ enum { MAX_EXTRA_IDS = 1 << 20 };
 
 /* Tokenizer classes without "Fast", and what holds where the file does not say so: whether a text's ids begin
  * with bos, names of tokens. What PreTrainedTokenizerFast does stands in tokenizer.json:
- * weir_post_processor_parse. */
+ * weir__post_processor_parse. */
 static const struct {
     const char *name;
     bool t5, add_bos;
@@ -110,8 +110,8 @@ static bool begins_with(const json_t *p, int32_t id, int depth) {
     return false;
 }
 
-weir_status weir_post_processor_parse(const char *json, size_t bytes, const char *label, weir_checkpoint *out,
-                                      weir_err *err) {
+weir_status weir__post_processor_parse(const char *json, size_t bytes, const char *label,
+                                       weir_checkpoint *out, weir_err *err) {
     json_t *root;
     if (!out->asks_post_processor) return WEIR_OK;
     WEIR_TRY(weir__json_object(json, bytes, label, &root, err));
@@ -132,8 +132,8 @@ static weir_status parse_t5(const json_t *root, const char *label, weir_checkpoi
     return WEIR_OK;
 }
 
-weir_status weir_tokenizer_config_parse(const char *json, size_t bytes, const char *label,
-                                        weir_checkpoint *out, weir_err *err) {
+weir_status weir__tokenizer_config_parse(const char *json, size_t bytes, const char *label,
+                                         weir_checkpoint *out, weir_err *err) {
     json_t *root;
     WEIR_TRY(weir__json_object(json, bytes, label, &root, err));
     const weir_status s = out->kind == WEIR_FAMILY_DECODER ? parse_decoder(root, label, out, err)

@@ -18,8 +18,8 @@ typedef struct weir_jinja weir_jinja;
 
 /* source: any bytes. EFORMAT: a syntax error; ENOTSUP: a statement, filter or test that is left out; both
  * as "line N: …"; ENOMEM. */
-weir_status weir_jinja_parse(weir_jinja **out, const char *source, size_t bytes, weir_err *err);
-void weir_jinja_free(weir_jinja *t); /* NULL allowed */
+weir_status weir__jinja_parse(weir_jinja **out, const char *source, size_t bytes, weir_err *err);
+void weir__jinja_free(weir_jinja *t); /* NULL allowed */
 
 /* ---- values that a template is given ---------------------------------------------------------------- */
 
@@ -79,8 +79,8 @@ typedef struct weir_jinja_text {
 
 /* EINVAL: the template raised an error, in its own words or Python's, as "line N: …"; ENOTSUP: it used
  * what is left out, or went over a bound; ENOMEM. */
-weir_status weir_jinja_render(const weir_jinja *t, const weir_jinja_input *variables, size_t n,
-                              const weir_jinja_options *options, weir_jinja_text *out, weir_err *err);
-void weir_jinja_text_free(weir_jinja_text *text); /* zeroed struct allowed */
+weir_status weir__jinja_render(const weir_jinja *t, const weir_jinja_input *variables, size_t n,
+                               const weir_jinja_options *options, weir_jinja_text *out, weir_err *err);
+void weir__jinja_text_free(weir_jinja_text *text); /* zeroed struct allowed */
 
 #endif /* WEIR_HOST_JINJA_JINJA_H */

@@ -362,7 +362,7 @@ static weir_status body(weir__parser *p, ends end, weir__node **out) {
     return WEIR_OK;
 }
 
-weir_status weir_jinja_parse(weir_jinja **out, const char *source, size_t bytes, weir_err *err) {
+weir_status weir__jinja_parse(weir_jinja **out, const char *source, size_t bytes, weir_err *err) {
     weir_err none = {""};
     weir__tokens tokens = {0};
     weir_jinja *t = weir_calloc(1, sizeof *t);
@@ -374,14 +374,14 @@ weir_status weir_jinja_parse(weir_jinja **out, const char *source, size_t bytes,
         s = body(&p, NULL, &t->body);
     }
     if (s != WEIR_OK) {
-        weir_jinja_free(t);
+        weir__jinja_free(t);
         return s;
     }
     *out = t;
     return WEIR_OK;
 }
 
-void weir_jinja_free(weir_jinja *t) {
+void weir__jinja_free(weir_jinja *t) {
     if (!t) return;
     weir__arena_free(&t->arena);
     weir_free(t);

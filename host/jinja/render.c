@@ -107,8 +107,8 @@ static weir_status run(weir__run *r, const weir_jinja *t, const weir_jinja_input
     return weir__exec(r, t->body, &flow);
 }
 
-weir_status weir_jinja_render(const weir_jinja *t, const weir_jinja_input *variables, size_t n,
-                              const weir_jinja_options *options, weir_jinja_text *out, weir_err *err) {
+weir_status weir__jinja_render(const weir_jinja *t, const weir_jinja_input *variables, size_t n,
+                               const weir_jinja_options *options, weir_jinja_text *out, weir_err *err) {
     weir_err none = {""};
     weir__buf text = {0};
     weir__run r = {.err = err ? err : &none, .out = &text};
@@ -120,7 +120,7 @@ weir_status weir_jinja_render(const weir_jinja *t, const weir_jinja_input *varia
     return s;
 }
 
-void weir_jinja_text_free(weir_jinja_text *text) {
+void weir__jinja_text_free(weir_jinja_text *text) {
     weir_free(text->text);
     weir_free(text->spans);
     *text = (weir_jinja_text){0};

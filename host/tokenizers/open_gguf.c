@@ -11,7 +11,7 @@
 static bool key_is(const weir_gguf *g, const char *key, const char *value) {
     const char *s;
     size_t n;
-    return weir_gguf_string(g, key, &s, &n) && n == strlen(value) && memcmp(s, value, n) == 0;
+    return weir__gguf_string(g, key, &s, &n) && n == strlen(value) && memcmp(s, value, n) == 0;
 }
 
 /* llama.cpp's three types that text reaches only when asked to. */
@@ -37,25 +37,26 @@ static ends find_ends(const weir_gguf *g) {
     static const char *const keys[] = {KEY "eos_token_id", KEY "eot_token_id", KEY "eom_token_id"};
     ends e;
     for (int k = 0; k < 3; k++)
-        if (!weir_gguf_int(g, keys[k], &e.id[k])) e.id[k] = -1;
+        if (!weir__gguf_int(g, keys[k], &e.id[k])) e.id[k] = -1;
     return e;
 }
 
 static bool is_end(const ends *e, size_t id, const char *text, size_t n) {
     for (int k = 0; k < 3; k++)
         if (e->id[k] >= 0 && (uint64_t)e->id[k] == id) return true;
-    return weir_gguf_is_end_text(text, n);
+    return weir__gguf_is_end_text(text, n);
 }
 
 static weir_status read_tokens(weir__pipeline *b, const weir_gguf *g, weir_err *err) {
     const ends e = find_ends(g);
     size_t n, n_score = 0, n_type = 0;
-    if (!weir_gguf_array_length(g, KEY "tokens", &n) || n == 0)
+    if (!weir__gguf_array_length(g, KEY "tokens", &n) || n == 0)
         return weir_fail(err, WEIR_EFORMAT, KEY "tokens: expected an array of strings");
-    if (weir_gguf_has(g, KEY "scores") && (!weir_gguf_array_length(g, KEY "scores", &n_score) || n_score < n))
+    if (weir__gguf_has(g, KEY "scores") &&
+        (!weir__gguf_array_length(g, KEY "scores", &n_score) || n_score < n))
         return weir_fail(err, WEIR_EFORMAT, KEY "scores: %zu values, expected %zu", n_score, n);
-    if (weir_gguf_has(g, KEY "token_type") &&
-        (!weir_gguf_array_length(g, KEY "token_type", &n_type) || n_type < n))
+    if (weir__gguf_has(g, KEY "token_type") &&
+        (!weir__gguf_array_length(g, KEY "token_type", &n_type) || n_type < n))
         return weir_fail(err, WEIR_EFORMAT, KEY "token_type: %zu values, expected %zu", n_type, n);
     if (b->by_score && n_score == 0)
         return weir_fail(err, WEIR_EFORMAT, "no " KEY "scores, which this model needs");
@@ -65,11 +66,11 @@ static weir_status read_tokens(weir__pipeline *b, const weir_gguf *g, weir_err *
         size_t bytes;
         double score = 0;
         int64_t type = WEIR__TOKEN_NORMAL;
-        if (!weir_gguf_array_string(g, KEY "tokens", i, &s, &bytes))
+        if (!weir__gguf_array_string(g, KEY "tokens", i, &s, &bytes))
             return weir_fail(err, WEIR_EFORMAT, KEY "tokens: expected an array of strings");
-        if (n_score > 0 && (!weir_gguf_array_real(g, KEY "scores", i, &score) || !isfinite((float)score)))
+        if (n_score > 0 && (!weir__gguf_array_real(g, KEY "scores", i, &score) || !isfinite((float)score)))
             return weir_fail(err, WEIR_EFORMAT, KEY "scores: value %zu is no finite number", i);
-        if (n_type > 0 && !weir_gguf_array_int(g, KEY "token_type", i, &type))
+        if (n_type > 0 && !weir__gguf_array_int(g, KEY "token_type", i, &type))
             return weir_fail(err, WEIR_EFORMAT, KEY "token_type: expected an array of integers");
         if (type < WEIR__TOKEN_NORMAL || type > WEIR__TOKEN_BYTE) type = WEIR__TOKEN_UNDEFINED;
         if (is_end(&e, i, s, bytes)) type = WEIR__TOKEN_CONTROL;
@@ -82,11 +83,11 @@ static weir_status read_tokens(weir__pipeline *b, const weir_gguf *g, weir_err *
 static weir_status read_merges(weir__pipeline *b, const weir_gguf *g, weir_err *err) {
     size_t n, bytes;
     const char *s;
-    if (!weir_gguf_array_length(g, KEY "merges", &n))
+    if (!weir__gguf_array_length(g, KEY "merges", &n))
         return weir_fail(err, WEIR_EFORMAT, "no " KEY "merges, which model \"gpt2\" needs");
     WEIR_TRY(weir__bpe_merges(b, n, err));
     for (size_t i = 0; i < n; i++) {
-        if (!weir_gguf_array_string(g, KEY "merges", i, &s, &bytes))
+        if (!weir__gguf_array_string(g, KEY "merges", i, &s, &bytes))
             return weir_fail(err, WEIR_EFORMAT, KEY "merges: expected an array of strings");
         WEIR_TRY(weir__bpe_merge_line(b, s, bytes, err));
     }
@@ -107,7 +108,7 @@ static weir_status read_byte_level(weir__pipeline *b, const weir_gguf *g, weir_e
     const char *name = "default";
     size_t n = strlen(name);
     b->byte_level = b->repair = b->keeps_parts = true;
-    if (weir_gguf_has(g, KEY "pre") && !weir_gguf_string(g, KEY "pre", &name, &n))
+    if (weir__gguf_has(g, KEY "pre") && !weir__gguf_string(g, KEY "pre", &name, &n))
         return weir_fail(err, WEIR_EFORMAT, KEY "pre: expected a string");
     WEIR_TRY(weir__pretok_open(&b->pretok, err));
     WEIR_TRY(weir__pretok_add_named(b->pretok, name, n, &b->ignore_merges, err));
@@ -119,11 +120,11 @@ static weir_status read_byte_level(weir__pipeline *b, const weir_gguf *g, weir_e
 static weir_status read_by_scores(weir__pipeline *b, const weir_gguf *g, weir_err *err) {
     bool space = true;
     int64_t unk = 0;
-    if (weir_gguf_has(g, KEY "add_space_prefix") && !weir_gguf_bool(g, KEY "add_space_prefix", &space))
+    if (weir__gguf_has(g, KEY "add_space_prefix") && !weir__gguf_bool(g, KEY "add_space_prefix", &space))
         return weir_fail(err, WEIR_EFORMAT, KEY "add_space_prefix: expected a truth value");
     b->by_score = b->byte_fallback = b->fuse_unk = true;
     WEIR_TRY(read_tokens(b, g, err));
-    if (weir_gguf_int(g, KEY "unknown_token_id", &unk) && (unk < 0 || unk >= b->vocab.n))
+    if (weir__gguf_int(g, KEY "unknown_token_id", &unk) && (unk < 0 || unk >= b->vocab.n))
         return weir_fail(err, WEIR_EFORMAT, KEY "unknown_token_id = %lld, expected 0 to %d", (long long)unk,
                          b->vocab.n - 1);
     b->unk_id = (int32_t)unk;
@@ -132,12 +133,12 @@ static weir_status read_by_scores(weir__pipeline *b, const weir_gguf *g, weir_er
     return weir__step_add(&b->prep, WEIR__STEP_REPLACE, " ", "\xe2\x96\x81", err);
 }
 
-weir_status weir_tokenizer_open_gguf(weir_tokenizer **out, const weir_gguf *g, weir_err *err) {
+weir_status weir__tokenizer_open_gguf(weir_tokenizer **out, const weir_gguf *g, weir_err *err) {
     const bool byte_level = key_is(g, KEY "model", "gpt2");
     const char *name = "";
     size_t n = 0;
     if (!byte_level && !key_is(g, KEY "model", "llama")) {
-        if (!weir_gguf_string(g, KEY "model", &name, &n))
+        if (!weir__gguf_string(g, KEY "model", &name, &n))
             return weir_fail(err, WEIR_EFORMAT, "no " KEY "model: the file has no tokenizer");
         return weir_fail(err, WEIR_ENOTSUP, KEY "model = \"%.*s\" is not supported, expected gpt2 or llama",
                          n < 60 ? (int)n : 60, name);

@@ -88,8 +88,8 @@ static weir_status open_all(weir_tokenizer **out, json_t *vocab, const char *voc
     return weir_fail(err, s, "%s: %s", weir__label(vocab_path), why.text);
 }
 
-weir_status weir_tokenizer_open_gpt2(weir_tokenizer **out, const char *vocab_path, const char *merges_path,
-                                     weir_err *err) {
+weir_status weir__tokenizer_open_gpt2(weir_tokenizer **out, const char *vocab_path, const char *merges_path,
+                                      weir_err *err) {
     json_t *vocab;
     char *merges = NULL;
     size_t n = 0;

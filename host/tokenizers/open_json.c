@@ -40,8 +40,8 @@ static weir_status open_object(weir_tokenizer **out, const json_t *root, const w
     return weir_fail(err, s, "%s: %s", weir__label(label), why.text);
 }
 
-weir_status weir_tokenizer_open_json_bytes(weir_tokenizer **out, const void *json, size_t bytes,
-                                           const char *label, weir_err *err) {
+weir_status weir__tokenizer_open_json_bytes(weir_tokenizer **out, const void *json, size_t bytes,
+                                            const char *label, weir_err *err) {
     static const weir__tokens none;
     json_t *root;
     WEIR_TRY(weir__json_object(json, bytes, label, &root, err));
@@ -50,7 +50,7 @@ weir_status weir_tokenizer_open_json_bytes(weir_tokenizer **out, const void *jso
     return s;
 }
 
-weir_status weir_tokenizer_open_json(weir_tokenizer **out, const char *path, weir_err *err) {
+weir_status weir__tokenizer_open_json(weir_tokenizer **out, const char *path, weir_err *err) {
     weir__tokens tokens = {0};
     json_t *root;
     WEIR_TRY(weir__json_file(path, MAX_FILE, &root, err));

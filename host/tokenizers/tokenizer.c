@@ -50,8 +50,8 @@ static weir_status open_spm(weir_tokenizer **out, const void *model, size_t byte
     return weir__tokenizer_new(out, &weir__slow_ops, slow, err);
 }
 
-weir_status weir_tokenizer_open_spm_bytes(weir_tokenizer **out, const void *model, size_t bytes,
-                                          const char *label, int32_t extra_ids, weir_err *err) {
+weir_status weir__tokenizer_open_spm_bytes(weir_tokenizer **out, const void *model, size_t bytes,
+                                           const char *label, int32_t extra_ids, weir_err *err) {
     static const weir__tokens none;
     return open_spm(out, model, bytes, label, &none, extra_ids, true, err);
 }
@@ -69,16 +69,16 @@ static weir_status open_spm_file(weir_tokenizer **out, const char *path, int32_t
     return s;
 }
 
-weir_status weir_tokenizer_open_spm(weir_tokenizer **out, const char *path, int32_t extra_ids,
-                                    weir_err *err) {
+weir_status weir__tokenizer_open_spm(weir_tokenizer **out, const char *path, int32_t extra_ids,
+                                     weir_err *err) {
     return open_spm_file(out, path, extra_ids, true, err);
 }
 
-weir_status weir_tokenizer_open_spm_plain(weir_tokenizer **out, const char *path, weir_err *err) {
+weir_status weir__tokenizer_open_spm_plain(weir_tokenizer **out, const char *path, weir_err *err) {
     return open_spm_file(out, path, 0, false, err);
 }
 
-void weir_tokenizer_free(weir_tokenizer *t) {
+void weir__tokenizer_free(weir_tokenizer *t) {
     if (!t) return;
     t->ops->free(t->impl);
     weir_free(t);
@@ -86,38 +86,38 @@ void weir_tokenizer_free(weir_tokenizer *t) {
 
 /* ---- ids ----------------------------------------------------------------------------------------------- */
 
-int32_t weir_tokenizer_size(const weir_tokenizer *t) { return t->ops->size(t->impl); }
+int32_t weir__tokenizer_size(const weir_tokenizer *t) { return t->ops->size(t->impl); }
 
-static bool is_inside(const weir_tokenizer *t, int32_t id) { return id >= 0 && id < weir_tokenizer_size(t); }
+static bool is_inside(const weir_tokenizer *t, int32_t id) { return id >= 0 && id < weir__tokenizer_size(t); }
 
-const char *weir_tokenizer_piece(const weir_tokenizer *t, int32_t id) {
+const char *weir__tokenizer_piece(const weir_tokenizer *t, int32_t id) {
     return is_inside(t, id) ? t->ops->piece(t->impl, id) : NULL;
 }
 
-bool weir_tokenizer_is_control(const weir_tokenizer *t, int32_t id) {
+bool weir__tokenizer_is_control(const weir_tokenizer *t, int32_t id) {
     return is_inside(t, id) && t->ops->kind(t->impl, id) == WEIR_PIECE_CONTROL;
 }
 
-bool weir_tokenizer_is_open(const weir_tokenizer *t, int32_t id) {
+bool weir__tokenizer_is_open(const weir_tokenizer *t, int32_t id) {
     return is_inside(t, id) && t->ops->is_open(t->impl, id);
 }
 
-int32_t weir_tokenizer_end(const weir_tokenizer *t) { return t->ops->end(t->impl); }
+int32_t weir__tokenizer_end(const weir_tokenizer *t) { return t->ops->end(t->impl); }
 
 /* ---- encode -------------------------------------------------------------------------------------------- */
 
-weir_status weir_tokenizer_encode_run(const weir_tokenizer *t, const char *text, size_t bytes, bool first,
-                                      int32_t **ids, size_t *n, weir_err *err) {
+weir_status weir__tokenizer_encode_run(const weir_tokenizer *t, const char *text, size_t bytes, bool first,
+                                       int32_t **ids, size_t *n, weir_err *err) {
     return t->ops->encode(t->impl, text, bytes, &(weir__ranges){NULL, 0}, first, ids, n, err);
 }
 
-weir_status weir_tokenizer_encode(const weir_tokenizer *t, const char *text, size_t bytes, int32_t **ids,
-                                  size_t *n, weir_err *err) {
-    return weir_tokenizer_encode_run(t, text, bytes, true, ids, n, err);
+weir_status weir__tokenizer_encode(const weir_tokenizer *t, const char *text, size_t bytes, int32_t **ids,
+                                   size_t *n, weir_err *err) {
+    return weir__tokenizer_encode_run(t, text, bytes, true, ids, n, err);
 }
 
-weir_status weir_tokenizer_encode_special(const weir_tokenizer *t, const char *text, size_t bytes,
-                                          int32_t **ids, size_t *n, weir_err *err) {
+weir_status weir__tokenizer_encode_special(const weir_tokenizer *t, const char *text, size_t bytes,
+                                           int32_t **ids, size_t *n, weir_err *err) {
     weir__range all = {0, bytes};
     return t->ops->encode(t->impl, text, bytes, &(weir__ranges){&all, 1}, true, ids, n, err);
 }
@@ -138,8 +138,8 @@ static void join_spans(const weir_text_span *spans, size_t n, char *text, weir__
     }
 }
 
-weir_status weir_tokenizer_encode_spans(const weir_tokenizer *t, const weir_text_span *spans, size_t n,
-                                        int32_t **ids, size_t *n_ids, weir_err *err) {
+weir_status weir__tokenizer_encode_spans(const weir_tokenizer *t, const weir_text_span *spans, size_t n,
+                                         int32_t **ids, size_t *n_ids, weir_err *err) {
     size_t bytes = 0;
     for (size_t i = 0; i < n; i++)
         if (__builtin_add_overflow(bytes, spans[i].bytes, &bytes))
@@ -160,8 +160,8 @@ weir_status weir_tokenizer_encode_spans(const weir_tokenizer *t, const weir_text
 
 /* ---- decode -------------------------------------------------------------------------------------------- */
 
-weir_status weir_tokenizer_decode_run(const weir_tokenizer *t, const int32_t *ids, size_t n, bool first,
-                                      char **text, size_t *bytes, weir_err *err) {
+weir_status weir__tokenizer_decode_run(const weir_tokenizer *t, const int32_t *ids, size_t n, bool first,
+                                       char **text, size_t *bytes, weir_err *err) {
     int32_t *kept = weir_alloc(n, sizeof *kept);
     if (!kept) return weir_fail(err, WEIR_ENOMEM, "no memory for %zu ids", n);
     size_t n_kept = 0;
@@ -169,8 +169,8 @@ weir_status weir_tokenizer_decode_run(const weir_tokenizer *t, const int32_t *id
     for (size_t i = 0; i < n && s == WEIR_OK; i++) {
         if (!is_inside(t, ids[i]))
             s = weir_fail(err, WEIR_EINVAL, "id %d at index %zu is outside the vocabulary of %d", ids[i], i,
-                          weir_tokenizer_size(t));
-        else if (!weir_tokenizer_is_control(t, ids[i]))
+                          weir__tokenizer_size(t));
+        else if (!weir__tokenizer_is_control(t, ids[i]))
             kept[n_kept++] = ids[i];
     }
     if (s == WEIR_OK) s = t->ops->decode(t->impl, kept, n_kept, first, text, bytes, err);
@@ -178,7 +178,7 @@ weir_status weir_tokenizer_decode_run(const weir_tokenizer *t, const int32_t *id
     return s;
 }
 
-weir_status weir_tokenizer_decode(const weir_tokenizer *t, const int32_t *ids, size_t n, char **text,
-                                  size_t *bytes, weir_err *err) {
-    return weir_tokenizer_decode_run(t, ids, n, true, text, bytes, err);
+weir_status weir__tokenizer_decode(const weir_tokenizer *t, const int32_t *ids, size_t n, char **text,
+                                   size_t *bytes, weir_err *err) {
+    return weir__tokenizer_decode_run(t, ids, n, true, text, bytes, err);
 }

@@ -33,7 +33,7 @@ static __global__ TEAM_KERNEL void decide_kernel(weir_accept_args a, team_space 
     }
 }
 
-extern "C" weir_status weir_accept_rows_cuda(weir_backend *be, const weir_accept_args *a) {
+extern "C" weir_status weir__accept_rows_cuda(weir_backend *be, const weir_accept_args *a) {
     if (!be || !a) return WEIR_EINVAL;
     WEIR_TRY(weir__accept_check(a));
     if (a->n_session == 0) return WEIR_OK;
@@ -41,17 +41,17 @@ extern "C" weir_status weir_accept_rows_cuda(weir_backend *be, const weir_accept
     team_space space;
     WEIR_TRY(
         team_room(be, static_cast<int64_t>(a->n_session) * WEIR_MAX_DRAFT, a->n_vocab, &n_block, &space));
-    K_LAUNCH_TEAM(accept_rows_kernel, n_block, TEAM_THREADS, 0, weir_cuda_of(be)->stream)(*a, space);
-    return weir_cuda_launched(be, "accept rows", "n_session %d n_vocab %d", a->n_session, a->n_vocab);
+    K_LAUNCH_TEAM(accept_rows_kernel, n_block, TEAM_THREADS, 0, weir__cuda_of(be)->stream)(*a, space);
+    return weir__cuda_launched(be, "accept rows", "n_session %d n_vocab %d", a->n_session, a->n_vocab);
 }
 
-extern "C" weir_status weir_accept_cuda(weir_backend *be, weir_accept_args *a) {
+extern "C" weir_status weir__accept_cuda(weir_backend *be, weir_accept_args *a) {
     if (!be || !a) return WEIR_EINVAL;
-    WEIR_TRY(weir_accept_rows_cuda(be, a));
+    WEIR_TRY(weir__accept_rows_cuda(be, a));
     if (a->n_session == 0) return WEIR_OK;
     unsigned n_block;
     team_space space;
     WEIR_TRY(team_room(be, a->n_session, a->n_vocab, &n_block, &space));
-    K_LAUNCH_TEAM(decide_kernel, n_block, TEAM_THREADS, 0, weir_cuda_of(be)->stream)(*a, space);
-    return weir_cuda_launched(be, "accept", "n_session %d n_vocab %d", a->n_session, a->n_vocab);
+    K_LAUNCH_TEAM(decide_kernel, n_block, TEAM_THREADS, 0, weir__cuda_of(be)->stream)(*a, space);
+    return weir__cuda_launched(be, "accept", "n_session %d n_vocab %d", a->n_session, a->n_vocab);
 }

@@ -159,6 +159,6 @@ typedef struct weir_rule_row {
 } weir_rule_row;
 
 /* EINVAL: NaN or unusable logits, law out of range, n_vocab < 1; ENOMEM. */
-weir_status weir_rule_evaluate_row(weir_rule_row *e, weir_err *err);
+weir_status weir__rule_evaluate_row(weir_rule_row *e, weir_err *err);
 
 #endif /* WEIR_KERNELS_ACCEPT_ACCEPT_H */

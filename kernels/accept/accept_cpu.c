@@ -41,7 +41,7 @@ static void accept_piece(void *ctx, const weir_env *env, int64_t i) {
     for (int32_t j = 0; j < d.n_accept; j++) s->row[j].accepted = true;
 }
 
-weir_status weir_accept_cpu(weir_backend *be, weir_accept_args *a) {
+weir_status weir__accept_cpu(weir_backend *be, weir_accept_args *a) {
     if (!be || !a || weir__accept_check(a) != WEIR_OK) return WEIR_EINVAL;
     const weir_env env = weir__env_of(be->isa, be->pool);
     weir__each(&env, accept_piece, a, a->n_session, a->n_vocab);
@@ -56,7 +56,7 @@ static void emit_piece(void *ctx, const weir_env *env, int64_t i) {
     weir__store_closing(&a->session[i], &c);
 }
 
-weir_status weir_emit_cpu(weir_backend *be, weir_emit_args *a) {
+weir_status weir__emit_cpu(weir_backend *be, weir_emit_args *a) {
     if (!be || !a || weir__emit_check(a) != WEIR_OK) return WEIR_EINVAL;
     const weir_env env = weir__env_of(be->isa, be->pool);
     weir__each(&env, emit_piece, a, a->n_session, a->n_vocab);
@@ -71,7 +71,7 @@ static void gate_piece(void *ctx, const weir_env *env, int64_t i) {
     s->status = weir__gate_of(env, s, a->n_vocab, &s->deferred);
 }
 
-weir_status weir_gate_cpu(weir_backend *be, weir_gate_args *a) {
+weir_status weir__gate_cpu(weir_backend *be, weir_gate_args *a) {
     if (!be || !a || weir__gate_check(a) != WEIR_OK) return WEIR_EINVAL;
     const weir_env env = weir__env_of(be->isa, be->pool);
     weir__each(&env, gate_piece, a, a->n_session, a->n_vocab);

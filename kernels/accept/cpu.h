@@ -6,16 +6,16 @@
 /* The accept path of the CPU backend; contracts in stats.h and accept.h. Of the backend only `isa` and
  * `pool` are used (pool NULL: the calling thread alone), so that a caller may fill a weir_backend by
  * hand. Every isa and every number of threads gives the same bits. Nothing is allocated. */
-weir_status weir_row_stats_cpu(weir_backend *be, weir_row_stats_args *a);
-weir_status weir_draw_cpu(weir_backend *be, weir_draw_args *a);
-weir_status weir_accept_cpu(weir_backend *be, weir_accept_args *a);
-weir_status weir_emit_cpu(weir_backend *be, weir_emit_args *a);
-weir_status weir_gate_cpu(weir_backend *be, weir_gate_args *a);
+weir_status weir__row_stats_cpu(weir_backend *be, weir_row_stats_args *a);
+weir_status weir__draw_cpu(weir_backend *be, weir_draw_args *a);
+weir_status weir__accept_cpu(weir_backend *be, weir_accept_args *a);
+weir_status weir__emit_cpu(weir_backend *be, weir_emit_args *a);
+weir_status weir__gate_cpu(weir_backend *be, weir_gate_args *a);
 
 /* Statistics of one row from a caller's hands. EINVAL with a line that says whose logits ("q", "p") are
  * missing, NaN, +inf or without a finite value. */
-weir_status weir_row_stats_of(weir_isa isa, const weir_law *law, const float *logits, int32_t n_vocab,
-                              const char *whose, weir_row_stats *out, weir_err *err);
+weir_status weir__row_stats_of(weir_isa isa, const weir_law *law, const float *logits, int32_t n_vocab,
+                               const char *whose, weir_row_stats *out, weir_err *err);
 
 /* A rule at one position, as far as one token goes: what a replay of recorded text asks for, without arrays
  * over the vocabulary. Statistics are those of the rows under the law's temperature and truncation. */
@@ -23,7 +23,7 @@ typedef struct weir_rule_token {
     const weir_law *law;
     const float *q_logits, *p_logits;
     const weir_row_stats *q_stats, *p_stats;
-    const float *processed[2], *raw[2]; /* (n_vocab) of q and of p, by weir_rule_probs */
+    const float *processed[2], *raw[2]; /* (n_vocab) of q and of p, by weir__rule_probs */
     int32_t n_vocab, token, position;   /* position: output index, for exact_first */
     /* out */
     float reject;   /* R: the drafted token, whichever it is, is refused */
@@ -36,10 +36,10 @@ typedef struct weir_rule_token {
 
 /* Probabilities of a row under the law's temperature and truncation, and at temperature 1 without any.
  * (n_vocab) each. */
-void weir_rule_probs(const weir_law *law, const float *logits, const weir_row_stats *stats, int32_t n_vocab,
-                     float *processed, float *raw);
+void weir__rule_probs(const weir_law *law, const float *logits, const weir_row_stats *stats, int32_t n_vocab,
+                      float *processed, float *raw);
 
 /* EINVAL: unusable rows. The law was checked, the token is in the vocabulary. */
-weir_status weir_rule_token_of(weir_rule_token *t);
+weir_status weir__rule_token_of(weir_rule_token *t);
 
 #endif /* WEIR_KERNELS_ACCEPT_CPU_H */

@@ -4,20 +4,20 @@
 #include "kernels/backend.h"
 
 /* The accept path of the CUDA backend: contracts in stats.h and accept.h, bits of the CPU's for equal logits.
- * Scratch: weir_accept_cuda_scratch_floats, else WEIR_ENOMEM. */
+ * Scratch: weir__accept_cuda_scratch_floats, else WEIR_ENOMEM. */
 #ifdef __cplusplus
 extern "C" {
 #endif
 
-weir_status weir_row_stats_cuda(weir_backend *be, weir_row_stats_args *a);
-weir_status weir_draw_cuda(weir_backend *be, weir_draw_args *a);
-weir_status weir_accept_cuda(weir_backend *be, weir_accept_args *a);
-weir_status weir_emit_cuda(weir_backend *be, weir_emit_args *a);
-weir_status weir_gate_cuda(weir_backend *be, weir_gate_args *a);
+weir_status weir__row_stats_cuda(weir_backend *be, weir_row_stats_args *a);
+weir_status weir__draw_cuda(weir_backend *be, weir_draw_args *a);
+weir_status weir__accept_cuda(weir_backend *be, weir_accept_args *a);
+weir_status weir__emit_cuda(weir_backend *be, weir_emit_args *a);
+weir_status weir__gate_cuda(weir_backend *be, weir_gate_args *a);
 
 /* The first kernel of accept alone: rows and notes of every session; step.cuh has the decision, for a kernel
  * that does more behind it. Sessions without drafts, without a law or without notes are passed over. */
-weir_status weir_accept_rows_cuda(weir_backend *be, const weir_accept_args *a);
+weir_status weir__accept_rows_cuda(weir_backend *be, const weir_accept_args *a);
 
 #ifdef __cplusplus
 }

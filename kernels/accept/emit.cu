@@ -11,15 +11,15 @@ static __global__ TEAM_KERNEL void emit_kernel(weir_emit_args a, team_space spac
     }
 }
 
-extern "C" weir_status weir_emit_cuda(weir_backend *be, weir_emit_args *a) {
+extern "C" weir_status weir__emit_cuda(weir_backend *be, weir_emit_args *a) {
     if (!be || !a) return WEIR_EINVAL;
     WEIR_TRY(weir__emit_check(a));
     if (a->n_session == 0) return WEIR_OK;
     unsigned n_block;
     team_space space;
     WEIR_TRY(team_room(be, a->n_session, a->n_vocab, &n_block, &space));
-    K_LAUNCH_TEAM(emit_kernel, n_block, TEAM_THREADS, 0, weir_cuda_of(be)->stream)(*a, space);
-    return weir_cuda_launched(be, "emit", "n_session %d n_vocab %d", a->n_session, a->n_vocab);
+    K_LAUNCH_TEAM(emit_kernel, n_block, TEAM_THREADS, 0, weir__cuda_of(be)->stream)(*a, space);
+    return weir__cuda_launched(be, "emit", "n_session %d n_vocab %d", a->n_session, a->n_vocab);
 }
 
 static __global__ TEAM_KERNEL void gate_kernel(weir_gate_args a, team_space space) {
@@ -36,13 +36,13 @@ static __global__ TEAM_KERNEL void gate_kernel(weir_gate_args a, team_space spac
     }
 }
 
-extern "C" weir_status weir_gate_cuda(weir_backend *be, weir_gate_args *a) {
+extern "C" weir_status weir__gate_cuda(weir_backend *be, weir_gate_args *a) {
     if (!be || !a) return WEIR_EINVAL;
     WEIR_TRY(weir__gate_check(a));
     if (a->n_session == 0) return WEIR_OK;
     unsigned n_block;
     team_space space;
     WEIR_TRY(team_room(be, a->n_session, a->n_vocab, &n_block, &space));
-    K_LAUNCH_TEAM(gate_kernel, n_block, TEAM_THREADS, 0, weir_cuda_of(be)->stream)(*a, space);
-    return weir_cuda_launched(be, "gate", "n_session %d n_vocab %d", a->n_session, a->n_vocab);
+    K_LAUNCH_TEAM(gate_kernel, n_block, TEAM_THREADS, 0, weir__cuda_of(be)->stream)(*a, space);
+    return weir__cuda_launched(be, "gate", "n_session %d n_vocab %d", a->n_session, a->n_vocab);
 }

@@ -2,8 +2,8 @@
 #include "kernels/accept/sweep.h"
 #include "kernels/accept/policy.h"
 
-weir_status weir_row_stats_of(weir_isa isa, const weir_law *law, const float *logits, int32_t n_vocab,
-                              const char *whose, weir_row_stats *out, weir_err *err) {
+weir_status weir__row_stats_of(weir_isa isa, const weir_law *law, const float *logits, int32_t n_vocab,
+                               const char *whose, weir_row_stats *out, weir_err *err) {
     weir_backend be = {.isa = isa};
     const int32_t law_of = 0;
     weir_row_stats_args a = {.logits = logits,
@@ -13,7 +13,7 @@ weir_status weir_row_stats_of(weir_isa isa, const weir_law *law, const float *lo
                              .law = law,
                              .law_of = &law_of,
                              .out = out};
-    if (weir_row_stats_cpu(&be, &a) != WEIR_OK)
+    if (weir__row_stats_cpu(&be, &a) != WEIR_OK)
         return weir_fail(err, WEIR_EINVAL, "%s logits: none given, or a vocabulary of %d", whose, n_vocab);
     if (isnan(out->max))
         return weir_fail(err, WEIR_EINVAL, "%s logits: NaN, +inf, or no finite value", whose);
@@ -28,15 +28,15 @@ static void write_token(const weir_rule_row *e, const weir_policy *y, int32_t v)
     if (e->residual) e->residual[v] = e->has_residual ? t.res / y->mass : NAN;
 }
 
-weir_status weir_rule_evaluate_row(weir_rule_row *e, weir_err *err) {
+weir_status weir__rule_evaluate_row(weir_rule_row *e, weir_err *err) {
     if (!e || !e->law || e->n_vocab < 1)
         return weir_fail(err, WEIR_EINVAL, "a rule needs a law and logits of at least one token");
     WEIR_TRY(weir_law_check(e->law, err));
-    const weir_isa isa = weir_isa_best();
+    const weir_isa isa = weir__isa_best();
     const weir_env env = weir__env_of(isa, NULL);
     weir_row_stats q, p;
-    WEIR_TRY(weir_row_stats_of(isa, e->law, e->q_logits, e->n_vocab, "q", &q, err));
-    WEIR_TRY(weir_row_stats_of(isa, e->law, e->p_logits, e->n_vocab, "p", &p, err));
+    WEIR_TRY(weir__row_stats_of(isa, e->law, e->q_logits, e->n_vocab, "q", &q, err));
+    WEIR_TRY(weir__row_stats_of(isa, e->law, e->p_logits, e->n_vocab, "p", &p, err));
     const weir_position at = {.law = e->law,
                               .q_logits = e->q_logits,
                               .p_logits = e->p_logits,
@@ -60,8 +60,8 @@ weir_status weir_rule_evaluate_row(weir_rule_row *e, weir_err *err) {
 
 /* ---- one token ----------------------------------------------------------------------------------------- */
 
-void weir_rule_probs(const weir_law *law, const float *logits, const weir_row_stats *stats, int32_t n_vocab,
-                     float *processed, float *raw) {
+void weir__rule_probs(const weir_law *law, const float *logits, const weir_row_stats *stats, int32_t n_vocab,
+                      float *processed, float *raw) {
     const weir_row_view r = weir__row_view(logits, stats, law);
     const bool point = !(law->temp > 0.0f);
     for (int32_t v = 0; v < n_vocab; v++) {
@@ -77,9 +77,9 @@ static float deferred_mass(const weir_policy *y, const weir_env *env, int32_t n_
     return env->lanes->below(&y->pair, env->given, n_vocab);
 }
 
-weir_status weir_rule_token_of(weir_rule_token *t) {
+weir_status weir__rule_token_of(weir_rule_token *t) {
     const weir_given given = {{t->processed[0], t->processed[1]}, {t->raw[0], t->raw[1]}};
-    weir_env env = weir__env_of(weir_isa_best(), NULL);
+    weir_env env = weir__env_of(weir__isa_best(), NULL);
     env.given = &given;
     const weir_position at = {.law = t->law,
                               .q_logits = t->q_logits,

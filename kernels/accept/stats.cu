@@ -17,16 +17,16 @@ static __global__ TEAM_KERNEL void row_stats_kernel(weir_row_stats_args a, team_
     }
 }
 
-extern "C" weir_status weir_row_stats_cuda(weir_backend *be, weir_row_stats_args *a) {
+extern "C" weir_status weir__row_stats_cuda(weir_backend *be, weir_row_stats_args *a) {
     if (!be || !a) return WEIR_EINVAL;
     WEIR_TRY(weir__row_stats_check(a));
     if (a->n_row == 0) return WEIR_OK;
     unsigned n_block;
     team_space space;
     WEIR_TRY(team_room(be, a->n_row, a->n_vocab, &n_block, &space));
-    K_LAUNCH_TEAM(row_stats_kernel, n_block, TEAM_THREADS, 0, weir_cuda_of(be)->stream)(*a, space);
-    return weir_cuda_launched(be, "row_stats", "n_row %lld n_vocab %d", static_cast<long long>(a->n_row),
-                              a->n_vocab);
+    K_LAUNCH_TEAM(row_stats_kernel, n_block, TEAM_THREADS, 0, weir__cuda_of(be)->stream)(*a, space);
+    return weir__cuda_launched(be, "row_stats", "n_row %lld n_vocab %d", static_cast<long long>(a->n_row),
+                               a->n_vocab);
 }
 
 static __global__ TEAM_KERNEL void draw_kernel(weir_draw_args a, team_space space) {
@@ -46,14 +46,14 @@ static __global__ TEAM_KERNEL void draw_kernel(weir_draw_args a, team_space spac
     }
 }
 
-extern "C" weir_status weir_draw_cuda(weir_backend *be, weir_draw_args *a) {
+extern "C" weir_status weir__draw_cuda(weir_backend *be, weir_draw_args *a) {
     if (!be || !a) return WEIR_EINVAL;
     WEIR_TRY(weir__draw_check(a));
     if (a->n_row == 0) return WEIR_OK;
     unsigned n_block;
     team_space space;
     WEIR_TRY(team_room(be, a->n_row, a->n_vocab, &n_block, &space));
-    K_LAUNCH_TEAM(draw_kernel, n_block, TEAM_THREADS, 0, weir_cuda_of(be)->stream)(*a, space);
-    return weir_cuda_launched(be, "draw", "n_row %lld n_vocab %d", static_cast<long long>(a->n_row),
-                              a->n_vocab);
+    K_LAUNCH_TEAM(draw_kernel, n_block, TEAM_THREADS, 0, weir__cuda_of(be)->stream)(*a, space);
+    return weir__cuda_launched(be, "draw", "n_row %lld n_vocab %d", static_cast<long long>(a->n_row),
+                               a->n_vocab);
 }

@@ -63,7 +63,7 @@ TEAM_FN team_extent team_extent_spans(const weir_env *t, const weir_extent *exte
     return team_extent_of(least);
 }
 
-/* extent: the row's, (weir_extent_count(n_vocab)), or NULL. */
+/* extent: the row's, (weir__extent_count(n_vocab)), or NULL. */
 TEAM_CALL weir_row_stats team_row_stats(const weir_env *t, const float *logits, int32_t n_vocab,
                                         const weir_law *law, const weir_extent *extent) {
     team_extent e;

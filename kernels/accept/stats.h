@@ -37,7 +37,7 @@ static inline int64_t weir__team_chunks(int32_t n_vocab) {
 static inline int64_t weir__team_floats(int32_t n_vocab) {
     return (8 * weir__team_chunks(n_vocab) + 6144 + 31) / 32 * 32;
 }
-static inline int64_t weir_accept_cuda_scratch_floats(int32_t n_vocab) {
+static inline int64_t weir__accept_cuda_scratch_floats(int32_t n_vocab) {
     return WEIR_TEAM_BLOCKS * weir__team_floats(n_vocab);
 }
 
@@ -59,7 +59,7 @@ typedef struct weir_row_stats {
 /* Row statistics of n_row rows.  logits (n_row, ld) f32, ld >= n_vocab, the tail [n_vocab, ld) is
  * never read (trap 9).  law: law[law_of[r]] gives T, top-k, top-p, min-p of row r.
  * A row with law_of[r] < 0 is dead: its statistics are those of an unusable row, its logits are not read.
- * extent: (n_row, weir_extent_count(n_vocab)) as the linear op left it for these logits, or NULL: found out
+ * extent: (n_row, weir__extent_count(n_vocab)) as the linear op left it for these logits, or NULL: found out
  * again. The result depends on the row and its law alone. Reads 4 * n_row * n_vocab bytes once (twice without
  * extents), truncation a few times more. EINVAL: n_row < 0, n_vocab <= 0, ld < n_vocab, NULL. */
 typedef struct weir_row_stats_args {

@@ -48,7 +48,7 @@ static void worker(void *arg, int index, int n_worker) {
     pass *p = arg;
     const long n_group = (p->n_chunk + p->group - 1) / p->group;
     long begin, end;
-    weir_pool_split(n_group, 1, index, n_worker, &begin, &end);
+    weir__pool_split(n_group, 1, index, n_worker, &begin, &end);
     for (long g = begin; g < end; g++) {
         const int32_t chunk0 = (int32_t)g * p->group;
         const int32_t chunk1 = p->n_chunk - chunk0 < p->group ? p->n_chunk : chunk0 + p->group;
@@ -66,7 +66,7 @@ static int32_t sweep(const weir_env *env, pass *p) {
     }
     p->group = 1;
     while ((p->n_chunk + p->group - 1) / p->group > MAX_GROUPS) p->group *= 2;
-    weir_pool_run(env->pool, worker, p);
+    weir__pool_run(env->pool, worker, p);
     return (p->n_chunk + p->group - 1) / p->group;
 }
 
@@ -151,18 +151,18 @@ static void list_worker(void *arg, int index, int n_worker) {
     const list *l = arg;
     const weir_env alone = {l->env->lanes, NULL, NULL};
     long begin, end;
-    weir_pool_split((long)l->n, 1, index, n_worker, &begin, &end);
+    weir__pool_split((long)l->n, 1, index, n_worker, &begin, &end);
     for (long i = begin; i < end; i++) l->fn(l->ctx, &alone, i);
 }
 
 void weir__each(const weir_env *env, weir_piece_fn fn, void *ctx, int64_t n, int64_t ids) {
     /* few long rows are better split inside */
     const bool by_rows =
-        env->pool && n > 1 && n * ids >= SPLIT_WORK && (ids < SPLIT_SCAN || n >= weir_pool_size(env->pool));
+        env->pool && n > 1 && n * ids >= SPLIT_WORK && (ids < SPLIT_SCAN || n >= weir__pool_size(env->pool));
     if (!by_rows) {
         for (int64_t i = 0; i < n; i++) fn(ctx, env, i);
         return;
     }
     list l = {env, fn, ctx, n};
-    weir_pool_run(env->pool, list_worker, &l);
+    weir__pool_run(env->pool, list_worker, &l);
 }

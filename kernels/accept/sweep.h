@@ -28,7 +28,7 @@ typedef void (*weir_piece_fn)(void *ctx, const weir_env *env, int64_t piece);
 void weir__each(const weir_env *env, weir_piece_fn fn, void *ctx, int64_t n, int64_t ids);
 
 static inline weir_env weir__env_of(weir_isa isa, weir_pool *pool) {
-    return (weir_env){weir__lanes_of(isa), pool && weir_pool_size(pool) > 1 ? pool : NULL, NULL};
+    return (weir_env){weir__lanes_of(isa), pool && weir__pool_size(pool) > 1 ? pool : NULL, NULL};
 }
 
 #endif /* WEIR_KERNELS_ACCEPT_SWEEP_H */

@@ -236,10 +236,10 @@ template <int N> TEAM_FN void team_least(const weir_env *t, bool busy, uint64_t 
 /* ---- launching ----------------------------------------------------------------------------------------- */
 
 /* Blocks for n_item items, and their memory. WEIR_ENOMEM: the scratch is smaller than
- * weir_accept_cuda_scratch_floats. */
+ * weir__accept_cuda_scratch_floats. */
 static inline weir_status team_room(weir_backend *be, int64_t n_item, int32_t n_vocab, unsigned *n_block,
                                     team_space *space) {
-    const weir_cuda *cu = weir_cuda_of(be);
+    const weir_cuda *cu = weir__cuda_of(be);
     const int64_t n_chunk = weir__team_chunks(n_vocab),
                   useful = n_item * ((n_chunk + TEAM_CHUNKS - 1) / TEAM_CHUNKS);
     int64_t most = static_cast<int64_t>(TEAM_PER_SM) * cu->sm_count;

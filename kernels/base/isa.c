@@ -12,7 +12,7 @@ enum { N_NAME = sizeof names / sizeof names[0] };
 
 /* __builtin_cpu_supports asks the processor and, for the wide registers, whether the operating system
  * saves them. */
-weir_isa weir_isa_best(void) {
+weir_isa weir__isa_best(void) {
 #if defined(__x86_64__)
     __builtin_cpu_init();
     if (!__builtin_cpu_supports("avx2") || !__builtin_cpu_supports("fma")) return WEIR_ISA_PORTABLE;
@@ -32,12 +32,12 @@ weir_isa weir_isa_best(void) {
 #endif
 }
 
-const char *weir_isa_name(weir_isa isa) {
+const char *weir__isa_name(weir_isa isa) {
     const unsigned i = (unsigned)isa;
     return i < N_NAME ? names[i] : "unknown";
 }
 
-int weir_isa_parse(const char *name) {
+int weir__isa_parse(const char *name) {
     for (int i = 0; i < N_NAME; i++) {
         if (strcmp(name, names[i]) == 0) return i;
     }

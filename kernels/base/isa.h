@@ -10,8 +10,8 @@ typedef enum weir_isa {
                                 weights by bytes */
 } weir_isa;
 
-weir_isa weir_isa_best(void);            /* what this machine and its OS support */
-const char *weir_isa_name(weir_isa isa); /* "portable", "avx2", "avx512", "avx512bf16" */
-int weir_isa_parse(const char *name);    /* the value, or -1 */
+weir_isa weir__isa_best(void);            /* what this machine and its OS support */
+const char *weir__isa_name(weir_isa isa); /* "portable", "avx2", "avx512", "avx512bf16" */
+int weir__isa_parse(const char *name);    /* the value, or -1 */
 
 #endif /* WEIR_KERNELS_BASE_ISA_H */

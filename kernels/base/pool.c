@@ -56,7 +56,7 @@ static inline void cpu_relax(void) {
 #endif
 }
 
-int weir_pool_cores(void) {
+int weir__pool_cores(void) {
     cpu_set_t set;
     if (sched_getaffinity(0, sizeof set, &set) != 0) return 1;
     const int n = CPU_COUNT(&set);
@@ -64,7 +64,7 @@ int weir_pool_cores(void) {
 }
 
 /* Spinning is a waste of the one core that the awaited thread needs. */
-static int spins_for(int n_thread) { return weir_pool_cores() >= n_thread ? SPINS : 0; }
+static int spins_for(int n_thread) { return weir__pool_cores() >= n_thread ? SPINS : 0; }
 
 static unsigned wait_for_work(weir_pool *p, unsigned seen) {
     for (int i = 0; i < p->spins; i++) {
@@ -133,7 +133,7 @@ static void wait_for_done(weir_pool *p) {
     pthread_mutex_unlock(&p->lock);
 }
 
-void weir_pool_run(weir_pool *p, weir_pool_fn fn, void *arg) {
+void weir__pool_run(weir_pool *p, weir_pool_fn fn, void *arg) {
     if (p->n_thread == 1) {
         fn(arg, 0, 1);
         return;
@@ -159,7 +159,7 @@ static void destroy(weir_pool *p, int n_worker) {
     weir_free(p);
 }
 
-weir_status weir_pool_create(weir_pool **out, int n_thread) {
+weir_status weir__pool_create(weir_pool **out, int n_thread) {
     if (!out || n_thread < 1 || n_thread > WEIR_POOL_MOST) return WEIR_EINVAL;
     weir_pool *p = weir_calloc(1, sizeof *p);
     if (!p) return WEIR_ENOMEM;
@@ -198,13 +198,13 @@ fail_workers:
     return WEIR_ENOMEM;
 }
 
-void weir_pool_free(weir_pool *p) {
+void weir__pool_free(weir_pool *p) {
     if (p) destroy(p, p->n_thread - 1);
 }
 
-int weir_pool_size(const weir_pool *p) { return p->n_thread; }
+int weir__pool_size(const weir_pool *p) { return p->n_thread; }
 
-void weir_pool_split(long n, long grain, int worker_index, int n_worker, long *begin, long *end) {
+void weir__pool_split(long n, long grain, int worker_index, int n_worker, long *begin, long *end) {
     const long units = (n + grain - 1) / grain;
     const long share = units / n_worker, extra = units % n_worker, w = worker_index;
     const long first = w * share + (w < extra ? w : extra);

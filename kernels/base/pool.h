@@ -15,16 +15,16 @@ typedef void (*weir_pool_fn)(void *arg, int worker, int n_worker);
 
 enum { WEIR_POOL_MOST = 256 };
 
-weir_status weir_pool_create(weir_pool **out, int n_thread); /* n_thread in [1, WEIR_POOL_MOST] */
-void weir_pool_free(weir_pool *p);                           /* NULL allowed; joins the threads */
-int weir_pool_size(const weir_pool *p);
-int weir_pool_cores(void); /* that this process may use, in [1, WEIR_POOL_MOST]; 1 where the system would not
+weir_status weir__pool_create(weir_pool **out, int n_thread); /* n_thread in [1, WEIR_POOL_MOST] */
+void weir__pool_free(weir_pool *p);                           /* NULL allowed; joins the threads */
+int weir__pool_size(const weir_pool *p);
+int weir__pool_cores(void); /* that this process may use, in [1, WEIR_POOL_MOST]; 1 where the system would not
                               say */
 
 /* Runs fn on all workers and returns when the last is done; everything they wrote is visible. */
-void weir_pool_run(weir_pool *p, weir_pool_fn fn, void *arg);
+void weir__pool_run(weir_pool *p, weir_pool_fn fn, void *arg);
 
 /* [begin, end) of `n` items for one worker, in units of `grain`; contiguous, in worker order. */
-void weir_pool_split(long n, long grain, int worker, int n_worker, long *begin, long *end);
+void weir__pool_split(long n, long grain, int worker, int n_worker, long *begin, long *end);
 
 #endif /* WEIR_KERNELS_BASE_POOL_H */

@@ -19,17 +19,17 @@ static weir_status broke(weir_cuda *cu, cudaError_t e, const char *what) {
     return e == cudaErrorMemoryAllocation ? WEIR_EDEVMEM : WEIR_ECUDA;
 }
 
-weir_status weir_cuda_check(weir_backend *be, cudaError_t e, const char *fmt, ...) {
+weir_status weir__cuda_check(weir_backend *be, cudaError_t e, const char *fmt, ...) {
     if (e == cudaSuccess) return WEIR_OK;
     char what[256];
     va_list args;
     va_start(args, fmt);
     vsnprintf(what, sizeof what, fmt, args);
     va_end(args);
-    return broke(weir_cuda_of(be), e, what);
+    return broke(weir__cuda_of(be), e, what);
 }
 
-weir_status weir_cuda_launched(weir_backend *be, const char *op, const char *fmt, ...) {
+weir_status weir__cuda_launched(weir_backend *be, const char *op, const char *fmt, ...) {
     const cudaError_t e = cudaPeekAtLastError();
     if (e == cudaSuccess) return WEIR_OK;
     char shapes[192], what[256];
@@ -38,12 +38,12 @@ weir_status weir_cuda_launched(weir_backend *be, const char *op, const char *fmt
     vsnprintf(shapes, sizeof shapes, fmt, args);
     va_end(args);
     snprintf(what, sizeof what, "%s (%s), or what was queued before it", op, shapes);
-    return broke(weir_cuda_of(be), e, what);
+    return broke(weir__cuda_of(be), e, what);
 }
 
 weir_status weir__cuda_enter(weir_cuda *cu, const char *what) {
     if (cu->broken) return WEIR_ECUDA;
-    return weir_cuda_check(&cu->base, cudaSetDevice(cu->device), "before %s", what);
+    return weir__cuda_check(&cu->base, cudaSetDevice(cu->device), "before %s", what);
 }
 
 weir_status weir__cuda_enter_now(weir_cuda *cu, const char *what) {
@@ -55,8 +55,8 @@ weir_status weir__cuda_enter_now(weir_cuda *cu, const char *what) {
 
 #define GUARD(name, args)                                      \
     static weir_status run_##name(weir_backend *be, args *a) { \
-        WEIR_TRY(weir__cuda_enter(weir_cuda_of(be), #name));   \
-        return weir_##name##_cuda(be, a);                      \
+        WEIR_TRY(weir__cuda_enter(weir__cuda_of(be), #name));  \
+        return weir__##name##_cuda(be, a);                     \
     }
 WEIR_OP_MAP(GUARD)
 #undef GUARD
@@ -104,7 +104,7 @@ static weir_status usable(int index, cudaDeviceProp *prop, weir_err *why) {
     return WEIR_OK;
 }
 
-int weir_backend_cuda_count(weir_err *why) {
+int weir__backend_cuda_count(weir_err *why) {
     const int seen = devices_seen(why);
     int n = 0;
     weir_err first = {};
@@ -125,10 +125,10 @@ int weir_backend_cuda_count(weir_err *why) {
 
 /* Clean whatever was opened, and of a broken queue: failures here are echoes. */
 static void cuda_close(weir_backend *be) {
-    weir_cuda *cu = weir_cuda_of(be);
+    weir_cuda *cu = weir__cuda_of(be);
     cudaSetDevice(cu->device);
     if (cu->stream) cudaStreamSynchronize(cu->stream);
-    weir_cublaslt_close(cu);
+    weir__cublaslt_close(cu);
     weir__cuda_stamps_close(cu);
     weir__cuda_stage_close(cu);
     if (cu->counters) cudaFree(cu->counters);
@@ -159,11 +159,11 @@ static weir_status open_queue(weir_cuda *cu, weir_err *no_lt) {
     cu->n_counter = WEIR_COUNT_ALL;
     WEIR_TRY(weir__cuda_zero(be, cu->counters, bytes));
     WEIR_TRY(weir__cuda_reserve(be, OPEN_SCRATCH));
-    const weir_status s = weir_cublaslt_open(cu, no_lt);
+    const weir_status s = weir__cublaslt_open(cu, no_lt);
     if (s != WEIR_OK && s != WEIR_ENOTSUP) return s;
     WEIR_TRY(weir__cuda_wait(be));
     size_t total = 0; /* asked behind the backend's own: what a plan can have */
-    return weir_cuda_check(be, cudaMemGetInfo(&be->memory_free, &total), "asking for free memory");
+    return weir__cuda_check(be, cudaMemGetInfo(&be->memory_free, &total), "asking for free memory");
 }
 
 static void describe(weir_cuda *cu, const cudaDeviceProp *prop, const weir_err *no_lt) {
@@ -191,7 +191,7 @@ static weir_cuda *new_backend(int index, const cudaDeviceProp *prop) {
     return cu;
 }
 
-weir_status weir_backend_cuda_open(weir_backend **out, int index, weir_err *err) {
+weir_status weir__backend_cuda_open(weir_backend **out, int index, weir_err *err) {
     if (!out) return weir_fail(err, WEIR_EINVAL, "device cuda:%d: no place for the result", index);
     weir_err why = {};
     const int seen = devices_seen(&why);

@@ -7,7 +7,7 @@
  *
  * An op's entry is called through the table of backend_cuda.cu, which has made cu->device current and
  * answered ECUDA already if the queue is broken. It checks its contract, launches on cu->stream, and calls
- * weir_cuda_launched behind every launch. It never allocates, waits or reads device memory on the host,
+ * weir__cuda_launched behind every launch. It never allocates, waits or reads device memory on the host,
  * recording or not.
  *
  * counters: device words that are zero between ops: who uses some leaves them zero again.
@@ -16,11 +16,11 @@
  *   [WEIR_COUNT_TEAM, n_counter)  merges of splits (attention, linear)
  *
  * cuBLASLt is half a gigabyte and serves prompts only, so it is neither linked nor shipped.
- * weir_cublaslt_open (kernels/dense/cublaslt.cu) looks the functions it needs up by name through
+ * weir__cublaslt_open (kernels/dense/cublaslt.cu) looks the functions it needs up by name through
  * kernels/cuda/library.h (dlopen of libcublasLt.so.13; the runner answers with its own), keeps them in cu->lt
  * and returns OK. Where the library is missing or unusable it leaves cu->lt NULL, writes one reason into *why
  * and returns ENOTSUP: opening goes on, the reason is part of be->about, and linear multiplies prompts with
- * its own kernel. Any other status fails the opening. weir_cublaslt_close takes a NULL cu->lt, too. Whatever
+ * its own kernel. Any other status fails the opening. weir__cublaslt_close takes a NULL cu->lt, too. Whatever
  * the library wants as a workspace is allocated at open. */
 enum { WEIR_COUNT_TEAM = 1024, WEIR_COUNT_ALL = 128 * 1024 };
 
@@ -36,7 +36,7 @@ typedef struct weir_cuda_stage {
 } weir_cuda_stage;
 
 struct weir_cuda {
-    weir_backend base; /* first: weir_cuda_of */
+    weir_backend base; /* first: weir__cuda_of */
     cudaStream_t stream;
     int device, sm_count;
     int cc;               /* compute capability: 80, 86, 89, 90, 100, … */
@@ -54,27 +54,27 @@ struct weir_cuda {
 };
 typedef struct weir_cuda weir_cuda;
 
-static inline weir_cuda *weir_cuda_of(weir_backend *be) { return reinterpret_cast<weir_cuda *>(be); }
+static inline weir_cuda *weir__cuda_of(weir_backend *be) { return reinterpret_cast<weir_cuda *>(be); }
 
 /* WEIR_OK if e is success. Otherwise the queue is broken from now on: base.err keeps the first failure as
  * "<device>: <what>: <CUDA's text>", `what` being formatted. EDEVMEM for a lack of memory, else ECUDA. */
-weir_status weir_cuda_check(weir_backend *be, cudaError_t e, const char *fmt, ...)
+weir_status weir__cuda_check(weir_backend *be, cudaError_t e, const char *fmt, ...)
     __attribute__((format(printf, 3, 4)));
 
-/* Call behind every launch with the op's name and shapes: weir_cuda_launched(be, "linear", "n_row %lld n %lld
- * k %lld", …). Same results. */
-weir_status weir_cuda_launched(weir_backend *be, const char *op, const char *fmt, ...)
+/* Call behind every launch with the op's name and shapes: weir__cuda_launched(be, "linear", "n_row %lld n
+ * %lld k %lld", …). Same results. */
+weir_status weir__cuda_launched(weir_backend *be, const char *op, const char *fmt, ...)
     __attribute__((format(printf, 3, 4)));
 
 /* Returns the first failure of a CUDA call to the caller. */
-#define WEIR_CUDA_TRY(be, call, ...)                                        \
-    do {                                                                    \
-        const weir_status weir_s_ = weir_cuda_check(be, call, __VA_ARGS__); \
-        if (weir_s_ != WEIR_OK) return weir_s_;                             \
+#define WEIR_CUDA_TRY(be, call, ...)                                         \
+    do {                                                                     \
+        const weir_status weir_s_ = weir__cuda_check(be, call, __VA_ARGS__); \
+        if (weir_s_ != WEIR_OK) return weir_s_;                              \
     } while (0)
 
 /* kernels/dense/cublaslt.cu, as said above. */
-weir_status weir_cublaslt_open(weir_cuda *cu, weir_err *why);
-void weir_cublaslt_close(weir_cuda *cu);
+weir_status weir__cublaslt_open(weir_cuda *cu, weir_err *why);
+void weir__cublaslt_close(weir_cuda *cu);
 
 #endif /* WEIR_KERNELS_CUDA_CUDA_CUH */

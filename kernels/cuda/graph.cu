@@ -59,12 +59,12 @@ static weir_status capture(weir_cuda *cu, weir_graph *g, cudaGraph_t into, weir_
         cudaGetLastError(); /* the end of a capture that failed in the body, which has said why */
         return s;
     }
-    return weir_cuda_check(be, e, "end of recording");
+    return weir__cuda_check(be, e, "end of recording");
 }
 
 weir_status weir__cuda_record(weir_backend *be, weir_status (*body)(void *ctx), void *ctx, bool looped,
                               weir_graph **out) {
-    weir_cuda *cu = weir_cuda_of(be);
+    weir_cuda *cu = weir__cuda_of(be);
     WEIR_TRY(weir__cuda_enter(cu, "record"));
     if (!body || !out || cu->recording) return WEIR_EINVAL;
     weir_graph *g = static_cast<weir_graph *>(weir_calloc(1, sizeof *g));
@@ -73,8 +73,8 @@ weir_status weir__cuda_record(weir_backend *be, weir_status (*body)(void *ctx), 
     weir_status s = looped ? make_loop(cu, g, &into) : WEIR_OK;
     if (s == WEIR_OK) s = capture(cu, g, into, body, ctx);
     cu->conditional = 0;
-    if (s == WEIR_OK) s = weir_cuda_check(be, cudaGraphInstantiate(&g->exec, g->graph, 0), "making a graph");
-    if (s == WEIR_OK) s = weir_cuda_check(be, cudaGraphUpload(g->exec, cu->stream), "uploading a graph");
+    if (s == WEIR_OK) s = weir__cuda_check(be, cudaGraphInstantiate(&g->exec, g->graph, 0), "making a graph");
+    if (s == WEIR_OK) s = weir__cuda_check(be, cudaGraphUpload(g->exec, cu->stream), "uploading a graph");
     if (s != WEIR_OK) {
         graph_drop(g);
         return s;
@@ -85,16 +85,16 @@ weir_status weir__cuda_record(weir_backend *be, weir_status (*body)(void *ctx), 
 }
 
 weir_status weir__cuda_replay(weir_backend *be, weir_graph *g) {
-    weir_cuda *cu = weir_cuda_of(be);
+    weir_cuda *cu = weir__cuda_of(be);
     WEIR_TRY(weir__cuda_enter(cu, "replay"));
     if (!g || cu->recording) return WEIR_EINVAL;
-    return weir_cuda_check(be, cudaGraphLaunch(g->exec, cu->stream), "launch of a graph");
+    return weir__cuda_check(be, cudaGraphLaunch(g->exec, cu->stream), "launch of a graph");
 }
 
 /* A graph that still runs may be destroyed: CUDA keeps it until it is over. */
 void weir__cuda_graph_free(weir_backend *be, weir_graph *g) {
     if (!g) return;
-    weir_cuda *cu = weir_cuda_of(be);
+    weir_cuda *cu = weir__cuda_of(be);
     cudaSetDevice(cu->device);
     graph_drop(g);
     cu->n_graph--;

@@ -12,8 +12,8 @@ static weir_library_fn function_at(void *address) {
     return f;
 }
 
-weir_status weir_library_open(void **out, const char *soname, const char *const *name, int n,
-                              weir_library_fn *fn, weir_err *why) {
+weir_status weir__library_open(void **out, const char *soname, const char *const *name, int n,
+                               weir_library_fn *fn, weir_err *why) {
     if (!out || !soname || n < 0 || n > MOST_NAMES) {
         return weir_fail(why, WEIR_EINVAL, "library: %d names, expected 0 to %d", n, MOST_NAMES);
     }
@@ -31,6 +31,6 @@ weir_status weir_library_open(void **out, const char *soname, const char *const 
     return WEIR_OK;
 }
 
-void weir_library_close(void *library) {
+void weir__library_close(void *library) {
     if (library) dlclose(library);
 }

@@ -13,9 +13,9 @@ typedef void (*weir_library_fn)(void);
 
 /* Opens `soname` and fills fn[i] with the address of name[i]. ENOTSUP with the reason in why (which library,
  * which name) if anything is missing; then nothing stays open and fn is untouched. */
-weir_status weir_library_open(void **out, const char *soname, const char *const *name, int n,
-                              weir_library_fn *fn, weir_err *why);
-void weir_library_close(void *library); /* NULL allowed */
+weir_status weir__library_open(void **out, const char *soname, const char *const *name, int n,
+                               weir_library_fn *fn, weir_err *why);
+void weir__library_close(void *library); /* NULL allowed */
 
 #ifdef __cplusplus
 }

@@ -9,32 +9,32 @@ static bool got_memory(weir_cuda *cu, cudaError_t e, const char *what, size_t by
         cudaGetLastError(); /* or the next launch would find it */
         return false;
     }
-    return weir_cuda_check(&cu->base, e, "%s of %zu bytes", what, bytes) == WEIR_OK;
+    return weir__cuda_check(&cu->base, e, "%s of %zu bytes", what, bytes) == WEIR_OK;
 }
 
 void *weir__cuda_alloc(weir_backend *be, size_t bytes) {
-    weir_cuda *cu = weir_cuda_of(be);
+    weir_cuda *cu = weir__cuda_of(be);
     if (weir__cuda_enter_now(cu, "alloc") != WEIR_OK) return NULL;
     void *p = NULL;
     return got_memory(cu, cudaMalloc(&p, bytes ? bytes : 1), "allocation", bytes) ? p : NULL;
 }
 
 void weir__cuda_free(weir_backend *be, void *p) {
-    weir_cuda *cu = weir_cuda_of(be);
+    weir_cuda *cu = weir__cuda_of(be);
     if (!p) return;
     cudaSetDevice(cu->device);
     const cudaError_t e = cudaFree(p); /* even of a broken queue; its own failure is then no news */
-    weir_cuda_check(be, e, "free");
+    weir__cuda_check(be, e, "free");
 }
 
 void *weir__cuda_alloc_mapped(weir_backend *be, size_t bytes, void **device) {
-    weir_cuda *cu = weir_cuda_of(be);
+    weir_cuda *cu = weir__cuda_of(be);
     if (weir__cuda_enter_now(cu, "alloc mapped") != WEIR_OK) return NULL;
     void *host = NULL, *seen = NULL;
     const size_t room = bytes ? bytes : 1;
     const cudaError_t e = cudaHostAlloc(&host, room, cudaHostAllocMapped | cudaHostAllocPortable);
     if (!got_memory(cu, e, "mapped allocation", bytes)) return NULL;
-    if (weir_cuda_check(be, cudaHostGetDevicePointer(&seen, host, 0), "mapped allocation's address") !=
+    if (weir__cuda_check(be, cudaHostGetDevicePointer(&seen, host, 0), "mapped allocation's address") !=
         WEIR_OK) {
         cudaFreeHost(host);
         return NULL;
@@ -46,15 +46,15 @@ void *weir__cuda_alloc_mapped(weir_backend *be, size_t bytes, void **device) {
 
 void weir__cuda_free_mapped(weir_backend *be, void *host) {
     if (!host) return;
-    cudaSetDevice(weir_cuda_of(be)->device);
+    cudaSetDevice(weir__cuda_of(be)->device);
     const cudaError_t e = cudaFreeHost(host);
-    weir_cuda_check(be, e, "free of mapped memory");
+    weir__cuda_check(be, e, "free of mapped memory");
 }
 
 /* The old scratch may still be in use by queued ops: cudaFree waits for them. A graph would keep its
  * address. */
 weir_status weir__cuda_reserve(weir_backend *be, size_t floats) {
-    weir_cuda *cu = weir_cuda_of(be);
+    weir_cuda *cu = weir__cuda_of(be);
     WEIR_TRY(weir__cuda_enter_now(cu, "reserve"));
     if (floats <= be->scratch_floats) return WEIR_OK;
     if (cu->n_graph > 0) return WEIR_EINVAL;
@@ -108,7 +108,7 @@ static weir_status next_part(weir_cuda *cu) {
 }
 
 weir_status weir__cuda_upload(weir_backend *be, void *dst, const void *src, size_t bytes) {
-    weir_cuda *cu = weir_cuda_of(be);
+    weir_cuda *cu = weir__cuda_of(be);
     weir_cuda_stage *s = &cu->stage;
     WEIR_TRY(weir__cuda_enter_now(cu, "upload"));
     char *to = static_cast<char *>(dst);
@@ -131,7 +131,7 @@ weir_status weir__cuda_upload(weir_backend *be, void *dst, const void *src, size
 /* ---- the other copies, and the stream ------------------------------------------------------------------ */
 
 weir_status weir__cuda_download(weir_backend *be, void *dst, const void *src, size_t bytes) {
-    weir_cuda *cu = weir_cuda_of(be);
+    weir_cuda *cu = weir__cuda_of(be);
     WEIR_TRY(weir__cuda_enter_now(cu, "download"));
     if (bytes > 0) {
         WEIR_CUDA_TRY(be, cudaMemcpyAsync(dst, src, bytes, cudaMemcpyDeviceToHost, cu->stream),
@@ -143,28 +143,28 @@ weir_status weir__cuda_download(weir_backend *be, void *dst, const void *src, si
 
 /* Default: mapped memory counts as backend memory. */
 weir_status weir__cuda_copy(weir_backend *be, void *dst, const void *src, size_t bytes) {
-    weir_cuda *cu = weir_cuda_of(be);
+    weir_cuda *cu = weir__cuda_of(be);
     WEIR_TRY(weir__cuda_enter(cu, "copy"));
     if (bytes == 0) return WEIR_OK;
-    return weir_cuda_check(be, cudaMemcpyAsync(dst, src, bytes, cudaMemcpyDefault, cu->stream),
-                           "copy of %zu bytes", bytes);
+    return weir__cuda_check(be, cudaMemcpyAsync(dst, src, bytes, cudaMemcpyDefault, cu->stream),
+                            "copy of %zu bytes", bytes);
 }
 
 weir_status weir__cuda_zero(weir_backend *be, void *p, size_t bytes) {
-    weir_cuda *cu = weir_cuda_of(be);
+    weir_cuda *cu = weir__cuda_of(be);
     WEIR_TRY(weir__cuda_enter(cu, "zero"));
     if (bytes == 0) return WEIR_OK;
-    return weir_cuda_check(be, cudaMemsetAsync(p, 0, bytes, cu->stream), "zero of %zu bytes", bytes);
+    return weir__cuda_check(be, cudaMemsetAsync(p, 0, bytes, cu->stream), "zero of %zu bytes", bytes);
 }
 
 weir_status weir__cuda_wait(weir_backend *be) {
-    weir_cuda *cu = weir_cuda_of(be);
+    weir_cuda *cu = weir__cuda_of(be);
     WEIR_TRY(weir__cuda_enter_now(cu, "wait"));
-    return weir_cuda_check(be, cudaStreamSynchronize(cu->stream), "wait");
+    return weir__cuda_check(be, cudaStreamSynchronize(cu->stream), "wait");
 }
 
 weir_status weir__cuda_poll(weir_backend *be, bool *busy) {
-    weir_cuda *cu = weir_cuda_of(be);
+    weir_cuda *cu = weir__cuda_of(be);
     *busy = false;
     WEIR_TRY(weir__cuda_enter_now(cu, "poll"));
     const cudaError_t e = cudaStreamQuery(cu->stream);
@@ -173,5 +173,5 @@ weir_status weir__cuda_poll(weir_backend *be, bool *busy) {
         *busy = true;
         return WEIR_OK;
     }
-    return weir_cuda_check(be, e, "poll");
+    return weir__cuda_check(be, e, "poll");
 }

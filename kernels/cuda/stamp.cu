@@ -2,7 +2,7 @@
 #include "kernels/cuda/queue.cuh"
 
 weir_status weir__cuda_stamp(weir_backend *be, int i) {
-    weir_cuda *cu = weir_cuda_of(be);
+    weir_cuda *cu = weir__cuda_of(be);
     WEIR_TRY(weir__cuda_enter_now(cu, "mark"));
     if (i < 0 || i >= WEIR_STAMPS) return WEIR_EINVAL;
     if (!cu->stamps) cu->stamps = static_cast<cudaEvent_t *>(weir_calloc(WEIR_STAMPS, sizeof *cu->stamps));
@@ -12,11 +12,11 @@ weir_status weir__cuda_stamp(weir_backend *be, int i) {
         WEIR_CUDA_TRY(be, cudaEventCreateWithFlags(&made, cudaEventDefault), "mark %d", i);
         cu->stamps[i] = made;
     }
-    return weir_cuda_check(be, cudaEventRecord(cu->stamps[i], cu->stream), "mark %d", i);
+    return weir__cuda_check(be, cudaEventRecord(cu->stamps[i], cu->stream), "mark %d", i);
 }
 
 weir_status weir__cuda_elapsed(weir_backend *be, int from, int to, double *seconds) {
-    weir_cuda *cu = weir_cuda_of(be);
+    weir_cuda *cu = weir__cuda_of(be);
     WEIR_TRY(weir__cuda_enter_now(cu, "time between marks"));
     if (from < 0 || from >= WEIR_STAMPS || to < 0 || to >= WEIR_STAMPS || !cu->stamps) return WEIR_EINVAL;
     if (!cu->stamps[from] || !cu->stamps[to]) return WEIR_EINVAL;

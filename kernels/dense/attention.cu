@@ -410,9 +410,9 @@ plan plan_of(const weir_cuda *cu, const weir_attention *a, int32_t group) {
     p.group = group;
     p.tile = queries <= kFewQueries ? kFewQueries : kQueries;
     p.tiles = (queries + p.tile - 1) / p.tile;
-    p.n_part = weir_attention_cuda_splits(kv->table_stride * WEIR_PAGE, a->window);
-    const size_t row_floats = weir_attention_cuda_scratch_floats(1, a->n_head, kv->head_dim,
-                                                                 kv->table_stride * WEIR_PAGE, a->window);
+    p.n_part = weir__attention_cuda_splits(kv->table_stride * WEIR_PAGE, a->window);
+    const size_t row_floats = weir__attention_cuda_scratch_floats(1, a->n_head, kv->head_dim,
+                                                                  kv->table_stride * WEIR_PAGE, a->window);
     p.groups = 65535 / p.tiles;
     const int64_t by_counter =
         (cu->n_counter - WEIR_COUNT_TEAM) / (static_cast<int64_t>(kv->n_head_kv) * p.tiles);
@@ -435,15 +435,15 @@ weir_status make_plan(const weir_cuda *cu, const weir_attention *a, plan *p) {
 
 } // namespace
 
-extern "C" weir_status weir_attention_cuda(weir_backend *be, weir_attention *a) {
-    WEIR_TRY(weir_attention_check(a));
+extern "C" weir_status weir__attention_cuda(weir_backend *be, weir_attention *a) {
+    WEIR_TRY(weir__attention_check(a));
     const weir_kv_view *kv = a->kv;
     if (kv->dtype != WEIR_DTYPE_F32 && kv->dtype != WEIR_DTYPE_BF16) return WEIR_EINVAL;
     if (kv->head_dim > WEIR_ATTENTION_CUDA_DIMS || kv->n_head_kv > 65535) return WEIR_ENOTSUP;
     if (a->n_row == 0) return WEIR_OK;
     if (a->prefill && attention_prefill_serves(a)) return attention_prefill(be, a);
 
-    weir_cuda *cu = weir_cuda_of(be);
+    weir_cuda *cu = weir__cuda_of(be);
     plan p;
     WEIR_TRY(make_plan(cu, a, &p));
     const int64_t n_group = (a->n_row + p.group - 1) / p.group;
@@ -457,9 +457,11 @@ extern "C" weir_status weir_attention_cuda(weir_backend *be, weir_attention *a) 
         const dim3 grid(static_cast<unsigned>(splits), static_cast<unsigned>(kv->n_head_kv),
                         static_cast<unsigned>(groups * p.tiles));
         launch_slice(a, s, p.tile, grid, cu->stream);
-        WEIR_TRY(weir_cuda_launched(be, "attention", "n_row %lld n_head %d n_head_kv %d head_dim %d group %d",
-                                    static_cast<long long>(rows), a->n_head, kv->n_head_kv, kv->head_dim,
-                                    p.group));
+        WEIR_TRY(weir__cuda_launched(be, "attention",
+                                     "n_row %lld n_head %d n_head_kv %d head_dim %d group "
+                                     "%d",
+                                     static_cast<long long>(rows), a->n_head, kv->n_head_kv, kv->head_dim,
+                                     p.group));
     }
     return WEIR_OK;
 }

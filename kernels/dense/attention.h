@@ -57,7 +57,7 @@ typedef struct weir_attention {
     bool prefill;
 } weir_attention;
 
-static inline weir_status weir_attention_check(const weir_attention *a) {
+static inline weir_status weir__attention_check(const weir_attention *a) {
     if (a->n_row < 0 || !a->kv || !a->q || !a->o || !a->slot || !a->pos || !a->n_key) return WEIR_EINVAL;
     if (a->layer < 0 || a->layer >= a->kv->n_layer) return WEIR_EINVAL;
     if (!(a->softcap >= 0.0f) || a->window < 0 || a->group < 0) return WEIR_EINVAL;
@@ -66,7 +66,7 @@ static inline weir_status weir_attention_check(const weir_attention *a) {
 }
 
 /* First position that live row r looks at. */
-static inline int64_t weir_attention_first(const weir_attention *a, int64_t r) {
+static inline int64_t weir__attention_first(const weir_attention *a, int64_t r) {
     const int64_t first = a->window > 0 ? (int64_t)a->pos[r] + 1 - a->window : 0;
     return first < 0 ? 0 : first;
 }
@@ -106,7 +106,7 @@ enum {
 };
 
 /* Splits that one row can touch in a table of max_keys positions. */
-static inline int32_t weir_attention_cuda_splits(int64_t max_keys, int32_t window) {
+static inline int32_t weir__attention_cuda_splits(int64_t max_keys, int32_t window) {
     const int64_t all = (max_keys + WEIR_ATTENTION_SPLIT - 1) / WEIR_ATTENTION_SPLIT;
     const int64_t near =
         window > 0 ? ((int64_t)window + WEIR_ATTENTION_SPLIT - 2) / WEIR_ATTENTION_SPLIT + 1 : all;
@@ -115,9 +115,9 @@ static inline int32_t weir_attention_cuda_splits(int64_t max_keys, int32_t windo
 
 /* Floats of scratch for n_row rows at once; max_keys = table_stride * WEIR_PAGE. With less a call is cut into
  * slices of whole groups, or of single rows where not even one group fits; neither changes a bit. */
-static inline size_t weir_attention_cuda_scratch_floats(int64_t n_row, int32_t n_head, int32_t head_dim,
-                                                        int64_t max_keys, int32_t window) {
-    const int32_t splits = weir_attention_cuda_splits(max_keys, window);
+static inline size_t weir__attention_cuda_scratch_floats(int64_t n_row, int32_t n_head, int32_t head_dim,
+                                                         int64_t max_keys, int32_t window) {
+    const int32_t splits = weir__attention_cuda_splits(max_keys, window);
     return splits <= 1 ? 0 : (size_t)n_row * (size_t)n_head * (size_t)splits * (size_t)(head_dim + 2);
 }
 

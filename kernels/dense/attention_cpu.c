@@ -9,7 +9,7 @@ static double score(const weir_attention *a, int64_t r, int32_t h, int64_t t) {
     const weir_kv_view *kv = a->kv;
     const int64_t head_dim = kv->head_dim;
     const float *q = a->q + r * a->ldq + h * head_dim;
-    const float *keys = weir_kv_block(kv, a->slot[r], t, a->layer, h / (a->n_head / kv->n_head_kv));
+    const float *keys = weir__kv_block(kv, a->slot[r], t, a->layer, h / (a->n_head / kv->n_head_kv));
     double sum = 0.0;
     for (int64_t d = 0; d < head_dim; d++) {
         sum += (double)q[d] * (double)keys[d * WEIR_PAGE + t % WEIR_PAGE];
@@ -27,7 +27,7 @@ static void attend(const weir_attention *a, int64_t r, int32_t h) {
     const weir_kv_view *kv = a->kv;
     const int64_t head_dim = kv->head_dim;
     float *o = a->o + r * a->ldo + h * head_dim;
-    const int64_t first = weir_attention_first(a, r);
+    const int64_t first = weir__attention_first(a, r);
     double max = -INFINITY;
     for (int64_t t = first; t < a->n_key[r]; t++) max = fmax(max, score(a, r, h, t));
 
@@ -36,7 +36,7 @@ static void attend(const weir_attention *a, int64_t r, int32_t h) {
         double acc[DIM_TILE] = {0}, sum = 0.0;
         for (int64_t t = first; t < a->n_key[r]; t++) {
             const double p = exp(score(a, r, h, t) - max);
-            const float *v = weir_kv_block(kv, a->slot[r], t, a->layer, h / (a->n_head / kv->n_head_kv)) +
+            const float *v = weir__kv_block(kv, a->slot[r], t, a->layer, h / (a->n_head / kv->n_head_kv)) +
                              head_dim * WEIR_PAGE + t % WEIR_PAGE * head_dim;
             sum += p;
             for (int64_t d = 0; d < n; d++) acc[d] += p * (double)v[d0 + d];
@@ -45,12 +45,12 @@ static void attend(const weir_attention *a, int64_t r, int32_t h) {
     }
 }
 
-weir_status weir_attention_cpu(weir_backend *be, weir_attention *a) {
+weir_status weir__attention_cpu(weir_backend *be, weir_attention *a) {
     (void)be;
-    WEIR_TRY(weir_attention_check(a));
+    WEIR_TRY(weir__attention_check(a));
     if (a->kv->dtype != WEIR_DTYPE_F32) return WEIR_EINVAL;
     for (int64_t r = 0; r < a->n_row; r++) {
-        if (a->slot[r] < 0 || weir_attention_first(a, r) >= a->n_key[r]) {
+        if (a->slot[r] < 0 || weir__attention_first(a, r) >= a->n_key[r]) {
             memset(a->o + r * a->ldo, 0, (size_t)a->n_head * (size_t)a->kv->head_dim * sizeof *a->o);
             continue;
         }

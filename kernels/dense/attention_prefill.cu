@@ -268,7 +268,7 @@ bool attention_prefill_serves(const weir_attention *a) {
 }
 
 weir_status attention_prefill(weir_backend *be, const weir_attention *a) {
-    cudaStream_t stream = weir_cuda_of(be)->stream;
+    cudaStream_t stream = weir__cuda_of(be)->stream;
     const int32_t n = a->kv->head_dim;
     if (n <= 32) {
         launch<32>(a, stream);
@@ -279,6 +279,6 @@ weir_status attention_prefill(weir_backend *be, const weir_attention *a) {
     } else {
         launch<128>(a, stream);
     }
-    return weir_cuda_launched(be, "attention", "prefill n_row %lld n_head %d n_head_kv %d head_dim %d",
-                              static_cast<long long>(a->n_row), a->n_head, a->kv->n_head_kv, n);
+    return weir__cuda_launched(be, "attention", "prefill n_row %lld n_head %d n_head_kv %d head_dim %d",
+                               static_cast<long long>(a->n_row), a->n_head, a->kv->n_head_kv, n);
 }

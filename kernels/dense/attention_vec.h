@@ -160,7 +160,7 @@ static inline void page_values(float *o, const float *p, const float *values, in
 
 static void attend(const weir_attention *a, int64_t r, int32_t h) {
     const weir_kv_view *kv = a->kv;
-    const int64_t head_dim = kv->head_dim, n_key = a->n_key[r], first = weir_attention_first(a, r);
+    const int64_t head_dim = kv->head_dim, n_key = a->n_key[r], first = weir__attention_first(a, r);
     const int32_t h_kv = h / (a->n_head / kv->n_head_kv);
     const float *q = a->q + r * a->ldq + h * head_dim;
     float *o = a->o + r * a->ldo + h * head_dim;
@@ -170,7 +170,7 @@ static void attend(const weir_attention *a, int64_t r, int32_t h) {
     for (int64_t t0 = first; t0 < n_key; t0 += n) {
         const int64_t in_page = t0 % WEIR_PAGE;
         n = n_key - t0 < WEIR_PAGE - in_page ? n_key - t0 : WEIR_PAGE - in_page;
-        const float *block = weir_kv_block(kv, a->slot[r], t0, a->layer, h_kv);
+        const float *block = weir__kv_block(kv, a->slot[r], t0, a->layer, h_kv);
         page_scores(s, q, block + in_page, head_dim, n);
         if (a->softcap > 0.0f) cap_scores(s, a->scale, a->softcap, n);
         const float *bias = a->bias ? page_bias(a, r, h, t0, n, bias_buffer) : NULL;
@@ -186,7 +186,7 @@ static void attend(const weir_attention *a, int64_t r, int32_t h) {
 }
 
 static void attend_row(const weir_attention *a, int64_t r, int32_t h) {
-    if (a->slot[r] >= 0 && weir_attention_first(a, r) < a->n_key[r]) {
+    if (a->slot[r] >= 0 && weir__attention_first(a, r) < a->n_key[r]) {
         attend(a, r, h);
     } else {
         memset(a->o + r * a->ldo + h * a->kv->head_dim, 0, (size_t)a->kv->head_dim * sizeof *a->o);
@@ -203,21 +203,21 @@ enum { SERIAL_WORK = 16 * 1024 };
 static void attention_worker(void *arg, int worker, int n_worker) {
     const weir_attention *a = arg;
     long begin, end;
-    weir_pool_split(a->n_row * a->n_head, 1, worker, n_worker, &begin, &end);
+    weir__pool_split(a->n_row * a->n_head, 1, worker, n_worker, &begin, &end);
     for (int64_t i = begin; i < end; i++) attend_row(a, i % a->n_row, (int32_t)(i / a->n_row));
 }
 
 static weir_status run_attention(weir_backend *be, weir_attention *a) {
-    WEIR_TRY(weir_attention_check(a));
+    WEIR_TRY(weir__attention_check(a));
     if (a->kv->dtype != WEIR_DTYPE_F32) return WEIR_EINVAL;
     int64_t keys = 0;
     for (int64_t r = 0; r < a->n_row; r++) {
-        if (a->slot[r] >= 0) keys += a->n_key[r] - weir_attention_first(a, r);
+        if (a->slot[r] >= 0) keys += a->n_key[r] - weir__attention_first(a, r);
     }
     if (2 * keys * a->n_head * a->kv->head_dim < SERIAL_WORK) {
         attention_worker(a, 0, 1);
     } else {
-        weir_pool_run(be->pool, attention_worker, a);
+        weir__pool_run(be->pool, attention_worker, a);
     }
     return WEIR_OK;
 }

@@ -5,27 +5,27 @@
 
 /* The dense ops of the CPU backend. _cpu: portable truth, sums in double, one thread, no scratch.
  * Contracts: the headers of the argument blocks. */
-weir_status weir_embed_cpu(weir_backend *be, weir_embed *a);
-weir_status weir_rmsnorm_cpu(weir_backend *be, weir_rmsnorm *a);
-weir_status weir_linear_cpu(weir_backend *be, weir_linear *a);
-weir_status weir_rope_cpu(weir_backend *be, weir_rope *a);
-weir_status weir_kv_append_cpu(weir_backend *be, weir_kv_append *a); /* copies only: serves every ISA */
-weir_status weir_attention_cpu(weir_backend *be, weir_attention *a);
-weir_status weir_row_keys_cpu(weir_backend *be, weir_row_keys *a); /* these two serve every ISA too */
-weir_status weir_gather_cpu(weir_backend *be, weir_gather *a);
+weir_status weir__embed_cpu(weir_backend *be, weir_embed *a);
+weir_status weir__rmsnorm_cpu(weir_backend *be, weir_rmsnorm *a);
+weir_status weir__linear_cpu(weir_backend *be, weir_linear *a);
+weir_status weir__rope_cpu(weir_backend *be, weir_rope *a);
+weir_status weir__kv_append_cpu(weir_backend *be, weir_kv_append *a); /* copies only: serves every ISA */
+weir_status weir__attention_cpu(weir_backend *be, weir_attention *a);
+weir_status weir__row_keys_cpu(weir_backend *be, weir_row_keys *a); /* these two serve every ISA too */
+weir_status weir__gather_cpu(weir_backend *be, weir_gather *a);
 
 #if defined(__x86_64__)
 /* The same contracts in vectors, with the pool's threads and the backend's scratch. A machine without the
  * instructions must not call them. */
-weir_status weir_linear_avx2(weir_backend *be, weir_linear *a);
-weir_status weir_linear_avx512(weir_backend *be, weir_linear *a);
-weir_status weir_linear_avx512bf16(weir_backend *be, weir_linear *a);
-weir_status weir_rmsnorm_avx2(weir_backend *be, weir_rmsnorm *a);
-weir_status weir_rmsnorm_avx512(weir_backend *be, weir_rmsnorm *a);
-weir_status weir_rope_avx2(weir_backend *be, weir_rope *a);
-weir_status weir_rope_avx512(weir_backend *be, weir_rope *a);
-weir_status weir_attention_avx2(weir_backend *be, weir_attention *a);
-weir_status weir_attention_avx512(weir_backend *be, weir_attention *a);
+weir_status weir__linear_avx2(weir_backend *be, weir_linear *a);
+weir_status weir__linear_avx512(weir_backend *be, weir_linear *a);
+weir_status weir__linear_avx512bf16(weir_backend *be, weir_linear *a);
+weir_status weir__rmsnorm_avx2(weir_backend *be, weir_rmsnorm *a);
+weir_status weir__rmsnorm_avx512(weir_backend *be, weir_rmsnorm *a);
+weir_status weir__rope_avx2(weir_backend *be, weir_rope *a);
+weir_status weir__rope_avx512(weir_backend *be, weir_rope *a);
+weir_status weir__attention_avx2(weir_backend *be, weir_attention *a);
+weir_status weir__attention_avx512(weir_backend *be, weir_attention *a);
 #endif
 
 #endif /* WEIR_KERNELS_DENSE_CPU_H */

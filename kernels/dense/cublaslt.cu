@@ -133,7 +133,7 @@ weir_status failed(weir_cuda *cu, const weir_lt_product *p, const char *what, in
 
 } // namespace
 
-weir_status weir_cublaslt_product(weir_cuda *cu, const weir_lt_product *a) {
+weir_status weir__cublaslt_product(weir_cuda *cu, const weir_lt_product *a) {
     library *lt = static_cast<library *>(cu->lt);
     const plan *p = plan_of(lt, a);
     if (!p) return failed(cu, a, "has no algorithm", 0);
@@ -144,7 +144,7 @@ weir_status weir_cublaslt_product(weir_cuda *cu, const weir_lt_product *a) {
     return s == CUBLAS_STATUS_SUCCESS ? WEIR_OK : failed(cu, a, "failed", static_cast<int>(s));
 }
 
-weir_status weir_cublaslt_open(weir_cuda *cu, weir_err *why) {
+weir_status weir__cublaslt_open(weir_cuda *cu, weir_err *why) {
     static const char *const name[N_NAME] = {
 #define LT_TEXT(name) #name,
         LT_MAP(LT_TEXT)
@@ -153,10 +153,10 @@ weir_status weir_cublaslt_open(weir_cuda *cu, weir_err *why) {
     weir_library_fn fn[N_NAME];
     void *opened = nullptr;
     cu->lt = nullptr;
-    WEIR_TRY(weir_library_open(&opened, "libcublasLt.so.13", name, N_NAME, fn, why));
+    WEIR_TRY(weir__library_open(&opened, "libcublasLt.so.13", name, N_NAME, fn, why));
     library *lt = static_cast<library *>(weir_calloc(1, sizeof *lt));
     if (!lt) {
-        weir_library_close(opened);
+        weir__library_close(opened);
         return WEIR_ENOMEM;
     }
     cu->lt = lt;
@@ -167,24 +167,24 @@ weir_status weir_cublaslt_open(weir_cuda *cu, weir_err *why) {
     const cublasStatus_t s = lt->f.cublasLtCreate(&lt->handle);
     if (s != CUBLAS_STATUS_SUCCESS) {
         lt->handle = nullptr;
-        weir_cublaslt_close(cu);
+        weir__cublaslt_close(cu);
         return weir_fail(why, WEIR_ENOTSUP, "cuBLASLt does not start (status %d)", static_cast<int>(s));
     }
-    lt->workspace = weir_backend_alloc(&cu->base, WORKSPACE);
+    lt->workspace = weir__backend_alloc(&cu->base, WORKSPACE);
     if (!lt->workspace) {
-        weir_cublaslt_close(cu);
+        weir__cublaslt_close(cu);
         return WEIR_EDEVMEM;
     }
     return WEIR_OK;
 }
 
-void weir_cublaslt_close(weir_cuda *cu) {
+void weir__cublaslt_close(weir_cuda *cu) {
     library *lt = static_cast<library *>(cu->lt);
     if (!lt) return;
     for (int i = 0; i < N_PLAN; i++) forget(lt, &lt->plans[i]);
-    if (lt->workspace) weir_backend_free(&cu->base, lt->workspace);
+    if (lt->workspace) weir__backend_free(&cu->base, lt->workspace);
     if (lt->handle) lt->f.cublasLtDestroy(lt->handle);
-    weir_library_close(lt->handle_of_library);
+    weir__library_close(lt->handle_of_library);
     weir_free(lt);
     cu->lt = nullptr;
 }

@@ -19,6 +19,6 @@ struct weir_lt_product {
     weir_dtype dtype; /* BF16 or F32 */
 };
 
-weir_status weir_cublaslt_product(weir_cuda *cu, const weir_lt_product *p);
+weir_status weir__cublaslt_product(weir_cuda *cu, const weir_lt_product *p);
 
 #endif /* WEIR_KERNELS_DENSE_CUBLASLT_CUH */

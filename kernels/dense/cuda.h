@@ -9,14 +9,14 @@ extern "C" {
 
 /* The dense ops of the CUDA backend; called through its table alone, which makes the device current.
  * Contracts: the headers of the argument blocks. All arrays are device memory. */
-weir_status weir_embed_cuda(weir_backend *be, weir_embed *a);
-weir_status weir_rmsnorm_cuda(weir_backend *be, weir_rmsnorm *a);
-weir_status weir_linear_cuda(weir_backend *be, weir_linear *a);
-weir_status weir_rope_cuda(weir_backend *be, weir_rope *a);
-weir_status weir_row_keys_cuda(weir_backend *be, weir_row_keys *a);
-weir_status weir_gather_cuda(weir_backend *be, weir_gather *a);
-weir_status weir_kv_append_cuda(weir_backend *be, weir_kv_append *a);
-weir_status weir_attention_cuda(weir_backend *be, weir_attention *a);
+weir_status weir__embed_cuda(weir_backend *be, weir_embed *a);
+weir_status weir__rmsnorm_cuda(weir_backend *be, weir_rmsnorm *a);
+weir_status weir__linear_cuda(weir_backend *be, weir_linear *a);
+weir_status weir__rope_cuda(weir_backend *be, weir_rope *a);
+weir_status weir__row_keys_cuda(weir_backend *be, weir_row_keys *a);
+weir_status weir__gather_cuda(weir_backend *be, weir_gather *a);
+weir_status weir__kv_append_cuda(weir_backend *be, weir_kv_append *a);
+weir_status weir__attention_cuda(weir_backend *be, weir_attention *a);
 
 #ifdef __cplusplus
 }

@@ -79,11 +79,11 @@ __global__ void __launch_bounds__(THREADS)
 
 } // namespace
 
-extern "C" weir_status weir_embed_cuda(weir_backend *be, weir_embed *a) {
-    WEIR_TRY(weir_embed_check(a));
+extern "C" weir_status weir__embed_cuda(weir_backend *be, weir_embed *a) {
+    WEIR_TRY(weir__embed_check(a));
     if (a->table->layout == WEIR_LAYOUT_PANEL || a->n_row > INT32_MAX) return WEIR_EINVAL;
     if (a->n_row == 0) return WEIR_OK;
-    weir_cuda *cu = weir_cuda_of(be);
+    weir_cuda *cu = weir__cuda_of(be);
     table t = {};
     t.data = a->table->data, t.n = a->table->n, t.k = a->table->k, t.k_pad = a->table->k_pad;
     t.dtype = a->table->dtype, t.layout = a->table->layout;
@@ -92,8 +92,8 @@ extern "C" weir_status weir_embed_cuda(weir_backend *be, weir_embed *a) {
         const int64_t row_bytes = weir_dtype_row_bytes(t.dtype, t.k);
         K_LAUNCH_PDL(embed_blocks_kernel, grid, dim3(THREADS), 0, cu->stream)
         (a->x, t, a->token, a->scale, row_bytes);
-        return weir_cuda_launched(be, "embed", "n_row %lld dim %lld", (long long)a->n_row, (long long)t.k);
+        return weir__cuda_launched(be, "embed", "n_row %lld dim %lld", (long long)a->n_row, (long long)t.k);
     }
     K_LAUNCH_PDL(embed_kernel, grid, dim3(THREADS), 0, cu->stream)(a->x, t, a->token, a->scale);
-    return weir_cuda_launched(be, "embed", "n_row %lld dim %lld", (long long)a->n_row, (long long)t.k);
+    return weir__cuda_launched(be, "embed", "n_row %lld dim %lld", (long long)a->n_row, (long long)t.k);
 }

@@ -16,7 +16,7 @@ typedef struct weir_embed {
     float scale;
 } weir_embed;
 
-static inline weir_status weir_embed_check(const weir_embed *a) {
+static inline weir_status weir__embed_check(const weir_embed *a) {
     return a->n_row < 0 || !a->x || !a->table || !a->table->data || a->table->gated || !a->token ? WEIR_EINVAL
                                                                                                  : WEIR_OK;
 }

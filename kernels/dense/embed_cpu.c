@@ -17,13 +17,13 @@ static void embed_blocks(float *x, const weir_weight *w, int32_t token, float sc
     const int64_t block = weir_dtype_block(w->dtype);
     float row[WEIR_QUANT_BLOCK];
     for (int64_t b = 0; b < w->k / block; b++, x += block) {
-        weir_weight_block(w, token, b, false, row);
+        weir__weight_block(w, token, b, false, row);
         for (int64_t i = 0; i < block; i++) x[i] = scale * row[i];
     }
 }
 
 /* A token's row is one lane of a panel: 4 bytes, one f32 or a pair of 16-bit inputs, of every 64. A loop a
- * dtype, since a row an element at a time through weir_weight_get costs as much as a small product. */
+ * dtype, since a row an element at a time through weir__weight_get costs as much as a small product. */
 static void embed_row(float *x, const weir_weight *w, int32_t token, float scale) {
     if (!weir_dtype_is_float(w->dtype)) {
         embed_blocks(x, w, token, scale);
@@ -43,9 +43,9 @@ static void embed_row(float *x, const weir_weight *w, int32_t token, float scale
     }
 }
 
-weir_status weir_embed_cpu(weir_backend *be, weir_embed *a) {
+weir_status weir__embed_cpu(weir_backend *be, weir_embed *a) {
     (void)be;
-    WEIR_TRY(weir_embed_check(a));
+    WEIR_TRY(weir__embed_check(a));
     for (int64_t r = 0; r < a->n_row; r++) {
         if (a->token[r] < 0 || a->token[r] >= a->table->n) return WEIR_EINVAL;
     }

@@ -13,7 +13,7 @@ typedef struct weir_extent {
     int32_t id;
 } weir_extent;
 
-static inline int64_t weir_extent_count(int64_t n_vocab) {
+static inline int64_t weir__extent_count(int64_t n_vocab) {
     return (n_vocab + WEIR_EXTENT_SPAN - 1) / WEIR_EXTENT_SPAN;
 }
 

@@ -44,22 +44,22 @@ __global__ void __launch_bounds__(THREADS) gather_kernel(const weir_gather a) {
 
 } // namespace
 
-extern "C" weir_status weir_row_keys_cuda(weir_backend *be, weir_row_keys *a) {
-    WEIR_TRY(weir_row_keys_check(a));
+extern "C" weir_status weir__row_keys_cuda(weir_backend *be, weir_row_keys *a) {
+    WEIR_TRY(weir__row_keys_check(a));
     if (a->n_row > INT32_MAX) return WEIR_EINVAL;
     if (a->n_row == 0) return WEIR_OK;
-    weir_cuda *cu = weir_cuda_of(be);
+    weir_cuda *cu = weir__cuda_of(be);
     const dim3 grid(static_cast<unsigned>((a->n_row + THREADS - 1) / THREADS));
     K_LAUNCH_PDL(row_keys_kernel, grid, dim3(THREADS), 0, cu->stream)(*a);
-    return weir_cuda_launched(be, "row_keys", "n_row %lld", (long long)a->n_row);
+    return weir__cuda_launched(be, "row_keys", "n_row %lld", (long long)a->n_row);
 }
 
-extern "C" weir_status weir_gather_cuda(weir_backend *be, weir_gather *a) {
-    WEIR_TRY(weir_gather_check(a));
+extern "C" weir_status weir__gather_cuda(weir_backend *be, weir_gather *a) {
+    WEIR_TRY(weir__gather_check(a));
     if (a->n_row > INT32_MAX) return WEIR_EINVAL;
     if (a->n_row == 0 || a->n_col == 0) return WEIR_OK;
-    weir_cuda *cu = weir_cuda_of(be);
+    weir_cuda *cu = weir__cuda_of(be);
     K_LAUNCH_PDL(gather_kernel, dim3(static_cast<unsigned>(a->n_row)), dim3(THREADS), 0, cu->stream)(*a);
-    return weir_cuda_launched(be, "gather", "n_row %lld n_col %lld", (long long)a->n_row,
-                              (long long)a->n_col);
+    return weir__cuda_launched(be, "gather", "n_row %lld n_col %lld", (long long)a->n_row,
+                               (long long)a->n_col);
 }

@@ -31,11 +31,11 @@ typedef struct weir_gather {
     int64_t n_row, n_col;
 } weir_gather;
 
-static inline weir_status weir_row_keys_check(const weir_row_keys *a) {
+static inline weir_status weir__row_keys_check(const weir_row_keys *a) {
     return a->n_row < 0 || !a->slot || !a->pos ? WEIR_EINVAL : WEIR_OK;
 }
 
-static inline weir_status weir_gather_check(const weir_gather *a) {
+static inline weir_status weir__gather_check(const weir_gather *a) {
     if (a->n_row < 0 || a->n_col < 0 || !a->dst || !a->src || !a->index) return WEIR_EINVAL;
     return a->ld_dst < a->n_col || a->ld_src < a->n_col ? WEIR_EINVAL : WEIR_OK;
 }

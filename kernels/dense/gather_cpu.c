@@ -11,9 +11,9 @@ static weir_status check_live(const weir_row_keys *a) {
     return WEIR_OK;
 }
 
-weir_status weir_row_keys_cpu(weir_backend *be, weir_row_keys *a) {
+weir_status weir__row_keys_cpu(weir_backend *be, weir_row_keys *a) {
     (void)be;
-    WEIR_TRY(weir_row_keys_check(a));
+    WEIR_TRY(weir__row_keys_check(a));
     WEIR_TRY(check_live(a));
     for (int64_t i = 0; i < a->n_row; i++) {
         const int32_t r = a->index ? a->index[i] : (int32_t)i;
@@ -27,9 +27,9 @@ weir_status weir_row_keys_cpu(weir_backend *be, weir_row_keys *a) {
     return WEIR_OK;
 }
 
-weir_status weir_gather_cpu(weir_backend *be, weir_gather *a) {
+weir_status weir__gather_cpu(weir_backend *be, weir_gather *a) {
     (void)be;
-    WEIR_TRY(weir_gather_check(a));
+    WEIR_TRY(weir__gather_check(a));
     for (int64_t i = 0; i < a->n_row; i++) {
         memcpy(a->dst + i * a->ld_dst, a->src + a->index[i] * a->ld_src, (size_t)a->n_col * sizeof(float));
     }

@@ -63,8 +63,8 @@ template <typename T> void launch(const weir_kv_append *a, dim3 grid, cudaStream
 
 } // namespace
 
-extern "C" weir_status weir_kv_append_cuda(weir_backend *be, weir_kv_append *a) {
-    WEIR_TRY(weir_kv_append_check(a));
+extern "C" weir_status weir__kv_append_cuda(weir_backend *be, weir_kv_append *a) {
+    WEIR_TRY(weir__kv_append_check(a));
     const weir_kv_view *kv = a->kv;
     const int64_t tiles = (a->n_row + kTile - 1) / kTile;
     if (kv->dtype != WEIR_DTYPE_F32 && kv->dtype != WEIR_DTYPE_BF16) return WEIR_EINVAL;
@@ -73,12 +73,12 @@ extern "C" weir_status weir_kv_append_cuda(weir_backend *be, weir_kv_append *a) 
 
     const dim3 grid(static_cast<unsigned>((kv->n_head_kv * kv->head_dim + kTile - 1) / kTile),
                     static_cast<unsigned>(tiles));
-    cudaStream_t stream = weir_cuda_of(be)->stream;
+    cudaStream_t stream = weir__cuda_of(be)->stream;
     if (kv->dtype == WEIR_DTYPE_F32) {
         launch<float>(a, grid, stream);
     } else {
         launch<uint16_t>(a, grid, stream);
     }
-    return weir_cuda_launched(be, "kv_append", "n_row %lld n_head_kv %d head_dim %d",
-                              static_cast<long long>(a->n_row), kv->n_head_kv, kv->head_dim);
+    return weir__cuda_launched(be, "kv_append", "n_row %lld n_head_kv %d head_dim %d",
+                               static_cast<long long>(a->n_row), kv->n_head_kv, kv->head_dim);
 }

@@ -363,7 +363,7 @@ weir_status launch_rows(weir_cuda *cu, const job &j, const cut &c, int panels, c
 int64_t tiles_at_once(const weir_cuda *cu, const weir_linear_plan &p, int64_t n_tile) {
     int64_t most = 4096;
     if (p.split > 1) {
-        const int64_t room = static_cast<int64_t>(cu->base.scratch_floats / weir_linear_partial_floats(&p));
+        const int64_t room = static_cast<int64_t>(cu->base.scratch_floats / weir__linear_partial_floats(&p));
         const int64_t words = (cu->n_counter - WEIR_COUNT_TEAM) / p.n_unit;
         most = room < most ? room : most;
         most = words < most ? words : most;
@@ -372,7 +372,7 @@ int64_t tiles_at_once(const weir_cuda *cu, const weir_linear_plan &p, int64_t n_
 }
 
 weir_status fragment_rows(weir_cuda *cu, const weir_linear *a) {
-    const weir_linear_plan p = weir_linear_plan_of(a->w->n, a->w->k, a->w->gated);
+    const weir_linear_plan p = weir__linear_plan_of(a->w->n, a->w->k, a->w->gated);
     const int rt = a->n_row <= 8 ? 8 : 16;
     const int64_t n_tile = (a->n_row + rt - 1) / rt, step = tiles_at_once(cu, p, n_tile);
     if (step < 1) return WEIR_ENOMEM;
@@ -387,7 +387,7 @@ weir_status fragment_rows(weir_cuda *cu, const weir_linear *a) {
         j.x += t * rt * a->ldx;
         j.y += t * rt * a->ldy;
         if (spans) j.extent = nullptr;
-        if (j.extent) j.extent += t * rt * weir_extent_count(a->extent_n);
+        if (j.extent) j.extent += t * rt * weir__extent_count(a->extent_n);
         c.n_tile = static_cast<int32_t>(n_tile - t < step ? n_tile - t : step);
         j.n_row = a->n_row - t * rt < c.n_tile * static_cast<int64_t>(rt)
                       ? a->n_row - t * rt
@@ -400,10 +400,10 @@ weir_status fragment_rows(weir_cuda *cu, const weir_linear *a) {
 
 } // namespace
 
-extern "C" weir_status weir_linear_cuda(weir_backend *be, weir_linear *a) {
-    WEIR_TRY(weir_linear_check(a));
+extern "C" weir_status weir__linear_cuda(weir_backend *be, weir_linear *a) {
+    WEIR_TRY(weir__linear_check(a));
     if (a->n_row == 0) return WEIR_OK;
-    weir_cuda *cu = weir_cuda_of(be);
+    weir_cuda *cu = weir__cuda_of(be);
     if (a->w->layout == WEIR_LAYOUT_FRAGMENT) return fragment_rows(cu, a);
     if (a->w->layout != WEIR_LAYOUT_ROWS) return WEIR_EINVAL;
     if (!weir_dtype_is_float(a->w->dtype)) return linear::quant_rows(cu, a);

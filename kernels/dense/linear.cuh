@@ -230,9 +230,9 @@ weir_status prefill(weir_cuda *cu, const weir_linear *a);    /* linear_prefill.c
 weir_status extents(weir_cuda *cu, const weir_linear *a);    /* linear_rows.cu: of outputs that lie in y */
 
 inline weir_status launched(weir_cuda *cu, const char *kernel, const weir_linear *a) {
-    return weir_cuda_launched(&cu->base, "linear", "%s, n_row %lld n %lld k %lld %s%s", kernel,
-                              (long long)a->n_row, (long long)a->w->n, (long long)a->w->k,
-                              weir_dtype_name(a->w->dtype), a->w->gated ? " gated" : "");
+    return weir__cuda_launched(&cu->base, "linear", "%s, n_row %lld n %lld k %lld %s%s", kernel,
+                               (long long)a->n_row, (long long)a->w->n, (long long)a->w->k,
+                               weir_dtype_name(a->w->dtype), a->w->gated ? " gated" : "");
 }
 
 } // namespace linear

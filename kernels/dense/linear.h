@@ -17,7 +17,7 @@ typedef enum weir_epilogue {
 } weir_epilogue;
 
 /* y is read before it is written: not with a gated weight. */
-static inline bool weir_epilogue_reads(weir_epilogue e) { return e == WEIR_EPI_ADD || e == WEIR_EPI_MUL; }
+static inline bool weir__epilogue_reads(weir_epilogue e) { return e == WEIR_EPI_ADD || e == WEIR_EPI_MUL; }
 
 /* y[r][n] = epilogue(scale * sum_k xn[r][k] * w[n][k]),   xn = norm ? rmsnorm(x[r], norm, eps) : x[r]
  * gated:  y[r][n] = act(scale * xn·gate[n]) * (xn·up[n]); act from the epilogue (STORE = identity)
@@ -40,12 +40,12 @@ static inline bool weir_epilogue_reads(weir_epilogue e) { return e == WEIR_EPI_A
  * in f32, in rising k. A NaN or an infinity among its inputs makes a row's outputs NaN; 32 inputs below
  * 2^-100 count as zero. The portable truth and devices take the input as it is.
  *
- * extent  NULL, or (n_row, weir_extent_count(extent_n)) backend memory: smallest and largest of each row's
+ * extent  NULL, or (n_row, weir__extent_count(extent_n)) backend memory: smallest and largest of each row's
  *         outputs [0, extent_n) by spans (a head's logits, for the row statistics that follow). Written by
  *         backends that say so (weir_backend.extents) and left alone by others. Not with a gated weight, rows
  *         = true only.
  *
- * Moves weir_weight_bytes + 4 * n_row * (k + n) bytes.
+ * Moves weir__weight_bytes + 4 * n_row * (k + n) bytes.
  * Truth (portable) sums in double. Error of a fast path's product d: (9/8 k + 16) * 2^-24 * sum|xn w|, plus
  * 2^-8 * sum|xn w| where the input is rounded to bf16; of an activation: 2^-21 |d|. Where it is rounded to
  * bytes: with a the largest |xn| of its 32 and w = s q + o, plus sum a |w| / 253 + (k / 8 + 16) * 2^-24 * sum
@@ -54,8 +54,8 @@ static inline bool weir_epilogue_reads(weir_epilogue e) { return e == WEIR_EPI_A
  * WEIR_EINVAL  n_row < 0, ldx < k, ldy < n, a gated weight with WEIR_EPI_ADD or WEIR_EPI_MUL, an extent where
  *              the contract has none, NULL, a softcap below 0, or one with a gated weight or an epilogue that
  *              is not WEIR_EPI_STORE
- * WEIR_ENOMEM  the backend's scratch is less than weir_linear_scratch_floats(k), or on a device
- *              weir_linear_cuda_scratch_floats(n, k, chunk)
+ * WEIR_ENOMEM  the backend's scratch is less than weir__linear_scratch_floats(k), or on a device
+ *              weir__linear_cuda_scratch_floats(n, k, chunk)
  *
  * On a device: FRAGMENT weights round x norm to bf16 and scale by the row's factor behind the sum, with rows
  * = false too. ROWS weights with rows = true stay f32, in a kernel made for models that are not bf16; with
@@ -64,7 +64,7 @@ static inline bool weir_epilogue_reads(weir_epilogue e) { return e == WEIR_EPI_A
  * rows = true.
  *
  * Model of the FRAGMENT kernel (linear.cu, linear_plan.h), r <= 16 rows in one pass:
- *   from HBM    32 bytes a panel and input: weir_weight_bytes, once for every 16 rows
+ *   from HBM    32 bytes a panel and input: weir__weight_bytes, once for every 16 rows
  *   from L2     4 r k bytes a unit's first block: 19% of the weights for 6 rows and four panels, 75% for one
  *   in flight   8 warps x D tiles x 512 bytes a block: 32 KB (D = 8) or 64 KB; two blocks a processor
  *   shared      ring 32 or 64 KB, sums 5 KB for 8 rows and 10 for 16, rows 2 r (inputs of a slice, or what
@@ -92,28 +92,28 @@ typedef struct weir_linear {
 enum { WEIR_LINEAR_CHUNK = 64 }; /* rows that are prepared at once */
 
 /* Floats of scratch a worker needs for products of k inputs, any n and n_row: pass the largest k of a model
- * to weir_backend_reserve. A backend fresh from open serves k <= 1024. */
-static inline size_t weir_linear_scratch_floats(int64_t k) {
+ * to weir__backend_reserve. A backend fresh from open serves k <= 1024. */
+static inline size_t weir__linear_scratch_floats(int64_t k) {
     return (size_t)WEIR_LINEAR_CHUNK * ((size_t)k + 32); /* rows padded to whole lines, and one */
 }
 
 /* Floats of scratch on a device for products of n outputs (both matrices of a gated pair counted), k inputs
  * and any n_row. chunk: the backend's where the weight multiplies prompts (rows = false), 0 where it does not
  * (a head). */
-static inline size_t weir_linear_cuda_scratch_floats(int64_t n, int64_t k, int64_t chunk) {
-    const weir_linear_plan one = weir_linear_plan_of(n, k, false),
-                           two = weir_linear_plan_of((n + 1) / 2, k, true);
-    size_t most = weir_linear_partial_floats(&one);
-    if (weir_linear_partial_floats(&two) > most) most = weir_linear_partial_floats(&two);
+static inline size_t weir__linear_cuda_scratch_floats(int64_t n, int64_t k, int64_t chunk) {
+    const weir_linear_plan one = weir__linear_plan_of(n, k, false),
+                           two = weir__linear_plan_of((n + 1) / 2, k, true);
+    size_t most = weir__linear_partial_floats(&one);
+    if (weir__linear_partial_floats(&two) > most) most = weir__linear_partial_floats(&two);
     /* parts on 256 bytes */
     const size_t prompt = chunk > 0 ? (size_t)chunk * (size_t)(n + 4 + k + 1) + 3 * 64 : 0;
     return prompt > most ? prompt : most;
 }
 
-static inline weir_status weir_linear_check(const weir_linear *a) {
+static inline weir_status weir__linear_check(const weir_linear *a) {
     if (a->n_row < 0 || !a->x || !a->y || !a->w || !a->w->data) return WEIR_EINVAL;
     if (a->ldx < a->w->k || a->ldy < a->w->n) return WEIR_EINVAL;
-    if (a->w->gated && (weir_epilogue_reads(a->epilogue) || a->extent)) return WEIR_EINVAL;
+    if (a->w->gated && (weir__epilogue_reads(a->epilogue) || a->extent)) return WEIR_EINVAL;
     if (!(a->softcap >= 0.0f)) return WEIR_EINVAL;
     if (a->softcap > 0.0f && (a->w->gated || a->epilogue != WEIR_EPI_STORE)) return WEIR_EINVAL;
     if (a->extent && (!a->rows || a->extent_n < 1 || a->extent_n > a->w->n)) return WEIR_EINVAL;

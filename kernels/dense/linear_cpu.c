@@ -34,18 +34,18 @@ static double dot(const weir_linear *a, const float *x, double factor, int64_t n
     double sum = 0.0;
     for (int64_t i = 0; i < a->w->k; i += block) {
         if (block == 1) {
-            w[0] = weir_weight_get(a->w, n, i, up);
+            w[0] = weir__weight_get(a->w, n, i, up);
         } else {
-            weir_weight_block(a->w, n, i / block, up, w);
+            weir__weight_block(a->w, n, i / block, up, w);
         }
         for (int j = 0; j < block; j++) sum += input(a, x, factor, i + j) * (double)w[j];
     }
     return sum;
 }
 
-weir_status weir_linear_cpu(weir_backend *be, weir_linear *a) {
+weir_status weir__linear_cpu(weir_backend *be, weir_linear *a) {
     (void)be;
-    WEIR_TRY(weir_linear_check(a));
+    WEIR_TRY(weir__linear_check(a));
     for (int64_t r = 0; r < a->n_row; r++) {
         const float *x = a->x + r * a->ldx;
         float *y = a->y + r * a->ldy;

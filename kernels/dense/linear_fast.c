@@ -75,7 +75,7 @@ static void rows_worker(void *arg, int worker, int n_worker) {
     const job *j = arg;
     const int64_t n_panel = j->a->w->n_panel;
     long begin, end;
-    weir_pool_split(n_panel, n_panel >= 8 * n_worker ? 4 : 2, worker, n_worker, &begin, &end);
+    weir__pool_split(n_panel, n_panel >= 8 * n_worker ? 4 : 2, worker, n_worker, &begin, &end);
     if (begin >= end) return;
     int64_t step, stride;
     const unsigned char *x = prepared_rows(j, worker, &step, &stride);
@@ -98,8 +98,8 @@ static void rows_worker(void *arg, int worker, int n_worker) {
 
 static weir_status linear_fast(weir_backend *be, const weir_linear *a, const weir_linear_kernels *kernels,
                                const weir_linear_bf16 *bf16, const weir_linear_quant *quant) {
-    WEIR_TRY(weir_linear_check(a));
-    if (be->scratch_floats < weir_linear_scratch_floats(a->w->k)) return WEIR_ENOMEM;
+    WEIR_TRY(weir__linear_check(a));
+    if (be->scratch_floats < weir__linear_scratch_floats(a->w->k)) return WEIR_ENOMEM;
     const weir_weight *w = a->w;
     const bool round_rows = a->rows && bf16 && w->dtype == WEIR_DTYPE_BF16;
     job j = {
@@ -109,7 +109,7 @@ static weir_status linear_fast(weir_backend *be, const weir_linear *a, const wei
                    : a->norm || w->k != w->k_pad ? kernels->prepare
                                                  : NULL,
         .row_bytes = row_stride(w->k_pad * (round_rows ? 2 : 4)),
-        .panel_bytes = weir_weight_panel_bytes(w),
+        .panel_bytes = weir__weight_panel_bytes(w),
     };
     if (!weir_dtype_is_float(w->dtype)) {
         j.quant = quant, j.tile = quant->tile[w->dtype], j.tile_rows = quant->tile_rows;
@@ -123,21 +123,21 @@ static weir_status linear_fast(weir_backend *be, const weir_linear *a, const wei
         if (serial) {
             rows_worker(&j, 0, 1);
         } else {
-            weir_pool_run(be->pool, rows_worker, &j);
+            weir__pool_run(be->pool, rows_worker, &j);
         }
     }
     return WEIR_OK;
 }
 
-weir_status weir_linear_avx2(weir_backend *be, weir_linear *a) {
+weir_status weir__linear_avx2(weir_backend *be, weir_linear *a) {
     return linear_fast(be, a, &weir_linear_kernels_avx2, NULL, &weir_linear_quant_avx2);
 }
 
-weir_status weir_linear_avx512(weir_backend *be, weir_linear *a) {
+weir_status weir__linear_avx512(weir_backend *be, weir_linear *a) {
     return linear_fast(be, a, &weir_linear_kernels_avx512, NULL, &weir_linear_quant_avx512);
 }
 
-weir_status weir_linear_avx512bf16(weir_backend *be, weir_linear *a) {
+weir_status weir__linear_avx512bf16(weir_backend *be, weir_linear *a) {
     return linear_fast(be, a, &weir_linear_kernels_avx512, &weir_linear_bf16_avx512,
                        &weir_linear_quant_avx512vnni);
 }

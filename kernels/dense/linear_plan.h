@@ -35,7 +35,7 @@ typedef struct weir_linear_plan {
     int64_t slice; /* tiles of a slice; the last may have fewer */
 } weir_linear_plan;
 
-static inline weir_linear_plan weir_linear_plan_of(int64_t n, int64_t k, bool gated) {
+static inline weir_linear_plan weir__linear_plan_of(int64_t n, int64_t k, bool gated) {
     const int64_t n_panel = (n + WEIR_TILE - 1) / WEIR_TILE * (gated ? 2 : 1);
     weir_linear_plan p;
     p.panels = gated ? 2 : 1;
@@ -59,7 +59,7 @@ static inline weir_linear_plan weir_linear_plan_of(int64_t n, int64_t k, bool ga
 
 /* Floats that the slices of one pass of 16 rows leave behind: (split, n_unit, 16 rows, 64 outputs and the sum
  * of squares). */
-static inline size_t weir_linear_partial_floats(const weir_linear_plan *p) {
+static inline size_t weir__linear_partial_floats(const weir_linear_plan *p) {
     if (p->split == 1) return 0;
     return (size_t)p->split * (size_t)p->n_unit * WEIR_LINEAR_ROWS * (4 * WEIR_TILE + 1);
 }

@@ -75,7 +75,7 @@ weir_status one_chunk(weir_cuda *cu, const weir_linear *a, const job &j, const p
     product.x = p.x, product.w = a->w->data, product.y = p.sums;
     product.n = a->w->gated ? 2 * a->w->n : a->w->n, product.k = a->w->k, product.ldy = ld;
     product.chunk = cu->base.chunk, product.dtype = a->w->dtype;
-    WEIR_TRY(weir_cublaslt_product(cu, &product));
+    WEIR_TRY(weir__cublaslt_product(cu, &product));
     const dim3 grid(static_cast<unsigned>((a->w->n + THREADS - 1) / THREADS), static_cast<unsigned>(j.n_row));
     K_LAUNCH_PDL(finish_kernel, grid, dim3(THREADS), 0, cu->stream)(j, p.sums, ld, p.factor);
     return launched(cu, "prompt epilogue", a);

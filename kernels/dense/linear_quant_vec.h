@@ -354,7 +354,7 @@ WEIR_INLINE void add_block_q6_k(vf (*acc)[8], const block_at *b, const unsigned 
  * inlining. */
 WEIR_INLINE void quant_sums(vf (*acc)[8], const weir_linear_tile *t, int64_t at, int64_t n, const int R,
                             const int P, const int kind) {
-    const weir_quant_pack pack = weir_quant_pack_of((weir_dtype)kind);
+    const weir_quant_pack pack = weir__quant_pack_of((weir_dtype)kind);
     const int block = weir_dtype_block((weir_dtype)kind);
     const int64_t n_block = 2 * t->n_pair / block, word_bytes = pack.words * LINE;
     block_at b;

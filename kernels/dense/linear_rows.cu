@@ -166,9 +166,9 @@ weir_status extents(weir_cuda *cu, const weir_linear *a) {
     for (int64_t r = 0; r < a->n_row; r += MOST_Y) {
         job j = job_of(a);
         j.y += r * a->ldy;
-        j.extent += r * weir_extent_count(a->extent_n);
+        j.extent += r * weir__extent_count(a->extent_n);
         const int64_t rows = a->n_row - r < MOST_Y ? a->n_row - r : MOST_Y,
-                      spans = weir_extent_count(a->extent_n);
+                      spans = weir__extent_count(a->extent_n);
         const dim3 grid(static_cast<unsigned>((spans + WARPS - 1) / WARPS), static_cast<unsigned>(rows));
         K_LAUNCH_PDL(extent_kernel, grid, dim3(THREADS), 0, cu->stream)(j);
         WEIR_TRY(launched(cu, "extents", a));

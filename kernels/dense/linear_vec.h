@@ -90,7 +90,7 @@ WEIR_INLINE vf activate(weir_epilogue e, vf d) {
 WEIR_INLINE vf onto(vf y, vf d, weir_epilogue e) { return e == WEIR_EPI_ADD ? vf_add(y, d) : vf_mul(y, d); }
 
 WEIR_INLINE void put(float *y, vf d, weir_epilogue e, int64_t left) {
-    const bool reads = weir_epilogue_reads(e);
+    const bool reads = weir__epilogue_reads(e);
     if (left >= VF) {
         vf_store(y, reads ? onto(vf_load(y), d, e) : d);
     } else if (left > 0) {

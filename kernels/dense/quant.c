@@ -78,7 +78,7 @@ static void block_q6_k(const unsigned char *p, float *out) {
     }
 }
 
-void weir_dequantise_block(weir_dtype dtype, const void *block, float *out) {
+void weir__dequantise_block(weir_dtype dtype, const void *block, float *out) {
     const unsigned char *p = block;
     switch (dtype) {
     case WEIR_DTYPE_Q4_0: block_32(p, false, false, out); break;
@@ -104,14 +104,14 @@ static float float_at(weir_dtype dtype, const unsigned char *p) {
     return dtype == WEIR_DTYPE_F16 ? weir_f32_from_f16(h) : weir_f32_from_bf16(h);
 }
 
-void weir_dequantise_row(weir_dtype dtype, const void *row, int64_t n, float *out) {
+void weir__dequantise_row(weir_dtype dtype, const void *row, int64_t n, float *out) {
     const unsigned char *p = row;
     const int64_t block = weir_dtype_block(dtype), bytes = weir_dtype_block_bytes(dtype);
     for (int64_t i = 0; i < n; i += block, p += bytes) {
         if (weir_dtype_is_float(dtype))
             out[i] = float_at(dtype, p);
         else
-            weir_dequantise_block(dtype, p, out + i);
+            weir__dequantise_block(dtype, p, out + i);
     }
 }
 
@@ -122,6 +122,6 @@ float weir_tensor_get(const weir_tensor *t, int64_t r, int64_t c) {
                              (size_t)(c / block) * (size_t)weir_dtype_block_bytes(t->dtype);
     if (weir_dtype_is_float(t->dtype)) return float_at(t->dtype, p);
     float out[WEIR_QUANT_BLOCK];
-    weir_dequantise_block(t->dtype, p, out);
+    weir__dequantise_block(t->dtype, p, out);
     return out[c % block];
 }

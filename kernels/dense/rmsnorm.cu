@@ -94,14 +94,14 @@ bool aligned16(const void *p) { return reinterpret_cast<uintptr_t>(p) % 16 == 0;
 
 } // namespace
 
-extern "C" weir_status weir_rmsnorm_cuda(weir_backend *be, weir_rmsnorm *a) {
-    WEIR_TRY(weir_rmsnorm_check(a));
+extern "C" weir_status weir__rmsnorm_cuda(weir_backend *be, weir_rmsnorm *a) {
+    WEIR_TRY(weir__rmsnorm_check(a));
     if (a->n_row > INT32_MAX) return WEIR_EINVAL;
     if (a->n_row == 0) return WEIR_OK;
-    weir_cuda *cu = weir_cuda_of(be);
+    weir_cuda *cu = weir__cuda_of(be);
     job j = {};
     j.y = a->y, j.x = a->x, j.w = a->w, j.dim = a->dim, j.eps = a->eps, j.add = a->add;
     j.vector = a->dim % 4 == 0 && aligned16(a->x) && aligned16(a->y) && aligned16(a->w);
     K_LAUNCH_PDL(rmsnorm_kernel, dim3(static_cast<unsigned>(a->n_row)), dim3(THREADS), 0, cu->stream)(j);
-    return weir_cuda_launched(be, "rmsnorm", "n_row %lld dim %lld", (long long)a->n_row, (long long)a->dim);
+    return weir__cuda_launched(be, "rmsnorm", "n_row %lld dim %lld", (long long)a->n_row, (long long)a->dim);
 }

@@ -19,7 +19,7 @@ typedef struct weir_rmsnorm {
     bool add;
 } weir_rmsnorm;
 
-static inline weir_status weir_rmsnorm_check(const weir_rmsnorm *a) {
+static inline weir_status weir__rmsnorm_check(const weir_rmsnorm *a) {
     if (a->n_row < 0 || a->dim <= 0 || !a->x || !a->y || !a->w) return WEIR_EINVAL;
     return a->add && a->y == a->x ? WEIR_EINVAL : WEIR_OK;
 }

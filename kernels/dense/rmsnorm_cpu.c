@@ -2,9 +2,9 @@
 
 #include "kernels/dense/cpu.h"
 
-weir_status weir_rmsnorm_cpu(weir_backend *be, weir_rmsnorm *a) {
+weir_status weir__rmsnorm_cpu(weir_backend *be, weir_rmsnorm *a) {
     (void)be;
-    WEIR_TRY(weir_rmsnorm_check(a));
+    WEIR_TRY(weir__rmsnorm_check(a));
     for (int64_t r = 0; r < a->n_row; r++) {
         const float *x = a->x + r * a->dim;
         float *y = a->y + r * a->dim;

@@ -25,16 +25,16 @@ static void normalise(const weir_rmsnorm *a, int64_t r) {
 static void rmsnorm_worker(void *arg, int worker, int n_worker) {
     const weir_rmsnorm *a = arg;
     long begin, end;
-    weir_pool_split(a->n_row, 1, worker, n_worker, &begin, &end);
+    weir__pool_split(a->n_row, 1, worker, n_worker, &begin, &end);
     for (long r = begin; r < end; r++) normalise(a, r);
 }
 
 static weir_status run_rmsnorm(weir_backend *be, weir_rmsnorm *a) {
-    WEIR_TRY(weir_rmsnorm_check(a));
+    WEIR_TRY(weir__rmsnorm_check(a));
     if (a->n_row <= SERIAL_FLOATS / a->dim) {
         rmsnorm_worker(a, 0, 1);
     } else {
-        weir_pool_run(be->pool, rmsnorm_worker, a);
+        weir__pool_run(be->pool, rmsnorm_worker, a);
     }
     return WEIR_OK;
 }

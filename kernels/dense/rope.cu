@@ -86,15 +86,15 @@ __global__ void __launch_bounds__(THREADS) rope_kernel(const weir_rope a, int n_
 
 } // namespace
 
-extern "C" weir_status weir_rope_cuda(weir_backend *be, weir_rope *a) {
-    WEIR_TRY(weir_rope_check(a));
+extern "C" weir_status weir__rope_cuda(weir_backend *be, weir_rope *a) {
+    WEIR_TRY(weir__rope_check(a));
     if (a->n_row > INT32_MAX) return WEIR_EINVAL;
     if (a->head_dim > DIMS) return WEIR_ENOTSUP;
     if (a->n_row == 0) return WEIR_OK;
-    weir_cuda *cu = weir_cuda_of(be);
+    weir_cuda *cu = weir__cuda_of(be);
     const int n_all = a->n_head + (a->bias ? 2 : 1) * a->n_head_kv;
     const dim3 grid(static_cast<unsigned>(a->n_row), static_cast<unsigned>((n_all + WARPS - 1) / WARPS));
     K_LAUNCH_PDL(rope_kernel, grid, dim3(THREADS), 0, cu->stream)(*a, n_all);
-    return weir_cuda_launched(be, "rope", "n_row %lld heads %d of %d", (long long)a->n_row, n_all,
-                              (int)a->head_dim);
+    return weir__cuda_launched(be, "rope", "n_row %lld heads %d of %d", (long long)a->n_row, n_all,
+                               (int)a->head_dim);
 }

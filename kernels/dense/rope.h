@@ -58,7 +58,7 @@ enum {
     WEIR_ROPE_CUDA_DIMS = 256, /* largest head_dim on a device, as attention's */
 };
 
-static inline weir_status weir_rope_check(const weir_rope *a) {
+static inline weir_status weir__rope_check(const weir_rope *a) {
     if (a->n_row < 0 || a->n_head <= 0 || a->n_head_kv <= 0 || a->head_dim <= 0) return WEIR_EINVAL;
     if (a->n_dim < 0 || a->n_dim % 2 || a->n_dim > a->head_dim || a->n_dim > WEIR_ROPE_DIMS)
         return WEIR_EINVAL;

@@ -33,9 +33,9 @@ static void prepare_head(const weir_rope *a, float *x, const float *bias, const 
     }
 }
 
-weir_status weir_rope_cpu(weir_backend *be, weir_rope *a) {
+weir_status weir__rope_cpu(weir_backend *be, weir_rope *a) {
     (void)be;
-    WEIR_TRY(weir_rope_check(a));
+    WEIR_TRY(weir__rope_check(a));
     const int64_t n = a->head_dim, n_q = a->n_head * n, n_kv = a->n_head_kv * n;
     for (int64_t r = 0; r < a->n_row; r++) {
         if (a->slot[r] < 0) continue;

@@ -73,7 +73,7 @@ static void rope_worker(void *arg, int worker, int n_worker) {
     const int64_t n_q = (int64_t)a->n_head * a->head_dim, n_kv = (int64_t)a->n_head_kv * a->head_dim;
     angles t;
     long begin, end;
-    weir_pool_split(a->n_row, 1, worker, n_worker, &begin, &end);
+    weir__pool_split(a->n_row, 1, worker, n_worker, &begin, &end);
     for (long r = begin; r < end; r++) {
         if (a->slot[r] < 0) continue;
         float *q = a->q + r * a->ld, *k = a->k + r * a->ld;
@@ -89,11 +89,11 @@ static void rope_worker(void *arg, int worker, int n_worker) {
 }
 
 static weir_status run_rope(weir_backend *be, weir_rope *a) {
-    WEIR_TRY(weir_rope_check(a));
+    WEIR_TRY(weir__rope_check(a));
     if (a->n_row <= SERIAL_FLOATS / a->ld) {
         rope_worker(a, 0, 1);
     } else {
-        weir_pool_run(be->pool, rope_worker, a);
+        weir__pool_run(be->pool, rope_worker, a);
     }
     return WEIR_OK;
 }

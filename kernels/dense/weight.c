@@ -27,12 +27,12 @@ static int64_t padded_k(weir_layout layout, weir_dtype dtype, int64_t k) {
 
 static int64_t panel_bytes_of(weir_dtype dtype, int64_t k_pad) {
     return weir_dtype_is_float(dtype) ? k_pad * PANEL * weir_dtype_bytes(dtype)
-                                      : weir_quant_panel_bytes(dtype, k_pad);
+                                      : weir__quant_panel_bytes(dtype, k_pad);
 }
 
-int64_t weir_weight_panel_bytes(const weir_weight *w) { return panel_bytes_of(w->dtype, w->k_pad); }
+int64_t weir__weight_panel_bytes(const weir_weight *w) { return panel_bytes_of(w->dtype, w->k_pad); }
 
-size_t weir_weight_bytes(weir_layout layout, weir_dtype dtype, int64_t n, int64_t k, bool gated) {
+size_t weir__weight_bytes(weir_layout layout, weir_dtype dtype, int64_t n, int64_t k, bool gated) {
     if (n <= 0 || k <= 0 || n > INT64_MAX / 4 || k > INT64_MAX / 4) return SIZE_MAX;
     if (layout == WEIR_LAYOUT_FRAGMENT && dtype != WEIR_DTYPE_BF16) return SIZE_MAX;
     if (k % weir_dtype_block(dtype) != 0 || k > INT64_MAX / 1024) return SIZE_MAX;
@@ -100,14 +100,14 @@ static const unsigned char *row_of(const weir_tensor *part, int n_part, bool gat
 /* Panels [first, first + n_panel) of w at dst. */
 static void pack_panels(const weir_weight *w, const weir_tensor *part, int n_part, int64_t first,
                         int64_t n_panel, unsigned char *dst) {
-    const size_t panel_bytes = (size_t)weir_weight_panel_bytes(w);
+    const size_t panel_bytes = (size_t)weir__weight_panel_bytes(w);
     for (int64_t i = 0; i < n_panel; i++, dst += panel_bytes) {
         memset(dst, 0, panel_bytes);
         for (int64_t lane = 0; lane < PANEL; lane++) {
             const unsigned char *src = row_of(part, n_part, w->gated, first + i, lane);
             if (!src) continue;
             if (!weir_dtype_is_float(w->dtype)) {
-                weir_quant_pack_row(w->dtype, dst, lane, src, w->k);
+                weir__quant_pack_row(w->dtype, dst, lane, src, w->k);
             } else if (w->dtype == WEIR_DTYPE_F32) {
                 pack_row32(dst, lane, src, w->k);
             } else {
@@ -129,8 +129,8 @@ typedef struct pack_job {
 static void pack_worker(void *arg, int worker, int n_worker) {
     const pack_job *j = arg;
     long begin, end;
-    weir_pool_split(j->n_panel, 1, worker, n_worker, &begin, &end);
-    const size_t at = (size_t)begin * (size_t)weir_weight_panel_bytes(j->w);
+    weir__pool_split(j->n_panel, 1, worker, n_worker, &begin, &end);
+    const size_t at = (size_t)begin * (size_t)weir__weight_panel_bytes(j->w);
     pack_panels(j->w, j->part, j->n_part, j->first + begin, end - begin, j->dst + at);
 }
 
@@ -138,8 +138,8 @@ static void pack_worker(void *arg, int worker, int n_worker) {
  * billion parameters. NULL: this thread alone, where the matrix is small or there are no more. */
 static weir_pool *open_packers(size_t bytes) {
     weir_pool *pool = NULL;
-    const int cores = weir_pool_cores(), n = cores < PACKERS ? cores : PACKERS;
-    if (bytes <= STAGE_BYTES || n < 2 || weir_pool_create(&pool, n) != WEIR_OK) return NULL;
+    const int cores = weir__pool_cores(), n = cores < PACKERS ? cores : PACKERS;
+    if (bytes <= STAGE_BYTES || n < 2 || weir__pool_create(&pool, n) != WEIR_OK) return NULL;
     return pool;
 }
 
@@ -147,7 +147,7 @@ static weir_pool *open_packers(size_t bytes) {
  * matrix. */
 static weir_status upload_panels(weir_backend *be, const weir_weight *w, const weir_tensor *part,
                                  int n_part) {
-    const size_t panel_bytes = (size_t)weir_weight_panel_bytes(w);
+    const size_t panel_bytes = (size_t)weir__weight_panel_bytes(w);
     int64_t step = panel_bytes * PACKERS < STAGE_BYTES ? (int64_t)(STAGE_BYTES / panel_bytes) : PACKERS;
     if (step > w->n_panel) step = w->n_panel;
     unsigned char *stage = weir_alloc((size_t)step, panel_bytes);
@@ -158,13 +158,13 @@ static weir_status upload_panels(weir_backend *be, const weir_weight *w, const w
         const int64_t n_panel = w->n_panel - first < step ? w->n_panel - first : step;
         pack_job job = {w, part, n_part, first, n_panel, stage};
         if (pool)
-            weir_pool_run(pool, pack_worker, &job);
+            weir__pool_run(pool, pack_worker, &job);
         else
             pack_worker(&job, 0, 1);
-        s = weir_backend_upload(be, (unsigned char *)w->data + (size_t)first * panel_bytes, stage,
-                                (size_t)n_panel * panel_bytes);
+        s = weir__backend_upload(be, (unsigned char *)w->data + (size_t)first * panel_bytes, stage,
+                                 (size_t)n_panel * panel_bytes);
     }
-    weir_pool_free(pool);
+    weir__pool_free(pool);
     weir_free(stage);
     return s;
 }
@@ -174,21 +174,21 @@ static weir_status upload_rows(weir_backend *be, const weir_weight *w, const wei
     unsigned char *dst = w->data;
     for (int p = 0; p < n_part; p++) {
         const size_t bytes = (size_t)part[p].rows * (size_t)weir_dtype_row_bytes(w->dtype, w->k);
-        WEIR_TRY(weir_backend_upload(be, dst, part[p].data, bytes));
+        WEIR_TRY(weir__backend_upload(be, dst, part[p].data, bytes));
         dst += bytes;
     }
     return WEIR_OK;
 }
 
-weir_status weir_weight_pack(struct weir_backend *be, const weir_tensor *part, int n_part, bool gated,
-                             weir_use use, weir_weight *out) {
+weir_status weir__weight_pack(struct weir_backend *be, const weir_tensor *part, int n_part, bool gated,
+                              weir_use use, weir_weight *out) {
     int64_t n;
     if (!be || !out) return WEIR_EINVAL;
     WEIR_TRY(check_parts(part, n_part, gated, &n));
     const weir_dtype dtype = part[0].dtype;
-    const weir_layout layout = weir_layout_of(be->device, dtype, use);
+    const weir_layout layout = weir__layout_of(be->device, dtype, use);
     const int64_t k = part[0].cols;
-    const size_t bytes = weir_weight_bytes(layout, dtype, n, k, gated);
+    const size_t bytes = weir__weight_bytes(layout, dtype, n, k, gated);
     weir_weight w = {.dtype = dtype,
                      .n = n,
                      .k = k,
@@ -196,12 +196,12 @@ weir_status weir_weight_pack(struct weir_backend *be, const weir_tensor *part, i
                      .k_pad = padded_k(layout, dtype, k),
                      .gated = gated,
                      .layout = layout};
-    w.data = bytes == SIZE_MAX ? NULL : weir_backend_alloc(be, bytes);
+    w.data = bytes == SIZE_MAX ? NULL : weir__backend_alloc(be, bytes);
     if (!w.data) return be->device ? WEIR_EDEVMEM : WEIR_ENOMEM;
 
     weir_status s = WEIR_OK;
     if (layout == WEIR_LAYOUT_PANEL) {
-        weir_pool_run(be->pool, pack_worker, &(pack_job){&w, part, n_part, 0, w.n_panel, w.data});
+        weir__pool_run(be->pool, pack_worker, &(pack_job){&w, part, n_part, 0, w.n_panel, w.data});
     } else {
         s = layout == WEIR_LAYOUT_ROWS ? upload_rows(be, &w, part, n_part)
                                        : upload_panels(be, &w, part, n_part);
@@ -209,7 +209,7 @@ weir_status weir_weight_pack(struct weir_backend *be, const weir_tensor *part, i
     if (s == WEIR_OK) {
         *out = w;
     } else {
-        weir_backend_free(be, w.data);
+        weir__backend_free(be, w.data);
     }
     return s;
 }
@@ -224,23 +224,23 @@ static int64_t element_at(const weir_weight *w, int64_t n, int64_t k, bool up) {
     return before + (w->layout == WEIR_LAYOUT_FRAGMENT ? fragment_at(k, lane) : panel16_at(k, lane));
 }
 
-void weir_weight_block(const weir_weight *w, int64_t n, int64_t b, bool up, float *out) {
+void weir__weight_block(const weir_weight *w, int64_t n, int64_t b, bool up, float *out) {
     const unsigned char *data = w->data;
     if (w->layout == WEIR_LAYOUT_ROWS) {
         const int64_t row = (w->gated && up ? w->n : 0) + n, row_bytes = weir_dtype_row_bytes(w->dtype, w->k);
-        weir_dequantise_block(w->dtype, data + row * row_bytes + b * weir_dtype_block_bytes(w->dtype), out);
+        weir__dequantise_block(w->dtype, data + row * row_bytes + b * weir_dtype_block_bytes(w->dtype), out);
         return;
     }
     const int64_t panel = w->gated ? n / PANEL * 2 + (up ? 1 : 0) : n / PANEL;
     unsigned char block[WEIR_QUANT_BYTES];
-    weir_quant_unpack_block(w->dtype, data + panel * weir_weight_panel_bytes(w), w->k, n % PANEL, b, block);
-    weir_dequantise_block(w->dtype, block, out);
+    weir__quant_unpack_block(w->dtype, data + panel * weir__weight_panel_bytes(w), w->k, n % PANEL, b, block);
+    weir__dequantise_block(w->dtype, block, out);
 }
 
-float weir_weight_get(const weir_weight *w, int64_t n, int64_t k, bool up) {
+float weir__weight_get(const weir_weight *w, int64_t n, int64_t k, bool up) {
     if (!weir_dtype_is_float(w->dtype)) {
         float block[WEIR_QUANT_BLOCK];
-        weir_weight_block(w, n, k / weir_dtype_block(w->dtype), up, block);
+        weir__weight_block(w, n, k / weir_dtype_block(w->dtype), up, block);
         return block[k % weir_dtype_block(w->dtype)];
     }
     const unsigned char *p =
@@ -255,8 +255,8 @@ float weir_weight_get(const weir_weight *w, int64_t n, int64_t k, bool up) {
     return w->dtype == WEIR_DTYPE_F16 ? weir_f32_from_f16(h) : weir_f32_from_bf16(h);
 }
 
-void weir_weight_free(struct weir_backend *be, weir_weight *w) {
+void weir__weight_free(struct weir_backend *be, weir_weight *w) {
     if (!w) return;
-    weir_backend_free(be, w->data);
+    weir__backend_free(be, w->data);
     *w = (weir_weight){0};
 }

@@ -19,7 +19,7 @@ typedef enum weir_layout { WEIR_LAYOUT_PANEL = 0, WEIR_LAYOUT_FRAGMENT, WEIR_LAY
 typedef enum weir_use { WEIR_USE_ROWS = 0, WEIR_USE_PREFILL } weir_use;
 
 /* The layout of a backend: `device` as in struct weir_backend. */
-static inline weir_layout weir_layout_of(bool device, weir_dtype dtype, weir_use use) {
+static inline weir_layout weir__layout_of(bool device, weir_dtype dtype, weir_use use) {
     if (!device) return WEIR_LAYOUT_PANEL;
     return dtype == WEIR_DTYPE_BF16 && use == WEIR_USE_ROWS ? WEIR_LAYOUT_FRAGMENT : WEIR_LAYOUT_ROWS;
 }
@@ -38,7 +38,7 @@ static inline weir_layout weir_layout_of(bool device, weir_dtype dtype, weir_use
  * counted. A gated pair (gate, up; same shape) interleaves panels: panel 2j holds gate outputs 16j…16j+15,
  * panel 2j+1 the up outputs of the same indices. */
 typedef struct weir_weight {
-    void *data; /* backend memory, owned: free with weir_weight_free */
+    void *data; /* backend memory, owned: free with weir__weight_free */
     weir_dtype dtype;
     int64_t n, k;    /* logical outputs and inputs; for a gated pair n is that of one of them */
     int64_t n_panel; /* ceil(n / 16), twice that when gated; ROWS: 0 */
@@ -47,24 +47,25 @@ typedef struct weir_weight {
     weir_layout layout;
 } weir_weight;
 
-/* Bytes that weir_weight_pack will take; the memory plan uses the same function. SIZE_MAX: no such matrix. */
-size_t weir_weight_bytes(weir_layout layout, weir_dtype dtype, int64_t n, int64_t k, bool gated);
+/* Bytes that weir__weight_pack will take; the memory plan uses the same function. SIZE_MAX: no such
+ * matrix. */
+size_t weir__weight_bytes(weir_layout layout, weir_dtype dtype, int64_t n, int64_t k, bool gated);
 
 /* Packs n_part matrices of equal dtype and cols, stacked along the outputs (gated: exactly two of the same
  * shape) in the backend's layout for `use`. WEIR_EINVAL for differing dtypes or shapes, tensors of more than
  * two dimensions, or rows that are not whole blocks; WEIR_ENOMEM, WEIR_EDEVMEM. *out untouched on failure. */
-weir_status weir_weight_pack(struct weir_backend *be, const weir_tensor *part, int n_part, bool gated,
-                             weir_use use, weir_weight *out);
-void weir_weight_free(struct weir_backend *be, weir_weight *w); /* NULL data allowed */
+weir_status weir__weight_pack(struct weir_backend *be, const weir_tensor *part, int n_part, bool gated,
+                              weir_use use, weir_weight *out);
+void weir__weight_free(struct weir_backend *be, weir_weight *w); /* NULL data allowed */
 
 /* One element widened to f32: output n, input k, both in range; up: of a gated pair's second matrix. For the
  * portable ops and tests, not for speed. Host memory only. */
-float weir_weight_get(const weir_weight *w, int64_t n, int64_t k, bool up);
+float weir__weight_get(const weir_weight *w, int64_t n, int64_t k, bool up);
 
 /* Block b of output n of a quantised matrix, widened: weir_dtype_block(w->dtype) floats. Host memory only. */
-void weir_weight_block(const weir_weight *w, int64_t n, int64_t b, bool up, float *out);
+void weir__weight_block(const weir_weight *w, int64_t n, int64_t b, bool up, float *out);
 
 /* Bytes of one panel (layout PANEL). */
-int64_t weir_weight_panel_bytes(const weir_weight *w);
+int64_t weir__weight_panel_bytes(const weir_weight *w);
 
 #endif /* WEIR_KERNELS_DENSE_WEIGHT_H */

@@ -54,11 +54,11 @@ static inline __attribute__((always_inline)) void pack_blocks(weir_dtype dtype, 
     }
 }
 
-void weir_quant_pack_row(weir_dtype dtype, void *panel, int64_t lane, const void *row, int64_t k) {
+void weir__quant_pack_row(weir_dtype dtype, void *panel, int64_t lane, const void *row, int64_t k) {
     const int64_t n = k / weir_dtype_block(dtype);
     switch (dtype) {
 #define PACK(dtype, bytes) \
-    case dtype: pack_blocks(dtype, weir_quant_pack_of(dtype), bytes, panel, lane, row, n); break;
+    case dtype: pack_blocks(dtype, weir__quant_pack_of(dtype), bytes, panel, lane, row, n); break;
         PACK(WEIR_DTYPE_Q4_0, 18)
         PACK(WEIR_DTYPE_Q4_1, 20)
         PACK(WEIR_DTYPE_Q5_0, 22)
@@ -72,9 +72,9 @@ void weir_quant_pack_row(weir_dtype dtype, void *panel, int64_t lane, const void
     }
 }
 
-void weir_quant_unpack_block(weir_dtype dtype, const void *panel, int64_t k, int64_t lane, int64_t b,
-                             void *block) {
-    const weir_quant_pack p = weir_quant_pack_of(dtype);
+void weir__quant_unpack_block(weir_dtype dtype, const void *panel, int64_t k, int64_t lane, int64_t b,
+                              void *block) {
+    const weir_quant_pack p = weir__quant_pack_of(dtype);
     const int64_t n_block = k / weir_dtype_block(dtype);
     const unsigned char *from = (const unsigned char *)panel + b * p.words * LINE + lane * WORD;
     unsigned char *to = block;

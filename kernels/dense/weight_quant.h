@@ -29,7 +29,7 @@ typedef struct weir_quant_pack {
     int word_at;  /* the first word's */
 } weir_quant_pack;
 
-static inline weir_quant_pack weir_quant_pack_of(weir_dtype dtype) {
+static inline weir_quant_pack weir__quant_pack_of(weir_dtype dtype) {
     switch (dtype) {
     case WEIR_DTYPE_Q4_0: return (weir_quant_pack){4, true, 0, 2};
     case WEIR_DTYPE_Q4_1: return (weir_quant_pack){5, false, 0, 0};
@@ -44,17 +44,17 @@ static inline weir_quant_pack weir_quant_pack_of(weir_dtype dtype) {
 }
 
 /* A panel of k inputs, rounded up to 64 bytes. */
-static inline int64_t weir_quant_panel_bytes(weir_dtype dtype, int64_t k) {
-    const weir_quant_pack p = weir_quant_pack_of(dtype);
+static inline int64_t weir__quant_panel_bytes(weir_dtype dtype, int64_t k) {
+    const weir_quant_pack p = weir__quant_pack_of(dtype);
     const int64_t n_block = k / weir_dtype_block(dtype);
     return (n_block * (p.words * 64 + (p.apart ? 32 : 0)) + 63) / 64 * 64;
 }
 
 /* A file's row of k elements into output `lane` of a panel. */
-void weir_quant_pack_row(weir_dtype dtype, void *panel, int64_t lane, const void *row, int64_t k);
+void weir__quant_pack_row(weir_dtype dtype, void *panel, int64_t lane, const void *row, int64_t k);
 
 /* Back: block b of output `lane` as the file has it. */
-void weir_quant_unpack_block(weir_dtype dtype, const void *panel, int64_t k, int64_t lane, int64_t b,
-                             void *block);
+void weir__quant_unpack_block(weir_dtype dtype, const void *panel, int64_t k, int64_t lane, int64_t b,
+                              void *block);
 
 #endif /* WEIR_KERNELS_DENSE_WEIGHT_QUANT_H */

@@ -47,11 +47,11 @@ static __device__ __forceinline__ void fetch_seat(const weir_loop &l, int32_t i,
     if (gamma > 0) {
         copy_words(h->row, l.row + static_cast<int64_t>(i) * l.gamma, gamma * sizeof *h->row);
         copy_words(h->note, l.note + static_cast<int64_t>(i) * l.gamma, gamma * sizeof *h->note);
-        copy_words(h->draft, weir_seat_draft(&l, i), gamma * sizeof *h->draft);
+        copy_words(h->draft, weir__seat_draft(&l, i), gamma * sizeof *h->draft);
     }
     __syncthreads();
     if (threadIdx.x == 0) {
-        weir_seat_block(&l, i, &h->seat, &h->accept);
+        weir__seat_block(&l, i, &h->seat, &h->accept);
         h->accept.row = h->row;
         h->accept.note = h->note;
         h->accept.draft = h->draft;
@@ -67,17 +67,17 @@ static __device__ __forceinline__ void plan_seat(const weir_loop &l, int32_t i, 
     h->accept.n_accept = d.n_accept;
     h->accept.block_p = d.block_p;
     if (d.status == WEIR_OK && d.rejected) h->accept.verdict = h->note[d.n_accept].verdict;
-    h->closes = weir_seat_plan(&l, i, &h->seat, &h->accept, &h->emit);
+    h->closes = weir__seat_plan(&l, i, &h->seat, &h->accept, &h->emit);
 }
 
 /* The team's first block: the record to the ring, the seat back. */
 static __device__ __forceinline__ void commit_seat(const weir_loop &l, int32_t i, int32_t block,
                                                    close_shared *h) {
     const int32_t j = static_cast<int32_t>(threadIdx.x);
-    if (j < h->accept.n_draft) weir_block_note_row(&h->accept, j, &h->record);
-    if (threadIdx.x == 0) weir_block_note(&h->accept, h->closes ? &h->emit : nullptr, &h->record);
+    if (j < h->accept.n_draft) weir__block_note_row(&h->accept, j, &h->record);
+    if (threadIdx.x == 0) weir__block_note(&h->accept, h->closes ? &h->emit : nullptr, &h->record);
     __syncthreads();
-    if (threadIdx.x == 0) weir_seat_commit(&h->seat, &h->record);
+    if (threadIdx.x == 0) weir__seat_commit(&h->seat, &h->record);
     __syncthreads();
     copy_words(&l.ring[static_cast<int64_t>(block % l.depth) * l.n_seat + i], &h->record, sizeof h->record);
     copy_words(&l.seat[i].n, &h->seat.n, sizeof h->seat - SEAT_FIXED);
@@ -102,7 +102,7 @@ static __device__ __forceinline__ void close_seat(const weir_env &t, const weir_
 /* One thread of the last seat to arrive: the block is over. */
 static __device__ __forceinline__ void end_block(const weir_loop &l, int32_t block, int32_t limit,
                                                  int32_t running, int32_t stop, uint64_t conditional) {
-    const bool goes_on = weir_loop_goes_on(block, limit, running, stop);
+    const bool goes_on = weir__loop_goes_on(block, limit, running, stop);
     *l.arrived = 0;
     l.block[0] = block + 1;
     l.flags->running = running;
@@ -142,20 +142,20 @@ static __global__ TEAM_KERNEL void close_kernel(weir_loop l, uint64_t conditiona
     }
     for (int32_t i = t.index; i < l.n_seat; i += t.n_team) {
         fetch_seat(l, i, t.rank, &h);
-        if (weir_seat_runs(&h.seat)) {
+        if (weir__seat_runs(&h.seat)) {
             close_seat(t, l, i, block, &h);
         } else if (team_writes(&t)) {
             weir_block_record *r = &l.ring[static_cast<int64_t>(block % l.depth) * l.n_seat + i];
             r->seat_end = h.seat.end;
             r->live = 0;
         }
-        if (t.rank == 0) arrive(l, weir_seat_runs(&h.seat), block, limit, asks, conditional);
+        if (t.rank == 0) arrive(l, weir__seat_runs(&h.seat), block, limit, asks, conditional);
     }
 }
 
-extern "C" weir_status weir_loop_close_cuda(weir_backend *be, weir_loop_close *a) {
+extern "C" weir_status weir__loop_close_cuda(weir_backend *be, weir_loop_close *a) {
     if (!be || !a) return WEIR_EINVAL;
-    WEIR_TRY(weir_loop_check(a->loop));
+    WEIR_TRY(weir__loop_check(a->loop));
     const weir_loop *l = a->loop;
     if (!l->arrived || (l->gamma > 0 && !l->note) || l->n_seat > 0xffff) return WEIR_EINVAL;
     unsigned n_block;
@@ -168,10 +168,10 @@ extern "C" weir_status weir_loop_close_cuda(weir_backend *be, weir_loop_close *a
         rows.ld_q = l->n_seat * l->ld_q;
         rows.ld_p = l->ld_p;
         rows.n_vocab = l->n_vocab;
-        WEIR_TRY(weir_accept_rows_cuda(be, &rows));
+        WEIR_TRY(weir__accept_rows_cuda(be, &rows));
     }
-    const weir_cuda *cu = weir_cuda_of(be);
+    const weir_cuda *cu = weir__cuda_of(be);
     K_LAUNCH_TEAM(close_kernel, n_block, TEAM_THREADS, 0, cu->stream)(*l, cu->conditional, space);
-    return weir_cuda_launched(be, "loop_close", "n_seat %d gamma %d n_vocab %d", l->n_seat, l->gamma,
-                              l->n_vocab);
+    return weir__cuda_launched(be, "loop_close", "n_seat %d gamma %d n_vocab %d", l->n_seat, l->gamma,
+                               l->n_vocab);
 }

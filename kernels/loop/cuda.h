@@ -5,7 +5,7 @@
 
 /* The block loop's ops of the CUDA backend; contracts in loop.h, bits of the CPU's for equal logits. One
  * kernel each, but close, which is two; with row_stats the accept step is three. Scratch:
- * weir_accept_cuda_scratch_floats for n_seat rows, else WEIR_ENOMEM. EINVAL also where note or arrived is
+ * weir__accept_cuda_scratch_floats for n_seat rows, else WEIR_ENOMEM. EINVAL also where note or arrived is
  * NULL.
  *
  *   rows    128 threads a block, a thread a seat (drafter) or a seat's row (verifier); latency-bound: one
@@ -21,9 +21,9 @@
 extern "C" {
 #endif
 
-weir_status weir_loop_rows_cuda(weir_backend *be, weir_loop_rows *a);
-weir_status weir_loop_sample_cuda(weir_backend *be, weir_loop_sample *a);
-weir_status weir_loop_close_cuda(weir_backend *be, weir_loop_close *a);
+weir_status weir__loop_rows_cuda(weir_backend *be, weir_loop_rows *a);
+weir_status weir__loop_sample_cuda(weir_backend *be, weir_loop_sample *a);
+weir_status weir__loop_close_cuda(weir_backend *be, weir_loop_close *a);
 
 #ifdef __cplusplus
 }

@@ -44,7 +44,7 @@ typedef struct weir_seat {
     int32_t gamma;      /* drafts of a block, 0 … the bucket's */
     int32_t limit;      /* output tokens after which it ends */
     int32_t bonus_from; /* output index from which a bonus is drawn from pi; INT32_MAX: never
-                                (weir_seat_bonus_from) */
+                                (weir__seat_bonus_from) */
     int32_t eos[WEIR_LOOP_EOS], n_eos;
     /* moved by the loop; from here on (kernels/loop/close.cu) */
     int32_t n;       /* tokens emitted: the output index of the next one */
@@ -134,9 +134,9 @@ typedef struct weir_loop_close {
 } weir_loop_close;
 
 /* weir_seat.bonus_from of a law; host code. */
-int32_t weir_seat_bonus_from(const weir_law *law);
+int32_t weir__seat_bonus_from(const weir_law *law);
 
-static inline weir_status weir_loop_check(const weir_loop *l) {
+static inline weir_status weir__loop_check(const weir_loop *l) {
     if (!l || !l->seat || !l->flags || !l->block || l->n_seat < 1) return WEIR_EINVAL;
     if (l->gamma < 0 || l->gamma > WEIR_LOOP_DRAFT || (l->bonus && l->gamma == 0)) return WEIR_EINVAL;
     if (l->n_vocab < 1 || l->ld_p < l->n_vocab || !l->p_logits || !l->p_stats) return WEIR_EINVAL;
@@ -147,19 +147,19 @@ static inline weir_status weir_loop_check(const weir_loop *l) {
 }
 
 /* Step 0 … gamma - 1, gamma too with the extra step. */
-static inline bool weir_loop_has_step(const weir_loop *l, int32_t step) {
+static inline bool weir__loop_has_step(const weir_loop *l, int32_t step) {
     return step >= 0 && step < l->gamma + l->bonus;
 }
 
-static inline weir_status weir_loop_rows_check(const weir_loop_rows *a) {
-    WEIR_TRY(weir_loop_check(a->loop));
+static inline weir_status weir__loop_rows_check(const weir_loop_rows *a) {
+    WEIR_TRY(weir__loop_check(a->loop));
     if (!a->token || !a->pos || !a->slot || !a->law_of || !a->law) return WEIR_EINVAL;
-    return a->step == WEIR_LOOP_VERIFY || weir_loop_has_step(a->loop, a->step) ? WEIR_OK : WEIR_EINVAL;
+    return a->step == WEIR_LOOP_VERIFY || weir__loop_has_step(a->loop, a->step) ? WEIR_OK : WEIR_EINVAL;
 }
 
-static inline weir_status weir_loop_sample_check(const weir_loop_sample *a) {
-    WEIR_TRY(weir_loop_check(a->loop));
-    return weir_loop_has_step(a->loop, a->step) ? WEIR_OK : WEIR_EINVAL;
+static inline weir_status weir__loop_sample_check(const weir_loop_sample *a) {
+    WEIR_TRY(weir__loop_check(a->loop));
+    return weir__loop_has_step(a->loop, a->step) ? WEIR_OK : WEIR_EINVAL;
 }
 
 #endif /* WEIR_KERNELS_LOOP_LOOP_H */

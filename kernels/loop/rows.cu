@@ -18,16 +18,16 @@ static __global__ void __launch_bounds__(ROWS_THREADS) draft_rows_kernel(weir_lo
     const int32_t i = static_cast<int32_t>(blockIdx.x) * ROWS_THREADS + static_cast<int32_t>(threadIdx.x);
     if (i >= l.n_seat) return;
     weir_seat *s = &l.seat[i];
-    const int32_t *draft = weir_seat_draft(&l, i);
-    weir_seat_begin_step(s, a.step, draft);
-    a.law_of[i] = weir_seat_steps(s, a.step, draft) ? i : -1;
+    const int32_t *draft = weir__seat_draft(&l, i);
+    weir__seat_begin_step(s, a.step, draft);
+    a.law_of[i] = weir__seat_steps(s, a.step, draft) ? i : -1;
     if (a.step > 0) {
-        put_row(a, i, weir_seat_draft_row(s, a.step, 0, draft));
+        put_row(a, i, weir__seat_draft_row(s, a.step, 0, draft));
         return;
     }
     a.law[i] = s->law;
-    put_row(a, 2 * i, weir_seat_draft_row(s, 0, 0, draft));
-    put_row(a, 2 * i + 1, weir_seat_draft_row(s, 0, 1, draft));
+    put_row(a, 2 * i, weir__seat_draft_row(s, 0, 0, draft));
+    put_row(a, 2 * i + 1, weir__seat_draft_row(s, 0, 1, draft));
 }
 
 /* A thread a verifier row; the first of a seat also makes its block for the accept step. */
@@ -39,26 +39,26 @@ static __global__ void __launch_bounds__(ROWS_THREADS) verify_rows_kernel(weir_l
     if (i >= l.n_seat) return;
     weir_seat *s = &l.seat[i];
     if (l.gamma == 0) s->n_draft = 0; /* no drafter step has said so */
-    const weir_seat_row r = weir_seat_verify_row(s, j, weir_seat_draft(&l, i));
+    const weir_seat_row r = weir__seat_verify_row(s, j, weir__seat_draft(&l, i));
     put_row(a, at, r);
     a.law_of[at] = r.slot < 0 ? -1 : i;
     if (j > 0) return;
     a.law[i] = s->law;
-    weir_seat_block(&l, i, s, &l.accept[i]);
+    weir__seat_block(&l, i, s, &l.accept[i]);
 }
 
-extern "C" weir_status weir_loop_rows_cuda(weir_backend *be, weir_loop_rows *a) {
+extern "C" weir_status weir__loop_rows_cuda(weir_backend *be, weir_loop_rows *a) {
     if (!be || !a) return WEIR_EINVAL;
-    WEIR_TRY(weir_loop_rows_check(a));
+    WEIR_TRY(weir__loop_rows_check(a));
     const weir_loop *l = a->loop;
     const bool verify = a->step == WEIR_LOOP_VERIFY;
     const int64_t n = verify ? static_cast<int64_t>(l->n_seat) * (l->gamma + 1) : l->n_seat;
     const unsigned n_block = static_cast<unsigned>((n + ROWS_THREADS - 1) / ROWS_THREADS);
-    cudaStream_t stream = weir_cuda_of(be)->stream;
+    cudaStream_t stream = weir__cuda_of(be)->stream;
     if (verify) {
         K_LAUNCH_PDL(verify_rows_kernel, n_block, ROWS_THREADS, 0, stream)(*a, *l);
     } else {
         K_LAUNCH_PDL(draft_rows_kernel, n_block, ROWS_THREADS, 0, stream)(*a, *l);
     }
-    return weir_cuda_launched(be, "loop_rows", "step %d n_seat %d gamma %d", a->step, l->n_seat, l->gamma);
+    return weir__cuda_launched(be, "loop_rows", "step %d n_seat %d gamma %d", a->step, l->n_seat, l->gamma);
 }

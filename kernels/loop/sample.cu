@@ -13,13 +13,13 @@ static __global__ TEAM_KERNEL void sample_kernel(weir_loop l, int32_t step, cons
     const int64_t n_extent = team_spans(l.n_vocab);
     for (int32_t i = t.index; i < l.n_seat; i += t.n_team) {
         const weir_seat *s = &l.seat[i];
-        int32_t *draft = weir_seat_draft(&l, i);
-        if (!weir_seat_steps(s, step, draft)) continue;
-        const float *logits = weir_seat_q_row(&l, i, step);
+        int32_t *draft = weir__seat_draft(&l, i);
+        if (!weir__seat_steps(s, step, draft)) continue;
+        const float *logits = weir__seat_q_row(&l, i, step);
         const weir_row_stats found =
             team_row_stats(&t, logits, l.n_vocab, &s->law, extent ? extent + i * n_extent : nullptr);
-        if (team_writes(&t)) weir_seat_q_stats(&l, i)[step] = found;
-        if (!weir_seat_drafts(s, step)) continue;
+        if (team_writes(&t)) weir__seat_q_stats(&l, i)[step] = found;
+        if (!weir__seat_drafts(s, step)) continue;
         if (threadIdx.x == 0)
             stats = found; /* the seat before is done with it: its draw lies before the
                                                 barriers above */
@@ -31,15 +31,15 @@ static __global__ TEAM_KERNEL void sample_kernel(weir_loop l, int32_t step, cons
     }
 }
 
-extern "C" weir_status weir_loop_sample_cuda(weir_backend *be, weir_loop_sample *a) {
+extern "C" weir_status weir__loop_sample_cuda(weir_backend *be, weir_loop_sample *a) {
     if (!be || !a) return WEIR_EINVAL;
-    WEIR_TRY(weir_loop_sample_check(a));
+    WEIR_TRY(weir__loop_sample_check(a));
     const weir_loop *l = a->loop;
     unsigned n_block;
     team_space space;
     WEIR_TRY(team_room(be, l->n_seat, l->n_vocab, &n_block, &space));
-    K_LAUNCH_TEAM(sample_kernel, n_block, TEAM_THREADS, 0, weir_cuda_of(be)->stream)
+    K_LAUNCH_TEAM(sample_kernel, n_block, TEAM_THREADS, 0, weir__cuda_of(be)->stream)
     (*l, a->step, a->extent, space);
-    return weir_cuda_launched(be, "loop_sample", "step %d n_seat %d n_vocab %d", a->step, l->n_seat,
-                              l->n_vocab);
+    return weir__cuda_launched(be, "loop_sample", "step %d n_seat %d n_vocab %d", a->step, l->n_seat,
+                               l->n_vocab);
 }

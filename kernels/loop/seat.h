@@ -8,40 +8,40 @@
  * block closes, what it becomes. One source for every backend; host/speculative.c says the same of
  * sessions. */
 
-WF_FN bool weir_seat_ends_text(const weir_seat *s, int32_t token) {
+WF_FN bool weir__seat_ends_text(const weir_seat *s, int32_t token) {
     for (int32_t i = 0; i < s->n_eos; i++)
         if (s->eos[i] == token) return true;
     return false;
 }
 
-WF_FN bool weir_seat_runs(const weir_seat *s) { return s->end == WEIR_SEAT_RUNNING; }
+WF_FN bool weir__seat_runs(const weir_seat *s) { return s->end == WEIR_SEAT_RUNNING; }
 
 /* ---- drafting; draft: the seat's (gamma) --------------------------------------------------------------- */
 
 /* Before the rows of drafter step `step` are made: how many drafts the block has. */
-WF_FN void weir_seat_begin_step(weir_seat *s, int32_t step, const int32_t *draft) {
-    if (!weir_seat_runs(s))
+WF_FN void weir__seat_begin_step(weir_seat *s, int32_t step, const int32_t *draft) {
+    if (!weir__seat_runs(s))
         s->n_draft = 0;
     else if (step == 0)
         s->n_draft = s->gamma;
-    else if (step < s->n_draft && weir_seat_ends_text(s, draft[step - 1]))
+    else if (step < s->n_draft && weir__seat_ends_text(s, draft[step - 1]))
         s->n_draft = step;
 }
 
-WF_FN bool weir_seat_drafts(const weir_seat *s, int32_t step) {
-    return weir_seat_runs(s) && step < s->n_draft;
+WF_FN bool weir__seat_drafts(const weir_seat *s, int32_t step) {
+    return weir__seat_runs(s) && step < s->n_draft;
 }
 
 /* A fully accepted block closes with a token from pi, not from p. */
-WF_FN bool weir_seat_bonus_is_pi(const weir_seat *s) {
+WF_FN bool weir__seat_bonus_is_pi(const weir_seat *s) {
     return s->n_draft > 0 && s->n + s->n_draft >= s->bonus_from;
 }
 
 /* The drafter's row of this step is wanted: for a draft, or behind the last one for the bonus. */
-WF_FN bool weir_seat_steps(const weir_seat *s, int32_t step, const int32_t *draft) {
-    if (weir_seat_drafts(s, step)) return true;
-    return weir_seat_runs(s) && step > 0 && step == s->n_draft && weir_seat_bonus_is_pi(s) &&
-           !weir_seat_ends_text(s, draft[step - 1]);
+WF_FN bool weir__seat_steps(const weir_seat *s, int32_t step, const int32_t *draft) {
+    if (weir__seat_drafts(s, step)) return true;
+    return weir__seat_runs(s) && step > 0 && step == s->n_draft && weir__seat_bonus_is_pi(s) &&
+           !weir__seat_ends_text(s, draft[step - 1]);
 }
 
 /* ---- rows of forward calls ----------------------------------------------------------------------------- */
@@ -51,7 +51,7 @@ typedef struct weir_seat_row {
 } weir_seat_row;
 
 /* Input number `input` of the timeline. */
-WF_FN weir_seat_row weir_seat_row_at(const weir_seat *s, bool live, int32_t token, int32_t input) {
+WF_FN weir_seat_row weir__seat_row_at(const weir_seat *s, bool live, int32_t token, int32_t input) {
     weir_seat_row r;
     r.token = live ? token : 0;
     r.pos = live ? s->base + input : 0;
@@ -60,64 +60,64 @@ WF_FN weir_seat_row weir_seat_row_at(const weir_seat *s, bool live, int32_t toke
 }
 
 /* Row `which` (0 or 1) of step 0, the one row of a later step. */
-WF_FN weir_seat_row weir_seat_draft_row(const weir_seat *s, int32_t step, int32_t which,
-                                        const int32_t *draft) {
-    const bool live = weir_seat_steps(s, step, draft);
-    if (step > 0) return weir_seat_row_at(s, live, live ? draft[step - 1] : 0, s->n + step);
-    if (which == 0) return weir_seat_row_at(s, live && s->n > 0, s->tail[0], s->n - 1);
-    return weir_seat_row_at(s, live, s->tail[1], s->n);
+WF_FN weir_seat_row weir__seat_draft_row(const weir_seat *s, int32_t step, int32_t which,
+                                         const int32_t *draft) {
+    const bool live = weir__seat_steps(s, step, draft);
+    if (step > 0) return weir__seat_row_at(s, live, live ? draft[step - 1] : 0, s->n + step);
+    if (which == 0) return weir__seat_row_at(s, live && s->n > 0, s->tail[0], s->n - 1);
+    return weir__seat_row_at(s, live, s->tail[1], s->n);
 }
 
 /* Row j = 0 … gamma of the verifier: live up to the last draft. */
-WF_FN weir_seat_row weir_seat_verify_row(const weir_seat *s, int32_t j, const int32_t *draft) {
-    const bool live = weir_seat_runs(s) && j <= s->n_draft;
-    return weir_seat_row_at(s, live, live && j > 0 ? draft[j - 1] : s->tail[1], s->n + j);
+WF_FN weir_seat_row weir__seat_verify_row(const weir_seat *s, int32_t j, const int32_t *draft) {
+    const bool live = weir__seat_runs(s) && j <= s->n_draft;
+    return weir__seat_row_at(s, live, live && j > 0 ? draft[j - 1] : s->tail[1], s->n + j);
 }
 
 /* ---- where seat i's part of a bucket lies -------------------------------------------------------------- */
 
-WF_FN float *weir_seat_q_row(const weir_loop *l, int32_t i, int32_t step) {
+WF_FN float *weir__seat_q_row(const weir_loop *l, int32_t i, int32_t step) {
     return l->q_logits + ((int64_t)step * l->n_seat + i) * l->ld_q;
 }
-WF_FN float *weir_seat_p_row(const weir_loop *l, int32_t i, int32_t j) {
+WF_FN float *weir__seat_p_row(const weir_loop *l, int32_t i, int32_t j) {
     return l->p_logits + ((int64_t)i * (l->gamma + 1) + j) * l->ld_p;
 }
-WF_FN weir_row_stats *weir_seat_q_stats(const weir_loop *l, int32_t i) {
+WF_FN weir_row_stats *weir__seat_q_stats(const weir_loop *l, int32_t i) {
     return l->q_stats + (int64_t)i * (l->gamma + 1);
 }
-WF_FN weir_row_stats *weir_seat_p_stats(const weir_loop *l, int32_t i) {
+WF_FN weir_row_stats *weir__seat_p_stats(const weir_loop *l, int32_t i) {
     return l->p_stats + (int64_t)i * (l->gamma + 1);
 }
-WF_FN int32_t *weir_seat_draft(const weir_loop *l, int32_t i) { return l->draft + (int64_t)i * l->gamma; }
+WF_FN int32_t *weir__seat_draft(const weir_loop *l, int32_t i) { return l->draft + (int64_t)i * l->gamma; }
 
 /* ---- closing ------------------------------------------------------------------------------------------- */
 
 /* Seat i's block for the accept step (ld_q: n_seat rows of q_logits). s: the seat, or a copy of it. law NULL:
  * the seat takes no part. */
-WF_FN void weir_seat_block(const weir_loop *l, int32_t i, const weir_seat *s, weir_accept_session *a) {
+WF_FN void weir__seat_block(const weir_loop *l, int32_t i, const weir_seat *s, weir_accept_session *a) {
     memset(a, 0, sizeof *a);
-    if (!weir_seat_runs(s)) return;
+    if (!weir__seat_runs(s)) return;
     a->law = &s->law;
-    a->p_logits = weir_seat_p_row(l, i, 0);
-    a->p_stats = weir_seat_p_stats(l, i);
+    a->p_logits = weir__seat_p_row(l, i, 0);
+    a->p_stats = weir__seat_p_stats(l, i);
     a->n_draft = s->n_draft;
     a->position = s->n;
     if (l->gamma == 0) return;
-    a->q_logits = weir_seat_q_row(l, i, 0);
-    a->q_stats = weir_seat_q_stats(l, i);
-    a->draft = weir_seat_draft(l, i);
+    a->q_logits = weir__seat_q_row(l, i, 0);
+    a->q_stats = weir__seat_q_stats(l, i);
+    a->draft = weir__seat_draft(l, i);
     a->row = l->row + (int64_t)i * l->gamma;
     a->note = l->note ? l->note + (int64_t)i * l->gamma : NULL;
 }
 
 /* The token that closes the block; false: there is none, behind an accepted end of text or an unusable
  * row. */
-WF_FN bool weir_seat_plan(const weir_loop *l, int32_t i, const weir_seat *s, const weir_accept_session *a,
-                          weir_emit_session *out) {
+WF_FN bool weir__seat_plan(const weir_loop *l, int32_t i, const weir_seat *s, const weir_accept_session *a,
+                           weir_emit_session *out) {
     if (a->status != WEIR_OK) return false;
     const int32_t j = a->n_accept;
     const bool full = j == a->n_draft;
-    if (full && j > 0 && weir_seat_ends_text(s, a->draft[j - 1])) return false;
+    if (full && j > 0 && weir__seat_ends_text(s, a->draft[j - 1])) return false;
     memset(out, 0, sizeof *out);
     out->law = a->law;
     out->p_logits = a->p_logits + j * l->ld_p;
@@ -126,9 +126,9 @@ WF_FN bool weir_seat_plan(const weir_loop *l, int32_t i, const weir_seat *s, con
     out->block_row = j;
     out->block_p = 1.0f;
     out->draft = -1;
-    out->kind = !full ? WEIR_EMIT_RESIDUAL : weir_seat_bonus_is_pi(s) ? WEIR_EMIT_PI : WEIR_EMIT_P;
+    out->kind = !full ? WEIR_EMIT_RESIDUAL : weir__seat_bonus_is_pi(s) ? WEIR_EMIT_PI : WEIR_EMIT_P;
     if (out->kind == WEIR_EMIT_P) return true;
-    out->q_logits = weir_seat_q_row(l, i, j);
+    out->q_logits = weir__seat_q_row(l, i, j);
     out->q_stats = a->q_stats + j;
     if (full) return true;
     out->draft = a->draft[j];
@@ -138,8 +138,8 @@ WF_FN bool weir_seat_plan(const weir_loop *l, int32_t i, const weir_seat *s, con
 }
 
 /* One token more: an end of text is not appended; the limit ends the seat after it. */
-WF_FN void weir_seat_append(weir_seat *s, int32_t token) {
-    if (weir_seat_ends_text(s, token)) {
+WF_FN void weir__seat_append(weir_seat *s, int32_t token) {
+    if (weir__seat_ends_text(s, token)) {
         s->end = WEIR_SEAT_STOP;
         return;
     }
@@ -150,7 +150,7 @@ WF_FN void weir_seat_append(weir_seat *s, int32_t token) {
 }
 
 /* Draft and row j of a block's record, j < n_draft; each apart, so that a device writes them at once. */
-WF_FN void weir_block_note_row(const weir_accept_session *a, int32_t j, weir_block_record *r) {
+WF_FN void weir__block_note_row(const weir_accept_session *a, int32_t j, weir_block_record *r) {
     r->draft[j] = a->draft[j];
     if (j >= a->n_examined) return;
     r->row[j] = a->row[j];
@@ -158,8 +158,8 @@ WF_FN void weir_block_note_row(const weir_accept_session *a, int32_t j, weir_blo
 }
 
 /* The record of a decided block, but for its rows and seat_end. emit NULL: no closing token. */
-WF_FN void weir_block_note(const weir_accept_session *a, const weir_emit_session *emit,
-                           weir_block_record *r) {
+WF_FN void weir__block_note(const weir_accept_session *a, const weir_emit_session *emit,
+                            weir_block_record *r) {
     r->live = 1;
     r->position = a->position;
     r->status = a->status == WEIR_OK && emit ? emit->status : a->status;
@@ -174,23 +174,23 @@ WF_FN void weir_block_note(const weir_accept_session *a, const weir_emit_session
 }
 
 /* All of it but seat_end. */
-WF_FN void weir_block_record_of(const weir_accept_session *a, const weir_emit_session *emit,
-                                weir_block_record *r) {
+WF_FN void weir__block_record_of(const weir_accept_session *a, const weir_emit_session *emit,
+                                 weir_block_record *r) {
     memset(r, 0, sizeof *r);
-    weir_block_note(a, emit, r);
-    for (int32_t j = 0; j < a->n_draft; j++) weir_block_note_row(a, j, r);
+    weir__block_note(a, emit, r);
+    for (int32_t j = 0; j < a->n_draft; j++) weir__block_note_row(a, j, r);
 }
 
 /* The seat after a block; sets the record's seat_end. */
-WF_FN void weir_seat_commit(weir_seat *s, weir_block_record *r) {
+WF_FN void weir__seat_commit(weir_seat *s, weir_block_record *r) {
     if (r->status != WEIR_OK) s->end = WEIR_SEAT_BROKEN;
-    for (int32_t j = 0; j < r->n_accept && weir_seat_runs(s); j++) weir_seat_append(s, r->draft[j]);
-    if (r->closing && weir_seat_runs(s)) weir_seat_append(s, r->token);
+    for (int32_t j = 0; j < r->n_accept && weir__seat_runs(s); j++) weir__seat_append(s, r->draft[j]);
+    if (r->closing && weir__seat_runs(s)) weir__seat_append(s, r->token);
     r->seat_end = s->end;
 }
 
 /* After the last seat of block number `block`: whether the loop goes on. */
-WF_FN bool weir_loop_goes_on(int32_t block, int32_t limit, int32_t running, int32_t stop) {
+WF_FN bool weir__loop_goes_on(int32_t block, int32_t limit, int32_t running, int32_t stop) {
     return running > 0 && !stop && block + 1 < limit;
 }
 

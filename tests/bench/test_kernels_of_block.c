@@ -16,7 +16,7 @@ static long expected(int of_drafter, int drafter_layers, int of_verifier, int ve
 
 static long counted(const char *verifier, const char *drafter) {
     const decoder_names names = {verifier, drafter};
-    weir_backend_close(device_open());
+    weir__backend_close(device_open());
     weir_engine *e = decoder_open(&names, "cuda:0", 1, 1, 128);
     weir_session_options o = weir_session_options_default();
     o.n_draft = GAMMA;

@@ -41,7 +41,7 @@ static void check_t5(const weir_checkpoint *c) {
 }
 
 static void check_config(const weir_checkpoint *c) {
-    const int32_t rows = weir_checkpoint_rows(c);
+    const int32_t rows = weir__checkpoint_rows(c);
     if (c->kind == WEIR_FAMILY_DECODER)
         check_decoder(c);
     else
@@ -86,13 +86,13 @@ FUZZ_TARGET(config) {
     if (data[0] % 6 > 3) c = decoder;
     c.strict = data[0] % 12 >= 6;
     switch (data[0] % 6) {
-    case 0: s = weir_t5_config_parse(json, n - 1, "fuzz.json", &c, &err); break;
-    case 3: s = weir_config_parse(json, n - 1, "fuzz.json", &c, &err); break;
+    case 0: s = weir__t5_config_parse(json, n - 1, "fuzz.json", &c, &err); break;
+    case 3: s = weir__config_parse(json, n - 1, "fuzz.json", &c, &err); break;
     case 1:
-    case 4: s = weir_generation_config_parse(json, n - 1, "fuzz.json", &c, &err); break;
+    case 4: s = weir__generation_config_parse(json, n - 1, "fuzz.json", &c, &err); break;
     default:
-        s = weir_tokenizer_config_parse(json, n - 1, "fuzz.json", &c, &err);
-        if (s == WEIR_OK) s = weir_special_tokens_parse(json, n - 1, "fuzz.json", &c, &err);
+        s = weir__tokenizer_config_parse(json, n - 1, "fuzz.json", &c, &err);
+        if (s == WEIR_OK) s = weir__special_tokens_parse(json, n - 1, "fuzz.json", &c, &err);
         break;
     }
     weir_free(c.chat_template);

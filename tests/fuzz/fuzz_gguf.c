@@ -15,16 +15,16 @@ static void check_inside(const void *p, size_t bytes, const uint8_t *data, size_
 static void check_tensors(const weir_gguf *g, const uint8_t *data, size_t n) {
     size_t total = 0;
     char last[128] = "";
-    for (size_t i = 0; i < weir_gguf_count(g); i++) {
+    for (size_t i = 0; i < weir__gguf_count(g); i++) {
         weir_gguf_entry e, found;
-        weir_gguf_at(g, i, &e);
+        weir__gguf_at(g, i, &e);
         FUZZ_CHECK(e.n_dim >= 1 && e.n_dim <= 4 && e.bytes > 0);
         for (int d = 0; d < 4; d++) FUZZ_CHECK(e.shape[d] >= 1);
         check_inside(e.data, e.bytes, data, n);
         FUZZ_CHECK(strcmp(last, e.name) < 0);
-        FUZZ_CHECK(weir_gguf_find(g, e.name, &found) && found.data == e.data && found.bytes == e.bytes);
+        FUZZ_CHECK(weir__gguf_find(g, e.name, &found) && found.data == e.data && found.bytes == e.bytes);
         snprintf(last, sizeof last, "%s", e.name);
-        weir_gguf_release(g, e.name);
+        weir__gguf_release(g, e.name);
         total += e.bytes;
     }
     FUZZ_CHECK(total <= n);
@@ -55,20 +55,20 @@ static void check_pairs(const weir_gguf *g, const uint8_t *data, size_t n) {
         bool b;
         const char *s;
         size_t bytes, length;
-        if (weir_gguf_string(g, keys[k], &s, &bytes)) check_inside(s, bytes, data, n);
-        (void)(weir_gguf_int(g, keys[k], &i) || weir_gguf_real(g, keys[k], &d) ||
-               weir_gguf_bool(g, keys[k], &b));
-        if (!weir_gguf_array_length(g, keys[k], &length)) continue;
+        if (weir__gguf_string(g, keys[k], &s, &bytes)) check_inside(s, bytes, data, n);
+        (void)(weir__gguf_int(g, keys[k], &i) || weir__gguf_real(g, keys[k], &d) ||
+               weir__gguf_bool(g, keys[k], &b));
+        if (!weir__gguf_array_length(g, keys[k], &length)) continue;
         for (size_t at = 0; at < length; at++) {
-            if (weir_gguf_array_string(g, keys[k], at, &s, &bytes))
+            if (weir__gguf_array_string(g, keys[k], at, &s, &bytes))
                 check_inside(s, bytes, data, n);
             else
-                FUZZ_CHECK(weir_gguf_array_real(g, keys[k], at, &d) ||
-                           weir_gguf_array_int(g, keys[k], at, &i));
+                FUZZ_CHECK(weir__gguf_array_real(g, keys[k], at, &d) ||
+                           weir__gguf_array_int(g, keys[k], at, &i));
         }
-        FUZZ_CHECK(!weir_gguf_array_string(g, keys[k], length, &s, &bytes) &&
-                   !weir_gguf_array_int(g, keys[k], length, &i) &&
-                   !weir_gguf_array_real(g, keys[k], length, &d));
+        FUZZ_CHECK(!weir__gguf_array_string(g, keys[k], length, &s, &bytes) &&
+                   !weir__gguf_array_int(g, keys[k], length, &i) &&
+                   !weir__gguf_array_real(g, keys[k], length, &d));
     }
 }
 
@@ -99,7 +99,7 @@ static void check_source(weir_gguf *g, const uint8_t *data, size_t n) {
     static const char *const names[] = {"model.embed_tokens.weight", "lm_head.weight", "rope_freqs.weight",
                                         "model.layers.0.post_attention_layernorm.weight",
                                         "model.layers.0.self_attn.q_proj.weight"};
-    weir_tensor_source src = weir_gguf_source(g);
+    weir_tensor_source src = weir__gguf_source(g);
     for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
         weir_tensor t;
         if (!src.find(src.ud, names[i], &t)) continue;
@@ -113,17 +113,17 @@ FUZZ_TARGET(gguf) {
     weir_gguf *g = NULL;
     weir_gguf_model m;
     weir_err err = {""};
-    if (weir_gguf_open_bytes(&g, data, n, "fuzz.gguf", &err) != WEIR_OK) {
+    if (weir__gguf_open_bytes(&g, data, n, "fuzz.gguf", &err) != WEIR_OK) {
         FUZZ_CHECK(g == NULL && err_is_line(&err, "fuzz.gguf"));
         return 0;
     }
     check_tensors(g, data, n);
     check_pairs(g, data, n);
     check_source(g, data, n);
-    if (weir_gguf_read_model(g, &m, &err) == WEIR_OK)
+    if (weir__gguf_read_model(g, &m, &err) == WEIR_OK)
         check_model(&m, data, n);
     else
         FUZZ_CHECK(err_is_line(&err, "fuzz.gguf"));
-    weir_gguf_close(g);
+    weir__gguf_close(g);
     return 0;
 }

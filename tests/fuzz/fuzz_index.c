@@ -32,18 +32,18 @@ FUZZ_TARGET(index) {
     make_shards();
     weir_safetensors *s = NULL;
     weir_err err = {""};
-    weir_status st = weir_safetensors_open_index(&s, (const char *)data, n, "fuzz.index.json", dir, &err);
+    weir_status st = weir__safetensors_open_index(&s, (const char *)data, n, "fuzz.index.json", dir, &err);
     if (st != WEIR_OK) {
         FUZZ_CHECK(s == NULL && err_is_line(&err, ""));
         return 0;
     }
-    size_t count = weir_safetensors_count(s);
+    size_t count = weir__safetensors_count(s);
     FUZZ_CHECK(count >= 1 && count <= 2);
     for (size_t i = 0; i < count; i++) {
         weir_st_entry e;
-        weir_safetensors_at(s, i, &e);
+        weir__safetensors_at(s, i, &e);
         FUZZ_CHECK(e.bytes >= 1 && e.bytes <= 3 && ((const uint8_t *)e.data)[e.bytes - 1] == 0);
     }
-    weir_safetensors_close(s);
+    weir__safetensors_close(s);
     return 0;
 }

@@ -60,15 +60,15 @@ FUZZ_TARGET(jinja) {
     weir_jinja *t = NULL;
     weir_jinja_text text = {0};
     weir_err err = {""};
-    weir_status s = weir_jinja_parse(&t, (const char *)data, bytes, &err);
+    weir_status s = weir__jinja_parse(&t, (const char *)data, bytes, &err);
     FUZZ_CHECK(s == WEIR_OK ||
                ((s == WEIR_EFORMAT || s == WEIR_ENOTSUP) && err_is_line(&err, "line ") && !t));
     if (s != WEIR_OK) return 0;
-    s = weir_jinja_render(t, v, sizeof v / sizeof *v, &small, &text, &err);
+    s = weir__jinja_render(t, v, sizeof v / sizeof *v, &small, &text, &err);
     FUZZ_CHECK(s == WEIR_OK ||
                ((s == WEIR_EINVAL || s == WEIR_ENOTSUP) && err_is_line(&err, "line ") && !text.text));
     if (s == WEIR_OK) check_text(&text);
-    weir_jinja_text_free(&text);
-    weir_jinja_free(t);
+    weir__jinja_text_free(&text);
+    weir__jinja_free(t);
     return 0;
 }

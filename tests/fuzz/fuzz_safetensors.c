@@ -10,17 +10,17 @@
 static void check_tensors(const weir_safetensors *s, const uint8_t *data, size_t n) {
     size_t total = 0;
     char last[256] = "";
-    for (size_t i = 0; i < weir_safetensors_count(s); i++) {
+    for (size_t i = 0; i < weir__safetensors_count(s); i++) {
         weir_st_entry e, found;
-        weir_safetensors_at(s, i, &e);
+        weir__safetensors_at(s, i, &e);
         FUZZ_CHECK(e.n_dim >= 0 && e.n_dim <= 8);
         for (int d = 0; d < e.n_dim; d++) FUZZ_CHECK(e.shape[d] >= 0);
         FUZZ_CHECK((const uint8_t *)e.data >= data && (const uint8_t *)e.data + e.bytes <= data + n);
-        FUZZ_CHECK(weir_safetensors_find(s, e.name, &found) && found.data == e.data &&
+        FUZZ_CHECK(weir__safetensors_find(s, e.name, &found) && found.data == e.data &&
                    found.bytes == e.bytes);
         FUZZ_CHECK(i == 0 || strncmp(last, e.name, sizeof last - 1) <= 0);
         snprintf(last, sizeof last, "%s", e.name);
-        weir_safetensors_release(s, e.name);
+        weir__safetensors_release(s, e.name);
         total += e.bytes;
     }
     FUZZ_CHECK(total <= n);
@@ -29,11 +29,11 @@ static void check_tensors(const weir_safetensors *s, const uint8_t *data, size_t
 FUZZ_TARGET(safetensors) {
     weir_safetensors *s = NULL;
     weir_err err = {""};
-    weir_status st = weir_safetensors_open_bytes(&s, data, n, "fuzz.safetensors", &err);
+    weir_status st = weir__safetensors_open_bytes(&s, data, n, "fuzz.safetensors", &err);
     if (st == WEIR_OK)
         check_tensors(s, data, n);
     else
         FUZZ_CHECK(s == NULL && err_is_line(&err, "fuzz.safetensors"));
-    weir_safetensors_close(s);
+    weir__safetensors_close(s);
     return 0;
 }

@@ -11,7 +11,7 @@ enum { N_SPM = 4, N_MODEL = 10 };
 static weir_tokenizer *models[N_MODEL];
 
 static void free_models(void) {
-    for (int i = 0; i < N_MODEL; i++) weir_tokenizer_free(models[i]);
+    for (int i = 0; i < N_MODEL; i++) weir__tokenizer_free(models[i]);
 }
 
 static void open_models(void) {
@@ -28,9 +28,9 @@ static void open_models(void) {
         WEIR_SOURCE_DIR "/tests/golden/added/unigram_words/tokenizer.json"};
     if (models[0]) return;
     for (int i = 0; i < N_MODEL - N_SPM; i++)
-        FUZZ_CHECK(weir_tokenizer_open_json(&models[N_SPM + i], json[i], NULL) == WEIR_OK);
+        FUZZ_CHECK(weir__tokenizer_open_json(&models[N_SPM + i], json[i], NULL) == WEIR_OK);
     for (int i = 0; i < N_SPM; i++)
-        FUZZ_CHECK(weir_tokenizer_open_spm(&models[i], paths[i], 100, NULL) == WEIR_OK);
+        FUZZ_CHECK(weir__tokenizer_open_spm(&models[i], paths[i], 100, NULL) == WEIR_OK);
     atexit(free_models);
 }
 
@@ -46,8 +46,8 @@ FUZZ_TARGET(text) {
         bool inside = true;
         char *text = NULL;
         size_t bytes;
-        for (size_t k = 0; k < n_ids; k++) inside &= ids[k] >= 0 && ids[k] < weir_tokenizer_size(t);
-        weir_status s = weir_tokenizer_decode(t, ids, n_ids, &text, &bytes, NULL);
+        for (size_t k = 0; k < n_ids; k++) inside &= ids[k] >= 0 && ids[k] < weir__tokenizer_size(t);
+        weir_status s = weir__tokenizer_decode(t, ids, n_ids, &text, &bytes, NULL);
         FUZZ_CHECK(s == (inside ? WEIR_OK : WEIR_EINVAL));
         weir_free(text);
     }

@@ -13,14 +13,14 @@ FUZZ_TARGET(tokenizer_gguf) {
     weir_gguf *g = NULL;
     weir_tokenizer *t = NULL;
     weir_err err = {""};
-    if (weir_gguf_open_bytes(&g, data, n, "fuzz.gguf", &err) != WEIR_OK) return 0; /* fuzz_gguf's */
-    const weir_status s = weir_tokenizer_open_gguf(&t, g, &err);
-    weir_gguf_close(g);
+    if (weir__gguf_open_bytes(&g, data, n, "fuzz.gguf", &err) != WEIR_OK) return 0; /* fuzz_gguf's */
+    const weir_status s = weir__tokenizer_open_gguf(&t, g, &err);
+    weir__gguf_close(g);
     if (s != WEIR_OK) {
         FUZZ_CHECK(t == NULL && err_is_line(&err, ""));
         return 0;
     }
     fuzz_vocabulary(t);
-    weir_tokenizer_free(t);
+    weir__tokenizer_free(t);
     return 0;
 }

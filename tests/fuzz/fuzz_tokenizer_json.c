@@ -11,11 +11,11 @@
 FUZZ_TARGET(tokenizer_json) {
     weir_tokenizer *t = NULL;
     weir_err err = {""};
-    if (weir_tokenizer_open_json_bytes(&t, data, n, "fuzz.json", &err) != WEIR_OK) {
+    if (weir__tokenizer_open_json_bytes(&t, data, n, "fuzz.json", &err) != WEIR_OK) {
         FUZZ_CHECK(t == NULL && err_is_line(&err, "fuzz.json"));
         return 0;
     }
     fuzz_vocabulary(t);
-    weir_tokenizer_free(t);
+    weir__tokenizer_free(t);
     return 0;
 }

@@ -22,10 +22,10 @@ static void round_trip(const weir_tokenizer *t, encode_fn *encode, const char *t
         return;
     }
     for (size_t i = 0; i < n_ids; i++) {
-        FUZZ_CHECK(ids[i] >= 0 && ids[i] < weir_tokenizer_size(t));
-        FUZZ_CHECK(weir_tokenizer_piece(t, ids[i]) != NULL);
+        FUZZ_CHECK(ids[i] >= 0 && ids[i] < weir__tokenizer_size(t));
+        FUZZ_CHECK(weir__tokenizer_piece(t, ids[i]) != NULL);
     }
-    FUZZ_CHECK(weir_tokenizer_decode(t, ids, n_ids, &back, &bytes, &err) == WEIR_OK);
+    FUZZ_CHECK(weir__tokenizer_decode(t, ids, n_ids, &back, &bytes, &err) == WEIR_OK);
     FUZZ_CHECK(back[bytes] == '\0');
     weir_free(back);
     weir_free(ids);
@@ -37,7 +37,7 @@ static weir_status encode_parts(const weir_tokenizer *t, const char *text, size_
     weir_text_span spans[4];
     for (size_t i = 0; i < 4; i++)
         spans[i] = (weir_text_span){text + bytes * i / 4, bytes * (i + 1) / 4 - bytes * i / 4, i % 2 == 0};
-    return weir_tokenizer_encode_spans(t, spans, 4, ids, n, err);
+    return weir__tokenizer_encode_spans(t, spans, 4, ids, n, err);
 }
 
 /* Spans of one kind are one text, wherever they are cut. */
@@ -46,16 +46,16 @@ static void same_text(const weir_tokenizer *t, const char *text, size_t n, bool 
     int32_t *a = NULL, *b = NULL;
     size_t n_a = 0, n_b = 0;
     const weir_status s =
-        (special ? weir_tokenizer_encode_special : weir_tokenizer_encode)(t, text, n, &a, &n_a, NULL);
-    FUZZ_CHECK(weir_tokenizer_encode_spans(t, spans, 2, &b, &n_b, NULL) == s);
+        (special ? weir__tokenizer_encode_special : weir__tokenizer_encode)(t, text, n, &a, &n_a, NULL);
+    FUZZ_CHECK(weir__tokenizer_encode_spans(t, spans, 2, &b, &n_b, NULL) == s);
     if (s == WEIR_OK) FUZZ_CHECK(n_a == n_b && (n_a == 0 || memcmp(a, b, n_a * sizeof *a) == 0));
     weir_free(a);
     weir_free(b);
 }
 
 void fuzz_round_trip(const weir_tokenizer *t, const char *text, size_t n) {
-    round_trip(t, weir_tokenizer_encode, text, n);
-    round_trip(t, weir_tokenizer_encode_special, text, n);
+    round_trip(t, weir__tokenizer_encode, text, n);
+    round_trip(t, weir__tokenizer_encode_special, text, n);
     round_trip(t, encode_parts, text, n);
     same_text(t, text, n, false);
     same_text(t, text, n, true);
@@ -65,9 +65,9 @@ void fuzz_vocabulary(const weir_tokenizer *t) {
     static const char text[] =
         "The Weather's  nice,\n\n \xc3\xbc\xc3\x9f e\xcc\x81 \xe4\xb8\xad\xff\xfe\xed\xa0\x80 123 "
         "<|end|><mask> \xe2\x96\x81<0x41>\0x";
-    const int32_t size = weir_tokenizer_size(t);
+    const int32_t size = weir__tokenizer_size(t);
     FUZZ_CHECK(size > 0);
-    for (int32_t id = 0; id < size && id < 4096; id++) FUZZ_CHECK(weir_tokenizer_piece(t, id) != NULL);
+    for (int32_t id = 0; id < size && id < 4096; id++) FUZZ_CHECK(weir__tokenizer_piece(t, id) != NULL);
     fuzz_round_trip(t, text, sizeof text - 1);
     for (size_t i = 1; i < sizeof text; i += 7) fuzz_round_trip(t, text + i, sizeof text - 1 - i);
 }

@@ -141,9 +141,9 @@ weir_tokenizer *damaged_gguf_open(const char *path, bool scored) {
     weir_gguf *g = NULL;
     weir_tokenizer *t = NULL;
     weir_err err = {""};
-    cr_assert_eq(weir_gguf_open_bytes(&g, b.p, b.n, path, &err), WEIR_OK, "%s", err.text);
-    cr_assert_eq(weir_tokenizer_open_gguf(&t, g, &err), WEIR_OK, "%s", err.text);
-    weir_gguf_close(g);
+    cr_assert_eq(weir__gguf_open_bytes(&g, b.p, b.n, path, &err), WEIR_OK, "%s", err.text);
+    cr_assert_eq(weir__tokenizer_open_gguf(&t, g, &err), WEIR_OK, "%s", err.text);
+    weir__gguf_close(g);
     gguf_free(&b);
     free(file);
     return t;

@@ -14,7 +14,7 @@ const char *const ARCHS[] = {"llama", "qwen2", "qwen3", "gemma2", "gemma3"};
 weir_gguf *open_good(const gguf_blob *b) {
     weir_gguf *g = NULL;
     weir_err err = {""};
-    cr_assert_eq(weir_gguf_open_bytes(&g, b->p, b->n, LABEL, &err), WEIR_OK, "%s", err.text);
+    cr_assert_eq(weir__gguf_open_bytes(&g, b->p, b->n, LABEL, &err), WEIR_OK, "%s", err.text);
     return g;
 }
 
@@ -23,7 +23,7 @@ void expect_bytes(const uint8_t *p, size_t n, weir_status want, const char *part
     weir_err err = {""};
     weir_gguf *g = NULL;
     uint8_t *exact = files_exact(p, n);
-    weir_status st = weir_gguf_open_bytes(&g, exact, n, LABEL, &err);
+    weir_status st = weir__gguf_open_bytes(&g, exact, n, LABEL, &err);
     cr_assert_eq(st, want, "status %d instead of %d with \"%s\": %s", st, want, part, err.text);
     cr_assert_null(g);
     cr_assert(err_is_line(&err, part) && strstr(err.text, LABEL), "want \"%s\", got: %s", part, err.text);
@@ -167,7 +167,7 @@ weir_gguf *open_made(const made *m, gguf_blob *b) {
     weir_gguf *g = NULL;
     weir_err err = {""};
     *b = make(m);
-    cr_assert_eq(weir_gguf_open_bytes(&g, b->p, b->n, LABEL, &err), WEIR_OK, "%s", err.text);
+    cr_assert_eq(weir__gguf_open_bytes(&g, b->p, b->n, LABEL, &err), WEIR_OK, "%s", err.text);
     return g;
 }
 
@@ -176,9 +176,9 @@ void expect_refused(const made *m, weir_status want, const char *part) {
     weir_gguf *g = open_made(m, &b);
     weir_gguf_model out;
     weir_err err = {""};
-    weir_status s = weir_gguf_read_model(g, &out, &err);
+    weir_status s = weir__gguf_read_model(g, &out, &err);
     cr_assert_eq(s, want, "%s: status %d instead of a refusal with \"%s\": %s", m->arch, s, part, err.text);
     cr_assert(err_is_line(&err, part) && strstr(err.text, LABEL), "want \"%s\", got: %s", part, err.text);
-    weir_gguf_close(g);
+    weir__gguf_close(g);
     gguf_free(&b);
 }

@@ -357,8 +357,8 @@ void loop_takes_turns_with_the_host(const loop_bed *bed) {
                     cr_assert(pair[0]->cached[side] == pair[1]->cached[side],
                               "setting %d, side %d: %d and %d", i, side, (int)pair[0]->cached[side],
                               (int)pair[1]->cached[side]);
-                    cr_assert(weir_kv_pool_pages_used(t.host->side[side].self) ==
-                              weir_kv_pool_pages_used(t.loop->side[side].self));
+                    cr_assert(weir__kv_pool_pages_used(t.host->side[side].self) ==
+                              weir__kv_pool_pages_used(t.loop->side[side].self));
                 }
             }
             answer_take(pair[0], &want[0]);

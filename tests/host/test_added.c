@@ -24,18 +24,18 @@ static weir_status open_case(const char *name, weir_tokenizer **t, weir_err *err
     snprintf(merges, sizeof merges, GOLDEN "%s/merges.txt", name);
     if (strncmp(name, "t5", 2) == 0) {
         snprintf(path, sizeof path, GOLDEN "%s/spiece.model", name);
-        return weir_tokenizer_open_spm(t, path, EXTRA_IDS, err);
+        return weir__tokenizer_open_spm(t, path, EXTRA_IDS, err);
     }
     if (strncmp(name, "llama", 5) == 0) {
         snprintf(path, sizeof path, GOLDEN "%s/tokenizer.model", name);
-        return weir_tokenizer_open_spm_plain(t, path, err);
+        return weir__tokenizer_open_spm_plain(t, path, err);
     }
     if (strcmp(name, "pair") == 0) {
         snprintf(path, sizeof path, GOLDEN "%s/vocab.json", name);
-        return weir_tokenizer_open_gpt2(t, path, merges, err);
+        return weir__tokenizer_open_gpt2(t, path, merges, err);
     }
     snprintf(path, sizeof path, GOLDEN "%s/tokenizer.json", name);
-    return weir_tokenizer_open_json(t, path, err);
+    return weir__tokenizer_open_json(t, path, err);
 }
 
 static weir_tokenizer *opened(const char *name) {
@@ -62,10 +62,10 @@ static void check_case(const weir_tokenizer *t, const json_t *c, const char *whe
     char *exact = (char *)files_exact(text, bytes);
     int32_t *ids = NULL;
     weir_err err = {""};
-    cr_assert_eq(weir_tokenizer_encode_special(t, exact, bytes, &ids, &n, &err), WEIR_OK, "%s: %s", where,
+    cr_assert_eq(weir__tokenizer_encode_special(t, exact, bytes, &ids, &n, &err), WEIR_OK, "%s: %s", where,
                  err.text);
     expect_ids(ids, n, json_object_get(c, "ids"), where, text);
-    cr_assert_eq(weir_tokenizer_decode(t, ids, n, &back, &n_back, &err), WEIR_OK, "%s: %s", where, err.text);
+    cr_assert_eq(weir__tokenizer_decode(t, ids, n, &back, &n_back, &err), WEIR_OK, "%s: %s", where, err.text);
     if (n_want > 0)
         cr_expect(n_back == n_want && memcmp(back, want, n_want) == 0, "%s: \"%s\", want \"%s\"", where, back,
                   want);
@@ -91,7 +91,7 @@ static void check_golden(const char *name, size_t least) {
         json_decref(c);
     }
     cr_assert_geq(n, least);
-    weir_tokenizer_free(t);
+    weir__tokenizer_free(t);
     free(line);
     fclose(f);
 }
@@ -122,7 +122,7 @@ static void expect_same(const weir_tokenizer *t, const weir_text_span *spans, si
     int32_t *ids = NULL;
     size_t n = 0;
     weir_err err = {""};
-    cr_assert_eq(weir_tokenizer_encode_spans(t, spans, n_span, &ids, &n, &err), WEIR_OK, "%s: %s", where,
+    cr_assert_eq(weir__tokenizer_encode_spans(t, spans, n_span, &ids, &n, &err), WEIR_OK, "%s: %s", where,
                  err.text);
     cr_expect(n == n_want && (n == 0 || memcmp(ids, want, n * sizeof *ids) == 0), "%s: %zu ids, want %zu",
               where, n, n_want);
@@ -138,8 +138,8 @@ Test(added, spans_of_one_kind_are_one_text) {
         weir_tokenizer *t = opened(all_names[k]);
         int32_t *plain = NULL, *special = NULL;
         size_t n_plain, n_special;
-        cr_assert_eq(weir_tokenizer_encode(t, text, n, &plain, &n_plain, NULL), WEIR_OK);
-        cr_assert_eq(weir_tokenizer_encode_special(t, text, n, &special, &n_special, NULL), WEIR_OK);
+        cr_assert_eq(weir__tokenizer_encode(t, text, n, &plain, &n_plain, NULL), WEIR_OK);
+        cr_assert_eq(weir__tokenizer_encode_special(t, text, n, &special, &n_special, NULL), WEIR_OK);
         for (size_t cut = 0; cut <= n; cut++) {
             weir_text_span spans[3] = {{text, cut, false}, {"", 0, true}, {text + cut, n - cut, false}};
             expect_same(t, spans, 3, plain, n_plain, all_names[k]);
@@ -149,7 +149,7 @@ Test(added, spans_of_one_kind_are_one_text) {
         }
         weir_free(plain);
         weir_free(special);
-        weir_tokenizer_free(t);
+        weir__tokenizer_free(t);
     }
 }
 
@@ -172,31 +172,31 @@ Test(added, a_span_of_text_holds_no_control_token) {
         int32_t *ids = NULL;
         size_t n = 0;
         int control = 0;
-        cr_assert_eq(weir_tokenizer_encode_spans(t, spans, 3, &ids, &n, NULL), WEIR_OK);
-        for (size_t k = 0; k < n; k++) control += weir_tokenizer_is_control(t, ids[k]);
+        cr_assert_eq(weir__tokenizer_encode_spans(t, spans, 3, &ids, &n, NULL), WEIR_OK);
+        for (size_t k = 0; k < n; k++) control += weir__tokenizer_is_control(t, ids[k]);
         cr_expect_eq(control, cases[i].n_control, "case %zu: %d control tokens", i, control);
         weir_free(ids);
     }
     /* the line break of the one and that of the other are one token */
     const weir_text_span lines[] = {{"a\n", 2, true}, {"\nb", 2, false}};
     expect_same(t, lines, 2, (int32_t[]){64, 256, 65}, 3, "a line break on either side");
-    weir_tokenizer_free(t);
+    weir__tokenizer_free(t);
 }
 
 /* ---- the end, kinds, gaps ------------------------------------------------------------------------------ */
 
 Test(added, gaps_have_no_text_and_roles_have_kinds) {
     weir_tokenizer *t = opened("pair");
-    cr_expect_eq(weir_tokenizer_size(t), 263);
-    cr_expect_str_eq(weir_tokenizer_piece(t, 258), "");
-    cr_expect_str_eq(weir_tokenizer_piece(t, 262), "<think>");
-    cr_expect(weir_tokenizer_is_control(t, 260) && weir_tokenizer_is_control(t, 261) &&
-              !weir_tokenizer_is_control(t, 262));
-    weir_tokenizer_free(t);
+    cr_expect_eq(weir__tokenizer_size(t), 263);
+    cr_expect_str_eq(weir__tokenizer_piece(t, 258), "");
+    cr_expect_str_eq(weir__tokenizer_piece(t, 262), "<think>");
+    cr_expect(weir__tokenizer_is_control(t, 260) && weir__tokenizer_is_control(t, 261) &&
+              !weir__tokenizer_is_control(t, 262));
+    weir__tokenizer_free(t);
     t = opened("t5");
-    cr_expect_geq(weir_tokenizer_end(t), 0);
-    cr_expect_str_eq(weir_tokenizer_piece(t, weir_tokenizer_end(t)), "</s>");
-    weir_tokenizer_free(t);
+    cr_expect_geq(weir__tokenizer_end(t), 0);
+    cr_expect_str_eq(weir__tokenizer_piece(t, weir__tokenizer_end(t)), "</s>");
+    weir__tokenizer_free(t);
 }
 
 /* ---- long texts ---------------------------------------------------------------------------------------- */
@@ -272,14 +272,14 @@ static weir_status use(const char *name, long fail) {
     weir_err err = {""};
     alloc_install(fail);
     weir_status s = open_case(name, &t, &err);
-    if (s == WEIR_OK) s = weir_tokenizer_encode_spans(t, spans, 2, &ids, &n, &err);
-    if (s == WEIR_OK) s = weir_tokenizer_decode(t, ids, n, &back, &bytes, &err);
+    if (s == WEIR_OK) s = weir__tokenizer_encode_spans(t, spans, 2, &ids, &n, &err);
+    if (s == WEIR_OK) s = weir__tokenizer_decode(t, ids, n, &back, &bytes, &err);
     if (s != WEIR_OK)
         cr_assert(s == WEIR_ENOMEM && err_is_line(&err, "no memory"), "%s, allocation %ld: %s", name, fail,
                   err.text);
     weir_free(back);
     weir_free(ids);
-    weir_tokenizer_free(t);
+    weir__tokenizer_free(t);
     cr_assert_eq(alloc_live(), 0, "%s, allocation %ld leaves %ld", name, fail, alloc_live());
     alloc_uninstall();
     return s;

@@ -87,7 +87,7 @@ static weir_engine *open_twin(bool loop) {
     weir_engine *e = NULL;
     weir_err err = {""};
     cr_assert(weir_engine_open(&e, &o, &err) == WEIR_OK, "%s", err.text);
-    if (loop) cr_assert(weir_device_loop_open(&e->loop, e, true) == WEIR_OK);
+    if (loop) cr_assert(weir__device_loop_open(&e->loop, e, true) == WEIR_OK);
     return e;
 }
 
@@ -181,7 +181,7 @@ Test(blocks, a_bonus_follows_the_rule_from_exact_first_on) {
     static answer a;
     for (int loop = 0; loop < 2; loop++) {
         weir_engine *e = demo_open(1, 1, NULL, true);
-        if (loop) cr_assert(weir_device_loop_open(&e->loop, e, true) == WEIR_OK);
+        if (loop) cr_assert(weir__device_loop_open(&e->loop, e, true) == WEIR_OK);
         for (int first = GAMMA - 1; first <= GAMMA + 1; first++) {
             int whole = 0;
             for (uint64_t seed = 0; seed < 60; seed++) {

@@ -21,7 +21,7 @@ static weir_tokenizer *open_json(const char *name) {
     weir_err err = {""};
     char path[512];
     snprintf(path, sizeof path, GOLDEN "%s.json", name);
-    cr_assert_eq(weir_tokenizer_open_json(&t, path, &err), WEIR_OK, "%s", err.text);
+    cr_assert_eq(weir__tokenizer_open_json(&t, path, &err), WEIR_OK, "%s", err.text);
     return t;
 }
 
@@ -29,9 +29,9 @@ static weir_tokenizer *open_gguf(const char *path) {
     weir_tokenizer *t = NULL;
     weir_gguf *g = NULL;
     weir_err err = {""};
-    cr_assert_eq(weir_gguf_open(&g, path, &err), WEIR_OK, "%s", err.text);
-    cr_assert_eq(weir_tokenizer_open_gguf(&t, g, &err), WEIR_OK, "%s", err.text);
-    weir_gguf_close(g);
+    cr_assert_eq(weir__gguf_open(&g, path, &err), WEIR_OK, "%s", err.text);
+    cr_assert_eq(weir__tokenizer_open_gguf(&t, g, &err), WEIR_OK, "%s", err.text);
+    weir__gguf_close(g);
     return t;
 }
 
@@ -48,8 +48,8 @@ static void check_case(const weir_tokenizer *t, const json_t *c, bool gguf, cons
     if (hex) {
         char *text = hex_decode(hex, &bytes), *exact = (char *)files_exact(text, bytes);
         const bool special = json_is_true(json_object_get(c, "special"));
-        cr_assert_eq((special ? weir_tokenizer_encode_special : weir_tokenizer_encode)(t, exact, bytes, &ids,
-                                                                                       &n, &err),
+        cr_assert_eq((special ? weir__tokenizer_encode_special : weir__tokenizer_encode)(t, exact, bytes,
+                                                                                         &ids, &n, &err),
                      WEIR_OK, "%s: %s", where, err.text);
         cr_assert_eq(n, n_want, "%s: \"%s\": %zu ids, want %zu", where, text, n, n_want);
         for (size_t i = 0; i < n; i++)
@@ -62,7 +62,7 @@ static void check_case(const weir_tokenizer *t, const json_t *c, bool gguf, cons
     const json_t *text = gguf ? json_object_get(c, "decoded_gguf") : NULL;
     if (!text) text = json_object_get(c, "decoded");
     char *decoded = hex_decode(json_string_value(text), &bytes), *got = NULL;
-    cr_assert_eq(weir_tokenizer_decode(t, list, n_want, &got, &n_text, &err), WEIR_OK, "%s: %s", where,
+    cr_assert_eq(weir__tokenizer_decode(t, list, n_want, &got, &n_text, &err), WEIR_OK, "%s: %s", where,
                  err.text);
     cr_assert(n_text == bytes && memcmp(got, decoded, bytes) == 0, "%s: decoded \"%s\", want \"%s\"", where,
               got, decoded);
@@ -86,7 +86,7 @@ static void check_golden(weir_tokenizer *t, const char *name, bool gguf) {
         json_decref(c);
     }
     cr_assert_geq(n, 190);
-    weir_tokenizer_free(t);
+    weir__tokenizer_free(t);
     free(line);
     fclose(f);
 }
@@ -117,16 +117,16 @@ Test(bpe, text_makes_control_tokens_only_when_asked_to) {
         weir_tokenizer *t = open_json(names[k]);
         int32_t *ids;
         size_t n, control = 0;
-        cr_assert_eq(weir_tokenizer_encode(t, text, sizeof text - 1, &ids, &n, NULL), WEIR_OK);
+        cr_assert_eq(weir__tokenizer_encode(t, text, sizeof text - 1, &ids, &n, NULL), WEIR_OK);
         for (size_t i = 0; i < n; i++)
-            cr_assert_not(weir_tokenizer_is_control(t, ids[i]), "%s: id %zu", names[k], i);
+            cr_assert_not(weir__tokenizer_is_control(t, ids[i]), "%s: id %zu", names[k], i);
         weir_free(ids);
-        cr_assert_eq(weir_tokenizer_encode_special(t, text, sizeof text - 1, &ids, &n, NULL), WEIR_OK);
-        for (size_t i = 0; i < n; i++) control += weir_tokenizer_is_control(t, ids[i]);
+        cr_assert_eq(weir__tokenizer_encode_special(t, text, sizeof text - 1, &ids, &n, NULL), WEIR_OK);
+        for (size_t i = 0; i < n; i++) control += weir__tokenizer_is_control(t, ids[i]);
         cr_assert_eq(control, k == 1 ? 3 : 4, "%s: %zu", names[k], control);
-        cr_assert_str_eq(weir_tokenizer_piece(t, ids[0]), "<|begin|>");
+        cr_assert_str_eq(weir__tokenizer_piece(t, ids[0]), "<|begin|>");
         weir_free(ids);
-        weir_tokenizer_free(t);
+        weir__tokenizer_free(t);
     }
 }
 
@@ -140,10 +140,10 @@ Test(bpe, runs_of_a_text_add_up_to_it) {
         weir_tokenizer *t = open_json(names[k]);
         int32_t *want, *ids;
         size_t n_want, n, at = 0;
-        cr_assert_eq(weir_tokenizer_encode_special(t, whole, sizeof whole - 1, &want, &n_want, NULL),
+        cr_assert_eq(weir__tokenizer_encode_special(t, whole, sizeof whole - 1, &want, &n_want, NULL),
                      WEIR_OK);
         for (size_t r = 0; r < 3; r++) {
-            cr_assert_eq(weir_tokenizer_encode_run(t, runs[r], strlen(runs[r]), r == 0, &ids, &n, NULL),
+            cr_assert_eq(weir__tokenizer_encode_run(t, runs[r], strlen(runs[r]), r == 0, &ids, &n, NULL),
                          WEIR_OK);
             cr_assert(at + n <= n_want && memcmp(ids, want + at, n * sizeof *ids) == 0, "%s: run %zu",
                       names[k], r);
@@ -151,14 +151,14 @@ Test(bpe, runs_of_a_text_add_up_to_it) {
             weir_free(ids);
         }
         cr_expect_eq(at, n_want, "%s", names[k]);
-        cr_assert_eq(weir_tokenizer_encode_run(t, runs[1], strlen(runs[1]), true, &ids, &n, NULL), WEIR_OK);
+        cr_assert_eq(weir__tokenizer_encode_run(t, runs[1], strlen(runs[1]), true, &ids, &n, NULL), WEIR_OK);
         weir_free(want);
         size_t n_alone;
-        cr_assert_eq(weir_tokenizer_encode(t, runs[1], strlen(runs[1]), &want, &n_alone, NULL), WEIR_OK);
+        cr_assert_eq(weir__tokenizer_encode(t, runs[1], strlen(runs[1]), &want, &n_alone, NULL), WEIR_OK);
         cr_expect(n == n_alone && memcmp(ids, want, n * sizeof *ids) == 0, "%s", names[k]);
         weir_free(want);
         weir_free(ids);
-        weir_tokenizer_free(t);
+        weir__tokenizer_free(t);
     }
 }
 
@@ -168,16 +168,16 @@ Test(bpe, spm_models_parse_control_pieces_too) {
     int32_t *ids;
     size_t n, bytes;
     char *text;
-    cr_assert_eq(weir_tokenizer_open_spm_plain(&t, GOLDEN "tiny_bpe.model", NULL), WEIR_OK);
-    cr_assert_eq(weir_tokenizer_encode_special(t, "a</s>a ", 7, &ids, &n, NULL), WEIR_OK);
+    cr_assert_eq(weir__tokenizer_open_spm_plain(&t, GOLDEN "tiny_bpe.model", NULL), WEIR_OK);
+    cr_assert_eq(weir__tokenizer_encode_special(t, "a</s>a ", 7, &ids, &n, NULL), WEIR_OK);
     size_t ends = 0;
-    for (size_t i = 0; i < n; i++) ends += weir_tokenizer_is_control(t, ids[i]);
+    for (size_t i = 0; i < n; i++) ends += weir__tokenizer_is_control(t, ids[i]);
     cr_assert_eq(ends, 1);
-    cr_assert_eq(weir_tokenizer_decode(t, ids, n, &text, &bytes, NULL), WEIR_OK);
+    cr_assert_eq(weir__tokenizer_decode(t, ids, n, &text, &bytes, NULL), WEIR_OK);
     cr_assert(text[bytes - 1] == ' ', "\"%s\" was stripped", text);
     weir_free(text);
     weir_free(ids);
-    weir_tokenizer_free(t);
+    weir__tokenizer_free(t);
 }
 
 /* ---- streaming ----------------------------------------------------------------------------------------- */
@@ -196,9 +196,9 @@ Test(bpe, a_growing_answer_never_shows_half_a_character) {
         int32_t *ids;
         size_t n, told = 0, len = 0;
         char *now = NULL, shown[256];
-        cr_assert_eq(weir_tokenizer_encode(t, text, sizeof text - 3, &ids, &n, NULL), WEIR_OK);
+        cr_assert_eq(weir__tokenizer_encode(t, text, sizeof text - 3, &ids, &n, NULL), WEIR_OK);
         for (size_t i = 1; i <= n; i++) {
-            cr_assert_eq(weir_tokenizer_decode(t, ids, i, &now, &len, NULL), WEIR_OK);
+            cr_assert_eq(weir__tokenizer_decode(t, ids, i, &now, &len, NULL), WEIR_OK);
             cr_assert(weir__utf8_is_valid(now, len));
             if (!ends_unfinished(now, len)) {
                 cr_assert(len >= told && memcmp(now, shown, told) == 0, "\"%s\"", now);
@@ -209,7 +209,7 @@ Test(bpe, a_growing_answer_never_shows_half_a_character) {
         }
         cr_assert(told == sizeof text - 3 && memcmp(shown, text, told) == 0, "%s: %zu bytes", names[k], told);
         weir_free(ids);
-        weir_tokenizer_free(t);
+        weir__tokenizer_free(t);
     }
 }
 
@@ -228,14 +228,14 @@ Test(bpe, any_bytes_are_a_text) {
             char *exact = (char *)files_exact(bytes, n), *back;
             int32_t *ids;
             size_t n_ids, n_back;
-            cr_assert_eq(weir_tokenizer_encode_special(t, exact, n, &ids, &n_ids, NULL), WEIR_OK);
-            cr_assert_eq(weir_tokenizer_decode(t, ids, n_ids, &back, &n_back, NULL), WEIR_OK);
+            cr_assert_eq(weir__tokenizer_encode_special(t, exact, n, &ids, &n_ids, NULL), WEIR_OK);
+            cr_assert_eq(weir__tokenizer_decode(t, ids, n_ids, &back, &n_back, NULL), WEIR_OK);
             cr_assert(weir__utf8_is_valid(back, n_back));
             weir_free(ids);
             weir_free(back);
             free(exact);
         }
-        weir_tokenizer_free(t);
+        weir__tokenizer_free(t);
     }
 }
 
@@ -285,12 +285,12 @@ Test(bpe, one_megabyte_of_anything) {
             size_t n;
             weir_err err = {""};
             for (size_t i = 0; i < bytes; i++) text[i] = fills[k][i % strlen(fills[k])];
-            cr_assert_eq(weir_tokenizer_encode(t, text, bytes, &ids, &n, &err), WEIR_OK, "fill %zu: %s", k,
+            cr_assert_eq(weir__tokenizer_encode(t, text, bytes, &ids, &n, &err), WEIR_OK, "fill %zu: %s", k,
                          err.text);
             cr_assert_gt(n, 0);
             weir_free(ids);
         }
-        weir_tokenizer_free(t);
+        weir__tokenizer_free(t);
     }
     free(text);
 }

@@ -19,9 +19,9 @@ static weir_status open_json(const void *json, size_t n, weir_err *err) {
     weir_tokenizer *t = NULL;
     uint8_t *exact = files_exact(json, n);
     err->text[0] = '\0';
-    const weir_status s = weir_tokenizer_open_json_bytes(&t, exact, n, "t.json", err);
+    const weir_status s = weir__tokenizer_open_json_bytes(&t, exact, n, "t.json", err);
     free(exact);
-    weir_tokenizer_free(t);
+    weir__tokenizer_free(t);
     cr_assert((s == WEIR_OK) == (t != NULL));
     return s;
 }
@@ -148,11 +148,11 @@ Test(bpe_files, an_exploding_pattern_gives_up) {
     size_t n;
     memset(text, 'a', sizeof text);
     text[sizeof text - 1] = 'd'; /* else the matcher sees at once that there is none */
-    cr_assert_eq(weir_tokenizer_open_json_bytes(&t, json, sizeof json - 1, "t.json", &err), WEIR_OK, "%s",
+    cr_assert_eq(weir__tokenizer_open_json_bytes(&t, json, sizeof json - 1, "t.json", &err), WEIR_OK, "%s",
                  err.text);
-    cr_assert_eq(weir_tokenizer_encode(t, text, sizeof text, &ids, &n, &err), WEIR_EINVAL);
+    cr_assert_eq(weir__tokenizer_encode(t, text, sizeof text, &ids, &n, &err), WEIR_EINVAL);
     cr_assert(err_is_line(&err, "step 0 of its pre-tokenizer gives up"), "%s", err.text);
-    weir_tokenizer_free(t);
+    weir__tokenizer_free(t);
 }
 
 /* ---- splitting ----------------------------------------------------------------------------------------- */
@@ -218,11 +218,11 @@ static weir_status open_blob(gguf_blob *b, weir_err *err) {
     weir_gguf *g = NULL;
     weir_tokenizer *t = NULL;
     gguf_finish(b);
-    cr_assert_eq(weir_gguf_open_bytes(&g, b->p, b->n, "t.gguf", err), WEIR_OK, "%s", err->text);
-    const weir_status s = weir_tokenizer_open_gguf(&t, g, err);
-    weir_gguf_close(g);
+    cr_assert_eq(weir__gguf_open_bytes(&g, b->p, b->n, "t.gguf", err), WEIR_OK, "%s", err->text);
+    const weir_status s = weir__tokenizer_open_gguf(&t, g, err);
+    weir__gguf_close(g);
     gguf_free(b);
-    weir_tokenizer_free(t);
+    weir__tokenizer_free(t);
     return s;
 }
 
@@ -310,9 +310,9 @@ static weir_tokenizer *tokenizer_of(const char *model, const char *const *tokens
     gguf_texts(&b, "tokenizer.ggml.merges", merge, 1);
     if (eos >= 0) gguf_u32(&b, "tokenizer.ggml.eos_token_id", (uint32_t)eos);
     gguf_finish(&b);
-    cr_assert_eq(weir_gguf_open_bytes(&g, b.p, b.n, "t.gguf", &err), WEIR_OK, "%s", err.text);
-    cr_assert_eq(weir_tokenizer_open_gguf(&t, g, &err), WEIR_OK, "%s", err.text);
-    weir_gguf_close(g);
+    cr_assert_eq(weir__gguf_open_bytes(&g, b.p, b.n, "t.gguf", &err), WEIR_OK, "%s", err.text);
+    cr_assert_eq(weir__tokenizer_open_gguf(&t, g, &err), WEIR_OK, "%s", err.text);
+    weir__gguf_close(g);
     gguf_free(&b);
     return t;
 }
@@ -324,7 +324,7 @@ static void expect_ids(const weir_tokenizer *t, const char *text, bool special, 
     const size_t bytes = strlen(text);
     char *exact = (char *)files_exact(text, bytes);
     cr_assert_eq(
-        (special ? weir_tokenizer_encode_special : weir_tokenizer_encode)(t, exact, bytes, &ids, &n, NULL),
+        (special ? weir__tokenizer_encode_special : weir__tokenizer_encode)(t, exact, bytes, &ids, &n, NULL),
         WEIR_OK);
     cr_expect_eq(n, n_want, "\"%s\": %zu ids, want %zu", text, n, n_want);
     for (size_t i = 0; i < n && i < n_want; i++)
@@ -343,16 +343,16 @@ Test(bpe_files, ends_are_control_tokens_whatever_the_file_says) {
         weir_tokenizer *t = tokenizer_of(models[m], tokens, types, 8, 4);
         const int32_t want[] = {3, 4, 5};
         for (int32_t id = 0; id < 8; id++)
-            cr_expect_eq(weir_tokenizer_is_control(t, id), id == 3 || id == 4, "%s: %d", models[m], id);
+            cr_expect_eq(weir__tokenizer_is_control(t, id), id == 3 || id == 4, "%s: %d", models[m], id);
         expect_ids(t, "<end_of_turn><x><start>", true, want, 3);
         int32_t *ids;
         size_t n;
-        cr_assert_eq(weir_tokenizer_encode(t, "<end_of_turn><x><start>", 23, &ids, &n, NULL), WEIR_OK);
+        cr_assert_eq(weir__tokenizer_encode(t, "<end_of_turn><x><start>", 23, &ids, &n, NULL), WEIR_OK);
         cr_expect(n > 3 && ids[n - 1] == 5);
         for (size_t i = 0; i < n; i++)
             cr_expect(ids[i] != 3 && ids[i] != 4, "%s: id %zu is %d", models[m], i, ids[i]);
         weir_free(ids);
-        weir_tokenizer_free(t);
+        weir__tokenizer_free(t);
     }
 }
 
@@ -368,11 +368,11 @@ Test(bpe_files, a_part_ends_where_a_character_does) {
     expect_ids(t, "\xe2 x", false, broken, 4);
     expect_ids(t, "x y  ", false, whole, 6);
     expect_ids(t, "xQy", false, unknown, 4);
-    cr_assert(weir_tokenizer_is_control(t, 0) && !weir_tokenizer_is_control(t, 1));
-    cr_assert_eq(weir_tokenizer_decode(t, unknown, 4, &text, &n, NULL), WEIR_OK);
+    cr_assert(weir__tokenizer_is_control(t, 0) && !weir__tokenizer_is_control(t, 1));
+    cr_assert_eq(weir__tokenizer_decode(t, unknown, 4, &text, &n, NULL), WEIR_OK);
     cr_expect_str_eq(text, "xy");
     weir_free(text);
-    weir_tokenizer_free(t);
+    weir__tokenizer_free(t);
 }
 
 /* The character before an added token, where one of several bytes stands before that. */
@@ -397,11 +397,11 @@ Test(bpe_files, added_tokens_look_back_one_character) {
     };
     weir_tokenizer *t = NULL;
     weir_err err = {""};
-    cr_assert_eq(weir_tokenizer_open_json_bytes(&t, json, sizeof json - 1, "t.json", &err), WEIR_OK, "%s",
+    cr_assert_eq(weir__tokenizer_open_json_bytes(&t, json, sizeof json - 1, "t.json", &err), WEIR_OK, "%s",
                  err.text);
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++)
         expect_ids(t, cases[i].text, true, cases[i].ids, cases[i].n);
-    weir_tokenizer_free(t);
+    weir__tokenizer_free(t);
 }
 
 /* ---- memory -------------------------------------------------------------------------------------------- */
@@ -415,14 +415,14 @@ static weir_status use(const uint8_t *json, size_t n, long fail) {
     size_t n_ids, bytes;
     weir_err err = {""};
     alloc_install(fail);
-    weir_status s = weir_tokenizer_open_json_bytes(&t, json, n, "t.json", &err);
-    if (s == WEIR_OK) s = weir_tokenizer_encode_special(t, text, sizeof text - 1, &ids, &n_ids, &err);
-    if (s == WEIR_OK) s = weir_tokenizer_decode(t, ids, n_ids, &back, &bytes, &err);
+    weir_status s = weir__tokenizer_open_json_bytes(&t, json, n, "t.json", &err);
+    if (s == WEIR_OK) s = weir__tokenizer_encode_special(t, text, sizeof text - 1, &ids, &n_ids, &err);
+    if (s == WEIR_OK) s = weir__tokenizer_decode(t, ids, n_ids, &back, &bytes, &err);
     if (s != WEIR_OK)
         cr_assert(s == WEIR_ENOMEM && err_is_line(&err, "no memory"), "allocation %ld: %s", fail, err.text);
     weir_free(back);
     weir_free(ids);
-    weir_tokenizer_free(t);
+    weir__tokenizer_free(t);
     cr_assert_eq(alloc_live(), 0, "allocation %ld leaves %ld", fail, alloc_live());
     alloc_uninstall();
     return s;
@@ -444,9 +444,9 @@ Test(bpe_files, every_failing_allocation_is_reported_and_nothing_leaks) {
 Test(bpe_files, missing_files_are_named) {
     weir_tokenizer *t = NULL;
     weir_err err = {""};
-    cr_assert_eq(weir_tokenizer_open_json(&t, "/nonexistent/tokenizer.json", &err), WEIR_EIO);
+    cr_assert_eq(weir__tokenizer_open_json(&t, "/nonexistent/tokenizer.json", &err), WEIR_EIO);
     cr_assert(err_is_line(&err, "/nonexistent/tokenizer.json"), "%s", err.text);
-    cr_assert_eq(weir_tokenizer_open_gpt2(&t, GOLDEN "tiny_gpt2.json", "/nonexistent/merges.txt", &err),
+    cr_assert_eq(weir__tokenizer_open_gpt2(&t, GOLDEN "tiny_gpt2.json", "/nonexistent/merges.txt", &err),
                  WEIR_EIO);
     cr_assert(err_is_line(&err, "/nonexistent/merges.txt"), "%s", err.text);
     cr_assert_null(t);

@@ -20,7 +20,7 @@ static const char *const tiny_names[WEIR_SPECIAL_N] = {
 static weir_chat_own *own(const char *source, const char *const names[WEIR_SPECIAL_N]) {
     weir_chat_own *o = NULL;
     weir_err err = {""};
-    cr_assert(weir_chat_own_open(&o, source, strlen(source), names, &err) == WEIR_OK, "%s", err.text);
+    cr_assert(weir__chat_own_open(&o, source, strlen(source), names, &err) == WEIR_OK, "%s", err.text);
     return o;
 }
 
@@ -63,7 +63,7 @@ static void check_text(const json_t *line, void *ud) {
     weir_jinja_text text = {0};
     weir_err err = {""};
     const weir_status s =
-        weir_chat_own_render(ud, m, n, json_is_true(json_object_get(line, "generate")), &text, &err);
+        weir__chat_own_render(ud, m, n, json_is_true(json_object_get(line, "generate")), &text, &err);
     const json_t *want = json_object_get(line, "text");
     cr_assert((s == WEIR_OK) == (want != NULL), "%s", err.text);
     cr_assert(s == WEIR_OK || (s == WEIR_EINVAL && err_is_line(&err, "chat template: line ")), "%s",
@@ -71,7 +71,7 @@ static void check_text(const json_t *line, void *ud) {
     cr_assert(!want || (text.bytes == json_string_length(want) &&
                         memcmp(text.text, json_string_value(want), text.bytes) == 0),
               "%s\nwant\n%s", text.text, json_string_value(want));
-    weir_jinja_text_free(&text);
+    weir__jinja_text_free(&text);
 }
 
 /* Programs of the formats by name write what the formats do, and are recognised by that. */
@@ -87,9 +87,9 @@ Test(chat_own, programs_of_the_formats_by_name_write_the_same) {
         weir_chat_own *o = own(source, no_names);
         snprintf(path, sizeof path, WEIR_SOURCE_DIR "/tests/golden/chat/%s.jsonl", t->name);
         cr_assert_geq(each_line(path, check_text, o), 80);
-        const weir_chat_template *same = weir_chat_own_format(o);
+        const weir_chat_template *same = weir__chat_own_format(o);
         cr_expect(same == t, "%s: %s", t->name, same ? same->name : "none");
-        weir_chat_own_free(o);
+        weir__chat_own_free(o);
         free(source);
     }
 }
@@ -112,13 +112,13 @@ Test(chat_own, look_alikes_are_no_format) {
         "{{ raise_exception('no') }}"};
     for (size_t i = 0; i < sizeof programs / sizeof *programs; i++) {
         weir_chat_own *o = own(programs[i], no_names);
-        const weir_chat_template *t = weir_chat_own_format(o);
+        const weir_chat_template *t = weir__chat_own_format(o);
         cr_expect(t == NULL, "%zu: %s", i, t->name);
-        weir_chat_own_free(o);
+        weir__chat_own_free(o);
     }
     weir_chat_own *o = own(LOOP(TURN) PROMPT, no_names);
-    cr_expect(weir_chat_own_format(o) == weir_chat_template_find("chatml"));
-    weir_chat_own_free(o);
+    cr_expect(weir__chat_own_format(o) == weir_chat_template_find("chatml"));
+    weir__chat_own_free(o);
 }
 
 /* ---- ids -------------------------------------------------------------------------------------------- */
@@ -126,13 +126,13 @@ Test(chat_own, look_alikes_are_no_format) {
 static weir_status ids_of(const weir_tokenizer *t, const weir_chat_own *o, const weir_chat_message *m,
                           size_t n, int32_t **ids, size_t *n_ids, weir_err *err) {
     weir_jinja_text text = {0};
-    WEIR_TRY(weir_chat_own_render(o, m, n, true, &text, err));
+    WEIR_TRY(weir__chat_own_render(o, m, n, true, &text, err));
     weir_text_span *spans = calloc(text.n + 1, sizeof *spans);
     for (size_t i = 0; i < text.n; i++)
         spans[i] = (weir_text_span){text.spans[i].text, text.spans[i].bytes, text.spans[i].of_template};
-    const weir_status s = weir_tokenizer_encode_spans(t, spans, text.n, ids, n_ids, err);
+    const weir_status s = weir__tokenizer_encode_spans(t, spans, text.n, ids, n_ids, err);
     free(spans);
-    weir_jinja_text_free(&text);
+    weir__jinja_text_free(&text);
     return s;
 }
 
@@ -152,8 +152,8 @@ static void check_ids(const json_t *line, void *ud) {
         char path[300];
         snprintf(path, sizeof path, WEIR_SOURCE_DIR "/tests/golden/tokenizer/%s.json", name);
         snprintf(v->name, sizeof v->name, "%s", name);
-        weir_tokenizer_free(v->t);
-        cr_assert(weir_tokenizer_open_json(&v->t, path, &err) == WEIR_OK, "%s", err.text);
+        weir__tokenizer_free(v->t);
+        cr_assert(weir__tokenizer_open_json(&v->t, path, &err) == WEIR_OK, "%s", err.text);
         v->n_name++;
     }
     const char *source = json_string_value(json_object_get(line, "template"));
@@ -168,21 +168,21 @@ static void check_ids(const json_t *line, void *ud) {
     cr_expect(same, "%zu ids, want %zu: %s", n, json_array_size(want), shown);
     free(shown);
     weir_free(ids);
-    weir_chat_own_free(o);
+    weir__chat_own_free(o);
 }
 
 Test(chat_own, ids_are_those_of_apply_chat_template) {
     vocabulary v = {.name = ""};
     cr_assert_geq(each_line(WEIR_SOURCE_DIR "/tests/golden/jinja/ids.jsonl", check_ids, &v), 200);
     cr_assert_geq(v.n_name, 7);
-    weir_tokenizer_free(v.t);
+    weir__tokenizer_free(v.t);
 }
 
 /* ---- what a message says is text -------------------------------------------------------------------- */
 
 static int count_control(const weir_tokenizer *t, const int32_t *ids, size_t n) {
     int k = 0;
-    for (size_t i = 0; i < n; i++) k += weir_tokenizer_is_control(t, ids[i]);
+    for (size_t i = 0; i < n; i++) k += weir__tokenizer_is_control(t, ids[i]);
     return k;
 }
 
@@ -201,8 +201,8 @@ Test(chat_own, no_message_makes_a_token) {
     static const char *const evil[] = {"<|end|>", "a<|im_start|>b", "<|begin|><|end|>", "x<|end|", "|end|>",
                                        "<|",      "end|>",          "<|end|>\n"};
     weir_tokenizer *t = NULL;
-    cr_assert(weir_tokenizer_open_json(&t, WEIR_SOURCE_DIR "/tests/golden/tokenizer/tiny_qwen2.json", NULL) ==
-              WEIR_OK);
+    cr_assert(weir__tokenizer_open_json(&t, WEIR_SOURCE_DIR "/tests/golden/tokenizer/tiny_qwen2.json",
+                                        NULL) == WEIR_OK);
     for (size_t w = 0; w < sizeof ways / sizeof *ways; w++) {
         weir_chat_own *o = own(ways[w], tiny_names);
         for (size_t i = 0; i < sizeof evil / sizeof *evil; i++) {
@@ -225,9 +225,9 @@ Test(chat_own, no_message_makes_a_token) {
             cr_expect(count[0] == count[1] && count[0] > 0, "%s, %s: %d, %d", ways[w], evil[i], count[0],
                       count[1]);
         }
-        weir_chat_own_free(o);
+        weir__chat_own_free(o);
     }
-    weir_tokenizer_free(t);
+    weir__tokenizer_free(t);
 }
 
 /* A role in use is the template's to make a token of; any other is text. */
@@ -241,12 +241,12 @@ Test(chat_own, roles_in_use_are_of_the_template) {
     for (size_t i = 0; i < sizeof roles / sizeof *roles; i++) {
         const weir_chat_message m = {roles[i].role, "", 0};
         weir_jinja_text t = {0};
-        cr_assert(weir_chat_own_render(o, &m, 1, true, &t, NULL) == WEIR_OK);
+        cr_assert(weir__chat_own_render(o, &m, 1, true, &t, NULL) == WEIR_OK);
         const bool one = t.n == 1 && t.spans[0].of_template;
         cr_expect(one == (roles[i].of_template || !*roles[i].role), "%s", roles[i].role);
-        weir_jinja_text_free(&t);
+        weir__jinja_text_free(&t);
     }
-    weir_chat_own_free(o);
+    weir__chat_own_free(o);
 }
 
 /* ---- the end of a turn ------------------------------------------------------------------------------ */
@@ -268,11 +268,11 @@ Test(chat_own, what_is_written_after_an_answer) {
         weir_chat_own *o = own(all[i].source, tiny_names);
         char *text = NULL;
         size_t bytes = 0;
-        cr_assert(weir_chat_own_after_answer(o, &text, &bytes, NULL) == WEIR_OK);
+        cr_assert(weir__chat_own_after_answer(o, &text, &bytes, NULL) == WEIR_OK);
         cr_expect(bytes == strlen(all[i].after) && memcmp(text, all[i].after, bytes) == 0, "%s: %.*s",
                   all[i].source, (int)bytes, text);
         weir_free(text);
-        weir_chat_own_free(o);
+        weir__chat_own_free(o);
     }
 }
 
@@ -317,7 +317,7 @@ static void expect_prompt(weir_engine *e, const char *want) {
     size_t n = 0, n_plain = 0;
     weir_err err = {""};
     cr_assert(weir_chat_tokenize(e, hello, 1, &ids, &n, &err) == WEIR_OK, "%s", err.text);
-    cr_assert(weir_tokenizer_encode_special(e->tok, want, strlen(want), &plain, &n_plain, NULL) == WEIR_OK);
+    cr_assert(weir__tokenizer_encode_special(e->tok, want, strlen(want), &plain, &n_plain, NULL) == WEIR_OK);
     cr_expect(n == n_plain && memcmp(ids, plain, n * sizeof *ids) == 0, "%zu ids, want %zu: %s", n, n_plain,
               want);
     weir_ids_free(ids);

@@ -207,7 +207,7 @@ static void check_ids(weir_engine *e, const weir_chat_template *format, size_t n
     int32_t *ids = NULL, *want = NULL;
     weir_err err = {{0}};
     cr_assert(weir_chat_tokenize(e, talk, n_message, &ids, &n, &err) == WEIR_OK, "%s: %s", where, err.text);
-    cr_assert(weir_tokenizer_encode_special(e->tok, whole, bytes, &want, &n_want, &err) == WEIR_OK, "%s: %s",
+    cr_assert(weir__tokenizer_encode_special(e->tok, whole, bytes, &want, &n_want, &err) == WEIR_OK, "%s: %s",
               where, err.text);
     cr_expect(n == n_want && n > n_message && memcmp(ids, want, n * sizeof *ids) == 0,
               "%s: %zu ids, want %zu", where, n, n_want);

@@ -25,7 +25,7 @@ static weir_status parse(parse_fn fn, const char *json, size_t n, weir_checkpoin
 static weir_checkpoint good(const char *json) {
     weir_checkpoint c = {0};
     weir_err err;
-    cr_assert_eq(parse(weir_t5_config_parse, json, strlen(json), &c, &err), WEIR_OK, "%s: %s", json,
+    cr_assert_eq(parse(weir__t5_config_parse, json, strlen(json), &c, &err), WEIR_OK, "%s: %s", json,
                  err.text);
     return c;
 }
@@ -39,7 +39,7 @@ static void bad(parse_fn fn, const char *json, weir_status want, const char *par
 }
 
 static void bad_config(const char *json, weir_status want, const char *part) {
-    bad(weir_t5_config_parse, json, want, part);
+    bad(weir__t5_config_parse, json, want, part);
 }
 
 #define T5(fields) "{\"model_type\":\"t5\"" fields "}"
@@ -258,19 +258,19 @@ Test(checkpoint, generation_fields_that_change_the_answer) {
         weir_checkpoint c = good(T5(""));
         weir_err err;
         snprintf(json, sizeof json, "{\"%s\":%s}", GENERATION[i].key, GENERATION[i].other);
-        bad(weir_generation_config_parse, json, WEIR_ENOTSUP, GENERATION[i].key);
+        bad(weir__generation_config_parse, json, WEIR_ENOTSUP, GENERATION[i].key);
         snprintf(json, sizeof json, T5(",\"%s\":%s"), GENERATION[i].key,
                  GENERATION[i].other); /* where old files keep them */
         bad_config(json, WEIR_ENOTSUP, GENERATION[i].key);
         snprintf(json, sizeof json, "{\"%s\":%s}", GENERATION[i].key, GENERATION[i].neutral);
-        cr_assert_eq(parse(weir_generation_config_parse, json, strlen(json), &c, &err), WEIR_OK, "%s",
+        cr_assert_eq(parse(weir__generation_config_parse, json, strlen(json), &c, &err), WEIR_OK, "%s",
                      err.text);
         snprintf(json, sizeof json, T5(",\"%s\":%s"), GENERATION[i].key, GENERATION[i].neutral);
         good(json);
     }
-    bad(weir_generation_config_parse, "[]", WEIR_EFORMAT, "not an object");
-    bad(weir_generation_config_parse, "{\"eos_token_id\":100}", WEIR_EFORMAT, "eos_token_id = 100");
-    bad(weir_generation_config_parse, "{\"pad_token_id\":\"x\"}", WEIR_EFORMAT, "pad_token_id");
+    bad(weir__generation_config_parse, "[]", WEIR_EFORMAT, "not an object");
+    bad(weir__generation_config_parse, "{\"eos_token_id\":100}", WEIR_EFORMAT, "eos_token_id = 100");
+    bad(weir__generation_config_parse, "{\"pad_token_id\":\"x\"}", WEIR_EFORMAT, "pad_token_id");
 }
 
 Test(checkpoint, generation_ids_win_and_null_does_not) {
@@ -280,10 +280,10 @@ Test(checkpoint, generation_ids_win_and_null_does_not) {
         "{\"_from_model_config\":true,\"eos_token_id\":[2,3],\"pad_token_id\":6,\"max_length\":null,"
         "\"decoder_start_token_id\":null,\"do_sample\":true,\"temperature\":0.7,\"top_k\":40,\"top_p\":0.9,"
         "\"max_new_tokens\":256,\"early_stopping\":true,\"length_penalty\":2.0,\"bos_token_id\":8}";
-    cr_assert_eq(parse(weir_generation_config_parse, json, strlen(json), &c, &err), WEIR_OK, "%s", err.text);
+    cr_assert_eq(parse(weir__generation_config_parse, json, strlen(json), &c, &err), WEIR_OK, "%s", err.text);
     cr_assert(c.n_eos == 2 && c.eos[0] == 2 && c.eos[1] == 3 && c.pad_id == 6 && c.start_id == 4);
     json = "{\"eos_token_id\":null,\"decoder_start_token_id\":5}";
-    cr_assert_eq(parse(weir_generation_config_parse, json, strlen(json), &c, &err), WEIR_OK, "%s", err.text);
+    cr_assert_eq(parse(weir__generation_config_parse, json, strlen(json), &c, &err), WEIR_OK, "%s", err.text);
     cr_assert(c.n_eos == 2 && c.start_id == 5);
 }
 
@@ -303,22 +303,22 @@ Test(checkpoint, sentinels_from_the_tokenizer_config) {
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         weir_checkpoint c = {0};
         weir_err err;
-        cr_assert_eq(parse(weir_tokenizer_config_parse, cases[i].json, strlen(cases[i].json), &c, &err),
+        cr_assert_eq(parse(weir__tokenizer_config_parse, cases[i].json, strlen(cases[i].json), &c, &err),
                      WEIR_OK);
         cr_assert_eq(c.extra_ids, cases[i].want, "%s", cases[i].json);
     }
-    bad(weir_tokenizer_config_parse, "{\"extra_ids\":-1}", WEIR_EFORMAT, "extra_ids = -1");
-    bad(weir_tokenizer_config_parse, "{\"extra_ids\":\"100\"}", WEIR_EFORMAT, "extra_ids");
-    bad(weir_tokenizer_config_parse, "{\"tokenizer_class\":5}", WEIR_EFORMAT, "tokenizer_class");
+    bad(weir__tokenizer_config_parse, "{\"extra_ids\":-1}", WEIR_EFORMAT, "extra_ids = -1");
+    bad(weir__tokenizer_config_parse, "{\"extra_ids\":\"100\"}", WEIR_EFORMAT, "extra_ids");
+    bad(weir__tokenizer_config_parse, "{\"tokenizer_class\":5}", WEIR_EFORMAT, "tokenizer_class");
 }
 
 Test(checkpoint, every_prefix_of_each_config_is_refused) {
     static const struct {
         parse_fn fn;
         const char *name;
-    } files[] = {{weir_t5_config_parse, "config.json"},
-                 {weir_generation_config_parse, "generation_config.json"},
-                 {weir_tokenizer_config_parse, "tokenizer_config.json"}};
+    } files[] = {{weir__t5_config_parse, "config.json"},
+                 {weir__generation_config_parse, "generation_config.json"},
+                 {weir__tokenizer_config_parse, "tokenizer_config.json"}};
     for (size_t f = 0; f < 3; f++) {
         size_t n;
         char *path = files_path(WEIR_SOURCE_DIR "/models/demo/verifier", files[f].name);
@@ -341,7 +341,7 @@ Test(checkpoint, a_failed_parse_leaves_the_checkpoint_alone) {
     weir_checkpoint c = {.start_id = 77, .t5 = {.dim = 5}};
     weir_err err;
     const char *json = T5(",\"d_model\":64,\"tie_word_embeddings\":\"no\"");
-    cr_assert_eq(parse(weir_t5_config_parse, json, strlen(json), &c, &err), WEIR_EFORMAT);
+    cr_assert_eq(parse(weir__t5_config_parse, json, strlen(json), &c, &err), WEIR_EFORMAT);
     cr_assert(c.start_id == 77 && c.t5.dim == 5);
 }
 
@@ -363,7 +363,7 @@ static void put_tensors(const char *dir, const char *header, size_t n_data) {
 static weir_status open_dir(const char *dir, weir_checkpoint *c, weir_err *err) {
     err->text[0] = '\0';
     memset(c, 0, sizeof *c);
-    return weir_checkpoint_open(c, dir, false, err);
+    return weir__checkpoint_open(c, dir, false, err);
 }
 
 static void expect_dir(const char *dir, weir_status want, const char *part) {
@@ -396,9 +396,9 @@ Test(checkpoint, the_demo_pair) {
                   c.t5.n_dec_layer == want[i].dec);
         cr_assert(c.t5.n_vocab_rows == 6016 && c.extra_ids == 0 && c.dtype == WEIR_DTYPE_BF16);
         cr_assert(c.start_id == 0 && c.n_eos == 1 && c.eos[0] == 1 && c.pad_id == 0);
-        cr_assert_eq(weir_safetensors_count(c.tensors), want[i].n);
+        cr_assert_eq(weir__safetensors_count(c.tensors), want[i].n);
         cr_assert(strstr(c.tokenizer_path, "/spiece.model"));
-        weir_tensor_source src = weir_checkpoint_source(&c);
+        weir_tensor_source src = weir__checkpoint_source(&c);
         weir_tensor t;
         cr_assert(src.find(src.ud, "shared.weight", &t) && t.rows == 6016 && t.cols == want[i].dim);
         cr_assert(src.find(src.ud, "decoder.final_layer_norm.weight", &t) && t.rows == 1 &&
@@ -406,8 +406,8 @@ Test(checkpoint, the_demo_pair) {
         cr_assert_not(src.find(src.ud, "no.such.weight", &t));
         src.release(src.ud, "shared.weight");
         src.release(src.ud, "no.such.weight");
-        weir_checkpoint_close(&c);
-        weir_checkpoint_close(&c); /* zeroed: allowed */
+        weir__checkpoint_close(&c);
+        weir__checkpoint_close(&c); /* zeroed: allowed */
         free(dir);
     }
 }
@@ -438,12 +438,12 @@ Test(checkpoint, directories_that_lack_something) {
     weir_err err;
     cr_assert_eq(open_dir(dir, &c, &err), WEIR_OK, "%s", err.text);
     cr_assert(c.tokenizer_path == NULL && c.extra_ids == 100 && c.dtype == WEIR_DTYPE_F32);
-    weir_checkpoint_close(&c);
+    weir__checkpoint_close(&c);
     put_text(dir, "tokenizer.json", "{}"); /* decoders' */
     put_text(dir, "tokenizer.model", "x"); /* the tokenizer's business to read it */
     cr_assert_eq(open_dir(dir, &c, &err), WEIR_OK, "%s", err.text);
     cr_assert(strstr(c.tokenizer_path, "/tokenizer.model"));
-    weir_checkpoint_close(&c);
+    weir__checkpoint_close(&c);
     files_remove_dir(dir);
     expect_dir("/dev/null", WEIR_EIO, "cannot open: Not a directory");
 }
@@ -507,12 +507,12 @@ Test(checkpoint, tensors_have_up_to_four_dimensions) {
             t[i].shape, 2 + bytes);
         put_tensors(dir, header, 2 + (size_t)bytes);
         cr_assert_eq(open_dir(dir, &c, &err), WEIR_OK, "%s: %s", t[i].shape, err.text);
-        weir_tensor_source src = weir_checkpoint_source(&c);
+        weir_tensor_source src = weir__checkpoint_source(&c);
         cr_assert(src.find(src.ud, "shared.weight", &got), "%s", t[i].shape);
         cr_expect(got.rows == t[i].rows && got.cols == t[i].cols && got.n_outer == t[i].n_outer, "%s",
                   t[i].shape);
         cr_expect(got.outer[0] == t[i].outer[0] && got.outer[1] == t[i].outer[1], "%s", t[i].shape);
-        weir_checkpoint_close(&c);
+        weir__checkpoint_close(&c);
     }
     files_remove_dir(dir);
 }
@@ -528,14 +528,14 @@ Test(checkpoint, the_embedding_answers_to_three_names) {
                     "a.weight", "BF16", "[1,1]", 12, 14) "," TENSOR("buffer", "I64", "[1]", 14, 22) "}",
                 22);
     cr_assert_eq(open_dir(dir, &c, &err), WEIR_OK, "%s", err.text);
-    weir_tensor_source src = weir_checkpoint_source(&c);
+    weir_tensor_source src = weir__checkpoint_source(&c);
     cr_assert(src.find(src.ud, "shared.weight", &t) && t.rows == 3 && t.cols == 2 &&
               t.dtype == WEIR_DTYPE_F16);
     cr_assert_eq(c.dtype, WEIR_DTYPE_F16); /* of the embedding, not of the first matrix */
     cr_assert_not(src.find(src.ud, "encoder.embed_tokens.weight", &t));
     cr_assert_not(src.find(src.ud, "buffer", &t)); /* listed, but no weight */
     src.release(src.ud, "shared.weight");
-    weir_checkpoint_close(&c);
+    weir__checkpoint_close(&c);
     files_remove_dir(dir);
 }
 
@@ -549,7 +549,7 @@ Test(checkpoint, shared_t5_config) {
     }
     weir_checkpoint c = {0};
     weir_err err;
-    cr_assert_eq(parse(weir_t5_config_parse, json, n, &c, &err), WEIR_OK, "%s", err.text);
+    cr_assert_eq(parse(weir__t5_config_parse, json, n, &c, &err), WEIR_OK, "%s", err.text);
     cr_assert_str_eq(c.family, "t5 (relu, tied head)");
     free(json);
 }
@@ -561,7 +561,7 @@ Test(checkpoint, every_failing_allocation_is_reported_and_nothing_leaks) {
         alloc_install(fail);
         weir_status s = open_dir(WEIR_SOURCE_DIR "/models/demo/drafter", &c, &err);
         long asked = alloc_count();
-        if (s == WEIR_OK) weir_checkpoint_close(&c);
+        if (s == WEIR_OK) weir__checkpoint_close(&c);
         long live = alloc_live();
         alloc_uninstall();
         cr_assert_eq(live, 0, "allocation %ld: %ld left", fail, live);

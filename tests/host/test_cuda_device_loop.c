@@ -12,7 +12,7 @@
 #include "tests/support/device.h"
 
 static weir_engine *open_pair(const char *verifier, const char *drafter, int n_parallel, loop_mode mode) {
-    weir_backend_close(device_open()); /* skips, or fails, where there is none */
+    weir__backend_close(device_open()); /* skips, or fails, where there is none */
     weir_engine_options o = weir_engine_options_default();
     o.model = verifier;
     o.model_draft = drafter;
@@ -26,7 +26,7 @@ static weir_engine *open_pair(const char *verifier, const char *drafter, int n_p
     cr_assert(weir_engine_open(&e, &o, &err) == WEIR_OK, "open: %s", err.text);
     cr_assert_not_null(e->loop);
     if (mode != LOOP_HOST) return e;
-    weir_device_loop_close(e->loop);
+    weir__device_loop_close(e->loop);
     e->loop = NULL;
     return e;
 }
@@ -52,11 +52,11 @@ static weir_engine *open_ending(int n_parallel, loop_mode mode) {
 
 /* Decoders with windows: a model that agrees with itself, so that blocks are long, and strangers. */
 static weir_engine *open_decoders(int pair, int n_parallel, loop_mode mode) {
-    weir_backend_close(device_open());
+    weir__backend_close(device_open());
     weir_engine *e = decoder_open(&decoder_pairs[pair], "cuda:0", n_parallel, 1, 128);
     cr_assert_not_null(e->loop);
     if (mode != LOOP_HOST) return e;
-    weir_device_loop_close(e->loop);
+    weir__device_loop_close(e->loop);
     e->loop = NULL;
     return e;
 }
@@ -102,10 +102,10 @@ Test(cuda_device_loop, a_ring_of_pages) {
     static answer got[2];
     uint64_t seed = 12;
     for (int i = 0; i < PROMPT; i++) ids[i] = 3 + (int32_t)(rng_u64(&seed) % 64);
-    weir_backend_close(device_open());
+    weir__backend_close(device_open());
     for (int cpu = 0; cpu < 2; cpu++) {
         weir_engine *e = decoder_open(&decoder_pairs[1], cpu ? "cpu" : "cuda:0", cpu ? 64 : 1, 1, 512);
-        cr_assert((weir_kv_pool_pages_used(e->side[WEIR_VERIFIER].slide) > 0) == !cpu);
+        cr_assert((weir__kv_pool_pages_used(e->side[WEIR_VERIFIER].slide) > 0) == !cpu);
         weir_session_options o = weir_session_options_default();
         o.max_tokens = OUTPUT;
         o.ignore_eos = true;

@@ -25,13 +25,13 @@ static void need_device(void) {
     weir_backend *be = device_open();
     whole = !device_is_runner(be);
     limit = whole ? 14 : 4;
-    weir_backend_close(be);
+    weir__backend_close(be);
 }
 
 /* The engine whose blocks the host drives, which the block loop's tests compare with. */
 static weir_engine *open_driven(const tiny_pair *p, int n_parallel) {
     weir_engine *e = tiny_open(p, "cuda", n_parallel);
-    weir_device_loop_close(e->loop);
+    weir__device_loop_close(e->loop);
     e->loop = NULL;
     return e;
 }
@@ -346,8 +346,8 @@ static size_t memory_free(size_t *own) {
     weir_backend *a = device_open(), *b = device_open();
     const size_t bytes = a->memory_free;
     *own = bytes - b->memory_free;
-    weir_backend_close(b);
-    weir_backend_close(a);
+    weir__backend_close(b);
+    weir__backend_close(a);
     return bytes;
 }
 
@@ -368,7 +368,7 @@ Test(cuda_engine, plan_is_what_is_allocated) {
     cr_assert(plan > 4 * slack, "%zu bytes are too few to tell", plan);
     cr_assert(used + slack >= plan && used <= plan + slack, "%zu bytes are planned, %zu used", plan, used);
     cr_assert(e->be->scratch_floats >= e->op_floats);
-    cr_assert(e->op_floats >= (size_t)weir_accept_cuda_scratch_floats(e->n_vocab));
+    cr_assert(e->op_floats >= (size_t)weir__accept_cuda_scratch_floats(e->n_vocab));
     weir_engine_close(e);
     tiny_pair_remove(&p);
 }

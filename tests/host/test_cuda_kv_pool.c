@@ -31,7 +31,7 @@ static uint16_t *place(const bed *b, int32_t slot, int64_t t) {
 }
 
 static void look(bed *b) {
-    cr_assert_eq(weir_kv_pool_sync(b->p), WEIR_OK);
+    cr_assert_eq(weir__kv_pool_sync(b->p), WEIR_OK);
     device_get(b->be, b->table, b->v->table, sizeof b->table);
     for (int i = 0; i < SLOTS * PER_SLOT; i++) cr_assert(b->table[i] >= 0 && b->table[i] < SLOTS * PER_SLOT);
 }
@@ -39,7 +39,7 @@ static void look(bed *b) {
 static void check(bed *b, int step) {
     look(b);
     for (int32_t s = 0; s < SLOTS; s++) {
-        cr_assert_eq(weir_kv_pool_len(b->p, s), b->len[s]);
+        cr_assert_eq(weir__kv_pool_len(b->p, s), b->len[s]);
         for (int64_t t = 0; t < b->len[s]; t += 13) {
             uint16_t got = 0;
             device_get(b->be, &got, place(b, s, t), sizeof got);
@@ -50,18 +50,18 @@ static void check(bed *b, int step) {
 
 static void resize(bed *b, int32_t s, int64_t len, uint16_t *next) {
     const int64_t old = b->len[s];
-    cr_assert_eq(weir_kv_pool_resize(b->p, s, len), WEIR_OK);
+    cr_assert_eq(weir__kv_pool_resize(b->p, s, len), WEIR_OK);
     b->len[s] = len;
     look(b);
     for (int64_t t = old; t < len; t++) {
         b->value[s][t] = (*next)++;
-        cr_assert_eq(weir_backend_upload(b->be, place(b, s, t), &b->value[s][t], 2), WEIR_OK);
+        cr_assert_eq(weir__backend_upload(b->be, place(b, s, t), &b->value[s][t], 2), WEIR_OK);
     }
 }
 
 static void share(bed *b, int32_t from, int32_t to, int64_t len, uint16_t *next) {
     resize(b, to, 0, next);
-    cr_assert_eq(weir_kv_pool_share(b->p, from, to, len), WEIR_OK);
+    cr_assert_eq(weir__kv_pool_share(b->p, from, to, len), WEIR_OK);
     memcpy(b->value[to], b->value[from], (size_t)len * sizeof b->value[0][0]);
     b->len[to] = len;
 }
@@ -72,8 +72,8 @@ Test(cuda_kv_pool, random_operations_equal_a_plain_array) {
     uint64_t seed = 91; /* fixed: a failure repeats */
     uint16_t next = 1;
     b.be = device_open();
-    cr_assert_eq(weir_kv_pool_create(&b.p, b.be, &shape), WEIR_OK);
-    b.v = weir_kv_pool_view(b.p);
+    cr_assert_eq(weir__kv_pool_create(&b.p, b.be, &shape), WEIR_OK);
+    b.v = weir__kv_pool_view(b.p);
     cr_assert_eq(b.v->dtype, WEIR_DTYPE_BF16);
     for (int step = 0; step < 150; step++) {
         const int32_t s = (int32_t)(rng_u64(&seed) % SLOTS), other = (s + 1) % SLOTS;
@@ -85,8 +85,8 @@ Test(cuda_kv_pool, random_operations_equal_a_plain_array) {
         }
         check(&b, step);
     }
-    weir_kv_pool_free(b.p);
-    weir_backend_close(b.be);
+    weir__kv_pool_free(b.p);
+    weir__backend_close(b.be);
 }
 
 /* Slots in any order between two looks: every one's pages arrive, and no page is two slots'. */
@@ -96,19 +96,19 @@ Test(cuda_kv_pool, tables_of_several_slots_are_sent_at_once) {
     const weir_kv_shape shape = shape_of(WEIR_DTYPE_BF16);
     b.be = device_open();
     for (size_t k = 0; k < sizeof order / sizeof *order; k++) {
-        cr_assert_eq(weir_kv_pool_create(&b.p, b.be, &shape), WEIR_OK);
-        b.v = weir_kv_pool_view(b.p);
+        cr_assert_eq(weir__kv_pool_create(&b.p, b.be, &shape), WEIR_OK);
+        b.v = weir__kv_pool_view(b.p);
         for (int i = 0; i < SLOTS; i++)
-            cr_assert_eq(weir_kv_pool_resize(b.p, order[k][i], 2 * WEIR_PAGE), WEIR_OK);
+            cr_assert_eq(weir__kv_pool_resize(b.p, order[k][i], 2 * WEIR_PAGE), WEIR_OK);
         look(&b);
         int times[SLOTS * PER_SLOT] = {0};
         for (int32_t s = 0; s < SLOTS; s++)
             for (int i = 0; i < 2; i++) times[b.table[s * b.v->table_stride + i]]++;
         for (int i = 0; i < SLOTS * PER_SLOT; i++)
             cr_expect(times[i] <= 1, "order %zu: page %d %d times", k, i, times[i]);
-        weir_kv_pool_free(b.p);
+        weir__kv_pool_free(b.p);
     }
-    weir_backend_close(b.be);
+    weir__backend_close(b.be);
 }
 
 Test(cuda_kv_pool, pages_start_at_zero) {
@@ -116,15 +116,15 @@ Test(cuda_kv_pool, pages_start_at_zero) {
     for (int d = 0; d < 2; d++) {
         const weir_kv_shape shape = shape_of(d ? WEIR_DTYPE_BF16 : WEIR_DTYPE_F32);
         weir_kv_pool *p = NULL;
-        cr_assert_eq(weir_kv_pool_create(&p, be, &shape), WEIR_OK);
-        const size_t bytes = (size_t)weir_kv_pool_view(p)->page_elems * SLOTS * PER_SLOT *
+        cr_assert_eq(weir__kv_pool_create(&p, be, &shape), WEIR_OK);
+        const size_t bytes = (size_t)weir__kv_pool_view(p)->page_elems * SLOTS * PER_SLOT *
                              (size_t)weir_dtype_bytes(shape.dtype);
         unsigned char *host = malloc(bytes);
         cr_assert_not_null(host);
-        device_get(be, host, weir_kv_pool_view(p)->pool, bytes);
+        device_get(be, host, weir__kv_pool_view(p)->pool, bytes);
         for (size_t i = 0; i < bytes; i++) cr_assert_eq(host[i], 0);
         free(host);
-        weir_kv_pool_free(p);
+        weir__kv_pool_free(p);
     }
-    weir_backend_close(be);
+    weir__backend_close(be);
 }

@@ -108,7 +108,7 @@ static weir_status create(weir_engine *e, const weir_session_options *o, size_t 
 Test(decoder, prompt_and_output_share_the_context) {
     for (int loop = 0; loop < 2; loop++) {
         weir_engine *e = decoder_open(&decoder_pairs[1], "cpu", 1, 1, 33);
-        if (loop) cr_assert(weir_device_loop_open(&e->loop, e, true) == WEIR_OK);
+        if (loop) cr_assert(weir__device_loop_open(&e->loop, e, true) == WEIR_OK);
         weir_err err = {""};
         weir_session *s = NULL;
         static answer whole, cut;
@@ -277,7 +277,7 @@ Test(decoder, same_bits_at_any_batch_order_and_thread_count) {
 
 /* Pages of a ring are its slot's from the beginning. */
 static bool has_ring(const weir_engine *e, int side) {
-    return e->side[side].slide && weir_kv_pool_pages_used(e->side[side].slide) > 0;
+    return e->side[side].slide && weir__kv_pool_pages_used(e->side[side].slide) > 0;
 }
 
 /* 192 positions of a ring and texts of up to 320, against an engine of so many sessions that its sliding
@@ -330,7 +330,7 @@ Test(decoder, logprobs_under_speculation_equal_score) {
 
 static weir_engine *open_cpu(int n_parallel, loop_mode mode) {
     weir_engine *e = decoder_open(&decoder_pairs[0], "cpu", n_parallel, 1, 128);
-    if (mode != LOOP_HOST) cr_assert(weir_device_loop_open(&e->loop, e, true) == WEIR_OK);
+    if (mode != LOOP_HOST) cr_assert(weir__device_loop_open(&e->loop, e, true) == WEIR_OK);
     return e;
 }
 

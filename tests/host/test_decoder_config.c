@@ -12,7 +12,7 @@
 static weir_status parse(const char *json, size_t n, weir_checkpoint *c, weir_err *err) {
     char *exact = (char *)files_exact(json, n);
     err->text[0] = '\0';
-    const weir_status s = weir_config_parse(exact, n, "config.json", c, err);
+    const weir_status s = weir__config_parse(exact, n, "config.json", c, err);
     free(exact);
     return s;
 }
@@ -390,7 +390,7 @@ Test(decoder_config, generation_and_tokenizer_files) {
     const char *json = "{\"bos_token_id\":151644,\"eos_token_id\":[151645,151643],\"pad_token_id\":151643,"
                        "\"do_sample\":true,"
                        "\"repetition_penalty\":1.1,\"temperature\":0.7,\"top_p\":0.8,\"top_k\":20}";
-    cr_assert_eq(weir_generation_config_parse(json, strlen(json), "g", &c, &err), WEIR_OK, "%s", err.text);
+    cr_assert_eq(weir__generation_config_parse(json, strlen(json), "g", &c, &err), WEIR_OK, "%s", err.text);
     cr_assert(c.n_eos == 2 && c.eos[1] == 151643 && c.bos_id == 151644 && c.pad_id == 151643 &&
               c.start_id == -1);
     static const struct {
@@ -409,20 +409,20 @@ Test(decoder_config, generation_and_tokenizer_files) {
     };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         c.add_bos = cases[i].before;
-        cr_assert_eq(weir_tokenizer_config_parse(cases[i].json, strlen(cases[i].json), "t", &c, &err),
+        cr_assert_eq(weir__tokenizer_config_parse(cases[i].json, strlen(cases[i].json), "t", &c, &err),
                      WEIR_OK);
         cr_assert_eq(c.add_bos, cases[i].want, "%s", cases[i].json);
     }
     cr_assert_null(c.chat_template);
     json = "{\"chat_template\":[{\"name\":\"tool_use\",\"template\":\"a\"},{\"name\":\"default\","
            "\"template\":\"b\"}]}";
-    cr_assert_eq(weir_tokenizer_config_parse(json, strlen(json), "t", &c, &err), WEIR_OK);
+    cr_assert_eq(weir__tokenizer_config_parse(json, strlen(json), "t", &c, &err), WEIR_OK);
     cr_assert_str_eq(c.chat_template, "b");
     json = "{\"chat_template\":\"{{ bos_token }}\",\"tokenizer_class\":\"LlamaTokenizer\"}";
-    cr_assert_eq(weir_tokenizer_config_parse(json, strlen(json), "t", &c, &err), WEIR_OK);
+    cr_assert_eq(weir__tokenizer_config_parse(json, strlen(json), "t", &c, &err), WEIR_OK);
     cr_assert_str_eq(c.chat_template, "{{ bos_token }}");
     json = "{\"add_bos_token\":1}";
-    cr_assert_eq(weir_tokenizer_config_parse(json, strlen(json), "t", &c, &err), WEIR_EFORMAT);
+    cr_assert_eq(weir__tokenizer_config_parse(json, strlen(json), "t", &c, &err), WEIR_EFORMAT);
     weir_free(c.chat_template);
     for (int i = 0; i < WEIR_SPECIAL_N; i++) weir_free(c.special[i]);
 }
@@ -481,8 +481,8 @@ Test(decoder_config, tensors_under_three_stems) {
         weir_checkpoint c;
         weir_err err = {""};
         weir_tensor t;
-        cr_assert_eq(weir_checkpoint_open(&c, dir, false, &err), WEIR_OK, "%s", err.text);
-        weir_tensor_source src = weir_checkpoint_source(&c);
+        cr_assert_eq(weir__checkpoint_open(&c, dir, false, &err), WEIR_OK, "%s", err.text);
+        weir_tensor_source src = weir__checkpoint_source(&c);
         cr_assert(src.find(src.ud, "model.embed_tokens.weight", &t) && t.dtype == WEIR_DTYPE_F32 &&
                   t.rows == 2);
         cr_assert(src.find(src.ud, "model.layers.0.self_attn.q_proj.weight", &t));
@@ -492,13 +492,13 @@ Test(decoder_config, tensors_under_three_stems) {
         src.release(src.ud, "lm_head.weight");
         cr_assert(c.dtype == WEIR_DTYPE_BF16 && c.tokenizer == WEIR_TOKENIZER_JSON && c.add_bos);
         cr_assert_str_eq(c.chat_template, "abc");
-        weir_checkpoint_close(&c);
+        weir__checkpoint_close(&c);
         files_remove_dir(dir);
     }
     char *dir = write_dir("transformer.", WHOLE);
     weir_checkpoint c;
     weir_err err = {""};
-    cr_assert_eq(weir_checkpoint_open(&c, dir, false, &err), WEIR_EFORMAT);
+    cr_assert_eq(weir__checkpoint_open(&c, dir, false, &err), WEIR_EFORMAT);
     cr_assert(err_is_line(&err, "no tensor model.embed_tokens.weight"), "%s", err.text);
     files_remove_dir(dir);
 }
@@ -513,9 +513,9 @@ Test(decoder_config, every_failing_allocation_is_reported_and_nothing_leaks) {
         weir_checkpoint c;
         weir_err err = {""};
         alloc_install(fail);
-        const weir_status s = weir_checkpoint_open(&c, dir, false, &err);
+        const weir_status s = weir__checkpoint_open(&c, dir, false, &err);
         const long asked = alloc_count();
-        if (s == WEIR_OK) weir_checkpoint_close(&c);
+        if (s == WEIR_OK) weir__checkpoint_close(&c);
         const long live = alloc_live();
         alloc_uninstall();
         cr_assert_eq(live, 0, "allocation %ld: %ld left", fail, live);
@@ -562,9 +562,9 @@ Test(decoder_config, a_fast_tokenizer_begins_as_its_post_processor_says) {
             char json[1024];
             snprintf(json, sizeof json, "{\"post_processor\":%s}", cases[i].post_processor);
             weir_checkpoint c = {.kind = WEIR_FAMILY_DECODER, .bos_id = 7, .add_bos = before};
-            cr_assert_eq(weir_tokenizer_config_parse(fast, strlen(fast), "t", &c, NULL), WEIR_OK);
+            cr_assert_eq(weir__tokenizer_config_parse(fast, strlen(fast), "t", &c, NULL), WEIR_OK);
             cr_assert(c.asks_post_processor);
-            cr_assert_eq(weir_post_processor_parse(json, strlen(json), "t", &c, NULL), WEIR_OK);
+            cr_assert_eq(weir__post_processor_parse(json, strlen(json), "t", &c, NULL), WEIR_OK);
             cr_expect_eq(c.add_bos, cases[i].want, "%s", json);
         }
     }
@@ -578,14 +578,14 @@ Test(decoder_config, a_fast_tokenizer_begins_as_its_post_processor_says) {
         weir_err err = {""};
         put_text(dir, "tokenizer_config.json", i == 1 ? told : fast);
         if (i == 2) put_text(dir, "tokenizer.json", "{}");
-        cr_assert_eq(weir_checkpoint_open(&c, dir, false, &err), WEIR_OK, "%s", err.text);
+        cr_assert_eq(weir__checkpoint_open(&c, dir, false, &err), WEIR_OK, "%s", err.text);
         cr_expect_eq(c.add_bos, i == 0, "%d", i);
-        weir_checkpoint_close(&c);
+        weir__checkpoint_close(&c);
     }
     put_text(dir, "tokenizer.json", "{");
     weir_checkpoint c;
     weir_err err = {""};
-    cr_assert_eq(weir_checkpoint_open(&c, dir, false, &err), WEIR_EFORMAT);
+    cr_assert_eq(weir__checkpoint_open(&c, dir, false, &err), WEIR_EFORMAT);
     cr_expect(err_is_line(&err, "tokenizer.json"), "%s", err.text);
     files_remove_dir(dir);
 }

@@ -52,7 +52,7 @@ static void put_sizes(gguf_blob *b, const weir_decoder_config *c) {
 
 static void put_tensor(gguf_blob *b, weir_safetensors *s, const char *to, const char *from) {
     weir_st_entry e;
-    cr_assert(weir_safetensors_find(s, from, &e) && strcmp(e.dtype, "F32") == 0, "%s", from);
+    cr_assert(weir__safetensors_find(s, from, &e) && strcmp(e.dtype, "F32") == 0, "%s", from);
     const int64_t shape[2] = {e.shape[e.n_dim - 1], e.shape[0]};
     gguf_tensor(b, to, GGML_F32, e.n_dim, shape, e.data,
                 (size_t)(shape[0] * (e.n_dim == 2 ? shape[1] : 1)) * 4);
@@ -75,7 +75,7 @@ static char *write_part(const char *dir, const char *name, const char *pre, size
     const golden_model *g = golden_find("qwen2_f32");
     weir_safetensors *s = NULL;
     weir_err err = {""};
-    cr_assert_eq(weir_safetensors_open_dir(&s, WEIR_SOURCE_DIR "/tests/golden/decoder/qwen2_f32", &err),
+    cr_assert_eq(weir__safetensors_open_dir(&s, WEIR_SOURCE_DIR "/tests/golden/decoder/qwen2_f32", &err),
                  WEIR_OK, "%s", err.text);
     gguf_blob b = gguf_begin(3);
     put_sizes(&b, &g->c);
@@ -93,7 +93,7 @@ static char *write_part(const char *dir, const char *name, const char *pre, size
     gguf_finish(&b);
     files_write(dir, name, b.p, b.n);
     gguf_free(&b);
-    weir_safetensors_close(s);
+    weir__safetensors_close(s);
     return files_path(dir, name);
 }
 

@@ -8,7 +8,7 @@
 
 static weir_engine *open_cpu(int n_parallel, loop_mode mode) {
     weir_engine *e = demo_open(n_parallel, 2, NULL, true);
-    if (mode != LOOP_HOST) cr_assert(weir_device_loop_open(&e->loop, e, true) == WEIR_OK);
+    if (mode != LOOP_HOST) cr_assert(weir__device_loop_open(&e->loop, e, true) == WEIR_OK);
     return e;
 }
 
@@ -38,7 +38,7 @@ Test(device_loop, verifier_alone_needs_no_drafter) {
     weir_session_options o = loop_setting(&cpu, 3);
     weir_engine *e = demo_open(1, 1, NULL, false);
     answer_run(e, &o, demo_prompts[4], &want);
-    cr_assert(weir_device_loop_open(&e->loop, e, true) == WEIR_OK);
+    cr_assert(weir__device_loop_open(&e->loop, e, true) == WEIR_OK);
     answer_run(e, &o, demo_prompts[4], &got);
     answer_assert_same(&want, &got, "without a drafter");
     cr_assert(got.stats.blocks == 0 && got.stats.from_verifier == (int64_t)got.n && got.n > 0);
@@ -52,7 +52,7 @@ Test(device_loop, beside_sequential_methods) {
     o[1].method = WEIR_METHOD_DRAFTER;
     weir_engine *e = open_cpu(2, LOOP_HOST);
     for (int i = 0; i < 2; i++) answer_run(e, &o[i], demo_prompts[i], &want[i]);
-    cr_assert(weir_device_loop_open(&e->loop, e, true) == WEIR_OK);
+    cr_assert(weir__device_loop_open(&e->loop, e, true) == WEIR_OK);
     weir_session *s[2];
     weir_err err;
     for (int i = 0; i < 2; i++) s[i] = demo_session(e, &o[i], demo_prompts[i]);
@@ -83,7 +83,7 @@ Test(device_loop, rows_that_are_not_finite_end_their_session_only) {
     for (int side = 0; side < 2; side++) {
         weir_engine *e = open_cpu(2, LOOP_HOST);
         answer_run(e, &o, demo_prompts[1], &want);
-        cr_assert(weir_device_loop_open(&e->loop, e, true) == WEIR_OK);
+        cr_assert(weir__device_loop_open(&e->loop, e, true) == WEIR_OK);
         weir_session *s[2] = {demo_session(e, &o, demo_prompts[2]), demo_session(e, &o, demo_prompts[1])};
         true_linear = e->be->op.linear;
         e->be->op.linear = poisoning_linear;
@@ -111,7 +111,7 @@ Test(device_loop, failing_allocations_leave_nothing_behind) {
     for (long fail_at = 1; !e->loop; fail_at++) {
         const long live = alloc_live();
         alloc_fail_after(alloc_count() + fail_at - 1);
-        const weir_status st = weir_device_loop_open(&e->loop, e, true);
+        const weir_status st = weir__device_loop_open(&e->loop, e, true);
         cr_assert(st == (e->loop ? WEIR_OK : WEIR_ENOMEM), "allocation %ld", fail_at);
         cr_assert(e->loop || alloc_live() == live, "allocation %ld failed: %ld left", fail_at,
                   alloc_live() - live);

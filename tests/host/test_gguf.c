@@ -40,25 +40,26 @@ Test(gguf, integers_of_every_kind) {
         bool flag;
         size_t n;
         snprintf(list, sizeof list, "%ss", cases[i].key);
-        cr_expect(weir_gguf_int(g, cases[i].key, &v) && v == cases[i].value, "%s: %lld", cases[i].key,
+        cr_expect(weir__gguf_int(g, cases[i].key, &v) && v == cases[i].value, "%s: %lld", cases[i].key,
                   (long long)v);
-        cr_expect(weir_gguf_real(g, cases[i].key, &d) && d == (double)cases[i].value, "%s: %g", cases[i].key,
+        cr_expect(weir__gguf_real(g, cases[i].key, &d) && d == (double)cases[i].value, "%s: %g", cases[i].key,
                   d);
-        cr_expect(weir_gguf_array_length(g, list, &n) && n == 3);
-        cr_expect(weir_gguf_array_int(g, list, 1, &w) && w == cases[i].value, "%s: %lld", list, (long long)w);
-        cr_expect(weir_gguf_array_real(g, list, 0, &d) && d == 7);
-        cr_expect_not(weir_gguf_array_int(g, list, 3, &w), "past the end");
-        cr_expect_not(weir_gguf_bool(g, cases[i].key, &flag));
-        cr_expect_not(weir_gguf_array_length(g, cases[i].key, &n), "no array");
-        cr_expect_not(weir_gguf_int(g, list, &v), "no scalar");
+        cr_expect(weir__gguf_array_length(g, list, &n) && n == 3);
+        cr_expect(weir__gguf_array_int(g, list, 1, &w) && w == cases[i].value, "%s: %lld", list,
+                  (long long)w);
+        cr_expect(weir__gguf_array_real(g, list, 0, &d) && d == 7);
+        cr_expect_not(weir__gguf_array_int(g, list, 3, &w), "past the end");
+        cr_expect_not(weir__gguf_bool(g, cases[i].key, &flag));
+        cr_expect_not(weir__gguf_array_length(g, cases[i].key, &n), "no array");
+        cr_expect_not(weir__gguf_int(g, list, &v), "no scalar");
     }
     int64_t v = 5;
     double d;
-    cr_expect_not(weir_gguf_int(g, "huge", &v), "does not fit");
+    cr_expect_not(weir__gguf_int(g, "huge", &v), "does not fit");
     cr_expect_eq(v, 5, "untouched");
-    cr_expect(weir_gguf_real(g, "huge", &d) && d == 0x1p64);
-    weir_gguf_close(g);
-    weir_gguf_close(NULL);
+    cr_expect(weir__gguf_real(g, "huge", &d) && d == 0x1p64);
+    weir__gguf_close(g);
+    weir__gguf_close(NULL);
     gguf_free(&b);
 }
 
@@ -85,30 +86,30 @@ Test(gguf, reals_bools_and_texts) {
     const char *s;
     size_t n;
     int64_t v;
-    cr_expect(weir_gguf_real(g, "f32", &d) && d == (double)-0.1f);
-    cr_expect(weir_gguf_real(g, "f64", &d) && d == DBL_MIN);
-    cr_expect_not(weir_gguf_int(g, "f32", &v));
-    cr_expect(weir_gguf_bool(g, "yes", &flag) && flag);
-    cr_expect(weir_gguf_bool(g, "no", &flag) && !flag);
-    cr_expect_not(weir_gguf_int(g, "yes", &v));
-    cr_expect_not(weir_gguf_real(g, "yes", &d));
-    cr_expect(weir_gguf_string(g, "text", &s, &n) && n == 9 && memcmp(s, "two\nlines", 9) == 0);
-    cr_expect(weir_gguf_string(g, "none", &s, &n) && n == 0);
-    cr_expect(weir_gguf_string(g, "zero", &s, &n) && n == 3 && memcmp(s, "a\0b", 3) == 0);
-    cr_expect_not(weir_gguf_string(g, "list", &s, &n));
+    cr_expect(weir__gguf_real(g, "f32", &d) && d == (double)-0.1f);
+    cr_expect(weir__gguf_real(g, "f64", &d) && d == DBL_MIN);
+    cr_expect_not(weir__gguf_int(g, "f32", &v));
+    cr_expect(weir__gguf_bool(g, "yes", &flag) && flag);
+    cr_expect(weir__gguf_bool(g, "no", &flag) && !flag);
+    cr_expect_not(weir__gguf_int(g, "yes", &v));
+    cr_expect_not(weir__gguf_real(g, "yes", &d));
+    cr_expect(weir__gguf_string(g, "text", &s, &n) && n == 9 && memcmp(s, "two\nlines", 9) == 0);
+    cr_expect(weir__gguf_string(g, "none", &s, &n) && n == 0);
+    cr_expect(weir__gguf_string(g, "zero", &s, &n) && n == 3 && memcmp(s, "a\0b", 3) == 0);
+    cr_expect_not(weir__gguf_string(g, "list", &s, &n));
     for (size_t i = 0; i < 3; i++)
-        cr_expect(weir_gguf_array_string(g, "list", i, &s, &n) && n == i && memcmp(s, list[i], i) == 0);
-    cr_expect_not(weir_gguf_array_string(g, "list", 3, &s, &n));
-    cr_expect_not(weir_gguf_array_string(g, "bools", 0, &s, &n));
-    cr_expect_not(weir_gguf_array_int(g, "list", 0, &v));
-    cr_expect(weir_gguf_array_length(g, "empty", &n) && n == 0);
-    cr_expect(weir_gguf_array_int(g, "bools", 0, &v) && v == 1);
-    cr_expect(weir_gguf_array_int(g, "bools", 1, &v) && v == 0);
-    cr_expect(weir_gguf_array_real(g, "reals", 0, &d) && d == 1);
-    cr_expect(weir_gguf_array_real(g, "reals", 1, &d) && d == -HUGE_VAL);
-    cr_expect(weir_gguf_has(g, "no") && !weir_gguf_has(g, "n") && !weir_gguf_has(g, "non") &&
-              !weir_gguf_has(g, ""));
-    weir_gguf_close(g);
+        cr_expect(weir__gguf_array_string(g, "list", i, &s, &n) && n == i && memcmp(s, list[i], i) == 0);
+    cr_expect_not(weir__gguf_array_string(g, "list", 3, &s, &n));
+    cr_expect_not(weir__gguf_array_string(g, "bools", 0, &s, &n));
+    cr_expect_not(weir__gguf_array_int(g, "list", 0, &v));
+    cr_expect(weir__gguf_array_length(g, "empty", &n) && n == 0);
+    cr_expect(weir__gguf_array_int(g, "bools", 0, &v) && v == 1);
+    cr_expect(weir__gguf_array_int(g, "bools", 1, &v) && v == 0);
+    cr_expect(weir__gguf_array_real(g, "reals", 0, &d) && d == 1);
+    cr_expect(weir__gguf_array_real(g, "reals", 1, &d) && d == -HUGE_VAL);
+    cr_expect(weir__gguf_has(g, "no") && !weir__gguf_has(g, "n") && !weir__gguf_has(g, "non") &&
+              !weir__gguf_has(g, ""));
+    weir__gguf_close(g);
     gguf_free(&b);
 }
 
@@ -136,10 +137,10 @@ Test(gguf, tensors_of_every_type) {
     }
     gguf_finish(&b);
     weir_gguf *g = open_good(&b);
-    cr_assert_eq(weir_gguf_count(g), (size_t)N_SIZES);
+    cr_assert_eq(weir__gguf_count(g), (size_t)N_SIZES);
     for (int i = 0; i < N_SIZES; i++) {
         weir_gguf_entry e, f;
-        weir_gguf_at(g, (size_t)(N_SIZES - 1 - i), &e);
+        weir__gguf_at(g, (size_t)(N_SIZES - 1 - i), &e);
         snprintf(name, sizeof name, "t%02d", N_SIZES - i);
         cr_assert_str_eq(e.name, name);
         cr_expect(e.type == (int32_t)SIZES[i].type && e.n_dim == 2 && e.bytes == 6 * SIZES[i].bytes,
@@ -147,14 +148,14 @@ Test(gguf, tensors_of_every_type) {
         cr_expect(e.shape[0] == 2 * SIZES[i].block && e.shape[1] == 3 && e.shape[2] == 1 && e.shape[3] == 1);
         cr_expect(((const uint8_t *)e.data)[1] == 1 &&
                   ((const uint8_t *)e.data)[e.bytes - 1] == (uint8_t)(e.bytes - 1));
-        cr_expect(weir_gguf_find(g, name, &f) && f.data == e.data);
-        weir_gguf_release(g, name); /* borrowed bytes: nothing to do */
+        cr_expect(weir__gguf_find(g, name, &f) && f.data == e.data);
+        weir__gguf_release(g, name); /* borrowed bytes: nothing to do */
     }
     weir_gguf_entry e;
-    cr_expect_not(weir_gguf_find(g, "t", &e));
-    cr_expect_not(weir_gguf_find(g, "", &e));
-    cr_expect_not(weir_gguf_find(g, "t99", &e));
-    weir_gguf_close(g);
+    cr_expect_not(weir__gguf_find(g, "t", &e));
+    cr_expect_not(weir__gguf_find(g, "", &e));
+    cr_expect_not(weir__gguf_find(g, "t99", &e));
+    weir__gguf_close(g);
     gguf_free(&b);
 }
 
@@ -162,9 +163,9 @@ Test(gguf, a_file_of_nothing_is_fine) {
     gguf_blob b = gguf_begin(3);
     gguf_finish(&b);
     weir_gguf *g = open_good(&b);
-    cr_expect_eq(weir_gguf_count(g), 0);
-    cr_expect_not(weir_gguf_has(g, "a"));
-    weir_gguf_close(g);
+    cr_expect_eq(weir__gguf_count(g), 0);
+    cr_expect_not(weir__gguf_has(g, "a"));
+    weir__gguf_close(g);
     gguf_free(&b);
 }
 
@@ -172,7 +173,7 @@ Test(gguf, a_file_of_nothing_is_fine) {
 
 Test(gguf, every_prefix_is_refused) {
     gguf_blob b = good_file();
-    weir_gguf_close(open_good(&b));
+    weir__gguf_close(open_good(&b));
     for (size_t n = 0; n < b.n; n++) expect_bytes(b.p, n, WEIR_EFORMAT, n < 24 ? "too short" : "");
     expect_bytes(NULL, 0, WEIR_EFORMAT, "0 bytes, too short");
     gguf_free(&b);
@@ -190,17 +191,17 @@ Test(gguf, every_byte_wrong) {
             exact[at] = values[k];
             weir_gguf *g = NULL;
             weir_err err = {""};
-            if (weir_gguf_open_bytes(&g, exact, b.n, "m.gguf", &err) == WEIR_OK) {
-                for (size_t i = 0; i < weir_gguf_count(g); i++) {
+            if (weir__gguf_open_bytes(&g, exact, b.n, "m.gguf", &err) == WEIR_OK) {
+                for (size_t i = 0; i < weir__gguf_count(g); i++) {
                     weir_gguf_entry e;
-                    weir_gguf_at(g, i, &e);
+                    weir__gguf_at(g, i, &e);
                     cr_assert((const uint8_t *)e.data >= exact &&
                               (const uint8_t *)e.data + e.bytes <= exact + b.n);
                 }
             } else {
                 cr_assert(g == NULL && err_is_line(&err, "m.gguf"), "byte %zu: %s", at, err.text);
             }
-            weir_gguf_close(g);
+            weir__gguf_close(g);
             free(exact);
         }
     }
@@ -217,10 +218,10 @@ Test(gguf, every_allocation_may_fail) {
         weir_err err = {""};
         cr_assert_lt(fail, 20);
         alloc_install(fail);
-        s = weir_gguf_open_bytes(&g, b.p, b.n, "m.gguf", &err);
+        s = weir__gguf_open_bytes(&g, b.p, b.n, "m.gguf", &err);
         cr_assert(s == WEIR_OK || (s == WEIR_ENOMEM && g == NULL && err_is_line(&err, "no memory")), "%s",
                   err.text);
-        weir_gguf_close(g);
+        weir__gguf_close(g);
         cr_assert_eq(alloc_live(), 0, "allocation %ld", fail);
         alloc_uninstall();
     }
@@ -230,7 +231,7 @@ Test(gguf, every_allocation_may_fail) {
 static void expect_file(const char *path, weir_status want, const char *part) {
     weir_gguf *g = NULL;
     weir_err err = {""};
-    cr_assert_eq(weir_gguf_open(&g, path, &err), want, "%s", err.text);
+    cr_assert_eq(weir__gguf_open(&g, path, &err), want, "%s", err.text);
     cr_assert(err_is_line(&err, part), "want \"%s\", got: %s", part, err.text);
     cr_assert_null(g);
 }
@@ -277,9 +278,9 @@ Test(gguf, a_file_is_unmapped_whatever_fails) {
     for (long fail = 1; s != WEIR_OK; fail++) {
         weir_gguf *g = NULL;
         alloc_install(fail);
-        s = weir_gguf_open(&g, path, NULL);
+        s = weir__gguf_open(&g, path, NULL);
         cr_assert_eq(is_mapped(path), s == WEIR_OK, "allocation %ld", fail);
-        weir_gguf_close(g);
+        weir__gguf_close(g);
         alloc_uninstall();
         cr_assert(!is_mapped(path) && fail < 20, "allocation %ld", fail);
     }
@@ -296,15 +297,15 @@ Test(gguf, released_pages_read_the_same_again) {
     files_write(dir, "m.gguf", b.p, b.n);
     weir_gguf *g = NULL;
     weir_err err = {""};
-    cr_assert_eq(weir_gguf_open(&g, path, &err), WEIR_OK, "%s", err.text);
+    cr_assert_eq(weir__gguf_open(&g, path, &err), WEIR_OK, "%s", err.text);
     weir_gguf_entry e;
-    cr_assert(weir_gguf_find(g, "w", &e));
+    cr_assert(weir__gguf_find(g, "w", &e));
     for (int round = 0; round < 2; round++) {
         for (int i = 0; i < N; i++) cr_assert_eq(((const uint8_t *)e.data)[i], (uint8_t)i);
-        weir_gguf_release(g, "w");
-        weir_gguf_release(g, "none");
+        weir__gguf_release(g, "w");
+        weir__gguf_release(g, "none");
     }
-    weir_gguf_close(g);
+    weir__gguf_close(g);
     gguf_free(&b);
     free(path);
     files_remove_dir(dir);

@@ -14,7 +14,7 @@ static void expect_blob(gguf_blob *b, weir_status want, const char *part) {
 }
 
 static void expect_fine(gguf_blob *b) {
-    weir_gguf_close(open_good(b));
+    weir__gguf_close(open_good(b));
     gguf_free(b);
 }
 
@@ -261,9 +261,9 @@ Test(gguf_attacks, places_that_are_fine) {
         gguf_blob b = placed(good[i].alignment, good[i].a, good[i].b, good[i].n_data);
         weir_gguf *g = open_good(&b);
         weir_gguf_entry e;
-        cr_assert(weir_gguf_find(g, "b", &e) && e.bytes == 4);
+        cr_assert(weir__gguf_find(g, "b", &e) && e.bytes == 4);
         cr_assert_eq(((const uint8_t *)e.data)[0], (uint8_t)good[i].b);
-        weir_gguf_close(g);
+        weir__gguf_close(g);
         gguf_free(&b);
     }
 }

@@ -14,9 +14,9 @@ static weir_gguf_model read_made(const made *m) {
     weir_gguf *g = open_made(m, &b);
     weir_gguf_model out;
     weir_err err = {""};
-    cr_assert_eq(weir_gguf_read_model(g, &out, &err), WEIR_OK, "%s: %s", m->arch, err.text);
+    cr_assert_eq(weir__gguf_read_model(g, &out, &err), WEIR_OK, "%s: %s", m->arch, err.text);
     out.chat_template = NULL; /* borrowed from what goes now */
-    weir_gguf_close(g);
+    weir__gguf_close(g);
     gguf_free(&b);
     return out;
 }
@@ -214,14 +214,14 @@ Test(gguf_model, divisors_of_frequencies_are_a_tensor) {
     weir_gguf *g = open_made(&(made){.arch = "llama", .n_layer = 1, .factors = true, .first_factor = 8}, &b);
     weir_gguf_model m;
     weir_err err = {""};
-    cr_assert_eq(weir_gguf_read_model(g, &m, &err), WEIR_OK, "%s", err.text);
+    cr_assert_eq(weir__gguf_read_model(g, &m, &err), WEIR_OK, "%s", err.text);
     cr_expect_eq(m.config.rope.kind, WEIR_ROPE_DEFAULT);
-    weir_tensor_source src = weir_gguf_source(g);
+    weir_tensor_source src = weir__gguf_source(g);
     weir_tensor t;
     cr_assert(src.find(src.ud, "rope_freqs.weight", &t));
     cr_expect(t.dtype == WEIR_DTYPE_F32 && t.rows == 1 && t.cols == HEAD / 2);
     cr_expect(weir_tensor_get(&t, 0, 0) == 8 && weir_tensor_get(&t, 0, 15) == 16);
-    weir_gguf_close(g);
+    weir__gguf_close(g);
     gguf_free(&b);
     static const float bad[] = {0, -1, NAN, INFINITY};
     for (int i = 0; i < 4; i++)
@@ -272,7 +272,7 @@ Test(gguf_model, tensors_by_their_hugging_face_names) {
         gguf_blob b;
         weir_gguf *g = open_made(
             &(made){.arch = ARCHS[a], .n_layer = 2, .head = true, .bias = true, .matrix = GGML_Q4_0}, &b);
-        weir_tensor_source src = weir_gguf_source(g);
+        weir_tensor_source src = weir__gguf_source(g);
         bool gemma = a >= 3, qk_norm = a == 2 || a == 4;
         weir_tensor t;
         for (size_t i = 0; i < sizeof NAMES / sizeof *NAMES; i++) {
@@ -281,7 +281,7 @@ Test(gguf_model, tensors_by_their_hugging_face_names) {
             bool found = src.find(src.ud, NAMES[i].hf, &t);
             cr_assert_eq(found, own != NULL, "%s: %s", ARCHS[a], NAMES[i].hf);
             if (own) {
-                cr_assert(weir_gguf_find(g, own, &e), "%s", own);
+                cr_assert(weir__gguf_find(g, own, &e), "%s", own);
                 cr_expect(t.data == e.data && t.cols == e.shape[0] &&
                               t.rows == (e.n_dim == 2 ? e.shape[1] : 1),
                           "%s", NAMES[i].hf);
@@ -291,7 +291,7 @@ Test(gguf_model, tensors_by_their_hugging_face_names) {
         }
         cr_expect_eq(src.find(src.ud, "model.layers.0.self_attn.q_norm.weight", &t), qk_norm);
         cr_expect_eq(src.find(src.ud, "model.layers.0.self_attn.k_norm.weight", &t), qk_norm);
-        weir_gguf_close(g);
+        weir__gguf_close(g);
         gguf_free(&b);
     }
 }
@@ -350,9 +350,9 @@ Test(gguf_model, ids_and_ends) {
     gguf_blob b;
     weir_gguf *g = open_made(&(made){.arch = "qwen2", .n_layer = 1, .more = more_ids}, &b);
     weir_gguf_model m;
-    cr_assert_eq(weir_gguf_read_model(g, &m, NULL), WEIR_OK);
+    cr_assert_eq(weir__gguf_read_model(g, &m, NULL), WEIR_OK);
     cr_expect(m.chat_template_bytes == 7 && memcmp(m.chat_template, "{{ x }}", 7) == 0);
-    weir_gguf_close(g);
+    weir__gguf_close(g);
     gguf_free(&b);
     m = read_made(&(made){.arch = "qwen2", .n_layer = 1, .skip = "tokenizer.ggml.tokens"});
     cr_expect_eq(m.n_eos, 0);
@@ -386,11 +386,11 @@ Test(gguf_model, real_files) {
         weir_gguf *g = NULL;
         weir_gguf_model m;
         weir_err err = {""};
-        weir_status s = weir_gguf_open(&g, path, &err);
+        weir_status s = weir__gguf_open(&g, path, &err);
         free(path);
         if (s == WEIR_EIO) continue; /* a folder may hold some of them */
         cr_assert_eq(s, WEIR_OK, "%s", err.text);
-        cr_assert_eq(weir_gguf_read_model(g, &m, &err), WEIR_OK, "%s", err.text);
+        cr_assert_eq(weir__gguf_read_model(g, &m, &err), WEIR_OK, "%s", err.text);
         const weir_decoder_config *c = &m.config;
         cr_expect_str_eq(m.architecture, want[i].arch);
         cr_expect(c->n_layer == want[i].n_layer && c->dim == want[i].dim && c->n_head == want[i].n_head &&
@@ -400,9 +400,9 @@ Test(gguf_model, real_files) {
                   c->rope.theta == want[i].theta);
         cr_expect(m.bos_id == want[i].bos && m.n_eos > 0 && m.eos[0] == want[i].eos &&
                   m.dtype == want[i].dtype);
-        cr_expect(weir_gguf_count(g) == want[i].n_tensor && m.chat_template_bytes == want[i].chat_template);
+        cr_expect(weir__gguf_count(g) == want[i].n_tensor && m.chat_template_bytes == want[i].chat_template);
         cr_expect_eq(c->tied, want[i].arch[0] != 'q');
-        weir_gguf_close(g);
+        weir__gguf_close(g);
         seen++;
     }
     cr_assert_gt(seen, 0, "none of the known files is in %s", dir);
@@ -421,16 +421,16 @@ Test(gguf_model, golden_vocabularies) {
         weir_gguf *g = NULL;
         weir_gguf_model m;
         weir_err err = {""};
-        weir_status s = weir_gguf_open(&g, path, &err);
+        weir_status s = weir__gguf_open(&g, path, &err);
         if (s == WEIR_OK) {
-            cr_expect(weir_gguf_array_length(g, "tokenizer.ggml.tokens", &n_token) && n_token > 1000, "%s",
+            cr_expect(weir__gguf_array_length(g, "tokenizer.ggml.tokens", &n_token) && n_token > 1000, "%s",
                       e->d_name);
-            cr_expect_neq(weir_gguf_read_model(g, &m, &err), WEIR_OK);
+            cr_expect_neq(weir__gguf_read_model(g, &m, &err), WEIR_OK);
         } else {
             cr_expect_eq(s, WEIR_EFORMAT, "%s", err.text);
         }
         cr_expect(err_is_line(&err, e->d_name), "%s", err.text);
-        weir_gguf_close(g);
+        weir__gguf_close(g);
         free(path);
     }
     closedir(d);

@@ -7,7 +7,7 @@
 #include "tests/host/gguf_made.h"
 #include "tests/support/files.h"
 
-/* What weir_gguf_read_model does not take, from files that are well formed. */
+/* What weir__gguf_read_model does not take, from files that are well formed. */
 
 /* ---- what it is ---------------------------------------------------------------------------------------- */
 
@@ -215,8 +215,8 @@ Test(gguf_refusals, keys_that_change_the_result) {
             weir_gguf *g = open_made(&m, &b);
             weir_gguf_model out;
             weir_err err = {""};
-            cr_expect_eq(weir_gguf_read_model(g, &out, &err), WEIR_OK, "%s: %s", keys[i].key, err.text);
-            weir_gguf_close(g);
+            cr_expect_eq(weir__gguf_read_model(g, &out, &err), WEIR_OK, "%s: %s", keys[i].key, err.text);
+            weir__gguf_close(g);
             gguf_free(&b);
         }
         one.value = keys[i].bad;
@@ -290,8 +290,8 @@ Test(gguf_refusals, tensors_that_are_unknown) {
         weir_gguf_model out;
         weir_err err = {""};
         weir_gguf *g = open_made(&(made){.arch = "llama", .n_layer = 2, .stray = idle[i]}, &b);
-        cr_expect_eq(weir_gguf_read_model(g, &out, &err), WEIR_OK, "%s", err.text);
-        weir_gguf_close(g);
+        cr_expect_eq(weir__gguf_read_model(g, &out, &err), WEIR_OK, "%s", err.text);
+        weir__gguf_close(g);
         gguf_free(&b);
     }
 }
@@ -330,16 +330,16 @@ Test(gguf_refusals, a_stack_of_matrices_is_handed_out_and_refused_by_the_model) 
                                          .stray_dims = dims,
                                          .stray_shape = shape},
                                  &b);
-        const weir_tensor_source src = weir_gguf_source(g);
-        cr_assert_eq(weir_gguf_read_model(g, &out, &err), WEIR_OK, "%s", err.text);
+        const weir_tensor_source src = weir__gguf_source(g);
+        cr_assert_eq(weir__gguf_read_model(g, &out, &err), WEIR_OK, "%s", err.text);
         cr_assert(src.find(src.ud, "model.layers.1.mlp.up_proj.weight", &t));
         cr_expect(t.rows == FF && t.cols == DIM && t.n_outer == dims - 2);
         cr_expect(t.outer[0] == shape[dims - 1] && (dims == 3 || t.outer[1] == 3));
-        cr_expect_eq(weir_decoder_measure(&out.config, &src, false, &f, &err), WEIR_EFORMAT);
+        cr_expect_eq(weir__decoder_measure(&out.config, &src, false, &f, &err), WEIR_EFORMAT);
         cr_expect(strstr(err.text, "tensor model.layers.1.mlp.up_proj.weight: want (96, 64)") &&
                       strstr(err.text, has[dims - 3]),
                   "%s", err.text);
-        weir_gguf_close(g);
+        weir__gguf_close(g);
         gguf_free(&b);
     }
 }
@@ -354,15 +354,15 @@ Test(gguf_refusals, the_source_gives_only_what_it_can_type) {
                                      .stray = "output_norm.weight",
                                      .stray_type = GGML_Q2_K},
                              &b);
-    weir_tensor_source src = weir_gguf_source(g);
+    weir_tensor_source src = weir__gguf_source(g);
     cr_expect_not(src.find(src.ud, "model.norm.weight", &t));
     cr_expect(src.find(src.ud, "model.embed_tokens.weight", &t));
-    weir_gguf_close(g);
+    weir__gguf_close(g);
     gguf_free(&b);
     g = open_made(&(made){.arch = "phi3", .n_layer = 1}, &b);
-    src = weir_gguf_source(g);
+    src = weir__gguf_source(g);
     cr_expect_not(src.find(src.ud, "model.embed_tokens.weight", &t), "no architecture, no names");
     src.release(src.ud, "model.embed_tokens.weight");
-    weir_gguf_close(g);
+    weir__gguf_close(g);
     gguf_free(&b);
 }

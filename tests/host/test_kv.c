@@ -15,14 +15,14 @@ static const weir_kv_shape shape = {
 
 static weir_backend *backend(void) {
     weir_backend *be = NULL;
-    cr_assert_eq(weir_backend_cpu_open(&be, 1, WEIR_ISA_PORTABLE, NULL), WEIR_OK);
+    cr_assert_eq(weir__backend_cpu_open(&be, 1, WEIR_ISA_PORTABLE, NULL), WEIR_OK);
     return be;
 }
 
 /* Position t of a slot carries one number: every K and V element of it is that number plus its own index. */
 static float *element(const weir_kv_view *v, int32_t slot, int64_t t, int i) {
     const int32_t layer = i / (HEADS * 2 * DIM), head = i / (2 * DIM) % HEADS, d = i % DIM;
-    float *k = weir_kv_block(v, slot, t, layer, head);
+    float *k = weir__kv_block(v, slot, t, layer, head);
     return i / DIM % 2 == 0 ? k + d * WEIR_PAGE + t % WEIR_PAGE
                             : k + DIM * WEIR_PAGE + t % WEIR_PAGE * DIM + d;
 }
@@ -45,10 +45,10 @@ typedef struct reference {
 } reference;
 
 static void check(const weir_kv_pool *p, const reference *ref, int step) {
-    const weir_kv_view *v = weir_kv_pool_view(p);
+    const weir_kv_view *v = weir__kv_pool_view(p);
     int64_t upper = 0, lower = 0;
     for (int32_t s = 0; s < SLOTS; s++) {
-        cr_assert_eq(weir_kv_pool_len(p, s), ref->len[s], "step %d slot %d", step, s);
+        cr_assert_eq(weir__kv_pool_len(p, s), ref->len[s], "step %d slot %d", step, s);
         for (int64_t t = 0; t < ref->len[s]; t++) {
             cr_assert(holds(v, s, t, ref->value[s][t]), "step %d slot %d position %ld", step, s, (long)t);
         }
@@ -60,7 +60,7 @@ static void check(const weir_kv_pool *p, const reference *ref, int step) {
             cr_assert(page >= 0 && page < SLOTS * PER_SLOT, "step %d: table entry out of the pool", step);
         }
     }
-    const int32_t used = weir_kv_pool_pages_used(p);
+    const int32_t used = weir__kv_pool_pages_used(p);
     cr_assert(used >= lower && used <= upper, "step %d: %d pages used, expected %ld to %ld", step, used,
               (long)lower, (long)upper);
 }
@@ -69,10 +69,10 @@ static float next_value = 1.0f;
 
 static void do_resize(weir_kv_pool *p, reference *ref, int32_t s, int64_t len) {
     const int64_t old = ref->len[s];
-    cr_assert_eq(weir_kv_pool_resize(p, s, len), WEIR_OK);
+    cr_assert_eq(weir__kv_pool_resize(p, s, len), WEIR_OK);
     for (int64_t t = old > 0 ? old : 0; t < len; t++) { /* fresh positions are written as a model would */
         ref->value[s][t] = next_value;
-        put(weir_kv_pool_view(p), s, t, next_value);
+        put(weir__kv_pool_view(p), s, t, next_value);
         next_value = next_value > 60000.0f ? 1.0f : next_value + 64.0f;
     }
     ref->len[s] = len;
@@ -80,7 +80,7 @@ static void do_resize(weir_kv_pool *p, reference *ref, int32_t s, int64_t len) {
 
 static void do_share(weir_kv_pool *p, reference *ref, int32_t from, int32_t to, int64_t len) {
     if (ref->len[to] != 0) do_resize(p, ref, to, 0);
-    cr_assert_eq(weir_kv_pool_share(p, from, to, len), WEIR_OK);
+    cr_assert_eq(weir__kv_pool_share(p, from, to, len), WEIR_OK);
     memcpy(ref->value[to], ref->value[from], (size_t)len * sizeof(float));
     ref->len[to] = len;
 }
@@ -90,7 +90,7 @@ Test(kv, random_operations_equal_a_plain_array) {
     weir_kv_pool *p = NULL;
     static reference ref;
     uint64_t seed = 20240; /* fixed: a failure repeats */
-    cr_assert_eq(weir_kv_pool_create(&p, be, &shape), WEIR_OK);
+    cr_assert_eq(weir__kv_pool_create(&p, be, &shape), WEIR_OK);
     for (int step = 0; step < 6000; step++) {
         const int32_t s = (int32_t)(rng_u64(&seed) % SLOTS);
         const int32_t other = (s + 1 + (int32_t)(rng_u64(&seed) % (SLOTS - 1))) % SLOTS;
@@ -105,9 +105,9 @@ Test(kv, random_operations_equal_a_plain_array) {
         check(p, &ref, step);
     }
     for (int32_t s = 0; s < SLOTS; s++) do_resize(p, &ref, s, 0);
-    cr_assert_eq(weir_kv_pool_pages_used(p), 0);
-    weir_kv_pool_free(p);
-    weir_backend_close(be);
+    cr_assert_eq(weir__kv_pool_pages_used(p), 0);
+    weir__kv_pool_free(p);
+    weir__backend_close(be);
 }
 
 /* Rolling back into a shared page and writing there must not be seen by the other holder, whichever it is. */
@@ -117,17 +117,17 @@ Test(kv, growing_into_a_shared_page_copies_it) {
         weir_kv_pool *p = NULL;
         static reference ref;
         memset(&ref, 0, sizeof ref);
-        cr_assert_eq(weir_kv_pool_create(&p, be, &shape), WEIR_OK);
+        cr_assert_eq(weir__kv_pool_create(&p, be, &shape), WEIR_OK);
         do_resize(p, &ref, 0, 128);
         do_share(p, &ref, 0, 1, 128);
-        cr_assert_eq(weir_kv_pool_pages_used(p), 2, "whole pages are shared");
+        cr_assert_eq(weir__kv_pool_pages_used(p), 2, "whole pages are shared");
         do_resize(p, &ref, writer, 100);
-        cr_assert_eq(weir_kv_pool_pages_used(p), 2, "a rollback copies nothing");
+        cr_assert_eq(weir__kv_pool_pages_used(p), 2, "a rollback copies nothing");
         do_resize(p, &ref, writer, 110);
-        cr_assert_eq(weir_kv_pool_pages_used(p), 3);
+        cr_assert_eq(weir__kv_pool_pages_used(p), 3);
         check(p, &ref, writer);
-        weir_kv_pool_free(p);
-        weir_backend_close(be);
+        weir__kv_pool_free(p);
+        weir__backend_close(be);
     }
 }
 
@@ -155,25 +155,25 @@ Test(kv, bad_arguments_change_nothing) {
                                                            not */
         huge};
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++)
-        cr_expect_eq(weir_kv_pool_create(&p, be, &bad[i]), WEIR_EINVAL, "shape %zu", i);
-    cr_expect_eq(weir_kv_pool_bytes(&huge, false).backend, SIZE_MAX);
-    cr_expect_eq(weir_kv_pool_bytes(&huge, true).host, SIZE_MAX);
+        cr_expect_eq(weir__kv_pool_create(&p, be, &bad[i]), WEIR_EINVAL, "shape %zu", i);
+    cr_expect_eq(weir__kv_pool_bytes(&huge, false).backend, SIZE_MAX);
+    cr_expect_eq(weir__kv_pool_bytes(&huge, true).host, SIZE_MAX);
     cr_assert_null(p);
     const weir_kv_shape small = {.n_slot = 2, .max_len = 100, .n_layer = 1, .n_head_kv = 1, .head_dim = 1};
-    cr_assert_eq(weir_kv_pool_create(&p, be, &small), WEIR_OK);
-    cr_assert_eq(weir_kv_pool_resize(p, 0, 70), WEIR_OK);
-    cr_expect_eq(weir_kv_pool_resize(p, 0, 101), WEIR_EINVAL);
-    cr_expect_eq(weir_kv_pool_resize(p, 0, -1), WEIR_EINVAL);
-    cr_expect_eq(weir_kv_pool_resize(p, 2, 1), WEIR_EINVAL);
-    cr_expect_eq(weir_kv_pool_resize(p, -1, 1), WEIR_EINVAL);
-    cr_expect_eq(weir_kv_pool_share(p, 0, 0, 1), WEIR_EINVAL);
-    cr_expect_eq(weir_kv_pool_share(p, 0, 1, 71), WEIR_EINVAL);
-    cr_expect_eq(weir_kv_pool_share(p, 1, 0, 0), WEIR_EINVAL, "the target must be empty");
-    cr_expect_eq(weir_kv_pool_len(p, 0), 70);
-    cr_expect_eq(weir_kv_pool_pages_used(p), 2);
-    weir_kv_pool_free(p);
-    weir_kv_pool_free(NULL);
-    weir_backend_close(be);
+    cr_assert_eq(weir__kv_pool_create(&p, be, &small), WEIR_OK);
+    cr_assert_eq(weir__kv_pool_resize(p, 0, 70), WEIR_OK);
+    cr_expect_eq(weir__kv_pool_resize(p, 0, 101), WEIR_EINVAL);
+    cr_expect_eq(weir__kv_pool_resize(p, 0, -1), WEIR_EINVAL);
+    cr_expect_eq(weir__kv_pool_resize(p, 2, 1), WEIR_EINVAL);
+    cr_expect_eq(weir__kv_pool_resize(p, -1, 1), WEIR_EINVAL);
+    cr_expect_eq(weir__kv_pool_share(p, 0, 0, 1), WEIR_EINVAL);
+    cr_expect_eq(weir__kv_pool_share(p, 0, 1, 71), WEIR_EINVAL);
+    cr_expect_eq(weir__kv_pool_share(p, 1, 0, 0), WEIR_EINVAL, "the target must be empty");
+    cr_expect_eq(weir__kv_pool_len(p, 0), 70);
+    cr_expect_eq(weir__kv_pool_pages_used(p), 2);
+    weir__kv_pool_free(p);
+    weir__kv_pool_free(NULL);
+    weir__backend_close(be);
 }
 
 /* ---- rings ---- */
@@ -190,14 +190,14 @@ Test(kv, a_ring_keeps_what_it_promises) {
     static float value[2][RING_LEN];
     int64_t len[2] = {0, 0}, most[2] = {0, 0};
     uint64_t seed = 5; /* fixed: a failure repeats */
-    cr_assert_eq(weir_kv_pool_create(&p, be, &ring_shape), WEIR_OK);
-    const weir_kv_view *v = weir_kv_pool_view(p);
+    cr_assert_eq(weir__kv_pool_create(&p, be, &ring_shape), WEIR_OK);
+    const weir_kv_view *v = weir__kv_pool_view(p);
     for (int step = 0; step < 2000; step++) {
         const int32_t s = (int32_t)(rng_u64(&seed) % 2);
         const int64_t back = most[s] - (int64_t)(rng_u64(&seed) % 10),
                       on = len[s] + (int64_t)(rng_u64(&seed) % 41);
         const int64_t to = step % 3 == 0 ? (back > 0 ? back : 0) : on < RING_LEN ? on : 0;
-        cr_assert_eq(weir_kv_pool_resize(p, s, to), WEIR_OK, "step %d: %ld to %ld", step, (long)len[s],
+        cr_assert_eq(weir__kv_pool_resize(p, s, to), WEIR_OK, "step %d: %ld to %ld", step, (long)len[s],
                      (long)to);
         for (int64_t t = len[s]; t < to; t++)
             put(v, s, t, value[s][t] = next_value = next_value > 60000.0f ? 1.0f : next_value + 64.0f);
@@ -206,28 +206,28 @@ Test(kv, a_ring_keeps_what_it_promises) {
         for (int64_t t = most[s] > KEEP ? most[s] - KEEP : 0; t < to; t++)
             cr_assert(holds(v, s, t, value[s][t]), "step %d slot %d position %ld of %ld", step, (int)s,
                       (long)t, (long)to);
-        cr_assert_eq(weir_kv_pool_pages_used(p), 2 * RING_PAGES);
+        cr_assert_eq(weir__kv_pool_pages_used(p), 2 * RING_PAGES);
     }
-    weir_kv_pool_free(p);
-    weir_backend_close(be);
+    weir__kv_pool_free(p);
+    weir__backend_close(be);
 }
 
 Test(kv, a_ring_refuses_what_it_has_overwritten) {
     weir_backend *be = backend();
     weir_kv_pool *p = NULL;
-    cr_assert_eq(weir_kv_pool_create(&p, be, &ring_shape), WEIR_OK);
-    cr_assert_eq(weir_kv_pool_resize(p, 1, 700), WEIR_OK);
-    cr_expect_eq(weir_kv_pool_resize(p, 1, 700 - KEEP), WEIR_OK);
-    cr_expect_eq(weir_kv_pool_resize(p, 1, 699 - KEEP), WEIR_EINVAL);
-    cr_expect_eq(weir_kv_pool_len(p, 1), 700 - KEEP);
-    cr_expect_eq(weir_kv_pool_reserve(p, 1, 990), WEIR_OK, "what a device may write is not written yet");
-    cr_expect_eq(weir_kv_pool_resize(p, 1, 700 - KEEP), WEIR_OK);
-    cr_expect_eq(weir_kv_pool_reserve(p, 1, RING_LEN + 1), WEIR_EINVAL);
-    cr_expect_eq(weir_kv_pool_share(p, 1, 0, 5), WEIR_ENOTSUP);
-    cr_expect_eq(weir_kv_pool_resize(p, 1, 0), WEIR_OK);
-    cr_expect_eq(weir_kv_pool_resize(p, 1, 3), WEIR_OK, "an empty slot begins anew");
-    weir_kv_pool_free(p);
-    weir_backend_close(be);
+    cr_assert_eq(weir__kv_pool_create(&p, be, &ring_shape), WEIR_OK);
+    cr_assert_eq(weir__kv_pool_resize(p, 1, 700), WEIR_OK);
+    cr_expect_eq(weir__kv_pool_resize(p, 1, 700 - KEEP), WEIR_OK);
+    cr_expect_eq(weir__kv_pool_resize(p, 1, 699 - KEEP), WEIR_EINVAL);
+    cr_expect_eq(weir__kv_pool_len(p, 1), 700 - KEEP);
+    cr_expect_eq(weir__kv_pool_reserve(p, 1, 990), WEIR_OK, "what a device may write is not written yet");
+    cr_expect_eq(weir__kv_pool_resize(p, 1, 700 - KEEP), WEIR_OK);
+    cr_expect_eq(weir__kv_pool_reserve(p, 1, RING_LEN + 1), WEIR_EINVAL);
+    cr_expect_eq(weir__kv_pool_share(p, 1, 0, 5), WEIR_ENOTSUP);
+    cr_expect_eq(weir__kv_pool_resize(p, 1, 0), WEIR_OK);
+    cr_expect_eq(weir__kv_pool_resize(p, 1, 3), WEIR_OK, "an empty slot begins anew");
+    weir__kv_pool_free(p);
+    weir__backend_close(be);
 }
 
 /* ---- memory -------------------------------------------------------------------------------------------- */
@@ -251,15 +251,15 @@ Test(kv, pages_start_at_zero_and_full_pools_serve_every_slot) {
     weir_set_allocator(&a);
     weir_backend *be = backend();
     weir_kv_pool *p = NULL;
-    cr_assert_eq(weir_kv_pool_create(&p, be, &shape), WEIR_OK);
-    const weir_kv_view *v = weir_kv_pool_view(p);
+    cr_assert_eq(weir__kv_pool_create(&p, be, &shape), WEIR_OK);
+    const weir_kv_view *v = weir__kv_pool_view(p);
     for (int64_t i = 0; i < v->page_elems * SLOTS * PER_SLOT; i++)
         cr_assert(((const float *)v->pool)[i] == 0.0f);
-    for (int32_t s = 0; s < SLOTS; s++) cr_assert_eq(weir_kv_pool_resize(p, s, MAX_LEN), WEIR_OK);
-    cr_assert_eq(weir_kv_pool_pages_used(p), SLOTS * PER_SLOT);
-    cr_assert_eq(weir_kv_pool_view(p), v, "the view stays where it is");
-    weir_kv_pool_free(p);
-    weir_backend_close(be);
+    for (int32_t s = 0; s < SLOTS; s++) cr_assert_eq(weir__kv_pool_resize(p, s, MAX_LEN), WEIR_OK);
+    cr_assert_eq(weir__kv_pool_pages_used(p), SLOTS * PER_SLOT);
+    cr_assert_eq(weir__kv_pool_view(p), v, "the view stays where it is");
+    weir__kv_pool_free(p);
+    weir__backend_close(be);
     weir_set_allocator(NULL);
 }
 
@@ -269,20 +269,20 @@ Test(kv, takes_the_bytes_it_says) {
     weir_backend *be = backend();
     const size_t before = counted;
     weir_kv_pool *p = NULL;
-    cr_assert_eq(weir_kv_pool_create(&p, be, &ring_shape), WEIR_OK);
-    cr_expect_eq(counted - before, weir_kv_pool_bytes(&ring_shape, false).backend);
-    weir_kv_pool_free(p);
+    cr_assert_eq(weir__kv_pool_create(&p, be, &ring_shape), WEIR_OK);
+    cr_expect_eq(counted - before, weir__kv_pool_bytes(&ring_shape, false).backend);
+    weir__kv_pool_free(p);
     const size_t again = counted;
-    cr_assert_eq(weir_kv_pool_create(&p, be, &shape), WEIR_OK);
-    cr_expect_eq(counted - again, weir_kv_pool_bytes(&shape, false).backend);
-    cr_expect_eq(weir_kv_pool_bytes(&shape, false).host, 0);
+    cr_assert_eq(weir__kv_pool_create(&p, be, &shape), WEIR_OK);
+    cr_expect_eq(counted - again, weir__kv_pool_bytes(&shape, false).backend);
+    cr_expect_eq(weir__kv_pool_bytes(&shape, false).host, 0);
     const size_t made = counted;
-    cr_assert_eq(weir_kv_pool_resize(p, 0, MAX_LEN), WEIR_OK);
-    cr_assert_eq(weir_kv_pool_resize(p, 0, 3), WEIR_OK);
-    cr_assert_eq(weir_kv_pool_share(p, 0, 1, 2), WEIR_OK);
+    cr_assert_eq(weir__kv_pool_resize(p, 0, MAX_LEN), WEIR_OK);
+    cr_assert_eq(weir__kv_pool_resize(p, 0, 3), WEIR_OK);
+    cr_assert_eq(weir__kv_pool_share(p, 0, 1, 2), WEIR_OK);
     cr_expect_eq(counted, made, "nothing is allocated after create");
-    weir_kv_pool_free(p);
-    weir_backend_close(be);
+    weir__kv_pool_free(p);
+    weir__backend_close(be);
     weir_set_allocator(NULL);
 }
 
@@ -291,20 +291,20 @@ Test(kv, survives_every_failed_allocation) {
         alloc_install(0);
         weir_backend *be = backend();
         const long held = alloc_live(), made = alloc_count();
-        weir_backend_close(be);
+        weir__backend_close(be);
         alloc_uninstall();
 
         alloc_install(made + fail_at);
         be = backend();
         weir_kv_pool *p = NULL;
-        const weir_status s = weir_kv_pool_create(&p, be, &shape);
+        const weir_status s = weir__kv_pool_create(&p, be, &shape);
         if (s != WEIR_OK) {
             cr_expect_eq(s, WEIR_ENOMEM);
             cr_expect_null(p);
             cr_expect_eq(alloc_live(), held, "allocation %ld: leak", fail_at);
         }
-        weir_kv_pool_free(p);
-        weir_backend_close(be);
+        weir__kv_pool_free(p);
+        weir__backend_close(be);
         cr_expect_eq(alloc_live(), 0);
         alloc_uninstall();
         if (s == WEIR_OK) {

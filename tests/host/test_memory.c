@@ -31,7 +31,7 @@ typedef struct made_file {
 static void expect(const char *what, const made_file *files, unsigned long long mib) {
     char *root = files_temp_dir(), rm[300];
     for (; files->path; files++) put(root, files->path, files->text);
-    const size_t got = weir_memory_available(root);
+    const size_t got = weir__memory_available(root);
     snprintf(rm, sizeof rm, "rm -r %s", root);
     cr_assert(system(rm) == 0);
     cr_expect(got == mib * MIB, "%s: %zu bytes, want %llu MiB", what, got, mib);
@@ -133,6 +133,6 @@ Test(memory, address_space_and_data) {
     limit(RLIMIT_DATA, 562 * MIB);
     expect("562 MiB of data, 50 used", files, 512);
     expect("without /proc the limits themselves", (made_file[]){{NULL, NULL}}, 562);
-    const size_t here = weir_memory_available("");
+    const size_t here = weir__memory_available("");
     cr_expect(here > 0 && here < 562 * MIB, "%zu bytes", here);
 }

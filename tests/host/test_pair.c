@@ -117,13 +117,13 @@ Test(pair, control_tokens_may_lie_past_a_decoders_rows) {
             weir_tokenizer *tok = NULL;
             int32_t n_vocab = 0;
             weir_err err = {""};
-            const weir_status s = weir_pair_open(&ck, pair ? &ck : NULL, &tok, &n_vocab, &err);
+            const weir_status s = weir__pair_open(&ck, pair ? &ck : NULL, &tok, &n_vocab, &err);
             cr_expect_eq(s, i == 0 ? WEIR_OK : WEIR_EFORMAT, "%s: %s", special[i], err.text);
             if (s == WEIR_OK)
                 cr_expect_eq(n_vocab, 2);
             else
                 cr_expect(err_is_line(&err, "3 pieces, the model's vocabulary 2 rows"), "%s", err.text);
-            weir_tokenizer_free(tok);
+            weir__tokenizer_free(tok);
         }
         if (i > 0) continue;
         weir_checkpoint larger = ck; /* has a row for it: what both have counts */
@@ -131,16 +131,17 @@ Test(pair, control_tokens_may_lie_past_a_decoders_rows) {
         for (int k = 0; k < 2; k++) {
             weir_tokenizer *tok = NULL;
             int32_t n_vocab = 0;
-            cr_expect_eq(weir_pair_open(k ? &larger : &ck, k ? &ck : &larger, &tok, &n_vocab, NULL), WEIR_OK);
+            cr_expect_eq(weir__pair_open(k ? &larger : &ck, k ? &ck : &larger, &tok, &n_vocab, NULL),
+                         WEIR_OK);
             cr_expect_eq(n_vocab, 2);
-            weir_tokenizer_free(tok);
+            weir__tokenizer_free(tok);
         }
     }
     free(path);
     files_remove_dir(dir);
 }
 
-/* Two decoders over tokenizer.json files of single letters; returns how weir_pair_open ended. */
+/* Two decoders over tokenizer.json files of single letters; returns how weir__pair_open ended. */
 static weir_status open_letters(const char *const letters[2], const int32_t rows[2], int32_t *n_vocab,
                                 weir_err *err) {
     char *dir = files_temp_dir(), *path[2];
@@ -162,8 +163,8 @@ static weir_status open_letters(const char *const letters[2], const int32_t rows
                                   .tokenizer_path = path[i]};
     }
     weir_tokenizer *tok = NULL;
-    const weir_status st = weir_pair_open(&ck[0], &ck[1], &tok, n_vocab, err);
-    weir_tokenizer_free(tok);
+    const weir_status st = weir__pair_open(&ck[0], &ck[1], &tok, n_vocab, err);
+    weir__tokenizer_free(tok);
     for (int i = 0; i < 2; i++) free(path[i]);
     files_remove_dir(dir);
     return st;

@@ -35,7 +35,7 @@ static blob make(const char *header, size_t n_data) {
 static weir_status open_blob(blob b, weir_safetensors **out, weir_err *err) {
     err->text[0] = '\0';
     *out = NULL;
-    return weir_safetensors_open_bytes(out, b.bytes, b.n, "m.safetensors", err);
+    return weir__safetensors_open_bytes(out, b.bytes, b.n, "m.safetensors", err);
 }
 
 /* From an exactly sized block: a read past the end is an error under ASan. */
@@ -75,28 +75,28 @@ Test(safetensors, lists_tensors_by_name) {
     static const char *const names[] = {"a", "b", "empty", "odd", "scalar"};
     static const size_t bytes[] = {4, 24, 0, 3, 8};
     static const char *const dtypes[] = {"BF16", "F32", "F16", "X3", "I64"};
-    cr_assert_eq(weir_safetensors_count(s), 5);
+    cr_assert_eq(weir__safetensors_count(s), 5);
     for (size_t i = 0; i < 5; i++) {
         weir_st_entry e, f;
-        weir_safetensors_at(s, i, &e);
+        weir__safetensors_at(s, i, &e);
         cr_assert_str_eq(e.name, names[i]);
         cr_assert_str_eq(e.dtype, dtypes[i]);
         cr_assert_eq(e.bytes, bytes[i]);
-        cr_assert(weir_safetensors_find(s, names[i], &f));
+        cr_assert(weir__safetensors_find(s, names[i], &f));
         cr_assert_eq(f.data, e.data);
     }
     weir_st_entry e;
-    cr_assert(weir_safetensors_find(s, "b", &e));
+    cr_assert(weir__safetensors_find(s, "b", &e));
     cr_assert(e.n_dim == 2 && e.shape[0] == 2 && e.shape[1] == 3);
     cr_assert_eq(((const uint8_t *)e.data)[0], 4);
-    cr_assert(weir_safetensors_find(s, "scalar", &e) && e.n_dim == 0);
-    cr_assert_not(weir_safetensors_find(s, "", &e));
-    cr_assert_not(weir_safetensors_find(s, "aa", &e));
-    cr_assert_not(weir_safetensors_find(s, "__metadata__", &e));
-    weir_safetensors_release(s, "b"); /* borrowed bytes: nothing to do */
-    weir_safetensors_release(s, "none");
-    weir_safetensors_close(s);
-    weir_safetensors_close(NULL);
+    cr_assert(weir__safetensors_find(s, "scalar", &e) && e.n_dim == 0);
+    cr_assert_not(weir__safetensors_find(s, "", &e));
+    cr_assert_not(weir__safetensors_find(s, "aa", &e));
+    cr_assert_not(weir__safetensors_find(s, "__metadata__", &e));
+    weir__safetensors_release(s, "b"); /* borrowed bytes: nothing to do */
+    weir__safetensors_release(s, "none");
+    weir__safetensors_close(s);
+    weir__safetensors_close(NULL);
     free(b.bytes);
 }
 
@@ -105,10 +105,10 @@ Test(safetensors, a_file_without_tensors_is_fine) {
     weir_safetensors *s;
     weir_err err;
     cr_assert_eq(open_blob(b, &s, &err), WEIR_OK, "%s", err.text);
-    cr_assert_eq(weir_safetensors_count(s), 0);
+    cr_assert_eq(weir__safetensors_count(s), 0);
     weir_st_entry e;
-    cr_assert_not(weir_safetensors_find(s, "a", &e));
-    weir_safetensors_close(s);
+    cr_assert_not(weir__safetensors_find(s, "a", &e));
+    weir__safetensors_close(s);
     free(b.bytes);
 }
 
@@ -273,7 +273,7 @@ Test(safetensors, a_name_as_long_as_the_header_stays_one_line) {
 static void expect_file(const char *path, weir_status want, const char *part) {
     weir_safetensors *s = NULL;
     weir_err err = {""};
-    cr_assert_eq(weir_safetensors_open_file(&s, path, &err), want, "%s", err.text);
+    cr_assert_eq(weir__safetensors_open_file(&s, path, &err), want, "%s", err.text);
     cr_assert(err_is_line(&err, part), "want \"%s\", got: %s", part, err.text);
     cr_assert_null(s);
 }
@@ -315,18 +315,18 @@ Test(safetensors, released_pages_read_the_same_again) {
     files_write(dir, "model.safetensors", b.bytes, b.n);
     weir_safetensors *s;
     weir_err err = {""};
-    cr_assert_eq(weir_safetensors_open_dir(&s, dir, &err), WEIR_OK, "%s", err.text);
+    cr_assert_eq(weir__safetensors_open_dir(&s, dir, &err), WEIR_OK, "%s", err.text);
     weir_st_entry e;
-    cr_assert(weir_safetensors_find(s, "w", &e));
+    cr_assert(weir__safetensors_find(s, "w", &e));
     const uint8_t *data = e.data;
     for (int round = 0; round < 2; round++) {
         for (int i = 0; i < N; i++) cr_assert_eq(data[i], (uint8_t)i);
-        weir_safetensors_release(s, "w");
+        weir__safetensors_release(s, "w");
     }
     unsigned char in_core[N / 4096 + 2];
     uintptr_t first = ((uintptr_t)data + 4095) & ~(uintptr_t)4095;
     cr_assert_eq(mincore((void *)first, N - 8192, in_core), 0); /* the map is still there */
-    weir_safetensors_close(s);
+    weir__safetensors_close(s);
     free(b.bytes);
     free(path);
     files_remove_dir(dir);
@@ -353,7 +353,7 @@ static weir_status open_index(const char *dir, const char *json, size_t n, weir_
     char *exact = (char *)files_exact(json, n);
     *out = NULL;
     err->text[0] = '\0';
-    weir_status s = weir_safetensors_open_index(out, exact, n, "the.index.json", dir, err);
+    weir_status s = weir__safetensors_open_index(out, exact, n, "the.index.json", dir, err);
     free(exact);
     return s;
 }
@@ -363,15 +363,15 @@ Test(safetensors, an_index_decides_which_shard_counts) {
     weir_safetensors *s;
     weir_err err;
     files_write(dir, "model.safetensors.index.json", INDEX, strlen(INDEX));
-    cr_assert_eq(weir_safetensors_open_dir(&s, dir, &err), WEIR_OK, "%s", err.text);
+    cr_assert_eq(weir__safetensors_open_dir(&s, dir, &err), WEIR_OK, "%s", err.text);
     weir_st_entry e;
-    cr_assert_eq(weir_safetensors_count(s), 2);
-    cr_assert(weir_safetensors_find(s, "x", &e) && e.bytes == 1);
-    cr_assert(weir_safetensors_find(s, "y", &e) && e.bytes == 4);
-    weir_safetensors_at(s, 0, &e);
+    cr_assert_eq(weir__safetensors_count(s), 2);
+    cr_assert(weir__safetensors_find(s, "x", &e) && e.bytes == 1);
+    cr_assert(weir__safetensors_find(s, "y", &e) && e.bytes == 4);
+    weir__safetensors_at(s, 0, &e);
     cr_assert_str_eq(e.name, "x");
-    weir_safetensors_release(s, "y");
-    weir_safetensors_close(s);
+    weir__safetensors_release(s, "y");
+    weir__safetensors_close(s);
     files_remove_dir(dir);
 }
 
@@ -382,9 +382,9 @@ Test(safetensors, a_single_file_wins_over_an_index) {
     files_write(dir, "model.safetensors.index.json", "broken", 6);
     weir_safetensors *s;
     weir_err err = {""};
-    cr_assert_eq(weir_safetensors_open_dir(&s, dir, &err), WEIR_OK, "%s", err.text);
-    cr_assert_eq(weir_safetensors_count(s), 1);
-    weir_safetensors_close(s);
+    cr_assert_eq(weir__safetensors_open_dir(&s, dir, &err), WEIR_OK, "%s", err.text);
+    cr_assert_eq(weir__safetensors_count(s), 1);
+    weir__safetensors_close(s);
     free(b.bytes);
     files_remove_dir(dir);
 }
@@ -450,10 +450,10 @@ Test(safetensors, directories_without_tensors) {
     char *dir = files_temp_dir();
     weir_safetensors *s = NULL;
     weir_err err = {""};
-    cr_assert_eq(weir_safetensors_open_dir(&s, dir, &err), WEIR_EIO);
+    cr_assert_eq(weir__safetensors_open_dir(&s, dir, &err), WEIR_EIO);
     cr_assert(err_is_line(&err, "no model.safetensors or model.safetensors.index.json there"), "%s",
               err.text);
-    cr_assert_eq(weir_safetensors_open_dir(&s, "/nonexistent", &err), WEIR_EIO);
+    cr_assert_eq(weir__safetensors_open_dir(&s, "/nonexistent", &err), WEIR_EIO);
     cr_assert(err_is_line(&err, "/nonexistent"), "%s", err.text);
     files_remove_dir(dir);
 }
@@ -469,9 +469,9 @@ Test(safetensors, every_failing_allocation_is_reported_and_nothing_leaks) {
             weir_safetensors *s = NULL;
             weir_err err = {""};
             alloc_install(fail);
-            weir_status st = from_dir ? weir_safetensors_open_dir(&s, dir, &err) : open_blob(b, &s, &err);
+            weir_status st = from_dir ? weir__safetensors_open_dir(&s, dir, &err) : open_blob(b, &s, &err);
             long asked = alloc_count();
-            if (st == WEIR_OK) weir_safetensors_close(s);
+            if (st == WEIR_OK) weir__safetensors_close(s);
             long live = alloc_live();
             alloc_uninstall();
             cr_assert_eq(live, 0, "allocation %ld: %ld left", fail, live);

@@ -47,7 +47,7 @@ static weir_tokenizer *byte_tokenizer(const char *const *more, int n_more) {
              "\"decoder\":{\"type\":\"ByteLevel\"}}");
     weir_tokenizer *t = NULL;
     weir_err err = {""};
-    cr_assert(weir_tokenizer_open_json_bytes(&t, json, strlen(json), "bytes", &err) == WEIR_OK, "%s",
+    cr_assert(weir__tokenizer_open_json_bytes(&t, json, strlen(json), "bytes", &err) == WEIR_OK, "%s",
               err.text);
     return t;
 }
@@ -56,7 +56,7 @@ static weir_engine engine_of(weir_tokenizer *t) {
     weir_engine e;
     memset(&e, 0, sizeof e);
     e.tok = t;
-    e.n_vocab = weir_tokenizer_size(t);
+    e.n_vocab = weir__tokenizer_size(t);
     e.ctx_size = 4096;
     return e;
 }
@@ -107,14 +107,14 @@ static weir_session_view feed(weir_session *s, const int32_t *ids, int n, int ev
     int n_seen = 0;
     weir_session_view v;
     for (int i = 0; i < n; i++) {
-        if (!weir_session_append(s, ids[i], WEIR_SOURCE_VERIFIER, 0, 0)) break;
+        if (!weir__session_append(s, ids[i], WEIR_SOURCE_VERIFIER, 0, 0)) break;
         if (every == 0 || (i + 1) % every != 0) continue;
         weir_session_get(s, &v);
         cr_assert(v.finish == WEIR_RUNNING && v.n == (size_t)i + 1 && v.bytes < sizeof seen->text);
         memcpy(seen[n_seen].text, v.text, v.bytes);
         seen[n_seen++].bytes = v.bytes;
     }
-    weir_session_end(s, WEIR_FINISH_STOP);
+    weir__session_end(s, WEIR_FINISH_STOP);
     weir_session_get(s, &v);
     for (int i = 0; i < n_seen; i++) {
         if (s->opt.n_stop > 0) break; /* a stop string may take back what a view has shown */
@@ -136,7 +136,7 @@ static void expect_whole(weir_engine *e, const int32_t *ids, int n, const char *
     static heard h;
     char *text = NULL;
     size_t bytes = 0;
-    cr_assert(weir_tokenizer_decode(e->tok, ids, (size_t)n, &text, &bytes, NULL) == WEIR_OK);
+    cr_assert(weir__tokenizer_decode(e->tok, ids, (size_t)n, &text, &bytes, NULL) == WEIR_OK);
     for (int every = 0; every <= 5; every++) {
         for (int streams = 0; streams < 2; streams++) {
             weir_session *s = begin(e, NULL, 0, streams ? &h : NULL);
@@ -168,7 +168,7 @@ Test(text, a_character_of_several_tokens_after_any_lead_in) {
             expect_whole(&e, ids, bytes_as_ids(text, strlen(text), ids), what);
         }
     }
-    weir_tokenizer_free(e.tok);
+    weir__tokenizer_free(e.tok);
 }
 
 Test(text, bytes_that_are_no_character) {
@@ -199,12 +199,12 @@ Test(text, bytes_that_are_no_character) {
     heard h;
     weir_session *s = begin(&e, NULL, 0, &h);
     for (int i = 0; i < MOST - 8; i++) {
-        cr_assert(weir_session_append(s, ids[i], WEIR_SOURCE_VERIFIER, 0, 0));
+        cr_assert(weir__session_append(s, ids[i], WEIR_SOURCE_VERIFIER, 0, 0));
         cr_assert(h.bytes + 3 * 18 >= 3 * (size_t)i && s->n - s->win.read <= 17,
                   "token %d: %zu bytes told, %d decoded", i, h.bytes, (int)(s->n - s->win.read));
     }
     weir_session_free(s);
-    weir_tokenizer_free(e.tok);
+    weir__tokenizer_free(e.tok);
 }
 
 Test(text, a_view_shows_no_half_character) {
@@ -220,10 +220,10 @@ Test(text, a_view_shows_no_half_character) {
                                            "a\xf0\x9f\x91\x8d"
                                            "b"};
         for (int i = 0; i < 6; i++) {
-            weir_session_append(s,
-                                (unsigned char)"a\xf0\x9f\x91\x8d"
-                                               "b"[i],
-                                WEIR_SOURCE_VERIFIER, 0, 0);
+            weir__session_append(s,
+                                 (unsigned char)"a\xf0\x9f\x91\x8d"
+                                                "b"[i],
+                                 WEIR_SOURCE_VERIFIER, 0, 0);
             for (int again = 0; again < 2; again++) {
                 weir_session_view v;
                 weir_session_get(s, &v);
@@ -233,7 +233,7 @@ Test(text, a_view_shows_no_half_character) {
         }
         weir_session_free(s);
     }
-    weir_tokenizer_free(e.tok);
+    weir__tokenizer_free(e.tok);
 }
 
 /* ---- every tokenizer ----------------------------------------------------------------------------------- */
@@ -243,15 +243,16 @@ static weir_tokenizer *open_golden(const char *name) {
     weir_tokenizer *t = NULL;
     weir_err err = {""};
     snprintf(path, sizeof path, GOLDEN "%s", name);
-    if (strstr(name, ".json")) cr_assert(weir_tokenizer_open_json(&t, path, &err) == WEIR_OK, "%s", err.text);
+    if (strstr(name, ".json"))
+        cr_assert(weir__tokenizer_open_json(&t, path, &err) == WEIR_OK, "%s", err.text);
     if (strstr(name, ".model"))
-        cr_assert(weir_tokenizer_open_spm_plain(&t, path, &err) == WEIR_OK, "%s", err.text);
+        cr_assert(weir__tokenizer_open_spm_plain(&t, path, &err) == WEIR_OK, "%s", err.text);
     if (strstr(name, ".gguf")) {
         weir_gguf *g = NULL;
-        cr_assert(weir_gguf_open(&g, path, &err) == WEIR_OK &&
-                      weir_tokenizer_open_gguf(&t, g, &err) == WEIR_OK,
+        cr_assert(weir__gguf_open(&g, path, &err) == WEIR_OK &&
+                      weir__tokenizer_open_gguf(&t, g, &err) == WEIR_OK,
                   "%s", err.text);
-        weir_gguf_close(g);
+        weir__gguf_close(g);
     }
     cr_assert(t, "%s", name);
     return t;
@@ -275,7 +276,7 @@ Test(text, any_ids_of_any_tokenizer) {
             }
             expect_whole(&e, ids, turn % 3 ? 48 : 7, names[k]);
         }
-        weir_tokenizer_free(e.tok);
+        weir__tokenizer_free(e.tok);
     }
 }
 
@@ -291,10 +292,10 @@ Test(text, characters_of_bytes_of_any_tokenizer) {
         weir_engine e = engine_of(open_golden(names[k]));
         int32_t *ids = NULL;
         size_t n = 0;
-        cr_assert(weir_tokenizer_encode(e.tok, text, strlen(text), &ids, &n, NULL) == WEIR_OK);
+        cr_assert(weir__tokenizer_encode(e.tok, text, strlen(text), &ids, &n, NULL) == WEIR_OK);
         for (size_t upto = 1; upto <= n; upto++) expect_whole(&e, ids, (int)upto, names[k]);
         weir_free(ids);
-        weir_tokenizer_free(e.tok);
+        weir__tokenizer_free(e.tok);
     }
 }
 
@@ -311,11 +312,11 @@ Test(text, characters_of_tokens_of_one_byte) {
             char piece[8];
             snprintf(piece, sizeof piece, "<0x%02X>", text[i]);
             ids[i] = 0;
-            while (ids[i] < e.n_vocab && strcmp(weir_tokenizer_piece(e.tok, ids[i]), piece) != 0) ids[i]++;
+            while (ids[i] < e.n_vocab && strcmp(weir__tokenizer_piece(e.tok, ids[i]), piece) != 0) ids[i]++;
             cr_assert(ids[i] < e.n_vocab, "%s: no %s", names[k], piece);
         }
         for (int upto = 1; upto <= N; upto++) expect_whole(&e, ids, upto, names[k]);
-        weir_tokenizer_free(e.tok);
+        weir__tokenizer_free(e.tok);
     }
 }
 
@@ -349,7 +350,7 @@ Test(text, a_stop_string_that_began_long_ago) {
             }
         }
     }
-    weir_tokenizer_free(e.tok);
+    weir__tokenizer_free(e.tok);
 }
 
 /* Of two that come with one token the one that begins first counts, whichever is named first. */
@@ -363,7 +364,7 @@ Test(text, the_first_of_two_stop_strings) {
         cr_expect_str_eq(v.text, "xa", "%s, %s: \"%s\"", stops[i][0], stops[i][1], v.text);
         weir_session_free(s);
     }
-    weir_tokenizer_free(e.tok);
+    weir__tokenizer_free(e.tok);
 }
 
 /* A token of which a stop string leaves the beginning: it stays among the ids, and what is told of it ends
@@ -390,7 +391,7 @@ Test(text, a_token_that_straddles_a_stop_string) {
             weir_session_free(s);
         }
     }
-    weir_tokenizer_free(e.tok);
+    weir__tokenizer_free(e.tok);
 }
 
 /* The end makes a character of bytes that were held; a stop string may be in them. */
@@ -402,7 +403,7 @@ Test(text, a_stop_string_in_the_bytes_that_the_end_releases) {
     const weir_session_view v = feed(s, (int32_t[]){'a', 'b', 0xf0}, 3, 1);
     cr_expect(strcmp(v.text, "a") == 0 && strcmp(h.text, "a") == 0 && v.n == 1, "\"%s\"", v.text);
     weir_session_free(s);
-    weir_tokenizer_free(e.tok);
+    weir__tokenizer_free(e.tok);
 }
 
 /* ---- memory -------------------------------------------------------------------------------------------- */
@@ -419,9 +420,9 @@ Test(text, every_allocation_may_fail) {
             alloc_install(fail + 1);
             weir_session_view v = {.n = 0};
             int i = 0;
-            while (i < 40 && weir_session_append(s, ids[i], WEIR_SOURCE_VERIFIER, 0, 0)) i++;
+            while (i < 40 && weir__session_append(s, ids[i], WEIR_SOURCE_VERIFIER, 0, 0)) i++;
             weir_session_get(s, &v);
-            weir_session_end(s, WEIR_FINISH_LENGTH);
+            weir__session_end(s, WEIR_FINISH_LENGTH);
             weir_session_get(s, &v);
             const bool survived = alloc_count() <= fail;
             const weir_finish finish = v.finish;
@@ -433,5 +434,5 @@ Test(text, every_allocation_may_fail) {
             if (survived) break;
         }
     }
-    weir_tokenizer_free(e.tok);
+    weir__tokenizer_free(e.tok);
 }

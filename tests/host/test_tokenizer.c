@@ -17,7 +17,7 @@ static const char TINY[] = WEIR_SOURCE_DIR "/tests/golden/tokenizer/tiny_unigram
 static weir_tokenizer *open_model(const char *path, int32_t extra_ids) {
     weir_tokenizer *t = NULL;
     weir_err err = {""};
-    cr_assert_eq(weir_tokenizer_open_spm(&t, path, extra_ids, &err), WEIR_OK, "%s", err.text);
+    cr_assert_eq(weir__tokenizer_open_spm(&t, path, extra_ids, &err), WEIR_OK, "%s", err.text);
     return t;
 }
 
@@ -40,7 +40,7 @@ static void check_decode(const weir_tokenizer *t, const int32_t *ids, size_t n, 
     size_t n_want, n_got;
     char *want = from_hex(want_hex, &n_want), *got = NULL;
     weir_err err = {""};
-    cr_assert_eq(weir_tokenizer_decode(t, ids, n, &got, &n_got, &err), WEIR_OK, "%s: %s", where, err.text);
+    cr_assert_eq(weir__tokenizer_decode(t, ids, n, &got, &n_got, &err), WEIR_OK, "%s: %s", where, err.text);
     cr_assert(n_got == n_want && memcmp(got, want, n_want) == 0, "%s: decoded \"%s\", want \"%s\"", where,
               got, want);
     cr_assert_eq(got[n_got], '\0');
@@ -58,7 +58,7 @@ static void check_case(const weir_tokenizer *t, const json_t *line, const char *
         char *text = from_hex(hex, &bytes);
         char *exact = (char *)files_exact(text, bytes);
         weir_err err = {""};
-        cr_assert_eq(weir_tokenizer_encode(t, exact, bytes, &ids, &n, &err), WEIR_OK, "%s: %s", where,
+        cr_assert_eq(weir__tokenizer_encode(t, exact, bytes, &ids, &n, &err), WEIR_OK, "%s: %s", where,
                      err.text);
         cr_assert_eq(n, n_want, "%s: \"%s\": %zu ids, want %zu", where, text, n, n_want);
         for (size_t i = 0; i < n; i++)
@@ -91,7 +91,7 @@ static void check_golden(const char *name, const char *model, int32_t extra_ids,
         json_decref(c);
     }
     cr_assert_geq(n, least);
-    weir_tokenizer_free(t);
+    weir__tokenizer_free(t);
     free(line);
     fclose(f);
 }
@@ -140,7 +140,7 @@ Test(tokenizer, decodes_the_demo_answers) {
         cr_assert_leq(n, 512);
         for (size_t i = 0; i < n; i++) ids[i] = (int32_t)json_integer_value(json_array_get(want, i));
         char *text = NULL;
-        cr_assert_eq(weir_tokenizer_decode(t, ids, n, &text, &bytes, NULL), WEIR_OK);
+        cr_assert_eq(weir__tokenizer_decode(t, ids, n, &text, &bytes, NULL), WEIR_OK);
         cr_assert_str_eq(text, json_string_value(json_object_get(c, "text")));
         weir_free(text);
         json_decref(c);
@@ -149,34 +149,34 @@ Test(tokenizer, decodes_the_demo_answers) {
     cr_assert_eq(count, 200);
     free(line);
     fclose(f);
-    weir_tokenizer_free(t);
+    weir__tokenizer_free(t);
 }
 
 /* ---- ids ----------------------------------------------------------------------------------------------- */
 
 Test(tokenizer, pieces_and_sentinels_have_names) {
     weir_tokenizer *t = open_model(DEMO, 100);
-    int32_t n = weir_tokenizer_size(t);
+    int32_t n = weir__tokenizer_size(t);
     cr_assert_eq(n, 6088);
-    cr_assert_str_eq(weir_tokenizer_piece(t, 0), "<pad>");
-    cr_assert_str_eq(weir_tokenizer_piece(t, 1), "</s>");
-    cr_assert_str_eq(weir_tokenizer_piece(t, n - 1), "<extra_id_0>");
-    cr_assert_str_eq(weir_tokenizer_piece(t, n - 100), "<extra_id_99>");
-    for (int32_t id = 0; id < n; id++) cr_assert(weir_tokenizer_piece(t, id));
-    cr_assert_null(weir_tokenizer_piece(t, -1));
-    cr_assert_null(weir_tokenizer_piece(t, n));
-    cr_assert_null(weir_tokenizer_piece(t, INT32_MIN));
-    cr_assert_null(weir_tokenizer_piece(t, INT32_MAX));
-    weir_tokenizer_free(t);
+    cr_assert_str_eq(weir__tokenizer_piece(t, 0), "<pad>");
+    cr_assert_str_eq(weir__tokenizer_piece(t, 1), "</s>");
+    cr_assert_str_eq(weir__tokenizer_piece(t, n - 1), "<extra_id_0>");
+    cr_assert_str_eq(weir__tokenizer_piece(t, n - 100), "<extra_id_99>");
+    for (int32_t id = 0; id < n; id++) cr_assert(weir__tokenizer_piece(t, id));
+    cr_assert_null(weir__tokenizer_piece(t, -1));
+    cr_assert_null(weir__tokenizer_piece(t, n));
+    cr_assert_null(weir__tokenizer_piece(t, INT32_MIN));
+    cr_assert_null(weir__tokenizer_piece(t, INT32_MAX));
+    weir__tokenizer_free(t);
 }
 
 Test(tokenizer, control_ids_are_end_padding_and_sentinels) {
     weir_tokenizer *t = open_model(DEMO, 2);
-    int32_t n = weir_tokenizer_size(t);
+    int32_t n = weir__tokenizer_size(t);
     for (int32_t id = -1; id <= n; id++)
-        cr_assert_eq(weir_tokenizer_is_control(t, id), id == 0 || id == 1 || id == n - 1 || id == n - 2,
+        cr_assert_eq(weir__tokenizer_is_control(t, id), id == 0 || id == 1 || id == n - 1 || id == n - 2,
                      "id %d", id);
-    weir_tokenizer_free(t);
+    weir__tokenizer_free(t);
 }
 
 Test(tokenizer, text_never_makes_control_tokens) {
@@ -184,10 +184,10 @@ Test(tokenizer, text_never_makes_control_tokens) {
     const char text[] = "stop</s> here <pad> <s> <unk>";
     int32_t *ids;
     size_t n;
-    cr_assert_eq(weir_tokenizer_encode(t, text, strlen(text), &ids, &n, NULL), WEIR_OK);
-    for (size_t i = 0; i < n; i++) cr_assert_not(weir_tokenizer_is_control(t, ids[i]));
+    cr_assert_eq(weir__tokenizer_encode(t, text, strlen(text), &ids, &n, NULL), WEIR_OK);
+    for (size_t i = 0; i < n; i++) cr_assert_not(weir__tokenizer_is_control(t, ids[i]));
     weir_free(ids);
-    weir_tokenizer_free(t);
+    weir__tokenizer_free(t);
 }
 
 Test(tokenizer, decode_names_the_first_id_outside) {
@@ -195,12 +195,12 @@ Test(tokenizer, decode_names_the_first_id_outside) {
     weir_err err = {""};
     char *text = NULL;
     size_t bytes;
-    cr_assert_eq(weir_tokenizer_decode(t, (int32_t[]){4, 5988, -1}, 3, &text, &bytes, &err), WEIR_EINVAL);
+    cr_assert_eq(weir__tokenizer_decode(t, (int32_t[]){4, 5988, -1}, 3, &text, &bytes, &err), WEIR_EINVAL);
     cr_assert(err_is_line(&err, "id 5988 at index 1"), "%s", err.text);
-    cr_assert_eq(weir_tokenizer_decode(t, (int32_t[]){-7}, 1, &text, &bytes, &err), WEIR_EINVAL);
+    cr_assert_eq(weir__tokenizer_decode(t, (int32_t[]){-7}, 1, &text, &bytes, &err), WEIR_EINVAL);
     cr_assert(err_is_line(&err, "id -7 at index 0"), "%s", err.text);
     cr_assert_null(text);
-    weir_tokenizer_free(t);
+    weir__tokenizer_free(t);
 }
 
 Test(tokenizer, empty_input_gives_memory_to_free) {
@@ -208,13 +208,13 @@ Test(tokenizer, empty_input_gives_memory_to_free) {
     int32_t *ids = NULL;
     char *text = NULL;
     size_t n = 9, bytes = 9;
-    cr_assert_eq(weir_tokenizer_encode(t, "", 0, &ids, &n, NULL), WEIR_OK);
+    cr_assert_eq(weir__tokenizer_encode(t, "", 0, &ids, &n, NULL), WEIR_OK);
     cr_assert(ids && n == 0);
-    cr_assert_eq(weir_tokenizer_decode(t, ids, 0, &text, &bytes, NULL), WEIR_OK);
+    cr_assert_eq(weir__tokenizer_decode(t, ids, 0, &text, &bytes, NULL), WEIR_OK);
     cr_assert(text && bytes == 0 && text[0] == '\0');
     weir_free(ids);
     weir_free(text);
-    weir_tokenizer_free(t);
+    weir__tokenizer_free(t);
 }
 
 /* A growing answer's text only grows: what was shown is never taken back. */
@@ -227,8 +227,8 @@ Test(tokenizer, decoded_prefixes_are_prefixes_of_the_text) {
         size_t n_before = 0, n_now;
         for (size_t n = 0; n < 24; n++) {
             x = x * 6364136223846793005u + 1442695040888963407u;
-            ids[n] = (int32_t)((x >> 33) % (uint64_t)weir_tokenizer_size(t));
-            cr_assert_eq(weir_tokenizer_decode(t, ids, n + 1, &now, &n_now, NULL), WEIR_OK);
+            ids[n] = (int32_t)((x >> 33) % (uint64_t)weir__tokenizer_size(t));
+            cr_assert_eq(weir__tokenizer_decode(t, ids, n + 1, &now, &n_now, NULL), WEIR_OK);
             cr_assert(n_now >= n_before && (!before || memcmp(now, before, n_before) == 0),
                       "\"%s\" after \"%s\"", now, before);
             weir_free(before);
@@ -237,7 +237,7 @@ Test(tokenizer, decoded_prefixes_are_prefixes_of_the_text) {
         }
         weir_free(before);
     }
-    weir_tokenizer_free(t);
+    weir__tokenizer_free(t);
 }
 
 Test(tokenizer, one_megabyte_of_text) {
@@ -250,13 +250,13 @@ Test(tokenizer, one_megabyte_of_text) {
         for (size_t i = 0; i < bytes; i++) text[i] = fills[k][i % strlen(fills[k])];
         int32_t *ids;
         weir_err err = {""};
-        cr_assert_eq(weir_tokenizer_encode(t, text, bytes, &ids, &n, &err), WEIR_OK, "fill %zu: %s", k,
+        cr_assert_eq(weir__tokenizer_encode(t, text, bytes, &ids, &n, &err), WEIR_OK, "fill %zu: %s", k,
                      err.text);
-        for (size_t i = 0; i < n; i++) cr_assert(ids[i] >= 0 && ids[i] < weir_tokenizer_size(t));
+        for (size_t i = 0; i < n; i++) cr_assert(ids[i] >= 0 && ids[i] < weir__tokenizer_size(t));
         weir_free(ids);
     }
     free(text);
-    weir_tokenizer_free(t);
+    weir__tokenizer_free(t);
 }
 
 /* A long run of unknown characters is cut up on the way to the library: the ids must be those of the
@@ -276,7 +276,7 @@ Test(tokenizer, long_unknown_runs_give_the_ids_of_short_ones) {
                 memcpy(text, "The weather ", 12);
                 for (size_t i = 0; i < count; i++) memcpy(text + 12 + i * unit, runs[r], unit);
                 memcpy(text + 12 + count * unit, " is it.", 7);
-                cr_assert_eq(weir_tokenizer_encode(t, text, bytes, &ids[k], &n[k], NULL), WEIR_OK);
+                cr_assert_eq(weir__tokenizer_encode(t, text, bytes, &ids[k], &n[k], NULL), WEIR_OK);
                 free(text);
             }
             /* Runs of one unknown id agree in all; a run that repeats known ids agrees at both ends. */
@@ -288,7 +288,7 @@ Test(tokenizer, long_unknown_runs_give_the_ids_of_short_ones) {
             weir_free(ids[0]);
             weir_free(ids[1]);
         }
-        weir_tokenizer_free(t);
+        weir__tokenizer_free(t);
     }
 }
 
@@ -299,8 +299,8 @@ static void *encode_many(void *arg) {
         int32_t *ids;
         size_t n, bytes;
         char *back;
-        if (weir_tokenizer_encode(t, text, sizeof text - 1, &ids, &n, NULL) != WEIR_OK) return (void *)1;
-        if (weir_tokenizer_decode(t, ids, n, &back, &bytes, NULL) != WEIR_OK) return (void *)2;
+        if (weir__tokenizer_encode(t, text, sizeof text - 1, &ids, &n, NULL) != WEIR_OK) return (void *)1;
+        if (weir__tokenizer_decode(t, ids, n, &back, &bytes, NULL) != WEIR_OK) return (void *)2;
         if (n < 10 || bytes < 40) return (void *)3;
         weir_free(back);
         weir_free(ids);
@@ -317,7 +317,7 @@ Test(tokenizer, threads_share_one) {
         pthread_join(threads[i], &why);
         cr_assert_null(why, "thread %d failed at step %d", i, (int)(intptr_t)why);
     }
-    weir_tokenizer_free(t);
+    weir__tokenizer_free(t);
 }
 
 /* ---- bad models ---------------------------------------------------------------------------------------- */
@@ -326,9 +326,9 @@ static weir_status open_bytes(const void *bytes, size_t n, weir_err *err) {
     weir_tokenizer *t = NULL;
     uint8_t *exact = files_exact(bytes, n);
     err->text[0] = '\0';
-    weir_status s = weir_tokenizer_open_spm_bytes(&t, exact, n, "m.model", 2, err);
+    weir_status s = weir__tokenizer_open_spm_bytes(&t, exact, n, "m.model", 2, err);
     free(exact);
-    if (s == WEIR_OK) weir_tokenizer_free(t);
+    if (s == WEIR_OK) weir__tokenizer_free(t);
     return s;
 }
 
@@ -512,16 +512,16 @@ Test(tokenizer, broken_messages_are_refused) {
 Test(tokenizer, files_that_cannot_be_read) {
     weir_tokenizer *t = NULL;
     weir_err err = {""};
-    cr_assert_eq(weir_tokenizer_open_spm(&t, "/nonexistent/spiece.model", 0, &err), WEIR_EIO);
+    cr_assert_eq(weir__tokenizer_open_spm(&t, "/nonexistent/spiece.model", 0, &err), WEIR_EIO);
     cr_assert(err_is_line(&err, "/nonexistent/spiece.model: cannot open: No such file"), "%s", err.text);
-    cr_assert_eq(weir_tokenizer_open_spm(&t, "/tmp", 0, &err), WEIR_EIO);
+    cr_assert_eq(weir__tokenizer_open_spm(&t, "/tmp", 0, &err), WEIR_EIO);
     cr_assert(err_is_line(&err, "/tmp: is a directory"), "%s", err.text);
-    cr_assert_eq(weir_tokenizer_open_spm(&t, "/dev/null", 0, &err), WEIR_EIO);
+    cr_assert_eq(weir__tokenizer_open_spm(&t, "/dev/null", 0, &err), WEIR_EIO);
     cr_assert(err_is_line(&err, "/dev/null"), "%s", err.text);
-    cr_assert_eq(weir_tokenizer_open_spm(&t, DEMO, -1, &err), WEIR_EINVAL);
+    cr_assert_eq(weir__tokenizer_open_spm(&t, DEMO, -1, &err), WEIR_EINVAL);
     cr_assert(err_is_line(&err, "extra_ids = -1"), "%s", err.text);
     cr_assert_null(t);
-    weir_tokenizer_free(NULL);
+    weir__tokenizer_free(NULL);
 }
 
 /* ---- memory -------------------------------------------------------------------------------------------- */
@@ -534,13 +534,14 @@ Test(tokenizer, every_failing_allocation_is_reported_and_nothing_leaks) {
         size_t n, bytes;
         weir_err err = {""};
         alloc_install(fail);
-        weir_status s = weir_tokenizer_open_spm(&t, TINY, 10, &err);
-        if (s == WEIR_OK) s = weir_tokenizer_encode(t, "ab <extra_id_1> cd <extra_id_2>", 31, &ids, &n, &err);
-        if (s == WEIR_OK) s = weir_tokenizer_decode(t, ids, n, &text, &bytes, &err);
+        weir_status s = weir__tokenizer_open_spm(&t, TINY, 10, &err);
+        if (s == WEIR_OK)
+            s = weir__tokenizer_encode(t, "ab <extra_id_1> cd <extra_id_2>", 31, &ids, &n, &err);
+        if (s == WEIR_OK) s = weir__tokenizer_decode(t, ids, n, &text, &bytes, &err);
         long asked = alloc_count();
         weir_free(text);
         weir_free(ids);
-        weir_tokenizer_free(t);
+        weir__tokenizer_free(t);
         long live = alloc_live();
         alloc_uninstall();
         cr_assert_eq(live, 0, "allocation %ld: %ld left", fail, live);

@@ -37,9 +37,9 @@ static weir_tokenizer *open_gguf(const char *path) {
     weir_gguf *g = NULL;
     weir_tokenizer *t = NULL;
     weir_err err = {""};
-    cr_assert_eq(weir_gguf_open(&g, path, &err), WEIR_OK, "%s", err.text);
-    cr_assert_eq(weir_tokenizer_open_gguf(&t, g, &err), WEIR_OK, "%s", err.text);
-    weir_gguf_close(g);
+    cr_assert_eq(weir__gguf_open(&g, path, &err), WEIR_OK, "%s", err.text);
+    cr_assert_eq(weir__tokenizer_open_gguf(&t, g, &err), WEIR_OK, "%s", err.text);
+    weir__gguf_close(g);
     return t;
 }
 
@@ -51,7 +51,7 @@ static void check_line(const weir_tokenizer *t, const char *text, size_t bytes, 
     size_t n;
     char *end;
     weir_err err = {""};
-    cr_assert_eq(weir_tokenizer_encode(t, text, bytes, &ids, &n, &err), WEIR_OK, "%s: %s", where, err.text);
+    cr_assert_eq(weir__tokenizer_encode(t, text, bytes, &ids, &n, &err), WEIR_OK, "%s: %s", where, err.text);
     for (size_t i = 0; i < n; i++) {
         cr_assert_eq(ids[i], strtol(want, &end, 10), "%s: id %zu of \"%.*s\" is %d", where, i, (int)bytes,
                      text, ids[i]);
@@ -85,7 +85,7 @@ static void check_golden(weir_tokenizer *t, const char *name) {
     printf("%s: %zu texts\n", name, cases);
     free(texts);
     free(ids);
-    weir_tokenizer_free(t);
+    weir__tokenizer_free(t);
 }
 
 static void check_damaged(const char *name, bool scored) {
@@ -104,7 +104,7 @@ Test(tokenizer_shared, golden_gpt2_from_its_two_files) {
     weir_tokenizer *t = NULL;
     weir_err err = {""};
     need_file(GPT2 "vocab.json");
-    cr_assert_eq(weir_tokenizer_open_gpt2(&t, GPT2 "vocab.json", GPT2 "merges.txt", &err), WEIR_OK, "%s",
+    cr_assert_eq(weir__tokenizer_open_gpt2(&t, GPT2 "vocab.json", GPT2 "merges.txt", &err), WEIR_OK, "%s",
                  err.text);
     check_golden(t, "gpt-2");
 }
@@ -113,7 +113,7 @@ Test(tokenizer_shared, golden_llama_spm_by_the_library) {
     weir_tokenizer *t = NULL;
     need_file(WEIR_SHARED_DIR "/data/tokenizers/llama2/tokenizer.model");
     cr_assert_eq(
-        weir_tokenizer_open_spm_plain(&t, WEIR_SHARED_DIR "/data/tokenizers/llama2/tokenizer.model", NULL),
+        weir__tokenizer_open_spm_plain(&t, WEIR_SHARED_DIR "/data/tokenizers/llama2/tokenizer.model", NULL),
         WEIR_OK);
     check_golden(t, "llama-spm");
 }
@@ -150,11 +150,11 @@ static weir_tokenizer *open_listed(const char *path) {
     if (strcmp(word[0], "gguf") == 0)
         t = open_gguf(word[1]);
     else if (strcmp(word[0], "json") == 0)
-        s = weir_tokenizer_open_json(&t, word[1], &err);
+        s = weir__tokenizer_open_json(&t, word[1], &err);
     else if (strcmp(word[0], "spm") == 0)
-        s = weir_tokenizer_open_spm_plain(&t, word[1], &err);
+        s = weir__tokenizer_open_spm_plain(&t, word[1], &err);
     else
-        s = weir_tokenizer_open_gpt2(&t, word[1], word[2], &err);
+        s = weir__tokenizer_open_gpt2(&t, word[1], word[2], &err);
     cr_assert_eq(s, WEIR_OK, "%s", err.text);
     free(list);
     return t;
@@ -167,8 +167,8 @@ static bool equal_line(const weir_tokenizer *t, char *line) {
     weir_err err = {""};
     char *text = hex_decode(strcmp(hex, "-") == 0 ? "" : hex, &bytes);
     cr_assert(text && rest, "%s", line);
-    cr_assert_eq((*special == '1' ? weir_tokenizer_encode_special : weir_tokenizer_encode)(t, text, bytes,
-                                                                                           &ids, &n, &err),
+    cr_assert_eq((*special == '1' ? weir__tokenizer_encode_special : weir__tokenizer_encode)(t, text, bytes,
+                                                                                             &ids, &n, &err),
                  WEIR_OK, "%s", err.text);
     bool same = true;
     for (; i < n && same; i++, rest = end) {
@@ -196,7 +196,7 @@ static void check_lines(const char *dir, const char *name) {
     cr_expect_eq(wrong, 0, "%s: %zu of %zu lines differ", name, wrong, n);
     free(line);
     fclose(f);
-    weir_tokenizer_free(t);
+    weir__tokenizer_free(t);
 }
 
 Test(tokenizer_shared, ten_thousand_mixed_lines) {

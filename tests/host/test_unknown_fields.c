@@ -13,7 +13,7 @@
 static weir_status parse(const char *json, bool strict, weir_checkpoint *c, weir_err *err) {
     *c = (weir_checkpoint){.strict = strict};
     err->text[0] = '\0';
-    return weir_config_parse(json, strlen(json), "dir/config.json", c, err);
+    return weir__config_parse(json, strlen(json), "dir/config.json", c, err);
 }
 
 #define LLAMA(fields) "{\"model_type\":\"llama\"" fields "}"
@@ -25,7 +25,7 @@ Test(unknown_fields, are_noted_in_the_order_of_the_file) {
     cr_assert_eq(parse(json, false, &c, &err), WEIR_OK, "%s", err.text);
     cr_assert_str_eq(c.ignored, "config.json: zeta, alpha, null");
     json = "{\"beta\":1,\"eos_token_id\":5,\"gamma\":2}";
-    cr_assert_eq(weir_generation_config_parse(json, strlen(json), "dir/generation_config.json", &c, &err),
+    cr_assert_eq(weir__generation_config_parse(json, strlen(json), "dir/generation_config.json", &c, &err),
                  WEIR_OK);
     cr_assert_str_eq(c.ignored, "config.json: zeta, alpha, null; generation_config.json: beta, gamma");
     cr_assert_eq(c.eos[0], 5);
@@ -35,7 +35,7 @@ Test(unknown_fields, are_noted_in_the_order_of_the_file) {
     cr_assert_eq(parse(LLAMA(",\"auto_map\":{\"a\":\"b\"}"), false, &c, &err), WEIR_OK);
     cr_assert_str_eq(c.ignored, "config.json: auto_map");
     c = (weir_checkpoint){.strict = true, .decoder.n_vocab_rows = 9};
-    cr_assert_eq(weir_generation_config_parse("{\"beta\":1}", 10, "g", &c, &err), WEIR_ENOTSUP);
+    cr_assert_eq(weir__generation_config_parse("{\"beta\":1}", 10, "g", &c, &err), WEIR_ENOTSUP);
 }
 
 /* However many and however long: the list stays a line, and says how many it left out. */
@@ -270,7 +270,7 @@ Test(unknown_fields, tensors_by_their_names) {
         weir_checkpoint c;
         weir_err err = {""};
         const bool noted = cases[i].refused && !*cases[i].refused;
-        const weir_status s = weir_checkpoint_open(&c, dir, false, &err);
+        const weir_status s = weir__checkpoint_open(&c, dir, false, &err);
         const weir_status want = cases[i].refused && !noted ? WEIR_ENOTSUP : WEIR_OK;
         snprintf(note, sizeof note, "%.60s", cases[i].name);
         cr_expect_eq(s, want, "%s: %s", cases[i].name, err.text);
@@ -278,7 +278,7 @@ Test(unknown_fields, tensors_by_their_names) {
             cr_expect(!noted == !strstr(c.ignored, note), "%s: %s", cases[i].name, c.ignored);
         else
             cr_expect(err_is_line(&err, cases[i].refused) && err_is_line(&err, note), "%s", err.text);
-        if (s == WEIR_OK) weir_checkpoint_close(&c);
+        if (s == WEIR_OK) weir__checkpoint_close(&c);
         files_remove_dir(dir);
     }
 }
@@ -303,7 +303,7 @@ Test(unknown_fields, adapters_and_other_forms_of_weights) {
         weir_err err = {""};
         files_write(dir, "config.json", LLAMA(""), strlen(LLAMA("")));
         files_write(dir, cases[i].file, cases[i].text, strlen(cases[i].text));
-        cr_expect_eq(weir_checkpoint_open(&c, dir, false, &err), cases[i].want, "%s", err.text);
+        cr_expect_eq(weir__checkpoint_open(&c, dir, false, &err), cases[i].want, "%s", err.text);
         cr_expect(err_is_line(&err, cases[i].part), "%s", err.text);
         files_remove_dir(dir);
     }
@@ -317,11 +317,11 @@ Test(unknown_fields, every_failing_allocation_is_reported_and_nothing_leaks) {
         weir_checkpoint c;
         weir_err err = {""};
         alloc_install(fail);
-        const weir_status s = weir_checkpoint_open(&c, dir, false, &err);
+        const weir_status s = weir__checkpoint_open(&c, dir, false, &err);
         if (s == WEIR_OK) cr_expect_str_eq(c.special[WEIR_SPECIAL_BOS], "b");
         if (s == WEIR_OK)
             cr_expect_str_eq(c.ignored, "config.json: alien; tensors: shared.weight, v_head.weight");
-        if (s == WEIR_OK) weir_checkpoint_close(&c);
+        if (s == WEIR_OK) weir__checkpoint_close(&c);
         const long live = alloc_live(), asked = alloc_count();
         alloc_uninstall();
         cr_assert_eq(live, 0, "allocation %ld: %ld left", fail, live);

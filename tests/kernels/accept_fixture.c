@@ -7,7 +7,7 @@
 block *block_new(int n_draft, int n_vocab, int ld) {
     block *b = calloc(1, sizeof *b);
     const size_t n = (size_t)(n_draft + 1) * (size_t)ld;
-    b->be.isa = weir_isa_best();
+    b->be.isa = weir__isa_best();
     b->law = weir_law_default();
     b->n_draft = n_draft;
     b->n_vocab = n_vocab;
@@ -32,10 +32,10 @@ void block_stats(block *b) {
                              .law = &b->law,
                              .law_of = law_of,
                              .out = b->q_stats};
-    cr_assert(weir_row_stats_cpu(&b->be, &a) == WEIR_OK);
+    cr_assert(weir__row_stats_cpu(&b->be, &a) == WEIR_OK);
     a.logits = b->p;
     a.out = b->p_stats;
-    cr_assert(weir_row_stats_cpu(&b->be, &a) == WEIR_OK);
+    cr_assert(weir__row_stats_cpu(&b->be, &a) == WEIR_OK);
 }
 
 int32_t block_draw(block *b, int j) {
@@ -53,7 +53,7 @@ int32_t block_draw(block *b, int j) {
                         .purpose = WEIR_PURPOSE_DRAFT,
                         .token = &b->draft[j],
                         .logp = &logp};
-    cr_assert(weir_draw_cpu(&b->be, &a) == WEIR_OK);
+    cr_assert(weir__draw_cpu(&b->be, &a) == WEIR_OK);
     return b->draft[j];
 }
 
@@ -68,7 +68,7 @@ void block_accept(block *b) {
                                        .position = b->position,
                                        .row = b->row};
     weir_accept_args a = {&b->session, 1, b->ld, b->ld, b->n_vocab};
-    cr_assert(weir_accept_cpu(&b->be, &a) == WEIR_OK);
+    cr_assert(weir__accept_cpu(&b->be, &a) == WEIR_OK);
 }
 
 int32_t block_emit(block *b, bool bonus_pi) {
@@ -87,7 +87,7 @@ int32_t block_emit(block *b, bool bonus_pi) {
                                   .position = b->position + j,
                                   .block_row = j};
     weir_emit_args a = {&b->emit, 1, b->n_vocab};
-    cr_assert(weir_emit_cpu(&b->be, &a) == WEIR_OK);
+    cr_assert(weir__emit_cpu(&b->be, &a) == WEIR_OK);
     return b->emit.status == WEIR_OK ? b->emit.token : -1;
 }
 

@@ -12,15 +12,15 @@
 enum { NO_PAGE = 0x3fffffff }; /* far outside every pool */
 
 static void *upload(weir_backend *be, const void *src, size_t bytes) {
-    void *p = weir_backend_alloc(be, bytes);
+    void *p = weir__backend_alloc(be, bytes);
     cr_assert(p);
-    cr_assert_eq(weir_backend_upload(be, p, src, bytes), WEIR_OK);
+    cr_assert_eq(weir__backend_upload(be, p, src, bytes), WEIR_OK);
     return p;
 }
 
 static void upload_table(att_cache *c) {
     const size_t n = (size_t)(c->c.n_slot * c->view.table_stride);
-    cr_assert_eq(weir_backend_upload(c->be, (void *)c->view.table, c->table, n * sizeof *c->table), WEIR_OK);
+    cr_assert_eq(weir__backend_upload(c->be, (void *)c->view.table, c->table, n * sizeof *c->table), WEIR_OK);
 }
 
 /* Page numbers in random order over the pool; positions a slot has not reached have none. */
@@ -53,8 +53,8 @@ static void append(att_cache *c) {
         weir_kv_append a = {&c->view, k, v, ld, slot_d, pos_d, (int64_t)n, ATT_LAYER};
         cr_assert_eq(c->be->op.kv_append(c->be, &a), WEIR_OK);
         cr_assert_eq(c->be->queue->wait(c->be), WEIR_OK);
-        weir_backend_free(c->be, k), weir_backend_free(c->be, v);
-        weir_backend_free(c->be, slot_d), weir_backend_free(c->be, pos_d);
+        weir__backend_free(c->be, k), weir__backend_free(c->be, v);
+        weir__backend_free(c->be, slot_d), weir__backend_free(c->be, pos_d);
         free(slot), free(pos);
     }
 }
@@ -70,7 +70,7 @@ att_cache *att_cache_new(weir_backend *be, const att_case *s, const int32_t *n_k
     c->n_key = malloc((size_t)s->n_slot * sizeof *c->n_key);
     memcpy(c->n_key, n_key, (size_t)s->n_slot * sizeof *c->n_key);
     const int64_t stride = (s->max_key + WEIR_PAGE - 1) / WEIR_PAGE,
-                  page = weir_kv_page_elems(ATT_LAYERS, s->n_head_kv, s->head_dim);
+                  page = weir__kv_page_elems(ATT_LAYERS, s->n_head_kv, s->head_dim);
     make_table(c, stride, rng);
     c->pool_bytes = (size_t)(stride * s->n_slot * page * weir_dtype_bytes(s->dtype));
     unsigned char *poison = malloc(c->pool_bytes);
@@ -90,8 +90,8 @@ att_cache *att_cache_new(weir_backend *be, const att_case *s, const int32_t *n_k
 }
 
 void att_cache_free(att_cache *c) {
-    weir_backend_free(c->be, c->view.pool), weir_backend_free(c->be, (void *)c->view.table);
-    weir_backend_free(c->be, c->device_bias);
+    weir__backend_free(c->be, c->view.pool), weir__backend_free(c->be, (void *)c->view.table);
+    weir__backend_free(c->be, c->device_bias);
     guarded_free(c->k), guarded_free(c->v), guarded_free(c->bias);
     free(c->table), free(c->n_key), free(c);
 }
@@ -140,7 +140,7 @@ weir_status att_try(const att_cache *c, const att_rows *r, int32_t first, int32_
                         .group = r->group,
                         .prefill = r->prefill};
     const weir_status status = be->op.attention(be, &a);
-    cr_assert_eq(weir_backend_download(be, host - GUARD, out, (n_o + 2 * GUARD) * sizeof *out), WEIR_OK);
+    cr_assert_eq(weir__backend_download(be, host - GUARD, out, (n_o + 2 * GUARD) * sizeof *out), WEIR_OK);
     if (status == WEIR_OK) {
         float *poison = guarded_new(n_o + 1);
         for (int32_t j = 0; j < n; j++) {
@@ -151,8 +151,8 @@ weir_status att_try(const att_cache *c, const att_rows *r, int32_t first, int32_
                      "written outside of the rows");
         guarded_free(poison);
     }
-    weir_backend_free(be, q), weir_backend_free(be, out);
-    weir_backend_free(be, slot), weir_backend_free(be, pos), weir_backend_free(be, n_key);
+    weir__backend_free(be, q), weir__backend_free(be, out);
+    weir__backend_free(be, slot), weir__backend_free(be, pos), weir__backend_free(be, n_key);
     guarded_free(host);
     return status;
 }

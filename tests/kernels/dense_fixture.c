@@ -11,7 +11,7 @@
 weir_backend *open_backend(int n_thread, weir_isa isa) {
     weir_backend *be = NULL;
     weir_err err;
-    cr_assert_eq(weir_backend_cpu_open(&be, n_thread, isa, &err), WEIR_OK, "%s", err.text);
+    cr_assert_eq(weir__backend_cpu_open(&be, n_thread, isa, &err), WEIR_OK, "%s", err.text);
     return be;
 }
 
@@ -56,7 +56,7 @@ static matrix matrix_of_blocks(weir_dtype dtype, int64_t rows, int64_t cols, flo
     for (size_t at = 0; at < bytes; at += (size_t)weir_dtype_block_bytes(dtype))
         random_block(dtype, data + at, spread, rng);
     for (int64_t r = 0; r < rows; r++)
-        weir_dequantise_row(dtype, data + (size_t)r * row_bytes, cols, value + r * cols);
+        weir__dequantise_row(dtype, data + (size_t)r * row_bytes, cols, value + r * cols);
     return (matrix){{data, dtype, rows, cols}, value};
 }
 

@@ -45,8 +45,9 @@ void gather_case_keys(weir_backend *be) {
             cr_assert_eq(got[3][i], live ? cross[slot[r]] : 1, "case %d row %d", c, i);
         }
     }
-    weir_backend_free(be, slot_there), weir_backend_free(be, pos_there), weir_backend_free(be, index_there);
-    weir_backend_free(be, cross_there), weir_backend_free(be, out);
+    weir__backend_free(be, slot_there), weir__backend_free(be, pos_there),
+        weir__backend_free(be, index_there);
+    weir__backend_free(be, cross_there), weir__backend_free(be, out);
 }
 
 /* Any result may be left out; n_src stays as it is without cross_len. */
@@ -57,7 +58,7 @@ void gather_case_optional(weir_backend *be) {
     int32_t *slot_there = device_put(be, slot, sizeof slot), *pos_there = device_put(be, pos, sizeof pos);
     int32_t *out = device_room(be, sizeof marks), got[4][3];
     for (int mask = 0; mask < 16; mask++) {
-        cr_assert_eq(weir_backend_upload(be, out, marks, sizeof marks), WEIR_OK);
+        cr_assert_eq(weir__backend_upload(be, out, marks, sizeof marks), WEIR_OK);
         weir_row_keys a = {.slot = slot_there,
                            .pos = pos_there,
                            .n_row = 3,
@@ -72,7 +73,7 @@ void gather_case_optional(weir_backend *be) {
                          "mask %d result %d row %d", mask, i / 3, i % 3);
         }
     }
-    weir_backend_free(be, slot_there), weir_backend_free(be, pos_there), weir_backend_free(be, out);
+    weir__backend_free(be, slot_there), weir__backend_free(be, pos_there), weir__backend_free(be, out);
 }
 
 void gather_case_rows(weir_backend *be) {
@@ -86,7 +87,7 @@ void gather_case_rows(weir_backend *be) {
     int32_t *index_there = device_put(be, index, sizeof index);
     const int64_t columns[] = {0, 1, 31, 32, 33, 127, 128, 129, 257, 260};
     for (int c = 0; c < 10; c++) {
-        cr_assert_eq(weir_backend_upload(be, dst_there, before, sizeof before), WEIR_OK);
+        cr_assert_eq(weir__backend_upload(be, dst_there, before, sizeof before), WEIR_OK);
         weir_gather a = {.dst = dst_there,
                          .ld_dst = LD_DST,
                          .src = src_there,
@@ -103,7 +104,7 @@ void gather_case_rows(weir_backend *be) {
                       (long)col);
         }
     }
-    weir_backend_free(be, src_there), weir_backend_free(be, dst_there), weir_backend_free(be, index_there);
+    weir__backend_free(be, src_there), weir__backend_free(be, dst_there), weir__backend_free(be, index_there);
 }
 
 void gather_case_refusals(weir_backend *be) {
@@ -124,5 +125,5 @@ void gather_case_refusals(weir_backend *be) {
     bad[6].ld_src = 1, bad[7].n_row = 0;
     for (int i = 0; i < 8; i++)
         cr_assert_eq(be->op.gather(be, &bad[i]), i < 7 ? WEIR_EINVAL : WEIR_OK, "case %d", i);
-    weir_backend_free(be, there), weir_backend_free(be, x);
+    weir__backend_free(be, there), weir__backend_free(be, x);
 }

@@ -103,7 +103,7 @@ void data_free(data *d) {
 weir_weight data_pack(weir_backend *be, const data *d, weir_use use) {
     weir_weight w;
     const weir_tensor part[2] = {d->gate.file, d->up.file};
-    cr_assert_eq(weir_weight_pack(be, part, d->p.gated ? 2 : 1, d->p.gated, use, &w), WEIR_OK);
+    cr_assert_eq(weir__weight_pack(be, part, d->p.gated ? 2 : 1, d->p.gated, use, &w), WEIR_OK);
     return w;
 }
 

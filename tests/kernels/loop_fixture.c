@@ -49,11 +49,11 @@ void logits_free(bucket_logits *x) {
 /* ---- the bucket ---------------------------------------------------------------------------------------- */
 
 static void *take(bucket *b, size_t n, size_t size) {
-    void *p = weir_backend_alloc(b->be, n * size);
+    void *p = weir__backend_alloc(b->be, n * size);
     cr_assert_not_null(p);
     char *poison = malloc(n * size + 1);
     memset(poison, 0xab, n * size);
-    ok(weir_backend_upload(b->be, p, poison, n * size), "poison");
+    ok(weir__backend_upload(b->be, p, poison, n * size), "poison");
     free(poison);
     return p;
 }
@@ -101,8 +101,8 @@ void bucket_free(bucket *b) {
     void *const all[] = {b->l.seat,   b->l.q_logits, b->l.p_logits, b->l.q_stats, b->l.p_stats, b->l.draft,
                          b->l.accept, b->l.row,      b->l.note,     b->l.emit,    b->l.block,   b->l.arrived,
                          b->token,    b->pos,        b->slot,       b->law_of,    b->law};
-    for (size_t i = 0; i < sizeof all / sizeof *all; i++) weir_backend_free(b->be, all[i]);
-    if (b->extent) weir_backend_free(b->be, b->extent);
+    for (size_t i = 0; i < sizeof all / sizeof *all; i++) weir__backend_free(b->be, all[i]);
+    if (b->extent) weir__backend_free(b->be, b->extent);
     b->be->queue->free_mapped(b->be, b->mapped_ring);
     b->be->queue->free_mapped(b->be, b->mapped_flags);
     free(b);
@@ -112,20 +112,20 @@ void bucket_sit(bucket *b, const weir_seat *seats, int launch_blocks) {
     const int32_t counts[2] = {0, launch_blocks};
     ok(b->be->queue->wait(b->be), "wait");
     memset(b->mapped_flags, 0, sizeof(weir_loop_flags));
-    ok(weir_backend_upload(b->be, b->l.seat, seats, (size_t)b->l.n_seat * sizeof *seats), "seats");
-    ok(weir_backend_upload(b->be, b->l.block, counts, sizeof counts), "counts");
-    ok(weir_backend_zero(b->be, b->l.arrived, sizeof *b->l.arrived), "arrived");
+    ok(weir__backend_upload(b->be, b->l.seat, seats, (size_t)b->l.n_seat * sizeof *seats), "seats");
+    ok(weir__backend_upload(b->be, b->l.block, counts, sizeof counts), "counts");
+    ok(weir__backend_zero(b->be, b->l.arrived, sizeof *b->l.arrived), "arrived");
 }
 
 void bucket_ask_to_stop(bucket *b) { ((weir_loop_flags *)b->mapped_flags)->stop = 1; }
 
 void bucket_use_extents(bucket *b) {
-    b->extent = take(b, (size_t)b->l.n_seat * (size_t)weir_extent_count(b->l.n_vocab), sizeof *b->extent);
+    b->extent = take(b, (size_t)b->l.n_seat * (size_t)weir__extent_count(b->l.n_vocab), sizeof *b->extent);
 }
 
 /* Extents of one step's rows, straight from their definition. */
 static void put_extents(bucket *b, const float *rows) {
-    const int64_t n = weir_extent_count(b->l.n_vocab), n_vocab = b->l.n_vocab;
+    const int64_t n = weir__extent_count(b->l.n_vocab), n_vocab = b->l.n_vocab;
     weir_extent *all = malloc((size_t)(b->l.n_seat * n) * sizeof *all);
     for (int64_t r = 0; r < b->l.n_seat; r++)
         for (int64_t k = 0; k < n; k++) {
@@ -137,7 +137,7 @@ static void put_extents(bucket *b, const float *rows) {
             }
             all[r * n + k] = x;
         }
-    ok(weir_backend_upload(b->be, b->extent, all, (size_t)(b->l.n_seat * n) * sizeof *all), "extents");
+    ok(weir__backend_upload(b->be, b->extent, all, (size_t)(b->l.n_seat * n) * sizeof *all), "extents");
     free(all);
 }
 
@@ -153,10 +153,10 @@ static void make_rows(bucket *b, int step, bucket_rows *out) {
     const int32_t n = b->l.n_seat;
     out->n_row = step == WEIR_LOOP_VERIFY ? n * (b->l.gamma + 1) : step == 0 ? 2 * n : n;
     out->n_out = step == WEIR_LOOP_VERIFY ? n * (b->l.gamma + 1) : n;
-    ok(weir_backend_download(b->be, out->token, b->token, (size_t)out->n_row * 4), "token");
-    ok(weir_backend_download(b->be, out->pos, b->pos, (size_t)out->n_row * 4), "pos");
-    ok(weir_backend_download(b->be, out->slot, b->slot, (size_t)out->n_row * 4), "slot");
-    ok(weir_backend_download(b->be, out->law_of, b->law_of, (size_t)out->n_out * 4), "law_of");
+    ok(weir__backend_download(b->be, out->token, b->token, (size_t)out->n_row * 4), "token");
+    ok(weir__backend_download(b->be, out->pos, b->pos, (size_t)out->n_row * 4), "pos");
+    ok(weir__backend_download(b->be, out->slot, b->slot, (size_t)out->n_row * 4), "slot");
+    ok(weir__backend_download(b->be, out->law_of, b->law_of, (size_t)out->n_out * 4), "law_of");
 }
 
 /* What a model would write: dead rows get numbers, too, and none of them may matter. */
@@ -165,7 +165,7 @@ static void put_logits(bucket *b, float *dst, const float *src, int n_row) {
     for (int r = 0; r < n_row; r++)
         for (int64_t v = 0; v < b->l.ld_q; v++)
             rows[r * b->l.ld_q + v] = v < b->l.n_vocab ? src[(int64_t)r * b->l.n_vocab + v] : NAN;
-    ok(weir_backend_upload(b->be, dst, rows, (size_t)n_row * (size_t)b->l.ld_q * sizeof *rows), "logits");
+    ok(weir__backend_upload(b->be, dst, rows, (size_t)n_row * (size_t)b->l.ld_q * sizeof *rows), "logits");
     free(rows);
 }
 
@@ -193,7 +193,7 @@ void bucket_block(bucket *b, const bucket_logits *x) {
     weir_loop_close a = {.loop = &b->l};
     ok(b->be->op.loop_close(b->be, &a), "loop_close");
     ok(b->be->queue->wait(b->be), "wait");
-    ok(weir_backend_download(b->be, b->seat, b->l.seat, (size_t)n * sizeof *b->seat), "seats");
+    ok(weir__backend_download(b->be, b->seat, b->l.seat, (size_t)n * sizeof *b->seat), "seats");
     memcpy(b->record, (weir_block_record *)b->mapped_ring + slot * n, (size_t)n * sizeof *b->record);
     b->flags = *flags;
 }
@@ -231,7 +231,7 @@ weir_seat seat_of_mix(int i, int gamma) {
     if (i % 3 == 0) s.law.block_verify = weir_rule_facts(table[k].rule)->pi_exists;
     if (i % 6 == 1) s.law.exact_first = 6;
     if (i % 9 == 8 && gamma > 0) s.gamma = 0; /* the verifier alone among drafting ones */
-    s.bonus_from = s.gamma > 0 ? weir_seat_bonus_from(&s.law) : INT32_MAX;
+    s.bonus_from = s.gamma > 0 ? weir__seat_bonus_from(&s.law) : INT32_MAX;
     return s;
 }
 

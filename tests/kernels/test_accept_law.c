@@ -179,15 +179,15 @@ Test(bonus, follows_its_law) {
 /* A bonus from p does not look at q. */
 Test(bonus, of_the_verifier_needs_no_drafter_row) {
     const float p[] = {0.0f, 1.0f, 2.0f};
-    weir_backend be = {.isa = weir_isa_best()};
+    weir_backend be = {.isa = weir__isa_best()};
     const weir_law law = weir_law_default();
     const int32_t law_of = 0;
     weir_row_stats s;
     weir_row_stats_args a = {
         .logits = p, .ld = 3, .n_row = 1, .n_vocab = 3, .law = &law, .law_of = &law_of, .out = &s};
-    cr_assert(weir_row_stats_cpu(&be, &a) == WEIR_OK);
+    cr_assert(weir__row_stats_cpu(&be, &a) == WEIR_OK);
     weir_emit_session e = {.law = &law, .kind = WEIR_EMIT_P, .p_logits = p, .p_stats = &s, .block_p = 1.0f};
     weir_emit_args ea = {&e, 1, 3};
-    cr_assert(weir_emit_cpu(&be, &ea) == WEIR_OK && e.status == WEIR_OK);
+    cr_assert(weir__emit_cpu(&be, &ea) == WEIR_OK && e.status == WEIR_OK);
     cr_expect(e.token >= 0 && e.token < 3 && e.deferred && e.reject == 0.0f);
 }

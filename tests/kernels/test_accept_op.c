@@ -337,7 +337,7 @@ Test(accept, a_nan_row_fails_its_session_alone) {
                                              .row = rows[i]};
             }
             weir_accept_args a = {s, 3, 50, 50, 50};
-            cr_assert(weir_accept_cpu(&good->be, &a) == WEIR_OK);
+            cr_assert(weir__accept_cpu(&good->be, &a) == WEIR_OK);
             cr_expect(s[0].status == WEIR_OK && s[1].status == WEIR_EINVAL && s[2].status == WEIR_OK);
             cr_expect(!memcmp(&rows[0][0], &rows[2][0], sizeof rows[0][0]));
             weir_emit_session e = {.law = &law,
@@ -348,7 +348,7 @@ Test(accept, a_nan_row_fails_its_session_alone) {
                                    .p_stats = bad->p_stats,
                                    .block_p = 1.0f};
             weir_emit_args ea = {&e, 1, 50};
-            cr_assert(weir_emit_cpu(&good->be, &ea) == WEIR_OK);
+            cr_assert(weir__emit_cpu(&good->be, &ea) == WEIR_OK);
             cr_expect(e.status == WEIR_EINVAL);
             *cell = kept;
         }
@@ -372,13 +372,13 @@ Test(accept, bad_arguments_are_refused) {
     block_accept(b);
     cr_expect(b->session.status == WEIR_ENOTSUP);
     weir_accept_args a = {&b->session, 1, 8, 9, 9};
-    cr_expect(weir_accept_cpu(&b->be, &a) == WEIR_EINVAL);
+    cr_expect(weir__accept_cpu(&b->be, &a) == WEIR_EINVAL);
     a.ld_q = 9, a.n_session = -1;
-    cr_expect(weir_accept_cpu(&b->be, &a) == WEIR_EINVAL);
+    cr_expect(weir__accept_cpu(&b->be, &a) == WEIR_EINVAL);
     a.n_session = 0;
-    cr_expect(weir_accept_cpu(&b->be, &a) == WEIR_OK);
+    cr_expect(weir__accept_cpu(&b->be, &a) == WEIR_OK);
     b->session.n_draft = 17, a.n_session = 1;
-    cr_expect(weir_accept_cpu(&b->be, &a) == WEIR_OK && b->session.status == WEIR_EINVAL);
+    cr_expect(weir__accept_cpu(&b->be, &a) == WEIR_OK && b->session.status == WEIR_EINVAL);
     block_free(b);
 }
 
@@ -399,14 +399,14 @@ Test(gate, says_what_the_accept_step_says) {
                                .q_stats = b->q_stats,
                                .p_stats = b->p_stats,
                                .position = b->position};
-        cr_assert_eq(weir_gate_cpu(&b->be, &(weir_gate_args){&g, 1, 17}), WEIR_OK);
+        cr_assert_eq(weir__gate_cpu(&b->be, &(weir_gate_args){&g, 1, 17}), WEIR_OK);
         const weir_status s = g.status;
         const weir_rule_info *f = weir_rule_facts(rule);
         if (f->kind == WEIR_KIND_GATE || b->position < b->law.exact_first) {
             cr_assert(s == WEIR_OK && g.deferred == b->row[0].deferred, "rule %d", rule);
             weir_gate_session alone = g;
             alone.p_logits = NULL, alone.p_stats = NULL;
-            cr_assert_eq(weir_gate_cpu(&b->be, &(weir_gate_args){&alone, 1, 17}), WEIR_OK);
+            cr_assert_eq(weir__gate_cpu(&b->be, &(weir_gate_args){&alone, 1, 17}), WEIR_OK);
             const weir_status without_p = alone.status;
             if (f->q_only && b->position >= b->law.exact_first)
                 cr_assert(without_p == WEIR_OK && alone.deferred == g.deferred);
@@ -448,7 +448,7 @@ static void run(block *b, trace *t) {
 
 Test(accept, does_not_depend_on_isa_or_threads) {
     weir_pool *pool[3];
-    for (int t = 0; t < 3; t++) cr_assert(weir_pool_create(&pool[t], t + 1) == WEIR_OK);
+    for (int t = 0; t < 3; t++) cr_assert(weir__pool_create(&pool[t], t + 1) == WEIR_OK);
     uint64_t seed = 46;
     static const int sizes[] = {3, 33, 1500, 6016, 40001};
     int cases = 0;
@@ -465,7 +465,7 @@ Test(accept, does_not_depend_on_isa_or_threads) {
             trace want, got;
             b->be = (weir_backend){.isa = WEIR_ISA_PORTABLE};
             run(b, &want);
-            for (int isa = build_is_tsan() ? (int)weir_isa_best() : 0; isa <= (int)weir_isa_best(); isa++)
+            for (int isa = build_is_tsan() ? (int)weir__isa_best() : 0; isa <= (int)weir__isa_best(); isa++)
                 for (int t = 0; t < 3; t++) {
                     b->be = (weir_backend){.isa = (weir_isa)isa, .pool = pool[t]};
                     run(b, &got);
@@ -475,7 +475,7 @@ Test(accept, does_not_depend_on_isa_or_threads) {
                 }
             block_free(b);
         }
-    for (int t = 0; t < 3; t++) weir_pool_free(pool[t]);
+    for (int t = 0; t < 3; t++) weir__pool_free(pool[t]);
     cr_log_info("%d blocks compared", cases);
 }
 
@@ -483,7 +483,7 @@ Test(accept, does_not_depend_on_isa_or_threads) {
 Test(accept, does_not_depend_on_the_batch) {
     enum { N = 9 };
     weir_pool *pool;
-    cr_assert(weir_pool_create(&pool, 2) == WEIR_OK);
+    cr_assert(weir__pool_create(&pool, 2) == WEIR_OK);
     uint64_t seed = 47;
     for (int rep = 0; rep < 20; rep++) {
         block *b[N];
@@ -497,9 +497,9 @@ Test(accept, does_not_depend_on_the_batch) {
             s[N - 1 - i] = b[i]->session;
             s[N - 1 - i].row = rows[N - 1 - i];
         }
-        weir_backend be = {.isa = weir_isa_best(), .pool = pool};
+        weir_backend be = {.isa = weir__isa_best(), .pool = pool};
         weir_accept_args a = {s, N, 2000, 2000, 2000};
-        cr_assert(weir_accept_cpu(&be, &a) == WEIR_OK);
+        cr_assert(weir__accept_cpu(&be, &a) == WEIR_OK);
         for (int i = 0; i < N; i++) {
             const weir_accept_session *x = &s[N - 1 - i];
             cr_assert(x->n_accept == b[i]->session.n_accept && x->n_examined == b[i]->session.n_examined);
@@ -509,7 +509,7 @@ Test(accept, does_not_depend_on_the_batch) {
             block_free(b[i]);
         }
     }
-    weir_pool_free(pool);
+    weir__pool_free(pool);
 }
 
 /* What the accept op found out about the rejected row saves the closing draw its passes and changes no
@@ -541,7 +541,7 @@ Test(emit, a_known_verdict_changes_no_bit) {
                                                .position = j,
                                                .block_row = j};
                 weir_emit_args a = {.session = s, .n_session = 2, .n_vocab = n_vocab};
-                cr_assert(weir_emit_cpu(&b->be, &a) == WEIR_OK && s[0].status == WEIR_OK &&
+                cr_assert(weir__emit_cpu(&b->be, &a) == WEIR_OK && s[0].status == WEIR_OK &&
                           s[1].status == WEIR_OK);
                 cr_assert(s[0].token == s[1].token && s[0].deferred == s[1].deferred, "rule %d", rule);
                 cr_assert(memcmp(&s[0].log_pi, &s[1].log_pi, sizeof(float)) == 0, "rule %d", rule);
@@ -559,6 +559,6 @@ Test(accept_op, a_verdict_of_the_call_before_is_forgotten) {
     weir_accept_session s = {.law = &law, .n_draft = 0, .verdict = {.known = true, .mass = 1.0f}};
     weir_accept_args a = {.session = &s, .n_session = 1, .ld_q = 3, .ld_p = 3, .n_vocab = 3};
     weir_backend be = {.isa = WEIR_ISA_PORTABLE};
-    cr_assert_eq(weir_accept_cpu(&be, &a), WEIR_OK);
+    cr_assert_eq(weir__accept_cpu(&be, &a), WEIR_OK);
     cr_expect(s.status == WEIR_OK && !s.verdict.known);
 }

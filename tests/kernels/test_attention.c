@@ -29,7 +29,7 @@ enum { LAYERS = 2, LAYER = 1 };
 static cache cache_new(const shape *s, uint64_t *rng) {
     cache c = {.s = *s};
     const int32_t pages = (s->max_key + WEIR_PAGE - 1) / WEIR_PAGE, n_page = pages * s->n_slot;
-    const int64_t page_elems = weir_kv_page_elems(LAYERS, s->n_head_kv, s->head_dim);
+    const int64_t page_elems = weir__kv_page_elems(LAYERS, s->n_head_kv, s->head_dim);
     c.pool_floats = (size_t)(page_elems * n_page);
     c.pool = guarded_new(c.pool_floats); /* NaN everywhere */
     c.table = calloc((size_t)n_page, sizeof *c.table);
@@ -156,20 +156,20 @@ Test(attention, every_shape_and_page_edge_is_within_its_bound) {
         const int64_t width = c.s.n_head * c.s.head_dim, ldo = width + 3;
         double *want = calloc((size_t)width, sizeof *want), *bound = calloc((size_t)width, sizeof *bound);
         float *o = guarded_new((size_t)(N_KEYS * ldo));
-        for (int isa = 0; isa <= (int)weir_isa_best(); isa++) {
+        for (int isa = 0; isa <= (int)weir__isa_best(); isa++) {
             weir_backend *be = open_backend(2, (weir_isa)isa);
             append(be, &c, MAX_KEY);
             rows r = rows_new(&c, KEYS, N_KEYS, i % 2 == 0, &rng);
             run(be, &c, &r, 0, r.n, o, ldo);
             for (int32_t j = 0; j < r.n; j++) {
                 char what[128];
-                snprintf(what, sizeof what, "%s shape %d n_key %d", weir_isa_name(be->isa), i, r.n_key[j]);
+                snprintf(what, sizeof what, "%s shape %d n_key %d", weir__isa_name(be->isa), i, r.n_key[j]);
                 expect(&c, r.q + j * r.ld, r.slot[j], r.pos[j], r.n_key[j], 0.3f, want, bound);
                 assert_within(o + j * ldo, want, bound, (size_t)width, what);
             }
             cr_assert(guarded_intact(o, (size_t)(N_KEYS * ldo)));
             guarded_free(r.q);
-            weir_backend_close(be);
+            weir__backend_close(be);
         }
         guarded_free(o);
         free(want), free(bound);
@@ -182,7 +182,7 @@ Test(attention, stale_positions_behind_a_row_are_never_used) {
     uint64_t rng = 111;
     for (int i = 0; i < N_SHAPES; i++) {
         for (int j = 0; j < N_KEYS; j++) {
-            for (int isa = 0; isa <= (int)weir_isa_best(); isa++) {
+            for (int isa = 0; isa <= (int)weir__isa_best(); isa++) {
                 weir_backend *be = open_backend(1, (weir_isa)isa);
                 cache c = cache_new(&SHAPES[i], &rng);
                 append(be, &c, KEYS[j]);
@@ -194,7 +194,7 @@ Test(attention, stale_positions_behind_a_row_are_never_used) {
                     cr_assert(isfinite(o[d]), "isa %d shape %d n_key %d", isa, i, KEYS[j]);
                 guarded_free(o), guarded_free(r.q);
                 cache_free(&c);
-                weir_backend_close(be);
+                weir__backend_close(be);
             }
         }
     }
@@ -204,7 +204,7 @@ Test(attention, stale_positions_behind_a_row_are_never_used) {
 Test(attention, closed_forms) {
     uint64_t rng = 121;
     const shape s = {2, 1, 24, 1, MAX_KEY, -1, 0};
-    for (int isa = 0; isa <= (int)weir_isa_best(); isa++) {
+    for (int isa = 0; isa <= (int)weir__isa_best(); isa++) {
         weir_backend *be = open_backend(2, (weir_isa)isa);
         cache c = cache_new(&s, &rng);
         for (int64_t i = 0; i < MAX_KEY * 24; i++) c.v[i] = (float)(i / 24 % 4); /* mean 1.5 over 4 m keys */
@@ -216,12 +216,12 @@ Test(attention, closed_forms) {
         run(be, &c, &r, 0, 5, o, 48);
         for (int i = 0; i < 5 * 48; i++) {
             const float want = i < 48 ? 0.0f : 1.5f;
-            cr_assert(fabsf(o[i] - want) <= (i < 48 ? 0.0f : 2e-6f), "%s [%d] %.9g", weir_isa_name(be->isa),
+            cr_assert(fabsf(o[i] - want) <= (i < 48 ? 0.0f : 2e-6f), "%s [%d] %.9g", weir__isa_name(be->isa),
                       i, (double)o[i]);
         }
         guarded_free(r.q);
         cache_free(&c);
-        weir_backend_close(be);
+        weir__backend_close(be);
     }
 }
 
@@ -229,7 +229,7 @@ Test(attention, closed_forms) {
 Test(attention, far_apart_scores_pick_one_value) {
     uint64_t rng = 131;
     const shape s = {1, 1, 16, 1, MAX_KEY, MAX_KEY, 0};
-    for (int isa = 0; isa <= (int)weir_isa_best(); isa++) {
+    for (int isa = 0; isa <= (int)weir__isa_best(); isa++) {
         for (int32_t best = 0; best < 150; best += 37) {
             weir_backend *be = open_backend(1, (weir_isa)isa);
             cache c = cache_new(&s, &rng);
@@ -242,11 +242,11 @@ Test(attention, far_apart_scores_pick_one_value) {
             float o[16];
             run(be, &c, &r, 0, 1, o, 16);
             for (int d = 0; d < 16; d++) {
-                cr_assert_eq(o[d], c.v[best * 16 + d], "%s best %d", weir_isa_name(be->isa), best);
+                cr_assert_eq(o[d], c.v[best * 16 + d], "%s best %d", weir__isa_name(be->isa), best);
             }
             guarded_free(r.q);
             cache_free(&c);
-            weir_backend_close(be);
+            weir__backend_close(be);
         }
     }
 }
@@ -258,7 +258,7 @@ Test(attention, a_row_has_the_same_bits_alone_in_company_and_with_any_threads) {
         rows r = rows_new(&c, KEYS, N_KEYS, true, &rng);
         const int64_t width = c.s.n_head * c.s.head_dim;
         float *alone = guarded_new((size_t)(N_KEYS * width)), *o = guarded_new((size_t)(N_KEYS * width));
-        for (int isa = 0; isa <= (int)weir_isa_best(); isa++) {
+        for (int isa = 0; isa <= (int)weir__isa_best(); isa++) {
             for (int n_thread = 1; n_thread <= 3; n_thread++) {
                 weir_backend *be = open_backend(n_thread, (weir_isa)isa);
                 append(be, &c, MAX_KEY);
@@ -267,9 +267,9 @@ Test(attention, a_row_has_the_same_bits_alone_in_company_and_with_any_threads) {
                 }
                 for (int32_t n = 1; n <= r.n; n += 3) {
                     run(be, &c, &r, r.n - n, n, o, width);
-                    assert_same(o, alone + (r.n - n) * width, (size_t)(n * width), weir_isa_name(be->isa));
+                    assert_same(o, alone + (r.n - n) * width, (size_t)(n * width), weir__isa_name(be->isa));
                 }
-                weir_backend_close(be);
+                weir__backend_close(be);
             }
         }
         guarded_free(alone), guarded_free(o), guarded_free(r.q);
@@ -280,7 +280,7 @@ Test(attention, a_row_has_the_same_bits_alone_in_company_and_with_any_threads) {
 Test(kv_append, writes_its_positions_and_nothing_else) {
     uint64_t rng = 151;
     const shape s = {2, 2, 5, 2, 130, -1, 0};
-    weir_backend *be = open_backend(1, weir_isa_best());
+    weir_backend *be = open_backend(1, weir__isa_best());
     cache c = cache_new(&s, &rng);
     const int32_t slot[3] = {1, 0, 1}, pos[3] = {64, 129, 63};
     weir_kv_append a = {&c.view, c.k, c.v, 10, slot, pos, 3, LAYER};
@@ -290,20 +290,20 @@ Test(kv_append, writes_its_positions_and_nothing_else) {
     cr_assert_eq(written, 3 * 2 * 10);
     for (int r = 0; r < 3; r++) {
         for (int i = 0; i < 10; i++) {
-            const float *k = weir_kv_block(&c.view, slot[r], pos[r], LAYER, i / 5), *v = k + 5 * WEIR_PAGE;
+            const float *k = weir__kv_block(&c.view, slot[r], pos[r], LAYER, i / 5), *v = k + 5 * WEIR_PAGE;
             cr_assert_eq(k[i % 5 * WEIR_PAGE + pos[r] % WEIR_PAGE], c.k[r * 10 + i]);
             cr_assert_eq(v[pos[r] % WEIR_PAGE * 5 + i % 5], c.v[r * 10 + i]);
         }
     }
     cr_assert(guarded_intact(c.pool, c.pool_floats));
     cache_free(&c);
-    weir_backend_close(be);
+    weir__backend_close(be);
 }
 
 Test(attention, refuses_what_its_contract_refuses) {
     uint64_t rng = 161;
     const shape s = {2, 2, 4, 1, 64, -1, 0};
-    for (int isa = 0; isa <= (int)weir_isa_best(); isa++) {
+    for (int isa = 0; isa <= (int)weir__isa_best(); isa++) {
         weir_backend *be = open_backend(1, (weir_isa)isa);
         cache c = cache_new(&s, &rng);
         float q[8] = {0}, o[8];
@@ -333,6 +333,6 @@ Test(attention, refuses_what_its_contract_refuses) {
         for (int i = 0; i < 5; i++)
             cr_assert_eq(be->op.kv_append(be, &no[i]), WEIR_EINVAL, "isa %d append %d", isa, i);
         cache_free(&c);
-        weir_backend_close(be);
+        weir__backend_close(be);
     }
 }

@@ -41,17 +41,17 @@ Test(attention, softcap_and_window_are_within_their_bound) {
         for (int j = 0; j < 3 * 9; j++) {
             att_case s = shapes[i];
             s.max_key = MAX_KEY, s.softcap = caps[j % 3], s.window = windows[j / 3];
-            for (int isa = 0; isa <= (int)weir_isa_best(); isa++) {
+            for (int isa = 0; isa <= (int)weir__isa_best(); isa++) {
                 weir_backend *be = open_backend(2, (weir_isa)isa);
                 att_cache *c = att_cache_new(be, &s, FULL, &rng);
                 att_rows r = causal_rows(c, &rng);
                 char what[96];
-                (void)snprintf(what, sizeof what, "%s shape %d cap %g window %d", weir_isa_name(be->isa), i,
+                (void)snprintf(what, sizeof what, "%s shape %d cap %g window %d", weir__isa_name(be->isa), i,
                                (double)s.softcap, s.window);
                 att_check(c, &r, false, what);
                 att_rows_free(&r);
                 att_cache_free(c);
-                weir_backend_close(be);
+                weir__backend_close(be);
             }
         }
     }
@@ -61,7 +61,7 @@ Test(attention, softcap_and_window_are_within_their_bound) {
  * rounding. */
 Test(attention, limits_of_the_softcap) {
     uint64_t rng = 181;
-    for (int isa = 0; isa <= (int)weir_isa_best(); isa++) {
+    for (int isa = 0; isa <= (int)weir__isa_best(); isa++) {
         weir_backend *be = open_backend(1, (weir_isa)isa);
         att_case s = {.n_head = 2, .n_head_kv = 2, .head_dim = 16, .n_slot = 1, .max_key = MAX_KEY};
         att_cache *c = att_cache_new(be, &s, FULL, &rng);
@@ -75,19 +75,19 @@ Test(attention, limits_of_the_softcap) {
                 double mean = 0;
                 for (int32_t t = 0; t < r.n_key[j]; t++) mean += (double)c->v[t * 32 + d];
                 mean /= r.n_key[j];
-                cr_assert(fabs((double)o[j * 32 + d] - mean) <= 1e-5, "%s n_key %d", weir_isa_name(be->isa),
+                cr_assert(fabs((double)o[j * 32 + d] - mean) <= 1e-5, "%s n_key %d", weir__isa_name(be->isa),
                           r.n_key[j]);
             }
         }
         c->c.softcap = 1e6f; /* scores up to 15: s^3 / (3 cap^2) is 1e-9 */
         att_run(c, &r, 0, r.n, o);
         for (int i = 0; i < r.n * 32; i++) {
-            cr_assert(fabsf(o[i] - plain[i]) <= 3e-5f, "%s [%d] %g %g", weir_isa_name(be->isa), i,
+            cr_assert(fabsf(o[i] - plain[i]) <= 3e-5f, "%s [%d] %g %g", weir__isa_name(be->isa), i,
                       (double)o[i], (double)plain[i]);
         }
         att_rows_free(&r);
         att_cache_free(c);
-        weir_backend_close(be);
+        weir__backend_close(be);
     }
 }
 
@@ -95,7 +95,7 @@ Test(attention, limits_of_the_softcap) {
  * positions of its first page that lie before its window. */
 Test(attention, positions_outside_a_window_are_never_used) {
     uint64_t rng = 191;
-    for (int isa = 0; isa <= (int)weir_isa_best(); isa++) {
+    for (int isa = 0; isa <= (int)weir__isa_best(); isa++) {
         weir_backend *be = open_backend(1, (weir_isa)isa);
         const att_case s = {
             .n_head = 2, .n_head_kv = 1, .head_dim = 24, .n_slot = 1, .max_key = MAX_KEY, .window = 20};
@@ -104,17 +104,17 @@ Test(attention, positions_outside_a_window_are_never_used) {
             att_cache_release(c, 0, n_key - s.window);
             att_rows r = att_rows_new(c, 1, &rng);
             r.n_key[0] = n_key, r.pos[0] = n_key - 1;
-            att_check(c, &r, false, weir_isa_name(be->isa));
+            att_check(c, &r, false, weir__isa_name(be->isa));
             att_rows_free(&r);
             att_cache_free(c);
         }
-        weir_backend_close(be);
+        weir__backend_close(be);
     }
 }
 
 Test(attention, a_window_of_everything_and_a_group_change_no_bit) {
     uint64_t rng = 201;
-    for (int isa = 0; isa <= (int)weir_isa_best(); isa++) {
+    for (int isa = 0; isa <= (int)weir__isa_best(); isa++) {
         weir_backend *be = open_backend(2, (weir_isa)isa);
         const att_case s = {.n_head = 2,
                             .n_head_kv = 2,
@@ -132,11 +132,11 @@ Test(attention, a_window_of_everything_and_a_group_change_no_bit) {
             if (group > 1 && 12 % group != 0) continue;
             r.group = group, c->c.window = group % 2 ? MAX_KEY : 0;
             att_run(c, &r, 0, 12, o);
-            assert_same(o, want, 12 * 66, weir_isa_name(be->isa));
+            assert_same(o, want, 12 * 66, weir__isa_name(be->isa));
         }
         att_rows_free(&r);
         att_cache_free(c);
-        weir_backend_close(be);
+        weir__backend_close(be);
     }
 }
 
@@ -144,7 +144,7 @@ Test(attention, a_window_of_everything_and_a_group_change_no_bit) {
  * leaves nothing. */
 Test(attention, dead_rows_are_zeros) {
     uint64_t rng = 211;
-    for (int isa = 0; isa <= (int)weir_isa_best(); isa++) {
+    for (int isa = 0; isa <= (int)weir__isa_best(); isa++) {
         weir_backend *be = open_backend(2, (weir_isa)isa);
         att_case s = {.n_head = 2, .n_head_kv = 2, .head_dim = 20, .n_slot = 1, .max_key = MAX_KEY};
         att_cache *c = att_cache_new(be, &s, FULL, &rng);
@@ -156,25 +156,25 @@ Test(attention, dead_rows_are_zeros) {
             for (int d = 0; d < 40; d++) want[i * 40 + d] = 0.0f;
         }
         att_run(c, &r, 0, r.n, o);
-        assert_same(o, want, (size_t)(r.n * 40), weir_isa_name(be->isa));
+        assert_same(o, want, (size_t)(r.n * 40), weir__isa_name(be->isa));
         c->c.window = 10;
         r.slot[0] = 0, r.pos[0] = 100, r.n_key[0] = 91;
         att_run(c, &r, 0, 1, o);
         for (int d = 0; d < 40; d++) cr_assert_eq(o[d], 0.0f);
         att_rows_free(&r);
         att_cache_free(c);
-        weir_backend_close(be);
+        weir__backend_close(be);
     }
 }
 
 Test(kv_append, dead_rows_write_nothing) {
     uint64_t rng = 221;
-    weir_backend *be = open_backend(1, weir_isa_best());
+    weir_backend *be = open_backend(1, weir__isa_best());
     const att_case s = {.n_head = 1, .n_head_kv = 1, .head_dim = 4, .n_slot = 1, .max_key = 64};
     const int32_t none = 0;
     att_cache *c = att_cache_new(be, &s, &none, &rng);
     const int32_t zero = 0;
-    cr_assert_eq(weir_backend_upload(be, (void *)c->view.table, &zero, sizeof zero), WEIR_OK);
+    cr_assert_eq(weir__backend_upload(be, (void *)c->view.table, &zero, sizeof zero), WEIR_OK);
     const int32_t slot[3] = {-1, 0, -1}, pos[3] = {INT32_MAX, 5, INT32_MIN};
     weir_kv_append a = {&c->view, c->k, c->v, 4, slot, pos, 3, ATT_LAYER};
     cr_assert_eq(be->op.kv_append(be, &a), WEIR_OK);
@@ -183,12 +183,12 @@ Test(kv_append, dead_rows_write_nothing) {
     for (size_t i = 0; i < c->pool_bytes / sizeof *pool; i++) written += !isnan(pool[i]);
     cr_assert_eq(written, 8);
     att_cache_free(c);
-    weir_backend_close(be);
+    weir__backend_close(be);
 }
 
 Test(attention, a_pool_of_bf16_is_for_devices) {
     uint64_t rng = 231;
-    for (int isa = 0; isa <= (int)weir_isa_best(); isa++) {
+    for (int isa = 0; isa <= (int)weir__isa_best(); isa++) {
         weir_backend *be = open_backend(1, (weir_isa)isa);
         const att_case s = {.n_head = 1, .n_head_kv = 1, .head_dim = 4, .n_slot = 1, .max_key = 64};
         const int32_t one = 1;
@@ -209,6 +209,6 @@ Test(attention, a_pool_of_bf16_is_for_devices) {
         cr_assert_eq(att_try(c, &r, 0, 1, o), WEIR_EINVAL);
         att_rows_free(&r);
         att_cache_free(c);
-        weir_backend_close(be);
+        weir__backend_close(be);
     }
 }

@@ -9,28 +9,28 @@
 #include "tests/support/compare.h"
 
 Test(backend, every_instruction_set_up_to_the_best_opens_complete) {
-    for (int isa = 0; isa <= (int)weir_isa_best(); isa++) {
+    for (int isa = 0; isa <= (int)weir__isa_best(); isa++) {
         weir_backend *be = open_backend(2, (weir_isa)isa);
         cr_assert_str_eq(be->name, "cpu");
         cr_assert_eq(be->isa, (weir_isa)isa);
 #define HAS_OP(op_name, args) \
-    cr_assert_not_null(be->op.op_name, "%s lacks " #op_name, weir_isa_name(be->isa));
+    cr_assert_not_null(be->op.op_name, "%s lacks " #op_name, weir__isa_name(be->isa));
         WEIR_OP_MAP(HAS_OP)
 #undef HAS_OP
-        weir_backend_close(be);
+        weir__backend_close(be);
     }
-    weir_backend_close(NULL);
+    weir__backend_close(NULL);
 }
 
 Test(backend, what_this_machine_lacks_is_refused_by_name) {
     weir_backend *be = NULL;
     weir_err err;
-    cr_assert_eq(weir_backend_cpu_open(&be, 1, (weir_isa)(weir_isa_best() + 1), &err), WEIR_ENOTSUP);
-    cr_assert(strstr(err.text, weir_isa_name(weir_isa_best())), "%s", err.text);
-    cr_assert_eq(weir_backend_cpu_open(&be, 0, WEIR_ISA_PORTABLE, &err), WEIR_EINVAL);
+    cr_assert_eq(weir__backend_cpu_open(&be, 1, (weir_isa)(weir__isa_best() + 1), &err), WEIR_ENOTSUP);
+    cr_assert(strstr(err.text, weir__isa_name(weir__isa_best())), "%s", err.text);
+    cr_assert_eq(weir__backend_cpu_open(&be, 0, WEIR_ISA_PORTABLE, &err), WEIR_EINVAL);
     cr_assert(strstr(err.text, "0 threads"), "%s", err.text);
-    cr_assert_eq(weir_backend_cpu_open(&be, 257, WEIR_ISA_PORTABLE, NULL), WEIR_EINVAL);
-    cr_assert_eq(weir_backend_cpu_open(NULL, 1, WEIR_ISA_PORTABLE, NULL), WEIR_EINVAL);
+    cr_assert_eq(weir__backend_cpu_open(&be, 257, WEIR_ISA_PORTABLE, NULL), WEIR_EINVAL);
+    cr_assert_eq(weir__backend_cpu_open(NULL, 1, WEIR_ISA_PORTABLE, NULL), WEIR_EINVAL);
     cr_assert_null(be);
 }
 
@@ -39,9 +39,9 @@ Test(backend, failing_allocations_leave_nothing_behind) {
         alloc_install(fail_at);
         weir_backend *be = NULL;
         weir_err err;
-        weir_status s = weir_backend_cpu_open(&be, 2, WEIR_ISA_PORTABLE, &err);
-        if (s == WEIR_OK) s = weir_backend_reserve(be, be->scratch_floats + 1);
-        weir_backend_close(be);
+        weir_status s = weir__backend_cpu_open(&be, 2, WEIR_ISA_PORTABLE, &err);
+        if (s == WEIR_OK) s = weir__backend_reserve(be, be->scratch_floats + 1);
+        weir__backend_close(be);
         const long live = alloc_live();
         alloc_uninstall();
         cr_assert_eq(live, 0, "allocation %ld failed: %ld left", fail_at, live);
@@ -53,17 +53,17 @@ Test(backend, failing_allocations_leave_nothing_behind) {
 Test(backend, scratch_grows_and_never_shrinks) {
     weir_backend *be = open_backend(3, WEIR_ISA_PORTABLE);
     const size_t before = be->scratch_floats;
-    cr_assert(before >= weir_linear_scratch_floats(1024));
-    cr_assert_eq(weir_backend_reserve(be, 1), WEIR_OK);
+    cr_assert(before >= weir__linear_scratch_floats(1024));
+    cr_assert_eq(weir__backend_reserve(be, 1), WEIR_OK);
     cr_assert_eq(be->scratch_floats, before);
-    cr_assert_eq(weir_backend_reserve(be, before + 5), WEIR_OK);
+    cr_assert_eq(weir__backend_reserve(be, before + 5), WEIR_OK);
     cr_assert(be->scratch_floats >= before + 5 && (uintptr_t)be->scratch % 64 == 0);
     cr_assert_eq(be->scratch_floats % 16, 0);
-    cr_assert_eq(weir_backend_reserve(be, SIZE_MAX), WEIR_ENOMEM);
-    cr_assert_eq(weir_backend_reserve(be, SIZE_MAX / 8), WEIR_ENOMEM);
-    cr_assert_eq(weir_backend_reserve(NULL, 1), WEIR_EINVAL);
+    cr_assert_eq(weir__backend_reserve(be, SIZE_MAX), WEIR_ENOMEM);
+    cr_assert_eq(weir__backend_reserve(be, SIZE_MAX / 8), WEIR_ENOMEM);
+    cr_assert_eq(weir__backend_reserve(NULL, 1), WEIR_EINVAL);
     memset(be->scratch, 0, 3 * be->scratch_floats * sizeof(float));
-    weir_backend_close(be);
+    weir__backend_close(be);
 }
 
 /* --- weights --------------------------------------------------------------------------------- */
@@ -80,25 +80,25 @@ Test(weight, every_element_is_found_where_the_layout_says) {
                                matrix_new((weir_dtype)d, n, k, 1.0f, &rng)};
                 const weir_tensor part[2] = {m[0].file, m[1].file};
                 weir_weight w;
-                cr_assert_eq(weir_weight_pack(be, part, 2, gated, WEIR_USE_ROWS, &w), WEIR_OK);
+                cr_assert_eq(weir__weight_pack(be, part, 2, gated, WEIR_USE_ROWS, &w), WEIR_OK);
                 cr_assert_eq(w.n, gated ? n : 2 * n);
                 cr_assert_eq(w.n_panel, gated ? 2 * ((n + 15) / 16) : (2 * n + 15) / 16);
                 cr_assert_eq(w.k_pad, k + k % 2);
                 for (int64_t i = 0; i < 2 * n * k; i++) {
                     const int64_t r = i / k;
-                    const float got = gated ? weir_weight_get(&w, r % n, i % k, r >= n)
-                                            : weir_weight_get(&w, r, i % k, false);
+                    const float got = gated ? weir__weight_get(&w, r % n, i % k, r >= n)
+                                            : weir__weight_get(&w, r, i % k, false);
                     cr_assert_eq(got, m[r / n].value[r % n * k + i % k], "%s gated %d (%ld, %ld)",
                                  weir_dtype_name((weir_dtype)d), gated, (long)r, (long)(i % k));
                 }
-                weir_weight_free(be, &w);
+                weir__weight_free(be, &w);
                 cr_assert_null(w.data);
-                weir_weight_free(be, &w);
+                weir__weight_free(be, &w);
                 for (int i = 0; i < 2; i++) matrix_free(&m[i]);
             }
         }
     }
-    weir_backend_close(be);
+    weir__backend_close(be);
 }
 
 /* Lane and pair of one element by hand, and the padding. */
@@ -107,7 +107,7 @@ Test(weight, the_panel_of_16_bit_pairs_is_laid_out_as_drawn) {
     const uint16_t rows[3][3] = {{1, 2, 3}, {4, 5, 6}, {7, 8, 9}};
     weir_weight w;
     cr_assert_eq(
-        weir_weight_pack(be, &(weir_tensor){rows, WEIR_DTYPE_BF16, 3, 3}, 1, false, WEIR_USE_ROWS, &w),
+        weir__weight_pack(be, &(weir_tensor){rows, WEIR_DTYPE_BF16, 3, 3}, 1, false, WEIR_USE_ROWS, &w),
         WEIR_OK);
     const uint16_t *p = w.data;
     for (int pair = 0; pair < 2; pair++) {
@@ -120,17 +120,17 @@ Test(weight, the_panel_of_16_bit_pairs_is_laid_out_as_drawn) {
             }
         }
     }
-    weir_weight_free(be, &w);
-    weir_backend_close(be);
+    weir__weight_free(be, &w);
+    weir__backend_close(be);
 }
 
 Test(weight, bytes_are_those_of_the_padded_panels) {
-    cr_assert_eq(weir_weight_bytes(WEIR_LAYOUT_PANEL, WEIR_DTYPE_BF16, 17, 3, false), 2 * 16 * 4 * 2);
-    cr_assert_eq(weir_weight_bytes(WEIR_LAYOUT_PANEL, WEIR_DTYPE_F32, 17, 3, true), 4 * 16 * 4 * 4);
-    cr_assert_eq(weir_weight_bytes(WEIR_LAYOUT_PANEL, WEIR_DTYPE_F16, INT64_MAX, 2, false), SIZE_MAX);
-    cr_assert_eq(weir_weight_bytes(WEIR_LAYOUT_PANEL, WEIR_DTYPE_F16, INT64_MAX / 8, INT64_MAX / 8, false),
+    cr_assert_eq(weir__weight_bytes(WEIR_LAYOUT_PANEL, WEIR_DTYPE_BF16, 17, 3, false), 2 * 16 * 4 * 2);
+    cr_assert_eq(weir__weight_bytes(WEIR_LAYOUT_PANEL, WEIR_DTYPE_F32, 17, 3, true), 4 * 16 * 4 * 4);
+    cr_assert_eq(weir__weight_bytes(WEIR_LAYOUT_PANEL, WEIR_DTYPE_F16, INT64_MAX, 2, false), SIZE_MAX);
+    cr_assert_eq(weir__weight_bytes(WEIR_LAYOUT_PANEL, WEIR_DTYPE_F16, INT64_MAX / 8, INT64_MAX / 8, false),
                  SIZE_MAX);
-    cr_assert_eq(weir_weight_bytes(WEIR_LAYOUT_PANEL, WEIR_DTYPE_F32, 0, 4, false), SIZE_MAX);
+    cr_assert_eq(weir__weight_bytes(WEIR_LAYOUT_PANEL, WEIR_DTYPE_F32, 0, 4, false), SIZE_MAX);
 }
 
 Test(weight, parts_that_do_not_fit_are_refused_and_nothing_is_written) {
@@ -155,14 +155,14 @@ Test(weight, parts_that_do_not_fit_are_refused_and_nothing_is_written) {
     };
     weir_weight w = {.n = 42};
     for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {
-        cr_assert_eq(weir_weight_pack(be, bad[i].part, bad[i].n, bad[i].gated, WEIR_USE_ROWS, &w),
+        cr_assert_eq(weir__weight_pack(be, bad[i].part, bad[i].n, bad[i].gated, WEIR_USE_ROWS, &w),
                      WEIR_EINVAL, "case %zu", i);
     }
-    cr_assert_eq(weir_weight_pack(be, NULL, 1, false, WEIR_USE_ROWS, &w), WEIR_EINVAL);
-    cr_assert_eq(weir_weight_pack(NULL, &a, 1, false, WEIR_USE_ROWS, &w), WEIR_EINVAL);
-    cr_assert_eq(weir_weight_pack(be, &a, 1, false, WEIR_USE_ROWS, NULL), WEIR_EINVAL);
+    cr_assert_eq(weir__weight_pack(be, NULL, 1, false, WEIR_USE_ROWS, &w), WEIR_EINVAL);
+    cr_assert_eq(weir__weight_pack(NULL, &a, 1, false, WEIR_USE_ROWS, &w), WEIR_EINVAL);
+    cr_assert_eq(weir__weight_pack(be, &a, 1, false, WEIR_USE_ROWS, NULL), WEIR_EINVAL);
     cr_assert_eq(w.n, 42);
-    weir_backend_close(be);
+    weir__backend_close(be);
 }
 
 Test(weight, failing_allocations_leave_nothing_behind) {
@@ -173,11 +173,11 @@ Test(weight, failing_allocations_leave_nothing_behind) {
     alloc_fail_after(asked);
     weir_weight w = {.n = 42};
     cr_assert_eq(
-        weir_weight_pack(be, &(weir_tensor){data, WEIR_DTYPE_F32, 8, 8}, 1, false, WEIR_USE_ROWS, &w),
+        weir__weight_pack(be, &(weir_tensor){data, WEIR_DTYPE_F32, 8, 8}, 1, false, WEIR_USE_ROWS, &w),
         WEIR_ENOMEM);
     cr_assert_eq(alloc_live(), before);
     cr_assert_eq(w.n, 42);
-    weir_backend_close(be);
+    weir__backend_close(be);
     cr_assert_eq(alloc_live(), 0);
     alloc_uninstall();
 }
@@ -186,13 +186,13 @@ Test(weight, failing_allocations_leave_nothing_behind) {
 
 Test(embed, rows_of_the_table_come_back_scaled) {
     uint64_t rng = 3;
-    for (int isa = 0; isa <= (int)weir_isa_best(); isa++) {
+    for (int isa = 0; isa <= (int)weir__isa_best(); isa++) {
         for (int d = 0; d < 3; d++) {
             for (int64_t dim = 15; dim <= 33; dim += 9) {
                 weir_backend *be = open_backend(2, (weir_isa)isa);
                 matrix m = matrix_new((weir_dtype)d, 37, dim, 1.0f, &rng);
                 weir_weight w;
-                cr_assert_eq(weir_weight_pack(be, &m.file, 1, false, WEIR_USE_ROWS, &w), WEIR_OK);
+                cr_assert_eq(weir__weight_pack(be, &m.file, 1, false, WEIR_USE_ROWS, &w), WEIR_OK);
                 const int32_t token[4] = {0, 36, 17, 17};
                 float *x = guarded_new((size_t)(4 * dim));
                 weir_embed a = {x, &w, token, 4, 0.25f};
@@ -203,20 +203,20 @@ Test(embed, rows_of_the_table_come_back_scaled) {
                 }
                 cr_assert(guarded_intact(x, (size_t)(4 * dim)));
                 guarded_free(x);
-                weir_weight_free(be, &w);
+                weir__weight_free(be, &w);
                 matrix_free(&m);
-                weir_backend_close(be);
+                weir__backend_close(be);
             }
         }
     }
 }
 
 Test(embed, a_token_outside_the_table_writes_nothing) {
-    weir_backend *be = open_backend(1, weir_isa_best());
+    weir_backend *be = open_backend(1, weir__isa_best());
     const float table[4] = {1, 2, 3, 4};
     weir_weight w;
     cr_assert_eq(
-        weir_weight_pack(be, &(weir_tensor){table, WEIR_DTYPE_F32, 2, 2}, 1, false, WEIR_USE_ROWS, &w),
+        weir__weight_pack(be, &(weir_tensor){table, WEIR_DTYPE_F32, 2, 2}, 1, false, WEIR_USE_ROWS, &w),
         WEIR_OK);
     float x[4] = {7, 7, 7, 7};
     const int32_t bad[][2] = {{0, 2}, {0, -1}};
@@ -226,13 +226,13 @@ Test(embed, a_token_outside_the_table_writes_nothing) {
     }
     cr_assert_eq(be->op.embed(be, &(weir_embed){x, &w, bad[0], -1, 1.0f}), WEIR_EINVAL);
     cr_assert_eq(be->op.embed(be, &(weir_embed){NULL, &w, bad[0], 1, 1.0f}), WEIR_EINVAL);
-    weir_weight_free(be, &w);
-    weir_backend_close(be);
+    weir__weight_free(be, &w);
+    weir__backend_close(be);
 }
 
 /* x = 2, w = 3 everywhere: the mean of squares is 4, so y is 3 without any rounding. */
 Test(rmsnorm, constant_rows_are_exact_also_in_place) {
-    for (int isa = 0; isa <= (int)weir_isa_best(); isa++) {
+    for (int isa = 0; isa <= (int)weir__isa_best(); isa++) {
         weir_backend *be = open_backend(2, (weir_isa)isa);
         for (int64_t dim = 1; dim <= 130; dim += dim < 34 ? 1 : 16) {
             float *x = guarded_new((size_t)(3 * dim)), w[130];
@@ -241,13 +241,13 @@ Test(rmsnorm, constant_rows_are_exact_also_in_place) {
             weir_rmsnorm a = {.y = x, .x = x, .w = w, .n_row = 3, .dim = dim};
             cr_assert_eq(be->op.rmsnorm(be, &a), WEIR_OK);
             for (int64_t i = 0; i < 3 * dim; i++) {
-                cr_assert_eq(x[i], i / dim == 1 ? -3.0f : 3.0f, "%s dim %ld [%ld]", weir_isa_name(be->isa),
+                cr_assert_eq(x[i], i / dim == 1 ? -3.0f : 3.0f, "%s dim %ld [%ld]", weir__isa_name(be->isa),
                              (long)dim, (long)i);
             }
             cr_assert(guarded_intact(x, (size_t)(3 * dim)));
             guarded_free(x);
         }
-        weir_backend_close(be);
+        weir__backend_close(be);
     }
 }
 
@@ -280,7 +280,7 @@ Test(rmsnorm, fast_builds_agree_with_the_truth_and_do_not_see_other_rows) {
         float *truth = guarded_new(n), *y = guarded_new(n), *one = guarded_new((size_t)dim);
         double *want = calloc(n, sizeof *want), *bound = calloc(n, sizeof *bound);
         cr_assert_eq(
-            weir_rmsnorm_cpu(
+            weir__rmsnorm_cpu(
                 NULL, &(weir_rmsnorm){.y = truth, .x = x, .w = w, .n_row = ROWS, .dim = dim, .eps = 1e-6f}),
             WEIR_OK);
         for (size_t j = 0; j < n; j++) {
@@ -289,19 +289,19 @@ Test(rmsnorm, fast_builds_agree_with_the_truth_and_do_not_see_other_rows) {
              * own. */
             bound[j] = ((double)dim / 32 + 16) * 0x1p-24 * fabs(want[j]);
         }
-        for (int isa = 0; isa <= (int)weir_isa_best(); isa++) {
+        for (int isa = 0; isa <= (int)weir__isa_best(); isa++) {
             weir_backend *be = open_backend(2, (weir_isa)isa);
             weir_rmsnorm a = {.y = y, .x = x, .w = w, .n_row = ROWS, .dim = dim, .eps = 1e-6f};
             cr_assert_eq(be->op.rmsnorm(be, &a), WEIR_OK);
-            assert_within(y, want, bound, n, weir_isa_name(be->isa));
+            assert_within(y, want, bound, n, weir__isa_name(be->isa));
             cr_assert(guarded_intact(y, n));
             for (int64_t r = 0; r < ROWS; r += 23) {
                 a = (weir_rmsnorm){.y = one, .x = x + r * dim, .w = w, .n_row = 1, .dim = dim, .eps = 1e-6f};
                 cr_assert_eq(be->op.rmsnorm(be, &a), WEIR_OK);
-                assert_same(one, y + r * dim, (size_t)dim, weir_isa_name(be->isa));
+                assert_same(one, y + r * dim, (size_t)dim, weir__isa_name(be->isa));
             }
             check_added(be, x, w, y, ROWS, dim);
-            weir_backend_close(be);
+            weir__backend_close(be);
         }
         guarded_free(x), guarded_free(w), guarded_free(truth), guarded_free(y), guarded_free(one);
         free(want), free(bound);
@@ -310,7 +310,7 @@ Test(rmsnorm, fast_builds_agree_with_the_truth_and_do_not_see_other_rows) {
 
 Test(rmsnorm, refuses_what_its_contract_refuses) {
     float x[4] = {1, 1, 1, 1};
-    weir_backend *be = open_backend(1, weir_isa_best());
+    weir_backend *be = open_backend(1, weir__isa_best());
     const weir_rmsnorm bad[] = {{x, x, x, -1, 4, 0, false},   {x, x, x, 1, 0, 0, false},
                                 {x, x, x, 1, -4, 0, false},   {NULL, x, x, 1, 4, 0, false},
                                 {x, NULL, x, 1, 4, 0, false}, {x, x, NULL, 1, 4, 0, false},
@@ -319,7 +319,7 @@ Test(rmsnorm, refuses_what_its_contract_refuses) {
         weir_rmsnorm a = bad[i];
         cr_assert_eq(be->op.rmsnorm(be, &a), WEIR_EINVAL, "case %zu", i);
     }
-    weir_backend_close(be);
+    weir__backend_close(be);
 }
 
 Test(backend, times_lie_between_two_marks_of_the_queue) {
@@ -337,5 +337,5 @@ Test(backend, times_lie_between_two_marks_of_the_queue) {
         cr_assert_eq(be->queue->elapsed(be, 0, bad[i], &seconds), WEIR_EINVAL);
         cr_assert_eq(be->queue->elapsed(be, bad[i], 0, &seconds), WEIR_EINVAL);
     }
-    weir_backend_close(be);
+    weir__backend_close(be);
 }

@@ -175,12 +175,12 @@ Test(mem, the_hook_sees_and_fails_every_allocation) {
 
 Test(isa, names_parse_to_themselves) {
     for (int i = 0; i <= WEIR_ISA_AVX512BF16; i++) {
-        cr_assert_eq(weir_isa_parse(weir_isa_name((weir_isa)i)), i);
+        cr_assert_eq(weir__isa_parse(weir__isa_name((weir_isa)i)), i);
     }
-    cr_assert_eq(weir_isa_parse("sse"), -1);
-    cr_assert_eq(weir_isa_parse(""), -1);
-    cr_assert_str_eq(weir_isa_name((weir_isa)-1), "unknown");
-    cr_assert(weir_isa_best() <= WEIR_ISA_AVX512BF16);
+    cr_assert_eq(weir__isa_parse("sse"), -1);
+    cr_assert_eq(weir__isa_parse(""), -1);
+    cr_assert_str_eq(weir__isa_name((weir_isa)-1), "unknown");
+    cr_assert(weir__isa_best() <= WEIR_ISA_AVX512BF16);
 }
 
 /* --- pool ------------------------------------------------------------------------------------ */
@@ -192,7 +192,7 @@ Test(pool, a_split_covers_every_item_once_in_order) {
                 long at = 0;
                 for (int w = 0; w < workers; w++) {
                     long begin, end;
-                    weir_pool_split(n, grain, w, workers, &begin, &end);
+                    weir__pool_split(n, grain, w, workers, &begin, &end);
                     cr_assert(begin == at && end >= begin && end <= n, "n %ld grain %ld worker %d/%d", n,
                               grain, w, workers);
                     cr_assert(begin % grain == 0 || begin == n);
@@ -207,10 +207,10 @@ Test(pool, a_split_covers_every_item_once_in_order) {
 Test(pool, sizes_out_of_range_are_refused) {
     weir_pool *p = NULL;
     const int bad[] = {0, -1, 257};
-    for (size_t i = 0; i < 3; i++) cr_assert_eq(weir_pool_create(&p, bad[i]), WEIR_EINVAL);
-    cr_assert_eq(weir_pool_create(NULL, 1), WEIR_EINVAL);
+    for (size_t i = 0; i < 3; i++) cr_assert_eq(weir__pool_create(&p, bad[i]), WEIR_EINVAL);
+    cr_assert_eq(weir__pool_create(NULL, 1), WEIR_EINVAL);
     cr_assert_null(p);
-    weir_pool_free(NULL);
+    weir__pool_free(NULL);
 }
 
 typedef struct region {
@@ -227,41 +227,41 @@ static void add_round(void *arg, int worker, int n_worker) {
 Test(pool, every_worker_runs_once_a_region_and_is_seen) {
     for (int n = 1; n <= 5; n++) {
         weir_pool *p = NULL;
-        cr_assert_eq(weir_pool_create(&p, n), WEIR_OK);
-        cr_assert_eq(weir_pool_size(p), n);
+        cr_assert_eq(weir__pool_create(&p, n), WEIR_OK);
+        cr_assert_eq(weir__pool_size(p), n);
         region r = {{0}, 0};
         long want = 0;
         for (r.round = 1; r.round <= 2000; r.round++) {
-            weir_pool_run(p, add_round, &r);
+            weir__pool_run(p, add_round, &r);
             want += r.round;
             for (int w = 0; w < n; w++) cr_assert_eq(r.value[w], want, "%d threads, worker %d", n, w);
         }
-        weir_pool_free(p);
+        weir__pool_free(p);
     }
 }
 
 /* Pauses of all lengths around the moment when spinning turns into sleeping. */
 Test(pool, regions_after_a_pause_find_the_workers) {
     weir_pool *p = NULL;
-    cr_assert_eq(weir_pool_create(&p, 3), WEIR_OK);
+    cr_assert_eq(weir__pool_create(&p, 3), WEIR_OK);
     region r = {{0}, 1};
     for (long i = 1; i <= 300; i++) {
         const struct timespec pause = {0, i * 2000};
         nanosleep(&pause, NULL);
-        weir_pool_run(p, add_round, &r);
+        weir__pool_run(p, add_round, &r);
         for (int w = 0; w < 3; w++) cr_assert_eq(r.value[w], i);
     }
-    weir_pool_free(p);
+    weir__pool_free(p);
 }
 
 static void *own_pool(void *arg) {
     long *sum = arg;
     weir_pool *p = NULL;
-    if (weir_pool_create(&p, 3) != WEIR_OK) return NULL;
+    if (weir__pool_create(&p, 3) != WEIR_OK) return NULL;
     region r = {{0}, 1};
-    for (int i = 0; i < 500; i++) weir_pool_run(p, add_round, &r);
+    for (int i = 0; i < 500; i++) weir__pool_run(p, add_round, &r);
     *sum = r.value[0] + r.value[1] + r.value[2];
-    weir_pool_free(p);
+    weir__pool_free(p);
     return NULL;
 }
 
@@ -279,8 +279,8 @@ Test(pool, failing_allocations_leave_nothing_behind) {
     for (long fail_at = 1;; fail_at++) {
         alloc_install(fail_at);
         weir_pool *p = NULL;
-        const weir_status s = weir_pool_create(&p, 2);
-        if (s == WEIR_OK) weir_pool_free(p);
+        const weir_status s = weir__pool_create(&p, 2);
+        if (s == WEIR_OK) weir__pool_free(p);
         const long live = alloc_live(), count = alloc_count();
         alloc_uninstall();
         cr_assert_eq(live, 0);

@@ -109,12 +109,12 @@ static batch *batch_new(weir_backend *be, uint64_t *seed, int first, int n_sessi
 
 static void batch_free(weir_backend *be, batch *x) {
     for (int i = 0; i < x->n_session; i++) {
-        weir_backend_free(be, x->q[i]);
-        weir_backend_free(be, x->dev[i]);
-        weir_backend_free(be, x->note[i]);
+        weir__backend_free(be, x->q[i]);
+        weir__backend_free(be, x->dev[i]);
+        weir__backend_free(be, x->note[i]);
         block_free(x->host[i]);
     }
-    weir_backend_free(be, x->session);
+    weir__backend_free(be, x->session);
     free(x);
 }
 
@@ -217,13 +217,13 @@ static void emit_both(weir_backend *be, const batch *x, uint64_t *seed, const ch
         got[n++] = closing(x, i, true, again, bonus_pi);
     }
     if (n == 0) return;
-    weir_backend cpu = {.isa = weir_isa_best()};
+    weir_backend cpu = {.isa = weir__isa_best()};
     weir_emit_args a = {want, n, x->n_vocab};
-    cr_assert_eq(weir_emit_cpu(&cpu, &a), WEIR_OK);
+    cr_assert_eq(weir__emit_cpu(&cpu, &a), WEIR_OK);
     a.session = device_put(be, got, (size_t)n * sizeof *got);
     cr_assert_eq(be->op.emit(be, &a), WEIR_OK, "%s", be->err.text);
     device_get(be, got, a.session, (size_t)n * sizeof *got);
-    weir_backend_free(be, a.session);
+    weir__backend_free(be, a.session);
     for (int i = 0; i < n; i++) {
         const weir_emit_session *w = &want[i], *g = &got[i];
         cr_assert(w->status == g->status, "%s emit %d: status %d, want %d", where, i, g->status, w->status);
@@ -241,7 +241,7 @@ static void emit_both(weir_backend *be, const batch *x, uint64_t *seed, const ch
 
 static void gate_both(weir_backend *be, const batch *x, uint64_t *seed, const char *where) {
     weir_gate_session want[SESSIONS], got[SESSIONS];
-    weir_backend cpu = {.isa = weir_isa_best()};
+    weir_backend cpu = {.isa = weir__isa_best()};
     for (int i = 0; i < x->n_session; i++) {
         const weir_accept_session *s[2] = {&x->host[i]->session, &x->got[i]};
         const bool alone = rng_u64(seed) % 3 == 0;
@@ -256,11 +256,11 @@ static void gate_both(weir_backend *be, const batch *x, uint64_t *seed, const ch
         }
     }
     weir_gate_args a = {want, x->n_session, x->n_vocab};
-    cr_assert_eq(weir_gate_cpu(&cpu, &a), WEIR_OK);
+    cr_assert_eq(weir__gate_cpu(&cpu, &a), WEIR_OK);
     a.session = device_put(be, got, (size_t)x->n_session * sizeof *got);
     cr_assert_eq(be->op.gate(be, &a), WEIR_OK, "%s", be->err.text);
     device_get(be, got, a.session, (size_t)x->n_session * sizeof *got);
-    weir_backend_free(be, a.session);
+    weir__backend_free(be, a.session);
     for (int i = 0; i < x->n_session; i++) {
         cr_assert(want[i].status == got[i].status, "%s gate %d: status %d, want %d", where, i, got[i].status,
                   want[i].status);
@@ -272,7 +272,7 @@ static void gate_both(weir_backend *be, const batch *x, uint64_t *seed, const ch
 
 static void compare(weir_backend *be, uint64_t *seed, int first, int n_session, int n_vocab, int max_draft,
                     tally *n) {
-    cr_assert_eq(weir_backend_reserve(be, (size_t)weir_accept_cuda_scratch_floats(n_vocab)), WEIR_OK);
+    cr_assert_eq(weir__backend_reserve(be, (size_t)weir__accept_cuda_scratch_floats(n_vocab)), WEIR_OK);
     batch *x = batch_new(be, seed, first, n_session, n_vocab, max_draft);
     char where[64];
     accept_both(be, x);
@@ -306,7 +306,7 @@ static void all_sizes(const char *sms, uint64_t seed) {
     if (reps == 10) cr_expect(n.rejected > 200 && n.whole > 300 && n.broken > 50 && n.spared > 10);
     cr_log_info("%d sessions: %d rejected, %d whole, %d broken, %d spared; %d rows", n.sessions, n.rejected,
                 n.whole, n.broken, n.spared, n.rows);
-    weir_backend_close(be);
+    weir__backend_close(be);
 }
 
 Test(cuda_accept, blocks_on_1_sm) { all_sizes("1", 401); }
@@ -324,7 +324,7 @@ static void long_rows(const char *sms, uint64_t seed) {
         if (all) compare(be, &seed, rule, 1, 70000, 2, &n);
     }
     if (all) cr_expect(n.rejected > 10 && n.whole > 10, "%d rejected, %d whole", n.rejected, n.whole);
-    weir_backend_close(be);
+    weir__backend_close(be);
 }
 
 Test(cuda_accept, long_rows_on_2_sms) { long_rows("2", 404); }
@@ -345,7 +345,7 @@ Test(cuda_accept, does_not_depend_on_the_batch) {
         check_session(x, i, "alone", &n);
     }
     batch_free(be, x);
-    weir_backend_close(be);
+    weir__backend_close(be);
 }
 
 /* ---- failures ------------------------------------------------------------------------------------------ */
@@ -365,16 +365,16 @@ Test(cuda_accept, faults_are_the_sessions_own) {
     s[2].n_draft = -1;
     s[3].note = NULL;
     s[4].law = law;
-    cr_assert_eq(weir_backend_upload(be, x->session, s, sizeof s), WEIR_OK);
+    cr_assert_eq(weir__backend_upload(be, x->session, s, sizeof s), WEIR_OK);
     accept_both(be, x);
     for (int i = 0; i < 4; i++)
         cr_expect_eq(x->got[i].status, WEIR_EINVAL, "session %d: %d", i, x->got[i].status);
     cr_expect_eq(x->got[4].status, WEIR_ENOTSUP);
     tally n = {0};
     for (int i = 5; i < 16; i++) check_session(x, i, "beside faults", &n);
-    weir_backend_free(be, law);
+    weir__backend_free(be, law);
     batch_free(be, x);
-    weir_backend_close(be);
+    weir__backend_close(be);
 }
 
 Test(cuda_accept, bad_arguments_are_refused) {
@@ -389,5 +389,5 @@ Test(cuda_accept, bad_arguments_are_refused) {
     cr_expect_eq(be->op.emit(be, &e), WEIR_EINVAL);
     weir_gate_args g = {NULL, 0, 0};
     cr_expect_eq(be->op.gate(be, &g), WEIR_EINVAL);
-    weir_backend_close(be);
+    weir__backend_close(be);
 }

@@ -16,8 +16,8 @@ static const weir_dtype DTYPES[2] = {WEIR_DTYPE_F32, WEIR_DTYPE_BF16};
 static weir_backend *open_for(const att_case *c, int64_t n_row) {
     weir_backend *be = device_open();
     const int64_t keys = (c->max_key + WEIR_PAGE - 1) / WEIR_PAGE * WEIR_PAGE;
-    const size_t floats = weir_attention_cuda_scratch_floats(n_row, c->n_head, c->head_dim, keys, c->window);
-    cr_assert_eq(weir_backend_reserve(be, floats), WEIR_OK);
+    const size_t floats = weir__attention_cuda_scratch_floats(n_row, c->n_head, c->head_dim, keys, c->window);
+    cr_assert_eq(weir__backend_reserve(be, floats), WEIR_OK);
     return be;
 }
 
@@ -43,7 +43,7 @@ static void check_case(const att_case *c, const int32_t *n_key, int32_t group, u
     att_check(cache, &r, false, what);
     att_rows_free(&r);
     att_cache_free(cache);
-    weir_backend_close(be);
+    weir__backend_close(be);
 }
 
 /* Lengths at the edges of pages and splits; every path of head_dim; grouped heads. */
@@ -109,7 +109,7 @@ Test(cuda_attention, cross_attention_is_within_its_bound) {
     att_check(cache, &r, false, "cross");
     att_rows_free(&r);
     att_cache_free(cache);
-    weir_backend_close(be);
+    weir__backend_close(be);
 }
 
 /* Pages before a window are somebody else's by now, pages behind a length are nobody's: neither is looked
@@ -133,7 +133,7 @@ Test(cuda_attention, pages_outside_a_window_are_never_used) {
         att_check(cache, &r, c.dtype == WEIR_DTYPE_BF16, "released, prefill");
         att_rows_free(&r);
         att_cache_free(cache);
-        weir_backend_close(be);
+        weir__backend_close(be);
     }
 }
 
@@ -164,7 +164,7 @@ Test(cuda_attention, scattered_rows_of_a_group_are_within_their_bound) {
         guarded_free(want), guarded_free(o);
         att_rows_free(&r);
         att_cache_free(cache);
-        weir_backend_close(be);
+        weir__backend_close(be);
     }
 }
 
@@ -176,7 +176,7 @@ static void overwrite(att_cache *cache, int32_t position, const float *kv) {
     int32_t *slot = device_put(be, &zero, sizeof zero), *pos = device_put(be, &position, sizeof position);
     weir_kv_append a = {&cache->view, row, row, cache->c.head_dim, slot, pos, 1, ATT_LAYER};
     cr_assert_eq(be->op.kv_append(be, &a), WEIR_OK);
-    weir_backend_free(be, row), weir_backend_free(be, slot), weir_backend_free(be, pos);
+    weir__backend_free(be, row), weir__backend_free(be, slot), weir__backend_free(be, pos);
 }
 
 /* Keys and values of a later row's position are infinite, or so large that its score would be everybody's
@@ -206,7 +206,7 @@ Test(cuda_attention, a_broken_companion_keeps_it_to_itself) {
         for (int d = 0; d < c.head_dim; d++) cr_assert(isnan(o[5 * c.head_dim + d]), "its own row is broken");
         att_rows_free(&r);
         att_cache_free(cache);
-        weir_backend_close(be);
+        weir__backend_close(be);
     }
 }
 
@@ -235,7 +235,7 @@ Test(cuda_attention, values_before_a_window_are_not_weighed) {
         cr_assert(isnan(o[0]) && isnan(o[2 * 16]), "rows that see it");
         att_rows_free(&r);
         att_cache_free(cache);
-        weir_backend_close(be);
+        weir__backend_close(be);
     }
 }
 
@@ -276,7 +276,7 @@ Test(cuda_attention, a_row_has_the_same_bits_in_any_company) {
         guarded_free(want), guarded_free(o);
         att_rows_free(&r);
         att_cache_free(cache);
-        weir_backend_close(be);
+        weir__backend_close(be);
     }
 }
 
@@ -295,20 +295,20 @@ Test(cuda_attention, grid_and_scratch_change_no_bit) {
         const bool little = i == 1 || i == 2;
         weir_backend *be = open_for(&c, little ? 2 : 6);
         const size_t scratch = be->scratch_floats;
-        if (little) be->scratch_floats = weir_attention_cuda_scratch_floats(3 - i, 2, 8, 448, 0);
+        if (little) be->scratch_floats = weir__attention_cuda_scratch_floats(3 - i, 2, 8, 448, 0);
         att_cache *cache = att_cache_new(be, &c, n_key, &same);
         att_rows r = group_rows(cache, 2, &same);
         att_run(cache, &r, 0, 6, i == 0 ? want : o);
         if (i > 0) assert_same(o, want, 6 * 16, what[i]);
         if (i == 2) {
-            be->scratch_floats = weir_attention_cuda_scratch_floats(1, 2, 8, 448, 0) - 1;
+            be->scratch_floats = weir__attention_cuda_scratch_floats(1, 2, 8, 448, 0) - 1;
             cr_assert_eq(att_try(cache, &r, 0, 6, o), WEIR_ENOMEM);
             c.window = 1000; /* another grid */
         }
         be->scratch_floats = scratch;
         att_rows_free(&r);
         att_cache_free(cache);
-        weir_backend_close(be);
+        weir__backend_close(be);
     }
 }
 
@@ -336,7 +336,7 @@ Test(cuda_attention, dead_rows_are_zeros) {
         att_check(cache, &r, i % 2, "dead prompt");
         att_rows_free(&r);
         att_cache_free(cache);
-        weir_backend_close(be);
+        weir__backend_close(be);
     }
 }
 
@@ -370,7 +370,7 @@ Test(cuda_attention, prompts_are_within_their_bound) {
         att_check(cache, &r, c.dtype == WEIR_DTYPE_BF16 && c.head_dim % 16 == 0 && c.head_dim <= 128, what);
         att_rows_free(&r);
         att_cache_free(cache);
-        weir_backend_close(be);
+        weir__backend_close(be);
     }
 }
 
@@ -403,7 +403,7 @@ static void same_bits_in_any_chunk(int32_t window) {
     }
     att_rows_free(&r);
     att_cache_free(cache);
-    weir_backend_close(be);
+    weir__backend_close(be);
 }
 
 Test(cuda_attention, a_row_of_a_prompt_has_the_same_bits_in_any_chunk) {
@@ -427,14 +427,14 @@ Test(cuda_attention, far_apart_scores_pick_one_value) {
         att_cache *cache = att_cache_new(be, &c, &n_key, &rng);
         for (int32_t t = 0; t < 300; t++)
             cache->bias[t - 299 + 320] = t == best ? 5000.0f : -5000.0f * (float)(1 + t % 3);
-        cr_assert_eq(weir_backend_upload(be, cache->device_bias, cache->bias, 321 * sizeof(float)), WEIR_OK);
+        cr_assert_eq(weir__backend_upload(be, cache->device_bias, cache->bias, 321 * sizeof(float)), WEIR_OK);
         att_rows r = group_rows(cache, 1, &rng);
         float o[16];
         att_run(cache, &r, 0, 1, o);
         for (int d = 0; d < 16; d++) cr_assert_eq(o[d], cache->v[best * 16 + d], "best %d", best);
         att_rows_free(&r);
         att_cache_free(cache);
-        weir_backend_close(be);
+        weir__backend_close(be);
     }
 }
 
@@ -465,5 +465,5 @@ Test(cuda_attention, refuses_what_its_contract_refuses) {
     cr_assert_eq(be->op.attention(be, &a), WEIR_EINVAL);
     kv.dtype = WEIR_DTYPE_F32, kv.head_dim = 257;
     cr_assert_eq(be->op.attention(be, &a), WEIR_ENOTSUP);
-    weir_backend_close(be);
+    weir__backend_close(be);
 }

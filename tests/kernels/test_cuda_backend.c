@@ -43,24 +43,24 @@ Test(cuda_backend, an_open_device_says_what_it_is_and_has_every_op) {
 #define HAS_OP(op_name, args) cr_assert_not_null(be->op.op_name, "no " #op_name);
     WEIR_OP_MAP(HAS_OP)
 #undef HAS_OP
-    weir_backend_close(be);
+    weir__backend_close(be);
 }
 
 Test(cuda_backend, a_device_that_is_not_there_is_refused_with_the_number_of_those_that_are) {
-    weir_backend_close(device_open()); /* skips where there is none */
-    const int n = weir_backend_cuda_count(NULL);
+    weir__backend_close(device_open()); /* skips where there is none */
+    const int n = weir__backend_cuda_count(NULL);
     cr_assert_geq(n, 1);
     const int absent[] = {-1, 1000};
     for (size_t i = 0; i < sizeof absent / sizeof absent[0]; i++) {
         weir_backend *be = NULL;
         weir_err err;
-        cr_assert_eq(weir_backend_cuda_open(&be, absent[i], &err), WEIR_EINVAL);
+        cr_assert_eq(weir__backend_cuda_open(&be, absent[i], &err), WEIR_EINVAL);
         char want[64];
         snprintf(want, sizeof want, "cuda:%d: this machine has ", absent[i]);
         cr_assert(strstr(err.text, want), "%s", err.text);
         cr_assert_null(be);
     }
-    cr_assert_eq(weir_backend_cuda_open(NULL, 0, NULL), WEIR_EINVAL);
+    cr_assert_eq(weir__backend_cuda_open(NULL, 0, NULL), WEIR_EINVAL);
 }
 
 /* The source is overwritten at once; the largest size goes round the ring of staging memory more than
@@ -72,57 +72,57 @@ Test(cuda_backend, what_was_uploaded_comes_back_whatever_becomes_of_the_source) 
     unsigned char *host = weir_alloc(most, 1);
     for (size_t s = 0; s < sizeof sizes / sizeof sizes[0]; s++) {
         const size_t n = sizes[s];
-        unsigned char *p = weir_backend_alloc(be, n);
+        unsigned char *p = weir__backend_alloc(be, n);
         cr_assert_not_null(p);
         cr_assert_eq((uintptr_t)p % 256, 0);
         fill(host, n, (unsigned)s);
-        expect(be, weir_backend_upload(be, p, host, n));
+        expect(be, weir__backend_upload(be, p, host, n));
         memset(host, 0xee, most);
-        expect(be, weir_backend_download(be, host, p, n));
+        expect(be, weir__backend_download(be, host, p, n));
         cr_assert_eq(first_wrong(host, n, (unsigned)s), n, "%zu bytes", n);
-        weir_backend_free(be, p);
+        weir__backend_free(be, p);
     }
-    weir_backend_free(be, NULL);
+    weir__backend_free(be, NULL);
     weir_free(host);
-    weir_backend_close(be);
+    weir__backend_close(be);
 }
 
 Test(cuda_backend, uploads_of_a_few_bytes_keep_their_order) {
     weir_backend *be = device_open();
     enum { N = 3000, LEN = 3 * 1000 }; /* 9 MB through parts of 2 MiB */
-    unsigned char *p = weir_backend_alloc(be, LEN), got[LEN], small[LEN];
+    unsigned char *p = weir__backend_alloc(be, LEN), got[LEN], small[LEN];
     for (unsigned i = 0; i < N; i++) {
         fill(small, LEN, i);
-        expect(be, weir_backend_upload(be, p, small, LEN));
+        expect(be, weir__backend_upload(be, p, small, LEN));
     }
-    expect(be, weir_backend_download(be, got, p, LEN));
+    expect(be, weir__backend_download(be, got, p, LEN));
     cr_assert_eq(first_wrong(got, LEN, N - 1), LEN);
-    weir_backend_free(be, p);
-    weir_backend_close(be);
+    weir__backend_free(be, p);
+    weir__backend_close(be);
 }
 
 Test(cuda_backend, copies_and_zeros_touch_their_bytes_only) {
     weir_backend *be = device_open();
     enum { N = 1000 };
     unsigned char host[N];
-    unsigned char *a = weir_backend_alloc(be, N), *b = weir_backend_alloc(be, N);
+    unsigned char *a = weir__backend_alloc(be, N), *b = weir__backend_alloc(be, N);
     fill(host, N, 7);
-    expect(be, weir_backend_upload(be, a, host, N));
-    expect(be, weir_backend_upload(be, b, host, N));
-    expect(be, weir_backend_zero(be, b + 10, 33));
-    expect(be, weir_backend_zero(be, b, 0));
+    expect(be, weir__backend_upload(be, a, host, N));
+    expect(be, weir__backend_upload(be, b, host, N));
+    expect(be, weir__backend_zero(be, b + 10, 33));
+    expect(be, weir__backend_zero(be, b, 0));
     expect(be, be->queue->copy(be, b + 500, a, 100));
     expect(be, be->queue->copy(be, b, a, 0));
-    expect(be, weir_backend_download(be, host, b, N));
+    expect(be, weir__backend_download(be, host, b, N));
     for (size_t i = 0; i < N; i++) {
         const unsigned char want = i >= 10 && i < 43     ? 0
                                    : i >= 500 && i < 600 ? pattern(i - 500, 7)
                                                          : pattern(i, 7);
         cr_assert_eq(host[i], want, "byte %zu", i);
     }
-    weir_backend_free(be, a);
-    weir_backend_free(be, b);
-    weir_backend_close(be);
+    weir__backend_free(be, a);
+    weir__backend_free(be, b);
+    weir__backend_close(be);
 }
 
 Test(cuda_backend, mapped_memory_starts_as_zeros_and_shows_what_the_device_wrote) {
@@ -132,35 +132,35 @@ Test(cuda_backend, mapped_memory_starts_as_zeros_and_shows_what_the_device_wrote
     unsigned char *mapped = be->queue->alloc_mapped(be, N, &seen), host[N];
     cr_assert(mapped && seen);
     for (size_t i = 0; i < N; i++) cr_assert_eq(mapped[i], 0, "byte %zu", i);
-    unsigned char *a = weir_backend_alloc(be, N);
+    unsigned char *a = weir__backend_alloc(be, N);
     fill(host, N, 3);
-    expect(be, weir_backend_upload(be, a, host, N));
+    expect(be, weir__backend_upload(be, a, host, N));
     expect(be, be->queue->copy(be, seen, a, N));
     expect(be, be->queue->wait(be));
     cr_assert_eq(first_wrong(mapped, N, 3), N);
-    weir_backend_free(be, a);
+    weir__backend_free(be, a);
     be->queue->free_mapped(be, mapped);
     be->queue->free_mapped(be, NULL);
-    weir_backend_close(be);
+    weir__backend_close(be);
 }
 
 Test(cuda_backend, memory_that_is_not_there_is_refused_and_nothing_breaks) {
     weir_backend *be = device_open();
-    cr_assert_null(weir_backend_alloc(be, (size_t)1 << 50));
+    cr_assert_null(weir__backend_alloc(be, (size_t)1 << 50));
     const size_t before = be->scratch_floats;
-    cr_assert_eq(weir_backend_reserve(be, (size_t)1 << 48), WEIR_EDEVMEM);
-    cr_assert_eq(weir_backend_reserve(be, SIZE_MAX / 4 + 2), WEIR_EDEVMEM,
+    cr_assert_eq(weir__backend_reserve(be, (size_t)1 << 48), WEIR_EDEVMEM);
+    cr_assert_eq(weir__backend_reserve(be, SIZE_MAX / 4 + 2), WEIR_EDEVMEM,
                  "4 bytes, were the product to wrap");
     cr_assert_eq(be->scratch_floats, before);
     cr_assert_str_empty(be->err.text);
-    expect(be, weir_backend_zero(be, be->scratch, 64));
-    expect(be, weir_backend_reserve(be, 1));
+    expect(be, weir__backend_zero(be, be->scratch, 64));
+    expect(be, weir__backend_reserve(be, 1));
     cr_assert_eq(be->scratch_floats, before);
-    expect(be, weir_backend_reserve(be, before + 1000));
+    expect(be, weir__backend_reserve(be, before + 1000));
     cr_assert_geq(be->scratch_floats, before + 1000);
-    expect(be, weir_backend_zero(be, be->scratch, be->scratch_floats * sizeof(float)));
+    expect(be, weir__backend_zero(be, be->scratch, be->scratch_floats * sizeof(float)));
     expect(be, be->queue->wait(be));
-    weir_backend_close(be);
+    weir__backend_close(be);
 }
 
 Test(cuda_backend, the_queue_is_idle_once_it_was_waited_for_and_marks_tell_the_time) {
@@ -170,7 +170,7 @@ Test(cuda_backend, the_queue_is_idle_once_it_was_waited_for_and_marks_tell_the_t
     cr_assert_eq(be->queue->elapsed(be, 0, 1, &seconds), WEIR_EINVAL, "nothing was marked yet");
     expect(be, be->queue->stamp(be, 0));
     cr_assert_eq(be->queue->elapsed(be, 0, 1, &seconds), WEIR_EINVAL, "mark 1 was never set");
-    expect(be, weir_backend_zero(be, be->scratch, 4096));
+    expect(be, weir__backend_zero(be, be->scratch, 4096));
     expect(be, be->queue->stamp(be, WEIR_STAMPS - 1));
     expect(be, be->queue->elapsed(be, 0, WEIR_STAMPS - 1, &seconds));
     cr_assert(seconds >= 0.0 && seconds < 600.0, "%g s", seconds);
@@ -184,7 +184,7 @@ Test(cuda_backend, the_queue_is_idle_once_it_was_waited_for_and_marks_tell_the_t
     expect(be, be->queue->wait(be));
     expect(be, be->queue->poll(be, &busy));
     cr_assert_not(busy);
-    weir_backend_close(be);
+    weir__backend_close(be);
 }
 
 /* ---- recordings ---------------------------------------------------------------------------------------- */
@@ -202,7 +202,7 @@ typedef struct splice {
 static weir_status splice_body(void *ctx) {
     splice *s = ctx;
     WEIR_TRY(s->be->queue->copy(s->be, s->dst, s->src, s->n));
-    WEIR_TRY(weir_backend_zero(s->be, s->dst + 4, 4));
+    WEIR_TRY(weir__backend_zero(s->be, s->dst + 4, 4));
     return s->end;
 }
 
@@ -210,31 +210,31 @@ Test(cuda_backend, a_recording_runs_when_it_is_replayed_and_as_often) {
     weir_backend *be = device_open();
     enum { N = 300 };
     unsigned char host[N];
-    splice s = {.be = be, .dst = weir_backend_alloc(be, N), .src = weir_backend_alloc(be, N), .n = N};
-    expect(be, weir_backend_zero(be, s.dst, N));
+    splice s = {.be = be, .dst = weir__backend_alloc(be, N), .src = weir__backend_alloc(be, N), .n = N};
+    expect(be, weir__backend_zero(be, s.dst, N));
     weir_graph *g = NULL;
     expect(be, be->queue->record(be, splice_body, &s, false, &g));
-    expect(be, weir_backend_download(be, host, s.dst, N));
+    expect(be, weir__backend_download(be, host, s.dst, N));
     for (size_t i = 0; i < N; i++) cr_assert_eq(host[i], 0, "byte %zu was written while recording", i);
     for (unsigned turn = 1; turn <= 3; turn++) {
         fill(host, N, turn);
-        expect(be, weir_backend_upload(be, s.src, host, N));
+        expect(be, weir__backend_upload(be, s.src, host, N));
         expect(be, be->queue->replay(be, g));
-        expect(be, weir_backend_download(be, host, s.dst, N));
+        expect(be, weir__backend_download(be, host, s.dst, N));
         for (size_t i = 0; i < N; i++) {
             cr_assert_eq(host[i], i >= 4 && i < 8 ? 0 : pattern(i, turn), "turn %u byte %zu", turn, i);
         }
     }
     be->queue->graph_free(be, g);
     be->queue->graph_free(be, NULL);
-    weir_backend_free(be, s.dst);
-    weir_backend_free(be, s.src);
-    weir_backend_close(be);
+    weir__backend_free(be, s.dst);
+    weir__backend_free(be, s.src);
+    weir__backend_close(be);
 }
 
 Test(cuda_backend, a_recording_whose_body_fails_is_dropped_and_the_next_one_works) {
     weir_backend *be = device_open();
-    splice s = {.be = be, .dst = weir_backend_alloc(be, 64), .src = weir_backend_alloc(be, 64), .n = 64};
+    splice s = {.be = be, .dst = weir__backend_alloc(be, 64), .src = weir__backend_alloc(be, 64), .n = 64};
     weir_graph *g = NULL;
     for (int looped = 0; looped < 2; looped++) {
         s.end = WEIR_EMISMATCH;
@@ -250,9 +250,9 @@ Test(cuda_backend, a_recording_whose_body_fails_is_dropped_and_the_next_one_work
     expect(be, be->queue->replay(be, g));
     expect(be, be->queue->wait(be));
     be->queue->graph_free(be, g);
-    weir_backend_free(be, s.dst);
-    weir_backend_free(be, s.src);
-    weir_backend_close(be);
+    weir__backend_free(be, s.dst);
+    weir__backend_free(be, s.src);
+    weir__backend_close(be);
 }
 
 /* Whatever cannot be part of a graph. */
@@ -273,10 +273,10 @@ static weir_status forbidden_body(void *ctx) {
 
 Test(cuda_backend, what_cannot_be_recorded_is_refused_and_leaves_the_recording_whole) {
     weir_backend *be = device_open();
-    splice s = {.be = be, .dst = weir_backend_alloc(be, 64), .src = weir_backend_alloc(be, 64), .n = 64};
+    splice s = {.be = be, .dst = weir__backend_alloc(be, 64), .src = weir__backend_alloc(be, 64), .n = 64};
     unsigned char host[64];
     fill(host, 64, 5);
-    expect(be, weir_backend_upload(be, s.src, host, 64));
+    expect(be, weir__backend_upload(be, s.src, host, 64));
     s.no_memory = s.dst;
     weir_graph *g = NULL;
     expect(be, be->queue->record(be, forbidden_body, &s, false, &g));
@@ -285,15 +285,15 @@ Test(cuda_backend, what_cannot_be_recorded_is_refused_and_leaves_the_recording_w
     }
     cr_assert_null(s.no_memory);
     expect(be, be->queue->replay(be, g));
-    expect(be, weir_backend_download(be, host, s.dst, 64));
+    expect(be, weir__backend_download(be, host, s.dst, 64));
     cr_assert_eq(host[0], pattern(0, 5));
-    cr_assert_eq(weir_backend_reserve(be, be->scratch_floats + 1), WEIR_EINVAL,
+    cr_assert_eq(weir__backend_reserve(be, be->scratch_floats + 1), WEIR_EINVAL,
                  "a graph may hold the scratch");
     be->queue->graph_free(be, g);
-    expect(be, weir_backend_reserve(be, be->scratch_floats + 1));
-    weir_backend_free(be, s.dst);
-    weir_backend_free(be, s.src);
-    weir_backend_close(be);
+    expect(be, weir__backend_reserve(be, be->scratch_floats + 1));
+    weir__backend_free(be, s.dst);
+    weir__backend_free(be, s.src);
+    weir__backend_close(be);
 }
 
 /* ---- loops --------------------------------------------------------------------------------------------- */
@@ -328,11 +328,11 @@ static weir_seat greedy_seat(int limit) {
 }
 
 static bucket *alone_new(weir_backend *be) {
-    expect(be, weir_backend_reserve(be, (size_t)weir_accept_cuda_scratch_floats(V)));
+    expect(be, weir__backend_reserve(be, (size_t)weir__accept_cuda_scratch_floats(V)));
     bucket *b = bucket_new(be, 1, 0, false, V, V);
     float logits[V] = {0};
     logits[ARGMAX] = 3.0f;
-    expect(be, weir_backend_upload(be, b->l.p_logits, logits, sizeof logits));
+    expect(be, weir__backend_upload(be, b->l.p_logits, logits, sizeof logits));
     return b;
 }
 
@@ -367,7 +367,7 @@ Test(cuda_backend, a_loop_runs_until_its_last_block_says_so_at_every_replay) {
     expect(be, be->queue->wait(be));
     cr_assert_eq(((weir_loop_flags *)b->mapped_flags)->done, 1);
     bucket_free(b);
-    weir_backend_close(be);
+    weir__backend_close(be);
 }
 
 Test(cuda_backend, several_loops_are_recorded_before_any_of_them_runs) {
@@ -381,5 +381,5 @@ Test(cuda_backend, several_loops_are_recorded_before_any_of_them_runs) {
         be->queue->graph_free(be, g[i]);
         bucket_free(b[i]);
     }
-    weir_backend_close(be);
+    weir__backend_close(be);
 }

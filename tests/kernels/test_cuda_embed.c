@@ -14,15 +14,15 @@ static void check_embed(weir_backend *be, weir_backend *cpu, weir_dtype dtype, w
                         int64_t k, uint64_t *rng) {
     matrix m = matrix_new(dtype, n, k, 1.0f, rng);
     weir_weight there, here;
-    cr_assert_eq(weir_weight_pack(be, &m.file, 1, false, use, &there), WEIR_OK);
-    cr_assert_eq(weir_weight_pack(cpu, &m.file, 1, false, use, &here), WEIR_OK);
+    cr_assert_eq(weir__weight_pack(be, &m.file, 1, false, use, &there), WEIR_OK);
+    cr_assert_eq(weir__weight_pack(cpu, &m.file, 1, false, use, &here), WEIR_OK);
     int32_t token[ROWS];
     for (int i = 0; i < ROWS; i++) token[i] = (int32_t)(rng_u64(rng) % (uint64_t)n);
     token[0] = (int32_t)n - 1;
     const size_t total = (size_t)(ROWS * k);
     float *want = guarded_new(total), *got = guarded_new(total);
     weir_embed a = {.x = want, .table = &here, .token = token, .n_row = ROWS, .scale = 1.75f};
-    cr_assert_eq(weir_embed_cpu(cpu, &a), WEIR_OK);
+    cr_assert_eq(weir__embed_cpu(cpu, &a), WEIR_OK);
     /* Tokens that are none give rows of zeros on a device. */
     token[4] = -1, token[5] = (int32_t)n, token[6] = INT32_MIN;
     for (int64_t i = 0; i < 3 * k; i++) want[4 * k + i] = 0.0f;
@@ -32,9 +32,9 @@ static void check_embed(weir_backend *be, weir_backend *cpu, weir_dtype dtype, w
     cr_assert_eq(be->op.embed(be, &a), WEIR_OK);
     device_get(be, got, x_there, total * sizeof(float));
     assert_same(got, want, total, "embedding");
-    weir_backend_free(be, token_there), weir_backend_free(be, x_there);
+    weir__backend_free(be, token_there), weir__backend_free(be, x_there);
     guarded_free(want), guarded_free(got);
-    weir_weight_free(be, &there), weir_weight_free(cpu, &here);
+    weir__weight_free(be, &there), weir__weight_free(cpu, &here);
     matrix_free(&m);
 }
 
@@ -47,7 +47,7 @@ Test(cuda_embed, rows_of_every_layout_have_the_bits_of_the_cpu) {
             check_embed(be, cpu, (weir_dtype)(d % 3), (weir_use)(d / 3), edge[i / 6], edge[i % 6], &rng);
         }
     }
-    weir_backend_close(be), weir_backend_close(cpu);
+    weir__backend_close(be), weir__backend_close(cpu);
 }
 
 Test(cuda_embed, rows_of_blocks_have_the_bits_of_the_cpu) {
@@ -59,7 +59,7 @@ Test(cuda_embed, rows_of_blocks_have_the_bits_of_the_cpu) {
             check_embed(be, cpu, (weir_dtype)t, (weir_use)(i % 2), 10 * i + 7, k, &rng);
         }
     }
-    weir_backend_close(be), weir_backend_close(cpu);
+    weir__backend_close(be), weir__backend_close(cpu);
 }
 
 Test(cuda_embed, refuses_what_its_contract_refuses) {
@@ -67,8 +67,8 @@ Test(cuda_embed, refuses_what_its_contract_refuses) {
     static const float file[16];
     const weir_tensor t[2] = {{file, WEIR_DTYPE_F32, 4, 4}, {file, WEIR_DTYPE_F32, 4, 4}};
     weir_weight w, gated;
-    cr_assert_eq(weir_weight_pack(be, t, 1, false, WEIR_USE_ROWS, &w), WEIR_OK);
-    cr_assert_eq(weir_weight_pack(be, t, 2, true, WEIR_USE_ROWS, &gated), WEIR_OK);
+    cr_assert_eq(weir__weight_pack(be, t, 1, false, WEIR_USE_ROWS, &w), WEIR_OK);
+    cr_assert_eq(weir__weight_pack(be, t, 2, true, WEIR_USE_ROWS, &gated), WEIR_OK);
     weir_weight panels = w;
     panels.layout = WEIR_LAYOUT_PANEL;
     float *x = device_put(be, file, sizeof file);
@@ -79,9 +79,9 @@ Test(cuda_embed, refuses_what_its_contract_refuses) {
     for (int i = 0; i < 5; i++) cr_assert_eq(be->op.embed(be, &bad[i]), WEIR_EINVAL, "case %d", i);
     bad[5].n_row = 0;
     cr_assert_eq(be->op.embed(be, &bad[5]), WEIR_OK);
-    weir_backend_free(be, x);
-    weir_weight_free(be, &w), weir_weight_free(be, &gated);
-    weir_backend_close(be);
+    weir__backend_free(be, x);
+    weir__weight_free(be, &w), weir__weight_free(be, &gated);
+    weir__backend_close(be);
 }
 
 /* --- RMSNorm --------------------------------------------------------------------------------- */
@@ -123,9 +123,9 @@ static void check_norm(weir_backend *be, int64_t dim, int64_t n_row, bool in_pla
     device_get(be, alone, sum_there, (size_t)dim * sizeof *x);
     assert_same(alone, got + (n_row - 1) * dim, (size_t)dim, "a row alone");
 
-    weir_backend_free(be, x_there), weir_backend_free(be, w_there), weir_backend_free(be, one_there);
-    if (!in_place) weir_backend_free(be, y_there);
-    if (add) weir_backend_free(be, sum_there);
+    weir__backend_free(be, x_there), weir__backend_free(be, w_there), weir__backend_free(be, one_there);
+    if (!in_place) weir__backend_free(be, y_there);
+    if (add) weir__backend_free(be, sum_there);
     free(want), free(bound);
     guarded_free(x), guarded_free(y), guarded_free(w), guarded_free(got), guarded_free(alone);
 }
@@ -148,6 +148,6 @@ Test(cuda_embed, norms_are_within_their_bound_and_alone_the_same) {
     cr_assert_eq(be->op.rmsnorm(be, &a), WEIR_EINVAL);
     a.dim = 1, a.n_row = 0;
     cr_assert_eq(be->op.rmsnorm(be, &a), WEIR_OK);
-    weir_backend_free(be, x_there), weir_backend_free(be, w_there);
-    weir_backend_close(be);
+    weir__backend_free(be, x_there), weir__backend_free(be, w_there);
+    weir__backend_close(be);
 }

@@ -11,7 +11,7 @@
 static weir_backend *open_or_fail(void) {
     weir_backend *be = NULL;
     weir_err err = {{0}};
-    cr_assert_eq(weir_backend_cuda_open(&be, 0, &err), WEIR_OK, "%s", err.text);
+    cr_assert_eq(weir__backend_cuda_open(&be, 0, &err), WEIR_OK, "%s", err.text);
     return be;
 }
 
@@ -25,9 +25,9 @@ Test(cuda_failures, opening_and_closing_leaves_nothing) {
     weir_backend *be = open_or_fail();
     void *seen, *mapped = be->queue->alloc_mapped(be, 100, &seen);
     cr_assert_eq(be->queue->stamp(be, 3), WEIR_OK);
-    cr_assert_eq(weir_backend_reserve(be, be->scratch_floats + 1), WEIR_OK);
+    cr_assert_eq(weir__backend_reserve(be, be->scratch_floats + 1), WEIR_OK);
     be->queue->free_mapped(be, mapped);
-    weir_backend_close(be);
+    weir__backend_close(be);
     expect_nothing_left("close", 0);
     cr_assert_eq(alloc_live(), 0);
     alloc_uninstall();
@@ -52,8 +52,8 @@ Test(cuda_failures, every_allocation_of_opening_may_fail_and_nothing_stays_behin
             set_failure(kind, n);
             weir_backend *be = NULL;
             weir_err err = {{0}};
-            const weir_status s = weir_backend_cuda_open(&be, 0, &err);
-            weir_backend_close(be);
+            const weir_status s = weir__backend_cuda_open(&be, 0, &err);
+            weir__backend_close(be);
             set_failure(kind, 0);
             expect_nothing_left("allocation", n);
             cr_assert_eq(alloc_live(), 0, "kind %d allocation %ld: %ld left", kind, n, alloc_live());
@@ -80,40 +80,40 @@ Test(cuda_failures, a_machine_without_a_device_is_told_in_one_line) {
         runner_devices(cases[i].devices);
         runner_compute_capability(cases[i].cc);
         weir_err err = {{0}};
-        cr_assert_eq(weir_backend_cuda_count(&err), 0);
+        cr_assert_eq(weir__backend_cuda_count(&err), 0);
         cr_assert(strstr(err.text, cases[i].why), "%s", err.text);
         weir_backend *be = NULL;
-        cr_assert_eq(weir_backend_cuda_open(&be, 0, &err), WEIR_ENOTSUP);
+        cr_assert_eq(weir__backend_cuda_open(&be, 0, &err), WEIR_ENOTSUP);
         cr_assert(strncmp(err.text, "device cuda:0: ", 15) == 0 && strstr(err.text, cases[i].why), "%s",
                   err.text);
         cr_assert_null(strchr(err.text, '\n'));
         cr_assert_null(be);
-        cr_assert_eq(weir_backend_cuda_count(NULL), 0);
+        cr_assert_eq(weir__backend_cuda_count(NULL), 0);
     }
     expect_nothing_left("refusal", 0);
 }
 
 Test(cuda_failures, devices_are_counted_from_zero) {
     runner_devices(3);
-    cr_assert_eq(weir_backend_cuda_count(NULL), 3);
+    cr_assert_eq(weir__backend_cuda_count(NULL), 3);
     weir_backend *be = NULL;
     weir_err err;
-    cr_assert_eq(weir_backend_cuda_open(&be, 3, &err), WEIR_EINVAL);
+    cr_assert_eq(weir__backend_cuda_open(&be, 3, &err), WEIR_EINVAL);
     cr_assert_str_eq(err.text, "device cuda:3: this machine has 3, counted from 0");
-    cr_assert_eq(weir_backend_cuda_open(&be, 2, &err), WEIR_OK, "%s", err.text);
+    cr_assert_eq(weir__backend_cuda_open(&be, 2, &err), WEIR_OK, "%s", err.text);
     cr_assert_str_eq(be->name, "cuda:2");
-    weir_backend_close(be);
+    weir__backend_close(be);
 }
 
 Test(cuda_failures, without_cublaslt_the_backend_opens_and_says_so) {
     runner_blaslt(1);
     weir_backend *be = open_or_fail();
     cr_assert_null(strstr(be->about, "cublasLt"), "%s", be->about);
-    weir_backend_close(be);
+    weir__backend_close(be);
     runner_blaslt(0);
     be = open_or_fail();
     cr_assert(strstr(be->about, "libcublasLt.so.13") && strstr(be->about, "own products"), "%s", be->about);
-    weir_backend_close(be);
+    weir__backend_close(be);
     expect_nothing_left("close", 0);
 }
 
@@ -126,11 +126,11 @@ typedef struct norm {
 
 static norm norm_new(void) {
     norm n = {.be = open_or_fail()};
-    n.x = weir_backend_alloc(n.be, 64 * sizeof(float));
-    n.w = weir_backend_alloc(n.be, 32 * sizeof(float));
+    n.x = weir__backend_alloc(n.be, 64 * sizeof(float));
+    n.w = weir__backend_alloc(n.be, 32 * sizeof(float));
     cr_assert(n.x && n.w);
-    cr_assert_eq(weir_backend_zero(n.be, n.x, 64 * sizeof(float)), WEIR_OK);
-    cr_assert_eq(weir_backend_zero(n.be, n.w, 32 * sizeof(float)), WEIR_OK);
+    cr_assert_eq(weir__backend_zero(n.be, n.x, 64 * sizeof(float)), WEIR_OK);
+    cr_assert_eq(weir__backend_zero(n.be, n.w, 32 * sizeof(float)), WEIR_OK);
     return n;
 }
 
@@ -141,9 +141,9 @@ static weir_status norm_run(void *ctx) {
 }
 
 static void norm_free(norm *n) {
-    weir_backend_free(n->be, n->x);
-    weir_backend_free(n->be, n->w);
-    weir_backend_close(n->be);
+    weir__backend_free(n->be, n->x);
+    weir__backend_free(n->be, n->w);
+    weir__backend_close(n->be);
 }
 
 /* Every call of a broken backend, none of which may reach the device. */
@@ -172,11 +172,11 @@ static void expect_all_refused(norm *n, weir_graph *g) {
     cr_assert_null(q->alloc(be, 4));
     cr_assert_null(q->alloc_mapped(be, 4, &seen));
     cr_assert_null(other);
-    weir_backend_free(be, host); /* fails on top of it */
+    weir__backend_free(be, host); /* fails on top of it */
     cr_assert_eq(runner_api_count("cudaLaunchKernelExC") + runner_api_count("cudaMemcpyAsync"), 0);
     cr_assert_str_eq(be->err.text, text, "the first failure stays");
     weir_err err;
-    cr_assert_eq(weir_backend_failure(be, &err), WEIR_ECUDA);
+    cr_assert_eq(weir__backend_failure(be, &err), WEIR_ECUDA);
     cr_assert_str_eq(err.text, text);
 }
 
@@ -210,7 +210,7 @@ Test(cuda_failures, a_failure_met_at_the_next_op_says_before_which) {
 Test(cuda_failures, a_call_that_cuda_refuses_ends_the_backend_too) {
     norm n = norm_new();
     float host[4];
-    cr_assert_eq(weir_backend_zero(n.be, host, sizeof host), WEIR_ECUDA);
+    cr_assert_eq(weir__backend_zero(n.be, host, sizeof host), WEIR_ECUDA);
     cr_assert_str_eq(n.be->err.text, "cuda:0: zero of 16 bytes: invalid argument");
     expect_all_refused(&n, NULL);
     norm_free(&n);
@@ -220,8 +220,8 @@ Test(cuda_failures, a_call_that_cuda_refuses_ends_the_backend_too) {
 Test(cuda_failures, a_lack_of_memory_is_forgotten_once_it_was_answered) {
     norm n = norm_new();
     runner_fail_malloc(1);
-    cr_assert_null(weir_backend_alloc(n.be, 4));
-    cr_assert_eq(weir_backend_reserve(n.be, n.be->scratch_floats + 1), WEIR_EDEVMEM);
+    cr_assert_null(weir__backend_alloc(n.be, 4));
+    cr_assert_eq(weir__backend_reserve(n.be, n.be->scratch_floats + 1), WEIR_EDEVMEM);
     runner_fail_malloc(0);
     runner_fail_host_alloc(1);
     void *seen = &n;
@@ -304,10 +304,10 @@ Test(cuda_failures, ops_uploads_and_replays_never_wait_for_the_device) {
     cr_assert_eq(n.be->queue->record(n.be, norm_run, &n, false, &g), WEIR_OK);
     runner_api_reset();
     for (int i = 0; i < 10; i++) {
-        cr_assert_eq(weir_backend_upload(n.be, n.x, host, sizeof host), WEIR_OK);
+        cr_assert_eq(weir__backend_upload(n.be, n.x, host, sizeof host), WEIR_OK);
         cr_assert_eq(norm_run(&n), WEIR_OK);
         cr_assert_eq(n.be->queue->replay(n.be, g), WEIR_OK);
-        cr_assert_eq(weir_backend_zero(n.be, n.x, 4), WEIR_OK);
+        cr_assert_eq(weir__backend_zero(n.be, n.x, 4), WEIR_OK);
     }
     cr_assert_eq(runner_api_count("cudaGraphLaunch"), 10);
     cr_assert_geq(runner_api_count("cudaLaunchKernelExC"), 10);
@@ -330,13 +330,13 @@ Test(cuda_failures, ops_uploads_and_replays_never_wait_for_the_device) {
 Test(cuda_failures, uploads_that_go_round_the_ring_wait_for_the_part_they_write_again) {
     weir_backend *be = open_or_fail();
     enum { PART = 2 << 20, ROUNDS = 3 * 8 };
-    char *host = weir_alloc(PART, 1), *p = weir_backend_alloc(be, PART);
+    char *host = weir_alloc(PART, 1), *p = weir__backend_alloc(be, PART);
     memset(host, 1, PART);
     runner_api_reset();
-    for (int i = 0; i < ROUNDS; i++) cr_assert_eq(weir_backend_upload(be, p, host, PART), WEIR_OK);
+    for (int i = 0; i < ROUNDS; i++) cr_assert_eq(weir__backend_upload(be, p, host, PART), WEIR_OK);
     cr_assert_eq(runner_api_count("cudaEventRecord"), ROUNDS - 1, "the last part is still open");
     cr_assert_eq(runner_api_count("cudaEventSynchronize"), ROUNDS - 1);
-    weir_backend_free(be, p);
+    weir__backend_free(be, p);
     weir_free(host);
-    weir_backend_close(be);
+    weir__backend_close(be);
 }

@@ -6,7 +6,7 @@
 static void on_device(void (*run)(weir_backend *)) {
     weir_backend *be = device_open();
     run(be);
-    weir_backend_close(be);
+    weir__backend_close(be);
 }
 
 Test(cuda_gather, keys_follow_the_rows_that_are_picked) { on_device(gather_case_keys); }
@@ -33,7 +33,7 @@ Test(cuda_gather, a_live_row_without_a_key_is_dead) {
     device_get(be, got, out, sizeof got);
     for (int i = 0; i < 3; i++)
         cr_assert(got[0][i] == -1 && got[1][i] == 0 && got[2][i] == 1 && got[3][i] == 1, "row %d", i);
-    weir_backend_free(be, slot_there), weir_backend_free(be, pos_there);
-    weir_backend_free(be, cross_there), weir_backend_free(be, out);
-    weir_backend_close(be);
+    weir__backend_free(be, slot_there), weir__backend_free(be, pos_there);
+    weir__backend_free(be, cross_there), weir__backend_free(be, out);
+    weir__backend_close(be);
 }

@@ -40,7 +40,7 @@ static unsigned char *expected_pool(const weir_kv_view *kv, const int32_t *table
 static void check(weir_backend *be, int32_t n_head_kv, int32_t head_dim, weir_dtype dtype,
                   const int32_t *slot, const int32_t *pos, int n, uint64_t *rng) {
     const int32_t table[PAGES] = {4, 8, 0, 7, 1, 3, 2, 6, 5};
-    const int64_t page = weir_kv_page_elems(LAYERS, n_head_kv, head_dim), ld = n_head_kv * head_dim + 3;
+    const int64_t page = weir__kv_page_elems(LAYERS, n_head_kv, head_dim), ld = n_head_kv * head_dim + 3;
     const size_t bytes = (size_t)(PAGES * page) * (size_t)weir_dtype_bytes(dtype), floats = (size_t)(n * ld);
     float *k = floats_normal(floats, 1.0f, rng), *v = floats_normal(floats, 1e-30f, rng);
     k[0] = 1.00390625f; /* halfway between two bf16: to even, down */
@@ -65,9 +65,9 @@ static void check(weir_backend *be, int32_t n_head_kv, int32_t head_dim, weir_dt
         cr_assert_eq(got[i], want[i], "%s heads %d dim %d rows %d: byte %zu", weir_dtype_name(dtype),
                      n_head_kv, head_dim, n, i);
     }
-    weir_backend_free(be, kv.pool), weir_backend_free(be, (void *)kv.table);
-    weir_backend_free(be, k_d), weir_backend_free(be, v_d), weir_backend_free(be, slot_d),
-        weir_backend_free(be, pos_d);
+    weir__backend_free(be, kv.pool), weir__backend_free(be, (void *)kv.table);
+    weir__backend_free(be, k_d), weir__backend_free(be, v_d), weir__backend_free(be, slot_d),
+        weir__backend_free(be, pos_d);
     guarded_free(k), guarded_free(v), free(got), free(want);
 }
 
@@ -85,7 +85,7 @@ Test(cuda_kv, every_row_lands_where_kv_h_says) {
             if (i % 2 == j) check(be, shapes[i][0], shapes[i][1], dtype, slot, pos, 70, &rng);
         }
     }
-    weir_backend_close(be);
+    weir__backend_close(be);
 }
 
 Test(cuda_kv, refuses_what_its_contract_refuses) {
@@ -102,5 +102,5 @@ Test(cuda_kv, refuses_what_its_contract_refuses) {
     kv.dtype = WEIR_DTYPE_F16;
     a.n_row = 1;
     cr_assert_eq(be->op.kv_append(be, &a), WEIR_EINVAL);
-    weir_backend_close(be);
+    weir__backend_close(be);
 }

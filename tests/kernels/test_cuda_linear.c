@@ -27,14 +27,14 @@ static bench bench_new(weir_backend *be, const data *d) {
     b.x = device_put(be, d->x, (size_t)(p->n_row * d->ldx) * sizeof(float));
     b.norm = device_put(be, d->norm, (size_t)p->k * sizeof(float));
     b.y = device_room(be, (size_t)(p->n_row * d->ldy) * sizeof(float));
-    b.extent = device_room(be, (size_t)(p->n_row * weir_extent_count(p->n)) * sizeof(weir_extent));
+    b.extent = device_room(be, (size_t)(p->n_row * weir__extent_count(p->n)) * sizeof(weir_extent));
     return b;
 }
 
 static void bench_free(bench *b) {
-    weir_backend_free(b->be, b->x), weir_backend_free(b->be, b->norm);
-    weir_backend_free(b->be, b->y), weir_backend_free(b->be, b->extent);
-    weir_weight_free(b->be, &b->w);
+    weir__backend_free(b->be, b->x), weir__backend_free(b->be, b->norm);
+    weir__backend_free(b->be, b->y), weir__backend_free(b->be, b->extent);
+    weir__weight_free(b->be, &b->w);
 }
 
 static weir_linear args_of(const bench *b, int64_t r0, int64_t n_row) {
@@ -59,7 +59,7 @@ static weir_linear args_of(const bench *b, int64_t r0, int64_t n_row) {
 static weir_status run(const bench *b, int64_t r0, int64_t n_row, float *y) {
     const data *d = b->d;
     const size_t bytes = (size_t)(n_row * d->ldy) * sizeof *y;
-    cr_assert_eq(weir_backend_upload(b->be, b->y, d->y0 + r0 * d->ldy, bytes), WEIR_OK);
+    cr_assert_eq(weir__backend_upload(b->be, b->y, d->y0 + r0 * d->ldy, bytes), WEIR_OK);
     weir_linear a = args_of(b, r0, n_row);
     const weir_status s = b->be->op.linear(b->be, &a);
     if (s == WEIR_OK) device_get(b->be, y, b->y, bytes);
@@ -130,7 +130,7 @@ Test(cuda_linear, exactly_representable_products_are_exact) {
         bench_free(&b);
         data_free(&d);
     }
-    weir_backend_close(be);
+    weir__backend_close(be);
 }
 
 Test(cuda_linear, every_shape_dtype_and_row_count_is_within_its_bound) {
@@ -149,7 +149,7 @@ Test(cuda_linear, every_shape_dtype_and_row_count_is_within_its_bound) {
             check_product(be, &p, &rng);
         }
     }
-    weir_backend_close(be);
+    weir__backend_close(be);
 }
 
 /* Shapes that linear_plan.h cuts in its other ways: slices of the inputs (k >= 2048, the last one short),
@@ -189,7 +189,7 @@ Test(cuda_linear, every_cut_is_within_its_bound) {
             check_product(be, &p, &rng);
         }
     }
-    weir_backend_close(be);
+    weir__backend_close(be);
 }
 
 Test(cuda_linear, every_epilogue_is_within_its_bound) {
@@ -207,7 +207,7 @@ Test(cuda_linear, every_epilogue_is_within_its_bound) {
                          .rows = true,
                          .epilogue = (weir_epilogue)e,
                          .scale = i % 5 == 0 ? 0.125f : 1.0f};
-            if (p.gated && weir_epilogue_reads((weir_epilogue)e)) continue;
+            if (p.gated && weir__epilogue_reads((weir_epilogue)e)) continue;
             check_product(be, &p, &rng);
         }
         const product cut = {.n = 70,
@@ -219,7 +219,7 @@ Test(cuda_linear, every_epilogue_is_within_its_bound) {
                              .scale = 0.25f};
         check_product(be, &cut, &rng);
     }
-    weir_backend_close(be);
+    weir__backend_close(be);
 }
 
 /* Of every kernel, a product that is cut among them; products of up to some 20 units, caps below and above
@@ -239,7 +239,7 @@ Test(cuda_linear, softcaps_are_within_their_bound) {
                            .softcap = i % 4 == 1 ? 0.5f : 10.0f};
         check_product(be, &p, &rng);
     }
-    weir_backend_close(be);
+    weir__backend_close(be);
 }
 
 /* Activations far out: the formulas' own over- and underflows must come out as the limits. */
@@ -250,7 +250,7 @@ Test(cuda_linear, activations_have_their_limits) {
     enum { N = sizeof x / sizeof x[0] };
     weir_weight w;
     cr_assert_eq(
-        weir_weight_pack(be, &(weir_tensor){&one, WEIR_DTYPE_F32, 1, 1}, 1, false, WEIR_USE_ROWS, &w),
+        weir__weight_pack(be, &(weir_tensor){&one, WEIR_DTYPE_F32, 1, 1}, 1, false, WEIR_USE_ROWS, &w),
         WEIR_OK);
     float *x_there = device_put(be, x, sizeof x), *y_there = device_room(be, sizeof x);
     for (int e = WEIR_EPI_RELU; e <= WEIR_EPI_SILU; e++) {
@@ -272,9 +272,9 @@ Test(cuda_linear, activations_have_their_limits) {
                       "epilogue %d of %g: %g, want %g", e, (double)x[i], (double)y[i], want);
         }
     }
-    weir_backend_free(be, x_there), weir_backend_free(be, y_there);
-    weir_weight_free(be, &w);
-    weir_backend_close(be);
+    weir__backend_free(be, x_there), weir__backend_free(be, y_there);
+    weir__weight_free(be, &w);
+    weir__backend_close(be);
 }
 
 Test(cuda_linear, nan_and_infinity_reach_the_outputs_of_their_row_only) {
@@ -304,7 +304,7 @@ Test(cuda_linear, nan_and_infinity_reach_the_outputs_of_their_row_only) {
         bench_free(&b);
         data_free(&d);
     }
-    weir_backend_close(be);
+    weir__backend_close(be);
 }
 
 /* --- bits ------------------------------------------------------------------------------------ */
@@ -355,7 +355,7 @@ Test(cuda_linear, a_row_has_the_same_bits_alone_and_in_company) {
         if (p.n_row < 9) p.n_row = 9;
         check_bits(be, &p, &rng);
     }
-    weir_backend_close(be);
+    weir__backend_close(be);
 }
 
 /* Scratch for one row tile's slices only: the op goes over the rows in pieces. */
@@ -364,24 +364,24 @@ Test(cuda_linear, less_scratch_changes_no_bit_and_too_little_is_an_error) {
     uint64_t rng = 65;
     const product p = {
         .n = 70, .k = 2050, .n_row = 35, .dtype = WEIR_DTYPE_BF16, .norm = true, .rows = true, .scale = 1.0f};
-    const weir_linear_plan plan = weir_linear_plan_of(p.n, p.k, false);
+    const weir_linear_plan plan = weir__linear_plan_of(p.n, p.k, false);
     cr_assert_gt(plan.split, 1);
     data d = data_new(&p, &rng);
     bench b = bench_new(be, &d);
     const size_t total = (size_t)(p.n_row * d.ldy), floats = be->scratch_floats;
     float *whole = guarded_new(total), *y = guarded_new(total);
     cr_assert_eq(run(&b, 0, p.n_row, whole), WEIR_OK);
-    be->scratch_floats = weir_linear_cuda_scratch_floats(p.n, p.k, 0);
-    cr_assert_lt(be->scratch_floats, 3 * weir_linear_partial_floats(&plan));
+    be->scratch_floats = weir__linear_cuda_scratch_floats(p.n, p.k, 0);
+    cr_assert_lt(be->scratch_floats, 3 * weir__linear_partial_floats(&plan));
     cr_assert_eq(run(&b, 0, p.n_row, y), WEIR_OK);
     assert_same(y, whole, total, "in pieces");
-    be->scratch_floats = weir_linear_partial_floats(&plan) - 1;
+    be->scratch_floats = weir__linear_partial_floats(&plan) - 1;
     cr_assert_eq(run(&b, 0, p.n_row, y), WEIR_ENOMEM);
     be->scratch_floats = floats;
     guarded_free(whole), guarded_free(y);
     bench_free(&b);
     data_free(&d);
-    weir_backend_close(be);
+    weir__backend_close(be);
 }
 
 /* 16 rows of 2200 inputs and four panels do not fit into shared memory beside the ring (on any device), 1 row
@@ -389,7 +389,7 @@ Test(cuda_linear, less_scratch_changes_no_bit_and_too_little_is_an_error) {
 Test(cuda_linear, rows_that_go_by_in_stages_have_the_bits_of_one_that_does_not) {
     weir_backend *be = device_open();
     enum { N = 264 * 64, K = 2200, ROWS = 16 };
-    cr_assert_eq(weir_linear_plan_of(N, K, false).split, 1);
+    cr_assert_eq(weir__linear_plan_of(N, K, false).split, 1);
     uint16_t *file = malloc(sizeof *file * N * K);
     float *x = malloc(sizeof *x * ROWS * K), *norm = malloc(sizeof *norm * K);
     float *y = malloc(sizeof *y * ROWS * N), *one = malloc(sizeof *one * N);
@@ -400,7 +400,7 @@ Test(cuda_linear, rows_that_go_by_in_stages_have_the_bits_of_one_that_does_not) 
     for (int64_t i = 0; i < K; i++) norm[i] = 1.0f + 0.1f * rng_normal(&rng);
     weir_weight w;
     cr_assert_eq(
-        weir_weight_pack(be, &(weir_tensor){file, WEIR_DTYPE_BF16, N, K}, 1, false, WEIR_USE_ROWS, &w),
+        weir__weight_pack(be, &(weir_tensor){file, WEIR_DTYPE_BF16, N, K}, 1, false, WEIR_USE_ROWS, &w),
         WEIR_OK);
     float *x_there = device_put(be, x, sizeof *x * ROWS * K),
           *norm_there = device_put(be, norm, sizeof *norm * K);
@@ -433,15 +433,15 @@ Test(cuda_linear, rows_that_go_by_in_stages_have_the_bits_of_one_that_does_not) 
         cr_assert(fabs(got - sum) <= bound, "output %ld: %g, want %g", (long)n, got, sum);
     }
     free(file), free(x), free(norm), free(y), free(one);
-    weir_backend_free(be, x_there), weir_backend_free(be, norm_there), weir_backend_free(be, y_there);
-    weir_weight_free(be, &w);
-    weir_backend_close(be);
+    weir__backend_free(be, x_there), weir__backend_free(be, norm_there), weir__backend_free(be, y_there);
+    weir__weight_free(be, &w);
+    weir__backend_close(be);
 }
 
 /* --- extents --------------------------------------------------------------------------------- */
 
 static void check_extents(const bench *b, const float *y, int64_t n_row) {
-    const int64_t count = weir_extent_count(b->extent_n);
+    const int64_t count = weir__extent_count(b->extent_n);
     weir_extent *got = malloc(sizeof *got * (size_t)(n_row * count));
     device_get(b->be, got, b->extent, sizeof *got * (size_t)(n_row * count));
     for (int64_t i = 0; i < n_row * count; i++) {
@@ -503,7 +503,7 @@ Test(cuda_linear, extents_are_those_of_the_outputs) {
     guarded_free(y);
     bench_free(&b);
     data_free(&d);
-    weir_backend_close(be);
+    weir__backend_close(be);
 }
 
 /* --- refusals -------------------------------------------------------------------------------- */
@@ -513,8 +513,8 @@ Test(cuda_linear, refuses_what_its_contract_refuses) {
     static const float file[64];
     const weir_tensor t[2] = {{file, WEIR_DTYPE_F32, 8, 8}, {file, WEIR_DTYPE_F32, 8, 8}};
     weir_weight w, gated;
-    cr_assert_eq(weir_weight_pack(be, t, 1, false, WEIR_USE_ROWS, &w), WEIR_OK);
-    cr_assert_eq(weir_weight_pack(be, t, 2, true, WEIR_USE_ROWS, &gated), WEIR_OK);
+    cr_assert_eq(weir__weight_pack(be, t, 1, false, WEIR_USE_ROWS, &w), WEIR_OK);
+    cr_assert_eq(weir__weight_pack(be, t, 2, true, WEIR_USE_ROWS, &gated), WEIR_OK);
     float *x = device_put(be, file, sizeof file);
     weir_extent *extent = device_room(be, sizeof *extent);
     const weir_linear good = {
@@ -534,7 +534,7 @@ Test(cuda_linear, refuses_what_its_contract_refuses) {
     for (int i = 0; i < 12; i++) cr_assert_eq(be->op.linear(be, &bad[i]), WEIR_EINVAL, "case %d", i);
     bad[12].n_row = 0;
     cr_assert_eq(be->op.linear(be, &bad[12]), WEIR_OK);
-    weir_backend_free(be, x), weir_backend_free(be, extent);
-    weir_weight_free(be, &w), weir_weight_free(be, &gated);
-    weir_backend_close(be);
+    weir__backend_free(be, x), weir__backend_free(be, extent);
+    weir__weight_free(be, &w), weir__weight_free(be, &gated);
+    weir__backend_close(be);
 }

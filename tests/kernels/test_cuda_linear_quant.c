@@ -31,15 +31,15 @@ static bench bench_new(weir_backend *be, const data *d, weir_use use) {
 }
 
 static void bench_free(bench *b) {
-    weir_backend_free(b->be, b->x), weir_backend_free(b->be, b->norm), weir_backend_free(b->be, b->y);
-    weir_weight_free(b->be, &b->w);
+    weir__backend_free(b->be, b->x), weir__backend_free(b->be, b->norm), weir__backend_free(b->be, b->y);
+    weir__weight_free(b->be, &b->w);
 }
 
 /* Rows [r0, r0 + n_row) into y (n_row, ldy), which starts from y0. */
 static void run(const bench *b, int64_t r0, int64_t n_row, bool rows, float *y) {
     const data *d = b->d;
     const size_t bytes = (size_t)(n_row * d->ldy) * sizeof *y;
-    cr_assert_eq(weir_backend_upload(b->be, b->y, d->y0 + r0 * d->ldy, bytes), WEIR_OK);
+    cr_assert_eq(weir__backend_upload(b->be, b->y, d->y0 + r0 * d->ldy, bytes), WEIR_OK);
     weir_linear a = {.x = b->x + r0 * d->ldx,
                      .ldx = d->ldx,
                      .norm = d->p.norm ? b->norm : NULL,
@@ -91,7 +91,7 @@ Test(cuda_linear_quant, every_shape_dtype_and_row_count_is_within_its_bound) {
             check_product(be, &p, &rng);
         }
     }
-    weir_backend_close(be);
+    weir__backend_close(be);
 }
 
 /* One stage of inputs in shared memory, a second that is short, and the sum of squares over both. */
@@ -112,7 +112,7 @@ Test(cuda_linear_quant, inputs_that_go_by_in_stages_are_within_their_bound) {
             check_product(be, &p, &rng);
         }
     }
-    weir_backend_close(be);
+    weir__backend_close(be);
 }
 
 Test(cuda_linear_quant, every_epilogue_is_within_its_bound) {
@@ -129,11 +129,11 @@ Test(cuda_linear_quant, every_epilogue_is_within_its_bound) {
                                .rows = true,
                                .epilogue = (weir_epilogue)e,
                                .scale = i % 2 ? 0.125f : 1.0f};
-            if (p.gated && weir_epilogue_reads((weir_epilogue)e)) continue;
+            if (p.gated && weir__epilogue_reads((weir_epilogue)e)) continue;
             check_product(be, &p, &rng);
         }
     }
-    weir_backend_close(be);
+    weir__backend_close(be);
 }
 
 Test(cuda_linear_quant, a_row_has_the_same_bits_alone_in_company_and_in_a_prompt) {
@@ -165,7 +165,7 @@ Test(cuda_linear_quant, a_row_has_the_same_bits_alone_in_company_and_in_a_prompt
         bench_free(&b);
         data_free(&d);
     }
-    weir_backend_close(be);
+    weir__backend_close(be);
 }
 
 Test(cuda_linear_quant, extents_are_those_of_the_outputs) {
@@ -174,7 +174,7 @@ Test(cuda_linear_quant, extents_are_those_of_the_outputs) {
     const product p = {.n = 300, .k = 64, .n_row = 2, .dtype = WEIR_DTYPE_Q8_0, .rows = true, .scale = 1.0f};
     data d = data_new(&p, &rng);
     bench b = bench_new(be, &d, WEIR_USE_ROWS);
-    const int64_t count = weir_extent_count(p.n);
+    const int64_t count = weir__extent_count(p.n);
     weir_extent *there = device_room(be, (size_t)(2 * count) * sizeof *there),
                 *got = malloc((size_t)(2 * count) * sizeof *got);
     weir_linear a = {.x = b.x,
@@ -200,8 +200,8 @@ Test(cuda_linear_quant, extents_are_those_of_the_outputs) {
         cr_assert_eq(got[i].id, best, "row %ld span %ld", (long)r, (long)(i % count));
     }
     free(y), free(got);
-    weir_backend_free(be, there);
+    weir__backend_free(be, there);
     bench_free(&b);
     data_free(&d);
-    weir_backend_close(be);
+    weir__backend_close(be);
 }

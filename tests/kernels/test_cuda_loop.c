@@ -78,13 +78,13 @@ typedef struct twins {
 
 static twins open_twins(int n_vocab) {
     twins t = {NULL, device_open()};
-    cr_assert(weir_backend_cpu_open(&t.cpu, 1, weir_isa_best(), NULL) == WEIR_OK);
-    cr_assert(weir_backend_reserve(t.device, (size_t)weir_accept_cuda_scratch_floats(n_vocab)) == WEIR_OK);
+    cr_assert(weir__backend_cpu_open(&t.cpu, 1, weir__isa_best(), NULL) == WEIR_OK);
+    cr_assert(weir__backend_reserve(t.device, (size_t)weir__accept_cuda_scratch_floats(n_vocab)) == WEIR_OK);
     return t;
 }
 static void close_twins(twins *t) {
-    weir_backend_close(t->cpu);
-    weir_backend_close(t->device);
+    weir__backend_close(t->cpu);
+    weir__backend_close(t->device);
 }
 
 static void run_mix(const twins *t, int n_seat, int gamma, int first, int n_block, int n_vocab, int ld) {

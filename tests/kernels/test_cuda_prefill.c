@@ -25,20 +25,20 @@ static prompt prompt_new(weir_backend *be, const data *d, weir_use use) {
     m.x = device_put(be, d->x, (size_t)(p->n_row * d->ldx) * sizeof(float));
     m.norm = device_put(be, d->norm, (size_t)p->k * sizeof(float));
     m.y = device_room(be, (size_t)(p->n_row * d->ldy) * sizeof(float));
-    const size_t floats = weir_linear_cuda_scratch_floats(p->gated ? 2 * p->n : p->n, p->k, be->chunk);
-    cr_assert_eq(weir_backend_reserve(be, floats), WEIR_OK);
+    const size_t floats = weir__linear_cuda_scratch_floats(p->gated ? 2 * p->n : p->n, p->k, be->chunk);
+    cr_assert_eq(weir__backend_reserve(be, floats), WEIR_OK);
     return m;
 }
 
 static void prompt_free(prompt *m) {
-    weir_backend_free(m->be, m->x), weir_backend_free(m->be, m->norm), weir_backend_free(m->be, m->y);
-    weir_weight_free(m->be, &m->w);
+    weir__backend_free(m->be, m->x), weir__backend_free(m->be, m->norm), weir__backend_free(m->be, m->y);
+    weir__weight_free(m->be, &m->w);
 }
 
 static weir_status run(const prompt *m, int64_t r0, int64_t n_row, float *y) {
     const data *d = m->d;
     const size_t bytes = (size_t)(n_row * d->ldy) * sizeof *y;
-    cr_assert_eq(weir_backend_upload(m->be, m->y, d->y0 + r0 * d->ldy, bytes), WEIR_OK);
+    cr_assert_eq(weir__backend_upload(m->be, m->y, d->y0 + r0 * d->ldy, bytes), WEIR_OK);
     weir_linear a = {.x = m->x + r0 * d->ldx,
                      .ldx = d->ldx,
                      .norm = d->p.norm ? m->norm : NULL,
@@ -98,7 +98,7 @@ Test(cuda_prefill, prompts_are_within_their_bound) {
     const product fragment = {
         .n = 33, .k = 50, .n_row = 70, .dtype = WEIR_DTYPE_BF16, .norm = true, .scale = 1.0f};
     check_prompt(be, &fragment, WEIR_USE_ROWS, &rng);
-    weir_backend_close(be);
+    weir__backend_close(be);
 }
 
 /* A row's bits depend on its chunk's shape alone: not on how many rows the chunk has, nor on what they
@@ -129,14 +129,14 @@ Test(cuda_prefill, a_row_does_not_see_its_chunk) {
         for (int64_t e = 0; e < p.n_row * d.ldx; e++) {
             if (e / d.ldx != 70 && e % d.ldx < p.k) d.x[e] = e % 5 ? rng_normal(&rng) : NAN;
         }
-        cr_assert_eq(weir_backend_upload(be, m.x, d.x, (size_t)(p.n_row * d.ldx) * sizeof(float)), WEIR_OK);
+        cr_assert_eq(weir__backend_upload(be, m.x, d.x, (size_t)(p.n_row * d.ldx) * sizeof(float)), WEIR_OK);
         cr_assert_eq(run(&m, 0, p.n_row, y), WEIR_OK);
         assert_same(y + 70 * d.ldy, whole + 70 * d.ldy, (size_t)p.n, "other rows changed");
         guarded_free(whole), guarded_free(y);
         prompt_free(&m);
         data_free(&d);
     }
-    weir_backend_close(be);
+    weir__backend_close(be);
 }
 
 /* More shapes than are kept, and back to the first: an algorithm that is chosen again is the same. */
@@ -161,7 +161,7 @@ Test(cuda_prefill, many_shapes_come_and_go) {
         }
     }
     guarded_free(first);
-    weir_backend_close(be);
+    weir__backend_close(be);
 }
 
 Test(cuda_prefill, too_little_scratch_is_an_error) {
@@ -174,7 +174,7 @@ Test(cuda_prefill, too_little_scratch_is_an_error) {
     const size_t floats = be->scratch_floats;
     be->scratch_floats = 1000;
     const weir_status s = run(&m, 0, 3, y);
-    be->scratch_floats = weir_linear_cuda_scratch_floats(p.n, p.k, be->chunk);
+    be->scratch_floats = weir__linear_cuda_scratch_floats(p.n, p.k, be->chunk);
     cr_assert_eq(run(&m, 0, 3, y), WEIR_OK, "what the header says is too little");
     be->scratch_floats = floats;
     /* without the library nothing of it is needed */
@@ -182,5 +182,5 @@ Test(cuda_prefill, too_little_scratch_is_an_error) {
     guarded_free(y);
     prompt_free(&m);
     data_free(&d);
-    weir_backend_close(be);
+    weir__backend_close(be);
 }

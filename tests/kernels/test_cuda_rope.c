@@ -15,8 +15,8 @@ static rope_data there_new(weir_backend *be, const rope_data *d) {
 }
 
 static void there_free(weir_backend *be, rope_data *t) {
-    weir_backend_free(be, t->bias), weir_backend_free(be, t->q_norm), weir_backend_free(be, t->k_norm);
-    if (t->inv_freq) weir_backend_free(be, t->inv_freq);
+    weir__backend_free(be, t->bias), weir__backend_free(be, t->q_norm), weir__backend_free(be, t->k_norm);
+    if (t->inv_freq) weir__backend_free(be, t->inv_freq);
 }
 
 /* Rows [first, first + n) of the case through the op, into got. */
@@ -29,7 +29,7 @@ static void run(weir_backend *be, const rope_data *d, const rope_data *there, in
     weir_rope a = rope_args(d, there, x, slot, pos, n);
     cr_assert_eq(be->op.rope(be, &a), WEIR_OK, "%s", be->err.text);
     device_get(be, got, x, bytes);
-    weir_backend_free(be, x), weir_backend_free(be, slot), weir_backend_free(be, pos);
+    weir__backend_free(be, x), weir__backend_free(be, slot), weir__backend_free(be, pos);
 }
 
 Test(cuda_rope, every_case_is_within_its_bound_and_rows_do_not_see_each_other) {
@@ -47,7 +47,7 @@ Test(cuda_rope, every_case_is_within_its_bound_and_rows_do_not_see_each_other) {
         there_free(be, &there);
         rope_free(&d);
     }
-    weir_backend_close(be);
+    weir__backend_close(be);
 }
 
 Test(cuda_rope, refuses_what_its_contract_refuses) {
@@ -75,6 +75,6 @@ Test(cuda_rope, refuses_what_its_contract_refuses) {
     cr_assert_eq(be->op.rope(be, &a), WEIR_ENOTSUP);
     a = good, a.n_row = 0;
     cr_assert_eq(be->op.rope(be, &a), WEIR_OK);
-    weir_backend_free(be, x), weir_backend_free(be, at);
-    weir_backend_close(be);
+    weir__backend_free(be, x), weir__backend_free(be, at);
+    weir__backend_close(be);
 }

@@ -69,7 +69,7 @@ static void spoil(uint64_t *seed, float *l, int n) {
 }
 
 static void fill_extents(rows *r) {
-    const int64_t n_span = weir_extent_count(r->n);
+    const int64_t n_span = weir__extent_count(r->n);
     r->extent = malloc((size_t)(r->n_row * n_span) * sizeof *r->extent);
     for (int i = 0; i < r->n_row; i++)
         for (int64_t k = 0; k < n_span; k++) {
@@ -109,7 +109,7 @@ static void rows_free(rows *r) {
 }
 
 static void on_cpu(rows *r) {
-    weir_backend be = {.isa = weir_isa_best()};
+    weir_backend be = {.isa = weir__isa_best()};
     weir_row_stats_args s = {.logits = r->logits,
                              .ld = r->ld,
                              .n_row = r->n_row,
@@ -117,7 +117,7 @@ static void on_cpu(rows *r) {
                              .law = r->law,
                              .law_of = r->law_of,
                              .out = r->stats};
-    cr_assert_eq(weir_row_stats_cpu(&be, &s), WEIR_OK);
+    cr_assert_eq(weir__row_stats_cpu(&be, &s), WEIR_OK);
     weir_draw_args d = {.logits = r->logits,
                         .ld = r->ld,
                         .n_row = r->n_row,
@@ -130,7 +130,7 @@ static void on_cpu(rows *r) {
                         .purpose = WEIR_PURPOSE_DRAFT,
                         .token = r->token,
                         .logp = r->logp};
-    cr_assert_eq(weir_draw_cpu(&be, &d), WEIR_OK);
+    cr_assert_eq(weir__draw_cpu(&be, &d), WEIR_OK);
 }
 
 /* The same on the device, with the extents or without, into `got`; given: draws from r's statistics instead
@@ -142,7 +142,7 @@ static void on_device(weir_backend *be, const rows *r, bool extents, bool given,
     int32_t *law_of = device_put(be, r->law_of, sizeof r->law_of),
             *position = device_put(be, r->position, sizeof r->position);
     int32_t *block_row = device_put(be, r->block_row, sizeof r->block_row);
-    weir_extent *extent = device_put(be, r->extent, n * (size_t)weir_extent_count(r->n) * sizeof *r->extent);
+    weir_extent *extent = device_put(be, r->extent, n * (size_t)weir__extent_count(r->n) * sizeof *r->extent);
     weir_row_stats *stats =
         given ? device_put(be, r->stats, sizeof r->stats) : device_room(be, sizeof r->stats);
     int32_t *token = device_room(be, sizeof r->token);
@@ -173,7 +173,7 @@ static void on_device(weir_backend *be, const rows *r, bool extents, bool given,
     device_get(be, got->token, token, n * sizeof *token);
     device_get(be, got->logp, logp, n * sizeof *logp);
     void *all[] = {logits, law, law_of, position, block_row, extent, stats, token, logp};
-    for (size_t i = 0; i < sizeof all / sizeof all[0]; i++) weir_backend_free(be, all[i]);
+    for (size_t i = 0; i < sizeof all / sizeof all[0]; i++) weir__backend_free(be, all[i]);
 }
 
 static void check(const rows *want, const rows *got, const char *where) {
@@ -194,7 +194,7 @@ static void check(const rows *want, const rows *got, const char *where) {
 }
 
 static void compare(weir_backend *be, uint64_t *seed, int n, int n_row) {
-    cr_assert_eq(weir_backend_reserve(be, (size_t)weir_accept_cuda_scratch_floats(n)), WEIR_OK);
+    cr_assert_eq(weir__backend_reserve(be, (size_t)weir__accept_cuda_scratch_floats(n)), WEIR_OK);
     rows *r = rows_new(seed, n, n_row), *got = calloc(1, sizeof *got);
     on_cpu(r);
     for (int extents = 0; extents < 2; extents++) {
@@ -222,7 +222,7 @@ static void all_sizes(const char *sms) {
     uint64_t seed = 301;
     for (int i = 0; i < 8; i++)
         for (int rep = 0; rep < reps; rep++) compare(be, &seed, sizes[i], rep % 2 ? 3 : reps < 10 ? 8 : 20);
-    weir_backend_close(be);
+    weir__backend_close(be);
 }
 
 Test(cuda_stats, rows_on_1_sm) { all_sizes("1"); }
@@ -236,7 +236,7 @@ static void long_rows(const char *sms, uint64_t seed) {
     compare(be, &seed, 32128, all ? 6 : 2);
     if (all) compare(be, &seed, 70000, 3);
     if (all) compare(be, &seed, 300000, 3);
-    weir_backend_close(be);
+    weir__backend_close(be);
 }
 
 Test(cuda_stats, long_rows_on_2_sms) { long_rows("2", 302); }
@@ -252,7 +252,7 @@ Test(cuda_stats, do_not_depend_on_the_batch) {
         rows one = *r, alone;
         one.n_row = 1;
         one.logits += i * r->ld;
-        one.extent += i * weir_extent_count(r->n);
+        one.extent += i * weir__extent_count(r->n);
         one.law_of[0] = r->law_of[i];
         one.position[0] = r->position[i];
         one.block_row[0] = r->block_row[i];
@@ -264,7 +264,7 @@ Test(cuda_stats, do_not_depend_on_the_batch) {
     }
     free(got);
     rows_free(r);
-    weir_backend_close(be);
+    weir__backend_close(be);
 }
 
 /* A token whose weight is min_p exactly stays. */
@@ -273,7 +273,7 @@ Test(cuda_stats, min_p_keeps_its_own_weight) {
     uint64_t seed = 307;
     enum { N = 1500 };
     rows *r = rows_new(&seed, N, 1), *got = calloc(1, sizeof *got);
-    cr_assert_eq(weir_backend_reserve(be, (size_t)weir_accept_cuda_scratch_floats(N)), WEIR_OK);
+    cr_assert_eq(weir__backend_reserve(be, (size_t)weir__accept_cuda_scratch_floats(N)), WEIR_OK);
     for (int i = 0; i < N; i++) r->logits[i] = -3.0f;
     r->logits[1400] = 2.0f;
     r->logits[7] = 1.25f;
@@ -286,7 +286,7 @@ Test(cuda_stats, min_p_keeps_its_own_weight) {
     cr_assert(got->stats[0].thr == 1.25f, "threshold %g", (double)got->stats[0].thr);
     free(got);
     rows_free(r);
-    weir_backend_close(be);
+    weir__backend_close(be);
 }
 
 /* The law decides that a row is dead, not what its statistics happen to be. */
@@ -296,7 +296,7 @@ Test(cuda_stats, a_dead_row_draws_nothing) {
     enum { N = 300 };
     rows *r = rows_new(&seed, N, 3), *got = calloc(1, sizeof *got);
     const int32_t alive[3] = {0, 0, 0}, dead[3] = {-1, 0, -1};
-    cr_assert_eq(weir_backend_reserve(be, (size_t)weir_accept_cuda_scratch_floats(N)), WEIR_OK);
+    cr_assert_eq(weir__backend_reserve(be, (size_t)weir__accept_cuda_scratch_floats(N)), WEIR_OK);
     for (size_t i = 0; i < 3 * (size_t)r->ld; i++) r->logits[i] = rng_uniform(&seed, -2.0f, 2.0f);
     memcpy(r->law_of, alive, sizeof alive);
     on_cpu(r);
@@ -307,7 +307,7 @@ Test(cuda_stats, a_dead_row_draws_nothing) {
                   "row %d: token %d logp %g", i, got->token[i], (double)got->logp[i]);
     free(got);
     rows_free(r);
-    weir_backend_close(be);
+    weir__backend_close(be);
 }
 
 Test(cuda_stats, bad_arguments_are_refused) {
@@ -337,10 +337,10 @@ Test(cuda_stats, bad_arguments_are_refused) {
     cr_expect_eq(be->op.row_stats(be, &s), WEIR_OK);
     weir_row_stats out[2];
     device_get(be, out, s.out, sizeof out);
-    weir_backend_free(be, (void *)(uintptr_t)s.logits);
-    weir_backend_free(be, (void *)(uintptr_t)s.law);
-    weir_backend_free(be, (void *)(uintptr_t)s.law_of);
-    weir_backend_free(be, s.out);
+    weir__backend_free(be, (void *)(uintptr_t)s.logits);
+    weir__backend_free(be, (void *)(uintptr_t)s.law);
+    weir__backend_free(be, (void *)(uintptr_t)s.law_of);
+    weir__backend_free(be, s.out);
     rows_free(r);
-    weir_backend_close(be);
+    weir__backend_close(be);
 }

@@ -12,8 +12,8 @@ static void check(weir_backend *be, weir_dtype dtype, weir_use use, bool gated, 
     const matrix m[2] = {matrix_new(dtype, n0, k, 1.0f, rng), matrix_new(dtype, n1, k, 1.0f, rng)};
     const weir_tensor part[2] = {m[0].file, m[1].file};
     weir_weight w;
-    cr_assert_eq(weir_weight_pack(be, part, 2, gated, use, &w), WEIR_OK);
-    const size_t bytes = weir_weight_bytes(w.layout, dtype, w.n, k, gated);
+    cr_assert_eq(weir__weight_pack(be, part, 2, gated, use, &w), WEIR_OK);
+    const size_t bytes = weir__weight_bytes(w.layout, dtype, w.n, k, gated);
     weir_weight here = w;
     here.data = malloc(bytes);
     device_get(be, here.data, w.data, bytes);
@@ -21,13 +21,13 @@ static void check(weir_backend *be, weir_dtype dtype, weir_use use, bool gated, 
         const float *want = i < n0 ? m[0].value + i * k : m[1].value + (i - n0) * k;
         for (int64_t j = 0; j < k; j++) {
             const float got =
-                gated ? weir_weight_get(&here, i % n0, j, i >= n0) : weir_weight_get(&here, i, j, false);
+                gated ? weir__weight_get(&here, i % n0, j, i >= n0) : weir__weight_get(&here, i, j, false);
             cr_assert(got == want[j], "%s use %d gated %d at (%ld, %ld): %g, want %g", weir_dtype_name(dtype),
                       (int)use, gated, (long)i, (long)j, (double)got, (double)want[j]);
         }
     }
     free(here.data);
-    weir_weight_free(be, &w);
+    weir__weight_free(be, &w);
     matrix_free((matrix *)&m[0]), matrix_free((matrix *)&m[1]);
 }
 
@@ -45,7 +45,7 @@ Test(cuda_weight, the_device_holds_the_elements_of_the_file) {
     }
     /* 22 panels of 288,256 bytes: two slices */
     check(be, WEIR_DTYPE_BF16, WEIR_USE_ROWS, false, 300, 41, 9001, &rng);
-    weir_backend_close(be);
+    weir__backend_close(be);
 }
 
 Test(cuda_weight, a_matrix_that_does_not_fit_is_an_error) {
@@ -54,11 +54,11 @@ Test(cuda_weight, a_matrix_that_does_not_fit_is_an_error) {
     weir_weight w = {.n = -7};
     /* 2^52 bytes by their count alone: allocation fails before the file is read */
     const weir_tensor t = {file, WEIR_DTYPE_BF16, (int64_t)1 << 26, (int64_t)1 << 25};
-    cr_assert_eq(weir_weight_pack(be, &t, 1, false, WEIR_USE_ROWS, &w), WEIR_EDEVMEM);
+    cr_assert_eq(weir__weight_pack(be, &t, 1, false, WEIR_USE_ROWS, &w), WEIR_EDEVMEM);
     cr_assert_eq(w.n, -7);
     const weir_tensor small = {file, WEIR_DTYPE_BF16, 4, 4};
-    cr_assert_eq(weir_weight_pack(be, &small, 1, false, WEIR_USE_ROWS, &w), WEIR_OK,
+    cr_assert_eq(weir__weight_pack(be, &small, 1, false, WEIR_USE_ROWS, &w), WEIR_OK,
                  "the backend is usable after it");
-    weir_weight_free(be, &w);
-    weir_backend_close(be);
+    weir__weight_free(be, &w);
+    weir__backend_close(be);
 }

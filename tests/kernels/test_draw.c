@@ -16,11 +16,11 @@ typedef struct draws {
 } draws;
 
 static draws draws_of(const float *l, int n, weir_law law) {
-    draws d = {.be = {.isa = weir_isa_best()}, .law = law, .logits = l, .n = n};
+    draws d = {.be = {.isa = weir__isa_best()}, .law = law, .logits = l, .n = n};
     const int32_t law_of = 0;
     weir_row_stats_args a = {
         .logits = l, .ld = n, .n_row = 1, .n_vocab = n, .law = &d.law, .law_of = &law_of, .out = &d.stats};
-    cr_assert(weir_row_stats_cpu(&d.be, &a) == WEIR_OK);
+    cr_assert(weir__row_stats_cpu(&d.be, &a) == WEIR_OK);
     return d;
 }
 
@@ -39,7 +39,7 @@ static int32_t draw(draws *d, int32_t position, int purpose, int32_t block_row, 
                         .purpose = purpose,
                         .token = &token,
                         .logp = logp};
-    cr_assert(weir_draw_cpu(&d->be, &a) == WEIR_OK);
+    cr_assert(weir__draw_cpu(&d->be, &a) == WEIR_OK);
     return token;
 }
 
@@ -62,7 +62,7 @@ static int32_t scalar_race(const draws *d, int32_t position, int purpose, int32_
 
 Test(draw, is_the_race_of_the_contract_on_every_isa_and_thread_count) {
     weir_pool *pool[3];
-    for (int t = 0; t < 3; t++) cr_assert(weir_pool_create(&pool[t], t + 1) == WEIR_OK);
+    for (int t = 0; t < 3; t++) cr_assert(weir__pool_create(&pool[t], t + 1) == WEIR_OK);
     uint64_t seed = 21;
     static const int sizes[] = {1, 2, 5, 33, 1023, 1025, 6016, 40003};
     int cases = 0;
@@ -79,7 +79,7 @@ Test(draw, is_the_race_of_the_contract_on_every_isa_and_thread_count) {
             draws d = draws_of(q, n, law);
             const int32_t position = (int32_t)(rng_u64(&seed) % 1000), row = rep % 3;
             const int32_t want = scalar_race(&d, position, WEIR_PURPOSE_BONUS, row);
-            for (int isa = 0; isa <= (int)weir_isa_best(); isa++)
+            for (int isa = 0; isa <= (int)weir__isa_best(); isa++)
                 for (int t = 0; t < 3; t++) {
                     float logp;
                     d.be = (weir_backend){.isa = (weir_isa)isa, .pool = pool[t]};
@@ -89,7 +89,7 @@ Test(draw, is_the_race_of_the_contract_on_every_isa_and_thread_count) {
                 }
             free(q);
         }
-    for (int t = 0; t < 3; t++) weir_pool_free(pool[t]);
+    for (int t = 0; t < 3; t++) weir__pool_free(pool[t]);
     cr_log_info("%d draws", cases);
 }
 
@@ -150,7 +150,7 @@ Test(draw, arrives_when_its_word_says) {
         const weir_pair pair = {.q = view, .skip = -1};
         const weir_race race = {
             .pair = &pair, .kind = WEIR_WEIGHT_Q, .key = {(uint32_t)rep, 7}, .position = rep};
-        for (int isa = 0; isa <= (int)weir_isa_best(); isa++) {
+        for (int isa = 0; isa <= (int)weir__isa_best(); isa++) {
             weir_best best = {INT32_MAX, -1};
             weir__lanes_of((weir_isa)isa)->race(&race, 2000, 0, 2, &best);
             const int32_t v = best.token;
@@ -248,13 +248,13 @@ Test(draw, padding_is_never_drawn) {
     enum { N = 35, LD = 48, ROWS = 3 };
     float l[ROWS * LD];
     for (int i = 0; i < ROWS * LD; i++) l[i] = i % LD < N ? 0.0f : i < LD ? NAN : INFINITY;
-    weir_backend be = {.isa = weir_isa_best()};
+    weir_backend be = {.isa = weir__isa_best()};
     weir_law law = weir_law_default();
     const int32_t law_of[ROWS] = {0};
     weir_row_stats s[ROWS];
     weir_row_stats_args a = {
         .logits = l, .ld = LD, .n_row = ROWS, .n_vocab = N, .law = &law, .law_of = law_of, .out = s};
-    cr_assert(weir_row_stats_cpu(&be, &a) == WEIR_OK);
+    cr_assert(weir__row_stats_cpu(&be, &a) == WEIR_OK);
     for (int i = 0; i < 2000; i++) {
         int32_t token[ROWS];
         const int32_t position[ROWS] = {3 * i, 3 * i + 1, 3 * i + 2};
@@ -269,7 +269,7 @@ Test(draw, padding_is_never_drawn) {
                             .position = position,
                             .token = token,
                             .logp = logp};
-        cr_assert(weir_draw_cpu(&be, &d) == WEIR_OK);
+        cr_assert(weir__draw_cpu(&be, &d) == WEIR_OK);
         for (int r = 0; r < ROWS; r++) cr_assert(token[r] >= 0 && token[r] < N);
     }
 }

@@ -20,7 +20,7 @@ static void exp_chunk(const weir_lanes *lanes, const float *x, float *y) {
 
 /* All 1.12 billion floats from -0 down to -88: the order of logits is the order of weights. */
 Test(fmath, exp_rises_over_every_float) {
-    const weir_lanes *lanes = weir__lanes_of(weir_isa_best());
+    const weir_lanes *lanes = weir__lanes_of(weir__isa_best());
     if (lanes == &weir__lanes_portable) cr_skip_test("minutes without vector instructions");
     static _Alignas(64) float x[WEIR_CHUNK], y[WEIR_CHUNK];
     float last = 2.0f;
@@ -106,9 +106,9 @@ Test(fmath, instruction_sets_agree_bit_for_bit) {
     for (uint32_t b = 0x80000000u; b < 0xc2b00000u; b += 1024 * 331) {
         for (uint32_t i = 0; i < WEIR_CHUNK; i++) x[i] = from_bits(b + i * 331);
         exp_chunk(&weir__lanes_portable, x, want);
-        for (int isa = WEIR_ISA_PORTABLE; isa <= (int)weir_isa_best(); isa++) {
+        for (int isa = WEIR_ISA_PORTABLE; isa <= (int)weir__isa_best(); isa++) {
             exp_chunk(weir__lanes_of((weir_isa)isa), x, got);
-            cr_assert(!memcmp(got, want, sizeof got), "%s differs near %08x", weir_isa_name((weir_isa)isa),
+            cr_assert(!memcmp(got, want, sizeof got), "%s differs near %08x", weir__isa_name((weir_isa)isa),
                       b);
         }
         n += WEIR_CHUNK;

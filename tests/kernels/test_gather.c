@@ -6,7 +6,7 @@
 static void on_cpu(void (*run)(weir_backend *)) {
     weir_backend *be = open_backend(1, WEIR_ISA_PORTABLE);
     run(be);
-    weir_backend_close(be);
+    weir__backend_close(be);
 }
 
 Test(gather, keys_follow_the_rows_that_are_picked) { on_cpu(gather_case_keys); }
@@ -32,5 +32,5 @@ Test(gather, a_live_row_without_a_key_is_an_error) {
     const int32_t backwards[2] = {-1, 3};
     a.pos = backwards;
     cr_assert(be->op.row_keys(be, &a) == WEIR_OK && out[0] == 4);
-    weir_backend_close(be);
+    weir__backend_close(be);
 }

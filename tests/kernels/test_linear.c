@@ -34,7 +34,7 @@ static void check_product(const product *p, weir_backend *const *be, uint64_t *r
     float *y = guarded_new(total);
     for (int isa = 0; be[isa]; isa++) {
         char what[160];
-        describe_product(what, sizeof what, weir_isa_name((weir_isa)isa), p);
+        describe_product(what, sizeof what, weir__isa_name((weir_isa)isa), p);
         data_expect(&d, isa == WEIR_ISA_AVX512BF16 && p->rows && p->dtype == WEIR_DTYPE_BF16);
         run(be[isa], &w, &d, 0, p->n_row, y);
         cr_assert(guarded_intact(y, total), "%s: wrote outside y", what);
@@ -44,17 +44,17 @@ static void check_product(const product *p, weir_backend *const *be, uint64_t *r
         }
     }
     guarded_free(y);
-    weir_weight_free(be[0], &w);
+    weir__weight_free(be[0], &w);
     data_free(&d);
 }
 
 /* Every instruction set of this machine with two threads; be[best + 1] is NULL. */
 static void open_all(weir_backend **be) {
-    for (int isa = 0; isa <= (int)weir_isa_best(); isa++) be[isa] = open_backend(2, (weir_isa)isa);
+    for (int isa = 0; isa <= (int)weir__isa_best(); isa++) be[isa] = open_backend(2, (weir_isa)isa);
 }
 
 static void close_all(weir_backend **be) {
-    for (int isa = 0; be[isa]; isa++) weir_backend_close(be[isa]);
+    for (int isa = 0; be[isa]; isa++) weir__backend_close(be[isa]);
 }
 
 /* --- values ---------------------------------------------------------------------------------- */
@@ -79,7 +79,7 @@ Test(linear, exactly_representable_products_are_exact) {
             const weir_tensor t = {d ? (const void *)w16 : w_file, d ? WEIR_DTYPE_BF16 : WEIR_DTYPE_F32, n,
                                    k};
             weir_weight w;
-            cr_assert_eq(weir_weight_pack(be[0], &t, 1, false, WEIR_USE_ROWS, &w), WEIR_OK);
+            cr_assert_eq(weir__weight_pack(be[0], &t, 1, false, WEIR_USE_ROWS, &w), WEIR_OK);
             for (int isa = 0; be[isa]; isa++) {
                 float *y = guarded_new((size_t)(9 * n));
                 weir_linear a = {
@@ -88,13 +88,13 @@ Test(linear, exactly_representable_products_are_exact) {
                 for (int64_t i = 0; i < 9 * n; i++) {
                     float want = 0;
                     for (int64_t j = 0; j < k; j++) want += x[i / n * k + j] * w_file[i % n * k + j];
-                    cr_assert_eq(y[i], 0.5f * want, "%s n %ld k %ld [%ld]", weir_isa_name((weir_isa)isa),
+                    cr_assert_eq(y[i], 0.5f * want, "%s n %ld k %ld [%ld]", weir__isa_name((weir_isa)isa),
                                  (long)n, (long)k, (long)i);
                 }
                 cr_assert(guarded_intact(y, (size_t)(9 * n)));
                 guarded_free(y);
             }
-            weir_weight_free(be[0], &w);
+            weir__weight_free(be[0], &w);
         }
         free(w_file), free(w16), free(x);
     }
@@ -135,7 +135,7 @@ Test(linear, every_epilogue_is_within_its_bound) {
                          .rows = i % 4 != 3,
                          .epilogue = (weir_epilogue)e,
                          .scale = i % 5 == 0 ? 0.125f : 1.0f};
-            if (p.gated && weir_epilogue_reads((weir_epilogue)e)) continue;
+            if (p.gated && weir__epilogue_reads((weir_epilogue)e)) continue;
             check_product(&p, be, &rng);
         }
     }
@@ -189,7 +189,7 @@ Test(linear, activations_have_their_limits) {
     enum { N = sizeof x / sizeof x[0] };
     weir_weight w;
     cr_assert_eq(
-        weir_weight_pack(be[0], &(weir_tensor){&one, WEIR_DTYPE_F32, 1, 1}, 1, false, WEIR_USE_ROWS, &w),
+        weir__weight_pack(be[0], &(weir_tensor){&one, WEIR_DTYPE_F32, 1, 1}, 1, false, WEIR_USE_ROWS, &w),
         WEIR_OK);
     for (int isa = 0; be[isa]; isa++) {
         for (int e = WEIR_EPI_RELU; e <= WEIR_EPI_SILU; e++) {
@@ -207,12 +207,12 @@ Test(linear, activations_have_their_limits) {
             for (int i = 0; i < N; i++) {
                 const double want = activation((weir_epilogue)e, (double)x[i]);
                 cr_assert(fabs((double)y[i] - want) <= 0x1p-21 * fabs(want) + 1e-30,
-                          "%s epilogue %d of %g: %g, want %g", weir_isa_name((weir_isa)isa), e, (double)x[i],
+                          "%s epilogue %d of %g: %g, want %g", weir__isa_name((weir_isa)isa), e, (double)x[i],
                           (double)y[i], want);
             }
         }
     }
-    weir_weight_free(be[0], &w);
+    weir__weight_free(be[0], &w);
     close_all(be);
 }
 
@@ -232,11 +232,11 @@ Test(linear, nan_and_infinity_reach_the_outputs_of_their_row_only) {
             for (int64_t i = 0; i < 5 * 40; i++) {
                 const float v = y[i / 40 * d.ldy + i % 40];
                 cr_assert_eq(isnan(v) != 0, i / 40 == 2, "%s epilogue %d row %ld: %g",
-                             weir_isa_name((weir_isa)isa), e, (long)i / 40, (double)v);
+                             weir__isa_name((weir_isa)isa), e, (long)i / 40, (double)v);
             }
         }
         guarded_free(y);
-        weir_weight_free(be[0], &w);
+        weir__weight_free(be[0], &w);
         data_free(&d);
     }
     close_all(be);
@@ -256,25 +256,25 @@ static void check_bits(const product *p, int isa, uint64_t *rng) {
         weir_backend *be = open_backend(n_thread, (weir_isa)isa);
         for (int64_t n_row = 2; n_row <= p->n_row; n_row++) {
             for (int64_t r0 = 0; r0 + n_row <= p->n_row; r0 += 5) {
-                describe_product(what, sizeof what, weir_isa_name((weir_isa)isa), p);
+                describe_product(what, sizeof what, weir__isa_name((weir_isa)isa), p);
                 snprintf(what + strlen(what), sizeof what - strlen(what), ": rows %ld+%ld, %d threads",
                          (long)r0, (long)n_row, n_thread);
                 run(be, &w, &d, r0, n_row, y);
                 assert_same(y, alone + r0 * d.ldy, (size_t)(n_row * d.ldy), what);
             }
         }
-        weir_backend_close(be);
+        weir__backend_close(be);
     }
     guarded_free(alone), guarded_free(y);
-    weir_weight_free(one, &w);
-    weir_backend_close(one);
+    weir__weight_free(one, &w);
+    weir__backend_close(one);
     data_free(&d);
 }
 
 /* 200 x 161 is large enough for the pool, 33 x 31 is not. */
 Test(linear, a_row_has_the_same_bits_alone_in_company_and_with_any_threads) {
     uint64_t rng = 61;
-    for (int isa = 1; isa <= (int)weir_isa_best(); isa++) {
+    for (int isa = 1; isa <= (int)weir__isa_best(); isa++) {
         for (int d = 0; d < 3; d++) {
             for (int i = 0; i < 8; i++) {
                 const product p = {.n = i % 2 ? 200 : 33,
@@ -296,7 +296,7 @@ Test(linear, a_row_has_the_same_bits_alone_in_company_and_with_any_threads) {
  * chunk at most, not on the other rows, the threads, or the chunks around it. */
 Test(linear, a_prefill_row_does_not_see_its_chunk) {
     uint64_t rng = 71;
-    for (int isa = 1; isa <= (int)weir_isa_best(); isa++) {
+    for (int isa = 1; isa <= (int)weir__isa_best(); isa++) {
         const product p = {
             .n = 290, .k = 97, .n_row = 130, .dtype = (weir_dtype)(isa % 3), .norm = true, .scale = 1.0f};
         data d = data_new(&p, &rng);
@@ -314,7 +314,7 @@ Test(linear, a_prefill_row_does_not_see_its_chunk) {
                 run(be, &w, &d, r0, n, y);
                 assert_same(y, whole + r0 * d.ldy, (size_t)(n * d.ldy), "chunk by chunk");
             }
-            weir_backend_close(be);
+            weir__backend_close(be);
         }
         for (int64_t i = 0; i < 130 * d.ldx; i++) {
             if (i / d.ldx != 70 && i % d.ldx < p.k) d.x[i] = rng_normal(&rng);
@@ -322,8 +322,8 @@ Test(linear, a_prefill_row_does_not_see_its_chunk) {
         run(one, &w, &d, 0, 130, y);
         assert_same(y + 70 * d.ldy, whole + 70 * d.ldy, (size_t)p.n, "other rows changed");
         guarded_free(whole), guarded_free(y);
-        weir_weight_free(one, &w);
-        weir_backend_close(one);
+        weir__weight_free(one, &w);
+        weir__backend_close(one);
         data_free(&d);
     }
 }
@@ -331,13 +331,13 @@ Test(linear, a_prefill_row_does_not_see_its_chunk) {
 /* --- refusals -------------------------------------------------------------------------------- */
 
 Test(linear, refuses_what_its_contract_refuses) {
-    for (int isa = 0; isa <= (int)weir_isa_best(); isa++) {
+    for (int isa = 0; isa <= (int)weir__isa_best(); isa++) {
         weir_backend *be = open_backend(2, (weir_isa)isa);
         static const float file[64];
         const weir_tensor t[2] = {{file, WEIR_DTYPE_F32, 8, 8}, {file, WEIR_DTYPE_F32, 8, 8}};
         weir_weight w, gated;
-        cr_assert_eq(weir_weight_pack(be, t, 1, false, WEIR_USE_ROWS, &w), WEIR_OK);
-        cr_assert_eq(weir_weight_pack(be, t, 2, true, WEIR_USE_ROWS, &gated), WEIR_OK);
+        cr_assert_eq(weir__weight_pack(be, t, 1, false, WEIR_USE_ROWS, &w), WEIR_OK);
+        cr_assert_eq(weir__weight_pack(be, t, 2, true, WEIR_USE_ROWS, &gated), WEIR_OK);
         float x[8] = {0}, y[8] = {0};
         const weir_linear good = {
             .x = x, .ldx = 8, .w = &w, .y = y, .ldy = 8, .n_row = 1, .scale = 1, .rows = true};
@@ -355,26 +355,26 @@ Test(linear, refuses_what_its_contract_refuses) {
             cr_assert_eq(be->op.linear(be, &bad[i]), WEIR_EINVAL, "isa %d case %d", isa, i);
         bad[13].n_row = 0;
         cr_assert_eq(be->op.linear(be, &bad[13]), WEIR_OK);
-        weir_weight_free(be, &w), weir_weight_free(be, &gated);
-        weir_backend_close(be);
+        weir__weight_free(be, &w), weir__weight_free(be, &gated);
+        weir__backend_close(be);
     }
 }
 
 Test(linear, too_little_scratch_is_an_error_and_reserving_it_helps) {
     const int64_t k = 5000;
     float *file = calloc((size_t)(2 * k), sizeof *file), *x = calloc((size_t)k, sizeof *x), y[2];
-    for (int isa = 1; isa <= (int)weir_isa_best(); isa++) {
+    for (int isa = 1; isa <= (int)weir__isa_best(); isa++) {
         weir_backend *be = open_backend(1, (weir_isa)isa);
         weir_weight w;
         cr_assert_eq(
-            weir_weight_pack(be, &(weir_tensor){file, WEIR_DTYPE_F32, 2, k}, 1, false, WEIR_USE_ROWS, &w),
+            weir__weight_pack(be, &(weir_tensor){file, WEIR_DTYPE_F32, 2, k}, 1, false, WEIR_USE_ROWS, &w),
             WEIR_OK);
         weir_linear a = {.x = x, .ldx = k, .w = &w, .y = y, .ldy = 2, .n_row = 1, .scale = 1, .rows = true};
         cr_assert_eq(be->op.linear(be, &a), WEIR_ENOMEM);
-        cr_assert_eq(weir_backend_reserve(be, weir_linear_scratch_floats(k)), WEIR_OK);
+        cr_assert_eq(weir__backend_reserve(be, weir__linear_scratch_floats(k)), WEIR_OK);
         cr_assert_eq(be->op.linear(be, &a), WEIR_OK);
-        weir_weight_free(be, &w);
-        weir_backend_close(be);
+        weir__weight_free(be, &w);
+        weir__backend_close(be);
     }
     free(file), free(x);
 }

@@ -53,7 +53,7 @@ static void check_product(const product *p, weir_backend *const *be, uint64_t *r
     float *y = guarded_new(total);
     for (int isa = 0; be[isa]; isa++) {
         char what[160];
-        describe_product(what, sizeof what, weir_isa_name((weir_isa)isa), p);
+        describe_product(what, sizeof what, weir__isa_name((weir_isa)isa), p);
         if (isa <= 1) data_expect(&d, isa != WEIR_ISA_PORTABLE);
         run(be[isa], &w, &d, 0, p->n_row, y);
         cr_assert(guarded_intact(y, total), "%s: wrote outside y", what);
@@ -64,17 +64,17 @@ static void check_product(const product *p, weir_backend *const *be, uint64_t *r
         }
     }
     guarded_free(y);
-    weir_weight_free(be[0], &w);
+    weir__weight_free(be[0], &w);
     data_free(&d);
 }
 
 /* Every instruction set of this machine with two threads; be[best + 1] is NULL. */
 static void open_all(weir_backend **be) {
-    for (int isa = 0; isa <= (int)weir_isa_best(); isa++) be[isa] = open_backend(2, (weir_isa)isa);
+    for (int isa = 0; isa <= (int)weir__isa_best(); isa++) be[isa] = open_backend(2, (weir_isa)isa);
 }
 
 static void close_all(weir_backend **be) {
-    for (int isa = 0; be[isa]; isa++) weir_backend_close(be[isa]);
+    for (int isa = 0; be[isa]; isa++) weir__backend_close(be[isa]);
 }
 
 /* --- values ---------------------------------------------------------------------------------- */
@@ -116,7 +116,7 @@ Test(linear_quant, every_epilogue_is_within_its_bound) {
                                .rows = i % 5 != 3,
                                .epilogue = (weir_epilogue)e,
                                .scale = i % 5 == 0 ? 0.125f : 1.0f};
-            if (p.gated && weir_epilogue_reads((weir_epilogue)e)) continue;
+            if (p.gated && weir__epilogue_reads((weir_epilogue)e)) continue;
             check_product(&p, be, &rng);
         }
     }
@@ -170,14 +170,14 @@ Test(linear_quant, products_of_bytes_are_exact) {
         }
         float *value = malloc(sizeof *value * N * K), *x = malloc(sizeof *x * ROWS * K);
         for (int64_t n = 0; n < N; n++)
-            weir_dequantise_row((weir_dtype)t, file + n * (bytes / N), K, value + n * K);
+            weir__dequantise_row((weir_dtype)t, file + n * (bytes / N), K, value + n * K);
         for (int64_t i = 0; i < ROWS * K; i++) {
             const int sign = i / K % 3 == 1 ? (i % 2 ? -1 : 1) : 1;
             x[i] = (float)(i % 32 == 5 || i / K < 2 ? sign * 127 : (int)(rng_u64(&rng) % 255) - 127);
         }
         weir_weight w;
         cr_assert_eq(
-            weir_weight_pack(be[0], &(weir_tensor){file, (weir_dtype)t, N, K}, 1, false, WEIR_USE_ROWS, &w),
+            weir__weight_pack(be[0], &(weir_tensor){file, (weir_dtype)t, N, K}, 1, false, WEIR_USE_ROWS, &w),
             WEIR_OK);
         for (int isa = 0; be[isa]; isa++) {
             float *y = guarded_new(ROWS * N);
@@ -189,13 +189,13 @@ Test(linear_quant, products_of_bytes_are_exact) {
                 for (int64_t j = 0; j < K; j++)
                     want += (double)x[i / N * K + j] * (double)value[i % N * K + j];
                 cr_assert_eq(y[i], (float)(0.5 * want), "%s %s row %ld output %ld: %a, want %a",
-                             weir_isa_name((weir_isa)isa), weir_dtype_name((weir_dtype)t), (long)(i / N),
+                             weir__isa_name((weir_isa)isa), weir_dtype_name((weir_dtype)t), (long)(i / N),
                              (long)(i % N), (double)y[i], 0.5 * want);
             }
             cr_assert(guarded_intact(y, ROWS * N));
             guarded_free(y);
         }
-        weir_weight_free(be[0], &w);
+        weir__weight_free(be[0], &w);
         free(file), free(value), free(x);
     }
     close_all(be);
@@ -221,12 +221,13 @@ Test(linear_quant, nan_and_infinity_reach_the_outputs_of_their_row_only) {
             run(be[isa], &w, &d, 0, 5, y);
             for (int64_t j = 0; j < 5 * 40; j++) {
                 const float v = y[j / 40 * d.ldy + j % 40];
-                cr_assert_eq(isfinite(v) == 0, j / 40 == 2, "%s %s row %ld: %g", weir_isa_name((weir_isa)isa),
-                             weir_dtype_name(p.dtype), (long)j / 40, (double)v);
+                cr_assert_eq(isfinite(v) == 0, j / 40 == 2, "%s %s row %ld: %g",
+                             weir__isa_name((weir_isa)isa), weir_dtype_name(p.dtype), (long)j / 40,
+                             (double)v);
             }
         }
         guarded_free(y);
-        weir_weight_free(be[0], &w);
+        weir__weight_free(be[0], &w);
         data_free(&d);
     }
     close_all(be);
@@ -250,11 +251,11 @@ Test(linear_quant, a_scale_that_is_no_number_stays_in_its_output) {
             run(be[isa], &w, &d, 0, 3, y);
             for (int64_t j = 0; j < 3 * 35; j++) {
                 cr_assert_eq(isfinite(y[j / 35 * d.ldy + j % 35]) == 0, j % 35 == 19, "%s %s output %ld",
-                             weir_isa_name((weir_isa)isa), weir_dtype_name(p.dtype), (long)(j % 35));
+                             weir__isa_name((weir_isa)isa), weir_dtype_name(p.dtype), (long)(j % 35));
             }
         }
         guarded_free(y);
-        weir_weight_free(be[0], &w);
+        weir__weight_free(be[0], &w);
         data_free(&d);
     }
     close_all(be);
@@ -268,7 +269,7 @@ Test(linear_quant, rows_of_zeros_and_almost_zeros_give_zeros) {
     for (int t = FIRST; t <= LAST; t++) {
         matrix m = matrix_new((weir_dtype)t, 20, 256, 0.3f, &rng);
         weir_weight w;
-        cr_assert_eq(weir_weight_pack(be[0], &m.file, 1, false, WEIR_USE_ROWS, &w), WEIR_OK);
+        cr_assert_eq(weir__weight_pack(be[0], &m.file, 1, false, WEIR_USE_ROWS, &w), WEIR_OK);
         float x[3 * 256], y[3 * 20];
         for (int i = 0; i < 3 * 256; i++)
             x[i] = (i < 256 ? 0.0f : i < 512 ? 0x1p-140f : 0x1p-90f) * rng_normal(&rng);
@@ -279,7 +280,7 @@ Test(linear_quant, rows_of_zeros_and_almost_zeros_give_zeros) {
             for (int i = 0; i < 40; i++) cr_assert_eq(y[i], 0.0f);
             for (int i = 40; i < 60; i++) cr_assert(isfinite(y[i]) && y[i] != 0.0f && fabsf(y[i]) < 0x1p-80f);
         }
-        weir_weight_free(be[0], &w);
+        weir__weight_free(be[0], &w);
         matrix_free(&m);
     }
     close_all(be);
@@ -299,18 +300,18 @@ static void check_bits(const product *p, int isa, uint64_t *rng) {
         weir_backend *be = open_backend(n_thread, (weir_isa)isa);
         for (int64_t n_row = 2; n_row <= p->n_row; n_row++) {
             for (int64_t r0 = 0; r0 + n_row <= p->n_row; r0 += 5) {
-                describe_product(what, sizeof what, weir_isa_name((weir_isa)isa), p);
+                describe_product(what, sizeof what, weir__isa_name((weir_isa)isa), p);
                 snprintf(what + strlen(what), sizeof what - strlen(what), ": rows %ld+%ld, %d threads",
                          (long)r0, (long)n_row, n_thread);
                 run(be, &w, &d, r0, n_row, y);
                 assert_same(y, alone + r0 * d.ldy, (size_t)(n_row * d.ldy), what);
             }
         }
-        weir_backend_close(be);
+        weir__backend_close(be);
     }
     guarded_free(alone), guarded_free(y);
-    weir_weight_free(one, &w);
-    weir_backend_close(one);
+    weir__weight_free(one, &w);
+    weir__backend_close(one);
     data_free(&d);
 }
 
@@ -318,7 +319,7 @@ static void check_bits(const product *p, int isa, uint64_t *rng) {
  * false) are the same rows. */
 Test(linear_quant, a_row_has_the_same_bits_alone_in_company_and_with_any_threads) {
     uint64_t rng = 61;
-    for (int isa = 1; isa <= (int)weir_isa_best(); isa++) {
+    for (int isa = 1; isa <= (int)weir__isa_best(); isa++) {
         for (int t = FIRST; t <= LAST; t++) {
             for (int i = 0; i < 4; i++) {
                 const product p = {.n = i % 2 ? 400 : 33,

@@ -187,7 +187,7 @@ static int both(bucket *b, const bucket_logits *x, const char *what) {
 }
 
 static void mixed_run(int n_seat, int gamma, int first, int n_block) {
-    weir_backend *be = open_backend(1, weir_isa_best());
+    weir_backend *be = open_backend(1, weir__isa_best());
     weir_seat seats[BUCKET_SEATS];
     for (int i = 0; i < n_seat; i++) seats[i] = seat_of_mix(first + i, gamma);
     for (int i = 0; gamma == 0 && i < n_seat; i++) seats[i].bonus_from = INT32_MAX;
@@ -206,7 +206,7 @@ static void mixed_run(int n_seat, int gamma, int first, int n_block) {
         if (running == 0) break;
     }
     bucket_free(b);
-    weir_backend_close(be);
+    weir__backend_close(be);
 }
 
 Test(loop_ops, blocks_of_every_mix_are_those_of_single_seats) {
@@ -220,7 +220,7 @@ Test(loop_ops, one_seat_for_many_blocks) {
 
 /* The first seat's verifier row 1 in block 1 is NaN, later the second seat's drafter row 0. */
 Test(loop_ops, a_row_that_is_not_finite_ends_its_seat_only) {
-    weir_backend *be = open_backend(1, weir_isa_best());
+    weir_backend *be = open_backend(1, weir__isa_best());
     weir_seat seats[3];
     for (int i = 0; i < 3; i++)
         seats[i] = seat_of_mix(i, 4), seats[i].n_eos = 0, seats[i].law.rule = WEIR_RULE_EXACT;
@@ -245,11 +245,11 @@ Test(loop_ops, a_row_that_is_not_finite_ends_its_seat_only) {
         }
     }
     bucket_free(b);
-    weir_backend_close(be);
+    weir__backend_close(be);
 }
 
 Test(loop_ops, the_host_ends_the_loop_behind_the_current_block) {
-    weir_backend *be = open_backend(1, weir_isa_best());
+    weir_backend *be = open_backend(1, weir__isa_best());
     weir_seat seat = seat_of_mix(0, 2);
     seat.n_eos = 0;
     bucket *b = bucket_new(be, 1, 2, false, V, LD);
@@ -262,11 +262,11 @@ Test(loop_ops, the_host_ends_the_loop_behind_the_current_block) {
     cr_assert(b->flags.done == 2 && b->flags.running == 1 && b->flags.over == 1);
     logits_free(&x);
     bucket_free(b);
-    weir_backend_close(be);
+    weir__backend_close(be);
 }
 
 Test(loop_ops, what_a_bucket_cannot_be_is_refused) {
-    weir_backend *be = open_backend(1, weir_isa_best());
+    weir_backend *be = open_backend(1, weir__isa_best());
     bucket *b = bucket_new(be, 2, 3, true, V, LD);
     const weir_loop good = b->l;
     weir_loop bad[] = {good, good, good, good, good, good, good};
@@ -295,5 +295,5 @@ Test(loop_ops, what_a_bucket_cannot_be_is_refused) {
         if (step < -1 || step > 3) cr_assert(be->op.loop_rows(be, &r) == WEIR_EINVAL, "step %d", step);
     }
     bucket_free(b);
-    weir_backend_close(be);
+    weir__backend_close(be);
 }

@@ -84,16 +84,16 @@ static void part(void *arg, int w, int n_worker) {
 
 static void regions(void) {
     weir_pool *p = NULL;
-    interleave_check(weir_pool_create(&p, n_thread) == WEIR_OK, "no pool");
+    interleave_check(weir__pool_create(&p, n_thread) == WEIR_OK, "no pool");
     p->spins = n_spin; /* before the first point, and so before any thread looks at it */
     for (int i = 0; i < n_region; i++) {
         region r = {.number = i, .n_thread = n_thread};
-        weir_pool_run(p, part, &r);
+        weir__pool_run(p, part, &r);
         for (int w = 0; w < n_thread; w++)
             interleave_check(r.times[w] == 1, "a region returns before its parts are done");
         r.over = true;
     }
-    weir_pool_free(p);
+    weir__pool_free(p);
 }
 
 static void explore(int threads, int n, int spins, int max_preemption) {

@@ -34,7 +34,7 @@ static void check_block(const char *name, const char *hex, const char *bits, int
         block[i] = (unsigned char)byte;
     }
     float got[WEIR_QUANT_BLOCK];
-    weir_dequantise_block(t, block, got);
+    weir__dequantise_block(t, block, got);
     const weir_tensor tensor = {block, t, 1, weir_dtype_block(t)};
     for (int i = 0; i < weir_dtype_block(t); i++) {
         uint32_t u;
@@ -72,7 +72,7 @@ Test(quant, a_row_is_its_blocks_one_after_the_other) {
         float *got = guarded_new((size_t)cols);
         for (int64_t r = 0; r < 2; r++) {
             const size_t at = (size_t)(r * weir_dtype_row_bytes(m.file.dtype, cols));
-            weir_dequantise_row(m.file.dtype, (const char *)m.file.data + at, cols, got);
+            weir__dequantise_row(m.file.dtype, (const char *)m.file.data + at, cols, got);
             cr_assert(guarded_intact(got, (size_t)cols));
             for (int64_t i = 0; i < cols; i++) cr_assert_eq(got[i], weir_tensor_get(&m.file, r, i));
         }
@@ -87,12 +87,12 @@ static void check_element(const weir_weight *w, const matrix *m, int64_t n, int6
     const int64_t block = weir_dtype_block(w->dtype);
     float got[WEIR_QUANT_BLOCK];
     for (int64_t b = 0; b < w->k / block; b++) {
-        weir_weight_block(w, n, b, up, got);
+        weir__weight_block(w, n, b, up, got);
         for (int64_t i = 0; i < block; i++) {
             cr_assert_eq(got[i], m->value[r * w->k + b * block + i], "%s output %ld block %ld [%ld]",
                          weir_dtype_name(w->dtype), (long)n, (long)b, (long)i);
         }
-        cr_assert_eq(weir_weight_get(w, n, b * block + block - 1, up), got[block - 1]);
+        cr_assert_eq(weir__weight_get(w, n, b * block + block - 1, up), got[block - 1]);
     }
 }
 
@@ -102,18 +102,18 @@ static void check_pack(weir_backend *be, weir_dtype t, int64_t n0, int64_t n1, i
     matrix m[2] = {matrix_new(t, n0, k, 1.0f, rng), matrix_new(t, gated ? n0 : n1, k, 1.0f, rng)};
     const weir_tensor part[2] = {m[0].file, m[1].file};
     weir_weight w;
-    cr_assert_eq(weir_weight_pack(be, part, 2, gated, WEIR_USE_ROWS, &w), WEIR_OK);
+    cr_assert_eq(weir__weight_pack(be, part, 2, gated, WEIR_USE_ROWS, &w), WEIR_OK);
     cr_assert_eq(w.layout, WEIR_LAYOUT_PANEL);
     cr_assert_eq(w.n_panel, gated ? (n0 + 15) / 16 * 2 : (n0 + n1 + 15) / 16);
-    cr_assert_eq((size_t)(w.n_panel * weir_weight_panel_bytes(&w)),
-                 weir_weight_bytes(w.layout, t, w.n, k, gated));
+    cr_assert_eq((size_t)(w.n_panel * weir__weight_panel_bytes(&w)),
+                 weir__weight_bytes(w.layout, t, w.n, k, gated));
     for (int64_t n = 0; n < w.n; n++) {
         if (gated)
             check_element(&w, &m[0], n, n, false), check_element(&w, &m[1], n, n, true);
         else
             check_element(&w, n < n0 ? &m[0] : &m[1], n, n < n0 ? n : n - n0, false);
     }
-    weir_weight_free(be, &w);
+    weir__weight_free(be, &w);
     matrix_free(&m[0]), matrix_free(&m[1]);
 }
 
@@ -126,7 +126,7 @@ Test(quant, packed_panels_hold_the_elements_of_the_file) {
             for (int i = 0; i < 14; i++)
                 check_pack(be, (weir_dtype)t, edge[i % 7], edge[(i + 2) % 7], 1 + i % 3, i / 7, &rng);
         }
-        weir_backend_close(be);
+        weir__backend_close(be);
     }
 }
 
@@ -136,16 +136,16 @@ Test(quant, a_packed_matrix_is_as_large_as_its_file) {
         for (int64_t b = 1; b <= 6; b++) {
             const int64_t k = b * weir_dtype_block((weir_dtype)t),
                           file = 48 * weir_dtype_row_bytes((weir_dtype)t, k);
-            const size_t bytes = weir_weight_bytes(WEIR_LAYOUT_PANEL, (weir_dtype)t, 48, k, false);
-            const bool odd = weir_quant_pack_of((weir_dtype)t).apart && b % 2;
+            const size_t bytes = weir__weight_bytes(WEIR_LAYOUT_PANEL, (weir_dtype)t, 48, k, false);
+            const bool odd = weir__quant_pack_of((weir_dtype)t).apart && b % 2;
             cr_assert_eq(bytes, (size_t)file + (odd ? 3 * 32 : 0), "%s %ld", weir_dtype_name((weir_dtype)t),
                          (long)k);
-            cr_assert_eq(weir_weight_bytes(WEIR_LAYOUT_ROWS, (weir_dtype)t, 24, k, true), (size_t)file);
-            cr_assert_eq(weir_weight_bytes(WEIR_LAYOUT_PANEL, (weir_dtype)t, 48, k + 1, false), SIZE_MAX);
-            cr_assert_eq(weir_weight_bytes(WEIR_LAYOUT_FRAGMENT, (weir_dtype)t, 48, k, false), SIZE_MAX);
+            cr_assert_eq(weir__weight_bytes(WEIR_LAYOUT_ROWS, (weir_dtype)t, 24, k, true), (size_t)file);
+            cr_assert_eq(weir__weight_bytes(WEIR_LAYOUT_PANEL, (weir_dtype)t, 48, k + 1, false), SIZE_MAX);
+            cr_assert_eq(weir__weight_bytes(WEIR_LAYOUT_FRAGMENT, (weir_dtype)t, 48, k, false), SIZE_MAX);
         }
         const int64_t most = INT64_MAX / 1024 / 256 * 256;
-        cr_assert_eq(weir_weight_bytes(WEIR_LAYOUT_PANEL, (weir_dtype)t, INT64_MAX / 4, most, false),
+        cr_assert_eq(weir__weight_bytes(WEIR_LAYOUT_PANEL, (weir_dtype)t, INT64_MAX / 4, most, false),
                      SIZE_MAX);
     }
 }
@@ -157,22 +157,22 @@ Test(quant, rows_that_are_not_whole_blocks_are_refused) {
     for (int t = FIRST; t <= LAST; t++) {
         const weir_tensor part[2] = {{file, (weir_dtype)t, 1, weir_dtype_block((weir_dtype)t) + 16},
                                      {file, WEIR_DTYPE_F32, 1, weir_dtype_block((weir_dtype)t)}};
-        cr_assert_eq(weir_weight_pack(be, part, 1, false, WEIR_USE_ROWS, &w), WEIR_EINVAL);
+        cr_assert_eq(weir__weight_pack(be, part, 1, false, WEIR_USE_ROWS, &w), WEIR_EINVAL);
         const weir_tensor mixed[2] = {part[1], {file, (weir_dtype)t, 1, part[1].cols}};
-        cr_assert_eq(weir_weight_pack(be, mixed, 2, false, WEIR_USE_ROWS, &w), WEIR_EINVAL);
+        cr_assert_eq(weir__weight_pack(be, mixed, 2, false, WEIR_USE_ROWS, &w), WEIR_EINVAL);
     }
     cr_assert_eq(w.n, -7, "the result was touched");
-    weir_backend_close(be);
+    weir__backend_close(be);
 }
 
 Test(quant, an_embedding_looks_up_blocks) {
     uint64_t rng = 13;
-    weir_backend *be = open_backend(1, weir_isa_best());
+    weir_backend *be = open_backend(1, weir__isa_best());
     for (int t = FIRST; t <= LAST; t++) {
         const int64_t k = 2 * weir_dtype_block((weir_dtype)t);
         matrix m = matrix_new((weir_dtype)t, 37, k, 1.0f, &rng);
         weir_weight w;
-        cr_assert_eq(weir_weight_pack(be, &m.file, 1, false, WEIR_USE_ROWS, &w), WEIR_OK);
+        cr_assert_eq(weir__weight_pack(be, &m.file, 1, false, WEIR_USE_ROWS, &w), WEIR_OK);
         const int32_t token[4] = {36, 0, 17, 36};
         float *x = guarded_new((size_t)(4 * k));
         cr_assert_eq(be->op.embed(be, &(weir_embed){x, &w, token, 4, 1.75f}), WEIR_OK);
@@ -182,8 +182,8 @@ Test(quant, an_embedding_looks_up_blocks) {
                          weir_dtype_name((weir_dtype)t), (long)i);
         }
         guarded_free(x);
-        weir_weight_free(be, &w);
+        weir__weight_free(be, &w);
         matrix_free(&m);
     }
-    weir_backend_close(be);
+    weir__backend_close(be);
 }

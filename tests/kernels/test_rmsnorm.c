@@ -26,7 +26,7 @@ static void check(weir_backend *be, int dim, float eps, bool add, uint64_t *seed
             const double want = add ? (double)before[at] + v : v,
                          bound = 0x1p-24 * ((dim + 16) * fabs(v) + fabs(want));
             cr_assert(fabs((double)y[at] - want) <= bound,
-                      "%s dim %d eps %g add %d, row %d [%d]: %g, want %g", weir_isa_name(be->isa), dim,
+                      "%s dim %d eps %g add %d, row %d [%d]: %g, want %g", weir__isa_name(be->isa), dim,
                       (double)eps, add, r, i, (double)y[at], want);
         }
     }
@@ -36,11 +36,11 @@ Test(rmsnorm, is_its_definition) {
     static const int dims[] = {1, 7, 8, 15, 16, 17, 31, 33, 64, MAX_DIM};
     static const float eps[] = {0.0f, 1e-6f, 1e-2f, 1.0f};
     uint64_t seed = 5;
-    for (int isa = 0; isa <= (int)weir_isa_best(); isa++) {
+    for (int isa = 0; isa <= (int)weir__isa_best(); isa++) {
         weir_backend *be = open_backend(2, (weir_isa)isa);
         for (size_t d = 0; d < sizeof dims / sizeof *dims; d++)
             for (int k = 0; k < 8; k++) check(be, dims[d], eps[k / 2], k % 2, &seed);
-        weir_backend_close(be);
+        weir__backend_close(be);
     }
 }
 
@@ -56,5 +56,5 @@ Test(rmsnorm, refuses_what_its_contract_refuses) {
     weir_rmsnorm in_place = good;
     in_place.y = x;
     cr_expect_eq(be->op.rmsnorm(be, &in_place), WEIR_OK);
-    weir_backend_close(be);
+    weir__backend_close(be);
 }

@@ -16,7 +16,7 @@ static void check_case(weir_backend *be, const rope_case *c, uint64_t *rng) {
     weir_rope a = rope_args(&d, &d, x, d.slot, d.pos, c->n_row);
     cr_assert_eq(be->op.rope(be, &a), WEIR_OK);
     cr_assert(guarded_intact(x, n));
-    rope_assert(&d, x, weir_isa_name(be->isa));
+    rope_assert(&d, x, weir__isa_name(be->isa));
     for (int32_t r = 0; r < c->n_row; r += 5) {
         memcpy(one, d.x + r * d.ld, (size_t)d.ld * sizeof *one);
         a = rope_args(&d, &d, one, d.slot + r, d.pos + r, 1);
@@ -29,13 +29,13 @@ static void check_case(weir_backend *be, const rope_case *c, uint64_t *rng) {
 
 Test(rope, every_build_is_within_its_bound_and_rows_do_not_see_each_other) {
     uint64_t rng = 7;
-    for (int isa = 0; isa <= (int)weir_isa_best(); isa++) {
+    for (int isa = 0; isa <= (int)weir__isa_best(); isa++) {
         weir_backend *be = open_backend(2, (weir_isa)isa);
         for (int i = 0; i < ROPE_CASES; i++) {
             const rope_case c = rope_nth(i);
             check_case(be, &c, &rng);
         }
-        weir_backend_close(be);
+        weir__backend_close(be);
     }
 }
 
@@ -52,15 +52,15 @@ Test(rope, thread_count_changes_no_bit) {
     rope_data d = rope_new(&c, &rng);
     const size_t n = (size_t)(c.n_row * d.ld);
     float *want = guarded_new(n), *x = guarded_new(n);
-    for (int isa = 0; isa <= (int)weir_isa_best(); isa++) {
+    for (int isa = 0; isa <= (int)weir__isa_best(); isa++) {
         for (int n_thread = 1; n_thread <= 3; n_thread++) {
             weir_backend *be = open_backend(n_thread, (weir_isa)isa);
             memcpy(x, d.x, n * sizeof *x);
             weir_rope a = rope_args(&d, &d, x, d.slot, d.pos, c.n_row);
             cr_assert_eq(be->op.rope(be, &a), WEIR_OK);
             if (n_thread == 1) memcpy(want, x, n * sizeof *x);
-            assert_same(x, want, n, weir_isa_name((weir_isa)isa));
-            weir_backend_close(be);
+            assert_same(x, want, n, weir__isa_name((weir_isa)isa));
+            weir__backend_close(be);
         }
     }
     guarded_free(want), guarded_free(x);
@@ -71,17 +71,17 @@ Test(rope, thread_count_changes_no_bit) {
 Test(rope, position_0_is_the_identity) {
     uint64_t rng = 11;
     const rope_case c = {.n_head = 3, .n_head_kv = 1, .head_dim = 22, .n_dim = 22, .n_row = 1, .scale = 1.0f};
-    for (int isa = 0; isa <= (int)weir_isa_best(); isa++) {
+    for (int isa = 0; isa <= (int)weir__isa_best(); isa++) {
         weir_backend *be = open_backend(1, (weir_isa)isa);
         rope_data d = rope_new(&c, &rng);
         float *x = guarded_new((size_t)d.ld);
         memcpy(x, d.x, (size_t)d.ld * sizeof *x);
         weir_rope a = rope_args(&d, &d, x, d.slot, d.pos, 1);
         cr_assert_eq(be->op.rope(be, &a), WEIR_OK);
-        assert_same(x, d.x, (size_t)d.ld, weir_isa_name((weir_isa)isa));
+        assert_same(x, d.x, (size_t)d.ld, weir__isa_name((weir_isa)isa));
         guarded_free(x);
         rope_free(&d);
-        weir_backend_close(be);
+        weir__backend_close(be);
     }
 }
 
@@ -109,7 +109,7 @@ Test(rope, sines_and_cosines_are_within_their_bound) {
 }
 
 Test(rope, refuses_what_its_contract_refuses) {
-    for (int isa = 0; isa <= (int)weir_isa_best(); isa++) {
+    for (int isa = 0; isa <= (int)weir__isa_best(); isa++) {
         weir_backend *be = open_backend(1, (weir_isa)isa);
         float x[64] = {0};
         const int32_t zero[1] = {0};
@@ -142,6 +142,6 @@ Test(rope, refuses_what_its_contract_refuses) {
         cr_assert_eq(be->op.rope(be, &ok), WEIR_OK);
         ok.n_row = 0;
         cr_assert_eq(be->op.rope(be, &ok), WEIR_OK);
-        weir_backend_close(be);
+        weir__backend_close(be);
     }
 }

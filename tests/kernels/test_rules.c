@@ -26,7 +26,7 @@ static void evaluate(result *r, const weir_law *law, const float *q, const float
                              .keep = r->keep,
                              .accept = r->accept,
                              .residual = r->residual};
-    cr_assert(weir_rule_evaluate_row(&r->row, &err) == WEIR_OK, "%s: %s",
+    cr_assert(weir__rule_evaluate_row(&r->row, &err) == WEIR_OK, "%s: %s",
               weir_rule_facts((weir_rule)law->rule)->name, err.text);
 }
 
@@ -534,8 +534,8 @@ Test(rules, unusable_logits_are_refused_with_a_line) {
                                .q_logits = side ? good : rows[i],
                                .p_logits = side ? rows[i] : good,
                                .n_vocab = 2};
-            cr_expect(weir_rule_evaluate_row(&r, &err) == WEIR_EINVAL && err.text[0]);
+            cr_expect(weir__rule_evaluate_row(&r, &err) == WEIR_EINVAL && err.text[0]);
         }
     weir_rule_row r = {.law = &law, .q_logits = good, .p_logits = good, .n_vocab = 0};
-    cr_expect(weir_rule_evaluate_row(&r, NULL) == WEIR_EINVAL);
+    cr_expect(weir__rule_evaluate_row(&r, NULL) == WEIR_EINVAL);
 }

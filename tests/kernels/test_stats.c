@@ -35,7 +35,7 @@ static weir_status stats_of(weir_backend *be, const float *l, int64_t ld, int64_
     int32_t law_of[64] = {0};
     weir_row_stats_args a = {
         .logits = l, .ld = ld, .n_row = n_row, .n_vocab = n, .law = law, .law_of = law_of, .out = out};
-    return weir_row_stats_cpu(be, &a);
+    return weir__row_stats_cpu(be, &a);
 }
 
 static weir_row_stats one(weir_isa isa, const float *l, int n, const weir_law *law) {
@@ -59,7 +59,7 @@ static bool near(double got, double want, double rel) {
 /* ---- values -------------------------------------------------------------------------------------------- */
 
 static void check_row(const float *l, int n, const weir_law *law, int *compared) {
-    const weir_row_stats s = one(weir_isa_best(), l, n, law);
+    const weir_row_stats s = one(weir__isa_best(), l, n, law);
     double *raw = calloc((size_t)n, sizeof *raw), *w = calloc((size_t)n, sizeof *w), margin = 1e9;
     oracle_softmax(law, true, l, n, raw, &margin);
     oracle_softmax(law, false, l, n, w, &margin);
@@ -137,7 +137,7 @@ Test(row_stats, add_in_the_stated_order) {
         const int n = sizes[i];
         float *q = malloc((size_t)n * 12), *p = q + n, *t = p + n;
         random_rows(&seed, n, 3.0f, 1.0f, false, q, p);
-        const weir_row_stats s = one(weir_isa_best(), q, n, &law);
+        const weir_row_stats s = one(weir__isa_best(), q, n, &law);
         for (int v = 0; v < n; v++) t[v] = wf_exp(q[v] - s.max);
         cr_expect(wf_bits(tree_sum(t, n)) == wf_bits(s.sum), "sum of n=%d", n);
         for (int v = 0; v < n; v++) t[v] *= fmaxf(q[v] - s.max, -128.0f);
@@ -152,7 +152,7 @@ Test(row_stats, add_in_the_stated_order) {
 
 Test(row_stats, do_not_depend_on_isa_threads_or_batch) {
     weir_pool *pool[3];
-    for (int t = 0; t < 3; t++) cr_assert(weir_pool_create(&pool[t], t + 1) == WEIR_OK);
+    for (int t = 0; t < 3; t++) cr_assert(weir__pool_create(&pool[t], t + 1) == WEIR_OK);
     uint64_t seed = 13;
     static const int sizes[] = {1, 33, 1025, 6016, 40000, 70001};
     int cases = 0;
@@ -165,7 +165,7 @@ Test(row_stats, do_not_depend_on_isa_threads_or_batch) {
             const weir_law law = cut_law(c);
             weir_row_stats want[7], got[7];
             for (int r = 0; r < n_row; r++) want[r] = one(WEIR_ISA_PORTABLE, l + r * n, n, &law);
-            for (int isa = 0; isa <= (int)weir_isa_best(); isa++)
+            for (int isa = 0; isa <= (int)weir__isa_best(); isa++)
                 for (int t = 0; t < (build_is_sanitized() ? 2 : 3); t++)
                     for (int rows = 1; rows <= n_row; rows += 6) {
                         weir_backend be = {.isa = (weir_isa)isa, .pool = pool[t]};
@@ -177,7 +177,7 @@ Test(row_stats, do_not_depend_on_isa_threads_or_batch) {
                     }
             free(l);
         }
-    for (int t = 0; t < 3; t++) weir_pool_free(pool[t]);
+    for (int t = 0; t < 3; t++) weir__pool_free(pool[t]);
     cr_log_info("%d batches", cases);
 }
 
@@ -186,7 +186,7 @@ Test(row_stats, do_not_depend_on_isa_threads_or_batch) {
 Test(row_stats, nan_marks_the_row_alone) {
     static const float bad[] = {NAN, INFINITY};
     static const int sizes[] = {1, 5, 33, 1500};
-    for (int isa = 0; isa <= (int)weir_isa_best(); isa++)
+    for (int isa = 0; isa <= (int)weir__isa_best(); isa++)
         for (int i = 0; i < 4; i++)
             for (int b = 0; b < 4; b++) {
                 const int n = sizes[i];
@@ -211,10 +211,10 @@ Test(row_stats, a_dead_row_is_unusable_and_not_read) {
     const weir_law law = weir_law_default();
     const int32_t law_of[2] = {0, -1};
     weir_row_stats s[2] = {{.argmax = 7}, {.argmax = 7}};
-    weir_backend be = {.isa = weir_isa_best()};
+    weir_backend be = {.isa = weir__isa_best()};
     weir_row_stats_args a = {
         .logits = l, .ld = 3, .n_row = 2, .n_vocab = 3, .law = &law, .law_of = law_of, .out = s};
-    cr_assert(weir_row_stats_cpu(&be, &a) == WEIR_OK);
+    cr_assert(weir__row_stats_cpu(&be, &a) == WEIR_OK);
     cr_expect(s[0].argmax == 2 && s[0].max == 3.0f);
     cr_expect(isnan(s[1].max) && s[1].argmax == -1 && s[1].tie == -1);
     int32_t token[2] = {9, 9}, position[2] = {0, 0};
@@ -229,13 +229,13 @@ Test(row_stats, a_dead_row_is_unusable_and_not_read) {
                         .position = position,
                         .token = token,
                         .logp = logp};
-    cr_assert(weir_draw_cpu(&be, &d) == WEIR_OK);
+    cr_assert(weir__draw_cpu(&be, &d) == WEIR_OK);
     cr_expect(token[0] >= 0 && token[0] < 3 && token[1] == -1 && isnan(logp[1]));
 }
 
 Test(row_stats, never_read_the_padding) {
     uint64_t seed = 14;
-    for (int isa = 0; isa <= (int)weir_isa_best(); isa++)
+    for (int isa = 0; isa <= (int)weir__isa_best(); isa++)
         for (int n = 1; n < 1200; n += 61)
             for (int c = 0; c < N_CUT; c++) {
                 const int ld = n + 13;
@@ -256,15 +256,15 @@ Test(row_stats, never_read_the_padding) {
 Test(row_stats, extreme_logits) {
     const weir_law law = law_with(0.5f, 2, 0.9f, 0.01f);
     float a[] = {-3.4e38f, 3.4e38f, 0.0f, -0.0f};
-    weir_row_stats s = one(weir_isa_best(), a, 4, &law);
+    weir_row_stats s = one(weir__isa_best(), a, 4, &law);
     cr_expect(s.max == 3.4e38f && s.argmax == 1 && s.sum == 1.0f && s.psum == 1.0f && s.dot == 0.0f &&
               s.pdot == 0.0f);
     float zeros[] = {-0.0f, 0.0f, -0.0f, -1.0f}; /* both zeros are one value: all three stay under top-k 1 */
     const weir_law k1 = law_with(1, 1, 1, 0);
-    s = one(weir_isa_best(), zeros, 4, &k1);
+    s = one(weir__isa_best(), zeros, 4, &k1);
     cr_expect(s.argmax == 0 && s.psum == 3.0f, "argmax %d psum %g", s.argmax, s.psum);
     float inf[] = {-INFINITY, -5.0f, -INFINITY};
-    s = one(weir_isa_best(), inf, 3, &law);
+    s = one(weir__isa_best(), inf, 3, &law);
     cr_expect(s.argmax == 1 && s.sum == 1.0f && s.dot == 0.0f);
 }
 
@@ -272,13 +272,13 @@ Test(row_stats, top_p_ties_go_to_the_lower_id_and_top_k_keeps_them) {
     float l[40];
     for (int v = 0; v < 40; v++) l[v] = 1.0f;
     weir_law law = law_with(1, 0, 0.5f, 0);
-    weir_row_stats s = one(weir_isa_best(), l, 40, &law);
+    weir_row_stats s = one(weir__isa_best(), l, 40, &law);
     cr_expect(s.thr == 1.0f && s.tie == 19 && s.psum == 20.0f, "tie %d psum %g", s.tie, s.psum);
     law = law_with(1, 7, 1, 0);
-    s = one(weir_isa_best(), l, 40, &law);
+    s = one(weir__isa_best(), l, 40, &law);
     cr_expect(s.psum == 40.0f, "psum %g", s.psum);
     law = law_with(1, 0, 1e-7f, 0);
-    s = one(weir_isa_best(), l, 40, &law);
+    s = one(weir__isa_best(), l, 40, &law);
     cr_expect(s.tie == 0 && s.psum == 1.0f, "the first stays: tie %d psum %g", s.tie, s.psum);
 }
 
@@ -286,18 +286,18 @@ Test(row_stats, top_p_ties_go_to_the_lower_id_and_top_k_keeps_them) {
 Test(row_stats, have_one_zero) {
     const weir_law law = weir_law_default();
     const float rows[][3] = {{-0.0f, -1, -2}, {-1, -0.0f, 0.0f}, {0.0f, -0.0f, -1}};
-    for (int isa = 0; isa <= (int)weir_isa_best(); isa++)
+    for (int isa = 0; isa <= (int)weir__isa_best(); isa++)
         for (int i = 0; i < 3; i++)
             cr_expect_eq(wf_bits(one((weir_isa)isa, rows[i], 3, &law).max), 0u, "%s, row %d",
-                         weir_isa_name((weir_isa)isa), i);
+                         weir__isa_name((weir_isa)isa), i);
 }
 
 Test(row_stats, min_p_keeps_what_weighs_just_that) {
     const float l[4] = {-1, 0, -1, -1.001f};
     const weir_law law = law_with(1, 0, 1, wf_exp(-1.0f));
-    for (int isa = 0; isa <= (int)weir_isa_best(); isa++) {
+    for (int isa = 0; isa <= (int)weir__isa_best(); isa++) {
         const weir_row_stats s = one((weir_isa)isa, l, 4, &law);
-        cr_expect(near((double)s.psum, 1.0 + 2.0 * exp(-1.0), 1e-6), "%s: %g", weir_isa_name((weir_isa)isa),
+        cr_expect(near((double)s.psum, 1.0 + 2.0 * exp(-1.0), 1e-6), "%s: %g", weir__isa_name((weir_isa)isa),
                   (double)s.psum);
     }
 }
@@ -307,11 +307,11 @@ Test(row_stats, every_row_has_its_own_law) {
     const float l[6][4] = {{1, 2, 0, 3}, {1, 2, 0, 3}, {1, 2, 0, 3},
                            {1, 2, 0, 3}, {1, 2, 0, 3}, {1, 2, 0, 3}};
     const int32_t law_of[6] = {2, 0, 1, 1, 0, 2};
-    weir_backend be = {.isa = weir_isa_best()};
+    weir_backend be = {.isa = weir__isa_best()};
     weir_row_stats s[6];
     weir_row_stats_args a = {
         .logits = l[0], .ld = 4, .n_row = 6, .n_vocab = 4, .law = law, .law_of = law_of, .out = s};
-    cr_assert_eq(weir_row_stats_cpu(&be, &a), WEIR_OK);
+    cr_assert_eq(weir__row_stats_cpu(&be, &a), WEIR_OK);
     for (int i = 0; i < 6; i++) {
         const weir_row_stats want = one(be.isa, l[i], 4, &law[law_of[i]]);
         cr_expect(same(&s[i], &want), "row %d", i);
@@ -320,7 +320,7 @@ Test(row_stats, every_row_has_its_own_law) {
 }
 
 Test(row_stats, refuse_bad_arguments) {
-    weir_backend be = {.isa = weir_isa_best()};
+    weir_backend be = {.isa = weir__isa_best()};
     const weir_law law = weir_law_default();
     float l[4] = {0};
     weir_row_stats s[2];

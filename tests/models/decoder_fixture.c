@@ -128,7 +128,7 @@ const golden_model *golden_find(const char *name) {
 
 static bool source_find(void *ud, const char *name, weir_tensor *out) {
     weir_st_entry e;
-    if (!weir_safetensors_find(ud, name, &e) || e.n_dim < 1 || e.n_dim > 2) return false;
+    if (!weir__safetensors_find(ud, name, &e) || e.n_dim < 1 || e.n_dim > 2) return false;
     const bool f32 = strcmp(e.dtype, "F32") == 0;
     cr_assert(f32 || strcmp(e.dtype, "BF16") == 0, "%s is %s", name, e.dtype);
     *out = (weir_tensor){e.data, f32 ? WEIR_DTYPE_F32 : WEIR_DTYPE_BF16, e.n_dim == 2 ? e.shape[0] : 1,
@@ -136,7 +136,7 @@ static bool source_find(void *ud, const char *name, weir_tensor *out) {
     return true;
 }
 
-static void source_release(void *ud, const char *name) { weir_safetensors_release(ud, name); }
+static void source_release(void *ud, const char *name) { weir__safetensors_release(ud, name); }
 
 weir_tensor_source fixture_source(weir_safetensors *s) {
     return (weir_tensor_source){source_find, source_release, s};
@@ -144,13 +144,13 @@ weir_tensor_source fixture_source(weir_safetensors *s) {
 
 void fixture_open(fixture *f, const golden_model *g, weir_isa isa, int n_thread) {
     weir_backend *be = NULL;
-    cr_assert_eq(weir_backend_cpu_open(&be, n_thread, isa, NULL), WEIR_OK);
+    cr_assert_eq(weir__backend_cpu_open(&be, n_thread, isa, NULL), WEIR_OK);
     fixture_open_on(f, g, be);
 }
 
 static void *backend_zeros(fixture *f, size_t bytes) {
-    void *p = weir_backend_alloc(f->be, bytes);
-    cr_assert(p && weir_backend_zero(f->be, p, bytes) == WEIR_OK);
+    void *p = weir__backend_alloc(f->be, bytes);
+    cr_assert(p && weir__backend_zero(f->be, p, bytes) == WEIR_OK);
     return p;
 }
 
@@ -159,38 +159,38 @@ void fixture_open_on(fixture *f, const golden_model *g, weir_backend *be) {
     char dir[512];
     *f = (fixture){.g = g, .be = be, .n_vocab = g->c.n_vocab_rows};
     snprintf(dir, sizeof dir, WEIR_SOURCE_DIR "/tests/golden/decoder/%s", g->name);
-    cr_assert_eq(weir_safetensors_open_dir(&f->tensors, dir, &err), WEIR_OK, "%s", err.text);
+    cr_assert_eq(weir__safetensors_open_dir(&f->tensors, dir, &err), WEIR_OK, "%s", err.text);
     const weir_tensor_source src = fixture_source(f->tensors);
-    cr_assert_eq(weir_decoder_create(&f->m, be, &g->c, &src, FIX_ROW, FIX_PROMPT, &err), WEIR_OK, "%s: %s",
+    cr_assert_eq(weir__decoder_create(&f->m, be, &g->c, &src, FIX_ROW, FIX_PROMPT, &err), WEIR_OK, "%s: %s",
                  g->name, err.text);
-    const weir_model_facts *x = weir_model_get_facts(f->m);
+    const weir_model_facts *x = weir__model_get_facts(f->m);
     const weir_kv_shape shape = {.n_slot = FIX_SLOT,
                                  .max_len = FIX_LEN,
                                  .n_layer = x->n_layer_self,
                                  .n_head_kv = x->n_head_kv,
                                  .head_dim = x->head_dim,
                                  .dtype = x->kv_dtype};
-    cr_assert_eq(weir_kv_pool_create(&f->self, be, &shape), WEIR_OK);
+    cr_assert_eq(weir__kv_pool_create(&f->self, be, &shape), WEIR_OK);
     f->dev_rows = backend_zeros(f, 4 * FIX_ROW * sizeof *f->dev_rows);
     f->dev_logits = backend_zeros(f, (size_t)FIX_ROW * (size_t)f->n_vocab * sizeof *f->dev_logits);
-    f->kv = (weir_kv){.self = *weir_kv_pool_view(f->self)};
+    f->kv = (weir_kv){.self = *weir__kv_pool_view(f->self)};
 }
 
 void fixture_close(fixture *f) {
-    weir_backend_free(f->be, f->dev_rows);
-    weir_backend_free(f->be, f->dev_logits);
-    weir_kv_pool_free(f->self);
-    weir_model_free(f->m);
-    weir_backend_close(f->be);
-    weir_safetensors_close(f->tensors);
+    weir__backend_free(f->be, f->dev_rows);
+    weir__backend_free(f->be, f->dev_logits);
+    weir__kv_pool_free(f->self);
+    weir__model_free(f->m);
+    weir__backend_close(f->be);
+    weir__safetensors_close(f->tensors);
 }
 
 /* ---- running ------------------------------------------------------------------------------------------- */
 
 void fixture_prefill(fixture *f, int32_t slot, const int32_t *token, int64_t n) {
-    if (weir_kv_pool_len(f->self, slot) < n) cr_assert_eq(weir_kv_pool_resize(f->self, slot, n), WEIR_OK);
-    cr_assert_eq(weir_kv_pool_sync(f->self), WEIR_OK);
-    cr_assert_eq(weir_model_prefill(f->m, &f->kv, slot, token, n), WEIR_OK);
+    if (weir__kv_pool_len(f->self, slot) < n) cr_assert_eq(weir__kv_pool_resize(f->self, slot, n), WEIR_OK);
+    cr_assert_eq(weir__kv_pool_sync(f->self), WEIR_OK);
+    cr_assert_eq(weir__model_prefill(f->m, &f->kv, slot, token, n), WEIR_OK);
 }
 
 weir_status fixture_forward(fixture *f, const row *r, int32_t n, const int32_t *out, int32_t n_out,
@@ -198,16 +198,16 @@ weir_status fixture_forward(fixture *f, const row *r, int32_t n, const int32_t *
     int32_t rows[4][FIX_ROW] = {{0}};
     for (int32_t i = 0; i < n; i++) {
         rows[0][i] = r[i].token, rows[1][i] = r[i].pos, rows[2][i] = r[i].slot, rows[3][i] = i;
-        if (r[i].slot >= 0 && weir_kv_pool_len(f->self, r[i].slot) <= r[i].pos) {
-            cr_assert_eq(weir_kv_pool_resize(f->self, r[i].slot, r[i].pos + 1), WEIR_OK);
+        if (r[i].slot >= 0 && weir__kv_pool_len(f->self, r[i].slot) <= r[i].pos) {
+            cr_assert_eq(weir__kv_pool_resize(f->self, r[i].slot, r[i].pos + 1), WEIR_OK);
         }
     }
     if (out)
         memcpy(rows[3], out, (size_t)n_out * sizeof *out);
     else
         n_out = n;
-    cr_assert_eq(weir_kv_pool_sync(f->self), WEIR_OK);
-    cr_assert_eq(weir_backend_upload(f->be, f->dev_rows, rows, sizeof rows), WEIR_OK);
+    cr_assert_eq(weir__kv_pool_sync(f->self), WEIR_OK);
+    cr_assert_eq(weir__backend_upload(f->be, f->dev_rows, rows, sizeof rows), WEIR_OK);
     const weir_batch b = {.token = f->dev_rows,
                           .pos = f->dev_rows + FIX_ROW,
                           .slot = f->dev_rows + 2 * FIX_ROW,
@@ -216,9 +216,9 @@ weir_status fixture_forward(fixture *f, const row *r, int32_t n, const int32_t *
                           .n_out = n_out,
                           .logits = logits ? f->dev_logits : NULL,
                           .group = f->group};
-    WEIR_TRY(weir_model_forward(f->m, &f->kv, &b));
+    WEIR_TRY(weir__model_forward(f->m, &f->kv, &b));
     const size_t bytes = logits ? (size_t)n_out * (size_t)f->n_vocab * sizeof *logits : 0;
-    return weir_backend_download(f->be, logits, f->dev_logits, bytes);
+    return weir__backend_download(f->be, logits, f->dev_logits, bytes);
 }
 
 void rows_of(row *r, int32_t slot, int32_t first, int32_t n, const int32_t *token) {

@@ -22,7 +22,7 @@ static bool sampled(const fixture *f) { return device_is_runner(f->be); }
  * off by 2^-8; a device's are off by 2^-9 at most, but so are K, V, and queries and weights of a prompt's
  * attention: as much again. */
 static double bound_of(const fixture *f, const golden_case *c) {
-    return weir_model_get_facts(f->m)->kv_dtype == WEIR_DTYPE_BF16 ? 2.0 * (double)c->bf16_bound : 1e-4;
+    return weir__model_get_facts(f->m)->kv_dtype == WEIR_DTYPE_BF16 ? 2.0 * (double)c->bf16_bound : 1e-4;
 }
 
 static double larger(double worst, double d) { return !(d <= worst) ? d : worst; } /* NaN is kept */
@@ -143,7 +143,7 @@ static void rollback_body(fixture *f) {
     fixture_run(f, 0, token, 60, 9, 9, want);
     fixture_prefill(f, 1, token, 60);
     fixture_run(f, 1, wrong, 60, 8, 8, got);
-    cr_assert_eq(weir_kv_pool_resize(f->self, 1, 60), WEIR_OK);
+    cr_assert_eq(weir__kv_pool_resize(f->self, 1, 60), WEIR_OK);
     fixture_run(f, 1, token, 60, 9, 4, got);
     same(got, want, (int64_t)9 * f->n_vocab, "after rollback", f);
 }

@@ -29,7 +29,7 @@ static bool sampled(const fixture *f) { return device_is_runner(f->be); }
  * products that are off by 2^-8; a device's are off by 2^-9 at most, but so are the encoder's, and K and V of
  * all three caches: as much again. */
 static double bound_of(const fixture *f, const golden_case *c) {
-    return weir_model_get_facts(f->m)->kv_dtype == WEIR_DTYPE_BF16 ? 2.0 * (double)c->bf16_bound : 1e-4;
+    return weir__model_get_facts(f->m)->kv_dtype == WEIR_DTYPE_BF16 ? 2.0 * (double)c->bf16_bound : 1e-4;
 }
 
 static double larger(double worst, double d) { return !(d <= worst) ? d : worst; } /* NaN is kept */
@@ -229,6 +229,6 @@ Test(cuda_t5, ids_outside_the_embedding_are_refused) {
     open_golden(&f, bit_models[0]);
     const int32_t bad[2][2] = {{5, f.n_vocab}, {-1, 5}};
     prefill_slot(&f, 0, 0); /* the slot has pages */
-    for (int i = 0; i < 2; i++) cr_expect_eq(weir_model_prefill(f.m, &f.kv, 0, bad[i], 2), WEIR_EINVAL);
+    for (int i = 0; i < 2; i++) cr_expect_eq(weir__model_prefill(f.m, &f.kv, 0, bad[i], 2), WEIR_EINVAL);
     t5_close(&f);
 }

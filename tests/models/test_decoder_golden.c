@@ -33,7 +33,7 @@ static void check_case(fixture *f, int32_t slot, const golden_case *c, int32_t k
         lg = larger(lg, fabs((double)last[v] - (double)c->last_logits[v]));
     const double bound = bound_of(f, c);
     printf("%-11s %-10s prefill %3d rows %3d by %-3d  logprob error %.2e  logit error %.2e  bound %.1e\n",
-           f->g->name, weir_isa_name(f->be->isa), k, c->n - k, step, lp, lg, bound);
+           f->g->name, weir__isa_name(f->be->isa), k, c->n - k, step, lp, lg, bound);
     cr_expect(lp <= bound, "%s %d+%d: logprob error %g, bound %g", f->g->name, k, c->n - k, lp, bound);
     cr_expect(lg <= 2 * bound, "%s %d+%d: logit error %g, bound %g", f->g->name, k, c->n - k, lg, 2 * bound);
 }
@@ -56,7 +56,7 @@ static void check_model(const golden_model *m, weir_isa isa, int n_thread) {
 }
 
 static void check_isa(weir_isa isa) {
-    if (isa > weir_isa_best()) cr_skip("this machine has no %s", weir_isa_name(isa));
+    if (isa > weir__isa_best()) cr_skip("this machine has no %s", weir__isa_name(isa));
     for (const golden_model *m = golden_models(); m->name; m++) check_model(m, isa, 1);
     check_model(golden_find("gemma3_f32"), isa, 2);
 }
@@ -95,15 +95,15 @@ static bool paired_find(void *ud, const char *name, weir_tensor *out) {
 Test(decoder_golden, interleaved_pairs_are_the_same_model) {
     const golden_model *g = golden_find("llama_f32");
     golden *values = golden_read(g);
-    for (int isa = 0; isa <= (int)weir_isa_best(); isa++) {
+    for (int isa = 0; isa <= (int)weir__isa_best(); isa++) {
         golden_model other = *g;
         fixture f;
         fixture_open(&f, g, (weir_isa)isa, 1);
-        weir_model_free(f.m);
+        weir__model_free(f.m);
         other.c.rope.interleaved = true;
         paired p = {.from = fixture_source(f.tensors), .head_dim = g->c.head_dim};
         const weir_tensor_source src = {paired_find, NULL, &p};
-        cr_assert_eq(weir_decoder_create(&f.m, f.be, &other.c, &src, FIX_ROW, FIX_PROMPT, NULL), WEIR_OK);
+        cr_assert_eq(weir__decoder_create(&f.m, f.be, &other.c, &src, FIX_ROW, FIX_PROMPT, NULL), WEIR_OK);
         check_case(&f, 0, &values->c[3], 40, 7);
         fixture_close(&f);
         for (int i = 0; i < p.n; i++) free(p.copy[i]);

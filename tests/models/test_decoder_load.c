@@ -143,12 +143,12 @@ static void fake_free(fake *k) {
 
 static weir_status create(fake *k, weir_backend *be, weir_model **m, weir_err *err) {
     const weir_tensor_source src = {fake_find, fake_release, k};
-    return weir_decoder_create(m, be, &k->c, &src, 17, 100, err);
+    return weir__decoder_create(m, be, &k->c, &src, 17, 100, err);
 }
 
 static weir_backend *backend(int n_thread) {
     weir_backend *be = NULL;
-    cr_assert_eq(weir_backend_cpu_open(&be, n_thread, WEIR_ISA_PORTABLE, NULL), WEIR_OK);
+    cr_assert_eq(weir__backend_cpu_open(&be, n_thread, WEIR_ISA_PORTABLE, NULL), WEIR_OK);
     return be;
 }
 
@@ -161,7 +161,7 @@ static void break_each_tensor(const weir_decoder_config *c, int n_want) {
     weir_model *m = NULL;
     weir_err err = {""};
     cr_assert_eq(create(whole, be, &m, &err), WEIR_OK, "%s", err.text);
-    weir_model_free(m);
+    weir__model_free(m);
     cr_assert_eq(whole->n, n_want);
 
     for (int i = 0; i < whole->n; i++) {
@@ -180,7 +180,7 @@ static void break_each_tensor(const weir_decoder_config *c, int n_want) {
         }
     }
     printf("%d tensors, each hidden, reshaped and stacked; last message: %s\n", whole->n, err.text);
-    weir_backend_close(be);
+    weir__backend_close(be);
     fake_free(whole);
 }
 
@@ -212,10 +212,10 @@ Test(decoder_load, dtypes_that_may_differ_and_dtypes_that_may_not) {
         k->redtyped = t[i].name, k->other = t[i].other;
         cr_expect_eq(create(k, be, &m, &err), t[i].want, "%s: %s", t[i].name, err.text);
         if (t[i].want != WEIR_OK) cr_expect(strstr(err.text, t[i].name), "%s", err.text);
-        weir_model_free(m);
+        weir__model_free(m);
         fake_free(k);
     }
-    weir_backend_close(be);
+    weir__backend_close(be);
 }
 
 static void bad_number(int i, weir_decoder_config *c) {
@@ -262,7 +262,7 @@ Test(decoder_load, refuses_configs_no_decoder_has) {
         cr_expect(strncmp(err.text, "decoder config: ", 16) == 0 && !m, "case %d: %s", i, err.text);
         fake_free(k);
     }
-    weir_backend_close(be);
+    weir__backend_close(be);
 }
 
 /* ---- numbers ------------------------------------------------------------------------------------------- */
@@ -273,7 +273,7 @@ static weir_status logits_with(fake *k, float *logits, weir_err *err) {
     const int32_t table[1] = {0}, token[6] = {9, 8, 7, 6, 5, 4}, slot[6] = {0}, pos[6] = {0, 1, 2, 3, 4, 5},
                   last[1] = {5};
     const weir_decoder_config *c = &k->c;
-    const int64_t floats = weir_kv_page_elems(c->n_layer, c->n_head_kv, c->head_dim);
+    const int64_t floats = weir__kv_page_elems(c->n_layer, c->n_head_kv, c->head_dim);
     cr_assert(floats <= 1 << 14);
     const weir_kv kv = {
         .self = {pool, floats, table, 1, c->n_layer, c->n_head_kv, c->head_dim, WEIR_DTYPE_F32}};
@@ -283,10 +283,10 @@ static weir_status logits_with(fake *k, float *logits, weir_err *err) {
     if (s == WEIR_OK) {
         const weir_batch b = {
             .token = token, .pos = pos, .slot = slot, .n_row = 6, .out = last, .n_out = 1, .logits = logits};
-        cr_assert_eq(weir_model_forward(m, &kv, &b), WEIR_OK);
+        cr_assert_eq(weir__model_forward(m, &kv, &b), WEIR_OK);
     }
-    weir_model_free(m);
-    weir_backend_close(be);
+    weir__model_free(m);
+    weir__backend_close(be);
     return s;
 }
 
@@ -335,12 +335,8 @@ Test(decoder_load, rope_factors_of_the_file_stand_for_llama3s_formula) {
     weir_decoder_config c = plain;
     float base[5], stretched[5], factor[5], want[101], got[101], doubled[101];
     (void)weir__rope_table(&c.rope, 10, base);
-    c.rope = (weir_rope_config){.kind = WEIR_ROPE_LLAMA3,
-                                .theta = 1e4f,
-                                .factor = 8.0f,
-                                .low_freq = 1.0f,
-                                .high_freq = 4.0f,
-                                .n_ctx_original = 256};
+    c.rope.kind = WEIR_ROPE_LLAMA3, c.rope.theta = 1e4f, c.rope.factor = 8.0f;
+    c.rope.low_freq = 1.0f, c.rope.high_freq = 4.0f, c.rope.n_ctx_original = 256;
     (void)weir__rope_table(&c.rope, 10, stretched);
     for (int i = 0; i < 5; i++) factor[i] = base[i] / stretched[i];
     cr_assert(factor[0] == 1.0f && factor[2] > 1.0f && factor[4] == 8.0f, "%g %g %g", (double)factor[0],
@@ -389,13 +385,8 @@ Test(decoder_load, frequencies_above_one_radian_are_refused) {
 Test(decoder_load, rope_tables_have_their_ends) {
     enum { N = 128 };
     float base[N / 2], t[N / 2];
-    weir_rope_config r = {.theta = 1e4f,
-                          .factor = 4.0f,
-                          .low_freq = 1.0f,
-                          .high_freq = 4.0f,
-                          .beta_fast = 32.0f,
-                          .beta_slow = 1.0f,
-                          .n_ctx_original = 4096};
+    weir_rope_config r = {.theta = 1e4f, .factor = 4.0f, .n_ctx_original = 4096};
+    r.low_freq = 1.0f, r.high_freq = 4.0f, r.beta_fast = 32.0f, r.beta_slow = 1.0f;
     cr_expect_eq(weir__rope_table(&r, N, base), 1.0f);
     cr_expect_eq(base[0], 1.0f);
     cr_expect(fabsf(base[N / 4] - 1e-2f) <= 1e-9f, "%g", (double)base[N / 4]);
@@ -482,25 +473,25 @@ static void check_bytes(const weir_decoder_config *c, weir_dtype dtype, int n_th
     weir_model *m = NULL;
     weir_err err = {""};
     weir_model_facts f;
-    cr_assert_eq(weir_decoder_measure(c, &src, false, &f, &err), WEIR_OK, "%s", err.text);
+    cr_assert_eq(weir__decoder_measure(c, &src, false, &f, &err), WEIR_OK, "%s", err.text);
     cr_expect_eq(k->n_released, 0);
     cr_expect_eq(live, before);
     cr_assert_eq(create(k, be, &m, &err), WEIR_OK, "%s", err.text);
     const size_t structs = lines(sizeof(decoder_model)) + lines((size_t)c->n_layer * sizeof(decoder_layer));
     const size_t op_after = lines(be->scratch_floats * 4 * (size_t)n_thread);
-    const weir_bytes arena = weir_decoder_scratch_bytes(c, be, WEIR_DTYPE_F32, 17, 100);
+    const weir_bytes arena = weir__decoder_scratch_bytes(c, be, WEIR_DTYPE_F32, 17, 100);
     cr_expect_eq(live - before, f.weight_bytes + arena.backend + structs + op_after - op_before);
     cr_expect_eq(arena.host, 0);
     const int32_t heads = 2 * (c->n_head + c->n_head_kv); /* q, k, v and the output, of a chunk */
     cr_expect_geq(arena.backend, 4 * (size_t)be->chunk * (size_t)(c->dim + heads * c->head_dim + c->ff_dim));
-    const weir_model_facts *g = weir_model_get_facts(m);
+    const weir_model_facts *g = weir__model_get_facts(m);
     cr_expect(memcmp(g, &f, sizeof f) == 0);
     if (op_after > op_before) { /* the ops' scratch was grown for this model: then the plan is exact */
-        const size_t floats = (weir_decoder_op_floats(c, be, 17, 100) + 15) / 16 * 16;
+        const size_t floats = (weir__decoder_op_floats(c, be, 17, 100) + 15) / 16 * 16;
         cr_expect_eq(lines(floats * 4 * (size_t)n_thread), op_after);
     }
-    weir_model_free(m);
-    weir_backend_close(be);
+    weir__model_free(m);
+    weir__backend_close(be);
     cr_expect_eq(live, 0);
     fake_free(k);
 }
@@ -530,16 +521,16 @@ Test(decoder_load, counts_parameters_and_the_bytes_of_a_pass) {
     for (int i = 0; i < 2; i++) {
         fake *k = fake_new(config[i], WEIR_DTYPE_BF16);
         const weir_tensor_source src = {fake_find, fake_release, k};
-        cr_assert_eq(weir_decoder_measure(config[i], &src, false, &f, NULL), WEIR_OK);
+        cr_assert_eq(weir__decoder_measure(config[i], &src, false, &f, NULL), WEIR_OK);
         cr_expect_eq(f.n_param, want[i]);
         /* every vector rounded up to 16 floats: norms of 24, of heads of 10, a bias of 50, two tables of 5 */
         const size_t norms = i ? 4 * 32 : 2 * 32,
                      vectors = 4 * (3 * (norms + 2 * 16 + (i ? 0 : 64)) + 32 + 2 * 16);
-        const size_t table = i ? 0 : weir_weight_bytes(WEIR_LAYOUT_PANEL, WEIR_DTYPE_BF16, 101, 24, false);
+        const size_t table = i ? 0 : weir__weight_bytes(WEIR_LAYOUT_PANEL, WEIR_DTYPE_BF16, 101, 24, false);
         cr_expect_eq(f.weight_bytes - f.decode_bytes, table + vectors);
         cr_expect(f.dtype == WEIR_DTYPE_BF16 && f.kv_dtype == WEIR_DTYPE_F32 && !f.encoder_decoder);
         cr_expect(f.n_layer_self == 3 && f.n_layer_cross == 0 && f.n_head_kv == 1 && f.head_dim == 10);
-        cr_assert_eq(weir_decoder_measure(config[i], &src, true, &f, NULL), WEIR_OK);
+        cr_assert_eq(weir__decoder_measure(config[i], &src, true, &f, NULL), WEIR_OK);
         cr_expect_eq(f.kv_dtype, WEIR_DTYPE_BF16);
         fake_free(k);
     }
@@ -548,8 +539,8 @@ Test(decoder_load, counts_parameters_and_the_bytes_of_a_pass) {
     fake *k = fake_new(&wide, WEIR_DTYPE_F32);
     const weir_tensor_source src = {fake_find, fake_release, k};
     weir_err err = {""};
-    cr_expect_eq(weir_decoder_measure(&wide, &src, false, &f, &err), WEIR_OK);
-    cr_expect_eq(weir_decoder_measure(&wide, &src, true, &f, &err), WEIR_ENOTSUP);
+    cr_expect_eq(weir__decoder_measure(&wide, &src, false, &f, &err), WEIR_OK);
+    cr_expect_eq(weir__decoder_measure(&wide, &src, true, &f, &err), WEIR_ENOTSUP);
     cr_expect(strstr(err.text, "head_dim is 258"), "%s", err.text);
     fake_free(k);
 }
@@ -561,8 +552,8 @@ Test(decoder_load, releases_what_it_packed) {
     weir_model *m = NULL;
     cr_assert_eq(create(k, be, &m, NULL), WEIR_OK);
     cr_expect_eq(k->n_released, 2 + 3 * 7);
-    weir_model_free(m);
-    weir_backend_close(be);
+    weir__model_free(m);
+    weir__backend_close(be);
     fake_free(k);
 }
 
@@ -576,7 +567,7 @@ static void fail_each_allocation(const char *redtyped) {
         alloc_install(0);
         weir_backend *be = backend(1);
         const long made = alloc_count(), held = alloc_live();
-        weir_backend_close(be);
+        weir__backend_close(be);
         alloc_uninstall();
 
         alloc_install(made + fail_at);
@@ -589,8 +580,8 @@ static void fail_each_allocation(const char *redtyped) {
             cr_expect(!m && err.text[0]);
             cr_expect_eq(alloc_live(), held, "allocation %ld: leak", fail_at);
         }
-        weir_model_free(m);
-        weir_backend_close(be);
+        weir__model_free(m);
+        weir__backend_close(be);
         cr_expect_eq(alloc_live(), 0);
         alloc_uninstall();
         fake_free(k);

@@ -14,13 +14,13 @@ enum { N_TOKEN = 90 }; /* past a page and every window */
 static void same(const float *got, const float *want, int64_t n, const char *what, const fixture *f) {
     char msg[256];
     cr_expect(same_bits_f32(got, want, (size_t)n, msg, sizeof msg), "%s, %s %s: %s", what, f->g->name,
-              weir_isa_name(f->be->isa), msg);
+              weir__isa_name(f->be->isa), msg);
 }
 
 /* Runs body for models that have every op between them, on every instruction set of this machine. */
 static void everywhere(void (*body)(const golden_model *g, weir_isa isa)) {
     static const char *const name[] = {"llama_f32", "qwen2_f32", "gemma2_f32", "gemma3_f32", "llama_bf16"};
-    for (int isa = 0; isa <= (int)weir_isa_best(); isa++) {
+    for (int isa = 0; isa <= (int)weir__isa_best(); isa++) {
         for (size_t i = 0; i < sizeof name / sizeof *name; i++) body(golden_find(name[i]), (weir_isa)isa);
     }
 }
@@ -110,7 +110,7 @@ static void rollback_body(const golden_model *g, weir_isa isa) {
     fixture_run(&f, 0, token, 0, N_TOKEN, 7, want);
     fixture_run(&f, 1, token, 0, 61, 1, got);
     fixture_run(&f, 1, wrong, 61, 8, 8, got);
-    cr_assert_eq(weir_kv_pool_resize(f.self, 1, 61), WEIR_OK);
+    cr_assert_eq(weir__kv_pool_resize(f.self, 1, 61), WEIR_OK);
     fixture_run(&f, 1, token, 61, N_TOKEN - 61, 3, got);
     same(got, want + (int64_t)61 * f.n_vocab, (int64_t)(N_TOKEN - 61) * f.n_vocab, "after rollback", &f);
     fixture_close(&f);
@@ -149,7 +149,7 @@ static void prefix_body(const golden_model *g, weir_isa isa) {
     fixture_prefill(&f, 0, token, 64);
     fixture_run(&f, 0, token, 64, 3, 3, want);
     fixture_prefill(&f, 1, token, 80);
-    cr_assert_eq(weir_kv_pool_resize(f.self, 1, 64), WEIR_OK);
+    cr_assert_eq(weir__kv_pool_resize(f.self, 1, 64), WEIR_OK);
     fixture_run(&f, 1, token, 64, 3, 3, got);
     same(got, want, (int64_t)3 * f.n_vocab, "a longer prompt, rolled back", &f);
     fixture_close(&f);
@@ -213,7 +213,7 @@ Test(decoder_rows, unwanted_rows_are_appended) { everywhere(unwanted_body); }
 static void poison(const weir_kv_view *kv, int32_t slot, int64_t len) {
     for (int64_t t = len; t < kv->table_stride * WEIR_PAGE && (t == len || t % WEIR_PAGE); t++) {
         for (int32_t i = 0; i < kv->n_layer * kv->n_head_kv; i++) {
-            float *k = weir_kv_block(kv, slot, t, i / kv->n_head_kv, i % kv->n_head_kv),
+            float *k = weir__kv_block(kv, slot, t, i / kv->n_head_kv, i % kv->n_head_kv),
                   *v = k + kv->head_dim * WEIR_PAGE;
             for (int32_t d = 0; d < kv->head_dim; d++) {
                 k[d * WEIR_PAGE + t % WEIR_PAGE] = NAN;
@@ -246,10 +246,10 @@ Test(decoder_rows, bad_calls_are_refused) {
     fixture_open(&f, golden_find("llama_f32"), WEIR_ISA_PORTABLE, 1);
     const int32_t good[2] = {5, 6}, prompt[2] = {5, f.n_vocab}, negative[1] = {-1};
     fixture_prefill(&f, 0, good, 2);
-    cr_expect_eq(weir_model_prefill(f.m, &f.kv, 0, good, 0), WEIR_EINVAL);
-    cr_expect_eq(weir_model_prefill(f.m, &f.kv, 0, good, FIX_PROMPT + 1), WEIR_EINVAL);
-    cr_expect_eq(weir_model_prefill(f.m, &f.kv, 0, prompt, 2), WEIR_EINVAL);
-    cr_expect_eq(weir_model_prefill(f.m, &f.kv, 0, negative, 1), WEIR_EINVAL);
+    cr_expect_eq(weir__model_prefill(f.m, &f.kv, 0, good, 0), WEIR_EINVAL);
+    cr_expect_eq(weir__model_prefill(f.m, &f.kv, 0, good, FIX_PROMPT + 1), WEIR_EINVAL);
+    cr_expect_eq(weir__model_prefill(f.m, &f.kv, 0, prompt, 2), WEIR_EINVAL);
+    cr_expect_eq(weir__model_prefill(f.m, &f.kv, 0, negative, 1), WEIR_EINVAL);
     const int32_t equal[2] = {1, 1}, past[1] = {2};
     row r[2] = {{0, 2, 0}, {0, 3, 3}};
     cr_expect_eq(fixture_forward(&f, r, 2, equal, 2, logits), WEIR_EINVAL);
@@ -257,6 +257,6 @@ Test(decoder_rows, bad_calls_are_refused) {
     r[1].token = f.n_vocab;
     cr_expect_eq(fixture_forward(&f, r, 2, NULL, 0, logits), WEIR_EINVAL);
     weir_batch b = {.n_row = FIX_ROW + 1};
-    cr_expect_eq(weir_model_forward(f.m, &f.kv, &b), WEIR_EINVAL);
+    cr_expect_eq(weir__model_forward(f.m, &f.kv, &b), WEIR_EINVAL);
     fixture_close(&f);
 }

@@ -26,7 +26,7 @@ static int32_t greedy(fixture *f, const int32_t *prompt, int64_t n, int32_t *out
     static float logits[8192];
     cr_assert(f->n_vocab <= 8192);
     t5_prefill(f, 0, prompt, n);
-    cr_assert_eq(weir_kv_pool_resize(f->self, 0, 0), WEIR_OK);
+    cr_assert_eq(weir__kv_pool_resize(f->self, 0, 0), WEIR_OK);
     int32_t token = f->ck.start_id;
     for (int32_t i = 0; i < MAX_NEW; i++) {
         const row r = {0, i, token};
@@ -51,7 +51,7 @@ static int64_t prompt_ids(const weir_tokenizer *t, const fixture *f, const char 
     int32_t *got = NULL;
     size_t n = 0;
     weir_err err = {""};
-    cr_assert_eq(weir_tokenizer_encode(t, text, strlen(text), &got, &n, &err), WEIR_OK, "%s", err.text);
+    cr_assert_eq(weir__tokenizer_encode(t, text, strlen(text), &got, &n, &err), WEIR_OK, "%s", err.text);
     cr_assert(n + 1 <= FIX_PROMPT);
     memcpy(ids, got, n * sizeof *ids);
     ids[n] = f->ck.eos[0];
@@ -60,12 +60,12 @@ static int64_t prompt_ids(const weir_tokenizer *t, const fixture *f, const char 
 }
 
 static void check_greedy(weir_isa isa, int n_prompt_max) {
-    if (isa > weir_isa_best()) cr_skip("this machine has no %s", weir_isa_name(isa));
+    if (isa > weir__isa_best()) cr_skip("this machine has no %s", weir__isa_name(isa));
     fixture f;
     weir_tokenizer *t = NULL;
     weir_err err = {""};
     t5_open(&f, DEMO "verifier", isa, 2);
-    cr_assert_eq(weir_tokenizer_open_spm(&t, f.ck.tokenizer_path, f.ck.extra_ids, &err), WEIR_OK, "%s",
+    cr_assert_eq(weir__tokenizer_open_spm(&t, f.ck.tokenizer_path, f.ck.extra_ids, &err), WEIR_OK, "%s",
                  err.text);
     FILE *lines = fopen(DEMO "greedy_200.jsonl", "r");
     cr_assert(lines);
@@ -83,11 +83,11 @@ static void check_greedy(weir_isa isa, int n_prompt_max) {
             wrong++;
         }
     }
-    printf("%s: %d prompts, %ld tokens, %d differ\n", weir_isa_name(isa), n, (long)n_token, wrong);
+    printf("%s: %d prompts, %ld tokens, %d differ\n", weir__isa_name(isa), n, (long)n_token, wrong);
     cr_expect_eq(n, n_prompt_max);
     cr_expect_eq(wrong, 0);
     fclose(lines);
-    weir_tokenizer_free(t);
+    weir__tokenizer_free(t);
     t5_close(&f);
 }
 
@@ -107,10 +107,10 @@ Test(t5_demo, facts_are_those_of_the_card) {
         weir_checkpoint ck;
         weir_err err = {""};
         weir_model_facts x;
-        cr_assert_eq(weir_checkpoint_open(&ck, dir[i], false, &err), WEIR_OK, "%s", err.text);
-        weir_t5_facts(&ck.t5, ck.dtype, false, &x);
+        cr_assert_eq(weir__checkpoint_open(&ck, dir[i], false, &err), WEIR_OK, "%s", err.text);
+        weir__t5_facts(&ck.t5, ck.dtype, false, &x);
         printf("%s: %ld parameters, %zu weight bytes\n", dir[i], (long)x.n_param, x.weight_bytes);
         cr_expect_eq(x.n_param, n_param[i]);
-        weir_checkpoint_close(&ck);
+        weir__checkpoint_close(&ck);
     }
 }

@@ -52,10 +52,10 @@ static void check_model(const char *name, weir_isa isa, int n_thread) {
         const double bound = bound_of(&f.ck, isa, c);
         const double lp = worst_of(&f, i, c), lg = worst_logit(&f, i, c);
         printf("%-10s %-10s threads %d  %3d+%-2d  logprob error %.2e  logit error %.2e  bound %.1e\n", name,
-               weir_isa_name(isa), n_thread, c->n_prompt, c->n_completion, lp, lg, bound);
-        cr_expect(lp <= bound, "%s %s %d+%d: logprob error %g, bound %g", name, weir_isa_name(isa),
+               weir__isa_name(isa), n_thread, c->n_prompt, c->n_completion, lp, lg, bound);
+        cr_expect(lp <= bound, "%s %s %d+%d: logprob error %g, bound %g", name, weir__isa_name(isa),
                   c->n_prompt, c->n_completion, lp, bound);
-        cr_expect(lg <= 2 * bound, "%s %s %d+%d: logit error %g, bound %g", name, weir_isa_name(isa),
+        cr_expect(lg <= 2 * bound, "%s %s %d+%d: logit error %g, bound %g", name, weir__isa_name(isa),
                   c->n_prompt, c->n_completion, lg, 2 * bound);
     }
     t5_close(&f);
@@ -63,7 +63,7 @@ static void check_model(const char *name, weir_isa isa, int n_thread) {
 }
 
 static void check_isa(weir_isa isa) {
-    if (isa > weir_isa_best()) cr_skip("this machine has no %s", weir_isa_name(isa));
+    if (isa > weir__isa_best()) cr_skip("this machine has no %s", weir__isa_name(isa));
     for (int i = 0; golden_names[i]; i++) check_model(golden_names[i], isa, 1);
     check_model(golden_names[0], isa, 2);
 }

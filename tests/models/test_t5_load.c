@@ -130,12 +130,12 @@ static fake *fake_new(const weir_t5_config *c, weir_dtype dtype) {
 
 static weir_status create(fake *k, weir_backend *be, weir_model **m, weir_err *err) {
     const weir_tensor_source src = {fake_find, fake_release, k};
-    return weir_t5_create(m, be, &k->c, &src, 17, 100, err);
+    return weir__t5_create(m, be, &k->c, &src, 17, 100, err);
 }
 
 static weir_backend *backend(int n_thread) {
     weir_backend *be = NULL;
-    cr_assert_eq(weir_backend_cpu_open(&be, n_thread, WEIR_ISA_PORTABLE, NULL), WEIR_OK);
+    cr_assert_eq(weir__backend_cpu_open(&be, n_thread, WEIR_ISA_PORTABLE, NULL), WEIR_OK);
     return be;
 }
 
@@ -148,7 +148,7 @@ static void break_each_tensor(const weir_t5_config *c) {
     weir_model *m = NULL;
     weir_err err = {""};
     cr_assert_eq(create(whole, be, &m, &err), WEIR_OK, "%s", err.text);
-    weir_model_free(m);
+    weir__model_free(m);
 
     for (int i = 0; i < whole->n; i++) {
         for (int how = 0; how < 3; how++) {
@@ -166,7 +166,7 @@ static void break_each_tensor(const weir_t5_config *c) {
         }
     }
     printf("%d tensors, each hidden, reshaped and stacked; last message: %s\n", whole->n, err.text);
-    weir_backend_close(be);
+    weir__backend_close(be);
     fake_free(whole);
 }
 
@@ -194,10 +194,10 @@ Test(t5_load, fused_parts_must_share_a_dtype_others_need_not) {
         k->redtyped = t[i].name;
         cr_expect_eq(create(k, be, &m, &err), t[i].want, "%s: %s", t[i].name, err.text);
         if (t[i].want != WEIR_OK) cr_expect(strstr(err.text, t[i].name), "%s", err.text);
-        weir_model_free(m);
+        weir__model_free(m);
         fake_free(k);
     }
-    weir_backend_close(be);
+    weir__backend_close(be);
 }
 
 Test(t5_load, refuses_configs_no_t5_has) {
@@ -218,7 +218,7 @@ Test(t5_load, refuses_configs_no_t5_has) {
         cr_expect(err.text[0] && !m);
         fake_free(k);
     }
-    weir_backend_close(be);
+    weir__backend_close(be);
 }
 
 /* ---- which embedding ----------------------------------------------------------------------------------- */
@@ -226,16 +226,16 @@ Test(t5_load, refuses_configs_no_t5_has) {
 static void logits_of(weir_model *m, weir_backend *be, const weir_t5_config *c, float *logits) {
     static float pool[2][1 << 16];
     const int32_t table[2] = {0, 1}, len[1] = {5}, prompt[5] = {9, 8, 7, 6, 5}, zero[1] = {0}, token[1] = {3};
-    const int64_t floats = weir_kv_page_elems(c->n_dec_layer, c->n_head, c->head_dim);
+    const int64_t floats = weir__kv_page_elems(c->n_dec_layer, c->n_head, c->head_dim);
     weir_kv_view v = {pool[0], floats, table, 1, c->n_dec_layer, c->n_head, c->head_dim, WEIR_DTYPE_F32};
     weir_kv kv = {.self = v, .cross = v, .cross_len = len};
     cr_assert(floats <= 1 << 16);
     kv.cross.pool = pool[1];
     (void)be;
-    cr_assert_eq(weir_model_prefill(m, &kv, 0, prompt, 5), WEIR_OK);
+    cr_assert_eq(weir__model_prefill(m, &kv, 0, prompt, 5), WEIR_OK);
     const weir_batch b = {
         .token = token, .pos = zero, .slot = zero, .n_row = 1, .out = zero, .n_out = 1, .logits = logits};
-    cr_assert_eq(weir_model_forward(m, &kv, &b), WEIR_OK);
+    cr_assert_eq(weir__model_forward(m, &kv, &b), WEIR_OK);
 }
 
 static weir_status logits_with(const weir_t5_config *c, const char *hidden, const char *extra, bool twin,
@@ -253,8 +253,8 @@ static weir_status logits_with(const weir_t5_config *c, const char *hidden, cons
     }
     const weir_status s = create(k, be, &m, err);
     if (s == WEIR_OK) logits_of(m, be, c, logits);
-    weir_model_free(m);
-    weir_backend_close(be);
+    weir__model_free(m);
+    weir__backend_close(be);
     fake_free(k);
     return s;
 }
@@ -321,22 +321,22 @@ static void check_bytes(const weir_t5_config *c, weir_dtype dtype, int n_thread)
     weir_err err = {""};
     weir_model_facts f;
     cr_assert_eq(create(k, be, &m, &err), WEIR_OK, "%s", err.text);
-    weir_t5_facts(c, dtype, false, &f);
+    weir__t5_facts(c, dtype, false, &f);
     const size_t structs = lines(sizeof(t5_model)) + lines((size_t)c->n_enc_layer * sizeof(t5_enc_layer)) +
                            lines((size_t)c->n_dec_layer * sizeof(t5_dec_layer));
     const size_t op_after = lines(be->scratch_floats * 4 * (size_t)n_thread);
-    const weir_bytes arena = weir_t5_scratch_bytes(c, be, WEIR_DTYPE_F32, 17, 100);
+    const weir_bytes arena = weir__t5_scratch_bytes(c, be, WEIR_DTYPE_F32, 17, 100);
     cr_expect_eq(live - before, f.weight_bytes + arena.backend + structs + op_after - op_before);
     cr_expect_eq(arena.host, 0);
     cr_expect_geq(arena.backend, 4 * (size_t)be->chunk * (size_t)(c->n_head * c->head_dim + c->ff_dim));
-    const weir_model_facts *g = weir_model_get_facts(m);
+    const weir_model_facts *g = weir__model_get_facts(m);
     cr_expect_eq(g->weight_bytes, f.weight_bytes);
     if (op_after > op_before) { /* the ops' scratch was grown for this model: then the plan is exact */
-        const size_t floats = whole_lines(weir_t5_op_floats(c, be, 17, 100));
+        const size_t floats = whole_lines(weir__t5_op_floats(c, be, 17, 100));
         cr_expect_eq(lines(floats * 4 * (size_t)n_thread), op_after);
     }
-    weir_model_free(m);
-    weir_backend_close(be);
+    weir__model_free(m);
+    weir__backend_close(be);
     cr_expect_eq(live, 0);
     fake_free(k);
 }
@@ -376,47 +376,47 @@ Test(t5_load, facts_agree_however_they_are_found) {
         weir_model_facts planned, measured;
         weir_model *m = NULL;
         for (int device = 1; device >= 0; device--) {
-            weir_t5_facts(config[i / 2], k->dtype, device != 0, &planned);
-            cr_assert_eq(weir_t5_measure(config[i / 2], &src, device != 0, &measured, NULL), WEIR_OK);
+            weir__t5_facts(config[i / 2], k->dtype, device != 0, &planned);
+            cr_assert_eq(weir__t5_measure(config[i / 2], &src, device != 0, &measured, NULL), WEIR_OK);
             same_facts(&planned, &measured);
         }
         cr_expect_eq(k->n_released, 0);
         cr_assert_eq(create(k, be, &m, NULL), WEIR_OK);
-        same_facts(&planned, weir_model_get_facts(m));
-        weir_model_free(m);
+        same_facts(&planned, weir__model_get_facts(m));
+        weir__model_free(m);
         fake_free(k);
     }
     fake *k = fake_new(&gated, WEIR_DTYPE_F32);
     const weir_tensor_source src = {fake_find, fake_release, k};
     weir_model_facts all, one;
     weir_err err = {""};
-    weir_t5_facts(&gated, WEIR_DTYPE_F32, false, &all);
+    weir__t5_facts(&gated, WEIR_DTYPE_F32, false, &all);
     k->redtyped = "decoder.block.1.layer.2.DenseReluDense.wo.weight"; /* f16 */
-    cr_assert_eq(weir_t5_measure(&gated, &src, false, &one, NULL), WEIR_OK);
-    const size_t saved = weir_weight_bytes(WEIR_LAYOUT_PANEL, WEIR_DTYPE_F32, 24, 40, false) / 2;
+    cr_assert_eq(weir__t5_measure(&gated, &src, false, &one, NULL), WEIR_OK);
+    const size_t saved = weir__weight_bytes(WEIR_LAYOUT_PANEL, WEIR_DTYPE_F32, 24, 40, false) / 2;
     cr_expect_eq(all.weight_bytes - one.weight_bytes, saved);
     cr_expect_eq(all.decode_bytes - one.decode_bytes, saved);
     k->hidden = "encoder.final_layer_norm.weight";
-    cr_expect_eq(weir_t5_measure(&gated, &src, false, &one, &err), WEIR_EFORMAT);
+    cr_expect_eq(weir__t5_measure(&gated, &src, false, &one, &err), WEIR_EFORMAT);
     cr_expect(strstr(err.text, k->hidden), "%s", err.text);
     fake_free(k);
-    weir_backend_close(be);
+    weir__backend_close(be);
 }
 
 /* n_param counts each tensor once: 4 matrices of attention, and so on; added up by hand for the gated
  * config. */
 Test(t5_load, counts_parameters) {
     weir_model_facts f;
-    weir_t5_facts(&gated, WEIR_DTYPE_F32, false, &f);
+    weir__t5_facts(&gated, WEIR_DTYPE_F32, false, &f);
     const int64_t att = 4 * 15 * 24, ff = 3 * 40 * 24, head = 101 * 24;
     cr_expect_eq(f.n_param, 2 * head + 2 * (att + ff + 48) + 3 * (2 * att + ff + 72) + 48 + 2 * 8 * 3);
     const weir_t5_config tied = plain_tied();
-    weir_t5_facts(&tied, WEIR_DTYPE_F32, false, &f);
+    weir__t5_facts(&tied, WEIR_DTYPE_F32, false, &f);
     cr_expect_eq(f.n_param, head + 2 * (att + 2 * 960 + 48) + 3 * (2 * att + 2 * 960 + 72) + 48 + 2 * 8 * 3);
 }
 
 static size_t packed(int64_t n, int64_t k, bool pair) {
-    return weir_weight_bytes(WEIR_LAYOUT_PANEL, WEIR_DTYPE_BF16, n, k, pair);
+    return weir__weight_bytes(WEIR_LAYOUT_PANEL, WEIR_DTYPE_BF16, n, k, pair);
 }
 
 /* Added up by hand: a pass reads the head and the decoder, but not what makes K and V of the encoder's
@@ -429,7 +429,7 @@ Test(t5_load, counts_bytes) {
     const size_t pass = packed(101, 24, false) + 3 * (self + cross + ff);
     const size_t vectors =
         4 * ((2 * 2 + 3 * 3 + 2) * 32 + 128 + 64); /* norms of 24, biases of 3 x 41 and 3 x 21 */
-    weir_t5_facts(&gated, WEIR_DTYPE_BF16, false, &f);
+    weir__t5_facts(&gated, WEIR_DTYPE_BF16, false, &f);
     cr_expect_eq(f.decode_bytes, pass);
     cr_expect_eq(f.weight_bytes, pass + packed(101, 24, false) + 2 * (self + ff) + 3 * kv + vectors);
 }
@@ -441,9 +441,9 @@ Test(t5_load, releases_what_it_packed) {
     weir_model *m = NULL;
     cr_assert_eq(create(k, be, &m, NULL), WEIR_OK);
     cr_expect_eq(k->n_released, 2 + 2 * (4 + 3) + 3 * (4 + 4 + 3));
-    weir_model_free(m);
-    weir_model_free(NULL);
-    weir_backend_close(be);
+    weir__model_free(m);
+    weir__model_free(NULL);
+    weir__backend_close(be);
     fake_free(k);
 }
 
@@ -455,7 +455,7 @@ Test(t5_load, survives_every_failed_allocation) {
         alloc_install(0);
         weir_backend *be = backend(1);
         const long made = alloc_count(), held = alloc_live();
-        weir_backend_close(be);
+        weir__backend_close(be);
         alloc_uninstall();
 
         alloc_install(made + fail_at);
@@ -468,8 +468,8 @@ Test(t5_load, survives_every_failed_allocation) {
             cr_expect(!m && err.text[0]);
             cr_expect_eq(alloc_live(), held, "allocation %ld: leak", fail_at);
         }
-        weir_model_free(m);
-        weir_backend_close(be);
+        weir__model_free(m);
+        weir__backend_close(be);
         cr_expect_eq(alloc_live(), 0);
         alloc_uninstall();
         fake_free(k);

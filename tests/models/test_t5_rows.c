@@ -17,12 +17,12 @@ static void same(const float *got, const float *want, int64_t n, const char *wha
                  weir_isa isa) {
     char msg[256];
     cr_expect(same_bits_f32(got, want, (size_t)n, msg, sizeof msg), "%s, %s %s: %s", what, name,
-              weir_isa_name(isa), msg);
+              weir__isa_name(isa), msg);
 }
 
 /* Runs body for every model on every instruction set of this machine. */
 static void everywhere(void (*body)(const char *name, weir_isa isa)) {
-    for (int isa = 0; isa <= (int)weir_isa_best(); isa++) {
+    for (int isa = 0; isa <= (int)weir__isa_best(); isa++) {
         for (int i = 0; golden_names[i]; i++) body(golden_names[i], (weir_isa)isa);
     }
 }
@@ -130,7 +130,7 @@ static void rollback_body(const char *name, weir_isa isa) {
     prefill_slot(&f, 1, 0);
     run(&f, 1, 0, 0, 61, 1, got);
     run(&f, 1, 5, 61, 8, 8, got); /* another timeline's tokens at 61 ... 68 */
-    cr_assert_eq(weir_kv_pool_resize(f.self, 1, 61), WEIR_OK);
+    cr_assert_eq(weir__kv_pool_resize(f.self, 1, 61), WEIR_OK);
     run(&f, 1, 0, 61, N_TOKEN - 61, 3, got);
     same(got, want + (int64_t)61 * f.n_vocab, (int64_t)(N_TOKEN - 61) * f.n_vocab, "after rollback", name,
          isa);
@@ -218,7 +218,7 @@ static void poison(const weir_kv_view *kv, int32_t slot, int64_t len) {
     for (int64_t t = len; t < n_page * WEIR_PAGE && (t == len || t % WEIR_PAGE); t++) {
         for (int32_t l = 0; l < kv->n_layer; l++) {
             for (int32_t h = 0; h < kv->n_head_kv; h++) {
-                float *k = weir_kv_block(kv, slot, t, l, h), *v = k + kv->head_dim * WEIR_PAGE;
+                float *k = weir__kv_block(kv, slot, t, l, h), *v = k + kv->head_dim * WEIR_PAGE;
                 for (int32_t d = 0; d < kv->head_dim; d++) {
                     k[d * WEIR_PAGE + t % WEIR_PAGE] = NAN;
                     v[t % WEIR_PAGE * kv->head_dim + d] = NAN;
@@ -235,7 +235,7 @@ static void poison_body(const char *name, weir_isa isa) {
     for (int32_t like = 0; like < FIX_SLOT; like++) {
         const int32_t at = 3 + 9 * like; /* first position of the checked rows */
         prefill_slot(&f, 0, like);
-        cr_assert_eq(weir_kv_pool_resize(f.self, 0, 0), WEIR_OK);
+        cr_assert_eq(weir__kv_pool_resize(f.self, 0, 0), WEIR_OK);
         run(&f, 0, like, 0, at, 16, got);
         run(&f, 0, like, at, 4, 4, want);
         if (f.cross_len[0] % WEIR_PAGE) poison(&f.kv.cross, 0, f.cross_len[0]);
@@ -250,13 +250,13 @@ Test(t5_rows, stale_nan_never_leaks) { everywhere(poison_body); }
 /* A NaN in the slot beside never crosses over. */
 Test(t5_rows, another_slots_nan_stays_there) {
     static matrix want, got;
-    for (int isa = 0; isa <= (int)weir_isa_best(); isa++) {
+    for (int isa = 0; isa <= (int)weir__isa_best(); isa++) {
         fixture f;
         t5_open_golden(&f, "gated_f32", (weir_isa)isa, 2);
         prefill_slot(&f, 0, 0);
         prefill_slot(&f, 1, 1);
         run(&f, 0, 0, 0, 4, 4, want);
-        cr_assert_eq(weir_kv_pool_resize(f.self, 1, 1), WEIR_OK);
+        cr_assert_eq(weir__kv_pool_resize(f.self, 1, 1), WEIR_OK);
         poison(&f.kv.cross, 1, 0);
         int32_t token[N_TOKEN];
         row r[8];
@@ -277,10 +277,10 @@ Test(t5_rows, bad_calls_are_refused) {
     t5_open_golden(&f, "gated_f32", WEIR_ISA_PORTABLE, 1);
     prefill_slot(&f, 0, 0);
     const int32_t prompt[2] = {5, f.n_vocab}, negative[1] = {-1};
-    cr_expect_eq(weir_model_prefill(f.m, &f.kv, 1, prompt, 0), WEIR_EINVAL);
-    cr_expect_eq(weir_model_prefill(f.m, &f.kv, 1, prompt, FIX_PROMPT + 1), WEIR_EINVAL);
-    cr_expect_eq(weir_model_prefill(f.m, &f.kv, 0, prompt, 2), WEIR_EINVAL);
-    cr_expect_eq(weir_model_prefill(f.m, &f.kv, 0, negative, 1), WEIR_EINVAL);
+    cr_expect_eq(weir__model_prefill(f.m, &f.kv, 1, prompt, 0), WEIR_EINVAL);
+    cr_expect_eq(weir__model_prefill(f.m, &f.kv, 1, prompt, FIX_PROMPT + 1), WEIR_EINVAL);
+    cr_expect_eq(weir__model_prefill(f.m, &f.kv, 0, prompt, 2), WEIR_EINVAL);
+    cr_expect_eq(weir__model_prefill(f.m, &f.kv, 0, negative, 1), WEIR_EINVAL);
 
     const int32_t equal[2] = {1, 1}, falling[2] = {1, 0}, past[1] = {2};
     row r[2] = {{0, 0, 0}, {0, 1, 3}};
@@ -294,8 +294,8 @@ Test(t5_rows, bad_calls_are_refused) {
     cr_expect_eq(t5_forward(&f, r, 2, NULL, 0, logits), WEIR_EINVAL);
 
     weir_batch b = {.n_row = 0};
-    cr_expect_eq(weir_model_forward(f.m, &f.kv, &b), WEIR_OK);
+    cr_expect_eq(weir__model_forward(f.m, &f.kv, &b), WEIR_OK);
     b.n_row = FIX_ROW + 1;
-    cr_expect_eq(weir_model_forward(f.m, &f.kv, &b), WEIR_EINVAL);
+    cr_expect_eq(weir__model_forward(f.m, &f.kv, &b), WEIR_EINVAL);
     t5_close(&f);
 }

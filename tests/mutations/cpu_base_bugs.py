@@ -123,23 +123,23 @@ DENSE = [
         "if (part[i].dtype != part[0].dtype || part[i].cols != part[0].cols) return WEIR_EINVAL;",
         "if (part[i].dtype != part[0].dtype) return WEIR_EINVAL;"),
     bug("kernels/dense/weight.c", "leak", "a packed matrix that failed to upload is kept", "runner_weight runner_engine_failures",
-        "        weir_backend_free(be, w.data);\n    }\n    return s;", "        w.data = NULL;\n    }\n    return s;"),
+        "        weir__backend_free(be, w.data);\n    }\n    return s;", "        w.data = NULL;\n    }\n    return s;"),
 ]
 
 LOOP = [
     bug("kernels/loop/loop_cpu.c", "dead row", "a row that nobody wants has a law", "loop_ops",
-        "a->law_of[i] = weir_seat_steps(s, a->step, draft) ? i : -1;", "a->law_of[i] = i;"),
+        "a->law_of[i] = weir__seat_steps(s, a->step, draft) ? i : -1;", "a->law_of[i] = i;"),
     bug("kernels/loop/loop_cpu.c", "index", "blocks past the ring's end", "loop_ops", "(int64_t)(l->block[0] % l->depth) * l->n_seat;",
         "(int64_t)(l->block[0]) * l->n_seat;"),
     bug("kernels/loop/loop_cpu.c", "off by one", "a finished seat's record stays live", "loop_ops",
         "            ring[i].live = 0;\n", ""),
     bug("kernels/loop/seat.h", "off by one", "a draft behind an end of text counts", "loop_ops",
-        "weir_seat_ends_text(s, draft[step - 1])) s->n_draft = step;", "weir_seat_ends_text(s, draft[step - 1])) s->n_draft = step + 1;"),
+        "weir__seat_ends_text(s, draft[step - 1])) s->n_draft = step;", "weir__seat_ends_text(s, draft[step - 1])) s->n_draft = step + 1;"),
     bug("kernels/loop/seat.h", "off by one", "the bonus before exact_first's end comes from pi", "loop_ops runner_loop_ops",
         "s->n + s->n_draft >= s->bonus_from;", "s->n + s->n_draft + 1 >= s->bonus_from;"),
     bug("kernels/loop/seat.h", "off by one", "a seat ends one token late", "loop_ops", "if (s->n >= s->limit) s->end", "if (s->n > s->limit) s->end"),
     bug("kernels/loop/seat.h", "math", "an end of text is no reason to close without a token", "loop_ops",
-        "    if (full && j > 0 && weir_seat_ends_text(s, a->draft[j - 1])) return false;\n", ""),
+        "    if (full && j > 0 && weir__seat_ends_text(s, a->draft[j - 1])) return false;\n", ""),
 ]
 
 BUGS = POOL + ACCEPT + DENSE + LOOP

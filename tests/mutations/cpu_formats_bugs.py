@@ -32,7 +32,7 @@ GGUF = [
     bug("host/formats/gguf_names.c", "args", "Gemma's norms behind and before the feed-forward change places", "gguf_model decoder_gguf", "{\"pre_feedforward_layernorm.weight\", \"ffn_norm.weight\", GGUF_GEMMA},\n    {\"post_feedforward_layernorm.weight\", \"post_ffw_norm.weight\", GGUF_GEMMA},", "{\"pre_feedforward_layernorm.weight\", \"post_ffw_norm.weight\", GGUF_GEMMA},\n    {\"post_feedforward_layernorm.weight\", \"ffn_norm.weight\", GGUF_GEMMA},"),
     bug("host/formats/gguf_names.c", "off by one", "the tensors of a layer too many are taken", "gguf_refusals gguf_model", "|| layer >= c->n_layer) return false;", "|| layer > c->n_layer) return false;"),
     bug("host/formats/gguf_names.c", "check", "a factor of zero divides", "gguf_refusals gguf_model", "        if (!(v > 0) || !isfinite(v))\n", "        if (!isfinite(v))\n"),
-    bug("host/formats/gguf_keys.c", "check", "values that differ from layer to layer are taken for one", "gguf_refusals gguf_model", "!weir_gguf_array_int(g, key, i, &v) || v != first) return false;", "!weir_gguf_array_int(g, key, i, &v)) return false;"),
+    bug("host/formats/gguf_keys.c", "check", "values that differ from layer to layer are taken for one", "gguf_refusals gguf_model", "!weir__gguf_array_int(g, key, i, &v) || v != first) return false;", "!weir__gguf_array_int(g, key, i, &v)) return false;"),
     bug("host/formats/gguf_keys.c", "check", "a mixture of experts is opened as dense", "gguf_refusals", "&experts) && experts > 0)", "&experts) && experts > 64)",
         equivalent="the key's own entry refuses every count but 0, with other words"),
 ]

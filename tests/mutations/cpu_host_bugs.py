@@ -14,18 +14,18 @@ KV = [
 ]
 
 SESSION = [
-    bug("host/session.c", "reset", "a released slot keeps its pages", "session engine", "        if (m->self) (void)weir_kv_pool_resize(m->self, s->slot, 0);\n", "",
+    bug("host/session.c", "reset", "a released slot keeps its pages", "session engine", "        if (m->self) (void)weir__kv_pool_resize(m->self, s->slot, 0);\n", "",
         equivalent="a pool has pages for every slot, and the slot's next session takes these over"),
-    bug("host/session.c", "reset", "a released slot keeps its source's pages", "session engine", "        if (m->cross) (void)weir_kv_pool_resize(m->cross, s->slot, 0);\n", "",
+    bug("host/session.c", "reset", "a released slot keeps its source's pages", "session engine", "        if (m->cross) (void)weir__kv_pool_resize(m->cross, s->slot, 0);\n", "",
         equivalent="as above"),
-    bug("host/session.c", "reset", "a released slot's ring keeps its largest length", "decoder", "        if (m->slide) (void)weir_kv_pool_resize(m->slide, s->slot, 0);\n", ""),
+    bug("host/session.c", "reset", "a released slot's ring keeps its largest length", "decoder", "        if (m->slide) (void)weir__kv_pool_resize(m->slide, s->slot, 0);\n", ""),
     bug("host/session.c", "reset", "the verifier's answer begins with the drafter's text", "methods session", "    s->text_len = 0;\n    s->win = (weir_text_window){0, 0, 0, false};\n    s->n_shown = -1;", "    s->win = (weir_text_window){0, 0, 0, false};\n    s->n_shown = -1;"),
     bug("host/session.c", "default", "the seed is no part of the key", "session engine loop", "uint64_t h = mix(o->seed);", "uint64_t h = mix(0 * o->seed);"),
     bug("host/session.c", "default", "prompts of other lengths share a key", "session loop", "h = mix(h ^ ((uint64_t)n << 32) ^ o->choice);", "h = mix(h ^ o->choice);",
         equivalent="the prompt's ids are mixed in one by one, so that other lengths give other keys without it"),
     bug("host/session.c", "off by one", "only the first end of text ends", "engine session decoder", "for (int i = 0; i < f->n_eos; i++)\n        if (f->eos[i] == id)", "for (int i = 0; i < 1; i++)\n        if (f->eos[i] == id)"),
     bug("host/session.c", "precedence", "ignore_eos is not looked at", "session engine", "    if (s->opt.ignore_eos) return false;\n", ""),
-    bug("host/session.c", "off by one", "a session stops one token before its limit", "blocks", "s->n >= s->cap) weir_session_end(s, WEIR_FINISH_LENGTH)", "s->n >= s->cap - 1) weir_session_end(s, WEIR_FINISH_LENGTH)"),
+    bug("host/session.c", "off by one", "a session stops one token before its limit", "blocks", "s->n >= s->cap) weir__session_end(s, WEIR_FINISH_LENGTH)", "s->n >= s->cap - 1) weir__session_end(s, WEIR_FINISH_LENGTH)"),
     bug("host/session.c", "off by one", "a decoder's output may pass its context", "decoder session", "e->ctx_size - (int64_t)n_prompt;", "e->ctx_size - (int64_t)n_prompt + 1;"),
     bug("host/session.c", "leak", "stop strings are not given back", "session engine", "    for (int i = 0; s->stop && i < s->opt.n_stop; i++) weir_free(s->stop[i]);\n", ""),
     bug("host/session.c", "leak", "policy log-probabilities are not given back", "session engine", "    weir_free(s->policy_logprobs);\n", ""),
@@ -47,7 +47,7 @@ STEP = [
     bug("host/rows.c", "args", "drafter and verifier calls change places in the counts", "loop methods", "    if (side == WEIR_DRAFTER) {\n        s->stats.drafter_calls++;", "    if (side != WEIR_DRAFTER) {\n        s->stats.drafter_calls++;"),
     bug("host/rows.c", "index", "values are picked from the first row of a part", "score", "e->buf.pick[i] = (int32_t)(i * ld + token[from + i]);", "e->buf.pick[i] = (int32_t)(token[from + i]);"),
     bug("host/speculative.c", "index", "drafts of every session are session 0's rows", "loop engine", "return b->draft + (int64_t)i * e->max_draft;", "return b->draft + (int64_t)(i > 1) * e->max_draft;"),
-    bug("host/speculative.c", "reset", "a rollback keeps the verifier's rejected rows", "loop engine", "    for (int side = 0; side < 2; side++) WEIR_TRY(weir_session_room(s, side, s->cached[side]));\n    return WEIR_OK;\n}\n\n/* The accept op", "    WEIR_TRY(weir_session_room(s, WEIR_DRAFTER, s->cached[WEIR_DRAFTER]));\n    return WEIR_OK;\n}\n\n/* The accept op",
+    bug("host/speculative.c", "reset", "a rollback keeps the verifier's rejected rows", "loop engine", "    for (int side = 0; side < 2; side++) WEIR_TRY(weir__session_room(s, side, s->cached[side]));\n    return WEIR_OK;\n}\n\n/* The accept op", "    WEIR_TRY(weir__session_room(s, WEIR_DRAFTER, s->cached[WEIR_DRAFTER]));\n    return WEIR_OK;\n}\n\n/* The accept op",
         equivalent="rows past a session's length are overwritten before they are read, and its pages are counted to it either way"),
     bug("host/speculative.c", "index", "the bonus row of pi is drafted at the drafts' begin", "methods", "const int64_t input = x->n + a->n_draft;", "const int64_t input = x->n + a->n_draft - 1;"),
     bug("host/speculative.c", "args", "the bonus of a full block is from p under every rule", "blocks", "out->kind = bonus_needs_drafter(s, out->position) ? WEIR_EMIT_PI : WEIR_EMIT_P;", "out->kind = bonus_needs_drafter(s, out->position) && s->n < 0 ? WEIR_EMIT_PI : WEIR_EMIT_P;"),
@@ -107,7 +107,7 @@ REPLAY = [
 ]
 
 PAIR = [
-    bug("host/pair.c", "leak", "the drafter's tokenizer is not given back", "pair", "    if (tv) weir_tokenizer_free(td);\n", ""),
+    bug("host/pair.c", "leak", "the drafter's tokenizer is not given back", "pair", "    if (tv) weir__tokenizer_free(td);\n", ""),
     bug("host/pair.c", "check", "start ids may differ", "pair", "    if (v->start_id != d->start_id)\n", "    if (v->start_id < 0)\n"),
     bug("host/pair.c", "check", "only the first piece is compared", "pair", "    for (int32_t i = 0; i < n; i++) {\n        const char *pv", "    for (int32_t i = 0; i < n && i < 1; i++) {\n        const char *pv"),
     bug("host/pair.c", "args", "the larger vocabulary counts", "pair", "*n_vocab = nv < nd ? nv : nd;", "*n_vocab = nv > nd ? nv : nd;"),
@@ -124,9 +124,9 @@ DEVICE = [
 ONCE = [
     bug("host/speculative.c", "order", "sessions by rising gamma", "blocks loop", "s[j - 1]->opt.n_draft < x->opt.n_draft; j--)", "s[j - 1]->opt.n_draft > x->opt.n_draft; j--)"),
     bug("host/session.c", "overflow", "choice 256 draws what choice 0 draws", "session", "((uint64_t)n << 32) ^ o->choice);", "((uint64_t)n << 32) ^ (uint8_t)o->choice);"),
-    bug("host/session.c", "leak", "a session that is given up keeps its slot", "session progress", "    weir_session_end(s, WEIR_FINISH_CANCELLED);\n    weir_session_release(s);", "    weir_session_end(s, WEIR_FINISH_CANCELLED);"),
+    bug("host/session.c", "leak", "a session that is given up keeps its slot", "session progress", "    weir__session_end(s, WEIR_FINISH_CANCELLED);\n    weir__session_release(s);", "    weir__session_end(s, WEIR_FINISH_CANCELLED);"),
     bug("host/score.c", "index", "positions start again in every chunk of rows", "score", "completion[i - 1], (int64_t)i, true);", "completion[i - 1], (int64_t)(i - from), true);"),
-    bug("host/speculative.c", "off by one", "drafts behind an end of text count", "blocks loop", "if (weir_session_is_eos(s[i], draft_of(e, b, i)[j])) n_draft[i] = j + 1;\n            else going++;", "(void)b, going++;"),
+    bug("host/speculative.c", "off by one", "drafts behind an end of text count", "blocks loop", "if (weir__session_is_eos(s[i], draft_of(e, b, i)[j])) n_draft[i] = j + 1;\n            else going++;", "(void)b, going++;"),
     bug("host/speculative.c", "off by one", "the bonus at position exact_first is from p", "blocks loop", "position >= law->exact_first &&", "position > law->exact_first &&"),
     bug("host/replay.c", "index", "positions are counted from the first text", "replay", "(int32_t)(r->n_row - r->text[r->n_text - 1])", "(int32_t)(r->n_row - r->text[0])"),
     bug("host/memory.c", "math", "files that can be reclaimed are used", "memory", "    used -= files < used ? files : used;\n", "    (void)files;\n"),
@@ -165,7 +165,7 @@ RUNTIME = [
     bug("host/sequential.c", "check", "a session given up before its verifier's prompt takes its draft", "progress",
         "if (s[i]->finish != WEIR_RUNNING) continue; /* given up", "/* given up"),
     bug("host/score.c", "check", "scores are not interrupted between chunks", "progress",
-        "if (weir_session_given_up(s)) return weir_fail(err, WEIR_ECANCELED, \"cancelled\");", ""),
+        "if (weir__session_given_up(s)) return weir_fail(err, WEIR_ECANCELED, \"cancelled\");", ""),
     bug("host/memory.c", "precedence", "limits of groups above the own are not seen", "memory",
         "        if (!slash) return left;", "        return left;"),
     bug("host/memory.c", "precedence", "the address space is no limit", "memory",

@@ -36,8 +36,8 @@ static char opened;
 
 void runner_blaslt(int there) { present = there; }
 
-weir_status weir_library_open(void **out, const char *soname, const char *const *name, int n,
-                              weir_library_fn *fn, weir_err *why) {
+weir_status weir__library_open(void **out, const char *soname, const char *const *name, int n,
+                               weir_library_fn *fn, weir_err *why) {
     enum { MOST_NAMES = 32 };
     weir_library_fn found[MOST_NAMES];
     if (!out || !soname || n < 0 || n > MOST_NAMES) {
@@ -57,4 +57,4 @@ weir_status weir_library_open(void **out, const char *soname, const char *const 
     return WEIR_OK;
 }
 
-void weir_library_close(void *) {}
+void weir__library_close(void *) {}

@@ -8,11 +8,11 @@ weir_backend *device_open(void) {
     weir_backend *be = NULL;
     weir_err err = {""};
     const char *required = getenv("WEIR_REQUIRE_GPU");
-    if (weir_backend_cuda_count(&err) == 0) {
+    if (weir__backend_cuda_count(&err) == 0) {
         if (required && strcmp(required, "1") == 0) cr_assert_fail("WEIR_REQUIRE_GPU=1, but %s", err.text);
         cr_skip("%s", err.text);
     }
-    const weir_status s = weir_backend_cuda_open(&be, 0, &err);
+    const weir_status s = weir__backend_cuda_open(&be, 0, &err);
     cr_assert_eq(s, WEIR_OK, "%s", err.text);
     return be;
 }
@@ -20,17 +20,17 @@ weir_backend *device_open(void) {
 bool device_is_runner(const weir_backend *be) { return strstr(be->about, "CPU runner") != NULL; }
 
 void *device_room(weir_backend *be, size_t bytes) {
-    void *p = weir_backend_alloc(be, bytes);
+    void *p = weir__backend_alloc(be, bytes);
     cr_assert_not_null(p, "no device memory for %zu bytes", bytes);
     return p;
 }
 
 void *device_put(weir_backend *be, const void *src, size_t bytes) {
     void *p = device_room(be, bytes);
-    cr_assert_eq(weir_backend_upload(be, p, src, bytes), WEIR_OK, "%s", be->err.text);
+    cr_assert_eq(weir__backend_upload(be, p, src, bytes), WEIR_OK, "%s", be->err.text);
     return p;
 }
 
 void device_get(weir_backend *be, void *dst, const void *src, size_t bytes) {
-    cr_assert_eq(weir_backend_download(be, dst, src, bytes), WEIR_OK, "%s", be->err.text);
+    cr_assert_eq(weir__backend_download(be, dst, src, bytes), WEIR_OK, "%s", be->err.text);
 }

@@ -39,9 +39,9 @@ static char *read_text(const char *name, size_t *n) {
 static weir_status render(const char *source, size_t bytes, const weir_jinja_input *in, size_t n,
                           const weir_jinja_options *o, weir_jinja_text *out, weir_err *err) {
     weir_jinja *t = NULL;
-    weir_status s = weir_jinja_parse(&t, source, bytes, err);
-    if (s == WEIR_OK) s = weir_jinja_render(t, in, n, o, out, err);
-    weir_jinja_free(t);
+    weir_status s = weir__jinja_parse(&t, source, bytes, err);
+    if (s == WEIR_OK) s = weir__jinja_render(t, in, n, o, out, err);
+    weir__jinja_free(t);
     return s;
 }
 
@@ -86,7 +86,7 @@ static void check(const char *source, size_t bytes, const weir_jinja_input *in, 
                   s == WEIR_OK ? out.text : err.text);
     }
     if (s == WEIR_OK) check_spans(&out, where);
-    weir_jinja_text_free(&out);
+    weir__jinja_text_free(&out);
 }
 
 static json_t *read_json(const char *name) {
@@ -257,7 +257,7 @@ Test(jinja, every_byte_knows_who_wrote_it) {
             snprintf(got + at, sizeof got - at, s->of_template ? "%.*s" : "[%.*s]", (int)s->bytes, s->text);
         }
         cr_expect_str_eq(got, written[i].want, "%s: %s, want %s", written[i].source, got, written[i].want);
-        weir_jinja_text_free(&out);
+        weir__jinja_text_free(&out);
     }
 }
 
@@ -276,7 +276,7 @@ static void check_refusals(const refusal *all, size_t n, const weir_jinja_option
         cr_expect(s == all[i].status && err_is_line(&err, all[i].part) && strncmp(err.text, "line ", 5) == 0,
                   "%s: %d %s", all[i].source, s, err.text);
         cr_expect(out.text == NULL && out.spans == NULL);
-        weir_jinja_text_free(&out);
+        weir__jinja_text_free(&out);
     }
 }
 
@@ -374,7 +374,7 @@ Test(jinja, long_inputs) {
         weir_err err = {""};
         cr_expect(render(sources[i], strlen(sources[i]), &in, 1, NULL, &out, &err) == WEIR_OK, "%s: %s",
                   sources[i], err.text);
-        weir_jinja_text_free(&out);
+        weir__jinja_text_free(&out);
     }
     free(text);
 }
@@ -388,7 +388,7 @@ Test(jinja, any_bytes_are_text) {
     weir_jinja_text out = {0};
     cr_assert(render(source, sizeof source - 1, &in, 1, NULL, &out, NULL) == WEIR_OK);
     cr_expect(out.bytes == sizeof want - 1 && memcmp(out.text, want, out.bytes) == 0);
-    weir_jinja_text_free(&out);
+    weir__jinja_text_free(&out);
 }
 
 Test(jinja, the_clock_is_the_default) {
@@ -396,7 +396,7 @@ Test(jinja, the_clock_is_the_default) {
     const char source[] = "{{ strftime_now('%Y') }}";
     cr_assert(render(source, sizeof source - 1, NULL, 0, NULL, &out, NULL) == WEIR_OK);
     cr_expect(out.bytes == 4 && strtol(out.text, NULL, 10) >= 2024, "%s", out.text);
-    weir_jinja_text_free(&out);
+    weir__jinja_text_free(&out);
 }
 
 /* ---- sweeps ----------------------------------------------------------------------------------------- */
@@ -414,7 +414,7 @@ static void sweep_prefixes(const char *name, const json_t *talks) {
         weir_err err = {""};
         const weir_status s = render(part, k, in, n, &options, &out, &err);
         cr_assert(s == WEIR_OK || err_is_line(&err, "line "), "%s, %zu bytes: %d %s", name, k, s, err.text);
-        weir_jinja_text_free(&out);
+        weir__jinja_text_free(&out);
         free(part);
     }
     json_input_free(in, n);
@@ -437,7 +437,7 @@ static void sweep_steps(const char *name, const json_t *talks) {
     weir_jinja *t = NULL;
     snprintf(path, sizeof path, "templates/%s.jinja", name);
     char *source = read_text(path, &bytes);
-    cr_assert(weir_jinja_parse(&t, source, bytes, NULL) == WEIR_OK);
+    cr_assert(weir__jinja_parse(&t, source, bytes, NULL) == WEIR_OK);
     weir_status s = WEIR_ENOTSUP;
     size_t step = 0;
     alloc_install(0);
@@ -445,14 +445,14 @@ static void sweep_steps(const char *name, const json_t *talks) {
         weir_jinja_options o = {.now = &day, .max_steps = ++step};
         weir_jinja_text out = {0};
         weir_err err = {""};
-        s = weir_jinja_render(t, in, n, &o, &out, &err);
+        s = weir__jinja_render(t, in, n, &o, &out, &err);
         cr_assert(s != WEIR_ENOTSUP || err_is_line(&err, "steps"), "%s: %s", name, err.text);
-        weir_jinja_text_free(&out);
+        weir__jinja_text_free(&out);
         cr_assert_eq(alloc_live(), 0);
     }
     alloc_uninstall();
     cr_assert(s == WEIR_OK || s == WEIR_EINVAL, "%s: %d after %zu steps", name, s, step);
-    weir_jinja_free(t);
+    weir__jinja_free(t);
     json_input_free(in, n);
     json_decref(given);
     free(source);
@@ -479,7 +479,7 @@ static void sweep_allocations(const char *name, const json_t *talks) {
         s = render(source, bytes, in, n, &options, &out, &err);
         cr_assert(s != WEIR_ENOMEM || (err_is_line(&err, "memory") && out.text == NULL), "%s: %s", name,
                   err.text);
-        weir_jinja_text_free(&out);
+        weir__jinja_text_free(&out);
         cr_assert_eq(alloc_live(), 0, "%s", name);
         alloc_uninstall();
     }
