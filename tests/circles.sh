@@ -1,0 +1,26 @@
+#!/bin/sh
+# Circles of files: a source and its header are one node, an include is an arrow. Prints the arrows of all circles
+# (and of ways between two circles); status 1 if there are any. A .cu is no part of the .h with its name: that is the
+# contract of an op, which CPU and CUDA sources fulfil.
+set -u
+cd "$(dirname "$0")/.."
+arrows=$(mktemp)
+trap 'rm -f "$arrows" "$arrows.circles"' EXIT
+git ls-files -- 'kernels/*' 'models/*' 'host/*' 'bench/*' 'tests/*' | grep -E '\.(c|h|cc|cu|cuh)$' |
+    xargs grep -HE '^ *# *include +"' |
+    sed -nE 's/^([^:]*):.*"([^"]*)".*$/\1 \2/p' |
+    sed -E 's/\.(c|cc|h)( |$)/\2/; s/\.(c|cc|h)$//; s/\.cuh?/.cu/g' | awk '$1 != $2' | sort -u >"$arrows"
+# Drop what nothing points to, or what points nowhere, until only circles and the ways between them are left.
+awk '
+    { from[NR] = $1; to[NR] = $2 }
+    END {
+        for (changed = 1; changed;) {
+            changed = 0
+            delete into; delete out
+            for (i in from) { into[to[i]] = 1; out[from[i]] = 1 }
+            for (i in from) if (!(from[i] in into) || !(to[i] in out)) { delete from[i]; delete to[i]; changed = 1 }
+        }
+        for (i in from) print from[i] " -> " to[i]
+    }' "$arrows" | sort >"$arrows.circles"
+cat "$arrows.circles"
+[ ! -s "$arrows.circles" ]
