@@ -3,7 +3,7 @@
 # (and of ways between two circles); status 1 if there are any. A .cu is no part of the .h with its name: that is the
 # contract of an op, which CPU and CUDA sources fulfil.
 set -u
-cd "$(dirname "$0")/.."
+cd "$(dirname "$0")/.." || exit
 arrows=$(mktemp)
 trap 'rm -f "$arrows" "$arrows.circles"' EXIT
 git ls-files -- 'kernels/*' 'models/*' 'host/*' 'bench/*' 'tests/*' | grep -E '\.(c|h|cc|cu|cuh)$' |
