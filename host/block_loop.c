@@ -1,4 +1,4 @@
-#include "host/device_loop.h"
+#include "host/block_loop.h"
 
 #include <string.h>
 #include <time.h>
@@ -9,7 +9,14 @@
 
 enum { SIZES = 11 }; /* 1, 2, 4, … 1,024 seats */
 
-struct weir_device_loop {
+/* Seats of a launch: their number, gamma, bonus, and where the arrays lie. */
+typedef struct bucket {
+    weir_block_loop *l;
+    weir_loop loop;
+    int size; /* log2 of the seats, rounded up */
+} bucket;
+
+struct weir_block_loop {
     weir_engine *e;
     bool graphs;
     int n_seat_max, gamma_max;
@@ -25,6 +32,7 @@ struct weir_device_loop {
     void *mapped_ring, *mapped_flags; /* as the host sees them */
     weir_seat *seat;                  /* host (n_seat_max) */
     weir_session **who;               /* host (n_seat_max) */
+    bucket staged;                    /* of timings */
     weir_graph *graph[SIZES][WEIR_LOOP_DRAFT + 1][2];
 };
 
@@ -75,15 +83,15 @@ static size_t ring_bytes(const weir_engine *e) {
     return (size_t)e->n_parallel * WEIR_LOOP_DEPTH * sizeof(weir_block_record);
 }
 
-weir_bytes weir__device_loop_bytes(const weir_engine *e) {
+weir_bytes weir__block_loop_bytes(const weir_engine *e) {
     const size_t arrays = array_bytes(e), mapped = lines(ring_bytes(e)) + lines(sizeof(weir_loop_flags));
     const size_t seats = (size_t)e->n_parallel * (sizeof(weir_seat) + sizeof(weir_session *));
-    const size_t host = mapped + seats + sizeof(weir_device_loop);
+    const size_t host = mapped + seats + sizeof(weir_block_loop);
     if (!e->be->device) return (weir_bytes){.backend = arrays + host};
     return (weir_bytes){.backend = arrays, .host = host};
 }
 
-static void place_arrays(weir_device_loop *l) {
+static void place_arrays(weir_block_loop *l) {
     const size_t seats = (size_t)l->n_seat_max, rows = rows_of(l->e);
     char *at = l->block;
 #define LOOP_PLACE(where, type, n) \
@@ -93,7 +101,7 @@ static void place_arrays(weir_device_loop *l) {
 #undef LOOP_PLACE
 }
 
-static weir_status upload_index(weir_device_loop *l, int32_t *dst, int32_t n, int32_t first, int32_t stride) {
+static weir_status upload_index(weir_block_loop *l, int32_t *dst, int32_t n, int32_t first, int32_t stride) {
     int32_t *index = weir_alloc((size_t)n, sizeof *index);
     if (!index) return WEIR_ENOMEM;
     for (int32_t i = 0; i < n; i++) index[i] = first + stride * i;
@@ -102,7 +110,7 @@ static weir_status upload_index(weir_device_loop *l, int32_t *dst, int32_t n, in
     return st;
 }
 
-static weir_status open_memory(weir_device_loop *l) {
+static weir_status open_memory(weir_block_loop *l) {
     weir_engine *e = l->e;
     weir_backend *be = e->be;
     void *ring = NULL, *flags = NULL;
@@ -121,8 +129,8 @@ static weir_status open_memory(weir_device_loop *l) {
     return upload_index(l, l->second, l->n_seat_max, 1, 2);
 }
 
-weir_status weir__device_loop_open(weir_device_loop **out, weir_engine *e, bool graphs) {
-    weir_device_loop *l = weir_calloc(1, sizeof *l);
+weir_status weir__block_loop_open(weir_block_loop **out, weir_engine *e, bool graphs) {
+    weir_block_loop *l = weir_calloc(1, sizeof *l);
     if (!l) return WEIR_ENOMEM;
     l->e = e;
     l->graphs = graphs && e->be->queue->record;
@@ -130,7 +138,7 @@ weir_status weir__device_loop_open(weir_device_loop **out, weir_engine *e, bool 
     l->gamma_max = e->has_draft ? e->max_draft : 0;
     const weir_status st = open_memory(l);
     if (st != WEIR_OK) {
-        weir__device_loop_close(l);
+        weir__block_loop_close(l);
         return st;
     }
     if (e->be->device) l->shape.first = NULL; /* blocks have a fixed shape there */
@@ -145,7 +153,7 @@ weir_status weir__device_loop_open(weir_device_loop **out, weir_engine *e, bool 
     return WEIR_OK;
 }
 
-void weir__device_loop_close(weir_device_loop *l) {
+void weir__block_loop_close(weir_block_loop *l) {
     if (!l) return;
     weir_backend *be = l->e->be;
     for (weir_graph **g = &l->graph[0][0][0]; g < &l->graph[0][0][0] + sizeof l->graph / sizeof *g; g++)
@@ -160,15 +168,9 @@ void weir__device_loop_close(weir_device_loop *l) {
 
 /* ---- one block of a bucket, as ops --------------------------------------------------------------------- */
 
-typedef struct bucket {
-    weir_device_loop *l;
-    weir_loop loop;
-    int size; /* log2 of the seats, rounded up */
-} bucket;
-
 /* The rows of a call; `all` says what they are where none is left out. */
 static weir_status make_rows(const bucket *b, int32_t step, const weir_batch *all, weir_batch *rows) {
-    weir_device_loop *l = b->l;
+    weir_block_loop *l = b->l;
     weir_loop_rows a = {.loop = &b->loop,
                         .step = step,
                         .token = l->token,
@@ -185,7 +187,7 @@ static weir_status make_rows(const bucket *b, int32_t step, const weir_batch *al
 }
 
 static weir_status forward(const bucket *b, int side, weir_batch rows, float *logits) {
-    weir_device_loop *l = b->l;
+    weir_block_loop *l = b->l;
     rows.token = l->token;
     rows.pos = l->pos;
     rows.slot = l->slot;
@@ -197,7 +199,7 @@ static weir_status forward(const bucket *b, int side, weir_batch rows, float *lo
 
 /* *more: some seat took part. */
 static weir_status draft_step(const bucket *b, int32_t step, bool *more) {
-    weir_device_loop *l = b->l;
+    weir_block_loop *l = b->l;
     const int32_t n = b->loop.n_seat;
     const weir_batch first = {.n_row = 2 * n, .out = l->second, .n_out = n, .group = 2};
     const weir_batch later = {.n_row = n, .out = l->every, .n_out = n, .group = 1};
@@ -217,16 +219,11 @@ static weir_status draft(const bucket *b) {
     return WEIR_OK;
 }
 
-static weir_status verify(const bucket *b) {
-    weir_device_loop *l = b->l;
-    const int32_t group = b->loop.gamma + 1, n = b->loop.n_seat * group;
-    const weir_batch all = {.n_row = n, .out = l->every, .n_out = n, .group = group};
-    weir_batch rows;
-    WEIR_TRY(make_rows(b, WEIR_LOOP_VERIFY, &all, &rows));
-    WEIR_TRY(forward(b, WEIR_VERIFIER, rows, b->loop.p_logits));
+static weir_status verifier_stats(const bucket *b, int32_t n_row) {
+    weir_block_loop *l = b->l;
     weir_row_stats_args stats = {.logits = b->loop.p_logits,
                                  .ld = b->loop.ld_p,
-                                 .n_row = rows.n_out,
+                                 .n_row = n_row,
                                  .n_vocab = b->loop.n_vocab,
                                  .law = l->law,
                                  .law_of = l->law_of,
@@ -235,10 +232,20 @@ static weir_status verify(const bucket *b) {
     return l->e->be->op.row_stats(l->e->be, &stats);
 }
 
+static weir_status verify(const bucket *b) {
+    weir_block_loop *l = b->l;
+    const int32_t group = b->loop.gamma + 1, n = b->loop.n_seat * group;
+    const weir_batch all = {.n_row = n, .out = l->every, .n_out = n, .group = group};
+    weir_batch rows;
+    WEIR_TRY(make_rows(b, WEIR_LOOP_VERIFY, &all, &rows));
+    WEIR_TRY(forward(b, WEIR_VERIFIER, rows, b->loop.p_logits));
+    return verifier_stats(b, rows.n_out);
+}
+
 /* The drafter's row after the last draft, of n seats. Where this is called, the host reads backend memory. */
 static weir_status run_bonus(void *ud, const int32_t *who, int32_t n) {
     const bucket *b = ud;
-    weir_device_loop *l = b->l;
+    weir_block_loop *l = b->l;
     for (int32_t k = 0; k < n; k++) {
         const weir_seat *s = &b->loop.seat[who[k]];
         const int32_t last = weir__seat_draft(&b->loop, who[k])[s->n_draft - 1];
@@ -273,7 +280,7 @@ static weir_status run_block(void *ctx) {
 
 /* ---- seats --------------------------------------------------------------------------------------------- */
 
-bool weir__device_loop_serves(const weir_session *s) {
+bool weir__block_loop_serves(const weir_session *s) {
     return s->opt.method == WEIR_METHOD_SPECULATIVE || s->opt.method == WEIR_METHOD_VERIFIER;
 }
 
@@ -282,7 +289,7 @@ static int gamma_of(const weir_session *s) {
 }
 
 /* Which sessions sit on which seats: by falling gamma, so that those that draft in a step come first. */
-static void choose_seats(weir_device_loop *l, weir_session *const *s, int n) {
+static void choose_seats(weir_block_loop *l, weir_session *const *s, int n) {
     for (int i = 0; i < n; i++) {
         int at = i;
         for (; at > 0 && gamma_of(l->who[at - 1]) < gamma_of(s[i]); at--) l->who[at] = l->who[at - 1];
@@ -309,7 +316,7 @@ static weir_seat seat_of(const weir_session *s) {
 }
 
 /* A bucket for the sessions: of a fixed shape where blocks are recorded, else as many seats as there are. */
-static weir_status take_seats(weir_device_loop *l, weir_session *const *s, int n, bucket *b) {
+static weir_status take_seats(weir_block_loop *l, weir_session *const *s, int n, bucket *b) {
     *b = (bucket){.l = l, .loop = l->shape, .size = 0};
     const bool fixed = !l->shape.first;
     while (1 << b->size < n) b->size++;
@@ -466,7 +473,7 @@ static weir_status run_recorded(follow *f, weir_graph *g) {
 }
 
 static weir_status run_launch(follow *f, int blocks) {
-    weir_device_loop *l = f->b.l;
+    weir_block_loop *l = f->b.l;
     weir_backend *be = l->e->be;
     if (!l->graphs) {
         WEIR_TRY(start(f, blocks));
@@ -488,13 +495,13 @@ static void book_seconds(weir_session *const *s, int n, const double spent[3]) {
 }
 
 /* Blocks of a launch: one where seats are taken anew for each, so that a session that ended leaves no row. */
-static int blocks_of(const weir_device_loop *l, int max_blocks) {
+static int blocks_of(const weir_block_loop *l, int max_blocks) {
     if (l->shape.first && max_blocks > 0) return 1;
     return max_blocks < WEIR_LOOP_DEPTH ? max_blocks : WEIR_LOOP_DEPTH;
 }
 
-weir_status weir__device_loop_run(weir_device_loop *l, weir_session *const *s, int n, int max_blocks,
-                                  int *ran, weir_err *err) {
+weir_status weir__block_loop_run(weir_block_loop *l, weir_session *const *s, int n, int max_blocks, int *ran,
+                                 weir_err *err) {
     const int blocks = blocks_of(l, max_blocks);
     follow f = {.flags = l->mapped_flags, .err = err};
     *ran = 0;
@@ -509,4 +516,42 @@ weir_status weir__device_loop_run(weir_device_loop *l, weir_session *const *s, i
     for (int i = 0; i < n; i++)
         if (s[i]->finish == WEIR_RUNNING && (st = roll_back(s[i])) != WEIR_OK) return say(&f, st);
     return f.first;
+}
+
+/* ---- timings ------------------------------------------------------------------------------------------- */
+
+/* The verifier's rows are the drafter's, too, and drafts their likeliest tokens: all are examined and accepted. */
+static weir_status copy_rows(const bucket *b) {
+    weir_backend *be = b->l->e->be;
+    const weir_loop *l = &b->loop;
+    weir_row_stats stats[WEIR_LOOP_DRAFT + 1];
+    int32_t token[WEIR_LOOP_DRAFT];
+    WEIR_TRY(weir__backend_download(be, stats, l->p_stats, ((size_t)l->gamma + 1) * sizeof *stats));
+    for (int32_t j = 0; j < l->gamma; j++) {
+        token[j] = stats[j].argmax;
+        WEIR_TRY(be->queue->copy(be, weir__seat_q_row(l, 0, j), l->p_logits + j * l->ld_p,
+                                 (size_t)l->n_vocab * sizeof(float)));
+    }
+    WEIR_TRY(weir__backend_upload(be, l->draft, token, (size_t)l->gamma * sizeof *token));
+    return weir__backend_upload(be, l->q_stats, stats, ((size_t)l->gamma + 1) * sizeof *stats);
+}
+
+weir_status weir__block_loop_stage(weir_block_loop *l, weir_session *s) {
+    bucket *b = &l->staged;
+    WEIR_TRY(take_seats(l, &s, 1, b));
+    l->seat[0].bonus_from = INT32_MAX;
+    l->seat[0].n_draft = b->loop.gamma;
+    WEIR_TRY(make_room(s, 1));
+    WEIR_TRY(sync_tables(l->e));
+    WEIR_TRY(weir__backend_zero(l->e->be, b->loop.draft, (size_t)b->loop.gamma * sizeof *b->loop.draft));
+    WEIR_TRY(weir__backend_upload(l->e->be, b->loop.seat, l->seat, sizeof *l->seat));
+    WEIR_TRY(verify(b));
+    return copy_rows(b);
+}
+
+weir_status weir__block_loop_accept(weir_block_loop *l) {
+    bucket *b = &l->staged;
+    WEIR_TRY(weir__backend_upload(l->e->be, b->loop.seat, l->seat, sizeof *l->seat));
+    WEIR_TRY(verifier_stats(b, b->loop.gamma + 1));
+    return close_block(b);
 }

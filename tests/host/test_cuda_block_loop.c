@@ -5,7 +5,7 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "host/device_loop.h"
+#include "host/block_loop.h"
 #include "tests/host/decoder_pair.h"
 #include "tests/support/build.h"
 #include "tests/support/compare.h"
@@ -24,10 +24,6 @@ static weir_engine *open_pair(const char *verifier, const char *drafter, int n_p
     weir_engine *e = NULL;
     weir_err err = {""};
     cr_assert(weir_engine_open(&e, &o, &err) == WEIR_OK, "open: %s", err.text);
-    cr_assert_not_null(e->loop);
-    if (mode != LOOP_HOST) return e;
-    weir__device_loop_close(e->loop);
-    e->loop = NULL;
     return e;
 }
 
@@ -53,12 +49,8 @@ static weir_engine *open_ending(int n_parallel, loop_mode mode) {
 /* Decoders with windows: a model that agrees with itself, so that blocks are long, and strangers. */
 static weir_engine *open_decoders(int pair, int n_parallel, loop_mode mode) {
     weir__backend_close(device_open());
-    weir_engine *e = decoder_open(&decoder_pairs[pair], "cuda:0", n_parallel, 1, 128);
-    cr_assert_not_null(e->loop);
-    if (mode != LOOP_HOST) return e;
-    weir__device_loop_close(e->loop);
-    e->loop = NULL;
-    return e;
+    (void)mode;
+    return decoder_open(&decoder_pairs[pair], "cuda:0", n_parallel, 1, 128);
 }
 static weir_engine *open_strangers(int n_parallel, loop_mode mode) {
     return open_decoders(0, n_parallel, mode);
@@ -75,28 +67,28 @@ static const loop_bed recorded = {open_small, loop_start_ids, {LOOP_RECORDED}, 1
 static const loop_bed ending = {open_ending, loop_start_ids, {LOOP_RECORDED}, 1, LOOP_SETTINGS,
                                 12,          1.6f,           {1000}};
 
-Test(cuda_device_loop, every_setting_alone) { loop_same_alone(&small); }
-Test(cuda_device_loop, mixed_settings_together) {
+Test(cuda_block_loop, every_setting_alone) { loop_same_alone(&small); }
+Test(cuda_block_loop, mixed_settings_together) {
     loop_same_together(&recorded, 3, 1000);
     loop_same_together(&recorded, 5, 2);
 }
-Test(cuda_device_loop, every_limit_inside_a_block) { loop_same_at_every_limit(&recorded, 0, 6); }
-Test(cuda_device_loop, every_limit_of_the_verifier_alone) { loop_same_at_every_limit(&recorded, 3, 2); }
-Test(cuda_device_loop, end_of_text_inside_a_block) { loop_same_at_end_of_text(&ending, 6); }
-Test(cuda_device_loop, callback_that_says_no) {
+Test(cuda_block_loop, every_limit_inside_a_block) { loop_same_at_every_limit(&recorded, 0, 6); }
+Test(cuda_block_loop, every_limit_of_the_verifier_alone) { loop_same_at_every_limit(&recorded, 3, 2); }
+Test(cuda_block_loop, end_of_text_inside_a_block) { loop_same_at_end_of_text(&ending, 6); }
+Test(cuda_block_loop, callback_that_says_no) {
     loop_same_when_callback_ends(&recorded, build_is_tsan() ? 1 : 3);
 }
-Test(cuda_device_loop, cancel_from_a_callback) { loop_same_when_cancelled_in_callback(&recorded, 3); }
-Test(cuda_device_loop, turns_with_host_driven_blocks) { loop_takes_turns_with_the_host(&small); }
-Test(cuda_device_loop, decoders_alone) {
+Test(cuda_block_loop, cancel_from_a_callback) { loop_same_when_cancelled_in_callback(&recorded, 3); }
+Test(cuda_block_loop, turns_with_host_driven_blocks) { loop_takes_turns_with_the_host(&small); }
+Test(cuda_block_loop, decoders_alone) {
     loop_same_alone(&strangers);
     loop_same_alone(&twins);
 }
-Test(cuda_device_loop, decoders_together) { loop_same_together(&strangers, 3, 2); }
+Test(cuda_block_loop, decoders_together) { loop_same_together(&strangers, 3, 2); }
 
 /* 384 positions of a ring and a text of 395: the device's graph runs over its edge on a table that never
  * changes. The CPU's engine of 64 sessions keeps whole sequences. */
-Test(cuda_device_loop, a_ring_of_pages) {
+Test(cuda_block_loop, a_ring_of_pages) {
     enum { PROMPT = 375, OUTPUT = 20 };
     int32_t ids[PROMPT];
     static answer got[2];
@@ -126,4 +118,4 @@ Test(cuda_device_loop, a_ring_of_pages) {
         cr_assert(fabsf(got[0].logprobs[i] - got[1].logprobs[i]) <= 2e-3f, "token %d: %g, want %g", i,
                   (double)got[0].logprobs[i], (double)got[1].logprobs[i]);
 }
-Test(cuda_device_loop, the_demo_pair) { loop_same_alone(&demo); }
+Test(cuda_block_loop, the_demo_pair) { loop_same_alone(&demo); }
