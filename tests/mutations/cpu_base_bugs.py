@@ -1,4 +1,4 @@
-"""Bugs in the kernels for CPUs: the pool, memory, the accept path, the dense ops, the block loop. Sources that the CUDA kernels share
+"""Bugs in the kernels for CPUs: the pool, memory, the accept path, the ops of models, the block loop. Sources that the CUDA kernels share
 are here too, where a test of the CPU is the first to see them."""
 from entry import cpu_bug as bug
 
@@ -84,45 +84,45 @@ ACCEPT = [
 ]
 
 DENSE = [
-    bug("kernels/dense/attention_cpu.c", "mask", "distances to the right are not clamped", "attention",
+    bug("kernels/attention/attention_cpu.c", "mask", "distances to the right are not clamped", "attention",
         "at < -a->bias_left ? -a->bias_left : at > a->bias_right ? a->bias_right : at;", "at < -a->bias_left ? -a->bias_left : at;"),
-    bug("kernels/dense/attention_vec.h", "math", "a page's sum keeps its own maximum", "attention",
+    bug("kernels/attention/attention_vec.h", "math", "a page's sum keeps its own maximum", "attention",
         "sum = sum * keep + page_weights(s, new_max, n);", "sum = sum + page_weights(s, new_max, n);"),
-    bug("kernels/dense/attention_vec.h", "bounds", "a window's first page has all its positions", "attention",
+    bug("kernels/attention/attention_vec.h", "bounds", "a window's first page has all its positions", "attention",
         "n = n_key - t0 < WEIR_PAGE - in_page ? n_key - t0 : WEIR_PAGE - in_page;", "n = n_key - t0 < WEIR_PAGE ? n_key - t0 : WEIR_PAGE;"),
-    bug("kernels/dense/attention.h", "off by one", "the window is one position wider", "attention decoder_golden",
+    bug("kernels/attention/attention.h", "off by one", "the window is one position wider", "attention decoder_golden",
         "(int64_t)a->pos[r] + 1 - a->window : 0;", "(int64_t)a->pos[r] - a->window : 0;"),
-    bug("kernels/dense/rope_cpu.c", "args", "keys get the queries' bias", "rope", "a->bias ? a->bias + n_q + i : NULL", "a->bias ? a->bias + i : NULL"),
-    bug("kernels/dense/rope_cpu.c", "order", "the bias is added after the norm", "rope",
+    bug("kernels/rows/rope_cpu.c", "args", "keys get the queries' bias", "rope", "a->bias ? a->bias + n_q + i : NULL", "a->bias ? a->bias + i : NULL"),
+    bug("kernels/rows/rope_cpu.c", "order", "the bias is added after the norm", "rope",
         "const double u = (double)x[i] + (bias ? (double)bias[i] : 0.0);", "const double u = (double)x[i] + (bias ? 0.0 * (double)bias[i] : 0.0);"),
-    bug("kernels/dense/gather_cpu.c", "index", "a row's life is that of its place", "gather",
+    bug("kernels/rows/gather_cpu.c", "index", "a row's life is that of its place", "gather",
         "const bool live = a->slot[r] >= 0;", "const bool live = a->slot[i] >= 0;"),
-    bug("kernels/dense/gather_cpu.c", "index", "rows that are not asked for are checked", "gather",
+    bug("kernels/rows/gather_cpu.c", "index", "rows that are not asked for are checked", "gather",
         "        const int32_t r = a->index ? a->index[i] : (int32_t)i;\n        if (a->slot[r] < 0) continue;",
         "        const int32_t r = (int32_t)i;\n        if (a->slot[r] < 0) continue;"),
-    bug("kernels/dense/embed_cpu.c", "bounds", "the id behind the last is let through", "decoder_rows t5_rows",
+    bug("kernels/rows/embed_cpu.c", "bounds", "the id behind the last is let through", "decoder_rows t5_rows",
         "a->token[r] >= a->table->n)", "a->token[r] > a->table->n)"),
-    bug("kernels/dense/linear_cpu.c", "math", "GELU's tanh without its cube", "linear", "d + 0.044715 * d * d * d)", "d + 0.044715 * d * d)"),
-    bug("kernels/dense/linear_cpu.c", "order", "the softcap comes after the sum", "linear",
+    bug("kernels/linear/linear_cpu.c", "math", "GELU's tanh without its cube", "linear", "d + 0.044715 * d * d * d)", "d + 0.044715 * d * d)"),
+    bug("kernels/linear/linear_cpu.c", "order", "the softcap comes after the sum", "linear",
         "            if (a->softcap > 0.0f) d = (double)a->softcap * tanh(d / (double)a->softcap);\n"
         "            if (a->w->gated) d *= dot(a, x, factor, n, true);\n            if (a->epilogue == WEIR_EPI_ADD) d += (double)y[n];\n",
         "            if (a->w->gated) d *= dot(a, x, factor, n, true);\n            if (a->epilogue == WEIR_EPI_ADD) d += (double)y[n];\n"
         "            if (a->softcap > 0.0f) d = (double)a->softcap * tanh(d / (double)a->softcap);\n",
         equivalent="a softcap beside a gated weight or an epilogue is refused"),
-    bug("kernels/dense/linear_fast.c", "off by one", "the last panel of a block is left out", "linear",
+    bug("kernels/linear/linear_fast.c", "off by one", "the last panel of a block is left out", "linear",
         "const int64_t n = end - p < block ? end - p : block;", "const int64_t n = end - p < block ? end - p : block - 1;"),
-    bug("kernels/dense/linear_fast.c", "index", "a tile of panels of a gated pair begins twice as far", "linear",
+    bug("kernels/linear/linear_fast.c", "index", "a tile of panels of a gated pair begins twice as far", "linear",
         "first / (a->w->gated ? 2 : 1) * PANEL;", "first * PANEL;"),
-    bug("kernels/dense/rmsnorm_cpu.c", "math", "eps is added to the root", "rmsnorm",
+    bug("kernels/rows/rmsnorm_cpu.c", "math", "eps is added to the root", "rmsnorm",
         "1.0 / sqrt(sum_sq / (double)a->dim + (double)a->eps)", "1.0 / (sqrt(sum_sq / (double)a->dim) + (double)a->eps)"),
-    bug("kernels/dense/quant.c", "layout", "high bits of a minimum come from the scale's byte", "quant",
+    bug("kernels/weight/quant.c", "layout", "high bits of a minimum come from the scale's byte", "quant",
         "s[j + 4] >> 4 | s[j] >> 6 << 4;", "s[j + 4] >> 4 | s[j - 4] >> 6 << 4;"),
-    bug("kernels/dense/quant.c", "math", "a code stands for zero beside a minimum", "quant", "const int zero = minimum ? 0 : fifth ? 16 : 8;",
+    bug("kernels/weight/quant.c", "math", "a code stands for zero beside a minimum", "quant", "const int zero = minimum ? 0 : fifth ? 16 : 8;",
         "const int zero = fifth ? 16 : minimum ? 0 : 8;"),
-    bug("kernels/dense/weight.c", "bounds", "parts of other widths are stacked", "weight",
+    bug("kernels/weight/weight.c", "bounds", "parts of other widths are stacked", "weight",
         "if (part[i].dtype != part[0].dtype || part[i].cols != part[0].cols) return WEIR_EINVAL;",
         "if (part[i].dtype != part[0].dtype) return WEIR_EINVAL;"),
-    bug("kernels/dense/weight.c", "leak", "a packed matrix that failed to upload is kept", "runner_weight runner_engine_failures",
+    bug("kernels/weight/weight.c", "leak", "a packed matrix that failed to upload is kept", "runner_weight runner_engine_failures",
         "        weir__backend_free(be, w.data);\n    }\n    return s;", "        w.data = NULL;\n    }\n    return s;"),
 ]
 
