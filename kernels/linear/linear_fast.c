@@ -7,7 +7,6 @@
 #include "kernels/linear/linear_quant.h"
 
 enum {
-    PANEL = 16,
     SERIAL_BYTES = 48 * 1024, /* weights of a product too small to be worth waking the others */
     BLOCK_BYTES = 128 * 1024, /* panels that stay in a core's cache while several row tiles pass over them */
 };
@@ -30,7 +29,7 @@ static int64_t row_stride(int64_t bytes) { return ((bytes + 63) / 64 | 1) * 64; 
 /* The tile of panels [first, first + n) for row r of the chunk. */
 static weir_linear_tile tile_at(const job *j, int64_t first, int64_t n, int64_t r) {
     const weir_linear *a = j->a;
-    const int64_t col = first / (a->w->gated ? 2 : 1) * PANEL;
+    const int64_t col = first / (a->w->gated ? 2 : 1) * WEIR_PANEL;
     return (weir_linear_tile){
         .w = (const unsigned char *)a->w->data + first * j->panel_bytes,
         .panel_bytes = j->panel_bytes,

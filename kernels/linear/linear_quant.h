@@ -1,7 +1,7 @@
 #ifndef WEIR_KERNELS_LINEAR_LINEAR_QUANT_H
 #define WEIR_KERNELS_LINEAR_LINEAR_QUANT_H
 
-#include "kernels/linear/linear_fast.h"
+#include "kernels/linear/linear_tile.h"
 #include "kernels/weight/weight_quant.h"
 
 /* Between linear_fast.c and the kernels of quantised weights (linear_quant_vec.h) of one instruction set. */

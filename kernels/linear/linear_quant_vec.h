@@ -12,7 +12,7 @@
 #include "kernels/linear/linear_quant.h"
 #include "kernels/linear/linear_vec.h"
 
-enum { UNIT = 32, LINE = PANEL * 4, AHEAD = 4096 };
+enum { UNIT = 32, LINE = WEIR_PANEL * 4, AHEAD = 4096 };
 
 /* ---- integers in vectors ------------------------------------------------------------------------------- */
 
@@ -374,7 +374,7 @@ WEIR_INLINE void quant_sums(vf (*acc)[8], const weir_linear_tile *t, int64_t at,
         } else {
             add_block_k(acc, &b, x, t->x_stride, R, P, kind);
         }
-        WEIR_UNROLL for (int p = 0; p < P; p++) b.word[p] += word_bytes, b.scale[p] += PANEL * 2;
+        WEIR_UNROLL for (int p = 0; p < P; p++) b.word[p] += word_bytes, b.scale[p] += WEIR_PANEL * 2;
     }
 }
 
@@ -384,7 +384,7 @@ WEIR_INLINE void quant_tile(const weir_linear_tile *t, const int R, const int P,
     /* whole pairs of gate and up */
     const int64_t n = t->n_panel * PER_PANEL, step = P > 2 * PER_PANEL ? P : 2 * PER_PANEL;
     const int64_t ldc = step * VF;
-    _Alignas(64) float c[WEIR_QUANT_ROWS * 4 * PANEL];
+    _Alignas(64) float c[WEIR_QUANT_ROWS * 4 * WEIR_PANEL];
     for (int64_t at = 0; at < n; at += step) {
         const int64_t left = n - at < step ? n - at : step;
         for (int64_t i = 0; i < left; i += P) {

@@ -14,10 +14,10 @@
 #include <math.h>
 #include <string.h>
 
-#include "kernels/linear/linear_fast.h"
+#include "kernels/linear/linear_tile.h"
 #include "kernels/math/vec.h"
 
-enum { PANEL = 16, PER_PANEL = PANEL / VF, ROWS_BF16 = 3 /* beside the dtypes: dpbf16 */ };
+enum { PER_PANEL = WEIR_PANEL / VF, ROWS_BF16 = 3 /* beside the dtypes: dpbf16 */ };
 
 /* --- rows ------------------------------------------------------------------------------------ */
 
@@ -101,14 +101,14 @@ WEIR_INLINE void put(float *y, vf d, weir_epilogue e, int64_t left) {
 static __attribute__((noinline)) void finish(const weir_linear_tile *t, const float *c, int64_t ldc,
                                              int n_row) {
     const vf scale = vf_set1(t->scale);
-    const int64_t n_col = t->n_panel / (t->gated ? 2 : 1) * PANEL;
+    const int64_t n_col = t->n_panel / (t->gated ? 2 : 1) * WEIR_PANEL;
     for (int r = 0; r < n_row; r++, c += ldc) {
         float *y = t->y + r * t->ldy;
         for (int64_t n = 0; n < n_col && n < t->n_left; n += VF) {
-            const float *at = t->gated ? c + n / PANEL * 2 * PANEL + n % PANEL : c + n;
+            const float *at = t->gated ? c + n / WEIR_PANEL * 2 * WEIR_PANEL + n % WEIR_PANEL : c + n;
             vf d = activate(t->epilogue, vf_mul(scale, vf_load(at)));
             if (t->softcap > 0.0f) d = vf_softcap(d, vf_set1(t->softcap));
-            if (t->gated) d = vf_mul(d, vf_load(at + PANEL));
+            if (t->gated) d = vf_mul(d, vf_load(at + WEIR_PANEL));
             put(y + n, d, t->epilogue, t->n_left - n);
         }
     }
@@ -119,10 +119,10 @@ static __attribute__((noinline)) void finish(const weir_linear_tile *t, const fl
 /* Inputs 2 i (odd = 0) or 2 i + 1 of VF outputs: vector v of a panel at w. tight: no register to spare. */
 WEIR_INLINE vf weight_vec(const unsigned char *w, int64_t i, int v, int odd, int kind, bool tight) {
     if (kind == WEIR_DTYPE_F32) {
-        const float *f = (const float *)(const void *)(w + (2 * i + odd) * PANEL * 4);
+        const float *f = (const float *)(const void *)(w + (2 * i + odd) * WEIR_PANEL * 4);
         return vf_load(f + v * VF);
     }
-    const vi pair = vi_load(w + i * PANEL * 4 + v * VF * 4);
+    const vi pair = vi_load(w + i * WEIR_PANEL * 4 + v * VF * 4);
     if (kind == WEIR_DTYPE_BF16 && odd) return tight ? vi_bf16_odd_tight(pair) : vi_bf16_odd(pair);
     if (kind == WEIR_DTYPE_BF16) return vi_bf16_even(pair);
     return odd ? vi_f16_odd(pair) : vi_f16_even(pair);
@@ -137,7 +137,7 @@ WEIR_INLINE void tile_pair(vf (*acc)[16], const unsigned char *const *w, const u
     vf wv[16];
 #if defined(__AVX512BF16__)
     if (kind == ROWS_BF16) {
-        WEIR_UNROLL for (int q = 0; q < P; q++) wv[q] = (vf)vi_load(w[q] + i * PANEL * 4);
+        WEIR_UNROLL for (int q = 0; q < P; q++) wv[q] = (vf)vi_load(w[q] + i * WEIR_PANEL * 4);
         WEIR_UNROLL for (int r = 0; r < R; r++) {
             int32_t pair;
             memcpy(&pair, x[r] + 4 * i, sizeof pair);
@@ -175,7 +175,7 @@ WEIR_INLINE void tile_sums(vf (*acc)[16], const weir_linear_tile *t, int64_t fir
 /* Sums of panels [first, first + n), spilled as (rows, ldc), into y. */
 static inline void finish_part(const weir_linear_tile *t, int64_t first, int64_t n, const float *c,
                                int64_t ldc, int n_row) {
-    const int64_t col = first * PANEL / (t->gated ? 2 : 1);
+    const int64_t col = first * WEIR_PANEL / (t->gated ? 2 : 1);
     weir_linear_tile part = *t;
     part.n_panel = n;
     part.y = t->y + col;
@@ -194,30 +194,30 @@ WEIR_INLINE void tile_step(const weir_linear_tile *t, int64_t first, const int R
     vf acc[WEIR_TILE_ROWS][16];
     tile_sums(acc, t, first, R, P, kind);
     const bool plain = !t->gated && t->epilogue <= WEIR_EPI_MUL && !(t->softcap > 0.0f);
-    if (plain && t->n_left - first * PANEL >= P * PANEL) {
+    if (plain && t->n_left - first * WEIR_PANEL >= P * WEIR_PANEL) {
         const vf scale = vf_set1(t->scale);
         WEIR_UNROLL for (int r = 0; r < R; r++) {
-            float *y = t->y + r * t->ldy + first * PANEL;
+            float *y = t->y + r * t->ldy + first * WEIR_PANEL;
             WEIR_UNROLL for (int q = 0; q < P * PER_PANEL; q++) {
                 put(y + q * VF, vf_mul(scale, acc[r][q]), t->epilogue, VF);
             }
         }
         return;
     }
-    _Alignas(64) float c[WEIR_TILE_ROWS * 8 * PANEL];
-    spill(c, P * PANEL, acc, R, P);
-    finish_part(t, first, P, c, P * PANEL, R);
+    _Alignas(64) float c[WEIR_TILE_ROWS * 8 * WEIR_PANEL];
+    spill(c, P * WEIR_PANEL, acc, R, P);
+    finish_part(t, first, P, c, P * WEIR_PANEL, R);
 }
 
 /* A gate panel and its up panel one after the other, where two do not fit the registers. */
 WEIR_INLINE void tile_gated(const weir_linear_tile *t, int64_t first, const int R, const int kind) {
-    _Alignas(64) float c[WEIR_TILE_ROWS * 2 * PANEL];
+    _Alignas(64) float c[WEIR_TILE_ROWS * 2 * WEIR_PANEL];
     for (int p = 0; p < 2; p++) {
         vf acc[WEIR_TILE_ROWS][16];
         tile_sums(acc, t, first + p, R, 1, kind);
-        spill(c + p * PANEL, 2 * PANEL, acc, R, 1);
+        spill(c + p * WEIR_PANEL, 2 * WEIR_PANEL, acc, R, 1);
     }
-    finish_part(t, first, 2, c, 2 * PANEL, R);
+    finish_part(t, first, 2, c, 2 * WEIR_PANEL, R);
 }
 
 /* All panels of a tile: P (1, 2, 4 or 8) at once, then the rest. */

@@ -3,8 +3,6 @@
 #include "kernels/rows/cpu.h"
 #include "kernels/weight/quant.h"
 
-enum { PANEL = 16 };
-
 /* weir_f32_from_bf16 in this file: a call an element was two thirds of the op. */
 static inline float widen_bf16(uint16_t bits) {
     const uint32_t u = (uint32_t)bits << 16;
@@ -29,17 +27,17 @@ static void embed_row(float *x, const weir_weight *w, int32_t token, float scale
         embed_blocks(x, w, token, scale);
         return;
     }
-    const int64_t panel = token / PANEL, lane = token % PANEL, k = w->k;
+    const int64_t panel = token / WEIR_PANEL, lane = token % WEIR_PANEL, k = w->k;
     if (w->dtype == WEIR_DTYPE_F32) {
-        const float *p = (const float *)w->data + panel * w->k_pad * PANEL + lane;
-        for (int64_t i = 0; i < k; i++) x[i] = scale * p[i * PANEL];
+        const float *p = (const float *)w->data + panel * w->k_pad * WEIR_PANEL + lane;
+        for (int64_t i = 0; i < k; i++) x[i] = scale * p[i * WEIR_PANEL];
         return;
     }
-    const uint16_t *p = (const uint16_t *)w->data + (panel * w->k_pad / 2 * PANEL + lane) * 2;
+    const uint16_t *p = (const uint16_t *)w->data + (panel * w->k_pad / 2 * WEIR_PANEL + lane) * 2;
     if (w->dtype == WEIR_DTYPE_BF16) {
-        for (int64_t i = 0; i < k; i++) x[i] = scale * widen_bf16(p[i / 2 * PANEL * 2 + i % 2]);
+        for (int64_t i = 0; i < k; i++) x[i] = scale * widen_bf16(p[i / 2 * WEIR_PANEL * 2 + i % 2]);
     } else {
-        for (int64_t i = 0; i < k; i++) x[i] = scale * weir_f32_from_f16(p[i / 2 * PANEL * 2 + i % 2]);
+        for (int64_t i = 0; i < k; i++) x[i] = scale * weir_f32_from_f16(p[i / 2 * WEIR_PANEL * 2 + i % 2]);
     }
 }
 

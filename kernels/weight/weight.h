@@ -3,8 +3,7 @@
 
 #include "kernels/base/status.h"
 #include "kernels/base/types.h"
-
-struct weir_backend;
+#include "kernels/weight/layout.h"
 
 /* How the elements of a matrix lie.
  *   PANEL     the CPU: panels of 16 outputs, below
@@ -18,7 +17,7 @@ typedef enum weir_layout { WEIR_LAYOUT_PANEL = 0, WEIR_LAYOUT_FRAGMENT, WEIR_LAY
 /* What a matrix is for: rows of decode and verify (a head too), or prompts and look-ups only. */
 typedef enum weir_use { WEIR_USE_ROWS = 0, WEIR_USE_PREFILL } weir_use;
 
-/* The layout of a backend: `device` as in struct weir_backend. */
+/* The layout of a backend: `device`: its memory is not host memory. */
 static inline weir_layout weir__layout_of(bool device, weir_dtype dtype, weir_use use) {
     if (!device) return WEIR_LAYOUT_PANEL;
     return dtype == WEIR_DTYPE_BF16 && use == WEIR_USE_ROWS ? WEIR_LAYOUT_FRAGMENT : WEIR_LAYOUT_ROWS;
@@ -38,7 +37,7 @@ static inline weir_layout weir__layout_of(bool device, weir_dtype dtype, weir_us
  * counted. A gated pair (gate, up; same shape) interleaves panels: panel 2j holds gate outputs 16j…16j+15,
  * panel 2j+1 the up outputs of the same indices. */
 typedef struct weir_weight {
-    void *data; /* backend memory, owned: free with weir__weight_free */
+    void *data; /* backend memory, owned: free with weir__weight_free (pack.h) */
     weir_dtype dtype;
     int64_t n, k;    /* logical outputs and inputs; for a gated pair n is that of one of them */
     int64_t n_panel; /* ceil(n / 16), twice that when gated; ROWS: 0 */
@@ -51,12 +50,8 @@ typedef struct weir_weight {
  * matrix. */
 size_t weir__weight_bytes(weir_layout layout, weir_dtype dtype, int64_t n, int64_t k, bool gated);
 
-/* Packs n_part matrices of equal dtype and cols, stacked along the outputs (gated: exactly two of the same
- * shape) in the backend's layout for `use`. WEIR_EINVAL for differing dtypes or shapes, tensors of more than
- * two dimensions, or rows that are not whole blocks; WEIR_ENOMEM, WEIR_EDEVMEM. *out untouched on failure. */
-weir_status weir__weight_pack(struct weir_backend *be, const weir_tensor *part, int n_part, bool gated,
-                              weir_use use, weir_weight *out);
-void weir__weight_free(struct weir_backend *be, weir_weight *w); /* NULL data allowed */
+/* A matrix in a layout, without its data. */
+weir_weight weir__weight_shape(weir_layout layout, weir_dtype dtype, int64_t n, int64_t k, bool gated);
 
 /* One element widened to f32: output n, input k, both in range; up: of a gated pair's second matrix. For the
  * portable ops and tests, not for speed. Host memory only. */

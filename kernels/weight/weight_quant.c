@@ -2,7 +2,9 @@
 
 #include <string.h>
 
-enum { PANEL = 16, WORD = 4, LINE = PANEL * WORD };
+#include "kernels/weight/layout.h"
+
+enum { WORD = 4, LINE = WEIR_PANEL * WORD };
 
 /* Exchanges the bits of u that `mask` names with those `by` above them. */
 static inline uint32_t exchange(uint32_t u, uint32_t mask, int by) {
@@ -42,7 +44,7 @@ static inline __attribute__((always_inline)) void pack_blocks(weir_dtype dtype, 
                                                               int64_t lane, const unsigned char *row,
                                                               int64_t n_block) {
     unsigned char *to = panel + lane * WORD, *scale = panel + n_block * p.words * LINE + lane * 2;
-    for (int64_t b = 0; b < n_block; b++, row += block_bytes, to += p.words * LINE, scale += PANEL * 2) {
+    for (int64_t b = 0; b < n_block; b++, row += block_bytes, to += p.words * LINE, scale += WEIR_PANEL * 2) {
         for (int i = 0; i < p.words; i++) {
             uint32_t u;
             memcpy(&u, row + p.word_at + i * WORD, sizeof u);
@@ -87,6 +89,6 @@ void weir__quant_unpack_block(weir_dtype dtype, const void *panel, int64_t k, in
     }
     if (p.apart) {
         memcpy(to + p.scale_at,
-               (const unsigned char *)panel + n_block * p.words * LINE + (b * PANEL + lane) * 2, 2);
+               (const unsigned char *)panel + n_block * p.words * LINE + (b * WEIR_PANEL + lane) * 2, 2);
     }
 }

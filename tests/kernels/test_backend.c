@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "kernels/rows/cpu.h"
+#include "kernels/weight/pack.h"
 #include "tests/kernels/op_fixture.h"
 #include "tests/support/alloc.h"
 #include "tests/support/compare.h"

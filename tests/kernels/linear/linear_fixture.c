@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "kernels/weight/pack.h"
 #include "tests/support/compare.h"
 
 double activation(weir_epilogue e, double d) {

@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "kernels/weight/pack.h"
 #include "tests/kernels/linear/linear_fixture.h"
 #include "tests/support/build.h"
 #include "tests/support/compare.h"

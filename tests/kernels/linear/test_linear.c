@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "kernels/linear/cpu.h"
+#include "kernels/weight/pack.h"
 #include "tests/kernels/linear/linear_fixture.h"
 #include "tests/support/compare.h"
 

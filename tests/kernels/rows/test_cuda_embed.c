@@ -4,6 +4,7 @@
 #include <stdlib.h>
 
 #include "kernels/rows/cpu.h"
+#include "kernels/weight/pack.h"
 #include "tests/kernels/op_fixture.h"
 #include "tests/support/compare.h"
 #include "tests/support/device.h"

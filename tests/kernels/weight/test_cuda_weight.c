@@ -3,6 +3,7 @@
 #include <criterion/criterion.h>
 #include <stdlib.h>
 
+#include "kernels/weight/pack.h"
 #include "tests/kernels/op_fixture.h"
 #include "tests/support/compare.h"
 #include "tests/support/device.h"

@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "kernels/weight/pack.h"
 #include "kernels/weight/quant.h"
 #include "kernels/weight/weight_quant.h"
 #include "tests/kernels/op_fixture.h"

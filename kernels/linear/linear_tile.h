@@ -1,5 +1,5 @@
-#ifndef WEIR_KERNELS_LINEAR_LINEAR_FAST_H
-#define WEIR_KERNELS_LINEAR_LINEAR_FAST_H
+#ifndef WEIR_KERNELS_LINEAR_LINEAR_TILE_H
+#define WEIR_KERNELS_LINEAR_LINEAR_TILE_H
 
 #include "kernels/linear/cpu.h"
 
@@ -42,4 +42,4 @@ typedef struct weir_linear_bf16 {
 extern const weir_linear_kernels weir_linear_kernels_avx2, weir_linear_kernels_avx512;
 extern const weir_linear_bf16 weir_linear_bf16_avx512;
 
-#endif /* WEIR_KERNELS_LINEAR_LINEAR_FAST_H */
+#endif /* WEIR_KERNELS_LINEAR_LINEAR_TILE_H */
