@@ -1,10 +1,10 @@
-#ifndef WEIR_KERNELS_ACCEPT_ROW_H
-#define WEIR_KERNELS_ACCEPT_ROW_H
+#ifndef WEIR_KERNELS_ACCEPT_ROW_IMPL_H
+#define WEIR_KERNELS_ACCEPT_ROW_IMPL_H
 
 #include "kernels/accept/point.h"
 
 /* Internal to the accept path: statistics of a row and a draw from it, but for the passes over the
- * vocabulary; one source for every backend. As in policy.h: weir_env is the includer's, which has also
+ * vocabulary; one source for every backend. As in policy_impl.h: weir_env is the includer's, which has also
  *   declared void weir__row_sums(const weir_env *env, const weir_row_view *r, int32_t n_vocab, float out[4]);
  *   void weir__truncate(const weir_env *env, const weir_law *law, const weir_row_view *r, int32_t n_vocab,
  *   float *thr, int32_t *tie); int32_t weir__race(const weir_env *env, const weir_race *r, int32_t n_vocab,
@@ -76,4 +76,4 @@ WEIR_STEP_FN int32_t weir__draw_row(const weir_env *env, const float *logits, in
     return token;
 }
 
-#endif /* WEIR_KERNELS_ACCEPT_ROW_H */
+#endif /* WEIR_KERNELS_ACCEPT_ROW_IMPL_H */

@@ -1,5 +1,5 @@
-#ifndef WEIR_KERNELS_ACCEPT_POLICY_H
-#define WEIR_KERNELS_ACCEPT_POLICY_H
+#ifndef WEIR_KERNELS_ACCEPT_POLICY_IMPL_H
+#define WEIR_KERNELS_ACCEPT_POLICY_IMPL_H
 
 #include "kernels/accept/accept.h"
 #include "kernels/accept/point.h"
@@ -375,4 +375,4 @@ WEIR_STEP_FN bool weir__deferred(const weir_policy *y, const weir_point *t) {
     }
 }
 
-#endif /* WEIR_KERNELS_ACCEPT_POLICY_H */
+#endif /* WEIR_KERNELS_ACCEPT_POLICY_IMPL_H */

@@ -1,10 +1,10 @@
-#ifndef WEIR_KERNELS_ACCEPT_STEP_H
-#define WEIR_KERNELS_ACCEPT_STEP_H
+#ifndef WEIR_KERNELS_ACCEPT_STEP_IMPL_H
+#define WEIR_KERNELS_ACCEPT_STEP_IMPL_H
 
-#include "kernels/accept/policy.h"
+#include "kernels/accept/policy_impl.h"
 
 /* Internal to the accept path: the accept step of one session and the token that closes its block; one source
- * for every backend. As in policy.h: weir_env is the includer's, which has also declared
+ * for every backend. As in policy_impl.h: weir_env is the includer's, which has also declared
  *   int32_t weir__race(const weir_env *env, const weir_race *r, int32_t n_vocab, bool point);
  * Nothing here writes to a session: a backend stores what comes back. */
 
@@ -280,4 +280,4 @@ WEIR_STEP_FN weir_status weir__gate_of(const weir_env *env, const weir_gate_sess
     return weir__gate(env, &at, deferred);
 }
 
-#endif /* WEIR_KERNELS_ACCEPT_STEP_H */
+#endif /* WEIR_KERNELS_ACCEPT_STEP_IMPL_H */
