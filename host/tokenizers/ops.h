@@ -1,7 +1,7 @@
 #ifndef WEIR_HOST_TOKENIZERS_OPS_H
 #define WEIR_HOST_TOKENIZERS_OPS_H
 
-#include "host/tokenizers/added.h"
+#include "host/tokenizers/vocab/added.h"
 #include "host/tokenizers/tokenizer.h"
 #include "kernels/base/status.h"
 #include "kernels/base/types.h"

@@ -4,8 +4,8 @@
 
 #include "host/formats/json_file.h"
 #include "host/tokenizers/ops.h"
-#include "host/tokenizers/slow.h"
-#include "host/tokenizers/spm_bpe.h"
+#include "host/tokenizers/spm/slow.h"
+#include "host/tokenizers/spm/spm_bpe.h"
 #include "kernels/base/mem.h"
 
 static const size_t MAX_MODEL = 256u << 20;
