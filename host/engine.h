@@ -3,7 +3,7 @@
 
 #include <stdatomic.h>
 
-#include "host/chat_own.h"
+#include "host/chat/own.h"
 #include "host/family.h"
 #include "host/kv.h"
 #include "host/tokenizers/tokenizer.h"
