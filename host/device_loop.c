@@ -4,6 +4,7 @@
 #include <time.h>
 
 #include "host/record.h"
+#include "kernels/loop/seat.h"
 #include "kernels/base/mem.h"
 
 enum { SIZES = 11 }; /* 1, 2, 4, … 1,024 seats */
@@ -17,8 +18,10 @@ struct weir_device_loop {
     int32_t *token, *pos, *slot; /* rows of a forward call */
     int32_t *law_of;
     weir_law *law;
-    int32_t *every, *second;          /* 0, 1, 2, …; 1, 3, 5, … */
-    weir_extent *extent;              /* of a call's logits, the engine's; NULL: the backend has none */
+    int32_t *every, *second; /* 0, 1, 2, …; 1, 3, 5, … */
+    int32_t *out, *bonus;    /* where rows are left out: rows whose logits are wanted; seats of bonus rows */
+    double spent[3];         /* seconds of the last block's drafts, verifier pass, accept step; on the CPU */
+    weir_extent *extent;     /* of a call's logits, the engine's; NULL: the backend has none */
     void *mapped_ring, *mapped_flags; /* as the host sees them */
     weir_seat *seat;                  /* host (n_seat_max) */
     weir_session **who;               /* host (n_seat_max) */
@@ -46,7 +49,10 @@ struct weir_device_loop {
     X((l)->law_of, int32_t, R)                   \
     X((l)->law, weir_law, S)                     \
     X((l)->every, int32_t, R)                    \
-    X((l)->second, int32_t, S)
+    X((l)->second, int32_t, S)                   \
+    X((l)->shape.first, int32_t, S)              \
+    X((l)->out, int32_t, R)                      \
+    X((l)->bonus, int32_t, S)
 
 static size_t lines(size_t bytes) { return (bytes + 255) / 256 * 256; }
 
@@ -127,6 +133,7 @@ weir_status weir__device_loop_open(weir_device_loop **out, weir_engine *e, bool 
         weir__device_loop_close(l);
         return st;
     }
+    if (e->be->device) l->shape.first = NULL; /* blocks have a fixed shape there */
     l->shape.depth = WEIR_LOOP_DEPTH;
     l->shape.n_vocab = e->n_vocab;
     l->extent = e->dev.extent;
@@ -159,7 +166,8 @@ typedef struct bucket {
     int size; /* log2 of the seats, rounded up */
 } bucket;
 
-static weir_status make_rows(const bucket *b, int32_t step) {
+/* The rows of a call; `all` says what they are where none is left out. */
+static weir_status make_rows(const bucket *b, int32_t step, const weir_batch *all, weir_batch *rows) {
     weir_device_loop *l = b->l;
     weir_loop_rows a = {.loop = &b->loop,
                         .step = step,
@@ -167,8 +175,13 @@ static weir_status make_rows(const bucket *b, int32_t step) {
                         .pos = l->pos,
                         .slot = l->slot,
                         .law_of = l->law_of,
-                        .law = l->law};
-    return l->e->be->op.loop_rows(l->e->be, &a);
+                        .law = l->law,
+                        .out = l->out};
+    WEIR_TRY(l->e->be->op.loop_rows(l->e->be, &a));
+    *rows = *all;
+    if (!b->loop.first) return WEIR_OK;
+    *rows = (weir_batch){.n_row = a.n_row, .out = l->out, .n_out = a.n_out, .group = 1};
+    return WEIR_OK;
 }
 
 static weir_status forward(const bucket *b, int side, weir_batch rows, float *logits) {
@@ -182,42 +195,80 @@ static weir_status forward(const bucket *b, int side, weir_batch rows, float *lo
     return weir__model_forward(l->e->side[side].model, &l->e->side[side].kv, &rows);
 }
 
-static weir_status draft_step(const bucket *b, int32_t step) {
+/* *more: some seat took part. */
+static weir_status draft_step(const bucket *b, int32_t step, bool *more) {
     weir_device_loop *l = b->l;
     const int32_t n = b->loop.n_seat;
     const weir_batch first = {.n_row = 2 * n, .out = l->second, .n_out = n, .group = 2};
     const weir_batch later = {.n_row = n, .out = l->every, .n_out = n, .group = 1};
     weir_loop_sample sample = {.loop = &b->loop, .step = step, .extent = l->extent};
-    WEIR_TRY(make_rows(b, step));
-    WEIR_TRY(forward(b, WEIR_DRAFTER, step == 0 ? first : later,
-                     b->loop.q_logits + (int64_t)step * n * b->loop.ld_q));
+    weir_batch rows;
+    WEIR_TRY(make_rows(b, step, step == 0 ? &first : &later, &rows));
+    *more = rows.n_out > 0;
+    if (!*more) return WEIR_OK;
+    WEIR_TRY(forward(b, WEIR_DRAFTER, rows, weir__seat_q_row(&b->loop, 0, step)));
     return l->e->be->op.loop_sample(l->e->be, &sample);
+}
+
+static weir_status draft(const bucket *b) {
+    const int32_t steps = b->loop.gamma + b->loop.bonus;
+    bool more = true;
+    for (int32_t j = 0; j < steps && more; j++) WEIR_TRY(draft_step(b, j, &more));
+    return WEIR_OK;
 }
 
 static weir_status verify(const bucket *b) {
     weir_device_loop *l = b->l;
     const int32_t group = b->loop.gamma + 1, n = b->loop.n_seat * group;
-    const weir_batch rows = {.n_row = n, .out = l->every, .n_out = n, .group = group};
+    const weir_batch all = {.n_row = n, .out = l->every, .n_out = n, .group = group};
+    weir_batch rows;
+    WEIR_TRY(make_rows(b, WEIR_LOOP_VERIFY, &all, &rows));
+    WEIR_TRY(forward(b, WEIR_VERIFIER, rows, b->loop.p_logits));
     weir_row_stats_args stats = {.logits = b->loop.p_logits,
                                  .ld = b->loop.ld_p,
-                                 .n_row = n,
+                                 .n_row = rows.n_out,
                                  .n_vocab = b->loop.n_vocab,
                                  .law = l->law,
                                  .law_of = l->law_of,
                                  .out = b->loop.p_stats,
                                  .extent = l->extent};
-    WEIR_TRY(make_rows(b, WEIR_LOOP_VERIFY));
-    WEIR_TRY(forward(b, WEIR_VERIFIER, rows, b->loop.p_logits));
     return l->e->be->op.row_stats(l->e->be, &stats);
 }
 
-static weir_status run_block(void *ctx) {
-    const bucket *b = ctx;
-    const int32_t steps = b->loop.gamma + b->loop.bonus;
-    for (int32_t j = 0; j < steps; j++) WEIR_TRY(draft_step(b, j));
-    WEIR_TRY(verify(b));
+/* The drafter's row after the last draft, of n seats. Where this is called, the host reads backend memory. */
+static weir_status run_bonus(void *ud, const int32_t *who, int32_t n) {
+    const bucket *b = ud;
+    weir_device_loop *l = b->l;
+    for (int32_t k = 0; k < n; k++) {
+        const weir_seat *s = &b->loop.seat[who[k]];
+        const int32_t last = weir__seat_draft(&b->loop, who[k])[s->n_draft - 1];
+        const weir_seat_row r = weir__seat_row_at(s, true, last, s->n + s->n_draft);
+        l->token[k] = r.token;
+        l->pos[k] = r.pos;
+        l->slot[k] = r.slot;
+    }
+    const weir_batch rows = {.n_row = n, .out = l->every, .n_out = n, .group = 1};
+    return forward(b, WEIR_DRAFTER, rows, weir__seat_q_row(&b->loop, 0, b->loop.gamma));
+}
+
+static weir_status close_block(bucket *b) {
     weir_loop_close a = {.loop = &b->loop};
+    if (b->loop.first) a.bonus = run_bonus, a.ud = b, a.who = b->l->bonus;
     return b->l->e->be->op.loop_close(b->l->e->be, &a);
+}
+
+/* Its parts are timed where an op has ended when it returns. */
+static weir_status run_block(void *ctx) {
+    bucket *b = ctx;
+    const double t0 = weir__now();
+    WEIR_TRY(draft(b));
+    const double t1 = weir__now();
+    WEIR_TRY(verify(b));
+    const double t2 = weir__now();
+    WEIR_TRY(close_block(b));
+    const double spent[3] = {t1 - t0, t2 - t1, weir__now() - t2};
+    if (!b->l->e->be->device) memcpy(b->l->spent, spent, sizeof spent);
+    return WEIR_OK;
 }
 
 /* ---- seats --------------------------------------------------------------------------------------------- */
@@ -230,6 +281,15 @@ static int gamma_of(const weir_session *s) {
     return s->opt.method == WEIR_METHOD_VERIFIER ? 0 : s->opt.n_draft;
 }
 
+/* Which sessions sit on which seats: by falling gamma, so that those that draft in a step come first. */
+static void choose_seats(weir_device_loop *l, weir_session *const *s, int n) {
+    for (int i = 0; i < n; i++) {
+        int at = i;
+        for (; at > 0 && gamma_of(l->who[at - 1]) < gamma_of(s[i]); at--) l->who[at] = l->who[at - 1];
+        l->who[at] = s[i];
+    }
+}
+
 static weir_seat seat_of(const weir_session *s) {
     const weir_engine_facts *f = &s->e->facts;
     weir_seat seat = {.law = s->law,
@@ -239,7 +299,8 @@ static weir_seat seat_of(const weir_session *s) {
                       .limit = (int32_t)s->cap,
                       .n_eos = s->opt.ignore_eos ? 0 : f->n_eos,
                       .n = (int32_t)s->n,
-                      .end = WEIR_SEAT_RUNNING};
+                      .end = WEIR_SEAT_RUNNING,
+                      .lacks = s->n > 0 && s->cached[WEIR_DRAFTER] < s->n};
     seat.bonus_from = seat.gamma > 0 ? weir__seat_bonus_from(&s->law) : INT32_MAX;
     memcpy(seat.eos, f->eos, sizeof seat.eos);
     seat.tail[0] = s->n > 0 ? s->timeline[s->n - 1] : 0;
@@ -247,16 +308,20 @@ static weir_seat seat_of(const weir_session *s) {
     return seat;
 }
 
+/* A bucket for the sessions: of a fixed shape where blocks are recorded, else as many seats as there are. */
 static weir_status take_seats(weir_device_loop *l, weir_session *const *s, int n, bucket *b) {
     *b = (bucket){.l = l, .loop = l->shape, .size = 0};
+    const bool fixed = !l->shape.first;
     while (1 << b->size < n) b->size++;
-    b->loop.n_seat = 1 << b->size < l->n_seat_max ? 1 << b->size : l->n_seat_max;
-    for (int i = 0; i < n; i++)
-        if (gamma_of(s[i]) > b->loop.gamma) b->loop.gamma = gamma_of(s[i]);
+    const int32_t shape = 1 << b->size < l->n_seat_max ? 1 << b->size : l->n_seat_max;
+    b->loop.n_seat = fixed ? shape : n;
+    choose_seats(l, s, n);
+    b->loop.gamma = gamma_of(l->who[0]);
     for (int i = 0; i < b->loop.n_seat; i++) {
-        l->who[i] = i < n ? s[i] : NULL;
-        l->seat[i] = i < n ? seat_of(s[i]) : (weir_seat){.slot = -1, .end = WEIR_SEAT_EMPTY};
-        if (l->seat[i].gamma == b->loop.gamma && l->seat[i].bonus_from < INT32_MAX) b->loop.bonus = 1;
+        if (i >= n) l->who[i] = NULL;
+        l->seat[i] = i < n ? seat_of(l->who[i]) : (weir_seat){.slot = -1, .end = WEIR_SEAT_EMPTY};
+        if (fixed && l->seat[i].gamma == b->loop.gamma && l->seat[i].bonus_from < INT32_MAX)
+            b->loop.bonus = 1;
     }
     return weir__backend_upload(l->e->be, b->loop.seat, l->seat, (size_t)b->loop.n_seat * sizeof *l->seat);
 }
@@ -413,9 +478,24 @@ static weir_status run_launch(follow *f, int blocks) {
     return run_recorded(f, *g);
 }
 
+/* Of a block that n sessions shared; a device's blocks are not timed by part. */
+static void book_seconds(weir_session *const *s, int n, const double spent[3]) {
+    for (int i = 0; i < n; i++) {
+        s[i]->stats.seconds_draft += spent[0] / n;
+        s[i]->stats.seconds_verify += spent[1] / n;
+        s[i]->stats.seconds_accept += spent[2] / n;
+    }
+}
+
+/* Blocks of a launch: one where seats are taken anew for each, so that a session that ended leaves no row. */
+static int blocks_of(const weir_device_loop *l, int max_blocks) {
+    if (l->shape.first && max_blocks > 0) return 1;
+    return max_blocks < WEIR_LOOP_DEPTH ? max_blocks : WEIR_LOOP_DEPTH;
+}
+
 weir_status weir__device_loop_run(weir_device_loop *l, weir_session *const *s, int n, int max_blocks,
                                   int *ran, weir_err *err) {
-    const int blocks = max_blocks < WEIR_LOOP_DEPTH ? max_blocks : WEIR_LOOP_DEPTH;
+    const int blocks = blocks_of(l, max_blocks);
     follow f = {.flags = l->mapped_flags, .err = err};
     *ran = 0;
     if (n < 1 || n > l->n_seat_max || blocks < 1) return WEIR_EINVAL;
@@ -425,6 +505,7 @@ weir_status weir__device_loop_run(weir_device_loop *l, weir_session *const *s, i
     if (st == WEIR_OK) st = run_launch(&f, blocks);
     if (st != WEIR_OK) return say(&f, st);
     *ran = f.taken;
+    if (!l->e->be->device) book_seconds(s, n, l->spent);
     for (int i = 0; i < n; i++)
         if (s[i]->finish == WEIR_RUNNING && (st = roll_back(s[i])) != WEIR_OK) return say(&f, st);
     return f.first;

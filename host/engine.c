@@ -158,7 +158,7 @@ static weir_status load(weir_engine *e, bool graphs, weir_err *err) {
     for (int i = 0; i <= (int)e->has_draft; i++) WEIR_TRY(load_side(e, i, err));
     weir_status st = weir__backend_reserve(e->be, e->op_floats);
     if (st == WEIR_OK) st = weir__buffers_open(e);
-    if (st == WEIR_OK && e->be->device) st = weir__device_loop_open(&e->loop, e, graphs);
+    if (st == WEIR_OK) st = weir__device_loop_open(&e->loop, e, graphs);
     if (st == WEIR_ECUDA) return weir__backend_failure(e->be, err);
     if (st != WEIR_OK) return weir_fail(err, st, "%s for the buffers of a step", weir_status_str(st));
     e->slot_owner = weir_calloc((size_t)e->n_parallel, sizeof(weir_session *));

@@ -8,7 +8,7 @@
 
 static weir_engine *open_cpu(int n_parallel, loop_mode mode) {
     weir_engine *e = demo_open(n_parallel, 2, NULL, true);
-    if (mode != LOOP_HOST) cr_assert(weir__device_loop_open(&e->loop, e, true) == WEIR_OK);
+    if (mode == LOOP_HOST) weir__device_loop_close(e->loop), e->loop = NULL;
     return e;
 }
 
