@@ -1,14 +1,14 @@
 /* From messages and segments to ids. */
 #include <string.h>
 
-#include "host/engine.h"
+#include "host/chat/open.h"
 #include "kernels/base/mem.h"
 
 /* Vocabularies keep no index of names: this walks through all. */
 int32_t weir__chat_token(const weir_engine *e, const char *name, size_t bytes) {
-    const int32_t size = e->tok ? weir__tokenizer_size(e->tok) : 0;
+    const int32_t size = e->pair.tok ? weir__tokenizer_size(e->pair.tok) : 0;
     for (int32_t id = 0; id < size; id++) {
-        const char *piece = weir__tokenizer_piece(e->tok, id);
+        const char *piece = weir__tokenizer_piece(e->pair.tok, id);
         if (piece && strncmp(piece, name, bytes) == 0 && piece[bytes] == '\0') return id;
     }
     return -1;
@@ -53,7 +53,7 @@ static weir_status add_run(const weir_engine *e, const weir_segment *s, size_t f
         p += s[i].bytes;
     }
     int32_t *ids = NULL;
-    weir_status st = weir__tokenizer_encode_run(e->tok, text, bytes, from == 0, &ids, &n, err);
+    weir_status st = weir__tokenizer_encode_run(e->pair.tok, text, bytes, from == 0, &ids, &n, err);
     weir_free(text);
     if (st == WEIR_OK && !add_ids(l, ids, n)) st = no_memory(err);
     weir_free(ids);
@@ -78,15 +78,15 @@ static weir_status add_token(const weir_engine *e, const weir_segment *s, found 
     }
     if (id < 0)
         return weir_fail(err, WEIR_ENOTSUP, "%.*s is no token of %s", s->bytes < 60 ? (int)s->bytes : 60,
-                         s->text, e->side[WEIR_VERIFIER].ck.dir);
+                         s->text, e->pair.side[WEIR_VERIFIER].ck.dir);
     return add_ids(l, &id, 1) ? WEIR_OK : no_memory(err);
 }
 
 weir_status weir_tokenize_segments(const weir_engine *e, const weir_segment *segments, size_t n,
                                    int32_t **ids, size_t *n_ids, weir_err *err) {
-    if (!e->tok)
+    if (!e->pair.tok)
         return weir_fail(err, WEIR_ENOTSUP, "%s has no tokenizer: texts need one, ids do not",
-                         e->side[WEIR_VERIFIER].ck.dir);
+                         e->pair.side[WEIR_VERIFIER].ck.dir);
     id_list l = {NULL, 0, 0};
     found f = {.n = 0};
     weir_status st = WEIR_OK;
@@ -113,7 +113,7 @@ weir_status weir_tokenize_segments(const weir_engine *e, const weir_segment *seg
 static weir_status tokenize_own(const weir_engine *e, const weir_chat_message *messages, size_t n,
                                 int32_t **ids, size_t *n_ids, weir_err *err) {
     weir_jinja_text text = {0};
-    WEIR_TRY(weir__chat_own_render(e->own, messages, n, true, &text, err));
+    WEIR_TRY(weir__chat_own_render(e->pair.own, messages, n, true, &text, err));
     weir_text_span *spans = weir_alloc(text.n, sizeof *spans);
     weir_status s = WEIR_OK;
     for (size_t i = 0; spans && i < text.n; i++)
@@ -123,7 +123,7 @@ static weir_status tokenize_own(const weir_engine *e, const weir_chat_message *m
     if (!spans)
         s = no_memory(err);
     else
-        s = weir__tokenizer_encode_spans(e->tok, spans, text.n, ids, n_ids, err);
+        s = weir__tokenizer_encode_spans(e->pair.tok, spans, text.n, ids, n_ids, err);
     weir_free(spans);
     weir__jinja_text_free(&text);
     return s;
@@ -131,10 +131,10 @@ static weir_status tokenize_own(const weir_engine *e, const weir_chat_message *m
 
 weir_status weir_chat_tokenize(const weir_engine *e, const weir_chat_message *messages, size_t n,
                                int32_t **ids, size_t *n_ids, weir_err *err) {
-    if (e->own) return tokenize_own(e, messages, n, ids, n_ids, err);
-    if (!e->chat) return weir_fail(err, WEIR_ENOTSUP, "%s", e->chat_note.text);
+    if (e->pair.own) return tokenize_own(e, messages, n, ids, n_ids, err);
+    if (!e->pair.chat) return weir_fail(err, WEIR_ENOTSUP, "%s", e->pair.chat_note.text);
     weir_chat_text text = {0};
-    WEIR_TRY(weir_chat_render(e->chat, messages, n, true, &text, err));
+    WEIR_TRY(weir_chat_render(e->pair.chat, messages, n, true, &text, err));
     const weir_segment whole = text.n > 0 ? text.segments[0] : (weir_segment){.text = ""};
     const weir_status st = text.add_special
                                ? weir_tokenize(e, whole.text, whole.bytes, true, false, ids, n_ids, err)
