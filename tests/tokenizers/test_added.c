@@ -7,6 +7,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "host/tokenizers/pipeline/encode.h"
 #include "host/tokenizers/spm/spm.h"
 #include "host/tokenizers/spm/spm_bpe.h"
 #include "host/tokenizers/tokenizer.h"

@@ -6,8 +6,8 @@
 
 #include "host/formats/gguf.h"
 #include "host/tokenizers/steps/normalize.h"
-#include "host/tokenizers/tokenizer.h"
 #include "host/tokenizers/text/utf8.h"
+#include "host/tokenizers/tokenizer.h"
 #include "kernels/base/mem.h"
 #include "tests/support/alloc.h"
 #include "tests/support/compare.h"

@@ -3,9 +3,9 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "host/tokenizers/text/bytes.h"
 #include "host/tokenizers/steps/normalize.h"
 #include "host/tokenizers/steps/pretok.h"
+#include "host/tokenizers/text/bytes.h"
 #include "host/tokenizers/text/utf8.h"
 #include "host/tokenizers/vocab/vocab.h"
 #include "kernels/base/mem.h"

@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "host/tokenizers/open/hf_json.h"
+#include "host/tokenizers/pipeline/bpe.h"
 #include "kernels/base/mem.h"
 
 /* ---- values -------------------------------------------------------------------------------------------- */

@@ -1,8 +1,8 @@
 /* tokenizer.json: "normalizer", "pre_tokenizer" and "decoder". */
 #include <string.h>
 
-#include "host/tokenizers/steps/charsmap.h"
 #include "host/tokenizers/open/hf_json.h"
+#include "host/tokenizers/steps/charsmap.h"
 #include "host/tokenizers/text/utf8.h"
 
 static bool is(const json_t *o, const char *type) { return strcmp(weir__hf_type(o), type) == 0; }

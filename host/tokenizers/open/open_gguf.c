@@ -3,8 +3,11 @@
 #include <string.h>
 
 #include "host/formats/gguf.h"
+#include "host/tokenizers/pipeline/bpe.h"
+#include "host/tokenizers/pipeline/encode.h"
 #include "host/tokenizers/pipeline/pipeline.h"
 #include "host/tokenizers/text/utf8.h"
+#include "host/tokenizers/tokenizer.h"
 
 #define KEY "tokenizer.ggml."
 

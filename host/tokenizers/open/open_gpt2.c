@@ -2,8 +2,11 @@
 #include <string.h>
 
 #include "host/formats/json_file.h"
-#include "host/tokenizers/pipeline/pipeline.h"
 #include "host/tokenizers/open/hf_json.h"
+#include "host/tokenizers/pipeline/bpe.h"
+#include "host/tokenizers/pipeline/encode.h"
+#include "host/tokenizers/pipeline/pipeline.h"
+#include "host/tokenizers/tokenizer.h"
 #include "kernels/base/mem.h"
 
 static const size_t MAX_FILE = 256u << 20;

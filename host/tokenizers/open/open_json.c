@@ -4,6 +4,8 @@
 
 #include "host/formats/json_file.h"
 #include "host/tokenizers/open/hf_json.h"
+#include "host/tokenizers/pipeline/encode.h"
+#include "host/tokenizers/tokenizer.h"
 #include "kernels/base/mem.h"
 
 static const size_t MAX_FILE = 256u << 20;

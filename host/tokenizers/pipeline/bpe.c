@@ -1,10 +1,10 @@
-/* Byte-pair encoding: merges when a file is opened, words when a text is read. */
+#include "host/tokenizers/pipeline/bpe.h"
+
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "host/tokenizers/text/bytes.h"
-#include "host/tokenizers/pipeline/pipeline.h"
 #include "host/tokenizers/text/utf8.h"
 #include "kernels/base/mem.h"
 

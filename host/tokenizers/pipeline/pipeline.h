@@ -1,13 +1,12 @@
 #ifndef WEIR_HOST_TOKENIZERS_PIPELINE_PIPELINE_H
 #define WEIR_HOST_TOKENIZERS_PIPELINE_PIPELINE_H
 
+#include "host/tokenizers/pipeline/merge.h"
+#include "host/tokenizers/pipeline/unigram.h"
+#include "host/tokenizers/steps/normalize.h"
+#include "host/tokenizers/steps/pretok.h"
 #include "host/tokenizers/vocab/added.h"
 #include "host/tokenizers/vocab/decode.h"
-#include "host/tokenizers/pipeline/merge.h"
-#include "host/tokenizers/steps/normalize.h"
-#include "host/tokenizers/ops.h"
-#include "host/tokenizers/steps/pretok.h"
-#include "host/tokenizers/pipeline/unigram.h"
 #include "host/tokenizers/vocab/vocab.h"
 
 /* A tokenizer as tokenizer.json lays it out, which GGUF's and GPT-2's files are read into too: added tokens,
@@ -47,14 +46,10 @@ typedef struct weir__pipeline {
     bool glue[256]; /* some token has a "▁" after this byte */
 } weir__pipeline;
 
-extern const weir_tokenizer_ops weir__pipeline_ops; /* impl is a weir__pipeline */
-
 weir__pipeline *weir__pipeline_new(weir_err *err); /* zeroed, unk_id and end -1; NULL: ENOMEM */
 void weir__pipeline_free(void *pipeline);          /* NULL allowed */
-weir_status weir__pipeline_finish(weir__pipeline *p,
-                                  weir_err *err); /* after all of it, before the first use */
 
-/* ---- encode: what the models share --------------------------------------------------------------------- */
+/* ---- what the models share while they encode ------------------------------------------------------------ */
 
 typedef struct weir__encoder {
     const weir__pipeline *p;
@@ -67,20 +62,5 @@ typedef struct weir__encoder {
 } weir__encoder;
 
 weir_status weir__encoder_emit(weir__encoder *e, int32_t id, weir_err *err);
-
-/* Ids of one word, which is not empty. */
-weir_status weir__bpe_word(weir__encoder *e, const char *word, size_t n, weir_err *err);
-weir_status weir__unigram_word(weir__encoder *e, const char *word, size_t n, weir_err *err);
-
-/* ---- BPE ----------------------------------------------------------------------------------------------- */
-
-/* A merge of two symbols, in falling order of preference; all tokens must be there. n: how many there will
- * be. */
-weir_status weir__bpe_merges(weir__pipeline *p, size_t n, weir_err *err);
-weir_status weir__bpe_merge(weir__pipeline *p, const char *left, size_t n_left, const char *right,
-                            size_t n_right, weir_err *err);
-/* "left right" */
-weir_status weir__bpe_merge_line(weir__pipeline *p, const char *line, size_t n, weir_err *err);
-weir_status weir__bpe_finish(weir__pipeline *p, weir_err *err);
 
 #endif /* WEIR_HOST_TOKENIZERS_PIPELINE_PIPELINE_H */

@@ -1,10 +1,10 @@
-#include "host/tokenizers/pipeline/pipeline.h"
+#include "host/tokenizers/pipeline/unigram.h"
 
 #include <stdlib.h>
 #include <string.h>
 
-#include "host/tokenizers/vocab/trie.h"
 #include "host/tokenizers/text/utf8.h"
+#include "host/tokenizers/vocab/trie.h"
 #include "kernels/base/mem.h"
 
 struct weir__unigram {
@@ -140,44 +140,6 @@ weir_status weir__unigram_search(const weir__unigram *u, weir__lattice *l, const
             return weir_fail(err, WEIR_EINVAL,
                              "text: a character is no token, and the vocabulary has no unk_id");
         offer(l, at, at + character, u->unk_score, u->unk_id);
-    }
-    return WEIR_OK;
-}
-
-/* ---- ids ----------------------------------------------------------------------------------------------- */
-
-/* A run of unknown characters: a token that spells the whole run, its bytes, or one unknown token. */
-static weir_status emit_unknown(weir__encoder *e, const char *s, size_t n, weir_err *err) {
-    const weir__pipeline *p = e->p;
-    const int32_t id = weir__vocab_find(&p->vocab, s, n);
-    bool bytes = p->byte_fallback && id < 0;
-    for (size_t i = 0; i < n && bytes; i++) bytes = p->unit[(uint8_t)s[i]] >= 0;
-    if (!bytes) return weir__encoder_emit(e, id >= 0 ? id : p->unk_id, err);
-    for (size_t i = 0; i < n; i++) WEIR_TRY(weir__encoder_emit(e, p->unit[(uint8_t)s[i]], err));
-    return WEIR_OK;
-}
-
-weir_status weir__unigram_word(weir__encoder *e, const char *word, size_t n, weir_err *err) {
-    weir__lattice_node *nodes;
-    WEIR_TRY(weir__unigram_search(e->p->unigram, &e->lattice, word, n, err));
-    nodes = e->lattice.nodes;
-    size_t ahead = n;
-    for (size_t at = n;
-         at > 0;) { /* turns the way back into a way there: from of a node is then where its successor ends */
-        const size_t from = nodes[at].from;
-        nodes[at].from = (uint32_t)ahead;
-        ahead = at;
-        at = from;
-    }
-    for (size_t begin = 0, end = ahead; begin < n;) {
-        if (nodes[end].id != e->p->unk_id) {
-            WEIR_TRY(weir__encoder_emit(e, nodes[end].id, err));
-        } else {
-            while (end < n && nodes[nodes[end].from].id == e->p->unk_id) end = nodes[end].from;
-            WEIR_TRY(emit_unknown(e, word + begin, end - begin, err));
-        }
-        begin = end;
-        end = nodes[end].from;
     }
     return WEIR_OK;
 }

@@ -3,6 +3,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "host/tokenizers/pipeline/encode.h"
 #include "host/tokenizers/spm/split.h"
 #include "host/tokenizers/text/utf8.h"
 #include "host/tokenizers/text/white.h"

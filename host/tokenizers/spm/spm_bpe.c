@@ -2,8 +2,9 @@
 
 #include <string.h>
 
-#include "host/tokenizers/text/bytes.h"
+#include "host/tokenizers/pipeline/encode.h"
 #include "host/tokenizers/spm/wire.h"
+#include "host/tokenizers/text/bytes.h"
 
 /* What a model's specifications say (sentencepiece_model.proto); before they are read, the defaults. */
 typedef struct facts {

@@ -1,19 +1,11 @@
 #ifndef WEIR_HOST_TOKENIZERS_STEPS_CHARACTERS_H
 #define WEIR_HOST_TOKENIZERS_STEPS_CHARACTERS_H
 
-#include "host/tokenizers/steps/normalize.h"
+#include "host/tokenizers/steps/out.h"
+#include "host/tokenizers/steps/step.h"
+#include "kernels/base/status.h"
 
-/* Steps on a text that go from character to character, and the buffer they write to. */
-
-typedef struct weir__out {
-    char *s; /* weir_alloc */
-    size_t n, cap;
-    size_t most; /* bytes that a text may grow to */
-    bool failed; /* a put was refused, and all after it: no memory, or too long */
-    bool too_long;
-} weir__out;
-
-bool weir__out_put(weir__out *o, const char *s, size_t n); /* false: failed */
+/* Steps on a text that go from character to character. */
 
 /* Appends the step's result for a text, which may be any bytes. Failed puts show in `out`. */
 weir_status weir__characters_apply(weir__step_kind kind, const char *text, size_t n, weir__out *out,

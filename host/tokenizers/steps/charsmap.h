@@ -1,7 +1,8 @@
 #ifndef WEIR_HOST_TOKENIZERS_STEPS_CHARSMAP_H
 #define WEIR_HOST_TOKENIZERS_STEPS_CHARSMAP_H
 
-#include "host/tokenizers/steps/characters.h"
+#include "host/tokenizers/steps/out.h"
+#include "kernels/base/status.h"
 
 /* SentencePiece's precompiled_charsmap: characters and their replacements in a double array. It is applied as
  * tokenizers does, which differs from SentencePiece: by grapheme clusters of less than six bytes, then by

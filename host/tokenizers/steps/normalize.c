@@ -3,8 +3,7 @@
 #include <string.h>
 
 #include "host/tokenizers/steps/characters.h"
-#include "host/tokenizers/steps/charsmap.h"
-#include "host/tokenizers/text/utf8.h"
+#include "host/tokenizers/text/white.h"
 #include "kernels/base/mem.h"
 
 /* ---- lists of steps ------------------------------------------------------------------------------------ */

@@ -9,6 +9,19 @@ size_t weir__utf8_length(char first) {
     return by_high_bits[(uint8_t)first >> 4];
 }
 
+size_t weir__utf8_back(const char *s, size_t n, uint32_t *cp) {
+    bool broken;
+    *cp = (uint8_t)s[n - 1];
+    if (*cp < 0x80) return 1;
+    for (size_t k = 2; k <= 4 && k <= n; k++) {
+        if (((uint8_t)s[n - k] & 0xc0) == 0x80) continue;
+        if (weir__utf8_step(s + n - k, k, cp, &broken) == k) return k;
+        break;
+    }
+    *cp = 0xfffd;
+    return 1;
+}
+
 size_t weir__utf8_put(char *out, uint32_t cp) {
     if (cp < 0x80) {
         out[0] = (char)cp;

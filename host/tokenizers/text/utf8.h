@@ -18,6 +18,9 @@ size_t weir__utf8_length(char first);
  * what is not UTF-8. */
 size_t weir__utf8_step(const char *s, size_t n, uint32_t *cp, bool *broken);
 
+/* The last character of s, n > 0: its bytes, and its code point; 1 and U+FFFD for a byte that ends none. */
+size_t weir__utf8_back(const char *s, size_t n, uint32_t *cp);
+
 /* Appends cp, at most U+10FFFF, to out; returns its 1 to 4 bytes. */
 size_t weir__utf8_put(char *out, uint32_t cp);
 

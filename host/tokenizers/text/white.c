@@ -1,5 +1,11 @@
 #include "host/tokenizers/text/white.h"
 
+#include <utf8proc.h>
+
+#include "host/tokenizers/text/utf8.h"
+
+/* ---- Python's ------------------------------------------------------------------------------------------ */
+
 /* Bytes of the white space character at the start of s, 0 if there is none. */
 static size_t space_at(const char *s, size_t n) {
     const unsigned char *p = (const unsigned char *)s;
@@ -30,4 +36,33 @@ void weir__strip_right(const char *s, size_t *n) {
         if (k > 3) return;
         *n -= k;
     }
+}
+
+/* ---- Unicode's ----------------------------------------------------------------------------------------- */
+
+static bool is_white_space(uint32_t cp) {
+    return (cp >= 9 && cp <= 13) || cp == 0x85 ||
+           (utf8proc_category((utf8proc_int32_t)cp) >= UTF8PROC_CATEGORY_ZS &&
+            utf8proc_category((utf8proc_int32_t)cp) <= UTF8PROC_CATEGORY_ZP);
+}
+
+size_t weir__spaces_at_end(const char *s, size_t n) {
+    size_t end = n;
+    uint32_t cp;
+    for (size_t k; end > 0; end -= k) {
+        k = weir__utf8_back(s, end, &cp);
+        if (!is_white_space(cp)) break;
+    }
+    return n - end;
+}
+
+size_t weir__spaces_at_start(const char *s, size_t n) {
+    size_t at = 0;
+    uint32_t cp;
+    bool broken;
+    for (size_t k; at < n; at += k) {
+        k = weir__utf8_step(s + at, n - at, &cp, &broken);
+        if (!is_white_space(cp)) break;
+    }
+    return at;
 }

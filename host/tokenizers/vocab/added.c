@@ -4,6 +4,7 @@
 #include <utf8proc.h>
 
 #include "host/tokenizers/text/utf8.h"
+#include "host/tokenizers/text/white.h"
 #include "kernels/base/mem.h"
 
 void weir__added_free(weir__added *a) {
@@ -46,12 +47,6 @@ weir_status weir__added_finish(weir__added *a, weir_err *err) {
 
 /* ---- the characters around a token --------------------------------------------------------------------- */
 
-static bool is_space(uint32_t cp) {
-    return (cp >= 9 && cp <= 13) || cp == 0x85 ||
-           (utf8proc_category((utf8proc_int32_t)cp) >= UTF8PROC_CATEGORY_ZS &&
-            utf8proc_category((utf8proc_int32_t)cp) <= UTF8PROC_CATEGORY_ZP);
-}
-
 /* \w of Rust's regular expressions: Alphabetic, marks, decimal numbers, connectors, joiners. Of Alphabetic
  * utf8proc knows the letters and letter numbers; the rest that are no marks are letters in circles and
  * squares. */
@@ -63,83 +58,11 @@ static bool is_word(uint32_t cp) {
            (cp >= 0x1f170 && cp <= 0x1f189);
 }
 
-static size_t step_at(const char *s, size_t n, uint32_t *cp) {
-    bool broken;
-    return weir__utf8_step(s, n, cp, &broken);
-}
-
-/* Bytes of the last character of s, n > 0; 1 and U+FFFD for a byte that ends none. */
-static size_t step_back(const char *s, size_t n, uint32_t *cp) {
-    *cp = (uint8_t)s[n - 1];
-    if (*cp < 0x80) return 1;
-    for (size_t k = 2; k <= 4 && k <= n; k++) {
-        if (((uint8_t)s[n - k] & 0xc0) == 0x80) continue;
-        if (step_at(s + n - k, k, cp) == k) return k;
-        break;
-    }
-    *cp = 0xfffd;
-    return 1;
-}
-
 static bool stands_alone(const char *text, size_t n, size_t begin, size_t end) {
     uint32_t cp;
-    if (begin > 0 && step_back(text, begin, &cp) > 0 && is_word(cp)) return false;
-    return end == n || step_at(text + end, n - end, &cp) == 0 || !is_word(cp);
-}
-
-size_t weir__spaces_at_end(const char *s, size_t n) {
-    size_t end = n;
-    uint32_t cp;
-    for (size_t k; end > 0; end -= k) {
-        k = step_back(s, end, &cp);
-        if (!is_space(cp)) break;
-    }
-    return n - end;
-}
-
-size_t weir__spaces_at_start(const char *s, size_t n) {
-    size_t at = 0;
-    uint32_t cp;
-    for (size_t k; at < n; at += k) {
-        k = step_at(s + at, n - at, &cp);
-        if (!is_space(cp)) break;
-    }
-    return at;
-}
-
-/* ---- where control tokens may be found ----------------------------------------------------------------- */
-
-/* The first range that ends after `at`. */
-static size_t range_after(const weir__ranges *r, size_t at) {
-    size_t lo = 0, hi = r->n;
-    while (lo < hi) {
-        const size_t mid = lo + (hi - lo) / 2;
-        if (r->list[mid].end > at)
-            hi = mid;
-        else
-            lo = mid + 1;
-    }
-    return lo;
-}
-
-bool weir__ranges_hold(const weir__ranges *r, size_t begin, size_t end) {
-    const size_t i = range_after(r, begin);
-    return i < r->n && r->list[i].begin <= begin && end <= r->list[i].end;
-}
-
-weir_status weir__ranges_clip(const weir__ranges *all, size_t from, size_t to, weir__ranges *out,
-                              weir_err *err) {
-    const size_t first = range_after(all, from);
-    size_t last = first;
-    while (last < all->n && all->list[last].begin < to) last++;
-    *out = (weir__ranges){weir_alloc(last - first, sizeof *out->list), last - first};
-    if (!out->list) return weir_fail(err, WEIR_ENOMEM, "no memory for %zu parts of a text", last - first);
-    for (size_t i = first; i < last; i++) {
-        const weir__range r = all->list[i];
-        out->list[i - first] =
-            (weir__range){r.begin > from ? r.begin - from : 0, (r.end < to ? r.end : to) - from};
-    }
-    return WEIR_OK;
+    bool broken;
+    if (begin > 0 && weir__utf8_back(text, begin, &cp) > 0 && is_word(cp)) return false;
+    return end == n || weir__utf8_step(text + end, n - end, &cp, &broken) == 0 || !is_word(cp);
 }
 
 /* ---- find ---------------------------------------------------------------------------------------------- */

@@ -1,6 +1,7 @@
 #ifndef WEIR_HOST_TOKENIZERS_VOCAB_ADDED_H
 #define WEIR_HOST_TOKENIZERS_VOCAB_ADDED_H
 
+#include "host/tokenizers/text/ranges.h"
 #include "host/tokenizers/vocab/vocab.h"
 
 /* Tokens that are found in a text before it is cut into words: control tokens, which only callers who ask for
@@ -34,25 +35,6 @@ weir_status weir__added_put(weir__added *a, const char *text, size_t bytes, int3
                             weir_err *err);
 weir_status weir__added_finish(weir__added *a, weir_err *err); /* after the last, before the first find */
 
-/* ---- where control tokens may be found ----------------------------------------------------------------- */
-
-typedef struct weir__range {
-    size_t begin, end;
-} weir__range;
-
-/* Parts of a text, in order, none touching the next. A control token counts where one of them holds all of
- * it. */
-typedef struct weir__ranges {
-    weir__range *list;
-    size_t n;
-} weir__ranges;
-
-bool weir__ranges_hold(const weir__ranges *r, size_t begin, size_t end);
-
-/* Of `all`, what lies in [from, to), with `from` as 0. out->list by weir_alloc, also when it is empty. */
-weir_status weir__ranges_clip(const weir__ranges *all, size_t from, size_t to, weir__ranges *out,
-                              weir_err *err);
-
 /* ---- find ---------------------------------------------------------------------------------------------- */
 
 /* Zero before the first call. What precedes a token is [taken, begin) where that is not empty: a token after
@@ -68,9 +50,5 @@ typedef struct weir__scan {
 /* Moves on to the next token; false at the end of the text, where [taken, n) is left. */
 bool weir__added_next(const weir__added *a, const char *text, size_t n, const weir__ranges *special,
                       weir__scan *at);
-
-/* Bytes of white space (Unicode's White_Space) at the end of s, and at its beginning. */
-size_t weir__spaces_at_end(const char *s, size_t n);
-size_t weir__spaces_at_start(const char *s, size_t n);
 
 #endif /* WEIR_HOST_TOKENIZERS_VOCAB_ADDED_H */
