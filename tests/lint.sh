@@ -50,7 +50,7 @@ code '\b(gets|strcpy|strcat|sprintf|vsprintf|atoi|atol|atof|rand|srand|strtok|al
 code '\b(expf?|logf?|log1pf?|expm1f?|log2f?|exp2f?|powf?)[ ]*\(' 'kernels/accept/*' |
     complain "the accept path's exp and log are kernels/math/fmath.h:"
 code '<<<|__shared__|\basm\b|__activemask|cooperative_groups|\bcub::|curand' 'kernels/*.cu' 'kernels/*.cuh' \
-    ':!kernels/ptx.cuh' ':!kernels/cuda_util.cuh' | complain "what the CPU runner of kernels cannot carry:"
+    ':!kernels/cuda/ptx.cuh' ':!kernels/cuda/util.cuh' | complain "what the CPU runner of kernels cannot carry:"
 
 git grep -nIE '\b(TODO|FIXME|XXX|HACK)\b' -- . ':!tests/lint.sh' | complain "unfinished work belongs into issues:"
 git grep -nIE '[[:blank:]]+$' -- '*.c' '*.h' '*.cc' '*.sh' '*.py' '*.cmake' '*CMakeLists.txt' |
