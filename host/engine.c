@@ -60,7 +60,7 @@ static void note_device(weir_engine *e, weir_isa isa, int n_thread) {
     f->device_note = e->device_note.text[0] ? e->device_note.text : NULL;
 }
 
-static void note_facts(weir_engine *e) {
+static void note_facts(weir_engine *e, const weir__chat_ends *ends) {
     weir_engine_facts *f = &e->facts;
     f->n_parallel = e->n_parallel;
     f->ctx_size = e->ctx_size;
@@ -82,8 +82,10 @@ static void note_facts(weir_engine *e) {
     f->start_id = v->start_id;
     f->bos_id = v->bos_id;
     f->add_bos = v->add_bos && v->bos_id >= 0;
-    f->n_eos = v->n_eos;
-    memcpy(f->eos, v->eos, sizeof f->eos);
+    f->n_eos = ends->n;
+    memcpy(f->eos, ends->ids, sizeof f->eos);
+    f->chat_template = weir__chat_about(&e->chat);
+    f->chat_note = f->chat_template ? NULL : e->chat.note.text;
 }
 
 void weir_engine_get_facts(const weir_engine *e, weir_engine_facts *out) { *out = e->facts; }
@@ -125,12 +127,8 @@ static weir_status load_side(weir_engine *e, int i, weir_err *err) {
 static void name_bos(weir_engine *e) {
     weir_checkpoint *v = &e->side[WEIR_VERIFIER].ck;
     const char *name = v->special[WEIR_SPECIAL_BOS];
-    if (!e->tok || !name) return;
-    for (int32_t i = 0; i < e->n_vocab && i < weir__tokenizer_size(e->tok); i++) {
-        if (strcmp(weir__tokenizer_piece(e->tok, i), name) != 0) continue;
-        v->bos_id = i;
-        return;
-    }
+    const int32_t id = e->tok && name ? weir__tokenizer_find(e->tok, name, strlen(name)) : -1;
+    if (id >= 0 && id < e->n_vocab) v->bos_id = id;
 }
 
 static weir_status open_checkpoints(weir_engine *e, const weir_engine_options *o, weir_err *err) {
@@ -171,15 +169,20 @@ weir_status weir_engine_open(weir_engine **out, const weir_engine_options *opt, 
     if (!e) return weir_fail(err, WEIR_ENOMEM, "out of memory for the engine");
     int n_thread = 1;
     weir_isa isa = WEIR_ISA_PORTABLE;
+    weir__chat_ends ends;
     e->interrupt = opt->interrupt;
     weir_status st = resolve(e, opt, &n_thread, &isa, err);
     if (st == WEIR_OK) st = open_checkpoints(e, opt, err);
     if (st == WEIR_OK) st = weir__device_open(e, opt, n_thread, isa, err);
     if (st == WEIR_OK) st = weir__plan_make(e, opt, err);
+    if (st == WEIR_OK)
+        st = weir__chat_open(
+            &e->chat, e->tok, &e->side[WEIR_VERIFIER].ck,
+            &(weir__chat_choice){opt->chat_template, opt->chat_template_file, opt->chat_required}, &ends,
+            err);
     if (st == WEIR_OK) {
         note_device(e, isa, n_thread);
-        note_facts(e);
-        st = weir__chat_open(e, opt, err);
+        note_facts(e, &ends);
     }
     if (st == WEIR_OK && !opt->dry_run) st = load(e, !opt->no_graph, err);
     if (st != WEIR_OK) {
@@ -206,7 +209,7 @@ void weir_engine_close(weir_engine *e) {
         weir__model_free(m->model);
         weir__checkpoint_close(&m->ck);
     }
-    weir__chat_close(e);
+    weir__chat_close(&e->chat);
     weir__tokenizer_free(e->tok);
     weir__backend_close(e->be);
     weir_free(e);

@@ -3,7 +3,7 @@
 
 #include <stdatomic.h>
 
-#include "host/chat/own.h"
+#include "host/chat/format.h"
 #include "host/family.h"
 #include "host/kv.h"
 #include "host/tokenizers/tokenizer.h"
@@ -78,11 +78,8 @@ struct weir_engine {
     weir_interrupt interrupt;  /* of the options */
     size_t op_floats;          /* scratch of the hungriest op, planned and reserved */
     weir_step_buffers buf, dev;
-    weir_err device_note;           /* why "auto" is the CPU, where that is worth a word */
-    const weir_chat_template *chat; /* a format by name, or */
-    weir_chat_own *own;             /* a template that is run; both NULL: none, chat_note says why */
-    char chat_about[300];           /* own in words */
-    weir_err chat_note;
+    weir_err device_note; /* why "auto" is the CPU, where that is worth a word */
+    weir__chat chat;
     weir_engine_facts facts;
 };
 
@@ -144,13 +141,6 @@ struct weir_session {
 weir_status weir__device_check(const char *device, weir_err *err); /* its name only; NULL = "auto" */
 weir_status weir__device_open(weir_engine *e, const weir_engine_options *o, int n_thread, weir_isa isa,
                               weir_err *err);
-
-/* chat_prompt.c: the chat format of the options or of the checkpoint, and the ends of its turns among the
- * ends of text. */
-weir_status weir__chat_open(weir_engine *e, const weir_engine_options *o, weir_err *err);
-void weir__chat_close(weir_engine *e);
-/* chat_tokens.c: the token of that name, -1 if the vocabulary has none. */
-int32_t weir__chat_token(const weir_engine *e, const char *name, size_t bytes);
 
 /* buffers.c: the arrays of a call. */
 weir_bytes weir__buffers_bytes(const weir_engine *e);

@@ -4,16 +4,6 @@
 #include "host/engine.h"
 #include "kernels/base/mem.h"
 
-/* Vocabularies keep no index of names: this walks through all. */
-int32_t weir__chat_token(const weir_engine *e, const char *name, size_t bytes) {
-    const int32_t size = e->tok ? weir__tokenizer_size(e->tok) : 0;
-    for (int32_t id = 0; id < size; id++) {
-        const char *piece = weir__tokenizer_piece(e->tok, id);
-        if (piece && strncmp(piece, name, bytes) == 0 && piece[bytes] == '\0') return id;
-    }
-    return -1;
-}
-
 typedef struct id_list {
     int32_t *ids;
     size_t n, cap;
@@ -71,7 +61,7 @@ static weir_status add_token(const weir_engine *e, const weir_segment *s, found 
                              weir_err *err) {
     int k = 0;
     while (k < f->n && f->text[k] != s->text) k++;
-    const int32_t id = k < f->n ? f->id[k] : weir__chat_token(e, s->text, s->bytes);
+    const int32_t id = k < f->n ? f->id[k] : weir__tokenizer_find(e->tok, s->text, s->bytes);
     if (k == f->n && k < 8) {
         f->text[k] = s->text;
         f->id[f->n++] = id;
@@ -113,7 +103,7 @@ weir_status weir_tokenize_segments(const weir_engine *e, const weir_segment *seg
 static weir_status tokenize_own(const weir_engine *e, const weir_chat_message *messages, size_t n,
                                 int32_t **ids, size_t *n_ids, weir_err *err) {
     weir_jinja_text text = {0};
-    WEIR_TRY(weir__chat_own_render(e->own, messages, n, true, &text, err));
+    WEIR_TRY(weir__chat_own_render(e->chat.own, messages, n, true, &text, err));
     weir_text_span *spans = weir_alloc(text.n, sizeof *spans);
     weir_status s = WEIR_OK;
     for (size_t i = 0; spans && i < text.n; i++)
@@ -131,10 +121,10 @@ static weir_status tokenize_own(const weir_engine *e, const weir_chat_message *m
 
 weir_status weir_chat_tokenize(const weir_engine *e, const weir_chat_message *messages, size_t n,
                                int32_t **ids, size_t *n_ids, weir_err *err) {
-    if (e->own) return tokenize_own(e, messages, n, ids, n_ids, err);
-    if (!e->chat) return weir_fail(err, WEIR_ENOTSUP, "%s", e->chat_note.text);
+    if (e->chat.own) return tokenize_own(e, messages, n, ids, n_ids, err);
+    if (!e->chat.named) return weir_fail(err, WEIR_ENOTSUP, "%s", e->chat.note.text);
     weir_chat_text text = {0};
-    WEIR_TRY(weir_chat_render(e->chat, messages, n, true, &text, err));
+    WEIR_TRY(weir_chat_render(e->chat.named, messages, n, true, &text, err));
     const weir_segment whole = text.n > 0 ? text.segments[0] : (weir_segment){.text = ""};
     const weir_status st = text.add_special
                                ? weir_tokenize(e, whole.text, whole.bytes, true, false, ids, n_ids, err)

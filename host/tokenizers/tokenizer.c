@@ -40,6 +40,15 @@ const char *weir__tokenizer_piece(const weir_tokenizer *t, int32_t id) {
     return is_inside(t, id) ? t->ops->piece(t->impl, id) : NULL;
 }
 
+int32_t weir__tokenizer_find(const weir_tokenizer *t, const char *piece, size_t bytes) {
+    const int32_t size = weir__tokenizer_size(t);
+    for (int32_t id = 0; id < size; id++) {
+        const char *p = t->ops->piece(t->impl, id);
+        if (p && strncmp(p, piece, bytes) == 0 && p[bytes] == '\0') return id;
+    }
+    return -1;
+}
+
 bool weir__tokenizer_is_control(const weir_tokenizer *t, int32_t id) {
     return is_inside(t, id) && t->ops->kind(t->impl, id) == WEIR_PIECE_CONTROL;
 }

@@ -43,6 +43,8 @@ void weir__tokenizer_free(weir_tokenizer *t); /* NULL allowed */
 
 int32_t weir__tokenizer_size(const weir_tokenizer *t); /* pieces and sentinels: ids that text can produce */
 const char *weir__tokenizer_piece(const weir_tokenizer *t, int32_t id); /* NULL out of range; borrowed */
+/* The id of the piece that is spelled so, -1 if there is none. Walks through all: there is no index of names. */
+int32_t weir__tokenizer_find(const weir_tokenizer *t, const char *piece, size_t bytes);
 /* End-of-text, padding, sentinels. The unknown piece is one where a GGUF file has it (type 2), as in
  * llama.cpp, whose token_to_piece gives no text for it; in a .model it is none, in a tokenizer.json the file
  * says. */
