@@ -4,37 +4,15 @@
 #include "host/engine.h"
 #include "kernels/base/mem.h"
 
-typedef struct id_list {
-    int32_t *ids;
-    size_t n, cap;
-} id_list;
-
-static bool add_ids(id_list *l, const int32_t *ids, size_t n) {
-    if (n > l->cap - l->n) {
-        size_t cap = 0;
-        if (__builtin_add_overflow(l->n, n, &cap) || __builtin_mul_overflow(cap, (size_t)2, &cap))
-            return false;
-        int32_t *p = weir_alloc(cap, sizeof *p);
-        if (!p) return false;
-        if (l->n > 0) memcpy(p, l->ids, l->n * sizeof *p);
-        weir_free(l->ids);
-        l->ids = p;
-        l->cap = cap;
-    }
-    if (n > 0) memcpy(l->ids + l->n, ids, n * sizeof *ids);
-    l->n += n;
-    return true;
-}
-
 static weir_status no_memory(weir_err *err) {
     return weir_fail(err, WEIR_ENOMEM, "no memory for the ids of a prompt");
 }
 
 /* Segments [from, upto), none special, as one text: a template's words and a message's are tokenised
  * together, as transformers does with the text it gets. */
-static weir_status add_run(const weir_engine *e, const weir_segment *s, size_t from, size_t upto, id_list *l,
-                           weir_err *err) {
-    size_t bytes = 0, n = 0;
+static weir_status add_run(const weir_engine *e, const weir_segment *s, size_t from, size_t upto,
+                           weir__ids *l, weir_err *err) {
+    size_t bytes = 0;
     for (size_t i = from; i < upto; i++) bytes += s[i].bytes;
     char *text = weir_alloc(bytes, 1), *p = text;
     if (!text) return no_memory(err);
@@ -42,11 +20,8 @@ static weir_status add_run(const weir_engine *e, const weir_segment *s, size_t f
         memcpy(p, s[i].text, s[i].bytes);
         p += s[i].bytes;
     }
-    int32_t *ids = NULL;
-    weir_status st = weir__tokenizer_encode_run(e->tok, text, bytes, from == 0, &ids, &n, err);
+    const weir_status st = weir__tokenizer_append(e->tok, text, bytes, false, from == 0, l, err);
     weir_free(text);
-    if (st == WEIR_OK && !add_ids(l, ids, n)) st = no_memory(err);
-    weir_free(ids);
     return st;
 }
 
@@ -57,7 +32,7 @@ typedef struct found {
     int n;
 } found;
 
-static weir_status add_token(const weir_engine *e, const weir_segment *s, found *f, id_list *l,
+static weir_status add_token(const weir_engine *e, const weir_segment *s, found *f, weir__ids *l,
                              weir_err *err) {
     int k = 0;
     while (k < f->n && f->text[k] != s->text) k++;
@@ -69,7 +44,7 @@ static weir_status add_token(const weir_engine *e, const weir_segment *s, found 
     if (id < 0)
         return weir_fail(err, WEIR_ENOTSUP, "%.*s is no token of %s", s->bytes < 60 ? (int)s->bytes : 60,
                          s->text, e->side[WEIR_VERIFIER].ck.dir);
-    return add_ids(l, &id, 1) ? WEIR_OK : no_memory(err);
+    return weir__ids_push(l, id, err);
 }
 
 weir_status weir_tokenize_segments(const weir_engine *e, const weir_segment *segments, size_t n,
@@ -77,7 +52,7 @@ weir_status weir_tokenize_segments(const weir_engine *e, const weir_segment *seg
     if (!e->tok)
         return weir_fail(err, WEIR_ENOTSUP, "%s has no tokenizer: texts need one, ids do not",
                          e->side[WEIR_VERIFIER].ck.dir);
-    id_list l = {NULL, 0, 0};
+    weir__ids l = {0};
     found f = {.n = 0};
     weir_status st = WEIR_OK;
     for (size_t i = 0; st == WEIR_OK && i < n;) {
@@ -89,14 +64,7 @@ weir_status weir_tokenize_segments(const weir_engine *e, const weir_segment *seg
             st = add_token(e, &segments[end++], &f, &l, err);
         i = end;
     }
-    if (st == WEIR_OK && !l.ids && !(l.ids = weir_alloc(1, sizeof *l.ids))) st = no_memory(err);
-    if (st != WEIR_OK) {
-        weir_free(l.ids);
-        return st;
-    }
-    *ids = l.ids;
-    *n_ids = l.n;
-    return WEIR_OK;
+    return weir__ids_take(&l, st, ids, n_ids, err);
 }
 
 /* All of it as one text, in which names of tokens count where the template wrote them. */
