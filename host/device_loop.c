@@ -25,7 +25,7 @@ struct weir_device_loop {
     void *mapped_ring, *mapped_flags; /* as the host sees them */
     weir_seat *seat;                  /* host (n_seat_max) */
     weir_session **who;               /* host (n_seat_max) */
-    weir_graph *graph[SIZES][WEIR_LOOP_DRAFT + 1][2];
+    weir_graph *graph[SIZES][WEIR_GAMMA_MAX + 1][2];
 };
 
 /* ---- memory -------------------------------------------------------------------------------------------- */

@@ -12,7 +12,6 @@
 /* The inside of an engine and a session, shared by the files of host/. Nothing here is seen by front ends. */
 
 enum { WEIR_VERIFIER = 0, WEIR_DRAFTER = 1 }; /* index of a side */
-enum { WEIR_MAX_DRAFT = 16 };                 /* gamma's upper end */
 enum {
     WEIR_TOKEN_CASCADE_RUN = 10
 }; /* TokenCascade: drafter tokens in a row (method.md, algorithm

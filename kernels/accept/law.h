@@ -4,6 +4,8 @@
 #include "kernels/base/status.h"
 #include "kernels/base/types.h"
 
+enum { WEIR_GAMMA_MAX = 16 }; /* drafted tokens of a block, at most */
+
 /* The deferral rules. Formulas and sources: rules.c, one entry a rule. Where a rule decides:
  *   GATE   once a row (r is one bit): pi = (1 - r) q + r p
  *   TOKEN  once a token: pi(v) = q(v) (1 - r(v)) + eta p(v), eta = sum_u r(u) q(u)
