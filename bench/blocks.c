@@ -179,7 +179,7 @@ static bool parse_one(options *o, const char *name, const char *v) {
     if (strcmp(name, "-md") == 0) return o->draft = v, true;
     if (strcmp(name, "--device") == 0) return o->device = v, true;
     if (strcmp(name, "--name") == 0) return o->name = v, true;
-    if (strcmp(name, "--gamma") == 0) return parse_list(v, 1, 16, o->gamma, &o->n_gamma);
+    if (strcmp(name, "--gamma") == 0) return parse_list(v, 1, WEIR_GAMMA_MAX, o->gamma, &o->n_gamma);
     if (strcmp(name, "--sessions") == 0) return parse_list(v, 1, MAX_SESSION, o->sessions, &o->n_sessions);
     if (strcmp(name, "--n-prompt") == 0) return parse_int(v, 1, MAX_CTX, &o->n_prompt);
     if (strcmp(name, "--ctx") == 0) return parse_int(v, 1, MAX_CTX, &o->ctx);

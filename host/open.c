@@ -30,11 +30,11 @@ static weir_status resolve(weir_engine *e, const weir_engine_options *o, int *n_
         return weir_fail(err, WEIR_EINVAL, "no model: the verifier's directory or file is required (-m)");
     *n_thread = o->n_thread ? o->n_thread : weir__pool_cores();
     e->pair.n_parallel = o->n_parallel ? o->n_parallel : 1;
-    e->pair.max_draft = o->max_draft ? o->max_draft : WEIR_MAX_DRAFT;
+    e->pair.max_draft = o->max_draft ? o->max_draft : WEIR_GAMMA_MAX;
     WEIR_TRY(check_range("threads", *n_thread, 1, 256, err));
     WEIR_TRY(check_range("parallel sessions", e->pair.n_parallel, 1, 1024, err));
     if (o->ctx_size) WEIR_TRY(check_range("context", o->ctx_size, 1, 1 << 20, err));
-    WEIR_TRY(check_range("largest gamma", e->pair.max_draft, 1, WEIR_MAX_DRAFT, err));
+    WEIR_TRY(check_range("largest gamma", e->pair.max_draft, 1, WEIR_GAMMA_MAX, err));
     WEIR_TRY(weir__device_check(o->device, err));
     *isa = weir__isa_best();
     if (o->isa) {

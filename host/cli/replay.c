@@ -155,7 +155,7 @@ static int setting_line(void *ud, const cli_reader *reader, const char *text, si
     if (rc) return rc;
     rc = cli_line_known(&l, known, (int)(sizeof known / sizeof known[0]));
     if (!rc) rc = cli_line_rule(&l, "deferral_rule", "deferral_alpha", "deferral_beta", &law, NULL);
-    if (!rc) rc = cli_line_int(&l, "num_speculative_tokens", 1, 16, &gamma, NULL);
+    if (!rc) rc = cli_line_int(&l, "num_speculative_tokens", 1, WEIR_GAMMA_MAX, &gamma, NULL);
     if (!rc) rc = cli_line_word(&l, "gate", "raw", "scaled", &law.gate_scaled);
     if (!rc) rc = cli_line_word(&l, "bonus", "verifier", "pi", &law.bonus_pi);
     if (!rc) rc = cli_line_int(&l, "exact_first", 0, INT32_MAX, &first, NULL);

@@ -185,7 +185,7 @@ static int stop_field(const cli_line *l, cli_request *r) {
 static int method_fields(const cli_line *l, const cli_source *s, weir_session_options *o) {
     bool speculative = true, asked = false, ruled = false;
     int rc = cli_line_bool(l, "speculative", &speculative, &asked);
-    if (!rc) rc = int_field(l, "num_speculative_tokens", 1, 16, &o->n_draft);
+    if (!rc) rc = int_field(l, "num_speculative_tokens", 1, WEIR_GAMMA_MAX, &o->n_draft);
     if (!rc) rc = int_field(l, "exact_first", 0, INT32_MAX, &o->law.exact_first);
     if (!rc) rc = cli_line_rule(l, "deferral_rule", "deferral_alpha", "deferral_beta", &o->law, &ruled);
     if (rc) return rc;

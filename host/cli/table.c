@@ -1,6 +1,7 @@
 #include <math.h>
 
 #include "host/cli/options.h"
+#include "host/weir.h"
 
 #define G (1u << CMD_GENERATE)
 #define C (1u << CMD_CHAT)
@@ -15,6 +16,8 @@
 #define U (1u << CMD_TUNE)
 #define ENGINE (G | C | S | R | O | P | T | D | I | B)
 #define ALL (ENGINE | U)
+
+_Static_assert(WEIR_GAMMA_MAX == 16, "the help of --gammas and of /gamma says 16");
 
 /* Spellings follow llama.cpp where it has the option. Ranges that hang on other options (the context, the
  * rule) are checked where both are known; their text is in `help`. */
@@ -176,7 +179,7 @@ const cli_option cli_options[OPT_COUNT] = {
                          .type = CLI_INT,
                          .value = "N",
                          .lo = 1,
-                         .hi = 16,
+                         .hi = WEIR_GAMMA_MAX,
                          .unit = "tokens",
                          .preset = "5",
                          .help = "Drafted tokens a block (gamma).",

@@ -18,7 +18,7 @@ static void verify_tokens(const weir_env *env, const weir_accept_args *a, weir_a
 
 static void verify_block(const weir_env *env, const weir_accept_args *a, weir_accept_session *s,
                          weir_decision *d) {
-    weir_row_note note[WEIR_MAX_DRAFT];
+    weir_row_note note[WEIR_GAMMA_MAX];
     for (int32_t j = 0; j < s->n_draft; j++) weir__examine(env, a, s, j, &s->row[j], &note[j]);
     weir__decide_block(env, a, s, note, d);
 }

@@ -8,8 +8,6 @@
  *   int32_t weir__race(const weir_env *env, const weir_race *r, int32_t n_vocab, bool point);
  * Nothing here writes to a session: a backend stores what comes back. */
 
-enum { WEIR_MAX_DRAFT = 16 };
-
 /* ---- coins --------------------------------------------------------------------------------------------- */
 
 WEIR_STEP_FN float weir__coin(const weir_law *law, int32_t position, int32_t block_row) {
@@ -85,7 +83,7 @@ WEIR_STEP_FN weir_decision weir__undecided(const weir_accept_session *s, bool *o
     memset(&d, 0, sizeof d);
     d.block_p = 1.0f;
     *over = true;
-    if (!s->law || s->n_draft < 0 || s->n_draft > WEIR_MAX_DRAFT)
+    if (!s->law || s->n_draft < 0 || s->n_draft > WEIR_GAMMA_MAX)
         d.status = WEIR_EINVAL;
     else if (s->n_draft == 0)
         d.status = WEIR_OK;
@@ -131,7 +129,7 @@ WEIR_STEP_FN float weir__block_surplus(const weir_env *env, const weir_accept_ar
 
 /* P_i and S_i of the rows; P_n_draft is the last. */
 typedef struct weir_block_sums {
-    float p[WEIR_MAX_DRAFT + 1], s[WEIR_MAX_DRAFT];
+    float p[WEIR_GAMMA_MAX + 1], s[WEIR_GAMMA_MAX];
 } weir_block_sums;
 
 /* h_i = S / (S + 1 - P), 1 at P = 1, S = 0; h_n_draft = P. */

@@ -28,8 +28,8 @@ extern "C" {
 }
 
 /* K_SHARED(tile, float[32][33]): static shared memory, 16-byte aligned (ldmatrix, cp.async).
- * K_DYN_SHARED(float, buf): the launch's dynamic shared memory as float *buf, 128-byte aligned (bulk
- * copies). */
+ * K_DYN_SHARED(float, buf): the launch's dynamic shared memory as float *buf, 128-byte aligned
+ * (whole lines). */
 #ifdef __CUDACC__
 #define K_SHARED(name, ...)                                                                \
     using name##_type = __VA_ARGS__;                                                       \

@@ -92,7 +92,7 @@ STEP = [
     bug("accept/step.cuh", "barrier", "the longest block is looked up before it is zero",
         "shared->most = 0;\n    __syncthreads();\n", "shared->most = 0;\n"),
     bug("accept/step.cuh", "race", "the longest block without an atomic",
-        "atomicMax(&shared->most, n < WEIR_MAX_DRAFT ? n : WEIR_MAX_DRAFT)", "shared->most = n < WEIR_MAX_DRAFT ? n : WEIR_MAX_DRAFT"),
+        "atomicMax(&shared->most, n < WEIR_GAMMA_MAX ? n : WEIR_GAMMA_MAX)", "shared->most = n < WEIR_GAMMA_MAX ? n : WEIR_GAMMA_MAX"),
     bug("accept/step.cuh", "off by one", "the rejected row counts as accepted", "j < d.n_accept; j++) s->row", "j <= d.n_accept; j++) s->row"),
     bug("accept/step.cuh", "bounds", "a verdict behind the last row", "if (d.rejected) s->verdict", "s->verdict"),
     bug("accept/accept.cu", "bounds", "a row behind the session's block", "over || j >= s->n_draft", "over || j > s->n_draft"),
