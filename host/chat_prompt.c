@@ -3,7 +3,7 @@
 #include <string.h>
 
 #include "host/engine.h"
-#include "host/formats/json_file.h"
+#include "host/formats/json/json_file.h"
 #include "kernels/base/mem.h"
 
 /* ---- the engine's format ---------------------------------------------------------------------------- */

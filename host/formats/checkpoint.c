@@ -6,7 +6,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "host/formats/config.h"
+#include "host/formats/config/config.h"
 #include "kernels/base/mem.h"
 
 static const size_t MAX_CONFIG = 16u << 20;

@@ -1,8 +1,8 @@
 #ifndef WEIR_HOST_FORMATS_CHECKPOINT_H
 #define WEIR_HOST_FORMATS_CHECKPOINT_H
 
-#include "host/formats/gguf.h"
-#include "host/formats/safetensors.h"
+#include "host/formats/gguf/gguf.h"
+#include "host/formats/safetensors/safetensors.h"
 #include "models/model.h"
 
 typedef enum weir_family_kind { WEIR_FAMILY_T5 = 0, WEIR_FAMILY_DECODER } weir_family_kind;

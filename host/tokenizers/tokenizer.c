@@ -2,7 +2,7 @@
 
 #include <string.h>
 
-#include "host/formats/json_file.h"
+#include "host/formats/json/json_file.h"
 #include "host/tokenizers/ops.h"
 #include "host/tokenizers/slow.h"
 #include "host/tokenizers/spm_bpe.h"

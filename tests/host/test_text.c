@@ -6,7 +6,7 @@
 #include <string.h>
 
 #include "host/engine.h"
-#include "host/formats/gguf.h"
+#include "host/formats/gguf/gguf.h"
 #include "kernels/base/mem.h"
 #include "tests/support/alloc.h"
 #include "tests/support/files.h"

@@ -1,7 +1,7 @@
 #ifndef WEIR_TESTS_MODELS_DECODER_FIXTURE_H
 #define WEIR_TESTS_MODELS_DECODER_FIXTURE_H
 
-#include "host/formats/safetensors.h"
+#include "host/formats/safetensors/safetensors.h"
 #include "host/kv.h"
 #include "models/model.h"
 
