@@ -1,6 +1,5 @@
 #include "models/attention.h"
 
-#include "models/impl.h"
 #include "models/product.h"
 
 /* ---- plan ---- */

@@ -1,6 +1,5 @@
 #include "models/head.h"
 
-#include "models/impl.h"
 #include "models/product.h"
 
 /* Prompts never see the head: no chunk. */

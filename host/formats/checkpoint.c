@@ -7,6 +7,8 @@
 #include <unistd.h>
 
 #include "host/formats/config/config.h"
+#include "host/formats/gguf/gguf.h"
+#include "host/formats/safetensors/safetensors.h"
 #include "kernels/base/mem.h"
 
 static const size_t MAX_CONFIG = 16u << 20;

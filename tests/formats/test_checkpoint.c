@@ -6,6 +6,8 @@
 #include <unistd.h>
 
 #include "host/formats/checkpoint.h"
+#include "host/formats/config/config.h"
+#include "host/formats/safetensors/safetensors.h"
 #include "kernels/base/mem.h"
 #include "tests/support/alloc.h"
 #include "tests/support/files.h"

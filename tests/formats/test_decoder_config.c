@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "host/formats/checkpoint.h"
+#include "host/formats/config/config.h"
 #include "kernels/base/mem.h"
 #include "tests/support/alloc.h"
 #include "tests/support/files.h"

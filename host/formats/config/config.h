@@ -1,8 +1,34 @@
 #ifndef WEIR_HOST_FORMATS_CONFIG_CONFIG_H
 #define WEIR_HOST_FORMATS_CONFIG_CONFIG_H
 
-#include "host/formats/checkpoint.h"
+#include "host/formats/facts.h"
 #include "host/formats/json/json_file.h"
+
+/* ---- the files, in the order in which they are read --------------------------------------------------- */
+
+/* config.json of any family; out->kind says which. ENOTSUP for another model_type. */
+weir_status weir__config_parse(const char *json, size_t bytes, const char *label, weir_checkpoint *out,
+                               weir_err *err);
+
+/* Texts of config.json, generation_config.json (after it: its ids win) and tokenizer_config.json, for tests
+ * and fuzzing; label names them in messages. */
+weir_status weir__t5_config_parse(const char *json, size_t bytes, const char *label, weir_checkpoint *out,
+                                  weir_err *err);
+weir_status weir__decoder_config_parse(const char *json, size_t bytes, const char *label,
+                                       weir_checkpoint *out, weir_err *err);
+weir_status weir__generation_config_parse(const char *json, size_t bytes, const char *label,
+                                          weir_checkpoint *out, weir_err *err);
+weir_status weir__tokenizer_config_parse(const char *json, size_t bytes, const char *label,
+                                         weir_checkpoint *out, weir_err *err);
+/* special_tokens_map.json, after it. */
+weir_status weir__special_tokens_parse(const char *json, size_t bytes, const char *label,
+                                       weir_checkpoint *out, weir_err *err);
+/* tokenizer.json, after these, where asks_post_processor is set: add_bos is whether a TemplateProcessing
+ * begins a single text with bos_id. */
+weir_status weir__post_processor_parse(const char *json, size_t bytes, const char *label,
+                                       weir_checkpoint *out, weir_err *err);
+
+/* ---- what their readers share ------------------------------------------------------------------------- */
 
 /* Shared by the readers of config.json, generation_config.json and tokenizer_config.json; internal to
  * host/formats. A key is honoured, or known not to change the result, or known to change it, then it is

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "host/formats/config/config.h"
+#include "host/formats/safetensors/safetensors.h"
 
 static bool ends_with(const char *s, const char *end) {
     const size_t n = strlen(s), m = strlen(end);

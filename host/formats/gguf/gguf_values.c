@@ -1,6 +1,4 @@
 /* What a checked GGUF file answers. */
-#include "host/formats/gguf/gguf.h"
-
 #include <string.h>
 
 #include "host/formats/gguf/gguf_file.h"

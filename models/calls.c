@@ -1,3 +1,4 @@
+/* The public calls, after their bounds are checked. */
 #include "models/impl.h"
 
 const weir_model_facts *weir__model_get_facts(const weir_model *m) { return &m->facts; }
