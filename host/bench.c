@@ -4,7 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "host/engine.h"
+#include "host/block_loop.h"
 #include "kernels/base/mem.h"
 
 enum { MAX_REPEAT = 1000, WARM_UP = 3, MAX_OUTPUT = 64 };
@@ -133,51 +133,12 @@ static weir_status part_draft(bench *b) {
     f->law_of[0] = 0;
     f->position[0] = (int32_t)b->s->n;
     f->block_row[0] = 0;
-    WEIR_TRY(weir__rows_stats(b->e, WEIR_DRAFTER, f->q_logits, 1, b->e->dev.call_stats));
-    return weir__rows_draw(b->e, f->q_logits, 1, b->e->dev.call_stats);
+    WEIR_TRY(weir__rows_stats(b->e, WEIR_DRAFTER, f->q_logits, 1, b->e->dev.q_stats));
+    return weir__rows_draw(b->e, f->q_logits, 1, b->e->dev.q_stats);
 }
 
-/* What part_accept's ops read: the drafter's rows are the verifier's, so every draft is examined and
- * accepted, the longest way through the op. */
-static weir_status make_block(bench *b) {
-    weir_engine *e = b->e;
-    weir_step_buffers *f = &e->buf, *d = &e->dev;
-    for (int r = 0; r <= b->gamma; r++) f->law_of[r] = 0;
-    WEIR_TRY(weir__rows_stats(e, WEIR_VERIFIER, f->p_logits, b->gamma + 1, d->p_stats));
-    WEIR_TRY(WEIR_GET(e, p_stats, b->gamma + 1));
-    for (int j = 0; j < b->gamma; j++) f->draft[j] = f->p_stats[j].argmax;
-    f->accept[0] = (weir_accept_session){.law = &d->law[0],
-                                         .q_logits = f->p_logits,
-                                         .q_stats = d->p_stats,
-                                         .p_logits = f->p_logits,
-                                         .p_stats = d->p_stats,
-                                         .draft = d->draft,
-                                         .n_draft = b->gamma,
-                                         .position = (int32_t)b->s->n,
-                                         .row = d->row,
-                                         .note = d->note};
-    f->emit[0] = (weir_emit_session){.law = &d->law[0],
-                                     .kind = WEIR_EMIT_P,
-                                     .p_logits = f->p_logits,
-                                     .p_stats = d->p_stats,
-                                     .draft = -1,
-                                     .block_p = 1.0f};
-    WEIR_TRY(WEIR_PUT(e, draft, b->gamma));
-    WEIR_TRY(WEIR_PUT(e, accept, 1));
-    return WEIR_PUT(e, emit, 1);
-}
-
-/* Statistics of gamma + 1 verifier rows, the accept op and the draw that closes the block. */
-static weir_status part_accept(bench *b) {
-    weir_engine *e = b->e;
-    const int64_t ld = e->side[WEIR_VERIFIER].ld;
-    weir_accept_args a = {
-        .session = e->dev.accept, .n_session = 1, .ld_q = ld, .ld_p = ld, .n_vocab = e->n_vocab};
-    weir_emit_args m = {.session = e->dev.emit, .n_session = 1, .n_vocab = e->n_vocab};
-    WEIR_TRY(weir__rows_stats(e, WEIR_VERIFIER, e->dev.p_logits, b->gamma + 1, e->dev.p_stats));
-    WEIR_TRY(e->be->op.accept(e->be, &a));
-    return e->be->op.emit(e->be, &m);
-}
+/* From the statistics of gamma + 1 verifier rows to the token that closes the block. */
+static weir_status part_accept(bench *b) { return weir__block_loop_accept(b->e->loop); }
 
 /* A whole step from the session's first token on; the output is forgotten again. */
 static weir_status part_step(bench *b) {
@@ -237,10 +198,7 @@ static weir_status time_parts(bench *b, int n_prompt, int max_rows, weir_err *er
     b->side = WEIR_DRAFTER;
     WEIR_TRY(measure(b, "prefill drafter", n_prompt, prompt_bytes(e, WEIR_DRAFTER), part_prefill));
     WEIR_TRY(measure(b, "draft step", 1, d, part_draft));
-    b->side = WEIR_VERIFIER;
-    b->n_row = b->gamma + 1;
-    WEIR_TRY(part_rows(b));
-    WEIR_TRY(make_block(b));
+    WEIR_TRY(weir__block_loop_stage(e->loop, b->s));
     WEIR_TRY(measure(b, "accept step", b->gamma + 1, 4.0 * e->n_vocab * (2.0 * b->gamma + 1.0), part_accept));
     WEIR_TRY(measure(b, "block", b->gamma + 1, v + b->gamma * d, part_step));
     return WEIR_OK;

@@ -3,36 +3,30 @@
 #include "kernels/base/mem.h"
 
 /* X(field, entries, type) */
-#define MIRRORED(X, e)                              \
-    X(token, (e)->n_row_max, int32_t)               \
-    X(pos, (e)->n_row_max, int32_t)                 \
-    X(slot, (e)->n_row_max, int32_t)                \
-    X(out, (e)->n_row_max, int32_t)                 \
-    X(call_stats, (e)->n_row_max, weir_row_stats)   \
-    X(q_stats, (e)->n_row_max, weir_row_stats)      \
-    X(p_stats, (e)->n_row_max, weir_row_stats)      \
-    X(draft, (e)->n_row_max, int32_t)               \
-    X(draft_logp, (e)->n_row_max, float)            \
-    X(drawn, (e)->n_row_max, int32_t)               \
-    X(position, (e)->n_row_max, int32_t)            \
-    X(law_of, (e)->n_row_max, int32_t)              \
-    X(block_row, (e)->n_row_max, int32_t)           \
-    X(law, (e)->n_parallel, weir_law)               \
-    X(row, (e)->n_row_max, weir_accept_row)         \
-    X(accept, (e)->n_parallel, weir_accept_session) \
-    X(emit, (e)->n_parallel, weir_emit_session)     \
-    X(gate, (e)->n_parallel, weir_gate_session)     \
-    X(pick, (e)->n_row_max, int32_t)                \
+#define MIRRORED(X, e)                          \
+    X(token, (e)->n_row_max, int32_t)           \
+    X(pos, (e)->n_row_max, int32_t)             \
+    X(slot, (e)->n_row_max, int32_t)            \
+    X(out, (e)->n_row_max, int32_t)             \
+    X(q_stats, (e)->n_row_max, weir_row_stats)  \
+    X(p_stats, (e)->n_row_max, weir_row_stats)  \
+    X(draft_logp, (e)->n_row_max, float)        \
+    X(drawn, (e)->n_row_max, int32_t)           \
+    X(position, (e)->n_row_max, int32_t)        \
+    X(law_of, (e)->n_row_max, int32_t)          \
+    X(block_row, (e)->n_row_max, int32_t)       \
+    X(law, (e)->n_parallel, weir_law)           \
+    X(emit, (e)->n_parallel, weir_emit_session) \
+    X(gate, (e)->n_parallel, weir_gate_session) \
+    X(pick, (e)->n_row_max, int32_t)            \
     X(picked, (e)->n_row_max, float)
 
 #define BACKEND_ONLY(X, e)                                          \
     X(q_logits, (e)->n_row_max *(e)->side[WEIR_DRAFTER].ld, float)  \
     X(p_logits, (e)->n_row_max *(e)->side[WEIR_VERIFIER].ld, float) \
-    X(note, (e)->be->device ? (e)->n_row_max : 0, weir_row_note)    \
     X(extent, (e)->be->extents ? (e)->n_row_max *weir__extent_count((e)->n_vocab) : 0, weir_extent)
 
 #define HOST_ONLY(X, e)                     \
-    X(n_draft, (e)->n_parallel, int32_t)    \
     X(tick, (e)->n_parallel, weir_tick_row) \
     X(list, (e)->n_parallel, weir_session *)
 

@@ -1,4 +1,4 @@
-#include "host/device_loop.h"
+#include "host/block_loop.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -158,7 +158,7 @@ static weir_status load(weir_engine *e, bool graphs, weir_err *err) {
     for (int i = 0; i <= (int)e->has_draft; i++) WEIR_TRY(load_side(e, i, err));
     weir_status st = weir__backend_reserve(e->be, e->op_floats);
     if (st == WEIR_OK) st = weir__buffers_open(e);
-    if (st == WEIR_OK && e->be->device) st = weir__device_loop_open(&e->loop, e, graphs);
+    if (st == WEIR_OK) st = weir__block_loop_open(&e->loop, e, graphs);
     if (st == WEIR_ECUDA) return weir__backend_failure(e->be, err);
     if (st != WEIR_OK) return weir_fail(err, st, "%s for the buffers of a step", weir_status_str(st));
     e->slot_owner = weir_calloc((size_t)e->n_parallel, sizeof(weir_session *));
@@ -193,7 +193,7 @@ weir_status weir_engine_open(weir_engine **out, const weir_engine_options *opt, 
 
 void weir_engine_close(weir_engine *e) {
     if (!e) return;
-    weir__device_loop_close(e->loop);
+    weir__block_loop_close(e->loop);
     weir__buffers_close(e);
     weir_free(e->slot_owner);
     for (int i = 0; i < 2; i++) {

@@ -3,7 +3,7 @@
 
 #include <stdatomic.h>
 
-#include "host/chat_own.h"
+#include "host/chat/own.h"
 #include "host/family.h"
 #include "host/kv.h"
 #include "host/tokenizers/tokenizer.h"
@@ -44,35 +44,29 @@ typedef struct weir_tick_row {
  * across, and structs that ops read hold addresses of `dev`. */
 typedef struct weir_step_buffers {
     int32_t *token, *pos, *slot, *out;              /* (R) rows of a forward call */
-    weir_row_stats *call_stats;                     /* (R) of one call */
     weir_row_stats *q_stats;                        /* (n_parallel, max_draft + 1) */
     weir_row_stats *p_stats;                        /* (R) in the order of the verifier's rows */
-    int32_t *draft;                                 /* (n_parallel, max_draft) */
     float *draft_logp;                              /* (R) */
     int32_t *drawn, *position, *law_of, *block_row; /* (R) */
     weir_law *law;                                  /* (n_parallel) laws of the sessions of a call */
-    weir_accept_row *row;                           /* (n_parallel, max_draft) */
-    weir_accept_session *accept;                    /* (n_parallel) */
     weir_emit_session *emit;                        /* (n_parallel) */
     weir_gate_session *gate;                        /* (n_parallel) */
     int32_t *pick;                                  /* (R) where in the logits single values lie */
     float *picked;                                  /* (R) */
     /* backend memory in both sets */
     float *q_logits, *p_logits; /* (R, ld) */
-    weir_row_note *note;        /* (n_parallel, max_draft); NULL on the CPU */
     weir_extent *extent;        /* (R, weir__extent_count(n_vocab)) of one call; NULL without
                                                extents */
     /* host memory, not in `dev` */
-    int32_t *n_draft;    /* (n_parallel) */
     weir_tick_row *tick; /* (n_parallel) */
     weir_session **list; /* (n_parallel) */
 } weir_step_buffers;
 
-typedef struct weir_device_loop weir_device_loop; /* device_loop.h */
+typedef struct weir_block_loop weir_block_loop; /* block_loop.h */
 
 struct weir_engine {
     weir_backend *be;
-    weir_device_loop *loop; /* blocks without the host; NULL: every block is driven from here */
+    weir_block_loop *loop; /* blocks without the host; NULL: every block is driven from here */
     weir_side side[2];
     bool has_draft;
     weir_tokenizer *tok; /* NULL: ids only */
@@ -243,8 +237,7 @@ void weir__rows_book(weir_session *s, int side, int n_row); /* a call of a side 
 weir_status weir__score_check(const weir_engine *e, const int32_t *prompt, size_t n_prompt,
                               const int32_t *completion, size_t n_completion, weir_err *err);
 
-/* speculative.c, sequential.c: one block, one token for each session of a list. */
-weir_status weir__block_speculative(weir_engine *e, weir_session **s, int n, weir_err *err);
+/* sequential.c: one token for each session of a list. */
 weir_status weir__tick_sequential(weir_engine *e, weir_session **s, int n, weir_err *err);
 
 double weir__now(void); /* seconds, monotonic */

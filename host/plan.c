@@ -3,7 +3,7 @@
 #include <string.h>
 #include <time.h>
 
-#include "host/device_loop.h"
+#include "host/block_loop.h"
 
 double weir__now(void) {
     struct timespec t;
@@ -107,7 +107,7 @@ static weir_status add_up(weir_engine *e, weir_bytes *kv, weir_bytes *scratch, w
         if (own > floats) floats = own;
     }
     add(scratch, weir__buffers_bytes(e));
-    if (e->be->device) add(scratch, weir__device_loop_bytes(e));
+    add(scratch, weir__block_loop_bytes(e));
     add(scratch, (weir_bytes){.backend = op_bytes(e, floats)});
     e->op_floats = floats;
     return WEIR_OK;

@@ -1,12 +1,9 @@
-#include "host/device_loop.h"
+#include "host/block_loop.h"
 
-/* Who runs a session's blocks: the backend's loop, or this thread block by block or token by token. */
-typedef enum step_by { BY_LOOP, BY_BLOCKS, BY_TICKS } step_by;
+/* Which program runs a session: the block loop, or ticks, token by token. */
+typedef enum step_by { BY_BLOCKS, BY_TICKS } step_by;
 
-static step_by run_by(const weir_session *s) {
-    if (s->e->loop && weir__device_loop_serves(s)) return BY_LOOP;
-    return s->opt.method == WEIR_METHOD_SPECULATIVE ? BY_BLOCKS : BY_TICKS;
-}
+static step_by run_by(const weir_session *s) { return weir__block_loop_serves(s) ? BY_BLOCKS : BY_TICKS; }
 
 /* Unfinished sessions with a slot that are run in this way. */
 static int gather(weir_engine *e, weir_session *const *sessions, int n, step_by by) {
@@ -55,15 +52,13 @@ static weir_status run_round(weir_engine *e, weir_session *const *sessions, int 
                              int *ran, weir_status *first, weir_err *err) {
     *ran = 1;
     weir_err *const say = *first == WEIR_OK ? err : NULL;
-    const int n_loop = gather(e, sessions, n, BY_LOOP);
+    const int n_loop = gather(e, sessions, n, BY_BLOCKS);
     if (n_loop > 0) {
         const int blocks = n_loop == running ? left : 1;
-        WEIR_TRY(keep_first(weir__device_loop_run(e->loop, e->buf.list, n_loop, blocks, ran, say), first));
+        WEIR_TRY(keep_first(weir__block_loop_run(e->loop, e->buf.list, n_loop, blocks, ran, say), first));
     }
-    const int n_spec = gather(e, sessions, n, BY_BLOCKS);
-    if (n_spec > 0) WEIR_TRY(keep_first(weir__block_speculative(e, e->buf.list, n_spec, say), first));
-    const int n_seq = gather(e, sessions, n, BY_TICKS);
-    return n_seq > 0 ? keep_first(weir__tick_sequential(e, e->buf.list, n_seq, say), first) : WEIR_OK;
+    const int n_tick = gather(e, sessions, n, BY_TICKS);
+    return n_tick > 0 ? keep_first(weir__tick_sequential(e, e->buf.list, n_tick, say), first) : WEIR_OK;
 }
 
 /* Grows with everything that brings a session nearer to its end: a token, the verifier's second pass of a
@@ -76,6 +71,13 @@ static uint64_t progress(weir_session *const *sessions, int n) {
             (uint64_t)s->n + ((uint64_t)s->second_pass << 32) + ((uint64_t)(s->finish != WEIR_RUNNING) << 33);
     }
     return sum;
+}
+
+/* Those that were cancelled, or interrupted, while the round ran: the loop drops what it decided for them since. */
+static void end_given_up(weir_session *const *sessions, int n) {
+    for (int i = 0; i < n; i++)
+        if (sessions[i]->finish == WEIR_RUNNING && weir__session_given_up(sessions[i]))
+            weir__session_give_up(sessions[i]);
 }
 
 static void close_round(weir_session *const *sessions, int n, double spent) {
@@ -96,6 +98,7 @@ static weir_status run_blocks(weir_engine *e, weir_session *const *sessions, int
         if (running == 0) break;
         const uint64_t before = progress(sessions, n);
         WEIR_TRY(run_round(e, sessions, n, running, max_blocks - block, &ran, &first, err));
+        end_given_up(sessions, n);
         /* what callers' loops rely on */
         if (progress(sessions, n) <= before || ran < 1)
             return weir_fail(err, WEIR_EINVAL, "%d sessions were stepped and none got further", running);

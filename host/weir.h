@@ -16,7 +16,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "host/chat.h"              /* chat templates: weir_chat_template, weir_chat_render */
+#include "host/chat/chat.h"         /* chat templates: weir_chat_template, weir_chat_render */
 #include "kernels/accept/law.h"     /* weir_rule, weir_rule_facts, weir_rule_parse */
 #include "kernels/base/interrupt.h" /* weir_interrupt */
 #include "kernels/base/mem.h"       /* weir_alloc, weir_free, weir_set_allocator */
@@ -48,7 +48,7 @@ typedef struct weir_engine_options {
     bool dry_run;            /* plan only: read configs, refuse nothing for lack of memory, load no weights */
     bool strict_config;      /* refuse a directory with fields or tensors that weir does not know */
     bool no_graph;           /* device: the host calls every op itself (debugging: the same tokens, slower) */
-    const char *chat_template;      /* name of the chat format (host/chat.h); NULL = the template that the
+    const char *chat_template; /* name of the chat format (host/chat/chat.h); NULL = the template that the
                                   checkpoint has */
     const char *chat_template_file; /* a Jinja template in a file, where there is no name; NULL = none */
     bool chat_required;  /* refuse a checkpoint whose chat format is unknown, before anything is loaded */
@@ -117,7 +117,7 @@ weir_status weir_tokenize(const weir_engine *e, const char *text, size_t bytes, 
                           bool parse_special, int32_t **ids, size_t *n_ids, weir_err *err);
 void weir_ids_free(int32_t *ids);
 
-/* Ids of segments (host/chat.h): special ones are the token of that name, runs of the others one plain text
+/* Ids of segments (host/chat/chat.h): special ones are the token of that name, runs of the others one plain text
  * each; nothing is added. ENOTSUP names a token that the vocabulary has not. *ids as above. */
 weir_status weir_tokenize_segments(const weir_engine *e, const weir_segment *segments, size_t n,
                                    int32_t **ids, size_t *n_ids, weir_err *err);

@@ -23,7 +23,13 @@
  * Input i of a seat's timeline lies at position base + i of its slot's self cache; draws are keyed by output
  * index, which has no base. A seat that is empty, has ended, or drafts less than the bucket's gamma leaves
  * dead rows: slot -1, law_of -1. gamma = 0 is the verifier alone: no drafter steps, one verifier row, its
- * token from p. */
+ * token from p.
+ *
+ * Where blocks are not recorded, rows that nobody needs can be left out (weir_loop.first is set; the CPU): all
+ * seats run, in order of falling gamma; a drafter step has a row for each seat up to the last one that drafts; the
+ * first step has input n - 1 only where the drafter's cache lacks it; a seat has one verifier row more than it has
+ * drafts; and loop_close asks for the drafter's row after the last draft once a bonus from pi needs it. Tokens,
+ * sources and statistics are the same. */
 
 enum { WEIR_LOOP_DRAFT = 16, WEIR_LOOP_EOS = 8, WEIR_LOOP_VERIFY = -1 };
 
@@ -42,6 +48,7 @@ typedef struct weir_seat {
     int32_t base;       /* position of timeline input 0 in the self cache: a decoder's prompt lies before
                                 it */
     int32_t gamma;      /* drafts of a block, 0 … the bucket's */
+    int32_t lacks;      /* 1: the drafter's cache lacks input n - 1; matters only where rows are left out */
     int32_t limit;      /* output tokens after which it ends */
     int32_t bonus_from; /* output index from which a bonus is drawn from pi; INT32_MAX: never
                                 (weir__seat_bonus_from) */
@@ -99,6 +106,8 @@ typedef struct weir_loop {
     int32_t *block;         /* (2) block number within the launch; the limit of this launch */
     uint32_t *arrived;      /* (1) zero between launches: seats that closed the current block; NULL on the
                                 CPU */
+    int32_t *first;         /* (n_seat) seat i's first verifier row, written by loop_rows, where rows are left
+                                out; NULL: no row is, and it is i (gamma + 1) */
 } weir_loop;
 
 /* Rows of one forward call. Step j: drafter rows; WEIR_LOOP_VERIFY: verifier rows, and what loop_close needs.
@@ -107,13 +116,17 @@ typedef struct weir_loop {
  *                     (gamma + 1) for verify
  *   law               (n_seat) a copy of the seats' laws, for ops that want an array of them; written by step
  *                     0 and verify
- * Step 0 sets n_draft; step j >= 1 cuts it to j where draft j - 1 ends the text. */
+ * Step 0 sets n_draft; step j >= 1 cuts it to j where draft j - 1 ends the text.
+ * Where rows are left out: out (outputs), the rows whose logits are wanted, n_row and n_out are set; output k of a
+ * drafter step is seat k's. */
 typedef struct weir_loop_rows {
     const weir_loop *loop;
     int32_t step;
     int32_t *token, *pos, *slot;
     int32_t *law_of;
     weir_law *law;
+    int32_t *out;
+    int32_t n_row, n_out;
 } weir_loop_rows;
 
 /* Row statistics of the drafter's live rows of step j (q_logits + j n_seat ld_q) into q_stats[seat][j] and,
@@ -128,9 +141,14 @@ typedef struct weir_loop_sample {
 
 /* Accept, closing token, lengths, ends and records of every live seat; the same tokens as accept and emit in
  * a row. Then: block number + 1, flags.done, flags.over where nobody runs, the limit is reached or the host
- * asked. */
+ * asked.
+ * Where rows are left out, bonus runs the drafter's row after the last draft of the seats who[0 … n), and puts
+ * output k at weir__seat_q_row(loop, k, gamma); who: scratch (n_seat). Both NULL elsewhere. */
 typedef struct weir_loop_close {
     const weir_loop *loop;
+    weir_status (*bonus)(void *ud, const int32_t *who, int32_t n);
+    void *ud;
+    int32_t *who;
 } weir_loop_close;
 
 /* weir_seat.bonus_from of a law; host code. */
@@ -154,6 +172,7 @@ static inline bool weir__loop_has_step(const weir_loop *l, int32_t step) {
 static inline weir_status weir__loop_rows_check(const weir_loop_rows *a) {
     WEIR_TRY(weir__loop_check(a->loop));
     if (!a->token || !a->pos || !a->slot || !a->law_of || !a->law) return WEIR_EINVAL;
+    if (a->loop->first && !a->out) return WEIR_EINVAL;
     return a->step == WEIR_LOOP_VERIFY || weir__loop_has_step(a->loop, a->step) ? WEIR_OK : WEIR_EINVAL;
 }
 

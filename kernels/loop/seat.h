@@ -5,8 +5,7 @@
 #include "kernels/math/fmath.h"
 
 /* What a seat does in a block, but for the passes over the vocabulary: which of its rows are live, how its
- * block closes, what it becomes. One source for every backend; host/speculative.c says the same of
- * sessions. */
+ * block closes, what it becomes. One source for every backend. */
 
 WF_FN bool weir__seat_ends_text(const weir_seat *s, int32_t token) {
     for (int32_t i = 0; i < s->n_eos; i++)
@@ -79,14 +78,18 @@ WF_FN weir_seat_row weir__seat_verify_row(const weir_seat *s, int32_t j, const i
 WF_FN float *weir__seat_q_row(const weir_loop *l, int32_t i, int32_t step) {
     return l->q_logits + ((int64_t)step * l->n_seat + i) * l->ld_q;
 }
+/* Of the verifier's. */
+WF_FN int64_t weir__seat_first_row(const weir_loop *l, int32_t i) {
+    return l->first ? l->first[i] : (int64_t)i * (l->gamma + 1);
+}
 WF_FN float *weir__seat_p_row(const weir_loop *l, int32_t i, int32_t j) {
-    return l->p_logits + ((int64_t)i * (l->gamma + 1) + j) * l->ld_p;
+    return l->p_logits + (weir__seat_first_row(l, i) + j) * l->ld_p;
 }
 WF_FN weir_row_stats *weir__seat_q_stats(const weir_loop *l, int32_t i) {
     return l->q_stats + (int64_t)i * (l->gamma + 1);
 }
 WF_FN weir_row_stats *weir__seat_p_stats(const weir_loop *l, int32_t i) {
-    return l->p_stats + (int64_t)i * (l->gamma + 1);
+    return l->p_stats + weir__seat_first_row(l, i);
 }
 WF_FN int32_t *weir__seat_draft(const weir_loop *l, int32_t i) { return l->draft + (int64_t)i * l->gamma; }
 

@@ -4,7 +4,7 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "host/device_loop.h"
+#include "tests/host/block_oracle.h"
 
 /* ---- settings: every kind of rule, gamma 1 to 16, temperatures, truncation, both bonuses, the verifier
  * alone --- */
@@ -102,14 +102,19 @@ static void assert_same_books(const answer *a, const answer *b, const char *what
     cr_assert(memcmp(&x, &y, sizeof x) == 0, "%s: other books", what);
 }
 
+static weir_status step(weir_engine *e, loop_mode mode, weir_session *s, int max_blocks, weir_err *err) {
+    return mode == LOOP_HOST ? block_oracle_step(e, s, max_blocks, err)
+                             : weir_step(e, &s, 1, max_blocks, err);
+}
+
 /* One answer, in steps of max_blocks. */
-static void run_one(const loop_bed *bed, weir_engine *e, const weir_session_options *o, int prompt,
-                    int max_blocks, answer *out) {
+static void run_one(const loop_bed *bed, weir_engine *e, loop_mode mode, const weir_session_options *o,
+                    int prompt, int max_blocks, answer *out) {
     weir_session *s = bed->start(e, o, prompt, NULL, NULL);
     weir_session_view v;
     weir_err err = {""};
     do {
-        const weir_status st = weir_step(e, &s, 1, max_blocks, &err);
+        const weir_status st = step(e, mode, s, max_blocks, &err);
         cr_assert(st == WEIR_OK, "step: %s", err.text);
         weir_session_get(s, &v);
     } while (v.finish == WEIR_RUNNING);
@@ -123,7 +128,7 @@ static void run_alone(const loop_bed *bed, loop_mode mode, int max_blocks, answe
     weir_engine *e = bed->open(1, mode);
     for (int i = 0; i < bed->n_setting; i++) {
         const weir_session_options o = loop_setting(bed, i);
-        run_one(bed, e, &o, i, max_blocks, &out[i]);
+        run_one(bed, e, mode, &o, i, max_blocks, &out[i]);
     }
     weir_engine_close(e);
 }
@@ -194,17 +199,18 @@ void loop_same_together(const loop_bed *bed, int n_parallel, int max_blocks) {
 typedef struct twins {
     const loop_bed *bed;
     weir_engine *host, *loop;
+    loop_mode mode; /* of loop */
 } twins;
 
 static void compare(const twins *t, const weir_session_options *o, int prompt, const char *what) {
-    run_one(t->bed, t->host, o, prompt, 1000, &want[0]);
-    run_one(t->bed, t->loop, o, prompt, 1000, &got[0]);
+    run_one(t->bed, t->host, LOOP_HOST, o, prompt, 1000, &want[0]);
+    run_one(t->bed, t->loop, t->mode, o, prompt, 1000, &got[0]);
     answer_assert_same(&want[0], &got[0], what);
     assert_same_books(&want[0], &got[0], what);
 }
 
 static twins open_twins(const loop_bed *bed, int m) {
-    return (twins){bed, bed->open(1, LOOP_HOST), bed->open(1, bed->modes[m])};
+    return (twins){bed, bed->open(1, LOOP_HOST), bed->open(1, bed->modes[m]), bed->modes[m]};
 }
 static void close_twins(twins *t) {
     weir_engine_close(t->host);
@@ -266,13 +272,13 @@ static bool listen(void *ud, weir_session *s, const weir_token_event *ev) {
     return k->n != k->end_after;
 }
 
-static void run_listening(const loop_bed *bed, weir_engine *e, const weir_session_options *o, listener *k,
-                          answer *out) {
+static void run_listening(const loop_bed *bed, weir_engine *e, loop_mode mode, const weir_session_options *o,
+                          listener *k, answer *out) {
     weir_err err = {""};
     weir_session *s = bed->start(e, o, 8, listen, k);
     weir_session_view v;
     do {
-        cr_assert(weir_step(e, &s, 1, 1000, &err) == WEIR_OK, "%s", err.text);
+        cr_assert(step(e, mode, s, 1000, &err) == WEIR_OK, "%s", err.text);
         weir_session_get(s, &v);
     } while (v.finish == WEIR_RUNNING);
     answer_take(s, out);
@@ -283,8 +289,8 @@ static void compare_listening(const twins *t, const weir_session_options *o, lis
                               const char *what) {
     static listener a, b;
     a = b = like;
-    run_listening(t->bed, t->host, o, &a, &want[0]);
-    run_listening(t->bed, t->loop, o, &b, &got[0]);
+    run_listening(t->bed, t->host, LOOP_HOST, o, &a, &want[0]);
+    run_listening(t->bed, t->loop, t->mode, o, &b, &got[0]);
     answer_assert_same(&want[0], &got[0], what);
     assert_same_books(&want[0], &got[0], what);
     cr_assert(a.n == b.n && strcmp(a.text, b.text) == 0, "%s: told \"%s\", then \"%s\"", what, a.text,
@@ -297,7 +303,7 @@ void loop_same_stop_strings(const loop_bed *bed, int n_stop) {
         twins t = open_twins(bed, m);
         weir_session_options o = loop_setting(bed, 0);
         static answer whole;
-        run_one(bed, t.host, &o, 8, 1000, &whole);
+        run_one(bed, t.host, LOOP_HOST, &o, 8, 1000, &whole);
         const size_t len = strlen(whole.text);
         cr_assert(len > 8);
         for (int i = 0; i < n_stop; i++) {
@@ -343,16 +349,16 @@ void loop_same_when_cancelled_in_callback(const loop_bed *bed, int n_end) {
 void loop_takes_turns_with_the_host(const loop_bed *bed) {
     for (int m = 0; m < bed->n_mode; m++) {
         twins t = open_twins(bed, m);
-        weir_device_loop *loop = t.loop->loop;
         for (int i = 0; i < bed->n_setting; i++) {
             const weir_session_options o = loop_setting(bed, i);
             weir_session *pair[2] = {bed->start(t.host, &o, 3, NULL, NULL),
                                      bed->start(t.loop, &o, 3, NULL, NULL)};
             weir_err err = {""};
             for (int turn = 0; pair[0]->finish == WEIR_RUNNING; turn++) {
-                t.loop->loop = turn % 2 ? NULL : loop;
-                cr_assert(weir_step(t.host, &pair[0], 1, 1 + turn % 3, &err) == WEIR_OK, "%s", err.text);
-                cr_assert(weir_step(t.loop, &pair[1], 1, 1 + turn % 3, &err) == WEIR_OK, "%s", err.text);
+                const int blocks = 1 + turn % 3;
+                const loop_mode now = turn % 2 ? LOOP_HOST : t.mode;
+                cr_assert(step(t.host, LOOP_HOST, pair[0], blocks, &err) == WEIR_OK, "%s", err.text);
+                cr_assert(step(t.loop, now, pair[1], blocks, &err) == WEIR_OK, "%s", err.text);
                 for (int side = 0; side < 2; side++) {
                     cr_assert(pair[0]->cached[side] == pair[1]->cached[side],
                               "setting %d, side %d: %d and %d", i, side, (int)pair[0]->cached[side],
@@ -368,7 +374,6 @@ void loop_takes_turns_with_the_host(const loop_bed *bed) {
             weir_session_free(pair[0]);
             weir_session_free(pair[1]);
         }
-        t.loop->loop = loop;
         close_twins(&t);
     }
 }

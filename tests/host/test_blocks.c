@@ -3,7 +3,7 @@
 #include <math.h>
 #include <string.h>
 
-#include "host/device_loop.h"
+#include "kernels/accept/accept.h"
 #include "tests/host/pair_fixture.h"
 
 static weir_session_options token_v3(int gamma, float alpha, uint64_t seed) {
@@ -79,7 +79,7 @@ Test(blocks, a_call_runs_the_blocks_it_is_asked_for) {
 /* ---- what is accepted ---------------------------------------------------------------------------------- */
 
 /* A model that drafts for itself agrees with every draft. */
-static weir_engine *open_twin(bool loop) {
+static weir_engine *open_twin(void) {
     weir_engine_options o = weir_engine_options_default();
     o.model = o.model_draft = WEIR_SOURCE_DIR "/models/demo/verifier";
     o.device = "cpu";
@@ -87,7 +87,6 @@ static weir_engine *open_twin(bool loop) {
     weir_engine *e = NULL;
     weir_err err = {""};
     cr_assert(weir_engine_open(&e, &o, &err) == WEIR_OK, "%s", err.text);
-    if (loop) cr_assert(weir__device_loop_open(&e->loop, e, true) == WEIR_OK);
     return e;
 }
 
@@ -102,31 +101,29 @@ static int64_t in_blocks(const weir_session_stats *s) {
  * it was drafted. What was drafted past an end counts for nothing. */
 Test(blocks, drafts_past_an_end_are_not_accepted) {
     static answer a;
-    for (int loop = 0; loop < 2; loop++) {
-        weir_engine *e = open_twin(loop);
-        for (int gamma = 1; gamma <= 9; gamma++) {
-            for (int i = 0; i < 10; i++) {
-                for (int limit = 1; limit <= 60; limit += limit < 9 ? 1 : 51) {
-                    weir_session_options o = weir_session_options_default();
-                    o.law.temp = 0;
-                    o.n_draft = gamma;
-                    o.max_tokens = limit;
-                    answer_run(e, &o, demo_prompts[i], &a);
-                    const weir_session_stats *s = &a.stats;
-                    const int64_t drafted_end =
-                        a.finish == WEIR_FINISH_STOP && s->n_output % (gamma + 1) != gamma;
-                    const int64_t want = s->n_output - s->bonus + drafted_end;
-                    cr_assert(s->accepted == want && in_blocks(s) == want && s->resampled == 0,
-                              "gamma %d, limit %d, loop %d: %d accepted of %d tokens, %d of them bonus",
-                              gamma, limit, loop, (int)s->accepted, (int)s->n_output, (int)s->bonus);
-                    if (a.finish != WEIR_FINISH_STOP) continue;
-                    cr_assert(s->drafted == s->accepted, "gamma %d, loop %d: %d drafted, %d accepted", gamma,
-                              loop, (int)s->drafted, (int)s->accepted);
-                }
+    weir_engine *e = open_twin();
+    for (int gamma = 1; gamma <= 9; gamma++) {
+        for (int i = 0; i < 10; i++) {
+            for (int limit = 1; limit <= 60; limit += limit < 9 ? 1 : 51) {
+                weir_session_options o = weir_session_options_default();
+                o.law.temp = 0;
+                o.n_draft = gamma;
+                o.max_tokens = limit;
+                answer_run(e, &o, demo_prompts[i], &a);
+                const weir_session_stats *s = &a.stats;
+                const int64_t drafted_end =
+                    a.finish == WEIR_FINISH_STOP && s->n_output % (gamma + 1) != gamma;
+                const int64_t want = s->n_output - s->bonus + drafted_end;
+                cr_assert(s->accepted == want && in_blocks(s) == want && s->resampled == 0,
+                          "gamma %d, limit %d: %d accepted of %d tokens, %d of them bonus", gamma, limit,
+                          (int)s->accepted, (int)s->n_output, (int)s->bonus);
+                if (a.finish != WEIR_FINISH_STOP) continue;
+                cr_assert(s->drafted == s->accepted, "gamma %d: %d drafted, %d accepted", gamma,
+                          (int)s->drafted, (int)s->accepted);
             }
         }
-        weir_engine_close(e);
     }
+    weir_engine_close(e);
 }
 
 /* Sources of an answer that ran to its limit add up to the counts of its blocks: only a row that defers is
@@ -179,27 +176,24 @@ Test(blocks, an_answer_may_fill_the_context) {
 Test(blocks, a_bonus_follows_the_rule_from_exact_first_on) {
     enum { GAMMA = 2 };
     static answer a;
-    for (int loop = 0; loop < 2; loop++) {
-        weir_engine *e = demo_open(1, 1, NULL, true);
-        if (loop) cr_assert(weir__device_loop_open(&e->loop, e, true) == WEIR_OK);
-        for (int first = GAMMA - 1; first <= GAMMA + 1; first++) {
-            int whole = 0;
-            for (uint64_t seed = 0; seed < 60; seed++) {
-                weir_session_options o = token_v3(GAMMA, 0.9f, seed);
-                o.law.exact_first = first;
-                o.law.temp = 1.5f;
-                o.max_tokens = GAMMA + 1;
-                answer_run(e, &o, demo_prompts[seed % 10], &a);
-                if (a.n <= GAMMA || a.stats.blocks != 1) continue;
-                whole++;
-                /* the law of a bonus from the verifier is its own distribution at this temperature, drawn
-                 * without the drafter */
-                const bool from_pi = a.stats.drafter_calls == GAMMA + 1;
-                cr_assert(from_pi == (GAMMA >= first), "exact_first %d, loop %d, seed %d: %d drafter calls",
-                          first, loop, (int)seed, (int)a.stats.drafter_calls);
-            }
-            cr_assert(whole > 3, "exact_first %d: only %d whole blocks", first, whole);
+    weir_engine *e = demo_open(1, 1, NULL, true);
+    for (int first = GAMMA - 1; first <= GAMMA + 1; first++) {
+        int whole = 0;
+        for (uint64_t seed = 0; seed < 60; seed++) {
+            weir_session_options o = token_v3(GAMMA, 0.9f, seed);
+            o.law.exact_first = first;
+            o.law.temp = 1.5f;
+            o.max_tokens = GAMMA + 1;
+            answer_run(e, &o, demo_prompts[seed % 10], &a);
+            if (a.n <= GAMMA || a.stats.blocks != 1) continue;
+            whole++;
+            /* the law of a bonus from the verifier is its own distribution at this temperature, drawn
+             * without the drafter */
+            const bool from_pi = a.stats.drafter_calls == GAMMA + 1;
+            cr_assert(from_pi == (GAMMA >= first), "exact_first %d, seed %d: %d drafter calls", first,
+                      (int)seed, (int)a.stats.drafter_calls);
         }
-        weir_engine_close(e);
+        cr_assert(whole > 3, "exact_first %d: only %d whole blocks", first, whole);
     }
+    weir_engine_close(e);
 }

@@ -6,7 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "host/device_loop.h"
+#include "host/block_loop.h"
 #include "tests/host/decoder_pair.h"
 #include "tests/models/decoder_fixture.h"
 #include "tests/support/files.h"
@@ -106,43 +106,40 @@ static weir_status create(weir_engine *e, const weir_session_options *o, size_t 
 /* Prompt and output share the positions: the last output needs none of its own, and the answer ends where
  * they end. */
 Test(decoder, prompt_and_output_share_the_context) {
-    for (int loop = 0; loop < 2; loop++) {
-        weir_engine *e = decoder_open(&decoder_pairs[1], "cpu", 1, 1, 33);
-        if (loop) cr_assert(weir__device_loop_open(&e->loop, e, true) == WEIR_OK);
-        weir_err err = {""};
-        weir_session *s = NULL;
-        static answer whole, cut;
-        for (int method = 0; method < 2; method++) {
-            weir_session_options o = setting(WEIR_RULE_EXACT, 0.0f, 1.0f, 7, 3);
-            o.max_tokens = 33;
-            if (method) o.method = WEIR_METHOD_VERIFIER;
-            for (size_t n = 1; n <= 32; n++) {
-                cr_assert(create(e, &o, n, &s, &err) == WEIR_OK, "%s", err.text);
-                cr_assert(weir_step(e, &s, 1, 1000, &err) == WEIR_OK, "%s", err.text);
-                answer_take(s, &cut);
-                cr_assert(cut.n == 33 - n && cut.finish == WEIR_FINISH_LENGTH, "prompt of %zu: %zu tokens", n,
-                          cut.n);
-                weir_session_free(s);
-            }
-            cr_assert(create(e, &o, 33, &s, &err) == WEIR_ETOOLONG);
-            cr_assert(err_is_line(&err, "33 tokens; the context holds 33 for prompt and output together"),
-                      "%s", err.text);
-            cr_assert(create(e, &o, 0, &s, &err) == WEIR_EINVAL && err_is_line(&err, "no token"));
-            o.max_tokens = 34;
-            cr_assert(create(e, &o, 1, &s, &err) == WEIR_EINVAL && err_is_line(&err, "max_tokens 34"));
+    weir_engine *e = decoder_open(&decoder_pairs[1], "cpu", 1, 1, 33);
+    weir_err err = {""};
+    weir_session *s = NULL;
+    static answer whole, cut;
+    for (int method = 0; method < 2; method++) {
+        weir_session_options o = setting(WEIR_RULE_EXACT, 0.0f, 1.0f, 7, 3);
+        o.max_tokens = 33;
+        if (method) o.method = WEIR_METHOD_VERIFIER;
+        for (size_t n = 1; n <= 32; n++) {
+            cr_assert(create(e, &o, n, &s, &err) == WEIR_OK, "%s", err.text);
+            cr_assert(weir_step(e, &s, 1, 1000, &err) == WEIR_OK, "%s", err.text);
+            answer_take(s, &cut);
+            cr_assert(cut.n == 33 - n && cut.finish == WEIR_FINISH_LENGTH, "prompt of %zu: %zu tokens", n,
+                      cut.n);
+            weir_session_free(s);
         }
-        weir_engine_close(e);
-
-        /* the end of the context cuts and changes nothing else */
-        weir_session_options o = setting(WEIR_RULE_EXACT, 0.0f, 1.0f, 5, 3);
-        e = decoder_open(&decoder_pairs[0], "cpu", 1, 1, 128);
-        decoder_run(e, &o, 2, &whole);
-        weir_engine_close(e);
-        e = decoder_open(&decoder_pairs[0], "cpu", 1, 1, 40);
-        decoder_run(e, &o, 2, &cut);
-        cr_assert(cut.n == 25 && memcmp(cut.ids, whole.ids, cut.n * sizeof *cut.ids) == 0);
-        weir_engine_close(e);
+        cr_assert(create(e, &o, 33, &s, &err) == WEIR_ETOOLONG);
+        cr_assert(err_is_line(&err, "33 tokens; the context holds 33 for prompt and output together"), "%s",
+                  err.text);
+        cr_assert(create(e, &o, 0, &s, &err) == WEIR_EINVAL && err_is_line(&err, "no token"));
+        o.max_tokens = 34;
+        cr_assert(create(e, &o, 1, &s, &err) == WEIR_EINVAL && err_is_line(&err, "max_tokens 34"));
     }
+    weir_engine_close(e);
+
+    /* the end of the context cuts and changes nothing else */
+    weir_session_options o = setting(WEIR_RULE_EXACT, 0.0f, 1.0f, 5, 3);
+    e = decoder_open(&decoder_pairs[0], "cpu", 1, 1, 128);
+    decoder_run(e, &o, 2, &whole);
+    weir_engine_close(e);
+    e = decoder_open(&decoder_pairs[0], "cpu", 1, 1, 40);
+    decoder_run(e, &o, 2, &cut);
+    cr_assert(cut.n == 25 && memcmp(cut.ids, whole.ids, cut.n * sizeof *cut.ids) == 0);
+    weir_engine_close(e);
 }
 
 Test(decoder, scores_need_room_for_both) {
@@ -330,7 +327,7 @@ Test(decoder, logprobs_under_speculation_equal_score) {
 
 static weir_engine *open_cpu(int n_parallel, loop_mode mode) {
     weir_engine *e = decoder_open(&decoder_pairs[0], "cpu", n_parallel, 1, 128);
-    if (mode != LOOP_HOST) cr_assert(weir__device_loop_open(&e->loop, e, true) == WEIR_OK);
+    (void)mode;
     return e;
 }
 

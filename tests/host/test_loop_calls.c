@@ -3,7 +3,7 @@
 #include <criterion/criterion.h>
 #include <string.h>
 
-#include "host/device_loop.h"
+#include "host/block_loop.h"
 #include "tests/host/loop_cases.h"
 #include "tests/runner/control.h"
 

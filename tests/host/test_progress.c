@@ -6,7 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "host/device_loop.h"
+#include "host/block_loop.h"
 #include "tests/host/decoder_pair.h"
 #include "tests/host/pair_fixture.h"
 #include "tests/support/files.h"
@@ -211,7 +211,7 @@ static weir_status idle_close(weir_backend *be, weir_loop_close *a) {
 
 Test(progress, a_loop_that_closes_no_block_is_a_failure, .timeout = 60) {
     weir_engine *e = demo_open(1, 1, NULL, true);
-    cr_assert(weir__device_loop_open(&e->loop, e, true) == WEIR_OK);
+    cr_assert(weir__block_loop_open(&e->loop, e, true) == WEIR_OK);
     e->be->op.loop_close = idle_close;
     const weir_session_options o = options(WEIR_METHOD_SPECULATIVE, 20);
     weir_session *s = demo_session(e, &o, "Hi.");
@@ -233,7 +233,7 @@ static weir_status dead_close(weir_backend *be, weir_loop_close *a) {
 
 Test(progress, a_loop_of_dead_blocks_is_a_failure, .timeout = 60) {
     weir_engine *e = demo_open(1, 1, NULL, true);
-    cr_assert(weir__device_loop_open(&e->loop, e, false) == WEIR_OK);
+    cr_assert(weir__block_loop_open(&e->loop, e, false) == WEIR_OK);
     e->be->op.loop_close = dead_close;
     const weir_session_options o = options(WEIR_METHOD_SPECULATIVE, 20);
     weir_session *s = demo_session(e, &o, "Hi.");

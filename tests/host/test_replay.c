@@ -6,7 +6,7 @@
 #include <string.h>
 
 #include "tests/host/pair_fixture.h"
-#include "tests/kernels/accept_oracle.h"
+#include "tests/kernels/accept/accept_oracle.h"
 #include "tests/support/alloc.h"
 #include "tests/support/compare.h"
 

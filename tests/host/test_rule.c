@@ -4,7 +4,7 @@
 #include <string.h>
 
 #include "host/weir.h"
-#include "tests/kernels/accept_oracle.h"
+#include "tests/kernels/accept/accept_oracle.h"
 #include "tests/support/alloc.h"
 #include "tests/support/compare.h"
 

@@ -114,10 +114,10 @@ PAIR = [
 ]
 
 DEVICE = [
-    bug("host/device_loop.c", "off by one", "pages of the last block are missing", "device_loop", "const int64_t upto = (last < s->cap ? last : s->cap - 1) + gamma + 1;", "const int64_t upto = (last < s->cap ? last : s->cap - 1) + gamma;"),
-    bug("host/device_loop.c", "stale", "a seat's tail is the prompt's end", "device_loop", "seat.tail[1] = s->timeline[s->n];", "seat.tail[1] = s->timeline[0];"),
-    bug("host/device_loop.c", "index", "the ring is read in blocks of the largest bucket", "device_loop", "ring += (int64_t)(f->taken % WEIR_LOOP_DEPTH) * n_seat;", "ring += (int64_t)(f->taken % WEIR_LOOP_DEPTH) * f->b.l->n_seat_max;"),
-    bug("host/device_loop.c", "default", "ignore_eos is lost on a device", "device_loop", "s->opt.ignore_eos ? 0 : f->n_eos", "f->n_eos"),
+    bug("host/block_loop.c", "off by one", "pages of the last block are missing", "block_loop", "const int64_t upto = (last < s->cap ? last : s->cap - 1) + gamma + 1;", "const int64_t upto = (last < s->cap ? last : s->cap - 1) + gamma;"),
+    bug("host/block_loop.c", "stale", "a seat's tail is the prompt's end", "block_loop", "seat.tail[1] = s->timeline[s->n];", "seat.tail[1] = s->timeline[0];"),
+    bug("host/block_loop.c", "index", "the ring is read in blocks of the largest bucket", "block_loop", "ring += (int64_t)(f->taken % WEIR_LOOP_DEPTH) * n_seat;", "ring += (int64_t)(f->taken % WEIR_LOOP_DEPTH) * f->b.l->n_seat_max;"),
+    bug("host/block_loop.c", "default", "ignore_eos is lost on a device", "block_loop", "s->opt.ignore_eos ? 0 : f->n_eos", "f->n_eos"),
 ]
 
 # What a reader of the tests once found that they did not see.
@@ -154,7 +154,7 @@ RUNTIME = [
         "if (stopped(s, before) && s->finish", "if (before > s->text_len && s->finish"),
     bug("host/text.c", "off by one", "a window among undecided bytes begins anew", "text",
         "front.n <= have", "front.n <= have + 9"),
-    bug("host/device_loop.c", "off by one", "a loop that closes no block is waited for", "progress",
+    bug("host/block_loop.c", "off by one", "a loop that closes no block is waited for", "progress",
         "if (more && f->taken == before) return WEIR_ECUDA;", "if (more && f->taken < before) return WEIR_ECUDA;"),
     bug("host/step.c", "check", "a failure that ends nothing is kept as if it had", "progress",
         "if (st != WEIR_ELOGITS) return st;", "if (st == WEIR_ECUDA) return st;"),
