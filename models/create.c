@@ -37,6 +37,11 @@ weir_status weir__model_measure(weir_model *m, const weir_tensor_source *src, we
     return WEIR_OK;
 }
 
+weir_status weir__model_tensors(weir_model *m, weir_tensor_visit visit, void *ud) {
+    weights w = {.dtype = WEIR_DTYPE_F32, .visit = visit, .visitor = ud};
+    return walk(m, &w);
+}
+
 /* Vectors are made in host memory, which on the CPU is where they stay. */
 static weir_status load_into(weir_model *m, weights *w, int64_t n_vector) {
     weir_backend *be = m->be;

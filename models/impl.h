@@ -52,6 +52,9 @@ weir_status weir__model_create(weir_model *m, const weir_tensor_source *src, wei
 weir_status weir__model_measure(weir_model *m, const weir_tensor_source *src, weir_dtype dtype, bool device,
                                 weir_model_facts *out, weir_err *err);
 
+/* The names of the walk. m as there. */
+weir_status weir__model_tensors(weir_model *m, weir_tensor_visit visit, void *ud);
+
 weir_status weir__backend_no_memory(const weir_backend *be); /* the status of a failed weir__backend_alloc */
 
 /* stack.c: rows through the decoder's layers, by the two steps of ops. */

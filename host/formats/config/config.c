@@ -304,3 +304,41 @@ weir_status weir__get_eos(const json_t *o, weir_checkpoint *out, const char *lab
     out->n_eos = (int32_t)n;
     return WEIR_OK;
 }
+
+/* ---- config.json --------------------------------------------------------------------------------------- */
+
+static weir_status parse_root(json_t *root, family_filter filter, const char *label, weir_checkpoint *out,
+                              weir_err *err) {
+    const char *type = NULL;
+    char list[160];
+    WEIR_TRY(weir__get_string(root, "model_type", &type, label, err));
+    const family_row *f = weir__family_typed(type ? type : "t5");
+    if (!f || (filter == FAMILY_T5 && f->kind != WEIR_FAMILY_T5))
+        return weir_fail(err, WEIR_ENOTSUP, "%s: model_type = \"%.40s\": not supported, expected %s",
+                         weir__label(label), type, weir__family_list(filter, list));
+    if (f->refused)
+        return weir_fail(err, WEIR_ENOTSUP, "%s: model_type = \"%s\": not supported: %s", weir__label(label),
+                         f->model_type, f->refused);
+    return f->parse(f, root, label, out, err);
+}
+
+static weir_status parse_text(const char *json, size_t bytes, family_filter filter, const char *label,
+                              weir_checkpoint *out, weir_err *err) {
+    json_t *root;
+    WEIR_TRY(weir__json_object(json, bytes, label, &root, err));
+    weir_checkpoint c = *out;
+    const weir_status s = parse_root(root, filter, label, &c, err);
+    json_decref(root);
+    if (s == WEIR_OK) *out = c;
+    return s;
+}
+
+weir_status weir__config_parse(const char *json, size_t bytes, const char *label, weir_checkpoint *out,
+                               weir_err *err) {
+    return parse_text(json, bytes, FAMILY_ANY, label, out, err);
+}
+
+weir_status weir__t5_config_parse(const char *json, size_t bytes, const char *label, weir_checkpoint *out,
+                                  weir_err *err) {
+    return parse_text(json, bytes, FAMILY_T5, label, out, err);
+}

@@ -2,6 +2,7 @@
 #define WEIR_HOST_FORMATS_CONFIG_CONFIG_H
 
 #include "host/formats/facts.h"
+#include "host/formats/families.h"
 #include "host/formats/json/json_file.h"
 
 /* ---- the files, in the order in which they are read --------------------------------------------------- */
@@ -9,13 +10,11 @@
 /* config.json of any family; out->kind says which. ENOTSUP for another model_type. */
 weir_status weir__config_parse(const char *json, size_t bytes, const char *label, weir_checkpoint *out,
                                weir_err *err);
-
-/* Texts of config.json, generation_config.json (after it: its ids win) and tokenizer_config.json, for tests
- * and fuzzing; label names them in messages. */
+/* The same of a T5 alone. */
 weir_status weir__t5_config_parse(const char *json, size_t bytes, const char *label, weir_checkpoint *out,
                                   weir_err *err);
-weir_status weir__decoder_config_parse(const char *json, size_t bytes, const char *label,
-                                       weir_checkpoint *out, weir_err *err);
+
+/* generation_config.json (after it: its ids win) and tokenizer_config.json. label names them in messages. */
 weir_status weir__generation_config_parse(const char *json, size_t bytes, const char *label,
                                           weir_checkpoint *out, weir_err *err);
 weir_status weir__tokenizer_config_parse(const char *json, size_t bytes, const char *label,

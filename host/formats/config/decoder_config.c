@@ -10,226 +10,93 @@
 /* Bounds: far above any model, and low enough that rows x cols x 4 bytes stays inside int64. */
 enum { MAX_DIM = 1 << 20, MAX_VOCAB = 1 << 26 };
 
-enum { LLAMA = 1, QWEN2 = 2, QWEN3 = 4, GEMMA2 = 8, GEMMA3 = 16, MISTRAL = 32 };
-enum { QWEN = QWEN2 | QWEN3, GEMMA = GEMMA2 | GEMMA3, ALL = LLAMA | MISTRAL | QWEN | GEMMA };
-
-/* What a family is, and what its config has where a file says nothing. Heads of keys 0: as many as heads;
- * head_dim 0: dim / n_head; window: where a family's layers slide. */
-typedef struct decoder_family {
-    const char *type, *architecture;
-    int bit;
-    weir_decoder_config d;
-    double theta, theta_sliding; /* theta_sliding 0: as theta */
-    const char *act;
-    double query_scalar; /* 0: head_dim */
-    int32_t pattern;     /* every pattern-th layer is global; 0: see max_window_layers */
-    int32_t bos, eos, pad;
-} decoder_family;
-
-static const decoder_family FAMILIES[] = {
-    {.type = "llama",
-     .architecture = "LlamaForCausalLM",
-     .bit = LLAMA,
-     .act = "silu",
-     .d = {.n_vocab_rows = 32000,
-           .dim = 4096,
-           .ff_dim = 11008,
-           .n_layer = 32,
-           .n_head = 32,
-           .n_ctx_train = 2048},
-     .theta = 1e4,
-     .bos = 1,
-     .eos = 2,
-     .pad = -1},
-    {.type = "mistral",
-     .architecture = "MistralForCausalLM",
-     .bit = MISTRAL,
-     .act = "silu",
-     .d = {.n_vocab_rows = 32000,
-           .dim = 4096,
-           .ff_dim = 14336,
-           .n_layer = 32,
-           .n_head = 32,
-           .n_head_kv = 8,
-           .n_ctx_train = 131072,
-           .window = 4096},
-     .theta = 1e4,
-     .bos = 1,
-     .eos = 2,
-     .pad = -1},
-    {.type = "qwen2",
-     .architecture = "Qwen2ForCausalLM",
-     .bit = QWEN2,
-     .act = "silu",
-     .d = {.n_vocab_rows = 151936,
-           .dim = 4096,
-           .ff_dim = 22016,
-           .n_layer = 32,
-           .n_head = 32,
-           .n_head_kv = 32,
-           .n_ctx_train = 32768,
-           .window = 4096,
-           .qkv_bias = true},
-     .theta = 1e4,
-     .bos = -1,
-     .eos = -1,
-     .pad = -1},
-    {.type = "qwen3",
-     .architecture = "Qwen3ForCausalLM",
-     .bit = QWEN3,
-     .act = "silu",
-     .d = {.n_vocab_rows = 151936,
-           .dim = 4096,
-           .ff_dim = 22016,
-           .n_layer = 32,
-           .n_head = 32,
-           .n_head_kv = 32,
-           .head_dim = 128,
-           .n_ctx_train = 32768,
-           .window = 4096,
-           .qk_norm = true},
-     .theta = 1e4,
-     .bos = -1,
-     .eos = -1,
-     .pad = -1},
-    {.type = "gemma2",
-     .architecture = "Gemma2ForCausalLM",
-     .bit = GEMMA2,
-     .act = "gelu_pytorch_tanh",
-     .d = {.n_vocab_rows = 256000,
-           .dim = 2304,
-           .ff_dim = 9216,
-           .n_layer = 26,
-           .n_head = 8,
-           .n_head_kv = 4,
-           .head_dim = 256,
-           .n_ctx_train = 8192,
-           .window = 4096,
-           .attention_softcap = 50,
-           .final_softcap = 30,
-           .norm_one_plus = true,
-           .post_norms = true,
-           .tied = true},
-     .theta = 1e4,
-     .query_scalar = 256,
-     .pattern = 2,
-     .bos = 2,
-     .eos = 1,
-     .pad = 0},
-    {.type = "gemma3_text",
-     .architecture = "Gemma3ForCausalLM",
-     .bit = GEMMA3,
-     .act = "gelu_pytorch_tanh",
-     .d = {.n_vocab_rows = 262208,
-           .dim = 2304,
-           .ff_dim = 9216,
-           .n_layer = 26,
-           .n_head = 8,
-           .n_head_kv = 4,
-           .head_dim = 256,
-           .n_ctx_train = 131072,
-           .window = 4096,
-           .norm_one_plus = true,
-           .post_norms = true,
-           .qk_norm = true,
-           .tied = true},
-     .theta = 1e6,
-     .theta_sliding = 1e4,
-     .query_scalar = 256,
-     .pattern = 6,
-     .bos = 2,
-     .eos = 1,
-     .pad = 0},
-};
-enum { N_FAMILY = sizeof FAMILIES / sizeof *FAMILIES };
-
 /* ---- fields -------------------------------------------------------------------------------------------- */
 
-/* Families that honour a key; in the others it is fine with a neutral value only. */
+/* Families of which choices honour a key; in the others only a neutral value will do. */
 static const struct {
     const char *name;
-    int honoured;
+    int32_t honoured;
     weir_neutral otherwise;
 } FIELDS[] = {
-    {"model_type", ALL, WEIR_NEUTRAL_ANY},
-    {"architectures", ALL, WEIR_NEUTRAL_ANY},
-    {"vocab_size", ALL, WEIR_NEUTRAL_ANY},
-    {"hidden_size", ALL, WEIR_NEUTRAL_ANY},
-    {"intermediate_size", ALL, WEIR_NEUTRAL_ANY},
-    {"num_hidden_layers", ALL, WEIR_NEUTRAL_ANY},
-    {"num_attention_heads", ALL, WEIR_NEUTRAL_ANY},
-    {"num_key_value_heads", ALL, WEIR_NEUTRAL_ANY},
-    {"head_dim", ALL, WEIR_NEUTRAL_ANY},
-    {"max_position_embeddings", ALL, WEIR_NEUTRAL_ANY},
-    {"rms_norm_eps", ALL, WEIR_NEUTRAL_ANY},
-    {"tie_word_embeddings", ALL, WEIR_NEUTRAL_ANY},
-    {"rope_theta", ALL, WEIR_NEUTRAL_ANY},
-    {"rope_scaling", ALL, WEIR_NEUTRAL_ANY},
-    {"rope_parameters", ALL, WEIR_NEUTRAL_ANY},
-    {"rope_local_base_freq", GEMMA3, WEIR_NEUTRAL_NULL},
-    {"bos_token_id", ALL, WEIR_NEUTRAL_ANY},
-    {"eos_token_id", ALL, WEIR_NEUTRAL_ANY},
-    {"pad_token_id", ALL, WEIR_NEUTRAL_ANY},
-    {"hidden_act", LLAMA | MISTRAL | QWEN, WEIR_NEUTRAL_ANY}, /* Gemma's own name for it counts */
-    {"hidden_activation", GEMMA, WEIR_NEUTRAL_NULL},
-    {"sliding_window", MISTRAL | QWEN | GEMMA, WEIR_NEUTRAL_NULL},
-    {"use_sliding_window", QWEN, WEIR_NEUTRAL_OFF},
-    {"max_window_layers", QWEN, WEIR_NEUTRAL_ANY},
-    {"layer_types", QWEN | GEMMA, WEIR_NEUTRAL_NULL},
-    {"sliding_window_pattern", GEMMA3, WEIR_NEUTRAL_NULL},
-    {"query_pre_attn_scalar", GEMMA, WEIR_NEUTRAL_NULL},
-    {"attn_logit_softcapping", GEMMA2, WEIR_NEUTRAL_NULL},
-    {"final_logit_softcapping", GEMMA, WEIR_NEUTRAL_NULL},
+    {"model_type", FAMILY_ALL, WEIR_NEUTRAL_ANY},
+    {"architectures", FAMILY_ALL, WEIR_NEUTRAL_ANY},
+    {"vocab_size", FAMILY_ALL, WEIR_NEUTRAL_ANY},
+    {"hidden_size", FAMILY_ALL, WEIR_NEUTRAL_ANY},
+    {"intermediate_size", FAMILY_ALL, WEIR_NEUTRAL_ANY},
+    {"num_hidden_layers", FAMILY_ALL, WEIR_NEUTRAL_ANY},
+    {"num_attention_heads", FAMILY_ALL, WEIR_NEUTRAL_ANY},
+    {"num_key_value_heads", FAMILY_ALL, WEIR_NEUTRAL_ANY},
+    {"head_dim", FAMILY_ALL, WEIR_NEUTRAL_ANY},
+    {"max_position_embeddings", FAMILY_ALL, WEIR_NEUTRAL_ANY},
+    {"rms_norm_eps", FAMILY_ALL, WEIR_NEUTRAL_ANY},
+    {"tie_word_embeddings", FAMILY_ALL, WEIR_NEUTRAL_ANY},
+    {"rope_theta", FAMILY_ALL, WEIR_NEUTRAL_ANY},
+    {"rope_scaling", FAMILY_ALL, WEIR_NEUTRAL_ANY},
+    {"rope_parameters", FAMILY_ALL, WEIR_NEUTRAL_ANY},
+    {"rope_local_base_freq", FAMILY_LOCAL_THETA, WEIR_NEUTRAL_NULL},
+    {"bos_token_id", FAMILY_ALL, WEIR_NEUTRAL_ANY},
+    {"eos_token_id", FAMILY_ALL, WEIR_NEUTRAL_ANY},
+    {"pad_token_id", FAMILY_ALL, WEIR_NEUTRAL_ANY},
+    {"hidden_act", FAMILY_ALL, WEIR_NEUTRAL_ANY}, /* Gemma's own name for it counts */
+    {"hidden_activation", FAMILY_ACTIVATION, WEIR_NEUTRAL_NULL},
+    {"sliding_window", FAMILY_WINDOW, WEIR_NEUTRAL_NULL},
+    {"use_sliding_window", FAMILY_MAY_SLIDE, WEIR_NEUTRAL_OFF},
+    {"max_window_layers", FAMILY_MAY_SLIDE, WEIR_NEUTRAL_ANY},
+    {"layer_types", FAMILY_LAYER_TYPES, WEIR_NEUTRAL_NULL},
+    {"sliding_window_pattern", FAMILY_PERIOD_KEY, WEIR_NEUTRAL_NULL},
+    {"query_pre_attn_scalar", FAMILY_QUERY_SCALAR, WEIR_NEUTRAL_NULL},
+    {"attn_logit_softcapping", FAMILY_SCORE_CAP, WEIR_NEUTRAL_NULL},
+    {"final_logit_softcapping", FAMILY_FINAL_CAP, WEIR_NEUTRAL_NULL},
     /* never change what we compute */
-    {"initializer_range", ALL, WEIR_NEUTRAL_ANY},
-    {"attention_dropout", ALL, WEIR_NEUTRAL_ANY},
-    {"pretraining_tp", ALL, WEIR_NEUTRAL_ANY}, /* how a product is cut, not what it is */
-    {"is_decoder", ALL, WEIR_NEUTRAL_ANY},
-    {"is_llama_config", ALL, WEIR_NEUTRAL_ANY},
-    {"transformers.js_config", ALL, WEIR_NEUTRAL_ANY},
+    {"initializer_range", FAMILY_ALL, WEIR_NEUTRAL_ANY},
+    {"attention_dropout", FAMILY_ALL, WEIR_NEUTRAL_ANY},
+    {"pretraining_tp", FAMILY_ALL, WEIR_NEUTRAL_ANY}, /* how a product is cut, not what it is */
+    {"is_decoder", FAMILY_ALL, WEIR_NEUTRAL_ANY},
+    {"is_llama_config", FAMILY_ALL, WEIR_NEUTRAL_ANY},
+    {"transformers.js_config", FAMILY_ALL, WEIR_NEUTRAL_ANY},
     /* another computation unless neutral */
     /* would add one to o too; Qwen2 has its own, whatever is said here */
-    {"attention_bias", QWEN2, WEIR_NEUTRAL_OFF},
+    {"attention_bias", FAMILY_QKV_BIAS, WEIR_NEUTRAL_OFF},
     {"mlp_bias", 0, WEIR_NEUTRAL_OFF},
     {"is_encoder_decoder", 0, WEIR_NEUTRAL_OFF},
     /* second names, see check_aliases */
-    {"norm_eps", ALL, WEIR_NEUTRAL_ANY},
-    {"norm_epsilon", ALL, WEIR_NEUTRAL_ANY},
-    {"layer_norm_eps", ALL, WEIR_NEUTRAL_ANY},
-    {"layer_norm_epsilon", ALL, WEIR_NEUTRAL_ANY},
-    {"layernorm_epsilon", ALL, WEIR_NEUTRAL_ANY},
-    {"rotary_emb_base", ALL, WEIR_NEUTRAL_ANY},
-    {"rotary_embedding_base", ALL, WEIR_NEUTRAL_ANY},
-    {"rotary_base", ALL, WEIR_NEUTRAL_ANY},
-    {"rope_base", ALL, WEIR_NEUTRAL_ANY},
-    {"rope_freq_base", ALL, WEIR_NEUTRAL_ANY},
-    {"global_rope_theta", ALL, WEIR_NEUTRAL_ANY},
+    {"norm_eps", FAMILY_ALL, WEIR_NEUTRAL_ANY},
+    {"norm_epsilon", FAMILY_ALL, WEIR_NEUTRAL_ANY},
+    {"layer_norm_eps", FAMILY_ALL, WEIR_NEUTRAL_ANY},
+    {"layer_norm_epsilon", FAMILY_ALL, WEIR_NEUTRAL_ANY},
+    {"layernorm_epsilon", FAMILY_ALL, WEIR_NEUTRAL_ANY},
+    {"rotary_emb_base", FAMILY_ALL, WEIR_NEUTRAL_ANY},
+    {"rotary_embedding_base", FAMILY_ALL, WEIR_NEUTRAL_ANY},
+    {"rotary_base", FAMILY_ALL, WEIR_NEUTRAL_ANY},
+    {"rope_base", FAMILY_ALL, WEIR_NEUTRAL_ANY},
+    {"rope_freq_base", FAMILY_ALL, WEIR_NEUTRAL_ANY},
+    {"global_rope_theta", FAMILY_ALL, WEIR_NEUTRAL_ANY},
     /* what a variant may add, and the family has anyway */
-    {"qkv_bias", QWEN2, WEIR_NEUTRAL_OFF},
-    {"use_qkv_bias", QWEN2, WEIR_NEUTRAL_OFF},
-    {"add_qkv_bias", QWEN2, WEIR_NEUTRAL_OFF},
-    {"no_bias", QWEN2, WEIR_NEUTRAL_TRUE},
-    {"use_qk_norm", QWEN3 | GEMMA3, WEIR_NEUTRAL_OFF},
-    {"qk_norm", QWEN3 | GEMMA3, WEIR_NEUTRAL_OFF},
-    {"use_post_norm", GEMMA, WEIR_NEUTRAL_OFF},
-    {"scale_embedding", GEMMA, WEIR_NEUTRAL_OFF},
-    {"sliding_window_size", GEMMA2, WEIR_NEUTRAL_OFF}, /* sliding_window beside it counts */
+    {"qkv_bias", FAMILY_QKV_BIAS, WEIR_NEUTRAL_OFF},
+    {"use_qkv_bias", FAMILY_QKV_BIAS, WEIR_NEUTRAL_OFF},
+    {"add_qkv_bias", FAMILY_QKV_BIAS, WEIR_NEUTRAL_OFF},
+    {"no_bias", FAMILY_QKV_BIAS, WEIR_NEUTRAL_TRUE},
+    {"use_qk_norm", FAMILY_QK_NORM, WEIR_NEUTRAL_OFF},
+    {"qk_norm", FAMILY_QK_NORM, WEIR_NEUTRAL_OFF},
+    {"use_post_norm", FAMILY_POST_NORMS, WEIR_NEUTRAL_OFF},
+    {"scale_embedding", FAMILY_EMBED_SCALE, WEIR_NEUTRAL_OFF},
+    {"sliding_window_size", FAMILY_WINDOW_SIZE, WEIR_NEUTRAL_OFF}, /* sliding_window beside it counts */
 };
 
-static weir_status check_field(const decoder_family *f, const char *key, const json_t *value,
-                               const char *label, weir_checkpoint *out, weir_err *err) {
+static weir_status check_field(const family_row *f, const char *key, const json_t *value, const char *label,
+                               weir_checkpoint *out, weir_err *err) {
     weir_field own[] = {{key, WEIR_NEUTRAL_ANY}, {NULL, WEIR_NEUTRAL_ANY}};
     if (weir__is_wish(WEIR_FAMILY_DECODER, key)) return WEIR_OK;
     for (size_t i = 0; i < sizeof FIELDS / sizeof *FIELDS; i++) {
         if (strcmp(FIELDS[i].name, key) != 0) continue;
-        own[0].neutral = FIELDS[i].honoured & f->bit ? WEIR_NEUTRAL_ANY : FIELDS[i].otherwise;
+        own[0].neutral = weir__family_has(f, FIELDS[i].honoured) ? WEIR_NEUTRAL_ANY : FIELDS[i].otherwise;
         return weir__check_field(own, key, value, label, out, err);
     }
     return weir__check_field(NULL, key, value, label, out, err);
 }
 
-static weir_status check_fields(const decoder_family *f, json_t *root, const char *label,
-                                weir_checkpoint *out, weir_err *err) {
+static weir_status check_fields(const family_row *f, json_t *root, const char *label, weir_checkpoint *out,
+                                weir_err *err) {
     const char *key;
     json_t *value;
     json_object_foreach(root, key, value) {
@@ -262,11 +129,11 @@ static weir_status optional_int(const json_t *root, const char *key, int64_t lo,
     return weir__is_set(root, key) ? weir__get_int(root, key, lo, hi, out, label, err) : WEIR_OK;
 }
 
-static weir_status parse_heads(const decoder_family *f, const json_t *root, const char *label,
+static weir_status parse_heads(const family_row *f, const json_t *root, const char *label,
                                weir_decoder_config *c, weir_err *err) {
     WEIR_TRY(weir__get_int(root, "num_attention_heads", 1, MAX_DIM, &c->n_head, label, err));
     const json_t *kv = json_object_get(root, "num_key_value_heads");
-    if (json_is_null(kv) || (!kv && f->d.n_head_kv == 0))
+    if (json_is_null(kv) || (!kv && f->decoder.config.n_head_kv == 0))
         c->n_head_kv = c->n_head;
     else
         WEIR_TRY(weir__get_int(root, "num_key_value_heads", 1, MAX_DIM, &c->n_head_kv, label, err));
@@ -286,7 +153,7 @@ static weir_status parse_heads(const decoder_family *f, const json_t *root, cons
     return WEIR_OK;
 }
 
-static weir_status parse_sizes(const decoder_family *f, const json_t *root, const char *label,
+static weir_status parse_sizes(const family_row *f, const json_t *root, const char *label,
                                weir_decoder_config *c, weir_err *err) {
     double eps = 1e-6;
     WEIR_TRY(weir__get_int(root, "vocab_size", 1, MAX_VOCAB, &c->n_vocab_rows, label, err));
@@ -317,23 +184,24 @@ static weir_status parse_layer_types(const json_t *v, const char *label, weir_de
     return WEIR_OK;
 }
 
-static weir_status parse_windows(const decoder_family *f, const json_t *root, const char *label,
+static weir_status parse_windows(const family_row *f, const json_t *root, const char *label,
                                  weir_decoder_config *c, weir_err *err) {
-    int32_t pattern = f->pattern, first = f->bit & QWEN ? 28 : 0;
-    bool use = f->bit & (GEMMA | MISTRAL);
-    if (f->bit & QWEN) WEIR_TRY(weir__get_bool(root, "use_sliding_window", &use, label, err));
-    if (f->bit & QWEN) WEIR_TRY(optional_int(root, "max_window_layers", 0, INT32_MAX, &first, label, err));
-    WEIR_TRY(optional_int(root, "sliding_window_pattern", 1, INT32_MAX, &pattern, label, err));
+    const bool may = weir__family_has(f, FAMILY_MAY_SLIDE);
+    int32_t period = f->decoder.period, first = may ? 28 : 0;
+    bool use = !may && weir__family_has(f, FAMILY_WINDOW);
+    if (may) WEIR_TRY(weir__get_bool(root, "use_sliding_window", &use, label, err));
+    if (may) WEIR_TRY(optional_int(root, "max_window_layers", 0, INT32_MAX, &first, label, err));
+    WEIR_TRY(optional_int(root, "sliding_window_pattern", 1, INT32_MAX, &period, label, err));
     if (json_is_null(json_object_get(root, "sliding_window")) && json_object_get(root, "sliding_window"))
         c->window = 0;
     else
         WEIR_TRY(weir__get_int(root, "sliding_window", 1, INT32_MAX, &c->window, label, err));
     if (!use) c->window = 0;
-    if (weir__is_set(root, "layer_types") && f->bit & (QWEN | GEMMA)) {
+    if (weir__is_set(root, "layer_types") && weir__family_has(f, FAMILY_LAYER_TYPES)) {
         WEIR_TRY(parse_layer_types(json_object_get(root, "layer_types"), label, c, err));
     } else {
         for (int32_t i = 0; i < c->n_layer; i++)
-            c->sliding[i] = pattern > 0 ? (i + 1) % pattern != 0 : c->window > 0 && i >= first;
+            c->sliding[i] = period > 0 ? (i + 1) % period != 0 : c->window > 0 && i >= first;
     }
     bool any = false;
     for (int32_t i = 0; i < c->n_layer; i++) any |= c->sliding[i];
@@ -348,12 +216,12 @@ static weir_status parse_windows(const decoder_family *f, const json_t *root, co
 
 /* rope_parameters (transformers 5) holds what rope_scaling and the thetas say, in Gemma 3 one object a kind
  * of layer. */
-static weir_status parse_ropes(const decoder_family *f, const json_t *root, const char *label,
+static weir_status parse_ropes(const family_row *f, const json_t *root, const char *label,
                                weir_checkpoint *out, weir_err *err) {
     weir_decoder_config *c = &out->decoder;
-    double theta = f->theta, sliding = f->theta_sliding;
+    double theta = f->decoder.theta, sliding = f->decoder.theta_sliding;
     WEIR_TRY(weir__get_real(root, "rope_theta", 1.0, 1e12, &theta, label, err));
-    if (f->bit & GEMMA3)
+    if (weir__family_has(f, FAMILY_LOCAL_THETA))
         WEIR_TRY(weir__get_real(root, "rope_local_base_freq", 1.0, 1e12, &sliding, label, err));
     const json_t *scaling = json_object_get(root, "rope_scaling"),
                  *all = json_object_get(root, "rope_parameters");
@@ -410,10 +278,11 @@ static weir_status check_aliases(const json_t *root, const char *label, const we
 
 /* ---- the rest ------------------------------------------------------------------------------------------ */
 
-static weir_status parse_act(const decoder_family *f, const json_t *root, const char *label,
+static weir_status parse_act(const family_row *f, const json_t *root, const char *label,
                              weir_decoder_config *c, const char **name, weir_err *err) {
-    *name = f->act;
-    WEIR_TRY(weir__get_string(root, f->bit & GEMMA ? "hidden_activation" : "hidden_act", name, label, err));
+    const char *key = weir__family_has(f, FAMILY_ACTIVATION) ? "hidden_activation" : "hidden_act";
+    *name = f->decoder.act;
+    WEIR_TRY(weir__get_string(root, key, name, label, err));
     if (weir__parse_act(*name, &c->act) && (c->act == WEIR_ACT_SILU || c->act == WEIR_ACT_GELU_TANH))
         return WEIR_OK;
     return weir_fail(err, WEIR_ENOTSUP, "%s: activation \"%.40s\" is not supported", weir__label(label),
@@ -431,15 +300,15 @@ static weir_status parse_cap(const json_t *root, const char *key, const char *la
     return WEIR_OK;
 }
 
-static weir_status parse_scales(const decoder_family *f, const json_t *root, const char *label,
+static weir_status parse_scales(const family_row *f, const json_t *root, const char *label,
                                 weir_decoder_config *c, weir_err *err) {
-    double scalar = f->query_scalar > 0 ? f->query_scalar : (double)c->head_dim;
-    c->embed_scale = f->bit & GEMMA ? (float)sqrt((double)c->dim) : 1.0f;
-    if (f->bit & GEMMA) {
+    double scalar = f->decoder.query_scalar > 0 ? f->decoder.query_scalar : (double)c->head_dim;
+    c->embed_scale = weir__family_has(f, FAMILY_EMBED_SCALE) ? (float)sqrt((double)c->dim) : 1.0f;
+    if (weir__family_has(f, FAMILY_QUERY_SCALAR))
         WEIR_TRY(weir__get_real(root, "query_pre_attn_scalar", 1e-3, 1e9, &scalar, label, err));
+    if (weir__family_has(f, FAMILY_FINAL_CAP))
         WEIR_TRY(parse_cap(root, "final_logit_softcapping", label, &c->final_softcap, err));
-    }
-    if (f->bit & GEMMA2)
+    if (weir__family_has(f, FAMILY_SCORE_CAP))
         WEIR_TRY(parse_cap(root, "attn_logit_softcapping", label, &c->attention_softcap, err));
     c->attention_scale = (float)(1.0 / sqrt(scalar));
     return WEIR_OK;
@@ -448,15 +317,14 @@ static weir_status parse_scales(const decoder_family *f, const json_t *root, con
 /* An id that only a default names is none where the vocabulary is smaller (tests, cut models). */
 static int32_t inside(int32_t id, int32_t rows) { return id < rows ? id : -1; }
 
-static void default_ids(const decoder_family *f, weir_checkpoint *out) {
+static void default_ids(const family_row *f, weir_checkpoint *out) {
     const int32_t rows = out->decoder.n_vocab_rows;
     out->start_id = -1;
-    out->bos_id = inside(f->bos, rows);
-    out->pad_id = inside(f->pad, rows);
-    out->eos[0] = inside(f->eos, rows);
+    out->bos_id = inside(f->decoder.bos, rows);
+    out->pad_id = inside(f->decoder.pad, rows);
+    out->eos[0] = inside(f->decoder.eos, rows);
     out->n_eos = out->eos[0] >= 0;
-    out->add_bos = !(f->bit & QWEN); /* of the tokenizer that belongs to the family; tokenizer_config.json
-                                        wins */
+    out->add_bos = weir__family_has(f, FAMILY_ADDS_BOS);
 }
 
 static weir_status read_ids(const json_t *root, const char *label, weir_checkpoint *out, weir_err *err) {
@@ -466,12 +334,17 @@ static weir_status read_ids(const json_t *root, const char *label, weir_checkpoi
     return weir__get_eos(root, out, label, err);
 }
 
-static weir_status parse_decoder(const decoder_family *f, json_t *root, const char *label,
-                                 weir_checkpoint *out, weir_err *err) {
+/* The text of a model, with or without images beside it. */
+static weir_status parse_text(const family_row *f, json_t *root, const char *label, weir_checkpoint *out,
+                              weir_err *err) {
     weir_decoder_config *c = &out->decoder;
     const char *act = "";
     out->kind = WEIR_FAMILY_DECODER;
-    *c = f->d;
+    *c = f->decoder.config;
+    c->qkv_bias = weir__family_has(f, FAMILY_QKV_BIAS);
+    c->qk_norm = weir__family_has(f, FAMILY_QK_NORM);
+    c->post_norms = weir__family_has(f, FAMILY_POST_NORMS);
+    c->norm_one_plus = weir__family_has(f, FAMILY_ONE_PLUS);
     WEIR_TRY(check_fields(f, root, label, out, err));
     WEIR_TRY(parse_sizes(f, root, label, c, err));
     WEIR_TRY(parse_windows(f, root, label, c, err));
@@ -481,27 +354,27 @@ static weir_status parse_decoder(const decoder_family *f, json_t *root, const ch
     WEIR_TRY(parse_scales(f, root, label, c, err));
     default_ids(f, out);
     WEIR_TRY(read_ids(root, label, out, err));
-    snprintf(out->family, sizeof out->family, "%s (%.20s, %s head)", f->type, act,
+    snprintf(out->family, sizeof out->family, "%s (%.20s, %s head)", f->model_type, act,
              c->tied ? "tied" : "untied");
     return WEIR_OK;
 }
 
-/* ---- which --------------------------------------------------------------------------------------------- */
+/* ---- the rows' parse ----------------------------------------------------------------------------------- */
 
-static const decoder_family *family_named(const char *type) {
-    for (int i = 0; i < N_FAMILY; i++)
-        if (strcmp(FAMILIES[i].type, type) == 0) return &FAMILIES[i];
-    return NULL;
+weir_status weir__decoder_parse(const family_row *f, json_t *root, const char *label, weir_checkpoint *out,
+                                weir_err *err) {
+    WEIR_TRY(check_architectures(f->architecture, root, label, err));
+    return parse_text(f, root, label, out, err);
 }
 
-/* Gemma 3 with eyes: its text_config is a gemma3_text, whose text alone is served; ids beside it win. */
-static weir_status parse_gemma3(json_t *root, const char *label, weir_checkpoint *out, weir_err *err) {
+/* Ids beside text_config win. */
+weir_status weir__gemma3_parse(const family_row *f, json_t *root, const char *label, weir_checkpoint *out,
+                               weir_err *err) {
     static const char *const known[] = {"model_type",      "architectures",       "text_config",
                                         "vision_config",   "bos_token_id",        "eos_token_id",
                                         "pad_token_id",    "mm_tokens_per_image", "boi_token_index",
                                         "eoi_token_index", "image_token_index",   "initializer_range"};
-    const decoder_family *f = &FAMILIES[N_FAMILY - 1]; /* gemma3_text */
-    const char *key, *type = f->type;
+    const char *key, *want = "gemma3_text", *type = want;
     json_t *value, *text = json_object_get(root, "text_config");
     json_object_foreach(root, key, value) {
         size_t i = 0;
@@ -511,55 +384,12 @@ static weir_status parse_gemma3(json_t *root, const char *label, weir_checkpoint
     }
     if (!json_is_object(text))
         return weir_fail(err, WEIR_EFORMAT, "%s: text_config: expected an object", weir__label(label));
-    WEIR_TRY(check_architectures("Gemma3ForConditionalGeneration", root, label, err));
+    WEIR_TRY(check_architectures(f->architecture, root, label, err));
     WEIR_TRY(weir__get_string(text, "model_type", &type, label, err));
-    if (strcmp(type, f->type) != 0)
+    if (strcmp(type, want) != 0)
         return weir_fail(err, WEIR_ENOTSUP,
                          "%s: text_config's model_type = \"%.40s\": not supported, expected %s",
-                         weir__label(label), type, f->type);
-    WEIR_TRY(parse_decoder(f, text, label, out, err));
+                         weir__label(label), type, want);
+    WEIR_TRY(parse_text(weir__family_typed(want), text, label, out, err));
     return read_ids(root, label, out, err);
-}
-
-static weir_status parse_root(json_t *root, const char *label, weir_checkpoint *out, weir_err *err) {
-    const char *type = NULL;
-    WEIR_TRY(weir__get_string(root, "model_type", &type, label, err));
-    if (type && strcmp(type, "gemma3") == 0) return parse_gemma3(root, label, out, err);
-    const decoder_family *f = type ? family_named(type) : NULL;
-    if (!f)
-        return weir_fail(
-            err, WEIR_ENOTSUP,
-            "%s: model_type = \"%.40s\": not supported, expected t5, mt5, llama, mistral, qwen2, qwen3, "
-            "gemma2, gemma3_text or gemma3",
-            weir__label(label), type ? type : "");
-    WEIR_TRY(check_architectures(f->architecture, root, label, err));
-    return parse_decoder(f, root, label, out, err);
-}
-
-weir_status weir__decoder_config_parse(const char *json, size_t bytes, const char *label,
-                                       weir_checkpoint *out, weir_err *err) {
-    json_t *root;
-    WEIR_TRY(weir__json_object(json, bytes, label, &root, err));
-    weir_checkpoint c = *out;
-    const weir_status s = parse_root(root, label, &c, err);
-    json_decref(root);
-    if (s == WEIR_OK) *out = c;
-    return s;
-}
-
-/* T5 is also what a config of no model_type may be, by its architectures. */
-static bool is_t5(const json_t *root) {
-    const json_t *v = json_object_get(root, "model_type");
-    const char *type = json_string_value(v);
-    return !type || strcmp(type, "t5") == 0 || strcmp(type, "mt5") == 0 || strcmp(type, "umt5") == 0;
-}
-
-weir_status weir__config_parse(const char *json, size_t bytes, const char *label, weir_checkpoint *out,
-                               weir_err *err) {
-    json_t *root;
-    WEIR_TRY(weir__json_object(json, bytes, label, &root, err));
-    const bool t5 = is_t5(root);
-    json_decref(root);
-    return t5 ? weir__t5_config_parse(json, bytes, label, out, err)
-              : weir__decoder_config_parse(json, bytes, label, out, err);
 }

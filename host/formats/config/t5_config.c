@@ -80,8 +80,8 @@ static weir_status check_fields(json_t *root, const char *label, weir_checkpoint
 /* ---- what it is ---------------------------------------------------------------------------------------- */
 
 static bool known_architecture(const char *s) {
-    return strcmp(s, "T5ForConditionalGeneration") == 0 || strcmp(s, "MT5ForConditionalGeneration") == 0 ||
-           strcmp(s, "T5WithLMHeadModel") == 0; /* its name before 2020 */
+    const family_row *f = weir__family_built(s);
+    return (f && f->kind == WEIR_FAMILY_T5) || strcmp(s, "T5WithLMHeadModel") == 0; /* its name before 2020 */
 }
 
 static weir_status check_architectures(const json_t *v, const char *label, bool *found, weir_err *err) {
@@ -99,28 +99,17 @@ static weir_status check_architectures(const json_t *v, const char *label, bool 
         "not supported, expected T5ForConditionalGeneration or MT5ForConditionalGeneration");
 }
 
-static weir_status check_family(const json_t *root, const char *label, bool *mt5, weir_err *err) {
-    const char *type = NULL;
+/* A file without a model_type is a T5 if its architectures say so. */
+static weir_status check_family(const json_t *root, const char *label, weir_err *err) {
     bool named = false, encdec = true;
-    WEIR_TRY(weir__get_string(root, "model_type", &type, label, err));
-    if (type && strcmp(type, "umt5") == 0)
-        return weir_fail(err, WEIR_ENOTSUP,
-                         "%s: model_type = \"umt5\": not supported: its position bias differs by layer",
-                         weir__label(label));
-    if (type && strcmp(type, "t5") != 0 && strcmp(type, "mt5") != 0)
-        return weir_fail(err, WEIR_ENOTSUP, "%s: model_type = \"%.40s\": not supported, expected t5 or mt5",
-                         weir__label(label), type);
     WEIR_TRY(check_architectures(json_object_get(root, "architectures"), label, &named, err));
-    if (!type && !named)
+    if (!weir__is_set(root, "model_type") && !named)
         return weir_fail(err, WEIR_ENOTSUP,
                          "%s: neither model_type nor architectures says what model this is",
                          weir__label(label));
     WEIR_TRY(weir__get_bool(root, "is_encoder_decoder", &encdec, label, err));
-    if (!encdec)
-        return weir_fail(err, WEIR_ENOTSUP, "%s: is_encoder_decoder = false: not supported",
-                         weir__label(label));
-    *mt5 = type && strcmp(type, "mt5") == 0;
-    return WEIR_OK;
+    if (encdec) return WEIR_OK;
+    return weir_fail(err, WEIR_ENOTSUP, "%s: is_encoder_decoder = false: not supported", weir__label(label));
 }
 
 /* ---- sizes --------------------------------------------------------------------------------------------- */
@@ -185,9 +174,9 @@ static weir_status parse_eps(const json_t *root, const char *label, weir_t5_conf
 /* feed_forward_proj is "ACT" or "gated-ACT", and "gated-gelu" means gelu_new for old files' sake.
  * dense_act_fn and is_gated_act are derived from it when a config is written, but those in a file win:
  * transformers sets them last. */
-static weir_status parse_feed_forward(const json_t *root, const char *label, bool mt5, weir_checkpoint *out,
+static weir_status parse_feed_forward(const json_t *root, const char *label, weir_checkpoint *out,
                                       const char **act_name, weir_err *err) {
-    const char *proj = mt5 ? "gated-gelu" : "relu";
+    const char *proj = out->t5.gated ? "gated-gelu" : "relu";
     WEIR_TRY(weir__get_string(root, "feed_forward_proj", &proj, label, err));
     bool gated = strncmp(proj, "gated-", 6) == 0;
     const char *act = gated ? proj + 6 : proj;
@@ -232,49 +221,20 @@ static weir_status parse_ids(const json_t *root, const char *label, weir_checkpo
     return WEIR_OK;
 }
 
-static weir_status parse_root(json_t *root, const char *label, weir_checkpoint *out, weir_err *err) {
-    bool mt5 = false;
+weir_status weir__t5_parse(const family_row *f, json_t *root, const char *label, weir_checkpoint *out,
+                           weir_err *err) {
     const char *act = "";
     out->kind = WEIR_FAMILY_T5;
-    WEIR_TRY(check_family(root, label, &mt5, err));
+    WEIR_TRY(check_family(root, label, err));
     WEIR_TRY(check_fields(root, label, out, err));
-    out->t5 = mt5 ? (weir_t5_config){.dim = 512,
-                                     .head_dim = 64,
-                                     .n_head = 6,
-                                     .ff_dim = 1024,
-                                     .n_enc_layer = 8,
-                                     .n_vocab_rows = 250112,
-                                     .n_bucket = 32,
-                                     .max_distance = 128,
-                                     .eps = 1e-6f}
-                  : (weir_t5_config){.dim = 512,
-                                     .head_dim = 64,
-                                     .n_head = 8,
-                                     .ff_dim = 2048,
-                                     .n_enc_layer = 6,
-                                     .n_vocab_rows = 32128,
-                                     .n_bucket = 32,
-                                     .max_distance = 128,
-                                     .eps = 1e-6f};
-    out->t5.tied = !mt5;
+    out->t5 = f->t5;
     WEIR_TRY(parse_sizes(root, label, &out->t5, err));
     WEIR_TRY(parse_positions(root, label, &out->t5, err));
     WEIR_TRY(parse_eps(root, label, &out->t5, err));
-    WEIR_TRY(parse_feed_forward(root, label, mt5, out, &act, err));
+    WEIR_TRY(parse_feed_forward(root, label, out, &act, err));
     WEIR_TRY(weir__get_bool(root, "tie_word_embeddings", &out->t5.tied, label, err));
     WEIR_TRY(parse_ids(root, label, out, err));
-    snprintf(out->family, sizeof out->family, "%s (%s%.20s, %s head)", mt5 ? "mt5" : "t5",
+    snprintf(out->family, sizeof out->family, "%s (%s%.20s, %s head)", f->model_type,
              out->t5.gated ? "gated " : "", act, out->t5.tied ? "tied" : "untied");
     return WEIR_OK;
-}
-
-weir_status weir__t5_config_parse(const char *json, size_t bytes, const char *label, weir_checkpoint *out,
-                                  weir_err *err) {
-    json_t *root;
-    WEIR_TRY(weir__json_object(json, bytes, label, &root, err));
-    weir_checkpoint c = *out;
-    weir_status s = parse_root(root, label, &c, err);
-    json_decref(root);
-    if (s == WEIR_OK) *out = c;
-    return s;
 }

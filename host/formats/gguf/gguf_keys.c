@@ -9,8 +9,8 @@
 
 /* ---- typed reads --------------------------------------------------------------------------------------- */
 
-const char *weir__gguf_key(const gguf_family *f, const char *name, char buf[128]) {
-    snprintf(buf, 128, "%s.%s", f->name, name);
+const char *weir__gguf_key(const family_row *f, const char *name, char buf[128]) {
+    snprintf(buf, 128, "%s.%s", f->gguf, name);
     return buf;
 }
 
@@ -55,42 +55,42 @@ weir_status weir__gguf_get_real(const weir_gguf *g, const char *key, double lo, 
 
 /* ---- which keys there are ------------------------------------------------------------------------------ */
 
-/* Honoured in `families`; in the others fine where it has the value that changes nothing (NAN: there is
- * none). */
+/* Honoured by families of these choices. In the others only the neutral value will do (NAN: there is none). */
 typedef struct known_key {
     const char *name;
-    unsigned families;
+    int32_t honoured;
     double neutral;
 } known_key;
 
 static const known_key KEYS[] = {
-    {"context_length", GGUF_ALL, NAN},
-    {"embedding_length", GGUF_ALL, NAN},
-    {"block_count", GGUF_ALL, NAN},
-    {"feed_forward_length", GGUF_ALL, NAN},
-    {"vocab_size", GGUF_ALL, NAN},
-    {"attention.head_count", GGUF_ALL, NAN},
-    {"attention.head_count_kv", GGUF_ALL, NAN},
-    {"attention.key_length", GGUF_ALL, NAN},
-    {"attention.value_length", GGUF_ALL, NAN},
-    {"attention.layer_norm_rms_epsilon", GGUF_ALL, NAN},
-    {"attention.scale", GGUF_ALL, NAN},
-    {"rope.dimension_count", GGUF_ALL, NAN},
-    {"rope.freq_base", GGUF_ALL, NAN},
-    {"rope.scale_linear", GGUF_ALL, NAN}, /* rope.scaling.factor in older files */
-    {"rope.scaling.type", GGUF_ALL, NAN},
-    {"rope.scaling.factor", GGUF_ALL, NAN},
-    {"rope.scaling.attn_factor", GGUF_ALL, NAN},
-    {"rope.scaling.original_context_length", GGUF_ALL, NAN},
-    {"rope.scaling.yarn_beta_fast", GGUF_ALL, NAN},
-    {"rope.scaling.yarn_beta_slow", GGUF_ALL, NAN},
-    {"attention.sliding_window", GGUF_GEMMA, 0},
-    {"attention.sliding_window_pattern", GGUF_GEMMA, NAN},
-    {"rope.freq_base_swa", GGUF_GEMMA, NAN},
-    {"rope.global.freq_base", GGUF_GEMMA3, NAN}, /* freq_base and freq_base_swa as Ollama writes them */
-    {"rope.local.freq_base", GGUF_GEMMA3, NAN},
-    {"attn_logit_softcapping", GGUF_GEMMA, 0},
-    {"final_logit_softcapping", GGUF_GEMMA, 0},
+    {"context_length", FAMILY_ALL, NAN},
+    {"embedding_length", FAMILY_ALL, NAN},
+    {"block_count", FAMILY_ALL, NAN},
+    {"feed_forward_length", FAMILY_ALL, NAN},
+    {"vocab_size", FAMILY_ALL, NAN},
+    {"attention.head_count", FAMILY_ALL, NAN},
+    {"attention.head_count_kv", FAMILY_ALL, NAN},
+    {"attention.key_length", FAMILY_ALL, NAN},
+    {"attention.value_length", FAMILY_ALL, NAN},
+    {"attention.layer_norm_rms_epsilon", FAMILY_ALL, NAN},
+    {"attention.scale", FAMILY_ALL, NAN},
+    {"rope.dimension_count", FAMILY_ALL, NAN},
+    {"rope.freq_base", FAMILY_ALL, NAN},
+    {"rope.scale_linear", FAMILY_ALL, NAN}, /* rope.scaling.factor in older files */
+    {"rope.scaling.type", FAMILY_ALL, NAN},
+    {"rope.scaling.factor", FAMILY_ALL, NAN},
+    {"rope.scaling.attn_factor", FAMILY_ALL, NAN},
+    {"rope.scaling.original_context_length", FAMILY_ALL, NAN},
+    {"rope.scaling.yarn_beta_fast", FAMILY_ALL, NAN},
+    {"rope.scaling.yarn_beta_slow", FAMILY_ALL, NAN},
+    {"attention.sliding_window", FAMILY_PERIOD, 0},
+    {"attention.sliding_window_pattern", FAMILY_PERIOD, NAN},
+    {"rope.freq_base_swa", FAMILY_PERIOD, NAN},
+    {"rope.global.freq_base", FAMILY_LOCAL_THETA,
+     NAN}, /* freq_base and freq_base_swa as Ollama writes them */
+    {"rope.local.freq_base", FAMILY_LOCAL_THETA, NAN},
+    {"attn_logit_softcapping", FAMILY_FINAL_CAP, 0},
+    {"final_logit_softcapping", FAMILY_FINAL_CAP, 0},
     /* another computation unless neutral */
     {"expert_count", 0, 0},
     {"expert_used_count", 0, 0},
@@ -125,8 +125,8 @@ static const known_key *find_key(const char *name, size_t n) {
     return NULL;
 }
 
-static weir_status check_key(const weir_gguf *g, const gguf_family *f, const gguf_pair *p, weir_err *err) {
-    size_t skip = strlen(f->name) + 1;
+static weir_status check_key(const weir_gguf *g, const family_row *f, const gguf_pair *p, weir_err *err) {
+    size_t skip = strlen(f->gguf) + 1;
     const char *label = weir__label(g->label), *name = p->key + skip;
     const known_key *k = find_key(name, p->key_bytes - skip);
     int shown = p->key_bytes < 100 ? (int)p->key_bytes : 100;
@@ -137,7 +137,7 @@ static weir_status check_key(const weir_gguf *g, const gguf_family *f, const ggu
     if (!k)
         return weir_fail(err, WEIR_ENOTSUP, "%s: key %.*s is unknown, it may change the result", label, shown,
                          p->key);
-    if (k->families & f->bit) return WEIR_OK;
+    if (weir__family_has(f, k->honoured)) return WEIR_OK;
     weir__gguf_key(f, k->name, key);
     if (weir__gguf_bool(g, key, &b))
         v = b;
@@ -147,8 +147,8 @@ static weir_status check_key(const weir_gguf *g, const gguf_family *f, const ggu
     return weir_fail(err, WEIR_ENOTSUP, "%s: %s = %g is not supported, it changes the result", label, key, v);
 }
 
-weir_status weir__gguf_check_keys(const weir_gguf *g, const gguf_family *f, weir_err *err) {
-    size_t n = strlen(f->name);
+weir_status weir__gguf_check_keys(const weir_gguf *g, const family_row *f, weir_err *err) {
+    size_t n = strlen(f->gguf);
     char key[128];
     int64_t experts;
     if (weir__gguf_int(g, weir__gguf_key(f, "expert_count", key), &experts) && experts > 0)
@@ -157,7 +157,7 @@ weir_status weir__gguf_check_keys(const weir_gguf *g, const gguf_family *f, weir
                          weir__label(g->label), (long long)experts);
     for (size_t i = 0; i < g->n_pair; i++) {
         const gguf_pair *p = &g->pair[i];
-        if (p->key_bytes > n && p->key[n] == '.' && memcmp(p->key, f->name, n) == 0)
+        if (p->key_bytes > n && p->key[n] == '.' && memcmp(p->key, f->gguf, n) == 0)
             WEIR_TRY(check_key(g, f, p, err));
     }
     return WEIR_OK;

@@ -5,49 +5,23 @@
 #include <math.h>
 #include <string.h>
 
+#include "host/formats/config/config.h"
 #include "host/formats/gguf/gguf_file.h"
 #include "host/formats/json/json_file.h"
 
 /* Bounds: far above any model, and low enough that rows x cols x 4 bytes stays inside int64. */
 enum { MAX_DIM = 1 << 20, MAX_CONTEXT = 1 << 30, MAX_VOCAB = 1 << 26 };
 
-static const gguf_family FAMILIES[] = {
-    {.name = "llama", .bit = GGUF_LLAMA, .act = WEIR_ACT_SILU, .interleaved = true, .theta = 1e4},
-    {.name = "qwen2", .bit = GGUF_QWEN2, .act = WEIR_ACT_SILU, .theta = 1e4},
-    {.name = "qwen3", .bit = GGUF_QWEN3, .act = WEIR_ACT_SILU, .qk_norm = true, .theta = 1e4},
-    {.name = "gemma2",
-     .bit = GGUF_GEMMA2,
-     .act = WEIR_ACT_GELU_TANH,
-     .gemma = true,
-     .theta = 1e4,
-     .period = 2,
-     .window = 4096,
-     .big_layers = 46,
-     .attention_softcap = 50,
-     .final_softcap = 30},
-    {.name = "gemma3",
-     .bit = GGUF_GEMMA3,
-     .act = WEIR_ACT_GELU_TANH,
-     .gemma = true,
-     .qk_norm = true,
-     .theta = 1e6,
-     .period = 6,
-     .big_layers = 62},
-};
-
-const gguf_family *weir__gguf_family(const weir_gguf *g) {
+const family_row *weir__gguf_family(const weir_gguf *g) {
     const char *name;
     size_t n;
-    if (!weir__gguf_string(g, "general.architecture", &name, &n)) return NULL;
-    for (size_t i = 0; i < sizeof FAMILIES / sizeof *FAMILIES; i++)
-        if (strlen(FAMILIES[i].name) == n && memcmp(FAMILIES[i].name, name, n) == 0) return &FAMILIES[i];
-    return NULL;
+    return weir__gguf_string(g, "general.architecture", &name, &n) ? weir__family_gguf(name, n) : NULL;
 }
 
 /* One file and its architecture, for the reads below. */
 typedef struct reader {
     const weir_gguf *g;
-    const gguf_family *f;
+    const family_row *f;
     weir_err *err;
 } reader;
 
@@ -68,7 +42,7 @@ static weir_status get_real(const reader *r, const char *name, double lo, double
 
 static weir_status need(const reader *r, const char *name) {
     if (has(r, name)) return WEIR_OK;
-    return weir_fail(r->err, WEIR_EFORMAT, "%s: no key %s.%s", weir__label(r->g->label), r->f->name, name);
+    return weir_fail(r->err, WEIR_EFORMAT, "%s: no key %s.%s", weir__label(r->g->label), r->f->gguf, name);
 }
 
 /* ---- what it is ---------------------------------------------------------------------------------------- */
@@ -83,6 +57,7 @@ static weir_status check_file(const weir_gguf *g, weir_err *err) {
     const char *name = NULL, *label = weir__label(g->label);
     size_t n = 0;
     int64_t count;
+    char list[160];
     if (weir__gguf_has(g, "general.type") && !is_text(g, "general.type", "model"))
         return weir_fail(err, WEIR_ENOTSUP,
                          "%s: general.type is not \"model\": an adapter, a projector or the like", label);
@@ -92,10 +67,8 @@ static weir_status check_file(const weir_gguf *g, weir_err *err) {
     if (!weir__gguf_string(g, "general.architecture", &name, &n))
         return weir_fail(err, WEIR_EFORMAT, "%s: no general.architecture", label);
     if (!weir__gguf_family(g))
-        return weir_fail(
-            err, WEIR_ENOTSUP,
-            "%s: architecture %.*s is not supported, expected llama, qwen2, qwen3, gemma2 or gemma3", label,
-            n < 60 ? (int)n : 60, name);
+        return weir_fail(err, WEIR_ENOTSUP, "%s: architecture %.*s is not supported, expected %s", label,
+                         n < 60 ? (int)n : 60, name, weir__family_list(FAMILY_GGUF, list));
     return WEIR_OK;
 }
 
@@ -148,7 +121,7 @@ static weir_status read_vocab_size(const reader *r, weir_decoder_config *c) {
                          n_token, c->n_vocab_rows);
     if (said > c->n_vocab_rows)
         return weir_fail(r->err, WEIR_EFORMAT, "%s: %s.vocab_size = %d, but token_embd.weight has %d rows",
-                         label, r->f->name, said, c->n_vocab_rows);
+                         label, r->f->gguf, said, c->n_vocab_rows);
     return WEIR_OK;
 }
 
@@ -218,7 +191,8 @@ static weir_status read_scaling(const reader *r, const weir_decoder_config *c, w
 }
 
 static weir_status read_rope(const reader *r, weir_decoder_config *c) {
-    double theta = r->f->theta, local;
+    const bool own_theta = weir__family_has(r->f, FAMILY_LOCAL_THETA);
+    double theta = r->f->decoder.theta, local;
     int32_t n_dim = c->head_dim;
     WEIR_TRY(get_real(r, has(r, "rope.freq_base") ? "rope.freq_base" : "rope.global.freq_base", 1e-3, 1e12,
                       &theta));
@@ -226,21 +200,20 @@ static weir_status read_rope(const reader *r, weir_decoder_config *c) {
     if (n_dim % 2 != 0)
         return weir_fail(r->err, WEIR_EFORMAT, "%s: %d elements of a head turn, expected an even number",
                          weir__label(r->g->label), n_dim);
-    if (r->f->bit == GGUF_LLAMA && n_dim != c->head_dim)
+    if (weir__family_has(r->f, FAMILY_INTERLEAVED) && n_dim != c->head_dim)
         return weir_fail(r->err, WEIR_EFORMAT,
                          "%s: llama.rope.dimension_count = %d, expected %d as a head has",
                          weir__label(r->g->label), n_dim, c->head_dim);
     c->rope = (weir_rope_config){.theta = (float)theta,
                                  .factor = 1,
                                  .n_dim = n_dim == c->head_dim ? 0 : n_dim,
-                                 .interleaved = r->f->interleaved};
-    /* Gemma 3's local layers have a base of their own and are never stretched. */
+                                 .interleaved = weir__family_has(r->f, FAMILY_INTERLEAVED)};
     c->rope_sliding = c->rope;
-    local = r->f->bit == GGUF_GEMMA3 ? 1e4 : theta;
+    local = own_theta ? r->f->decoder.theta_sliding : theta;
     WEIR_TRY(get_real(r, has(r, "rope.freq_base_swa") ? "rope.freq_base_swa" : "rope.local.freq_base", 1e-3,
                       1e12, &local));
     WEIR_TRY(read_scaling(r, c, &c->rope));
-    if (r->f->bit != GGUF_GEMMA3) c->rope_sliding = c->rope;
+    if (!own_theta) c->rope_sliding = c->rope;
     c->rope_sliding.theta = (float)local;
     return WEIR_OK;
 }
@@ -250,7 +223,7 @@ static weir_status read_rope(const reader *r, weir_decoder_config *c) {
 static weir_status read_pattern(const reader *r, weir_decoder_config *c) {
     char key[128];
     size_t n;
-    int32_t period = r->f->period;
+    int32_t period = r->f->decoder.period;
     weir__gguf_key(r->f, "attention.sliding_window_pattern", key);
     if (!weir__gguf_array_length(r->g, key, &n)) {
         WEIR_TRY(get_int(r, "attention.sliding_window_pattern", 0, WEIR_DECODER_LAYERS, &period));
@@ -268,8 +241,8 @@ static weir_status read_pattern(const reader *r, weir_decoder_config *c) {
 }
 
 static weir_status read_window(const reader *r, weir_decoder_config *c) {
-    c->window = r->f->window;
-    if (r->f->period == 0) return WEIR_OK;
+    c->window = r->f->decoder.gguf_window;
+    if (!weir__family_has(r->f, FAMILY_PERIOD)) return WEIR_OK;
     WEIR_TRY(get_int(r, "attention.sliding_window", 0, MAX_CONTEXT, &c->window));
     if (c->window == 0) return WEIR_OK;
     WEIR_TRY(read_pattern(r, c));
@@ -282,10 +255,11 @@ static weir_status read_window(const reader *r, weir_decoder_config *c) {
 /* ---- the rest ------------------------------------------------------------------------------------------ */
 
 static weir_status read_scales(const reader *r, weir_decoder_config *c) {
-    const gguf_family *f = r->f;
-    double scale, attention = f->attention_softcap, final = f->final_softcap;
+    const decoder_defaults *d = &r->f->decoder;
+    double scale, attention = d->config.attention_softcap, final = d->config.final_softcap;
     /* The largest Gemmas scale by width over heads, in whole numbers. */
-    int32_t scalar = f->big_layers && c->n_layer == f->big_layers ? c->dim / c->n_head : c->head_dim;
+    int32_t scalar =
+        d->gguf_big_layers && c->n_layer == d->gguf_big_layers ? c->dim / c->n_head : c->head_dim;
     scale = 1 / sqrt((double)(scalar > 0 ? scalar : 1));
     WEIR_TRY(get_real(r, "attention.scale", 1e-6, 1e3, &scale));
     WEIR_TRY(get_real(r, "attn_logit_softcapping", 0, 1e6, &attention));
@@ -293,7 +267,7 @@ static weir_status read_scales(const reader *r, weir_decoder_config *c) {
     c->attention_scale = (float)scale;
     c->attention_softcap = (float)attention;
     c->final_softcap = (float) final;
-    c->embed_scale = f->gemma ? sqrtf((float)c->dim) : 1;
+    c->embed_scale = weir__family_has(r->f, FAMILY_EMBED_SCALE) ? sqrtf((float)c->dim) : 1;
     return WEIR_OK;
 }
 
@@ -307,10 +281,10 @@ weir_status weir__gguf_read_model(const weir_gguf *g, weir_gguf_model *out, weir
     WEIR_TRY(read_rope(&r, c));
     WEIR_TRY(read_window(&r, c));
     WEIR_TRY(read_scales(&r, c));
-    c->act = r.f->act;
-    c->post_norms = r.f->gemma;
-    c->qk_norm = r.f->qk_norm;
-    memcpy(m.architecture, r.f->name, strlen(r.f->name) + 1);
+    (void)weir__parse_act(r.f->decoder.act, &c->act);
+    c->post_norms = weir__family_has(r.f, FAMILY_POST_NORMS);
+    c->qk_norm = weir__family_has(r.f, FAMILY_QK_NORM);
+    memcpy(m.architecture, r.f->gguf, strlen(r.f->gguf) + 1);
     WEIR_TRY(weir__gguf_check_tensors(g, r.f, &m, err));
     WEIR_TRY(weir__gguf_read_vocab(g, &m, err));
     *out = m;

@@ -10,40 +10,44 @@
 
 typedef struct tensor_name {
     const char *hf, *gguf;
-    unsigned families;
+    int32_t with, without; /* choices of the families that have it */
 } tensor_name;
 
 static const tensor_name TOP[] = {
-    {"model.embed_tokens.weight", "token_embd.weight", GGUF_ALL},
-    {"model.norm.weight", "output_norm.weight", GGUF_ALL},
-    {"lm_head.weight", "output.weight", GGUF_ALL},
-    {"rope_freqs.weight", "rope_freqs.weight",
-     GGUF_LLAMA}, /* GGUF's alone: what llama3 scaling divides frequencies by */
+    {"model.embed_tokens.weight", "token_embd.weight", FAMILY_ALL, 0},
+    {"model.norm.weight", "output_norm.weight", FAMILY_ALL, 0},
+    {"lm_head.weight", "output.weight", FAMILY_ALL, 0},
+    {"rope_freqs.weight", "rope_freqs.weight", FAMILY_ROPE_FREQS,
+     0}, /* GGUF's alone: what llama3 scaling divides frequencies by */
 };
 
-/* Behind "model.layers.N." and "blk.N.". Gemma's norm behind attention has the name that is in other families
- * the one before the feed-forward. */
+/* After "model.layers.N." and "blk.N.". With norms after sub-layers, "post_attention_layernorm" is the one after
+ * attention; without, it is the one before the feed-forward. */
 static const tensor_name LAYER[] = {
-    {"input_layernorm.weight", "attn_norm.weight", GGUF_ALL},
-    {"post_attention_layernorm.weight", "ffn_norm.weight", GGUF_ALL & ~GGUF_GEMMA},
-    {"post_attention_layernorm.weight", "post_attention_norm.weight", GGUF_GEMMA},
-    {"pre_feedforward_layernorm.weight", "ffn_norm.weight", GGUF_GEMMA},
-    {"post_feedforward_layernorm.weight", "post_ffw_norm.weight", GGUF_GEMMA},
-    {"self_attn.q_proj.weight", "attn_q.weight", GGUF_ALL},
-    {"self_attn.k_proj.weight", "attn_k.weight", GGUF_ALL},
-    {"self_attn.v_proj.weight", "attn_v.weight", GGUF_ALL},
-    {"self_attn.o_proj.weight", "attn_output.weight", GGUF_ALL},
-    {"self_attn.q_proj.bias", "attn_q.bias", GGUF_ALL},
-    {"self_attn.k_proj.bias", "attn_k.bias", GGUF_ALL},
-    {"self_attn.v_proj.bias", "attn_v.bias", GGUF_ALL},
-    {"self_attn.q_norm.weight", "attn_q_norm.weight", GGUF_QWEN3 | GGUF_GEMMA3},
-    {"self_attn.k_norm.weight", "attn_k_norm.weight", GGUF_QWEN3 | GGUF_GEMMA3},
-    {"mlp.gate_proj.weight", "ffn_gate.weight", GGUF_ALL},
-    {"mlp.up_proj.weight", "ffn_up.weight", GGUF_ALL},
-    {"mlp.down_proj.weight", "ffn_down.weight", GGUF_ALL},
+    {"input_layernorm.weight", "attn_norm.weight", FAMILY_ALL, 0},
+    {"post_attention_layernorm.weight", "ffn_norm.weight", FAMILY_ALL, FAMILY_POST_NORMS},
+    {"post_attention_layernorm.weight", "post_attention_norm.weight", FAMILY_POST_NORMS, 0},
+    {"pre_feedforward_layernorm.weight", "ffn_norm.weight", FAMILY_POST_NORMS, 0},
+    {"post_feedforward_layernorm.weight", "post_ffw_norm.weight", FAMILY_POST_NORMS, 0},
+    {"self_attn.q_proj.weight", "attn_q.weight", FAMILY_ALL, 0},
+    {"self_attn.k_proj.weight", "attn_k.weight", FAMILY_ALL, 0},
+    {"self_attn.v_proj.weight", "attn_v.weight", FAMILY_ALL, 0},
+    {"self_attn.o_proj.weight", "attn_output.weight", FAMILY_ALL, 0},
+    {"self_attn.q_proj.bias", "attn_q.bias", FAMILY_ALL, 0},
+    {"self_attn.k_proj.bias", "attn_k.bias", FAMILY_ALL, 0},
+    {"self_attn.v_proj.bias", "attn_v.bias", FAMILY_ALL, 0},
+    {"self_attn.q_norm.weight", "attn_q_norm.weight", FAMILY_QK_NORM, 0},
+    {"self_attn.k_norm.weight", "attn_k_norm.weight", FAMILY_QK_NORM, 0},
+    {"mlp.gate_proj.weight", "ffn_gate.weight", FAMILY_ALL, 0},
+    {"mlp.up_proj.weight", "ffn_up.weight", FAMILY_ALL, 0},
+    {"mlp.down_proj.weight", "ffn_down.weight", FAMILY_ALL, 0},
 };
 
 enum { N_TOP = sizeof TOP / sizeof *TOP, N_LAYER = sizeof LAYER / sizeof *LAYER };
+
+static bool has(const family_row *f, const tensor_name *t) {
+    return weir__family_has(f, t->with) && !(f->features & t->without);
+}
 
 /* The N of "<prefix>N.", and what follows it; no sign, no leading zero. */
 static bool parse_layer(const char *name, const char *prefix, int32_t *layer, const char **rest) {
@@ -61,17 +65,17 @@ static bool parse_layer(const char *name, const char *prefix, int32_t *layer, co
 /* ---- the source ---------------------------------------------------------------------------------------- */
 
 /* GGUF's name of a Hugging Face name. */
-static bool translate(const gguf_family *f, const char *name, char out[GGUF_NAME_BYTES + 1]) {
+static bool translate(const family_row *f, const char *name, char out[GGUF_NAME_BYTES + 1]) {
     int32_t layer;
     const char *rest;
     for (int i = 0; i < N_TOP; i++) {
-        if (!(TOP[i].families & f->bit) || strcmp(TOP[i].hf, name) != 0) continue;
+        if (!has(f, &TOP[i]) || strcmp(TOP[i].hf, name) != 0) continue;
         snprintf(out, GGUF_NAME_BYTES + 1, "%s", TOP[i].gguf);
         return true;
     }
     if (!parse_layer(name, "model.layers.", &layer, &rest)) return false;
     for (int i = 0; i < N_LAYER; i++) {
-        if (!(LAYER[i].families & f->bit) || strcmp(LAYER[i].hf, rest) != 0) continue;
+        if (!has(f, &LAYER[i]) || strcmp(LAYER[i].hf, rest) != 0) continue;
         snprintf(out, GGUF_NAME_BYTES + 1, "blk.%d.%s", layer, LAYER[i].gguf);
         return true;
     }
@@ -80,7 +84,7 @@ static bool translate(const gguf_family *f, const char *name, char out[GGUF_NAME
 
 static bool source_find(void *ud, const char *name, weir_tensor *out) {
     const weir_gguf *g = ud;
-    const gguf_family *f = weir__gguf_family(g);
+    const family_row *f = weir__gguf_family(g);
     char own[GGUF_NAME_BYTES + 1];
     weir_gguf_entry e;
     if (!f || !translate(f, name, own) || !weir__gguf_find(g, own, &e)) return false;
@@ -93,7 +97,7 @@ static bool source_find(void *ud, const char *name, weir_tensor *out) {
 
 static void source_release(void *ud, const char *name) {
     const weir_gguf *g = ud;
-    const gguf_family *f = weir__gguf_family(g);
+    const family_row *f = weir__gguf_family(g);
     char own[GGUF_NAME_BYTES + 1];
     if (f && translate(f, name, own)) weir__gguf_release(g, own);
 }
@@ -105,15 +109,15 @@ weir_tensor_source weir__gguf_source(weir_gguf *g) {
 /* ---- what is there ------------------------------------------------------------------------------------- */
 
 /* A tensor that the model will ask for. */
-static bool is_asked(const gguf_family *f, const weir_decoder_config *c, const char *name) {
+static bool is_asked(const family_row *f, const weir_decoder_config *c, const char *name) {
     int32_t layer;
     const char *rest;
     for (int i = 0; i < N_TOP; i++)
-        if ((TOP[i].families & f->bit) && strcmp(TOP[i].gguf, name) == 0) return true;
+        if (has(f, &TOP[i]) && strcmp(TOP[i].gguf, name) == 0) return true;
     if (!parse_layer(name, "blk.", &layer, &rest) || layer >= c->n_layer) return false;
     if (strstr(rest, ".bias") && !c->qkv_bias) return false;
     for (int i = 0; i < N_LAYER; i++)
-        if ((LAYER[i].families & f->bit) && strcmp(LAYER[i].gguf, rest) == 0) return true;
+        if (has(f, &LAYER[i]) && strcmp(LAYER[i].gguf, rest) == 0) return true;
     return false;
 }
 
@@ -166,7 +170,7 @@ static weir_status check_quantization(const weir_gguf *g, weir_dtype dtype, weir
                      weir__label(g->label), (long long)v);
 }
 
-weir_status weir__gguf_check_tensors(const weir_gguf *g, const gguf_family *f, weir_gguf_model *m,
+weir_status weir__gguf_check_tensors(const weir_gguf *g, const family_row *f, weir_gguf_model *m,
                                      weir_err *err) {
     weir_decoder_config *c = &m->config;
     size_t count[WEIR_DTYPE_COUNT] = {0};
@@ -179,7 +183,7 @@ weir_status weir__gguf_check_tensors(const weir_gguf *g, const gguf_family *f, w
         if (!is_asked(f, c, t->name))
             return weir_fail(err, WEIR_ENOTSUP,
                              "%s: tensor %s is not one of a %s of %d layers, it may change the result",
-                             weir__label(g->label), t->name, f->name, c->n_layer);
+                             weir__label(g->label), t->name, f->gguf, c->n_layer);
         WEIR_TRY(check_tensor(g, t, err));
         if (t->n_dim >= 2) count[weir__gguf_type(t->type)->dtype]++;
     }
