@@ -10,8 +10,8 @@ enum {
                    FAMILY_LAYER_TYPES | FAMILY_PERIOD
 };
 
-/* Defaults are those of transformers 4.57's config classes; gguf_…: llama.cpp's, for keys that a GGUF file may
- * leave out. */
+/* Defaults are those of transformers 4.57's config classes; those called gguf_ are llama.cpp's, for keys that
+ * a GGUF file may leave out. */
 static const family_row FAMILIES[] = {
     {.model_type = "t5",
      .architecture = "T5ForConditionalGeneration",

@@ -109,10 +109,4 @@ weir_status weir__get_eos(const json_t *o, weir_checkpoint *out, const char *lab
 weir_status weir__rope_parse(const json_t *rope, double theta, int32_t n_ctx, const char *label,
                              weir_checkpoint *ck, weir_rope_config *out, weir_err *err);
 
-/* tensor_names.c: finds c->stem, and judges the tensors by their names: an adapter's, packed weights and
- * tensors that the family lacks are refused; those beside the layers that nobody reads are noted. */
-weir_status weir__check_tensor_names(weir_checkpoint *c, weir_err *err);
-/* Not of the images' or sounds' parts of a model whose text alone is served. */
-bool weir__tensor_is_of_text(const char *name);
-
 #endif /* WEIR_HOST_FORMATS_CONFIG_CONFIG_H */

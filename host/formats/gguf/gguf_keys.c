@@ -55,7 +55,8 @@ weir_status weir__gguf_get_real(const weir_gguf *g, const char *key, double lo, 
 
 /* ---- which keys there are ------------------------------------------------------------------------------ */
 
-/* Honoured by families of these choices. In the others only the neutral value will do (NAN: there is none). */
+/* Honoured by families of these choices. In the others only the neutral value will do (NAN: there is
+ * none). */
 typedef struct known_key {
     const char *name;
     int32_t honoured;

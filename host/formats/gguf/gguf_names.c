@@ -21,8 +21,8 @@ static const tensor_name TOP[] = {
      0}, /* GGUF's alone: what llama3 scaling divides frequencies by */
 };
 
-/* After "model.layers.N." and "blk.N.". With norms after sub-layers, "post_attention_layernorm" is the one after
- * attention; without, it is the one before the feed-forward. */
+/* After "model.layers.N." and "blk.N.". With norms after sub-layers, "post_attention_layernorm" is the one
+ * after attention; without, it is the one before the feed-forward. */
 static const tensor_name LAYER[] = {
     {"input_layernorm.weight", "attn_norm.weight", FAMILY_ALL, 0},
     {"post_attention_layernorm.weight", "ffn_norm.weight", FAMILY_ALL, FAMILY_POST_NORMS},
