@@ -13,24 +13,24 @@ static const char *words(const weir_err *err, weir_status s) {
 /* ---- the conversation so far --------------------------------------------------------------------------- */
 
 void chat_forget(chat *c) {
-    for (size_t i = 0; i < c->n_turn; i++) cli_buf_free(&c->turns[i]);
+    for (size_t i = 0; i < c->n_turn; i++) wire_buf_free(&c->turns[i]);
     c->n_turn = 0;
 }
 
-static void drop_turn(chat *c) { cli_buf_free(&c->turns[--c->n_turn]); }
+static void drop_turn(chat *c) { wire_buf_free(&c->turns[--c->n_turn]); }
 
 static bool add_turn(chat *c, const char *text, size_t n) {
     if (c->n_turn == c->turn_cap) {
         const size_t cap = c->turn_cap ? 2 * c->turn_cap : 16;
-        cli_buf *turns = weir_calloc(cap, sizeof *turns);
+        wire_buf *turns = weir_calloc(cap, sizeof *turns);
         if (!turns) return false;
         if (c->n_turn) memcpy(turns, c->turns, c->n_turn * sizeof *turns);
         weir_free(c->turns);
         c->turns = turns;
         c->turn_cap = cap;
     }
-    c->turns[c->n_turn] = (cli_buf){0};
-    if (!cli_buf_add(&c->turns[c->n_turn], text, n)) return false;
+    c->turns[c->n_turn] = (wire_buf){0};
+    if (!wire_buf_add(&c->turns[c->n_turn], text, n)) return false;
     c->n_turn++;
     return true;
 }
@@ -43,7 +43,7 @@ static weir_chat_message *messages_of(const chat *c, size_t *n) {
     if (c->system)
         m[(*n)++] = (weir_chat_message){.role = "system", .content = c->system, .bytes = strlen(c->system)};
     for (size_t i = 0; i < c->n_turn; i++) {
-        const cli_buf *turn = &c->turns[i];
+        const wire_buf *turn = &c->turns[i];
         m[(*n)++] = (weir_chat_message){
             .role = i % 2 ? "assistant" : "user", .content = turn->data, .bytes = turn->len};
     }
@@ -75,25 +75,25 @@ int chat_set_system(chat *c, const char *text) {
 static bool on_token(void *ud, weir_session *s, const weir_token_event *ev) {
     (void)s;
     chat *c = ud;
-    cli_buf b = {0};
+    wire_buf b = {0};
     if (ev->bytes > 0) {
         /* Without memory for the marks the text still comes. */
         (void)!cli_marks_open(&c->marks, &b, ev->source);
         cli_out(b.data, b.len);
         cli_out(ev->text, ev->bytes);
         cli_out_flush();
-        cli_buf_free(&b);
+        wire_buf_free(&b);
     }
     return !terminal_signal() && !cli_out_failed();
 }
 
 static void end_line(chat *c) {
-    cli_buf b = {0};
+    wire_buf b = {0};
     (void)!cli_marks_close(&c->marks, &b);
     cli_out(b.data, b.len);
     cli_outs("\n");
     cli_out_flush();
-    cli_buf_free(&b);
+    wire_buf_free(&b);
 }
 
 /* Steps a session to its end. CLI_OK, or CLI_FAILED after a message; *lost: no further step can be
@@ -191,7 +191,7 @@ static void show_prompt(const chat *c, const char *prompt) {
 }
 
 /* One message: a line, and the next one where it ends in a backslash, which stands for the line break. */
-static cli_read read_message(chat *c, cli_buf *text) {
+static cli_read read_message(chat *c, wire_buf *text) {
     show_prompt(c, "> ");
     for (;;) {
         const char *line = NULL;
@@ -200,7 +200,7 @@ static cli_read read_message(chat *c, cli_buf *text) {
         if (got == CLI_READ_END && text->len > 0) return CLI_READ_LINE;
         if (got != CLI_READ_LINE) return got;
         const bool more = n > 0 && line[n - 1] == '\\';
-        if (!cli_buf_add(text, line, more ? n - 1 : n) || (more && !cli_buf_puts(text, "\n"))) {
+        if (!wire_buf_add(text, line, more ? n - 1 : n) || (more && !wire_buf_puts(text, "\n"))) {
             cli_fail(CLI_FAILED, "out of memory for a message");
             return CLI_READ_FAILED;
         }
@@ -209,9 +209,9 @@ static cli_read read_message(chat *c, cli_buf *text) {
     }
 }
 
-static bool blank(const cli_buf *b) { return !b->data || strspn(b->data, " \t\r\n") == b->len; }
+static bool blank(const wire_buf *b) { return !b->data || strspn(b->data, " \t\r\n") == b->len; }
 
-static int do_message(chat *c, const cli_buf *text) {
+static int do_message(chat *c, const wire_buf *text) {
     if (text->len > 0 && text->data[0] == '/') return chat_command(c, text->data);
     if (!add_turn(c, text->data, text->len)) return cli_fail(CLI_FAILED, "out of memory for a message");
     return answer(c);
@@ -219,11 +219,11 @@ static int do_message(chat *c, const cli_buf *text) {
 
 static void talk(chat *c) {
     while (!c->over && !terminal_signal()) {
-        cli_buf text = {0};
+        wire_buf text = {0};
         const cli_read got = read_message(c, &text);
         int rc = got == CLI_READ_FAILED ? CLI_FAILED : CLI_OK;
         if (got == CLI_READ_LINE && !blank(&text)) rc = do_message(c, &text);
-        cli_buf_free(&text);
+        wire_buf_free(&text);
         if (rc && (!c->interactive || c->over || got == CLI_READ_FAILED)) c->rc = CLI_FAILED;
         if (got != CLI_READ_LINE) break;
     }

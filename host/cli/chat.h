@@ -1,10 +1,10 @@
 #ifndef WEIR_HOST_CLI_CHAT_H
 #define WEIR_HOST_CLI_CHAT_H
 
-#include "host/cli/answer.h"
 #include "host/cli/cli.h"
 #include "host/cli/io.h"
 #include "host/cli/marks.h"
+#include "host/cli/totals.h"
 
 /* A conversation at the terminal: chat.c reads and answers, chat_command.c has the lines that begin with
  * /. */
@@ -18,7 +18,7 @@ typedef struct chat {
     bool interactive; /* standard input is a terminal: a prompt is shown, mistakes do not count in the
                                  end */
     char *system;     /* NULL: none; weir_free() */
-    cli_buf *turns;   /* (n_turn) user and assistant in turn */
+    wire_buf *turns;  /* (n_turn) user and assistant in turn */
     size_t n_turn, turn_cap;
     cli_marks marks;
     cli_totals last, all;

@@ -45,13 +45,6 @@ int cli_session(const cli_args *a, weir_session_options *out);
  * open: one that was not asked for is lowered. 0 or CLI_USAGE after a message. */
 int cli_fit_context(const cli_args *a, const weir_engine_facts *f, weir_session_options *o);
 
-/* Sets the rule with the knobs that it brings along. */
-void cli_law_set_rule(weir_law *law, weir_rule rule);
-
-/* True where the method decides by law->rule. */
-bool cli_method_has_rule(weir_method m);
-bool cli_method_needs_draft(weir_method m);
-
 /* "cpu (avx512, 2 threads)", "cuda:0 (NVIDIA H200, sm_90, 139.8 GiB)": what ran. */
 void cli_device_text(const weir_engine_facts *f, char *buf, size_t cap);
 

@@ -9,11 +9,8 @@ const cli_command_info cli_commands[CMD_COUNT] = {
          "Prompts come from -p, from -f, from the JSON lines of --input, or from standard input, one a "
          "line. Text is printed as its tokens are decided; with several prompts there is one answer a line, "
          "in input order (a line break inside an answer is printed as a space).\n"
-         "Fields of an input object: prompt, prompt_ids or messages (a list of objects with role and "
-         "content, written in the chat template), and over the flags seed, max_tokens, stop (a string or a "
-         "list), temperature, top_k, top_p, min_p, deferral_rule, deferral_alpha, deferral_beta, "
-         "num_speculative_tokens, exact_first, speculative (false: the verifier alone). An unknown field or "
-         "a wrong type ends the run at that line, after the answers before it.\n"
+         "An unknown field of an input object, or a wrong type, ends the run at that line, after the answers before "
+         "it.\n"
          "Fields of an output object: index, text, token_ids, sources (kept, accepted, resampled, bonus, "
          "drafter, verifier), logprobs (of the verifier, raw), policy_logprobs (of the law the token was "
          "drawn from), finish_reason (stop, length, cancelled), usage, timings, metrics, settings. null "
@@ -23,7 +20,8 @@ const cli_command_info cli_commands[CMD_COUNT] = {
          "weir generate -m models/demo/verifier -md models/demo/drafter --deferral-rule token-v3 "
          "--deferral-alpha 0.2 --show-sources --stats -p 'I want to learn Japanese.'\n"
          "weir generate -m models/demo/verifier -md models/demo/drafter --input prompts.jsonl -np 4 > "
-         "answers.jsonl"},
+         "answers.jsonl",
+         WIRE_GENERATE},
     [CMD_CHAT] =
         {"chat", "-m DIR [-md DIR] [options]", "Talk with one model or a pair, line by line.",
          "Each line of standard input is a message; its answer is printed as its tokens are decided, and "
@@ -50,34 +48,36 @@ const cli_command_info cli_commands[CMD_COUNT] = {
          "Prints completion_ids, logprobs (natural, raw softmax of the verifier given all tokens before) "
          "and their sum.",
          "echo '{\"prompt\": \"It snowed a lot.\", \"completion\": \"Es hat viel geschneit.\"}' | weir "
-         "score -m models/demo/verifier"},
+         "score -m models/demo/verifier",
+         WIRE_SCORE},
     [CMD_RULE] =
         {"rule", "[--input FILE.jsonl] [options]",
          "What a deferral rule says about one position, from logits.",
-         "Reads objects with q_logits (drafter) and p_logits (verifier) of equal length, and over the flags "
-         "rule, alpha, beta (a number or \"auto\"), temperature, top_k, top_p, min_p, gate, bonus.\n"
+         "Reads objects with q_logits (drafter) and p_logits (verifier) of equal length, and settings over those "
+         "of the flags.\n"
          "Prints rule, alpha, beta, deferred, eta, keep, pi (the law of the emitted token), reject (the "
          "probability that the drafted token is refused), accept (the probability that token v is accepted "
          "once drafted; null where q never drafts it) and residual (the law after a refusal); null where a "
          "rule has no such thing. --draws adds draws, counts and accepted_fraction.",
          "echo '{\"rule\": \"token-v3\", \"alpha\": 0.5, \"q_logits\": [0, 1, 2], \"p_logits\": [2, 1, "
-         "0]}' | weir rule --draws 10000"},
+         "0]}' | weir rule --draws 10000",
+         WIRE_RULE},
     [CMD_RECORD] =
         {"record", "-m DIR -md DIR [-p TEXT | -f FILE | --input FILE.jsonl] [options]",
          "Answer prompts and keep what a rule needs of both models at every position.",
-         "Prompts and fields of input objects are those of generate. Each answer is written under the law "
+         "Prompts come from where those of generate do. Each answer is written under the law "
          "of the flags (exact unless said), then both models run over it once.\n"
          "Prints, for each answer, index, law (what it was drawn from), finish_reason, ended (by "
          "end-of-text, which is then the last of token_ids), token_ids, tail_mass, and rows: for each token "
          "q and p, the logits of drafter and verifier in order of id with the merged tail last, and token, "
          "the place of the emitted one among them.",
          "weir record -m models/demo/verifier -md models/demo/drafter --input prompts.jsonl > "
-         "recording.jsonl"},
+         "recording.jsonl",
+         WIRE_GENERATE},
     [CMD_REPLAY] =
         {"replay", "--recording FILE.jsonl [--input FILE.jsonl] [options]",
          "What any rule would have rejected and deferred on recorded texts, and how long its blocks.",
-         "Reads objects with, over the flags, deferral_rule, deferral_alpha, deferral_beta, "
-         "num_speculative_tokens, gate, bonus, exact_first, one a line, and prints one object for each: the "
+         "Reads objects with settings over those of the flags, one per line, and prints one object for each: the "
          "setting, texts, rows, tail_mass, and recorded and reweighted with rejection_rate, deferral_rate, "
          "mean_acceptance_length, verifier_calls_per_token, tokens_per_answer, each with its standard error "
          "over texts under the name with _error behind it, and effective_texts.\n"
@@ -85,7 +85,8 @@ const cli_command_info cli_commands[CMD_COUNT] = {
          "visit others. reweighted: prefixes weighted by how likely the rule's law makes them against the "
          "recorded one; no bias, but few effective texts where the two are far apart. quality is null: only "
          "a run can tell.",
-         "weir replay --recording recording.jsonl --deferral-rule token-v3 --deferral-alpha 0.5 --gamma 5"},
+         "weir replay --recording recording.jsonl --deferral-rule token-v3 --deferral-alpha 0.5 --gamma 5",
+         WIRE_REPLAY},
     [CMD_TOKENIZE] =
         {"tokenize", "-m DIR [-p TEXT | -f FILE | --input FILE.jsonl] [options]", "Token ids of text.",
          "Text comes from -p, from -f, from the field text or prompt of --input's objects, or from standard "

@@ -60,6 +60,32 @@ void help_option_facts(const cli_option *o, char *buf, int cap) {
     snprintf(buf + n, (size_t)(cap - n), " Environment: %s.", env);
 }
 
+void help_field_facts(const wire_field *f, cli_command command, char *buf, int cap) {
+    char type[200];
+    wire_type_text(f, type, sizeof type);
+    const cli_option *o = cli_option_of(f);
+    if (o && !(o->commands & (1u << command))) o = NULL;
+    const char *preset = o ? o->name : f->preset ? f->preset : f->absent;
+    int n = snprintf(buf, (size_t)cap, "%s %c%s.", f->help, type[0] >= 'a' ? type[0] - 'a' + 'A' : type[0],
+                     type + 1);
+    if (strcmp(preset, "required") == 0)
+        snprintf(buf + n, (size_t)(cap - n), " Required.");
+    else
+        snprintf(buf + n, (size_t)(cap - n), " Default: %s%s.", o ? "that of --" : "", preset);
+}
+
+static void print_fields(cli_command command) {
+    cli_outs("\nfields of an input object\n");
+    for (int i = 0; i < WIRE_N_FIELD; i++) {
+        const wire_field *f = &wire_fields[i];
+        char text[900];
+        if (!(f->where & cli_commands[command].fields)) continue;
+        cli_outf("  %s\n", wire_name(f, cli_commands[command].fields));
+        help_field_facts(f, command, text, (int)sizeof text);
+        wrap(text, 8);
+    }
+}
+
 static void print_option(const cli_option *o) {
     char text[400];
     help_option_names(o, text, (int)sizeof text);
@@ -130,8 +156,11 @@ static void print_command(cli_command command) {
     cli_outs("\n");
     wrap(c->text, 0);
     cli_outs("\noptions\n");
-    for (int i = 0; i < OPT_COUNT; i++)
-        if (cli_options[i].commands & (1u << command)) print_option(&cli_options[i]);
+    for (int i = 0; i < OPT_COUNT; i++) {
+        const cli_option o = cli_option_at(i);
+        if (o.commands & (1u << command)) print_option(&o);
+    }
+    if (c->fields) print_fields(command);
     if (cli_options[OPT_RULE].commands & (1u << command)) print_rules();
     if (cli_options[OPT_CHAT_TEMPLATE].commands & (1u << command)) print_templates();
     cli_outf("\nexample\n%s\n", c->example);

@@ -7,7 +7,9 @@
 /* Pieces of help that --help and the man page share; written to buf. */
 void help_option_names(const cli_option *o, char *buf, int cap); /* "-m, --model DIR" */
 void help_option_facts(const cli_option *o, char *buf, int cap); /* range, unit, default, environment */
-void help_rule_facts(weir_rule rule, char *buf, int cap);        /* formula, alpha, beta, other spelling */
-extern const char help_templates[];                              /* what is common to all chat templates */
+/* Type, range, default and what it does; command: whose flags may be the default. */
+void help_field_facts(const wire_field *f, cli_command command, char *buf, int cap);
+void help_rule_facts(weir_rule rule, char *buf, int cap); /* formula, alpha, beta, other spelling */
+extern const char help_templates[];                       /* what is common to all chat templates */
 
 #endif /* WEIR_HOST_CLI_HELP_H */

@@ -13,65 +13,10 @@
 #include "host/cli/cli.h"
 #include "host/cli/terminal.h"
 
-/* ---- buffers ------------------------------------------------------------------------------------------- */
-
 void *cli_alloc(size_t n, size_t size) {
     void *p = weir_alloc(n, size);
     if (!p) cli_fail(CLI_FAILED, "out of memory (%zu x %zu bytes)", n, size);
     return p;
-}
-
-bool cli_buf_add(cli_buf *b, const char *bytes, size_t n) {
-    size_t need = 0;
-    if (__builtin_add_overflow(b->len, n, &need) || need >= SIZE_MAX / 2) return false;
-    if (need + 1 > b->cap) {
-        size_t cap = b->cap ? b->cap : 256;
-        while (cap < need + 1) cap *= 2;
-        char *data = weir_alloc(cap, 1);
-        if (!data) return false;
-        if (b->len) memcpy(data, b->data, b->len);
-        weir_free(b->data);
-        b->data = data;
-        b->cap = cap;
-    }
-    if (n) memcpy(b->data + b->len, bytes, n);
-    b->len = need;
-    b->data[need] = '\0';
-    return true;
-}
-
-bool cli_buf_puts(cli_buf *b, const char *s) { return cli_buf_add(b, s, strlen(s)); }
-
-void cli_buf_free(cli_buf *b) {
-    weir_free(b->data);
-    *b = (cli_buf){0};
-}
-
-/* Length of the valid UTF-8 sequence at s, 0 if none: no overlong forms, surrogates or values past
- * U+10FFFF. */
-static size_t utf8_length(const unsigned char *s, size_t n) {
-    if (s[0] < 0x80) return 1;
-    size_t len = s[0] >= 0xf0 ? 4 : s[0] >= 0xe0 ? 3 : 2;
-    if (s[0] < 0xc2 || s[0] > 0xf4 || n < len) return 0;
-    for (size_t i = 1; i < len; i++)
-        if ((s[i] & 0xc0) != 0x80) return 0;
-    if (s[0] == 0xe0 && s[1] < 0xa0) return 0;
-    if (s[0] == 0xed && s[1] > 0x9f) return 0;
-    if (s[0] == 0xf0 && s[1] < 0x90) return 0;
-    if (s[0] == 0xf4 && s[1] > 0x8f) return 0;
-    return len;
-}
-
-bool cli_buf_add_utf8(cli_buf *b, const char *bytes, size_t n) {
-    size_t at = 0;
-    while (at < n) {
-        size_t end = at, len = 0;
-        while (end < n && (len = utf8_length((const unsigned char *)bytes + end, n - end)) > 0) end += len;
-        if (!cli_buf_add(b, bytes + at, end - at)) return false;
-        if (end < n && !cli_buf_puts(b, "\xef\xbf\xbd")) return false;
-        at = end + 1;
-    }
-    return n > 0 || cli_buf_add(b, "", 0);
 }
 
 /* ---- lines --------------------------------------------------------------------------------------------- */
@@ -94,7 +39,7 @@ int cli_reader_open(cli_reader *r, const char *path) {
 void cli_reader_close(cli_reader *r) {
     if (r->fd > STDIN_FILENO) close(r->fd);
     r->fd = -1;
-    cli_buf_free(&r->pending);
+    wire_buf_free(&r->pending);
 }
 
 /* One read. LINE stands for "some bytes came". */
@@ -117,7 +62,7 @@ static cli_read fill(cli_reader *r, bool wait) {
         r->pending.len -= r->start;
         r->start = 0;
     }
-    if (!cli_buf_add(&r->pending, chunk, (size_t)got)) {
+    if (!wire_buf_add(&r->pending, chunk, (size_t)got)) {
         cli_fail(CLI_FAILED, "%s: out of memory after %zu bytes of line %ld", r->name, r->pending.len,
                  r->line + 1);
         return CLI_READ_FAILED;
@@ -178,6 +123,11 @@ long cli_reader_count(const cli_reader *r) {
     return got < 0 ? -1 : lines + open_line;
 }
 
+int cli_reader_fail(const cli_reader *r, weir_status s, const weir_err *err) {
+    return cli_fail(CLI_FAILED, "%.250s:%ld: %s", r->name, r->line,
+                    err->text[0] ? err->text : weir_status_str(s));
+}
+
 /* ---- standard output ----------------------------------------------------------------------------------- */
 
 static bool out_bad;
@@ -209,4 +159,12 @@ bool cli_out_failed(void) { return out_bad; }
 int cli_out_end(void) {
     cli_out_flush();
     return out_bad ? CLI_FAILED : CLI_OK;
+}
+
+int cli_json_write(json_t *value, wire_buf *b) {
+    wire_buf line = {0}, *to = b ? b : &line;
+    const bool ok = wire_write(value, to) && wire_buf_puts(to, "\n");
+    if (ok && !b) cli_out(line.data, line.len);
+    wire_buf_free(&line);
+    return ok ? CLI_OK : cli_fail(CLI_FAILED, "out of memory for an answer");
 }

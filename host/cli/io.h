@@ -4,23 +4,14 @@
 #include <stdbool.h>
 #include <stddef.h>
 
-/* Bytes in and out: a growable buffer, lines of a file without a limit on their length and with NUL bytes
- * kept, and a standard output whose failures are seen. */
+#include "host/weir.h"
+#include "host/wire/json.h"
 
-typedef struct cli_buf {
-    char *data; /* zero-terminated once anything was added; NULL when empty from the start */
-    size_t len, cap;
-} cli_buf;
-
-bool cli_buf_add(cli_buf *b, const char *bytes, size_t n); /* false: out of memory, b unchanged */
-bool cli_buf_puts(cli_buf *b, const char *s);
-void cli_buf_free(cli_buf *b);
+/* Bytes in and out: lines of a file without a limit on their length and with NUL bytes kept, and a standard output
+ * whose failures are seen. */
 
 /* Checked: n * size that overflows, or no memory, is NULL after a message. */
 void *cli_alloc(size_t n, size_t size);
-
-/* A copy of the bytes as valid UTF-8: each byte that starts no valid sequence becomes U+FFFD. */
-bool cli_buf_add_utf8(cli_buf *b, const char *bytes, size_t n);
 
 /* ---- lines --------------------------------------------------------------------------------------------- */
 
@@ -28,7 +19,7 @@ typedef struct cli_reader {
     int fd;
     const char *name; /* for messages: "stdin" or the path */
     long line;        /* number of the line last returned, from 1 */
-    cli_buf pending;
+    wire_buf pending;
     size_t start;   /* of the first byte not yet returned */
     size_t scanned; /* bytes after start known to hold no newline */
     bool at_end;
@@ -56,6 +47,9 @@ cli_read cli_reader_rest(cli_reader *r, const char **text, size_t *n);
 /* Lines of the rest of a regular file, without moving in it; -1 when it cannot be known. */
 long cli_reader_count(const cli_reader *r);
 
+/* "weir: FILE:LINE: …" about the line last returned; the status's words where err has none. CLI_FAILED. */
+int cli_reader_fail(const cli_reader *r, weir_status s, const weir_err *err);
+
 /* ---- standard output ----------------------------------------------------------------------------------- */
 
 /* The first failure prints one line; later calls do nothing. cli_out_end flushes and gives CLI_OK or
@@ -66,5 +60,9 @@ void cli_outf(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
 void cli_out_flush(void);
 bool cli_out_failed(void);
 int cli_out_end(void);
+
+/* One line of JSON; takes the value. CLI_OK or CLI_FAILED after a message. To standard output, or onto b where
+ * given. */
+int cli_json_write(json_t *value, wire_buf *b);
 
 #endif /* WEIR_HOST_CLI_IO_H */

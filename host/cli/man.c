@@ -54,6 +54,21 @@ static void option(const cli_option *o) {
     cli_outs(".\n");
 }
 
+static void fields(cli_command command) {
+    cli_outs(".PP\nFields of an input object:\n");
+    for (int i = 0; i < WIRE_N_FIELD; i++) {
+        const wire_field *f = &wire_fields[i];
+        char text[900];
+        if (!(f->where & cli_commands[command].fields)) continue;
+        cli_outs(".TP\n.B ");
+        roff(wire_name(f, cli_commands[command].fields));
+        cli_outs("\n");
+        help_field_facts(f, command, text, (int)sizeof text);
+        roff(text);
+        cli_outs("\n");
+    }
+}
+
 static void commands(void) {
     cli_outs(".SH COMMANDS\n");
     for (int i = 0; i < CMD_COUNT; i++) {
@@ -66,6 +81,7 @@ static void commands(void) {
         cli_outs("\n");
         paragraphs(c->summary);
         paragraphs(c->text);
+        if (c->fields) fields((cli_command)i);
         cli_outs(".PP\nExample:\n.PP\n.nf\n.RS 4\n");
         roff(c->example);
         cli_outs("\n.RE\n.fi\n");
@@ -119,7 +135,10 @@ int cli_man(void) {
              ".B weir \\-\\-version\n");
     commands();
     cli_outs(".SH OPTIONS\nAn option of the command line wins over its environment variable.\n");
-    for (int i = 0; i < OPT_COUNT; i++) option(&cli_options[i]);
+    for (int i = 0; i < OPT_COUNT; i++) {
+        const cli_option o = cli_option_at(i);
+        option(&o);
+    }
     rules();
     templates();
     cli_outs(".SH EXIT STATUS\n"

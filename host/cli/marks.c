@@ -2,16 +2,16 @@
 
 #include "host/cli/terminal.h"
 
-bool cli_marks_close(cli_marks *m, cli_buf *b) {
+bool cli_marks_close(cli_marks *m, wire_buf *b) {
     if (m->source < 0) return true;
     m->source = -1;
-    return cli_buf_puts(b, m->colours ? "\033[0m" : "]");
+    return wire_buf_puts(b, m->colours ? "\033[0m" : "]");
 }
 
-bool cli_marks_open(cli_marks *m, cli_buf *b, int source) {
+bool cli_marks_open(cli_marks *m, wire_buf *b, int source) {
     if (!m->on || m->source == source) return true;
     if (!cli_marks_close(m, b)) return false;
     m->source = source;
-    if (m->colours) return cli_buf_puts(b, terminal_source_colour(source));
-    return cli_buf_puts(b, "[") && cli_buf_puts(b, terminal_source_mark(source)) && cli_buf_puts(b, "|");
+    if (m->colours) return wire_buf_puts(b, terminal_source_colour(source));
+    return wire_buf_puts(b, "[") && wire_buf_puts(b, terminal_source_mark(source)) && wire_buf_puts(b, "|");
 }

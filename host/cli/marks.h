@@ -10,7 +10,7 @@ typedef struct cli_marks {
 } cli_marks;
 
 /* Text of this source follows; text of none does. false: out of memory. */
-bool cli_marks_open(cli_marks *m, cli_buf *b, int source);
-bool cli_marks_close(cli_marks *m, cli_buf *b);
+bool cli_marks_open(cli_marks *m, wire_buf *b, int source);
+bool cli_marks_close(cli_marks *m, wire_buf *b);
 
 #endif /* WEIR_HOST_CLI_MARKS_H */

@@ -7,6 +7,8 @@
 #include <string.h>
 
 #include "host/cli/cli.h"
+#include "host/wire/nearest.h"
+#include "host/wire/object.h"
 
 void cli_env_name(const cli_option *o, char *buf, int cap) {
     int n = snprintf(buf, (size_t)cap, "WEIR_%s", o->name);
@@ -19,66 +21,50 @@ void cli_env_name(const cli_option *o, char *buf, int cap) {
 
 void cli_range_text(const cli_option *o, char *buf, int cap) {
     buf[0] = '\0';
-    bool numeric = o->type == CLI_INT || o->type == CLI_NUMBER || o->type == CLI_UINT;
-    if (!numeric || isinf(o->lo)) return;
-    const char *above = o->lo_open ? "above " : "";
-    if (o->type == CLI_UINT) {
+    if (o->type == CLI_UINT)
         snprintf(buf, (size_t)cap, "0 to 18446744073709551615");
-    } else if (isinf(o->hi) || o->hi >= 2147483647.0) {
-        snprintf(buf, (size_t)cap, "%s%.15g", o->lo_open ? "above " : "at least ", o->lo);
-    } else {
-        snprintf(buf, (size_t)cap, "%s%.15g to %.15g", above, o->lo, o->hi);
-    }
+    else if (o->type == CLI_INT || o->type == CLI_NUMBER)
+        wire_range_text(o->lo, o->hi, o->lo_open, buf, (size_t)cap);
+}
+
+cli_option cli_option_at(int id) {
+    static const cli_type types[] = {
+        [WIRE_BOOL] = CLI_FLAG,    [WIRE_SWITCH] = CLI_CHOICE, [WIRE_CHOICE] = CLI_CHOICE,
+        [WIRE_INT] = CLI_INT,      [WIRE_UINT] = CLI_UINT,     [WIRE_NUMBER] = CLI_NUMBER,
+        [WIRE_STRINGS] = CLI_LIST, [WIRE_NAME] = CLI_TEXT};
+    cli_option o = cli_options[id];
+    const wire_field *f = o.field;
+    if (!f) return o;
+    o.type = types[f->type];
+    if (o.type == CLI_CHOICE) o.value = f->words;
+    if (o.type == CLI_NUMBER) o.word = f->words;
+    o.lo = f->lo;
+    o.hi = f->hi;
+    o.lo_open = f->lo_open;
+    o.unit = f->unit;
+    o.preset = f->preset;
+    o.absent = f->absent;
+    o.help = f->help;
+    return o;
+}
+
+const cli_option *cli_option_of(const wire_field *f) {
+    for (int i = 0; i < OPT_COUNT; i++)
+        if (cli_options[i].field == f) return &cli_options[i];
+    return NULL;
 }
 
 /* ---- nearest names ------------------------------------------------------------------------------------- */
 
-/* Edit distance of two short names; longer ones are cut, which only makes them look nearer. */
-static int distance(const char *a, const char *b) {
-    enum { CAP = 40 };
-    int row[CAP + 1];
-    int la = (int)strnlen(a, CAP), lb = (int)strnlen(b, CAP);
-    for (int j = 0; j <= lb; j++) row[j] = j;
-    for (int i = 1; i <= la; i++) {
-        int diagonal = row[0];
-        row[0] = i;
-        for (int j = 1; j <= lb; j++) {
-            int change = diagonal + (a[i - 1] != b[j - 1]);
-            diagonal = row[j];
-            int best = row[j] < row[j - 1] ? row[j] + 1 : row[j - 1] + 1;
-            row[j] = change < best ? change : best;
-        }
-    }
-    return row[lb];
-}
-
-static void keep_nearest(const char *word, const char *name, const char **best, int *best_distance) {
-    if (!name) return;
-    int d = distance(word, name);
-    if (d < *best_distance) {
-        *best_distance = d;
-        *best = name;
-    }
-}
-
 static const char *nearest_option(const char *word, cli_command command) {
-    const char *best = "help";
-    int d = 1000;
+    wire_nearest n = {.word = word};
     for (int i = 0; i < OPT_COUNT; i++) {
         const cli_option *o = &cli_options[i];
         if (!(o->commands & (1u << command))) continue;
-        keep_nearest(word, o->name, &best, &d);
-        keep_nearest(word, o->alias, &best, &d);
+        wire_nearest_try(&n, o->name);
+        wire_nearest_try(&n, o->alias);
     }
-    return best;
-}
-
-const char *cli_rule_nearest(const char *name) {
-    const char *best = "exact";
-    int d = 1000;
-    for (int i = 0; i < WEIR_RULE_COUNT; i++)
-        keep_nearest(name, weir_rule_facts((weir_rule)i)->name, &best, &d);
-    return best;
+    return n.best;
 }
 
 int cli_command_parse(const char *name) {
@@ -88,26 +74,12 @@ int cli_command_parse(const char *name) {
 }
 
 const char *cli_command_nearest(const char *name) {
-    const char *best = cli_commands[0].name;
-    int d = 1000;
-    for (int i = 0; i < CMD_COUNT; i++) keep_nearest(name, cli_commands[i].name, &best, &d);
-    return best;
+    wire_nearest n = {.word = name};
+    for (int i = 0; i < CMD_COUNT; i++) wire_nearest_try(&n, cli_commands[i].name);
+    return n.best;
 }
 
 /* ---- values -------------------------------------------------------------------------------------------- */
-
-static int choice_index(const char *choices, const char *word) {
-    size_t len = strlen(word);
-    int index = 0;
-    for (const char *p = choices; *p; index++) {
-        const char *end = strchr(p, '|');
-        size_t n = end ? (size_t)(end - p) : strlen(p);
-        if (n == len && memcmp(p, word, n) == 0) return index;
-        if (!end) break;
-        p = end + 1;
-    }
-    return -1;
-}
 
 static int flag_word(const char *text) {
     static const char *const words[] = {"0", "1", "false", "true", "no", "yes", "off", "on"};
@@ -118,9 +90,10 @@ static int flag_word(const char *text) {
 
 static int out_of_range(const cli_option *o, const char *label, const char *text) {
     char range[80];
-    cli_range_text(o, range, (int)sizeof range);
-    if (!range[0] || isinf(o->hi))
-        snprintf(range, sizeof range, "%s", o->lo >= 0 ? "0 to 3.40282e+38" : CLI_FLOAT_RANGE);
+    if (o->type == CLI_UINT)
+        cli_range_text(o, range, (int)sizeof range);
+    else
+        wire_range_expected(o->lo, o->hi, o->lo_open, range, sizeof range);
     const char *unit = o->unit ? o->unit : "";
     return cli_fail(CLI_USAGE, "%s %s: out of range, expected %s%s%s", label, text, range, o->unit ? " " : "",
                     unit);
@@ -138,53 +111,51 @@ static int parse_number(const cli_option *o, const char *label, const char *text
         return cli_fail(CLI_USAGE, "%s %s: expected a %s%s%s", label, text, whole ? "whole number" : "number",
                         o->word ? " or " : "", o->word ? o->word : "");
     }
-    const double stored =
-        whole ? x : (double)(float)x; /* laws hold 32-bit floats: one may be infinite, or 0 */
-    bool low = o->lo_open ? !(x > o->lo && stored > o->lo) : !(x >= o->lo);
-    if (low || x > o->hi || isinf(stored)) return out_of_range(o, label, text);
+    if (!wire_in_range(o->lo, o->hi, o->lo_open, x)) return out_of_range(o, label, text);
     v->number = x;
     v->integer = whole ? (int64_t)x : 0;
     return CLI_OK;
 }
 
+static int parse_uint(const cli_option *o, const char *label, const char *text, cli_value *v) {
+    char *end = NULL;
+    errno = 0;
+    v->bits = strtoull(text, &end, 10);
+    if (end == text || *end || strchr(text, '-'))
+        return cli_fail(CLI_USAGE, "%s %s: expected a whole number of at least 0", label, text);
+    return errno == ERANGE ? out_of_range(o, label, text) : CLI_OK;
+}
+
+static int add_to_list(cli_args *a, const char *label, const char *text) {
+    if (a->n_list == CLI_MAX_LIST)
+        return cli_fail(CLI_USAGE, "%s: given more than %d times", label, CLI_MAX_LIST);
+    if (!*text) return cli_fail(CLI_USAGE, "%s: the string is empty", label);
+    a->list[a->n_list++] = text;
+    return CLI_OK;
+}
+
 /* label is what the user wrote: "--temp" or "WEIR_TEMP". */
 static int set_value(cli_args *a, int id, const char *label, const char *text, cli_from from) {
-    const cli_option *o = &cli_options[id];
+    const cli_option o = cli_option_at(id);
     cli_value v = {.from = from, .text = text};
-    char *end = NULL;
-    switch (o->type) {
+    int rc = CLI_OK;
+    switch (o.type) {
     case CLI_FLAG:
         v.integer = flag_word(text);
         if (v.integer < 0) return cli_fail(CLI_USAGE, "%s %s: expected 0 or 1", label, text);
         break;
     case CLI_TEXT: break;
-    case CLI_LIST:
-        if (a->n_list == CLI_MAX_LIST)
-            return cli_fail(CLI_USAGE, "%s: given more than %d times", label, CLI_MAX_LIST);
-        if (!*text) return cli_fail(CLI_USAGE, "%s: the string is empty", label);
-        a->list[a->n_list++] = text;
-        break;
+    case CLI_LIST: rc = add_to_list(a, label, text); break;
     case CLI_INT:
-    case CLI_NUMBER: {
-        int rc = parse_number(o, label, text, &v);
-        if (rc) return rc;
-        break;
-    }
-    case CLI_UINT:
-        errno = 0;
-        v.bits = strtoull(text, &end, 10);
-        if (end == text || *end || strchr(text, '-')) {
-            return cli_fail(CLI_USAGE, "%s %s: expected a whole number of at least 0", label, text);
-        }
-        if (errno == ERANGE) return out_of_range(o, label, text);
-        break;
+    case CLI_NUMBER: rc = parse_number(&o, label, text, &v); break;
+    case CLI_UINT: rc = parse_uint(&o, label, text, &v); break;
     case CLI_CHOICE:
-        v.integer = choice_index(o->value, text);
-        if (v.integer < 0) return cli_fail(CLI_USAGE, "%s %s: expected one of %s", label, text, o->value);
+        v.integer = wire_word_index(o.value, text);
+        if (v.integer < 0) return cli_fail(CLI_USAGE, "%s %s: expected one of %s", label, text, o.value);
         break;
     }
-    a->value[id] = v;
-    return CLI_OK;
+    if (rc == CLI_OK) a->value[id] = v;
+    return rc;
 }
 
 int cli_set(cli_args *a, cli_option_id id, const char *label, const char *text) {
@@ -245,7 +216,7 @@ static int parse_option(cli_args *out, int argc, char *const *argv, int *at) {
     size_t n = equals ? (size_t)(equals - arg) : strlen(arg);
     match m = find_option(arg, n);
     if (m.id < 0) return unknown_option(out->command, arg);
-    const cli_option *o = &cli_options[m.id];
+    const cli_option one = cli_option_at(m.id), *o = &one;
     char label[64];
     snprintf(label, sizeof label, "%.*s", (int)n, arg);
     if (!(o->commands & (1u << out->command))) return other_command(out->command, label, o);
@@ -277,9 +248,9 @@ static int apply_environment(cli_args *out) {
 
 static int apply_presets(cli_args *out) {
     for (int i = 0; i < OPT_COUNT; i++) {
-        const cli_option *o = &cli_options[i];
-        if (!o->preset || cli_is_set(out, (cli_option_id)i)) continue;
-        int rc = set_value(out, i, o->name, o->preset, CLI_FROM_PRESET);
+        const cli_option o = cli_option_at(i);
+        if (!o.preset || cli_is_set(out, (cli_option_id)i)) continue;
+        int rc = set_value(out, i, o.name, o.preset, CLI_FROM_PRESET);
         if (rc) return rc;
     }
     return CLI_OK;

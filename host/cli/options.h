@@ -4,6 +4,8 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "host/wire/fields.h"
+
 /* Commands and options of the program as data: the parser, --help, the man page and the checks of ranges all
  * read the two tables in table.c and nothing else. */
 
@@ -101,6 +103,9 @@ typedef struct cli_option {
     const char *alias; /* second long name, or NULL */
     const char *old;   /* long name of other programs: accepted with a warning, or NULL */
     bool env;          /* mirrored by WEIR_<NAME>; requests themselves (prompts) are not */
+    const wire_field
+        *field; /* the request's field that it sets: type, range, unit, default, help and the words of a
+                                choice are the field's; NULL = its own */
     cli_type type;
     const char *value; /* what stands for the value in help texts */
     double lo, hi;
@@ -119,12 +124,17 @@ typedef struct cli_command_info {
     const char *summary; /* one line */
     const char *text;    /* paragraphs separated by newlines */
     const char *example; /* lines */
+    unsigned fields;     /* of its input objects: a mask of fields.h, or 0 */
 } cli_command_info;
 
 extern const cli_option cli_options[OPT_COUNT];
+/* A row with what its field says. */
+cli_option cli_option_at(int id);
+/* The option that sets a field; NULL: none. */
+const cli_option *cli_option_of(const wire_field *f);
 extern const cli_command_info cli_commands[CMD_COUNT];
 
-enum { CLI_MAX_LIST = 16 };
+enum { CLI_MAX_LIST = WIRE_MAX_STOP };
 
 typedef enum cli_from { CLI_UNSET, CLI_FROM_PRESET, CLI_FROM_ENV, CLI_FROM_LINE } cli_from;
 
@@ -161,15 +171,11 @@ int cli_set(cli_args *a, cli_option_id id, const char *label, const char *text);
 
 /* Index into cli_commands; -1 unknown. */
 int cli_command_parse(const char *name);
-/* The command or rule nearest to an unknown word. */
+/* The command nearest to an unknown word. */
 const char *cli_command_nearest(const char *name);
-const char *cli_rule_nearest(const char *name);
 
 /* "WEIR_SPEC_DRAFT_N_MAX" of an option, written to buf. */
 void cli_env_name(const cli_option *o, char *buf, int cap);
-/* What a number may be that lands in a 32-bit float and has no range of its own. */
-#define CLI_FLOAT_RANGE "-3.40282e+38 to 3.40282e+38"
-
 /* "0 to 2", "at least 1", "" where any value is fine; written to buf. */
 void cli_range_text(const cli_option *o, char *buf, int cap);
 

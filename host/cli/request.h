@@ -3,26 +3,18 @@
 
 #include "host/cli/cli.h"
 #include "host/cli/io.h"
-#include "host/cli/json.h"
+#include "host/wire/request.h"
 
-/* One prompt with the settings it runs under, and the places prompts come from. */
-
-typedef struct cli_request {
-    long number;            /* of its line, 0 where the input has one prompt only */
-    weir_session_options o; /* stop strings borrowed from the flags or from `stop` */
-    int32_t *ids;           /* weir_free() */
-    size_t n_ids;
-    char **stop; /* (CLI_MAX_LIST) of an input line, or NULL; weir_free() each and the array */
-} cli_request;
-
-void cli_request_free(cli_request *r);
+/* The places prompts come from. */
 
 typedef struct cli_source {
+    /* the caller's, before the first cli_source_next */
     const weir_engine *engine;
     bool has_draft;
-    bool parse_special; /* control tokens in prompts, where a line does not say otherwise */
-    const cli_args *args;
     weir_session_options defaults;
+    /* set by cli_source_open */
+    const cli_args *args;
+    bool parse_special; /* control tokens in prompts, where a line does not say otherwise */
     enum { SOURCE_ONE, SOURCE_FILE, SOURCE_LINES, SOURCE_JSONL } kind;
     cli_reader reader; /* not for SOURCE_ONE */
     bool spent;        /* the one prompt was given */
@@ -36,12 +28,7 @@ void cli_source_close(cli_source *s);
 
 /* The next prompt, tokenised. Results as cli_reader_next; FAILED after a message, for a bad line too. wait
  * says that no answer is in flight: a signal may then end the program from inside a long text. */
-cli_read cli_source_next(cli_source *s, bool wait, cli_request *out);
-
-/* Rule and knobs of an input line over those of the flags: another rule brings its own knobs. *any: a field
- * was there. */
-int cli_line_rule(const cli_line *l, const char *rule_key, const char *alpha_key, const char *beta_key,
-                  weir_law *law, bool *any);
+cli_read cli_source_next(cli_source *s, bool wait, wire_request *out);
 
 /* Runs fn over the lines of r that are not blank, until one fails, the output fails or a signal comes. Exit
  * code. */

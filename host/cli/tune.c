@@ -80,39 +80,43 @@ static int find_lab(const cli_args *a, command *c) {
 
 /* ---- the command line ---------------------------------------------------------------------------------- */
 
-/* key NULL: a flag of the lab, with its preset. Else a word that is given only where it was said: truncation
- * and modifiers are fields of the lab's plan, and flags of every process that it starts are words, for it
- * does not hand the environment on. */
+/* A flag of the lab, with its preset, or a word that is given only where it was said: truncation and modifiers are
+ * fields of the lab's plan, named as in requests, and flags of every process that it starts are words, for it does not
+ * hand the environment on. */
 static const struct {
     cli_option_id id;
-    const char *name, *key;
-} options[] = {{OPT_MODEL, "--model", NULL},
-               {OPT_MODEL_DRAFT, "--model-draft", NULL},
-               {OPT_TASK, "--task", NULL},
-               {OPT_LIMIT, "--limit", NULL},
-               {OPT_TEMP, "--temp", NULL},
-               {OPT_GAMMAS, "--gamma", NULL},
-               {OPT_SEED, "--seed", NULL},
-               {OPT_THREADS, "--threads", NULL},
-               {OPT_PARALLEL, "--parallel", NULL},
-               {OPT_CTX_SIZE, "--ctx-size", NULL},
-               {OPT_OUT, "--out", NULL},
-               {OPT_MAX_QUALITY_LOSS, "--max-quality-loss", NULL},
-               {OPT_MIN_SPEEDUP, "--min-speedup", NULL},
-               {OPT_TOP_K, "--modifier", "top_k"},
-               {OPT_TOP_P, "--modifier", "top_p"},
-               {OPT_MIN_P, "--modifier", "min_p"},
-               {OPT_GATE, "--modifier", "gate"},
-               {OPT_BONUS, "--modifier", "bonus"},
-               {OPT_DEVICE, "--flag", "--device"},
-               {OPT_ISA, "--flag", "--isa"}};
+    const char *name;
+    enum { LAB, FIELD, PASSED } kind;
+} options[] = {{OPT_MODEL, "--model", LAB},
+               {OPT_MODEL_DRAFT, "--model-draft", LAB},
+               {OPT_TASK, "--task", LAB},
+               {OPT_LIMIT, "--limit", LAB},
+               {OPT_TEMP, "--temp", LAB},
+               {OPT_GAMMAS, "--gamma", LAB},
+               {OPT_SEED, "--seed", LAB},
+               {OPT_THREADS, "--threads", LAB},
+               {OPT_PARALLEL, "--parallel", LAB},
+               {OPT_CTX_SIZE, "--ctx-size", LAB},
+               {OPT_OUT, "--out", LAB},
+               {OPT_MAX_QUALITY_LOSS, "--max-quality-loss", LAB},
+               {OPT_MIN_SPEEDUP, "--min-speedup", LAB},
+               {OPT_TOP_K, "--modifier", FIELD},
+               {OPT_TOP_P, "--modifier", FIELD},
+               {OPT_MIN_P, "--modifier", FIELD},
+               {OPT_GATE, "--modifier", FIELD},
+               {OPT_BONUS, "--modifier", FIELD},
+               {OPT_DEVICE, "--flag", PASSED},
+               {OPT_ISA, "--flag", PASSED}};
 
 static int add_options(const cli_args *a, command *c) {
     int rc = CLI_OK;
     for (size_t i = 0; i < sizeof options / sizeof *options && !rc; i++) {
         const cli_value *v = &a->value[options[i].id];
-        if (v->text && (!options[i].key || v->from > CLI_FROM_PRESET))
-            rc = add(c, options[i].name, options[i].key, v->text);
+        const cli_option *o = &cli_options[options[i].id];
+        char flag[64];
+        snprintf(flag, sizeof flag, "--%s", o->name);
+        const char *key = options[i].kind == LAB ? NULL : options[i].kind == FIELD ? o->field->name : flag;
+        if (v->text && (!key || v->from > CLI_FROM_PRESET)) rc = add(c, options[i].name, key, v->text);
     }
     if (cli_flag(a, OPT_STRICT_CONFIG) && !rc) rc = add(c, "--flag", NULL, "--strict-config");
     for (int i = 0; i < a->n_rest && !rc; i++) rc = add(c, "--data", NULL, a->rest[i]);

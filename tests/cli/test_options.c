@@ -53,7 +53,7 @@ static void expect_option(const char *where, const char *text, const cli_option 
 
 Test(options, every_row_of_the_table_is_complete) {
     for (int i = 0; i < OPT_COUNT; i++) {
-        const cli_option *o = &cli_options[i];
+        const cli_option one = cli_option_at(i), *o = &one;
         cr_assert(o->name && o->help && o->commands, "option %d", i);
         cr_expect(o->preset || o->absent, "%s says no default", o->name);
         cr_expect(o->type == CLI_FLAG || o->value, "%s says no value", o->name);
@@ -69,8 +69,30 @@ Test(options, help_of_each_command_has_its_options_with_range_default_and_enviro
         expect_success(&o);
         char *text = folded(o.out);
         for (int i = 0; i < OPT_COUNT; i++)
-            if (cli_options[i].commands & (1u << c)) expect_option(line, text, &cli_options[i]);
+            if (cli_options[i].commands & (1u << c))
+                expect_option(line, text, &(cli_option[]){cli_option_at(i)}[0]);
         cr_expect(strlen(o.err) == 0);
+    }
+}
+
+Test(options, help_and_man_page_have_the_fields_of_input_objects) {
+    outcome man = run("--man");
+    char *page = folded(man.out);
+    for (int c = 0; c < CMD_COUNT; c++) {
+        char line[64], want[900];
+        snprintf(line, sizeof line, "%s --help", cli_commands[c].name);
+        outcome o = run(line);
+        char *text = folded(o.out);
+        cr_expect((strstr(text, "fields of an input object") != NULL) == (cli_commands[c].fields != 0), "%s",
+                  line);
+        for (int i = 0; i < WIRE_N_FIELD; i++) {
+            const wire_field *f = &wire_fields[i];
+            if (!(f->where & cli_commands[c].fields)) continue;
+            help_field_facts(f, (cli_command)c, want, (int)sizeof want);
+            cr_expect(strstr(text, want) && strstr(page, want), "%s lacks \"%s\"", line, want);
+            snprintf(want, sizeof want, "\n  %s\n", wire_name(f, cli_commands[c].fields));
+            cr_expect(strstr(o.out, want), "%s lacks \"%s\"", line, want);
+        }
     }
 }
 
@@ -90,7 +112,7 @@ Test(options, the_man_page_has_every_option_command_and_rule) {
     cr_assert(fread(page, 1, (1 << 18) - 1, f) > 1000);
     fclose(f);
     char *text = folded(page);
-    for (int i = 0; i < OPT_COUNT; i++) expect_option("weir.1", text, &cli_options[i]);
+    for (int i = 0; i < OPT_COUNT; i++) expect_option("weir.1", text, &(cli_option[]){cli_option_at(i)}[0]);
     for (int c = 0; c < CMD_COUNT; c++) cr_expect(strstr(text, cli_commands[c].summary) != NULL);
     for (int i = 0; i < WEIR_RULE_COUNT; i++) {
         char want[500];
@@ -122,7 +144,7 @@ Test(options, presets_are_the_engine_s_defaults) {
 /* The last value that is fine and the first that is not, at both ends of each range. */
 Test(options, ranges_end_where_the_table_says) {
     for (int i = 0; i < OPT_COUNT; i++) {
-        const cli_option *o = &cli_options[i];
+        const cli_option one = cli_option_at(i), *o = &one;
         if (o->type != CLI_INT && o->type != CLI_NUMBER) continue;
         double step = o->type == CLI_INT ? 1 : 1e-6;
         struct {
