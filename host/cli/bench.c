@@ -1,8 +1,7 @@
 #include <math.h>
 
 #include "host/cli/cli.h"
-#include "host/cli/io.h"
-#include "host/cli/terminal.h"
+#include "host/cli/io/terminal.h"
 
 enum { MAX_ROWS = 64 };
 

@@ -1,7 +1,7 @@
+#include "host/cli/chat_command.h"
+
 #include <stdio.h>
 #include <string.h>
-
-#include "host/cli/chat.h"
 
 /* A setting is changed as its flag would have set it: into a copy of the options, which is then checked as a
  * whole and becomes the conversation's, or not. */

@@ -1,10 +1,11 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "host/cli/marks.h"
-#include "host/cli/request.h"
-#include "host/cli/terminal.h"
-#include "host/cli/totals.h"
+#include "host/cli/cli.h"
+#include "host/cli/io/marks.h"
+#include "host/cli/io/terminal.h"
+#include "host/cli/io/totals.h"
+#include "host/cli/options/source.h"
 #include "host/wire/answer.h"
 
 /* Up to --parallel sessions are stepped together. Answers leave in input order: the oldest unfinished one

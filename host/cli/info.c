@@ -3,7 +3,6 @@
 #include <string.h>
 
 #include "host/cli/cli.h"
-#include "host/cli/io.h"
 
 static const char *const role[] = {"verifier", "drafter"};
 

@@ -7,8 +7,8 @@
 #include <unistd.h>
 
 #include "host/cli/cli.h"
-#include "host/cli/io.h"
-#include "host/cli/profile.h"
+#include "host/cli/options/help.h"
+#include "host/cli/options/profile.h"
 
 static int (*const runs[CMD_COUNT])(const cli_args *) = {
     [CMD_GENERATE] = cli_generate, [CMD_CHAT] = cli_chat,

@@ -1,8 +1,9 @@
 #include <math.h>
 #include <string.h>
 
-#include "host/cli/request.h"
-#include "host/cli/terminal.h"
+#include "host/cli/cli.h"
+#include "host/cli/io/terminal.h"
+#include "host/cli/options/source.h"
 #include "host/wire/settings.h"
 
 /* weir record: an answer under the law of the flags, then both models' rows along it, least likely tokens

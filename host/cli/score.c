@@ -1,7 +1,8 @@
 #include <string.h>
 
-#include "host/cli/request.h"
-#include "host/cli/terminal.h"
+#include "host/cli/cli.h"
+#include "host/cli/io/terminal.h"
+#include "host/cli/options/source.h"
 #include "host/wire/settings.h"
 
 typedef struct pair {

@@ -6,7 +6,6 @@
 #include <unistd.h>
 
 #include "host/cli/cli.h"
-#include "host/cli/io.h"
 
 /* weir tune: the search is the lab's (bench/lab/tune.py); here its Python is found and its command line made.
  * This process becomes the lab, so that exit statuses and signals are the lab's own. */

@@ -1,10 +1,10 @@
+#include "host/cli/options/help.h"
+
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
 
-#include "host/cli/cli.h"
-#include "host/cli/help.h"
-#include "host/cli/io.h"
+#include "host/cli/io/out.h"
 
 enum { WIDTH = 96 };
 

@@ -1,5 +1,5 @@
-#ifndef WEIR_HOST_CLI_TOTALS_H
-#define WEIR_HOST_CLI_TOTALS_H
+#ifndef WEIR_HOST_CLI_IO_TOTALS_H
+#define WEIR_HOST_CLI_IO_TOTALS_H
 
 #include "host/weir.h"
 
@@ -14,4 +14,4 @@ typedef struct cli_totals {
 void cli_totals_add(cli_totals *t, const weir_session_options *o, const weir_session_view *v);
 void cli_totals_print(const cli_totals *t); /* to standard error */
 
-#endif /* WEIR_HOST_CLI_TOTALS_H */
+#endif /* WEIR_HOST_CLI_IO_TOTALS_H */

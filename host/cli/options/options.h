@@ -1,5 +1,5 @@
-#ifndef WEIR_HOST_CLI_OPTIONS_H
-#define WEIR_HOST_CLI_OPTIONS_H
+#ifndef WEIR_HOST_CLI_OPTIONS_OPTIONS_H
+#define WEIR_HOST_CLI_OPTIONS_OPTIONS_H
 
 #include <stdbool.h>
 #include <stdint.h>
@@ -187,4 +187,4 @@ static inline bool cli_flag(const cli_args *a, cli_option_id id) { return a->val
 static inline int cli_int(const cli_args *a, cli_option_id id) { return (int)a->value[id].integer; }
 static inline const char *cli_text(const cli_args *a, cli_option_id id) { return a->value[id].text; }
 
-#endif /* WEIR_HOST_CLI_OPTIONS_H */
+#endif /* WEIR_HOST_CLI_OPTIONS_OPTIONS_H */

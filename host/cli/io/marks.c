@@ -1,6 +1,6 @@
-#include "host/cli/marks.h"
+#include "host/cli/io/marks.h"
 
-#include "host/cli/terminal.h"
+#include "host/cli/io/terminal.h"
 
 bool cli_marks_close(cli_marks *m, wire_buf *b) {
     if (m->source < 0) return true;

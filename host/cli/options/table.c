@@ -1,4 +1,4 @@
-#include "host/cli/options.h"
+#include "host/cli/options/options.h"
 
 #define G (1u << CMD_GENERATE)
 #define C (1u << CMD_CHAT)

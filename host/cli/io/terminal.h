@@ -1,5 +1,5 @@
-#ifndef WEIR_HOST_CLI_TERMINAL_H
-#define WEIR_HOST_CLI_TERMINAL_H
+#ifndef WEIR_HOST_CLI_IO_TERMINAL_H
+#define WEIR_HOST_CLI_IO_TERMINAL_H
 
 #include <stdbool.h>
 #include <stdint.h>
@@ -38,4 +38,4 @@ void terminal_bar_start(terminal_bar *b, bool wanted);
 void terminal_bar_show(terminal_bar *b, int64_t done, int64_t total, int64_t tokens); /* total < 0: unknown */
 void terminal_bar_end(terminal_bar *b);                                               /* clears the line */
 
-#endif /* WEIR_HOST_CLI_TERMINAL_H */
+#endif /* WEIR_HOST_CLI_IO_TERMINAL_H */

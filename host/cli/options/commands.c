@@ -1,4 +1,4 @@
-#include "host/cli/options.h"
+#include "host/cli/options/options.h"
 
 /* Names, arguments and help of the commands, in the order of the program's help. */
 

@@ -1,10 +1,10 @@
-#include "host/cli/profile.h"
+#include "host/cli/options/profile.h"
 
 #include <stdio.h>
 #include <string.h>
 
-#include "host/cli/cli.h"
-#include "host/cli/io.h"
+#include "host/cli/io/message.h"
+#include "host/cli/io/reader.h"
 #include "host/wire/fields.h"
 #include "host/wire/object.h"
 

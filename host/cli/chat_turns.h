@@ -1,13 +1,13 @@
-#ifndef WEIR_HOST_CLI_CHAT_H
-#define WEIR_HOST_CLI_CHAT_H
+#ifndef WEIR_HOST_CLI_CHAT_TURNS_H
+#define WEIR_HOST_CLI_CHAT_TURNS_H
 
 #include "host/cli/cli.h"
-#include "host/cli/io.h"
-#include "host/cli/marks.h"
-#include "host/cli/totals.h"
+#include "host/cli/io/marks.h"
+#include "host/cli/io/reader.h"
+#include "host/cli/io/totals.h"
 
-/* A conversation at the terminal: chat.c reads and answers, chat_command.c has the lines that begin with
- * /. */
+/* The state of a conversation at the terminal. chat.c reads lines and answers; chat_command.c runs the lines that begin
+ * with "/". */
 typedef struct chat {
     cli_args args;          /* the settings that hold now: commands change them as flags would */
     char *owned[OPT_COUNT]; /* texts of values that commands gave; weir_free() */
@@ -26,13 +26,17 @@ typedef struct chat {
     int rc;
 } chat;
 
-/* line begins with / and is zero-terminated. What goes wrong is one line, and the conversation goes on.
- * CLI_OK or not. */
-int chat_command(chat *c, const char *line);
-
 /* A system message, NULL or "" for none; refused, after a message, where the template has no place for it. */
 int chat_set_system(chat *c, const char *text);
 
-void chat_forget(chat *c); /* all turns */
+bool chat_add_turn(chat *c, const char *text, size_t n); /* false: out of memory */
+void chat_drop_turn(chat *c);                            /* the last one */
+void chat_forget(chat *c);                               /* all turns */
 
-#endif /* WEIR_HOST_CLI_CHAT_H */
+/* The conversation as messages, in memory of cli_alloc, their texts borrowed; NULL after a message. */
+weir_chat_message *chat_messages(const chat *c, size_t *n);
+
+/* What err says, or the status's words where it says nothing. */
+const char *chat_words(const weir_err *err, weir_status s);
+
+#endif /* WEIR_HOST_CLI_CHAT_TURNS_H */

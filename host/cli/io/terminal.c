@@ -1,4 +1,4 @@
-#include "host/cli/terminal.h"
+#include "host/cli/io/terminal.h"
 
 #include <signal.h>
 #include <stdio.h>
@@ -7,7 +7,7 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "host/cli/io.h"
+#include "host/cli/io/out.h"
 #include "host/weir.h"
 
 static volatile sig_atomic_t caught, blind;

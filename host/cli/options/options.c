@@ -1,4 +1,4 @@
-#include "host/cli/options.h"
+#include "host/cli/options/options.h"
 
 #include <errno.h>
 #include <math.h>
@@ -6,7 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "host/cli/cli.h"
+#include "host/cli/io/message.h"
 #include "host/wire/nearest.h"
 #include "host/wire/object.h"
 

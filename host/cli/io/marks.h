@@ -1,7 +1,7 @@
-#ifndef WEIR_HOST_CLI_MARKS_H
-#define WEIR_HOST_CLI_MARKS_H
+#ifndef WEIR_HOST_CLI_IO_MARKS_H
+#define WEIR_HOST_CLI_IO_MARKS_H
 
-#include "host/cli/io.h"
+#include "host/wire/buf.h"
 
 /* --show-sources: what stands around text of one source, colours or "[k|…]". */
 typedef struct cli_marks {
@@ -13,4 +13,4 @@ typedef struct cli_marks {
 bool cli_marks_open(cli_marks *m, wire_buf *b, int source);
 bool cli_marks_close(cli_marks *m, wire_buf *b);
 
-#endif /* WEIR_HOST_CLI_MARKS_H */
+#endif /* WEIR_HOST_CLI_IO_MARKS_H */

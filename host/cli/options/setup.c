@@ -1,13 +1,13 @@
+#include "host/cli/options/setup.h"
+
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
 
-#include "host/cli/cli.h"
-#include "host/cli/terminal.h"
+#include "host/cli/io/message.h"
+#include "host/cli/io/terminal.h"
 #include "host/wire/nearest.h"
 #include "host/wire/settings.h"
-
-/* From options to the engine's structs: what hangs on more than one option is decided here. */
 
 int cli_open(const cli_args *a, bool dry, weir_engine **out) {
     const char *model = cli_text(a, OPT_MODEL);

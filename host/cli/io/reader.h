@@ -1,19 +1,13 @@
-#ifndef WEIR_HOST_CLI_IO_H
-#define WEIR_HOST_CLI_IO_H
+#ifndef WEIR_HOST_CLI_IO_READER_H
+#define WEIR_HOST_CLI_IO_READER_H
 
 #include <stdbool.h>
 #include <stddef.h>
 
 #include "host/weir.h"
-#include "host/wire/json.h"
+#include "host/wire/buf.h"
 
-/* Bytes in and out: lines of a file without a limit on their length and with NUL bytes kept, and a standard output
- * whose failures are seen. */
-
-/* Checked: n * size that overflows, or no memory, is NULL after a message. */
-void *cli_alloc(size_t n, size_t size);
-
-/* ---- lines --------------------------------------------------------------------------------------------- */
+/* Lines in, without a limit on their length and with NUL bytes kept. */
 
 typedef struct cli_reader {
     int fd;
@@ -50,19 +44,4 @@ long cli_reader_count(const cli_reader *r);
 /* "weir: FILE:LINE: …" about the line last returned; the status's words where err has none. CLI_FAILED. */
 int cli_reader_fail(const cli_reader *r, weir_status s, const weir_err *err);
 
-/* ---- standard output ----------------------------------------------------------------------------------- */
-
-/* The first failure prints one line; later calls do nothing. cli_out_end flushes and gives CLI_OK or
- * CLI_FAILED. */
-void cli_out(const char *bytes, size_t n);
-void cli_outs(const char *s);
-void cli_outf(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
-void cli_out_flush(void);
-bool cli_out_failed(void);
-int cli_out_end(void);
-
-/* One line of JSON; takes the value. CLI_OK or CLI_FAILED after a message. To standard output, or onto b where
- * given. */
-int cli_json_write(json_t *value, wire_buf *b);
-
-#endif /* WEIR_HOST_CLI_IO_H */
+#endif /* WEIR_HOST_CLI_IO_READER_H */

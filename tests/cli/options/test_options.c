@@ -6,7 +6,7 @@
 #include <string.h>
 
 #include "host/cli/cli.h"
-#include "host/cli/help.h"
+#include "host/cli/options/help.h"
 #include "tests/cli/program.h"
 
 /* Blanks and line breaks fold into one blank, as wrapping makes them; roff's escapes go. */

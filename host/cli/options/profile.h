@@ -1,7 +1,7 @@
-#ifndef WEIR_HOST_CLI_PROFILE_H
-#define WEIR_HOST_CLI_PROFILE_H
+#ifndef WEIR_HOST_CLI_OPTIONS_PROFILE_H
+#define WEIR_HOST_CLI_OPTIONS_PROFILE_H
 
-#include "host/cli/options.h"
+#include "host/cli/options/options.h"
 
 /* A profile: one JSON object with "weir_profile": 1 and settings by the names of an input line's fields. It
  * stands below the command line and the environment and above the presets; a rule given there leaves the
@@ -9,4 +9,4 @@
  * message that names the file and the field. */
 int cli_profile_apply(cli_args *a, const char *path);
 
-#endif /* WEIR_HOST_CLI_PROFILE_H */
+#endif /* WEIR_HOST_CLI_OPTIONS_PROFILE_H */

@@ -1,8 +1,9 @@
-#ifndef WEIR_HOST_CLI_REQUEST_H
-#define WEIR_HOST_CLI_REQUEST_H
+#ifndef WEIR_HOST_CLI_OPTIONS_SOURCE_H
+#define WEIR_HOST_CLI_OPTIONS_SOURCE_H
 
-#include "host/cli/cli.h"
-#include "host/cli/io.h"
+#include "host/cli/io/reader.h"
+#include "host/cli/options/options.h"
+#include "host/weir.h"
 #include "host/wire/request.h"
 
 /* The places prompts come from. */
@@ -46,4 +47,4 @@ cli_read cli_source_text(cli_source *s, bool wait, const char **text, size_t *n)
 int cli_tokenize_text(const weir_engine *e, const char *where, const char *text, size_t n, bool add_special,
                       bool parse_special, int32_t **ids, size_t *n_ids);
 
-#endif /* WEIR_HOST_CLI_REQUEST_H */
+#endif /* WEIR_HOST_CLI_OPTIONS_SOURCE_H */

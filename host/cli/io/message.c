@@ -1,8 +1,11 @@
+#include "host/cli/io/message.h"
+
 #include <stdarg.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
 
-#include "host/cli/cli.h"
+#include "host/weir.h"
 
 static bool quiet;
 
@@ -44,4 +47,10 @@ void cli_note(const char *fmt, ...) {
     va_start(args, fmt);
     print_line("", fmt, args);
     va_end(args);
+}
+
+void *cli_alloc(size_t n, size_t size) {
+    void *p = weir_alloc(n, size);
+    if (!p) cli_fail(CLI_FAILED, "out of memory (%zu x %zu bytes)", n, size);
+    return p;
 }

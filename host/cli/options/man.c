@@ -1,8 +1,9 @@
+#include "host/cli/options/help.h"
+
 #include <string.h>
 
-#include "host/cli/cli.h"
-#include "host/cli/help.h"
-#include "host/cli/io.h"
+#include "host/cli/io/out.h"
+#include "host/weir.h"
 
 /* The man page, from the tables that --help reads. */
 

@@ -7,7 +7,7 @@
 #include <unistd.h>
 
 #include "host/cli/cli.h"
-#include "host/cli/io.h"
+#include "host/cli/io/reader.h"
 #include "host/wire/object.h"
 #include "tests/support/alloc.h"
 
@@ -23,7 +23,7 @@ static cli_reader reader_of(const char *bytes, size_t n) {
     return r;
 }
 
-Test(io, lines_keep_nul_bytes_and_lose_line_ends_only) {
+Test(reader, lines_keep_nul_bytes_and_lose_line_ends_only) {
     static const char text[] = "one\n\nt\0o\r\nlast";
     cli_reader r = reader_of(text, sizeof text - 1);
     cr_expect(cli_reader_count(&r) == 4);
@@ -45,7 +45,7 @@ Test(io, lines_keep_nul_bytes_and_lose_line_ends_only) {
     cli_reader_close(&r);
 }
 
-Test(io, lines_longer_than_any_buffer) {
+Test(reader, lines_longer_than_any_buffer) {
     enum { N = 5 << 20 };
     char *text = malloc(N);
     memset(text, 'x', N);
@@ -59,7 +59,7 @@ Test(io, lines_longer_than_any_buffer) {
     free(text);
 }
 
-Test(io, a_line_that_is_not_there_yet_is_not_waited_for) {
+Test(reader, a_line_that_is_not_there_yet_is_not_waited_for) {
     int fd[2];
     cr_assert(pipe(fd) == 0);
     cli_reader r = {.fd = fd[0], .name = "pipe"};
@@ -104,7 +104,7 @@ static int read_and_parse(int fd) {
     return rc;
 }
 
-Test(io, no_memory_is_an_error_and_leaves_nothing_behind) {
+Test(reader, no_memory_is_an_error_and_leaves_nothing_behind) {
     char path[] = "/tmp/weir_io_XXXXXX";
     int fd = mkstemp(path);
     unlink(path);

@@ -1,10 +1,12 @@
-#include "host/cli/request.h"
+#include "host/cli/options/source.h"
 
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
 
-#include "host/cli/terminal.h"
+#include "host/cli/io/message.h"
+#include "host/cli/io/out.h"
+#include "host/cli/io/terminal.h"
 
 /* ---- where prompts come from --------------------------------------------------------------------------- */
 

@@ -1,4 +1,4 @@
-#include "host/cli/totals.h"
+#include "host/cli/io/totals.h"
 
 #include <math.h>
 #include <stdio.h>
