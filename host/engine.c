@@ -166,7 +166,7 @@ static weir_status load(weir_engine *e, bool graphs, weir_err *err) {
 }
 
 weir_status weir_engine_open(weir_engine **out, const weir_engine_options *opt, weir_err *err) {
-    const double t0 = weir__now();
+    const double t0 = weir_seconds();
     weir_engine *e = weir_calloc(1, sizeof *e);
     if (!e) return weir_fail(err, WEIR_ENOMEM, "out of memory for the engine");
     int n_thread = 1;
@@ -186,7 +186,7 @@ weir_status weir_engine_open(weir_engine **out, const weir_engine_options *opt, 
         weir_engine_close(e);
         return st;
     }
-    e->facts.load_seconds = weir__now() - t0;
+    e->facts.load_seconds = weir_seconds() - t0;
     *out = e;
     return WEIR_OK;
 }

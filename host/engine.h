@@ -247,6 +247,4 @@ weir_status weir__score_check(const weir_engine *e, const int32_t *prompt, size_
 weir_status weir__block_speculative(weir_engine *e, weir_session **s, int n, weir_err *err);
 weir_status weir__tick_sequential(weir_engine *e, weir_session **s, int n, weir_err *err);
 
-double weir__now(void); /* seconds, monotonic */
-
 #endif /* WEIR_HOST_ENGINE_H */

@@ -1,15 +1,8 @@
 /* What an engine takes of each memory, found out before anything is loaded. */
 #include <stdio.h>
 #include <string.h>
-#include <time.h>
 
 #include "host/device_loop.h"
-
-double weir__now(void) {
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
-}
 
 void weir__plan_format(char *out, size_t cap, size_t bytes) {
     const double mib = (double)bytes / (1024.0 * 1024.0);

@@ -196,7 +196,7 @@ bool weir__session_given_up(const weir_session *s) {
 
 weir_status weir__session_prefill(weir_session *s, int side, weir_err *err) {
     if (s->cached[side] >= 0) return WEIR_OK;
-    const double t0 = weir__now();
+    const double t0 = weir_seconds();
     s->e->prefilling = s;
     const weir_status st = run_prompt(s, side);
     s->e->prefilling = NULL;
@@ -204,7 +204,7 @@ weir_status weir__session_prefill(weir_session *s, int side, weir_err *err) {
     if (st != WEIR_OK)
         return weir_fail(err, st, "prompt of %zu tokens: %s", s->n_prompt, weir_status_str(st));
     s->cached[side] = 0;
-    s->stats.seconds_prefill += weir__now() - t0;
+    s->stats.seconds_prefill += weir_seconds() - t0;
     return WEIR_OK;
 }
 
@@ -222,7 +222,7 @@ static bool needs_at_once(const weir_session *s, int side) {
 weir_status weir__session_admit(weir_session *s, weir_err *err) {
     weir_engine *e = s->e;
     if (s->slot < 0) {
-        s->started = weir__now();
+        s->started = weir_seconds();
         for (int i = 0; i < e->n_parallel && s->slot < 0; i++)
             if (!e->slot_owner[i]) s->slot = i;
         if (s->slot < 0)
@@ -306,7 +306,7 @@ weir_status weir__session_refuse(weir_session *s, weir_err *err) {
 
 bool weir__session_append(weir_session *s, int32_t id, weir_source source, float logprob,
                           float policy_logprob) {
-    if (s->n == 0 && s->stats.seconds_first == 0.0) s->stats.seconds_first = weir__now() - s->started;
+    if (s->n == 0 && s->stats.seconds_first == 0.0) s->stats.seconds_first = weir_seconds() - s->started;
     if (weir__session_is_eos(s, id)) {
         if (s->finish == WEIR_RUNNING) s->eos = id;
         weir__session_end(s, WEIR_FINISH_STOP);

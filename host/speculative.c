@@ -249,13 +249,13 @@ weir_status weir__block_speculative(weir_engine *e, weir_session **s, int n, wei
     WEIR_TRY(make_room(s, n));
     for (int i = 0; i < n; i++) b->law[i] = s[i]->law;
     WEIR_TRY(WEIR_PUT(e, law, n));
-    const double t0 = weir__now();
+    const double t0 = weir_seconds();
     WEIR_TRY(draft(e, s, n, n_draft));
-    const double t1 = weir__now();
+    const double t1 = weir_seconds();
     WEIR_TRY(verify(e, s, n, n_draft));
-    const double t2 = weir__now();
+    const double t2 = weir_seconds();
     const weir_status st = close_block(e, s, n, err);
-    const double t3 = weir__now();
+    const double t3 = weir_seconds();
     for (int i = 0; i < n; i++) {
         s[i]->stats.seconds_draft += (t1 - t0) / n;
         s[i]->stats.seconds_verify += (t2 - t1) / n;

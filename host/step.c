@@ -91,7 +91,7 @@ static weir_status run_blocks(weir_engine *e, weir_session *const *sessions, int
     weir_status first = WEIR_OK;
     for (int block = 0, ran; block < max_blocks; block += ran) {
         int running;
-        const double t0 = weir__now();
+        const double t0 = weir_seconds();
         WEIR_TRY(admit_all(sessions, n, &running, err));
         if (running == 0) break;
         const uint64_t before = progress(sessions, n);
@@ -99,7 +99,7 @@ static weir_status run_blocks(weir_engine *e, weir_session *const *sessions, int
         /* what callers' loops rely on */
         if (progress(sessions, n) <= before || ran < 1)
             return weir_fail(err, WEIR_EINVAL, "%d sessions were stepped and none got further", running);
-        close_round(sessions, n, weir__now() - t0);
+        close_round(sessions, n, weir_seconds() - t0);
     }
     return first;
 }

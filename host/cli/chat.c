@@ -103,10 +103,10 @@ static int answer(chat *c) {
     int rc = open_session(c, &s);
     if (rc == CLI_OK) {
         bool lost = false;
-        const double start = terminal_now();
+        const double start = weir_seconds();
         rc = run(c, s, &v, &lost);
         c->over |= lost || cli_out_failed();
-        take_stats(c, &v, terminal_now() - start);
+        take_stats(c, &v, weir_seconds() - start);
         if (rc == CLI_OK && !chat_add_turn(c, v.text, v.bytes))
             rc = cli_fail(CLI_FAILED, "out of memory for an answer");
         if (rc == CLI_OK) note_end(c, &v);

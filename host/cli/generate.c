@@ -233,9 +233,9 @@ static void work(run *r) {
     if (r->sources && !cli_flag(r->args, OPT_QUIET)) terminal_legend(r->colours);
     terminal_bar_start(&r->bar, r->source.kind != SOURCE_ONE && !cli_flag(r->args, OPT_QUIET));
     terminal_catch_signals();
-    double start = terminal_now();
+    double start = weir_seconds();
     while (round_of_steps(r)) continue;
-    r->totals.seconds = terminal_now() - start;
+    r->totals.seconds = weir_seconds() - start;
     terminal_bar_end(&r->bar);
     drop_jobs(r);
     cli_out_flush();

@@ -4,7 +4,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "host/cli/io/out.h"
@@ -85,20 +84,14 @@ void terminal_legend(bool colours) {
 
 /* ---- progress ------------------------------------------------------------------------------------------ */
 
-double terminal_now(void) {
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
-}
-
 void terminal_bar_start(terminal_bar *b, bool wanted) {
     *b = (terminal_bar){.on = wanted && terminal_is(STDERR_FILENO) && !terminal_is(STDOUT_FILENO)};
-    b->start = terminal_now();
+    b->start = weir_seconds();
 }
 
 void terminal_bar_show(terminal_bar *b, int64_t done, int64_t total, int64_t tokens) {
     if (!b->on) return;
-    double now = terminal_now();
+    double now = weir_seconds();
     if (b->drawn && now - b->last < 0.1) return;
     b->last = now;
     b->drawn = true;

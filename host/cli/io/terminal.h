@@ -33,7 +33,6 @@ typedef struct terminal_bar {
     double start, last;
 } terminal_bar;
 
-double terminal_now(void); /* seconds, monotonic */
 void terminal_bar_start(terminal_bar *b, bool wanted);
 void terminal_bar_show(terminal_bar *b, int64_t done, int64_t total, int64_t tokens); /* total < 0: unknown */
 void terminal_bar_end(terminal_bar *b);                                               /* clears the line */
