@@ -6,8 +6,8 @@
 #include "host/cli/io/reader.h"
 #include "host/cli/io/totals.h"
 
-/* The state of a conversation at the terminal. chat.c reads lines and answers; chat_command.c runs the lines that begin
- * with "/". */
+/* The state of a conversation at the terminal. chat.c reads lines and answers; chat_command.c runs the
+ * lines that begin with "/". */
 typedef struct chat {
     cli_args args;          /* the settings that hold now: commands change them as flags would */
     char *owned[OPT_COUNT]; /* texts of values that commands gave; weir_free() */

@@ -20,7 +20,7 @@ static void available_line(size_t bytes) {
         cli_outf("  %-24s unknown\n", "available");
 }
 
-/* 0 available: the system would not say. A plan that one memory is known to refuse is refused. */
+/* available 0: unknown. A plan that is known not to fit one of the memories does not fit. */
 static bool fits(const weir_engine_facts *f) {
     return (f->available == 0 || f->plan_total <= f->available) &&
            (f->host_available == 0 || f->host_total <= f->host_available);
@@ -29,7 +29,7 @@ static bool fits_known(const weir_engine_facts *f) {
     return !fits(f) || (f->available > 0 && (f->isa || f->host_available > 0));
 }
 
-/* How a decoder-only model tells where it is, and how far it sees. */
+/* Position encoding and attention window of a decoder-only model. */
 static void print_positions(const weir_engine_facts *f, int i) {
     if (f->window[i] > 0)
         cli_outf("  %-24s %d positions in %d layers\n", "sliding window", f->window[i],
@@ -91,7 +91,7 @@ static void print_table(const weir_engine_facts *f) {
     }
     for (int i = 0; i < n; i++) {
         char name[40];
-        snprintf(name, sizeof name, "KV a session, %s", role[i]);
+        snprintf(name, sizeof name, "KV per session, %s", role[i]);
         bytes_line(name, f->kv_per_session[i]);
     }
     bytes_line("KV of all sessions", f->kv_total);

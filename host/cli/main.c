@@ -48,7 +48,7 @@ static int run_command(cli_command command, int argc, char **argv) {
 int main(int argc, char **argv) {
     hold_standard_streams();
     signal(SIGPIPE, SIG_IGN); /* a reader that goes away is a failed write, with a message */
-    signal(SIGXFSZ, SIG_IGN); /* so is a file that may not grow further */
+    signal(SIGXFSZ, SIG_IGN); /* so is a file at its size limit */
     const char *word = argc > 1 ? argv[1] : NULL;
     if (!word) return cli_fail(CLI_USAGE, "no command given (see weir --help)");
     if (!strcmp(word, "--help") || !strcmp(word, "-h")) return cli_help(NULL);

@@ -46,14 +46,14 @@ static double mass_below(const recorder *r, double threshold, int32_t keep, doub
     return fmax(mass[0], mass[1]);
 }
 
-/* A merged entry stands for the sum of its tokens at temperature 1. Below, their share only shrinks; above it
+/* A merged entry is the sum of its tokens at temperature 1. Below, their share only shrinks; above it
  * grows past the bound, and truncation would keep or drop the entry as if it were one token. */
 static double tail_of(recorder *r, const weir_law *law) {
     if (r->tail == 0 || (law->temp <= 1 && law->top_k <= 0 && law->top_p >= 1 && law->min_p <= 0))
         return r->tail;
     if (!r->told)
         cli_note(
-            "above temperature 1 and under top-k, top-p or min-p no tail is merged: rows are kept whole");
+            "above temperature 1, and with top-k, top-p or min-p, no tail is merged: rows are kept whole");
     r->told = true;
     return 0;
 }

@@ -31,7 +31,7 @@ static weir_status read_law(study *s, wire_object *in, weir_err *err) {
     }
     return wire_law_equal(&o.law, &s->sampled)
                ? WEIR_OK
-               : wire_object_fail(in, "law", err, "not the law of the texts before");
+               : wire_object_fail(in, "law", err, "not the law of the earlier texts");
 }
 
 static weir_status add_row(study *s, wire_object *row, bool counted, weir_err *err) {
@@ -94,7 +94,7 @@ static int read_recording(study *s, const cli_args *a) {
     int rc = cli_reader_open(&r, path);
     if (rc) return rc;
     rc = cli_each_line(&r, s, recording_line);
-    if (!rc && !s->replay) rc = cli_fail(CLI_FAILED, "%s: no text in it", r.name);
+    if (!rc && !s->replay) rc = cli_fail(CLI_FAILED, "%s: contains no text", r.name);
     cli_reader_close(&r);
     return rc;
 }

@@ -7,7 +7,7 @@
 #include "host/wire/settings.h"
 
 typedef struct study {
-    weir_law law; /* of the flags */
+    weir_law law; /* set by the flags */
     int64_t n_draw;
     uint64_t seed;
 } study;
@@ -17,7 +17,7 @@ typedef struct position {
     float *logits[2]; /* q, p; weir_free() */
     size_t n[2];
     weir_rule_result result;
-    float *arrays;   /* (4, n) behind result; weir_free() */
+    float *arrays;   /* (4, n), what result points to; weir_free() */
     int64_t *counts; /* (n), or NULL; weir_free() */
     int64_t n_accepted;
 } position;

@@ -14,11 +14,13 @@ typedef struct pair {
 static weir_status read_whole(const wire_context *c, wire_object *in, bool encoder_decoder, pair *p,
                               weir_err *err) {
     const char *key = wire_object_has(in, "text") ? "text" : "text_ids";
-    if (encoder_decoder) return wire_object_fail(in, key, err, "an encoder-decoder scores a completion");
+    if (encoder_decoder)
+        return wire_object_fail(in, key, err,
+                                "an encoder-decoder model scores a prompt and a completion only");
     int32_t *ids = NULL;
     size_t n = 0;
     WEIR_TRY(wire_read_prompt(c, in, "text", "text_ids", true, &ids, &n, err));
-    weir_status st = n > 0 ? WEIR_OK : wire_object_fail(in, key, err, "has no token");
+    weir_status st = n > 0 ? WEIR_OK : wire_object_fail(in, key, err, "contains no tokens");
     for (int side = 0; st == WEIR_OK && side < 2; side++) {
         p->n[side] = side == 0 ? 1 : n - 1;
         p->ids[side] = weir_alloc(p->n[side], sizeof *ids);
@@ -78,7 +80,7 @@ static int score_pair(const cli_reader *r, weir_engine *e, const pair *p) {
 
 typedef struct scorer {
     weir_engine *engine;
-    bool parse_special; /* where a line does not say otherwise */
+    bool parse_special; /* default of a line */
 } scorer;
 
 static int score_line(void *ud, const cli_reader *r, const char *text, size_t n) {

@@ -68,7 +68,7 @@ static int find_lab(const cli_args *a, command *c) {
     if (said) snprintf(c->lab, sizeof c->lab, "%s", said);
     if (said ? !holds_lab(said) : !found) {
         return cli_fail(CLI_FAILED,
-                        "%s: no lab/tune.py in it; --lab names the bench folder of weir's source tree",
+                        "%s: contains no lab/tune.py; --lab names the bench folder of weir's source tree",
                         said ? said : c->program);
     }
     const bool made =
@@ -79,9 +79,9 @@ static int find_lab(const cli_args *a, command *c) {
 
 /* ---- the command line ---------------------------------------------------------------------------------- */
 
-/* A flag of the lab, with its preset, or a word that is given only where it was said: truncation and modifiers are
- * fields of the lab's plan, named as in requests, and flags of every process that it starts are words, for it does not
- * hand the environment on. */
+/* A flag of the lab, with its preset, or a word that is given only where it was said: truncation and
+ * modifiers are fields of the lab's plan, named as in requests, and flags of every process that it starts
+ * are words, for it does not hand the environment on. */
 static const struct {
     cli_option_id id;
     const char *name;
@@ -129,8 +129,8 @@ static int check(const cli_args *a) {
     if (!cli_text(a, OPT_MODEL_DRAFT)) return cli_fail(CLI_USAGE, "a rule needs a drafter: give -md DIR");
     if (a->n_rest == 0 && !strcmp(cli_text(a, OPT_TASK), "prompts"))
         return cli_fail(CLI_USAGE,
-                        "no prompts: give a file of them behind the options (see weir tune --help)");
-    if (!cli_text(a, OPT_OUT)) return cli_fail(CLI_USAGE, "no place for the profile: give --out FILE.json");
+                        "no prompts: name a file of prompts after the options (see weir tune --help)");
+    if (!cli_text(a, OPT_OUT)) return cli_fail(CLI_USAGE, "no output file: give --out FILE.json");
     if (!cli_is_set(a, OPT_MAX_QUALITY_LOSS) && !cli_is_set(a, OPT_MIN_SPEEDUP))
         return cli_fail(CLI_USAGE, "no budget: give --max-quality-loss, --min-speedup, or both");
     return CLI_OK;

@@ -8,7 +8,8 @@
 
 #define AT(member) offsetof(weir_session_options, member)
 
-/* Settings stand in the order in which they are read and written: a rule brings its knobs, so it comes before them. */
+/* Settings stand in the order in which they are read and written: a rule brings its knobs, so it comes
+ * before them. */
 const wire_field wire_fields[WIRE_N_FIELD] = {
     [WIRE_METHOD] =
         {.name = "method",
@@ -16,47 +17,46 @@ const wire_field wire_fields[WIRE_N_FIELD] = {
          .at = AT(method),
          .words = "speculative|verifier|drafter|token-cascade|oracle-cascade|sequence-cascade",
          .absent = "speculative with a drafter, verifier without",
-         .help =
-             "How the two models share the work. speculative drafts, verifies in one pass and accepts under the "
-             "rule; verifier and drafter run alone; token-cascade lets the rule look at the drafter only and calls "
-             "the verifier at least every 11th token; oracle-cascade runs both models at every token; "
-             "sequence-cascade keeps the drafter's whole answer unless its log-probability is below minus alpha.",
+         .help = "How the two models share the work. speculative drafts, verifies in one pass and "
+                 "accepts under the rule; verifier and drafter run alone; token-cascade lets the rule "
+                 "look at the drafter only and calls the verifier at least every 11th token; "
+                 "oracle-cascade runs both models at every token; sequence-cascade keeps the drafter's "
+                 "whole answer unless its log-probability is below minus alpha.",
          .where = WIRE_ANSWER | WIRE_LINE},
     [WIRE_DEFERRAL_RULE] = {.name = "deferral_rule",
                             .brief = "rule",
                             .type = WIRE_NAME,
                             .at = AT(law.rule),
                             .absent = "exact; chow under token-cascade, diff under oracle-cascade",
-                            .help = "When the verifier's word replaces the drafter's; see RULES.",
+                            .help =
+                                "Decides when the verifier's distribution replaces the drafter's; see RULES.",
                             .need = WIRE_IF_RULE,
                             .where = WIRE_GENERATE | WIRE_REPLAY | WIRE_PROFILE | WIRE_SHORT},
-    [WIRE_ALPHA] =
-        {.name = "deferral_alpha",
-         .brief = "alpha",
-         .type = WIRE_NUMBER,
-         .at = AT(law.alpha),
-         .lo = -INFINITY,
-         .hi = INFINITY,
-         .absent = "the rule's own, see RULES",
-         .help =
-             "The rule's knob, in the range of the rule: for most, larger defers less and runs faster. Under "
-             "sequence-cascade the threshold in nats, at least 0.",
-         .need = WIRE_IF_KNOB,
-         .where = WIRE_GENERATE | WIRE_REPLAY | WIRE_PROFILE | WIRE_SHORT},
-    [WIRE_BETA] =
-        {.name = "deferral_beta",
-         .brief = "beta",
-         .type = WIRE_NUMBER,
-         .at = AT(law.beta),
-         .lo = 0,
-         .hi = INFINITY,
-         .words = "auto",
-         .absent = "the rule's own, see RULES",
-         .help =
-             "The second knob of lossy (auto finds the beta that makes the masses match, row by row) and of "
-             "typical.",
-         .need = WIRE_IF_SECOND,
-         .where = WIRE_GENERATE | WIRE_REPLAY | WIRE_PROFILE | WIRE_SHORT},
+    [WIRE_ALPHA] = {.name = "deferral_alpha",
+                    .brief = "alpha",
+                    .type = WIRE_NUMBER,
+                    .at = AT(law.alpha),
+                    .lo = -INFINITY,
+                    .hi = INFINITY,
+                    .absent = "the rule's default, see RULES",
+                    .help =
+                        "The rule's knob; each rule has its range. For most, a larger value defers less and "
+                        "runs faster. Under sequence-cascade, the threshold in nats, at least 0.",
+                    .need = WIRE_IF_KNOB,
+                    .where = WIRE_GENERATE | WIRE_REPLAY | WIRE_PROFILE | WIRE_SHORT},
+    [WIRE_BETA] = {.name = "deferral_beta",
+                   .brief = "beta",
+                   .type = WIRE_NUMBER,
+                   .at = AT(law.beta),
+                   .lo = 0,
+                   .hi = INFINITY,
+                   .words = "auto",
+                   .absent = "the rule's default, see RULES",
+                   .help =
+                       "The second knob of lossy and typical. For lossy, auto finds for each row the beta "
+                       "that makes the masses match.",
+                   .need = WIRE_IF_SECOND,
+                   .where = WIRE_GENERATE | WIRE_REPLAY | WIRE_PROFILE | WIRE_SHORT},
     [WIRE_GATE] =
         {.name = "gate",
          .type = WIRE_SWITCH,
@@ -89,25 +89,24 @@ const wire_field wire_fields[WIRE_N_FIELD] = {
                     .hi = 16,
                     .unit = "tokens",
                     .preset = "5",
-                    .help = "Drafted tokens a block (gamma).",
+                    .help = "Drafted tokens per block (gamma).",
                     .need = WIRE_IF_BLOCKS,
                     .where = WIRE_GENERATE | WIRE_REPLAY | WIRE_PROFILE | WIRE_ANSWER | WIRE_LINE},
-    [WIRE_BONUS] =
-        {.name = "bonus",
-         .type = WIRE_SWITCH,
-         .at = AT(law.bonus_pi),
-         .words = "verifier|pi",
-         .preset = "pi",
-         .help =
-             "Where the token after a fully accepted block comes from: the rule's law (one more drafter step), or "
-             "the verifier.",
-         .need = WIRE_IF_BLOCKS,
-         .where = WIRE_REPLAY | WIRE_PROFILE | WIRE_SHORT},
+    [WIRE_BONUS] = {.name = "bonus",
+                    .type = WIRE_SWITCH,
+                    .at = AT(law.bonus_pi),
+                    .words = "verifier|pi",
+                    .preset = "pi",
+                    .help = "Source of the token after a fully accepted block: the rule's law (pi, one more "
+                            "drafter step) or the verifier.",
+                    .need = WIRE_IF_BLOCKS,
+                    .where = WIRE_REPLAY | WIRE_PROFILE | WIRE_SHORT},
     [WIRE_BLOCK_VERIFY] = {.name = "block_verify",
                            .type = WIRE_BOOL,
                            .at = AT(law.block_verify),
                            .absent = "off",
-                           .help = "Accept a block as a whole (longer blocks, the same law).",
+                           .help =
+                               "Accept or reject a block as a whole. The law is the same; blocks get longer.",
                            .need = WIRE_IF_BLOCKS,
                            .otherwise = WIRE_AS_ZERO,
                            .terse = true,
@@ -119,7 +118,7 @@ const wire_field wire_fields[WIRE_N_FIELD] = {
                           .lo = 0,
                           .hi = 2,
                           .preset = "1",
-                          .help = "Temperature of both models; 0 takes the likeliest token.",
+                          .help = "Temperature of both models; 0 always takes the likeliest token.",
                           .where = WIRE_GENERATE | WIRE_SHORT},
     [WIRE_TOP_K] = {.name = "top_k",
                     .type = WIRE_INT,
@@ -139,7 +138,8 @@ const wire_field wire_fields[WIRE_N_FIELD] = {
          .lo_open = true,
          .hi = 1,
          .preset = "1",
-         .help = "Keep the smallest set of likeliest tokens that holds mass P, after top-k; 1 keeps all.",
+         .help = "Keep the smallest set of likeliest tokens whose probabilities sum to P, after top-k; "
+                 "1 keeps all.",
          .terse = true,
          .where = WIRE_GENERATE | WIRE_SHORT},
     [WIRE_MIN_P] = {.name = "min_p",
@@ -148,7 +148,8 @@ const wire_field wire_fields[WIRE_N_FIELD] = {
                     .lo = 0,
                     .hi = 1,
                     .preset = "0",
-                    .help = "Keep tokens of at least P times the likeliest one's probability; 0 keeps all.",
+                    .help =
+                        "Keep tokens that are at least P times as likely as the likeliest one; 0 keeps all.",
                     .terse = true,
                     .where = WIRE_GENERATE | WIRE_SHORT},
     [WIRE_MAX_TOKENS] = {.name = "max_tokens",
@@ -157,42 +158,44 @@ const wire_field wire_fields[WIRE_N_FIELD] = {
                          .lo = 1,
                          .hi = 1 << 20,
                          .unit = "tokens",
-                         .absent = "128, or the context where that is smaller; chat: the context",
-                         .help = "Most tokens of an answer, at most the context; end-of-text is not counted.",
+                         .absent = "128, or the context if that is smaller; chat: the context",
+                         .help =
+                             "Maximum length of an answer, at most the context. End-of-text is not counted.",
                          .where = WIRE_GENERATE | WIRE_ANSWER},
-    [WIRE_SEED] =
-        {.name = "seed",
-         .type = WIRE_UINT,
-         .at = AT(seed),
-         .lo = 0,
-         .hi = 18446744073709551615.0,
-         .preset = "0",
-         .help = "Same seed, same prompt, same settings: same tokens, on any number of sessions or threads.",
-         .where = WIRE_GENERATE | WIRE_ANSWER | WIRE_LINE},
-    [WIRE_SEQ_CONFIDENCE] =
-        {.name = "seq_confidence",
-         .type = WIRE_SWITCH,
-         .at = AT(seq_conf_sum),
-         .words = "mean|sum",
-         .preset = "mean",
-         .help = "Confidence of sequence-cascade: mean or sum of the drafter's log-probabilities.",
-         .need = WIRE_IF_SEQUENCE,
-         .otherwise = WIRE_LEFT_OUT,
-         .where = WIRE_ANSWER | WIRE_LINE},
+    [WIRE_SEED] = {.name = "seed",
+                   .type = WIRE_UINT,
+                   .at = AT(seed),
+                   .lo = 0,
+                   .hi = 18446744073709551615.0,
+                   .preset = "0",
+                   .help =
+                       "The same seed, prompt and settings give the same tokens, with any number of sessions "
+                       "or threads.",
+                   .where = WIRE_GENERATE | WIRE_ANSWER | WIRE_LINE},
+    [WIRE_SEQ_CONFIDENCE] = {.name = "seq_confidence",
+                             .type = WIRE_SWITCH,
+                             .at = AT(seq_conf_sum),
+                             .words = "mean|sum",
+                             .preset = "mean",
+                             .help = "Confidence of sequence-cascade: the mean or the sum of the drafter's "
+                                     "log-probabilities.",
+                             .need = WIRE_IF_SEQUENCE,
+                             .otherwise = WIRE_LEFT_OUT,
+                             .where = WIRE_ANSWER | WIRE_LINE},
     [WIRE_IGNORE_EOS] = {.name = "ignore_eos",
                          .type = WIRE_BOOL,
                          .at = AT(ignore_eos),
                          .absent = "off",
-                         .help = "Go on past end-of-text to the token limit (for timings)."},
+                         .help = "Continue past end-of-text to the token limit (for timings)."},
     [WIRE_STOP] = {.name = "stop",
                    .type = WIRE_STRINGS,
                    .absent = "none",
-                   .help = "End the answer before this string; up to 16 times.",
+                   .help = "End the answer before this string. At most 16 strings.",
                    .where = WIRE_GENERATE},
     [WIRE_SPECULATIVE] = {.name = "speculative",
                           .type = WIRE_BOOL,
                           .absent = "true with a drafter",
-                          .help = "false: the verifier alone.",
+                          .help = "false runs the verifier alone.",
                           .where = WIRE_GENERATE},
     [WIRE_PROMPT] = {.name = "prompt",
                      .type = WIRE_STRING,
@@ -236,7 +239,7 @@ const wire_field wire_fields[WIRE_N_FIELD] = {
     [WIRE_PARSE_SPECIAL] = {.name = "parse_special",
                             .type = WIRE_BOOL,
                             .absent = "true, or false after --no-parse-special",
-                            .help = "What spells a special token in a prompt is that token.",
+                            .help = "Whether the name of a special token in a prompt becomes that token.",
                             .where = WIRE_GENERATE | WIRE_SCORE},
     [WIRE_Q_LOGITS] = {.name = "q_logits",
                        .type = WIRE_LOGITS,
@@ -246,7 +249,7 @@ const wire_field wire_fields[WIRE_N_FIELD] = {
     [WIRE_P_LOGITS] = {.name = "p_logits",
                        .type = WIRE_LOGITS,
                        .absent = "required",
-                       .help = "The verifier's, as many.",
+                       .help = "The verifier's logits, as many.",
                        .where = WIRE_RULE},
 };
 

@@ -6,11 +6,11 @@
 
 #include "host/weir.h"
 
-/* Every field of a request, once: the parser of input objects, the settings in answers, the command line's options and
- * the help texts read this table. */
+/* Every field of a request, once: the parser of input objects, the settings in answers, the command line's
+ * options and the help texts read this table. */
 
-/* Where a field may be. The first four are objects that are read, by the fields' names; the next two use the short
- * names of a law (rule, alpha) and are read and written; the last two are written only. */
+/* Where a field may be. The first four are objects that are read, by the fields' names; the next two use
+ * the short names of a law (rule, alpha) and are read and written; the last two are written only. */
 enum {
     WIRE_GENERATE = 1 << 0, /* a line of generate or record */
     WIRE_SCORE = 1 << 1,    /* a line of score */
@@ -19,7 +19,7 @@ enum {
     WIRE_RULE = 1 << 4,     /* a line of weir rule */
     WIRE_LAW = 1 << 5,      /* the law of a recording */
     WIRE_ANSWER = 1 << 6,   /* settings of an answer */
-    WIRE_LINE = 1 << 7,     /* the line for the eye that names a setting */
+    WIRE_LINE = 1 << 7,     /* the one-line description of a setting */
     WIRE_SHORT = WIRE_RULE | WIRE_LAW | WIRE_ANSWER | WIRE_LINE
 };
 
@@ -85,7 +85,7 @@ typedef enum wire_need {
 typedef struct wire_field {
     const char *name;
     const char *brief; /* its name among WIRE_SHORT; NULL = the same */
-    const char *line;  /* on the line for the eye; NULL = the same with dashes */
+    const char *line;  /* on the one-line description; NULL = the same with dashes */
     wire_type type;
     size_t at; /* of a setting: its offset in weir_session_options */
     double lo, hi;
@@ -97,7 +97,7 @@ typedef struct wire_field {
     const char *help;
     wire_need need;
     enum { WIRE_AS_NULL, WIRE_AS_ZERO, WIRE_LEFT_OUT } otherwise; /* in an answer, where need is not met */
-    bool terse; /* on the line for the eye only if not the preset */
+    bool terse; /* in the one-line description only if not the preset */
     unsigned where;
 } wire_field;
 

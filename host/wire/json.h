@@ -9,10 +9,11 @@
 #include "host/weir.h"
 #include "host/wire/buf.h"
 
-/* JSON out: numbers that do not exist are null, text is valid UTF-8, reals carry nine digits (every float comes back
- * as it was). */
+/* JSON out: numbers that do not exist are null, text is valid UTF-8, reals carry nine digits (every float
+ * comes back as it was). */
 
-/* Values; NULL on no memory, which wire_set and wire_add remember, for their thread, until its next wire_write. */
+/* Values; NULL on no memory, which wire_set and wire_add remember, for their thread, until its next
+ * wire_write. */
 json_t *wire_real(double x);
 json_t *wire_knob(float x); /* a setting: 0.3f is written 0.3, as the user did */
 json_t *wire_text(const char *bytes, size_t n);

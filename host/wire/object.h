@@ -8,9 +8,9 @@
 
 #include "host/weir.h"
 
-/* One JSON object that somebody sent: a line of input, the body of a request. A failure is one line in err: the field
- * in quotes where there is one, what is wrong, what was expected. It does not say where the object came from: the
- * caller knows. */
+/* One JSON object that somebody sent: a line of input, the body of a request. A failure is one line in
+ * err: the field in quotes where there is one, what is wrong, what was expected. It does not say where the
+ * object came from: the caller knows. */
 typedef struct wire_object {
     json_t *json;
     const char *text; /* as it was written, borrowed; NULL of an object inside another one */
@@ -28,8 +28,8 @@ weir_status wire_object_fail(wire_object *o, const char *key, weir_err *err, con
 
 bool wire_object_has(const wire_object *o, const char *key);
 
-/* Fields. Each gives OK and leaves the output alone when the field is absent; *seen (NULL allowed) is set when it is
- * present. null is a value like others, of the wrong type. */
+/* Fields. Each gives OK and leaves the output alone when the field is absent; *seen (NULL allowed) is set
+ * when it is present. null is a value like others, of the wrong type. */
 weir_status wire_read_int(wire_object *o, const char *key, int64_t lo, int64_t hi, int64_t *out, bool *seen,
                           weir_err *err);
 weir_status wire_read_uint(wire_object *o, const char *key, uint64_t *out, bool *seen, weir_err *err);
@@ -44,8 +44,8 @@ weir_status wire_read_ids(wire_object *o, const char *key, int32_t **out, size_t
 weir_status wire_read_floats(wire_object *o, const char *key, float **out, size_t *n, bool *seen,
                              weir_err *err);
 
-/* A number's range. Numbers end up in 32-bit floats or integers: one that would become infinite there, or an excluded
- * end of the range, is outside. */
+/* A number's range. Numbers end up in 32-bit floats or integers: one that would become infinite there, or
+ * an excluded end of the range, is outside. */
 bool wire_in_range(double lo, double hi, bool lo_open, double x);
 /* "0 to 2", "above 0 to 1", "at least 1", "" where any number is fine; written to buf. */
 void wire_range_text(double lo, double hi, bool lo_open, char *buf, size_t cap);

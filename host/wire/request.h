@@ -23,7 +23,8 @@ typedef struct wire_context {
     const char *draft_hint; /* how a drafter is had, for messages; NULL = nothing */
 } wire_context;
 
-/* Fields of WIRE_GENERATE. r comes with the defaults in r->o, and is freed by the caller after a failure too. */
+/* Fields of WIRE_GENERATE. r comes with the defaults in r->o, and is freed by the caller after a failure
+ * too. */
 weir_status wire_request_read(const wire_context *c, wire_object *in, wire_request *r, weir_err *err);
 
 /* Ids of one text or list of ids under two names; exactly one must be there. weir_free() *ids. */

@@ -24,12 +24,13 @@ bool wire_method_needs_draft(weir_method m);
 /* EINVAL: a field that does not belong there. */
 weir_status wire_check_known(wire_object *in, unsigned where, weir_err *err);
 
-/* The settings that may be there, over o. ctx_size: the largest max_tokens; 0 = the table's. The law is not checked as
- * a whole. */
+/* The settings that may be there, over o. ctx_size: the largest max_tokens; 0 = the table's. The law is
+ * not checked as a whole. */
 weir_status wire_read_settings(wire_object *in, unsigned where, int ctx_size, weir_session_options *o,
                                weir_err *err);
 
-/* Writes them into an object. A law leaves out what its rule does not have; so reading finds what writing had. */
+/* Writes them into an object. A law leaves out what its rule does not have; so reading finds what writing
+ * had. */
 void wire_set_settings(json_t *object, unsigned where, const weir_session_options *o);
 void wire_set_setting(json_t *object, wire_id id, const weir_session_options *o); /* one, by its short name */
 json_t *wire_law_json(const weir_law *law);

@@ -36,8 +36,9 @@ static weir_status take(const char *text, size_t n, bool has_draft, wire_request
 
 static wire_request defaults(void) { return (wire_request){.o = weir_session_options_default()}; }
 
-#define WHOLE \
-    "{\"prompt\": \"It snowed a lot.\", \"stop\": [\"x\", \"yz\"], \"deferral_rule\": \"opt\", \"max_tokens\": 512}"
+#define WHOLE                                                                                    \
+    "{\"prompt\": \"It snowed a lot.\", \"stop\": [\"x\", \"yz\"], \"deferral_rule\": \"opt\", " \
+    "\"max_tokens\": 512}"
 
 Test(request, prompt_stop_and_settings) {
     wire_request r = defaults();

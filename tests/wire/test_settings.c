@@ -81,14 +81,14 @@ Test(fields, each_is_put_where_it_is_got_and_nowhere_else) {
     }
 }
 
-#define EVERY                                                                                                    \
-    "{\"deferral_rule\": \"lossy\", \"deferral_alpha\": 0.25, \"deferral_beta\": \"auto\", \"exact_first\": 3, " \
-    "\"num_speculative_tokens\": 7, \"temperature\": 0.5, \"top_k\": 40, \"top_p\": 0.9, \"min_p\": 0.01, "      \
-    "\"max_tokens\": 9, \"seed\": 18446744073709551615}"
+static const char every[] =
+    "{\"deferral_rule\": \"lossy\", \"deferral_alpha\": 0.25, \"deferral_beta\": \"auto\", "
+    "\"exact_first\": 3, \"num_speculative_tokens\": 7, \"temperature\": 0.5, \"top_k\": 40, "
+    "\"top_p\": 0.9, \"min_p\": 0.01, \"max_tokens\": 9, \"seed\": 18446744073709551615}";
 
 Test(settings, a_request_sets_what_it_says) {
     weir_session_options o = weir_session_options_default();
-    cr_assert(take(WIRE_GENERATE, EVERY, &o, NULL) == WEIR_OK, "%s", err.text);
+    cr_assert(take(WIRE_GENERATE, every, &o, NULL) == WEIR_OK, "%s", err.text);
     cr_expect(o.law.rule == WEIR_RULE_LOSSY && o.law.alpha == 0.25f && isnan(o.law.beta));
     cr_expect(o.law.exact_first == 3 && o.n_draft == 7 && o.law.temp == 0.5f && o.law.top_k == 40);
     cr_expect(o.law.top_p == 0.9f && o.law.min_p == 0.01f && o.max_tokens == 9 && o.seed == UINT64_MAX);
@@ -190,7 +190,7 @@ Test(settings, what_has_no_effect_is_null_or_zero) {
     json_decref(v);
 }
 
-Test(settings, the_line_for_the_eye_fits_any_buffer) {
+Test(settings, the_description_fits_any_buffer) {
     weir_session_options o = weir_session_options_default();
     char text[300];
     wire_settings_text(&o, text, sizeof text);

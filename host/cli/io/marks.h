@@ -3,7 +3,7 @@
 
 #include "host/wire/buf.h"
 
-/* --show-sources: what stands around text of one source, colours or "[k|…]". */
+/* --show-sources: what surrounds text of one source, colours or "[k|…]". */
 typedef struct cli_marks {
     bool on, colours;
     int source; /* of the text before, -1 = none is open */

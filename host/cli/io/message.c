@@ -11,7 +11,7 @@ static bool quiet;
 
 void cli_quiet(void) { quiet = true; }
 
-/* One write a line, so that lines of several programs on one terminal do not mix. */
+/* One write per line, so that lines of several programs on one terminal do not mix. */
 static void print_line(const char *before, const char *fmt, va_list args) {
     char line[1400];
     int n = snprintf(line, sizeof line - 1, "weir: %s", before);

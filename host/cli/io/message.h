@@ -11,7 +11,7 @@ enum { CLI_OK = 0, CLI_FAILED = 1, CLI_USAGE = 2 }; /* 128 + signal after a sign
 int cli_fail(int rc, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 /* The same with "warning: "; silent after cli_quiet. */
 void cli_warn(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
-/* A line for the eye on stderr; silent after cli_quiet. */
+/* A line for information on stderr; silent after cli_quiet. */
 void cli_note(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
 void cli_quiet(void);
 

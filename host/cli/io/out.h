@@ -17,8 +17,8 @@ void cli_out_flush(void);
 bool cli_out_failed(void);
 int cli_out_end(void);
 
-/* One line of JSON; takes the value. CLI_OK or CLI_FAILED after a message. To standard output, or onto b where
- * given. */
+/* One line of JSON; takes the value. CLI_OK or CLI_FAILED after a message. To standard output, or onto b
+ * where given. */
 int cli_json_write(json_t *value, wire_buf *b);
 
 #endif /* WEIR_HOST_CLI_IO_OUT_H */

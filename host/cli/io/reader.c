@@ -31,7 +31,7 @@ void cli_reader_close(cli_reader *r) {
     wire_buf_free(&r->pending);
 }
 
-/* One read. LINE stands for "some bytes came". */
+/* One read. LINE means "some bytes came". */
 static cli_read fill(cli_reader *r, bool wait) {
     char chunk[1 << 16];
     struct pollfd p = {.fd = r->fd, .events = POLLIN};

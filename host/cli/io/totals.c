@@ -62,7 +62,7 @@ void cli_totals_print(const cli_totals *t) {
     if (s->blocks > 0) {
         fprintf(stderr, "  %-24s %lld at gamma %d\n", "blocks", (long long)s->blocks, t->gamma);
         line_real("mean acceptance length", 1 + ratio((double)s->accepted, (double)s->blocks),
-                  " tokens a block");
+                  " tokens per block");
         line_real("acceptance rate", 100 * ratio((double)s->accepted, (double)s->drafted),
                   "% of drafted tokens");
         fprintf(stderr, "  %-24s", "accepted drafts 0, 1 ...");

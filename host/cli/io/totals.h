@@ -3,7 +3,7 @@
 
 #include "host/weir.h"
 
-/* Sums over the answers of a run, as a summary for the eye. */
+/* Sums over the answers of a run, as a summary for people to read. */
 typedef struct cli_totals {
     weir_session_stats sum;
     int64_t answers, stopped, at_limit, cancelled;

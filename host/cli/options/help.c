@@ -8,7 +8,7 @@
 
 enum { WIDTH = 96 };
 
-/* Words of text, wrapped, every line after `indent` spaces; a newline in the text begins a line. */
+/* Wraps text, each line indented by `indent` spaces. A newline in the text starts a new line. */
 static void wrap(const char *text, int indent) {
     int column = 0;
     for (const char *p = text; *p;) {
@@ -66,7 +66,7 @@ void help_field_facts(const wire_field *f, cli_command command, char *buf, int c
     const cli_option *o = cli_option_of(f);
     if (o && !(o->commands & (1u << command))) o = NULL;
     const char *preset = o ? o->name : f->preset ? f->preset : f->absent;
-    int n = snprintf(buf, (size_t)cap, "%s %c%s.", f->help, type[0] >= 'a' ? type[0] - 'a' + 'A' : type[0],
+    int n = snprintf(buf, (size_t)cap, "%s\n%c%s.", f->help, type[0] >= 'a' ? type[0] - 'a' + 'A' : type[0],
                      type + 1);
     if (strcmp(preset, "required") == 0)
         snprintf(buf + n, (size_t)(cap - n), " Required.");
@@ -137,8 +137,9 @@ static void print_rules(void) {
 }
 
 const char help_templates[] =
-    "Formats by name, in place of the template that a checkpoint carries, which is a program and is run. "
-    "Nothing in a message is taken for markup. Names of tokens that the vocabulary lacks are an error.";
+    "Formats by name, to be used instead of the checkpoint's own template, which is a program that weir "
+    "runs. The content of a message is never interpreted as markup. A format that needs tokens missing "
+    "from the vocabulary is an error.";
 
 static void print_templates(void) {
     cli_outs("\nCHAT TEMPLATES (--chat-template)\n");

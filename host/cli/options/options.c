@@ -276,7 +276,7 @@ int cli_parse(cli_args *out, cli_command command, int argc, char **argv) {
             int rc = parse_option(out, argc, argv, &at);
             if (rc) return rc;
         } else {
-            /* Arguments gather at the front of argv, behind the place that is being read. */
+            /* Arguments are moved to the front of argv, into words that were read already. */
             argv[out->n_rest++] = argv[at];
         }
     }

@@ -90,7 +90,7 @@ typedef enum cli_option_id {
 typedef enum cli_type {
     CLI_FLAG,   /* present or not */
     CLI_TEXT,   /* any string; the last one wins */
-    CLI_LIST,   /* any string that is not empty; repeatable; at most one such option a command */
+    CLI_LIST,   /* any string that is not empty; repeatable; at most one such option per command */
     CLI_INT,    /* whole number in [lo, hi] */
     CLI_UINT,   /* whole number of 64 bits */
     CLI_NUMBER, /* finite decimal number in [lo, hi]; or `word` where given */
@@ -107,7 +107,7 @@ typedef struct cli_option {
         *field; /* the request's field that it sets: type, range, unit, default, help and the words of a
                                 choice are the field's; NULL = its own */
     cli_type type;
-    const char *value; /* what stands for the value in help texts */
+    const char *value; /* name of the value in help texts */
     double lo, hi;
     bool lo_open;       /* lo itself is refused */
     const char *word;   /* the one word a CLI_NUMBER may be besides a number (its number is NaN), or NULL */

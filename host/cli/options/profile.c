@@ -36,7 +36,7 @@ static weir_status check_fields(wire_object *in, weir_err *err) {
     return WEIR_OK;
 }
 
-/* Its --deferral-alpha is a threshold in nats, which no rule's alpha stands for. */
+/* Its --deferral-alpha is a threshold in nats; a rule's alpha means something else. */
 static bool is_sequence_cascade(const cli_args *a) {
     return cli_is_set(a, OPT_METHOD) &&
            weir_method_parse(cli_text(a, OPT_METHOD)) == WEIR_METHOD_SEQUENCE_CASCADE;

@@ -30,7 +30,8 @@ int cli_source_open(cli_source *s, const cli_args *a) {
     if (rc) return rc;
     s->total = file ? 1 : cli_reader_count(&s->reader);
     if (!file && terminal_is(s->reader.fd)) {
-        cli_note("reading %s from the terminal, one a line; Ctrl-D ends them", objects ? "objects" : "texts");
+        cli_note("reading %s from the terminal, one per line; Ctrl-D ends the input",
+                 objects ? "objects" : "texts");
     }
     return CLI_OK;
 }

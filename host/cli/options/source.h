@@ -15,7 +15,7 @@ typedef struct cli_source {
     weir_session_options defaults;
     /* set by cli_source_open */
     const cli_args *args;
-    bool parse_special; /* control tokens in prompts, where a line does not say otherwise */
+    bool parse_special; /* control tokens in prompts: default of a line */
     enum { SOURCE_ONE, SOURCE_FILE, SOURCE_LINES, SOURCE_JSONL } kind;
     cli_reader reader; /* not for SOURCE_ONE */
     bool spent;        /* the one prompt was given */
