@@ -157,7 +157,7 @@ static weir_status open_chat(weir_engine *e, const weir_engine_options *o, weir_
 }
 
 weir_status weir_engine_open(weir_engine **out, const weir_engine_options *opt, weir_err *err) {
-    const double t0 = weir__now();
+    const double t0 = weir_seconds();
     weir_engine *e = weir_calloc(1, sizeof *e);
     if (!e) return weir_fail(err, WEIR_ENOMEM, "out of memory for the engine");
     int n_thread = 1;
@@ -178,7 +178,7 @@ weir_status weir_engine_open(weir_engine **out, const weir_engine_options *opt, 
         weir_engine_close(e);
         return st;
     }
-    e->pair.facts.load_seconds = weir__now() - t0;
+    e->pair.facts.load_seconds = weir_seconds() - t0;
     *out = e;
     return WEIR_OK;
 }

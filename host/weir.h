@@ -18,6 +18,7 @@
 
 #include "host/chat/chat.h"         /* chat templates: weir_chat_template, weir_chat_render */
 #include "kernels/accept/law.h"     /* weir_rule, weir_rule_facts, weir_rule_parse, WEIR_GAMMA_MAX */
+#include "kernels/base/clock.h"     /* weir_seconds */
 #include "kernels/base/interrupt.h" /* weir_interrupt */
 #include "kernels/base/mem.h"       /* weir_alloc, weir_free, weir_set_allocator */
 #include "kernels/base/status.h"    /* weir_status, weir_err */
