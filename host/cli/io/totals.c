@@ -33,7 +33,7 @@ void cli_totals_add(cli_totals *t, const weir_session_options *o, const weir_ses
     u->verifier_rows += s->verifier_rows;
     u->drafter_calls += s->drafter_calls;
     u->drafter_rows += s->drafter_rows;
-    for (int i = 0; i < 17; i++) u->accept_hist[i] += s->accept_hist[i];
+    for (int i = 0; i <= WEIR_GAMMA_MAX; i++) u->accept_hist[i] += s->accept_hist[i];
     u->seconds_prefill += s->seconds_prefill;
     u->seconds_draft += s->seconds_draft;
     u->seconds_verify += s->seconds_verify;
