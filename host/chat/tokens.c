@@ -1,7 +1,7 @@
 /* From messages and segments to ids. */
 #include <string.h>
 
-#include "host/engine.h"
+#include "host/state.h"
 #include "kernels/base/mem.h"
 
 static weir_status no_memory(weir_err *err) {
@@ -20,7 +20,7 @@ static weir_status add_run(const weir_engine *e, const weir_segment *s, size_t f
         memcpy(p, s[i].text, s[i].bytes);
         p += s[i].bytes;
     }
-    const weir_status st = weir__tokenizer_append(e->tok, text, bytes, false, from == 0, l, err);
+    const weir_status st = weir__tokenizer_append(e->pair.tok, text, bytes, false, from == 0, l, err);
     weir_free(text);
     return st;
 }
@@ -36,22 +36,22 @@ static weir_status add_token(const weir_engine *e, const weir_segment *s, found 
                              weir_err *err) {
     int k = 0;
     while (k < f->n && f->text[k] != s->text) k++;
-    const int32_t id = k < f->n ? f->id[k] : weir__tokenizer_find(e->tok, s->text, s->bytes);
+    const int32_t id = k < f->n ? f->id[k] : weir__tokenizer_find(e->pair.tok, s->text, s->bytes);
     if (k == f->n && k < 8) {
         f->text[k] = s->text;
         f->id[f->n++] = id;
     }
     if (id < 0)
         return weir_fail(err, WEIR_ENOTSUP, "%.*s is no token of %s", s->bytes < 60 ? (int)s->bytes : 60,
-                         s->text, e->side[WEIR_VERIFIER].ck.dir);
+                         s->text, e->pair.side[WEIR_VERIFIER].ck.dir);
     return weir__ids_push(l, id, err);
 }
 
 weir_status weir_tokenize_segments(const weir_engine *e, const weir_segment *segments, size_t n,
                                    int32_t **ids, size_t *n_ids, weir_err *err) {
-    if (!e->tok)
+    if (!e->pair.tok)
         return weir_fail(err, WEIR_ENOTSUP, "%s has no tokenizer: texts need one, ids do not",
-                         e->side[WEIR_VERIFIER].ck.dir);
+                         e->pair.side[WEIR_VERIFIER].ck.dir);
     weir__ids l = {0};
     found f = {.n = 0};
     weir_status st = WEIR_OK;
@@ -71,7 +71,7 @@ weir_status weir_tokenize_segments(const weir_engine *e, const weir_segment *seg
 static weir_status tokenize_own(const weir_engine *e, const weir_chat_message *messages, size_t n,
                                 int32_t **ids, size_t *n_ids, weir_err *err) {
     weir_jinja_text text = {0};
-    WEIR_TRY(weir__chat_own_render(e->chat.own, messages, n, true, &text, err));
+    WEIR_TRY(weir__chat_own_render(e->pair.chat.own, messages, n, true, &text, err));
     weir_text_span *spans = weir_alloc(text.n, sizeof *spans);
     weir_status s = WEIR_OK;
     for (size_t i = 0; spans && i < text.n; i++)
@@ -81,7 +81,7 @@ static weir_status tokenize_own(const weir_engine *e, const weir_chat_message *m
     if (!spans)
         s = no_memory(err);
     else
-        s = weir__tokenizer_encode_spans(e->tok, spans, text.n, ids, n_ids, err);
+        s = weir__tokenizer_encode_spans(e->pair.tok, spans, text.n, ids, n_ids, err);
     weir_free(spans);
     weir__jinja_text_free(&text);
     return s;
@@ -89,10 +89,10 @@ static weir_status tokenize_own(const weir_engine *e, const weir_chat_message *m
 
 weir_status weir_chat_tokenize(const weir_engine *e, const weir_chat_message *messages, size_t n,
                                int32_t **ids, size_t *n_ids, weir_err *err) {
-    if (e->chat.own) return tokenize_own(e, messages, n, ids, n_ids, err);
-    if (!e->chat.named) return weir_fail(err, WEIR_ENOTSUP, "%s", e->chat.note.text);
+    if (e->pair.chat.own) return tokenize_own(e, messages, n, ids, n_ids, err);
+    if (!e->pair.chat.named) return weir_fail(err, WEIR_ENOTSUP, "%s", e->pair.chat.note.text);
     weir_chat_text text = {0};
-    WEIR_TRY(weir_chat_render(e->chat.named, messages, n, true, &text, err));
+    WEIR_TRY(weir_chat_render(e->pair.chat.named, messages, n, true, &text, err));
     const weir_segment whole = text.n > 0 ? text.segments[0] : (weir_segment){.text = ""};
     const weir_status st = text.add_special
                                ? weir_tokenize(e, whole.text, whole.bytes, true, false, ids, n_ids, err)

@@ -188,7 +188,7 @@ static bool ends_unfinished(const char *text, size_t n) {
     return n >= 3 && memcmp(text + n - 3, WEIR__REPLACEMENT, 3) == 0;
 }
 
-/* Id by id, as host/text.c streams: text is told once it does not end in U+FFFD, never taken back, never half
+/* Id by id, as host/session/text.c streams: text is told once it does not end in U+FFFD, never taken back, never half
  * a character. The ids spell "ü😀中" byte by byte between whole tokens. */
 Test(bpe, a_growing_answer_never_shows_half_a_character) {
     static const char *const names[] = {"tiny_llama3", "tiny_llama2"};
