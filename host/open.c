@@ -150,21 +150,25 @@ static weir_status load(weir_engine *e, bool graphs, weir_err *err) {
     return e->deck.slot_owner ? WEIR_OK : weir_fail(err, WEIR_ENOMEM, "out of memory for the sessions");
 }
 
+static weir_status open_chat(weir_engine *e, const weir_engine_options *o, weir__chat_ends *ends,
+                             weir_err *err) {
+    const weir__chat_choice choice = {o->chat_template, o->chat_template_file, o->chat_required};
+    return weir__chat_open(&e->pair.chat, e->pair.tok, &e->pair.side[WEIR_VERIFIER].ck, &choice, ends, err);
+}
+
 weir_status weir_engine_open(weir_engine **out, const weir_engine_options *opt, weir_err *err) {
     const double t0 = weir__now();
     weir_engine *e = weir_calloc(1, sizeof *e);
     if (!e) return weir_fail(err, WEIR_ENOMEM, "out of memory for the engine");
     int n_thread = 1;
     weir_isa isa = WEIR_ISA_PORTABLE;
-    const weir__chat_choice chat = {opt->chat_template, opt->chat_template_file, opt->chat_required};
     weir__chat_ends ends;
     e->deck.interrupt = opt->interrupt;
     weir_status st = resolve(e, opt, &n_thread, &isa, err);
     if (st == WEIR_OK) st = open_checkpoints(e, opt, err);
     if (st == WEIR_OK) st = weir__device_open(e, opt, n_thread, isa, err);
     if (st == WEIR_OK) st = weir__plan_make(e, opt, err);
-    if (st == WEIR_OK)
-        st = weir__chat_open(&e->pair.chat, e->pair.tok, &e->pair.side[WEIR_VERIFIER].ck, &chat, &ends, err);
+    if (st == WEIR_OK) st = open_chat(e, opt, &ends, err);
     if (st == WEIR_OK) {
         note_device(e, isa, n_thread);
         note_facts(e, &ends);
