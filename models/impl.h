@@ -2,7 +2,6 @@
 #define WEIR_MODELS_IMPL_H
 
 #include "models/arena.h"
-#include "models/head.h"
 #include "models/model.h"
 #include "models/weights.h"
 
@@ -15,11 +14,22 @@ typedef struct weir_model_ops {
     weir_status (*load)(weir_model *m, weights *w);
     weir_status (*alloc_layers)(weir_model *m);
     void (*free_layers)(weir_model *m); /* half-built ones too */
-    weir_status (*prefill)(weir_model *m, const weir_kv *kv, int32_t slot, const int32_t *token, int64_t n);
+    weir_status (*prefill)(weir_model *m, const weir_kv *kv, int32_t slot, const int32_t *token, int64_t n,
+                           int64_t from, int64_t upto);
     /* The two steps of a decoder layer: K and V of the rows into its cache; what comes after. */
     weir_status (*append)(weir_model *m, const weir_kv *kv, const model_rows *r, int32_t layer);
     weir_status (*rest)(weir_model *m, const weir_kv *kv, const model_rows *r, int32_t layer);
 } weir_model_ops;
+
+/* Both ends of a model: x = embed_scale * embed[token], and logits = cap(scale * out·norm(x)). */
+typedef struct model_head {
+    weir_weight embed;      /* (n_vocab_rows, dim) */
+    weir_weight untied;     /* (n_vocab_rows, dim); data NULL when tied */
+    const weir_weight *out; /* the one of the two that makes logits */
+    const float *norm;      /* (dim); the family loads it */
+    float embed_scale, scale;
+    float softcap; /* 0: none */
+} model_head;
 
 struct weir_model {
     const weir_model_ops *ops;
@@ -43,6 +53,9 @@ weir_status weir__model_create(weir_model *m, const weir_tensor_source *src, wei
 weir_status weir__model_measure(weir_model *m, const weir_tensor_source *src, weir_dtype dtype, bool device,
                                 weir_model_facts *out, weir_err *err);
 
+/* The names of the walk. m as there. */
+weir_status weir__model_tensors(weir_model *m, weir_tensor_visit visit, void *ud);
+
 weir_status weir__backend_no_memory(const weir_backend *be); /* the status of a failed weir__backend_alloc */
 
 /* stack.c: rows through the decoder's layers, by the two steps of ops. */
@@ -50,6 +63,6 @@ weir_status weir__stack_forward(weir_model *m, const weir_kv *kv, const weir_bat
 /* ops->prefill of decoder-only families: a chunk at a time, counted from position 0, each through all layers
  * before the next. The result depends on nothing else, and needs room for one chunk. */
 weir_status weir__stack_prefill(weir_model *m, const weir_kv *kv, int32_t slot, const int32_t *token,
-                                int64_t n);
+                                int64_t n, int64_t from, int64_t upto);
 
 #endif /* WEIR_MODELS_IMPL_H */

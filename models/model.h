@@ -119,6 +119,12 @@ typedef struct weir_model_facts {
                                      else f32 */
 } weir_model_facts;
 
+/* The names of all tensors that a model of that config asks for, in the order of its load. `visit` may end
+ * the walk with its own status. */
+typedef weir_status (*weir_tensor_visit)(void *ud, const char *name);
+weir_status weir__t5_tensors(const weir_t5_config *c, weir_tensor_visit visit, void *ud);
+weir_status weir__decoder_tensors(const weir_decoder_config *c, weir_tensor_visit visit, void *ud);
+
 /* What a load would take, from the config and the dtype of its matrices, on a device or the CPU (struct
  * weir_backend); allocates nothing. */
 void weir__t5_facts(const weir_t5_config *c, weir_dtype dtype, bool device, weir_model_facts *out);
@@ -164,6 +170,10 @@ const weir_model_facts *weir__model_get_facts(const weir_model *m);
  * slot's cache is then of no use, and the same call may be made again. */
 weir_status weir__model_prefill(weir_model *m, const weir_kv *kv, int32_t slot, const int32_t *token,
                                 int64_t n);
+/* Positions [from, upto) of it, the earlier ones having been written: the same bits as all at once. from: a
+ * multiple of the backend's chunk, else EINVAL. ENOTSUP: a part of an encoder's prompt. */
+weir_status weir__model_prefill_part(weir_model *m, const weir_kv *kv, int32_t slot, const int32_t *token,
+                                     int64_t n, int64_t from, int64_t upto);
 
 /* Decoder rows: appends each row's K and V at (slot, pos) and writes the wanted logits.
  * Rows of a slot come in rising position, so that later rows see earlier ones of the same call.

@@ -5,6 +5,8 @@
  *            x += O·attention(q(norm x), cross) decoder only: keys [0, source length)
  *            x += wo·act(wi(norm x))
  *   logits   head(norm x), tied: times dim^-0.5 */
+#include "models/head.h"
+#include "models/rows.h"
 #include "models/t5.h"
 
 /* ---- decoder rows ---- */
@@ -93,8 +95,9 @@ static weir_status cross_append(t5_model *m, const weir_kv *kv, const model_rows
 }
 
 weir_status weir__t5_prefill(weir_model *base, const weir_kv *kv, int32_t slot, const int32_t *token,
-                             int64_t n) {
+                             int64_t n, int64_t from, int64_t upto) {
     t5_model *m = (t5_model *)base;
+    if (from != 0 || upto != n) return WEIR_ENOTSUP; /* an encoder sees both ways */
     const weir_kv_view own = encoder_kv(base);
     WEIR_TRY(weir__put_prompt(base, slot, token, n));
     model_rows p = {.n = n,

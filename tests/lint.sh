@@ -32,7 +32,7 @@ outside() { grep -vE "include +\"($1)" ; }
 includes 'kernels/*' | outside 'kernels/' | complain "kernels/ includes kernels/ only:"
 includes 'models/*' | outside '(kernels|models)/' | complain "models/ includes kernels/ and models/ only:"
 includes 'host/*.h' 'host/*.c' 'host/*.cc' ':!host/cli/*' ':!host/serve/*' ':!host/example/*' |
-    outside '(kernels|models|host/[a-z_]*\.h|host/formats|host/tokenizers|host/jinja)/?' |
+    outside '(kernels|models|host/[a-z_]*\.h|host/formats|host/tokenizers|host/jinja|host/chat)/?' |
     complain "host/ includes host/, models/ and kernels/ only:"
 includes 'host/cli/*' | outside 'host/weir\.h"|host/cli/' | complain "host/cli/ sees host/weir.h only:"
 includes 'host/serve/*' | outside 'host/weir\.h"|host/serve/' | complain "host/serve/ sees host/weir.h only:"

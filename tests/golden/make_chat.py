@@ -1,9 +1,9 @@
 #!/usr/bin/env python3
-"""Golden texts of chat templates, for tests/host/test_chat.c.
+"""Golden texts of chat templates, for tests/chat/test_chat.c.
 
     python3 tests/golden/make_chat.py [NAME:FILE ...]      (jinja2 3.1; gguf 0.17 for GGUF files)
 
-Writes tests/golden/chat/NAME.jsonl for every format of host/chat.c but plain, and NAME.jinja, a program that writes it. A line is one
+Writes tests/golden/chat/NAME.jsonl for every format of host/chat/chat.c but plain, and NAME.jinja, a program that writes it. A line is one
 conversation:
     {"messages": [{"role", "content"}, ...], "generate": bool, "text": the prompt}
     {"messages", "generate", "error": true}     the template raises
