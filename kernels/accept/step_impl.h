@@ -30,16 +30,9 @@ WEIR_STEP_FN float weir__log_raw(const float *logits, const weir_row_stats *s, i
 
 WEIR_STEP_FN weir_position weir__position_of(const weir_accept_args *a, const weir_accept_session *s,
                                              int32_t j) {
-    weir_position at;
-    at.law = s->law;
-    at.q_logits = s->q_logits + j * a->ld_q;
-    at.p_logits = s->p_logits + j * a->ld_p;
-    at.q_stats = &s->q_stats[j];
-    at.p_stats = &s->p_stats[j];
-    at.n_vocab = a->n_vocab;
-    at.position = s->position + j;
+    weir_position at = weir__position(s->law, s->q_logits + j * a->ld_q, s->p_logits + j * a->ld_p,
+                                      &s->q_stats[j], &s->p_stats[j], a->n_vocab, s->position + j);
     at.draft = s->draft[j];
-    at.verdict = NULL;
     return at;
 }
 
@@ -206,16 +199,12 @@ WEIR_STEP_FN weir_status weir__close_p(const weir_env *env, const weir_emit_sess
 WEIR_STEP_FN weir_status weir__close_law(const weir_env *env, const weir_emit_session *s, int32_t n_vocab,
                                          weir_closing *c) {
     const bool residual = s->kind == WEIR_EMIT_RESIDUAL;
-    weir_position at;
-    at.law = s->law;
-    at.q_logits = s->q_logits;
-    at.p_logits = s->p_logits;
-    at.q_stats = s->q_stats;
-    at.p_stats = s->p_stats;
-    at.n_vocab = n_vocab;
-    at.position = s->position;
-    at.draft = residual ? s->draft : -1;
-    at.verdict = residual ? s->verdict : NULL;
+    weir_position at =
+        weir__position(s->law, s->q_logits, s->p_logits, s->q_stats, s->p_stats, n_vocab, s->position);
+    if (residual) {
+        at.draft = s->draft;
+        at.verdict = s->verdict;
+    }
     if (residual && (s->draft < 0 || s->draft >= n_vocab)) return WEIR_EINVAL;
     weir_policy y;
     WEIR_TRY(weir__policy(env, &at, &y));
@@ -265,16 +254,8 @@ WEIR_STEP_FN void weir__store_closing(weir_emit_session *s, const weir_closing *
 WEIR_STEP_FN weir_status weir__gate_of(const weir_env *env, const weir_gate_session *s, int32_t n_vocab,
                                        bool *deferred) {
     if (!s->law) return WEIR_EINVAL;
-    weir_position at;
-    at.law = s->law;
-    at.q_logits = s->q_logits;
-    at.p_logits = s->p_logits;
-    at.q_stats = s->q_stats;
-    at.p_stats = s->p_stats;
-    at.n_vocab = n_vocab;
-    at.position = s->position;
-    at.draft = -1;
-    at.verdict = NULL;
+    const weir_position at =
+        weir__position(s->law, s->q_logits, s->p_logits, s->q_stats, s->p_stats, n_vocab, s->position);
     return weir__gate(env, &at, deferred);
 }
 

@@ -195,7 +195,7 @@ template <int MT, typename S> __device__ void weigh(const split_args &a, int spl
         s[i] = own ? v : -INFINITY;
         max = fmaxf(max, s[i]);
     }
-    for (int off = 16; off > 0; off /= 2) max = fmaxf(max, __shfl_xor_sync(0xffffffffu, max, off));
+    max = k_warp_max(max);
 #pragma unroll
     for (int i = 0; i < SPLIT / 32; i++) {
         const int at = lane + 32 * i, t = split * SPLIT + at;
@@ -204,7 +204,7 @@ template <int MT, typename S> __device__ void weigh(const split_args &a, int spl
         sh.weight[at][m] = own ? p : -1.0f;
         sum += p;
     }
-    for (int off = 16; off > 0; off /= 2) sum += __shfl_xor_sync(0xffffffffu, sum, off);
+    sum = k_warp_sum(sum);
     if (lane == 0) {
         sh.max[m] = max;
         sh.sum[m] = sum;
