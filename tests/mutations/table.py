@@ -10,8 +10,10 @@ from dense_bugs import BUGS as DENSE
 from loop_bugs import BUGS as LOOP
 
 TABLES = {
-    "kernels": {"mutants": ACCEPT + DENSE + ATTENTION + LOOP, "what": "CUDA kernels", "results": "results.md"},
-    "cpu": {"mutants": BASE + MODELS + HOST + FORMATS + FRONT, "what": "code for CPUs", "results": "results_cpu.md"},
+    "kernels": {"mutants": ACCEPT + DENSE + ATTENTION + LOOP, "what": "CUDA kernels",
+                "results": "results.md"},
+    "cpu": {"mutants": BASE + MODELS + HOST + FORMATS + FRONT, "what": "code for CPUs",
+            "results": "results_cpu.md"},
 }
 
 # Path prefix of entries that name no tests: tests (test_<name>) that are about it, the nearest first.
