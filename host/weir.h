@@ -16,7 +16,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "host/chat.h"              /* chat templates: weir_chat_template, weir_chat_render */
+#include "host/chat/chat.h"         /* chat templates: weir_chat_template, weir_chat_render */
 #include "kernels/accept/law.h"     /* weir_rule, weir_rule_facts, weir_rule_parse */
 #include "kernels/base/interrupt.h" /* weir_interrupt */
 #include "kernels/base/mem.h"       /* weir_alloc, weir_free, weir_set_allocator */
@@ -48,7 +48,7 @@ typedef struct weir_engine_options {
     bool dry_run;            /* plan only: read configs, refuse nothing for lack of memory, load no weights */
     bool strict_config;      /* refuse a directory with fields or tensors that weir does not know */
     bool no_graph;           /* device: the host calls every op itself (debugging: the same tokens, slower) */
-    const char *chat_template;      /* name of the chat format (host/chat.h); NULL = the template that the
+    const char *chat_template; /* name of the chat format (host/chat/chat.h); NULL = the template that the
                                   checkpoint has */
     const char *chat_template_file; /* a Jinja template in a file, where there is no name; NULL = none */
     bool chat_required;  /* refuse a checkpoint whose chat format is unknown, before anything is loaded */
@@ -117,7 +117,7 @@ weir_status weir_tokenize(const weir_engine *e, const char *text, size_t bytes, 
                           bool parse_special, int32_t **ids, size_t *n_ids, weir_err *err);
 void weir_ids_free(int32_t *ids);
 
-/* Ids of segments (host/chat.h): special ones are the token of that name, runs of the others one plain text
+/* Ids of segments (host/chat/chat.h): special ones are the token of that name, runs of the others one plain text
  * each; nothing is added. ENOTSUP names a token that the vocabulary has not. *ids as above. */
 weir_status weir_tokenize_segments(const weir_engine *e, const weir_segment *segments, size_t n,
                                    int32_t **ids, size_t *n_ids, weir_err *err);
@@ -194,6 +194,12 @@ weir_status weir_session_create(weir_engine *e, const weir_session_options *opt,
                                 size_t n_prompt, weir_token_fn on_token, void *ud, weir_session **out,
                                 weir_err *err);
 void weir_session_free(weir_session *s); /* NULL allowed; gives its pages back */
+
+/* Runs up to max_positions positions of the prompt (at least one chunk of the backend; all of an encoder's prompt at
+ * once) for a session that is not finished, and takes a slot for it as weir_step does. *left: positions of the prompt
+ * that are still to be run, 0 when it is ready or has ended. weir_step runs what is left; bits do not depend on the
+ * slices. max_positions 0: the slot alone. EINVAL: no slot is free. Errors as weir_step. */
+weir_status weir_session_prefill(weir_session *s, int64_t max_positions, int64_t *left, weir_err *err);
 
 /* Ends the session at the next block edge, or between two chunks of its prompt; the only session call that
  * other threads and signal handlers may make while it is stepped. */

@@ -2,16 +2,16 @@
 #define WEIR_KERNELS_BACKEND_H
 
 #include "kernels/accept/accept.h"
+#include "kernels/attention/attention.h"
 #include "kernels/base/interrupt.h"
 #include "kernels/base/isa.h"
 #include "kernels/base/pool.h"
-#include "kernels/dense/attention.h"
-#include "kernels/dense/embed.h"
-#include "kernels/dense/gather.h"
-#include "kernels/dense/linear.h"
-#include "kernels/dense/rmsnorm.h"
-#include "kernels/dense/rope.h"
+#include "kernels/linear/linear.h"
 #include "kernels/loop/loop.h"
+#include "kernels/rows/embed.h"
+#include "kernels/rows/gather.h"
+#include "kernels/rows/rmsnorm.h"
+#include "kernels/rows/rope.h"
 
 /* A backend: one table of ops, its memory and its threads or stream, chosen once at open. An op that a
  * backend lacks is NULL in the table and opening it fails: nothing falls back in silence. Ops allocate
@@ -23,22 +23,22 @@
 typedef struct weir_backend weir_backend;
 
 /*    name        argument block        what (contract header) */
-#define WEIR_OP_MAP(X)                                        \
-    X(embed, weir_embed)              /* dense/embed.h */     \
-    X(rmsnorm, weir_rmsnorm)          /* dense/rmsnorm.h */   \
-    X(linear, weir_linear)            /* dense/linear.h */    \
-    X(rope, weir_rope)                /* dense/rope.h */      \
-    X(kv_append, weir_kv_append)      /* dense/kv.h */        \
-    X(attention, weir_attention)      /* dense/attention.h */ \
-    X(row_keys, weir_row_keys)        /* dense/gather.h */    \
-    X(gather, weir_gather)            /* dense/gather.h */    \
-    X(row_stats, weir_row_stats_args) /* accept/stats.h */    \
-    X(draw, weir_draw_args)           /* accept/stats.h */    \
-    X(accept, weir_accept_args)       /* accept/accept.h */   \
-    X(emit, weir_emit_args)           /* accept/accept.h */   \
-    X(gate, weir_gate_args)           /* accept/accept.h */   \
-    X(loop_rows, weir_loop_rows)      /* loop/loop.h */       \
-    X(loop_sample, weir_loop_sample)  /* loop/loop.h */       \
+#define WEIR_OP_MAP(X)                                            \
+    X(embed, weir_embed)              /* rows/embed.h */          \
+    X(rmsnorm, weir_rmsnorm)          /* rows/rmsnorm.h */        \
+    X(linear, weir_linear)            /* linear/linear.h */       \
+    X(rope, weir_rope)                /* rows/rope.h */           \
+    X(kv_append, weir_kv_append)      /* attention/kv.h */        \
+    X(attention, weir_attention)      /* attention/attention.h */ \
+    X(row_keys, weir_row_keys)        /* rows/gather.h */         \
+    X(gather, weir_gather)            /* rows/gather.h */         \
+    X(row_stats, weir_row_stats_args) /* accept/stats.h */        \
+    X(draw, weir_draw_args)           /* accept/stats.h */        \
+    X(accept, weir_accept_args)       /* accept/accept.h */       \
+    X(emit, weir_emit_args)           /* accept/accept.h */       \
+    X(gate, weir_gate_args)           /* accept/accept.h */       \
+    X(loop_rows, weir_loop_rows)      /* loop/loop.h */           \
+    X(loop_sample, weir_loop_sample)  /* loop/loop.h */           \
     X(loop_close, weir_loop_close)    /* loop/loop.h */
 
 typedef struct weir_backend_ops {

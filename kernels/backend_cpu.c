@@ -3,10 +3,12 @@
 #include <time.h>
 
 #include "kernels/accept/cpu.h"
+#include "kernels/attention/cpu.h"
 #include "kernels/backend.h"
 #include "kernels/base/mem.h"
-#include "kernels/dense/cpu.h"
+#include "kernels/linear/cpu.h"
 #include "kernels/loop/cpu.h"
+#include "kernels/rows/cpu.h"
 
 /* Scratch of a fresh backend: enough for products of this many inputs; models of more reserve it. */
 enum { OPEN_K = 1024 };

@@ -4,23 +4,23 @@ set(WEIR_CUDA_SOURCES
   accept/accept.cu
   accept/emit.cu
   accept/stats.cu
+  attention/attention.cu
+  attention/attention_prefill.cu
+  attention/kv_append.cu
   cuda/backend_cuda.cu
   cuda/graph.cu
   cuda/queue.cu
   cuda/stamp.cu
-  dense/attention.cu
-  dense/attention_prefill.cu
-  dense/cublaslt.cu
-  dense/embed.cu
-  dense/gather.cu
-  dense/kv_append.cu
-  dense/linear.cu
-  dense/linear_prefill.cu
-  dense/linear_quant.cu
-  dense/linear_rows.cu
-  dense/rmsnorm.cu
-  dense/rope.cu
+  linear/cublaslt.cu
+  linear/linear.cu
+  linear/linear_prefill.cu
+  linear/linear_quant.cu
+  linear/linear_rows.cu
   loop/close.cu
   loop/rows.cu
   loop/sample.cu
+  rows/embed.cu
+  rows/gather.cu
+  rows/rmsnorm.cu
+  rows/rope.cu
 )

@@ -69,7 +69,7 @@ typedef struct model_rows {
     float *q; /* (n, inner) queries, row stride ldq; K and V after them in the row until rows are dropped */
     int64_t ldq;
     const int32_t *slot, *pos, *n_key, *n_src; /* (n); n_src: encoder-decoders */
-    int32_t group;                             /* kernels/dense/attention.h */
+    int32_t group;                             /* kernels/attention/attention.h */
     bool prefill;
 } model_rows;
 

@@ -1,5 +1,6 @@
 #include "models/feed_forward.h"
 
+#include "kernels/weight/pack.h"
 #include "models/impl.h"
 #include "models/product.h"
 

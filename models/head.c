@@ -1,5 +1,6 @@
 #include "models/head.h"
 
+#include "kernels/weight/pack.h"
 #include "models/impl.h"
 #include "models/product.h"
 

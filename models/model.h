@@ -78,12 +78,12 @@ typedef struct weir_decoder_config {
 typedef struct weir_batch {
     const int32_t *token; /* (n_row) */
     const int32_t *pos;   /* (n_row) position in the slot's timeline */
-    const int32_t *slot;  /* (n_row) index into the page tables; -1: a dead row (kernels/dense/kv.h) */
+    const int32_t *slot;  /* (n_row) index into the page tables; -1: a dead row (kernels/attention/kv.h) */
     int32_t n_row;
     const int32_t *out; /* (n_out) rows whose logits are wanted, rising (checked on the CPU only) */
     int32_t n_out;
     float *logits;       /* (n_out, n_vocab_rows) f32 */
-    int32_t group;       /* rows r … r + group - 1 share a slot (kernels/dense/attention.h); 0 = 1 */
+    int32_t group;       /* rows r … r + group - 1 share a slot (kernels/attention/attention.h); 0 = 1 */
     weir_extent *extent; /* (n_out, weir__extent_count(extent_n)) of the logits, where the backend has
                              extents; or NULL */
     int32_t extent_n;
@@ -164,6 +164,10 @@ const weir_model_facts *weir__model_get_facts(const weir_model *m);
  * slot's cache is then of no use, and the same call may be made again. */
 weir_status weir__model_prefill(weir_model *m, const weir_kv *kv, int32_t slot, const int32_t *token,
                                 int64_t n);
+/* Positions [from, upto) of it, the earlier ones having been written: the same bits as all at once. from: a
+ * multiple of the backend's chunk, else EINVAL. ENOTSUP: a part of an encoder's prompt. */
+weir_status weir__model_prefill_part(weir_model *m, const weir_kv *kv, int32_t slot, const int32_t *token,
+                                     int64_t n, int64_t from, int64_t upto);
 
 /* Decoder rows: appends each row's K and V at (slot, pos) and writes the wanted logits.
  * Rows of a slot come in rising position, so that later rows see earlier ones of the same call.

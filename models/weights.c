@@ -4,6 +4,8 @@
 #include <inttypes.h>
 #include <stdio.h>
 
+#include "kernels/weight/pack.h"
+
 /* ---- tensors by name ----------------------------------------------------------------------------------- */
 
 weir_status weir__want(const weights *w, const char *name, int64_t rows, int64_t cols, weir_tensor *t) {

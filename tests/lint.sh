@@ -33,7 +33,7 @@ outside() { grep -vE "include +\"($1)" ; }
 includes 'kernels/*' | outside 'kernels/' | complain "kernels/ includes kernels/ only:"
 includes 'models/*' | outside '(kernels|models)/' | complain "models/ includes kernels/ and models/ only:"
 includes 'host/*.h' 'host/*.c' 'host/*.cc' ':!host/cli/*' ':!host/serve/*' ':!host/example/*' |
-    outside '(kernels|models|host/[a-z_]*\.h|host/formats|host/tokenizers|host/jinja)/?' |
+    outside '(kernels|models|host/[a-z_]*\.h|host/formats|host/tokenizers|host/jinja|host/chat)/?' |
     complain "host/ includes host/, models/ and kernels/ only:"
 includes 'host/cli/*' | outside 'host/weir\.h"|host/cli/' | complain "host/cli/ sees host/weir.h only:"
 includes 'host/serve/*' | outside 'host/weir\.h"|host/serve/' | complain "host/serve/ sees host/weir.h only:"
@@ -55,7 +55,7 @@ code '\b(gets|strcpy|strcat|sprintf|vsprintf|atoi|atol|atof|rand|srand|strtok|al
 code '\b(expf?|logf?|log1pf?|expm1f?|log2f?|exp2f?|powf?)[ ]*\(' 'kernels/accept/*' |
     complain "the accept path's exp and log are kernels/math/fmath.h:"
 code '<<<|__shared__|\basm\b|__activemask|cooperative_groups|\bcub::|curand' 'kernels/*.cu' 'kernels/*.cuh' \
-    ':!kernels/ptx.cuh' ':!kernels/cuda_util.cuh' | complain "what the CPU runner of kernels cannot carry:"
+    ':!kernels/cuda/ptx.cuh' ':!kernels/cuda/util.cuh' | complain "what the CPU runner of kernels cannot carry:"
 
 git grep -nIE '\b(TODO|FIXME|XXX|HACK)\b' -- . ':!tests/lint.sh' |
     complain "unfinished work belongs into issues:"

@@ -4,6 +4,7 @@
 
 #include "bench/kernels/bench.h"
 #include "kernels/base/mem.h"
+#include "kernels/weight/pack.h"
 
 /* Outputs that are compared with the truth: strips at the start, in the middle and at the end. */
 enum { STRIP = 64, N_STRIP = 3, MAX_ROW = 16, MAX_COPY = 256 };

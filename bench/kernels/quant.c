@@ -5,6 +5,7 @@
 
 #include "bench/kernels/bench.h"
 #include "kernels/base/mem.h"
+#include "kernels/weight/pack.h"
 
 /* Outputs that are compared with the truth: a strip at the start and one at the end. */
 enum { STRIP = 32, MAX_ROW = 128, MAX_COPY = 256 };

@@ -4,6 +4,7 @@
 
 #include "bench/kernels/bench.h"
 #include "kernels/base/mem.h"
+#include "kernels/weight/pack.h"
 
 enum { MAX_ROW = 8 };
 

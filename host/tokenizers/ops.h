@@ -1,8 +1,7 @@
 #ifndef WEIR_HOST_TOKENIZERS_OPS_H
 #define WEIR_HOST_TOKENIZERS_OPS_H
 
-#include "host/tokenizers/added.h"
-#include "host/tokenizers/tokenizer.h"
+#include "host/tokenizers/text/ranges.h"
 #include "kernels/base/status.h"
 #include "kernels/base/types.h"
 
@@ -34,6 +33,8 @@ typedef struct weir_tokenizer_ops {
     bool (*is_open)(const void *impl, int32_t id); /* tokenizer.h */
     int32_t (*end)(const void *impl);              /* tokenizer.h */
 } weir_tokenizer_ops;
+
+typedef struct weir_tokenizer weir_tokenizer; /* tokenizer.h */
 
 /* A handle around impl, which it owns from now on: freed also on ENOMEM. */
 weir_status weir__tokenizer_new(weir_tokenizer **out, const weir_tokenizer_ops *ops, void *impl,

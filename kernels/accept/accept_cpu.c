@@ -1,6 +1,6 @@
 #include "kernels/accept/cpu.h"
 #include "kernels/accept/sweep.h"
-#include "kernels/accept/step.h"
+#include "kernels/accept/step_impl.h"
 
 /* ---- accept -------------------------------------------------------------------------------------------- */
 

@@ -1,6 +1,6 @@
 #include "kernels/accept/cpu.h"
 #include "kernels/accept/sweep.h"
-#include "kernels/accept/policy.h"
+#include "kernels/accept/policy_impl.h"
 
 weir_status weir__row_stats_of(weir_isa isa, const weir_law *law, const float *logits, int32_t n_vocab,
                                const char *whose, weir_row_stats *out, weir_err *err) {

@@ -5,7 +5,7 @@
 
 #define BELOW "defers iff "
 
-/* One entry a rule: names, formula, ranges. The arithmetic is policy.c's, in the same order.
+/* One entry a rule: names, formula, ranges. The arithmetic is that of policy_impl.h, in the same order.
  * Ranges go a little past the paper's where that end means something (chow and token-v3 below 0 are
  * exact decoding). Defaults are moderate: they defer now and then on a pair that mostly agrees. */
 static const weir_rule_info RULES[WEIR_RULE_COUNT] = {

@@ -4,7 +4,7 @@
 /* Statistics of a row and a draw from it, by a team. Results reach every thread. */
 #include "kernels/accept/truncate.cuh" /* weir_env and its passes, which the shared source asks for */
 
-#include "kernels/accept/row.h"
+#include "kernels/accept/row_impl.h"
 
 /* Smallest and largest order key of a row, and the lowest id of a largest logit. */
 struct team_extent {

@@ -2,7 +2,7 @@
 #define WEIR_KERNELS_ACCEPT_STATS_H
 
 #include "kernels/accept/law.h"
-#include "kernels/dense/extent.h"
+#include "kernels/linear/extent.h"
 
 /* Sums over the vocabulary run in one fixed order on every backend: chunks of WEIR_CHUNK ids; in a
  * chunk 32 lanes (lane = id % 32) add their ids in rising order; lanes merge as a butterfly

@@ -1,7 +1,7 @@
 #include "kernels/accept/cpu.h"
 #include "kernels/accept/sweep.h"
 #include "kernels/accept/truncate.h"
-#include "kernels/accept/row.h"
+#include "kernels/accept/row_impl.h"
 
 static void stats_piece(void *ctx, const weir_env *env, int64_t r) {
     const weir_row_stats_args *a = ctx;

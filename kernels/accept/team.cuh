@@ -12,10 +12,10 @@
  * A pass over the vocabulary: chunk partials to the team's scratch, one barrier, every block merges all
  * partials. The next pass writes to the other buffer: who writes to a buffer again has passed the barrier
  * behind it, which nobody reaches before having read the first. */
+#include "kernels/cuda/cuda.cuh"
+#include "kernels/cuda/ptx.cuh"
 #include "kernels/accept/order.h"
 #include "kernels/accept/pair.h"
-#include "kernels/cuda/cuda.cuh"
-#include "kernels/ptx.cuh"
 
 enum {
     TEAM_THREADS = 256,

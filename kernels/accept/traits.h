@@ -5,7 +5,7 @@
 #include "kernels/math/fmath.h"
 
 /* The facts of rules.c that the accept step itself asks for, where a device can read them.
- * tests/kernels/test_rules.c holds the two together. */
+ * tests/kernels/accept/test_rules.c holds the two together. */
 
 WF_FN bool weir__rule_known(int32_t rule) { return rule >= 0 && rule < WEIR_RULE_COUNT; }
 

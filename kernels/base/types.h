@@ -18,7 +18,7 @@ typedef enum weir_dtype {
     WEIR_DTYPE_F16 = 1,
     WEIR_DTYPE_BF16 = 2,
     /* Quantised: elements come in blocks of 32 or 256 along a row, each with its scales
-     * (kernels/dense/quant.h). A row is whole blocks. */
+     * (kernels/weight/quant.h). A row is whole blocks. */
     WEIR_DTYPE_Q4_0,
     WEIR_DTYPE_Q4_1,
     WEIR_DTYPE_Q5_0,
@@ -69,7 +69,7 @@ enum { WEIR_SHAPE_TEXT = 96 };
 /* "(8, 768, 2048)" into out; returns out. */
 const char *weir_tensor_shape(const weir_tensor *t, char out[WEIR_SHAPE_TEXT]);
 
-/* One element of a vector or matrix widened to f32; r and c are in range. (kernels/dense/quant.c; for small
+/* One element of a vector or matrix widened to f32; r and c are in range. (kernels/weight/quant.c; for small
  * tensors and tests: a block is decoded for each element.) */
 float weir_tensor_get(const weir_tensor *t, int64_t r, int64_t c);
 

@@ -2,8 +2,10 @@
 #include "kernels/cuda/queue.cuh"
 
 #include "kernels/accept/cuda.h"
-#include "kernels/dense/cuda.h"
+#include "kernels/attention/cuda.h"
+#include "kernels/linear/cuda.h"
 #include "kernels/loop/cuda.h"
+#include "kernels/rows/cuda.h"
 
 enum { OLDEST_CC = 80, OPEN_SCRATCH = 1 << 20 /* floats; models of more reserve it */ };
 

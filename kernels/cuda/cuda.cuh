@@ -1,7 +1,7 @@
 #ifndef WEIR_KERNELS_CUDA_CUDA_CUH
 #define WEIR_KERNELS_CUDA_CUDA_CUH
 
-#include "kernels/cuda_util.cuh"
+#include "kernels/cuda/util.cuh"
 
 /* The CUDA backend from the inside: what the device ops beside their _cpu.c files may rely on.
  *
@@ -16,7 +16,7 @@
  *   [WEIR_COUNT_TEAM, n_counter)  merges of splits (attention, linear)
  *
  * cuBLASLt is half a gigabyte and serves prompts only, so it is neither linked nor shipped.
- * weir__cublaslt_open (kernels/dense/cublaslt.cu) looks the functions it needs up by name through
+ * weir__cublaslt_open (kernels/linear/cublaslt.cu) looks the functions it needs up by name through
  * kernels/cuda/library.h (dlopen of libcublasLt.so.13; the runner answers with its own), keeps them in cu->lt
  * and returns OK. Where the library is missing or unusable it leaves cu->lt NULL, writes one reason into *why
  * and returns ENOTSUP: opening goes on, the reason is part of be->about, and linear multiplies prompts with
@@ -46,7 +46,7 @@ struct weir_cuda {
     bool broken;        /* base.err says why; every call answers ECUDA */
     uint32_t *counters; /* device, [n_counter], zero between ops */
     int32_t n_counter;
-    void *lt;    /* cuBLASLt: kernels/dense/cublaslt.cu; NULL = not there */
+    void *lt;    /* cuBLASLt: kernels/linear/cublaslt.cu; NULL = not there */
     int n_graph; /* recorded and not freed: they hold the address of the scratch */
     weir_cuda_stage stage;
     cudaEvent_t *stamps; /* [WEIR_STAMPS], NULL where never set; NULL before the first */
@@ -73,7 +73,7 @@ weir_status weir__cuda_launched(weir_backend *be, const char *op, const char *fm
         if (weir_s_ != WEIR_OK) return weir_s_;                              \
     } while (0)
 
-/* kernels/dense/cublaslt.cu, as said above. */
+/* kernels/linear/cublaslt.cu, as said above. */
 weir_status weir__cublaslt_open(weir_cuda *cu, weir_err *why);
 void weir__cublaslt_close(weir_cuda *cu);
 

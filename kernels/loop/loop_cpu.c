@@ -1,6 +1,5 @@
 #include "kernels/loop/cpu.h"
 
-#include "kernels/accept/cpu.h"
 #include "kernels/loop/seat.h"
 
 int32_t weir__seat_bonus_from(const weir_law *law) {
@@ -128,7 +127,7 @@ static weir_status row_stats(weir_backend *be, drafter_rows *r) {
                              .law = r->law,
                              .law_of = r->law_of,
                              .out = r->stats};
-    WEIR_TRY(weir__row_stats_cpu(be, &a));
+    WEIR_TRY(be->op.row_stats(be, &a));
     for (int32_t k = 0; k < r->n; k++)
         if (r->law_of[k] >= 0) weir__seat_q_stats(r->l, r->who[k])[r->step[k]] = r->stats[k];
     return WEIR_OK;
@@ -155,7 +154,7 @@ static weir_status draw(weir_backend *be, drafter_rows *r) {
                         .purpose = WEIR_PURPOSE_DRAFT,
                         .token = token,
                         .logp = logp};
-    WEIR_TRY(weir__draw_cpu(be, &a));
+    WEIR_TRY(be->op.draw(be, &a));
     for (int32_t k = 0; k < r->n; k++)
         if (r->law_of[k] >= 0) weir__seat_draft(r->l, r->who[k])[r->step[k]] = token[k] < 0 ? 0 : token[k];
     return WEIR_OK;
@@ -228,11 +227,11 @@ static weir_status decide(weir_backend *be, const weir_loop_close *c) {
                                .ld_q = l->gamma > 0 ? l->n_seat * l->ld_q : l->ld_p};
     for (int32_t i = 0; i < l->n_seat; i++)
         if (weir__seat_runs(&l->seat[i])) weir__seat_block(l, i, &l->seat[i], &l->accept[accept.n_session++]);
-    WEIR_TRY(weir__accept_cpu(be, &accept));
+    WEIR_TRY(be->op.accept(be, &accept));
     int32_t n_bonus;
     weir_emit_args emit = {.session = l->emit, .n_session = plan(c, &n_bonus), .n_vocab = l->n_vocab};
     WEIR_TRY(bonus_rows(be, c, n_bonus));
-    return weir__emit_cpu(be, &emit);
+    return be->op.emit(be, &emit);
 }
 
 static int32_t commit(const weir_loop *l) {

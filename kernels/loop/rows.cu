@@ -1,7 +1,7 @@
 #include "kernels/cuda/cuda.cuh"
+#include "kernels/cuda/ptx.cuh"
 #include "kernels/loop/cuda.h"
 #include "kernels/loop/seat.h"
-#include "kernels/ptx.cuh"
 
 enum { ROWS_THREADS = 128 };
 

@@ -9,7 +9,7 @@
  * machine: only IEEE add, multiply, divide and an explicit fmaf, no tables, no branches that differ
  * between a vector and a scalar build. Loops over these functions vectorise. Coefficients are minimax
  * fits in the relative error of the result (Lawson iteration in 40 digits, rounded to float). The
- * stated errors are the largest found by tests/kernels/test_fmath.c, which visits every argument. */
+ * stated errors are the largest found by tests/kernels/math/test_fmath.c, which visits every argument. */
 
 #if defined(__CUDACC__)
 #define WF_FN static __host__ __device__ __forceinline__

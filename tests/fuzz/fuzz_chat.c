@@ -2,7 +2,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "host/chat.h"
+#include "host/chat/chat.h"
 #include "tests/fuzz/target.h"
 #include "tests/support/files.h"
 

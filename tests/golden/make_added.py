@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Golden values of added tokens and of Unigram, for tests/host/test_added.c.
+"""Golden values of added tokens and of Unigram, for tests/tokenizers/test_added.c.
 
     python3 tests/golden/make_added.py      (tokenizers 0.22, transformers 4.57, sentencepiece)
 

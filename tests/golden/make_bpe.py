@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Golden values of byte-pair tokenizers from the tokenizers package, for tests/host/test_bpe.c.
+"""Golden values of byte-pair tokenizers from the tokenizers package, for tests/tokenizers/test_bpe.c.
 
     python3 tests/golden/make_bpe.py      (tokenizers 0.22)
 
@@ -10,8 +10,12 @@ Writes into tests/golden/tokenizer, each trained here on make_tokenizer.py's tex
                           "decoded_gguf": what llama.cpp makes of the ids, if that differs (bytes that are not
                           UTF-8)
     tiny_NAME.gguf(.jsonl)  metadata only: the same arrays as a GGUF file, whose text is not normalised
+<<<<<<< HEAD
 Texts that are not UTF-8 get the ids of llama.cpp's reading of them (host/tokenizers/utf8.h); the package
 cannot read them.
+=======
+Texts that are not UTF-8 have the ids that llama.cpp's reading of them has (host/tokenizers/text/utf8.h); the package cannot read them.
+>>>>>>> main
 """
 import json
 import pathlib

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Golden texts of Jinja templates, for tests/host/jinja/test_jinja.c.
+"""Golden texts of Jinja templates, for tests/jinja/test_jinja.c.
 
     python3 tests/golden/make_jinja.py        (transformers 4.57, jinja2 3.1)
 

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Golden values of tokenizers from transformers and sentencepiece, for tests/host/test_tokenizer.c.
+"""Golden values of tokenizers from transformers and sentencepiece, for tests/tokenizers/test_tokenizer.c.
 
     python3 tests/golden/make_tokenizer.py [NAME:EXTRA_IDS:MODEL ...]   (transformers 4.57, sentencepiece 0.2)
 

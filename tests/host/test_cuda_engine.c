@@ -5,7 +5,7 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "host/device_loop.h"
+#include "host/deck/block_loop.h"
 #include "tests/host/tiny_pair.h"
 #include "tests/support/build.h"
 #include "tests/support/compare.h"
@@ -28,11 +28,11 @@ static void need_device(void) {
     weir__backend_close(be);
 }
 
-/* The engine whose blocks the host drives, which the block loop's tests compare with. */
-static weir_engine *open_driven(const tiny_pair *p, int n_parallel) {
+/* The engine that calls the loop's ops block by block. */
+static weir_engine *open_called(const tiny_pair *p, int n_parallel) {
     weir_engine *e = tiny_open(p, "cuda", n_parallel);
-    weir__device_loop_close(e->loop);
-    e->loop = NULL;
+    weir__block_loop_close(e->deck.loop);
+    cr_assert(weir__block_loop_open(&e->deck.loop, e, false) == WEIR_OK);
     return e;
 }
 
@@ -92,12 +92,12 @@ Test(cuda_engine, every_rule_says_what_the_cpu_says) {
     tiny_pair p;
     tiny_pair_write(&p, WEIR_DTYPE_F32, NULL);
     weir_engine *cpu = tiny_open(&p, "cpu", 1), *loop = tiny_open(&p, "cuda", 1),
-                *driven = open_driven(&p, 1);
+                *called = open_called(&p, 1);
     compare_rules(cpu, loop, 1, "loop");
-    compare_rules(cpu, driven, whole ? 1 : 5, "host-driven");
+    compare_rules(cpu, called, whole ? 1 : 5, "called");
     weir_engine_close(cpu);
     weir_engine_close(loop);
-    weir_engine_close(driven);
+    weir_engine_close(called);
     tiny_pair_remove(&p);
 }
 
@@ -206,11 +206,11 @@ Test(cuda_engine, exact_at_zero_temperature_is_the_verifier_bit_for_bit) {
     for (int d = 0; d < 2; d++) {
         tiny_pair p;
         tiny_pair_write(&p, dtypes[d], NULL);
-        weir_engine *loop = tiny_open(&p, "cuda", 1), *driven = open_driven(&p, 1);
+        weir_engine *loop = tiny_open(&p, "cuda", 1), *called = open_called(&p, 1);
         greedy(loop, "loop");
-        if (whole || d == 1) greedy(driven, "host-driven");
+        if (whole || d == 1) greedy(called, "called");
         weir_engine_close(loop);
-        weir_engine_close(driven);
+        weir_engine_close(called);
         tiny_pair_remove(&p);
     }
 }
@@ -270,7 +270,7 @@ Test(cuda_engine, answers_do_not_depend_on_batch_slot_or_company) {
         weir_engine_close(e);
         for (int n = 3; n <= 5; n += 2) {
             if (!whole && (n == 3) != (d == 1)) continue;
-            e = n == 3 ? tiny_open(&p, "cuda", n) : open_driven(&p, n);
+            e = n == 3 ? tiny_open(&p, "cuda", n) : open_called(&p, n);
             run_together(e, n, together);
             weir_engine_close(e);
             for (int i = 0; i < N_MIXED; i++) {
@@ -291,7 +291,7 @@ Test(cuda_engine, a_checkpoint_with_nan_is_refused_in_one_line) {
                                           WEIR_METHOD_ORACLE_CASCADE};
     tiny_pair p;
     tiny_pair_write(&p, WEIR_DTYPE_BF16, "decoder.final_layer_norm.weight");
-    weir_engine *engines[2] = {tiny_open(&p, "cuda", 1), open_driven(&p, 1)};
+    weir_engine *engines[2] = {tiny_open(&p, "cuda", 1), open_called(&p, 1)};
     for (int k = 0; k < 2; k++)
         for (int m = 0; m < 4; m++) {
             const weir_session_options o =
@@ -364,11 +364,11 @@ Test(cuda_engine, plan_is_what_is_allocated) {
     size_t own;
     const size_t before = memory_free(&own);
     cr_assert(weir_engine_open(&e, &o, &err) == WEIR_OK, "%s", err.text);
-    const size_t plan = e->facts.plan_total, slack = 16u << 20, used = before - memory_free(&own) - own;
+    const size_t plan = e->pair.facts.plan_total, slack = 16u << 20, used = before - memory_free(&own) - own;
     cr_assert(plan > 4 * slack, "%zu bytes are too few to tell", plan);
     cr_assert(used + slack >= plan && used <= plan + slack, "%zu bytes are planned, %zu used", plan, used);
-    cr_assert(e->be->scratch_floats >= e->op_floats);
-    cr_assert(e->op_floats >= (size_t)weir__accept_cuda_scratch_floats(e->n_vocab));
+    cr_assert(e->pair.be->scratch_floats >= e->pair.op_floats);
+    cr_assert(e->pair.op_floats >= (size_t)weir__accept_cuda_scratch_floats(e->pair.n_vocab));
     weir_engine_close(e);
     tiny_pair_remove(&p);
 }

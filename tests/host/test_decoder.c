@@ -6,7 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "host/device_loop.h"
+#include "host/deck/block_loop.h"
 #include "tests/host/decoder_pair.h"
 #include "tests/models/decoder_fixture.h"
 #include "tests/support/files.h"
@@ -39,7 +39,7 @@ Test(decoder, configs_are_those_of_the_golden_models) {
     for (const golden_model *g = golden_models(); g->name; g++) {
         const decoder_names names = {g->name, NULL};
         weir_engine *e = decoder_open(&names, "cpu", 1, 1, 0);
-        const weir_decoder_config *c = &e->side[WEIR_VERIFIER].ck.decoder, *w = &g->c;
+        const weir_decoder_config *c = &e->pair.side[WEIR_VERIFIER].ck.decoder, *w = &g->c;
         cr_assert(c->dim == w->dim && c->ff_dim == w->ff_dim && c->head_dim == w->head_dim &&
                       c->n_head == w->n_head && c->n_head_kv == w->n_head_kv && c->n_layer == w->n_layer &&
                       c->n_vocab_rows == w->n_vocab_rows,
@@ -57,8 +57,8 @@ Test(decoder, configs_are_those_of_the_golden_models) {
         cr_assert(same_rope(&c->rope, &w->rope), "%s: rope", g->name);
         if (w->window > 0)
             cr_assert(same_rope(&c->rope_sliding, &w->rope_sliding), "%s: local rope", g->name);
-        cr_assert(e->ctx_size == 512 && e->facts.n_ctx_train[0] == 512 && !e->facts.encoder_decoder &&
-                  !e->facts.has_tokenizer);
+        cr_assert(e->pair.ctx_size == 512 && e->pair.facts.n_ctx_train[0] == 512 && !e->pair.facts.encoder_decoder &&
+                  !e->pair.facts.has_tokenizer);
         weir_engine_close(e);
     }
 }
@@ -106,43 +106,40 @@ static weir_status create(weir_engine *e, const weir_session_options *o, size_t 
 /* Prompt and output share the positions: the last output needs none of its own, and the answer ends where
  * they end. */
 Test(decoder, prompt_and_output_share_the_context) {
-    for (int loop = 0; loop < 2; loop++) {
-        weir_engine *e = decoder_open(&decoder_pairs[1], "cpu", 1, 1, 33);
-        if (loop) cr_assert(weir__device_loop_open(&e->loop, e, true) == WEIR_OK);
-        weir_err err = {""};
-        weir_session *s = NULL;
-        static answer whole, cut;
-        for (int method = 0; method < 2; method++) {
-            weir_session_options o = setting(WEIR_RULE_EXACT, 0.0f, 1.0f, 7, 3);
-            o.max_tokens = 33;
-            if (method) o.method = WEIR_METHOD_VERIFIER;
-            for (size_t n = 1; n <= 32; n++) {
-                cr_assert(create(e, &o, n, &s, &err) == WEIR_OK, "%s", err.text);
-                cr_assert(weir_step(e, &s, 1, 1000, &err) == WEIR_OK, "%s", err.text);
-                answer_take(s, &cut);
-                cr_assert(cut.n == 33 - n && cut.finish == WEIR_FINISH_LENGTH, "prompt of %zu: %zu tokens", n,
-                          cut.n);
-                weir_session_free(s);
-            }
-            cr_assert(create(e, &o, 33, &s, &err) == WEIR_ETOOLONG);
-            cr_assert(err_is_line(&err, "33 tokens; the context holds 33 for prompt and output together"),
-                      "%s", err.text);
-            cr_assert(create(e, &o, 0, &s, &err) == WEIR_EINVAL && err_is_line(&err, "no token"));
-            o.max_tokens = 34;
-            cr_assert(create(e, &o, 1, &s, &err) == WEIR_EINVAL && err_is_line(&err, "max_tokens 34"));
+    weir_engine *e = decoder_open(&decoder_pairs[1], "cpu", 1, 1, 33);
+    weir_err err = {""};
+    weir_session *s = NULL;
+    static answer whole, cut;
+    for (int method = 0; method < 2; method++) {
+        weir_session_options o = setting(WEIR_RULE_EXACT, 0.0f, 1.0f, 7, 3);
+        o.max_tokens = 33;
+        if (method) o.method = WEIR_METHOD_VERIFIER;
+        for (size_t n = 1; n <= 32; n++) {
+            cr_assert(create(e, &o, n, &s, &err) == WEIR_OK, "%s", err.text);
+            cr_assert(weir_step(e, &s, 1, 1000, &err) == WEIR_OK, "%s", err.text);
+            answer_take(s, &cut);
+            cr_assert(cut.n == 33 - n && cut.finish == WEIR_FINISH_LENGTH, "prompt of %zu: %zu tokens", n,
+                      cut.n);
+            weir_session_free(s);
         }
-        weir_engine_close(e);
-
-        /* the end of the context cuts and changes nothing else */
-        weir_session_options o = setting(WEIR_RULE_EXACT, 0.0f, 1.0f, 5, 3);
-        e = decoder_open(&decoder_pairs[0], "cpu", 1, 1, 128);
-        decoder_run(e, &o, 2, &whole);
-        weir_engine_close(e);
-        e = decoder_open(&decoder_pairs[0], "cpu", 1, 1, 40);
-        decoder_run(e, &o, 2, &cut);
-        cr_assert(cut.n == 25 && memcmp(cut.ids, whole.ids, cut.n * sizeof *cut.ids) == 0);
-        weir_engine_close(e);
+        cr_assert(create(e, &o, 33, &s, &err) == WEIR_ETOOLONG);
+        cr_assert(err_is_line(&err, "33 tokens; the context holds 33 for prompt and output together"), "%s",
+                  err.text);
+        cr_assert(create(e, &o, 0, &s, &err) == WEIR_EINVAL && err_is_line(&err, "no token"));
+        o.max_tokens = 34;
+        cr_assert(create(e, &o, 1, &s, &err) == WEIR_EINVAL && err_is_line(&err, "max_tokens 34"));
     }
+    weir_engine_close(e);
+
+    /* the end of the context cuts and changes nothing else */
+    weir_session_options o = setting(WEIR_RULE_EXACT, 0.0f, 1.0f, 5, 3);
+    e = decoder_open(&decoder_pairs[0], "cpu", 1, 1, 128);
+    decoder_run(e, &o, 2, &whole);
+    weir_engine_close(e);
+    e = decoder_open(&decoder_pairs[0], "cpu", 1, 1, 40);
+    decoder_run(e, &o, 2, &cut);
+    cr_assert(cut.n == 25 && memcmp(cut.ids, whole.ids, cut.n * sizeof *cut.ids) == 0);
+    weir_engine_close(e);
 }
 
 Test(decoder, scores_need_room_for_both) {
@@ -277,7 +274,7 @@ Test(decoder, same_bits_at_any_batch_order_and_thread_count) {
 
 /* Pages of a ring are its slot's from the beginning. */
 static bool has_ring(const weir_engine *e, int side) {
-    return e->side[side].slide && weir__kv_pool_pages_used(e->side[side].slide) > 0;
+    return e->deck.side[side].slide && weir__kv_pool_pages_used(e->deck.side[side].slide) > 0;
 }
 
 /* 192 positions of a ring and texts of up to 320, against an engine of so many sessions that its sliding
@@ -286,9 +283,9 @@ Test(decoder, a_ring_of_pages_gives_the_bits_of_whole_sequences) {
     for (int p = 0; p < DECODER_PAIRS; p++) {
         weir_engine *ring = decoder_open(&decoder_pairs[p], "cpu", 1, 1, 512),
                     *whole = decoder_open(&decoder_pairs[p], "cpu", 64, 1, 512);
-        const bool slides = whole->side[WEIR_VERIFIER].kv.slide.pool != NULL;
+        const bool slides = whole->deck.side[WEIR_VERIFIER].kv.slide.pool != NULL;
         cr_assert(has_ring(ring, WEIR_VERIFIER) == slides && !has_ring(whole, WEIR_VERIFIER), "pair %d", p);
-        cr_assert(!slides || ring->facts.kv_per_session[0] < whole->facts.kv_per_session[0],
+        cr_assert(!slides || ring->pair.facts.kv_per_session[0] < whole->pair.facts.kv_per_session[0],
                   "pair %d: the plan", p);
         for (int i = 0; i < 10; i++) {
             char what[64];
@@ -330,7 +327,7 @@ Test(decoder, logprobs_under_speculation_equal_score) {
 
 static weir_engine *open_cpu(int n_parallel, loop_mode mode) {
     weir_engine *e = decoder_open(&decoder_pairs[0], "cpu", n_parallel, 1, 128);
-    if (mode != LOOP_HOST) cr_assert(weir__device_loop_open(&e->loop, e, true) == WEIR_OK);
+    (void)mode;
     return e;
 }
 

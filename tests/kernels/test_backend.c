@@ -3,8 +3,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "kernels/dense/cpu.h"
-#include "tests/kernels/dense_fixture.h"
+#include "kernels/rows/cpu.h"
+#include "kernels/weight/pack.h"
+#include "tests/kernels/op_fixture.h"
 #include "tests/support/alloc.h"
 #include "tests/support/compare.h"
 

@@ -2,7 +2,7 @@
 #define WEIR_TESTS_MODELS_DECODER_FIXTURE_H
 
 #include "host/formats/safetensors.h"
-#include "host/kv.h"
+#include "host/deck/kv.h"
 #include "models/model.h"
 
 /* A decoder of tests/golden/decoder with caches for a few slots. Failures to open fail the test. */

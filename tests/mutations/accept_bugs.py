@@ -46,7 +46,7 @@ SWEEP = [
     bug("accept/sweep.cuh", "math", "infinite distance times no weight", "(d > -128.0f ? d : -128.0f) * w", "d * w"),
     bug("accept/sweep.cuh", "off by one", "the last tied token is cut", "l[k] == r.thr && v <= r.tie", "l[k] == r.thr && v < r.tie"),
     bug("accept/sweep.cuh", "math", "cactus: the drafted token keeps its residual", "v == r.skip ? 0.0f : t1", "t1",
-        equivalent="num < q at a rejected token, so that its residual is 0 anyway (policy.h)"),
+        equivalent="num < q at a rejected token, so that its residual is 0 anyway (policy_impl.h)"),
     bug("accept/sweep.cuh", "index", "membership by the other model's logit", "(m.of_p ? lp : lq) - m.max", "(m.of_p ? lq : lp) - m.max"),
     bug("accept/sweep.cuh", "index", "four tokens' counter by token", "static_cast<uint32_t>(v0) / 4u", "static_cast<uint32_t>(v0)"),
     bug("accept/sweep.cuh", "index", "a block's random numbers without its row",

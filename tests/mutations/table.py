@@ -6,11 +6,12 @@ from cpu_formats_bugs import BUGS as FORMATS
 from cpu_front_bugs import BUGS as FRONT
 from cpu_host_bugs import BUGS as HOST
 from cpu_models_bugs import BUGS as MODELS
-from dense_bugs import BUGS as DENSE
+from linear_bugs import BUGS as LINEAR
 from loop_bugs import BUGS as LOOP
+from rows_bugs import BUGS as ROWS
 
 TABLES = {
-    "kernels": {"mutants": ACCEPT + DENSE + ATTENTION + LOOP, "what": "CUDA kernels",
+    "kernels": {"mutants": ACCEPT + LINEAR + ROWS + ATTENTION + LOOP, "what": "CUDA kernels",
                 "results": "results.md"},
     "cpu": {"mutants": BASE + MODELS + HOST + FORMATS + FRONT, "what": "code for CPUs",
             "results": "results_cpu.md"},
@@ -23,14 +24,14 @@ TESTS = {
     "kernels/accept/emit.cu": ["runner_accept"],
     "kernels/accept/step.cuh": ["runner_accept", "runner_loop_ops"],
     "kernels/cuda/": ["runner_backend", "runner_backend_failures"],
-    "kernels/dense/attention": ["runner_attention"],
-    "kernels/dense/cublaslt.cu": ["runner_prefill"],
-    "kernels/dense/embed.cu": ["runner_embed"],
-    "kernels/dense/gather.cu": ["runner_gather"],
-    "kernels/dense/kv": ["runner_kv", "runner_attention"],
-    "kernels/dense/linear": ["runner_linear"],
-    "kernels/dense/linear_prefill.cu": ["runner_prefill"],
-    "kernels/dense/rmsnorm.cu": ["runner_embed"],
-    "kernels/dense/rope.cu": ["runner_rope"],
+    "kernels/attention/attention": ["runner_attention"],
+    "kernels/linear/cublaslt.cu": ["runner_prefill"],
+    "kernels/rows/embed.cu": ["runner_embed"],
+    "kernels/rows/gather.cu": ["runner_gather"],
+    "kernels/attention/kv": ["runner_kv", "runner_attention"],
+    "kernels/linear/linear": ["runner_linear"],
+    "kernels/linear/linear_prefill.cu": ["runner_prefill"],
+    "kernels/rows/rmsnorm.cu": ["runner_embed"],
+    "kernels/rows/rope.cu": ["runner_rope"],
     "kernels/loop/": ["runner_loop_ops"],
 }

@@ -1,8 +1,8 @@
 #ifndef WEIR_TESTS_RUNNER_CASES_CUH
 #define WEIR_TESTS_RUNNER_CASES_CUH
 
-#include "kernels/cuda_util.cuh"
-#include "kernels/ptx.cuh"
+#include "kernels/cuda/util.cuh"
+#include "kernels/cuda/ptx.cuh"
 #include "tests/runner/cases.h"
 #include "tests/runner/control.h"
 

@@ -5,7 +5,7 @@
  * that runs the C text itself. Threads are fibers on one OS thread. Before a thread does something that
  * others could see it calls interleave_point(), and there another thread may go on instead. interleave() runs
  * `body` once for each order, depth first, until one fails or none is left (Musuvathi and Qadeer, PLDI 2007:
- * few bugs need more than two preemptions). tests/kernels/pool_points.h makes points of C11 atomics and
+ * few bugs need more than two preemptions). tests/kernels/base/pool_points.h makes points of C11 atomics and
  * pthreads by macros.
  *
  * It finds   deadlocks, lost wake-ups, endless loops, and whatever `body` checks with interleave_check()

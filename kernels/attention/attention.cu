@@ -1,0 +1,467 @@
+/* Decode and verify rows on CUDA cores, f32 throughout.
+ *
+ * Launch: grid (splits, n_head_kv, groups x tiles), block 256. Keys are split at multiples of 128 positions;
+ * a block takes one KV head, one tile of up to 8 queries (a group's rows x the query heads of that KV head)
+ * and every gridDim.x-th split of the group's positions. The grid is that of the page table's stride, since
+ * lengths live in device memory: blocks that find no keys for them leave.
+ *
+ *   scores   warp: a page (w % 2) and a residue of dimensions; lane: 8 positions x dimensions c mod 16
+ *            K [d][64]:  |lane 0: 8 positions|lane 1|...|lane 7|   16 bytes a lane and dimension (bf16)
+ *            sums over lanes, then over the 4 warps of a page in shared memory
+ *   weights  warp m: query m; max, exp, sum
+ *   values   warp w: positions w mod 8; lane: E dimensions, a row of V is one load of the warp
+ *            sums over warps in shared memory, rising
+ *
+ * All of a split's K is under way at once, and V's first loads start before the scores are known: a block
+ * waits for memory twice, not once a page. A query's arithmetic is the same in every tile: it sees its own
+ * positions only, each sum has its order by position and dimension, products are fmaf.
+ *
+ * A group of one split writes o. Else each block leaves (max, sum, o) of its splits in scratch and counts
+ * itself; the last to come merges them in rising order of splits, so who it is changes no bit, and puts the
+ * counter back to zero. */
+#include "kernels/cuda/util.cuh"
+
+#include "kernels/cuda/cuda.cuh"
+#include "kernels/cuda/ptx.cuh"
+#include "kernels/attention/attention.cuh"
+#include "kernels/attention/attention_loads.cuh"
+
+extern "C" {
+#include "kernels/attention/cuda.h"
+}
+
+namespace {
+
+constexpr int kThreads = 256;
+constexpr int kWarps = kThreads / 32;
+constexpr int kSplit = WEIR_ATTENTION_SPLIT;
+constexpr int kKeyBatch = 4;     /* loads of K under way in a lane: 64 dimensions of a page and its 4 warps */
+constexpr int kBatchWords = 16;  /* registers of V under way in a lane */
+constexpr int kMaxBlocks = 8192; /* of a launch where splits can be looped over: more only queue up */
+static_assert(kSplit == 2 * WEIR_PAGE, "a split is two pages, one a half of the warps");
+
+struct split_args {
+    attention_rows rows;
+    int32_t group, tiles; /* tiles of a group's queries */
+    float *part;          /* [row * n_head + head][n_part] {max, sum, o [head_dim]} */
+    int32_t n_part;
+    uint32_t *counter; /* [gridDim.z * gridDim.y] */
+};
+
+/* One query of the tile. */
+struct query {
+    int64_t row;
+    int32_t head; /* of n_head; -1: none */
+    attention_range keys;
+};
+
+/* ---- one block ---- */
+
+/* MT queries of a tile, E dimensions of V a lane: head_dim <= 32 E. */
+template <typename T, int MT, int E, bool VEC> struct shape {
+    static constexpr int kDims = 32 * E;
+    /* 32 KiB of sums at once */
+    static constexpr int kQueryPass = kWarps * MT * kDims > 8192 ? 8192 / (kWarps * kDims) : MT;
+    static constexpr int kScoreFloats = 4 * MT * kSplit, kSumFloats = kWarps * kQueryPass * kDims;
+    static constexpr int kWork = kScoreFloats > kSumFloats ? kScoreFloats : kSumFloats;
+    static constexpr int kValueWords = value_chunk<T, E, VEC>::kWords;
+    static constexpr int kRoundsOfPage = WEIR_PAGE / kWarps;
+    static constexpr int kValueFit = kValueWords >= kBatchWords ? 1 : kBatchWords / kValueWords;
+    static constexpr int kValueBatch = kValueFit < kRoundsOfPage ? kValueFit : kRoundsOfPage;
+    static constexpr int kRounds = kSplit / kWarps;
+
+    struct shared {
+        float q[kDims][MT];
+        float work[kWork];        /* scores [4][MT][kSplit], then sums [kWarps][kQueryPass][kDims] */
+        float weight[kSplit][MT]; /* -1: not a position of this query */
+        float max[MT], sum[MT];
+        query who[MT];
+        const T *page[2];    /* K of the split's pages, V behind it; NULL: nobody's positions */
+        attention_range all; /* of the tile */
+        uint32_t last;
+    };
+};
+
+/* The tile's queries and the positions they look at together; every warp finds the same. */
+template <int MT, typename S>
+__device__ attention_range find_queries(const split_args &a, int rep, int head_kv, S &sh) {
+    const int lane = static_cast<int>(threadIdx.x) % 32, m = lane % MT;
+    const int64_t group = blockIdx.z / static_cast<unsigned>(a.tiles);
+    const int at = static_cast<int>(blockIdx.z % static_cast<unsigned>(a.tiles)) * MT + m;
+    query mine = {0, -1, attention_nothing()};
+    mine.row = group * a.group + at / rep;
+    const bool there = at < a.group * rep && mine.row < a.rows.n_row;
+    mine.head = there ? head_kv * rep + at % rep : -1;
+    if (there) mine.keys = attention_range_of(a.rows, mine.row);
+    if (threadIdx.x < MT) sh.who[m] = mine;
+    attention_range all = mine.keys;
+    for (int off = MT / 2; off > 0; off /= 2) all = attention_union(all, attention_shfl_xor(all, off));
+    if (threadIdx.x == 0) sh.all = all;
+    return all;
+}
+
+/* Where the split's pages lie. Pages that nobody looks at are not looked up: their entries may name
+ * nothing. */
+template <typename T, typename S>
+__device__ void find_pages(const kv_pool<T> &kv, int head_kv, int split, S &sh) {
+    if (threadIdx.x >= 2) return;
+    const int page = 2 * split + static_cast<int>(threadIdx.x);
+    const bool seen = page * WEIR_PAGE < sh.all.end && (page + 1) * WEIR_PAGE > sh.all.first;
+    sh.page[threadIdx.x] = seen ? kv.keys(kv.page(sh.all.slot, page), head_kv) : nullptr;
+}
+
+template <int MT, typename S> __device__ void load_queries(const split_args &a, int head_dim, S &sh) {
+    const int lane = static_cast<int>(threadIdx.x) % 32, warp = static_cast<int>(threadIdx.x) / 32;
+    for (int m = warp; m < MT; m += kWarps) {
+        const query &w = sh.who[m];
+        const bool live = !w.keys.empty();
+        const float *q = a.rows.q + w.row * a.rows.ldq + static_cast<int64_t>(w.head) * head_dim;
+        for (int d = lane; d < head_dim; d += 32) sh.q[d][m] = live ? q[d] : 0.0f;
+        if (live || w.head < 0 || blockIdx.x != 0) continue;
+        float *o = a.rows.o + w.row * a.rows.ldo + static_cast<int64_t>(w.head) * head_dim;
+        for (int d = lane; d < head_dim; d += 32) o[d] = 0.0f;
+    }
+}
+
+/* acc[m][j] of this lane's dimensions: query m, position j of its 8. */
+template <typename T, int MT, typename S>
+__device__ void dot_keys(const S &sh, const T *keys, int head_dim, int d0, float (&acc)[MT * 8]) {
+#pragma unroll 1
+    for (int d = d0; d < head_dim; d += 16 * kKeyBatch) {
+        key_chunk<T> chunk[kKeyBatch];
+#pragma unroll
+        for (int u = 0; u < kKeyBatch; u++) {
+            if (d + 16 * u < head_dim) {
+                chunk[u].load(keys + (d + 16 * u) * WEIR_PAGE);
+            } else {
+                chunk[u].clear();
+            }
+        }
+#pragma unroll
+        for (int u = 0; u < kKeyBatch; u++) {
+            if (d + 16 * u >= head_dim) continue;
+            float k[8];
+            chunk[u].widen(k);
+#pragma unroll
+            for (int m = 0; m < MT; m++) {
+                const float q = sh.q[d + 16 * u][m];
+#pragma unroll
+                for (int j = 0; j < 8; j++) acc[m * 8 + j] = fmaf(q, k[j], acc[m * 8 + j]);
+            }
+        }
+    }
+}
+
+/* Sums over the lanes with the same positions (bits 3 and 4 of the lane); each lane ends with a quarter of
+ * them and stores it: half as many values a step, where plain shuffles would move all of them twice. */
+template <int MT> __device__ void store_scores(float (&acc)[MT * 8], float *score) {
+    constexpr int kHalf = MT * 4, kQuarter = MT * 2;
+    const int lane = static_cast<int>(threadIdx.x) % 32, warp = static_cast<int>(threadIdx.x) / 32;
+    const bool upper = lane & 16, odd = lane & 8;
+    float half[kHalf], quarter[kQuarter];
+#pragma unroll
+    for (int i = 0; i < kHalf; i++) {
+        const float give = upper ? acc[i] : acc[i + kHalf], keep = upper ? acc[i + kHalf] : acc[i];
+        half[i] = keep + __shfl_xor_sync(0xffffffffu, give, 16);
+    }
+#pragma unroll
+    for (int i = 0; i < kQuarter; i++) {
+        const float give = odd ? half[i] : half[i + kQuarter], keep = odd ? half[i + kQuarter] : half[i];
+        quarter[i] = keep + __shfl_xor_sync(0xffffffffu, give, 8);
+    }
+    const int from = (upper ? kHalf : 0) + (odd ? kQuarter : 0);
+    float *at = score + static_cast<size_t>(warp / 2) * MT * kSplit + warp % 2 * WEIR_PAGE + lane % 8 * 8;
+#pragma unroll
+    for (int i = 0; i < kQuarter; i++) at[(from + i) / 8 * kSplit + (from + i) % 8] = quarter[i];
+}
+
+/* Warp m: scores of query m to weights; positions that are not the query's own weigh -1, a sign nobody else
+ * has. */
+template <int MT, typename S> __device__ void weigh(const split_args &a, int split, S &sh) {
+    const int lane = static_cast<int>(threadIdx.x) % 32, m = static_cast<int>(threadIdx.x) / 32;
+    if (m >= MT) return;
+    const query who = sh.who[m];
+    float s[kSplit / 32], max = -INFINITY, sum = 0.0f;
+#pragma unroll
+    for (int i = 0; i < kSplit / 32; i++) {
+        const int at = lane + 32 * i, t = split * kSplit + at;
+        const bool own = t >= who.keys.first && t < who.keys.end;
+        const float *part = &sh.work[m * kSplit + at];
+        const float dot = (part[0] + part[MT * kSplit]) + (part[2 * MT * kSplit] + part[3 * MT * kSplit]);
+        float v = a.rows.score(dot);
+        if (own && a.rows.bias) v += a.rows.bias_at(who.head, t - who.keys.pos);
+        s[i] = own ? v : -INFINITY;
+        max = fmaxf(max, s[i]);
+    }
+    for (int off = 16; off > 0; off /= 2) max = fmaxf(max, __shfl_xor_sync(0xffffffffu, max, off));
+#pragma unroll
+    for (int i = 0; i < kSplit / 32; i++) {
+        const int at = lane + 32 * i, t = split * kSplit + at;
+        const bool own = t >= who.keys.first && t < who.keys.end;
+        const float p = own ? expf(s[i] - max) : 0.0f;
+        sh.weight[at][m] = own ? p : -1.0f;
+        sum += p;
+    }
+    for (int off = 16; off > 0; off /= 2) sum += __shfl_xor_sync(0xffffffffu, sum, off);
+    if (lane == 0) {
+        sh.max[m] = max;
+        sh.sum[m] = sum;
+    }
+}
+
+template <typename T, int E, bool VEC, int B, typename S>
+__device__ void load_values(const S &sh, int split, int round, int head_dim,
+                            value_chunk<T, E, VEC> (&chunk)[B]) {
+    const int lane = static_cast<int>(threadIdx.x) % 32, warp = static_cast<int>(threadIdx.x) / 32;
+    const int at = warp + kWarps * round, t = split * kSplit + at;
+    const T *page = sh.page[at / WEIR_PAGE];           /* of all B positions */
+    int row = (WEIR_PAGE + at % WEIR_PAGE) * head_dim; /* counted up, since B products would be kept over the
+                                                          splits */
+#pragma unroll
+    for (int u = 0; u < B; u++, row += kWarps * head_dim) {
+        if (t + kWarps * u >= sh.all.first && t + kWarps * u < sh.all.end) {
+            chunk[u].load(page + row, lane, head_dim);
+        } else {
+            chunk[u].clear();
+        }
+    }
+}
+
+/* acc[m][e] += weight * V over B positions. What weighs -1 is left out: V may hold anything there. */
+template <typename T, int MT, int E, bool VEC, int B, typename S>
+__device__ void add_values(const S &sh, int round, const value_chunk<T, E, VEC> (&chunk)[B],
+                           float (&acc)[MT][E]) {
+    const int warp = static_cast<int>(threadIdx.x) / 32;
+#pragma unroll
+    for (int u = 0; u < B; u++) {
+        float v[E];
+#pragma unroll
+        for (int e = 0; e < E; e++) v[e] = chunk[u].get(e);
+#pragma unroll
+        for (int m = 0; m < MT; m++) {
+            const float p = sh.weight[warp + kWarps * (round + u)][m];
+            if (p < 0.0f) continue;
+#pragma unroll
+            for (int e = 0; e < E; e++) acc[m][e] = fmaf(p, v[e], acc[m][e]);
+        }
+    }
+}
+
+template <typename S>
+__device__ float *part_of(const split_args &a, const S &sh, int m, int split, int head_dim) {
+    const query &w = sh.who[m];
+    const int64_t at = (w.row * a.rows.n_head + w.head) * a.n_part + (split - w.keys.first / kSplit);
+    return a.part + at * (head_dim + 2);
+}
+
+/* Sums over warps in rising order; to o where this split is all there is, else to scratch. */
+template <typename T, int MT, int E, bool VEC, typename S>
+__device__ void finish_split(const split_args &a, int split, bool alone, int head_dim,
+                             const float (&acc)[MT][E], S &sh) {
+    using sized = shape<T, MT, E, VEC>;
+    constexpr int kPass = sized::kQueryPass, kDims = sized::kDims;
+    const int lane = static_cast<int>(threadIdx.x) % 32, warp = static_cast<int>(threadIdx.x) / 32;
+#pragma unroll
+    for (int m0 = 0; m0 < MT; m0 += kPass) {
+        if (m0 > 0) __syncthreads();
+#pragma unroll
+        for (int m = 0; m < kPass; m++) {
+#pragma unroll
+            for (int e = 0; e < E; e++)
+                sh.work[(warp * kPass + m) * kDims + (VEC ? lane * E + e : lane + 32 * e)] = acc[m0 + m][e];
+        }
+        __syncthreads();
+        for (int i = static_cast<int>(threadIdx.x); i < kPass * kDims; i += kThreads) {
+            const int m = m0 + i / kDims, d = i % kDims;
+            const query &w = sh.who[m];
+            if (d >= head_dim || w.keys.empty() || split < w.keys.first / kSplit ||
+                split > (w.keys.end - 1) / kSplit)
+                continue;
+            float o = 0.0f;
+            for (int j = 0; j < kWarps; j++) o += sh.work[j * kPass * kDims + i];
+            if (alone) {
+                a.rows.o[w.row * a.rows.ldo + static_cast<int64_t>(w.head) * head_dim + d] = o / sh.sum[m];
+                continue;
+            }
+            float *part = part_of(a, sh, m, split, head_dim);
+            part[2 + d] = o;
+            if (d == 0) part[0] = sh.max[m];
+            if (d == 0) part[1] = sh.sum[m];
+        }
+    }
+}
+
+/* The last block of a tile: o = sum of splits e^(max - top) o, over the same of the sums. */
+template <int MT, typename S> __device__ void merge(const split_args &a, int head_dim, const S &sh) {
+    for (int i = static_cast<int>(threadIdx.x); i < MT * head_dim; i += kThreads) {
+        const int m = i / head_dim, d = i % head_dim;
+        const query &w = sh.who[m];
+        if (w.keys.empty()) continue;
+        const int lo = w.keys.first / kSplit, hi = (w.keys.end - 1) / kSplit;
+        const float *part = part_of(a, sh, m, lo, head_dim);
+        float top = -INFINITY, sum = 0.0f, o = 0.0f;
+        for (int s = 0; s <= hi - lo; s++) top = fmaxf(top, part[s * (head_dim + 2)]);
+        for (int s = 0; s <= hi - lo; s++) {
+            const float *p = part + static_cast<int64_t>(s) * (head_dim + 2);
+            const float keep = expf(p[0] - top);
+            sum = fmaf(p[1], keep, sum);
+            o = fmaf(p[2 + d], keep, o);
+        }
+        a.rows.o[w.row * a.rows.ldo + static_cast<int64_t>(w.head) * head_dim + d] = o / sum;
+    }
+}
+
+template <typename T, int MT, int E, bool VEC>
+__global__ void __launch_bounds__(kThreads, 2) attend_splits(kv_pool<T> kv, split_args a) {
+    using sized = shape<T, MT, E, VEC>;
+    K_SHARED(sh, typename sized::shared);
+    ptx::grid_wait();
+    ptx::grid_launch_dependents();
+    const int lane = static_cast<int>(threadIdx.x) % 32, warp = static_cast<int>(threadIdx.x) / 32;
+    const int head_dim = kv.head_dim, head_kv = static_cast<int>(blockIdx.y);
+    const attention_range all = find_queries<MT>(a, a.rows.n_head / kv.n_head_kv, head_kv, sh);
+    const int split_lo = all.empty() ? 0 : all.first / kSplit,
+              split_hi = all.empty() ? 0 : (all.end - 1) / kSplit + 1;
+    const int n_split = split_hi - split_lo, step = static_cast<int>(gridDim.x);
+    if (static_cast<int>(blockIdx.x) >= n_split && blockIdx.x != 0) return;
+    __syncthreads();
+    load_queries<MT>(a, head_dim, sh);
+
+    for (int split = split_lo + static_cast<int>(blockIdx.x); split < split_hi; split += step) {
+        find_pages(kv, head_kv, split, sh);
+        __syncthreads(); /* pages and queries are there, the last round's sums have been read */
+        {
+            float acc[MT * 8] = {};
+            const T *keys = sh.page[warp % 2];
+            if (keys) dot_keys<T, MT>(sh, keys + lane % 8 * 8, head_dim, warp / 2 * 4 + lane / 8, acc);
+            store_scores<MT>(acc, sh.work);
+        }
+        value_chunk<T, E, VEC> chunk[sized::kValueBatch];
+        load_values(sh, split, 0, head_dim, chunk);
+        __syncthreads();
+        weigh<MT>(a, split, sh);
+        __syncthreads();
+        float acc[MT][E] = {};
+#pragma unroll 1
+        for (int round = 0; round < sized::kRounds; round += sized::kValueBatch) {
+            if (round > 0) load_values(sh, split, round, head_dim, chunk);
+            add_values<T, MT, E, VEC>(sh, round, chunk, acc);
+        }
+        finish_split<T, MT, E, VEC>(a, split, n_split == 1, head_dim, acc, sh);
+    }
+    if (n_split <= 1) return;
+
+    __syncthreads();
+    if (threadIdx.x == 0) {
+        uint32_t *counter = a.counter + static_cast<size_t>(blockIdx.z) * gridDim.y + blockIdx.y;
+        const int arrivals = n_split < step ? n_split : step;
+        sh.last = ptx::add_release(counter, 1) == static_cast<uint32_t>(arrivals - 1);
+        if (sh.last) *counter = 0;
+    }
+    __syncthreads();
+    if (sh.last) merge<MT>(a, head_dim, sh);
+}
+
+/* ---- host ---- */
+
+template <typename T, int MT, int E, bool VEC>
+void launch(const weir_attention *a, const split_args &s, dim3 grid, cudaStream_t stream) {
+    K_LAUNCH_PDL((attend_splits<T, MT, E, VEC>), grid, kThreads, 0, stream)(kv_pool<T>(a->kv, a->layer), s);
+}
+
+template <typename T, int MT>
+void launch_dims(const weir_attention *a, const split_args &s, dim3 grid, cudaStream_t stream) {
+    const int32_t n = a->kv->head_dim;
+    if (n <= 64 && n % 2 == 0) {
+        launch<T, MT, 2, true>(a, s, grid, stream);
+    } else if (n <= 128 && n % 4 == 0) {
+        launch<T, MT, 4, true>(a, s, grid, stream);
+    } else if (n % 8 == 0) {
+        launch<T, MT, 8, true>(a, s, grid, stream);
+    } else {
+        launch<T, MT, 8, false>(a, s, grid, stream);
+    }
+}
+
+constexpr int kFewQueries = 2, kQueries = 8; /* of a tile */
+
+void launch_slice(const weir_attention *a, const split_args &s, int tile, dim3 grid, cudaStream_t stream) {
+    const bool few = tile == kFewQueries;
+    if (a->kv->dtype == WEIR_DTYPE_F32) {
+        few ? launch_dims<float, kFewQueries>(a, s, grid, stream)
+            : launch_dims<float, kQueries>(a, s, grid, stream);
+    } else {
+        few ? launch_dims<uint16_t, kFewQueries>(a, s, grid, stream)
+            : launch_dims<uint16_t, kQueries>(a, s, grid, stream);
+    }
+}
+
+/* How a call is cut: grids of at most so many groups, as scratch and counters allow. */
+struct plan {
+    int32_t group, tile, tiles, n_part;
+    int64_t groups; /* of a slice */
+};
+
+/* How rows in groups of `group` are cut; groups 0 where there is no room for one. */
+plan plan_of(const weir_cuda *cu, const weir_attention *a, int32_t group) {
+    const weir_kv_view *kv = a->kv;
+    const int32_t queries = group * (a->n_head / kv->n_head_kv);
+    plan p;
+    p.group = group;
+    p.tile = queries <= kFewQueries ? kFewQueries : kQueries;
+    p.tiles = (queries + p.tile - 1) / p.tile;
+    p.n_part = weir__attention_cuda_splits(kv->table_stride * WEIR_PAGE, a->window);
+    const size_t row_floats = weir__attention_cuda_scratch_floats(1, a->n_head, kv->head_dim,
+                                                                  kv->table_stride * WEIR_PAGE, a->window);
+    p.groups = 65535 / p.tiles;
+    const int64_t by_counter =
+        (cu->n_counter - WEIR_COUNT_TEAM) / (static_cast<int64_t>(kv->n_head_kv) * p.tiles);
+    if (by_counter < p.groups) p.groups = by_counter;
+    if (row_floats > 0) {
+        const int64_t by_scratch = static_cast<int64_t>(cu->base.scratch_floats / row_floats) / group;
+        if (by_scratch < p.groups) p.groups = by_scratch;
+    }
+    return p;
+}
+
+/* Rows of a group that is too large for scratch are taken one by one: they read the keys again, and get the
+ * same bits. */
+weir_status make_plan(const weir_cuda *cu, const weir_attention *a, plan *p) {
+    /* rows of a prompt share their slot */
+    *p = plan_of(cu, a, a->prefill ? kQueries : a->group > 1 ? a->group : 1);
+    if (p->groups < 1 && !a->prefill) *p = plan_of(cu, a, 1);
+    return p->groups < 1 ? WEIR_ENOMEM : WEIR_OK;
+}
+
+} // namespace
+
+extern "C" weir_status weir__attention_cuda(weir_backend *be, weir_attention *a) {
+    WEIR_TRY(weir__attention_check(a));
+    const weir_kv_view *kv = a->kv;
+    if (kv->dtype != WEIR_DTYPE_F32 && kv->dtype != WEIR_DTYPE_BF16) return WEIR_EINVAL;
+    if (kv->head_dim > WEIR_ATTENTION_CUDA_DIMS || kv->n_head_kv > 65535) return WEIR_ENOTSUP;
+    if (a->n_row == 0) return WEIR_OK;
+    if (a->prefill && attention_prefill_serves(a)) return attention_prefill(be, a);
+
+    weir_cuda *cu = weir__cuda_of(be);
+    plan p;
+    WEIR_TRY(make_plan(cu, a, &p));
+    const int64_t n_group = (a->n_row + p.group - 1) / p.group;
+    for (int64_t g = 0; g < n_group; g += p.groups) {
+        const int64_t groups = n_group - g < p.groups ? n_group - g : p.groups, row0 = g * p.group;
+        const int64_t rows = a->n_row - row0 < groups * p.group ? a->n_row - row0 : groups * p.group;
+        const int64_t others = groups * p.tiles * kv->n_head_kv, most = kMaxBlocks / others;
+        const int64_t splits = p.n_part < most ? p.n_part : most < 1 ? 1 : most;
+        const split_args s = {attention_rows(a, row0, rows), p.group, p.tiles, be->scratch, p.n_part,
+                              cu->counters + WEIR_COUNT_TEAM};
+        const dim3 grid(static_cast<unsigned>(splits), static_cast<unsigned>(kv->n_head_kv),
+                        static_cast<unsigned>(groups * p.tiles));
+        launch_slice(a, s, p.tile, grid, cu->stream);
+        WEIR_TRY(weir__cuda_launched(be, "attention",
+                                     "n_row %lld n_head %d n_head_kv %d head_dim %d group "
+                                     "%d",
+                                     static_cast<long long>(rows), a->n_head, kv->n_head_kv, kv->head_dim,
+                                     p.group));
+    }
+    return WEIR_OK;
+}

@@ -1,0 +1,124 @@
+#ifndef WEIR_KERNELS_ATTENTION_ATTENTION_H
+#define WEIR_KERNELS_ATTENTION_ATTENTION_H
+
+#include "kernels/attention/kv.h"
+
+/* o[r][h] = sum_t softmax_t(s[t]) V[t],   s[t] = cap(scale * q[r][h]·K[t]) + bias(h, t - pos[r])
+ * over the positions t in [first, n_key[r]) of slot[r]; query head h reads KV head h / (n_head / n_head_kv).
+ * cap(s) = softcap * tanh(s / softcap), the identity where softcap is 0 (Gemma 2, arXiv 2408.00118). first =
+ * 0, or max(0, pos[r] + 1 - window) under a sliding window (window > 0): the row's own position counts as one
+ * of it. Decode and verify rows pass n_key = pos + 1 (causal), cross attention the source length, an encoder
+ * its own length (bidirectional). n_key[r] >= 1. A row with slot < 0 is dead: its o is zeros and nothing else
+ * of it is read; so is o where a window leaves no position. Pages wholly outside [first, n_key) are not read,
+ * nor their table entries.
+ *
+ *   q     (n_row, n_head * head_dim) f32, row stride ldq
+ *   o     (n_row, n_head * head_dim) f32, row stride ldo; may not alias q
+ *   group rows r … r + group - 1 of every multiple r of group share a slot (dead rows aside), so that a
+ *         device can read keys once for all of them; n_row is a multiple of it. 1 is always right and changes
+ *         no bit.
+ *   prefill  rows are consecutive positions of one slot, chunked as in linear.h
+ *   bias  (n_head, bias_left + 1 + bias_right) f32 or NULL: bias(h, d) reads column
+ *         clamp(d, -bias_left, bias_right) + bias_left
+ *
+ * Keys are taken page by page at absolute positions and pages are merged in order (online softmax), so a
+ * row's result depends on its own n_key and nothing else. Truth in double; error of a fast path:
+ * |o - truth| <= 2^-24 * max|V| * (2 (head_dim + 8) S + 2 n_key + 32), S the largest over t of
+ * scale * sum |q K[t]| + |bias|: an error e of a score is one of 2e of its weight, and the sums add theirs.
+ * With a softcap 24 stands for the 8: two more roundings and a tanh of relative error 2^-21, whose slope is
+ * at most 1. A bf16 pool counts as it stands: truth is taken on the rounded K and V.
+ *
+ * prefill on a device, bf16 pool, head_dim a multiple of 16 up to 128: tensor cores, for which queries and
+ * weights are rounded to bf16, so |o - truth| <= max|V| * (e^(2E) - 1 + 2^-8 + 2^-22 (n_key + 32)), E = (2^-8
+ * + 2^-22 (head_dim + 8)) S: a rounded query moves a score by 2^-8 S at most, a rounded weight the sum by
+ * 2^-8 of itself; 2^-22, since tensor cores cut where f32 rounds. There a position that other rows of the
+ * same 64 look at must not hold infinities or NaN, even where the row itself does not look at it. Every other
+ * prefill is served as decode rows are, within the bound above.
+ *
+ * WEIR_EINVAL  n_row < 0, n_head not a multiple of n_head_kv, layer out of range, NULL, softcap or window <
+ *              0, n_row not a multiple of group, a pool that is not f32 on the CPU, one of f16
+ * WEIR_ENOTSUP a device: head_dim over 256
+ * WEIR_ENOMEM  a device: scratch for less than one row (8 rows of an f32 prefill) */
+typedef struct weir_attention {
+    const weir_kv_view *kv;
+    const float *q;
+    int64_t ldq;
+    float *o;
+    int64_t ldo;
+    const int32_t *slot, *pos, *n_key; /* (n_row) */
+    int64_t n_row;
+    int32_t layer, n_head;
+    float scale;
+    const float *bias;
+    int32_t bias_left, bias_right;
+    float softcap;  /* 0 = none */
+    int32_t window; /* 0 = none */
+    int32_t group;  /* 0 = 1 */
+    bool prefill;
+} weir_attention;
+
+static inline weir_status weir__attention_check(const weir_attention *a) {
+    if (a->n_row < 0 || !a->kv || !a->q || !a->o || !a->slot || !a->pos || !a->n_key) return WEIR_EINVAL;
+    if (a->layer < 0 || a->layer >= a->kv->n_layer) return WEIR_EINVAL;
+    if (!(a->softcap >= 0.0f) || a->window < 0 || a->group < 0) return WEIR_EINVAL;
+    if (a->group > 1 && a->n_row % a->group != 0) return WEIR_EINVAL;
+    return a->n_head <= 0 || a->n_head % a->kv->n_head_kv != 0 ? WEIR_EINVAL : WEIR_OK;
+}
+
+/* First position that live row r looks at. */
+static inline int64_t weir__attention_first(const weir_attention *a, int64_t r) {
+    const int64_t first = a->window > 0 ? (int64_t)a->pos[r] + 1 - a->window : 0;
+    return first < 0 ? 0 : first;
+}
+
+/* --- CUDA: model of the kernels ---------------------------------------------------------------
+ *
+ * attention.cu, all rows but tensor-core prompts. Keys are split at absolute multiples of 128. With M = group
+ * * n_head / n_head_kv queries a group and KV head, in tiles of 2 (M <= 2) or 8:
+ *   blocks   min(splits of the table, 8192 / rest) x n_head_kv x groups * tiles, 256 threads; those without
+ *            keys leave
+ *   bytes    a split: 256 * head_dim * elem of K and V a tile (the second tile of a group hits L2); M *
+ *            head_dim * 4 of q; (head_dim + 2) * 4 a query and split to scratch and back, none where a group
+ *            has one split
+ *   in flight  K 16 bytes x 4 a thread = 16 KiB, all of a bf16 split up to head_dim 64; V up to 64 bytes a
+ *              thread, issued before
+ *            the weights are known
+ *   limit    128 registers, 2 blocks an SM: 32 KiB of K under way, above the 18 that 3 TB/s and 0.8 us ask
+ *            for. Shared memory 6 … 45 KiB a block is no limit. Alone a group costs latency: 5 dependent
+ *            loads (row, table, K, V, scratch) and 8 barriers, some 4 us; fmaf: 256 M head_dim a split and
+ *            SM, below the loads up to M = 8
+ *
+ * attention_prefill.cu, 64 rows x 1 head a block, 128 threads:
+ *   blocks   n_row / 64 x n_head
+ *   bytes    256 * head_dim a page and block through cp.async, from L2 but for the first block of a head
+ *   limit    167 (head_dim <= 64), 214 (96), 240 (128) registers: 3, 2, 2 blocks an SM; shared memory 10 … 36
+ *            KiB; a page costs an SM 256 cycles of exponentials, some 320 of other f32 and 6 * head_dim of
+ *            mma.sync, which overlap between blocks
+ *
+ * kv_append.cu (kv.h), width = n_head_kv * head_dim: width / 32 x n_row / 32 blocks of 256 threads; 8 * width
+ * bytes read a row, 2 * elem * width written; 32 registers, 4 KiB shared. K of a single row goes out in
+ * pieces of one element, 32 bytes of traffic each: 2 KiB a row and head of 64; neighbours in a prompt share
+ * them. */
+
+enum {
+    WEIR_ATTENTION_SPLIT = 128,     /* positions of a split */
+    WEIR_ATTENTION_CUDA_DIMS = 256, /* largest head_dim */
+};
+
+/* Splits that one row can touch in a table of max_keys positions. */
+static inline int32_t weir__attention_cuda_splits(int64_t max_keys, int32_t window) {
+    const int64_t all = (max_keys + WEIR_ATTENTION_SPLIT - 1) / WEIR_ATTENTION_SPLIT;
+    const int64_t near =
+        window > 0 ? ((int64_t)window + WEIR_ATTENTION_SPLIT - 2) / WEIR_ATTENTION_SPLIT + 1 : all;
+    return (int32_t)(near < all ? near : all);
+}
+
+/* Floats of scratch for n_row rows at once; max_keys = table_stride * WEIR_PAGE. With less a call is cut into
+ * slices of whole groups, or of single rows where not even one group fits; neither changes a bit. */
+static inline size_t weir__attention_cuda_scratch_floats(int64_t n_row, int32_t n_head, int32_t head_dim,
+                                                         int64_t max_keys, int32_t window) {
+    const int32_t splits = weir__attention_cuda_splits(max_keys, window);
+    return splits <= 1 ? 0 : (size_t)n_row * (size_t)n_head * (size_t)splits * (size_t)(head_dim + 2);
+}
+
+#endif /* WEIR_KERNELS_ATTENTION_ATTENTION_H */

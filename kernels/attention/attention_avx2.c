@@ -1,0 +1,3 @@
+#include "kernels/attention/attention_vec.h"
+
+weir_status weir__attention_avx2(weir_backend *be, weir_attention *a) { return run_attention(be, a); }

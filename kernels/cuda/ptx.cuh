@@ -1,0 +1,343 @@
+#ifndef WEIR_KERNELS_CUDA_PTX_CUH
+#define WEIR_KERNELS_CUDA_PTX_CUH
+
+/* All inline PTX. Each wrapper has a device body and a body for the CPU runner (tests/runner); pointers are
+ * generic. What sm_80 lacks (mbarrier transactions, bulk copies) traps there; grid_wait and
+ * grid_launch_dependents do nothing there, because K_LAUNCH_PDL launches plainly. */
+#include "kernels/cuda/util.cuh"
+
+#ifdef __CUDACC__
+#define PTX_FN __device__ __forceinline__
+#define PTX_AT
+#define PTX_ONLY_AT
+#else
+#define PTX_FN inline
+#define PTX_AT , runner::site at = {__builtin_FILE(), __builtin_LINE()}
+#define PTX_ONLY_AT runner::site at = {__builtin_FILE(), __builtin_LINE()}
+#endif
+
+namespace ptx {
+
+#ifdef __CUDACC__
+PTX_FN uint32_t shared_address(const void *p) { return static_cast<uint32_t>(__cvta_generic_to_shared(p)); }
+#endif
+
+/* ---- numbers ---- */
+
+/* Round to nearest even; a NaN stays one. Bits in plain integer arithmetic, the same everywhere. */
+__host__ __device__ static inline uint16_t bf16(float x) {
+    uint32_t u;
+    memcpy(&u, &x, sizeof u);
+    if ((u & 0x7fffffffu) > 0x7f800000u) return static_cast<uint16_t>(u >> 16 | 0x40u);
+    return static_cast<uint16_t>((u + 0x7fffu + (u >> 16 & 1u)) >> 16);
+}
+
+/* lo in the low half. */
+PTX_FN uint32_t bf16x2(float lo, float hi) {
+#ifdef __CUDACC__
+    uint32_t r;
+    asm("cvt.rn.bf16x2.f32 %0, %1, %2;" : "=r"(r) : "f"(hi), "f"(lo));
+    return r;
+#else
+    return static_cast<uint32_t>(bf16(hi)) << 16 | bf16(lo);
+#endif
+}
+
+__host__ __device__ static inline float f32_of_bf16(uint16_t b) {
+    const uint32_t u = static_cast<uint32_t>(b) << 16;
+    float x;
+    memcpy(&x, &u, sizeof x);
+    return x;
+}
+
+PTX_FN float f32_of_f16(uint16_t h) {
+#ifdef __CUDACC__
+    float x;
+    asm("cvt.f32.f16 %0, %1;" : "=f"(x) : "h"(h));
+    return x;
+#else
+    return runner::f32_of_f16(h);
+#endif
+}
+
+/* ---- tensor cores; every lane of the warp calls ---- */
+
+/* d += a b, m16n8k16, bf16 in, f32 accumulate. Lane 4 g + t: a holds rows g, g + 8 and columns 2t, 2t + 1, 2t
+ * + 8, 2t + 9 as (g, 2t) (g + 8, 2t) (g, 2t + 8) (g + 8, 2t + 8); b rows 2t, 2t + 8 of column g; d (g, 2t)
+ * (g, 2t + 1) (g + 8, 2t) (g + 8, 2t + 1). */
+PTX_FN void mma_bf16(float (&d)[4], const uint32_t (&a)[4], const uint32_t (&b)[2] PTX_AT) {
+#ifdef __CUDACC__
+    asm volatile(
+        "mma.sync.aligned.m16n8k16.row.col.f32.bf16.bf16.f32 {%0,%1,%2,%3}, {%4,%5,%6,%7}, {%8,%9}, {%0,%1,"
+        "%2,%3};"
+        : "+f"(d[0]), "+f"(d[1]), "+f"(d[2]), "+f"(d[3])
+        : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b[0]), "r"(b[1]));
+#else
+    runner::mma_bf16(d, a, b, at);
+#endif
+}
+
+/* Four 8 x 8 matrices of 16-bit elements; lane 8 j + i gives row i of matrix j (16 bytes of shared memory,
+ * aligned). */
+PTX_FN void ldmatrix_x4(uint32_t (&r)[4], const void *row PTX_AT) {
+#ifdef __CUDACC__
+    asm volatile("ldmatrix.sync.aligned.m8n8.x4.shared.b16 {%0,%1,%2,%3}, [%4];"
+                 : "=r"(r[0]), "=r"(r[1]), "=r"(r[2]), "=r"(r[3])
+                 : "r"(shared_address(row))
+                 : "memory");
+#else
+    runner::ldmatrix_x4(r, runner::load16(row, "ldmatrix", at), false, at);
+#endif
+}
+
+PTX_FN void ldmatrix_x4_trans(uint32_t (&r)[4], const void *row PTX_AT) {
+#ifdef __CUDACC__
+    asm volatile("ldmatrix.sync.aligned.m8n8.x4.trans.shared.b16 {%0,%1,%2,%3}, [%4];"
+                 : "=r"(r[0]), "=r"(r[1]), "=r"(r[2]), "=r"(r[3])
+                 : "r"(shared_address(row))
+                 : "memory");
+#else
+    runner::ldmatrix_x4(r, runner::load16(row, "ldmatrix", at), true, at);
+#endif
+}
+
+/* ---- memory ---- */
+
+/* Weights, read once: not worth a line of L1. Not for memory that this kernel writes. */
+PTX_FN uint4 load_stream16(const void *p PTX_AT) {
+#ifdef __CUDACC__
+    uint4 v;
+    asm volatile("ld.global.nc.L1::no_allocate.L2::128B.v4.u32 {%0,%1,%2,%3}, [%4];"
+                 : "=r"(v.x), "=r"(v.y), "=r"(v.z), "=r"(v.w)
+                 : "l"(p));
+    return v;
+#else
+    return runner::load16(p, "load_stream16", at);
+#endif
+}
+
+/* 16 bytes to shared memory, there after cp_async_wait by the same thread and a barrier for the others. */
+PTX_FN void cp_async16(void *smem, const void *gmem PTX_AT) {
+#ifdef __CUDACC__
+    asm volatile("cp.async.cg.shared.global.L2::128B [%0], [%1], 16;" ::"r"(shared_address(smem)), "l"(gmem)
+                 : "memory");
+#else
+    runner::cp_async16(smem, gmem, 16, at);
+#endif
+}
+
+/* The first `bytes` (0 … 16) of them, zeros behind; with 0 nothing is read, but gmem must be a valid
+ * address. */
+PTX_FN void cp_async16_zfill(void *smem, const void *gmem, int bytes PTX_AT) {
+#ifdef __CUDACC__
+    asm volatile("cp.async.cg.shared.global.L2::128B [%0], [%1], 16, %2;" ::"r"(shared_address(smem)),
+                 "l"(gmem), "r"(bytes)
+                 : "memory");
+#else
+    runner::cp_async16(smem, gmem, bytes, at);
+#endif
+}
+
+PTX_FN void cp_async_commit() {
+#ifdef __CUDACC__
+    asm volatile("cp.async.commit_group;" ::: "memory");
+#else
+    runner::cp_async_commit();
+#endif
+}
+
+/* Until at most N of this thread's newest groups are still under way. */
+template <int N> PTX_FN void cp_async_wait() {
+#ifdef __CUDACC__
+    asm volatile("cp.async.wait_group %0;" ::"n"(N) : "memory");
+#else
+    runner::cp_async_wait(N);
+#endif
+}
+
+/* ---- order between blocks, kernels and the host ---- */
+
+PTX_FN uint32_t ld_acquire(const uint32_t *p) {
+#ifdef __CUDACC__
+    uint32_t v;
+    asm volatile("ld.acquire.gpu.global.u32 %0, [%1];" : "=r"(v) : "l"(p) : "memory");
+    return v;
+#else
+    return __atomic_load_n(p, __ATOMIC_ACQUIRE);
+#endif
+}
+
+PTX_FN void st_release(uint32_t *p, uint32_t v) {
+#ifdef __CUDACC__
+    asm volatile("st.release.gpu.global.u32 [%0], %1;" ::"l"(p), "r"(v) : "memory");
+#else
+    __atomic_store_n(p, v, __ATOMIC_RELEASE);
+    runner::progress();
+#endif
+}
+
+/* Acquire and release; the old value. */
+PTX_FN uint32_t add_release(uint32_t *p, uint32_t v) {
+#ifdef __CUDACC__
+    uint32_t old;
+    asm volatile("atom.acq_rel.gpu.global.add.u32 %0, [%1], %2;" : "=r"(old) : "l"(p), "r"(v) : "memory");
+    return old;
+#else
+    runner::progress();
+    return __atomic_fetch_add(p, v, __ATOMIC_ACQ_REL);
+#endif
+}
+
+PTX_FN uint32_t ld_acquire_sys(const uint32_t *p) {
+#ifdef __CUDACC__
+    uint32_t v;
+    asm volatile("ld.acquire.sys.global.u32 %0, [%1];" : "=r"(v) : "l"(p) : "memory");
+    return v;
+#else
+    return __atomic_load_n(p, __ATOMIC_ACQUIRE);
+#endif
+}
+
+PTX_FN void st_release_sys(uint32_t *p, uint32_t v) {
+#ifdef __CUDACC__
+    asm volatile("st.release.sys.global.u32 [%0], %1;" ::"l"(p), "r"(v) : "memory");
+#else
+    __atomic_store_n(p, v, __ATOMIC_RELEASE);
+    runner::progress();
+#endif
+}
+
+/* Everything this thread wrote is visible to the host and to peers before what it writes next. */
+PTX_FN void fence_sys() {
+#ifdef __CUDACC__
+    __threadfence_system();
+#else
+    __atomic_signal_fence(__ATOMIC_SEQ_CST);
+#endif
+}
+
+/* In the body of every waiting loop. */
+PTX_FN void spin(PTX_ONLY_AT) {
+#ifdef __CUDACC__
+    __nanosleep(20);
+#else
+    runner::spin(at);
+#endif
+}
+
+/* The kernels queued ahead of this one have ended and their writes are visible (K_LAUNCH_PDL). */
+PTX_FN void grid_wait() {
+#ifdef __CUDACC__
+#if __CUDA_ARCH__ >= 900
+    asm volatile("griddepcontrol.wait;" ::: "memory");
+#endif
+#else
+    runner::grid_wait();
+#endif
+}
+
+/* The next kernel may start once every block has called this or ended. */
+PTX_FN void grid_launch_dependents() {
+#ifdef __CUDACC__
+#if __CUDA_ARCH__ >= 900
+    asm volatile("griddepcontrol.launch_dependents;" ::: "memory");
+#endif
+#endif
+}
+
+/* Whether the conditional node of a graph runs (again). */
+PTX_FN void set_conditional(uint64_t handle, unsigned value) {
+    cudaGraphSetConditional(static_cast<cudaGraphConditionalHandle>(handle), value);
+}
+
+/* Named barrier 1 … 15 for `threads` threads of the block, a multiple of 32. */
+PTX_FN void barrier(int id, int threads PTX_AT) {
+#ifdef __CUDACC__
+    asm volatile("bar.sync %0, %1;" ::"r"(id), "r"(threads) : "memory");
+#else
+    runner::barrier(id, threads, at);
+#endif
+}
+
+/* ---- mbarrier and bulk copies (sm_90) ----
+ * One thread calls mbar_init, then mbar_init_fence, then __syncthreads. A phase ends when `count` threads
+ * have arrived and all expected bytes have landed; mbar_wait(bar, p) returns once the phase of parity p (0,
+ * 1, 0, …) has ended. */
+#if defined(__CUDA_ARCH__) && __CUDA_ARCH__ < 900
+#define PTX_SM90(...) __trap()
+#else
+#define PTX_SM90(...) __VA_ARGS__
+#endif
+
+PTX_FN void mbar_init(uint64_t *bar, uint32_t count PTX_AT) {
+#ifdef __CUDACC__
+    PTX_SM90(asm volatile("mbarrier.init.shared::cta.b64 [%0], %1;" ::"r"(shared_address(bar)), "r"(count)
+                          : "memory"));
+#else
+    runner::mbar_init(bar, count, at);
+#endif
+}
+
+/* mbar_init is visible to bulk copies. */
+PTX_FN void mbar_init_fence() {
+#ifdef __CUDACC__
+    PTX_SM90(asm volatile("fence.mbarrier_init.release.cluster;" ::: "memory"));
+#endif
+}
+
+/* What this thread read or wrote in shared memory comes before later bulk copies into it. */
+PTX_FN void bulk_fence() {
+#ifdef __CUDACC__
+    PTX_SM90(asm volatile("fence.proxy.async.shared::cta;" ::: "memory"));
+#endif
+}
+
+/* Arrives, and makes the phase wait for `bytes` more. */
+PTX_FN void mbar_expect_tx(uint64_t *bar, uint32_t bytes PTX_AT) {
+#ifdef __CUDACC__
+    PTX_SM90(asm volatile("mbarrier.arrive.expect_tx.shared::cta.b64 _, [%0], %1;" ::"r"(shared_address(bar)),
+                          "r"(bytes)
+                          : "memory"));
+#else
+    runner::mbar_arrive(bar, bytes, at);
+#endif
+}
+
+PTX_FN void mbar_arrive(uint64_t *bar PTX_AT) {
+#ifdef __CUDACC__
+    PTX_SM90(asm volatile("mbarrier.arrive.shared::cta.b64 _, [%0];" ::"r"(shared_address(bar)) : "memory"));
+#else
+    runner::mbar_arrive(bar, 0, at);
+#endif
+}
+
+PTX_FN void mbar_wait(uint64_t *bar, uint32_t parity PTX_AT) {
+#ifdef __CUDACC__
+    PTX_SM90(uint32_t done = 0;
+             while (!done) asm volatile("{ .reg .pred p;\n"
+                                        "mbarrier.try_wait.parity.shared::cta.b64 p, [%1], %2;\n"
+                                        "selp.u32 %0, 1, 0, p; }"
+                                        : "=r"(done)
+                                        : "r"(shared_address(bar)), "r"(parity)
+                                        : "memory"));
+#else
+    while (!runner::mbar_poll(bar, parity, at)) runner::spin(at);
+#endif
+}
+
+/* One thread; both addresses and `bytes` are multiples of 16. Arrives at bar as transaction bytes. */
+PTX_FN void bulk_copy(void *smem, const void *gmem, uint32_t bytes, uint64_t *bar PTX_AT) {
+#ifdef __CUDACC__
+    PTX_SM90(asm volatile(
+        "cp.async.bulk.shared::cluster.global.mbarrier::complete_tx::bytes [%0], [%1], %2, [%3];" ::"r"(
+            shared_address(smem)),
+        "l"(gmem), "r"(bytes), "r"(shared_address(bar))
+        : "memory"));
+#else
+    runner::bulk_copy(smem, gmem, bytes, bar, at);
+#endif
+}
+
+} // namespace ptx
+
+#endif /* WEIR_KERNELS_CUDA_PTX_CUH */

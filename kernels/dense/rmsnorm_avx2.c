@@ -1,3 +1,0 @@
-#include "kernels/dense/rmsnorm_vec.h"
-
-weir_status weir__rmsnorm_avx2(weir_backend *be, weir_rmsnorm *a) { return run_rmsnorm(be, a); }

@@ -1,3 +1,0 @@
-#include "kernels/dense/rope_vec.h"
-
-weir_status weir__rope_avx512(weir_backend *be, weir_rope *a) { return run_rope(be, a); }

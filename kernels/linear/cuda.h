@@ -1,0 +1,18 @@
+#ifndef WEIR_KERNELS_LINEAR_CUDA_H
+#define WEIR_KERNELS_LINEAR_CUDA_H
+
+#include "kernels/backend.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/* Called through the backend's table alone, which makes the device current. Contracts: the headers of the
+ * argument blocks. All arrays are device memory. */
+weir_status weir__linear_cuda(weir_backend *be, weir_linear *a);
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif /* WEIR_KERNELS_LINEAR_CUDA_H */

@@ -1,0 +1,20 @@
+#ifndef WEIR_KERNELS_LINEAR_EXTENT_H
+#define WEIR_KERNELS_LINEAR_EXTENT_H
+
+#include <stdint.h>
+
+/* What the product that makes logits can tell the row statistics for nothing: the smallest and largest order
+ * key (kernels/accept/order.h, weir__order_key) of WEIR_EXTENT_SPAN ids, and the lowest id of the largest.
+ * Both are exact, so spans may be merged in any order. */
+enum { WEIR_EXTENT_SPAN = 64 };
+
+typedef struct weir_extent {
+    int32_t lo, hi;
+    int32_t id;
+} weir_extent;
+
+static inline int64_t weir__extent_count(int64_t n_vocab) {
+    return (n_vocab + WEIR_EXTENT_SPAN - 1) / WEIR_EXTENT_SPAN;
+}
+
+#endif /* WEIR_KERNELS_LINEAR_EXTENT_H */

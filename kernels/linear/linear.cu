@@ -1,0 +1,411 @@
+/* Products of few rows with FRAGMENT weights (bf16): decode and verify. Bound by the bandwidth of the
+ * weights.
+ *
+ *   block   8 warps, a row tile (up to 16 rows), a slice of the inputs, and one unit after another
+ *           (linear_plan.h)
+ *   warp    one panel of the unit; every 8 / P th tile of 16 outputs x 16 inputs of the slice, in rising
+ *           order
+ *   lane    16 bytes of a tile: its operand of mma.m16n8k16, weights as the 16, rows as the 8
+ *
+ *   ring of D tiles a warp  --cp.async-->  registers  --mma-->  16 x 8 sums  --shared-->  in warp order  -->
+ *   epilogue
+ *                                             ^                                 or, split > 1: to scratch,
+ *                                                                               and the block
+ *   rows --x norm, bf16--> shared ------------+                                 that comes last adds the
+ *   slices in order
+ *
+ * A lane reads back only what it copied itself, so the ring needs no barrier; it runs on through the ends of
+ * units and is full before grid_wait, while the kernels ahead still run. The sum of a row's outputs is a
+ * chain of mma along its warp's tiles, then warps, then slices: all of it set by the shape, so neither rows,
+ * tiles of rows nor the grid change a bit.
+ *
+ * Figures for 6 rows, k = 2304, split 4 (slices of 576): ring 64 KB (D = 16), sums 5 KB, rows 7 KB: 76 KB,
+ * two blocks a processor on sm_90 and sm_80, 128 KB in flight. Registers: 128 at most. sm_89 has room for one
+ * block. */
+#include "kernels/linear/linear.cuh"
+
+namespace {
+
+using namespace linear;
+
+constexpr int TILE_BYTES = 512;
+constexpr int LINE = 20;    /* floats of a row of sums: lanes' stores fall into different banks */
+constexpr int RESIDENT = 2; /* blocks a processor: leaves a thread 128 registers */
+
+/* How a launch is cut; the same in all its blocks. */
+struct cut {
+    int32_t n_tile; /* row tiles */
+    int32_t split;
+    int64_t n_unit, n_panel, tiles, slice;
+    int32_t stage, stride; /* inputs of a row in shared memory at once; elements from row to row */
+    float *partial;        /* (n_tile, split, n_unit) records of ROWS x (64 + 1) */
+    uint32_t *counter;     /* (n_tile, n_unit) */
+};
+
+template <int P> struct place {
+    int64_t unit, unit_step;
+    int tile, z;
+    int panel, share;  /* of the warp: which panel of the unit, which of its tiles */
+    int64_t first;     /* tile of the slice's first input */
+    int length, count; /* tiles of the slice; of them this warp's */
+};
+
+template <int P> PTX_FN place<P> place_of(const cut &c) {
+    const int warp = threadIdx.x / 32, b = blockIdx.x, of_unit = c.n_tile * c.split;
+    place<P> p;
+    p.tile = b % c.n_tile;
+    p.z = b / c.n_tile % c.split;
+    p.unit = b / of_unit;
+    p.unit_step = gridDim.x / of_unit;
+    p.panel = warp % P;
+    p.share = warp / P;
+    p.first = p.z * c.slice;
+    p.length = static_cast<int>(c.tiles - p.first < c.slice ? c.tiles - p.first : c.slice);
+    p.count = (p.length - p.share + WARPS / P - 1) / (WARPS / P);
+    if (p.length <= p.share) p.count = 0;
+    return p;
+}
+
+/* This lane's part of the warp's tiles, unit after unit, D of them under way. */
+template <int P, int D> struct ring {
+    const unsigned char *from, *weights;
+    unsigned char *slots;
+    int64_t unit, unit_step, n_unit, n_panel, tiles, offset;
+    int panel, count, left;
+
+    PTX_FN void seek() {
+        int64_t p = unit * P + panel;
+        if (p >= n_panel)
+            p = n_panel - 1; /* the last unit may lack panels: what comes of them is not
+                                              stored */
+        from = weights + (p * tiles + offset) * TILE_BYTES;
+        left = count;
+    }
+
+    PTX_FN void open(const job &a, const cut &c, const place<P> &at, unsigned char *smem) {
+        const int warp = threadIdx.x / 32, lane = threadIdx.x % 32;
+        weights = static_cast<const unsigned char *>(a.w) + lane * 16;
+        slots = smem + warp * D * TILE_BYTES + lane * 16;
+        unit = at.count > 0 ? at.unit : c.n_unit;
+        unit_step = at.unit_step, n_unit = c.n_unit, n_panel = c.n_panel, tiles = c.tiles;
+        offset = at.first + at.share;
+        panel = at.panel, count = at.count;
+        seek();
+    }
+
+    /* The next tile into a slot that is free; one group, empty behind the last tile. */
+    PTX_FN void fetch(int slot) {
+        if (unit < n_unit) {
+            ptx::cp_async16(slots + slot * TILE_BYTES, from);
+            from += WARPS / P * TILE_BYTES;
+            if (--left == 0) {
+                unit += unit_step;
+                seek();
+            }
+        }
+        ptx::cp_async_commit();
+    }
+};
+
+/* `steps` tiles of the warp against inputs at x: x[nt] is this lane's four of row 8 nt + g. */
+template <int P, int NT, int D>
+PTX_FN void multiply(float (&acc)[NT][4], ring<P, D> &w, int *slot, const uint16_t *const (&x)[NT],
+                     int steps) {
+#pragma unroll 4
+    for (int i = 0, at = 0; i < steps; i++, at += WARPS / P * WEIR_TILE) {
+        ptx::cp_async_wait<D - 1>();
+        const uint4 v = *reinterpret_cast<const uint4 *>(w.slots + *slot * TILE_BYTES);
+        const uint32_t weight[4] = {v.x, v.y, v.z, v.w};
+#pragma unroll
+        for (int nt = 0; nt < NT; nt++) {
+            const uint2 u = *reinterpret_cast<const uint2 *>(x[nt] + at);
+            const uint32_t input[2] = {u.x, u.y};
+            ptx::mma_bf16(acc[nt], weight, input);
+        }
+        w.fetch(*slot);
+        *slot = (*slot + 1) % D;
+    }
+}
+
+/* sums[warp][row][output of the panel] */
+template <int NT> PTX_FN void put_sums(float *sums, const float (&acc)[NT][4]) {
+    const int lane = threadIdx.x % 32, g = lane / 4, t = lane % 4;
+    float *mine = sums + threadIdx.x / 32 * (8 * NT * LINE);
+#pragma unroll
+    for (int nt = 0; nt < NT; nt++) {
+#pragma unroll
+        for (int i = 0; i < 4; i++) mine[(8 * nt + 2 * t + i % 2) * LINE + g + i / 2 * 8] = acc[nt][i];
+    }
+}
+
+/* The products of a unit, wherever they come from: column c is output c % 16 of panel c / 16. */
+template <int P, int RT> struct block_sums {
+    const float *sums;
+    const float (*part)[WARPS];
+
+    PTX_FN float at(int row, int column) const {
+        const float *p = sums + (column / WEIR_TILE * RT + row) * LINE + column % WEIR_TILE;
+        float sum = p[0];
+#pragma unroll
+        for (int s = 1; s < WARPS / P; s++) sum += p[s * P * RT * LINE];
+        return sum;
+    }
+    PTX_FN float squares(int row) const { return sum_parts(part[row]); }
+};
+
+template <int P, int RT> struct slice_sums {
+    const float *record;
+    int64_t step;
+    int split;
+
+    PTX_FN float total(int i) const {
+        float sum = record[i];
+        for (int z = 1; z < split; z++) sum += record[z * step + i];
+        return sum;
+    }
+    PTX_FN float at(int row, int column) const { return total(row * P * WEIR_TILE + column); }
+    PTX_FN float squares(int row) const { return total(RT * P * WEIR_TILE + row); }
+};
+
+/* y of a unit of 16 outputs. */
+template <int P, class Sums>
+PTX_FN void finish_small(const job &a, const Sums &sums, int64_t unit, int64_t row0, int rows) {
+    const int row = threadIdx.x / WEIR_TILE, i = threadIdx.x % WEIR_TILE;
+    const int64_t n = unit * WEIR_TILE + i;
+    if (row >= rows || n >= a.n) return;
+    const float factor = a.norm ? row_factor(a, sums.squares(row)) : 1.0f;
+    const float up = P == 2 ? factor * sums.at(row, P / 2 * WEIR_TILE + i) : 0.0f;
+    finish(a, factor * sums.at(row, i), up, row0 + row, n);
+}
+
+/* y and extents of a unit of four panels. A warp takes whole rows, so that its lanes can settle a span. */
+template <class Sums>
+PTX_FN void finish_large(const job &a, const Sums &sums, int64_t unit, int64_t row0, int rows) {
+    const int lane = threadIdx.x % 32;
+    for (int row = threadIdx.x / 32; row < rows; row += WARPS) {
+        const float factor = a.norm ? row_factor(a, sums.squares(row)) : 1.0f;
+        if (a.gated) { /* panels gate, up, gate, up */
+            const int column = lane / WEIR_TILE * 2 * WEIR_TILE + lane % WEIR_TILE;
+            const int64_t n = unit * 32 + lane;
+            if (n < a.n)
+                finish(a, factor * sums.at(row, column), factor * sums.at(row, column + WEIR_TILE),
+                       row0 + row, n);
+            continue;
+        }
+        weir_extent e = extent_of(0.0f, false, 0);
+#pragma unroll
+        for (int h = 0; h < 2; h++) {
+            const int64_t n = unit * WEIR_EXTENT_SPAN + 32 * h + lane;
+            if (n >= a.n) continue;
+            const float d = finish(a, factor * sums.at(row, 32 * h + lane), 0.0f, row0 + row, n);
+            e = merge(e, extent_of(d, n < a.extent_n, static_cast<int32_t>(n)));
+        }
+        if (!a.extent || unit * WEIR_EXTENT_SPAN >= a.extent_n) continue;
+        e = warp_merge(e);
+        if (lane == 0) a.extent[(row0 + row) * span_count(a) + unit] = e;
+    }
+}
+
+template <int P, class Sums>
+PTX_FN void finish_unit(const job &a, const Sums &sums, int64_t unit, int64_t row0, int rows) {
+    if constexpr (P == 4) {
+        finish_large(a, sums, unit, row0, rows);
+    } else {
+        finish_small<P>(a, sums, unit, row0, rows);
+    }
+}
+
+/* Leaves this slice's products in scratch; the block that completes the unit finishes it. */
+template <int P, int RT>
+PTX_FN void merge_slices(const job &a, const cut &c, const place<P> &at, const block_sums<P, RT> &mine,
+                         int *last, int64_t unit, int64_t row0, int rows) {
+    constexpr int COLUMNS = P * WEIR_TILE, RECORD = RT * (COLUMNS + 1);
+    slice_sums<P, RT> all;
+    all.step = c.n_unit * RECORD;
+    all.split = c.split;
+    float *record = c.partial + at.tile * c.split * all.step + unit * RECORD;
+    all.record = record;
+    record += at.z * all.step;
+    for (int i = threadIdx.x; i < rows * COLUMNS; i += THREADS) record[i] = mine.at(i / COLUMNS, i % COLUMNS);
+    if (a.norm && static_cast<int>(threadIdx.x) < rows)
+        record[RT * COLUMNS + threadIdx.x] = mine.squares(threadIdx.x);
+    __syncthreads();
+    if (threadIdx.x == 0) {
+        uint32_t *counter = c.counter + at.tile * c.n_unit + unit;
+        *last = ptx::add_release(counter, 1) + 1 == static_cast<uint32_t>(c.split);
+        if (*last) *counter = 0;
+    }
+    __syncthreads();
+    if (*last) finish_unit<P>(a, all, unit, row0, rows);
+}
+
+template <int P, int NT, int D>
+__global__ void __launch_bounds__(THREADS, RESIDENT) fragment_kernel(const job a, const cut c) {
+    constexpr int RT = 8 * NT;
+    K_DYN_SHARED(unsigned char, smem);
+    float *sums = reinterpret_cast<float *>(smem + WARPS * D * TILE_BYTES);
+    float(*part)[WARPS] = reinterpret_cast<float(*)[WARPS]>(sums + WARPS * RT * LINE);
+    int *last = reinterpret_cast<int *>(part + RT);
+    uint16_t *xs = reinterpret_cast<uint16_t *>(last + 4);
+
+    const place<P> at = place_of<P>(c);
+    ring<P, D> weights;
+    weights.open(a, c, at, smem);
+#pragma unroll
+    for (int slot = 0; slot < D; slot++) weights.fetch(slot);
+    ptx::grid_launch_dependents();
+    ptx::grid_wait();
+
+    const int64_t row0 = static_cast<int64_t>(at.tile) * RT, first = at.first * WEIR_TILE;
+    const int rows = static_cast<int>(a.n_row - row0 < RT ? a.n_row - row0 : RT),
+              width = at.length * WEIR_TILE;
+    const int64_t end = first + width < a.k ? first + width : a.k;
+    const bool whole = c.stage >= width;
+    if (whole || a.norm)
+        take(a, row0, rows, first, width, end, whole ? xs : nullptr, c.stride, a.norm ? part : nullptr);
+    __syncthreads();
+
+    const int lane = threadIdx.x % 32;
+    const uint16_t *x[NT]; /* lanes of rows that are not there multiply the last one that is */
+#pragma unroll
+    for (int nt = 0; nt < NT; nt++) {
+        const int row = 8 * nt + lane / 4;
+        x[nt] = xs + (row < rows ? row : rows - 1) * c.stride + at.share * WEIR_TILE + lane % 4 * 4;
+    }
+    int slot = 0;
+    for (int64_t unit = at.unit; unit < c.n_unit; unit += at.unit_step) {
+        float acc[NT][4] = {};
+        int left = at.count;
+        for (int begin = 0; begin < width; begin += c.stage) {
+            if (!whole) {
+                __syncthreads();
+                const int n = width - begin < c.stage ? width - begin : c.stage;
+                take<uint16_t>(a, row0, rows, first + begin, n, end, xs, c.stride, nullptr);
+                __syncthreads();
+            }
+            const int most = c.stage / (WARPS / P * WEIR_TILE), steps = left < most ? left : most;
+            multiply<P, NT, D>(acc, weights, &slot, x, steps);
+            left -= steps;
+        }
+        __syncthreads(); /* the sums of the unit before have been read */
+        put_sums<NT>(sums, acc);
+        __syncthreads();
+        block_sums<P, RT> mine;
+        mine.sums = sums;
+        mine.part = part;
+        if constexpr (P == 4) {
+            if (c.split > 1) {
+                merge_slices<P, RT>(a, c, at, mine, last, unit, row0, rows);
+                continue;
+            }
+        }
+        finish_unit<P>(a, mine, unit, row0, rows);
+    }
+}
+
+/* ---- host ---------------------------------------------------------------------------------------------- */
+
+/* Shared memory but for the rows: ring, sums, squares, and who came last. None of it is static, which would
+ * count against what a block can ask for. */
+int fixed_bytes(int rt, int depth) {
+    return WARPS * depth * TILE_BYTES + WARPS * rt * LINE * 4 + rt * WARPS * 4 + 16;
+}
+
+/* Two blocks a processor where it has the memory (sm_80, sm_90); all of it for one where it has not (sm_86,
+ * sm_89). */
+int smem_budget(const weir_cuda *cu) {
+    const int optin = static_cast<int>(cu->smem_optin), half = (optin + 1024) / 2 - 1024;
+    return half >= 72 * 1024 ? half : optin;
+}
+
+struct shape {
+    int depth, smem;
+};
+
+/* Inputs of `rows` rows that go into shared memory at once, the ring's depth, and all shared memory. */
+shape fit(const weir_cuda *cu, const weir_linear_plan &p, int rt, int rows, cut *c) {
+    const int unit = WARPS / p.panels * WEIR_TILE, budget = smem_budget(cu), row_bytes = 2 * rows;
+    const int64_t slice = p.slice < p.tiles ? p.slice : p.tiles;
+    const int64_t width = (slice * WEIR_TILE + unit - 1) / unit * unit;
+    shape s;
+    s.depth = p.panels == 4 && fixed_bytes(rt, 16) + row_bytes * (width + WEIR_TILE) <= budget ? 16 : 8;
+    const int64_t room = (budget - fixed_bytes(rt, s.depth)) / row_bytes - WEIR_TILE;
+    c->stage = static_cast<int32_t>(width <= room ? width : room / unit * unit);
+    c->stride = (c->stage / WEIR_TILE | 1) * WEIR_TILE; /* an odd number of 32 bytes: rows fall into different
+                                                           banks */
+    s.smem = fixed_bytes(rt, s.depth) + row_bytes * c->stride;
+    return s;
+}
+
+template <int P, int NT, int D> weir_status launch(weir_cuda *cu, const job &j, const cut &c, int smem) {
+    static std::atomic<uint64_t> asked;
+    WEIR_CUDA_TRY(&cu->base, allow_smem(fragment_kernel<P, NT, D>, &asked, cu), "linear: shared memory");
+    const int64_t of_unit = static_cast<int64_t>(c.n_tile) * c.split;
+    int64_t resident = (static_cast<int64_t>(cu->smem_optin) + 1024) / (smem + 1024);
+    if (resident > RESIDENT) resident = RESIDENT;
+    int64_t groups = resident * cu->sm_count / of_unit;
+    if (groups < 1) groups = 1;
+    if (groups > c.n_unit) groups = c.n_unit;
+    const dim3 grid(static_cast<unsigned>(groups * of_unit));
+    K_LAUNCH_PDL((fragment_kernel<P, NT, D>), grid, dim3(THREADS), smem, cu->stream)(j, c);
+    return WEIR_OK;
+}
+
+template <int NT>
+weir_status launch_rows(weir_cuda *cu, const job &j, const cut &c, int panels, const shape &s) {
+    if (panels == 1) return launch<1, NT, 8>(cu, j, c, s.smem);
+    if (panels == 2) return launch<2, NT, 8>(cu, j, c, s.smem);
+    return s.depth == 16 ? launch<4, NT, 16>(cu, j, c, s.smem) : launch<4, NT, 8>(cu, j, c, s.smem);
+}
+
+/* Row tiles that one launch takes: as many as the records of their slices have room in scratch. 0: not
+ * one. */
+int64_t tiles_at_once(const weir_cuda *cu, const weir_linear_plan &p, int64_t n_tile) {
+    int64_t most = 4096;
+    if (p.split > 1) {
+        const int64_t room = static_cast<int64_t>(cu->base.scratch_floats / weir__linear_partial_floats(&p));
+        const int64_t words = (cu->n_counter - WEIR_COUNT_TEAM) / p.n_unit;
+        most = room < most ? room : most;
+        most = words < most ? words : most;
+    }
+    return n_tile < most ? n_tile : most;
+}
+
+weir_status fragment_rows(weir_cuda *cu, const weir_linear *a) {
+    const weir_linear_plan p = weir__linear_plan_of(a->w->n, a->w->k, a->w->gated);
+    const int rt = a->n_row <= 8 ? 8 : 16;
+    const int64_t n_tile = (a->n_row + rt - 1) / rt, step = tiles_at_once(cu, p, n_tile);
+    if (step < 1) return WEIR_ENOMEM;
+    const bool spans = a->extent && p.panels != 4; /* not a unit a span: looked up behind the product */
+    cut c = {};
+    c.split = p.split, c.n_unit = p.n_unit, c.n_panel = a->w->n_panel, c.tiles = p.tiles, c.slice = p.slice;
+    c.partial = cu->base.scratch;
+    c.counter = cu->counters + WEIR_COUNT_TEAM;
+    const shape s = fit(cu, p, rt, static_cast<int>(a->n_row < rt ? a->n_row : rt), &c);
+    for (int64_t t = 0; t < n_tile; t += step) {
+        job j = job_of(a);
+        j.x += t * rt * a->ldx;
+        j.y += t * rt * a->ldy;
+        if (spans) j.extent = nullptr;
+        if (j.extent) j.extent += t * rt * weir__extent_count(a->extent_n);
+        c.n_tile = static_cast<int32_t>(n_tile - t < step ? n_tile - t : step);
+        j.n_row = a->n_row - t * rt < c.n_tile * static_cast<int64_t>(rt)
+                      ? a->n_row - t * rt
+                      : c.n_tile * static_cast<int64_t>(rt);
+        WEIR_TRY(rt == 8 ? launch_rows<1>(cu, j, c, p.panels, s) : launch_rows<2>(cu, j, c, p.panels, s));
+        WEIR_TRY(launched(cu, "fragments", a));
+    }
+    return spans ? extents(cu, a) : WEIR_OK;
+}
+
+} // namespace
+
+extern "C" weir_status weir__linear_cuda(weir_backend *be, weir_linear *a) {
+    WEIR_TRY(weir__linear_check(a));
+    if (a->n_row == 0) return WEIR_OK;
+    weir_cuda *cu = weir__cuda_of(be);
+    if (a->w->layout == WEIR_LAYOUT_FRAGMENT) return fragment_rows(cu, a);
+    if (a->w->layout != WEIR_LAYOUT_ROWS) return WEIR_EINVAL;
+    if (!weir_dtype_is_float(a->w->dtype)) return linear::quant_rows(cu, a);
+    return a->rows ? linear::plain_rows(cu, a) : linear::prefill(cu, a);
+}

@@ -1,0 +1,240 @@
+#ifndef WEIR_KERNELS_LINEAR_LINEAR_CUH
+#define WEIR_KERNELS_LINEAR_LINEAR_CUH
+
+/* What the kernels of linear share: the arguments as a kernel takes them, rows into shared memory, epilogues,
+ * extents. */
+#include "kernels/cuda/util.cuh"
+#include "kernels/cuda/ptx.cuh"
+
+#include "kernels/cuda/cuda.cuh"
+extern "C" {
+#include "kernels/linear/cuda.h"
+#include "kernels/linear/linear_plan.h"
+}
+
+namespace linear {
+
+enum { WARPS = WEIR_LINEAR_WARPS, THREADS = 32 * WARPS };
+constexpr unsigned ALL = 0xffffffffu;
+
+struct job {
+    const float *x, *norm;
+    int64_t ldx;
+    float eps;
+    const void *w;
+    int64_t n, k;
+    float *y;
+    int64_t ldy, n_row;
+    weir_epilogue epilogue;
+    float scale, softcap;
+    bool gated, vector; /* vector: 16-byte loads of x and norm are aligned */
+    weir_extent *extent;
+    int32_t extent_n;
+};
+
+inline bool aligned16(const void *p) { return reinterpret_cast<uintptr_t>(p) % 16 == 0; }
+
+inline job job_of(const weir_linear *a) {
+    job j = {};
+    j.x = a->x, j.norm = a->norm, j.ldx = a->ldx, j.eps = a->eps;
+    j.w = a->w->data, j.n = a->w->n, j.k = a->w->k, j.gated = a->w->gated;
+    j.y = a->y, j.ldy = a->ldy, j.n_row = a->n_row;
+    j.epilogue = a->epilogue, j.scale = a->scale, j.softcap = a->softcap;
+    j.vector = aligned16(a->x) && a->ldx % 4 == 0 && aligned16(a->norm);
+    j.extent = a->extent, j.extent_n = a->extent_n;
+    return j;
+}
+
+/* More shared memory than a kernel gets unasked; asked for once a kernel and device. For kernels without
+ * static shared memory: both together must stay below smem_optin, or the driver refuses. */
+template <class Kernel>
+cudaError_t allow_smem(Kernel *kernel, std::atomic<uint64_t> *asked, const weir_cuda *cu) {
+    const uint64_t bit = uint64_t{1} << (cu->device & 63);
+    if (asked->load(std::memory_order_relaxed) & bit) return cudaSuccess;
+    const cudaError_t e =
+        cudaFuncSetAttribute(reinterpret_cast<const void *>(kernel),
+                             cudaFuncAttributeMaxDynamicSharedMemorySize, (int)cu->smem_optin);
+    if (e == cudaSuccess) asked->fetch_or(bit, std::memory_order_relaxed);
+    return e;
+}
+
+/* ---- one output ---- */
+
+PTX_FN float activate(weir_epilogue e, float d) {
+    switch (e) {
+    case WEIR_EPI_RELU: return d < 0.0f ? 0.0f : d; /* NaN passes through */
+    case WEIR_EPI_GELU_TANH:                        /* d sigmoid(2 u): no 1 + tanh to cancel */
+        return d / (1.0f + expf(-1.5957691216057308f * (d + 0.044715f * d * d * d)));
+    case WEIR_EPI_GELU_ERF: return 0.5f * d * (1.0f + erff(d * 0.70710678118654752f));
+    case WEIR_EPI_SILU: return d / (1.0f + expf(-d));
+    default: return d;
+    }
+}
+
+/* From the products of gate (or the only matrix) and up to y; the value stored. */
+PTX_FN float finish(const job &a, float gate, float up, int64_t row, int64_t n) {
+    float *y = a.y + row * a.ldy + n;
+    float d = activate(a.epilogue, a.scale * gate);
+    if (a.softcap > 0.0f) d = a.softcap * tanhf(d / a.softcap);
+    if (a.gated) d *= up;
+    if (a.epilogue == WEIR_EPI_ADD) d += *y;
+    if (a.epilogue == WEIR_EPI_MUL) d *= *y;
+    *y = d;
+    return d;
+}
+
+/* 1 / sqrt(mean of squares + eps); products are of x norm, so that rows are read once and scaled behind the
+ * sum. */
+PTX_FN float row_factor(const job &a, float sum_sq) {
+    return a.norm ? 1.0f / sqrtf(sum_sq / static_cast<float>(a.k) + a.eps) : 1.0f;
+}
+
+/* ---- extents (extent.h) ---- */
+
+/* weir__order_key of the value with one zero: the lowest id of the largest must not tell -0 from 0. */
+PTX_FN int32_t order_key(float f) {
+    const float one_zero = f + 0.0f;
+    int32_t i;
+    memcpy(&i, &one_zero, sizeof i);
+    return i ^ static_cast<int32_t>(static_cast<uint32_t>(i >> 31) >> 1);
+}
+
+PTX_FN weir_extent extent_of(float f, bool counts, int32_t id) {
+    const int32_t key = order_key(f);
+    weir_extent e;
+    e.lo = counts ? key : INT32_MAX;
+    e.hi = counts ? key : INT32_MIN;
+    e.id = counts ? id : INT32_MAX;
+    return e;
+}
+
+PTX_FN weir_extent merge(const weir_extent &a, const weir_extent &b) {
+    const bool first = a.hi > b.hi || (a.hi == b.hi && a.id < b.id);
+    weir_extent e;
+    e.lo = a.lo < b.lo ? a.lo : b.lo;
+    e.hi = first ? a.hi : b.hi;
+    e.id = first ? a.id : b.id;
+    return e;
+}
+
+PTX_FN int64_t span_count(const job &a) { return (a.extent_n + WEIR_EXTENT_SPAN - 1) / WEIR_EXTENT_SPAN; }
+
+PTX_FN weir_extent warp_merge(weir_extent e) {
+#pragma unroll
+    for (int d = 16; d > 0; d /= 2) {
+        weir_extent o;
+        o.lo = __shfl_xor_sync(ALL, e.lo, d);
+        o.hi = __shfl_xor_sync(ALL, e.hi, d);
+        o.id = __shfl_xor_sync(ALL, e.id, d);
+        e = merge(e, o);
+    }
+    return e;
+}
+
+/* ---- rows into shared memory ---- */
+
+PTX_FN float warp_sum(float v) {
+#pragma unroll
+    for (int d = 16; d > 0; d /= 2) v += __shfl_xor_sync(ALL, v, d);
+    return v;
+}
+
+/* p[at … at + 3], zeros from `end` on. `at` is a multiple of 4. */
+PTX_FN float4 load4(const float *p, int64_t at, int64_t end, bool vector) {
+    if (vector && at + 4 <= end) return *reinterpret_cast<const float4 *>(p + at);
+    float4 v;
+    v.x = at < end ? p[at] : 0.0f;
+    v.y = at + 1 < end ? p[at + 1] : 0.0f;
+    v.z = at + 2 < end ? p[at + 2] : 0.0f;
+    v.w = at + 3 < end ? p[at + 3] : 0.0f;
+    return v;
+}
+
+PTX_FN void put4(uint16_t *dst, const float4 &v) {
+    *reinterpret_cast<uint2 *>(dst) = make_uint2(ptx::bf16x2(v.x, v.y), ptx::bf16x2(v.z, v.w));
+}
+PTX_FN void put4(float *dst, const float4 &v) { *reinterpret_cast<float4 *>(dst) = v; }
+
+/* Inputs [first, first + width) of rows [row0, row0 + rows), times norm, as elements T at xs + r stride;
+ * zeros from `end` (<= k) on. Batches of ROWS rows and STEPS groups of four inputs a thread have their loads
+ * in flight together. part[r][warp], unless NULL: this warp's share of the sum of squares of those inputs.
+ * Its order depends on first and end alone: a thread takes groups of four at distance 1024 in rising order, a
+ * warp its lanes as a tree. xs NULL: sums alone. */
+template <class T, int ROWS, int STEPS>
+PTX_FN void take_rows(const job &a, int64_t row0, int rows, int64_t first, int width, int64_t end, T *xs,
+                      int stride, float (*part)[WARPS]) {
+    const int warp = threadIdx.x / 32, lane = threadIdx.x % 32;
+    for (int r0 = 0; r0 < rows; r0 += ROWS) {
+        const float *x = a.x + (row0 + r0) * a.ldx;
+        float sum[ROWS] = {};
+        for (int i0 = 4 * threadIdx.x; i0 < width; i0 += 4 * THREADS * STEPS) {
+            float4 v[ROWS][STEPS], g[STEPS];
+#pragma unroll
+            for (int s = 0; s < STEPS; s++) {
+                const int i = i0 + 4 * THREADS * s;
+                g[s] = a.norm && i < width ? load4(a.norm, first + i, end, a.vector)
+                                           : make_float4(1.0f, 1.0f, 1.0f, 1.0f);
+#pragma unroll
+                for (int r = 0; r < ROWS; r++) {
+                    v[r][s] = make_float4(0.0f, 0.0f, 0.0f, 0.0f);
+                    if (i < width && r0 + r < rows) v[r][s] = load4(x + r * a.ldx, first + i, end, a.vector);
+                }
+            }
+#pragma unroll
+            for (int s = 0; s < STEPS; s++) {
+                const int i = i0 + 4 * THREADS * s;
+#pragma unroll
+                for (int r = 0; r < ROWS; r++) {
+                    float4 &f = v[r][s];
+                    sum[r] = fmaf(f.x, f.x, sum[r]), sum[r] = fmaf(f.y, f.y, sum[r]);
+                    sum[r] = fmaf(f.z, f.z, sum[r]), sum[r] = fmaf(f.w, f.w, sum[r]);
+                    f.x *= g[s].x, f.y *= g[s].y, f.z *= g[s].z, f.w *= g[s].w;
+                    if (xs && i < width && r0 + r < rows) put4(xs + (r0 + r) * stride + i, f);
+                }
+            }
+        }
+        if (!part) continue;
+#pragma unroll
+        for (int r = 0; r < ROWS; r++) {
+            const float s = warp_sum(sum[r]);
+            if (lane == 0 && r0 + r < rows) part[r0 + r][warp] = s;
+        }
+    }
+}
+
+/* Few rows: loads of one row in flight; more: of four. Both add in the same order. */
+template <class T>
+PTX_FN void take(const job &a, int64_t row0, int rows, int64_t first, int width, int64_t end, T *xs,
+                 int stride, float (*part)[WARPS]) {
+    if (rows <= 2) {
+        take_rows<T, 1, 4>(a, row0, rows, first, width, end, xs, stride, part);
+    } else {
+        take_rows<T, 4, 2>(a, row0, rows, first, width, end, xs, stride, part);
+    }
+}
+
+/* The warps' shares in order. */
+PTX_FN float sum_parts(const float (&part)[WARPS]) {
+    float sum = part[0];
+#pragma unroll
+    for (int w = 1; w < WARPS; w++) sum += part[w];
+    return sum;
+}
+
+/* Products that a kernel of its own finishes. Entries of the other files. */
+weir_status plain_rows(weir_cuda *cu, const weir_linear *a); /* linear_rows.cu: ROWS weights of floats */
+weir_status quant_rows(weir_cuda *cu, const weir_linear *a); /* linear_quant.cu: ROWS weights of blocks,
+                                                                  prompts too */
+weir_status prefill(weir_cuda *cu, const weir_linear *a);    /* linear_prefill.cu: ROWS weights through the
+                                                                  library */
+weir_status extents(weir_cuda *cu, const weir_linear *a);    /* linear_rows.cu: of outputs that lie in y */
+
+inline weir_status launched(weir_cuda *cu, const char *kernel, const weir_linear *a) {
+    return weir__cuda_launched(&cu->base, "linear", "%s, n_row %lld n %lld k %lld %s%s", kernel,
+                               (long long)a->n_row, (long long)a->w->n, (long long)a->w->k,
+                               weir_dtype_name(a->w->dtype), a->w->gated ? " gated" : "");
+}
+
+} // namespace linear
+
+#endif /* WEIR_KERNELS_LINEAR_LINEAR_CUH */

@@ -1,0 +1,67 @@
+#ifndef WEIR_KERNELS_LINEAR_LINEAR_PLAN_H
+#define WEIR_KERNELS_LINEAR_LINEAR_PLAN_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+/* How the device cuts a product of a FRAGMENT weight into blocks of 8 warps. A unit is 16 outputs (of each
+ * matrix of a gated pair) or 64; a unit's inputs may be cut into slices, one a block, whose partial sums the
+ * last block to finish adds in rising order. Inside a block 8 / panels warps share the inputs of a panel,
+ * tile by tile in turn.
+ *
+ * All of it decides the order of sums, so it is a function of the shape alone: not of rows, device or memory.
+ *
+ * Why: a block reads the inputs of its rows from L2 as f32, 4 rows k bytes to 32 panels k bytes of weights.
+ * With 6 rows that is 75% on top for one panel and 19% for four. But four panels make few blocks, and the
+ * device wants two a processor for some 64 KB in flight each, so large matrices of few outputs are cut along
+ * their inputs too. Small ones (k < 2048) are bound by latency, and a merge between blocks would cost more
+ * than the inputs do. */
+enum {
+    WEIR_TILE = 16, /* outputs of a panel, inputs of a tile */
+    WEIR_LINEAR_WARPS = 8,
+    WEIR_LINEAR_ROWS = 16,  /* rows of one pass over the weights */
+    WEIR_PLAN_BLOCKS = 264, /* two blocks for each of 132 processors */
+    WEIR_PLAN_LONG = 2048,  /* inputs from which on a merge between blocks pays */
+    WEIR_PLAN_SLICE = 4096, /* inputs of a slice at most: 8 rows of them take 64 KB of shared memory */
+    WEIR_PLAN_SHORT = 512,  /* inputs of a slice at least */
+};
+
+typedef struct weir_linear_plan {
+    int32_t panels; /* of a unit: 1, 2 (gated) or 4 */
+    int32_t split;  /* slices */
+    int64_t n_unit;
+    int64_t tiles; /* of k, 16 inputs each */
+    int64_t slice; /* tiles of a slice; the last may have fewer */
+} weir_linear_plan;
+
+static inline weir_linear_plan weir__linear_plan_of(int64_t n, int64_t k, bool gated) {
+    const int64_t n_panel = (n + WEIR_TILE - 1) / WEIR_TILE * (gated ? 2 : 1);
+    weir_linear_plan p;
+    p.panels = gated ? 2 : 1;
+    p.split = 1;
+    p.tiles = (k + WEIR_TILE - 1) / WEIR_TILE;
+    if (k >= WEIR_PLAN_LONG || n_panel >= 2 * WEIR_PLAN_BLOCKS) p.panels = 4;
+    p.n_unit = (n_panel + p.panels - 1) / p.panels;
+    p.slice = p.tiles;
+    if (k < WEIR_PLAN_LONG) return p;
+
+    int64_t split = (WEIR_PLAN_BLOCKS + p.n_unit - 1) / p.n_unit;
+    if (split > k / WEIR_PLAN_SHORT) split = k / WEIR_PLAN_SHORT;
+    /* Units enough for every processor: the rows that do not fit go by in stages. */
+    if (p.n_unit < 4 * WEIR_PLAN_BLOCKS && split * WEIR_PLAN_SLICE < k)
+        split = (k + WEIR_PLAN_SLICE - 1) / WEIR_PLAN_SLICE;
+    const int64_t step = WEIR_LINEAR_WARPS / p.panels; /* slices begin with the first of a panel's warps */
+    p.slice = ((p.tiles + split - 1) / split + step - 1) / step * step;
+    p.split = (int32_t)((p.tiles + p.slice - 1) / p.slice);
+    return p;
+}
+
+/* Floats that the slices of one pass of 16 rows leave behind: (split, n_unit, 16 rows, 64 outputs and the sum
+ * of squares). */
+static inline size_t weir__linear_partial_floats(const weir_linear_plan *p) {
+    if (p->split == 1) return 0;
+    return (size_t)p->split * (size_t)p->n_unit * WEIR_LINEAR_ROWS * (4 * WEIR_TILE + 1);
+}
+
+#endif /* WEIR_KERNELS_LINEAR_LINEAR_PLAN_H */

@@ -1,0 +1,138 @@
+/* Products with quantised weights, which stay in the file's blocks: decoded in registers, f32 inputs, f32
+ * sums. Rows of decode and prompts take the same kernel, so that a row has the same bits in both.
+ *
+ *   block   8 warps, a tile of up to 8 rows whose inputs lie in shared memory as f32, times norm, 2048 at
+ *           most at once
+ *   warp    two rows of the weight: two outputs next to each other, or gate and up of one
+ *   lane    8 elements of every 256, in rising order; then the lanes as a tree
+ *
+ * Decoding costs about 3 instructions an element, a row 1 multiply-add and a quarter of a 16-byte load from
+ * shared memory, two outputs sharing it: with one row 4.5 bits of weight take 4 to 5 instructions, about as
+ * long as HBM needs for them (H100: 3.35 TB/s / 132 SMs / 1.7 GHz = 15 bytes a clock and processor, 27
+ * weights of 4.5 bits, of 128 instructions); with 8 rows three times that. Not taken: integer products (dp4a)
+ * of rows rounded to bytes, which would halve it and round what the CPU truth does not; dequantising prompts'
+ * weights for the library, which wants scratch as large as the matrix in bf16. Registers: 128 at most; shared
+ * memory 64 KB for 8 rows of 2048. */
+#include "kernels/linear/linear.cuh"
+#include "kernels/weight/quant.cuh"
+
+namespace linear {
+namespace {
+
+constexpr int STAGE = 2048; /* inputs; a multiple of 256 */
+constexpr int V = 8;
+
+PTX_FN void inputs(float (&to)[V], const float *p) {
+#pragma unroll
+    for (int i = 0; i < V; i += 4) {
+        const float4 f = *reinterpret_cast<const float4 *>(p + i);
+        to[i] = f.x, to[i + 1] = f.y, to[i + 2] = f.z, to[i + 3] = f.w;
+    }
+}
+
+/* acc[m][r] += elements [begin, begin + n) of weight row m . row r's inputs in shared memory; n is a multiple
+ * of 32. */
+template <int DTYPE, int R>
+PTX_FN void accumulate(float (&acc)[2][R], const uint8_t *w0, const uint8_t *w1, int64_t begin,
+                       const float *xs, int stride, int n) {
+#pragma unroll 2
+    for (int i = threadIdx.x % 32 * V; i < n; i += 32 * V) {
+        float a[V], b[V];
+        quant::elements<DTYPE>(a, w0, begin + i);
+        quant::elements<DTYPE>(b, w1, begin + i);
+#pragma unroll
+        for (int r = 0; r < R; r++) {
+            float x[V];
+            inputs(x, xs + r * stride + i);
+#pragma unroll
+            for (int v = 0; v < V; v++) {
+                acc[0][r] = fmaf(a[v], x[v], acc[0][r]);
+                acc[1][r] = fmaf(b[v], x[v], acc[1][r]);
+            }
+        }
+    }
+}
+
+template <int DTYPE, int R>
+__global__ void __launch_bounds__(THREADS, 2) quant_kernel(const job a, int stage, int64_t row_bytes) {
+    K_DYN_SHARED(float, xs); /* [R][stage], then the warps' shares of the sums of squares */
+    float(*part)[WARPS] = reinterpret_cast<float(*)[WARPS]>(xs + R * stage);
+    ptx::grid_launch_dependents();
+    ptx::grid_wait();
+    const int warp = threadIdx.x / 32, lane = threadIdx.x % 32;
+    const int64_t row0 = static_cast<int64_t>(blockIdx.y) * R;
+    const int rows = static_cast<int>(a.n_row - row0 < R ? a.n_row - row0 : R);
+    const int64_t pair = static_cast<int64_t>(blockIdx.x) * WARPS + warp;
+    const int64_t n0 = a.gated ? pair : 2 * pair;
+    const int64_t m0 = n0 < a.n ? n0 : a.n - 1, m1 = a.gated ? a.n + m0 : m0 + 1 < a.n ? m0 + 1 : m0;
+    const uint8_t *w0 = static_cast<const uint8_t *>(a.w) + m0 * row_bytes;
+    const uint8_t *w1 = static_cast<const uint8_t *>(a.w) + m1 * row_bytes;
+
+    const bool whole = stage >= a.k;
+    if (!whole && a.norm) take<float>(a, row0, rows, 0, static_cast<int>(a.k), a.k, nullptr, 0, part);
+    float acc[2][R] = {};
+    for (int64_t begin = 0; begin < a.k; begin += stage) {
+        const int n = static_cast<int>(a.k - begin < stage ? a.k - begin : stage);
+        __syncthreads(); /* the stage before has been read */
+        take(a, row0, rows, begin, n, a.k, xs, stage, whole && a.norm ? part : nullptr);
+        __syncthreads();
+        accumulate<DTYPE, R>(acc, w0, w1, begin, xs, stage, n);
+    }
+#pragma unroll
+    for (int r = 0; r < R; r++) {
+        const float d0 = warp_sum(acc[0][r]), d1 = warp_sum(acc[1][r]);
+        if (lane != r || r >= rows || n0 >= a.n) continue;
+        const float factor = a.norm ? row_factor(a, sum_parts(part[r])) : 1.0f;
+        finish(a, factor * d0, factor * d1, row0 + r, n0);
+        if (!a.gated && n0 + 1 < a.n) finish(a, factor * d1, 0.0f, row0 + r, n0 + 1);
+    }
+}
+
+/* ---- host ---------------------------------------------------------------------------------------------- */
+
+constexpr int64_t MOST_Y = 32768; /* grid.y */
+
+template <int DTYPE, int R> weir_status launch(weir_cuda *cu, const weir_linear *a) {
+    static std::atomic<uint64_t> asked;
+    WEIR_CUDA_TRY(&cu->base, allow_smem(quant_kernel<DTYPE, R>, &asked, cu), "linear: shared memory");
+    const int64_t pairs = a->w->gated ? a->w->n : (a->w->n + 1) / 2, step = MOST_Y * R;
+    const int stage = a->w->k < STAGE ? static_cast<int>(a->w->k) : STAGE;
+    const int64_t row_bytes = weir_dtype_row_bytes(a->w->dtype, a->w->k);
+    for (int64_t r = 0; r < a->n_row; r += step) {
+        job j = job_of(a);
+        j.x += r * a->ldx;
+        j.y += r * a->ldy;
+        j.n_row = a->n_row - r < step ? a->n_row - r : step;
+        const dim3 grid(static_cast<unsigned>((pairs + WARPS - 1) / WARPS),
+                        static_cast<unsigned>((j.n_row + R - 1) / R));
+        K_LAUNCH_PDL((quant_kernel<DTYPE, R>), grid, dim3(THREADS), R * (stage + WARPS) * sizeof(float),
+                     cu->stream)
+        (j, stage, row_bytes);
+        WEIR_TRY(launched(cu, "blocks", a));
+    }
+    return WEIR_OK;
+}
+
+/* A row's bits do not depend on R: an accumulator sees its own row alone. */
+template <int DTYPE> weir_status launch_rows(weir_cuda *cu, const weir_linear *a) {
+    return a->n_row <= 2 ? launch<DTYPE, 2>(cu, a) : launch<DTYPE, 8>(cu, a);
+}
+
+} // namespace
+
+weir_status quant_rows(weir_cuda *cu, const weir_linear *a) {
+    switch (a->w->dtype) {
+    case WEIR_DTYPE_Q4_0: WEIR_TRY(launch_rows<WEIR_DTYPE_Q4_0>(cu, a)); break;
+    case WEIR_DTYPE_Q4_1: WEIR_TRY(launch_rows<WEIR_DTYPE_Q4_1>(cu, a)); break;
+    case WEIR_DTYPE_Q5_0: WEIR_TRY(launch_rows<WEIR_DTYPE_Q5_0>(cu, a)); break;
+    case WEIR_DTYPE_Q5_1: WEIR_TRY(launch_rows<WEIR_DTYPE_Q5_1>(cu, a)); break;
+    case WEIR_DTYPE_Q8_0: WEIR_TRY(launch_rows<WEIR_DTYPE_Q8_0>(cu, a)); break;
+    case WEIR_DTYPE_Q4_K: WEIR_TRY(launch_rows<WEIR_DTYPE_Q4_K>(cu, a)); break;
+    case WEIR_DTYPE_Q5_K: WEIR_TRY(launch_rows<WEIR_DTYPE_Q5_K>(cu, a)); break;
+    case WEIR_DTYPE_Q6_K: WEIR_TRY(launch_rows<WEIR_DTYPE_Q6_K>(cu, a)); break;
+    default: return WEIR_EINVAL;
+    }
+    return a->extent ? extents(cu, a) : WEIR_OK;
+}
+
+} // namespace linear

@@ -1,0 +1,417 @@
+/* Row kernels of the linear op for quantised weights: included once by each instruction set's file. Rows are
+ * quantised too, to bytes with a scale for every 32 inputs, and multiplied byte by byte into sums that are
+ * exact integers:
+ *
+ *   panel  | 16 outputs x 4 or 8 codes | …      weight_quant.h; a vector is VF of the 16 outputs
+ *   row    | q[32] d d·sum -sum | …             one line of memory for 32 inputs, broadcast four bytes at a
+ *          time
+ *
+ * A unit is the 32 inputs (q6_k: 16) that share the scale s and the offset o of an output: its term is
+ * s d (sum q x - zero · sum x), or s d sum q x + o d sum x. Each (row, output) is one chain of such terms
+ * over k in rising order, so that neither the number of rows nor of panels at once can change a bit. */
+#include "kernels/linear/linear_quant.h"
+#include "kernels/linear/linear_vec.h"
+
+enum { UNIT = 32, LINE = WEIR_PANEL * 4, AHEAD = 4096 };
+
+/* ---- integers in vectors ------------------------------------------------------------------------------- */
+
+#if defined(__AVX512F__)
+#define VQ(name) _mm512_##name
+WEIR_INLINE vi vq_and(vi a, vi b) { return _mm512_and_si512(a, b); }
+WEIR_INLINE vi vq_or(vi a, vi b) { return _mm512_or_si512(a, b); }
+WEIR_INLINE vi vq_xor(vi a, vi b) { return _mm512_xor_si512(a, b); }
+WEIR_INLINE vi vq_srl(vi v, int n) { return _mm512_srli_epi32(v, (unsigned)n); }
+WEIR_INLINE vi vq_sll(vi v, int n) { return _mm512_slli_epi32(v, (unsigned)n); }
+WEIR_INLINE vi vq_sra(vi v, int n) { return _mm512_srai_epi32(v, (unsigned)n); }
+WEIR_INLINE vi vq_zero(void) { return _mm512_setzero_si512(); }
+WEIR_INLINE vf vq_load_f16(const void *p) {
+    return _mm512_cvtph_ps(_mm256_loadu_si256((const __m256i_u *)p));
+}
+/* b's bytes with the signs of a's. */
+WEIR_INLINE vi vq_signed(vi b, vi a) { return _mm512_mask_sub_epi8(b, _mm512_movepi8_mask(a), vq_zero(), b); }
+WEIR_INLINE int32_t vq_sum(vi v) { return _mm512_reduce_add_epi32(v); }
+WEIR_INLINE uint32_t vq_hmax(vi v) { return _mm512_reduce_max_epu32(v); }
+WEIR_INLINE void vq_store_bytes(int8_t *p, vi v) {
+    _mm_storeu_si128((__m128i_u *)p, _mm512_cvtepi32_epi8(v));
+}
+#else
+#define VQ(name) _mm256_##name
+WEIR_INLINE vi vq_and(vi a, vi b) { return _mm256_and_si256(a, b); }
+WEIR_INLINE vi vq_or(vi a, vi b) { return _mm256_or_si256(a, b); }
+WEIR_INLINE vi vq_xor(vi a, vi b) { return _mm256_xor_si256(a, b); }
+WEIR_INLINE vi vq_srl(vi v, int n) { return _mm256_srli_epi32(v, n); }
+WEIR_INLINE vi vq_sll(vi v, int n) { return _mm256_slli_epi32(v, n); }
+WEIR_INLINE vi vq_sra(vi v, int n) { return _mm256_srai_epi32(v, n); }
+WEIR_INLINE vi vq_zero(void) { return _mm256_setzero_si256(); }
+WEIR_INLINE vf vq_load_f16(const void *p) { return _mm256_cvtph_ps(_mm_loadu_si128((const __m128i_u *)p)); }
+WEIR_INLINE vi vq_signed(vi b, vi a) { return _mm256_sign_epi8(b, a); }
+WEIR_INLINE int32_t vq_sum(vi v) {
+    __m128i s = _mm_add_epi32(_mm256_castsi256_si128(v), _mm256_extracti128_si256(v, 1));
+    s = _mm_add_epi32(s, _mm_shuffle_epi32(s, 0x4e));
+    return _mm_cvtsi128_si32(_mm_add_epi32(s, _mm_shuffle_epi32(s, 0xb1)));
+}
+WEIR_INLINE uint32_t vq_hmax(vi v) {
+    __m128i s = _mm_max_epu32(_mm256_castsi256_si128(v), _mm256_extracti128_si256(v, 1));
+    s = _mm_max_epu32(s, _mm_shuffle_epi32(s, 0x4e));
+    return (uint32_t)_mm_cvtsi128_si32(_mm_max_epu32(s, _mm_shuffle_epi32(s, 0xb1)));
+}
+WEIR_INLINE void vq_store_bytes(int8_t *p, vi v) {
+    const __m128i s = _mm_packs_epi32(_mm256_castsi256_si128(v), _mm256_extracti128_si256(v, 1));
+    _mm_storel_epi64((__m128i_u *)p, _mm_packs_epi16(s, s));
+}
+#endif
+
+WEIR_INLINE vi vq_set1(int32_t u) { return VQ(set1_epi32)(u); }
+WEIR_INLINE vi vq_bytes(int b) { return VQ(set1_epi8)((char)b); }
+WEIR_INLINE vf vq_float(vi v) { return VQ(cvtepi32_ps)(v); }
+
+/* ---- rows ---------------------------------------------------------------------------------------------- */
+
+/* VF inputs to bytes; their sum is added to *sum. */
+WEIR_INLINE void row_bytes(int8_t *q, vf x, vf inverse, int32_t *sum) {
+    const vi v = VQ(cvtps_epi32)(vf_mul(x, inverse)); /* to nearest even; at most 127 */
+    vq_store_bytes(q, v);
+    *sum += vq_sum(v);
+}
+
+WEIR_INLINE void row_unit(weir_quant_unit *u, const vf *x) {
+    enum { N = UNIT / VF };
+    vi most = vq_zero();
+    WEIR_UNROLL for (int i = 0; i < N; i++) {
+        vi bits;
+        const vf a = vf_abs(x[i]);
+        memcpy(&bits, &a, sizeof bits);
+        most = VQ(max_epu32)(most, bits);
+    }
+    const uint32_t bits = vq_hmax(most); /* as integers NaN is above infinity, and both above numbers */
+    float a;
+    memcpy(&a, &bits, sizeof a);
+    const bool number = bits < 0x7f800000u, some = number && a >= WEIR_QUANT_LEAST;
+    const vf inverse = vf_set1(some ? 127.0f / a : 0.0f);
+    int32_t sum[2] = {0, 0};
+    WEIR_UNROLL for (int i = 0; i < N; i++)
+        row_bytes(u->q + i * VF, some ? x[i] : vf_zero(), inverse, &sum[i * VF / 16]);
+    u->d = some ? a / 127.0f : number ? 0.0f : NAN;
+    u->d_sum = u->d * (float)(sum[0] + sum[1]);
+    u->minus = -(sum[0] + sum[1]);
+    u->minus_half[0] = -sum[0], u->minus_half[1] = -sum[1];
+}
+
+static void prepare_units(void *dst, int64_t stride, const float *x, const float *norm, float eps,
+                          int64_t k) {
+    unsigned char *out = dst;
+    const vf factor = vf_set1(norm ? norm_factor(x, eps, k) : 1.0f);
+    for (int64_t i = 0; i < k; i += UNIT, out += stride) {
+        vf v[UNIT / VF];
+        WEIR_UNROLL for (int j = 0; j < UNIT / VF; j++) v[j] = row_vec(x, norm, factor, i + j * VF, k);
+        row_unit((weir_quant_unit *)(void *)out, v);
+    }
+}
+
+/* ---- weights ------------------------------------------------------------------------------------------- */
+
+/* `kind`, a weir_dtype, is a constant after inlining; so are these. */
+WEIR_INLINE bool has_offset(int kind) {
+    return kind == WEIR_DTYPE_Q4_1 || kind == WEIR_DTYPE_Q5_1 || kind == WEIR_DTYPE_Q4_K ||
+           kind == WEIR_DTYPE_Q5_K;
+}
+WEIR_INLINE int code_bits(int kind) {
+    if (kind == WEIR_DTYPE_Q8_0) return 8;
+    if (kind == WEIR_DTYPE_Q6_K) return 6;
+    return kind == WEIR_DTYPE_Q4_0 || kind == WEIR_DTYPE_Q4_1 || kind == WEIR_DTYPE_Q4_K ? 4 : 5;
+}
+
+/* Where the codes of one unit lie: words of 4 or 8 codes, and words of high bits. */
+typedef struct unit_at {
+    const unsigned char *low, *high;
+    int part; /* which of the elements that share a byte: a constant after inlining but for q5_k's high
+                 bits */
+} unit_at;
+
+/* Bits [from, from + n) of every byte to bit 4. */
+WEIR_INLINE vi high_bits(vi v, int from, int n) {
+    const vi at4 = from < 4 ? vq_sll(v, 4 - from) : from > 4 ? vq_srl(v, from - 4) : v;
+    return vq_and(at4, vq_bytes(n == 1 ? 0x10 : 0x30));
+}
+
+/* Asks for the words of the codes that lie AHEAD, each once a block. The processor follows a stream by
+ * itself, but not fast enough where a core has several rows to multiply: 6 rows took 1.8 times one row's time
+ * without, 1.5 with (Sapphire Rapids). */
+WEIR_INLINE void fetch_ahead(int kind, const unit_at *u, int i) {
+    const bool small = weir_dtype_block((weir_dtype)kind) == 32, six = kind == WEIR_DTYPE_Q6_K;
+    const bool first = kind == WEIR_DTYPE_Q8_0 || (small ? i < 4 : six ? u->part < 2 : u->part % 2 == 0);
+    if (first) _mm_prefetch((const char *)u->low + i * LINE + AHEAD, _MM_HINT_T0);
+    if (six && u->part == 2) _mm_prefetch((const char *)u->high + i * LINE + AHEAD, _MM_HINT_T0);
+}
+
+/* Four codes, i of 8, of VF outputs. */
+WEIR_INLINE vi codes(int kind, const unit_at *u, int i) {
+    const vi mask = vq_bytes(0x0f);
+    if (kind == WEIR_DTYPE_Q8_0) return vi_load(u->low + i * LINE);
+    if (weir_dtype_block((weir_dtype)kind) == 32) {
+        const vi w = vi_load(u->low + i % 4 * LINE), low = vq_and(i < 4 ? w : vq_srl(w, 4), mask);
+        return code_bits(kind) == 4 ? low : vq_or(low, high_bits(vi_load(u->high), i, 1));
+    }
+    const int upper = kind == WEIR_DTYPE_Q6_K ? u->part / 2 : u->part % 2;
+    const vi w = vi_load(u->low + i * LINE), low = vq_and(upper ? vq_srl(w, 4) : w, mask);
+    if (kind == WEIR_DTYPE_Q4_K) return low;
+    const vi high = vi_load(u->high + i * LINE);
+    return vq_or(low,
+                 kind == WEIR_DTYPE_Q6_K ? high_bits(high, 2 * u->part, 2) : high_bits(high, u->part, 1));
+}
+
+/* ---- sums of a unit ------------------------------------------------------------------------------------ */
+
+WEIR_INLINE vi row_word(const weir_quant_unit *x, int i) {
+    int32_t u;
+    memcpy(&u, x->q + 4 * i, sizeof u);
+    return vq_set1(u);
+}
+
+#if defined(__AVX512VNNI__)
+
+enum { SIGNED_BYTES = 0 };
+
+/* sum[r][p] += codes of words [begin, end) of unit u[p] times row r's bytes. */
+WEIR_INLINE void unit_sums(vi (*sum)[8], const unit_at *u, const unsigned char *x, int begin, int end,
+                           const int R, const int P, const int kind) {
+    WEIR_UNROLL for (int i = begin; i < end; i++) {
+        vi w[8];
+        WEIR_UNROLL for (int p = 0; p < P; p++) {
+            fetch_ahead(kind, &u[p], i);
+            w[p] = codes(kind, &u[p], i);
+        }
+        WEIR_UNROLL for (int r = 0; r < R; r++) {
+            const vi v = row_word((const weir_quant_unit *)(const void *)x + r, i);
+            WEIR_UNROLL for (int p = 0; p < P; p++) sum[r][p] = _mm512_dpbusd_epi32(sum[r][p], w[p], v);
+        }
+    }
+}
+
+#else
+
+enum { SIGNED_BYTES = 1 }; /* q8_0: 255 x 127 twice is more than 16 bits, 128 x 127 is not */
+
+/* Products of pairs in 16 bits: as many as cannot overflow are added before they are widened. */
+WEIR_INLINE int pairs_at_once(int kind) {
+    const int bits = code_bits(kind);
+    return bits == 4   ? 8
+           : bits == 5 ? 4
+           : bits == 6 ? 2
+                       : 1; /* 8 x 2 x 15 x 127, 4 x 2 x 31 x 127, 2 x 2 x
+                                                                 63 x 127 */
+}
+
+WEIR_INLINE void unit_sums(vi (*sum)[8], const unit_at *u, const unsigned char *x, int begin, int end,
+                           const int R, const int P, const int kind) {
+    const int group = pairs_at_once(kind); /* divides 4 or 8 words */
+    const vi ones = VQ(set1_epi16)(1);
+    WEIR_UNROLL for (int p = 0; p < P; p++) {
+        vi s[WEIR_QUANT_ROWS] = {vq_zero()};
+        WEIR_UNROLL for (int i = begin; i < end; i++) {
+            fetch_ahead(kind, &u[p], i);
+            vi w = codes(kind, &u[p], i), sign = w;
+            if (kind == WEIR_DTYPE_Q8_0) sign = vq_xor(w, vq_bytes(0x80)), w = VQ(abs_epi8)(sign);
+            WEIR_UNROLL for (int r = 0; r < R; r++) {
+                const vi v = row_word((const weir_quant_unit *)(const void *)x + r, i);
+                const vi product = VQ(maddubs_epi16)(w, kind == WEIR_DTYPE_Q8_0 ? vq_signed(v, sign) : v);
+                s[r] = (i - begin) % group == 0 ? product : VQ(add_epi16)(s[r], product);
+                if ((i - begin) % group == group - 1) {
+                    sum[r][p] = VQ(add_epi32)(sum[r][p], VQ(madd_epi16)(s[r], ones));
+                }
+            }
+        }
+    }
+}
+
+#endif
+
+/* What the sum starts from: minus what the codes are too large by, a power of two, times the sum of the row's
+ * bytes. */
+WEIR_INLINE vi first_sum(int kind, int32_t minus) {
+    if (has_offset(kind) || (kind == WEIR_DTYPE_Q8_0 && SIGNED_BYTES)) return vq_zero();
+    return vq_sll(vq_set1(minus), kind == WEIR_DTYPE_Q8_0   ? 7
+                                  : kind == WEIR_DTYPE_Q6_K ? 5
+                                  : kind == WEIR_DTYPE_Q5_0 ? 4
+                                                            : 3);
+}
+
+/* acc[r][p] += the term of one unit. half: 0 or 1 of the 32 inputs at x, -1 all. */
+WEIR_INLINE void add_unit(vf (*acc)[8], const unit_at *u, const vf *scale, const vf *offset,
+                          const unsigned char *x, int half, const int R, const int P, const int kind) {
+    const weir_quant_unit *row = (const weir_quant_unit *)(const void *)x;
+    vi sum[WEIR_QUANT_ROWS][8];
+    WEIR_UNROLL for (int r = 0; r < R; r++) {
+        WEIR_UNROLL for (int p = 0; p < P; p++) sum[r][p] =
+            first_sum(kind, half < 0 ? row[r].minus : row[r].minus_half[half]);
+    }
+    unit_sums(sum, u, x, half == 1 ? 4 : 0, half == 0 ? 4 : 8, R, P, kind);
+    WEIR_UNROLL for (int r = 0; r < R; r++) {
+        const vf d = vf_set1(row[r].d), d_sum = vf_set1(row[r].d_sum);
+        WEIR_UNROLL for (int p = 0; p < P; p++) {
+            acc[r][p] = vf_fma(vq_float(sum[r][p]), vf_mul(scale[p], d), acc[r][p]);
+            if (has_offset(kind)) acc[r][p] = vf_fma(offset[p], d_sum, acc[r][p]);
+        }
+    }
+}
+
+/* ---- blocks -------------------------------------------------------------------------------------------- */
+
+/* P vectors of outputs: where their block's words and f16 scales lie. */
+typedef struct block_at {
+    const unsigned char *word[8], *scale[8];
+} block_at;
+
+WEIR_INLINE void add_block_32(vf (*acc)[8], const block_at *b, const unsigned char *x, const int R,
+                              const int P, const int kind) {
+    const bool offsets = has_offset(kind);
+    const int first = (offsets ? 1 : 0) + (code_bits(kind) == 5 ? 1 : 0);
+    unit_at u[8];
+    vf scale[8], offset[8];
+    WEIR_UNROLL for (int p = 0; p < P; p++) {
+        u[p] = (unit_at){b->word[p] + first * LINE, first ? b->word[p] + (first - 1) * LINE : b->word[p], 0};
+        if (offsets) {
+            const vi dm = vi_load(b->word[p]);
+            scale[p] = vi_f16_even(dm), offset[p] = vi_f16_odd(dm);
+        } else {
+            scale[p] = vq_load_f16(b->scale[p]), offset[p] = scale[p];
+        }
+    }
+    add_unit(acc, u, scale, offset, x, -1, R, P, kind);
+}
+
+/* Scales and minima of 8 units (kernels/weight/quant.c) times d and -dmin. */
+WEIR_INLINE void scales_k(float *scale, float *offset, const unsigned char *word) {
+    const vi dm = vi_load(word), s0 = vi_load(word + LINE), s1 = vi_load(word + 2 * LINE),
+             s2 = vi_load(word + 3 * LINE);
+    const vf d = vi_f16_even(dm), minus = vf_sub(vf_zero(), vi_f16_odd(dm));
+    const vi six = vq_set1(63), four = vq_set1(15), top = vq_set1(48);
+    WEIR_UNROLL for (int j = 0; j < 4; j++) {
+        const vi low = vq_srl(s2, 8 * j);
+        const vi s = vq_and(vq_srl(s0, 8 * j), six), m = vq_and(vq_srl(s1, 8 * j), six);
+        const vi s4 = vq_or(vq_and(low, four), vq_and(vq_srl(s0, 8 * j + 2), top));
+        const vi m4 = vq_or(vq_and(vq_srl(low, 4), four), vq_and(vq_srl(s1, 8 * j + 2), top));
+        vf_store(scale + j * VF, vf_mul(d, vq_float(s))),
+            vf_store(offset + j * VF, vf_mul(minus, vq_float(m)));
+        vf_store(scale + (j + 4) * VF, vf_mul(d, vq_float(s4)));
+        vf_store(offset + (j + 4) * VF, vf_mul(minus, vq_float(m4)));
+    }
+}
+
+WEIR_INLINE void add_block_k(vf (*acc)[8], const block_at *b, const unsigned char *x, int64_t stride,
+                             const int R, const int P, const int kind) {
+    const int first = kind == WEIR_DTYPE_Q4_K ? 4 : 12;
+    _Alignas(64) float scale[8][8 * VF], offset[8][8 * VF];
+    for (int p = 0; p < P; p++) scales_k(scale[p], offset[p], b->word[p]);
+    for (int pair = 0; pair < 4; pair++) {
+        WEIR_UNROLL for (int upper = 0; upper < 2; upper++, x += stride) {
+            const int unit = 2 * pair + upper;
+            unit_at u[8];
+            vf s[8], o[8];
+            WEIR_UNROLL for (int p = 0; p < P; p++) {
+                u[p] = (unit_at){b->word[p] + (first + 8 * pair) * LINE, b->word[p] + 4 * LINE, upper};
+                if (kind == WEIR_DTYPE_Q5_K) u[p].part = unit;
+                s[p] = vf_load(scale[p] + unit * VF), o[p] = vf_load(offset[p] + unit * VF);
+            }
+            add_unit(acc, u, s, o, x, -1, R, P, kind);
+        }
+    }
+}
+
+WEIR_INLINE void scales_q6_k(float *scale, const unsigned char *word, const unsigned char *d16) {
+    const vf d = vq_load_f16(d16);
+    WEIR_UNROLL for (int i = 0; i < 4; i++) {
+        const vi four = vi_load(word + (48 + i) * LINE);
+        WEIR_UNROLL for (int j = 0; j < 4; j++) {
+            vf_store(scale + (4 * i + j) * VF, vf_mul(d, vq_float(vq_sra(vq_sll(four, 24 - 8 * j), 24))));
+        }
+    }
+}
+
+WEIR_INLINE void add_block_q6_k(vf (*acc)[8], const block_at *b, const unsigned char *x, int64_t stride,
+                                const int R, const int P) {
+    _Alignas(64) float scale[8][16 * VF];
+    for (int p = 0; p < P; p++) scales_q6_k(scale[p], b->word[p], b->scale[p]);
+    for (int half = 0; half < 2; half++) {
+        WEIR_UNROLL for (int part = 0; part < 4; part++, x += stride) {
+            unit_at u[8];
+            vf s[2][8];
+            WEIR_UNROLL for (int p = 0; p < P; p++) {
+                u[p] = (unit_at){b->word[p] + (16 * half + part % 2 * 8) * LINE,
+                                 b->word[p] + (32 + 8 * half) * LINE, part};
+                s[0][p] = vf_load(scale[p] + (8 * half + 2 * part) * VF);
+                s[1][p] = vf_load(scale[p] + (8 * half + 2 * part + 1) * VF);
+            }
+            WEIR_UNROLL for (int h = 0; h < 2; h++) add_unit(acc, u, s[h], s[h], x, h, R, P, WEIR_DTYPE_Q6_K);
+        }
+    }
+}
+
+/* ---- tiles --------------------------------------------------------------------------------------------- */
+
+/* P vectors of outputs from vector `at` of the tile's n on, times R rows. R, P and kind are constants after
+ * inlining. */
+WEIR_INLINE void quant_sums(vf (*acc)[8], const weir_linear_tile *t, int64_t at, int64_t n, const int R,
+                            const int P, const int kind) {
+    const weir_quant_pack pack = weir__quant_pack_of((weir_dtype)kind);
+    const int block = weir_dtype_block((weir_dtype)kind);
+    const int64_t n_block = 2 * t->n_pair / block, word_bytes = pack.words * LINE;
+    block_at b;
+    WEIR_UNROLL for (int p = 0; p < P; p++) {
+        const int64_t v = at + p < n ? at + p : n - 1;
+        const unsigned char *panel = t->w + v / PER_PANEL * t->panel_bytes;
+        b.word[p] = panel + v % PER_PANEL * VF * 4;
+        b.scale[p] = panel + n_block * word_bytes + v % PER_PANEL * VF * 2;
+        WEIR_UNROLL for (int r = 0; r < R; r++) acc[r][p] = vf_zero();
+    }
+    const unsigned char *x = t->x;
+    for (int64_t i = 0; i < n_block; i++, x += block / UNIT * t->x_stride) {
+        if (block == 32) {
+            add_block_32(acc, &b, x, R, P, kind);
+        } else if (kind == WEIR_DTYPE_Q6_K) {
+            add_block_q6_k(acc, &b, x, t->x_stride, R, P);
+        } else {
+            add_block_k(acc, &b, x, t->x_stride, R, P, kind);
+        }
+        WEIR_UNROLL for (int p = 0; p < P; p++) b.word[p] += word_bytes, b.scale[p] += WEIR_PANEL * 2;
+    }
+}
+
+/* All panels of a tile, P vectors at once. A tile that ends in between does its last vector twice: a second
+ * instance of the loop would double what is compiled. */
+WEIR_INLINE void quant_tile(const weir_linear_tile *t, const int R, const int P, const int kind) {
+    /* whole pairs of gate and up */
+    const int64_t n = t->n_panel * PER_PANEL, step = P > 2 * PER_PANEL ? P : 2 * PER_PANEL;
+    const int64_t ldc = step * VF;
+    _Alignas(64) float c[WEIR_QUANT_ROWS * 4 * WEIR_PANEL];
+    for (int64_t at = 0; at < n; at += step) {
+        const int64_t left = n - at < step ? n - at : step;
+        for (int64_t i = 0; i < left; i += P) {
+            vf acc[WEIR_QUANT_ROWS][8];
+            quant_sums(acc, t, at + i, n, R, P, kind);
+            WEIR_UNROLL for (int r = 0; r < R; r++) {
+                WEIR_UNROLL for (int p = 0; p < P; p++) vf_store(c + r * ldc + (i + p) * VF, acc[r][p]);
+            }
+        }
+        finish_part(t, at / PER_PANEL, left / PER_PANEL, c, ldc, R);
+    }
+}
+
+/* A tile takes a compiler seconds, instrumented half a minute: two numbers of rows have all the code that
+ * eight have. */
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+#define WEIR_QUANT_FEW_TILES 1
+#endif
+
+#define WEIR_QUANT_TILE(name, R, P, kind) \
+    static void name(const weir_linear_tile *t) { quant_tile(t, R, P, kind); }
+
+/* Every format, for an instruction set's TILES(dtype, suffix) and LIST(suffix). */
+#define WEIR_QUANT_EACH(X)   \
+    X(WEIR_DTYPE_Q4_0, q4_0) \
+    X(WEIR_DTYPE_Q4_1, q4_1) \
+    X(WEIR_DTYPE_Q5_0, q5_0) \
+    X(WEIR_DTYPE_Q5_1, q5_1) \
+    X(WEIR_DTYPE_Q8_0, q8_0) X(WEIR_DTYPE_Q4_K, q4_k) X(WEIR_DTYPE_Q5_K, q5_k) X(WEIR_DTYPE_Q6_K, q6_k)
+#define WEIR_QUANT_ENTRY(dtype, suffix) [dtype] = LIST(suffix),

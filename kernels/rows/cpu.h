@@ -1,0 +1,23 @@
+#ifndef WEIR_KERNELS_ROWS_CPU_H
+#define WEIR_KERNELS_ROWS_CPU_H
+
+#include "kernels/backend.h"
+
+/* _cpu: portable truth, sums in double, one thread, no scratch. Contracts: the headers of the argument
+ * blocks. */
+weir_status weir__embed_cpu(weir_backend *be, weir_embed *a);
+weir_status weir__row_keys_cpu(weir_backend *be, weir_row_keys *a);
+weir_status weir__gather_cpu(weir_backend *be, weir_gather *a);
+weir_status weir__rmsnorm_cpu(weir_backend *be, weir_rmsnorm *a);
+weir_status weir__rope_cpu(weir_backend *be, weir_rope *a);
+
+#if defined(__x86_64__)
+/* The same contracts in vectors, with the pool's threads and the backend's scratch. A machine without the
+ * instructions must not call them. */
+weir_status weir__rmsnorm_avx2(weir_backend *be, weir_rmsnorm *a);
+weir_status weir__rmsnorm_avx512(weir_backend *be, weir_rmsnorm *a);
+weir_status weir__rope_avx2(weir_backend *be, weir_rope *a);
+weir_status weir__rope_avx512(weir_backend *be, weir_rope *a);
+#endif
+
+#endif /* WEIR_KERNELS_ROWS_CPU_H */

@@ -1,0 +1,99 @@
+/* Rows of a table of embeddings, widened. A block a row: 2 or 4 k bytes in, 4 k out; a few rows of a few KB,
+ * so that latency is all there is. FRAGMENT tables (a tied head): a token's inputs lie in groups of two,
+ * eight groups to a tile of 512 bytes. Quantised tables: a thread decodes 8 elements. 128 threads, registers
+ * 48 at most. */
+#include "kernels/cuda/util.cuh"
+#include "kernels/cuda/ptx.cuh"
+
+#include "kernels/cuda/cuda.cuh"
+#include "kernels/weight/quant.cuh"
+extern "C" {
+#include "kernels/rows/cuda.h"
+}
+
+namespace {
+
+enum { THREADS = 128 };
+
+struct table {
+    const void *data;
+    int64_t n, k, k_pad;
+    weir_dtype dtype;
+    weir_layout layout;
+};
+
+PTX_FN float element(const table &t, int64_t token, int64_t i) {
+    if (t.layout == WEIR_LAYOUT_FRAGMENT) { /* kernels/weight/weight.h */
+        const int64_t lane = token % 16, owner = 4 * (lane % 8) + i % 16 / 4;
+        const int64_t at =
+            token / 16 * t.k_pad * 16 + (i / 16 * 32 + owner) * 8 + i % 4 / 2 * 4 + lane / 8 * 2 + i % 2;
+        return ptx::f32_of_bf16(static_cast<const uint16_t *>(t.data)[at]);
+    }
+    const int64_t at = token * t.k + i;
+    if (t.dtype == WEIR_DTYPE_F32) return static_cast<const float *>(t.data)[at];
+    const uint16_t h = static_cast<const uint16_t *>(t.data)[at];
+    return t.dtype == WEIR_DTYPE_F16 ? ptx::f32_of_f16(h) : ptx::f32_of_bf16(h);
+}
+
+__global__ void __launch_bounds__(THREADS)
+    embed_kernel(float *x, const table t, const int32_t *token, float scale) {
+    ptx::grid_launch_dependents();
+    ptx::grid_wait();
+    const int64_t row = blockIdx.x;
+    const int32_t id = token[row];
+    const bool live = id >= 0 && id < t.n;
+    for (int64_t i = threadIdx.x; i < t.k; i += THREADS)
+        x[row * t.k + i] = live ? scale * element(t, id, i) : 0.0f;
+}
+
+template <int DTYPE> PTX_FN void eight_of(float *x, const uint8_t *row, int64_t i, float scale) {
+    float w[8];
+    quant::elements<DTYPE>(w, row, i);
+#pragma unroll
+    for (int v = 0; v < 8; v++) x[i + v] = scale * w[v];
+}
+
+__global__ void __launch_bounds__(THREADS)
+    embed_blocks_kernel(float *x, const table t, const int32_t *token, float scale, int64_t row_bytes) {
+    ptx::grid_launch_dependents();
+    ptx::grid_wait();
+    const int32_t id = token[blockIdx.x];
+    const bool live = id >= 0 && id < t.n;
+    const uint8_t *row = static_cast<const uint8_t *>(t.data) + (live ? id : 0) * row_bytes;
+    x += blockIdx.x * t.k;
+    for (int64_t i = 8 * static_cast<int64_t>(threadIdx.x); i < t.k; i += 8 * THREADS) {
+        switch (live ? t.dtype : WEIR_DTYPE_COUNT) {
+        case WEIR_DTYPE_Q4_0: eight_of<WEIR_DTYPE_Q4_0>(x, row, i, scale); break;
+        case WEIR_DTYPE_Q4_1: eight_of<WEIR_DTYPE_Q4_1>(x, row, i, scale); break;
+        case WEIR_DTYPE_Q5_0: eight_of<WEIR_DTYPE_Q5_0>(x, row, i, scale); break;
+        case WEIR_DTYPE_Q5_1: eight_of<WEIR_DTYPE_Q5_1>(x, row, i, scale); break;
+        case WEIR_DTYPE_Q8_0: eight_of<WEIR_DTYPE_Q8_0>(x, row, i, scale); break;
+        case WEIR_DTYPE_Q4_K: eight_of<WEIR_DTYPE_Q4_K>(x, row, i, scale); break;
+        case WEIR_DTYPE_Q5_K: eight_of<WEIR_DTYPE_Q5_K>(x, row, i, scale); break;
+        case WEIR_DTYPE_Q6_K: eight_of<WEIR_DTYPE_Q6_K>(x, row, i, scale); break;
+        default:
+            for (int v = 0; v < 8; v++) x[i + v] = 0.0f;
+        }
+    }
+}
+
+} // namespace
+
+extern "C" weir_status weir__embed_cuda(weir_backend *be, weir_embed *a) {
+    WEIR_TRY(weir__embed_check(a));
+    if (a->table->layout == WEIR_LAYOUT_PANEL || a->n_row > INT32_MAX) return WEIR_EINVAL;
+    if (a->n_row == 0) return WEIR_OK;
+    weir_cuda *cu = weir__cuda_of(be);
+    table t = {};
+    t.data = a->table->data, t.n = a->table->n, t.k = a->table->k, t.k_pad = a->table->k_pad;
+    t.dtype = a->table->dtype, t.layout = a->table->layout;
+    const dim3 grid(static_cast<unsigned>(a->n_row));
+    if (!weir_dtype_is_float(t.dtype)) {
+        const int64_t row_bytes = weir_dtype_row_bytes(t.dtype, t.k);
+        K_LAUNCH_PDL(embed_blocks_kernel, grid, dim3(THREADS), 0, cu->stream)
+        (a->x, t, a->token, a->scale, row_bytes);
+        return weir__cuda_launched(be, "embed", "n_row %lld dim %lld", (long long)a->n_row, (long long)t.k);
+    }
+    K_LAUNCH_PDL(embed_kernel, grid, dim3(THREADS), 0, cu->stream)(a->x, t, a->token, a->scale);
+    return weir__cuda_launched(be, "embed", "n_row %lld dim %lld", (long long)a->n_row, (long long)t.k);
+}

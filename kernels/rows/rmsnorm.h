@@ -1,0 +1,27 @@
+#ifndef WEIR_KERNELS_ROWS_RMSNORM_H
+#define WEIR_KERNELS_ROWS_RMSNORM_H
+
+#include "kernels/base/status.h"
+#include "kernels/base/types.h"
+
+/* y[r][i] (+)= x[r][i] / sqrt(mean_i(x[r][i]^2) + eps) * w[i];   added where `add` is set (a norm behind a
+ * sub-layer, Gemma 2)
+ *   x, y  (n_row, dim) f32, dense; y == x is allowed without `add`
+ *   w     (dim) f32
+ * The order of the sum depends on dim alone. Moves 4 * (2 * n_row * dim + dim) bytes, with `add` 4 * n_row *
+ * dim more.
+ * WEIR_EINVAL  n_row < 0, dim <= 0, NULL, y == x with add */
+typedef struct weir_rmsnorm {
+    float *y;
+    const float *x, *w;
+    int64_t n_row, dim;
+    float eps;
+    bool add;
+} weir_rmsnorm;
+
+static inline weir_status weir__rmsnorm_check(const weir_rmsnorm *a) {
+    if (a->n_row < 0 || a->dim <= 0 || !a->x || !a->y || !a->w) return WEIR_EINVAL;
+    return a->add && a->y == a->x ? WEIR_EINVAL : WEIR_OK;
+}
+
+#endif /* WEIR_KERNELS_ROWS_RMSNORM_H */

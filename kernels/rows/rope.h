@@ -1,0 +1,73 @@
+#ifndef WEIR_KERNELS_ROWS_ROPE_H
+#define WEIR_KERNELS_ROWS_ROPE_H
+
+#include "kernels/base/status.h"
+#include "kernels/base/types.h"
+
+/* What lies between the product of q, k and v and attention, in place and in this order:
+ *   bias   x += bias                                                       of q, k and v
+ *   norm   x_i = x_i / sqrt(mean(x^2) + eps) * w_i                         of every head of q and of k by
+ *          itself
+ *   turn   (x_a, x_b) = (x_a cos t - x_b sin t, x_b cos t + x_a sin t)     of q and k, t = pos[r] *
+ *          inv_freq[i]
+ * for the pairs i < n_dim / 2 of a head: a = i, b = i + n_dim / 2, or interleaved a = 2 i, b = 2 i + 1.
+ * Elements from n_dim on do not turn. cos and sin are multiplied by `scale`. Rotary embedding: arXiv
+ * 2104.09864; norms of heads: arXiv 2302.05442.
+ *
+ *   q     (n_row, n_head * head_dim), k, v (n_row, n_head_kv * head_dim) f32, row stride ld (all three: they
+ *         are one product's row)
+ *   bias  (n_head + 2 n_head_kv, head_dim) f32 of q, k, v, or NULL: then v is not looked at
+ *   q_norm, k_norm  (head_dim) f32, or both NULL
+ *   inv_freq        (n_dim / 2) f32, backend memory as all arrays; not looked at where n_dim is 0
+ *
+ * A row with slot < 0 is dead: nothing of it is read or written. Rows do not see each other.
+ *
+ * t is the product rounded to f32 (as transformers has it), and counts as it stands. Truth in double; error
+ * of a fast path, u being the head before it turns, m = |u_a| + |u_b| (|u_i| of what does not turn), for |t|
+ *   < 2^20: |x - truth| <= 2^-24 * max(scale, 1) * m * (head_dim / 8 + 20)
+ * a chain of squares, root, quotient, two products, cos and sin within 2^-23, and the turn's own roundings.
+ *
+ * Moves 8 * (n_head + n_head_kv) * head_dim bytes a row, and as much of v where there is a bias.
+ * WEIR_EINVAL  n_row < 0, sizes <= 0, n_dim odd, negative, over head_dim or WEIR_ROPE_DIMS, ld short, NULL,
+ *              one norm without the other
+ * WEIR_ENOTSUP a device: head_dim over WEIR_ROPE_CUDA_DIMS
+ *
+ * --- CUDA: model of the kernel (rope.cu) ---
+ *   blocks     n_row x ceil(heads / 8), a warp a head (q, k, and v where there is a bias), 256 threads
+ *   bytes      8 * head_dim a head, L2 (the product before has just written it); pos, slot, norms and
+ *              inv_freq are shared
+ *   registers  40, 8 KiB shared: six blocks an SM, more than the rows of a step ask for
+ *   cost       one load, a tree of 5 shuffles where there are norms, one store: latency of a launch (2 us),
+ *              whatever the rows */
+typedef struct weir_rope {
+    float *q, *k, *v;
+    int64_t ld;
+    const float *bias;
+    const float *q_norm, *k_norm;
+    float eps;
+    const float *inv_freq;
+    float scale;
+    const int32_t *slot, *pos; /* (n_row) */
+    int64_t n_row;
+    int32_t n_head, n_head_kv, head_dim, n_dim;
+    bool interleaved;
+} weir_rope;
+
+enum {
+    WEIR_ROPE_DIMS = 1024,     /* most that turns of a head */
+    WEIR_ROPE_CUDA_DIMS = 256, /* largest head_dim on a device, as attention's */
+};
+
+static inline weir_status weir__rope_check(const weir_rope *a) {
+    if (a->n_row < 0 || a->n_head <= 0 || a->n_head_kv <= 0 || a->head_dim <= 0) return WEIR_EINVAL;
+    if (a->n_dim < 0 || a->n_dim % 2 || a->n_dim > a->head_dim || a->n_dim > WEIR_ROPE_DIMS)
+        return WEIR_EINVAL;
+    if (!a->q || !a->k || (a->bias && !a->v) || !a->slot || !a->pos || (a->n_dim && !a->inv_freq))
+        return WEIR_EINVAL;
+    if (!a->q_norm != !a->k_norm) return WEIR_EINVAL;
+    return a->ld < (int64_t)a->n_head * a->head_dim || a->ld < (int64_t)a->n_head_kv * a->head_dim
+               ? WEIR_EINVAL
+               : WEIR_OK;
+}
+
+#endif /* WEIR_KERNELS_ROWS_ROPE_H */

@@ -1,0 +1,3 @@
+#include "kernels/rows/rope_vec.h"
+
+weir_status weir__rope_avx512(weir_backend *be, weir_rope *a) { return run_rope(be, a); }

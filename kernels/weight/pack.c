@@ -1,0 +1,176 @@
+#include "kernels/weight/pack.h"
+
+#include <string.h>
+
+#include "kernels/base/mem.h"
+#include "kernels/weight/weight_quant.h"
+
+enum {
+    STAGE_BYTES = 4 << 20, /* host memory that holds panels on their way to a device, unless PACKERS of them
+                               need more */
+    PACKERS = 8,           /* threads that fill it, at most */
+};
+
+/* ---- one row of a file's matrix into row `lane` of a panel: bytes are moved, never interpreted --------- */
+
+static void pack_row32(unsigned char *panel, int64_t lane, const unsigned char *src, int64_t k) {
+    for (int64_t i = 0; i < k; i++) memcpy(panel + (i * WEIR_PANEL + lane) * 4, src + i * 4, 4);
+}
+
+/* A pair of inputs stays together in both layouts. */
+static void pack_row16(bool fragment, unsigned char *panel, int64_t lane, const unsigned char *src,
+                       int64_t k) {
+    for (int64_t i = 0; i + 1 < k; i += 2) {
+        memcpy(panel + 2 * (fragment ? weir__fragment_at(i, lane) : weir__panel16_at(i, lane)), src + i * 2,
+               4);
+    }
+    if (k % 2)
+        memcpy(panel + 2 * (fragment ? weir__fragment_at(k - 1, lane) : weir__panel16_at(k - 1, lane)),
+               src + (k - 1) * 2, 2);
+}
+
+/* ---- packing ------------------------------------------------------------------------------------------- */
+
+static weir_status check_parts(const weir_tensor *part, int n_part, bool gated, int64_t *n) {
+    if (!part || n_part < 1 || (gated && n_part != 2)) return WEIR_EINVAL;
+    if (part[0].cols % weir_dtype_block(part[0].dtype) != 0) return WEIR_EINVAL;
+    int64_t sum = 0;
+    for (int i = 0; i < n_part; i++) {
+        if (!part[i].data || part[i].rows <= 0 || part[i].cols <= 0 || part[i].n_outer > 0)
+            return WEIR_EINVAL;
+        if (part[i].dtype != part[0].dtype || part[i].cols != part[0].cols) return WEIR_EINVAL;
+        if (gated && part[i].rows != part[0].rows) return WEIR_EINVAL;
+        if (part[i].rows > INT64_MAX / 4 - sum) return WEIR_EINVAL;
+        sum += part[i].rows;
+    }
+    *n = gated ? part[0].rows : sum;
+    return WEIR_OK;
+}
+
+/* The bytes of the file's row that becomes row `lane` of a panel; NULL in the padding behind the last. */
+static const unsigned char *row_of(const weir_tensor *part, int n_part, bool gated, int64_t panel,
+                                   int64_t lane) {
+    int64_t row = (gated ? panel / 2 : panel) * WEIR_PANEL + lane;
+    int p = gated ? (int)(panel % 2) : 0;
+    while (!gated && p < n_part && row >= part[p].rows) row -= part[p++].rows;
+    if (p >= n_part || row >= part[p].rows) return NULL;
+    return (const unsigned char *)part[p].data +
+           (size_t)row * (size_t)weir_dtype_row_bytes(part[p].dtype, part[p].cols);
+}
+
+/* Panels [first, first + n_panel) of w at dst. */
+static void pack_panels(const weir_weight *w, const weir_tensor *part, int n_part, int64_t first,
+                        int64_t n_panel, unsigned char *dst) {
+    const size_t panel_bytes = (size_t)weir__weight_panel_bytes(w);
+    for (int64_t i = 0; i < n_panel; i++, dst += panel_bytes) {
+        memset(dst, 0, panel_bytes);
+        for (int64_t lane = 0; lane < WEIR_PANEL; lane++) {
+            const unsigned char *src = row_of(part, n_part, w->gated, first + i, lane);
+            if (!src) continue;
+            if (!weir_dtype_is_float(w->dtype)) {
+                weir__quant_pack_row(w->dtype, dst, lane, src, w->k);
+            } else if (w->dtype == WEIR_DTYPE_F32) {
+                pack_row32(dst, lane, src, w->k);
+            } else {
+                pack_row16(w->layout == WEIR_LAYOUT_FRAGMENT, dst, lane, src, w->k);
+            }
+        }
+    }
+}
+
+/* Panels [first, first + n_panel) to dst, which threads share. */
+typedef struct pack_job {
+    const weir_weight *w;
+    const weir_tensor *part;
+    int n_part;
+    int64_t first, n_panel;
+    unsigned char *dst;
+} pack_job;
+
+static void pack_worker(void *arg, int worker, int n_worker) {
+    const pack_job *j = arg;
+    long begin, end;
+    weir__pool_split(j->n_panel, 1, worker, n_worker, &begin, &end);
+    const size_t at = (size_t)begin * (size_t)weir__weight_panel_bytes(j->w);
+    pack_panels(j->w, j->part, j->n_part, j->first + begin, end - begin, j->dst + at);
+}
+
+/* A device's backend has no threads of its own, and one packs some 2 GB a second: half a minute for 27
+ * billion parameters. NULL: this thread alone, where the matrix is small or there are no more. */
+static weir_pool *open_packers(size_t bytes) {
+    weir_pool *pool = NULL;
+    const int cores = weir__pool_cores(), n = cores < PACKERS ? cores : PACKERS;
+    if (bytes <= STAGE_BYTES || n < 2 || weir__pool_create(&pool, n) != WEIR_OK) return NULL;
+    return pool;
+}
+
+/* Panels pass through a small piece of host memory, so that loading needs no second copy of a large
+ * matrix. */
+static weir_status upload_panels(weir_backend *be, const weir_weight *w, const weir_tensor *part,
+                                 int n_part) {
+    const size_t panel_bytes = (size_t)weir__weight_panel_bytes(w);
+    int64_t step = panel_bytes * PACKERS < STAGE_BYTES ? (int64_t)(STAGE_BYTES / panel_bytes) : PACKERS;
+    if (step > w->n_panel) step = w->n_panel;
+    unsigned char *stage = weir_alloc((size_t)step, panel_bytes);
+    if (!stage) return WEIR_ENOMEM;
+    weir_pool *pool = open_packers((size_t)w->n_panel * panel_bytes);
+    weir_status s = WEIR_OK;
+    for (int64_t first = 0; s == WEIR_OK && first < w->n_panel; first += step) {
+        const int64_t n_panel = w->n_panel - first < step ? w->n_panel - first : step;
+        pack_job job = {w, part, n_part, first, n_panel, stage};
+        if (pool)
+            weir__pool_run(pool, pack_worker, &job);
+        else
+            pack_worker(&job, 0, 1);
+        s = weir__backend_upload(be, (unsigned char *)w->data + (size_t)first * panel_bytes, stage,
+                                 (size_t)n_panel * panel_bytes);
+    }
+    weir__pool_free(pool);
+    weir_free(stage);
+    return s;
+}
+
+/* The file's own order: nothing to pack. */
+static weir_status upload_rows(weir_backend *be, const weir_weight *w, const weir_tensor *part, int n_part) {
+    unsigned char *dst = w->data;
+    for (int p = 0; p < n_part; p++) {
+        const size_t bytes = (size_t)part[p].rows * (size_t)weir_dtype_row_bytes(w->dtype, w->k);
+        WEIR_TRY(weir__backend_upload(be, dst, part[p].data, bytes));
+        dst += bytes;
+    }
+    return WEIR_OK;
+}
+
+weir_status weir__weight_pack(struct weir_backend *be, const weir_tensor *part, int n_part, bool gated,
+                              weir_use use, weir_weight *out) {
+    int64_t n;
+    if (!be || !out) return WEIR_EINVAL;
+    WEIR_TRY(check_parts(part, n_part, gated, &n));
+    const weir_dtype dtype = part[0].dtype;
+    const weir_layout layout = weir__layout_of(be->device, dtype, use);
+    const int64_t k = part[0].cols;
+    const size_t bytes = weir__weight_bytes(layout, dtype, n, k, gated);
+    weir_weight w = weir__weight_shape(layout, dtype, n, k, gated);
+    w.data = bytes == SIZE_MAX ? NULL : weir__backend_alloc(be, bytes);
+    if (!w.data) return be->device ? WEIR_EDEVMEM : WEIR_ENOMEM;
+
+    weir_status s = WEIR_OK;
+    if (layout == WEIR_LAYOUT_PANEL) {
+        weir__pool_run(be->pool, pack_worker, &(pack_job){&w, part, n_part, 0, w.n_panel, w.data});
+    } else {
+        s = layout == WEIR_LAYOUT_ROWS ? upload_rows(be, &w, part, n_part)
+                                       : upload_panels(be, &w, part, n_part);
+    }
+    if (s == WEIR_OK) {
+        *out = w;
+    } else {
+        weir__backend_free(be, w.data);
+    }
+    return s;
+}
+
+void weir__weight_free(struct weir_backend *be, weir_weight *w) {
+    if (!w) return;
+    weir__backend_free(be, w->data);
+    *w = (weir_weight){0};
+}

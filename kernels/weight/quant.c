@@ -1,0 +1,127 @@
+#include "kernels/weight/quant.h"
+
+#include <string.h>
+
+static float f16_at(const unsigned char *p) {
+    uint16_t h;
+    memcpy(&h, p, sizeof h);
+    return weir_f32_from_f16(h);
+}
+
+/* ---- blocks of 32 -------------------------------------------------------------------------------------- */
+
+/* 32 codes of 4 bits; high: a fifth bit for each, bit i that of element i. */
+static void codes_of_32(const unsigned char *nibble, uint32_t high, uint8_t *q) {
+    for (int i = 0; i < 16; i++) {
+        q[i] = (uint8_t)((nibble[i] & 15u) | (high >> i & 1u) << 4);
+        q[i + 16] = (uint8_t)(nibble[i] >> 4 | (high >> (i + 16) & 1u) << 4);
+    }
+}
+
+static uint32_t word_at(const unsigned char *p) {
+    uint32_t u;
+    memcpy(&u, p, sizeof u);
+    return u;
+}
+
+/* 4 and 5 bits: with a minimum in the file, or a code that stands for zero. */
+static void block_32(const unsigned char *p, bool minimum, bool fifth, float *out) {
+    const float d = f16_at(p), m = minimum ? f16_at(p + 2) : 0.0f;
+    const unsigned char *at = p + (minimum ? 4 : 2);
+    uint8_t q[32];
+    codes_of_32(fifth ? at + 4 : at, fifth ? word_at(at) : 0, q);
+    const int zero = minimum ? 0 : fifth ? 16 : 8;
+    for (int i = 0; i < 32; i++) {
+        const float product = d * (float)(q[i] - zero);
+        out[i] = minimum ? product + m : product;
+    }
+}
+
+static void block_q8_0(const unsigned char *p, float *out) {
+    const float d = f16_at(p);
+    for (int i = 0; i < 32; i++) out[i] = d * (float)(int8_t)p[2 + i];
+}
+
+/* ---- blocks of 256 ------------------------------------------------------------------------------------- */
+
+/* Scale and minimum j of 8, in 12 bytes: the first four have the low 6 bits of bytes j and j + 4, the others
+ * 4 bits in byte j + 4 and their 2 high bits on top of the first four's. */
+static void scale_and_min(const unsigned char *s, int j, int *scale, int *min) {
+    *scale = j < 4 ? s[j] & 63 : (s[j + 4] & 15) | s[j - 4] >> 6 << 4;
+    *min = j < 4 ? s[j + 4] & 63 : s[j + 4] >> 4 | s[j] >> 6 << 4;
+}
+
+static void block_q45_k(const unsigned char *p, bool fifth, float *out) {
+    const float d = f16_at(p), dmin = f16_at(p + 2);
+    const unsigned char *high = p + 16, *low = p + (fifth ? 48 : 16);
+    for (int j = 0; j < 8; j++) {
+        int scale, min;
+        scale_and_min(p + 4, j, &scale, &min);
+        const float ds = d * (float)scale, offset = dmin * (float)min;
+        for (int i = 0; i < 32; i++) {
+            int q = low[j / 2 * 32 + i] >> (j % 2 * 4) & 15;
+            if (fifth) q |= (high[i] >> j & 1) << 4;
+            const float product = ds * (float)q;
+            out[32 * j + i] = product - offset;
+        }
+    }
+}
+
+static void block_q6_k(const unsigned char *p, float *out) {
+    const float d = f16_at(p + 208);
+    for (int i = 0; i < 256; i++) {
+        const int half = i / 128, part = i % 128 / 32, l = i % 32;
+        const int low = p[half * 64 + part % 2 * 32 + l] >> (part / 2 * 4) & 15;
+        const int high = p[128 + half * 32 + l] >> (2 * part) & 3;
+        const float ds = d * (float)(int8_t)p[192 + i / 16];
+        out[i] = ds * (float)((low | high << 4) - 32);
+    }
+}
+
+void weir__dequantise_block(weir_dtype dtype, const void *block, float *out) {
+    const unsigned char *p = block;
+    switch (dtype) {
+    case WEIR_DTYPE_Q4_0: block_32(p, false, false, out); break;
+    case WEIR_DTYPE_Q4_1: block_32(p, true, false, out); break;
+    case WEIR_DTYPE_Q5_0: block_32(p, false, true, out); break;
+    case WEIR_DTYPE_Q5_1: block_32(p, true, true, out); break;
+    case WEIR_DTYPE_Q8_0: block_q8_0(p, out); break;
+    case WEIR_DTYPE_Q4_K: block_q45_k(p, false, out); break;
+    case WEIR_DTYPE_Q5_K: block_q45_k(p, true, out); break;
+    case WEIR_DTYPE_Q6_K: block_q6_k(p, out); break;
+    default: break;
+    }
+}
+
+static float float_at(weir_dtype dtype, const unsigned char *p) {
+    if (dtype == WEIR_DTYPE_F32) {
+        float f;
+        memcpy(&f, p, sizeof f);
+        return f;
+    }
+    uint16_t h;
+    memcpy(&h, p, sizeof h);
+    return dtype == WEIR_DTYPE_F16 ? weir_f32_from_f16(h) : weir_f32_from_bf16(h);
+}
+
+void weir__dequantise_row(weir_dtype dtype, const void *row, int64_t n, float *out) {
+    const unsigned char *p = row;
+    const int64_t block = weir_dtype_block(dtype), bytes = weir_dtype_block_bytes(dtype);
+    for (int64_t i = 0; i < n; i += block, p += bytes) {
+        if (weir_dtype_is_float(dtype))
+            out[i] = float_at(dtype, p);
+        else
+            weir__dequantise_block(dtype, p, out + i);
+    }
+}
+
+/* Declared beside the tensor (kernels/base/types.h), which knows no block. */
+float weir_tensor_get(const weir_tensor *t, int64_t r, int64_t c) {
+    const int64_t block = weir_dtype_block(t->dtype), row_bytes = weir_dtype_row_bytes(t->dtype, t->cols);
+    const unsigned char *p = (const unsigned char *)t->data + (size_t)r * (size_t)row_bytes +
+                             (size_t)(c / block) * (size_t)weir_dtype_block_bytes(t->dtype);
+    if (weir_dtype_is_float(t->dtype)) return float_at(t->dtype, p);
+    float out[WEIR_QUANT_BLOCK];
+    weir__dequantise_block(t->dtype, p, out);
+    return out[c % block];
+}

@@ -1,0 +1,108 @@
+#ifndef WEIR_KERNELS_WEIGHT_QUANT_CUH
+#define WEIR_KERNELS_WEIGHT_QUANT_CUH
+
+/* Eight neighbouring elements of a quantised row (quant.h), with the bits of weir__dequantise_row: products
+ * are exact in f32 and the sum is rounded once, contracted or not. Blocks of a file lie on even addresses, so
+ * that loads are of 2 bytes; a lane's neighbours read the rest of the line. */
+#include "kernels/cuda/util.cuh"
+#include "kernels/cuda/ptx.cuh"
+
+extern "C" {
+#include "kernels/weight/quant.h"
+}
+
+namespace quant {
+
+PTX_FN uint32_t half_at(const uint8_t *p) { return *reinterpret_cast<const uint16_t *>(p); }
+PTX_FN float f16_at(const uint8_t *p) { return ptx::f32_of_f16(static_cast<uint16_t>(half_at(p))); }
+
+/* Bytes 0 … 7 from p on, p even. */
+struct eight {
+    uint32_t half[4];
+};
+PTX_FN eight eight_at(const uint8_t *p) {
+    eight e;
+#pragma unroll
+    for (int i = 0; i < 4; i++) e.half[i] = half_at(p + 2 * i);
+    return e;
+}
+PTX_FN int byte_of(const eight &e, int v) { return static_cast<int>(e.half[v / 2] >> (v % 2 * 8) & 255u); }
+
+/* Blocks of 32 with 4 or 5 bits; j: of the block, a multiple of 8. */
+template <bool MINIMUM, bool FIFTH> PTX_FN void block_32(float (&w)[8], const uint8_t *block, int j) {
+    const float d = f16_at(block), m = MINIMUM ? f16_at(block + 2) : 0.0f;
+    const uint8_t *at = block + (MINIMUM ? 4 : 2);
+    const uint32_t high = FIFTH ? (half_at(at) | half_at(at + 2) << 16) >> j : 0;
+    const eight low = eight_at(at + (FIFTH ? 4 : 0) + j % 16);
+    constexpr int zero = MINIMUM ? 0 : FIFTH ? 16 : 8;
+#pragma unroll
+    for (int v = 0; v < 8; v++) {
+        int q = byte_of(low, v) >> (j / 16 * 4) & 15;
+        if (FIFTH) q |= static_cast<int>(high >> v & 1u) << 4;
+        const float product = d * static_cast<float>(q - zero);
+        w[v] = MINIMUM ? product + m : product;
+    }
+}
+
+PTX_FN void block_q8_0(float (&w)[8], const uint8_t *block, int j) {
+    const float d = f16_at(block);
+    const eight q = eight_at(block + 2 + j);
+#pragma unroll
+    for (int v = 0; v < 8; v++) w[v] = d * static_cast<float>(static_cast<int8_t>(byte_of(q, v)));
+}
+
+template <bool FIFTH> PTX_FN void block_q45_k(float (&w)[8], const uint8_t *block, int j) {
+    const int unit = j / 32, i = j % 32;
+    const uint8_t *s = block + 4;
+    const int scale = unit < 4 ? s[unit] & 63 : (s[unit + 4] & 15) | s[unit - 4] >> 6 << 4;
+    const int min = unit < 4 ? s[unit + 4] & 63 : s[unit + 4] >> 4 | s[unit] >> 6 << 4;
+    const float d = f16_at(block) * static_cast<float>(scale),
+                m = f16_at(block + 2) * static_cast<float>(min);
+    const eight low = eight_at(block + (FIFTH ? 48 : 16) + unit / 2 * 32 + i);
+    const eight high = FIFTH ? eight_at(block + 16 + i) : low;
+#pragma unroll
+    for (int v = 0; v < 8; v++) {
+        int q = byte_of(low, v) >> (unit % 2 * 4) & 15;
+        if (FIFTH) q |= (byte_of(high, v) >> unit & 1) << 4;
+        w[v] = d * static_cast<float>(q) - m;
+    }
+}
+
+PTX_FN void block_q6_k(float (&w)[8], const uint8_t *block, int j) {
+    const int half = j / 128, part = j % 128 / 32, i = j % 32;
+    const float d = f16_at(block + 208) * static_cast<float>(static_cast<int8_t>(block[192 + j / 16]));
+    const eight low = eight_at(block + half * 64 + part % 2 * 32 + i),
+                high = eight_at(block + 128 + half * 32 + i);
+#pragma unroll
+    for (int v = 0; v < 8; v++) {
+        const int q = (byte_of(low, v) >> (part / 2 * 4) & 15) | (byte_of(high, v) >> (2 * part) & 3) << 4;
+        w[v] = d * static_cast<float>(q - 32);
+    }
+}
+
+/* Elements at … at + 7 of a row; `at` is a multiple of 8. */
+template <int DTYPE> PTX_FN void elements(float (&w)[8], const uint8_t *row, int64_t at) {
+    constexpr int block = DTYPE >= WEIR_DTYPE_Q4_K ? 256 : 32;
+    constexpr int bytes = DTYPE == WEIR_DTYPE_Q4_0   ? 18
+                          : DTYPE == WEIR_DTYPE_Q4_1 ? 20
+                          : DTYPE == WEIR_DTYPE_Q5_0 ? 22
+                          : DTYPE == WEIR_DTYPE_Q5_1 ? 24
+                          : DTYPE == WEIR_DTYPE_Q8_0 ? 34
+                          : DTYPE == WEIR_DTYPE_Q4_K ? 144
+                          : DTYPE == WEIR_DTYPE_Q5_K ? 176
+                                                     : 210;
+    const uint8_t *p = row + at / block * bytes;
+    const int j = static_cast<int>(at % block);
+    if constexpr (DTYPE == WEIR_DTYPE_Q4_0) block_32<false, false>(w, p, j);
+    if constexpr (DTYPE == WEIR_DTYPE_Q4_1) block_32<true, false>(w, p, j);
+    if constexpr (DTYPE == WEIR_DTYPE_Q5_0) block_32<false, true>(w, p, j);
+    if constexpr (DTYPE == WEIR_DTYPE_Q5_1) block_32<true, true>(w, p, j);
+    if constexpr (DTYPE == WEIR_DTYPE_Q8_0) block_q8_0(w, p, j);
+    if constexpr (DTYPE == WEIR_DTYPE_Q4_K) block_q45_k<false>(w, p, j);
+    if constexpr (DTYPE == WEIR_DTYPE_Q5_K) block_q45_k<true>(w, p, j);
+    if constexpr (DTYPE == WEIR_DTYPE_Q6_K) block_q6_k(w, p, j);
+}
+
+} // namespace quant
+
+#endif /* WEIR_KERNELS_WEIGHT_QUANT_CUH */

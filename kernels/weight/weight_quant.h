@@ -1,0 +1,60 @@
+#ifndef WEIR_KERNELS_WEIGHT_WEIGHT_QUANT_H
+#define WEIR_KERNELS_WEIGHT_WEIGHT_QUANT_H
+
+#include "kernels/weight/quant.h"
+
+/* Panels of quantised weights (weight.h): a file's block as words of 4 bytes, word by word of 16 outputs. One
+ * vector load has a word of 16 outputs, four codes or eight of each, and a word of bytes is what an
+ * instruction that multiplies four bytes with four wants. The bytes are the file's, but for the order, so
+ * packing costs little more than a copy, and reading no byte more.
+ *
+ *   [k / block][words][16] words, then, of blocks whose d is not half a word, [k / block][16] f16: d
+ *
+ *             words of a block                                          d
+ *   q4_0      4: codes                                                  apart
+ *   q4_1      5: d m, codes                                             in its word
+ *   q5_0      5: fifth bits, codes                                      apart
+ *   q5_1      6: d m, fifth bits, codes                                 in its word
+ *   q8_0      8: codes + 128                                            apart
+ *   q4_k     36: d dmin, 3 of scales, 32 of codes                       in its word
+ *   q5_k     44: d dmin, 3 of scales, 8 of fifth bits, 32 of codes      in its word
+ *   q6_k     52: 32 of low bits, 16 of high bits, 4 of scales           apart
+ *
+ * Codes + 128 have no sign. The fifth bits of a block of 32 are turned, so that bit g of byte b is that of
+ * element 4 g + b: as q5_k has its own, one shift brings those of four elements under their codes. */
+typedef struct weir_quant_pack {
+    int words;
+    bool apart;   /* d is stored behind the words of the panel */
+    int scale_at; /* d's offset in the file's block, where it is apart */
+    int word_at;  /* the first word's */
+} weir_quant_pack;
+
+static inline weir_quant_pack weir__quant_pack_of(weir_dtype dtype) {
+    switch (dtype) {
+    case WEIR_DTYPE_Q4_0: return (weir_quant_pack){4, true, 0, 2};
+    case WEIR_DTYPE_Q4_1: return (weir_quant_pack){5, false, 0, 0};
+    case WEIR_DTYPE_Q5_0: return (weir_quant_pack){5, true, 0, 2};
+    case WEIR_DTYPE_Q5_1: return (weir_quant_pack){6, false, 0, 0};
+    case WEIR_DTYPE_Q8_0: return (weir_quant_pack){8, true, 0, 2};
+    case WEIR_DTYPE_Q4_K: return (weir_quant_pack){36, false, 0, 0};
+    case WEIR_DTYPE_Q5_K: return (weir_quant_pack){44, false, 0, 0};
+    case WEIR_DTYPE_Q6_K: return (weir_quant_pack){52, true, 208, 0};
+    default: return (weir_quant_pack){0, false, 0, 0};
+    }
+}
+
+/* A panel of k inputs, rounded up to 64 bytes. */
+static inline int64_t weir__quant_panel_bytes(weir_dtype dtype, int64_t k) {
+    const weir_quant_pack p = weir__quant_pack_of(dtype);
+    const int64_t n_block = k / weir_dtype_block(dtype);
+    return (n_block * (p.words * 64 + (p.apart ? 32 : 0)) + 63) / 64 * 64;
+}
+
+/* A file's row of k elements into output `lane` of a panel. */
+void weir__quant_pack_row(weir_dtype dtype, void *panel, int64_t lane, const void *row, int64_t k);
+
+/* Back: block b of output `lane` as the file has it. */
+void weir__quant_unpack_block(weir_dtype dtype, const void *panel, int64_t k, int64_t lane, int64_t b,
+                              void *block);
+
+#endif /* WEIR_KERNELS_WEIGHT_WEIGHT_QUANT_H */

@@ -1,0 +1,178 @@
+/* The loop's ops on a device: for equal logits the rows, drafts, records, seats and flags of the CPU's, bit
+ * for bit. */
+#include <criterion/criterion.h>
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "kernels/accept/stats.h"
+#include "tests/kernels/loop/loop_fixture.h"
+#include "tests/support/build.h"
+#include "tests/support/device.h"
+
+enum { V = 2300, LD = 2304, EOS = 5 };
+
+/* ---- comparing ----------------------------------------------------------------------------------------- */
+
+static void assert_same_rows(const bucket *a, const bucket *b, const char *what) {
+    for (int j = 0; j <= a->l.gamma + a->l.bonus; j++) {
+        const bucket_rows *x = &a->rows[j], *y = &b->rows[j];
+        const size_t n = (size_t)x->n_row * 4;
+        cr_assert(memcmp(x->token, y->token, n) == 0, "%s: call %d: other tokens", what, j);
+        cr_assert(memcmp(x->pos, y->pos, n) == 0 && memcmp(x->slot, y->slot, n) == 0,
+                  "%s: call %d: other places", what, j);
+        cr_assert(memcmp(x->law_of, y->law_of, (size_t)x->n_out * 4) == 0, "%s: call %d: other laws", what,
+                  j);
+    }
+}
+
+/* Field by field where structs have holes. */
+static void assert_same_record(const weir_block_record *x, const weir_block_record *y, const char *what) {
+    cr_assert(x->live == y->live && x->seat_end == y->seat_end, "%s: live %d, end %d, then %d, %d", what,
+              x->live, x->seat_end, y->live, y->seat_end);
+    if (!x->live) return;
+    cr_assert(x->position == y->position && x->status == y->status, "%s: position %d, status %d, then %d, %d",
+              what, x->position, x->status, y->position, y->status);
+    if (x->status != WEIR_OK) return;
+    cr_assert(x->n_draft == y->n_draft && x->n_accept == y->n_accept && x->n_examined == y->n_examined,
+              "%s: %d of %d accepted, then %d of %d", what, x->n_accept, x->n_draft, y->n_accept, y->n_draft);
+    cr_assert(memcmp(x->draft, y->draft, sizeof x->draft) == 0, "%s: other drafts", what);
+    for (int j = 0; j < x->n_examined; j++) {
+        const weir_accept_row *r = &x->row[j], *s = &y->row[j];
+        cr_assert(memcmp(&r->reject, &s->reject, 4) == 0 && memcmp(&r->log_pi, &s->log_pi, 4) == 0 &&
+                      memcmp(&r->log_p, &s->log_p, 4) == 0 && r->deferred == s->deferred &&
+                      r->accepted == s->accepted,
+                  "%s: row %d", what, j);
+    }
+    cr_assert(x->closing == y->closing, "%s: closing %d, then %d", what, x->closing, y->closing);
+    if (!x->closing) return;
+    cr_assert(x->kind == y->kind && x->token == y->token, "%s: token %d, then %d", what, x->token, y->token);
+    cr_assert(memcmp(&x->log_pi, &y->log_pi, 4) == 0 && memcmp(&x->log_p, &y->log_p, 4) == 0,
+              "%s: other logs", what);
+}
+
+static void assert_same_seat(const weir_seat *x, const weir_seat *y, const char *what) {
+    cr_assert(x->n == y->n && x->end == y->end && x->n_draft == y->n_draft, "%s: n %d, end %d, then %d, %d",
+              what, x->n, x->end, y->n, y->end);
+    cr_assert(memcmp(x->tail, y->tail, sizeof x->tail) == 0, "%s: another tail", what);
+}
+
+static void assert_same_block(const bucket *a, const bucket *b, const char *what) {
+    assert_same_rows(a, b, what);
+    for (int i = 0; i < a->l.n_seat; i++) {
+        char seat[128];
+        snprintf(seat, sizeof seat, "%s, seat %d", what, i);
+        assert_same_record(&a->record[i], &b->record[i], seat);
+        assert_same_seat(&a->seat[i], &b->seat[i], seat);
+    }
+    cr_assert(memcmp(&a->flags, &b->flags, sizeof a->flags) == 0,
+              "%s: done %d, running %d, over %d, then %d, %d, %d", what, a->flags.done, a->flags.running,
+              a->flags.over, b->flags.done, b->flags.running, b->flags.over);
+}
+
+/* ---- the two backends ---------------------------------------------------------------------------------- */
+
+typedef struct twins {
+    weir_backend *cpu, *device;
+} twins;
+
+static twins open_twins(int n_vocab) {
+    twins t = {NULL, device_open()};
+    cr_assert(weir__backend_cpu_open(&t.cpu, 1, weir__isa_best(), NULL) == WEIR_OK);
+    cr_assert(weir__backend_reserve(t.device, (size_t)weir__accept_cuda_scratch_floats(n_vocab)) == WEIR_OK);
+    return t;
+}
+static void close_twins(twins *t) {
+    weir__backend_close(t->cpu);
+    weir__backend_close(t->device);
+}
+
+static void run_mix(const twins *t, int n_seat, int gamma, int first, int n_block, int n_vocab, int ld) {
+    weir_seat seats[BUCKET_SEATS];
+    if (build_is_tsan() && n_block > 2)
+        n_block = 2; /* one block after another: what the next ones do
+                                                        again */
+    for (int i = 0; i < n_seat; i++) seats[i] = seat_of_mix(first + i, gamma);
+    if (n_seat > 3) seats[3] = (weir_seat){.slot = -1, .end = WEIR_SEAT_EMPTY};
+    if (n_seat > 1) seats[1].limit = 9;
+    const bool bonus = seats_need_bonus(seats, n_seat, gamma);
+    bucket *a = bucket_new(t->cpu, n_seat, gamma, bonus, n_vocab, ld);
+    bucket *b = bucket_new(t->device, n_seat, gamma, bonus, n_vocab, ld);
+    if (first % 2) bucket_use_extents(b);
+    bucket_sit(a, seats, n_block);
+    bucket_sit(b, seats, n_block);
+    for (int k = 0; k < n_block && !a->flags.over; k++) {
+        char what[96];
+        snprintf(what, sizeof what, "%d seats from %d, gamma %d, block %d", n_seat, first, gamma, k);
+        bucket_logits x = logits_new(n_seat, gamma, n_vocab, EOS, (uint32_t)(1000 * first + 100 * gamma + k));
+        if (k == 2) x.p[(n_seat - 1) * (gamma + 1) * n_vocab + 3] = NAN;
+        bucket_block(a, &x);
+        bucket_block(b, &x);
+        logits_free(&x);
+        assert_same_block(a, b, what);
+    }
+    bucket_free(a);
+    bucket_free(b);
+}
+
+Test(cuda_loop, mixed_seats_are_those_of_the_cpu) {
+    twins t = open_twins(V);
+    static const int mix[][4] = {{5, 3, 0, 5}, {1, 0, 0, 3}, {1, 5, 1, 6},
+                                 {2, 1, 4, 6}, {8, 4, 6, 4}, {4, 16, 11, 2}};
+    for (int i = 0; i < 6; i++)
+        if (in_sample(i, 5)) run_mix(&t, mix[i][0], mix[i][1], mix[i][2], mix[i][3], V, LD);
+    close_twins(&t);
+}
+
+/* One chunk, and ids that end inside one: teams of one block, lanes without work. */
+Test(cuda_loop, small_vocabularies) {
+    twins t = open_twins(33);
+    run_mix(&t, 3, 2, 2, 4, 33, 40);
+    run_mix(&t, 8, 2, 5, 3, 31, 31);
+    close_twins(&t);
+}
+
+/* More seats than the launch has teams: a team closes several, one after another. */
+Test(cuda_loop, more_seats_than_teams) {
+    twins t = open_twins(70);
+    run_mix(&t, 40, 1, 3, 3, 70, 80);
+    close_twins(&t);
+}
+
+Test(cuda_loop, the_host_ends_the_loop_behind_the_current_block) {
+    twins t = open_twins(100);
+    weir_seat seats[2] = {seat_of_mix(0, 2), seat_of_mix(1, 2)};
+    for (int i = 0; i < 2; i++) seats[i].n_eos = 0;
+    bucket *b = bucket_new(t.device, 2, 2, seats_need_bonus(seats, 2, 2), 100, 100);
+    bucket_sit(b, seats, 100);
+    bucket_logits x = logits_new(2, 2, 100, EOS, 1);
+    bucket_block(b, &x);
+    cr_assert(b->flags.done == 1 && b->flags.running == 2 && b->flags.over == 0);
+    bucket_ask_to_stop(b);
+    bucket_block(b, &x);
+    cr_assert(b->flags.done == 2 && b->flags.running == 2 && b->flags.over == 1);
+    logits_free(&x);
+    bucket_free(b);
+    close_twins(&t);
+}
+
+Test(cuda_loop, what_a_bucket_cannot_be_is_refused) {
+    twins t = open_twins(V);
+    bucket *b = bucket_new(t.device, 2, 3, true, V, LD);
+    const weir_loop good = b->l;
+    weir_loop bad[] = {good, good, good, good};
+    bad[0].n_seat = 0;
+    bad[1].note = NULL;
+    bad[2].arrived = NULL;
+    bad[3].gamma = WEIR_LOOP_DRAFT + 1;
+    for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
+        weir_loop_close a = {.loop = &bad[i]};
+        cr_assert(t.device->op.loop_close(t.device, &a) == WEIR_EINVAL, "bucket %zu", i);
+    }
+    weir_loop_sample s = {.loop = &good, .step = 4};
+    cr_assert(t.device->op.loop_sample(t.device, &s) == WEIR_EINVAL);
+    weir_loop_rows r = {.loop = &good, .step = 0};
+    cr_assert(t.device->op.loop_rows(t.device, &r) == WEIR_EINVAL);
+    bucket_free(b);
+    close_twins(&t);
+}

@@ -1,0 +1,129 @@
+#include "tests/kernels/rows/gather_cases.h"
+
+#include <criterion/criterion.h>
+#include <stdlib.h>
+
+#include "tests/support/compare.h"
+#include "tests/support/device.h"
+
+enum { N = 300, SLOTS = 9 };
+
+/* A batch with dead rows, picked in an order with repeats. */
+void gather_case_keys(weir_backend *be) {
+    uint64_t rng = 7;
+    int32_t slot[N], pos[N], index[N], cross[SLOTS], got[4][N];
+    for (int i = 0; i < SLOTS; i++) cross[i] = 1 + (int32_t)(rng_u64(&rng) % 90);
+    for (int i = 0; i < N; i++) {
+        slot[i] = (int32_t)(rng_u64(&rng) % (SLOTS + 1)) - 1;
+        pos[i] = (int32_t)(rng_u64(&rng) % 1000);
+        index[i] = (int32_t)(rng_u64(&rng) % N);
+        if (slot[i] < 0 && i % 2) pos[i] = -5; /* nobody looks at a dead row's position */
+    }
+    int32_t *slot_there = device_put(be, slot, sizeof slot), *pos_there = device_put(be, pos, sizeof pos);
+    int32_t *index_there = device_put(be, index, sizeof index),
+            *cross_there = device_put(be, cross, sizeof cross);
+    int32_t *out = device_room(be, sizeof got);
+    for (int c = 0; c < 8; c++) {
+        const int64_t n_row = c < 4 ? N : (int64_t[]){1, 127, 128, 129}[c - 4];
+        weir_row_keys a = {.slot = slot_there,
+                           .pos = pos_there,
+                           .index = c % 2 ? index_there : NULL,
+                           .cross_len = cross_there,
+                           .n_row = n_row,
+                           .out_slot = out,
+                           .out_pos = out + N,
+                           .n_key = out + 2 * N,
+                           .n_src = out + 3 * N};
+        cr_assert_eq(be->op.row_keys(be, &a), WEIR_OK);
+        device_get(be, got, out, sizeof got);
+        for (int i = 0; i < n_row; i++) {
+            const int r = c % 2 ? index[i] : i;
+            const bool live = slot[r] >= 0;
+            cr_assert_eq(got[0][i], live ? slot[r] : -1, "case %d row %d", c, i);
+            cr_assert_eq(got[1][i], live ? pos[r] : 0, "case %d row %d", c, i);
+            cr_assert_eq(got[2][i], live ? pos[r] + 1 : 1, "case %d row %d", c, i);
+            cr_assert_eq(got[3][i], live ? cross[slot[r]] : 1, "case %d row %d", c, i);
+        }
+    }
+    weir__backend_free(be, slot_there), weir__backend_free(be, pos_there),
+        weir__backend_free(be, index_there);
+    weir__backend_free(be, cross_there), weir__backend_free(be, out);
+}
+
+/* Any result may be left out; n_src stays as it is without cross_len. */
+void gather_case_optional(weir_backend *be) {
+    const int32_t slot[3] = {4, -1, 0}, pos[3] = {7, 3, 0},
+                  marks[4][3] = {{-9, -9, -9}, {-9, -9, -9}, {-9, -9, -9}, {-9, -9, -9}};
+    const int32_t want[4][3] = {{4, -1, 0}, {7, 0, 0}, {8, 1, 1}, {-9, -9, -9}};
+    int32_t *slot_there = device_put(be, slot, sizeof slot), *pos_there = device_put(be, pos, sizeof pos);
+    int32_t *out = device_room(be, sizeof marks), got[4][3];
+    for (int mask = 0; mask < 16; mask++) {
+        cr_assert_eq(weir__backend_upload(be, out, marks, sizeof marks), WEIR_OK);
+        weir_row_keys a = {.slot = slot_there,
+                           .pos = pos_there,
+                           .n_row = 3,
+                           .out_slot = mask & 1 ? out : NULL,
+                           .out_pos = mask & 2 ? out + 3 : NULL,
+                           .n_key = mask & 4 ? out + 6 : NULL,
+                           .n_src = mask & 8 ? out + 9 : NULL};
+        cr_assert_eq(be->op.row_keys(be, &a), WEIR_OK);
+        device_get(be, got, out, sizeof got);
+        for (int i = 0; i < 12; i++) {
+            cr_assert_eq(got[i / 3][i % 3], mask >> i / 3 & 1 ? want[i / 3][i % 3] : -9,
+                         "mask %d result %d row %d", mask, i / 3, i % 3);
+        }
+    }
+    weir__backend_free(be, slot_there), weir__backend_free(be, pos_there), weir__backend_free(be, out);
+}
+
+void gather_case_rows(weir_backend *be) {
+    uint64_t rng = 9;
+    enum { LD_SRC = 260, LD_DST = 300, SRC = 7 };
+    float src[SRC * LD_SRC], before[5 * LD_DST], got[5 * LD_DST];
+    for (int i = 0; i < SRC * LD_SRC; i++) src[i] = rng_normal(&rng);
+    for (int i = 0; i < 5 * LD_DST; i++) before[i] = (float)i;
+    const int32_t index[5] = {6, 0, 3, 3, 1};
+    float *src_there = device_put(be, src, sizeof src), *dst_there = device_room(be, sizeof got);
+    int32_t *index_there = device_put(be, index, sizeof index);
+    const int64_t columns[] = {0, 1, 31, 32, 33, 127, 128, 129, 257, 260};
+    for (int c = 0; c < 10; c++) {
+        cr_assert_eq(weir__backend_upload(be, dst_there, before, sizeof before), WEIR_OK);
+        weir_gather a = {.dst = dst_there,
+                         .ld_dst = LD_DST,
+                         .src = src_there,
+                         .ld_src = LD_SRC,
+                         .index = index_there,
+                         .n_row = 5,
+                         .n_col = columns[c]};
+        cr_assert_eq(be->op.gather(be, &a), WEIR_OK);
+        device_get(be, got, dst_there, sizeof got);
+        for (int i = 0; i < 5 * LD_DST; i++) {
+            const int64_t row = i / LD_DST, col = i % LD_DST;
+            const float want = col < columns[c] ? src[index[row] * LD_SRC + col] : before[i];
+            cr_assert(got[i] == want, "columns %ld row %ld column %ld", (long)columns[c], (long)row,
+                      (long)col);
+        }
+    }
+    weir__backend_free(be, src_there), weir__backend_free(be, dst_there), weir__backend_free(be, index_there);
+}
+
+void gather_case_refusals(weir_backend *be) {
+    const int32_t some[4] = {0};
+    int32_t *there = device_put(be, some, sizeof some);
+    float *x = device_put(be, some, sizeof some);
+    const weir_row_keys keys = {.slot = there, .pos = there, .n_row = 1};
+    weir_row_keys bad_keys[4] = {keys, keys, keys, keys};
+    bad_keys[0].slot = NULL, bad_keys[1].pos = NULL, bad_keys[2].n_row = -1, bad_keys[3].n_row = 0;
+    for (int i = 0; i < 4; i++)
+        cr_assert_eq(be->op.row_keys(be, &bad_keys[i]), i < 3 ? WEIR_EINVAL : WEIR_OK, "case %d", i);
+    const weir_gather rows = {
+        .dst = x, .ld_dst = 2, .src = x + 2, .ld_src = 2, .index = there, .n_row = 1, .n_col = 2};
+    weir_gather bad[8];
+    for (int i = 0; i < 8; i++) bad[i] = rows;
+    bad[0].dst = NULL, bad[1].src = NULL, bad[2].index = NULL, bad[3].n_row = -1, bad[4].n_col = -1,
+    bad[5].ld_dst = 1;
+    bad[6].ld_src = 1, bad[7].n_row = 0;
+    for (int i = 0; i < 8; i++)
+        cr_assert_eq(be->op.gather(be, &bad[i]), i < 7 ? WEIR_EINVAL : WEIR_OK, "case %d", i);
+    weir__backend_free(be, there), weir__backend_free(be, x);
+}

@@ -1,0 +1,12 @@
+#ifndef WEIR_TESTS_KERNELS_ROWS_GATHER_CASES_H
+#define WEIR_TESTS_KERNELS_ROWS_GATHER_CASES_H
+
+#include "kernels/backend.h"
+
+/* The contracts of kernels/rows/gather.h, run on any backend; assert. */
+void gather_case_keys(weir_backend *be);
+void gather_case_optional(weir_backend *be);
+void gather_case_rows(weir_backend *be);
+void gather_case_refusals(weir_backend *be);
+
+#endif
