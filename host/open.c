@@ -2,7 +2,6 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "host/chat/open.h"
 #include "host/deck/block_loop.h"
 #include "host/deck/deck.h"
 #include "host/deck/plan.h"
@@ -65,7 +64,7 @@ static void note_device(weir_engine *e, weir_isa isa, int n_thread) {
     f->device_note = e->pair.device_note.text[0] ? e->pair.device_note.text : NULL;
 }
 
-static void note_facts(weir_engine *e) {
+static void note_facts(weir_engine *e, const weir__chat_ends *ends) {
     weir_engine_facts *f = &e->pair.facts;
     f->n_parallel = e->pair.n_parallel;
     f->ctx_size = e->pair.ctx_size;
@@ -87,8 +86,10 @@ static void note_facts(weir_engine *e) {
     f->start_id = v->start_id;
     f->bos_id = v->bos_id;
     f->add_bos = v->add_bos && v->bos_id >= 0;
-    f->n_eos = v->n_eos;
-    memcpy(f->eos, v->eos, sizeof f->eos);
+    f->n_eos = ends->n;
+    memcpy(f->eos, ends->ids, sizeof f->eos);
+    f->chat_template = weir__chat_about(&e->pair.chat);
+    f->chat_note = f->chat_template ? NULL : e->pair.chat.note.text;
 }
 
 void weir_engine_get_facts(const weir_engine *e, weir_engine_facts *out) { *out = e->pair.facts; }
@@ -109,12 +110,8 @@ static weir_status load_side(weir_engine *e, int i, weir_err *err) {
 static void name_bos(weir_engine *e) {
     weir_checkpoint *v = &e->pair.side[WEIR_VERIFIER].ck;
     const char *name = v->special[WEIR_SPECIAL_BOS];
-    if (!e->pair.tok || !name) return;
-    for (int32_t i = 0; i < e->pair.n_vocab && i < weir__tokenizer_size(e->pair.tok); i++) {
-        if (strcmp(weir__tokenizer_piece(e->pair.tok, i), name) != 0) continue;
-        v->bos_id = i;
-        return;
-    }
+    const int32_t id = e->pair.tok && name ? weir__tokenizer_find(e->pair.tok, name, strlen(name)) : -1;
+    if (id >= 0 && id < e->pair.n_vocab) v->bos_id = id;
 }
 
 static weir_status open_checkpoints(weir_engine *e, const weir_engine_options *o, weir_err *err) {
@@ -153,21 +150,28 @@ static weir_status load(weir_engine *e, bool graphs, weir_err *err) {
     return e->deck.slot_owner ? WEIR_OK : weir_fail(err, WEIR_ENOMEM, "out of memory for the sessions");
 }
 
+static weir_status open_chat(weir_engine *e, const weir_engine_options *o, weir__chat_ends *ends,
+                             weir_err *err) {
+    const weir__chat_choice choice = {o->chat_template, o->chat_template_file, o->chat_required};
+    return weir__chat_open(&e->pair.chat, e->pair.tok, &e->pair.side[WEIR_VERIFIER].ck, &choice, ends, err);
+}
+
 weir_status weir_engine_open(weir_engine **out, const weir_engine_options *opt, weir_err *err) {
     const double t0 = weir__now();
     weir_engine *e = weir_calloc(1, sizeof *e);
     if (!e) return weir_fail(err, WEIR_ENOMEM, "out of memory for the engine");
     int n_thread = 1;
     weir_isa isa = WEIR_ISA_PORTABLE;
+    weir__chat_ends ends;
     e->deck.interrupt = opt->interrupt;
     weir_status st = resolve(e, opt, &n_thread, &isa, err);
     if (st == WEIR_OK) st = open_checkpoints(e, opt, err);
     if (st == WEIR_OK) st = weir__device_open(e, opt, n_thread, isa, err);
     if (st == WEIR_OK) st = weir__plan_make(e, opt, err);
+    if (st == WEIR_OK) st = open_chat(e, opt, &ends, err);
     if (st == WEIR_OK) {
         note_device(e, isa, n_thread);
-        note_facts(e);
-        st = weir__chat_open(e, opt, err);
+        note_facts(e, &ends);
     }
     if (st == WEIR_OK && !opt->dry_run) st = load(e, !opt->no_graph, err);
     if (st != WEIR_OK) {
@@ -189,7 +193,7 @@ void weir_engine_close(weir_engine *e) {
         weir__model_free(e->pair.side[i].model);
         weir__checkpoint_close(&e->pair.side[i].ck);
     }
-    weir__chat_close(e);
+    weir__chat_close(&e->pair.chat);
     weir__tokenizer_free(e->pair.tok);
     weir__backend_close(e->pair.be);
     weir_free(e);

@@ -3,7 +3,7 @@
 
 #include <stdatomic.h>
 
-#include "host/chat/own.h"
+#include "host/chat/format.h"
 #include "host/family.h"
 #include "host/deck/kv.h"
 #include "host/tokenizers/tokenizer.h"
@@ -69,13 +69,10 @@ typedef struct weir_pair {
     weir_tokenizer *tok; /* NULL: ids only */
     int32_t n_vocab;
     int n_parallel, ctx_size, max_draft;
-    int64_t n_row_max;              /* rows of the largest forward call */
-    size_t op_floats;               /* scratch of the hungriest op, planned and reserved */
-    weir_err device_note;           /* why "auto" is the CPU, where that is worth a word */
-    const weir_chat_template *chat; /* a format by name, or */
-    weir_chat_own *own;             /* a template that is run; both NULL: none, chat_note says why */
-    char chat_about[300];           /* own in words */
-    weir_err chat_note;
+    int64_t n_row_max;    /* rows of the largest forward call */
+    size_t op_floats;     /* scratch of the hungriest op, planned and reserved */
+    weir_err device_note; /* why "auto" is the CPU, where that is worth a word */
+    weir__chat chat;
     weir_engine_facts facts;
 } weir_pair;
 

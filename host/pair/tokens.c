@@ -15,27 +15,14 @@ static weir_status need_tokenizer(const weir_engine *e, weir_err *err) {
 weir_status weir_tokenize(const weir_engine *e, const char *text, size_t bytes, bool add_special,
                           bool parse_special, int32_t **ids, size_t *n_ids, weir_err *err) {
     WEIR_TRY(need_tokenizer(e, err));
-    int32_t *plain = NULL;
-    size_t n = 0;
-    WEIR_TRY((parse_special ? weir__tokenizer_encode_special
-                            : weir__tokenizer_encode)(e->pair.tok, text, bytes, &plain, &n, err));
-    int32_t *all = weir_alloc(n + 1, sizeof *all);
-    if (!all) {
-        weir_free(plain);
-        return weir_fail(err, WEIR_ENOMEM, "out of memory for %zu tokens", n);
-    }
     const weir_engine_facts *f = &e->pair.facts;
-    const size_t front = add_special && f->add_bos;
-    if (front) all[0] = f->bos_id;
-    if (n > 0) memcpy(all + front, plain, n * sizeof *all);
-    weir_free(plain);
-    n += front;
-    const int32_t end = weir__tokenizer_end(e->pair.tok); /* transformers adds the tokenizer's, not the
-                                                       configuration's */
-    if (add_special && f->encoder_decoder && f->n_eos > 0) all[n++] = end >= 0 ? end : f->eos[0];
-    *ids = all;
-    *n_ids = n;
-    return WEIR_OK;
+    const int32_t end = weir__tokenizer_end(e->pair.tok); /* transformers goes by it, not by the configuration */
+    weir__ids all = {0};
+    weir_status st = add_special && f->add_bos ? weir__ids_push(&all, f->bos_id, err) : WEIR_OK;
+    if (st == WEIR_OK) st = weir__tokenizer_append(e->pair.tok, text, bytes, parse_special, true, &all, err);
+    if (st == WEIR_OK && add_special && f->encoder_decoder && f->n_eos > 0)
+        st = weir__ids_push(&all, end >= 0 ? end : f->eos[0], err);
+    return weir__ids_take(&all, st, ids, n_ids, err);
 }
 
 void weir_ids_free(int32_t *ids) { weir_free(ids); }

@@ -2,8 +2,6 @@
 
 #include <string.h>
 
-#include "host/jinja/values/operators.h"
-
 /* ---- tables ----------------------------------------------------------------------------------------- */
 
 const weir__callable *weir__find_in(const weir__callable *table, size_t n_entry, const char *name, size_t n) {

@@ -2,7 +2,8 @@
 
 #include "host/jinja/library/attribute.h"
 #include "host/jinja/library/callable.h"
-#include "host/jinja/values/operators.h"
+#include "host/jinja/values/access.h"
+#include "host/jinja/values/print.h"
 
 /* Filters that apply other filters and tests, and those that choose. */
 

@@ -2,8 +2,11 @@
 
 #include "host/jinja/library/attribute.h"
 #include "host/jinja/library/callable.h"
-#include "host/jinja/values/literal.h"
+#include "host/jinja/parse/literal.h"
+#include "host/jinja/values/access.h"
+#include "host/jinja/values/dict.h"
 #include "host/jinja/values/operators.h"
+#include "host/jinja/values/print.h"
 #include "host/jinja/values/text.h"
 
 /* Filters over lists, and the attributes that they look at. */

@@ -3,8 +3,10 @@
 #include <stdlib.h>
 
 #include "host/jinja/library/callable.h"
-#include "host/jinja/values/literal.h"
+#include "host/jinja/parse/literal.h"
+#include "host/jinja/values/access.h"
 #include "host/jinja/values/operators.h"
+#include "host/jinja/values/print.h"
 
 /* Filters that make numbers. */
 

@@ -1,7 +1,11 @@
 #include <string.h>
 
 #include "host/jinja/library/callable.h"
-#include "host/jinja/values/operators.h"
+#include "host/jinja/values/access.h"
+#include "host/jinja/values/dict.h"
+#include "host/jinja/values/format.h"
+#include "host/jinja/values/json.h"
+#include "host/jinja/values/print.h"
 #include "host/jinja/values/text.h"
 
 /* Filters that make texts. */

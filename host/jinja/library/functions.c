@@ -2,7 +2,9 @@
 #include <time.h>
 
 #include "host/jinja/library/callable.h"
-#include "host/jinja/values/operators.h"
+#include "host/jinja/values/access.h"
+#include "host/jinja/values/dict.h"
+#include "host/jinja/values/print.h"
 
 /* The functions of transformers' environment. */
 

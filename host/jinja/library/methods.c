@@ -1,7 +1,9 @@
 #include <string.h>
 
 #include "host/jinja/library/callable.h"
-#include "host/jinja/values/operators.h"
+#include "host/jinja/values/access.h"
+#include "host/jinja/values/dict.h"
+#include "host/jinja/values/print.h"
 
 /* Methods of everything but strings, and where to look for those of each kind. Methods that change a list
  * or a dict are refused before anyone looks here. */

@@ -1,8 +1,8 @@
 #include <string.h>
 
 #include "host/jinja/library/callable.h"
+#include "host/jinja/values/access.h"
 #include "host/jinja/values/format.h"
-#include "host/jinja/values/operators.h"
 #include "host/jinja/values/text.h"
 
 /* Methods of strings. */

@@ -1,7 +1,9 @@
 #include <math.h>
 
 #include "host/jinja/library/callable.h"
+#include "host/jinja/values/dict.h"
 #include "host/jinja/values/operators.h"
+#include "host/jinja/values/print.h"
 #include "host/jinja/values/text.h"
 
 /* Tests: `value is name`. */

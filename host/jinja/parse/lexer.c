@@ -5,7 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "host/jinja/values/literal.h"
+#include "host/jinja/parse/literal.h"
 #include "host/jinja/values/text.h"
 
 /* jinja2's lexer with trim_blocks and lstrip_blocks: a line break right after a statement or a comment

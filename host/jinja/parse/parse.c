@@ -1,8 +1,8 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "host/jinja/parse/ast.h"
 #include "host/jinja/parse/lexer.h"
+#include "host/jinja/parse/parser.h"
 #include "host/jinja/values/text.h"
 #include "kernels/base/mem.h"
 

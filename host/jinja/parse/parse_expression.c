@@ -2,8 +2,8 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "host/jinja/parse/ast.h"
 #include "host/jinja/parse/lexer.h"
+#include "host/jinja/parse/parser.h"
 #include "host/jinja/values/text.h"
 
 /* Expressions, after jinja2/parser.py: its precedences differ from Python's in places. */

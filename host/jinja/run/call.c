@@ -1,6 +1,9 @@
 #include <string.h>
 
 #include "host/jinja/run/eval.h"
+#include "host/jinja/values/dict.h"
+#include "host/jinja/values/objects.h"
+#include "host/jinja/values/print.h"
 
 /* Calls: macros, loops and the tables' functions. */
 

@@ -2,7 +2,9 @@
 
 #include <string.h>
 
-#include "host/jinja/values/text.h"
+#include "host/jinja/values/access.h"
+#include "host/jinja/values/dict.h"
+#include "host/jinja/values/print.h"
 
 /* Expressions. */
 

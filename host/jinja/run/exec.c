@@ -1,6 +1,7 @@
-#include "host/jinja/run/eval.h"
-
 /* Statements. */
+#include "host/jinja/run/eval.h"
+#include "host/jinja/values/access.h"
+#include "host/jinja/values/print.h"
 
 weir_status weir__write(weir__run *r, const weir__value *v) {
     WEIR_TRY(weir__str(r, r->out, v));

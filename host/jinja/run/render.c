@@ -1,6 +1,7 @@
 #include <string.h>
 
 #include "host/jinja/run/eval.h"
+#include "host/jinja/values/dict.h"
 #include "kernels/base/mem.h"
 
 /* ---- what a template is given ----------------------------------------------------------------------- */

@@ -1,6 +1,8 @@
 #include <string.h>
 
 #include "host/jinja/run/eval.h"
+#include "host/jinja/values/access.h"
+#include "host/jinja/values/dict.h"
 
 /* Names. */
 

@@ -1,8 +1,11 @@
+#include "host/jinja/values/access.h"
+
 #include <string.h>
 
 #include "host/jinja/library/callable.h"
-#include "host/jinja/run/eval.h"
-#include "host/jinja/values/operators.h"
+#include "host/jinja/values/dict.h"
+#include "host/jinja/values/objects.h"
+#include "host/jinja/values/print.h"
 #include "host/jinja/values/text.h"
 
 /* ---- attributes ------------------------------------------------------------------------------------- */

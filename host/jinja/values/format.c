@@ -3,7 +3,9 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "host/jinja/values/operators.h"
+#include "host/jinja/values/access.h"
+#include "host/jinja/values/dict.h"
+#include "host/jinja/values/print.h"
 #include "host/jinja/values/text.h"
 
 /* One field: how wide, and how its value is spelled. Both % and format() come down to it. */

@@ -17,15 +17,7 @@ size_t weir__text_step(const weir__text *t, size_t at, uint32_t *cp) {
     return weir__utf8_step(t->p + at, t->n - at, cp, &broken);
 }
 
-size_t weir__text_back(const weir__text *t, size_t at, uint32_t *cp) {
-    for (size_t k = 1; k <= 4 && k <= at; k++) {
-        if (((unsigned char)t->p[at - k] & 0xc0) == 0x80) continue;
-        if (weir__text_step(t, at - k, cp) == k) return k;
-        break;
-    }
-    *cp = 0xfffd;
-    return 1;
-}
+size_t weir__text_back(const weir__text *t, size_t at, uint32_t *cp) { return weir__utf8_back(t->p, at, cp); }
 
 size_t weir__text_length(weir__text *t) {
     if (t->n_char != SIZE_MAX) return t->n_char;

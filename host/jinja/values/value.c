@@ -4,7 +4,6 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "host/jinja/values/operators.h"
 #include "kernels/base/mem.h"
 
 /* ---- memory ----------------------------------------------------------------------------------------- */
@@ -121,63 +120,6 @@ weir_status weir__pair(weir__run *r, weir__value a, weir__value b, weir__value *
     return WEIR_OK;
 }
 
-weir_status weir__dict_new(weir__run *r, weir__kind kind, weir__value *out) {
-    weir__dict *d = weir__arena_alloc(&r->arena, 1, sizeof *d);
-    if (!d) return weir__run_no_memory(r);
-    *d = (weir__dict){0};
-    *out = (weir__value){.kind = kind, .as.dict = d};
-    return WEIR_OK;
-}
-
-/* Dicts of templates are small: no index. */
-static size_t dict_index(weir__run *r, const weir__dict *d, const weir__value *key) {
-    size_t i = 0;
-    while (i < d->n && !weir__equal(r, &d->keys[i], key)) i++;
-    return i;
-}
-
-const weir__value *weir__dict_find(weir__run *r, const weir__dict *d, weir__value key) {
-    const size_t i = dict_index(r, d, &key);
-    return i < d->n ? &d->values[i] : NULL;
-}
-
-const weir__value *weir__dict_name(const weir__dict *d, const char *name, size_t n) {
-    for (size_t i = 0; i < d->n; i++) {
-        const weir__value *k = &d->keys[i];
-        if (k->kind == WEIR__STRING && k->as.s->n == n && memcmp(k->as.s->p, name, n) == 0)
-            return &d->values[i];
-    }
-    return NULL;
-}
-
-static weir_status dict_grow(weir__run *r, weir__dict *d) {
-    const size_t cap = d->cap ? d->cap * 2 : 4;
-    weir__value *keys = weir__arena_alloc(&r->arena, cap, sizeof *keys);
-    weir__value *values = weir__arena_alloc(&r->arena, cap, sizeof *values);
-    if (!keys || !values) return weir__run_no_memory(r);
-    if (d->n > 0) {
-        memcpy(keys, d->keys, d->n * sizeof *keys);
-        memcpy(values, d->values, d->n * sizeof *values);
-    }
-    d->keys = keys;
-    d->values = values;
-    d->cap = cap;
-    return WEIR_OK;
-}
-
-weir_status weir__dict_put(weir__run *r, weir__dict *d, weir__value key, weir__value v) {
-    WEIR_TRY(weir__charge(r, 1 + d->n / 8));
-    const size_t at = dict_index(r, d, &key);
-    if (at < d->n) {
-        d->values[at] = v;
-        return WEIR_OK;
-    }
-    if (d->n == d->cap) WEIR_TRY(dict_grow(r, d));
-    d->keys[d->n] = key;
-    d->values[d->n++] = v;
-    return WEIR_OK;
-}
-
 static weir_status new_undef(weir__run *r, weir__undef u, weir__value *out) {
     weir__undef *p = weir__arena_alloc(&r->arena, 1, sizeof *p);
     if (!p) return weir__run_no_memory(r);
@@ -192,37 +134,6 @@ weir_status weir__undefined(weir__run *r, weir__value of, weir__value name, weir
 
 weir_status weir__undefined_hint(weir__run *r, const char *hint, weir__value *out) {
     return new_undef(r, (weir__undef){.hint = hint}, out);
-}
-
-/* jinja2's object_type_repr: classes of its own come with their module. */
-static void type_repr(const weir__value *v, char *buf, size_t cap) {
-    static const struct {
-        weir__kind kind;
-        const char *module;
-    } modules[] = {{WEIR__NAMESPACE, "jinja2.utils."}, {WEIR__CYCLER, "jinja2.utils."},
-                   {WEIR__JOINER, "jinja2.utils."},    {WEIR__LOOP, "jinja2.runtime."},
-                   {WEIR__MACRO, "jinja2.runtime."},   {WEIR__UNDEFINED, "jinja2.runtime."}};
-    const char *module = "";
-    for (size_t i = 0; i < sizeof modules / sizeof *modules; i++)
-        if (v->kind == modules[i].kind) module = modules[i].module;
-    if (v->kind == WEIR__NONE)
-        snprintf(buf, cap, "None");
-    else
-        snprintf(buf, cap, "%s%s object", module, weir__type_name(v));
-}
-
-weir_status weir__fail_undefined(weir__run *r, weir__value v) {
-    const weir__undef *u = v.as.undef;
-    char type[64];
-    if (u->hint) return weir__raise(r, WEIR_EINVAL, "%s", u->hint);
-    weir__buf b = {0};
-    WEIR_TRY(weir__repr(r, &b, &u->name));
-    const int n = b.n < 300 ? (int)b.n : 300;
-    if (u->of.kind == WEIR__ABSENT) return weir__raise(r, WEIR_EINVAL, "%.*s is undefined", n, b.p);
-    type_repr(&u->of, type, sizeof type);
-    if (u->name.kind == WEIR__STRING)
-        return weir__raise(r, WEIR_EINVAL, "'%s' has no attribute %.*s", type, n, b.p);
-    return weir__raise(r, WEIR_EINVAL, "%s has no element %.*s", type, n, b.p);
 }
 
 /* ---- builder ---------------------------------------------------------------------------------------- */
@@ -263,6 +174,10 @@ weir_status weir__put(weir__run *r, weir__buf *b, const char *p, size_t n, uint8
     memset(b->from + b->n, writer, n);
     b->n += n;
     return WEIR_OK;
+}
+
+weir_status weir__put_literal(weir__run *r, weir__buf *b, const char *s) {
+    return weir__put(r, b, s, strlen(s), WEIR__BY_TEMPLATE);
 }
 
 weir_status weir__put_text(weir__run *r, weir__buf *b, const weir__text *t, size_t at, size_t n) {

@@ -145,17 +145,13 @@ weir_status weir__string(weir__run *r, const char *p, size_t n, uint8_t writer,
 weir_status weir__list(weir__run *r, weir__kind kind, size_t n,
                        weir__value *out); /* n items, ABSENT so far */
 weir_status weir__pair(weir__run *r, weir__value a, weir__value b, weir__value *out); /* a tuple */
-weir_status weir__dict_new(weir__run *r, weir__kind kind, weir__value *out);
-weir_status weir__dict_put(weir__run *r, weir__dict *d, weir__value key, weir__value v);
-const weir__value *weir__dict_find(weir__run *r, const weir__dict *d, weir__value key); /* NULL: not there */
-const weir__value *weir__dict_name(const weir__dict *d, const char *name, size_t n);    /* by a string key */
 weir_status weir__undefined(weir__run *r, weir__value of, weir__value name, weir__value *out);
 weir_status weir__undefined_hint(weir__run *r, const char *hint, weir__value *out);
-weir_status weir__fail_undefined(weir__run *r, weir__value v); /* what using it raises */
 
 /* ---- builder ---------------------------------------------------------------------------------------- */
 
 weir_status weir__put(weir__run *r, weir__buf *b, const char *p, size_t n, uint8_t writer);
+weir_status weir__put_literal(weir__run *r, weir__buf *b, const char *s); /* by the template */
 weir_status weir__put_text(weir__run *r, weir__buf *b, const weir__text *t, size_t at,
                            size_t n); /* bytes of t */
 weir_status weir__buf_value(weir__run *r, const weir__buf *b,
@@ -172,6 +168,13 @@ weir_status weir__text_join2(weir__run *r, const weir__text *a, const weir__text
 
 static inline bool weir__is_seq(weir__kind k) { return k >= WEIR__LIST && k <= WEIR__ITERATOR; }
 static inline bool weir__is_number(weir__kind k) { return k >= WEIR__BOOL && k <= WEIR__FLOAT; }
+/* Of a BOOL or an INT; of any number. */
+static inline int64_t weir__whole_of(const weir__value *v) {
+    return v->kind == WEIR__BOOL ? v->as.b : v->as.i;
+}
+static inline double weir__real_of(const weir__value *v) {
+    return v->kind == WEIR__FLOAT ? v->as.f : (double)weir__whole_of(v);
+}
 
 const char *weir__type_name(const weir__value *v); /* Python's */
 bool weir__truth(const weir__value *v);

@@ -1,5 +1,5 @@
-#ifndef WEIR_HOST_JINJA_VALUES_LITERAL_H
-#define WEIR_HOST_JINJA_VALUES_LITERAL_H
+#ifndef WEIR_HOST_JINJA_PARSE_LITERAL_H
+#define WEIR_HOST_JINJA_PARSE_LITERAL_H
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -20,4 +20,4 @@ bool weir__parse_float(const char *p, size_t n, double *out);
 /* The text of a string literal between its quotes, at most 3 bytes a byte. false: *why. */
 bool weir__unescape(const char *p, size_t n, char *out, size_t *n_out, const char **why);
 
-#endif /* WEIR_HOST_JINJA_VALUES_LITERAL_H */
+#endif /* WEIR_HOST_JINJA_PARSE_LITERAL_H */

@@ -1,4 +1,4 @@
-#include "host/jinja/values/literal.h"
+#include "host/jinja/parse/literal.h"
 
 #include <math.h>
 #include <stdio.h>
