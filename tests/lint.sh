@@ -55,7 +55,8 @@ code '\b(gets|strcpy|strcat|sprintf|vsprintf|atoi|atol|atof|rand|srand|strtok|al
 code '\b(expf?|logf?|log1pf?|expm1f?|log2f?|exp2f?|powf?)[ ]*\(' 'kernels/accept/*' |
     complain "the accept path's exp and log are kernels/math/fmath.h:"
 code '<<<|__shared__|\basm\b|__activemask|cooperative_groups|\bcub::|curand' 'kernels/*.cu' 'kernels/*.cuh' \
-    ':!kernels/cuda/ptx.cuh' ':!kernels/cuda/util.cuh' | complain "what the CPU runner of kernels cannot carry:"
+    ':!kernels/cuda/ptx.cuh' ':!kernels/cuda/util.cuh' |
+    complain "what the CPU runner of kernels cannot carry:"
 
 git grep -nIE '\b(TODO|FIXME|XXX|HACK)\b' -- . ':!tests/lint.sh' |
     complain "unfinished work belongs into issues:"
@@ -63,9 +64,21 @@ git grep -nIE '[[:blank:]]+$' -- '*.c' '*.h' '*.cc' '*.sh' '*.py' '*.cmake' '*CM
     complain "trailing blanks:"
 git grep -nIE '(^|[^[:alnum:]_.])/(home|root|Users)/[a-z]' -- . ':!tests/lint.sh' |
     complain "paths of one machine:"
-# In characters, not bytes. What clang-format cannot break, and what it does not read.
-git ls-files -- "*.c" "*.h" "*.cc" "*.cu" "*.cuh" | LC_ALL=C.UTF-8 xargs grep -nE "^.{111,}" |
+# In characters, not bytes. A line of one word, such as a URL, may be longer. Seeded bugs quote sources as
+# they stand. Markdown: prose only, without tables and code, and without what programs write (results,
+# directories).
+one_word=':[0-9]+:[[:blank:]]*[^[:blank:]]+$'
+git ls-files -- '*.c' '*.h' '*.cc' '*.cu' '*.cuh' '*.sh' .ci/run '*CMakeLists.txt' '*.cmake' '*Dockerfile*' \
+    '*.py' ':!tests/mutations/*_bugs.py' | LC_ALL=C.UTF-8 xargs grep -nE '^.{111,}' | grep -vE "$one_word" |
     complain "over 110 columns:"
+# shellcheck disable=SC2016  # awk reads them
+git ls-files -- '*.md' ':!*directories.md' ':!tests/mutations/results*' |
+    grep -vE '^bench/results/(.*/|[a-z0-9_]+\.md)' |
+    xargs awk 'FNR == 1 { code = 0 }
+        /^ *```/ { code = !code }
+        !code && !/^ *\|/ && !/^(    |\t)/ { print FILENAME ":" FNR ":" $0 }' |
+    LC_ALL=C.UTF-8 grep -E '^[^:]*:[0-9]+:.{111,}' | grep -vE "$one_word" |
+    complain "Markdown prose over 110 columns:"
 git ls-files -- '*.c' '*.h' '*.cc' '*.cu' '*.cuh' '*.py' '*.sh' | while read -r file; do
     lines=$(wc -l <"$file")
     [ "$lines" -le 600 ] || echo "$file: $lines lines"

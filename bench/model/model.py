@@ -321,8 +321,8 @@ def decoder_layers():
 
 
 def main():
-    print("Made by `python3 bench/model/model.py`: what a model expects, nothing of it measured. A range is "
-          "one of latencies (README.md).\n")
+    print("Made by `python3 bench/model/model.py`: what a model expects, nothing of it measured.\n"
+          "A range is one of latencies (README.md).\n")
     print("## Products of decode rows, in a chain of dependent kernels\n")
     table(["GPU", "matrix", "µs, M = 1", "µs, M = 6", "ratio", "% of copy, M = 6"], products())
     print("## Accept step (row_stats, accept rows, close), γ = 5, no truncation\n")

@@ -10,12 +10,8 @@ Writes into tests/golden/tokenizer, each trained here on make_tokenizer.py's tex
                           "decoded_gguf": what llama.cpp makes of the ids, if that differs (bytes that are not
                           UTF-8)
     tiny_NAME.gguf(.jsonl)  metadata only: the same arrays as a GGUF file, whose text is not normalised
-<<<<<<< HEAD
-Texts that are not UTF-8 get the ids of llama.cpp's reading of them (host/tokenizers/utf8.h); the package
-cannot read them.
-=======
-Texts that are not UTF-8 have the ids that llama.cpp's reading of them has (host/tokenizers/text/utf8.h); the package cannot read them.
->>>>>>> main
+Texts that are not UTF-8 get the ids of llama.cpp's reading of them (host/tokenizers/text/utf8.h); the
+package cannot read them.
 """
 import json
 import pathlib

@@ -3,13 +3,8 @@
 
     python3 tests/golden/make_chat.py [NAME:FILE ...]      (jinja2 3.1; gguf 0.17 for GGUF files)
 
-<<<<<<< HEAD
-Writes tests/golden/chat/NAME.jsonl for every format of host/chat.c except plain, and NAME.jinja, a program
-that writes it. A line is one conversation:
-=======
-Writes tests/golden/chat/NAME.jsonl for every format of host/chat/chat.c but plain, and NAME.jinja, a program that writes it. A line is one
-conversation:
->>>>>>> main
+Writes tests/golden/chat/NAME.jsonl for every format of host/chat/chat.c except plain, and NAME.jinja, a
+program that writes it. A line is one conversation:
     {"messages": [{"role", "content"}, ...], "generate": bool, "text": the prompt}
     {"messages", "generate", "error": true}     the template raises
 Jinja renders the conversations below, set up as in transformers' apply_chat_template but without a clock
