@@ -257,6 +257,7 @@ typedef struct weir_session_view {
     weir_session_stats stats;
 } weir_session_view;
 
+weir_finish weir_session_state(const weir_session *s); /* the view's finish alone: cheap */
 /* Changes nothing that a later token, text or view depends on. */
 void weir_session_get(weir_session *s, weir_session_view *out);
 
