@@ -33,7 +33,7 @@ weir_status weir__chat_open(weir__chat *out, const weir_tokenizer *tok, const we
                             const weir__chat_choice *choice, weir__chat_ends *ends, weir_err *err);
 void weir__chat_close(weir__chat *c); /* zeroed allowed */
 
-/* The format's name, or its template in words; NULL: there is none. Borrowed until close. */
+/* The format's name, or a description of its template; NULL: no format. Borrowed until close. */
 const char *weir__chat_about(const weir__chat *c);
 
 #endif /* WEIR_HOST_CHAT_FORMAT_H */

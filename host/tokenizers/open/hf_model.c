@@ -177,7 +177,7 @@ static weir_status read_bpe(weir__pipeline *p, const json_t *model, weir_err *er
     return WEIR_OK;
 }
 
-/* Pairs of a token and its score, whose ids are their places. */
+/* Pairs of a token and its score; the index is the id. */
 static weir_status read_scored(weir__pipeline *p, const json_t *vocab, double *scores, weir_err *err) {
     for (size_t i = 0; i < json_array_size(vocab); i++) {
         const json_t *pair = json_array_get(vocab, i), *text = json_array_get(pair, 0),
