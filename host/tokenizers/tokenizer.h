@@ -12,7 +12,7 @@ extern "C" {
 /* Text to ids and back, through one vtable (ops.h) for every family. Read-only after open: calls from several
  * threads are safe. Never adds beginning or end of text; the engine does. */
 typedef struct weir_tokenizer weir_tokenizer;
-struct weir_gguf; /* host/formats/gguf.h */
+struct weir_gguf; /* host/formats/gguf/gguf.h */
 
 /* SentencePiece model file. extra_ids sentinels "<extra_id_k>" take ids n_piece + extra_ids - 1 - k, as
  * transformers gives them, and are recognised in text. EIO, EFORMAT (with the library's words), ENOMEM. */

@@ -157,7 +157,7 @@ RUNTIME = [
         "if (more && f->taken == before) return WEIR_ECUDA;", "if (more && f->taken < before) return WEIR_ECUDA;"),
     bug("host/deck/step.c", "check", "a failure that ends nothing is kept as if it had", "progress",
         "if (st != WEIR_ELOGITS) return st;", "if (st == WEIR_ECUDA) return st;"),
-    bug("models/arena.c", "check", "a prompt is not interrupted between chunks",
+    bug("models/rows.c", "check", "a prompt is not interrupted between chunks",
         "progress", "return weir_interrupted(&m->be->interrupt) ? WEIR_ECANCELED : WEIR_OK;", "return weir_interrupted(&m->be->interrupt) ? WEIR_OK : WEIR_OK;"),
     bug("host/open.c", "check", "a session's own cancel is not seen inside its prompt", "progress",
         "|| (e->prefilling && atomic_load(&e->prefilling->cancel))", ""),

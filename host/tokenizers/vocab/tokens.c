@@ -5,7 +5,7 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "host/formats/json_file.h"
+#include "host/formats/json/json_file.h"
 #include "kernels/base/mem.h"
 
 /* The class that transformers uses if tokenizer_config.json names none. */

@@ -3,7 +3,7 @@
 
 #include <jansson.h>
 
-#include "host/formats/tokenizer_class.h"
+#include "host/formats/config/tokenizer_class.h"
 #include "host/tokenizers/vocab/added.h"
 
 /* Added tokens of a directory, from all the files in which transformers keeps them (4.57,
