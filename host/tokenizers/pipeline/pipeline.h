@@ -50,7 +50,7 @@ typedef struct weir__pipeline {
 weir__pipeline *weir__pipeline_new(weir_err *err); /* zeroed, unk_id and end -1; NULL: ENOMEM */
 void weir__pipeline_free(void *pipeline);          /* NULL allowed */
 
-/* ---- what the models share while they encode ------------------------------------------------------------ */
+/* ---- what the models share while they encode ----------------------------------------------------------- */
 
 typedef struct weir__encoder {
     const weir__pipeline *p;
