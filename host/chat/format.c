@@ -49,8 +49,8 @@ static weir_status add_ends(const weir__chat *c, weir__chat_ends *ends, weir_err
         if (id < 0 && i > 0) continue;
         if (id < 0)
             return weir_fail(err, WEIR_ENOTSUP,
-                             "chat template %s ends a turn with %s, which is no token of %s", c->named->name,
-                             name, c->ck->dir);
+                             "chat template %s ends a turn with %s, which is not a token of %s",
+                             c->named->name, name, c->ck->dir);
         if (!add_end(ends, id)) return no_room(err, name);
     }
     return WEIR_OK;
