@@ -1,8 +1,8 @@
 /* weir-blocks: whole cascade blocks of a pair through the public interface: gamma by sessions, on any device.
- * Times are the caller's: launch, loop, records and all. Prints CSV.
+ * Times are those of a caller, with launch, loop and records. Prints CSV.
  *
- * Session i of a case has prompt i and seed i, so that session 0 must emit the same tokens in every case of
- * one gamma. */
+ * Session i of a case has prompt i and seed i, so session 0 must emit the same tokens in every case of one
+ * gamma. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -14,10 +14,9 @@ static const char usage[] =
     "[--n-prompt N]\n"
     "                   [--ctx N] [--blocks N] [--repeat N] [--no-graph] [--name TEXT]\n"
     "\n"
-    "--ctx: positions of a session, of prompt and of output each behind an encoder, of both together in "
-    "decoder-only models.\n"
-    "CSV: name, device, graph, gamma, sessions, us of a block (p50, p99), tokens and time of one, session 0 "
-    "unchanged?\n"
+    "--ctx: context length of a session. Decoder-only: prompt and output together; encoder-decoder: each.\n"
+    "CSV: name, device, graph, gamma, sessions, us per block (p50, p99), tokens per block, us per token,\n"
+    "     whether session 0 emits the same as in gamma's first case, its first tokens.\n"
     "Exit status: 0, 1 for a failure or a session 0 that differs, 2 for wrong usage.\n";
 
 enum { MAX_LIST = 16, MAX_SESSION = 64, MAX_REPEAT = 200, MAX_CTX = 1 << 16, COMPARED = 16 };
