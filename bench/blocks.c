@@ -6,7 +6,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 #include "host/weir.h"
 
@@ -35,12 +34,6 @@ typedef struct result {
     int32_t first[COMPARED]; /* of session 0 */
     size_t n_first;
 } result;
-
-static double now(void) {
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
-}
 
 static int by_value(const void *a, const void *b) {
     const double x = *(const double *)a, y = *(const double *)b;
@@ -85,9 +78,9 @@ static weir_status repeat_once(weir_engine *e, const options *o, int gamma, int 
     if (st == WEIR_OK) st = weir_step(e, s, n, 1, err);
     if (st == WEIR_OK) {
         const size_t before = emitted(s, n);
-        const double t0 = now();
+        const double t0 = weir_seconds();
         st = weir_step(e, s, n, o->blocks, err);
-        *seconds = (now() - t0) / o->blocks;
+        *seconds = (weir_seconds() - t0) / o->blocks;
         r->tokens = (double)(emitted(s, n) - before) / (double)(n * o->blocks);
         weir_session_view v;
         weir_session_get(s[0], &v);
@@ -178,7 +171,7 @@ static bool parse_one(options *o, const char *name, const char *v) {
     if (strcmp(name, "-md") == 0) return o->draft = v, true;
     if (strcmp(name, "--device") == 0) return o->device = v, true;
     if (strcmp(name, "--name") == 0) return o->name = v, true;
-    if (strcmp(name, "--gamma") == 0) return parse_list(v, 1, 16, o->gamma, &o->n_gamma);
+    if (strcmp(name, "--gamma") == 0) return parse_list(v, 1, WEIR_GAMMA_MAX, o->gamma, &o->n_gamma);
     if (strcmp(name, "--sessions") == 0) return parse_list(v, 1, MAX_SESSION, o->sessions, &o->n_sessions);
     if (strcmp(name, "--n-prompt") == 0) return parse_int(v, 1, MAX_CTX, &o->n_prompt);
     if (strcmp(name, "--ctx") == 0) return parse_int(v, 1, MAX_CTX, &o->ctx);

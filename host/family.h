@@ -1,7 +1,7 @@
 #ifndef WEIR_HOST_FAMILY_H
 #define WEIR_HOST_FAMILY_H
 
-#include "host/formats/checkpoint.h"
+#include "host/formats/facts.h"
 #include "host/weir.h"
 
 /* What the engine asks of a family of models, given its checkpoint: the only place in host/ that tells one

@@ -30,11 +30,11 @@ static weir_status resolve(weir_engine *e, const weir_engine_options *o, int *n_
         return weir_fail(err, WEIR_EINVAL, "no model: the verifier's directory or file is required (-m)");
     *n_thread = o->n_thread ? o->n_thread : weir__pool_cores();
     e->pair.n_parallel = o->n_parallel ? o->n_parallel : 1;
-    e->pair.max_draft = o->max_draft ? o->max_draft : WEIR_MAX_DRAFT;
+    e->pair.max_draft = o->max_draft ? o->max_draft : WEIR_GAMMA_MAX;
     WEIR_TRY(check_range("threads", *n_thread, 1, 256, err));
     WEIR_TRY(check_range("parallel sessions", e->pair.n_parallel, 1, 1024, err));
     if (o->ctx_size) WEIR_TRY(check_range("context", o->ctx_size, 1, 1 << 20, err));
-    WEIR_TRY(check_range("largest gamma", e->pair.max_draft, 1, WEIR_MAX_DRAFT, err));
+    WEIR_TRY(check_range("largest gamma", e->pair.max_draft, 1, WEIR_GAMMA_MAX, err));
     WEIR_TRY(weir__device_check(o->device, err));
     *isa = weir__isa_best();
     if (o->isa) {
@@ -157,7 +157,7 @@ static weir_status open_chat(weir_engine *e, const weir_engine_options *o, weir_
 }
 
 weir_status weir_engine_open(weir_engine **out, const weir_engine_options *opt, weir_err *err) {
-    const double t0 = weir__now();
+    const double t0 = weir_seconds();
     weir_engine *e = weir_calloc(1, sizeof *e);
     if (!e) return weir_fail(err, WEIR_ENOMEM, "out of memory for the engine");
     int n_thread = 1;
@@ -178,7 +178,7 @@ weir_status weir_engine_open(weir_engine **out, const weir_engine_options *opt, 
         weir_engine_close(e);
         return st;
     }
-    e->pair.facts.load_seconds = weir__now() - t0;
+    e->pair.facts.load_seconds = weir_seconds() - t0;
     *out = e;
     return WEIR_OK;
 }

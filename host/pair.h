@@ -1,7 +1,7 @@
 #ifndef WEIR_HOST_PAIR_H
 #define WEIR_HOST_PAIR_H
 
-#include "host/formats/checkpoint.h"
+#include "host/formats/facts.h"
 #include "host/tokenizers/tokenizer.h"
 
 /* The vocabulary two checkpoints share. They fit when they are of a kind and differ in padding only: equal

@@ -17,7 +17,6 @@
  * calls and a backend its scratch. */
 
 enum { WEIR_VERIFIER = 0, WEIR_DRAFTER = 1 }; /* index of a side */
-enum { WEIR_MAX_DRAFT = 16 };                 /* gamma's upper end */
 /* TokenCascade: drafter tokens in a row (method.md, algorithm 2) */
 enum { WEIR_TOKEN_CASCADE_RUN = 10 };
 

@@ -17,7 +17,8 @@
 #include <stdint.h>
 
 #include "host/chat/chat.h"         /* chat templates: weir_chat_template, weir_chat_render */
-#include "kernels/accept/law.h"     /* weir_rule, weir_rule_facts, weir_rule_parse */
+#include "kernels/accept/law.h"     /* weir_rule, weir_rule_facts, weir_rule_parse, WEIR_GAMMA_MAX */
+#include "kernels/base/clock.h"     /* weir_seconds */
 #include "kernels/base/interrupt.h" /* weir_interrupt */
 #include "kernels/base/mem.h"       /* weir_alloc, weir_free, weir_set_allocator */
 #include "kernels/base/status.h"    /* weir_status, weir_err */
@@ -44,7 +45,7 @@ typedef struct weir_engine_options {
     int ctx_size;            /* positions a session may have: in prompt and in output each behind an encoder,
                                 in both together of a decoder-only model; 0 = 512, of the latter 4096 or what
                                 it was trained for */
-    int max_draft;           /* largest gamma a session may ask for, 1 … 16; 0 = 16 */
+    int max_draft;           /* largest gamma a session may ask for, 1 … WEIR_GAMMA_MAX; 0 = that */
     bool dry_run;            /* plan only: read configs, refuse nothing for lack of memory, load no weights */
     bool strict_config;      /* refuse a directory with fields or tensors that weir does not know */
     bool no_graph;           /* device: the host calls every op itself (debugging: the same tokens, slower) */
@@ -232,8 +233,8 @@ typedef struct weir_session_stats {
     int64_t rows_examined, rows_deferred; /* rows the accept step looked at, and of those deferred */
     double reject_mass; /* sum of R over examined rows: rejection rate = reject_mass / rows_examined */
     int64_t verifier_calls, verifier_rows, drafter_calls, drafter_rows;
-    int64_t accept_hist[17]; /* blocks by number of accepted drafts */
-    bool deferred_sequence;  /* sequence cascade: the verifier's text stands */
+    int64_t accept_hist[WEIR_GAMMA_MAX + 1]; /* blocks by number of accepted drafts */
+    bool deferred_sequence;                  /* sequence cascade: the verifier's text stands */
     double seconds_prefill, seconds_draft, seconds_verify, seconds_accept, seconds_total, seconds_first;
 } weir_session_stats;
 
@@ -320,8 +321,8 @@ typedef struct weir_replay_result {
 } weir_replay_result;
 
 /* law: any rule, gate, bonus; its temperature and truncation are the recording's, block_verify is ENOTSUP.
- * gamma 1 … 16. Splits the texts between all cores, with the same result on any number of them; one call at a
- * time on an r. */
+ * gamma 1 … WEIR_GAMMA_MAX. Splits the texts between all cores, with the same result on any number of them; one
+ * call at a time on an r. */
 weir_status weir_replay_estimate(const weir_replay *r, const weir_law *law, int gamma,
                                  weir_replay_result *out, weir_err *err);
 

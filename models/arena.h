@@ -48,12 +48,9 @@ typedef struct arena_bounds {
 /* base may be NULL: then only a->bytes is of use. */
 void weir__model_arena_place(const model_shape *s, const arena_bounds *b, void *base, model_arena *a);
 
-/* Integers of the host's copy of a prompt. */
+/* Integers of the host's copy of a prompt, and of the arena's iota. */
 int64_t weir__stage_ints(const model_shape *s, int64_t n_prompt);
-
-/* Takes a model's arena and its ops' scratch, and fills in what never changes. ENOMEM, EDEVMEM, ECUDA. */
-weir_status weir__model_arena_create(weir_model *m);
-void weir__model_arena_free(weir_model *m);
+int64_t weir__iota_ints(const model_shape *s, int64_t n_prompt);
 
 /* plan.c: what the arena takes, and the scratch that ops ask for, as in model.h. */
 weir_bytes weir__scratch_bytes(const model_shape *s, const weir_backend *be, weir_dtype kv_dtype,
@@ -72,20 +69,5 @@ typedef struct model_rows {
     int32_t group;                             /* kernels/attention/attention.h */
     bool prefill;
 } model_rows;
-
-/* A prompt's tokens and slots (and key counts) to where ops read them. EINVAL: a token outside the embedding,
- * which a device could not refuse. */
-weir_status weir__put_prompt(weir_model *m, int32_t slot, const int32_t *token, int64_t n);
-/* Array i of the prompt of n positions that was put last: 0 tokens, 1 slots, 2 key counts. */
-const int32_t *weir__prompt_at(const weir_model *m, int64_t n, int i);
-
-/* The next unit of a prompt, a layer of a chunk, may run; ECANCELED where nobody wants the rest. */
-weir_status weir__prompt_goes_on(const weir_model *m);
-
-/* The rows of a decode or verify call, before their first layer: key counts made, x not yet. */
-weir_status weir__rows_begin(weir_model *m, const weir_kv *kv, const weir_batch *b, model_rows *r);
-
-/* Past the last append a row serves only its own logits: drops those that nobody wants. */
-weir_status weir__rows_keep_wanted(weir_model *m, const weir_kv *kv, const weir_batch *b, model_rows *r);
 
 #endif /* WEIR_MODELS_ARENA_H */

@@ -1,7 +1,6 @@
 #include "models/attention.h"
 
 #include "kernels/weight/pack.h"
-#include "models/impl.h"
 #include "models/product.h"
 
 /* ---- plan ---- */

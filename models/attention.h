@@ -1,8 +1,7 @@
 #ifndef WEIR_MODELS_ATTENTION_H
 #define WEIR_MODELS_ATTENTION_H
 
-#include "models/arena.h"
-#include "models/weights.h"
+#include "models/impl.h"
 
 /* A layer's self attention: x += post(o·attention(position(qkv·norm(x)))). Matrices are (outputs, inputs). */
 typedef struct attention {

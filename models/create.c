@@ -1,10 +1,12 @@
 /* The life of a model, whatever its family: measured, created, freed. */
 #include "kernels/base/mem.h"
-#include "models/impl.h"
+#include "models/head.h"
 
 weir_status weir__backend_no_memory(const weir_backend *be) {
     return be->device ? WEIR_EDEVMEM : WEIR_ENOMEM;
 }
+
+/* ---- weights ---- */
 
 /* Pages are bf16 where a device serves bf16 or quantised matrices, else f32. */
 static weir_dtype kv_dtype_of(bool device, weir_dtype matrices) {
@@ -33,6 +35,11 @@ weir_status weir__model_measure(weir_model *m, const weir_tensor_source *src, we
     WEIR_TRY(walk(m, &w));
     *out = m->facts;
     return WEIR_OK;
+}
+
+weir_status weir__model_tensors(weir_model *m, weir_tensor_visit visit, void *ud) {
+    weights w = {.dtype = WEIR_DTYPE_F32, .visit = visit, .visitor = ud};
+    return walk(m, &w);
 }
 
 /* Vectors are made in host memory, which on the CPU is where they stay. */
@@ -64,11 +71,44 @@ static weir_status load(weir_model *m, const weir_tensor_source *src, weir_err *
                      weir_status_str(weir__backend_no_memory(m->be)));
 }
 
+/* ---- the arena ---- */
+
+/* Positions, and the place where a prompt's rows are made: on the CPU the arena itself. */
+static weir_status fill_arena(weir_model *m) {
+    weir_backend *be = m->be;
+    const int64_t n = weir__iota_ints(&m->shape, m->n_prompt);
+    WEIR_TRY(
+        weir__backend_zero(be, m->block, m->a.bytes)); /* neither a page nor a dead row may start with NaN */
+    m->stage = be->device ? weir_calloc((size_t)weir__stage_ints(&m->shape, m->n_prompt), sizeof *m->stage)
+                          : m->a.prompt;
+    if (!m->stage) return WEIR_ENOMEM;
+    for (int64_t i = 0; i < n; i++) m->stage[i] = (int32_t)i;
+    return weir__backend_upload(be, m->a.iota, m->stage, (size_t)n * sizeof *m->stage);
+}
+
+static weir_status create_arena(weir_model *m) {
+    weir_backend *be = m->be;
+    const arena_bounds b = {m->n_row, m->n_prompt, be->chunk, m->facts.kv_dtype};
+    weir__model_arena_place(&m->shape, &b, NULL, &m->a);
+    m->block = weir__backend_alloc(be, m->a.bytes);
+    if (!m->block) return weir__backend_no_memory(be);
+    weir__model_arena_place(&m->shape, &b, m->block, &m->a);
+    WEIR_TRY(fill_arena(m));
+    return weir__backend_reserve(be, weir__op_floats(&m->shape, be, m->n_row, m->n_prompt));
+}
+
+static void free_arena(weir_model *m) {
+    if (m->stage != m->a.prompt) weir_free(m->stage);
+    if (m->block) weir__backend_free(m->be, m->block);
+}
+
+/* ---- create and free ---- */
+
 static weir_status build(weir_model *m, const weir_tensor_source *src, weir_err *err) {
     weir_status s = m->ops->alloc_layers(m);
     if (s != WEIR_OK) return weir_fail(err, s, "%s: %s", m->ops->name, weir_status_str(s));
     WEIR_TRY(load(m, src, err));
-    s = weir__model_arena_create(m);
+    s = create_arena(m);
     if (s == WEIR_ECUDA)
         weir__backend_failure(m->be, err);
     else if (s != WEIR_OK)
@@ -86,7 +126,7 @@ void weir__model_free(weir_model *m) {
     if (!m) return;
     m->ops->free_layers(m);
     weir__head_free(m->be, &m->head);
-    weir__model_arena_free(m);
+    free_arena(m);
     if (m->vectors) weir__backend_free(m->be, m->vectors);
     weir_free(m);
 }

@@ -3,7 +3,6 @@
 
 #include "models/attention.h"
 #include "models/feed_forward.h"
-#include "models/impl.h"
 
 /* The decoder-only families inside models/. */
 

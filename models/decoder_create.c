@@ -180,6 +180,11 @@ static decoder_model model_of(const weir_decoder_config *c, weir_backend *be, in
     return m;
 }
 
+weir_status weir__decoder_tensors(const weir_decoder_config *c, weir_tensor_visit visit, void *ud) {
+    decoder_model m = model_of(c, NULL, 1, 1);
+    return weir__model_tensors(&m.base, visit, ud);
+}
+
 weir_status weir__decoder_measure(const weir_decoder_config *c, const weir_tensor_source *src, bool device,
                                   weir_model_facts *out, weir_err *err) {
     if (!c || !src || !src->find || !out) return weir_fail(err, WEIR_EINVAL, "decoder: NULL argument");

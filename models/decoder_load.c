@@ -2,6 +2,7 @@
 #include <stdio.h>
 
 #include "models/decoder.h"
+#include "models/head.h"
 
 /* ---- rotation ------------------------------------------------------------------------------------------ */
 

@@ -1,7 +1,6 @@
 #include "models/feed_forward.h"
 
 #include "kernels/weight/pack.h"
-#include "models/impl.h"
 #include "models/product.h"
 
 size_t weir__feed_forward_floats(const model_shape *s, int64_t chunk) {

@@ -1,8 +1,7 @@
 #ifndef WEIR_MODELS_FEED_FORWARD_H
 #define WEIR_MODELS_FEED_FORWARD_H
 
-#include "models/arena.h"
-#include "models/weights.h"
+#include "models/impl.h"
 
 /* x += post(out·h), h = act(gate·norm(x)) * (up·norm(x)), or h = act(in·norm(x)) without a gate. Matrices are
  * (outputs, inputs). */

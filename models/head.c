@@ -1,7 +1,6 @@
 #include "models/head.h"
 
 #include "kernels/weight/pack.h"
-#include "models/impl.h"
 #include "models/product.h"
 
 /* Prompts never see the head: no chunk. */

@@ -1,18 +1,9 @@
 #ifndef WEIR_MODELS_HEAD_H
 #define WEIR_MODELS_HEAD_H
 
-#include "models/arena.h"
-#include "models/weights.h"
+#include "models/impl.h"
 
-/* Both ends of a model: x = embed_scale * embed[token], and logits = cap(scale * out·norm(x)). */
-typedef struct model_head {
-    weir_weight embed;      /* (n_vocab_rows, dim) */
-    weir_weight untied;     /* (n_vocab_rows, dim); data NULL when tied */
-    const weir_weight *out; /* the one of the two that makes logits */
-    const float *norm;      /* (dim); the family loads it */
-    float embed_scale, scale;
-    float softcap; /* 0: none */
-} model_head;
+/* Both ends of a model, struct model_head of impl.h. */
 
 size_t weir__head_floats(const model_shape *s); /* a device's scratch */
 /* Names without ".weight"; untied NULL: the embedding makes logits too. */

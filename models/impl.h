@@ -2,7 +2,6 @@
 #define WEIR_MODELS_IMPL_H
 
 #include "models/arena.h"
-#include "models/head.h"
 #include "models/model.h"
 #include "models/weights.h"
 
@@ -21,6 +20,16 @@ typedef struct weir_model_ops {
     weir_status (*append)(weir_model *m, const weir_kv *kv, const model_rows *r, int32_t layer);
     weir_status (*rest)(weir_model *m, const weir_kv *kv, const model_rows *r, int32_t layer);
 } weir_model_ops;
+
+/* Both ends of a model: x = embed_scale * embed[token], and logits = cap(scale * out·norm(x)). */
+typedef struct model_head {
+    weir_weight embed;      /* (n_vocab_rows, dim) */
+    weir_weight untied;     /* (n_vocab_rows, dim); data NULL when tied */
+    const weir_weight *out; /* the one of the two that makes logits */
+    const float *norm;      /* (dim); the family loads it */
+    float embed_scale, scale;
+    float softcap; /* 0: none */
+} model_head;
 
 struct weir_model {
     const weir_model_ops *ops;
@@ -43,6 +52,9 @@ weir_status weir__model_create(weir_model *m, const weir_tensor_source *src, wei
 /* What the walk says: src and dtype as in struct weights. m has no layers. */
 weir_status weir__model_measure(weir_model *m, const weir_tensor_source *src, weir_dtype dtype, bool device,
                                 weir_model_facts *out, weir_err *err);
+
+/* The names of the walk. m as there. */
+weir_status weir__model_tensors(weir_model *m, weir_tensor_visit visit, void *ud);
 
 weir_status weir__backend_no_memory(const weir_backend *be); /* the status of a failed weir__backend_alloc */
 

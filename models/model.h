@@ -119,6 +119,12 @@ typedef struct weir_model_facts {
                                      else f32 */
 } weir_model_facts;
 
+/* The names of all tensors that a model of that config asks for, in the order of its load. `visit` may end
+ * the walk with its own status. */
+typedef weir_status (*weir_tensor_visit)(void *ud, const char *name);
+weir_status weir__t5_tensors(const weir_t5_config *c, weir_tensor_visit visit, void *ud);
+weir_status weir__decoder_tensors(const weir_decoder_config *c, weir_tensor_visit visit, void *ud);
+
 /* What a load would take, from the config and the dtype of its matrices, on a device or the CPU (struct
  * weir_backend); allocates nothing. */
 void weir__t5_facts(const weir_t5_config *c, weir_dtype dtype, bool device, weir_model_facts *out);

@@ -1,7 +1,7 @@
 /* The memory plan and the load use the same functions, so that they cannot drift apart. */
 #include "models/attention.h"
 #include "models/feed_forward.h"
-#include "models/impl.h"
+#include "models/head.h"
 
 weir_bytes weir__scratch_bytes(const model_shape *s, const weir_backend *be, weir_dtype kv_dtype,
                                int64_t n_row, int64_t n_prompt) {

@@ -1,7 +1,5 @@
 #include "models/product.h"
 
-#include "models/impl.h"
-
 weir_status weir__product(weir_model *m, const model_rows *r, weir_linear a) {
     a.eps = m->eps;
     a.n_row = r->n;

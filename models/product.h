@@ -1,7 +1,7 @@
 #ifndef WEIR_MODELS_PRODUCT_H
 #define WEIR_MODELS_PRODUCT_H
 
-#include "models/arena.h"
+#include "models/impl.h"
 
 /* Products over the rows in flight. */
 

@@ -1,6 +1,7 @@
 /* The order in which rows go through a stack of decoder layers. A layer is two steps of its family: `append`
  * makes K and V and puts them in the cache, `rest` is what comes after. */
-#include "models/impl.h"
+#include "models/head.h"
+#include "models/rows.h"
 
 weir_status weir__stack_forward(weir_model *m, const weir_kv *kv, const weir_batch *b) {
     const int32_t last = m->facts.n_layer_self - 1;

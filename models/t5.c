@@ -5,6 +5,8 @@
  *            x += O·attention(q(norm x), cross) decoder only: keys [0, source length)
  *            x += wo·act(wi(norm x))
  *   logits   head(norm x), tied: times dim^-0.5 */
+#include "models/head.h"
+#include "models/rows.h"
 #include "models/t5.h"
 
 /* ---- decoder rows ---- */

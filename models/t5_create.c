@@ -105,6 +105,11 @@ static t5_model model_of(const weir_t5_config *c, weir_backend *be, int64_t n_ro
     return m;
 }
 
+weir_status weir__t5_tensors(const weir_t5_config *c, weir_tensor_visit visit, void *ud) {
+    t5_model m = model_of(c, NULL, 1, 1);
+    return weir__model_tensors(&m.base, visit, ud);
+}
+
 void weir__t5_facts(const weir_t5_config *c, weir_dtype dtype, bool device, weir_model_facts *out) {
     t5_model m = model_of(c, NULL, 1, 1);
     (void)weir__model_measure(&m.base, NULL, dtype, device, out, NULL); /* no file: nothing can be missing */

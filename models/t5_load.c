@@ -2,6 +2,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "models/head.h"
 #include "models/t5.h"
 
 /* Relative position bias. stack: "encoder" or "decoder". */

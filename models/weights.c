@@ -10,6 +10,7 @@
 
 weir_status weir__want(const weights *w, const char *name, int64_t rows, int64_t cols, weir_tensor *t) {
     if (!w->src) {
+        if (w->visit) WEIR_TRY(w->visit(w->visitor, name));
         *t = (weir_tensor){.dtype = w->dtype, .rows = rows, .cols = cols};
         return WEIR_OK;
     }

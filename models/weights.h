@@ -3,7 +3,8 @@
 
 #include "models/model.h"
 
-/* A family walks its tensors once, in code; the walk has three uses, so that they cannot drift apart:
+/* A family walks its tensors once, in code; the walk has four uses, so that they cannot drift apart:
+ *   list     src is NULL: `visit` gets every name
  *   plan     src is NULL: every tensor is there, as the config has it, matrices in `dtype`
  *   measure  names, shapes and dtypes are checked and the bytes added up
  *   load     vector is not NULL: matrices are packed on the backend, vectors are written
@@ -15,6 +16,9 @@ typedef struct weights {
     bool one_dtype;  /* matrices that make one weight must share a dtype; else they become several weights */
     float norm_plus; /* norms multiply by this plus what the file holds */
     weir_err *err;
+
+    weir_tensor_visit visit; /* list only */
+    void *visitor;
 
     weir_backend *be;   /* load only */
     float *vector;      /* host: what becomes `there` */

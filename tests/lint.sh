@@ -32,11 +32,16 @@ outside() { grep -vE "include +\"($1)" ; }
 
 includes 'kernels/*' | outside 'kernels/' | complain "kernels/ includes kernels/ only:"
 includes 'models/*' | outside '(kernels|models)/' | complain "models/ includes kernels/ and models/ only:"
-includes 'host/*.h' 'host/*.c' 'host/*.cc' ':!host/cli/*' ':!host/serve/*' ':!host/example/*' |
-    outside '(kernels|models|host/[a-z_]*\.h|host/formats|host/tokenizers|host/jinja|host/chat)/?' |
+rooms='pair|deck|session|measure|queue|chat|formats|tokenizers|jinja'
+includes 'host/*.h' 'host/*.c' 'host/*.cc' \
+    ':!host/wire/*' ':!host/cli/*' ':!host/serve/*' ':!host/example/*' |
+    outside "(kernels|models|host/[a-z_]*\.h|host/($rooms))/?" |
     complain "host/ includes host/, models/ and kernels/ only:"
-includes 'host/cli/*' | outside 'host/weir\.h"|host/cli/' | complain "host/cli/ sees host/weir.h only:"
-includes 'host/serve/*' | outside 'host/weir\.h"|host/serve/' | complain "host/serve/ sees host/weir.h only:"
+includes 'host/wire/*' | outside 'host/weir\.h"|host/wire/' | complain "host/wire/ sees host/weir.h only:"
+includes 'host/cli/*' | outside 'host/weir\.h"|host/wire/|host/cli/' |
+    complain "host/cli/ sees host/weir.h and host/wire/ only:"
+includes 'host/serve/*' | outside 'host/weir\.h"|host/wire/|host/serve/' |
+    complain "host/serve/ sees host/weir.h and host/wire/ only:"
 includes 'host/example/*' | outside 'host/weir\.h"' | complain "host/example/ sees host/weir.h only:"
 includes 'bench/*.c' 'bench/*.h' ':!bench/kernels/*' | outside 'host/weir\.h"|bench/' |
     complain "bench/ sees host/weir.h only:"

@@ -3,7 +3,7 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "host/formats/json_file.h"
+#include "host/formats/json/json_file.h"
 #include "kernels/base/mem.h"
 
 /* ---- what all formats need --------------------------------------------------------------------------- */

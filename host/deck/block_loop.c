@@ -387,8 +387,8 @@ weir_status weir__block_loop_run(weir_block_loop *l, weir_session *const *s, int
 static weir_status copy_rows(const weir_bucket *b) {
     weir_backend *be = b->l->e->pair.be;
     const weir_loop *l = &b->loop;
-    weir_row_stats stats[WEIR_LOOP_DRAFT + 1];
-    int32_t token[WEIR_LOOP_DRAFT];
+    weir_row_stats stats[WEIR_GAMMA_MAX + 1];
+    int32_t token[WEIR_GAMMA_MAX];
     WEIR_TRY(weir__backend_download(be, stats, l->p_stats, ((size_t)l->gamma + 1) * sizeof *stats));
     for (int32_t j = 0; j < l->gamma; j++) {
         token[j] = stats[j].argmax;

@@ -32,7 +32,7 @@ struct weir_block_loop {
     weir_seat *seat;                  /* host (n_seat_max) */
     weir_session **who;               /* host (n_seat_max) */
     weir_bucket staged;               /* of timings */
-    weir_graph *graph[WEIR_LOOP_SIZES][WEIR_LOOP_DRAFT + 1][2];
+    weir_graph *graph[WEIR_LOOP_SIZES][WEIR_GAMMA_MAX + 1][2];
 };
 
 weir_status weir__block_run(void *bucket); /* as weir_backend_queue.record wants it */

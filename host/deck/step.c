@@ -99,14 +99,14 @@ static weir_status run_blocks(weir_engine *e, weir_session *const *sessions, int
         WEIR_TRY(admit_all(sessions, n, &running, err));
         if (running == 0) break;
         const double t0 =
-            weir__now() - e->deck.prefill_seconds; /* prompts that a tick runs are booked by their sessions */
+            weir_seconds() - e->deck.prefill_seconds; /* prompts that a tick runs are booked by their sessions */
         const uint64_t before = progress(sessions, n);
         WEIR_TRY(run_round(e, sessions, n, running, max_blocks - block, &ran, &first, err));
         end_given_up(sessions, n);
         /* what callers' loops rely on */
         if (progress(sessions, n) <= before || ran < 1)
             return weir_fail(err, WEIR_EINVAL, "%d sessions were stepped and none got further", running);
-        close_round(sessions, n, weir__now() - e->deck.prefill_seconds - t0);
+        close_round(sessions, n, weir_seconds() - e->deck.prefill_seconds - t0);
     }
     return first;
 }

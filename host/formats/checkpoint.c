@@ -6,7 +6,10 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "host/formats/config.h"
+#include "host/formats/config/config.h"
+#include "host/formats/gguf/gguf.h"
+#include "host/formats/safetensors/safetensors.h"
+#include "host/formats/tensor_names.h"
 #include "kernels/base/mem.h"
 
 static const size_t MAX_CONFIG = 16u << 20;
@@ -177,9 +180,7 @@ static weir_status check_tensors(weir_checkpoint *c, weir_err *err) {
                          weir__safetensors_count(c->tensors));
     weir_tensor table;
     weir_tensor_source src = weir__checkpoint_source(c);
-    const char *name =
-        c->kind == WEIR_FAMILY_DECODER ? "model.layers.0.self_attn.q_proj.weight" : "shared.weight";
-    if (src.find(src.ud, name, &table)) c->dtype = table.dtype;
+    if (src.find(src.ud, weir__bulk_tensor(c), &table)) c->dtype = table.dtype;
     return WEIR_OK;
 }
 
@@ -192,42 +193,26 @@ static bool find_exact(const weir_checkpoint *c, const char *name, weir_tensor *
     return true;
 }
 
-/* One embedding under three names: writers keep any one of them. */
-static const char *const EMBEDDINGS[] = {"shared.weight", "encoder.embed_tokens.weight",
-                                         "decoder.embed_tokens.weight"};
-enum { N_EMBEDDING = sizeof EMBEDDINGS / sizeof *EMBEDDINGS };
-
-/* What the file calls a decoder's tensor; `room` holds it where that is another name. */
-static const char *decoder_name(const weir_checkpoint *c, const char *name, char *room, size_t cap) {
-    static const char nested[] = "language_model.model.";
-    if (strncmp(name, "model.", 6) == 0)
-        snprintf(room, cap, "%s%s", c->stem, name + 6);
-    else
-        snprintf(room, cap, "%s%s", strcmp(c->stem, nested) == 0 ? "language_model." : "",
-                 name); /* the head */
-    return room;
+/* The first of its names in the file that the file has. */
+static const char *find_named(const weir_checkpoint *c, const char *name, char room[WEIR__TENSOR_NAME_CAP],
+                              weir_tensor *out) {
+    const char *own;
+    for (int i = 0; (own = weir__tensor_file_name(c, name, i, room)) != NULL; i++)
+        if (find_exact(c, own, out)) return own;
+    return NULL;
 }
 
 static bool source_find(void *ud, const char *name, weir_tensor *out) {
-    const weir_checkpoint *c = ud;
-    char room[256];
-    if (c->kind == WEIR_FAMILY_DECODER) return find_exact(c, decoder_name(c, name, room, sizeof room), out);
-    if (find_exact(c, name, out)) return true;
-    if (strcmp(name, EMBEDDINGS[0]) != 0) return false;
-    for (int i = 1; i < N_EMBEDDING; i++)
-        if (find_exact(c, EMBEDDINGS[i], out)) return true;
-    return false;
+    char room[WEIR__TENSOR_NAME_CAP];
+    return find_named(ud, name, room, out) != NULL;
 }
 
 static void source_release(void *ud, const char *name) {
     const weir_checkpoint *c = ud;
+    char room[WEIR__TENSOR_NAME_CAP];
     weir_tensor t;
-    char room[256];
-    const char *at = c->kind == WEIR_FAMILY_DECODER ? decoder_name(c, name, room, sizeof room) : name;
-    if (strcmp(name, EMBEDDINGS[0]) == 0)
-        for (int i = N_EMBEDDING - 1; i >= 0; i--)
-            if (find_exact(c, EMBEDDINGS[i], &t)) at = EMBEDDINGS[i];
-    weir__safetensors_release(c->tensors, at);
+    const char *own = find_named(c, name, room, &t);
+    if (own) weir__safetensors_release(c->tensors, own);
 }
 
 weir_tensor_source weir__checkpoint_source(weir_checkpoint *c) {

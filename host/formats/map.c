@@ -5,7 +5,7 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
-#include "host/formats/json_file.h"
+#include "host/formats/json/json_file.h"
 
 weir_status weir__map_file(const char *path, const uint8_t **bytes, size_t *n, weir_err *err) {
     int fd;

@@ -1,11 +1,15 @@
-/* What the names of a directory's tensors say that its configuration does not. transformers leaves a tensor
- * that the model lacks out of the computation with a warning in its log; here one inside a layer is refused,
- * since whoever stored it meant it to count. */
+/* transformers leaves a tensor that the model lacks out of the computation with a warning in its log. Here one
+ * inside a layer is refused: whoever stored it meant it to count. Which tensors a model has is asked of the walk
+ * that loads them. */
+#include "host/formats/tensor_names.h"
+
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "host/formats/config.h"
+#include "host/formats/config/config.h"
+#include "host/formats/safetensors/safetensors.h"
+#include "kernels/base/mem.h"
 
 static bool ends_with(const char *s, const char *end) {
     const size_t n = strlen(s), m = strlen(end);
@@ -58,97 +62,169 @@ static bool is_buffer(const char *name) {
     return false;
 }
 
-/* ---- the families' ----------------------------------------------------------------------------------- */
+/* ---- what a kind of model calls its tensors ---------------------------------------------------------- */
 
-enum { EVERY = 1, BIAS = 2, QK_NORM = 4, POST = 8 };
+/* One embedding under three names: writers keep any one of them. */
+static const char *const EMBEDDINGS[] = {"shared.weight", "encoder.embed_tokens.weight",
+                                         "decoder.embed_tokens.weight"};
+enum { N_EMBEDDING = sizeof EMBEDDINGS / sizeof *EMBEDDINGS };
 
-static bool in_decoder_layer(const char *rest, const weir_decoder_config *d) {
-    static const struct {
-        const char *name;
-        int where;
-    } names[] = {
-        {"input_layernorm.weight", EVERY},
-        {"post_attention_layernorm.weight", EVERY},
-        {"pre_feedforward_layernorm.weight", POST},
-        {"post_feedforward_layernorm.weight", POST},
-        {"self_attn.q_proj.weight", EVERY},
-        {"self_attn.k_proj.weight", EVERY},
-        {"self_attn.v_proj.weight", EVERY},
-        {"self_attn.o_proj.weight", EVERY},
-        {"self_attn.q_proj.bias", BIAS},
-        {"self_attn.k_proj.bias", BIAS},
-        {"self_attn.v_proj.bias", BIAS},
-        {"self_attn.q_norm.weight", QK_NORM},
-        {"self_attn.k_norm.weight", QK_NORM},
-        {"mlp.gate_proj.weight", EVERY},
-        {"mlp.up_proj.weight", EVERY},
-        {"mlp.down_proj.weight", EVERY},
-    };
-    const int has =
-        EVERY | (d->qkv_bias ? BIAS : 0) | (d->qk_norm ? QK_NORM : 0) | (d->post_norms ? POST : 0);
-    for (size_t i = 0; i < sizeof names / sizeof *names; i++)
-        if (strcmp(names[i].name, rest) == 0) return names[i].where & has;
+static weir_status walk_t5(const weir_checkpoint *c, weir_tensor_visit visit, void *ud) {
+    return weir__t5_tensors(&c->t5, visit, ud);
+}
+
+static weir_status walk_decoder(const weir_checkpoint *c, weir_tensor_visit visit, void *ud) {
+    return weir__decoder_tensors(&c->decoder, visit, ud);
+}
+
+/* Lists end with NULL; an entry that begins with a dot is the end of a name. */
+static const struct {
+    weir_status (*walk)(const weir_checkpoint *c, weir_tensor_visit visit, void *ud);
+    const char *bulk;
+    const char *idle[5];       /* that are left alone: the head of a tied model, other embeddings */
+    const char *idle_layer[2]; /* the same inside a layer */
+    const char *strange[3];    /* outside the layers, and would change the result */
+} KINDS[] = {
+    [WEIR_FAMILY_T5] = {.walk = walk_t5,
+                        .bulk = "shared.weight",
+                        .idle = {"lm_head.weight", "encoder.embed_tokens.weight",
+                                 "decoder.embed_tokens.weight"},
+                        /* in old files, and used by no version */
+                        .idle_layer = {".EncDecAttention.relative_attention_bias.weight"}},
+    [WEIR_FAMILY_DECODER] = {.walk = walk_decoder,
+                             .bulk = "model.layers.0.self_attn.q_proj.weight",
+                             .idle = {"lm_head.weight", ".lm_head.weight"},
+                             .strange = {"lm_head.bias", ".lm_head.bias"}},
+};
+
+static bool listed(const char *const *list, const char *name) {
+    for (; *list; list++)
+        if (**list == '.' ? ends_with(name, *list) : strcmp(name, *list) == 0) return true;
     return false;
 }
 
-/* The first block alone has a position bias that counts; old files store one of the cross-attention, too,
- * which no version uses. */
-static bool in_t5_block(const char *rest, long block) {
-    static const char *const names[] = {
-        "layer_norm.weight",          "SelfAttention.q.weight",
-        "SelfAttention.k.weight",     "SelfAttention.v.weight",
-        "SelfAttention.o.weight",     "EncDecAttention.q.weight",
-        "EncDecAttention.k.weight",   "EncDecAttention.v.weight",
-        "EncDecAttention.o.weight",   "EncDecAttention.relative_attention_bias.weight",
-        "DenseReluDense.wi.weight",   "DenseReluDense.wi_0.weight",
-        "DenseReluDense.wi_1.weight", "DenseReluDense.wo.weight"};
-    const char *part = skip(rest, "layer.");
-    part = part ? strchr(part, '.') : NULL;
-    if (!part) return false;
-    if (block == 0 && strcmp(part + 1, "SelfAttention.relative_attention_bias.weight") == 0) return true;
-    for (size_t i = 0; i < sizeof names / sizeof *names; i++)
-        if (strcmp(names[i], part + 1) == 0) return true;
+const char *weir__bulk_tensor(const weir_checkpoint *c) { return KINDS[c->kind].bulk; }
+
+/* Where a decoder's names begin: text models that come with others carry a word more. */
+static const char *const STEMS[] = {"model.", "language_model.model.", "model.language_model."};
+enum { N_STEM = sizeof STEMS / sizeof *STEMS };
+
+static weir_status find_stem(weir_checkpoint *c, weir_err *err) {
+    weir_st_entry e;
+    char name[64];
+    for (int i = 0; i < N_STEM; i++) {
+        snprintf(name, sizeof name, "%sembed_tokens.weight", STEMS[i]);
+        if (!weir__safetensors_find(c->tensors, name, &e)) continue;
+        snprintf(c->stem, sizeof c->stem, "%s", STEMS[i]);
+        return WEIR_OK;
+    }
+    weir__safetensors_at(c->tensors, 0, &e);
+    return weir_fail(err, WEIR_EFORMAT, "%s: no tensor model.embed_tokens.weight; the first is %.100s",
+                     weir__label(c->dir), e.name);
+}
+
+const char *weir__tensor_file_name(const weir_checkpoint *c, const char *name, int i,
+                                   char room[WEIR__TENSOR_NAME_CAP]) {
+    if (c->kind == WEIR_FAMILY_T5) {
+        if (i > 0 && (i >= N_EMBEDDING || strcmp(name, EMBEDDINGS[0]) != 0)) return NULL;
+        return i == 0 ? name : EMBEDDINGS[i];
+    }
+    const char *rest = skip(name, "model.");
+    const bool nested = strcmp(c->stem, STEMS[1]) == 0; /* the head is in language_model. too */
+    if (i > 0) return NULL;
+    snprintf(room, WEIR__TENSOR_NAME_CAP, "%s%s",
+             rest     ? c->stem
+             : nested ? "language_model."
+                      : "",
+             rest ? rest : name);
+    return room;
+}
+
+/* The name under which the model would ask for it. */
+static const char *model_name(const weir_checkpoint *c, const char *name, char room[WEIR__TENSOR_NAME_CAP]) {
+    const char *rest = c->kind == WEIR_FAMILY_DECODER ? skip(name, c->stem) : NULL;
+    if (!rest) return name;
+    snprintf(room, WEIR__TENSOR_NAME_CAP, "model.%s", rest);
+    return room;
+}
+
+/* ---- the model's names ------------------------------------------------------------------------------- */
+
+/* What the walk visits: counted first, then kept. */
+typedef struct name_list {
+    const char **name; /* (n) sorted, in text; NULL: to be counted */
+    char *text;
+    size_t n, bytes;
+} name_list;
+
+static weir_status visit_name(void *ud, const char *name) {
+    name_list *l = ud;
+    const size_t bytes = strlen(name) + 1;
+    if (l->name) l->name[l->n] = memcpy(l->text + l->bytes, name, bytes);
+    l->n++;
+    l->bytes += bytes;
+    return WEIR_OK;
+}
+
+static int by_string(const void *a, const void *b) {
+    return strcmp(*(const char *const *)a, *(const char *const *)b);
+}
+
+static void free_names(name_list *l) {
+    weir_free(l->name);
+    weir_free(l->text);
+}
+
+static weir_status list_names(const weir_checkpoint *c, name_list *l, weir_err *err) {
+    name_list count = {0};
+    WEIR_TRY(KINDS[c->kind].walk(c, visit_name, &count));
+    *l = (name_list){.name = weir_alloc(count.n, sizeof *l->name), .text = weir_alloc(count.bytes, 1)};
+    if (!l->name || !l->text) {
+        free_names(l);
+        return weir_fail(err, WEIR_ENOMEM, "%s: no memory for %zu names", weir__label(c->dir), count.n);
+    }
+    (void)KINDS[c->kind].walk(c, visit_name, l);
+    qsort(l->name, l->n, sizeof *l->name, by_string);
+    return WEIR_OK;
+}
+
+/* Whether one of the names begins with these n bytes. */
+static bool has_prefix(const name_list *l, const char *s, size_t n) {
+    size_t lo = 0, hi = l->n;
+    while (lo < hi) {
+        const size_t mid = lo + (hi - lo) / 2;
+        const int order = strncmp(s, l->name[mid], n);
+        if (order == 0) return true;
+        if (order < 0)
+            hi = mid;
+        else
+            lo = mid + 1;
+    }
     return false;
 }
 
-/* "N." at *s: N, and *s moves past it; -1 if it is no such thing. */
-static long number_at(const char **s) {
-    char *end;
-    if (**s < '0' || **s > '9') return -1;
-    const long n = strtol(*s, &end, 10);
-    if (*end != '.') return -1;
-    *s = end + 1;
-    return n;
+/* The length of "model.layers.N." in the name of a layer's tensor; 0: it has no number. */
+static size_t layer_prefix(const char *name) {
+    for (const char *p = strchr(name, '.'); p; p = strchr(p + 1, '.')) {
+        const size_t digits = strspn(p + 1, "0123456789");
+        if (digits > 0 && p[1 + digits] == '.') return (size_t)(p + digits + 2 - name);
+    }
+    return 0;
 }
 
 typedef enum verdict { KNOWN, STRANGE_IN_LAYER, STRANGE } verdict;
 
-static verdict judge_decoder(const weir_checkpoint *c, const char *name) {
-    const char *rest = skip(name, c->stem);
-    if (ends_with(name, "lm_head.weight")) return KNOWN; /* a tied model's is left alone */
-    if (!rest) return ends_with(name, "lm_head.bias") ? STRANGE_IN_LAYER : STRANGE;
-    if (strcmp(rest, "embed_tokens.weight") == 0 || strcmp(rest, "norm.weight") == 0) return KNOWN;
-    const char *layer = skip(rest, "layers.");
-    const long i = layer ? number_at(&layer) : -1;
-    if (i < 0 || i >= c->decoder.n_layer) return STRANGE;
-    return in_decoder_layer(layer, &c->decoder) ? KNOWN : STRANGE_IN_LAYER;
+static verdict judge(const weir_checkpoint *c, const name_list *l, const char *file_name) {
+    char room[WEIR__TENSOR_NAME_CAP];
+    const char *name = model_name(c, file_name, room);
+    const size_t layer = layer_prefix(name);
+    if (has_prefix(l, name, strlen(name) + 1) || listed(KINDS[c->kind].idle, file_name)) return KNOWN;
+    if (listed(KINDS[c->kind].strange, file_name)) return STRANGE_IN_LAYER;
+    if (layer == 0 || !has_prefix(l, name, layer)) return STRANGE;
+    return listed(KINDS[c->kind].idle_layer, name) ? KNOWN : STRANGE_IN_LAYER;
 }
 
-static verdict judge_t5(const weir_checkpoint *c, const char *name) {
-    static const char *const names[] = {"shared.weight",
-                                        "lm_head.weight",
-                                        "encoder.embed_tokens.weight",
-                                        "decoder.embed_tokens.weight",
-                                        "encoder.final_layer_norm.weight",
-                                        "decoder.final_layer_norm.weight"};
-    for (size_t i = 0; i < sizeof names / sizeof *names; i++)
-        if (strcmp(names[i], name) == 0) return KNOWN;
-    const char *encoder = skip(name, "encoder.block."),
-               *rest = encoder ? encoder : skip(name, "decoder.block.");
-    const long i = rest ? number_at(&rest) : -1;
-    if (i < 0 || i >= (encoder ? c->t5.n_enc_layer : c->t5.n_dec_layer)) return STRANGE;
-    return in_t5_block(rest, i) ? KNOWN : STRANGE_IN_LAYER;
-}
+/* ---- all of them ------------------------------------------------------------------------------------- */
 
 static weir_status check_foreign(const weir_checkpoint *c, const char *name, weir_err *err) {
     if (of_adapter(name))
@@ -163,9 +239,9 @@ static weir_status check_foreign(const weir_checkpoint *c, const char *name, wei
     return WEIR_OK;
 }
 
-static weir_status check_own(weir_checkpoint *c, const char *name, weir_err *err) {
+static weir_status check_own(weir_checkpoint *c, const name_list *l, const char *name, weir_err *err) {
     if (!weir__tensor_is_of_text(name) || is_buffer(name)) return WEIR_OK;
-    const verdict v = c->kind == WEIR_FAMILY_DECODER ? judge_decoder(c, name) : judge_t5(c, name);
+    const verdict v = judge(c, l, name);
     if (v == STRANGE_IN_LAYER)
         return weir_fail(
             err, WEIR_ENOTSUP,
@@ -174,33 +250,26 @@ static weir_status check_own(weir_checkpoint *c, const char *name, weir_err *err
     return v == STRANGE ? weir__note_tensor(name, c, err) : WEIR_OK;
 }
 
-/* Where a decoder's names begin: text models that come with others carry a word more. */
-static weir_status find_stem(weir_checkpoint *c, weir_err *err) {
-    static const char *const stems[] = {"model.", "language_model.model.", "model.language_model."};
+static weir_status check_all(weir_checkpoint *c, const name_list *l, weir_err *err) {
     weir_st_entry e;
-    char name[64];
-    for (size_t i = 0; i < sizeof stems / sizeof *stems; i++) {
-        snprintf(name, sizeof name, "%sembed_tokens.weight", stems[i]);
-        if (!weir__safetensors_find(c->tensors, name, &e)) continue;
-        snprintf(c->stem, sizeof c->stem, "%s", stems[i]);
-        return WEIR_OK;
+    for (size_t i = 0; i < weir__safetensors_count(c->tensors); i++) {
+        weir__safetensors_at(c->tensors, i, &e);
+        WEIR_TRY(check_own(c, l, e.name, err));
     }
-    weir__safetensors_at(c->tensors, 0, &e);
-    return weir_fail(err, WEIR_EFORMAT, "%s: no tensor model.embed_tokens.weight; the first is %.100s",
-                     weir__label(c->dir), e.name);
+    return WEIR_OK;
 }
 
 weir_status weir__check_tensor_names(weir_checkpoint *c, weir_err *err) {
     const size_t n = weir__safetensors_count(c->tensors);
     weir_st_entry e;
+    name_list l;
     for (size_t i = 0; i < n; i++) {
         weir__safetensors_at(c->tensors, i, &e);
         WEIR_TRY(check_foreign(c, e.name, err));
     }
     if (c->kind == WEIR_FAMILY_DECODER && n > 0) WEIR_TRY(find_stem(c, err));
-    for (size_t i = 0; i < n; i++) {
-        weir__safetensors_at(c->tensors, i, &e);
-        WEIR_TRY(check_own(c, e.name, err));
-    }
-    return WEIR_OK;
+    WEIR_TRY(list_names(c, &l, err));
+    const weir_status s = check_all(c, &l, err);
+    free_names(&l);
+    return s;
 }

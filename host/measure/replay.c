@@ -141,11 +141,10 @@ weir_status weir_replay_add(weir_replay *r, const float *q_logits, const float *
 /* ---- estimates ----------------------------------------------------------------------------------------- */
 
 enum { ROWS, REJECT, DEFER, BLOCKS, ACCEPTED, TOKENS, ONE, N_SUM };
-enum { MAX_GAMMA = 16 };
 
 /* Sums of one text under one weighting. f[d]: weight of being at depth d before the next row. */
 typedef struct chain {
-    double f[MAX_GAMMA + 1];
+    double f[WEIR_GAMMA_MAX + 1];
     double sum[N_SUM];
 } chain;
 
@@ -264,8 +263,9 @@ static weir_status check(const weir_replay *r, const weir_law *law, int gamma, w
     if (law->block_verify)
         return weir_fail(err, WEIR_ENOTSUP,
                          "block verification accepts whole blocks: its blocks cannot be replayed");
-    if (gamma < 1 || gamma > MAX_GAMMA)
-        return weir_fail(err, WEIR_EINVAL, "gamma %d is out of range, expected 1 to %d", gamma, MAX_GAMMA);
+    if (gamma < 1 || gamma > WEIR_GAMMA_MAX)
+        return weir_fail(err, WEIR_EINVAL, "gamma %d is out of range, expected 1 to %d", gamma,
+                         WEIR_GAMMA_MAX);
     if (r->n_row == 0) return weir_fail(err, WEIR_EINVAL, "nothing was recorded");
     return WEIR_OK;
 }

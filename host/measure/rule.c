@@ -45,7 +45,7 @@ static void draw_key(uint64_t seed, uint64_t i, uint32_t key[2]) {
 /* A batch of one-token blocks at output index 0: draws go row by row with ld = n_vocab, so that each row
  * of the drafter is the same row again only through law_of and stats. */
 typedef struct draws {
-    weir_backend be;
+    weir_isa isa;
     const float *q_logits, *p_logits;
     int32_t n_vocab;
     weir_row_stats q_stats, p_stats;
@@ -71,7 +71,7 @@ static weir_status draft_tokens(draws *d, int n) {
                             .purpose = WEIR_PURPOSE_DRAFT,
                             .token = &d->token[i],
                             .logp = &logp};
-        WEIR_TRY(weir__draw_cpu(&d->be, &a));
+        WEIR_TRY(weir__draw_on(d->isa, &a));
     }
     return WEIR_OK;
 }
@@ -88,7 +88,7 @@ static weir_status accept_tokens(draws *d, int n) {
                                              .row = &d->row[i]};
     weir_accept_args a = {
         .session = d->accept, .n_session = n, .ld_q = d->n_vocab, .ld_p = d->n_vocab, .n_vocab = d->n_vocab};
-    WEIR_TRY(weir__accept_cpu(&d->be, &a));
+    WEIR_TRY(weir__accept_on(d->isa, &a));
     for (int i = 0; i < n; i++) WEIR_TRY(d->accept[i].status);
     return WEIR_OK;
 }
@@ -109,7 +109,7 @@ static weir_status resample_tokens(draws *d, int n) {
         of[n_emit++] = i;
     }
     weir_emit_args a = {.session = d->emit, .n_session = n_emit, .n_vocab = d->n_vocab};
-    WEIR_TRY(weir__emit_cpu(&d->be, &a));
+    WEIR_TRY(weir__emit_on(d->isa, &a));
     for (int32_t i = 0; i < n_emit; i++) {
         WEIR_TRY(d->emit[i].status);
         d->token[of[i]] = d->emit[i].token;
@@ -129,8 +129,8 @@ static weir_status run_batch(draws *d, const weir_law *law, uint64_t seed, int64
 
 static weir_status run_all(draws *d, const weir_law *law, uint64_t seed, int64_t first, int64_t n_draw,
                            int64_t *counts, int64_t *n_accepted, weir_err *err) {
-    WEIR_TRY(weir__row_stats_of(d->be.isa, law, d->q_logits, d->n_vocab, "q", &d->q_stats, err));
-    WEIR_TRY(weir__row_stats_of(d->be.isa, law, d->p_logits, d->n_vocab, "p", &d->p_stats, err));
+    WEIR_TRY(weir__row_stats_of(d->isa, law, d->q_logits, d->n_vocab, "q", &d->q_stats, err));
+    WEIR_TRY(weir__row_stats_of(d->isa, law, d->p_logits, d->n_vocab, "p", &d->p_stats, err));
     int64_t accepted = 0;
     for (int64_t done = 0; done < n_draw; done += BATCH) {
         const int n = n_draw - done < BATCH ? (int)(n_draw - done) : BATCH;
@@ -154,7 +154,7 @@ weir_status weir_rule_draw(const weir_law *law, const float *q_logits, const flo
     WEIR_TRY(weir_law_check(law, err));
     draws *d = weir_calloc(1, sizeof *d);
     if (!d) return weir_fail(err, WEIR_ENOMEM, "rule: no memory for a batch of draws");
-    d->be.isa = weir__isa_best();
+    d->isa = weir__isa_best();
     d->q_logits = q_logits;
     d->p_logits = p_logits;
     d->n_vocab = n_vocab;

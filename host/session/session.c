@@ -176,7 +176,7 @@ weir_status weir__session_refuse(weir_session *s, weir_err *err) {
 
 bool weir__session_append(weir_session *s, int32_t id, weir_source source, float logprob,
                           float policy_logprob) {
-    if (s->n == 0 && s->stats.seconds_first == 0.0) s->stats.seconds_first = weir__now() - s->started;
+    if (s->n == 0 && s->stats.seconds_first == 0.0) s->stats.seconds_first = weir_seconds() - s->started;
     if (weir__session_is_eos(s, id)) {
         if (s->finish == WEIR_RUNNING) s->eos = id;
         weir__session_end(s, WEIR_FINISH_STOP);

@@ -12,7 +12,7 @@ extern "C" {
 /* Text to ids and back, behind one vtable (ops.h) for every family. Read-only after open: calls from several
  * threads are safe. Beginning- and end-of-text are never added: that is the engine's. */
 typedef struct weir_tokenizer weir_tokenizer;
-struct weir_gguf; /* host/formats/gguf.h */
+struct weir_gguf; /* host/formats/gguf/gguf.h */
 
 /* SentencePiece model file. extra_ids sentinels "<extra_id_k>" take ids n_piece + extra_ids - 1 - k, as
  * transformers gives them, and are recognised in text. EIO, EFORMAT (with the library's words), ENOMEM. */

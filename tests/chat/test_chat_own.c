@@ -7,7 +7,7 @@
 
 #include "host/state.h"
 #include "kernels/base/mem.h"
-#include "tests/host/directory_maker.h"
+#include "tests/formats/directory_maker.h"
 #include "tests/support/alloc.h"
 #include "tests/support/files.h"
 
@@ -280,7 +280,7 @@ Test(chat_own, what_is_written_after_an_answer) {
 
 static char *make_directory(const json_t *tokenizer_config, const json_t *files) {
     size_t n = 0;
-    char *text = (char *)files_read(WEIR_SOURCE_DIR "/tests/host/directories.json", &n);
+    char *text = (char *)files_read(WEIR_SOURCE_DIR "/tests/formats/directories.json", &n);
     json_t *table = json_loadb(text, n, 0, NULL);
     json_t *row = json_pack("{s:s, s:{s:i}, s:[{s:s,s:i,s:b}, {s:s,s:i,s:b}, {s:s,s:i,s:b}]}", "base",
                             "qwen2", "config", "eos_token_id", 258, "added", "content", "<|im_start|>", "id",
@@ -317,7 +317,8 @@ static void expect_prompt(weir_engine *e, const char *want) {
     size_t n = 0, n_plain = 0;
     weir_err err = {""};
     cr_assert(weir_chat_tokenize(e, hello, 1, &ids, &n, &err) == WEIR_OK, "%s", err.text);
-    cr_assert(weir__tokenizer_encode_special(e->pair.tok, want, strlen(want), &plain, &n_plain, NULL) == WEIR_OK);
+    cr_assert(weir__tokenizer_encode_special(e->pair.tok, want, strlen(want), &plain, &n_plain, NULL) ==
+              WEIR_OK);
     cr_expect(n == n_plain && memcmp(ids, plain, n * sizeof *ids) == 0, "%zu ids, want %zu: %s", n, n_plain,
               want);
     weir_ids_free(ids);

@@ -12,10 +12,10 @@
 
 /* Small arrays of a block: as the host sees them, and as ops do. */
 typedef struct block_arrays {
-    weir_row_stats q_stats[WEIR_LOOP_DRAFT + 1];
-    int32_t draft[WEIR_LOOP_DRAFT];
-    weir_accept_row row[WEIR_LOOP_DRAFT];
-    weir_row_note note[WEIR_LOOP_DRAFT];
+    weir_row_stats q_stats[WEIR_GAMMA_MAX + 1];
+    int32_t draft[WEIR_GAMMA_MAX];
+    weir_accept_row row[WEIR_GAMMA_MAX];
+    weir_row_note note[WEIR_GAMMA_MAX];
     weir_accept_session accept;
     weir_emit_session emit;
 } block_arrays;

@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "host/formats/checkpoint.h"
+#include "host/formats/config/config.h"
 #include "kernels/base/mem.h"
 #include "tests/fuzz/target.h"
 #include "tests/support/files.h"

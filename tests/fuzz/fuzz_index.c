@@ -2,7 +2,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "host/formats/safetensors.h"
+#include "host/formats/safetensors/safetensors.h"
 #include "tests/fuzz/target.h"
 #include "tests/support/files.h"
 

@@ -2,7 +2,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "host/formats/gguf.h"
+#include "host/formats/gguf/gguf.h"
 #include "host/tokenizers/tokenizer.h"
 #include "tests/fuzz/target.h"
 #include "tests/fuzz/tokens.h"

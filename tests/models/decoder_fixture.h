@@ -1,8 +1,8 @@
 #ifndef WEIR_TESTS_MODELS_DECODER_FIXTURE_H
 #define WEIR_TESTS_MODELS_DECODER_FIXTURE_H
 
-#include "host/formats/safetensors.h"
 #include "host/deck/kv.h"
+#include "host/formats/safetensors/safetensors.h"
 #include "models/model.h"
 
 /* A decoder of tests/golden/decoder with caches for a few slots. Failures to open fail the test. */

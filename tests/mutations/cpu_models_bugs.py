@@ -2,11 +2,11 @@
 from entry import cpu_bug as bug
 
 BLOCKS = [
-    bug("models/arena.c", "index", "narrowed rows keep their group", "t5_rows decoder_rows runner_t5 runner_decoder",
+    bug("models/rows.c", "index", "narrowed rows keep their group", "t5_rows decoder_rows runner_t5 runner_decoder",
         ".group = 1};", ".group = r->group};"),
-    bug("models/arena.c", "index", "narrowed rows read the queries of others", "t5_rows decoder_rows", ".q = a->q_out,",
+    bug("models/rows.c", "index", "narrowed rows read the queries of others", "t5_rows decoder_rows", ".q = a->q_out,",
         ".q = r->q,"),
-    bug("models/arena.c", "check", "an id past the embedding is let through", "t5_rows runner_t5",
+    bug("models/rows.c", "check", "an id past the embedding is let through", "t5_rows runner_t5",
         "if (token[i] < 0 || token[i] >= m->shape.n_vocab_rows)", "if (token[i] < 0)"),
     bug("models/arena.c", "bounds", "the arena has no room for a prompt's chunk", "decoder_load decoder_rows",
         "chunk = max64(rows, b->chunk);", "chunk = rows;"),

@@ -5,8 +5,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "host/formats/gguf/gguf.h"
 #include "host/session/session.h"
-#include "host/formats/gguf.h"
 #include "kernels/base/mem.h"
 #include "tests/support/alloc.h"
 #include "tests/support/files.h"

@@ -4,7 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "host/formats/gguf.h"
+#include "host/formats/gguf/gguf.h"
 #include "host/tokenizers/steps/normalize.h"
 #include "host/tokenizers/text/utf8.h"
 #include "host/tokenizers/tokenizer.h"

@@ -3,7 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "host/formats/gguf.h"
+#include "host/formats/gguf/gguf.h"
 #include "host/tokenizers/steps/pretok.h"
 #include "host/tokenizers/tokenizer.h"
 #include "kernels/base/mem.h"

@@ -4,7 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "host/formats/gguf.h"
+#include "host/formats/gguf/gguf.h"
 #include "host/tokenizers/tokenizer.h"
 #include "kernels/base/mem.h"
 #include "tests/host/damaged_gguf.h"

@@ -63,9 +63,9 @@ void weir__frame_keep(weir__frame *f);
 weir_status weir__capture(weir__run *r, const weir__node *body, weir__frame *frame, weir__flow *flow,
                           weir__value *out);
 /* Writes str(v) to the current place. */
-weir_status weir__write(weir__run *r, const weir__value *v);
-weir_status weir__call(weir__run *r, weir__value f, const weir__args *a,
-                       weir__value *out); /* a->at[0] is free for the subject */
+weir_status weir__value_write(weir__run *r, const weir__value *v);
+weir_status weir__value_call(weir__run *r, weir__value f, const weir__args *a,
+                             weir__value *out); /* a->at[0] is free for the subject */
 weir_status weir__macro_new(weir__run *r, const weir__node *n, weir__value *out);
 
 #endif /* WEIR_HOST_JINJA_RUN_EVAL_H */

@@ -6,7 +6,7 @@
 /* Equality, and dicts, which find their keys by it. Internal to host/jinja. */
 
 /* Takes steps; without any left the answer is no, and the next charge fails. */
-bool weir__equal(weir__run *r, const weir__value *a, const weir__value *b);
+bool weir__value_equal(weir__run *r, const weir__value *a, const weir__value *b);
 /* -1, 0, 1; 2 where one of them is not a number. */
 int weir__compare_numbers(const weir__value *a, const weir__value *b);
 

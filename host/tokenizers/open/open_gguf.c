@@ -2,7 +2,7 @@
 #include <math.h>
 #include <string.h>
 
-#include "host/formats/gguf.h"
+#include "host/formats/gguf/gguf.h"
 #include "host/tokenizers/pipeline/bpe.h"
 #include "host/tokenizers/pipeline/encode.h"
 #include "host/tokenizers/pipeline/pipeline.h"

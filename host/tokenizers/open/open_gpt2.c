@@ -1,7 +1,7 @@
 /* GPT-2's two files: vocab.json, an object of tokens and ids, and merges.txt, a merge a line. */
 #include <string.h>
 
-#include "host/formats/json_file.h"
+#include "host/formats/json/json_file.h"
 #include "host/tokenizers/open/hf_json.h"
 #include "host/tokenizers/pipeline/bpe.h"
 #include "host/tokenizers/pipeline/encode.h"

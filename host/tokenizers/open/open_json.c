@@ -2,7 +2,7 @@
  * of text: the checkpoint's and the engine's), "truncation" and "padding" are not read. */
 #include <string.h>
 
-#include "host/formats/json_file.h"
+#include "host/formats/json/json_file.h"
 #include "host/tokenizers/open/hf_json.h"
 #include "host/tokenizers/pipeline/encode.h"
 #include "host/tokenizers/tokenizer.h"

@@ -1,5 +1,5 @@
 /* A tokenizer from a SentencePiece .model file. */
-#include "host/formats/json_file.h"
+#include "host/formats/json/json_file.h"
 #include "host/tokenizers/spm/slow.h"
 #include "host/tokenizers/spm/spm_bpe.h"
 #include "host/tokenizers/tokenizer.h"

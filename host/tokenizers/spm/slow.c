@@ -196,7 +196,7 @@ static int32_t known_text(const void *ud, const char *text, size_t n) {
     return i >= 0 && (k->special || !(k->added->texts.kind[i] & WEIR__ADDED_SPECIAL)) ? k->added->ids[i] : -1;
 }
 
-static weir_status append_part(const weir__slow *s, const weir__part *p, const weir__ranges *special,
+static weir_status append_part(const weir__slow *s, const weir__slow_part *p, const weir__ranges *special,
                                weir__ids *out, weir_err *err) {
     const known k = {&s->added, weir__ranges_hold(special, p->begin, p->end)};
     if (p->id >= 0) return weir__ids_push(out, p->id, err);
@@ -210,12 +210,12 @@ static weir_status append_part(const weir__slow *s, const weir__part *p, const w
 static weir_status slow_encode(const void *impl, const char *text, size_t bytes, const weir__ranges *special,
                                bool first, weir__ids *out, weir_err *err) {
     const weir__slow *s = impl;
-    weir__parts parts = {0};
+    weir__slow_parts parts = {0};
     (void)first;
-    weir_status st = weir__split_spans(&s->added, text, bytes, special, &parts, err);
+    weir_status st = weir__slow_split(&s->added, text, bytes, special, &parts, err);
     for (size_t i = 0; i < parts.n && st == WEIR_OK; i++)
         st = append_part(s, &parts.list[i], special, out, err);
-    weir__parts_free(&parts);
+    weir__slow_parts_free(&parts);
     return st;
 }
 
@@ -256,8 +256,8 @@ static weir_status add_pieces(const weir__slow *s, answer *a, const int32_t *ids
     WEIR_TRY(weir__spm_decode(s->spm, ids, n, &text, &bytes, err));
     const char *begin = text;
     if (s->strips) {
-        weir__strip_left(&begin, &bytes);
-        weir__strip_right(begin, &bytes);
+        weir__white_strip_left(&begin, &bytes);
+        weir__white_strip_right(begin, &bytes);
     } else if (s->spaces && bytes > 0 && *begin == ' ' &&
                strncmp(slow_piece(s, ids[0]), SPACE, sizeof SPACE - 1) == 0) {
         begin++;

@@ -1,0 +1,72 @@
+#ifndef WEIR_HOST_FORMATS_FACTS_H
+#define WEIR_HOST_FORMATS_FACTS_H
+
+#include "models/model.h"
+
+struct weir_safetensors; /* host/formats/safetensors/safetensors.h */
+struct weir_gguf;        /* host/formats/gguf/gguf.h */
+
+typedef enum weir_family_kind { WEIR_FAMILY_T5 = 0, WEIR_FAMILY_DECODER } weir_family_kind;
+
+/* What reads the tokenizer. */
+typedef enum weir_tokenizer_kind {
+    WEIR_TOKENIZER_NONE = 0,
+    WEIR_TOKENIZER_SPM,  /* spiece.model, tokenizer.model */
+    WEIR_TOKENIZER_JSON, /* tokenizer.json */
+    WEIR_TOKENIZER_GPT2, /* vocab.json and merges.txt */
+    WEIR_TOKENIZER_GGUF, /* the arrays of the GGUF file */
+} weir_tokenizer_kind;
+
+/* Tokens that the files of a tokenizer name by their role: "bos_token" and so on. */
+typedef enum weir_special {
+    WEIR_SPECIAL_BOS = 0,
+    WEIR_SPECIAL_EOS,
+    WEIR_SPECIAL_UNK,
+    WEIR_SPECIAL_SEP,
+    WEIR_SPECIAL_PAD,
+    WEIR_SPECIAL_CLS,
+    WEIR_SPECIAL_MASK,
+    WEIR_SPECIAL_N,
+} weir_special;
+extern const char *const weir_special_names[WEIR_SPECIAL_N];
+
+/* A checkpoint as the engine needs it: a directory's config.json (+ generation_config.json) or a GGUF file's
+ * metadata turned into a model config and special ids, tensors as a weir_tensor_source, where the tokenizer
+ * is. Every config field is honoured, or known not to change the result, or refused by name since it does;
+ * one that nobody knows is noted in `ignored`. */
+typedef struct weir_checkpoint {
+    char *dir; /* or the GGUF file */
+    weir_family_kind kind;
+    weir_t5_config t5; /* of its kind, the other is zero */
+    weir_decoder_config decoder;
+    weir_dtype dtype; /* of the matrices in the file */
+    int32_t start_id; /* T5: decoder_start_token_id; else bos_token_id; else pad_token_id. Decoders: -1 */
+    int32_t bos_id;   /* -1 if none */
+    bool add_bos;     /* a prompt's ids begin with bos_id */
+    char *special[WEIR_SPECIAL_N]; /* names of tokens by role, by weir_alloc; NULL: no file says, ids count */
+    bool lists_added_tokens;       /* tokenizer_config.json has an added_tokens_decoder */
+    bool asks_post_processor;      /* tokenizer_config.json leaves add_bos to tokenizer.json */
+    int32_t eos[8], n_eos;
+    int32_t pad_id; /* -1 if none */
+    weir_tokenizer_kind tokenizer;
+    char *tokenizer_path;   /* of it; NULL if there is none or it is the GGUF file */
+    int32_t extra_ids;      /* T5: tokenizer_config.json's sentinels past the pieces (absent: 100 for a T5
+                                      tokenizer class or no such file, 0 otherwise) */
+    bool extra_ids_assumed; /* no file says how many */
+    char *chat_template;    /* zero-terminated, by weir_alloc; NULL if the checkpoint has none */
+    char family[64];        /* "t5 (gated gelu_new, untied head)", "qwen2 (silu, tied head)" */
+    char stem[32];          /* decoders: what the names of the file's tensors have for "model." */
+    bool strict;            /* what nobody knows is refused, not noted */
+    char ignored[512]; /* what nobody knows: "config.json: a, b; generation_config.json: c; tensors: d" */
+    char ignored_place[48]; /* the last of these files */
+    int32_t n_ignored_more; /* for which there was no room */
+    struct weir_safetensors *tensors;
+    struct weir_gguf *gguf; /* instead of tensors */
+} weir_checkpoint;
+
+/* Rows of embedding and head, padding included: what ids must be below. */
+static inline int32_t weir__checkpoint_rows(const weir_checkpoint *c) {
+    return c->kind == WEIR_FAMILY_DECODER ? c->decoder.n_vocab_rows : c->t5.n_vocab_rows;
+}
+
+#endif /* WEIR_HOST_FORMATS_FACTS_H */

@@ -1,0 +1,223 @@
+#include "host/formats/families.h"
+
+#include <stdio.h>
+#include <string.h>
+
+/* What Gemma 2 and 3 share. */
+enum {
+    FAMILY_GEMMA = FAMILY_ADDS_BOS | FAMILY_POST_NORMS | FAMILY_ONE_PLUS | FAMILY_EMBED_SCALE |
+                   FAMILY_QUERY_SCALAR | FAMILY_FINAL_CAP | FAMILY_ACTIVATION | FAMILY_WINDOW |
+                   FAMILY_LAYER_TYPES | FAMILY_PERIOD
+};
+
+/* Defaults are those of transformers 4.57's config classes; those called gguf_ are llama.cpp's, for keys that
+ * a GGUF file may leave out. */
+static const family_row FAMILIES[] = {
+    {.model_type = "t5",
+     .architecture = "T5ForConditionalGeneration",
+     .kind = WEIR_FAMILY_T5,
+     .parse = weir__t5_parse,
+     .t5 = {.dim = 512,
+            .head_dim = 64,
+            .n_head = 8,
+            .ff_dim = 2048,
+            .n_enc_layer = 6,
+            .n_vocab_rows = 32128,
+            .n_bucket = 32,
+            .max_distance = 128,
+            .eps = 1e-6f,
+            .act = WEIR_ACT_RELU,
+            .tied = true}},
+    {.model_type = "mt5",
+     .architecture = "MT5ForConditionalGeneration",
+     .kind = WEIR_FAMILY_T5,
+     .parse = weir__t5_parse,
+     .t5 = {.dim = 512,
+            .head_dim = 64,
+            .n_head = 6,
+            .ff_dim = 1024,
+            .n_enc_layer = 8,
+            .n_vocab_rows = 250112,
+            .n_bucket = 32,
+            .max_distance = 128,
+            .eps = 1e-6f,
+            .act = WEIR_ACT_GELU_TANH,
+            .gated = true}},
+    {.model_type = "umt5", .kind = WEIR_FAMILY_T5, .refused = "its position bias differs by layer"},
+    {.model_type = "llama",
+     .architecture = "LlamaForCausalLM",
+     .gguf = "llama",
+     .kind = WEIR_FAMILY_DECODER,
+     .features = FAMILY_ADDS_BOS | FAMILY_INTERLEAVED | FAMILY_ROPE_FREQS,
+     .parse = weir__decoder_parse,
+     .decoder = {.config = {.n_vocab_rows = 32000,
+                            .dim = 4096,
+                            .ff_dim = 11008,
+                            .n_layer = 32,
+                            .n_head = 32,
+                            .n_ctx_train = 2048},
+                 .act = "silu",
+                 .theta = 1e4,
+                 .bos = 1,
+                 .eos = 2,
+                 .pad = -1}},
+    {.model_type = "mistral",
+     .architecture = "MistralForCausalLM",
+     .gguf = NULL,
+     .kind = WEIR_FAMILY_DECODER,
+     .features = FAMILY_ADDS_BOS | FAMILY_WINDOW,
+     .parse = weir__decoder_parse,
+     .decoder = {.config = {.n_vocab_rows = 32000,
+                            .dim = 4096,
+                            .ff_dim = 14336,
+                            .n_layer = 32,
+                            .n_head = 32,
+                            .n_head_kv = 8,
+                            .n_ctx_train = 131072,
+                            .window = 4096},
+                 .act = "silu",
+                 .theta = 1e4,
+                 .bos = 1,
+                 .eos = 2,
+                 .pad = -1}},
+    {.model_type = "qwen2",
+     .architecture = "Qwen2ForCausalLM",
+     .gguf = "qwen2",
+     .kind = WEIR_FAMILY_DECODER,
+     .features = FAMILY_QKV_BIAS | FAMILY_WINDOW | FAMILY_MAY_SLIDE | FAMILY_LAYER_TYPES,
+     .parse = weir__decoder_parse,
+     .decoder = {.config = {.n_vocab_rows = 151936,
+                            .dim = 4096,
+                            .ff_dim = 22016,
+                            .n_layer = 32,
+                            .n_head = 32,
+                            .n_head_kv = 32,
+                            .n_ctx_train = 32768,
+                            .window = 4096},
+                 .act = "silu",
+                 .theta = 1e4,
+                 .bos = -1,
+                 .eos = -1,
+                 .pad = -1}},
+    {.model_type = "qwen3",
+     .architecture = "Qwen3ForCausalLM",
+     .gguf = "qwen3",
+     .kind = WEIR_FAMILY_DECODER,
+     .features = FAMILY_QK_NORM | FAMILY_WINDOW | FAMILY_MAY_SLIDE | FAMILY_LAYER_TYPES,
+     .parse = weir__decoder_parse,
+     .decoder = {.config = {.n_vocab_rows = 151936,
+                            .dim = 4096,
+                            .ff_dim = 22016,
+                            .n_layer = 32,
+                            .n_head = 32,
+                            .n_head_kv = 32,
+                            .head_dim = 128,
+                            .n_ctx_train = 32768,
+                            .window = 4096},
+                 .act = "silu",
+                 .theta = 1e4,
+                 .bos = -1,
+                 .eos = -1,
+                 .pad = -1}},
+    {.model_type = "gemma2",
+     .architecture = "Gemma2ForCausalLM",
+     .gguf = "gemma2",
+     .kind = WEIR_FAMILY_DECODER,
+     .features = FAMILY_GEMMA | FAMILY_SCORE_CAP | FAMILY_WINDOW_SIZE,
+     .parse = weir__decoder_parse,
+     .decoder = {.config = {.n_vocab_rows = 256000,
+                            .dim = 2304,
+                            .ff_dim = 9216,
+                            .n_layer = 26,
+                            .n_head = 8,
+                            .n_head_kv = 4,
+                            .head_dim = 256,
+                            .n_ctx_train = 8192,
+                            .window = 4096,
+                            .attention_softcap = 50,
+                            .final_softcap = 30,
+                            .tied = true},
+                 .act = "gelu_pytorch_tanh",
+                 .theta = 1e4,
+                 .query_scalar = 256,
+                 .period = 2,
+                 .bos = 2,
+                 .eos = 1,
+                 .pad = 0,
+                 .gguf_window = 4096,
+                 .gguf_big_layers = 46}},
+    {.model_type = "gemma3_text",
+     .architecture = "Gemma3ForCausalLM",
+     .gguf = "gemma3",
+     .kind = WEIR_FAMILY_DECODER,
+     .features = FAMILY_GEMMA | FAMILY_QK_NORM | FAMILY_PERIOD_KEY | FAMILY_LOCAL_THETA,
+     .parse = weir__decoder_parse,
+     .decoder = {.config = {.n_vocab_rows = 262208,
+                            .dim = 2304,
+                            .ff_dim = 9216,
+                            .n_layer = 26,
+                            .n_head = 8,
+                            .n_head_kv = 4,
+                            .head_dim = 256,
+                            .n_ctx_train = 131072,
+                            .window = 4096,
+                            .tied = true},
+                 .act = "gelu_pytorch_tanh",
+                 .theta = 1e6,
+                 .theta_sliding = 1e4,
+                 .query_scalar = 256,
+                 .period = 6,
+                 .bos = 2,
+                 .eos = 1,
+                 .pad = 0,
+                 .gguf_big_layers = 62}},
+    /* With images; its text_config is a gemma3_text. */
+    {.model_type = "gemma3",
+     .architecture = "Gemma3ForConditionalGeneration",
+     .kind = WEIR_FAMILY_DECODER,
+     .parse = weir__gemma3_parse},
+};
+enum { N_FAMILY = sizeof FAMILIES / sizeof *FAMILIES };
+
+const family_row *weir__family_typed(const char *model_type) {
+    for (int i = 0; i < N_FAMILY; i++)
+        if (strcmp(FAMILIES[i].model_type, model_type) == 0) return &FAMILIES[i];
+    return NULL;
+}
+
+const family_row *weir__family_built(const char *architecture) {
+    for (int i = 0; i < N_FAMILY; i++)
+        if (FAMILIES[i].architecture && strcmp(FAMILIES[i].architecture, architecture) == 0)
+            return &FAMILIES[i];
+    return NULL;
+}
+
+const family_row *weir__family_gguf(const char *architecture, size_t n) {
+    for (int i = 0; i < N_FAMILY; i++) {
+        const char *name = FAMILIES[i].gguf;
+        if (name && strlen(name) == n && memcmp(name, architecture, n) == 0) return &FAMILIES[i];
+    }
+    return NULL;
+}
+
+static const char *listed_name(const family_row *f, family_filter filter) {
+    if (f->refused || (filter == FAMILY_T5 && f->kind != WEIR_FAMILY_T5)) return NULL;
+    return filter == FAMILY_GGUF ? f->gguf : f->model_type;
+}
+
+const char *weir__family_list(family_filter filter, char text[160]) {
+    const char *name[N_FAMILY];
+    int n = 0;
+    size_t at = 0;
+    for (int i = 0; i < N_FAMILY; i++) {
+        const char *one = listed_name(&FAMILIES[i], filter);
+        if (one) name[n++] = one;
+    }
+    for (int i = 0; i < n && at < 160; i++)
+        at += (size_t)snprintf(text + at, 160 - at, "%s%s",
+                               i == 0       ? ""
+                               : i == n - 1 ? " or "
+                                            : ", ",
+                               name[i]);
+    return text;
+}

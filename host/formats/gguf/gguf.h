@@ -1,0 +1,75 @@
+#ifndef WEIR_HOST_FORMATS_GGUF_GGUF_H
+#define WEIR_HOST_FORMATS_GGUF_GGUF_H
+
+#include "models/model.h"
+
+/* A GGUF file, version 3 (and 2, whose layout is the same), little endian, memory-mapped read-only: magic,
+ * version, counts, key-value pairs, tensor descriptions, then tensor data at multiples of general.alignment.
+ * Refused, each with one line: every malformed thing; see README.md of this folder. */
+typedef struct weir_gguf weir_gguf;
+
+/* EIO: cannot open or map (with errno's text). EFORMAT; ENOTSUP: another version or byte order. ENOMEM. */
+weir_status weir__gguf_open(weir_gguf **out, const char *path, weir_err *err);
+/* From memory (tests, fuzzing): bytes are borrowed until close; label names them in messages. */
+weir_status weir__gguf_open_bytes(weir_gguf **out, const void *bytes, size_t n, const char *label,
+                                  weir_err *err);
+void weir__gguf_close(weir_gguf *g); /* NULL allowed */
+
+/* ---- metadata: false where the key is absent or its value of another kind ------------------------------ */
+
+bool weir__gguf_has(const weir_gguf *g, const char *key);
+bool weir__gguf_int(const weir_gguf *g, const char *key, int64_t *out); /* any integer type that fits */
+bool weir__gguf_real(const weir_gguf *g, const char *key, double *out); /* f32, f64, or an integer */
+bool weir__gguf_bool(const weir_gguf *g, const char *key, bool *out);
+/* Borrowed until close; not zero-terminated, may hold any byte. */
+bool weir__gguf_string(const weir_gguf *g, const char *key, const char **text, size_t *bytes);
+bool weir__gguf_array_length(const weir_gguf *g, const char *key, size_t *n);
+/* Element i of an array; false past its end. Strings are found in constant time. Bools count as integers 0
+ * and 1. */
+bool weir__gguf_array_string(const weir_gguf *g, const char *key, size_t i, const char **text, size_t *bytes);
+bool weir__gguf_array_int(const weir_gguf *g, const char *key, size_t i, int64_t *out);
+bool weir__gguf_array_real(const weir_gguf *g, const char *key, size_t i, double *out);
+
+/* ---- tensors ------------------------------------------------------------------------------------------- */
+
+typedef struct weir_gguf_entry {
+    const char *name; /* zero-terminated, borrowed until close */
+    int32_t type;     /* GGML's number of the type */
+    int n_dim;        /* 1 ... 4 */
+    int64_t shape[4]; /* as the file has them: shape[0] is the contiguous one */
+    const void *data;
+    size_t bytes;
+} weir_gguf_entry;
+
+size_t weir__gguf_count(const weir_gguf *g);
+void weir__gguf_at(const weir_gguf *g, size_t i, weir_gguf_entry *out); /* sorted by name */
+bool weir__gguf_find(const weir_gguf *g, const char *name, weir_gguf_entry *out);
+void weir__gguf_release(const weir_gguf *g, const char *name); /* its pages are not needed again */
+
+/* ---- as a checkpoint ----------------------------------------------------------------------------------- */
+
+/* What a model needs to know, from the metadata of the architectures llama, qwen2, qwen3, gemma2, gemma3.
+ * Every key that could change a result is honoured or refused by name. */
+typedef struct weir_gguf_model {
+    weir_decoder_config config;
+    weir_dtype dtype;       /* of most matrices */
+    int32_t bos_id, pad_id; /* -1 if none */
+    int32_t eos[8], n_eos;  /* end of sequence, of turn, of message */
+    bool add_bos;
+    char architecture[32];
+    const char *chat_template; /* borrowed; NULL if none */
+    size_t chat_template_bytes;
+} weir_gguf_model;
+
+/* Whether a token of this text ends texts whatever the file says of it (llama.cpp's list): "<|im_end|>",
+ * "<end_of_turn>", … */
+bool weir__gguf_is_end_text(const char *text, size_t n);
+
+weir_status weir__gguf_read_model(const weir_gguf *g, weir_gguf_model *out, weir_err *err);
+
+/* Tensors by their Hugging Face names ("model.layers.3.self_attn.q_proj.weight"), whatever GGUF calls them;
+ * and, of a llama, "rope_freqs.weight" if it is there: (1, n_dim / 2) f32, positive, what each frequency is
+ * divided by (Llama 3's scaling). */
+weir_tensor_source weir__gguf_source(weir_gguf *g);
+
+#endif /* WEIR_HOST_FORMATS_GGUF_GGUF_H */

@@ -1,0 +1,104 @@
+#ifndef WEIR_HOST_FORMATS_GGUF_GGUF_FILE_H
+#define WEIR_HOST_FORMATS_GGUF_GGUF_FILE_H
+
+#include "host/formats/gguf/gguf.h"
+
+/* What a GGUF file is once it has been checked: pairs and tensors, each sorted by name. Internal to
+ * host/formats; gguf.h is the door. Nothing in it is trusted before weir__gguf_parse has seen all of it. */
+
+/* Numbers of the format: ggml/docs/gguf.md. */
+typedef enum gguf_kind {
+    GGUF_U8,
+    GGUF_I8,
+    GGUF_U16,
+    GGUF_I16,
+    GGUF_U32,
+    GGUF_I32,
+    GGUF_F32,
+    GGUF_BOOL,
+    GGUF_STRING,
+    GGUF_ARRAY,
+    GGUF_U64,
+    GGUF_I64,
+    GGUF_F64,
+    GGUF_KIND_COUNT,
+} gguf_kind;
+
+enum {
+    GGUF_NAME_BYTES = 64, /* the longest name of a tensor */
+    GGUF_MAX_COUNT =
+        1 << 20, /* of keys and of tensors: far above any model, and a list of them stays below 200 MB */
+};
+
+typedef struct gguf_pair {
+    const char *key; /* in the file, not zero-terminated */
+    uint32_t key_bytes;
+    gguf_kind kind; /* of the value, or of an array's elements */
+    bool array;
+    size_t n;          /* elements; 1 unless an array */
+    const uint8_t *at; /* numbers: the first; a string: its text, of `bytes` */
+    size_t bytes;
+    size_t *string; /* (n) arrays of strings: where each one's length lies in the file; owned */
+} gguf_pair;
+
+typedef struct gguf_tensor {
+    char name[GGUF_NAME_BYTES + 1];
+    int32_t type;
+    int n_dim;
+    int64_t shape[4]; /* 1 past n_dim */
+    size_t offset;    /* from the start of the data */
+    size_t bytes;
+    const uint8_t *data;
+} gguf_tensor;
+
+struct weir_gguf {
+    char *label;
+    const uint8_t *bytes;
+    size_t n_bytes;
+    bool mapped;
+    gguf_pair *pair; /* (n_pair) sorted by key */
+    size_t n_pair;
+    gguf_tensor *tensor; /* (n_tensor) sorted by name */
+    size_t n_tensor;
+};
+
+/* A type of GGML: the elements and bytes of a block, and our dtype, or -1 where we only list it. */
+typedef struct gguf_type {
+    const char *name; /* NULL: no such type */
+    int32_t block, bytes;
+    int dtype;
+} gguf_type;
+
+const gguf_type *weir__gguf_type(int64_t number); /* NULL if unknown */
+
+/* A reader that moves through the file. Every refusal reads "FILE: PART i of n …". */
+typedef struct gguf_cursor {
+    weir_gguf *g;
+    size_t at;
+    const char *part; /* "key", "tensor"; NULL: the header */
+    uint64_t i, n;
+    weir_err *err;
+} gguf_cursor;
+
+/* A count of things of at least min_bytes each, which can be in the rest of the file. EFORMAT names
+ * `what`. */
+weir_status weir__gguf_check_count(const gguf_cursor *c, uint64_t n, size_t min_bytes, const char *what);
+weir_status weir__gguf_take(gguf_cursor *c, uint64_t n, const uint8_t **out); /* EFORMAT: past the end */
+weir_status weir__gguf_u32(gguf_cursor *c, uint32_t *out);
+weir_status weir__gguf_u64(gguf_cursor *c, uint64_t *out);
+
+/* The pairs at the cursor, n of them, checked and sorted. On failure what was built is in g. */
+weir_status weir__gguf_parse_pairs(gguf_cursor *c, uint64_t n);
+/* The tensors' descriptions, and the data behind them. */
+weir_status weir__gguf_parse_tensors(gguf_cursor *c, uint64_t n, uint64_t alignment);
+
+const gguf_pair *weir__gguf_pair(const weir_gguf *g, const char *key); /* NULL if absent */
+
+/* Numbers as the file has them: little endian, at any address. */
+static inline uint64_t weir__gguf_load(const uint8_t *p, int n_byte) {
+    uint64_t v = 0;
+    for (int i = n_byte - 1; i >= 0; i--) v = v << 8 | p[i];
+    return v;
+}
+
+#endif /* WEIR_HOST_FORMATS_GGUF_GGUF_FILE_H */

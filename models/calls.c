@@ -1,0 +1,33 @@
+/* The public calls, after their bounds are checked. */
+#include "models/impl.h"
+
+const weir_model_facts *weir__model_get_facts(const weir_model *m) { return &m->facts; }
+
+weir_status weir__model_prefill(weir_model *m, const weir_kv *kv, int32_t slot, const int32_t *token,
+                                int64_t n) {
+    return weir__model_prefill_part(m, kv, slot, token, n, 0, n);
+}
+
+weir_status weir__model_prefill_part(weir_model *m, const weir_kv *kv, int32_t slot, const int32_t *token,
+                                     int64_t n, int64_t from, int64_t upto) {
+    if (!m || !kv || slot < 0 || !token || n < 1 || n > m->n_prompt) return WEIR_EINVAL;
+    if (from < 0 || from >= upto || upto > n) return WEIR_EINVAL;
+    return m->ops->prefill(m, kv, slot, token, n, from, upto);
+}
+
+/* Where the host can look. */
+static bool out_is_rising(const weir_batch *b) {
+    for (int32_t i = 0; i < b->n_out; i++) {
+        if (b->out[i] < (i ? b->out[i - 1] + 1 : 0) || b->out[i] >= b->n_row) return false;
+    }
+    return true;
+}
+
+weir_status weir__model_forward(weir_model *m, const weir_kv *kv, const weir_batch *b) {
+    if (!m || !kv || !b || b->n_row < 0 || b->n_row > m->n_row || b->n_out < 0) return WEIR_EINVAL;
+    if (b->n_row == 0) return b->n_out == 0 ? WEIR_OK : WEIR_EINVAL;
+    if (!b->token || !b->pos || !b->slot) return WEIR_EINVAL;
+    if (b->n_out > b->n_row || (b->n_out > 0 && (!b->out || !b->logits))) return WEIR_EINVAL;
+    if (!m->be->device && !out_is_rising(b)) return WEIR_EINVAL;
+    return weir__stack_forward(m, kv, b);
+}

@@ -1,0 +1,184 @@
+#include "tests/formats/gguf_made.h"
+
+#include <criterion/criterion.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "tests/support/files.h"
+
+#define LABEL "m.gguf"
+
+const char *const ARCHS[] = {"llama", "qwen2", "qwen3", "gemma2", "gemma3"};
+
+weir_gguf *open_good(const gguf_blob *b) {
+    weir_gguf *g = NULL;
+    weir_err err = {""};
+    cr_assert_eq(weir__gguf_open_bytes(&g, b->p, b->n, LABEL, &err), WEIR_OK, "%s", err.text);
+    return g;
+}
+
+/* From an exactly sized block: a read past the end is an error under ASan. */
+void expect_bytes(const uint8_t *p, size_t n, weir_status want, const char *part) {
+    weir_err err = {""};
+    weir_gguf *g = NULL;
+    uint8_t *exact = files_exact(p, n);
+    weir_status st = weir__gguf_open_bytes(&g, exact, n, LABEL, &err);
+    cr_assert_eq(st, want, "status %d instead of %d with \"%s\": %s", st, want, part, err.text);
+    cr_assert_null(g);
+    cr_assert(err_is_line(&err, part) && strstr(err.text, LABEL), "want \"%s\", got: %s", part, err.text);
+    free(exact);
+}
+
+gguf_blob good_file(void) {
+    static const char *const tokens[] = {"<s>", "", "a b", "\xf0\x9f\x98\x80"};
+    static const uint64_t types[] = {3, 1, (uint64_t)-1};
+    static const int64_t row[] = {4}, matrix[] = {32, 2}, cube[] = {2, 2, 2};
+    gguf_blob b = gguf_begin(3);
+    gguf_text(&b, "general.architecture", "llama");
+    gguf_u32(&b, "general.alignment", 32);
+    gguf_texts(&b, "tokens", tokens, 4);
+    gguf_ints(&b, "types", KV_I32, types, 3);
+    gguf_f32(&b, "eps", 1e-5f);
+    gguf_bool(&b, "flag", true);
+    gguf_tensor(&b, "norm", GGML_F32, 1, row, NULL, 16);
+    gguf_tensor(&b, "embd", GGML_Q8_0, 2, matrix, NULL, 68);
+    gguf_tensor(&b, "cube", GGML_F32, 3, cube, NULL, 32);
+    gguf_finish(&b);
+    return b;
+}
+
+char *key_of(const char *arch, const char *name) {
+    static char buf[4][128];
+    static int turn;
+    char *p = buf[turn++ % 4];
+    snprintf(p, 128, "%s.%s", arch, name);
+    return p;
+}
+
+static bool wants(const made *m, const char *name) { return !m->skip || strcmp(m->skip, name) != 0; }
+
+static void put_u32(gguf_blob *b, const made *m, const char *name, uint32_t v) {
+    if (wants(m, name)) gguf_u32(b, key_of(m->arch, name), v);
+}
+
+static void put_pairs(gguf_blob *b, const made *m) {
+    static const char *const tokens[N_TOKEN] = {"<unk>", "<s>", "</s>",       "<pad>",       "a",     "b",
+                                                "c",     "d",   "<|im_end|>", "<|fim_pad|>", "<|end", "_x"};
+    if (wants(m, "general.architecture")) gguf_text(b, "general.architecture", m->arch);
+    put_u32(b, m, "embedding_length", DIM);
+    put_u32(b, m, "block_count", (uint32_t)m->n_layer);
+    put_u32(b, m, "feed_forward_length", FF);
+    put_u32(b, m, "context_length", 512);
+    put_u32(b, m, "attention.head_count", N_HEAD);
+    put_u32(b, m, "attention.head_count_kv", N_KV);
+    put_u32(b, m, "attention.key_length", HEAD);
+    put_u32(b, m, "attention.value_length", HEAD);
+    if (wants(m, "attention.layer_norm_rms_epsilon"))
+        gguf_f32(b, key_of(m->arch, "attention.layer_norm_rms_epsilon"), 1e-6f);
+    if (wants(m, "tokenizer.ggml.tokens")) gguf_texts(b, "tokenizer.ggml.tokens", tokens, N_TOKEN);
+    if (m->more) m->more(b, m->arch);
+}
+
+static size_t row_bytes(uint32_t type, int64_t n) {
+    switch (type) {
+    case GGML_F32: return (size_t)n * 4;
+    case GGML_F16:
+    case GGML_BF16: return (size_t)n * 2;
+    case GGML_Q4_0: return (size_t)n / 32 * 18;
+    case GGML_Q8_0: return (size_t)n / 32 * 34;
+    default: abort();
+    }
+}
+
+static void put_matrix(gguf_blob *b, const made *m, const char *name, int64_t rows, int64_t cols) {
+    if (wants(m, name))
+        gguf_tensor(b, name, m->matrix, 2, (int64_t[]){cols, rows}, NULL,
+                    row_bytes(m->matrix, cols) * (size_t)rows);
+}
+
+static void put_vector(gguf_blob *b, const made *m, const char *name, int64_t n) {
+    if (wants(m, name)) gguf_tensor(b, name, GGML_F32, 1, &n, NULL, (size_t)n * 4);
+}
+
+static void put_layer(gguf_blob *b, const made *m, int32_t i) {
+    const bool gemma = strncmp(m->arch, "gemma", 5) == 0;
+    const bool qk_norm = strcmp(m->arch, "qwen3") == 0 || strcmp(m->arch, "gemma3") == 0;
+    static const struct {
+        const char *name;
+        int rows, cols; /* cols 0: a vector */
+        int when;       /* 0 always, 1 Gemma, 2 with biases, 3 with norms of q and k */
+    } parts[] = {
+        {"attn_norm.weight", DIM, 0, 0},
+        {"ffn_norm.weight", DIM, 0, 0},
+        {"post_attention_norm.weight", DIM, 0, 1},
+        {"post_ffw_norm.weight", DIM, 0, 1},
+        {"attn_q.weight", N_HEAD * HEAD, DIM, 0},
+        {"attn_k.weight", N_KV * HEAD, DIM, 0},
+        {"attn_v.weight", N_KV * HEAD, DIM, 0},
+        {"attn_output.weight", DIM, N_HEAD * HEAD, 0},
+        {"attn_q.bias", N_HEAD * HEAD, 0, 2},
+        {"attn_k.bias", N_KV * HEAD, 0, 2},
+        {"attn_v.bias", N_KV * HEAD, 0, 2},
+        {"attn_q_norm.weight", HEAD, 0, 3},
+        {"attn_k_norm.weight", HEAD, 0, 3},
+        {"ffn_gate.weight", FF, DIM, 0},
+        {"ffn_up.weight", FF, DIM, 0},
+        {"ffn_down.weight", DIM, FF, 0},
+    };
+    for (size_t k = 0; k < sizeof parts / sizeof *parts; k++) {
+        char name[64];
+        if ((parts[k].when == 1 && !gemma) || (parts[k].when == 2 && !m->bias) ||
+            (parts[k].when == 3 && !qk_norm))
+            continue;
+        snprintf(name, sizeof name, "blk.%d.%s", i, parts[k].name);
+        if (parts[k].cols)
+            put_matrix(b, m, name, parts[k].rows, parts[k].cols);
+        else
+            put_vector(b, m, name, parts[k].rows);
+    }
+}
+
+gguf_blob make(const made *m) {
+    gguf_blob b = gguf_begin(3);
+    put_pairs(&b, m);
+    put_matrix(&b, m, "token_embd.weight", VOCAB, DIM);
+    put_vector(&b, m, "output_norm.weight", DIM);
+    if (m->head) put_matrix(&b, m, "output.weight", VOCAB, DIM);
+    for (int32_t i = 0; i < m->n_layer; i++) put_layer(&b, m, i);
+    if (m->factors) {
+        float f[HEAD / 2];
+        for (int i = 0; i < HEAD / 2; i++) f[i] = 1 + (float)i;
+        f[0] = m->first_factor;
+        gguf_tensor(&b, "rope_freqs.weight", GGML_F32, 1, (int64_t[]){HEAD / 2}, f, sizeof f);
+    }
+    if (m->stray) {
+        size_t bytes = m->stray_type ? 84 : 4;
+        for (int i = 0; m->stray_shape && i < m->stray_dims; i++) bytes *= (size_t)m->stray_shape[i];
+        gguf_tensor(&b, m->stray, m->stray_type, m->stray_dims ? m->stray_dims : 1,
+                    m->stray_shape ? m->stray_shape : (int64_t[]){m->stray_type ? 256 : 1, 1, 1, 1}, NULL,
+                    bytes);
+    }
+    gguf_finish(&b);
+    return b;
+}
+
+weir_gguf *open_made(const made *m, gguf_blob *b) {
+    weir_gguf *g = NULL;
+    weir_err err = {""};
+    *b = make(m);
+    cr_assert_eq(weir__gguf_open_bytes(&g, b->p, b->n, LABEL, &err), WEIR_OK, "%s", err.text);
+    return g;
+}
+
+void expect_refused(const made *m, weir_status want, const char *part) {
+    gguf_blob b;
+    weir_gguf *g = open_made(m, &b);
+    weir_gguf_model out;
+    weir_err err = {""};
+    weir_status s = weir__gguf_read_model(g, &out, &err);
+    cr_assert_eq(s, want, "%s: status %d instead of a refusal with \"%s\": %s", m->arch, s, part, err.text);
+    cr_assert(err_is_line(&err, part) && strstr(err.text, LABEL), "want \"%s\", got: %s", part, err.text);
+    weir__gguf_close(g);
+    gguf_free(&b);
+}
