@@ -207,8 +207,7 @@ void wire_set_settings(json_t *object, unsigned where, const weir_session_option
 }
 
 json_t *wire_law_json(const weir_law *law) {
-    weir_session_options o = weir_session_options_default();
-    o.law = *law;
+    const weir_session_options o = {.method = WEIR_METHOD_SPECULATIVE, .law = *law};
     json_t *object = json_object();
     wire_set_settings(object, WIRE_LAW, &o);
     return object;
