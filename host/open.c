@@ -164,6 +164,7 @@ weir_status weir_engine_open(weir_engine **out, const weir_engine_options *opt, 
     weir_isa isa = WEIR_ISA_PORTABLE;
     weir__chat_ends ends;
     e->deck.interrupt = opt->interrupt;
+    atomic_init(&e->deck.yield, false);
     weir_status st = resolve(e, opt, &n_thread, &isa, err);
     if (st == WEIR_OK) st = open_checkpoints(e, opt, err);
     if (st == WEIR_OK) st = weir__device_open(e, opt, n_thread, isa, err);
