@@ -1,6 +1,6 @@
 #!/bin/sh
 # What the kernels take of an SM, as ptxas sees it for sm_90a, against kernels/ptxas.txt: registers and stack at most,
-# static shared memory exactly, no spills. So the models in the contract headers stay true. A kernel has a stack where
+# static shared memory exactly, no spills. So the models in kernels/*/MODEL.md stay true. A kernel has a stack where
 # it hands structs to functions of which one copy is wanted (accept, loop); in the others it would be an array that registers
 # could not hold.
 #   tests/ptxas.sh            checks; each complaint names the line to change
