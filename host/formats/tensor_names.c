@@ -1,6 +1,6 @@
 /* transformers leaves a tensor that the model lacks out of the computation with a warning in its log. Here one
- * inside a layer is refused: whoever stored it meant it to count. Which tensors a model has is asked of the walk
- * that loads them. */
+ * inside a layer is refused: whoever stored it meant it to count. The walk that loads a model's tensors says
+ * which it has. */
 #include "host/formats/tensor_names.h"
 
 #include <stdio.h>
@@ -110,7 +110,7 @@ static const char *const STEMS[] = {"model.", "language_model.model.", "model.la
 enum { N_STEM = sizeof STEMS / sizeof *STEMS };
 
 static weir_status find_stem(weir_checkpoint *c, weir_err *err) {
-    weir_st_entry e;
+    weir_entry e;
     char name[64];
     for (int i = 0; i < N_STEM; i++) {
         snprintf(name, sizeof name, "%sembed_tokens.weight", STEMS[i]);
@@ -251,7 +251,7 @@ static weir_status check_own(weir_checkpoint *c, const name_list *l, const char 
 }
 
 static weir_status check_all(weir_checkpoint *c, const name_list *l, weir_err *err) {
-    weir_st_entry e;
+    weir_entry e;
     for (size_t i = 0; i < weir__safetensors_count(c->tensors); i++) {
         weir__safetensors_at(c->tensors, i, &e);
         WEIR_TRY(check_own(c, l, e.name, err));
@@ -261,7 +261,7 @@ static weir_status check_all(weir_checkpoint *c, const name_list *l, weir_err *e
 
 weir_status weir__check_tensor_names(weir_checkpoint *c, weir_err *err) {
     const size_t n = weir__safetensors_count(c->tensors);
-    weir_st_entry e;
+    weir_entry e;
     name_list l;
     for (size_t i = 0; i < n; i++) {
         weir__safetensors_at(c->tensors, i, &e);

@@ -127,10 +127,10 @@ const golden_model *golden_find(const char *name) {
 /* ---- opening ------------------------------------------------------------------------------------------- */
 
 static bool source_find(void *ud, const char *name, weir_tensor *out) {
-    weir_st_entry e;
+    weir_entry e;
     if (!weir__safetensors_find(ud, name, &e) || e.n_dim < 1 || e.n_dim > 2) return false;
-    const bool f32 = strcmp(e.dtype, "F32") == 0;
-    cr_assert(f32 || strcmp(e.dtype, "BF16") == 0, "%s is %s", name, e.dtype);
+    const bool f32 = strcmp(e.type, "F32") == 0;
+    cr_assert(f32 || strcmp(e.type, "BF16") == 0, "%s is %s", name, e.type);
     *out = (weir_tensor){e.data, f32 ? WEIR_DTYPE_F32 : WEIR_DTYPE_BF16, e.n_dim == 2 ? e.shape[0] : 1,
                          e.shape[e.n_dim - 1]};
     return true;

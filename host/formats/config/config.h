@@ -89,7 +89,10 @@ weir_status weir__get_id(const json_t *o, const char *key, const weir_checkpoint
                          const char *label, weir_err *err);
 /* pad_token_id. Decoders do not use it: there any value will do, and what is no id of theirs is none. */
 weir_status weir__get_pad(const json_t *o, weir_checkpoint *ck, const char *label, weir_err *err);
-/* tokenizer_config.c: the chat template that an object has under that key. */
+/* tokenizer_config.c: a chat template, in place of the one before; and the one that an object has under that
+ * key. */
+weir_status weir__set_template(const char *text, size_t bytes, const char *label, weir_checkpoint *out,
+                               weir_err *err);
 weir_status weir__take_template(const json_t *root, const char *label, weir_checkpoint *out, weir_err *err);
 /* special_tokens.c: names of tokens by role that an object has; and those of a tokenizer's class (NULL: none)
  * where it has no word of a role. */

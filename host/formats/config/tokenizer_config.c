@@ -60,14 +60,20 @@ static const json_t *find_template(const json_t *root) {
     return json_is_string(v) ? v : NULL;
 }
 
-weir_status weir__take_template(const json_t *root, const char *label, weir_checkpoint *out, weir_err *err) {
-    const char *text = json_string_value(find_template(root));
-    if (!text) return WEIR_OK;
-    char *copy = weir_strdup(text);
+weir_status weir__set_template(const char *text, size_t bytes, const char *label, weir_checkpoint *out,
+                               weir_err *err) {
+    char *copy = weir_alloc(bytes + 1, 1);
     if (!copy) return weir_fail(err, WEIR_ENOMEM, "%s: no memory for a chat template", weir__label(label));
+    if (bytes > 0) memcpy(copy, text, bytes);
+    copy[bytes] = '\0';
     weir_free(out->chat_template);
     out->chat_template = copy;
     return WEIR_OK;
+}
+
+weir_status weir__take_template(const json_t *root, const char *label, weir_checkpoint *out, weir_err *err) {
+    const char *text = json_string_value(find_template(root));
+    return text ? weir__set_template(text, strlen(text), label, out, err) : WEIR_OK;
 }
 
 static weir_status parse_decoder(const json_t *root, const char *label, weir_checkpoint *out, weir_err *err) {

@@ -1,6 +1,7 @@
 #ifndef WEIR_HOST_FORMATS_GGUF_GGUF_H
 #define WEIR_HOST_FORMATS_GGUF_GGUF_H
 
+#include "host/formats/entry.h"
 #include "models/model.h"
 
 /* A GGUF file, version 3 (and 2, whose layout is the same), little endian, memory-mapped read-only: magic,
@@ -32,18 +33,9 @@ bool weir__gguf_array_real(const weir_gguf *g, const char *key, size_t i, double
 
 /* ---- tensors ------------------------------------------------------------------------------------------- */
 
-typedef struct weir_gguf_entry {
-    const char *name; /* zero-terminated, borrowed until close */
-    int32_t type;     /* GGML's number of the type */
-    int n_dim;        /* 1 ... 4 */
-    int64_t shape[4]; /* as the file has them: shape[0] is the contiguous one */
-    const void *data;
-    size_t bytes;
-} weir_gguf_entry;
-
 size_t weir__gguf_count(const weir_gguf *g);
-void weir__gguf_at(const weir_gguf *g, size_t i, weir_gguf_entry *out); /* sorted by name */
-bool weir__gguf_find(const weir_gguf *g, const char *name, weir_gguf_entry *out);
+void weir__gguf_at(const weir_gguf *g, size_t i, weir_entry *out); /* sorted by name */
+bool weir__gguf_find(const weir_gguf *g, const char *name, weir_entry *out);
 void weir__gguf_release(const weir_gguf *g, const char *name); /* its pages are not needed again */
 
 /* ---- as a checkpoint ----------------------------------------------------------------------------------- */

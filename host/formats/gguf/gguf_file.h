@@ -42,13 +42,8 @@ typedef struct gguf_pair {
 } gguf_pair;
 
 typedef struct gguf_tensor {
-    char name[GGUF_NAME_BYTES + 1];
-    int32_t type;
-    int n_dim;
-    int64_t shape[4]; /* 1 past n_dim */
-    size_t offset;    /* from the start of the data */
-    size_t bytes;
-    const uint8_t *data;
+    weir_entry e;
+    size_t offset; /* from the start of the data */
 } gguf_tensor;
 
 struct weir_gguf {
@@ -59,6 +54,7 @@ struct weir_gguf {
     gguf_pair *pair; /* (n_pair) sorted by key */
     size_t n_pair;
     gguf_tensor *tensor; /* (n_tensor) sorted by name */
+    char *name;          /* (n_tensor, GGUF_NAME_BYTES + 1) theirs */
     size_t n_tensor;
 };
 
