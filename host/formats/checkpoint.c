@@ -40,8 +40,7 @@ static weir_status parse_file(weir_checkpoint *c, const char *name, bool optiona
     return s;
 }
 
-/* An adapter beside a model changes it (transformers applies it when it opens the directory), one alone is no
- * model. */
+/* transformers applies an adapter that it finds in a model's directory. An adapter alone is not a model. */
 static weir_status refuse_adapter(const char *json, size_t bytes, const char *label, weir_checkpoint *out,
                                   weir_err *err) {
     json_t *root;
@@ -57,7 +56,7 @@ static weir_status refuse_adapter(const char *json, size_t bytes, const char *la
     return s;
 }
 
-/* Processors of images and texts keep theirs in a JSON file of its own. */
+/* Processors of images and texts keep their template in a separate JSON file. */
 static weir_status take_json_template(const char *text, size_t bytes, const char *label, weir_checkpoint *out,
                                       weir_err *err) {
     json_t *root;
@@ -67,7 +66,7 @@ static weir_status take_json_template(const char *text, size_t bytes, const char
     return s;
 }
 
-/* A template in a file of its own wins over tokenizer_config.json's, as in transformers. */
+/* A template in a separate file wins over the one in tokenizer_config.json, as in transformers. */
 static weir_status read_template(weir_checkpoint *c, weir_err *err) {
     bool found;
     WEIR_TRY(parse_file(c, "chat_template.jinja", true, &found, weir__set_template, err));
@@ -90,9 +89,9 @@ static weir_status read_configs(weir_checkpoint *c, weir_err *err) {
     return WEIR_OK;
 }
 
-/* A decoder's tokenizer.json before its .model: the .model lacks tokens that were added later, and its
- * library finds a user-defined piece, "<end_of_turn>" too, in any text. T5's ids are those of its .model
- * where there is one. */
+/* For decoders tokenizer.json comes before the .model: the .model lacks tokens that were added later, and its
+ * library finds user-defined pieces such as "<end_of_turn>" in any text. T5 takes its ids from the .model if
+ * there is one. */
 static weir_status find_tokenizer(weir_checkpoint *c, weir_err *err) {
     static const struct {
         const char *name;
@@ -123,7 +122,8 @@ static bool is_weight(const char *name) {
     return n > 7 && strcmp(name + n - 7, ".weight") == 0 && weir__tensor_is_of_text(name);
 }
 
-/* A source can only say "not there", so what is there but unusable is refused here, with the reason. */
+/* A source can only say that a tensor is missing. A tensor that exists but cannot be used is refused here,
+ * with the reason. */
 static weir_status check_tensors(weir_checkpoint *c, weir_err *err) {
     weir_entry e;
     bool have_dtype = false;
@@ -152,7 +152,7 @@ static weir_status check_tensors(weir_checkpoint *c, weir_err *err) {
     return WEIR_OK;
 }
 
-/* The first of its names in the file that the file has. */
+/* The first of the tensor's possible names that exists in the file. */
 static const char *find_named(const weir_checkpoint *c, const char *name, char room[WEIR__TENSOR_NAME_CAP],
                               weir_tensor *out) {
     const char *own;
@@ -180,7 +180,7 @@ weir_tensor_source weir__checkpoint_source(weir_checkpoint *c) {
     return (weir_tensor_source){.find = source_find, .release = source_release, .ud = c};
 }
 
-/* Larger than a configuration: the whole vocabulary stands in it. */
+/* Larger than a configuration: it holds the whole vocabulary. */
 static weir_status read_post_processor(weir_checkpoint *c, weir_err *err) {
     static const size_t MAX_TOKENIZER = 256u << 20;
     char *text = NULL;

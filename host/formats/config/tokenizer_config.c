@@ -1,5 +1,5 @@
-/* tokenizer_config.json, and tokenizer.json's post_processor: what they add to texts and ids. Keys of no
- * effect on ids are many and not looked at. */
+/* tokenizer_config.json, and tokenizer.json's post_processor: what they add to texts and ids. The many keys
+ * that do not affect ids are not read. */
 #include <string.h>
 
 #include "host/formats/config/config.h"
@@ -16,9 +16,8 @@ enum { MAX_EXTRA_IDS = 1 << 20 };
     }
 #define END "<|endoftext|>"
 
-/* Tokenizer classes without "Fast", and what holds where the file does not say so: whether a text's ids begin
- * with bos, names of tokens. What PreTrainedTokenizerFast does stands in tokenizer.json:
- * weir__post_processor_parse. */
+/* Tokenizer classes without "Fast", and their defaults: whether a text's ids begin with bos, names of tokens.
+ * What PreTrainedTokenizerFast does is in tokenizer.json: weir__post_processor_parse. */
 static const struct {
     const char *name;
     bool t5, add_bos;
@@ -126,7 +125,7 @@ weir_status weir__post_processor_parse(const char *json, size_t bytes, const cha
     return WEIR_OK;
 }
 
-/* T5's tokenizer classes have 100 sentinels unless told; others none. */
+/* T5's tokenizer classes have 100 sentinels by default; others have none. */
 static weir_status parse_t5(const json_t *root, const char *label, weir_checkpoint *out, weir_err *err) {
     const char *class = "T5Tokenizer"; /* what transformers takes for model_type t5 and mt5 */
     int32_t n = -1;

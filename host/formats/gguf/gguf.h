@@ -6,7 +6,7 @@
 
 /* A GGUF file, version 3 (and 2, whose layout is the same), little endian, memory-mapped read-only: magic,
  * version, counts, key-value pairs, tensor descriptions, then tensor data at multiples of general.alignment.
- * Refused, each with one line: every malformed thing; see README.md of this folder. */
+ * Malformed files are refused, with one line; README.md of host/formats lists what is. */
 typedef struct weir_gguf weir_gguf;
 
 /* EIO: cannot open or map (with errno's text). EFORMAT; ENOTSUP: another version or byte order. ENOMEM. */
@@ -40,8 +40,8 @@ void weir__gguf_release(const weir_gguf *g, const char *name); /* its pages are 
 
 /* ---- as a checkpoint ----------------------------------------------------------------------------------- */
 
-/* What a model needs to know, from the metadata of the architectures llama, qwen2, qwen3, gemma2, gemma3.
- * Every key that could change a result is honoured or refused by name. */
+/* What a model needs to know, from the metadata of an architecture in families.c. Every key that could change
+ * a result is honoured or refused by name. */
 typedef struct weir_gguf_model {
     weir_decoder_config config;
     weir_dtype dtype;       /* of most matrices */
@@ -53,15 +53,14 @@ typedef struct weir_gguf_model {
     size_t chat_template_bytes;
 } weir_gguf_model;
 
-/* Whether a token of this text ends texts whatever the file says of it (llama.cpp's list): "<|im_end|>",
- * "<end_of_turn>", … */
+/* Whether a token with this text always ends a text (llama.cpp's list): "<|im_end|>", "<end_of_turn>", … */
 bool weir__gguf_is_end_text(const char *text, size_t n);
 
 weir_status weir__gguf_read_model(const weir_gguf *g, weir_gguf_model *out, weir_err *err);
 
-/* Tensors by their Hugging Face names ("model.layers.3.self_attn.q_proj.weight"), whatever GGUF calls them;
- * and, of a llama, "rope_freqs.weight" if it is there: (1, n_dim / 2) f32, positive, what each frequency is
- * divided by (Llama 3's scaling). */
+/* Tensors by their Hugging Face names ("model.layers.3.self_attn.q_proj.weight"). A llama may also have
+ * "rope_freqs.weight", (1, n_dim / 2) f32, positive: what each frequency is divided by (Llama 3's scaling).
+ * */
 weir_tensor_source weir__gguf_source(weir_gguf *g);
 
 #endif /* WEIR_HOST_FORMATS_GGUF_GGUF_H */

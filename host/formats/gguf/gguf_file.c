@@ -1,5 +1,5 @@
-/* One GGUF file: header, tensors, and the door in and out. Layout: ggml/docs/gguf.md; what malformed files
- * exist: llama.cpp's tests/test-gguf.cpp. */
+/* One GGUF file: header, tensors, open and close. The layout is that of ggml/docs/gguf.md; the list of
+ * malformed files follows llama.cpp's tests/test-gguf.cpp. */
 #include "host/formats/gguf/gguf_file.h"
 
 #include <stdlib.h>
@@ -131,7 +131,7 @@ static int by_offset(const void *a, const void *b) {
     return strcmp(x->e.name, y->e.name);
 }
 
-/* Each inside the data, none over another. Gaps are padding, and allowed. */
+/* Each inside the data, none overlapping another. Gaps are padding, and allowed. */
 static weir_status place_tensors(gguf_cursor *c, uint64_t alignment) {
     weir_gguf *g = c->g;
     size_t pad = (size_t)((alignment - c->at % alignment) % alignment);

@@ -102,7 +102,7 @@ static weir_status read_heads(const reader *r, weir_decoder_config *c) {
     return WEIR_OK;
 }
 
-/* The embedding's rows count, not the list of tokens: some files pad the matrix. */
+/* The rows of the embedding count, not the list of tokens: some files pad the matrix. */
 static weir_status read_vocab_size(const reader *r, weir_decoder_config *c) {
     const char *label = weir__label(r->g->label);
     weir_entry e;
@@ -143,8 +143,7 @@ static weir_status read_sizes(const reader *r, weir_decoder_config *c) {
 
 /* ---- positions ----------------------------------------------------------------------------------------- */
 
-/* llama.cpp multiplies cos and sin by attn_factor whatever the kind; only yarn's formula has room for it
- * here. */
+/* llama.cpp multiplies cos and sin by attn_factor for every kind; here only yarn's formula can. */
 static weir_status read_yarn(const reader *r, const weir_decoder_config *c, double attn,
                              weir_rope_config *rope) {
     double fast = 32, slow = 1;

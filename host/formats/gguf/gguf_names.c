@@ -116,7 +116,7 @@ static bool is_asked(const family_row *f, const weir_decoder_config *c, const ch
     return false;
 }
 
-/* Written by old converters and read by nobody; an image encoder beside the text model. */
+/* What old converters wrote and no reader uses; the image encoder of a larger model. */
 static bool is_idle(const char *name) {
     int32_t layer;
     const char *rest;
@@ -135,7 +135,7 @@ static weir_status check_tensor(const weir_gguf *g, const weir_entry *t, weir_er
     return WEIR_OK;
 }
 
-/* The divisors of the frequencies: one a pair of elements, all positive. */
+/* The divisors of the frequencies: one per pair of elements, all positive. */
 static weir_status check_factors(const weir_gguf *g, const weir_decoder_config *c, weir_err *err) {
     weir_entry e;
     int32_t n = (c->rope.n_dim ? c->rope.n_dim : c->head_dim) / 2;
@@ -154,7 +154,7 @@ static weir_status check_factors(const weir_gguf *g, const weir_decoder_config *
     return WEIR_OK;
 }
 
-/* Blocks of version 1 were laid out otherwise. */
+/* Blocks of version 1 had another layout. */
 static weir_status check_quantization(const weir_gguf *g, weir_dtype dtype, weir_err *err) {
     int64_t v;
     if (weir_dtype_is_float(dtype) || !weir__gguf_int(g, "general.quantization_version", &v) || v == 2)

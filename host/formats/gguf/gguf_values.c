@@ -1,4 +1,4 @@
-/* What a checked GGUF file answers. */
+/* Values and tensors of a checked GGUF file. */
 #include <string.h>
 
 #include "host/formats/gguf/gguf_file.h"
@@ -6,7 +6,7 @@
 
 /* ---- values -------------------------------------------------------------------------------------------- */
 
-/* Element i of numbers of one kind, widened. Bools are 0 and 1 where `bools` says so. */
+/* Element i of numbers of one kind, widened. Bools are 0 and 1 if `bools`, else refused. */
 static bool load_int(const gguf_pair *p, size_t i, bool bools, int64_t *out) {
     const uint8_t *at = p->at;
     switch (p->kind) {

@@ -121,7 +121,7 @@ static int by_string(const void *a, const void *b) {
     return strcmp(*(const char *const *)a, *(const char *const *)b);
 }
 
-/* A shard is a plain name beside the index: nothing that could lead out of the directory. */
+/* A shard is a plain file name, so that an index cannot lead out of its directory. */
 static bool plain_name(const char *s) {
     return s[0] != '\0' && s[0] != '.' && !strchr(s, '/') && !strstr(s, "..") && !strstr(s, WEIR_JSON_ZERO) &&
            strlen(s) < 256;
