@@ -17,7 +17,8 @@
 #include <stdint.h>
 
 #include "host/chat/chat.h"         /* chat templates: weir_chat_template, weir_chat_render */
-#include "kernels/accept/law.h"     /* weir_rule, weir_rule_facts, weir_rule_parse */
+#include "kernels/accept/law.h"     /* weir_rule, weir_rule_facts, weir_rule_parse, WEIR_GAMMA_MAX */
+#include "kernels/base/clock.h"     /* weir_seconds */
 #include "kernels/base/interrupt.h" /* weir_interrupt */
 #include "kernels/base/mem.h"       /* weir_alloc, weir_free, weir_set_allocator */
 #include "kernels/base/status.h"    /* weir_status, weir_err */
@@ -44,7 +45,7 @@ typedef struct weir_engine_options {
     int ctx_size;            /* positions a session may have: in prompt and in output each behind an encoder,
                                 in both together of a decoder-only model; 0 = 512, of the latter 4096 or what
                                 it was trained for */
-    int max_draft;           /* largest gamma a session may ask for, 1 … 16; 0 = 16 */
+    int max_draft;           /* largest gamma a session may ask for, 1 … WEIR_GAMMA_MAX; 0 = that */
     bool dry_run;            /* plan only: read configs, refuse nothing for lack of memory, load no weights */
     bool strict_config;      /* refuse a directory with fields or tensors that weir does not know */
     bool no_graph;           /* device: the host calls every op itself (debugging: the same tokens, slower) */
@@ -195,6 +196,12 @@ weir_status weir_session_create(weir_engine *e, const weir_session_options *opt,
                                 weir_err *err);
 void weir_session_free(weir_session *s); /* NULL allowed; gives its pages back */
 
+/* Runs up to max_positions positions of the prompt (at least one chunk of the backend; all of an encoder's prompt at
+ * once) for a session that is not finished, and takes a slot for it as weir_step does. *left: positions of the prompt
+ * that are still to be run, 0 when it is ready or has ended. weir_step runs what is left; bits do not depend on the
+ * slices. max_positions 0: the slot alone. EINVAL: no slot is free. Errors as weir_step. */
+weir_status weir_session_prefill(weir_session *s, int64_t max_positions, int64_t *left, weir_err *err);
+
 /* Ends the session at the next block edge, or between two chunks of its prompt; the only session call that
  * other threads and signal handlers may make while it is stepped. */
 void weir_session_cancel(weir_session *s);
@@ -217,6 +224,9 @@ const char *weir_source_name(int source);    /* "kept", "accepted", "resampled",
  * end. After any other status no further step of these sessions can be trusted. */
 weir_status weir_step(weir_engine *e, weir_session *const *sessions, int n, int max_blocks, weir_err *err);
 
+/* A weir_step that runs, or the next one, returns at the next block edge; blocks are never cut. Any thread may call. */
+void weir_engine_yield(weir_engine *e);
+
 /* What a session did. Rows and blocks count the verifier's passes after the prompt. */
 typedef struct weir_session_stats {
     int64_t n_prompt, n_output;
@@ -226,8 +236,8 @@ typedef struct weir_session_stats {
     int64_t rows_examined, rows_deferred; /* rows the accept step looked at, and of those deferred */
     double reject_mass; /* sum of R over examined rows: rejection rate = reject_mass / rows_examined */
     int64_t verifier_calls, verifier_rows, drafter_calls, drafter_rows;
-    int64_t accept_hist[17]; /* blocks by number of accepted drafts */
-    bool deferred_sequence;  /* sequence cascade: the verifier's text stands */
+    int64_t accept_hist[WEIR_GAMMA_MAX + 1]; /* blocks by number of accepted drafts */
+    bool deferred_sequence;                  /* sequence cascade: the verifier's text stands */
     double seconds_prefill, seconds_draft, seconds_verify, seconds_accept, seconds_total, seconds_first;
 } weir_session_stats;
 
@@ -241,13 +251,60 @@ typedef struct weir_session_view {
                                      bytes of a character that the next token may complete */
     size_t bytes;
     weir_finish finish;
-    int32_t eos; /* end-of-text id that ended it, not among ids; -1: something else did, or
+    const char *failure; /* ELOGITS: the line of the step that ended it; else NULL */
+    int32_t eos;         /* end-of-text id that ended it, not among ids; -1: something else did, or
                                      nothing yet */
     weir_session_stats stats;
 } weir_session_view;
 
 /* Changes nothing that a later token, text or view depends on. */
 void weir_session_get(weir_session *s, weir_session_view *out);
+
+/* ---- queue ----------------------------------------------------------------------------------------------- */
+
+/* Requests of any number of callers over one engine, the only scheduler: slots are given in order of arrival, prompts
+ * are run in slices between blocks (up to four take turns, and a slice keeps those who are being answered waiting for
+ * 20 ms or so), and requests join and leave at block edges. Tokens are those of the request alone, whoever else is
+ * served. Every function may be called by any thread, but for open and close.
+ *
+ * There is no thread of the queue's own: who waits in weir_queue_next runs the next round, and while one thread does,
+ * others wait for what it brings. While a queue is open it alone steps the engine. */
+typedef struct weir_queue weir_queue;
+typedef struct weir_request weir_request;
+
+weir_status weir_queue_open(weir_queue **out, weir_engine *e,
+                            weir_err *err); /* before e is closed: weir_queue_close */
+void weir_queue_close(weir_queue *q); /* NULL allowed; frees its requests; no other call may be under way */
+
+/* Takes a request. Checks and errors are those of weir_session_create; also what broke the engine before. */
+weir_status weir_queue_submit(weir_queue *q, const weir_session_options *opt, const int32_t *prompt,
+                              size_t n_prompt, void *ud, weir_request **out, weir_err *err);
+void weir_queue_cancel(weir_request *r); /* ends it soon, as cancelled */
+void weir_request_free(
+    weir_request *r); /* NULL allowed; cancels one that has not ended, with no further event */
+
+typedef enum weir_queue_event_kind {
+    WEIR_QUEUE_IDLE,   /* nothing is left to do, the time is over, or weir_queue_wake was called */
+    WEIR_QUEUE_TOKENS, /* tokens were decided */
+    WEIR_QUEUE_END,    /* the request has ended: its last event */
+} weir_queue_event_kind;
+
+typedef struct weir_queue_event {
+    weir_queue_event_kind kind;
+    weir_request *request;
+    void *ud; /* of its submit */
+    const weir_token_event
+        *tokens; /* n_token of them; like their texts valid until the request's next event */
+    size_t n_token;
+    weir_status status; /* END: why it failed; else OK, and view.finish says how it ended */
+    weir_err err;
+    weir_session_view view; /* END: valid until weir_request_free */
+} weir_queue_event;
+
+/* The next event of any request, tokens of one in order. Works while there is something to do; with nothing to do waits
+ * wait_seconds (0: not at all, INFINITY: for ever) for a request. */
+void weir_queue_next(weir_queue *q, double wait_seconds, weir_queue_event *ev);
+void weir_queue_wake(weir_queue *q); /* one weir_queue_next returns, idle if it has nothing else */
 
 /* ---- score --------------------------------------------------------------------------------------------- */
 
@@ -314,8 +371,8 @@ typedef struct weir_replay_result {
 } weir_replay_result;
 
 /* law: any rule, gate, bonus; its temperature and truncation are the recording's, block_verify is ENOTSUP.
- * gamma 1 … 16. Splits the texts between all cores, with the same result on any number of them; one call at a
- * time on an r. */
+ * gamma 1 … WEIR_GAMMA_MAX. Splits the texts between all cores, with the same result on any number of them; one
+ * call at a time on an r. */
 weir_status weir_replay_estimate(const weir_replay *r, const weir_law *law, int gamma,
                                  weir_replay_result *out, weir_err *err);
 

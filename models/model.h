@@ -169,6 +169,10 @@ const weir_model_facts *weir__model_get_facts(const weir_model *m);
  * slot's cache is then of no use, and the same call may be made again. */
 weir_status weir__model_prefill(weir_model *m, const weir_kv *kv, int32_t slot, const int32_t *token,
                                 int64_t n);
+/* Positions [from, upto) of it, the earlier ones having been written: the same bits as all at once. from: a
+ * multiple of the backend's chunk, else EINVAL. ENOTSUP: a part of an encoder's prompt. */
+weir_status weir__model_prefill_part(weir_model *m, const weir_kv *kv, int32_t slot, const int32_t *token,
+                                     int64_t n, int64_t from, int64_t upto);
 
 /* Decoder rows: appends each row's K and V at (slot, pos) and writes the wanted logits.
  * Rows of a slot come in rising position, so that later rows see earlier ones of the same call.

@@ -18,12 +18,13 @@ weir_status weir__stack_forward(weir_model *m, const weir_kv *kv, const weir_bat
 }
 
 weir_status weir__stack_prefill(weir_model *m, const weir_kv *kv, int32_t slot, const int32_t *token,
-                                int64_t n) {
+                                int64_t n, int64_t from, int64_t upto) {
     const int32_t last = m->facts.n_layer_self - 1;
     const int64_t chunk = m->be->chunk;
     WEIR_TRY(weir__put_prompt(m, slot, token, n));
-    for (int64_t i = 0; i < n; i += chunk) {
-        const model_rows r = {.n = n - i < chunk ? n - i : chunk,
+    if (from % chunk != 0) return WEIR_EINVAL;
+    for (int64_t i = from; i < upto; i += chunk) {
+        const model_rows r = {.n = upto - i < chunk ? upto - i : chunk,
                               .x = m->a.x,
                               .q = m->a.qkv,
                               .ldq = weir__width(&m->shape),

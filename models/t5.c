@@ -95,8 +95,9 @@ static weir_status cross_append(t5_model *m, const weir_kv *kv, const model_rows
 }
 
 weir_status weir__t5_prefill(weir_model *base, const weir_kv *kv, int32_t slot, const int32_t *token,
-                             int64_t n) {
+                             int64_t n, int64_t from, int64_t upto) {
     t5_model *m = (t5_model *)base;
+    if (from != 0 || upto != n) return WEIR_ENOTSUP; /* an encoder sees both ways */
     const weir_kv_view own = encoder_kv(base);
     WEIR_TRY(weir__put_prompt(base, slot, token, n));
     model_rows p = {.n = n,

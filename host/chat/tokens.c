@@ -1,40 +1,8 @@
 /* From messages and segments to ids. */
 #include <string.h>
 
-#include "host/engine.h"
+#include "host/state.h"
 #include "kernels/base/mem.h"
-
-/* Vocabularies keep no index of names: this walks through all. */
-int32_t weir__chat_token(const weir_engine *e, const char *name, size_t bytes) {
-    const int32_t size = e->tok ? weir__tokenizer_size(e->tok) : 0;
-    for (int32_t id = 0; id < size; id++) {
-        const char *piece = weir__tokenizer_piece(e->tok, id);
-        if (piece && strncmp(piece, name, bytes) == 0 && piece[bytes] == '\0') return id;
-    }
-    return -1;
-}
-
-typedef struct id_list {
-    int32_t *ids;
-    size_t n, cap;
-} id_list;
-
-static bool add_ids(id_list *l, const int32_t *ids, size_t n) {
-    if (n > l->cap - l->n) {
-        size_t cap = 0;
-        if (__builtin_add_overflow(l->n, n, &cap) || __builtin_mul_overflow(cap, (size_t)2, &cap))
-            return false;
-        int32_t *p = weir_alloc(cap, sizeof *p);
-        if (!p) return false;
-        if (l->n > 0) memcpy(p, l->ids, l->n * sizeof *p);
-        weir_free(l->ids);
-        l->ids = p;
-        l->cap = cap;
-    }
-    if (n > 0) memcpy(l->ids + l->n, ids, n * sizeof *ids);
-    l->n += n;
-    return true;
-}
 
 static weir_status no_memory(weir_err *err) {
     return weir_fail(err, WEIR_ENOMEM, "no memory for the ids of a prompt");
@@ -42,9 +10,9 @@ static weir_status no_memory(weir_err *err) {
 
 /* Segments [from, upto), none special, as one text: a template's words and a message's are tokenised
  * together, as transformers does with the text it gets. */
-static weir_status add_run(const weir_engine *e, const weir_segment *s, size_t from, size_t upto, id_list *l,
-                           weir_err *err) {
-    size_t bytes = 0, n = 0;
+static weir_status add_run(const weir_engine *e, const weir_segment *s, size_t from, size_t upto,
+                           weir__ids *l, weir_err *err) {
+    size_t bytes = 0;
     for (size_t i = from; i < upto; i++) bytes += s[i].bytes;
     char *text = weir_alloc(bytes, 1), *p = text;
     if (!text) return no_memory(err);
@@ -52,11 +20,8 @@ static weir_status add_run(const weir_engine *e, const weir_segment *s, size_t f
         memcpy(p, s[i].text, s[i].bytes);
         p += s[i].bytes;
     }
-    int32_t *ids = NULL;
-    weir_status st = weir__tokenizer_encode_run(e->tok, text, bytes, from == 0, &ids, &n, err);
+    const weir_status st = weir__tokenizer_append(e->pair.tok, text, bytes, false, from == 0, l, err);
     weir_free(text);
-    if (st == WEIR_OK && !add_ids(l, ids, n)) st = no_memory(err);
-    weir_free(ids);
     return st;
 }
 
@@ -67,27 +32,27 @@ typedef struct found {
     int n;
 } found;
 
-static weir_status add_token(const weir_engine *e, const weir_segment *s, found *f, id_list *l,
+static weir_status add_token(const weir_engine *e, const weir_segment *s, found *f, weir__ids *l,
                              weir_err *err) {
     int k = 0;
     while (k < f->n && f->text[k] != s->text) k++;
-    const int32_t id = k < f->n ? f->id[k] : weir__chat_token(e, s->text, s->bytes);
+    const int32_t id = k < f->n ? f->id[k] : weir__tokenizer_find(e->pair.tok, s->text, s->bytes);
     if (k == f->n && k < 8) {
         f->text[k] = s->text;
         f->id[f->n++] = id;
     }
     if (id < 0)
         return weir_fail(err, WEIR_ENOTSUP, "%.*s is no token of %s", s->bytes < 60 ? (int)s->bytes : 60,
-                         s->text, e->side[WEIR_VERIFIER].ck.dir);
-    return add_ids(l, &id, 1) ? WEIR_OK : no_memory(err);
+                         s->text, e->pair.side[WEIR_VERIFIER].ck.dir);
+    return weir__ids_push(l, id, err);
 }
 
 weir_status weir_tokenize_segments(const weir_engine *e, const weir_segment *segments, size_t n,
                                    int32_t **ids, size_t *n_ids, weir_err *err) {
-    if (!e->tok)
+    if (!e->pair.tok)
         return weir_fail(err, WEIR_ENOTSUP, "%s has no tokenizer: texts need one, ids do not",
-                         e->side[WEIR_VERIFIER].ck.dir);
-    id_list l = {NULL, 0, 0};
+                         e->pair.side[WEIR_VERIFIER].ck.dir);
+    weir__ids l = {0};
     found f = {.n = 0};
     weir_status st = WEIR_OK;
     for (size_t i = 0; st == WEIR_OK && i < n;) {
@@ -99,21 +64,14 @@ weir_status weir_tokenize_segments(const weir_engine *e, const weir_segment *seg
             st = add_token(e, &segments[end++], &f, &l, err);
         i = end;
     }
-    if (st == WEIR_OK && !l.ids && !(l.ids = weir_alloc(1, sizeof *l.ids))) st = no_memory(err);
-    if (st != WEIR_OK) {
-        weir_free(l.ids);
-        return st;
-    }
-    *ids = l.ids;
-    *n_ids = l.n;
-    return WEIR_OK;
+    return weir__ids_take(&l, st, ids, n_ids, err);
 }
 
 /* All of it as one text, in which names of tokens count where the template wrote them. */
 static weir_status tokenize_own(const weir_engine *e, const weir_chat_message *messages, size_t n,
                                 int32_t **ids, size_t *n_ids, weir_err *err) {
     weir_jinja_text text = {0};
-    WEIR_TRY(weir__chat_own_render(e->own, messages, n, true, &text, err));
+    WEIR_TRY(weir__chat_own_render(e->pair.chat.own, messages, n, true, &text, err));
     weir_text_span *spans = weir_alloc(text.n, sizeof *spans);
     weir_status s = WEIR_OK;
     for (size_t i = 0; spans && i < text.n; i++)
@@ -123,7 +81,7 @@ static weir_status tokenize_own(const weir_engine *e, const weir_chat_message *m
     if (!spans)
         s = no_memory(err);
     else
-        s = weir__tokenizer_encode_spans(e->tok, spans, text.n, ids, n_ids, err);
+        s = weir__tokenizer_encode_spans(e->pair.tok, spans, text.n, ids, n_ids, err);
     weir_free(spans);
     weir__jinja_text_free(&text);
     return s;
@@ -131,10 +89,10 @@ static weir_status tokenize_own(const weir_engine *e, const weir_chat_message *m
 
 weir_status weir_chat_tokenize(const weir_engine *e, const weir_chat_message *messages, size_t n,
                                int32_t **ids, size_t *n_ids, weir_err *err) {
-    if (e->own) return tokenize_own(e, messages, n, ids, n_ids, err);
-    if (!e->chat) return weir_fail(err, WEIR_ENOTSUP, "%s", e->chat_note.text);
+    if (e->pair.chat.own) return tokenize_own(e, messages, n, ids, n_ids, err);
+    if (!e->pair.chat.named) return weir_fail(err, WEIR_ENOTSUP, "%s", e->pair.chat.note.text);
     weir_chat_text text = {0};
-    WEIR_TRY(weir_chat_render(e->chat, messages, n, true, &text, err));
+    WEIR_TRY(weir_chat_render(e->pair.chat.named, messages, n, true, &text, err));
     const weir_segment whole = text.n > 0 ? text.segments[0] : (weir_segment){.text = ""};
     const weir_status st = text.add_special
                                ? weir_tokenize(e, whole.text, whole.bytes, true, false, ids, n_ids, err)

@@ -1,10 +1,12 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "host/cli/answer.h"
-#include "host/cli/marks.h"
-#include "host/cli/request.h"
-#include "host/cli/terminal.h"
+#include "host/cli/cli.h"
+#include "host/cli/io/marks.h"
+#include "host/cli/io/terminal.h"
+#include "host/cli/io/totals.h"
+#include "host/cli/options/source.h"
+#include "host/wire/answer.h"
 
 /* Up to --parallel sessions are stepped together. Answers leave in input order: the oldest unfinished one
  * (the head) prints as its tokens come, later ones gather in their own buffers until they are the head. */
@@ -15,9 +17,9 @@ typedef struct job {
     struct job *next; /* in input order */
     run *run;
     int64_t index;
-    cli_request request;
+    wire_request request;
     weir_session *session; /* NULL once finished */
-    cli_buf text;          /* what is to be printed; all of it once finished */
+    wire_buf text;         /* what is to be printed; all of it once finished */
     size_t printed;
     cli_marks marks;
     bool finished;
@@ -58,17 +60,17 @@ static void print_head(run *r) {
         if (!j->finished) return;
         r->head = j->next;
         if (!r->head) r->tail = NULL;
-        cli_buf_free(&j->text);
-        cli_request_free(&j->request);
+        wire_buf_free(&j->text);
+        wire_request_free(&j->request);
         weir_free(j);
     }
 }
 
-static bool add_text(const job *owner, cli_buf *b, const char *text, size_t n) {
-    if (!owner->run->one_line) return cli_buf_add(b, text, n);
+static bool add_text(const job *owner, wire_buf *b, const char *text, size_t n) {
+    if (!owner->run->one_line) return wire_buf_add(b, text, n);
     for (size_t i = 0; i < n; i++) {
         char c = text[i] == '\n' || text[i] == '\r' ? ' ' : text[i];
-        if (!cli_buf_add(b, &c, 1)) return false;
+        if (!wire_buf_add(b, &c, 1)) return false;
     }
     return true;
 }
@@ -89,7 +91,7 @@ static bool on_token(void *ud, weir_session *s, const weir_token_event *ev) {
 
 /* ---- jobs ---------------------------------------------------------------------------------------------- */
 
-static int start_job(run *r, cli_request *request) {
+static int start_job(run *r, wire_request *request) {
     job *j = cli_alloc(1, sizeof *j);
     if (!j) return CLI_FAILED;
     *j = (job){.run = r, .index = r->n_started, .request = *request, .marks = {r->sources, r->colours, -1}};
@@ -105,7 +107,7 @@ static int start_job(run *r, cli_request *request) {
         weir_free(j);
         return CLI_FAILED;
     }
-    *request = (cli_request){0};
+    *request = (wire_request){0};
     if (r->tail)
         r->tail->next = j;
     else
@@ -121,8 +123,8 @@ static void finish_job(run *r, job *j, const weir_session_view *v) {
     cli_totals_add(&r->totals, &j->request.o, v);
     int rc = CLI_OK;
     if (r->json) {
-        rc = cli_json_write(cli_answer_json(j->index, &j->request.o, v, r->facts.has_tokenizer), &j->text);
-    } else if (!cli_marks_close(&j->marks, &j->text) || !cli_buf_puts(&j->text, "\n")) {
+        rc = cli_json_write(wire_answer_json(j->index, &j->request.o, v, r->facts.has_tokenizer), &j->text);
+    } else if (!cli_marks_close(&j->marks, &j->text) || !wire_buf_puts(&j->text, "\n")) {
         rc = cli_fail(CLI_FAILED, "out of memory for an answer");
     }
     if (rc) fail_run(r, rc);
@@ -152,14 +154,14 @@ static void collect(run *r) {
 /* Takes prompts while there is room for them. Waits for input only when nothing else is to be done. */
 static void refill(run *r) {
     while (!r->closed && r->n_active < r->parallel) {
-        cli_request request = {0};
+        wire_request request = {0};
         cli_read got = cli_source_next(&r->source, r->n_active == 0, &request);
         if (got == CLI_READ_LATER) return;
         if (got == CLI_READ_END || got == CLI_READ_STOPPED) r->closed = true;
         if (got == CLI_READ_FAILED) fail_run(r, CLI_FAILED);
         if (got != CLI_READ_LINE) return;
         int rc = start_job(r, &request);
-        cli_request_free(&request);
+        wire_request_free(&request);
         if (rc) fail_run(r, rc);
     }
 }
@@ -201,8 +203,8 @@ static void drop_jobs(run *r) {
         r->head = j->next;
         if (r->json && j->finished) cli_out(j->text.data, j->text.len);
         weir_session_free(j->session);
-        cli_buf_free(&j->text);
-        cli_request_free(&j->request);
+        wire_buf_free(&j->text);
+        wire_request_free(&j->request);
         weir_free(j);
     }
 }
@@ -212,10 +214,8 @@ static void drop_jobs(run *r) {
 static int prepare(run *r, const cli_args *a) {
     int rc = cli_session(a, &r->source.defaults);
     if (rc) return rc;
-    weir_session_options defaults = r->source.defaults;
     rc = cli_source_open(&r->source, a);
     if (rc) return rc;
-    r->source.defaults = defaults;
     r->json = cli_flag(a, OPT_JSONL) || r->source.kind == SOURCE_JSONL;
     r->sources = cli_flag(a, OPT_SHOW_SOURCES) && !r->json;
     r->colours = terminal_colours();
@@ -233,9 +233,9 @@ static void work(run *r) {
     if (r->sources && !cli_flag(r->args, OPT_QUIET)) terminal_legend(r->colours);
     terminal_bar_start(&r->bar, r->source.kind != SOURCE_ONE && !cli_flag(r->args, OPT_QUIET));
     terminal_catch_signals();
-    double start = terminal_now();
+    double start = weir_seconds();
     while (round_of_steps(r)) continue;
-    r->totals.seconds = terminal_now() - start;
+    r->totals.seconds = weir_seconds() - start;
     terminal_bar_end(&r->bar);
     drop_jobs(r);
     cli_out_flush();

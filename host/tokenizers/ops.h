@@ -1,6 +1,7 @@
 #ifndef WEIR_HOST_TOKENIZERS_OPS_H
 #define WEIR_HOST_TOKENIZERS_OPS_H
 
+#include "host/tokenizers/ids.h"
 #include "host/tokenizers/text/ranges.h"
 #include "kernels/base/status.h"
 #include "kernels/base/types.h"
@@ -22,10 +23,10 @@ typedef struct weir_tokenizer_ops {
     int32_t (*size)(const void *impl);
     const char *(*piece)(const void *impl, int32_t id); /* borrowed until free */
     weir_piece_kind (*kind)(const void *impl, int32_t id);
-    /* Text to ids; special: where what spells a control token becomes it; first: nothing precedes the text.
-     * *ids by weir_alloc, also when *n is 0. */
+    /* Appends the ids of a text; special: where what spells a control token becomes it; first: nothing
+     * precedes the text. After a failure the list may have some of them. */
     weir_status (*encode)(const void *impl, const char *text, size_t bytes, const weir__ranges *special,
-                          bool first, int32_t **ids, size_t *n, weir_err *err);
+                          bool first, weir__ids *out, weir_err *err);
     /* Ids to text, none of kind CONTROL; first: nothing precedes them. *text by weir_alloc, zero-terminated,
      * UTF-8. */
     weir_status (*decode)(const void *impl, const int32_t *ids, size_t n, bool first, char **text,

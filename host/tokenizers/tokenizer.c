@@ -40,6 +40,15 @@ const char *weir__tokenizer_piece(const weir_tokenizer *t, int32_t id) {
     return is_inside(t, id) ? t->ops->piece(t->impl, id) : NULL;
 }
 
+int32_t weir__tokenizer_find(const weir_tokenizer *t, const char *piece, size_t bytes) {
+    const int32_t size = weir__tokenizer_size(t);
+    for (int32_t id = 0; id < size; id++) {
+        const char *p = t->ops->piece(t->impl, id);
+        if (p && strncmp(p, piece, bytes) == 0 && p[bytes] == '\0') return id;
+    }
+    return -1;
+}
+
 bool weir__tokenizer_is_control(const weir_tokenizer *t, int32_t id) {
     return is_inside(t, id) && t->ops->kind(t->impl, id) == WEIR_PIECE_CONTROL;
 }
@@ -52,20 +61,22 @@ int32_t weir__tokenizer_end(const weir_tokenizer *t) { return t->ops->end(t->imp
 
 /* ---- encode -------------------------------------------------------------------------------------------- */
 
-weir_status weir__tokenizer_encode_run(const weir_tokenizer *t, const char *text, size_t bytes, bool first,
-                                       int32_t **ids, size_t *n, weir_err *err) {
-    return t->ops->encode(t->impl, text, bytes, &(weir__ranges){NULL, 0}, first, ids, n, err);
+weir_status weir__tokenizer_append(const weir_tokenizer *t, const char *text, size_t bytes,
+                                   bool parse_special, bool first, weir__ids *out, weir_err *err) {
+    weir__range all = {0, bytes};
+    return t->ops->encode(t->impl, text, bytes, &(weir__ranges){&all, parse_special}, first, out, err);
 }
 
 weir_status weir__tokenizer_encode(const weir_tokenizer *t, const char *text, size_t bytes, int32_t **ids,
                                    size_t *n, weir_err *err) {
-    return weir__tokenizer_encode_run(t, text, bytes, true, ids, n, err);
+    weir__ids l = {0};
+    return weir__ids_take(&l, weir__tokenizer_append(t, text, bytes, false, true, &l, err), ids, n, err);
 }
 
 weir_status weir__tokenizer_encode_special(const weir_tokenizer *t, const char *text, size_t bytes,
                                            int32_t **ids, size_t *n, weir_err *err) {
-    weir__range all = {0, bytes};
-    return t->ops->encode(t->impl, text, bytes, &(weir__ranges){&all, 1}, true, ids, n, err);
+    weir__ids l = {0};
+    return weir__ids_take(&l, weir__tokenizer_append(t, text, bytes, true, true, &l, err), ids, n, err);
 }
 
 /* One text of them, and its parts where control tokens are parsed: spans that follow each other are one part.
@@ -87,6 +98,7 @@ static void join_spans(const weir_text_span *spans, size_t n, char *text, weir__
 weir_status weir__tokenizer_encode_spans(const weir_tokenizer *t, const weir_text_span *spans, size_t n,
                                          int32_t **ids, size_t *n_ids, weir_err *err) {
     size_t bytes = 0;
+    weir__ids l = {0};
     for (size_t i = 0; i < n; i++)
         if (__builtin_add_overflow(bytes, spans[i].bytes, &bytes))
             return weir_fail(err, WEIR_EINVAL, "text too long");
@@ -97,11 +109,11 @@ weir_status weir__tokenizer_encode_spans(const weir_tokenizer *t, const weir_tex
         s = weir_fail(err, WEIR_ENOMEM, "no memory for a text of %zu bytes", bytes);
     } else {
         join_spans(spans, n, text, &special);
-        s = t->ops->encode(t->impl, text, bytes, &special, true, ids, n_ids, err);
+        s = t->ops->encode(t->impl, text, bytes, &special, true, &l, err);
     }
     weir_free(special.list);
     weir_free(text);
-    return s;
+    return weir__ids_take(&l, s, ids, n_ids, err);
 }
 
 /* ---- decode -------------------------------------------------------------------------------------------- */

@@ -1,6 +1,7 @@
 #ifndef WEIR_HOST_TOKENIZERS_TOKENIZER_H
 #define WEIR_HOST_TOKENIZERS_TOKENIZER_H
 
+#include "host/tokenizers/ids.h"
 #include "kernels/base/status.h"
 #include "kernels/base/types.h"
 
@@ -43,6 +44,8 @@ void weir__tokenizer_free(weir_tokenizer *t); /* NULL allowed */
 
 int32_t weir__tokenizer_size(const weir_tokenizer *t); /* pieces and sentinels: ids that text can produce */
 const char *weir__tokenizer_piece(const weir_tokenizer *t, int32_t id); /* NULL out of range; borrowed */
+/* The id of the piece that is spelled so, -1 if there is none. Walks through all: there is no index of names. */
+int32_t weir__tokenizer_find(const weir_tokenizer *t, const char *piece, size_t bytes);
 /* End-of-text, padding, sentinels. The unknown piece is one where a GGUF file has it (type 2), as in
  * llama.cpp, whose token_to_piece gives no text for it; in a .model it is none, in a tokenizer.json the file
  * says. */
@@ -59,13 +62,15 @@ int32_t weir__tokenizer_end(const weir_tokenizer *t);
  * bytes in text are allowed. */
 weir_status weir__tokenizer_encode(const weir_tokenizer *t, const char *text, size_t bytes, int32_t **ids,
                                    size_t *n, weir_err *err);
-/* The same of one run of a longer text; first: nothing, not even a control token, stands before it. Some
- * tokenizer.json put a space before such a run alone (Metaspace, prepend_scheme "first"). */
-weir_status weir__tokenizer_encode_run(const weir_tokenizer *t, const char *text, size_t bytes, bool first,
-                                       int32_t **ids, size_t *n, weir_err *err);
 /* A text in which what spells a control token becomes it: a raw prompt. */
 weir_status weir__tokenizer_encode_special(const weir_tokenizer *t, const char *text, size_t bytes,
                                            int32_t **ids, size_t *n, weir_err *err);
+
+/* Appends the ids of one run of a longer text. parse_special: what spells a control token becomes it. first:
+ * nothing, not even a control token, stands before the run; some tokenizer.json put a space before such a run
+ * only (Metaspace, prepend_scheme "first"). After a failure the list may have some of them. */
+weir_status weir__tokenizer_append(const weir_tokenizer *t, const char *text, size_t bytes,
+                                   bool parse_special, bool first, weir__ids *out, weir_err *err);
 
 /* A stretch of a text; parse_special: what spells a control token in it becomes it. */
 typedef struct weir_text_span {

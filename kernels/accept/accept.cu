@@ -40,7 +40,7 @@ extern "C" weir_status weir__accept_rows_cuda(weir_backend *be, const weir_accep
     unsigned n_block;
     team_space space;
     WEIR_TRY(
-        team_room(be, static_cast<int64_t>(a->n_session) * WEIR_MAX_DRAFT, a->n_vocab, &n_block, &space));
+        team_room(be, static_cast<int64_t>(a->n_session) * WEIR_GAMMA_MAX, a->n_vocab, &n_block, &space));
     K_LAUNCH_TEAM(accept_rows_kernel, n_block, TEAM_THREADS, 0, weir__cuda_of(be)->stream)(*a, space);
     return weir__cuda_launched(be, "accept rows", "n_session %d n_vocab %d", a->n_session, a->n_vocab);
 }

@@ -54,7 +54,7 @@ typedef struct weir_accept_session {
     const float *q_logits, *p_logits;        /* (n_draft, ld_q), (n_draft + 1, ld_p) */
     const weir_row_stats *q_stats, *p_stats; /* (n_draft), (n_draft + 1) */
     const int32_t *draft;                    /* (n_draft) drafted tokens, drawn from q with these stats */
-    int32_t n_draft;                         /* 0 … 16 */
+    int32_t n_draft;                         /* 0 … WEIR_GAMMA_MAX */
     int32_t position;
     /* out */
     weir_accept_row *row; /* (n_draft) */

@@ -18,7 +18,7 @@ static void verify_tokens(const weir_env *env, const weir_accept_args *a, weir_a
 
 static void verify_block(const weir_env *env, const weir_accept_args *a, weir_accept_session *s,
                          weir_decision *d) {
-    weir_row_note note[WEIR_MAX_DRAFT];
+    weir_row_note note[WEIR_GAMMA_MAX];
     for (int32_t j = 0; j < s->n_draft; j++) weir__examine(env, a, s, j, &s->row[j], &note[j]);
     weir__decide_block(env, a, s, note, d);
 }
@@ -41,11 +41,21 @@ static void accept_piece(void *ctx, const weir_env *env, int64_t i) {
     for (int32_t j = 0; j < d.n_accept; j++) s->row[j].accepted = true;
 }
 
-weir_status weir__accept_cpu(weir_backend *be, weir_accept_args *a) {
-    if (!be || !a || weir__accept_check(a) != WEIR_OK) return WEIR_EINVAL;
-    const weir_env env = weir__env_of(be->isa, be->pool);
-    weir__each(&env, accept_piece, a, a->n_session, a->n_vocab);
+static weir_status run_accept(const weir_env *env, weir_accept_args *a) {
+    if (!a || weir__accept_check(a) != WEIR_OK) return WEIR_EINVAL;
+    weir__each(env, accept_piece, a, a->n_session, a->n_vocab);
     return WEIR_OK;
+}
+
+weir_status weir__accept_cpu(weir_backend *be, weir_accept_args *a) {
+    if (!be) return WEIR_EINVAL;
+    const weir_env env = weir__env_of(be->isa, be->pool);
+    return run_accept(&env, a);
+}
+
+weir_status weir__accept_on(weir_isa isa, weir_accept_args *a) {
+    const weir_env env = weir__env_of(isa, NULL);
+    return run_accept(&env, a);
 }
 
 /* ---- the closing token --------------------------------------------------------------------------------- */
@@ -56,11 +66,21 @@ static void emit_piece(void *ctx, const weir_env *env, int64_t i) {
     weir__store_closing(&a->session[i], &c);
 }
 
-weir_status weir__emit_cpu(weir_backend *be, weir_emit_args *a) {
-    if (!be || !a || weir__emit_check(a) != WEIR_OK) return WEIR_EINVAL;
-    const weir_env env = weir__env_of(be->isa, be->pool);
-    weir__each(&env, emit_piece, a, a->n_session, a->n_vocab);
+static weir_status run_emit(const weir_env *env, weir_emit_args *a) {
+    if (!a || weir__emit_check(a) != WEIR_OK) return WEIR_EINVAL;
+    weir__each(env, emit_piece, a, a->n_session, a->n_vocab);
     return WEIR_OK;
+}
+
+weir_status weir__emit_cpu(weir_backend *be, weir_emit_args *a) {
+    if (!be) return WEIR_EINVAL;
+    const weir_env env = weir__env_of(be->isa, be->pool);
+    return run_emit(&env, a);
+}
+
+weir_status weir__emit_on(weir_isa isa, weir_emit_args *a) {
+    const weir_env env = weir__env_of(isa, NULL);
+    return run_emit(&env, a);
 }
 
 /* ---- gates alone --------------------------------------------------------------------------------------- */

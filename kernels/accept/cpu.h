@@ -3,14 +3,20 @@
 
 #include "kernels/backend.h"
 
-/* The accept path of the CPU backend; contracts in stats.h and accept.h. Of the backend only `isa` and
- * `pool` are used (pool NULL: the calling thread alone), so that a caller may fill a weir_backend by
- * hand. Every isa and every number of threads gives the same bits. Nothing is allocated. */
+/* The accept path of the CPU backend; contracts in stats.h and accept.h. Of the backend only `isa` and `pool` are
+ * used (pool NULL: the calling thread alone). Every isa and every number of threads gives the same bits. Nothing
+ * is allocated. */
 weir_status weir__row_stats_cpu(weir_backend *be, weir_row_stats_args *a);
 weir_status weir__draw_cpu(weir_backend *be, weir_draw_args *a);
 weir_status weir__accept_cpu(weir_backend *be, weir_accept_args *a);
 weir_status weir__emit_cpu(weir_backend *be, weir_emit_args *a);
 weir_status weir__gate_cpu(weir_backend *be, weir_gate_args *a);
+
+/* The same without a backend, on the calling thread. */
+weir_status weir__row_stats_on(weir_isa isa, weir_row_stats_args *a);
+weir_status weir__draw_on(weir_isa isa, weir_draw_args *a);
+weir_status weir__accept_on(weir_isa isa, weir_accept_args *a);
+weir_status weir__emit_on(weir_isa isa, weir_emit_args *a);
 
 /* Statistics of one row from a caller's hands. EINVAL with a line that says whose logits ("q", "p") are
  * missing, NaN, +inf or without a finite value. */

@@ -4,7 +4,6 @@
 
 weir_status weir__row_stats_of(weir_isa isa, const weir_law *law, const float *logits, int32_t n_vocab,
                                const char *whose, weir_row_stats *out, weir_err *err) {
-    weir_backend be = {.isa = isa};
     const int32_t law_of = 0;
     weir_row_stats_args a = {.logits = logits,
                              .ld = n_vocab,
@@ -13,7 +12,7 @@ weir_status weir__row_stats_of(weir_isa isa, const weir_law *law, const float *l
                              .law = law,
                              .law_of = &law_of,
                              .out = out};
-    if (weir__row_stats_cpu(&be, &a) != WEIR_OK)
+    if (weir__row_stats_on(isa, &a) != WEIR_OK)
         return weir_fail(err, WEIR_EINVAL, "%s logits: none given, or a vocabulary of %d", whose, n_vocab);
     if (isnan(out->max))
         return weir_fail(err, WEIR_EINVAL, "%s logits: NaN, +inf, or no finite value", whose);
@@ -37,13 +36,7 @@ weir_status weir__rule_evaluate_row(weir_rule_row *e, weir_err *err) {
     weir_row_stats q, p;
     WEIR_TRY(weir__row_stats_of(isa, e->law, e->q_logits, e->n_vocab, "q", &q, err));
     WEIR_TRY(weir__row_stats_of(isa, e->law, e->p_logits, e->n_vocab, "p", &p, err));
-    const weir_position at = {.law = e->law,
-                              .q_logits = e->q_logits,
-                              .p_logits = e->p_logits,
-                              .q_stats = &q,
-                              .p_stats = &p,
-                              .n_vocab = e->n_vocab,
-                              .draft = -1};
+    const weir_position at = weir__position(e->law, e->q_logits, e->p_logits, &q, &p, e->n_vocab, 0);
     weir_policy y;
     if (weir__policy(&env, &at, &y) != WEIR_OK)
         return weir_fail(err, WEIR_EINVAL, "the rule has no answer here");
@@ -81,14 +74,9 @@ weir_status weir__rule_token_of(weir_rule_token *t) {
     const weir_given given = {{t->processed[0], t->processed[1]}, {t->raw[0], t->raw[1]}};
     weir_env env = weir__env_of(weir__isa_best(), NULL);
     env.given = &given;
-    const weir_position at = {.law = t->law,
-                              .q_logits = t->q_logits,
-                              .p_logits = t->p_logits,
-                              .q_stats = t->q_stats,
-                              .p_stats = t->p_stats,
-                              .n_vocab = t->n_vocab,
-                              .position = t->position,
-                              .draft = t->token};
+    weir_position at =
+        weir__position(t->law, t->q_logits, t->p_logits, t->q_stats, t->p_stats, t->n_vocab, t->position);
+    at.draft = t->token;
     weir_policy y;
     WEIR_TRY(weir__policy(&env, &at, &y));
     const weir_point x = weir__point(&y.pair, t->token);

@@ -4,32 +4,37 @@
 #include "kernels/base/status.h"
 #include "kernels/base/types.h"
 
-/* The deferral rules. Formulas and sources: rules.c, one entry a rule. Where a rule decides:
- *   GATE   once a row (r is one bit): pi = (1 - r) q + r p
- *   TOKEN  once a token: pi(v) = q(v) (1 - r(v)) + eta p(v), eta = sum_u r(u) q(u)
- *   OWN    a num and a res of its own; keep and eta do not exist
- * "never": the end of the range at which the drafter's word always stands. */
-typedef enum weir_rule {
-    WEIR_RULE_EXACT = 0,
-    WEIR_RULE_CHOW,
-    WEIR_RULE_CHOW_LOG,
-    WEIR_RULE_DIFF,
-    WEIR_RULE_OPT,
-    WEIR_RULE_OPT_LOG,
-    WEIR_RULE_TOKEN_V1,
-    WEIR_RULE_TOKEN_V2,
-    WEIR_RULE_TOKEN_V3,
-    WEIR_RULE_LOSSY,
-    WEIR_RULE_BILD,
-    WEIR_RULE_TOKEN_V3_EXACT_TAIL,
-    WEIR_RULE_ENSEMBLE,
-    WEIR_RULE_TYPICAL,
-    WEIR_RULE_CACTUS,
-    WEIR_RULE_FUZZY,
-    WEIR_RULE_COUNT
-} weir_rule;
+enum { WEIR_GAMMA_MAX = 16 }; /* drafted tokens of a block, at most */
 
+/* The deferral rules. Formulas, ranges and sources: rules.c, one entry per rule. Where a rule decides:
+ *   GATE   once per row (r is one bit): pi = (1 - r) q + r p
+ *   TOKEN  once per token: pi(v) = q(v) (1 - r(v)) + eta p(v), eta = sum_u r(u) q(u)
+ *   OWN    a num and a res of its own; keep and eta do not exist */
 typedef enum weir_rule_kind { WEIR_KIND_GATE, WEIR_KIND_TOKEN, WEIR_KIND_OWN } weir_rule_kind;
+
+/* X(id, kind, q_only, pi_exists), the last two as in weir_rule_info */
+#define WEIR_RULE_MAP(X)                     \
+    X(EXACT, GATE, false, true)              \
+    X(CHOW, GATE, true, true)                \
+    X(CHOW_LOG, GATE, true, true)            \
+    X(DIFF, GATE, false, true)               \
+    X(OPT, GATE, false, true)                \
+    X(OPT_LOG, GATE, false, true)            \
+    X(TOKEN_V1, TOKEN, false, true)          \
+    X(TOKEN_V2, TOKEN, false, true)          \
+    X(TOKEN_V3, TOKEN, false, true)          \
+    X(LOSSY, OWN, false, true)               \
+    X(BILD, GATE, false, true)               \
+    X(TOKEN_V3_EXACT_TAIL, OWN, false, true) \
+    X(ENSEMBLE, OWN, false, true)            \
+    X(TYPICAL, OWN, false, true)             \
+    X(CACTUS, OWN, false, false)             \
+    X(FUZZY, GATE, false, true)
+
+/* WEIR_RULE_EXACT = 0, WEIR_RULE_CHOW, ... */
+#define WEIR_RULE_ENUMERATOR(id, kind, q_only, pi_exists) WEIR_RULE_##id,
+typedef enum weir_rule { WEIR_RULE_MAP(WEIR_RULE_ENUMERATOR) WEIR_RULE_COUNT } weir_rule;
+#undef WEIR_RULE_ENUMERATOR
 
 /* Facts of a rule for option parsing, help texts and refusals. Ranges are closed unless said. */
 typedef struct weir_rule_info {

@@ -22,6 +22,23 @@ typedef struct weir_position {
     const weir_verdict *verdict; /* known from the accept op, or NULL */
 } weir_position;
 
+/* No token is drafted there, and nothing is known of it. */
+WEIR_STEP_FN weir_position weir__position(const weir_law *law, const float *q_logits, const float *p_logits,
+                                          const weir_row_stats *q_stats, const weir_row_stats *p_stats,
+                                          int32_t n_vocab, int32_t position) {
+    weir_position at;
+    at.law = law;
+    at.q_logits = q_logits;
+    at.p_logits = p_logits;
+    at.q_stats = q_stats;
+    at.p_stats = p_stats;
+    at.n_vocab = n_vocab;
+    at.position = position;
+    at.draft = -1;
+    at.verdict = NULL;
+    return at;
+}
+
 typedef struct weir_policy {
     weir_pair pair;
     weir_rule rule; /* after exact_first */

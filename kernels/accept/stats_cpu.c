@@ -16,11 +16,21 @@ static void stats_piece(void *ctx, const weir_env *env, int64_t r) {
         weir__row_stats(env, l, a->n_vocab, &a->law[a->law_of[r]], max, env->lanes->find(l, a->n_vocab, max));
 }
 
-weir_status weir__row_stats_cpu(weir_backend *be, weir_row_stats_args *a) {
-    if (!be || !a || weir__row_stats_check(a) != WEIR_OK) return WEIR_EINVAL;
-    const weir_env env = weir__env_of(be->isa, be->pool);
-    weir__each(&env, stats_piece, a, a->n_row, a->n_vocab);
+static weir_status run_row_stats(const weir_env *env, weir_row_stats_args *a) {
+    if (!a || weir__row_stats_check(a) != WEIR_OK) return WEIR_EINVAL;
+    weir__each(env, stats_piece, a, a->n_row, a->n_vocab);
     return WEIR_OK;
+}
+
+weir_status weir__row_stats_cpu(weir_backend *be, weir_row_stats_args *a) {
+    if (!be) return WEIR_EINVAL;
+    const weir_env env = weir__env_of(be->isa, be->pool);
+    return run_row_stats(&env, a);
+}
+
+weir_status weir__row_stats_on(weir_isa isa, weir_row_stats_args *a) {
+    const weir_env env = weir__env_of(isa, NULL);
+    return run_row_stats(&env, a);
 }
 
 static void draw_piece(void *ctx, const weir_env *env, int64_t r) {
@@ -32,9 +42,19 @@ static void draw_piece(void *ctx, const weir_env *env, int64_t r) {
                                  a->position[r], a->purpose, a->block_row ? a->block_row[r] : 0, &a->logp[r]);
 }
 
-weir_status weir__draw_cpu(weir_backend *be, weir_draw_args *a) {
-    if (!be || !a || weir__draw_check(a) != WEIR_OK) return WEIR_EINVAL;
-    const weir_env env = weir__env_of(be->isa, be->pool);
-    weir__each(&env, draw_piece, a, a->n_row, a->n_vocab);
+static weir_status run_draw(const weir_env *env, weir_draw_args *a) {
+    if (!a || weir__draw_check(a) != WEIR_OK) return WEIR_EINVAL;
+    weir__each(env, draw_piece, a, a->n_row, a->n_vocab);
     return WEIR_OK;
+}
+
+weir_status weir__draw_cpu(weir_backend *be, weir_draw_args *a) {
+    if (!be) return WEIR_EINVAL;
+    const weir_env env = weir__env_of(be->isa, be->pool);
+    return run_draw(&env, a);
+}
+
+weir_status weir__draw_on(weir_isa isa, weir_draw_args *a) {
+    const weir_env env = weir__env_of(isa, NULL);
+    return run_draw(&env, a);
 }

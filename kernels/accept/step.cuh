@@ -16,7 +16,7 @@ TEAM_FN int32_t team_longest_block(team_shared *shared, const weir_accept_args &
     __syncthreads();
     for (int32_t i = static_cast<int32_t>(threadIdx.x); i < a.n_session; i += TEAM_THREADS) {
         const int32_t n = a.session[i].n_draft;
-        if (n > 0) atomicMax(&shared->most, n < WEIR_MAX_DRAFT ? n : WEIR_MAX_DRAFT);
+        if (n > 0) atomicMax(&shared->most, n < WEIR_GAMMA_MAX ? n : WEIR_GAMMA_MAX);
     }
     __syncthreads();
     return shared->most;

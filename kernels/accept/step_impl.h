@@ -8,8 +8,6 @@
  *   int32_t weir__race(const weir_env *env, const weir_race *r, int32_t n_vocab, bool point);
  * Nothing here writes to a session: a backend stores what comes back. */
 
-enum { WEIR_MAX_DRAFT = 16 };
-
 /* ---- coins --------------------------------------------------------------------------------------------- */
 
 WEIR_STEP_FN float weir__coin(const weir_law *law, int32_t position, int32_t block_row) {
@@ -32,16 +30,9 @@ WEIR_STEP_FN float weir__log_raw(const float *logits, const weir_row_stats *s, i
 
 WEIR_STEP_FN weir_position weir__position_of(const weir_accept_args *a, const weir_accept_session *s,
                                              int32_t j) {
-    weir_position at;
-    at.law = s->law;
-    at.q_logits = s->q_logits + j * a->ld_q;
-    at.p_logits = s->p_logits + j * a->ld_p;
-    at.q_stats = &s->q_stats[j];
-    at.p_stats = &s->p_stats[j];
-    at.n_vocab = a->n_vocab;
-    at.position = s->position + j;
+    weir_position at = weir__position(s->law, s->q_logits + j * a->ld_q, s->p_logits + j * a->ld_p,
+                                      &s->q_stats[j], &s->p_stats[j], a->n_vocab, s->position + j);
     at.draft = s->draft[j];
-    at.verdict = NULL;
     return at;
 }
 
@@ -85,7 +76,7 @@ WEIR_STEP_FN weir_decision weir__undecided(const weir_accept_session *s, bool *o
     memset(&d, 0, sizeof d);
     d.block_p = 1.0f;
     *over = true;
-    if (!s->law || s->n_draft < 0 || s->n_draft > WEIR_MAX_DRAFT)
+    if (!s->law || s->n_draft < 0 || s->n_draft > WEIR_GAMMA_MAX)
         d.status = WEIR_EINVAL;
     else if (s->n_draft == 0)
         d.status = WEIR_OK;
@@ -131,7 +122,7 @@ WEIR_STEP_FN float weir__block_surplus(const weir_env *env, const weir_accept_ar
 
 /* P_i and S_i of the rows; P_n_draft is the last. */
 typedef struct weir_block_sums {
-    float p[WEIR_MAX_DRAFT + 1], s[WEIR_MAX_DRAFT];
+    float p[WEIR_GAMMA_MAX + 1], s[WEIR_GAMMA_MAX];
 } weir_block_sums;
 
 /* h_i = S / (S + 1 - P), 1 at P = 1, S = 0; h_n_draft = P. */
@@ -208,16 +199,12 @@ WEIR_STEP_FN weir_status weir__close_p(const weir_env *env, const weir_emit_sess
 WEIR_STEP_FN weir_status weir__close_law(const weir_env *env, const weir_emit_session *s, int32_t n_vocab,
                                          weir_closing *c) {
     const bool residual = s->kind == WEIR_EMIT_RESIDUAL;
-    weir_position at;
-    at.law = s->law;
-    at.q_logits = s->q_logits;
-    at.p_logits = s->p_logits;
-    at.q_stats = s->q_stats;
-    at.p_stats = s->p_stats;
-    at.n_vocab = n_vocab;
-    at.position = s->position;
-    at.draft = residual ? s->draft : -1;
-    at.verdict = residual ? s->verdict : NULL;
+    weir_position at =
+        weir__position(s->law, s->q_logits, s->p_logits, s->q_stats, s->p_stats, n_vocab, s->position);
+    if (residual) {
+        at.draft = s->draft;
+        at.verdict = s->verdict;
+    }
     if (residual && (s->draft < 0 || s->draft >= n_vocab)) return WEIR_EINVAL;
     weir_policy y;
     WEIR_TRY(weir__policy(env, &at, &y));
@@ -267,16 +254,8 @@ WEIR_STEP_FN void weir__store_closing(weir_emit_session *s, const weir_closing *
 WEIR_STEP_FN weir_status weir__gate_of(const weir_env *env, const weir_gate_session *s, int32_t n_vocab,
                                        bool *deferred) {
     if (!s->law) return WEIR_EINVAL;
-    weir_position at;
-    at.law = s->law;
-    at.q_logits = s->q_logits;
-    at.p_logits = s->p_logits;
-    at.q_stats = s->q_stats;
-    at.p_stats = s->p_stats;
-    at.n_vocab = n_vocab;
-    at.position = s->position;
-    at.draft = -1;
-    at.verdict = NULL;
+    const weir_position at =
+        weir__position(s->law, s->q_logits, s->p_logits, s->q_stats, s->p_stats, n_vocab, s->position);
     return weir__gate(env, &at, deferred);
 }
 

@@ -25,7 +25,7 @@ TEAM_FN int32_t team_chunk_end(int32_t c, int32_t n_vocab) {
 }
 
 template <int N> TEAM_FN void team_store_sums(const weir_env *t, int32_t c, float (&sum)[N]) {
-    for (int i = 0; i < N; i++) sum[i] = team_lanes_sum(sum[i]);
+    for (int i = 0; i < N; i++) sum[i] = k_warp_sum(sum[i]);
     if (team_lane() == 0)
         for (int i = 0; i < N; i++) team_buffer(t)[c * N + i] = sum[i];
 }

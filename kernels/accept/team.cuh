@@ -125,12 +125,6 @@ TEAM_FN float *team_buffer(const weir_env *t) {
     return t->scratch + static_cast<int64_t>(t->turn % 2) * TEAM_SUMS * t->n_chunk;
 }
 
-/* The lanes' sums merged: 16, 8, 4, 2, 1 apart. */
-TEAM_FN float team_lanes_sum(float x) {
-    for (int half = 16; half > 0; half /= 2) x += __shfl_xor_sync(0xffffffffu, x, half);
-    return x;
-}
-
 /* ---- sums in the order of the tree --------------------------------------------------------------------- */
 
 /* Lane 0: the tree over the first n (1 … 32) lanes. */

@@ -166,7 +166,7 @@ TEAM_FN void team_equal_count(const weir_env *t, const float *l, int32_t n_vocab
         uint32_t n = 0;
         for (int32_t v = c * WEIR_CHUNK + team_lane(); v < team_chunk_end(c, n_vocab); v += 32)
             n += l[v] == value;
-        for (int half = 16; half > 0; half /= 2) n += __shfl_xor_sync(0xffffffffu, n, half);
+        n = k_warp_sum(n);
         if (team_lane() == 0) count[c] = n;
     }
 }

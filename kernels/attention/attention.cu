@@ -32,13 +32,15 @@ extern "C" {
 
 namespace {
 
-constexpr int kThreads = 256;
-constexpr int kWarps = kThreads / 32;
-constexpr int kSplit = WEIR_ATTENTION_SPLIT;
-constexpr int kKeyBatch = 4;     /* loads of K under way in a lane: 64 dimensions of a page and its 4 warps */
-constexpr int kBatchWords = 16;  /* registers of V under way in a lane */
-constexpr int kMaxBlocks = 8192; /* of a launch where splits can be looped over: more only queue up */
-static_assert(kSplit == 2 * WEIR_PAGE, "a split is two pages, one a half of the warps");
+enum {
+    THREADS = 256,
+    WARPS = THREADS / 32,
+    SPLIT = WEIR_ATTENTION_SPLIT,
+    KEY_BATCH = 4,     /* loads of K under way in a lane: 64 dimensions of a page and its 4 warps */
+    BATCH_WORDS = 16,  /* registers of V under way in a lane */
+    MAX_BLOCKS = 8192, /* of a launch where splits can be looped over: more only queue up */
+};
+static_assert(SPLIT == 2 * WEIR_PAGE, "a split is two pages, one a half of the warps");
 
 struct split_args {
     attention_rows rows;
@@ -59,21 +61,21 @@ struct query {
 
 /* MT queries of a tile, E dimensions of V a lane: head_dim <= 32 E. */
 template <typename T, int MT, int E, bool VEC> struct shape {
-    static constexpr int kDims = 32 * E;
+    static constexpr int DIMS = 32 * E;
     /* 32 KiB of sums at once */
-    static constexpr int kQueryPass = kWarps * MT * kDims > 8192 ? 8192 / (kWarps * kDims) : MT;
-    static constexpr int kScoreFloats = 4 * MT * kSplit, kSumFloats = kWarps * kQueryPass * kDims;
-    static constexpr int kWork = kScoreFloats > kSumFloats ? kScoreFloats : kSumFloats;
-    static constexpr int kValueWords = value_chunk<T, E, VEC>::kWords;
-    static constexpr int kRoundsOfPage = WEIR_PAGE / kWarps;
-    static constexpr int kValueFit = kValueWords >= kBatchWords ? 1 : kBatchWords / kValueWords;
-    static constexpr int kValueBatch = kValueFit < kRoundsOfPage ? kValueFit : kRoundsOfPage;
-    static constexpr int kRounds = kSplit / kWarps;
+    static constexpr int QUERY_PASS = WARPS * MT * DIMS > 8192 ? 8192 / (WARPS * DIMS) : MT;
+    static constexpr int SCORE_FLOATS = 4 * MT * SPLIT, SUM_FLOATS = WARPS * QUERY_PASS * DIMS;
+    static constexpr int WORK = SCORE_FLOATS > SUM_FLOATS ? SCORE_FLOATS : SUM_FLOATS;
+    static constexpr int VALUE_WORDS = value_chunk<T, E, VEC>::WORDS;
+    static constexpr int ROUNDS_OF_PAGE = WEIR_PAGE / WARPS;
+    static constexpr int VALUE_FIT = VALUE_WORDS >= BATCH_WORDS ? 1 : BATCH_WORDS / VALUE_WORDS;
+    static constexpr int VALUE_BATCH = VALUE_FIT < ROUNDS_OF_PAGE ? VALUE_FIT : ROUNDS_OF_PAGE;
+    static constexpr int ROUNDS = SPLIT / WARPS;
 
     struct shared {
-        float q[kDims][MT];
-        float work[kWork];        /* scores [4][MT][kSplit], then sums [kWarps][kQueryPass][kDims] */
-        float weight[kSplit][MT]; /* -1: not a position of this query */
+        float q[DIMS][MT];
+        float work[WORK];        /* scores [4][MT][SPLIT], then sums [WARPS][QUERY_PASS][DIMS] */
+        float weight[SPLIT][MT]; /* -1: not a position of this query */
         float max[MT], sum[MT];
         query who[MT];
         const T *page[2];    /* K of the split's pages, V behind it; NULL: nobody's positions */
@@ -112,7 +114,7 @@ __device__ void find_pages(const kv_pool<T> &kv, int head_kv, int split, S &sh) 
 
 template <int MT, typename S> __device__ void load_queries(const split_args &a, int head_dim, S &sh) {
     const int lane = static_cast<int>(threadIdx.x) % 32, warp = static_cast<int>(threadIdx.x) / 32;
-    for (int m = warp; m < MT; m += kWarps) {
+    for (int m = warp; m < MT; m += WARPS) {
         const query &w = sh.who[m];
         const bool live = !w.keys.empty();
         const float *q = a.rows.q + w.row * a.rows.ldq + static_cast<int64_t>(w.head) * head_dim;
@@ -127,10 +129,10 @@ template <int MT, typename S> __device__ void load_queries(const split_args &a, 
 template <typename T, int MT, typename S>
 __device__ void dot_keys(const S &sh, const T *keys, int head_dim, int d0, float (&acc)[MT * 8]) {
 #pragma unroll 1
-    for (int d = d0; d < head_dim; d += 16 * kKeyBatch) {
-        key_chunk<T> chunk[kKeyBatch];
+    for (int d = d0; d < head_dim; d += 16 * KEY_BATCH) {
+        key_chunk<T> chunk[KEY_BATCH];
 #pragma unroll
-        for (int u = 0; u < kKeyBatch; u++) {
+        for (int u = 0; u < KEY_BATCH; u++) {
             if (d + 16 * u < head_dim) {
                 chunk[u].load(keys + (d + 16 * u) * WEIR_PAGE);
             } else {
@@ -138,7 +140,7 @@ __device__ void dot_keys(const S &sh, const T *keys, int head_dim, int d0, float
             }
         }
 #pragma unroll
-        for (int u = 0; u < kKeyBatch; u++) {
+        for (int u = 0; u < KEY_BATCH; u++) {
             if (d + 16 * u >= head_dim) continue;
             float k[8];
             chunk[u].widen(k);
@@ -155,24 +157,24 @@ __device__ void dot_keys(const S &sh, const T *keys, int head_dim, int d0, float
 /* Sums over the lanes with the same positions (bits 3 and 4 of the lane); each lane ends with a quarter of
  * them and stores it: half as many values a step, where plain shuffles would move all of them twice. */
 template <int MT> __device__ void store_scores(float (&acc)[MT * 8], float *score) {
-    constexpr int kHalf = MT * 4, kQuarter = MT * 2;
+    constexpr int HALF = MT * 4, QUARTER = MT * 2;
     const int lane = static_cast<int>(threadIdx.x) % 32, warp = static_cast<int>(threadIdx.x) / 32;
     const bool upper = lane & 16, odd = lane & 8;
-    float half[kHalf], quarter[kQuarter];
+    float half[HALF], quarter[QUARTER];
 #pragma unroll
-    for (int i = 0; i < kHalf; i++) {
-        const float give = upper ? acc[i] : acc[i + kHalf], keep = upper ? acc[i + kHalf] : acc[i];
+    for (int i = 0; i < HALF; i++) {
+        const float give = upper ? acc[i] : acc[i + HALF], keep = upper ? acc[i + HALF] : acc[i];
         half[i] = keep + __shfl_xor_sync(0xffffffffu, give, 16);
     }
 #pragma unroll
-    for (int i = 0; i < kQuarter; i++) {
-        const float give = odd ? half[i] : half[i + kQuarter], keep = odd ? half[i + kQuarter] : half[i];
+    for (int i = 0; i < QUARTER; i++) {
+        const float give = odd ? half[i] : half[i + QUARTER], keep = odd ? half[i + QUARTER] : half[i];
         quarter[i] = keep + __shfl_xor_sync(0xffffffffu, give, 8);
     }
-    const int from = (upper ? kHalf : 0) + (odd ? kQuarter : 0);
-    float *at = score + static_cast<size_t>(warp / 2) * MT * kSplit + warp % 2 * WEIR_PAGE + lane % 8 * 8;
+    const int from = (upper ? HALF : 0) + (odd ? QUARTER : 0);
+    float *at = score + static_cast<size_t>(warp / 2) * MT * SPLIT + warp % 2 * WEIR_PAGE + lane % 8 * 8;
 #pragma unroll
-    for (int i = 0; i < kQuarter; i++) at[(from + i) / 8 * kSplit + (from + i) % 8] = quarter[i];
+    for (int i = 0; i < QUARTER; i++) at[(from + i) / 8 * SPLIT + (from + i) % 8] = quarter[i];
 }
 
 /* Warp m: scores of query m to weights; positions that are not the query's own weigh -1, a sign nobody else
@@ -181,28 +183,28 @@ template <int MT, typename S> __device__ void weigh(const split_args &a, int spl
     const int lane = static_cast<int>(threadIdx.x) % 32, m = static_cast<int>(threadIdx.x) / 32;
     if (m >= MT) return;
     const query who = sh.who[m];
-    float s[kSplit / 32], max = -INFINITY, sum = 0.0f;
+    float s[SPLIT / 32], max = -INFINITY, sum = 0.0f;
 #pragma unroll
-    for (int i = 0; i < kSplit / 32; i++) {
-        const int at = lane + 32 * i, t = split * kSplit + at;
+    for (int i = 0; i < SPLIT / 32; i++) {
+        const int at = lane + 32 * i, t = split * SPLIT + at;
         const bool own = t >= who.keys.first && t < who.keys.end;
-        const float *part = &sh.work[m * kSplit + at];
-        const float dot = (part[0] + part[MT * kSplit]) + (part[2 * MT * kSplit] + part[3 * MT * kSplit]);
+        const float *part = &sh.work[m * SPLIT + at];
+        const float dot = (part[0] + part[MT * SPLIT]) + (part[2 * MT * SPLIT] + part[3 * MT * SPLIT]);
         float v = a.rows.score(dot);
         if (own && a.rows.bias) v += a.rows.bias_at(who.head, t - who.keys.pos);
         s[i] = own ? v : -INFINITY;
         max = fmaxf(max, s[i]);
     }
-    for (int off = 16; off > 0; off /= 2) max = fmaxf(max, __shfl_xor_sync(0xffffffffu, max, off));
+    max = k_warp_max(max);
 #pragma unroll
-    for (int i = 0; i < kSplit / 32; i++) {
-        const int at = lane + 32 * i, t = split * kSplit + at;
+    for (int i = 0; i < SPLIT / 32; i++) {
+        const int at = lane + 32 * i, t = split * SPLIT + at;
         const bool own = t >= who.keys.first && t < who.keys.end;
         const float p = own ? expf(s[i] - max) : 0.0f;
         sh.weight[at][m] = own ? p : -1.0f;
         sum += p;
     }
-    for (int off = 16; off > 0; off /= 2) sum += __shfl_xor_sync(0xffffffffu, sum, off);
+    sum = k_warp_sum(sum);
     if (lane == 0) {
         sh.max[m] = max;
         sh.sum[m] = sum;
@@ -213,13 +215,13 @@ template <typename T, int E, bool VEC, int B, typename S>
 __device__ void load_values(const S &sh, int split, int round, int head_dim,
                             value_chunk<T, E, VEC> (&chunk)[B]) {
     const int lane = static_cast<int>(threadIdx.x) % 32, warp = static_cast<int>(threadIdx.x) / 32;
-    const int at = warp + kWarps * round, t = split * kSplit + at;
+    const int at = warp + WARPS * round, t = split * SPLIT + at;
     const T *page = sh.page[at / WEIR_PAGE];           /* of all B positions */
     int row = (WEIR_PAGE + at % WEIR_PAGE) * head_dim; /* counted up, since B products would be kept over the
                                                           splits */
 #pragma unroll
-    for (int u = 0; u < B; u++, row += kWarps * head_dim) {
-        if (t + kWarps * u >= sh.all.first && t + kWarps * u < sh.all.end) {
+    for (int u = 0; u < B; u++, row += WARPS * head_dim) {
+        if (t + WARPS * u >= sh.all.first && t + WARPS * u < sh.all.end) {
             chunk[u].load(page + row, lane, head_dim);
         } else {
             chunk[u].clear();
@@ -239,7 +241,7 @@ __device__ void add_values(const S &sh, int round, const value_chunk<T, E, VEC> 
         for (int e = 0; e < E; e++) v[e] = chunk[u].get(e);
 #pragma unroll
         for (int m = 0; m < MT; m++) {
-            const float p = sh.weight[warp + kWarps * (round + u)][m];
+            const float p = sh.weight[warp + WARPS * (round + u)][m];
             if (p < 0.0f) continue;
 #pragma unroll
             for (int e = 0; e < E; e++) acc[m][e] = fmaf(p, v[e], acc[m][e]);
@@ -250,7 +252,7 @@ __device__ void add_values(const S &sh, int round, const value_chunk<T, E, VEC> 
 template <typename S>
 __device__ float *part_of(const split_args &a, const S &sh, int m, int split, int head_dim) {
     const query &w = sh.who[m];
-    const int64_t at = (w.row * a.rows.n_head + w.head) * a.n_part + (split - w.keys.first / kSplit);
+    const int64_t at = (w.row * a.rows.n_head + w.head) * a.n_part + (split - w.keys.first / SPLIT);
     return a.part + at * (head_dim + 2);
 }
 
@@ -259,26 +261,26 @@ template <typename T, int MT, int E, bool VEC, typename S>
 __device__ void finish_split(const split_args &a, int split, bool alone, int head_dim,
                              const float (&acc)[MT][E], S &sh) {
     using sized = shape<T, MT, E, VEC>;
-    constexpr int kPass = sized::kQueryPass, kDims = sized::kDims;
+    constexpr int PASS = sized::QUERY_PASS, DIMS = sized::DIMS;
     const int lane = static_cast<int>(threadIdx.x) % 32, warp = static_cast<int>(threadIdx.x) / 32;
 #pragma unroll
-    for (int m0 = 0; m0 < MT; m0 += kPass) {
+    for (int m0 = 0; m0 < MT; m0 += PASS) {
         if (m0 > 0) __syncthreads();
 #pragma unroll
-        for (int m = 0; m < kPass; m++) {
+        for (int m = 0; m < PASS; m++) {
 #pragma unroll
             for (int e = 0; e < E; e++)
-                sh.work[(warp * kPass + m) * kDims + (VEC ? lane * E + e : lane + 32 * e)] = acc[m0 + m][e];
+                sh.work[(warp * PASS + m) * DIMS + (VEC ? lane * E + e : lane + 32 * e)] = acc[m0 + m][e];
         }
         __syncthreads();
-        for (int i = static_cast<int>(threadIdx.x); i < kPass * kDims; i += kThreads) {
-            const int m = m0 + i / kDims, d = i % kDims;
+        for (int i = static_cast<int>(threadIdx.x); i < PASS * DIMS; i += THREADS) {
+            const int m = m0 + i / DIMS, d = i % DIMS;
             const query &w = sh.who[m];
-            if (d >= head_dim || w.keys.empty() || split < w.keys.first / kSplit ||
-                split > (w.keys.end - 1) / kSplit)
+            if (d >= head_dim || w.keys.empty() || split < w.keys.first / SPLIT ||
+                split > (w.keys.end - 1) / SPLIT)
                 continue;
             float o = 0.0f;
-            for (int j = 0; j < kWarps; j++) o += sh.work[j * kPass * kDims + i];
+            for (int j = 0; j < WARPS; j++) o += sh.work[j * PASS * DIMS + i];
             if (alone) {
                 a.rows.o[w.row * a.rows.ldo + static_cast<int64_t>(w.head) * head_dim + d] = o / sh.sum[m];
                 continue;
@@ -293,11 +295,11 @@ __device__ void finish_split(const split_args &a, int split, bool alone, int hea
 
 /* The last block of a tile: o = sum of splits e^(max - top) o, over the same of the sums. */
 template <int MT, typename S> __device__ void merge(const split_args &a, int head_dim, const S &sh) {
-    for (int i = static_cast<int>(threadIdx.x); i < MT * head_dim; i += kThreads) {
+    for (int i = static_cast<int>(threadIdx.x); i < MT * head_dim; i += THREADS) {
         const int m = i / head_dim, d = i % head_dim;
         const query &w = sh.who[m];
         if (w.keys.empty()) continue;
-        const int lo = w.keys.first / kSplit, hi = (w.keys.end - 1) / kSplit;
+        const int lo = w.keys.first / SPLIT, hi = (w.keys.end - 1) / SPLIT;
         const float *part = part_of(a, sh, m, lo, head_dim);
         float top = -INFINITY, sum = 0.0f, o = 0.0f;
         for (int s = 0; s <= hi - lo; s++) top = fmaxf(top, part[s * (head_dim + 2)]);
@@ -312,7 +314,7 @@ template <int MT, typename S> __device__ void merge(const split_args &a, int hea
 }
 
 template <typename T, int MT, int E, bool VEC>
-__global__ void __launch_bounds__(kThreads, 2) attend_splits(kv_pool<T> kv, split_args a) {
+__global__ void __launch_bounds__(THREADS, 2) attend_splits(kv_pool<T> kv, split_args a) {
     using sized = shape<T, MT, E, VEC>;
     K_SHARED(sh, typename sized::shared);
     ptx::grid_wait();
@@ -320,8 +322,8 @@ __global__ void __launch_bounds__(kThreads, 2) attend_splits(kv_pool<T> kv, spli
     const int lane = static_cast<int>(threadIdx.x) % 32, warp = static_cast<int>(threadIdx.x) / 32;
     const int head_dim = kv.head_dim, head_kv = static_cast<int>(blockIdx.y);
     const attention_range all = find_queries<MT>(a, a.rows.n_head / kv.n_head_kv, head_kv, sh);
-    const int split_lo = all.empty() ? 0 : all.first / kSplit,
-              split_hi = all.empty() ? 0 : (all.end - 1) / kSplit + 1;
+    const int split_lo = all.empty() ? 0 : all.first / SPLIT,
+              split_hi = all.empty() ? 0 : (all.end - 1) / SPLIT + 1;
     const int n_split = split_hi - split_lo, step = static_cast<int>(gridDim.x);
     if (static_cast<int>(blockIdx.x) >= n_split && blockIdx.x != 0) return;
     __syncthreads();
@@ -336,14 +338,14 @@ __global__ void __launch_bounds__(kThreads, 2) attend_splits(kv_pool<T> kv, spli
             if (keys) dot_keys<T, MT>(sh, keys + lane % 8 * 8, head_dim, warp / 2 * 4 + lane / 8, acc);
             store_scores<MT>(acc, sh.work);
         }
-        value_chunk<T, E, VEC> chunk[sized::kValueBatch];
+        value_chunk<T, E, VEC> chunk[sized::VALUE_BATCH];
         load_values(sh, split, 0, head_dim, chunk);
         __syncthreads();
         weigh<MT>(a, split, sh);
         __syncthreads();
         float acc[MT][E] = {};
 #pragma unroll 1
-        for (int round = 0; round < sized::kRounds; round += sized::kValueBatch) {
+        for (int round = 0; round < sized::ROUNDS; round += sized::VALUE_BATCH) {
             if (round > 0) load_values(sh, split, round, head_dim, chunk);
             add_values<T, MT, E, VEC>(sh, round, chunk, acc);
         }
@@ -366,7 +368,7 @@ __global__ void __launch_bounds__(kThreads, 2) attend_splits(kv_pool<T> kv, spli
 
 template <typename T, int MT, int E, bool VEC>
 void launch(const weir_attention *a, const split_args &s, dim3 grid, cudaStream_t stream) {
-    K_LAUNCH_PDL((attend_splits<T, MT, E, VEC>), grid, kThreads, 0, stream)(kv_pool<T>(a->kv, a->layer), s);
+    K_LAUNCH_PDL((attend_splits<T, MT, E, VEC>), grid, THREADS, 0, stream)(kv_pool<T>(a->kv, a->layer), s);
 }
 
 template <typename T, int MT>
@@ -383,16 +385,16 @@ void launch_dims(const weir_attention *a, const split_args &s, dim3 grid, cudaSt
     }
 }
 
-constexpr int kFewQueries = 2, kQueries = 8; /* of a tile */
+enum { FEW_QUERIES = 2, QUERIES = 8 }; /* of a tile */
 
 void launch_slice(const weir_attention *a, const split_args &s, int tile, dim3 grid, cudaStream_t stream) {
-    const bool few = tile == kFewQueries;
+    const bool few = tile == FEW_QUERIES;
     if (a->kv->dtype == WEIR_DTYPE_F32) {
-        few ? launch_dims<float, kFewQueries>(a, s, grid, stream)
-            : launch_dims<float, kQueries>(a, s, grid, stream);
+        few ? launch_dims<float, FEW_QUERIES>(a, s, grid, stream)
+            : launch_dims<float, QUERIES>(a, s, grid, stream);
     } else {
-        few ? launch_dims<uint16_t, kFewQueries>(a, s, grid, stream)
-            : launch_dims<uint16_t, kQueries>(a, s, grid, stream);
+        few ? launch_dims<uint16_t, FEW_QUERIES>(a, s, grid, stream)
+            : launch_dims<uint16_t, QUERIES>(a, s, grid, stream);
     }
 }
 
@@ -408,7 +410,7 @@ plan plan_of(const weir_cuda *cu, const weir_attention *a, int32_t group) {
     const int32_t queries = group * (a->n_head / kv->n_head_kv);
     plan p;
     p.group = group;
-    p.tile = queries <= kFewQueries ? kFewQueries : kQueries;
+    p.tile = queries <= FEW_QUERIES ? FEW_QUERIES : QUERIES;
     p.tiles = (queries + p.tile - 1) / p.tile;
     p.n_part = weir__attention_cuda_splits(kv->table_stride * WEIR_PAGE, a->window);
     const size_t row_floats = weir__attention_cuda_scratch_floats(1, a->n_head, kv->head_dim,
@@ -428,7 +430,7 @@ plan plan_of(const weir_cuda *cu, const weir_attention *a, int32_t group) {
  * same bits. */
 weir_status make_plan(const weir_cuda *cu, const weir_attention *a, plan *p) {
     /* rows of a prompt share their slot */
-    *p = plan_of(cu, a, a->prefill ? kQueries : a->group > 1 ? a->group : 1);
+    *p = plan_of(cu, a, a->prefill ? QUERIES : a->group > 1 ? a->group : 1);
     if (p->groups < 1 && !a->prefill) *p = plan_of(cu, a, 1);
     return p->groups < 1 ? WEIR_ENOMEM : WEIR_OK;
 }
@@ -450,7 +452,7 @@ extern "C" weir_status weir__attention_cuda(weir_backend *be, weir_attention *a)
     for (int64_t g = 0; g < n_group; g += p.groups) {
         const int64_t groups = n_group - g < p.groups ? n_group - g : p.groups, row0 = g * p.group;
         const int64_t rows = a->n_row - row0 < groups * p.group ? a->n_row - row0 : groups * p.group;
-        const int64_t others = groups * p.tiles * kv->n_head_kv, most = kMaxBlocks / others;
+        const int64_t others = groups * p.tiles * kv->n_head_kv, most = MAX_BLOCKS / others;
         const int64_t splits = p.n_part < most ? p.n_part : most < 1 ? 1 : most;
         const split_args s = {attention_rows(a, row0, rows), p.group, p.tiles, be->scratch, p.n_part,
                               cu->counters + WEIR_COUNT_TEAM};

@@ -33,11 +33,11 @@ template <> struct key_chunk<float> {
 
 /* E dimensions of one position of V: neighbours from lane * E on (VEC), else lane, lane + 32, ... */
 template <typename T, int E, bool VEC> struct value_chunk {
-    static constexpr int kWords = VEC ? E * static_cast<int>(sizeof(T)) / 4 : E;
-    uint32_t raw[kWords];
+    static constexpr int WORDS = VEC ? E * static_cast<int>(sizeof(T)) / 4 : E;
+    uint32_t raw[WORDS];
     __device__ void clear() {
 #pragma unroll
-        for (int i = 0; i < kWords; i++) raw[i] = 0;
+        for (int i = 0; i < WORDS; i++) raw[i] = 0;
     }
     __device__ void load(const T *row, int lane, int head_dim) {
         clear();
@@ -53,13 +53,13 @@ template <typename T, int E, bool VEC> struct value_chunk {
         }
     }
     __device__ void load_words(const T *p) {
-        if constexpr (kWords >= 4) {
+        if constexpr (WORDS >= 4) {
 #pragma unroll
-            for (int i = 0; i < kWords / 4; i++) {
+            for (int i = 0; i < WORDS / 4; i++) {
                 const uint4 w = ptx::load_stream16(p + i * (16 / sizeof(T)));
                 memcpy(&raw[4 * i], &w, sizeof w);
             }
-        } else if constexpr (kWords == 2) {
+        } else if constexpr (WORDS == 2) {
             const uint2 w = *reinterpret_cast<const uint2 *>(p);
             memcpy(raw, &w, sizeof w);
         } else {

@@ -25,14 +25,17 @@
 
 namespace {
 
-constexpr int kRows = 64, kThreads = 128;
-constexpr int kKeyStride = WEIR_PAGE + 8; /* bf16 of a row of K in shared memory */
-constexpr int kBiasSpan = 2 * WEIR_PAGE;  /* distances between 64 rows and 64 positions, and one */
+enum {
+    ROWS = 64,
+    THREADS = 128,
+    KEY_STRIDE = WEIR_PAGE + 8, /* bf16 of a row of K in shared memory */
+    BIAS_SPAN = 2 * WEIR_PAGE,  /* distances between 64 rows and 64 positions, and one */
+};
 
 template <int HD> struct tile {
-    uint16_t k[HD][kKeyStride];
+    uint16_t k[HD][KEY_STRIDE];
     uint16_t v[WEIR_PAGE][HD + 8];
-    float bias[kBiasSpan];
+    float bias[BIAS_SPAN];
 };
 
 /* The tile's rows. Row i's position is base + i. */
@@ -45,7 +48,7 @@ PTX_FN tile_rows find_rows(const attention_rows &a, int64_t row0) {
     const int lane = static_cast<int>(threadIdx.x) % 32;
     tile_rows t = {attention_nothing(), INT_MIN};
 #pragma unroll
-    for (int i = 0; i < kRows; i += 32) {
+    for (int i = 0; i < ROWS; i += 32) {
         if (row0 + i + lane >= a.n_row) continue;
         const attention_range r = attention_range_of(a, row0 + i + lane);
         if (r.empty()) continue;
@@ -78,7 +81,7 @@ __device__ void load_queries(const attention_rows &a, const int64_t (&row)[2], c
 }
 
 template <int HD> __device__ void copy_keys(tile<HD> &sh, const uint16_t *keys, int head_dim) {
-    for (int i = static_cast<int>(threadIdx.x); i < head_dim * 8; i += kThreads) {
+    for (int i = static_cast<int>(threadIdx.x); i < head_dim * 8; i += THREADS) {
         ptx::cp_async16(&sh.k[i / 8][i % 8 * 8], keys + i / 8 * WEIR_PAGE + i % 8 * 8);
     }
 }
@@ -88,7 +91,7 @@ template <int HD>
 __device__ void copy_values(tile<HD> &sh, const uint16_t *values, int head_dim, int first,
                             const attention_range &all) {
     const int chunks = head_dim / 8;
-    for (int i = static_cast<int>(threadIdx.x); i < WEIR_PAGE * chunks; i += kThreads) {
+    for (int i = static_cast<int>(threadIdx.x); i < WEIR_PAGE * chunks; i += THREADS) {
         const int at = i / chunks, c = i % chunks * 8;
         const bool seen = first + at >= all.first && first + at < all.end;
         ptx::cp_async16_zfill(&sh.v[at][c], values + at * head_dim + c, seen ? 16 : 0);
@@ -202,13 +205,13 @@ __device__ void store_rows(const attention_rows &a, const int64_t (&row)[2], con
 }
 
 template <int HD>
-__global__ void __launch_bounds__(kThreads, 2) attend_tiles(kv_pool<uint16_t> kv, attention_rows a) {
+__global__ void __launch_bounds__(THREADS, 2) attend_tiles(kv_pool<uint16_t> kv, attention_rows a) {
     K_SHARED(sh, tile<HD>);
     ptx::grid_wait();
     ptx::grid_launch_dependents();
     const int head_dim = kv.head_dim, head = static_cast<int>(blockIdx.y),
               head_kv = head / (a.n_head / kv.n_head_kv);
-    const int64_t row0 = static_cast<int64_t>(blockIdx.x) * kRows;
+    const int64_t row0 = static_cast<int64_t>(blockIdx.x) * ROWS;
     const tile_rows rows = find_rows(a, row0);
 
     /* This lane's rows: g and g + 8 of the warp's. */
@@ -255,8 +258,8 @@ __global__ void __launch_bounds__(kThreads, 2) attend_tiles(kv_pool<uint16_t> kv
 }
 
 template <int HD> void launch(const weir_attention *a, cudaStream_t stream) {
-    const dim3 grid(static_cast<unsigned>((a->n_row + kRows - 1) / kRows), static_cast<unsigned>(a->n_head));
-    K_LAUNCH_PDL(attend_tiles<HD>, grid, kThreads, 0, stream)
+    const dim3 grid(static_cast<unsigned>((a->n_row + ROWS - 1) / ROWS), static_cast<unsigned>(a->n_head));
+    K_LAUNCH_PDL(attend_tiles<HD>, grid, THREADS, 0, stream)
     (kv_pool<uint16_t>(a->kv, a->layer), attention_rows(a));
 }
 

@@ -21,23 +21,21 @@ extern "C" {
 
 namespace {
 
-constexpr int kTile = 32;
-constexpr int kThreads = 256;
-constexpr int kWarps = kThreads / 32;
+enum { TILE = 32, THREADS = 256, WARPS = THREADS / 32 };
 
 template <typename T>
-__global__ void __launch_bounds__(kThreads)
+__global__ void __launch_bounds__(THREADS)
     append_tile(kv_pool<T> kv, const float *k, const float *v, int64_t ld, const int32_t *slot,
                 const int32_t *pos, int64_t n_row) {
-    K_SHARED(turned, float[kTile][kTile + 1]);
+    K_SHARED(turned, float[TILE][TILE + 1]);
     ptx::grid_wait();
     ptx::grid_launch_dependents();
     const int lane = static_cast<int>(threadIdx.x) % 32, warp = static_cast<int>(threadIdx.x) / 32;
-    const int width = kv.n_head_kv * kv.head_dim, column0 = static_cast<int>(blockIdx.x) * kTile;
-    const int64_t row0 = static_cast<int64_t>(blockIdx.y) * kTile;
+    const int width = kv.n_head_kv * kv.head_dim, column0 = static_cast<int>(blockIdx.x) * TILE;
+    const int64_t row0 = static_cast<int64_t>(blockIdx.y) * TILE;
 
     const int column = column0 + lane, head = column / kv.head_dim, dim = column % kv.head_dim;
-    for (int i = warp; i < kTile; i += kWarps) {
+    for (int i = warp; i < TILE; i += WARPS) {
         const int64_t r = row0 + i;
         if (r >= n_row || column >= width || slot[r] < 0) continue;
         turned[i][lane] = k[r * ld + column];
@@ -50,14 +48,14 @@ __global__ void __launch_bounds__(kThreads)
     if (r >= n_row || slot[r] < 0) return;
     T *page = kv.page(slot[r], pos[r] / WEIR_PAGE);
     const int t = pos[r] % WEIR_PAGE;
-    for (int i = warp; i < kTile && column0 + i < width; i += kWarps) {
+    for (int i = warp; i < TILE && column0 + i < width; i += WARPS) {
         const int c = column0 + i;
         store(kv.keys(page, c / kv.head_dim) + c % kv.head_dim * WEIR_PAGE + t, turned[lane][i]);
     }
 }
 
 template <typename T> void launch(const weir_kv_append *a, dim3 grid, cudaStream_t stream) {
-    K_LAUNCH_PDL(append_tile<T>, grid, kThreads, 0, stream)
+    K_LAUNCH_PDL(append_tile<T>, grid, THREADS, 0, stream)
     (kv_pool<T>(a->kv, a->layer), a->k, a->v, a->ld, a->slot, a->pos, a->n_row);
 }
 
@@ -66,12 +64,12 @@ template <typename T> void launch(const weir_kv_append *a, dim3 grid, cudaStream
 extern "C" weir_status weir__kv_append_cuda(weir_backend *be, weir_kv_append *a) {
     WEIR_TRY(weir__kv_append_check(a));
     const weir_kv_view *kv = a->kv;
-    const int64_t tiles = (a->n_row + kTile - 1) / kTile;
+    const int64_t tiles = (a->n_row + TILE - 1) / TILE;
     if (kv->dtype != WEIR_DTYPE_F32 && kv->dtype != WEIR_DTYPE_BF16) return WEIR_EINVAL;
     if (tiles > 65535) return WEIR_EINVAL;
     if (a->n_row == 0) return WEIR_OK; /* a grid of no blocks is a launch error */
 
-    const dim3 grid(static_cast<unsigned>((kv->n_head_kv * kv->head_dim + kTile - 1) / kTile),
+    const dim3 grid(static_cast<unsigned>((kv->n_head_kv * kv->head_dim + TILE - 1) / TILE),
                     static_cast<unsigned>(tiles));
     cudaStream_t stream = weir__cuda_of(be)->stream;
     if (kv->dtype == WEIR_DTYPE_F32) {

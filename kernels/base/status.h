@@ -14,7 +14,6 @@
     X(EFORMAT, -5, "malformed file")                                \
     X(EIO, -6, "i/o error")                                         \
     X(ECUDA, -7, "cuda runtime error")                              \
-    X(ENCCL, -8, "nccl error")                                      \
     X(ECANCELED, -9, "cancelled")                                   \
     X(ETOOLONG, -10, "longer than the context")                     \
     X(EMISMATCH, -11, "drafter and verifier do not fit each other") \

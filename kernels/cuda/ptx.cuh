@@ -2,8 +2,7 @@
 #define WEIR_KERNELS_CUDA_PTX_CUH
 
 /* All inline PTX. Each wrapper has a device body and a body for the CPU runner (tests/runner); pointers are
- * generic. What sm_80 lacks (mbarrier transactions, bulk copies) traps there; grid_wait and
- * grid_launch_dependents do nothing there, because K_LAUNCH_PDL launches plainly. */
+ * generic. On sm_80 grid_wait and grid_launch_dependents do nothing, because K_LAUNCH_PDL launches plainly. */
 #include "kernels/cuda/util.cuh"
 
 #ifdef __CUDACC__
@@ -167,15 +166,6 @@ PTX_FN uint32_t ld_acquire(const uint32_t *p) {
 #endif
 }
 
-PTX_FN void st_release(uint32_t *p, uint32_t v) {
-#ifdef __CUDACC__
-    asm volatile("st.release.gpu.global.u32 [%0], %1;" ::"l"(p), "r"(v) : "memory");
-#else
-    __atomic_store_n(p, v, __ATOMIC_RELEASE);
-    runner::progress();
-#endif
-}
-
 /* Acquire and release; the old value. */
 PTX_FN uint32_t add_release(uint32_t *p, uint32_t v) {
 #ifdef __CUDACC__
@@ -248,94 +238,6 @@ PTX_FN void grid_launch_dependents() {
 /* Whether the conditional node of a graph runs (again). */
 PTX_FN void set_conditional(uint64_t handle, unsigned value) {
     cudaGraphSetConditional(static_cast<cudaGraphConditionalHandle>(handle), value);
-}
-
-/* Named barrier 1 … 15 for `threads` threads of the block, a multiple of 32. */
-PTX_FN void barrier(int id, int threads PTX_AT) {
-#ifdef __CUDACC__
-    asm volatile("bar.sync %0, %1;" ::"r"(id), "r"(threads) : "memory");
-#else
-    runner::barrier(id, threads, at);
-#endif
-}
-
-/* ---- mbarrier and bulk copies (sm_90) ----
- * One thread calls mbar_init, then mbar_init_fence, then __syncthreads. A phase ends when `count` threads
- * have arrived and all expected bytes have landed; mbar_wait(bar, p) returns once the phase of parity p (0,
- * 1, 0, …) has ended. */
-#if defined(__CUDA_ARCH__) && __CUDA_ARCH__ < 900
-#define PTX_SM90(...) __trap()
-#else
-#define PTX_SM90(...) __VA_ARGS__
-#endif
-
-PTX_FN void mbar_init(uint64_t *bar, uint32_t count PTX_AT) {
-#ifdef __CUDACC__
-    PTX_SM90(asm volatile("mbarrier.init.shared::cta.b64 [%0], %1;" ::"r"(shared_address(bar)), "r"(count)
-                          : "memory"));
-#else
-    runner::mbar_init(bar, count, at);
-#endif
-}
-
-/* mbar_init is visible to bulk copies. */
-PTX_FN void mbar_init_fence() {
-#ifdef __CUDACC__
-    PTX_SM90(asm volatile("fence.mbarrier_init.release.cluster;" ::: "memory"));
-#endif
-}
-
-/* What this thread read or wrote in shared memory comes before later bulk copies into it. */
-PTX_FN void bulk_fence() {
-#ifdef __CUDACC__
-    PTX_SM90(asm volatile("fence.proxy.async.shared::cta;" ::: "memory"));
-#endif
-}
-
-/* Arrives, and makes the phase wait for `bytes` more. */
-PTX_FN void mbar_expect_tx(uint64_t *bar, uint32_t bytes PTX_AT) {
-#ifdef __CUDACC__
-    PTX_SM90(asm volatile("mbarrier.arrive.expect_tx.shared::cta.b64 _, [%0], %1;" ::"r"(shared_address(bar)),
-                          "r"(bytes)
-                          : "memory"));
-#else
-    runner::mbar_arrive(bar, bytes, at);
-#endif
-}
-
-PTX_FN void mbar_arrive(uint64_t *bar PTX_AT) {
-#ifdef __CUDACC__
-    PTX_SM90(asm volatile("mbarrier.arrive.shared::cta.b64 _, [%0];" ::"r"(shared_address(bar)) : "memory"));
-#else
-    runner::mbar_arrive(bar, 0, at);
-#endif
-}
-
-PTX_FN void mbar_wait(uint64_t *bar, uint32_t parity PTX_AT) {
-#ifdef __CUDACC__
-    PTX_SM90(uint32_t done = 0;
-             while (!done) asm volatile("{ .reg .pred p;\n"
-                                        "mbarrier.try_wait.parity.shared::cta.b64 p, [%1], %2;\n"
-                                        "selp.u32 %0, 1, 0, p; }"
-                                        : "=r"(done)
-                                        : "r"(shared_address(bar)), "r"(parity)
-                                        : "memory"));
-#else
-    while (!runner::mbar_poll(bar, parity, at)) runner::spin(at);
-#endif
-}
-
-/* One thread; both addresses and `bytes` are multiples of 16. Arrives at bar as transaction bytes. */
-PTX_FN void bulk_copy(void *smem, const void *gmem, uint32_t bytes, uint64_t *bar PTX_AT) {
-#ifdef __CUDACC__
-    PTX_SM90(asm volatile(
-        "cp.async.bulk.shared::cluster.global.mbarrier::complete_tx::bytes [%0], [%1], %2, [%3];" ::"r"(
-            shared_address(smem)),
-        "l"(gmem), "r"(bytes), "r"(shared_address(bar))
-        : "memory"));
-#else
-    runner::bulk_copy(smem, gmem, bytes, bar, at);
-#endif
 }
 
 } // namespace ptx

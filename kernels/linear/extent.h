@@ -4,7 +4,7 @@
 #include <stdint.h>
 
 /* What the product that makes logits can tell the row statistics for nothing: the smallest and largest order
- * key (kernels/accept/order.h, weir__order_key) of WEIR_EXTENT_SPAN ids, and the lowest id of the largest.
+ * key (kernels/math/order.h, weir__order_key) of WEIR_EXTENT_SPAN ids, and the lowest id of the largest.
  * Both are exact, so spans may be merged in any order. */
 enum { WEIR_EXTENT_SPAN = 64 };
 

@@ -10,6 +10,7 @@
 extern "C" {
 #include "kernels/linear/cuda.h"
 #include "kernels/linear/linear_plan.h"
+#include "kernels/math/order.h"
 }
 
 namespace linear {
@@ -32,15 +33,13 @@ struct job {
     int32_t extent_n;
 };
 
-inline bool aligned16(const void *p) { return reinterpret_cast<uintptr_t>(p) % 16 == 0; }
-
 inline job job_of(const weir_linear *a) {
     job j = {};
     j.x = a->x, j.norm = a->norm, j.ldx = a->ldx, j.eps = a->eps;
     j.w = a->w->data, j.n = a->w->n, j.k = a->w->k, j.gated = a->w->gated;
     j.y = a->y, j.ldy = a->ldy, j.n_row = a->n_row;
     j.epilogue = a->epilogue, j.scale = a->scale, j.softcap = a->softcap;
-    j.vector = aligned16(a->x) && a->ldx % 4 == 0 && aligned16(a->norm);
+    j.vector = k_aligned16(a->x) && a->ldx % 4 == 0 && k_aligned16(a->norm);
     j.extent = a->extent, j.extent_n = a->extent_n;
     return j;
 }
@@ -91,16 +90,8 @@ PTX_FN float row_factor(const job &a, float sum_sq) {
 
 /* ---- extents (extent.h) ---- */
 
-/* weir__order_key of the value with one zero: the lowest id of the largest must not tell -0 from 0. */
-PTX_FN int32_t order_key(float f) {
-    const float one_zero = f + 0.0f;
-    int32_t i;
-    memcpy(&i, &one_zero, sizeof i);
-    return i ^ static_cast<int32_t>(static_cast<uint32_t>(i >> 31) >> 1);
-}
-
 PTX_FN weir_extent extent_of(float f, bool counts, int32_t id) {
-    const int32_t key = order_key(f);
+    const int32_t key = weir__order_key(f + 0.0f); /* -0 and 0 are one: the lowest id of the largest */
     weir_extent e;
     e.lo = counts ? key : INT32_MAX;
     e.hi = counts ? key : INT32_MIN;
@@ -133,23 +124,6 @@ PTX_FN weir_extent warp_merge(weir_extent e) {
 
 /* ---- rows into shared memory ---- */
 
-PTX_FN float warp_sum(float v) {
-#pragma unroll
-    for (int d = 16; d > 0; d /= 2) v += __shfl_xor_sync(ALL, v, d);
-    return v;
-}
-
-/* p[at … at + 3], zeros from `end` on. `at` is a multiple of 4. */
-PTX_FN float4 load4(const float *p, int64_t at, int64_t end, bool vector) {
-    if (vector && at + 4 <= end) return *reinterpret_cast<const float4 *>(p + at);
-    float4 v;
-    v.x = at < end ? p[at] : 0.0f;
-    v.y = at + 1 < end ? p[at + 1] : 0.0f;
-    v.z = at + 2 < end ? p[at + 2] : 0.0f;
-    v.w = at + 3 < end ? p[at + 3] : 0.0f;
-    return v;
-}
-
 PTX_FN void put4(uint16_t *dst, const float4 &v) {
     *reinterpret_cast<uint2 *>(dst) = make_uint2(ptx::bf16x2(v.x, v.y), ptx::bf16x2(v.z, v.w));
 }
@@ -172,12 +146,13 @@ PTX_FN void take_rows(const job &a, int64_t row0, int rows, int64_t first, int w
 #pragma unroll
             for (int s = 0; s < STEPS; s++) {
                 const int i = i0 + 4 * THREADS * s;
-                g[s] = a.norm && i < width ? load4(a.norm, first + i, end, a.vector)
+                g[s] = a.norm && i < width ? k_load4(a.norm, first + i, end, a.vector)
                                            : make_float4(1.0f, 1.0f, 1.0f, 1.0f);
 #pragma unroll
                 for (int r = 0; r < ROWS; r++) {
                     v[r][s] = make_float4(0.0f, 0.0f, 0.0f, 0.0f);
-                    if (i < width && r0 + r < rows) v[r][s] = load4(x + r * a.ldx, first + i, end, a.vector);
+                    if (i < width && r0 + r < rows)
+                        v[r][s] = k_load4(x + r * a.ldx, first + i, end, a.vector);
                 }
             }
 #pragma unroll
@@ -196,7 +171,7 @@ PTX_FN void take_rows(const job &a, int64_t row0, int rows, int64_t first, int w
         if (!part) continue;
 #pragma unroll
         for (int r = 0; r < ROWS; r++) {
-            const float s = warp_sum(sum[r]);
+            const float s = k_warp_sum(sum[r]);
             if (lane == 0 && r0 + r < rows) part[r0 + r][warp] = s;
         }
     }

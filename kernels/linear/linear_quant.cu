@@ -80,7 +80,7 @@ __global__ void __launch_bounds__(THREADS, 2) quant_kernel(const job a, int stag
     }
 #pragma unroll
     for (int r = 0; r < R; r++) {
-        const float d0 = warp_sum(acc[0][r]), d1 = warp_sum(acc[1][r]);
+        const float d0 = k_warp_sum(acc[0][r]), d1 = k_warp_sum(acc[1][r]);
         if (lane != r || r >= rows || n0 >= a.n) continue;
         const float factor = a.norm ? row_factor(a, sum_parts(part[r])) : 1.0f;
         finish(a, factor * d0, factor * d1, row0 + r, n0);

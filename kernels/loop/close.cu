@@ -8,9 +8,9 @@ struct close_shared {
     weir_seat seat;
     weir_accept_args args;
     weir_accept_session accept; /* its row, note and draft are those below */
-    weir_accept_row row[WEIR_LOOP_DRAFT];
-    weir_row_note note[WEIR_LOOP_DRAFT];
-    int32_t draft[WEIR_LOOP_DRAFT];
+    weir_accept_row row[WEIR_GAMMA_MAX];
+    weir_row_note note[WEIR_GAMMA_MAX];
+    int32_t draft[WEIR_GAMMA_MAX];
     weir_decision decision;
     weir_emit_session emit;
     bool closes;

@@ -31,7 +31,7 @@
  * drafts; and loop_close asks for the drafter's row after the last draft once a bonus from pi needs it. Tokens,
  * sources and statistics are the same. */
 
-enum { WEIR_LOOP_DRAFT = 16, WEIR_LOOP_EOS = 8, WEIR_LOOP_VERIFY = -1 };
+enum { WEIR_LOOP_EOS = 8, WEIR_LOOP_VERIFY = -1 };
 
 typedef enum weir_seat_end {
     WEIR_SEAT_RUNNING = 0,
@@ -67,8 +67,8 @@ typedef struct weir_block_record {
     int32_t position; /* n before the block */
     int32_t status;   /* weir_status: EINVAL = unusable logits; then nothing below is valid */
     int32_t n_draft, n_accept, n_examined; /* of draft and row the first n_draft and n_examined are valid */
-    int32_t draft[WEIR_LOOP_DRAFT];
-    weir_accept_row row[WEIR_LOOP_DRAFT];
+    int32_t draft[WEIR_GAMMA_MAX];
+    weir_accept_row row[WEIR_GAMMA_MAX];
     int32_t closing; /* 1: a closing token follows the accepted ones */
     int32_t kind;    /* weir_emit_kind of it */
     int32_t token;
@@ -87,7 +87,7 @@ typedef struct weir_loop_flags {
 /* Backend memory of one bucket. Strides: seat-major, `gamma` the bucket's. */
 typedef struct weir_loop {
     weir_seat *seat;       /* (n_seat) */
-    int32_t n_seat, gamma; /* gamma 0 … 16 */
+    int32_t n_seat, gamma; /* gamma 0 … WEIR_GAMMA_MAX */
     int32_t bonus;         /* 1: blocks have the extra drafter step */
     int32_t n_vocab;
     int64_t ld_q, ld_p;
@@ -156,7 +156,7 @@ int32_t weir__seat_bonus_from(const weir_law *law);
 
 static inline weir_status weir__loop_check(const weir_loop *l) {
     if (!l || !l->seat || !l->flags || !l->block || l->n_seat < 1) return WEIR_EINVAL;
-    if (l->gamma < 0 || l->gamma > WEIR_LOOP_DRAFT || (l->bonus && l->gamma == 0)) return WEIR_EINVAL;
+    if (l->gamma < 0 || l->gamma > WEIR_GAMMA_MAX || (l->bonus && l->gamma == 0)) return WEIR_EINVAL;
     if (l->n_vocab < 1 || l->ld_p < l->n_vocab || !l->p_logits || !l->p_stats) return WEIR_EINVAL;
     if (!l->accept || !l->emit || !l->ring || l->depth < 1) return WEIR_EINVAL;
     if (l->gamma == 0) return WEIR_OK;

@@ -23,12 +23,6 @@ struct job {
     bool vector; /* rows and w can be read 16 bytes at a time */
 };
 
-PTX_FN float4 load4(const float *p, int64_t at, int64_t n, bool vector) {
-    if (vector) return *reinterpret_cast<const float4 *>(p + at);
-    return make_float4(p[at], at + 1 < n ? p[at + 1] : 0.0f, at + 2 < n ? p[at + 2] : 0.0f,
-                       at + 3 < n ? p[at + 3] : 0.0f);
-}
-
 PTX_FN void store4(float *p, int64_t at, int64_t n, bool vector, const float4 &v) {
     if (vector) {
         *reinterpret_cast<float4 *>(p + at) = v;
@@ -45,10 +39,10 @@ PTX_FN float squares(const float4 &v, float sum) {
 }
 
 PTX_FN void put(const job &a, int64_t row, int64_t at, const float4 &v, float inv) {
-    const float4 w = load4(a.w, at, a.dim, a.vector);
+    const float4 w = k_load4(a.w, at, a.dim, a.vector);
     float4 r = make_float4(v.x * inv * w.x, v.y * inv * w.y, v.z * inv * w.z, v.w * inv * w.w);
     if (a.add) {
-        const float4 y = load4(a.y + row * a.dim, at, a.dim, a.vector);
+        const float4 y = k_load4(a.y + row * a.dim, at, a.dim, a.vector);
         r.x += y.x, r.y += y.y, r.z += y.z, r.w += y.w;
     }
     store4(a.y + row * a.dim, at, a.dim, a.vector, r);
@@ -65,15 +59,14 @@ __global__ void __launch_bounds__(THREADS) rmsnorm_kernel(const job a) {
 #pragma unroll
     for (int j = 0; j < KEEP; j++) {
         const int64_t at = 4 * (static_cast<int64_t>(j) * THREADS + threadIdx.x);
-        keep[j] = at < a.dim ? load4(x, at, a.dim, a.vector) : make_float4(0.0f, 0.0f, 0.0f, 0.0f);
+        keep[j] = at < a.dim ? k_load4(x, at, a.dim, a.vector) : make_float4(0.0f, 0.0f, 0.0f, 0.0f);
         sum = squares(keep[j], sum);
     }
     for (int64_t at = 4 * (KEEP * THREADS + static_cast<int64_t>(threadIdx.x)); at < a.dim;
          at += 4 * THREADS) {
-        sum = squares(load4(x, at, a.dim, a.vector), sum);
+        sum = squares(k_load4(x, at, a.dim, a.vector), sum);
     }
-#pragma unroll
-    for (int d = 16; d > 0; d /= 2) sum += __shfl_xor_sync(0xffffffffu, sum, d);
+    sum = k_warp_sum(sum);
     if (threadIdx.x % 32 == 0) part[threadIdx.x / 32] = sum;
     __syncthreads();
     sum = part[0];
@@ -86,11 +79,9 @@ __global__ void __launch_bounds__(THREADS) rmsnorm_kernel(const job a) {
     }
     for (int64_t at = 4 * (KEEP * THREADS + static_cast<int64_t>(threadIdx.x)); at < a.dim;
          at += 4 * THREADS) {
-        put(a, row, at, load4(x, at, a.dim, a.vector), inv);
+        put(a, row, at, k_load4(x, at, a.dim, a.vector), inv);
     }
 }
-
-bool aligned16(const void *p) { return reinterpret_cast<uintptr_t>(p) % 16 == 0; }
 
 } // namespace
 
@@ -101,7 +92,7 @@ extern "C" weir_status weir__rmsnorm_cuda(weir_backend *be, weir_rmsnorm *a) {
     weir_cuda *cu = weir__cuda_of(be);
     job j = {};
     j.y = a->y, j.x = a->x, j.w = a->w, j.dim = a->dim, j.eps = a->eps, j.add = a->add;
-    j.vector = a->dim % 4 == 0 && aligned16(a->x) && aligned16(a->y) && aligned16(a->w);
+    j.vector = a->dim % 4 == 0 && k_aligned16(a->x) && k_aligned16(a->y) && k_aligned16(a->w);
     K_LAUNCH_PDL(rmsnorm_kernel, dim3(static_cast<unsigned>(a->n_row)), dim3(THREADS), 0, cu->stream)(j);
     return weir__cuda_launched(be, "rmsnorm", "n_row %lld dim %lld", (long long)a->n_row, (long long)a->dim);
 }

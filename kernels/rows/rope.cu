@@ -65,8 +65,7 @@ __global__ void __launch_bounds__(THREADS) rope_kernel(const weir_rope a, int n_
         sum = fmaf(u[j], u[j], sum);
     }
     if (o.norm) {
-#pragma unroll
-        for (int d = 16; d > 0; d /= 2) sum += __shfl_xor_sync(0xffffffffu, sum, d);
+        sum = k_warp_sum(sum);
         const float factor = 1.0f / sqrtf(sum / static_cast<float>(a.head_dim) + a.eps);
 #pragma unroll
         for (int j = 0; j < KEEP; j++) {

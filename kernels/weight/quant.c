@@ -104,17 +104,6 @@ static float float_at(weir_dtype dtype, const unsigned char *p) {
     return dtype == WEIR_DTYPE_F16 ? weir_f32_from_f16(h) : weir_f32_from_bf16(h);
 }
 
-void weir__dequantise_row(weir_dtype dtype, const void *row, int64_t n, float *out) {
-    const unsigned char *p = row;
-    const int64_t block = weir_dtype_block(dtype), bytes = weir_dtype_block_bytes(dtype);
-    for (int64_t i = 0; i < n; i += block, p += bytes) {
-        if (weir_dtype_is_float(dtype))
-            out[i] = float_at(dtype, p);
-        else
-            weir__dequantise_block(dtype, p, out + i);
-    }
-}
-
 /* Declared beside the tensor (kernels/base/types.h), which knows no block. */
 float weir_tensor_get(const weir_tensor *t, int64_t r, int64_t c) {
     const int64_t block = weir_dtype_block(t->dtype), row_bytes = weir_dtype_row_bytes(t->dtype, t->cols);

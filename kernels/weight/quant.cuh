@@ -1,7 +1,7 @@
 #ifndef WEIR_KERNELS_WEIGHT_QUANT_CUH
 #define WEIR_KERNELS_WEIGHT_QUANT_CUH
 
-/* Eight neighbouring elements of a quantised row (quant.h), with the bits of weir__dequantise_row: products
+/* Eight neighbouring elements of a quantised row (quant.h), with the bits of weir__dequantise_block: products
  * are exact in f32 and the sum is rounded once, contracted or not. Blocks of a file lie on even addresses, so
  * that loads are of 2 bytes; a lane's neighbours read the rest of the line. */
 #include "kernels/cuda/util.cuh"

@@ -26,7 +26,4 @@ enum { WEIR_QUANT_BLOCK = 256, WEIR_QUANT_BYTES = 210 }; /* largest block: eleme
  * implementation gives the same bits; a scale that is NaN or infinite goes through the same arithmetic. */
 void weir__dequantise_block(weir_dtype dtype, const void *block, float *out);
 
-/* n elements of a row from its first byte on; n a multiple of the block. dtype: any, floats are widened. */
-void weir__dequantise_row(weir_dtype dtype, const void *row, int64_t n, float *out);
-
 #endif /* WEIR_KERNELS_WEIGHT_QUANT_H */

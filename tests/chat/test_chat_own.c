@@ -5,7 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "host/engine.h"
+#include "host/state.h"
 #include "kernels/base/mem.h"
 #include "tests/formats/directory_maker.h"
 #include "tests/support/alloc.h"
@@ -317,7 +317,8 @@ static void expect_prompt(weir_engine *e, const char *want) {
     size_t n = 0, n_plain = 0;
     weir_err err = {""};
     cr_assert(weir_chat_tokenize(e, hello, 1, &ids, &n, &err) == WEIR_OK, "%s", err.text);
-    cr_assert(weir__tokenizer_encode_special(e->tok, want, strlen(want), &plain, &n_plain, NULL) == WEIR_OK);
+    cr_assert(weir__tokenizer_encode_special(e->pair.tok, want, strlen(want), &plain, &n_plain, NULL) ==
+              WEIR_OK);
     cr_expect(n == n_plain && memcmp(ids, plain, n * sizeof *ids) == 0, "%zu ids, want %zu: %s", n, n_plain,
               want);
     weir_ids_free(ids);
@@ -341,7 +342,7 @@ Test(chat_own, an_engine_runs_the_checkpoints_template) {
     expect_prompt(e, "<|im_start|>user\nHi<|im_end|>\n<|im_start|><|endoftext|>False");
     weir_engine_close(e);
     cr_assert(open_dir(dir, "chatml", NULL, true, &e, &err) == WEIR_OK, "%s", err.text);
-    cr_expect_str_eq(e->facts.chat_template, "chatml");
+    cr_expect_str_eq(e->pair.facts.chat_template, "chatml");
     expect_prompt(e, "<|im_start|>user\nHi<|im_end|>\n<|im_start|>assistant\n");
     weir_engine_close(e);
     files_remove_dir(dir);
@@ -384,9 +385,9 @@ Test(chat_own, a_template_that_cannot_run_is_no_failure_until_it_is_asked_for) {
         json_t *config = json_pack("{s:s}", "chat_template", bad[i][0]);
         char *dir = make_directory(config, NULL);
         cr_assert(open_dir(dir, NULL, NULL, false, &e, &err) == WEIR_OK, "%s", err.text);
-        cr_expect(e->facts.chat_template == NULL && strstr(e->facts.chat_note, bad[i][1]) &&
-                      strstr(e->facts.chat_note, "chatml, qwen2"),
-                  "%s", e->facts.chat_note);
+        cr_expect(e->pair.facts.chat_template == NULL && strstr(e->pair.facts.chat_note, bad[i][1]) &&
+                      strstr(e->pair.facts.chat_note, "chatml, qwen2"),
+                  "%s", e->pair.facts.chat_note);
         int32_t *ids = NULL;
         size_t n = 0;
         cr_expect(weir_chat_tokenize(e, hello, 1, &ids, &n, &err) == WEIR_ENOTSUP &&
@@ -410,7 +411,7 @@ Test(chat_own, a_template_in_a_file) {
     char *dir = make_directory(config, files), *path = files_path(dir, "other.jinja");
     cr_assert(open_dir(dir, NULL, path, true, &e, &err) == WEIR_OK, "%s", err.text);
     expect_prompt(e, "Hi<|im_end|>O");
-    cr_expect(strstr(e->facts.chat_template, "other.jinja (Jinja, "), "%s", e->facts.chat_template);
+    cr_expect(strstr(e->pair.facts.chat_template, "other.jinja (Jinja, "), "%s", e->pair.facts.chat_template);
     weir_engine_close(e);
     e = NULL;
     cr_expect(open_dir(dir, NULL, "/nonexistent/x.jinja", false, &e, &err) == WEIR_EIO &&

@@ -6,7 +6,7 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "host/engine.h"
+#include "host/state.h"
 #include "kernels/base/mem.h"
 #include "tests/support/alloc.h"
 #include "tests/support/files.h"
@@ -207,8 +207,8 @@ static void check_ids(weir_engine *e, const weir_chat_template *format, size_t n
     int32_t *ids = NULL, *want = NULL;
     weir_err err = {{0}};
     cr_assert(weir_chat_tokenize(e, talk, n_message, &ids, &n, &err) == WEIR_OK, "%s: %s", where, err.text);
-    cr_assert(weir__tokenizer_encode_special(e->tok, whole, bytes, &want, &n_want, &err) == WEIR_OK, "%s: %s",
-              where, err.text);
+    cr_assert(weir__tokenizer_encode_special(e->pair.tok, whole, bytes, &want, &n_want, &err) == WEIR_OK,
+              "%s: %s", where, err.text);
     cr_expect(n == n_want && n > n_message && memcmp(ids, want, n * sizeof *ids) == 0,
               "%s: %zu ids, want %zu", where, n, n_want);
     weir_ids_free(ids);
@@ -252,10 +252,11 @@ Test(chat_prompt, ids_of_real_checkpoints_are_those_of_the_whole_text) {
         cr_assert(weir_engine_open(&e, &o, &err) == WEIR_OK, "%s", err.text);
         const weir_chat_template *format = weir_chat_template_find(models[i][2]);
         const char *end = format->end[0];
-        cr_expect(strstr(e->facts.chat_template, models[i][2]), "%s: %s", path, e->facts.chat_template);
+        cr_expect(strstr(e->pair.facts.chat_template, models[i][2]), "%s: %s", path,
+                  e->pair.facts.chat_template);
         bool ends = false;
-        for (int k = 0; k < e->facts.n_eos; k++)
-            ends |= strcmp(weir_token_piece(e, e->facts.eos[k]), end) == 0;
+        for (int k = 0; k < e->pair.facts.n_eos; k++)
+            ends |= strcmp(weir_token_piece(e, e->pair.facts.eos[k]), end) == 0;
         cr_expect(ends, "%s: %s ends no text", path, end);
         for (size_t n = 2; n <= N_TALK; n += 2) check_ids(e, format, n, path);
         check_injection(e, end, path);

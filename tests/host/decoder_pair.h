@@ -1,8 +1,8 @@
 #ifndef WEIR_TESTS_HOST_DECODER_PAIR_H
 #define WEIR_TESTS_HOST_DECODER_PAIR_H
 
-#include "host/engine.h"
-#include "tests/host/loop_cases.h"
+#include "host/state.h"
+#include "tests/deck/loop_cases.h"
 
 /* Pairs of the small decoders of tests/golden/decoder, 67 ids without a tokenizer. Windows of 16 and 17
  * positions slide in Gemma's, so that most blocks roll back over a window's edge. */

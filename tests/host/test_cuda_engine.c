@@ -5,7 +5,7 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "host/block_loop.h"
+#include "host/deck/block_loop.h"
 #include "tests/host/tiny_pair.h"
 #include "tests/support/build.h"
 #include "tests/support/compare.h"
@@ -31,8 +31,8 @@ static void need_device(void) {
 /* The engine that calls the loop's ops block by block. */
 static weir_engine *open_called(const tiny_pair *p, int n_parallel) {
     weir_engine *e = tiny_open(p, "cuda", n_parallel);
-    weir__block_loop_close(e->loop);
-    cr_assert(weir__block_loop_open(&e->loop, e, false) == WEIR_OK);
+    weir__block_loop_close(e->deck.loop);
+    cr_assert(weir__block_loop_open(&e->deck.loop, e, false) == WEIR_OK);
     return e;
 }
 
@@ -364,11 +364,11 @@ Test(cuda_engine, plan_is_what_is_allocated) {
     size_t own;
     const size_t before = memory_free(&own);
     cr_assert(weir_engine_open(&e, &o, &err) == WEIR_OK, "%s", err.text);
-    const size_t plan = e->facts.plan_total, slack = 16u << 20, used = before - memory_free(&own) - own;
+    const size_t plan = e->pair.facts.plan_total, slack = 16u << 20, used = before - memory_free(&own) - own;
     cr_assert(plan > 4 * slack, "%zu bytes are too few to tell", plan);
     cr_assert(used + slack >= plan && used <= plan + slack, "%zu bytes are planned, %zu used", plan, used);
-    cr_assert(e->be->scratch_floats >= e->op_floats);
-    cr_assert(e->op_floats >= (size_t)weir__accept_cuda_scratch_floats(e->n_vocab));
+    cr_assert(e->pair.be->scratch_floats >= e->pair.op_floats);
+    cr_assert(e->pair.op_floats >= (size_t)weir__accept_cuda_scratch_floats(e->pair.n_vocab));
     weir_engine_close(e);
     tiny_pair_remove(&p);
 }

@@ -6,7 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "host/block_loop.h"
+#include "host/deck/block_loop.h"
 #include "tests/host/decoder_pair.h"
 #include "tests/models/decoder_fixture.h"
 #include "tests/support/files.h"
@@ -39,7 +39,7 @@ Test(decoder, configs_are_those_of_the_golden_models) {
     for (const golden_model *g = golden_models(); g->name; g++) {
         const decoder_names names = {g->name, NULL};
         weir_engine *e = decoder_open(&names, "cpu", 1, 1, 0);
-        const weir_decoder_config *c = &e->side[WEIR_VERIFIER].ck.decoder, *w = &g->c;
+        const weir_decoder_config *c = &e->pair.side[WEIR_VERIFIER].ck.decoder, *w = &g->c;
         cr_assert(c->dim == w->dim && c->ff_dim == w->ff_dim && c->head_dim == w->head_dim &&
                       c->n_head == w->n_head && c->n_head_kv == w->n_head_kv && c->n_layer == w->n_layer &&
                       c->n_vocab_rows == w->n_vocab_rows,
@@ -57,8 +57,8 @@ Test(decoder, configs_are_those_of_the_golden_models) {
         cr_assert(same_rope(&c->rope, &w->rope), "%s: rope", g->name);
         if (w->window > 0)
             cr_assert(same_rope(&c->rope_sliding, &w->rope_sliding), "%s: local rope", g->name);
-        cr_assert(e->ctx_size == 512 && e->facts.n_ctx_train[0] == 512 && !e->facts.encoder_decoder &&
-                  !e->facts.has_tokenizer);
+        cr_assert(e->pair.ctx_size == 512 && e->pair.facts.n_ctx_train[0] == 512 && !e->pair.facts.encoder_decoder &&
+                  !e->pair.facts.has_tokenizer);
         weir_engine_close(e);
     }
 }
@@ -274,7 +274,7 @@ Test(decoder, same_bits_at_any_batch_order_and_thread_count) {
 
 /* Pages of a ring are its slot's from the beginning. */
 static bool has_ring(const weir_engine *e, int side) {
-    return e->side[side].slide && weir__kv_pool_pages_used(e->side[side].slide) > 0;
+    return e->deck.side[side].slide && weir__kv_pool_pages_used(e->deck.side[side].slide) > 0;
 }
 
 /* 192 positions of a ring and texts of up to 320, against an engine of so many sessions that its sliding
@@ -283,9 +283,9 @@ Test(decoder, a_ring_of_pages_gives_the_bits_of_whole_sequences) {
     for (int p = 0; p < DECODER_PAIRS; p++) {
         weir_engine *ring = decoder_open(&decoder_pairs[p], "cpu", 1, 1, 512),
                     *whole = decoder_open(&decoder_pairs[p], "cpu", 64, 1, 512);
-        const bool slides = whole->side[WEIR_VERIFIER].kv.slide.pool != NULL;
+        const bool slides = whole->deck.side[WEIR_VERIFIER].kv.slide.pool != NULL;
         cr_assert(has_ring(ring, WEIR_VERIFIER) == slides && !has_ring(whole, WEIR_VERIFIER), "pair %d", p);
-        cr_assert(!slides || ring->facts.kv_per_session[0] < whole->facts.kv_per_session[0],
+        cr_assert(!slides || ring->pair.facts.kv_per_session[0] < whole->pair.facts.kv_per_session[0],
                   "pair %d: the plan", p);
         for (int i = 0; i < 10; i++) {
             char what[64];

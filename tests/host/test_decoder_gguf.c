@@ -116,11 +116,11 @@ Test(decoder_gguf, the_same_model_gives_the_same_bits) {
     weir_engine *e = NULL, *hf = decoder_open(&names, "cpu", 1, 1, 128);
     weir_err err;
     cr_assert_eq(open_file(path, NULL, &e, &err), WEIR_OK, "%s", err.text);
-    const weir_engine_facts *f = &e->facts;
+    const weir_engine_facts *f = &e->pair.facts;
     cr_assert_str_eq(f->family[0], "qwen2 (silu, tied head, GGUF)");
     cr_assert(f->has_tokenizer && f->bos_id == 63 && f->add_bos && f->n_eos >= 1 && f->eos[0] == 64 &&
               f->n_vocab == ROWS);
-    cr_assert(f->weights[0] == hf->facts.weights[0] && f->n_param[0] == hf->facts.n_param[0]);
+    cr_assert(f->weights[0] == hf->pair.facts.weights[0] && f->n_param[0] == hf->pair.facts.n_param[0]);
     int32_t ids[70];
     float want[69], got[69];
     const size_t n = decoder_prompt(9, ids);
@@ -180,7 +180,7 @@ Test(decoder_gguf, vocabularies_are_one_up_to_padding) {
     weir_err err;
     for (int i = 0; i < 2; i++) {
         cr_assert_eq(open_file(pairs[i][0], pairs[i][1], &e, &err), WEIR_OK, "%s", err.text);
-        cr_assert_eq(e->n_vocab, 65);
+        cr_assert_eq(e->pair.n_vocab, 65);
         weir_engine_close(e);
     }
     cr_assert_eq(open_file(whole, cut, &e, &err), WEIR_EMISMATCH);

@@ -48,6 +48,21 @@ static void random_block(weir_dtype t, unsigned char *block, float spread, uint6
     }
 }
 
+void dequantise_row(weir_dtype dtype, const void *row, int64_t n, float *out) {
+    const unsigned char *p = row;
+    const int64_t block = weir_dtype_block(dtype), bytes = weir_dtype_block_bytes(dtype);
+    for (int64_t i = 0; i < n; i += block, p += bytes) {
+        uint16_t h;
+        memcpy(&h, p, sizeof h);
+        switch (dtype) {
+        case WEIR_DTYPE_F32: memcpy(out + i, p, sizeof *out); break;
+        case WEIR_DTYPE_F16: out[i] = weir_f32_from_f16(h); break;
+        case WEIR_DTYPE_BF16: out[i] = weir_f32_from_bf16(h); break;
+        default: weir__dequantise_block(dtype, p, out + i); break;
+        }
+    }
+}
+
 static matrix matrix_of_blocks(weir_dtype dtype, int64_t rows, int64_t cols, float spread, uint64_t *rng) {
     const size_t row_bytes = (size_t)weir_dtype_row_bytes(dtype, cols), bytes = (size_t)rows * row_bytes;
     unsigned char *data = malloc(bytes);
@@ -56,7 +71,7 @@ static matrix matrix_of_blocks(weir_dtype dtype, int64_t rows, int64_t cols, flo
     for (size_t at = 0; at < bytes; at += (size_t)weir_dtype_block_bytes(dtype))
         random_block(dtype, data + at, spread, rng);
     for (int64_t r = 0; r < rows; r++)
-        weir__dequantise_row(dtype, data + (size_t)r * row_bytes, cols, value + r * cols);
+        dequantise_row(dtype, data + (size_t)r * row_bytes, cols, value + r * cols);
     return (matrix){{data, dtype, rows, cols}, value};
 }
 

@@ -3,7 +3,7 @@
 
 #include <stdio.h>
 
-#include "host/kv.h"
+#include "host/deck/kv.h"
 
 /* What the fixtures of all kinds of model share: calls of rows, and golden files. */
 

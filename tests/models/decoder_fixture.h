@@ -1,8 +1,8 @@
 #ifndef WEIR_TESTS_MODELS_DECODER_FIXTURE_H
 #define WEIR_TESTS_MODELS_DECODER_FIXTURE_H
 
+#include "host/deck/kv.h"
 #include "host/formats/safetensors/safetensors.h"
-#include "host/kv.h"
 #include "models/model.h"
 #include "tests/models/calls.h"
 

@@ -2,7 +2,7 @@
 #define WEIR_TESTS_MODELS_T5_FIXTURE_H
 
 #include "host/formats/checkpoint.h"
-#include "host/kv.h"
+#include "host/deck/kv.h"
 #include "tests/models/calls.h"
 
 /* A T5 of tests/golden/t5 (or any checkpoint directory) with caches for a few slots. Failures to open fail

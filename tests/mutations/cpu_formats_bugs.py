@@ -55,6 +55,10 @@ ROPE = [
 ]
 
 TOKENIZERS = [
+    bug("host/tokenizers/ids.c", "leak", "a failed text loses its ids", "bpe_files",
+        "        weir_free(l->at);\n    }\n    *l", "    }\n    *l"),
+    bug("host/tokenizers/ids.c", "bounds", "a list grows by what it has, not by what comes", "added",
+        "__builtin_add_overflow(cap, more, &cap)", "__builtin_add_overflow(cap, 0, &cap)"),
     bug("host/tokenizers/pipeline/merge.c", "order", "equal ranks merge from the right", "bpe bpe_files", "(a->rank == b->rank && a->left < b->left);", "(a->rank == b->rank && a->left > b->left);"),
     bug("host/tokenizers/pipeline/merge.c", "stale", "a pair that has changed since is merged", "bpe bpe_files", "        if (l->n + r->n != x.n) continue;", "        if (l->n + r->n < x.n) continue;"),
     bug("host/tokenizers/pipeline/merge.c", "off by one", "a node's fourth child is not looked at", "bpe bpe_files", "const size_t end = k + 4 < m->n_heap ? k + 4 : m->n_heap;", "const size_t end = k + 3 < m->n_heap ? k + 3 : m->n_heap;"),

@@ -6,13 +6,16 @@ from cpu_formats_bugs import BUGS as FORMATS
 from cpu_front_bugs import BUGS as FRONT
 from cpu_host_bugs import BUGS as HOST
 from cpu_models_bugs import BUGS as MODELS
+from cuda_bugs import BUGS as CUDA
 from linear_bugs import BUGS as LINEAR
 from loop_bugs import BUGS as LOOP
 from rows_bugs import BUGS as ROWS
 
 TABLES = {
-    "kernels": {"mutants": ACCEPT + LINEAR + ROWS + ATTENTION + LOOP, "what": "CUDA kernels", "results": "results.md"},
-    "cpu": {"mutants": BASE + MODELS + HOST + FORMATS + FRONT, "what": "code for CPUs", "results": "results_cpu.md"},
+    "kernels": {"mutants": ACCEPT + CUDA + LINEAR + ROWS + ATTENTION + LOOP, "what": "CUDA kernels",
+                "results": "results.md"},
+    "cpu": {"mutants": BASE + MODELS + HOST + FORMATS + FRONT, "what": "code for CPUs",
+            "results": "results_cpu.md"},
 }
 
 # Path prefix of entries that name no tests: tests (test_<name>) that are about it, the nearest first.
@@ -21,12 +24,13 @@ TESTS = {
     "kernels/accept/accept.cu": ["runner_accept"],
     "kernels/accept/emit.cu": ["runner_accept"],
     "kernels/accept/step.cuh": ["runner_accept", "runner_loop_ops"],
-    "kernels/cuda/": ["runner_backend", "runner_backend_failures"],
     "kernels/attention/attention": ["runner_attention"],
+    "kernels/attention/kv": ["runner_kv", "runner_attention"],
+    "kernels/cuda/": ["runner_backend", "runner_backend_failures"],
+    "kernels/cuda/util.cuh": ["runner_row_stats", "runner_embed", "runner_linear", "runner_attention"],
     "kernels/linear/cublaslt.cu": ["runner_prefill"],
     "kernels/rows/embed.cu": ["runner_embed"],
     "kernels/rows/gather.cu": ["runner_gather"],
-    "kernels/attention/kv": ["runner_kv", "runner_attention"],
     "kernels/linear/linear": ["runner_linear"],
     "kernels/linear/linear_prefill.cu": ["runner_prefill"],
     "kernels/rows/rmsnorm.cu": ["runner_embed"],

@@ -1,4 +1,4 @@
-/* Copies under way, mbarriers, grid_wait, and who is ordered behind whom along the stream. */
+/* Copies under way, grid_wait, and who is ordered behind whom along the stream. */
 #include "tests/runner/internal.h"
 
 #include <cstdio>
@@ -47,98 +47,6 @@ bool cp_pop(int keep, pending *out) {
     if (me->first_copy == me->n_copy || me->group[me->first_copy] >= me->open_group - keep) return false;
     *out = me->copy[me->first_copy++];
     return true;
-}
-
-/* ---- mbarriers ---- */
-
-/* What an mbarrier's 8 bytes of shared memory hold; all ones, as shared memory begins, is none. */
-struct mbar {
-    int16_t count, missing;
-    int32_t bytes_parity; /* bytes still to land, times 2, plus the parity of the phase under way */
-};
-static_assert(sizeof(mbar) == sizeof(uint64_t), "an mbarrier is 8 bytes");
-
-static mbar *mbar_of(uint64_t *bar, site at) {
-    mbar *m = reinterpret_cast<mbar *>(bar);
-    if (reinterpret_cast<uintptr_t>(bar) % 8 != 0)
-        fail(at, "mbarrier at an address that is not a multiple of 8");
-    if (m->count <= 0) fail(at, "mbarrier used before mbar_init");
-    return m;
-}
-
-static void end_phase(mbar *m) {
-    if (m->missing > 0 || m->bytes_parity >> 1 != 0) return;
-    m->missing = m->count;
-    m->bytes_parity ^= 1;
-    progress();
-}
-
-void mbar_init(uint64_t *bar, uint32_t count, site at) {
-    if (count < 1 || count > 1024) fail(at, "mbarrier for %u arrivals", count);
-    mbar *m = reinterpret_cast<mbar *>(bar);
-    m->count = m->missing = static_cast<int16_t>(count);
-    m->bytes_parity = 0;
-}
-
-void mbar_arrive(uint64_t *bar, uint32_t expect_bytes, site at) {
-    mbar *m = mbar_of(bar, at);
-    order_release(bar);
-    current()->at = at;
-    m->bytes_parity += 2 * static_cast<int32_t>(expect_bytes);
-    if (--m->missing < 0) fail(at, "mbarrier: more arrivals than its count of %d", m->count);
-    end_phase(m);
-}
-
-bool mbar_test(uint64_t *bar, uint32_t parity, site at) {
-    const mbar *m = mbar_of(bar, at);
-    current()->at = at;
-    if (parity > 1) fail(at, "mbarrier: parity %u", parity);
-    if ((static_cast<uint32_t>(m->bytes_parity) & 1) == parity) return false;
-    order_acquire(bar);
-    return true;
-}
-
-/* ---- bulk copies ---- */
-
-/* A late copy lands when somebody waits for its barrier. */
-struct bulk {
-    uint64_t *bar;
-    pending p;
-};
-enum { BULKS = 4096 };
-static bulk under_way[BULKS];
-static int n_bulk;
-
-void bulk_push(uint64_t *bar, const pending &p, site at) {
-    mbar_of(bar, at);
-    order_release(bar);
-    current()->at = at;
-    if (n_bulk == BULKS) fail(at, "more than %d bulk copies under way: nobody waits for them", BULKS);
-    under_way[n_bulk++] = bulk{bar, p};
-}
-
-bool bulk_pop(uint64_t *bar, pending *out) {
-    for (int i = 0; i < n_bulk; i++) {
-        if (under_way[i].bar != bar) continue;
-        *out = under_way[i].p;
-        for (n_bulk--; i < n_bulk; i++) under_way[i] = under_way[i + 1];
-        order_acquire(bar);
-        return true;
-    }
-    return false;
-}
-
-void bulk_done(uint64_t *bar, int bytes, site at) {
-    mbar *m = mbar_of(bar, at);
-    order_release(bar);
-    m->bytes_parity -= 2 * bytes;
-    end_phase(m);
-}
-
-int bulk_left() {
-    const int n = n_bulk;
-    n_bulk = 0;
-    return n;
 }
 
 /* ---- numbers ---- */

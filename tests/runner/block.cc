@@ -60,28 +60,22 @@ void *shared_dynamic() {
 
 /* ---- barriers ---- */
 
-static int wanted_by(const block *b, const named_barrier *bar) { return bar->want ? bar->want : b->alive; }
-
-static void barrier_open(block *b, int id) {
-    named_barrier *bar = &b->bar[id];
+static void barrier_open(block *b) {
+    block_barrier *bar = &b->bar;
     bar->result[bar->generation & 1] = bar->gathered;
-    bar->arrived = bar->want = bar->gathered = 0;
+    bar->arrived = bar->gathered = 0;
     bar->generation++;
     for (int i = 0; i < b->n; i++) {
-        thread *t = b->t[i];
-        if (t->st == state::BARRIER && t->barrier == id) wake(t);
+        if (b->t[i]->st == state::BARRIER) wake(b->t[i]);
     }
 }
 
 /* Threads that exited count no more: the rest may be complete. */
 void barrier_of_exited(block *b) {
-    for (int id = 0; id < BARRIERS; id++) {
-        const named_barrier *bar = &b->bar[id];
-        if (bar->arrived && !bar->want && bar->arrived == b->alive) barrier_open(b, id);
-    }
+    if (b->bar.arrived && b->bar.arrived == b->alive) barrier_open(b);
 }
 
-static void gather(named_barrier *bar, reduce how, int predicate) {
+static void gather(block_barrier *bar, reduce how, int predicate) {
     const bool p = predicate != 0;
     if (bar->arrived == 0) bar->gathered = how == REDUCE_AND ? 1 : 0;
     if (how == REDUCE_OR) bar->gathered |= p;
@@ -89,39 +83,25 @@ static void gather(named_barrier *bar, reduce how, int predicate) {
     if (how == REDUCE_COUNT) bar->gathered += p;
 }
 
-static int barrier_at(int id, int want, reduce how, int predicate, site at) {
+int barrier_all(reduce how, int predicate, site at) {
     thread *me = current();
     block *b = me->b;
-    named_barrier *bar = &b->bar[id];
+    block_barrier *bar = &b->bar;
     me->at = at;
-    me->barrier = id;
-    if (bar->arrived && bar->want != want)
-        fail(at, "barrier %d: threads expect %d and %d", id, bar->want, want);
-    if (bar->arrived && !want && !same_site(bar->at, at)) {
+    if (bar->arrived && !same_site(bar->at, at)) {
         fail(at, "divergent barrier: other threads of the block wait at %s:%d", bar->at.file, bar->at.line);
     }
     gather(bar, how, predicate);
     bar->at = at;
-    bar->want = want;
     const unsigned generation = bar->generation;
     order_release(&bar->order[generation & 1]);
-    if (++bar->arrived == wanted_by(b, bar)) {
-        barrier_open(b, id);
+    if (++bar->arrived == b->alive) {
+        barrier_open(b);
     } else {
         wait_here(state::BARRIER);
     }
     order_acquire(&bar->order[generation & 1]);
     return bar->result[generation & 1];
-}
-
-int barrier_all(reduce how, int predicate, site at) { return barrier_at(0, 0, how, predicate, at); }
-
-void barrier(int id, int threads, site at) {
-    if (id < 1 || id >= BARRIERS) fail(at, "barrier %d, expected 1 to 15", id);
-    if (threads < 32 || threads % 32 != 0 || threads > current()->b->n) {
-        fail(at, "barrier %d for %d threads of %d", id, threads, current()->b->n);
-    }
-    barrier_at(id, threads, REDUCE_NONE, 0, at);
 }
 
 /* ---- warps ---- */

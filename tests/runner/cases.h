@@ -13,7 +13,6 @@ long right_reductions(void);
 long right_partial_masks(void);
 long right_partial_warp(void);
 long right_barriers(void);
-long right_named_barriers(void);
 long right_shared_memory(void);
 long right_grid(void);
 long right_atomics(void);
@@ -21,7 +20,6 @@ long right_numbers(void);
 long right_ldmatrix(void);
 long right_mma(void);
 long right_copies(void);
-long right_bulk_pipeline(void);
 long right_team_barrier(void);
 long right_dependent_launch(void);
 long right_graph(void);
@@ -34,15 +32,15 @@ int sees_copy_not_waited_for(void); /* 1 if the kernel read what had not landed 
 /* What the runner stops, or a sanitizer; then races for ThreadSanitizer. Each ends the process
  * (runner_cases). */
 /* clang-format off */
-#define WRONG_MAP(X)                                                                                 \
-    X(wrong_deadlock) X(wrong_divergent_barrier) X(wrong_lane_outside_its_mask) X(wrong_exited_lane) \
-    X(wrong_warp_mismatch) X(wrong_endless_spin) X(wrong_endless_block_spin) X(wrong_endless_while)  \
-    X(wrong_exit_with_copies) X(wrong_alignment) X(wrong_no_grid_wait) X(wrong_mbarrier)             \
-    X(wrong_shared_overrun) X(wrong_dynamic_overrun) X(wrong_device_overrun)                         \
-    X(wrong_device_overread) X(wrong_freed) X(wrong_host_read) X(wrong_stack) X(wrong_trap)          \
-    X(race_missing_barrier) X(race_early_copy) X(race_shuffle_orders_nothing) X(race_between_blocks) \
-    X(race_before_grid_wait) X(race_write_before_grid_wait) X(race_host_does_not_wait)               \
-    X(race_missing_mbarrier_wait) X(race_pinned_source_reused) X(race_team_barrier_without_release) \
+#define WRONG_MAP(X)                                                                              \
+    X(wrong_deadlock) X(wrong_divergent_barrier) X(wrong_lane_outside_its_mask)                   \
+    X(wrong_exited_lane) X(wrong_warp_mismatch) X(wrong_endless_spin) X(wrong_endless_block_spin) \
+    X(wrong_endless_while) X(wrong_exit_with_copies) X(wrong_alignment) X(wrong_no_grid_wait)     \
+    X(wrong_shared_overrun) X(wrong_dynamic_overrun) X(wrong_device_overrun)                      \
+    X(wrong_device_overread) X(wrong_freed) X(wrong_host_read) X(wrong_stack) X(wrong_trap)       \
+    X(race_missing_barrier) X(race_early_copy) X(race_shuffle_orders_nothing)                     \
+    X(race_between_blocks) X(race_before_grid_wait) X(race_write_before_grid_wait)                \
+    X(race_host_does_not_wait) X(race_pinned_source_reused) X(race_team_barrier_without_release)  \
     X(race_counted_before_it_is_written)
 /* clang-format on */
 #define WRONG_CASE(name) void name(void);

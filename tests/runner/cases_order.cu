@@ -28,41 +28,6 @@ __global__ void copies(const int *in, int *out, int last_bytes) {
     out[t] = sum;
 }
 
-/* Warp 0 feeds a ring of bulk copies, three warps add them up. */
-__global__ void bulk_pipeline(const int *in, int *out, int steps) {
-    enum { RING = 2, WORDS = 96 };
-    K_DYN_SHARED(int, ring);
-    K_SHARED(full, uint64_t[RING]);
-    K_SHARED(empty, uint64_t[RING]);
-    const int t = threadIdx.x, consumer = t - 32;
-    if (t == 0) {
-        for (int i = 0; i < RING; i++) {
-            ptx::mbar_init(&full[i], 1);
-            ptx::mbar_init(&empty[i], WORDS);
-        }
-        ptx::mbar_init_fence();
-    }
-    __syncthreads();
-    if (t == 0) {
-        for (int s = 0; s < steps; s++) {
-            const int slot = s % RING;
-            if (s >= RING) ptx::mbar_wait(&empty[slot], (s / RING - 1) % 2);
-            ptx::mbar_expect_tx(&full[slot], WORDS * sizeof(int));
-            ptx::bulk_copy(ring + slot * WORDS, in + s * WORDS, WORDS * sizeof(int), &full[slot]);
-        }
-    }
-    if (consumer >= 0) {
-        int sum = 0;
-        for (int s = 0; s < steps; s++) {
-            const int slot = s % RING;
-            ptx::mbar_wait(&full[slot], s / RING % 2);
-            sum += ring[slot * WORDS + (consumer + 1) % WORDS];
-            ptx::mbar_arrive(&empty[slot]);
-        }
-        out[consumer] = sum;
-    }
-}
-
 __device__ void team_barrier(uint32_t *arrived, uint32_t round) {
     __syncthreads();
     if (threadIdx.x == 0) {
@@ -114,17 +79,6 @@ long right_copies(void) {
         }
         return sum;
     });
-}
-
-long right_bulk_pipeline(void) {
-    enum { STEPS_ = 7, WORDS = 96 };
-    device_array<int> in(STEPS_ * WORDS), out(WORDS);
-    int host[STEPS_ * WORDS];
-    for (int i = 0; i < STEPS_ * WORDS; i++) host[i] = i;
-    in.put(host);
-    K_LAUNCH(bulk_pipeline, 1, 32 + WORDS, 2 * WORDS * sizeof(int), nullptr)(in.p, out.p, STEPS_);
-    return differing(out,
-                     [](size_t i) { return STEPS_ * ((i + 1) % WORDS) + WORDS * STEPS_ * (STEPS_ - 1) / 2; });
 }
 
 long right_team_barrier(void) {

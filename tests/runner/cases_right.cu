@@ -68,18 +68,6 @@ __global__ void barriers(int *out) {
     o[3] = __syncthreads_count(t % 2);
 }
 
-/* Two halves of a block, each with a barrier of its own. */
-__global__ void named_barriers(int *out) {
-    K_SHARED(a, int[128]);
-    const int t = threadIdx.x, half = t / 64;
-    for (int i = 0; i < 2 + 3 * half; i++) {
-        a[t] = t + i;
-        ptx::barrier(1 + half, 64);
-        out[t] = a[64 * half + (t + 1) % 64];
-        ptx::barrier(1 + half, 64);
-    }
-}
-
 template <int N> __device__ int sum_of_squares(int t) {
     K_SHARED(square, int[N]);
     if (t < N) square[t] = t * t;
@@ -219,12 +207,6 @@ long right_barriers(void) {
         const size_t want[4] = {99 - i / 4, 1, 0, 50};
         return want[i % 4];
     });
-}
-
-long right_named_barriers(void) {
-    device_array<int> out(128);
-    K_LAUNCH(named_barriers, 1, 128, 0, nullptr)(out.p);
-    return differing(out, [](size_t i) { return i < 64 ? (i + 1) % 64 + 1 : 64 + (i + 1) % 64 + 4; });
 }
 
 long right_shared_memory(void) {

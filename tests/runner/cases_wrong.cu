@@ -61,10 +61,6 @@ __global__ void misaligned(const int *in) {
     ptx::cp_async16(a, in + 1);
 }
 __global__ void no_grid_wait(int *x) { x[threadIdx.x] = 1; }
-__global__ void mbarrier_unset() {
-    K_SHARED(bar, uint64_t);
-    ptx::mbar_arrive(&bar);
-}
 __global__ void shared_overrun(int n) {
     K_SHARED(a, int[10]);
     K_SHARED(b, int[10]);
@@ -147,18 +143,6 @@ __global__ void counted_too_early(int *part, uint32_t *done, int *sum) {
     if (last) sum[t] = part[t] + part[blockDim.x + t];
 }
 __global__ void again_and_again() {}
-__global__ void bulk_without_wait(const int *in, int *out) {
-    K_SHARED(a, int[64]);
-    K_SHARED(bar, uint64_t);
-    if (threadIdx.x == 0) ptx::mbar_init(&bar, 1);
-    __syncthreads();
-    if (threadIdx.x == 0) {
-        ptx::mbar_expect_tx(&bar, sizeof a);
-        ptx::bulk_copy(a, in, sizeof a, &bar);
-        ptx::mbar_wait(&bar, 0);
-    }
-    out[threadIdx.x] = a[threadIdx.x];
-}
 
 } // namespace
 
@@ -208,7 +192,6 @@ void wrong_no_grid_wait(void) {
     ARRAYS(32);
     K_LAUNCH_PDL(no_grid_wait, 1, 32, 0, nullptr)(x.p);
 }
-void wrong_mbarrier(void) { K_LAUNCH(mbarrier_unset, 1, 1, 0, nullptr)(); }
 void wrong_shared_overrun(void) { K_LAUNCH(shared_overrun, 1, 1, 0, nullptr)(10); }
 void wrong_dynamic_overrun(void) { K_LAUNCH(dynamic_overrun, 1, 1, 40, nullptr)(10); }
 void wrong_device_overrun(void) {
@@ -263,10 +246,6 @@ void race_host_does_not_wait(void) {
     K_LAUNCH(write_late, 1, 32, 0, nullptr)(host);
     fprintf(stderr, "%d\n", host[3]);
     cudaFreeHost(host);
-}
-void race_missing_mbarrier_wait(void) {
-    ARRAYS(64);
-    K_LAUNCH(bulk_without_wait, 1, 64, 0, nullptr)(x.p, out.p);
 }
 void race_write_before_grid_wait(void) {
     ARRAYS(32);

@@ -20,7 +20,6 @@ struct thread : view {
     int index; /* in its block */
     int turn;  /* place in the schedule */
     state st;
-    int barrier;   /* that it waits at */
     bool waited;   /* has called grid_wait */
     site at;       /* where it waits or last waited */
     pending *copy; /* cp.async under way, oldest first: [first_copy, n_copy) of room */
@@ -43,15 +42,16 @@ struct warp {
     alignas(16) unsigned char wide_in[32][48], wide_out[32][16]; /* of tensor core operations */
 };
 
-struct named_barrier {
-    int arrived, want; /* want 0: every thread that has not exited */
+/* Of all threads of a block that have not exited. */
+struct block_barrier {
+    int arrived;
     unsigned generation;
     site at;
     int gathered, result[2];
     char order[2];
 };
 
-enum { BARRIERS = 16, MAX_SHARED = 64, MAX_THREADS = 1024 };
+enum { MAX_SHARED = 64, MAX_THREADS = 1024 };
 
 struct block {
     uint3 id;
@@ -59,7 +59,7 @@ struct block {
     int n, alive;
     bool waited;
     warp *w;
-    named_barrier bar[BARRIERS];
+    block_barrier bar;
     void *shared[MAX_SHARED], *dynamic;
     size_t static_bytes;
     char shared_order[MAX_SHARED + 1];
@@ -109,8 +109,6 @@ void host_waits(uint64_t ticket); /* by the host, for that piece of work */
  * memory. */
 enum identity { STREAM, MAKER, ERASER, IDENTITIES };
 void act_as(identity who, void (*fn)(void *), void *arg);
-
-int bulk_left(); /* bulk copies that nobody waited for; forgets them */
 
 /* ---- device memory (memory.cc) ---- */
 void device_enter(); /* accessible from here … */

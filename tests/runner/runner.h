@@ -41,7 +41,6 @@ template <class T, class Tag> T &shared_block(Tag, const char *name) {
 /* ---- barriers ---- */
 enum reduce { REDUCE_NONE, REDUCE_OR, REDUCE_AND, REDUCE_COUNT };
 int barrier_all(reduce how, int predicate, site at);
-void barrier(int id, int threads, site at);
 void sync_warp(unsigned mask, site at);
 
 /* ---- warp operations: every lane of the mask gives `in`, the last one to come computes all results ---- */
@@ -125,40 +124,6 @@ inline void cp_async16(void *smem, const void *gmem, int bytes, site at) {
 inline void cp_async_wait(int keep) {
     pending p;
     while (cp_pop(keep, &p)) cp_land(p);
-}
-
-/* ---- mbarrier, bulk copies ---- */
-void mbar_init(uint64_t *bar, uint32_t count, site at);
-void mbar_arrive(uint64_t *bar, uint32_t expect_bytes, site at);
-bool mbar_test(uint64_t *bar, uint32_t parity, site at);
-bool bulk_pop(uint64_t *bar, pending *out); /* a copy that may land now */
-void bulk_push(uint64_t *bar, const pending &p, site at);
-void bulk_done(uint64_t *bar, int bytes, site at);
-/* Not memcpy: gcc makes moves of it that ThreadSanitizer does not see. */
-inline void bulk_land(const pending &p) {
-    uint4 *to = static_cast<uint4 *>(p.smem);
-    const uint4 *from = static_cast<const uint4 *>(p.gmem);
-    for (int i = 0; i < p.bytes / 16; i++) to[i] = from[i];
-}
-inline void bulk_copy(void *smem, const void *gmem, uint32_t bytes, uint64_t *bar, site at) {
-    aligned16(smem, "bulk copy into shared memory", at);
-    aligned16(gmem, "bulk copy from global memory", at);
-    if (bytes % 16 != 0) fail(at, "bulk copy of %u bytes, expected a multiple of 16", bytes);
-    const pending p = {smem, gmem, static_cast<int>(bytes)};
-    if (cp_early()) {
-        bulk_land(p);
-        bulk_done(bar, p.bytes, at);
-    } else {
-        bulk_push(bar, p, at);
-    }
-}
-inline bool mbar_poll(uint64_t *bar, uint32_t parity, site at) {
-    pending p;
-    while (bulk_pop(bar, &p)) {
-        bulk_land(p);
-        bulk_done(bar, p.bytes, at);
-    }
-    return mbar_test(bar, parity, at);
 }
 
 /* ---- waiting ---- */

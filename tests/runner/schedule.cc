@@ -287,10 +287,7 @@ static void make_order(thread **t, int n) {
 
 /* Blocks of one launch use one block's barriers in turn, which orders nothing between them. */
 static void forget_order(block *b, int n_warp) {
-    for (named_barrier &bar : b->bar) {
-        order_forget(&bar.order[0]);
-        order_forget(&bar.order[1]);
-    }
+    for (char &token : b->bar.order) order_forget(&token);
     for (int i = 0; i < n_warp; i++) order_forget(&b->w[i].order);
     for (char &token : b->shared_order) order_forget(&token);
 }
@@ -304,7 +301,7 @@ static void block_begin(block *b, uint64_t number, thread **t, int n) {
     b->waited = false;
     b->static_bytes = 0;
     forget_order(b, (n + 31) / 32);
-    fill_bytes(b->bar, 0, sizeof b->bar);
+    fill_bytes(&b->bar, 0, sizeof b->bar);
     fill_bytes(b->shared, 0, sizeof b->shared);
     b->dynamic = nullptr;
     for (int i = 0; i < (n + 31) / 32; i++) {
@@ -340,7 +337,6 @@ static void block_end(block *b) {
     if (now->dependent && !b->waited) {
         fail(launched, "K_LAUNCH_PDL, but no thread of the block has called ptx::grid_wait()");
     }
-    if (const int n = bulk_left()) fail(launched, "%d bulk copies under way at the end of the block", n);
     self = nullptr;
     act_as(ERASER, erase_shared, b);
 }

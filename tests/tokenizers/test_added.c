@@ -7,6 +7,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "host/tokenizers/pipeline/encode.h"
 #include "host/tokenizers/spm/spm.h"
 #include "host/tokenizers/spm/spm_bpe.h"
 #include "host/tokenizers/tokenizer.h"
@@ -230,16 +231,14 @@ static void compare_long(const char *path, bool own) {
     for (uint32_t seed = 0; own && seed < 60; seed++) {
         char text[20000];
         const size_t bytes = long_text(text, seed % 3 ? 700 : sizeof text, seed * 7919);
-        int32_t *got = NULL, *want = NULL;
-        size_t n, n_want;
-        cr_assert_eq(weir__spm_encode(spm, text, bytes, NULL, NULL, &want, &n_want, NULL), WEIR_OK);
-        cr_assert_eq(
-            weir__pipeline_ops.encode(bpe, text, bytes, &(weir__ranges){NULL, 0}, true, &got, &n, NULL),
-            WEIR_OK);
-        cr_assert(n == n_want && memcmp(got, want, n * sizeof *got) == 0, "%s, seed %u: %zu ids, want %zu",
-                  path, seed, n, n_want);
-        weir_free(got);
-        weir_free(want);
+        weir__ids got = {0}, want = {0};
+        cr_assert_eq(weir__spm_encode(spm, text, bytes, NULL, NULL, &want, NULL), WEIR_OK);
+        cr_assert_eq(weir__pipeline_ops.encode(bpe, text, bytes, &(weir__ranges){NULL, 0}, true, &got, NULL),
+                     WEIR_OK);
+        cr_assert(got.n == want.n && memcmp(got.at, want.at, got.n * sizeof *got.at) == 0,
+                  "%s, seed %u: %zu ids, want %zu", path, seed, got.n, want.n);
+        weir_free(got.at);
+        weir_free(want.at);
     }
     weir__pipeline_free(bpe);
     weir__spm_free(spm);

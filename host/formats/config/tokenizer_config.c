@@ -3,50 +3,13 @@
 #include <string.h>
 
 #include "host/formats/config/config.h"
+#include "host/formats/config/tokenizer_class.h"
 #include "kernels/base/mem.h"
 
 enum { MAX_EXTRA_IDS = 1 << 20 };
 
-#define LLAMA_TOKENS \
-    { [WEIR_SPECIAL_BOS] = "<s>", [WEIR_SPECIAL_EOS] = "</s>", [WEIR_SPECIAL_UNK] = "<unk>" }
-#define GEMMA_TOKENS                                                                              \
-    {                                                                                             \
-        [WEIR_SPECIAL_BOS] = "<bos>", [WEIR_SPECIAL_EOS] = "<eos>", [WEIR_SPECIAL_UNK] = "<unk>", \
-        [WEIR_SPECIAL_PAD] = "<pad>"                                                              \
-    }
-#define END "<|endoftext|>"
-
-/* Tokenizer classes without "Fast", and their defaults: whether a text's ids begin with bos, names of tokens.
- * What PreTrainedTokenizerFast does is in tokenizer.json: weir__post_processor_parse. */
-static const struct {
-    const char *name;
-    bool t5, add_bos;
-    const char *special[WEIR_SPECIAL_N];
-} CLASSES[] = {
-    {"T5Tokenizer", true, false, {0}},
-    {"MT5Tokenizer", true, false, {0}},
-    {"LlamaTokenizer", false, true, LLAMA_TOKENS},
-    {"CodeLlamaTokenizer", false, true, LLAMA_TOKENS},
-    {"GemmaTokenizer", false, true, GEMMA_TOKENS},
-    {"Qwen2Tokenizer",
-     false,
-     false,
-     {[WEIR_SPECIAL_EOS] = END, [WEIR_SPECIAL_UNK] = END, [WEIR_SPECIAL_PAD] = END}},
-    {"GPT2Tokenizer",
-     false,
-     false,
-     {[WEIR_SPECIAL_BOS] = END, [WEIR_SPECIAL_EOS] = END, [WEIR_SPECIAL_UNK] = END}},
-};
-
+/* What this class does is in tokenizer.json: weir__post_processor_parse. */
 static const char BY_POST_PROCESSOR[] = "PreTrainedTokenizerFast";
-
-static int find_class(const char *name) {
-    size_t n = strlen(name);
-    if (n > 4 && strcmp(name + n - 4, "Fast") == 0) n -= 4;
-    for (size_t i = 0; i < sizeof CLASSES / sizeof *CLASSES; i++)
-        if (strlen(CLASSES[i].name) == n && strncmp(CLASSES[i].name, name, n) == 0) return (int)i;
-    return -1;
-}
 
 /* A template, or a list of named ones, of which "default" counts. NULL: none. */
 static const json_t *find_template(const json_t *root) {
@@ -79,13 +42,13 @@ static weir_status parse_decoder(const json_t *root, const char *label, weir_che
     const char *class = NULL;
     bool add_bos = out->add_bos;
     WEIR_TRY(weir__get_string(root, "tokenizer_class", &class, label, err));
-    const int at = class ? find_class(class) : -1;
-    if (at >= 0) add_bos = CLASSES[at].add_bos;
+    const weir__class *known = class ? weir__class_find(class) : NULL;
+    if (known) add_bos = known->add_bos;
     const bool told = weir__is_set(root, "add_bos_token");
     if (told) WEIR_TRY(weir__get_bool(root, "add_bos_token", &add_bos, label, err));
     WEIR_TRY(weir__take_template(root, label, out, err));
     WEIR_TRY(weir__take_special_tokens(root, label, out, err));
-    if (at >= 0) WEIR_TRY(weir__default_special_tokens(root, CLASSES[at].special, label, out, err));
+    if (known) WEIR_TRY(weir__default_special_tokens(root, known->special, label, out, err));
     out->lists_added_tokens = weir__is_set(root, "added_tokens_decoder");
     out->add_bos = add_bos;
     out->asks_post_processor = class && !told && strcmp(class, BY_POST_PROCESSOR) == 0;
@@ -132,8 +95,8 @@ static weir_status parse_t5(const json_t *root, const char *label, weir_checkpoi
     WEIR_TRY(weir__get_string(root, "tokenizer_class", &class, label, err));
     if (weir__is_set(root, "extra_ids"))
         WEIR_TRY(weir__get_int(root, "extra_ids", 0, MAX_EXTRA_IDS, &n, label, err));
-    const int at = find_class(class);
-    out->extra_ids = n >= 0 ? n : at >= 0 && CLASSES[at].t5 ? 100 : 0;
+    const weir__class *known = weir__class_find(class);
+    out->extra_ids = n >= 0 ? n : known && known->t5 ? 100 : 0;
     return WEIR_OK;
 }
 

@@ -1,8 +1,8 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "host/jinja/parse/ast.h"
 #include "host/jinja/parse/lexer.h"
+#include "host/jinja/parse/parser.h"
 #include "host/jinja/values/text.h"
 #include "kernels/base/mem.h"
 
@@ -364,11 +364,11 @@ static weir_status body(weir__parser *p, ends end, weir__node **out) {
 
 weir_status weir__jinja_parse(weir_jinja **out, const char *source, size_t bytes, weir_err *err) {
     weir_err none = {""};
-    weir__tokens tokens = {0};
+    weir__jinja_tokens tokens = {0};
     weir_jinja *t = weir_calloc(1, sizeof *t);
     if (!err) err = &none;
     if (!t) return weir_fail(err, WEIR_ENOMEM, "no memory to parse a template");
-    weir_status s = weir__lex(&t->arena, source, bytes, &tokens, err);
+    weir_status s = weir__jinja_lex(&t->arena, source, bytes, &tokens, err);
     if (s == WEIR_OK) {
         weir__parser p = {.arena = &t->arena, .err = err, .t = tokens.at};
         s = body(&p, NULL, &t->body);

@@ -1,7 +1,7 @@
 #include <string.h>
 
-#include "host/jinja/parse/ast.h"
 #include "host/jinja/parse/lexer.h"
+#include "host/jinja/parse/parser.h"
 
 /* Tuples, and what statements assign to. */
 

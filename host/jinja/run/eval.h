@@ -2,6 +2,7 @@
 #define WEIR_HOST_JINJA_RUN_EVAL_H
 
 #include "host/jinja/parse/ast.h"
+#include "host/jinja/values/objects.h"
 
 /* Running a template. Internal to host/jinja. */
 
@@ -30,13 +31,6 @@ typedef struct
     int64_t index0, length, depth0; /* length -1: nobody asked */
     weir__value changed;            /* what loop.changed() was given last; ABSENT: nothing yet */
 } weir__loop;
-
-typedef struct weir__macro {
-    const char *name; /* NULL: of a call block */
-    const weir__params *params;
-    const weir__node *body;
-    weir__frame *frame; /* it was made in */
-} weir__macro;
 
 typedef enum weir__flow { WEIR__GO_ON = 0, WEIR__BREAK, WEIR__CONTINUE } weir__flow;
 
@@ -69,12 +63,9 @@ void weir__frame_keep(weir__frame *f);
 weir_status weir__capture(weir__run *r, const weir__node *body, weir__frame *frame, weir__flow *flow,
                           weir__value *out);
 /* Writes str(v) to the current place. */
-weir_status weir__write(weir__run *r, const weir__value *v);
-weir_status weir__call(weir__run *r, weir__value f, const weir__args *a,
-                       weir__value *out); /* a->at[0] is free for the subject */
+weir_status weir__value_write(weir__run *r, const weir__value *v);
+weir_status weir__value_call(weir__run *r, weir__value f, const weir__args *a,
+                             weir__value *out); /* a->at[0] is free for the subject */
 weir_status weir__macro_new(weir__run *r, const weir__node *n, weir__value *out);
-weir_status weir__macro_name(weir__run *r, const weir__macro *m, weir__value *out);
-weir_status weir__loop_attribute(weir__run *r, weir__loop *l, const char *name, size_t n, weir__value *out,
-                                 bool *found);
 
 #endif /* WEIR_HOST_JINJA_RUN_EVAL_H */

@@ -120,17 +120,17 @@ typedef struct weir__run {
 } weir__run;
 
 /* "line N: …" with status s. */
-weir_status weir__raise(weir__run *r, weir_status s, const char *fmt, ...)
+weir_status weir__run_raise(weir__run *r, weir_status s, const char *fmt, ...)
     __attribute__((format(printf, 3, 4)));
 weir_status weir__run_no_memory(weir__run *r); /* ENOMEM, or ENOTSUP at the limit */
-weir_status weir__charge(weir__run *r, size_t steps);
-weir_status weir__enter(
+weir_status weir__run_charge(weir__run *r, size_t steps);
+weir_status weir__run_enter(
     weir__run *r); /* one level deeper; the caller takes it back with r->depth-- on success */
 
 /* Bytes of a name that a message shows, for %.*s. */
 static inline int weir__clip(size_t n) { return n < 120 ? (int)n : 120; }
 
-#define WEIR__TYPE_ERROR(r, ...) weir__raise(r, WEIR_EINVAL, __VA_ARGS__)
+#define WEIR__TYPE_ERROR(r, ...) weir__run_raise(r, WEIR_EINVAL, __VA_ARGS__)
 
 /* ---- constructors ----------------------------------------------------------------------------------- */
 
@@ -139,25 +139,22 @@ static inline weir__value weir__bool(bool b) { return (weir__value){.kind = WEIR
 static inline weir__value weir__int(int64_t i) { return (weir__value){.kind = WEIR__INT, .as.i = i}; }
 static inline weir__value weir__float(double f) { return (weir__value){.kind = WEIR__FLOAT, .as.f = f}; }
 
-weir_status weir__literal(weir__run *r, const char *s, weir__value *out); /* static text, by the template */
-weir_status weir__string(weir__run *r, const char *p, size_t n, uint8_t writer,
-                         weir__value *out); /* borrowed */
-weir_status weir__list(weir__run *r, weir__kind kind, size_t n,
-                       weir__value *out); /* n items, ABSENT so far */
-weir_status weir__pair(weir__run *r, weir__value a, weir__value b, weir__value *out); /* a tuple */
-weir_status weir__dict_new(weir__run *r, weir__kind kind, weir__value *out);
-weir_status weir__dict_put(weir__run *r, weir__dict *d, weir__value key, weir__value v);
-const weir__value *weir__dict_find(weir__run *r, const weir__dict *d, weir__value key); /* NULL: not there */
-const weir__value *weir__dict_name(const weir__dict *d, const char *name, size_t n);    /* by a string key */
+weir_status weir__value_literal(weir__run *r, const char *s,
+                                weir__value *out); /* static text, by the template */
+weir_status weir__value_string(weir__run *r, const char *p, size_t n, uint8_t writer,
+                               weir__value *out); /* borrowed */
+weir_status weir__value_list(weir__run *r, weir__kind kind, size_t n,
+                             weir__value *out); /* n items, ABSENT so far */
+weir_status weir__value_pair(weir__run *r, weir__value a, weir__value b, weir__value *out); /* a tuple */
 weir_status weir__undefined(weir__run *r, weir__value of, weir__value name, weir__value *out);
 weir_status weir__undefined_hint(weir__run *r, const char *hint, weir__value *out);
-weir_status weir__fail_undefined(weir__run *r, weir__value v); /* what using it raises */
 
 /* ---- builder ---------------------------------------------------------------------------------------- */
 
-weir_status weir__put(weir__run *r, weir__buf *b, const char *p, size_t n, uint8_t writer);
-weir_status weir__put_text(weir__run *r, weir__buf *b, const weir__text *t, size_t at,
-                           size_t n); /* bytes of t */
+weir_status weir__buf_put(weir__run *r, weir__buf *b, const char *p, size_t n, uint8_t writer);
+weir_status weir__buf_put_literal(weir__run *r, weir__buf *b, const char *s); /* by the template */
+weir_status weir__buf_put_text(weir__run *r, weir__buf *b, const weir__text *t, size_t at,
+                               size_t n); /* bytes of t */
 weir_status weir__buf_value(weir__run *r, const weir__buf *b,
                             weir__value *out); /* b is not to grow any more */
 
@@ -172,9 +169,16 @@ weir_status weir__text_join2(weir__run *r, const weir__text *a, const weir__text
 
 static inline bool weir__is_seq(weir__kind k) { return k >= WEIR__LIST && k <= WEIR__ITERATOR; }
 static inline bool weir__is_number(weir__kind k) { return k >= WEIR__BOOL && k <= WEIR__FLOAT; }
+/* Of a BOOL or an INT; of any number. */
+static inline int64_t weir__whole_of(const weir__value *v) {
+    return v->kind == WEIR__BOOL ? v->as.b : v->as.i;
+}
+static inline double weir__real_of(const weir__value *v) {
+    return v->kind == WEIR__FLOAT ? v->as.f : (double)weir__whole_of(v);
+}
 
 const char *weir__type_name(const weir__value *v); /* Python's */
-bool weir__truth(const weir__value *v);
+bool weir__value_truth(const weir__value *v);
 bool weir__same_bytes(const weir__text *t, const char *s); /* as a C string */
 
 #endif /* WEIR_HOST_JINJA_VALUES_VALUE_H */

@@ -139,15 +139,12 @@ static weir_status normalise_section(weir__encoder *e, const char *text, size_t 
 static weir_status encode_whole(weir__encoder *e, weir__marked *t, bool first, weir_err *err) {
     if (e->p->repair) WEIR_TRY(weir__marked_repair(t, err));
     e->special = &t->special;
-    WEIR_TRY(between_added(e, &e->p->before, t->text, t->bytes, &t->special, first, normalise_section, err));
-    if (!e->ids) e->ids = weir_alloc(0, sizeof *e->ids);
-    return e->ids ? WEIR_OK : weir_fail(err, WEIR_ENOMEM, "no memory for ids");
+    return between_added(e, &e->p->before, t->text, t->bytes, &t->special, first, normalise_section, err);
 }
 
 static weir_status pipeline_encode(const void *impl, const char *text, size_t bytes,
-                                   const weir__ranges *special, bool first, int32_t **ids, size_t *n,
-                                   weir_err *err) {
-    weir__encoder e = {.p = impl};
+                                   const weir__ranges *special, bool first, weir__ids *out, weir_err *err) {
+    weir__encoder e = {.p = impl, .ids = out};
     weir__marked t;
     /* Places in a text are 32 bits wide, and a normaliser may make three bytes of one. */
     if (bytes > INT32_MAX / 8)
@@ -159,13 +156,7 @@ static weir_status pipeline_encode(const void *impl, const char *text, size_t by
     weir__words_free(&e.words);
     weir__words_free(&e.again);
     weir__lattice_free(&e.lattice);
-    if (s != WEIR_OK) {
-        weir_free(e.ids);
-        return s;
-    }
-    *ids = e.ids;
-    *n = e.n;
-    return WEIR_OK;
+    return s;
 }
 
 /* ---- decode -------------------------------------------------------------------------------------------- */

@@ -1,6 +1,7 @@
 #ifndef WEIR_HOST_TOKENIZERS_PIPELINE_PIPELINE_H
 #define WEIR_HOST_TOKENIZERS_PIPELINE_PIPELINE_H
 
+#include "host/tokenizers/ids.h"
 #include "host/tokenizers/pipeline/merge.h"
 #include "host/tokenizers/pipeline/unigram.h"
 #include "host/tokenizers/steps/normalize.h"
@@ -56,11 +57,12 @@ typedef struct weir__encoder {
     weir__merger merger;
     weir__words words, again; /* of a text, of a word */
     weir__lattice lattice;
-    int32_t *ids;
-    size_t n, cap;
+    weir__ids *ids;
     const weir__ranges *special; /* of the text at hand */
 } weir__encoder;
 
-weir_status weir__encoder_emit(weir__encoder *e, int32_t id, weir_err *err);
+static inline weir_status weir__encoder_emit(weir__encoder *e, int32_t id, weir_err *err) {
+    return weir__ids_push(e->ids, id, err);
+}
 
 #endif /* WEIR_HOST_TOKENIZERS_PIPELINE_PIPELINE_H */

@@ -146,7 +146,7 @@ size_t find_window(const SentencePieceProcessor &sp) {
 extern "C" {
 
 weir_status weir__spm_encode(const Spm *m, const char *text, size_t bytes, weir__spm_known *known,
-                             const void *ud, int32_t **ids, size_t *n, weir_err *err) {
+                             const void *ud, weir__ids *out, weir_err *err) {
     return guarded(err, "text", [&]() -> weir_status {
         // The library counts bytes in int, and its normaliser may grow a text about eighteenfold.
         if (bytes > INT_MAX / 32)
@@ -155,12 +155,7 @@ weir_status weir__spm_encode(const Spm *m, const char *text, size_t bytes, weir_
         const auto status = encode_parts(*m, Known{known, ud}, absl::string_view(text, bytes), &v);
         if (!status.ok())
             return weir_fail(err, WEIR_EINVAL, "text: sentencepiece: %s", status.ToString().c_str());
-        int32_t *out = static_cast<int32_t *>(weir_alloc(v.size(), sizeof(int32_t)));
-        if (!out) return weir_fail(err, WEIR_ENOMEM, "no memory for %zu ids", v.size());
-        for (size_t i = 0; i < v.size(); i++) out[i] = v[i];
-        *ids = out;
-        *n = v.size();
-        return WEIR_OK;
+        return weir__ids_add(out, v.data(), v.size(), err);
     });
 }
 

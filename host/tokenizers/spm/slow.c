@@ -183,26 +183,6 @@ static weir_piece_kind slow_kind(const void *impl, int32_t id) {
 
 /* ---- encode -------------------------------------------------------------------------------------------- */
 
-typedef struct id_list {
-    int32_t *ids;
-    size_t n, cap;
-} id_list;
-
-static weir_status append(id_list *l, const int32_t *ids, size_t n, weir_err *err) {
-    if (n > l->cap - l->n || !l->ids) {
-        const size_t cap = l->cap + n + l->cap / 2;
-        int32_t *more = weir_alloc(cap, sizeof *more);
-        if (!more) return weir_fail(err, WEIR_ENOMEM, "no memory for %zu ids", cap);
-        if (l->n) memcpy(more, l->ids, l->n * sizeof *more);
-        weir_free(l->ids);
-        l->ids = more;
-        l->cap = cap;
-    }
-    if (n) memcpy(l->ids + l->n, ids, n * sizeof *ids);
-    l->n += n;
-    return WEIR_OK;
-}
-
 /* A token that may not stand where it is, and is nothing to the library, is found again by its name, as in
  * the slow classes. */
 typedef struct known {
@@ -216,42 +196,27 @@ static int32_t known_text(const void *ud, const char *text, size_t n) {
     return i >= 0 && (k->special || !(k->added->texts.kind[i] & WEIR__ADDED_SPECIAL)) ? k->added->ids[i] : -1;
 }
 
-static weir_status append_part(const weir__slow *s, const weir__part *p, const weir__ranges *special,
-                               id_list *l, weir_err *err) {
+static weir_status append_part(const weir__slow *s, const weir__slow_part *p, const weir__ranges *special,
+                               weir__ids *out, weir_err *err) {
     const known k = {&s->added, weir__ranges_hold(special, p->begin, p->end)};
-    int32_t *ids = NULL;
-    size_t n = 0;
-    if (p->id >= 0) return append(l, &p->id, 1, err);
+    if (p->id >= 0) return weir__ids_push(out, p->id, err);
     if (p->n == 0) return WEIR_OK;
     if (s->long_texts && p->n >= LONG && weir__utf8_is_valid(p->s, p->n))
-        WEIR_TRY(weir__pipeline_ops.encode(s->long_texts, p->s, p->n, &(weir__ranges){NULL, 0}, true, &ids,
-                                           &n, err));
-    else
-        WEIR_TRY(weir__spm_encode(s->spm, p->s, p->n, known_text, &k, &ids, &n, err));
-    const weir_status st = append(l, ids, n, err);
-    weir_free(ids);
-    return st;
+        return weir__pipeline_ops.encode(s->long_texts, p->s, p->n, &(weir__ranges){NULL, 0}, true, out, err);
+    return weir__spm_encode(s->spm, p->s, p->n, known_text, &k, out, err);
 }
 
 /* The library's own space stands before every part, as in the slow classes (legacy). */
 static weir_status slow_encode(const void *impl, const char *text, size_t bytes, const weir__ranges *special,
-                               bool first, int32_t **ids, size_t *n, weir_err *err) {
+                               bool first, weir__ids *out, weir_err *err) {
     const weir__slow *s = impl;
-    weir__parts parts = {0};
-    id_list l = {0};
+    weir__slow_parts parts = {0};
     (void)first;
-    weir_status st = append(&l, NULL, 0, err); /* an empty text too gives a list to free */
-    if (st == WEIR_OK) st = weir__split_spans(&s->added, text, bytes, special, &parts, err);
+    weir_status st = weir__slow_split(&s->added, text, bytes, special, &parts, err);
     for (size_t i = 0; i < parts.n && st == WEIR_OK; i++)
-        st = append_part(s, &parts.list[i], special, &l, err);
-    weir__parts_free(&parts);
-    if (st != WEIR_OK) {
-        weir_free(l.ids);
-        return st;
-    }
-    *ids = l.ids;
-    *n = l.n;
-    return WEIR_OK;
+        st = append_part(s, &parts.list[i], special, out, err);
+    weir__slow_parts_free(&parts);
+    return st;
 }
 
 /* ---- decode -------------------------------------------------------------------------------------------- */
@@ -291,8 +256,8 @@ static weir_status add_pieces(const weir__slow *s, answer *a, const int32_t *ids
     WEIR_TRY(weir__spm_decode(s->spm, ids, n, &text, &bytes, err));
     const char *begin = text;
     if (s->strips) {
-        weir__strip_left(&begin, &bytes);
-        weir__strip_right(begin, &bytes);
+        weir__white_strip_left(&begin, &bytes);
+        weir__white_strip_right(begin, &bytes);
     } else if (s->spaces && bytes > 0 && *begin == ' ' &&
                strncmp(slow_piece(s, ids[0]), SPACE, sizeof SPACE - 1) == 0) {
         begin++;

@@ -14,18 +14,18 @@ typedef struct weir__split_set {
     weir__trie trie; /* of the texts by code points, to their numbers */
 } weir__split_set;
 
-typedef struct weir__part {
+typedef struct weir__slow_part {
     const char *s;
     size_t n;
     size_t begin, end; /* where it comes from in the text */
     int32_t id;        /* -1: text */
     char *owned;       /* s, where it had to be put together */
-} weir__part;
+} weir__slow_part;
 
-typedef struct weir__parts {
-    weir__part *list;
+typedef struct weir__slow_parts {
+    weir__slow_part *list;
     size_t n, cap;
-} weir__parts;
+} weir__slow_parts;
 
 void weir__split_set_free(weir__split_set *s);
 /* A token more, or other flags and id of one that is there. */
@@ -34,8 +34,8 @@ weir_status weir__split_set_put(weir__split_set *s, const char *text, size_t byt
 weir_status weir__split_set_finish(weir__split_set *s, weir_err *err); /* after the last */
 
 /* Parts in order; special: where control tokens may be found. Empty parts are left out. */
-weir_status weir__split_spans(const weir__split_set *s, const char *text, size_t n,
-                              const weir__ranges *special, weir__parts *out, weir_err *err);
-void weir__parts_free(weir__parts *p);
+weir_status weir__slow_split(const weir__split_set *s, const char *text, size_t n,
+                             const weir__ranges *special, weir__slow_parts *out, weir_err *err);
+void weir__slow_parts_free(weir__slow_parts *p);
 
 #endif /* WEIR_HOST_TOKENIZERS_SPM_SPLIT_H */

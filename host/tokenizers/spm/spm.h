@@ -1,6 +1,7 @@
 #ifndef WEIR_HOST_TOKENIZERS_SPM_SPM_H
 #define WEIR_HOST_TOKENIZERS_SPM_SPM_H
 
+#include "host/tokenizers/ids.h"
 #include "kernels/base/status.h"
 #include "kernels/base/types.h"
 
@@ -26,10 +27,10 @@ int32_t weir__spm_unknown(const weir__spm *m); /* id of the unknown piece */
 /* The id of a text that the model does not know, -1 if it has none. */
 typedef int32_t weir__spm_known(const void *ud, const char *text, size_t bytes);
 
-/* *ids, *text by weir_alloc, also when they are empty; a text is zero-terminated. known: NULL, or asked for
- * each piece of unknown characters. */
+/* Appends ids. known: NULL, or asked for each piece of unknown characters. */
 weir_status weir__spm_encode(const weir__spm *m, const char *text, size_t bytes, weir__spm_known *known,
-                             const void *ud, int32_t **ids, size_t *n, weir_err *err);
+                             const void *ud, weir__ids *out, weir_err *err);
+/* *text by weir_alloc, zero-terminated. */
 weir_status weir__spm_decode(const weir__spm *m, const int32_t *ids, size_t n, char **text, size_t *bytes,
                              weir_err *err);
 

@@ -147,7 +147,7 @@ static void prepend(const weir__step *s, bool first, weir__marked *t, weir__out 
 
 static void strip(const weir__step *s, weir__marked *t, weir__out *out) {
     const bool left = s->kind == WEIR__STEP_STRIP_LEFT;
-    const size_t k = left ? weir__spaces_at_start(t->text, t->bytes) : weir__spaces_at_end(t->text, t->bytes);
+    const size_t k = left ? weir__white_at_start(t->text, t->bytes) : weir__white_at_end(t->text, t->bytes);
     const size_t begin = left ? k : 0, n = t->bytes - k;
     weir__out_put(out, t->text + begin, n);
     for (size_t i = 0; i < 2 * t->special.n; i++) {

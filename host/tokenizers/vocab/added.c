@@ -99,9 +99,9 @@ static void take(const weir__added *a, int32_t i, const char *text, size_t n, si
     s->begin = at;
     s->search = s->end = at + weir__vocab_bytes(&a->texts, i);
     if (a->texts.kind[i] & WEIR__ADDED_LSTRIP)
-        s->begin = at > from ? at - weir__spaces_at_end(text + from, at - from) : from;
+        s->begin = at > from ? at - weir__white_at_end(text + from, at - from) : from;
     if (!(a->texts.kind[i] & WEIR__ADDED_RSTRIP)) return;
-    if (s->end > s->spaces_end) s->spaces_end = s->end + weir__spaces_at_start(text + s->end, n - s->end);
+    if (s->end > s->spaces_end) s->spaces_end = s->end + weir__white_at_start(text + s->end, n - s->end);
     s->end = s->spaces_end; /* inside the white space that an earlier token went through, its end is known */
 }
 

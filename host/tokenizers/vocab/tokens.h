@@ -3,6 +3,7 @@
 
 #include <jansson.h>
 
+#include "host/formats/config/tokenizer_class.h"
 #include "host/tokenizers/vocab/added.h"
 
 /* Added tokens of a directory, from all the files in which transformers keeps them (4.57,
@@ -18,13 +19,6 @@ typedef struct weir__token {
     unsigned flags;   /* weir__added_flag */
     bool told;        /* its flags are the file's: they win over those that an earlier file gives */
 } weir__token;
-
-typedef struct weir__class {
-    const char *name; /* without "Fast" */
-    const char *
-        roles[8]; /* tokens it has where the files do not say otherwise: bos, eos, unk, sep, pad, cls, mask */
-    const char *more[4]; /* additional special tokens */
-} weir__class;
 
 typedef struct weir__tokens {
     json_t *config, *added, *map, *model; /* the files, model is config.json; NULL: not there */

@@ -171,7 +171,7 @@ Test(linear_quant, products_of_bytes_are_exact) {
         }
         float *value = malloc(sizeof *value * N * K), *x = malloc(sizeof *x * ROWS * K);
         for (int64_t n = 0; n < N; n++)
-            weir__dequantise_row((weir_dtype)t, file + n * (bytes / N), K, value + n * K);
+            dequantise_row((weir_dtype)t, file + n * (bytes / N), K, value + n * K);
         for (int64_t i = 0; i < ROWS * K; i++) {
             const int sign = i / K % 3 == 1 ? (i % 2 ? -1 : 1) : 1;
             x[i] = (float)(i % 32 == 5 || i / K < 2 ? sign * 127 : (int)(rng_u64(&rng) % 255) - 127);

@@ -6,7 +6,7 @@
 /* A bucket of the block loop on any backend, fed with made-up logits: the ops run as a block has them, and
  * what they leave is brought to the host. Every helper fails the running test on error. */
 
-enum { BUCKET_SEATS = 48, BUCKET_ROWS = 8 * (WEIR_LOOP_DRAFT + 1), BUCKET_DEPTH = 3 };
+enum { BUCKET_SEATS = 48, BUCKET_ROWS = 8 * (WEIR_GAMMA_MAX + 1), BUCKET_DEPTH = 3 };
 
 /* Rows of one forward call as loop_rows made them. */
 typedef struct bucket_rows {
@@ -22,7 +22,7 @@ typedef struct bucket {
     weir_extent *extent; /* given to loop_sample; NULL until bucket_use_extents */
     void *mapped_ring, *mapped_flags;
     /* what the last block left, on the host */
-    bucket_rows rows[WEIR_LOOP_DRAFT + 2]; /* of the drafter's steps, then the verifier's */
+    bucket_rows rows[WEIR_GAMMA_MAX + 2]; /* of the drafter's steps, then the verifier's */
     weir_seat seat[BUCKET_SEATS];
     weir_block_record record[BUCKET_SEATS];
     weir_loop_flags flags;

@@ -164,7 +164,7 @@ Test(cuda_loop, what_a_bucket_cannot_be_is_refused) {
     bad[0].n_seat = 0;
     bad[1].note = NULL;
     bad[2].arrived = NULL;
-    bad[3].gamma = WEIR_LOOP_DRAFT + 1;
+    bad[3].gamma = WEIR_GAMMA_MAX + 1;
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
         weir_loop_close a = {.loop = &bad[i]};
         cr_assert(t.device->op.loop_close(t.device, &a) == WEIR_EINVAL, "bucket %zu", i);

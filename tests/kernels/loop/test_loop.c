@@ -23,7 +23,7 @@ typedef struct model_seat {
 
 typedef struct model_block {
     int n_draft, n_accept;
-    int32_t draft[WEIR_LOOP_DRAFT];
+    int32_t draft[WEIR_GAMMA_MAX];
     bool closing, broken;
     int32_t token;
     int kind;
@@ -210,7 +210,7 @@ static void mixed_run(int n_seat, int gamma, int first, int n_block) {
 }
 
 Test(loop_ops, blocks_of_every_mix_are_those_of_single_seats) {
-    for (int gamma = 0; gamma <= WEIR_LOOP_DRAFT; gamma += gamma < 6 ? 1 : 5)
+    for (int gamma = 0; gamma <= WEIR_GAMMA_MAX; gamma += gamma < 6 ? 1 : 5)
         for (int first = 0; first < 22; first += 4) mixed_run(5, gamma, first, 12);
 }
 
@@ -271,7 +271,7 @@ Test(loop_ops, what_a_bucket_cannot_be_is_refused) {
     const weir_loop good = b->l;
     weir_loop bad[] = {good, good, good, good, good, good, good};
     bad[0].n_seat = 0;
-    bad[1].gamma = WEIR_LOOP_DRAFT + 1;
+    bad[1].gamma = WEIR_GAMMA_MAX + 1;
     bad[2].gamma = 0; /* with the extra step */
     bad[3].ld_q = V - 1;
     bad[4].ring = NULL;

@@ -73,7 +73,7 @@ Test(quant, a_row_is_its_blocks_one_after_the_other) {
         float *got = guarded_new((size_t)cols);
         for (int64_t r = 0; r < 2; r++) {
             const size_t at = (size_t)(r * weir_dtype_row_bytes(m.file.dtype, cols));
-            weir__dequantise_row(m.file.dtype, (const char *)m.file.data + at, cols, got);
+            dequantise_row(m.file.dtype, (const char *)m.file.data + at, cols, got);
             cr_assert(guarded_intact(got, (size_t)cols));
             for (int64_t i = 0; i < cols; i++) cr_assert_eq(got[i], weir_tensor_get(&m.file, r, i));
         }

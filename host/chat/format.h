@@ -1,0 +1,39 @@
+#ifndef WEIR_HOST_CHAT_FORMAT_H
+#define WEIR_HOST_CHAT_FORMAT_H
+
+#include "host/chat/own.h"
+#include "host/tokenizers/tokenizer.h"
+
+/* The chat format of a model: one by name (chat.h), or a template that is run (own.h). */
+
+typedef struct weir__chat {
+    const weir_tokenizer *tok;       /* borrowed; NULL: ids only */
+    const weir_checkpoint *ck;       /* borrowed: whose format this is */
+    const weir_chat_template *named; /* a format by name, or */
+    weir_chat_own *own;              /* a template that is run; both NULL: none, note says why */
+    char about[300];                 /* own in words */
+    weir_err note;
+} weir__chat;
+
+/* What the user asks for. */
+typedef struct weir__chat_choice {
+    const char *name, *file; /* a format, or a file with a template; both NULL: the checkpoint's own */
+    bool required;           /* no format at all is a failure */
+} weir__chat_choice;
+
+/* What ends a text: the checkpoint's own ends, then those of the chat format's turns. */
+typedef struct weir__chat_ends {
+    int32_t ids[8];
+    int n;
+} weir__chat_ends;
+
+/* The tokenizer and the checkpoint must outlive *out. What the choice names must be there; what the checkpoint
+ * has and weir cannot run becomes the note. EINVAL: no format of that name; ENOTSUP, EFORMAT, EIO, ENOMEM. */
+weir_status weir__chat_open(weir__chat *out, const weir_tokenizer *tok, const weir_checkpoint *ck,
+                            const weir__chat_choice *choice, weir__chat_ends *ends, weir_err *err);
+void weir__chat_close(weir__chat *c); /* zeroed allowed */
+
+/* The format's name, or its template in words; NULL: there is none. Borrowed until close. */
+const char *weir__chat_about(const weir__chat *c);
+
+#endif /* WEIR_HOST_CHAT_FORMAT_H */

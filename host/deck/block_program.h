@@ -1,0 +1,44 @@
+#ifndef WEIR_HOST_DECK_BLOCK_PROGRAM_H
+#define WEIR_HOST_DECK_BLOCK_PROGRAM_H
+
+#include "host/state.h"
+#include "kernels/loop/loop.h"
+
+/* One block of a bucket as ops, in the order that a device records: what block_loop.c launches. */
+
+enum { WEIR_LOOP_SIZES = 11 }; /* 1, 2, 4, … 1,024 seats */
+
+/* Seats of a launch: their number, gamma, bonus, and where the arrays lie. */
+typedef struct weir_bucket {
+    weir_block_loop *l;
+    weir_loop loop;
+    int size; /* log2 of the seats, rounded up */
+} weir_bucket;
+
+struct weir_block_loop {
+    weir_engine *e;
+    bool graphs;
+    int n_seat_max, gamma_max;
+    weir_loop shape;             /* of the largest bucket: where the arrays lie */
+    void *block;                 /* behind the arrays */
+    int32_t *token, *pos, *slot; /* rows of a forward call */
+    int32_t *law_of;
+    weir_law *law;
+    int32_t *every, *second; /* 0, 1, 2, …; 1, 3, 5, … */
+    int32_t *out, *bonus;    /* where rows are left out: rows whose logits are wanted; seats of bonus rows */
+    double spent[3];         /* seconds of the last block's drafts, verifier pass, accept step; on the CPU */
+    weir_extent *extent;     /* of a call's logits, the engine's; NULL: the backend has none */
+    void *mapped_ring, *mapped_flags; /* as the host sees them */
+    weir_seat *seat;                  /* host (n_seat_max) */
+    weir_session **who;               /* host (n_seat_max) */
+    weir_bucket staged;               /* of timings */
+    weir_graph *graph[WEIR_LOOP_SIZES][WEIR_GAMMA_MAX + 1][2];
+};
+
+weir_status weir__block_run(void *bucket); /* as weir_backend_queue.record wants it */
+/* Its parts: the verifier's pass with the statistics of its rows, those alone, and the accept step. */
+weir_status weir__block_verify(const weir_bucket *b);
+weir_status weir__block_verifier_stats(const weir_bucket *b, int32_t n_row);
+weir_status weir__block_close(weir_bucket *b);
+
+#endif /* WEIR_HOST_DECK_BLOCK_PROGRAM_H */

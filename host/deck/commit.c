@@ -1,0 +1,43 @@
+#include "host/deck/commit.h"
+#include "host/session/session.h"
+
+static weir_source closing_source(const weir_session *s, const weir_block_record *r) {
+    if (s->opt.method == WEIR_METHOD_VERIFIER) return WEIR_SOURCE_VERIFIER;
+    return r->kind == WEIR_EMIT_RESIDUAL ? WEIR_SOURCE_RESAMPLED : WEIR_SOURCE_BONUS;
+}
+
+static void book_row(weir_session_stats *st, const weir_accept_row *row) {
+    st->rows_examined++;
+    st->rows_deferred += row->deferred;
+    st->reject_mass += (double)row->reject;
+}
+
+/* The accepted drafts and the row that refused one; false once the session has ended. */
+static bool commit_drafts(weir_session *s, const weir_block_record *r) {
+    weir_session_stats *st = &s->stats;
+    int accepted = 0;
+    bool going = true;
+    while (accepted < r->n_accept && going) {
+        const weir_accept_row *row = &r->row[accepted];
+        book_row(st, row);
+        going = weir__session_append(s, r->draft[accepted++],
+                                     row->deferred ? WEIR_SOURCE_ACCEPTED : WEIR_SOURCE_KEPT, row->log_p,
+                                     row->log_pi);
+    }
+    if (going && r->n_accept < r->n_draft) book_row(st, &r->row[r->n_accept]);
+    st->blocks++;
+    st->drafted += r->n_draft;
+    st->accepted += accepted;
+    st->accept_hist[accepted]++;
+    return going;
+}
+
+weir_status weir__record_commit(weir_session *s, const weir_block_record *r, weir_err *err) {
+    if (r->status != WEIR_OK) return weir__session_refuse(s, err);
+    const int64_t start = s->n;
+    const bool going = s->opt.method == WEIR_METHOD_VERIFIER || commit_drafts(s, r);
+    if (going && r->closing) weir__session_append(s, r->token, closing_source(s, r), r->log_p, r->log_pi);
+    for (int side = 0; side < 2; side++)
+        if (s->cached[side] > start + r->n_accept + 1) s->cached[side] = start + r->n_accept + 1;
+    return WEIR_OK;
+}

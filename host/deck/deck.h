@@ -1,0 +1,69 @@
+#ifndef WEIR_HOST_DECK_DECK_H
+#define WEIR_HOST_DECK_DECK_H
+
+#include "host/state.h"
+
+/* ---- the arrays of a call (buffers.c) ---- */
+weir_bytes weir__buffers_bytes(const weir_engine *e);
+weir_status weir__buffers_open(weir_engine *e);
+void weir__buffers_close(weir_engine *e);
+weir_status weir__step_put(weir_engine *e, void *dev, const void *host, size_t bytes);
+weir_status weir__step_get(weir_engine *e, void *host, const void *dev, size_t bytes);
+/* Entries [0, n) of an array to the backend, or back to the host; free on the CPU. A get waits for what is
+ * queued. */
+#define WEIR_PUT(e, field, n) \
+    weir__step_put(e, (e)->deck.dev.field, (e)->deck.buf.field, (size_t)(n) * sizeof *(e)->deck.buf.field)
+#define WEIR_GET(e, field, n) \
+    weir__step_get(e, (e)->deck.buf.field, (e)->deck.dev.field, (size_t)(n) * sizeof *(e)->deck.buf.field)
+
+/* ---- caches of both models (caches.c) ---- */
+
+weir_status weir__caches_open(weir_engine *e, int side); /* the model is loaded */
+void weir__caches_close(weir_engine *e);
+weir_status weir__caches_sync(weir_deck_side *m); /* the page tables of all its pools */
+
+/* ---- a session on its slot (seat.c) ---- */
+
+/* Takes a slot; EINVAL: there is none. */
+weir_status weir__session_take_slot(weir_session *s, weir_err *err);
+/* Takes a slot and runs what is left of the prompt where it surely will be needed. */
+weir_status weir__session_admit(weir_session *s, weir_err *err);
+/* The prompt on one model, once: what is left of it. ECANCELED as weir__session_given_up. */
+weir_status weir__session_prefill(weir_session *s, int side, weir_err *err);
+int64_t weir__session_prefill_left(
+    const weir_session *s); /* positions, on the models that need the prompt at once */
+bool weir__session_given_up(const weir_session *s); /* cancelled, or the engine's calls are interrupted */
+/* Pages of a side for the prompt and n_input inputs of the timeline; fewer than before is a rollback. */
+weir_status weir__session_room(weir_session *s, int side, int64_t n_input);
+weir_status weir__session_reserve(weir_session *s, int side, int64_t n_input); /* as weir__kv_pool_reserve */
+void weir__session_release(weir_session *s);                                   /* gives the slot back */
+void weir__session_give_up(weir_session *s); /* ends it as cancelled and gives its slot back */
+
+/* ---- forward calls over several sessions (rows.c) ---- */
+
+typedef struct weir_rows {
+    int32_t n_row, n_out;
+} weir_rows;
+/* Input number `input` of the session's timeline, at position base + input of its self cache. */
+void weir__rows_add(weir_engine *e, weir_rows *r, const weir_session *s, int32_t token, int64_t input,
+                    bool wanted);
+/* Inputs [cached, upto) of the timeline that the side lacks, `wanted` marks the last one. */
+void weir__rows_catch_up(weir_engine *e, weir_rows *r, weir_session *s, int side, int64_t upto, bool wanted);
+/* The call itself; logits (backend) of the n_out wanted rows in order. */
+weir_status weir__rows_run(weir_engine *e, const weir_rows *r, int side, float *logits);
+/* Statistics of the n_row rows of logits that weir__rows_run made last, under buf.law_of, into entries [0,
+ * n_row) of an array of e->deck.dev; buf.law must have been put. */
+weir_status weir__rows_stats(weir_engine *e, int side, const float *logits, int n_row, weir_row_stats *out);
+/* Draws of drafter rows into buf.drawn and buf.draft_logp; laws, positions and block rows as the buffers say,
+ * stats an array of e->deck.dev. */
+weir_status weir__rows_draw(weir_engine *e, const float *logits, int n_row, const weir_row_stats *stats);
+/* The logit of token[i] in row i of logits, for n rows, into buf.picked (n). */
+weir_status weir__rows_pick(weir_engine *e, int side, const float *logits, int n, const int32_t *token);
+void weir__rows_book(weir_session *s, int side, int n_row); /* a call of a side with n_row rows of this
+                                                              session */
+
+/* ---- ticks (ticks.c): one token for each session of a list ---- */
+
+weir_status weir__tick_sequential(weir_engine *e, weir_session **s, int n, weir_err *err);
+
+#endif /* WEIR_HOST_DECK_DECK_H */

@@ -1,0 +1,261 @@
+#include "host/deck/kv.h"
+
+#include "kernels/base/mem.h"
+
+/* Pages are taken from a stack of free numbers. A page may be held by several slots; only its content below
+ * every holder's length is meaningful, so a slot that grows into a page held by others gets its own copy
+ * first. As each slot can hold per_slot pages and the pool has n_slot * per_slot, a growth or a copy always
+ * finds a free page: the shared one was counted at least twice. A ring's pages belong to their slot, are
+ * never shared, and appear in its table as often as they come round. */
+struct weir_kv_pool {
+    weir_backend *be;
+    weir_kv_view view;
+    int32_t n_slot, n_page, n_free, per_slot;
+    int32_t ring; /* pages of a slot; 0: as many as its length takes */
+    int64_t max_len, keep;
+    int32_t *table;   /* host (n_slot, per_slot); entries past a slot's length are 0 */
+    int32_t *seen;    /* backend: the table as ops see it; the same array on the CPU */
+    int32_t dirty[2]; /* slots [first, past) whose rows differ between the two */
+    int32_t *refs;    /* (n_page) */
+    int32_t *free;    /* (n_page) stack, n_free used */
+    int64_t *len;     /* (n_slot) */
+    int64_t *most;    /* (n_slot) largest length since the slot was empty */
+};
+
+static int64_t pages_for(int64_t len) { return (len + WEIR_PAGE - 1) / WEIR_PAGE; }
+
+/* One page more than hold `keep`, since those may begin and end inside pages; 0 where the whole sequence
+ * takes no more. */
+static int32_t ring_of(const weir_kv_shape *h) {
+    const int64_t pages = pages_for(h->keep) + 1;
+    return h->keep > 0 && pages < pages_for(h->max_len) ? (int32_t)pages : 0;
+}
+
+static int64_t pages_of_slot(const weir_kv_shape *h) {
+    const int32_t ring = ring_of(h);
+    return ring ? ring : pages_for(h->max_len);
+}
+
+/* Largest pool whose page numbers and byte counts stay in range; false for nonsense. */
+static bool shape_ok(const weir_kv_shape *h) {
+    if (h->n_slot < 1 || h->max_len < 1 || h->n_layer < 1 || h->n_head_kv < 1 || h->head_dim < 1)
+        return false;
+    if (h->keep < 0 || h->keep > INT32_MAX) return false;
+    if (h->max_len > INT32_MAX - WEIR_PAGE || pages_for(h->max_len) * h->n_slot > INT32_MAX) return false;
+    const double elems = (double)weir__kv_page_elems(1, 1, 1) * h->n_layer * h->n_head_kv * h->head_dim;
+    return elems * (double)(pages_of_slot(h) * h->n_slot) < 0x1p60;
+}
+
+/* Bytes of each allocation, as weir_alloc rounds them. */
+typedef struct kv_sizes {
+    size_t pool, pages, table, refs, free, len, most;
+} kv_sizes;
+
+static size_t lines(size_t bytes) { return (bytes + 63) / 64 * 64; }
+
+static kv_sizes sizes_of(const weir_kv_shape *h) {
+    const size_t n_page = (size_t)(pages_of_slot(h) * h->n_slot),
+                 n_entry = (size_t)(pages_for(h->max_len) * h->n_slot);
+    const size_t elems = (size_t)weir__kv_page_elems(h->n_layer, h->n_head_kv, h->head_dim);
+    return (kv_sizes){.pool = lines(sizeof(struct weir_kv_pool)),
+                      .pages = lines(n_page * elems * (size_t)weir_dtype_bytes(h->dtype)),
+                      .table = lines(n_entry * sizeof(int32_t)),
+                      .refs = lines(n_page * sizeof(int32_t)),
+                      .free = lines(n_page * sizeof(int32_t)),
+                      .len = lines((size_t)h->n_slot * sizeof(int64_t)),
+                      .most = lines((size_t)h->n_slot * sizeof(int64_t))};
+}
+
+weir_bytes weir__kv_pool_bytes(const weir_kv_shape *h, bool device) {
+    if (!shape_ok(h)) return (weir_bytes){SIZE_MAX, SIZE_MAX};
+    const kv_sizes s = sizes_of(h);
+    const size_t book = s.pool + s.refs + s.free + s.len + s.most;
+    if (!device) return (weir_bytes){.backend = s.pages + s.table + book};
+    return (weir_bytes){.backend = s.pages + s.table, .host = s.table + book};
+}
+
+/* Backend memory starts at zero: attention loads whole vectors of a page, and no NaN may lie there. */
+static weir_status allocate(weir_kv_pool *p, const kv_sizes *s) {
+    weir_backend *be = p->be;
+    p->refs = weir_calloc((size_t)p->n_page, sizeof *p->refs);
+    p->free = weir_alloc((size_t)p->n_page, sizeof *p->free);
+    p->len = weir_calloc((size_t)p->n_slot, sizeof *p->len);
+    p->most = weir_calloc((size_t)p->n_slot, sizeof *p->most);
+    if (!p->refs || !p->free || !p->len || !p->most) return WEIR_ENOMEM;
+    p->view.pool = weir__backend_alloc(be, s->pages);
+    p->seen = weir__backend_alloc(be, s->table);
+    if (!p->view.pool || !p->seen) return be->device ? WEIR_EDEVMEM : WEIR_ENOMEM;
+    p->view.table = p->seen;
+    p->table = be->device ? weir_calloc(s->table / sizeof *p->table, sizeof *p->table) : p->seen;
+    if (!p->table) return WEIR_ENOMEM;
+    WEIR_TRY(weir__backend_zero(be, p->view.pool, s->pages));
+    return weir__backend_zero(be, p->seen, s->table);
+}
+
+static int32_t *slot_table(weir_kv_pool *p, int32_t slot) { return p->table + (int64_t)slot * p->per_slot; }
+
+static void touch(weir_kv_pool *p, int32_t slot) {
+    const bool clean = p->dirty[0] == p->dirty[1];
+    if (clean || slot < p->dirty[0]) p->dirty[0] = slot;
+    if (clean || slot >= p->dirty[1]) p->dirty[1] = slot + 1;
+}
+
+static void lay_rings(weir_kv_pool *p) {
+    for (int32_t slot = 0; slot < p->n_slot; slot++) {
+        for (int32_t i = 0; i < p->per_slot; i++) slot_table(p, slot)[i] = slot * p->ring + i % p->ring;
+        touch(p, slot);
+    }
+    p->n_free = 0;
+}
+
+weir_status weir__kv_pool_create(weir_kv_pool **out, weir_backend *be, const weir_kv_shape *h) {
+    if (!out || !be || !h || !shape_ok(h) || (!be->device && h->dtype != WEIR_DTYPE_F32)) return WEIR_EINVAL;
+    weir_kv_pool *p = weir_calloc(1, sizeof *p);
+    if (!p) return WEIR_ENOMEM;
+    const kv_sizes sizes = sizes_of(h);
+    *p = (weir_kv_pool){.be = be,
+                        .n_slot = h->n_slot,
+                        .max_len = h->max_len,
+                        .keep = h->keep,
+                        .ring = ring_of(h),
+                        .per_slot = (int32_t)pages_for(h->max_len)};
+    p->n_page = p->n_free = (int32_t)pages_of_slot(h) * h->n_slot;
+    p->view = (weir_kv_view){.page_elems = weir__kv_page_elems(h->n_layer, h->n_head_kv, h->head_dim),
+                             .table_stride = p->per_slot,
+                             .n_layer = h->n_layer,
+                             .n_head_kv = h->n_head_kv,
+                             .head_dim = h->head_dim,
+                             .dtype = h->dtype};
+    const weir_status s = allocate(p, &sizes);
+    if (s != WEIR_OK) {
+        weir__kv_pool_free(p);
+        return s;
+    }
+    for (int32_t i = 0; i < p->n_page; i++) p->free[i] = p->n_page - 1 - i;
+    if (p->ring) lay_rings(p);
+    *out = p;
+    return WEIR_OK;
+}
+
+void weir__kv_pool_free(weir_kv_pool *p) {
+    if (!p) return;
+    if (p->view.pool) weir__backend_free(p->be, p->view.pool);
+    if (p->table != p->seen) weir_free(p->table);
+    if (p->seen) weir__backend_free(p->be, p->seen);
+    weir_free(p->refs);
+    weir_free(p->free);
+    weir_free(p->len);
+    weir_free(p->most);
+    weir_free(p);
+}
+
+static int32_t take_page(weir_kv_pool *p) {
+    const int32_t page = p->free[--p->n_free];
+    p->refs[page] = 1;
+    return page;
+}
+
+static void drop_page(weir_kv_pool *p, int32_t page) {
+    if (--p->refs[page] == 0) p->free[p->n_free++] = page;
+}
+
+static weir_status copy_page(weir_kv_pool *p, int32_t from, int32_t to) {
+    const size_t bytes = (size_t)p->view.page_elems * (size_t)weir_dtype_bytes(p->view.dtype);
+    char *pool = p->view.pool;
+    return p->be->queue->copy(p->be, pool + (size_t)to * bytes, pool + (size_t)from * bytes, bytes);
+}
+
+weir_status weir__kv_pool_sync(weir_kv_pool *p) {
+    const int64_t first = (int64_t)p->dirty[0] * p->per_slot, n = (int64_t)p->dirty[1] * p->per_slot - first;
+    if (p->table != p->seen && n > 0)
+        WEIR_TRY(
+            weir__backend_upload(p->be, p->seen + first, p->table + first, (size_t)n * sizeof *p->table));
+    p->dirty[0] = p->dirty[1] = 0;
+    return WEIR_OK;
+}
+
+/* The slot's last page, partly filled and about to be written, is held by others too. */
+static bool must_copy(weir_kv_pool *p, int32_t slot) {
+    const int64_t len = p->len[slot];
+    return len % WEIR_PAGE != 0 && p->refs[slot_table(p, slot)[len / WEIR_PAGE]] > 1;
+}
+
+static weir_status grow(weir_kv_pool *p, int32_t slot, int64_t len) {
+    int32_t *table = slot_table(p, slot);
+    const int64_t have = pages_for(p->len[slot]), need = pages_for(len);
+    const bool copy = must_copy(p, slot);
+    if (need - have + copy > p->n_free) return WEIR_ENOMEM;
+    if (copy) {
+        const int32_t old = table[have - 1];
+        const int32_t fresh = take_page(p);
+        const weir_status s = copy_page(p, old, fresh);
+        if (s != WEIR_OK) {
+            drop_page(p, fresh);
+            return s;
+        }
+        table[have - 1] = fresh;
+        drop_page(p, old);
+    }
+    for (int64_t i = have; i < need; i++) table[i] = take_page(p);
+    if (copy || need > have) touch(p, slot);
+    return WEIR_OK;
+}
+
+/* Pages are there already; positions more than keep behind the largest length may be overwritten. */
+static weir_status resize_ring(weir_kv_pool *p, int32_t slot, int64_t len) {
+    if (len > 0 && len < p->most[slot] - p->keep) return WEIR_EINVAL;
+    if (len == 0 || len > p->most[slot]) p->most[slot] = len;
+    p->len[slot] = len;
+    return WEIR_OK;
+}
+
+weir_status weir__kv_pool_resize(weir_kv_pool *p, int32_t slot, int64_t len) {
+    if (!p || slot < 0 || slot >= p->n_slot || len < 0 || len > p->max_len) return WEIR_EINVAL;
+    if (p->ring) return resize_ring(p, slot, len);
+    if (len > p->len[slot]) WEIR_TRY(grow(p, slot, len));
+    int32_t *table = slot_table(p, slot);
+    for (int64_t i = pages_for(p->len[slot]); i > pages_for(len); i--) {
+        drop_page(p, table[i - 1]);
+        table[i - 1] = 0;
+        touch(p, slot);
+    }
+    p->len[slot] = len;
+    return WEIR_OK;
+}
+
+weir_status weir__kv_pool_reserve(weir_kv_pool *p, int32_t slot, int64_t upto) {
+    if (p && p->ring && slot >= 0 && slot < p->n_slot && upto >= 0 && upto <= p->max_len) return WEIR_OK;
+    return weir__kv_pool_resize(p, slot, upto);
+}
+
+int64_t weir__kv_pool_len(const weir_kv_pool *p, int32_t slot) { return p->len[slot]; }
+
+weir_status weir__kv_pool_share(weir_kv_pool *p, int32_t from, int32_t to, int64_t len) {
+    if (!p || from < 0 || from >= p->n_slot || to < 0 || to >= p->n_slot || from == to) return WEIR_EINVAL;
+    if (len < 0 || len > p->len[from] || p->len[to] != 0) return WEIR_EINVAL;
+    if (p->ring) return WEIR_ENOTSUP;
+    const int64_t whole = len / WEIR_PAGE;
+    const bool partial = len % WEIR_PAGE != 0;
+    if (partial && p->n_free == 0) return WEIR_ENOMEM;
+    const int32_t *src = slot_table(p, from);
+    int32_t *dst = slot_table(p, to);
+    if (partial) {
+        const int32_t fresh = take_page(p);
+        const weir_status s = copy_page(p, src[whole], fresh);
+        if (s != WEIR_OK) {
+            drop_page(p, fresh);
+            return s;
+        }
+        dst[whole] = fresh;
+    }
+    for (int64_t i = 0; i < whole; i++) {
+        dst[i] = src[i];
+        p->refs[src[i]]++;
+    }
+    if (len > 0) touch(p, to);
+    p->len[to] = len;
+    return WEIR_OK;
+}
+
+int32_t weir__kv_pool_pages_used(const weir_kv_pool *p) { return p->n_page - p->n_free; }
+const weir_kv_view *weir__kv_pool_view(const weir_kv_pool *p) { return &p->view; }

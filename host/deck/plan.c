@@ -1,0 +1,150 @@
+/* What an engine takes of each memory, found out before anything is loaded. */
+#include <stdio.h>
+#include <string.h>
+
+#include "host/deck/plan.h"
+#include "host/deck/block_loop.h"
+#include "host/deck/deck.h"
+
+void weir__plan_format(char *out, size_t cap, size_t bytes) {
+    const double mib = (double)bytes / (1024.0 * 1024.0);
+    if (mib >= 1024.0)
+        snprintf(out, cap, "%.2f GiB", mib / 1024.0);
+    else
+        snprintf(out, cap, "%.1f MiB", mib);
+}
+
+/* ---- the plan ------------------------------------------------------------------------------------------ */
+
+/* A sum of the plan; SIZE_MAX stands for "more than can be said" and stays. */
+static size_t plus(size_t a, size_t b) { return a > SIZE_MAX - b ? SIZE_MAX : a + b; }
+
+static void add(weir_bytes *sum, weir_bytes x) {
+    sum->backend = plus(sum->backend, x.backend);
+    sum->host = plus(sum->host, x.host);
+}
+
+/* Sliding layers that have others beside them: a pool of their own. Where all slide, theirs is the only
+ * one. */
+static int32_t layers_apart(const weir_model_facts *f) {
+    return f->n_layer_slide < f->n_layer_self ? f->n_layer_slide : 0;
+}
+
+/* What a sliding layer may still be asked for: the window before the first row of a call or chunk, all of its
+ * rows, and the rows that a rollback takes back. */
+static int64_t keep_of(const weir_engine *e, const weir_model_facts *f) {
+    const int64_t chunk = e->pair.be->chunk, rows = chunk > e->pair.n_row_max ? chunk : e->pair.n_row_max;
+    return f->window + rows + e->pair.max_draft + 2;
+}
+
+static weir_kv_shape shape_of(const weir_engine *e, const weir_model_facts *f, int64_t max_len,
+                              int32_t n_layer) {
+    return (weir_kv_shape){.n_slot = e->pair.n_parallel,
+                           .max_len = max_len,
+                           .n_layer = n_layer,
+                           .n_head_kv = f->n_head_kv,
+                           .head_dim = f->head_dim,
+                           .dtype = f->kv_dtype};
+}
+
+/* Outputs behind an encoder, prompt and outputs of a decoder; either way a block may begin at the last and
+ * write its drafts behind it. */
+weir_kv_shape weir__plan_self(const weir_engine *e, const weir_model_facts *f) {
+    weir_kv_shape h =
+        shape_of(e, f, (int64_t)e->pair.ctx_size + e->pair.max_draft + 2, f->n_layer_self - layers_apart(f));
+    if (f->n_layer_slide == f->n_layer_self) h.keep = keep_of(e, f);
+    return h;
+}
+
+weir_kv_shape weir__plan_slide(const weir_engine *e, const weir_model_facts *f) {
+    weir_kv_shape h = weir__plan_self(e, f);
+    h.n_layer = layers_apart(f);
+    h.keep = keep_of(e, f);
+    return h;
+}
+
+weir_kv_shape weir__plan_cross(const weir_engine *e, const weir_model_facts *f) {
+    return shape_of(e, f, e->pair.ctx_size, f->n_layer_cross);
+}
+
+static weir_bytes kv_bytes(const weir_engine *e, const weir_model_facts *f, int n_slot) {
+    weir_kv_shape self = weir__plan_self(e, f), cross = weir__plan_cross(e, f),
+                  slide = weir__plan_slide(e, f);
+    self.n_slot = cross.n_slot = slide.n_slot = n_slot;
+    weir_bytes sum = weir__kv_pool_bytes(&self, e->pair.be->device);
+    if (cross.n_layer > 0) add(&sum, weir__kv_pool_bytes(&cross, e->pair.be->device));
+    if (slide.n_layer > 0) add(&sum, weir__kv_pool_bytes(&slide, e->pair.be->device));
+    return sum;
+}
+
+/* The scratch of ops, one for all: a device has one part, the CPU one a worker. */
+static size_t op_bytes(const weir_engine *e, size_t floats) {
+    const size_t n_part = e->pair.be->device ? 1 : (size_t)weir__pool_size(e->pair.be->pool);
+    if (floats < e->pair.be->scratch_floats) floats = e->pair.be->scratch_floats;
+    return n_part * ((floats + 15) / 16 * 16) * sizeof(float);
+}
+
+static weir_status add_up(weir_engine *e, weir_bytes *kv, weir_bytes *scratch, weir_err *err) {
+    size_t floats = e->pair.be->device ? (size_t)weir__accept_cuda_scratch_floats(e->pair.n_vocab) : 0;
+    for (int i = 0; i <= (int)e->pair.has_draft; i++) {
+        weir_pair_side *m = &e->pair.side[i];
+        const weir_tensor_source src = weir__checkpoint_source(&m->ck);
+        weir_err why = {""}; /* the models know no files: their words get the directory's name */
+        const weir_status s = m->family->measure(&m->ck, &src, e->pair.be->device, &m->facts, &why);
+        if (s != WEIR_OK) return weir_fail(err, s, "%.200s: %s", m->ck.dir, why.text);
+        m->ld = m->facts.n_vocab_rows;
+        e->pair.facts.weights[i] = m->facts.weight_bytes;
+        e->pair.facts.kv_per_session[i] = kv_bytes(e, &m->facts, 1).backend;
+        add(kv, kv_bytes(e, &m->facts, e->pair.n_parallel));
+        add(scratch, m->family->scratch_bytes(&m->ck, e->pair.be, m->facts.kv_dtype, e->pair.n_row_max,
+                                              e->pair.ctx_size));
+        const size_t own = m->family->op_floats(&m->ck, e->pair.be, e->pair.n_row_max,
+                                                weir__plan_self(e, &m->facts).max_len);
+        if (own > floats) floats = own;
+    }
+    add(scratch, weir__buffers_bytes(e));
+    add(scratch, weir__block_loop_bytes(e));
+    add(scratch, (weir_bytes){.backend = op_bytes(e, floats)});
+    e->pair.op_floats = floats;
+    return WEIR_OK;
+}
+
+static weir_status refuse(const weir_engine *e, const weir_engine_options *o, weir_err *err) {
+    const weir_engine_facts *f = &e->pair.facts;
+    char need[32], weights[32], kv[32], scratch[32], have[32];
+    weir__plan_format(need, sizeof need, f->plan_total);
+    weir__plan_format(weights, sizeof weights, f->weights[0] + f->weights[1]);
+    weir__plan_format(kv, sizeof kv, f->kv_total);
+    weir__plan_format(scratch, sizeof scratch, f->scratch);
+    weir__plan_format(have, sizeof have, f->available);
+    return weir_fail(
+        err, WEIR_ENOMEM,
+        "%s: the plan needs %s%s%s (weights %s, KV of %d sessions x %d positions %s, scratch %s); %s are "
+        "available (lower -c or -np, or see weir info)",
+        o->model, need, e->pair.be->device ? " of " : "", e->pair.be->device ? e->pair.be->name : "", weights,
+        e->pair.n_parallel, e->pair.ctx_size, kv, scratch, have);
+}
+
+weir_status weir__plan_make(weir_engine *e, const weir_engine_options *o, weir_err *err) {
+    weir_engine_facts *f = &e->pair.facts;
+    weir_bytes kv = {0, 0}, scratch = {0, 0};
+    WEIR_TRY(add_up(e, &kv, &scratch, err));
+    f->kv_total = kv.backend;
+    f->scratch = scratch.backend;
+    f->plan_total = plus(plus(f->weights[0], f->weights[1]), plus(kv.backend, scratch.backend));
+    f->available = o->memory_limit      ? o->memory_limit
+                   : e->pair.be->device ? e->pair.be->memory_free
+                                        : weir__memory_available("");
+    f->host_total = plus(kv.host, scratch.host);
+    f->host_available = e->pair.be->device ? weir__memory_available("") : 0;
+    if (o->dry_run) return WEIR_OK;
+    if (f->available > 0 && f->plan_total > f->available) return refuse(e, o, err);
+    if (f->host_available == 0 || f->host_total <= f->host_available) return WEIR_OK;
+    char need[32], have[32];
+    weir__plan_format(need, sizeof need, f->host_total);
+    weir__plan_format(have, sizeof have, f->host_available);
+    return weir_fail(err, WEIR_ENOMEM,
+                     "%s: the plan needs %s of host memory beside the device; %s are available "
+                     "(lower -c or -np)",
+                     o->model, need, have);
+}

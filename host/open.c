@@ -1,0 +1,201 @@
+
+#include <stdio.h>
+#include <string.h>
+
+#include "host/deck/block_loop.h"
+#include "host/deck/deck.h"
+#include "host/deck/plan.h"
+#include "host/pair.h"
+#include "host/pair/device.h"
+#include "kernels/base/clock.h"
+#include "kernels/base/mem.h"
+
+/* ---- options ------------------------------------------------------------------------------------------- */
+
+weir_engine_options weir_engine_options_default(void) {
+    weir_engine_options o;
+    memset(&o, 0, sizeof o);
+    return o;
+}
+
+static weir_status check_range(const char *name, int value, int lo, int hi, weir_err *err) {
+    if (value >= lo && value <= hi) return WEIR_OK;
+    return weir_fail(err, WEIR_EINVAL, "%s %d is outside [%d, %d]", name, value, lo, hi);
+}
+
+/* Fills in what was left at 0 and refuses what is out of range. */
+static weir_status resolve(weir_engine *e, const weir_engine_options *o, int *n_thread, weir_isa *isa,
+                           weir_err *err) {
+    if (!o->model)
+        return weir_fail(err, WEIR_EINVAL, "no model: the verifier's directory or file is required (-m)");
+    *n_thread = o->n_thread ? o->n_thread : weir__pool_cores();
+    e->pair.n_parallel = o->n_parallel ? o->n_parallel : 1;
+    e->pair.max_draft = o->max_draft ? o->max_draft : WEIR_GAMMA_MAX;
+    WEIR_TRY(check_range("threads", *n_thread, 1, 256, err));
+    WEIR_TRY(check_range("parallel sessions", e->pair.n_parallel, 1, 1024, err));
+    if (o->ctx_size) WEIR_TRY(check_range("context", o->ctx_size, 1, 1 << 20, err));
+    WEIR_TRY(check_range("largest gamma", e->pair.max_draft, 1, WEIR_GAMMA_MAX, err));
+    WEIR_TRY(weir__device_check(o->device, err));
+    *isa = weir__isa_best();
+    if (o->isa) {
+        const int asked = weir__isa_parse(o->isa);
+        if (asked < 0)
+            return weir_fail(err, WEIR_EINVAL, "isa %s is not one of portable, avx2, avx512, avx512bf16",
+                             o->isa);
+        if (asked > (int)*isa)
+            return weir_fail(err, WEIR_ENOTSUP, "isa %s: this machine has %s at most", o->isa,
+                             weir__isa_name(*isa));
+        *isa = (weir_isa)asked;
+    }
+    const int rows = e->pair.max_draft + 2 > WEIR_TOKEN_CASCADE_RUN + 2 ? e->pair.max_draft + 2
+                                                                        : WEIR_TOKEN_CASCADE_RUN + 2;
+    e->pair.n_row_max = (int64_t)e->pair.n_parallel * rows;
+    return WEIR_OK;
+}
+
+/* ---- facts --------------------------------------------------------------------------------------------- */
+
+static void note_device(weir_engine *e, weir_isa isa, int n_thread) {
+    weir_engine_facts *f = &e->pair.facts;
+    f->device = e->pair.be->name;
+    f->about = e->pair.be->about;
+    f->isa = e->pair.be->device ? NULL : weir__isa_name(isa);
+    f->n_thread = e->pair.be->device ? 0 : n_thread;
+    f->device_note = e->pair.device_note.text[0] ? e->pair.device_note.text : NULL;
+}
+
+static void note_facts(weir_engine *e, const weir__chat_ends *ends) {
+    weir_engine_facts *f = &e->pair.facts;
+    f->n_parallel = e->pair.n_parallel;
+    f->ctx_size = e->pair.ctx_size;
+    f->max_draft = e->pair.max_draft;
+    f->has_draft = e->pair.has_draft;
+    f->has_tokenizer = e->pair.tok != NULL;
+    f->encoder_decoder = e->pair.side[WEIR_VERIFIER].family->encoder_decoder;
+    f->n_vocab = e->pair.n_vocab;
+    for (int i = 0; i <= (int)e->pair.has_draft; i++) {
+        const weir_checkpoint *ck = &e->pair.side[i].ck;
+        f->n_param[i] = e->pair.side[i].facts.n_param;
+        f->n_vocab_rows[i] = e->pair.side[i].facts.n_vocab_rows;
+        f->dtype[i] = weir_dtype_name(e->pair.side[i].facts.dtype);
+        f->family[i] = ck->family;
+        f->ignored[i] = ck->ignored[0] ? ck->ignored : NULL;
+        e->pair.side[i].family->note(ck, i, f);
+    }
+    const weir_checkpoint *v = &e->pair.side[WEIR_VERIFIER].ck;
+    f->start_id = v->start_id;
+    f->bos_id = v->bos_id;
+    f->add_bos = v->add_bos && v->bos_id >= 0;
+    f->n_eos = ends->n;
+    memcpy(f->eos, ends->ids, sizeof f->eos);
+    f->chat_template = weir__chat_about(&e->pair.chat);
+    f->chat_note = f->chat_template ? NULL : e->pair.chat.note.text;
+}
+
+void weir_engine_get_facts(const weir_engine *e, weir_engine_facts *out) { *out = e->pair.facts; }
+
+/* ---- open and close ------------------------------------------------------------------------------------ */
+
+static weir_status load_side(weir_engine *e, int i, weir_err *err) {
+    weir_pair_side *m = &e->pair.side[i];
+    const weir_tensor_source src = weir__checkpoint_source(&m->ck);
+    WEIR_TRY(
+        m->family->create(&m->model, e->pair.be, &m->ck, &src, e->pair.n_row_max, e->pair.ctx_size, err));
+    const weir_status st = weir__caches_open(e, i);
+    if (st == WEIR_ECUDA) return weir__backend_failure(e->pair.be, err);
+    return st == WEIR_OK ? st : weir_fail(err, st, "%s: %s for the KV pages", m->ck.dir, weir_status_str(st));
+}
+
+/* The tokenizer's beginning of text, where a file names it. */
+static void name_bos(weir_engine *e) {
+    weir_checkpoint *v = &e->pair.side[WEIR_VERIFIER].ck;
+    const char *name = v->special[WEIR_SPECIAL_BOS];
+    const int32_t id = e->pair.tok && name ? weir__tokenizer_find(e->pair.tok, name, strlen(name)) : -1;
+    if (id >= 0 && id < e->pair.n_vocab) v->bos_id = id;
+}
+
+static weir_status open_checkpoints(weir_engine *e, const weir_engine_options *o, weir_err *err) {
+    WEIR_TRY(weir__checkpoint_open(&e->pair.side[WEIR_VERIFIER].ck, o->model, o->strict_config, err));
+    e->pair.has_draft = o->model_draft != NULL;
+    if (e->pair.has_draft)
+        WEIR_TRY(
+            weir__checkpoint_open(&e->pair.side[WEIR_DRAFTER].ck, o->model_draft, o->strict_config, err));
+    for (int i = 0; i < 2; i++) e->pair.side[i].family = weir__family_of(&e->pair.side[i].ck);
+    e->pair.ctx_size = o->ctx_size
+                           ? o->ctx_size
+                           : e->pair.side[WEIR_VERIFIER].family->ctx_default(&e->pair.side[WEIR_VERIFIER].ck);
+    WEIR_TRY(weir__pair_open(&e->pair.side[WEIR_VERIFIER].ck,
+                             e->pair.has_draft ? &e->pair.side[WEIR_DRAFTER].ck : NULL, &e->pair.tok,
+                             &e->pair.n_vocab, err));
+    name_bos(e);
+    return WEIR_OK;
+}
+
+/* Of the prompt that is being run: its session may be cancelled on its own. */
+static bool asked_to_stop(void *ud) {
+    const weir_engine *e = ud;
+    return weir_interrupted(&e->deck.interrupt) ||
+           (e->deck.prefilling && atomic_load(&e->deck.prefilling->cancel));
+}
+
+static weir_status load(weir_engine *e, bool graphs, weir_err *err) {
+    e->pair.be->interrupt = (weir_interrupt){asked_to_stop, e};
+    for (int i = 0; i <= (int)e->pair.has_draft; i++) WEIR_TRY(load_side(e, i, err));
+    weir_status st = weir__backend_reserve(e->pair.be, e->pair.op_floats);
+    if (st == WEIR_OK) st = weir__buffers_open(e);
+    if (st == WEIR_OK) st = weir__block_loop_open(&e->deck.loop, e, graphs);
+    if (st == WEIR_ECUDA) return weir__backend_failure(e->pair.be, err);
+    if (st != WEIR_OK) return weir_fail(err, st, "%s for the buffers of a step", weir_status_str(st));
+    e->deck.slot_owner = weir_calloc((size_t)e->pair.n_parallel, sizeof(weir_session *));
+    return e->deck.slot_owner ? WEIR_OK : weir_fail(err, WEIR_ENOMEM, "out of memory for the sessions");
+}
+
+static weir_status open_chat(weir_engine *e, const weir_engine_options *o, weir__chat_ends *ends,
+                             weir_err *err) {
+    const weir__chat_choice choice = {o->chat_template, o->chat_template_file, o->chat_required};
+    return weir__chat_open(&e->pair.chat, e->pair.tok, &e->pair.side[WEIR_VERIFIER].ck, &choice, ends, err);
+}
+
+weir_status weir_engine_open(weir_engine **out, const weir_engine_options *opt, weir_err *err) {
+    const double t0 = weir_seconds();
+    weir_engine *e = weir_calloc(1, sizeof *e);
+    if (!e) return weir_fail(err, WEIR_ENOMEM, "out of memory for the engine");
+    int n_thread = 1;
+    weir_isa isa = WEIR_ISA_PORTABLE;
+    weir__chat_ends ends;
+    e->deck.interrupt = opt->interrupt;
+    atomic_init(&e->deck.yield, false);
+    weir_status st = resolve(e, opt, &n_thread, &isa, err);
+    if (st == WEIR_OK) st = open_checkpoints(e, opt, err);
+    if (st == WEIR_OK) st = weir__device_open(e, opt, n_thread, isa, err);
+    if (st == WEIR_OK) st = weir__plan_make(e, opt, err);
+    if (st == WEIR_OK) st = open_chat(e, opt, &ends, err);
+    if (st == WEIR_OK) {
+        note_device(e, isa, n_thread);
+        note_facts(e, &ends);
+    }
+    if (st == WEIR_OK && !opt->dry_run) st = load(e, !opt->no_graph, err);
+    if (st != WEIR_OK) {
+        weir_engine_close(e);
+        return st;
+    }
+    e->pair.facts.load_seconds = weir_seconds() - t0;
+    *out = e;
+    return WEIR_OK;
+}
+
+void weir_engine_close(weir_engine *e) {
+    if (!e) return;
+    weir__block_loop_close(e->deck.loop);
+    weir__buffers_close(e);
+    weir_free(e->deck.slot_owner);
+    weir__caches_close(e);
+    for (int i = 0; i < 2; i++) {
+        weir__model_free(e->pair.side[i].model);
+        weir__checkpoint_close(&e->pair.side[i].ck);
+    }
+    weir__chat_close(&e->pair.chat);
+    weir__tokenizer_free(e->pair.tok);
+    weir__backend_close(e->pair.be);
+    weir_free(e);
+}

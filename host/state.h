@@ -1,0 +1,157 @@
+#ifndef WEIR_HOST_STATE_H
+#define WEIR_HOST_STATE_H
+
+#include <stdatomic.h>
+
+#include "host/chat/format.h"
+#include "host/family.h"
+#include "host/deck/kv.h"
+#include "host/tokenizers/tokenizer.h"
+#include "host/weir.h"
+
+/* The inside of an engine and its sessions, for the files of host/. Front ends see none of it.
+ *
+ * An engine is a pair and a deck. The pair is what was opened: it does not change until close, and any thread may
+ * read it (tokenizing, rendering a conversation, facts). The deck is everything that moves: slots, pages, buffers, the
+ * block loop. One thread at a time steps it. There is one deck to a pair, since a model holds the activations of its
+ * calls and a backend its scratch. */
+
+enum { WEIR_VERIFIER = 0, WEIR_DRAFTER = 1 }; /* index of a side */
+/* TokenCascade: drafter tokens in a row (method.md, algorithm 2) */
+enum { WEIR_TOKEN_CASCADE_RUN = 10 };
+
+/* A session's place in a tick of the sequential methods; rows of the drafter's and the verifier's call, -1 =
+ * none. */
+typedef struct weir_tick_row {
+    int q, p;
+    bool deferred;
+    float log_q, log_p; /* raw, of the drawn token, where there is such a row */
+} weir_tick_row;
+
+/* Arrays of one call, for R = n_row_max rows. An engine has two sets: `buf` is what the host reads and
+ * writes, `dev` what ops do. On the CPU both are one memory; elsewhere WEIR_PUT and WEIR_GET bring entries
+ * across, and structs that ops read hold addresses of `dev`. */
+typedef struct weir_step_buffers {
+    int32_t *token, *pos, *slot, *out;              /* (R) rows of a forward call */
+    weir_row_stats *q_stats;                        /* (n_parallel, max_draft + 1) */
+    weir_row_stats *p_stats;                        /* (R) in the order of the verifier's rows */
+    float *draft_logp;                              /* (R) */
+    int32_t *drawn, *position, *law_of, *block_row; /* (R) */
+    weir_law *law;                                  /* (n_parallel) laws of the sessions of a call */
+    weir_emit_session *emit;                        /* (n_parallel) */
+    weir_gate_session *gate;                        /* (n_parallel) */
+    int32_t *pick;                                  /* (R) where in the logits single values lie */
+    float *picked;                                  /* (R) */
+    /* backend memory in both sets */
+    float *q_logits, *p_logits; /* (R, ld) */
+    weir_extent *extent;        /* (R, weir__extent_count(n_vocab)) of one call; NULL without
+                                               extents */
+    /* host memory, not in `dev` */
+    weir_tick_row *tick; /* (n_parallel) */
+    weir_session **list; /* (n_parallel) */
+} weir_step_buffers;
+
+typedef struct weir_block_loop weir_block_loop; /* block_loop.h */
+
+typedef struct weir_pair_side {
+    weir_checkpoint ck;
+    const weir_family *family;
+    weir_model *model;
+    int32_t ld;             /* n_vocab_rows: stride of a row of logits */
+    weir_model_facts facts; /* measured on the tensors */
+} weir_pair_side;
+
+typedef struct weir_pair {
+    weir_backend *be;
+    weir_pair_side side[2];
+    bool has_draft;
+    weir_tokenizer *tok; /* NULL: ids only */
+    int32_t n_vocab;
+    int n_parallel, ctx_size, max_draft;
+    int64_t n_row_max;    /* rows of the largest forward call */
+    size_t op_floats;     /* scratch of the hungriest op, planned and reserved */
+    weir_err device_note; /* why "auto" is the CPU, where that is worth a word */
+    weir__chat chat;
+    weir_engine_facts facts;
+} weir_pair;
+
+/* Caches of one model. */
+typedef struct weir_deck_side {
+    weir_kv_pool *self, *cross, *slide; /* the last two where the model has such layers */
+    weir_kv kv;
+    int32_t *cross_len;     /* (n_parallel) host; kv.cross_len is the backend's */
+    int32_t *dev_cross_len; /* the backend's where that is another array; NULL on the CPU */
+} weir_deck_side;
+
+typedef struct weir_deck {
+    weir_deck_side side[2];
+    weir_block_loop *loop;
+    weir_session **slot_owner; /* (n_parallel) */
+    weir_session *prefilling;  /* whose prompt is being run, or NULL */
+    double prefill_seconds;    /* of all prompts so far */
+    atomic_bool yield;         /* the step is to return at the next block edge */
+    weir_interrupt interrupt;  /* of the options */
+    weir_step_buffers buf, dev;
+} weir_deck;
+
+struct weir_engine {
+    weir_pair pair;
+    weir_deck deck;
+};
+
+/* Incremental detokenisation: output tokens [from, n) are decoded for each token. The text of [from, read) is
+ * in the session's, and of what follows it the first `told` bytes. open: more follows, which may be an
+ * unfinished character. */
+typedef struct weir_text_window {
+    int64_t from, read;
+    size_t told;
+    bool open;
+} weir_text_window;
+
+struct weir_session {
+    weir_engine *e;
+    weir_session_options opt; /* stop is owned here; the law has its key */
+    char **stop;
+    size_t stop_max; /* longest stop string */
+    weir_token_fn on_token;
+    void *ud;
+
+    int32_t *prompt;
+    size_t n_prompt;
+    int slot;             /* -1 until the prompt is run, and after the end */
+    int64_t base;         /* position of timeline[0] in the self caches: 0 behind an encoder, n_prompt - 1
+                               of a decoder */
+    int64_t prefilled[2]; /* positions of the prompt that each model has read */
+    int64_t cached[2];    /* timeline inputs whose K and V each model holds; -1: its prompt was not run */
+    int32_t run;          /* TokenCascade: drafter tokens in a row */
+    bool second_pass;     /* sequence cascade: the verifier is writing */
+    double seq_logp;      /* sum of the drafter's log q over its tokens, end-of-text included */
+    int64_t seq_n;
+    double started; /* when the prompt was begun */
+
+    /* timeline[0] is the start id or a decoder's last prompt token, timeline[1 + i] output token i; the row
+     * of input i predicts output i and lies at position base + i of the self caches */
+    int32_t *timeline; /* (cap + 1) */
+    uint8_t *sources;  /* (cap) */
+    float *logprobs, *policy_logprobs;
+    int64_t n, cap;
+
+    /* what is certain of the output's text: bytes that the next token may complete to a character are not in
+     * it */
+    char *text;
+    size_t text_len, text_cap;
+    size_t *token_end; /* (cap) length of text after each token */
+    weir_text_window win;
+    int64_t n_told;  /* tokens handed to on_token */
+    bool streams;    /* text is kept while tokens come: a callback or stop strings want it */
+    int64_t n_shown; /* tokens of which text has all that a view may show; -1: it must look */
+    bool mute;       /* sequence cascade: the drafter's answer is not certain yet */
+
+    weir_finish finish;
+    int32_t eos;      /* that ended it, or -1 */
+    weir_err failure; /* what refused its logits; "" */
+    atomic_bool cancel;
+    weir_session_stats stats;
+};
+
+#endif /* WEIR_HOST_STATE_H */

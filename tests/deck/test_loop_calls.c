@@ -1,0 +1,96 @@
+/* What the host asks of a device while whole blocks run: nothing a block. Counted by the runner of
+ * kernels. */
+#include <criterion/criterion.h>
+#include <string.h>
+
+#include "host/deck/block_loop.h"
+#include "tests/deck/loop_cases.h"
+#include "tests/runner/control.h"
+
+static weir_engine *open_small(bool no_graph) {
+    weir_engine_options o = weir_engine_options_default();
+    o.model = WEIR_SOURCE_DIR "/tests/golden/t5/gelu_f32";
+    o.model_draft = WEIR_SOURCE_DIR "/tests/golden/t5/silu_f32";
+    o.device = "cuda:0";
+    o.n_parallel = 2;
+    o.n_thread = 1;
+    o.ctx_size = 64;
+    o.no_graph = no_graph;
+    weir_engine *e = NULL;
+    weir_err err = {""};
+    cr_assert(weir_engine_open(&e, &o, &err) == WEIR_OK, "%s", err.text);
+    return e;
+}
+
+static const loop_bed bed = {.n_setting = LOOP_SETTINGS, .max_tokens = 24, .warmth = 1.6f};
+
+/* Two sessions whose prompts are run and whose bucket is recorded; the rest of their blocks is one launch. */
+static void start_two(weir_engine *e, weir_session **s) {
+    weir_err err = {""};
+    for (int i = 0; i < 2; i++) {
+        weir_session_options o = loop_setting(&bed, 1 + 3 * i);
+        o.ignore_eos = true;
+        s[i] = loop_start_ids(e, &o, i, NULL, NULL);
+    }
+    cr_assert(weir_step(e, s, 2, 1, &err) == WEIR_OK, "%s", err.text);
+}
+
+static long waits(void) {
+    return runner_api_count("cudaStreamSynchronize") + runner_api_count("cudaDeviceSynchronize") +
+           runner_api_count("cudaEventSynchronize") + runner_api_count("cudaMemcpy");
+}
+
+Test(loop_calls, a_graph_of_many_blocks_waits_for_nothing) {
+    weir_engine *e = open_small(false);
+    weir_session *s[2];
+    weir_err err = {""};
+    start_two(e, s);
+    const int64_t before = s[1]->stats.blocks;
+    runner_api_reset();
+    cr_assert(weir_step(e, s, 2, 5, &err) == WEIR_OK, "%s", err.text);
+    cr_assert(s[1]->stats.blocks == before + 5 || s[1]->finish != WEIR_RUNNING);
+    cr_assert(s[1]->stats.blocks >= before + 3, "%d blocks", (int)(s[1]->stats.blocks - before));
+    cr_assert_eq(runner_api_count("cudaGraphLaunch"), 1);
+    cr_assert_eq(waits(), 0);
+    cr_assert_eq(runner_api_count("cudaLaunchKernelExC"), 0, "kernels beside the graph");
+    cr_assert(runner_api_count("cudaMalloc") == 0 && runner_api_count("cudaHostAlloc") == 0);
+    cr_assert_eq(runner_api_count("cudaGraphInstantiate"), 0, "the bucket was recorded before");
+    const long kernels = runner_api_count("graph kernel");
+    cr_assert(kernels > 0);
+    for (int i = 0; i < 2; i++) weir_session_free(s[i]);
+    weir_engine_close(e);
+    cr_assert_eq(runner_live_blocks(), 0);
+    cr_assert_eq(runner_live_objects(), 0);
+}
+
+/* Without a graph the host waits once a block, and launches the kernels itself. */
+Test(loop_calls, without_a_graph_one_wait_a_block) {
+    weir_engine *e = open_small(true);
+    weir_session *s[2];
+    weir_err err = {""};
+    start_two(e, s);
+    const int64_t before = s[1]->stats.blocks;
+    runner_api_reset();
+    cr_assert(weir_step(e, s, 2, 2, &err) == WEIR_OK, "%s", err.text);
+    cr_assert_eq(runner_api_count("cudaGraphLaunch"), 0);
+    cr_assert_eq(waits(), s[1]->stats.blocks - before);
+    cr_assert(runner_api_count("cudaLaunchKernelExC") > 0);
+    for (int i = 0; i < 2; i++) weir_session_free(s[i]);
+    weir_engine_close(e);
+}
+
+/* A kernel of the graph fails: one error with the device's word, no hang, and a clean end. */
+Test(loop_calls, a_failing_kernel_inside_the_graph_is_reported) {
+    weir_engine *e = open_small(false);
+    weir_session *s[2];
+    weir_err err = {""};
+    start_two(e, s);
+    runner_fail_launch(40);
+    cr_assert(weir_step(e, s, 2, 5, &err) == WEIR_ECUDA);
+    cr_assert(err.text[0] != '\0' && strstr(err.text, "cuda:0"), "%s", err.text);
+    cr_assert(weir_step(e, s, 2, 5, &err) == WEIR_ECUDA);
+    for (int i = 0; i < 2; i++) weir_session_free(s[i]);
+    weir_engine_close(e);
+    runner_fail_launch(0);
+    cr_assert_eq(runner_live_blocks(), 0);
+}
