@@ -1,5 +1,5 @@
-/* tokenizer_config.json, and tokenizer.json's post_processor: what they add to texts and ids. Keys of no
- * effect on ids are many and not looked at. */
+/* tokenizer_config.json, and tokenizer.json's post_processor: what they add to texts and ids. The many keys
+ * that do not affect ids are not read. */
 #include <string.h>
 
 #include "host/formats/config/config.h"
@@ -8,7 +8,7 @@
 
 enum { MAX_EXTRA_IDS = 1 << 20 };
 
-/* What this class does stands in tokenizer.json: weir__post_processor_parse. */
+/* What this class does is in tokenizer.json: weir__post_processor_parse. */
 static const char BY_POST_PROCESSOR[] = "PreTrainedTokenizerFast";
 
 /* A template, or a list of named ones, of which "default" counts. NULL: none. */
@@ -22,14 +22,20 @@ static const json_t *find_template(const json_t *root) {
     return json_is_string(v) ? v : NULL;
 }
 
-weir_status weir__take_template(const json_t *root, const char *label, weir_checkpoint *out, weir_err *err) {
-    const char *text = json_string_value(find_template(root));
-    if (!text) return WEIR_OK;
-    char *copy = weir_strdup(text);
+weir_status weir__set_template(const char *text, size_t bytes, const char *label, weir_checkpoint *out,
+                               weir_err *err) {
+    char *copy = weir_alloc(bytes + 1, 1);
     if (!copy) return weir_fail(err, WEIR_ENOMEM, "%s: no memory for a chat template", weir__label(label));
+    if (bytes > 0) memcpy(copy, text, bytes);
+    copy[bytes] = '\0';
     weir_free(out->chat_template);
     out->chat_template = copy;
     return WEIR_OK;
+}
+
+weir_status weir__take_template(const json_t *root, const char *label, weir_checkpoint *out, weir_err *err) {
+    const char *text = json_string_value(find_template(root));
+    return text ? weir__set_template(text, strlen(text), label, out, err) : WEIR_OK;
 }
 
 static weir_status parse_decoder(const json_t *root, const char *label, weir_checkpoint *out, weir_err *err) {
@@ -82,7 +88,7 @@ weir_status weir__post_processor_parse(const char *json, size_t bytes, const cha
     return WEIR_OK;
 }
 
-/* T5's tokenizer classes have 100 sentinels unless told; others none. */
+/* T5's tokenizer classes have 100 sentinels by default; others have none. */
 static weir_status parse_t5(const json_t *root, const char *label, weir_checkpoint *out, weir_err *err) {
     const char *class = "T5Tokenizer"; /* what transformers takes for model_type t5 and mt5 */
     int32_t n = -1;
