@@ -11,10 +11,10 @@
 
 /* The inside of an engine and its sessions, for the files of host/. Front ends see none of it.
  *
- * An engine is a pair and a deck. The pair is what was opened: it does not change until close, and any thread may
- * read it (tokenizing, rendering a conversation, facts). The deck is everything that moves: slots, pages, buffers, the
- * block loop. One thread at a time steps it. There is one deck to a pair, since a model holds the activations of its
- * calls and a backend its scratch. */
+ * An engine is a pair and a deck. The pair is what was opened: it does not change until close, and any thread
+ * may read it (tokenizing, rendering a conversation, facts). The deck is everything that moves: slots, pages,
+ * buffers, the block loop. One thread at a time steps it. There is one deck to a pair, since a model holds
+ * the activations of its calls and a backend its scratch. */
 
 enum { WEIR_VERIFIER = 0, WEIR_DRAFTER = 1 }; /* index of a side */
 /* TokenCascade: drafter tokens in a row (method.md, algorithm 2) */

@@ -384,7 +384,8 @@ weir_status weir__block_loop_run(weir_block_loop *l, weir_session *const *s, int
 
 /* ---- timings ------------------------------------------------------------------------------------------- */
 
-/* The verifier's rows are the drafter's, too, and drafts their likeliest tokens: all are examined and accepted. */
+/* The verifier's rows are the drafter's, too, and drafts their likeliest tokens: all are examined and
+ * accepted. */
 static weir_status copy_rows(const weir_bucket *b) {
     weir_backend *be = b->l->e->pair.be;
     const weir_loop *l = &b->loop;

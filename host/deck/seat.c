@@ -23,8 +23,8 @@ weir_status weir__session_reserve(weir_session *s, int side, int64_t n_input) {
 
 /* ---- prompt -------------------------------------------------------------------------------------------- */
 
-/* Positions that a model reads before it writes: all of the prompt for an encoder; a decoder's last token is the
- * timeline's first input. */
+/* Positions that a model reads before it writes: all of the prompt for an encoder; a decoder's last token is
+ * the timeline's first input. */
 static int64_t prompt_positions(const weir_session *s) {
     return s->e->pair.facts.encoder_decoder ? (int64_t)s->n_prompt : s->base;
 }
@@ -56,8 +56,8 @@ bool weir__session_given_up(const weir_session *s) {
     return atomic_load(&s->cancel) || weir_interrupted(&s->e->deck.interrupt);
 }
 
-/* A slice of at most max_positions (one chunk of the backend at least), whole chunks unless it is the last one. The
- * time is the session's alone. */
+/* A slice of at most max_positions (one chunk of the backend at least), whole chunks unless it is the last
+ * one. The time is the session's alone. */
 static weir_status run_slice(weir_session *s, int side, int64_t max_positions, weir_err *err) {
     const int64_t all = prompt_positions(s), chunk = s->e->pair.be->chunk;
     const int64_t slice = max_positions < chunk ? chunk : max_positions / chunk * chunk;

@@ -3,9 +3,9 @@
 
 #include "kernels/backend.h"
 
-/* The accept path of the CPU backend; contracts in stats.h and accept.h. Of the backend only `isa` and `pool` are
- * used (pool NULL: the calling thread alone). Every isa and every number of threads gives the same bits. Nothing
- * is allocated. */
+/* The accept path of the CPU backend; contracts in stats.h and accept.h. Of the backend only `isa` and `pool`
+ * are used (pool NULL: the calling thread alone). Every isa and every number of threads gives the same bits.
+ * Nothing is allocated. */
 weir_status weir__row_stats_cpu(weir_backend *be, weir_row_stats_args *a);
 weir_status weir__draw_cpu(weir_backend *be, weir_draw_args *a);
 weir_status weir__accept_cpu(weir_backend *be, weir_accept_args *a);

@@ -2,7 +2,8 @@
 #define WEIR_KERNELS_CUDA_PTX_CUH
 
 /* All inline PTX. Each wrapper has a device body and a body for the CPU runner (tests/runner); pointers are
- * generic. On sm_80 grid_wait and grid_launch_dependents do nothing, because K_LAUNCH_PDL launches plainly. */
+ * generic. On sm_80 grid_wait and grid_launch_dependents do nothing, because K_LAUNCH_PDL launches
+ * plainly. */
 #include "kernels/cuda/util.cuh"
 
 #ifdef __CUDACC__

@@ -114,8 +114,8 @@ k_launch<P...> k_bind(k_launch_how how, void (*kernel)(P...), dim3 grid, dim3 bl
     (runner::name_launch(#kernel, __FILE__, __LINE__), k_bind(how, kernel, __VA_ARGS__))
 #endif
 
-/* Over the 32 lanes of a warp, which all call; every lane gets the result. Lanes 16, 8, 4, 2 and 1 apart meet: one
- * order of sums for all ops. */
+/* Over the 32 lanes of a warp, which all call; every lane gets the result. Lanes 16, 8, 4, 2 and 1 apart
+ * meet: one order of sums for all ops. */
 template <class T> __device__ __forceinline__ T k_warp_sum(T x) {
 #pragma unroll
     for (int d = 16; d > 0; d /= 2) x += __shfl_xor_sync(0xffffffffu, x, d);

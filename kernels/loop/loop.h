@@ -25,11 +25,11 @@
  * dead rows: slot -1, law_of -1. gamma = 0 is the verifier alone: no drafter steps, one verifier row, its
  * token from p.
  *
- * Where blocks are not recorded, rows that nobody needs can be left out (weir_loop.first is set; the CPU): all
- * seats run, in order of falling gamma; a drafter step has a row for each seat up to the last one that drafts; the
- * first step has input n - 1 only where the drafter's cache lacks it; a seat has one verifier row more than it has
- * drafts; and loop_close asks for the drafter's row after the last draft once a bonus from pi needs it. Tokens,
- * sources and statistics are the same. */
+ * Where blocks are not recorded, rows that nobody needs can be left out (weir_loop.first is set; the CPU):
+ * all seats run, in order of falling gamma; a drafter step has a row for each seat up to the last one that
+ * drafts; the first step has input n - 1 only where the drafter's cache lacks it; a seat has one verifier row
+ * more than it has drafts; and loop_close asks for the drafter's row after the last draft once a bonus from
+ * pi needs it. Tokens, sources and statistics are the same. */
 
 enum { WEIR_LOOP_EOS = 8, WEIR_LOOP_VERIFY = -1 };
 
@@ -117,8 +117,8 @@ typedef struct weir_loop {
  *   law               (n_seat) a copy of the seats' laws, for ops that want an array of them; written by step
  *                     0 and verify
  * Step 0 sets n_draft; step j >= 1 cuts it to j where draft j - 1 ends the text.
- * Where rows are left out: out (outputs), the rows whose logits are wanted, n_row and n_out are set; output k of a
- * drafter step is seat k's. */
+ * Where rows are left out: out (outputs), the rows whose logits are wanted, n_row and n_out are set; output k
+ * of a drafter step is seat k's. */
 typedef struct weir_loop_rows {
     const weir_loop *loop;
     int32_t step;
@@ -142,8 +142,8 @@ typedef struct weir_loop_sample {
 /* Accept, closing token, lengths, ends and records of every live seat; the same tokens as accept and emit in
  * a row. Then: block number + 1, flags.done, flags.over where nobody runs, the limit is reached or the host
  * asked.
- * Where rows are left out, bonus runs the drafter's row after the last draft of the seats who[0 … n), and puts
- * output k at weir__seat_q_row(loop, k, gamma); who: scratch (n_seat). Both NULL elsewhere. */
+ * Where rows are left out, bonus runs the drafter's row after the last draft of the seats who[0 … n), and
+ * puts output k at weir__seat_q_row(loop, k, gamma); who: scratch (n_seat). Both NULL elsewhere. */
 typedef struct weir_loop_close {
     const weir_loop *loop;
     weir_status (*bonus)(void *ud, const int32_t *who, int32_t n);

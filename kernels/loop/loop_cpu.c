@@ -29,7 +29,8 @@ static void draft_rows(const weir_loop_rows *a, int32_t i) {
     a->law_of[i] = weir__seat_steps(s, a->step, draft) ? i : -1;
 }
 
-/* Those that are needed. A seat whose draft has ended the text keeps a dead row, so that outputs are seats. */
+/* Those that are needed. A seat whose draft has ended the text keeps a dead row, so that outputs are
+ * seats. */
 static void needed_draft_rows(weir_loop_rows *a) {
     const weir_loop *l = a->loop;
     int32_t live = 0;
@@ -201,7 +202,8 @@ static weir_status bonus_rows(weir_backend *be, const weir_loop_close *a, int32_
     return WEIR_OK;
 }
 
-/* How every seat's block closes, one entry each in rising order; *n_bonus: bonus rows that are still to be run. */
+/* How every seat's block closes, one entry each in rising order; *n_bonus: bonus rows that are still to be
+ * run. */
 static int32_t plan(const weir_loop_close *a, int32_t *n_bonus) {
     const weir_loop *l = a->loop;
     int32_t n = 0;
