@@ -8,6 +8,7 @@
 #include "host/deck/kv.h"
 #include "host/tokenizers/tokenizer.h"
 #include "host/weir.h"
+#include "kernels/loop/loop.h"
 
 /* The inside of an engine and its sessions, for the files of host/. Front ends see none of it.
  *
@@ -49,6 +50,8 @@ typedef struct weir_step_buffers {
     /* host memory, not in `dev` */
     weir_tick_row *tick; /* (n_parallel) */
     weir_session **list; /* (n_parallel) */
+    weir_seat *seat;     /* (n_parallel) of the sessions that a program runs */
+    weir_session **who;  /* (n_parallel) whose seats these are */
 } weir_step_buffers;
 
 typedef struct weir_block_loop weir_block_loop; /* block_loop.h */

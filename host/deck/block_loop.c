@@ -11,28 +11,19 @@
 
 /* ---- memory -------------------------------------------------------------------------------------------- */
 
-/* Backend arrays, in one place for the plan and the allocation: X(where, type, entries). S seats, R rows of
- * all. */
+/* Backend arrays that are the loop's alone, in one place for the plan and the allocation: X(where, type,
+ * entries). S seats, R rows of all. Those of a call are the deck's, which ticks use in their turn. */
 #define LOOP_ARRAYS(X, l, S, R)                  \
     X((l)->shape.seat, weir_seat, S)             \
-    X((l)->shape.q_stats, weir_row_stats, R)     \
-    X((l)->shape.p_stats, weir_row_stats, R)     \
     X((l)->shape.draft, int32_t, R)              \
     X((l)->shape.accept, weir_accept_session, S) \
     X((l)->shape.row, weir_accept_row, R)        \
     X((l)->shape.note, weir_row_note, R)         \
-    X((l)->shape.emit, weir_emit_session, S)     \
     X((l)->shape.block, int32_t, 2)              \
     X((l)->shape.arrived, uint32_t, 1)           \
-    X((l)->token, int32_t, R)                    \
-    X((l)->pos, int32_t, R)                      \
-    X((l)->slot, int32_t, R)                     \
-    X((l)->law_of, int32_t, R)                   \
-    X((l)->law, weir_law, S)                     \
     X((l)->every, int32_t, R)                    \
     X((l)->second, int32_t, S)                   \
     X((l)->shape.first, int32_t, S)              \
-    X((l)->out, int32_t, R)                      \
     X((l)->bonus, int32_t, S)
 
 static size_t lines(size_t bytes) { return (bytes + 255) / 256 * 256; }
@@ -58,8 +49,7 @@ static size_t ring_bytes(const weir_engine *e) {
 
 weir_bytes weir__block_loop_bytes(const weir_engine *e) {
     const size_t arrays = array_bytes(e), mapped = lines(ring_bytes(e)) + lines(sizeof(weir_loop_flags));
-    const size_t seats = (size_t)e->pair.n_parallel * (sizeof(weir_seat) + sizeof(weir_session *));
-    const size_t host = mapped + seats + sizeof(weir_block_loop);
+    const size_t host = mapped + sizeof(weir_block_loop);
     if (!e->pair.be->device) return (weir_bytes){.backend = arrays + host};
     return (weir_bytes){.backend = arrays, .host = host};
 }
@@ -90,16 +80,32 @@ static weir_status open_memory(weir_block_loop *l) {
     l->block = weir__backend_alloc(be, array_bytes(e));
     l->mapped_ring = be->queue->alloc_mapped(be, ring_bytes(e), &ring);
     l->mapped_flags = be->queue->alloc_mapped(be, sizeof(weir_loop_flags), &flags);
-    l->seat = weir_calloc((size_t)l->n_seat_max, sizeof *l->seat);
-    l->who = weir_calloc((size_t)l->n_seat_max, sizeof(weir_session *));
     if (!l->block || !l->mapped_ring || !l->mapped_flags) return be->device ? WEIR_EDEVMEM : WEIR_ENOMEM;
-    if (!l->seat || !l->who) return WEIR_ENOMEM;
     place_arrays(l);
     l->shape.ring = ring;
     l->shape.flags = flags;
     WEIR_TRY(be->queue->zero(be, l->block, array_bytes(e)));
     WEIR_TRY(upload_index(l, l->every, (int32_t)rows_of(e), 0, 1));
     return upload_index(l, l->second, l->n_seat_max, 1, 2);
+}
+
+/* Of the deck's: rows of a call, their statistics and logits, seats. */
+static void share_arrays(weir_block_loop *l) {
+    const weir_step_buffers *d = &l->e->deck.dev;
+    l->token = d->token;
+    l->pos = d->pos;
+    l->slot = d->slot;
+    l->out = d->out;
+    l->law_of = d->law_of;
+    l->law = d->law;
+    l->extent = d->extent;
+    l->shape.q_stats = d->q_stats;
+    l->shape.p_stats = d->p_stats;
+    l->shape.emit = d->emit;
+    l->shape.q_logits = d->q_logits;
+    l->shape.p_logits = d->p_logits;
+    l->seat = l->e->deck.buf.seat;
+    l->who = l->e->deck.buf.who;
 }
 
 weir_status weir__block_loop_open(weir_block_loop **out, weir_engine *e, bool graphs) {
@@ -117,9 +123,7 @@ weir_status weir__block_loop_open(weir_block_loop **out, weir_engine *e, bool gr
     if (e->pair.be->device) l->shape.first = NULL; /* blocks have a fixed shape there */
     l->shape.depth = WEIR_LOOP_DEPTH;
     l->shape.n_vocab = e->pair.n_vocab;
-    l->extent = e->deck.dev.extent;
-    l->shape.q_logits = e->deck.dev.q_logits;
-    l->shape.p_logits = e->deck.dev.p_logits;
+    share_arrays(l);
     l->shape.ld_q = e->pair.side[WEIR_DRAFTER].ld;
     l->shape.ld_p = e->pair.side[WEIR_VERIFIER].ld;
     *out = l;
@@ -134,8 +138,6 @@ void weir__block_loop_close(weir_block_loop *l) {
     if (l->mapped_ring) be->queue->free_mapped(be, l->mapped_ring);
     if (l->mapped_flags) be->queue->free_mapped(be, l->mapped_flags);
     if (l->block) weir__backend_free(be, l->block);
-    weir_free(l->seat);
-    weir_free(l->who);
     weir_free(l);
 }
 
@@ -145,35 +147,14 @@ bool weir__block_loop_serves(const weir_session *s) {
     return s->opt.method == WEIR_METHOD_SPECULATIVE || s->opt.method == WEIR_METHOD_VERIFIER;
 }
 
-static int gamma_of(const weir_session *s) {
-    return s->opt.method == WEIR_METHOD_VERIFIER ? 0 : s->opt.n_draft;
-}
-
 /* Which sessions sit on which seats: by falling gamma, so that those that draft in a step come first. */
 static void choose_seats(weir_block_loop *l, weir_session *const *s, int n) {
     for (int i = 0; i < n; i++) {
         int at = i;
-        for (; at > 0 && gamma_of(l->who[at - 1]) < gamma_of(s[i]); at--) l->who[at] = l->who[at - 1];
+        for (; at > 0 && weir__session_gamma(l->who[at - 1]) < weir__session_gamma(s[i]); at--)
+            l->who[at] = l->who[at - 1];
         l->who[at] = s[i];
     }
-}
-
-static weir_seat seat_of(const weir_session *s) {
-    const weir_engine_facts *f = &s->e->pair.facts;
-    weir_seat seat = {.law = s->opt.law,
-                      .slot = s->slot,
-                      .base = (int32_t)s->base,
-                      .gamma = gamma_of(s),
-                      .limit = (int32_t)s->cap,
-                      .n_eos = s->opt.ignore_eos ? 0 : f->n_eos,
-                      .n = (int32_t)s->n,
-                      .end = WEIR_SEAT_RUNNING,
-                      .lacks = s->n > 0 && s->cached[WEIR_DRAFTER] < s->n};
-    seat.bonus_from = seat.gamma > 0 ? weir__seat_bonus_from(&s->opt.law) : INT32_MAX;
-    memcpy(seat.eos, f->eos, sizeof seat.eos);
-    seat.tail[0] = s->n > 0 ? s->timeline[s->n - 1] : 0;
-    seat.tail[1] = s->timeline[s->n];
-    return seat;
 }
 
 /* A bucket for the sessions: of a fixed shape where blocks are recorded, else as many seats as there are. */
@@ -184,10 +165,10 @@ static weir_status take_seats(weir_block_loop *l, weir_session *const *s, int n,
     const int32_t shape = 1 << b->size < l->n_seat_max ? 1 << b->size : l->n_seat_max;
     b->loop.n_seat = fixed ? shape : n;
     choose_seats(l, s, n);
-    b->loop.gamma = gamma_of(l->who[0]);
+    b->loop.gamma = weir__session_gamma(l->who[0]);
     for (int i = 0; i < b->loop.n_seat; i++) {
         if (i >= n) l->who[i] = NULL;
-        l->seat[i] = i < n ? seat_of(l->who[i]) : (weir_seat){.slot = -1, .end = WEIR_SEAT_EMPTY};
+        l->seat[i] = i < n ? weir__seat_of(l->who[i]) : (weir_seat){.slot = -1, .end = WEIR_SEAT_EMPTY};
         if (fixed && l->seat[i].gamma == b->loop.gamma && l->seat[i].bonus_from < INT32_MAX)
             b->loop.bonus = 1;
     }
@@ -198,7 +179,7 @@ static weir_status take_seats(weir_block_loop *l, weir_session *const *s, int n,
 /* Pages for what `blocks` blocks can write: the last starts at most blocks - 1 whole blocks on, and below the
  * limit. */
 static weir_status make_room(weir_session *s, int blocks) {
-    const int64_t gamma = gamma_of(s), last = s->n + (blocks - 1) * (gamma + 1);
+    const int64_t gamma = weir__session_gamma(s), last = s->n + (blocks - 1) * (gamma + 1);
     const int64_t upto = (last < s->cap ? last : s->cap - 1) + gamma + 1;
     for (int side = 0; side < 2; side++) {
         if (side == WEIR_DRAFTER && gamma == 0) continue;
@@ -216,7 +197,7 @@ static weir_status sync_tables(weir_engine *e) {
 
 static weir_status roll_back(weir_session *s) {
     for (int side = 0; side < 2; side++) {
-        if (side == WEIR_DRAFTER && gamma_of(s) == 0) continue;
+        if (side == WEIR_DRAFTER && weir__session_gamma(s) == 0) continue;
         WEIR_TRY(weir__session_room(s, side, s->cached[side]));
     }
     return WEIR_OK;
@@ -238,7 +219,7 @@ static void ask_to_stop(follow *f) { __atomic_store_n(&f->flags->stop, 1, __ATOM
 /* What host-driven blocks would have run for this record, and what the caches then hold. */
 static void book_rows(weir_session *s, const weir_block_record *r) {
     const bool behind = r->closing && r->kind == WEIR_EMIT_PI;
-    if (gamma_of(s) > 0) {
+    if (weir__session_gamma(s) > 0) {
         weir__rows_book(s, WEIR_DRAFTER, (int)(s->n + 1 - s->cached[WEIR_DRAFTER]));
         for (int j = 1; j < r->n_draft + behind; j++) weir__rows_book(s, WEIR_DRAFTER, 1);
         s->cached[WEIR_DRAFTER] = s->n + r->n_draft + behind;

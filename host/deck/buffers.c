@@ -27,9 +27,11 @@
     X(extent, (e)->pair.be->extents ? (e)->pair.n_row_max *weir__extent_count((e)->pair.n_vocab) : 0, \
       weir_extent)
 
-#define HOST_ONLY(X, e)                          \
-    X(tick, (e)->pair.n_parallel, weir_tick_row) \
-    X(list, (e)->pair.n_parallel, weir_session *)
+#define HOST_ONLY(X, e)                           \
+    X(tick, (e)->pair.n_parallel, weir_tick_row)  \
+    X(list, (e)->pair.n_parallel, weir_session *) \
+    X(seat, (e)->pair.n_parallel, weir_seat)      \
+    X(who, (e)->pair.n_parallel, weir_session *)
 
 weir_bytes weir__buffers_bytes(const weir_engine *e) {
     size_t mirrored = 0, backend = 0, host = 0;

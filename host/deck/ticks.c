@@ -1,6 +1,6 @@
-/* The methods that decide token by token: one model alone, TokenCascade, OracleCascade, sequence cascade. A
- * tick gives every session of the list one token: the drafters' rows, then the rows of those that need the
- * verifier. */
+/* The second program over the deck's seats: methods that decide token by token (the drafter alone,
+ * TokenCascade, OracleCascade, sequence cascade). A tick gives every seat one token: the drafters' rows, then
+ * the rows of those that need the verifier. */
 #include <math.h>
 
 #include "host/deck/deck.h"
@@ -26,7 +26,7 @@ static weir_status run_side(weir_engine *e, weir_session **s, const weir_tick_ro
         const int32_t before = rows.n_row;
         WEIR_TRY(weir__session_room(s[i], side, s[i]->n + 1));
         b->law_of[rows.n_out] = i;
-        weir__rows_catch_up(e, &rows, s[i], side, s[i]->n + 1, true);
+        weir__rows_catch_up(e, &rows, &b->seat[i], s[i], side, s[i]->n + 1, true);
         weir__rows_book(s[i], side, rows.n_row - before);
     }
     if (rows.n_out == 0) return WEIR_OK;
@@ -37,14 +37,14 @@ static weir_status run_side(weir_engine *e, weir_session **s, const weir_tick_ro
     return side == WEIR_DRAFTER ? WEIR_GET(e, q_stats, rows.n_out) : WEIR_GET(e, p_stats, rows.n_out);
 }
 
-static weir_status draw_drafts(weir_engine *e, weir_session **s, const weir_tick_row *t, int n) {
+static weir_status draw_drafts(weir_engine *e, const weir_tick_row *t, int n) {
     weir_step_buffers *b = &e->deck.buf;
     int n_row = 0;
     for (int i = 0; i < n; i++) {
         if (t[i].q < 0) continue;
         b->law_of[n_row] = i;
         b->block_row[n_row] = 0;
-        b->position[n_row++] = (int32_t)s[i]->n;
+        b->position[n_row++] = b->seat[i].n;
     }
     return n_row > 0 ? weir__rows_draw(e, b->q_logits, n_row, e->deck.dev.q_stats) : WEIR_OK;
 }
@@ -163,7 +163,7 @@ static weir_status read_logps(weir_engine *e, weir_session **s, weir_tick_row *t
 }
 
 /* The verifier's own draws for the rows that defer (or have no drafter), all at once. */
-static weir_status emit_from_p(weir_engine *e, weir_session **s, const weir_tick_row *t, int n) {
+static weir_status emit_from_p(weir_engine *e, const weir_tick_row *t, int n) {
     weir_step_buffers *b = &e->deck.buf;
     int n_emit = 0;
     for (int i = 0; i < n; i++) {
@@ -174,7 +174,7 @@ static weir_status emit_from_p(weir_engine *e, weir_session **s, const weir_tick
                                                 .p_stats = e->deck.dev.p_stats + t[i].p,
                                                 .draft = -1,
                                                 .block_p = 1.0f,
-                                                .position = (int32_t)s[i]->n};
+                                                .position = b->seat[i].n};
     }
     if (n_emit == 0) return WEIR_OK;
     weir_emit_args a = {.session = e->deck.dev.emit, .n_session = n_emit, .n_vocab = e->pair.n_vocab};
@@ -245,20 +245,23 @@ weir_status weir__tick_sequential(weir_engine *e, weir_session **s, int n, weir_
     weir_tick_row *t = b->tick;
     int n_q = 0;
     for (int i = 0; i < n; i++) {
-        b->law[i] = s[i]->opt.law;
+        b->who[i] = s[i];
+        b->seat[i] = weir__seat_of(s[i]);
+        b->law[i] = b->seat[i].law;
         t[i] = (weir_tick_row){.q = starts_with_drafter(s[i]) ? n_q++ : -1, .p = -1, .deferred = false};
     }
     WEIR_TRY(WEIR_PUT(e, law, n));
     const double t0 = weir_seconds();
     WEIR_TRY(run_side(e, s, t, n, WEIR_DRAFTER));
-    WEIR_TRY(draw_drafts(e, s, t, n));
+    WEIR_TRY(draw_drafts(e, t, n));
     WEIR_TRY(read_logps(e, s, t, n, WEIR_DRAFTER));
-    const double t1 = weir_seconds();
+    const double t1 = weir_seconds(), prompts = e->deck.prefill_seconds;
     WEIR_TRY(choose_verifier_rows(e, s, t, n, err));
     WEIR_TRY(run_side(e, s, t, n, WEIR_VERIFIER));
-    const double t2 = weir_seconds();
+    /* those are their sessions' own */
+    const double t2 = weir_seconds() - (e->deck.prefill_seconds - prompts);
     WEIR_TRY(decide(e, s, t, n, true));
-    WEIR_TRY(emit_from_p(e, s, t, n));
+    WEIR_TRY(emit_from_p(e, t, n));
     WEIR_TRY(read_logps(e, s, t, n, WEIR_VERIFIER));
 
     const weir_status first = take_tokens(e, s, t, n, err);
@@ -267,7 +270,7 @@ weir_status weir__tick_sequential(weir_engine *e, weir_session **s, int n, weir_
         weir_session_stats *st = &s[i]->stats;
         if (t[i].q >= 0) st->seconds_draft += (t1 - t0) / n_q;
         if (t[i].p >= 0) st->seconds_verify += (t2 - t1) / n;
-        st->seconds_accept += (t3 - t2) / n;
+        st->seconds_accept += (t3 - t2 - (e->deck.prefill_seconds - prompts)) / n;
         const bool drafted_whole = s[i]->opt.method == WEIR_METHOD_SEQUENCE_CASCADE && !s[i]->second_pass;
         if (drafted_whole && (s[i]->finish == WEIR_FINISH_STOP || s[i]->finish == WEIR_FINISH_LENGTH))
             WEIR_TRY(judge_sequence(s[i], err));

@@ -123,8 +123,9 @@ static weir_status part_prefill(bench *b) {
 static weir_status part_rows(bench *b) {
     weir_engine *e = b->e;
     weir_rows rows = {0, 0};
+    const weir_seat seat = weir__seat_of(b->s);
     for (int i = 0; i < b->n_row; i++)
-        weir__rows_add(e, &rows, b->s, (37 * i + 11) % e->pair.n_vocab, b->s->n + i, true);
+        weir__rows_add(e, &rows, &seat, (37 * i + 11) % e->pair.n_vocab, b->s->n + i, true);
     return weir__rows_run(e, &rows, b->side,
                           b->side == WEIR_DRAFTER ? e->deck.buf.q_logits : e->deck.buf.p_logits);
 }
