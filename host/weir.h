@@ -118,8 +118,8 @@ weir_status weir_tokenize(const weir_engine *e, const char *text, size_t bytes, 
                           bool parse_special, int32_t **ids, size_t *n_ids, weir_err *err);
 void weir_ids_free(int32_t *ids);
 
-/* Ids of segments (host/chat/chat.h): special ones are the token of that name, runs of the others one plain text
- * each; nothing is added. ENOTSUP names a token that the vocabulary has not. *ids as above. */
+/* Ids of segments (host/chat/chat.h): special ones are the token of that name, runs of the others one plain
+ * text each; nothing is added. ENOTSUP names a token that the vocabulary has not. *ids as above. */
 weir_status weir_tokenize_segments(const weir_engine *e, const weir_segment *segments, size_t n,
                                    int32_t **ids, size_t *n_ids, weir_err *err);
 
@@ -257,6 +257,7 @@ typedef struct weir_session_view {
     weir_session_stats stats;
 } weir_session_view;
 
+weir_finish weir_session_state(const weir_session *s); /* the view's finish alone: cheap */
 /* Changes nothing that a later token, text or view depends on. */
 void weir_session_get(weir_session *s, weir_session_view *out);
 

@@ -1,6 +1,6 @@
 #!/bin/sh
 # Compares what ptxas reports for the kernels on sm_90a with kernels/ptxas.txt: registers and stack at most,
-# static shared memory exactly, no spills. This keeps the performance models of the ops true. A kernel may
+# static shared memory exactly, no spills. This keeps the models in kernels/*/MODEL.md true. A kernel may
 # have a stack if it passes structs to functions that are not inlined (accept, loop); elsewhere a stack would
 # be an array that did not fit in registers.
 #   tests/ptxas.sh            checks; each complaint names the line to change

@@ -124,7 +124,7 @@ static void put_chatml(writer *w, role r, text content) {
 }
 
 /* Qwen3 counts what follows the last question as one answer: the thinking of earlier ones is left out, its
- * own stays. A user message that is a tool's response is no question. */
+ * own stays. Tool responses do not count as questions. */
 static size_t last_question(const talk *t) {
     for (size_t i = t->n; i-- > 0;) {
         static const char open[] = "<tool_response>", close[] = "</tool_response>";

@@ -8,19 +8,19 @@
 
 /* ---- an answer ----------------------------------------------------------------------------------------- */
 
-static bool on_token(void *ud, weir_session *s, const weir_token_event *ev) {
-    (void)s;
+static void on_tokens(void *ud, const weir_queue_event *ev) {
     chat *c = ud;
-    wire_buf b = {0};
-    if (ev->bytes > 0) {
+    for (size_t i = 0; i < ev->n_token; i++) {
+        const weir_token_event *t = &ev->tokens[i];
+        wire_buf b = {0};
+        if (t->bytes == 0) continue;
         /* Without memory for the marks the text still comes. */
-        (void)!cli_marks_open(&c->marks, &b, ev->source);
+        (void)!cli_marks_open(&c->marks, &b, t->source);
         cli_out(b.data, b.len);
-        cli_out(ev->text, ev->bytes);
-        cli_out_flush();
+        cli_out(t->text, t->bytes);
         wire_buf_free(&b);
     }
-    return !terminal_signal() && !cli_out_failed();
+    cli_out_flush();
 }
 
 static void end_line(chat *c) {
@@ -32,26 +32,6 @@ static void end_line(chat *c) {
     wire_buf_free(&b);
 }
 
-/* Steps a session to its end. CLI_OK, or CLI_FAILED after a message; *lost: no further step can be
- * trusted. */
-static int run(chat *c, weir_session *s, weir_session_view *v, bool *lost) {
-    const int blocks = c->facts.isa ? 4 : 32; /* calls of a device are dearer than its blocks */
-    int rc = CLI_OK;
-    do {
-        if (terminal_signal() || cli_out_failed()) weir_session_cancel(s);
-        weir_err err = {{0}};
-        const weir_status st = weir_step(c->engine, &s, 1, blocks, &err);
-        if (st != WEIR_OK) {
-            end_line(c);
-            rc = cli_fail(CLI_FAILED, "%s", chat_words(&err, st));
-            *lost = st != WEIR_ELOGITS;
-        }
-        weir_session_get(s, v);
-    } while (rc == CLI_OK && v->finish == WEIR_RUNNING);
-    if (rc == CLI_OK) end_line(c);
-    return rc;
-}
-
 static int too_long(const chat *c, size_t n) {
     return cli_fail(
         CLI_FAILED,
@@ -60,25 +40,27 @@ static int too_long(const chat *c, size_t n) {
         n, c->facts.ctx_size);
 }
 
-/* The turns, the last of them the user's, to a session. */
-static int open_session(chat *c, weir_session **out) {
-    size_t n = 0, n_ids = 0;
-    int32_t *ids = NULL;
+/* The ids of the turns, the last of them the user's. */
+static int prompt_of(const chat *c, int32_t **ids, size_t *n_ids) {
+    size_t n = 0;
     weir_err err = {{0}};
     weir_chat_message *m = chat_messages(c, &n);
     if (!m) return CLI_FAILED;
-    weir_status st = weir_chat_tokenize(c->engine, m, n, &ids, &n_ids, &err);
+    const weir_status st = weir_chat_tokenize(c->engine, m, n, ids, n_ids, &err);
     weir_free(m);
     if (st != WEIR_OK) return cli_fail(CLI_FAILED, "%s", chat_words(&err, st));
     /* of a decoder-only model the answer needs room, too */
     const size_t room = (size_t)c->facts.ctx_size - !c->facts.encoder_decoder;
-    int rc = n_ids > room ? too_long(c, n_ids) : CLI_OK;
-    if (rc == CLI_OK) {
-        st = weir_session_create(c->engine, &c->o, ids, n_ids, on_token, c, out, &err);
-        if (st != WEIR_OK) rc = cli_fail(CLI_FAILED, "%s", chat_words(&err, st));
-    }
-    weir_ids_free(ids);
-    return rc;
+    return *n_ids > room ? too_long(c, *n_ids) : CLI_OK;
+}
+
+/* CLI_OK, or CLI_FAILED after a message. */
+static int run(chat *c, const int32_t *ids, size_t n_ids, weir_request **r, weir_queue_event *ev) {
+    const weir_status st = cli_answer(c->queue, &c->o, ids, n_ids, on_tokens, c, r, ev);
+    if (*r) end_line(c);
+    if (st == WEIR_OK) return CLI_OK;
+    c->over |= *r && st != WEIR_ELOGITS; /* nothing more can be answered */
+    return cli_fail(CLI_FAILED, "%s", chat_words(&ev->err, st));
 }
 
 static void note_end(const chat *c, const weir_session_view *v) {
@@ -98,21 +80,21 @@ static void take_stats(chat *c, const weir_session_view *v, double seconds) {
 
 /* The answer to the user's turn that was added last. A turn that got none is left out again. */
 static int answer(chat *c) {
-    weir_session *s = NULL;
-    weir_session_view v = {0};
-    int rc = open_session(c, &s);
-    if (rc == CLI_OK) {
-        bool lost = false;
-        const double start = weir_seconds();
-        rc = run(c, s, &v, &lost);
-        c->over |= lost || cli_out_failed();
-        take_stats(c, &v, weir_seconds() - start);
-        if (rc == CLI_OK && !chat_add_turn(c, v.text, v.bytes))
-            rc = cli_fail(CLI_FAILED, "out of memory for an answer");
-        if (rc == CLI_OK) note_end(c, &v);
-    }
+    int32_t *ids = NULL;
+    size_t n_ids = 0;
+    weir_request *r = NULL;
+    weir_queue_event ev = {.kind = WEIR_QUEUE_IDLE};
+    int rc = prompt_of(c, &ids, &n_ids);
+    const double start = weir_seconds();
+    if (rc == CLI_OK) rc = run(c, ids, n_ids, &r, &ev);
+    weir_ids_free(ids);
+    c->over |= cli_out_failed();
+    if (ev.kind == WEIR_QUEUE_END) take_stats(c, &ev.view, weir_seconds() - start);
+    if (rc == CLI_OK && !chat_add_turn(c, ev.view.text, ev.view.bytes))
+        rc = cli_fail(CLI_FAILED, "out of memory for an answer");
+    if (rc == CLI_OK) note_end(c, &ev.view);
     if (rc) chat_drop_turn(c);
-    weir_session_free(s);
+    weir_request_free(r);
     /* An interrupt was for this answer; any other signal ends the program. */
     if (terminal_signal() == SIGINT) terminal_forget_signal();
     return rc;
@@ -172,6 +154,7 @@ static int prepare(chat *c, const cli_args *a) {
     int rc = cli_session(a, &c->o);
     if (rc == CLI_OK) rc = cli_reader_open(&c->reader, NULL);
     if (rc == CLI_OK) rc = cli_open(a, false, &c->engine);
+    if (rc == CLI_OK) rc = cli_queue_open(c->engine, &c->queue);
     if (rc) return rc;
     weir_engine_get_facts(c->engine, &c->facts);
     rc = cli_fit_context(a, &c->facts, &c->o);
@@ -203,6 +186,7 @@ int cli_chat(const cli_args *a) {
     weir_free(c.system);
     for (int i = 0; i < OPT_COUNT; i++) weir_free(c.owned[i]);
     cli_reader_close(&c.reader);
+    weir_queue_close(c.queue);
     weir_engine_close(c.engine);
     return terminal_signal() ? 128 + terminal_signal() : c.rc;
 }

@@ -12,6 +12,7 @@ typedef struct chat {
     cli_args args;          /* the settings that hold now: commands change them as flags would */
     char *owned[OPT_COUNT]; /* texts of values that commands gave; weir_free() */
     weir_engine *engine;
+    weir_queue *queue;
     weir_engine_facts facts;
     weir_session_options o; /* made of args */
     cli_reader reader;

@@ -11,6 +11,7 @@
 
 typedef struct recorder {
     weir_engine *engine;
+    weir_queue *queue;
     weir_engine_facts facts;
     cli_source source;
     double tail;     /* most mass that may be merged, under either model */
@@ -113,18 +114,12 @@ static int keep_answer(recorder *r, const weir_session_view *v, bool *ended) {
 }
 
 static int answer(recorder *r, const wire_request *q, weir_finish *finish, bool *ended) {
-    weir_err err = {{0}};
-    weir_session *s = NULL;
-    weir_status st = weir_session_create(r->engine, &q->o, q->ids, q->n_ids, NULL, NULL, &s, &err);
-    weir_session_view v = {.finish = WEIR_RUNNING};
-    while (st == WEIR_OK && v.finish == WEIR_RUNNING) {
-        if (terminal_signal()) weir_session_cancel(s);
-        st = weir_step(r->engine, &s, 1, 4, &err);
-        weir_session_get(s, &v);
-    }
-    int rc = st == WEIR_OK ? keep_answer(r, &v, ended) : failed(r, q, st, &err);
-    *finish = v.finish;
-    weir_session_free(s);
+    weir_request *asked;
+    weir_queue_event ev;
+    const weir_status st = cli_answer(r->queue, &q->o, q->ids, q->n_ids, NULL, NULL, &asked, &ev);
+    int rc = st == WEIR_OK ? keep_answer(r, &ev.view, ended) : failed(r, q, st, &ev.err);
+    *finish = ev.view.finish;
+    weir_request_free(asked);
     return rc;
 }
 
@@ -185,7 +180,8 @@ static int prepare(recorder *r, const cli_args *a) {
         return cli_fail(CLI_USAGE, "a recording needs a drafter: give -md DIR");
     int rc = cli_session(a, &r->source.defaults);
     if (!rc) rc = cli_source_open(&r->source, a);
-    return rc ? rc : cli_open(a, false, &r->engine);
+    if (!rc) rc = cli_open(a, false, &r->engine);
+    return rc ? rc : cli_queue_open(r->engine, &r->queue);
 }
 
 int cli_record(const cli_args *a) {
@@ -207,6 +203,7 @@ int cli_record(const cli_args *a) {
         terminal_bar_end(&r.bar);
     }
     cli_source_close(&r.source);
+    weir_queue_close(r.queue);
     weir_engine_close(r.engine);
     for (int side = 0; side < 2; side++) weir_free(r.prob[side]);
     return rc;

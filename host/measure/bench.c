@@ -115,6 +115,7 @@ static weir_status measure(bench *b, const char *name, int n_row, double bytes, 
 
 static weir_status part_prefill(bench *b) {
     b->s->cached[b->side] = -1;
+    b->s->prefilled[b->side] = 0;
     return weir__session_prefill(b->s, b->side, NULL);
 }
 

@@ -274,24 +274,25 @@ static int gather(weir_queue *q, bool *somebody_waits) {
     return n;
 }
 
-/* Blocks of a step: calls of a device are dearer than its blocks, and a slot that falls free inside a call stays
- * empty until it returns. */
+/* Blocks of a step. On a CPU a call costs nothing, and tokens are handed over after each; calls of a device are
+ * dearer than its blocks, and a slot that falls free inside one stays empty until it returns. */
 static int blocks_of(const weir_queue *q, bool somebody_waits) {
-    if (!q->facts.isa) return somebody_waits ? 8 : 32;
-    return somebody_waits ? 1 : 4;
+    if (q->facts.isa) return 1;
+    return somebody_waits ? 4 : 8;
 }
 
 /* What a step left of its sessions. */
 static void harvest(weir_queue *q, int n) {
     for (int i = 0; i < n; i++) {
         weir_request *r = q->listed[i];
+        if (r->fresh.n > 0 && !move_tokens(&r->ready, &r->fresh)) weir_session_cancel(r->session);
+        if (weir_session_state(r->session) == WEIR_RUNNING) {
+            notify(q, r);
+            continue;
+        }
         weir_session_view v;
         weir_session_get(r->session, &v);
-        if (r->fresh.n > 0 && !move_tokens(&r->ready, &r->fresh)) weir_session_cancel(r->session);
-        if (v.finish != WEIR_RUNNING)
-            end_request(q, r, v.failure ? WEIR_ELOGITS : WEIR_OK, v.failure);
-        else
-            notify(q, r);
+        end_request(q, r, v.failure ? WEIR_ELOGITS : WEIR_OK, v.failure);
     }
 }
 

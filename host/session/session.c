@@ -195,6 +195,8 @@ bool weir__session_append(weir_session *s, int32_t id, weir_source source, float
     return s->finish == WEIR_RUNNING;
 }
 
+weir_finish weir_session_state(const weir_session *s) { return s->finish; }
+
 void weir_session_get(weir_session *s, weir_session_view *out) {
     count_sources(s);
     (void)weir__text_show(s); /* out of memory: the text stays what it was */

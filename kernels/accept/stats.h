@@ -14,20 +14,6 @@ enum { WEIR_CHUNK = 1024, WEIR_LANES = 32 };
 /* What the search for top-p can add up (truncate.h). */
 enum { WEIR_VOCAB_MAX = 1 << 23 };
 
-/* The kernels (team.cuh): blocks of 256 threads, two an SM (128 registers at most; 776 bytes of shared
- * memory, 19 KiB where a row is truncated), shared out over the items; a pass reads each logit once from the
- * second-level cache, a warp a chunk, and costs one barrier of the item's blocks. On an H100, 6 rows of
- * 256,128 ids: 44 blocks and 352 warps a row for 251 chunks. By count of instructions (22 an id for a row's
- * sums, 45 for a pair's, 90 for a race; 128 lanes a cycle an SM) a pass is 1.2, 2.0 and 0.8 us of arithmetic,
- * some 1 us of latency, and 2 us of barrier and merge:
- *   row_stats   extents 1.5 us (49 KB, by each block), one pass: 5.5 us; without extents a pass more: 7 us.
- *               top-k: 4 barriers more; top-p: 5; min-p: 1
- *   draw        one race: 4 us
- *   accept      a pass a row for most rules, 2 for token rules, opt and typical, more for lossy with beta
- *               found: 5 to 8 us
- *   emit        one race behind the accept step's verdict: 4 us
- * So the accept step of a block is some 15 us, of which 6 are barriers. A model: no GPU has measured it. */
-
 /* Scratch of the accept path's kernels (team.cuh): two buffers of chunk partials and three of bins for every
  * block that may be resident; 10.4 MB at 256,128 ids. */
 enum { WEIR_TEAM_BLOCKS = 320 };

@@ -71,35 +71,6 @@ static inline int64_t weir__attention_first(const weir_attention *a, int64_t r) 
     return first < 0 ? 0 : first;
 }
 
-/* --- CUDA: model of the kernels ---------------------------------------------------------------
- *
- * attention.cu, all rows but tensor-core prompts. Keys are split at absolute multiples of 128. With M = group
- * * n_head / n_head_kv queries a group and KV head, in tiles of 2 (M <= 2) or 8:
- *   blocks   min(splits of the table, 8192 / rest) x n_head_kv x groups * tiles, 256 threads; those without
- *            keys leave
- *   bytes    a split: 256 * head_dim * elem of K and V a tile (the second tile of a group hits L2); M *
- *            head_dim * 4 of q; (head_dim + 2) * 4 a query and split to scratch and back, none where a group
- *            has one split
- *   in flight  K 16 bytes x 4 a thread = 16 KiB, all of a bf16 split up to head_dim 64; V up to 64 bytes a
- *              thread, issued before
- *            the weights are known
- *   limit    128 registers, 2 blocks an SM: 32 KiB of K under way, above the 18 that 3 TB/s and 0.8 us ask
- *            for. Shared memory 6 … 45 KiB a block is no limit. Alone a group costs latency: 5 dependent
- *            loads (row, table, K, V, scratch) and 8 barriers, some 4 us; fmaf: 256 M head_dim a split and
- *            SM, below the loads up to M = 8
- *
- * attention_prefill.cu, 64 rows x 1 head a block, 128 threads:
- *   blocks   n_row / 64 x n_head
- *   bytes    256 * head_dim a page and block through cp.async, from L2 but for the first block of a head
- *   limit    167 (head_dim <= 64), 214 (96), 240 (128) registers: 3, 2, 2 blocks an SM; shared memory 10 … 36
- *            KiB; a page costs an SM 256 cycles of exponentials, some 320 of other f32 and 6 * head_dim of
- *            mma.sync, which overlap between blocks
- *
- * kv_append.cu (kv.h), width = n_head_kv * head_dim: width / 32 x n_row / 32 blocks of 256 threads; 8 * width
- * bytes read a row, 2 * elem * width written; 32 registers, 4 KiB shared. K of a single row goes out in
- * pieces of one element, 32 bytes of traffic each: 2 KiB a row and head of 64; neighbours in a prompt share
- * them. */
-
 enum {
     WEIR_ATTENTION_SPLIT = 128,     /* positions of a split */
     WEIR_ATTENTION_CUDA_DIMS = 256, /* largest head_dim */

@@ -61,17 +61,7 @@ static inline bool weir__epilogue_reads(weir_epilogue e) { return e == WEIR_EPI_
  * = false too. ROWS weights with rows = true stay f32, in a kernel made for models that are not bf16; with
  * rows = false they go to the library, which takes f32, and bf16 with inputs rounded to bf16. f16, rows that
  * are not a multiple of 16 bytes, quantised weights, and a machine without the library keep the kernel of
- * rows = true.
- *
- * Model of the FRAGMENT kernel (linear.cu, linear_plan.h), r <= 16 rows in one pass:
- *   from HBM    32 bytes a panel and input: weir__weight_bytes, once for every 16 rows
- *   from L2     4 r k bytes a unit's first block: 19% of the weights for 6 rows and four panels, 75% for one
- *   in flight   8 warps x D tiles x 512 bytes a block: 32 KB (D = 8) or 64 KB; two blocks a processor
- *   shared      ring 32 or 64 KB, sums 5 KB for 8 rows and 10 for 16, rows 2 r (inputs of a slice, or what
- *               fits)
- *   registers   128 (256 threads, 2 blocks a processor): the limit of occupancy beside shared memory
- *   floor       bytes / bandwidth; 3 TB/s x 0.8 us = 18 KB in flight a processor, so 64 to 128 leave room for
- *               the tail of units that do not divide by processors */
+ * rows = true. */
 typedef struct weir_linear {
     const float *x;
     int64_t ldx;

@@ -30,15 +30,7 @@
  * Moves 8 * (n_head + n_head_kv) * head_dim bytes a row, and as much of v where there is a bias.
  * WEIR_EINVAL  n_row < 0, sizes <= 0, n_dim odd, negative, over head_dim or WEIR_ROPE_DIMS, ld short, NULL,
  *              one norm without the other
- * WEIR_ENOTSUP a device: head_dim over WEIR_ROPE_CUDA_DIMS
- *
- * --- CUDA: model of the kernel (rope.cu) ---
- *   blocks     n_row x ceil(heads / 8), a warp a head (q, k, and v where there is a bias), 256 threads
- *   bytes      8 * head_dim a head, L2 (the product before has just written it); pos, slot, norms and
- *              inv_freq are shared
- *   registers  40, 8 KiB shared: six blocks an SM, more than the rows of a step ask for
- *   cost       one load, a tree of 5 shuffles where there are norms, one store: latency of a launch (2 us),
- *              whatever the rows */
+ * WEIR_ENOTSUP a device: head_dim over WEIR_ROPE_CUDA_DIMS */
 typedef struct weir_rope {
     float *q, *k, *v;
     int64_t ld;

@@ -135,7 +135,7 @@ Test(chat_prompt, a_token_that_is_missing_is_named) {
     size_t n = 0;
     weir_err err = {{0}};
     cr_expect(weir_chat_tokenize(e, &hello, 1, &ids, &n, &err) == WEIR_ENOTSUP);
-    cr_expect(err_is_line(&err, "<s> is no token"), "%s", err.text);
+    cr_expect(err_is_line(&err, "<s> is not a token"), "%s", err.text);
     weir_engine_close(e);
 }
 

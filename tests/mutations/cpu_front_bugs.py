@@ -4,7 +4,7 @@ from entry import cpu_bug as bug
 OPTIONS = [
     bug("host/cli/options/options.c", "precedence", "the environment wins over the command line", "cli_options", " || cli_given(out, (cli_option_id)i)) continue;", ") continue;"),
     bug("host/wire/object.c", "off by one", "a closed end of a range is open", "cli_options wire_settings", ": x >= lo)", ": x > lo)"),
-    bug("host/cli/options/options.c", "overflow", "a seed past 64 bits is the largest", "cli_options", "return errno == ERANGE ? out_of_range(o, label, text) : CLI_OK;", "return CLI_OK;"),
+    bug("host/cli/options/options.c", "overflow", "a seed past 64 bits is the largest", "cli_options", "return errno == ERANGE ? out_of_range(o, label, text) : CLI_OK;", "return errno == ERANGE && !o->name ? out_of_range(o, label, text) : CLI_OK;"),
     bug("host/cli/options/options.c", "check", "a number with letters behind it", "cli_options", "    if (end == text || *end || !isfinite(x)) {", "    if (end == text || !isfinite(x)) {"),
     bug("host/cli/options/options.c", "check", "an option of another command is taken", "cli_options", "    if (!(o->commands & (1u << out->command))) return", "    if (!(o->commands & (1u << out->command)) && m.old) return"),
     bug("host/cli/options/options.c", "bounds", "a list past its end", "cli_options", "if (a->n_list == CLI_MAX_LIST) return cli_fail", "if (a->n_list > CLI_MAX_LIST) return cli_fail"),
@@ -12,7 +12,7 @@ OPTIONS = [
 ]
 
 REQUEST = [
-    bug("host/wire/request.c", "leak", "the ids of a request are not given back", "cli_generate cli_failures", "    weir_free(r->ids);\n    for", "    for"),
+    bug("host/wire/request.c", "leak", "the ids of a request are not given back", "wire_request cli_generate cli_failures", "    weir_free(r->ids);\n    for", "    for"),
     bug("host/wire/request.c", "check", "ids and a text at once", "cli_generate", "if (text + ids + talk != 1)", "if (text + ids + talk < 1)"),
     bug("host/cli/options/source.c", "reset", "a line's fields are the next line's defaults", "cli_generate", "    wire_request r = {.o = s->defaults};\n", "    wire_request r = {.o = s->defaults};\n    static weir_session_options last;\n    static bool any;\n    if (any && s->kind == SOURCE_JSONL) r.o = last;\n    last = r.o;\n    any = true;\n",
         equivalent="what is kept is the options before the line is read, not after"),
@@ -22,7 +22,7 @@ REQUEST = [
     bug("host/wire/object.c", "off by one", "top_p 0 is in range", "cli_generate wire_settings", "(lo_open ? x > lo && stored > lo :", "(lo_open ? x >= lo && stored >= lo :"),
     bug("host/cli/options/source.c", "off by one", "a file's last line break is part of the prompt", "cli_failures", "    if (got == CLI_READ_LINE && *n > 0 && (*text)[*n - 1] == '\\n') *n -= 1;\n", ""),
     bug("host/wire/object.c", "check", "ids past 31 bits", "cli_generate cli_commands", "if (x < 0 || x > INT32_MAX) {", "if (x < 0) {"),
-    bug("host/wire/object.c", "leak", "a refused list of ids is kept", "cli_generate cli_failures", "            weir_free(ids);\n            return wire_object_fail(o, key, err, \"entry %zu: expected a token id", "            return wire_object_fail(o, key, err, \"entry %zu: expected a token id"),
+    bug("host/wire/object.c", "leak", "a refused list of ids is kept", "wire_object cli_generate cli_failures", "            weir_free(ids);\n            return wire_object_fail(o, key, err, \"entry %zu: expected a token id", "            return wire_object_fail(o, key, err, \"entry %zu: expected a token id"),
     bug("host/wire/settings.c", "check", "unknown fields of a line are passed over", "cli_generate wire_settings", "if (!wire_find(where, key)) return", "if (!wire_find(~0u, key) && !where) return"),
     bug("host/wire/object.c", "check", "infinite logits of a recording", "cli_replay", "if (!json_is_number(v) || !isfinite(x[i])) {", "if (!json_is_number(v)) {"),
 ]

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "host/cli/io/message.h"
+#include "host/cli/io/out.h"
 #include "host/cli/io/terminal.h"
 #include "host/wire/nearest.h"
 #include "host/wire/settings.h"
@@ -53,6 +54,26 @@ int cli_open(const cli_args *a, bool dry, weir_engine **out) {
                      f.ignored[i]);
     if (f.device_note) cli_note("%s: running on the %s", f.device_note, f.device);
     return CLI_OK;
+}
+
+int cli_queue_open(weir_engine *e, weir_queue **out) {
+    weir_err err = {{0}};
+    const weir_status s = weir_queue_open(out, e, &err);
+    return s == WEIR_OK ? CLI_OK : cli_fail(CLI_FAILED, "%s", err.text);
+}
+
+weir_status cli_answer(weir_queue *q, const weir_session_options *o, const int32_t *ids, size_t n,
+                       void (*on_tokens)(void *ud, const weir_queue_event *ev), void *ud, weir_request **r,
+                       weir_queue_event *ev) {
+    *ev = (weir_queue_event){.kind = WEIR_QUEUE_IDLE};
+    *r = NULL;
+    ev->status = weir_queue_submit(q, o, ids, n, NULL, r, &ev->err);
+    while (ev->status == WEIR_OK && ev->kind != WEIR_QUEUE_END) {
+        if (terminal_signal() || cli_out_failed()) weir_queue_cancel(*r);
+        weir_queue_next(q, 0.0, ev);
+        if (ev->kind == WEIR_QUEUE_TOKENS && on_tokens) on_tokens(ud, ev);
+    }
+    return ev->status;
 }
 
 void cli_device_text(const weir_engine_facts *f, char *buf, size_t cap) {

@@ -1,7 +1,7 @@
-#ifndef WEIR_HOST_FORMATS_TOKENIZER_CLASS_H
-#define WEIR_HOST_FORMATS_TOKENIZER_CLASS_H
+#ifndef WEIR_HOST_FORMATS_CONFIG_TOKENIZER_CLASS_H
+#define WEIR_HOST_FORMATS_CONFIG_TOKENIZER_CLASS_H
 
-#include "host/formats/checkpoint.h"
+#include "host/formats/facts.h"
 
 /* Tokenizer classes of transformers, and what holds where the files do not say otherwise. */
 typedef struct weir__class {
@@ -14,4 +14,4 @@ typedef struct weir__class {
 
 const weir__class *weir__class_find(const char *name); /* "Fast" or not; NULL: not one that is known */
 
-#endif /* WEIR_HOST_FORMATS_TOKENIZER_CLASS_H */
+#endif /* WEIR_HOST_FORMATS_CONFIG_TOKENIZER_CLASS_H */

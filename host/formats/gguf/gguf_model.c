@@ -83,8 +83,8 @@ static weir_status read_heads(const reader *r, weir_decoder_config *c) {
     c->n_head_kv = c->n_head;
     WEIR_TRY(get_int(r, "attention.head_count_kv", 1, MAX_DIM, &c->n_head_kv));
     if (c->n_head % c->n_head_kv != 0)
-        return weir_fail(r->err, WEIR_EFORMAT, "%s: %d heads are no multiple of %d of keys and values", label,
-                         c->n_head, c->n_head_kv);
+        return weir_fail(r->err, WEIR_EFORMAT, "%s: %d heads are not a multiple of %d of keys and values",
+                         label, c->n_head, c->n_head_kv);
     if (!has(r, "attention.key_length") && c->dim % c->n_head != 0)
         return weir_fail(r->err, WEIR_EFORMAT,
                          "%s: no attention.key_length, and %d heads do not divide the width %d", label,

@@ -31,7 +31,7 @@ static weir_status d_values(weir__run *r, const weir__args *a, weir__value *out)
 
 static weir_status d_copy(weir__run *r, const weir__args *a, weir__value *out) {
     (void)r;
-    *out = a->at[0]; /* nobody can change either */
+    *out = a->at[0]; /* neither can change */
     return WEIR_OK;
 }
 

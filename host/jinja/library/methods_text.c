@@ -48,7 +48,7 @@ static weir_status m_capitalize(weir__run *r, const weir__args *a, weir__value *
 
 /* ---- search ----------------------------------------------------------------------------------------- */
 
-/* [start, stop) of find and its siblings, as bytes; false: there is no such part. */
+/* [start, stop) of find and its siblings, as bytes; false: outside the text. */
 static weir_status part_of(weir__run *r, const weir__args *a, size_t at, size_t *from, size_t *upto,
                            bool *some) {
     weir__text *t = SELF(a);
@@ -249,7 +249,7 @@ static weir_status fill(weir__run *r, weir__buf *b, const weir__text *with, int6
     return WEIR_OK;
 }
 
-/* left: how much of the padding stands before the text. */
+/* left: how much of the padding goes before the text. */
 static weir_status padded(weir__run *r, const weir__args *a, char how, weir__value *out) {
     weir__text *with = NULL;
     weir__buf b = {0};

@@ -101,7 +101,7 @@ static size_t tag_end(const lexer *x, size_t at, const char *close, bool plus) {
     return after_end(x, at, sign ? c : 0);
 }
 
-/* {% raw %} at a "{%": where its content begins, 0 if it is none. */
+/* {% raw %} at a "{%": where its content begins, 0 if it is another tag. */
 static size_t raw_begin(const lexer *x, size_t at) {
     at += 2;
     if (at < x->src.n && (x->src.p[at] == '-' || x->src.p[at] == '+')) at++;
@@ -243,7 +243,7 @@ static weir_status operator(lexer *x) {
     return WEIR_OK;
 }
 
-/* One token inside a tag, from what is no white space. */
+/* One token inside a tag; white space is already skipped. */
 static weir_status inside(lexer *x) {
     const char c = x->src.p[x->at];
     bool found = false;

@@ -82,7 +82,7 @@ static weir_status parse_if(weir__parser *p, weir__node **out) {
     for (bool more = true; more;) {
         weir__node *n = NULL;
         WEIR_TRY(weir__new_node(p, WEIR__N_IF, p->t->line, &n));
-        n->flag = at != out; /* an elif, which is no statement of an else */
+        n->flag = at != out; /* an elif, not a statement inside an else */
         *at = n;
         p->t++;
         WEIR_TRY(weir__parse_tuple(p, false, NULL, false, &n->a));

@@ -39,7 +39,7 @@ static bool named(const weir__args *a, size_t i, const char *name) {
     return weir__same_bytes(a->names[i].as.s, name);
 }
 
-/* Named arguments that are no parameter: refused, or the dict `kwargs`. */
+/* Named arguments without a parameter: refused, or the dict `kwargs`. */
 static weir_status take_rest(weir__run *r, const weir__macro *m, weir__frame *f, const weir__args *a,
                              const bool *used) {
     const weir__params *p = m->params;

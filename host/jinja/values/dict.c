@@ -5,7 +5,7 @@
 
 /* ---- equality -------------------------------------------------------------------------------------- */
 
-/* An integer against a float, exactly: -1, 0, 1; 2 if the float is no number. */
+/* An integer against a float, exactly: -1, 0, 1; 2 if the float is NaN. */
 static int compare_mixed(int64_t i, double f) {
     if (isnan(f)) return 2;
     if (f >= 0x1p63) return -1;

@@ -120,8 +120,8 @@ weir_status weir__text_strip(weir__run *r, const weir__text *t, const weir__text
 
 /* ---- case ------------------------------------------------------------------------------------------- */
 
-/* Letters that one letter cannot stand for in the other case, of Unicode's SpecialCasing.txt: those
- * without conditions in alphabets in use. */
+/* Letters whose other case takes more than one letter, of Unicode's SpecialCasing.txt: those without
+ * conditions in alphabets in use. */
 static const struct {
     uint16_t from, upper[3];
 } special_upper[] = {

@@ -3,13 +3,12 @@
 
 #include "host/jinja/jinja.h"
 
-/* Values of the language: those of Python that chat templates meet. All are immutable but namespaces,
- * iterators and loops, so that parts are shared and nothing is freed before the render ends. Internal to
- * host/jinja. */
+/* Values of the language: those of Python that chat templates use. All except namespaces, iterators and loops
+ * are immutable, so parts are shared, and nothing is freed before the render ends. Internal to host/jinja. */
 
 /* ---- memory ----------------------------------------------------------------------------------------- */
 
-/* Memory that goes all at once. */
+/* Memory that is freed all at once. */
 typedef struct weir__arena {
     struct weir__chunk *chunks;
     size_t held, limit; /* bytes; limit 0: none */
@@ -70,7 +69,7 @@ typedef struct weir__text {
     const char *p;
     const uint8_t *from; /* (n) who wrote each byte; NULL: `writer` all of them */
     size_t n;
-    size_t n_char;             /* code points; SIZE_MAX: nobody counted yet */
+    size_t n_char;             /* code points; SIZE_MAX: not counted yet */
     struct weir__store *store; /* p ends in it; NULL: it cannot grow */
     uint8_t writer;
     bool markup; /* by `safe` or `escape`: what is added to it with + is escaped */
@@ -144,7 +143,7 @@ weir_status weir__value_literal(weir__run *r, const char *s,
 weir_status weir__value_string(weir__run *r, const char *p, size_t n, uint8_t writer,
                                weir__value *out); /* borrowed */
 weir_status weir__value_list(weir__run *r, weir__kind kind, size_t n,
-                             weir__value *out); /* n items, ABSENT so far */
+                             weir__value *out); /* n items, all ABSENT */
 weir_status weir__value_pair(weir__run *r, weir__value a, weir__value b, weir__value *out); /* a tuple */
 weir_status weir__undefined(weir__run *r, weir__value of, weir__value name, weir__value *out);
 weir_status weir__undefined_hint(weir__run *r, const char *hint, weir__value *out);

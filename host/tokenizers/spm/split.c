@@ -146,7 +146,7 @@ static void look_ahead(search *f, size_t start, int32_t node, size_t at) {
 }
 
 /* State i ends a token before `at`, whose character has k bytes. One that began earlier wins if it ends too;
- * what it has not read of that character it skips, as in the original. */
+ * it skips the unread rest of that character, as in the original. */
 static void take_longest(search *f, size_t i, size_t at, size_t k) {
     f->start = f->states[i].start;
     f->end = at;

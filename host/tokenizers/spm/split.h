@@ -4,9 +4,9 @@
 #include "host/tokenizers/vocab/added.h"
 #include "host/tokenizers/vocab/trie.h"
 
-/* Added tokens in a text as transformers' slow classes find them (tokenization_utils.py, Trie.split and
- * PreTrainedTokenizer.tokenize of 4.57), their corners included: a token that touches another character than
- * a space is none where it must stand alone, and becomes part of the text beside it. */
+/* Finds added tokens in a text like transformers' slow classes (tokenization_utils.py, Trie.split and
+ * PreTrainedTokenizer.tokenize of 4.57), quirks included: a token that must stand alone but touches a
+ * character other than a space becomes part of the text next to it. */
 typedef struct weir__split_set {
     weir__vocab texts; /* kind: flags (added.h) */
     int32_t *ids;      /* (n_id) */
@@ -28,7 +28,7 @@ typedef struct weir__slow_parts {
 } weir__slow_parts;
 
 void weir__split_set_free(weir__split_set *s);
-/* A token more, or other flags and id of one that is there. */
+/* Adds a token, or changes flags and id of one that exists. */
 weir_status weir__split_set_put(weir__split_set *s, const char *text, size_t bytes, int32_t id,
                                 unsigned flags, weir_err *err);
 weir_status weir__split_set_finish(weir__split_set *s, weir_err *err); /* after the last */

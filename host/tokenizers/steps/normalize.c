@@ -96,8 +96,8 @@ typedef struct hits {
     size_t i;
 } hits;
 
-/* The next hit at or after `from`; false if there is none. `from` may be empty only as a mistake of a file:
- * nothing is replaced. */
+/* The next hit at or after `from`; false: no more. Only a faulty file has an empty `from`; then nothing is
+ * replaced. */
 static bool next_hit(hits *h, const weir__marked *t, size_t from, size_t *begin, size_t *end) {
     if (h->step->kind == WEIR__STEP_REPLACE_PATTERN) {
         if (h->i == h->words.n) return false;

@@ -28,7 +28,7 @@ void weir__white_strip_left(const char **s, size_t *n) {
     }
 }
 
-/* A space's bytes are no other character's tail, so it is enough to try its three lengths. */
+/* No other character ends in the bytes of a space, so it is enough to try the three lengths. */
 void weir__white_strip_right(const char *s, size_t *n) {
     for (;;) {
         size_t k = 1;

@@ -8,7 +8,7 @@
 #include "host/formats/json/json_file.h"
 #include "kernels/base/mem.h"
 
-/* What transformers takes for a model whose tokenizer_config.json names no class. */
+/* The class that transformers uses if tokenizer_config.json names none. */
 static const struct {
     const char *model_type, *class;
 } by_model[] = {
@@ -19,7 +19,7 @@ static const struct {
 
 /* ---- files --------------------------------------------------------------------------------------------- */
 
-/* NULL in *out where the file is not there. */
+/* *out stays NULL if the file does not exist. */
 static weir_status read_file(const char *vocab_path, const char *name, json_t **out, weir_err *err) {
     static const size_t MAX_FILE = 64u << 20;
     const char *slash = strrchr(vocab_path, '/');
@@ -112,8 +112,8 @@ static bool has_decoder(const weir__tokens *t) {
     return json_is_object(json_object_get(t->config, "added_tokens_decoder"));
 }
 
-/* The value of a role: special_tokens_map.json's before tokenizer_config.json's, where there is no
- * added_tokens_decoder. */
+/* The value of a role. Without an added_tokens_decoder, special_tokens_map.json wins over
+ * tokenizer_config.json. */
 static const json_t *role_of(const weir__tokens *t, const char *role) {
     const json_t *v = has_decoder(t) ? NULL : json_object_get(t->map, role);
     return v ? v : json_object_get(t->config, role);
@@ -125,8 +125,7 @@ static weir__token *find(const weir__tokens *t, const char *s, size_t n) {
     return NULL;
 }
 
-/* One that is in the list already is a control token from now on. Its flags are the list's, or x's if those
- * win. */
+/* A token that is already in the list becomes a control token. It keeps the list's flags unless x's win. */
 static weir_status add_special(weir__tokens *t, weir__token x, bool wins, weir_err *err) {
     weir__token *known = x.n > 0 ? find(t, x.text, x.n) : NULL;
     if (known && wins && x.told) {
