@@ -4,8 +4,8 @@
 #include "host/formats/facts.h"
 #include "host/weir.h"
 
-/* What the engine asks of a family of models, given its checkpoint: the only place in host/ that tells one
- * family from another by its functions. Contracts are those of models/model.h. */
+/* What the engine asks of a family of models, given its checkpoint: the only place in host/ that
+ * distinguishes one family from another by its functions. Contracts are those of models/model.h. */
 typedef struct weir_family {
     bool encoder_decoder;
     weir_status (*measure)(const weir_checkpoint *ck, const weir_tensor_source *src, bool device,
