@@ -3,7 +3,8 @@
 set -eu
 cd "$(dirname "$0")"
 
-build_packages="gcc g++ cmake ninja-build pkg-config libsentencepiece-dev libjansson-dev libpcre2-dev libutf8proc-dev"
+build_packages="gcc g++ cmake ninja-build pkg-config
+    libsentencepiece-dev libjansson-dev libpcre2-dev libutf8proc-dev"
 test_packages="libcriterion-dev"
 as_root= # or sudo
 python_dir=build/python
@@ -12,25 +13,28 @@ usage() {
     cat <<'TEXT'
 usage: ./make.sh COMMAND
 
-  build [--cuda]   the program, build/weir, and the timers of bench/; with a CUDA toolkit's nvcc, and tests: in build/cuda/
-  demo             build the program, then translate ten sentences with the verifier alone and with the cascade
-  test [--all]     build the tests, then run the suite; --all: in all schedules of the CUDA kernels' CPU runner, not in one
+  build [--cuda]   the program, build/weir, and the timers of bench/
+                   --cuda: with the CUDA backend, and the tests, in build/cuda/ (needs a CUDA toolkit's nvcc)
+  demo             build the program, then translate ten sentences by the verifier alone and by the cascade
+  test [--all]     build the tests, then run the suite
+                   --all: in all schedules of the CUDA kernels' CPU runner, not in one
   bench            build, then time the parts of a block (weir bench) on the demo pair
   bleu [ARGS]      quality and speed of the rules over 1,000 prompts; table and CSV under bench/results/
-  peers [ARGS]     transformers (llama.cpp, where that comes first) on the same pair and prompts beside weir; table under bench/results/
-                   (a large download into build/python the first time)
+  peers [ARGS]     compare with transformers (llama.cpp if that comes first) on the same pair and prompts;
+                   table under bench/results/ (a large download into build/python the first time)
   lab COMMAND      the cost-quality lab: sweeps, tables, plots (lab --help); lab test: its own tests
-  gpu-bundle       build/gpu-bundle.tar.xz: bench/gpu.sh and all it needs on a machine with a GPU and little else
-                   (with a CUDA toolkit's nvcc)
+  gpu-bundle       build/gpu-bundle.tar.xz: bench/gpu.sh and everything it needs on a machine with a GPU and
+                   little else (needs a CUDA toolkit's nvcc)
   sanitize [--all] [NAME]
-                   the suite of asan (ASan + UBSan), tsan, or both: what memory or threads could break
-  lint             layers, shell scripts, gcc -fanalyzer; ptxas where there is an nvcc
-  ptxas [--update] registers, shared memory and spills of the kernels against kernels/ptxas.txt
+                   the suite under asan (ASan + UBSan), tsan, or both
+  lint             layers, line length, shell scripts, gcc -fanalyzer; ptxas if there is an nvcc
+  ptxas [--update] compare registers, shared memory and spills of the kernels with kernels/ptxas.txt
   fuzz [SECONDS]   every parser's fuzz target, SECONDS each (default 60; clang)
   format [--check] clang-format 14 over the C and C++ sources
   clean            remove build/
 
-PYTHON names a Python that already has what bleu, peers and lab need; JOBS bounds parallel compilers and tests.
+PYTHON names a Python that already has what bleu, peers and lab need.
+JOBS limits parallel compilers and tests.
 TEXT
 }
 
@@ -40,7 +44,7 @@ die() {
     exit 1
 }
 
-# A package is there if the distribution says so, or, elsewhere, if what it brings is found.
+# A package is installed if dpkg reports it; without dpkg, if what it provides is found.
 have_package() {
     if command -v dpkg-query >/dev/null 2>&1; then
         case $(dpkg-query -W -f '${db:Status-Status}\n' "$1" 2>/dev/null) in
@@ -77,21 +81,26 @@ need() {
     install "$missing" || die "installing$missing failed"
 }
 
-# want PACKAGE COMMAND: what is useful and not needed, installed where that asks nobody anything.
+# want PACKAGE COMMAND: useful but not required; installed only if that needs no question.
 want() {
-    ! command -v "$2" >/dev/null 2>&1 && command -v apt-get >/dev/null 2>&1 && [ "$(id -u)" -eq 0 ] || return 0
-    install "$1" >/dev/null 2>&1 || say "no $1 to install: done without it"
+    ! command -v "$2" >/dev/null 2>&1 || return 0
+    command -v apt-get >/dev/null 2>&1 && [ "$(id -u)" -eq 0 ] || return 0
+    install "$1" >/dev/null 2>&1 || say "cannot install $1: continuing without it"
 }
 
 # install NAMES
 install() {
     # shellcheck disable=SC2086  # a list of names
-    $as_root apt-get update -q && $as_root env DEBIAN_FRONTEND=noninteractive apt-get install -q -y --no-install-recommends $1
+    $as_root apt-get update -q &&
+        $as_root env DEBIAN_FRONTEND=noninteractive apt-get install -q -y --no-install-recommends $1
 }
 
 jobs() { echo "${JOBS:-$(getconf _NPROCESSORS_ONLN)}"; }
 
-need_nvcc() { command -v nvcc >/dev/null 2>&1 || die "no nvcc: install a CUDA toolkit (12.8 or newer) and put its bin/ on PATH"; }
+need_nvcc() {
+    command -v nvcc >/dev/null 2>&1 ||
+        die "no nvcc: install a CUDA toolkit (12.8 or newer) and put its bin/ on PATH"
+}
 
 # configure PRESET [OPTION...]
 configure() {
@@ -104,7 +113,8 @@ configure() {
     }
 }
 
-# make_targets PRESET TARGET...: ninja's one line on a terminal, a few elsewhere, and in both all words of what fails.
+# make_targets PRESET TARGET...: ninja's one line on a terminal, a few lines elsewhere. A failure is always
+# shown in full.
 make_targets() {
     preset=$1
     shift
@@ -113,8 +123,8 @@ make_targets() {
         return
     fi
     {
-        NINJA_STATUS='[%f/%t] ' cmake --build --preset "$preset" -j "$(jobs)" --target "$@" && echo 0 >"build/ninja-$preset.status" ||
-            echo 1 >"build/ninja-$preset.status"
+        NINJA_STATUS='[%f/%t] ' cmake --build --preset "$preset" -j "$(jobs)" --target "$@" &&
+            echo 0 >"build/ninja-$preset.status" || echo 1 >"build/ninja-$preset.status"
     } 2>&1 | awk -v preset="$preset" '
         /^\[[0-9]+\/[0-9]+\] / {
             split(substr($1, 2), n, /[\/\]]/)
@@ -127,8 +137,8 @@ make_targets() {
     [ "$(cat "build/ninja-$preset.status")" -eq 0 ] || die "compiling $preset failed"
 }
 
-# compile PRESET [TARGET...]: the program, or what is named. The tests stay as they were configured: a folder without them needs
-# no Criterion, and gets them from compile_suite without a second compilation of the program.
+# compile PRESET [TARGET...]: the program, or the named targets. A fresh build folder is configured without
+# tests, so it needs no Criterion; compile_suite adds them later without compiling the program again.
 compile() {
     preset=$1
     shift
@@ -146,7 +156,7 @@ compile_suite() {
     make_targets "$1" suite
 }
 
-# run_suite PRESET [--all]: ctest, then the number of cases, which ctest does not know (it counts programs).
+# run_suite PRESET [--all]: ctest, then the number of cases (ctest counts programs only).
 run_suite() {
     dir=build
     [ "$1" = release ] || dir=build/$1
@@ -239,7 +249,7 @@ case $command in
         ;;
     lab)
         if ! python=$(python_with $python_dir/lab bench/lab/requirements.txt); then
-            say "lab: skipped: no Python with bench/lab/requirements.txt (see above; without a network set PYTHON)"
+            say "lab: skipped: no Python with bench/lab/requirements.txt (without a network, set PYTHON)"
             exit 77
         fi
         compile release

@@ -1,12 +1,11 @@
 /* weir-blocks: whole cascade blocks of a pair through the public interface: gamma by sessions, on any device.
- * Times are the caller's: launch, loop, records and all. Prints CSV.
+ * Times are those of a caller, with launch, loop and records. Prints CSV.
  *
- * Session i of a case has prompt i and seed i, so that session 0 must emit the same tokens in every case of
- * one gamma. */
+ * Session i of a case has prompt i and seed i, so session 0 must emit the same tokens in every case of one
+ * gamma. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 #include "host/weir.h"
 
@@ -15,10 +14,9 @@ static const char usage[] =
     "[--n-prompt N]\n"
     "                   [--ctx N] [--blocks N] [--repeat N] [--no-graph] [--name TEXT]\n"
     "\n"
-    "--ctx: positions of a session, of prompt and of output each behind an encoder, of both together in "
-    "decoder-only models.\n"
-    "CSV: name, device, graph, gamma, sessions, us of a block (p50, p99), tokens and time of one, session 0 "
-    "unchanged?\n"
+    "--ctx: context length of a session. Decoder-only: prompt and output together; encoder-decoder: each.\n"
+    "CSV: name, device, graph, gamma, sessions, us per block (p50, p99), tokens per block, us per token,\n"
+    "     whether session 0 emits the same as in gamma's first case, its first tokens.\n"
     "Exit status: 0, 1 for a failure or a session 0 that differs, 2 for wrong usage.\n";
 
 enum { MAX_LIST = 16, MAX_SESSION = 64, MAX_REPEAT = 200, MAX_CTX = 1 << 16, COMPARED = 16 };
@@ -36,12 +34,6 @@ typedef struct result {
     int32_t first[COMPARED]; /* of session 0 */
     size_t n_first;
 } result;
-
-static double now(void) {
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
-}
 
 static int by_value(const void *a, const void *b) {
     const double x = *(const double *)a, y = *(const double *)b;
@@ -86,9 +78,9 @@ static weir_status repeat_once(weir_engine *e, const options *o, int gamma, int 
     if (st == WEIR_OK) st = weir_step(e, s, n, 1, err);
     if (st == WEIR_OK) {
         const size_t before = emitted(s, n);
-        const double t0 = now();
+        const double t0 = weir_seconds();
         st = weir_step(e, s, n, o->blocks, err);
-        *seconds = (now() - t0) / o->blocks;
+        *seconds = (weir_seconds() - t0) / o->blocks;
         r->tokens = (double)(emitted(s, n) - before) / (double)(n * o->blocks);
         weir_session_view v;
         weir_session_get(s[0], &v);

@@ -1,15 +1,18 @@
 #!/bin/sh
-# Everything that a machine with a GPU can prove, within eight minutes. Needs an NVIDIA driver and, for the demo, Python; no
-# compiler and no registry. Runs from an unpacked bundle (./make.sh gpu-bundle) or from a tree with ./make.sh build --cuda.
+# Everything that a machine with a GPU can prove, within eight minutes. Needs an NVIDIA driver and, for the
+# demo, Python; no compiler or package index. Runs from an unpacked bundle (./make.sh gpu-bundle) or from a
+# tree after ./make.sh build --cuda.
 #
-#   bench/gpu.sh [facts] [suite] [sanitizer] [copy] [ops] [t5] [decoder] [demo]      default: all, in this order
+#   bench/gpu.sh [facts] [suite] [sanitizer] [copy] [ops] [t5] [decoder] [demo]    default: all, in this order
 #
-# Parts that are named have the eight minutes to themselves, in the same proportions: gpu.sh decoder alone times more pairs. Writes
-# DATE-GPU/ under bench/results/ (or WEIR_RESULTS): log.txt, facts.txt, suite.txt, sanitizer.txt, ops.csv, demo.csv, and of pairs
-# of random weights t5_parts.csv, t5_blocks.csv, decoder_parts.csv, decoder_blocks.csv. A tool that will not run here, or a pair
-# that does not fit, is recorded as not run; the rest goes on. Exit status: 0, 1 if a part found something wrong, 2 for wrong
-# usage, 3 without a GPU. Environment: WEIR_COMMIT names the commit where neither git nor the bundle does; WEIR_TOOLS is where the
-# programs are.
+# Named parts share the eight minutes in the same proportions, so gpu.sh decoder times more pairs. Writes
+# DATE-GPU/ under bench/results/ (or WEIR_RESULTS): log.txt, facts.txt, suite.txt, sanitizer.txt, ops.csv,
+# demo.csv, and for pairs of random weights t5_parts.csv, t5_blocks.csv, decoder_parts.csv,
+# decoder_blocks.csv. A tool that does not run here, or a pair that does not fit, is recorded as not run; the
+# rest continues.
+#
+# Exit status: 0, 1 if a part found something wrong, 2 for wrong usage, 3 without a GPU. Environment:
+# WEIR_COMMIT names the commit if neither git nor the bundle does; WEIR_TOOLS is the folder of the programs.
 set -u
 cd "$(dirname "$0")/.." || exit 1
 root=$PWD
@@ -27,11 +30,11 @@ die() {
     exit "$status"
 }
 
-# ---- time: every part has its share of eight minutes, every command the rest of its part's ----------------------
+# ---- time: each part has its share of eight minutes, each command what is left of its part's ---------------
 
 all_seconds=480
 
-# Of all parts; together they are the eight minutes.
+# Seconds of a part if all run; together they are the eight minutes.
 weight() {
     case $1 in
         facts) echo 15 ;;
@@ -45,7 +48,7 @@ weight() {
     esac
 }
 
-# share PART: its seconds where $parts run.
+# share PART: its seconds if $parts run.
 share() {
     sum=0
     for each in $parts; do sum=$((sum + $(weight "$each"))); done
@@ -60,7 +63,7 @@ left() {
 }
 out_of_time() { [ "$(now)" -ge "$part_end" ]; }
 
-# limited SECONDS COMMAND...: at most that long, and no longer than the part; 124 when it was ended.
+# limited SECONDS COMMAND...: runs at most that long, and no longer than the part; status 124 if it was ended.
 limited() {
     limit=$1
     shift
@@ -69,7 +72,7 @@ limited() {
     timeout -k 3 "$limit" "$@"
 }
 
-# ---- parts: each prints its report, and ends with status 1 where something is wrong ------------------------------
+# ---- parts: each prints its report, and returns 1 if something is wrong ------------------------------------
 
 commit_id() {
     if [ -n "${WEIR_COMMIT:-}" ]; then
@@ -90,10 +93,11 @@ part_facts() {
         say "device   $device"
         say "weir     $("$tools/weir" --version 2>&1 | head -n 1)"
         say "kernel   $(uname -srm)"
-        say "cpu      $(sed -n 's/^model name[^:]*: //p' /proc/cpuinfo | head -n 1), $(getconf _NPROCESSORS_ONLN) cores"
+        cpu=$(sed -n 's/^model name[^:]*: //p' /proc/cpuinfo | head -n 1)
+        say "cpu      $cpu, $(getconf _NPROCESSORS_ONLN) cores"
         if command -v nvidia-smi >/dev/null 2>&1; then
-            limited 10 nvidia-smi --format=csv \
-                --query-gpu=name,driver_version,memory.total,clocks.sm,clocks.mem,clocks.max.sm,clocks.max.mem,power.limit,temperature.gpu
+            query=name,driver_version,memory.total,clocks.sm,clocks.mem,clocks.max.sm,clocks.max.mem
+            limited 10 nvidia-smi --format=csv --query-gpu=$query,power.limit,temperature.gpu
         else
             say "nvidia-smi: not there"
         fi
@@ -102,7 +106,7 @@ part_facts() {
 
 test_programs() { find "$tools" -type f -name 'test_cuda_*' -perm -u+x 2>/dev/null | sort; }
 
-# The suite, where a skipped case is a failed one.
+# The suite; here a skipped case counts as failed.
 part_suite() {
     bad=0
     for program in $(test_programs); do
@@ -119,7 +123,8 @@ part_suite() {
             cat "$work/plain"
         } >>"$results/suite.txt"
         counts=$(sed -n 's/.*Synthesis: //p' "$work/plain" | tail -n 1)
-        say "$(basename "$program"): status $status, ${counts:-no summary}, $(grep -c '\[SKIP\]' "$work/plain") skipped"
+        skipped=$(grep -c '\[SKIP\]' "$work/plain")
+        say "$(basename "$program"): status $status, ${counts:-no summary}, $skipped skipped"
         if [ "$status" -ne 0 ]; then
             bad=1
             grep -E '\[FAIL\]|\[----\]|\[CRASH\]' "$work/plain" | head -n 12
@@ -145,7 +150,8 @@ sanitize() {
         say "$tool, $name: not run (time)"
         return 0
     fi
-    limited "$seconds" "$sanitizer" --tool "$tool" --target-processes all --error-exitcode 99 "$@" >"$work/found" 2>&1
+    limited "$seconds" "$sanitizer" --tool "$tool" --target-processes all --error-exitcode 99 "$@" \
+        >"$work/found" 2>&1
     status=$?
     {
         say "== $tool: $*"
@@ -153,7 +159,10 @@ sanitize() {
     } >>"$results/sanitizer.txt"
     case $status in
         0) say "$tool, $name: clean" ;;
-        124 | 137) say "$tool, $name: not finished (time); $(grep -c '^========= .*\(error\|hazard\)' "$work/found") lines of findings" ;;
+        124 | 137)
+            lines=$(grep -c '^========= .*\(error\|hazard\)' "$work/found")
+            say "$tool, $name: not finished (time); $lines lines of findings"
+            ;;
         99)
             say "$tool, $name: FOUND SOMETHING"
             grep '^=========' "$work/found" | head -n 12
@@ -176,10 +185,12 @@ part_sanitizer() {
     fi
     usable=
     for tool in memcheck racecheck synccheck initcheck; do
-        if limited 20 "$sanitizer" --tool "$tool" --error-exitcode 99 "$tools/weir-kernel-bench" --tiny --only copy >"$work/probe" 2>&1; then
+        if limited 20 "$sanitizer" --tool "$tool" --error-exitcode 99 \
+            "$tools/weir-kernel-bench" --tiny --only copy >"$work/probe" 2>&1; then
             usable="$usable $tool"
         else
-            say "$tool: not run ($(grep -m 1 -iE 'error|not supported|fail' "$work/probe" || tail -n 1 "$work/probe"))"
+            why=$(grep -m 1 -iE 'error|not supported|fail' "$work/probe" || tail -n 1 "$work/probe")
+            say "$tool: not run ($why)"
             cat "$work/probe" >>"$results/sanitizer.txt"
         fi
     done
@@ -198,9 +209,10 @@ part_copy() { limited 10 "$tools/weir-kernel-bench" --only copy; }
 
 part_ops() { limited $all_seconds "$tools/weir-kernel-bench" --csv "$results/ops.csv"; }
 
-# ---- pairs of random weights --------------------------------------------------------------------------------------
+# ---- pairs of random weights -------------------------------------------------------------------------------
 
-# A folder with that many MiB free: in memory if it has them, else on disk. Nothing if there is none.
+# room_for MIB: makes a folder with that much space, in memory if possible, else on disk, and prints it.
+# Prints nothing if there is none.
 room_for() {
     available=$(awk '/^MemAvailable:/ { print int($2 / 1024) }' /proc/meminfo)
     for dir in /dev/shm "${TMPDIR:-/tmp}"; do
@@ -219,22 +231,26 @@ remove_models() {
     rm -f "$work/models"
 }
 
-# mib SHAPE...: of their checkpoints together.
+# mib SHAPE...: the MiB of their checkpoints together.
 mib() {
-    for shape in "$@"; do "$tools/weir-random-model" --list | sed -n "s/^$shape //p"; done | awk '{ sum += $1 } END { print sum + 0 }'
+    for shape in "$@"; do "$tools/weir-random-model" --list | sed -n "s/^$shape //p"; done |
+        awk '{ sum += $1 } END { print sum + 0 }'
 }
 
-# make_models SHAPE...: into $models, all at once.
+# make_models SHAPE...: into $models, all in parallel.
 make_models() {
     : >"$work/made"
     for shape in "$@"; do
-        { limited $all_seconds "$tools/weir-random-model" "$models/$shape" "$shape" || echo "$shape" >>"$work/made"; } &
+        {
+            limited $all_seconds "$tools/weir-random-model" "$models/$shape" "$shape" ||
+                echo "$shape" >>"$work/made"
+        } &
     done
     wait
     [ ! -s "$work/made" ]
 }
 
-# append ROWS FILE: prints CSV rows and adds them to a file that has their header already.
+# append ROWS FILE: prints CSV rows and appends them to a file, with the header only if the file is empty.
 append() {
     cat "$1"
     if [ -s "$2" ]; then
@@ -245,7 +261,7 @@ append() {
     cat "$work/body" >>"$2"
 }
 
-# missed WHAT STATUS: a command of the part that did not end well.
+# missed WHAT STATUS: reports a command of the part that failed.
 missed() {
     case $2 in
         124 | 137)
@@ -259,25 +275,29 @@ missed() {
     esac
 }
 
-# time_pair KIND NAME VERIFIER DRAFTER: whole blocks, then parts of one, then blocks without a graph, into KIND_blocks.csv and
-# KIND_parts.csv. The options of each are in $with_graph, $of_parts, $without_graph.
+# time_pair KIND NAME VERIFIER DRAFTER: times whole blocks, then the parts of one, then blocks without a
+# graph, into KIND_blocks.csv and KIND_parts.csv. The options of each are in $with_graph, $of_parts,
+# $without_graph.
 time_pair() {
     kind=$1 name=$2 pair="-m $models/$3 -md $models/$4 --device cuda"
     # shellcheck disable=SC2086  # lists of options
-    limited $all_seconds "$tools/weir-blocks" $pair --name "$name" $with_graph >"$work/blocks" || missed "$name: weir-blocks" $?
+    limited $all_seconds "$tools/weir-blocks" $pair --name "$name" $with_graph >"$work/blocks" ||
+        missed "$name: weir-blocks" $?
     append "$work/blocks" "$results/${kind}_blocks.csv"
     # shellcheck disable=SC2086
-    limited $all_seconds "$tools/weir" bench $pair $of_parts --csv >"$work/parts" || missed "$name: weir bench" $?
+    limited $all_seconds "$tools/weir" bench $pair $of_parts --csv >"$work/parts" ||
+        missed "$name: weir bench" $?
     sed "1s/^/pair,/; 2,\$s/^/$name,/" "$work/parts" >"$work/rows"
     append "$work/rows" "$results/${kind}_parts.csv"
     # shellcheck disable=SC2086
-    limited $all_seconds "$tools/weir-blocks" $pair --name "$name" $without_graph --no-graph >"$work/blocks" ||
-        missed "$name: weir-blocks --no-graph" $?
+    limited $all_seconds "$tools/weir-blocks" $pair --name "$name" $without_graph --no-graph \
+        >"$work/blocks" || missed "$name: weir-blocks --no-graph" $?
     append "$work/blocks" "$results/${kind}_blocks.csv"
     compare_graphs "$name" "$results/${kind}_blocks.csv" || bad=1
 }
 
-# compare_graphs NAME CSV: tokens of session 0 with and without a graph, gamma 5 and one session.
+# compare_graphs NAME CSV: compares the tokens of session 0 with and without a graph, at gamma 5 and one
+# session.
 compare_graphs() {
     awk -F, -v name="$1" '$1 == name && $4 == 5 && $5 == 1 { tokens[$3] = $11 }
         END { if (tokens["yes"] == "" || tokens["no"] == "") {
@@ -307,8 +327,8 @@ part_t5() {
     return $((bad || late))
 }
 
-# why_not VERIFIER DRAFTER: why a pair cannot run on this machine; nothing if it may. Its memory is known for sure only when its
-# files are there, and those of the largest take a while.
+# why_not VERIFIER DRAFTER: prints why a pair cannot run on this machine; nothing if it may. Its memory is
+# known for sure only once its files exist, and those of the largest pairs take a while.
 why_not() {
     need=$(mib "$1" "$2")
     has=$(nvidia-smi --query-gpu=memory.total --format=csv,noheader,nounits 2>/dev/null | head -n 1)
@@ -320,7 +340,7 @@ why_not() {
     fi
 }
 
-# time_decoders DRAFTER VERIFIER: one pair; its files are there only meanwhile.
+# time_decoders DRAFTER VERIFIER: times one pair; its files are removed afterwards.
 time_decoders() {
     why=$(why_not "$2" "$1")
     if [ -z "$why" ]; then
@@ -333,10 +353,12 @@ time_decoders() {
     fi
     if [ -z "$why" ]; then
         # shellcheck disable=SC2086  # a list of options
-        limited 30 "$tools/weir" info -m "$models/$2" -md "$models/$1" --device cuda $of_memory >"$work/plan" 2>&1
+        limited 30 "$tools/weir" info -m "$models/$2" -md "$models/$1" --device cuda $of_memory \
+            >"$work/plan" 2>&1
         why=$(awk '$1 == "total" { plan = $(NF - 1) }
                    $1 == "available" && has == "" { has = $(NF - 1) } # a second one is of the host
-                   $1 == "fits" && $2 == "no" { print "a plan of " plan " MiB, the device has " has }' "$work/plan")
+                   $1 == "fits" && $2 == "no" { print "a plan of " plan " MiB, the device has " has }' \
+            "$work/plan")
     fi
     if [ -z "$why" ]; then
         time_pair decoder "$1-$2" "$2" "$1"
@@ -347,7 +369,8 @@ time_decoders() {
     remove_models
 }
 
-# Context 1k: a prompt of 1,000 tokens, and up to 13 blocks of 8 behind it. The pairs that run out of time are told, and no failure.
+# Context 1k: a prompt of 1,000 tokens, then up to 13 blocks of 8. Pairs that run out of time are listed; that
+# is not a failure.
 part_decoder() {
     bad=0 late=0 n_timed=0
     of_memory="-c 1152 -np 8 --gamma 7"
@@ -366,14 +389,15 @@ part_decoder() {
     return "$bad"
 }
 
-# ---- the demo -----------------------------------------------------------------------------------------------------
+# ---- the demo ----------------------------------------------------------------------------------------------
 
 part_demo() {
     if ! command -v "$python" >/dev/null 2>&1; then
         say "demo: not run (no $python)"
         return 0
     fi
-    limited $all_seconds "$python" bench/demo/device.py --weir "$tools/weir" --device cuda --csv "$results/demo.csv"
+    limited $all_seconds "$python" bench/demo/device.py --weir "$tools/weir" --device cuda \
+        --csv "$results/demo.csv"
 }
 
 run_part() {
@@ -389,7 +413,7 @@ run_part() {
     esac
 }
 
-# ---- all of it ----------------------------------------------------------------------------------------------------
+# ---- all of it ---------------------------------------------------------------------------------------------
 
 parts=${*:-$all_parts}
 for part in $parts; do

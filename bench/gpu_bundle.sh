@@ -1,18 +1,19 @@
 #!/bin/sh
-# Packs what bench/gpu.sh needs into build/gpu-bundle.tar.xz, for a machine that has an NVIDIA driver and Python, and neither a
-# compiler nor a registry: programs and tests of the CUDA build, their libraries down to libc and its loader, the demo pair.
+# Packs what bench/gpu.sh needs into build/gpu-bundle.tar.xz, for a machine with an NVIDIA driver and Python
+# but without a compiler or package index: programs and tests of the CUDA build, their libraries down to libc
+# and its loader, the demo pair.
 #
 #   bench/gpu_bundle.sh          (or ./make.sh gpu-bundle; needs a CUDA toolkit)
 #   ARCHS=90a-real bench/gpu_bundle.sh         for that machine's processor alone: smaller, compiled sooner
 #   there: tar xf gpu-bundle.tar.xz && weir-gpu/bench/gpu.sh
 #
-# Programs find libraries beside themselves (DT_RPATH, so that it also holds for what those load) and name the bundle's own loader
-# relative to the folder weir-gpu, where they must be started: gpu.sh does. So the age of that machine's libc does not matter, and no
-# environment variable leaks into its own programs.
+# Programs find libraries by their own place (DT_RPATH, so libraries of libraries are found too). They name
+# the bundle's loader relative to the folder weir-gpu and must start there, as gpu.sh does. So the age of that
+# machine's libc does not matter, and no environment variable leaks into its own programs.
 set -eu
 cd "$(dirname "$0")/.."
 
-limit_mib=60 # of tree and bundle together: what travels to such a machine
+limit_mib=60 # of tree and bundle together, which is what such a machine receives
 build=build/bundle
 stage=build/gpu-bundle/weir-gpu
 archive=build/gpu-bundle.tar.xz
@@ -40,7 +41,7 @@ compile() {
         --target weir weir-kernel-bench weir-blocks weir-random-model $tests
 }
 
-# The interpreter named in a program's header, in place: the new path is shorter, and zeros end it.
+# Replaces the interpreter named in a program's header. The new path is shorter and is padded with zeros.
 set_loader() {
     python3 - "$1" "$loader" <<'PYTHON'
 import sys
@@ -97,12 +98,14 @@ fill() {
     echo "$id" >"$stage/COMMIT"
 }
 
-# The same device code lies in every program: a window as large as the bundle finds it again.
+# Every program contains the same device code; a window as large as the bundle compresses it once.
 pack() {
-    tar -C build/gpu-bundle --sort=name --owner=0 --group=0 -cf - weir-gpu | xz -T1 --lzma2=preset=6,dict=256MiB >"$archive"
+    tar -C build/gpu-bundle --sort=name --owner=0 --group=0 -cf - weir-gpu |
+        xz -T1 --lzma2=preset=6,dict=256MiB >"$archive"
     tree=$(git ls-files -z | xargs -0 cat | wc -c)
     bundle=$(wc -c <"$archive")
-    say "$archive: $((bundle >> 20)) MiB, $(du -sm "$stage" | cut -f 1) MiB unpacked; the tree has $((tree >> 20)) MiB"
+    unpacked=$(du -sm "$stage" | cut -f 1)
+    say "$archive: $((bundle >> 20)) MiB, $unpacked MiB unpacked; the tree has $((tree >> 20)) MiB"
     [ $((tree + bundle)) -le $((limit_mib << 20)) ] || die "tree and bundle exceed $limit_mib MiB"
 }
 

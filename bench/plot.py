@@ -1,6 +1,7 @@
-"""Draws bench/results/NAME.csv (made by quality.py) as NAME.svg: BLEU against speed relative to the verifier alone.
+"""Draws bench/results/NAME.csv (made by quality.py) as NAME.svg: BLEU against speed relative to the verifier
+alone.
 
-One line a rule through its alphas, one dot a setting, the verifier alone at 1. Standard library only.
+One line per rule through its alphas, one dot per setting, the verifier alone at 1. Standard library only.
 usage: plot.py [NAME]   (default quality_t1)
 """
 import csv
@@ -62,7 +63,8 @@ def draw(lines, title):
     def py(y):
         return HEIGHT - BOTTOM - (y - y0) / (y1 - y0) * (HEIGHT - TOP - BOTTOM)
 
-    out = [f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {HEIGHT}" font-family="sans-serif">',
+    out = ['<svg xmlns="http://www.w3.org/2000/svg" '
+           f'viewBox="0 0 {WIDTH} {HEIGHT}" font-family="sans-serif">',
            f'<rect width="{WIDTH}" height="{HEIGHT}" fill="#ffffff"/>', text(LEFT, 24, title, "start", 14)]
     for x in ticks(x0, x1, 0.2):
         out.append(f'<path d="M{px(x):.1f} {TOP}V{HEIGHT - BOTTOM}" stroke="{GRID}"/>')
@@ -70,7 +72,8 @@ def draw(lines, title):
     for y in ticks(y0, y1, 2 if y1 - y0 > 6 else 1):
         out.append(f'<path d="M{LEFT} {py(y):.1f}H{WIDTH - RIGHT}" stroke="{GRID}"/>')
         out.append(text(LEFT - 8, py(y) + 4, f"{y:.0f}", "end"))
-    out.append(text((LEFT + WIDTH - RIGHT) / 2, HEIGHT - 14, "decode tokens per second (prompt excluded), verifier alone = 1"))
+    out.append(text((LEFT + WIDTH - RIGHT) / 2, HEIGHT - 14,
+                    "decode tokens per second (prompt excluded), verifier alone = 1"))
     out.append(text(LEFT - 8, TOP - 8, "BLEU", "end"))
     own = lines["verifier"][0][2]
     out.append(f'<path d="M{LEFT} {py(own):.1f}H{WIDTH - RIGHT}" stroke="{INK}" stroke-dasharray="5 4"/>')
@@ -93,7 +96,8 @@ def main():
     name = sys.argv[1] if len(sys.argv) > 1 else "quality_t1"
     points = read_points(RESULTS / f"{name}.csv")
     target = RESULTS / f"{name}.svg"
-    target.write_text(draw(group(points), "Demo pair: quality and speed by rule; the numbers at the dots are α"),
+    target.write_text(draw(group(points),
+                           "Demo pair: quality and speed by rule; the numbers at the dots are α"),
                       encoding="utf-8")
     print(target)
 

@@ -1,9 +1,10 @@
-"""Quality and speed of the rules on the demo pair: BLEU, chrF, lengths, rejections and tokens/s beside the verifier alone.
+"""Quality and speed of the rules on the demo pair: BLEU, chrF, lengths, rejections and tokens/s, relative to
+the verifier alone.
 
-Every round runs every setting once over the prompts (one seed a round, batch 1), each right after a run of the verifier
-alone that it is compared with, since a shared machine's speed drifts within a minute; the speed-up is the median over
-rounds of that ratio. Writes a Markdown table and a CSV
-with one line a setting and round under bench/results/.
+Every round runs every setting once over the prompts (one seed per round, batch 1). Each setting runs right
+after the verifier alone and is compared with it, because a shared machine's speed drifts within a minute; the
+speed-up is the median of that ratio over rounds. Writes a Markdown table, and a CSV with one line per setting
+and round, under bench/results/.
 """
 import argparse
 import csv
@@ -15,15 +16,16 @@ import sacrebleu
 
 import weir_runs as runs
 
-DEFAULT = ["exact::5", "token-v3:0.2:5", "token-v3:0.8:5", "token-v3:0.9:5", "token-v3:0.97:5", "token-v3:0.99:5",
-           "opt:0.2:5", "lossy:0.5:5"]
+DEFAULT = ["exact::5", "token-v3:0.2:5", "token-v3:0.8:5", "token-v3:0.9:5", "token-v3:0.97:5",
+           "token-v3:0.99:5", "opt:0.2:5", "lossy:0.5:5"]
 SPEEDS = ("tok_s", "tok_s_decode", "ms", "ratio", "ratio_decode")
 # Column of the table: (title, key, format). A missing figure prints as an en dash.
-COLUMNS = [("setting", "setting", "s"), ("BLEU", "bleu", ".2f"), ("± sd", "bleu_sd", ".2f"), ("chrF", "chrf", ".1f"),
-           ("tokens/s", "tok_s", ".0f"), ("× verifier", "ratio", ".2f"), ("decode only ×", "ratio_decode", ".2f"),
-           ("tokens/block", "per_block", ".2f"), ("rejected", "rejection_rate", ".3f"),
-           ("deferred", "deferral_rate", ".3f"), ("verifier calls/token", "calls", ".3f"),
-           ("tokens/answer", "length", ".2f"), ("at limit", "at_limit", ".4f"), ("ms/answer", "ms", ".2f")]
+COLUMNS = [("setting", "setting", "s"), ("BLEU", "bleu", ".2f"), ("± sd", "bleu_sd", ".2f"),
+           ("chrF", "chrf", ".1f"), ("tokens/s", "tok_s", ".0f"), ("× verifier", "ratio", ".2f"),
+           ("decode only ×", "ratio_decode", ".2f"), ("tokens/block", "per_block", ".2f"),
+           ("rejected", "rejection_rate", ".3f"), ("deferred", "deferral_rate", ".3f"),
+           ("verifier calls/token", "calls", ".3f"), ("tokens/answer", "length", ".2f"),
+           ("at limit", "at_limit", ".4f"), ("ms/answer", "ms", ".2f")]
 
 
 def measure(setting, pairs, args, seed):
@@ -94,7 +96,8 @@ def main():
         for setting in settings:
             rounds[setting].append(measure_beside_verifier(setting, pairs, args, seed))
             last = rounds[setting][-1]
-            print(f"seed {seed} {setting}: BLEU {last['bleu']:.2f}, {last['tok_s']:.0f} tokens/s", file=sys.stderr)
+            print(f"seed {seed} {setting}: BLEU {last['bleu']:.2f}, {last['tok_s']:.0f} tokens/s",
+                  file=sys.stderr)
 
     table = runs.markdown([title for title, _, _ in COLUMNS],
                           [[cell(row, key, form) for _, key, form in COLUMNS]

@@ -1,7 +1,7 @@
 """Writes a T5 v1.1 checkpoint of random bf16 weights, for timings of shapes that no shipped pair has.
 
-Only shapes matter to a timing, but values must not be zeros or denormals: weights are uniform in (-0.05, 0.05), norms 1.
-There is no tokenizer: weir bench needs none. Standard library and NumPy.
+For a timing only shapes matter, but values must not be zeros or denormals: weights are uniform in (-0.05,
+0.05), norms 1. There is no tokenizer; weir bench needs none. Needs the standard library and NumPy.
 
     python3 bench/random_t5.py build/t5-large --dim 1024 --ff 2816 --heads 16 --layers 24
 """
@@ -69,9 +69,10 @@ def main():
         for _, shape in shapes(a):
             f.write(values(shape, rng))
     config = {"architectures": ["T5ForConditionalGeneration"], "model_type": "t5", "is_encoder_decoder": True,
-              "d_model": a.dim, "d_kv": a.head_dim, "d_ff": a.ff, "num_heads": a.heads, "num_layers": a.layers,
-              "num_decoder_layers": a.layers, "vocab_size": a.vocab, "feed_forward_proj": "gated-gelu",
-              "tie_word_embeddings": False, "decoder_start_token_id": 0, "pad_token_id": 0, "eos_token_id": 1}
+              "d_model": a.dim, "d_kv": a.head_dim, "d_ff": a.ff, "num_heads": a.heads,
+              "num_layers": a.layers, "num_decoder_layers": a.layers, "vocab_size": a.vocab,
+              "feed_forward_proj": "gated-gelu", "tie_word_embeddings": False, "decoder_start_token_id": 0,
+              "pad_token_id": 0, "eos_token_id": 1}
     (a.out / "config.json").write_text(json.dumps(config, indent=1))
     print(f"{a.out}: {end / 2**20:.0f} MiB")
 

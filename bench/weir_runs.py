@@ -40,15 +40,16 @@ def setting_flags(setting):
 
 
 def ask(command, requests):
-    """Objects in, one a line, objects out: what a program answers on its standard output."""
+    """Objects in, one per line; objects out, from the program's standard output."""
     lines = "".join(json.dumps(r, ensure_ascii=False) + "\n" for r in requests)
-    done = subprocess.run([str(word) for word in command], input=lines.encode(), stdout=subprocess.PIPE, check=True)
+    done = subprocess.run([str(word) for word in command], input=lines.encode(), stdout=subprocess.PIPE,
+                          check=True)
     return [json.loads(line) for line in done.stdout.splitlines()]
 
 
 def run(setting, prompts, *, temp, seed, threads, max_tokens=128):
     """One process over all prompts, one at a time; returns its JSON objects in input order."""
-    # A seed a prompt: equal prompts must not share their draws, nor neighbouring runs any.
+    # One seed per prompt: equal prompts must not share draws, nor may neighbouring runs.
     requests = [{"prompt": p, "seed": seed * 1_000_003 + i} for i, p in enumerate(prompts)]
     command = [str(PROGRAM), "generate", *setting_flags(setting), "--jsonl", "--temp", str(temp),
                "-n", str(max_tokens), "-np", "1", "-t", str(threads), "-q"]
@@ -59,7 +60,7 @@ def run(setting, prompts, *, temp, seed, threads, max_tokens=128):
 
 
 def totals(answers):
-    """Sums over the answers of one run. Milliseconds; rates are per examined row, per drafted token, per token."""
+    """Sums over the answers of one run, in milliseconds; rates per examined row, drafted token, token."""
     t = {"answers": len(answers)}
     t["tokens"] = sum(a["timings"]["predicted_n"] for a in answers)
     t["prompt_ms"] = sum(a["timings"]["prompt_ms"] for a in answers)
@@ -72,7 +73,8 @@ def totals(answers):
     # The rates are per answer: weighted by the rows that the accept step examined.
     rows = [m.get("examined_rows") or 0 for m in metrics]
     for key in ("rejection_rate", "deferral_rate"):
-        t[key] = (sum((m.get(key) or 0.0) * r for m, r in zip(metrics, rows)) / sum(rows)) if sum(rows) else None
+        t[key] = (sum((m.get(key) or 0.0) * r for m, r in zip(metrics, rows)) /
+                  sum(rows)) if sum(rows) else None
     return t
 
 
@@ -82,7 +84,7 @@ def speculative(answer):
 
 
 def tokens_per_second(t, whole=True):
-    """Of the whole answers (prompt included) or of decoding alone."""
+    """Tokens per second of whole answers (prompt included) or of decoding alone."""
     return 1000.0 * t["tokens"] / (t["decode_ms"] + (t["prompt_ms"] if whole else 0.0))
 
 
@@ -91,11 +93,12 @@ def median(values):
 
 
 def machine():
-    """One line on the machine, for the head of a table."""
+    """One line about the machine, for the head of a table."""
     model = platform.processor() or platform.machine()
     try:
         with open("/proc/cpuinfo", encoding="utf-8") as f:
-            model = next((line.split(":", 1)[1].strip() for line in f if line.startswith("model name")), model)
+            model = next((line.split(":", 1)[1].strip() for line in f if line.startswith("model name")),
+                         model)
     except OSError:
         pass
     return f"{model}, {len(os.sched_getaffinity(0))} cores"

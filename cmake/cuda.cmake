@@ -1,11 +1,11 @@
-# The CUDA compiler, only where WEIR_CUDA asks for it: nothing else of the build needs a toolkit. One fat binary:
+# The CUDA compiler. Read only with WEIR_CUDA; no other part of the build needs a toolkit. One fat binary:
 #   80   A100       89   L4, L40S, RTX 40       90a   H100, H200 (its own instructions)
-#   100  B200; its PTX, too, for what comes later
+#   100  B200; its PTX too, for later ones
 set(CMAKE_CUDA_ARCHITECTURES 80-real 89-real 90a-real 100 CACHE STRING "what the kernels are compiled for")
 set(CMAKE_CUDA_STANDARD 17)
 set(CMAKE_CUDA_STANDARD_REQUIRED ON)
 set(CMAKE_CUDA_EXTENSIONS OFF)
-set(CMAKE_CUDA_RUNTIME_LIBRARY Static) # a program starts where no driver or toolkit is
+set(CMAKE_CUDA_RUNTIME_LIBRARY Static) # a program starts without a driver or toolkit
 enable_language(CUDA)
 find_package(CUDAToolkit 12.8 REQUIRED) # conditional WHILE nodes, sm_100
 

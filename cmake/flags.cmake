@@ -27,9 +27,11 @@ set(weir_options
   $<$<CONFIG:Release>:-O3>
   $<$<CONFIG:Debug>:-Og>  # without optimisation gcc's AVX-512 intrinsics are macros that -Wconversion refuses
 )
-target_compile_options(weir_flags INTERFACE "$<$<COMPILE_LANGUAGE:C,CXX>:${weir_options}>") # nvcc's: cuda.cmake
-# Code with sanitizers: its cost is theirs, at -O2 as at -O1, but vector files then compile for minutes. Reports need lines only.
-# What may be uninitialized the other builds say; here checks between the lines confuse the compiler.
+# nvcc's options: cuda.cmake
+target_compile_options(weir_flags INTERFACE "$<$<COMPILE_LANGUAGE:C,CXX>:${weir_options}>")
+# With sanitizers code is as slow at -O2 as at -O1, but files with vectors would compile for minutes. Reports
+# need lines only. The other builds warn of uninitialised values; here the inserted checks confuse the
+# compiler.
 if(WEIR_ASAN OR WEIR_TSAN)
   target_compile_options(weir_flags INTERFACE -O1 -g1 -Wno-maybe-uninitialized)
 endif()

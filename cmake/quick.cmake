@@ -1,6 +1,8 @@
-# What is there to build sooner: a quick linker, a cache of objects. Neither is needed, and what somebody chose stays.
+# Speeds up builds with a fast linker and an object cache, if installed. Neither is required, and the user's
+# choice wins.
 include(CheckLinkerFlag)
-if(NOT WEIR_CUDA AND NOT "${CMAKE_EXE_LINKER_FLAGS} $ENV{LDFLAGS}" MATCHES "-fuse-ld") # nvcc's programs keep the usual linker
+# Programs with CUDA keep the usual linker.
+if(NOT WEIR_CUDA AND NOT "${CMAKE_EXE_LINKER_FLAGS} $ENV{LDFLAGS}" MATCHES "-fuse-ld")
   foreach(linker mold lld)
     check_linker_flag(CXX -fuse-ld=${linker} WEIR_LINKS_WITH_${linker})
     if(WEIR_LINKS_WITH_${linker})
@@ -14,7 +16,7 @@ endif()
 find_program(WEIR_CCACHE ccache)
 mark_as_advanced(WEIR_CCACHE)
 if(WEIR_CCACHE AND NOT CMAKE_C_COMPILER_LAUNCHER)
-  # Paths relative to the checkout, so that others find the same objects.
+  # Paths relative to the checkout, so that other checkouts find the same objects.
   set(launcher ${CMAKE_COMMAND} -E env CCACHE_BASEDIR=${PROJECT_SOURCE_DIR} ${WEIR_CCACHE})
   set(CMAKE_C_COMPILER_LAUNCHER ${launcher})
   set(CMAKE_CXX_COMPILER_LAUNCHER ${launcher})

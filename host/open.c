@@ -157,13 +157,14 @@ static weir_status open_chat(weir_engine *e, const weir_engine_options *o, weir_
 }
 
 weir_status weir_engine_open(weir_engine **out, const weir_engine_options *opt, weir_err *err) {
-    const double t0 = weir__now();
+    const double t0 = weir_seconds();
     weir_engine *e = weir_calloc(1, sizeof *e);
     if (!e) return weir_fail(err, WEIR_ENOMEM, "out of memory for the engine");
     int n_thread = 1;
     weir_isa isa = WEIR_ISA_PORTABLE;
     weir__chat_ends ends;
     e->deck.interrupt = opt->interrupt;
+    atomic_init(&e->deck.yield, false);
     weir_status st = resolve(e, opt, &n_thread, &isa, err);
     if (st == WEIR_OK) st = open_checkpoints(e, opt, err);
     if (st == WEIR_OK) st = weir__device_open(e, opt, n_thread, isa, err);
@@ -178,7 +179,7 @@ weir_status weir_engine_open(weir_engine **out, const weir_engine_options *opt, 
         weir_engine_close(e);
         return st;
     }
-    e->pair.facts.load_seconds = weir__now() - t0;
+    e->pair.facts.load_seconds = weir_seconds() - t0;
     *out = e;
     return WEIR_OK;
 }

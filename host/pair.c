@@ -1,8 +1,8 @@
 #include "host/pair.h"
 
-#include <stdio.h>
 #include <string.h>
 
+#include "host/formats/json/json_file.h"
 #include "kernels/base/mem.h"
 
 /* Without what open_tokenizer lets lie past a decoder's rows. */
@@ -12,10 +12,8 @@ static int32_t piece_count(const weir_checkpoint *ck, const weir_tokenizer *tok)
 }
 
 static weir_status open_gpt2(const weir_checkpoint *ck, weir_tokenizer **out, weir_err *err) {
-    const size_t n = strlen(ck->dir) + sizeof "/vocab.json";
-    char *vocab = weir_alloc(n, 1);
-    if (!vocab) return weir_fail(err, WEIR_ENOMEM, "%s: no memory for a path", ck->dir);
-    snprintf(vocab, n, "%s/vocab.json", ck->dir);
+    char *vocab;
+    WEIR_TRY(weir__path_join(&vocab, ck->dir, "vocab.json", err));
     const weir_status st = weir__tokenizer_open_gpt2(out, vocab, ck->tokenizer_path, err);
     weir_free(vocab);
     return st;

@@ -89,6 +89,7 @@ typedef struct weir_deck {
     weir_session **slot_owner; /* (n_parallel) */
     weir_session *prefilling;  /* whose prompt is being run, or NULL */
     double prefill_seconds;    /* of all prompts so far */
+    atomic_bool yield;         /* the step is to return at the next block edge */
     weir_interrupt interrupt;  /* of the options */
     weir_step_buffers buf, dev;
 } weir_deck;
@@ -147,7 +148,8 @@ struct weir_session {
     bool mute;       /* sequence cascade: the drafter's answer is not certain yet */
 
     weir_finish finish;
-    int32_t eos; /* that ended it, or -1 */
+    int32_t eos;      /* that ended it, or -1 */
+    weir_err failure; /* what refused its logits; "" */
     atomic_bool cancel;
     weir_session_stats stats;
 };

@@ -18,6 +18,7 @@
 
 #include "host/chat/chat.h"         /* chat templates: weir_chat_template, weir_chat_render */
 #include "kernels/accept/law.h"     /* weir_rule, weir_rule_facts, weir_rule_parse, WEIR_GAMMA_MAX */
+#include "kernels/base/clock.h"     /* weir_seconds */
 #include "kernels/base/interrupt.h" /* weir_interrupt */
 #include "kernels/base/mem.h"       /* weir_alloc, weir_free, weir_set_allocator */
 #include "kernels/base/status.h"    /* weir_status, weir_err */
@@ -117,8 +118,8 @@ weir_status weir_tokenize(const weir_engine *e, const char *text, size_t bytes, 
                           bool parse_special, int32_t **ids, size_t *n_ids, weir_err *err);
 void weir_ids_free(int32_t *ids);
 
-/* Ids of segments (host/chat/chat.h): special ones are the token of that name, runs of the others one plain text
- * each; nothing is added. ENOTSUP names a token that the vocabulary has not. *ids as above. */
+/* Ids of segments (host/chat/chat.h): special ones are the token of that name, runs of the others one plain
+ * text each; nothing is added. ENOTSUP names a token that the vocabulary has not. *ids as above. */
 weir_status weir_tokenize_segments(const weir_engine *e, const weir_segment *segments, size_t n,
                                    int32_t **ids, size_t *n_ids, weir_err *err);
 
@@ -223,6 +224,9 @@ const char *weir_source_name(int source);    /* "kept", "accepted", "resampled",
  * end. After any other status no further step of these sessions can be trusted. */
 weir_status weir_step(weir_engine *e, weir_session *const *sessions, int n, int max_blocks, weir_err *err);
 
+/* A weir_step that runs, or the next one, returns at the next block edge; blocks are never cut. Any thread may call. */
+void weir_engine_yield(weir_engine *e);
+
 /* What a session did. Rows and blocks count the verifier's passes after the prompt. */
 typedef struct weir_session_stats {
     int64_t n_prompt, n_output;
@@ -247,13 +251,61 @@ typedef struct weir_session_view {
                                      bytes of a character that the next token may complete */
     size_t bytes;
     weir_finish finish;
-    int32_t eos; /* end-of-text id that ended it, not among ids; -1: something else did, or
+    const char *failure; /* ELOGITS: the line of the step that ended it; else NULL */
+    int32_t eos;         /* end-of-text id that ended it, not among ids; -1: something else did, or
                                      nothing yet */
     weir_session_stats stats;
 } weir_session_view;
 
+weir_finish weir_session_state(const weir_session *s); /* the view's finish alone: cheap */
 /* Changes nothing that a later token, text or view depends on. */
 void weir_session_get(weir_session *s, weir_session_view *out);
+
+/* ---- queue ----------------------------------------------------------------------------------------------- */
+
+/* Requests of any number of callers over one engine, the only scheduler: slots are given in order of arrival, prompts
+ * are run in slices between blocks (up to four take turns, and a slice keeps those who are being answered waiting for
+ * 20 ms or so), and requests join and leave at block edges. Tokens are those of the request alone, whoever else is
+ * served. Every function may be called by any thread, but for open and close.
+ *
+ * There is no thread of the queue's own: who waits in weir_queue_next runs the next round, and while one thread does,
+ * others wait for what it brings. While a queue is open it alone steps the engine. */
+typedef struct weir_queue weir_queue;
+typedef struct weir_request weir_request;
+
+weir_status weir_queue_open(weir_queue **out, weir_engine *e,
+                            weir_err *err); /* before e is closed: weir_queue_close */
+void weir_queue_close(weir_queue *q); /* NULL allowed; frees its requests; no other call may be under way */
+
+/* Takes a request. Checks and errors are those of weir_session_create; also what broke the engine before. */
+weir_status weir_queue_submit(weir_queue *q, const weir_session_options *opt, const int32_t *prompt,
+                              size_t n_prompt, void *ud, weir_request **out, weir_err *err);
+void weir_queue_cancel(weir_request *r); /* ends it soon, as cancelled */
+void weir_request_free(
+    weir_request *r); /* NULL allowed; cancels one that has not ended, with no further event */
+
+typedef enum weir_queue_event_kind {
+    WEIR_QUEUE_IDLE,   /* nothing is left to do, the time is over, or weir_queue_wake was called */
+    WEIR_QUEUE_TOKENS, /* tokens were decided */
+    WEIR_QUEUE_END,    /* the request has ended: its last event */
+} weir_queue_event_kind;
+
+typedef struct weir_queue_event {
+    weir_queue_event_kind kind;
+    weir_request *request;
+    void *ud; /* of its submit */
+    const weir_token_event
+        *tokens; /* n_token of them; like their texts valid until the request's next event */
+    size_t n_token;
+    weir_status status; /* END: why it failed; else OK, and view.finish says how it ended */
+    weir_err err;
+    weir_session_view view; /* END: valid until weir_request_free */
+} weir_queue_event;
+
+/* The next event of any request, tokens of one in order. Works while there is something to do; with nothing to do waits
+ * wait_seconds (0: not at all, INFINITY: for ever) for a request. */
+void weir_queue_next(weir_queue *q, double wait_seconds, weir_queue_event *ev);
+void weir_queue_wake(weir_queue *q); /* one weir_queue_next returns, idle if it has nothing else */
 
 /* ---- score --------------------------------------------------------------------------------------------- */
 

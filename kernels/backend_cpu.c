@@ -1,10 +1,10 @@
 #include <string.h>
 #include <sys/mman.h>
-#include <time.h>
 
 #include "kernels/accept/cpu.h"
 #include "kernels/attention/cpu.h"
 #include "kernels/backend.h"
+#include "kernels/base/clock.h"
 #include "kernels/base/mem.h"
 #include "kernels/linear/cpu.h"
 #include "kernels/loop/cpu.h"
@@ -127,9 +127,7 @@ static weir_status cpu_stamp(weir_backend *be, int i) {
     if (i < 0 || i >= WEIR_STAMPS) return WEIR_EINVAL;
     if (!be->stamps) be->stamps = weir_calloc(WEIR_STAMPS, sizeof *be->stamps);
     if (!be->stamps) return WEIR_ENOMEM;
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    be->stamps[i] = (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
+    be->stamps[i] = weir_seconds();
     return WEIR_OK;
 }
 

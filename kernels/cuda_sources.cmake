@@ -1,5 +1,5 @@
-# Every .cu of the CUDA backend, one a line, from kernels/. nvcc compiles them for devices, tests/runner compiles the same
-# text for the CPU.
+# Every .cu of the CUDA backend, one per line, relative to kernels/. nvcc compiles them for devices,
+# tests/runner compiles the same source for the CPU.
 set(WEIR_CUDA_SOURCES
   accept/accept.cu
   accept/emit.cu

@@ -1,4 +1,4 @@
-/* The life of a model, whatever its family: measured, created, freed. */
+/* Measures, creates and frees the models of every family. */
 #include "kernels/base/mem.h"
 #include "models/head.h"
 

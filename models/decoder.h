@@ -4,7 +4,7 @@
 #include "models/attention.h"
 #include "models/feed_forward.h"
 
-/* The decoder-only families inside models/. */
+/* The decoder-only families; internal to models/. */
 
 typedef struct decoder_layer {
     attention att;

@@ -61,7 +61,7 @@ typedef struct weir_decoder_config {
     float eps;
     weir_act act;          /* of the gated feed-forward: silu or gelu_tanh */
     bool norm_one_plus;    /* norms multiply by 1 + w (Gemma's safetensors; GGUF files hold the sum) */
-    bool post_norms;       /* norms behind attention and feed-forward, before the residual (Gemma) */
+    bool post_norms;       /* norms after attention and feed-forward, before the residual (Gemma) */
     bool qk_norm;          /* RMSNorm of every head of q and k, before they turn (Qwen3, Gemma 3) */
     bool qkv_bias;         /* Qwen2 */
     bool tied;             /* head = embedding */
@@ -96,8 +96,7 @@ typedef struct weir_kv {
     const int32_t *cross_len; /* (n_slot) source length; backend memory */
 } weir_kv;
 
-/* Bytes of something in its backend's memory, and beside it in the host's. On the CPU all of it is
- * `backend`. */
+/* Bytes in the backend's memory and in the host's. On the CPU all of them are `backend`. */
 typedef struct weir_bytes {
     size_t backend, host;
 } weir_bytes;
@@ -148,8 +147,8 @@ size_t weir__t5_op_floats(const weir_t5_config *c, const weir_backend *be, int64
 weir_status weir__t5_create(weir_model **out, weir_backend *be, const weir_t5_config *c,
                             const weir_tensor_source *src, int64_t n_row, int64_t n_prompt, weir_err *err);
 
-/* The same of a decoder. Tensors are asked for by their Hugging Face names
- * ("model.layers.0.self_attn.q_proj.weight"), whatever the file calls them. */
+/* The same for a decoder. Tensors are asked for by their Hugging Face names
+ * ("model.layers.0.self_attn.q_proj.weight"). */
 weir_status weir__decoder_measure(const weir_decoder_config *c, const weir_tensor_source *src, bool device,
                                   weir_model_facts *out, weir_err *err);
 weir_bytes weir__decoder_scratch_bytes(const weir_decoder_config *c, const weir_backend *be,

@@ -11,13 +11,13 @@ weir_status weir__put_prompt(weir_model *m, int32_t slot, const int32_t *token, 
 /* Array i of the prompt of n positions that was put last: 0 tokens, 1 slots, 2 key counts. */
 const int32_t *weir__prompt_at(const weir_model *m, int64_t n, int i);
 
-/* The next unit of a prompt, a layer of a chunk, may run; ECANCELED where nobody wants the rest. */
+/* The next unit of a prompt, a layer of a chunk, may run; ECANCELED if the caller does not want the rest. */
 weir_status weir__prompt_goes_on(const weir_model *m);
 
 /* The rows of a decode or verify call, before their first layer: key counts made, x not yet. */
 weir_status weir__rows_begin(weir_model *m, const weir_kv *kv, const weir_batch *b, model_rows *r);
 
-/* Past the last append a row serves only its own logits: drops those that nobody wants. */
+/* After the last append a row serves only its own logits: drops rows whose logits are not wanted. */
 weir_status weir__rows_keep_wanted(weir_model *m, const weir_kv *kv, const weir_batch *b, model_rows *r);
 
 #endif /* WEIR_MODELS_ROWS_H */

@@ -39,7 +39,7 @@ weir_status weir__stack_prefill(weir_model *m, const weir_kv *kv, int32_t slot, 
             WEIR_TRY(m->ops->append(m, kv, &r, l));
             WEIR_TRY(m->ops->rest(m, kv, &r, l));
         }
-        WEIR_TRY(m->ops->append(m, kv, &r, last)); /* nobody asks for what comes of a prompt's rows */
+        WEIR_TRY(m->ops->append(m, kv, &r, last)); /* a prompt's rows have no logits */
     }
     return WEIR_OK;
 }

@@ -4,7 +4,7 @@
 #include "models/attention.h"
 #include "models/feed_forward.h"
 
-/* The T5 family inside models/. */
+/* The T5 family; internal to models/. */
 
 typedef struct t5_enc_layer {
     attention self;

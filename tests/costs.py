@@ -1,9 +1,11 @@
-"""Measures what the suites cost and writes tests/costs.txt, by which ctest starts the longest programs first.
+"""Measures what the suites cost and writes tests/costs.txt. CTest uses it to start the longest programs
+first.
 
-    python3 tests/costs.py [REGEX]     build/, build/asan/ and build/tsan/, those that are compiled; REGEX: these entries only
+    python3 tests/costs.py [REGEX]     of build/, build/asan/ and build/tsan/, those compiled; REGEX: only
+                                       these entries
 
-CPU-seconds, since those of a clock depend on what else runs. Prints every entry; a program under a second has no line in the
-file, and what was not measured keeps its line. Standard library only.
+CPU-seconds, because wall-clock time depends on what else runs. Prints every entry. A program under a second
+has no line in the file; one that was not measured keeps its line. Standard library only.
 """
 import json
 import os
@@ -21,7 +23,8 @@ BUILDS = {"release": ROOT / "build", "asan": ROOT / "build" / "asan", "tsan": RO
 
 def entries(build):
     """ctest's entries that a suite runs: (name, command, environment)."""
-    out = subprocess.run(["ctest", "--test-dir", str(build), "--show-only=json-v1"], stdout=subprocess.PIPE, check=True).stdout
+    out = subprocess.run(["ctest", "--test-dir", str(build), "--show-only=json-v1"], stdout=subprocess.PIPE,
+                         check=True).stdout
     for test in json.loads(out)["tests"]:
         facts = {p["name"]: p["value"] for p in test.get("properties", [])}
         if "command" in test and "schedule" not in facts.get("LABELS", []):
@@ -32,7 +35,8 @@ def cost(entry):
     """(name, CPU-seconds of the entry and all that it started, passed)"""
     name, command, environment = entry
     with tempfile.TemporaryFile() as said:
-        process = subprocess.Popen(command, cwd=ROOT, env={**os.environ, **environment}, stdout=said, stderr=said)
+        process = subprocess.Popen(command, cwd=ROOT, env={**os.environ, **environment}, stdout=said,
+                                   stderr=said)
         _, status, usage = os.wait4(process.pid, 0)
         process.returncode = os.waitstatus_to_exitcode(status)
     return name, usage.ru_utime + usage.ru_stime, process.returncode in (0, 77)
@@ -42,7 +46,8 @@ def read():
     """{program: {build: seconds}} of the file, and its head."""
     lines = COSTS.read_text(encoding="utf-8").splitlines()
     rows = (line.split() for line in lines if not line.startswith("#"))
-    return [line for line in lines if line.startswith("#")], {r[0]: dict(zip(BUILDS, map(int, r[1:]))) for r in rows}
+    costs = {r[0]: dict(zip(BUILDS, map(int, r[1:]))) for r in rows}
+    return [line for line in lines if line.startswith("#")], costs
 
 
 def main():
@@ -61,7 +66,8 @@ def main():
                 table.setdefault(re.sub(r"\.(desc|rand\d+)(\.early)?$", "", name), {})[build] = round(seconds)
                 failed += [] if passed else [f"{build}: {name}"]
         print(f"{build:8} {total:8.1f} all {len(todo)}", flush=True)
-    rows = [(name, *(costs.get(b, 0) for b in BUILDS)) for name, costs in table.items() if max(costs.values()) > 0]
+    rows = [(name, *(costs.get(b, 0) for b in BUILDS)) for name, costs in table.items()
+            if max(costs.values()) > 0]
     rows.sort(key=lambda r: (-sum(r[1:]), r[0]))
     text = "\n".join(head + [f"{name:<26} {r:4d} {a:4d} {t:4d}" for name, r, a, t in rows]) + "\n"
     COSTS.write_text(text, encoding="utf-8")

@@ -1,10 +1,10 @@
 #!/bin/sh
-# What the kernels take of an SM, as ptxas sees it for sm_90a, against kernels/ptxas.txt: registers and stack at most,
-# static shared memory exactly, no spills. So the models in kernels/*/MODEL.md stay true. A kernel has a stack where
-# it hands structs to functions of which one copy is wanted (accept, loop); in the others it would be an array that registers
-# could not hold.
+# Compares what ptxas reports for the kernels on sm_90a with kernels/ptxas.txt: registers and stack at most,
+# static shared memory exactly, no spills. This keeps the models in kernels/*/MODEL.md true. A kernel may
+# have a stack if it passes structs to functions that are not inlined (accept, loop); elsewhere a stack would
+# be an array that did not fit in registers.
 #   tests/ptxas.sh            checks; each complaint names the line to change
-#   tests/ptxas.sh --update   writes the table anew
+#   tests/ptxas.sh --update   rewrites the table
 set -u
 cd "$(dirname "$0")/.." || exit 1
 table=kernels/ptxas.txt
@@ -29,8 +29,8 @@ fi
 cat >"$work/measure" <<'SH'
 file=$2 log=$1/$(echo "$2" | tr / _)
 case $file in accept/* | loop/*) fmad=-fmad=false ;; *) fmad=-fmad=true ;; esac
-if ! nvcc -std=c++17 -O3 -DNDEBUG -D_GNU_SOURCE -I. -gencode arch=compute_90a,code=sm_90a $fmad -Werror all-warnings \
-    -Xptxas -v -cubin -o "$log.cubin" "kernels/$file" >"$log.log" 2>&1; then
+if ! nvcc -std=c++17 -O3 -DNDEBUG -D_GNU_SOURCE -I. -gencode arch=compute_90a,code=sm_90a $fmad \
+    -Werror all-warnings -Xptxas -v -cubin -o "$log.cubin" "kernels/$file" >"$log.log" 2>&1; then
     cat "$log.log"
     echo "ptxas: kernels/$file does not compile"
     exit 255 # ends xargs
@@ -43,7 +43,7 @@ c++filt -p <"$log.log" | awk -v file="$file" '
         gsub(/^void /, "", name)
         stack = spills = 0
     }
-    /bytes stack frame/ { stack += $1; spills += $5 + $9 } # of the kernel and of functions that are not inlined
+    /bytes stack frame/ { stack += $1; spills += $5 + $9 } # of the kernel and of functions not inlined
     /Used [0-9]+ registers/ {
         registers = smem = 0
         for (i = 2; i <= NF; i++) {
@@ -54,20 +54,23 @@ c++filt -p <"$log.log" | awk -v file="$file" '
     }' >"$log.rows"
 SH
 # shellcheck disable=SC2086  # a list of names
-printf '%s\n' $listed | xargs -n 1 -P "${JOBS:-$(getconf _NPROCESSORS_ONLN)}" sh "$work/measure" "$work" || exit 1
+printf '%s\n' $listed | xargs -n 1 -P "${JOBS:-$(getconf _NPROCESSORS_ONLN)}" sh "$work/measure" "$work" ||
+    exit 1
 cat "$work"/*.rows | sort -t "$(printf '\t')" -k 5,6 >"$work/now"
 
 if [ "${1:-}" = --update ]; then
     {
-        echo "# Kernels as ptxas of CUDA $version sees them for sm_90a: tests/ptxas.sh compares, --update writes this anew."
-        echo "# registers (at most), static shared memory (bytes), stack (bytes at most), file, kernel; nothing may spill"
+        echo "# Kernels as ptxas of CUDA $version sees them for sm_90a:" \
+            "tests/ptxas.sh compares, --update writes this anew."
+        echo "# registers (at most), static shared memory (bytes), stack (bytes at most), file, kernel;" \
+            "nothing may spill"
         awk -F '\t' '{ printf "%3d %6d %4d  %s  %s\n", $1, $2, $3, $5, $6 }' "$work/now"
     } >"$table"
     echo "ptxas: wrote $(wc -l <"$work/now") kernels to $table"
     exit 0
 fi
 
-# Registers are a matter of the compiler's version; the rest is not.
+# Registers depend on the compiler's version; the rest does not.
 exact=1
 if ! grep -q "CUDA $version " "$table"; then
     echo "ptxas: CUDA $version here, $table is another's: registers are not compared"
@@ -90,10 +93,16 @@ awk -F '\t' -v exact="$exact" -v table="$table" '
         seen[key] = 1
         what = "kernels/" $5 ": " $6
         if ($4 > 0) say(what ": " $4 " bytes of spills, expected none")
-        if (!(key in at)) say(table ": no line for " what " (" $1 " registers, " $2 " bytes of shared memory, " $3 " of stack)")
-        else if ($3 > stack[key]) say(table ":" at[key] ": " what " has " $3 " bytes of stack, at most " stack[key] " expected")
-        else if (exact && $1 > registers[key]) say(table ":" at[key] ": " what " takes " $1 " registers, at most " registers[key] " expected")
-        else if ($2 != smem[key]) say(table ":" at[key] ": " what " has " $2 " bytes of shared memory, " smem[key] " expected")
+        here = table ":" at[key] ": " what
+        if (!(key in at))
+            say(table ": no line for " what \
+                " (" $1 " registers, " $2 " bytes of shared memory, " $3 " of stack)")
+        else if ($3 > stack[key])
+            say(here " has " $3 " bytes of stack, at most " stack[key] " expected")
+        else if (exact && $1 > registers[key])
+            say(here " takes " $1 " registers, at most " registers[key] " expected")
+        else if ($2 != smem[key])
+            say(here " has " $2 " bytes of shared memory, " smem[key] " expected")
     }
     END {
         for (key in at) if (!(key in seen)) say(table ":" at[key] ": no such kernel any more")

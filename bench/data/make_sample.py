@@ -1,4 +1,5 @@
-"""Draws the 1,000 pairs of tatoeba_1000.jsonl from the Tatoeba test set v2021-08-07 (English and German files).
+"""Draws the 1,000 pairs of tatoeba_1000.jsonl from the Tatoeba test set v2021-08-07 (English and German
+files).
 
 usage: make_sample.py tatoeba-test-v2021-08-07.eng tatoeba-test-v2021-08-07.deu > tatoeba_1000.jsonl
 """

@@ -1,5 +1,5 @@
 #!/bin/sh
-# Ten sentences by the verifier alone and by the cascade, then the speed of both. Needs build/weir and nothing else.
+# Ten sentences by the verifier alone and by the cascade, then the speed of both. Needs only build/weir.
 set -eu
 cd "$(dirname "$0")/../.."
 
@@ -9,8 +9,8 @@ drafter=models/demo/drafter
 sentences=bench/demo/sentences.txt
 seed=1
 rule="--deferral-rule token-v2 --deferral-alpha 0.48 --gamma 4"
-repeats=20 # seeds behind each speed: ten sentences alone are over in a blink
-rounds=5   # verifier and cascade take turns; medians count
+repeats=20 # seeds per speed, since ten sentences alone are over at once
+rounds=5   # verifier and cascade take turns; the result is the median
 
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT

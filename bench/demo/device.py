@@ -1,9 +1,11 @@
-"""The demo pair on a device: greedy answers against those of transformers, and speeds beside transformers on the same GPU.
+"""The demo pair on a device: greedy answers compared with those of transformers, and speeds with transformers
+on the same GPU.
 
-The reference answers (models/demo/greedy_200.jsonl) come from transformers in fp32. Where torch, transformers and sentencepiece
-can be imported and torch sees a GPU, transformers runs there too, in bf16, plain and assisted, with its own count of
-reference answers met: newer versions tie embeddings that this checkpoint keeps apart, so the head is set from the file.
-Standard library otherwise. Exits 1 if weir's answers differ from the reference more often than bf16 rounding explains.
+The reference answers (models/demo/greedy_200.jsonl) come from transformers in fp32. If torch, transformers
+and sentencepiece can be imported and torch finds a GPU, transformers runs there too, in bf16, plain and
+assisted, with its own count of matching answers. Newer versions tie embeddings that this checkpoint keeps
+apart, so the head is set from the file. Otherwise only the standard library is needed. Exits 1 if weir's
+answers differ from the reference more often than bf16 rounding explains.
 
     python3 bench/demo/device.py --weir bin/weir --device cuda --csv demo.csv
 """
@@ -19,15 +21,17 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent.parent
 VERIFIER, DRAFTER = ROOT / "models/demo/verifier", ROOT / "models/demo/drafter"
 GAMMA, EOS = 5, 1
-# Inputs rounded to bf16 turn a few near-ties: at least this share of greedy answers is the reference's to the last token.
+# Inputs rounded to bf16 decide a few near-ties otherwise. At least this share of greedy answers equals the
+# reference.
 SAME_SHARE = 0.9
 
 
 def weir(args, flags, prompts, seed):
-    """Answers of one process and its tokens a second, prompts included."""
-    lines = "".join(json.dumps({"prompt": p, "seed": seed * 1_000_003 + i}) + "\n" for i, p in enumerate(prompts))
-    command = [args.weir, "generate", "-m", str(VERIFIER), *flags, "--device", args.device, "--jsonl", "-n", "128", "-np", "1",
-               "-q"]
+    """Answers of one process and its tokens per second, prompts included."""
+    lines = "".join(json.dumps({"prompt": p, "seed": seed * 1_000_003 + i}) + "\n"
+                    for i, p in enumerate(prompts))
+    command = [args.weir, "generate", "-m", str(VERIFIER), *flags, "--device", args.device, "--jsonl", "-n",
+               "128", "-np", "1", "-q"]
     done = subprocess.run(command, input=lines.encode(), stdout=subprocess.PIPE, check=True)
     out = [json.loads(line) for line in done.stdout.splitlines()]
     ms = sum(a["timings"]["prompt_ms"] + a["timings"]["predicted_ms"] for a in out)
@@ -44,7 +48,7 @@ def weir_cases(args):
 
 
 def transformers_cases():
-    """Cases of transformers on the GPU; raises what is missing."""
+    """Cases of transformers on the GPU; raises if something is missing."""
     import sentencepiece
     import torch
     from safetensors.torch import load_file
@@ -68,7 +72,8 @@ def transformers_cases():
     drafter.generation_config.assistant_confidence_threshold = 0.0
 
     def run(prompts, temp, assistant):
-        sampling = {"do_sample": True, "temperature": 1.0, "top_k": 0, "top_p": 1.0} if temp else {"do_sample": False}
+        sampling = {"do_sample": True, "temperature": 1.0, "top_k": 0,
+                    "top_p": 1.0} if temp else {"do_sample": False}
         if assistant:
             sampling["assistant_model"] = drafter
         answers, seconds = [], 0.0
@@ -76,7 +81,8 @@ def transformers_cases():
             ids = torch.tensor([pieces.encode(text) + [EOS]], device="cuda")
             torch.cuda.synchronize()
             start = time.perf_counter()
-            out = verifier.generate(input_ids=ids, attention_mask=torch.ones_like(ids), max_new_tokens=128, **sampling)
+            out = verifier.generate(input_ids=ids, attention_mask=torch.ones_like(ids), max_new_tokens=128,
+                                    **sampling)
             torch.cuda.synchronize()
             seconds += time.perf_counter() - start
             tokens = out[0].tolist()[1:]
@@ -99,7 +105,7 @@ def cases(args):
 
 
 def measure(args, prompts, want, run):
-    """Median tokens a second over rounds behind a warm-up, and how many answers are the reference's."""
+    """Median tokens per second over the rounds after a warm-up, and how many answers equal the reference."""
     answers, _ = run(prompts, 0)
     speeds = [run(prompts, seed)[1] for seed in range(1, args.rounds + 1)]
     return statistics.median(speeds), sum(a == w for a, w in zip(answers, want))
@@ -121,7 +127,8 @@ def main():
         speed, same = measure(args, prompts, want, run)
         bad = greedy and name.startswith("weir") and same < SAME_SHARE * len(want)
         wrong += bad
-        rows.append([name, f"{speed:.1f}", f"{same} of {len(want)}" if greedy else "", "wrong" if bad else "ok"])
+        rows.append([name, f"{speed:.1f}", f"{same} of {len(want)}" if greedy else "",
+                     "wrong" if bad else "ok"])
         print("{:40} {:>10} tokens/s   greedy as the reference: {:12} {}".format(*rows[-1]), flush=True)
     if args.csv:
         with open(args.csv, "w", encoding="utf-8", newline="") as f:

@@ -1,4 +1,4 @@
-# Speeds and sources from the JSON lines of weir generate. Arguments: files named */alone.N and */cascade.N, one a round.
+# Speeds and sources from the JSON lines of weir generate. Arguments: files named */alone.N and */cascade.N, one per round.
 
 function number(key,    at) {
     at = match($0, "\"" key "\": *-?[0-9.eE+-]+")
@@ -50,7 +50,7 @@ END {
     source[4] = all - source[1] - source[2] - source[3]
     printf "sources of the cascade's tokens:"
     for (i = 1; i <= 4; i++) printf " %s %.0f%%%s", name[i], 100 * source[i] / all, i < 4 ? "," : "\n"
-    printf "drafted tokens accepted: %.0f%%; tokens a block: %.2f; verifier calls a token: %.2f\n\n",
+    printf "drafted tokens accepted: %.0f%%; tokens per block: %.2f; verifier calls per token: %.2f\n\n",
            100 * agreed / drafted, 1 + agreed / steps, calls / all
     pair = "-m models/demo/verifier -md models/demo/drafter"
     print "Try next:"

@@ -1,5 +1,5 @@
 /* The accept path from logits: statistics, draws, and the accept step of one block, gamma = 5. Times in
- * logits that lie in the L2 cache, as a head leaves them ("warm"), and in logits from memory ("cold"). */
+ * logits in the L2 cache, as a head leaves them ("warm"), and in logits from memory ("cold"). */
 #include <math.h>
 #include <string.h>
 

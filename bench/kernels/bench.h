@@ -38,7 +38,7 @@ typedef struct kb_case {
     weir_status status;
 } kb_case;
 
-/* Times n cases in turns, prints their rows; a case that fails has a row that says so. */
+/* Times n cases in turns and prints their rows; a failed case has a row with the failure. */
 void kb_measure(kb *k, kb_case *c, int n);
 
 /* A group that could not be set up: one row for all of it. */

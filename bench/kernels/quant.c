@@ -225,7 +225,7 @@ static weir_status truth_strip(kb *k, const product *p, int64_t n0, int64_t n, i
     return s;
 }
 
-/* The larger error of the strips of one product of n_row rows, of which the last 8 at most are compared. */
+/* The larger error of the strips of one product of n_row rows; at most the last 8 rows are compared. */
 static weir_status check(kb *k, product *p, int64_t n_row, double *error) {
     const int64_t n = p->m->n, start[2] = {0, n - STRIP}, r0 = n_row > 8 ? n_row - 8 : 0, rows = n_row - r0;
     float *y = weir_alloc((size_t)(n_row * n), sizeof *y),

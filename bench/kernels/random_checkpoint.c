@@ -63,7 +63,7 @@ static uint64_t draw(uint64_t seed, uint64_t i) {
     return z ^ (z >> 31);
 }
 
-/* As weir_bf16_from_f32, of numbers only, and inline: 27 billion of them are waited for. */
+/* Like weir_bf16_from_f32, for finite numbers only, and inline: a 27B model needs 27 billion. */
 static uint16_t bf16(float f) {
     uint32_t u;
     memcpy(&u, &f, sizeof u);
@@ -135,7 +135,7 @@ static void *write_pieces(void *arg) {
     return NULL;
 }
 
-/* The calling thread is one of them; fewer than asked for will do. */
+/* The calling thread is one of them; fewer than requested are enough. */
 static int write_values(job *j, int n_thread) {
     pthread_t thread[MAX_THREAD];
     int n = 0;
@@ -147,8 +147,8 @@ static int write_values(job *j, int n_thread) {
 
 /* ---- files --------------------------------------------------------------------------------------------- */
 
-/* The header's length comes first: it is written behind 8 bytes that are filled in afterwards, padded with
- * blanks. Its bytes are the caller's; NULL: out of memory. */
+/* The header's length comes first: the header is written after 8 bytes that are filled in later, and padded
+ * with blanks. Its bytes are the caller's; NULL: out of memory. */
 static char *make_header(const random_list *l, size_t *bytes) {
     char *text = NULL;
     FILE *f = open_memstream(&text, bytes);
@@ -171,8 +171,8 @@ static char *make_header(const random_list *l, size_t *bytes) {
     return text;
 }
 
-/* Room for all of it first, so that a full disk is known before minutes have passed; where the file system
- * cannot say, the writes will. */
+/* Reserves all space first, so that a full disk is detected before minutes have passed. If the file system
+ * cannot tell, the writes fail later. */
 static int reserve(int fd, uint64_t bytes) {
     if (fallocate(fd, 0, 0, (off_t)bytes) == 0) return 0;
     return errno == EOPNOTSUPP || errno == ENOSYS ? 0 : errno;
@@ -211,7 +211,7 @@ bool random_checkpoint_write(const char *dir, const random_shape *shape, uint64_
     shape->list(shape->sizes, &l);
     if (!error && l.failed) error = ENOMEM;
     const bool named = !error;
-    if (named) (void)mkdir(dir, 0777); /* may be there already; if not, the files say so */
+    if (named) (void)mkdir(dir, 0777); /* may exist already; otherwise opening the files fails */
     if (!error) error = write_config(config, shape);
     if (!error) error = write_tensors(tensors, &l, seed, n_thread);
     if (error) {

@@ -30,7 +30,7 @@ typedef struct random_list {
     bool failed; /* out of memory */
 } random_list;
 
-/* Adds a tensor behind those that are there; rows 0: a vector. */
+/* Appends a tensor; rows 0: a vector. */
 void random_add(random_list *l, int64_t rows, int64_t cols, random_fill fill, const char *format, ...)
     __attribute__((format(printf, 5, 6)));
 void random_list_free(random_list *l);
@@ -39,7 +39,7 @@ void random_list_free(random_list *l);
  * `scale`. */
 random_fill random_even(int64_t inputs, double scale);
 
-/* A shape of any family: what random_main.c asks for by name. */
+/* A shape of any family, which random_main.c looks up by name. */
 typedef struct random_shape {
     const char *name, *family; /* "t5-large", "T5 v1.1" */
     const void *sizes;

@@ -1,6 +1,6 @@
 /* Decoder-only shapes, from the config.json of the published checkpoints (Hugging Face: google, meta-llama,
- * Qwen): sizes, heads, windows, caps, rotations, ties. One thing differs: the models of a family have one
- * vocabulary, the largest of theirs, since a pair without a tokenizer cannot tell padding rows from tokens
+ * Qwen): sizes, heads, windows, caps, rotations, ties. One thing differs: the models of a family share one
+ * vocabulary, their largest, because a pair without a tokenizer cannot tell padding rows from tokens
  * (Qwen2.5 below 7B has 151,936 rows, Gemma 3 below 4B 262,144).
  *
  * Weights are uniform with deviations of 1 / sqrt(inputs), so that products of unit rows have about unit

@@ -1,5 +1,5 @@
 /* weir-random-model: checkpoints of random weights in the shapes of published models, for timings of pairs
- * that are not at hand, on a machine that has neither checkpoints nor NumPy. */
+ * that are not available, on a machine without checkpoints or NumPy. */
 #include <errno.h>
 #include <math.h>
 #include <stdlib.h>

@@ -23,7 +23,7 @@ typedef struct embed {
     int32_t *dev_token;
     float *dev_x;
     int64_t n_vocab, dim, n_row;
-    weir_use use; /* WEIR_USE_ROWS: a tied embedding lies as its head wants it */
+    weir_use use; /* WEIR_USE_ROWS: a tied embedding has its head's layout */
     float scale;
 } embed;
 
@@ -196,7 +196,7 @@ static weir_status run_rope(kb *k, void *ctx, int i) {
     return k->be->op.rope(k->be, &a);
 }
 
-/* x: n_row rows, then the device's; norm, bias and freq behind them. */
+/* x: n_row rows, then the device's; then norm, bias and freq. */
 static weir_status prepare_rope(kb *k, rope *r, float *x, double *error) {
     const size_t size = (size_t)(r->n_row * r->width), head = (size_t)r->shape->head_dim,
                  width = (size_t)r->width;

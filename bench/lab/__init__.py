@@ -1,4 +1,5 @@
-"""The cost-quality lab: quality and cost of a pair of models under deferral rules, from prompts to tables and plots.
+"""The cost-quality lab: quality and cost of a pair of models under deferral rules, from prompts to tables and
+plots.
 
-Every answer comes from the program `weir`; no rule and no decoding is written a second time here.
+Every answer comes from the program `weir`; the lab has no second copy of a rule or of decoding.
 """

@@ -1,7 +1,8 @@
 """From the answers of a store to figures with intervals.
 
-All figures of a point are functions of sums over prompts, and the bootstrap draws prompts, so each replicate is a row of
-counts times a matrix. One set of draws serves every point: differences and ratios between points keep their pairing.
+All figures of a point are functions of sums over prompts, and the bootstrap draws prompts, so each replicate
+is a row of counts times a matrix. One set of draws serves every point: differences and ratios between points
+keep their pairing.
 """
 from __future__ import annotations
 
@@ -22,9 +23,9 @@ from lab.tasks import Task, open_task
 REPLICATES = 1000
 LEVEL = 0.95  # of every interval
 
-# Sums of a point over the answers to one prompt. beside_*: the verifier alone, same prompt and seed.
-SUMS = ("answers", "tokens", "ms", "decode_ms", "beside_ms", "beside_tokens", "beside_decode_ms", "steps", "drafted",
-        "accepted", "rows", "deferred", "reject", "calls", "at_limit")
+# Sums of a point over the answers to one prompt. beside_*: the verifier alone on the same prompt and seed.
+SUMS = ("answers", "tokens", "ms", "decode_ms", "beside_ms", "beside_tokens", "beside_decode_ms", "steps",
+        "drafted", "accepted", "rows", "deferred", "reject", "calls", "at_limit")
 COLUMN = {name: i for i, name in enumerate(SUMS)}
 
 
@@ -32,7 +33,8 @@ def ratio(a: float, b: float) -> float:
     return float(a) / float(b) if b else math.nan
 
 
-# name: function of the sums. Latencies are relative to the verifier run beside it: below 1 is faster.
+# name: function of the sums. Latencies are relative to the verifier's run on the same prompts: below 1 is
+# faster.
 FIGURES = {
     "latency": lambda s: ratio(s["ms"], s["beside_ms"]),
     "latency_token": lambda s: ratio(ratio(s["ms"], s["tokens"]), ratio(s["beside_ms"], s["beside_tokens"])),
@@ -56,13 +58,13 @@ class Measured:
     sums: np.ndarray                                               # (prompts, len(SUMS))
     quality: dict[str, np.ndarray]                                 # metric: (prompts, k)
     hist: np.ndarray                                               # (17) blocks by accepted drafts
-    apart: int = 0                                                 # answers whose verifier was timed in another run
+    apart: int = 0  # answers whose verifier was timed in another run
     figures: dict[str, float] = field(default_factory=dict)
     replicates: dict[str, np.ndarray] = field(default_factory=dict)  # figure: (REPLICATES)
 
     @property
     def answered(self) -> np.ndarray:
-        """(prompts) bool: those that it has an answer to."""
+        """(prompts) bool: the prompts that it has answered."""
         return self.sums[:, COLUMN["answers"]] > 0
 
     @property
@@ -91,7 +93,7 @@ class Analysis:
         return next((m for m in self.points if m.point.method == "verifier" and m.point.temp == temp), None)
 
     def matched(self, curve: list[Measured]) -> tuple[list[Measured], Measured | None]:
-        """The points of a curve and the verifier beside them, all over the prompts that every one of them has."""
+        """The points of a curve and their verifier, over the prompts that all of them have answered."""
         verifier = next((m for m in self.points if m.point == curve[0].point.beside()), None)
         if verifier is None:
             return curve, None
@@ -102,7 +104,8 @@ class Analysis:
         """m over the prompts of a mask, with the replicates drawn anew from the same draws."""
         if (m.answered == kept).all():
             return m
-        own = Measured(m.point, m.sums * kept[:, None], {k: v * kept[:, None] for k, v in m.quality.items()}, m.hist)
+        own = Measured(m.point, m.sums * kept[:, None], {k: v * kept[:, None] for k, v in m.quality.items()},
+                       m.hist)
         bootstrap(own, self.metrics, resamples(self.n_prompt, len(m.replicates["latency"])))
         return own
 
@@ -123,7 +126,8 @@ def figures_of(row: np.ndarray) -> dict[str, float]:
 
 def resamples(n_prompt: int, replicates: int, seed: int = 1) -> np.ndarray:
     """(replicates, prompts): how often each prompt is drawn."""
-    return np.random.default_rng(seed).multinomial(n_prompt, [1.0 / n_prompt] * n_prompt, size=replicates).astype(float)
+    return np.random.default_rng(seed).multinomial(n_prompt, [1.0 / n_prompt] * n_prompt,
+                                                   size=replicates).astype(float)
 
 
 def bootstrap(measured: Measured, metrics: Iterable[Metric], counts: np.ndarray) -> None:
@@ -153,7 +157,7 @@ def row_of(record: dict[str, Any], beside: dict[str, Any]) -> np.ndarray:
 
 def gather(point: Point, records: list[dict[str, Any]], beside: dict[tuple[Any, ...], dict[str, Any]],
            task: Task, metrics: list[Metric], n_prompt: int) -> Measured:
-    """Sums of one point over its records that have a verifier's answer beside them."""
+    """Sums of one point over its records for which the verifier has an answer too."""
     base = point.key if point.method == "verifier" else point.beside().key
     sums, hist, used = np.zeros((n_prompt, len(SUMS))), np.zeros(17), []
     apart = 0
@@ -186,7 +190,8 @@ def check_prompts(path: Path, records: list[dict[str, Any]], task: Task) -> None
     for record in records:
         if "k" in record and (record["i"] >= len(task.examples) or
                               record["p"] != prompt_sum(task.examples[record["i"]].prompt)):
-            raise LabError(f"{path}: prompt {record['i']} is not the one that was answered; the task's data have changed")
+            raise LabError(f"{path}: prompt {record['i']} is not the one that was answered; the task's data "
+                           "have changed")
 
 
 def analyse(path: Path, replicates: int = REPLICATES, category: str = "", limit: int = 0) -> Analysis:
@@ -210,7 +215,7 @@ def analyse(path: Path, replicates: int = REPLICATES, category: str = "", limit:
             beside[(*key, record.get("r"))] = record
             beside.setdefault((*key, None), record)
             if record.get("again"):
-                continue  # its time counts beside others, its answer once
+                continue  # its time counts for other points, its answer once
         if not (point.method == "verifier" and record["g"]):
             by_point[record["k"]].append(record)
     if not by_point:

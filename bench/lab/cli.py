@@ -43,26 +43,30 @@ def knob_values(said: str) -> Any:
 
 def add_plan_options(p: argparse.ArgumentParser) -> None:
     p.add_argument("plan", nargs="?", type=Path, help="YAML of the sweep; flags win over it")
-    p.add_argument("--task", help="translation, xsum, cnn-dm, gsm8k, mbpp, humaneval, squad, webquestions, nq-open, "
-                                  "triviaqa, spec-bench, prompts (default translation)")
-    p.add_argument("--data", action="append", help="the task's file; again for a second one (default: the sample here)")
+    p.add_argument("--task",
+                   help="translation, xsum, cnn-dm, gsm8k, mbpp, humaneval, squad, webquestions, nq-open, "
+                        "triviaqa, spec-bench, prompts (default translation)")
+    p.add_argument("--data", action="append",
+                   help="the task's file; repeat for a second one (default: the included sample)")
     p.add_argument("--limit", type=int, help="the first N prompts (default 0: all)")
     p.add_argument("--option", action="append", type=option_pair, default=[], metavar="KEY=VALUE",
                    help="of the task: shots, prefix, max_tokens, …")
     p.add_argument("-m", "--model", help="verifier (default the demo pair's)")
     p.add_argument("-md", "--model-draft", help="drafter (default the demo pair's)")
     p.add_argument("--rule", action="append", type=rule_entry, metavar="RULE[:ALPHAS[:BETAS]]",
-                   help="again for more; ALPHAS: 0.1,0.2 or 0..1/12")
+                   help="repeatable; ALPHAS: 0.1,0.2 or 0..1/12")
     p.add_argument("--method", action="append", help="drafter: the drafter alone as a point")
-    p.add_argument("--temp", help="temperatures with commas (default 1)")
-    p.add_argument("--gamma", help="with commas (default 5)")
-    p.add_argument("--seed", help="with commas (default 1)")
+    p.add_argument("--temp", help="comma-separated temperatures (default 1)")
+    p.add_argument("--gamma", help="comma-separated (default 5)")
+    p.add_argument("--seed", help="comma-separated (default 1)")
     p.add_argument("-t", "--threads", type=int, help="of the program (default: its own)")
-    p.add_argument("-np", "--parallel", type=int, help="prompts at once; latencies are of batch 1 only with 1 (default 1)")
+    p.add_argument("-np", "--parallel", type=int,
+                   help="prompts at once; latencies are of batch 1 only with 1 (default 1)")
     p.add_argument("-c", "--ctx-size", type=int, help="of the program (default: its own)")
     p.add_argument("--modifier", action="append", type=option_pair, default=[], metavar="KEY=VALUE",
                    help="of every setting: top_k, top_p, min_p, exact_first, gate, bonus")
-    p.add_argument("--flag", action="append", help="handed to every process of the program, again for more (--flag=--isa=avx2)")
+    p.add_argument("--flag", action="append",
+                   help="passed to every process of the program; repeatable (--flag=--isa=avx2)")
     p.add_argument("--program", help="default build/weir")
 
 
@@ -90,7 +94,8 @@ def plan_of(args: argparse.Namespace) -> Plan:
     said: dict[str, Any] = {}
     for key, value in (("task", args.task), ("data", args.data), ("limit", args.limit), ("model", args.model),
                        ("draft", args.model_draft), ("threads", args.threads), ("parallel", args.parallel),
-                       ("ctx_size", args.ctx_size), ("program", args.program), ("methods", args.method), ("flags", args.flag)):
+                       ("ctx_size", args.ctx_size), ("program", args.program), ("methods", args.method),
+                       ("flags", args.flag)):
         if value is not None:
             said[key] = value
     for key, value in (("temperatures", args.temp), ("gammas", args.gamma), ("seeds", args.seed)):
@@ -111,8 +116,8 @@ def sweep(args: argparse.Namespace) -> int:
     plan = plan_of(args)
     done = run_plan(plan, args.out, args.fresh)
     if done["answers"]:
-        print(f"{args.out}: {done['answers']:.0f} answers in {clock(done['seconds'])}; the engine's share of the time "
-              f"{100 * done['engine'] / done['seconds']:.0f}%", file=sys.stderr)
+        print(f"{args.out}: {done['answers']:.0f} answers in {clock(done['seconds'])}; the engine's share of "
+              f"the time {100 * done['engine'] / done['seconds']:.0f}%", file=sys.stderr)
     else:
         print(f"{args.out}: complete, nothing to run", file=sys.stderr)
     return 0
@@ -151,8 +156,9 @@ def replay(args: argparse.Namespace) -> int:
 
     if args.against:
         found = r.against(Path(args.program or "build/weir"), args.recording, args.against, args.replicates)
-        rows = [[d.point.title, f"{d.point.alpha:g}" if d.point.alpha is not None else "–", str(d.point.gamma), d.figure,
-                 f"{d.run:.4f} ± {d.run_error:.4f}", f"{d.estimate:.4f} ± {d.estimate_error:.4f}", d.kind, f"{d.z:+.1f}"]
+        rows = [[d.point.title, f"{d.point.alpha:g}" if d.point.alpha is not None else "–",
+                 str(d.point.gamma), d.figure, f"{d.run:.4f} ± {d.run_error:.4f}",
+                 f"{d.estimate:.4f} ± {d.estimate_error:.4f}", d.kind, f"{d.z:+.1f}"]
                 for d in found]
         print(markdown(["rule", "α", "γ", "figure", "run", "replay", "by", "z"], rows))
         for figure in ("rejection", "deferral", "acceptance", "calls_token", "length"):
@@ -180,13 +186,14 @@ def tune(args: argparse.Namespace) -> int:
 
 
 def parser() -> argparse.ArgumentParser:
-    p = argparse.ArgumentParser(prog="lab", description="Quality and cost of a pair of models under deferral rules.")
+    p = argparse.ArgumentParser(prog="lab",
+                                description="Quality and cost of a pair of models under deferral rules.")
     commands = p.add_subparsers(required=True, metavar="COMMAND")
 
-    s = commands.add_parser("sweep", help="run rules over prompts into a store; run again to go on")
+    s = commands.add_parser("sweep", help="run rules over prompts into a store; run again to continue")
     add_plan_options(s)
     s.add_argument("--out", type=Path, required=True, help="the store, a .jsonl")
-    s.add_argument("--fresh", action="store_true", help="start over: what the store holds is dropped")
+    s.add_argument("--fresh", action="store_true", help="start over: drop what the store holds")
     s.set_defaults(run=sweep)
 
     r = commands.add_parser("report", help="tables, CSV, pictures and a page of a store")
@@ -200,10 +207,12 @@ def parser() -> argparse.ArgumentParser:
     c.add_argument("--out", type=Path, required=True, help="the recording, a .jsonl")
     c.add_argument("--law", type=rule_entry, default=("exact", {}), metavar="RULE[:ALPHA]",
                    help="the law that texts are drawn from (default exact)")
-    c.add_argument("--tail", type=float, default=1e-3, help="most mass of a row that is merged (default 1e-3; 0: none)")
+    c.add_argument("--tail", type=float, default=1e-3,
+                   help="most mass of a row that is merged (default 1e-3; 0: none)")
     c.set_defaults(run=record)
 
-    e = commands.add_parser("replay", help="rejection, deferral and block lengths of any rules from a recording")
+    e = commands.add_parser("replay",
+                            help="rejection, deferral and block lengths of any rules from a recording")
     e.add_argument("recording", type=Path)
     add_plan_options(e)
     e.add_argument("--out", type=Path, help="CSV (default: the recording's name)")
@@ -211,18 +220,21 @@ def parser() -> argparse.ArgumentParser:
     e.add_argument("--replicates", type=int, default=1000, help="of the runs' bootstrap (default 1000)")
     e.set_defaults(run=replay)
 
-    u = commands.add_parser("tune", help="pick rule, alpha and gamma within a budget; writes a profile for weir generate")
+    u = commands.add_parser("tune",
+                            help="pick rule, alpha and gamma within a budget; writes a profile for weir "
+                                 "generate")
     add_plan_options(u)
     u.add_argument("--out", type=Path, required=True, help="the profile, a .json")
-    u.add_argument("--store", type=Path, help="where its runs are kept (default: beside the profile)")
-    u.add_argument("--max-quality-loss", type=float, help="against the verifier, in points of the task's first metric")
+    u.add_argument("--store", type=Path, help="where its runs are kept (default: next to the profile)")
+    u.add_argument("--max-quality-loss", type=float,
+                   help="against the verifier, in points of the task's first metric")
     u.add_argument("--min-speedup", type=float, help="over the verifier")
     u.set_defaults(run=tune)
     return p
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Exit status: 0; 1 with one line on standard error; 130 after Ctrl-C, with the store as valid as ever."""
+    """Exit status: 0; 1 with one line on standard error; 130 after Ctrl-C, with a valid store."""
     args = parser().parse_args(argv)
     try:
         return int(args.run(args))
@@ -230,7 +242,8 @@ def main(argv: list[str] | None = None) -> int:
         print(f"lab: {e}", file=sys.stderr)
         return 1
     except ImportError as e:
-        print(f"lab: {e}: this Python lacks a package of bench/lab/requirements.txt (./make.sh lab installs them)", file=sys.stderr)
+        print(f"lab: {e}: this Python lacks a package of bench/lab/requirements.txt (./make.sh lab installs "
+              "them)", file=sys.stderr)
         return 1
     except OSError as e:
         print(f"lab: {e.filename or 'output'}: {e.strerror or e}", file=sys.stderr)

@@ -1,7 +1,7 @@
 """Curves of quality against relative latency: what a rule reaches along its alphas.
 
-Between two neighbouring alphas the curve is the straight line, which mixing the two settings at random per prompt reaches
-exactly in the mean. All functions take arrays of one curve in order of alpha.
+Between two neighbouring alphas the curve is the straight line, which mixing the two settings at random per
+prompt reaches exactly in the mean. All functions take arrays of one curve in order of alpha.
 """
 from __future__ import annotations
 
@@ -39,8 +39,9 @@ def quality_within(latency: Sequence[float], quality: Sequence[float], most: flo
 
 
 def pareto(latency: Sequence[float], quality: Sequence[float]) -> list[int]:
-    """Indices of the points that no other is both faster and better than, by latency; of equals the first one."""
-    order = sorted((i for i in range(len(latency)) if math.isfinite(latency[i]) and math.isfinite(quality[i])),
+    """Indices of the points that no other is both faster and better than, by latency."""
+    order = sorted((i for i in range(len(latency)) if math.isfinite(latency[i]) and
+                    math.isfinite(quality[i])),
                    key=lambda i: (latency[i], -quality[i], i))
     front: list[int] = []
     for i in order:
@@ -65,8 +66,8 @@ def hull(latency: Sequence[float], quality: Sequence[float]) -> list[int]:
 
 
 def area(latency: Sequence[float], quality: Sequence[float], low: float, high: float) -> float:
-    """Mean over latencies in [low, high] of the best quality that the hull reaches within that latency: 0 below its
-    fastest point, flat above its best. NaN for an empty range."""
+    """Mean over latencies in [low, high] of the best quality that the hull reaches within that latency: 0
+    below its fastest point, flat above its best. NaN for an empty range."""
     if not high > low:
         return math.nan
     corners = hull(latency, quality)

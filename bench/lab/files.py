@@ -45,7 +45,7 @@ def json_value(path: Path) -> Any:
 
 
 def json_lines(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
-    """("FILE:LINE", object) for each line; empty lines are passed over."""
+    """("FILE:LINE", object) for each line; empty lines are skipped."""
     for number, line in enumerate(read_lines(path), 1):
         if not line.strip():
             continue
@@ -87,7 +87,7 @@ def texts(where: str, record: Any, key: str) -> tuple[str, ...]:
 
 
 def sha256(path: Path) -> str:
-    """Of a file of any size, block by block."""
+    """The hash of a file of any size, read block by block."""
     digest = hashlib.sha256()
     try:
         with open(path, "rb") as f:

@@ -17,8 +17,8 @@ METHODS = ("speculative", "verifier", "drafter", "token-cascade", "oracle-cascad
 class Point:
     """One setting of the program. Numbers that are None are the program's defaults, or have no meaning there.
 
-    What a line of input can say travels with the line; method, gate, bonus and block_verify are flags of a process, and
-    points that share them share a process (`process`), with the verifier alone beside them."""
+    Whatever an input line can set goes into the line. method, gate, bonus and block_verify are flags of a
+    process, so points that share them share a process (`process`), together with the verifier alone."""
 
     method: str = "speculative"
     rule: str | None = None
@@ -41,11 +41,12 @@ class Point:
         flags: list[str] = []
         if self.method not in ("speculative", "verifier"):
             flags += ["--method", self.method]
-        for flag, value in (("--gate", self.gate), ("--bonus", self.bonus), ("--seq-confidence", self.seq_confidence)):
+        for flag, value in (("--gate", self.gate), ("--bonus", self.bonus),
+                            ("--seq-confidence", self.seq_confidence)):
             if value is not None:
                 flags += [flag, value]
         if self.method == "sequence-cascade":
-            flags.append(f"--deferral-alpha={self.alpha:g}")  # its threshold; no field of a line says it
+            flags.append(f"--deferral-alpha={self.alpha:g}")  # its threshold; a line has no field for it
         return (*flags, "--block-verify") if self.block_verify else tuple(flags)
 
     @property
@@ -67,13 +68,14 @@ class Point:
         if self.method in ("token-cascade", "oracle-cascade") and self.rule:
             name = f"{self.method}[{self.rule}]"
         extras = [f"β = {number(self.beta)}"] if self.beta is not None else []
-        extras += [f"{f} = {number(getattr(self, f))}" for f in ("top_k", "top_p", "min_p", "exact_first", "gate", "bonus")
+        extras += [f"{f} = {number(getattr(self, f))}"
+                   for f in ("top_k", "top_p", "min_p", "exact_first", "gate", "bonus")
                    if getattr(self, f) is not None]
         extras += ["block-verify"] if self.block_verify else []
         return name + (f" ({', '.join(extras)})" if extras else "")
 
     def line(self) -> dict[str, Any]:
-        """Fields of an input line of `weir generate` beside prompt, seed, max_tokens and stop."""
+        """Fields of an input line of `weir generate`, other than prompt, seed, max_tokens and stop."""
         said: dict[str, Any] = {"temperature": self.temp}
         for name in ("top_k", "top_p", "min_p", "exact_first"):
             if getattr(self, name) is not None:
@@ -91,7 +93,7 @@ class Point:
         return said
 
     def beside(self) -> Point:
-        """The verifier alone in the same process, at the same temperature: what its latency is relative to."""
+        """The verifier alone in the same process, at the same temperature: the base of its latency."""
         return Point(method="verifier", temp=self.temp, top_k=self.top_k, top_p=self.top_p, min_p=self.min_p)
 
 
@@ -120,7 +122,8 @@ def values_of(where: str, spec: Any) -> list[float]:
         if scale == "log":
             if low <= 0 or high <= 0:
                 raise LabError(f"{where}: a log scale needs ends above 0")
-            return [math.exp(math.log(low) + i * (math.log(high) - math.log(low)) / (steps - 1)) for i in range(steps)]
+            return [math.exp(math.log(low) + i * (math.log(high) - math.log(low)) / (steps - 1))
+                    for i in range(steps)]
         if scale != "linear":
             raise LabError(f"{where}: scale {scale}, expected linear or log")
         return [round(low + i * (high - low) / (steps - 1), 12) for i in range(steps)]
@@ -135,11 +138,12 @@ def values_of(where: str, spec: Any) -> list[float]:
 
 def betas_of(where: str, spec: Any) -> list[float | str]:
     items = spec if isinstance(spec, list) else [spec]
-    return list(itertools.chain.from_iterable(["auto"] if x == "auto" else values_of(where, x) for x in items))
+    return list(itertools.chain.from_iterable(["auto"] if x == "auto" else values_of(where, x)
+                                              for x in items))
 
 
 def rule_points(rule: str, spec: Any, base: Mapping[str, Any]) -> Iterable[Point]:
-    """The points of one entry under `rules`: {alpha, beta} over the base's temperature, gamma and modifiers."""
+    """The points of one entry under `rules`: {alpha, beta} over base (temperature, gamma, modifiers)."""
     spec = {} if spec is None else spec
     if isinstance(spec, (list, int, float)) and not isinstance(spec, bool):
         spec = {"alpha": spec}
@@ -190,7 +194,7 @@ class Plan:
     parallel: int = 1
     ctx_size: int = 0
     flags: list[str] = field(default_factory=list)    # handed to every process of the program
-    only: list[Point] | None = None                   # these points and the verifier, in place of the rules' product
+    only: list[Point] | None = None  # these points and the verifier, in place of the rules' product
 
     def points(self) -> list[Point]:
         """All of them, the verifier alone at each temperature first; no point twice."""
@@ -212,21 +216,22 @@ class Plan:
 
 
 def plan_from_yaml(path: Path) -> Plan:
-    """Unknown fields are refused: a misspelt one would silently measure something else."""
+    """Unknown fields are refused, because a misspelt one would silently measure something else."""
     import yaml
 
     try:
         said = yaml.safe_load(read_text(path))
     except yaml.YAMLError as e:
         mark = getattr(e, "problem_mark", None)
-        raise LabError(f"{path}{f':{mark.line + 1}' if mark else ''}: {getattr(e, 'problem', None) or e}") from e
+        where = f"{path}:{mark.line + 1}" if mark else str(path)
+        raise LabError(f"{where}: {getattr(e, 'problem', None) or e}") from e
     if not isinstance(said, dict):
         raise LabError(f"{path}: expected a mapping")
     return fill_plan(Plan(), said, str(path))
 
 
 def fill_plan(plan: Plan, said: Mapping[str, Any], where: str) -> Plan:
-    """Sets what is said, with its type checked."""
+    """Sets the given fields, after checking their types."""
     paths, lists = ("model", "draft", "program"), ("methods", "flags")
     for key, value in said.items():
         at = f"{where}: {key}"
@@ -256,8 +261,8 @@ def fill_plan(plan: Plan, said: Mapping[str, Any], where: str) -> Plan:
             raise LabError(f"{where}: modifiers: unknown field {key}; there are {', '.join(MODIFIERS)}")
     for method in plan.methods:
         if method not in ("drafter",):
-            raise LabError(f"{where}: methods: {method}; only drafter runs without a rule beside the verifier, "
-                           "the others are a rule's method")
+            raise LabError(f"{where}: methods: {method}; only drafter runs without a rule beside the "
+                           "verifier, the others are a rule's method")
     if plan.draft is None and (plan.rules or plan.methods):
         raise LabError(f"{where}: rules need a drafter: give draft")
     return plan

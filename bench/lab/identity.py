@@ -1,4 +1,5 @@
-"""What a store's answers depend on: the program, the models, the data. Two runs may share a store only if all are equal."""
+"""What a store's answers depend on: the program, the models, the data. Two runs may share a store only if all
+are equal."""
 from __future__ import annotations
 
 import functools
@@ -18,8 +19,8 @@ def hash_of(path: Path, size: int, changed: int, inode: int) -> str:
 
 
 def fingerprint(path: Path) -> str:
-    """"SIZE:HASH" of the whole file, weights too: tuned ones differ nowhere else. The program is about to read them anyway,
-    then from memory."""
+    """"SIZE:HASH" of the whole file, weights too, because fine-tuned ones differ nowhere else. The program
+    reads them next anyway, and then from memory."""
     try:
         now = path.stat()
     except OSError as e:
@@ -40,7 +41,7 @@ def model(path: Path) -> dict[str, str]:
 
 
 def version(program: Path) -> str:
-    """What the program says of itself."""
+    """What the program reports about itself."""
     try:
         done = subprocess.run([str(program), "--version"], capture_output=True, check=False, timeout=60,
                               env=environment())
@@ -53,7 +54,8 @@ def version(program: Path) -> str:
     return done.stdout.decode("utf-8", "replace").strip()
 
 
-def identity(program: Path, models: dict[str, Path], data: Iterable[Path], setting: dict[str, Any]) -> dict[str, Any]:
+def identity(program: Path, models: dict[str, Path], data: Iterable[Path],
+             setting: dict[str, Any]) -> dict[str, Any]:
     """JSON-ready. setting: whatever else must stay, such as the task's options and the threads."""
     return {
         "program": {"version": version(program), "sha256": sha256(program)},

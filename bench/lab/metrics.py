@@ -1,5 +1,5 @@
-"""Metrics as sums over prompts: every score here is a function of a sum of per-answer statistics, so that a bootstrap
-over prompts is a product of a matrix of counts with a matrix of statistics, whatever the metric."""
+"""Metrics as sums over prompts: every score here is a function of a sum of per-answer statistics, so that a
+bootstrap over prompts is a product of a matrix of counts with a matrix of statistics, whatever the metric."""
 from __future__ import annotations
 
 import re
@@ -18,8 +18,8 @@ Statistics = np.ndarray  # (answers, k) float64
 
 @dataclass(frozen=True)
 class Metric:
-    """statistics: (examples, answers cleaned) to (answers, k). score: summed statistics (k) to the figure, in percent.
-    An all-zero sum has no score: NaN."""
+    """statistics: (examples, answers cleaned) to (answers, k). score: summed statistics (k) to the figure, in
+    percent. An all-zero sum has no score: NaN."""
 
     name: str
     title: str
@@ -27,28 +27,30 @@ class Metric:
     score: Callable[[np.ndarray], float]
 
 
-# ---- means of a value an answer: statistics are (sum, count) ---------------------------------------------------
+# ---- means of one value per answer: statistics are (sum, count) --------------------------------------------
 
 def mean_score(total: np.ndarray) -> float:
     return 100.0 * float(total[0]) / float(total[1]) if total[1] else float("nan")
 
 
-def mean_of(value: Callable[[Example, str], float]) -> Callable[[Sequence[Example], Sequence[str]], Statistics]:
+def mean_of(value: Callable[[Example, str], float]
+            ) -> Callable[[Sequence[Example], Sequence[str]], Statistics]:
     def statistics(examples: Sequence[Example], answers: Sequence[str]) -> Statistics:
         return np.array([[value(e, a), 1.0] for e, a in zip(examples, answers)]).reshape(-1, 2)
 
     return statistics
 
 
-# ---- sacreBLEU ---------------------------------------------------------------------------------------------------
+# ---- sacreBLEU ---------------------------------------------------------------------------------------------
 
 def sacre(metric: object) -> tuple[Callable, Callable]:
-    """statistics and score of a sacreBLEU metric. Its corpus score is a function of summed sentence statistics; the two
-    methods for that are not part of its public face, hence the exact version in requirements.txt and a test that the sum
-    gives corpus_score()."""
+    """statistics and score of a sacreBLEU metric. Its corpus score is a function of summed sentence
+    statistics; the two methods for that are not public, hence the exact version in requirements.txt and a
+    test that the sum gives corpus_score()."""
     def statistics(examples: Sequence[Example], answers: Sequence[str]) -> Statistics:
         most = max((len(e.references) for e in examples), default=1)
-        streams = [[e.references[i] if i < len(e.references) else None for e in examples] for i in range(most)]
+        streams = [[e.references[i] if i < len(e.references) else None for e in examples]
+                   for i in range(most)]
         return np.array(metric._extract_corpus_statistics(list(answers), streams), dtype=float)
 
     def score(total: np.ndarray) -> float:
@@ -71,7 +73,7 @@ def chrf() -> Metric:
     return Metric("chrf", "chrF", *sacre(CHRF()))
 
 
-# ---- ROUGE -------------------------------------------------------------------------------------------------------
+# ---- ROUGE -------------------------------------------------------------------------------------------------
 
 def rouge(kind: str, title: str) -> Metric:
     """F-measure with Porter stems, as the papers report; the best reference counts."""
@@ -85,7 +87,7 @@ def rouge(kind: str, title: str) -> Metric:
     return Metric(kind, title, mean_of(value), mean_score)
 
 
-# ---- short answers -----------------------------------------------------------------------------------------------
+# ---- short answers -----------------------------------------------------------------------------------------
 
 ARTICLES = re.compile(r"\b(a|an|the)\b")
 PUNCTUATION = str.maketrans("", "", string.punctuation)
@@ -116,7 +118,7 @@ def exact(example: Example, answer: str) -> float:
     return float(answer in example.references)
 
 
-# ---- programs ----------------------------------------------------------------------------------------------------
+# ---- programs ----------------------------------------------------------------------------------------------
 
 def passes(examples: Sequence[Example], answers: Sequence[str]) -> Statistics:
     programs = [e.test(a) for e, a in zip(examples, answers) if e.test]

@@ -5,7 +5,8 @@ from html import escape
 from pathlib import Path
 from typing import Sequence
 
-STYLE = """body{font:15px/1.5 system-ui,sans-serif;color:#1f2328;margin:2rem auto;max-width:72rem;padding:0 1rem}
+STYLE = """body{font:15px/1.5 system-ui,sans-serif;color:#1f2328;
+margin:2rem auto;max-width:72rem;padding:0 1rem}
 h1{font-size:1.5rem}h2{font-size:1.15rem;margin-top:2.2rem}p{max-width:50rem}
 .scroll{overflow-x:auto}table{border-collapse:collapse;font-size:.82rem;font-variant-numeric:tabular-nums}
 th,td{padding:.25rem .6rem;border-bottom:1px solid #d8dee4;text-align:left;white-space:nowrap}
@@ -21,8 +22,8 @@ def picture(title: str, stem: Path) -> str:
 def table(title: str, note: str, header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     head = "".join(f"<th>{escape(c)}</th>" for c in header)
     body = "\n".join("<tr>" + "".join(f"<td>{escape(str(c))}</td>" for c in row) + "</tr>" for row in rows)
-    return (f"<h2>{escape(title)}</h2>\n<p>{escape(note)}</p>\n<div class=scroll><table><thead><tr>{head}</tr></thead>\n"
-            f"<tbody>{body}</tbody></table></div>")
+    return (f"<h2>{escape(title)}</h2>\n<p>{escape(note)}</p>\n<div "
+            f"class=scroll><table><thead><tr>{head}</tr></thead>\n<tbody>{body}</tbody></table></div>")
 
 
 def write_page(path: Path, head: Sequence[str], pictures: Sequence[tuple[str, Path]],

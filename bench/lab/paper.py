@@ -1,5 +1,5 @@
-"""Figures of the paper that a report stands beside (Narasimhan et al., ICLR 2025, arXiv 2405.19261; T5 v1.1 pairs
-fine-tuned per task, TPUv4, batch 1, gamma 5, T = 1)."""
+"""Figures of the paper that a report compares with (Narasimhan et al., ICLR 2025, arXiv 2405.19261; T5 v1.1
+pairs fine-tuned per task, TPUv4, batch 1, gamma 5, T = 1)."""
 from __future__ import annotations
 
 from dataclasses import dataclass
@@ -10,7 +10,7 @@ DEVICE = "TPUv4"
 
 @dataclass(frozen=True)
 class Claim:
-    """reduction: of latency at the verifier's quality, for SpecCascade[Token]. best: quality within its latency."""
+    """reduction: latency at the verifier's quality, SpecCascade[Token]. best: quality within its latency."""
 
     task: str
     data: str
@@ -27,7 +27,8 @@ CLAIMS = (
     Claim("cnn-dm", "CNN/DailyMail", "T5 small → large", None, 12.63, "ROUGE-2"),
 )
 
-DATA_WORD = {"translation": "newstest", "xsum": "xsum", "cnn-dm": "cnn"}  # in the name of a file of the same set
+# in the name of a file of the same set
+DATA_WORD = {"translation": "newstest", "xsum": "xsum", "cnn-dm": "cnn"}
 
 
 def same(claim: Claim, identity: dict[str, Any], machine: str) -> tuple[str, str, str]:

@@ -14,9 +14,10 @@ import matplotlib.pyplot as plt  # noqa: E402  (after the choice of backend)
 from lab.analysis import Analysis, Measured  # noqa: E402
 from lab.curves import hull, pareto  # noqa: E402
 
-# Twelve that stay apart, in colour blindness too where line styles help; a rule beyond them starts over, dashed.
-COLOURS = ("#0b6e99", "#d1495b", "#3a7d44", "#8e5ea2", "#c77d0a", "#00897b", "#7f5539", "#5c6bc0", "#b0186e", "#9aa500",
-           "#222222", "#4d5a66")
+# Twelve colours that stay distinct, with line styles to help in colour blindness; further rules start over,
+# dashed.
+COLOURS = ("#0b6e99", "#d1495b", "#3a7d44", "#8e5ea2", "#c77d0a", "#00897b", "#7f5539", "#5c6bc0", "#b0186e",
+           "#9aa500", "#222222", "#4d5a66")
 MARKERS = "osD^vP*XhHdp"
 
 plt.rcParams.update({"font.size": 9, "axes.spines.top": False, "axes.spines.right": False, "axes.grid": True,
@@ -47,16 +48,18 @@ def styles(analysis: Analysis) -> dict[str, dict[str, Any]]:
 
 def save(figure: Any, stem: Path) -> None:
     for suffix in (".svg", ".png"):
-        figure.savefig(stem.with_suffix(suffix), bbox_inches="tight", metadata={"Date": None} if suffix == ".svg" else {})
+        figure.savefig(stem.with_suffix(suffix), bbox_inches="tight",
+                       metadata={"Date": None} if suffix == ".svg" else {})
     plt.close(figure)
 
 
 def several_settings(analysis: Analysis) -> bool:
-    return len({(m.point.temp, m.point.gamma) for m in analysis.points if m.point.method == "speculative"}) > 1
+    return len({(m.point.temp, m.point.gamma) for m in analysis.points
+                if m.point.method == "speculative"}) > 1
 
 
 def quality_against(analysis: Analysis, x: str, label: str, stem: Path) -> None:
-    """One line a curve; bars are the 95% intervals of both axes."""
+    """One line per curve; bars are the 95% intervals of both axes."""
     figure, axes = plt.subplots(figsize=(7.2, 4.4))
     style, many, metric = styles(analysis), several_settings(analysis), analysis.metric
     for points in curves_of(analysis).values():
@@ -65,9 +68,11 @@ def quality_against(analysis: Analysis, x: str, label: str, stem: Path) -> None:
             continue
         xs, ys = [m.figures[x] for m in shown], [m.figures[metric] for m in shown]
         bars = [[[max(0.0, v - m.interval(name)[0]) for v, m in zip(vs, shown)],
-                 [max(0.0, m.interval(name)[1] - v) for v, m in zip(vs, shown)]] for name, vs in ((x, xs), (metric, ys))]
-        _, _, whiskers = axes.errorbar(xs, ys, xerr=bars[0], yerr=bars[1], label=curve_title(shown[0], many), markersize=4,
-                                       linewidth=1.3, elinewidth=0.5, **style[shown[0].point.title])
+                 [max(0.0, m.interval(name)[1] - v) for v, m in zip(vs, shown)]]
+                 for name, vs in ((x, xs), (metric, ys))]
+        _, _, whiskers = axes.errorbar(xs, ys, xerr=bars[0], yerr=bars[1], label=curve_title(shown[0], many),
+                                       markersize=4, linewidth=1.3, elinewidth=0.5,
+                                       **style[shown[0].point.title])
         for w in whiskers:
             w.set_alpha(0.3)  # a dozen curves of a dozen points: lines first
     for temp in sorted({m.point.temp for m in analysis.points}):
@@ -89,12 +94,12 @@ def draw_front(axes: Any, analysis: Analysis) -> None:
     front, corners = pareto(xs, ys), hull(xs, ys)
     axes.step([xs[i] for i in front], [ys[i] for i in front], where="post", color="#888888", linewidth=1.0,
               label="Pareto front", zorder=0)
-    axes.plot([xs[i] for i in corners], [ys[i] for i in corners], color="#bbbbbb", linewidth=1.0, linestyle="--",
-              label="hull", zorder=0)
+    axes.plot([xs[i] for i in corners], [ys[i] for i in corners], color="#bbbbbb", linewidth=1.0,
+              linestyle="--", label="hull", zorder=0)
 
 
 def acceptance_by_position(analysis: Analysis, stem: Path) -> bool:
-    """Share of blocks whose first k drafted tokens were all accepted. False where no block was drafted."""
+    """Share of blocks whose first k drafted tokens were all accepted. False if no block was drafted."""
     figure, axes = plt.subplots(figsize=(7.2, 4.0))
     style, many, drawn = styles(analysis), several_settings(analysis), False
     for points in curves_of(analysis).values():

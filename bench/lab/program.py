@@ -14,12 +14,13 @@ from lab.errors import LabError
 
 
 def environment() -> dict[str, str]:
-    """Of the program: this one's without WEIR_*, which would set options that no identity and no report knows of."""
+    """The environment without WEIR_*, which would set options unknown to the identity and the report."""
     return {k: v for k, v in os.environ.items() if not k.startswith("WEIR_")}
 
 
 class Generate:
-    """Answers in input order. waited: seconds that the lab waited for the program, loading not counted (`loading`)."""
+    """Answers in input order. waited: seconds that the lab waited for the program, loading not counted
+    (`loading`)."""
 
     def __init__(self, command: list[str]) -> None:
         self.command = command
@@ -27,11 +28,11 @@ class Generate:
         self.loading = 0.0
 
     def answers(self, lines: Iterable[dict[str, Any]]) -> Iterator[dict[str, Any]]:
-        """Ends the process when the caller stops asking. LabError with the program's own words where it fails."""
+        """Ends the process when the caller stops asking. LabError with the program's message if it fails."""
         with tempfile.TemporaryFile() as words:
             try:
-                child = subprocess.Popen(self.command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=words,
-                                         env=environment())
+                child = subprocess.Popen(self.command, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+                                         stderr=words, env=environment())
             except OSError as e:
                 raise LabError(f"{self.command[0]}: {e.strerror or e}") from e
             writer = threading.Thread(target=feed, args=(child, lines), daemon=True)
@@ -55,7 +56,8 @@ class Generate:
                 stop(child)
                 writer.join()
             if code != 0:
-                raise LabError(f"{' '.join(self.command)}: ended with {code} after {n} answers: {said(words)}")
+                command = " ".join(self.command)
+                raise LabError(f"{command}: ended with {code} after {n} answers: {said(words)}")
 
 
 def feed(child: subprocess.Popen, lines: Iterable[dict[str, Any]]) -> None:
@@ -66,7 +68,7 @@ def feed(child: subprocess.Popen, lines: Iterable[dict[str, Any]]) -> None:
                 pipe.write(json.dumps(line, ensure_ascii=True).encode() + b"\n")
                 pipe.flush()
     except (BrokenPipeError, ValueError):
-        pass  # the program ended first; its exit status says why
+        pass  # the program ended first; its exit status tells why
 
 
 def stop(child: subprocess.Popen) -> None:
@@ -94,10 +96,10 @@ def said(words: Any) -> str:
     return lines[-1] if lines else "it said nothing"
 
 
-def command_of(program: Path, model: Path, draft: Path | None, max_tokens: int, flags: Iterable[str], *, threads: int,
-               parallel: int, ctx_size: int) -> list[str]:
-    out = [str(program), "generate", "-m", str(model), *(["-md", str(draft)] if draft else []), "--jsonl", "-q",
-           "-np", str(parallel), "-n", str(max_tokens)]
+def command_of(program: Path, model: Path, draft: Path | None, max_tokens: int, flags: Iterable[str], *,
+               threads: int, parallel: int, ctx_size: int) -> list[str]:
+    out = [str(program), "generate", "-m", str(model), *(["-md", str(draft)] if draft else []), "--jsonl",
+           "-q", "-np", str(parallel), "-n", str(max_tokens)]
     if threads:
         out += ["-t", str(threads)]
     if ctx_size:

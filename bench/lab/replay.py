@@ -1,4 +1,4 @@
-"""Record once, replay every rule: drives `weir record` and `weir replay`, and holds the estimates against real runs."""
+"""Record once, replay every rule: drives `weir record` and `weir replay`, compares with real runs."""
 from __future__ import annotations
 
 import csv
@@ -21,7 +21,8 @@ from lab.tasks import Task, open_task
 
 FIGURES = {"rejection": "rejection_rate", "deferral": "deferral_rate", "acceptance": "mean_acceptance_length",
            "calls_token": "verifier_calls_per_token", "length": "tokens_per_answer"}
-TRUSTED_TEXTS = 30.0  # effective texts from which on the reweighted estimate is taken: below, its error is not to be trusted
+# the reweighted estimate is used from so many effective texts on; below, its error cannot be trusted
+TRUSTED_TEXTS = 30.0
 
 
 @dataclass(frozen=True)
@@ -56,7 +57,8 @@ def write_whole(command: list[str], lines: Iterable[dict[str, Any]], out: Path |
             done = subprocess.run(command, input=text, capture_output=True, check=False, env=environment())
         if done.returncode != 0:
             words = done.stderr.decode("utf-8", "replace").strip().splitlines()
-            raise LabError(f"{' '.join(command)}: ended with {done.returncode}: {words[-1] if words else 'it said nothing'}")
+            raise LabError(f"{' '.join(command)}: ended with {done.returncode}: "
+                           f"{words[-1] if words else 'it said nothing'}")
         if out and part:
             os.replace(part, out)
         return b"" if out else done.stdout
@@ -68,14 +70,15 @@ def write_whole(command: list[str], lines: Iterable[dict[str, Any]], out: Path |
 
 
 def record(plan: Plan, out: Path, tail: float, rule: Point) -> int:
-    """Recordings of the task's prompts under one law; returns how many texts. One temperature a recording."""
+    """Recordings of the task's prompts under one law, at one temperature; returns how many texts."""
     if len(plan.temperatures) != 1:
         raise LabError("a recording holds one temperature; give one")
     if plan.draft is None:
         raise LabError("a recording needs a drafter")
     task = open_task(plan.task, plan.data, plan.limit, plan.options)
-    command = [str(plan.program), "record", "-m", str(plan.model), "-md", str(plan.draft), "--input", "-", "-q",
-               "-n", str(task.max_tokens), f"--tail={tail:g}", *(["-t", str(plan.threads)] if plan.threads else []),
+    command = [str(plan.program), "record", "-m", str(plan.model), "-md", str(plan.draft), "--input", "-",
+               "-q", "-n", str(task.max_tokens), f"--tail={tail:g}",
+               *(["-t", str(plan.threads)] if plan.threads else []),
                *(["-c", str(plan.ctx_size)] if plan.ctx_size else []), *rule.process, *plan.flags]
     write_whole(command, record_lines(task, plan.seeds, rule), out)
     return len(task.examples) * len(plan.seeds)
@@ -97,11 +100,12 @@ def setting_line(point: Point) -> dict[str, Any]:
     return line
 
 
-SHARED = {"temp": ("temperature", 1.0), "top_k": ("top_k", 0), "top_p": ("top_p", 1.0), "min_p": ("min_p", 0.0)}
+SHARED = {"temp": ("temperature", 1.0), "top_k": ("top_k", 0), "top_p": ("top_p", 1.0),
+          "min_p": ("min_p", 0.0)}
 
 
 def law_of(recording: Path) -> dict[str, float]:
-    """Temperature and truncation of a recording, from its first line: estimates are made at them, whatever a point says."""
+    """Temperature and truncation from a recording's first line; estimates use them, whatever a point has."""
     try:
         with open(recording, "rb") as f:
             said = json.loads(f.readline() or b"null")
@@ -125,7 +129,8 @@ def texts_in(recording: Path) -> int:
 
 
 def departure(point: Point, law: dict[str, float]) -> str:
-    """Where a point's temperature or truncation is not the recording's, in words; "" if it is. The program keeps fp32."""
+    """How a point's temperature or truncation differs from the recording's, in words; "" if it does not. The
+    program keeps fp32."""
     for name, (_, default) in SHARED.items():
         own = getattr(point, name)
         own = float(default if own is None else own)
@@ -140,10 +145,11 @@ def pair_of(said: dict[str, Any], name: str) -> tuple[float, float]:
 
 
 def replay(program: Path, recording: Path, points: list[Point]) -> list[Estimate]:
-    """All points from one recording, in order. Only speculative points without block verification can be replayed."""
+    """All points from one recording, in order: speculative decoding without block verification only."""
     for point in points:
         if point.method != "speculative" or point.block_verify:
-            raise LabError(f"{point.key}: only speculative decoding without block verification can be replayed")
+            raise LabError(f"{point.key}: only speculative decoding without block verification can be "
+                           "replayed")
     if not points:
         return []
     law = law_of(recording)
@@ -159,7 +165,8 @@ def replay(program: Path, recording: Path, points: list[Point]) -> list[Estimate
         values = {kind: {ours: pair_of(said[kind], theirs) for ours, theirs in FIGURES.items()}
                   for kind in ("recorded", "reweighted")}
         texts = said["reweighted"]["effective_texts"]
-        out.append(Estimate(point, values, math.nan if texts is None else float(texts), float(said["tail_mass"])))
+        out.append(Estimate(point, values, math.nan if texts is None else float(texts),
+                            float(said["tail_mass"])))
     if len(out) != len(points):
         raise LabError(f"{program}: {len(out)} estimates for {len(points)} settings")
     return out
@@ -168,16 +175,19 @@ def replay(program: Path, recording: Path, points: list[Point]) -> list[Estimate
 def write_estimates(estimates: list[Estimate], path: Path) -> None:
     with open(path, "w", newline="", encoding="utf-8") as f:
         writer = csv.writer(f)
-        head = [f"{kind}_{figure}{end}" for kind in ("recorded", "reweighted") for figure in FIGURES for end in ("", "_error")]
-        writer.writerow(["rule", "alpha", "beta", "gamma", "temp", "believe", "effective_texts", "tail_mass", *head])
+        head = [f"{kind}_{figure}{end}" for kind in ("recorded", "reweighted") for figure in FIGURES
+                for end in ("", "_error")]
+        writer.writerow(["rule", "alpha", "beta", "gamma", "temp", "believe", "effective_texts", "tail_mass",
+                         *head])
         for e in estimates:
             p = e.point
-            figures = [x for kind in ("recorded", "reweighted") for figure in FIGURES for x in e.values[kind][figure]]
-            writer.writerow([p.rule, *("" if x is None else x for x in (p.alpha, p.beta, p.gamma)), p.temp, e.kind,
-                             f"{e.texts:.6g}", f"{e.tail_mass:.3g}", *(f"{x:.6g}" for x in figures)])
+            figures = [x for kind in ("recorded", "reweighted") for figure in FIGURES
+                       for x in e.values[kind][figure]]
+            writer.writerow([p.rule, *("" if x is None else x for x in (p.alpha, p.beta, p.gamma)), p.temp,
+                             e.kind, f"{e.texts:.6g}", f"{e.tail_mass:.3g}", *(f"{x:.6g}" for x in figures)])
 
 
-# ---- against real runs -------------------------------------------------------------------------------------------
+# ---- against real runs -------------------------------------------------------------------------------------
 
 @dataclass(frozen=True)
 class Difference:
@@ -207,9 +217,9 @@ def spread(measured: Measured, figure: str) -> float:
 
 
 def against(program: Path, recording: Path, store: Path, replicates: int) -> list[Difference]:
-    """Every speculative point of a store at the recording's temperature and truncation beside its replay, over as many of the
-    store's first prompts as the recording has texts. They may be the same ones: the two errors are then not independent, and
-    |z| is smaller than it would be."""
+    """Every speculative point of a store at the recording's temperature and truncation, with its replay, over
+    as many of the store's first prompts as the recording has texts. They may be the same prompts; then the
+    two errors are not independent, and |z| is smaller than it would be."""
     law = law_of(recording)
     runs = [m for m in analyse(store, replicates, limit=texts_in(recording)).points
             if m.point.method == "speculative" and not m.point.block_verify and not departure(m.point, law)]
@@ -220,7 +230,8 @@ def against(program: Path, recording: Path, store: Path, replicates: int) -> lis
     for run, estimate in zip(runs, replay(program, recording, [m.point for m in runs])):
         for figure in ("rejection", "deferral", "acceptance", "calls_token", "length"):
             value, error = estimate.best(figure)
-            out.append(Difference(run.point, figure, run.figures[figure], spread(run, figure), value, error, estimate.kind))
+            out.append(Difference(run.point, figure, run.figures[figure], spread(run, figure), value, error,
+                                  estimate.kind))
     return out
 
 
@@ -231,5 +242,5 @@ def summary(differences: list[Difference], figure: str) -> str:
         return f"{figure}: nothing to compare"
     mean = float(np.mean([abs(d.estimate - d.run) for d in own]))
     within = float(np.mean([abs(d.z) <= 2.0 for d in own]))
-    return (f"{figure}: mean |replay - run| {mean:.4g} over {len(own)} settings; {within:.0%} within two standard errors, "
-            f"the largest {max(abs(d.z) for d in own):.1f}")
+    return (f"{figure}: mean |replay - run| {mean:.4g} over {len(own)} settings; {within:.0%} within two "
+            f"standard errors, the largest {max(abs(d.z) for d in own):.1f}")

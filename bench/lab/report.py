@@ -1,4 +1,4 @@
-"""The report of a store: tables as Markdown and CSV, pictures, and one HTML page that needs nothing beside it."""
+"""The report of a store: tables as Markdown and CSV, pictures, and one self-contained HTML page."""
 from __future__ import annotations
 
 import csv
@@ -27,7 +27,8 @@ def machine() -> str:
     model = platform.processor() or platform.machine()
     try:
         with open("/proc/cpuinfo", encoding="utf-8") as f:
-            model = next((line.split(":", 1)[1].strip() for line in f if line.startswith("model name")), model)
+            model = next((line.split(":", 1)[1].strip() for line in f if line.startswith("model name")),
+                         model)
     except OSError:
         pass
     return f"{model}, {len(os.sched_getaffinity(0))} cores"
@@ -49,18 +50,20 @@ def knobs(p: Point) -> list[str]:
 
 
 def points_table(analysis: Analysis) -> Table:
-    header = ["setting", "α", "γ", "T", *[m.title for m in analysis.metrics], "latency/answer ×", "latency/token ×",
-              "rejected", "deferred", "tokens/block", "verifier calls/token", "tokens/answer", "at limit", "ms/answer"]
+    header = ["setting", "α", "γ", "T", *[m.title for m in analysis.metrics], "latency/answer ×",
+              "latency/token ×", "rejected", "deferred", "tokens/block", "verifier calls/token",
+              "tokens/answer", "at limit", "ms/answer"]
     rows = []
     for m in analysis.points:
         quality = [ranged(m.figures[x.name], m.interval(x.name)) for x in analysis.metrics]
-        rest = [cell(m.figures[k], f) for k, f in (("rejection", ".3f"), ("deferral", ".3f"), ("acceptance", ".2f"),
-                                                   ("calls_token", ".3f"), ("length", ".2f"), ("at_limit", ".4f"),
+        rest = [cell(m.figures[k], f) for k, f in (("rejection", ".3f"), ("deferral", ".3f"),
+                                                   ("acceptance", ".2f"), ("calls_token", ".3f"),
+                                                   ("length", ".2f"), ("at_limit", ".4f"),
                                                    ("ms_answer", ".2f"))]
         rows.append([*knobs(m.point), *quality, ranged(m.figures["latency"], m.interval("latency")),
                      ranged(m.figures["latency_token"], m.interval("latency_token")), *rest])
-    note = ("Latencies are relative to the verifier alone on the same prompts, run beside it: below 1 is faster. In brackets: "
-            "95% bootstrap intervals over prompts.")
+    note = ("Latencies are relative to the verifier alone on the same prompts, run beside it: below 1 is "
+            "faster. In brackets: 95% bootstrap intervals over prompts.")
     short = [m for m in analysis.points if m.prompts < analysis.n_prompt]
     if short:
         note += f" Incomplete: {len(short)} settings have fewer than {analysis.n_prompt} prompts."
@@ -89,15 +92,17 @@ def matched_table(analysis: Analysis) -> Table:
             speeds[r] = 1.0 / latency_at(x, y, verifier.replicates[metric][r])
             bests[r] = quality_within(x, y, 1.0)
         p = curve[0].point
-        rows.append([p.title, f"{p.temp:g}", str(p.gamma or "–"), str(len(curve)), ranged(speed, interval(speeds)),
-                     cell(float(np.isfinite(speeds).mean()), ".0%"), ranged(best, interval(bests)),
-                     cell(verifier.figures[metric])])
+        rows.append([p.title, f"{p.temp:g}", str(p.gamma or "–"), str(len(curve)),
+                     ranged(speed, interval(speeds)), cell(float(np.isfinite(speeds).mean()), ".0%"),
+                     ranged(best, interval(bests)), cell(verifier.figures[metric])])
     header = ["rule", "T", "γ", "settings", "latency reduction at the verifier's quality", "reached in",
               f"best {analysis.metrics[0].title} within its latency", "verifier's"]
-    note = ("Along each rule's α, straight lines between neighbours, over the prompts that all its settings have. \"Reached in\": share of bootstrap replicates in which the "
-            "rule has the verifier's quality at all; the interval is over those. The best of several settings is an optimistic "
+    note = ("Along each rule's α, straight lines between neighbours, over the prompts that all its settings "
+            "have. \"Reached in\": share of bootstrap replicates in which the rule has the verifier's "
+            "quality at all; the interval is over those. The best of several settings is an optimistic "
             "figure where they differ by less than their intervals.")
-    return "Latency reduction at matched quality, best quality within the verifier's latency", note, header, rows
+    title = "Latency reduction at matched quality, best quality within the verifier's latency"
+    return title, note, header, rows
 
 
 def front_table(analysis: Analysis) -> Table:
@@ -115,14 +120,17 @@ def front_table(analysis: Analysis) -> Table:
 
 def area_table(analysis: Analysis) -> Table:
     metric, rows = analysis.metric, []
-    fastest = min((m.figures["latency"] for m in analysis.points if math.isfinite(m.figures["latency"])), default=math.nan)
+    fastest = min((m.figures["latency"] for m in analysis.points if math.isfinite(m.figures["latency"])),
+                  default=math.nan)
     for curve in curves_of(analysis).values():
         xs, ys = [m.figures["latency"] for m in curve], [m.figures[metric] for m in curve]
         n = len(curve[0].replicates[metric])
         drawn = np.array([area(*replicate_curve(curve, metric, r), fastest, 1.0) for r in range(n)])
         p = curve[0].point
-        rows.append([p.title, f"{p.temp:g}", str(p.gamma or "–"), ranged(area(xs, ys, fastest, 1.0), interval(drawn))])
-    return ("Area under the hull", f"Mean best {analysis.metrics[0].title} over latencies from {cell(fastest)} to 1; 0 where a rule "
+        rows.append([p.title, f"{p.temp:g}", str(p.gamma or "–"),
+                     ranged(area(xs, ys, fastest, 1.0), interval(drawn))])
+    return ("Area under the hull",
+            f"Mean best {analysis.metrics[0].title} over latencies from {cell(fastest)} to 1; 0 where a rule "
             "has no setting as fast.", ["rule", "T", "γ", "area"], rows)
 
 
@@ -140,20 +148,23 @@ def category_table(path: Path, analysis: Analysis, replicates: int) -> Table:
 
 
 def paper_table(analysis: Analysis, matched: Table | None) -> Table:
-    """The paper's figures beside the best ones here."""
+    """The paper's figures and the best ones here."""
     rows = []
     for claim in CLAIMS:
         if claim.task != analysis.task.name:
             continue
-        ours = [r for r in (matched[3] if matched else []) if r[0].startswith("token-v3")] or (matched[3] if matched else [])
+        ours = [r for r in (matched[3] if matched else [])
+                if r[0].startswith("token-v3")] or (matched[3] if matched else [])
         for r in ours:
             rows.append([claim.pair, claim.data, f"{claim.reduction:.2f}×" if claim.reduction else "–",
-                         f"{claim.best:.2f} {claim.metric}" if claim.best else "–", f"{r[0]}, T = {r[1]}, γ = {r[2]}", r[4],
-                         r[6], *same(claim, analysis.identity, machine())])
-    return ("Beside the paper", f"SpecCascade[Token] on {DEVICE} (arXiv 2405.19261) and this store. Figures of different pairs, "
+                         f"{claim.best:.2f} {claim.metric}" if claim.best else "–",
+                         f"{r[0]}, T = {r[1]}, γ = {r[2]}", r[4], r[6],
+                         *same(claim, analysis.identity, machine())])
+    return ("Beside the paper",
+            f"SpecCascade[Token] on {DEVICE} (arXiv 2405.19261) and this store. Figures of different pairs, "
             "data and devices say whether the effect is there, not how large it would be on theirs.",
-            ["paper's pair", "paper's data", "its reduction", "its best", "here", "reduction here", "best here", "same pair?",
-             "same data?", "same device?"], rows)
+            ["paper's pair", "paper's data", "its reduction", "its best", "here", "reduction here",
+             "best here", "same pair?", "same data?", "same device?"], rows)
 
 
 def tables_of(path: Path, analysis: Analysis, replicates: int) -> list[Table]:
@@ -169,22 +180,26 @@ def tables_of(path: Path, analysis: Analysis, replicates: int) -> list[Table]:
 
 
 def apart_of(analysis: Analysis) -> list[str]:
-    """A warning where answers and the verifier's beside them come from different runs; none where all are of one."""
+    """A warning if answers and the verifier's come from different runs; none if all are from one."""
     apart = sum(m.apart for m in analysis.points)
     total = sum(m.sums[:, COLUMN["answers"]].sum() for m in analysis.points if m.point.method != "verifier")
-    return [f"{apart} of {total:.0f} latencies are relative to a verifier that was timed in another run of the lab, when the "
-            "machine may have been faster or slower; a sweep with --fresh pairs them all."] if apart else []
+    if not apart:
+        return []
+    return [f"{apart} of {total:.0f} latencies are relative to a verifier that was timed in another run of "
+            "the lab, when the machine may have been faster or slower; a sweep with --fresh pairs them all."]
 
 
 def head_of(analysis: Analysis, command: str) -> list[str]:
     s, p = analysis.identity["setting"], analysis.identity["program"]
     engine, seconds = analysis.engine
     share = f"; the engine's share of the sweep's time {engine / seconds:.0%}" if seconds else ""
-    batch = "batch 1" if s["parallel"] == 1 else f"{s['parallel']} prompts at once: latencies are not those of batch 1"
+    batch = ("batch 1" if s["parallel"] == 1 else
+             f"{s['parallel']} prompts at once: latencies are not those of batch 1")
     return [f"{datetime.date.today()}, {machine()}, threads {s['threads'] or 'default'}, {batch}{share}.",
             f"{p['version']} (sha256 {p['sha256'][:12]}), {' ← '.join(s['paths'])}, task {s['task']}, "
             f"{analysis.n_prompt} prompts, at most {s['max_tokens']} tokens.",
-            *([f"Models' programs ran under limits, with {kind()}."] if "pass" in [m.name for m in analysis.metrics] else []),
+            *([f"Models' programs ran under limits, with {kind()}."]
+              if "pass" in [m.name for m in analysis.metrics] else []),
             *apart_of(analysis), f"Command: {command}"]
 
 
@@ -198,7 +213,7 @@ def markdown(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 
 
 def write_csv(analysis: Analysis, path: Path) -> None:
-    """One line a point: its settings, every figure, and the ends of every interval."""
+    """One line per point: its settings, every figure, and the ends of every interval."""
     names = [*[m.name for m in analysis.metrics], *FIGURES]
     with open(path, "w", newline="", encoding="utf-8") as f:
         writer = csv.writer(f)
@@ -206,8 +221,8 @@ def write_csv(analysis: Analysis, path: Path) -> None:
         writer.writerow([*settings, "prompts", *[c for n in names for c in (n, f"{n}_low", f"{n}_high")]])
         for m in analysis.points:
             values = [v for n in names for v in (m.figures[n], *m.interval(n))]
-            writer.writerow([*["" if getattr(m.point, s) is None else getattr(m.point, s) for s in settings], m.prompts,
-                             *["" if not math.isfinite(v) else f"{v:.6g}" for v in values]])
+            writer.writerow([*["" if getattr(m.point, s) is None else getattr(m.point, s) for s in settings],
+                             m.prompts, *["" if not math.isfinite(v) else f"{v:.6g}" for v in values]])
 
 
 def write_report(path: Path, folder: Path, command: str, replicates: int) -> dict[str, Any]:

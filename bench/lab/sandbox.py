@@ -1,11 +1,13 @@
-"""Runs a Python program that a model wrote: its own process group, limits, no network, an empty folder that goes away.
+"""Runs a Python program that a model wrote: its own process group, limits, no network, an empty folder that
+is removed.
 
-What holds: wall clock and CPU seconds, address space, file size, open files, processes (kernel limits; root has no bound of
-processes); no network by an empty network namespace (unshare) where the kernel grants one, else by a guard inside the
-interpreter that refuses sockets, which a determined program can get around; its processes end with it, by a namespace of
-process ids or else by a parent that adopts and kills them (kind() says which). What does not hold: the program reads what this user may
-read, and may write where this user may write outside its folder. Models' programs are clumsy rather than hostile; run
-hostile ones in a machine of their own.
+What holds: wall clock and CPU seconds, address space, file size, open files, processes (kernel limits; root
+has no limit of processes); no network by an empty network namespace (unshare) where the kernel grants one,
+else by a guard inside the interpreter that refuses sockets, which a determined program can get around; its
+processes end with it, by a namespace of process ids or else by a parent that adopts and kills them (kind()
+says which). What does not hold: the program reads what this user may read, and may write where this user may
+write outside its folder. Models' programs are clumsy rather than hostile; run hostile ones in a machine of
+their own.
 """
 from __future__ import annotations
 
@@ -26,12 +28,13 @@ SECONDS = 10            # wall clock and CPU of one program
 MEMORY = 1 << 30        # bytes of address space
 FILE_SIZE = 16 << 20    # bytes of one file
 OPEN_FILES = 64
-PROCESSES = 256         # beside those that this user has
-GRACE = 2.0             # seconds that the parent of a program has to end what it left behind
-OUTPUT = 2000           # bytes of the program's words that are kept
+PROCESSES = 256         # in addition to those that this user has
+GRACE = 2.0             # seconds that the parent of a program has to end what is still running
+OUTPUT = 2000           # bytes of the program's output that are kept
 
-# The child's first words: without a namespace of process ids a parent that orphans come to (PR_SET_CHILD_SUBREAPER, 36) and
-# that kills them; limits, the guard where there is no network namespace, then the program, then the mark.
+# How the child begins. Without a namespace of process ids: a parent that adopts orphans
+# (PR_SET_CHILD_SUBREAPER, 36) and kills them. Then limits, the guard if there is no network namespace, the
+# program, the mark.
 START = """import resource, runpy, sys
 limits, guard, adopt, program, mark = eval(sys.argv[1]), *sys.argv[2:]
 sys.argv = [program]
@@ -96,25 +99,28 @@ class Verdict:
 
 @functools.cache
 def namespace() -> tuple[str, ...]:
-    """The command that puts a child into an empty network namespace, and one of process ids where the kernel grants that
-    too; () where it grants none."""
+    """The command that puts a child into an empty network namespace, and one of process ids if the kernel
+    grants that too; () if it grants none."""
     program = shutil.which("unshare")
     own = ("-p", "-f", "--kill-child")
     for flags in (("-n", *own), ("-r", "-n", *own), ("-n",), ("-r", "-n")):
-        if program and subprocess.run([program, *flags, "true"], capture_output=True, check=False).returncode == 0:
+        if program and subprocess.run([program, *flags, "true"], capture_output=True,
+                                      check=False).returncode == 0:
             return (program, *flags)
     return ()
 
 
 def kind() -> str:
-    """How the network is kept away and processes are ended, in words for a report."""
-    network = "an empty network namespace" if namespace() else "a guard inside the interpreter (no namespace on this machine)"
-    return f"{network}, {'a namespace of process ids' if '-p' in namespace() else 'a parent that ends their processes'}"
+    """How the network is blocked and processes are ended, in words for a report."""
+    network = ("an empty network namespace" if namespace() else
+               "a guard inside the interpreter (no namespace on this machine)")
+    ends = "a namespace of process ids" if "-p" in namespace() else "a parent that ends their processes"
+    return f"{network}, {ends}"
 
 
 @functools.cache
 def most_processes() -> int:
-    """The kernel counts all threads of a user, so those there are come on top."""
+    """The kernel counts all threads of a user, so the present ones are added."""
     count = 0
     for path in Path("/proc").glob("[0-9]*"):
         try:
@@ -136,7 +142,8 @@ def command(script: Path, mark: str) -> list[str]:
     guard = "" if namespace() else "guard"
     adopt = "" if "-p" in namespace() else "adopt"
     limits = (*LIMITS, (int(resource.RLIMIT_NPROC), most_processes()))
-    return [*namespace(), sys.executable, "-I", "-B", "-c", START, repr(limits), guard, adopt, str(script), mark]
+    return [*namespace(), sys.executable, "-I", "-B", "-c", START, repr(limits), guard, adopt, str(script),
+            mark]
 
 
 def end(child: subprocess.Popen) -> None:
@@ -149,17 +156,19 @@ def end(child: subprocess.Popen) -> None:
 
 
 def run(program: str, seconds: float = SECONDS) -> Verdict:
-    """Passed: the program ran to its end and left with 0; one that leaves early with 0 does not print the mark."""
+    """Passed: the program ran to its end and left with 0. If it leaves early, the mark is missing."""
     with tempfile.TemporaryDirectory(prefix="weir-lab-", ignore_cleanup_errors=True) as folder:
         home, control = Path(folder, "home"), Path(folder, "control")
         home.mkdir()
         control.mkdir()
         script, words, mark = control / "program.py", control / "words", os.urandom(16).hex()
         script.write_text(program, encoding="utf-8", errors="replace")
-        environment = {"HOME": str(home), "TMPDIR": str(home), "PATH": "/usr/bin:/bin", "OMP_NUM_THREADS": "1"}
+        environment = {"HOME": str(home), "TMPDIR": str(home), "PATH": "/usr/bin:/bin",
+                       "OMP_NUM_THREADS": "1"}
         with open(words, "wb") as out:
-            child = subprocess.Popen(command(script, mark), cwd=home, env=environment, stdin=subprocess.DEVNULL,
-                                     stdout=out, stderr=subprocess.STDOUT, start_new_session=True)
+            child = subprocess.Popen(command(script, mark), cwd=home, env=environment,
+                                     stdin=subprocess.DEVNULL, stdout=out, stderr=subprocess.STDOUT,
+                                     start_new_session=True)
             try:
                 code: int | None = child.wait(seconds)
             except subprocess.TimeoutExpired:
@@ -168,7 +177,7 @@ def run(program: str, seconds: float = SECONDS) -> Verdict:
                     end(child)
             finally:
                 try:
-                    os.killpg(child.pid, signal.SIGKILL)  # it, and what it left behind
+                    os.killpg(child.pid, signal.SIGKILL)  # the program and what it started
                 except ProcessLookupError:
                     pass
                 child.wait()

@@ -1,8 +1,9 @@
 """The answers of a sweep: one file of JSON lines, only ever appended to.
 
-Line 1 is the identity (lab.identity), every other line one record. A record is written whole, newline last, so a file that
-was cut at any byte is valid up to its last newline: opening drops what follows it, and the run makes that answer again.
-A crash of the process loses nothing that was appended; a crash of the machine at most SYNC_SECONDS of records.
+Line 1 is the identity (lab.identity), every other line one record. A record is written whole, newline last,
+so a file that was cut at any byte is valid up to its last newline: opening drops what follows it, and the run
+makes that answer again. A crash of the process loses nothing that was appended; a crash of the machine at
+most SYNC_SECONDS of records.
 """
 from __future__ import annotations
 
@@ -30,12 +31,13 @@ def prompt_sum(prompt: str) -> int:
 
 
 def encode(record: dict[str, Any]) -> bytes:
-    return json.dumps(record, ensure_ascii=False, separators=(",", ":")).encode("utf-8", "surrogatepass") + b"\n"
+    return json.dumps(record, ensure_ascii=False,
+                      separators=(",", ":")).encode("utf-8", "surrogatepass") + b"\n"
 
 
 def read_records(path: Path) -> Iterator[tuple[int, int, dict[str, Any]]]:
-    """(line number, offset behind it, record) of every complete line. A broken line in the middle is an error: appending
-    never makes one."""
+    """(line number, offset after it, record) of every complete line. A broken line in the middle is an error:
+    appending never makes one."""
     end = 0
     try:
         f = open(path, "rb")
@@ -51,15 +53,16 @@ def read_records(path: Path) -> Iterator[tuple[int, int, dict[str, Any]]]:
             try:
                 record = json.loads(line)
             except (ValueError, RecursionError) as e:
-                raise LabError(f"{path}:{number}: broken record ({e}); the file was changed by something else") from e
+                raise LabError(f"{path}:{number}: broken record ({e}); "
+                               "the file was changed by something else") from e
             if not isinstance(record, dict):
                 raise LabError(f"{path}:{number}: expected a JSON object, got {type(record).__name__}")
             yield number, end, record
 
 
 def answers_of(path: Path, records: list[dict[str, Any]]) -> set[tuple[int, str, int, int]]:
-    """Keys (process, point, seed, prompt) of the answers; one that is there twice would be counted twice, and is refused.
-    The verifier timed again for a later run's answers says so ("again")."""
+    """Keys (process, point, seed, prompt) of the answers. A second answer with the same key would count twice
+    and is refused, unless it is the verifier timed again for a later run, which is marked ("again")."""
     have: set[tuple[int, str, int, int]] = set()
     for record in records:
         if "k" not in record:
@@ -72,7 +75,7 @@ def answers_of(path: Path, records: list[dict[str, Any]]) -> set[tuple[int, str,
 
 
 class Store:
-    """Opened for appending by one process at a time. records: what was there, in order, without the identity."""
+    """Opened for appending by one process at a time. records: in order, without the identity."""
 
     def __init__(self, path: Path, identity: dict[str, Any], fresh: bool = False) -> None:
         self.path = path
@@ -101,10 +104,12 @@ class Store:
             raise
 
     def _check_ours(self) -> None:
-        """A file that does not begin as a store does is somebody's work: neither --fresh nor a missing newline drops it."""
+        """A file that does not begin as a store does is someone's work, so neither --fresh nor a missing
+        newline drops it."""
         head = os.pread(self._fd, len(START), 0)
         if not START.startswith(head):
-            raise LabError(f"{self.path}:1: no store of this lab (format {FORMAT} expected); give another --out")
+            raise LabError(f"{self.path}:1: no store of this lab (format {FORMAT} expected); give another "
+                           "--out")
 
     def _load(self, identity: dict[str, Any]) -> int:
         """Checks line 1, keeps the records, returns the size of the valid part."""
@@ -123,7 +128,7 @@ class Store:
         return size
 
     def append(self, records: list[dict[str, Any]]) -> None:
-        """All of them or none: whatever ends it early, a full disk or Ctrl-C, what was written is cut off again."""
+        """All of them or none: if a full disk or Ctrl-C ends it early, what was written is cut off again."""
         data = memoryview(b"".join(encode(r) for r in records))
         done = 0
         try:
@@ -137,8 +142,8 @@ class Store:
             if not isinstance(e, OSError):
                 raise
             full = e.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
-            raise LabError(f"{self.path}: {'no room left' if full else e.strerror or e}; what was measured before is kept: "
-                           "run the same command again to go on") from e
+            raise LabError(f"{self.path}: {'no room left' if full else e.strerror or e}; what was measured "
+                           "before is kept: run the same command again to go on") from e
         self._size += len(data)
 
     def sync(self) -> None:
@@ -154,7 +159,8 @@ class Store:
     def __enter__(self) -> Store:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, e: BaseException | None, tb: TracebackType | None) -> None:
+    def __exit__(self, kind: type[BaseException] | None, e: BaseException | None,
+                 tb: TracebackType | None) -> None:
         self.close()
 
 

@@ -1,8 +1,8 @@
-"""Runs the points of a plan over the prompts of a task into a store; what is there is not run again.
+"""Runs the points of a plan over the prompts of a task into a store; existing answers are not run again.
 
-Order: for each seed and prompt the verifier alone, then every point, the first one rotating from prompt to prompt. A
-point's latency is compared with the verifier's on the same prompt, a fraction of a second away, since a shared machine's
-speed drifts within a minute.
+Order: for each seed and prompt the verifier alone, then every point, the first one rotating from prompt to
+prompt. A point's latency is compared with the verifier's on the same prompt, a fraction of a second away,
+since a shared machine's speed drifts within a minute.
 """
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ from lab.program import Generate, command_of
 from lab.store import Store, answers_of, prompt_sum
 from lab.tasks import Task, open_task
 
-SEED_STRIDE = 1_000_003  # a seed a prompt: equal prompts must not share their draws, nor neighbouring runs any
-FLUSH_SECONDS = 0.2      # records gather so long before they are appended
+SEED_STRIDE = 1_000_003  # one seed per prompt: equal prompts must not share draws, nor may neighbouring runs
+FLUSH_SECONDS = 0.2      # records are gathered for so long before they are appended
 PROGRESS_SECONDS = (10.0, 1.0)  # between two lines of progress: in a log, on a terminal
 
 
@@ -61,7 +61,7 @@ def jobs(plan_points: list[Point], groups: list[tuple[str, ...]], seeds: list[in
 
 
 def with_verifiers(todo: list[Job]) -> list[Job]:
-    """The verifier goes before the answers of its prompt in this run, timed again where an earlier run has its answer."""
+    """The verifier runs before the answers to its prompt, again if an earlier run has its answer already."""
     out: dict[Job, None] = {}
     for job in todo:
         if job.point.method != "verifier":
@@ -71,20 +71,22 @@ def with_verifiers(todo: list[Job]) -> list[Job]:
 
 
 def record_of(job: Job, prompt: str, answer: dict[str, Any], run: int) -> dict[str, Any]:
-    """What is kept of an answer. run: number of the run of the lab, for speeds differ between them. Milliseconds; rates become sums over examined rows, so that they can be added up."""
+    """What is kept of an answer, in milliseconds. run: number of the lab's run, since speeds differ between
+    runs. Rates become sums over examined rows, so that they can be added up."""
     t, metrics = answer["timings"], (answer.get("metrics") or {}).get("speculative_decoding") or {}
     rows = metrics.get("examined_rows") or 0
     record = {
-        "g": job.process, "k": job.point.key, "s": job.seed, "i": job.prompt, "r": run, "p": prompt_sum(prompt),
-        "text": answer["text"], "finish": answer["finish_reason"], "tokens": t["predicted_n"],
-        "prompt_ms": t["prompt_ms"], "decode_ms": t["predicted_ms"],
+        "g": job.process, "k": job.point.key, "s": job.seed, "i": job.prompt, "r": run,
+        "p": prompt_sum(prompt), "text": answer["text"], "finish": answer["finish_reason"],
+        "tokens": t["predicted_n"], "prompt_ms": t["prompt_ms"], "decode_ms": t["predicted_ms"],
         "verifier_calls": metrics.get("verifier_calls") or 0,
     }
     if metrics.get("num_spec_steps"):
         record.update(
             steps=metrics["num_spec_steps"], drafted=metrics["num_draft_tokens"],
-            accepted=metrics["num_accepted_draft_tokens"], rows=rows, deferred=metrics.get("deferred_rows") or 0,
-            reject=(metrics.get("rejection_rate") or 0.0) * rows, hist=metrics.get("acceptance_histogram") or [])
+            accepted=metrics["num_accepted_draft_tokens"], rows=rows,
+            deferred=metrics.get("deferred_rows") or 0, reject=(metrics.get("rejection_rate") or 0.0) * rows,
+            hist=metrics.get("acceptance_histogram") or [])
     return record
 
 
@@ -103,8 +105,8 @@ class Progress:
             rate = (self.done - self.begun) / max(now - self.start, 1e-9)
             left = (self.total - self.done) / rate
             end = "\r" if sys.stderr.isatty() and self.done < self.total else "\n"
-            print(f"{self.done}/{self.total} answers, {rate:.0f}/s, {clock(left)} left  ", end=end, file=sys.stderr,
-                  flush=True)
+            print(f"{self.done}/{self.total} answers, {rate:.0f}/s, {clock(left)} left  ", end=end,
+                  file=sys.stderr, flush=True)
 
 
 def clock(seconds: float) -> str:
@@ -113,24 +115,25 @@ def clock(seconds: float) -> str:
 
 
 def plan_identity(plan: Plan, task: Task) -> dict[str, Any]:
-    """All that an answer or its time depends on, and what a report needs to find the prompts again. Not in it: which
-    points, seeds and how many prompts; those may grow from run to run."""
+    """Everything that an answer or its time depends on, and what a report needs to find the prompts again.
+    Points, seeds and the number of prompts are left out, because they may grow from run to run."""
     models = {"verifier": plan.model, **({"drafter": plan.draft} if plan.draft else {})}
-    setting = {"task": plan.task, "options": dict(plan.options), "max_tokens": task.max_tokens, "threads": plan.threads,
-               "parallel": plan.parallel, "ctx_size": plan.ctx_size, "flags": list(plan.flags),
-               "stop": list(task.stop), "paths": [str(p) for p in models.values()], "data": [str(p) for p in plan.data]}
+    setting = {"task": plan.task, "options": dict(plan.options), "max_tokens": task.max_tokens,
+               "threads": plan.threads, "parallel": plan.parallel, "ctx_size": plan.ctx_size,
+               "flags": list(plan.flags), "stop": list(task.stop), "paths": [str(p) for p in models.values()],
+               "data": [str(p) for p in plan.data]}
     return identity(plan.program, models, task.files, setting)
 
 
 def known_jobs(store: Store, task: Task) -> set[tuple[int, str, int, int]]:
-    """Keys of the answers that a store holds. A prompt that is not the one of then is refused."""
+    """Keys of the answers that a store holds. A prompt that has changed since is refused."""
     for record in store.records:
         if "k" not in record:
             continue
         i = record["i"]
         if i < len(task.examples) and record["p"] != prompt_sum(task.examples[i].prompt):
-            raise LabError(f"{store.path}: prompt {i} is not the one that was answered; the task's prompts have changed: "
-                           "give another --out, or --fresh to start over")
+            raise LabError(f"{store.path}: prompt {i} is not the one that was answered; the task's prompts "
+                           "have changed: give another --out, or --fresh to start over")
     return answers_of(store.path, store.records)
 
 
@@ -145,7 +148,8 @@ def declare(store: Store, points: list[Point], groups: list[tuple[str, ...]]) ->
             lines.append({"process": list(group), "number": numbers[group]})
     for point in points:
         if point.key not in said:
-            lines.append({"point": point.key, "is": {k: v for k, v in asdict(point).items() if v is not None}})
+            lines.append({"point": point.key,
+                          "is": {k: v for k, v in asdict(point).items() if v is not None}})
     if lines:
         store.append(lines)
     return numbers
@@ -156,7 +160,8 @@ def run_process(plan: Plan, task: Task, store: Store, todo: list[Job], flags: tu
     """The jobs of one process; returns the record of how the time was spent."""
     def line(job: Job) -> dict[str, Any]:
         return {"prompt": task.examples[job.prompt].prompt, "seed": job.seed * SEED_STRIDE + job.prompt,
-                "max_tokens": task.max_tokens, **({"stop": list(task.stop)} if task.stop else {}), **job.point.line()}
+                "max_tokens": task.max_tokens, **({"stop": list(task.stop)} if task.stop else {}),
+                **job.point.line()}
 
     command = command_of(plan.program, plan.model, plan.draft, task.max_tokens, [*flags, *plan.flags],
                          threads=plan.threads, parallel=plan.parallel, ctx_size=plan.ctx_size)
@@ -181,8 +186,8 @@ def run_process(plan: Plan, task: Task, store: Store, todo: list[Job], flags: tu
             store.append(batch)
     if n != len(todo):
         raise LabError(f"{' '.join(command)}: {n} answers to {len(todo)} prompts")
-    return {"span": time.monotonic() - start, "engine": engine_ms / 1000.0 / plan.parallel, "waited": generate.waited,
-            "loading": generate.loading, "answers": n}
+    return {"span": time.monotonic() - start, "engine": engine_ms / 1000.0 / plan.parallel,
+            "waited": generate.waited, "loading": generate.loading, "answers": n}
 
 
 def run_plan(plan: Plan, out: Path, fresh: bool = False) -> dict[str, float]:

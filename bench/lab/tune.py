@@ -1,9 +1,11 @@
-"""Picks a setting with few runs: replay sorts out what could be fast, short runs halve what is left by quality.
+"""Picks a setting with few runs: replay finds what could be fast, then short runs halve the rest by quality.
 
-1. A recording of some prompts under exact decoding; replay of every candidate; with the measured times of a block and of a
-   verifier's token this predicts each candidate's latency. Quality it cannot predict.
+1. A recording of some prompts under exact decoding; replay of every candidate; with the measured times of a
+block and of a
+   verifier's token this predicts each candidate's latency. It cannot predict quality.
 2. Of each rule and gamma, candidates that are predicted faster than needed, spread along the prediction.
-3. Successive halving: all run on a few prompts, the better half on twice as many, and so on; the last ones on all.
+3. Successive halving: all run on a few prompts, the better half on twice as many, and so on; the last ones on
+all.
 """
 from __future__ import annotations
 
@@ -44,8 +46,8 @@ CANDIDATES: dict[str, tuple[float | None, ...]] = {
 
 @dataclass(frozen=True)
 class Budget:
-    """loss: most quality that may be lost against the verifier, in points of the first metric; None: unbounded, speed is
-    then bounded from below by `speedup`, and quality is what is maximised."""
+    """loss: most quality that may be lost against the verifier, in points of the first metric; None:
+    unbounded, speed is then bounded from below by `speedup`, and quality is what is maximised."""
 
     loss: float | None
     speedup: float | None
@@ -53,7 +55,7 @@ class Budget:
 
 @dataclass(frozen=True)
 class Costs:
-    """Milliseconds: of one token by the verifier alone, of one block by gamma (drafting, verifying, accepting)."""
+    """Milliseconds: one token by the verifier alone, one block by gamma (drafting, verifying, accepting)."""
 
     token: float
     block: dict[int, float]
@@ -66,7 +68,7 @@ def candidates(gammas: list[int], base: Point) -> list[Point]:
 
 
 def calibrate(analysis: Analysis, exact: list[Point]) -> Costs:
-    """From runs of exact decoding at each gamma beside the verifier."""
+    """From runs of exact decoding at each gamma, and of the verifier."""
     verifier = analysis.verifier(exact[0].temp)
     if verifier is None:
         raise LabError("no run of the verifier to compare with")
@@ -82,12 +84,12 @@ def calibrate(analysis: Analysis, exact: list[Point]) -> Costs:
 
 
 def predicted_latency(estimate: Estimate, costs: Costs) -> float:
-    """Of a token, relative to the verifier's: prompts are left out, both run them."""
+    """Latency of a token relative to the verifier's; prompts are left out, because both run them."""
     return estimate.best("calls_token")[0] * costs.block[estimate.point.gamma or 0] / costs.token
 
 
 def shortlist(estimates: list[Estimate], costs: Costs, speedup: float | None) -> list[Point]:
-    """Of each rule and gamma up to SPREAD candidates, evenly along the predicted latency, of those fast enough."""
+    """Per rule and gamma up to SPREAD of the fast enough candidates, spread over the predicted latency."""
     most = 1.0 / speedup if speedup else 1.0
     by_curve: dict[tuple[Any, ...], list[tuple[float, Point]]] = {}
     for e in estimates:
@@ -109,22 +111,24 @@ def loss_of(m: Measured, verifier: Measured, metric: str) -> tuple[float, np.nda
 
 
 def kept(m: Measured, verifier: Measured, metric: str, budget: Budget) -> float:
-    """Share of bootstrap replicates that keep the bound of the loss; 1 where there is none."""
+    """Share of bootstrap replicates that keep the bound of the loss; 1 if there is none."""
     return 1.0 if budget.loss is None else float(np.mean(loss_of(m, verifier, metric)[1] <= budget.loss))
 
 
-def halve(ranked: list[Point], measured: dict[Point, Measured], verifier: Measured, metric: str, budget: Budget) -> list[Point]:
-    """The better half; its last place is the safest setting's, without which all of a last round may break the budget."""
+def halve(ranked: list[Point], measured: dict[Point, Measured], verifier: Measured, metric: str,
+          budget: Budget) -> list[Point]:
+    """The better half. The safest setting gets the last place, or a whole last round may break the budget."""
     left = ranked[:max(1, math.ceil(len(ranked) / 2))]
     safest = max(ranked, key=lambda p: kept(measured[p], verifier, metric, budget))
     return left if safest in left or len(left) == 1 else [*left[:-1], safest]
 
 
 def worth(m: Measured, verifier: Measured, metric: str, budget: Budget, last: bool = False) -> float:
-    """What halving sorts by, smaller is better. In the last round the relative latency under a bound of the loss, else the loss;
-    settings that break their bound come behind all others, by how far. Before it the latency over the share of bootstrap
-    replicates that keep the bound of the loss: on a few prompts any setting may look as good as the verifier, and the
-    fastest ones must not win by that. The bound of the latency is loosened by 0.02."""
+    """What halving sorts by, smaller is better. In the last round the relative latency under a bound of the
+    loss, else the loss; settings that break their bound come after all others, by how far. Before it the
+    latency over the share of bootstrap replicates that keep the bound of the loss: on a few prompts any
+    setting may look as good as the verifier, and the fastest ones must not win by that. The bound of the
+    latency is loosened by 0.02."""
     loss, _ = loss_of(m, verifier, metric)
     latency = m.figures["latency"]
     if budget.loss is not None and not last:
@@ -137,14 +141,15 @@ def worth(m: Measured, verifier: Measured, metric: str, budget: Budget, last: bo
 
 
 def check_budget(m: Measured, verifier: Measured, metric: str, budget: Budget) -> None:
-    """LabError where the best setting breaks a bound: then every one that ran does."""
+    """LabError if the best setting breaks a bound, because then every one that ran does."""
     loss, speedup = loss_of(m, verifier, metric)[0], 1.0 / m.figures["latency"]
     if (budget.loss is None or loss <= budget.loss) and (budget.speedup is None or speedup >= budget.speedup):
         return
     asked = [words.format(most) for words, most in (("at most {:g} lost", budget.loss),
-                                                    ("a speed-up of at least {:g}", budget.speedup)) if most is not None]
-    raise LabError(f"no setting keeps the budget ({' and '.join(asked)}): the best, {m.point.key}, loses {loss:.2f} {metric} "
-                   f"at a speed-up of {speedup:.2f}; no profile is written")
+                                                    ("a speed-up of at least {:g}", budget.speedup))
+                                                    if most is not None]
+    raise LabError(f"no setting keeps the budget ({' and '.join(asked)}): the best, {m.point.key}, loses "
+                   f"{loss:.2f} {metric} at a speed-up of {speedup:.2f}; no profile is written")
 
 
 def confidence(m: Measured, verifier: Measured, metric: str, budget: Budget) -> dict[str, Any]:
@@ -156,8 +161,9 @@ def confidence(m: Measured, verifier: Measured, metric: str, budget: Budget) -> 
     if budget.speedup is not None:
         within &= latency <= 1.0 / budget.speedup
     low, high = m.interval("latency")
-    return {"quality_loss": loss, "quality_loss_interval": interval(drawn), "speedup": 1.0 / m.figures["latency"],
-            "speedup_interval": (1.0 / high, 1.0 / low), "budget_kept": float(within.mean())}
+    return {"quality_loss": loss, "quality_loss_interval": interval(drawn),
+            "speedup": 1.0 / m.figures["latency"], "speedup_interval": (1.0 / high, 1.0 / low),
+            "budget_kept": float(within.mean())}
 
 
 def run_points(plan: Plan, points: list[Point], prompts: int, store: Path) -> tuple[Analysis, int]:
@@ -168,15 +174,17 @@ def run_points(plan: Plan, points: list[Point], prompts: int, store: Path) -> tu
 
 
 def with_references(plan: Plan, store: Path, say: Any) -> tuple[Plan, int]:
-    """A task of prompts alone is held against answers of the verifier with other seeds than the runs' (one answer where
-    nothing is drawn), kept beside the store; returns the plan with them, and how many were made now."""
+    """A task without references is compared with answers of the verifier under other seeds than the runs'
+    (one answer if nothing is drawn), kept next to the store; returns the plan with them, and how many were
+    made now."""
     if plan.task != "prompts" or len(plan.data) != 1:
         return plan, 0
     out, temp = store.with_name(store.stem + ".references.jsonl"), plan.temperatures[0]
     first = 1 + max(plan.seeds)
     seeds = list(range(first, first + (REFERENCES if temp > 0 else 1)))
     made = int(run_plan(replace(plan, seeds=seeds, only=[base_of(plan).beside()]), out)["answers"])
-    say(f"{out}: {made} answers of the verifier alone to compare with" + (f", {len(seeds)} a prompt" if made else ""))
+    say(f"{out}: {made} answers of the verifier alone to compare with" +
+        (f", {len(seeds)} a prompt" if made else ""))
     return replace(plan, data=[*plan.data, out]), made
 
 
@@ -205,7 +213,8 @@ def tune(plan: Plan, budget: Budget, store: Path, say: Any) -> dict[str, Any]:
     left = shortlist(replay(plan.program, recording, every), costs, budget.speedup)
     say(f"replay of {recorded} texts: {len(left)} of {len(every)} candidates are worth a run")
     if not left:
-        raise LabError("no candidate is predicted to be fast enough; the drafter does not pay on this machine")
+        raise LabError("no candidate is predicted to be fast enough; "
+                       "the drafter does not pay on this machine")
     prompts = min(FIRST_PROMPTS, n_prompt)
     while True:
         analysis, more = run_points(plan, left, prompts, store)
@@ -225,15 +234,17 @@ def tune(plan: Plan, budget: Budget, store: Path, say: Any) -> dict[str, Any]:
     evidence = confidence(best, verifier, metric, budget)
     grid = (len(every) + 1) * n_prompt
     return profile_of(best.point, {
-        **evidence, "metric": metric, "quality": best.figures[metric], "verifier_quality": verifier.figures[metric],
-        "temperature": base.temp, "task": task.name, "prompts": n_prompt,
-        "answers_run": runs + recorded + referenced, "answers_of_grid": grid, "machine": machine(), "pair": [str(plan.model), str(plan.draft)],
+        **evidence, "metric": metric, "quality": best.figures[metric],
+        "verifier_quality": verifier.figures[metric], "temperature": base.temp, "task": task.name,
+        "prompts": n_prompt, "answers_run": runs + recorded + referenced, "answers_of_grid": grid,
+        "machine": machine(), "pair": [str(plan.model), str(plan.draft)],
         "budget": {"max_quality_loss": budget.loss, "min_speedup": budget.speedup}})
 
 
 def profile_of(point: Point, about: dict[str, Any]) -> dict[str, Any]:
     """What `weir generate --profile` reads; about is for people."""
-    said: dict[str, Any] = {"weir_profile": 1, "deferral_rule": point.rule, "num_speculative_tokens": point.gamma}
+    said: dict[str, Any] = {"weir_profile": 1, "deferral_rule": point.rule,
+                            "num_speculative_tokens": point.gamma}
     for key, value in (("deferral_alpha", point.alpha), ("deferral_beta", point.beta), ("gate", point.gate),
                        ("bonus", point.bonus), ("exact_first", point.exact_first)):
         if value is not None:
@@ -253,8 +264,9 @@ def words(profile: dict[str, Any]) -> str:
     a = profile["about"]
     low, high = a["speedup_interval"]
     lost = a["quality_loss_interval"]
-    return (f"{profile['deferral_rule']}, alpha {profile.get('deferral_alpha', 'none')}, gamma {profile['num_speculative_tokens']}\n"
-            f"speed-up {a['speedup']:.2f} ({low:.2f} … {high:.2f}), {a['metric']} {a['quality']:.2f} against the verifier's "
-            f"{a['verifier_quality']:.2f}: lost {a['quality_loss']:.2f} ({lost[0]:.2f} … {lost[1]:.2f})\n"
-            f"the budget is kept in {a['budget_kept']:.0%} of bootstrap replicates over {a['prompts']} prompts; "
-            f"{a['answers_run']} answers run, the whole grid has {a['answers_of_grid']}")
+    return (f"{profile['deferral_rule']}, alpha {profile.get('deferral_alpha', 'none')}, gamma "
+            f"{profile['num_speculative_tokens']}\nspeed-up {a['speedup']:.2f} ({low:.2f} … {high:.2f}), "
+            f"{a['metric']} {a['quality']:.2f} against the verifier's {a['verifier_quality']:.2f}: lost "
+            f"{a['quality_loss']:.2f} ({lost[0]:.2f} … {lost[1]:.2f})\nthe budget is kept in "
+            f"{a['budget_kept']:.0%} of bootstrap replicates over {a['prompts']} prompts; {a['answers_run']} "
+            f"answers run, the whole grid has {a['answers_of_grid']}")

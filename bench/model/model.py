@@ -1,12 +1,14 @@
-"""Expected times of blocks and of the accept step on GPUs, for pairs of T5 and of decoder-only models: a model, not a measurement.
+"""Expected times of blocks and of the accept step on GPUs, for pairs of T5 and of decoder-only models: a
+model, not a measurement.
 
 A kernel costs a gap, its dependent trips to memory, its arithmetic and its bytes:
 
     t = gap + trips * trip + alu / alu_rate + bytes / bandwidth
 
-Trips are counted from the kernels' text (an address that comes from memory is one trip more), bytes are those of the contracts.
-What the model leaves out: contention in L2, clocks that fall under load, tails of uneven blocks. Each constant says where it comes
-from; bench/gpu.sh measures what they stand for, and its results replace this table.
+Trips are counted in the kernels' source (an address that comes from memory is one more trip); bytes are those
+of the contracts. The model leaves out contention in L2, clocks that fall under load and tails of uneven
+blocks. Each constant names its source; bench/gpu.sh measures the real values, and its results replace this
+table.
 
     python3 bench/model/model.py            prints the tables of expected.md
 """
@@ -20,12 +22,13 @@ class Gpu:
     l2: float = 5.5e6      # bytes/us of hits: published microbenchmarks of H100, about twice HBM
     trip: float = 0.2      # us from load to use: an L2 hit takes some 270 cycles
     far: float = 0.5       # us, from HBM
-    gap: float = 0.42      # us between dependent kernels of a graph: median of a good one, programmatic launch
+    gap: float = 0.42  # us between dependent kernels of a graph: median of a good one, programmatic launch
     team_gap: float = 1.0  # us before a cooperative kernel, which starts when all before it has ended
     lanes: float = 132 * 128 * 1.75e3  # f32 instructions per us
 
 
-# Every latency has a range: a quiet machine, and one where loads queue and launches are as slow as in an ordinary graph.
+# Every latency has a range: a quiet machine, and one where loads queue and launches are as slow as in an
+# ordinary graph.
 GPUS = [Gpu("H100", 3.0e6), Gpu("H200", 4.35e6)]
 
 
@@ -57,8 +60,8 @@ class Decoder:
     heads_kv: int
     head_dim: int
     vocab: int
-    post_norms: bool = False  # Gemma: a norm behind each sub-layer, a kernel of its own
-    window: int = 0           # of the layers that slide
+    post_norms: bool = False  # Gemma: a norm after each sub-layer, in its own kernel
+    window: int = 0           # of the sliding layers
     pattern: int = 1          # every pattern-th layer does not
 
     def keys(self, layer, context):
@@ -83,11 +86,11 @@ QWEN_05B = Decoder("Qwen2.5 0.5B", 896, 4864, 24, 14, 2, 64, 151936)
 QWEN_7B = Decoder("7B", 3584, 18944, 28, 28, 4, 128, 152064)
 QWEN_32B = Decoder("32B", 5120, 27648, 64, 40, 8, 128, 152064)
 
-# What is asked of some blocks at gamma 5 and a context of 1k: ms on H100 and on H200.
+# Targets of some blocks at gamma 5 and a context of 1k: ms on H100 and on H200.
 ASKED = {("Gemma 2 2B", "27B"): {"H100": 29.5, "H200": 21.0}}
 
 
-# ---- kernels: (name, us) ------------------------------------------------------------------------------------------
+# ---- kernels: (name, us) -----------------------------------------------------------------------------------
 
 def slices(n, k, gated):
     """Blocks that share the inputs of a product: kernels/linear/linear_plan.h."""
@@ -100,19 +103,20 @@ def slices(n, k, gated):
 
 
 def linear(g, n, k, rows, gated=False):
-    """Weights are under way before the kernel ahead has ended; rows in, sums over warps, result out. Split: the slices' records go out
-    and come back, with a counter in between."""
+    """Weights are requested before the preceding kernel has ended; rows in, sums over warps, result out.
+    Split: the slices' records go out and come back, with a counter in between."""
     weights = 2 * n * k * (2 if gated else 1)
     trips = 2 + (2 if slices(n, k, gated) > 1 else 0)
-    # What was fetched during the gap is not waited for again: at most a ring of 64 KB in each of 264 blocks.
+    # Data fetched during the gap costs no second wait: at most a ring of 64 KB in each of 264 blocks.
     early = min(weights, 264 * 65536, g.gap * g.bandwidth)
     return g.gap + trips * g.trip + 0.3 + (weights - early) / g.bandwidth + 4 * rows * (n + k) / g.l2
 
 
 def attention(g, heads, keys, rows, heads_kv=None, head_dim=64):
-    """Row facts, page table, keys, values (half hidden behind the scores), result. A block takes 128 keys of a head of keys for up to
-    8 queries: K and V of a large head come in more than one batch of the 32 KB that are under way, and a query costs an
-    instruction for an element of either, which a tile shares two more with."""
+    """Row facts, page table, keys, values (half hidden by the scores), result. A block takes 128 keys of a
+    head of keys for up to 8 queries: K and V of a large head come in more than one batch of the 32 KB that
+    are under way, and a query costs an instruction for an element of either, which a tile shares two more
+    with."""
     heads_kv = heads_kv or heads
     queries = rows * heads // heads_kv
     tile = 2 if queries <= 2 else 8
@@ -122,7 +126,8 @@ def attention(g, heads, keys, rows, heads_kv=None, head_dim=64):
     turns = -(-parts * heads_kv * tiles // 132)
     work = turns * 2 * (tile + 2) * 128 * head_dim / (g.lanes / 132)
     split = keys > 128
-    return (g.gap + (3 + (2 if split else 0)) * g.trip + (0.5 + 2 * batches) * g.far + max(0.5, work) + kv / g.bandwidth +
+    return (g.gap + (3 + (2 if split else 0)) * g.trip + (0.5 + 2 * batches) * g.far + max(0.5, work) +
+            kv / g.bandwidth +
             4 * rows * head_dim * heads * 2 / g.l2)
 
 
@@ -142,13 +147,14 @@ def norm(g, rows, dim):
 
 
 def team(g, rows, vocab, reads, passes, instructions, extra_trips=2):
-    """Passes over rows that lie in L2; each ends with a barrier of the team (an atomic there and back, two trips) and a merge. `reads`: rows
-    of logits read in all; `instructions`: of all passes, for an id of a row."""
-    return (g.team_gap + (passes * 4 + extra_trips) * g.trip + 4 * vocab * reads / g.l2 + rows * vocab * instructions / g.lanes)
+    """Passes over rows in L2; each ends with a barrier of the team (an atomic there and back, two trips) and
+    a merge. `reads`: rows of logits read in all; `instructions`: of all passes, for an id of a row."""
+    return (g.team_gap + (passes * 4 + extra_trips) * g.trip + 4 * vocab * reads / g.l2 +
+            rows * vocab * instructions / g.lanes)
 
 
-# Instructions for one id, read off the source: wf_exp 14, its sum and product 6, loads and bounds 6; a pair of rows twice that and 15
-# for the rule; a race: Philox 90 for four, -log1p 30, a division 10.
+# Instructions for one id, read off the source: wf_exp 14, its sum and product 6, loads and bounds 6; a pair
+# of rows twice that and 15 for the rule; a race: Philox 90 for four, -log1p 30, a division 10.
 ROW, PAIR, RACE = 26, 70, 90
 
 
@@ -166,8 +172,10 @@ def accept_step(g, vocab, gamma=5, pair_passes=1):
 
 
 def layer(g, m, rows, n_self, n_cross):
-    return (linear(g, 3 * m.inner, m.dim, rows) + short(g) + attention(g, m.heads, n_self, rows) + linear(g, m.dim, m.inner, rows) +
-            linear(g, m.inner, m.dim, rows) + attention(g, m.heads, n_cross, rows) + linear(g, m.dim, m.inner, rows) +
+    return (linear(g, 3 * m.inner, m.dim, rows) + short(g) + attention(g, m.heads, n_self, rows) +
+            linear(g, m.dim, m.inner, rows) +
+            linear(g, m.inner, m.dim, rows) + attention(g, m.heads, n_cross, rows) +
+            linear(g, m.dim, m.inner, rows) +
             linear(g, m.ff, m.dim, rows, gated=True) + linear(g, m.dim, m.ff, rows))
 
 
@@ -184,15 +192,17 @@ def bytes_of(m, n_self, n_cross):
     return 2 * weights + m.layers * 4 * m.inner * (n_self + n_cross)
 
 
-# ---- decoder-only models: models/decoder.c ------------------------------------------------------------------------
+# ---- decoder-only models: models/decoder.c -----------------------------------------------------------------
 
 def decoder_kernels(g, m, rows, keys):
     """(name, us) of a layer, in order."""
     inner, inner_kv = m.heads * m.head_dim, m.heads_kv * m.head_dim
     post = [("norm", norm(g, rows, m.dim))] if m.post_norms else []
-    return [("q, k, v", linear(g, inner + 2 * inner_kv, m.dim, rows)), ("rope", turn(g)), ("append", short(g)),
-            ("attention", attention(g, m.heads, keys, rows, m.heads_kv, m.head_dim)), ("o", linear(g, m.dim, inner, rows)), *post,
-            ("gate, up", linear(g, m.ff, m.dim, rows, gated=True)), ("down", linear(g, m.dim, m.ff, rows)), *post]
+    return [("q, k, v", linear(g, inner + 2 * inner_kv, m.dim, rows)), ("rope", turn(g)),
+            ("append", short(g)), ("attention", attention(g, m.heads, keys, rows, m.heads_kv, m.head_dim)),
+            ("o", linear(g, m.dim, inner, rows)), *post,
+            ("gate, up", linear(g, m.ff, m.dim, rows, gated=True)), ("down", linear(g, m.dim, m.ff, rows)),
+            *post]
 
 
 def decoder_layer(g, m, rows, keys):
@@ -211,8 +221,9 @@ def decoder_bytes(m, context):
 
 
 def kernels_of(gamma, drafter_layers, verifier_layers, of_drafter, of_verifier):
-    """Of a block: rows of the loop, row_keys, embed, layers, head and sample of each draft; the first one's two rows are cut to one
-    before its head by three; a verify pass without sample; row_stats, accept rows, close. tests/bench/test_kernels_of_block.c counts them."""
+    """Of a block: rows of the loop, row_keys, embed, layers, head and sample of each draft; the first one's
+    two rows are cut to one before its head by three; a verify pass without sample; row_stats, accept rows,
+    close. tests/bench/test_kernels_of_block.c counts them."""
     return gamma * (of_drafter * drafter_layers + 5) + 3 + of_verifier * verifier_layers + 4 + 3
 
 
@@ -222,10 +233,11 @@ def decoder_block(g, drafter, verifier, gamma, context=1024):
     accept = accept_step(g, verifier.vocab, gamma)
     floor = (gamma * decoder_bytes(drafter, context) + decoder_bytes(verifier, context)) / g.bandwidth
     of_layer = [len(decoder_kernels(g, m, 1, context)) for m in (drafter, verifier)]
-    return draft, verify, accept, draft + verify + accept, floor, kernels_of(gamma, drafter.layers, verifier.layers, *of_layer)
+    kernels = kernels_of(gamma, drafter.layers, verifier.layers, *of_layer)
+    return draft, verify, accept, draft + verify + accept, floor, kernels
 
 
-# ---- tables -------------------------------------------------------------------------------------------------------
+# ---- tables ------------------------------------------------------------------------------------------------
 
 def block(g, drafter, verifier, gamma, n_self=64, n_cross=1024):
     """us: draft steps, verify, accept step, all; the floor by bytes alone; kernels."""
@@ -251,14 +263,16 @@ def span(g, us, digits=1):
 
 
 def products():
-    shapes = (("4 MB", 2048, 1024, False), ("17 MB", 4096, 2048, False), ("50 MB", 6144, 4096, False), ("262 MB", 32000, 4096, False),
-              ("large wi", 2816, 1024, True), ("XL wo", 2048, 5120, False))
+    shapes = (("4 MB", 2048, 1024, False), ("17 MB", 4096, 2048, False), ("50 MB", 6144, 4096, False),
+              ("262 MB", 32000, 4096, False), ("large wi", 2816, 1024, True), ("XL wo", 2048, 5120, False))
     for g in GPUS:
         for name, n, k, gated in shapes:
             floor = 2 * n * k * (2 if gated else 1) / g.bandwidth
             shares = sorted(100 * floor / linear(x, n, k, 6, gated) for x in (g, slow(g)))
-            yield [g.name, name, span(g, lambda x: linear(x, n, k, 1, gated)), span(g, lambda x: linear(x, n, k, 6, gated)),
-                   f"{linear(g, n, k, 6, gated) / linear(g, n, k, 1, gated):.3f}", f"{shares[0]:.0f}–{shares[1]:.0f}"]
+            yield [g.name, name, span(g, lambda x: linear(x, n, k, 1, gated)),
+                   span(g, lambda x: linear(x, n, k, 6, gated)),
+                   f"{linear(g, n, k, 6, gated) / linear(g, n, k, 1, gated):.3f}",
+                   f"{shares[0]:.0f}–{shares[1]:.0f}"]
 
 
 def steps():
@@ -275,11 +289,12 @@ def blocks():
                 def part(i):
                     return span(g, lambda x: block(x, SMALL, verifier, gamma)[i], 0)
                 floor, kernels = block(g, SMALL, verifier, gamma)[4:]
-                yield [g.name, f"small → {verifier.name}", gamma, part(0), part(1), part(2), f"**{part(3)}**", f"{floor:.0f}", kernels]
+                yield [g.name, f"small → {verifier.name}", gamma, part(0), part(1), part(2), f"**{part(3)}**",
+                       f"{floor:.0f}", kernels]
 
 
-PAIRS = ((GEMMA2_2B, GEMMA2_9B), (GEMMA2_2B, GEMMA2_27B), (LLAMA3_1B, LLAMA3_8B), (QWEN_05B, QWEN_7B), (QWEN_05B, QWEN_32B),
-         (GEMMA3_270M, GEMMA3_4B), (GEMMA3_1B, GEMMA3_27B))
+PAIRS = ((GEMMA2_2B, GEMMA2_9B), (GEMMA2_2B, GEMMA2_27B), (LLAMA3_1B, LLAMA3_8B), (QWEN_05B, QWEN_7B),
+         (QWEN_05B, QWEN_32B), (GEMMA3_270M, GEMMA3_4B), (GEMMA3_1B, GEMMA3_27B))
 
 
 def decoder_blocks():
@@ -289,8 +304,9 @@ def decoder_blocks():
                 return 1e-3 * decoder_block(ms, drafter, verifier, 5)[i]
             floor, kernels = decoder_block(g, drafter, verifier, 5)[4:]
             asked = ASKED.get((drafter.name, verifier.name), {}).get(g.name)
-            yield [g.name, f"{drafter.name} → {verifier.name}", span(g, lambda x: part(0, x), 2), span(g, lambda x: part(1, x), 2),
-                   span(g, lambda x: 1e3 * part(2, x), 0), f"**{span(g, lambda x: part(3, x), 1)}**", f"{1e-3 * floor:.1f}",
+            yield [g.name, f"{drafter.name} → {verifier.name}", span(g, lambda x: part(0, x), 2),
+                   span(g, lambda x: part(1, x), 2), span(g, lambda x: 1e3 * part(2, x), 0),
+                   f"**{span(g, lambda x: part(3, x), 1)}**", f"{1e-3 * floor:.1f}",
                    f"≤ {asked}" if asked else "", kernels]
 
 
@@ -299,21 +315,25 @@ def decoder_layers():
         for m, rows in ((GEMMA2_2B, 1), (GEMMA2_27B, 6)):
             fast, late = decoder_kernels(g, m, rows, 1024), decoder_kernels(slow(g), m, rows, 1024)
             floor = decoder_bytes(replace(m, layers=1, vocab=0), 1024) / g.bandwidth
-            yield [g.name, f"{m.name.removeprefix('Gemma 2 ')}, {rows}", *(f"{a:.1f}–{b:.1f}" for (_, a), (_, b) in zip(fast, late)),
+            yield [g.name, f"{m.name.removeprefix('Gemma 2 ')}, {rows}",
+                   *(f"{a:.1f}–{b:.1f}" for (_, a), (_, b) in zip(fast, late)),
                    span(g, lambda x: decoder_layer(x, m, rows, 1024)), f"{floor:.1f}"]
 
 
 def main():
-    print("Made by `python3 bench/model/model.py`: what a model expects, nothing of it measured. A range is one of latencies (README.md).\n")
+    print("Made by `python3 bench/model/model.py`: what a model expects, nothing of it measured.\n"
+          "A range is one of latencies (README.md).\n")
     print("## Products of decode rows, in a chain of dependent kernels\n")
     table(["GPU", "matrix", "µs, M = 1", "µs, M = 6", "ratio", "% of copy, M = 6"], products())
     print("## Accept step (row_stats, accept rows, close), γ = 5, no truncation\n")
     table(["GPU", "logits", "rule", "µs"], steps())
-    print("## T5 v1.1 blocks, one session, encoder 1,024, 64 tokens behind\n")
-    table(["GPU", "pair", "γ", "µs: drafts", "verify", "accept", "block", "floor by bytes", "kernels"], blocks())
-    print("## Decoder-only blocks in bf16, γ = 5, one session, 1,024 positions behind\n")
-    table(["GPU", "pair", "ms: drafts", "verify", "accept, µs", "block, ms", "floor by bytes", "asked", "kernels"], decoder_blocks())
-    print("## A layer of Gemma 2, 1,024 positions behind: µs of its kernels\n")
+    print("## T5 v1.1 blocks, one session, encoder 1,024, after 64 tokens\n")
+    table(["GPU", "pair", "γ", "µs: drafts", "verify", "accept", "block", "floor by bytes", "kernels"],
+          blocks())
+    print("## Decoder-only blocks in bf16, γ = 5, one session, after 1,024 positions\n")
+    table(["GPU", "pair", "ms: drafts", "verify", "accept, µs", "block, ms", "floor by bytes", "asked",
+           "kernels"], decoder_blocks())
+    print("## A layer of Gemma 2, after 1,024 positions: µs of its kernels\n")
     names = [name for name, _ in decoder_kernels(GPUS[0], GEMMA2_2B, 1, 1024)]
     table(["GPU", "model, rows", *names, "layer", "floor by bytes"], decoder_layers())
 

@@ -1,5 +1,5 @@
-/* llama.cpp beside weir: one model through libllama's C interface, driven by JSON lines, so that both engines
- * get the same prompts and give ids, log-probabilities and times of the same spans.
+/* llama.cpp for comparison with weir: one model through libllama's C interface, driven by JSON lines. Both
+ * engines get the same prompts and report ids, log-probabilities and times of the same spans.
  *
  *   llama_cpp MODEL.gguf THREADS CONTEXT < requests > answers
  *
@@ -72,7 +72,7 @@ static int tokenize(engine *e, const char *text) {
     return n;
 }
 
-/* Decodes n ids behind `past`; logits of all rows or of the last. Returns milliseconds. */
+/* Decodes n ids after `past`; logits of all rows or of the last. Returns milliseconds. */
 static double decode(engine *e, const llama_token *ids, int n, int past, bool all) {
     struct llama_batch b = llama_batch_init(n, 0, 1);
     b.n_tokens = n;
@@ -92,7 +92,7 @@ static double decode(engine *e, const llama_token *ids, int n, int past, bool al
     return took;
 }
 
-/* The likeliest id, the lowest of equals, and its logit less the next one's. */
+/* The likeliest id (the lowest of equals), and its logit minus the next one's. */
 static llama_token likeliest(const float *logits, int n, double *gap) {
     int best = 0;
     float second = -INFINITY;
@@ -117,7 +117,7 @@ static json_t *ids_json(const llama_token *ids, int n) {
 static json_t *answer(engine *e, const char *prompt, int n) {
     const int n_prompt = tokenize(e, prompt);
     if (n < 1 || n_prompt + n > e->most)
-        die("%d tokens behind a prompt of %d, the context has %d", n, n_prompt, e->most);
+        die("%d tokens after a prompt of %d, the context has %d", n, n_prompt, e->most);
     llama_memory_clear(llama_get_memory(e->ctx), true);
     json_t *tokens = json_array(), *gaps = json_array(), *prompt_ids = ids_json(e->ids, n_prompt);
     const double prompt_ms = decode(e, e->ids, n_prompt, 0, false);

@@ -1,17 +1,21 @@
-"""llama.cpp beside weir on one pair of GGUF files: the same files, prompts, threads and limits, batch 1, greedy.
+"""llama.cpp and weir on one pair of GGUF files: the same files, prompts, threads and limits, batch 1, greedy.
 
-Builds llama.cpp from the source distribution of llama-cpp-python (the package index has it, with all of llama.cpp in it),
-natively, and links llama_cpp.c to it. Parts, in this order:
+Builds llama.cpp from the source distribution of llama-cpp-python (from the package index; it contains all of
+llama.cpp), natively, and links llama_cpp.c to it. Parts, in this order:
 
-    tokens        the first 64 greedy tokens of 20 prompts; a difference is shown with llama.cpp's gap between its two
+    tokens        the first 64 greedy tokens of 20 prompts; a difference is shown with llama.cpp's gap between
+                  its two
                   likeliest logits there, in nats
     perplexity    of 20 texts, every token but the first
-    float         the same perplexity of transformers with the file's weights in float32, and whose token it takes where the two
-                  engines differ; needs torch, transformers and gguf (PYTHON names a Python that has them) and 4 bytes of
-                  memory a weight
+    float         the same perplexity of transformers with the file's weights in float32, and whose token it
+                  takes where the two
+                  engines differ; needs torch, transformers and gguf (PYTHON names a Python that has them) and
+                  4 bytes of memory per weight
     speed         tokens/s of prompts and of decoding, rounds interleaved
-    speculative   gamma drafted tokens per block: weir's exact decoding and its deferral rule beside llama.cpp, plain and with
-                  llama-speculative-simple (draft-simple, confidence thresholds off); ratios are to the faster of the two
+    speculative   gamma drafted tokens per block: weir's exact decoding and its deferral rule, llama.cpp plain
+                  and with
+                  llama-speculative-simple (draft-simple, confidence thresholds off); ratios are to the faster
+                  of the two
 """
 import argparse
 import datetime
@@ -33,17 +37,17 @@ VERSION = "0.3.36"
 BUILD = runs.ROOT / "build" / "peers"
 DATA = runs.ROOT / "bench" / "lab" / "data"
 CONTEXT = 1024
-END_LINES = 60  # of a build that fails: a compiler names the first error and what it is part of
+END_LINES = 60  # shown of a failed build: the compiler names the first error and its context
 # Processor flags of Linux and llama.cpp's options for them; all but AMX.
-ISA = {"sse4_2": "SSE42", "avx": "AVX", "avx2": "AVX2", "fma": "FMA", "f16c": "F16C", "bmi2": "BMI2", "avx_vnni": "AVX_VNNI",
-       "avx512bw": "AVX512", "avx512_vbmi": "AVX512_VBMI", "avx512vbmi": "AVX512_VBMI", "avx512_vnni": "AVX512_VNNI",
-       "avx512_bf16": "AVX512_BF16"}
+ISA = {"sse4_2": "SSE42", "avx": "AVX", "avx2": "AVX2", "fma": "FMA", "f16c": "F16C", "bmi2": "BMI2",
+       "avx_vnni": "AVX_VNNI", "avx512bw": "AVX512", "avx512_vbmi": "AVX512_VBMI",
+       "avx512vbmi": "AVX512_VBMI", "avx512_vnni": "AVX512_VNNI", "avx512_bf16": "AVX512_BF16"}
 
 
-# ---- llama.cpp -----------------------------------------------------------------------------------------------------
+# ---- llama.cpp ---------------------------------------------------------------------------------------------
 
 def isa_options(no_amx):
-    """Of CMake: all that this machine has, or all but AMX."""
+    """CMake options: all that this machine has, or all but AMX."""
     if not no_amx:
         return ["-DGGML_NATIVE=ON"]
     with open("/proc/cpuinfo", encoding="utf-8") as f:
@@ -52,7 +56,7 @@ def isa_options(no_amx):
 
 
 def quietly(command):
-    """Runs it without its words, unless it fails: then their end, and this script's."""
+    """Runs it silently. If it fails, prints the end of its output and ends this script."""
     done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False)
     if done.returncode != 0:
         end = done.stdout.decode(errors="replace").splitlines()[-END_LINES:]
@@ -65,22 +69,25 @@ def build_peer(no_amx):
     source, work = BUILD / f"llama_cpp_python-{VERSION}", BUILD / "llama.cpp"
     if not source.exists():
         package = f"llama-cpp-python=={VERSION}"
-        quietly([sys.executable, "-m", "pip", "download", "-q", "--no-deps", "--no-binary", ":all:", "-d", str(BUILD), package])
+        quietly([sys.executable, "-m", "pip", "download", "-q", "--no-deps", "--no-binary", ":all:", "-d",
+                 str(BUILD), package])
         with tarfile.open(BUILD / f"llama_cpp_python-{VERSION}.tar.gz") as archive:
             archive.extractall(BUILD, filter="data")
     tree = source / "vendor" / "llama.cpp"
-    quietly(["cmake", "-S", str(tree), "-B", str(work), "-G", "Ninja", "-DCMAKE_BUILD_TYPE=Release", *isa_options(no_amx),
-             "-DLLAMA_BUILD_TESTS=OFF", "-DLLAMA_BUILD_SERVER=OFF", "-DLLAMA_CURL=OFF", "-DLLAMA_OPENSSL=OFF"])
+    quietly(["cmake", "-S", str(tree), "-B", str(work), "-G", "Ninja", "-DCMAKE_BUILD_TYPE=Release",
+             *isa_options(no_amx), "-DLLAMA_BUILD_TESTS=OFF", "-DLLAMA_BUILD_SERVER=OFF", "-DLLAMA_CURL=OFF",
+             "-DLLAMA_OPENSSL=OFF"])
     quietly(["cmake", "--build", str(work), "--target", "llama", "llama-speculative-simple"])
     programs = work / "bin"
     quietly([os.environ.get("CC", "cc"), "-O2", "-Wall", "-o", str(programs / "llama_cpp"),
-             str(Path(__file__).with_name("llama_cpp.c")), f"-I{tree}/include", f"-I{tree}/ggml/include", f"-L{programs}",
-             f"-Wl,-rpath,{programs}", "-lllama", "-lggml", "-lggml-base", "-ljansson", "-lm"])
+             str(Path(__file__).with_name("llama_cpp.c")), f"-I{tree}/include", f"-I{tree}/ggml/include",
+             f"-L{programs}", f"-Wl,-rpath,{programs}", "-lllama", "-lggml", "-lggml-base", "-ljansson",
+             "-lm"])
     return programs
 
 
 def llama(programs, args, model, requests):
-    """Answers of llama_cpp.c, whose head says what may be asked; a process a call."""
+    """Answers of llama_cpp.c, whose head lists the requests; one process per call."""
     return runs.ask([programs / "llama_cpp", model, args.threads, CONTEXT], requests)
 
 
@@ -90,11 +97,12 @@ def llama_greedy(programs, args, model, prompts):
 
 def llama_speculative(programs, args, prompt):
     """(decoded tokens, seconds, drafted, accepted) of llama.cpp's example on one prompt."""
-    command = [str(programs / "llama-speculative-simple"), "-m", str(args.verifier), "-md", str(args.drafter), "-p", prompt, "-n",
-               str(args.tokens), "--temp", "0", "--spec-type", "draft-simple", "--spec-draft-n-max", str(args.gamma),
-               "--spec-draft-n-min", "0", "--spec-draft-p-min", "0", "-t", str(args.threads), "-td", str(args.threads), "-c",
-               str(CONTEXT), "-lv", "4"]
-    done = subprocess.run(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=True)
+    command = [str(programs / "llama-speculative-simple"), "-m", str(args.verifier), "-md", str(args.drafter),
+               "-p", prompt, "-n", str(args.tokens), "--temp", "0", "--spec-type", "draft-simple",
+               "--spec-draft-n-max", str(args.gamma), "--spec-draft-n-min", "0", "--spec-draft-p-min", "0",
+               "-t", str(args.threads), "-td", str(args.threads), "-c", str(CONTEXT), "-lv", "4"]
+    done = subprocess.run(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+                          check=True)
     text = done.stdout.decode(errors="replace")
     spent = re.search(r"decoded +(\d+) tokens in +([0-9.]+) seconds", text)
     counts = [re.search(rf"{name} += +(\d+)", text) for name in ("n_drafted", "n_accept")]
@@ -103,15 +111,15 @@ def llama_speculative(programs, args, prompt):
     return int(spent[1]), float(spent[2]), int(counts[0][1]), int(counts[1][1])
 
 
-# ---- weir ----------------------------------------------------------------------------------------------------------
+# ---- weir --------------------------------------------------------------------------------------------------
 
 def weir(command, requests, *flags):
     return runs.ask([runs.PROGRAM, command, *flags], requests)
 
 
 def weir_greedy(args, model, prompts, *flags):
-    return weir("generate", [{"prompt": p} for p in prompts], "-m", model, "--jsonl", "--temp", 0, "-n", args.tokens, "-np", 1,
-                "-t", args.threads, "-c", CONTEXT, "--ignore-eos", "-q", *flags)
+    return weir("generate", [{"prompt": p} for p in prompts], "-m", model, "--jsonl", "--temp", 0, "-n",
+                args.tokens, "-np", 1, "-t", args.threads, "-c", CONTEXT, "--ignore-eos", "-q", *flags)
 
 
 def weir_ids(model, texts):
@@ -119,7 +127,7 @@ def weir_ids(model, texts):
     return [a["token_ids"] for a in answers]
 
 
-# ---- prompts and texts ---------------------------------------------------------------------------------------------
+# ---- prompts and texts -------------------------------------------------------------------------------------
 
 def read(name):
     with open(DATA / name, encoding="utf-8") as f:
@@ -135,19 +143,22 @@ def prompts_of(n):
 
 def texts_of(n):
     """The next problems with their solutions."""
-    mathematics = [f"Question: {p['question']}\nAnswer: {p['answer']}" for p in read("gsm8k_test_60.jsonl")[n // 2:n]]
+    mathematics = [f"Question: {p['question']}\nAnswer: {p['answer']}"
+                   for p in read("gsm8k_test_60.jsonl")[n // 2:n]]
     programs = [f'"""{p["text"]}\n"""\n{p["code"]}' for p in read("mbpp_63.jsonl")[n:2 * n - n // 2]]
     return mathematics + programs
 
 
-# ---- the parts -----------------------------------------------------------------------------------------------------
+# ---- the parts ---------------------------------------------------------------------------------------------
 
 def greedy_pairs(programs, args, model):
-    """[(llama.cpp's answer, weir's, index of the first token that differs or None)] of every prompt; asked once a run."""
+    """[(llama.cpp's answer, weir's, index of the first token that differs or None)] of every prompt; computed
+    once per run."""
     if model not in args.pairs:
         prompts = prompts_of(args.prompts)
         theirs, ours = llama_greedy(programs, args, model, prompts), weir_greedy(args, model, prompts)
-        args.pairs[model] = [(a, b, next((k for k, (x, y) in enumerate(zip(a["token_ids"], b["token_ids"])) if x != y), None))
+        args.pairs[model] = [(a, b, next((k for k, (x, y) in enumerate(zip(a["token_ids"], b["token_ids"]))
+                                          if x != y), None))
                              for a, b in zip(theirs, ours)]
     return args.pairs[model]
 
@@ -180,8 +191,8 @@ def part_perplexity(programs, args):
         same_ids = sum(a["token_ids"] == b for a, b in zip(theirs, ids))
         rows.append([model.name, count, f"{same_ids} of {len(texts)}", f"{ppl[0]:.4f}", f"{ppl[1]:.4f}",
                      f"{100 * (ppl[1] / ppl[0] - 1):+.2f} %", f"{worst:.2f}"])
-    return [runs.markdown(["model", "tokens", "texts of equal ids", "perplexity, llama.cpp", "weir", "difference",
-                           "largest of one token, nats"], rows)]
+    return [runs.markdown(["model", "tokens", "texts of equal ids", "perplexity, llama.cpp", "weir",
+                           "difference", "largest of one token, nats"], rows)]
 
 
 def float_logprobs(model, ids):
@@ -199,7 +210,8 @@ def part_float(programs, args):
     texts, rows = texts_of(args.prompts), []
     torch.set_num_threads(args.threads)
     for path in (args.verifier, args.drafter):
-        model = AutoModelForCausalLM.from_pretrained(path.parent, gguf_file=path.name, dtype=torch.float32).eval()
+        model = AutoModelForCausalLM.from_pretrained(path.parent, gguf_file=path.name,
+                                                     dtype=torch.float32).eval()
         total, count = 0.0, 0
         for ids in weir_ids(path, texts):
             found = float_logprobs(model, ids)
@@ -210,10 +222,12 @@ def part_float(programs, args):
         for prompt, (a, b, at) in zip(prompts, greedy_pairs(programs, args, path)):
             if at is not None:
                 best = int(float_logprobs(model, prompt + a["token_ids"][:at])[-1].argmax())
-                taken["llama.cpp's" if best == a["token_ids"][at] else "weir's" if best == b["token_ids"][at] else "another"] += 1
+                taken["llama.cpp's" if best == a["token_ids"][at] else "weir's" if best == b["token_ids"][at]
+                      else "another"] += 1
         rows.append([path.name, count, f"{math.exp(total / count):.4f}", *taken.values()])
         del model
-    return [runs.markdown(["model", "tokens", "perplexity, float32", *(f"takes {w} token" for w in ("llama.cpp's", "weir's", "another"))],
+    return [runs.markdown(["model", "tokens", "perplexity, float32",
+                           *(f"takes {w} token" for w in ("llama.cpp's", "weir's", "another"))],
                           rows)]
 
 
@@ -221,7 +235,8 @@ def speeds(answers, n_decoded):
     """(prompt tokens/s, decoded tokens/s) of llama.cpp's or weir's answers."""
     t = [a.get("timings", a) for a in answers]
     n_prompt = sum(len(a["prompt_ids"]) if "prompt_ids" in a else a["timings"]["prompt_n"] for a in answers)
-    return (1e3 * n_prompt / sum(x["prompt_ms"] for x in t), 1e3 * n_decoded * len(t) / sum(x["predicted_ms"] for x in t))
+    return (1e3 * n_prompt / sum(x["prompt_ms"] for x in t),
+            1e3 * n_decoded * len(t) / sum(x["predicted_ms"] for x in t))
 
 
 def ratio_of(values, base):
@@ -236,20 +251,25 @@ def part_speed(programs, args):
         found = {"llama.cpp": [], "weir": []}
         for _ in range(args.rounds + 1):
             theirs = llama_greedy(programs, args, model, prompts)
-            found["llama.cpp"].append(speeds(theirs, args.tokens - 1))  # its first token comes from the prompt's pass
+            # its first token comes from the prompt's pass
+            found["llama.cpp"].append(speeds(theirs, args.tokens - 1))
             found["weir"].append(speeds(weir_greedy(args, model, prompts), args.tokens))
-        median = {k: [statistics.median(c) for c in zip(*v[1:])] for k, v in found.items()}  # round 0 warms up
+        # round 0 warms up
+        median = {k: [statistics.median(c) for c in zip(*v[1:])] for k, v in found.items()}
         for k, what in enumerate(("prompt", "decode")):
             ratio = ratio_of(*([round_[k] for round_ in found[name][1:]] for name in ("weir", "llama.cpp")))
-            rows.append([model.name, what, f"{median['llama.cpp'][k]:.1f}", f"{median['weir'][k]:.1f}", ratio])
-    return [runs.markdown(["model", "", "llama.cpp, tokens/s", "weir, tokens/s", "ratio, of a round: median (least, most)"], rows)]
+            rows.append([model.name, what, f"{median['llama.cpp'][k]:.1f}", f"{median['weir'][k]:.1f}",
+                         ratio])
+    return [runs.markdown(["model", "", "llama.cpp, tokens/s", "weir, tokens/s",
+                           "ratio, of a round: median (least, most)"], rows)]
 
 
 def part_speculative(programs, args):
     prompts, found = prompts_of(args.timed), {}
     gamma = ["-md", args.drafter, "--gamma", args.gamma]
     settings = {"weir, verifier alone": [], "weir, exact": gamma,
-                "weir, " + args.rule: [*gamma, "--deferral-rule", args.rule.split(":")[0], "--deferral-alpha", args.rule.split(":")[1]]}
+                "weir, " + args.rule: [*gamma, "--deferral-rule", args.rule.split(":")[0], "--deferral-alpha",
+                                       args.rule.split(":")[1]]}
     peers = ("llama.cpp, verifier alone", "llama.cpp, llama-speculative-simple")
     notes = []
     for number in range(args.rounds + 1):
@@ -258,22 +278,27 @@ def part_speculative(programs, args):
         if number > 0:
             found.setdefault(peers[0], []).append(alone)
             found.setdefault(peers[1], []).append(sum(t[0] for t in theirs) / sum(t[1] for t in theirs))
-        notes = [f"- {peers[1]}: {sum(t[3] for t in theirs)} of {sum(t[2] for t in theirs)} drafted tokens accepted."]
+        notes = [f"- {peers[1]}: {sum(t[3] for t in theirs)} of {sum(t[2] for t in theirs)} drafted tokens "
+                 "accepted."]
         for name, flags in settings.items():
             answers = weir_greedy(args, args.verifier, prompts, *flags)
             t = runs.totals(answers)
             if number > 0:
                 found.setdefault(name, []).append(runs.tokens_per_second(t, whole=False))
             if t["num_draft_tokens"]:
-                notes.append(f"- {name}: {t['num_accepted_draft_tokens']} of {t['num_draft_tokens']} accepted.")
+                notes.append(f"- {name}: {t['num_accepted_draft_tokens']} of {t['num_draft_tokens']} "
+                             "accepted.")
     best = max(peers, key=lambda name: statistics.median(found[name]))
     bases = (best, "weir, verifier alone")
-    rows = [[name, f"{statistics.median(v):.1f}", *(ratio_of(v, found[base]) for base in bases)] for name, v in found.items()]
-    return [runs.markdown([f"gamma {args.gamma}, T = 0", "decode, tokens/s", *(f"ratio to {base}" for base in bases)], rows),
+    rows = [[name, f"{statistics.median(v):.1f}", *(ratio_of(v, found[base]) for base in bases)]
+            for name, v in found.items()]
+    return [runs.markdown([f"gamma {args.gamma}, T = 0", "decode, tokens/s",
+                           *(f"ratio to {base}" for base in bases)], rows),
             "\n".join(notes)]
 
 
-PARTS = {"tokens": part_tokens, "perplexity": part_perplexity, "float": part_float, "speed": part_speed, "speculative": part_speculative}
+PARTS = {"tokens": part_tokens, "perplexity": part_perplexity, "float": part_float, "speed": part_speed,
+         "speculative": part_speculative}
 TIMED = ("speed", "speculative")
 
 
@@ -288,14 +313,17 @@ def parse_args():
     p.add_argument("--tokens", type=int, default=64, help="tokens of an answer (default 64)")
     p.add_argument("--rounds", type=int, default=3, help="measured rounds (default 3)")
     p.add_argument("--threads", type=int, default=2, help="threads of both engines (default 2)")
-    p.add_argument("--gamma", type=int, default=5, help="drafted tokens a block (default 5)")
-    p.add_argument("--rule", default="token-v3:0.5", help="weir's deferral rule, RULE:ALPHA (default %(default)s)")
+    p.add_argument("--gamma", type=int, default=5, help="drafted tokens per block (default 5)")
+    p.add_argument("--rule", default="token-v3:0.5",
+                   help="weir's deferral rule, RULE:ALPHA (default %(default)s)")
     p.add_argument("--no-amx", action="store_true",
-                   help="build llama.cpp without AMX (its kernels end with an illegal instruction on some virtual machines)")
+                   help="build llama.cpp without AMX (its kernels end with an illegal instruction on some "
+                        "virtual machines)")
     p.add_argument("--parts", nargs="+", choices=PARTS, default=[n for n in PARTS if n != "float"],
                    help="default: all but float; what the file "
                    "says of other parts stays")
-    p.add_argument("--out", type=Path, default=runs.RESULTS / "peers_llama_cpp.md", help="default bench/results/peers_llama_cpp.md")
+    p.add_argument("--out", type=Path, default=runs.RESULTS / "peers_llama_cpp.md",
+                   help="default bench/results/peers_llama_cpp.md")
     args = p.parse_args()
     if args.models is None:
         p.error("--models DIR or WEIR_REAL_MODELS: where the GGUF files lie")
@@ -310,9 +338,10 @@ def parse_args():
 
 
 def sections_of(path):
-    """{part: text} of a file that this wrote."""
+    """{part: text} of a file that this script wrote."""
     text = path.read_text(encoding="utf-8") if path.exists() else ""
-    return {name: body.strip() for name, body in re.findall(r"^## (\w+)\n(.*?)(?=^## |\Z)", text, re.DOTALL | re.MULTILINE)}
+    found = re.findall(r"^## (\w+)\n(.*?)(?=^## |\Z)", text, re.DOTALL | re.MULTILINE)
+    return {name: body.strip() for name, body in found}
 
 
 def main():
@@ -322,13 +351,17 @@ def main():
     found = sections_of(args.out)
     for name in args.parts:
         print(f"{name} …", file=sys.stderr, flush=True)
-        n, rounds = (args.timed, f", medians of {args.rounds} rounds, interleaved") if name in TIMED else (args.prompts, "")
-        head = (f"{datetime.date.today()}, {runs.machine()}, {args.threads} threads, batch 1, {n} prompts{rounds}.\n"
-                f"Command: ./make.sh peers llama.cpp {flags}")
+        n, rounds = args.prompts, ""
+        if name in TIMED:
+            n, rounds = args.timed, f", medians of {args.rounds} rounds, interleaved"
+        head = (f"{datetime.date.today()}, {runs.machine()}, {args.threads} threads, batch 1, {n} "
+                f"prompts{rounds}.\nCommand: ./make.sh peers llama.cpp {flags}")
         found[name] = "\n\n".join([head, *PARTS[name](programs, args)])
         print(found[name], flush=True)
-        title = f"weir beside llama.cpp of llama-cpp-python {VERSION}{', built without AMX' if args.no_amx else ''}"
-        args.out.write_text("\n\n".join([title, *(f"## {k}\n{found[k]}" for k in PARTS if k in found)]) + "\n", encoding="utf-8")
+        amx = ", built without AMX" if args.no_amx else ""
+        title = f"weir beside llama.cpp of llama-cpp-python {VERSION}{amx}"
+        args.out.write_text("\n\n".join([title, *(f"## {k}\n{found[k]}" for k in PARTS if k in found)]) +
+                            "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -1,9 +1,9 @@
-"""transformers beside weir on the demo pair: the same prompts, threads, temperature and output limit, batch 1.
+"""transformers and weir on the demo pair: the same prompts, threads, temperature and output limit, batch 1.
 
-transformers runs plain generate and assisted generation (num_assistant_tokens = gamma, constant schedule; with and
-without its confidence threshold, which ends drafts early) in fp32 and bf16. weir runs the verifier alone,
-exact speculative decoding and one deferral rule on the same bf16 files. Rounds interleave all of them; a row is the
-median over rounds of tokens/s, prompt included, tokenizer excluded, end-of-text not counted.
+transformers runs plain generate and assisted generation (num_assistant_tokens = gamma, constant schedule;
+with and without its confidence threshold, which ends drafts early) in fp32 and bf16. weir runs the verifier
+alone, exact speculative decoding and one deferral rule on the same bf16 files. Rounds interleave all of them;
+a row is the median over rounds of tokens/s, prompt included, tokenizer excluded, end-of-text not counted.
 """
 import argparse
 import datetime
@@ -64,7 +64,8 @@ def peer_case(dtype, title, prompts, args, temp, **how):
 
 def weir_case(setting, title, texts, args, temp):
     def measure(seed):
-        answers = runs.run(setting, texts, temp=temp, seed=seed, threads=args.threads, max_tokens=args.max_tokens)
+        answers = runs.run(setting, texts, temp=temp, seed=seed, threads=args.threads,
+                           max_tokens=args.max_tokens)
         return [a["token_ids"] for a in answers], runs.tokens_per_second(runs.totals(answers))
 
     return f"weir {title}", measure
@@ -108,7 +109,7 @@ def parse_args():
     p.add_argument("--prompts", type=int, default=40, help="the first N of the sample (default 40)")
     p.add_argument("--rounds", type=int, default=5, help="measured rounds (default 5)")
     p.add_argument("--threads", type=int, default=2, help="threads of both engines (default 2)")
-    p.add_argument("--gamma", type=int, default=5, help="drafted tokens a block (default 5)")
+    p.add_argument("--gamma", type=int, default=5, help="drafted tokens per block (default 5)")
     p.add_argument("--max-tokens", type=int, default=128, help="output limit (default 128)")
     p.add_argument("--setting", default="token-v2:0.48:4",
                    help="weir's deferral rule, RULE:ALPHA:GAMMA (default %(default)s)")
@@ -127,10 +128,13 @@ def main():
         found, first = table_of(args, temp, texts, prompts)
         rows += found
         if temp == 0:
-            same = sum(a == b for a, b in zip(first["transformers generate, fp32"], first["weir verifier alone"]))
-            notes.append(f"Greedy answers of weir's verifier equal to transformers' in fp32: {same} of {len(texts)}.")
-    head = (f"{datetime.date.today()}, {runs.machine()}, {args.threads} threads, batch 1, {len(texts)} prompts, "
-            f"median of {args.rounds} rounds, interleaved.\nCommand: ./make.sh peers {' '.join(sys.argv[1:])}").rstrip()
+            same = sum(a == b for a, b in zip(first["transformers generate, fp32"],
+                                              first["weir verifier alone"]))
+            notes.append(f"Greedy answers of weir's verifier equal to transformers' in fp32: {same} of "
+                         f"{len(texts)}.")
+    head = (f"{datetime.date.today()}, {runs.machine()}, {args.threads} threads, batch 1, {len(texts)} "
+            f"prompts, median of {args.rounds} rounds, interleaved.\nCommand: ./make.sh peers "
+            f"{' '.join(sys.argv[1:])}").rstrip()
     table = runs.markdown(["T", "engine", "tokens/s", "× best plain", "× best assisted"], rows)
     text = "\n\n".join([head, table, *notes]) + "\n"
     runs.RESULTS.mkdir(exist_ok=True)

@@ -2,6 +2,7 @@
 
 #include <string.h>
 
+#include "host/tokenizers/text/white.h"
 #include "kernels/base/mem.h"
 
 /* The formats, after the templates that their checkpoints carry. A template says `trim` where it strips:
@@ -61,32 +62,13 @@ static text content_at(const talk *t, size_t i) {
     return (text){t->messages[i].content, t->messages[i].bytes};
 }
 
-/* Bytes of the white space character that s begins with (Python's str.isspace), 0 if none. */
-static size_t space_at(const char *s, size_t n) {
-    const unsigned char *u = (const unsigned char *)s;
-    if (n >= 1 && (u[0] == ' ' || (u[0] >= 0x09 && u[0] <= 0x0d) || (u[0] >= 0x1c && u[0] <= 0x1f))) return 1;
-    if (n >= 2 && u[0] == 0xc2 && (u[1] == 0x85 || u[1] == 0xa0)) return 2;
-    if (n < 3) return 0;
-    const unsigned c = (unsigned)u[0] << 16 | (unsigned)u[1] << 8 | u[2];
-    const bool wide = c == 0xe19a80 || (c >= 0xe28080 && c <= 0xe2808a) || c == 0xe280a8 || c == 0xe280a9 ||
-                      c == 0xe280af || c == 0xe2819f || c == 0xe38080;
-    return wide ? 3 : 0;
-}
-
 static text trim_left(text t) {
-    for (size_t k; (k = space_at(t.p, t.n)) > 0;) t = (text){t.p + k, t.n - k};
+    weir__white_strip_left(&t.p, &t.n);
     return t;
 }
 
 static text trim_right(text t) {
-    size_t k = 1;
-    while (k <= 3 && k <= t.n) {
-        if (space_at(t.p + t.n - k, k) == k) {
-            t.n -= k;
-            k = 0;
-        }
-        k++;
-    }
+    weir__white_strip_right(t.p, &t.n);
     return t;
 }
 
@@ -142,7 +124,7 @@ static void put_chatml(writer *w, role r, text content) {
 }
 
 /* Qwen3 counts what follows the last question as one answer: the thinking of earlier ones is left out, its
- * own stays. A user message that is a tool's response is no question. */
+ * own stays. Tool responses do not count as questions. */
 static size_t last_question(const talk *t) {
     for (size_t i = t->n; i-- > 0;) {
         static const char open[] = "<tool_response>", close[] = "</tool_response>";

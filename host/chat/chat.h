@@ -1,9 +1,9 @@
-/* Chat formats by name: from messages to the text a checkpoint was trained on. A checkpoint's own template
- * is a Jinja program, which host/jinja runs (chat_own.h). These are for checkpoints without one, and for
- * users who name one.  What comes out are segments, not one text: markup that stands for one token of the
- * vocabulary each, and text that is only ever text. So nothing in a message can end its turn or begin
- * another, whatever it spells. (Tokens that a vocabulary declares as words of users, such as Qwen's
- * <tool_call>, are text everywhere, as in other programs.) */
+/* Chat formats by name: from messages to the text a checkpoint was trained on. A checkpoint's own template is
+ * a Jinja program, which host/jinja runs (own.h). These are for checkpoints without one, and for users
+ * who name one. The result is a list of segments, not one text: each markup segment is one token of the
+ * vocabulary, each text segment is only text. So nothing in a message can end its turn or begin another,
+ * whatever it spells. (Tokens that a vocabulary declares as words of users, such as Qwen's <tool_call>, are
+ * text everywhere, as in other programs.) */
 #ifndef WEIR_HOST_CHAT_CHAT_H
 #define WEIR_HOST_CHAT_CHAT_H
 

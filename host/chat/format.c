@@ -14,7 +14,7 @@ static weir_status unknown_name(const char *name, weir_err *err) {
     return weir_fail(err, WEIR_EINVAL, "unknown chat template %.60s, expected one of %s", name, names);
 }
 
-/* Why there is no format, into chat_note. */
+/* Writes the note: why there is no format. */
 static void note_none(weir__chat *c, weir_status s, const char *why) {
     char names[200];
     weir_chat_template_names(names, sizeof names);
@@ -37,8 +37,8 @@ static weir_status no_room(weir_err *err, const char *name) {
 
 /* ---- a format by name ------------------------------------------------------------------------------- */
 
-/* The ends of turns become ends of text, so that every loop, the device's too, stops at them. Only the
- * first must be in the vocabulary: the others are of some checkpoints of a family. */
+/* The ends of turns become ends of text, so every loop stops at them. Only the first must be in the
+ * vocabulary: the others exist in some checkpoints of a family. */
 static weir_status add_ends(const weir__chat *c, weir__chat_ends *ends, weir_err *err) {
     if (!c->tok && c->named->end[0])
         return weir_fail(err, WEIR_ENOTSUP, "chat template %s needs a tokenizer: %s has none", c->named->name,
@@ -49,15 +49,15 @@ static weir_status add_ends(const weir__chat *c, weir__chat_ends *ends, weir_err
         if (id < 0 && i > 0) continue;
         if (id < 0)
             return weir_fail(err, WEIR_ENOTSUP,
-                             "chat template %s ends a turn with %s, which is no token of %s", c->named->name,
-                             name, c->ck->dir);
+                             "chat template %s ends a turn with %s, which is not a token of %s",
+                             c->named->name, name, c->ck->dir);
         if (!add_end(ends, id)) return no_room(err, name);
     }
     return WEIR_OK;
 }
 
-/* SentencePiece finds a user-defined piece in any text, so that a user could end a turn by words: a format
- * is refused whose marks plain text becomes. Other readers keep control tokens apart. */
+/* SentencePiece finds a user-defined piece in any text, so a user could end a turn by typing it. A format is
+ * refused if plain text can become its marks. Other readers keep control tokens apart. */
 static weir_status check_mark(const weir__chat *c, const weir_segment *s, weir_err *err) {
     const int32_t mark = s->special ? weir__tokenizer_find(c->tok, s->text, s->bytes) : -1;
     int32_t *ids = NULL;
@@ -95,7 +95,7 @@ static weir_status open_named(weir__chat *c, const char *name, weir__chat_ends *
 
 /* ---- a template that is run ------------------------------------------------------------------------- */
 
-/* Names of tokens as the files of the tokenizer have them; a GGUF file has ids alone. */
+/* Names of tokens from the tokenizer's files; a GGUF file has only ids. */
 static void name_tokens(const weir__chat *c, const char *special[WEIR_SPECIAL_N]) {
     const weir_checkpoint *ck = c->ck;
     for (int i = 0; i < WEIR_SPECIAL_N; i++) special[i] = ck->special[i];
@@ -106,7 +106,7 @@ static void name_tokens(const weir__chat *c, const char *special[WEIR_SPECIAL_N]
 }
 
 /* What ends a turn: the first control token that the template writes after an answer. It becomes an end of
- * text. Where there is none, the checkpoint's own ends of text are all. */
+ * text. Without one, only the checkpoint's own ends count. */
 static weir_status add_own_end(const weir__chat *c, weir__chat_ends *ends, weir_err *err) {
     char *text = NULL;
     size_t bytes = 0, n = 0;

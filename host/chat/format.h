@@ -27,13 +27,13 @@ typedef struct weir__chat_ends {
     int n;
 } weir__chat_ends;
 
-/* The tokenizer and the checkpoint must outlive *out. What the choice names must be there; what the checkpoint
- * has and weir cannot run becomes the note. EINVAL: no format of that name; ENOTSUP, EFORMAT, EIO, ENOMEM. */
+/* The tokenizer and the checkpoint must outlive *out. What the choice names must work; why the checkpoint's
+ * own template does not becomes the note. EINVAL: no format of that name; ENOTSUP, EFORMAT, EIO, ENOMEM. */
 weir_status weir__chat_open(weir__chat *out, const weir_tokenizer *tok, const weir_checkpoint *ck,
                             const weir__chat_choice *choice, weir__chat_ends *ends, weir_err *err);
 void weir__chat_close(weir__chat *c); /* zeroed allowed */
 
-/* The format's name, or its template in words; NULL: there is none. Borrowed until close. */
+/* The format's name, or a description of its template; NULL: no format. Borrowed until close. */
 const char *weir__chat_about(const weir__chat *c);
 
 #endif /* WEIR_HOST_CHAT_FORMAT_H */

@@ -42,7 +42,7 @@ static weir_status add_token(const weir_engine *e, const weir_segment *s, found 
         f->id[f->n++] = id;
     }
     if (id < 0)
-        return weir_fail(err, WEIR_ENOTSUP, "%.*s is no token of %s", s->bytes < 60 ? (int)s->bytes : 60,
+        return weir_fail(err, WEIR_ENOTSUP, "%.*s is not a token of %s", s->bytes < 60 ? (int)s->bytes : 60,
                          s->text, e->pair.side[WEIR_VERIFIER].ck.dir);
     return weir__ids_push(l, id, err);
 }

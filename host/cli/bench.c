@@ -1,8 +1,7 @@
 #include <math.h>
 
 #include "host/cli/cli.h"
-#include "host/cli/json.h"
-#include "host/cli/terminal.h"
+#include "host/cli/io/terminal.h"
 
 enum { MAX_ROWS = 64 };
 
@@ -53,21 +52,21 @@ static int print_json(const report *b) {
     for (int i = 0; i < b->n; i++) {
         const weir_bench_row *r = &b->row[i];
         json_t *o = json_object();
-        cli_json_set(o, "part", json_string(r->name));
-        cli_json_set(o, "rows", json_integer(r->rows));
-        cli_json_set(o, "us_p50", cli_json_real(1e6 * r->seconds_p50));
-        cli_json_set(o, "us_p99", cli_json_real(1e6 * r->seconds_p99));
-        cli_json_set(o, "bytes", cli_json_real(r->bytes));
-        cli_json_set(o, "gbps", cli_json_real(gbps(r)));
-        cli_json_set(o, "percent_of_copy", cli_json_real(share(b, r)));
-        cli_json_add(rows, o);
+        wire_set(o, "part", json_string(r->name));
+        wire_set(o, "rows", json_integer(r->rows));
+        wire_set(o, "us_p50", wire_real(1e6 * r->seconds_p50));
+        wire_set(o, "us_p99", wire_real(1e6 * r->seconds_p99));
+        wire_set(o, "bytes", wire_real(r->bytes));
+        wire_set(o, "gbps", wire_real(gbps(r)));
+        wire_set(o, "percent_of_copy", wire_real(share(b, r)));
+        wire_add(rows, o);
     }
-    cli_json_device(out, &b->facts);
-    cli_json_set(out, "n_prompt", json_integer(b->n_prompt));
-    cli_json_set(out, "gamma", json_integer(b->gamma));
-    cli_json_set(out, "repeat", json_integer(b->repeat));
-    cli_json_set(out, "copy_gbps", cli_json_real(1e-9 * b->copy));
-    cli_json_set(out, "parts", rows);
+    wire_set_device(out, &b->facts);
+    wire_set(out, "n_prompt", json_integer(b->n_prompt));
+    wire_set(out, "gamma", json_integer(b->gamma));
+    wire_set(out, "repeat", json_integer(b->repeat));
+    wire_set(out, "copy_gbps", wire_real(1e-9 * b->copy));
+    wire_set(out, "parts", rows);
     return cli_json_write(out, NULL);
 }
 

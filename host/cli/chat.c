@@ -1,119 +1,35 @@
-#include "host/cli/chat.h"
-
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
 
-#include "host/cli/terminal.h"
-
-static const char *words(const weir_err *err, weir_status s) {
-    return err->text[0] ? err->text : weir_status_str(s);
-}
-
-/* ---- the conversation so far --------------------------------------------------------------------------- */
-
-void chat_forget(chat *c) {
-    for (size_t i = 0; i < c->n_turn; i++) cli_buf_free(&c->turns[i]);
-    c->n_turn = 0;
-}
-
-static void drop_turn(chat *c) { cli_buf_free(&c->turns[--c->n_turn]); }
-
-static bool add_turn(chat *c, const char *text, size_t n) {
-    if (c->n_turn == c->turn_cap) {
-        const size_t cap = c->turn_cap ? 2 * c->turn_cap : 16;
-        cli_buf *turns = weir_calloc(cap, sizeof *turns);
-        if (!turns) return false;
-        if (c->n_turn) memcpy(turns, c->turns, c->n_turn * sizeof *turns);
-        weir_free(c->turns);
-        c->turns = turns;
-        c->turn_cap = cap;
-    }
-    c->turns[c->n_turn] = (cli_buf){0};
-    if (!cli_buf_add(&c->turns[c->n_turn], text, n)) return false;
-    c->n_turn++;
-    return true;
-}
-
-/* The conversation as messages, in memory of cli_alloc; NULL after a message. */
-static weir_chat_message *messages_of(const chat *c, size_t *n) {
-    weir_chat_message *m = cli_alloc(c->n_turn + 1, sizeof *m);
-    if (!m) return NULL;
-    *n = 0;
-    if (c->system)
-        m[(*n)++] = (weir_chat_message){.role = "system", .content = c->system, .bytes = strlen(c->system)};
-    for (size_t i = 0; i < c->n_turn; i++) {
-        const cli_buf *turn = &c->turns[i];
-        m[(*n)++] = (weir_chat_message){
-            .role = i % 2 ? "assistant" : "user", .content = turn->data, .bytes = turn->len};
-    }
-    return m;
-}
-
-int chat_set_system(chat *c, const char *text) {
-    char *copy = NULL;
-    if (text && *text) {
-        /* Said now rather than at the next message. */
-        const weir_chat_message m[] = {{.role = "system", .content = text, .bytes = strlen(text)},
-                                       {.role = "user", .content = "", .bytes = 0}};
-        int32_t *ids = NULL;
-        size_t n = 0;
-        weir_err err = {{0}};
-        const weir_status s = weir_chat_tokenize(c->engine, m, 2, &ids, &n, &err);
-        if (s != WEIR_OK) return cli_fail(CLI_FAILED, "%s", words(&err, s));
-        weir_ids_free(ids);
-        copy = weir_strdup(text);
-        if (!copy) return cli_fail(CLI_FAILED, "out of memory for a system message");
-    }
-    weir_free(c->system);
-    c->system = copy;
-    return CLI_OK;
-}
+#include "host/cli/chat_command.h"
+#include "host/cli/chat_turns.h"
+#include "host/cli/io/terminal.h"
 
 /* ---- an answer ----------------------------------------------------------------------------------------- */
 
-static bool on_token(void *ud, weir_session *s, const weir_token_event *ev) {
-    (void)s;
+static void on_tokens(void *ud, const weir_queue_event *ev) {
     chat *c = ud;
-    cli_buf b = {0};
-    if (ev->bytes > 0) {
+    for (size_t i = 0; i < ev->n_token; i++) {
+        const weir_token_event *t = &ev->tokens[i];
+        wire_buf b = {0};
+        if (t->bytes == 0) continue;
         /* Without memory for the marks the text still comes. */
-        (void)!cli_marks_open(&c->marks, &b, ev->source);
+        (void)!cli_marks_open(&c->marks, &b, t->source);
         cli_out(b.data, b.len);
-        cli_out(ev->text, ev->bytes);
-        cli_out_flush();
-        cli_buf_free(&b);
+        cli_out(t->text, t->bytes);
+        wire_buf_free(&b);
     }
-    return !terminal_signal() && !cli_out_failed();
+    cli_out_flush();
 }
 
 static void end_line(chat *c) {
-    cli_buf b = {0};
+    wire_buf b = {0};
     (void)!cli_marks_close(&c->marks, &b);
     cli_out(b.data, b.len);
     cli_outs("\n");
     cli_out_flush();
-    cli_buf_free(&b);
-}
-
-/* Steps a session to its end. CLI_OK, or CLI_FAILED after a message; *lost: no further step can be
- * trusted. */
-static int run(chat *c, weir_session *s, weir_session_view *v, bool *lost) {
-    const int blocks = c->facts.isa ? 4 : 32; /* calls of a device are dearer than its blocks */
-    int rc = CLI_OK;
-    do {
-        if (terminal_signal() || cli_out_failed()) weir_session_cancel(s);
-        weir_err err = {{0}};
-        const weir_status st = weir_step(c->engine, &s, 1, blocks, &err);
-        if (st != WEIR_OK) {
-            end_line(c);
-            rc = cli_fail(CLI_FAILED, "%s", words(&err, st));
-            *lost = st != WEIR_ELOGITS;
-        }
-        weir_session_get(s, v);
-    } while (rc == CLI_OK && v->finish == WEIR_RUNNING);
-    if (rc == CLI_OK) end_line(c);
-    return rc;
+    wire_buf_free(&b);
 }
 
 static int too_long(const chat *c, size_t n) {
@@ -124,25 +40,27 @@ static int too_long(const chat *c, size_t n) {
         n, c->facts.ctx_size);
 }
 
-/* The turns, the last of them the user's, to a session. */
-static int open_session(chat *c, weir_session **out) {
-    size_t n = 0, n_ids = 0;
-    int32_t *ids = NULL;
+/* The ids of the turns, the last of them the user's. */
+static int prompt_of(const chat *c, int32_t **ids, size_t *n_ids) {
+    size_t n = 0;
     weir_err err = {{0}};
-    weir_chat_message *m = messages_of(c, &n);
+    weir_chat_message *m = chat_messages(c, &n);
     if (!m) return CLI_FAILED;
-    weir_status st = weir_chat_tokenize(c->engine, m, n, &ids, &n_ids, &err);
+    const weir_status st = weir_chat_tokenize(c->engine, m, n, ids, n_ids, &err);
     weir_free(m);
-    if (st != WEIR_OK) return cli_fail(CLI_FAILED, "%s", words(&err, st));
+    if (st != WEIR_OK) return cli_fail(CLI_FAILED, "%s", chat_words(&err, st));
     /* of a decoder-only model the answer needs room, too */
     const size_t room = (size_t)c->facts.ctx_size - !c->facts.encoder_decoder;
-    int rc = n_ids > room ? too_long(c, n_ids) : CLI_OK;
-    if (rc == CLI_OK) {
-        st = weir_session_create(c->engine, &c->o, ids, n_ids, on_token, c, out, &err);
-        if (st != WEIR_OK) rc = cli_fail(CLI_FAILED, "%s", words(&err, st));
-    }
-    weir_ids_free(ids);
-    return rc;
+    return *n_ids > room ? too_long(c, *n_ids) : CLI_OK;
+}
+
+/* CLI_OK, or CLI_FAILED after a message. */
+static int run(chat *c, const int32_t *ids, size_t n_ids, weir_request **r, weir_queue_event *ev) {
+    const weir_status st = cli_answer(c->queue, &c->o, ids, n_ids, on_tokens, c, r, ev);
+    if (*r) end_line(c);
+    if (st == WEIR_OK) return CLI_OK;
+    c->over |= *r && st != WEIR_ELOGITS; /* nothing more can be answered */
+    return cli_fail(CLI_FAILED, "%s", chat_words(&ev->err, st));
 }
 
 static void note_end(const chat *c, const weir_session_view *v) {
@@ -162,21 +80,21 @@ static void take_stats(chat *c, const weir_session_view *v, double seconds) {
 
 /* The answer to the user's turn that was added last. A turn that got none is left out again. */
 static int answer(chat *c) {
-    weir_session *s = NULL;
-    weir_session_view v = {0};
-    int rc = open_session(c, &s);
-    if (rc == CLI_OK) {
-        bool lost = false;
-        const double start = terminal_now();
-        rc = run(c, s, &v, &lost);
-        c->over |= lost || cli_out_failed();
-        take_stats(c, &v, terminal_now() - start);
-        if (rc == CLI_OK && !add_turn(c, v.text, v.bytes))
-            rc = cli_fail(CLI_FAILED, "out of memory for an answer");
-        if (rc == CLI_OK) note_end(c, &v);
-    }
-    if (rc) drop_turn(c);
-    weir_session_free(s);
+    int32_t *ids = NULL;
+    size_t n_ids = 0;
+    weir_request *r = NULL;
+    weir_queue_event ev = {.kind = WEIR_QUEUE_IDLE};
+    int rc = prompt_of(c, &ids, &n_ids);
+    const double start = weir_seconds();
+    if (rc == CLI_OK) rc = run(c, ids, n_ids, &r, &ev);
+    weir_ids_free(ids);
+    c->over |= cli_out_failed();
+    if (ev.kind == WEIR_QUEUE_END) take_stats(c, &ev.view, weir_seconds() - start);
+    if (rc == CLI_OK && !chat_add_turn(c, ev.view.text, ev.view.bytes))
+        rc = cli_fail(CLI_FAILED, "out of memory for an answer");
+    if (rc == CLI_OK) note_end(c, &ev.view);
+    if (rc) chat_drop_turn(c);
+    weir_request_free(r);
     /* An interrupt was for this answer; any other signal ends the program. */
     if (terminal_signal() == SIGINT) terminal_forget_signal();
     return rc;
@@ -191,7 +109,7 @@ static void show_prompt(const chat *c, const char *prompt) {
 }
 
 /* One message: a line, and the next one where it ends in a backslash, which stands for the line break. */
-static cli_read read_message(chat *c, cli_buf *text) {
+static cli_read read_message(chat *c, wire_buf *text) {
     show_prompt(c, "> ");
     for (;;) {
         const char *line = NULL;
@@ -200,7 +118,7 @@ static cli_read read_message(chat *c, cli_buf *text) {
         if (got == CLI_READ_END && text->len > 0) return CLI_READ_LINE;
         if (got != CLI_READ_LINE) return got;
         const bool more = n > 0 && line[n - 1] == '\\';
-        if (!cli_buf_add(text, line, more ? n - 1 : n) || (more && !cli_buf_puts(text, "\n"))) {
+        if (!wire_buf_add(text, line, more ? n - 1 : n) || (more && !wire_buf_puts(text, "\n"))) {
             cli_fail(CLI_FAILED, "out of memory for a message");
             return CLI_READ_FAILED;
         }
@@ -209,21 +127,21 @@ static cli_read read_message(chat *c, cli_buf *text) {
     }
 }
 
-static bool blank(const cli_buf *b) { return !b->data || strspn(b->data, " \t\r\n") == b->len; }
+static bool blank(const wire_buf *b) { return !b->data || strspn(b->data, " \t\r\n") == b->len; }
 
-static int do_message(chat *c, const cli_buf *text) {
+static int do_message(chat *c, const wire_buf *text) {
     if (text->len > 0 && text->data[0] == '/') return chat_command(c, text->data);
-    if (!add_turn(c, text->data, text->len)) return cli_fail(CLI_FAILED, "out of memory for a message");
+    if (!chat_add_turn(c, text->data, text->len)) return cli_fail(CLI_FAILED, "out of memory for a message");
     return answer(c);
 }
 
 static void talk(chat *c) {
     while (!c->over && !terminal_signal()) {
-        cli_buf text = {0};
+        wire_buf text = {0};
         const cli_read got = read_message(c, &text);
         int rc = got == CLI_READ_FAILED ? CLI_FAILED : CLI_OK;
         if (got == CLI_READ_LINE && !blank(&text)) rc = do_message(c, &text);
-        cli_buf_free(&text);
+        wire_buf_free(&text);
         if (rc && (!c->interactive || c->over || got == CLI_READ_FAILED)) c->rc = CLI_FAILED;
         if (got != CLI_READ_LINE) break;
     }
@@ -236,6 +154,7 @@ static int prepare(chat *c, const cli_args *a) {
     int rc = cli_session(a, &c->o);
     if (rc == CLI_OK) rc = cli_reader_open(&c->reader, NULL);
     if (rc == CLI_OK) rc = cli_open(a, false, &c->engine);
+    if (rc == CLI_OK) rc = cli_queue_open(c->engine, &c->queue);
     if (rc) return rc;
     weir_engine_get_facts(c->engine, &c->facts);
     rc = cli_fit_context(a, &c->facts, &c->o);
@@ -267,6 +186,7 @@ int cli_chat(const cli_args *a) {
     weir_free(c.system);
     for (int i = 0; i < OPT_COUNT; i++) weir_free(c.owned[i]);
     cli_reader_close(&c.reader);
+    weir_queue_close(c.queue);
     weir_engine_close(c.engine);
     return terminal_signal() ? 128 + terminal_signal() : c.rc;
 }

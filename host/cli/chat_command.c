@@ -1,7 +1,7 @@
+#include "host/cli/chat_command.h"
+
 #include <stdio.h>
 #include <string.h>
-
-#include "host/cli/chat.h"
 
 /* A setting is changed as its flag would have set it: into a copy of the options, which is then checked as a
  * whole and becomes the conversation's, or not. */
@@ -73,14 +73,14 @@ static int do_gamma(chat *c, const call *k) {
 static int do_system(chat *c, const call *k) {
     const int rc = chat_set_system(c, k->rest);
     if (rc == CLI_OK)
-        cli_note("%s", c->system ? "system message set; the conversation stays" : "system message removed");
+        cli_note("%s", c->system ? "system message set; the conversation is kept" : "system message removed");
     return rc;
 }
 
 static int do_reset(chat *c, const call *k) {
     (void)k;
     chat_forget(c);
-    cli_note("the conversation begins anew; settings and system message stay");
+    cli_note("the conversation starts over; settings and system message are kept");
     return CLI_OK;
 }
 
@@ -106,16 +106,16 @@ static const struct {
     int least, most; /* words */
     int (*run)(chat *c, const call *k);
 } commands[] = {
-    {"/rule", "RULE [ALPHA [BETA]]", "another deferral rule, with its own knobs where none are given", 1, 3,
+    {"/rule", "RULE [ALPHA [BETA]]", "set the deferral rule; its default knobs if none are given", 1, 3,
      do_rule},
     {"/alpha", "A", "the rule's knob", 1, 1, do_alpha},
     {"/beta", "B", "the second knob of lossy and typical", 1, 1, do_beta},
     {"/exact", "", "rule exact: the verifier's law", 0, 0, do_exact},
     {"/temp", "T", "temperature, 0 to 2", 1, 1, do_temp},
-    {"/gamma", "N", "drafted tokens a block, 1 to 16", 1, 1, do_gamma},
-    {"/system", "[TEXT]", "system message from here on; none without TEXT", 0, MAX_WORDS + 1, do_system},
+    {"/gamma", "N", "drafted tokens per block, 1 to 16", 1, 1, do_gamma},
+    {"/system", "[TEXT]", "system message from now on; none without TEXT", 0, MAX_WORDS + 1, do_system},
     {"/reset", "", "forget the conversation", 0, 0, do_reset},
-    {"/stats", "", "figures of the last answer and of all", 0, 0, do_stats},
+    {"/stats", "", "figures for the last answer and for all", 0, 0, do_stats},
     {"/help", "", "this list", 0, 0, do_help},
     {"/exit", "", "end (or Ctrl-D)", 0, 0, do_exit},
 };
@@ -128,10 +128,9 @@ static int do_help(chat *c, const call *k) {
         snprintf(left, sizeof left, "%s %s", commands[i].name, commands[i].args);
         fprintf(stderr, "  %-28s %s\n", left, commands[i].help);
     }
-    fputs(
-        "  A line that ends in \\ goes on in the next. A message that begins with / is written with a blank "
-        "before it.\n",
-        stderr);
+    fputs("  A line that ends in \\ continues on the next. To send a message that begins with /, put a space "
+          "before it.\n",
+          stderr);
     return CLI_OK;
 }
 
@@ -162,10 +161,9 @@ static int dispatch(chat *c, const call *k) {
     int i = 0;
     while (i < N_COMMAND && strcmp(commands[i].name, k->name) != 0) i++;
     if (i == N_COMMAND)
-        return cli_fail(
-            CLI_FAILED,
-            "%.60s: unknown command (see /help; a message that begins with / needs a blank before it)",
-            k->name);
+        return cli_fail(CLI_FAILED,
+                        "%.60s: unknown command (see /help; put a space before a message that begins with /)",
+                        k->name);
     if (k->n < commands[i].least || (k->n > commands[i].most && commands[i].most <= MAX_WORDS))
         return cli_fail(CLI_FAILED, "%s: expected %s%s%s", k->name, commands[i].name,
                         *commands[i].args ? " " : "", commands[i].args);

@@ -1,13 +1,16 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "host/cli/answer.h"
-#include "host/cli/marks.h"
-#include "host/cli/request.h"
-#include "host/cli/terminal.h"
+#include "host/cli/cli.h"
+#include "host/cli/io/marks.h"
+#include "host/cli/io/terminal.h"
+#include "host/cli/io/totals.h"
+#include "host/cli/options/source.h"
+#include "host/wire/answer.h"
 
-/* Up to --parallel sessions are stepped together. Answers leave in input order: the oldest unfinished one
- * (the head) prints as its tokens come, later ones gather in their own buffers until they are the head. */
+/* Up to --parallel prompts are in the queue at once. Answers leave in input order: the
+ * oldest unfinished one (the head) prints as its tokens come, later ones gather in their own buffers until they are the
+ * head. */
 
 typedef struct run run;
 
@@ -15,9 +18,9 @@ typedef struct job {
     struct job *next; /* in input order */
     run *run;
     int64_t index;
-    cli_request request;
-    weir_session *session; /* NULL once finished */
-    cli_buf text;          /* what is to be printed; all of it once finished */
+    wire_request request;
+    weir_request *asked; /* NULL once finished */
+    wire_buf text;       /* what is to be printed; all of it once finished */
     size_t printed;
     cli_marks marks;
     bool finished;
@@ -26,15 +29,15 @@ typedef struct job {
 struct run {
     const cli_args *args;
     weir_engine *engine;
+    weir_queue *queue;
     weir_engine_facts facts;
     cli_source source;
     bool json, sources, colours, one_line;
     job *head, *tail;
-    job **active;           /* (parallel), n_active of them set; in the order of `stepped` */
-    weir_session **stepped; /* (parallel) */
-    int parallel, n_active;
+    int parallel; /* prompts that are answered at once */
     int64_t n_started, n_done, n_token;
     bool closed; /* nothing more is read */
+    bool lost;   /* nothing more can be answered */
     int rc;      /* the first failure */
     cli_totals totals;
     terminal_bar bar;
@@ -58,44 +61,41 @@ static void print_head(run *r) {
         if (!j->finished) return;
         r->head = j->next;
         if (!r->head) r->tail = NULL;
-        cli_buf_free(&j->text);
-        cli_request_free(&j->request);
+        wire_buf_free(&j->text);
+        wire_request_free(&j->request);
         weir_free(j);
     }
 }
 
-static bool add_text(const job *owner, cli_buf *b, const char *text, size_t n) {
-    if (!owner->run->one_line) return cli_buf_add(b, text, n);
+static bool add_text(const job *owner, wire_buf *b, const char *text, size_t n) {
+    if (!owner->run->one_line) return wire_buf_add(b, text, n);
     for (size_t i = 0; i < n; i++) {
         char c = text[i] == '\n' || text[i] == '\r' ? ' ' : text[i];
-        if (!cli_buf_add(b, &c, 1)) return false;
+        if (!wire_buf_add(b, &c, 1)) return false;
     }
     return true;
 }
 
-static bool on_token(void *ud, weir_session *s, const weir_token_event *ev) {
-    (void)s;
-    job *j = ud;
-    run *r = j->run;
-    r->n_token++;
-    if (!r->json && ev->bytes > 0) {
-        bool ok =
-            cli_marks_open(&j->marks, &j->text, ev->source) && add_text(j, &j->text, ev->text, ev->bytes);
-        if (!ok) fail_run(r, cli_fail(CLI_FAILED, "out of memory for an answer"));
-        print_head(r);
+static void take_tokens(run *r, job *j, const weir_queue_event *ev) {
+    r->n_token += (int64_t)ev->n_token;
+    for (size_t i = 0; i < ev->n_token && !r->json; i++) {
+        const weir_token_event *t = &ev->tokens[i];
+        if (t->bytes == 0) continue;
+        if (!cli_marks_open(&j->marks, &j->text, t->source) || !add_text(j, &j->text, t->text, t->bytes))
+            fail_run(r, cli_fail(CLI_FAILED, "out of memory for an answer"));
     }
-    return !terminal_signal() && !cli_out_failed();
+    print_head(r);
 }
 
 /* ---- jobs ---------------------------------------------------------------------------------------------- */
 
-static int start_job(run *r, cli_request *request) {
+static int start_job(run *r, wire_request *request) {
     job *j = cli_alloc(1, sizeof *j);
     if (!j) return CLI_FAILED;
     *j = (job){.run = r, .index = r->n_started, .request = *request, .marks = {r->sources, r->colours, -1}};
     weir_err err = {{0}};
-    weir_status s = weir_session_create(r->engine, &j->request.o, j->request.ids, j->request.n_ids, on_token,
-                                        j, &j->session, &err);
+    const weir_status s =
+        weir_queue_submit(r->queue, &j->request.o, j->request.ids, j->request.n_ids, j, &j->asked, &err);
     if (s != WEIR_OK) {
         const char *text = err.text[0] ? err.text : weir_status_str(s);
         if (request->number)
@@ -105,14 +105,12 @@ static int start_job(run *r, cli_request *request) {
         weir_free(j);
         return CLI_FAILED;
     }
-    *request = (cli_request){0};
+    *request = (wire_request){0};
     if (r->tail)
         r->tail->next = j;
     else
         r->head = j;
     r->tail = j;
-    r->active[r->n_active] = j;
-    r->stepped[r->n_active++] = j->session;
     r->n_started++;
     return CLI_OK;
 }
@@ -121,73 +119,56 @@ static void finish_job(run *r, job *j, const weir_session_view *v) {
     cli_totals_add(&r->totals, &j->request.o, v);
     int rc = CLI_OK;
     if (r->json) {
-        rc = cli_json_write(cli_answer_json(j->index, &j->request.o, v, r->facts.has_tokenizer), &j->text);
-    } else if (!cli_marks_close(&j->marks, &j->text) || !cli_buf_puts(&j->text, "\n")) {
+        rc = cli_json_write(wire_answer_json(j->index, &j->request.o, v, r->facts.has_tokenizer), &j->text);
+    } else if (!cli_marks_close(&j->marks, &j->text) || !wire_buf_puts(&j->text, "\n")) {
         rc = cli_fail(CLI_FAILED, "out of memory for an answer");
     }
     if (rc) fail_run(r, rc);
-    weir_session_free(j->session);
-    j->session = NULL;
+    weir_request_free(j->asked);
+    j->asked = NULL;
     j->finished = true;
     r->n_done++;
 }
 
-static void collect(run *r) {
-    int kept = 0;
-    for (int i = 0; i < r->n_active; i++) {
-        job *j = r->active[i];
-        weir_session_view v;
-        weir_session_get(j->session, &v);
-        if (v.finish != WEIR_RUNNING) {
-            finish_job(r, j, &v);
-            continue;
-        }
-        r->active[kept] = j;
-        r->stepped[kept++] = j->session;
-    }
-    r->n_active = kept;
+/* ELOGITS ends the one answer it is about; after anything else no further one can be trusted. */
+static void take_end(run *r, job *j, const weir_queue_event *ev) {
+    if (ev->status != WEIR_OK) fail_run(r, cli_fail(CLI_FAILED, "%s", ev->err.text));
+    r->lost = ev->status != WEIR_OK && ev->status != WEIR_ELOGITS;
+    if (!r->lost) finish_job(r, j, &ev->view);
     print_head(r);
 }
 
 /* Takes prompts while there is room for them. Waits for input only when nothing else is to be done. */
 static void refill(run *r) {
-    while (!r->closed && r->n_active < r->parallel) {
-        cli_request request = {0};
-        cli_read got = cli_source_next(&r->source, r->n_active == 0, &request);
+    while (!r->closed && r->n_started - r->n_done < r->parallel) {
+        wire_request request = {0};
+        cli_read got = cli_source_next(&r->source, r->n_started == r->n_done, &request);
         if (got == CLI_READ_LATER) return;
         if (got == CLI_READ_END || got == CLI_READ_STOPPED) r->closed = true;
         if (got == CLI_READ_FAILED) fail_run(r, CLI_FAILED);
         if (got != CLI_READ_LINE) return;
         int rc = start_job(r, &request);
-        cli_request_free(&request);
+        wire_request_free(&request);
         if (rc) fail_run(r, rc);
     }
 }
 
 static void cancel_all(run *r) {
-    for (int i = 0; i < r->n_active; i++) weir_session_cancel(r->stepped[i]);
+    for (job *j = r->head; j; j = j->next)
+        if (j->asked) weir_queue_cancel(j->asked);
     r->closed = true;
 }
 
-/* One round of the loop; false when nothing is left. */
-static bool round_of_steps(run *r) {
+/* False when nothing is left. */
+static bool next_event(run *r) {
     if (terminal_signal() || cli_out_failed()) cancel_all(r);
     refill(r);
-    if (r->n_active == 0) return false;
-    /* A slot that falls free inside a call stays empty until it returns: one block where others could fill
-     * it. Calls of a device are dearer than its blocks. */
-    int blocks = r->parallel > 1 ? 1 : 4;
-    if (!r->facts.isa) blocks *= 8;
-    weir_err err = {{0}};
-    weir_status s = weir_step(r->engine, r->stepped, r->n_active, blocks, &err);
-    if (s != WEIR_OK) {
-        fail_run(r, cli_fail(CLI_FAILED, "%s", err.text[0] ? err.text : weir_status_str(s)));
-    }
-    collect(r);
-    /* ELOGITS ends the one session it names; after anything else no further step can be trusted. */
-    if (s != WEIR_OK && s != WEIR_ELOGITS) return false;
-    terminal_bar_show(&r->bar, r->n_done, r->source.total, r->n_token);
-    return true;
+    weir_queue_event ev;
+    weir_queue_next(r->queue, 0.0, &ev);
+    if (ev.kind == WEIR_QUEUE_TOKENS) take_tokens(r, ev.ud, &ev);
+    if (ev.kind == WEIR_QUEUE_END) take_end(r, ev.ud, &ev);
+    if (!r->lost) terminal_bar_show(&r->bar, r->n_done, r->source.total, r->n_token);
+    return !r->lost && (r->n_done < r->n_started || !r->closed);
 }
 
 /* After a failure that ended the run: complete answers are printed, but as text only up to the first one that
@@ -200,9 +181,9 @@ static void drop_jobs(run *r) {
         job *j = r->head;
         r->head = j->next;
         if (r->json && j->finished) cli_out(j->text.data, j->text.len);
-        weir_session_free(j->session);
-        cli_buf_free(&j->text);
-        cli_request_free(&j->request);
+        weir_request_free(j->asked);
+        wire_buf_free(&j->text);
+        wire_request_free(&j->request);
         weir_free(j);
     }
 }
@@ -212,18 +193,14 @@ static void drop_jobs(run *r) {
 static int prepare(run *r, const cli_args *a) {
     int rc = cli_session(a, &r->source.defaults);
     if (rc) return rc;
-    weir_session_options defaults = r->source.defaults;
     rc = cli_source_open(&r->source, a);
     if (rc) return rc;
-    r->source.defaults = defaults;
     r->json = cli_flag(a, OPT_JSONL) || r->source.kind == SOURCE_JSONL;
     r->sources = cli_flag(a, OPT_SHOW_SOURCES) && !r->json;
     r->colours = terminal_colours();
     r->one_line = r->source.kind == SOURCE_LINES;
     r->parallel = cli_int(a, OPT_PARALLEL);
-    r->active = cli_alloc((size_t)r->parallel, sizeof *r->active);
-    r->stepped = cli_alloc((size_t)r->parallel, sizeof *r->stepped);
-    return r->active && r->stepped ? CLI_OK : CLI_FAILED;
+    return CLI_OK;
 }
 
 static void work(run *r) {
@@ -233,9 +210,9 @@ static void work(run *r) {
     if (r->sources && !cli_flag(r->args, OPT_QUIET)) terminal_legend(r->colours);
     terminal_bar_start(&r->bar, r->source.kind != SOURCE_ONE && !cli_flag(r->args, OPT_QUIET));
     terminal_catch_signals();
-    double start = terminal_now();
-    while (round_of_steps(r)) continue;
-    r->totals.seconds = terminal_now() - start;
+    double start = weir_seconds();
+    while (next_event(r)) continue;
+    r->totals.seconds = weir_seconds() - start;
     terminal_bar_end(&r->bar);
     drop_jobs(r);
     cli_out_flush();
@@ -250,10 +227,10 @@ int cli_generate(const cli_args *a) {
         weir_engine_get_facts(r.engine, &r.facts);
         r.rc = cli_fit_context(a, &r.facts, &r.source.defaults);
     }
+    if (r.rc == CLI_OK) r.rc = cli_queue_open(r.engine, &r.queue);
     if (r.rc == CLI_OK) work(&r);
+    weir_queue_close(r.queue);
     cli_source_close(&r.source);
     weir_engine_close(r.engine);
-    weir_free(r.active);
-    weir_free(r.stepped);
     return terminal_signal() ? 128 + terminal_signal() : r.rc;
 }

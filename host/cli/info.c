@@ -3,7 +3,6 @@
 #include <string.h>
 
 #include "host/cli/cli.h"
-#include "host/cli/json.h"
 
 static const char *const role[] = {"verifier", "drafter"};
 
@@ -21,7 +20,7 @@ static void available_line(size_t bytes) {
         cli_outf("  %-24s unknown\n", "available");
 }
 
-/* 0 available: the system would not say. A plan that one memory is known to refuse is refused. */
+/* available 0: unknown. A plan that is known not to fit one of the memories does not fit. */
 static bool fits(const weir_engine_facts *f) {
     return (f->available == 0 || f->plan_total <= f->available) &&
            (f->host_available == 0 || f->host_total <= f->host_available);
@@ -30,7 +29,7 @@ static bool fits_known(const weir_engine_facts *f) {
     return !fits(f) || (f->available > 0 && (f->isa || f->host_available > 0));
 }
 
-/* How a decoder-only model tells where it is, and how far it sees. */
+/* Position encoding and attention window of a decoder-only model. */
 static void print_positions(const weir_engine_facts *f, int i) {
     if (f->window[i] > 0)
         cli_outf("  %-24s %d positions in %d layers\n", "sliding window", f->window[i],
@@ -92,7 +91,7 @@ static void print_table(const weir_engine_facts *f) {
     }
     for (int i = 0; i < n; i++) {
         char name[40];
-        snprintf(name, sizeof name, "KV a session, %s", role[i]);
+        snprintf(name, sizeof name, "KV per session, %s", role[i]);
         bytes_line(name, f->kv_per_session[i]);
     }
     bytes_line("KV of all sessions", f->kv_total);
@@ -113,66 +112,66 @@ static json_t *size_json(size_t bytes) { return json_integer((json_int_t)bytes);
 static json_t *known_json(size_t bytes) { return bytes > 0 ? size_json(bytes) : json_null(); }
 
 static void set_positions(json_t *m, const weir_engine_facts *f, int i) {
-    cli_json_set(m, "window", f->window[i] > 0 ? json_integer(f->window[i]) : json_null());
-    cli_json_set(m, "n_layer_sliding", json_integer(f->n_layer_sliding[i]));
-    cli_json_set(m, "n_ctx_train", f->n_ctx_train[i] > 0 ? json_integer(f->n_ctx_train[i]) : json_null());
-    cli_json_set(m, "rope", json_string(f->rope[i]));
-    cli_json_set(m, "rope_theta", cli_json_real((double)f->rope_theta[i]));
-    cli_json_set(m, "rope_factor", cli_json_real((double)f->rope_factor[i]));
-    cli_json_set(m, "rope_theta_sliding",
-                 f->window[i] > 0 ? cli_json_real((double)f->rope_theta_sliding[i]) : json_null());
+    wire_set(m, "window", f->window[i] > 0 ? json_integer(f->window[i]) : json_null());
+    wire_set(m, "n_layer_sliding", json_integer(f->n_layer_sliding[i]));
+    wire_set(m, "n_ctx_train", f->n_ctx_train[i] > 0 ? json_integer(f->n_ctx_train[i]) : json_null());
+    wire_set(m, "rope", json_string(f->rope[i]));
+    wire_set(m, "rope_theta", wire_real((double)f->rope_theta[i]));
+    wire_set(m, "rope_factor", wire_real((double)f->rope_factor[i]));
+    wire_set(m, "rope_theta_sliding",
+             f->window[i] > 0 ? wire_real((double)f->rope_theta_sliding[i]) : json_null());
 }
 
 static json_t *model_json(const weir_engine_facts *f, int i) {
     json_t *m = json_object();
-    cli_json_set(m, "family", cli_json_text(f->family[i], strlen(f->family[i])));
-    cli_json_set(m, "parameters", json_integer((json_int_t)f->n_param[i]));
-    cli_json_set(m, "dtype", json_string(f->dtype[i]));
-    cli_json_set(m, "n_layer_enc", json_integer(f->n_layer_enc[i]));
-    cli_json_set(m, "n_layer_dec", json_integer(f->n_layer_dec[i]));
-    cli_json_set(m, "dim", json_integer(f->dim[i]));
-    cli_json_set(m, "ff_dim", json_integer(f->ff_dim[i]));
-    cli_json_set(m, "n_head", json_integer(f->n_head[i]));
-    cli_json_set(m, "n_head_kv", json_integer(f->n_head_kv[i]));
-    cli_json_set(m, "head_dim", json_integer(f->head_dim[i]));
+    wire_set(m, "family", wire_text(f->family[i], strlen(f->family[i])));
+    wire_set(m, "parameters", json_integer((json_int_t)f->n_param[i]));
+    wire_set(m, "dtype", json_string(f->dtype[i]));
+    wire_set(m, "n_layer_enc", json_integer(f->n_layer_enc[i]));
+    wire_set(m, "n_layer_dec", json_integer(f->n_layer_dec[i]));
+    wire_set(m, "dim", json_integer(f->dim[i]));
+    wire_set(m, "ff_dim", json_integer(f->ff_dim[i]));
+    wire_set(m, "n_head", json_integer(f->n_head[i]));
+    wire_set(m, "n_head_kv", json_integer(f->n_head_kv[i]));
+    wire_set(m, "head_dim", json_integer(f->head_dim[i]));
     if (!f->encoder_decoder) set_positions(m, f, i);
-    cli_json_set(m, "n_vocab_rows", json_integer(f->n_vocab_rows[i]));
-    cli_json_set(m, "weights_bytes", size_json(f->weights[i]));
-    cli_json_set(m, "kv_per_session_bytes", size_json(f->kv_per_session[i]));
+    wire_set(m, "n_vocab_rows", json_integer(f->n_vocab_rows[i]));
+    wire_set(m, "weights_bytes", size_json(f->weights[i]));
+    wire_set(m, "kv_per_session_bytes", size_json(f->kv_per_session[i]));
     return m;
 }
 
 static json_t *plan_json(const weir_engine_facts *f) {
     json_t *p = json_object();
-    cli_json_set(p, "kv_bytes", size_json(f->kv_total));
-    cli_json_set(p, "scratch_bytes", size_json(f->scratch));
-    cli_json_set(p, "total_bytes", size_json(f->plan_total));
-    cli_json_set(p, "available_bytes", known_json(f->available));
-    cli_json_set(p, "host_bytes", f->isa ? json_null() : size_json(f->host_total));
-    cli_json_set(p, "host_available_bytes", f->isa ? json_null() : known_json(f->host_available));
-    cli_json_set(p, "fits", fits_known(f) ? json_boolean(fits(f)) : json_null());
+    wire_set(p, "kv_bytes", size_json(f->kv_total));
+    wire_set(p, "scratch_bytes", size_json(f->scratch));
+    wire_set(p, "total_bytes", size_json(f->plan_total));
+    wire_set(p, "available_bytes", known_json(f->available));
+    wire_set(p, "host_bytes", f->isa ? json_null() : size_json(f->host_total));
+    wire_set(p, "host_available_bytes", f->isa ? json_null() : known_json(f->host_available));
+    wire_set(p, "fits", fits_known(f) ? json_boolean(fits(f)) : json_null());
     return p;
 }
 
 static int print_json(const weir_engine_facts *f) {
     json_t *out = json_object();
-    cli_json_set(out, "verifier", model_json(f, 0));
-    cli_json_set(out, "drafter", f->has_draft ? model_json(f, 1) : json_null());
-    cli_json_set(out, "n_vocab", json_integer(f->n_vocab));
-    cli_json_set(out, "eos", cli_json_ids(f->eos, (size_t)f->n_eos));
-    cli_json_set(out, "start_id", f->start_id >= 0 ? json_integer(f->start_id) : json_null());
+    wire_set(out, "verifier", model_json(f, 0));
+    wire_set(out, "drafter", f->has_draft ? model_json(f, 1) : json_null());
+    wire_set(out, "n_vocab", json_integer(f->n_vocab));
+    wire_set(out, "eos", wire_ids(f->eos, (size_t)f->n_eos));
+    wire_set(out, "start_id", f->start_id >= 0 ? json_integer(f->start_id) : json_null());
     if (!f->encoder_decoder) {
-        cli_json_set(out, "bos_id", f->bos_id >= 0 ? json_integer(f->bos_id) : json_null());
-        cli_json_set(out, "add_bos", json_boolean(f->add_bos));
+        wire_set(out, "bos_id", f->bos_id >= 0 ? json_integer(f->bos_id) : json_null());
+        wire_set(out, "add_bos", json_boolean(f->add_bos));
     }
-    cli_json_set(out, "chat_template", f->chat_template ? json_string(f->chat_template) : json_null());
-    cli_json_set(out, "has_tokenizer", json_boolean(f->has_tokenizer));
-    cli_json_set(out, "encoder_decoder", json_boolean(f->encoder_decoder));
-    cli_json_device(out, f);
-    cli_json_set(out, "parallel", json_integer(f->n_parallel));
-    cli_json_set(out, "ctx_size", json_integer(f->ctx_size));
-    cli_json_set(out, "max_draft", json_integer(f->max_draft));
-    cli_json_set(out, "memory", plan_json(f));
+    wire_set(out, "chat_template", f->chat_template ? json_string(f->chat_template) : json_null());
+    wire_set(out, "has_tokenizer", json_boolean(f->has_tokenizer));
+    wire_set(out, "encoder_decoder", json_boolean(f->encoder_decoder));
+    wire_set_device(out, f);
+    wire_set(out, "parallel", json_integer(f->n_parallel));
+    wire_set(out, "ctx_size", json_integer(f->ctx_size));
+    wire_set(out, "max_draft", json_integer(f->max_draft));
+    wire_set(out, "memory", plan_json(f));
     return cli_json_write(out, NULL);
 }
 

@@ -7,8 +7,8 @@
 #include <unistd.h>
 
 #include "host/cli/cli.h"
-#include "host/cli/io.h"
-#include "host/cli/profile.h"
+#include "host/cli/options/help.h"
+#include "host/cli/options/profile.h"
 
 static int (*const runs[CMD_COUNT])(const cli_args *) = {
     [CMD_GENERATE] = cli_generate, [CMD_CHAT] = cli_chat,
@@ -48,7 +48,7 @@ static int run_command(cli_command command, int argc, char **argv) {
 int main(int argc, char **argv) {
     hold_standard_streams();
     signal(SIGPIPE, SIG_IGN); /* a reader that goes away is a failed write, with a message */
-    signal(SIGXFSZ, SIG_IGN); /* so is a file that may not grow further */
+    signal(SIGXFSZ, SIG_IGN); /* so is a file at its size limit */
     const char *word = argc > 1 ? argv[1] : NULL;
     if (!word) return cli_fail(CLI_USAGE, "no command given (see weir --help)");
     if (!strcmp(word, "--help") || !strcmp(word, "-h")) return cli_help(NULL);

@@ -1,15 +1,17 @@
 #include <math.h>
 #include <string.h>
 
-#include "host/cli/law.h"
-#include "host/cli/request.h"
-#include "host/cli/terminal.h"
+#include "host/cli/cli.h"
+#include "host/cli/io/terminal.h"
+#include "host/cli/options/source.h"
+#include "host/wire/settings.h"
 
 /* weir record: an answer under the law of the flags, then both models' rows along it, least likely tokens
  * merged. */
 
 typedef struct recorder {
     weir_engine *engine;
+    weir_queue *queue;
     weir_engine_facts facts;
     cli_source source;
     double tail;     /* most mass that may be merged, under either model */
@@ -45,14 +47,14 @@ static double mass_below(const recorder *r, double threshold, int32_t keep, doub
     return fmax(mass[0], mass[1]);
 }
 
-/* A merged entry stands for the sum of its tokens at temperature 1. Below, their share only shrinks; above it
+/* A merged entry is the sum of its tokens at temperature 1. Below, their share only shrinks; above it
  * grows past the bound, and truncation would keep or drop the entry as if it were one token. */
 static double tail_of(recorder *r, const weir_law *law) {
     if (r->tail == 0 || (law->temp <= 1 && law->top_k <= 0 && law->top_p >= 1 && law->min_p <= 0))
         return r->tail;
     if (!r->told)
         cli_note(
-            "above temperature 1 and under top-k, top-p or min-p no tail is merged: rows are kept whole");
+            "above temperature 1, and with top-k, top-p or min-p, no tail is merged: rows are kept whole");
     r->told = true;
     return 0;
 }
@@ -77,23 +79,23 @@ static bool on_row(void *ud, size_t i, const float *q_logits, const float *p_log
     for (int32_t v = 0; v < n; v++) {
         if (v != r->ids[i] && r->prob[0][v] < threshold && r->prob[1][v] < threshold) continue;
         if (v == r->ids[i]) token = kept;
-        for (int side = 0; side < 2; side++) cli_json_add(list[side], cli_json_real((double)logits[side][v]));
+        for (int side = 0; side < 2; side++) wire_add(list[side], wire_real((double)logits[side][v]));
         kept++;
     }
     for (int side = 0; side < 2 && threshold > 0; side++)
-        cli_json_add(list[side], cli_json_real(scale[side] + log(mass[side])));
+        wire_add(list[side], wire_real(scale[side] + log(mass[side])));
     json_t *row = json_object();
-    cli_json_set(row, "token", json_integer(token));
-    cli_json_set(row, "q", list[0]);
-    cli_json_set(row, "p", list[1]);
-    cli_json_add(r->rows, row);
+    wire_set(row, "token", json_integer(token));
+    wire_set(row, "q", list[0]);
+    wire_set(row, "p", list[1]);
+    wire_add(r->rows, row);
     r->tail_mass = fmax(r->tail_mass, fmax(mass[0], mass[1]));
     return !terminal_signal();
 }
 
 /* ---- one answer ---------------------------------------------------------------------------------------- */
 
-static int failed(const recorder *r, const cli_request *q, weir_status s, const weir_err *err) {
+static int failed(const recorder *r, const wire_request *q, weir_status s, const weir_err *err) {
     const char *text = err->text[0] ? err->text : weir_status_str(s);
     if (q->number) return cli_fail(CLI_FAILED, "%s:%ld: %s", cli_source_name(&r->source), q->number, text);
     return cli_fail(CLI_FAILED, "%s: %s", cli_source_name(&r->source), text);
@@ -111,38 +113,32 @@ static int keep_answer(recorder *r, const weir_session_view *v, bool *ended) {
     return CLI_OK;
 }
 
-static int answer(recorder *r, const cli_request *q, weir_finish *finish, bool *ended) {
-    weir_err err = {{0}};
-    weir_session *s = NULL;
-    weir_status st = weir_session_create(r->engine, &q->o, q->ids, q->n_ids, NULL, NULL, &s, &err);
-    weir_session_view v = {.finish = WEIR_RUNNING};
-    while (st == WEIR_OK && v.finish == WEIR_RUNNING) {
-        if (terminal_signal()) weir_session_cancel(s);
-        st = weir_step(r->engine, &s, 1, 4, &err);
-        weir_session_get(s, &v);
-    }
-    int rc = st == WEIR_OK ? keep_answer(r, &v, ended) : failed(r, q, st, &err);
-    *finish = v.finish;
-    weir_session_free(s);
+static int answer(recorder *r, const wire_request *q, weir_finish *finish, bool *ended) {
+    weir_request *asked;
+    weir_queue_event ev;
+    const weir_status st = cli_answer(r->queue, &q->o, q->ids, q->n_ids, NULL, NULL, &asked, &ev);
+    int rc = st == WEIR_OK ? keep_answer(r, &ev.view, ended) : failed(r, q, st, &ev.err);
+    *finish = ev.view.finish;
+    weir_request_free(asked);
     return rc;
 }
 
-static int print_answer(recorder *r, const cli_request *q, weir_finish finish, bool ended) {
+static int print_answer(recorder *r, const wire_request *q, weir_finish finish, bool ended) {
     json_t *out = json_object();
-    cli_json_set(out, "index", json_integer(r->n_done));
-    cli_json_set(out, "law", cli_law_json(&q->o.law));
-    cli_json_set(out, "finish_reason", json_string(weir_finish_name(finish)));
-    cli_json_set(out, "ended", json_boolean(ended));
-    cli_json_set(out, "token_ids", cli_json_ids(r->ids, r->n));
-    cli_json_set(out, "tail_mass", cli_json_real(r->tail_mass));
-    cli_json_set(out, "rows", r->rows);
+    wire_set(out, "index", json_integer(r->n_done));
+    wire_set(out, "law", wire_law_json(&q->o.law));
+    wire_set(out, "finish_reason", json_string(weir_finish_name(finish)));
+    wire_set(out, "ended", json_boolean(ended));
+    wire_set(out, "token_ids", wire_ids(r->ids, r->n));
+    wire_set(out, "tail_mass", wire_real(r->tail_mass));
+    wire_set(out, "rows", r->rows);
     r->rows = NULL;
     int rc = cli_json_write(out, NULL);
     cli_out_flush();
     return rc;
 }
 
-static int record_one(recorder *r, const cli_request *q) {
+static int record_one(recorder *r, const wire_request *q) {
     if (q->o.method != WEIR_METHOD_SPECULATIVE)
         return cli_fail(CLI_FAILED, "%s:%ld: \"speculative\": a recording needs both models",
                         cli_source_name(&r->source), q->number);
@@ -163,12 +159,12 @@ static int record_one(recorder *r, const cli_request *q) {
 
 static int record_all(recorder *r) {
     for (int rc = CLI_OK;;) {
-        cli_request q = {0};
+        wire_request q = {0};
         const cli_read got = cli_source_next(&r->source, true, &q);
         if (got == CLI_READ_STOPPED || terminal_signal()) return 128 + terminal_signal();
         if (got != CLI_READ_LINE) return got == CLI_READ_END ? CLI_OK : CLI_FAILED;
         rc = record_one(r, &q);
-        cli_request_free(&q);
+        wire_request_free(&q);
         json_decref(r->rows);
         weir_free(r->ids);
         r->rows = NULL;
@@ -180,13 +176,12 @@ static int record_all(recorder *r) {
 }
 
 static int prepare(recorder *r, const cli_args *a) {
-    weir_session_options defaults;
     if (!cli_is_set(a, OPT_MODEL_DRAFT))
         return cli_fail(CLI_USAGE, "a recording needs a drafter: give -md DIR");
-    int rc = cli_session(a, &defaults);
+    int rc = cli_session(a, &r->source.defaults);
     if (!rc) rc = cli_source_open(&r->source, a);
-    if (!rc) r->source.defaults = defaults;
-    return rc ? rc : cli_open(a, false, &r->engine);
+    if (!rc) rc = cli_open(a, false, &r->engine);
+    return rc ? rc : cli_queue_open(r->engine, &r->queue);
 }
 
 int cli_record(const cli_args *a) {
@@ -208,6 +203,7 @@ int cli_record(const cli_args *a) {
         terminal_bar_end(&r.bar);
     }
     cli_source_close(&r.source);
+    weir_queue_close(r.queue);
     weir_engine_close(r.engine);
     for (int side = 0; side < 2; side++) weir_free(r.prob[side]);
     return rc;

@@ -1,9 +1,10 @@
 #include <math.h>
 #include <stdio.h>
 
-#include "host/cli/law.h"
-#include "host/cli/request.h"
-#include "host/cli/terminal.h"
+#include "host/cli/cli.h"
+#include "host/cli/io/terminal.h"
+#include "host/cli/options/source.h"
+#include "host/wire/settings.h"
 
 /* weir replay: a recording in, then one line of estimates a setting. */
 
@@ -16,79 +17,73 @@ typedef struct study {
 
 /* ---- the recording ------------------------------------------------------------------------------------- */
 
-static bool same_law(const weir_law *a, const weir_law *b) {
-    const bool beta = a->beta == b->beta || (isnan(a->beta) && isnan(b->beta));
-    return a->rule == b->rule && a->alpha == b->alpha && beta && a->temp == b->temp && a->top_k == b->top_k &&
-           a->top_p == b->top_p && a->min_p == b->min_p && a->gate_scaled == b->gate_scaled &&
-           a->bonus_pi == b->bonus_pi && a->exact_first == b->exact_first;
-}
-
-static int read_law(study *s, const cli_line *l) {
-    json_t *object = json_object_get(l->object, "law");
-    if (!json_is_object(object)) return cli_line_fail(l, "law", "expected an object; is this a recording?");
-    const cli_line inner = {.object = object, .name = l->name, .number = l->number};
-    weir_law law = weir_law_default();
-    int rc = cli_law_read(&inner, &law);
-    if (rc) return rc;
+static weir_status read_law(study *s, wire_object *in, weir_err *err) {
+    wire_object inner = {.json = json_object_get(in->json, "law")};
+    if (!json_is_object(inner.json))
+        return wire_object_fail(in, "law", err, "expected an object; is this a recording?");
+    weir_session_options o = weir_session_options_default();
+    WEIR_TRY(wire_read_settings(&inner, WIRE_LAW, 0, &o, err));
+    WEIR_TRY(weir_law_check(&o.law, err));
     if (!s->replay) {
-        weir_err err = {{0}};
-        if (weir_replay_create(&law, &s->replay, &err) != WEIR_OK)
-            return cli_fail(CLI_FAILED, "%s:%ld: %s", l->name, l->number, err.text);
+        WEIR_TRY(weir_replay_create(&o.law, &s->replay, err));
         weir_replay_set_interrupt(s->replay, (weir_interrupt){terminal_interrupted, NULL});
-        s->sampled = law;
+        s->sampled = o.law;
     }
-    return same_law(&law, &s->sampled) ? CLI_OK : cli_line_fail(l, "law", "not the law of the texts before");
+    return wire_law_equal(&o.law, &s->sampled)
+               ? WEIR_OK
+               : wire_object_fail(in, "law", err, "not the law of the earlier texts");
 }
 
-static int add_row(study *s, const cli_line *row, bool counted) {
+static weir_status add_row(study *s, wire_object *row, bool counted, weir_err *err) {
     float *logits[2] = {NULL, NULL};
     size_t n[2] = {0, 0};
     bool seen[3] = {false, false, false};
     int64_t token = 0;
-    int rc = cli_line_floats(row, "q", &logits[0], &n[0], &seen[0]);
-    if (!rc) rc = cli_line_floats(row, "p", &logits[1], &n[1], &seen[1]);
-    if (!rc) rc = cli_line_int(row, "token", 0, INT32_MAX, &token, &seen[2]);
-    if (!rc && !(seen[0] && seen[1] && seen[2])) rc = cli_line_fail(row, "rows", "each needs token, q and p");
-    if (!rc && (n[0] != n[1] || n[0] > INT32_MAX))
-        rc = cli_line_fail(row, "p", "%zu logits, but q has %zu", n[1], n[0]);
-    weir_err err = {{0}};
-    if (!rc && weir_replay_add(s->replay, logits[0], logits[1], (int32_t)n[0], (int32_t)token, counted,
-                               &err) != WEIR_OK)
-        rc = cli_line_fail(row, "rows", "%s", err.text);
+    weir_err said = {{0}};
+    weir_status st = wire_read_floats(row, "q", &logits[0], &n[0], &seen[0], err);
+    if (st == WEIR_OK) st = wire_read_floats(row, "p", &logits[1], &n[1], &seen[1], err);
+    if (st == WEIR_OK) st = wire_read_int(row, "token", 0, INT32_MAX, &token, &seen[2], err);
+    if (st == WEIR_OK && !(seen[0] && seen[1] && seen[2]))
+        st = wire_object_fail(row, "rows", err, "each needs token, q and p");
+    if (st == WEIR_OK && (n[0] != n[1] || n[0] > INT32_MAX))
+        st = wire_object_fail(row, "p", err, "%zu logits, but q has %zu", n[1], n[0]);
+    if (st == WEIR_OK && weir_replay_add(s->replay, logits[0], logits[1], (int32_t)n[0], (int32_t)token,
+                                         counted, &said) != WEIR_OK)
+        st = wire_object_fail(row, "rows", err, "%s", said.text);
     weir_free(logits[0]);
     weir_free(logits[1]);
-    return rc;
+    return st;
 }
 
-static int add_text(study *s, const cli_line *l) {
+static weir_status add_text(study *s, wire_object *in, weir_err *err) {
     bool ended = false;
     double tail = 0;
-    int rc = read_law(s, l);
-    if (!rc) rc = cli_line_bool(l, "ended", &ended, NULL);
-    if (!rc) rc = cli_line_number(l, "tail_mass", &tail, NULL);
-    json_t *rows = json_object_get(l->object, "rows");
-    if (!rc && !json_is_array(rows)) rc = cli_line_fail(l, "rows", "expected a list");
-    if (rc) return rc;
-    weir_err err = {{0}};
-    if (weir_replay_begin(s->replay, &err) != WEIR_OK) return cli_fail(CLI_FAILED, "%s", err.text);
+    WEIR_TRY(read_law(s, in, err));
+    WEIR_TRY(wire_read_bool(in, "ended", &ended, NULL, err));
+    WEIR_TRY(wire_read_number(in, "tail_mass", &tail, NULL, err));
+    const json_t *rows = json_object_get(in->json, "rows");
+    if (!json_is_array(rows)) return wire_object_fail(in, "rows", err, "expected a list");
+    WEIR_TRY(weir_replay_begin(s->replay, err));
     s->tail_mass = fmax(s->tail_mass, tail);
     const size_t n = json_array_size(rows);
-    for (size_t i = 0; i < n && !rc; i++) {
-        const cli_line row = {.object = json_array_get(rows, i), .name = l->name, .number = l->number};
-        if (!json_is_object(row.object)) return cli_line_fail(l, "rows", "entry %zu: expected an object", i);
-        rc = add_row(s, &row, !(ended && i + 1 == n));
+    for (size_t i = 0; i < n; i++) {
+        wire_object row = {.json = json_array_get(rows, i)};
+        if (!json_is_object(row.json))
+            return wire_object_fail(in, "rows", err, "entry %zu: expected an object", i);
+        WEIR_TRY(add_row(s, &row, !(ended && i + 1 == n), err));
     }
-    return rc;
+    return WEIR_OK;
 }
 
 static int recording_line(void *ud, const cli_reader *r, const char *text, size_t n) {
-    cli_line l;
+    wire_object in;
+    weir_err err = {{0}};
     terminal_begin_blind();
-    int rc = cli_line_parse(&l, r->name, r->line, text, n);
-    if (!rc) rc = add_text(ud, &l);
+    weir_status st = wire_object_parse(&in, text, n, &err);
+    if (st == WEIR_OK) st = add_text(ud, &in, &err);
     terminal_end_blind();
-    cli_line_free(&l);
-    return rc;
+    wire_object_free(&in);
+    return st == WEIR_OK ? CLI_OK : cli_reader_fail(r, st, &err);
 }
 
 static int read_recording(study *s, const cli_args *a) {
@@ -99,7 +94,7 @@ static int read_recording(study *s, const cli_args *a) {
     int rc = cli_reader_open(&r, path);
     if (rc) return rc;
     rc = cli_each_line(&r, s, recording_line);
-    if (!rc && !s->replay) rc = cli_fail(CLI_FAILED, "%s: no text in it", r.name);
+    if (!rc && !s->replay) rc = cli_fail(CLI_FAILED, "%s: contains no text", r.name);
     cli_reader_close(&r);
     return rc;
 }
@@ -109,8 +104,8 @@ static int read_recording(study *s, const cli_args *a) {
 static void set_estimate(json_t *to, const char *name, weir_estimate e) {
     char error[64];
     snprintf(error, sizeof error, "%s_error", name);
-    cli_json_set(to, name, cli_json_real(e.value));
-    cli_json_set(to, error, cli_json_real(e.error));
+    wire_set(to, name, wire_real(e.value));
+    wire_set(to, error, wire_real(e.error));
 }
 
 static json_t *figures_json(const weir_replay_figures *f) {
@@ -120,7 +115,7 @@ static json_t *figures_json(const weir_replay_figures *f) {
     set_estimate(out, "mean_acceptance_length", f->acceptance);
     set_estimate(out, "verifier_calls_per_token", f->calls);
     set_estimate(out, "tokens_per_answer", f->length);
-    cli_json_set(out, "effective_texts", cli_json_real(f->texts));
+    wire_set(out, "effective_texts", wire_real(f->texts));
     return out;
 }
 
@@ -130,41 +125,34 @@ static int print_estimate(const study *s, const weir_law *law, int gamma, const 
     const weir_status st = weir_replay_estimate(s->replay, law, gamma, &r, &err);
     if (st == WEIR_ECANCELED) return 128 + terminal_signal();
     if (st != WEIR_OK) return cli_fail(CLI_FAILED, "%s: %s", where, err.text);
-    json_t *out = cli_law_json(law);
-    cli_json_set(out, "gamma", json_integer(gamma));
-    cli_json_set(out, "texts", json_integer(r.n_text));
-    cli_json_set(out, "rows", json_integer(r.n_row));
-    cli_json_set(out, "tail_mass", cli_json_real(s->tail_mass));
-    cli_json_set(out, "recorded", figures_json(&r.recorded));
-    cli_json_set(out, "reweighted", figures_json(&r.reweighted));
-    cli_json_set(out, "quality", json_null());
+    json_t *out = wire_law_json(law);
+    wire_set(out, "gamma", json_integer(gamma));
+    wire_set(out, "texts", json_integer(r.n_text));
+    wire_set(out, "rows", json_integer(r.n_row));
+    wire_set(out, "tail_mass", wire_real(s->tail_mass));
+    wire_set(out, "recorded", figures_json(&r.recorded));
+    wire_set(out, "reweighted", figures_json(&r.reweighted));
+    wire_set(out, "quality", json_null());
     int rc = cli_json_write(out, NULL);
     cli_out_flush();
     return rc;
 }
 
 static int setting_line(void *ud, const cli_reader *reader, const char *text, size_t n) {
-    static const char *const known[] = {
-        "deferral_rule", "deferral_alpha", "deferral_beta", "num_speculative_tokens",
-        "gate",          "bonus",          "exact_first"};
     const study *s = ud;
-    weir_law law = s->law;
-    int64_t gamma = s->gamma, first = law.exact_first;
-    cli_line l;
-    int rc = cli_line_parse(&l, reader->name, reader->line, text, n);
-    if (rc) return rc;
-    rc = cli_line_known(&l, known, (int)(sizeof known / sizeof known[0]));
-    if (!rc) rc = cli_line_rule(&l, "deferral_rule", "deferral_alpha", "deferral_beta", &law, NULL);
-    if (!rc) rc = cli_line_int(&l, "num_speculative_tokens", 1, WEIR_GAMMA_MAX, &gamma, NULL);
-    if (!rc) rc = cli_line_word(&l, "gate", "raw", "scaled", &law.gate_scaled);
-    if (!rc) rc = cli_line_word(&l, "bonus", "verifier", "pi", &law.bonus_pi);
-    if (!rc) rc = cli_line_int(&l, "exact_first", 0, INT32_MAX, &first, NULL);
-    law.exact_first = (int32_t)first;
+    weir_session_options o = weir_session_options_default();
+    o.law = s->law;
+    o.n_draft = s->gamma;
+    wire_object in;
+    weir_err err = {{0}};
+    weir_status st = wire_object_parse(&in, text, n, &err);
+    if (st == WEIR_OK) st = wire_check_known(&in, WIRE_REPLAY, &err);
+    if (st == WEIR_OK) st = wire_read_settings(&in, WIRE_REPLAY, 0, &o, &err);
+    wire_object_free(&in);
+    if (st != WEIR_OK) return cli_reader_fail(reader, st, &err);
     char where[300];
     snprintf(where, sizeof where, "%.250s:%ld", reader->name, reader->line);
-    if (!rc) rc = print_estimate(s, &law, (int)gamma, where);
-    cli_line_free(&l);
-    return rc;
+    return print_estimate(s, &o.law, o.n_draft, where);
 }
 
 static int replay_settings(study *s, const cli_args *a) {

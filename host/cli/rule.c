@@ -1,12 +1,13 @@
 #include <math.h>
 #include <string.h>
 
-#include "host/cli/law.h"
-#include "host/cli/request.h"
-#include "host/cli/terminal.h"
+#include "host/cli/cli.h"
+#include "host/cli/io/terminal.h"
+#include "host/cli/options/source.h"
+#include "host/wire/settings.h"
 
 typedef struct study {
-    weir_law law; /* of the flags */
+    weir_law law; /* set by the flags */
     int64_t n_draw;
     uint64_t seed;
 } study;
@@ -16,24 +17,24 @@ typedef struct position {
     float *logits[2]; /* q, p; weir_free() */
     size_t n[2];
     weir_rule_result result;
-    float *arrays;   /* (4, n) behind result; weir_free() */
+    float *arrays;   /* (4, n), what result points to; weir_free() */
     int64_t *counts; /* (n), or NULL; weir_free() */
     int64_t n_accepted;
 } position;
 
-static int logit_fields(const cli_line *l, position *at) {
+static weir_status read_logits(wire_object *in, position *at, weir_err *err) {
     static const char *const keys[] = {"q_logits", "p_logits"};
     for (int i = 0; i < 2; i++) {
         bool seen = false;
-        int rc = cli_line_floats(l, keys[i], &at->logits[i], &at->n[i], &seen);
-        if (rc) return rc;
-        if (!seen) return cli_line_fail(l, keys[i], "missing");
-        if (at->n[i] == 0) return cli_line_fail(l, keys[i], "empty, expected one logit for each token");
-        if (at->n[i] > INT32_MAX) return cli_line_fail(l, keys[i], "more than %d logits", INT32_MAX);
+        WEIR_TRY(wire_read_floats(in, keys[i], &at->logits[i], &at->n[i], &seen, err));
+        if (!seen) return wire_object_fail(in, keys[i], err, "missing");
+        if (at->n[i] == 0)
+            return wire_object_fail(in, keys[i], err, "empty, expected one logit for each token");
+        if (at->n[i] > INT32_MAX) return wire_object_fail(in, keys[i], err, "more than %d logits", INT32_MAX);
     }
     if (at->n[0] != at->n[1])
-        return cli_line_fail(l, "p_logits", "%zu logits, but q_logits has %zu", at->n[1], at->n[0]);
-    return CLI_OK;
+        return wire_object_fail(in, "p_logits", err, "%zu logits, but q_logits has %zu", at->n[1], at->n[0]);
+    return WEIR_OK;
 }
 
 /* In slices, so that a signal is seen: ECANCELED. */
@@ -50,49 +51,44 @@ static weir_status draw(const study *s, const weir_law *law, position *at, weir_
     return WEIR_OK;
 }
 
-static int evaluate(const cli_line *l, const study *s, const weir_law *law, position *at) {
-    size_t n = at->n[0];
-    at->arrays = cli_alloc(4 * n, sizeof *at->arrays);
-    if (s->n_draw > 0) at->counts = cli_alloc(n, sizeof *at->counts);
-    if (!at->arrays || (s->n_draw > 0 && !at->counts)) return CLI_FAILED;
+static weir_status evaluate(const study *s, const weir_law *law, position *at, weir_err *err) {
+    const size_t n = at->n[0];
+    at->arrays = weir_alloc(4 * n, sizeof *at->arrays);
+    if (s->n_draw > 0) at->counts = weir_alloc(n, sizeof *at->counts);
+    if (!at->arrays || (s->n_draw > 0 && !at->counts))
+        return weir_fail(err, WEIR_ENOMEM, "out of memory for %zu tokens", n);
     at->result.pi = at->arrays;
     at->result.keep = at->arrays + n;
     at->result.accept = at->arrays + 2 * n;
     at->result.residual = at->arrays + 3 * n;
-    weir_err err = {{0}};
-    weir_status st = weir_rule_eval(law, at->logits[0], at->logits[1], (int32_t)n, &at->result, &err);
-    if (st == WEIR_OK && at->counts) st = draw(s, law, at, &err);
-    if (st == WEIR_OK) return CLI_OK;
-    if (st == WEIR_ECANCELED) return 128 + terminal_signal();
-    return cli_fail(CLI_FAILED, "%s:%ld: %s", l->name, l->number,
-                    err.text[0] ? err.text : weir_status_str(st));
+    WEIR_TRY(weir_rule_eval(law, at->logits[0], at->logits[1], (int32_t)n, &at->result, err));
+    return at->counts ? draw(s, law, at, err) : WEIR_OK;
 }
 
 static json_t *array_or_null(bool has, const float *x, size_t n) {
-    return has ? cli_json_floats(x, n) : json_null();
+    return has ? wire_floats(x, n) : json_null();
 }
 
-static int print_position(const study *s, const weir_law *law, const position *at) {
-    const weir_rule_info *facts = weir_rule_facts((weir_rule)law->rule);
+static int print_position(const study *s, const weir_session_options *o, const position *at) {
     const weir_rule_result *r = &at->result;
     size_t n = at->n[0];
     json_t *out = json_object();
-    cli_json_set(out, "rule", json_string(facts->name));
-    cli_json_set(out, "alpha", law->rule == WEIR_RULE_EXACT ? json_null() : cli_json_knob(law->alpha));
-    cli_json_set(out, "beta", cli_json_knob(r->beta));
-    cli_json_set(out, "deferred", r->deferred < 0 ? json_null() : json_boolean(r->deferred));
-    cli_json_set(out, "eta", cli_json_real((double)r->eta));
-    cli_json_set(out, "keep", array_or_null(r->has_keep, r->keep, n));
-    cli_json_set(out, "pi", array_or_null(r->has_pi, r->pi, n));
-    cli_json_set(out, "reject", cli_json_real((double)r->reject));
-    cli_json_set(out, "accept", cli_json_floats(r->accept, n));
-    cli_json_set(out, "residual", array_or_null(r->has_residual, r->residual, n));
+    wire_set_setting(out, WIRE_DEFERRAL_RULE, o);
+    wire_set_setting(out, WIRE_ALPHA, o);
+    wire_set(out, "beta", wire_knob(r->beta));
+    wire_set(out, "deferred", r->deferred < 0 ? json_null() : json_boolean(r->deferred));
+    wire_set(out, "eta", wire_real((double)r->eta));
+    wire_set(out, "keep", array_or_null(r->has_keep, r->keep, n));
+    wire_set(out, "pi", array_or_null(r->has_pi, r->pi, n));
+    wire_set(out, "reject", wire_real((double)r->reject));
+    wire_set(out, "accept", wire_floats(r->accept, n));
+    wire_set(out, "residual", array_or_null(r->has_residual, r->residual, n));
     if (at->counts) {
         json_t *counts = json_array();
-        for (size_t i = 0; i < n; i++) cli_json_add(counts, json_integer(at->counts[i]));
-        cli_json_set(out, "draws", json_integer(s->n_draw));
-        cli_json_set(out, "counts", counts);
-        cli_json_set(out, "accepted_fraction", cli_json_real((double)at->n_accepted / (double)s->n_draw));
+        for (size_t i = 0; i < n; i++) wire_add(counts, json_integer(at->counts[i]));
+        wire_set(out, "draws", json_integer(s->n_draw));
+        wire_set(out, "counts", counts);
+        wire_set(out, "accepted_fraction", wire_real((double)at->n_accepted / (double)s->n_draw));
     }
     int rc = cli_json_write(out, NULL);
     cli_out_flush();
@@ -100,24 +96,28 @@ static int print_position(const study *s, const weir_law *law, const position *a
 }
 
 static int rule_line(void *ud, const cli_reader *r, const char *text, size_t n) {
-    static const char *const known[] = {"rule",  "alpha", "beta",  "temperature", "top_k",   "top_p",
-                                        "min_p", "gate",  "bonus", "q_logits",    "p_logits"};
     const study *s = ud;
-    weir_law law = s->law;
+    weir_session_options o = weir_session_options_default();
+    o.law = s->law;
     position at = {0};
-    cli_line l;
-    int rc = cli_line_parse(&l, r->name, r->line, text, n);
-    if (rc) return rc;
-    rc = cli_line_known(&l, known, (int)(sizeof known / sizeof known[0]));
-    if (!rc) rc = cli_law_read(&l, &law);
-    if (!rc) rc = logit_fields(&l, &at);
-    if (!rc) rc = evaluate(&l, s, &law, &at);
-    if (!rc) rc = print_position(s, &law, &at);
+    wire_object in;
+    weir_err err = {{0}};
+    weir_status st = wire_object_parse(&in, text, n, &err);
+    if (st == WEIR_OK) st = wire_check_known(&in, WIRE_RULE, &err);
+    if (st == WEIR_OK) st = wire_read_settings(&in, WIRE_RULE, 0, &o, &err);
+    if (st == WEIR_OK) st = weir_law_check(&o.law, &err);
+    if (st == WEIR_OK) st = read_logits(&in, &at, &err);
+    if (st == WEIR_OK) st = evaluate(s, &o.law, &at, &err);
+    int rc = CLI_OK;
+    if (st == WEIR_ECANCELED)
+        rc = 128 + terminal_signal();
+    else
+        rc = st == WEIR_OK ? print_position(s, &o, &at) : cli_reader_fail(r, st, &err);
     weir_free(at.logits[0]);
     weir_free(at.logits[1]);
     weir_free(at.arrays);
     weir_free(at.counts);
-    cli_line_free(&l);
+    wire_object_free(&in);
     return rc;
 }
 

@@ -3,8 +3,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "host/cli/request.h"
-#include "host/cli/terminal.h"
+#include "host/cli/cli.h"
+#include "host/cli/io/terminal.h"
+#include "host/cli/options/source.h"
 
 /* ---- tokenize ------------------------------------------------------------------------------------------ */
 
@@ -23,10 +24,10 @@ static int print_ids(const task *t, const int32_t *ids, size_t n) {
     json_t *pieces = json_array(), *out = json_object();
     for (size_t i = 0; i < n; i++) {
         const char *piece = weir_token_piece(t->engine, ids[i]);
-        cli_json_add(pieces, piece ? cli_json_text(piece, strlen(piece)) : json_null());
+        wire_add(pieces, piece ? wire_text(piece, strlen(piece)) : json_null());
     }
-    cli_json_set(out, "token_ids", cli_json_ids(ids, n));
-    cli_json_set(out, "pieces", pieces);
+    wire_set(out, "token_ids", wire_ids(ids, n));
+    wire_set(out, "pieces", pieces);
     int rc = cli_json_write(out, NULL);
     cli_out_flush();
     return rc;
@@ -45,23 +46,24 @@ static int tokenize_text(const task *t, const char *name, const char *text, size
 
 /* Objects of generate's input are fine here too: fields beside the text are not looked at. */
 static int tokenize_object(const task *t, const cli_reader *r, const char *text, size_t n) {
-    cli_line l;
+    wire_object in;
+    weir_err err = {{0}};
     const char *value = NULL;
     size_t len = 0;
-    bool seen = false, parse_special = t->parse_special;
-    int rc = cli_line_parse(&l, r->name, r->line, text, n);
-    if (rc) return rc;
-    rc = cli_line_text(&l, "text", &value, &len, &seen);
-    if (!rc && !seen) rc = cli_line_text(&l, "prompt", &value, &len, &seen);
-    if (!rc && !seen) rc = cli_line_fail(&l, "text", "missing");
-    if (!rc) rc = cli_line_bool(&l, "parse_special", &parse_special, NULL);
-    if (!rc) rc = tokenize_text(t, r->name, value, len, parse_special);
-    cli_line_free(&l);
+    bool parse_special = t->parse_special;
+    weir_status st = wire_object_parse(&in, text, n, &err);
+    if (st == WEIR_OK) st = wire_read_text(&in, "text", &value, &len, NULL, &err);
+    if (st == WEIR_OK && !value) st = wire_read_text(&in, "prompt", &value, &len, NULL, &err);
+    if (st == WEIR_OK && !value) st = wire_object_fail(&in, "text", &err, "missing");
+    if (st == WEIR_OK) st = wire_read_bool(&in, "parse_special", &parse_special, NULL, &err);
+    const int rc =
+        st == WEIR_OK ? tokenize_text(t, r->name, value, len, parse_special) : cli_reader_fail(r, st, &err);
+    wire_object_free(&in);
     return rc;
 }
 
 int cli_tokenize(const cli_args *a) {
-    cli_source s;
+    cli_source s = {.reader.fd = -1};
     weir_engine *e = NULL;
     int rc = cli_source_open(&s, a);
     if (rc) return rc;
@@ -103,8 +105,8 @@ static int print_text(const task *t, const char *where, const int32_t *ids, size
     int rc = CLI_OK;
     if (t->json) {
         json_t *out = json_object();
-        cli_json_set(out, "token_ids", cli_json_ids(ids, n));
-        cli_json_set(out, "text", cli_json_text(text, bytes));
+        wire_set(out, "token_ids", wire_ids(ids, n));
+        wire_set(out, "text", wire_text(text, bytes));
         rc = cli_json_write(out, NULL);
     } else {
         cli_out(text, bytes);
@@ -148,30 +150,29 @@ static int add_ids(id_list *l, const char *where, const char *text) {
 static int detokenize_line(void *ud, const cli_reader *r, const char *text, size_t n) {
     char where[300];
     snprintf(where, sizeof where, "%.250s:%ld", r->name, r->line);
-    cli_buf copy = {0};
+    wire_buf copy = {0};
     id_list l = {0};
-    int rc = cli_buf_add(&copy, text, n) ? CLI_OK : cli_fail(CLI_FAILED, "out of memory");
+    int rc = wire_buf_add(&copy, text, n) ? CLI_OK : cli_fail(CLI_FAILED, "out of memory");
     if (!rc) rc = add_ids(&l, where, copy.data);
     if (!rc) rc = print_text(ud, where, l.ids, l.n);
     weir_free(l.ids);
-    cli_buf_free(&copy);
+    wire_buf_free(&copy);
     return rc;
 }
 
 static int detokenize_object(void *ud, const cli_reader *r, const char *text, size_t n) {
     char where[300];
     snprintf(where, sizeof where, "%.250s:%ld", r->name, r->line);
-    cli_line l;
+    wire_object in;
+    weir_err err = {{0}};
     int32_t *ids = NULL;
     size_t n_ids = 0;
-    bool seen = false;
-    int rc = cli_line_parse(&l, r->name, r->line, text, n);
-    if (rc) return rc;
-    rc = cli_line_ids(&l, "token_ids", &ids, &n_ids, &seen);
-    if (!rc && !seen) rc = cli_line_fail(&l, "token_ids", "missing");
-    if (!rc) rc = print_text(ud, where, ids, n_ids);
+    weir_status st = wire_object_parse(&in, text, n, &err);
+    if (st == WEIR_OK) st = wire_read_ids(&in, "token_ids", &ids, &n_ids, NULL, &err);
+    if (st == WEIR_OK && !ids) st = wire_object_fail(&in, "token_ids", &err, "missing");
+    const int rc = st == WEIR_OK ? print_text(ud, where, ids, n_ids) : cli_reader_fail(r, st, &err);
     weir_free(ids);
-    cli_line_free(&l);
+    wire_object_free(&in);
     return rc;
 }
 

@@ -6,7 +6,6 @@
 #include <unistd.h>
 
 #include "host/cli/cli.h"
-#include "host/cli/io.h"
 
 /* weir tune: the search is the lab's (bench/lab/tune.py); here its Python is found and its command line made.
  * This process becomes the lab, so that exit statuses and signals are the lab's own. */
@@ -69,7 +68,7 @@ static int find_lab(const cli_args *a, command *c) {
     if (said) snprintf(c->lab, sizeof c->lab, "%s", said);
     if (said ? !holds_lab(said) : !found) {
         return cli_fail(CLI_FAILED,
-                        "%s: no lab/tune.py in it; --lab names the bench folder of weir's source tree",
+                        "%s: contains no lab/tune.py; --lab names the bench folder of weir's source tree",
                         said ? said : c->program);
     }
     const bool made =
@@ -80,39 +79,43 @@ static int find_lab(const cli_args *a, command *c) {
 
 /* ---- the command line ---------------------------------------------------------------------------------- */
 
-/* key NULL: a flag of the lab, with its preset. Else a word that is given only where it was said: truncation
- * and modifiers are fields of the lab's plan, and flags of every process that it starts are words, for it
- * does not hand the environment on. */
+/* A flag of the lab, with its preset, or a word that is given only where it was said: truncation and
+ * modifiers are fields of the lab's plan, named as in requests, and flags of every process that it starts
+ * are words, for it does not hand the environment on. */
 static const struct {
     cli_option_id id;
-    const char *name, *key;
-} options[] = {{OPT_MODEL, "--model", NULL},
-               {OPT_MODEL_DRAFT, "--model-draft", NULL},
-               {OPT_TASK, "--task", NULL},
-               {OPT_LIMIT, "--limit", NULL},
-               {OPT_TEMP, "--temp", NULL},
-               {OPT_GAMMAS, "--gamma", NULL},
-               {OPT_SEED, "--seed", NULL},
-               {OPT_THREADS, "--threads", NULL},
-               {OPT_PARALLEL, "--parallel", NULL},
-               {OPT_CTX_SIZE, "--ctx-size", NULL},
-               {OPT_OUT, "--out", NULL},
-               {OPT_MAX_QUALITY_LOSS, "--max-quality-loss", NULL},
-               {OPT_MIN_SPEEDUP, "--min-speedup", NULL},
-               {OPT_TOP_K, "--modifier", "top_k"},
-               {OPT_TOP_P, "--modifier", "top_p"},
-               {OPT_MIN_P, "--modifier", "min_p"},
-               {OPT_GATE, "--modifier", "gate"},
-               {OPT_BONUS, "--modifier", "bonus"},
-               {OPT_DEVICE, "--flag", "--device"},
-               {OPT_ISA, "--flag", "--isa"}};
+    const char *name;
+    enum { LAB, FIELD, PASSED } kind;
+} options[] = {{OPT_MODEL, "--model", LAB},
+               {OPT_MODEL_DRAFT, "--model-draft", LAB},
+               {OPT_TASK, "--task", LAB},
+               {OPT_LIMIT, "--limit", LAB},
+               {OPT_TEMP, "--temp", LAB},
+               {OPT_GAMMAS, "--gamma", LAB},
+               {OPT_SEED, "--seed", LAB},
+               {OPT_THREADS, "--threads", LAB},
+               {OPT_PARALLEL, "--parallel", LAB},
+               {OPT_CTX_SIZE, "--ctx-size", LAB},
+               {OPT_OUT, "--out", LAB},
+               {OPT_MAX_QUALITY_LOSS, "--max-quality-loss", LAB},
+               {OPT_MIN_SPEEDUP, "--min-speedup", LAB},
+               {OPT_TOP_K, "--modifier", FIELD},
+               {OPT_TOP_P, "--modifier", FIELD},
+               {OPT_MIN_P, "--modifier", FIELD},
+               {OPT_GATE, "--modifier", FIELD},
+               {OPT_BONUS, "--modifier", FIELD},
+               {OPT_DEVICE, "--flag", PASSED},
+               {OPT_ISA, "--flag", PASSED}};
 
 static int add_options(const cli_args *a, command *c) {
     int rc = CLI_OK;
     for (size_t i = 0; i < sizeof options / sizeof *options && !rc; i++) {
         const cli_value *v = &a->value[options[i].id];
-        if (v->text && (!options[i].key || v->from > CLI_FROM_PRESET))
-            rc = add(c, options[i].name, options[i].key, v->text);
+        const cli_option *o = &cli_options[options[i].id];
+        char flag[64];
+        snprintf(flag, sizeof flag, "--%s", o->name);
+        const char *key = options[i].kind == LAB ? NULL : options[i].kind == FIELD ? o->field->name : flag;
+        if (v->text && (!key || v->from > CLI_FROM_PRESET)) rc = add(c, options[i].name, key, v->text);
     }
     if (cli_flag(a, OPT_STRICT_CONFIG) && !rc) rc = add(c, "--flag", NULL, "--strict-config");
     for (int i = 0; i < a->n_rest && !rc; i++) rc = add(c, "--data", NULL, a->rest[i]);
@@ -126,8 +129,8 @@ static int check(const cli_args *a) {
     if (!cli_text(a, OPT_MODEL_DRAFT)) return cli_fail(CLI_USAGE, "a rule needs a drafter: give -md DIR");
     if (a->n_rest == 0 && !strcmp(cli_text(a, OPT_TASK), "prompts"))
         return cli_fail(CLI_USAGE,
-                        "no prompts: give a file of them behind the options (see weir tune --help)");
-    if (!cli_text(a, OPT_OUT)) return cli_fail(CLI_USAGE, "no place for the profile: give --out FILE.json");
+                        "no prompts: name a file of prompts after the options (see weir tune --help)");
+    if (!cli_text(a, OPT_OUT)) return cli_fail(CLI_USAGE, "no output file: give --out FILE.json");
     if (!cli_is_set(a, OPT_MAX_QUALITY_LOSS) && !cli_is_set(a, OPT_MIN_SPEEDUP))
         return cli_fail(CLI_USAGE, "no budget: give --max-quality-loss, --min-speedup, or both");
     return CLI_OK;

@@ -279,6 +279,7 @@ static void watch_cancels(follow *f) {
         const weir_session *s = f->b.l->who[i];
         if (s && weir__session_given_up(s)) ask_to_stop(f);
     }
+    if (atomic_load(&f->b.l->e->deck.yield)) ask_to_stop(f);
 }
 
 /* ---- launches ------------------------------------------------------------------------------------------ */

@@ -104,13 +104,13 @@ weir_status weir__block_close(weir_bucket *b) {
 /* Its parts are timed where an op has ended when it returns. */
 weir_status weir__block_run(void *ctx) {
     weir_bucket *b = ctx;
-    const double t0 = weir__now();
+    const double t0 = weir_seconds();
     WEIR_TRY(draft(b));
-    const double t1 = weir__now();
+    const double t1 = weir_seconds();
     WEIR_TRY(weir__block_verify(b));
-    const double t2 = weir__now();
+    const double t2 = weir_seconds();
     WEIR_TRY(weir__block_close(b));
-    const double spent[3] = {t1 - t0, t2 - t1, weir__now() - t2};
+    const double spent[3] = {t1 - t0, t2 - t1, weir_seconds() - t2};
     if (!b->l->e->pair.be->device) memcpy(b->l->spent, spent, sizeof spent);
     return WEIR_OK;
 }

@@ -63,11 +63,11 @@ static weir_status run_slice(weir_session *s, int side, int64_t max_positions, w
     const int64_t slice = max_positions < chunk ? chunk : max_positions / chunk * chunk;
     const int64_t left = all - s->prefilled[side];
     const int64_t upto = s->e->pair.facts.encoder_decoder || left <= slice ? all : s->prefilled[side] + slice;
-    const double t0 = weir__now();
+    const double t0 = weir_seconds();
     s->e->deck.prefilling = s;
     const weir_status st = run_prompt(s, side, upto);
     s->e->deck.prefilling = NULL;
-    const double spent = weir__now() - t0;
+    const double spent = weir_seconds() - t0;
     s->stats.seconds_prefill += spent;
     s->stats.seconds_total += spent;
     s->e->deck.prefill_seconds += spent;
@@ -110,7 +110,7 @@ int64_t weir__session_prefill_left(const weir_session *s) {
 weir_status weir__session_take_slot(weir_session *s, weir_err *err) {
     weir_engine *e = s->e;
     if (s->slot >= 0) return WEIR_OK;
-    s->started = weir__now();
+    s->started = weir_seconds();
     for (int i = 0; i < e->pair.n_parallel && s->slot < 0; i++)
         if (!e->deck.slot_owner[i]) s->slot = i;
     if (s->slot < 0)

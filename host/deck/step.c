@@ -98,15 +98,16 @@ static weir_status run_blocks(weir_engine *e, weir_session *const *sessions, int
         int running;
         WEIR_TRY(admit_all(sessions, n, &running, err));
         if (running == 0) break;
-        const double t0 =
-            weir__now() - e->deck.prefill_seconds; /* prompts that a tick runs are booked by their sessions */
+        const double t0 = weir_seconds() -
+                          e->deck.prefill_seconds; /* prompts that a tick runs are booked by their sessions */
         const uint64_t before = progress(sessions, n);
         WEIR_TRY(run_round(e, sessions, n, running, max_blocks - block, &ran, &first, err));
         end_given_up(sessions, n);
         /* what callers' loops rely on */
         if (progress(sessions, n) <= before || ran < 1)
             return weir_fail(err, WEIR_EINVAL, "%d sessions were stepped and none got further", running);
-        close_round(sessions, n, weir__now() - e->deck.prefill_seconds - t0);
+        close_round(sessions, n, weir_seconds() - e->deck.prefill_seconds - t0);
+        if (atomic_load(&e->deck.yield)) break;
     }
     return first;
 }
@@ -122,10 +123,13 @@ static weir_status check_list(const weir_engine *e, weir_session *const *session
     return WEIR_OK;
 }
 
+void weir_engine_yield(weir_engine *e) { atomic_store(&e->deck.yield, true); }
+
 weir_status weir_step(weir_engine *e, weir_session *const *sessions, int n, int max_blocks, weir_err *err) {
     WEIR_TRY(check_list(e, sessions, n, max_blocks, err));
     if (err) err->text[0] = '\0';
     const weir_status st = run_blocks(e, sessions, n, max_blocks, err);
+    atomic_store(&e->deck.yield, false);
     if (st == WEIR_ECUDA) return weir__backend_failure(e->pair.be, err);
     if (st == WEIR_OK || (err && err->text[0])) return st;
     return weir_fail(err, st, "a step of %d sessions: %s", n, weir_status_str(st)); /* ops have no words */

@@ -249,20 +249,20 @@ weir_status weir__tick_sequential(weir_engine *e, weir_session **s, int n, weir_
         t[i] = (weir_tick_row){.q = starts_with_drafter(s[i]) ? n_q++ : -1, .p = -1, .deferred = false};
     }
     WEIR_TRY(WEIR_PUT(e, law, n));
-    const double t0 = weir__now();
+    const double t0 = weir_seconds();
     WEIR_TRY(run_side(e, s, t, n, WEIR_DRAFTER));
     WEIR_TRY(draw_drafts(e, s, t, n));
     WEIR_TRY(read_logps(e, s, t, n, WEIR_DRAFTER));
-    const double t1 = weir__now();
+    const double t1 = weir_seconds();
     WEIR_TRY(choose_verifier_rows(e, s, t, n, err));
     WEIR_TRY(run_side(e, s, t, n, WEIR_VERIFIER));
-    const double t2 = weir__now();
+    const double t2 = weir_seconds();
     WEIR_TRY(decide(e, s, t, n, true));
     WEIR_TRY(emit_from_p(e, s, t, n));
     WEIR_TRY(read_logps(e, s, t, n, WEIR_VERIFIER));
 
     const weir_status first = take_tokens(e, s, t, n, err);
-    const double t3 = weir__now();
+    const double t3 = weir_seconds();
     for (int i = 0; i < n; i++) {
         weir_session_stats *st = &s[i]->stats;
         if (t[i].q >= 0) st->seconds_draft += (t1 - t0) / n_q;

@@ -7,13 +7,26 @@
 #include "host/weir.h"
 
 /* A text that is drafted and accepted is the drafter's; everything else is the verifier's. */
-static bool print_token(void *ud, weir_session *s, const weir_token_event *ev) {
-    (void)ud, (void)s;
-    const char *source = weir_source_name(ev->source);
+static void print_token(const weir_token_event *t) {
+    const char *source = weir_source_name(t->source);
     bool drafted = strcmp(source, "kept") == 0 || strcmp(source, "accepted") == 0;
-    if (ev->bytes > 0) printf(drafted ? "[%.*s]" : "%.*s", (int)ev->bytes, ev->text);
+    if (t->bytes > 0) printf(drafted ? "[%.*s]" : "%.*s", (int)t->bytes, t->text);
     fflush(stdout);
-    return true; /* false would cancel the session */
+}
+
+/* The events of one request; any number could be under way. */
+static weir_status print_answer(weir_queue *q, weir_err *err) {
+    weir_queue_event ev;
+    do {
+        weir_queue_next(q, 0.0, &ev);
+        for (size_t i = 0; ev.kind == WEIR_QUEUE_TOKENS && i < ev.n_token; i++) print_token(&ev.tokens[i]);
+    } while (ev.kind == WEIR_QUEUE_TOKENS);
+    const weir_session_stats *s = &ev.view.stats;
+    printf("\n%zu tokens in %lld blocks, %lld of %lld drafts accepted, %lld verifier calls, %.1f ms\n",
+           ev.view.n, (long long)s->blocks, (long long)s->accepted, (long long)s->drafted,
+           (long long)s->verifier_calls, 1e3 * s->seconds_total);
+    *err = ev.err;
+    return ev.status;
 }
 
 static weir_status translate(weir_engine *e, const char *text, weir_err *err) {
@@ -26,21 +39,13 @@ static weir_status translate(weir_engine *e, const char *text, weir_err *err) {
     int32_t *ids = NULL;
     size_t n_ids = 0;
     WEIR_TRY(weir_tokenize(e, text, strlen(text), true, true, &ids, &n_ids, err));
-    weir_session *s = NULL;
-    weir_status status = weir_session_create(e, &opt, ids, n_ids, print_token, NULL, &s, err);
+    weir_queue *q = NULL;
+    weir_request *r = NULL;
+    weir_status status = weir_queue_open(&q, e, err);
+    if (status == WEIR_OK) status = weir_queue_submit(q, &opt, ids, n_ids, NULL, &r, err);
     weir_ids_free(ids);
-    if (status != WEIR_OK) return status;
-
-    weir_session_view view;
-    do {
-        status = weir_step(e, &s, 1, 4, err); /* several sessions could step together here */
-        weir_session_get(s, &view);
-    } while (status == WEIR_OK && view.finish == WEIR_RUNNING);
-    printf("\n%zu tokens in %lld blocks, %lld of %lld drafts accepted, %lld verifier calls, %.1f ms\n",
-           view.n, (long long)view.stats.blocks, (long long)view.stats.accepted,
-           (long long)view.stats.drafted, (long long)view.stats.verifier_calls,
-           1e3 * view.stats.seconds_total);
-    weir_session_free(s);
+    if (status == WEIR_OK) status = print_answer(q, err);
+    weir_queue_close(q); /* and with it the request */
     return status;
 }
 

@@ -14,14 +14,6 @@
 
 static const size_t MAX_CONFIG = 16u << 20;
 
-/* dir/name in a weir_alloc buffer; NULL without memory. */
-static char *path_in(const char *dir, const char *name) {
-    size_t n = strlen(dir) + strlen(name) + 2;
-    char *p = weir_alloc(n, 1);
-    if (p) snprintf(p, n, "%s/%s", dir, name);
-    return p;
-}
-
 /* ---- the JSON files ------------------------------------------------------------------------------------ */
 
 typedef weir_status (*parse_fn)(const char *json, size_t bytes, const char *label, weir_checkpoint *out,
@@ -30,11 +22,11 @@ typedef weir_status (*parse_fn)(const char *json, size_t bytes, const char *labe
 /* Reads dir/name and hands it to parse; a missing file is fine where optional. *found may be NULL. */
 static weir_status parse_file(weir_checkpoint *c, const char *name, bool optional, bool *found,
                               parse_fn parse, weir_err *err) {
-    char *path = path_in(c->dir, name), *text = NULL;
+    char *path, *text = NULL;
     size_t bytes;
     weir_status s;
     bool there = true;
-    if (!path) return weir_fail(err, WEIR_ENOMEM, "%s: no memory for a path", weir__label(c->dir));
+    WEIR_TRY(weir__path_join(&path, c->dir, name, err));
     if (optional && access(path, F_OK) != 0 && errno == ENOENT) {
         there = false;
         s = WEIR_OK;
@@ -48,8 +40,7 @@ static weir_status parse_file(weir_checkpoint *c, const char *name, bool optiona
     return s;
 }
 
-/* An adapter beside a model changes it (transformers applies it when it opens the directory), one alone is no
- * model. */
+/* transformers applies an adapter that it finds in a model's directory. An adapter alone is not a model. */
 static weir_status refuse_adapter(const char *json, size_t bytes, const char *label, weir_checkpoint *out,
                                   weir_err *err) {
     json_t *root;
@@ -65,18 +56,7 @@ static weir_status refuse_adapter(const char *json, size_t bytes, const char *la
     return s;
 }
 
-static weir_status take_template(const char *text, size_t bytes, const char *label, weir_checkpoint *out,
-                                 weir_err *err) {
-    char *copy = weir_alloc(bytes + 1, 1);
-    if (!copy) return weir_fail(err, WEIR_ENOMEM, "%s: no memory for a chat template", weir__label(label));
-    if (bytes > 0) memcpy(copy, text, bytes);
-    copy[bytes] = '\0';
-    weir_free(out->chat_template);
-    out->chat_template = copy;
-    return WEIR_OK;
-}
-
-/* Processors of images and texts keep theirs in a JSON file of its own. */
+/* Processors of images and texts keep their template in a separate JSON file. */
 static weir_status take_json_template(const char *text, size_t bytes, const char *label, weir_checkpoint *out,
                                       weir_err *err) {
     json_t *root;
@@ -86,12 +66,12 @@ static weir_status take_json_template(const char *text, size_t bytes, const char
     return s;
 }
 
-/* A template in a file of its own wins over tokenizer_config.json's, as in transformers. */
+/* A template in a separate file wins over the one in tokenizer_config.json, as in transformers. */
 static weir_status read_template(weir_checkpoint *c, weir_err *err) {
     bool found;
-    WEIR_TRY(parse_file(c, "chat_template.jinja", true, &found, take_template, err));
+    WEIR_TRY(parse_file(c, "chat_template.jinja", true, &found, weir__set_template, err));
     if (found) return WEIR_OK;
-    WEIR_TRY(parse_file(c, "additional_chat_templates/default.jinja", true, NULL, take_template, err));
+    WEIR_TRY(parse_file(c, "additional_chat_templates/default.jinja", true, NULL, weir__set_template, err));
     return parse_file(c, "chat_template.json", true, NULL, take_json_template, err);
 }
 
@@ -109,9 +89,9 @@ static weir_status read_configs(weir_checkpoint *c, weir_err *err) {
     return WEIR_OK;
 }
 
-/* A decoder's tokenizer.json before its .model: the .model lacks tokens that were added later, and its
- * library finds a user-defined piece, "<end_of_turn>" too, in any text. T5's ids are those of its .model
- * where there is one. */
+/* For decoders tokenizer.json comes before the .model: the .model lacks tokens that were added later, and its
+ * library finds user-defined pieces such as "<end_of_turn>" in any text. T5 takes its ids from the .model if
+ * there is one. */
 static weir_status find_tokenizer(weir_checkpoint *c, weir_err *err) {
     static const struct {
         const char *name;
@@ -123,8 +103,8 @@ static weir_status find_tokenizer(weir_checkpoint *c, weir_err *err) {
                  {"merges.txt", WEIR_TOKENIZER_GPT2}};
     for (size_t i = 0; i < sizeof files / sizeof *files; i++) {
         if (c->kind == WEIR_FAMILY_T5 && (i == 0 || files[i].kind == WEIR_TOKENIZER_GPT2)) continue;
-        char *path = path_in(c->dir, files[i].name);
-        if (!path) return weir_fail(err, WEIR_ENOMEM, "%s: no memory for a path", weir__label(c->dir));
+        char *path;
+        WEIR_TRY(weir__path_join(&path, c->dir, files[i].name, err));
         if (access(path, F_OK) == 0) {
             c->tokenizer_path = path;
             c->tokenizer = files[i].kind;
@@ -137,41 +117,29 @@ static weir_status find_tokenizer(weir_checkpoint *c, weir_err *err) {
 
 /* ---- tensors ------------------------------------------------------------------------------------------- */
 
-static bool parse_dtype(const char *name, weir_dtype *out) {
-    if (strcmp(name, "F32") == 0)
-        *out = WEIR_DTYPE_F32;
-    else if (strcmp(name, "F16") == 0)
-        *out = WEIR_DTYPE_F16;
-    else if (strcmp(name, "BF16") == 0)
-        *out = WEIR_DTYPE_BF16;
-    else
-        return false;
-    return true;
-}
-
 static bool is_weight(const char *name) {
     size_t n = strlen(name);
     return n > 7 && strcmp(name + n - 7, ".weight") == 0 && weir__tensor_is_of_text(name);
 }
 
-/* A source can only say "not there", so what is there but unusable is refused here, with the reason. */
+/* A source can only say that a tensor is missing. A tensor that exists but cannot be used is refused here,
+ * with the reason. */
 static weir_status check_tensors(weir_checkpoint *c, weir_err *err) {
-    weir_st_entry e;
-    weir_dtype dtype;
+    weir_entry e;
     bool have_dtype = false;
     WEIR_TRY(weir__check_tensor_names(c, err));
     for (size_t i = 0; i < weir__safetensors_count(c->tensors); i++) {
         weir__safetensors_at(c->tensors, i, &e);
         if (!is_weight(e.name)) continue;
-        if (!parse_dtype(e.dtype, &dtype))
+        if (e.dtype < 0)
             return weir_fail(err, WEIR_ENOTSUP,
                              "%s: tensor %.100s: dtype %.20s is not supported, expected F32, F16 or BF16",
-                             weir__label(c->dir), e.name, e.dtype);
+                             weir__label(c->dir), e.name, e.type);
         if (e.n_dim < 1 || e.n_dim > 4)
             return weir_fail(err, WEIR_EFORMAT, "%s: tensor %.100s: %d dimensions, expected 1 to 4",
                              weir__label(c->dir), e.name, e.n_dim);
         if (e.n_dim >= 2 && !have_dtype) {
-            c->dtype = dtype;
+            c->dtype = (weir_dtype)e.dtype;
             have_dtype = true;
         }
     }
@@ -184,21 +152,13 @@ static weir_status check_tensors(weir_checkpoint *c, weir_err *err) {
     return WEIR_OK;
 }
 
-static bool find_exact(const weir_checkpoint *c, const char *name, weir_tensor *out) {
-    weir_st_entry e;
-    weir_dtype dtype;
-    if (!weir__safetensors_find(c->tensors, name, &e) || !parse_dtype(e.dtype, &dtype)) return false;
-    if (e.n_dim < 1 || e.n_dim > 4) return false;
-    *out = weir_tensor_of(e.data, dtype, e.shape, e.n_dim);
-    return true;
-}
-
-/* The first of its names in the file that the file has. */
+/* The first of the tensor's possible names that exists in the file. */
 static const char *find_named(const weir_checkpoint *c, const char *name, char room[WEIR__TENSOR_NAME_CAP],
                               weir_tensor *out) {
     const char *own;
+    weir_entry e;
     for (int i = 0; (own = weir__tensor_file_name(c, name, i, room)) != NULL; i++)
-        if (find_exact(c, own, out)) return own;
+        if (weir__safetensors_find(c->tensors, own, &e) && weir__entry_tensor(&e, out)) return own;
     return NULL;
 }
 
@@ -220,7 +180,7 @@ weir_tensor_source weir__checkpoint_source(weir_checkpoint *c) {
     return (weir_tensor_source){.find = source_find, .release = source_release, .ud = c};
 }
 
-/* Larger than a configuration: the whole vocabulary stands in it. */
+/* Larger than a configuration: it holds the whole vocabulary. */
 static weir_status read_post_processor(weir_checkpoint *c, weir_err *err) {
     static const size_t MAX_TOKENIZER = 256u << 20;
     char *text = NULL;
@@ -262,7 +222,8 @@ static weir_status open_gguf(weir_checkpoint *c, weir_err *err) {
     c->tokenizer = WEIR_TOKENIZER_GGUF;
     snprintf(c->family, sizeof c->family, "%.20s (%s, %s head, GGUF)", m.architecture,
              m.config.act == WEIR_ACT_SILU ? "silu" : "gelu_tanh", m.config.tied ? "tied" : "untied");
-    return m.chat_template ? take_template(m.chat_template, m.chat_template_bytes, c->dir, c, err) : WEIR_OK;
+    return m.chat_template ? weir__set_template(m.chat_template, m.chat_template_bytes, c->dir, c, err)
+                           : WEIR_OK;
 }
 
 /* ---- open and close ------------------------------------------------------------------------------------ */

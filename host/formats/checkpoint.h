@@ -3,10 +3,10 @@
 
 #include "host/formats/facts.h"
 
-/* A directory (config.json, safetensors) or a file (GGUF). Reads the JSON files and the tensors' headers;
- * tensors are mapped, nothing is copied, so the memory plan can be made before a load. strict: what nobody
- * knows in a directory is refused, too. EIO, EFORMAT, ENOTSUP (a field, an architecture or a dtype we do not
- * implement). */
+/* A directory (config.json, safetensors) or a file (GGUF). Reads the JSON files and the headers of tensors.
+ * Tensors are mapped, not copied, so that the memory plan can be made before a load. strict: unknown fields
+ * and tensors of a directory are refused. EIO, EFORMAT, ENOTSUP (a field, architecture or dtype that weir
+ * does not implement). */
 weir_status weir__checkpoint_open(weir_checkpoint *out, const char *path, bool strict, weir_err *err);
 void weir__checkpoint_close(weir_checkpoint *c); /* zeroed struct allowed */
 

@@ -30,41 +30,41 @@ typedef enum weir_special {
 } weir_special;
 extern const char *const weir_special_names[WEIR_SPECIAL_N];
 
-/* A checkpoint as the engine needs it: a directory's config.json (+ generation_config.json) or a GGUF file's
- * metadata turned into a model config and special ids, tensors as a weir_tensor_source, where the tokenizer
- * is. Every config field is honoured, or known not to change the result, or refused by name since it does;
- * one that nobody knows is noted in `ignored`. */
+/* A checkpoint as the engine needs it: model config, special ids, tensors, and the place of the tokenizer.
+ * They come from the JSON files of a directory or from the metadata of a GGUF file. Every config field is
+ * honoured, or known not to change the result, or refused by name because it does. Unknown fields are noted
+ * in `ignored`. */
 typedef struct weir_checkpoint {
     char *dir; /* or the GGUF file */
     weir_family_kind kind;
-    weir_t5_config t5; /* of its kind, the other is zero */
+    weir_t5_config t5; /* the config of its kind; the other is zero */
     weir_decoder_config decoder;
     weir_dtype dtype; /* of the matrices in the file */
     int32_t start_id; /* T5: decoder_start_token_id; else bos_token_id; else pad_token_id. Decoders: -1 */
     int32_t bos_id;   /* -1 if none */
     bool add_bos;     /* a prompt's ids begin with bos_id */
-    char *special[WEIR_SPECIAL_N]; /* names of tokens by role, by weir_alloc; NULL: no file says, ids count */
+    char *special[WEIR_SPECIAL_N]; /* names of tokens by role, by weir_alloc; NULL: in no file, ids count */
     bool lists_added_tokens;       /* tokenizer_config.json has an added_tokens_decoder */
     bool asks_post_processor;      /* tokenizer_config.json leaves add_bos to tokenizer.json */
     int32_t eos[8], n_eos;
     int32_t pad_id; /* -1 if none */
     weir_tokenizer_kind tokenizer;
-    char *tokenizer_path;   /* of it; NULL if there is none or it is the GGUF file */
-    int32_t extra_ids;      /* T5: tokenizer_config.json's sentinels past the pieces (absent: 100 for a T5
-                                      tokenizer class or no such file, 0 otherwise) */
+    char *tokenizer_path;   /* NULL if there is none or it is the GGUF file */
+    int32_t extra_ids;      /* T5: sentinels after the pieces, from tokenizer_config.json (absent: 100 for a
+                               T5 tokenizer class or without that file, else 0) */
     bool extra_ids_assumed; /* no file says how many */
     char *chat_template;    /* zero-terminated, by weir_alloc; NULL if the checkpoint has none */
     char family[64];        /* "t5 (gated gelu_new, untied head)", "qwen2 (silu, tied head)" */
-    char stem[32];          /* decoders: what the names of the file's tensors have for "model." */
-    bool strict;            /* what nobody knows is refused, not noted */
-    char ignored[512]; /* what nobody knows: "config.json: a, b; generation_config.json: c; tensors: d" */
+    char stem[32];          /* decoders: what the file writes for "model." in names of tensors */
+    bool strict;            /* unknown fields and tensors are refused, not noted */
+    char ignored[512];      /* the unknown: "config.json: a, b; generation_config.json: c; tensors: d" */
     char ignored_place[48]; /* the last of these files */
-    int32_t n_ignored_more; /* for which there was no room */
+    int32_t n_ignored_more; /* more of them, for which there was no room */
     struct weir_safetensors *tensors;
     struct weir_gguf *gguf; /* instead of tensors */
 } weir_checkpoint;
 
-/* Rows of embedding and head, padding included: what ids must be below. */
+/* Rows of embedding and head, padding included. Ids are below it. */
 static inline int32_t weir__checkpoint_rows(const weir_checkpoint *c) {
     return c->kind == WEIR_FAMILY_DECODER ? c->decoder.n_vocab_rows : c->t5.n_vocab_rows;
 }

@@ -4,9 +4,9 @@
 #include "kernels/base/status.h"
 #include "kernels/base/types.h"
 
-/* Files mapped read-only, for formats whose tensors are used where they lie. Internal to host/formats. */
+/* Files mapped read-only, for formats whose tensors are used in place. Internal to host/formats. */
 
-/* The whole of an ordinary file. EIO with errno's text; EFORMAT: an empty file. */
+/* A whole ordinary file. EIO with errno's text; EFORMAT: an empty file. */
 weir_status weir__map_file(const char *path, const uint8_t **bytes, size_t *n, weir_err *err);
 void weir__map_free(const uint8_t *bytes, size_t n);
 

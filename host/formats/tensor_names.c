@@ -1,6 +1,6 @@
-/* transformers leaves a tensor that the model lacks out of the computation with a warning in its log. Here one
- * inside a layer is refused: whoever stored it meant it to count. Which tensors a model has is asked of the walk
- * that loads them. */
+/* transformers leaves a tensor that the model lacks out of the computation with a warning in its log. Here
+ * one inside a layer is refused: whoever stored it meant it to count. The walk that loads a model's tensors
+ * says which it has. */
 #include "host/formats/tensor_names.h"
 
 #include <stdio.h>
@@ -53,7 +53,7 @@ bool weir__tensor_is_of_text(const char *name) {
     return !has_any(name, parts, sizeof parts / sizeof *parts);
 }
 
-/* Tables that old versions stored beside the weights, and that every reader computes anew. */
+/* Tables that old versions stored with the weights. Every reader computes them. */
 static bool is_buffer(const char *name) {
     static const char *const ends[] = {"rotary_emb.inv_freq", "rotary_emb.cos_cached",
                                        "rotary_emb.sin_cached", ".masked_bias", "position_ids"};
@@ -64,7 +64,7 @@ static bool is_buffer(const char *name) {
 
 /* ---- what a kind of model calls its tensors ---------------------------------------------------------- */
 
-/* One embedding under three names: writers keep any one of them. */
+/* Three names of one embedding. Writers keep any of them. */
 static const char *const EMBEDDINGS[] = {"shared.weight", "encoder.embed_tokens.weight",
                                          "decoder.embed_tokens.weight"};
 enum { N_EMBEDDING = sizeof EMBEDDINGS / sizeof *EMBEDDINGS };
@@ -81,15 +81,15 @@ static weir_status walk_decoder(const weir_checkpoint *c, weir_tensor_visit visi
 static const struct {
     weir_status (*walk)(const weir_checkpoint *c, weir_tensor_visit visit, void *ud);
     const char *bulk;
-    const char *idle[5];       /* that are left alone: the head of a tied model, other embeddings */
+    const char *idle[5];       /* tensors left alone: the head of a tied model, other embeddings */
     const char *idle_layer[2]; /* the same inside a layer */
-    const char *strange[3];    /* outside the layers, and would change the result */
+    const char *strange[3];    /* tensors outside the layers that would change the result */
 } KINDS[] = {
     [WEIR_FAMILY_T5] = {.walk = walk_t5,
                         .bulk = "shared.weight",
                         .idle = {"lm_head.weight", "encoder.embed_tokens.weight",
                                  "decoder.embed_tokens.weight"},
-                        /* in old files, and used by no version */
+                        /* in old files; no version uses it */
                         .idle_layer = {".EncDecAttention.relative_attention_bias.weight"}},
     [WEIR_FAMILY_DECODER] = {.walk = walk_decoder,
                              .bulk = "model.layers.0.self_attn.q_proj.weight",
@@ -105,12 +105,12 @@ static bool listed(const char *const *list, const char *name) {
 
 const char *weir__bulk_tensor(const weir_checkpoint *c) { return KINDS[c->kind].bulk; }
 
-/* Where a decoder's names begin: text models that come with others carry a word more. */
+/* How a decoder's names begin. A text model that is part of a larger one has an extra word. */
 static const char *const STEMS[] = {"model.", "language_model.model.", "model.language_model."};
 enum { N_STEM = sizeof STEMS / sizeof *STEMS };
 
 static weir_status find_stem(weir_checkpoint *c, weir_err *err) {
-    weir_st_entry e;
+    weir_entry e;
     char name[64];
     for (int i = 0; i < N_STEM; i++) {
         snprintf(name, sizeof name, "%sembed_tokens.weight", STEMS[i]);
@@ -130,7 +130,7 @@ const char *weir__tensor_file_name(const weir_checkpoint *c, const char *name, i
         return i == 0 ? name : EMBEDDINGS[i];
     }
     const char *rest = skip(name, "model.");
-    const bool nested = strcmp(c->stem, STEMS[1]) == 0; /* the head is in language_model. too */
+    const bool nested = strcmp(c->stem, STEMS[1]) == 0; /* so is the head */
     if (i > 0) return NULL;
     snprintf(room, WEIR__TENSOR_NAME_CAP, "%s%s",
              rest     ? c->stem
@@ -251,7 +251,7 @@ static weir_status check_own(weir_checkpoint *c, const name_list *l, const char 
 }
 
 static weir_status check_all(weir_checkpoint *c, const name_list *l, weir_err *err) {
-    weir_st_entry e;
+    weir_entry e;
     for (size_t i = 0; i < weir__safetensors_count(c->tensors); i++) {
         weir__safetensors_at(c->tensors, i, &e);
         WEIR_TRY(check_own(c, l, e.name, err));
@@ -261,7 +261,7 @@ static weir_status check_all(weir_checkpoint *c, const name_list *l, weir_err *e
 
 weir_status weir__check_tensor_names(weir_checkpoint *c, weir_err *err) {
     const size_t n = weir__safetensors_count(c->tensors);
-    weir_st_entry e;
+    weir_entry e;
     name_list l;
     for (size_t i = 0; i < n; i++) {
         weir__safetensors_at(c->tensors, i, &e);

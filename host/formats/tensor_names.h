@@ -9,7 +9,7 @@
 enum { WEIR__TENSOR_NAME_CAP = 256 };
 
 /* Finds c->stem, and judges the tensors by their names. Refused: an adapter's, packed weights, and tensors in
- * a layer that the model does not ask for. Noted: others that nobody reads. ENOTSUP, EFORMAT, ENOMEM. */
+ * a layer that the model does not ask for. Noted: others that are not read. ENOTSUP, EFORMAT, ENOMEM. */
 weir_status weir__check_tensor_names(weir_checkpoint *c, weir_err *err);
 
 /* The matrix whose dtype is that of the model. */
@@ -20,7 +20,7 @@ const char *weir__bulk_tensor(const weir_checkpoint *c);
 const char *weir__tensor_file_name(const weir_checkpoint *c, const char *name, int i,
                                    char room[WEIR__TENSOR_NAME_CAP]);
 
-/* Not of the images' or sounds' parts of a model whose text alone is served. */
+/* False for the image and sound parts of a model of which weir serves the text only. */
 bool weir__tensor_is_of_text(const char *name);
 
 #endif /* WEIR_HOST_FORMATS_TENSOR_NAMES_H */

@@ -8,10 +8,10 @@
 
 #include "kernels/base/status.h"
 
-/* Jinja as chat templates use it: a template is parsed once and rendered with a tree of values. The text
- * that comes out is that of Python's jinja2 in the environment that transformers makes for chat templates;
- * README.md says which parts are left out.  Every byte of the result knows who wrote it: the template, or
- * the values it was given. */
+/* Jinja as chat templates use it: a template is parsed once and rendered with a tree of values. The text that
+ * comes out is that of Python's jinja2 in the environment that transformers makes for chat templates;
+ * README.md lists what is not supported. Every byte of the result is marked with its writer: the template, or
+ * its input. */
 
 /* A parsed template: read-only, calls from several threads are safe. */
 typedef struct weir_jinja weir_jinja;
@@ -57,7 +57,7 @@ typedef struct weir_jinja_input {
 /* Zero in a field: the default. */
 typedef struct weir_jinja_options {
     const struct tm *now; /* for strftime_now; NULL: the clock, local time */
-    size_t max_steps;     /* of the evaluator; 20 million, and one a byte of input */
+    size_t max_steps;     /* of the evaluator; 20 million, plus one per byte of input */
     size_t max_bytes;     /* of memory; 256 MiB, and 64 a byte of input */
     size_t max_output;    /* bytes; 16 MiB, and 4 a byte of input */
     int max_depth;        /* of nested expressions, blocks and calls; 600 */

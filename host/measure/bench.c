@@ -68,9 +68,9 @@ double weir_bench_copy(weir_engine *e, size_t bytes, int repeat) {
     if (st == WEIR_OK) st = fill(be, to, bytes);
     copy_job job = {.to = to, .from = from, .bytes = bytes};
     for (int i = -1; i < repeat && st == WEIR_OK; i++) {
-        const double t0 = weir__now();
+        const double t0 = weir_seconds();
         st = weir_interrupted(&e->deck.interrupt) ? WEIR_ECANCELED : copy_once(be, &job);
-        if (i >= 0) seconds[i] = weir__now() - t0;
+        if (i >= 0) seconds[i] = weir_seconds() - t0;
     }
     const double rate = st == WEIR_OK ? 2.0 * (double)bytes / quantile(seconds, repeat, 0.5) : 0.0;
     weir_free(seconds);
@@ -99,10 +99,10 @@ static weir_status measure(bench *b, const char *name, int n_row, double bytes, 
     if (b->n >= b->cap) return WEIR_OK;
     for (int i = -WARM_UP; i < b->repeat; i++) {
         if (weir_interrupted(&b->e->deck.interrupt)) return WEIR_ECANCELED;
-        const double t0 = weir__now();
+        const double t0 = weir_seconds();
         WEIR_TRY(part(b));
         WEIR_TRY(b->e->pair.be->queue->wait(b->e->pair.be));
-        if (i >= 0) b->seconds[i] = weir__now() - t0;
+        if (i >= 0) b->seconds[i] = weir_seconds() - t0;
     }
     weir_bench_row *r = &b->rows[b->n++];
     snprintf(r->name, sizeof r->name, "%s", name);
@@ -115,6 +115,7 @@ static weir_status measure(bench *b, const char *name, int n_row, double bytes, 
 
 static weir_status part_prefill(bench *b) {
     b->s->cached[b->side] = -1;
+    b->s->prefilled[b->side] = 0;
     return weir__session_prefill(b->s, b->side, NULL);
 }
 

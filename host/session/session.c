@@ -169,14 +169,15 @@ void weir__session_tell_all(weir_session *s) {
 weir_status weir__session_refuse(weir_session *s, weir_err *err) {
     const int64_t at = s->n;
     weir__session_end(s, WEIR_FINISH_CANCELLED);
-    return weir_fail(err, WEIR_ELOGITS,
-                     "output token %lld: logits are not finite; the checkpoint or its dtype is broken",
-                     (long long)at);
+    (void)weir_fail(&s->failure, WEIR_ELOGITS,
+                    "output token %lld: logits are not finite; the checkpoint or its dtype is broken",
+                    (long long)at);
+    return weir_fail(err, WEIR_ELOGITS, "%s", s->failure.text);
 }
 
 bool weir__session_append(weir_session *s, int32_t id, weir_source source, float logprob,
                           float policy_logprob) {
-    if (s->n == 0 && s->stats.seconds_first == 0.0) s->stats.seconds_first = weir__now() - s->started;
+    if (s->n == 0 && s->stats.seconds_first == 0.0) s->stats.seconds_first = weir_seconds() - s->started;
     if (weir__session_is_eos(s, id)) {
         if (s->finish == WEIR_RUNNING) s->eos = id;
         weir__session_end(s, WEIR_FINISH_STOP);
@@ -194,6 +195,8 @@ bool weir__session_append(weir_session *s, int32_t id, weir_source source, float
     return s->finish == WEIR_RUNNING;
 }
 
+weir_finish weir_session_state(const weir_session *s) { return s->finish; }
+
 void weir_session_get(weir_session *s, weir_session_view *out) {
     count_sources(s);
     (void)weir__text_show(s); /* out of memory: the text stays what it was */
@@ -205,6 +208,7 @@ void weir_session_get(weir_session *s, weir_session_view *out) {
                                .text = s->text ? s->text : "",
                                .bytes = s->text_len,
                                .finish = s->finish,
+                               .failure = s->failure.text[0] ? s->failure.text : NULL,
                                .eos = s->eos,
                                .stats = s->stats};
 }

@@ -24,7 +24,7 @@ static inline weir_status weir__ids_push(weir__ids *l, int32_t id, weir_err *err
     return WEIR_OK;
 }
 
-/* Hands the array over, an empty one too; on failure (s, or ENOMEM) frees it. The list is empty afterwards. */
+/* Hands the array over, even an empty one. On failure (s, or ENOMEM) frees it. Empties the list. */
 weir_status weir__ids_take(weir__ids *l, weir_status s, int32_t **ids, size_t *n, weir_err *err);
 
 #ifdef __cplusplus

@@ -9,8 +9,8 @@
 extern "C" {
 #endif
 
-/* Text to ids and back, behind one vtable (ops.h) for every family. Read-only after open: calls from several
- * threads are safe. Beginning- and end-of-text are never added: that is the engine's. */
+/* Text to ids and back, through one vtable (ops.h) for every family. Read-only after open: calls from several
+ * threads are safe. Never adds beginning or end of text; the engine does. */
 typedef struct weir_tokenizer weir_tokenizer;
 struct weir_gguf; /* host/formats/gguf/gguf.h */
 
@@ -44,57 +44,55 @@ void weir__tokenizer_free(weir_tokenizer *t); /* NULL allowed */
 
 int32_t weir__tokenizer_size(const weir_tokenizer *t); /* pieces and sentinels: ids that text can produce */
 const char *weir__tokenizer_piece(const weir_tokenizer *t, int32_t id); /* NULL out of range; borrowed */
-/* The id of the piece that is spelled so, -1 if there is none. Walks through all: there is no index of names. */
+/* The id of the piece with this spelling, or -1. A linear search: there is no index of names. */
 int32_t weir__tokenizer_find(const weir_tokenizer *t, const char *piece, size_t bytes);
-/* End-of-text, padding, sentinels. The unknown piece is one where a GGUF file has it (type 2), as in
- * llama.cpp, whose token_to_piece gives no text for it; in a .model it is none, in a tokenizer.json the file
- * says. */
+/* End of text, padding, sentinels. The unknown piece counts too in a GGUF file (type 2), as in llama.cpp,
+ * whose token_to_piece gives no text for it; not in a .model; in a tokenizer.json the file decides. */
 bool weir__tokenizer_is_control(const weir_tokenizer *t, int32_t id);
 
-/* What ends a text by the files of the tokenizer, which T5's classes put after a prompt; -1 where they do not
- * say. */
+/* The end of text according to the tokenizer's files; T5's classes put it after a prompt. -1: not given. */
 int32_t weir__tokenizer_end(const weir_tokenizer *t);
 
-/* Plain text: nothing is added, what the vocabulary lacks may become the unknown piece, and what spells a
- * control token is characters ("</s>" in a text is four of them); added tokens that are no control tokens are
- * found. *ids by weir_alloc (weir_free). Invalid UTF-8 is never an error, never a crash: a SentencePiece
- * model's library replaces it or maps it to unknown, the others read it as llama.cpp does (utf8.h). Zero
- * bytes in text are allowed. */
+/* Plain text. Nothing is added. What the vocabulary lacks may become the unknown piece. The spelling of a
+ * control token is just characters ("</s>" is four of them); other added tokens are found. *ids by weir_alloc
+ * (weir_free). Invalid UTF-8 is never an error, never a crash: the SentencePiece library replaces it or maps
+ * it to unknown, the others read it like llama.cpp (utf8.h). Text may contain zero bytes. */
 weir_status weir__tokenizer_encode(const weir_tokenizer *t, const char *text, size_t bytes, int32_t **ids,
                                    size_t *n, weir_err *err);
-/* A text in which what spells a control token becomes it: a raw prompt. */
+/* A raw prompt: the spelling of a control token becomes the token. */
 weir_status weir__tokenizer_encode_special(const weir_tokenizer *t, const char *text, size_t bytes,
                                            int32_t **ids, size_t *n, weir_err *err);
 
-/* Appends the ids of one run of a longer text. parse_special: what spells a control token becomes it. first:
- * nothing, not even a control token, stands before the run; some tokenizer.json put a space before such a run
- * only (Metaspace, prepend_scheme "first"). After a failure the list may have some of them. */
+/* Appends the ids of one run of a longer text. parse_special: the spelling of a control token becomes the
+ * token. first: nothing precedes the run, not even a control token; some tokenizer.json put a space only
+ * before such a run (Metaspace, prepend_scheme "first"). After a failure the list may have some of the
+ * ids. */
 weir_status weir__tokenizer_append(const weir_tokenizer *t, const char *text, size_t bytes,
                                    bool parse_special, bool first, weir__ids *out, weir_err *err);
 
-/* A stretch of a text; parse_special: what spells a control token in it becomes it. */
+/* A stretch of a text; parse_special: the spelling of a control token becomes the token. */
 typedef struct weir_text_span {
     const char *text;
     size_t bytes;
     bool parse_special;
 } weir_text_span;
 
-/* Ids of the spans as one text: words go across their borders, a control token is one where spans that are
- * parsed hold all of it. A chat template's words are such spans, what a message says is not. */
+/* Ids of the spans as one text. Words may cross their borders; a control token counts if parsed spans hold
+ * all of it. A chat template's text is parsed, a message's is not. */
 weir_status weir__tokenizer_encode_spans(const weir_tokenizer *t, const weir_text_span *spans, size_t n,
                                          int32_t **ids, size_t *n_ids, weir_err *err);
 
-/* As transformers' decode with skip_special_tokens: control pieces and sentinels vanish. *text by weir_alloc,
- * zero-terminated, UTF-8: bytes that form no character are U+FFFD, so that a text whose last character is
- * incomplete ends in one. EINVAL names the first id outside the vocabulary. Of a T5 .model white space at
- * both ends vanishes too, and unknown pieces show as SentencePiece shows them (" ⁇ "). */
+/* Like transformers' decode with skip_special_tokens: control pieces and sentinels are left out. *text by
+ * weir_alloc, zero-terminated, UTF-8: bytes that form no character are U+FFFD, so a text with an incomplete
+ * last character ends in one. EINVAL names the first id outside the vocabulary. With a T5 .model, white space
+ * at both ends is removed, and unknown pieces look as in SentencePiece (" ⁇ "). */
 weir_status weir__tokenizer_decode(const weir_tokenizer *t, const int32_t *ids, size_t n, char **text,
                                    size_t *bytes, weir_err *err);
-/* The same of a run of ids; first: it is the beginning of an answer, where a decoder may take off a space. */
+/* The same for a run of ids. first: it begins an answer, where a decoder may remove a space. */
 weir_status weir__tokenizer_decode_run(const weir_tokenizer *t, const int32_t *ids, size_t n, bool first,
                                        char **text, size_t *bytes, weir_err *err);
-/* Whether what an answer that ends in this id says may still change by the tokens that follow: a run of byte
- * tokens is valid as a whole or not at all, where a tokenizer.json has ByteFallback. */
+/* Whether later tokens may still change the text of an answer that ends in this id. With ByteFallback in a
+ * tokenizer.json, a run of byte tokens is valid as a whole or not at all. */
 bool weir__tokenizer_is_open(const weir_tokenizer *t, int32_t id);
 
 #ifdef __cplusplus

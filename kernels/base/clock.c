@@ -2,7 +2,7 @@
 
 #include <time.h>
 
-double weir__now(void) {
+double weir_seconds(void) {
     struct timespec t;
     clock_gettime(CLOCK_MONOTONIC, &t);
     return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;

@@ -1,6 +1,6 @@
 #!/bin/sh
-# weir-blocks over tiny decoder-only pairs on the CPU runner of the CUDA kernels: tokens of session 0 are the same beside another
-# session, and with a graph and without.
+# weir-blocks over tiny decoder-only pairs on the CPU runner of the CUDA kernels: session 0 gets the same
+# tokens alone and with another session, with a graph and without.
 #
 #   TOOLS=$PWD/build RUNNER=$PWD/build/tests/bench/blocks_runner tests/bench/blocks_runner.sh
 set -eu
@@ -15,8 +15,8 @@ for family in gemma2 llama3; do
     done
     for graph in '' --no-graph; do
         # shellcheck disable=SC2086  # one word or none
-        "$runner" -m "$here/1" -md "$here/2" --gamma 3 --sessions 1,2 --n-prompt 20 --ctx 64 --blocks 2 --repeat 1 \
-            --device cuda $graph --name $family >>"$here/rows"
+        "$runner" -m "$here/1" -md "$here/2" --gamma 3 --sessions 1,2 --n-prompt 20 --ctx 64 --blocks 2 \
+            --repeat 1 --device cuda $graph --name $family >>"$here/rows"
     done
 done
 awk -F, '$1 == "name" { next }

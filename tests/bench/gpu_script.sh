@@ -1,6 +1,7 @@
 #!/bin/sh
-# bench/gpu.sh without a GPU: its parts t5 and decoder on the CPU, with tiny models under the names of large ones, prompts and
-# repeats cut short, and a device whose memory a stand-in of nvidia-smi says. That the script runs, not how fast.
+# bench/gpu.sh without a GPU: its parts t5 and decoder on the CPU, with tiny models under the names of large
+# ones, prompts and repeats cut short, and a stand-in of nvidia-smi that reports the device's memory. Tests
+# that the script runs, not how fast.
 #
 #   TOOLS=$PWD/build ON_RUNNER=$PWD/build/tests/cli/weir_on_runner tests/bench/gpu_script.sh
 set -eu
@@ -8,7 +9,8 @@ root=$(cd "$(dirname "$0")/../.." && pwd)
 here=$(mktemp -d)
 trap 'rm -rf "$here"' EXIT
 mkdir "$here/bin" "$here/tmp"
-export TOOLS="${TOOLS:?the folder of the programs}" ON_RUNNER="${ON_RUNNER:?weir on the runner of kernels}" ASKED="$here/asked"
+export TOOLS="${TOOLS:?the folder of the programs}" ON_RUNNER="${ON_RUNNER:?weir on the runner of kernels}"
+export ASKED="$here/asked"
 
 fail() {
     printf 'gpu_script.sh: %s\n' "$*" >&2
@@ -41,7 +43,7 @@ for a in "$@"; do
     set -- "$@" "$a"
 done'
 
-# A plan for gemma3-4b is made for a device of 48 MiB, by the program that has one on the CPU.
+# The plan for gemma3-4b is for a device of 48 MiB, made by the program that has a device on the CPU.
 program weir <<EOF
 case "\$*" in
     --version) ;;
@@ -61,10 +63,12 @@ program weir-kernel-bench <<'EOF'
 exec "$TOOLS/weir-kernel-bench" --device cpu "$@"
 EOF
 
-# gemma3-27b is more than the device below has, qwen2.5-32b more than any disk, and the files of llama3-8b cannot be written.
+# gemma3-27b exceeds the memory of the device below, qwen2.5-32b exceeds any disk, and the files of llama3-8b
+# cannot be written.
 program weir-random-model <<'EOF'
 if [ "$1" = --list ]; then
-    "$TOOLS/weir-random-model" --list | sed 's/ .*/ 1/; s/^gemma3-27b .*/gemma3-27b 90000/; s/^qwen2.5-32b .*/qwen2.5-32b 70000/'
+    "$TOOLS/weir-random-model" --list |
+        sed 's/ .*/ 1/; s/^gemma3-27b .*/gemma3-27b 90000/; s/^qwen2.5-32b .*/qwen2.5-32b 70000/'
     exit
 fi
 [ "$2" != llama3-8b ] || set -- /proc/none "$2"
@@ -82,7 +86,7 @@ case $2 in /dev/shm) free=0 ;; *) free=60000000 ;; esac
 echo "none 1 1 $free 0 /"
 EOF
 
-# gpu PART...: the script's words into said; its status.
+# gpu PART...: runs the script with its output in said; returns its status.
 gpu() {
     rm -rf "$here/results"
     : >"$ASKED"
@@ -90,7 +94,7 @@ gpu() {
         "$root/bench/gpu.sh" "$@" >"$here/said" 2>&1
 }
 
-# says PATTERN: a line of the last run.
+# says PATTERN: a line of the last run's output matches.
 says() { grep -q -- "$1" "$here/said" || fail "nothing says \"$1\""; }
 
 # rows FILE N PATTERN: exactly that many lines of a results file match.

@@ -1,6 +1,6 @@
 #!/bin/sh
-# A build of llama.cpp that fails: ./make.sh peers llama.cpp shows the end of what the compiler said. A stand-in of cmake fails in
-# its place.
+# A build of llama.cpp that fails: ./make.sh peers llama.cpp shows the end of the compiler's output. A
+# stand-in of cmake fails here.
 set -eu
 cd "$(dirname "$0")/../.."
 here=$(mktemp -d)
@@ -24,7 +24,8 @@ SH
 chmod +x "$here/bin/cmake"
 
 status=0
-PATH=$here/bin:$PATH PYTHONDONTWRITEBYTECODE=1 PYTHONPATH=bench/peers python3 - "$here" >"$here/said" 2>&1 <<'PYTHON' || status=$?
+export PATH="$here/bin:$PATH" PYTHONDONTWRITEBYTECODE=1 PYTHONPATH=bench/peers
+python3 - "$here" >"$here/said" 2>&1 <<'PYTHON' || status=$?
 import sys
 from pathlib import Path
 

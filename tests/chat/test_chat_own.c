@@ -317,7 +317,8 @@ static void expect_prompt(weir_engine *e, const char *want) {
     size_t n = 0, n_plain = 0;
     weir_err err = {""};
     cr_assert(weir_chat_tokenize(e, hello, 1, &ids, &n, &err) == WEIR_OK, "%s", err.text);
-    cr_assert(weir__tokenizer_encode_special(e->pair.tok, want, strlen(want), &plain, &n_plain, NULL) == WEIR_OK);
+    cr_assert(weir__tokenizer_encode_special(e->pair.tok, want, strlen(want), &plain, &n_plain, NULL) ==
+              WEIR_OK);
     cr_expect(n == n_plain && memcmp(ids, plain, n * sizeof *ids) == 0, "%zu ids, want %zu: %s", n, n_plain,
               want);
     weir_ids_free(ids);

@@ -135,7 +135,7 @@ Test(chat_prompt, a_token_that_is_missing_is_named) {
     size_t n = 0;
     weir_err err = {{0}};
     cr_expect(weir_chat_tokenize(e, &hello, 1, &ids, &n, &err) == WEIR_ENOTSUP);
-    cr_expect(err_is_line(&err, "<s> is no token"), "%s", err.text);
+    cr_expect(err_is_line(&err, "<s> is not a token"), "%s", err.text);
     weir_engine_close(e);
 }
 
@@ -207,8 +207,8 @@ static void check_ids(weir_engine *e, const weir_chat_template *format, size_t n
     int32_t *ids = NULL, *want = NULL;
     weir_err err = {{0}};
     cr_assert(weir_chat_tokenize(e, talk, n_message, &ids, &n, &err) == WEIR_OK, "%s: %s", where, err.text);
-    cr_assert(weir__tokenizer_encode_special(e->pair.tok, whole, bytes, &want, &n_want, &err) == WEIR_OK, "%s: %s",
-              where, err.text);
+    cr_assert(weir__tokenizer_encode_special(e->pair.tok, whole, bytes, &want, &n_want, &err) == WEIR_OK,
+              "%s: %s", where, err.text);
     cr_expect(n == n_want && n > n_message && memcmp(ids, want, n * sizeof *ids) == 0,
               "%s: %zu ids, want %zu", where, n, n_want);
     weir_ids_free(ids);
@@ -252,7 +252,8 @@ Test(chat_prompt, ids_of_real_checkpoints_are_those_of_the_whole_text) {
         cr_assert(weir_engine_open(&e, &o, &err) == WEIR_OK, "%s", err.text);
         const weir_chat_template *format = weir_chat_template_find(models[i][2]);
         const char *end = format->end[0];
-        cr_expect(strstr(e->pair.facts.chat_template, models[i][2]), "%s: %s", path, e->pair.facts.chat_template);
+        cr_expect(strstr(e->pair.facts.chat_template, models[i][2]), "%s: %s", path,
+                  e->pair.facts.chat_template);
         bool ends = false;
         for (int k = 0; k < e->pair.facts.n_eos; k++)
             ends |= strcmp(weir_token_piece(e, e->pair.facts.eos[k]), end) == 0;

@@ -34,6 +34,7 @@ struct weir_session {
     float logprobs[1024];
     char text[1024 * 8];
     size_t n, want, bytes;
+    const char *failure;
     weir_session_stats stats;
 };
 
@@ -199,8 +200,19 @@ static weir_status step_one(weir_session *s, weir_err *err) {
         emit(s);
     if (!is(s->e, "nan") || s->number != 1 || s->n < 3) return WEIR_OK;
     s->finish = WEIR_FINISH_CANCELLED;
-    return weir_fail(err, WEIR_ELOGITS, "session 1: a row of logits holds NaN");
+    s->failure = "session 1: a row of logits holds NaN";
+    return weir_fail(err, WEIR_ELOGITS, "%s", s->failure);
 }
+
+weir_status weir_session_prefill(weir_session *s, int64_t max_positions, int64_t *left, weir_err *err) {
+    (void)s, (void)max_positions, (void)err;
+    *left = 0;
+    return WEIR_OK;
+}
+
+void weir_engine_yield(weir_engine *e) { (void)e; }
+
+weir_finish weir_session_state(const weir_session *s) { return s->finish; }
 
 weir_status weir_step(weir_engine *e, weir_session *const *sessions, int n, int max_blocks, weir_err *err) {
     weir_status first = WEIR_OK;
@@ -226,6 +238,7 @@ void weir_session_get(weir_session *s, weir_session_view *out) {
                                .text = s->text,
                                .bytes = s->bytes,
                                .finish = s->finish,
+                               .failure = s->failure,
                                .eos = -1,
                                .stats = s->stats};
 }

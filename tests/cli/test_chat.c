@@ -87,7 +87,7 @@ static const struct {
     {"/nope", "/nope: unknown command", "/help"},
     {"/", "/: unknown command", NULL},
     {"/rules", "/rules: unknown command", NULL},
-    {"/etc/passwd is a file", "/etc/passwd: unknown command", "a blank before it"},
+    {"/etc/passwd is a file", "/etc/passwd: unknown command", "a space before"},
     {"/rule", "/rule: expected /rule RULE [ALPHA [BETA]]", NULL},
     {"/rule chow 1 2 3", "/rule: expected", NULL},
     {"/rule token-v9", "unknown rule", "token-v"},

@@ -113,18 +113,22 @@ Test(gguf, reals_bools_and_texts) {
     gguf_free(&b);
 }
 
-/* Blocks and their bytes, from ggml-common.h. */
+/* Blocks and their bytes from ggml-common.h, names from ggml.c. */
 static const struct {
     uint32_t type;
     int64_t block;
     size_t bytes;
+    const char *name;
 } SIZES[] = {
-    {0, 1, 4},      {1, 1, 2},      {2, 32, 18},   {3, 32, 20},    {6, 32, 22},    {7, 32, 24},
-    {8, 32, 34},    {9, 32, 36},    {10, 256, 84}, {11, 256, 110}, {12, 256, 144}, {13, 256, 176},
-    {14, 256, 210}, {15, 256, 292}, {16, 256, 66}, {17, 256, 74},  {18, 256, 98},  {19, 256, 50},
-    {20, 32, 18},   {21, 256, 110}, {22, 256, 82}, {23, 256, 136}, {24, 1, 1},     {25, 1, 2},
-    {26, 1, 4},     {27, 1, 8},     {28, 1, 8},    {29, 256, 56},  {30, 1, 2},     {34, 256, 54},
-    {35, 256, 66},  {39, 32, 17},   {40, 64, 36},  {41, 128, 18},
+    {0, 1, 4, "F32"},         {1, 1, 2, "F16"},         {2, 32, 18, "Q4_0"},      {3, 32, 20, "Q4_1"},
+    {6, 32, 22, "Q5_0"},      {7, 32, 24, "Q5_1"},      {8, 32, 34, "Q8_0"},      {9, 32, 36, "Q8_1"},
+    {10, 256, 84, "Q2_K"},    {11, 256, 110, "Q3_K"},   {12, 256, 144, "Q4_K"},   {13, 256, 176, "Q5_K"},
+    {14, 256, 210, "Q6_K"},   {15, 256, 292, "Q8_K"},   {16, 256, 66, "IQ2_XXS"}, {17, 256, 74, "IQ2_XS"},
+    {18, 256, 98, "IQ3_XXS"}, {19, 256, 50, "IQ1_S"},   {20, 32, 18, "IQ4_NL"},   {21, 256, 110, "IQ3_S"},
+    {22, 256, 82, "IQ2_S"},   {23, 256, 136, "IQ4_XS"}, {24, 1, 1, "I8"},         {25, 1, 2, "I16"},
+    {26, 1, 4, "I32"},        {27, 1, 8, "I64"},        {28, 1, 8, "F64"},        {29, 256, 56, "IQ1_M"},
+    {30, 1, 2, "BF16"},       {34, 256, 54, "TQ1_0"},   {35, 256, 66, "TQ2_0"},   {39, 32, 17, "MXFP4"},
+    {40, 64, 36, "NVFP4"},    {41, 128, 18, "Q1_0"},
 };
 enum { N_SIZES = sizeof SIZES / sizeof *SIZES };
 
@@ -139,19 +143,19 @@ Test(gguf, tensors_of_every_type) {
     weir_gguf *g = open_good(&b);
     cr_assert_eq(weir__gguf_count(g), (size_t)N_SIZES);
     for (int i = 0; i < N_SIZES; i++) {
-        weir_gguf_entry e, f;
+        weir_entry e, f;
         weir__gguf_at(g, (size_t)(N_SIZES - 1 - i), &e);
         snprintf(name, sizeof name, "t%02d", N_SIZES - i);
         cr_assert_str_eq(e.name, name);
-        cr_expect(e.type == (int32_t)SIZES[i].type && e.n_dim == 2 && e.bytes == 6 * SIZES[i].bytes,
-                  "type %d", e.type);
-        cr_expect(e.shape[0] == 2 * SIZES[i].block && e.shape[1] == 3 && e.shape[2] == 1 && e.shape[3] == 1);
+        cr_expect_str_eq(e.type, SIZES[i].name);
+        cr_expect(e.n_dim == 2 && e.bytes == 6 * SIZES[i].bytes, "%s", e.type);
+        cr_expect(e.shape[0] == 3 && e.shape[1] == 2 * SIZES[i].block && e.shape[2] == 0 && e.shape[3] == 0);
         cr_expect(((const uint8_t *)e.data)[1] == 1 &&
                   ((const uint8_t *)e.data)[e.bytes - 1] == (uint8_t)(e.bytes - 1));
         cr_expect(weir__gguf_find(g, name, &f) && f.data == e.data);
         weir__gguf_release(g, name); /* borrowed bytes: nothing to do */
     }
-    weir_gguf_entry e;
+    weir_entry e;
     cr_expect_not(weir__gguf_find(g, "t", &e));
     cr_expect_not(weir__gguf_find(g, "", &e));
     cr_expect_not(weir__gguf_find(g, "t99", &e));
@@ -193,7 +197,7 @@ Test(gguf, every_byte_wrong) {
             weir_err err = {""};
             if (weir__gguf_open_bytes(&g, exact, b.n, "m.gguf", &err) == WEIR_OK) {
                 for (size_t i = 0; i < weir__gguf_count(g); i++) {
-                    weir_gguf_entry e;
+                    weir_entry e;
                     weir__gguf_at(g, i, &e);
                     cr_assert((const uint8_t *)e.data >= exact &&
                               (const uint8_t *)e.data + e.bytes <= exact + b.n);
@@ -298,7 +302,7 @@ Test(gguf, released_pages_read_the_same_again) {
     weir_gguf *g = NULL;
     weir_err err = {""};
     cr_assert_eq(weir__gguf_open(&g, path, &err), WEIR_OK, "%s", err.text);
-    weir_gguf_entry e;
+    weir_entry e;
     cr_assert(weir__gguf_find(g, "w", &e));
     for (int round = 0; round < 2; round++) {
         for (int i = 0; i < N; i++) cr_assert_eq(((const uint8_t *)e.data)[i], (uint8_t)i);

@@ -260,7 +260,7 @@ Test(gguf_attacks, places_that_are_fine) {
     for (size_t i = 0; i < sizeof good / sizeof *good; i++) {
         gguf_blob b = placed(good[i].alignment, good[i].a, good[i].b, good[i].n_data);
         weir_gguf *g = open_good(&b);
-        weir_gguf_entry e;
+        weir_entry e;
         cr_assert(weir__gguf_find(g, "b", &e) && e.bytes == 4);
         cr_assert_eq(((const uint8_t *)e.data)[0], (uint8_t)good[i].b);
         weir__gguf_close(g);

@@ -277,13 +277,13 @@ Test(gguf_model, tensors_by_their_hugging_face_names) {
         weir_tensor t;
         for (size_t i = 0; i < sizeof NAMES / sizeof *NAMES; i++) {
             const char *own = gemma ? NAMES[i].gemma : NAMES[i].plain;
-            weir_gguf_entry e;
+            weir_entry e;
             bool found = src.find(src.ud, NAMES[i].hf, &t);
             cr_assert_eq(found, own != NULL, "%s: %s", ARCHS[a], NAMES[i].hf);
             if (own) {
                 cr_assert(weir__gguf_find(g, own, &e), "%s", own);
-                cr_expect(t.data == e.data && t.cols == e.shape[0] &&
-                              t.rows == (e.n_dim == 2 ? e.shape[1] : 1),
+                cr_expect(t.data == e.data && t.cols == e.shape[e.n_dim - 1] &&
+                              t.rows == (e.n_dim == 2 ? e.shape[0] : 1),
                           "%s", NAMES[i].hf);
                 cr_expect_eq(t.dtype, e.n_dim == 2 ? WEIR_DTYPE_Q4_0 : WEIR_DTYPE_F32);
             }

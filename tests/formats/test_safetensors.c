@@ -77,15 +77,15 @@ Test(safetensors, lists_tensors_by_name) {
     static const char *const dtypes[] = {"BF16", "F32", "F16", "X3", "I64"};
     cr_assert_eq(weir__safetensors_count(s), 5);
     for (size_t i = 0; i < 5; i++) {
-        weir_st_entry e, f;
+        weir_entry e, f;
         weir__safetensors_at(s, i, &e);
         cr_assert_str_eq(e.name, names[i]);
-        cr_assert_str_eq(e.dtype, dtypes[i]);
+        cr_assert_str_eq(e.type, dtypes[i]);
         cr_assert_eq(e.bytes, bytes[i]);
         cr_assert(weir__safetensors_find(s, names[i], &f));
         cr_assert_eq(f.data, e.data);
     }
-    weir_st_entry e;
+    weir_entry e;
     cr_assert(weir__safetensors_find(s, "b", &e));
     cr_assert(e.n_dim == 2 && e.shape[0] == 2 && e.shape[1] == 3);
     cr_assert_eq(((const uint8_t *)e.data)[0], 4);
@@ -106,7 +106,7 @@ Test(safetensors, a_file_without_tensors_is_fine) {
     weir_err err;
     cr_assert_eq(open_blob(b, &s, &err), WEIR_OK, "%s", err.text);
     cr_assert_eq(weir__safetensors_count(s), 0);
-    weir_st_entry e;
+    weir_entry e;
     cr_assert_not(weir__safetensors_find(s, "a", &e));
     weir__safetensors_close(s);
     free(b.bytes);
@@ -316,7 +316,7 @@ Test(safetensors, released_pages_read_the_same_again) {
     weir_safetensors *s;
     weir_err err = {""};
     cr_assert_eq(weir__safetensors_open_dir(&s, dir, &err), WEIR_OK, "%s", err.text);
-    weir_st_entry e;
+    weir_entry e;
     cr_assert(weir__safetensors_find(s, "w", &e));
     const uint8_t *data = e.data;
     for (int round = 0; round < 2; round++) {
@@ -364,7 +364,7 @@ Test(safetensors, an_index_decides_which_shard_counts) {
     weir_err err;
     files_write(dir, "model.safetensors.index.json", INDEX, strlen(INDEX));
     cr_assert_eq(weir__safetensors_open_dir(&s, dir, &err), WEIR_OK, "%s", err.text);
-    weir_st_entry e;
+    weir_entry e;
     cr_assert_eq(weir__safetensors_count(s), 2);
     cr_assert(weir__safetensors_find(s, "x", &e) && e.bytes == 1);
     cr_assert(weir__safetensors_find(s, "y", &e) && e.bytes == 4);

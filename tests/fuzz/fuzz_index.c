@@ -40,7 +40,7 @@ FUZZ_TARGET(index) {
     size_t count = weir__safetensors_count(s);
     FUZZ_CHECK(count >= 1 && count <= 2);
     for (size_t i = 0; i < count; i++) {
-        weir_st_entry e;
+        weir_entry e;
         weir__safetensors_at(s, i, &e);
         FUZZ_CHECK(e.bytes >= 1 && e.bytes <= 3 && ((const uint8_t *)e.data)[e.bytes - 1] == 0);
     }

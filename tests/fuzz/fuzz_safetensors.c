@@ -11,7 +11,7 @@ static void check_tensors(const weir_safetensors *s, const uint8_t *data, size_t
     size_t total = 0;
     char last[256] = "";
     for (size_t i = 0; i < weir__safetensors_count(s); i++) {
-        weir_st_entry e, found;
+        weir_entry e, found;
         weir__safetensors_at(s, i, &e);
         FUZZ_CHECK(e.n_dim >= 0 && e.n_dim <= 8);
         for (int d = 0; d < e.n_dim; d++) FUZZ_CHECK(e.shape[d] >= 0);

@@ -3,48 +3,58 @@
 
     python3 tests/golden/make_decoder.py [NAME ...]        (torch, transformers 4.57, safetensors)
 
-Writes into tests/golden/decoder: one Hugging Face directory a model (tiny, random, fixed seeds, shapes chosen to be awkward:
-n_head * head_dim != dim, odd halves of heads, grouped heads, windows shorter than the text) with golden.bin beside the weights. The same
-configs stand in tests/models/decoder_fixture.c. golden.bin, little endian, 4-byte fields:
+Writes into tests/golden/decoder one Hugging Face directory per model (tiny, random, fixed seeds, shapes
+chosen to be awkward: n_head * head_dim != dim, odd halves of heads, grouped heads, windows shorter than the
+text), and golden.bin with the weights. tests/models/decoder_fixture.c has the same configs. golden.bin,
+little endian, 4-byte fields:
 
     n_case, n_vocab, then for each case
-    n, ids (n), log-probability of ids[i + 1] behind ids[0 ... i] (n - 1, f32), bf16 bound (f32), logits behind the last id (n_vocab f32)
+    n, ids (n), log-probability of ids[i + 1] after ids[0 ... i] (n - 1, f32), bf16 bound (f32),
+    logits after the last id (n_vocab f32)
 
-Weights are widened to f32 first, so 16-bit checkpoints are judged by f32 arithmetic. The bf16 bound is what rounding the
-products' inputs to bf16 may move a log-probability by: the largest move seen when each of these inputs is multiplied by an
-independent random factor in 1 +- 2^-8 (twice the unit roundoff of bf16), over 32 draws. Attention is transformers' "eager", the one
-that honours softcaps and windows.
+Weights are widened to f32 first, so 16-bit checkpoints are judged by f32 arithmetic. The bf16 bound is what
+rounding the products' inputs to bf16 may move a log-probability by: the largest move seen when each of these
+inputs is multiplied by an independent random factor in 1 +- 2^-8 (twice the unit roundoff of bf16), over 32
+draws. Attention is transformers' "eager", which honours softcaps and windows.
 """
 import pathlib
 import struct
 import sys
 
 import torch
-from transformers import (Gemma2Config, Gemma2ForCausalLM, Gemma3ForCausalLM, Gemma3TextConfig, LlamaConfig, LlamaForCausalLM,
-                          Qwen2Config, Qwen2ForCausalLM, Qwen3Config, Qwen3ForCausalLM)
+from transformers import (Gemma2Config, Gemma2ForCausalLM, Gemma3ForCausalLM, Gemma3TextConfig, LlamaConfig,
+                          LlamaForCausalLM, Qwen2Config, Qwen2ForCausalLM, Qwen3Config, Qwen3ForCausalLM)
 
 HERE = pathlib.Path(__file__).parent / "decoder"
 CASES = [1, 7, 65, 130]  # ids; pages hold 64
 
-LLAMA = dict(hidden_size=24, intermediate_size=40, num_hidden_layers=3, num_attention_heads=4, num_key_value_heads=2, head_dim=10,
-             vocab_size=67, max_position_embeddings=512, rms_norm_eps=1e-5, tie_word_embeddings=False)
-STRETCHED = dict(LLAMA, num_hidden_layers=2, num_attention_heads=3, num_key_value_heads=1, head_dim=24, tie_word_embeddings=True)
-QWEN2 = dict(hidden_size=28, intermediate_size=33, num_hidden_layers=2, num_attention_heads=2, num_key_value_heads=1, vocab_size=67,
-             max_position_embeddings=512, rms_norm_eps=1e-6, rope_theta=1e6, tie_word_embeddings=True)
-QWEN3 = dict(LLAMA, num_attention_heads=3, num_key_value_heads=3, head_dim=6, rms_norm_eps=1e-6, rope_theta=1e6)
-GEMMA2 = dict(hidden_size=20, intermediate_size=36, num_hidden_layers=4, num_attention_heads=4, num_key_value_heads=2, head_dim=12,
-              vocab_size=67, max_position_embeddings=512, rms_norm_eps=1e-6, sliding_window=16, query_pre_attn_scalar=7,
-              attn_logit_softcapping=3.0, final_logit_softcapping=5.0)
-GEMMA3 = dict(hidden_size=16, intermediate_size=24, num_hidden_layers=7, num_attention_heads=2, num_key_value_heads=1, head_dim=14,
-              vocab_size=67, max_position_embeddings=512, rms_norm_eps=1e-6, sliding_window=17, query_pre_attn_scalar=9,
-              rope_theta=1e6, rope_local_base_freq=1e4, rope_scaling=dict(rope_type="linear", factor=8.0))
+LLAMA = dict(hidden_size=24, intermediate_size=40, num_hidden_layers=3, num_attention_heads=4,
+             num_key_value_heads=2, head_dim=10, vocab_size=67, max_position_embeddings=512,
+             rms_norm_eps=1e-5, tie_word_embeddings=False)
+STRETCHED = dict(LLAMA, num_hidden_layers=2, num_attention_heads=3, num_key_value_heads=1, head_dim=24,
+                 tie_word_embeddings=True)
+QWEN2 = dict(hidden_size=28, intermediate_size=33, num_hidden_layers=2, num_attention_heads=2,
+             num_key_value_heads=1, vocab_size=67, max_position_embeddings=512, rms_norm_eps=1e-6,
+             rope_theta=1e6, tie_word_embeddings=True)
+QWEN3 = dict(LLAMA, num_attention_heads=3, num_key_value_heads=3, head_dim=6, rms_norm_eps=1e-6,
+             rope_theta=1e6)
+GEMMA2 = dict(hidden_size=20, intermediate_size=36, num_hidden_layers=4, num_attention_heads=4,
+              num_key_value_heads=2, head_dim=12, vocab_size=67, max_position_embeddings=512,
+              rms_norm_eps=1e-6, sliding_window=16, query_pre_attn_scalar=7, attn_logit_softcapping=3.0,
+              final_logit_softcapping=5.0)
+GEMMA3 = dict(hidden_size=16, intermediate_size=24, num_hidden_layers=7, num_attention_heads=2,
+              num_key_value_heads=1, head_dim=14, vocab_size=67, max_position_embeddings=512,
+              rms_norm_eps=1e-6, sliding_window=17, query_pre_attn_scalar=9, rope_theta=1e6,
+              rope_local_base_freq=1e4, rope_scaling=dict(rope_type="linear", factor=8.0))
 
 F32, BF16 = torch.float32, torch.bfloat16
 MODELS = {  # name: (config class, model class, config, dtype)
     "llama_f32": (LlamaConfig, LlamaForCausalLM, LLAMA, F32),
     "llama3_f32": (LlamaConfig, LlamaForCausalLM, dict(STRETCHED, rope_theta=5e5, rope_scaling=dict(
-        rope_type="llama3", factor=8.0, low_freq_factor=1.0, high_freq_factor=4.0, original_max_position_embeddings=64)), F32),
-    "linear_f32": (LlamaConfig, LlamaForCausalLM, dict(STRETCHED, rope_scaling=dict(rope_type="linear", factor=4.0)), F32),
+        rope_type="llama3", factor=8.0, low_freq_factor=1.0, high_freq_factor=4.0,
+        original_max_position_embeddings=64)), F32),
+    "linear_f32": (LlamaConfig, LlamaForCausalLM,
+                   dict(STRETCHED, rope_scaling=dict(rope_type="linear", factor=4.0)), F32),
     "yarn_f32": (LlamaConfig, LlamaForCausalLM, dict(STRETCHED, rope_scaling=dict(
         rope_type="yarn", factor=4.0, original_max_position_embeddings=128)), F32),
     "qwen2_f32": (Qwen2Config, Qwen2ForCausalLM, QWEN2, F32),
@@ -53,13 +63,14 @@ MODELS = {  # name: (config class, model class, config, dtype)
     "gemma3_f32": (Gemma3TextConfig, Gemma3ForCausalLM, GEMMA3, F32),
     "llama_bf16": (LlamaConfig, LlamaForCausalLM, dict(LLAMA, hidden_size=32, head_dim=16), BF16),
     "gemma2_bf16": (Gemma2Config, Gemma2ForCausalLM, dict(
-        GEMMA2, num_hidden_layers=2, num_attention_heads=2, num_key_value_heads=1, head_dim=256, query_pre_attn_scalar=256), BF16),
+        GEMMA2, num_hidden_layers=2, num_attention_heads=2, num_key_value_heads=1, head_dim=256,
+        query_pre_attn_scalar=256), BF16),
     "gemma3_bf16": (Gemma3TextConfig, Gemma3ForCausalLM, dict(GEMMA3, head_dim=32), BF16),
 }
 
 
 def randomise(model, gen):
-    """Activations of order one everywhere, logits a few units wide: a test of near-uniform rows would see little."""
+    """Activations of order one, logits a few units wide: near-uniform rows would test little."""
     gemma = model.config.model_type.startswith("gemma")
     for name, p in model.named_parameters():
         if "norm" in name:
@@ -69,9 +80,11 @@ def randomise(model, gen):
         elif name.endswith("bias"):
             p.data.normal_(0.0, 0.5, generator=gen)
         elif "embed_tokens" in name:
-            p.data.normal_(0.0, 3.0 * p.shape[1] ** -0.5 if model.config.tie_word_embeddings else 1.0, generator=gen)
+            p.data.normal_(0.0, 3.0 * p.shape[1] ** -0.5 if model.config.tie_word_embeddings else 1.0,
+                           generator=gen)
         else:
-            p.data.normal_(0.0, (3.0 if name.startswith("lm_head") else 1.0) * p.shape[1] ** -0.5, generator=gen)
+            p.data.normal_(0.0, (3.0 if name.startswith("lm_head") else 1.0) * p.shape[1] ** -0.5,
+                           generator=gen)
 
 
 def logits_of(model, ids):
@@ -91,7 +104,8 @@ def bf16_bound(model, ids, clean):
         return (x * (1 + (torch.rand(x.shape, generator=gen) * 2 - 1) * 2.0**-8),)
 
     hooks = [m.register_forward_pre_hook(jitter) for m in model.modules() if isinstance(m, torch.nn.Linear)]
-    worst = max((logits_of(model, ids).log_softmax(-1) - clean.log_softmax(-1)).abs().max().item() for _ in range(32))
+    worst = max((logits_of(model, ids).log_softmax(-1) - clean.log_softmax(-1)).abs().max().item()
+                for _ in range(32))
     for h in hooks:
         h.remove()
     return worst
@@ -116,8 +130,10 @@ def make_model(name, config_class, model_class, config, dtype, seed):
             logits = logits_of(model, ids)
             lp = logprobs_of(logits, ids)
             bound = bf16_bound(model, ids, logits)
-            f.write(struct.pack(f"<i{n}i{n - 1}ff{c.vocab_size}f", n, *ids, *lp.tolist(), bound, *logits[-1].tolist()))
-            print(f"{name} {n}: mean logprob {lp.mean():.3f}, logits +-{logits.abs().max():.1f}, bf16 bound {bound:.2e}")
+            f.write(struct.pack(f"<i{n}i{n - 1}ff{c.vocab_size}f", n, *ids, *lp.tolist(), bound,
+                                *logits[-1].tolist()))
+            print(f"{name} {n}: mean logprob {lp.mean():.3f}, logits +-{logits.abs().max():.1f}, bf16 bound "
+                  f"{bound:.2e}")
 
 
 if __name__ == "__main__":

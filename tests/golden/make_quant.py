@@ -1,10 +1,11 @@
 #!/usr/bin/env python3
-"""tests/golden/quant/blocks.txt: random blocks of the quantised dtypes and what the gguf package (0.19) makes of them.
+"""tests/golden/quant/blocks.txt: random blocks of the quantised dtypes, dequantised by the gguf package
+(0.19).
 
 usage: make_quant.py OUTPUT
 
-A line: dtype, the block's bytes, the elements' f32 bits, in hexadecimal. Scales are ordinary numbers in most blocks; the
-last three of a dtype have all scales infinite, NaN and subnormal.
+A line: dtype, the block's bytes, the elements' f32 bits, in hexadecimal. Scales are ordinary numbers in most
+blocks; the last three of a dtype have all scales infinite, NaN and subnormal.
 """
 
 import sys
@@ -13,7 +14,8 @@ import gguf
 import numpy as np
 
 TYPES = ["Q4_0", "Q4_1", "Q5_0", "Q5_1", "Q8_0", "Q4_K", "Q5_K", "Q6_K"]
-SCALES = {"Q4_0": [0], "Q4_1": [0, 2], "Q5_0": [0], "Q5_1": [0, 2], "Q8_0": [0], "Q4_K": [0, 2], "Q5_K": [0, 2], "Q6_K": [208]}
+SCALES = {"Q4_0": [0], "Q4_1": [0, 2], "Q5_0": [0], "Q5_1": [0, 2], "Q8_0": [0], "Q4_K": [0, 2],
+          "Q5_K": [0, 2], "Q6_K": [208]}
 BLOCKS = {"Q4_K": 6, "Q5_K": 6, "Q6_K": 6}
 
 

@@ -3,14 +3,14 @@
 
     python3 tests/golden/make_rope.py        (torch, transformers 4.57)
 
-Writes tests/golden/rope/tables.txt, one table a line:
+Writes tests/golden/rope/tables.txt, one table per line:
 
     rope_type theta factor low_freq high_freq beta_fast beta_slow n_ctx_original attention_factor n_dim,
     then the scale of cos and sin and the frequencies (n_dim / 2)
 
-A field that a type does not have is 0. Settings are published ones (Llama 3.1 and 3.2, Qwen2.5 and Qwen3 beyond
-32,768 tokens, the YaRN paper's Llama 2), then ramps that begin at dimension 0, would end past the last, are one
-dimension wide or have no width, and an attention factor of its own.
+A field that a type does not have is 0. Settings are published ones (Llama 3.1 and 3.2, Qwen2.5 and Qwen3
+beyond 32,768 tokens, the YaRN paper's Llama 2), then ramps that begin at dimension 0, would end past the
+last, are one dimension wide or have no width, and an attention factor of its own.
 """
 import pathlib
 

@@ -1,18 +1,21 @@
 #!/usr/bin/env python3
 """Golden values of T5 from transformers, for tests/models/test_t5*.c.
 
-    python3 tests/golden/make_t5.py        (torch, transformers 4.57, safetensors; transformers 5 ties such heads wrongly)
+    python3 tests/golden/make_t5.py        (torch, transformers 4.57, safetensors; transformers 5 ties such
+                                           heads wrongly)
 
-Writes into tests/golden/t5: one Hugging Face directory a model (tiny, random, fixed seeds, shapes chosen to be awkward: inner != dim,
-nothing a multiple of 16) with golden.bin beside the weights, and buckets.txt. golden.bin, little endian, 4-byte fields:
+Writes into tests/golden/t5 one Hugging Face directory per model (tiny, random, fixed seeds, shapes chosen to
+be awkward: inner != dim, nothing a multiple of 16) with golden.bin, and buckets.txt. golden.bin, little
+endian, 4-byte fields:
 
     n_case, n_vocab, then for each case
     n_prompt, n_completion, prompt ids, completion ids (the start id 0 is not among them),
     log-probability of each completion token (f32), bf16 bound (f32), logits of the last row (n_vocab f32)
 
-Weights are widened to f32 first, so 16-bit checkpoints are judged by f32 arithmetic. The bf16 bound is what rounding the decoder
-products' inputs to bf16 may move a log-probability by: the largest move seen when each of these inputs is multiplied by an
-independent random factor in 1 +- 2^-8 (twice the unit roundoff of bf16), over 32 draws.
+Weights are widened to f32 first, so 16-bit checkpoints are judged by f32 arithmetic. The bf16 bound is what
+rounding the decoder products' inputs to bf16 may move a log-probability by: the largest move seen when each
+of these inputs is multiplied by an independent random factor in 1 +- 2^-8 (twice the unit roundoff of bf16),
+over 32 draws.
 """
 import pathlib
 import struct
@@ -36,14 +39,16 @@ MODELS = {  # name: (config, dtype of matrices, matrices kept in f32)
     "relu_f32": (dict(ODD, feed_forward_proj="relu"), torch.float32, ()),
     "gelu_f32": (dict(ONE, feed_forward_proj="gelu"), torch.float32, ()),
     "silu_f32": (dict(ONE, feed_forward_proj="gated-silu", tie_word_embeddings=False), torch.float32, ()),
-    "gated_bf16": (dict(SMALL, feed_forward_proj="gated-gelu", tie_word_embeddings=False), torch.bfloat16, ()),
-    "mixed_bf16": (dict(SMALL, feed_forward_proj="gated-gelu", tie_word_embeddings=False), torch.bfloat16, ("wo",)),
+    "gated_bf16": (dict(SMALL, feed_forward_proj="gated-gelu", tie_word_embeddings=False), torch.bfloat16,
+                   ()),
+    "mixed_bf16": (dict(SMALL, feed_forward_proj="gated-gelu", tie_word_embeddings=False), torch.bfloat16,
+                   ("wo",)),
     "relu_f16": (dict(ODD, feed_forward_proj="relu"), torch.float16, ()),
 }
 
 
 def randomise(model, gen):
-    """Activations of order one everywhere, logits a few units wide: a test of near-uniform rows would see little."""
+    """Activations of order one, logits a few units wide: near-uniform rows would test little."""
     for name, p in model.named_parameters():
         std = 1.0
         if "layer_norm" in name:
@@ -111,16 +116,18 @@ def make_model(name, config, dtype, keep_f32, seed):
             logits = logits_of(model, prompt, completion)
             lp = logprobs_of(logits, completion)
             bound = bf16_bound(model, prompt, completion, lp)
-            f.write(struct.pack(f"<2i{n_prompt}i{n_completion}i", n_prompt, n_completion, *prompt, *completion))
-            f.write(struct.pack(f"<{n_completion}ff{len(logits[-1])}f", *lp.tolist(), bound, *logits[-1].tolist()))
+            f.write(struct.pack(f"<2i{n_prompt}i{n_completion}i", n_prompt, n_completion, *prompt,
+                                *completion))
+            f.write(struct.pack(f"<{n_completion}ff{len(logits[-1])}f", *lp.tolist(), bound,
+                                *logits[-1].tolist()))
             print(f"{name} {n_prompt}+{n_completion}: mean logprob {lp.mean():.3f}, bf16 bound {bound:.2e}")
 
 
 def make_buckets():
-    """A line: bidirectional n_bucket max_distance n, then n pairs of a distance where the bucket changes and the bucket."""
+    """A line: bidirectional n_bucket max_distance n, then n pairs of a distance and its new bucket."""
     lines = []
-    for n_bucket, max_distance in [(4, 3), (5, 4), (7, 13), (8, 20), (9, 21), (12, 37), (16, 64), (32, 128), (32, 256),
-                                   (33, 100), (63, 77), (64, 1000), (128, 65), (10, 5000)]:
+    for n_bucket, max_distance in [(4, 3), (5, 4), (7, 13), (8, 20), (9, 21), (12, 37), (16, 64), (32, 128),
+                                   (32, 256), (33, 100), (63, 77), (64, 1000), (128, 65), (10, 5000)]:
         for bidirectional in (0, 1):
             d = torch.arange(-2 * max_distance, 2 * max_distance + 1)
             b = T5Attention._relative_position_bucket(d, bool(bidirectional), n_bucket, max_distance).tolist()

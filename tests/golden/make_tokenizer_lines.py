@@ -1,17 +1,24 @@
 #!/usr/bin/env python3
-"""Ten thousand lines of mixed text with their ids from the tokenizers package, for test_tokenizer_lines (WEIR_TOKENIZER_LINES=OUT_DIR).
+"""Ten thousand lines of mixed text with their ids from the tokenizers package, for test_tokenizer_lines
+(WEIR_TOKENIZER_LINES=OUT_DIR).
 
-    python3 tests/golden/make_tokenizer_lines.py OUT_DIR SHARED_DIR [MODEL.gguf ...] [PRE=RANKS ...]     (tokenizers 0.22, transformers 4.57)
+    python3 tests/golden/make_tokenizer_lines.py OUT_DIR SHARED_DIR [MODEL.gguf ...] [PRE=RANKS ...]
 
-RANKS is a vocabulary as tiktoken has it (Llama 3: tokenizer.model of the package llama-models), from which OUT_DIR/PRE.gguf is made;
-PRE is the name that GGUF files have for its pre-tokenizer.
+Needs tokenizers 0.22 and transformers 4.57.
 
-Nothing of it may be shipped (vocabularies and texts of others), so it is made where it is used. For each vocabulary
-    OUT_DIR/NAME.list    two lines: how weir opens it ("gguf", "json", "gpt2", "spm"), its files, one a line after that
-    OUT_DIR/NAME.ids     a line a case: 1 if control tokens are parsed, else 0; the text in hexadecimal; the ids
-of SHARED_DIR/data/tokenizers gpt2 and llama2 and of each GGUF file: as it is, against a tokenizer that is built from its arrays here; and
-as the tokenizer.json that this tokenizer saves. Texts: German and English sentences, code, emoji, CJK, runs of white space, control
-tokens, random characters of every plane, all of them valid UTF-8.
+RANKS is a vocabulary in tiktoken's format (Llama 3: tokenizer.model of the package llama-models), from which
+OUT_DIR/PRE.gguf is made; PRE is the name of its pre-tokenizer in GGUF files.
+
+None of it may be shipped (vocabularies and texts of others), so it is made where it is used. For each
+vocabulary
+    OUT_DIR/NAME.list    two lines: how weir opens it ("gguf", "json", "gpt2", "spm"), its files, one per line
+                         after that
+    OUT_DIR/NAME.ids     one line per case: 1 if control tokens are parsed, else 0; the text in hexadecimal;
+                         the ids
+of SHARED_DIR/data/tokenizers gpt2 and llama2, and of each GGUF file: as it is, compared with a tokenizer that
+is built here from its arrays; and as the tokenizer.json that this tokenizer saves. Texts: German and English
+sentences, code, emoji, CJK, runs of white space, control tokens, random characters of every plane, all of
+them valid UTF-8.
 """
 import argparse
 import base64
@@ -23,18 +30,21 @@ import struct
 
 from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers
 
-QWEN2 = r"(?:'[sS]|'[tT]|'[rR][eE]|'[vV][eE]|'[mM]|'[lL][lL]|'[dD])|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
+QWEN2 = (r"(?:'[sS]|'[tT]|'[rR][eE]|'[vV][eE]|'[mM]|'[lL][lL]|'[dD])|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}"
+         r"| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+")
 SPACE = "\u2581"
 
 LLAMA3 = QWEN2.replace(r"|\p{N}|", r"|\p{N}{1,3}|")
 CONTRACTIONS = "(?:'[sS]|'[tT]|'[rR][eE]|'[vV][eE]|'[mM]|'[lL][lL]|'[dD])?"
-LLAMA4 = (r"[^\r\n\p{L}\p{N}]?[^\P{L}a-z]*[^\P{L}A-Z]+" + CONTRACTIONS + r"|[^\r\n\p{L}\p{N}]?[^\P{L}a-z]+[^\P{L}A-Z]*" + CONTRACTIONS +
+LLAMA4 = (r"[^\r\n\p{L}\p{N}]?[^\P{L}a-z]*[^\P{L}A-Z]+" + CONTRACTIONS +
+          r"|[^\r\n\p{L}\p{N}]?[^\P{L}a-z]+[^\P{L}A-Z]*" + CONTRACTIONS +
           r"|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n/]*|\s*[\r\n]+|\s+(?!\S)|\s+")
 
 
 def sentences(shared):
     data = shared / "data"
-    for name in ["multi30k/val.de", "multi30k/val.en", "wmt_newstest/newstest2013.deu", "wmt_newstest/newstest2014.eng"]:
+    for name in ["multi30k/val.de", "multi30k/val.en", "wmt_newstest/newstest2013.deu",
+                 "wmt_newstest/newstest2014.eng"]:
         yield from (data / name).read_text().splitlines()[:1000]
     for line in (data / "mbpp/mbpp.jsonl").read_text().splitlines():
         record = json.loads(line)
@@ -43,11 +53,15 @@ def sentences(shared):
 
 
 def noise(rng, specials):
-    planes = [(0x20, 0x7e)] * 4 + [(0, 0x1f), (0x80, 0x24f), (0x300, 0x36f), (0x370, 0x52f), (0x590, 0x6ff), (0x900, 0xdff), (0xe00, 0xe7f),
-              (0x1100, 0x11ff), (0x1680, 0x1680), (0x2000, 0x206f), (0x20a0, 0x20bf), (0x2100, 0x27bf), (0x3000, 0x30ff), (0x4e00, 0x9fff), (0xac00, 0xd7a3),
-              (0xf900, 0xfaff), (0xff00, 0xffef), (0x10400, 0x104ff), (0x1d400, 0x1d7ff), (0x1f300, 0x1faff), (0x20000, 0x2a6df)]
-    pieces = [" ", "  ", "   ", "    ", "\n", "\n\n", "\r\n", "\t", "\t\t", "\u00a0", "\u3000", "'s", "'LL", "'re ", "don't", "I'VE", "1234", "3.14", "!!", "...", "\u2581",
-              "\U0001f469\u200d\U0001f4bb", "\U0001f1e9\U0001f1ea", "e\u0301", "\u00e9", "\u1100\u1161", "\ud55c", "def f(x):\n    return x\n", "</s>", "<0x41>", "Stra\u00dfe"]
+    planes = [(0x20, 0x7e)] * 4 + [(0, 0x1f), (0x80, 0x24f), (0x300, 0x36f), (0x370, 0x52f), (0x590, 0x6ff),
+                                   (0x900, 0xdff), (0xe00, 0xe7f),
+              (0x1100, 0x11ff), (0x1680, 0x1680), (0x2000, 0x206f), (0x20a0, 0x20bf), (0x2100, 0x27bf),
+              (0x3000, 0x30ff), (0x4e00, 0x9fff), (0xac00, 0xd7a3), (0xf900, 0xfaff), (0xff00, 0xffef),
+              (0x10400, 0x104ff), (0x1d400, 0x1d7ff), (0x1f300, 0x1faff), (0x20000, 0x2a6df)]
+    pieces = [" ", "  ", "   ", "    ", "\n", "\n\n", "\r\n", "\t", "\t\t", "\u00a0", "\u3000", "'s", "'LL",
+              "'re ", "don't", "I'VE", "1234", "3.14", "!!", "...", "\u2581", "\U0001f469\u200d\U0001f4bb",
+              "\U0001f1e9\U0001f1ea", "e\u0301", "\u00e9", "\u1100\u1161", "\ud55c",
+              "def f(x):\n    return x\n", "</s>", "<0x41>", "Stra\u00dfe"]
     while True:
         out = []
         kind = rng.random()
@@ -66,7 +80,8 @@ def noise(rng, specials):
 def lines(shared, specials):
     rng = random.Random(11)
     out = list(sentences(shared))
-    out += [w * n for w in [" ", "\n", "\t", "a", "ab", "\u00e4", "7", "'", "\u4e2d", "\r\n", " \n", "\n "] for n in (1, 2, 3, 4, 5, 8, 15, 16, 17, 31, 33, 64, 200)]
+    out += [w * n for w in [" ", "\n", "\t", "a", "ab", "\u00e4", "7", "'", "\u4e2d", "\r\n", " \n", "\n "]
+            for n in (1, 2, 3, 4, 5, 8, 15, 16, 17, 31, 33, 64, 200)]
     more = noise(rng, specials)
     while len(out) < 10000:
         out.append(next(more))
@@ -90,7 +105,7 @@ def cases(tok, texts):
     return out
 
 
-# ---- GGUF ------------------------------------------------------------------------------------------------------------
+# ---- GGUF --------------------------------------------------------------------------------------------------
 
 def metadata(path):
     sizes = {0: "B", 1: "b", 2: "H", 3: "h", 4: "I", 5: "i", 6: "f", 7: "?", 10: "Q", 11: "q", 12: "d"}
@@ -122,11 +137,16 @@ def added(meta):
 def byte_level(meta):
     tokens = meta["tokenizer.ggml.tokens"]
     merges = [tuple(m.split(" ")) for m in meta["tokenizer.ggml.merges"]]
-    tok = Tokenizer(models.BPE(vocab={t: i for i, t in enumerate(tokens)}, merges=merges, ignore_merges=meta["tokenizer.ggml.pre"] == "llama-bpe"))
-    steps = {"qwen2": [pre_tokenizers.Split(Regex(QWEN2), "isolated"), pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)],
-             "llama-bpe": [pre_tokenizers.Split(Regex(LLAMA3), "isolated"), pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)],
-             "llama4": [pre_tokenizers.Split(Regex(LLAMA4), "isolated"), pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)],
-             "smollm": [pre_tokenizers.Digits(individual_digits=True), pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=True)],
+    tok = Tokenizer(models.BPE(vocab={t: i for i, t in enumerate(tokens)}, merges=merges,
+                               ignore_merges=meta["tokenizer.ggml.pre"] == "llama-bpe"))
+    steps = {"qwen2": [pre_tokenizers.Split(Regex(QWEN2), "isolated"),
+                       pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)],
+             "llama-bpe": [pre_tokenizers.Split(Regex(LLAMA3), "isolated"),
+                           pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)],
+             "llama4": [pre_tokenizers.Split(Regex(LLAMA4), "isolated"),
+                        pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)],
+             "smollm": [pre_tokenizers.Digits(individual_digits=True),
+                        pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=True)],
              "gpt-2": [pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=True)]}
     tok.pre_tokenizer = pre_tokenizers.Sequence(steps[meta["tokenizer.ggml.pre"]])
     tok.decoder = decoders.ByteLevel()
@@ -134,7 +154,7 @@ def byte_level(meta):
 
 
 def by_scores(meta):
-    """Merges of all pairs of tokens that make a token, in falling order of its score (as transformers converts them)."""
+    """Merges of all pairs of tokens that make a token, by falling score (as transformers converts them)."""
     tokens, scores, types = (meta[f"tokenizer.ggml.{k}"] for k in ("tokens", "scores", "token_type"))
     vocab = {t: i for i, t in enumerate(tokens)}
     pairs = []
@@ -144,19 +164,23 @@ def by_scores(meta):
         local = [(t[:k], t[k:]) for k in range(1, len(t)) if t[:k] in vocab and t[k:] in vocab]
         pairs += [(-scores[i], i, p) for p in sorted(local, key=lambda p: (vocab[p[0]], vocab[p[1]]))]
     pairs.sort(key=lambda x: x[:2])
-    tok = Tokenizer(models.BPE(vocab=vocab, merges=[p for _, _, p in pairs], byte_fallback=True, fuse_unk=True, unk_token="<unk>"))
+    tok = Tokenizer(models.BPE(vocab=vocab, merges=[p for _, _, p in pairs], byte_fallback=True,
+                               fuse_unk=True, unk_token="<unk>"))
     replace = [normalizers.Replace(" ", SPACE)]
     prefix = meta.get("tokenizer.ggml.add_space_prefix", True)
     tok.normalizer = normalizers.Sequence(([normalizers.Prepend(SPACE)] if prefix else []) + replace)
-    tok.decoder = decoders.Sequence([decoders.Replace(SPACE, " "), decoders.ByteFallback(), decoders.Fuse()] + ([decoders.Strip(" ", 1, 0)] if prefix else []))
+    tok.decoder = decoders.Sequence([decoders.Replace(SPACE, " "), decoders.ByteFallback(), decoders.Fuse()] +
+                                    ([decoders.Strip(" ", 1, 0)] if prefix else []))
     return tok
 
 
 def known(tok, texts):
-    """Texts each of whose bytes is a token: of others llama.cpp makes a gap that nothing merges across, tokenizers makes none."""
+    """Texts whose every byte is a token. In others llama.cpp makes a gap that nothing merges across;
+    tokenizers makes none."""
     level = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
     lacks = {c for c in level.alphabet() if tok.token_to_id(c) is None}
-    return {t for t in texts if not lacks or not any(c in lacks for word, _ in level.pre_tokenize_str(t) for c in word)}
+    return {t for t in texts if not lacks or
+            not any(c in lacks for word, _ in level.pre_tokenize_str(t) for c in word)}
 
 
 def gguf(folder, shared, path):
@@ -172,7 +196,7 @@ def gguf(folder, shared, path):
     saved = folder / f"{path.stem}.json"
     tok.save(str(saved))
     write(folder, path.stem + "-json", "json", [saved], found)
-    if meta.get("tokenizer.ggml.pre") == "qwen2":  # as its own tokenizer.json has it
+    if meta.get("tokenizer.ggml.pre") == "qwen2":  # as in its own tokenizer.json
         tok.normalizer = normalizers.NFC()
         saved = folder / f"{path.stem}-nfc.json"
         tok.save(str(saved))
@@ -180,25 +204,31 @@ def gguf(folder, shared, path):
 
 
 def ranks(folder, shared, pre, path):
-    """As transformers converts tiktoken's ranks: merges of all pairs of tokens that make a token, in the order of its rank."""
+    """As transformers converts tiktoken's ranks: merges of all pairs of tokens that make a token, in the
+    order of its rank."""
     import make_bpe
     spell = {b: c for c, b in make_bpe.spelling().items()}
-    vocab = {base64.b64decode(a): int(b) for a, b in (line.split() for line in path.read_bytes().splitlines() if line)}
+    vocab = {base64.b64decode(a): int(b)
+             for a, b in (line.split() for line in path.read_bytes().splitlines() if line)}
     merges = []
     for token, rank in sorted(vocab.items(), key=lambda x: x[1]):
-        local = [(token[:k], token[k:]) for k in range(1, len(token)) if token[:k] in vocab and token[k:] in vocab]
+        local = [(token[:k], token[k:]) for k in range(1, len(token)) if token[:k] in vocab and
+                 token[k:] in vocab]
         merges += sorted(local, key=lambda p: (vocab[p[0]], vocab[p[1]]))
     tokens = ["".join(spell[b] for b in t) for t in sorted(vocab, key=vocab.get)]
-    control = ["<|begin_of_text|>", "<|end_of_text|>", "<|start_header_id|>", "<|end_header_id|>", "<|eot_id|>"]
-    meta = {"tokenizer.ggml.model": "gpt2", "tokenizer.ggml.pre": pre, "tokenizer.ggml.tokens": tokens + control,
+    control = ["<|begin_of_text|>", "<|end_of_text|>", "<|start_header_id|>", "<|end_header_id|>",
+               "<|eot_id|>"]
+    meta = {"tokenizer.ggml.model": "gpt2", "tokenizer.ggml.pre": pre,
+            "tokenizer.ggml.tokens": tokens + control,
             "tokenizer.ggml.token_type": [1] * len(tokens) + [3] * len(control),
-            "tokenizer.ggml.merges": [" ".join("".join(spell[b] for b in part) for part in m) for m in merges]}
+            "tokenizer.ggml.merges": [" ".join("".join(spell[b] for b in part) for part in m)
+                                      for m in merges]}
     out = folder / f"{pre}.gguf"
     make_bpe.put_gguf(out, meta)
     gguf(folder, shared, out)
 
 
-# ---- the shared folder's ---------------------------------------------------------------------------------------------
+# ---- the shared folder's -----------------------------------------------------------------------------------
 
 def gpt2(folder, shared):
     base = shared / "data/tokenizers/gpt2"
@@ -210,7 +240,8 @@ def gpt2(folder, shared):
     tok.decoder = decoders.ByteLevel()
     if "<|endoftext|>" in vocab:
         tok.add_special_tokens([AddedToken("<|endoftext|>", normalized=False, special=True)])
-    write(folder, "gpt2", "gpt2", [base / "vocab.json", base / "merges.txt"], cases(tok, lines(shared, ["<|endoftext|>"])))
+    write(folder, "gpt2", "gpt2", [base / "vocab.json", base / "merges.txt"],
+          cases(tok, lines(shared, ["<|endoftext|>"])))
 
 
 def llama2(folder, shared):
@@ -223,7 +254,8 @@ def llama2(folder, shared):
     write(folder, "llama2-json", "json", [saved], cases(fast, texts))
     slow = transformers.LlamaTokenizer(str(model), legacy=True)
     plain = [t for t in texts if not re.search("<(s|/s|unk)>", t)]  # the slow class always parses them
-    write(folder, "llama2", "spm", [model], [(0, t, slow(t, add_special_tokens=False).input_ids) for t in plain])
+    write(folder, "llama2", "spm", [model],
+          [(0, t, slow(t, add_special_tokens=False).input_ids) for t in plain])
 
 
 if __name__ == "__main__":

@@ -51,8 +51,8 @@ static void put_sizes(gguf_blob *b, const weir_decoder_config *c) {
 }
 
 static void put_tensor(gguf_blob *b, weir_safetensors *s, const char *to, const char *from) {
-    weir_st_entry e;
-    cr_assert(weir__safetensors_find(s, from, &e) && strcmp(e.dtype, "F32") == 0, "%s", from);
+    weir_entry e;
+    cr_assert(weir__safetensors_find(s, from, &e) && strcmp(e.type, "F32") == 0, "%s", from);
     const int64_t shape[2] = {e.shape[e.n_dim - 1], e.shape[0]};
     gguf_tensor(b, to, GGML_F32, e.n_dim, shape, e.data,
                 (size_t)(shape[0] * (e.n_dim == 2 ? shape[1] : 1)) * 4);

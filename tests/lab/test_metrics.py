@@ -37,10 +37,12 @@ class Metrics(unittest.TestCase):
             self.assertTrue(np.isnan(metric.score(np.zeros(width))))
 
     def test_rouge_by_hand_takes_the_best_reference(self):
-        # unigrams of "a b c" and "a b d": 2 of 3 both ways; bigrams: 1 of 2; longest common subsequence: 2 of 3
+        # unigrams of "a b c" and "a b d": 2 of 3 both ways; bigrams: 1 of 2; longest common subsequence: 2 of
+        # 3
         example = [Example("", ("x y z", "a b d"))]
         for name, percent in (("rouge1", 200 / 3), ("rouge2", 50.0), ("rougeL", 200 / 3)):
-            self.assertAlmostEqual(corpus(name, example, ["a b c"]), percent, places=9)  # a few roundings of doubles
+            # a few roundings of doubles
+            self.assertAlmostEqual(corpus(name, example, ["a b c"]), percent, places=9)
 
     def test_squad_normal_form(self):
         self.assertEqual(normal(" The  Cat, an (old) one!"), "cat old one")

@@ -20,7 +20,8 @@ from lab.tasks import open_task
 from support import DEMO, PROGRAM, ROOT, Case, needs_program
 
 
-ANY = tune.Budget(100.0, 0.05)  # whatever a busy machine measures: with no speed-up asked for only what is predicted faster runs
+# whatever a busy machine measures: with no speed-up asked for only what is predicted faster runs
+ANY = tune.Budget(100.0, 0.05)
 
 
 def demo_plan(**more):
@@ -30,7 +31,8 @@ def demo_plan(**more):
 @needs_program
 class Recorded(Case):
     def test_replay_agrees_with_runs_of_the_same_prompts(self):
-        # at temperature 0 the verifier's text is exact decoding's text: the recorded prefixes are those of the run
+        # at temperature 0 the verifier's text is exact decoding's text: the recorded prefixes are those of
+        # the run
         plan = demo_plan(limit=8, temperatures=[0.0], rules={"exact": None})
         recording, store = self.folder / "r.jsonl", self.folder / "s.jsonl"
         self.assertEqual(replay.record(plan, recording, 0.0, Point(rule="exact", gamma=5, temp=0.0)), 8)
@@ -44,7 +46,8 @@ class Recorded(Case):
         self.assertAlmostEqual(found["calls_token"].estimate, found["calls_token"].run, places=6)
 
     def test_all_points_come_from_one_recording(self):
-        plan = demo_plan(limit=3, gammas=[2, 5], rules={"token-v3": [0.2, 0.8], "lossy": {"alpha": 0.3, "beta": [1, "auto"]}})
+        plan = demo_plan(limit=3, gammas=[2, 5],
+                         rules={"token-v3": [0.2, 0.8], "lossy": {"alpha": 0.3, "beta": [1, "auto"]}})
         recording = self.folder / "r.jsonl"
         replay.record(plan, recording, 1e-3, Point(rule="exact", gamma=5))
         points = [p for p in plan.points() if p.method == "speculative"]
@@ -62,9 +65,11 @@ class Recorded(Case):
     def test_an_estimate_is_made_at_the_recording_s_law_or_refused(self):
         plan = demo_plan(limit=2, temperatures=[0.0, 0.8], rules={"exact": None})
         recording, store = self.folder / "r.jsonl", self.folder / "s.jsonl"
-        replay.record(demo_plan(limit=2, temperatures=[0.8]), recording, 0.0, Point(rule="exact", gamma=5, temp=0.8))
+        replay.record(demo_plan(limit=2, temperatures=[0.8]), recording, 0.0,
+                      Point(rule="exact", gamma=5, temp=0.8))
         point = Point(rule="exact", gamma=5, temp=0.8)
-        self.assertEqual(len(replay.replay(PROGRAM, recording, [point, changed(point, top_k=0, top_p=1.0)])), 2)
+        self.assertEqual(len(replay.replay(PROGRAM, recording, [point, changed(point, top_k=0, top_p=1.0)])),
+                         2)
         for change, words in (({"temp": 0.0}, "temp is 0, the recording's 0.8"), ({"top_k": 5}, "top_k is 5"),
                               ({"top_p": 0.9}, "top_p is 0.9"), ({"min_p": 0.1}, "min_p is 0.1")):
             with self.refused(words):
@@ -84,62 +89,75 @@ class Recorded(Case):
         with self.refused("nowhere.jsonl"):
             replay.replay(PROGRAM, self.folder / "nowhere.jsonl", [Point(rule="exact", gamma=5)])
         with self.refused("one temperature"):
-            replay.record(demo_plan(temperatures=[0, 1]), self.folder / "r.jsonl", 0.0, Point(rule="exact", gamma=5))
+            replay.record(demo_plan(temperatures=[0, 1]), self.folder / "r.jsonl", 0.0,
+                          Point(rule="exact", gamma=5))
         for point in (Point(method="drafter"), Point(rule="exact", gamma=5, block_verify=True)):
             with self.refused("replayed"):
                 replay.replay(PROGRAM, self.folder / "r.jsonl", [point])
 
     def test_a_profile_is_taken_by_the_program(self):
-        with mock.patch("sys.stderr"), mock.patch.object(tune, "CANDIDATES", {"exact": (None,), "token-v2": (0.2, 0.5, 0.9)}):
+        with mock.patch("sys.stderr"), mock.patch.object(tune, "CANDIDATES",
+                                                         {"exact": (None,), "token-v2": (0.2, 0.5, 0.9)}):
             plan = demo_plan(limit=6, gammas=[5])
             profile = tune.tune(plan, ANY, self.folder / "t.jsonl", lambda line: None)
         path = self.folder / "p.json"
         tune.write_profile(profile, path)
-        done = subprocess.run([str(PROGRAM), "generate", "-m", str(DEMO / "verifier"), "-md", str(DEMO / "drafter"), "-p",
-                               "It snowed a lot.", "--profile", str(path)], capture_output=True, text=True, check=True)
+        done = subprocess.run([str(PROGRAM), "generate", "-m", str(DEMO / "verifier"), "-md",
+                               str(DEMO / "drafter"), "-p", "It snowed a lot.", "--profile", str(path)],
+                               capture_output=True, text=True, check=True)
         self.assertIn(f"rule {profile['deferral_rule']}", done.stderr)
         self.assertEqual(json.loads(path.read_text())["about"]["prompts"], 6)
         self.assertIn("budget is kept", tune.words(profile))
 
     def test_prompts_alone_are_held_against_the_verifiers_answers_under_the_plans_truncation(self):
-        prompts = self.file("prompts.txt", "It snowed a lot.\nI am tired.\nWhere is my hat?\nThe dog barks.\n")
+        prompts = self.file("prompts.txt",
+                            "It snowed a lot.\nI am tired.\nWhere is my hat?\nThe dog barks.\n")
         plan = demo_plan(task="prompts", data=[prompts], limit=3, gammas=[5], modifiers={"top_k": 40})
         said = []
-        with mock.patch("sys.stderr"), mock.patch.object(tune, "CANDIDATES", {"exact": (None,), "token-v2": (0.2, 0.9)}):
+        with mock.patch("sys.stderr"), mock.patch.object(tune, "CANDIDATES",
+                                                         {"exact": (None,), "token-v2": (0.2, 0.9)}):
             profile = tune.tune(plan, ANY, self.folder / "t.jsonl", said.append)
             tune.tune(plan, ANY, self.folder / "t.jsonl", said.append)
         about = profile["about"]
-        self.assertEqual((about["metric"], about["prompts"], about["answers_run"] >= 3 * tune.REFERENCES), ("chrf", 3, True))
+        self.assertEqual((about["metric"], about["prompts"], about["answers_run"] >= 3 * tune.REFERENCES),
+                         ("chrf", 3, True))
         self.assertIn("12 answers of the verifier", said[0])
         self.assertTrue([line for line in said[1:] if "references.jsonl: 0 answers" in line], said)
         references = self.folder / "t.references.jsonl"
         self.assertEqual({r["s"] for r in read_store(references)[1] if "k" in r}, {2, 3, 4, 5})
         self.assertTrue(all("top_k=40" in r["k"] for r in read_store(self.folder / "t.jsonl")[1] if "k" in r))
         task = open_task("prompts", [prompts, references], 0, {})
-        self.assertEqual(([len(e.references) for e in task.examples], task.metrics), ([4, 4, 4], ("chrf", "exact")))
+        self.assertEqual(([len(e.references) for e in task.examples], task.metrics),
+                         ([4, 4, 4], ("chrf", "exact")))
         with self.refused("4 prompts wanted"):
             open_task("prompts", [prompts, references], 4, {})
         with self.refused("no answer of the verifier to the first prompt"):
             open_task("prompts", [self.file("others.txt", "Another.\n"), references], 0, {})
 
     def test_the_program_s_own_command_tunes(self):
-        prompts, profile = self.file("p.txt", "It snowed a lot.\nI am tired.\nWhere is my hat?\n"), self.folder / "p.json"
+        prompts = self.file("p.txt", "It snowed a lot.\nI am tired.\nWhere is my hat?\n")
+        profile = self.folder / "p.json"
         pair = ["-m", str(DEMO / "verifier"), "-md", str(DEMO / "drafter")]
-        command = [str(PROGRAM), "tune", *pair, "--gammas", "5", "--max-quality-loss", "100", "--min-speedup", "0.05", "-t", "1",
-                   "--device", "cpu", "--top-k", "50", "--out", str(profile), "--lab", str(ROOT / "bench"), "--lab-python", sys.executable]
+        command = [str(PROGRAM), "tune", *pair, "--gammas", "5", "--max-quality-loss", "100", "--min-speedup",
+                   "0.05", "-t", "1", "--device", "cpu", "--top-k", "50", "--out", str(profile), "--lab",
+                   str(ROOT / "bench"), "--lab-python", sys.executable]
         done = subprocess.run([*command, str(prompts)], capture_output=True, text=True, check=False)
         self.assertEqual(done.returncode, 0, done.stderr)
         self.assertIn(f"weir generate … --profile {profile}", done.stdout)
         self.assertIn("4 a prompt", done.stderr)
         identity, records = read_store(self.folder / "p.runs.jsonl")
-        self.assertEqual((identity["setting"]["flags"], identity["setting"]["threads"]), (["--device=cpu"], 1))
+        self.assertEqual((identity["setting"]["flags"], identity["setting"]["threads"]),
+                         (["--device=cpu"], 1))
         self.assertTrue(all("top_k=50" in r["k"] for r in records if "k" in r))
-        done = subprocess.run([*command, str(self.folder / "none.txt")], capture_output=True, text=True, check=False)
-        self.assertEqual((done.returncode, done.stderr), (1, f"lab: {self.folder / 'none.txt'}: No such file or directory\n"))
+        done = subprocess.run([*command, str(self.folder / "none.txt")], capture_output=True, text=True,
+                              check=False)
+        self.assertEqual((done.returncode, done.stderr),
+                         (1, f"lab: {self.folder / 'none.txt'}: No such file or directory\n"))
 
 
 def estimate(calls, texts, point=Point(rule="opt", alpha=0.1, gamma=5)):
-    values = {kind: {figure: (math.nan, math.nan) for figure in replay.FIGURES} for kind in ("recorded", "reweighted")}
+    values = {kind: {figure: (math.nan, math.nan) for figure in replay.FIGURES}
+              for kind in ("recorded", "reweighted")}
     values["recorded"]["calls_token"] = values["reweighted"]["calls_token"] = (calls, 0.01)
     return replay.Estimate(point, values, texts, 0.0)
 
@@ -153,7 +171,8 @@ def measured(latency, quality, drawn, point=Point(rule="opt", gamma=5)):
 
 class Heads(Case):
     def test_what_has_no_law_is_no_recording(self):
-        for text in ("", "{}\n", "[1]\n", '{"law": {"temperature": "x"}}\n', '{"law": {"top_k": null}}\n', '{"law": {'):
+        for text in ("", "{}\n", "[1]\n", '{"law": {"temperature": "x"}}\n', '{"law": {"top_k": null}}\n',
+                     '{"law": {'):
             with self.subTest(text), self.refused("r.jsonl:1:"):
                 replay.law_of(self.file("r.jsonl", text))
         found = replay.law_of(self.file("r.jsonl", '{"law": {"temperature": 0.5}}\n'))
@@ -162,7 +181,8 @@ class Heads(Case):
 
 class Arithmetic(unittest.TestCase):
     def test_weights_are_believed_from_enough_texts_on(self):
-        self.assertEqual([estimate(1, t).kind for t in (29.9, 30.0, math.nan)], ["recorded", "reweighted", "recorded"])
+        self.assertEqual([estimate(1, t).kind for t in (29.9, 30.0, math.nan)],
+                         ["recorded", "reweighted", "recorded"])
 
     def test_differences_are_in_units_of_both_errors(self):
         d = replay.Difference(Point(), "rejection", 0.40, 0.03, 0.45, 0.04, "recorded")
@@ -196,7 +216,8 @@ class Arithmetic(unittest.TestCase):
 
     def test_a_broken_bound_is_behind_everything(self):
         verifier = measured(1.0, 20.0, [20.0, 20.0])
-        slow, fast, bad = (measured(0.9, 20.0, [20.0, 20.0]), measured(0.5, 19.5, [19.5, 19.5]), measured(0.2, 10.0, [10.0, 10.0]))
+        slow, fast, bad = (measured(0.9, 20.0, [20.0, 20.0]), measured(0.5, 19.5, [19.5, 19.5]),
+                           measured(0.2, 10.0, [10.0, 10.0]))
         loss = tune.Budget(1.0, None)
         order = sorted((bad, slow, fast), key=lambda m: tune.worth(m, verifier, "bleu", loss))
         self.assertEqual(order, [fast, slow, bad])
@@ -207,9 +228,12 @@ class Arithmetic(unittest.TestCase):
     def test_a_setting_is_worth_its_chance_to_keep_the_budget_and_in_the_last_round_nothing_but_that(self):
         verifier = measured(1.0, 20.0, [20.0, 20.0])
         keeps, budget = measured(0.9, 20.0, [20.0, 20.0]), tune.Budget(1.0, None)
-        half, quick_half = (measured(latency, 18.0, [12.0, 24.0]) for latency in (0.5, 0.4))  # kept in half of the replicates
-        for other, last, first in ((half, False, keeps), (quick_half, False, quick_half), (quick_half, True, keeps)):
-            self.assertIs(min((keeps, other), key=lambda m: tune.worth(m, verifier, "bleu", budget, last)), first)
+        # kept in half of the replicates
+        half, quick_half = (measured(latency, 18.0, [12.0, 24.0]) for latency in (0.5, 0.4))
+        for other, last, first in ((half, False, keeps), (quick_half, False, quick_half),
+                                   (quick_half, True, keeps)):
+            self.assertIs(min((keeps, other), key=lambda m: tune.worth(m, verifier, "bleu", budget, last)),
+                          first)
         near = measured(0.51, 20.0, [20.0, 20.0])
         self.assertGreater(tune.worth(near, verifier, "bleu", tune.Budget(None, 2.0), True), 1e5)
 
@@ -217,7 +241,8 @@ class Arithmetic(unittest.TestCase):
         verifier, budget = measured(1.0, 20.0, [20.0, 20.0]), tune.Budget(1.0, None)
         points = [Point(rule="opt", alpha=a / 10, gamma=5) for a in range(4)]
         for safe, left in ((3, [0, 3]), (1, [0, 1])):
-            drawn = {p: measured(0.5, 18.0, [20.0, 20.0] if i == safe else [12.0, 24.0]) for i, p in enumerate(points)}
+            drawn = {p: measured(0.5, 18.0, [20.0, 20.0] if i == safe else [12.0, 24.0])
+                     for i, p in enumerate(points)}
             self.assertEqual(tune.halve(points, drawn, verifier, "bleu", budget), [points[i] for i in left])
         self.assertEqual(tune.halve(points, drawn, verifier, "bleu", tune.Budget(None, 2.0)), points[:2])
 
@@ -225,14 +250,15 @@ class Arithmetic(unittest.TestCase):
         verifier, m = measured(1.0, 20.0, [20.0, 20.0]), measured(0.5, 18.0, [18.0, 18.0])
         for loss, speedup in ((2.0, None), (None, 2.0), (2.0, 2.0)):
             tune.check_budget(m, verifier, "bleu", tune.Budget(loss, speedup))
-        for loss, speedup, word in ((1.5, None, "at most 1.5 lost"), (None, 2.5, "at least 2.5"), (3.0, 2.1, "loses 2.00"),
-                                    (1.0, 1.5, "speed-up of 2.00")):
+        for loss, speedup, word in ((1.5, None, "at most 1.5 lost"), (None, 2.5, "at least 2.5"),
+                                    (3.0, 2.1, "loses 2.00"), (1.0, 1.5, "speed-up of 2.00")):
             with self.assertRaisesRegex(LabError, word):
                 tune.check_budget(m, verifier, "bleu", tune.Budget(loss, speedup))
 
     def test_confidence_counts_replicates_within_the_budget(self):
         verifier = measured(1.0, 20.0, [20.0, 20.0, 20.0, 20.0])
-        found = tune.confidence(measured(0.5, 19.5, [19.5, 19.5, 18.0, 20.5]), verifier, "bleu", tune.Budget(1.0, None))
+        found = tune.confidence(measured(0.5, 19.5, [19.5, 19.5, 18.0, 20.5]), verifier, "bleu",
+                                tune.Budget(1.0, None))
         self.assertEqual((found["budget_kept"], found["speedup"], found["quality_loss"]), (0.75, 2.0, 0.5))
 
     def test_a_budget_and_a_metric_are_needed(self):

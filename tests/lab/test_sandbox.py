@@ -58,19 +58,22 @@ class Sandbox(unittest.TestCase):
             with mock.patch.object(sandbox, "namespace", tuple if patched else sandbox.namespace):
                 seconds = "9876" + ("52" if patched else "51")
                 self.assertEqual(self.why(start.format(seconds)), "")
-                self.assertEqual(self.why(start.format(seconds) + "\nwhile True: pass", seconds=3.0), "timeout")
+                self.assertEqual(self.why(start.format(seconds) + "\nwhile True: pass", seconds=3.0),
+                                 "timeout")
                 if patched:  # a namespace's first process takes no such signal from within
                     killed = start.format(seconds) + "\nimport os\nos.kill(os.getpid(), 9)"
                     self.assertEqual(self.why(killed), "signal 9")
             for _ in range(100):
-                left = [p for p in Path("/proc").glob("[0-9]*/cmdline") if b"\0" + seconds.encode() + b"\0" in read(p)]
+                left = [p for p in Path("/proc").glob("[0-9]*/cmdline") if b"\0" + seconds.encode() +
+                        b"\0" in read(p)]
                 if not left:
                     break
                 time.sleep(0.05)
             self.assertEqual(left, [], patched)
 
     def test_processes_are_limited(self):
-        program = f"import resource\nassert resource.getrlimit(resource.RLIMIT_NPROC)[0] == {sandbox.most_processes()}"
+        most = sandbox.most_processes()
+        program = f"import resource\nassert resource.getrlimit(resource.RLIMIT_NPROC)[0] == {most}"
         self.assertEqual(self.why(program), "")
         self.assertGreater(sandbox.most_processes(), 0)
 
@@ -118,7 +121,8 @@ class Tasks(Case):
                 examples = open_task(task, [], 4, {}).examples
                 metric = METRICS["pass"]()
                 self.assertEqual(metric.score(metric.statistics(examples, answers).sum(axis=0)), 100.0)
-                self.assertEqual(metric.score(metric.statistics(examples, ["    return None\n"] * 4).sum(axis=0)), 0.0)
+                wrong = ["    return None\n"] * 4
+                self.assertEqual(metric.score(metric.statistics(examples, wrong).sum(axis=0)), 0.0)
 
 
 if __name__ == "__main__":

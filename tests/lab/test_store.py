@@ -1,4 +1,4 @@
-"""The store: any cut of the file continues with nothing lost and nothing doubled; full disks; changed settings."""
+"""The store: any cut of the file continues, nothing lost, nothing twice; full disks; changed settings."""
 import errno
 import json
 import os
@@ -120,7 +120,8 @@ class Failures(Case):
                    f"s = Store(Path({str(path)!r}), {IDENTITY!r})\n"
                    "try:\n    for i in range(100): s.append([{'i': i, 'text': 'x' * 100}])\n"
                    "except LabError as e: print(e)\n")
-        done = subprocess.run([sys.executable, "-c", program], env={**os.environ, "PYTHONPATH": str(ROOT / "bench")},
+        done = subprocess.run([sys.executable, "-c", program],
+                              env={**os.environ, "PYTHONPATH": str(ROOT / "bench")},
                               preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000)),
                               capture_output=True, text=True, check=True)
         self.assertIn("no room left", done.stdout)

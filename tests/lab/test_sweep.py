@@ -1,4 +1,4 @@
-"""Sweeps: every cut goes on, changes are refused, a killed run ends as one that was not; then the report on it."""
+"""Sweeps: every cut continues, changes are refused, a killed run ends like any other; then its report."""
 import json
 import os
 import random
@@ -40,19 +40,22 @@ class Fake:
 
 
 def fake_identity(program, models, data, setting):
-    return {"program": {"version": "fake", "sha256": "0" * 64}, "data": {f"0:{p.name}": "" for p in data}, "setting": setting}
+    return {"program": {"version": "fake", "sha256": "0" * 64}, "data": {f"0:{p.name}": "" for p in data},
+            "setting": setting}
 
 
 def answer_to(i, line):
     draw = random.Random(json.dumps(line, sort_keys=True))
     n = draw.randrange(1, 9)
     slow = 1.0 if line.get("speculative", True) else 2.0
-    out = {"index": i, "text": line["prompt"].replace("Sentence", draw.choice(["Satz", "Sache"])), "finish_reason": "stop",
-           "timings": {"predicted_n": n, "prompt_ms": 1.0, "predicted_ms": slow * n}, "metrics": {}}
+    out = {"index": i, "text": line["prompt"].replace("Sentence", draw.choice(["Satz", "Sache"])),
+           "finish_reason": "stop", "timings": {"predicted_n": n, "prompt_ms": 1.0, "predicted_ms": slow * n},
+           "metrics": {}}
     if line.get("speculative", True):
         out["metrics"]["speculative_decoding"] = {
             "num_spec_steps": 2, "num_draft_tokens": 10, "num_accepted_draft_tokens": n, "examined_rows": 4,
-            "deferred_rows": 1, "rejection_rate": 0.25, "verifier_calls": 2, "acceptance_histogram": [0, 2, 0, 0, 0, 0]}
+            "deferred_rows": 1, "rejection_rate": 0.25, "verifier_calls": 2,
+            "acceptance_histogram": [0, 2, 0, 0, 0, 0]}
     return out
 
 
@@ -60,12 +63,14 @@ class Cut(Case):
     def setUp(self):
         super().setUp()
         Fake.lines = []
-        patches = [mock.patch.object(sweep, "Generate", Fake), mock.patch("lab.sweep.identity", fake_identity)]
+        patches = [mock.patch.object(sweep, "Generate", Fake),
+                   mock.patch("lab.sweep.identity", fake_identity)]
         for patch in patches:
             patch.start()
             self.addCleanup(patch.stop)
-        self.plan = Plan(data=[self.file("d.jsonl", PAIRS)], rules={"exact": None, "opt": [0.1, 0.2], "chow": {
-            "method": "token-cascade", "alpha": 0.5}}, seeds=[1, 2])
+        self.plan = Plan(data=[self.file("d.jsonl", PAIRS)],
+                         rules={"exact": None, "opt": [0.1, 0.2], "chow": {
+"method": "token-cascade", "alpha": 0.5}}, seeds=[1, 2])
         self.out = self.folder / "s.jsonl"
 
     def run_plan(self, fresh=False):
@@ -183,7 +188,8 @@ class Cut(Case):
         self.assertEqual(len(analysis.points), 5)
         records = [r for r in read_store(self.out)[1] if r.get("k", "").startswith("speculative rule=exact")]
         exact = next(m for m in analysis.points if m.point.rule == "exact")
-        beside = {(r["s"], r["i"]): r for r in read_store(self.out)[1] if r.get("k") == "verifier temp=1" and not r["g"]}
+        beside = {(r["s"], r["i"]): r for r in read_store(self.out)[1] if r.get("k") == "verifier temp=1" and
+                  not r["g"]}
         ms = sum(r["prompt_ms"] + r["decode_ms"] for r in records)
         base = sum(beside[r["s"], r["i"]]["prompt_ms"] + beside[r["s"], r["i"]]["decode_ms"] for r in records)
         self.assertAlmostEqual(exact.figures["latency"], ms / base)
@@ -204,7 +210,8 @@ class Cut(Case):
         self.plan.rules["opt"] = [0.1, 0.2]
         self.run_plan()
         analysis = analyse(self.out, 20)
-        self.assertEqual([(m.apart, m.sums[:, 0].sum()) for m in analysis.points], [(0, 4)] * 3)  # verifiers timed again
+        # verifiers timed again
+        self.assertEqual([(m.apart, m.sums[:, 0].sum()) for m in analysis.points], [(0, 4)] * 3)
         self.assertEqual(apart_of(analysis), [])
         lines = self.out.read_bytes().splitlines(keepends=True)
         self.assertEqual(sum(b'"again"' in x for x in lines), 4)
@@ -214,18 +221,21 @@ class Cut(Case):
         self.assertTrue(any(line.startswith("4 of 8 latencies") for line in head_of(analysis, "c")))
 
     def test_quality_is_compared_over_the_same_prompts(self):
-        self.file("d.jsonl", PAIRS.replace("Sentence", "It is the Sentence of").replace("Satz", "It is the Satz of"))
+        self.file("d.jsonl", PAIRS.replace("Sentence",
+                                           "It is the Sentence of").replace("Satz", "It is the Satz of"))
         self.plan.rules, self.plan.seeds, self.plan.limit = {"opt": [0.1, 0.2]}, [1], 2
         self.run_plan()
         self.plan.rules, self.plan.limit = {"exact": None}, 4
         self.run_plan()
         analysis, first = analyse(self.out, 50), analyse(self.out, 50, limit=2)
-        self.assertEqual((analysis.verifier(1.0).prompts, first.verifier(1.0).prompts, first.n_prompt), (4, 2, 2))
+        self.assertEqual((analysis.verifier(1.0).prompts, first.verifier(1.0).prompts, first.n_prompt),
+                         (4, 2, 2))
         self.assertNotEqual(analysis.verifier(1.0).figures["bleu"], first.verifier(1.0).figures["bleu"])
         rows = {r[0]: r for r in matched_table(analysis)[3]}
         self.assertEqual(rows["opt"][-1], f"{first.verifier(1.0).figures['bleu']:.2f}")
         self.assertEqual(rows["exact"][-1], f"{analysis.verifier(1.0).figures['bleu']:.2f}")
-        self.assertEqual([m.prompts for m in analysis.matched([m for m in analysis.points if m.point.rule][1:])[0]], [2, 2])
+        self.assertEqual([m.prompts for m in analysis.matched([m for m in analysis.points
+                                                               if m.point.rule][1:])[0]], [2, 2])
 
     def test_a_report_is_one_page_that_fetches_nothing(self):
         self.run_plan()
@@ -246,9 +256,9 @@ class Program(Case):
     """With the real program and the demo pair."""
 
     def command(self, out, *more):
-        return [sys.executable, "-m", "lab", "sweep", "--program", str(PROGRAM), "-m", str(DEMO / "verifier"), "-md",
-                str(DEMO / "drafter"), "--limit", "6", "--rule", "exact", "--rule", "token-v3:0.2", "--temp", "1", "-t", "1",
-                "--out", str(out), *more]
+        return [sys.executable, "-m", "lab", "sweep", "--program", str(PROGRAM), "-m", str(DEMO / "verifier"),
+                "-md", str(DEMO / "drafter"), "--limit", "6", "--rule", "exact", "--rule", "token-v3:0.2",
+                "--temp", "1", "-t", "1", "--out", str(out), *more]
 
     def start(self, *command, **more):
         return subprocess.Popen(command, cwd=ROOT, env={**os.environ, "PYTHONPATH": str(ROOT / "bench")},
@@ -278,7 +288,8 @@ class Program(Case):
         self.assertEqual(self.texts(cut), self.texts(whole))
 
     def test_what_the_program_refuses_is_said_in_its_words(self):
-        code, said = self.run_it(*self.command(self.folder / "s.jsonl", "--rule", "opt:0.1", "--rule", "nonsense:0.5"))
+        code, said = self.run_it(*self.command(self.folder / "s.jsonl", "--rule", "opt:0.1", "--rule",
+                                               "nonsense:0.5"))
         self.assertEqual(code, 1)
         self.assertIn("nonsense", said)
         self.assertNotIn("Traceback", said)

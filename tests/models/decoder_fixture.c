@@ -127,10 +127,10 @@ const golden_model *golden_find(const char *name) {
 /* ---- opening ------------------------------------------------------------------------------------------- */
 
 static bool source_find(void *ud, const char *name, weir_tensor *out) {
-    weir_st_entry e;
+    weir_entry e;
     if (!weir__safetensors_find(ud, name, &e) || e.n_dim < 1 || e.n_dim > 2) return false;
-    const bool f32 = strcmp(e.dtype, "F32") == 0;
-    cr_assert(f32 || strcmp(e.dtype, "BF16") == 0, "%s is %s", name, e.dtype);
+    const bool f32 = strcmp(e.type, "F32") == 0;
+    cr_assert(f32 || strcmp(e.type, "BF16") == 0, "%s is %s", name, e.type);
     *out = (weir_tensor){e.data, f32 ? WEIR_DTYPE_F32 : WEIR_DTYPE_BF16, e.n_dim == 2 ? e.shape[0] : 1,
                          e.shape[e.n_dim - 1]};
     return true;
@@ -146,12 +146,6 @@ void fixture_open(fixture *f, const golden_model *g, weir_isa isa, int n_thread)
     weir_backend *be = NULL;
     cr_assert_eq(weir__backend_cpu_open(&be, n_thread, isa, NULL), WEIR_OK);
     fixture_open_on(f, g, be);
-}
-
-static void *backend_zeros(fixture *f, size_t bytes) {
-    void *p = weir__backend_alloc(f->be, bytes);
-    cr_assert(p && weir__backend_zero(f->be, p, bytes) == WEIR_OK);
-    return p;
 }
 
 void fixture_open_on(fixture *f, const golden_model *g, weir_backend *be) {
@@ -171,8 +165,8 @@ void fixture_open_on(fixture *f, const golden_model *g, weir_backend *be) {
                                  .head_dim = x->head_dim,
                                  .dtype = x->kv_dtype};
     cr_assert_eq(weir__kv_pool_create(&f->self, be, &shape), WEIR_OK);
-    f->dev_rows = backend_zeros(f, 4 * FIX_ROW * sizeof *f->dev_rows);
-    f->dev_logits = backend_zeros(f, (size_t)FIX_ROW * (size_t)f->n_vocab * sizeof *f->dev_logits);
+    f->dev_rows = backend_zeros(f->be, 4 * FIX_ROW * sizeof *f->dev_rows);
+    f->dev_logits = backend_zeros(f->be, (size_t)FIX_ROW * (size_t)f->n_vocab * sizeof *f->dev_logits);
     f->kv = (weir_kv){.self = *weir__kv_pool_view(f->self)};
 }
 
@@ -195,30 +189,16 @@ void fixture_prefill(fixture *f, int32_t slot, const int32_t *token, int64_t n) 
 
 weir_status fixture_forward(fixture *f, const row *r, int32_t n, const int32_t *out, int32_t n_out,
                             float *logits) {
-    int32_t rows[4][FIX_ROW] = {{0}};
-    for (int32_t i = 0; i < n; i++) {
-        rows[0][i] = r[i].token, rows[1][i] = r[i].pos, rows[2][i] = r[i].slot, rows[3][i] = i;
-        if (r[i].slot >= 0 && weir__kv_pool_len(f->self, r[i].slot) <= r[i].pos) {
-            cr_assert_eq(weir__kv_pool_resize(f->self, r[i].slot, r[i].pos + 1), WEIR_OK);
-        }
-    }
-    if (out)
-        memcpy(rows[3], out, (size_t)n_out * sizeof *out);
-    else
-        n_out = n;
-    cr_assert_eq(weir__kv_pool_sync(f->self), WEIR_OK);
-    cr_assert_eq(weir__backend_upload(f->be, f->dev_rows, rows, sizeof rows), WEIR_OK);
-    const weir_batch b = {.token = f->dev_rows,
-                          .pos = f->dev_rows + FIX_ROW,
-                          .slot = f->dev_rows + 2 * FIX_ROW,
-                          .n_row = n,
-                          .out = f->dev_rows + 3 * FIX_ROW,
-                          .n_out = n_out,
-                          .logits = logits ? f->dev_logits : NULL,
-                          .group = f->group};
-    WEIR_TRY(weir__model_forward(f->m, &f->kv, &b));
-    const size_t bytes = logits ? (size_t)n_out * (size_t)f->n_vocab * sizeof *logits : 0;
-    return weir__backend_download(f->be, logits, f->dev_logits, bytes);
+    const call_room room = {.be = f->be,
+                            .m = f->m,
+                            .self = f->self,
+                            .kv = &f->kv,
+                            .dev_rows = f->dev_rows,
+                            .dev_logits = f->dev_logits,
+                            .n_row = FIX_ROW,
+                            .n_vocab = f->n_vocab,
+                            .group = f->group};
+    return call_rows(&room, r, n, out, n_out, logits);
 }
 
 void rows_of(row *r, int32_t slot, int32_t first, int32_t n, const int32_t *token) {
@@ -235,18 +215,7 @@ void fixture_run(fixture *f, int32_t slot, const int32_t *token, int32_t first, 
     }
 }
 
-double logprob(const float *logits, int32_t n_vocab, int32_t token) {
-    double max = -INFINITY, sum = 0.0;
-    for (int32_t v = 0; v < n_vocab; v++) max = fmax(max, (double)logits[v]);
-    for (int32_t v = 0; v < n_vocab; v++) sum += exp((double)logits[v] - max);
-    return (double)logits[token] - max - log(sum);
-}
-
 /* ---- golden values ------------------------------------------------------------------------------------- */
-
-static void read_words(FILE *f, void *to, size_t n) {
-    cr_assert_eq(fread(to, 4, n, f), n, "golden.bin is cut short");
-}
 
 golden *golden_read(const golden_model *model) {
     char path[512];

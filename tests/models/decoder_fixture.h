@@ -4,6 +4,7 @@
 #include "host/deck/kv.h"
 #include "host/formats/safetensors/safetensors.h"
 #include "models/model.h"
+#include "tests/models/calls.h"
 
 /* A decoder of tests/golden/decoder with caches for a few slots. Failures to open fail the test. */
 enum { FIX_SLOT = 5, FIX_ROW = 140, FIX_PROMPT = 140, FIX_LEN = 200, MAX_VOCAB = 67 };
@@ -44,10 +45,6 @@ weir_tensor_source fixture_source(weir_safetensors *s);
 /* Positions [0, n) of a slot by prefill. */
 void fixture_prefill(fixture *f, int32_t slot, const int32_t *token, int64_t n);
 
-typedef struct row {
-    int32_t slot, pos, token;
-} row;
-
 /* Grows the caches to hold the rows, then one forward call; out NULL = all rows. logits (n_out, n_vocab). */
 weir_status fixture_forward(fixture *f, const row *r, int32_t n, const int32_t *out, int32_t n_out,
                             float *logits);
@@ -58,8 +55,6 @@ void rows_of(row *r, int32_t slot, int32_t first, int32_t n, const int32_t *toke
 /* Logits of positions [first, first + n), `step` rows a call. */
 void fixture_run(fixture *f, int32_t slot, const int32_t *token, int32_t first, int32_t n, int32_t step,
                  float *logits);
-
-double logprob(const float *logits, int32_t n_vocab, int32_t token);
 
 typedef struct golden_case {
     int32_t n, token[FIX_PROMPT];

@@ -3,6 +3,7 @@
 
 #include "host/formats/checkpoint.h"
 #include "host/deck/kv.h"
+#include "tests/models/calls.h"
 
 /* A T5 of tests/golden/t5 (or any checkpoint directory) with caches for a few slots. Failures to open fail
  * the test. */
@@ -32,18 +33,12 @@ void t5_close(fixture *f);
 /* Runs the encoder for a prompt in a slot; self length stays as it is. */
 void t5_prefill(fixture *f, int32_t slot, const int32_t *prompt, int64_t n);
 
-typedef struct row {
-    int32_t slot, pos, token;
-} row;
-
 /* Grows the self caches to hold the rows, then one forward call; out NULL = all rows. logits (n_out,
  * n_vocab). */
 weir_status t5_forward(fixture *f, const row *r, int32_t n, const int32_t *out, int32_t n_out, float *logits);
 
 /* Rows 0 ... n - 1 of a slot that is fed the start id 0 and then the tokens. */
 void t5_rows_of(row *r, int32_t slot, int32_t first, int32_t n, const int32_t *token);
-
-double t5_logprob(const float *logits, int32_t n_vocab, int32_t token);
 
 typedef struct golden_case {
     int32_t n_prompt, n_completion;

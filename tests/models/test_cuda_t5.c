@@ -42,7 +42,7 @@ static void check_case(fixture *f, const char *name, int32_t slot, const golden_
     t5_rows_of(r, slot, 0, c->n_completion, c->completion);
     cr_assert_eq(t5_forward(f, r, c->n_completion, NULL, 0, logits), WEIR_OK);
     for (int32_t i = 0; i < c->n_completion; i++) {
-        const double got = t5_logprob(logits + i * f->n_vocab, f->n_vocab, c->completion[i]);
+        const double got = logprob(logits + i * f->n_vocab, f->n_vocab, c->completion[i]);
         lp = larger(lp, fabs(got - (double)c->logprobs[i]));
     }
     const float *last = logits + (c->n_completion - 1) * f->n_vocab;

@@ -8,7 +8,7 @@
 
 #include "kernels/base/mem.h"
 #include "models/decoder.h"
-#include "tests/support/alloc.h"
+#include "tests/models/fake.h"
 #include "tests/support/compare.h"
 
 /* ---- a checkpoint out of thin air ---------------------------------------------------------------------- */
@@ -37,27 +37,13 @@ static weir_decoder_config gemma(void) {
     return c;
 }
 
-/* Tensors by name, with the shape their name and the config imply; contents from the name's hash. One tensor
- * may be hidden, reshaped or given another dtype, and rope_freqs.weight be there with given factors. */
-typedef struct fake {
-    weir_decoder_config c;
-    weir_dtype dtype;
-    const char *hidden, *reshaped, *stacked, *redtyped;
-    weir_dtype other;
-    const float *rope_freqs; /* (n_dim / 2) or NULL */
-    int64_t n_released;
-    float *data[128];
-    char name[128][96];
-    int n;
-} fake;
-
 static bool ends(const char *s, const char *tail) {
     const size_t a = strlen(s), b = strlen(tail);
     return a >= b && strcmp(s + a - b, tail) == 0;
 }
 
 static bool shape_of(const fake *k, const char *name, int64_t *rows, int64_t *cols) {
-    const weir_decoder_config *c = &k->c;
+    const weir_decoder_config *c = &k->decoder;
     const int64_t inner = (int64_t)c->n_head * c->head_dim, inner_kv = (int64_t)c->n_head_kv * c->head_dim;
     const struct {
         const char *tail;
@@ -91,97 +77,24 @@ static bool shape_of(const fake *k, const char *name, int64_t *rows, int64_t *co
     return false;
 }
 
-/* Values are bf16 whatever the dtype, so that a matrix may change it without changing a number. */
-static void *fake_data(fake *k, const char *name, weir_dtype dtype, int64_t n) {
-    for (int i = 0; i < k->n; i++) {
-        if (strcmp(k->name[i], name) == 0) return k->data[i];
-    }
-    cr_assert(k->n < 128);
-    uint64_t seed = 14695981039346656037u;
-    for (const char *p = name; *p; p++) seed = (seed ^ (unsigned char)*p) * 1099511628211u;
-    float *d = malloc((size_t)n * sizeof *d); /* 16-bit dtypes use the first half */
-    uint16_t *h = (uint16_t *)d;              /* element i is read before it is written */
-    for (int64_t i = 0; i < n; i++) {
-        const uint16_t b = weir_bf16_from_f32(rng_uniform(&seed, -0.3f, 0.3f));
-        if (dtype == WEIR_DTYPE_BF16)
-            h[i] = b;
-        else
-            d[i] = weir_f32_from_bf16(b);
-    }
-    snprintf(k->name[k->n], sizeof k->name[0], "%s", name);
-    return k->data[k->n++] = d;
-}
-
-static bool fake_find(void *ud, const char *name, weir_tensor *out) {
-    fake *k = ud;
-    int64_t rows, cols;
-    if (!shape_of(k, name, &rows, &cols) || (k->hidden && strcmp(k->hidden, name) == 0)) return false;
-    const weir_dtype dtype = k->redtyped && strcmp(k->redtyped, name) == 0 ? k->other : k->dtype;
-    *out = (weir_tensor){fake_data(k, name, dtype, (rows + 1) * (cols + 1)), dtype, rows, cols};
-    if (strcmp(name, "rope_freqs.weight") == 0) out->data = k->rope_freqs, out->dtype = WEIR_DTYPE_F32;
-    if (k->reshaped && strcmp(k->reshaped, name) == 0) out->cols++;
-    if (k->stacked && strcmp(k->stacked, name) == 0) out->n_outer = 1, out->outer[0] = 1;
-    return true;
-}
-
-static void fake_release(void *ud, const char *name) {
-    (void)name;
-    ((fake *)ud)->n_released++;
+static weir_status create_decoder(weir_model **out, weir_backend *be, const fake *k,
+                                  const weir_tensor_source *src, weir_err *err) {
+    return weir__decoder_create(out, be, &k->decoder, src, 17, 100, err);
 }
 
 static fake *fake_new(const weir_decoder_config *c, weir_dtype dtype) {
-    fake *k = calloc(1, sizeof *k);
-    k->c = *c;
-    k->dtype = dtype;
+    static const fake_kind kind = {shape_of, create_decoder};
+    fake *k = fake_make(&kind, dtype);
+    k->decoder = *c;
     return k;
-}
-
-static void fake_free(fake *k) {
-    for (int i = 0; i < k->n; i++) free(k->data[i]);
-    free(k);
-}
-
-static weir_status create(fake *k, weir_backend *be, weir_model **m, weir_err *err) {
-    const weir_tensor_source src = {fake_find, fake_release, k};
-    return weir__decoder_create(m, be, &k->c, &src, 17, 100, err);
-}
-
-static weir_backend *backend(int n_thread) {
-    weir_backend *be = NULL;
-    cr_assert_eq(weir__backend_cpu_open(&be, n_thread, WEIR_ISA_PORTABLE, NULL), WEIR_OK);
-    return be;
 }
 
 /* ---- named failures ------------------------------------------------------------------------------------ */
 
-/* Every tensor in turn is hidden, then reshaped, then one of a stack: the message names it, nothing leaks. */
 static void break_each_tensor(const weir_decoder_config *c, int n_want) {
-    fake *whole = fake_new(c, WEIR_DTYPE_F32);
-    weir_backend *be = backend(1);
-    weir_model *m = NULL;
-    weir_err err = {""};
-    cr_assert_eq(create(whole, be, &m, &err), WEIR_OK, "%s", err.text);
-    weir__model_free(m);
-    cr_assert_eq(whole->n, n_want);
-
-    for (int i = 0; i < whole->n; i++) {
-        for (int how = 0; how < 3; how++) {
-            fake *k = fake_new(c, WEIR_DTYPE_F32);
-            *(how == 0 ? &k->hidden : how == 1 ? &k->reshaped : &k->stacked) = whole->name[i];
-            m = NULL;
-            err.text[0] = 0;
-            cr_expect_eq(create(k, be, &m, &err), WEIR_EFORMAT, "%s", whole->name[i]);
-            cr_expect_null(m);
-            cr_expect(strstr(err.text, whole->name[i]), "'%s' does not name %s", err.text, whole->name[i]);
-            cr_expect(strstr(err.text, "want ("), "%s", err.text);
-            cr_expect(how == 0 || strstr(err.text, how == 1 ? "file has (" : "file has (1, "), "%s",
-                      err.text);
-            fake_free(k);
-        }
-    }
-    printf("%d tensors, each hidden, reshaped and stacked; last message: %s\n", whole->n, err.text);
-    weir__backend_close(be);
-    fake_free(whole);
+    fake *k = fake_new(c, WEIR_DTYPE_F32);
+    fake_break_each_tensor(k, n_want);
+    fake_free(k);
 }
 
 Test(decoder_load, names_each_missing_or_misshapen_tensor_untied) { break_each_tensor(&plain, 3 + 3 * 14); }
@@ -191,7 +104,7 @@ Test(decoder_load, names_each_missing_or_misshapen_tensor_gemma) {
 }
 
 Test(decoder_load, dtypes_that_may_differ_and_dtypes_that_may_not) {
-    weir_backend *be = backend(1);
+    weir_backend *be = fake_backend(1);
     const struct {
         const char *name;
         weir_dtype other;
@@ -210,7 +123,7 @@ Test(decoder_load, dtypes_that_may_differ_and_dtypes_that_may_not) {
         weir_model *m = NULL;
         weir_err err = {""};
         k->redtyped = t[i].name, k->other = t[i].other;
-        cr_expect_eq(create(k, be, &m, &err), t[i].want, "%s: %s", t[i].name, err.text);
+        cr_expect_eq(fake_create(k, be, &m, &err), t[i].want, "%s: %s", t[i].name, err.text);
         if (t[i].want != WEIR_OK) cr_expect(strstr(err.text, t[i].name), "%s", err.text);
         weir__model_free(m);
         fake_free(k);
@@ -247,10 +160,10 @@ static void bad_number(int i, weir_decoder_config *c) {
 }
 
 Test(decoder_load, refuses_configs_no_decoder_has) {
-    weir_backend *be = backend(1);
+    weir_backend *be = fake_backend(1);
     for (int i = 0; i < 26; i++) {
         fake *k = fake_new(&plain, WEIR_DTYPE_F32);
-        weir_decoder_config *c = &k->c;
+        weir_decoder_config *c = &k->decoder;
         int32_t *const field[] = {&c->dim, &c->head_dim, &c->n_head, &c->n_head_kv, &c->ff_dim, &c->n_layer};
         if (i < 20)
             bad_number(i, c);
@@ -258,7 +171,7 @@ Test(decoder_load, refuses_configs_no_decoder_has) {
             *field[i - 20] = 0;
         weir_model *m = NULL;
         weir_err err = {""};
-        cr_expect_eq(create(k, be, &m, &err), WEIR_EINVAL, "case %d: %s", i, err.text);
+        cr_expect_eq(fake_create(k, be, &m, &err), WEIR_EINVAL, "case %d: %s", i, err.text);
         cr_expect(strncmp(err.text, "decoder config: ", 16) == 0 && !m, "case %d: %s", i, err.text);
         fake_free(k);
     }
@@ -272,14 +185,14 @@ static weir_status logits_with(fake *k, float *logits, weir_err *err) {
     static float pool[1 << 14];
     const int32_t table[1] = {0}, token[6] = {9, 8, 7, 6, 5, 4}, slot[6] = {0}, pos[6] = {0, 1, 2, 3, 4, 5},
                   last[1] = {5};
-    const weir_decoder_config *c = &k->c;
+    const weir_decoder_config *c = &k->decoder;
     const int64_t floats = weir__kv_page_elems(c->n_layer, c->n_head_kv, c->head_dim);
     cr_assert(floats <= 1 << 14);
     const weir_kv kv = {
         .self = {pool, floats, table, 1, c->n_layer, c->n_head_kv, c->head_dim, WEIR_DTYPE_F32}};
-    weir_backend *be = backend(1);
+    weir_backend *be = fake_backend(1);
     weir_model *m = NULL;
-    const weir_status s = create(k, be, &m, err);
+    const weir_status s = fake_create(k, be, &m, err);
     if (s == WEIR_OK) {
         const weir_batch b = {
             .token = token, .pos = pos, .slot = slot, .n_row = 6, .out = last, .n_out = 1, .logits = logits};
@@ -346,7 +259,7 @@ Test(decoder_load, rope_factors_of_the_file_stand_for_llama3s_formula) {
     cr_assert_eq(logits_with(k, want, NULL), WEIR_OK);
     k->rope_freqs = factor;
     cr_assert_eq(logits_with(k, doubled, NULL), WEIR_OK);
-    k->c.rope = plain.rope;
+    k->decoder.rope = plain.rope;
     cr_assert_eq(logits_with(k, got, NULL), WEIR_OK);
     cr_expect(memcmp(got, doubled, sizeof got) == 0, "once is enough");
     for (int i = 0; i < 101; i++) { /* a frequency is off by an ulp */
@@ -376,7 +289,7 @@ Test(decoder_load, frequencies_above_one_radian_are_refused) {
     fake *k = fake_new(&c, WEIR_DTYPE_F32);
     cr_expect_eq(logits_with(k, logits, &err), WEIR_EFORMAT);
     cr_expect(strstr(err.text, "pair 0 turns by 2 a position, want above 0 and at most 1"), "%s", err.text);
-    k->c.rope.factor = 1.0f;
+    k->decoder.rope.factor = 1.0f;
     cr_expect_eq(logits_with(k, logits, &err), WEIR_OK);
     fake_free(k);
 }
@@ -466,17 +379,17 @@ static size_t lines(size_t bytes) { return (bytes + 63) / 64 * 64; }
 
 /* What create leaves allocated: weights as measured, scratch as the plan says, and the structs. */
 static void check_bytes(const weir_decoder_config *c, weir_dtype dtype, int n_thread) {
-    weir_backend *be = backend(n_thread);
+    weir_backend *be = fake_backend(n_thread);
     const size_t op_before = lines(be->scratch_floats * 4 * (size_t)n_thread), before = live;
     fake *k = fake_new(c, dtype);
-    const weir_tensor_source src = {fake_find, fake_release, k};
+    const weir_tensor_source src = fake_source(k);
     weir_model *m = NULL;
     weir_err err = {""};
     weir_model_facts f;
     cr_assert_eq(weir__decoder_measure(c, &src, false, &f, &err), WEIR_OK, "%s", err.text);
     cr_expect_eq(k->n_released, 0);
     cr_expect_eq(live, before);
-    cr_assert_eq(create(k, be, &m, &err), WEIR_OK, "%s", err.text);
+    cr_assert_eq(fake_create(k, be, &m, &err), WEIR_OK, "%s", err.text);
     const size_t structs = lines(sizeof(decoder_model)) + lines((size_t)c->n_layer * sizeof(decoder_layer));
     const size_t op_after = lines(be->scratch_floats * 4 * (size_t)n_thread);
     const weir_bytes arena = weir__decoder_scratch_bytes(c, be, WEIR_DTYPE_F32, 17, 100);
@@ -520,7 +433,7 @@ Test(decoder_load, counts_parameters_and_the_bytes_of_a_pass) {
                             head + 3 * (att + ff + 4 * 24 + 2 * 10) + 24};
     for (int i = 0; i < 2; i++) {
         fake *k = fake_new(config[i], WEIR_DTYPE_BF16);
-        const weir_tensor_source src = {fake_find, fake_release, k};
+        const weir_tensor_source src = fake_source(k);
         cr_assert_eq(weir__decoder_measure(config[i], &src, false, &f, NULL), WEIR_OK);
         cr_expect_eq(f.n_param, want[i]);
         /* every vector rounded up to 16 floats: norms of 24, of heads of 10, a bias of 50, two tables of 5 */
@@ -537,7 +450,7 @@ Test(decoder_load, counts_parameters_and_the_bytes_of_a_pass) {
     weir_decoder_config wide = plain;
     wide.head_dim = 258;
     fake *k = fake_new(&wide, WEIR_DTYPE_F32);
-    const weir_tensor_source src = {fake_find, fake_release, k};
+    const weir_tensor_source src = fake_source(k);
     weir_err err = {""};
     cr_expect_eq(weir__decoder_measure(&wide, &src, false, &f, &err), WEIR_OK);
     cr_expect_eq(weir__decoder_measure(&wide, &src, true, &f, &err), WEIR_ENOTSUP);
@@ -548,9 +461,9 @@ Test(decoder_load, counts_parameters_and_the_bytes_of_a_pass) {
 /* Each matrix is given back to the source once it is packed; vectors are too small to matter. */
 Test(decoder_load, releases_what_it_packed) {
     fake *k = fake_new(&plain, WEIR_DTYPE_F32);
-    weir_backend *be = backend(1);
+    weir_backend *be = fake_backend(1);
     weir_model *m = NULL;
-    cr_assert_eq(create(k, be, &m, NULL), WEIR_OK);
+    cr_assert_eq(fake_create(k, be, &m, NULL), WEIR_OK);
     cr_expect_eq(k->n_released, 2 + 3 * 7);
     weir__model_free(m);
     weir__backend_close(be);
@@ -559,38 +472,11 @@ Test(decoder_load, releases_what_it_packed) {
 
 /* One matrix of a dtype of its own, so that its product is one more. */
 static void fail_each_allocation(const char *redtyped) {
-    weir_decoder_config wide = plain;
-    wide.ff_dim = 1111; /* so that the backend's scratch grows too */
-    for (long fail_at = 1;; fail_at++) {
-        fake *k = fake_new(&wide, WEIR_DTYPE_BF16);
-        k->redtyped = redtyped, k->other = WEIR_DTYPE_F32;
-        alloc_install(0);
-        weir_backend *be = backend(1);
-        const long made = alloc_count(), held = alloc_live();
-        weir__backend_close(be);
-        alloc_uninstall();
-
-        alloc_install(made + fail_at);
-        be = backend(1);
-        weir_model *m = NULL;
-        weir_err err = {""};
-        const weir_status s = create(k, be, &m, &err);
-        if (s != WEIR_OK) {
-            cr_expect_eq(s, WEIR_ENOMEM, "allocation %ld: %s", fail_at, err.text);
-            cr_expect(!m && err.text[0]);
-            cr_expect_eq(alloc_live(), held, "allocation %ld: leak", fail_at);
-        }
-        weir__model_free(m);
-        weir__backend_close(be);
-        cr_expect_eq(alloc_live(), 0);
-        alloc_uninstall();
-        fake_free(k);
-        if (s == WEIR_OK) {
-            printf("%ld allocations, each failed once\n", fail_at - 1);
-            cr_expect_gt(fail_at, 16);
-            return;
-        }
-    }
+    fake *k = fake_new(&plain, WEIR_DTYPE_BF16);
+    k->decoder.ff_dim = 1111; /* so that the backend's scratch grows too */
+    k->redtyped = redtyped, k->other = WEIR_DTYPE_F32;
+    fake_fail_each_allocation(k, 16);
+    fake_free(k);
 }
 
 Test(decoder_load, survives_every_failed_allocation) {

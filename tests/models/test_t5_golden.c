@@ -20,7 +20,7 @@ static double worst_of(fixture *f, int32_t slot, const golden_case *c) {
     t5_rows_of(r, slot, 0, c->n_completion, c->completion);
     cr_assert_eq(t5_forward(f, r, c->n_completion, NULL, 0, logits), WEIR_OK);
     for (int32_t i = 0; i < c->n_completion; i++) {
-        const double lp = t5_logprob(logits + i * f->n_vocab, f->n_vocab, c->completion[i]);
+        const double lp = logprob(logits + i * f->n_vocab, f->n_vocab, c->completion[i]);
         const double d = fabs(lp - (double)c->logprobs[i]);
         if (!(d <= worst)) worst = d; /* NaN is kept */
     }

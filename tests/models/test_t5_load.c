@@ -8,7 +8,7 @@
 
 #include "kernels/base/mem.h"
 #include "models/t5.h"
-#include "tests/support/alloc.h"
+#include "tests/models/fake.h"
 #include "tests/support/compare.h"
 
 /* ---- a checkpoint out of thin air ---------------------------------------------------------------------- */
@@ -34,26 +34,13 @@ static weir_t5_config plain_tied(void) {
     return c;
 }
 
-/* Tensors by name, with the shape their name and the config imply; contents from the name's hash. One tensor
- * may be hidden, reshaped or given another dtype. */
-typedef struct fake {
-    weir_t5_config c;
-    weir_dtype dtype;
-    const char *hidden, *reshaped, *stacked, *redtyped;
-    const char *extra; /* a name that is there beside the usual ones */
-    int64_t n_released, n_found;
-    float *data[256];
-    char name[256][96];
-    int n;
-} fake;
-
 static bool ends(const char *s, const char *tail) {
     const size_t a = strlen(s), b = strlen(tail);
     return a >= b && strcmp(s + a - b, tail) == 0;
 }
 
 static bool shape_of(const fake *k, const char *name, int64_t *rows, int64_t *cols) {
-    const weir_t5_config *c = &k->c;
+    const weir_t5_config *c = &k->t5;
     const int64_t inner = (int64_t)c->n_head * c->head_dim;
     const struct {
         const char *tail;
@@ -82,102 +69,34 @@ static bool shape_of(const fake *k, const char *name, int64_t *rows, int64_t *co
     return false;
 }
 
-static void *fake_data(fake *k, const char *name, int64_t n) {
-    for (int i = 0; i < k->n; i++) {
-        if (strcmp(k->name[i], name) == 0) return k->data[i];
-    }
-    cr_assert(k->n < 256);
-    uint64_t seed = 14695981039346656037u;
-    for (const char *p = name; *p; p++) seed = (seed ^ (unsigned char)*p) * 1099511628211u;
-    float *d = malloc((size_t)n * sizeof *d); /* 16-bit dtypes use the first half */
-    for (int64_t i = 0; i < n; i++) d[i] = rng_uniform(&seed, -0.3f, 0.3f);
-    if (k->dtype == WEIR_DTYPE_BF16) {
-        uint16_t *h = (uint16_t *)d; /* element i is read before it is written */
-        for (int64_t i = 0; i < n; i++) h[i] = weir_bf16_from_f32(d[i]);
-    }
-    snprintf(k->name[k->n], sizeof k->name[0], "%s", name);
-    return k->data[k->n++] = d;
-}
-
-static bool fake_find(void *ud, const char *name, weir_tensor *out) {
-    fake *k = ud;
-    int64_t rows, cols;
-    if (!shape_of(k, name, &rows, &cols) || (k->hidden && strcmp(k->hidden, name) == 0)) return false;
-    *out = (weir_tensor){fake_data(k, name, (rows + 1) * (cols + 1)), k->dtype, rows, cols};
-    if (k->reshaped && strcmp(k->reshaped, name) == 0) out->cols++;
-    if (k->stacked && strcmp(k->stacked, name) == 0) out->n_outer = 1, out->outer[0] = 1;
-    if (k->redtyped && strcmp(k->redtyped, name) == 0) out->dtype = WEIR_DTYPE_F16;
-    k->n_found++;
-    return true;
-}
-
-static void fake_release(void *ud, const char *name) {
-    (void)name;
-    ((fake *)ud)->n_released++;
-}
-
-static void fake_free(fake *k) {
-    for (int i = 0; i < k->n; i++) free(k->data[i]);
-    free(k);
+static weir_status create_t5(weir_model **out, weir_backend *be, const fake *k, const weir_tensor_source *src,
+                             weir_err *err) {
+    return weir__t5_create(out, be, &k->t5, src, 17, 100, err);
 }
 
 static fake *fake_new(const weir_t5_config *c, weir_dtype dtype) {
-    fake *k = calloc(1, sizeof *k);
-    k->c = *c;
-    k->dtype = dtype;
+    static const fake_kind kind = {shape_of, create_t5};
+    fake *k = fake_make(&kind, dtype);
+    k->t5 = *c;
     return k;
-}
-
-static weir_status create(fake *k, weir_backend *be, weir_model **m, weir_err *err) {
-    const weir_tensor_source src = {fake_find, fake_release, k};
-    return weir__t5_create(m, be, &k->c, &src, 17, 100, err);
-}
-
-static weir_backend *backend(int n_thread) {
-    weir_backend *be = NULL;
-    cr_assert_eq(weir__backend_cpu_open(&be, n_thread, WEIR_ISA_PORTABLE, NULL), WEIR_OK);
-    return be;
 }
 
 /* ---- named failures ------------------------------------------------------------------------------------ */
 
-/* Every tensor in turn is hidden, then reshaped, then one of a stack: the message names it, nothing leaks. */
-static void break_each_tensor(const weir_t5_config *c) {
-    fake *whole = fake_new(c, WEIR_DTYPE_F32);
-    weir_backend *be = backend(1);
-    weir_model *m = NULL;
-    weir_err err = {""};
-    cr_assert_eq(create(whole, be, &m, &err), WEIR_OK, "%s", err.text);
-    weir__model_free(m);
-
-    for (int i = 0; i < whole->n; i++) {
-        for (int how = 0; how < 3; how++) {
-            fake *k = fake_new(c, WEIR_DTYPE_F32);
-            *(how == 0 ? &k->hidden : how == 1 ? &k->reshaped : &k->stacked) = whole->name[i];
-            m = NULL;
-            err.text[0] = 0;
-            cr_expect_eq(create(k, be, &m, &err), WEIR_EFORMAT, "%s", whole->name[i]);
-            cr_expect_null(m);
-            cr_expect(strstr(err.text, whole->name[i]), "'%s' does not name %s", err.text, whole->name[i]);
-            cr_expect(strstr(err.text, "want ("), "%s", err.text);
-            cr_expect(how == 0 || strstr(err.text, how == 1 ? "file has (" : "file has (1, "), "%s",
-                      err.text);
-            fake_free(k);
-        }
-    }
-    printf("%d tensors, each hidden, reshaped and stacked; last message: %s\n", whole->n, err.text);
-    weir__backend_close(be);
-    fake_free(whole);
+static void break_each_tensor(const weir_t5_config *c, int n_want) {
+    fake *k = fake_new(c, WEIR_DTYPE_F32);
+    fake_break_each_tensor(k, n_want);
+    fake_free(k);
 }
 
-Test(t5_load, names_each_missing_or_misshapen_tensor_gated) { break_each_tensor(&gated); }
+Test(t5_load, names_each_missing_or_misshapen_tensor_gated) { break_each_tensor(&gated, 6 + 2 * 9 + 3 * 14); }
 Test(t5_load, names_each_missing_or_misshapen_tensor_tied) {
     const weir_t5_config c = plain_tied();
-    break_each_tensor(&c);
+    break_each_tensor(&c, 5 + 2 * 8 + 3 * 13);
 }
 
 Test(t5_load, fused_parts_must_share_a_dtype_others_need_not) {
-    weir_backend *be = backend(1);
+    weir_backend *be = fake_backend(1);
     const struct {
         const char *name;
         weir_status want;
@@ -192,7 +111,7 @@ Test(t5_load, fused_parts_must_share_a_dtype_others_need_not) {
         weir_model *m = NULL;
         weir_err err = {""};
         k->redtyped = t[i].name;
-        cr_expect_eq(create(k, be, &m, &err), t[i].want, "%s: %s", t[i].name, err.text);
+        cr_expect_eq(fake_create(k, be, &m, &err), t[i].want, "%s: %s", t[i].name, err.text);
         if (t[i].want != WEIR_OK) cr_expect(strstr(err.text, t[i].name), "%s", err.text);
         weir__model_free(m);
         fake_free(k);
@@ -201,10 +120,10 @@ Test(t5_load, fused_parts_must_share_a_dtype_others_need_not) {
 }
 
 Test(t5_load, refuses_configs_no_t5_has) {
-    weir_backend *be = backend(1);
+    weir_backend *be = fake_backend(1);
     for (int i = 0; i < 12; i++) {
         fake *k = fake_new(&gated, WEIR_DTYPE_F32);
-        weir_t5_config *c = &k->c;
+        weir_t5_config *c = &k->t5;
         int32_t *const field[] = {&c->dim,          &c->head_dim,    &c->n_head,
                                   &c->ff_dim,       &c->n_enc_layer, &c->n_dec_layer,
                                   &c->n_vocab_rows, &c->n_bucket,    &c->max_distance};
@@ -214,7 +133,7 @@ Test(t5_load, refuses_configs_no_t5_has) {
         if (i == 11) c->dim = INT32_MAX;
         weir_model *m = NULL;
         weir_err err = {""};
-        cr_expect_eq(create(k, be, &m, &err), WEIR_EINVAL, "case %d", i);
+        cr_expect_eq(fake_create(k, be, &m, &err), WEIR_EINVAL, "case %d", i);
         cr_expect(err.text[0] && !m);
         fake_free(k);
     }
@@ -241,17 +160,17 @@ static void logits_of(weir_model *m, weir_backend *be, const weir_t5_config *c, 
 static weir_status logits_with(const weir_t5_config *c, const char *hidden, const char *extra, bool twin,
                                float *logits, weir_err *err) {
     fake *k = fake_new(c, WEIR_DTYPE_F32);
-    weir_backend *be = backend(1);
+    weir_backend *be = fake_backend(1);
     weir_model *m = NULL;
     k->hidden = hidden;
     k->extra = extra;
     if (twin) { /* all embeddings have the contents of shared */
         const int64_t n = (int64_t)c->n_vocab_rows * c->dim;
-        float *s = fake_data(k, "shared.weight", n + c->n_vocab_rows + c->dim + 1);
-        memcpy(fake_data(k, "encoder.embed_tokens.weight", n), s, (size_t)n * 4);
-        memcpy(fake_data(k, "decoder.embed_tokens.weight", n), s, (size_t)n * 4);
+        float *s = fake_data(k, "shared.weight", k->dtype, n + c->n_vocab_rows + c->dim + 1);
+        memcpy(fake_data(k, "encoder.embed_tokens.weight", k->dtype, n), s, (size_t)n * 4);
+        memcpy(fake_data(k, "decoder.embed_tokens.weight", k->dtype, n), s, (size_t)n * 4);
     }
-    const weir_status s = create(k, be, &m, err);
+    const weir_status s = fake_create(k, be, &m, err);
     if (s == WEIR_OK) logits_of(m, be, c, logits);
     weir__model_free(m);
     weir__backend_close(be);
@@ -314,13 +233,13 @@ static size_t whole_lines(size_t floats) { return (floats + 15) / 16 * 16; }
 
 /* What create leaves allocated: weights as the facts say, scratch as the plan says, and the structs. */
 static void check_bytes(const weir_t5_config *c, weir_dtype dtype, int n_thread) {
-    weir_backend *be = backend(n_thread);
+    weir_backend *be = fake_backend(n_thread);
     const size_t op_before = lines(be->scratch_floats * 4 * (size_t)n_thread), before = live;
     fake *k = fake_new(c, dtype);
     weir_model *m = NULL;
     weir_err err = {""};
     weir_model_facts f;
-    cr_assert_eq(create(k, be, &m, &err), WEIR_OK, "%s", err.text);
+    cr_assert_eq(fake_create(k, be, &m, &err), WEIR_OK, "%s", err.text);
     weir__t5_facts(c, dtype, false, &f);
     const size_t structs = lines(sizeof(t5_model)) + lines((size_t)c->n_enc_layer * sizeof(t5_enc_layer)) +
                            lines((size_t)c->n_dec_layer * sizeof(t5_dec_layer));
@@ -369,10 +288,10 @@ static void same_facts(const weir_model_facts *a, const weir_model_facts *b) {
  * there. */
 Test(t5_load, facts_agree_however_they_are_found) {
     const weir_t5_config tied = plain_tied(), *const config[] = {&gated, &tied};
-    weir_backend *be = backend(1);
+    weir_backend *be = fake_backend(1);
     for (int i = 0; i < 4; i++) {
         fake *k = fake_new(config[i / 2], i % 2 ? WEIR_DTYPE_BF16 : WEIR_DTYPE_F32);
-        const weir_tensor_source src = {fake_find, fake_release, k};
+        const weir_tensor_source src = fake_source(k);
         weir_model_facts planned, measured;
         weir_model *m = NULL;
         for (int device = 1; device >= 0; device--) {
@@ -381,13 +300,13 @@ Test(t5_load, facts_agree_however_they_are_found) {
             same_facts(&planned, &measured);
         }
         cr_expect_eq(k->n_released, 0);
-        cr_assert_eq(create(k, be, &m, NULL), WEIR_OK);
+        cr_assert_eq(fake_create(k, be, &m, NULL), WEIR_OK);
         same_facts(&planned, weir__model_get_facts(m));
         weir__model_free(m);
         fake_free(k);
     }
     fake *k = fake_new(&gated, WEIR_DTYPE_F32);
-    const weir_tensor_source src = {fake_find, fake_release, k};
+    const weir_tensor_source src = fake_source(k);
     weir_model_facts all, one;
     weir_err err = {""};
     weir__t5_facts(&gated, WEIR_DTYPE_F32, false, &all);
@@ -437,9 +356,9 @@ Test(t5_load, counts_bytes) {
 /* Each matrix is given back to the source once it is packed; norms and tables are too small to matter. */
 Test(t5_load, releases_what_it_packed) {
     fake *k = fake_new(&gated, WEIR_DTYPE_F32);
-    weir_backend *be = backend(1);
+    weir_backend *be = fake_backend(1);
     weir_model *m = NULL;
-    cr_assert_eq(create(k, be, &m, NULL), WEIR_OK);
+    cr_assert_eq(fake_create(k, be, &m, NULL), WEIR_OK);
     cr_expect_eq(k->n_released, 2 + 2 * (4 + 3) + 3 * (4 + 4 + 3));
     weir__model_free(m);
     weir__model_free(NULL);
@@ -448,35 +367,8 @@ Test(t5_load, releases_what_it_packed) {
 }
 
 Test(t5_load, survives_every_failed_allocation) {
-    weir_t5_config wide = gated;
-    wide.ff_dim = 1111; /* so that the backend's scratch grows too */
-    for (long fail_at = 1;; fail_at++) {
-        fake *k = fake_new(&wide, WEIR_DTYPE_BF16);
-        alloc_install(0);
-        weir_backend *be = backend(1);
-        const long made = alloc_count(), held = alloc_live();
-        weir__backend_close(be);
-        alloc_uninstall();
-
-        alloc_install(made + fail_at);
-        be = backend(1);
-        weir_model *m = NULL;
-        weir_err err = {""};
-        const weir_status s = create(k, be, &m, &err);
-        if (s != WEIR_OK) {
-            cr_expect_eq(s, WEIR_ENOMEM, "allocation %ld: %s", fail_at, err.text);
-            cr_expect(!m && err.text[0]);
-            cr_expect_eq(alloc_live(), held, "allocation %ld: leak", fail_at);
-        }
-        weir__model_free(m);
-        weir__backend_close(be);
-        cr_expect_eq(alloc_live(), 0);
-        alloc_uninstall();
-        fake_free(k);
-        if (s == WEIR_OK) {
-            printf("%ld allocations, each failed once\n", fail_at - 1);
-            cr_expect_gt(fail_at, 30);
-            return;
-        }
-    }
+    fake *k = fake_new(&gated, WEIR_DTYPE_BF16);
+    k->t5.ff_dim = 1111; /* so that the backend's scratch grows too */
+    fake_fail_each_allocation(k, 30);
+    fake_free(k);
 }

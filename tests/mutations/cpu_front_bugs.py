@@ -2,37 +2,37 @@
 from entry import cpu_bug as bug
 
 OPTIONS = [
-    bug("host/cli/options.c", "precedence", "the environment wins over the command line", "cli_options", " || cli_given(out, (cli_option_id)i)) continue;", ") continue;"),
-    bug("host/cli/options.c", "off by one", "a closed end of a range is open", "cli_options", ": !(x >= o->lo);", ": !(x > o->lo);"),
-    bug("host/cli/options.c", "overflow", "a seed past 64 bits is the largest", "cli_options", "        if (errno == ERANGE) return out_of_range(o, label, text);\n", ""),
-    bug("host/cli/options.c", "check", "a number with letters behind it", "cli_options", "    if (end == text || *end || !isfinite(x)) {", "    if (end == text || !isfinite(x)) {"),
-    bug("host/cli/options.c", "check", "an option of another command is taken", "cli_options", "    if (!(o->commands & (1u << out->command))) return", "    if (!(o->commands & (1u << out->command)) && m.old) return"),
-    bug("host/cli/options.c", "bounds", "a list past its end", "cli_options", "if (a->n_list == CLI_MAX_LIST) return cli_fail", "if (a->n_list > CLI_MAX_LIST) return cli_fail"),
-    bug("host/cli/options.c", "args", "yes is no", "cli_options", "if (strcmp(text, words[i]) == 0) return i & 1;", "if (strcmp(text, words[i]) == 0) return i > 3;"),
+    bug("host/cli/options/options.c", "precedence", "the environment wins over the command line", "cli_options", " || cli_given(out, (cli_option_id)i)) continue;", ") continue;"),
+    bug("host/wire/object.c", "off by one", "a closed end of a range is open", "cli_options wire_settings", ": x >= lo)", ": x > lo)"),
+    bug("host/cli/options/options.c", "overflow", "a seed past 64 bits is the largest", "cli_options", "return errno == ERANGE ? out_of_range(o, label, text) : CLI_OK;", "return errno == ERANGE && !o->name ? out_of_range(o, label, text) : CLI_OK;"),
+    bug("host/cli/options/options.c", "check", "a number with letters behind it", "cli_options", "    if (end == text || *end || !isfinite(x)) {", "    if (end == text || !isfinite(x)) {"),
+    bug("host/cli/options/options.c", "check", "an option of another command is taken", "cli_options", "    if (!(o->commands & (1u << out->command))) return", "    if (!(o->commands & (1u << out->command)) && m.old) return"),
+    bug("host/cli/options/options.c", "bounds", "a list past its end", "cli_options", "if (a->n_list == CLI_MAX_LIST) return cli_fail", "if (a->n_list > CLI_MAX_LIST) return cli_fail"),
+    bug("host/cli/options/options.c", "args", "yes is no", "cli_options", "if (strcmp(text, words[i]) == 0) return i & 1;", "if (strcmp(text, words[i]) == 0) return i > 3;"),
 ]
 
 REQUEST = [
-    bug("host/cli/request.c", "leak", "the ids of a request are not given back", "cli_generate cli_failures", "    weir_free(r->ids);\n    for", "    for"),
-    bug("host/cli/request.c", "check", "ids and a text at once", "cli_generate", "if (has_text + has_ids + talk != 1)", "if (has_text + has_ids + talk < 1)"),
-    bug("host/cli/request.c", "reset", "a line's fields are the next line's defaults", "cli_generate", "    cli_request r = {.o = s->defaults};\n", "    cli_request r = {.o = s->defaults};\n    static weir_session_options last;\n    static bool any;\n    if (any && s->kind == SOURCE_JSONL) r.o = last;\n    last = r.o;\n    any = true;\n",
+    bug("host/wire/request.c", "leak", "the ids of a request are not given back", "wire_request cli_generate cli_failures", "    weir_free(r->ids);\n    for", "    for"),
+    bug("host/wire/request.c", "check", "ids and a text at once", "cli_generate", "if (text + ids + talk != 1)", "if (text + ids + talk < 1)"),
+    bug("host/cli/options/source.c", "reset", "a line's fields are the next line's defaults", "cli_generate", "    wire_request r = {.o = s->defaults};\n", "    wire_request r = {.o = s->defaults};\n    static weir_session_options last;\n    static bool any;\n    if (any && s->kind == SOURCE_JSONL) r.o = last;\n    last = r.o;\n    any = true;\n",
         equivalent="what is kept is the options before the line is read, not after"),
-    bug("host/cli/request.c", "precedence", "a line's rule keeps the flags' knobs", "cli_generate", "        if (rule != law->rule) cli_law_set_rule(law, (weir_rule)rule);", "        if (rule != law->rule) law->rule = rule;"),
-    bug("host/cli/request.c", "check", "a stop string with a zero byte", "cli_generate", "|| strlen(json_string_value(s)) != len)", ")"),
-    bug("host/cli/request.c", "bounds", "more stop strings than there is room for", "cli_generate", "    if (n > CLI_MAX_LIST) return cli_line_fail(l, \"stop\"", "    if (n > 2 * CLI_MAX_LIST) return cli_line_fail(l, \"stop\""),
-    bug("host/cli/request.c", "off by one", "top_p 0 is in range", "cli_generate", "float_field(l, \"top_p\", 0, true, 1, &o->law.top_p)", "float_field(l, \"top_p\", 0, false, 1, &o->law.top_p)"),
-    bug("host/cli/request.c", "off by one", "a file's last line break is part of the prompt", "cli_failures", "    if (got == CLI_READ_LINE && *n > 0 && (*text)[*n - 1] == '\\n') *n -= 1;\n", ""),
-    bug("host/cli/json.c", "check", "ids past 31 bits", "cli_generate cli_commands", "if (x < 0 || x > INT32_MAX) {", "if (x < 0) {"),
-    bug("host/cli/json.c", "leak", "a refused list of ids is kept", "cli_generate cli_failures", "            weir_free(ids);\n            return cli_line_fail(l, key, \"entry %zu: expected a token id", "            return cli_line_fail(l, key, \"entry %zu: expected a token id"),
-    bug("host/cli/json.c", "check", "unknown fields of a line are passed over", "cli_generate", "        if (i == n) return cli_line_fail(l, key, \"unknown field\");\n", "        if (i > n) return cli_line_fail(l, key, \"unknown field\");\n"),
-    bug("host/cli/json.c", "check", "infinite logits of a recording", "cli_replay", "if (!json_is_number(v) || !isfinite(x[i])) {", "if (!json_is_number(v)) {"),
+    bug("host/wire/settings.c", "precedence", "a line's rule keeps the flags' knobs", "cli_generate wire_settings", "    if (rule != law->rule) wire_set_rule(law, (weir_rule)rule);", "    if (rule != law->rule) law->rule = rule;"),
+    bug("host/wire/request.c", "check", "a stop string with a zero byte", "cli_generate", "|| strlen(json_string_value(s)) != len)", ")"),
+    bug("host/wire/request.c", "bounds", "more stop strings than there is room for", "cli_generate", "    if (n > WIRE_MAX_STOP) return wire_object_fail", "    if (n > 2 * WIRE_MAX_STOP) return wire_object_fail"),
+    bug("host/wire/object.c", "off by one", "top_p 0 is in range", "cli_generate wire_settings", "(lo_open ? x > lo && stored > lo :", "(lo_open ? x >= lo && stored >= lo :"),
+    bug("host/cli/options/source.c", "off by one", "a file's last line break is part of the prompt", "cli_failures", "    if (got == CLI_READ_LINE && *n > 0 && (*text)[*n - 1] == '\\n') *n -= 1;\n", ""),
+    bug("host/wire/object.c", "check", "ids past 31 bits", "cli_generate cli_commands", "if (x < 0 || x > INT32_MAX) {", "if (x < 0) {"),
+    bug("host/wire/object.c", "leak", "a refused list of ids is kept", "wire_object cli_generate cli_failures", "            weir_free(ids);\n            return wire_object_fail(o, key, err, \"entry %zu: expected a token id", "            return wire_object_fail(o, key, err, \"entry %zu: expected a token id"),
+    bug("host/wire/settings.c", "check", "unknown fields of a line are passed over", "cli_generate wire_settings", "if (!wire_find(where, key)) return", "if (!wire_find(~0u, key) && !where) return"),
+    bug("host/wire/object.c", "check", "infinite logits of a recording", "cli_replay", "if (!json_is_number(v) || !isfinite(x[i])) {", "if (!json_is_number(v)) {"),
 ]
 
 LINES = [
-    bug("host/cli/io.c", "off by one", "the last line without a line break is lost", "cli_io", "        if (!end && r->at_end && left == 0) return CLI_READ_END;", "        if (!end && r->at_end) return CLI_READ_END;"),
-    bug("host/cli/io.c", "stale", "what was scanned counts for the next line", "cli_io", "            r->scanned = 0;\n", ""),
-    bug("host/cli/io.c", "off by one", "CR stays at the end of a line", "cli_io", "            if (len > 0 && from[len - 1] == '\\r') len--;\n", ""),
-    bug("host/cli/io.c", "index", "a read moves what was consumed", "cli_io", "        r->pending.len -= r->start;\n        r->start = 0;", "        r->start = 0;"),
-    bug("host/cli/io.c", "check", "code points past U+10FFFF are text", "cli_io", "    if (s[0] == 0xf4 && s[1] > 0x8f) return 0;\n", ""),
+    bug("host/cli/io/reader.c", "off by one", "the last line without a line break is lost", "cli_reader", "        if (!end && r->at_end && left == 0) return CLI_READ_END;", "        if (!end && r->at_end) return CLI_READ_END;"),
+    bug("host/cli/io/reader.c", "stale", "what was scanned counts for the next line", "cli_reader", "            r->scanned = 0;\n", ""),
+    bug("host/cli/io/reader.c", "off by one", "CR stays at the end of a line", "cli_reader", "            if (len > 0 && from[len - 1] == '\\r') len--;\n", ""),
+    bug("host/cli/io/reader.c", "index", "a read moves what was consumed", "cli_reader", "        r->pending.len -= r->start;\n        r->start = 0;", "        r->start = 0;"),
+    bug("host/wire/buf.c", "check", "code points past U+10FFFF are text", "wire_object", "    if (s[0] == 0xf4 && s[1] > 0x8f) return 0;\n", ""),
 ]
 
 ANSWERS = [
@@ -42,10 +42,10 @@ ANSWERS = [
     bug("host/cli/generate.c", "stale", "text is printed from its beginning again", "cli_generate", "            j->printed = j->text.len;\n", ""),
     bug("host/cli/generate.c", "default", "line breaks of an answer stay in one-line output", "cli_failures", "text[i] == '\\n' || text[i] == '\\r' ? ' ' : text[i];", "text[i] == '\\r' ? ' ' : text[i];"),
     bug("host/cli/generate.c", "check", "a failed run ends with status 0", "cli_generate cli_failures", "    if (r->rc == CLI_OK) r->rc = rc;\n", "    if (r->rc != CLI_OK) r->rc = rc;\n"),
-    bug("host/cli/profile.c", "precedence", "a profile's knobs apply beside the flags' rule", "cli_profile", "(fields[i].knob && own_knobs)) continue;", "(fields[i].knob && false && own_knobs)) continue;"),
-    bug("host/cli/profile.c", "check", "a file that is no profile is one", "cli_profile", "!= 1)\n        return cli_line_fail(l, \"weir_profile\"", "> 1)\n        return cli_line_fail(l, \"weir_profile\""),
-    bug("host/cli/replay.c", "check", "texts of several laws in one recording", "cli_replay", "a->top_p == b->top_p && a->min_p == b->min_p &&", "a->top_p == b->top_p &&"),
-    bug("host/cli/replay.c", "off by one", "the end of text counts as a token", "cli_replay", "rc = add_row(s, &row, !(ended && i + 1 == n));", "rc = add_row(s, &row, !(ended && i == n));"),
+    bug("host/cli/options/profile.c", "precedence", "a profile's knobs apply beside the flags' rule", "cli_profile", "(knob && own_knobs)) continue;", "(knob && false && own_knobs)) continue;"),
+    bug("host/cli/options/profile.c", "check", "a file that is no profile is one", "cli_profile", "!= 1)\n        return wire_object_fail(in, \"weir_profile\"", "> 1)\n        return wire_object_fail(in, \"weir_profile\""),
+    bug("host/wire/fields.c", "check", "texts of several laws in one recording", "cli_replay wire_settings", ".help = \"Keep tokens that are at least P times as likely as the likeliest one; 0 keeps all.\", .terse = true, .where = WIRE_GENERATE | WIRE_SHORT}", ".help = \"Keep tokens that are at least P times as likely as the likeliest one; 0 keeps all.\", .terse = true, .where = WIRE_GENERATE | WIRE_RULE | WIRE_ANSWER | WIRE_LINE}"),
+    bug("host/cli/replay.c", "off by one", "the end of text counts as a token", "cli_replay", "add_row(s, &row, !(ended && i + 1 == n), err)", "add_row(s, &row, !(ended && i == n), err)"),
     bug("host/cli/record.c", "math", "a merged tail holds the verifier's mass alone", "cli_replay", "return fmax(mass[0], mass[1]);", "return mass[1];"),
     bug("host/cli/record.c", "default", "a tail is merged above temperature 1", "cli_replay", "(law->temp <= 1 && law->top_k <= 0", "(law->temp <= 2 && law->top_k <= 0"),
 ]

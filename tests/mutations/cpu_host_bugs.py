@@ -85,7 +85,7 @@ PLAN = [
     bug("host/deck/plan.c", "check", "a plan that does not fit is loaded", "engine", "if (f->available > 0 && f->plan_total > f->available) return refuse(e, o, err);", "if (f->available > 0 && f->kv_total > f->available) return refuse(e, o, err);"),
     bug("host/deck/plan.c", "precedence", "memory_limit does not count", "engine memory", "f->available = o->memory_limit ?", "f->available = o->memory_limit > SIZE_MAX / 2 ?"),
     bug("host/open.c", "leak", "cross lengths are not given back", "engine", "        weir_free(m->cross_len);\n", ""),
-    bug("host/open.c", "default", "an encoder's prompt has no end of text", "engine cli_generate", "add_special && f->encoder_decoder && f->n_eos > 0)", "add_special && f->encoder_decoder && f->n_eos > 1)"),
+    bug("host/pair/tokens.c", "default", "an encoder's prompt has no end of text", "engine cli_generate", "add_special && f->encoder_decoder && f->n_eos > 0)", "add_special && f->encoder_decoder && f->n_eos > 1)"),
     bug("host/open.c", "check", "an isa that this machine lacks", "engine", "        if (asked > (int)*isa)", "        if (asked > WEIR_ISA_AVX512BF16)",
         invisible="only on a machine without AVX-512 BF16"),
     bug("host/open.c", "off by one", "a call of token-cascade has too few rows", "methods engine", "e->max_draft + 2 > WEIR_TOKEN_CASCADE_RUN + 2 ? e->max_draft + 2 : WEIR_TOKEN_CASCADE_RUN + 2;", "e->max_draft + 1;"),

@@ -1,11 +1,13 @@
-"""Seeds bugs and counts how many the tests of CI find: into the CUDA kernels, where the CPU runner's tests look for them in the
-builds of CI, in all schedules (table `kernels`), and into the code for CPUs (table `cpu`).
+"""Seeds bugs and counts how many the tests of CI find. The CPU runner's tests look for bugs in the CUDA
+kernels, in CI's builds and all schedules (table `kernels`); other tests look for bugs in the code for CPUs
+(table `cpu`).
 
-A table (table.py) has one entry per bug: file, kind, text (blanks and line ends aside), replacement. What is committed (HEAD) is copied to
-build/mutations/src, so that the checkout stays as it is; builds of the copy (plain, ASan + UBSan, TSan) recompile what a
-mutated file touches. A mutant is found when a test of CI fails. The tests named for it look first, build after build; then,
-for those that are left, all others of their kind. Progress is kept in build/mutations/state.json: a run that was ended goes
-on where it stopped, and a mutant runs again when its file or its entry changed.
+A table (table.py) has one entry per bug: file, kind, text (blanks and line ends do not count), replacement.
+HEAD is copied to build/mutations/src, so the checkout stays as it is; builds of the copy (plain, ASan +
+UBSan, TSan) recompile what a mutated file touches. A mutant is found when a test of CI fails. The tests named
+for it look first, build after build; then, for those that are left, all others of their kind. Progress is
+kept in build/mutations/state.json: a run that was ended continues where it stopped, and a mutant runs again
+when its file or its entry changed.
 
     python3 tests/mutations/run.py --check          every entry's text is there, once
     python3 tests/mutations/run.py                  all of them, then the results of each table
@@ -44,8 +46,9 @@ BUILDS = {
 HERE = Path(__file__).resolve().parent
 MUTANTS = [m for t in TABLES.values() for m in t["mutants"]]
 NAMES = {"plain": "plain", "asan": "ASan + UBSan", "tsan": "TSan"}
-# The first failure is enough, and the first report: some bugs give thousands, each with its symbols.
-ENVIRONMENT = {**os.environ, "CRITERION_FAIL_FAST": "1", "TSAN_OPTIONS": "halt_on_error=1", "UBSAN_OPTIONS": "halt_on_error=1"}
+# The first failure and the first report are enough: some bugs give thousands, each with its symbols.
+ENVIRONMENT = {**os.environ, "CRITERION_FAIL_FAST": "1", "TSAN_OPTIONS": "halt_on_error=1",
+               "UBSAN_OPTIONS": "halt_on_error=1"}
 origin = HEAD
 LEAST_SECONDS = 30  # a test that needs ten times its usual time, and this, hangs
 
@@ -83,7 +86,7 @@ def run(command, seconds=None, **how):
                 end(p.pid)
 
 
-# ---- the table -----------------------------------------------------------------------------------------------------
+# ---- the table ---------------------------------------------------------------------------------------------
 
 def label(m):
     return f"{m['file'].removeprefix('kernels/')}: {m['what']}"
@@ -95,13 +98,13 @@ def text_of(m):
 
 
 def bare(text):
-    """The text without blanks and line ends, and where each of its characters stood."""
+    """The text without blanks and line ends, and the place of each of its characters."""
     at = [i for i, c in enumerate(text) if not c.isspace()]
     return "".join(text[i] for i in at), at
 
 
 def places(m, text):
-    """(begin, end) of each place where the entry's text stands, however it is wrapped and indented."""
+    """(begin, end) of each place of the entry's text, however it is wrapped and indented."""
     (stripped, at), old = bare(text), bare(m["old"])[0]
     found, k = [], stripped.find(old)
     while k >= 0:
@@ -140,7 +143,7 @@ def check():
 
 
 def tests_of(m):
-    """The tests that look first: those of the entry, or of the longest prefix of its file's path that TESTS names."""
+    """The tests that look first: those of the entry, or of the longest prefix of its path in TESTS."""
     if "tests" in m:
         return m["tests"]
     found = [k for k in TESTS if m["file"].startswith(k)]
@@ -162,7 +165,7 @@ def key(m):
     return h.hexdigest()[:16]
 
 
-# ---- builds --------------------------------------------------------------------------------------------------------
+# ---- builds ------------------------------------------------------------------------------------------------
 
 def unpack_head():
     """What is committed, into HEAD."""
@@ -220,7 +223,7 @@ class Build:
         return [t for t in tests if t in self.there]
 
     def test(self, name):
-        """None, or which entry of ctest failed and how; all schedules of one test."""
+        """None, or which entry of ctest failed and how; covers all schedules of one test."""
         usual = self.seconds.get(name)
         limit = 1200 if usual is None else max(LEAST_SECONDS, 10 * usual)
         command = ["ctest", "--test-dir", str(self.dir), "-R", rf"^{name}(\.|$)", "-j2", "--stop-on-failure",
@@ -240,10 +243,10 @@ class Build:
         return f"{failed[1]}: {how}"
 
 
-# ---- one mutant ----------------------------------------------------------------------------------------------------
+# ---- one mutant --------------------------------------------------------------------------------------------
 
 def try_tests(build, tests):
-    """(build, test, how) of the first failure, or None. Raises ValueError where the mutant does not compile."""
+    """(build, test, how) of the first failure, or None. ValueError if the mutant does not compile."""
     status, out = build.compile(tests)
     if status is None:
         return build.name, "", "the compiler does not end"
@@ -290,22 +293,24 @@ def prepare(build, mutants):
 
 
 def is_left(m, outcome, build, look):
-    """Whether a build's tests have still to look for the mutant: `near` those named for it, `far` the others."""
+    """Whether a build's tests must still look for the mutant: `near` those named for it, `far` the others."""
     if look == "far" and (m.get("equivalent") or m.get("invisible")):
         return False
     return build in builds_of(m) and not outcome.get("found") and build not in outcome.get(look, [])
 
 
 def run_all(mutants, looks, again):
-    """Every mutant against the tests near it, build after build, each build for those that are left; then the far ones.
-    again: what was not found is looked for anew."""
+    """Every mutant against the tests near it, build after build, each build for those that are left; then the
+    far ones. again: looks again for what was not found."""
     state = json.loads(STATE.read_text()) if STATE.exists() else {}
     for m in mutants:
-        if again and not m.get("equivalent") and not m.get("invisible") and not state.get(key(m), {}).get("found"):
+        found = state.get(key(m), {}).get("found")
+        if again and not m.get("equivalent") and not m.get("invisible") and not found:
             state.pop(key(m), None)
     for look in looks:
         for name in BUILDS:
-            todo = sorted((m for m in mutants if is_left(m, state.get(key(m), {}), name, look)), key=lambda m: m["file"])
+            todo = sorted((m for m in mutants if is_left(m, state.get(key(m), {}), name, look)),
+                          key=lambda m: m["file"])
             print(f"{look}, {name}: {len(todo)} of {len(mutants)} mutants to run", flush=True)
             if not todo:
                 continue
@@ -316,13 +321,15 @@ def run_all(mutants, looks, again):
                 outcome = state.setdefault(key(m), {})
                 tests = build.those_of(tests_of(m))
                 if look == "far":
-                    tests = [t for t in build.there if t not in tests and is_runners(t) == is_runners(tests_of(m)[0])]
+                    tests = [t for t in build.there if t not in tests and
+                             is_runners(t) == is_runners(tests_of(m)[0])]
                 if tests:
                     judge(build, m, tests, outcome)
                 if "broken" not in outcome:
                     outcome.setdefault(look, []).append(name)
                 STATE.write_text(json.dumps(state, indent=1))
-                report_one(f"{look} {name} {i + 1}/{len(todo)}", m, outcome if tests else {"broken": "no test of it here", "seconds": 0})
+                report_one(f"{look} {name} {i + 1}/{len(todo)}", m,
+                           outcome if tests else {"broken": "no test of it here", "seconds": 0})
     return state
 
 
@@ -331,7 +338,7 @@ def report_one(where, m, outcome):
     print(f"{where} {label(m)}: {said} ({outcome['seconds']} s)", flush=True)
 
 
-# ---- the report ----------------------------------------------------------------------------------------------------
+# ---- the report --------------------------------------------------------------------------------------------
 
 def found_by(m, state):
     """[build, test, how], or None: also where a mutant was never run, or did not compile."""
@@ -358,15 +365,18 @@ def report(name, state):
                             stdout=subprocess.PIPE).stdout.decode().strip()
     equivalent = sum(bool(m.get("equivalent")) for m in table["mutants"])
     invisible = sum(bool(m.get("invisible")) for m in table["mutants"])
-    lines = [f"{datetime.date.today()}, {table['what']} of commit {commit} (and later where the text is the same). "
-             f"Command: `python3 tests/mutations/run.py --table {name}`.", "",
-             f"{len(hit)} of {len(real)} seeded bugs are found ({100 * len(hit) / len(real):.1f} %); the first to find them: "
+    lines = [f"{datetime.date.today()}, {table['what']} of commit {commit} (and later where the text is the "
+             f"same). Command: `python3 tests/mutations/run.py --table {name}`.", "",
+             f"{len(hit)} of {len(real)} seeded bugs are found ({100 * len(hit) / len(real):.1f} %); the "
+             "first to find them: "
              + ", ".join(f"{NAMES[b]} {by_build[b]}" for b in BUILDS
                          if any(b in builds_of(m) for m in real)) + ".",
-             f"Beside them {equivalent} equivalent changes" + (f" and {invisible} that cannot show here." if invisible else ".")]
+             f"Beside them {equivalent} equivalent changes" +
+             (f" and {invisible} that cannot show here." if invisible else ".")]
     near = sum(state.get(key(m), {}).get("found", 0) is None and "far" not in state[key(m)] for m in real)
     if near:
-        lines.append(f"{near} of those not found were looked for by the tests named for them alone (`--near`).")
+        lines.append(f"{near} of those not found were looked for by the tests named for them alone "
+                     "(`--near`).")
     lines += ["", "| kind | bugs | found |", "|---|---|---|"]
     kinds = collections.Counter(m["kind"] for m in real)
     for kind, n in sorted(kinds.items()):
@@ -383,12 +393,14 @@ def report(name, state):
 def main():
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    p.add_argument("--check", action="store_true", help="the tables against the sources, nothing else")
+    p.add_argument("--check", action="store_true", help="only compare the tables with the sources")
     p.add_argument("--table", choices=TABLES, help="only this one")
     p.add_argument("--only", default="", help="entries whose file or label has this")
-    p.add_argument("--report", action="store_true", help="results.md of what has been run so far")
-    p.add_argument("--near", action="store_true", help="only the tests named for a bug: the others cost minutes each")
-    p.add_argument("--again", action="store_true", help="what was not found before is looked for anew: after tests were added")
+    p.add_argument("--report", action="store_true", help="write the results of what has been run so far")
+    p.add_argument("--near", action="store_true",
+                   help="only the tests named for a bug: the others cost minutes each")
+    p.add_argument("--again", action="store_true",
+                   help="look again for what was not found before (after adding tests)")
     args = p.parse_args()
     global origin
     if args.check:

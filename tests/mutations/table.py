@@ -12,8 +12,10 @@ from loop_bugs import BUGS as LOOP
 from rows_bugs import BUGS as ROWS
 
 TABLES = {
-    "kernels": {"mutants": ACCEPT + CUDA + LINEAR + ROWS + ATTENTION + LOOP, "what": "CUDA kernels", "results": "results.md"},
-    "cpu": {"mutants": BASE + MODELS + HOST + FORMATS + FRONT, "what": "code for CPUs", "results": "results_cpu.md"},
+    "kernels": {"mutants": ACCEPT + CUDA + LINEAR + ROWS + ATTENTION + LOOP, "what": "CUDA kernels",
+                "results": "results.md"},
+    "cpu": {"mutants": BASE + MODELS + HOST + FORMATS + FRONT, "what": "code for CPUs",
+            "results": "results_cpu.md"},
 }
 
 # Path prefix of entries that name no tests: tests (test_<name>) that are about it, the nearest first.

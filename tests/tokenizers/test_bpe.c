@@ -188,8 +188,8 @@ static bool ends_unfinished(const char *text, size_t n) {
     return n >= 3 && memcmp(text + n - 3, WEIR__REPLACEMENT, 3) == 0;
 }
 
-/* Id by id, as host/session/text.c streams: text is told once it does not end in U+FFFD, never taken back, never half
- * a character. The ids spell "ü😀中" byte by byte between whole tokens. */
+/* Id by id, as host/session/text.c streams: text is shown once it does not end in U+FFFD, never taken back,
+ * and never half a character. The ids spell "ü😀中" byte by byte between whole tokens. */
 Test(bpe, a_growing_answer_never_shows_half_a_character) {
     static const char *const names[] = {"tiny_llama3", "tiny_llama2"};
     static const char text[] = "Der \xc3\xbc\xf0\x9f\x98\x80\xe4\xb8\xad x \xe2\x82";

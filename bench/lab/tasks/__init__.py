@@ -1,4 +1,4 @@
-"""Tasks: loaders for the public releases' formats. One module a family, one entry in LOADERS a task."""
+"""Tasks: loaders for the public releases' formats. One module per family, one entry in LOADERS per task."""
 from __future__ import annotations
 
 from pathlib import Path
@@ -31,7 +31,7 @@ LOADERS: dict[str, tuple[Callable[[list[Path], Options], Task], tuple[Path, ...]
 
 
 def open_task(name: str, files: list[Path], limit: int, options: Options) -> Task:
-    """A task by its name. files: none takes the sample in this tree; limit: the first prompts only, 0 is all."""
+    """A task by its name. files: none takes the included sample; limit: the first prompts only, 0 is all."""
     if name not in LOADERS:
         raise LabError(f"unknown task {name}; there are {', '.join(LOADERS)}")
     load, sample = LOADERS[name]

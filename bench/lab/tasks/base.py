@@ -10,7 +10,7 @@ from lab.errors import LabError
 
 @dataclass(frozen=True)
 class Example:
-    """One prompt. references: every text that counts as right; code tasks have a test program in place of them."""
+    """One prompt. references: every text that counts as right; code tasks have a test program instead."""
 
     prompt: str
     references: tuple[str, ...] = ()
@@ -64,7 +64,7 @@ def text(options: Options, key: str, default: str = "") -> str:
 
 
 def known(task: str, options: Options, *keys: str) -> None:
-    """Refuses options that the task would not look at."""
+    """Refuses options that the task does not read."""
     for key in options:
         if key not in keys and key != "max_tokens":
             raise LabError(f"task {task}: unknown option {key}; it has {', '.join(('max_tokens', *keys))}")

@@ -17,8 +17,8 @@ BLOCK = re.compile(r"```(\w*)[ \t]*\r?\n(.*?)(?:```|\Z)", re.DOTALL)
 
 
 def plain(answer: str) -> str:
-    """An answer without the fences that chat models put around code: its last block marked as Python, else its last block.
-    A single bare fence behind other text closes what a prompt had opened."""
+    """An answer without the fences that chat models put around code: its last block marked as Python, else
+    its last block. A single bare fence after other text closes what a prompt had opened."""
     if answer.count("```") == 1 and answer.split("```")[0].strip() and not re.search(r"```\w", answer):
         return answer.split("```")[0].rstrip()
     blocks = BLOCK.findall(answer)
@@ -28,7 +28,7 @@ def plain(answer: str) -> str:
 
 
 def mbpp_prompt(task: dict, code: str | None) -> str:
-    """The prompt of Austin et al. 2021 (Program Synthesis with Large Language Models); code None leaves it open."""
+    """The prompt of Austin et al. 2021 (Program Synthesis with Large Language Models). code None: open."""
     tests = "\n".join(task["test_list"])
     head = (f"You are an expert Python programmer, and here is your task: {task['text']} "
             f"Your code should pass these tests:\n\n{tests}\n[BEGIN]\n")
@@ -69,7 +69,8 @@ def humaneval_program(prompt: str, test: str, entry: str, answer: str) -> str:
 
 
 def load_humaneval(files: list[Path], options: Options) -> Task:
-    """The release's JSONL. The prompt is the function's head; an answer ends before the next thing at column 0."""
+    """The release's JSONL. The prompt is the function's head; an answer ends before the next thing at column
+    0."""
     known("humaneval", options)
     need_files("humaneval", files, 1, 1, "one JSONL")
     examples = []

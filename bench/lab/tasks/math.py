@@ -13,7 +13,7 @@ NUMBER = re.compile(r"[-+]?\$?\d[\d,]*(?:\.\d+)?")
 
 
 def number_of(text: str) -> str:
-    """The number after "####", else the last one, as a plain decimal; "" where there is none."""
+    """The number after "####", else the last one, as a plain decimal; "" if there is none."""
     found = NUMBER.findall(text.split("####", 1)[1] if "####" in text else text)
     if not found:
         return ""

@@ -1,5 +1,6 @@
-"""Prompts of one's own. Without a store of the verifier's answers only speed is measured; with one, answers are held against
-those: a setting loses what it scores less than the verifier does itself, with another seed, against the same answers."""
+"""The user's own prompts. Without a store of the verifier's answers only speed is measured. With one, answers
+are compared with those: a setting's loss is how much less it scores than the verifier itself does, under
+another seed, against the same answers."""
 from __future__ import annotations
 
 from collections import defaultdict
@@ -12,7 +13,7 @@ from lab.tasks.base import Example, Options, Task, integer, known, need_files, t
 
 
 def read(path: Path) -> list[str]:
-    """JSON lines with a "prompt", as `weir generate --input` takes them, or else a prompt a line."""
+    """JSON lines with a "prompt", as `weir generate --input` takes them, or else one prompt per line."""
     if path.suffix == ".jsonl":
         return [field(where, record, "prompt", str) for where, record in json_lines(path)]
     lines = read_lines(path)
@@ -32,12 +33,13 @@ def answers_in(path: Path) -> dict[tuple[int, int], list[str]]:
 
 
 def load(files: list[Path], options: Options) -> Task:
-    """Files: the prompts, and a store of the lab whose answers by the verifier alone are the references; of the prompts then those
-    that it answers."""
+    """Files: the prompts, and a store of the lab whose answers by the verifier alone are the references. Then
+    only the prompts that it answers are used."""
     known("prompts", options, "prefix", "suffix")
-    need_files("prompts", files, 1, 2, "a file of prompts and, for a quality, a store of the verifier's answers to them")
-    before, behind = text(options, "prefix"), text(options, "suffix")
-    prompts = [before + p + behind for p in read(files[0])]
+    need_files("prompts", files, 1, 2,
+               "a file of prompts and, for a quality, a store of the verifier's answers to them")
+    prefix, suffix = text(options, "prefix"), text(options, "suffix")
+    prompts = [prefix + p + suffix for p in read(files[0])]
     examples = [Example(p) for p in prompts]
     if len(files) == 2:
         answers = answers_in(files[1])

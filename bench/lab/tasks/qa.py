@@ -37,15 +37,17 @@ def load_squad(files: list[Path], options: Options) -> Task:
     need_files("squad", files, 1, 1, "one JSON in SQuAD's layout")
     examples = tuple(Example(f"Context: {c}\nQuestion: {q}\nAnswer:", answers)
                      for c, q, answers in squad_questions(files[0]))
-    return Task("squad", examples, ("squad_f1", "squad_em"), integer(options, "max_tokens", 30, 1), tuple(files),
-                stop=("\n",), clean=first_line, options=dict(options))
+    return Task("squad", examples, ("squad_f1", "squad_em"), integer(options, "max_tokens", 30, 1),
+                tuple(files), stop=("\n",), clean=first_line, options=dict(options))
 
 
-def closed_book(name: str, files: list[Path], options: Options, pairs: list[tuple[str, tuple[str, ...]]]) -> Task:
-    """Questions without a text to look in. shots: the first ones are shown with their first answer, not tested."""
+def closed_book(name: str, files: list[Path], options: Options,
+                pairs: list[tuple[str, tuple[str, ...]]]) -> Task:
+    """Questions without a text to look in. shots: the first ones are shown with an answer and not tested."""
     shots = integer(options, "shots", 5, 0, 64)
     if shots >= len(pairs):
-        raise LabError(f"{files[0]}: {len(pairs)} questions, but {shots} shots are wanted before the first test")
+        raise LabError(f"{files[0]}: {len(pairs)} questions, but {shots} shots are wanted before the first "
+                       "test")
     head = "".join(f"Q: {q}\nA: {a[0]}\n\n" for q, a in pairs[:shots])
     examples = tuple(Example(f"{head}Q: {q}\nA:", a) for q, a in pairs[shots:])
     return Task(name, examples, ("squad_em", "squad_f1"), integer(options, "max_tokens", 16, 1), tuple(files),
@@ -69,7 +71,8 @@ def load_webquestions(files: list[Path], options: Options) -> Task:
 def load_nq_open(files: list[Path], options: Options) -> Task:
     known("nq-open", options, "shots")
     need_files("nq-open", files, 1, 1, "one JSONL")
-    pairs = [(field(where, r, "question", str), texts(where, r, "answer")) for where, r in json_lines(files[0])]
+    pairs = [(field(where, r, "question", str), texts(where, r, "answer"))
+             for where, r in json_lines(files[0])]
     return closed_book("nq-open", files, options, pairs)
 
 

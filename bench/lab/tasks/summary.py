@@ -7,7 +7,8 @@ from lab.errors import LabError
 from lab.files import field, json_lines
 from lab.tasks.base import Example, Options, Task, integer, known, need_files, text
 
-# Field names of the releases: the sets' own (document, summary; article, highlights), and prompts made by others.
+# Field names of the releases: the sets' own (document, summary; article, highlights), and prompts made by
+# others.
 DOCUMENT = ("document", "article", "text")
 SUMMARY = ("summary", "highlights", "summary_gt")
 
@@ -20,8 +21,8 @@ def pick(where: str, record: dict, names: tuple[str, ...]) -> str:
 
 
 def load_summaries(name: str, max_tokens: int, files: list[Path], options: Options) -> Task:
-    """prefix: before the document ("summarize: " for T5); suffix: after it ("\\nTL;DR:"); words: the document is cut
-    after so many words (0: whole)."""
+    """prefix: before the document ("summarize: " for T5); suffix: after it ("\\nTL;DR:"); words: the document
+    is cut after so many words (0: whole)."""
     known(name, options, "prefix", "suffix", "words")
     need_files(name, files, 1, 1, "one JSONL")
     prefix, suffix, words = text(options, "prefix"), text(options, "suffix"), integer(options, "words", 0)
@@ -31,8 +32,9 @@ def load_summaries(name: str, max_tokens: int, files: list[Path], options: Optio
         if words:
             document = " ".join(document.split()[:words])
         examples.append(Example(prefix + document + suffix, (pick(where, record, SUMMARY),)))
-    return Task(name, tuple(examples), ("rouge2", "rouge1", "rougeL"), integer(options, "max_tokens", max_tokens, 1),
-                tuple(files), stop=("###",), options=dict(options))
+    return Task(name, tuple(examples), ("rouge2", "rouge1", "rougeL"),
+                integer(options, "max_tokens", max_tokens, 1), tuple(files), stop=("###",),
+                options=dict(options))
 
 
 def load_xsum(files: list[Path], options: Options) -> Task:

@@ -27,7 +27,8 @@ def pairs_of_tsv(path: Path, source: int, target: int) -> Iterator[Pair]:
     for number, line in enumerate(read_lines(path), 1):
         columns = line.split("\t")
         if len(columns) <= max(source, target):
-            raise LabError(f"{path}:{number}: {len(columns)} columns, expected at least {max(source, target) + 1}")
+            raise LabError(f"{path}:{number}: {len(columns)} columns, expected at least "
+                           f"{max(source, target) + 1}")
         if not columns[source].strip() or not columns[target].strip():
             raise LabError(f"{path}:{number}: empty sentence")
         yield columns[source].strip(), columns[target].strip()
@@ -45,20 +46,22 @@ def few_shot(pairs: list[Pair], source: str, names: tuple[str, str]) -> str:
 
 
 def load(files: list[Path], options: Options) -> Task:
-    """shots: the first pairs become examples in the prompt and are not tested (0: the sentence itself is the prompt,
-    after `prefix`, as encoder-decoder models are trained)."""
-    known("translation", options, "shots", "prefix", "source_name", "target_name", "source_column", "target_column")
+    """shots: the first pairs become examples in the prompt and are not tested (0: the sentence itself is the
+    prompt, after `prefix`, as encoder-decoder models are trained)."""
+    known("translation", options, "shots", "prefix", "source_name", "target_name", "source_column",
+          "target_column")
     need_files("translation", files, 1, 2, "a JSONL or TSV, or two files of lines")
     if len(files) == 2:
         pairs = list(pairs_of_files(*files))
     elif files[0].suffix == ".jsonl":
         pairs = list(pairs_of_json(files[0]))
     else:
-        pairs = list(pairs_of_tsv(files[0], integer(options, "source_column", 0), integer(options, "target_column", 1)))
+        pairs = list(pairs_of_tsv(files[0], integer(options, "source_column", 0),
+                                  integer(options, "target_column", 1)))
     shots = integer(options, "shots", 0, 0, 32)
     names = (text(options, "source_name", "English"), text(options, "target_name", "German"))
     prefix = text(options, "prefix")
     examples = tuple(
         Example(few_shot(pairs[:shots], s, names) if shots else prefix + s, (t,)) for s, t in pairs[shots:])
-    return Task("translation", examples, ("bleu", "chrf"), integer(options, "max_tokens", 80, 1), tuple(files),
-                stop=("\n",) if shots else (), options=dict(options))
+    return Task("translation", examples, ("bleu", "chrf"), integer(options, "max_tokens", 80, 1),
+                tuple(files), stop=("\n",) if shots else (), options=dict(options))

@@ -56,14 +56,14 @@ const weir_field weir__common_fields[] = {
     {"tie_encoder_decoder", WEIR_NEUTRAL_OFF},
     {"cross_attention_hidden_size", WEIR_NEUTRAL_NULL},
     {"pruned_heads", WEIR_NEUTRAL_OFF},
-    /* code of its own, which transformers leaves alone where it knows the model_type */
+    /* names custom code; transformers ignores it if it knows the model_type */
     {"auto_map", WEIR_NEUTRAL_NOTED},
     {NULL, WEIR_NEUTRAL_ANY},
 };
 
 /* ---- unknown fields ---------------------------------------------------------------------------------- */
 
-/* As much of a name from a file as a line has room for, whole characters. */
+/* As many whole characters of a name from a file as fit in a line. */
 static int shown(const char *name) {
     enum { MOST = 60 };
     size_t n = strnlen(name, MOST + 1);
@@ -139,7 +139,7 @@ weir_status weir__fail_neutral(const char *key, const json_t *value, const char 
     return weir__fail_field(err, WEIR_ENOTSUP, label, key, value, "not supported, it changes the result");
 }
 
-/* What the tables say of a key; false: none knows it. */
+/* What the tables say about a key; false: unknown. */
 static bool look_up(const weir_field *first, const char *key, weir_neutral *out) {
     const weir_field *const tables[] = {first, weir__common_fields, weir__generation_fields};
     for (size_t i = 0; i < sizeof tables / sizeof *tables; i++) {
@@ -241,7 +241,7 @@ bool weir__parse_act(const char *name, weir_act *out) {
         {"gelu", WEIR_ACT_GELU_ERF},
         {"gelu_python", WEIR_ACT_GELU_ERF},
         {"gelu_new", WEIR_ACT_GELU_TANH},
-        {"gelu_fast", WEIR_ACT_GELU_TANH}, /* the same formula, factored otherwise */
+        {"gelu_fast", WEIR_ACT_GELU_TANH}, /* the same formula, factored differently */
         {"gelu_pytorch_tanh", WEIR_ACT_GELU_TANH},
         {"silu", WEIR_ACT_SILU},
         {"swish", WEIR_ACT_SILU},

@@ -29,9 +29,8 @@ weir_status weir__post_processor_parse(const char *json, size_t bytes, const cha
 
 /* ---- what their readers share ------------------------------------------------------------------------- */
 
-/* Shared by the readers of config.json, generation_config.json and tokenizer_config.json; internal to
- * host/formats. A key is honoured, or known not to change the result, or known to change it, then it is
- * refused unless its value is neutral; a key that nobody knows is noted, and refused where out->strict. */
+/* Internal to host/formats. A key is honoured, or known not to change the result, or known to change it. The
+ * last kind is refused unless its value is neutral. An unknown key is noted, and refused if out->strict. */
 
 /* What a value must be for a key to change nothing. null always is. */
 typedef enum weir_neutral {
@@ -40,7 +39,7 @@ typedef enum weir_neutral {
     WEIR_NEUTRAL_OFF,  /* false, 0, an empty list, object or string */
     WEIR_NEUTRAL_TRUE,
     WEIR_NEUTRAL_ONE,
-    WEIR_NEUTRAL_NOTED, /* OFF; other values are noted as if nobody knew the key */
+    WEIR_NEUTRAL_NOTED, /* OFF; with another value the key is noted as unknown */
 } weir_neutral;
 
 typedef struct weir_field {
@@ -52,18 +51,18 @@ typedef struct weir_field {
  * has for every model. */
 extern const weir_field weir__generation_fields[];
 extern const weir_field weir__common_fields[];
-/* variants.c: a field by which derivatives of the families change what is computed; false: it is none. */
+/* variants.c: a field by which derivatives of the families change the computation; false: it is not one. */
 bool weir__variant_field(const char *key, weir_neutral *out);
 
 /* A key of config.json that is not honoured, or of generation_config.json: by the tables `first` (NULL: none)
  * and those above. ENOTSUP by name. */
 weir_status weir__check_field(const weir_field *first, const char *key, const json_t *value,
                               const char *label, weir_checkpoint *out, weir_err *err);
-/* A generation field that is the caller's to set for each request, in models of that kind. */
+/* A generation field that callers set for each request, in models of that kind. */
 bool weir__is_wish(weir_family_kind kind, const char *key);
 weir_status weir__fail_neutral(const char *key, const json_t *value, const char *label, weir_err *err);
 
-/* A field or tensor that nobody knows: noted in out, or refused where out->strict. */
+/* An unknown field or tensor: noted in out, or refused if out->strict. */
 weir_status weir__note_field(const char *key, const json_t *value, const char *label, weir_checkpoint *out,
                              weir_err *err);
 weir_status weir__note_tensor(const char *name, weir_checkpoint *out, weir_err *err);
@@ -84,15 +83,18 @@ weir_status weir__get_real(const json_t *o, const char *key, double lo, double h
 weir_status weir__get_string(const json_t *o, const char *key, const char **out, const char *label,
                              weir_err *err);
 
-/* A token id, or null for none (-1). In decoders -1 is none too, as files of 2023 have it. */
+/* A token id, or null for none (-1). Decoder files of 2023 write -1 for none too. */
 weir_status weir__get_id(const json_t *o, const char *key, const weir_checkpoint *ck, int32_t *out,
                          const char *label, weir_err *err);
-/* pad_token_id. Decoders do not use it: there any value will do, and what is no id of theirs is none. */
+/* pad_token_id. Decoders do not use it: any value is allowed, and one outside the vocabulary means none. */
 weir_status weir__get_pad(const json_t *o, weir_checkpoint *ck, const char *label, weir_err *err);
-/* tokenizer_config.c: the chat template that an object has under that key. */
+/* tokenizer_config.c: replaces the chat template; and the same with the template in an object, if it has
+ * one. */
+weir_status weir__set_template(const char *text, size_t bytes, const char *label, weir_checkpoint *out,
+                               weir_err *err);
 weir_status weir__take_template(const json_t *root, const char *label, weir_checkpoint *out, weir_err *err);
-/* special_tokens.c: names of tokens by role that an object has; and those of a tokenizer's class (NULL: none)
- * where it has no word of a role. */
+/* special_tokens.c: names of tokens by role in an object; and the names that a tokenizer's class gives to
+ * roles which the object does not mention (NULL: none). */
 weir_status weir__take_special_tokens(const json_t *root, const char *label, weir_checkpoint *out,
                                       weir_err *err);
 weir_status weir__default_special_tokens(const json_t *root, const char *const names[WEIR_SPECIAL_N],

@@ -55,7 +55,7 @@ static const struct {
     {"is_llama_config", FAMILY_ALL, WEIR_NEUTRAL_ANY},
     {"transformers.js_config", FAMILY_ALL, WEIR_NEUTRAL_ANY},
     /* another computation unless neutral */
-    /* would add one to o too; Qwen2 has its own, whatever is said here */
+    /* would add one to o too; Qwen2 has biases whatever this says */
     {"attention_bias", FAMILY_QKV_BIAS, WEIR_NEUTRAL_OFF},
     {"mlp_bias", 0, WEIR_NEUTRAL_OFF},
     {"is_encoder_decoder", 0, WEIR_NEUTRAL_OFF},
@@ -80,7 +80,7 @@ static const struct {
     {"qk_norm", FAMILY_QK_NORM, WEIR_NEUTRAL_OFF},
     {"use_post_norm", FAMILY_POST_NORMS, WEIR_NEUTRAL_OFF},
     {"scale_embedding", FAMILY_EMBED_SCALE, WEIR_NEUTRAL_OFF},
-    {"sliding_window_size", FAMILY_WINDOW_SIZE, WEIR_NEUTRAL_OFF}, /* sliding_window beside it counts */
+    {"sliding_window_size", FAMILY_WINDOW_SIZE, WEIR_NEUTRAL_OFF}, /* sliding_window counts */
 };
 
 static weir_status check_field(const family_row *f, const char *key, const json_t *value, const char *label,
@@ -334,7 +334,7 @@ static weir_status read_ids(const json_t *root, const char *label, weir_checkpoi
     return weir__get_eos(root, out, label, err);
 }
 
-/* The text of a model, with or without images beside it. */
+/* The text part of a model, which may be all of it. */
 static weir_status parse_text(const family_row *f, json_t *root, const char *label, weir_checkpoint *out,
                               weir_err *err) {
     weir_decoder_config *c = &out->decoder;
@@ -367,7 +367,7 @@ weir_status weir__decoder_parse(const family_row *f, json_t *root, const char *l
     return parse_text(f, root, label, out, err);
 }
 
-/* Ids beside text_config win. */
+/* Ids outside text_config win. */
 weir_status weir__gemma3_parse(const family_row *f, json_t *root, const char *label, weir_checkpoint *out,
                                weir_err *err) {
     static const char *const known[] = {"model_type",      "architectures",       "text_config",

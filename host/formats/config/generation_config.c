@@ -1,7 +1,6 @@
-/* generation_config.json: the ids that frame an answer are honoured; fields that would make `generate` of
- * transformers emit something else than sampling from the model's own law are refused by name; fields that a
- * caller of weir sets for each request (temperature, top_k, lengths, …) are his, and the checkpoint's wishes
- * for them are not applied. */
+/* generation_config.json. The ids that frame an answer are honoured. Fields that would make transformers'
+ * `generate` do something else than sample from the model's distribution are refused by name. Fields that a
+ * caller of weir sets for each request (temperature, top_k, lengths, …) are not applied. */
 #include <string.h>
 
 #include "host/formats/config/config.h"
@@ -86,8 +85,8 @@ static bool is_honoured(const char *key) {
     return false;
 }
 
-/* Instruction-tuned decoders are published with a repetition penalty (Qwen2.5: 1.05 to 1.1) beside their
- * temperature and top_p: a wish for sampling like these, and like these not applied. */
+/* Instruction-tuned decoders are published with a repetition penalty (Qwen2.5: 1.05 to 1.1). Like temperature
+ * and top_p it is a default for sampling, and like these it is not applied. */
 bool weir__is_wish(weir_family_kind kind, const char *key) {
     return kind == WEIR_FAMILY_DECODER && strcmp(key, "repetition_penalty") == 0;
 }

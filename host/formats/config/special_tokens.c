@@ -1,7 +1,7 @@
-/* Tokens by their role: what begins a text, what ends it, … transformers' tokenizers take ids from the
- * vocabulary, whatever bos_token_id says in config.json, and the names from tokenizer_config.json;
- * special_tokens_map.json is older and wins only where tokenizer_config.json lists no added_tokens_decoder,
- * as every later version writes. */
+/* Tokens by role: start of text, end of text, … transformers' tokenizers take the names from
+ * tokenizer_config.json and look up the ids in the vocabulary; bos_token_id of config.json does not count.
+ * special_tokens_map.json is older and wins only if tokenizer_config.json has no added_tokens_decoder, which
+ * every later version writes. */
 #include "host/formats/config/config.h"
 #include "kernels/base/mem.h"
 
@@ -28,7 +28,7 @@ weir_status weir__take_special_tokens(const json_t *root, const char *label, wei
     return WEIR_OK;
 }
 
-/* Where tokenizer_config.json does not even say that there is none, the class of the tokenizer does. */
+/* For roles that tokenizer_config.json does not mention at all, the class of the tokenizer decides. */
 weir_status weir__default_special_tokens(const json_t *root, const char *const names[WEIR_SPECIAL_N],
                                          const char *label, weir_checkpoint *out, weir_err *err) {
     for (int role = 0; role < WEIR_SPECIAL_N; role++) {

@@ -1,53 +1,15 @@
-/* tokenizer_config.json, and tokenizer.json's post_processor: what they add to texts and ids. Keys of no
- * effect on ids are many and not looked at. */
+/* tokenizer_config.json, and tokenizer.json's post_processor: what they add to texts and ids. The many keys
+ * that do not affect ids are not read. */
 #include <string.h>
 
 #include "host/formats/config/config.h"
+#include "host/formats/config/tokenizer_class.h"
 #include "kernels/base/mem.h"
 
 enum { MAX_EXTRA_IDS = 1 << 20 };
 
-#define LLAMA_TOKENS \
-    { [WEIR_SPECIAL_BOS] = "<s>", [WEIR_SPECIAL_EOS] = "</s>", [WEIR_SPECIAL_UNK] = "<unk>" }
-#define GEMMA_TOKENS                                                                              \
-    {                                                                                             \
-        [WEIR_SPECIAL_BOS] = "<bos>", [WEIR_SPECIAL_EOS] = "<eos>", [WEIR_SPECIAL_UNK] = "<unk>", \
-        [WEIR_SPECIAL_PAD] = "<pad>"                                                              \
-    }
-#define END "<|endoftext|>"
-
-/* Tokenizer classes without "Fast", and what holds where the file does not say so: whether a text's ids begin
- * with bos, names of tokens. What PreTrainedTokenizerFast does stands in tokenizer.json:
- * weir__post_processor_parse. */
-static const struct {
-    const char *name;
-    bool t5, add_bos;
-    const char *special[WEIR_SPECIAL_N];
-} CLASSES[] = {
-    {"T5Tokenizer", true, false, {0}},
-    {"MT5Tokenizer", true, false, {0}},
-    {"LlamaTokenizer", false, true, LLAMA_TOKENS},
-    {"CodeLlamaTokenizer", false, true, LLAMA_TOKENS},
-    {"GemmaTokenizer", false, true, GEMMA_TOKENS},
-    {"Qwen2Tokenizer",
-     false,
-     false,
-     {[WEIR_SPECIAL_EOS] = END, [WEIR_SPECIAL_UNK] = END, [WEIR_SPECIAL_PAD] = END}},
-    {"GPT2Tokenizer",
-     false,
-     false,
-     {[WEIR_SPECIAL_BOS] = END, [WEIR_SPECIAL_EOS] = END, [WEIR_SPECIAL_UNK] = END}},
-};
-
+/* What this class does is in tokenizer.json: weir__post_processor_parse. */
 static const char BY_POST_PROCESSOR[] = "PreTrainedTokenizerFast";
-
-static int find_class(const char *name) {
-    size_t n = strlen(name);
-    if (n > 4 && strcmp(name + n - 4, "Fast") == 0) n -= 4;
-    for (size_t i = 0; i < sizeof CLASSES / sizeof *CLASSES; i++)
-        if (strlen(CLASSES[i].name) == n && strncmp(CLASSES[i].name, name, n) == 0) return (int)i;
-    return -1;
-}
 
 /* A template, or a list of named ones, of which "default" counts. NULL: none. */
 static const json_t *find_template(const json_t *root) {
@@ -60,27 +22,33 @@ static const json_t *find_template(const json_t *root) {
     return json_is_string(v) ? v : NULL;
 }
 
-weir_status weir__take_template(const json_t *root, const char *label, weir_checkpoint *out, weir_err *err) {
-    const char *text = json_string_value(find_template(root));
-    if (!text) return WEIR_OK;
-    char *copy = weir_strdup(text);
+weir_status weir__set_template(const char *text, size_t bytes, const char *label, weir_checkpoint *out,
+                               weir_err *err) {
+    char *copy = weir_alloc(bytes + 1, 1);
     if (!copy) return weir_fail(err, WEIR_ENOMEM, "%s: no memory for a chat template", weir__label(label));
+    if (bytes > 0) memcpy(copy, text, bytes);
+    copy[bytes] = '\0';
     weir_free(out->chat_template);
     out->chat_template = copy;
     return WEIR_OK;
+}
+
+weir_status weir__take_template(const json_t *root, const char *label, weir_checkpoint *out, weir_err *err) {
+    const char *text = json_string_value(find_template(root));
+    return text ? weir__set_template(text, strlen(text), label, out, err) : WEIR_OK;
 }
 
 static weir_status parse_decoder(const json_t *root, const char *label, weir_checkpoint *out, weir_err *err) {
     const char *class = NULL;
     bool add_bos = out->add_bos;
     WEIR_TRY(weir__get_string(root, "tokenizer_class", &class, label, err));
-    const int at = class ? find_class(class) : -1;
-    if (at >= 0) add_bos = CLASSES[at].add_bos;
+    const weir__class *known = class ? weir__class_find(class) : NULL;
+    if (known) add_bos = known->add_bos;
     const bool told = weir__is_set(root, "add_bos_token");
     if (told) WEIR_TRY(weir__get_bool(root, "add_bos_token", &add_bos, label, err));
     WEIR_TRY(weir__take_template(root, label, out, err));
     WEIR_TRY(weir__take_special_tokens(root, label, out, err));
-    if (at >= 0) WEIR_TRY(weir__default_special_tokens(root, CLASSES[at].special, label, out, err));
+    if (known) WEIR_TRY(weir__default_special_tokens(root, known->special, label, out, err));
     out->lists_added_tokens = weir__is_set(root, "added_tokens_decoder");
     out->add_bos = add_bos;
     out->asks_post_processor = class && !told && strcmp(class, BY_POST_PROCESSOR) == 0;
@@ -120,15 +88,15 @@ weir_status weir__post_processor_parse(const char *json, size_t bytes, const cha
     return WEIR_OK;
 }
 
-/* T5's tokenizer classes have 100 sentinels unless told; others none. */
+/* T5's tokenizer classes have 100 sentinels by default; others have none. */
 static weir_status parse_t5(const json_t *root, const char *label, weir_checkpoint *out, weir_err *err) {
     const char *class = "T5Tokenizer"; /* what transformers takes for model_type t5 and mt5 */
     int32_t n = -1;
     WEIR_TRY(weir__get_string(root, "tokenizer_class", &class, label, err));
     if (weir__is_set(root, "extra_ids"))
         WEIR_TRY(weir__get_int(root, "extra_ids", 0, MAX_EXTRA_IDS, &n, label, err));
-    const int at = find_class(class);
-    out->extra_ids = n >= 0 ? n : at >= 0 && CLASSES[at].t5 ? 100 : 0;
+    const weir__class *known = weir__class_find(class);
+    out->extra_ids = n >= 0 ? n : known && known->t5 ? 100 : 0;
     return WEIR_OK;
 }
 

@@ -1,7 +1,6 @@
-/* Fields by which derivatives of the supported families change what is computed: the keywords of transformers
- * 4.57's configuration classes that have a counterpart in these models, what llama.cpp's converter reads for
- * them, and what forks that keep a family's model_type are known to add. A family that has one of these
- * anyway names it in its own table, which comes first. */
+/* Fields by which derivatives of the supported families change the computation. They come from three sources:
+ * the configuration classes of transformers 4.57, llama.cpp's converter, and forks that keep the model_type
+ * of a family. The tables of the families come first and may honour such a field. */
 #include <string.h>
 
 #include "host/formats/config/config.h"

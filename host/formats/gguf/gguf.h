@@ -1,11 +1,12 @@
 #ifndef WEIR_HOST_FORMATS_GGUF_GGUF_H
 #define WEIR_HOST_FORMATS_GGUF_GGUF_H
 
+#include "host/formats/entry.h"
 #include "models/model.h"
 
 /* A GGUF file, version 3 (and 2, whose layout is the same), little endian, memory-mapped read-only: magic,
  * version, counts, key-value pairs, tensor descriptions, then tensor data at multiples of general.alignment.
- * Refused, each with one line: every malformed thing; see README.md of this folder. */
+ * Malformed files are refused, with one line; README.md of host/formats lists what is. */
 typedef struct weir_gguf weir_gguf;
 
 /* EIO: cannot open or map (with errno's text). EFORMAT; ENOTSUP: another version or byte order. ENOMEM. */
@@ -32,24 +33,15 @@ bool weir__gguf_array_real(const weir_gguf *g, const char *key, size_t i, double
 
 /* ---- tensors ------------------------------------------------------------------------------------------- */
 
-typedef struct weir_gguf_entry {
-    const char *name; /* zero-terminated, borrowed until close */
-    int32_t type;     /* GGML's number of the type */
-    int n_dim;        /* 1 ... 4 */
-    int64_t shape[4]; /* as the file has them: shape[0] is the contiguous one */
-    const void *data;
-    size_t bytes;
-} weir_gguf_entry;
-
 size_t weir__gguf_count(const weir_gguf *g);
-void weir__gguf_at(const weir_gguf *g, size_t i, weir_gguf_entry *out); /* sorted by name */
-bool weir__gguf_find(const weir_gguf *g, const char *name, weir_gguf_entry *out);
+void weir__gguf_at(const weir_gguf *g, size_t i, weir_entry *out); /* sorted by name */
+bool weir__gguf_find(const weir_gguf *g, const char *name, weir_entry *out);
 void weir__gguf_release(const weir_gguf *g, const char *name); /* its pages are not needed again */
 
 /* ---- as a checkpoint ----------------------------------------------------------------------------------- */
 
-/* What a model needs to know, from the metadata of the architectures llama, qwen2, qwen3, gemma2, gemma3.
- * Every key that could change a result is honoured or refused by name. */
+/* What a model needs to know, from the metadata of an architecture in families.c. Every key that could change
+ * a result is honoured or refused by name. */
 typedef struct weir_gguf_model {
     weir_decoder_config config;
     weir_dtype dtype;       /* of most matrices */
@@ -61,15 +53,14 @@ typedef struct weir_gguf_model {
     size_t chat_template_bytes;
 } weir_gguf_model;
 
-/* Whether a token of this text ends texts whatever the file says of it (llama.cpp's list): "<|im_end|>",
- * "<end_of_turn>", … */
+/* Whether a token with this text always ends a text (llama.cpp's list): "<|im_end|>", "<end_of_turn>", … */
 bool weir__gguf_is_end_text(const char *text, size_t n);
 
 weir_status weir__gguf_read_model(const weir_gguf *g, weir_gguf_model *out, weir_err *err);
 
-/* Tensors by their Hugging Face names ("model.layers.3.self_attn.q_proj.weight"), whatever GGUF calls them;
- * and, of a llama, "rope_freqs.weight" if it is there: (1, n_dim / 2) f32, positive, what each frequency is
- * divided by (Llama 3's scaling). */
+/* Tensors by their Hugging Face names ("model.layers.3.self_attn.q_proj.weight"). A llama may also have
+ * "rope_freqs.weight", (1, n_dim / 2) f32, positive: what each frequency is divided by (Llama 3's scaling).
+ * */
 weir_tensor_source weir__gguf_source(weir_gguf *g);
 
 #endif /* WEIR_HOST_FORMATS_GGUF_GGUF_H */

@@ -1,9 +1,7 @@
-/* One GGUF file: header, tensors, and the door in and out. Layout: ggml/docs/gguf.md; what malformed files
- * exist: llama.cpp's tests/test-gguf.cpp. */
+/* One GGUF file: header, tensors, open and close. The layout is that of ggml/docs/gguf.md; the list of
+ * malformed files follows llama.cpp's tests/test-gguf.cpp. */
 #include "host/formats/gguf/gguf_file.h"
 
-#include <stdarg.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -60,18 +58,7 @@ const gguf_type *weir__gguf_type(int64_t number) {
 
 /* ---- one tensor ---------------------------------------------------------------------------------------- */
 
-/* "FILE: tensor NAME: …" */
-#define FAIL_TENSOR(c, t, ...) fail_tensor((c)->err, (c)->g->label, (t)->name, __VA_ARGS__)
-
-__attribute__((format(printf, 4, 5))) static weir_status fail_tensor(weir_err *err, const char *label,
-                                                                     const char *name, const char *fmt, ...) {
-    char why[200];
-    va_list ap;
-    va_start(ap, fmt);
-    vsnprintf(why, sizeof why, fmt, ap);
-    va_end(ap);
-    return weir_fail(err, WEIR_EFORMAT, "%s: tensor %s: %s", weir__label(label), name, why);
-}
+#define FAIL_TENSOR(c, t, ...) weir__fail_tensor((c)->err, (c)->g->label, (t)->e.name, __VA_ARGS__)
 
 static weir_status parse_name(gguf_cursor *c, gguf_tensor *t) {
     uint64_t n;
@@ -83,28 +70,29 @@ static weir_status parse_name(gguf_cursor *c, gguf_tensor *t) {
                          weir__label(c->g->label), (unsigned long long)c->i + 1, (unsigned long long)c->n,
                          (unsigned long long)n, GGUF_NAME_BYTES);
     WEIR_TRY(weir__gguf_take(c, n, &text));
-    memcpy(t->name, text, (size_t)n);
-    t->name[n] = '\0';
+    char *name = c->g->name + c->i * (GGUF_NAME_BYTES + 1);
+    memcpy(name, text, (size_t)n);
+    name[n] = '\0';
+    t->e.name = name;
     if (memchr(text, 0, (size_t)n)) return FAIL_TENSOR(c, t, "a zero byte in its name");
     return WEIR_OK;
 }
 
+/* The file has the contiguous dimension first. */
 static weir_status parse_shape(gguf_cursor *c, gguf_tensor *t, uint64_t *n_elem) {
     uint32_t n_dim;
     WEIR_TRY(weir__gguf_u32(c, &n_dim));
     if (n_dim == 0 || n_dim > 4) return FAIL_TENSOR(c, t, "%u dimensions, expected 1 to 4", n_dim);
     uint64_t n = 1, d;
-    for (uint32_t i = 0; i < 4; i++) {
-        t->shape[i] = 1;
-        if (i >= n_dim) continue;
+    for (uint32_t i = 0; i < n_dim; i++) {
         WEIR_TRY(weir__gguf_u64(c, &d));
         if (d == 0 || d > INT64_MAX)
             return FAIL_TENSOR(c, t, "shape[%u] = %lld, expected 1 or more", i, (long long)d);
         if (__builtin_mul_overflow(n, d, &n) || n > INT64_MAX)
             return FAIL_TENSOR(c, t, "shape overflows 63 bits at dimension %u", i);
-        t->shape[i] = (int64_t)d;
+        t->e.shape[n_dim - 1 - i] = (int64_t)d;
     }
-    t->n_dim = (int)n_dim;
+    t->e.n_dim = (int)n_dim;
     *n_elem = n;
     return WEIR_OK;
 }
@@ -117,9 +105,10 @@ static weir_status parse_tensor(gguf_cursor *c, gguf_tensor *t, uint64_t alignme
     WEIR_TRY(weir__gguf_u32(c, &number));
     const gguf_type *type = weir__gguf_type(number);
     if (!type) return FAIL_TENSOR(c, t, "unknown type %d", (int)number);
-    if (t->shape[0] % type->block != 0)
+    const int64_t row = t->e.shape[t->e.n_dim - 1];
+    if (row % type->block != 0)
         return FAIL_TENSOR(c, t, "rows of %lld elements are not whole blocks of %d, as %s has them",
-                           (long long)t->shape[0], type->block, type->name);
+                           (long long)row, type->block, type->name);
     if (__builtin_mul_overflow(n_elem / (uint64_t)type->block, (uint64_t)type->bytes, &bytes) ||
         bytes > INT64_MAX)
         return FAIL_TENSOR(c, t, "size in bytes overflows 63 bits");
@@ -127,25 +116,22 @@ static weir_status parse_tensor(gguf_cursor *c, gguf_tensor *t, uint64_t alignme
     if (offset % alignment != 0)
         return FAIL_TENSOR(c, t, "data at %llu, expected a multiple of %llu", (unsigned long long)offset,
                            (unsigned long long)alignment);
-    t->type = (int32_t)number;
-    t->bytes = (size_t)bytes;
+    t->e.type = type->name;
+    t->e.dtype = type->dtype;
+    t->e.bytes = (size_t)bytes;
     t->offset = (size_t)offset;
     return WEIR_OK;
 }
 
 /* ---- all of them --------------------------------------------------------------------------------------- */
 
-static int by_name(const void *a, const void *b) {
-    return strcmp(((const gguf_tensor *)a)->name, ((const gguf_tensor *)b)->name);
-}
-
 static int by_offset(const void *a, const void *b) {
     const gguf_tensor *x = a, *y = b;
     if (x->offset != y->offset) return x->offset < y->offset ? -1 : 1;
-    return strcmp(x->name, y->name);
+    return strcmp(x->e.name, y->e.name);
 }
 
-/* Each inside the data, none over another. Gaps are padding, and allowed. */
+/* Each inside the data, none overlapping another. Gaps are padding, and allowed. */
 static weir_status place_tensors(gguf_cursor *c, uint64_t alignment) {
     weir_gguf *g = c->g;
     size_t pad = (size_t)((alignment - c->at % alignment) % alignment);
@@ -157,14 +143,14 @@ static weir_status place_tensors(gguf_cursor *c, uint64_t alignment) {
     qsort(g->tensor, g->n_tensor, sizeof *g->tensor, by_offset);
     for (size_t i = 0; i < g->n_tensor; i++) {
         gguf_tensor *t = &g->tensor[i];
-        if (t->offset > n_data || t->bytes > n_data - t->offset)
+        if (t->offset > n_data || t->e.bytes > n_data - t->offset)
             return FAIL_TENSOR(c, t, "truncated: %zu bytes of data at %zu, the file has %zu bytes of data",
-                               t->bytes, t->offset, n_data);
+                               t->e.bytes, t->offset, n_data);
         if (t->offset < end)
             return FAIL_TENSOR(c, t, "data at %zu overlaps the tensor before it, which ends at %zu",
                                t->offset, end);
-        t->data = data + t->offset;
-        end = t->offset + t->bytes;
+        t->e.data = data + t->offset;
+        end = t->offset + t->e.bytes;
     }
     return WEIR_OK;
 }
@@ -174,7 +160,8 @@ weir_status weir__gguf_parse_tensors(gguf_cursor *c, uint64_t n, uint64_t alignm
     WEIR_TRY(weir__gguf_check_count(c, n, MIN_TENSOR, "tensors"));
     if (n == 0) return WEIR_OK;
     g->tensor = weir_calloc((size_t)n, sizeof *g->tensor);
-    if (!g->tensor)
+    g->name = weir_alloc((size_t)n, GGUF_NAME_BYTES + 1);
+    if (!g->tensor || !g->name)
         return weir_fail(c->err, WEIR_ENOMEM, "%s: no memory for the list of %llu tensors",
                          weir__label(g->label), (unsigned long long)n);
     c->part = "tensor";
@@ -182,9 +169,9 @@ weir_status weir__gguf_parse_tensors(gguf_cursor *c, uint64_t n, uint64_t alignm
     for (c->i = 0; c->i < n; c->i++) WEIR_TRY(parse_tensor(c, &g->tensor[c->i], alignment));
     g->n_tensor = (size_t)n;
     WEIR_TRY(place_tensors(c, alignment));
-    qsort(g->tensor, g->n_tensor, sizeof *g->tensor, by_name);
+    qsort(g->tensor, g->n_tensor, sizeof *g->tensor, weir__entry_by_name);
     for (size_t i = 1; i < g->n_tensor; i++)
-        if (by_name(&g->tensor[i - 1], &g->tensor[i]) == 0)
+        if (weir__entry_by_name(&g->tensor[i - 1], &g->tensor[i]) == 0)
             return FAIL_TENSOR(c, &g->tensor[i], "is there twice");
     return WEIR_OK;
 }
@@ -276,6 +263,7 @@ void weir__gguf_close(weir_gguf *g) {
     for (size_t i = 0; i < g->n_pair; i++) weir_free(g->pair[i].string);
     weir_free(g->pair);
     weir_free(g->tensor);
+    weir_free(g->name);
     if (g->mapped) weir__map_free(g->bytes, g->n_bytes);
     weir_free(g->label);
     weir_free(g);

@@ -3,8 +3,8 @@
 
 #include "host/formats/gguf/gguf.h"
 
-/* What a GGUF file is once it has been checked: pairs and tensors, each sorted by name. Internal to
- * host/formats; gguf.h is the door. Nothing in it is trusted before weir__gguf_parse has seen all of it. */
+/* A GGUF file after its check: pairs and tensors, each sorted by name. Internal to this folder; others use
+ * gguf.h. */
 
 /* Numbers of the format: ggml/docs/gguf.md. */
 typedef enum gguf_kind {
@@ -38,17 +38,12 @@ typedef struct gguf_pair {
     size_t n;          /* elements; 1 unless an array */
     const uint8_t *at; /* numbers: the first; a string: its text, of `bytes` */
     size_t bytes;
-    size_t *string; /* (n) arrays of strings: where each one's length lies in the file; owned */
+    size_t *string; /* (n) arrays of strings: where the length of each is in the file; owned */
 } gguf_pair;
 
 typedef struct gguf_tensor {
-    char name[GGUF_NAME_BYTES + 1];
-    int32_t type;
-    int n_dim;
-    int64_t shape[4]; /* 1 past n_dim */
-    size_t offset;    /* from the start of the data */
-    size_t bytes;
-    const uint8_t *data;
+    weir_entry e;
+    size_t offset; /* from the start of the data */
 } gguf_tensor;
 
 struct weir_gguf {
@@ -59,10 +54,11 @@ struct weir_gguf {
     gguf_pair *pair; /* (n_pair) sorted by key */
     size_t n_pair;
     gguf_tensor *tensor; /* (n_tensor) sorted by name */
+    char *name;          /* (n_tensor, GGUF_NAME_BYTES + 1) theirs */
     size_t n_tensor;
 };
 
-/* A type of GGML: the elements and bytes of a block, and our dtype, or -1 where we only list it. */
+/* A type of GGML: the elements and bytes of a block, and the dtype, or -1 if it is only listed. */
 typedef struct gguf_type {
     const char *name; /* NULL: no such type */
     int32_t block, bytes;
@@ -80,8 +76,7 @@ typedef struct gguf_cursor {
     weir_err *err;
 } gguf_cursor;
 
-/* A count of things of at least min_bytes each, which can be in the rest of the file. EFORMAT names
- * `what`. */
+/* Whether n things of at least min_bytes each fit in the rest of the file. EFORMAT names `what`. */
 weir_status weir__gguf_check_count(const gguf_cursor *c, uint64_t n, size_t min_bytes, const char *what);
 weir_status weir__gguf_take(gguf_cursor *c, uint64_t n, const uint8_t **out); /* EFORMAT: past the end */
 weir_status weir__gguf_u32(gguf_cursor *c, uint32_t *out);
@@ -89,7 +84,7 @@ weir_status weir__gguf_u64(gguf_cursor *c, uint64_t *out);
 
 /* The pairs at the cursor, n of them, checked and sorted. On failure what was built is in g. */
 weir_status weir__gguf_parse_pairs(gguf_cursor *c, uint64_t n);
-/* The tensors' descriptions, and the data behind them. */
+/* The descriptions of tensors, and the data after them. */
 weir_status weir__gguf_parse_tensors(gguf_cursor *c, uint64_t n, uint64_t alignment);
 
 const gguf_pair *weir__gguf_pair(const weir_gguf *g, const char *key); /* NULL if absent */

@@ -14,7 +14,7 @@ const char *weir__gguf_key(const family_row *f, const char *name, char buf[128])
     return buf;
 }
 
-/* Of an array: its elements, where they are all the same. */
+/* Of an array: the value that all elements have. */
 static bool uniform_int(const weir_gguf *g, const char *key, int64_t *out) {
     size_t n;
     int64_t first, v;
@@ -92,7 +92,7 @@ static const known_key KEYS[] = {
     {"rope.local.freq_base", FAMILY_LOCAL_THETA, NAN},
     {"attn_logit_softcapping", FAMILY_FINAL_CAP, 0},
     {"final_logit_softcapping", FAMILY_FINAL_CAP, 0},
-    /* another computation unless neutral */
+    /* change the computation unless neutral */
     {"expert_count", 0, 0},
     {"expert_used_count", 0, 0},
     {"embedding_scale", 0, 1},
@@ -107,7 +107,7 @@ static const known_key KEYS[] = {
     {"rope.scaling.yarn_log_multiplier", 0, 0},
 };
 
-/* Bookkeeping, and what concerns another use of the file than text. */
+/* Bookkeeping, and keys for other uses of the file than text. */
 static const char *const HARMLESS[] = {"rope.scaling.finetuned", "tensor_data_layout", "pooling_type",
                                        "vision.", "mm."};
 

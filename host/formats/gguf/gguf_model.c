@@ -102,19 +102,20 @@ static weir_status read_heads(const reader *r, weir_decoder_config *c) {
     return WEIR_OK;
 }
 
-/* The embedding's rows count, not the list of tokens: some files pad the matrix. */
+/* The rows of the embedding count, not the list of tokens: some files pad the matrix. */
 static weir_status read_vocab_size(const reader *r, weir_decoder_config *c) {
     const char *label = weir__label(r->g->label);
-    weir_gguf_entry e;
+    weir_entry e;
     size_t n_token = 0;
     int32_t said = 0;
     if (!weir__gguf_find(r->g, "token_embd.weight", &e))
         return weir_fail(r->err, WEIR_EFORMAT, "%s: no tensor token_embd.weight", label);
-    if (e.n_dim != 2 || e.shape[0] != c->dim || e.shape[1] > MAX_VOCAB)
+    const int64_t width = e.shape[e.n_dim - 1], rows = e.n_dim > 1 ? e.shape[e.n_dim - 2] : 1;
+    if (e.n_dim != 2 || width != c->dim || rows > MAX_VOCAB)
         return weir_fail(r->err, WEIR_EFORMAT,
                          "%s: tensor token_embd.weight: %d dimensions, (%lld, %lld), expected rows of %d",
-                         label, e.n_dim, (long long)e.shape[1], (long long)e.shape[0], c->dim);
-    c->n_vocab_rows = (int32_t)e.shape[1];
+                         label, e.n_dim, (long long)rows, (long long)width, c->dim);
+    c->n_vocab_rows = (int32_t)rows;
     WEIR_TRY(get_int(r, "vocab_size", 1, MAX_VOCAB, &said));
     if (weir__gguf_array_length(r->g, "tokenizer.ggml.tokens", &n_token) && n_token > (size_t)c->n_vocab_rows)
         return weir_fail(r->err, WEIR_EFORMAT, "%s: %zu tokens, but token_embd.weight has %d rows", label,
@@ -142,8 +143,7 @@ static weir_status read_sizes(const reader *r, weir_decoder_config *c) {
 
 /* ---- positions ----------------------------------------------------------------------------------------- */
 
-/* llama.cpp multiplies cos and sin by attn_factor whatever the kind; only yarn's formula has room for it
- * here. */
+/* llama.cpp multiplies cos and sin by attn_factor for every kind; here only yarn's formula can. */
 static weir_status read_yarn(const reader *r, const weir_decoder_config *c, double attn,
                              weir_rope_config *rope) {
     double fast = 32, slow = 1;

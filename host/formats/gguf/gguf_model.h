@@ -6,14 +6,14 @@
 
 /* A GGUF file as a model: which architectures, keys and tensors are known. Internal to host/formats. */
 
-const family_row *weir__gguf_family(const weir_gguf *g); /* NULL: an architecture that we do not know */
+const family_row *weir__gguf_family(const weir_gguf *g); /* NULL: unknown */
 
 /* Every key of the architecture is honoured by gguf_model.c, cannot change a result, or has the value that
  * changes nothing. */
 weir_status weir__gguf_check_keys(const weir_gguf *g, const family_row *f, weir_err *err);
 
-/* Typed reads of "<architecture>.<name>" and whole keys; *out stays where the key is absent. EFORMAT names
- * key and value. An integer may be an array of equal ones, as writers give some of them by layer. */
+/* Typed reads of "<architecture>.<name>" and whole keys; *out stays as it is if the key is absent. EFORMAT
+ * names key and value. An integer may be an array of equal ones: writers give some of them per layer. */
 weir_status weir__gguf_get_int(const weir_gguf *g, const char *key, int64_t lo, int64_t hi, int32_t *out,
                                weir_err *err);
 weir_status weir__gguf_get_real(const weir_gguf *g, const char *key, double lo, double hi, double *out,
@@ -23,7 +23,7 @@ const char *weir__gguf_key(const family_row *f, const char *name, char buf[128])
 /* Ids, the ends of a text, the chat template. config.n_vocab_rows is known. */
 weir_status weir__gguf_read_vocab(const weir_gguf *g, weir_gguf_model *m, weir_err *err);
 
-/* Every tensor is one that the model asks for, or one that it may leave; fills dtype, tied and qkv_bias. */
+/* Every tensor is one that the model asks for, or may ignore. Fills in dtype, tied and qkv_bias. */
 weir_status weir__gguf_check_tensors(const weir_gguf *g, const family_row *f, weir_gguf_model *m,
                                      weir_err *err);
 

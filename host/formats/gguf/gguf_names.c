@@ -86,13 +86,8 @@ static bool source_find(void *ud, const char *name, weir_tensor *out) {
     const weir_gguf *g = ud;
     const family_row *f = weir__gguf_family(g);
     char own[GGUF_NAME_BYTES + 1];
-    weir_gguf_entry e;
-    if (!f || !translate(f, name, own) || !weir__gguf_find(g, own, &e)) return false;
-    const gguf_type *type = weir__gguf_type(e.type);
-    const int64_t shape[4] = {e.shape[3], e.shape[2], e.shape[1], e.shape[0]}; /* outermost first */
-    if (type->dtype < 0) return false;
-    *out = weir_tensor_of(e.data, (weir_dtype)type->dtype, shape + 4 - e.n_dim, e.n_dim);
-    return true;
+    weir_entry e;
+    return f && translate(f, name, own) && weir__gguf_find(g, own, &e) && weir__entry_tensor(&e, out);
 }
 
 static void source_release(void *ud, const char *name) {
@@ -121,7 +116,7 @@ static bool is_asked(const family_row *f, const weir_decoder_config *c, const ch
     return false;
 }
 
-/* Written by old converters and read by nobody; an image encoder beside the text model. */
+/* What old converters wrote and no reader uses; the image encoder of a larger model. */
 static bool is_idle(const char *name) {
     int32_t layer;
     const char *rest;
@@ -129,24 +124,23 @@ static bool is_idle(const char *name) {
     return parse_layer(name, "blk.", &layer, &rest) && strcmp(rest, "attn_rot_embd.weight") == 0;
 }
 
-static weir_status check_tensor(const weir_gguf *g, const gguf_tensor *t, weir_err *err) {
-    const gguf_type *type = weir__gguf_type(t->type);
-    if (type->dtype < 0)
+static weir_status check_tensor(const weir_gguf *g, const weir_entry *t, weir_err *err) {
+    if (t->dtype < 0)
         return weir_fail(
             err, WEIR_ENOTSUP,
             "%s: tensor %s: type %s is not supported, expected F32, F16, BF16, Q4_0, Q4_1, Q5_0, Q5_1, Q8_0,"
             " Q4_K, Q5_K "
             "or Q6_K",
-            weir__label(g->label), t->name, type->name);
+            weir__label(g->label), t->name, t->type);
     return WEIR_OK;
 }
 
-/* The divisors of the frequencies: one a pair of elements, all positive. */
+/* The divisors of the frequencies: one per pair of elements, all positive. */
 static weir_status check_factors(const weir_gguf *g, const weir_decoder_config *c, weir_err *err) {
-    weir_gguf_entry e;
+    weir_entry e;
     int32_t n = (c->rope.n_dim ? c->rope.n_dim : c->head_dim) / 2;
     if (!weir__gguf_find(g, "rope_freqs.weight", &e)) return WEIR_OK;
-    if (weir__gguf_type(e.type)->dtype != WEIR_DTYPE_F32 || e.n_dim != 1 || e.shape[0] != n)
+    if (e.dtype != WEIR_DTYPE_F32 || e.n_dim != 1 || e.shape[0] != n)
         return weir_fail(err, WEIR_EFORMAT, "%s: tensor rope_freqs.weight: expected %d F32 numbers",
                          weir__label(g->label), n);
     for (int32_t i = 0; i < n; i++) {
@@ -160,7 +154,7 @@ static weir_status check_factors(const weir_gguf *g, const weir_decoder_config *
     return WEIR_OK;
 }
 
-/* Blocks of version 1 were laid out otherwise. */
+/* Blocks of version 1 had another layout. */
 static weir_status check_quantization(const weir_gguf *g, weir_dtype dtype, weir_err *err) {
     int64_t v;
     if (weir_dtype_is_float(dtype) || !weir__gguf_int(g, "general.quantization_version", &v) || v == 2)
@@ -174,18 +168,18 @@ weir_status weir__gguf_check_tensors(const weir_gguf *g, const family_row *f, we
                                      weir_err *err) {
     weir_decoder_config *c = &m->config;
     size_t count[WEIR_DTYPE_COUNT] = {0};
-    weir_gguf_entry e;
+    weir_entry e;
     c->tied = !weir__gguf_find(g, "output.weight", &e);
     c->qkv_bias = weir__gguf_find(g, "blk.0.attn_q.bias", &e);
     for (size_t i = 0; i < g->n_tensor; i++) {
-        const gguf_tensor *t = &g->tensor[i];
+        const weir_entry *t = &g->tensor[i].e;
         if (is_idle(t->name)) continue;
         if (!is_asked(f, c, t->name))
             return weir_fail(err, WEIR_ENOTSUP,
                              "%s: tensor %s is not one of a %s of %d layers, it may change the result",
                              weir__label(g->label), t->name, f->gguf, c->n_layer);
         WEIR_TRY(check_tensor(g, t, err));
-        if (t->n_dim >= 2) count[weir__gguf_type(t->type)->dtype]++;
+        if (t->n_dim >= 2) count[t->dtype]++;
     }
     for (int i = 0; i < WEIR_DTYPE_COUNT; i++)
         if (count[i] > count[m->dtype]) m->dtype = (weir_dtype)i;

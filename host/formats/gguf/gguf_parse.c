@@ -100,8 +100,8 @@ static weir_status check_bools(gguf_cursor *c, const gguf_pair *p) {
     return WEIR_OK;
 }
 
-/* Where each string begins, so that element i is found at once: 8 bytes a string, no more than the file
- * spends on its length. */
+/* Where each string begins, so that element i is found at once. It takes 8 bytes per string, as the string's
+ * length does in the file. */
 static weir_status parse_strings(gguf_cursor *c, gguf_pair *p, uint64_t n) {
     size_t left = c->g->n_bytes - c->at;
     if (n > left / 8)

@@ -1,4 +1,4 @@
-/* What a checked GGUF file answers. */
+/* Values and tensors of a checked GGUF file. */
 #include <string.h>
 
 #include "host/formats/gguf/gguf_file.h"
@@ -6,7 +6,7 @@
 
 /* ---- values -------------------------------------------------------------------------------------------- */
 
-/* Element i of numbers of one kind, widened. Bools are 0 and 1 where `bools` says so. */
+/* Element i of numbers of one kind, widened. Bools are 0 and 1 if `bools`, else refused. */
 static bool load_int(const gguf_pair *p, size_t i, bool bools, int64_t *out) {
     const uint8_t *at = p->at;
     switch (p->kind) {
@@ -120,31 +120,15 @@ bool weir__gguf_array_real(const weir_gguf *g, const char *key, size_t i, double
 
 size_t weir__gguf_count(const weir_gguf *g) { return g->n_tensor; }
 
-void weir__gguf_at(const weir_gguf *g, size_t i, weir_gguf_entry *out) {
-    const gguf_tensor *t = &g->tensor[i];
-    *out = (weir_gguf_entry){
-        .name = t->name, .type = t->type, .n_dim = t->n_dim, .data = t->data, .bytes = t->bytes};
-    memcpy(out->shape, t->shape, sizeof out->shape);
-}
+void weir__gguf_at(const weir_gguf *g, size_t i, weir_entry *out) { *out = g->tensor[i].e; }
 
-bool weir__gguf_find(const weir_gguf *g, const char *name, weir_gguf_entry *out) {
-    size_t lo = 0, hi = g->n_tensor;
-    while (lo < hi) {
-        size_t mid = lo + (hi - lo) / 2;
-        int c = strcmp(name, g->tensor[mid].name);
-        if (c == 0) {
-            weir__gguf_at(g, mid, out);
-            return true;
-        }
-        if (c < 0)
-            hi = mid;
-        else
-            lo = mid + 1;
-    }
-    return false;
+bool weir__gguf_find(const weir_gguf *g, const char *name, weir_entry *out) {
+    const weir_entry *e = weir__entry_find(g->tensor, g->n_tensor, sizeof *g->tensor, name);
+    if (e) *out = *e;
+    return e != NULL;
 }
 
 void weir__gguf_release(const weir_gguf *g, const char *name) {
-    weir_gguf_entry e;
+    weir_entry e;
     if (g->mapped && weir__gguf_find(g, name, &e)) weir__map_release(e.data, e.bytes);
 }

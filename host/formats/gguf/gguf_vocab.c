@@ -8,9 +8,9 @@
 
 #define TOKENIZER "tokenizer.ggml."
 
-/* Tokens that end a text by their own words: of a turn, of a message, of a document; and those behind which
- * another file of a repository would begin. llama.cpp's list of these, without "</s>", which is a plain word
- * in Gemma's vocabulary: where it ends texts, eos_token_id says so. */
+/* Tokens whose text alone says that they end a turn, a message or a document, and those after which another
+ * file of a repository would begin. This is llama.cpp's list without "</s>", which is a plain word in Gemma's
+ * vocabulary; a file in which it ends texts has it as eos_token_id. */
 static const char *const END_TEXTS[] = {
     "<|eot_id|>", "<|im_end|>", "<|end|>",         "<end_of_turn>",      "<|endoftext|>", "<|eom_id|>",
     "<EOT>",      "_<EOT>",     "<|end_of_text|>", "<end_of_utterance>", "<eos>",         "<|fim_pad|>",
@@ -84,7 +84,7 @@ static bool starts_by_default(const weir_gguf *g, bool spm) {
     return false;
 }
 
-/* A flag that appends to what is tokenized; we append nothing. */
+/* This flag would append an id to what is tokenized; weir appends none. */
 static weir_status refuse_flag(const weir_gguf *g, const char *key, weir_err *err) {
     bool on;
     if (!weir__gguf_bool(g, key, &on) || !on) return WEIR_OK;

@@ -17,6 +17,15 @@ const char *weir__label(const char *path) {
     return n > 200 ? path + (n - 200) : path;
 }
 
+weir_status weir__path_join(char **out, const char *dir, const char *name, weir_err *err) {
+    const size_t n = strlen(dir) + strlen(name) + 2;
+    char *p = weir_alloc(n, 1);
+    if (!p) return weir_fail(err, WEIR_ENOMEM, "%s: no memory for a path", weir__label(dir));
+    snprintf(p, n, "%s/%s", dir, name);
+    *out = p;
+    return WEIR_OK;
+}
+
 weir_status weir__file_open(const char *path, int *fd, size_t *bytes, weir_err *err) {
     /* O_NONBLOCK: a named pipe must be refused, not waited for. */
     int f = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);

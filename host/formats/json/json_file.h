@@ -12,6 +12,9 @@
 /* The last 200 bytes of a path or label, so that a long one leaves room for the reason. */
 const char *weir__label(const char *path);
 
+/* dir/name in a weir_alloc buffer. ENOMEM. */
+weir_status weir__path_join(char **out, const char *dir, const char *name, weir_err *err);
+
 /* An ordinary file opened for reading; *bytes is its size. EIO with errno's text, or that it is not a
  * file. */
 weir_status weir__file_open(const char *path, int *fd, size_t *bytes, weir_err *err);

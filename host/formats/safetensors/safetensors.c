@@ -19,7 +19,7 @@ enum { MAX_SHARD = 65536 };
 struct weir_safetensors {
     st_file *files; /* (n_file) */
     size_t n_file;
-    const st_tensor **order; /* (n) sorted by name */
+    weir_entry *order; /* (n) those that count, sorted by name */
     size_t n;
 };
 
@@ -37,7 +37,7 @@ static weir_status alloc_handle(weir_safetensors **out, size_t n_file, const cha
 }
 
 static weir_status alloc_order(weir_safetensors *s, size_t n, const char *label, weir_err *err) {
-    const st_tensor **order = weir_calloc(n, sizeof *order);
+    weir_entry *order = weir_calloc(n, sizeof *order);
     if (!order)
         return weir_fail(err, WEIR_ENOMEM, "%s: no memory to list %zu tensors", weir__label(label), n);
     s->order = order;
@@ -58,7 +58,7 @@ static weir_status open_single(weir_safetensors **out, const void *bytes, size_t
         weir__safetensors_close(s);
         return st;
     }
-    for (; s->n < f->n_tensor; s->n++) s->order[s->n] = &f->tensors[s->n];
+    for (; s->n < f->n_tensor; s->n++) s->order[s->n] = f->tensors[s->n].e;
     *out = s;
     return WEIR_OK;
 }
@@ -82,28 +82,12 @@ void weir__safetensors_close(weir_safetensors *s) {
 
 size_t weir__safetensors_count(const weir_safetensors *s) { return s->n; }
 
-void weir__safetensors_at(const weir_safetensors *s, size_t i, weir_st_entry *out) {
-    const st_tensor *t = s->order[i];
-    *out = (weir_st_entry){
-        .name = t->name, .dtype = t->dtype, .n_dim = t->n_dim, .data = t->data, .bytes = t->end - t->begin};
-    memcpy(out->shape, t->shape, sizeof out->shape);
-}
+void weir__safetensors_at(const weir_safetensors *s, size_t i, weir_entry *out) { *out = s->order[i]; }
 
-bool weir__safetensors_find(const weir_safetensors *s, const char *name, weir_st_entry *out) {
-    size_t lo = 0, hi = s->n;
-    while (lo < hi) {
-        size_t mid = lo + (hi - lo) / 2;
-        int c = strcmp(name, s->order[mid]->name);
-        if (c == 0) {
-            weir__safetensors_at(s, mid, out);
-            return true;
-        }
-        if (c < 0)
-            hi = mid;
-        else
-            lo = mid + 1;
-    }
-    return false;
+bool weir__safetensors_find(const weir_safetensors *s, const char *name, weir_entry *out) {
+    const weir_entry *e = weir__entry_find(s->order, s->n, sizeof *s->order, name);
+    if (e) *out = *e;
+    return e != NULL;
 }
 
 static const st_file *file_of(const weir_safetensors *s, const void *data) {
@@ -116,7 +100,7 @@ static const st_file *file_of(const weir_safetensors *s, const void *data) {
 }
 
 void weir__safetensors_release(const weir_safetensors *s, const char *name) {
-    weir_st_entry e;
+    weir_entry e;
     if (!weir__safetensors_find(s, name, &e)) return;
     const st_file *f = file_of(s, e.data);
     if (!f || !f->mapped) return;
@@ -137,7 +121,7 @@ static int by_string(const void *a, const void *b) {
     return strcmp(*(const char *const *)a, *(const char *const *)b);
 }
 
-/* A shard is a plain name beside the index: nothing that could lead out of the directory. */
+/* A shard is a plain file name, so that an index cannot lead out of its directory. */
 static bool plain_name(const char *s) {
     return s[0] != '\0' && s[0] != '.' && !strchr(s, '/') && !strstr(s, "..") && !strstr(s, WEIR_JSON_ZERO) &&
            strlen(s) < 256;
@@ -173,19 +157,6 @@ static weir_status collect_shards(st_index *ix, weir_err *err) {
     return WEIR_OK;
 }
 
-static weir_status join_path(char **out, const char *dir, const char *name, weir_err *err) {
-    size_t n = strlen(dir) + strlen(name) + 2;
-    char *p = weir_alloc(n, 1);
-    if (!p) return weir_fail(err, WEIR_ENOMEM, "%s: no memory for a path", weir__label(dir));
-    snprintf(p, n, "%s/%s", dir, name);
-    *out = p;
-    return WEIR_OK;
-}
-
-static int by_order(const void *a, const void *b) {
-    return strcmp((*(const st_tensor *const *)a)->name, (*(const st_tensor *const *)b)->name);
-}
-
 /* The index decides which shard's tensor counts; shards may hold more than it names. */
 static weir_status order_by_index(weir_safetensors *s, const st_index *ix, weir_err *err) {
     const char *name;
@@ -194,13 +165,13 @@ static weir_status order_by_index(weir_safetensors *s, const st_index *ix, weir_
         const char *shard = json_string_value(value);
         const char **at = bsearch(&shard, ix->shard, ix->n_shard, sizeof *ix->shard, by_string);
         const st_file *f = &s->files[at - ix->shard];
-        const st_tensor *t = weir__st_file_find(f, name);
+        const weir_entry *t = weir__entry_find(f->tensors, f->n_tensor, sizeof *f->tensors, name);
         if (!t)
             return weir_fail(err, WEIR_EFORMAT, "%s: tensor %.100s is not in %.100s, where the index puts it",
                              weir__label(ix->path), name, shard);
-        s->order[s->n++] = t;
+        s->order[s->n++] = *t;
     }
-    qsort(s->order, s->n, sizeof *s->order, by_order);
+    qsort(s->order, s->n, sizeof *s->order, weir__entry_by_name);
     return WEIR_OK;
 }
 
@@ -210,7 +181,7 @@ static weir_status open_shards(weir_safetensors **out, const st_index *ix, weir_
     weir_status st = alloc_order(s, json_object_size(ix->map), ix->path, err);
     for (size_t i = 0; st == WEIR_OK && i < ix->n_shard; i++) {
         char *path = NULL;
-        st = join_path(&path, ix->dir, ix->shard[i], err);
+        st = weir__path_join(&path, ix->dir, ix->shard[i], err);
         if (st != WEIR_OK) break;
         s->n_file++;
         st = weir__st_file_from_path(&s->files[i], path, err);
@@ -258,7 +229,7 @@ static weir_status say_what_is_there(const char *dir, weir_err *err) {
         "tf_model.h5",         "flax_model.msgpack",           "weights.npz"};
     for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
         char *path = NULL;
-        WEIR_TRY(join_path(&path, dir, names[i], err));
+        WEIR_TRY(weir__path_join(&path, dir, names[i], err));
         const bool there = access(path, F_OK) == 0;
         weir_free(path);
         if (there)
@@ -274,8 +245,8 @@ static weir_status say_what_is_there(const char *dir, weir_err *err) {
 
 weir_status weir__safetensors_open_dir(weir_safetensors **out, const char *dir, weir_err *err) {
     char *single = NULL, *index = NULL;
-    weir_status st = join_path(&single, dir, "model.safetensors", err);
-    if (st == WEIR_OK) st = join_path(&index, dir, "model.safetensors.index.json", err);
+    weir_status st = weir__path_join(&single, dir, "model.safetensors", err);
+    if (st == WEIR_OK) st = weir__path_join(&index, dir, "model.safetensors.index.json", err);
     if (st == WEIR_OK) {
         /* What is there but cannot be looked at is opened all the same, for errno's words. */
         if (access(single, F_OK) == 0 || errno != ENOENT)

@@ -1,8 +1,7 @@
 #ifndef WEIR_HOST_FORMATS_SAFETENSORS_SAFETENSORS_H
 #define WEIR_HOST_FORMATS_SAFETENSORS_SAFETENSORS_H
 
-#include "kernels/base/status.h"
-#include "kernels/base/types.h"
+#include "host/formats/entry.h"
 
 /* The tensors of a Hugging Face checkpoint directory: model.safetensors, or model.safetensors.index.json and
  * its shards, memory-mapped read-only. Format: u64 header length (little endian), JSON header {name: {dtype,
@@ -27,18 +26,9 @@ void weir__safetensors_close(weir_safetensors *s); /* NULL allowed */
 
 size_t weir__safetensors_count(const weir_safetensors *s);
 
-typedef struct weir_st_entry {
-    const char *name;  /* borrowed until close */
-    const char *dtype; /* as the file spells it: "BF16" */
-    int n_dim;         /* 0 … 8 */
-    int64_t shape[8];
-    const void *data;
-    size_t bytes;
-} weir_st_entry;
-
 /* By index in [0, count), sorted by name; by name: false if absent. */
-void weir__safetensors_at(const weir_safetensors *s, size_t i, weir_st_entry *out);
-bool weir__safetensors_find(const weir_safetensors *s, const char *name, weir_st_entry *out);
+void weir__safetensors_at(const weir_safetensors *s, size_t i, weir_entry *out);
+bool weir__safetensors_find(const weir_safetensors *s, const char *name, weir_entry *out);
 
 /* Tells the kernel that a tensor's file pages are not needed again (they were packed). */
 void weir__safetensors_release(const weir_safetensors *s, const char *name);

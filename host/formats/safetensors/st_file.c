@@ -1,6 +1,5 @@
 #include "host/formats/safetensors/st_file.h"
 
-#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -10,16 +9,35 @@
 #include "kernels/base/mem.h"
 
 static const size_t MAX_HEADER = 100u * 1000 * 1000; /* the format's own limit */
+enum { MAX_DIM = sizeof((weir_entry){0}.shape) / sizeof(int64_t) };
 
 /* ---- dtypes -------------------------------------------------------------------------------------------- */
 
 static const struct {
     const char *name;
     unsigned bits;
+    int dtype; /* weir_dtype, or -1 */
 } DTYPES[] = {
-    {"F32", 32},    {"BF16", 16},   {"F16", 16},    {"F64", 64},    {"BOOL", 8},    {"U8", 8},   {"I8", 8},
-    {"I16", 16},    {"U16", 16},    {"I32", 32},    {"U32", 32},    {"I64", 64},    {"U64", 64}, {"C64", 64},
-    {"F8_E4M3", 8}, {"F8_E5M2", 8}, {"F8_E8M0", 8}, {"F6_E2M3", 6}, {"F6_E3M2", 6}, {"F4", 4},
+    {"F32", 32, WEIR_DTYPE_F32},
+    {"BF16", 16, WEIR_DTYPE_BF16},
+    {"F16", 16, WEIR_DTYPE_F16},
+    {"F64", 64, -1},
+    {"BOOL", 8, -1},
+    {"U8", 8, -1},
+    {"I8", 8, -1},
+    {"I16", 16, -1},
+    {"U16", 16, -1},
+    {"I32", 32, -1},
+    {"U32", 32, -1},
+    {"I64", 64, -1},
+    {"U64", 64, -1},
+    {"C64", 64, -1},
+    {"F8_E4M3", 8, -1},
+    {"F8_E5M2", 8, -1},
+    {"F8_E8M0", 8, -1},
+    {"F6_E2M3", 6, -1},
+    {"F6_E3M2", 6, -1},
+    {"F4", 4, -1},
 };
 
 /* Index into DTYPES, or -1: listed, but its size cannot be checked. */
@@ -31,18 +49,7 @@ static int dtype_find(const char *name) {
 
 /* ---- one tensor's entry in the header ------------------------------------------------------------------ */
 
-/* Every refusal about a tensor reads "FILE: tensor NAME: …". */
-#define FAIL_TENSOR(f, name, ...) fail_tensor(err, (f)->label, name, __VA_ARGS__)
-
-__attribute__((format(printf, 4, 5))) static weir_status fail_tensor(weir_err *err, const char *label,
-                                                                     const char *name, const char *fmt, ...) {
-    char why[256];
-    va_list ap;
-    va_start(ap, fmt);
-    vsnprintf(why, sizeof why, fmt, ap);
-    va_end(ap);
-    return weir_fail(err, WEIR_EFORMAT, "%s: tensor %.100s: %s", weir__label(label), name, why);
-}
+#define FAIL_TENSOR(f, name, ...) weir__fail_tensor(err, (f)->label, name, __VA_ARGS__)
 
 /* A JSON integer in [0, INT64_MAX]; jansson has refused what does not fit 64 bits. */
 static bool get_size(const json_t *v, int64_t *out) {
@@ -53,19 +60,19 @@ static bool get_size(const json_t *v, int64_t *out) {
 
 static weir_status parse_shape(const st_file *f, st_tensor *t, const json_t *shape, uint64_t *n_elem,
                                weir_err *err) {
-    if (!json_is_array(shape)) return FAIL_TENSOR(f, t->name, "shape is not a list");
+    if (!json_is_array(shape)) return FAIL_TENSOR(f, t->e.name, "shape is not a list");
     size_t n_dim = json_array_size(shape);
-    if (n_dim > ST_MAX_DIM)
-        return FAIL_TENSOR(f, t->name, "%zu dimensions, expected at most %d", n_dim, ST_MAX_DIM);
+    if (n_dim > MAX_DIM)
+        return FAIL_TENSOR(f, t->e.name, "%zu dimensions, expected at most %d", n_dim, MAX_DIM);
 
     uint64_t n = 1;
     for (size_t i = 0; i < n_dim; i++) {
-        if (!get_size(json_array_get(shape, i), &t->shape[i]))
-            return FAIL_TENSOR(f, t->name, "shape[%zu] is not a non-negative integer", i);
-        if (__builtin_mul_overflow(n, (uint64_t)t->shape[i], &n) || n > INT64_MAX)
-            return FAIL_TENSOR(f, t->name, "shape overflows 63 bits at dimension %zu", i);
+        if (!get_size(json_array_get(shape, i), &t->e.shape[i]))
+            return FAIL_TENSOR(f, t->e.name, "shape[%zu] is not a non-negative integer", i);
+        if (__builtin_mul_overflow(n, (uint64_t)t->e.shape[i], &n) || n > INT64_MAX)
+            return FAIL_TENSOR(f, t->e.name, "shape overflows 63 bits at dimension %zu", i);
     }
-    t->n_dim = (int)n_dim;
+    t->e.n_dim = (int)n_dim;
     *n_elem = n;
     return WEIR_OK;
 }
@@ -74,9 +81,9 @@ static weir_status parse_offsets(const st_file *f, st_tensor *t, const json_t *o
     int64_t begin, end;
     if (!json_is_array(offsets) || json_array_size(offsets) != 2 ||
         !get_size(json_array_get(offsets, 0), &begin) || !get_size(json_array_get(offsets, 1), &end))
-        return FAIL_TENSOR(f, t->name, "data_offsets is not a pair of non-negative integers");
+        return FAIL_TENSOR(f, t->e.name, "data_offsets is not a pair of non-negative integers");
     if (begin > end)
-        return FAIL_TENSOR(f, t->name, "data_offsets [%lld, %lld] run backwards", (long long)begin,
+        return FAIL_TENSOR(f, t->e.name, "data_offsets [%lld, %lld] run backwards", (long long)begin,
                            (long long)end);
     t->begin = (size_t)begin;
     t->end = (size_t)end;
@@ -87,33 +94,34 @@ static weir_status parse_offsets(const st_file *f, st_tensor *t, const json_t *o
  * it. */
 static weir_status parse_tensor(const st_file *f, st_tensor *t, json_t *entry, size_t data, char **text,
                                 weir_err *err) {
-    if (!json_is_object(entry)) return FAIL_TENSOR(f, t->name, "entry is not an object");
+    if (!json_is_object(entry)) return FAIL_TENSOR(f, t->e.name, "entry is not an object");
     const char *key;
     json_t *value;
     json_object_foreach(entry, key, value) {
         if (strcmp(key, "dtype") != 0 && strcmp(key, "shape") != 0 && strcmp(key, "data_offsets") != 0)
-            return FAIL_TENSOR(f, t->name, "unknown field %.60s", key);
+            return FAIL_TENSOR(f, t->e.name, "unknown field %.60s", key);
     }
     const char *dtype = json_string_value(json_object_get(entry, "dtype"));
-    if (!dtype) return FAIL_TENSOR(f, t->name, "dtype is not a string");
+    if (!dtype) return FAIL_TENSOR(f, t->e.name, "dtype is not a string");
 
     uint64_t n_elem = 0, bits;
     WEIR_TRY(parse_shape(f, t, json_object_get(entry, "shape"), &n_elem, err));
     WEIR_TRY(parse_offsets(f, t, json_object_get(entry, "data_offsets"), err));
     if (t->end > data)
-        return FAIL_TENSOR(f, t->name, "data ends at %zu, the file has %zu bytes of data", t->end, data);
+        return FAIL_TENSOR(f, t->e.name, "data ends at %zu, the file has %zu bytes of data", t->end, data);
 
-    int known = dtype_find(dtype);
+    const int known = dtype_find(dtype);
+    t->e.dtype = known >= 0 ? DTYPES[known].dtype : -1;
     if (known >= 0) {
-        t->dtype = DTYPES[known].name;
+        t->e.type = DTYPES[known].name;
         if (__builtin_mul_overflow(n_elem, (uint64_t)DTYPES[known].bits, &bits) || bits % 8 != 0 ||
             bits / 8 != t->end - t->begin)
-            return FAIL_TENSOR(f, t->name,
+            return FAIL_TENSOR(f, t->e.name,
                                "%zu bytes of data do not fit dtype %s and its shape of %llu elements",
-                               t->end - t->begin, t->dtype, (unsigned long long)n_elem);
+                               t->end - t->begin, t->e.type, (unsigned long long)n_elem);
     } else {
         size_t n = strlen(dtype) + 1;
-        t->dtype = memcpy(*text, dtype, n);
+        t->e.type = memcpy(*text, dtype, n);
         *text += n;
     }
     return WEIR_OK;
@@ -121,15 +129,11 @@ static weir_status parse_tensor(const st_file *f, st_tensor *t, json_t *entry, s
 
 /* ---- one file ------------------------------------------------------------------------------------------ */
 
-static int by_name(const void *a, const void *b) {
-    return strcmp(((const st_tensor *)a)->name, ((const st_tensor *)b)->name);
-}
-
 static int by_offset(const void *a, const void *b) {
     const st_tensor *x = a, *y = b;
     if (x->begin != y->begin) return x->begin < y->begin ? -1 : 1;
     if (x->end != y->end) return x->end < y->end ? -1 : 1; /* empty tensors first */
-    return strcmp(x->name, y->name);
+    return strcmp(x->e.name, y->e.name);
 }
 
 /* The data part is tiled exactly: no overlap, no gap, nothing before or after. */
@@ -139,15 +143,16 @@ static weir_status check_layout(st_file *f, size_t data, weir_err *err) {
     for (size_t i = 0; i < f->n_tensor; i++) {
         const st_tensor *t = &f->tensors[i];
         if (t->begin < at)
-            return FAIL_TENSOR(f, t->name, "data at %zu overlaps the tensor before it, which ends at %zu",
+            return FAIL_TENSOR(f, t->e.name, "data at %zu overlaps the tensor before it, which ends at %zu",
                                t->begin, at);
-        if (t->begin > at) return FAIL_TENSOR(f, t->name, "data at %zu leaves a gap after %zu", t->begin, at);
+        if (t->begin > at)
+            return FAIL_TENSOR(f, t->e.name, "data at %zu leaves a gap after %zu", t->begin, at);
         at = t->end;
     }
     if (at != data)
         return weir_fail(err, WEIR_EFORMAT, "%s: tensors end at %zu, the file has %zu bytes of data",
                          weir__label(f->label), at, data);
-    qsort(f->tensors, f->n_tensor, sizeof *f->tensors, by_name);
+    qsort(f->tensors, f->n_tensor, sizeof *f->tensors, weir__entry_by_name);
     return WEIR_OK;
 }
 
@@ -197,10 +202,11 @@ static weir_status parse_tensors(st_file *f, json_t *root, const uint8_t *data, 
         }
         st_tensor *t = &f->tensors[f->n_tensor];
         size_t n = strlen(key) + 1;
-        t->name = memcpy(text, key, n);
+        t->e.name = memcpy(text, key, n);
         text += n;
         WEIR_TRY(parse_tensor(f, t, entry, n_data, &text, err));
-        t->data = data + t->begin;
+        t->e.data = data + t->begin;
+        t->e.bytes = t->end - t->begin;
         f->n_tensor++;
     }
     return check_layout(f, n_data, err);
@@ -252,9 +258,4 @@ weir_status weir__st_file_from_path(st_file *f, const char *path, weir_err *err)
     WEIR_TRY(weir__map_file(path, &f->bytes, &f->n_bytes, err));
     f->mapped = true;
     return weir__st_file_from_bytes(f, f->bytes, f->n_bytes, path, err);
-}
-
-const st_tensor *weir__st_file_find(const st_file *f, const char *name) {
-    st_tensor key = {.name = name};
-    return bsearch(&key, f->tensors, f->n_tensor, sizeof *f->tensors, by_name);
 }

@@ -1,20 +1,13 @@
 #ifndef WEIR_HOST_FORMATS_SAFETENSORS_ST_FILE_H
 #define WEIR_HOST_FORMATS_SAFETENSORS_ST_FILE_H
 
-#include "kernels/base/status.h"
-#include "kernels/base/types.h"
+#include "host/formats/entry.h"
 
 /* One safetensors file: its bytes and its tensors. Internal to host/formats; safetensors.h is the door. */
 
-enum { ST_MAX_DIM = 8 };
-
 typedef struct st_tensor {
-    const char *name;  /* in st_file.text */
-    const char *dtype; /* static, or in st_file.text for a type we do not know */
-    const uint8_t *data;
+    weir_entry e;
     size_t begin, end; /* into the data part */
-    int64_t shape[ST_MAX_DIM];
-    int n_dim;
 } st_tensor;
 
 typedef struct st_file {
@@ -33,7 +26,5 @@ weir_status weir__st_file_from_path(st_file *f, const char *path, weir_err *err)
 weir_status weir__st_file_from_bytes(st_file *f, const void *bytes, size_t n, const char *label,
                                      weir_err *err);
 void weir__st_file_close(st_file *f);
-
-const st_tensor *weir__st_file_find(const st_file *f, const char *name); /* NULL if absent */
 
 #endif /* WEIR_HOST_FORMATS_SAFETENSORS_ST_FILE_H */

@@ -68,7 +68,7 @@ static weir_status bind_named(weir__run *r, const weir__callable *c, const weir_
 weir_status weir__call_entry(weir__run *r, const weir__callable *c, const weir__args *a, weir__value *out) {
     param p[MAX_PARAMS];
     weir__value slots[1 + MAX_PARAMS] = {{.kind = WEIR__ABSENT}};
-    WEIR_TRY(weir__charge(r, 1));
+    WEIR_TRY(weir__run_charge(r, 1));
     if (!c->params) return c->call(r, a, out);
     const size_t n = read_params(c->params, p);
     if (a->n - 1 > n)
@@ -99,7 +99,7 @@ weir_status weir__arg_int(weir__run *r, const weir__args *a, size_t i, int64_t *
 }
 
 bool weir__arg_bool(const weir__args *a, size_t i, bool otherwise) {
-    return i < a->n && a->at[i].kind != WEIR__ABSENT ? weir__truth(&a->at[i]) : otherwise;
+    return i < a->n && a->at[i].kind != WEIR__ABSENT ? weir__value_truth(&a->at[i]) : otherwise;
 }
 
 weir_status weir__arg_text(weir__run *r, const weir__args *a, size_t i, weir__text **out) {

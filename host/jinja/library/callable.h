@@ -27,7 +27,7 @@ const weir__callable *weir__find_method(weir__kind kind, const char *name, size_
 const weir__callable *weir__find_function(const char *name);
 const weir__callable *weir__find_in(const weir__callable *table, size_t n_entry, const char *name, size_t n);
 
-/* Whether jinja2 has a filter, test or function of this name that is left out here. */
+/* Whether jinja2 has a filter, test or function of this name that is not supported here. */
 bool weir__is_left_out(const char *name, size_t n);
 
 /* Binds the arguments and calls. a->at[0] is the subject (ABSENT for a function). */
@@ -40,7 +40,7 @@ weir_status weir__arg_int(weir__run *r, const weir__args *a, size_t i, int64_t *
 bool weir__arg_bool(const weir__args *a, size_t i, bool otherwise);
 bool weir__arg_given(const weir__args *a, size_t i); /* neither absent nor None */
 weir_status weir__arg_text(weir__run *r, const weir__args *a, size_t i,
-                           weir__text **out);                              /* TypeError if it is no string */
+                           weir__text **out); /* TypeError unless it is a string */
 const weir__value *weir__arg_named(const weir__args *a, const char *name); /* NULL: not given */
 
 /* ---- the tables of each file ------------------------------------------------------------------------ */

@@ -9,11 +9,11 @@
 
 static weir_status f_default(weir__run *r, const weir__args *a, weir__value *out) {
     const bool takes =
-        a->at[0].kind == WEIR__UNDEFINED || (weir__arg_bool(a, 2, false) && !weir__truth(&a->at[0]));
+        a->at[0].kind == WEIR__UNDEFINED || (weir__arg_bool(a, 2, false) && !weir__value_truth(&a->at[0]));
     *out = a->at[0];
     if (!takes) return WEIR_OK;
     *out = a->at[1];
-    return a->at[1].kind == WEIR__ABSENT ? weir__literal(r, "", out) : WEIR_OK;
+    return a->at[1].kind == WEIR__ABSENT ? weir__value_literal(r, "", out) : WEIR_OK;
 }
 
 static weir_status f_attr(weir__run *r, const weir__args *a, weir__value *out) {
@@ -34,8 +34,9 @@ static weir_status named(weir__run *r, bool filter, const weir__value *name, con
         *out = NULL;
     if (*out) return WEIR_OK;
     weir__buf b = {0};
-    WEIR_TRY(weir__repr(r, &b, name));
-    return weir__raise(r, WEIR_EINVAL, "No %s named %.*s.", filter ? "filter" : "test", weir__clip(b.n), b.p);
+    WEIR_TRY(weir__value_repr(r, &b, name));
+    return weir__run_raise(r, WEIR_EINVAL, "No %s named %.*s.", filter ? "filter" : "test", weir__clip(b.n),
+                           b.p);
 }
 
 /* Calls c on `item` with what follows at[first]. */
@@ -48,7 +49,7 @@ static weir_status apply(weir__run *r, const weir__callable *c, const weir__args
     if (!inner.at) return weir__run_no_memory(r);
     inner.at[0] = item;
     if (n > 0) memcpy(inner.at + 1, a->at + first + 1, n * sizeof *inner.at);
-    WEIR_TRY(weir__enter(r));
+    WEIR_TRY(weir__run_enter(r));
     WEIR_TRY(weir__call_entry(r, c, &inner, out));
     r->depth--;
     return WEIR_OK;
@@ -58,8 +59,8 @@ static weir_status check_map(weir__run *r, const weir__args *a) {
     for (size_t i = 0; i < a->n_named; i++) {
         const weir__text *name = a->names[i].as.s;
         if (!weir__same_bytes(name, "attribute") && !weir__same_bytes(name, "default"))
-            return weir__raise(r, WEIR_EINVAL, "Unexpected keyword argument '%.*s'", weir__clip(name->n),
-                               name->p);
+            return weir__run_raise(r, WEIR_EINVAL, "Unexpected keyword argument '%.*s'", weir__clip(name->n),
+                                   name->p);
     }
     return WEIR_OK;
 }
@@ -70,16 +71,16 @@ static weir_status f_map(weir__run *r, const weir__args *a, weir__value *out) {
     const weir__callable *c = NULL;
     weir__seq *items = NULL;
     weir__value list;
-    if (!weir__truth(&a->at[0])) { /* nothing is looked at, not even the arguments */
-        WEIR_TRY(weir__list(r, WEIR__LIST, 0, &list));
+    if (!weir__value_truth(&a->at[0])) { /* nothing is looked at, not even the arguments */
+        WEIR_TRY(weir__value_list(r, WEIR__LIST, 0, &list));
         return weir__iterator(r, list, out);
     }
     if (attribute)
         WEIR_TRY(check_map(r, a));
     else if (a->n == 1)
-        return weir__raise(r, WEIR_EINVAL, "map requires a filter argument");
-    WEIR_TRY(weir__items(r, a->at[0], &items));
-    WEIR_TRY(weir__list(r, WEIR__LIST, items->n, &list));
+        return weir__run_raise(r, WEIR_EINVAL, "map requires a filter argument");
+    WEIR_TRY(weir__value_items(r, a->at[0], &items));
+    WEIR_TRY(weir__value_list(r, WEIR__LIST, items->n, &list));
     for (size_t i = 0; i < items->n; i++) {
         weir__value *to = &list.as.seq->at[i];
         if (!attribute && !c) WEIR_TRY(named(r, true, &a->at[1], &c));
@@ -96,20 +97,21 @@ static weir_status chosen(weir__run *r, const weir__args *a, bool by_attribute, 
     weir__seq *items = NULL;
     weir__value list, v;
     size_t n = 0;
-    if (!weir__truth(&a->at[0])) {
-        WEIR_TRY(weir__list(r, WEIR__LIST, 0, &list));
+    if (!weir__value_truth(&a->at[0])) {
+        WEIR_TRY(weir__value_list(r, WEIR__LIST, 0, &list));
         return weir__iterator(r, list, out);
     }
-    if (by_attribute && a->n < 2) return weir__raise(r, WEIR_EINVAL, "Missing parameter for attribute name");
-    WEIR_TRY(weir__items(r, a->at[0], &items));
-    WEIR_TRY(weir__list(r, WEIR__LIST, items->n, &list));
+    if (by_attribute && a->n < 2)
+        return weir__run_raise(r, WEIR_EINVAL, "Missing parameter for attribute name");
+    WEIR_TRY(weir__value_items(r, a->at[0], &items));
+    WEIR_TRY(weir__value_list(r, WEIR__LIST, items->n, &list));
     for (size_t i = 0; i < items->n; i++) {
         v = items->at[i];
         if (a->n > at && !c) WEIR_TRY(named(r, false, &a->at[at], &c));
         if (by_attribute)
             WEIR_TRY(weir__attribute_of(r, v, &a->at[1], (weir__value){.kind = WEIR__ABSENT}, &v));
         if (c) WEIR_TRY(apply(r, c, a, at, v, &v));
-        if (weir__truth(&v) == want) list.as.seq->at[n++] = items->at[i];
+        if (weir__value_truth(&v) == want) list.as.seq->at[n++] = items->at[i];
     }
     list.as.seq->n = n;
     return weir__iterator(r, list, out);

@@ -11,7 +11,7 @@
 /* Filters that make numbers. */
 
 static weir_status too_big(weir__run *r) {
-    return weir__raise(r, WEIR_ENOTSUP, "an integer that does not fit in 64 bits");
+    return weir__run_raise(r, WEIR_ENOTSUP, "an integer that does not fit in 64 bits");
 }
 
 static weir_status whole_of(weir__run *r, double f, weir__value *out) {
@@ -34,7 +34,8 @@ static weir_status f_int(weir__run *r, const weir__args *a, weir__value *out) {
         return WEIR_OK;
     }
     if (v->kind == WEIR__FLOAT) { /* int(inf) is an OverflowError, which jinja2 does not catch */
-        if (isinf(v->as.f)) return weir__raise(r, WEIR_EINVAL, "cannot convert float infinity to integer");
+        if (isinf(v->as.f))
+            return weir__run_raise(r, WEIR_EINVAL, "cannot convert float infinity to integer");
         return isnan(v->as.f) ? WEIR_OK : whole_of(r, v->as.f, out);
     }
     if (v->kind != WEIR__STRING) return WEIR_OK;
@@ -76,8 +77,8 @@ static weir_status f_abs(weir__run *r, const weir__args *a, weir__value *out) {
         *out = weir__float(fabs(v->as.f));
         return WEIR_OK;
     }
-    WEIR_TRY(weir__compare(r, WEIR__LT, v, &zero, &minus));
-    return weir__negate(r, v, minus, out);
+    WEIR_TRY(weir__value_compare(r, WEIR__LT, v, &zero, &minus));
+    return weir__value_negate(r, v, minus, out);
 }
 
 /* round(f, digits): to the nearest decimal of the number's exact value, halves to even. */
@@ -118,7 +119,7 @@ static weir_status f_round(weir__run *r, const weir__args *a, weir__value *out) 
                down = given && weir__same_bytes(a->at[2].as.s, "floor");
     if (a->at[2].kind != WEIR__ABSENT && !up && !down &&
         !(given && weir__same_bytes(a->at[2].as.s, "common")))
-        return weir__raise(r, WEIR_EINVAL, "method must be common, ceil or floor");
+        return weir__run_raise(r, WEIR_EINVAL, "method must be common, ceil or floor");
     if (v->kind == WEIR__UNDEFINED)
         return WEIR__TYPE_ERROR(r, "type Undefined doesn't define __round__ method");
     if (!weir__is_number(v->kind))
@@ -138,7 +139,7 @@ static weir_status f_round(weir__run *r, const weir__args *a, weir__value *out) 
 
 static weir_status f_length(weir__run *r, const weir__args *a, weir__value *out) {
     int64_t n = 0;
-    WEIR_TRY(weir__length(r, &a->at[0], &n));
+    WEIR_TRY(weir__value_length(r, &a->at[0], &n));
     *out = weir__int(n);
     return WEIR_OK;
 }

@@ -11,13 +11,13 @@
 /* Filters that make texts. */
 
 static weir_status subject(weir__run *r, const weir__args *a, weir__text **out) {
-    return weir__to_text(r, &a->at[0], out);
+    return weir__value_text(r, &a->at[0], out);
 }
 
 static weir_status recased(weir__run *r, const weir__args *a, weir__casing how, weir__value *out) {
     weir__text *t = NULL;
     WEIR_TRY(subject(r, a, &t));
-    return weir__recase(r, t, how, out);
+    return weir__text_recase(r, t, how, out);
 }
 
 static weir_status f_upper(weir__run *r, const weir__args *a, weir__value *out) {
@@ -49,17 +49,17 @@ static weir_status f_trim(weir__run *r, const weir__args *a, weir__value *out) {
     weir__text *t = NULL, *chars = NULL;
     WEIR_TRY(subject(r, a, &t));
     if (weir__arg_given(a, 1)) WEIR_TRY(weir__arg_text(r, a, 1, &chars));
-    return weir__strip(r, t, chars, true, true, out);
+    return weir__text_strip(r, t, chars, true, true, out);
 }
 
 static weir_status f_replace(weir__run *r, const weir__args *a, weir__value *out) {
     weir__text *t = NULL, *old = NULL, *with = NULL;
     int64_t count = -1;
     WEIR_TRY(subject(r, a, &t));
-    WEIR_TRY(weir__to_text(r, &a->at[1], &old));
-    WEIR_TRY(weir__to_text(r, &a->at[2], &with));
+    WEIR_TRY(weir__value_text(r, &a->at[1], &old));
+    WEIR_TRY(weir__value_text(r, &a->at[2], &with));
     if (weir__arg_given(a, 3)) WEIR_TRY(weir__arg_int(r, a, 3, &count));
-    return weir__replace(r, t, old, with, count, out);
+    return weir__text_replace(r, t, old, with, count, out);
 }
 
 static weir_status f_string(weir__run *r, const weir__args *a, weir__value *out) {
@@ -80,7 +80,7 @@ static weir_status f_safe(weir__run *r, const weir__args *a, weir__value *out) {
 static weir_status f_escape(weir__run *r, const weir__args *a, weir__value *out) {
     weir__text *t = NULL;
     WEIR_TRY(subject(r, a, &t));
-    return weir__escape(r, t, out);
+    return weir__value_escape(r, t, out);
 }
 
 static weir_status f_forceescape(weir__run *r, const weir__args *a, weir__value *out) {
@@ -89,7 +89,7 @@ static weir_status f_forceescape(weir__run *r, const weir__args *a, weir__value 
     WEIR_TRY(subject(r, a, &t));
     WEIR_TRY(weir__text_part(r, t, 0, t->n, &plain));
     plain.as.s->markup = false;
-    return weir__escape(r, plain.as.s, out);
+    return weir__value_escape(r, plain.as.s, out);
 }
 
 static weir_status f_format(weir__run *r, const weir__args *a, weir__value *out) {
@@ -97,23 +97,24 @@ static weir_status f_format(weir__run *r, const weir__args *a, weir__value *out)
     weir__value v;
     WEIR_TRY(subject(r, a, &t));
     if (a->n > 1 && a->n_named > 0)
-        return weir__raise(r, WEIR_EINVAL, "can't handle positional and keyword arguments at the same time");
+        return weir__run_raise(r, WEIR_EINVAL,
+                               "can't handle positional and keyword arguments at the same time");
     if (a->n_named > 0) {
         WEIR_TRY(weir__dict_new(r, WEIR__DICT, &v));
         for (size_t i = 0; i < a->n_named; i++)
             WEIR_TRY(weir__dict_put(r, v.as.dict, a->names[i], a->named[i]));
     } else {
-        WEIR_TRY(weir__list(r, WEIR__TUPLE, a->n - 1, &v));
+        WEIR_TRY(weir__value_list(r, WEIR__TUPLE, a->n - 1, &v));
         if (a->n > 1) memcpy(v.as.seq->at, a->at + 1, (a->n - 1) * sizeof *a->at);
     }
-    return weir__percent(r, t, &v, out);
+    return weir__format_percent(r, t, &v, out);
 }
 
 /* ---- layout ----------------------------------------------------------------------------------------- */
 
 static weir_status spaces(weir__run *r, weir__buf *b, int64_t n) {
-    for (int64_t i = 0; i < n; i++) WEIR_TRY(weir__put(r, b, " ", 1, WEIR__BY_TEMPLATE));
-    return n > 0 ? weir__charge(r, (size_t)n / 8) : WEIR_OK;
+    for (int64_t i = 0; i < n; i++) WEIR_TRY(weir__buf_put(r, b, " ", 1, WEIR__BY_TEMPLATE));
+    return n > 0 ? weir__run_charge(r, (size_t)n / 8) : WEIR_OK;
 }
 
 static weir_status f_center(weir__run *r, const weir__args *a, weir__value *out) {
@@ -125,7 +126,7 @@ static weir_status f_center(weir__run *r, const weir__args *a, weir__value *out)
     const int64_t pad = width - (int64_t)weir__text_length(t),
                   left = pad > 0 ? pad / 2 + (pad & width & 1) : 0;
     WEIR_TRY(spaces(r, &b, left));
-    WEIR_TRY(weir__put_text(r, &b, t, 0, t->n));
+    WEIR_TRY(weir__buf_put_text(r, &b, t, 0, t->n));
     WEIR_TRY(spaces(r, &b, pad - left));
     return weir__buf_value(r, &b, out);
 }
@@ -151,16 +152,16 @@ static weir_status f_indent(weir__run *r, const weir__args *a, weir__value *out)
         WEIR_TRY(weir__buf_value(r, &pad, &v));
         indent = v.as.s;
     }
-    WEIR_TRY(weir__put_text(r, &b, t, 0, t->n));
-    WEIR_TRY(weir__put(r, &b, "\n", 1, WEIR__BY_TEMPLATE));
+    WEIR_TRY(weir__buf_put_text(r, &b, t, 0, t->n));
+    WEIR_TRY(weir__buf_put(r, &b, "\n", 1, WEIR__BY_TEMPLATE));
     WEIR_TRY(weir__buf_value(r, &b, &v));
-    WEIR_TRY(weir__splitlines(r, v.as.s, false, &lines));
+    WEIR_TRY(weir__text_splitlines(r, v.as.s, false, &lines));
     b = (weir__buf){0};
     for (size_t i = 0; i < lines.as.seq->n; i++) {
         const weir__text *line = lines.as.seq->at[i].as.s;
-        if (i > 0) WEIR_TRY(weir__put(r, &b, "\n", 1, WEIR__BY_TEMPLATE));
-        if (i == 0 ? first : blank || line->n > 0) WEIR_TRY(weir__put_text(r, &b, indent, 0, indent->n));
-        WEIR_TRY(weir__put_text(r, &b, line, 0, line->n));
+        if (i > 0) WEIR_TRY(weir__buf_put(r, &b, "\n", 1, WEIR__BY_TEMPLATE));
+        if (i == 0 ? first : blank || line->n > 0) WEIR_TRY(weir__buf_put_text(r, &b, indent, 0, indent->n));
+        WEIR_TRY(weir__buf_put_text(r, &b, line, 0, line->n));
     }
     return weir__buf_value(r, &b, out);
 }
@@ -177,7 +178,7 @@ static weir_status f_wordcount(weir__run *r, const weir__args *a, weir__value *o
         inside = weir__is_word(cp);
     }
     *out = weir__int(n);
-    return weir__charge(r, t->n / 16);
+    return weir__run_charge(r, t->n / 16);
 }
 
 /* ---- other alphabets -------------------------------------------------------------------------------- */
@@ -185,20 +186,20 @@ static weir_status f_wordcount(weir__run *r, const weir__args *a, weir__value *o
 static weir_status quote(weir__run *r, weir__buf *b, const weir__value *v, bool query) {
     static const char hex[] = "0123456789ABCDEF";
     weir__text *t = NULL;
-    WEIR_TRY(weir__to_text(r, v, &t));
+    WEIR_TRY(weir__value_text(r, v, &t));
     for (size_t i = 0; i < t->n; i++) {
         const unsigned char c = (unsigned char)t->p[i];
         const bool plain = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') ||
                            (c != 0 && strchr("_.-~", c)) || (c == '/' && !query);
         const char e[3] = {'%', hex[c >> 4], hex[c & 15]};
         if (plain)
-            WEIR_TRY(weir__put_text(r, b, t, i, 1));
+            WEIR_TRY(weir__buf_put_text(r, b, t, i, 1));
         else if (c == ' ' && query)
-            WEIR_TRY(weir__put(r, b, "+", 1, weir__writer(t, i)));
+            WEIR_TRY(weir__buf_put(r, b, "+", 1, weir__writer(t, i)));
         else
-            WEIR_TRY(weir__put(r, b, e, 3, weir__writer(t, i)));
+            WEIR_TRY(weir__buf_put(r, b, e, 3, weir__writer(t, i)));
     }
-    return weir__charge(r, t->n / 8);
+    return weir__run_charge(r, t->n / 8);
 }
 
 static weir_status f_urlencode(weir__run *r, const weir__args *a, weir__value *out) {
@@ -210,14 +211,14 @@ static weir_status f_urlencode(weir__run *r, const weir__args *a, weir__value *o
         return weir__buf_value(r, &b, out);
     }
     if (v.kind == WEIR__DICT) WEIR_TRY(weir__dict_view(r, WEIR__ITEMS, v.as.dict, &v));
-    WEIR_TRY(weir__items(r, v, &items));
+    WEIR_TRY(weir__value_items(r, v, &items));
     for (size_t i = 0; i < items->n; i++) {
-        WEIR_TRY(weir__items(r, items->at[i], &pair));
+        WEIR_TRY(weir__value_items(r, items->at[i], &pair));
         if (pair->n != 2)
-            return weir__raise(r, WEIR_EINVAL, "urlencode wants pairs, got %zu values", pair->n);
-        if (i > 0) WEIR_TRY(weir__put(r, &b, "&", 1, WEIR__BY_TEMPLATE));
+            return weir__run_raise(r, WEIR_EINVAL, "urlencode wants pairs, got %zu values", pair->n);
+        if (i > 0) WEIR_TRY(weir__buf_put(r, &b, "&", 1, WEIR__BY_TEMPLATE));
         WEIR_TRY(quote(r, &b, &pair->at[0], true));
-        WEIR_TRY(weir__put(r, &b, "=", 1, WEIR__BY_TEMPLATE));
+        WEIR_TRY(weir__buf_put(r, &b, "=", 1, WEIR__BY_TEMPLATE));
         WEIR_TRY(quote(r, &b, &pair->at[1], true));
     }
     return weir__buf_value(r, &b, out);
@@ -225,7 +226,7 @@ static weir_status f_urlencode(weir__run *r, const weir__args *a, weir__value *o
 
 static weir_status literal_text(weir__run *r, const char *s, const weir__text **out) {
     weir__value v;
-    WEIR_TRY(weir__literal(r, s, &v));
+    WEIR_TRY(weir__value_literal(r, s, &v));
     *out = v.as.s;
     return WEIR_OK;
 }
@@ -248,13 +249,13 @@ static weir_status f_tojson(weir__run *r, const weir__args *a, weir__value *out)
     WEIR_TRY(literal_text(r, ": ", &s.key));
     if (weir__arg_given(a, 3)) {
         weir__seq *pair = NULL;
-        WEIR_TRY(weir__items(r, a->at[3], &pair));
+        WEIR_TRY(weir__value_items(r, a->at[3], &pair));
         if (pair->n != 2 || pair->at[0].kind != WEIR__STRING || pair->at[1].kind != WEIR__STRING)
-            return weir__raise(r, WEIR_EINVAL, "tojson: separators are two strings");
+            return weir__run_raise(r, WEIR_EINVAL, "tojson: separators are two strings");
         s.item = pair->at[0].as.s;
         s.key = pair->at[1].as.s;
     }
-    WEIR_TRY(weir__json(r, &b, &a->at[0], &s));
+    WEIR_TRY(weir__value_json(r, &b, &a->at[0], &s));
     return weir__buf_value(r, &b, out);
 }
 
@@ -265,7 +266,7 @@ static weir_status f_striptags(weir__run *r, const weir__args *a, weir__value *o
     weir__buf b = {0};
     WEIR_TRY(subject(r, a, &t));
     if (memchr(t->p, '&', t->n))
-        return weir__raise(r, WEIR_ENOTSUP, "striptags of a text with '&' is not supported");
+        return weir__run_raise(r, WEIR_ENOTSUP, "striptags of a text with '&' is not supported");
     for (size_t at = 0; at < t->n;) {
         const bool comment = t->n - at >= 4 && memcmp(t->p + at, "<!--", 4) == 0;
         const char *end = t->p[at] != '<' ? NULL
@@ -275,17 +276,17 @@ static weir_status f_striptags(weir__run *r, const weir__args *a, weir__value *o
             at = (size_t)(end - t->p) + (comment ? 3 : 1);
             continue;
         }
-        WEIR_TRY(weir__put_text(r, &b, t, at++, 1));
+        WEIR_TRY(weir__buf_put_text(r, &b, t, at++, 1));
     }
     weir__value text, words;
-    WEIR_TRY(weir__charge(r, t->n / 8));
+    WEIR_TRY(weir__run_charge(r, t->n / 8));
     WEIR_TRY(weir__buf_value(r, &b, &text));
     WEIR_TRY(weir__text_split(r, text.as.s, NULL, -1, false, &words));
     b = (weir__buf){0};
     for (size_t i = 0; i < words.as.seq->n; i++) {
         const weir__text *w = words.as.seq->at[i].as.s;
-        if (i > 0) WEIR_TRY(weir__put(r, &b, " ", 1, WEIR__BY_TEMPLATE));
-        WEIR_TRY(weir__put_text(r, &b, w, 0, w->n));
+        if (i > 0) WEIR_TRY(weir__buf_put(r, &b, " ", 1, WEIR__BY_TEMPLATE));
+        WEIR_TRY(weir__buf_put_text(r, &b, w, 0, w->n));
     }
     return weir__buf_value(r, &b, out);
 }

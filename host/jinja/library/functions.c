@@ -16,7 +16,7 @@ static weir_status fn_range(weir__run *r, const weir__args *a, weir__value *out)
         return WEIR__TYPE_ERROR(r, "range expected at %s %d argument%s, got %zu", n < 1 ? "least" : "most",
                                 n < 1 ? 1 : 3, n < 1 ? "" : "s", n);
     for (size_t i = 0; i < n; i++) WEIR_TRY(weir__arg_int(r, a, 1 + i, &b[i]));
-    return n == 1 ? weir__range(r, 0, b[0], 1, out) : weir__range(r, b[0], b[1], b[2], out);
+    return n == 1 ? weir__value_range(r, 0, b[0], 1, out) : weir__value_range(r, b[0], b[1], b[2], out);
 }
 
 /* dict(…) and namespace(…): a mapping or pairs, then names. */
@@ -27,13 +27,13 @@ static weir_status fill(weir__run *r, const weir__args *a, weir__dict *d) {
         const weir__dict *from = a->at[1].as.dict;
         for (size_t i = 0; i < from->n; i++) WEIR_TRY(weir__dict_put(r, d, from->keys[i], from->values[i]));
     } else if (a->n == 2) {
-        WEIR_TRY(weir__items(r, a->at[1], &items));
+        WEIR_TRY(weir__value_items(r, a->at[1], &items));
         for (size_t i = 0; i < items->n; i++) {
-            WEIR_TRY(weir__items(r, items->at[i], &pair));
+            WEIR_TRY(weir__value_items(r, items->at[i], &pair));
             if (pair->n != 2)
-                return weir__raise(r, WEIR_EINVAL,
-                                   "dictionary update sequence element #%zu has length %zu; 2 is required", i,
-                                   pair->n);
+                return weir__run_raise(
+                    r, WEIR_EINVAL, "dictionary update sequence element #%zu has length %zu; 2 is required",
+                    i, pair->n);
             WEIR_TRY(weir__dict_put(r, d, pair->at[0], pair->at[1]));
         }
     }
@@ -52,15 +52,15 @@ static weir_status fn_namespace(weir__run *r, const weir__args *a, weir__value *
 }
 
 static weir_status fn_cycler(weir__run *r, const weir__args *a, weir__value *out) {
-    if (a->n < 2) return weir__raise(r, WEIR_EINVAL, "at least one item has to be provided");
-    WEIR_TRY(weir__list(r, WEIR__CYCLER, a->n - 1, out));
+    if (a->n < 2) return weir__run_raise(r, WEIR_EINVAL, "at least one item has to be provided");
+    WEIR_TRY(weir__value_list(r, WEIR__CYCLER, a->n - 1, out));
     memcpy(out->as.seq->at, a->at + 1, (a->n - 1) * sizeof *a->at);
     return WEIR_OK;
 }
 
 static weir_status fn_joiner(weir__run *r, const weir__args *a, weir__value *out) {
     weir__value sep = a->at[1];
-    if (sep.kind == WEIR__ABSENT) WEIR_TRY(weir__literal(r, ", ", &sep));
+    if (sep.kind == WEIR__ABSENT) WEIR_TRY(weir__value_literal(r, ", ", &sep));
     WEIR_TRY(weir__dict_new(r, WEIR__JOINER, out));
     return weir__dict_put(r, out->as.dict, weir__int(0), sep);
 }
@@ -68,9 +68,9 @@ static weir_status fn_joiner(weir__run *r, const weir__args *a, weir__value *out
 static weir_status fn_raise(weir__run *r, const weir__args *a, weir__value *out) {
     weir__text *t = NULL;
     (void)out;
-    if (a->at[1].kind == WEIR__NONE) return weir__raise(r, WEIR_EINVAL, "None");
-    WEIR_TRY(weir__to_text(r, &a->at[1], &t));
-    return weir__raise(r, WEIR_EINVAL, "%.*s", t->n < 480 ? (int)t->n : 480, t->p);
+    if (a->at[1].kind == WEIR__NONE) return weir__run_raise(r, WEIR_EINVAL, "None");
+    WEIR_TRY(weir__value_text(r, &a->at[1], &t));
+    return weir__run_raise(r, WEIR_EINVAL, "%.*s", t->n < 480 ? (int)t->n : 480, t->p);
 }
 
 /* A time without a zone: Python leaves %z and %Z empty, and knows %f, microseconds. */
@@ -88,11 +88,11 @@ static weir_status fn_strftime(weir__run *r, const weir__args *a, weir__value *o
     if (r->options.now)
         now = *r->options.now;
     else if (!localtime_r(&clock, &now))
-        return weir__raise(r, WEIR_EINVAL, "the clock has no local time");
+        return weir__run_raise(r, WEIR_EINVAL, "the clock has no local time");
     for (size_t i = 0; i < format->n; i++) {
         const char c = i + 1 < format->n ? format->p[i + 1] : 0;
         if (format->p[i] != '%' || c == 0) {
-            WEIR_TRY(weir__put_text(r, &b, format, i, 1));
+            WEIR_TRY(weir__buf_put_text(r, &b, format, i, 1));
             continue;
         }
         i++;
@@ -104,7 +104,7 @@ static weir_status fn_strftime(weir__run *r, const weir__args *a, weir__value *o
             one[3] = '\0';
         }
         const size_t n = c == 'f' ? 6 : print(piece, sizeof piece, one, &now);
-        WEIR_TRY(weir__put(r, &b, c == 'f' ? "000000" : piece, n, WEIR__BY_TEMPLATE));
+        WEIR_TRY(weir__buf_put(r, &b, c == 'f' ? "000000" : piece, n, WEIR__BY_TEMPLATE));
     }
     return weir__buf_value(r, &b, out);
 }

@@ -14,7 +14,7 @@ static weir_status d_get(weir__run *r, const weir__args *a, weir__value *out) {
     WEIR_TRY(weir__check_key(r, &a->at[1]));
     const weir__value *v = weir__dict_find(r, a->at[0].as.dict, a->at[1]);
     *out = v ? *v : a->at[2].kind == WEIR__ABSENT ? weir__none() : a->at[2];
-    return weir__charge(r, a->at[0].as.dict->n / 8);
+    return weir__run_charge(r, a->at[0].as.dict->n / 8);
 }
 
 static weir_status d_items(weir__run *r, const weir__args *a, weir__value *out) {
@@ -31,7 +31,7 @@ static weir_status d_values(weir__run *r, const weir__args *a, weir__value *out)
 
 static weir_status d_copy(weir__run *r, const weir__args *a, weir__value *out) {
     (void)r;
-    *out = a->at[0]; /* nobody can change either */
+    *out = a->at[0]; /* neither can change */
     return WEIR_OK;
 }
 
@@ -50,24 +50,26 @@ static weir_status l_index(weir__run *r, const weir__args *a, weir__value *out) 
     WEIR_TRY(weir__arg_int(r, a, 3, &upto));
     if (from < 0) from += (int64_t)q->n;
     if (upto < 0) upto += (int64_t)q->n;
-    WEIR_TRY(weir__charge(r, q->n / 4));
+    WEIR_TRY(weir__run_charge(r, q->n / 4));
     for (size_t i = from > 0 ? (size_t)from : 0; i < q->n && (int64_t)i < upto; i++) {
-        if (!weir__equal(r, &q->at[i], &a->at[1])) continue;
+        if (!weir__value_equal(r, &q->at[i], &a->at[1])) continue;
         *out = weir__int((int64_t)i);
         return WEIR_OK;
     }
-    if (a->at[0].kind == WEIR__TUPLE) return weir__raise(r, WEIR_EINVAL, "tuple.index(x): x not in tuple");
+    if (a->at[0].kind == WEIR__TUPLE)
+        return weir__run_raise(r, WEIR_EINVAL, "tuple.index(x): x not in tuple");
     weir__buf b = {0};
-    WEIR_TRY(weir__repr(r, &b, &a->at[1]));
-    return weir__raise(r, WEIR_EINVAL, "%.*s is not in %s", weir__clip(b.n), b.p, weir__type_name(&a->at[0]));
+    WEIR_TRY(weir__value_repr(r, &b, &a->at[1]));
+    return weir__run_raise(r, WEIR_EINVAL, "%.*s is not in %s", weir__clip(b.n), b.p,
+                           weir__type_name(&a->at[0]));
 }
 
 static weir_status l_count(weir__run *r, const weir__args *a, weir__value *out) {
     const weir__seq *q = a->at[0].as.seq;
     int64_t n = 0;
-    for (size_t i = 0; i < q->n; i++) n += weir__equal(r, &q->at[i], &a->at[1]);
+    for (size_t i = 0; i < q->n; i++) n += weir__value_equal(r, &q->at[i], &a->at[1]);
     *out = weir__int(n);
-    return weir__charge(r, q->n / 4);
+    return weir__run_charge(r, q->n / 4);
 }
 
 static const weir__callable of_list[] = {

@@ -17,7 +17,7 @@ static weir_status stripped(weir__run *r, const weir__args *a, bool left, bool r
                                 : left        ? "lstrip"
                                               : "rstrip");
     if (weir__arg_given(a, 1)) chars = a->at[1].as.s;
-    return weir__strip(r, SELF(a), chars, left, right, out);
+    return weir__text_strip(r, SELF(a), chars, left, right, out);
 }
 
 static weir_status m_strip(weir__run *r, const weir__args *a, weir__value *out) {
@@ -31,24 +31,24 @@ static weir_status m_rstrip(weir__run *r, const weir__args *a, weir__value *out)
 }
 
 static weir_status m_upper(weir__run *r, const weir__args *a, weir__value *out) {
-    return weir__recase(r, SELF(a), WEIR__UPPER, out);
+    return weir__text_recase(r, SELF(a), WEIR__UPPER, out);
 }
 static weir_status m_lower(weir__run *r, const weir__args *a, weir__value *out) {
-    return weir__recase(r, SELF(a), WEIR__LOWER, out);
+    return weir__text_recase(r, SELF(a), WEIR__LOWER, out);
 }
 static weir_status m_title(weir__run *r, const weir__args *a, weir__value *out) {
-    return weir__recase(r, SELF(a), WEIR__TITLE, out);
+    return weir__text_recase(r, SELF(a), WEIR__TITLE, out);
 }
 static weir_status m_swapcase(weir__run *r, const weir__args *a, weir__value *out) {
-    return weir__recase(r, SELF(a), WEIR__SWAP, out);
+    return weir__text_recase(r, SELF(a), WEIR__SWAP, out);
 }
 static weir_status m_capitalize(weir__run *r, const weir__args *a, weir__value *out) {
-    return weir__recase(r, SELF(a), WEIR__CAPITALIZE, out);
+    return weir__text_recase(r, SELF(a), WEIR__CAPITALIZE, out);
 }
 
 /* ---- search ----------------------------------------------------------------------------------------- */
 
-/* [start, stop) of find and its siblings, as bytes; false: there is no such part. */
+/* [start, stop) of find and its siblings, as bytes; false: outside the text. */
 static weir_status part_of(weir__run *r, const weir__args *a, size_t at, size_t *from, size_t *upto,
                            bool *some) {
     weir__text *t = SELF(a);
@@ -63,7 +63,7 @@ static weir_status part_of(weir__run *r, const weir__args *a, size_t at, size_t 
     if (b[1] > n) b[1] = n;
     *from = *some ? weir__text_offset(t, (size_t)b[0]) : 0;
     *upto = *some ? weir__text_offset(t, (size_t)b[1]) : 0;
-    return weir__charge(r, t->n / 16);
+    return weir__run_charge(r, t->n / 16);
 }
 
 static weir_status found_at(weir__run *r, const weir__args *a, bool last, int64_t *out) {
@@ -73,7 +73,7 @@ static weir_status found_at(weir__run *r, const weir__args *a, bool last, int64_
     *out = -1;
     WEIR_TRY(weir__arg_text(r, a, 1, &needle));
     WEIR_TRY(part_of(r, a, 2, &from, &upto, &some));
-    const size_t at = some ? weir__find(SELF(a), from, upto, needle, last) : SIZE_MAX;
+    const size_t at = some ? weir__text_find(SELF(a), from, upto, needle, last) : SIZE_MAX;
     if (at == SIZE_MAX) return WEIR_OK;
     weir__text before = {.p = SELF(a)->p, .n = at, .n_char = SIZE_MAX};
     *out = (int64_t)weir__text_length(&before);
@@ -96,12 +96,12 @@ static weir_status m_rfind(weir__run *r, const weir__args *a, weir__value *out) 
 
 static weir_status m_index(weir__run *r, const weir__args *a, weir__value *out) {
     WEIR_TRY(m_find(r, a, out));
-    return out->as.i >= 0 ? WEIR_OK : weir__raise(r, WEIR_EINVAL, "substring not found");
+    return out->as.i >= 0 ? WEIR_OK : weir__run_raise(r, WEIR_EINVAL, "substring not found");
 }
 
 static weir_status m_rindex(weir__run *r, const weir__args *a, weir__value *out) {
     WEIR_TRY(m_rfind(r, a, out));
-    return out->as.i >= 0 ? WEIR_OK : weir__raise(r, WEIR_EINVAL, "substring not found");
+    return out->as.i >= 0 ? WEIR_OK : weir__run_raise(r, WEIR_EINVAL, "substring not found");
 }
 
 static weir_status m_count(weir__run *r, const weir__args *a, weir__value *out) {
@@ -115,7 +115,7 @@ static weir_status m_count(weir__run *r, const weir__args *a, weir__value *out) 
         weir__text part = {.p = SELF(a)->p + from, .n = upto - from, .n_char = SIZE_MAX};
         n = (int64_t)weir__text_length(&part) + 1;
     } else if (some) {
-        for (size_t at; (at = weir__find(SELF(a), from, upto, needle, false)) != SIZE_MAX; n++)
+        for (size_t at; (at = weir__text_find(SELF(a), from, upto, needle, false)) != SIZE_MAX; n++)
             from = at + needle->n;
     }
     *out = weir__int(n);
@@ -169,20 +169,20 @@ static weir_status m_rsplit(weir__run *r, const weir__args *a, weir__value *out)
 }
 
 static weir_status m_splitlines(weir__run *r, const weir__args *a, weir__value *out) {
-    return weir__splitlines(r, SELF(a), weir__arg_bool(a, 1, false), out);
+    return weir__text_splitlines(r, SELF(a), weir__arg_bool(a, 1, false), out);
 }
 
 static weir_status partition(weir__run *r, const weir__args *a, bool right, weir__value *out) {
     weir__text *by = NULL, *t = SELF(a);
     WEIR_TRY(weir__arg_text(r, a, 1, &by));
-    if (by->n == 0) return weir__raise(r, WEIR_EINVAL, "empty separator");
-    size_t at = weir__find(t, 0, t->n, by, right), n = by->n;
+    if (by->n == 0) return weir__run_raise(r, WEIR_EINVAL, "empty separator");
+    size_t at = weir__text_find(t, 0, t->n, by, right), n = by->n;
     if (at == SIZE_MAX) {
         at = right ? 0 : t->n;
         n = 0;
     }
-    WEIR_TRY(weir__charge(r, t->n / 16));
-    WEIR_TRY(weir__list(r, WEIR__TUPLE, 3, out));
+    WEIR_TRY(weir__run_charge(r, t->n / 16));
+    WEIR_TRY(weir__value_list(r, WEIR__TUPLE, 3, out));
     WEIR_TRY(weir__text_part(r, t, 0, at, &out->as.seq->at[0]));
     WEIR_TRY(weir__text_part(r, n ? by : t, 0, n, &out->as.seq->at[1]));
     return weir__text_part(r, t, at + n, t->n - at - n, &out->as.seq->at[2]);
@@ -205,7 +205,7 @@ static weir_status m_replace(weir__run *r, const weir__args *a, weir__value *out
     old = a->at[1].as.s;
     with = a->at[2].as.s;
     WEIR_TRY(weir__arg_int(r, a, 3, &count));
-    return weir__replace(r, SELF(a), old, with, count, out);
+    return weir__text_replace(r, SELF(a), old, with, count, out);
 }
 
 static weir_status m_removeprefix(weir__run *r, const weir__args *a, weir__value *out) {
@@ -225,15 +225,15 @@ static weir_status m_removesuffix(weir__run *r, const weir__args *a, weir__value
 static weir_status m_join(weir__run *r, const weir__args *a, weir__value *out) {
     weir__seq *items = NULL;
     weir__buf b = {0};
-    WEIR_TRY(weir__items(r, a->at[1], &items));
+    WEIR_TRY(weir__value_items(r, a->at[1], &items));
     for (size_t i = 0; i < items->n; i++) {
         const weir__value *v = &items->at[i];
         if (v->kind != WEIR__STRING)
             return WEIR__TYPE_ERROR(r, "sequence item %zu: expected str instance, %s found", i,
                                     weir__type_name(v));
-        if (i > 0) WEIR_TRY(weir__put_text(r, &b, SELF(a), 0, SELF(a)->n));
-        WEIR_TRY(weir__put_text(r, &b, v->as.s, 0, v->as.s->n));
-        WEIR_TRY(weir__charge(r, 1));
+        if (i > 0) WEIR_TRY(weir__buf_put_text(r, &b, SELF(a), 0, SELF(a)->n));
+        WEIR_TRY(weir__buf_put_text(r, &b, v->as.s, 0, v->as.s->n));
+        WEIR_TRY(weir__run_charge(r, 1));
     }
     return weir__buf_value(r, &b, out);
 }
@@ -242,13 +242,14 @@ static weir_status m_join(weir__run *r, const weir__args *a, weir__value *out) {
 
 static weir_status fill(weir__run *r, weir__buf *b, const weir__text *with, int64_t n) {
     for (int64_t i = 0; i < n; i++) {
-        WEIR_TRY(with ? weir__put_text(r, b, with, 0, with->n) : weir__put(r, b, " ", 1, WEIR__BY_TEMPLATE));
-        WEIR_TRY(weir__charge(r, 1));
+        WEIR_TRY(with ? weir__buf_put_text(r, b, with, 0, with->n)
+                      : weir__buf_put(r, b, " ", 1, WEIR__BY_TEMPLATE));
+        WEIR_TRY(weir__run_charge(r, 1));
     }
     return WEIR_OK;
 }
 
-/* left: how much of the padding stands before the text. */
+/* left: how much of the padding goes before the text. */
 static weir_status padded(weir__run *r, const weir__args *a, char how, weir__value *out) {
     weir__text *with = NULL;
     weir__buf b = {0};
@@ -261,7 +262,7 @@ static weir_status padded(weir__run *r, const weir__args *a, char how, weir__val
     if (pad < 0) pad = 0;
     const int64_t left = how == '<' ? 0 : how == '>' ? pad : pad / 2 + (pad & width & 1);
     WEIR_TRY(fill(r, &b, with, left));
-    WEIR_TRY(weir__put_text(r, &b, SELF(a), 0, SELF(a)->n));
+    WEIR_TRY(weir__buf_put_text(r, &b, SELF(a), 0, SELF(a)->n));
     WEIR_TRY(fill(r, &b, with, pad - left));
     return weir__buf_value(r, &b, out);
 }
@@ -282,12 +283,12 @@ static weir_status m_zfill(weir__run *r, const weir__args *a, weir__value *out) 
     int64_t width = 0;
     WEIR_TRY(weir__arg_int(r, a, 1, &width));
     const size_t sign = t->n > 0 && (t->p[0] == '+' || t->p[0] == '-');
-    WEIR_TRY(weir__put_text(r, &b, t, 0, sign));
+    WEIR_TRY(weir__buf_put_text(r, &b, t, 0, sign));
     for (int64_t i = (int64_t)weir__text_length(t); i < width; i++) {
-        WEIR_TRY(weir__put(r, &b, "0", 1, WEIR__BY_TEMPLATE));
-        WEIR_TRY(weir__charge(r, 1));
+        WEIR_TRY(weir__buf_put(r, &b, "0", 1, WEIR__BY_TEMPLATE));
+        WEIR_TRY(weir__run_charge(r, 1));
     }
-    WEIR_TRY(weir__put_text(r, &b, t, sign, t->n - sign));
+    WEIR_TRY(weir__buf_put_text(r, &b, t, sign, t->n - sign));
     return weir__buf_value(r, &b, out);
 }
 
@@ -310,7 +311,7 @@ static weir_status all_of(weir__run *r, const weir__args *a, bool (*every)(uint3
         any |= some(cp);
     }
     *out = weir__bool(all && any);
-    return weir__charge(r, t->n / 8);
+    return weir__run_charge(r, t->n / 8);
 }
 
 #define CLASS(name, every, some)                                                   \

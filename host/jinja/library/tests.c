@@ -39,8 +39,8 @@ static weir_status remainder_is(weir__run *r, const weir__value *v, const weir__
                                 weir__value *out) {
     weir__value rest;
     const weir__value w = weir__int(want);
-    WEIR_TRY(weir__arithmetic(r, WEIR__MOD, v, by, &rest));
-    *out = weir__bool(weir__equal(r, &rest, &w));
+    WEIR_TRY(weir__value_arithmetic(r, WEIR__MOD, v, by, &rest));
+    *out = weir__bool(weir__value_equal(r, &rest, &w));
     return WEIR_OK;
 }
 
@@ -63,14 +63,14 @@ static weir_status all_cased(weir__run *r, const weir__value *v, int want, weir_
     weir__text *t = NULL;
     uint32_t cp = 0;
     bool any = false, other = false;
-    WEIR_TRY(weir__to_text(r, v, &t));
+    WEIR_TRY(weir__value_text(r, v, &t));
     for (size_t at = 0; at < t->n;) {
         at += weir__text_step(t, at, &cp);
         any |= weir__case_of(cp) == want;
         other |= weir__case_of(cp) == -want;
     }
     *out = weir__bool(any && !other);
-    return weir__charge(r, t->n / 16);
+    return weir__run_charge(r, t->n / 16);
 }
 
 static weir_status is_upper(weir__run *r, const weir__args *a, weir__value *out) {
@@ -83,7 +83,7 @@ static weir_status is_lower(weir__run *r, const weir__args *a, weir__value *out)
 static weir_status is_same(weir__run *r, const weir__args *a, weir__value *out) {
     const weir__value *x = &a->at[0], *y = &a->at[1];
     const bool plain = x->kind <= WEIR__FLOAT && x->kind != WEIR__UNDEFINED;
-    *out = weir__bool(x->kind == y->kind && (plain ? weir__equal(r, x, y) : x->as.s == y->as.s));
+    *out = weir__bool(x->kind == y->kind && (plain ? weir__value_equal(r, x, y) : x->as.s == y->as.s));
     return WEIR_OK;
 }
 
@@ -101,9 +101,9 @@ static weir_status is_test(weir__run *r, const weir__args *a, weir__value *out) 
     return WEIR_OK;
 }
 
-static weir_status compared(weir__run *r, weir__op op, const weir__args *a, weir__value *out) {
+static weir_status compared(weir__run *r, weir__jinja_op op, const weir__args *a, weir__value *out) {
     bool holds = false;
-    WEIR_TRY(weir__compare(r, op, &a->at[0], &a->at[1], &holds));
+    WEIR_TRY(weir__value_compare(r, op, &a->at[0], &a->at[1], &holds));
     *out = weir__bool(holds);
     return WEIR_OK;
 }

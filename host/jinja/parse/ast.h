@@ -49,7 +49,7 @@ typedef enum weir__node_kind {
 
 typedef struct weir__node {
     weir__node_kind kind;
-    weir__op op;
+    weir__jinja_op op;
     int line;
     bool flag;
     const char *name;

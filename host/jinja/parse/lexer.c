@@ -14,7 +14,7 @@
 typedef struct lexer {
     weir__arena *arena;
     weir_err *err;
-    weir__tokens *out;
+    weir__jinja_tokens *out;
     weir__text src; /* line breaks are \n, one at its end is gone */
     size_t at;
     int line;
@@ -31,11 +31,11 @@ static weir_status fail(lexer *x, const char *what) {
     return weir_fail(x->err, WEIR_EFORMAT, "line %d: %s", x->line, what);
 }
 
-static weir_status add(lexer *x, weir__token t) {
-    weir__tokens *o = x->out;
+static weir_status add(lexer *x, weir__jinja_token t) {
+    weir__jinja_tokens *o = x->out;
     if (o->n == o->cap) {
         const size_t cap = o->cap ? o->cap * 2 : 256;
-        weir__token *at = weir__arena_alloc(x->arena, cap, sizeof *at);
+        weir__jinja_token *at = weir__arena_alloc(x->arena, cap, sizeof *at);
         if (!at) return no_memory(x);
         if (o->n > 0) memcpy(at, o->at, o->n * sizeof *at);
         o->at = at;
@@ -82,7 +82,7 @@ static size_t stripped_end(const lexer *x, size_t from, size_t upto, char sign, 
 
 static weir_status add_data(lexer *x, size_t from, size_t upto) {
     if (from == upto) return WEIR_OK;
-    return add(x, (weir__token){.kind = WEIR__T_DATA, .text = x->src.p + from, .n = upto - from});
+    return add(x, (weir__jinja_token){.kind = WEIR__T_DATA, .text = x->src.p + from, .n = upto - from});
 }
 
 /* After the end of a statement or comment: -: all white space, plain: one line break. */
@@ -101,7 +101,7 @@ static size_t tag_end(const lexer *x, size_t at, const char *close, bool plus) {
     return after_end(x, at, sign ? c : 0);
 }
 
-/* {% raw %} at a "{%": where its content begins, 0 if it is none. */
+/* {% raw %} at a "{%": where its content begins, 0 if it is another tag. */
 static size_t raw_begin(const lexer *x, size_t at) {
     at += 2;
     if (at < x->src.n && (x->src.p[at] == '-' || x->src.p[at] == '+')) at++;
@@ -156,7 +156,7 @@ static weir_status string(lexer *x, bool *found) {
     *found = end < x->src.n;
     if (!*found) return WEIR_OK;
     const char *why = NULL;
-    weir__token t = {.kind = WEIR__T_STRING};
+    weir__jinja_token t = {.kind = WEIR__T_STRING};
     char *text = weir__arena_alloc(x->arena, (end - x->at) * 3 + 1, 1);
     if (!text) return no_memory(x);
     t.text = text;
@@ -168,7 +168,7 @@ static weir_status string(lexer *x, bool *found) {
 }
 
 static weir_status number(lexer *x, bool *found) {
-    weir__token t = {.kind = WEIR__T_INT};
+    weir__jinja_token t = {.kind = WEIR__T_INT};
     const char *p = x->src.p + x->at;
     size_t k = x->at > 0 && p[-1] == '.' ? 0 : weir__read_float(p, x->src.n - x->at, &t.real);
     if (k > 0) t.kind = WEIR__T_FLOAT;
@@ -194,7 +194,7 @@ static weir_status name(lexer *x, bool *found) {
     if (!copy) return no_memory(x);
     memcpy(copy, x->src.p + x->at, end - x->at);
     copy[end - x->at] = '\0';
-    WEIR_TRY(add(x, (weir__token){.kind = WEIR__T_NAME, .text = copy, .n = end - x->at}));
+    WEIR_TRY(add(x, (weir__jinja_token){.kind = WEIR__T_NAME, .text = copy, .n = end - x->at}));
     x->at = end;
     return WEIR_OK;
 }
@@ -234,16 +234,16 @@ static weir_status operator(lexer *x) {
     for (size_t i = 0; i < sizeof two / sizeof *two; i++) {
         if (!sees(x, x->at, two[i])) continue;
         x->at += 2;
-        return add(x, (weir__token){.kind = WEIR__T_OPERATOR, .op = WEIR__OP2(two[i][0], two[i][1])});
+        return add(x, (weir__jinja_token){.kind = WEIR__T_OPERATOR, .op = WEIR__OP2(two[i][0], two[i][1])});
     }
     if (c == '\0' || !strchr("+-/*%~[](){}><=.:|,;", c)) return unexpected(x);
     WEIR_TRY(balance(x, c));
-    WEIR_TRY(add(x, (weir__token){.kind = WEIR__T_OPERATOR, .op = c}));
+    WEIR_TRY(add(x, (weir__jinja_token){.kind = WEIR__T_OPERATOR, .op = c}));
     x->at++;
     return WEIR_OK;
 }
 
-/* One token inside a tag, from what is no white space. */
+/* One token inside a tag; white space is already skipped. */
 static weir_status inside(lexer *x) {
     const char c = x->src.p[x->at];
     bool found = false;
@@ -258,7 +258,7 @@ static weir_status tag(lexer *x, bool print) {
     for (;;) {
         const size_t end = x->n_open > 0 ? 0 : tag_end(x, x->at, print ? "}}" : "%}", !print);
         if (end > 0) {
-            WEIR_TRY(add(x, (weir__token){.kind = print ? WEIR__T_PRINT_END : WEIR__T_BLOCK_END}));
+            WEIR_TRY(add(x, (weir__jinja_token){.kind = print ? WEIR__T_PRINT_END : WEIR__T_BLOCK_END}));
             count_lines(x, x->at, end);
             x->line_starts = x->src.p[end - 1] == '\n';
             x->at = end;
@@ -300,7 +300,7 @@ static weir_status part(lexer *x) {
         x->line_starts = p[content - 1] == '\n';
         return raw(x, content);
     }
-    WEIR_TRY(add(x, (weir__token){.kind = kind == '{' ? WEIR__T_PRINT_BEGIN : WEIR__T_BLOCK_BEGIN}));
+    WEIR_TRY(add(x, (weir__jinja_token){.kind = kind == '{' ? WEIR__T_PRINT_BEGIN : WEIR__T_BLOCK_BEGIN}));
     return tag(x, kind == '{');
 }
 
@@ -318,15 +318,15 @@ static weir_status copy_source(lexer *x, const char *source, size_t bytes) {
     return WEIR_OK;
 }
 
-weir_status weir__lex(weir__arena *arena, const char *source, size_t bytes, weir__tokens *out,
-                      weir_err *err) {
+weir_status weir__jinja_lex(weir__arena *arena, const char *source, size_t bytes, weir__jinja_tokens *out,
+                            weir_err *err) {
     lexer x = {.arena = arena, .err = err, .out = out, .line = 1, .line_starts = true};
     enum { MOST = 16 << 20 };
     if (bytes > MOST)
         return weir_fail(err, WEIR_ENOTSUP, "a template of %zu bytes, more than %d", bytes, MOST);
     WEIR_TRY(copy_source(&x, source, bytes));
     while (x.at < x.src.n) WEIR_TRY(part(&x));
-    return add(&x, (weir__token){.kind = WEIR__T_END});
+    return add(&x, (weir__jinja_token){.kind = WEIR__T_END});
 }
 
 /* ---- messages --------------------------------------------------------------------------------------- */
@@ -338,7 +338,7 @@ void weir__describe_op(int op, char buf[4]) {
     buf[n] = '\0';
 }
 
-void weir__describe(const weir__token *t, char *buf, size_t cap) {
+void weir__describe(const weir__jinja_token *t, char *buf, size_t cap) {
     static const char *const names[] = {"end of template",
                                         "template data / text",
                                         "begin of print statement",

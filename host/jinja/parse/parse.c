@@ -82,7 +82,7 @@ static weir_status parse_if(weir__parser *p, weir__node **out) {
     for (bool more = true; more;) {
         weir__node *n = NULL;
         WEIR_TRY(weir__new_node(p, WEIR__N_IF, p->t->line, &n));
-        n->flag = at != out; /* an elif, which is no statement of an else */
+        n->flag = at != out; /* an elif, not a statement inside an else */
         *at = n;
         p->t++;
         WEIR_TRY(weir__parse_tuple(p, false, NULL, false, &n->a));
@@ -364,11 +364,11 @@ static weir_status body(weir__parser *p, ends end, weir__node **out) {
 
 weir_status weir__jinja_parse(weir_jinja **out, const char *source, size_t bytes, weir_err *err) {
     weir_err none = {""};
-    weir__tokens tokens = {0};
+    weir__jinja_tokens tokens = {0};
     weir_jinja *t = weir_calloc(1, sizeof *t);
     if (!err) err = &none;
     if (!t) return weir_fail(err, WEIR_ENOMEM, "no memory to parse a template");
-    weir_status s = weir__lex(&t->arena, source, bytes, &tokens, err);
+    weir_status s = weir__jinja_lex(&t->arena, source, bytes, &tokens, err);
     if (s == WEIR_OK) {
         weir__parser p = {.arena = &t->arena, .err = err, .t = tokens.at};
         s = body(&p, NULL, &t->body);

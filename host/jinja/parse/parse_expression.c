@@ -91,7 +91,7 @@ static weir_status text_value(weir__parser *p, const char *s, size_t n, weir__va
 
 /* Neighbouring literals are one. */
 static weir_status string(weir__parser *p, weir__node **out) {
-    const weir__token *first = p->t;
+    const weir__jinja_token *first = p->t;
     size_t n = 0;
     weir__value v;
     for (; p->t->kind == WEIR__T_STRING; p->t++) n += p->t->n;
@@ -100,7 +100,7 @@ static weir_status string(weir__parser *p, weir__node **out) {
         char *end = weir__arena_alloc(p->arena, n, 1);
         if (!end) return weir_fail(p->err, WEIR_ENOMEM, "no memory to parse a template");
         s = end;
-        for (const weir__token *t = first; t < p->t; t++) {
+        for (const weir__jinja_token *t = first; t < p->t; t++) {
             if (t->n > 0) memcpy(end, t->text, t->n);
             end += t->n;
         }
@@ -125,7 +125,7 @@ static weir_status name(weir__parser *p, bool attributes, weir__node **out) {
                  {"False", {.kind = WEIR__BOOL, .as.b = false}},
                  {"none", {.kind = WEIR__NONE}},
                  {"None", {.kind = WEIR__NONE}}};
-    const weir__token *t = p->t++;
+    const weir__jinja_token *t = p->t++;
     for (size_t i = 0; i < sizeof words / sizeof *words; i++)
         if (strcmp(words[i].name, t->text) == 0) return constant(p, words[i].value, t->line, out);
     if (attributes && weir__skip_op(p, '.')) {
@@ -175,7 +175,7 @@ static weir_status dict(weir__parser *p, weir__node **out) {
 }
 
 weir_status weir__parse_primary(weir__parser *p, bool attributes, weir__node **out) {
-    const weir__token *t = p->t;
+    const weir__jinja_token *t = p->t;
     char got[96];
     switch (t->kind) {
     case WEIR__T_NAME: return name(p, attributes, out);
@@ -197,7 +197,7 @@ weir_status weir__parse_primary(weir__parser *p, bool attributes, weir__node **o
 /* ---- what follows ----------------------------------------------------------------------------------- */
 
 static weir_status argument(weir__parser *p, weir__node **out, int *stage, int line) {
-    const weir__token *t = p->t;
+    const weir__jinja_token *t = p->t;
     const bool spread = weir__at_op(p, '*'), spread2 = weir__at_op(p, WEIR__OP2('*', '*'));
     const bool keyword = t->kind == WEIR__T_NAME && t[1].kind == WEIR__T_OPERATOR && t[1].op == '=';
     const int kind = spread2   ? 3
@@ -265,7 +265,7 @@ static weir_status subscribed(weir__parser *p, weir__node **out) {
 }
 
 static weir_status attribute(weir__parser *p, weir__node *a, int line, weir__node **out) {
-    const weir__token *t = p->t++;
+    const weir__jinja_token *t = p->t++;
     weir__node *n = NULL;
     if (t->kind != WEIR__T_NAME && t->kind != WEIR__T_INT) {
         p->t--;
@@ -317,7 +317,7 @@ static weir_status postfix(weir__parser *p, weir__node **n) {
 /* The name of a filter or test, dots allowed. Unknown ones are errors at once, but not inside an if. */
 static weir_status callable(weir__parser *p, weir__node_kind kind, int line, weir__node **out) {
     const bool filter = kind == WEIR__N_FILTER;
-    const weir__token *t = p->t;
+    const weir__jinja_token *t = p->t;
     if (t->kind != WEIR__T_NAME) return weir__expected(p, "name");
     p->t++;
     WEIR_TRY(weir__new_node(p, kind, line ? line : t->line, out));
@@ -412,7 +412,7 @@ static weir_status unary(weir__parser *p, bool filters, weir__node **out) {
 typedef struct level {
     struct {
         int token;
-        weir__op op;
+        weir__jinja_op op;
     } ops[4];
     int n;
 } level;
@@ -460,10 +460,10 @@ static weir_status concat(weir__parser *p, weir__node **out) {
     return WEIR_OK;
 }
 
-static bool comparison(weir__parser *p, weir__op *op) {
+static bool comparison(weir__parser *p, weir__jinja_op *op) {
     static const struct {
         int token;
-        weir__op op;
+        weir__jinja_op op;
     } ops[] = {{WEIR__OP2('=', '='), WEIR__EQ},
                {WEIR__OP2('!', '='), WEIR__NE},
                {'<', WEIR__LT},
@@ -488,7 +488,7 @@ static weir_status compare(weir__parser *p, weir__node **out) {
     weir__chain items = {0};
     const int line = p->t->line;
     weir__node *first = NULL, *n = NULL;
-    weir__op op = WEIR__EQ;
+    weir__jinja_op op = WEIR__EQ;
     WEIR_TRY(binary(p, 0, &first));
     while (comparison(p, &op)) {
         WEIR_TRY(weir__new_node(p, WEIR__N_OPERAND, p->t->line, &n));

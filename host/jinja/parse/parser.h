@@ -13,7 +13,7 @@ typedef struct
 typedef struct weir__parser {
     weir__arena *arena;
     weir_err *err;
-    const struct weir__token *t; /* the current one */
+    const struct weir__jinja_token *t; /* the current one */
     int depth;
     int soft;    /* inside an if, where an unknown filter is an error only when it is met */
     int in_loop; /* for break and continue */

@@ -32,14 +32,14 @@ weir_status weir__macro_new(weir__run *r, const weir__node *n, weir__value *out)
 
 weir_status weir__macro_name(weir__run *r, const weir__macro *m, weir__value *out) {
     *out = weir__none();
-    return m->name ? weir__literal(r, m->name, out) : WEIR_OK;
+    return m->name ? weir__value_literal(r, m->name, out) : WEIR_OK;
 }
 
 static bool named(const weir__args *a, size_t i, const char *name) {
     return weir__same_bytes(a->names[i].as.s, name);
 }
 
-/* Named arguments that are no parameter: refused, or the dict `kwargs`. */
+/* Named arguments without a parameter: refused, or the dict `kwargs`. */
 static weir_status take_rest(weir__run *r, const weir__macro *m, weir__frame *f, const weir__args *a,
                              const bool *used) {
     const weir__params *p = m->params;
@@ -67,7 +67,7 @@ static weir_status take_rest(weir__run *r, const weir__macro *m, weir__frame *f,
                                 p->n);
     if (!p->varargs) return WEIR_OK;
     const size_t extra = a->n - 1 > p->n ? a->n - 1 - p->n : 0;
-    WEIR_TRY(weir__list(r, WEIR__TUPLE, extra, &dict));
+    WEIR_TRY(weir__value_list(r, WEIR__TUPLE, extra, &dict));
     if (extra > 0) memcpy(dict.as.seq->at, a->at + 1 + p->n, extra * sizeof *a->at);
     return weir__assign(r, f, "varargs", dict);
 }
@@ -170,9 +170,9 @@ static weir_status loop_cycle(weir__run *r, const weir__args *a, weir__value *ou
 static weir_status loop_changed(weir__run *r, const weir__args *a, weir__value *out) {
     weir__loop *l = a->at[0].as.loop;
     weir__value now;
-    WEIR_TRY(weir__list(r, WEIR__TUPLE, a->n - 1, &now));
+    WEIR_TRY(weir__value_list(r, WEIR__TUPLE, a->n - 1, &now));
     if (a->n > 1) memcpy(now.as.seq->at, a->at + 1, (a->n - 1) * sizeof now);
-    *out = weir__bool(l->changed.kind == WEIR__ABSENT || !weir__equal(r, &l->changed, &now));
+    *out = weir__bool(l->changed.kind == WEIR__ABSENT || !weir__value_equal(r, &l->changed, &now));
     l->changed = now;
     return WEIR_OK;
 }
@@ -196,7 +196,7 @@ static weir_status loop_length(weir__run *r, weir__loop *l) {
     }
     const weir__value ahead = l->ahead;
     l->ahead.kind = WEIR__ABSENT;
-    WEIR_TRY(weir__list(r, WEIR__LIST, left, &all));
+    WEIR_TRY(weir__value_list(r, WEIR__LIST, left, &all));
     size_t n = 0;
     for (; n <= left; n++) {
         WEIR_TRY(weir__loop_next(r, l, &v, &found));
@@ -262,12 +262,12 @@ static weir_status call_joiner(weir__run *r, weir__dict *d, weir__value *out) {
         return WEIR_OK;
     }
     WEIR_TRY(weir__dict_put(r, d, weir__int(1), weir__bool(true)));
-    return weir__literal(r, "", out);
+    return weir__value_literal(r, "", out);
 }
 
-weir_status weir__call(weir__run *r, weir__value f, const weir__args *a, weir__value *out) {
+weir_status weir__value_call(weir__run *r, weir__value f, const weir__args *a, weir__value *out) {
     weir_status s = WEIR_OK;
-    WEIR_TRY(weir__enter(r));
+    WEIR_TRY(weir__run_enter(r));
     switch (f.kind) {
     case WEIR__MACRO: s = call_macro(r, f.as.macro, a, out); break;
     case WEIR__LOOP: s = call_loop(r, f.as.loop, a, out); break;

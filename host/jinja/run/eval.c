@@ -17,7 +17,7 @@ static size_t chain_length(const weir__node *n) {
 static weir_status eval_list(weir__run *r, const weir__node *n, weir__value *out) {
     const bool tuple = n->kind == WEIR__N_TUPLE;
     size_t i = 0;
-    WEIR_TRY(weir__list(r, tuple ? WEIR__TUPLE : WEIR__LIST, chain_length(n->list), out));
+    WEIR_TRY(weir__value_list(r, tuple ? WEIR__TUPLE : WEIR__LIST, chain_length(n->list), out));
     for (const weir__node *item = n->list; item; item = item->next)
         WEIR_TRY(weir__eval(r, item, &out->as.seq->at[i++]));
     return WEIR_OK;
@@ -43,7 +43,7 @@ static weir_status eval_compare(weir__run *r, const weir__node *n, weir__value *
     for (const weir__node *o = n->list; o && holds; o = o->next) {
         WEIR_TRY(weir__eval(r, o->a, &right));
         r->line = n->line;
-        WEIR_TRY(weir__compare(r, o->op, &left, &right, &holds));
+        WEIR_TRY(weir__value_compare(r, o->op, &left, &right, &holds));
         left = right;
     }
     *out = weir__bool(holds);
@@ -54,10 +54,10 @@ static weir_status eval_concat(weir__run *r, const weir__node *n, weir__value *o
     weir__value v;
     weir__text *left = NULL, *right = NULL;
     WEIR_TRY(weir__eval(r, n->list, &v));
-    WEIR_TRY(weir__to_text(r, &v, &left));
+    WEIR_TRY(weir__value_text(r, &v, &left));
     for (const weir__node *item = n->list->next; item; item = item->next) {
         WEIR_TRY(weir__eval(r, item, &v));
-        WEIR_TRY(weir__to_text(r, &v, &right));
+        WEIR_TRY(weir__value_text(r, &v, &right));
         WEIR_TRY(weir__text_join2(r, left, right, &v));
         left = v.as.s;
     }
@@ -68,7 +68,7 @@ static weir_status eval_concat(weir__run *r, const weir__node *n, weir__value *o
 static weir_status eval_condition(weir__run *r, const weir__node *n, weir__value *out) {
     weir__value v;
     WEIR_TRY(weir__eval(r, n->a, &v));
-    if (weir__truth(&v)) return weir__eval(r, n->b, out);
+    if (weir__value_truth(&v)) return weir__eval(r, n->b, out);
     if (n->c) return weir__eval(r, n->c, out);
     return weir__undefined_hint(
         r, "the inline if-expression evaluated to false and no else section was defined.", out);
@@ -87,7 +87,7 @@ static weir_status eval_item(weir__run *r, const weir__node *n, weir__value *out
     for (int i = 0; i < 3; i++)
         if (parts[i]) WEIR_TRY(weir__eval(r, parts[i], &bounds[i]));
     r->line = n->line;
-    return weir__slice(r, of, bounds, out);
+    return weir__value_slice(r, of, bounds, out);
 }
 
 /* ---- arguments -------------------------------------------------------------------------------------- */
@@ -118,7 +118,7 @@ static weir_status add_named(weir__run *r, arg_list *l, weir__value name, weir__
     size_t cap = l->cap_named;
     if (name.kind != WEIR__STRING) return WEIR__TYPE_ERROR(r, "keywords must be strings");
     for (size_t i = 0; i < l->a.n_named; i++)
-        if (weir__equal(r, &l->a.names[i], &name))
+        if (weir__value_equal(r, &l->a.names[i], &name))
             return WEIR__TYPE_ERROR(r, "got multiple values for keyword argument '%.*s'",
                                     weir__clip(name.as.s->n), name.as.s->p);
     WEIR_TRY(more(r, &l->a.names, l->a.n_named, &cap));
@@ -131,7 +131,7 @@ static weir_status add_named(weir__run *r, arg_list *l, weir__value name, weir__
 static weir_status spread(weir__run *r, arg_list *l, const weir__node *n, weir__value v) {
     if (!n->flag) {
         weir__seq *items = NULL;
-        WEIR_TRY(weir__items(r, v, &items));
+        WEIR_TRY(weir__value_items(r, v, &items));
         for (size_t i = 0; i < items->n; i++) WEIR_TRY(add_arg(r, l, items->at[i]));
         return WEIR_OK;
     }
@@ -154,7 +154,7 @@ static weir_status eval_args(weir__run *r, const weir__node *list, weir__value s
         } else if (n->kind == WEIR__N_SPREAD) {
             WEIR_TRY(spread(r, l, n, v));
         } else {
-            WEIR_TRY(weir__literal(r, n->name, &name));
+            WEIR_TRY(weir__value_literal(r, n->name, &name));
             WEIR_TRY(add_named(r, l, name, v));
         }
     }
@@ -169,11 +169,11 @@ static weir_status eval_call(weir__run *r, const weir__node *n, weir__value *out
     r->line = n->line;
     if (n->b) { /* of a call block: its caller, made by the block */
         weir__value name, caller;
-        WEIR_TRY(weir__literal(r, "caller", &name));
+        WEIR_TRY(weir__value_literal(r, "caller", &name));
         WEIR_TRY(weir__macro_new(r, n->b, &caller));
         WEIR_TRY(add_named(r, &l, name, caller));
     }
-    return weir__call(r, f, &l.a, out);
+    return weir__value_call(r, f, &l.a, out);
 }
 
 /* ---- filters and tests ------------------------------------------------------------------------------ */
@@ -183,12 +183,12 @@ static weir_status apply(weir__run *r, const weir__node *n, weir__value subject,
     WEIR_TRY(eval_args(r, n->list, subject, &l));
     r->line = n->line;
     if (n->entry) return weir__call_entry(r, n->entry, &l.a, out);
-    return weir__raise(r, WEIR_EINVAL, "No %s named '%s' found.",
-                       n->kind == WEIR__N_FILTER ? "filter" : "test", n->name);
+    return weir__run_raise(r, WEIR_EINVAL, "No %s named '%s' found.",
+                           n->kind == WEIR__N_FILTER ? "filter" : "test", n->name);
 }
 
 weir_status weir__eval_filters(weir__run *r, const weir__node *n, weir__value subject, weir__value *out) {
-    WEIR_TRY(weir__enter(r));
+    WEIR_TRY(weir__run_enter(r));
     if (n->a) WEIR_TRY(weir__eval_filters(r, n->a, subject, &subject));
     WEIR_TRY(apply(r, n, subject, out));
     r->depth--;
@@ -207,22 +207,22 @@ static weir_status eval_two(weir__run *r, const weir__node *n, weir__value *out)
     weir__value a, b;
     WEIR_TRY(weir__eval(r, n->a, &a));
     if (n->kind != WEIR__N_BINARY) {
-        if (weir__truth(&a) != (n->kind == WEIR__N_OR)) return weir__eval(r, n->b, out);
+        if (weir__value_truth(&a) != (n->kind == WEIR__N_OR)) return weir__eval(r, n->b, out);
         *out = a;
         return WEIR_OK;
     }
     WEIR_TRY(weir__eval(r, n->b, &b));
     r->line = n->line;
-    return weir__arithmetic(r, n->op, &a, &b, out);
+    return weir__value_arithmetic(r, n->op, &a, &b, out);
 }
 
 static weir_status eval_one(weir__run *r, const weir__node *n, weir__value *out) {
     weir__value a;
     WEIR_TRY(weir__eval(r, n->a, &a));
     r->line = n->line;
-    if (n->kind == WEIR__N_NEGATE) return weir__negate(r, &a, n->flag, out);
+    if (n->kind == WEIR__N_NEGATE) return weir__value_negate(r, &a, n->flag, out);
     if (n->kind == WEIR__N_GETATTR) return weir__getattr(r, a, n->value.as.s->p, n->value.as.s->n, out);
-    *out = weir__bool(!weir__truth(&a));
+    *out = weir__bool(!weir__value_truth(&a));
     return WEIR_OK;
 }
 
@@ -246,15 +246,15 @@ static weir_status dispatch(weir__run *r, const weir__node *n, weir__value *out)
     case WEIR__N_CALL: return eval_call(r, n, out);
     case WEIR__N_FILTER:
     case WEIR__N_TEST: return eval_applied(r, n, out);
-    case WEIR__N_SLICE: return weir__raise(r, WEIR_ENOTSUP, "a slice of several dimensions");
-    default: return weir__raise(r, WEIR_ENOTSUP, "no expression");
+    case WEIR__N_SLICE: return weir__run_raise(r, WEIR_ENOTSUP, "a slice of several dimensions");
+    default: return weir__run_raise(r, WEIR_ENOTSUP, "no expression");
     }
 }
 
 weir_status weir__eval(weir__run *r, const weir__node *n, weir__value *out) {
     r->line = n->line;
-    WEIR_TRY(weir__charge(r, 1));
-    WEIR_TRY(weir__enter(r));
+    WEIR_TRY(weir__run_charge(r, 1));
+    WEIR_TRY(weir__run_enter(r));
     WEIR_TRY(dispatch(r, n, out));
     r->depth--;
     return WEIR_OK;

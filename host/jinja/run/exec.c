@@ -3,10 +3,10 @@
 #include "host/jinja/values/access.h"
 #include "host/jinja/values/print.h"
 
-weir_status weir__write(weir__run *r, const weir__value *v) {
-    WEIR_TRY(weir__str(r, r->out, v));
+weir_status weir__value_write(weir__run *r, const weir__value *v) {
+    WEIR_TRY(weir__value_str(r, r->out, v));
     if (r->out->n <= r->options.max_output) return WEIR_OK;
-    return weir__raise(r, WEIR_ENOTSUP, "the template writes more than %zu bytes", r->options.max_output);
+    return weir__run_raise(r, WEIR_ENOTSUP, "the template writes more than %zu bytes", r->options.max_output);
 }
 
 /* ---- loops ------------------------------------------------------------------------------------------ */
@@ -17,8 +17,8 @@ static weir_status value_of_target(weir__run *r, const weir__node *target, weir_
     size_t n = 0;
     if (target->kind == WEIR__N_NAME) return weir__lookup(r, target->name, out);
     for (const weir__node *t = target->list; t; t = t->next) n++;
-    WEIR_TRY(weir__enter(r));
-    WEIR_TRY(weir__list(r, WEIR__TUPLE, n, out));
+    WEIR_TRY(weir__run_enter(r));
+    WEIR_TRY(weir__value_list(r, WEIR__TUPLE, n, out));
     n = 0;
     for (const weir__node *t = target->list; t; t = t->next)
         WEIR_TRY(value_of_target(r, t, &out->as.seq->at[n++]));
@@ -35,7 +35,7 @@ static weir_status passes(weir__run *r, weir__loop *l, weir__value *v, bool *out
     WEIR_TRY(weir__frame_new(r, l->outer, &r->frame));
     WEIR_TRY(weir__assign_target(r, r->frame, l->node->a, *v));
     WEIR_TRY(weir__eval(r, l->node->c, &holds));
-    *out = weir__truth(&holds);
+    *out = weir__value_truth(&holds);
     WEIR_TRY(value_of_target(r, l->node->a, v));
     r->frame = inside;
     return WEIR_OK;
@@ -65,7 +65,7 @@ static weir_status loop_begin(weir__run *r, weir__loop *l, const weir__node *n, 
     *l = (weir__loop){
         .node = n, .tests = n->c != NULL, .outer = r->frame, .index0 = -1, .length = -1, .depth0 = depth0};
     l->next = &l->at;
-    if (iterable.kind != WEIR__ITERATOR) return weir__items(r, iterable, &l->items);
+    if (iterable.kind != WEIR__ITERATOR) return weir__value_items(r, iterable, &l->items);
     l->items = iterable.as.seq;
     l->next = &l->items->next;
     return WEIR_OK;
@@ -97,7 +97,7 @@ weir_status weir__exec_loop(weir__run *r, const weir__node *n, weir__value itera
     if (!l) return weir__run_no_memory(r);
     WEIR_TRY(loop_begin(r, l, n, iterable, depth0));
     for (;;) {
-        WEIR_TRY(weir__charge(r, 1));
+        WEIR_TRY(weir__run_charge(r, 1));
         WEIR_TRY(weir__loop_next(r, l, &v, &found));
         if (!found) break;
         WEIR_TRY(round_of(r, l, v, &body, &flow));
@@ -129,7 +129,7 @@ static weir_status check_namespaces(weir__run *r, const weir__node *target) {
     if (target->kind == WEIR__N_NSREF) {
         WEIR_TRY(weir__lookup(r, target->name, &ns));
         if (ns.kind != WEIR__NAMESPACE)
-            return weir__raise(r, WEIR_EINVAL, "cannot assign attribute on non-namespace object");
+            return weir__run_raise(r, WEIR_EINVAL, "cannot assign attribute on non-namespace object");
     }
     for (const weir__node *n = target->kind == WEIR__N_TUPLE ? target->list : NULL; n; n = n->next)
         WEIR_TRY(check_namespaces(r, n));
@@ -179,7 +179,7 @@ static weir_status exec_filter(weir__run *r, const weir__node *n, weir__flow *fl
     WEIR_TRY(weir__capture(r, n->body, inner, flow, &v));
     if (*flow != WEIR__GO_ON) return WEIR_OK;
     WEIR_TRY(weir__eval_filters(r, n->a, v, &v));
-    return weir__write(r, &v);
+    return weir__value_write(r, &v);
 }
 
 static weir_status exec_macro(weir__run *r, const weir__node *n) {
@@ -193,15 +193,15 @@ static weir_status exec_generation(weir__run *r, const weir__node *n) {
     weir__value v, self = {.kind = WEIR__ABSENT};
     const weir__args none = {.at = &self, .n = 1};
     WEIR_TRY(weir__macro_new(r, n, &v));
-    WEIR_TRY(weir__call(r, v, &none, &v));
-    return weir__write(r, &v);
+    WEIR_TRY(weir__value_call(r, v, &none, &v));
+    return weir__value_write(r, &v);
 }
 
 static weir_status exec_print(weir__run *r, const weir__node *n) {
     weir__value v;
     WEIR_TRY(weir__eval(r, n->a, &v));
     r->line = n->line;
-    return weir__write(r, &v);
+    return weir__value_write(r, &v);
 }
 
 static weir_status exec_if(weir__run *r, const weir__node *n, weir__flow *flow) {
@@ -209,7 +209,7 @@ static weir_status exec_if(weir__run *r, const weir__node *n, weir__flow *flow) 
     for (; n; n = n->else_) {
         if (n->kind != WEIR__N_IF) return weir__exec(r, n, flow);
         WEIR_TRY(weir__eval(r, n->a, &v));
-        if (weir__truth(&v)) return weir__exec(r, n->body, flow);
+        if (weir__value_truth(&v)) return weir__exec(r, n->body, flow);
         if (n->else_ && !n->else_->flag) return weir__exec(r, n->else_, flow);
     }
     return WEIR_OK;
@@ -217,7 +217,7 @@ static weir_status exec_if(weir__run *r, const weir__node *n, weir__flow *flow) 
 
 static weir_status statement(weir__run *r, const weir__node *n, weir__flow *flow) {
     switch (n->kind) {
-    case WEIR__N_DATA: return weir__write(r, &n->value);
+    case WEIR__N_DATA: return weir__value_write(r, &n->value);
     case WEIR__N_PRINT:
     case WEIR__N_CALL_BLOCK: return exec_print(r, n);
     case WEIR__N_IF: return exec_if(r, n, flow);
@@ -230,15 +230,15 @@ static weir_status statement(weir__run *r, const weir__node *n, weir__flow *flow
     case WEIR__N_GENERATION: return exec_generation(r, n);
     case WEIR__N_BREAK: *flow = WEIR__BREAK; return WEIR_OK;
     case WEIR__N_CONTINUE: *flow = WEIR__CONTINUE; return WEIR_OK;
-    default: return weir__raise(r, WEIR_ENOTSUP, "no statement");
+    default: return weir__run_raise(r, WEIR_ENOTSUP, "no statement");
     }
 }
 
 weir_status weir__exec(weir__run *r, const weir__node *body, weir__flow *flow) {
-    WEIR_TRY(weir__enter(r));
+    WEIR_TRY(weir__run_enter(r));
     for (const weir__node *n = body; n && *flow == WEIR__GO_ON; n = n->next) {
         r->line = n->line;
-        WEIR_TRY(weir__charge(r, 1));
+        WEIR_TRY(weir__run_charge(r, 1));
         WEIR_TRY(statement(r, n, flow));
     }
     r->depth--;

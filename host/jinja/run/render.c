@@ -11,11 +11,11 @@ static weir_status from_input(weir__run *r, const weir_jinja_input *in, weir__va
 static weir_status items_of(weir__run *r, const weir_jinja_input *in, weir__value *out) {
     const bool dict = in->kind == WEIR_JINJA_DICT;
     weir__value key, v;
-    WEIR_TRY(weir__enter(r));
+    WEIR_TRY(weir__run_enter(r));
     if (dict)
         WEIR_TRY(weir__dict_new(r, WEIR__DICT, out));
     else
-        WEIR_TRY(weir__list(r, WEIR__LIST, in->as.items.n, out));
+        WEIR_TRY(weir__value_list(r, WEIR__LIST, in->as.items.n, out));
     for (size_t i = 0; i < in->as.items.n; i++) {
         const weir_jinja_input *item = &in->as.items.at[i];
         WEIR_TRY(from_input(r, item, &v));
@@ -23,7 +23,7 @@ static weir_status items_of(weir__run *r, const weir_jinja_input *in, weir__valu
             out->as.seq->at[i] = v;
             continue;
         }
-        WEIR_TRY(weir__string(r, item->key, strlen(item->key), WEIR__BY_INPUT, &key));
+        WEIR_TRY(weir__value_string(r, item->key, strlen(item->key), WEIR__BY_INPUT, &key));
         WEIR_TRY(weir__dict_put(r, out->as.dict, key, v));
     }
     r->depth--;
@@ -36,8 +36,8 @@ static weir_status from_input(weir__run *r, const weir_jinja_input *in, weir__va
     case WEIR_JINJA_INT: *out = weir__int(in->as.integer); return WEIR_OK;
     case WEIR_JINJA_FLOAT: *out = weir__float(in->as.real); return WEIR_OK;
     case WEIR_JINJA_STRING:
-        return weir__string(r, in->as.string.text ? in->as.string.text : "", in->as.string.bytes,
-                            in->as.string.trusted ? WEIR__BY_TEMPLATE : WEIR__BY_INPUT, out);
+        return weir__value_string(r, in->as.string.text ? in->as.string.text : "", in->as.string.bytes,
+                                  in->as.string.trusted ? WEIR__BY_TEMPLATE : WEIR__BY_INPUT, out);
     case WEIR_JINJA_LIST:
     case WEIR_JINJA_DICT: return items_of(r, in, out);
     default: *out = weir__none(); return WEIR_OK;

@@ -31,18 +31,18 @@ weir_status weir__lookup(weir__run *r, const char *name, weir__value *out) {
         looked += f->n;
         if (!v) continue;
         *out = *v;
-        return weir__charge(r, looked / 8);
+        return weir__run_charge(r, looked / 8);
     }
-    WEIR_TRY(weir__charge(r, looked / 8));
+    WEIR_TRY(weir__run_charge(r, looked / 8));
     const weir__callable *f = weir__find_function(name);
     if (f) {
         *out = (weir__value){.kind = WEIR__FUNCTION, .as.function = f};
         return WEIR_OK;
     }
     if (weir__is_left_out(name, strlen(name)))
-        return weir__raise(r, WEIR_ENOTSUP, "the function '%s' is not supported", name);
+        return weir__run_raise(r, WEIR_ENOTSUP, "the function '%s' is not supported", name);
     weir__value s;
-    WEIR_TRY(weir__literal(r, name, &s));
+    WEIR_TRY(weir__value_literal(r, name, &s));
     return weir__undefined(r, (weir__value){.kind = WEIR__ABSENT}, s, out);
 }
 
@@ -76,13 +76,14 @@ static weir_status unpack(weir__run *r, weir__frame *f, const weir__node *target
     const bool iterable =
         v.kind == WEIR__STRING || v.kind == WEIR__DICT || v.kind == WEIR__UNDEFINED || weir__is_seq(v.kind);
     if (!iterable) return WEIR__TYPE_ERROR(r, "cannot unpack non-iterable %s object", weir__type_name(&v));
-    WEIR_TRY(weir__items(r, v, &items));
-    if (items->n > want) return weir__raise(r, WEIR_EINVAL, "too many values to unpack (expected %zu)", want);
+    WEIR_TRY(weir__value_items(r, v, &items));
+    if (items->n > want)
+        return weir__run_raise(r, WEIR_EINVAL, "too many values to unpack (expected %zu)", want);
     if (items->n < want)
-        return weir__raise(r, WEIR_EINVAL, "not enough values to unpack (expected %zu, got %zu)", want,
-                           items->n);
+        return weir__run_raise(r, WEIR_EINVAL, "not enough values to unpack (expected %zu, got %zu)", want,
+                               items->n);
     size_t i = 0;
-    WEIR_TRY(weir__enter(r));
+    WEIR_TRY(weir__run_enter(r));
     for (const weir__node *t = target->list; t; t = t->next)
         WEIR_TRY(weir__assign_target(r, f, t, items->at[i++]));
     r->depth--;
@@ -95,6 +96,6 @@ weir_status weir__assign_target(weir__run *r, weir__frame *f, const weir__node *
     if (target->kind == WEIR__N_TUPLE) return unpack(r, f, target, v);
     WEIR_TRY(weir__lookup(r, target->name, &ns));
     if (ns.kind != WEIR__NAMESPACE)
-        return weir__raise(r, WEIR_EINVAL, "cannot assign attribute on non-namespace object");
+        return weir__run_raise(r, WEIR_EINVAL, "cannot assign attribute on non-namespace object");
     return weir__dict_put(r, ns.as.dict, target->value, v);
 }

@@ -87,7 +87,7 @@ static weir_status attribute(weir__run *r, weir__value v, const char *name, size
 static weir_status undefined_name(weir__run *r, weir__value of, const char *name, size_t n,
                                   weir__value *out) {
     weir__value s;
-    WEIR_TRY(weir__string(r, name, n, WEIR__BY_TEMPLATE, &s));
+    WEIR_TRY(weir__value_string(r, name, n, WEIR__BY_TEMPLATE, &s));
     return weir__undefined(r, of, s, out);
 }
 
@@ -98,7 +98,7 @@ weir_status weir__getattr(weir__run *r, weir__value v, const char *name, size_t 
     const weir__value *item = v.kind == WEIR__DICT ? weir__dict_name(v.as.dict, name, n) : NULL;
     if (!item) return undefined_name(r, v, name, n, out);
     *out = *item;
-    return weir__charge(r, v.as.dict->n / 8);
+    return weir__run_charge(r, v.as.dict->n / 8);
 }
 
 /* ---- items ------------------------------------------------------------------------------------------ */
@@ -128,7 +128,7 @@ static weir_status item(weir__run *r, weir__value v, weir__value key, weir__valu
         const size_t at = weir__text_offset(v.as.s, (size_t)i);
         uint32_t cp = 0;
         *found = true;
-        WEIR_TRY(weir__charge(r, (size_t)n == v.as.s->n ? 0 : at / 16));
+        WEIR_TRY(weir__run_charge(r, (size_t)n == v.as.s->n ? 0 : at / 16));
         return weir__text_part(r, v.as.s, at, weir__text_step(v.as.s, at, &cp), out);
     }
     if (v.kind != WEIR__LIST && v.kind != WEIR__TUPLE && v.kind != WEIR__RANGE) return WEIR_OK;
@@ -159,7 +159,7 @@ static weir_status slice_bounds(weir__run *r, const weir__value b[3], int64_t n,
             return WEIR__TYPE_ERROR(r, "slice indices must be integers or None or have an __index__ method");
     }
     *step = at[2];
-    if (*step == 0) return weir__raise(r, WEIR_EINVAL, "slice step cannot be zero");
+    if (*step == 0) return weir__run_raise(r, WEIR_EINVAL, "slice step cannot be zero");
     const bool back = *step < 0;
     const int64_t low = back ? -1 : 0, high = back ? n - 1 : n;
     for (int i = 0; i < 2; i++) {
@@ -180,7 +180,7 @@ static weir_status slice_bounds(weir__run *r, const weir__value b[3], int64_t n,
 static weir_status slice_text(weir__run *r, weir__text *t, int64_t from, int64_t step, int64_t count,
                               weir__value *out) {
     uint32_t cp = 0;
-    WEIR_TRY(weir__charge(r, t->n / 32));
+    WEIR_TRY(weir__run_charge(r, t->n / 32));
     if (count == 0) return weir__text_part(r, t, 0, 0, out);
     if (step == 1) {
         const size_t a = weir__text_offset(t, (size_t)from), b = weir__text_offset(t, (size_t)(from + count));
@@ -196,13 +196,13 @@ static weir_status slice_text(weir__run *r, weir__text *t, int64_t from, int64_t
     }
     for (int64_t i = 0; i < count; i++) {
         const size_t k = at[from + i * step];
-        WEIR_TRY(weir__put_text(r, &b, t, k, weir__text_step(t, k, &cp)));
+        WEIR_TRY(weir__buf_put_text(r, &b, t, k, weir__text_step(t, k, &cp)));
     }
-    WEIR_TRY(weir__charge(r, length / 4));
+    WEIR_TRY(weir__run_charge(r, length / 4));
     return weir__buf_value(r, &b, out);
 }
 
-weir_status weir__slice(weir__run *r, weir__value v, const weir__value bounds[3], weir__value *out) {
+weir_status weir__value_slice(weir__run *r, weir__value v, const weir__value bounds[3], weir__value *out) {
     int64_t from = 0, step = 1, count = 0;
     if (v.kind == WEIR__UNDEFINED) return weir__fail_undefined(r, v);
     if (v.kind == WEIR__STRING) {
@@ -216,19 +216,21 @@ weir_status weir__slice(weir__run *r, weir__value v, const weir__value bounds[3]
     WEIR_TRY(slice_bounds(r, bounds, (int64_t)q->n, &from, &step, &count));
     if (v.kind == WEIR__RANGE) {
         const int64_t start = q->start + from * q->step, stride = q->step * step;
-        return weir__range(r, start, start + count * stride, stride, out);
+        return weir__value_range(r, start, start + count * stride, stride, out);
     }
-    WEIR_TRY(weir__list(r, v.kind, (size_t)count, out));
+    WEIR_TRY(weir__value_list(r, v.kind, (size_t)count, out));
     for (int64_t i = 0; i < count; i++) out->as.seq->at[i] = q->at[from + i * step];
     return WEIR_OK;
 }
 
 /* ---- iteration -------------------------------------------------------------------------------------- */
 
-weir_status weir__length(weir__run *r, const weir__value *v, int64_t *out) {
+weir_status weir__value_length(weir__run *r, const weir__value *v, int64_t *out) {
     switch (v->kind) {
     case WEIR__UNDEFINED: *out = 0; return WEIR_OK;
-    case WEIR__STRING: *out = (int64_t)weir__text_length(v->as.s); return weir__charge(r, v->as.s->n / 32);
+    case WEIR__STRING:
+        *out = (int64_t)weir__text_length(v->as.s);
+        return weir__run_charge(r, v->as.s->n / 32);
     case WEIR__LIST:
     case WEIR__TUPLE:
     case WEIR__RANGE:
@@ -241,7 +243,7 @@ weir_status weir__length(weir__run *r, const weir__value *v, int64_t *out) {
 }
 
 weir_status weir__dict_view(weir__run *r, weir__kind kind, const weir__dict *d, weir__value *out) {
-    WEIR_TRY(weir__list(r, kind, d->n, out));
+    WEIR_TRY(weir__value_list(r, kind, d->n, out));
     for (size_t i = 0; i < d->n; i++) {
         weir__value *to = &out->as.seq->at[i];
         if (kind == WEIR__KEYS)
@@ -249,14 +251,14 @@ weir_status weir__dict_view(weir__run *r, weir__kind kind, const weir__dict *d, 
         else if (kind == WEIR__VALUES)
             *to = d->values[i];
         else
-            WEIR_TRY(weir__pair(r, d->keys[i], d->values[i], to));
+            WEIR_TRY(weir__value_pair(r, d->keys[i], d->values[i], to));
     }
     return WEIR_OK;
 }
 
 static weir_status characters(weir__run *r, weir__text *t, weir__value *out) {
     uint32_t cp = 0;
-    WEIR_TRY(weir__list(r, WEIR__LIST, weir__text_length(t), out));
+    WEIR_TRY(weir__value_list(r, WEIR__LIST, weir__text_length(t), out));
     for (size_t i = 0, at = 0, k; i < out->as.seq->n; i++, at += k) {
         k = weir__text_step(t, at, &cp);
         WEIR_TRY(weir__text_part(r, t, at, k, &out->as.seq->at[i]));
@@ -266,16 +268,16 @@ static weir_status characters(weir__run *r, weir__text *t, weir__value *out) {
 }
 
 static weir_status rest(weir__run *r, weir__seq *q, weir__value *out) {
-    WEIR_TRY(weir__list(r, WEIR__LIST, q->n - q->next, out));
+    WEIR_TRY(weir__value_list(r, WEIR__LIST, q->n - q->next, out));
     if (q->n > q->next) memcpy(out->as.seq->at, q->at + q->next, (q->n - q->next) * sizeof *q->at);
     q->next = q->n;
     return WEIR_OK;
 }
 
-weir_status weir__items(weir__run *r, weir__value v, weir__seq **out) {
+weir_status weir__value_items(weir__run *r, weir__value v, weir__seq **out) {
     weir__value list;
     switch (v.kind) {
-    case WEIR__UNDEFINED: WEIR_TRY(weir__list(r, WEIR__LIST, 0, &list)); break;
+    case WEIR__UNDEFINED: WEIR_TRY(weir__value_list(r, WEIR__LIST, 0, &list)); break;
     case WEIR__STRING: WEIR_TRY(characters(r, v.as.s, &list)); break;
     case WEIR__ITERATOR: WEIR_TRY(rest(r, v.as.seq, &list)); break;
     case WEIR__DICT: WEIR_TRY(weir__dict_view(r, WEIR__KEYS, v.as.dict, &list)); break;
@@ -288,17 +290,17 @@ weir_status weir__items(weir__run *r, weir__value v, weir__seq **out) {
     return WEIR_OK;
 }
 
-weir_status weir__range(weir__run *r, int64_t start, int64_t stop, int64_t step, weir__value *out) {
+weir_status weir__value_range(weir__run *r, int64_t start, int64_t stop, int64_t step, weir__value *out) {
     enum { MOST = 100000 }; /* jinja2.sandbox.MAX_RANGE */
-    if (step == 0) return weir__raise(r, WEIR_EINVAL, "range() arg 3 must not be zero");
+    if (step == 0) return weir__run_raise(r, WEIR_EINVAL, "range() arg 3 must not be zero");
     const bool any = step > 0 ? start < stop : start > stop;
     const uint64_t gap = step > 0 ? (uint64_t)stop - (uint64_t)start : (uint64_t)start - (uint64_t)stop;
     const uint64_t stride = step > 0 ? (uint64_t)step : 0 - (uint64_t)step;
     const uint64_t n = any ? (gap - 1) / stride + 1 : 0;
     if (n > MOST)
-        return weir__raise(r, WEIR_EINVAL,
-                           "Range too big. The sandbox blocks ranges larger than MAX_RANGE (%d).", MOST);
-    WEIR_TRY(weir__list(r, WEIR__RANGE, (size_t)n, out));
+        return weir__run_raise(r, WEIR_EINVAL,
+                               "Range too big. The sandbox blocks ranges larger than MAX_RANGE (%d).", MOST);
+    WEIR_TRY(weir__value_list(r, WEIR__RANGE, (size_t)n, out));
     weir__seq *q = out->as.seq;
     q->start = start;
     q->stop = stop;

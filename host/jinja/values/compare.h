@@ -5,7 +5,7 @@
 
 /* Order: Python's comparisons, `in`, and sorting. Internal to host/jinja. */
 
-typedef enum weir__op {
+typedef enum weir__jinja_op {
     WEIR__ADD,
     WEIR__SUB,
     WEIR__MUL,
@@ -21,13 +21,14 @@ typedef enum weir__op {
     WEIR__GE,
     WEIR__IN,
     WEIR__NOTIN,
-} weir__op;
+} weir__jinja_op;
 
-const char *weir__op_symbol(weir__op op); /* as Python's messages name it */
+const char *weir__op_symbol(weir__jinja_op op); /* as Python's messages name it */
 
 /* a op b for EQ … NOTIN. */
-weir_status weir__compare(weir__run *r, weir__op op, const weir__value *a, const weir__value *b, bool *out);
+weir_status weir__value_compare(weir__run *r, weir__jinja_op op, const weir__value *a, const weir__value *b,
+                                bool *out);
 /* Sorts at[0, n) by keys, both alike; stable. */
-weir_status weir__sort(weir__run *r, weir__value *at, weir__value *keys, size_t n, bool reverse);
+weir_status weir__value_sort(weir__run *r, weir__value *at, weir__value *keys, size_t n, bool reverse);
 
 #endif /* WEIR_HOST_JINJA_VALUES_COMPARE_H */

@@ -5,7 +5,7 @@
 
 /* ---- equality -------------------------------------------------------------------------------------- */
 
-/* An integer against a float, exactly: -1, 0, 1; 2 if the float is no number. */
+/* An integer against a float, exactly: -1, 0, 1; 2 if the float is NaN. */
 static int compare_mixed(int64_t i, double f) {
     if (isnan(f)) return 2;
     if (f >= 0x1p63) return -1;
@@ -72,7 +72,9 @@ static bool equal_at(weir__run *r, const weir__value *a, const weir__value *b, i
     }
 }
 
-bool weir__equal(weir__run *r, const weir__value *a, const weir__value *b) { return equal_at(r, a, b, 0); }
+bool weir__value_equal(weir__run *r, const weir__value *a, const weir__value *b) {
+    return equal_at(r, a, b, 0);
+}
 
 /* ---- dicts ----------------------------------------------------------------------------------------- */
 
@@ -80,8 +82,8 @@ weir_status weir__check_key(weir__run *r, const weir__value *key) {
     if (key->kind == WEIR__LIST || key->kind == WEIR__DICT)
         return WEIR__TYPE_ERROR(r, "unhashable type: '%s'", weir__type_name(key));
     if (key->kind != WEIR__TUPLE) return WEIR_OK;
-    WEIR_TRY(weir__enter(r));
-    WEIR_TRY(weir__charge(r, key->as.seq->n));
+    WEIR_TRY(weir__run_enter(r));
+    WEIR_TRY(weir__run_charge(r, key->as.seq->n));
     for (size_t i = 0; i < key->as.seq->n; i++) WEIR_TRY(weir__check_key(r, &key->as.seq->at[i]));
     r->depth--;
     return WEIR_OK;
@@ -98,7 +100,7 @@ weir_status weir__dict_new(weir__run *r, weir__kind kind, weir__value *out) {
 /* Dicts of templates are small: no index. */
 static size_t dict_index(weir__run *r, const weir__dict *d, const weir__value *key) {
     size_t i = 0;
-    while (i < d->n && !weir__equal(r, &d->keys[i], key)) i++;
+    while (i < d->n && !weir__value_equal(r, &d->keys[i], key)) i++;
     return i;
 }
 
@@ -132,7 +134,7 @@ static weir_status dict_grow(weir__run *r, weir__dict *d) {
 }
 
 weir_status weir__dict_put(weir__run *r, weir__dict *d, weir__value key, weir__value v) {
-    WEIR_TRY(weir__charge(r, 1 + d->n / 8));
+    WEIR_TRY(weir__run_charge(r, 1 + d->n / 8));
     const size_t at = dict_index(r, d, &key);
     if (at < d->n) {
         d->values[at] = v;

@@ -6,11 +6,11 @@
 /* Equality, and dicts, which find their keys by it. Internal to host/jinja. */
 
 /* Takes steps; without any left the answer is no, and the next charge fails. */
-bool weir__equal(weir__run *r, const weir__value *a, const weir__value *b);
-/* -1, 0, 1; 2 where one of them is not a number. */
+bool weir__value_equal(weir__run *r, const weir__value *a, const weir__value *b);
+/* -1, 0, 1; 2 if one of them is NaN. */
 int weir__compare_numbers(const weir__value *a, const weir__value *b);
 
-weir_status weir__check_key(weir__run *r, const weir__value *key); /* lists and dicts are no keys of a dict */
+weir_status weir__check_key(weir__run *r, const weir__value *key); /* a list or a dict cannot be a key */
 weir_status weir__dict_new(weir__run *r, weir__kind kind, weir__value *out);
 weir_status weir__dict_put(weir__run *r, weir__dict *d, weir__value key, weir__value v);
 const weir__value *weir__dict_find(weir__run *r, const weir__dict *d, weir__value key); /* NULL: not there */

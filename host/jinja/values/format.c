@@ -41,7 +41,7 @@ static weir_status spell_number(weir__run *r, const weir__value *v, const field 
     case 'g': snprintf(buf, 512, "%.*g", precision, __builtin_fabs(real)); return WEIR_OK;
     case 'G': snprintf(buf, 512, "%.*G", precision, __builtin_fabs(real)); return WEIR_OK;
     case '%': snprintf(buf, 512, "%.*f%%", precision, __builtin_fabs(real) * 100); return WEIR_OK;
-    default: return weir__raise(r, WEIR_ENOTSUP, "the format '%c' is not supported", f->type);
+    default: return weir__run_raise(r, WEIR_ENOTSUP, "the format '%c' is not supported", f->type);
     }
 }
 
@@ -60,10 +60,10 @@ static void add_thousands(char buf[512]) {
 static weir_status pad(weir__run *r, weir__buf *b, const field *f, int64_t n) {
     for (int64_t i = 0; i < n; i++) {
         if (f->fill.kind == WEIR__STRING)
-            WEIR_TRY(weir__put_text(r, b, f->fill.as.s, 0, f->fill.as.s->n));
+            WEIR_TRY(weir__buf_put_text(r, b, f->fill.as.s, 0, f->fill.as.s->n));
         else
-            WEIR_TRY(weir__put(r, b, " ", 1, WEIR__BY_TEMPLATE));
-        WEIR_TRY(weir__charge(r, 1));
+            WEIR_TRY(weir__buf_put(r, b, " ", 1, WEIR__BY_TEMPLATE));
+        WEIR_TRY(weir__run_charge(r, 1));
     }
     return WEIR_OK;
 }
@@ -77,9 +77,9 @@ static weir_status put_padded(weir__run *r, weir__buf *b, const field *f, weir__
                                         : 0,
                   inner = align == '=' ? space : 0;
     WEIR_TRY(pad(r, b, f, left));
-    WEIR_TRY(weir__put(r, b, sign, strlen(sign), WEIR__BY_TEMPLATE));
+    WEIR_TRY(weir__buf_put(r, b, sign, strlen(sign), WEIR__BY_TEMPLATE));
     WEIR_TRY(pad(r, b, f, inner));
-    WEIR_TRY(weir__put_text(r, b, t, 0, t->n));
+    WEIR_TRY(weir__buf_put_text(r, b, t, 0, t->n));
     return pad(r, b, f, space - left - inner);
 }
 
@@ -97,7 +97,7 @@ static weir_status put_string(weir__run *r, weir__buf *b, const field *f, weir__
     weir__value cut = {.kind = WEIR__STRING, .as.s = t};
     if (f->precision >= 0) {
         const weir__value bounds[3] = {weir__none(), weir__int(f->precision), weir__none()};
-        WEIR_TRY(weir__slice(r, cut, bounds, &cut));
+        WEIR_TRY(weir__value_slice(r, cut, bounds, &cut));
     }
     return put_padded(r, b, f, cut.as.s, "", align);
 }
@@ -132,9 +132,9 @@ static weir_status read_number(weir__run *r, percent *p, int64_t *out) {
     }
     for (; peek(p) >= '0' && peek(p) <= '9'; p->at++) {
         *out = (*out < 0 ? 0 : *out) * 10 + (peek(p) - '0');
-        if (*out > WIDEST) return weir__raise(r, WEIR_ENOTSUP, "a field wider than %d", WIDEST);
+        if (*out > WIDEST) return weir__run_raise(r, WEIR_ENOTSUP, "a field wider than %d", WIDEST);
     }
-    if (*out > WIDEST) return weir__raise(r, WEIR_ENOTSUP, "a field wider than %d", WIDEST);
+    if (*out > WIDEST) return weir__run_raise(r, WEIR_ENOTSUP, "a field wider than %d", WIDEST);
     return WEIR_OK;
 }
 
@@ -145,12 +145,12 @@ static weir_status read_key(weir__run *r, percent *p, weir__value *out, bool *na
     *named = peek(p) == '(';
     if (!*named) return WEIR_OK;
     const char *end = memchr(t->p + p->at, ')', t->n - p->at);
-    if (!end) return weir__raise(r, WEIR_EINVAL, "incomplete format key");
+    if (!end) return weir__run_raise(r, WEIR_EINVAL, "incomplete format key");
     if (p->args->kind != WEIR__DICT) return WEIR__TYPE_ERROR(r, "format requires a mapping");
     const size_t from = p->at + 1, n = (size_t)(end - t->p) - from;
     WEIR_TRY(weir__text_part(r, t, from, n, &key));
     const weir__value *v = weir__dict_find(r, p->args->as.dict, key);
-    if (!v) return weir__raise(r, WEIR_EINVAL, "'%.*s'", weir__clip(n), t->p + from);
+    if (!v) return weir__run_raise(r, WEIR_EINVAL, "'%.*s'", weir__clip(n), t->p + from);
     *out = *v;
     p->at = from + n + 1;
     return WEIR_OK;
@@ -174,7 +174,7 @@ static weir_status percent_number(weir__run *r, weir__buf *b, field *f, const we
 
 static weir_status percent_char(weir__run *r, weir__buf *b, const field *f, const weir__value *v) {
     if (v->kind != WEIR__STRING || weir__text_length(v->as.s) != 1)
-        return weir__raise(r, WEIR_ENOTSUP, "%%c of anything but one character is not supported");
+        return weir__run_raise(r, WEIR_ENOTSUP, "%%c of anything but one character is not supported");
     return put_string(r, b, f, v->as.s, f->align == '<' ? '<' : '>');
 }
 
@@ -184,7 +184,7 @@ static weir_status percent_field(weir__run *r, weir__buf *b, percent *p) {
     weir__text *t = NULL;
     bool named = false;
     WEIR_TRY(read_key(r, p, &v, &named));
-    WEIR_TRY(weir__literal(r, "0", &zero));
+    WEIR_TRY(weir__value_literal(r, "0", &zero));
     for (; peek(p) && strchr("-+ #0", peek(p)); p->at++) {
         const char c = peek(p);
         if (c == '-') f.align = '<';
@@ -199,9 +199,9 @@ static weir_status percent_field(weir__run *r, weir__buf *b, percent *p) {
         WEIR_TRY(read_number(r, p, &f.precision));
     }
     f.type = peek(p);
-    if (!f.type) return weir__raise(r, WEIR_EINVAL, "incomplete format");
+    if (!f.type) return weir__run_raise(r, WEIR_EINVAL, "incomplete format");
     p->at++;
-    if (f.type == '%') return weir__put(r, b, "%", 1, WEIR__BY_TEMPLATE);
+    if (f.type == '%') return weir__buf_put(r, b, "%", 1, WEIR__BY_TEMPLATE);
     if (!named) WEIR_TRY(next_arg(r, p, &v));
     if (strchr("diuxXoeEfFgG", f.type)) {
         if (f.fill.kind == WEIR__STRING && f.align != '<')
@@ -213,10 +213,10 @@ static weir_status percent_field(weir__run *r, weir__buf *b, percent *p) {
     f.fill.kind = WEIR__ABSENT;
     if (f.type == 'c') return percent_char(r, b, &f, &v);
     if (f.type != 's' && f.type != 'r')
-        return weir__raise(r, WEIR_EINVAL, "unsupported format character '%c' (0x%x) at index %zu", f.type,
-                           (unsigned)f.type, p->at - 1);
-    if (f.type == 'r') WEIR_TRY(weir__repr_value(r, &v, &v));
-    WEIR_TRY(weir__to_text(r, &v, &t));
+        return weir__run_raise(r, WEIR_EINVAL, "unsupported format character '%c' (0x%x) at index %zu",
+                               f.type, (unsigned)f.type, p->at - 1);
+    if (f.type == 'r') WEIR_TRY(weir__value_repr_text(r, &v, &v));
+    WEIR_TRY(weir__value_text(r, &v, &t));
     return put_string(r, b, &f, t, f.align == '<' ? '<' : '>');
 }
 
@@ -225,16 +225,17 @@ static bool has_items(weir__kind k) {
     return k == WEIR__DICT || k == WEIR__LIST || k == WEIR__RANGE || k == WEIR__UNDEFINED;
 }
 
-weir_status weir__percent(weir__run *r, const weir__text *format, const weir__value *args, weir__value *out) {
+weir_status weir__format_percent(weir__run *r, const weir__text *format, const weir__value *args,
+                                 weir__value *out) {
     percent p = {.format = format, .args = args};
     weir__buf b = {0};
     while (p.at < format->n) {
         const char *end = memchr(format->p + p.at, '%', format->n - p.at);
         const size_t n = (end ? (size_t)(end - format->p) : format->n) - p.at;
-        WEIR_TRY(weir__put_text(r, &b, format, p.at, n));
+        WEIR_TRY(weir__buf_put_text(r, &b, format, p.at, n));
         p.at += n + 1;
         if (!end) break;
-        WEIR_TRY(weir__charge(r, 1));
+        WEIR_TRY(weir__run_charge(r, 1));
         WEIR_TRY(percent_field(r, &b, &p));
     }
     const bool tuple = args->kind == WEIR__TUPLE, mapping = has_items(args->kind);
@@ -259,16 +260,17 @@ static weir_status field_value(weir__run *r, braces *p, size_t from, size_t n, w
     while (k < n && s[k] >= '0' && s[k] <= '9' && k < 6) index = index * 10 + (s[k++] - '0');
     if (n == 0 || k == n) {
         if (n == 0 && p->automatic < 0)
-            return weir__raise(r, WEIR_EINVAL,
-                               "cannot switch from manual field specification to automatic field numbering");
+            return weir__run_raise(
+                r, WEIR_EINVAL, "cannot switch from manual field specification to automatic field numbering");
         if (n > 0 && p->automatic > 0)
-            return weir__raise(r, WEIR_EINVAL,
-                               "cannot switch from manual field specification to automatic field numbering");
+            return weir__run_raise(
+                r, WEIR_EINVAL, "cannot switch from manual field specification to automatic field numbering");
         if (n == 0)
             index = p->automatic++;
         else
             p->automatic = -1;
-        if ((uint64_t)index + 1 >= p->a->n) return weir__raise(r, WEIR_EINVAL, "tuple index out of range");
+        if ((uint64_t)index + 1 >= p->a->n)
+            return weir__run_raise(r, WEIR_EINVAL, "tuple index out of range");
         *out = p->a->at[1 + index];
         return WEIR_OK;
     }
@@ -278,7 +280,7 @@ static weir_status field_value(weir__run *r, braces *p, size_t from, size_t n, w
         *out = p->a->named[i];
         return WEIR_OK;
     }
-    return weir__raise(r, WEIR_EINVAL, "'%.*s'", weir__clip(n), s);
+    return weir__run_raise(r, WEIR_EINVAL, "'%.*s'", weir__clip(n), s);
 }
 
 /* name.attribute[item]… */
@@ -292,7 +294,7 @@ static weir_status field_path(weir__run *r, braces *p, size_t from, size_t upto,
         const size_t begin = end;
         while (end < upto && (item ? s[end] != ']' : s[end] != '.' && s[end] != '[')) end++;
         if (end == begin || (item && end == upto))
-            return weir__raise(r, WEIR_EINVAL, "Empty attribute in format string");
+            return weir__run_raise(r, WEIR_EINVAL, "Empty attribute in format string");
         if (!item) {
             WEIR_TRY(weir__getattr(r, *out, s + begin, end - begin, out));
             continue;
@@ -337,7 +339,7 @@ static weir_status read_spec(weir__run *r, const weir__text *t, size_t at, size_
              at++)
             f->precision = f->precision * 10 + (t->p[at] - '0');
     if (at < upto) f->type = t->p[at++];
-    return at == upto ? WEIR_OK : weir__raise(r, WEIR_EINVAL, "Invalid format specifier");
+    return at == upto ? WEIR_OK : weir__run_raise(r, WEIR_EINVAL, "Invalid format specifier");
 }
 
 static weir_status put_field(weir__run *r, weir__buf *b, field *f, const weir__value *v) {
@@ -348,9 +350,9 @@ static weir_status put_field(weir__run *r, weir__buf *b, field *f, const weir__v
         return put_number(r, b, f, v);
     }
     if (f->type && f->type != 's')
-        return weir__raise(r, WEIR_EINVAL, "Unknown format code '%c' for object of type '%s'", f->type,
-                           weir__type_name(v));
-    WEIR_TRY(weir__to_text(r, v, &s));
+        return weir__run_raise(r, WEIR_EINVAL, "Unknown format code '%c' for object of type '%s'", f->type,
+                               weir__type_name(v));
+    WEIR_TRY(weir__value_text(r, v, &s));
     return put_string(r, b, f, s, f->align ? f->align : weir__is_number(v->kind) ? '>' : '<');
 }
 
@@ -366,14 +368,14 @@ static weir_status put_braces(weir__run *r, weir__buf *b, braces *p, size_t from
         const char how = path + 1 < upto ? s[path + 1] : 0;
         weir__text *t = NULL;
         if (how != 's' && how != 'r')
-            return weir__raise(r, WEIR_EINVAL, "Unknown conversion specifier '%c'", how ? how : ' ');
-        if (how == 'r') WEIR_TRY(weir__repr_value(r, &v, &v));
-        WEIR_TRY(weir__to_text(r, &v, &t));
+            return weir__run_raise(r, WEIR_EINVAL, "Unknown conversion specifier '%c'", how ? how : ' ');
+        if (how == 'r') WEIR_TRY(weir__value_repr_text(r, &v, &v));
+        WEIR_TRY(weir__value_text(r, &v, &t));
         v = (weir__value){.kind = WEIR__STRING, .as.s = t};
         path += 2;
     }
     if (path < upto && s[path] != ':')
-        return weir__raise(r, WEIR_EINVAL, "expected ':' after conversion specifier");
+        return weir__run_raise(r, WEIR_EINVAL, "expected ':' after conversion specifier");
     if (path < upto) WEIR_TRY(read_spec(r, p->t, path + 1, upto, &f));
     return put_field(r, b, &f, &v);
 }
@@ -384,21 +386,21 @@ weir_status weir__format_method(weir__run *r, const weir__args *a, weir__value *
     const char *s = p.t->p;
     for (size_t at = 0; at < p.t->n;) {
         const bool twice = at + 1 < p.t->n && s[at + 1] == s[at];
-        WEIR_TRY(weir__charge(r, 1));
+        WEIR_TRY(weir__run_charge(r, 1));
         if ((s[at] != '{' && s[at] != '}') || twice) {
-            WEIR_TRY(weir__put_text(r, &b, p.t, at, 1));
+            WEIR_TRY(weir__buf_put_text(r, &b, p.t, at, 1));
             at += s[at] == '{' || s[at] == '}' ? 2 : 1;
             continue;
         }
-        if (s[at] == '}') return weir__raise(r, WEIR_EINVAL, "Single '}' encountered in format string");
+        if (s[at] == '}') return weir__run_raise(r, WEIR_EINVAL, "Single '}' encountered in format string");
         size_t end = at + 1;
         while (end < p.t->n && s[end] != '}' && s[end] != '{') end++;
         if (end == p.t->n)
-            return weir__raise(r, WEIR_EINVAL,
-                               at + 1 == end ? "Single '{' encountered in format string"
-                                             : "expected '}' before end of string");
+            return weir__run_raise(r, WEIR_EINVAL,
+                                   at + 1 == end ? "Single '{' encountered in format string"
+                                                 : "expected '}' before end of string");
         if (s[end] == '{')
-            return weir__raise(r, WEIR_ENOTSUP, "fields inside format specifications are not supported");
+            return weir__run_raise(r, WEIR_ENOTSUP, "fields inside format specifications are not supported");
         WEIR_TRY(put_braces(r, &b, &p, at + 1, end));
         at = end + 1;
     }

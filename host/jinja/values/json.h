@@ -10,6 +10,6 @@ typedef struct weir__json_style {
     const weir__text *indent;     /* NULL: one line */
     const weir__text *item, *key; /* separators */
 } weir__json_style;
-weir_status weir__json(weir__run *r, weir__buf *b, const weir__value *v, const weir__json_style *s);
+weir_status weir__value_json(weir__run *r, weir__buf *b, const weir__value *v, const weir__json_style *s);
 
 #endif /* WEIR_HOST_JINJA_VALUES_JSON_H */

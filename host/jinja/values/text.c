@@ -82,7 +82,7 @@ int weir__case_of(uint32_t cp) {
 
 /* ---- search ----------------------------------------------------------------------------------------- */
 
-size_t weir__find(const weir__text *t, size_t from, size_t upto, const weir__text *needle, bool last) {
+size_t weir__text_find(const weir__text *t, size_t from, size_t upto, const weir__text *needle, bool last) {
     if (from > upto || needle->n > upto - from) return SIZE_MAX;
     if (needle->n == 0) return last ? upto : from;
     if (!last) {
@@ -104,8 +104,8 @@ static bool in_chars(const weir__text *chars, const char *c, size_t n, uint32_t 
     return false;
 }
 
-weir_status weir__strip(weir__run *r, const weir__text *t, const weir__text *chars, bool left, bool right,
-                        weir__value *out) {
+weir_status weir__text_strip(weir__run *r, const weir__text *t, const weir__text *chars, bool left,
+                             bool right, weir__value *out) {
     size_t from = 0, upto = t->n, k = 0;
     uint32_t cp = 0;
     while (left && from < upto && (k = weir__text_step(t, from, &cp)) > 0 &&
@@ -114,14 +114,14 @@ weir_status weir__strip(weir__run *r, const weir__text *t, const weir__text *cha
     while (right && upto > from && (k = weir__text_back(t, upto, &cp)) > 0 &&
            in_chars(chars, t->p + upto - k, k, cp))
         upto -= k;
-    WEIR_TRY(weir__charge(r, (from + t->n - upto) * (chars ? 1 + chars->n : 1) / 16));
+    WEIR_TRY(weir__run_charge(r, (from + t->n - upto) * (chars ? 1 + chars->n : 1) / 16));
     return weir__text_part(r, t, from, upto - from, out);
 }
 
 /* ---- case ------------------------------------------------------------------------------------------- */
 
-/* Letters that one letter cannot stand for in the other case, of Unicode's SpecialCasing.txt: those
- * without conditions in alphabets in use. */
+/* Letters whose other case takes more than one letter, of Unicode's SpecialCasing.txt: those without
+ * conditions in alphabets in use. */
 static const struct {
     uint16_t from, upper[3];
 } special_upper[] = {
@@ -192,10 +192,10 @@ weir_status weir__put_cased(weir__run *r, weir__buf *b, const weir__text *t, siz
             how == WEIR__LOWER ? lower_of(t, at, n, cp, to) : upper_of(cp, how == WEIR__TITLE, to);
         for (size_t i = 0; i < m; i++) n_byte += weir__utf8_put(bytes + n_byte, to[i]);
     }
-    return weir__put(r, b, bytes, n_byte, weir__writer(t, at));
+    return weir__buf_put(r, b, bytes, n_byte, weir__writer(t, at));
 }
 
-weir_status weir__recase(weir__run *r, const weir__text *t, weir__casing how, weir__value *out) {
+weir_status weir__text_recase(weir__run *r, const weir__text *t, weir__casing how, weir__value *out) {
     weir__buf b = {0};
     uint32_t cp = 0;
     bool inside = false; /* a word began */
@@ -206,7 +206,7 @@ weir_status weir__recase(weir__run *r, const weir__text *t, weir__casing how, we
         inside = weir__case_of(cp) != 0;
         WEIR_TRY(weir__put_cased(r, &b, t, at, k, first ? WEIR__TITLE : upper ? WEIR__UPPER : WEIR__LOWER));
     }
-    WEIR_TRY(weir__charge(r, t->n / 8));
+    WEIR_TRY(weir__run_charge(r, t->n / 8));
     WEIR_TRY(weir__buf_value(r, &b, out));
     out->as.s->markup = t->markup;
     return WEIR_OK;
@@ -214,26 +214,26 @@ weir_status weir__recase(weir__run *r, const weir__text *t, weir__casing how, we
 
 /* ---- parts ------------------------------------------------------------------------------------------ */
 
-weir_status weir__replace(weir__run *r, const weir__text *t, const weir__text *old, const weir__text *with,
-                          int64_t count, weir__value *out) {
+weir_status weir__text_replace(weir__run *r, const weir__text *t, const weir__text *old,
+                               const weir__text *with, int64_t count, weir__value *out) {
     weir__buf b = {0};
     size_t at = 0;
     uint32_t cp = 0;
-    WEIR_TRY(weir__charge(r, t->n / 16));
+    WEIR_TRY(weir__run_charge(r, t->n / 16));
     for (int64_t i = 0; i != count; i++) {
-        const size_t found = weir__find(t, at, t->n, old, false);
+        const size_t found = weir__text_find(t, at, t->n, old, false);
         if (found == SIZE_MAX) break;
-        WEIR_TRY(weir__charge(r, 1));
-        WEIR_TRY(weir__put_text(r, &b, t, at, found - at));
-        WEIR_TRY(weir__put_text(r, &b, with, 0, with->n));
+        WEIR_TRY(weir__run_charge(r, 1));
+        WEIR_TRY(weir__buf_put_text(r, &b, t, at, found - at));
+        WEIR_TRY(weir__buf_put_text(r, &b, with, 0, with->n));
         at = found + old->n;
         if (old->n > 0) continue;
         if (at == t->n) break;
         const size_t k = weir__text_step(t, at, &cp); /* between any two characters */
-        WEIR_TRY(weir__put_text(r, &b, t, at, k));
+        WEIR_TRY(weir__buf_put_text(r, &b, t, at, k));
         at += k;
     }
-    WEIR_TRY(weir__put_text(r, &b, t, at, t->n - at));
+    WEIR_TRY(weir__buf_put_text(r, &b, t, at, t->n - at));
     return weir__buf_value(r, &b, out);
 }
 
@@ -243,7 +243,7 @@ typedef struct parts {
 } parts;
 
 static weir_status add_part(weir__run *r, parts *p, const weir__text *t, size_t from, size_t upto) {
-    WEIR_TRY(weir__charge(r, 1));
+    WEIR_TRY(weir__run_charge(r, 1));
     if (p->n == p->cap) {
         const size_t cap = p->cap ? p->cap * 2 : 8;
         weir__value *at = weir__arena_alloc(&r->arena, cap, sizeof *at);
@@ -256,7 +256,7 @@ static weir_status add_part(weir__run *r, parts *p, const weir__text *t, size_t 
 }
 
 static weir_status take_parts(weir__run *r, const parts *p, bool reverse, weir__value *out) {
-    WEIR_TRY(weir__list(r, WEIR__LIST, p->n, out));
+    WEIR_TRY(weir__value_list(r, WEIR__LIST, p->n, out));
     for (size_t i = 0; i < p->n; i++) out->as.seq->at[i] = p->at[reverse ? p->n - 1 - i : i];
     return WEIR_OK;
 }
@@ -292,7 +292,7 @@ static weir_status split_at(weir__run *r, const weir__text *t, const weir__text 
                             parts *p) {
     size_t from = 0, upto = t->n;
     for (int64_t i = 0; i != most; i++) {
-        const size_t found = weir__find(t, from, upto, by, right);
+        const size_t found = weir__text_find(t, from, upto, by, right);
         if (found == SIZE_MAX) break;
         WEIR_TRY(right ? add_part(r, p, t, found + by->n, upto) : add_part(r, p, t, from, found));
         if (right)
@@ -306,8 +306,8 @@ static weir_status split_at(weir__run *r, const weir__text *t, const weir__text 
 weir_status weir__text_split(weir__run *r, weir__text *t, const weir__text *by, int64_t most, bool from_right,
                              weir__value *out) {
     parts p = {0};
-    WEIR_TRY(weir__charge(r, t->n / 16));
-    if (by && by->n == 0) return weir__raise(r, WEIR_EINVAL, "empty separator");
+    WEIR_TRY(weir__run_charge(r, t->n / 16));
+    if (by && by->n == 0) return weir__run_raise(r, WEIR_EINVAL, "empty separator");
     if (by)
         WEIR_TRY(split_at(r, t, by, most, from_right, &p));
     else
@@ -315,11 +315,11 @@ weir_status weir__text_split(weir__run *r, weir__text *t, const weir__text *by, 
     return take_parts(r, &p, from_right, out);
 }
 
-weir_status weir__splitlines(weir__run *r, const weir__text *t, bool keep, weir__value *out) {
+weir_status weir__text_splitlines(weir__run *r, const weir__text *t, bool keep, weir__value *out) {
     parts p = {0};
     size_t from = 0;
     uint32_t cp = 0;
-    WEIR_TRY(weir__charge(r, t->n / 16));
+    WEIR_TRY(weir__run_charge(r, t->n / 16));
     for (size_t at = 0; at < t->n;) {
         size_t end = at + weir__text_step(t, at, &cp);
         if (!weir__is_line_end(cp)) {

@@ -56,7 +56,7 @@ void weir__arena_free(weir__arena *a) {
 
 /* ---- failures and bounds ---------------------------------------------------------------------------- */
 
-weir_status weir__raise(weir__run *r, weir_status s, const char *fmt, ...) {
+weir_status weir__run_raise(weir__run *r, weir_status s, const char *fmt, ...) {
     char text[sizeof r->err->text];
     va_list ap;
     va_start(ap, fmt);
@@ -67,28 +67,29 @@ weir_status weir__raise(weir__run *r, weir_status s, const char *fmt, ...) {
 
 weir_status weir__run_no_memory(weir__run *r) {
     if (!r->arena.full) return weir_fail(r->err, WEIR_ENOMEM, "no memory to render a template");
-    return weir__raise(r, WEIR_ENOTSUP, "the template takes more than %zu bytes of memory",
-                       r->options.max_bytes);
+    return weir__run_raise(r, WEIR_ENOTSUP, "the template takes more than %zu bytes of memory",
+                           r->options.max_bytes);
 }
 
-weir_status weir__charge(weir__run *r, size_t steps) {
+weir_status weir__run_charge(weir__run *r, size_t steps) {
     if (steps <= r->options.max_steps - r->steps) {
         r->steps += steps;
         return WEIR_OK;
     }
-    return weir__raise(r, WEIR_ENOTSUP, "the template takes more than %zu steps", r->options.max_steps);
+    return weir__run_raise(r, WEIR_ENOTSUP, "the template takes more than %zu steps", r->options.max_steps);
 }
 
-weir_status weir__enter(weir__run *r) {
+weir_status weir__run_enter(weir__run *r) {
     if (r->depth >= r->options.max_depth)
-        return weir__raise(r, WEIR_ENOTSUP, "the template nests more than %d levels", r->options.max_depth);
+        return weir__run_raise(r, WEIR_ENOTSUP, "the template nests more than %d levels",
+                               r->options.max_depth);
     r->depth++;
     return WEIR_OK;
 }
 
 /* ---- constructors ----------------------------------------------------------------------------------- */
 
-weir_status weir__string(weir__run *r, const char *p, size_t n, uint8_t writer, weir__value *out) {
+weir_status weir__value_string(weir__run *r, const char *p, size_t n, uint8_t writer, weir__value *out) {
     weir__text *t = weir__arena_alloc(&r->arena, 1, sizeof *t);
     if (!t) return weir__run_no_memory(r);
     *t = (weir__text){.p = p, .n = n, .n_char = SIZE_MAX, .writer = writer};
@@ -96,24 +97,24 @@ weir_status weir__string(weir__run *r, const char *p, size_t n, uint8_t writer, 
     return WEIR_OK;
 }
 
-weir_status weir__literal(weir__run *r, const char *s, weir__value *out) {
-    return weir__string(r, s, strlen(s), WEIR__BY_TEMPLATE, out);
+weir_status weir__value_literal(weir__run *r, const char *s, weir__value *out) {
+    return weir__value_string(r, s, strlen(s), WEIR__BY_TEMPLATE, out);
 }
 
-weir_status weir__list(weir__run *r, weir__kind kind, size_t n, weir__value *out) {
+weir_status weir__value_list(weir__run *r, weir__kind kind, size_t n, weir__value *out) {
     weir__seq *q = weir__arena_alloc(&r->arena, 1, sizeof *q);
     weir__value *at = weir__arena_alloc(&r->arena, n, sizeof *at);
     if (!q || !at) return weir__run_no_memory(r);
-    WEIR_TRY(weir__charge(r, n));
+    WEIR_TRY(weir__run_charge(r, n));
     memset(at, 0, n * sizeof *at);
     *q = (weir__seq){.at = at, .n = n};
     *out = (weir__value){.kind = kind, .as.seq = q};
     return WEIR_OK;
 }
 
-weir_status weir__pair(weir__run *r, weir__value a, weir__value b, weir__value *out) {
+weir_status weir__value_pair(weir__run *r, weir__value a, weir__value b, weir__value *out) {
     weir__value t;
-    WEIR_TRY(weir__list(r, WEIR__TUPLE, 2, &t));
+    WEIR_TRY(weir__value_list(r, WEIR__TUPLE, 2, &t));
     t.as.seq->at[0] = a;
     t.as.seq->at[1] = b;
     *out = t;
@@ -163,11 +164,11 @@ static weir_status grow(weir__run *r, weir__buf *b, size_t more) {
 
 /* Room for n bytes more, and what writing them costs. */
 static weir_status reserve(weir__run *r, weir__buf *b, size_t n) {
-    WEIR_TRY(weir__charge(r, n / 32));
+    WEIR_TRY(weir__run_charge(r, n / 32));
     return n > b->cap - b->n ? grow(r, b, n) : WEIR_OK;
 }
 
-weir_status weir__put(weir__run *r, weir__buf *b, const char *p, size_t n, uint8_t writer) {
+weir_status weir__buf_put(weir__run *r, weir__buf *b, const char *p, size_t n, uint8_t writer) {
     if (n == 0) return WEIR_OK;
     WEIR_TRY(reserve(r, b, n));
     memcpy(b->p + b->n, p, n);
@@ -176,13 +177,13 @@ weir_status weir__put(weir__run *r, weir__buf *b, const char *p, size_t n, uint8
     return WEIR_OK;
 }
 
-weir_status weir__put_literal(weir__run *r, weir__buf *b, const char *s) {
-    return weir__put(r, b, s, strlen(s), WEIR__BY_TEMPLATE);
+weir_status weir__buf_put_literal(weir__run *r, weir__buf *b, const char *s) {
+    return weir__buf_put(r, b, s, strlen(s), WEIR__BY_TEMPLATE);
 }
 
-weir_status weir__put_text(weir__run *r, weir__buf *b, const weir__text *t, size_t at, size_t n) {
+weir_status weir__buf_put_text(weir__run *r, weir__buf *b, const weir__text *t, size_t at, size_t n) {
     if (n == 0) return WEIR_OK;
-    if (!t->from) return weir__put(r, b, t->p + at, n, t->writer);
+    if (!t->from) return weir__buf_put(r, b, t->p + at, n, t->writer);
     WEIR_TRY(reserve(r, b, n));
     memcpy(b->p + b->n, t->p + at, n);
     memcpy(b->from + b->n, t->from + at, n);
@@ -192,11 +193,11 @@ weir_status weir__put_text(weir__run *r, weir__buf *b, const weir__text *t, size
 
 weir_status weir__buf_value(weir__run *r, const weir__buf *b, weir__value *out) {
     weir__value v;
-    if (b->n == 0) return weir__literal(r, "", out);
+    if (b->n == 0) return weir__value_literal(r, "", out);
     weir__store *s = weir__arena_alloc(&r->arena, 1, sizeof *s);
     if (!s) return weir__run_no_memory(r);
     *s = (weir__store){.p = b->p, .from = b->from, .n = b->n, .cap = b->cap};
-    WEIR_TRY(weir__string(r, b->p, b->n, WEIR__BY_INPUT, &v));
+    WEIR_TRY(weir__value_string(r, b->p, b->n, WEIR__BY_INPUT, &v));
     v.as.s->from = b->from;
     v.as.s->store = s;
     *out = v;
@@ -205,7 +206,7 @@ weir_status weir__buf_value(weir__run *r, const weir__buf *b, weir__value *out) 
 
 weir_status weir__text_part(weir__run *r, const weir__text *t, size_t at, size_t n, weir__value *out) {
     weir__value v;
-    WEIR_TRY(weir__string(r, t->p + at, n, t->writer, &v));
+    WEIR_TRY(weir__value_string(r, t->p + at, n, t->writer, &v));
     if (t->from) v.as.s->from = t->from + at;
     v.as.s->markup = t->markup;
     *out = v;
@@ -217,18 +218,18 @@ weir_status weir__text_join2(weir__run *r, const weir__text *a, const weir__text
     weir__buf buf = {0};
     if (s && a->p + a->n == s->p + s->n && b->n <= s->cap - s->n) {
         buf = (weir__buf){.p = s->p, .from = s->from, .n = s->n, .cap = s->cap};
-        WEIR_TRY(weir__put_text(r, &buf, b, 0, b->n));
+        WEIR_TRY(weir__buf_put_text(r, &buf, b, 0, b->n));
         s->n = buf.n;
         weir__value v;
-        WEIR_TRY(weir__string(r, a->p, a->n + b->n, WEIR__BY_INPUT, &v));
+        WEIR_TRY(weir__value_string(r, a->p, a->n + b->n, WEIR__BY_INPUT, &v));
         v.as.s->from = a->from;
         v.as.s->store = s;
         *out = v;
         return WEIR_OK;
     }
     WEIR_TRY(reserve(r, &buf, a->n + b->n + a->n / 4)); /* a long left side is likely to grow again */
-    WEIR_TRY(weir__put_text(r, &buf, a, 0, a->n));
-    WEIR_TRY(weir__put_text(r, &buf, b, 0, b->n));
+    WEIR_TRY(weir__buf_put_text(r, &buf, a, 0, a->n));
+    WEIR_TRY(weir__buf_put_text(r, &buf, b, 0, b->n));
     return weir__buf_value(r, &buf, out);
 }
 
@@ -251,7 +252,7 @@ const char *weir__type_name(const weir__value *v) {
     return names[v->kind];
 }
 
-bool weir__truth(const weir__value *v) {
+bool weir__value_truth(const weir__value *v) {
     switch (v->kind) {
     case WEIR__ABSENT:
     case WEIR__NONE:

@@ -3,13 +3,12 @@
 
 #include "host/jinja/jinja.h"
 
-/* Values of the language: those of Python that chat templates meet. All are immutable but namespaces,
- * iterators and loops, so that parts are shared and nothing is freed before the render ends. Internal to
- * host/jinja. */
+/* Values of the language: those of Python that chat templates use. All except namespaces, iterators and loops
+ * are immutable, so parts are shared, and nothing is freed before the render ends. Internal to host/jinja. */
 
 /* ---- memory ----------------------------------------------------------------------------------------- */
 
-/* Memory that goes all at once. */
+/* Memory that is freed all at once. */
 typedef struct weir__arena {
     struct weir__chunk *chunks;
     size_t held, limit; /* bytes; limit 0: none */
@@ -70,7 +69,7 @@ typedef struct weir__text {
     const char *p;
     const uint8_t *from; /* (n) who wrote each byte; NULL: `writer` all of them */
     size_t n;
-    size_t n_char;             /* code points; SIZE_MAX: nobody counted yet */
+    size_t n_char;             /* code points; SIZE_MAX: not counted yet */
     struct weir__store *store; /* p ends in it; NULL: it cannot grow */
     uint8_t writer;
     bool markup; /* by `safe` or `escape`: what is added to it with + is escaped */
@@ -120,17 +119,17 @@ typedef struct weir__run {
 } weir__run;
 
 /* "line N: …" with status s. */
-weir_status weir__raise(weir__run *r, weir_status s, const char *fmt, ...)
+weir_status weir__run_raise(weir__run *r, weir_status s, const char *fmt, ...)
     __attribute__((format(printf, 3, 4)));
 weir_status weir__run_no_memory(weir__run *r); /* ENOMEM, or ENOTSUP at the limit */
-weir_status weir__charge(weir__run *r, size_t steps);
-weir_status weir__enter(
+weir_status weir__run_charge(weir__run *r, size_t steps);
+weir_status weir__run_enter(
     weir__run *r); /* one level deeper; the caller takes it back with r->depth-- on success */
 
 /* Bytes of a name that a message shows, for %.*s. */
 static inline int weir__clip(size_t n) { return n < 120 ? (int)n : 120; }
 
-#define WEIR__TYPE_ERROR(r, ...) weir__raise(r, WEIR_EINVAL, __VA_ARGS__)
+#define WEIR__TYPE_ERROR(r, ...) weir__run_raise(r, WEIR_EINVAL, __VA_ARGS__)
 
 /* ---- constructors ----------------------------------------------------------------------------------- */
 
@@ -139,21 +138,22 @@ static inline weir__value weir__bool(bool b) { return (weir__value){.kind = WEIR
 static inline weir__value weir__int(int64_t i) { return (weir__value){.kind = WEIR__INT, .as.i = i}; }
 static inline weir__value weir__float(double f) { return (weir__value){.kind = WEIR__FLOAT, .as.f = f}; }
 
-weir_status weir__literal(weir__run *r, const char *s, weir__value *out); /* static text, by the template */
-weir_status weir__string(weir__run *r, const char *p, size_t n, uint8_t writer,
-                         weir__value *out); /* borrowed */
-weir_status weir__list(weir__run *r, weir__kind kind, size_t n,
-                       weir__value *out); /* n items, ABSENT so far */
-weir_status weir__pair(weir__run *r, weir__value a, weir__value b, weir__value *out); /* a tuple */
+weir_status weir__value_literal(weir__run *r, const char *s,
+                                weir__value *out); /* static text, by the template */
+weir_status weir__value_string(weir__run *r, const char *p, size_t n, uint8_t writer,
+                               weir__value *out); /* borrowed */
+weir_status weir__value_list(weir__run *r, weir__kind kind, size_t n,
+                             weir__value *out); /* n items, all ABSENT */
+weir_status weir__value_pair(weir__run *r, weir__value a, weir__value b, weir__value *out); /* a tuple */
 weir_status weir__undefined(weir__run *r, weir__value of, weir__value name, weir__value *out);
 weir_status weir__undefined_hint(weir__run *r, const char *hint, weir__value *out);
 
 /* ---- builder ---------------------------------------------------------------------------------------- */
 
-weir_status weir__put(weir__run *r, weir__buf *b, const char *p, size_t n, uint8_t writer);
-weir_status weir__put_literal(weir__run *r, weir__buf *b, const char *s); /* by the template */
-weir_status weir__put_text(weir__run *r, weir__buf *b, const weir__text *t, size_t at,
-                           size_t n); /* bytes of t */
+weir_status weir__buf_put(weir__run *r, weir__buf *b, const char *p, size_t n, uint8_t writer);
+weir_status weir__buf_put_literal(weir__run *r, weir__buf *b, const char *s); /* by the template */
+weir_status weir__buf_put_text(weir__run *r, weir__buf *b, const weir__text *t, size_t at,
+                               size_t n); /* bytes of t */
 weir_status weir__buf_value(weir__run *r, const weir__buf *b,
                             weir__value *out); /* b is not to grow any more */
 
@@ -177,7 +177,7 @@ static inline double weir__real_of(const weir__value *v) {
 }
 
 const char *weir__type_name(const weir__value *v); /* Python's */
-bool weir__truth(const weir__value *v);
+bool weir__value_truth(const weir__value *v);
 bool weir__same_bytes(const weir__text *t, const char *s); /* as a C string */
 
 #endif /* WEIR_HOST_JINJA_VALUES_VALUE_H */

@@ -1,4 +1,4 @@
-/* tokenizer.json: "added_tokens", and what the files beside it add to them. */
+/* tokenizer.json: "added_tokens", and what the other files of the directory add. */
 #include <string.h>
 
 #include "host/tokenizers/open/hf_json.h"

@@ -6,10 +6,10 @@
 #include "host/tokenizers/pipeline/pipeline.h"
 #include "host/tokenizers/vocab/tokens.h"
 
-/* Parts of tokenizer.json. Each takes the value of one key (NULL or null where it is absent) and refuses by
- * name what could change an id and is not known: ENOTSUP; EFORMAT for what the format does not allow. */
+/* Parts of tokenizer.json. Each takes the value of one key (NULL or null: absent). ENOTSUP names anything
+ * unknown that could change an id; EFORMAT: not allowed by the format. */
 
-/* An object of tokens and ids; fixed: added tokens, which may lie between and past them. */
+/* An object of tokens and ids; fixed: added tokens, whose ids may be between and after them. */
 weir_status weir__hf_vocab(weir__pipeline *p, json_t *vocab, const weir__token *fixed, size_t n,
                            weir_err *err);
 weir_status weir__hf_model(weir__pipeline *p, const json_t *model,
@@ -17,7 +17,7 @@ weir_status weir__hf_model(weir__pipeline *p, const json_t *model,
 weir_status weir__hf_normalizer(weir__pipeline *b, const json_t *normalizer, weir_err *err);
 weir_status weir__hf_pre_tokenizer(weir__pipeline *b, const json_t *pre_tokenizer, weir_err *err);
 weir_status weir__hf_decoder(weir__pipeline *b, const json_t *decoder, weir_err *err);
-/* The array "added_tokens", and tokens of the files beside tokenizer.json. After model and normalizer. */
+/* The array "added_tokens", and tokens of the directory's other files. After model and normalizer. */
 weir_status weir__hf_added(weir__pipeline *p, const json_t *added, const weir__tokens *tokens, weir_err *err);
 weir_status weir__pipeline_add_token(weir__pipeline *p, const weir__token *x,
                                      weir_err *err); /* index: its id */

@@ -74,7 +74,7 @@ static weir_status find_last(json_t *vocab, const weir__token *fixed, size_t n, 
     if (!json_is_object(vocab)) return weir_fail(err, WEIR_EFORMAT, "vocab: expected an object");
     json_object_foreach(vocab, key, v) {
         if (!json_is_integer(v))
-            return weir_fail(err, WEIR_EFORMAT, "vocab: id of \"%.60s\" is no integer", key);
+            return weir_fail(err, WEIR_EFORMAT, "vocab: id of \"%.60s\" is not an integer", key);
         WEIR_TRY(check_id(json_integer_value(v), key, err));
         if (json_integer_value(v) > *last) *last = json_integer_value(v);
     }
@@ -177,7 +177,7 @@ static weir_status read_bpe(weir__pipeline *p, const json_t *model, weir_err *er
     return WEIR_OK;
 }
 
-/* Pairs of a token and its score, whose ids are their places. */
+/* Pairs of a token and its score; the index is the id. */
 static weir_status read_scored(weir__pipeline *p, const json_t *vocab, double *scores, weir_err *err) {
     for (size_t i = 0; i < json_array_size(vocab); i++) {
         const json_t *pair = json_array_get(vocab, i), *text = json_array_get(pair, 0),

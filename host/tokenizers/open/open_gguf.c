@@ -72,7 +72,7 @@ static weir_status read_tokens(weir__pipeline *b, const weir_gguf *g, weir_err *
         if (!weir__gguf_array_string(g, KEY "tokens", i, &s, &bytes))
             return weir_fail(err, WEIR_EFORMAT, KEY "tokens: expected an array of strings");
         if (n_score > 0 && (!weir__gguf_array_real(g, KEY "scores", i, &score) || !isfinite((float)score)))
-            return weir_fail(err, WEIR_EFORMAT, KEY "scores: value %zu is no finite number", i);
+            return weir_fail(err, WEIR_EFORMAT, KEY "scores: value %zu is not a finite number", i);
         if (n_type > 0 && !weir__gguf_array_int(g, KEY "token_type", i, &type))
             return weir_fail(err, WEIR_EFORMAT, KEY "token_type: expected an array of integers");
         if (type < WEIR__TOKEN_NORMAL || type > WEIR__TOKEN_BYTE) type = WEIR__TOKEN_UNDEFINED;

@@ -1,4 +1,4 @@
-/* GPT-2's two files: vocab.json, an object of tokens and ids, and merges.txt, a merge a line. */
+/* GPT-2's two files: vocab.json, an object of tokens and ids, and merges.txt, one merge per line. */
 #include <string.h>
 
 #include "host/formats/json/json_file.h"

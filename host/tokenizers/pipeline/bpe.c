@@ -134,8 +134,8 @@ static bool merge_by_score(const void *ud, const char *word, const weir__symbol 
     return true;
 }
 
-/* Whether every byte of a character that is no token has one. llama.cpp (by_score) takes the byte itself
- * where there is no "<0x41>". */
+/* Whether every byte of a character without a token has one. llama.cpp (by_score) takes the byte itself if
+ * there is no "<0x41>". */
 static bool has_bytes(const weir__pipeline *b, const char *s, size_t n) {
     bool all = b->byte_fallback;
     for (size_t i = 0; i < n && all; i++)
@@ -143,8 +143,8 @@ static bool has_bytes(const weir__pipeline *b, const char *s, size_t n) {
     return all;
 }
 
-/* A character that is no token, before merging: its bytes, else unk_id, once for a run of them if those fuse,
- * else nothing. */
+/* A character without a token, before merging: its bytes, or unk_id (once per run if they fuse), or
+ * nothing. */
 static weir_status push_unknown(weir__encoder *e, const char *s, size_t n, bool *after_unknown,
                                 weir_err *err) {
     const weir__pipeline *b = e->p;
@@ -194,8 +194,7 @@ static weir_status emit_unknown(weir__encoder *e, const char *s, size_t n, bool 
     return WEIR_OK;
 }
 
-/* A string that merges lead to and that is no token: as llama.cpp has it, those of its bytes that are tokens.
- * */
+/* If merging yields a string that is not a token, emit its bytes that are tokens, like llama.cpp. */
 static weir_status emit_part(weir__encoder *e, int32_t part, weir_err *err) {
     const weir__vocab *v = &e->p->parts;
     for (size_t i = 0; i < weir__vocab_bytes(v, part); i++) {
@@ -221,7 +220,7 @@ static weir_status emit_symbols(weir__encoder *e, const char *word, weir_err *er
     return WEIR_OK;
 }
 
-/* The token that is the whole word, as the vocabulary spells it; -1 if there is none. */
+/* The token that is the whole word, as the vocabulary spells it, or -1. */
 static int32_t whole_word(const weir__pipeline *b, const char *word, size_t n) {
     char spelled[512];
     size_t len = 0;

@@ -146,7 +146,7 @@ static weir_status pipeline_encode(const void *impl, const char *text, size_t by
                                    const weir__ranges *special, bool first, weir__ids *out, weir_err *err) {
     weir__encoder e = {.p = impl, .ids = out};
     weir__marked t;
-    /* Places in a text are 32 bits wide, and a normaliser may make three bytes of one. */
+    /* Positions in a text have 32 bits, and a normaliser may turn one byte into three. */
     if (bytes > INT32_MAX / 8)
         return weir_fail(err, WEIR_EINVAL, "text of %zu bytes, expected at most %d", bytes, INT32_MAX / 8);
     weir_status s = weir__marked_copy(&t, text, bytes, special, 0, err);

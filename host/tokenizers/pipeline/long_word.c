@@ -43,7 +43,7 @@ static weir_status wait_for(weir__merger *m, uint32_t rank, int32_t left, weir_e
     return WEIR_OK;
 }
 
-/* now: the rank at hand. */
+/* now: the current rank. */
 static weir_status offer(weir__merger *m, int32_t left, const char *word, weir__merge_rule *rule,
                          const void *ud, int64_t now, weir_err *err) {
     if (left < 0 || m->symbols[left].next < 0) return WEIR_OK;

@@ -44,7 +44,7 @@ static bool before(const weir__bigram *a, const weir__bigram *b) {
     return a->rank < b->rank || (a->rank == b->rank && a->left < b->left);
 }
 
-/* Four children a node: half the levels of two, and the four lie in one or two cache lines. */
+/* Four children per node: half the levels of two, and the four fit in one or two cache lines. */
 weir_status weir__merger_keep(weir__merger *m, weir__bigram x, weir_err *err) {
     if (m->n_heap == m->heap_cap)
         WEIR_TRY(weir__merger_grow(&m->heap, m->n_heap, &m->heap_cap, sizeof *m->heap, err));

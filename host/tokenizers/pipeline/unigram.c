@@ -138,7 +138,7 @@ weir_status weir__unigram_search(const weir__unigram *u, weir__lattice *l, const
         if (whole) continue;
         if (u->unk_id < 0)
             return weir_fail(err, WEIR_EINVAL,
-                             "text: a character is no token, and the vocabulary has no unk_id");
+                             "text: a character has no token, and the vocabulary has no unk_id");
         offer(l, at, at + character, u->unk_score, u->unk_id);
     }
     return WEIR_OK;

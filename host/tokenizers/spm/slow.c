@@ -14,12 +14,12 @@ static const char SENTINEL[] = "<extra_id_", SPACE[] = "\xe2\x96\x81"; /* as pie
 
 struct weir__slow {
     weir__spm *spm;
-    weir__pipeline *long_texts; /* NULL: the library takes those too */
+    weir__pipeline *long_texts; /* NULL: the library handles those too */
     int32_t n_piece;
     weir__split_set added;
     weir__vocab rest; /* ids past the pieces, from n_piece: added tokens, "" for gaps */
     uint8_t *kind;    /* (n_piece + rest.n) CONTROL or USER of an added token; UNDEFINED of others */
-    int32_t end;      /* ends a text; -1: the files do not say */
+    int32_t end;      /* ends a text; -1: not given */
     bool strips;
     bool spaces; /* around an added token in an answer */
 };
@@ -31,7 +31,7 @@ typedef struct table {
     int32_t *at; /* (cap) number in added.texts + 1; 0: none */
     size_t cap;
     json_int_t last; /* highest id */
-    size_t fresh;    /* the id that the next token gets which is no piece and has none */
+    size_t fresh;    /* the next free id, for a token that is not a piece and has no id */
 } table;
 
 static int32_t find_piece(const weir__slow *s, const char *text, size_t n) {
@@ -183,8 +183,8 @@ static weir_piece_kind slow_kind(const void *impl, int32_t id) {
 
 /* ---- encode -------------------------------------------------------------------------------------------- */
 
-/* A token that may not stand where it is, and is nothing to the library, is found again by its name, as in
- * the slow classes. */
+/* A token that is not allowed where it is, and that the library does not know, is found again by its name, as
+ * in the slow classes. */
 typedef struct known {
     const weir__split_set *added;
     bool special;
@@ -196,7 +196,7 @@ static int32_t known_text(const void *ud, const char *text, size_t n) {
     return i >= 0 && (k->special || !(k->added->texts.kind[i] & WEIR__ADDED_SPECIAL)) ? k->added->ids[i] : -1;
 }
 
-static weir_status append_part(const weir__slow *s, const weir__part *p, const weir__ranges *special,
+static weir_status append_part(const weir__slow *s, const weir__slow_part *p, const weir__ranges *special,
                                weir__ids *out, weir_err *err) {
     const known k = {&s->added, weir__ranges_hold(special, p->begin, p->end)};
     if (p->id >= 0) return weir__ids_push(out, p->id, err);
@@ -206,16 +206,16 @@ static weir_status append_part(const weir__slow *s, const weir__part *p, const w
     return weir__spm_encode(s->spm, p->s, p->n, known_text, &k, out, err);
 }
 
-/* The library's own space stands before every part, as in the slow classes (legacy). */
+/* The library puts its space before every part, as in the slow classes (legacy). */
 static weir_status slow_encode(const void *impl, const char *text, size_t bytes, const weir__ranges *special,
                                bool first, weir__ids *out, weir_err *err) {
     const weir__slow *s = impl;
-    weir__parts parts = {0};
+    weir__slow_parts parts = {0};
     (void)first;
-    weir_status st = weir__split_spans(&s->added, text, bytes, special, &parts, err);
+    weir_status st = weir__slow_split(&s->added, text, bytes, special, &parts, err);
     for (size_t i = 0; i < parts.n && st == WEIR_OK; i++)
         st = append_part(s, &parts.list[i], special, out, err);
-    weir__parts_free(&parts);
+    weir__slow_parts_free(&parts);
     return st;
 }
 
@@ -246,8 +246,8 @@ static weir_status add_text(answer *a, bool spaces, const char *s, size_t n, wei
     return WEIR_OK;
 }
 
-/* Pieces between two added tokens, or (last) after them all: there a text that is empty still has its space
- * before it. Llama's class takes a space off before the library does. */
+/* Pieces between two added tokens, or (last) after all of them: there an empty text still has its space
+ * before it. Llama's class removes a space before the library does. */
 static weir_status add_pieces(const weir__slow *s, answer *a, const int32_t *ids, size_t n, bool last,
                               weir_err *err) {
     char *text = NULL;
@@ -256,8 +256,8 @@ static weir_status add_pieces(const weir__slow *s, answer *a, const int32_t *ids
     WEIR_TRY(weir__spm_decode(s->spm, ids, n, &text, &bytes, err));
     const char *begin = text;
     if (s->strips) {
-        weir__strip_left(&begin, &bytes);
-        weir__strip_right(begin, &bytes);
+        weir__white_strip_left(&begin, &bytes);
+        weir__white_strip_right(begin, &bytes);
     } else if (s->spaces && bytes > 0 && *begin == ' ' &&
                strncmp(slow_piece(s, ids[0]), SPACE, sizeof SPACE - 1) == 0) {
         begin++;

@@ -6,14 +6,14 @@
 #include "host/tokenizers/spm/spm.h"
 #include "host/tokenizers/vocab/tokens.h"
 
-/* A .model file with added tokens around it, as transformers' slow classes have them: the added tokens are
- * cut out of a text first (split.h), the library sees what is between them. */
+/* A .model file with added tokens around it, like transformers' slow classes: the added tokens are cut out of
+ * a text first (split.h); the library gets what is between them. */
 typedef struct weir__slow weir__slow;
 extern const weir_tokenizer_ops weir__slow_ops; /* impl is a weir__slow */
 
-/* Over a model, and the same for long texts (spm_bpe.h) or NULL, both of which it owns from the call on, also
- * where it fails. tokens: of the files; extra_ids: T5's sentinels, with ids past the pieces in falling order
- * of their number; strips: white space at both ends of a decoded text vanishes (T5). */
+/* Over a model, and the same model for long texts (spm_bpe.h) or NULL. Takes ownership of both, even if it
+ * fails. tokens: of the files; extra_ids: T5's sentinels, with ids past the pieces in falling order of their
+ * number; strips: white space at both ends of a decoded text is removed (T5). */
 weir_status weir__slow_open(weir__slow **out, weir__spm *spm, weir__pipeline *long_texts,
                             const weir__tokens *tokens, int32_t extra_ids, bool strips, weir_err *err);
 

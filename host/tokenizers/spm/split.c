@@ -65,38 +65,39 @@ weir_status weir__split_set_finish(weir__split_set *s, weir_err *err) {
 
 /* ---- parts --------------------------------------------------------------------------------------------- */
 
-void weir__parts_free(weir__parts *p) {
+void weir__slow_parts_free(weir__slow_parts *p) {
     for (size_t i = 0; i < p->n; i++) weir_free(p->list[i].owned);
     weir_free(p->list);
     memset(p, 0, sizeof *p);
 }
 
-static weir_status add_part(weir__parts *p, const char *text, size_t begin, size_t end, weir_err *err) {
+static weir_status add_part(weir__slow_parts *p, const char *text, size_t begin, size_t end, weir_err *err) {
     if (begin >= end) return WEIR_OK;
     if (p->n == p->cap) {
         const size_t cap = p->cap + p->cap / 2 + 16;
-        weir__part *more = weir_alloc(cap, sizeof *more);
+        weir__slow_part *more = weir_alloc(cap, sizeof *more);
         if (!more) return weir_fail(err, WEIR_ENOMEM, "no memory for %zu parts of a text", cap);
         if (p->n) memcpy(more, p->list, p->n * sizeof *more);
         weir_free(p->list);
         p->list = more;
         p->cap = cap;
     }
-    p->list[p->n++] = (weir__part){.s = text + begin, .n = end - begin, .begin = begin, .end = end, .id = -1};
+    p->list[p->n++] =
+        (weir__slow_part){.s = text + begin, .n = end - begin, .begin = begin, .end = end, .id = -1};
     return WEIR_OK;
 }
 
 /* a = a b, or b = a b; the other is empty afterwards. */
-static weir_status join(weir__part *a, weir__part *b, bool into_a, weir_err *err) {
+static weir_status join(weir__slow_part *a, weir__slow_part *b, bool into_a, weir_err *err) {
     char *s = weir_alloc(a->n + b->n, 1);
     if (!s) return weir_fail(err, WEIR_ENOMEM, "no memory for a text of %zu bytes", a->n + b->n);
     memcpy(s, a->s, a->n);
     memcpy(s + a->n, b->s, b->n);
-    const weir__part both = {
+    const weir__slow_part both = {
         .s = s, .n = a->n + b->n, .begin = a->begin, .end = b->end, .id = -1, .owned = s};
     weir_free(a->owned);
     weir_free(b->owned);
-    *a = *b = (weir__part){.id = -1};
+    *a = *b = (weir__slow_part){.id = -1};
     *(into_a ? a : b) = both;
     return WEIR_OK;
 }
@@ -145,7 +146,7 @@ static void look_ahead(search *f, size_t start, int32_t node, size_t at) {
 }
 
 /* State i ends a token before `at`, whose character has k bytes. One that began earlier wins if it ends too;
- * what it has not read of that character it skips, as in the original. */
+ * it skips the unread rest of that character, as in the original. */
 static void take_longest(search *f, size_t i, size_t at, size_t k) {
     f->start = f->states[i].start;
     f->end = at;
@@ -173,7 +174,7 @@ static bool advance(search *f, size_t at, size_t k, int32_t cp, bool *gone) {
     return false;
 }
 
-static weir_status cut(search *f, bool *gone, weir__parts *out, weir_err *err) {
+static weir_status cut(search *f, bool *gone, weir__slow_parts *out, weir_err *err) {
     size_t from = 0, k;
     int32_t cp;
     for (size_t at = 0; at < f->n; at += k) {
@@ -203,28 +204,28 @@ static weir_status cut(search *f, bool *gone, weir__parts *out, weir_err *err) {
 
 /* ---- flags --------------------------------------------------------------------------------------------- */
 
-static int32_t token_of(const weir__split_set *s, const weir__part *p, const weir__ranges *special) {
+static int32_t token_of(const weir__split_set *s, const weir__slow_part *p, const weir__ranges *special) {
     const int32_t i = weir__vocab_find(&s->texts, p->s, p->n);
     const bool counts =
         i >= 0 && (!(s->texts.kind[i] & WEIR__ADDED_SPECIAL) || weir__ranges_hold(special, p->begin, p->end));
     return counts ? i : -1;
 }
 
-static weir_status apply_flags(const weir__split_set *s, unsigned flags, weir__parts *p, size_t i,
+static weir_status apply_flags(const weir__split_set *s, unsigned flags, weir__slow_parts *p, size_t i,
                                weir_err *err) {
     (void)s;
-    weir__part *left = i > 0 ? &p->list[i - 1] : NULL, *right = i + 1 < p->n ? &p->list[i + 1] : NULL;
+    weir__slow_part *left = i > 0 ? &p->list[i - 1] : NULL, *right = i + 1 < p->n ? &p->list[i + 1] : NULL;
     const bool touches_left = left && left->n > 0 && left->s[left->n - 1] != ' ';
     const bool touches_right = right && right->n > 0 && right->s[0] != ' ';
-    if ((flags & WEIR__ADDED_RSTRIP) && right) weir__strip_left(&right->s, &right->n);
-    if ((flags & WEIR__ADDED_LSTRIP) && left) weir__strip_right(left->s, &left->n);
+    if ((flags & WEIR__ADDED_RSTRIP) && right) weir__white_strip_left(&right->s, &right->n);
+    if ((flags & WEIR__ADDED_LSTRIP) && left) weir__white_strip_right(left->s, &left->n);
     if (!(flags & WEIR__ADDED_WORD)) return WEIR_OK;
     if (touches_left) return join(left, &p->list[i], true, err);
     return touches_right ? join(&p->list[i], right, false, err) : WEIR_OK;
 }
 
-weir_status weir__split_spans(const weir__split_set *s, const char *text, size_t n,
-                              const weir__ranges *special, weir__parts *out, weir_err *err) {
+weir_status weir__slow_split(const weir__split_set *s, const char *text, size_t n,
+                             const weir__ranges *special, weir__slow_parts *out, weir_err *err) {
     search f = {.set = s, .text = text, .n = n, .special = special, .cap = s->texts.longest + 1};
     f.states = weir_alloc(f.cap, sizeof *f.states);
     bool *gone = weir_alloc(f.cap, sizeof *gone);

@@ -5,9 +5,9 @@
 #include "host/tokenizers/steps/step.h"
 #include "kernels/base/status.h"
 
-/* Steps on a text that go from character to character. */
+/* Steps that change a text character by character. */
 
-/* Appends the step's result for a text, which may be any bytes. Failed puts show in `out`. */
+/* Appends the step's result. The text may be any bytes. `out` says whether a put failed. */
 weir_status weir__characters_apply(weir__step_kind kind, const char *text, size_t n, weir__out *out,
                                    weir_err *err);
 

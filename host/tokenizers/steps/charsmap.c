@@ -91,7 +91,7 @@ static uint32_t unit_at(const weir__charsmap *m, size_t at) {
 
 static size_t offset_of(uint32_t unit) { return (size_t)(unit >> 10) << ((unit & 1u << 9) >> 6); }
 
-/* The replacement of the shortest key that s begins with; false if there is none. */
+/* The replacement for the shortest key that s begins with; false: no key. */
 static bool find(const weir__charsmap *m, const char *s, size_t n, const char **text, size_t *bytes) {
     size_t node = offset_of(unit_at(m, 0));
     for (size_t i = 0; i < n && s[i] != '\0'; i++) {
@@ -121,7 +121,7 @@ static size_t cluster(const char *s, size_t n) {
     utf8proc_int32_t state = 0;
     uint32_t before, cp;
     size_t end = step(s, n, &before);
-    /* Two characters of ASCII are never one, but for a carriage return and a line feed. */
+    /* Two ASCII characters never form one cluster, except carriage return and line feed. */
     while (end < n && (before == '\r' || before >= 0x80 || (uint8_t)s[end] >= 0x80)) {
         const size_t k = step(s + end, n - end, &cp);
         if (utf8proc_grapheme_break_stateful((utf8proc_int32_t)before, (utf8proc_int32_t)cp, &state)) break;

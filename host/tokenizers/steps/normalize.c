@@ -96,8 +96,8 @@ typedef struct hits {
     size_t i;
 } hits;
 
-/* The next hit at or after `from`; false if there is none. `from` may be empty only as a mistake of a file:
- * nothing is replaced. */
+/* The next hit at or after `from`; false: no more. Only a faulty file has an empty `from`; then nothing is
+ * replaced. */
 static bool next_hit(hits *h, const weir__marked *t, size_t from, size_t *begin, size_t *end) {
     if (h->step->kind == WEIR__STEP_REPLACE_PATTERN) {
         if (h->i == h->words.n) return false;
@@ -147,7 +147,7 @@ static void prepend(const weir__step *s, bool first, weir__marked *t, weir__out 
 
 static void strip(const weir__step *s, weir__marked *t, weir__out *out) {
     const bool left = s->kind == WEIR__STEP_STRIP_LEFT;
-    const size_t k = left ? weir__spaces_at_start(t->text, t->bytes) : weir__spaces_at_end(t->text, t->bytes);
+    const size_t k = left ? weir__white_at_start(t->text, t->bytes) : weir__white_at_end(t->text, t->bytes);
     const size_t begin = left ? k : 0, n = t->bytes - k;
     weir__out_put(out, t->text + begin, n);
     for (size_t i = 0; i < 2 * t->special.n; i++) {

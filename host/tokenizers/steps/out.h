@@ -9,7 +9,7 @@ typedef struct weir__out {
     char *s; /* weir_alloc */
     size_t n, cap;
     size_t most; /* bytes that a text may grow to */
-    bool failed; /* a put was refused, and all after it: no memory, or too long */
+    bool failed; /* a put failed, and all after it: no memory, or too long */
     bool too_long;
 } weir__out;
 

@@ -8,7 +8,7 @@
 #include "host/tokenizers/steps/pretok.h"
 #include "kernels/base/mem.h"
 
-/* Unicode's White_Space. PCRE2's own \s has U+180E besides. */
+/* Unicode's White_Space. PCRE2's own \s also has U+180E. */
 static const char SPACES[] =
     "\\t-\\r\\x20\\x{85}\\x{a0}\\x{1680}\\x{2000}-\\x{200a}\\x{2028}\\x{2029}\\x{202f}\\x{205f}\\x{3000}";
 

@@ -88,7 +88,7 @@ weir_status weir__pretok_add(weir__pretok *p, const char *pattern, size_t bytes,
         pcre2_get_error_message(code, why, sizeof why);
         return weir_fail(err, WEIR_ENOTSUP, "pattern: %s (at byte %zu)", (const char *)why, (size_t)at);
     }
-    pcre2_jit_compile(c, PCRE2_JIT_COMPLETE); /* where there is no JIT, matching interprets */
+    pcre2_jit_compile(c, PCRE2_JIT_COMPLETE); /* without a JIT, matching interprets */
     p->step[p->n].code = c;
     p->step[p->n++].how = how;
     return WEIR_OK;
@@ -156,7 +156,7 @@ typedef struct matcher {
     const char *text; /* what patterns see */
 } matcher;
 
-/* The next match in [from, w.end) that is not empty; *begin = *end = w.end if there is none. */
+/* The next match in [from, w.end) that is not empty; *begin = *end = w.end: no more. */
 static weir_status next_match(const matcher *m, int step, weir__word w, uint32_t from, uint32_t *begin,
                               uint32_t *end, weir_err *err) {
     const pcre2_code *code = m->p->step[step].code;

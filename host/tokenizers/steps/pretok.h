@@ -4,16 +4,16 @@
 #include "kernels/base/status.h"
 #include "kernels/base/types.h"
 
-/* Pre-tokenizer: cuts a text into words, inside of which merging stays. A list of steps, each a regular
- * expression that cuts every word of the step before it. PCRE2 does the matching, compiled to machine code
- * where it can. */
+/* Pre-tokenizer: splits a text into words; nothing merges across words. A list of steps, each a regular
+ * expression that splits every word of the previous step. PCRE2 does the matching, compiled to machine code
+ * if possible. */
 typedef struct weir__pretok weir__pretok;
 
 /* What becomes of a match of a step and of the text between matches (Hugging Face's
  * SplitDelimiterBehavior). */
 typedef enum weir__split {
     WEIR__SPLIT_ISOLATED,      /* each is a word */
-    WEIR__SPLIT_REMOVED,       /* matches vanish */
+    WEIR__SPLIT_REMOVED,       /* matches are removed */
     WEIR__SPLIT_KEPT,          /* only matches stay ("Removed" of the inverted pattern) */
     WEIR__SPLIT_WITH_PREVIOUS, /* a match joins the text before it */
     WEIR__SPLIT_WITH_NEXT,     /* … after it */
@@ -33,19 +33,19 @@ weir_status weir__pretok_open(weir__pretok **out, weir_err *err); /* without ste
 void weir__pretok_free(weir__pretok *p);                          /* NULL allowed */
 bool weir__pretok_is_empty(const weir__pretok *p);                /* no steps */
 
-/* One step more. A regular expression is read as Oniguruma's Ruby syntax, of which what tokenizers use is
- * known and the rest refused by name (ENOTSUP); `literal`: the pattern is a text to find. */
+/* Adds a step. A regular expression is in Oniguruma's Ruby syntax: what tokenizers use is supported, the rest
+ * is refused by name (ENOTSUP). `literal`: the pattern is a text to find. */
 weir_status weir__pretok_add(weir__pretok *p, const char *pattern, size_t bytes, bool literal,
                              weir__split how, weir_err *err);
 
-/* The steps that llama.cpp has for a GGUF file's tokenizer.ggml.pre, and whether a word that is a token is
- * taken whole. ENOTSUP names one that is not known. */
+/* The steps that llama.cpp uses for a GGUF file's tokenizer.ggml.pre, and whether a word that is a token is
+ * taken whole. ENOTSUP names an unknown one. */
 weir_status weir__pretok_add_named(weir__pretok *p, const char *name, size_t bytes, bool *ignore_merges,
                                    weir_err *err);
 
-/* Words of a text, in order; *words is emptied first. Bytes that are not UTF-8 are no letter, number or
- * space. Threads may share p. EINVAL where a pattern needs more steps or memory than is reasonable,
- * ENOMEM. */
+/* Words of a text, in order; *words is emptied first. Bytes that are not UTF-8 count as neither letter,
+ * number nor space. Threads may share p. EINVAL if a pattern needs an unreasonable number of steps or amount
+ * of memory; ENOMEM. */
 weir_status weir__pretok_split(const weir__pretok *p, const char *text, size_t bytes, weir__words *words,
                                weir_err *err);
 void weir__words_free(weir__words *w);

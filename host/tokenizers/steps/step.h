@@ -3,26 +3,26 @@
 
 #include "kernels/base/types.h"
 
-/* What can happen to a text before it is cut into words, as data. */
+/* The changes to a text before it is split into words, as data. */
 
 typedef enum weir__step_kind {
     WEIR__STEP_REPLACE,         /* `from` by `to` */
     WEIR__STEP_REPLACE_PATTERN, /* matches of `pattern` by `to` */
-    WEIR__STEP_PREPEND,         /* `to` before a text that is not empty */
+    WEIR__STEP_PREPEND,         /* puts `to` before a text that is not empty */
     WEIR__STEP_PREPEND_UNLESS,  /* … that does not begin with it */
     WEIR__STEP_PREPEND_FIRST,   /* … and is at the beginning of all */
-    WEIR__STEP_STRIP_LEFT,      /* white space at the beginning vanishes */
+    WEIR__STEP_STRIP_LEFT,      /* removes white space at the beginning */
     WEIR__STEP_STRIP_RIGHT,     /* … at the end */
-    /* Unicode's normal forms; a text that is not UTF-8 stays */
+    /* Unicode's normal forms; text that is not UTF-8 is left alone */
     WEIR__STEP_NFC,
     WEIR__STEP_NFD,
     WEIR__STEP_NFKC,
     WEIR__STEP_NFKD,
     WEIR__STEP_LOWERCASE,
-    WEIR__STEP_STRIP_ACCENTS, /* marks vanish */
-    WEIR__STEP_NMT,           /* control characters vanish, other white space is a space */
+    WEIR__STEP_STRIP_ACCENTS, /* removes marks */
+    WEIR__STEP_NMT,           /* removes control characters; other white space becomes a space */
     WEIR__STEP_CHARSMAP,      /* SentencePiece's precompiled table */
-    WEIR__STEP_REPAIR,        /* bytes that are no UTF-8 as llama.cpp reads them (utf8.h) */
+    WEIR__STEP_REPAIR,        /* reads invalid UTF-8 like llama.cpp (utf8.h) */
 } weir__step_kind;
 
 enum { WEIR__MAX_STEPS = 12, WEIR__STEP_BYTES = 32 };

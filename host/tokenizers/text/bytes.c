@@ -5,7 +5,7 @@
 
 #include "host/tokenizers/text/utf8.h"
 
-/* Printable characters of Latin-1 stand for themselves, the other 68 bytes, in order, for U+0100 and on. */
+/* Printable characters of Latin-1 spell themselves; the other 68 bytes, in order, are U+0100 and up. */
 static bool is_printable(unsigned b) {
     return (b >= 0x21 && b <= 0x7e) || (b >= 0xa1 && b <= 0xff && b != 0xad);
 }

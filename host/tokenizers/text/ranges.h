@@ -10,8 +10,7 @@ typedef struct weir__range {
     size_t begin, end;
 } weir__range;
 
-/* Parts of a text, in order, none touching the next. A control token counts where one of them holds all of
- * it. */
+/* Parts of a text, in order, not touching each other. A control token counts if one part holds all of it. */
 typedef struct weir__ranges {
     weir__range *list;
     size_t n;
@@ -19,7 +18,7 @@ typedef struct weir__ranges {
 
 bool weir__ranges_hold(const weir__ranges *r, size_t begin, size_t end);
 
-/* Of `all`, what lies in [from, to), with `from` as 0. out->list by weir_alloc, also when it is empty. */
+/* The parts of `all` inside [from, to), relative to `from`. out->list by weir_alloc, even if empty. */
 weir_status weir__ranges_clip(const weir__ranges *all, size_t from, size_t to, weir__ranges *out,
                               weir_err *err);
 

@@ -20,7 +20,7 @@ static size_t space_at(const char *s, size_t n) {
     return p[0] == 0xe3 && p[1] == 0x80 && p[2] == 0x80 ? 3 : 0; /* U+3000 */
 }
 
-void weir__strip_left(const char **s, size_t *n) {
+void weir__white_strip_left(const char **s, size_t *n) {
     size_t k;
     while ((k = space_at(*s, *n)) > 0) {
         *s += k;
@@ -28,8 +28,8 @@ void weir__strip_left(const char **s, size_t *n) {
     }
 }
 
-/* A space's bytes are no other character's tail, so it is enough to try its three lengths. */
-void weir__strip_right(const char *s, size_t *n) {
+/* No other character ends in the bytes of a space, so it is enough to try the three lengths. */
+void weir__white_strip_right(const char *s, size_t *n) {
     for (;;) {
         size_t k = 1;
         while (k <= 3 && !(k <= *n && space_at(s + *n - k, k) == k)) k++;
@@ -46,7 +46,7 @@ static bool is_white_space(uint32_t cp) {
             utf8proc_category((utf8proc_int32_t)cp) <= UTF8PROC_CATEGORY_ZP);
 }
 
-size_t weir__spaces_at_end(const char *s, size_t n) {
+size_t weir__white_at_end(const char *s, size_t n) {
     size_t end = n;
     uint32_t cp;
     for (size_t k; end > 0; end -= k) {
@@ -56,7 +56,7 @@ size_t weir__spaces_at_end(const char *s, size_t n) {
     return n - end;
 }
 
-size_t weir__spaces_at_start(const char *s, size_t n) {
+size_t weir__white_at_start(const char *s, size_t n) {
     size_t at = 0;
     uint32_t cp;
     bool broken;

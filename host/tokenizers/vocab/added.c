@@ -48,7 +48,7 @@ weir_status weir__added_finish(weir__added *a, weir_err *err) {
 /* ---- the characters around a token --------------------------------------------------------------------- */
 
 /* \w of Rust's regular expressions: Alphabetic, marks, decimal numbers, connectors, joiners. Of Alphabetic
- * utf8proc knows the letters and letter numbers; the rest that are no marks are letters in circles and
+ * utf8proc knows the letters and letter numbers. The others that are not marks are letters in circles and
  * squares. */
 static bool is_word(uint32_t cp) {
     const utf8proc_category_t c = utf8proc_category((utf8proc_int32_t)cp);
@@ -80,7 +80,7 @@ static bool may_take(const weir__added *a, int32_t i, const char *text, size_t n
     return !(flags & WEIR__ADDED_WORD) || stands_alone(text, n, at, end);
 }
 
-/* The longest token at `at`, -1 if there is none. *take: it counts here. */
+/* The longest token at `at`, or -1. *take: it may be used here. */
 static int32_t longest_at(const weir__added *a, const char *text, size_t n, size_t at,
                           const weir__ranges *special, bool *take) {
     size_t len = n - at < a->texts.longest ? n - at : a->texts.longest;
@@ -99,9 +99,9 @@ static void take(const weir__added *a, int32_t i, const char *text, size_t n, si
     s->begin = at;
     s->search = s->end = at + weir__vocab_bytes(&a->texts, i);
     if (a->texts.kind[i] & WEIR__ADDED_LSTRIP)
-        s->begin = at > from ? at - weir__spaces_at_end(text + from, at - from) : from;
+        s->begin = at > from ? at - weir__white_at_end(text + from, at - from) : from;
     if (!(a->texts.kind[i] & WEIR__ADDED_RSTRIP)) return;
-    if (s->end > s->spaces_end) s->spaces_end = s->end + weir__spaces_at_start(text + s->end, n - s->end);
+    if (s->end > s->spaces_end) s->spaces_end = s->end + weir__white_at_start(text + s->end, n - s->end);
     s->end = s->spaces_end; /* inside the white space that an earlier token went through, its end is known */
 }
 
@@ -117,7 +117,7 @@ bool weir__added_next(const weir__added *a, const char *text, size_t n, const we
         if (counts) {
             take(a, i, text, n, s->taken, at, s);
             if (s->begin < s->end) return true;
-            s->taken = s->end; /* white space that another one took: it is none, as in tokenizers */
+            s->taken = s->end; /* its white space was taken by another: not a token, as in tokenizers */
         }
         at += weir__vocab_bytes(&a->texts, i) - 1;
     }

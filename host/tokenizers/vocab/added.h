@@ -4,13 +4,13 @@
 #include "host/tokenizers/text/ranges.h"
 #include "host/tokenizers/vocab/vocab.h"
 
-/* Tokens that are found in a text before it is cut into words: control tokens, which only callers who ask for
- * them get, and others. Of several at one place the longest wins, then the search goes on after it.
- * (llama.cpp looks for the longest anywhere first: the same unless two overlap.) Zero-initialised is empty.
- * */
+/* Tokens that are found in a text before it is split into words: control tokens, only for callers that ask
+ * for them, and others. If several match at one place, the longest wins, and the search continues after it.
+ * (llama.cpp looks for the longest anywhere first. The result is the same unless two overlap.)
+ * Zero-initialised is empty. */
 typedef enum weir__added_flag {                          /* as tokenizer.json has them */
                                 WEIR__ADDED_SPECIAL = 1, /* a control token */
-                                WEIR__ADDED_LSTRIP = 2,  /* takes the white space before it along */
+                                WEIR__ADDED_LSTRIP = 2,  /* includes the white space before it */
                                 WEIR__ADDED_RSTRIP = 4,  /* … after it */
                                 WEIR__ADDED_WORD = 8,    /* only where no letter, number or _ touches it */
                                 WEIR__ADDED_NORMALIZED = 16, /* found in the normalised text */
@@ -22,8 +22,8 @@ typedef struct weir__added {
     int32_t cap;
     uint8_t *lengths; /* (longest + 1) 1: some text has this many bytes */
     bool has_special; /* some token is a control token */
-    /* A match that may not be taken still uses up its text, as in tokenizers; else a shorter token, or one
-     * that begins inside it, may be found, as in llama.cpp. */
+    /* A match that is not allowed still uses up its text, as in tokenizers. If false, a shorter token or one
+     * that begins inside it may match, as in llama.cpp. */
     bool consumes;
     bool first[256];       /* bytes that some text begins with */
     bool single[256];      /* bytes that are a text */
@@ -37,8 +37,8 @@ weir_status weir__added_finish(weir__added *a, weir_err *err); /* after the last
 
 /* ---- find ---------------------------------------------------------------------------------------------- */
 
-/* Zero before the first call. What precedes a token is [taken, begin) where that is not empty: a token after
- * one that took white space may begin before `taken`, as in tokenizers. */
+/* Zero before the first call. The text before a token is [taken, begin). It may be empty: a token after one
+ * that took white space may begin before `taken`, as in tokenizers. */
 typedef struct weir__scan {
     size_t search;     /* where the next token may begin */
     size_t taken;      /* the end of what the token before took */
@@ -47,7 +47,7 @@ typedef struct weir__scan {
     int32_t id;
 } weir__scan;
 
-/* Moves on to the next token; false at the end of the text, where [taken, n) is left. */
+/* Moves to the next token. False at the end of the text; then [taken, n) remains. */
 bool weir__added_next(const weir__added *a, const char *text, size_t n, const weir__ranges *special,
                       weir__scan *at);
 

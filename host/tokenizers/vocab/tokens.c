@@ -8,21 +8,7 @@
 #include "host/formats/json/json_file.h"
 #include "kernels/base/mem.h"
 
-enum { N_ROLE = 7, END = 1 };
-static const char *const roles[N_ROLE] = {"bos_token", "eos_token", "unk_token", "sep_token",
-                                          "pad_token", "cls_token", "mask_token"};
-
-static const weir__class classes[] = {
-    {"T5Tokenizer", {NULL, "</s>", "<unk>", NULL, "<pad>"}, {0}},
-    {"MT5Tokenizer", {NULL, "</s>", "<unk>", NULL, "<pad>"}, {0}},
-    {"LlamaTokenizer", {"<s>", "</s>", "<unk>"}, {0}},
-    {"CodeLlamaTokenizer", {"<s>", "</s>", "<unk>"}, {"▁<PRE>", "▁<MID>", "▁<SUF>", "▁<EOT>"}},
-    {"GemmaTokenizer", {"<bos>", "<eos>", "<unk>", NULL, "<pad>"}, {0}},
-    {"GPT2Tokenizer", {"<|endoftext|>", "<|endoftext|>", "<|endoftext|>"}, {0}},
-    {"Qwen2Tokenizer", {NULL, "<|endoftext|>", "<|endoftext|>", NULL, "<|endoftext|>"}, {0}},
-};
-
-/* What transformers takes for a model whose tokenizer_config.json names no class. */
+/* The class that transformers uses if tokenizer_config.json names none. */
 static const struct {
     const char *model_type, *class;
 } by_model[] = {
@@ -33,7 +19,7 @@ static const struct {
 
 /* ---- files --------------------------------------------------------------------------------------------- */
 
-/* NULL in *out where the file is not there. */
+/* *out stays NULL if the file does not exist. */
 static weir_status read_file(const char *vocab_path, const char *name, json_t **out, weir_err *err) {
     static const size_t MAX_FILE = 64u << 20;
     const char *slash = strrchr(vocab_path, '/');
@@ -53,25 +39,13 @@ static weir_status read_files(weir__tokens *t, const char *path, weir_err *err) 
     return read_file(path, "config.json", &t->model, err);
 }
 
-static size_t bare_length(const char *name) {
-    const size_t n = strlen(name);
-    return n > 4 && strcmp(name + n - 4, "Fast") == 0 ? n - 4 : n;
-}
-
-static const weir__class *class_of(const char *name) {
-    const size_t n = bare_length(name);
-    for (size_t i = 0; i < sizeof classes / sizeof *classes; i++)
-        if (strlen(classes[i].name) == n && strncmp(classes[i].name, name, n) == 0) return &classes[i];
-    return NULL;
-}
-
 static void find_class(weir__tokens *t, const char *otherwise) {
     const char *type = json_string_value(json_object_get(t->model, "model_type")), *name;
     name = t->class_name = json_string_value(json_object_get(t->config, "tokenizer_class"));
     for (size_t i = 0; !name && type && i < sizeof by_model / sizeof *by_model; i++)
         if (strcmp(by_model[i].model_type, type) == 0) name = by_model[i].class;
     if (!name) name = otherwise;
-    t->class = name ? class_of(name) : NULL;
+    t->class = name ? weir__class_find(name) : NULL;
 }
 
 bool weir__tokens_class_is(const weir__tokens *t, const char *name) {
@@ -138,8 +112,8 @@ static bool has_decoder(const weir__tokens *t) {
     return json_is_object(json_object_get(t->config, "added_tokens_decoder"));
 }
 
-/* The value of a role: special_tokens_map.json's before tokenizer_config.json's, where there is no
- * added_tokens_decoder. */
+/* The value of a role. Without an added_tokens_decoder, special_tokens_map.json wins over
+ * tokenizer_config.json. */
 static const json_t *role_of(const weir__tokens *t, const char *role) {
     const json_t *v = has_decoder(t) ? NULL : json_object_get(t->map, role);
     return v ? v : json_object_get(t->config, role);
@@ -151,8 +125,7 @@ static weir__token *find(const weir__tokens *t, const char *s, size_t n) {
     return NULL;
 }
 
-/* One that is in the list already is a control token from now on. Its flags are the list's, or x's if those
- * win. */
+/* A token that is already in the list becomes a control token. It keeps the list's flags unless x's win. */
 static weir_status add_special(weir__tokens *t, weir__token x, bool wins, weir_err *err) {
     weir__token *known = x.n > 0 ? find(t, x.text, x.n) : NULL;
     if (known && wins && x.told) {
@@ -165,15 +138,15 @@ static weir_status add_special(weir__tokens *t, weir__token x, bool wins, weir_e
 
 static weir_status add_roles(weir__tokens *t, weir_err *err) {
     bool ok;
-    for (int i = 0; i < N_ROLE; i++) {
-        const json_t *v = role_of(t, roles[i]);
-        const char *own = t->class ? t->class->roles[i] : NULL;
+    for (int i = 0; i < WEIR_SPECIAL_N; i++) {
+        const json_t *v = role_of(t, weir_special_names[i]);
+        const char *own = t->class ? t->class->special[i] : NULL;
         const weir__token x = token_of(v, true, &ok);
         const weir__token none = {"", 0, -1, 0, false},
                           by_class = {own, own ? strlen(own) : 0, -1, WEIR__ADDED_SPECIAL, false};
         const weir__token this = ok ? x : !v && own ? by_class : none;
         WEIR_TRY(add_special(t, this, !has_decoder(t), err));
-        if (i != END || this.n == 0) continue;
+        if (i != WEIR_SPECIAL_EOS || this.n == 0) continue;
         t->end = this.text;
         t->n_end = this.n;
     }

@@ -10,7 +10,7 @@
 typedef enum weir__token_kind { /* GGUF's tokenizer.ggml.token_type */
                                 WEIR__TOKEN_UNDEFINED,
                                 WEIR__TOKEN_NORMAL,
-                                WEIR__TOKEN_UNKNOWN, /* stands for what the vocabulary lacks */
+                                WEIR__TOKEN_UNKNOWN, /* for text that the vocabulary lacks */
                                 WEIR__TOKEN_CONTROL, /* not in text unless asked for, no text of its own */
                                 WEIR__TOKEN_USER,    /* found in text before anything else */
                                 WEIR__TOKEN_UNUSED,
@@ -33,14 +33,15 @@ typedef struct weir__vocab {
 
 void weir__vocab_free(weir__vocab *v); /* leaves it empty */
 weir_status weir__vocab_reserve(weir__vocab *v, size_t n, weir_err *err);
-/* String number v->n. Empty strings may repeat and are never found; of others EFORMAT names a repetition. */
+/* String number v->n. Empty strings may repeat and are never found. EFORMAT names any other string that
+ * repeats. */
 weir_status weir__vocab_add(weir__vocab *v, const char *s, size_t n, weir__token_kind kind, float score,
                             weir_err *err);
-/* The same of a string that is never found. */
+/* The same for a string that is never found. */
 weir_status weir__vocab_add_apart(weir__vocab *v, const char *s, size_t n, weir__token_kind kind, float score,
                                   weir_err *err);
 
-int32_t weir__vocab_find(const weir__vocab *v, const char *s, size_t n); /* -1 if it is not there */
+int32_t weir__vocab_find(const weir__vocab *v, const char *s, size_t n); /* -1: absent */
 static inline const char *weir__vocab_text(const weir__vocab *v, int32_t i) { return v->text + v->at[i]; }
 static inline size_t weir__vocab_bytes(const weir__vocab *v, int32_t i) {
     return v->at[i + 1] - v->at[i] - 1;
@@ -62,8 +63,8 @@ typedef struct weir__pairs {
 void weir__pairs_free(weir__pairs *p);
 /* for n pairs in all; once, before the first */
 weir_status weir__pairs_reserve(weir__pairs *p, size_t n, weir_err *err);
-void weir__pairs_add(weir__pairs *p, weir__pair x); /* of equal pairs the first stays */
-/* NULL if there is none */
+void weir__pairs_add(weir__pairs *p, weir__pair x); /* the first of equal pairs stays */
+/* NULL: absent */
 const weir__pair *weir__pairs_find(const weir__pairs *p, int32_t left, int32_t right);
 
 #endif /* WEIR_HOST_TOKENIZERS_VOCAB_VOCAB_H */

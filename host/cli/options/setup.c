@@ -1,0 +1,198 @@
+#include "host/cli/options/setup.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "host/cli/io/message.h"
+#include "host/cli/io/out.h"
+#include "host/cli/io/terminal.h"
+#include "host/wire/nearest.h"
+#include "host/wire/settings.h"
+
+int cli_open(const cli_args *a, bool dry, weir_engine **out) {
+    const char *model = cli_text(a, OPT_MODEL);
+    if (!model) {
+        return cli_fail(CLI_USAGE, "no model: give -m DIR (or set WEIR_MODEL; see weir %s --help)",
+                        cli_commands[a->command].name);
+    }
+    const char *chat = cli_text(a, OPT_CHAT_TEMPLATE);
+    if (chat && !weir_chat_template_find(chat)) {
+        char names[200];
+        weir_chat_template_names(names, sizeof names);
+        return cli_fail(CLI_USAGE, "--chat-template %.60s: unknown, expected one of %s", chat, names);
+    }
+    if (chat && cli_text(a, OPT_CHAT_TEMPLATE_FILE))
+        return cli_fail(CLI_USAGE, "--chat-template and --chat-template-file: expected one of the two");
+    weir_engine_options o = weir_engine_options_default();
+    o.model = model;
+    o.model_draft = cli_text(a, OPT_MODEL_DRAFT);
+    o.device = cli_text(a, OPT_DEVICE);
+    o.isa = cli_text(a, OPT_ISA);
+    o.n_thread = cli_int(a, OPT_THREADS);
+    o.n_parallel = cli_int(a, OPT_PARALLEL);
+    o.ctx_size = cli_int(a, OPT_CTX_SIZE); /* 0: unset, the checkpoint decides */
+    /* Lines of input, of a conversation too, may ask for a larger gamma than the flag's. */
+    bool lines = cli_is_set(a, OPT_INPUT) || cli_flag(a, OPT_JSONL) || a->command == CMD_CHAT;
+    o.max_draft = lines ? 0 : cli_int(a, OPT_DRAFT_N_MAX);
+    o.dry_run = dry;
+    o.chat_template = chat;
+    o.chat_template_file = cli_text(a, OPT_CHAT_TEMPLATE_FILE);
+    o.chat_required = a->command == CMD_CHAT;
+    o.no_graph = cli_flag(a, OPT_NO_GRAPH);
+    o.strict_config = cli_flag(a, OPT_STRICT_CONFIG);
+    o.interrupt = (weir_interrupt){terminal_interrupted, NULL};
+    weir_err err = {{0}};
+    weir_status s = weir_engine_open(out, &o, &err);
+    if (s != WEIR_OK) return cli_fail(CLI_FAILED, "%s", err.text[0] ? err.text : weir_status_str(s));
+    weir_engine_facts f;
+    weir_engine_get_facts(*out, &f);
+    const char *const dirs[] = {model, o.model_draft};
+    for (int i = 0; i < 2; i++)
+        if (f.ignored[i])
+            cli_warn("%.200s: not known and ignored (--strict-config refuses them): %s", dirs[i],
+                     f.ignored[i]);
+    if (f.device_note) cli_note("%s: running on the %s", f.device_note, f.device);
+    return CLI_OK;
+}
+
+int cli_queue_open(weir_engine *e, weir_queue **out) {
+    weir_err err = {{0}};
+    const weir_status s = weir_queue_open(out, e, &err);
+    return s == WEIR_OK ? CLI_OK : cli_fail(CLI_FAILED, "%s", err.text);
+}
+
+weir_status cli_answer(weir_queue *q, const weir_session_options *o, const int32_t *ids, size_t n,
+                       void (*on_tokens)(void *ud, const weir_queue_event *ev), void *ud, weir_request **r,
+                       weir_queue_event *ev) {
+    *ev = (weir_queue_event){.kind = WEIR_QUEUE_IDLE};
+    *r = NULL;
+    ev->status = weir_queue_submit(q, o, ids, n, NULL, r, &ev->err);
+    while (ev->status == WEIR_OK && ev->kind != WEIR_QUEUE_END) {
+        if (terminal_signal() || cli_out_failed()) weir_queue_cancel(*r);
+        weir_queue_next(q, 0.0, ev);
+        if (ev->kind == WEIR_QUEUE_TOKENS && on_tokens) on_tokens(ud, ev);
+    }
+    return ev->status;
+}
+
+void cli_device_text(const weir_engine_facts *f, char *buf, size_t cap) {
+    if (f->isa)
+        snprintf(buf, cap, "%s (%s, %d threads)", f->device, f->isa, f->n_thread);
+    else
+        snprintf(buf, cap, "%s (%s)", f->device, f->about);
+}
+
+/* The rule of a method that was given none: the paper's for the sequential ones. */
+static int rule_of_method(const cli_args *a) {
+    const char *method = cli_is_set(a, OPT_METHOD) ? cli_text(a, OPT_METHOD) : NULL;
+    const int m = method ? weir_method_parse(method) : -1;
+    return m == WEIR_METHOD_TOKEN_CASCADE    ? WEIR_RULE_CHOW
+           : m == WEIR_METHOD_ORACLE_CASCADE ? WEIR_RULE_DIFF
+                                             : WEIR_RULE_EXACT;
+}
+
+/* What the options set of the request's fields, over *out; the rule comes before its knobs. */
+static int read_fields(const cli_args *a, weir_session_options *out) {
+    const char *name = cli_text(a, OPT_RULE);
+    const int rule = name ? weir_rule_parse(name) : rule_of_method(a);
+    if (rule < 0) {
+        return cli_fail(CLI_USAGE, "--deferral-rule %s: unknown rule; the nearest is %s (see weir %s --help)",
+                        name, wire_nearest_rule(name), cli_commands[a->command].name);
+    }
+    wire_set_rule(&out->law, (weir_rule)rule);
+    const bool second = !isnan(out->law.beta);
+    if (cli_given(a, OPT_BETA) && !second) {
+        return cli_fail(CLI_USAGE, "--deferral-beta: rule %s has no second knob",
+                        weir_rule_facts((weir_rule)rule)->name);
+    }
+    for (int i = 0; i < OPT_COUNT; i++) {
+        const wire_field *f = cli_options[i].field;
+        const cli_value *v = &a->value[i];
+        if (!f || f >= wire_fields + WIRE_N_SETTING || v->from == CLI_UNSET || (i == OPT_BETA && !second))
+            continue;
+        if (f->type == WIRE_UINT)
+            memcpy(wire_place(f, out), &v->bits, sizeof v->bits);
+        else if (f->type != WIRE_NAME)
+            wire_put(f, out, f->type == WIRE_NUMBER ? v->number : (double)v->integer);
+    }
+    return CLI_OK;
+}
+
+int cli_law(const cli_args *a, weir_law *out) {
+    weir_session_options o = weir_session_options_default();
+    const int rc = read_fields(a, &o);
+    *out = o.law;
+    return rc;
+}
+
+/* Flags that ask for a drafter where there is none, or for a rule where none is used, are mistakes; the same
+ * from the environment only sets up other runs. */
+static int check_method(const cli_args *a, weir_method m) {
+    static const cli_option_id ruled[] = {OPT_RULE, OPT_ALPHA, OPT_BETA};
+    bool draft = cli_is_set(a, OPT_MODEL_DRAFT);
+    if (wire_method_needs_draft(m) && !draft) {
+        return cli_fail(CLI_USAGE, "--method %s needs a drafter: give -md DIR", weir_method_name(m));
+    }
+    for (int i = 0; i < 3; i++) {
+        if (!cli_given(a, ruled[i])) continue;
+        const char *name = cli_options[ruled[i]].name;
+        if (!draft) return cli_fail(CLI_USAGE, "--%s needs a drafter: give -md DIR", name);
+        bool threshold = m == WEIR_METHOD_SEQUENCE_CASCADE && ruled[i] == OPT_ALPHA;
+        if (!wire_method_has_rule(m) && !threshold) {
+            return cli_fail(CLI_USAGE, "--%s has no effect under --method %s", name, weir_method_name(m));
+        }
+    }
+    if (m == WEIR_METHOD_SEQUENCE_CASCADE) {
+        if (!cli_is_set(a, OPT_ALPHA)) {
+            return cli_fail(CLI_USAGE, "--method %s needs --deferral-alpha, its threshold in nats",
+                            weir_method_name(m));
+        }
+        if (a->value[OPT_ALPHA].number < 0) {
+            return cli_fail(CLI_USAGE,
+                            "--deferral-alpha %s: out of range, expected at least 0 under --method %s",
+                            cli_text(a, OPT_ALPHA), weir_method_name(m));
+        }
+    }
+    return CLI_OK;
+}
+
+int cli_session(const cli_args *a, weir_session_options *out) {
+    *out = weir_session_options_default();
+    out->method = cli_is_set(a, OPT_MODEL_DRAFT) ? WEIR_METHOD_SPECULATIVE : WEIR_METHOD_VERIFIER;
+    if (cli_is_set(a, OPT_METHOD)) out->method = (weir_method)a->value[OPT_METHOD].integer;
+    int rc = check_method(a, out->method);
+    const int ctx = cli_int(a, OPT_CTX_SIZE);
+    /* cli_fit_context makes it the checkpoint's */
+    const int all = ctx > 0 ? ctx : (int)cli_options[OPT_CTX_SIZE].hi;
+    out->max_tokens = a->command == CMD_CHAT || all < 128 ? all : 128;
+    if (rc == CLI_OK) rc = read_fields(a, out);
+    if (rc) return rc;
+    weir_err err = {{0}};
+    if (wire_method_has_rule(out->method) && weir_law_check(&out->law, &err) != WEIR_OK)
+        return cli_fail(CLI_USAGE, "%s", err.text);
+    if (ctx > 0 && out->max_tokens > ctx) {
+        return cli_fail(CLI_USAGE, "--n-predict %d: out of range, expected 1 to %d (--ctx-size)",
+                        out->max_tokens, ctx);
+    }
+    out->stop = a->list;
+    out->n_stop = a->n_list;
+    return CLI_OK;
+}
+
+int cli_fit_context(const cli_args *a, const weir_engine_facts *f, weir_session_options *o) {
+    if (o->max_tokens <= f->ctx_size) return CLI_OK;
+    if (cli_is_set(a, OPT_N_PREDICT)) {
+        return cli_fail(CLI_USAGE, "--n-predict %d: out of range, expected 1 to %d (--ctx-size)",
+                        o->max_tokens, f->ctx_size);
+    }
+    o->max_tokens = f->ctx_size;
+    return CLI_OK;
+}
+
+void cli_note_setting(const weir_engine_facts *f, const weir_session_options *o) {
+    char device[420], setting[500];
+    cli_device_text(f, device, sizeof device);
+    wire_settings_text(o, setting, sizeof setting);
+    cli_note("device %s, %s", device, setting);
+}
