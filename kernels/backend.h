@@ -14,12 +14,12 @@
 #include "kernels/rows/rope.h"
 
 /* A backend: one table of ops, its memory and its threads or stream, chosen once at open. An op that a
- * backend lacks is NULL in the table and opening it fails: nothing falls back in silence. Ops allocate
- * nothing but scratch taken at open or grown by weir__backend_reserve. One thread at a time uses a backend.
+ * backend lacks is NULL in the table and opening it fails: there is no silent fallback. Ops allocate nothing
+ * but scratch taken at open or grown by weir__backend_reserve. One thread at a time uses a backend.
  *
- * Ops of a device are asynchronous and in order: a return of WEIR_OK says that the arguments were fine and
- * the work was queued. A failure of the queue itself is sticky: it is reported once with the op's name and
- * shapes in the backend's error text, and every later call returns WEIR_ECUDA. */
+ * Ops of a device are asynchronous and in order: WEIR_OK means that the arguments were valid and the work was
+ * queued. A failure of the queue itself is sticky: it is reported once with the op's name and shapes in the
+ * backend's error text, and every later call returns WEIR_ECUDA. */
 typedef struct weir_backend weir_backend;
 
 /*    name        argument block        what (contract header) */
@@ -49,7 +49,7 @@ typedef struct weir_backend_ops {
 
 enum { WEIR_STAMPS = 512 }; /* marks in the queue that a backend keeps, for timings */
 
-/* A recorded sequence of ops, run without the host: once, or again and again while loop_close says so. */
+/* A recorded sequence of ops, run without the host: once, or repeatedly until loop_close ends it. */
 typedef struct weir_graph weir_graph;
 
 /* Memory and queue. On the CPU "backend memory" is host memory and everything is done when it returns. */
@@ -70,13 +70,13 @@ typedef struct weir_backend_queue {
     weir_status (*poll)(weir_backend *be, bool *busy); /* never waits; reports a failure of the queue */
     weir_status (*reserve)(weir_backend *be, size_t floats);
     void (*close)(weir_backend *be);
-    /* NULL: this backend records nothing, the caller loops itself. `body` issues ops only. */
+    /* NULL: this backend records nothing; the caller loops itself. `body` issues ops only. */
     weir_status (*record)(weir_backend *be, weir_status (*body)(void *ctx), void *ctx, bool looped,
                           weir_graph **out);
     weir_status (*replay)(weir_backend *be, weir_graph *g);
     void (*graph_free)(weir_backend *be, weir_graph *g);
-    /* Mark `i` of WEIR_STAMPS notes when the queue gets here, setting it again moves it. elapsed waits for
-     * both marks; EINVAL where one was never set. Never inside a recording. */
+    /* Mark `i` of WEIR_STAMPS records the time when the queue reaches it; setting it again moves it. elapsed
+     * waits for both marks; EINVAL if one was never set. Not allowed inside a recording. */
     weir_status (*stamp)(weir_backend *be, int i);
     weir_status (*elapsed)(weir_backend *be, int from, int to, double *seconds);
 } weir_backend_queue;
@@ -96,8 +96,8 @@ struct weir_backend {
     float *scratch;     /* cpu: [n_worker][scratch_floats]; device: [scratch_floats]; 64-byte aligned */
     size_t scratch_floats;
     weir_interrupt
-        interrupt;  /* models ask it between the units of a prompt; whoever opened the backend may set it */
-    double *stamps; /* cpu: (WEIR_STAMPS) seconds, 0 where not set; NULL before the first */
+        interrupt;  /* models call it between the units of a prompt; whoever opened the backend may set it */
+    double *stamps; /* cpu: (WEIR_STAMPS) seconds, 0 if not set; NULL before the first */
 };
 
 /* CPU backend with n_thread workers and the ops of `isa` (at most weir__isa_best()). */
@@ -107,17 +107,17 @@ weir_status weir__backend_cpu_open(weir_backend **out, int n_thread, weir_isa is
  * is older than sm_80; err says which. ECUDA, EDEVMEM. */
 weir_status weir__backend_cuda_open(weir_backend **out, int index, weir_err *err);
 
-/* How many CUDA devices could be opened; 0 with the reason in why where there is none (never an error). No
- * reason: this build has no CUDA backend, and nobody expects one. */
+/* How many CUDA devices can be opened; if none, 0 with the reason in `why` (never an error). No reason: this
+ * build has no CUDA backend. */
 int weir__backend_cuda_count(weir_err *why);
 
 void weir__backend_close(weir_backend *be); /* NULL allowed; waits for what is queued */
 
-/* Grows the scratch of ops (per worker on the CPU); called while a model is loaded, never in the token
+/* Grows the scratch of ops (per worker on the CPU). Called while a model is loaded, never in the token
  * loop. */
 weir_status weir__backend_reserve(weir_backend *be, size_t floats);
 
-/* Thin names for be->queue->...; bytes = 0 is fine everywhere. */
+/* Shorthands for be->queue->...; bytes = 0 is valid everywhere. */
 void *weir__backend_alloc(weir_backend *be, size_t bytes); /* 64-byte aligned (device: 256), NULL on
                                                               failure */
 void weir__backend_free(weir_backend *be, void *p);

@@ -10,7 +10,7 @@
 #include "kernels/loop/cpu.h"
 #include "kernels/rows/cpu.h"
 
-/* Scratch of a fresh backend: enough for products of this many inputs; models of more reserve it. */
+/* Scratch of a new backend: enough for products of this many inputs; larger models reserve more. */
 enum { OPEN_K = 1024 };
 
 enum { HUGE = 2 << 20 }; /* bytes of a large page */
@@ -61,8 +61,8 @@ static weir_backend_ops ops_for(weir_isa isa) {
 
 /* ---- memory: host memory, and nothing is ever queued --------------------------------------------------- */
 
-/* Weights in large pages where the system has them: the faults of loading are fewer, and a stream of weights
- * need not stop every 4 KB. Advice only. */
+/* Large pages for weights where the system has them: fewer page faults while loading, and fewer TLB misses
+ * while streaming weights. Advice only. */
 static void advise_large_pages(void *p, size_t bytes) {
     const uintptr_t begin = ((uintptr_t)p + HUGE - 1) / HUGE * HUGE,
                     end = ((uintptr_t)p + bytes) / HUGE * HUGE;

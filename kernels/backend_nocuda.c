@@ -1,4 +1,4 @@
-/* What stands for the CUDA backend in a build without it. */
+/* Takes the place of the CUDA backend in a build without it. */
 #include "kernels/backend.h"
 
 weir_status weir__backend_cuda_open(weir_backend **out, int index, weir_err *err) {

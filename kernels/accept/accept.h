@@ -3,24 +3,24 @@
 
 #include "kernels/accept/stats.h"
 
-/* Every array here, those of sessions and what their pointers lead to, is backend memory.
+/* All arrays here, including those of sessions and what their pointers point to, are in backend memory.
  *
- * The accept step of one block for n_session sessions, from logits. A rule gives num(v) and res(v) from
- * pair statistics of the rows; drafted x is accepted iff u q(x) <= num(x), u in (0, 1] from purpose
- * ACCEPT; the first rejection ends the block and its token is drawn from norm(res).  Emitted law:
- * pi(v) = min(q, num)(v) + R norm(res)(v), R = sum_v (q - num)+. A token that is not deferred spends no coin.
- * Zero residual mass at a rejection means that the accept probability was 1 up to rounding: accept. */
+ * The accept step of one block for n_session sessions, from logits. A rule gives num(v) and res(v) from pair
+ * statistics of the rows; drafted x is accepted iff u q(x) <= num(x), u in (0, 1] from purpose ACCEPT; the
+ * first rejection ends the block and its token is drawn from norm(res).  Emitted law: pi(v) = min(q, num)(v)
+ * + R norm(res)(v), R = sum_v (q - num)+. A token that is not deferred uses no coin. If the residual mass at
+ * a rejection is zero, the accept probability was 1 up to rounding: the token is accepted. */
 
 typedef enum weir_source {
     WEIR_SOURCE_KEPT = 0,  /* drafted, not deferred */
-    WEIR_SOURCE_ACCEPTED,  /* drafted, deferred, and the coin agreed */
+    WEIR_SOURCE_ACCEPTED,  /* drafted, deferred, and accepted by the coin */
     WEIR_SOURCE_RESAMPLED, /* drawn from the residual */
     WEIR_SOURCE_BONUS,     /* after a fully accepted block */
     WEIR_SOURCE_DRAFTER,   /* sequential methods */
     WEIR_SOURCE_VERIFIER,
 } weir_source;
 
-/* What is known of one row of the block. Rows after the first rejection are not examined (standard
+/* What is known about one row of the block. Rows after the first rejection are not examined (standard
  * verification); examined counts them in order from 0. */
 typedef struct weir_accept_row {
     float reject;  /* R of the row */
@@ -30,9 +30,9 @@ typedef struct weir_accept_row {
     bool accepted;
 } weir_accept_row;
 
-/* What the passes over the vocabulary found out about a row: the accept op leaves that of the rejected row
- * here, so that the draw which closes the block need not make them again. Opaque to callers; `known` is false
- * until set. */
+/* Results of the passes over the vocabulary for one row: the accept op stores those of the rejected row here,
+ * so that the draw that closes the block need not repeat them. Opaque to callers; `known` is false until
+ * set. */
 typedef struct weir_verdict {
     bool known, gate;
     float reject, mass, eta, beta;
@@ -40,7 +40,7 @@ typedef struct weir_verdict {
     float mix;
 } weir_verdict;
 
-/* What a device leaves between the kernel that examines all rows at once and the one that decides. Opaque. */
+/* What a device passes from the kernel that examines all rows at once to the one that decides. Opaque. */
 typedef struct weir_row_note {
     weir_verdict verdict;
     float q, num, pi;
@@ -59,7 +59,7 @@ typedef struct weir_accept_session {
     /* out */
     weir_accept_row *row; /* (n_draft) */
     int32_t n_examined, n_accept;
-    weir_verdict verdict; /* of row n_accept, where it was rejected under standard verification */
+    weir_verdict verdict; /* of row n_accept, if it was rejected under standard verification */
     float block_p;        /* block verification: P of the row n_accept (1 otherwise): the residual uses P pi -
                              q */
     weir_row_note *note;  /* (n_draft) workspace; the CPU needs none */
@@ -74,14 +74,14 @@ typedef struct weir_accept_args {
 } weir_accept_args;
 
 /* EINVAL: a negative n_session, a vocabulary below 1 or above WEIR_VOCAB_MAX, strides below it, NULL. A
- * session's own faults are its status. */
+ * session's own errors are in its status. */
 static inline weir_status weir__accept_check(const weir_accept_args *a) {
     const bool ok = a->n_session >= 0 && a->n_vocab > 0 && a->n_vocab <= WEIR_VOCAB_MAX &&
                     a->ld_q >= a->n_vocab && a->ld_p >= a->n_vocab && (a->session || a->n_session == 0);
     return ok ? WEIR_OK : WEIR_EINVAL;
 }
 
-/* The token that closes a block, one a session: residual at row n_accept, or the bonus. */
+/* The token that closes a block, one per session: the residual at row n_accept, or the bonus. */
 typedef enum weir_emit_kind {
     WEIR_EMIT_RESIDUAL, /* from norm(res) at a rejected row; block verification: norm((P pi - q)+) */
     WEIR_EMIT_PI,       /* from pi: bonus after a fully accepted block (GATE: q or p; TOKEN and OWN: their
@@ -96,7 +96,7 @@ typedef struct weir_emit_session {
     const weir_row_stats *q_stats, *p_stats;
     int32_t draft; /* RESIDUAL: the rejected token (cactus needs it) */
     float block_p; /* RESIDUAL under block verification: from weir_accept_session; 1 otherwise */
-    const weir_verdict *verdict; /* RESIDUAL: the accept op's of this row; NULL: found out again */
+    const weir_verdict *verdict; /* RESIDUAL: the accept op's for this row; NULL: computed again */
     int32_t position;            /* output index of the token that is drawn */
     int32_t block_row;           /* row in the block (used under block verification only) */
     /* out */
@@ -121,7 +121,7 @@ static inline weir_status weir__emit_check(const weir_emit_args *a) {
     return ok ? WEIR_OK : WEIR_EINVAL;
 }
 
-/* r of one row a session for GATE rules, for methods that decide token by token. p may be NULL for q_only
+/* r of one row per session for GATE rules, for methods that decide token by token. p may be NULL for q_only
  * rules. status: EINVAL for rules that are not gates and for NaN rows. */
 typedef struct weir_gate_session {
     const weir_law *law;
@@ -144,8 +144,8 @@ static inline weir_status weir__gate_check(const weir_gate_args *a) {
     return ok ? WEIR_OK : WEIR_EINVAL;
 }
 
-/* Everything a rule says about one position, for study and checking; the same code as the accept op.
- * Arrays (n_vocab) f32, each may be NULL; entries are NaN where the rule has no such thing. */
+/* Everything that a rule gives at one position, for study and checking, by the same code as the accept op.
+ * Arrays (n_vocab) f32, each may be NULL; entries are NaN where the rule does not define them. */
 typedef struct weir_rule_row {
     const weir_law *law;
     const float *q_logits, *p_logits;
@@ -153,7 +153,7 @@ typedef struct weir_rule_row {
     /* out */
     float *pi, *keep, *accept, *residual; /* accept: min(1, num/q), NaN where q = 0; residual: normalised */
     float reject, eta;                    /* eta NaN where undefined */
-    int deferred;                         /* 0, 1, or -1 where the rule does not decide by row */
+    int deferred;                         /* 0, 1, or -1 if the rule does not decide by row */
     bool has_keep, has_pi, has_residual;
     float beta; /* the beta used (lossy), NaN otherwise */
 } weir_rule_row;

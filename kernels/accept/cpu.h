@@ -4,7 +4,7 @@
 #include "kernels/backend.h"
 
 /* The accept path of the CPU backend; contracts in stats.h and accept.h. Of the backend only `isa` and `pool`
- * are used (pool NULL: the calling thread alone). Every isa and every number of threads gives the same bits.
+ * are used (pool NULL: only the calling thread). Every isa and every number of threads gives the same bits.
  * Nothing is allocated. */
 weir_status weir__row_stats_cpu(weir_backend *be, weir_row_stats_args *a);
 weir_status weir__draw_cpu(weir_backend *be, weir_draw_args *a);
@@ -18,13 +18,13 @@ weir_status weir__draw_on(weir_isa isa, weir_draw_args *a);
 weir_status weir__accept_on(weir_isa isa, weir_accept_args *a);
 weir_status weir__emit_on(weir_isa isa, weir_emit_args *a);
 
-/* Statistics of one row from a caller's hands. EINVAL with a line that says whose logits ("q", "p") are
+/* Statistics of one row given by a caller. EINVAL with a line that names the logits ("q", "p") that are
  * missing, NaN, +inf or without a finite value. */
 weir_status weir__row_stats_of(weir_isa isa, const weir_law *law, const float *logits, int32_t n_vocab,
                                const char *whose, weir_row_stats *out, weir_err *err);
 
-/* A rule at one position, as far as one token goes: what a replay of recorded text asks for, without arrays
- * over the vocabulary. Statistics are those of the rows under the law's temperature and truncation. */
+/* A rule at one position, for a single token: what a replay of recorded text needs, without arrays over the
+ * vocabulary. Statistics are those of the rows under the law's temperature and truncation. */
 typedef struct weir_rule_token {
     const weir_law *law;
     const float *q_logits, *p_logits;

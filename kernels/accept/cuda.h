@@ -3,8 +3,8 @@
 
 #include "kernels/backend.h"
 
-/* The accept path of the CUDA backend: contracts in stats.h and accept.h, bits of the CPU's for equal logits.
- * Scratch: weir__accept_cuda_scratch_floats, else WEIR_ENOMEM. */
+/* The accept path of the CUDA backend: contracts in stats.h and accept.h; for equal logits, the same bits as
+ * on the CPU. Scratch: weir__accept_cuda_scratch_floats, else WEIR_ENOMEM. */
 #ifdef __cplusplus
 extern "C" {
 #endif
@@ -16,7 +16,7 @@ weir_status weir__emit_cuda(weir_backend *be, weir_emit_args *a);
 weir_status weir__gate_cuda(weir_backend *be, weir_gate_args *a);
 
 /* The first kernel of accept alone: rows and notes of every session; step.cuh has the decision, for a kernel
- * that does more behind it. Sessions without drafts, without a law or without notes are passed over. */
+ * that does more after it. Sessions without drafts, a law or notes are skipped. */
 weir_status weir__accept_rows_cuda(weir_backend *be, const weir_accept_args *a);
 
 #ifdef __cplusplus

@@ -17,8 +17,8 @@ typedef struct weir_best {
     int32_t bits, token;
 } weir_best;
 
-/* Probabilities of a pair that were computed before, of q and of p: (n_vocab) each, the bits that probs
- * writes. */
+/* Probabilities of a pair that were computed before, of q and of p: (n_vocab) each, the same bits as from
+ * probs. */
 typedef struct weir_given {
     const float *processed[2], *raw[2];
 } weir_given;
@@ -33,7 +33,7 @@ typedef struct weir_lanes {
     /* Two sums over a pair of rows. given: NULL, or the rows' probabilities, which saves the exponentials. */
     void (*pair)(const weir_pair *r, const weir_given *given, weir_sum_kind kind, int32_t n_vocab,
                  int32_t chunk0, int32_t chunk1, float *out);
-    /* Mass of the q whose test may fail, num < q, over the whole vocabulary. */
+    /* Mass of q over the tokens that may be rejected (num < q), over the whole vocabulary. */
     float (*below)(const weir_pair *r, const weir_given *given, int32_t n_vocab);
     void (*race)(const weir_race *r, int32_t n_vocab, int32_t chunk0, int32_t chunk1, weir_best *best);
     /* Probabilities of ids [begin, begin + n), n <= WEIR_CHUNK; out has room for n rounded up to

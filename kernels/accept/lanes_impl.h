@@ -1,9 +1,9 @@
 /* The loops over the vocabulary; included by lanes_portable.c, lanes_avx2.c and lanes_avx512.c, which differ
  * in the compiler's target and in the name WEIR_LANES_TABLE. No include guard.
  *
- * Work goes chunk by chunk through buffers of 1,024 floats that stay in the first-level cache: probabilities,
- * then terms, then one lane sum. Every loop is element by element, so that the compiler may use any vector
- * width; only lane_sum adds across elements, in the order of stats.h. */
+ * Work goes chunk by chunk through buffers of 1,024 floats that stay in the L1 cache: probabilities, then
+ * terms, then one lane sum. Every loop is elementwise, so that the compiler may use any vector width; only
+ * lane_sum adds across elements, in the order of stats.h. */
 #include "kernels/accept/lanes.h"
 #include "kernels/math/philox.h"
 
@@ -34,7 +34,7 @@ static inline int32_t chunk_size(int32_t n_vocab, int32_t c) {
 
 static inline int32_t round_up(int32_t n) { return (n + WEIR_LANES - 1) / WEIR_LANES * WEIR_LANES; }
 
-/* Zeros up to the next multiple of the lanes: a lane that adds +0 is a lane that adds nothing. */
+/* Zeros up to the next multiple of the lanes: adding +0 changes nothing. */
 static inline void pad(float *x, int32_t n) {
     for (int32_t i = n; i < round_up(n); i++) x[i] = 0.0f;
 }
@@ -88,7 +88,7 @@ static void weights_all(const float *restrict l, float max, float inv_temp, floa
 static void weights_cut(const weir_row_view *r, float scale, int32_t begin, int32_t n, float *restrict out) {
     const float *restrict l = r->logits + begin;
     const float max = r->max, inv_temp = r->inv_temp, thr = r->thr;
-    /* ids of the chunk up to and with the last kept tie; clipped so that the loop stays in 32 bits */
+    /* ids of the chunk up to and including the last kept tie; clipped so that the loop stays in 32 bits */
     const int64_t last = (int64_t)r->tie - begin;
     const int32_t tie = last < -1 ? -1 : last > WEIR_CHUNK ? WEIR_CHUNK : (int32_t)last;
     for (int32_t i = 0; i < n; i++) {
@@ -182,11 +182,11 @@ static void load_given(const weir_pair *r, const weir_given *g, int32_t begin, i
     pad(b->p.x, n);
 }
 
-/* One loop a kind (and one for cactus): `kind` and `cactus` are constants after inlining. */
+/* One loop per kind (and one for cactus): `kind` and `cactus` are constants after inlining. */
 static inline __attribute__((always_inline)) void terms_of(weir_sum_kind kind, bool cactus,
                                                            const weir_pair *r, const pair_chunk *b, int32_t n,
                                                            float *restrict t0, float *restrict t1) {
-    weir_pair local = *r; /* so that the compiler knows that no store changes it */
+    weir_pair local = *r; /* a copy, so that the compiler knows that no store changes it */
     local.cactus = cactus;
     const float *restrict q = b->q.x, *restrict p = b->p.x, *restrict m = b->member;
     for (int32_t i = 0; i < n; i++) weir__terms(kind, &local, q[i], p[i], m[i], &t0[i], &t1[i]);
@@ -267,7 +267,7 @@ static inline __attribute__((always_inline)) void weights_of(weir_weight_kind ki
                                                              const pair_chunk *b, int32_t n,
                                                              float *restrict w) {
     weir_pair local = *r;
-    local.cactus = false; /* cactus draws from its residual only, which is linear */
+    local.cactus = false; /* cactus draws only from its residual, which is linear */
     const float *restrict q = b->q.x, *restrict p = b->p.x, *restrict m = b->member;
     for (int32_t i = 0; i < n; i++) w[i] = weir__weight(kind, &local, q[i], p[i], m[i]);
 }
@@ -303,7 +303,7 @@ typedef struct words {
 } words;
 
 /* Philox in 64-bit lanes: a product takes the low halves of its operands, so the high halves may hold
- * anything. Of the compiler's own forms of this product none comes near one multiply instruction. */
+ * anything. None of the compiler's own forms of this product comes close to one multiply instruction. */
 static inline lane64 mul_low(lane64 a, uint64_t m) {
 #if defined(__AVX512F__)
     return (lane64)_mm512_mul_epu32((__m512i)a, _mm512_set1_epi64((long long)m));

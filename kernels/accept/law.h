@@ -36,16 +36,16 @@ typedef enum weir_rule_kind { WEIR_KIND_GATE, WEIR_KIND_TOKEN, WEIR_KIND_OWN } w
 typedef enum weir_rule { WEIR_RULE_MAP(WEIR_RULE_ENUMERATOR) WEIR_RULE_COUNT } weir_rule;
 #undef WEIR_RULE_ENUMERATOR
 
-/* Facts of a rule for option parsing, help texts and refusals. Ranges are closed unless said. */
+/* Facts of a rule for option parsing, help texts and refusals. Ranges are closed unless stated otherwise. */
 typedef struct weir_rule_info {
     const char *name;  /* "token-v3" */
     const char *alias; /* the official notebook's spelling ("cascade_tokenV3"), or NULL */
     weir_rule_kind kind;
     const char *defers;         /* one-line formula for --help */
-    float alpha_min, alpha_max; /* accepted values; +-INFINITY where open */
+    float alpha_min, alpha_max; /* accepted values; +-INFINITY if open */
     bool alpha_max_open;        /* true: alpha_max itself is refused (lossy: [0, 1)) */
     float alpha_default;
-    float beta_default; /* NAN where the rule has no second knob */
+    float beta_default; /* NAN if the rule has no second knob */
     bool q_only;        /* decides from the drafter's row alone (chow, chow-log) */
     bool pi_exists;     /* false: the law depends on the drafted token (cactus) */
 } weir_rule_info;

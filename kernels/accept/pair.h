@@ -4,8 +4,8 @@
 #include "kernels/accept/stats.h"
 #include "kernels/math/fmath.h"
 
-/* For functions of the shared source that ask for passes over the vocabulary: a device has those for itself
- * only. */
+/* For functions of the shared source that need passes over the vocabulary: on a device these are device
+ * functions only. */
 #if defined(__CUDACC__)
 #define WEIR_STEP_FN static inline __device__
 #else
@@ -14,13 +14,13 @@
 
 /* Internal to the accept path: one row of each model as probabilities, and a rule reduced to numbers.
  *
- * Once a row's decisions are taken, every rule but cactus is linear in q and p with two sets of
- * coefficients, chosen by one bit a token, keep(v) = (m(v) >= floor), m one of the four distributions:
+ * Once a row's decisions are made, every rule but cactus is linear in q and p with two sets of coefficients,
+ * chosen by one bit per token, keep(v) = (m(v) >= floor), m one of the four distributions:
  *   num(v) = num_q q(v) + num_p p(v)        res(v) = (res_q q(v) + res_p p(v))+
  *   pi(v)  = num(v), or min(q, num)(v) + mix res(v) with mix = R / sum res (`own`)
  * Cactus: num(v) = min(p + sqrt(delta2 p (1 - p)), 1), and res is 0 at the drafted token. */
 
-/* A row of logits with what turns a logit into a probability. */
+/* A row of logits and what is needed to turn a logit into a probability. */
 typedef struct weir_row_view {
     const float *logits;
     float max, inv_temp;
@@ -38,7 +38,7 @@ typedef struct weir_rule_coef {
 typedef struct weir_pair {
     weir_row_view q, p;
     weir_rule_coef coef[2];    /* [keep] */
-    bool member_p, member_raw; /* which distribution m is; floor = INFINITY: keep is 0 everywhere */
+    bool member_p, member_raw; /* which distribution m is; if floor = INFINITY, keep is 0 everywhere */
     float floor;
     bool own, cactus;
     float mix, delta2;

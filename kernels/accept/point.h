@@ -7,7 +7,8 @@
 #include "kernels/accept/pair.h"
 #include "kernels/math/philox.h"
 
-/* Internal to the accept path, one source for every backend: what needs single tokens of a pair only. */
+/* Internal to the accept path, one source for every backend: functions that need only single tokens of a
+ * pair. */
 
 /* Everything about one token of a pair. */
 typedef struct weir_point {
@@ -67,8 +68,8 @@ WEIR_STEP_FN void weir__point_sums(const weir_pair *r, weir_sum_kind kind, float
     }
 }
 
-/* Bits of the arrival time E / w, which order as it does; WEIR_KEY_INF: never. A weight so small that E / w
- * overflows arrives last and not never. */
+/* Bits of the arrival time E / w, which are ordered as it is; WEIR_KEY_INF: never. A weight so small that E /
+ * w overflows arrives last, not never. */
 WF_FN int32_t weir__arrival(float e, float w) {
     const int32_t t = wf_bits(e / w);
     return t - (int32_t)((t == WEIR_KEY_INF) & (w > 0.0f));

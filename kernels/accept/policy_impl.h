@@ -5,16 +5,16 @@
 #include "kernels/accept/point.h"
 #include "kernels/accept/traits.h"
 
-/* Internal to the accept path: a law applied to one position; one source for every backend. Whoever includes
- * this has declared the type weir_env, what passes over a vocabulary run on, and
- *   void weir__pair_sums(const weir_env *env, const weir_pair *r, weir_sum_kind kind, int32_t n_vocab, bool
- *   point, float out[2]);
+/* Internal to the accept path: a law applied to one position; one source for every backend. The includer has
+ * declared the type weir_env, which passes over a vocabulary run on, and
+ *   void weir__pair_sums(const weir_env *env, const weir_pair *r, weir_sum_kind kind, int32_t n_vocab,
+ *                        bool point, float out[2]);
  * On a device every thread of a team runs this with equal values, so that all meet in each pass. Plain C that
- * is C++ too: no designated initialisers, no compound literals. */
+ * is also C++: no designated initialisers, no compound literals. */
 
 typedef struct weir_position {
     const weir_law *law;
-    const float *q_logits, *p_logits; /* q may be NULL where only p is asked for; p for q_only gates */
+    const float *q_logits, *p_logits; /* q may be NULL if only p is needed; p for q_only gates */
     const weir_row_stats *q_stats, *p_stats;
     int32_t n_vocab;
     int32_t position;            /* output index, for exact_first */
@@ -22,7 +22,7 @@ typedef struct weir_position {
     const weir_verdict *verdict; /* known from the accept op, or NULL */
 } weir_position;
 
-/* No token is drafted there, and nothing is known of it. */
+/* Without a drafted token or a known verdict. */
 WEIR_STEP_FN weir_position weir__position(const weir_law *law, const float *q_logits, const float *p_logits,
                                           const weir_row_stats *q_stats, const weir_row_stats *p_stats,
                                           int32_t n_vocab, int32_t position) {
@@ -47,7 +47,7 @@ typedef struct weir_policy {
     bool gate;  /* GATE: r of the row */
     bool has_keep, has_pi;
     float reject, mass; /* R = sum (q - num)+ and sum res */
-    float eta, beta;    /* NaN where undefined */
+    float eta, beta;    /* NaN if undefined */
 } weir_policy;
 
 /* ---- row facts that rules ask for ---------------------------------------------------------------------- */
@@ -115,7 +115,7 @@ WEIR_STEP_FN bool policy_gate_needs_masses(weir_rule rule) {
     return rule == WEIR_RULE_OPT || rule == WEIR_RULE_OPT_LOG;
 }
 
-/* opt and opt-log have measured the exact form before (D_TV = reject). */
+/* For opt and opt-log the exact form has been measured (D_TV = reject). */
 WEIR_STEP_FN bool policy_gate_defers(const policy_build *b) {
     const weir_row_view *q = &b->y->pair.q, *p = &b->y->pair.p;
     const bool scaled = b->law->gate_scaled;
@@ -178,8 +178,8 @@ WEIR_STEP_FN void policy_build_token(const policy_build *b) {
 /* ---- rules of their own -------------------------------------------------------------------------------- */
 
 /* s = 1 / beta in (0, 1] with sum (s p - q)+ = R. The sum is convex and piecewise linear in s, at least R at
- * s = 1: Newton's steps from there fall towards the root and end after finitely many, as each drops ids from
- * {s p > q}. */
+ * s = 1: Newton's steps from there decrease towards the root and end after finitely many, since each drops
+ * ids from {s p > q}. */
 WEIR_STEP_FN float policy_matching_tilt(const policy_build *b, float reject) {
     weir_pair *r = &b->y->pair;
     r->tilt = 1.0f;
@@ -253,7 +253,7 @@ WEIR_STEP_FN void policy_build_typical(const policy_build *b) {
     policy_measure(b);
 }
 
-/* Returns what the rest of p is scaled by in h. */
+/* Returns the factor of the rest of p in h. */
 WEIR_STEP_FN float policy_cactus_form(const policy_build *b) {
     weir_pair *r = &b->y->pair;
     r->cactus = true;
@@ -333,7 +333,7 @@ WEIR_STEP_FN weir_verdict weir__verdict(const weir_policy *y) {
     return v;
 }
 
-/* The sums are known; membership is a matter of the row statistics alone. */
+/* The sums are known; membership depends only on the row statistics. */
 WEIR_STEP_FN void policy_recall(const policy_build *b, const weir_verdict *v) {
     weir_policy *y = b->y;
     if (y->kind == WEIR_KIND_TOKEN || y->rule == WEIR_RULE_TOKEN_V3_EXACT_TAIL) policy_token_membership(b);

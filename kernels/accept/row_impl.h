@@ -3,12 +3,12 @@
 
 #include "kernels/accept/point.h"
 
-/* Internal to the accept path: statistics of a row and a draw from it, but for the passes over the
- * vocabulary; one source for every backend. As in policy_impl.h: weir_env is the includer's, which has also
- *   declared void weir__row_sums(const weir_env *env, const weir_row_view *r, int32_t n_vocab, float out[4]);
+/* Internal to the accept path: statistics of a row and a draw from it, except the passes over the vocabulary;
+ * one source for every backend. As in policy_impl.h: the includer has declared weir_env, and also
+ *   void weir__row_sums(const weir_env *env, const weir_row_view *r, int32_t n_vocab, float out[4]);
  *   void weir__truncate(const weir_env *env, const weir_law *law, const weir_row_view *r, int32_t n_vocab,
- *   float *thr, int32_t *tie); int32_t weir__race(const weir_env *env, const weir_race *r, int32_t n_vocab,
- *   bool point); */
+ *                       float *thr, int32_t *tie);
+ *   int32_t weir__race(const weir_env *env, const weir_race *r, int32_t n_vocab, bool point); */
 
 WEIR_STEP_FN weir_row_stats weir__unusable_row(void) {
     weir_row_stats s;
@@ -17,7 +17,7 @@ WEIR_STEP_FN weir_row_stats weir__unusable_row(void) {
     return s;
 }
 
-/* Statistics of a usable row of which max and argmax are known. */
+/* Statistics of a usable row whose max and argmax are known. */
 WEIR_STEP_FN weir_row_stats weir__row_stats(const weir_env *env, const float *logits, int32_t n_vocab,
                                             const weir_law *law, float max, int32_t argmax) {
     weir_row_stats s = weir__unusable_row();
@@ -32,7 +32,7 @@ WEIR_STEP_FN weir_row_stats weir__row_stats(const weir_env *env, const float *lo
         weir__truncate(env, law, &view, n_vocab, &s.thr, &s.tie);
         view = weir__row_view(logits, &s, law);
     }
-    if (point) { /* the raw sums alone */
+    if (point) { /* only the raw sums */
         view.plain = true;
         view.cut = false;
     }

@@ -11,8 +11,8 @@
     .pi_exists = WEIR_RULE_IN(WEIR_RULES_WITH_PI, WEIR_RULE_##id)
 
 /* One entry per rule: names, formula, ranges. The arithmetic is that of policy_impl.h, in the same order.
- * Ranges go a little past the paper's where that end means something (chow and token-v3 below 0 are
- * exact decoding). Defaults are moderate: they defer now and then on a pair that mostly agrees. */
+ * Some ranges extend a little past the paper's, where that end is meaningful (chow and token-v3 below 0 are
+ * exact decoding). Defaults are moderate: they defer occasionally on a pair that mostly agrees. */
 static const weir_rule_info RULES[WEIR_RULE_COUNT] = {
     [WEIR_RULE_EXACT] = {FACTS(EXACT), .name = "exact", .alias = "speed",
                          .defers = "always: speculative decoding, the verifier's own law",

@@ -2,7 +2,7 @@
 #define WEIR_KERNELS_ACCEPT_STATS_CUH
 
 /* Statistics of a row and a draw from it, by a team. Results reach every thread. */
-#include "kernels/accept/truncate.cuh" /* weir_env and its passes, which the shared source asks for */
+#include "kernels/accept/truncate.cuh" /* weir_env and its passes, which the shared source needs */
 
 #include "kernels/accept/row_impl.h"
 
@@ -11,7 +11,7 @@ struct team_extent {
     int32_t lo, hi, id;
 };
 
-/* Keys as numbers of which the smallest is wanted. */
+/* Keys as numbers, of which the smallest is found. */
 TEAM_FN uint64_t team_low_key(int32_t key) { return static_cast<uint32_t>(key) ^ 0x80000000u; }
 TEAM_FN uint64_t team_high_key(int32_t key, int32_t id) {
     return static_cast<uint64_t>(~(static_cast<uint32_t>(key) ^ 0x80000000u)) << 32 |
@@ -26,7 +26,7 @@ TEAM_FN team_extent team_extent_of(const uint64_t (&least)[2]) {
     return e;
 }
 
-/* From the logits: a pass. The two zeros are one value here, so that id is the lowest of either. */
+/* From the logits, in one pass. The two zeros count as equal, so id is the lowest of either. */
 TEAM_FN team_extent team_extent_pass(const weir_env *t, const float *logits, int32_t n_vocab) {
     uint64_t least[2] = {UINT64_MAX, UINT64_MAX};
     for (int32_t c = team_first(t); c < t->n_chunk; c += team_stride(t))
@@ -49,7 +49,7 @@ TEAM_FN team_extent team_extent_pass(const weir_env *t, const float *logits, int
 
 TEAM_FN int32_t team_spans(int32_t n_vocab) { return (n_vocab + WEIR_EXTENT_SPAN - 1) / WEIR_EXTENT_SPAN; }
 
-/* From the spans that the product left: every block merges all of them, without a barrier of the team. */
+/* From the spans that the product wrote: every block merges all of them, without a barrier of the team. */
 TEAM_FN team_extent team_extent_spans(const weir_env *t, const weir_extent *extent, int32_t n_vocab) {
     const int32_t n = team_spans(n_vocab);
     uint64_t least[2] = {UINT64_MAX, UINT64_MAX};
@@ -68,7 +68,7 @@ TEAM_CALL weir_row_stats team_row_stats(const weir_env *t, const float *logits, 
                                         const weir_law *law, const weir_extent *extent) {
     team_extent e;
     if (extent) e = team_extent_spans(t, extent, n_vocab);
-    /* spans tell the zeros apart: a -0 before the first +0 is as large */
+    /* spans distinguish the zeros, but a -0 before the first +0 is as large */
     if (!extent || e.hi == 0) e = team_extent_pass(t, logits, n_vocab);
     if (!weir__usable_keys(e.lo, e.hi)) return weir__unusable_row();
     return weir__row_stats(t, logits, n_vocab, law, weir__order_value(e.hi) + 0.0f, e.id);

@@ -11,7 +11,7 @@
  * one partial and no logits. exp and log are kernels/math/fmath.h. */
 enum { WEIR_CHUNK = 1024, WEIR_LANES = 32 };
 
-/* What the search for top-p can add up (truncate.h). */
+/* The most that the search for top-p can sum (truncate.h). */
 enum { WEIR_VOCAB_MAX = 1 << 23 };
 
 /* Scratch of the accept path's kernels (team.cuh): two buffers of chunk partials and three of bins for every
@@ -27,10 +27,10 @@ static inline int64_t weir__accept_cuda_scratch_floats(int32_t n_vocab) {
     return WEIR_TEAM_BLOCKS * weir__team_floats(n_vocab);
 }
 
-/* Statistics of one row of logits l over ids [0, n_vocab). -inf is a token of probability zero.
- * Raw softmax: e^(l - max) / sum. Processed: w(v) = e^((l - max) / T) where kept(v), else 0, over psum;
- * kept(v) = l > thr or (l == thr and v <= tie): temperature, top-k (ties kept), renormalise, smallest
- * set with cumulative mass >= top_p (ties by lower id), then min-p; T = 0 keeps the argmax alone. */
+/* Statistics of one row of logits l over ids [0, n_vocab). -inf is a token of probability zero. Raw softmax:
+ * e^(l - max) / sum. Processed: w(v) = e^((l - max) / T) where kept(v), else 0, over psum; kept(v) = l > thr
+ * or (l == thr and v <= tie): temperature, top-k (ties kept), renormalise, smallest set with cumulative mass
+ * >= top_p (ties by lower id), then min-p; T = 0 keeps only the argmax. */
 typedef struct weir_row_stats {
     float max;      /* NaN if any logit is NaN or +inf, or all are -inf: the row is unusable */
     int32_t argmax; /* lowest id among equals */
@@ -42,12 +42,12 @@ typedef struct weir_row_stats {
     float pdot;     /* processed: sum of ((l - max) / T) w */
 } weir_row_stats;
 
-/* Row statistics of n_row rows.  logits (n_row, ld) f32, ld >= n_vocab, the tail [n_vocab, ld) is
- * never read (trap 9).  law: law[law_of[r]] gives T, top-k, top-p, min-p of row r.
- * A row with law_of[r] < 0 is dead: its statistics are those of an unusable row, its logits are not read.
- * extent: (n_row, weir__extent_count(n_vocab)) as the linear op left it for these logits, or NULL: found out
- * again. The result depends on the row and its law alone. Reads 4 * n_row * n_vocab bytes once (twice without
- * extents), truncation a few times more. EINVAL: n_row < 0, n_vocab <= 0, ld < n_vocab, NULL. */
+/* Row statistics of n_row rows.  logits (n_row, ld) f32, ld >= n_vocab, the tail [n_vocab, ld) is never read.
+ * law: law[law_of[r]] gives T, top-k, top-p, min-p of row r. A row with law_of[r] < 0 is dead: its statistics
+ * are those of an unusable row, its logits are not read. extent: (n_row, weir__extent_count(n_vocab)) as
+ * written by the linear op for these logits, or NULL: computed again. The result depends only on the row and
+ * its law. Reads 4 * n_row * n_vocab bytes once (twice without extents), truncation a few times more. EINVAL:
+ * n_row < 0, n_vocab <= 0, ld < n_vocab, NULL. */
 typedef struct weir_row_stats_args {
     const float *logits;
     int64_t ld, n_row;
@@ -67,10 +67,10 @@ static inline weir_status weir__row_stats_check(const weir_row_stats_args *a) {
 /* Purposes of random numbers; part of the Philox counter. */
 enum { WEIR_PURPOSE_DRAFT = 0, WEIR_PURPOSE_ACCEPT = 1, WEIR_PURPOSE_RESIDUAL = 2, WEIR_PURPOSE_BONUS = 3 };
 
-/* One draw a row from the processed distribution: argmin over v of E_v / w(v), w > 0, E_v = -log1p(-u_v),
+/* One draw per row from the processed distribution: argmin over v of E_v / w(v), w > 0, E_v = -log1p(-u_v),
  * u_v from Philox4x32-10(key = law.key, counter = {v / 4, position, purpose, block_row})[v % 4]; the lowest
- * id among equals. T = 0: the argmax. logp = log(w(token) / psum).
- * A row with stats.max = NaN, and a dead one (law_of < 0), gives token -1 and logp NaN. */
+ * id among equals. T = 0: the argmax. logp = log(w(token) / psum). A row with stats.max = NaN and a dead row
+ * (law_of < 0) give token -1 and logp NaN. */
 typedef struct weir_draw_args {
     const float *logits;
     int64_t ld, n_row;

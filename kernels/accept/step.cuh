@@ -1,16 +1,16 @@
 #ifndef WEIR_KERNELS_ACCEPT_STEP_CUH
 #define WEIR_KERNELS_ACCEPT_STEP_CUH
 
-/* The accept step by teams. Results reach every thread; whoever calls stores them from the one thread that
- * team_writes names, and must not store what another block of the team may still read:
- *   weir__examine(team, args, session, j, &row, &note)   one row: a team a row
- *   team_decide(team, args, session)                     behind a kernel that stored all rows and notes
+/* The accept step by teams. Results reach every thread; the caller stores them from the one thread that
+ * team_writes selects, and must not overwrite what another block of the team may still read:
+ *   weir__examine(team, args, session, j, &row, &note)   one team per row
+ *   team_decide(team, args, session)                     after a kernel that stored all rows and notes
  *   weir__close(team, emit_session, n_vocab)             the closing token */
-#include "kernels/accept/sweep.cuh" /* weir_env and its passes, which the shared source asks for */
+#include "kernels/accept/sweep.cuh" /* weir_env and its passes, which the shared source needs */
 
 #include "kernels/accept/step_impl.h"
 
-/* Rows that the accept step's teams share out: sessions times the longest block. All threads of the block. */
+/* Rows divided among the accept step's teams: sessions times the longest block. All threads of the block. */
 TEAM_FN int32_t team_longest_block(team_shared *shared, const weir_accept_args &a) {
     if (threadIdx.x == 0) shared->most = 0;
     __syncthreads();

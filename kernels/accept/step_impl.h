@@ -4,9 +4,9 @@
 #include "kernels/accept/policy_impl.h"
 
 /* Internal to the accept path: the accept step of one session and the token that closes its block; one source
- * for every backend. As in policy_impl.h: weir_env is the includer's, which has also declared
+ * for every backend. As in policy_impl.h: the includer has declared weir_env, and also
  *   int32_t weir__race(const weir_env *env, const weir_race *r, int32_t n_vocab, bool point);
- * Nothing here writes to a session: a backend stores what comes back. */
+ * Nothing here writes to a session: a backend stores what is returned. */
 
 /* ---- coins --------------------------------------------------------------------------------------------- */
 
@@ -16,7 +16,7 @@ WEIR_STEP_FN float weir__coin(const weir_law *law, int32_t position, int32_t blo
     return wf_coin(c[0]);
 }
 
-/* u q <= num. Said in two parts, because u q may underflow: num = 0 never accepts a token of q > 0. */
+/* u q <= num. In two parts, because u q may underflow: num = 0 never accepts a token of q > 0. */
 WEIR_STEP_FN bool weir__coin_accepts(float u, float q, float num) {
     if (num >= q) return true;
     return num > 0.0f && u * q <= num;
@@ -36,8 +36,8 @@ WEIR_STEP_FN weir_position weir__position_of(const weir_accept_args *a, const we
     return at;
 }
 
-/* Policy of row j and what it says of the drafted token. Status in the note; where it is not OK nothing else
- * is valid. */
+/* The policy of row j and what it gives for the drafted token. The status is in the note; unless it is OK
+ * nothing else is valid. */
 WEIR_STEP_FN void weir__examine(const weir_env *env, const weir_accept_args *a, const weir_accept_session *s,
                                 int32_t j, weir_accept_row *row, weir_row_note *note) {
     const weir_position at = weir__position_of(a, s, j);
@@ -66,11 +66,11 @@ WEIR_STEP_FN void weir__examine(const weir_env *env, const weir_accept_args *a, 
 typedef struct weir_decision {
     weir_status status;
     int32_t n_examined, n_accept;
-    bool rejected; /* standard verification: row n_accept was; its verdict is the session's */
+    bool rejected; /* standard verification: row n_accept was rejected; its verdict is the session's */
     float block_p;
 } weir_decision;
 
-/* A decision before its first row; `over`: nothing is left to decide. */
+/* A decision before its first row; over: nothing is left to decide. */
 WEIR_STEP_FN weir_decision weir__undecided(const weir_accept_session *s, bool *over) {
     weir_decision d;
     memset(&d, 0, sizeof d);
@@ -114,7 +114,7 @@ WEIR_STEP_FN float weir__block_surplus(const weir_env *env, const weir_accept_ar
     at.verdict = &note[j].verdict;
     weir_policy y;
     float out[2] = {0.0f, 0.0f};
-    if (weir__policy(env, &at, &y) != WEIR_OK) return 0.0f; /* it was OK when the row was examined */
+    if (weir__policy(env, &at, &y) != WEIR_OK) return 0.0f; /* was OK when the row was examined */
     y.pair.block_p = block_p;
     weir__pair_sums(env, &y.pair, WEIR_SUM_BLOCK, a->n_vocab, y.point, out);
     return out[0];
@@ -216,7 +216,7 @@ WEIR_STEP_FN weir_status weir__close_law(const weir_env *env, const weir_emit_se
     const weir_race race =
         weir__race_of(s, &y.pair, kind, residual ? WEIR_PURPOSE_RESIDUAL : WEIR_PURPOSE_BONUS);
     c->token = weir__race(env, &race, n_vocab, y.point);
-    if (c->token < 0) { /* never asked for after an accept step, which takes the draft instead */
+    if (c->token < 0) { /* never happens after an accept step, which accepts the draft instead */
         if (!residual) return WEIR_EINVAL;
         c->token = s->draft;
     }
@@ -227,7 +227,7 @@ WEIR_STEP_FN weir_status weir__close_law(const weir_env *env, const weir_emit_se
     return WEIR_OK;
 }
 
-/* Status in the result; where it is not OK nothing else is valid. */
+/* The status is in the result; unless it is OK nothing else is valid. */
 WEIR_STEP_FN weir_closing weir__close(const weir_env *env, const weir_emit_session *s, int32_t n_vocab) {
     weir_closing c;
     memset(&c, 0, sizeof c);

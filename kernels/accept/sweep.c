@@ -2,8 +2,7 @@
 
 enum {
     MAX_GROUPS = 64,    /* partial results of one split pass, on the stack */
-    SPLIT_SCAN = 32768, /* ids below which one pass is shorter than handing half of it over: comparisons
-                           only */
+    SPLIT_SCAN = 32768, /* ids below which a pass of comparisons is shorter than handing half of it over */
     SPLIT_SUMS = 4096,  /* the same for passes with an exponential in them */
     SPLIT_WORK = 8192,  /* the same for a list of rows */
 };
@@ -20,7 +19,7 @@ typedef struct pass {
     const weir_race *race;
     const float *logits;
     weir_sum_kind kind;
-    int32_t n_vocab, n_chunk, group; /* chunks a group, a power of two */
+    int32_t n_vocab, n_chunk, group; /* chunks per group, a power of two */
     float sum[MAX_GROUPS][WEIR_MAX_SUMS];
     weir_best best[MAX_GROUPS];
     int32_t lo[MAX_GROUPS], hi[MAX_GROUPS];
@@ -156,7 +155,7 @@ static void list_worker(void *arg, int index, int n_worker) {
 }
 
 void weir__each(const weir_env *env, weir_piece_fn fn, void *ctx, int64_t n, int64_t ids) {
-    /* few long rows are better split inside */
+    /* a few long rows are better split inside */
     const bool by_rows =
         env->pool && n > 1 && n * ids >= SPLIT_WORK && (ids < SPLIT_SCAN || n >= weir__pool_size(env->pool));
     if (!by_rows) {

@@ -2,12 +2,12 @@
 #define WEIR_KERNELS_ACCEPT_SWEEP_CUH
 
 /* Passes of a team over a vocabulary; what sweep.c and lanes_impl.h are on the CPU, with the same bits. Ids
- * past the end count as logits of -inf: of weight +0, which changes no sum. */
+ * past the end count as logits of -inf, of weight +0, which changes no sum. */
 #include "kernels/accept/point.h"
 #include "kernels/accept/team.cuh"
 
-/* Logits in flight a lane: a warp reads 32 neighbours at a time. A race has no order: warps take 128 ids,
- * four a lane, one counter of the generator. */
+/* Logits in flight per lane: a warp reads 32 neighbours at a time. A race has no order: warps take 128 ids,
+ * four per lane, which use one counter of the generator. */
 enum { TEAM_ROW_SPAN = 8, TEAM_PAIR_SPAN = 4, TEAM_RACE_SPAN = 4 * 32 };
 
 template <int SPAN>
@@ -75,8 +75,8 @@ TEAM_CALL void weir__row_sums(const weir_env *t, const weir_row_view *view, int3
 
 /* ---- a pair of rows ------------------------------------------------------------------------------------ */
 
-/* How the membership distribution of a pair is had: m = one of q and p, or e^(l - max) scale where those are
- * not raw. */
+/* How the membership distribution of a pair is computed: m is q or p, or e^(l - max) scale if those are not
+ * raw. */
 struct team_member {
     bool of_p, apart;
     float max, scale;
@@ -154,7 +154,7 @@ TEAM_FN uint64_t team_arrival(int32_t bits, int32_t id) {
     return static_cast<uint64_t>(static_cast<uint32_t>(bits)) << 32 | static_cast<uint32_t>(id);
 }
 
-/* Weights of four neighbours, and their exponentials from one counter where any of them has weight. */
+/* Weights of four neighbours, and their exponentials from one counter if any of them has weight. */
 template <int KIND>
 TEAM_FN uint64_t team_race_four(const weir_race &race, const weir_pair &r, const team_member &m, int32_t v0,
                                 int32_t n_vocab, uint64_t best) {
@@ -189,7 +189,7 @@ TEAM_FN uint64_t team_race_four(const weir_race &race, const weir_pair &r, const
 template <int KIND>
 TEAM_FN uint64_t team_race_pass(const weir_env *t, const weir_race &race, int32_t n_vocab) {
     weir_pair r = *race.pair;
-    r.cactus = false; /* cactus draws from its residual only, which is linear */
+    r.cactus = false; /* cactus draws only from its residual, which is linear */
     const team_member m = team_member_of(r);
     uint64_t best = UINT64_MAX;
     for (int32_t at = TEAM_RACE_SPAN * team_first(t); at < n_vocab; at += TEAM_RACE_SPAN * team_stride(t))

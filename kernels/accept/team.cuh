@@ -5,13 +5,13 @@
  * teams are resident at once, so the blocks of one may wait for each other. Every thread of a team runs the
  * same scalar code on equal values and takes part in each collective; one thread writes results.
  *
- * Nothing depends on how many blocks a team has or how many teams there are: sums go by whole chunks of
- * stats.h, a warp each, and every block merges the chunks in the order of the tree; minima and integer sums
+ * Nothing depends on how many blocks a team has or how many teams there are: sums are over whole chunks of
+ * stats.h, one warp each, and every block merges the chunks in the order of the tree; minima and integer sums
  * have no order.
  *
  * A pass over the vocabulary: chunk partials to the team's scratch, one barrier, every block merges all
- * partials. The next pass writes to the other buffer: who writes to a buffer again has passed the barrier
- * behind it, which nobody reaches before having read the first. */
+ * partials. The next pass writes to the other buffer. A thread that writes to a buffer again has passed the
+ * next pass's barrier, and no thread reaches that barrier before it has read the first buffer. */
 #include "kernels/cuda/cuda.cuh"
 #include "kernels/cuda/ptx.cuh"
 #include "kernels/accept/order.h"
@@ -20,15 +20,15 @@
 enum {
     TEAM_THREADS = 256,
     TEAM_WARPS = TEAM_THREADS / 32,
-    TEAM_PER_SM = 2, /* resident blocks that the launch bounds promise */
-    TEAM_CHUNKS = 2, /* chunks that are worth a block */
+    TEAM_PER_SM = 2, /* resident blocks that the launch bounds guarantee */
+    TEAM_CHUNKS = 2, /* chunks that justify a block */
     TEAM_SUMS = 4,   /* at most, of a chunk */
-    /* only teams of two blocks and more wait */
+    /* only teams of two or more blocks wait */
     TEAM_COUNTER_STRIDE = WEIR_COUNT_TEAM / (WEIR_TEAM_BLOCKS / 2),
 };
 #define TEAM_KERNEL __launch_bounds__(TEAM_THREADS, TEAM_PER_SM)
 
-/* A function with a pass in it is called from many places: one copy of it. */
+/* A function that contains a pass is called from many places: not inlined, to keep one copy. */
 #ifdef __CUDACC__
 #define TEAM_CALL static inline __device__ __noinline__
 #define TEAM_FN static __device__ __forceinline__
@@ -55,12 +55,11 @@ struct team_space {
 
 struct weir_env {
     team_shared *shared;
-    team_search_shared *search; /* NULL in kernels that truncate nothing */
+    team_search_shared *search; /* NULL in kernels that do not truncate */
     uint32_t *barrier;
-    float *scratch;        /* [2][n_chunk][TEAM_SUMS], then what the threshold search adds up in */
-    int32_t index, n_team; /* this team; index >= n_team: a block left over, which takes part in
-                                   nothing */
-    int32_t rank, size;    /* this block in it */
+    float *scratch;        /* [2][n_chunk][TEAM_SUMS], then the bins of the threshold search */
+    int32_t index, n_team; /* this team; index >= n_team: a spare block, which does nothing */
+    int32_t rank, size;    /* this block's number in it */
     int32_t n_chunk;
     mutable uint32_t turn, fill; /* passes; fills of the search's bins */
 };
@@ -94,9 +93,9 @@ TEAM_FN bool team_writes(const weir_env *t) { return t->rank == 0 && threadIdx.x
 
 /* ---- waiting ------------------------------------------------------------------------------------------- */
 
-/* Every block of the team is here, and sees what all wrote before. The first block adds 2^31 - (size - 1),
- * the others 1: the top bit flips when the last has come, and the rest of the word is zero again, for teams
- * of any size later. */
+/* Waits until every block of the team has arrived; each then sees what all wrote before. The first block adds
+ * 2^31 - (size - 1), the others 1: the top bit flips when the last arrives, and the rest of the word is zero
+ * again, for later teams of any size. */
 TEAM_FN void team_wait(const weir_env *t) {
     __syncthreads();
     if (t->size == 1) return;
@@ -113,8 +112,8 @@ TEAM_FN void team_wait(const weir_env *t) {
 
 TEAM_FN int32_t team_lane() { return static_cast<int32_t>(threadIdx.x) % 32; }
 
-/* A warp's chunks: for (c = team_first(t); c < t->n_chunk; c += team_stride(t)); neighbours in different
- * blocks. */
+/* A warp's chunks: for (c = team_first(t); c < t->n_chunk; c += team_stride(t)); neighbouring chunks go to
+ * different blocks. */
 TEAM_FN int32_t team_first(const weir_env *t) {
     return static_cast<int32_t>(threadIdx.x) / 32 * t->size + t->rank;
 }
@@ -163,8 +162,8 @@ TEAM_FN void team_merge_group(const weir_env *t, const float *partial, int32_t b
     }
 }
 
-/* Ends a pass that wrote N sums of each chunk c to team_buffer[c * N]: waits, merges, and gives everyone the
- * totals. */
+/* Ends a pass that wrote N sums of each chunk c to team_buffer[c * N]: waits, merges, and gives all threads
+ * the totals. */
 template <int N> TEAM_FN void team_merge(const weir_env *t, float (&out)[N]) {
     const float *partial = team_buffer(t);
     t->turn++;
@@ -174,7 +173,7 @@ template <int N> TEAM_FN void team_merge(const weir_env *t, float (&out)[N]) {
     const int32_t n_group = (t->n_chunk + TEAM_THREADS - 1) / TEAM_THREADS;
     for (int32_t g = 0; g < n_group; g++) {
         if (g > 0) {
-            __syncthreads(); /* the sums of the group before have been read */
+            __syncthreads(); /* the previous group's sums have been read */
             team_merge_group(t, partial, g * TEAM_THREADS, out);
         }
         if (threadIdx.x == 0)
@@ -188,7 +187,7 @@ template <int N> TEAM_FN void team_merge(const weir_env *t, float (&out)[N]) {
 
 /* ---- minima -------------------------------------------------------------------------------------------- */
 
-/* The smallest of a warp's values, for all of its lanes. */
+/* The smallest of a warp's values, for all its lanes. */
 TEAM_FN uint64_t team_warp_least(uint64_t key) {
     for (int half = 16; half > 0; half /= 2) {
         const uint32_t hi = __shfl_xor_sync(0xffffffffu, static_cast<uint32_t>(key >> 32), half);
@@ -199,7 +198,7 @@ TEAM_FN uint64_t team_warp_least(uint64_t key) {
     return key;
 }
 
-/* The block's; busy: uniform in a warp, false where all of its lanes hold nothing (all bits set). */
+/* The block's smallest. busy: uniform in a warp, false if none of its lanes has a value (all bits set). */
 template <int N> TEAM_FN void team_block_least(const weir_env *t, bool busy, uint64_t (&key)[N]) {
     for (int i = 0; i < N && busy; i++) key[i] = team_warp_least(key[i]);
     if (team_lane() == 0)
@@ -213,7 +212,7 @@ template <int N> TEAM_FN void team_block_least(const weir_env *t, bool busy, uin
     __syncthreads();
 }
 
-/* A pass of its own: the team's smallest of N values each, for everyone. */
+/* A separate pass: the team's smallest of each of N values, for all threads. */
 template <int N> TEAM_FN void team_least(const weir_env *t, bool busy, uint64_t (&key)[N]) {
     team_block_least(t, busy, key);
     if (t->size == 1) return;

@@ -22,7 +22,7 @@ enum {
 #undef WEIR_RULE_IF_PI
 };
 
-/* For constants too; the rule is known. */
+/* Also for constant expressions; the rule must be known. */
 #define WEIR_RULE_IN(set, rule) ((((set) >> (rule)) & 1) != 0)
 #define WEIR_RULE_KIND(rule)                                \
     (WEIR_RULE_IN(WEIR_RULES_TOKEN, rule) ? WEIR_KIND_TOKEN \

@@ -31,8 +31,8 @@ static void fill_bins(selection *s, int digit) {
     }
 }
 
-/* Largest key such that the total at or above it reaches `target` (at most the total of all). Returns
- * what of the target is left for the entries at that very key. */
+/* Largest key such that the total at or above it reaches `target` (at most the total of all). Returns the
+ * part of the target that is left for the entries of exactly that key. */
 static uint64_t select_key(selection *s, uint64_t target) {
     s->key = s->mask = 0;
     for (int digit = 0; digit < WEIR_SEARCH_DIGITS; digit++) {
@@ -82,8 +82,8 @@ static void cut_top_p(selection *s, float top_p, int32_t *tie) {
     *tie = nth_equal(s->row.logits, s->n_vocab, value, each ? (left + each - 1) / each : 1);
 }
 
-/* Weights rise with the logit (wf_exp does, over every float), so those at or above min_p are an upper
- * set. */
+/* Weights rise with the logit (wf_exp does, over every float), so those at or above min_p are those above a
+ * threshold. */
 static void cut_min_p(selection *s, float min_p, int32_t *tie) {
     uint32_t lowest = weir__search_key(s->row.max);
     _Alignas(64) float w[WEIR_CHUNK];

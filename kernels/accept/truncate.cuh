@@ -2,8 +2,8 @@
 #define WEIR_KERNELS_ACCEPT_TRUNCATE_CUH
 
 /* truncate.c by a team: the same threshold from the same integers. Each block adds up the bins of its chunks
- * in shared memory, then into one of three sets of bins in the team's scratch: one is filled, one still read
- * from the fill before, and the third cleared for the next. A fill costs one barrier. */
+ * in shared memory, then into one of three sets of bins in the team's scratch: one is filled, one is still
+ * read from the previous fill, and the third is cleared for the next. A fill costs one barrier. */
 #include "kernels/accept/sweep.cuh"
 
 enum {
@@ -28,7 +28,7 @@ struct team_search {
     uint32_t key, mask; /* the digits found so far */
 };
 
-/* bin += x, in two words: 32-bit atomics of shared memory are instructions, 64-bit ones a loop. */
+/* bin += x, in two words: 32-bit atomics on shared memory are single instructions, 64-bit ones are loops. */
 TEAM_FN void team_bin_add(uint32_t *bin, uint64_t x) {
     const uint32_t low = static_cast<uint32_t>(x), old = atomicAdd(&bin[0], low);
     const uint32_t high = static_cast<uint32_t>(x >> 32) + (old + low < low ? 1u : 0u);
@@ -66,10 +66,10 @@ TEAM_FN void team_bins_count(const weir_env *t, const team_search &s, int digit)
         }
 }
 
-/* Bins of one digit; returns where all of the team's lie. Of weight 0 nothing is added. */
+/* Bins of one digit; returns the address of the whole team's bins. Weights of 0 are not added. */
 TEAM_CALL const uint32_t *team_bins_fill(const weir_env *t, const team_search *s, int digit) {
     uint32_t *bin = t->search->bin;
-    if (t->size > 1 && t->fill == 0) { /* nobody has cleared the first set */
+    if (t->size > 1 && t->fill == 0) { /* the first set has not been cleared */
         team_bins_clear(t, 0);
         team_wait(t);
     }
@@ -117,8 +117,8 @@ TEAM_FN uint64_t team_groups_total(const weir_env *t) {
     return sum;
 }
 
-/* The highest bin b with at least `target` in it and those above; what is left of the target for it. Of bins
- * that team_bins_total has added up. */
+/* The highest bin b such that it and those above hold at least `target`; returns what is left of the target
+ * for it. On bins that team_bins_total has summed. */
 TEAM_FN uint32_t team_bins_walk(const weir_env *t, const uint32_t *bin, uint64_t *target) {
     team_search_shared *w = t->search;
     if (threadIdx.x == 0) {
@@ -143,7 +143,7 @@ TEAM_FN void team_search_take(team_search *s, int digit, uint32_t found) {
 }
 
 /* Largest key such that the total at or above it reaches the target; returns what is left of it for the
- * entries of that very key. by mass: `top_p` of the total, which the first digit's bins give; else top_k
+ * entries of exactly that key. By mass: `top_p` of the total, which the first digit's bins give; else top_k
  * entries. */
 TEAM_FN uint64_t team_search_key(const weir_env *t, team_search *s, int32_t top_k, float top_p) {
     uint64_t left = static_cast<uint64_t>(top_k);
@@ -171,8 +171,8 @@ TEAM_FN void team_equal_count(const weir_env *t, const float *l, int32_t n_vocab
     }
 }
 
-/* Thread 0: the chunk of the n-th (from 1) equal entry, n clipped to how many there are; and which of the
- * chunk's it is. */
+/* Thread 0: the chunk of the n-th (from 1) equal entry, n clipped to their number; and its number within the
+ * chunk. */
 TEAM_FN void team_equal_chunk(const weir_env *t, const uint32_t *count, int32_t each, uint64_t n) {
     team_search_shared *w = t->search;
     uint64_t total = team_groups_total(t);
@@ -185,7 +185,7 @@ TEAM_FN void team_equal_chunk(const weir_env *t, const uint32_t *count, int32_t 
     w->found = static_cast<uint32_t>(c);
 }
 
-/* Warp 0: id of the n-th of a chunk's entries that equal value; 0 where there is none. */
+/* Warp 0: id of the n-th of a chunk's entries that equal value; 0 if there is none. */
 TEAM_FN int32_t team_equal_id(const float *l, int32_t n_vocab, float value, int32_t c, uint32_t n) {
     for (int32_t at = c * WEIR_CHUNK; at < team_chunk_end(c, n_vocab); at += 32) {
         const int32_t v = at + team_lane();
@@ -201,7 +201,7 @@ TEAM_FN int32_t team_equal_id(const float *l, int32_t n_vocab, float value, int3
     return 0;
 }
 
-/* Id of the n-th entry (from 1) that equals value, the last one if there are fewer. A pass. */
+/* Id of the n-th entry (from 1) that equals value, the last one if there are fewer. One pass. */
 TEAM_CALL int32_t team_nth_equal(const weir_env *t, const float *l, int32_t n_vocab, float value,
                                  uint64_t n) {
     team_search_shared *w = t->search;
@@ -239,7 +239,7 @@ TEAM_FN void team_cut_top_p(const weir_env *t, team_search *s, float top_p, int3
     *tie = team_nth_equal(t, s->row.logits, s->n_vocab, value, each ? (left + each - 1) / each : 1);
 }
 
-/* Weights rise with the logit, so those at or above min_p are an upper set. A pass. */
+/* Weights rise with the logit, so those at or above min_p are those above a threshold. One pass. */
 TEAM_FN void team_cut_min_p(const weir_env *t, team_search *s, float min_p, int32_t *tie) {
     uint32_t lowest = weir__search_key(s->row.max);
     for (int32_t c = team_first(t); c < t->n_chunk; c += team_stride(t))

@@ -2,23 +2,23 @@
  *
  * Launch: grid (splits, n_head_kv, groups x tiles), block 256. Keys are split at multiples of 128 positions;
  * a block takes one KV head, one tile of up to 8 queries (a group's rows x the query heads of that KV head)
- * and every gridDim.x-th split of the group's positions. The grid is that of the page table's stride, since
- * lengths live in device memory: blocks that find no keys for them leave.
+ * and every gridDim.x-th split of the group's positions. The grid is sized by the page table's stride,
+ * because lengths are in device memory; blocks that find no keys return.
  *
  *   scores   warp: a page (w % 2) and a residue of dimensions; lane: 8 positions x dimensions c mod 16
- *            K [d][64]:  |lane 0: 8 positions|lane 1|...|lane 7|   16 bytes a lane and dimension (bf16)
+ *            K [d][64]:  |lane 0: 8 positions|lane 1|...|lane 7|   16 bytes per lane and dimension (bf16)
  *            sums over lanes, then over the 4 warps of a page in shared memory
  *   weights  warp m: query m; max, exp, sum
  *   values   warp w: positions w mod 8; lane: E dimensions, a row of V is one load of the warp
  *            sums over warps in shared memory, rising
  *
- * All of a split's K is under way at once, and V's first loads start before the scores are known: a block
- * waits for memory twice, not once a page. A query's arithmetic is the same in every tile: it sees its own
- * positions only, each sum has its order by position and dimension, products are fmaf.
+ * All of a split's K is in flight at once, and V's first loads start before the scores are known: a block
+ * waits for memory twice, not once per page. A query's arithmetic is the same in every tile: it sees only its
+ * own positions, each sum is ordered by position and dimension, and products are fmaf.
  *
- * A group of one split writes o. Else each block leaves (max, sum, o) of its splits in scratch and counts
- * itself; the last to come merges them in rising order of splits, so who it is changes no bit, and puts the
- * counter back to zero. */
+ * A group with one split writes o directly. Otherwise each block writes (max, sum, o) of its splits to
+ * scratch and increments a counter; the last block merges them in rising order of splits, so it does not
+ * matter which block that is, and resets the counter to zero. */
 #include "kernels/cuda/util.cuh"
 
 #include "kernels/cuda/cuda.cuh"
@@ -36,9 +36,9 @@ enum {
     THREADS = 256,
     WARPS = THREADS / 32,
     SPLIT = WEIR_ATTENTION_SPLIT,
-    KEY_BATCH = 4,     /* loads of K under way in a lane: 64 dimensions of a page and its 4 warps */
-    BATCH_WORDS = 16,  /* registers of V under way in a lane */
-    MAX_BLOCKS = 8192, /* of a launch where splits can be looped over: more only queue up */
+    KEY_BATCH = 4,     /* loads of K in flight per lane: 64 dimensions of a page and its 4 warps */
+    BATCH_WORDS = 16,  /* registers of V in flight per lane */
+    MAX_BLOCKS = 8192, /* of a launch where splits can be looped over: more would only queue up */
 };
 static_assert(SPLIT == 2 * WEIR_PAGE, "a split is two pages, one a half of the warps");
 
@@ -59,7 +59,7 @@ struct query {
 
 /* ---- one block ---- */
 
-/* MT queries of a tile, E dimensions of V a lane: head_dim <= 32 E. */
+/* MT queries per tile, E dimensions of V per lane: head_dim <= 32 E. */
 template <typename T, int MT, int E, bool VEC> struct shape {
     static constexpr int DIMS = 32 * E;
     /* 32 KiB of sums at once */
@@ -78,13 +78,13 @@ template <typename T, int MT, int E, bool VEC> struct shape {
         float weight[SPLIT][MT]; /* -1: not a position of this query */
         float max[MT], sum[MT];
         query who[MT];
-        const T *page[2];    /* K of the split's pages, V behind it; NULL: nobody's positions */
+        const T *page[2];    /* K of the split's pages, V follows it; NULL: no query needs these positions */
         attention_range all; /* of the tile */
         uint32_t last;
     };
 };
 
-/* The tile's queries and the positions they look at together; every warp finds the same. */
+/* The tile's queries and the union of their positions; every warp computes the same. */
 template <int MT, typename S>
 __device__ attention_range find_queries(const split_args &a, int rep, int head_kv, S &sh) {
     const int lane = static_cast<int>(threadIdx.x) % 32, m = lane % MT;
@@ -102,8 +102,8 @@ __device__ attention_range find_queries(const split_args &a, int rep, int head_k
     return all;
 }
 
-/* Where the split's pages lie. Pages that nobody looks at are not looked up: their entries may name
- * nothing. */
+/* Addresses of the split's pages. Pages that no query needs are not looked up: their entries may be
+ * invalid. */
 template <typename T, typename S>
 __device__ void find_pages(const kv_pool<T> &kv, int head_kv, int split, S &sh) {
     if (threadIdx.x >= 2) return;
@@ -155,7 +155,7 @@ __device__ void dot_keys(const S &sh, const T *keys, int head_dim, int d0, float
 }
 
 /* Sums over the lanes with the same positions (bits 3 and 4 of the lane); each lane ends with a quarter of
- * them and stores it: half as many values a step, where plain shuffles would move all of them twice. */
+ * them and stores it: each step halves the values, where plain shuffles would move all of them twice. */
 template <int MT> __device__ void store_scores(float (&acc)[MT * 8], float *score) {
     constexpr int HALF = MT * 4, QUARTER = MT * 2;
     const int lane = static_cast<int>(threadIdx.x) % 32, warp = static_cast<int>(threadIdx.x) / 32;
@@ -177,8 +177,8 @@ template <int MT> __device__ void store_scores(float (&acc)[MT * 8], float *scor
     for (int i = 0; i < QUARTER; i++) at[(from + i) / 8 * SPLIT + (from + i) % 8] = quarter[i];
 }
 
-/* Warp m: scores of query m to weights; positions that are not the query's own weigh -1, a sign nobody else
- * has. */
+/* Warp m: scores of query m to weights; positions that are not the query's own get weight -1, a sign that no
+ * weight has. */
 template <int MT, typename S> __device__ void weigh(const split_args &a, int split, S &sh) {
     const int lane = static_cast<int>(threadIdx.x) % 32, m = static_cast<int>(threadIdx.x) / 32;
     if (m >= MT) return;
@@ -216,9 +216,9 @@ __device__ void load_values(const S &sh, int split, int round, int head_dim,
                             value_chunk<T, E, VEC> (&chunk)[B]) {
     const int lane = static_cast<int>(threadIdx.x) % 32, warp = static_cast<int>(threadIdx.x) / 32;
     const int at = warp + WARPS * round, t = split * SPLIT + at;
-    const T *page = sh.page[at / WEIR_PAGE];           /* of all B positions */
-    int row = (WEIR_PAGE + at % WEIR_PAGE) * head_dim; /* counted up, since B products would be kept over the
-                                                          splits */
+    const T *page = sh.page[at / WEIR_PAGE]; /* of all B positions */
+    /* Incremented, since B products would be kept across the splits. */
+    int row = (WEIR_PAGE + at % WEIR_PAGE) * head_dim;
 #pragma unroll
     for (int u = 0; u < B; u++, row += WARPS * head_dim) {
         if (t + WARPS * u >= sh.all.first && t + WARPS * u < sh.all.end) {
@@ -229,7 +229,7 @@ __device__ void load_values(const S &sh, int split, int round, int head_dim,
     }
 }
 
-/* acc[m][e] += weight * V over B positions. What weighs -1 is left out: V may hold anything there. */
+/* acc[m][e] += weight * V over B positions. Positions of weight -1 are skipped: V may hold anything there. */
 template <typename T, int MT, int E, bool VEC, int B, typename S>
 __device__ void add_values(const S &sh, int round, const value_chunk<T, E, VEC> (&chunk)[B],
                            float (&acc)[MT][E]) {
@@ -256,7 +256,7 @@ __device__ float *part_of(const split_args &a, const S &sh, int m, int split, in
     return a.part + at * (head_dim + 2);
 }
 
-/* Sums over warps in rising order; to o where this split is all there is, else to scratch. */
+/* Sums over warps in rising order; to o if this is the only split, else to scratch. */
 template <typename T, int MT, int E, bool VEC, typename S>
 __device__ void finish_split(const split_args &a, int split, bool alone, int head_dim,
                              const float (&acc)[MT][E], S &sh) {
@@ -398,13 +398,13 @@ void launch_slice(const weir_attention *a, const split_args &s, int tile, dim3 g
     }
 }
 
-/* How a call is cut: grids of at most so many groups, as scratch and counters allow. */
+/* How a call is cut: grids of as many groups as scratch and counters allow. */
 struct plan {
     int32_t group, tile, tiles, n_part;
     int64_t groups; /* of a slice */
 };
 
-/* How rows in groups of `group` are cut; groups 0 where there is no room for one. */
+/* How rows in groups of `group` are cut; groups is 0 if there is no room for one. */
 plan plan_of(const weir_cuda *cu, const weir_attention *a, int32_t group) {
     const weir_kv_view *kv = a->kv;
     const int32_t queries = group * (a->n_head / kv->n_head_kv);
@@ -426,7 +426,7 @@ plan plan_of(const weir_cuda *cu, const weir_attention *a, int32_t group) {
     return p;
 }
 
-/* Rows of a group that is too large for scratch are taken one by one: they read the keys again, and get the
+/* If a group is too large for scratch, its rows are taken one by one: they read the keys again and get the
  * same bits. */
 weir_status make_plan(const weir_cuda *cu, const weir_attention *a, plan *p) {
     /* rows of a prompt share their slot */

@@ -3,7 +3,7 @@
 
 #include "kernels/attention/kv.cuh"
 
-/* What both attention kernels know of a call. Rows from `row0` on are one launch. */
+/* What both attention kernels know about a call. Rows from `row0` on are one launch. */
 struct attention_rows {
     const float *q;
     int64_t ldq;
@@ -33,8 +33,8 @@ struct attention_rows {
     }
 };
 
-/* One row's positions [first, end); empty where the row is dead or a window leaves nothing: then nothing but
- * o matters. Plain data: it lies in shared memory. */
+/* One row's positions [first, end); empty if the row is dead or the window leaves none: then only o is used.
+ * Plain data, since it is kept in shared memory. */
 struct attention_range {
     int32_t slot, pos, first, end;
     __device__ bool empty() const { return end <= first; }
@@ -50,7 +50,7 @@ PTX_FN attention_range attention_range_of(const attention_rows &a, int64_t r) {
     return {a.slot[r], pos, begin < 0 ? 0 : static_cast<int32_t>(begin), n};
 }
 
-/* What several rows of one slot look at together. */
+/* The union of what several rows of one slot look at. */
 PTX_FN attention_range attention_union(const attention_range &a, const attention_range &b) {
     return {a.slot > b.slot ? a.slot : b.slot, a.pos, a.first < b.first ? a.first : b.first,
             a.end > b.end ? a.end : b.end};

@@ -3,14 +3,14 @@
 
 #include "kernels/attention/kv.h"
 
-/* o[r][h] = sum_t softmax_t(s[t]) V[t],   s[t] = cap(scale * q[r][h]·K[t]) + bias(h, t - pos[r])
- * over the positions t in [first, n_key[r]) of slot[r]; query head h reads KV head h / (n_head / n_head_kv).
- * cap(s) = softcap * tanh(s / softcap), the identity where softcap is 0 (Gemma 2, arXiv 2408.00118). first =
- * 0, or max(0, pos[r] + 1 - window) under a sliding window (window > 0): the row's own position counts as one
- * of it. Decode and verify rows pass n_key = pos + 1 (causal), cross attention the source length, an encoder
- * its own length (bidirectional). n_key[r] >= 1. A row with slot < 0 is dead: its o is zeros and nothing else
- * of it is read; so is o where a window leaves no position. Pages wholly outside [first, n_key) are not read,
- * nor their table entries.
+/* o[r][h] = sum_t softmax_t(s[t]) V[t],   s[t] = cap(scale * q[r][h]·K[t]) + bias(h, t - pos[r]) over the
+ * positions t in [first, n_key[r]) of slot[r]; query head h reads KV head h / (n_head / n_head_kv). cap(s) =
+ * softcap * tanh(s / softcap), the identity where softcap is 0 (Gemma 2, arXiv 2408.00118). first = 0, or
+ * max(0, pos[r] + 1 - window) under a sliding window (window > 0): the window includes the row's own
+ * position. Decode and verify rows pass n_key = pos + 1 (causal), cross attention the source length, an
+ * encoder its own length (bidirectional). n_key[r] >= 1. A row with slot < 0 is dead: its o is set to zeros
+ * and nothing else of it is read. o is also zeros where a window leaves no position. Pages wholly outside
+ * [first, n_key) are not read, nor their table entries.
  *
  *   q     (n_row, n_head * head_dim) f32, row stride ldq
  *   o     (n_row, n_head * head_dim) f32, row stride ldo; may not alias q
@@ -22,23 +22,23 @@
  *         clamp(d, -bias_left, bias_right) + bias_left
  *
  * Keys are taken page by page at absolute positions and pages are merged in order (online softmax), so a
- * row's result depends on its own n_key and nothing else. Truth in double; error of a fast path:
- * |o - truth| <= 2^-24 * max|V| * (2 (head_dim + 8) S + 2 n_key + 32), S the largest over t of
- * scale * sum |q K[t]| + |bias|: an error e of a score is one of 2e of its weight, and the sums add theirs.
- * With a softcap 24 stands for the 8: two more roundings and a tanh of relative error 2^-21, whose slope is
- * at most 1. A bf16 pool counts as it stands: truth is taken on the rounded K and V.
+ * row's result depends on its own n_key and nothing else. The truth is in double. Error of a fast path: |o -
+ * truth| <= 2^-24 * max|V| * (2 (head_dim + 8) S + 2 n_key + 32), S the largest over t of scale * sum |q
+ * K[t]| + |bias|: an error e of a score is one of 2e of its weight, and the sums add theirs. With a softcap,
+ * 24 replaces the 8: two more roundings and a tanh of relative error 2^-21, whose slope is at most 1. For a
+ * bf16 pool the truth is computed from the rounded K and V.
  *
  * prefill on a device, bf16 pool, head_dim a multiple of 16 up to 128: tensor cores, for which queries and
  * weights are rounded to bf16, so |o - truth| <= max|V| * (e^(2E) - 1 + 2^-8 + 2^-22 (n_key + 32)), E = (2^-8
  * + 2^-22 (head_dim + 8)) S: a rounded query moves a score by 2^-8 S at most, a rounded weight the sum by
- * 2^-8 of itself; 2^-22, since tensor cores cut where f32 rounds. There a position that other rows of the
- * same 64 look at must not hold infinities or NaN, even where the row itself does not look at it. Every other
- * prefill is served as decode rows are, within the bound above.
+ * 2^-8 of itself; it is 2^-22 because tensor cores truncate where f32 rounds. In this case a position that
+ * other rows of the same 64 look at must not hold infinities or NaN, even if the row itself does not look at
+ * it. Every other prefill is computed like decode rows, within the bound above.
  *
  * WEIR_EINVAL  n_row < 0, n_head not a multiple of n_head_kv, layer out of range, NULL, softcap or window <
  *              0, n_row not a multiple of group, a pool that is not f32 on the CPU, one of f16
  * WEIR_ENOTSUP a device: head_dim over 256
- * WEIR_ENOMEM  a device: scratch for less than one row (8 rows of an f32 prefill) */
+ * WEIR_ENOMEM  a device: not enough scratch for one row (8 rows of an f32 prefill) */
 typedef struct weir_attention {
     const weir_kv_view *kv;
     const float *q;
@@ -84,8 +84,8 @@ static inline int32_t weir__attention_cuda_splits(int64_t max_keys, int32_t wind
     return (int32_t)(near < all ? near : all);
 }
 
-/* Floats of scratch for n_row rows at once; max_keys = table_stride * WEIR_PAGE. With less a call is cut into
- * slices of whole groups, or of single rows where not even one group fits; neither changes a bit. */
+/* Floats of scratch for n_row rows at once; max_keys = table_stride * WEIR_PAGE. With less, a call is cut
+ * into slices of whole groups, or of single rows if not even one group fits; neither changes a bit. */
 static inline size_t weir__attention_cuda_scratch_floats(int64_t n_row, int32_t n_head, int32_t head_dim,
                                                          int64_t max_keys, int32_t window) {
     const int32_t splits = weir__attention_cuda_splits(max_keys, window);

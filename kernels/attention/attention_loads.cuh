@@ -3,8 +3,8 @@
 
 #include "kernels/cuda/ptx.cuh"
 
-/* What a lane of attention.cu loads at once. It stays as memory holds it until it is used, so that many loads
- * fit in few registers while they are under way. T is float, or uint16_t for bf16. */
+/* What a lane of attention.cu loads at once. It stays in memory format until it is used, so that many loads
+ * in flight fit in few registers. T is float, or uint16_t for bf16. */
 
 /* 8 neighbouring positions of K. */
 template <typename T> struct key_chunk;

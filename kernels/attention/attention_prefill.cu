@@ -1,21 +1,21 @@
 /* Rows of a prompt on tensor cores: bf16 pools, head_dim a multiple of 16 up to 128.
  *
- * Launch: grid (rows / 64, n_head), block 128. A warp owns 16 rows, the block walks the pages that its rows
+ * Launch: grid (rows / 64, n_head), block 128. A warp owns 16 rows; the block walks the pages that its rows
  * look at:
  *
- *   S (16 x 64) = Q (16 x head_dim) K (head_dim x 64)     K as it lies in the page; Q stays in registers
+ *   S (16 x 64) = Q (16 x head_dim) K (head_dim x 64)     K as stored in the page; Q stays in registers
  *   P = e^(cap(scale S) + bias - max), rounded to bf16    online softmax, f32
- *   O (16 x head_dim) = keep O + P V (64 x head_dim)      V as it lies in the page
+ *   O (16 x head_dim) = keep O + P V (64 x head_dim)      V as stored in the page
  *
  * Both right-hand sides are [k][n] in shared memory, so both come through ldmatrix.trans; rows are padded by
  * 16 bytes, an odd number of 16-byte units, so that 8 rows touch all banks once.
  *
- * K and V have a buffer each: V of a page is under way during its scores, K of the next during its values.
+ * K and V have a buffer each: V of a page is loaded during its scores, K of the next page during its values.
  *
  *   copy     K0 V0 |      K1 V1 |      K2 V2
  *   compute        S0   O0      S1   O1
  *
- * A row's own pages are merged in order; pages before and behind them have weight 0 and change no bit.
+ * A row's own pages are merged in order; pages before and after them have weight 0 and change no bit.
  * Positions that no row of the tile looks at are zeros in V, whatever the pool holds there. */
 #include "kernels/cuda/util.cuh"
 
@@ -86,7 +86,8 @@ template <int HD> __device__ void copy_keys(tile<HD> &sh, const uint16_t *keys, 
     }
 }
 
-/* Zeros at positions from `first` on of the page that nobody looks at, before lo and from hi on. */
+/* Zeros at positions of the page that no row looks at, before lo and from hi on; the page starts at
+ * `first`. */
 template <int HD>
 __device__ void copy_values(tile<HD> &sh, const uint16_t *values, int head_dim, int first,
                             const attention_range &all) {
@@ -122,7 +123,8 @@ struct row_state {
     float max[2], sum[2];
 };
 
-/* s to weights; keep[half] is what the sums and outputs so far are worth. Positions from `first` on. */
+/* Scores s to weights; keep[half] is the factor for the sums and outputs so far. Positions from `first`
+ * on. */
 __device__ void weigh(const attention_rows &a, const attention_range (&own)[2], const int (&index)[2],
                       const float *bias, int first, float (&s)[8][4], row_state &st, float (&keep)[2]) {
     const int t4 = static_cast<int>(threadIdx.x) % 4;
@@ -142,8 +144,7 @@ __device__ void weigh(const attention_rows &a, const attention_range (&own)[2], 
         top[half] = fmaxf(top[half], __shfl_xor_sync(0xffffffffu, top[half], 1));
         top[half] = fmaxf(top[half], __shfl_xor_sync(0xffffffffu, top[half], 2));
         top[half] = fmaxf(top[half], st.max[half]);
-        base[half] = top[half] == -INFINITY ? 0.0f : top[half]; /* nothing of this row yet: e^(-inf - 0) =
-                                                                   0 */
+        base[half] = top[half] == -INFINITY ? 0.0f : top[half]; /* no position yet: e^(-inf - 0) = 0 */
         keep[half] = expf(st.max[half] - base[half]);
         st.max[half] = top[half];
         st.sum[half] *= keep[half];
@@ -240,7 +241,7 @@ __global__ void __launch_bounds__(THREADS, 2) attend_tiles(kv_pool<uint16_t> kv,
             sh.bias[threadIdx.x] =
                 a.bias_at(head, first - rows.base + static_cast<int>(threadIdx.x) - WEIR_PAGE);
         ptx::cp_async_wait<1>();
-        __syncthreads(); /* K and bias are there */
+        __syncthreads(); /* K and bias have arrived */
         float s[8][4], keep[2];
         scores<HD>(sh, q, head_dim, s);
         __syncthreads(); /* K has been read */
@@ -249,7 +250,7 @@ __global__ void __launch_bounds__(THREADS, 2) attend_tiles(kv_pool<uint16_t> kv,
         ptx::cp_async_commit();
         weigh(a, own, index, sh.bias, first, s, st, keep);
         ptx::cp_async_wait<1>();
-        __syncthreads(); /* V is there */
+        __syncthreads(); /* V has arrived */
         add_values<HD>(sh, s, head_dim, keep, o);
         __syncthreads(); /* V and bias have been read */
     }

@@ -1,9 +1,9 @@
 /* Attention over the vector of vec.h: included once by each instruction set's file.
  *
- * A row and head walks its keys page by page. K lies transposed, so VF scores are one vector and need no
- * horizontal sum; V lies by position, so an output is a sum of vectors. Both sums are cut into independent
- * chains (dimension mod 4, position mod CHAINS), since one chain would wait for the latency of each
- * multiply-add. */
+ * Each (row, head) walks its keys page by page. K is transposed, so VF scores are one vector and need no
+ * horizontal sum; V is stored by position, so an output is a sum of vectors. Both sums are split into
+ * independent chains (dimension mod 4, position mod CHAINS), since a single chain would wait for the latency
+ * of each multiply-add. */
 #include <math.h>
 #include <string.h>
 
@@ -20,9 +20,9 @@ enum { K_GROUP = 4, CHAINS = 4 }; /* 16 accumulators of 32 registers */
 enum { K_GROUP = 2, CHAINS = 2 }; /* 8 of 16 */
 #endif
 
-/* s[0 … G * VF) = q · K of G vectors of positions from `keys` on. Where `keys` lies inside a page, the last
- * vector may reach into the next dimension's keys, and from the last dimension into V: lanes of no meaning,
- * but memory of the block. */
+/* s[0 … G * VF) = q · K of G vectors of positions from `keys` on. If `keys` is inside a page, the last vector
+ * may reach into the next dimension's keys, or from the last dimension into V: those lanes have no meaning,
+ * but the memory belongs to the block. */
 WEIR_INLINE void scores_group(float *s, const float *q, const float *keys, int64_t head_dim, const int G) {
     vf acc[4][4];
     WEIR_UNROLL for (int c = 0; c < 4; c++) { WEIR_UNROLL for (int g = 0; g < G; g++) acc[c][g] = vf_zero(); }
@@ -46,7 +46,7 @@ WEIR_INLINE void scores_group(float *s, const float *q, const float *keys, int64
     }
 }
 
-/* Scores of the first n positions of a page; whole vectors, lanes from n on are of no meaning. */
+/* Scores of the first n positions of a page; whole vectors; lanes from n on have no meaning. */
 static inline void page_scores(float *s, const float *q, const float *keys, int64_t head_dim, int64_t n) {
     const int n_vec = (int)((n + VF - 1) / VF);
     int v = 0;
@@ -60,7 +60,8 @@ static inline void page_scores(float *s, const float *q, const float *keys, int6
     if (v < n_vec) scores_group(s + v * VF, q, keys + v * VF, head_dim, 1);
 }
 
-/* The bias of positions t0 … t0 + n: a run of the head's table, or clamped one by one at its ends. */
+/* The bias of positions t0 … t0 + n: a contiguous part of the head's table, or clamped one by one at its
+ * ends. */
 static inline const float *page_bias(const weir_attention *a, int64_t r, int32_t h, int64_t t0, int64_t n,
                                      float *buffer) {
     const int64_t width = (int64_t)a->bias_left + 1 + a->bias_right;
@@ -80,7 +81,7 @@ static __attribute__((noinline)) void cap_scores(float *s, float scale, float so
         vf_store(s + i, vf_softcap(vf_mul(vf_load(s + i), vf_set1(scale)), cap));
 }
 
-/* s = scale * s + bias over n positions, -inf behind them; returns the maximum. */
+/* s = scale * s + bias over n positions, -inf after them; returns the maximum. */
 static inline float finish_scores(float *s, float scale, const float *bias, int64_t n) {
     vf max = vf_set1(-INFINITY);
     for (int64_t i = 0; i < n; i += VF) {
@@ -99,7 +100,7 @@ static inline float page_weights(float *s, float max, int64_t n) {
     vf sum = vf_zero();
     for (int64_t i = 0; i < n; i += VF) {
         const vf p = vf_exp(vf_sub(vf_load(s + i), vf_set1(max)));
-        /* The exponential of -inf is 0 already, but not where max itself is -inf or NaN. */
+        /* The exponential of -inf is already 0, except where max itself is -inf or NaN. */
         const vf kept = n - i < VF ? vf_keep_n(p, n - i, vf_zero()) : p;
         vf_store(s + i, kept);
         sum = vf_add(sum, kept);
@@ -166,7 +167,7 @@ static void attend(const weir_attention *a, int64_t r, int32_t h) {
     float *o = a->o + r * a->ldo + h * head_dim;
     _Alignas(64) float s[WEIR_PAGE], bias_buffer[WEIR_PAGE];
     float max = -INFINITY, sum = 0.0f;
-    int64_t n = 0; /* positions of a page: under a window the first page may begin inside */
+    int64_t n = 0; /* positions of a page: a window may begin inside the first page */
     for (int64_t t0 = first; t0 < n_key; t0 += n) {
         const int64_t in_page = t0 % WEIR_PAGE;
         n = n_key - t0 < WEIR_PAGE - in_page ? n_key - t0 : WEIR_PAGE - in_page;
@@ -195,11 +196,11 @@ static void attend_row(const weir_attention *a, int64_t r, int32_t h) {
 
 /* --- among workers --------------------------------------------------------------------------- */
 
-/* A region costs about half a microsecond, which is this many multiply-adds of one core. */
+/* A parallel region costs about half a microsecond: this many multiply-adds on one core. */
 enum { SERIAL_WORK = 16 * 1024 };
 
-/* (head, row) items, each computed by one worker alone. Heads outermost: rows of one session that follow each
- * other share the keys in the first-level cache. */
+/* (head, row) items, each computed by one worker alone. Heads are outermost: consecutive rows of one session
+ * share the keys in the L1 cache. */
 static void attention_worker(void *arg, int worker, int n_worker) {
     const weir_attention *a = arg;
     long begin, end;

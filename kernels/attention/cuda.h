@@ -7,8 +7,8 @@
 extern "C" {
 #endif
 
-/* Called through the backend's table alone, which makes the device current. Contracts: the headers of the
- * argument blocks. All arrays are device memory. */
+/* Called only through the backend's table, which makes the device current. Contracts: the headers of the
+ * argument structs. All arrays are in device memory. */
 weir_status weir__kv_append_cuda(weir_backend *be, weir_kv_append *a);
 weir_status weir__attention_cuda(weir_backend *be, weir_attention *a);
 

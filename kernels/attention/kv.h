@@ -11,9 +11,9 @@ enum { WEIR_PAGE = 64 }; /* positions in a page */
  *
  *   page: [n_layer][n_head_kv]{ K [head_dim][WEIR_PAGE] , V [WEIR_PAGE][head_dim] }
  *
- * K is transposed inside a page, so that scores of 16 positions are one vector. Position t of slot s
- * lies in page table[s * table_stride + t / WEIR_PAGE], at t % WEIR_PAGE. Rollback is a smaller length:
- * stale positions behind a row's own are never read into a result. The view itself is host memory. */
+ * K is transposed inside a page, so that scores of 16 positions are one vector. Position t of slot s is in
+ * page table[s * table_stride + t / WEIR_PAGE], at t % WEIR_PAGE. Rollback only shortens the length: stale
+ * positions after a row's own never affect a result. The view itself is in host memory. */
 typedef struct weir_kv_view {
     void *pool;           /* [n_page][page_elems] of dtype, backend memory */
     int64_t page_elems;   /* weir__kv_page_elems(...) */

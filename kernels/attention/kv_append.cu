@@ -1,14 +1,14 @@
-/* Rows of K and V to their places in the pages.
+/* Writes rows of K and V to their places in the pages.
  *
- * Launch: grid (columns / 32, rows / 32), block 256. K lies transposed in a page, so a tile of 32 rows x 32
- * columns turns in shared memory: it is read along the columns and written along the rows, whose positions
- * are neighbours in a prompt.
+ * Launch: grid (columns / 32, rows / 32), block 256. K is transposed in a page, so a tile of 32 rows x 32
+ * columns is transposed in shared memory: it is read along the columns and written along the rows, whose
+ * positions are consecutive in a prompt.
  *
  *   k (rows, columns)   [32][33]   page K [head_dim][64]
  *   r0  ........   ->   turned  -> d0  r0 r1 r2 ...
  *   r1  ........                   d1  r0 r1 r2 ...
  *
- * V keeps its order and goes straight through. */
+ * V keeps its order and is copied directly. */
 #include "kernels/cuda/util.cuh"
 
 #include "kernels/cuda/cuda.cuh"

@@ -3,9 +3,9 @@
 
 #include <stdbool.h>
 
-/* Whether long work should be given up: asked between its units, often, by the thread that runs it (several
- * where a pool does). Once true it should stay true until the call has returned. All zero: nobody ever asks
- * to stop. */
+/* Whether long work should be given up: called often, between units of work, by the thread that runs it (by
+ * several if a pool does). Once true it should stay true until the call has returned. All zero: never
+ * interrupted. */
 typedef struct weir_interrupt {
     bool (*asked)(void *ud);
     void *ud;

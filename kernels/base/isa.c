@@ -17,7 +17,7 @@ weir_isa weir__isa_best(void) {
     __builtin_cpu_init();
     if (!__builtin_cpu_supports("avx2") || !__builtin_cpu_supports("fma")) return WEIR_ISA_PORTABLE;
 #if defined(__clang__) && __clang_major__ < 19
-        /* This compiler does not know the name f16c; every processor with AVX2 has it. */
+        /* The compiler does not know the name f16c; every processor with AVX2 has it. */
 #else
     if (!__builtin_cpu_supports("f16c")) return WEIR_ISA_PORTABLE;
 #endif

@@ -21,7 +21,7 @@ static weir_allocator current = {default_alloc, default_free, NULL};
 
 void weir_set_allocator(const weir_allocator *a) { current = a ? *a : default_allocator; }
 
-/* n * size rounded up to whole lines, at least one; 0 where that does not fit in a size_t. */
+/* n * size rounded up to whole lines, at least one; 0 if that does not fit in a size_t. */
 static size_t padded_bytes(size_t n, size_t size) {
     if (size != 0 && n > (SIZE_MAX - ALIGN) / size) return 0;
     const size_t bytes = n * size;

@@ -14,7 +14,8 @@ typedef struct weir_allocator {
 /* Replaces the hook (NULL restores the default). Call while nothing is allocated: not thread-safe. */
 void weir_set_allocator(const weir_allocator *a);
 
-/* bytes == 0 gives a valid pointer of no use. Sizes are products: pass n and size, checked for overflow. */
+/* bytes == 0 gives a valid pointer that must not be dereferenced. Sizes are products: pass n and size,
+ * checked for overflow. */
 void *weir_alloc(size_t n, size_t size);  /* 64-byte aligned, contents undefined; NULL on failure */
 void *weir_calloc(size_t n, size_t size); /* 64-byte aligned, zeroed */
 void weir_free(void *p);                  /* NULL allowed */

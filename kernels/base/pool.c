@@ -1,17 +1,17 @@
 /* A region is one number, `epoch`: raising it publishes fn and arg. Part k of the region belongs to whoever
- * moves claim[k] from the last epoch to this one: worker k, or the caller once its own part is done.
- * So a worker that the system did not schedule in time costs nothing but its help: on a machine with other
- * work the caller never waits for a part that nobody has begun (measured with six busy processes on two
- * cores: a token took 16 ms without claims). Both sides spin first and sleep on a condition variable after.
+ * moves claim[k] from the last epoch to this one: worker k, or the caller once its own part is done. So a
+ * worker that was not scheduled in time costs only its help: on a busy machine the caller never waits for a
+ * part that no worker has begun (measured with six busy processes on two cores: a token took 16 ms without
+ * claims). Both sides spin first and then sleep on a condition variable.
  *
- *   caller   fn, arg -> epoch + 1 -> (wake sleepers) -> part 0 -> parts nobody claimed -> until pending == 0
+ *   caller   fn, arg -> epoch + 1 -> (wake sleepers) -> part 0 -> unclaimed parts -> until pending == 0
  *   worker   until epoch changes -> claim its part -> run it -> pending - 1 -> (wake the caller)
  *
- * fn and arg are read after a claim only: a claimed part keeps its region, and so fn and arg, alive.
+ * fn and arg are read only after a claim: a claimed part keeps its region, and so fn and arg, alive.
  *
- * No wake-up is lost: who goes to sleep raises its flag and then looks at the number again, who changes the
- * number looks at the flag afterwards, all in one sequentially consistent order; so at least one of the
- * two sees the other, and the lock closes the gap between the last look and the wait. */
+ * No wake-up is lost: a thread that goes to sleep raises its flag and then reads the number again; a thread
+ * that changes the number reads the flag afterwards. All of this is sequentially consistent, so at least one
+ * of the two sees the other, and the lock closes the gap between the last read and the wait. */
 #include "kernels/base/pool.h"
 
 #include <pthread.h>
@@ -35,7 +35,7 @@ typedef struct worker {
 } worker;
 
 struct weir_pool {
-    _Alignas(64) atomic_uint epoch; /* lines of their own: the spinners read them all the time */
+    _Alignas(64) atomic_uint epoch; /* on their own cache lines: spinning threads read them constantly */
     weir_pool_fn fn;
     void *arg;
     _Alignas(64) atomic_int pending;
@@ -63,7 +63,7 @@ int weir__pool_cores(void) {
     return n < WEIR_POOL_MOST ? n : WEIR_POOL_MOST;
 }
 
-/* Spinning is a waste of the one core that the awaited thread needs. */
+/* Spinning would waste the core that the awaited thread needs. */
 static int spins_for(int n_thread) { return weir__pool_cores() >= n_thread ? SPINS : 0; }
 
 static unsigned wait_for_work(weir_pool *p, unsigned seen) {
@@ -81,7 +81,7 @@ static unsigned wait_for_work(weir_pool *p, unsigned seen) {
     return now;
 }
 
-/* True for exactly one caller an epoch; false too for a worker that woke up in a later one. */
+/* True for exactly one caller per epoch; also false for a worker that woke up in a later epoch. */
 static bool claim_part(worker *w, unsigned epoch) {
     unsigned last = epoch - 1;
     return atomic_compare_exchange_strong(&w->claim, &last, epoch);
@@ -112,7 +112,7 @@ static unsigned publish(weir_pool *p) {
     return epoch;
 }
 
-/* The parts that no worker has begun, run here. */
+/* Runs the parts that no worker has begun. */
 static void help(weir_pool *p, unsigned epoch) {
     for (int i = 0; i < p->n_thread - 1; i++) {
         if (!claim_part(&p->workers[i], epoch)) continue;
@@ -147,7 +147,7 @@ void weir__pool_run(weir_pool *p, weir_pool_fn fn, void *arg) {
     wait_for_done(p);
 }
 
-/* Ends and joins the first n workers, then gives everything back. */
+/* Ends and joins the first n workers, then frees everything. */
 static void destroy(weir_pool *p, int n_worker) {
     atomic_store(&p->stop, true);
     (void)publish(p);

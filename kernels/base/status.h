@@ -3,8 +3,8 @@
 
 #include <stddef.h>
 
-/* Every fallible function returns one of these; 0 is success, negatives are failures.
- * The table is the only place where a code, its value and its text live. */
+/* Every fallible function returns one of these; 0 is success, negatives are failures. The table is the only
+ * place that lists a code, its value and its text. */
 #define WEIR_STATUS_MAP(X)                                          \
     X(OK, 0, "ok")                                                  \
     X(EINVAL, -1, "invalid argument")                               \

@@ -53,7 +53,7 @@ float weir_f32_from_f16(uint16_t bits) {
 
 uint16_t weir_bf16_from_f32(float f) {
     const uint32_t u = (uint32_t)wf_bits(f);
-    /* The quiet bit keeps a NaN whose payload lies in the lost half from becoming an infinity. */
+    /* The quiet bit keeps a NaN whose payload is in the lost half from becoming an infinity. */
     if ((u & 0x7fffffffu) > 0x7f800000u) return (uint16_t)(u >> 16 | 0x40u);
     return (uint16_t)((u + 0x7fffu + (u >> 16 & 1u)) >> 16);
 }

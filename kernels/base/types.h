@@ -5,7 +5,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-/* The shape alphabet of the project; comments, code and bench output use these words only.
+/* The names of shapes; comments, code and bench output use only these words.
  *   n_row   flat rows of a batch (one token of one session each)
  *   dim     model width           ff_dim  feed-forward width
  *   n_head, n_head_kv, head_dim   attention
@@ -52,8 +52,9 @@ float weir_f32_from_bf16(uint16_t bits);
 float weir_f32_from_f16(uint16_t bits); /* all bit patterns, subnormals included */
 uint16_t weir_bf16_from_f32(float f);   /* round to nearest even; NaN stays NaN */
 
-/* A tensor as a file holds it: borrowed bytes, row-major, (outer..., rows, cols). A vector has rows = 1, a
- * matrix no outer dimensions; with them it is a stack of matrices, such as a layer's experts. */
+/* A tensor as stored in a file: borrowed bytes, row-major, (outer..., rows, cols). A vector has rows = 1, a
+ * matrix has no outer dimensions; with outer dimensions it is a stack of matrices, such as a layer's
+ * experts. */
 typedef struct weir_tensor {
     const void *data; /* host; may be unaligned */
     weir_dtype dtype;

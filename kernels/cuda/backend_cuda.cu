@@ -7,13 +7,13 @@
 #include "kernels/loop/cuda.h"
 #include "kernels/rows/cuda.h"
 
-enum { OLDEST_CC = 80, OPEN_SCRATCH = 1 << 20 /* floats; models of more reserve it */ };
+enum { OLDEST_CC = 80, OPEN_SCRATCH = 1 << 20 /* floats; larger models reserve more */ };
 
 /* ---- failures ------------------------------------------------------------------------------------------ */
 
-/* Keeps the first failure; those behind it are its echo. */
+/* Keeps the first failure; later ones are its consequences. */
 static weir_status broke(weir_cuda *cu, cudaError_t e, const char *what) {
-    cudaGetLastError(); /* one that is not sticky in the driver would be found again by an innocent call */
+    cudaGetLastError(); /* or a later, unrelated call would report it */
     if (!cu->broken) {
         cu->broken = true;
         weir_fail(&cu->base.err, WEIR_ECUDA, "%s: %s: %s", cu->name, what, cudaGetErrorString(e));
@@ -71,7 +71,7 @@ static void fill_ops(weir_backend_ops *op) {
 
 /* ---- devices ------------------------------------------------------------------------------------------- */
 
-/* How many devices the driver shows. Without a driver the runtime leaves the count as it was. */
+/* How many devices the driver shows. Without a driver the runtime leaves the count unchanged. */
 static int devices_seen(weir_err *why) {
     int n = 0;
     const cudaError_t e = cudaGetDeviceCount(&n);
@@ -92,7 +92,7 @@ static int devices_seen(weir_err *why) {
     return 0;
 }
 
-/* The properties of a device that can be opened; else why not. */
+/* The properties of a device that can be opened; else the reason why it cannot. */
 static weir_status usable(int index, cudaDeviceProp *prop, weir_err *why) {
     const cudaError_t e = cudaGetDeviceProperties(prop, index);
     if (e != cudaSuccess) {
@@ -125,7 +125,7 @@ int weir__backend_cuda_count(weir_err *why) {
 
 /* ---- open and close ------------------------------------------------------------------------------------ */
 
-/* Clean whatever was opened, and of a broken queue: failures here are echoes. */
+/* Frees whatever was opened, also with a broken queue: failures here are consequences. */
 static void cuda_close(weir_backend *be) {
     weir_cuda *cu = weir__cuda_of(be);
     cudaSetDevice(cu->device);
@@ -148,8 +148,8 @@ static const weir_backend_queue cuda_queue = {
     weir__cuda_elapsed,
 };
 
-/* Stream, memory and library of a chosen device. What fails is in base.err, or has no more to say than its
- * status. */
+/* Stream, memory and library of a chosen device. A failure is described in base.err, or by its status
+ * alone. */
 static weir_status open_queue(weir_cuda *cu, weir_err *no_lt) {
     weir_backend *be = &cu->base;
     WEIR_TRY(weir__cuda_enter(cu, "opening"));
@@ -164,7 +164,7 @@ static weir_status open_queue(weir_cuda *cu, weir_err *no_lt) {
     const weir_status s = weir__cublaslt_open(cu, no_lt);
     if (s != WEIR_OK && s != WEIR_ENOTSUP) return s;
     WEIR_TRY(weir__cuda_wait(be));
-    size_t total = 0; /* asked behind the backend's own: what a plan can have */
+    size_t total = 0; /* read after the backend's own allocations: what a plan can use */
     return weir__cuda_check(be, cudaMemGetInfo(&be->memory_free, &total), "asking for free memory");
 }
 

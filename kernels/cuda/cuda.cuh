@@ -3,29 +3,30 @@
 
 #include "kernels/cuda/util.cuh"
 
-/* The CUDA backend from the inside: what the device ops beside their _cpu.c files may rely on.
+/* The CUDA backend from the inside: what the device ops of the other rooms may rely on.
  *
- * An op's entry is called through the table of backend_cuda.cu, which has made cu->device current and
- * answered ECUDA already if the queue is broken. It checks its contract, launches on cu->stream, and calls
- * weir__cuda_launched behind every launch. It never allocates, waits or reads device memory on the host,
- * recording or not.
+ * An op is called through the table of backend_cuda.cu, which has made cu->device current and returns ECUDA
+ * itself if the queue is broken. The op checks its contract, launches on cu->stream, and calls
+ * weir__cuda_launched after every launch. It never allocates, waits or reads device memory on the host,
+ * whether recording or not.
  *
- * counters: device words that are zero between ops: who uses some leaves them zero again.
+ * counters: device words that are zero between ops: whoever uses some resets them to zero.
  *   [0, WEIR_COUNT_TEAM)          barriers of teams of blocks (accept, loop): the top bit of a word may stay
  *                                 set
  *   [WEIR_COUNT_TEAM, n_counter)  merges of splits (attention, linear)
  *
  * cuBLASLt is half a gigabyte and serves prompts only, so it is neither linked nor shipped.
- * weir__cublaslt_open (kernels/linear/cublaslt.cu) looks the functions it needs up by name through
- * kernels/cuda/library.h (dlopen of libcublasLt.so.13; the runner answers with its own), keeps them in cu->lt
- * and returns OK. Where the library is missing or unusable it leaves cu->lt NULL, writes one reason into *why
- * and returns ENOTSUP: opening goes on, the reason is part of be->about, and linear multiplies prompts with
- * its own kernel. Any other status fails the opening. weir__cublaslt_close takes a NULL cu->lt, too. Whatever
- * the library wants as a workspace is allocated at open. */
+ * weir__cublaslt_open (kernels/linear/cublaslt.cu) looks up the functions it needs by name through
+ * kernels/cuda/library.h (dlopen of libcublasLt.so.13; the runner has its own), keeps them in cu->lt and
+ * returns OK. If the library is missing or unusable it leaves cu->lt NULL, writes the reason into *why and
+ * returns ENOTSUP: opening continues, the reason becomes part of be->about, and linear multiplies prompts
+ * with its own kernel. Any other status fails the opening. weir__cublaslt_close accepts a NULL cu->lt. The
+ * library's workspace is allocated at open. */
 enum { WEIR_COUNT_TEAM = 1024, WEIR_COUNT_ALL = 128 * 1024 };
 
-/* Uploads pass through a ring of pinned memory, so that src is free again at once and the copy still runs
- * beside the host. An event closes each part: it may be written again once that is over. */
+/* Uploads pass through a ring of pinned memory, so that src may be reused at once while the copy runs
+ * alongside the host. An event marks the end of each part's copies: the part may be written again once it has
+ * passed. */
 enum { WEIR_STAGE_PARTS = 8, WEIR_STAGE_BYTES = 2 << 20 };
 
 typedef struct weir_cuda_stage {
@@ -40,29 +41,29 @@ struct weir_cuda {
     cudaStream_t stream;
     int device, sm_count;
     int cc;               /* compute capability: 80, 86, 89, 90, 100, … */
-    size_t smem_optin;    /* shared memory that a block can ask for, bytes */
+    size_t smem_optin;    /* shared memory that a block can request, bytes */
     uint64_t conditional; /* cudaGraphConditionalHandle of the looped graph being recorded, else 0 */
     bool recording;
-    bool broken;        /* base.err says why; every call answers ECUDA */
+    bool broken;        /* base.err has the reason; every call returns ECUDA */
     uint32_t *counters; /* device, [n_counter], zero between ops */
     int32_t n_counter;
-    void *lt;    /* cuBLASLt: kernels/linear/cublaslt.cu; NULL = not there */
-    int n_graph; /* recorded and not freed: they hold the address of the scratch */
+    void *lt;    /* cuBLASLt: kernels/linear/cublaslt.cu; NULL = not available */
+    int n_graph; /* recorded and not freed: they contain the address of the scratch */
     weir_cuda_stage stage;
-    cudaEvent_t *stamps; /* [WEIR_STAMPS], NULL where never set; NULL before the first */
+    cudaEvent_t *stamps; /* [WEIR_STAMPS], NULL if never set; NULL before the first */
     char name[16], about[320];
 };
 typedef struct weir_cuda weir_cuda;
 
 static inline weir_cuda *weir__cuda_of(weir_backend *be) { return reinterpret_cast<weir_cuda *>(be); }
 
-/* WEIR_OK if e is success. Otherwise the queue is broken from now on: base.err keeps the first failure as
+/* WEIR_OK if e is success. Otherwise the queue is broken from then on: base.err keeps the first failure as
  * "<device>: <what>: <CUDA's text>", `what` being formatted. EDEVMEM for a lack of memory, else ECUDA. */
 weir_status weir__cuda_check(weir_backend *be, cudaError_t e, const char *fmt, ...)
     __attribute__((format(printf, 3, 4)));
 
-/* Call behind every launch with the op's name and shapes: weir__cuda_launched(be, "linear", "n_row %lld n
- * %lld k %lld", …). Same results. */
+/* Call after every launch with the op's name and shapes: weir__cuda_launched(be, "linear", "n_row %lld n %lld
+ * k %lld", …). Same results. */
 weir_status weir__cuda_launched(weir_backend *be, const char *op, const char *fmt, ...)
     __attribute__((format(printf, 3, 4)));
 
@@ -73,7 +74,7 @@ weir_status weir__cuda_launched(weir_backend *be, const char *op, const char *fm
         if (weir_s_ != WEIR_OK) return weir_s_;                              \
     } while (0)
 
-/* kernels/linear/cublaslt.cu, as said above. */
+/* kernels/linear/cublaslt.cu, see above. */
 weir_status weir__cublaslt_open(weir_cuda *cu, weir_err *why);
 void weir__cublaslt_close(weir_cuda *cu);
 

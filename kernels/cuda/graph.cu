@@ -1,10 +1,10 @@
-/* Recorded sequences of ops. A straight one is the captured stream. A looped one is a graph of a single node,
- * a conditional WHILE, whose body is the captured stream:
+/* Recorded sequences of ops. A straight sequence is the captured stream. A looped one is a graph of a single
+ * node, a conditional WHILE, whose body is the captured stream:
  *
  *   graph ── while(handle) ──► body: op, op, …, loop_close ── writes handle: once more, or over
  *
- * The handle is 1 at every launch, so the body runs at least once; loop_close finds it in cu->conditional
- * while it is being recorded, and its kernel sets it to 0 behind the last block. */
+ * The handle is 1 at every launch, so the body runs at least once; loop_close reads it from cu->conditional
+ * while it is being recorded, and its kernel sets it to 0 after the last block. */
 #include "kernels/cuda/queue.cuh"
 
 struct weir_graph {
@@ -18,7 +18,7 @@ static void graph_drop(weir_graph *g) {
     weir_free(g);
 }
 
-/* Makes the graph around the loop; *body_graph is what its node runs. */
+/* Builds the graph around the loop; *body_graph is what its node runs. */
 static weir_status make_loop(weir_cuda *cu, weir_graph *g, cudaGraph_t *body_graph) {
     weir_backend *be = &cu->base;
     WEIR_CUDA_TRY(be, cudaGraphCreate(&g->graph, 0), "recording a loop");
@@ -37,8 +37,7 @@ static weir_status make_loop(weir_cuda *cu, weir_graph *g, cudaGraph_t *body_gra
     return WEIR_OK;
 }
 
-/* Runs body while the stream is captured. Thread-local: what other threads do with the device is their
- * own. */
+/* Runs body while the stream is captured. Thread-local: other threads may use the device meanwhile. */
 static weir_status capture(weir_cuda *cu, weir_graph *g, cudaGraph_t into, weir_status (*body)(void *ctx),
                            void *ctx) {
     weir_backend *be = &cu->base;
@@ -56,7 +55,7 @@ static weir_status capture(weir_cuda *cu, weir_graph *g, cudaGraph_t into, weir_
     const cudaError_t e = cudaStreamEndCapture(cu->stream, &made);
     if (!into) g->graph = made;
     if (s != WEIR_OK) {
-        cudaGetLastError(); /* the end of a capture that failed in the body, which has said why */
+        cudaGetLastError(); /* ends a capture that failed in the body, which has reported why */
         return s;
     }
     return weir__cuda_check(be, e, "end of recording");
@@ -91,7 +90,7 @@ weir_status weir__cuda_replay(weir_backend *be, weir_graph *g) {
     return weir__cuda_check(be, cudaGraphLaunch(g->exec, cu->stream), "launch of a graph");
 }
 
-/* A graph that still runs may be destroyed: CUDA keeps it until it is over. */
+/* A running graph may be destroyed: CUDA keeps it until it has finished. */
 void weir__cuda_graph_free(weir_backend *be, weir_graph *g) {
     if (!g) return;
     weir_cuda *cu = weir__cuda_of(be);

@@ -5,7 +5,7 @@
 
 enum { MOST_NAMES = 32 };
 
-/* dlsym gives an object's address; C has no cast from that to a function's. */
+/* dlsym returns an object pointer; C has no cast from that to a function pointer. */
 static weir_library_fn function_at(void *address) {
     weir_library_fn f;
     memcpy(&f, &address, sizeof f);

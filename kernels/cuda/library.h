@@ -7,8 +7,8 @@
 extern "C" {
 #endif
 
-/* A shared library that the backend can do without, found when the program runs. library.c is dlopen; the
- * runner of kernels has its own, which answers with what it emulates. */
+/* An optional shared library, loaded at run time. library.c uses dlopen; the runner of kernels has its own
+ * version, which returns its emulations. */
 typedef void (*weir_library_fn)(void);
 
 /* Opens `soname` and fills fn[i] with the address of name[i]. ENOTSUP with the reason in why (which library,

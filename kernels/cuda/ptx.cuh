@@ -2,8 +2,7 @@
 #define WEIR_KERNELS_CUDA_PTX_CUH
 
 /* All inline PTX. Each wrapper has a device body and a body for the CPU runner (tests/runner); pointers are
- * generic. On sm_80 grid_wait and grid_launch_dependents do nothing, because K_LAUNCH_PDL launches
- * plainly. */
+ * generic. On sm_80 grid_wait and grid_launch_dependents do nothing: K_LAUNCH_PDL launches plainly there. */
 #include "kernels/cuda/util.cuh"
 
 #ifdef __CUDACC__
@@ -24,7 +23,7 @@ PTX_FN uint32_t shared_address(const void *p) { return static_cast<uint32_t>(__c
 
 /* ---- numbers ---- */
 
-/* Round to nearest even; a NaN stays one. Bits in plain integer arithmetic, the same everywhere. */
+/* Rounds to nearest even; a NaN stays a NaN. Plain integer arithmetic, the same bits everywhere. */
 __host__ __device__ static inline uint16_t bf16(float x) {
     uint32_t u;
     memcpy(&u, &x, sizeof u);
@@ -103,7 +102,7 @@ PTX_FN void ldmatrix_x4_trans(uint32_t (&r)[4], const void *row PTX_AT) {
 
 /* ---- memory ---- */
 
-/* Weights, read once: not worth a line of L1. Not for memory that this kernel writes. */
+/* For weights, which are read once: not worth a line of L1. Not for memory that this kernel writes. */
 PTX_FN uint4 load_stream16(const void *p PTX_AT) {
 #ifdef __CUDACC__
     uint4 v;
@@ -116,7 +115,8 @@ PTX_FN uint4 load_stream16(const void *p PTX_AT) {
 #endif
 }
 
-/* 16 bytes to shared memory, there after cp_async_wait by the same thread and a barrier for the others. */
+/* Copies 16 bytes to shared memory: visible to this thread after cp_async_wait, to others after a barrier
+ * too. */
 PTX_FN void cp_async16(void *smem, const void *gmem PTX_AT) {
 #ifdef __CUDACC__
     asm volatile("cp.async.cg.shared.global.L2::128B [%0], [%1], 16;" ::"r"(shared_address(smem)), "l"(gmem)
@@ -126,8 +126,8 @@ PTX_FN void cp_async16(void *smem, const void *gmem PTX_AT) {
 #endif
 }
 
-/* The first `bytes` (0 … 16) of them, zeros behind; with 0 nothing is read, but gmem must be a valid
- * address. */
+/* The same for the first `bytes` (0 … 16), followed by zeros; with 0 nothing is read, but gmem must be a
+ * valid address. */
 PTX_FN void cp_async16_zfill(void *smem, const void *gmem, int bytes PTX_AT) {
 #ifdef __CUDACC__
     asm volatile("cp.async.cg.shared.global.L2::128B [%0], [%1], 16, %2;" ::"r"(shared_address(smem)),
@@ -146,7 +146,7 @@ PTX_FN void cp_async_commit() {
 #endif
 }
 
-/* Until at most N of this thread's newest groups are still under way. */
+/* Waits until at most N of this thread's newest groups are still in flight. */
 template <int N> PTX_FN void cp_async_wait() {
 #ifdef __CUDACC__
     asm volatile("cp.async.wait_group %0;" ::"n"(N) : "memory");
@@ -167,7 +167,7 @@ PTX_FN uint32_t ld_acquire(const uint32_t *p) {
 #endif
 }
 
-/* Acquire and release; the old value. */
+/* Acquire and release; returns the old value. */
 PTX_FN uint32_t add_release(uint32_t *p, uint32_t v) {
 #ifdef __CUDACC__
     uint32_t old;
@@ -198,7 +198,7 @@ PTX_FN void st_release_sys(uint32_t *p, uint32_t v) {
 #endif
 }
 
-/* Everything this thread wrote is visible to the host and to peers before what it writes next. */
+/* Everything this thread has written becomes visible to the host and to peers before what it writes next. */
 PTX_FN void fence_sys() {
 #ifdef __CUDACC__
     __threadfence_system();
@@ -207,7 +207,7 @@ PTX_FN void fence_sys() {
 #endif
 }
 
-/* In the body of every waiting loop. */
+/* Goes into the body of every waiting loop. */
 PTX_FN void spin(PTX_ONLY_AT) {
 #ifdef __CUDACC__
     __nanosleep(20);
@@ -216,7 +216,7 @@ PTX_FN void spin(PTX_ONLY_AT) {
 #endif
 }
 
-/* The kernels queued ahead of this one have ended and their writes are visible (K_LAUNCH_PDL). */
+/* Waits until the kernels queued before this one have ended and their writes are visible (K_LAUNCH_PDL). */
 PTX_FN void grid_wait() {
 #ifdef __CUDACC__
 #if __CUDA_ARCH__ >= 900
@@ -236,7 +236,7 @@ PTX_FN void grid_launch_dependents() {
 #endif
 }
 
-/* Whether the conditional node of a graph runs (again). */
+/* Sets whether the conditional node of a graph runs (again). */
 PTX_FN void set_conditional(uint64_t handle, unsigned value) {
     cudaGraphSetConditional(static_cast<cudaGraphConditionalHandle>(handle), value);
 }

@@ -1,9 +1,9 @@
-/* Memory of the CUDA backend, copies to and from it, and what is known of the stream. */
+/* Memory of the CUDA backend, copies to and from it, and the state of the stream. */
 #include "kernels/cuda/queue.cuh"
 
 /* ---- memory -------------------------------------------------------------------------------------------- */
 
-/* A lack of memory is the caller's to handle and breaks nothing; any other failure is the queue's. */
+/* A lack of memory is for the caller to handle and breaks nothing; any other failure breaks the queue. */
 static bool got_memory(weir_cuda *cu, cudaError_t e, const char *what, size_t bytes) {
     if (e == cudaErrorMemoryAllocation) {
         cudaGetLastError(); /* or the next launch would find it */
@@ -23,7 +23,7 @@ void weir__cuda_free(weir_backend *be, void *p) {
     weir_cuda *cu = weir__cuda_of(be);
     if (!p) return;
     cudaSetDevice(cu->device);
-    const cudaError_t e = cudaFree(p); /* even of a broken queue; its own failure is then no news */
+    const cudaError_t e = cudaFree(p); /* also with a broken queue; its own failure is then no news */
     weir__cuda_check(be, e, "free");
 }
 
@@ -96,8 +96,8 @@ void weir__cuda_stage_close(weir_cuda *cu) {
     *s = weir_cuda_stage{};
 }
 
-/* Moves on to the next part once the copies out of it are over. Waiting for an event never recorded returns
- * at once. */
+/* Advances to the next part once the copies out of it are done. Waiting for an event that was never recorded
+ * returns at once. */
 static weir_status next_part(weir_cuda *cu) {
     weir_cuda_stage *s = &cu->stage;
     WEIR_CUDA_TRY(&cu->base, cudaEventRecord(s->done[s->part], cu->stream), "upload");
@@ -169,7 +169,7 @@ weir_status weir__cuda_poll(weir_backend *be, bool *busy) {
     WEIR_TRY(weir__cuda_enter_now(cu, "poll"));
     const cudaError_t e = cudaStreamQuery(cu->stream);
     if (e == cudaErrorNotReady) {
-        cudaGetLastError(); /* no error, but kept like one */
+        cudaGetLastError(); /* not an error, but kept like one */
         *busy = true;
         return WEIR_OK;
     }

@@ -6,13 +6,13 @@
 /* Shared by the files of this folder only. */
 
 /* Start of every call `what`: makes the device current for this thread; ECUDA if the queue is broken, or
- * turns out to be: then by something queued before. */
+ * turns out to be because of something queued before. */
 weir_status weir__cuda_enter(weir_cuda *cu, const char *what);
 /* The same for calls that cannot be part of a graph: EINVAL while one is recorded. */
 weir_status weir__cuda_enter_now(weir_cuda *cu, const char *what);
 
-/* queue.cu: memory and copies. Stages are opened and closed with the backend; close is fine with a half open
- * one. */
+/* queue.cu: memory and copies. Stages are opened and closed with the backend; close also works if opening
+ * failed halfway. */
 weir_status weir__cuda_stage_open(weir_cuda *cu);
 void weir__cuda_stage_close(weir_cuda *cu);
 

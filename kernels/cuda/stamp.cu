@@ -1,4 +1,4 @@
-/* Marks in the stream, to time it from above. */
+/* Marks in the stream, for timing by callers. */
 #include "kernels/cuda/queue.cuh"
 
 weir_status weir__cuda_stamp(weir_backend *be, int i) {

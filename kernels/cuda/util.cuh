@@ -47,7 +47,7 @@ extern "C" {
 
 enum k_launch_how { K_PLAIN, K_PDL, K_TEAM };
 
-/* Compute capability of the current device as 10 major + minor; asked once a device. */
+/* Compute capability of the current device as 10 major + minor; queried once per device. */
 inline int k_cc() {
     static std::atomic<int> known[64];
     int device = 0;
@@ -72,7 +72,7 @@ template <class... P> struct k_launch {
     cudaStream_t stream;
     k_launch_how how;
 
-    /* A failure is left in cudaPeekAtLastError, where weir__cuda_launched finds it. */
+    /* A failure stays in cudaPeekAtLastError, where weir__cuda_launched finds it. */
     void operator()(P... args) const {
         cudaLaunchConfig_t config = {};
         cudaLaunchAttribute attr = {};
@@ -100,7 +100,7 @@ k_launch<P...> k_bind(k_launch_how how, void (*kernel)(P...), dim3 grid, dim3 bl
 }
 
 /* K_LAUNCH(kernel, grid, block, smem, stream)(args...). A kernel with a comma in its template arguments
- * stands in parentheses. _PDL: programmatic dependent launch where the device has it (sm_90): the kernel may
+ * stands in parentheses. _PDL: programmatic dependent launch if the device has it (sm_90): the kernel may
  *       start before those queued ahead of it have ended, and must call ptx::grid_wait() before it reads what
  *       they wrote and before it writes anything.
  * _TEAM: cooperative: all blocks are resident at once, so they may wait for each other. */
@@ -114,8 +114,8 @@ k_launch<P...> k_bind(k_launch_how how, void (*kernel)(P...), dim3 grid, dim3 bl
     (runner::name_launch(#kernel, __FILE__, __LINE__), k_bind(how, kernel, __VA_ARGS__))
 #endif
 
-/* Over the 32 lanes of a warp, which all call; every lane gets the result. Lanes 16, 8, 4, 2 and 1 apart
- * meet: one order of sums for all ops. */
+/* Over the 32 lanes of a warp, which all call; every lane gets the result. Lanes 16, 8, 4, 2 and 1 apart are
+ * combined, in this order: one order of sums for all ops. */
 template <class T> __device__ __forceinline__ T k_warp_sum(T x) {
 #pragma unroll
     for (int d = 16; d > 0; d /= 2) x += __shfl_xor_sync(0xffffffffu, x, d);

@@ -3,13 +3,13 @@
 
 #include "kernels/backend.h"
 
-/* _cpu: portable truth, sums in double, one thread, no scratch. Contracts: the headers of the argument
- * blocks. */
+/* _cpu: the portable truth; sums in double, one thread, no scratch. Contracts: the headers of the argument
+ * structs. */
 weir_status weir__linear_cpu(weir_backend *be, weir_linear *a);
 
 #if defined(__x86_64__)
-/* The same contracts in vectors, with the pool's threads and the backend's scratch. A machine without the
- * instructions must not call them. */
+/* The same contracts with vector instructions, the pool's threads and the backend's scratch. Must not be
+ * called on a machine without the instructions. */
 weir_status weir__linear_avx2(weir_backend *be, weir_linear *a);
 weir_status weir__linear_avx512(weir_backend *be, weir_linear *a);
 weir_status weir__linear_avx512bf16(weir_backend *be, weir_linear *a);

@@ -8,7 +8,7 @@ extern "C" {
 
 namespace {
 
-/* What is used of the library. */
+/* The functions used from the library. */
 #define LT_MAP(X)                           \
     X(cublasLtCreate)                       \
     X(cublasLtDestroy)                      \
@@ -37,9 +37,9 @@ struct calls {
 };
 
 constexpr size_t WORKSPACE = 32u << 20; /* what NVIDIA recommends for sm_90 */
-constexpr int N_PLAN = 128;             /* shapes kept: a pair of models has some twenty */
+constexpr int N_PLAN = 128;             /* shapes kept: a pair of models has about twenty */
 
-/* A shape and how it is multiplied. n = 0: free. */
+/* A shape and its plan. n = 0: unused. */
 struct plan {
     int64_t n, k, ldy, chunk;
     weir_dtype dtype;
@@ -54,7 +54,7 @@ struct library {
     cublasLtHandle_t handle;
     void *workspace;
     plan plans[N_PLAN];
-    int next; /* the plan that is dropped when all are taken */
+    int next; /* the plan to drop when all are in use */
 };
 
 void forget(library *lt, plan *p) {
@@ -65,7 +65,7 @@ void forget(library *lt, plan *p) {
     *p = plan{};
 }
 
-/* The library counts columns first: y^T (n, chunk) = w^T^T (n, k) x^T (k, chunk). */
+/* The library is column-major: y^T (n, chunk) = w^T^T (n, k) x^T (k, chunk). */
 bool describe(library *lt, plan *p) {
     const cudaDataType type = p->dtype == WEIR_DTYPE_BF16 ? CUDA_R_16BF : CUDA_R_32F;
     const cublasOperation_t transposed = CUBLAS_OP_T;
@@ -102,7 +102,7 @@ bool choose(library *lt, plan *p) {
     return ok;
 }
 
-/* The plan of a shape, made when first asked for. NULL: the library cannot. */
+/* The plan of a shape, made on first use. NULL: the library has none. */
 plan *plan_of(library *lt, const weir_lt_product *a) {
     plan *p = nullptr;
     for (int i = 0; i < N_PLAN; i++) {

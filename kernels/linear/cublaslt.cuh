@@ -1,15 +1,15 @@
 #ifndef WEIR_KERNELS_LINEAR_CUBLASLT_CUH
 #define WEIR_KERNELS_LINEAR_CUBLASLT_CUH
 
-/* cuBLASLt for prompts, looked up when the program runs (kernels/cuda/cuda.cuh): opening and closing it, and
- * the one product that linear wants of it.
+/* cuBLASLt for prompts, loaded at run time (kernels/cuda/cuda.cuh): opening and closing it, and the one
+ * product that linear needs.
  *
  * y[r][n] = sum_k x[r][k] w[n][k]      x (chunk, k), w (n, k) of one dtype; y f32 (chunk, ldy); all dense but
  * y, 256-byte aligned, k elements a multiple of 16 bytes
  *
- * The shape is always the whole chunk, and each (n, k, dtype, chunk) keeps the algorithm it got at first,
- * none that adds in an order of its own (split sums go through the workspace), so a row's bits do not depend
- * on its companions. */
+ * The shape is always the whole chunk, and each (n, k, dtype, chunk) keeps the algorithm chosen first.
+ * Algorithms whose order of sums varies are excluded (split sums go through the workspace), so a row's bits
+ * do not depend on the other rows. */
 #include "kernels/cuda/cuda.cuh"
 
 struct weir_lt_product {

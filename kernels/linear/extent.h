@@ -3,9 +3,9 @@
 
 #include <stdint.h>
 
-/* What the product that makes logits can tell the row statistics for nothing: the smallest and largest order
- * key (kernels/math/order.h, weir__order_key) of WEIR_EXTENT_SPAN ids, and the lowest id of the largest.
- * Both are exact, so spans may be merged in any order. */
+/* What the product that makes the logits can provide to the row statistics at no cost: the smallest and
+ * largest order key (kernels/math/order.h, weir__order_key) of WEIR_EXTENT_SPAN ids, and the lowest id of the
+ * largest. Both are exact, so spans may be merged in any order. */
 enum { WEIR_EXTENT_SPAN = 64 };
 
 typedef struct weir_extent {

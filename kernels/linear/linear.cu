@@ -1,27 +1,19 @@
-/* Products of few rows with FRAGMENT weights (bf16): decode and verify. Bound by the bandwidth of the
- * weights.
+/* Products of few rows with FRAGMENT weights (bf16): decode and verify. Bound by the bandwidth of the weights
+ * (MODEL.md).
  *
- *   block   8 warps, a row tile (up to 16 rows), a slice of the inputs, and one unit after another
- *           (linear_plan.h)
- *   warp    one panel of the unit; every 8 / P th tile of 16 outputs x 16 inputs of the slice, in rising
- *           order
+ *   block   8 warps, a row tile (up to 16 rows), a slice of the inputs; units one by one (linear_plan.h)
+ *   warp    one panel of the unit; every (8 / P)th tile of 16 x 16 of the slice, in rising order
  *   lane    16 bytes of a tile: its operand of mma.m16n8k16, weights as the 16, rows as the 8
  *
- *   ring of D tiles a warp  --cp.async-->  registers  --mma-->  16 x 8 sums  --shared-->  in warp order  -->
- *   epilogue
- *                                             ^                                 or, split > 1: to scratch,
- *                                                                               and the block
- *   rows --x norm, bf16--> shared ------------+                                 that comes last adds the
- *   slices in order
+ *   ring of D tiles per warp --cp.async--> registers --mma--> 16 x 8 sums --shared--> in warp order --+
+ *                                              ^                                                      |
+ *   rows --x norm, bf16--> shared -------------+                         epilogue (split = 1) <-------+
+ *                                     scratch (split > 1; the last block adds the slices in order) <--+
  *
- * A lane reads back only what it copied itself, so the ring needs no barrier; it runs on through the ends of
- * units and is full before grid_wait, while the kernels ahead still run. The sum of a row's outputs is a
- * chain of mma along its warp's tiles, then warps, then slices: all of it set by the shape, so neither rows,
- * tiles of rows nor the grid change a bit.
- *
- * Figures for 6 rows, k = 2304, split 4 (slices of 576): ring 64 KB (D = 16), sums 5 KB, rows 7 KB: 76 KB,
- * two blocks a processor on sm_90 and sm_80, 128 KB in flight. Registers: 128 at most. sm_89 has room for one
- * block. */
+ * A lane reads back only what it copied itself, so the ring needs no barrier; it continues across units and
+ * is filled before grid_wait, while earlier kernels still run. A row's output is summed as a chain of mma
+ * along its warp's tiles, then over warps, then over slices. The shape alone determines this order, so
+ * neither the number of rows, their tiles nor the grid changes a bit. */
 #include "kernels/linear/linear.cuh"
 
 namespace {
@@ -29,15 +21,15 @@ namespace {
 using namespace linear;
 
 constexpr int TILE_BYTES = 512;
-constexpr int LINE = 20;    /* floats of a row of sums: lanes' stores fall into different banks */
-constexpr int RESIDENT = 2; /* blocks a processor: leaves a thread 128 registers */
+constexpr int LINE = 20;    /* floats of a row of sums: lanes store to different banks */
+constexpr int RESIDENT = 2; /* blocks per SM: leaves each thread 128 registers */
 
-/* How a launch is cut; the same in all its blocks. */
+/* How a launch is divided; the same for all its blocks. */
 struct cut {
     int32_t n_tile; /* row tiles */
     int32_t split;
     int64_t n_unit, n_panel, tiles, slice;
-    int32_t stage, stride; /* inputs of a row in shared memory at once; elements from row to row */
+    int32_t stage, stride; /* inputs of a row in shared memory at once; elements between rows */
     float *partial;        /* (n_tile, split, n_unit) records of ROWS x (64 + 1) */
     uint32_t *counter;     /* (n_tile, n_unit) */
 };
@@ -66,7 +58,7 @@ template <int P> PTX_FN place<P> place_of(const cut &c) {
     return p;
 }
 
-/* This lane's part of the warp's tiles, unit after unit, D of them under way. */
+/* This lane's part of the warp's tiles, unit after unit, D of them in flight. */
 template <int P, int D> struct ring {
     const unsigned char *from, *weights;
     unsigned char *slots;
@@ -75,9 +67,7 @@ template <int P, int D> struct ring {
 
     PTX_FN void seek() {
         int64_t p = unit * P + panel;
-        if (p >= n_panel)
-            p = n_panel - 1; /* the last unit may lack panels: what comes of them is not
-                                              stored */
+        if (p >= n_panel) p = n_panel - 1; /* the last unit may lack panels: their results are not stored */
         from = weights + (p * tiles + offset) * TILE_BYTES;
         left = count;
     }
@@ -93,7 +83,7 @@ template <int P, int D> struct ring {
         seek();
     }
 
-    /* The next tile into a slot that is free; one group, empty behind the last tile. */
+    /* Copies the next tile into a free slot; one group, empty after the last tile. */
     PTX_FN void fetch(int slot) {
         if (unit < n_unit) {
             ptx::cp_async16(slots + slot * TILE_BYTES, from);
@@ -138,7 +128,7 @@ template <int NT> PTX_FN void put_sums(float *sums, const float (&acc)[NT][4]) {
     }
 }
 
-/* The products of a unit, wherever they come from: column c is output c % 16 of panel c / 16. */
+/* The products of a unit, from shared memory or scratch: column c is output c % 16 of panel c / 16. */
 template <int P, int RT> struct block_sums {
     const float *sums;
     const float (*part)[WARPS];
@@ -178,7 +168,7 @@ PTX_FN void finish_small(const job &a, const Sums &sums, int64_t unit, int64_t r
     finish(a, factor * sums.at(row, i), up, row0 + row, n);
 }
 
-/* y and extents of a unit of four panels. A warp takes whole rows, so that its lanes can settle a span. */
+/* y and extents of a unit of four panels. A warp takes whole rows, so that its lanes can reduce a span. */
 template <class Sums>
 PTX_FN void finish_large(const job &a, const Sums &sums, int64_t unit, int64_t row0, int rows) {
     const int lane = threadIdx.x % 32;
@@ -215,7 +205,7 @@ PTX_FN void finish_unit(const job &a, const Sums &sums, int64_t unit, int64_t ro
     }
 }
 
-/* Leaves this slice's products in scratch; the block that completes the unit finishes it. */
+/* Writes this slice's products to scratch; the block that completes the unit finishes it. */
 template <int P, int RT>
 PTX_FN void merge_slices(const job &a, const cut &c, const place<P> &at, const block_sums<P, RT> &mine,
                          int *last, int64_t unit, int64_t row0, int rows) {
@@ -266,7 +256,7 @@ __global__ void __launch_bounds__(THREADS, RESIDENT) fragment_kernel(const job a
     __syncthreads();
 
     const int lane = threadIdx.x % 32;
-    const uint16_t *x[NT]; /* lanes of rows that are not there multiply the last one that is */
+    const uint16_t *x[NT]; /* lanes without a row multiply the last row */
 #pragma unroll
     for (int nt = 0; nt < NT; nt++) {
         const int row = 8 * nt + lane / 4;
@@ -305,13 +295,13 @@ __global__ void __launch_bounds__(THREADS, RESIDENT) fragment_kernel(const job a
 
 /* ---- host ---------------------------------------------------------------------------------------------- */
 
-/* Shared memory but for the rows: ring, sums, squares, and who came last. None of it is static, which would
- * count against what a block can ask for. */
+/* Shared memory except the rows: ring, sums, squares, and the last-block flag. None of it is static, since
+ * static memory counts against what a block can request. */
 int fixed_bytes(int rt, int depth) {
     return WARPS * depth * TILE_BYTES + WARPS * rt * LINE * 4 + rt * WARPS * 4 + 16;
 }
 
-/* Two blocks a processor where it has the memory (sm_80, sm_90); all of it for one where it has not (sm_86,
+/* Two blocks per SM where there is enough memory (sm_80, sm_90); otherwise all of it for one (sm_86,
  * sm_89). */
 int smem_budget(const weir_cuda *cu) {
     const int optin = static_cast<int>(cu->smem_optin), half = (optin + 1024) / 2 - 1024;
@@ -322,7 +312,7 @@ struct shape {
     int depth, smem;
 };
 
-/* Inputs of `rows` rows that go into shared memory at once, the ring's depth, and all shared memory. */
+/* Inputs of `rows` rows that fit in shared memory at once, the ring's depth, and all shared memory. */
 shape fit(const weir_cuda *cu, const weir_linear_plan &p, int rt, int rows, cut *c) {
     const int unit = WARPS / p.panels * WEIR_TILE, budget = smem_budget(cu), row_bytes = 2 * rows;
     const int64_t slice = p.slice < p.tiles ? p.slice : p.tiles;
@@ -331,8 +321,7 @@ shape fit(const weir_cuda *cu, const weir_linear_plan &p, int rt, int rows, cut 
     s.depth = p.panels == 4 && fixed_bytes(rt, 16) + row_bytes * (width + WEIR_TILE) <= budget ? 16 : 8;
     const int64_t room = (budget - fixed_bytes(rt, s.depth)) / row_bytes - WEIR_TILE;
     c->stage = static_cast<int32_t>(width <= room ? width : room / unit * unit);
-    c->stride = (c->stage / WEIR_TILE | 1) * WEIR_TILE; /* an odd number of 32 bytes: rows fall into different
-                                                           banks */
+    c->stride = (c->stage / WEIR_TILE | 1) * WEIR_TILE; /* an odd number of 32 bytes: other banks */
     s.smem = fixed_bytes(rt, s.depth) + row_bytes * c->stride;
     return s;
 }
@@ -358,8 +347,7 @@ weir_status launch_rows(weir_cuda *cu, const job &j, const cut &c, int panels, c
     return s.depth == 16 ? launch<4, NT, 16>(cu, j, c, s.smem) : launch<4, NT, 8>(cu, j, c, s.smem);
 }
 
-/* Row tiles that one launch takes: as many as the records of their slices have room in scratch. 0: not
- * one. */
+/* Row tiles per launch: as many as scratch has room for the records of their slices. 0: not even one. */
 int64_t tiles_at_once(const weir_cuda *cu, const weir_linear_plan &p, int64_t n_tile) {
     int64_t most = 4096;
     if (p.split > 1) {
@@ -376,7 +364,7 @@ weir_status fragment_rows(weir_cuda *cu, const weir_linear *a) {
     const int rt = a->n_row <= 8 ? 8 : 16;
     const int64_t n_tile = (a->n_row + rt - 1) / rt, step = tiles_at_once(cu, p, n_tile);
     if (step < 1) return WEIR_ENOMEM;
-    const bool spans = a->extent && p.panels != 4; /* not a unit a span: looked up behind the product */
+    const bool spans = a->extent && p.panels != 4; /* units are not spans: computed after the product */
     cut c = {};
     c.split = p.split, c.n_unit = p.n_unit, c.n_panel = a->w->n_panel, c.tiles = p.tiles, c.slice = p.slice;
     c.partial = cu->base.scratch;

@@ -1,7 +1,7 @@
 #ifndef WEIR_KERNELS_LINEAR_LINEAR_CUH
 #define WEIR_KERNELS_LINEAR_LINEAR_CUH
 
-/* What the kernels of linear share: the arguments as a kernel takes them, rows into shared memory, epilogues,
+/* What the kernels of linear share: arguments in the form kernels take, rows to shared memory, epilogues,
  * extents. */
 #include "kernels/cuda/util.cuh"
 #include "kernels/cuda/ptx.cuh"
@@ -44,8 +44,8 @@ inline job job_of(const weir_linear *a) {
     return j;
 }
 
-/* More shared memory than a kernel gets unasked; asked for once a kernel and device. For kernels without
- * static shared memory: both together must stay below smem_optin, or the driver refuses. */
+/* Opts in to more shared memory than a kernel gets by default, once per kernel and device. For kernels
+ * without static shared memory: the sum of both must stay within smem_optin, or the driver refuses. */
 template <class Kernel>
 cudaError_t allow_smem(Kernel *kernel, std::atomic<uint64_t> *asked, const weir_cuda *cu) {
     const uint64_t bit = uint64_t{1} << (cu->device & 63);
@@ -62,7 +62,7 @@ cudaError_t allow_smem(Kernel *kernel, std::atomic<uint64_t> *asked, const weir_
 PTX_FN float activate(weir_epilogue e, float d) {
     switch (e) {
     case WEIR_EPI_RELU: return d < 0.0f ? 0.0f : d; /* NaN passes through */
-    case WEIR_EPI_GELU_TANH:                        /* d sigmoid(2 u): no 1 + tanh to cancel */
+    case WEIR_EPI_GELU_TANH:                        /* d sigmoid(2 u): avoids the cancellation in 1 + tanh */
         return d / (1.0f + expf(-1.5957691216057308f * (d + 0.044715f * d * d * d)));
     case WEIR_EPI_GELU_ERF: return 0.5f * d * (1.0f + erff(d * 0.70710678118654752f));
     case WEIR_EPI_SILU: return d / (1.0f + expf(-d));
@@ -82,7 +82,7 @@ PTX_FN float finish(const job &a, float gate, float up, int64_t row, int64_t n) 
     return d;
 }
 
-/* 1 / sqrt(mean of squares + eps); products are of x norm, so that rows are read once and scaled behind the
+/* 1 / sqrt(mean of squares + eps); products use x norm, so that rows are read once and scaled after the
  * sum. */
 PTX_FN float row_factor(const job &a, float sum_sq) {
     return a.norm ? 1.0f / sqrtf(sum_sq / static_cast<float>(a.k) + a.eps) : 1.0f;
@@ -130,10 +130,10 @@ PTX_FN void put4(uint16_t *dst, const float4 &v) {
 PTX_FN void put4(float *dst, const float4 &v) { *reinterpret_cast<float4 *>(dst) = v; }
 
 /* Inputs [first, first + width) of rows [row0, row0 + rows), times norm, as elements T at xs + r stride;
- * zeros from `end` (<= k) on. Batches of ROWS rows and STEPS groups of four inputs a thread have their loads
- * in flight together. part[r][warp], unless NULL: this warp's share of the sum of squares of those inputs.
- * Its order depends on first and end alone: a thread takes groups of four at distance 1024 in rising order, a
- * warp its lanes as a tree. xs NULL: sums alone. */
+ * zeros from `end` (<= k) on. Batches of ROWS rows and STEPS groups of four inputs per thread have their
+ * loads in flight together. part[r][warp], unless NULL: this warp's share of the sum of squares of those
+ * inputs. Its order depends only on first and end: a thread takes groups of four at distance 1024 in rising
+ * order, a warp its lanes as a tree. xs NULL: sums only. */
 template <class T, int ROWS, int STEPS>
 PTX_FN void take_rows(const job &a, int64_t row0, int rows, int64_t first, int width, int64_t end, T *xs,
                       int stride, float (*part)[WARPS]) {
@@ -196,13 +196,13 @@ PTX_FN float sum_parts(const float (&part)[WARPS]) {
     return sum;
 }
 
-/* Products that a kernel of its own finishes. Entries of the other files. */
+/* Entry points of the other files. */
 weir_status plain_rows(weir_cuda *cu, const weir_linear *a); /* linear_rows.cu: ROWS weights of floats */
 weir_status quant_rows(weir_cuda *cu, const weir_linear *a); /* linear_quant.cu: ROWS weights of blocks,
                                                                   prompts too */
 weir_status prefill(weir_cuda *cu, const weir_linear *a);    /* linear_prefill.cu: ROWS weights through the
                                                                   library */
-weir_status extents(weir_cuda *cu, const weir_linear *a);    /* linear_rows.cu: of outputs that lie in y */
+weir_status extents(weir_cuda *cu, const weir_linear *a);    /* linear_rows.cu: of outputs already in y */
 
 inline weir_status launched(weir_cuda *cu, const char *kernel, const weir_linear *a) {
     return weir__cuda_launched(&cu->base, "linear", "%s, n_row %lld n %lld k %lld %s%s", kernel,

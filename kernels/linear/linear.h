@@ -19,49 +19,49 @@ typedef enum weir_epilogue {
 /* y is read before it is written: not with a gated weight. */
 static inline bool weir__epilogue_reads(weir_epilogue e) { return e == WEIR_EPI_ADD || e == WEIR_EPI_MUL; }
 
-/* y[r][n] = epilogue(scale * sum_k xn[r][k] * w[n][k]),   xn = norm ? rmsnorm(x[r], norm, eps) : x[r]
- * gated:  y[r][n] = act(scale * xn·gate[n]) * (xn·up[n]); act from the epilogue (STORE = identity)
- * softcap > 0:  y[r][n] = softcap * tanh(d / softcap), d what is written above (final logits of Gemma 2,
+/* y[r][n] = epilogue(scale * sum_k xn[r][k] * w[n][k]),   xn = norm ? rmsnorm(x[r], norm, eps) : x[r] gated:
+ * y[r][n] = act(scale * xn·gate[n]) * (xn·up[n]); act from the epilogue (STORE = identity) softcap > 0:
+ * y[r][n] = softcap * tanh(d / softcap), d the value above (final logits of Gemma 2,
  *               arXiv 2408.00118)
  *
  *   x     (n_row, k)  f32, row stride ldx >= k
  *   norm  (k) f32 or NULL;   rmsnorm(x)_k = x_k / sqrt(mean(x^2) + eps) * norm_k
  *   y     (n_row, n)  f32, row stride ldy >= n; only [0, n) of a row is written; may not alias x
  *
- * The K order depends on (n, k, dtype) and rows alone, so a row's result never depends on its companions.
- * rows = true: decode and verify rows; with bf16 weights on AVX512BF16 the normalised input is rounded to
- * bf16 (as a tensor core would), products and sums stay f32. rows = false: prefill, f32 inputs on the CPU;
- * the caller passes one session's rows of chunks of the backend's `chunk` positions counted from its position
- * 0, which lets a backend send chunks to a library GEMM of fixed shape.
+ * The order of the sum over k depends only on (n, k, dtype) and `rows`, so a row's result never depends on
+ * the other rows. rows = true: decode and verify rows; with bf16 weights on AVX512BF16 the normalised input
+ * is rounded to bf16 (as a tensor core would), products and sums stay f32. rows = false: prefill, f32 inputs
+ * on the CPU; the caller passes rows of one session in chunks of the backend's `chunk` positions, counted
+ * from position 0, which lets a backend send chunks to a library GEMM of fixed shape.
  *
- * Quantised weights (kernels/weight/quant.h): CPU builds in vectors multiply bytes, for rows of decode and of
+ * Quantised weights (kernels/weight/quant.h): vectorised CPU builds multiply bytes, for decode rows and
  * prompts alike. The normalised input is rounded to a multiple of 1/127 of the largest of its 32 (inputs 32 i
- * … 32 i + 31), products of codes and bytes are summed exactly for every scale of the weight, and those terms
- * in f32, in rising k. A NaN or an infinity among its inputs makes a row's outputs NaN; 32 inputs below
- * 2^-100 count as zero. The portable truth and devices take the input as it is.
+ * … 32 i + 31), products of codes and bytes are summed exactly for each scale of the weight, and those terms
+ * are added in f32, in rising k. A NaN or an infinity among a row's inputs makes its outputs NaN; 32 inputs
+ * below 2^-100 count as zero. The portable truth and devices use the input unrounded.
  *
  * extent  NULL, or (n_row, weir__extent_count(extent_n)) backend memory: smallest and largest of each row's
  *         outputs [0, extent_n) by spans (a head's logits, for the row statistics that follow). Written by
- *         backends that say so (weir_backend.extents) and left alone by others. Not with a gated weight, rows
+ *         backends with weir_backend.extents set, ignored by others. Not with a gated weight, rows
  *         = true only.
  *
- * Moves weir__weight_bytes + 4 * n_row * (k + n) bytes.
- * Truth (portable) sums in double. Error of a fast path's product d: (9/8 k + 16) * 2^-24 * sum|xn w|, plus
- * 2^-8 * sum|xn w| where the input is rounded to bf16; of an activation: 2^-21 |d|. Where it is rounded to
- * bytes: with a the largest |xn| of its 32 and w = s q + o, plus sum a |w| / 253 + (k / 8 + 16) * 2^-24 * sum
- * a (|s q| + |o|). A softcap adds 2^-20 |y|: the quotient, the tanh within 2^-21 of itself (slope at most 1),
- * the product. Extents are of what is stored.
+ * Moves weir__weight_bytes + 4 * n_row * (k + n) bytes. The truth (portable) sums in double. Error of a fast
+ * path's product d: (9/8 k + 16) * 2^-24 * sum|xn w|, plus 2^-8 * sum|xn w| where the input is rounded to
+ * bf16; of an activation: 2^-21 |d|. Where it is rounded to bytes: with a the largest |xn| of its 32 and w =
+ * s q + o, plus sum a |w| / 253 + (k / 8 + 16) * 2^-24 * sum a (|s q| + |o|). A softcap adds 2^-20 |y|: the
+ * quotient, the tanh within 2^-21 of itself (slope at most 1), the product. Extents are those of the stored
+ * values.
  * WEIR_EINVAL  n_row < 0, ldx < k, ldy < n, a gated weight with WEIR_EPI_ADD or WEIR_EPI_MUL, an extent where
  *              the contract has none, NULL, a softcap below 0, or one with a gated weight or an epilogue that
  *              is not WEIR_EPI_STORE
  * WEIR_ENOMEM  the backend's scratch is less than weir__linear_scratch_floats(k), or on a device
  *              weir__linear_cuda_scratch_floats(n, k, chunk)
  *
- * On a device: FRAGMENT weights round x norm to bf16 and scale by the row's factor behind the sum, with rows
- * = false too. ROWS weights with rows = true stay f32, in a kernel made for models that are not bf16; with
- * rows = false they go to the library, which takes f32, and bf16 with inputs rounded to bf16. f16, rows that
- * are not a multiple of 16 bytes, quantised weights, and a machine without the library keep the kernel of
- * rows = true. */
+ * On a device: with FRAGMENT weights x norm is rounded to bf16 and the row's factor is applied after the sum,
+ * also with rows = false. ROWS weights with rows = true are computed in f32, by a kernel for models that are
+ * not bf16; with rows = false they go to the library, which takes f32, and bf16 with inputs rounded to bf16.
+ * f16, rows that are not a multiple of 16 bytes, quantised weights, and a machine without the library use the
+ * kernel of rows = true. */
 typedef struct weir_linear {
     const float *x;
     int64_t ldx;
@@ -79,23 +79,22 @@ typedef struct weir_linear {
     float softcap;    /* 0 = none */
 } weir_linear;
 
-enum { WEIR_LINEAR_CHUNK = 64 }; /* rows that are prepared at once */
+enum { WEIR_LINEAR_CHUNK = 64 }; /* rows prepared at once */
 
-/* Floats of scratch a worker needs for products of k inputs, any n and n_row: pass the largest k of a model
- * to weir__backend_reserve. A backend fresh from open serves k <= 1024. */
+/* Floats of scratch that a worker needs for products of k inputs, any n and n_row: pass the largest k of a
+ * model to weir__backend_reserve. A newly opened backend has enough for k <= 1024. */
 static inline size_t weir__linear_scratch_floats(int64_t k) {
     return (size_t)WEIR_LINEAR_CHUNK * ((size_t)k + 32); /* rows padded to whole lines, and one */
 }
 
 /* Floats of scratch on a device for products of n outputs (both matrices of a gated pair counted), k inputs
- * and any n_row. chunk: the backend's where the weight multiplies prompts (rows = false), 0 where it does not
- * (a head). */
+ * and any n_row. chunk: the backend's if the weight multiplies prompts (rows = false), else 0 (a head). */
 static inline size_t weir__linear_cuda_scratch_floats(int64_t n, int64_t k, int64_t chunk) {
     const weir_linear_plan one = weir__linear_plan_of(n, k, false),
                            two = weir__linear_plan_of((n + 1) / 2, k, true);
     size_t most = weir__linear_partial_floats(&one);
     if (weir__linear_partial_floats(&two) > most) most = weir__linear_partial_floats(&two);
-    /* parts on 256 bytes */
+    /* parts aligned to 256 bytes */
     const size_t prompt = chunk > 0 ? (size_t)chunk * (size_t)(n + 4 + k + 1) + 3 * 64 : 0;
     return prompt > most ? prompt : most;
 }

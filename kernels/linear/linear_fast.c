@@ -1,13 +1,13 @@
-/* How a product is cut: rows into tiles that fit the registers, panels among workers. None of it can change a
- * bit of a result: a (row, output) is one chain of multiply-adds over k wherever it is computed.
+/* How a product is divided: rows into tiles that fit the registers, panels among workers. This cannot change
+ * a bit of a result: each (row, output) is one chain of multiply-adds over k wherever it is computed.
  *
- * Prefill takes the same way. A library GEMM was tried for full chunks of 64 rows, f32, one Zen 5 core:
+ * Prefill uses the same code. A library GEMM was tried for full chunks of 64 rows, f32, one Zen 5 core:
  * OpenBLAS 0.3.21 99 GFLOP/s, these tiles 92 (AVX2) and 236 (AVX-512); and its serial build may not be called
  * from two threads at once. */
 #include "kernels/linear/linear_quant.h"
 
 enum {
-    SERIAL_BYTES = 48 * 1024, /* weights of a product too small to be worth waking the others */
+    SERIAL_BYTES = 48 * 1024, /* weight bytes below which waking the other workers does not pay */
     BLOCK_BYTES = 128 * 1024, /* panels that stay in a core's cache while several row tiles pass over them */
 };
 
@@ -23,7 +23,8 @@ typedef struct job {
     int64_t panel_bytes;
 } job;
 
-/* Whole cache lines, an odd number of them: rows a power of two apart would fall into the same few sets. */
+/* Whole cache lines, an odd number of them: rows a power of two apart would map to the same few cache
+ * sets. */
 static int64_t row_stride(int64_t bytes) { return ((bytes + 63) / 64 | 1) * 64; }
 
 /* The tile of panels [first, first + n) for row r of the chunk. */
@@ -45,8 +46,8 @@ static weir_linear_tile tile_at(const job *j, int64_t first, int64_t n, int64_t 
     };
 }
 
-/* Every worker prepares the rows for itself: cheaper than waiting for one to do it. step: bytes from row to
- * row; stride: what a tile takes as x_stride. */
+/* Every worker prepares the rows for itself, which is cheaper than waiting for one to do it. step: bytes
+ * between rows; stride: the tile's x_stride. */
 static const unsigned char *prepared_rows(const job *j, int worker, int64_t *step, int64_t *stride) {
     const weir_linear *a = j->a;
     const float *x = a->x + j->row0 * a->ldx;

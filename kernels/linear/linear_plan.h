@@ -5,24 +5,24 @@
 #include <stddef.h>
 #include <stdint.h>
 
-/* How the device cuts a product of a FRAGMENT weight into blocks of 8 warps. A unit is 16 outputs (of each
- * matrix of a gated pair) or 64; a unit's inputs may be cut into slices, one a block, whose partial sums the
- * last block to finish adds in rising order. Inside a block 8 / panels warps share the inputs of a panel,
- * tile by tile in turn.
+/* How the device divides a product with a FRAGMENT weight into blocks of 8 warps. A unit is 16 outputs (of
+ * each matrix of a gated pair) or 64; a unit's inputs may be cut into slices, one per block, whose partial
+ * sums are added in rising order by the last block to finish. Inside a block, 8 / panels warps share the
+ * inputs of a panel, taking tiles in turn.
  *
- * All of it decides the order of sums, so it is a function of the shape alone: not of rows, device or memory.
+ * This determines the order of sums, so it depends only on the shape: not on rows, device or memory.
  *
- * Why: a block reads the inputs of its rows from L2 as f32, 4 rows k bytes to 32 panels k bytes of weights.
- * With 6 rows that is 75% on top for one panel and 19% for four. But four panels make few blocks, and the
- * device wants two a processor for some 64 KB in flight each, so large matrices of few outputs are cut along
- * their inputs too. Small ones (k < 2048) are bound by latency, and a merge between blocks would cost more
- * than the inputs do. */
+ * Why: a block reads the inputs of its rows from L2 as f32: 4 rows k bytes for 32 panels k bytes of weights.
+ * With 6 rows that adds 75% for one panel and 19% for four. But four panels make few blocks, and the device
+ * needs two per SM with about 64 KB in flight each, so large matrices with few outputs are cut along their
+ * inputs too. Small ones (k < 2048) are bound by latency, and a merge between blocks would cost more than the
+ * inputs do. */
 enum {
     WEIR_TILE = 16, /* outputs of a panel, inputs of a tile */
     WEIR_LINEAR_WARPS = 8,
     WEIR_LINEAR_ROWS = 16,  /* rows of one pass over the weights */
-    WEIR_PLAN_BLOCKS = 264, /* two blocks for each of 132 processors */
-    WEIR_PLAN_LONG = 2048,  /* inputs from which on a merge between blocks pays */
+    WEIR_PLAN_BLOCKS = 264, /* two blocks for each of 132 SMs */
+    WEIR_PLAN_LONG = 2048,  /* inputs from which a merge between blocks pays */
     WEIR_PLAN_SLICE = 4096, /* inputs of a slice at most: 8 rows of them take 64 KB of shared memory */
     WEIR_PLAN_SHORT = 512,  /* inputs of a slice at least */
 };
@@ -48,7 +48,7 @@ static inline weir_linear_plan weir__linear_plan_of(int64_t n, int64_t k, bool g
 
     int64_t split = (WEIR_PLAN_BLOCKS + p.n_unit - 1) / p.n_unit;
     if (split > k / WEIR_PLAN_SHORT) split = k / WEIR_PLAN_SHORT;
-    /* Units enough for every processor: the rows that do not fit go by in stages. */
+    /* There are enough units for every SM: rows that do not fit are processed in stages. */
     if (p.n_unit < 4 * WEIR_PLAN_BLOCKS && split * WEIR_PLAN_SLICE < k)
         split = (k + WEIR_PLAN_SLICE - 1) / WEIR_PLAN_SLICE;
     const int64_t step = WEIR_LINEAR_WARPS / p.panels; /* slices begin with the first of a panel's warps */
@@ -57,8 +57,8 @@ static inline weir_linear_plan weir__linear_plan_of(int64_t n, int64_t k, bool g
     return p;
 }
 
-/* Floats that the slices of one pass of 16 rows leave behind: (split, n_unit, 16 rows, 64 outputs and the sum
- * of squares). */
+/* Floats that the slices of one pass of 16 rows write to scratch: (split, n_unit, 16 rows, 64 outputs and the
+ * sum of squares). */
 static inline size_t weir__linear_partial_floats(const weir_linear_plan *p) {
     if (p->split == 1) return 0;
     return (size_t)p->split * (size_t)p->n_unit * WEIR_LINEAR_ROWS * (4 * WEIR_TILE + 1);

@@ -1,11 +1,9 @@
-/* Products of prompts with ROWS weights: cuBLASLt does the sums, these kernels what lies before and behind.
+/* Products of prompts with ROWS weights: cuBLASLt computes the sums, these kernels do what comes before and
+ * after.
  *
- *   x rows --x norm, to the weight's dtype, zeros up to a whole chunk--> scratch  --library--> sums (chunk,
- *   n) f32 in scratch sums --row factor, scale, activation, gate, add--> y rows that there are
- *
- * prepare: a block a row of the chunk; reads 4 k bytes, writes 2 or 4 k. finish: a thread an output; reads 4
- * n (gated: 8 n), writes 4 n a row. Both are bound by bandwidth (L2 mostly: a chunk of 256 rows of 4608 is
- * 4.7 MB), some 3% of the product's own time. Registers: 64 at most, no shared memory but the warps' sums. */
+ *   x rows  --x norm, to the weight's dtype, zeros up to a whole chunk-->  scratch
+ *   scratch --library-->  sums (chunk, n) f32 in scratch
+ *   sums    --row factor, scale, activation, gate, add-->  the rows of y that exist */
 #include "kernels/linear/cublaslt.cuh"
 #include "kernels/linear/linear.cuh"
 
@@ -40,7 +38,7 @@ __global__ void __launch_bounds__(THREADS)
     finish(a, factor[row] * s[0], a.gated ? factor[row] * s[a.n] : 0.0f, row, n);
 }
 
-/* What of scratch is whose; every part begins on 256 bytes. */
+/* The parts of scratch; each is aligned to 256 bytes. */
 struct parts {
     float *factor, *sums;
     void *x;

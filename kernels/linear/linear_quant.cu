@@ -1,18 +1,14 @@
 /* Products with quantised weights, which stay in the file's blocks: decoded in registers, f32 inputs, f32
- * sums. Rows of decode and prompts take the same kernel, so that a row has the same bits in both.
+ * sums. Decode rows and prompts use the same kernel, so a row has the same bits in both.
  *
- *   block   8 warps, a tile of up to 8 rows whose inputs lie in shared memory as f32, times norm, 2048 at
+ *   block   8 warps, a tile of up to 8 rows whose inputs are in shared memory as f32, times norm, 2048 at
  *           most at once
- *   warp    two rows of the weight: two outputs next to each other, or gate and up of one
+ *   warp    two rows of the weight: two adjacent outputs, or gate and up of one output
  *   lane    8 elements of every 256, in rising order; then the lanes as a tree
  *
- * Decoding costs about 3 instructions an element, a row 1 multiply-add and a quarter of a 16-byte load from
- * shared memory, two outputs sharing it: with one row 4.5 bits of weight take 4 to 5 instructions, about as
- * long as HBM needs for them (H100: 3.35 TB/s / 132 SMs / 1.7 GHz = 15 bytes a clock and processor, 27
- * weights of 4.5 bits, of 128 instructions); with 8 rows three times that. Not taken: integer products (dp4a)
- * of rows rounded to bytes, which would halve it and round what the CPU truth does not; dequantising prompts'
- * weights for the library, which wants scratch as large as the matrix in bf16. Registers: 128 at most; shared
- * memory 64 KB for 8 rows of 2048. */
+ * Rejected: integer products (dp4a) of rows rounded to bytes, which would halve the work but round what the
+ * CPU truth does not; dequantising prompts' weights for the library, which needs scratch as large as the
+ * matrix in bf16. */
 #include "kernels/linear/linear.cuh"
 #include "kernels/weight/quant.cuh"
 
@@ -113,7 +109,7 @@ template <int DTYPE, int R> weir_status launch(weir_cuda *cu, const weir_linear 
     return WEIR_OK;
 }
 
-/* A row's bits do not depend on R: an accumulator sees its own row alone. */
+/* A row's bits do not depend on R: an accumulator sees only its own row. */
 template <int DTYPE> weir_status launch_rows(weir_cuda *cu, const weir_linear *a) {
     return a->n_row <= 2 ? launch<DTYPE, 2>(cu, a) : launch<DTYPE, 8>(cu, a);
 }

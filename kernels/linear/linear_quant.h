@@ -7,11 +7,12 @@
 /* Between linear_fast.c and the kernels of quantised weights (linear_quant_vec.h) of one instruction set. */
 enum { WEIR_QUANT_ROWS = 8 }; /* of the largest tile */
 
-/* Blocks of inputs whose largest is below this count as zero: 127 over it must be a number. */
+/* Blocks of inputs whose largest is below this count as zero: 127 divided by it must be finite. */
 #define WEIR_QUANT_LEAST 0x1p-100f
 
-/* 32 inputs of a row: input i is d q[i], but for a rounding of d / 2. d is NaN where an input is NaN or
- * infinite. A line of memory; the units of rows lie row by row, so that a tile of rows needs one pointer. */
+/* 32 inputs of a row: input i is d q[i], up to a rounding of d / 2. d is NaN where an input is NaN or
+ * infinite. One cache line. The units of rows are stored row by row, so that a tile of rows needs one
+ * pointer. */
 typedef struct weir_quant_unit {
     int8_t q[32];          /* -127 … 127 */
     float d, d_sum;        /* largest |input| / 127, and d times the sum of q */
@@ -28,7 +29,7 @@ typedef struct weir_linear_quant {
     weir_quant_prepare_fn *prepare;
     int tile_rows;
     /* [dtype][n_row - 1]; of a tile, x is the first row's first unit, x_stride the bytes between units,
-     * n_pair k / 2 */
+     * n_pair is k / 2 */
     weir_tile_fn *tile[WEIR_DTYPE_COUNT][WEIR_QUANT_ROWS];
 } weir_linear_quant;
 

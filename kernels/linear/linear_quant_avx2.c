@@ -1,5 +1,5 @@
-/* AVX2: bytes in pairs to 16 bits (vpmaddubsw). Half a panel at a time, since 16 registers hold the sums of
- * six rows once. */
+/* AVX2: pairs of bytes to 16 bits (vpmaddubsw). Half a panel at a time, since 16 registers hold only one
+ * vector of sums for six rows. */
 #include "kernels/linear/linear_quant_vec.h"
 
 /* clang-format off */

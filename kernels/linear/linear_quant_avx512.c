@@ -1,4 +1,4 @@
-/* AVX-512 without VNNI: bytes in pairs to 16 bits (vpmaddubsw). */
+/* AVX-512 without VNNI: pairs of bytes to 16 bits (vpmaddubsw). */
 #include "kernels/linear/linear_quant_vec.h"
 
 /* clang-format off */

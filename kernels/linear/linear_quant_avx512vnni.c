@@ -1,5 +1,4 @@
-/* AVX-512 with VNNI: four bytes of 16 outputs in one vpdpbusd. Two or four panels share what a row
- * broadcasts. */
+/* AVX-512 with VNNI: four bytes of 16 outputs in one vpdpbusd. Two or four panels share a row's broadcast. */
 #include "kernels/linear/linear_quant_vec.h"
 
 /* clang-format off */

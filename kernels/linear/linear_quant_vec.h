@@ -1,14 +1,14 @@
 /* Row kernels of the linear op for quantised weights: included once by each instruction set's file. Rows are
- * quantised too, to bytes with a scale for every 32 inputs, and multiplied byte by byte into sums that are
- * exact integers:
+ * quantised too, to bytes with one scale for every 32 inputs, and multiplied byte by byte into exact integer
+ * sums:
  *
  *   panel  | 16 outputs x 4 or 8 codes | …      weight_quant.h; a vector is VF of the 16 outputs
  *   row    | q[32] d d·sum -sum | …             one line of memory for 32 inputs, broadcast four bytes at a
  *          time
  *
- * A unit is the 32 inputs (q6_k: 16) that share the scale s and the offset o of an output: its term is
- * s d (sum q x - zero · sum x), or s d sum q x + o d sum x. Each (row, output) is one chain of such terms
- * over k in rising order, so that neither the number of rows nor of panels at once can change a bit. */
+ * A unit is the 32 inputs (q6_k: 16) that share the scale s and the offset o of an output: its term is s d
+ * (sum q x - zero · sum x), or s d sum q x + o d sum x. Each (row, output) is one chain of such terms over k
+ * in rising order, so neither the number of rows nor that of panels processed at once can change a bit. */
 #include "kernels/linear/linear_quant.h"
 #include "kernels/linear/linear_vec.h"
 
@@ -84,7 +84,7 @@ WEIR_INLINE void row_unit(weir_quant_unit *u, const vf *x) {
         memcpy(&bits, &a, sizeof bits);
         most = VQ(max_epu32)(most, bits);
     }
-    const uint32_t bits = vq_hmax(most); /* as integers NaN is above infinity, and both above numbers */
+    const uint32_t bits = vq_hmax(most); /* as integers, NaN is above infinity, and both are above numbers */
     float a;
     memcpy(&a, &bits, sizeof a);
     const bool number = bits < 0x7f800000u, some = number && a >= WEIR_QUANT_LEAST;
@@ -122,7 +122,7 @@ WEIR_INLINE int code_bits(int kind) {
     return kind == WEIR_DTYPE_Q4_0 || kind == WEIR_DTYPE_Q4_1 || kind == WEIR_DTYPE_Q4_K ? 4 : 5;
 }
 
-/* Where the codes of one unit lie: words of 4 or 8 codes, and words of high bits. */
+/* Where the codes of one unit are: words of 4 or 8 codes, and words of high bits. */
 typedef struct unit_at {
     const unsigned char *low, *high;
     int part; /* which of the elements that share a byte: a constant after inlining but for q5_k's high
@@ -135,9 +135,9 @@ WEIR_INLINE vi high_bits(vi v, int from, int n) {
     return vq_and(at4, vq_bytes(n == 1 ? 0x10 : 0x30));
 }
 
-/* Asks for the words of the codes that lie AHEAD, each once a block. The processor follows a stream by
- * itself, but not fast enough where a core has several rows to multiply: 6 rows took 1.8 times one row's time
- * without, 1.5 with (Sapphire Rapids). */
+/* Prefetches the code words AHEAD bytes further, each once per block. The hardware prefetcher is not fast
+ * enough when a core has several rows to multiply: 6 rows took 1.8 times as long as one row without this, 1.5
+ * with it (Sapphire Rapids). */
 WEIR_INLINE void fetch_ahead(int kind, const unit_at *u, int i) {
     const bool small = weir_dtype_block((weir_dtype)kind) == 32, six = kind == WEIR_DTYPE_Q6_K;
     const bool first = kind == WEIR_DTYPE_Q8_0 || (small ? i < 4 : six ? u->part < 2 : u->part % 2 == 0);
@@ -191,7 +191,7 @@ WEIR_INLINE void unit_sums(vi (*sum)[8], const unit_at *u, const unsigned char *
 
 #else
 
-enum { SIGNED_BYTES = 1 }; /* q8_0: 255 x 127 twice is more than 16 bits, 128 x 127 is not */
+enum { SIGNED_BYTES = 1 }; /* q8_0: 2 x 255 x 127 does not fit 16 bits, 2 x 128 x 127 does */
 
 /* Products of pairs in 16 bits: as many as cannot overflow are added before they are widened. */
 WEIR_INLINE int pairs_at_once(int kind) {
@@ -227,8 +227,7 @@ WEIR_INLINE void unit_sums(vi (*sum)[8], const unit_at *u, const unsigned char *
 
 #endif
 
-/* What the sum starts from: minus what the codes are too large by, a power of two, times the sum of the row's
- * bytes. */
+/* The start value of the sum: minus the codes' offset, a power of two, times the sum of the row's bytes. */
 WEIR_INLINE vi first_sum(int kind, int32_t minus) {
     if (has_offset(kind) || (kind == WEIR_DTYPE_Q8_0 && SIGNED_BYTES)) return vq_zero();
     return vq_sll(vq_set1(minus), kind == WEIR_DTYPE_Q8_0   ? 7
@@ -258,7 +257,7 @@ WEIR_INLINE void add_unit(vf (*acc)[8], const unit_at *u, const vf *scale, const
 
 /* ---- blocks -------------------------------------------------------------------------------------------- */
 
-/* P vectors of outputs: where their block's words and f16 scales lie. */
+/* P vectors of outputs: where their block's words and f16 scales are. */
 typedef struct block_at {
     const unsigned char *word[8], *scale[8];
 } block_at;
@@ -378,8 +377,8 @@ WEIR_INLINE void quant_sums(vf (*acc)[8], const weir_linear_tile *t, int64_t at,
     }
 }
 
-/* All panels of a tile, P vectors at once. A tile that ends in between does its last vector twice: a second
- * instance of the loop would double what is compiled. */
+/* All panels of a tile, P vectors at once. If the tile's end is not a multiple of P, the last vector is
+ * computed twice: a second instance of the loop would double the code. */
 WEIR_INLINE void quant_tile(const weir_linear_tile *t, const int R, const int P, const int kind) {
     /* whole pairs of gate and up */
     const int64_t n = t->n_panel * PER_PANEL, step = P > 2 * PER_PANEL ? P : 2 * PER_PANEL;
@@ -398,8 +397,8 @@ WEIR_INLINE void quant_tile(const weir_linear_tile *t, const int R, const int P,
     }
 }
 
-/* A tile takes a compiler seconds, instrumented half a minute: two numbers of rows have all the code that
- * eight have. */
+/* A tile takes the compiler seconds, or half a minute with instrumentation; two row counts exercise all the
+ * code. */
 #if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
 #define WEIR_QUANT_FEW_TILES 1
 #endif

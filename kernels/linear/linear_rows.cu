@@ -1,16 +1,12 @@
-/* Products with ROWS weights (f32, f16; bf16 where the library cannot have them), and extents of outputs that
- * lie in y.
+/* Products with ROWS weights (f32, f16; bf16 where the library is not available), and extents of outputs
+ * already in y. f32 and f16 are not the formats to be fast in.
  *
- *   block   8 warps, a tile of up to 8 rows whose inputs lie in shared memory as f32, times norm, 2048 at
+ *   block   8 warps, a tile of up to 8 rows whose inputs are in shared memory as f32, times norm, 2048 at
  *           most at once
- *   warp    two rows of the weight: two outputs next to each other, or gate and up of one
+ *   warp    two rows of the weight: two adjacent outputs, or gate and up of one output
  *   lane    16 bytes (V elements) of every 32 V, in rising order; then the lanes as a tree
  *
- * A lane reads 2 x 16 bytes of weights and R x V inputs a step; 4 steps have their loads in flight: 32 KB a
- * block. With 8 rows shared memory limits it at about 16 bytes of f32 weights a clock and processor, which is
- * what HBM gives; f32 and f16 are not the formats to be fast in. Rows of a weight that are no multiple of 16
- * bytes go by element. Registers: 128 at most; shared memory 64 KB for 8 rows of 2048: 2 blocks a processor,
- * or one on sm_89. */
+ * Weight rows that are not a multiple of 16 bytes are read element by element. */
 #include "kernels/linear/linear.cuh"
 
 namespace linear {
@@ -53,7 +49,7 @@ template <int V> PTX_FN void inputs(float (&to)[V], const float *p) {
     }
 }
 
-/* acc[m][r] += weight row m . row r over n inputs in shared memory; n is a multiple of V but for the last
+/* acc[m][r] += weight row m . row r over n inputs in shared memory; n is a multiple of V except for the last
  * stage's padding. */
 template <class W, int V, int R>
 PTX_FN void accumulate(float (&acc)[2][R], const W *w0, const W *w1, const float *xs, int stride, int n) {
@@ -110,7 +106,7 @@ __global__ void __launch_bounds__(THREADS, 2) rows_kernel(const job a, int stage
     }
 }
 
-/* A warp a span of a row. */
+/* One warp per span of a row. */
 __global__ void __launch_bounds__(THREADS) extent_kernel(const job a) {
     ptx::grid_launch_dependents();
     ptx::grid_wait();
@@ -150,7 +146,7 @@ template <class W, int V, int R> weir_status launch(weir_cuda *cu, const weir_li
     return WEIR_OK;
 }
 
-/* A row's bits do not depend on R: an accumulator sees its own row alone. */
+/* A row's bits do not depend on R: an accumulator sees only its own row. */
 template <class W, int V> weir_status launch_rows(weir_cuda *cu, const weir_linear *a) {
     return a->n_row <= 2 ? launch<W, V, 2>(cu, a) : launch<W, V, 8>(cu, a);
 }

@@ -3,7 +3,7 @@
 
 #include "kernels/linear/cpu.h"
 
-/* Between linear_fast.c (how a product is cut into pieces, compiled for any machine) and the kernels of one
+/* Between linear_fast.c (how a product is divided, compiled for any machine) and the kernels of one
  * instruction set. */
 enum { WEIR_TILE_ROWS = 8 }; /* rows of one tile: what the registers of the widest set hold */
 
@@ -15,7 +15,7 @@ typedef struct weir_linear_tile {
     int64_t x_stride;
     float *y; /* the column of the first panel */
     int64_t ldy;
-    int64_t n_left; /* columns of y from there on that exist */
+    int64_t n_left; /* remaining columns of y */
     weir_epilogue epilogue;
     bool gated; /* panels come in pairs (gate, up), n_panel is even */
     float scale, softcap;

@@ -3,14 +3,14 @@
  *   panel  | 16 outputs x pair 0 | 16 outputs x pair 1 | …     a vector is VF of the 16 outputs
  *   row    | x0 x1 | x2 x3 | …                                  broadcast, one input at a time
  *
- * Each (row, output) is one chain of multiply-adds over k in rising order: that is the whole numerical
- * contract, and why neither the number of rows nor of panels at once can change a bit. The chains that hide
- * the latency of a multiply-add come from several panels at once instead: 8 for one row, fewer for more rows,
- * so that rows x panels stay in registers.
+ * Each (row, output) is one chain of multiply-adds over k in rising order. That is the whole numerical
+ * contract, and the reason why neither the number of rows nor that of panels processed at once can change a
+ * bit. The independent chains that hide the latency of a multiply-add come from several panels at once: 8 for
+ * one row, fewer for more rows, so that rows x panels fit in registers.
  *
- * Not taken: even and odd inputs in two chains (twice the registers, which is what several rows need them
- * for); one panel at a time (one row 1.8 times slower with 9 MB of bf16 weights on a Zen 5 core); prefetching
- * the next panels by hand (2 to 5 rows slower, the hardware follows 4 to 8 streams). */
+ * Tried and rejected: even and odd inputs in two chains (twice the registers, which several rows need); one
+ * panel at a time (one row 1.8 times slower with 9 MB of bf16 weights on a Zen 5 core); prefetching the next
+ * panels by hand (slower for 2 to 5 rows; the hardware follows 4 to 8 streams). */
 #include <math.h>
 #include <string.h>
 
@@ -51,7 +51,7 @@ static inline void prepare_f32(void *dst, const float *x, const float *norm, flo
 
 /* --- epilogues ------------------------------------------------------------------------------- */
 
-/* d / (1 + e^-u): e^-u overflows to inf for very negative u, where the quotient is rightly 0. */
+/* d / (1 + e^-u): e^-u overflows to inf for very negative u, where the quotient is correctly 0. */
 WEIR_INLINE vf times_sigmoid(vf d, vf u) {
     const vf e = vf_exp(vf_sub(vf_zero(), u));
     return vf_div(d, vf_add(vf_set1(1.0f), e));
@@ -79,7 +79,7 @@ WEIR_INLINE vf gelu_erf(vf d) {
 
 WEIR_INLINE vf activate(weir_epilogue e, vf d) {
     switch (e) {
-    case WEIR_EPI_RELU: return vf_max(vf_zero(), d); /* in this order NaN passes */
+    case WEIR_EPI_RELU: return vf_max(vf_zero(), d); /* in this order NaN passes through through */
     case WEIR_EPI_GELU_TANH: return gelu_tanh(d);
     case WEIR_EPI_GELU_ERF: return gelu_erf(d);
     case WEIR_EPI_SILU: return times_sigmoid(d, d);
@@ -128,7 +128,7 @@ WEIR_INLINE vf weight_vec(const unsigned char *w, int64_t i, int v, int odd, int
     return odd ? vi_f16_odd(pair) : vi_f16_even(pair);
 }
 
-/* Whether so many accumulators leave no register beside weights and input. */
+/* Whether so many accumulators leave no register besides weights and input. */
 #define TIGHT(row_panels) ((row_panels)*PER_PANEL >= 12)
 
 /* acc[r][q] += inputs of pair i, for R rows and P panels. */
@@ -209,7 +209,7 @@ WEIR_INLINE void tile_step(const weir_linear_tile *t, int64_t first, const int R
     finish_part(t, first, P, c, P * WEIR_PANEL, R);
 }
 
-/* A gate panel and its up panel one after the other, where two do not fit the registers. */
+/* A gate panel and then its up panel, where both do not fit the registers. */
 WEIR_INLINE void tile_gated(const weir_linear_tile *t, int64_t first, const int R, const int kind) {
     _Alignas(64) float c[WEIR_TILE_ROWS * 2 * WEIR_PANEL];
     for (int p = 0; p < 2; p++) {

@@ -3,8 +3,8 @@
 
 #include "kernels/math/fmath.h"
 
-/* Order of floats as order of signed integers; NaN and +inf lie at or above WEIR_KEY_INF, or below -inf's
- * key. */
+/* Signed integers that are ordered like the floats; the keys of NaN and +inf are at or above WEIR_KEY_INF, or
+ * below -inf's key. */
 enum { WEIR_KEY_INF = 0x7f800000, WEIR_KEY_MINUS_INF = (int32_t)(-0x7f800001) };
 
 WF_FN int32_t weir__order_key(float f) {

@@ -4,7 +4,8 @@
 #include "kernels/math/fmath.h"
 
 /* Philox4x32-10 (Salmon, Moraes, Dror, Shaw, SC 2011): a counter-based generator. Four random words are a
- * function of a 64-bit key and a 128-bit counter, so that any token's number can be had in any order. */
+ * function of a 64-bit key and a 128-bit counter, so that any token's number can be generated in any
+ * order. */
 #define WF_PHILOX_M0 0xD2511F53u
 #define WF_PHILOX_M1 0xCD9E8D57u
 #define WF_PHILOX_W0 0x9E3779B9u

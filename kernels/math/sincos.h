@@ -3,13 +3,12 @@
 
 #include "kernels/math/fmath.h"
 
-/* sin x and cos x, |x| < 2^20, each within 2^-23 (absolute). The nearest multiple n of pi / 2 is taken off in
- * three parts: the first step is exact (n has 20 bits, n c1 and x are multiples of 2^-23, and what remains is
- * below 1), so large angles lose nothing but what x itself was rounded by. Taylor to r^9 and r^10, |r| <= pi
- * / 4: remainders 2e-9. NaN stays NaN. */
+/* sin x and cos x, |x| < 2^20, each within 2^-23 (absolute). The nearest multiple n of pi / 2 is subtracted
+ * in three parts. The first step is exact (n has 20 bits, n c1 and x are multiples of 2^-23, and the
+ * remainder is below 1), so large angles lose no precision beyond the rounding of x itself. Taylor to r^9 and
+ * r^10, |r| <= pi / 4: remainders 2e-9. NaN stays NaN. */
 WF_FN void wf_sincos(float x, float *sin_x, float *cos_x) {
-    const float magic = 0x1.8p23f; /* adding it rounds to an integer, whose low bits then lie in the
-                                      mantissa */
+    const float magic = 0x1.8p23f; /* adding it rounds to an integer, in the low bits */
     const float shifted = fmaf(x, 0x1.45f306p-1f, magic);
     const float n = shifted - magic;
     float r = fmaf(n, -0x1.921fb6p+0f, x);

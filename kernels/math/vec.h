@@ -37,7 +37,7 @@ WEIR_INLINE vf vf_div(vf a, vf b) { return _mm512_div_ps(a, b); }
 WEIR_INLINE vf vf_fma(vf a, vf b, vf c) { return _mm512_fmadd_ps(a, b, c); }
 WEIR_INLINE vf vf_max(vf a, vf b) { return _mm512_max_ps(a, b); } /* b where either is NaN */
 WEIR_INLINE vf vf_min(vf a, vf b) { return _mm512_min_ps(a, b); }
-/* a < b ? yes : no, lane by lane; no where either is NaN. */
+/* a < b ? yes : no, lane by lane; `no` where either is NaN. */
 WEIR_INLINE vf vf_pick_less(vf a, vf b, vf yes, vf no) {
     return _mm512_mask_mov_ps(no, _mm512_cmp_ps_mask(a, b, _CMP_LT_OQ), yes);
 }
@@ -111,7 +111,7 @@ WEIR_INLINE vf vf_abs(vf a) { return _mm256_andnot_ps(vf_sign_bit(), a); }
 WEIR_INLINE vf vf_copysign(vf mag, vf sign) {
     return _mm256_or_ps(_mm256_andnot_ps(vf_sign_bit(), mag), _mm256_and_ps(vf_sign_bit(), sign));
 }
-/* Two factors, since one cannot reach 2^-150 or 2^128. */
+/* Two factors, since a single one cannot represent 2^-150 or 2^128. */
 WEIR_INLINE vf vf_ldexp(vf a, vf n) {
     const __m256i e = _mm256_cvtps_epi32(n), half = _mm256_srai_epi32(e, 1), rest = _mm256_sub_epi32(e, half);
     const __m256i one = _mm256_set1_epi32(127);
@@ -136,7 +136,7 @@ WEIR_INLINE vf vi_bf16_even(vi w) { return _mm256_castsi256_ps(_mm256_slli_epi32
 WEIR_INLINE vf vi_bf16_odd(vi w) {
     return _mm256_castsi256_ps(_mm256_and_si256(w, _mm256_set1_epi32((int)0xffff0000u)));
 }
-/* The same without the register of a mask; two shifts are slower than it where registers are not short. */
+/* The same without a register for the mask; two shifts are slower unless registers are scarce. */
 WEIR_INLINE vf vi_bf16_odd_tight(vi w) {
     return _mm256_castsi256_ps(_mm256_slli_epi32(_mm256_srli_epi32(w, 16), 16));
 }
@@ -158,7 +158,7 @@ WEIR_INLINE vf vi_f16_odd(vi w) { return _mm256_cvtph_ps(vi_low_halves(_mm256_sr
  * 0 below -104, inf above 88.8, NaN stays NaN. */
 WEIR_INLINE vf vf_exp(vf x) {
     const vf lo = vf_set1(-104.0f), hi = vf_set1(89.0f);
-    x = vf_min(hi, vf_max(lo, x)); /* in this order NaN passes */
+    x = vf_min(hi, vf_max(lo, x)); /* in this order NaN passes through */
     const vf n = vf_nearest(vf_mul(x, vf_set1(0x1.715476p+0f)));
     vf r = vf_fma(n, vf_set1(-0x1.62e400p-1f), x);
     r = vf_fma(n, vf_set1(-0x1.7f7d1cp-20f), r);
@@ -191,7 +191,7 @@ WEIR_INLINE vf vf_tanh(vf x) {
 
 WEIR_INLINE vf vf_softcap(vf x, vf cap) { return vf_mul(cap, vf_tanh(vf_div(x, cap))); }
 
-/* sum x^2 in four chains of vectors: the order is that of n alone. */
+/* sum x^2 in four chains of vectors: the order depends only on n. */
 WEIR_INLINE float vf_sum_sq(const float *x, int64_t n) {
     vf s0 = vf_zero(), s1 = vf_zero(), s2 = vf_zero(), s3 = vf_zero();
     int64_t i = 0;

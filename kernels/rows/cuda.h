@@ -7,8 +7,8 @@
 extern "C" {
 #endif
 
-/* Called through the backend's table alone, which makes the device current. Contracts: the headers of the
- * argument blocks. All arrays are device memory. */
+/* Called only through the backend's table, which makes the device current. Contracts: the headers of the
+ * argument structs. All arrays are in device memory. */
 weir_status weir__embed_cuda(weir_backend *be, weir_embed *a);
 weir_status weir__row_keys_cuda(weir_backend *be, weir_row_keys *a);
 weir_status weir__gather_cuda(weir_backend *be, weir_gather *a);

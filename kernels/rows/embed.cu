@@ -1,7 +1,6 @@
-/* Rows of a table of embeddings, widened. A block a row: 2 or 4 k bytes in, 4 k out; a few rows of a few KB,
- * so that latency is all there is. FRAGMENT tables (a tied head): a token's inputs lie in groups of two,
- * eight groups to a tile of 512 bytes. Quantised tables: a thread decodes 8 elements. 128 threads, registers
- * 48 at most. */
+/* Rows of a table of embeddings, widened: one block per row. FRAGMENT tables (a tied head): a token's inputs
+ * are in groups of two, eight groups to a tile of 512 bytes. Quantised tables: a thread decodes 8 elements.
+ * */
 #include "kernels/cuda/util.cuh"
 #include "kernels/cuda/ptx.cuh"
 

@@ -1,6 +1,5 @@
-/* What attention needs to know of rows, and rows picked by index. row_keys: a thread a row, some 20 bytes
- * each. gather: a block a row, 8 bytes an element. Both are launches of a microsecond; registers 32 at
- * most. */
+/* What attention needs to know about rows (one thread per row), and rows picked by index (one block per row).
+ * */
 #include "kernels/cuda/util.cuh"
 #include "kernels/cuda/ptx.cuh"
 

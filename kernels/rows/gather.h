@@ -4,11 +4,11 @@
 #include "kernels/base/status.h"
 #include "kernels/base/types.h"
 
-/* What attention needs to know of the rows of a batch, from where they lie:
+/* What attention needs to know about the rows of a batch, from their slots and positions:
  *   row i of the result is row index[i] of the batch (index NULL: row i)
  *   out_slot, out_pos   copies
  *   n_key = pos + 1     keys of causal self attention
- *   n_src               cross_len[slot]; not written where cross_len is NULL
+ *   n_src               cross_len[slot]; not written if cross_len is NULL
  * A dead row (slot < 0) stays dead: slot -1, pos 0, n_key 1, n_src 1. All arrays are backend memory, results
  * do not alias inputs, and any of the four may be NULL.
  * WEIR_EINVAL  n_row < 0, NULL; on the CPU also a live row with pos < 0 or cross_len < 1 (a device treats it

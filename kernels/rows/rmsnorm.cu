@@ -1,7 +1,6 @@
-/* RMSNorm by itself: where a model's norm does not go into a product (linear.h). A block a row; the row stays
- * in registers for 16 KB of it (dim <= 4096) and is read again behind that. A thread takes groups of four at
- * distance 1024, a warp its lanes as a tree, then the warps in order. Moves 8 bytes an element; registers 64
- * at most. */
+/* RMSNorm by itself, where a model's norm is not part of a product (linear.h). One block per row; up to 16 KB
+ * of the row (dim <= 4096) stay in registers, the rest is read twice. A thread takes groups of four at
+ * distance 1024, a warp sums its lanes as a tree, then the warps are added in order. */
 #include "kernels/cuda/util.cuh"
 #include "kernels/cuda/ptx.cuh"
 

@@ -4,12 +4,12 @@
 #include "kernels/base/status.h"
 #include "kernels/base/types.h"
 
-/* y[r][i] (+)= x[r][i] / sqrt(mean_i(x[r][i]^2) + eps) * w[i];   added where `add` is set (a norm behind a
+/* y[r][i] (+)= x[r][i] / sqrt(mean_i(x[r][i]^2) + eps) * w[i];   added if `add` is set (a norm after a
  * sub-layer, Gemma 2)
  *   x, y  (n_row, dim) f32, dense; y == x is allowed without `add`
  *   w     (dim) f32
- * The order of the sum depends on dim alone. Moves 4 * (2 * n_row * dim + dim) bytes, with `add` 4 * n_row *
- * dim more.
+ * The order of the sum depends only on dim. Moves 4 * (2 * n_row * dim + dim) bytes, plus 4 * n_row * dim
+ * with `add`.
  * WEIR_EINVAL  n_row < 0, dim <= 0, NULL, y == x with add */
 typedef struct weir_rmsnorm {
     float *y;

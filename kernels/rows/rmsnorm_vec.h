@@ -1,11 +1,11 @@
 /* RMSNorm over the vector of vec.h: included once by each instruction set's file. A row is read twice; the
- * second time it is in the first-level cache. */
+ * second time it is in the L1 cache. */
 #include <math.h>
 
 #include "kernels/math/vec.h"
 #include "kernels/rows/cpu.h"
 
-enum { SERIAL_FLOATS = 32 * 1024 }; /* too little to be worth waking the other workers */
+enum { SERIAL_FLOATS = 32 * 1024 }; /* work too small to be worth waking the other workers */
 
 static void normalise(const weir_rmsnorm *a, int64_t r) {
     const float *x = a->x + r * a->dim;

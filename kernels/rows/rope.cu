@@ -1,7 +1,7 @@
-/* Biases, norms of heads and rotary embedding of q, k and v where the product left them (rope.h). A warp a
- * head: lane l holds elements l, l + 32, …; the two of a pair meet through shared memory, since a half may
- * begin anywhere. Every warp makes the cosines of its own head: two a lane, for less than a second trip to
- * memory would take. */
+/* Biases, norms of heads and rotary embedding of q, k and v in place, where the product left them (rope.h).
+ * One warp per head: lane l holds elements l, l + 32, …; the two elements of a pair meet through shared
+ * memory, since the second half may begin anywhere. Every warp computes the cosines of its own head, two per
+ * lane: cheaper than a second trip to memory. */
 #include "kernels/cuda/util.cuh"
 #include "kernels/cuda/ptx.cuh"
 
@@ -15,7 +15,7 @@ namespace {
 
 enum { WARPS = 8, THREADS = 32 * WARPS, DIMS = WEIR_ROPE_CUDA_DIMS, KEEP = DIMS / 32 };
 
-/* Which head a warp has: where it lies, what is done with it. */
+/* A warp's head: where it is, and what is done with it. */
 struct head {
     float *x;
     const float *bias, *norm;
@@ -25,7 +25,7 @@ struct head {
 PTX_FN head head_of(const weir_rope &a, int64_t row, int h) {
     const int64_t n = a.head_dim, at = row * a.ld;
     head o;
-    o.bias = a.bias ? a.bias + h * n : nullptr; /* heads of q, k and v lie one behind the other there */
+    o.bias = a.bias ? a.bias + h * n : nullptr; /* heads of q, k and v follow each other there */
     o.turns = h < a.n_head + a.n_head_kv;
     if (h < a.n_head) {
         o.x = a.q + at + h * n, o.norm = a.q_norm;

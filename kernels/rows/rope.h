@@ -4,30 +4,30 @@
 #include "kernels/base/status.h"
 #include "kernels/base/types.h"
 
-/* What lies between the product of q, k and v and attention, in place and in this order:
- *   bias   x += bias                                                       of q, k and v
- *   norm   x_i = x_i / sqrt(mean(x^2) + eps) * w_i                         of every head of q and of k by
- *          itself
- *   turn   (x_a, x_b) = (x_a cos t - x_b sin t, x_b cos t + x_a sin t)     of q and k, t = pos[r] *
- *          inv_freq[i]
+/* What happens between the product of q, k and v and attention, in place and in this order:
+ *   bias   x += bias                                                     of q, k and v
+ *   norm   x_i = x_i / sqrt(mean(x^2) + eps) * w_i                       of each head of q and k separately
+ *   turn   (x_a, x_b) = (x_a cos t - x_b sin t, x_b cos t + x_a sin t)   of q and k, t = pos[r] * inv_freq[i]
  * for the pairs i < n_dim / 2 of a head: a = i, b = i + n_dim / 2, or interleaved a = 2 i, b = 2 i + 1.
  * Elements from n_dim on do not turn. cos and sin are multiplied by `scale`. Rotary embedding: arXiv
  * 2104.09864; norms of heads: arXiv 2302.05442.
  *
- *   q     (n_row, n_head * head_dim), k, v (n_row, n_head_kv * head_dim) f32, row stride ld (all three: they
- *         are one product's row)
- *   bias  (n_head + 2 n_head_kv, head_dim) f32 of q, k, v, or NULL: then v is not looked at
+ *   q     (n_row, n_head * head_dim), k, v (n_row, n_head_kv * head_dim) f32, all of row stride ld: they are
+ *         parts of one product's row
+ *   bias  (n_head + 2 n_head_kv, head_dim) f32 of q, k, v, or NULL: then v is not used
  *   q_norm, k_norm  (head_dim) f32, or both NULL
- *   inv_freq        (n_dim / 2) f32, backend memory as all arrays; not looked at where n_dim is 0
+ *   inv_freq        (n_dim / 2) f32, backend memory like all arrays; not used if n_dim is 0
  *
- * A row with slot < 0 is dead: nothing of it is read or written. Rows do not see each other.
+ * A row with slot < 0 is dead: nothing of it is read or written. Rows are independent of each other.
  *
- * t is the product rounded to f32 (as transformers has it), and counts as it stands. Truth in double; error
- * of a fast path, u being the head before it turns, m = |u_a| + |u_b| (|u_i| of what does not turn), for |t|
- *   < 2^20: |x - truth| <= 2^-24 * max(scale, 1) * m * (head_dim / 8 + 20)
- * a chain of squares, root, quotient, two products, cos and sin within 2^-23, and the turn's own roundings.
+ * t is the product rounded to f32 (as in transformers) and taken as exact. The truth is in double. Error of a
+ * fast path for |t| < 2^20, where u is the head before it turns and m = |u_a| + |u_b| (|u_i| for what does
+ * not turn):
+ *   |x - truth| <= 2^-24 * max(scale, 1) * m * (head_dim / 8 + 20)
+ * from a chain of squares, the root, the quotient, two products, cos and sin within 2^-23, and the roundings
+ * of the turn itself.
  *
- * Moves 8 * (n_head + n_head_kv) * head_dim bytes a row, and as much of v where there is a bias.
+ * Moves 8 * (n_head + n_head_kv) * head_dim bytes per row, and as much of v if there is a bias.
  * WEIR_EINVAL  n_row < 0, sizes <= 0, n_dim odd, negative, over head_dim or WEIR_ROPE_DIMS, ld short, NULL,
  *              one norm without the other
  * WEIR_ENOTSUP a device: head_dim over WEIR_ROPE_CUDA_DIMS */
@@ -46,8 +46,8 @@ typedef struct weir_rope {
 } weir_rope;
 
 enum {
-    WEIR_ROPE_DIMS = 1024,     /* most that turns of a head */
-    WEIR_ROPE_CUDA_DIMS = 256, /* largest head_dim on a device, as attention's */
+    WEIR_ROPE_DIMS = 1024,     /* most elements of a head that turn */
+    WEIR_ROPE_CUDA_DIMS = 256, /* largest head_dim on a device, the same as attention's */
 };
 
 static inline weir_status weir__rope_check(const weir_rope *a) {

@@ -2,7 +2,7 @@
 
 #include "kernels/rows/cpu.h"
 
-/* u[i] of one head: bias and norm. */
+/* u[i] of one head, after bias and norm. */
 static double factor_of(const float *x, const float *bias, int32_t n, float eps) {
     double sum_sq = 0.0;
     for (int32_t i = 0; i < n; i++) {

@@ -1,13 +1,13 @@
 /* Rotary embedding over the vector of vec.h: included once by each instruction set's file. A row's cosines
- * are made once for all its heads; a head is read once for its norm and once to turn, the second time from
- * the first-level cache. */
+ * are computed once for all its heads; a head is read once for its norm and once to turn, the second time
+ * from the L1 cache. */
 #include <math.h>
 
 #include "kernels/math/sincos.h"
 #include "kernels/math/vec.h"
 #include "kernels/rows/cpu.h"
 
-enum { SERIAL_FLOATS = 32 * 1024 }; /* too little to be worth waking the other workers */
+enum { SERIAL_FLOATS = 32 * 1024 }; /* work too small to be worth waking the other workers */
 
 /* scale times cos and sin of a row's angles. */
 typedef struct angles {

@@ -5,8 +5,7 @@
 
 enum { WEIR_PANEL = 16 }; /* outputs of a panel (weight.h) */
 
-/* Where input k of row `lane` lies in a panel of 16-bit elements, in elements: of the CPU, and of
- * fragments. */
+/* Index of input k of row `lane` in a panel of 16-bit elements: the CPU's, and that of fragments. */
 static inline int64_t weir__panel16_at(int64_t k, int64_t lane) {
     return (k / 2 * WEIR_PANEL + lane) * 2 + k % 2;
 }

@@ -6,9 +6,8 @@
 #include "kernels/weight/weight_quant.h"
 
 enum {
-    STAGE_BYTES = 4 << 20, /* host memory that holds panels on their way to a device, unless PACKERS of them
-                               need more */
-    PACKERS = 8,           /* threads that fill it, at most */
+    STAGE_BYTES = 4 << 20, /* host buffer for panels on their way to a device, or PACKERS panels */
+    PACKERS = 8,           /* at most so many threads fill it */
 };
 
 /* ---- one row of a file's matrix into row `lane` of a panel: bytes are moved, never interpreted --------- */
@@ -47,7 +46,7 @@ static weir_status check_parts(const weir_tensor *part, int n_part, bool gated, 
     return WEIR_OK;
 }
 
-/* The bytes of the file's row that becomes row `lane` of a panel; NULL in the padding behind the last. */
+/* The bytes of the file's row that becomes row `lane` of a panel; NULL in the padding after the last. */
 static const unsigned char *row_of(const weir_tensor *part, int n_part, bool gated, int64_t panel,
                                    int64_t lane) {
     int64_t row = (gated ? panel / 2 : panel) * WEIR_PANEL + lane;
@@ -58,7 +57,7 @@ static const unsigned char *row_of(const weir_tensor *part, int n_part, bool gat
            (size_t)row * (size_t)weir_dtype_row_bytes(part[p].dtype, part[p].cols);
 }
 
-/* Panels [first, first + n_panel) of w at dst. */
+/* Writes panels [first, first + n_panel) of w to dst. */
 static void pack_panels(const weir_weight *w, const weir_tensor *part, int n_part, int64_t first,
                         int64_t n_panel, unsigned char *dst) {
     const size_t panel_bytes = (size_t)weir__weight_panel_bytes(w);
@@ -78,7 +77,7 @@ static void pack_panels(const weir_weight *w, const weir_tensor *part, int n_par
     }
 }
 
-/* Panels [first, first + n_panel) to dst, which threads share. */
+/* Packing of panels [first, first + n_panel) to dst, shared by threads. */
 typedef struct pack_job {
     const weir_weight *w;
     const weir_tensor *part;
@@ -95,8 +94,8 @@ static void pack_worker(void *arg, int worker, int n_worker) {
     pack_panels(j->w, j->part, j->n_part, j->first + begin, end - begin, j->dst + at);
 }
 
-/* A device's backend has no threads of its own, and one packs some 2 GB a second: half a minute for 27
- * billion parameters. NULL: this thread alone, where the matrix is small or there are no more. */
+/* A device's backend has no threads, and a single thread packs about 2 GB per second: half a minute for 27
+ * billion parameters. NULL: only this thread, because the matrix is small or there is one core. */
 static weir_pool *open_packers(size_t bytes) {
     weir_pool *pool = NULL;
     const int cores = weir__pool_cores(), n = cores < PACKERS ? cores : PACKERS;
@@ -104,8 +103,7 @@ static weir_pool *open_packers(size_t bytes) {
     return pool;
 }
 
-/* Panels pass through a small piece of host memory, so that loading needs no second copy of a large
- * matrix. */
+/* Panels go through a small host buffer, so that loading needs no second copy of a large matrix. */
 static weir_status upload_panels(weir_backend *be, const weir_weight *w, const weir_tensor *part,
                                  int n_part) {
     const size_t panel_bytes = (size_t)weir__weight_panel_bytes(w);
@@ -130,7 +128,7 @@ static weir_status upload_panels(weir_backend *be, const weir_weight *w, const w
     return s;
 }
 
-/* The file's own order: nothing to pack. */
+/* In the file's order: nothing to pack. */
 static weir_status upload_rows(weir_backend *be, const weir_weight *w, const weir_tensor *part, int n_part) {
     unsigned char *dst = w->data;
     for (int p = 0; p < n_part; p++) {

@@ -24,7 +24,7 @@ static uint32_t word_at(const unsigned char *p) {
     return u;
 }
 
-/* 4 and 5 bits: with a minimum in the file, or a code that stands for zero. */
+/* 4 and 5 bits: with a minimum in the file, or with a code that means zero. */
 static void block_32(const unsigned char *p, bool minimum, bool fifth, float *out) {
     const float d = f16_at(p), m = minimum ? f16_at(p + 2) : 0.0f;
     const unsigned char *at = p + (minimum ? 4 : 2);
@@ -104,7 +104,7 @@ static float float_at(weir_dtype dtype, const unsigned char *p) {
     return dtype == WEIR_DTYPE_F16 ? weir_f32_from_f16(h) : weir_f32_from_bf16(h);
 }
 
-/* Declared beside the tensor (kernels/base/types.h), which knows no block. */
+/* Declared with the tensor (kernels/base/types.h), which knows nothing of blocks. */
 float weir_tensor_get(const weir_tensor *t, int64_t r, int64_t c) {
     const int64_t block = weir_dtype_block(t->dtype), row_bytes = weir_dtype_row_bytes(t->dtype, t->cols);
     const unsigned char *p = (const unsigned char *)t->data + (size_t)r * (size_t)row_bytes +

@@ -2,8 +2,8 @@
 #define WEIR_KERNELS_WEIGHT_QUANT_CUH
 
 /* Eight neighbouring elements of a quantised row (quant.h), with the bits of weir__dequantise_block: products
- * are exact in f32 and the sum is rounded once, contracted or not. Blocks of a file lie on even addresses, so
- * that loads are of 2 bytes; a lane's neighbours read the rest of the line. */
+ * are exact in f32 and the sum is rounded once, contracted or not. Blocks of a file are at even addresses, so
+ * loads are of 2 bytes; neighbouring lanes read the rest of the line. */
 #include "kernels/cuda/util.cuh"
 #include "kernels/cuda/ptx.cuh"
 
@@ -28,7 +28,7 @@ PTX_FN eight eight_at(const uint8_t *p) {
 }
 PTX_FN int byte_of(const eight &e, int v) { return static_cast<int>(e.half[v / 2] >> (v % 2 * 8) & 255u); }
 
-/* Blocks of 32 with 4 or 5 bits; j: of the block, a multiple of 8. */
+/* Blocks of 32 with 4 or 5 bits; j: element of the block, a multiple of 8. */
 template <bool MINIMUM, bool FIFTH> PTX_FN void block_32(float (&w)[8], const uint8_t *block, int j) {
     const float d = f16_at(block), m = MINIMUM ? f16_at(block + 2) : 0.0f;
     const uint8_t *at = block + (MINIMUM ? 4 : 2);

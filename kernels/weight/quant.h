@@ -12,11 +12,9 @@
  *   q5_0    d | 32 fifth bits | 16                                        d (q - 16)
  *   q5_1    d m | 32 fifth bits | 16                                      d q + m
  *   q8_0    d | 32 signed bytes                                           d q
- *   q4_k    d dmin | 8 scales and 8 minima of 6 bits | 128                d scale q - dmin min    a scale for
- *           32
+ *   q4_k    d dmin | 8 scales and 8 minima of 6 bits | 128                d scale q - dmin min, 8 scales
  *   q5_k    d dmin | the same | 32 bytes of fifth bits | 128              d scale q - dmin min
- *   q6_k    128 bytes of low 4 bits | 64 of high 2 | 16 signed scales | d d scale (q - 32)        a scale for
- *           16
+ *   q6_k    128 bytes of low 4 bits | 64 of high 2 | 16 signed scales | d d scale (q - 32), 16 scales
  *
  * 4-bit codes: of 16 bytes, low halves are elements 0 … 15 and high halves 16 … 31; of the K formats' every
  * 32 bytes (q6_k: 64) low halves are the first 32 (64) elements of 64 (128), high halves the others. */

@@ -5,7 +5,7 @@
 #include "kernels/base/types.h"
 #include "kernels/weight/layout.h"
 
-/* How the elements of a matrix lie.
+/* How the elements of a matrix are stored.
  *   PANEL     the CPU: panels of 16 outputs, below
  *   FRAGMENT  CUDA, bf16, rows of decode and verify: tiles of 16 outputs x 16 inputs as the A operand of
  *             mma.m16n8k16 wants them, [n_panel][k_pad / 16][32 lanes][8]. Lane 4 g + t holds, in order, of
@@ -17,7 +17,7 @@ typedef enum weir_layout { WEIR_LAYOUT_PANEL = 0, WEIR_LAYOUT_FRAGMENT, WEIR_LAY
 /* What a matrix is for: rows of decode and verify (a head too), or prompts and look-ups only. */
 typedef enum weir_use { WEIR_USE_ROWS = 0, WEIR_USE_PREFILL } weir_use;
 
-/* The layout of a backend: `device`: its memory is not host memory. */
+/* A backend's layout. device: its memory is not host memory. */
 static inline weir_layout weir__layout_of(bool device, weir_dtype dtype, weir_use use) {
     if (!device) return WEIR_LAYOUT_PANEL;
     return dtype == WEIR_DTYPE_BF16 && use == WEIR_USE_ROWS ? WEIR_LAYOUT_FRAGMENT : WEIR_LAYOUT_ROWS;
@@ -30,23 +30,23 @@ static inline weir_layout weir__layout_of(bool device, weir_dtype dtype, weir_us
  *   16-bit  [n_panel][k_pad / 2][16][2]    output n = 16 * panel + lane, k = 2 * pair + half
  *   32-bit  [n_panel][k_pad][16]
  *
- * n is padded to 16 and k to 2 (FRAGMENT: 16) with zeros. Quantised matrices: panels of 16 outputs too, in
- * which a file's block lies word by word (weight_quant.h); k is whole blocks. They are copied like the
- * others, not read where the file is mapped: six rows cost little more than one only if a vector holds many
- * outputs, which rows of a file do not, and a copy takes 0.7 s a GB and thread (Sapphire Rapids), page faults
- * counted. A gated pair (gate, up; same shape) interleaves panels: panel 2j holds gate outputs 16j…16j+15,
- * panel 2j+1 the up outputs of the same indices. */
+ * n is padded to 16 and k to 2 (FRAGMENT: 16) with zeros. Quantised matrices are in panels of 16 outputs too,
+ * with a file's block stored word by word (weight_quant.h); k is whole blocks. They are copied like the
+ * others, not read from the mapped file: six rows cost little more than one only if a vector holds many
+ * outputs, which rows of a file do not. A copy takes 0.7 s per GB and thread (Sapphire Rapids), including
+ * page faults. A gated pair (gate, up; same shape) interleaves panels: panel 2j holds gate outputs
+ * 16j…16j+15, panel 2j+1 the up outputs of the same indices. */
 typedef struct weir_weight {
     void *data; /* backend memory, owned: free with weir__weight_free (pack.h) */
     weir_dtype dtype;
-    int64_t n, k;    /* logical outputs and inputs; for a gated pair n is that of one of them */
+    int64_t n, k;    /* logical outputs and inputs; for a gated pair, n of one of the two */
     int64_t n_panel; /* ceil(n / 16), twice that when gated; ROWS: 0 */
     int64_t k_pad;   /* k rounded up to 2 (FRAGMENT: 16); ROWS, quantised: k */
     bool gated;
     weir_layout layout;
 } weir_weight;
 
-/* Bytes that weir__weight_pack will take; the memory plan uses the same function. SIZE_MAX: no such
+/* Bytes that weir__weight_pack will allocate; the memory plan uses the same function. SIZE_MAX: no such
  * matrix. */
 size_t weir__weight_bytes(weir_layout layout, weir_dtype dtype, int64_t n, int64_t k, bool gated);
 
@@ -54,7 +54,7 @@ size_t weir__weight_bytes(weir_layout layout, weir_dtype dtype, int64_t n, int64
 weir_weight weir__weight_shape(weir_layout layout, weir_dtype dtype, int64_t n, int64_t k, bool gated);
 
 /* One element widened to f32: output n, input k, both in range; up: of a gated pair's second matrix. For the
- * portable ops and tests, not for speed. Host memory only. */
+ * portable ops and tests; slow. Host memory only. */
 float weir__weight_get(const weir_weight *w, int64_t n, int64_t k, bool up);
 
 /* Block b of output n of a quantised matrix, widened: weir_dtype_block(w->dtype) floats. Host memory only. */

@@ -4,11 +4,11 @@
 #include "kernels/weight/quant.h"
 
 /* Panels of quantised weights (weight.h): a file's block as words of 4 bytes, word by word of 16 outputs. One
- * vector load has a word of 16 outputs, four codes or eight of each, and a word of bytes is what an
- * instruction that multiplies four bytes with four wants. The bytes are the file's, but for the order, so
- * packing costs little more than a copy, and reading no byte more.
+ * vector load has a word of 16 outputs, four codes or eight of each, and a word of bytes is the operand of an
+ * instruction that multiplies four bytes by four. The bytes are the file's in another order, so packing costs
+ * little more than a copy, and no more bytes are read.
  *
- *   [k / block][words][16] words, then, of blocks whose d is not half a word, [k / block][16] f16: d
+ *   [k / block][words][16] words, then, for blocks whose d is not half a word, [k / block][16] f16: d
  *
  *             words of a block                                          d
  *   q4_0      4: codes                                                  apart
@@ -20,12 +20,12 @@
  *   q5_k     44: d dmin, 3 of scales, 8 of fifth bits, 32 of codes      in its word
  *   q6_k     52: 32 of low bits, 16 of high bits, 4 of scales           apart
  *
- * Codes + 128 have no sign. The fifth bits of a block of 32 are turned, so that bit g of byte b is that of
- * element 4 g + b: as q5_k has its own, one shift brings those of four elements under their codes. */
+ * Codes + 128 have no sign. The fifth bits of a block of 32 are rearranged so that bit g of byte b belongs to
+ * element 4 g + b, like q5_k's own: one shift brings those of four elements under their codes. */
 typedef struct weir_quant_pack {
     int words;
-    bool apart;   /* d is stored behind the words of the panel */
-    int scale_at; /* d's offset in the file's block, where it is apart */
+    bool apart;   /* d is stored after the words of the panel */
+    int scale_at; /* d's offset in the file's block, if it is apart */
     int word_at;  /* the first word's */
 } weir_quant_pack;
 
@@ -53,7 +53,7 @@ static inline int64_t weir__quant_panel_bytes(weir_dtype dtype, int64_t k) {
 /* A file's row of k elements into output `lane` of a panel. */
 void weir__quant_pack_row(weir_dtype dtype, void *panel, int64_t lane, const void *row, int64_t k);
 
-/* Back: block b of output `lane` as the file has it. */
+/* The inverse: block b of output `lane` as in the file. */
 void weir__quant_unpack_block(weir_dtype dtype, const void *panel, int64_t k, int64_t lane, int64_t b,
                               void *block);
 

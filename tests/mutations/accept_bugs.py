@@ -25,7 +25,7 @@ TEAM = [
     bug("accept/team.cuh", "reduction", "the last warp's sum is left out",
         "const int32_t n_warp = (left + 31) / 32;", "const int32_t n_warp = left / 32 > 0 ? left / 32 : 1;"),
     bug("accept/team.cuh", "barrier", "sums of a group of chunks are overwritten while they are read",
-        "            __syncthreads(); /* the sums of the group before have been read */\n", ""),
+        "            __syncthreads(); /* the previous group's sums have been read */\n", ""),
     bug("accept/team.cuh", "barrier", "minima are overwritten while they are read",
         "key[i] = other < key[i] ? other : key[i];\n        }\n    __syncthreads();\n}",
         "key[i] = other < key[i] ? other : key[i];\n        }\n}"),

@@ -41,9 +41,9 @@ SPLITS = [
 
 PREFILL = [
     bug("attention/attention_prefill.cu", "wait", "keys are used before they are there",
-        "        ptx::cp_async_wait<1>();\n        __syncthreads(); /* K and bias are there */\n", "        ptx::cp_async_wait<2>();\n        __syncthreads(); /* K and bias are there */\n"),
+        "        ptx::cp_async_wait<1>();\n        __syncthreads(); /* K and bias have arrived */\n", "        ptx::cp_async_wait<2>();\n        __syncthreads(); /* K and bias have arrived */\n"),
     bug("attention/attention_prefill.cu", "wait", "values are used before they are there",
-        "        ptx::cp_async_wait<1>();\n        __syncthreads(); /* V is there */\n", "        ptx::cp_async_wait<2>();\n        __syncthreads(); /* V is there */\n"),
+        "        ptx::cp_async_wait<1>();\n        __syncthreads(); /* V has arrived */\n", "        ptx::cp_async_wait<2>();\n        __syncthreads(); /* V has arrived */\n"),
     bug("attention/attention_prefill.cu", "barrier", "keys are overwritten while they are read", "        __syncthreads(); /* K has been read */\n", ""),
     bug("attention/attention_prefill.cu", "barrier", "values are overwritten while they are read",
         "        __syncthreads(); /* V and bias have been read */\n", ""),

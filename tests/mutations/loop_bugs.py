@@ -37,7 +37,7 @@ QUEUE = [
         "    WEIR_CUDA_TRY(&cu->base, cudaEventSynchronize(s->done[s->part]), \"upload\");\n", ""),
     bug("cuda/queue.cu", "host", "scratch moves away from a graph", "    if (cu->n_graph > 0) return WEIR_EINVAL;\n", ""),
     bug("cuda/queue.cu", "wait", "a download does not wait", "    WEIR_CUDA_TRY(be, cudaStreamSynchronize(cu->stream), \"download of %zu bytes\", bytes);\n", ""),
-    bug("cuda/queue.cu", "host", "a busy queue is kept as a failure", "        cudaGetLastError(); /* no error, but kept like one */\n", ""),
+    bug("cuda/queue.cu", "host", "a busy queue is kept as a failure", "        cudaGetLastError(); /* not an error, but kept like one */\n", ""),
     bug("cuda/graph.cu", "host", "what follows a loop's recording sets its condition", "    cu->conditional = 0;\n", ""),
     bug("cuda/graph.cu", "host", "recording goes on behind its end", "    cu->recording = false;\n", ""),
 ]

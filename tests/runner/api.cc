@@ -170,7 +170,7 @@ cudaError_t runner_launch(const cudaLaunchConfig_t *config, const void *kernel, 
     const cudaError_t e = check_shape(*k, kernel);
     if (e != cudaSuccess) return answer(e);
     return answer(submit(config->stream, work_of(std::move(k)),
-                         name.kernel)); /* the holder ends it behind the stream */
+                         name.kernel)); /* the holder ends it after the stream's work */
 }
 
 cudaError_t runner_func_set(const void *kernel, cudaFuncAttribute attr, int value) {

@@ -1,4 +1,4 @@
-/* Copies under way, grid_wait, and who is ordered behind whom along the stream. */
+/* Copies under way, grid_wait, and what is ordered after what along the stream. */
 #include "tests/runner/internal.h"
 
 #include <cstdio>
@@ -90,8 +90,8 @@ void stream_begin_early() {
 void stream_end() { order_release(end_of(ticket)); }
 void stream_ended() { order_acquire(end_of(ticket)); }
 
-/* Ends are chained: the last one is behind all before it, but for those of a dependent launch whose threads
- * never waited. */
+/* Ends are chained: the last one is ordered after all before it, except those of a dependent launch whose
+ * threads never waited. */
 void host_waits(uint64_t k) {
     order_acquire(end_of(k - 1));
     order_acquire(end_of(k));

@@ -13,7 +13,7 @@ cudaStream_t new_stream() {
     return s;
 }
 
-/* The call's answer while a stream is captured; the capture must end broken, and leave nothing behind. */
+/* The call's answer while a stream is captured; the capture must end broken, and leave nothing allocated. */
 template <class F> int while_capturing(F call) {
     cudaStream_t s = new_stream();
     cudaGraph_t graph = nullptr;
@@ -106,7 +106,7 @@ int launches_until_broken(int n) {
     runner_fail_launch(n);
     for (int i = 1; i <= 5; i++) {
         K_LAUNCH(nothing, 1, 1, 0, s)();
-        if (cudaPeekAtLastError() != cudaSuccess) return -1; /* nobody has waited */
+        if (cudaPeekAtLastError() != cudaSuccess) return -1; /* no one has waited */
         if (cudaStreamSynchronize(s) == cudaErrorIllegalAddress) {
             return cudaGetLastError() == cudaErrorIllegalAddress &&
                            cudaGetLastError() == cudaErrorIllegalAddress

@@ -97,7 +97,7 @@ __global__ void early_copy(const int *in, int *out) {
     const int t = threadIdx.x;
     int sum = 0;
     for (int s = 0; s < 3; s++) {
-        ptx::cp_async16(a[t], in + 4 * t); /* while others still read what lies there */
+        ptx::cp_async16(a[t], in + 4 * t); /* while others still read it */
         ptx::cp_async_commit();
         ptx::cp_async_wait<0>();
         __syncthreads();

@@ -86,7 +86,8 @@ cudaError_t submit(cudaStream_t stream, work w, const char *) {
     return cudaSuccess;
 }
 
-/* Closures are read by CUDA threads that the host need not have waited for: they end behind the stream. */
+/* Closures are read by CUDA threads that the host need not have waited for: they end after the stream's
+ * work. */
 static char handed_over;
 template <class T> static void erase(std::shared_ptr<T> *p) {
     order_release(&handed_over);

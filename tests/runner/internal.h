@@ -95,17 +95,17 @@ void wait_here(state st); /* until wake */
 void wake(thread *t);
 void yield_spinning();
 
-/* Order of the stream for ThreadSanitizer: work k is ordered behind work k - 1 by its end token, and behind
- * the host by the token of its submission. Host code is ordered behind the stream only where it waits. */
+/* Order of the stream for ThreadSanitizer: work k is ordered after work k - 1 by its end token, and after the
+ * host by the token of its submission. Host code is ordered after the stream only where it waits. */
 void stream_submit();      /* by the host, ahead of every piece of work: a new ticket */
 void stream_begin();       /* by a thread of it (not of a dependent launch) */
-void stream_begin_early(); /* of a dependent launch: behind the work before the one before */
+void stream_begin_early(); /* of a dependent launch: after the work before the previous one */
 void stream_end();         /* by a thread of it */
-void stream_ended();       /* by who comes behind all of its threads */
+void stream_ended();       /* by whoever comes after all of its threads */
 uint64_t stream_ticket();
 void host_waits(uint64_t ticket); /* by the host, for that piece of work */
 
-/* fn in the name of somebody else, as far as ThreadSanitizer can tell: the stream's copies, the allocator's
+/* fn on behalf of another thread, as far as ThreadSanitizer can tell: the stream's copies, the allocator's
  * memory. */
 enum identity { STREAM, MAKER, ERASER, IDENTITIES };
 void act_as(identity who, void (*fn)(void *), void *arg);

@@ -1,6 +1,6 @@
 /* Device memory. Plain and TSan builds: a range of addresses that is closed (PROT_NONE) while host code runs
- * and open while a kernel, a copy or a fill does; no address is used twice, and a band behind every
- * allocation shows what was written past it. Under ASan: exact heap blocks, which it guards better. */
+ * and open while a kernel, a copy or a fill does; no address is used twice, and a band after every allocation
+ * shows what was written past it. Under ASan: exact heap blocks, which it guards better. */
 #include "tests/runner/internal.h"
 
 #include <signal.h>
@@ -114,7 +114,7 @@ static void reserve() {
 
 bool device_address(const void *p) { return range && p >= range && p < range_end; }
 
-/* Neighbours lie behind each other in the list and in memory: one call for a run of them. */
+/* Neighbours follow each other in the list and in memory: one call for a run of them. */
 static void protect_all(int how) {
     for (const allocation *a = device_list; a;) {
         char *end = a->p + a->span, *begin = a->p;
@@ -131,7 +131,7 @@ void device_leave() {
     if (--depth == 0) protect_all(PROT_NONE);
 }
 
-/* Large allocations lie on huge pages: opening and closing costs by the page, and happens at every launch. */
+/* Large allocations are on huge pages: opening and closing costs by the page, and happens at every launch. */
 static void *place(size_t bytes, size_t *span) {
     if (!range) reserve();
     const size_t page = bytes < HUGE_PAGE / 2 ? static_cast<size_t>(PAGE) : static_cast<size_t>(HUGE_PAGE);

@@ -2,7 +2,7 @@
 #define WEIR_TESTS_RUNNER_RUNNER_H
 
 /* Comes first (-include) in every .cu that the CPU runner compiles: what nvcc has built in. Code here is
- * compiled with the kernels, sanitizers included; the bodies behind the declarations are not instrumented
+ * compiled with the kernels, sanitizers included; the bodies of the declared functions are not instrumented
  * (tests/runner/README.md). */
 #include "tests/runner/include/cuda_runtime.h"
 

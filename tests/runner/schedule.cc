@@ -160,7 +160,7 @@ static thread *scan(int from) {
     return nullptr;
 }
 
-/* Those who spin look again once nobody else can run. */
+/* Spinning threads look again once no other thread can run. */
 static void wake_spinning() {
     if (++idle_rounds > ENDLESS) fail(current()->at, "endless: every thread that can run only spins");
     for (int i = 0; i < n_turn; i++) {
@@ -245,7 +245,7 @@ static void thread_entry() {
     barrier_of_exited(b);
     me->stack.over = true;
     leave();
-    __builtin_trap(); /* nobody comes back to an exited thread */
+    __builtin_trap(); /* nothing returns to an exited thread */
 }
 
 static void *room_for(size_t n, size_t size) {

@@ -29,7 +29,7 @@ static int run_block(block *b, uint64_t world, int32_t *text, int n) {
     b->position = n;
     for (int j = 0; j <= b->n_draft; j++) {
         prefix_logits(world, text, n + j, b->q + j * V, b->p + j * V);
-        for (int v = 0; j < b->n_draft && v < V; v++) /* rows to come: read by nobody yet */
+        for (int v = 0; j < b->n_draft && v < V; v++) /* rows to come: not read yet */
             b->q[(j + 1) * V + v] = b->p[(j + 1) * V + v] = 0.0f;
         block_stats(b);
         if (j < b->n_draft) text[n + j] = block_draw(b, j);

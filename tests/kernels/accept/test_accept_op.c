@@ -553,7 +553,7 @@ Test(emit, a_known_verdict_changes_no_bit) {
     cr_assert(rejected > 200, "%d rejections", rejected);
 }
 
-/* A verdict says something of this call only. */
+/* A verdict is about this call only. */
 Test(accept_op, a_verdict_of_the_call_before_is_forgotten) {
     const weir_law law = weir_law_default();
     weir_accept_session s = {.law = &law, .n_draft = 0, .verdict = {.known = true, .mass = 1.0f}};

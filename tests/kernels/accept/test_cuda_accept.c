@@ -18,7 +18,7 @@
 
 enum { SESSIONS = 32 };
 
-/* Sessions of one call on the host, and where their parts lie on the device. */
+/* Sessions of one call on the host, and where their parts are on the device. */
 typedef struct batch {
     int n_session, n_vocab, ld;
     block *host[SESSIONS];
@@ -128,7 +128,7 @@ static void accept_both(weir_backend *be, batch *x) {
     for (int i = 0; i < x->n_session; i++) device_get(be, x->row[i], x->got[i].row, sizeof x->row[i]);
 }
 
-/* Rows behind a session's own block are nobody's, whatever its neighbours draft. */
+/* Rows after a session's own block are not read, whatever its neighbours draft. */
 static void check_unwritten(weir_backend *be, const batch *x, const char *where) {
     for (int i = 0; i < x->n_session; i++) {
         unsigned char note[BLOCK_DRAFT][sizeof(weir_row_note)];
@@ -151,8 +151,8 @@ static void check_verdict(const weir_verdict *want, const weir_verdict *got, con
 
 /* Counts of what the cases have shown, so that they cannot all be of one kind. */
 typedef struct tally {
-    int sessions, rejected, whole, broken, spared, rows; /* spared: an unusable row behind the first
-                                                            rejection */
+    int sessions, rejected, whole, broken, spared,
+        rows; /* spared: an unusable row after the first rejection */
 } tally;
 
 static void check_session(const batch *x, int i, const char *where, tally *n) {

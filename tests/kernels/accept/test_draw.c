@@ -243,7 +243,7 @@ Test(draw, an_unusable_row_gives_no_token) {
     cr_expect(isnan(logp));
 }
 
-/* Trap 9: ids past the vocabulary are never drawn, whatever lies there. */
+/* Ids past the vocabulary are never drawn, whatever is stored there. */
 Test(draw, padding_is_never_drawn) {
     enum { N = 35, LD = 48, ROWS = 3 };
     float l[ROWS * LD];

@@ -85,7 +85,7 @@ static void compare(const result *r, const oracle *o, const char *where) {
     const bool mass = o->mass > 1e-4;
     if (own_law && mass) cr_expect(r->row.has_residual, "%s: residual of mass %g", where, o->mass);
     for (int v = 0; v < o->n; v++) {
-        /* a token at the edge of the lossy residual moves with beta, which hangs on the masses */
+        /* a token at the edge of the lossy residual moves with beta, which depends on the masses */
         const double pi_tol = 4e-6 + 4e-5 * o->pi[v] + (mass ? 0.0 : 1e-4);
         if (own_law)
             cr_assert(near(r->pi[v], o->pi[v], pi_tol), "%s: pi[%d] %g want %g", where, v, r->pi[v],
@@ -250,7 +250,7 @@ Test(rules, equal_rows_reject_nothing_under_exact) {
     static result r;
     float q[MAX_N], p[MAX_N];
     for (int rule = 0; rule < WEIR_RULE_COUNT; rule++) {
-        if (rule == WEIR_RULE_TYPICAL) continue; /* refuses what lies outside its set whatever q is */
+        if (rule == WEIR_RULE_TYPICAL) continue; /* refuses what is outside its set whatever q is */
         for (int rep = 0; rep < 20; rep++) {
             const int n = SIZES[rep % 5];
             random_rows(&seed, n, 1.5f, 0.7f, false, q, p);

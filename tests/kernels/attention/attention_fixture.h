@@ -19,7 +19,7 @@ typedef struct att_case {
 enum { ATT_LAYERS = 2, ATT_LAYER = 1 };
 #define ATT_SCALE 0.3f
 
-/* Pages lie in scattered order and hold NaN wherever nothing was appended; entries of the table for positions
+/* Pages are in scattered order and hold NaN wherever nothing was appended; entries of the table for positions
  * that a slot has not reached name no page of the pool. */
 typedef struct att_cache {
     att_case c;

@@ -14,7 +14,7 @@ typedef struct shape {
     int32_t bias_left, bias_right; /* bias_left < 0: none */
 } shape;
 
-/* A cache whose pages lie in scattered order and hold NaN wherever nothing was appended, and the same keys
+/* A cache whose pages are in scattered order and hold NaN wherever nothing was appended, and the same keys
  * and values as plain arrays. */
 typedef struct cache {
     shape s;
@@ -177,7 +177,7 @@ Test(attention, every_shape_and_page_edge_is_within_its_bound) {
     }
 }
 
-/* The cache holds exactly the keys of the row; everything behind them is NaN. */
+/* The cache holds exactly the keys of the row; everything after them is NaN. */
 Test(attention, stale_positions_behind_a_row_are_never_used) {
     uint64_t rng = 111;
     for (int i = 0; i < N_SHAPES; i++) {

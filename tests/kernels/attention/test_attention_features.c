@@ -91,8 +91,8 @@ Test(attention, limits_of_the_softcap) {
     }
 }
 
-/* Pages before every window and behind every length have no number; a row reads neither them nor the
- * positions of its first page that lie before its window. */
+/* Pages before every window and after every length have no number; a row reads neither them nor the positions
+ * of its first page that are before its window. */
 Test(attention, positions_outside_a_window_are_never_used) {
     uint64_t rng = 191;
     for (int isa = 0; isa <= (int)weir__isa_best(); isa++) {
@@ -140,7 +140,7 @@ Test(attention, a_window_of_everything_and_a_group_change_no_bit) {
     }
 }
 
-/* A dead row is zeros, whatever its other fields say, and touches no companion. A window behind the last key
+/* A dead row is zeros, whatever its other fields are, and touches no companion. A window after the last key
  * leaves nothing. */
 Test(attention, dead_rows_are_zeros) {
     uint64_t rng = 211;

@@ -112,8 +112,8 @@ Test(cuda_attention, cross_attention_is_within_its_bound) {
     weir__backend_close(be);
 }
 
-/* Pages before a window are somebody else's by now, pages behind a length are nobody's: neither is looked
- * up. */
+/* Pages before a window may belong to another slot by now, pages after a length belong to none: neither is
+ * looked up. */
 Test(cuda_attention, pages_outside_a_window_are_never_used) {
     uint64_t rng = 431;
     for (int32_t n_key = 129; n_key <= 330; n_key += 67) {
@@ -138,7 +138,7 @@ Test(cuda_attention, pages_outside_a_window_are_never_used) {
 }
 
 /* Rows of a group far from each other under a window: more splits than the grid has blocks, rows without a
- * part in most of them, and splits and pages between them that nobody looks at. */
+ * part in most of them, and splits and pages between them that no row looks at. */
 Test(cuda_attention, scattered_rows_of_a_group_are_within_their_bound) {
     uint64_t rng = 436;
     const int32_t n_key = 640, at[6] = {600, 3, 130, 255, 256, 383};
@@ -179,7 +179,7 @@ static void overwrite(att_cache *cache, int32_t position, const float *kv) {
     weir__backend_free(be, row), weir__backend_free(be, slot), weir__backend_free(be, pos);
 }
 
-/* Keys and values of a later row's position are infinite, or so large that its score would be everybody's
+/* Keys and values of a later row's position are infinite, or so large that its score would be every row's
  * maximum: rows of its group before it do not notice. */
 Test(cuda_attention, a_broken_companion_keeps_it_to_itself) {
     uint64_t rng = 438;
@@ -341,7 +341,7 @@ Test(cuda_attention, dead_rows_are_zeros) {
 }
 
 /* A prompt: causal rows in chunks, an encoder's rows that see everything, every shape of the tensor cores and
- * some they leave to the other kernel. Causal rows of a first chunk leave NaN behind them in the page. */
+ * some they leave to the other kernel. Causal rows of a first chunk leave NaN after them in the page. */
 Test(cuda_attention, prompts_are_within_their_bound) {
     uint64_t rng = 471;
     static const int32_t dims[] = {16, 32, 48, 64, 80, 128, 8, 256, 10};

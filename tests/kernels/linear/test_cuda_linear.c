@@ -223,7 +223,7 @@ Test(cuda_linear, every_epilogue_is_within_its_bound) {
     weir__backend_close(be);
 }
 
-/* Of every kernel, a product that is cut among them; products of up to some 20 units, caps below and above
+/* Of every kernel, a product that is cut among them; products of up to about 20 units, caps below and above
  * them. */
 Test(cuda_linear, softcaps_are_within_their_bound) {
     weir_backend *be = device_open();

@@ -143,7 +143,7 @@ Test(linear, every_epilogue_is_within_its_bound) {
     close_all(be);
 }
 
-/* Products of up to some 20 units, caps below and above them. */
+/* Products of up to about 20 units, caps below and above them. */
 Test(linear, softcaps_are_within_their_bound) {
     weir_backend *be[8] = {NULL};
     open_all(be);

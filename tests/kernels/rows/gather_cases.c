@@ -17,7 +17,7 @@ void gather_case_keys(weir_backend *be) {
         slot[i] = (int32_t)(rng_u64(&rng) % (SLOTS + 1)) - 1;
         pos[i] = (int32_t)(rng_u64(&rng) % 1000);
         index[i] = (int32_t)(rng_u64(&rng) % N);
-        if (slot[i] < 0 && i % 2) pos[i] = -5; /* nobody looks at a dead row's position */
+        if (slot[i] < 0 && i % 2) pos[i] = -5; /* a dead row's position is not read */
     }
     int32_t *slot_there = device_put(be, slot, sizeof slot), *pos_there = device_put(be, pos, sizeof pos);
     int32_t *index_there = device_put(be, index, sizeof index),

@@ -17,7 +17,7 @@ enum { ROPE_ROWS = 40, ROPE_PAD = 3, ROPE_DEAD = 2 /* this row is dead, where th
 
 typedef struct rope_data {
     rope_case c;
-    int64_t ld, width; /* of a row: q, k and v, ROPE_PAD floats of NaN behind */
+    int64_t ld, width; /* of a row: q, k and v, followed by ROPE_PAD floats of NaN */
     float *x, *bias, *q_norm, *k_norm, *inv_freq;
     int32_t slot[ROPE_ROWS], pos[ROPE_ROWS];
     double *want, *bound; /* (n_row, width) */

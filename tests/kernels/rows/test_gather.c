@@ -24,7 +24,7 @@ Test(gather, a_live_row_without_a_key_is_an_error) {
     a.pos = good, a.cross_len = none;
     cr_assert_eq(be->op.row_keys(be, &a), WEIR_EINVAL);
     cr_assert(out[0] == -9 && out[1] == -9, "written in spite of it");
-    const int32_t first[1] = {0}, second[1] = {1}; /* nobody asks for the other row */
+    const int32_t first[1] = {0}, second[1] = {1}; /* the other row is not asked for */
     a = (weir_row_keys){.slot = slot, .pos = pos, .index = first, .n_row = 1, .n_key = out};
     cr_assert(be->op.row_keys(be, &a) == WEIR_OK && out[0] == 4);
     a.index = second;
