@@ -23,11 +23,11 @@ enum { WEIR_TOKEN_CASCADE_RUN = 10 };
 
 /* A session's place in a tick of the sequential methods; rows of the drafter's and the verifier's call, -1 =
  * none. */
-typedef struct weir_tick_row {
+typedef struct weir_tick_place {
     int q, p;
     bool deferred;
     float log_q, log_p; /* raw, of the drawn token, where there is such a row */
-} weir_tick_row;
+} weir_tick_place;
 
 /* Arrays of one call, for R = n_row_max rows. An engine has two sets: `buf` is what the host reads and
  * writes, `dev` what ops do. On the CPU both are one memory; elsewhere WEIR_PUT and WEIR_GET bring entries
@@ -45,13 +45,13 @@ typedef struct weir_step_buffers {
     float *picked;                                  /* (R) */
     /* backend memory in both sets */
     float *q_logits, *p_logits; /* (R, ld) */
-    weir_extent *extent;        /* (R, weir__extent_count(n_vocab)) of one call; NULL without
-                                               extents */
+    weir_minmax *minmax;        /* (R, weir__minmax_count(n_vocab)) of one call; NULL without
+                                               minmaxes */
     /* host memory, not in `dev` */
-    weir_tick_row *tick; /* (n_parallel) */
-    weir_session **list; /* (n_parallel) */
-    weir_seat *seat;     /* (n_parallel) of the sessions that a program runs */
-    weir_session **who;  /* (n_parallel) whose seats these are */
+    weir_tick_place *tick; /* (n_parallel) */
+    weir_session **list;   /* (n_parallel) */
+    weir_seat *seat;       /* (n_parallel) of the sessions that a program runs */
+    weir_session **who;    /* (n_parallel) whose seats these are */
 } weir_step_buffers;
 
 typedef struct weir_block_loop weir_block_loop; /* block_loop.h */

@@ -44,7 +44,7 @@ static size_t array_bytes(const weir_engine *e) {
 }
 
 static size_t ring_bytes(const weir_engine *e) {
-    return (size_t)e->pair.n_parallel * WEIR_LOOP_DEPTH * sizeof(weir_block_record);
+    return (size_t)e->pair.n_parallel * WEIR_LOOP_DEPTH * sizeof(weir_block_outcome);
 }
 
 weir_bytes weir__block_loop_bytes(const weir_engine *e) {
@@ -56,7 +56,7 @@ weir_bytes weir__block_loop_bytes(const weir_engine *e) {
 
 static void place_arrays(weir_block_loop *l) {
     const size_t seats = (size_t)l->n_seat_max, rows = rows_of(l->e);
-    char *at = l->block;
+    char *at = l->memory;
 #define LOOP_PLACE(where, type, n) \
     where = (void *)at;            \
     at += lines((n) * sizeof(type));
@@ -77,14 +77,14 @@ static weir_status open_memory(weir_block_loop *l) {
     weir_engine *e = l->e;
     weir_backend *be = e->pair.be;
     void *ring = NULL, *flags = NULL;
-    l->block = weir__backend_alloc(be, array_bytes(e));
-    l->mapped_ring = be->queue->alloc_mapped(be, ring_bytes(e), &ring);
-    l->mapped_flags = be->queue->alloc_mapped(be, sizeof(weir_loop_flags), &flags);
-    if (!l->block || !l->mapped_ring || !l->mapped_flags) return be->device ? WEIR_EDEVMEM : WEIR_ENOMEM;
+    l->memory = weir__backend_alloc(be, array_bytes(e));
+    l->mapped_ring = be->stream->alloc_mapped(be, ring_bytes(e), &ring);
+    l->mapped_flags = be->stream->alloc_mapped(be, sizeof(weir_loop_flags), &flags);
+    if (!l->memory || !l->mapped_ring || !l->mapped_flags) return be->device ? WEIR_EDEVMEM : WEIR_ENOMEM;
     place_arrays(l);
     l->shape.ring = ring;
     l->shape.flags = flags;
-    WEIR_TRY(be->queue->zero(be, l->block, array_bytes(e)));
+    WEIR_TRY(be->stream->zero(be, l->memory, array_bytes(e)));
     WEIR_TRY(upload_index(l, l->every, (int32_t)rows_of(e), 0, 1));
     return upload_index(l, l->second, l->n_seat_max, 1, 2);
 }
@@ -98,7 +98,7 @@ static void share_arrays(weir_block_loop *l) {
     l->out = d->out;
     l->law_of = d->law_of;
     l->law = d->law;
-    l->extent = d->extent;
+    l->minmax = d->minmax;
     l->shape.q_stats = d->q_stats;
     l->shape.p_stats = d->p_stats;
     l->shape.emit = d->emit;
@@ -112,7 +112,7 @@ weir_status weir__block_loop_open(weir_block_loop **out, weir_engine *e, bool gr
     weir_block_loop *l = weir_calloc(1, sizeof *l);
     if (!l) return WEIR_ENOMEM;
     l->e = e;
-    l->graphs = graphs && e->pair.be->queue->record;
+    l->graphs = graphs && e->pair.be->stream->capture;
     l->n_seat_max = e->pair.n_parallel;
     l->gamma_max = e->pair.has_draft ? e->pair.max_draft : 0;
     const weir_status st = open_memory(l);
@@ -134,10 +134,10 @@ void weir__block_loop_close(weir_block_loop *l) {
     if (!l) return;
     weir_backend *be = l->e->pair.be;
     for (weir_graph **g = &l->graph[0][0][0]; g < &l->graph[0][0][0] + sizeof l->graph / sizeof *g; g++)
-        if (*g) be->queue->graph_free(be, *g);
-    if (l->mapped_ring) be->queue->free_mapped(be, l->mapped_ring);
-    if (l->mapped_flags) be->queue->free_mapped(be, l->mapped_flags);
-    if (l->block) weir__backend_free(be, l->block);
+        if (*g) be->stream->graph_free(be, *g);
+    if (l->mapped_ring) be->stream->free_mapped(be, l->mapped_ring);
+    if (l->mapped_flags) be->stream->free_mapped(be, l->mapped_flags);
+    if (l->memory) weir__backend_free(be, l->memory);
     weir_free(l);
 }
 
@@ -157,7 +157,7 @@ static void choose_seats(weir_block_loop *l, weir_session *const *s, int n) {
     }
 }
 
-/* A bucket for the sessions: of a fixed shape where blocks are recorded, else as many seats as there are. */
+/* A bucket for the sessions: of a fixed shape where blocks are captured, else as many seats as there are. */
 static weir_status take_seats(weir_block_loop *l, weir_session *const *s, int n, weir_bucket *b) {
     *b = (weir_bucket){.l = l, .loop = l->shape, .size = 0};
     const bool fixed = !l->shape.first;
@@ -203,21 +203,21 @@ static weir_status roll_back(weir_session *s) {
     return WEIR_OK;
 }
 
-/* ---- records ------------------------------------------------------------------------------------------- */
+/* ---- outcomes ------------------------------------------------------------------------------------------ */
 
 /* One launch as the host follows it. */
 typedef struct follow {
     weir_bucket b;
     weir_loop_flags *flags;
-    int32_t taken; /* blocks whose records were taken */
+    int32_t taken; /* blocks whose outcomes were taken */
     weir_status first;
     weir_err *err;
 } follow;
 
 static void ask_to_stop(follow *f) { __atomic_store_n(&f->flags->stop, 1, __ATOMIC_RELEASE); }
 
-/* What host-driven blocks would have run for this record, and what the caches then hold. */
-static void book_rows(weir_session *s, const weir_block_record *r) {
+/* What host-driven blocks would have run for this outcome, and what the caches then hold. */
+static void book_rows(weir_session *s, const weir_block_outcome *r) {
     const bool behind = r->closing && r->kind == WEIR_EMIT_PI;
     if (weir__session_gamma(s) > 0) {
         weir__rows_book(s, WEIR_DRAFTER, (int)(s->n + 1 - s->cached[WEIR_DRAFTER]));
@@ -228,29 +228,29 @@ static void book_rows(weir_session *s, const weir_block_record *r) {
     s->cached[WEIR_VERIFIER] = s->n + r->n_draft + 1;
 }
 
-static void take_record(follow *f, weir_session *s, const weir_block_record *r) {
+static void take_outcome(follow *f, weir_session *s, const weir_block_outcome *r) {
     if (!r->live || s->finish != WEIR_RUNNING) return;
-    if (weir__session_given_up(s)) { /* ends at the next block edge, which this record lies behind */
+    if (weir__session_given_up(s)) { /* ends at the next block edge, which this outcome lies behind */
         ask_to_stop(f);
         return;
     }
     if (r->status == WEIR_OK) book_rows(s, r);
-    const weir_status found = weir__record_commit(s, r, f->first == WEIR_OK ? f->err : NULL);
+    const weir_status found = weir__outcome_commit(s, r, f->first == WEIR_OK ? f->err : NULL);
     if (f->first == WEIR_OK) f->first = found;
     if (s->finish != WEIR_RUNNING && r->seat_end == WEIR_SEAT_RUNNING) ask_to_stop(f);
 }
 
 static int32_t blocks_done(const follow *f) { return __atomic_load_n(&f->flags->done, __ATOMIC_ACQUIRE); }
 
-/* Takes the records of all finished blocks; false once the loop is over. */
-static bool take_records(follow *f) {
+/* Takes the outcomes of all finished blocks; false once the loop is over. */
+static bool take_outcomes(follow *f) {
     const int32_t done = blocks_done(f), n_seat = f->b.loop.n_seat;
     const bool over = done > 0 && __atomic_load_n(&f->flags->over, __ATOMIC_RELAXED);
     for (; f->taken < done; f->taken++) {
-        const weir_block_record *ring = f->b.l->mapped_ring;
+        const weir_block_outcome *ring = f->b.l->mapped_ring;
         ring += (int64_t)(f->taken % WEIR_LOOP_DEPTH) * n_seat;
         for (int32_t i = 0; i < n_seat; i++)
-            if (f->b.l->who[i]) take_record(f, f->b.l->who[i], &ring[i]);
+            if (f->b.l->who[i]) take_outcome(f, f->b.l->who[i], &ring[i]);
     }
     return !over;
 }
@@ -277,7 +277,7 @@ static weir_status start(follow *f, int blocks) {
     const int32_t counts[2] = {0, blocks};
     *f->flags = (weir_loop_flags){0};
     WEIR_TRY(weir__backend_upload(be, f->b.loop.block, counts, sizeof counts));
-    return be->queue->zero(be, f->b.loop.arrived, sizeof *f->b.loop.arrived);
+    return be->stream->zero(be, f->b.loop.arrived, sizeof *f->b.loop.arrived);
 }
 
 /* Block after block from here. */
@@ -286,10 +286,10 @@ static weir_status run_called(follow *f) {
     for (bool more = true; more && !f->flags->stop;) {
         const int32_t before = f->taken;
         WEIR_TRY(weir__block_run(&f->b));
-        WEIR_TRY(be->queue->wait(be));
+        WEIR_TRY(be->stream->wait(be));
         watch_cancels(f);
-        more = take_records(f);
-        if (more && f->taken == before) return WEIR_ECUDA; /* as run_recorded: it would run for ever */
+        more = take_outcomes(f);
+        if (more && f->taken == before) return WEIR_ECUDA; /* as run_captured: it would run for ever */
     }
     return WEIR_OK;
 }
@@ -301,16 +301,16 @@ static void rest(int turn) {
 }
 
 /* The loop runs on its own: follow it until it says that it is over. */
-static weir_status run_recorded(follow *f, weir_graph *g) {
+static weir_status run_captured(follow *f, weir_graph *g) {
     enum { POLL_EVERY = 64 };
     weir_backend *be = f->b.l->e->pair.be;
-    WEIR_TRY(be->queue->replay(be, g));
-    for (int turn = 0; take_records(f); turn++) {
+    WEIR_TRY(be->stream->launch(be, g));
+    for (int turn = 0; take_outcomes(f); turn++) {
         if (blocks_done(f) > f->taken) continue;
         watch_cancels(f);
         bool busy = true;
-        if (turn % POLL_EVERY == POLL_EVERY - 1) WEIR_TRY(be->queue->poll(be, &busy));
-        if (!busy && !take_records(f)) return WEIR_OK;
+        if (turn % POLL_EVERY == POLL_EVERY - 1) WEIR_TRY(be->stream->poll(be, &busy));
+        if (!busy && !take_outcomes(f)) return WEIR_OK;
         if (!busy) return WEIR_ECUDA; /* the queue ran dry and the loop never said that it was over */
         rest(turn);
     }
@@ -325,9 +325,9 @@ static weir_status run_launch(follow *f, int blocks) {
         return run_called(f);
     }
     weir_graph **g = &l->graph[f->b.size][f->b.loop.gamma][f->b.loop.bonus];
-    if (!*g) WEIR_TRY(be->queue->record(be, weir__block_run, &f->b, true, g));
+    if (!*g) WEIR_TRY(be->stream->capture(be, weir__block_run, &f->b, true, g));
     WEIR_TRY(start(f, blocks));
-    return run_recorded(f, *g);
+    return run_captured(f, *g);
 }
 
 /* Of a block that n sessions shared; a device's blocks are not timed by part. */
@@ -375,8 +375,8 @@ static weir_status copy_rows(const weir_bucket *b) {
     WEIR_TRY(weir__backend_download(be, stats, l->p_stats, ((size_t)l->gamma + 1) * sizeof *stats));
     for (int32_t j = 0; j < l->gamma; j++) {
         token[j] = stats[j].argmax;
-        WEIR_TRY(be->queue->copy(be, weir__seat_q_row(l, 0, j), l->p_logits + j * l->ld_p,
-                                 (size_t)l->n_vocab * sizeof(float)));
+        WEIR_TRY(be->stream->copy(be, weir__seat_q_row(l, 0, j), l->p_logits + j * l->ld_p,
+                                  (size_t)l->n_vocab * sizeof(float)));
     }
     WEIR_TRY(weir__backend_upload(be, l->draft, token, (size_t)l->gamma * sizeof *token));
     return weir__backend_upload(be, l->q_stats, stats, ((size_t)l->gamma + 1) * sizeof *stats);

@@ -50,8 +50,8 @@ weir_status weir__rows_run(weir_engine *e, const weir_rows *r, int side, float *
                               .out = d->out,
                               .n_out = r->n_out,
                               .logits = logits,
-                              .extent = d->extent,
-                              .extent_n = d->extent ? e->pair.n_vocab : 0,
+                              .minmax = d->minmax,
+                              .minmax_n = d->minmax ? e->pair.n_vocab : 0,
                               .group = e->pair.be->device ? common_group(e->deck.buf.slot, r->n_row) : 1};
     return weir__model_forward(e->pair.side[side].model, &e->deck.side[side].kv, &batch);
 }
@@ -64,7 +64,7 @@ weir_status weir__rows_stats(weir_engine *e, int side, const float *logits, int 
                              .law = e->deck.dev.law,
                              .law_of = e->deck.dev.law_of,
                              .out = out,
-                             .extent = e->deck.dev.extent};
+                             .minmax = e->deck.dev.minmax};
     WEIR_TRY(WEIR_PUT(e, law_of, n_row));
     return e->pair.be->op.row_stats(e->pair.be, &a);
 }

@@ -18,7 +18,7 @@ static bool starts_with_drafter(const weir_session *s) {
 }
 
 /* One row a session: everything its cache lacks, logits of the last. */
-static weir_status run_side(weir_engine *e, weir_session **s, const weir_tick_row *t, int n, int side) {
+static weir_status run_side(weir_engine *e, weir_session **s, const weir_tick_place *t, int n, int side) {
     weir_step_buffers *b = &e->deck.buf;
     weir_rows rows = {0, 0};
     for (int i = 0; i < n; i++) {
@@ -37,7 +37,7 @@ static weir_status run_side(weir_engine *e, weir_session **s, const weir_tick_ro
     return side == WEIR_DRAFTER ? WEIR_GET(e, q_stats, rows.n_out) : WEIR_GET(e, p_stats, rows.n_out);
 }
 
-static weir_status draw_drafts(weir_engine *e, const weir_tick_row *t, int n) {
+static weir_status draw_drafts(weir_engine *e, const weir_tick_place *t, int n) {
     weir_step_buffers *b = &e->deck.buf;
     int n_row = 0;
     for (int i = 0; i < n; i++) {
@@ -49,15 +49,15 @@ static weir_status draw_drafts(weir_engine *e, const weir_tick_row *t, int n) {
     return n_row > 0 ? weir__rows_draw(e, b->q_logits, n_row, e->deck.dev.q_stats) : WEIR_OK;
 }
 
-static const float *q_logits_of(const weir_engine *e, const weir_tick_row *t) {
+static const float *q_logits_of(const weir_engine *e, const weir_tick_place *t) {
     return e->deck.buf.q_logits + (int64_t)t->q * e->pair.side[WEIR_DRAFTER].ld;
 }
-static const float *p_logits_of(const weir_engine *e, const weir_tick_row *t) {
+static const float *p_logits_of(const weir_engine *e, const weir_tick_place *t) {
     return e->deck.buf.p_logits + (int64_t)t->p * e->pair.side[WEIR_VERIFIER].ld;
 }
 
 /* Notes r of a session's row as wanted; p may be missing for rules that look at q alone. */
-static void ask_gate(weir_engine *e, const weir_session *s, const weir_tick_row *t, int i, int *n_gate) {
+static void ask_gate(weir_engine *e, const weir_session *s, const weir_tick_place *t, int i, int *n_gate) {
     weir_gate_session *g = &e->deck.buf.gate[(*n_gate)++];
     *g = (weir_gate_session){.law = &e->deck.dev.law[i],
                              .q_logits = q_logits_of(e, t),
@@ -82,7 +82,7 @@ static weir_status run_gates(weir_engine *e, int n_gate) {
 static bool row_is_usable(const weir_row_stats *st) { return !isnan(st->max); }
 
 /* Whose rule decides now: before the verifier has run, or behind it. */
-static bool gated(const weir_engine *e, const weir_session *s, const weir_tick_row *t, bool verified) {
+static bool gated(const weir_engine *e, const weir_session *s, const weir_tick_place *t, bool verified) {
     if (s->finish != WEIR_RUNNING) return false;
     if (!verified)
         return s->opt.method == WEIR_METHOD_TOKEN_CASCADE && s->run < WEIR_TOKEN_CASCADE_RUN &&
@@ -91,7 +91,7 @@ static bool gated(const weir_engine *e, const weir_session *s, const weir_tick_r
            row_is_usable(&e->deck.buf.p_stats[t->p]);
 }
 
-static weir_status decide(weir_engine *e, weir_session **s, weir_tick_row *t, int n, bool verified) {
+static weir_status decide(weir_engine *e, weir_session **s, weir_tick_place *t, int n, bool verified) {
     int n_gate = 0;
     for (int i = 0; i < n; i++)
         if (gated(e, s[i], &t[i], verified)) ask_gate(e, s[i], &t[i], i, &n_gate);
@@ -102,7 +102,7 @@ static weir_status decide(weir_engine *e, weir_session **s, weir_tick_row *t, in
 }
 
 /* Who needs the verifier now: rows are numbered in list order. */
-static weir_status choose_verifier_rows(weir_engine *e, weir_session **s, weir_tick_row *t, int n,
+static weir_status choose_verifier_rows(weir_engine *e, weir_session **s, weir_tick_place *t, int n,
                                         weir_err *err) {
     int n_p = 0;
     WEIR_TRY(decide(e, s, t, n, false));
@@ -134,14 +134,14 @@ static float raw_logp(float logit, const weir_row_stats *st) { return logit - st
 
 /* The drafter's own word on its token makes the confidence of a sequence cascade; the verifier's is told with
  * a token that was kept. */
-static bool wants_logp(const weir_session *s, const weir_tick_row *t, int side) {
+static bool wants_logp(const weir_session *s, const weir_tick_place *t, int side) {
     if (side == WEIR_DRAFTER) return t->q >= 0 && s->opt.method == WEIR_METHOD_SEQUENCE_CASCADE;
     return t->p >= 0 && t->q >= 0 && !t->deferred;
 }
 
 /* Raw log-probabilities of the drawn tokens under one side into t[i].log_q or t[i].log_p, where anyone wants
  * them. */
-static weir_status read_logps(weir_engine *e, weir_session **s, weir_tick_row *t, int n, int side) {
+static weir_status read_logps(weir_engine *e, weir_session **s, weir_tick_place *t, int n, int side) {
     weir_step_buffers *b = &e->deck.buf;
     int32_t *token = b->position; /* free since the draws */
     int n_row = 0, n_wanted = 0;
@@ -163,7 +163,7 @@ static weir_status read_logps(weir_engine *e, weir_session **s, weir_tick_row *t
 }
 
 /* The verifier's own draws for the rows that defer (or have no drafter), all at once. */
-static weir_status emit_from_p(weir_engine *e, const weir_tick_row *t, int n) {
+static weir_status emit_from_p(weir_engine *e, const weir_tick_place *t, int n) {
     weir_step_buffers *b = &e->deck.buf;
     int n_emit = 0;
     for (int i = 0; i < n; i++) {
@@ -183,7 +183,7 @@ static weir_status emit_from_p(weir_engine *e, const weir_tick_row *t, int n) {
     return WEIR_GET(e, emit, n_emit);
 }
 
-static void take_from_drafter(weir_engine *e, weir_session *s, const weir_tick_row *t) {
+static void take_from_drafter(weir_engine *e, weir_session *s, const weir_tick_place *t) {
     s->seq_logp += s->opt.law.gate_scaled ? (double)e->deck.buf.draft_logp[t->q] : (double)t->log_q;
     s->seq_n++;
     s->run++;
@@ -191,7 +191,7 @@ static void take_from_drafter(weir_engine *e, weir_session *s, const weir_tick_r
                          e->deck.buf.draft_logp[t->q]);
 }
 
-static weir_status take_token(weir_engine *e, weir_session *s, const weir_tick_row *t,
+static weir_status take_token(weir_engine *e, weir_session *s, const weir_tick_place *t,
                               const weir_emit_session *emit, weir_err *err) {
     const bool q_broken = t->q >= 0 && !row_is_usable(&e->deck.buf.q_stats[t->q]);
     const bool p_broken = t->p >= 0 && !row_is_usable(&e->deck.buf.p_stats[t->p]);
@@ -227,7 +227,7 @@ static weir_status judge_sequence(weir_session *s, weir_err *err) {
 }
 
 /* Tokens of all sessions from what the ops left; the first failure. */
-static weir_status take_tokens(weir_engine *e, weir_session **s, const weir_tick_row *t, int n,
+static weir_status take_tokens(weir_engine *e, weir_session **s, const weir_tick_place *t, int n,
                                weir_err *err) {
     weir_status first = WEIR_OK;
     for (int i = 0, k = 0; i < n; i++) {
@@ -242,13 +242,13 @@ static weir_status take_tokens(weir_engine *e, weir_session **s, const weir_tick
 
 weir_status weir__tick_sequential(weir_engine *e, weir_session **s, int n, weir_err *err) {
     weir_step_buffers *b = &e->deck.buf;
-    weir_tick_row *t = b->tick;
+    weir_tick_place *t = b->tick;
     int n_q = 0;
     for (int i = 0; i < n; i++) {
         b->who[i] = s[i];
         b->seat[i] = weir__seat_of(s[i]);
         b->law[i] = b->seat[i].law;
-        t[i] = (weir_tick_row){.q = starts_with_drafter(s[i]) ? n_q++ : -1, .p = -1, .deferred = false};
+        t[i] = (weir_tick_place){.q = starts_with_drafter(s[i]) ? n_q++ : -1, .p = -1, .deferred = false};
     }
     WEIR_TRY(WEIR_PUT(e, law, n));
     const double t0 = weir_seconds();

@@ -237,7 +237,7 @@ static weir_status decide(weir_backend *be, const weir_loop_close *c) {
 }
 
 static int32_t commit(const weir_loop *l) {
-    weir_block_record *ring = l->ring + (int64_t)(l->block[0] % l->depth) * l->n_seat;
+    weir_block_outcome *ring = l->ring + (int64_t)(l->block[0] % l->depth) * l->n_seat;
     int32_t running = 0, k = 0, e = 0;
     for (int32_t i = 0; i < l->n_seat; i++) {
         weir_seat *s = &l->seat[i];
@@ -249,7 +249,7 @@ static int32_t commit(const weir_loop *l) {
         weir_emit_session planned;
         const weir_accept_session *a = &l->accept[k++];
         const bool closes = weir__seat_plan(l, i, s, a, &planned);
-        weir__block_record_of(a, closes ? &l->emit[e++] : NULL, &ring[i]);
+        weir__block_outcome_of(a, closes ? &l->emit[e++] : NULL, &ring[i]);
         weir__seat_commit(s, &ring[i]);
         running += weir__seat_runs(s);
     }
