@@ -4,7 +4,7 @@
 #include <stdatomic.h>
 
 #include "host/chat/format.h"
-#include "host/family.h"
+#include "host/pair/family.h"
 #include "host/deck/kv.h"
 #include "host/tokenizers/tokenizer.h"
 #include "host/weir.h"

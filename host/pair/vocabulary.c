@@ -1,4 +1,4 @@
-#include "host/pair.h"
+#include "host/pair/vocabulary.h"
 
 #include <string.h>
 
@@ -155,8 +155,8 @@ static weir_status fit(const weir_checkpoint *v, const weir_checkpoint *d, const
     return WEIR_OK;
 }
 
-weir_status weir__pair_open(const weir_checkpoint *verifier, const weir_checkpoint *draft,
-                            weir_tokenizer **tok, int32_t *n_vocab, weir_err *err) {
+weir_status weir__vocabulary_open(const weir_checkpoint *verifier, const weir_checkpoint *draft,
+                                  weir_tokenizer **tok, int32_t *n_vocab, weir_err *err) {
     weir_tokenizer *tv = NULL, *td = NULL;
     weir_status st = open_tokenizer(verifier, &tv, err);
     if (st == WEIR_OK && draft) st = open_tokenizer(draft, &td, err);

@@ -1,5 +1,5 @@
-#ifndef WEIR_HOST_FAMILY_H
-#define WEIR_HOST_FAMILY_H
+#ifndef WEIR_HOST_PAIR_FAMILY_H
+#define WEIR_HOST_PAIR_FAMILY_H
 
 #include "host/formats/facts.h"
 #include "host/weir.h"
@@ -22,4 +22,4 @@ typedef struct weir_family {
 
 const weir_family *weir__family_of(const weir_checkpoint *ck);
 
-#endif /* WEIR_HOST_FAMILY_H */
+#endif /* WEIR_HOST_PAIR_FAMILY_H */
