@@ -5,7 +5,7 @@
 #include "host/deck/block_loop.h"
 #include "host/deck/deck.h"
 #include "host/deck/plan.h"
-#include "host/pair.h"
+#include "host/pair/vocabulary.h"
 #include "host/pair/device.h"
 #include "kernels/base/clock.h"
 #include "kernels/base/mem.h"
@@ -124,7 +124,7 @@ static weir_status open_checkpoints(weir_engine *e, const weir_engine_options *o
     e->pair.ctx_size = o->ctx_size
                            ? o->ctx_size
                            : e->pair.side[WEIR_VERIFIER].family->ctx_default(&e->pair.side[WEIR_VERIFIER].ck);
-    WEIR_TRY(weir__pair_open(&e->pair.side[WEIR_VERIFIER].ck,
+    WEIR_TRY(weir__vocabulary_open(&e->pair.side[WEIR_VERIFIER].ck,
                              e->pair.has_draft ? &e->pair.side[WEIR_DRAFTER].ck : NULL, &e->pair.tok,
                              &e->pair.n_vocab, err));
     name_bos(e);

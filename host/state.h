@@ -4,17 +4,18 @@
 #include <stdatomic.h>
 
 #include "host/chat/format.h"
-#include "host/family.h"
+#include "host/pair/family.h"
 #include "host/deck/kv.h"
 #include "host/tokenizers/tokenizer.h"
 #include "host/weir.h"
+#include "kernels/loop/loop.h"
 
 /* The inside of an engine and its sessions, for the files of host/. Front ends see none of it.
  *
- * An engine is a pair and a deck. The pair is what was opened: it does not change until close, and any thread may
- * read it (tokenizing, rendering a conversation, facts). The deck is everything that moves: slots, pages, buffers, the
- * block loop. One thread at a time steps it. There is one deck to a pair, since a model holds the activations of its
- * calls and a backend its scratch. */
+ * An engine is a pair and a deck. The pair is what was opened: it does not change until close, and any thread
+ * may read it (tokenizing, rendering a conversation, facts). The deck is everything that moves: slots, pages,
+ * buffers, the block loop. One thread at a time steps it. There is one deck to a pair, since a model holds
+ * the activations of its calls and a backend its scratch. */
 
 enum { WEIR_VERIFIER = 0, WEIR_DRAFTER = 1 }; /* index of a side */
 /* TokenCascade: drafter tokens in a row (method.md, algorithm 2) */
@@ -22,11 +23,11 @@ enum { WEIR_TOKEN_CASCADE_RUN = 10 };
 
 /* A session's place in a tick of the sequential methods; rows of the drafter's and the verifier's call, -1 =
  * none. */
-typedef struct weir_tick_row {
+typedef struct weir_tick_place {
     int q, p;
     bool deferred;
     float log_q, log_p; /* raw, of the drawn token, where there is such a row */
-} weir_tick_row;
+} weir_tick_place;
 
 /* Arrays of one call, for R = n_row_max rows. An engine has two sets: `buf` is what the host reads and
  * writes, `dev` what ops do. On the CPU both are one memory; elsewhere WEIR_PUT and WEIR_GET bring entries
@@ -44,11 +45,13 @@ typedef struct weir_step_buffers {
     float *picked;                                  /* (R) */
     /* backend memory in both sets */
     float *q_logits, *p_logits; /* (R, ld) */
-    weir_extent *extent;        /* (R, weir__extent_count(n_vocab)) of one call; NULL without
-                                               extents */
+    weir_minmax *minmax;        /* (R, weir__minmax_count(n_vocab)) of one call; NULL without
+                                               minmaxes */
     /* host memory, not in `dev` */
-    weir_tick_row *tick; /* (n_parallel) */
-    weir_session **list; /* (n_parallel) */
+    weir_tick_place *tick; /* (n_parallel) */
+    weir_session **list;   /* (n_parallel) */
+    weir_seat *seat;       /* (n_parallel) of the sessions that a program runs */
+    weir_session **who;    /* (n_parallel) whose seats these are */
 } weir_step_buffers;
 
 typedef struct weir_block_loop weir_block_loop; /* block_loop.h */

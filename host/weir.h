@@ -196,10 +196,11 @@ weir_status weir_session_create(weir_engine *e, const weir_session_options *opt,
                                 weir_err *err);
 void weir_session_free(weir_session *s); /* NULL allowed; gives its pages back */
 
-/* Runs up to max_positions positions of the prompt (at least one chunk of the backend; all of an encoder's prompt at
- * once) for a session that is not finished, and takes a slot for it as weir_step does. *left: positions of the prompt
- * that are still to be run, 0 when it is ready or has ended. weir_step runs what is left; bits do not depend on the
- * slices. max_positions 0: the slot alone. EINVAL: no slot is free. Errors as weir_step. */
+/* Runs up to max_positions positions of the prompt (at least one chunk of the backend; all of an encoder's
+ * prompt at once) for a session that is not finished, and takes a slot for it as weir_step does. *left:
+ * positions of the prompt that are still to be run, 0 when it is ready or has ended. weir_step runs what is
+ * left; bits do not depend on the slices. max_positions 0: the slot alone. EINVAL: no slot is free. Errors as
+ * weir_step. */
 weir_status weir_session_prefill(weir_session *s, int64_t max_positions, int64_t *left, weir_err *err);
 
 /* Ends the session at the next block edge, or between two chunks of its prompt; the only session call that
@@ -224,7 +225,8 @@ const char *weir_source_name(int source);    /* "kept", "accepted", "resampled",
  * end. After any other status no further step of these sessions can be trusted. */
 weir_status weir_step(weir_engine *e, weir_session *const *sessions, int n, int max_blocks, weir_err *err);
 
-/* A weir_step that runs, or the next one, returns at the next block edge; blocks are never cut. Any thread may call. */
+/* A weir_step that runs, or the next one, returns at the next block edge; blocks are never cut. Any thread
+ * may call. */
 void weir_engine_yield(weir_engine *e);
 
 /* What a session did. Rows and blocks count the verifier's passes after the prompt. */
@@ -261,15 +263,15 @@ weir_finish weir_session_state(const weir_session *s); /* the view's finish alon
 /* Changes nothing that a later token, text or view depends on. */
 void weir_session_get(weir_session *s, weir_session_view *out);
 
-/* ---- queue ----------------------------------------------------------------------------------------------- */
+/* ---- queue --------------------------------------------------------------------------------------------- */
 
-/* Requests of any number of callers over one engine, the only scheduler: slots are given in order of arrival, prompts
- * are run in slices between blocks (up to four take turns, and a slice keeps those who are being answered waiting for
- * 20 ms or so), and requests join and leave at block edges. Tokens are those of the request alone, whoever else is
- * served. Every function may be called by any thread, but for open and close.
+/* Requests of any number of callers over one engine, the only scheduler: slots are given in order of arrival,
+ * prompts are run in slices between blocks (up to four take turns, and a slice keeps those who are being
+ * answered waiting for 20 ms or so), and requests join and leave at block edges. Tokens are those of the
+ * request alone, whoever else is served. Every function may be called by any thread, but for open and close.
  *
- * There is no thread of the queue's own: who waits in weir_queue_next runs the next round, and while one thread does,
- * others wait for what it brings. While a queue is open it alone steps the engine. */
+ * There is no thread of the queue's own: who waits in weir_queue_next runs the next round, and while one
+ * thread does, others wait for what it brings. While a queue is open it alone steps the engine. */
 typedef struct weir_queue weir_queue;
 typedef struct weir_request weir_request;
 
@@ -302,8 +304,8 @@ typedef struct weir_queue_event {
     weir_session_view view; /* END: valid until weir_request_free */
 } weir_queue_event;
 
-/* The next event of any request, tokens of one in order. Works while there is something to do; with nothing to do waits
- * wait_seconds (0: not at all, INFINITY: for ever) for a request. */
+/* The next event of any request, tokens of one in order. Works while there is something to do; with nothing
+ * to do waits wait_seconds (0: not at all, INFINITY: for ever) for a request. */
 void weir_queue_next(weir_queue *q, double wait_seconds, weir_queue_event *ev);
 void weir_queue_wake(weir_queue *q); /* one weir_queue_next returns, idle if it has nothing else */
 
@@ -372,8 +374,8 @@ typedef struct weir_replay_result {
 } weir_replay_result;
 
 /* law: any rule, gate, bonus; its temperature and truncation are the recording's, block_verify is ENOTSUP.
- * gamma 1 … WEIR_GAMMA_MAX. Splits the texts between all cores, with the same result on any number of them; one
- * call at a time on an r. */
+ * gamma 1 … WEIR_GAMMA_MAX. Splits the texts between all cores, with the same result on any number of them;
+ * one call at a time on an r. */
 weir_status weir_replay_estimate(const weir_replay *r, const weir_law *law, int gamma,
                                  weir_replay_result *out, weir_err *err);
 

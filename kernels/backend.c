@@ -1,27 +1,27 @@
 #include "kernels/backend.h"
 
 void weir__backend_close(weir_backend *be) {
-    if (be) be->queue->close(be);
+    if (be) be->stream->close(be);
 }
 
 weir_status weir__backend_reserve(weir_backend *be, size_t floats) {
-    return be ? be->queue->reserve(be, floats) : WEIR_EINVAL;
+    return be ? be->stream->reserve(be, floats) : WEIR_EINVAL;
 }
 
-void *weir__backend_alloc(weir_backend *be, size_t bytes) { return be->queue->alloc(be, bytes); }
+void *weir__backend_alloc(weir_backend *be, size_t bytes) { return be->stream->alloc(be, bytes); }
 
-void weir__backend_free(weir_backend *be, void *p) { be->queue->free(be, p); }
+void weir__backend_free(weir_backend *be, void *p) { be->stream->free(be, p); }
 
 weir_status weir__backend_upload(weir_backend *be, void *dst, const void *src, size_t bytes) {
-    return be->queue->upload(be, dst, src, bytes);
+    return be->stream->upload(be, dst, src, bytes);
 }
 
 weir_status weir__backend_download(weir_backend *be, void *dst, const void *src, size_t bytes) {
-    return be->queue->download(be, dst, src, bytes);
+    return be->stream->download(be, dst, src, bytes);
 }
 
 weir_status weir__backend_zero(weir_backend *be, void *p, size_t bytes) {
-    return be->queue->zero(be, p, bytes);
+    return be->stream->zero(be, p, bytes);
 }
 
 weir_status weir__backend_failure(weir_backend *be, weir_err *err) {

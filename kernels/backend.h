@@ -18,7 +18,7 @@
  * but scratch taken at open or grown by weir__backend_reserve. One thread at a time uses a backend.
  *
  * Ops of a device are asynchronous and in order: WEIR_OK means that the arguments were valid and the work was
- * queued. A failure of the queue itself is sticky: it is reported once with the op's name and shapes in the
+ * queued. A failure of the stream itself is sticky: it is reported once with the op's name and shapes in the
  * backend's error text, and every later call returns WEIR_ECUDA. */
 typedef struct weir_backend weir_backend;
 
@@ -47,13 +47,13 @@ typedef struct weir_backend_ops {
 #undef WEIR_OP_FIELD
 } weir_backend_ops;
 
-enum { WEIR_STAMPS = 512 }; /* marks in the queue that a backend keeps, for timings */
+enum { WEIR_STAMPS = 512 }; /* marks in the stream that a backend keeps, for timings */
 
 /* A recorded sequence of ops, run without the host: once, or repeatedly until loop_close ends it. */
 typedef struct weir_graph weir_graph;
 
-/* Memory and queue. On the CPU "backend memory" is host memory and everything is done when it returns. */
-typedef struct weir_backend_queue {
+/* Memory and stream. On the CPU "backend memory" is host memory and everything is done when it returns. */
+typedef struct weir_backend_stream {
     void *(*alloc)(weir_backend *be, size_t bytes); /* NULL on failure */
     void (*free)(weir_backend *be, void *p);
     /* Host memory that the device sees too, zeroed: *device is its address there (the same on the CPU). */
@@ -67,30 +67,30 @@ typedef struct weir_backend_queue {
     weir_status (*copy)(weir_backend *be, void *dst, const void *src, size_t bytes);
     weir_status (*zero)(weir_backend *be, void *p, size_t bytes);
     weir_status (*wait)(weir_backend *be);             /* until everything queued is done */
-    weir_status (*poll)(weir_backend *be, bool *busy); /* never waits; reports a failure of the queue */
+    weir_status (*poll)(weir_backend *be, bool *busy); /* never waits; reports a failure of the stream */
     weir_status (*reserve)(weir_backend *be, size_t floats);
     void (*close)(weir_backend *be);
-    /* NULL: this backend records nothing; the caller loops itself. `body` issues ops only. */
-    weir_status (*record)(weir_backend *be, weir_status (*body)(void *ctx), void *ctx, bool looped,
-                          weir_graph **out);
-    weir_status (*replay)(weir_backend *be, weir_graph *g);
+    /* NULL: this backend captures nothing; the caller loops itself. `body` issues ops only. */
+    weir_status (*capture)(weir_backend *be, weir_status (*body)(void *ctx), void *ctx, bool looped,
+                           weir_graph **out);
+    weir_status (*launch)(weir_backend *be, weir_graph *g);
     void (*graph_free)(weir_backend *be, weir_graph *g);
-    /* Mark `i` of WEIR_STAMPS records the time when the queue reaches it; setting it again moves it. elapsed
-     * waits for both marks; EINVAL if one was never set. Not allowed inside a recording. */
+    /* Mark `i` of WEIR_STAMPS records the time when the stream reaches it; setting it again moves it. elapsed
+     * waits for both marks; EINVAL if one was never set. Not allowed inside a capture. */
     weir_status (*stamp)(weir_backend *be, int i);
     weir_status (*elapsed)(weir_backend *be, int from, int to, double *seconds);
-} weir_backend_queue;
+} weir_backend_stream;
 
 struct weir_backend {
     const char *name;  /* "cpu", "cuda:0" */
     const char *about; /* "NVIDIA H200, sm_90, 139.8 GiB"; the instruction set on the CPU */
     weir_backend_ops op;
-    const weir_backend_queue *queue;
+    const weir_backend_stream *stream;
     bool device;        /* backend memory is not host memory */
-    bool extents;       /* linear fills in weir_linear.extent */
+    bool minmaxes;      /* linear fills in weir_linear.minmax */
     int32_t chunk;      /* positions of a prompt that one call of a prefill op takes */
     size_t memory_free; /* device: bytes free once the backend has taken its own */
-    weir_err err;       /* the first failure of the queue, in words */
+    weir_err err;       /* the first failure of the stream, in words */
     weir_pool *pool;    /* cpu */
     weir_isa isa;       /* cpu: what the ops were chosen for */
     float *scratch;     /* cpu: [n_worker][scratch_floats]; device: [scratch_floats]; 64-byte aligned */
@@ -117,7 +117,7 @@ void weir__backend_close(weir_backend *be); /* NULL allowed; waits for what is q
  * loop. */
 weir_status weir__backend_reserve(weir_backend *be, size_t floats);
 
-/* Shorthands for be->queue->...; bytes = 0 is valid everywhere. */
+/* Shorthands for be->stream->...; bytes = 0 is valid everywhere. */
 void *weir__backend_alloc(weir_backend *be, size_t bytes); /* 64-byte aligned (device: 256), NULL on
                                                               failure */
 void weir__backend_free(weir_backend *be, void *p);
@@ -125,7 +125,7 @@ weir_status weir__backend_upload(weir_backend *be, void *dst, const void *src, s
 weir_status weir__backend_download(weir_backend *be, void *dst, const void *src, size_t bytes);
 weir_status weir__backend_zero(weir_backend *be, void *p, size_t bytes);
 
-/* The first failure of the queue in words: ECUDA with be->err's text into err. */
+/* The first failure of the stream in words: ECUDA with be->err's text into err. */
 weir_status weir__backend_failure(weir_backend *be, weir_err *err);
 
 #endif /* WEIR_KERNELS_BACKEND_H */

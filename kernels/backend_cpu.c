@@ -145,7 +145,7 @@ static void cpu_close(weir_backend *be) {
     weir_free(be);
 }
 
-static const weir_backend_queue cpu_queue = {
+static const weir_backend_stream cpu_stream = {
     .alloc = cpu_alloc,
     .free = cpu_free,
     .alloc_mapped = cpu_alloc_mapped,
@@ -176,7 +176,7 @@ weir_status weir__backend_cpu_open(weir_backend **out, int n_thread, weir_isa is
     if (!be) return weir_fail(err, WEIR_ENOMEM, "backend cpu: out of memory");
     be->name = "cpu";
     be->about = weir__isa_name(isa);
-    be->queue = &cpu_queue;
+    be->stream = &cpu_stream;
     be->chunk = WEIR_PAGE;
     be->isa = isa;
     be->op = ops_for(isa);

@@ -9,7 +9,7 @@ set(WEIR_CUDA_SOURCES
   attention/kv_append.cu
   cuda/backend_cuda.cu
   cuda/graph.cu
-  cuda/queue.cu
+  cuda/stream.cu
   cuda/stamp.cu
   linear/cublaslt.cu
   linear/linear.cu

@@ -78,7 +78,7 @@ static weir_status fill_arena(weir_model *m) {
     weir_backend *be = m->be;
     const int64_t n = weir__iota_ints(&m->shape, m->n_prompt);
     WEIR_TRY(
-        weir__backend_zero(be, m->block, m->a.bytes)); /* neither a page nor a dead row may start with NaN */
+        weir__backend_zero(be, m->memory, m->a.bytes)); /* neither a page nor a dead row may start with NaN */
     m->stage = be->device ? weir_calloc((size_t)weir__stage_ints(&m->shape, m->n_prompt), sizeof *m->stage)
                           : m->a.prompt;
     if (!m->stage) return WEIR_ENOMEM;
@@ -90,16 +90,16 @@ static weir_status create_arena(weir_model *m) {
     weir_backend *be = m->be;
     const arena_bounds b = {m->n_row, m->n_prompt, be->chunk, m->facts.kv_dtype};
     weir__model_arena_place(&m->shape, &b, NULL, &m->a);
-    m->block = weir__backend_alloc(be, m->a.bytes);
-    if (!m->block) return weir__backend_no_memory(be);
-    weir__model_arena_place(&m->shape, &b, m->block, &m->a);
+    m->memory = weir__backend_alloc(be, m->a.bytes);
+    if (!m->memory) return weir__backend_no_memory(be);
+    weir__model_arena_place(&m->shape, &b, m->memory, &m->a);
     WEIR_TRY(fill_arena(m));
     return weir__backend_reserve(be, weir__op_floats(&m->shape, be, m->n_row, m->n_prompt));
 }
 
 static void free_arena(weir_model *m) {
     if (m->stage != m->a.prompt) weir_free(m->stage);
-    if (m->block) weir__backend_free(m->be, m->block);
+    if (m->memory) weir__backend_free(m->be, m->memory);
 }
 
 /* ---- create and free ---- */

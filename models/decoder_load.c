@@ -25,7 +25,7 @@ static weir_status check_angles(const weights *w, const float *inv_freq, int32_t
     for (int32_t i = 0; i < n; i++) {
         if (inv_freq[i] > 0.0f && inv_freq[i] <= 1.0f) continue;
         return weir_fail(w->err, WEIR_EFORMAT,
-                         "rotary embedding: pair %d turns by %g a position, want above 0 and at most 1",
+                         "rotary embedding: pair %d turns by %g per position, want above 0 and at most 1",
                          (int)i, (double)inv_freq[i]);
     }
     return WEIR_OK;

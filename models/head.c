@@ -38,6 +38,6 @@ weir_status weir__head_logits(weir_model *m, const weir_batch *b, const model_ro
                                        .ldy = m->shape.n_vocab_rows,
                                        .scale = m->head.scale,
                                        .softcap = m->head.softcap,
-                                       .extent = b->extent,
-                                       .extent_n = b->extent_n});
+                                       .minmax = b->minmax,
+                                       .minmax_n = b->minmax_n});
 }

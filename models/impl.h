@@ -41,7 +41,7 @@ struct weir_model {
     model_head head;
     int64_t n_row, n_prompt; /* largest call and prompt, fixed at create */
     float *vectors;          /* backend: the block of all norms, biases and tables */
-    void *block;             /* backend: the arena's */
+    void *memory;            /* backend: the arena's */
     int32_t *stage;          /* host: what becomes a.prompt; that very array on the CPU */
     model_arena a;
 };

@@ -84,9 +84,9 @@ typedef struct weir_batch {
     int32_t n_out;
     float *logits;       /* (n_out, n_vocab_rows) f32 */
     int32_t group;       /* rows r … r + group - 1 share a slot (kernels/attention/attention.h); 0 = 1 */
-    weir_extent *extent; /* (n_out, weir__extent_count(extent_n)) of the logits, where the backend has
-                             extents; or NULL */
-    int32_t extent_n;
+    weir_minmax *minmax; /* (n_out, weir__minmax_count(minmax_n)) of the logits, where the backend has
+                             minmaxes; or NULL */
+    int32_t minmax_n;
 } weir_batch;
 
 /* Caches of a model's sessions. cross is used by encoder-decoders only. slide: of the layers with a sliding

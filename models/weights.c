@@ -80,7 +80,7 @@ static weir_status find_part(const weights *w, const matrix_list *l, int i, part
     WEIR_TRY(weir__want(w, p->name, l->rows[i], l->cols, &p->t));
     const int block = weir_dtype_block(p->t.dtype);
     if (l->cols % block == 0) return WEIR_OK;
-    return weir_fail(w->err, WEIR_EFORMAT, "tensor %s: rows of %" PRId64 " are no whole blocks of %d (%s)",
+    return weir_fail(w->err, WEIR_EFORMAT, "tensor %s: rows of %" PRId64 " are not whole blocks of %d (%s)",
                      p->name, l->cols, block, weir_dtype_name(p->t.dtype));
 }
 

@@ -89,6 +89,8 @@ git ls-files -- '*.c' '*.h' '*.cc' '*.cu' '*.cuh' '*.py' '*.sh' | while read -r 
     [ "$lines" -le 600 ] || echo "$file: $lines lines"
 done | complain "longer than 600 lines:"
 
+tests/circles.sh | complain "files that include each other in a circle:"
+
 cat "$report"
 [ ! -s "$report" ] || status=1
 

@@ -46,7 +46,7 @@ typedef struct block {
     weir_accept_row *row;
     weir_row_note *note;
     weir_emit_session *emit;
-    weir_extent *extent; /* of p's rows; NULL where the backend uses none */
+    weir_minmax *minmax; /* of p's rows; NULL where the backend uses none */
 } block;
 
 /* What came out, in host memory. */
@@ -63,7 +63,7 @@ typedef struct scene {
     int64_t ld;
     const kb_law *law;
     float *q, *p;        /* host */
-    weir_extent *extent; /* host, of p */
+    weir_minmax *minmax; /* host, of p */
     float *dev_p[MAX_COPY], *dev_q[MAX_COPY];
     int n_copy;
     block b; /* device; q and p of copy 0 */
@@ -72,7 +72,7 @@ typedef struct scene {
 /* ---- the calls, on either backend ---------------------------------------------------------------------- */
 
 static weir_status row_stats(weir_backend *be, const scene *s, const block *b, const float *logits, int n,
-                             const weir_extent *extent, weir_row_stats *out) {
+                             const weir_minmax *minmax, weir_row_stats *out) {
     weir_row_stats_args a = {.logits = logits,
                              .ld = s->ld,
                              .n_row = n,
@@ -80,7 +80,7 @@ static weir_status row_stats(weir_backend *be, const scene *s, const block *b, c
                              .law = b->law,
                              .law_of = b->law_of,
                              .out = out,
-                             .extent = extent};
+                             .minmax = minmax};
     return be->op.row_stats(be, &a);
 }
 
@@ -125,7 +125,7 @@ static weir_status whole_block(weir_backend *be, const scene *s, const block *b,
                                    .row = b->row,
                                    .note = b->note};
     WEIR_TRY(weir__backend_upload(be, b->accept, &a, sizeof a));
-    WEIR_TRY(row_stats(be, s, b, b->p, N_ROW, b->extent, b->p_stats));
+    WEIR_TRY(row_stats(be, s, b, b->p, N_ROW, b->minmax, b->p_stats));
     WEIR_TRY(weir__backend_download(be, o->stats, b->p_stats, sizeof o->stats));
     WEIR_TRY(accept(be, s, b));
     WEIR_TRY(weir__backend_download(be, &o->accept, b->accept, sizeof o->accept));
@@ -180,30 +180,30 @@ static void block_free(weir_backend *be, block *b) {
 }
 
 /* Extents as the product that makes logits would leave them. */
-static void find_extents(const scene *s) {
-    const int64_t n = weir__extent_count(s->n_vocab);
+static void find_minmaxes(const scene *s) {
+    const int64_t n = weir__minmax_count(s->n_vocab);
     for (int64_t i = 0; i < N_ROW * n; i++) {
         const float *row = s->p + i / n * s->ld;
         const int32_t begin = (int32_t)(i % n) * WEIR_EXTENT_SPAN;
-        weir_extent e = {.lo = weir__order_key(row[begin]), .hi = weir__order_key(row[begin]), .id = begin};
+        weir_minmax e = {.lo = weir__order_key(row[begin]), .hi = weir__order_key(row[begin]), .id = begin};
         for (int32_t v = begin + 1; v < begin + WEIR_EXTENT_SPAN && v < s->n_vocab; v++) {
             const int32_t key = weir__order_key(row[v]);
             if (key < e.lo) e.lo = key;
             if (key > e.hi) e.hi = key, e.id = v;
         }
-        s->extent[i] = e;
+        s->minmax[i] = e;
     }
 }
 
 static weir_status scene_logits(kb *k, scene *s) {
     s->ld = (s->n_vocab + 63) / 64 * 64;
-    const size_t n = (size_t)(N_ROW * s->ld), n_extent = (size_t)(N_ROW * weir__extent_count(s->n_vocab));
+    const size_t n = (size_t)(N_ROW * s->ld), n_minmax = (size_t)(N_ROW * weir__minmax_count(s->n_vocab));
     s->q = weir_calloc(n, sizeof *s->q);
     s->p = weir_calloc(n, sizeof *s->p);
-    s->extent = weir_alloc(n_extent, sizeof *s->extent);
-    if (!s->q || !s->p || !s->extent) return WEIR_ENOMEM;
+    s->minmax = weir_alloc(n_minmax, sizeof *s->minmax);
+    if (!s->q || !s->p || !s->minmax) return WEIR_ENOMEM;
     for (int r = 0; r < N_ROW; r++) kb_random_logits(k, s->q + r * s->ld, s->p + r * s->ld, s->n_vocab);
-    find_extents(s);
+    find_minmaxes(s);
     const int want = kb_copies(k, (double)(2 * n * sizeof(float)));
     while (s->n_copy < want) {
         float *q = kb_to_device(k, s->q, n * sizeof *q), *p = kb_to_device(k, s->p, n * sizeof *p);
@@ -213,9 +213,9 @@ static weir_status scene_logits(kb *k, scene *s) {
     }
     s->b.q = s->dev_q[0];
     s->b.p = s->dev_p[0];
-    if (!k->be->extents) return WEIR_OK;
-    s->b.extent = kb_to_device(k, s->extent, n_extent * sizeof *s->extent);
-    return s->b.extent ? WEIR_OK : WEIR_EDEVMEM;
+    if (!k->be->minmaxes) return WEIR_OK;
+    s->b.minmax = kb_to_device(k, s->minmax, n_minmax * sizeof *s->minmax);
+    return s->b.minmax ? WEIR_OK : WEIR_EDEVMEM;
 }
 
 static void scene_free(kb *k, scene *s) {
@@ -223,10 +223,10 @@ static void scene_free(kb *k, scene *s) {
         weir__backend_free(k->be, s->dev_q[i]);
         weir__backend_free(k->be, s->dev_p[i]);
     }
-    weir__backend_free(k->be, s->b.extent);
+    weir__backend_free(k->be, s->b.minmax);
     weir_free(s->q);
     weir_free(s->p);
-    weir_free(s->extent);
+    weir_free(s->minmax);
     weir_free(s);
 }
 
@@ -275,7 +275,7 @@ static weir_status against_truth(kb *k, const scene *s, outcome *o, double *stat
 
 typedef struct call {
     scene *s;
-    bool cold, extent;
+    bool cold, minmax;
 } call;
 
 static const float *of_copy(const call *c, float *const *copies, int i) {
@@ -285,7 +285,7 @@ static const float *of_copy(const call *c, float *const *copies, int i) {
 static weir_status run_stats(kb *k, void *ctx, int i) {
     const call *c = ctx;
     return row_stats(k->be, c->s, &c->s->b, of_copy(c, c->s->dev_p, i), N_ROW,
-                     c->extent ? c->s->b.extent : NULL, c->s->b.p_stats);
+                     c->minmax ? c->s->b.minmax : NULL, c->s->b.p_stats);
 }
 
 static weir_status run_draw(kb *k, void *ctx, int i) {
@@ -297,7 +297,7 @@ static weir_status run_draw(kb *k, void *ctx, int i) {
 static weir_status run_step(kb *k, void *ctx, int i) {
     const call *c = ctx;
     (void)i;
-    WEIR_TRY(row_stats(k->be, c->s, &c->s->b, c->s->b.p, N_ROW, c->s->b.extent, c->s->b.p_stats));
+    WEIR_TRY(row_stats(k->be, c->s, &c->s->b, c->s->b.p, N_ROW, c->s->b.minmax, c->s->b.p_stats));
     WEIR_TRY(accept(k->be, c->s, &c->s->b));
     return emit(k->be, c->s, &c->s->b);
 }
@@ -328,7 +328,7 @@ static void time_law(kb *k, scene *s, const kb_law *law) {
         c[i].ctx = &with[i], c[i].inner = kb_inner(k, with[i].cold ? s->n_copy : 0);
     char rest[64];
     name_case(&c[0], "row_stats", s, " warm");
-    name_case(&c[1], "row_stats", s, s->b.extent ? " warm extents" : " warm again");
+    name_case(&c[1], "row_stats", s, s->b.minmax ? " warm minmaxes" : " warm again");
     name_case(&c[2], "row_stats", s, " cold");
     name_case(&c[3], "draw", s, " cold");
     (void)snprintf(rest, sizeof rest, " warm: stats accept emit, %d of %d accepted", o.accept.n_accept,
@@ -341,7 +341,7 @@ static void time_law(kb *k, scene *s, const kb_law *law) {
     block dead = s->b;
     dead.q = dead.p = NULL;
     block_free(k->be, &dead);
-    s->b = (block){.q = s->b.q, .p = s->b.p, .extent = s->b.extent};
+    s->b = (block){.q = s->b.q, .p = s->b.p, .minmax = s->b.minmax};
 }
 
 void kb_accept(kb *k) {

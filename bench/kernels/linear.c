@@ -94,7 +94,7 @@ typedef struct product {
     uint16_t *file;  /* (n_out, k) */
     float *x, *norm; /* host */
     float *dev_x, *dev_norm, *dev_y;
-    weir_extent *dev_extent;
+    weir_minmax *dev_minmax;
     weir_weight w[MAX_COPY];
     int n_copy;
 } product;
@@ -117,7 +117,7 @@ static weir_linear arguments(const product *p, const weir_weight *w, int64_t n_r
                      .scale = 1.0f,
                      .softcap = p->m->softcap,
                      .rows = true};
-    if (p->dev_extent) a.extent = p->dev_extent, a.extent_n = (int32_t)p->m->n;
+    if (p->dev_minmax) a.minmax = p->dev_minmax, a.minmax_n = (int32_t)p->m->n;
     return a;
 }
 
@@ -141,7 +141,7 @@ static weir_status copy_weights(kb *k, product *p) {
         *w = p->w[0];
         w->data = weir__backend_alloc(k->be, bytes);
         if (!w->data) return WEIR_EDEVMEM;
-        WEIR_TRY(k->be->queue->copy(k->be, w->data, p->w[0].data, bytes));
+        WEIR_TRY(k->be->stream->copy(k->be, w->data, p->w[0].data, bytes));
     }
     return WEIR_OK;
 }
@@ -159,9 +159,9 @@ static weir_status set_up(kb *k, product *p) {
     p->dev_x = kb_to_device(k, p->x, n_x * sizeof *p->x);
     p->dev_y = weir__backend_alloc(k->be, n_y * sizeof *p->dev_y);
     if (p->m->norm) p->dev_norm = kb_to_device(k, p->norm, (size_t)p->m->k * sizeof *p->norm);
-    if (p->m->head && k->be->extents)
-        p->dev_extent = weir__backend_alloc(k->be, (size_t)(MAX_ROW * weir__extent_count(p->m->n)) *
-                                                       sizeof *p->dev_extent);
+    if (p->m->head && k->be->minmaxes)
+        p->dev_minmax = weir__backend_alloc(k->be, (size_t)(MAX_ROW * weir__minmax_count(p->m->n)) *
+                                                       sizeof *p->dev_minmax);
     if (!p->dev_x || !p->dev_y || (p->m->norm && !p->dev_norm)) return WEIR_EDEVMEM;
     return copy_weights(k, p);
 }
@@ -171,7 +171,7 @@ static void clean_up(kb *k, product *p) {
     weir__backend_free(k->be, p->dev_x);
     weir__backend_free(k->be, p->dev_norm);
     weir__backend_free(k->be, p->dev_y);
-    weir__backend_free(k->be, p->dev_extent);
+    weir__backend_free(k->be, p->dev_minmax);
     weir_free(p->file);
     weir_free(p->x);
     weir_free(p->norm);
@@ -258,7 +258,7 @@ static void time_matrix(kb *k, const matrix *m) {
                       .inner = calls_of(k, p),
                       .bytes = 2.0 * (double)(p->n_out * m->k) + 4.0 * (double)(counts[i] * (m->n + m->k))};
         (void)snprintf(c[i].shape, sizeof c[i].shape, "%s: n %ld k %ld bf16 M %d%s%s%s", m->name, (long)m->n,
-                       (long)m->k, counts[i], m->gated ? " gated" : "", p->dev_extent ? " extents" : "",
+                       (long)m->k, counts[i], m->gated ? " gated" : "", p->dev_minmax ? " minmaxes" : "",
                        m->softcap > 0 ? " softcap" : "");
         s = check(k, p, counts[i], &c[i].error);
     }

@@ -105,8 +105,8 @@ static weir_status set_up(kb *k, scene *s) {
     l->gamma = GAMMA;
     l->depth = DEPTH;
     l->ld_q = l->ld_p = (l->n_vocab + 63) / 64 * 64;
-    s->ring_host = k->be->queue->alloc_mapped(k->be, DEPTH * seats * sizeof *l->ring, &ring);
-    s->flags_host = k->be->queue->alloc_mapped(k->be, sizeof *l->flags, &flags);
+    s->ring_host = k->be->stream->alloc_mapped(k->be, DEPTH * seats * sizeof *l->ring, &ring);
+    s->flags_host = k->be->stream->alloc_mapped(k->be, sizeof *l->flags, &flags);
     l->ring = ring;
     l->flags = flags;
     const bool ok =
@@ -137,13 +137,13 @@ static void clean_up(kb *k, scene *s) {
                    l->accept, l->row,      l->note,     l->emit,    l->block,   l->arrived,
                    s->token,  s->pos,      s->slot,     s->law_of,  s->laws};
     for (size_t i = 0; i < sizeof dev / sizeof *dev; i++) weir__backend_free(k->be, dev[i]);
-    k->be->queue->free_mapped(k->be, s->ring_host);
-    k->be->queue->free_mapped(k->be, s->flags_host);
+    k->be->stream->free_mapped(k->be, s->ring_host);
+    k->be->stream->free_mapped(k->be, s->flags_host);
 }
 
 /* ---- against the truth --------------------------------------------------------------------------------- */
 
-static bool same_record(const weir_block_record *a, const weir_block_record *b) {
+static bool same_record(const weir_block_outcome *a, const weir_block_outcome *b) {
     if (a->live != b->live || a->status != b->status || a->position != b->position ||
         a->n_accept != b->n_accept || a->closing != b->closing || a->kind != b->kind || a->token != b->token)
         return false;
@@ -153,16 +153,16 @@ static bool same_record(const weir_block_record *a, const weir_block_record *b) 
            memcmp(&a->log_p, &b->log_p, sizeof a->log_p) == 0;
 }
 
-static weir_status one_block(kb *k, scene *s, weir_block_record *out) {
+static weir_status one_block(kb *k, scene *s, weir_block_outcome *out) {
     WEIR_TRY(run_close(k, s, 0));
-    WEIR_TRY(k->be->queue->wait(k->be));
+    WEIR_TRY(k->be->stream->wait(k->be));
     memcpy(out, s->ring_host, (size_t)s->l.n_seat * sizeof *out);
     return WEIR_OK;
 }
 
 /* Seats whose first block is not the one that the CPU decides for the same logits and keys. */
 static weir_status check(kb *k, scene *s, uint64_t rng, double *error) {
-    weir_block_record *got = weir_calloc(2 * MAX_SEAT, sizeof *got), *want = got ? got + MAX_SEAT : NULL;
+    weir_block_outcome *got = weir_calloc(2 * MAX_SEAT, sizeof *got), *want = got ? got + MAX_SEAT : NULL;
     weir_status st = got ? one_block(k, s, got) : WEIR_ENOMEM;
     kb cpu = *k;
     scene t = {.law = s->law, .l = {.n_seat = s->l.n_seat, .n_vocab = s->l.n_vocab}};

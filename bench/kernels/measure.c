@@ -81,7 +81,7 @@ static weir_status run_all(void *ctx) {
 }
 
 static weir_status sample(kb *k, kb_case *c) {
-    if (c->graph) return k->be->queue->replay(k->be, c->graph);
+    if (c->graph) return k->be->stream->launch(k->be, c->graph);
     return run_all(&(body){k, c});
 }
 
@@ -90,17 +90,18 @@ static weir_status prepare(kb *k, kb_case *c) {
     c->seconds = weir_calloc((size_t)k->samples, sizeof *c->seconds);
     if (!c->seconds) return WEIR_ENOMEM;
     WEIR_TRY(c->run(k, c->ctx, 0));
-    if (k->be->queue->record) WEIR_TRY(k->be->queue->record(k->be, run_all, &(body){k, c}, false, &c->graph));
+    if (k->be->stream->capture)
+        WEIR_TRY(k->be->stream->capture(k->be, run_all, &(body){k, c}, false, &c->graph));
     for (int i = 0; i < (k->tiny ? 1 : WARM_UP); i++) WEIR_TRY(sample(k, c));
-    return k->be->queue->wait(k->be);
+    return k->be->stream->wait(k->be);
 }
 
 static weir_status time_once(kb *k, kb_case *c, int at, int i) {
-    WEIR_TRY(k->be->queue->stamp(k->be, 2 * i));
+    WEIR_TRY(k->be->stream->stamp(k->be, 2 * i));
     WEIR_TRY(sample(k, c));
-    WEIR_TRY(k->be->queue->stamp(k->be, 2 * i + 1));
+    WEIR_TRY(k->be->stream->stamp(k->be, 2 * i + 1));
     double s;
-    WEIR_TRY(k->be->queue->elapsed(k->be, 2 * i, 2 * i + 1, &s));
+    WEIR_TRY(k->be->stream->elapsed(k->be, 2 * i, 2 * i + 1, &s));
     c->seconds[at] = s / c->inner;
     return WEIR_OK;
 }
@@ -148,7 +149,7 @@ void kb_measure(kb *k, kb_case *c, int n) {
             if (c[i].status == WEIR_OK) c[i].status = time_once(k, &c[i], at, i);
     for (int i = 0; i < n; i++) {
         print_row(k, &c[i]);
-        if (c[i].graph) k->be->queue->graph_free(k->be, c[i].graph);
+        if (c[i].graph) k->be->stream->graph_free(k->be, c[i].graph);
         c[i].graph = NULL;
         weir_free(c[i].seconds);
         c[i].seconds = NULL;
@@ -174,17 +175,17 @@ typedef struct copy_job {
 static weir_status run_copy(kb *k, void *ctx, int i) {
     const copy_job *j = ctx;
     (void)i;
-    return k->be->queue->copy(k->be, j->to, j->from, j->bytes);
+    return k->be->stream->copy(k->be, j->to, j->from, j->bytes);
 }
 
 /* The queue's copy, outside of a graph. */
 static weir_status time_copy(kb *k, copy_job *j, kb_case *c) {
     for (int at = -WARM_UP; at < k->samples; at++) {
-        WEIR_TRY(k->be->queue->stamp(k->be, 0));
+        WEIR_TRY(k->be->stream->stamp(k->be, 0));
         WEIR_TRY(run_copy(k, j, 0));
-        WEIR_TRY(k->be->queue->stamp(k->be, 1));
+        WEIR_TRY(k->be->stream->stamp(k->be, 1));
         double s;
-        WEIR_TRY(k->be->queue->elapsed(k->be, 0, 1, &s));
+        WEIR_TRY(k->be->stream->elapsed(k->be, 0, 1, &s));
         if (at >= 0) c->seconds[at] = s;
     }
     return WEIR_OK;

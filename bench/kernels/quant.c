@@ -166,7 +166,7 @@ static weir_status copy_weights(kb *k, product *p) {
         *w = p->w[0];
         w->data = weir__backend_alloc(k->be, p->bytes);
         if (!w->data) return WEIR_EDEVMEM;
-        WEIR_TRY(k->be->queue->copy(k->be, w->data, p->w[0].data, p->bytes));
+        WEIR_TRY(k->be->stream->copy(k->be, w->data, p->w[0].data, p->bytes));
     }
     return WEIR_OK;
 }

@@ -93,7 +93,7 @@ ASKED = {("Gemma 2 2B", "27B"): {"H100": 29.5, "H200": 21.0}}
 # ---- kernels: (name, us) -----------------------------------------------------------------------------------
 
 def slices(n, k, gated):
-    """Blocks that share the inputs of a product: kernels/linear/linear_plan.h."""
+    """Blocks that share the inputs of a product: kernels/linear/linear_tiling.h."""
     panels = -(-n // 16) * (2 if gated else 1)
     if k < 2048:
         return 1

@@ -9,8 +9,8 @@
 #include "host/wire/answer.h"
 
 /* Up to --parallel prompts are in the queue at once. Answers leave in input order: the
- * oldest unfinished one (the head) prints as its tokens come, later ones gather in their own buffers until they are the
- * head. */
+ * oldest unfinished one (the head) prints as its tokens come, later ones gather in their own buffers until
+ * they are the head. */
 
 typedef struct run run;
 

@@ -11,28 +11,19 @@
 
 /* ---- memory -------------------------------------------------------------------------------------------- */
 
-/* Backend arrays, in one place for the plan and the allocation: X(where, type, entries). S seats, R rows of
- * all. */
+/* Backend arrays that are the loop's alone, in one place for the plan and the allocation: X(where, type,
+ * entries). S seats, R rows of all. Those of a call are the deck's, which ticks use in their turn. */
 #define LOOP_ARRAYS(X, l, S, R)                  \
     X((l)->shape.seat, weir_seat, S)             \
-    X((l)->shape.q_stats, weir_row_stats, R)     \
-    X((l)->shape.p_stats, weir_row_stats, R)     \
     X((l)->shape.draft, int32_t, R)              \
     X((l)->shape.accept, weir_accept_session, S) \
     X((l)->shape.row, weir_accept_row, R)        \
     X((l)->shape.note, weir_row_note, R)         \
-    X((l)->shape.emit, weir_emit_session, S)     \
     X((l)->shape.block, int32_t, 2)              \
     X((l)->shape.arrived, uint32_t, 1)           \
-    X((l)->token, int32_t, R)                    \
-    X((l)->pos, int32_t, R)                      \
-    X((l)->slot, int32_t, R)                     \
-    X((l)->law_of, int32_t, R)                   \
-    X((l)->law, weir_law, S)                     \
     X((l)->every, int32_t, R)                    \
     X((l)->second, int32_t, S)                   \
     X((l)->shape.first, int32_t, S)              \
-    X((l)->out, int32_t, R)                      \
     X((l)->bonus, int32_t, S)
 
 static size_t lines(size_t bytes) { return (bytes + 255) / 256 * 256; }
@@ -53,20 +44,19 @@ static size_t array_bytes(const weir_engine *e) {
 }
 
 static size_t ring_bytes(const weir_engine *e) {
-    return (size_t)e->pair.n_parallel * WEIR_LOOP_DEPTH * sizeof(weir_block_record);
+    return (size_t)e->pair.n_parallel * WEIR_LOOP_DEPTH * sizeof(weir_block_outcome);
 }
 
 weir_bytes weir__block_loop_bytes(const weir_engine *e) {
     const size_t arrays = array_bytes(e), mapped = lines(ring_bytes(e)) + lines(sizeof(weir_loop_flags));
-    const size_t seats = (size_t)e->pair.n_parallel * (sizeof(weir_seat) + sizeof(weir_session *));
-    const size_t host = mapped + seats + sizeof(weir_block_loop);
+    const size_t host = mapped + sizeof(weir_block_loop);
     if (!e->pair.be->device) return (weir_bytes){.backend = arrays + host};
     return (weir_bytes){.backend = arrays, .host = host};
 }
 
 static void place_arrays(weir_block_loop *l) {
     const size_t seats = (size_t)l->n_seat_max, rows = rows_of(l->e);
-    char *at = l->block;
+    char *at = l->memory;
 #define LOOP_PLACE(where, type, n) \
     where = (void *)at;            \
     at += lines((n) * sizeof(type));
@@ -87,26 +77,42 @@ static weir_status open_memory(weir_block_loop *l) {
     weir_engine *e = l->e;
     weir_backend *be = e->pair.be;
     void *ring = NULL, *flags = NULL;
-    l->block = weir__backend_alloc(be, array_bytes(e));
-    l->mapped_ring = be->queue->alloc_mapped(be, ring_bytes(e), &ring);
-    l->mapped_flags = be->queue->alloc_mapped(be, sizeof(weir_loop_flags), &flags);
-    l->seat = weir_calloc((size_t)l->n_seat_max, sizeof *l->seat);
-    l->who = weir_calloc((size_t)l->n_seat_max, sizeof(weir_session *));
-    if (!l->block || !l->mapped_ring || !l->mapped_flags) return be->device ? WEIR_EDEVMEM : WEIR_ENOMEM;
-    if (!l->seat || !l->who) return WEIR_ENOMEM;
+    l->memory = weir__backend_alloc(be, array_bytes(e));
+    l->mapped_ring = be->stream->alloc_mapped(be, ring_bytes(e), &ring);
+    l->mapped_flags = be->stream->alloc_mapped(be, sizeof(weir_loop_flags), &flags);
+    if (!l->memory || !l->mapped_ring || !l->mapped_flags) return be->device ? WEIR_EDEVMEM : WEIR_ENOMEM;
     place_arrays(l);
     l->shape.ring = ring;
     l->shape.flags = flags;
-    WEIR_TRY(be->queue->zero(be, l->block, array_bytes(e)));
+    WEIR_TRY(be->stream->zero(be, l->memory, array_bytes(e)));
     WEIR_TRY(upload_index(l, l->every, (int32_t)rows_of(e), 0, 1));
     return upload_index(l, l->second, l->n_seat_max, 1, 2);
+}
+
+/* Of the deck's: rows of a call, their statistics and logits, seats. */
+static void share_arrays(weir_block_loop *l) {
+    const weir_step_buffers *d = &l->e->deck.dev;
+    l->token = d->token;
+    l->pos = d->pos;
+    l->slot = d->slot;
+    l->out = d->out;
+    l->law_of = d->law_of;
+    l->law = d->law;
+    l->minmax = d->minmax;
+    l->shape.q_stats = d->q_stats;
+    l->shape.p_stats = d->p_stats;
+    l->shape.emit = d->emit;
+    l->shape.q_logits = d->q_logits;
+    l->shape.p_logits = d->p_logits;
+    l->seat = l->e->deck.buf.seat;
+    l->who = l->e->deck.buf.who;
 }
 
 weir_status weir__block_loop_open(weir_block_loop **out, weir_engine *e, bool graphs) {
     weir_block_loop *l = weir_calloc(1, sizeof *l);
     if (!l) return WEIR_ENOMEM;
     l->e = e;
-    l->graphs = graphs && e->pair.be->queue->record;
+    l->graphs = graphs && e->pair.be->stream->capture;
     l->n_seat_max = e->pair.n_parallel;
     l->gamma_max = e->pair.has_draft ? e->pair.max_draft : 0;
     const weir_status st = open_memory(l);
@@ -117,9 +123,7 @@ weir_status weir__block_loop_open(weir_block_loop **out, weir_engine *e, bool gr
     if (e->pair.be->device) l->shape.first = NULL; /* blocks have a fixed shape there */
     l->shape.depth = WEIR_LOOP_DEPTH;
     l->shape.n_vocab = e->pair.n_vocab;
-    l->extent = e->deck.dev.extent;
-    l->shape.q_logits = e->deck.dev.q_logits;
-    l->shape.p_logits = e->deck.dev.p_logits;
+    share_arrays(l);
     l->shape.ld_q = e->pair.side[WEIR_DRAFTER].ld;
     l->shape.ld_p = e->pair.side[WEIR_VERIFIER].ld;
     *out = l;
@@ -130,12 +134,10 @@ void weir__block_loop_close(weir_block_loop *l) {
     if (!l) return;
     weir_backend *be = l->e->pair.be;
     for (weir_graph **g = &l->graph[0][0][0]; g < &l->graph[0][0][0] + sizeof l->graph / sizeof *g; g++)
-        if (*g) be->queue->graph_free(be, *g);
-    if (l->mapped_ring) be->queue->free_mapped(be, l->mapped_ring);
-    if (l->mapped_flags) be->queue->free_mapped(be, l->mapped_flags);
-    if (l->block) weir__backend_free(be, l->block);
-    weir_free(l->seat);
-    weir_free(l->who);
+        if (*g) be->stream->graph_free(be, *g);
+    if (l->mapped_ring) be->stream->free_mapped(be, l->mapped_ring);
+    if (l->mapped_flags) be->stream->free_mapped(be, l->mapped_flags);
+    if (l->memory) weir__backend_free(be, l->memory);
     weir_free(l);
 }
 
@@ -145,38 +147,17 @@ bool weir__block_loop_serves(const weir_session *s) {
     return s->opt.method == WEIR_METHOD_SPECULATIVE || s->opt.method == WEIR_METHOD_VERIFIER;
 }
 
-static int gamma_of(const weir_session *s) {
-    return s->opt.method == WEIR_METHOD_VERIFIER ? 0 : s->opt.n_draft;
-}
-
 /* Which sessions sit on which seats: by falling gamma, so that those that draft in a step come first. */
 static void choose_seats(weir_block_loop *l, weir_session *const *s, int n) {
     for (int i = 0; i < n; i++) {
         int at = i;
-        for (; at > 0 && gamma_of(l->who[at - 1]) < gamma_of(s[i]); at--) l->who[at] = l->who[at - 1];
+        for (; at > 0 && weir__session_gamma(l->who[at - 1]) < weir__session_gamma(s[i]); at--)
+            l->who[at] = l->who[at - 1];
         l->who[at] = s[i];
     }
 }
 
-static weir_seat seat_of(const weir_session *s) {
-    const weir_engine_facts *f = &s->e->pair.facts;
-    weir_seat seat = {.law = s->opt.law,
-                      .slot = s->slot,
-                      .base = (int32_t)s->base,
-                      .gamma = gamma_of(s),
-                      .limit = (int32_t)s->cap,
-                      .n_eos = s->opt.ignore_eos ? 0 : f->n_eos,
-                      .n = (int32_t)s->n,
-                      .end = WEIR_SEAT_RUNNING,
-                      .lacks = s->n > 0 && s->cached[WEIR_DRAFTER] < s->n};
-    seat.bonus_from = seat.gamma > 0 ? weir__seat_bonus_from(&s->opt.law) : INT32_MAX;
-    memcpy(seat.eos, f->eos, sizeof seat.eos);
-    seat.tail[0] = s->n > 0 ? s->timeline[s->n - 1] : 0;
-    seat.tail[1] = s->timeline[s->n];
-    return seat;
-}
-
-/* A bucket for the sessions: of a fixed shape where blocks are recorded, else as many seats as there are. */
+/* A bucket for the sessions: of a fixed shape where blocks are captured, else as many seats as there are. */
 static weir_status take_seats(weir_block_loop *l, weir_session *const *s, int n, weir_bucket *b) {
     *b = (weir_bucket){.l = l, .loop = l->shape, .size = 0};
     const bool fixed = !l->shape.first;
@@ -184,10 +165,10 @@ static weir_status take_seats(weir_block_loop *l, weir_session *const *s, int n,
     const int32_t shape = 1 << b->size < l->n_seat_max ? 1 << b->size : l->n_seat_max;
     b->loop.n_seat = fixed ? shape : n;
     choose_seats(l, s, n);
-    b->loop.gamma = gamma_of(l->who[0]);
+    b->loop.gamma = weir__session_gamma(l->who[0]);
     for (int i = 0; i < b->loop.n_seat; i++) {
         if (i >= n) l->who[i] = NULL;
-        l->seat[i] = i < n ? seat_of(l->who[i]) : (weir_seat){.slot = -1, .end = WEIR_SEAT_EMPTY};
+        l->seat[i] = i < n ? weir__seat_of(l->who[i]) : (weir_seat){.slot = -1, .end = WEIR_SEAT_EMPTY};
         if (fixed && l->seat[i].gamma == b->loop.gamma && l->seat[i].bonus_from < INT32_MAX)
             b->loop.bonus = 1;
     }
@@ -198,7 +179,7 @@ static weir_status take_seats(weir_block_loop *l, weir_session *const *s, int n,
 /* Pages for what `blocks` blocks can write: the last starts at most blocks - 1 whole blocks on, and below the
  * limit. */
 static weir_status make_room(weir_session *s, int blocks) {
-    const int64_t gamma = gamma_of(s), last = s->n + (blocks - 1) * (gamma + 1);
+    const int64_t gamma = weir__session_gamma(s), last = s->n + (blocks - 1) * (gamma + 1);
     const int64_t upto = (last < s->cap ? last : s->cap - 1) + gamma + 1;
     for (int side = 0; side < 2; side++) {
         if (side == WEIR_DRAFTER && gamma == 0) continue;
@@ -216,29 +197,29 @@ static weir_status sync_tables(weir_engine *e) {
 
 static weir_status roll_back(weir_session *s) {
     for (int side = 0; side < 2; side++) {
-        if (side == WEIR_DRAFTER && gamma_of(s) == 0) continue;
+        if (side == WEIR_DRAFTER && weir__session_gamma(s) == 0) continue;
         WEIR_TRY(weir__session_room(s, side, s->cached[side]));
     }
     return WEIR_OK;
 }
 
-/* ---- records ------------------------------------------------------------------------------------------- */
+/* ---- outcomes ------------------------------------------------------------------------------------------ */
 
 /* One launch as the host follows it. */
 typedef struct follow {
     weir_bucket b;
     weir_loop_flags *flags;
-    int32_t taken; /* blocks whose records were taken */
+    int32_t taken; /* blocks whose outcomes were taken */
     weir_status first;
     weir_err *err;
 } follow;
 
 static void ask_to_stop(follow *f) { __atomic_store_n(&f->flags->stop, 1, __ATOMIC_RELEASE); }
 
-/* What host-driven blocks would have run for this record, and what the caches then hold. */
-static void book_rows(weir_session *s, const weir_block_record *r) {
+/* What host-driven blocks would have run for this outcome, and what the caches then hold. */
+static void book_rows(weir_session *s, const weir_block_outcome *r) {
     const bool behind = r->closing && r->kind == WEIR_EMIT_PI;
-    if (gamma_of(s) > 0) {
+    if (weir__session_gamma(s) > 0) {
         weir__rows_book(s, WEIR_DRAFTER, (int)(s->n + 1 - s->cached[WEIR_DRAFTER]));
         for (int j = 1; j < r->n_draft + behind; j++) weir__rows_book(s, WEIR_DRAFTER, 1);
         s->cached[WEIR_DRAFTER] = s->n + r->n_draft + behind;
@@ -247,29 +228,29 @@ static void book_rows(weir_session *s, const weir_block_record *r) {
     s->cached[WEIR_VERIFIER] = s->n + r->n_draft + 1;
 }
 
-static void take_record(follow *f, weir_session *s, const weir_block_record *r) {
+static void take_outcome(follow *f, weir_session *s, const weir_block_outcome *r) {
     if (!r->live || s->finish != WEIR_RUNNING) return;
-    if (weir__session_given_up(s)) { /* ends at the next block edge, which this record lies behind */
+    if (weir__session_given_up(s)) { /* ends at the next block edge, which this outcome lies behind */
         ask_to_stop(f);
         return;
     }
     if (r->status == WEIR_OK) book_rows(s, r);
-    const weir_status found = weir__record_commit(s, r, f->first == WEIR_OK ? f->err : NULL);
+    const weir_status found = weir__outcome_commit(s, r, f->first == WEIR_OK ? f->err : NULL);
     if (f->first == WEIR_OK) f->first = found;
     if (s->finish != WEIR_RUNNING && r->seat_end == WEIR_SEAT_RUNNING) ask_to_stop(f);
 }
 
 static int32_t blocks_done(const follow *f) { return __atomic_load_n(&f->flags->done, __ATOMIC_ACQUIRE); }
 
-/* Takes the records of all finished blocks; false once the loop is over. */
-static bool take_records(follow *f) {
+/* Takes the outcomes of all finished blocks; false once the loop is over. */
+static bool take_outcomes(follow *f) {
     const int32_t done = blocks_done(f), n_seat = f->b.loop.n_seat;
     const bool over = done > 0 && __atomic_load_n(&f->flags->over, __ATOMIC_RELAXED);
     for (; f->taken < done; f->taken++) {
-        const weir_block_record *ring = f->b.l->mapped_ring;
+        const weir_block_outcome *ring = f->b.l->mapped_ring;
         ring += (int64_t)(f->taken % WEIR_LOOP_DEPTH) * n_seat;
         for (int32_t i = 0; i < n_seat; i++)
-            if (f->b.l->who[i]) take_record(f, f->b.l->who[i], &ring[i]);
+            if (f->b.l->who[i]) take_outcome(f, f->b.l->who[i], &ring[i]);
     }
     return !over;
 }
@@ -296,7 +277,7 @@ static weir_status start(follow *f, int blocks) {
     const int32_t counts[2] = {0, blocks};
     *f->flags = (weir_loop_flags){0};
     WEIR_TRY(weir__backend_upload(be, f->b.loop.block, counts, sizeof counts));
-    return be->queue->zero(be, f->b.loop.arrived, sizeof *f->b.loop.arrived);
+    return be->stream->zero(be, f->b.loop.arrived, sizeof *f->b.loop.arrived);
 }
 
 /* Block after block from here. */
@@ -305,10 +286,10 @@ static weir_status run_called(follow *f) {
     for (bool more = true; more && !f->flags->stop;) {
         const int32_t before = f->taken;
         WEIR_TRY(weir__block_run(&f->b));
-        WEIR_TRY(be->queue->wait(be));
+        WEIR_TRY(be->stream->wait(be));
         watch_cancels(f);
-        more = take_records(f);
-        if (more && f->taken == before) return WEIR_ECUDA; /* as run_recorded: it would run for ever */
+        more = take_outcomes(f);
+        if (more && f->taken == before) return WEIR_ECUDA; /* as run_captured: it would run for ever */
     }
     return WEIR_OK;
 }
@@ -320,16 +301,16 @@ static void rest(int turn) {
 }
 
 /* The loop runs on its own: follow it until it says that it is over. */
-static weir_status run_recorded(follow *f, weir_graph *g) {
+static weir_status run_captured(follow *f, weir_graph *g) {
     enum { POLL_EVERY = 64 };
     weir_backend *be = f->b.l->e->pair.be;
-    WEIR_TRY(be->queue->replay(be, g));
-    for (int turn = 0; take_records(f); turn++) {
+    WEIR_TRY(be->stream->launch(be, g));
+    for (int turn = 0; take_outcomes(f); turn++) {
         if (blocks_done(f) > f->taken) continue;
         watch_cancels(f);
         bool busy = true;
-        if (turn % POLL_EVERY == POLL_EVERY - 1) WEIR_TRY(be->queue->poll(be, &busy));
-        if (!busy && !take_records(f)) return WEIR_OK;
+        if (turn % POLL_EVERY == POLL_EVERY - 1) WEIR_TRY(be->stream->poll(be, &busy));
+        if (!busy && !take_outcomes(f)) return WEIR_OK;
         if (!busy) return WEIR_ECUDA; /* the queue ran dry and the loop never said that it was over */
         rest(turn);
     }
@@ -344,9 +325,9 @@ static weir_status run_launch(follow *f, int blocks) {
         return run_called(f);
     }
     weir_graph **g = &l->graph[f->b.size][f->b.loop.gamma][f->b.loop.bonus];
-    if (!*g) WEIR_TRY(be->queue->record(be, weir__block_run, &f->b, true, g));
+    if (!*g) WEIR_TRY(be->stream->capture(be, weir__block_run, &f->b, true, g));
     WEIR_TRY(start(f, blocks));
-    return run_recorded(f, *g);
+    return run_captured(f, *g);
 }
 
 /* Of a block that n sessions shared; a device's blocks are not timed by part. */
@@ -384,7 +365,8 @@ weir_status weir__block_loop_run(weir_block_loop *l, weir_session *const *s, int
 
 /* ---- timings ------------------------------------------------------------------------------------------- */
 
-/* The verifier's rows are the drafter's, too, and drafts their likeliest tokens: all are examined and accepted. */
+/* The verifier's rows are the drafter's, too, and drafts their likeliest tokens: all are examined and
+ * accepted. */
 static weir_status copy_rows(const weir_bucket *b) {
     weir_backend *be = b->l->e->pair.be;
     const weir_loop *l = &b->loop;
@@ -393,8 +375,8 @@ static weir_status copy_rows(const weir_bucket *b) {
     WEIR_TRY(weir__backend_download(be, stats, l->p_stats, ((size_t)l->gamma + 1) * sizeof *stats));
     for (int32_t j = 0; j < l->gamma; j++) {
         token[j] = stats[j].argmax;
-        WEIR_TRY(be->queue->copy(be, weir__seat_q_row(l, 0, j), l->p_logits + j * l->ld_p,
-                                 (size_t)l->n_vocab * sizeof(float)));
+        WEIR_TRY(be->stream->copy(be, weir__seat_q_row(l, 0, j), l->p_logits + j * l->ld_p,
+                                  (size_t)l->n_vocab * sizeof(float)));
     }
     WEIR_TRY(weir__backend_upload(be, l->draft, token, (size_t)l->gamma * sizeof *token));
     return weir__backend_upload(be, l->q_stats, stats, ((size_t)l->gamma + 1) * sizeof *stats);

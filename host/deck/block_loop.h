@@ -3,27 +3,28 @@
 
 #include "host/state.h"
 
-/* The block loop (kernels/loop/loop.h) under sessions: the one program that runs the speculative method and the
- * verifier alone, on every backend.
+/* The block loop (kernels/loop/loop.h) under sessions: the one program that runs the speculative method and
+ * the verifier alone, on every backend.
  *
- * Sessions sit on the seats of a bucket: a number of seats, a gamma, and whether blocks have the drafter step after
- * the last draft. A device records a bucket's block once and replays it as a loop, many blocks a launch; its buckets
- * have a power of two of seats, or n_parallel. The host meanwhile takes the blocks' records out of a mapped ring,
- * appends tokens and calls back. The device ends a session at end of text and at its limit; stop strings, callbacks
- * and cancels end it on the host, which then stops the loop after the current block and drops what the device decided
- * for that session since. Without recording (the CPU, graphs = false) the host calls block after block.
+ * Sessions sit on the seats of a bucket: a number of seats, a gamma, and whether blocks have the drafter step
+ * after the last draft. A device captures a bucket's block once and replays it as a loop, many blocks a
+ * launch; its buckets have a power of two of seats, or n_parallel. The host meanwhile takes the blocks'
+ * outcomes out of a mapped ring, appends tokens and calls back. The device ends a session at end of text and
+ * at its limit; stop strings, callbacks and cancels end it on the host, which then stops the loop after the
+ * current block and drops what the device decided for that session since. Without capturing (the CPU, graphs
+ * = false) the host calls block after block.
  *
- * The CPU takes seats anew for each block, with no seat to spare, and leaves out rows that nobody needs. Statistics are
- * the same everywhere: rows that the block needed, not those that a bucket's shape runs. Only the CPU knows
- * seconds_draft, _verify and _accept: a device's block is timed as a whole. */
+ * The CPU takes seats anew for each block, with no seat to spare, and leaves out rows that nobody needs.
+ * Statistics are the same everywhere: rows that the block needed, not those that a bucket's shape runs. Only
+ * the CPU knows seconds_draft, _verify and _accept: a device's block is timed as a whole. */
 
 enum { WEIR_LOOP_DEPTH = 64 }; /* blocks of a launch, and of the ring */
 
-/* What a loop of e's shape takes besides the engine's logits and extents, for the memory plan. e->pair.be is
+/* What a loop of e's shape takes besides the engine's logits and minmaxes, for the memory plan. e->pair.be is
  * open. */
 weir_bytes weir__block_loop_bytes(const weir_engine *e);
 
-/* e: loaded. The loop uses the engine's logits and extents. EDEVMEM, ENOMEM, ECUDA. */
+/* e: loaded. The loop uses the engine's logits and minmaxes. EDEVMEM, ENOMEM, ECUDA. */
 weir_status weir__block_loop_open(weir_block_loop **out, weir_engine *e, bool graphs);
 void weir__block_loop_close(weir_block_loop *l); /* NULL allowed; before the backend is closed */
 
@@ -34,8 +35,9 @@ bool weir__block_loop_serves(const weir_session *s);
 weir_status weir__block_loop_run(weir_block_loop *l, weir_session *const *s, int n, int max_blocks, int *ran,
                                  weir_err *err);
 
-/* For timings. A block of s up to its accept step, with drafts that will all be accepted, since both models have the
- * verifier's rows; then that accept step, from statistics to the record, as often as it is called. */
+/* For timings. A block of s up to its accept step, with drafts that will all be accepted, since both models
+ * have the verifier's rows; then that accept step, from statistics to the outcome, as often as it is
+ * called. */
 weir_status weir__block_loop_stage(weir_block_loop *l, weir_session *s);
 weir_status weir__block_loop_accept(weir_block_loop *l);
 

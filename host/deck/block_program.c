@@ -29,8 +29,8 @@ static weir_status forward(const weir_bucket *b, int side, weir_batch rows, floa
     rows.pos = l->pos;
     rows.slot = l->slot;
     rows.logits = logits;
-    rows.extent = l->extent;
-    rows.extent_n = l->extent ? l->e->pair.n_vocab : 0;
+    rows.minmax = l->minmax;
+    rows.minmax_n = l->minmax ? l->e->pair.n_vocab : 0;
     return weir__model_forward(l->e->pair.side[side].model, &l->e->deck.side[side].kv, &rows);
 }
 
@@ -40,7 +40,7 @@ static weir_status draft_step(const weir_bucket *b, int32_t step, bool *more) {
     const int32_t n = b->loop.n_seat;
     const weir_batch first = {.n_row = 2 * n, .out = l->second, .n_out = n, .group = 2};
     const weir_batch later = {.n_row = n, .out = l->every, .n_out = n, .group = 1};
-    weir_loop_sample sample = {.loop = &b->loop, .step = step, .extent = l->extent};
+    weir_loop_sample sample = {.loop = &b->loop, .step = step, .minmax = l->minmax};
     weir_batch rows;
     WEIR_TRY(make_rows(b, step, step == 0 ? &first : &later, &rows));
     *more = rows.n_out > 0;
@@ -65,7 +65,7 @@ weir_status weir__block_verifier_stats(const weir_bucket *b, int32_t n_row) {
                                  .law = l->law,
                                  .law_of = l->law_of,
                                  .out = b->loop.p_stats,
-                                 .extent = l->extent};
+                                 .minmax = l->minmax};
     return l->e->pair.be->op.row_stats(l->e->pair.be, &stats);
 }
 

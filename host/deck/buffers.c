@@ -21,15 +21,17 @@
     X(pick, (e)->pair.n_row_max, int32_t)            \
     X(picked, (e)->pair.n_row_max, float)
 
-#define BACKEND_ONLY(X, e)                                                                            \
-    X(q_logits, (e)->pair.n_row_max *(e)->pair.side[WEIR_DRAFTER].ld, float)                          \
-    X(p_logits, (e)->pair.n_row_max *(e)->pair.side[WEIR_VERIFIER].ld, float)                         \
-    X(extent, (e)->pair.be->extents ? (e)->pair.n_row_max *weir__extent_count((e)->pair.n_vocab) : 0, \
-      weir_extent)
+#define BACKEND_ONLY(X, e)                                                                             \
+    X(q_logits, (e)->pair.n_row_max *(e)->pair.side[WEIR_DRAFTER].ld, float)                           \
+    X(p_logits, (e)->pair.n_row_max *(e)->pair.side[WEIR_VERIFIER].ld, float)                          \
+    X(minmax, (e)->pair.be->minmaxes ? (e)->pair.n_row_max *weir__minmax_count((e)->pair.n_vocab) : 0, \
+      weir_minmax)
 
-#define HOST_ONLY(X, e)                          \
-    X(tick, (e)->pair.n_parallel, weir_tick_row) \
-    X(list, (e)->pair.n_parallel, weir_session *)
+#define HOST_ONLY(X, e)                            \
+    X(tick, (e)->pair.n_parallel, weir_tick_place) \
+    X(list, (e)->pair.n_parallel, weir_session *)  \
+    X(seat, (e)->pair.n_parallel, weir_seat)       \
+    X(who, (e)->pair.n_parallel, weir_session *)
 
 weir_bytes weir__buffers_bytes(const weir_engine *e) {
     size_t mirrored = 0, backend = 0, host = 0;

@@ -1,7 +1,7 @@
 #include "host/deck/commit.h"
 #include "host/session/session.h"
 
-static weir_source closing_source(const weir_session *s, const weir_block_record *r) {
+static weir_source closing_source(const weir_session *s, const weir_block_outcome *r) {
     if (s->opt.method == WEIR_METHOD_VERIFIER) return WEIR_SOURCE_VERIFIER;
     return r->kind == WEIR_EMIT_RESIDUAL ? WEIR_SOURCE_RESAMPLED : WEIR_SOURCE_BONUS;
 }
@@ -13,7 +13,7 @@ static void book_row(weir_session_stats *st, const weir_accept_row *row) {
 }
 
 /* The accepted drafts and the row that refused one; false once the session has ended. */
-static bool commit_drafts(weir_session *s, const weir_block_record *r) {
+static bool commit_drafts(weir_session *s, const weir_block_outcome *r) {
     weir_session_stats *st = &s->stats;
     int accepted = 0;
     bool going = true;
@@ -32,7 +32,7 @@ static bool commit_drafts(weir_session *s, const weir_block_record *r) {
     return going;
 }
 
-weir_status weir__record_commit(weir_session *s, const weir_block_record *r, weir_err *err) {
+weir_status weir__outcome_commit(weir_session *s, const weir_block_outcome *r, weir_err *err) {
     if (r->status != WEIR_OK) return weir__session_refuse(s, err);
     const int64_t start = s->n;
     const bool going = s->opt.method == WEIR_METHOD_VERIFIER || commit_drafts(s, r);

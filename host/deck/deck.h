@@ -39,16 +39,22 @@ weir_status weir__session_reserve(weir_session *s, int side, int64_t n_input); /
 void weir__session_release(weir_session *s);                                   /* gives the slot back */
 void weir__session_give_up(weir_session *s); /* ends it as cancelled and gives its slot back */
 
+/* The session as the programs see it, blocks and ticks alike: where its rows lie, its law, its last
+ * inputs. */
+weir_seat weir__seat_of(const weir_session *s);
+int weir__session_gamma(const weir_session *s); /* drafts of a block; 0: the verifier alone */
+
 /* ---- forward calls over several sessions (rows.c) ---- */
 
 typedef struct weir_rows {
     int32_t n_row, n_out;
 } weir_rows;
-/* Input number `input` of the session's timeline, at position base + input of its self cache. */
-void weir__rows_add(weir_engine *e, weir_rows *r, const weir_session *s, int32_t token, int64_t input,
+/* Input number `input` of the seat's timeline. */
+void weir__rows_add(weir_engine *e, weir_rows *r, const weir_seat *seat, int32_t token, int64_t input,
                     bool wanted);
 /* Inputs [cached, upto) of the timeline that the side lacks, `wanted` marks the last one. */
-void weir__rows_catch_up(weir_engine *e, weir_rows *r, weir_session *s, int side, int64_t upto, bool wanted);
+void weir__rows_catch_up(weir_engine *e, weir_rows *r, const weir_seat *seat, weir_session *s, int side,
+                         int64_t upto, bool wanted);
 /* The call itself; logits (backend) of the n_out wanted rows in order. */
 weir_status weir__rows_run(weir_engine *e, const weir_rows *r, int side, float *logits);
 /* Statistics of the n_row rows of logits that weir__rows_run made last, under buf.law_of, into entries [0,

@@ -162,7 +162,7 @@ static void drop_page(weir_kv_pool *p, int32_t page) {
 static weir_status copy_page(weir_kv_pool *p, int32_t from, int32_t to) {
     const size_t bytes = (size_t)p->view.page_elems * (size_t)weir_dtype_bytes(p->view.dtype);
     char *pool = p->view.pool;
-    return p->be->queue->copy(p->be, pool + (size_t)to * bytes, pool + (size_t)from * bytes, bytes);
+    return p->be->stream->copy(p->be, pool + (size_t)to * bytes, pool + (size_t)from * bytes, bytes);
 }
 
 weir_status weir__kv_pool_sync(weir_kv_pool *p) {

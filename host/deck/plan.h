@@ -3,8 +3,8 @@
 
 #include "host/state.h"
 
-/* Sizes of everything into e->pair.facts; ENOMEM with the figures where it does not fit, unless only a plan is
- * wanted. */
+/* Sizes of everything into e->pair.facts; ENOMEM with the figures where it does not fit, unless only a plan
+ * is wanted. */
 weir_status weir__plan_make(weir_engine *e, const weir_engine_options *o, weir_err *err);
 weir_kv_shape weir__plan_self(const weir_engine *e, const weir_model_facts *f);
 /* n_layer 0: the model has none */

@@ -1,19 +1,22 @@
 /* Flat rows of one forward call: the only place where sessions become a batch. */
 #include "host/deck/deck.h"
+#include "kernels/loop/seat.h"
 
-void weir__rows_add(weir_engine *e, weir_rows *r, const weir_session *s, int32_t token, int64_t input,
+void weir__rows_add(weir_engine *e, weir_rows *r, const weir_seat *seat, int32_t token, int64_t input,
                     bool wanted) {
     weir_step_buffers *b = &e->deck.buf;
-    b->token[r->n_row] = token;
-    b->pos[r->n_row] = (int32_t)(s->base + input);
-    b->slot[r->n_row] = s->slot;
+    const weir_seat_row row = weir__seat_row_at(seat, true, token, (int32_t)input);
+    b->token[r->n_row] = row.token;
+    b->pos[r->n_row] = row.pos;
+    b->slot[r->n_row] = row.slot;
     if (wanted) b->out[r->n_out++] = r->n_row;
     r->n_row++;
 }
 
-void weir__rows_catch_up(weir_engine *e, weir_rows *r, weir_session *s, int side, int64_t upto, bool wanted) {
+void weir__rows_catch_up(weir_engine *e, weir_rows *r, const weir_seat *seat, weir_session *s, int side,
+                         int64_t upto, bool wanted) {
     for (int64_t i = s->cached[side]; i < upto; i++)
-        weir__rows_add(e, r, s, s->timeline[i], i, wanted && i == upto - 1);
+        weir__rows_add(e, r, seat, s->timeline[i], i, wanted && i == upto - 1);
     s->cached[side] = upto;
 }
 
@@ -47,8 +50,8 @@ weir_status weir__rows_run(weir_engine *e, const weir_rows *r, int side, float *
                               .out = d->out,
                               .n_out = r->n_out,
                               .logits = logits,
-                              .extent = d->extent,
-                              .extent_n = d->extent ? e->pair.n_vocab : 0,
+                              .minmax = d->minmax,
+                              .minmax_n = d->minmax ? e->pair.n_vocab : 0,
                               .group = e->pair.be->device ? common_group(e->deck.buf.slot, r->n_row) : 1};
     return weir__model_forward(e->pair.side[side].model, &e->deck.side[side].kv, &batch);
 }
@@ -61,7 +64,7 @@ weir_status weir__rows_stats(weir_engine *e, int side, const float *logits, int 
                              .law = e->deck.dev.law,
                              .law_of = e->deck.dev.law_of,
                              .out = out,
-                             .extent = e->deck.dev.extent};
+                             .minmax = e->deck.dev.minmax};
     WEIR_TRY(WEIR_PUT(e, law_of, n_row));
     return e->pair.be->op.row_stats(e->pair.be, &a);
 }

@@ -1,7 +1,10 @@
 /* A session on its slot: the prompt, in slices where it can be cut; pages; the way out. */
+#include <string.h>
+
 #include "host/deck/deck.h"
 #include "host/session/session.h"
 #include "kernels/base/clock.h"
+#include "kernels/loop/seat.h"
 
 /* ---- pages --------------------------------------------------------------------------------------------- */
 
@@ -23,8 +26,8 @@ weir_status weir__session_reserve(weir_session *s, int side, int64_t n_input) {
 
 /* ---- prompt -------------------------------------------------------------------------------------------- */
 
-/* Positions that a model reads before it writes: all of the prompt for an encoder; a decoder's last token is the
- * timeline's first input. */
+/* Positions that a model reads before it writes: all of the prompt for an encoder; a decoder's last token is
+ * the timeline's first input. */
 static int64_t prompt_positions(const weir_session *s) {
     return s->e->pair.facts.encoder_decoder ? (int64_t)s->n_prompt : s->base;
 }
@@ -56,8 +59,8 @@ bool weir__session_given_up(const weir_session *s) {
     return atomic_load(&s->cancel) || weir_interrupted(&s->e->deck.interrupt);
 }
 
-/* A slice of at most max_positions (one chunk of the backend at least), whole chunks unless it is the last one. The
- * time is the session's alone. */
+/* A slice of at most max_positions (one chunk of the backend at least), whole chunks unless it is the last
+ * one. The time is the session's alone. */
 static weir_status run_slice(weir_session *s, int side, int64_t max_positions, weir_err *err) {
     const int64_t all = prompt_positions(s), chunk = s->e->pair.be->chunk;
     const int64_t slice = max_positions < chunk ? chunk : max_positions / chunk * chunk;
@@ -103,6 +106,30 @@ int64_t weir__session_prefill_left(const weir_session *s) {
             n > 0 ? n : 1; /* a prompt of one token has nothing to run, and is to be admitted all the same */
     }
     return left;
+}
+
+/* ---- seat ---------------------------------------------------------------------------------------------- */
+
+int weir__session_gamma(const weir_session *s) {
+    return s->opt.method == WEIR_METHOD_SPECULATIVE ? s->opt.n_draft : 0;
+}
+
+weir_seat weir__seat_of(const weir_session *s) {
+    const weir_engine_facts *f = &s->e->pair.facts;
+    weir_seat seat = {.law = s->opt.law,
+                      .slot = s->slot,
+                      .base = (int32_t)s->base,
+                      .gamma = weir__session_gamma(s),
+                      .limit = (int32_t)s->cap,
+                      .n_eos = s->opt.ignore_eos ? 0 : f->n_eos,
+                      .n = (int32_t)s->n,
+                      .end = WEIR_SEAT_RUNNING,
+                      .lacks = s->n > 0 && s->cached[WEIR_DRAFTER] < s->n};
+    seat.bonus_from = seat.gamma > 0 ? weir__seat_bonus_from(&s->opt.law) : INT32_MAX;
+    memcpy(seat.eos, f->eos, sizeof seat.eos);
+    seat.tail[0] = s->n > 0 ? s->timeline[s->n - 1] : 0;
+    seat.tail[1] = s->timeline[s->n];
+    return seat;
 }
 
 /* ---- slot ---------------------------------------------------------------------------------------------- */

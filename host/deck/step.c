@@ -76,7 +76,8 @@ static uint64_t progress(weir_session *const *sessions, int n) {
     return sum;
 }
 
-/* Those that were cancelled, or interrupted, while the round ran: the loop drops what it decided for them since. */
+/* Those that were cancelled, or interrupted, while the round ran: the loop drops what it decided for them
+ * since. */
 static void end_given_up(weir_session *const *sessions, int n) {
     for (int i = 0; i < n; i++)
         if (sessions[i]->finish == WEIR_RUNNING && weir__session_given_up(sessions[i]))

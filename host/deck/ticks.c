@@ -1,6 +1,6 @@
-/* The methods that decide token by token: one model alone, TokenCascade, OracleCascade, sequence cascade. A
- * tick gives every session of the list one token: the drafters' rows, then the rows of those that need the
- * verifier. */
+/* The second program over the deck's seats: methods that decide token by token (the drafter alone,
+ * TokenCascade, OracleCascade, sequence cascade). A tick gives every seat one token: the drafters' rows, then
+ * the rows of those that need the verifier. */
 #include <math.h>
 
 #include "host/deck/deck.h"
@@ -18,7 +18,7 @@ static bool starts_with_drafter(const weir_session *s) {
 }
 
 /* One row a session: everything its cache lacks, logits of the last. */
-static weir_status run_side(weir_engine *e, weir_session **s, const weir_tick_row *t, int n, int side) {
+static weir_status run_side(weir_engine *e, weir_session **s, const weir_tick_place *t, int n, int side) {
     weir_step_buffers *b = &e->deck.buf;
     weir_rows rows = {0, 0};
     for (int i = 0; i < n; i++) {
@@ -26,7 +26,7 @@ static weir_status run_side(weir_engine *e, weir_session **s, const weir_tick_ro
         const int32_t before = rows.n_row;
         WEIR_TRY(weir__session_room(s[i], side, s[i]->n + 1));
         b->law_of[rows.n_out] = i;
-        weir__rows_catch_up(e, &rows, s[i], side, s[i]->n + 1, true);
+        weir__rows_catch_up(e, &rows, &b->seat[i], s[i], side, s[i]->n + 1, true);
         weir__rows_book(s[i], side, rows.n_row - before);
     }
     if (rows.n_out == 0) return WEIR_OK;
@@ -37,27 +37,27 @@ static weir_status run_side(weir_engine *e, weir_session **s, const weir_tick_ro
     return side == WEIR_DRAFTER ? WEIR_GET(e, q_stats, rows.n_out) : WEIR_GET(e, p_stats, rows.n_out);
 }
 
-static weir_status draw_drafts(weir_engine *e, weir_session **s, const weir_tick_row *t, int n) {
+static weir_status draw_drafts(weir_engine *e, const weir_tick_place *t, int n) {
     weir_step_buffers *b = &e->deck.buf;
     int n_row = 0;
     for (int i = 0; i < n; i++) {
         if (t[i].q < 0) continue;
         b->law_of[n_row] = i;
         b->block_row[n_row] = 0;
-        b->position[n_row++] = (int32_t)s[i]->n;
+        b->position[n_row++] = b->seat[i].n;
     }
     return n_row > 0 ? weir__rows_draw(e, b->q_logits, n_row, e->deck.dev.q_stats) : WEIR_OK;
 }
 
-static const float *q_logits_of(const weir_engine *e, const weir_tick_row *t) {
+static const float *q_logits_of(const weir_engine *e, const weir_tick_place *t) {
     return e->deck.buf.q_logits + (int64_t)t->q * e->pair.side[WEIR_DRAFTER].ld;
 }
-static const float *p_logits_of(const weir_engine *e, const weir_tick_row *t) {
+static const float *p_logits_of(const weir_engine *e, const weir_tick_place *t) {
     return e->deck.buf.p_logits + (int64_t)t->p * e->pair.side[WEIR_VERIFIER].ld;
 }
 
 /* Notes r of a session's row as wanted; p may be missing for rules that look at q alone. */
-static void ask_gate(weir_engine *e, const weir_session *s, const weir_tick_row *t, int i, int *n_gate) {
+static void ask_gate(weir_engine *e, const weir_session *s, const weir_tick_place *t, int i, int *n_gate) {
     weir_gate_session *g = &e->deck.buf.gate[(*n_gate)++];
     *g = (weir_gate_session){.law = &e->deck.dev.law[i],
                              .q_logits = q_logits_of(e, t),
@@ -82,7 +82,7 @@ static weir_status run_gates(weir_engine *e, int n_gate) {
 static bool row_is_usable(const weir_row_stats *st) { return !isnan(st->max); }
 
 /* Whose rule decides now: before the verifier has run, or behind it. */
-static bool gated(const weir_engine *e, const weir_session *s, const weir_tick_row *t, bool verified) {
+static bool gated(const weir_engine *e, const weir_session *s, const weir_tick_place *t, bool verified) {
     if (s->finish != WEIR_RUNNING) return false;
     if (!verified)
         return s->opt.method == WEIR_METHOD_TOKEN_CASCADE && s->run < WEIR_TOKEN_CASCADE_RUN &&
@@ -91,7 +91,7 @@ static bool gated(const weir_engine *e, const weir_session *s, const weir_tick_r
            row_is_usable(&e->deck.buf.p_stats[t->p]);
 }
 
-static weir_status decide(weir_engine *e, weir_session **s, weir_tick_row *t, int n, bool verified) {
+static weir_status decide(weir_engine *e, weir_session **s, weir_tick_place *t, int n, bool verified) {
     int n_gate = 0;
     for (int i = 0; i < n; i++)
         if (gated(e, s[i], &t[i], verified)) ask_gate(e, s[i], &t[i], i, &n_gate);
@@ -102,7 +102,7 @@ static weir_status decide(weir_engine *e, weir_session **s, weir_tick_row *t, in
 }
 
 /* Who needs the verifier now: rows are numbered in list order. */
-static weir_status choose_verifier_rows(weir_engine *e, weir_session **s, weir_tick_row *t, int n,
+static weir_status choose_verifier_rows(weir_engine *e, weir_session **s, weir_tick_place *t, int n,
                                         weir_err *err) {
     int n_p = 0;
     WEIR_TRY(decide(e, s, t, n, false));
@@ -134,14 +134,14 @@ static float raw_logp(float logit, const weir_row_stats *st) { return logit - st
 
 /* The drafter's own word on its token makes the confidence of a sequence cascade; the verifier's is told with
  * a token that was kept. */
-static bool wants_logp(const weir_session *s, const weir_tick_row *t, int side) {
+static bool wants_logp(const weir_session *s, const weir_tick_place *t, int side) {
     if (side == WEIR_DRAFTER) return t->q >= 0 && s->opt.method == WEIR_METHOD_SEQUENCE_CASCADE;
     return t->p >= 0 && t->q >= 0 && !t->deferred;
 }
 
 /* Raw log-probabilities of the drawn tokens under one side into t[i].log_q or t[i].log_p, where anyone wants
  * them. */
-static weir_status read_logps(weir_engine *e, weir_session **s, weir_tick_row *t, int n, int side) {
+static weir_status read_logps(weir_engine *e, weir_session **s, weir_tick_place *t, int n, int side) {
     weir_step_buffers *b = &e->deck.buf;
     int32_t *token = b->position; /* free since the draws */
     int n_row = 0, n_wanted = 0;
@@ -163,7 +163,7 @@ static weir_status read_logps(weir_engine *e, weir_session **s, weir_tick_row *t
 }
 
 /* The verifier's own draws for the rows that defer (or have no drafter), all at once. */
-static weir_status emit_from_p(weir_engine *e, weir_session **s, const weir_tick_row *t, int n) {
+static weir_status emit_from_p(weir_engine *e, const weir_tick_place *t, int n) {
     weir_step_buffers *b = &e->deck.buf;
     int n_emit = 0;
     for (int i = 0; i < n; i++) {
@@ -174,7 +174,7 @@ static weir_status emit_from_p(weir_engine *e, weir_session **s, const weir_tick
                                                 .p_stats = e->deck.dev.p_stats + t[i].p,
                                                 .draft = -1,
                                                 .block_p = 1.0f,
-                                                .position = (int32_t)s[i]->n};
+                                                .position = b->seat[i].n};
     }
     if (n_emit == 0) return WEIR_OK;
     weir_emit_args a = {.session = e->deck.dev.emit, .n_session = n_emit, .n_vocab = e->pair.n_vocab};
@@ -183,7 +183,7 @@ static weir_status emit_from_p(weir_engine *e, weir_session **s, const weir_tick
     return WEIR_GET(e, emit, n_emit);
 }
 
-static void take_from_drafter(weir_engine *e, weir_session *s, const weir_tick_row *t) {
+static void take_from_drafter(weir_engine *e, weir_session *s, const weir_tick_place *t) {
     s->seq_logp += s->opt.law.gate_scaled ? (double)e->deck.buf.draft_logp[t->q] : (double)t->log_q;
     s->seq_n++;
     s->run++;
@@ -191,7 +191,7 @@ static void take_from_drafter(weir_engine *e, weir_session *s, const weir_tick_r
                          e->deck.buf.draft_logp[t->q]);
 }
 
-static weir_status take_token(weir_engine *e, weir_session *s, const weir_tick_row *t,
+static weir_status take_token(weir_engine *e, weir_session *s, const weir_tick_place *t,
                               const weir_emit_session *emit, weir_err *err) {
     const bool q_broken = t->q >= 0 && !row_is_usable(&e->deck.buf.q_stats[t->q]);
     const bool p_broken = t->p >= 0 && !row_is_usable(&e->deck.buf.p_stats[t->p]);
@@ -227,7 +227,7 @@ static weir_status judge_sequence(weir_session *s, weir_err *err) {
 }
 
 /* Tokens of all sessions from what the ops left; the first failure. */
-static weir_status take_tokens(weir_engine *e, weir_session **s, const weir_tick_row *t, int n,
+static weir_status take_tokens(weir_engine *e, weir_session **s, const weir_tick_place *t, int n,
                                weir_err *err) {
     weir_status first = WEIR_OK;
     for (int i = 0, k = 0; i < n; i++) {
@@ -242,23 +242,26 @@ static weir_status take_tokens(weir_engine *e, weir_session **s, const weir_tick
 
 weir_status weir__tick_sequential(weir_engine *e, weir_session **s, int n, weir_err *err) {
     weir_step_buffers *b = &e->deck.buf;
-    weir_tick_row *t = b->tick;
+    weir_tick_place *t = b->tick;
     int n_q = 0;
     for (int i = 0; i < n; i++) {
-        b->law[i] = s[i]->opt.law;
-        t[i] = (weir_tick_row){.q = starts_with_drafter(s[i]) ? n_q++ : -1, .p = -1, .deferred = false};
+        b->who[i] = s[i];
+        b->seat[i] = weir__seat_of(s[i]);
+        b->law[i] = b->seat[i].law;
+        t[i] = (weir_tick_place){.q = starts_with_drafter(s[i]) ? n_q++ : -1, .p = -1, .deferred = false};
     }
     WEIR_TRY(WEIR_PUT(e, law, n));
     const double t0 = weir_seconds();
     WEIR_TRY(run_side(e, s, t, n, WEIR_DRAFTER));
-    WEIR_TRY(draw_drafts(e, s, t, n));
+    WEIR_TRY(draw_drafts(e, t, n));
     WEIR_TRY(read_logps(e, s, t, n, WEIR_DRAFTER));
-    const double t1 = weir_seconds();
+    const double t1 = weir_seconds(), prompts = e->deck.prefill_seconds;
     WEIR_TRY(choose_verifier_rows(e, s, t, n, err));
     WEIR_TRY(run_side(e, s, t, n, WEIR_VERIFIER));
-    const double t2 = weir_seconds();
+    /* those are their sessions' own */
+    const double t2 = weir_seconds() - (e->deck.prefill_seconds - prompts);
     WEIR_TRY(decide(e, s, t, n, true));
-    WEIR_TRY(emit_from_p(e, s, t, n));
+    WEIR_TRY(emit_from_p(e, t, n));
     WEIR_TRY(read_logps(e, s, t, n, WEIR_VERIFIER));
 
     const weir_status first = take_tokens(e, s, t, n, err);
@@ -267,7 +270,7 @@ weir_status weir__tick_sequential(weir_engine *e, weir_session **s, int n, weir_
         weir_session_stats *st = &s[i]->stats;
         if (t[i].q >= 0) st->seconds_draft += (t1 - t0) / n_q;
         if (t[i].p >= 0) st->seconds_verify += (t2 - t1) / n;
-        st->seconds_accept += (t3 - t2) / n;
+        st->seconds_accept += (t3 - t2 - (e->deck.prefill_seconds - prompts)) / n;
         const bool drafted_whole = s[i]->opt.method == WEIR_METHOD_SEQUENCE_CASCADE && !s[i]->second_pass;
         if (drafted_whole && (s[i]->finish == WEIR_FINISH_STOP || s[i]->finish == WEIR_FINISH_LENGTH))
             WEIR_TRY(judge_sequence(s[i], err));

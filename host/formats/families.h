@@ -8,7 +8,7 @@ struct json_t;
 /* The families of models that weir reads, one row each: what config.json and GGUF files call a family, the
  * choices it makes, and the default values of its config. Readers ask a row for a choice, never for its name,
  * so a family made of existing choices is one more row. A parser links without models: what the engine calls
- * for each kind of model is the table of host/family.c. */
+ * for each kind of model is the table of host/pair/family.c. */
 
 /* Choices of decoders. */
 enum {

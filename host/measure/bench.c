@@ -43,8 +43,8 @@ static weir_status copy_once(weir_backend *be, copy_job *job) {
         weir__pool_run(be->pool, copy_part, job);
         return WEIR_OK;
     }
-    WEIR_TRY(be->queue->copy(be, job->to, job->from, job->bytes));
-    return be->queue->wait(be);
+    WEIR_TRY(be->stream->copy(be, job->to, job->from, job->bytes));
+    return be->stream->wait(be);
 }
 
 /* Bytes that are not all alike, so that no memory controller finds a short cut. */
@@ -101,7 +101,7 @@ static weir_status measure(bench *b, const char *name, int n_row, double bytes, 
         if (weir_interrupted(&b->e->deck.interrupt)) return WEIR_ECANCELED;
         const double t0 = weir_seconds();
         WEIR_TRY(part(b));
-        WEIR_TRY(b->e->pair.be->queue->wait(b->e->pair.be));
+        WEIR_TRY(b->e->pair.be->stream->wait(b->e->pair.be));
         if (i >= 0) b->seconds[i] = weir_seconds() - t0;
     }
     weir_bench_row *r = &b->rows[b->n++];
@@ -123,8 +123,9 @@ static weir_status part_prefill(bench *b) {
 static weir_status part_rows(bench *b) {
     weir_engine *e = b->e;
     weir_rows rows = {0, 0};
+    const weir_seat seat = weir__seat_of(b->s);
     for (int i = 0; i < b->n_row; i++)
-        weir__rows_add(e, &rows, b->s, (37 * i + 11) % e->pair.n_vocab, b->s->n + i, true);
+        weir__rows_add(e, &rows, &seat, (37 * i + 11) % e->pair.n_vocab, b->s->n + i, true);
     return weir__rows_run(e, &rows, b->side,
                           b->side == WEIR_DRAFTER ? e->deck.buf.q_logits : e->deck.buf.p_logits);
 }

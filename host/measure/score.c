@@ -32,10 +32,11 @@ weir_status weir__score_check(const weir_engine *e, const int32_t *prompt, size_
 static weir_status score_rows(weir_engine *e, const weir_session *s, const int32_t *completion, size_t from,
                               size_t n, float *logprobs) {
     weir_step_buffers *b = &e->deck.buf;
+    const weir_seat seat = weir__seat_of(s);
     weir_rows rows = {0, 0};
     for (size_t i = from; i < from + n; i++) {
         b->law_of[rows.n_row] = 0;
-        weir__rows_add(e, &rows, s, i == 0 ? s->timeline[0] : completion[i - 1], (int64_t)i, true);
+        weir__rows_add(e, &rows, &seat, i == 0 ? s->timeline[0] : completion[i - 1], (int64_t)i, true);
     }
     WEIR_TRY(weir__rows_run(e, &rows, WEIR_VERIFIER, b->p_logits));
     WEIR_TRY(weir__rows_stats(e, WEIR_VERIFIER, b->p_logits, rows.n_out, e->deck.dev.p_stats));

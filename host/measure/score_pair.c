@@ -6,9 +6,10 @@
 /* Logits of the inputs [from, from + n) on one side, in backend memory. */
 static weir_status run_side(weir_engine *e, const weir_session *s, int side, const int32_t *completion,
                             size_t from, size_t n) {
+    const weir_seat seat = weir__seat_of(s);
     weir_rows rows = {0, 0};
     for (size_t i = from; i < from + n; i++)
-        weir__rows_add(e, &rows, s, i == 0 ? s->timeline[0] : completion[i - 1], (int64_t)i, true);
+        weir__rows_add(e, &rows, &seat, i == 0 ? s->timeline[0] : completion[i - 1], (int64_t)i, true);
     return weir__rows_run(e, &rows, side, side == WEIR_DRAFTER ? e->deck.buf.q_logits : e->deck.buf.p_logits);
 }
 

@@ -16,7 +16,8 @@ weir_status weir_tokenize(const weir_engine *e, const char *text, size_t bytes, 
                           bool parse_special, int32_t **ids, size_t *n_ids, weir_err *err) {
     WEIR_TRY(need_tokenizer(e, err));
     const weir_engine_facts *f = &e->pair.facts;
-    const int32_t end = weir__tokenizer_end(e->pair.tok); /* transformers goes by it, not by the configuration */
+    const int32_t end =
+        weir__tokenizer_end(e->pair.tok); /* transformers goes by it, not by the configuration */
     weir__ids all = {0};
     weir_status st = add_special && f->add_bos ? weir__ids_push(&all, f->bos_id, err) : WEIR_OK;
     if (st == WEIR_OK) st = weir__tokenizer_append(e->pair.tok, text, bytes, parse_special, true, &all, err);

@@ -1,8 +1,8 @@
 /* Requests over one engine: who waits, whose prompt runs next, who is stepped. Knows weir.h alone.
  *
- * The lock guards lists and states. A round runs without it: the thread that finds work and nobody stepping becomes
- * the stepping thread for one round. What a round's callbacks bring lies in `fresh` of each request, which only that
- * thread touches, and is handed over under the lock when the round ends. */
+ * The lock guards lists and states. A round runs without it: the thread that finds work and nobody stepping
+ * becomes the stepping thread for one round. What a round's callbacks bring lies in `fresh` of each request,
+ * which only that thread touches, and is handed over under the lock when the round ends. */
 #include "host/queue/queue.h"
 
 #include <errno.h>
@@ -274,8 +274,8 @@ static int gather(weir_queue *q, bool *somebody_waits) {
     return n;
 }
 
-/* Blocks of a step. On a CPU a call costs nothing, and tokens are handed over after each; calls of a device are
- * dearer than its blocks, and a slot that falls free inside one stays empty until it returns. */
+/* Blocks of a step. On a CPU a call costs nothing, and tokens are handed over after each; calls of a device
+ * are dearer than its blocks, and a slot that falls free inside one stays empty until it returns. */
 static int blocks_of(const weir_queue *q, bool somebody_waits) {
     if (q->facts.isa) return 1;
     return somebody_waits ? 4 : 8;

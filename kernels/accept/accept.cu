@@ -1,5 +1,5 @@
 #include "kernels/accept/cuda.h"
-#include "kernels/accept/step.cuh"
+#include "kernels/accept/examine.cuh"
 
 static __global__ TEAM_KERNEL void accept_rows_kernel(weir_accept_args a, team_space space) {
     K_SHARED(shared, team_shared);

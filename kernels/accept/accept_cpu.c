@@ -1,6 +1,6 @@
 #include "kernels/accept/cpu.h"
 #include "kernels/accept/sweep.h"
-#include "kernels/accept/step_impl.h"
+#include "kernels/accept/examine_impl.h"
 
 /* ---- accept -------------------------------------------------------------------------------------------- */
 

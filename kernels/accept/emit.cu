@@ -1,5 +1,5 @@
 #include "kernels/accept/cuda.h"
-#include "kernels/accept/step.cuh"
+#include "kernels/accept/examine.cuh"
 
 static __global__ TEAM_KERNEL void emit_kernel(weir_emit_args a, team_space space) {
     K_SHARED(shared, team_shared);

@@ -2,7 +2,7 @@
 #define WEIR_KERNELS_ACCEPT_LANES_H
 
 #include "kernels/accept/order.h"
-#include "kernels/accept/pair.h"
+#include "kernels/accept/qp.h"
 #include "kernels/base/isa.h"
 #include "kernels/base/pool.h"
 
@@ -25,16 +25,16 @@ typedef struct weir_given {
 
 typedef struct weir_lanes {
     /* Smallest and largest order key (weir__order_key) of n logits. */
-    void (*extent)(const float *logits, int32_t n, int32_t *lo, int32_t *hi);
+    void (*minmax)(const float *logits, int32_t n, int32_t *lo, int32_t *hi);
     /* First id with logits[id] == value; n if none. */
     int32_t (*find)(const float *logits, int32_t n, float value);
     /* Sums of one row: e, d e, w, (d / T) w (the last two only unless plain). */
     void (*row)(const weir_row_view *r, int32_t n_vocab, int32_t chunk0, int32_t chunk1, float *out);
     /* Two sums over a pair of rows. given: NULL, or the rows' probabilities, which saves the exponentials. */
-    void (*pair)(const weir_pair *r, const weir_given *given, weir_sum_kind kind, int32_t n_vocab,
+    void (*pair)(const weir_qp *r, const weir_given *given, weir_sum_kind kind, int32_t n_vocab,
                  int32_t chunk0, int32_t chunk1, float *out);
     /* Mass of q over the tokens that may be rejected (num < q), over the whole vocabulary. */
-    float (*below)(const weir_pair *r, const weir_given *given, int32_t n_vocab);
+    float (*below)(const weir_qp *r, const weir_given *given, int32_t n_vocab);
     void (*race)(const weir_race *r, int32_t n_vocab, int32_t chunk0, int32_t chunk1, weir_best *best);
     /* Probabilities of ids [begin, begin + n), n <= WEIR_CHUNK; out has room for n rounded up to
      * WEIR_LANES. */

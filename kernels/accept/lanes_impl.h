@@ -56,7 +56,7 @@ static float lane_sum(const float *restrict t, int32_t n) {
     return lane[0];
 }
 
-static void extent(const float *logits, int32_t n, int32_t *lo, int32_t *hi) {
+static void minmax(const float *logits, int32_t n, int32_t *lo, int32_t *hi) {
     int32_t a = INT32_MAX, b = INT32_MIN;
     for (int32_t i = 0; i < n; i++) {
         const int32_t key = weir__order_key(logits[i]);
@@ -156,7 +156,7 @@ typedef struct pair_chunk {
     const float *member;
 } pair_chunk;
 
-static void load_pair(const weir_pair *r, int32_t begin, int32_t n, pair_chunk *b) {
+static void load_pair(const weir_qp *r, int32_t begin, int32_t n, pair_chunk *b) {
     probs(&r->q, false, begin, n, b->q.x);
     probs(&r->p, false, begin, n, b->p.x);
     const weir_row_view *m = r->member_p ? &r->p : &r->q;
@@ -167,7 +167,7 @@ static void load_pair(const weir_pair *r, int32_t begin, int32_t n, pair_chunk *
     }
 }
 
-static void load_given(const weir_pair *r, const weir_given *g, int32_t begin, int32_t n, pair_chunk *b) {
+static void load_given(const weir_qp *r, const weir_given *g, int32_t begin, int32_t n, pair_chunk *b) {
     const size_t bytes = (size_t)n * sizeof(float);
     const bool raw = r->floor < INFINITY && r->member_raw;
     memcpy(b->q.x, g->processed[0] + begin, bytes);
@@ -183,17 +183,16 @@ static void load_given(const weir_pair *r, const weir_given *g, int32_t begin, i
 }
 
 /* One loop per kind (and one for cactus): `kind` and `cactus` are constants after inlining. */
-static inline __attribute__((always_inline)) void terms_of(weir_sum_kind kind, bool cactus,
-                                                           const weir_pair *r, const pair_chunk *b, int32_t n,
-                                                           float *restrict t0, float *restrict t1) {
-    weir_pair local = *r; /* a copy, so that the compiler knows that no store changes it */
+static inline __attribute__((always_inline)) void terms_of(weir_sum_kind kind, bool cactus, const weir_qp *r,
+                                                           const pair_chunk *b, int32_t n, float *restrict t0,
+                                                           float *restrict t1) {
+    weir_qp local = *r; /* a copy, so that the compiler knows that no store changes it */
     local.cactus = cactus;
     const float *restrict q = b->q.x, *restrict p = b->p.x, *restrict m = b->member;
     for (int32_t i = 0; i < n; i++) weir__terms(kind, &local, q[i], p[i], m[i], &t0[i], &t1[i]);
 }
 
-static int terms(weir_sum_kind kind, const weir_pair *r, const pair_chunk *b, int32_t n, float *t0,
-                 float *t1) {
+static int terms(weir_sum_kind kind, const weir_qp *r, const pair_chunk *b, int32_t n, float *t0, float *t1) {
     switch (kind) {
     case WEIR_SUM_MASS:
         if (r->cactus)
@@ -209,7 +208,7 @@ static int terms(weir_sum_kind kind, const weir_pair *r, const pair_chunk *b, in
     return 0;
 }
 
-static void pair_sums(const weir_pair *r, const weir_given *given, weir_sum_kind kind, int32_t n_vocab,
+static void pair_sums(const weir_qp *r, const weir_given *given, weir_sum_kind kind, int32_t n_vocab,
                       int32_t chunk0, int32_t chunk1, float *out) {
     pair_chunk b;
     chunk t0, t1;
@@ -229,10 +228,9 @@ static void pair_sums(const weir_pair *r, const weir_given *given, weir_sum_kind
     weir__tree_total(&tree, out, 2);
 }
 
-static inline __attribute__((always_inline)) void below_of(bool cactus, const weir_pair *r,
-                                                           const pair_chunk *b, int32_t n,
-                                                           float *restrict t) {
-    weir_pair local = *r;
+static inline __attribute__((always_inline)) void below_of(bool cactus, const weir_qp *r, const pair_chunk *b,
+                                                           int32_t n, float *restrict t) {
+    weir_qp local = *r;
     local.cactus = cactus;
     const float *restrict q = b->q.x, *restrict p = b->p.x, *restrict m = b->member;
     for (int32_t i = 0; i < n; i++) {
@@ -243,7 +241,7 @@ static inline __attribute__((always_inline)) void below_of(bool cactus, const we
     }
 }
 
-static float below(const weir_pair *r, const weir_given *given, int32_t n_vocab) {
+static float below(const weir_qp *r, const weir_given *given, int32_t n_vocab) {
     pair_chunk b;
     chunk t;
     weir_tree tree;
@@ -263,17 +261,17 @@ static float below(const weir_pair *r, const weir_given *given, int32_t n_vocab)
     return out;
 }
 
-static inline __attribute__((always_inline)) void weights_of(weir_weight_kind kind, const weir_pair *r,
+static inline __attribute__((always_inline)) void weights_of(weir_weight_kind kind, const weir_qp *r,
                                                              const pair_chunk *b, int32_t n,
                                                              float *restrict w) {
-    weir_pair local = *r;
+    weir_qp local = *r;
     local.cactus = false; /* cactus draws only from its residual, which is linear */
     const float *restrict q = b->q.x, *restrict p = b->p.x, *restrict m = b->member;
     for (int32_t i = 0; i < n; i++) w[i] = weir__weight(kind, &local, q[i], p[i], m[i]);
 }
 
 static void race_weights(const weir_race *r, int32_t begin, int32_t n, float *w) {
-    const weir_pair *pair = r->pair;
+    const weir_qp *pair = r->pair;
     pair_chunk b;
     switch (r->kind) {
     case WEIR_WEIGHT_Q: probs(&pair->q, false, begin, n, w); return;
@@ -393,7 +391,7 @@ static void race(const weir_race *r, int32_t n_vocab, int32_t chunk0, int32_t ch
     }
 }
 
-const weir_lanes WEIR_LANES_TABLE = {.extent = extent,
+const weir_lanes WEIR_LANES_TABLE = {.minmax = minmax,
                                      .find = find,
                                      .row = row_sums,
                                      .pair = pair_sums,

@@ -4,7 +4,7 @@
 #include <float.h>
 
 #include "kernels/accept/order.h"
-#include "kernels/accept/pair.h"
+#include "kernels/accept/qp.h"
 #include "kernels/math/philox.h"
 
 /* Internal to the accept path, one source for every backend: functions that need only single tokens of a
@@ -33,7 +33,7 @@ WEIR_STEP_FN weir_row_view weir__row_view(const float *logits, const weir_row_st
     return r;
 }
 
-WEIR_STEP_FN weir_point weir__point(const weir_pair *r, int32_t v) {
+WEIR_STEP_FN weir_point weir__point(const weir_qp *r, int32_t v) {
     weir_point t;
     t.q = weir__prob(&r->q, v, false);
     t.p = weir__prob(&r->p, v, false);
@@ -48,14 +48,14 @@ WEIR_STEP_FN weir_point weir__point(const weir_pair *r, int32_t v) {
 /* ---- temperature 0: both rows have one positive token each --------------------------------------------- */
 
 /* Those tokens in rising order; returns how many. */
-WEIR_STEP_FN int weir__support(const weir_pair *r, int32_t id[2]) {
+WEIR_STEP_FN int weir__support(const weir_qp *r, int32_t id[2]) {
     const int32_t a = r->q.argmax, b = r->p.argmax;
     id[0] = a < b ? a : b;
     id[1] = a < b ? b : a;
     return a == b ? 1 : 2;
 }
 
-WEIR_STEP_FN void weir__point_sums(const weir_pair *r, weir_sum_kind kind, float out[2]) {
+WEIR_STEP_FN void weir__point_sums(const weir_qp *r, weir_sum_kind kind, float out[2]) {
     int32_t id[2];
     const int n = weir__support(r, id);
     out[0] = out[1] = 0.0f;

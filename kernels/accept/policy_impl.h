@@ -7,7 +7,7 @@
 
 /* Internal to the accept path: a law applied to one position; one source for every backend. The includer has
  * declared the type weir_env, which passes over a vocabulary run on, and
- *   void weir__pair_sums(const weir_env *env, const weir_pair *r, weir_sum_kind kind, int32_t n_vocab,
+ *   void weir__qp_sums(const weir_env *env, const weir_qp *r, weir_sum_kind kind, int32_t n_vocab,
  *                        bool point, float out[2]);
  * On a device every thread of a team runs this with equal values, so that all meet in each pass. Plain C that
  * is also C++: no designated initialisers, no compound literals. */
@@ -40,7 +40,7 @@ WEIR_STEP_FN weir_position weir__position(const weir_law *law, const float *q_lo
 }
 
 typedef struct weir_policy {
-    weir_pair pair;
+    weir_qp pair;
     weir_rule rule; /* after exact_first */
     weir_rule_kind kind;
     bool point; /* temperature 0 */
@@ -73,11 +73,10 @@ typedef struct policy_build {
 } policy_build;
 
 WEIR_STEP_FN void policy_sums(const policy_build *b, weir_sum_kind kind, float out[2]) {
-    weir__pair_sums(b->env, &b->y->pair, kind, b->at->n_vocab, b->y->point, out);
+    weir__qp_sums(b->env, &b->y->pair, kind, b->at->n_vocab, b->y->point, out);
 }
 
-WEIR_STEP_FN void policy_set_coef(weir_pair *r, int keep, float num_q, float num_p, float res_q,
-                                  float res_p) {
+WEIR_STEP_FN void policy_set_coef(weir_qp *r, int keep, float num_q, float num_p, float res_q, float res_p) {
     weir_rule_coef *c = &r->coef[keep];
     c->num_q = num_q;
     c->num_p = num_p;
@@ -103,7 +102,7 @@ WEIR_STEP_FN void policy_measure(const policy_build *b) {
 
 /* Membership test m(v) >= floor on one of the four distributions. */
 WEIR_STEP_FN void policy_set_member(const policy_build *b, bool of_p, float floor) {
-    weir_pair *r = &b->y->pair;
+    weir_qp *r = &b->y->pair;
     r->member_p = of_p;
     r->member_raw = !b->law->gate_scaled;
     r->floor = floor;
@@ -181,7 +180,7 @@ WEIR_STEP_FN void policy_build_token(const policy_build *b) {
  * s = 1: Newton's steps from there decrease towards the root and end after finitely many, since each drops
  * ids from {s p > q}. */
 WEIR_STEP_FN float policy_matching_tilt(const policy_build *b, float reject) {
-    weir_pair *r = &b->y->pair;
+    weir_qp *r = &b->y->pair;
     r->tilt = 1.0f;
     for (int i = 0; i < 64; i++) {
         float over[2];
@@ -255,7 +254,7 @@ WEIR_STEP_FN void policy_build_typical(const policy_build *b) {
 
 /* Returns the factor of the rest of p in h. */
 WEIR_STEP_FN float policy_cactus_form(const policy_build *b) {
-    weir_pair *r = &b->y->pair;
+    weir_qp *r = &b->y->pair;
     r->cactus = true;
     r->delta2 = 2.0f * b->law->alpha;
     if (b->at->draft < 0) return 1.0f;

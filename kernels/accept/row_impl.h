@@ -59,7 +59,7 @@ WEIR_STEP_FN int32_t weir__draw_row(const weir_env *env, const float *logits, in
         *logp = 0.0f;
         return s->argmax;
     }
-    weir_pair pair;
+    weir_qp pair;
     memset(&pair, 0, sizeof pair);
     pair.q = weir__row_view(logits, s, law);
     pair.skip = -1;

@@ -6,13 +6,13 @@ static __global__ TEAM_KERNEL void row_stats_kernel(weir_row_stats_args a, team_
     K_SHARED(search, team_search_shared);
     const weir_env t = team_begin(&shared, &search, space, a.n_row, a.n_vocab);
     if (t.index >= t.n_team) return;
-    const int64_t n_extent = team_spans(a.n_vocab);
+    const int64_t n_minmax = team_spans(a.n_vocab);
     for (int64_t r = t.index; r < a.n_row; r += t.n_team) {
         const int32_t law = a.law_of[r];
         weir_row_stats s = weir__unusable_row();
         if (law >= 0)
             s = team_row_stats(&t, a.logits + r * a.ld, a.n_vocab, &a.law[law],
-                               a.extent ? a.extent + r * n_extent : nullptr);
+                               a.minmax ? a.minmax + r * n_minmax : nullptr);
         if (team_writes(&t)) a.out[r] = s;
     }
 }

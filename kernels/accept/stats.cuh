@@ -7,7 +7,7 @@
 #include "kernels/accept/row_impl.h"
 
 /* Smallest and largest order key of a row, and the lowest id of a largest logit. */
-struct team_extent {
+struct team_minmax {
     int32_t lo, hi, id;
 };
 
@@ -18,8 +18,8 @@ TEAM_FN uint64_t team_high_key(int32_t key, int32_t id) {
            static_cast<uint32_t>(id);
 }
 
-TEAM_FN team_extent team_extent_of(const uint64_t (&least)[2]) {
-    team_extent e;
+TEAM_FN team_minmax team_minmax_of(const uint64_t (&least)[2]) {
+    team_minmax e;
     e.lo = static_cast<int32_t>(static_cast<uint32_t>(least[0]) ^ 0x80000000u);
     e.hi = static_cast<int32_t>(~static_cast<uint32_t>(least[1] >> 32) ^ 0x80000000u);
     e.id = static_cast<int32_t>(static_cast<uint32_t>(least[1]));
@@ -27,7 +27,7 @@ TEAM_FN team_extent team_extent_of(const uint64_t (&least)[2]) {
 }
 
 /* From the logits, in one pass. The two zeros count as equal, so id is the lowest of either. */
-TEAM_FN team_extent team_extent_pass(const weir_env *t, const float *logits, int32_t n_vocab) {
+TEAM_FN team_minmax team_minmax_pass(const weir_env *t, const float *logits, int32_t n_vocab) {
     uint64_t least[2] = {UINT64_MAX, UINT64_MAX};
     for (int32_t c = team_first(t); c < t->n_chunk; c += team_stride(t))
         for (int32_t at = c * WEIR_CHUNK; at < team_chunk_end(c, n_vocab); at += 32 * TEAM_ROW_SPAN) {
@@ -44,32 +44,32 @@ TEAM_FN team_extent team_extent_pass(const weir_env *t, const float *logits, int
             }
         }
     team_least(t, team_first(t) < t->n_chunk, least);
-    return team_extent_of(least);
+    return team_minmax_of(least);
 }
 
 TEAM_FN int32_t team_spans(int32_t n_vocab) { return (n_vocab + WEIR_EXTENT_SPAN - 1) / WEIR_EXTENT_SPAN; }
 
 /* From the spans that the product wrote: every block merges all of them, without a barrier of the team. */
-TEAM_FN team_extent team_extent_spans(const weir_env *t, const weir_extent *extent, int32_t n_vocab) {
+TEAM_FN team_minmax team_minmax_spans(const weir_env *t, const weir_minmax *minmax, int32_t n_vocab) {
     const int32_t n = team_spans(n_vocab);
     uint64_t least[2] = {UINT64_MAX, UINT64_MAX};
     for (int32_t i = static_cast<int32_t>(threadIdx.x); i < n; i += TEAM_THREADS) {
-        const weir_extent e = extent[i];
+        const weir_minmax e = minmax[i];
         const uint64_t low = team_low_key(e.lo), high = team_high_key(e.hi, e.id);
         least[0] = low < least[0] ? low : least[0];
         least[1] = high < least[1] ? high : least[1];
     }
     team_block_least(t, static_cast<int32_t>(threadIdx.x) / 32 * 32 < n, least);
-    return team_extent_of(least);
+    return team_minmax_of(least);
 }
 
-/* extent: the row's, (weir__extent_count(n_vocab)), or NULL. */
+/* minmax: the row's, (weir__minmax_count(n_vocab)), or NULL. */
 TEAM_CALL weir_row_stats team_row_stats(const weir_env *t, const float *logits, int32_t n_vocab,
-                                        const weir_law *law, const weir_extent *extent) {
-    team_extent e;
-    if (extent) e = team_extent_spans(t, extent, n_vocab);
+                                        const weir_law *law, const weir_minmax *minmax) {
+    team_minmax e;
+    if (minmax) e = team_minmax_spans(t, minmax, n_vocab);
     /* spans distinguish the zeros, but a -0 before the first +0 is as large */
-    if (!extent || e.hi == 0) e = team_extent_pass(t, logits, n_vocab);
+    if (!minmax || e.hi == 0) e = team_minmax_pass(t, logits, n_vocab);
     if (!weir__usable_keys(e.lo, e.hi)) return weir__unusable_row();
     return weir__row_stats(t, logits, n_vocab, law, weir__order_value(e.hi) + 0.0f, e.id);
 }

@@ -2,7 +2,7 @@
 #define WEIR_KERNELS_ACCEPT_STATS_H
 
 #include "kernels/accept/law.h"
-#include "kernels/linear/extent.h"
+#include "kernels/linear/minmax.h"
 
 /* Sums over the vocabulary run in one fixed order on every backend: chunks of WEIR_CHUNK ids; in a
  * chunk 32 lanes (lane = id % 32) add their ids in rising order; lanes merge as a butterfly
@@ -44,10 +44,10 @@ typedef struct weir_row_stats {
 
 /* Row statistics of n_row rows.  logits (n_row, ld) f32, ld >= n_vocab, the tail [n_vocab, ld) is never read.
  * law: law[law_of[r]] gives T, top-k, top-p, min-p of row r. A row with law_of[r] < 0 is dead: its statistics
- * are those of an unusable row, its logits are not read. extent: (n_row, weir__extent_count(n_vocab)) as
+ * are those of an unusable row, its logits are not read. minmax: (n_row, weir__minmax_count(n_vocab)) as
  * written by the linear op for these logits, or NULL: computed again. The result depends only on the row and
- * its law. Reads 4 * n_row * n_vocab bytes once (twice without extents), truncation a few times more. EINVAL:
- * n_row < 0, n_vocab <= 0, ld < n_vocab, NULL. */
+ * its law. Reads 4 * n_row * n_vocab bytes once (twice without minmaxes), truncation a few times more.
+ * EINVAL: n_row < 0, n_vocab <= 0, ld < n_vocab, NULL. */
 typedef struct weir_row_stats_args {
     const float *logits;
     int64_t ld, n_row;
@@ -55,7 +55,7 @@ typedef struct weir_row_stats_args {
     const weir_law *law;
     const int32_t *law_of; /* (n_row) */
     weir_row_stats *out;   /* (n_row) */
-    const weir_extent *extent;
+    const weir_minmax *minmax;
 } weir_row_stats_args;
 
 static inline weir_status weir__row_stats_check(const weir_row_stats_args *a) {

@@ -9,7 +9,7 @@ static void stats_piece(void *ctx, const weir_env *env, int64_t r) {
     if (a->law_of[r] < 0) return;
     const float *l = a->logits + r * a->ld;
     int32_t lo, hi;
-    weir__extent(env, l, a->n_vocab, &lo, &hi);
+    weir__minmax(env, l, a->n_vocab, &lo, &hi);
     if (!weir__usable_keys(lo, hi)) return;
     const float max = weir__order_value(hi) + 0.0f; /* one zero */
     a->out[r] =

@@ -14,7 +14,7 @@ static int32_t chunk_count(int32_t n_vocab) { return n_vocab / WEIR_CHUNK + (n_v
 typedef struct pass {
     const weir_lanes *lanes;
     const weir_row_view *row;
-    const weir_pair *pair;
+    const weir_qp *pair;
     const weir_given *given;
     const weir_race *race;
     const float *logits;
@@ -37,10 +37,10 @@ static void run_race(pass *p, int32_t g, int32_t chunk0, int32_t chunk1) {
     p->best[g] = (weir_best){INT32_MAX, -1};
     p->lanes->race(p->race, p->n_vocab, chunk0, chunk1, &p->best[g]);
 }
-static void run_extent(pass *p, int32_t g, int32_t chunk0, int32_t chunk1) {
+static void run_minmax(pass *p, int32_t g, int32_t chunk0, int32_t chunk1) {
     const int32_t begin = chunk0 * WEIR_CHUNK;
     const int32_t end = chunk1 == p->n_chunk ? p->n_vocab : chunk1 * WEIR_CHUNK;
-    p->lanes->extent(p->logits + begin, end - begin, &p->lo[g], &p->hi[g]);
+    p->lanes->minmax(p->logits + begin, end - begin, &p->lo[g], &p->hi[g]);
 }
 
 static void worker(void *arg, int index, int n_worker) {
@@ -76,11 +76,11 @@ static void merge_sums(const pass *p, int32_t n_group, int n_sum, float *out) {
     weir__tree_total(&tree, out, n_sum);
 }
 
-void weir__extent(const weir_env *env, const float *logits, int32_t n_vocab, int32_t *lo, int32_t *hi) {
+void weir__minmax(const weir_env *env, const float *logits, int32_t n_vocab, int32_t *lo, int32_t *hi) {
     pass p;
     p.logits = logits;
     p.n_vocab = n_vocab;
-    p.run = run_extent;
+    p.run = run_minmax;
     p.split = SPLIT_SCAN;
     const int32_t n_group = sweep(env, &p);
     *lo = p.lo[0];
@@ -107,8 +107,8 @@ void weir__row_sums(const weir_env *env, const weir_row_view *r, int32_t n_vocab
 
 /* ---- a pair of rows ------------------------------------------------------------------------------------ */
 
-void weir__pair_sums(const weir_env *env, const weir_pair *r, weir_sum_kind kind, int32_t n_vocab, bool point,
-                     float out[2]) {
+void weir__qp_sums(const weir_env *env, const weir_qp *r, weir_sum_kind kind, int32_t n_vocab, bool point,
+                   float out[2]) {
     if (point) {
         weir__point_sums(r, kind, out);
         return;

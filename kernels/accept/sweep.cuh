@@ -82,7 +82,7 @@ struct team_member {
     float max, scale;
 };
 
-TEAM_FN team_member team_member_of(const weir_pair &r) {
+TEAM_FN team_member team_member_of(const weir_qp &r) {
     team_member m;
     m.of_p = r.member_p;
     m.apart = r.floor < INFINITY && r.member_raw && !(r.member_p ? r.p.plain : r.q.plain);
@@ -97,8 +97,8 @@ TEAM_FN float team_member_at(const team_member &m, float lq, float lp, float q, 
 }
 
 template <int KIND, bool CACTUS>
-TEAM_FN void team_pair_pass(const weir_env *t, const weir_pair *pair, int32_t n_vocab) {
-    weir_pair r = *pair;
+TEAM_FN void team_pair_pass(const weir_env *t, const weir_qp *pair, int32_t n_vocab) {
+    weir_qp r = *pair;
     r.cactus = CACTUS;
     const team_member m = team_member_of(r);
     for (int32_t c = team_first(t); c < t->n_chunk; c += team_stride(t)) {
@@ -123,8 +123,8 @@ TEAM_FN void team_pair_pass(const weir_env *t, const weir_pair *pair, int32_t n_
     }
 }
 
-TEAM_CALL void weir__pair_sums(const weir_env *t, const weir_pair *r, weir_sum_kind kind, int32_t n_vocab,
-                               bool point, float out[2]) {
+TEAM_CALL void weir__qp_sums(const weir_env *t, const weir_qp *r, weir_sum_kind kind, int32_t n_vocab,
+                             bool point, float out[2]) {
     if (point) {
         weir__point_sums(r, kind, out);
         return;
@@ -156,7 +156,7 @@ TEAM_FN uint64_t team_arrival(int32_t bits, int32_t id) {
 
 /* Weights of four neighbours, and their exponentials from one counter if any of them has weight. */
 template <int KIND>
-TEAM_FN uint64_t team_race_four(const weir_race &race, const weir_pair &r, const team_member &m, int32_t v0,
+TEAM_FN uint64_t team_race_four(const weir_race &race, const weir_qp &r, const team_member &m, int32_t v0,
                                 int32_t n_vocab, uint64_t best) {
     float w[4];
     bool any = false;
@@ -188,7 +188,7 @@ TEAM_FN uint64_t team_race_four(const weir_race &race, const weir_pair &r, const
 
 template <int KIND>
 TEAM_FN uint64_t team_race_pass(const weir_env *t, const weir_race &race, int32_t n_vocab) {
-    weir_pair r = *race.pair;
+    weir_qp r = *race.pair;
     r.cactus = false; /* cactus draws only from its residual, which is linear */
     const team_member m = team_member_of(r);
     uint64_t best = UINT64_MAX;

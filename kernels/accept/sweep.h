@@ -12,12 +12,12 @@ typedef struct weir_env {
     const weir_given *given; /* of the pair whose sums are asked for, or NULL */
 } weir_env;
 
-void weir__extent(const weir_env *env, const float *logits, int32_t n_vocab, int32_t *lo, int32_t *hi);
+void weir__minmax(const weir_env *env, const float *logits, int32_t n_vocab, int32_t *lo, int32_t *hi);
 void weir__row_sums(const weir_env *env, const weir_row_view *r, int32_t n_vocab, float out[4]);
 
 /* At temperature 0 both rows have one positive token each, and only those are read. */
-void weir__pair_sums(const weir_env *env, const weir_pair *r, weir_sum_kind kind, int32_t n_vocab, bool point,
-                     float out[2]);
+void weir__qp_sums(const weir_env *env, const weir_qp *r, weir_sum_kind kind, int32_t n_vocab, bool point,
+                   float out[2]);
 
 /* The token drawn; -1 if no weight is positive. */
 int32_t weir__race(const weir_env *env, const weir_race *r, int32_t n_vocab, bool point);

@@ -15,7 +15,7 @@
 #include "kernels/cuda/cuda.cuh"
 #include "kernels/cuda/ptx.cuh"
 #include "kernels/accept/order.h"
-#include "kernels/accept/pair.h"
+#include "kernels/accept/qp.h"
 
 enum {
     TEAM_THREADS = 256,

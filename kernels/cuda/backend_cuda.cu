@@ -1,5 +1,5 @@
 /* The CUDA backend: finding a device, opening it, the table of ops, and the first failure. */
-#include "kernels/cuda/queue.cuh"
+#include "kernels/cuda/stream.cuh"
 
 #include "kernels/accept/cuda.h"
 #include "kernels/attention/cuda.h"
@@ -125,7 +125,7 @@ int weir__backend_cuda_count(weir_err *why) {
 
 /* ---- open and close ------------------------------------------------------------------------------------ */
 
-/* Frees whatever was opened, also with a broken queue: failures here are consequences. */
+/* Frees whatever was opened, also with a broken stream: failures here are consequences. */
 static void cuda_close(weir_backend *be) {
     weir_cuda *cu = weir__cuda_of(be);
     cudaSetDevice(cu->device);
@@ -140,17 +140,17 @@ static void cuda_close(weir_backend *be) {
     weir_free(cu);
 }
 
-static const weir_backend_queue cuda_queue = {
+static const weir_backend_stream cuda_stream = {
     weir__cuda_alloc,   weir__cuda_free,     weir__cuda_alloc_mapped, weir__cuda_free_mapped,
     weir__cuda_upload,  weir__cuda_download, weir__cuda_copy,         weir__cuda_zero,
     weir__cuda_wait,    weir__cuda_poll,     weir__cuda_reserve,      cuda_close,
-    weir__cuda_record,  weir__cuda_replay,   weir__cuda_graph_free,   weir__cuda_stamp,
+    weir__cuda_capture, weir__cuda_launch,   weir__cuda_graph_free,   weir__cuda_stamp,
     weir__cuda_elapsed,
 };
 
 /* Stream, memory and library of a chosen device. A failure is described in base.err, or by its status
  * alone. */
-static weir_status open_queue(weir_cuda *cu, weir_err *no_lt) {
+static weir_status open_stream(weir_cuda *cu, weir_err *no_lt) {
     weir_backend *be = &cu->base;
     WEIR_TRY(weir__cuda_enter(cu, "opening"));
     WEIR_CUDA_TRY(be, cudaStreamCreateWithFlags(&cu->stream, cudaStreamNonBlocking), "making a stream");
@@ -186,8 +186,8 @@ static weir_cuda *new_backend(int index, const cudaDeviceProp *prop) {
     cu->smem_optin = prop->sharedMemPerBlockOptin;
     cu->base.name = cu->name;
     cu->base.about = cu->about;
-    cu->base.queue = &cuda_queue;
-    cu->base.device = cu->base.extents = true;
+    cu->base.stream = &cuda_stream;
+    cu->base.device = cu->base.minmaxes = true;
     cu->base.chunk = 256;
     fill_ops(&cu->base.op);
     return cu;
@@ -208,7 +208,7 @@ weir_status weir__backend_cuda_open(weir_backend **out, int index, weir_err *err
 
     weir_cuda *cu = new_backend(index, &prop);
     if (!cu) return weir_fail(err, WEIR_ENOMEM, "device cuda:%d: out of host memory", index);
-    const weir_status s = open_queue(cu, &why);
+    const weir_status s = open_stream(cu, &why);
     if (s != WEIR_OK) {
         const char *text = cu->base.err.text[0] ? cu->base.err.text : weir_status_str(s);
         weir_fail(err, s, "device cuda:%d cannot be opened: %s", index, text);

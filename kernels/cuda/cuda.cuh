@@ -6,7 +6,7 @@
 /* The CUDA backend from the inside: what the device ops of the other rooms may rely on.
  *
  * An op is called through the table of backend_cuda.cu, which has made cu->device current and returns ECUDA
- * itself if the queue is broken. The op checks its contract, launches on cu->stream, and calls
+ * itself if the stream is broken. The op checks its contract, launches on cu->stream, and calls
  * weir__cuda_launched after every launch. It never allocates, waits or reads device memory on the host,
  * whether recording or not.
  *
@@ -57,7 +57,7 @@ typedef struct weir_cuda weir_cuda;
 
 static inline weir_cuda *weir__cuda_of(weir_backend *be) { return reinterpret_cast<weir_cuda *>(be); }
 
-/* WEIR_OK if e is success. Otherwise the queue is broken from then on: base.err keeps the first failure as
+/* WEIR_OK if e is success. Otherwise the stream is broken from then on: base.err keeps the first failure as
  * "<device>: <what>: <CUDA's text>", `what` being formatted. EDEVMEM for a lack of memory, else ECUDA. */
 weir_status weir__cuda_check(weir_backend *be, cudaError_t e, const char *fmt, ...)
     __attribute__((format(printf, 3, 4)));

@@ -5,7 +5,7 @@
  *
  * The handle is 1 at every launch, so the body runs at least once; loop_close reads it from cu->conditional
  * while it is being recorded, and its kernel sets it to 0 after the last block. */
-#include "kernels/cuda/queue.cuh"
+#include "kernels/cuda/stream.cuh"
 
 struct weir_graph {
     cudaGraph_t graph;
@@ -61,10 +61,10 @@ static weir_status capture(weir_cuda *cu, weir_graph *g, cudaGraph_t into, weir_
     return weir__cuda_check(be, e, "end of recording");
 }
 
-weir_status weir__cuda_record(weir_backend *be, weir_status (*body)(void *ctx), void *ctx, bool looped,
-                              weir_graph **out) {
+weir_status weir__cuda_capture(weir_backend *be, weir_status (*body)(void *ctx), void *ctx, bool looped,
+                               weir_graph **out) {
     weir_cuda *cu = weir__cuda_of(be);
-    WEIR_TRY(weir__cuda_enter(cu, "record"));
+    WEIR_TRY(weir__cuda_enter(cu, "capture"));
     if (!body || !out || cu->recording) return WEIR_EINVAL;
     weir_graph *g = static_cast<weir_graph *>(weir_calloc(1, sizeof *g));
     if (!g) return WEIR_ENOMEM;
@@ -83,9 +83,9 @@ weir_status weir__cuda_record(weir_backend *be, weir_status (*body)(void *ctx), 
     return WEIR_OK;
 }
 
-weir_status weir__cuda_replay(weir_backend *be, weir_graph *g) {
+weir_status weir__cuda_launch(weir_backend *be, weir_graph *g) {
     weir_cuda *cu = weir__cuda_of(be);
-    WEIR_TRY(weir__cuda_enter(cu, "replay"));
+    WEIR_TRY(weir__cuda_enter(cu, "launch"));
     if (!g || cu->recording) return WEIR_EINVAL;
     return weir__cuda_check(be, cudaGraphLaunch(g->exec, cu->stream), "launch of a graph");
 }

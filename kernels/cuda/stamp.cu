@@ -1,5 +1,5 @@
 /* Marks in the stream, for timing by callers. */
-#include "kernels/cuda/queue.cuh"
+#include "kernels/cuda/stream.cuh"
 
 weir_status weir__cuda_stamp(weir_backend *be, int i) {
     weir_cuda *cu = weir__cuda_of(be);

@@ -168,7 +168,7 @@ PTX_FN void finish_small(const job &a, const Sums &sums, int64_t unit, int64_t r
     finish(a, factor * sums.at(row, i), up, row0 + row, n);
 }
 
-/* y and extents of a unit of four panels. A warp takes whole rows, so that its lanes can reduce a span. */
+/* y and minmaxes of a unit of four panels. A warp takes whole rows, so that its lanes can reduce a span. */
 template <class Sums>
 PTX_FN void finish_large(const job &a, const Sums &sums, int64_t unit, int64_t row0, int rows) {
     const int lane = threadIdx.x % 32;
@@ -182,17 +182,17 @@ PTX_FN void finish_large(const job &a, const Sums &sums, int64_t unit, int64_t r
                        row0 + row, n);
             continue;
         }
-        weir_extent e = extent_of(0.0f, false, 0);
+        weir_minmax e = minmax_of(0.0f, false, 0);
 #pragma unroll
         for (int h = 0; h < 2; h++) {
             const int64_t n = unit * WEIR_EXTENT_SPAN + 32 * h + lane;
             if (n >= a.n) continue;
             const float d = finish(a, factor * sums.at(row, 32 * h + lane), 0.0f, row0 + row, n);
-            e = merge(e, extent_of(d, n < a.extent_n, static_cast<int32_t>(n)));
+            e = merge(e, minmax_of(d, n < a.minmax_n, static_cast<int32_t>(n)));
         }
-        if (!a.extent || unit * WEIR_EXTENT_SPAN >= a.extent_n) continue;
+        if (!a.minmax || unit * WEIR_EXTENT_SPAN >= a.minmax_n) continue;
         e = warp_merge(e);
-        if (lane == 0) a.extent[(row0 + row) * span_count(a) + unit] = e;
+        if (lane == 0) a.minmax[(row0 + row) * span_count(a) + unit] = e;
     }
 }
 
@@ -313,7 +313,7 @@ struct shape {
 };
 
 /* Inputs of `rows` rows that fit in shared memory at once, the ring's depth, and all shared memory. */
-shape fit(const weir_cuda *cu, const weir_linear_plan &p, int rt, int rows, cut *c) {
+shape fit(const weir_cuda *cu, const weir_linear_tiling &p, int rt, int rows, cut *c) {
     const int unit = WARPS / p.panels * WEIR_TILE, budget = smem_budget(cu), row_bytes = 2 * rows;
     const int64_t slice = p.slice < p.tiles ? p.slice : p.tiles;
     const int64_t width = (slice * WEIR_TILE + unit - 1) / unit * unit;
@@ -348,7 +348,7 @@ weir_status launch_rows(weir_cuda *cu, const job &j, const cut &c, int panels, c
 }
 
 /* Row tiles per launch: as many as scratch has room for the records of their slices. 0: not even one. */
-int64_t tiles_at_once(const weir_cuda *cu, const weir_linear_plan &p, int64_t n_tile) {
+int64_t tiles_at_once(const weir_cuda *cu, const weir_linear_tiling &p, int64_t n_tile) {
     int64_t most = 4096;
     if (p.split > 1) {
         const int64_t room = static_cast<int64_t>(cu->base.scratch_floats / weir__linear_partial_floats(&p));
@@ -360,11 +360,11 @@ int64_t tiles_at_once(const weir_cuda *cu, const weir_linear_plan &p, int64_t n_
 }
 
 weir_status fragment_rows(weir_cuda *cu, const weir_linear *a) {
-    const weir_linear_plan p = weir__linear_plan_of(a->w->n, a->w->k, a->w->gated);
+    const weir_linear_tiling p = weir__linear_tiling_of(a->w->n, a->w->k, a->w->gated);
     const int rt = a->n_row <= 8 ? 8 : 16;
     const int64_t n_tile = (a->n_row + rt - 1) / rt, step = tiles_at_once(cu, p, n_tile);
     if (step < 1) return WEIR_ENOMEM;
-    const bool spans = a->extent && p.panels != 4; /* units are not spans: computed after the product */
+    const bool spans = a->minmax && p.panels != 4; /* units are not spans: computed after the product */
     cut c = {};
     c.split = p.split, c.n_unit = p.n_unit, c.n_panel = a->w->n_panel, c.tiles = p.tiles, c.slice = p.slice;
     c.partial = cu->base.scratch;
@@ -374,8 +374,8 @@ weir_status fragment_rows(weir_cuda *cu, const weir_linear *a) {
         job j = job_of(a);
         j.x += t * rt * a->ldx;
         j.y += t * rt * a->ldy;
-        if (spans) j.extent = nullptr;
-        if (j.extent) j.extent += t * rt * weir__extent_count(a->extent_n);
+        if (spans) j.minmax = nullptr;
+        if (j.minmax) j.minmax += t * rt * weir__minmax_count(a->minmax_n);
         c.n_tile = static_cast<int32_t>(n_tile - t < step ? n_tile - t : step);
         j.n_row = a->n_row - t * rt < c.n_tile * static_cast<int64_t>(rt)
                       ? a->n_row - t * rt
@@ -383,7 +383,7 @@ weir_status fragment_rows(weir_cuda *cu, const weir_linear *a) {
         WEIR_TRY(rt == 8 ? launch_rows<1>(cu, j, c, p.panels, s) : launch_rows<2>(cu, j, c, p.panels, s));
         WEIR_TRY(launched(cu, "fragments", a));
     }
-    return spans ? extents(cu, a) : WEIR_OK;
+    return spans ? minmaxes(cu, a) : WEIR_OK;
 }
 
 } // namespace

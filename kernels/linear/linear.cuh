@@ -2,14 +2,14 @@
 #define WEIR_KERNELS_LINEAR_LINEAR_CUH
 
 /* What the kernels of linear share: arguments in the form kernels take, rows to shared memory, epilogues,
- * extents. */
+ * minmaxes. */
 #include "kernels/cuda/util.cuh"
 #include "kernels/cuda/ptx.cuh"
 
 #include "kernels/cuda/cuda.cuh"
 extern "C" {
 #include "kernels/linear/cuda.h"
-#include "kernels/linear/linear_plan.h"
+#include "kernels/linear/linear_tiling.h"
 #include "kernels/math/order.h"
 }
 
@@ -29,8 +29,8 @@ struct job {
     weir_epilogue epilogue;
     float scale, softcap;
     bool gated, vector; /* vector: 16-byte loads of x and norm are aligned */
-    weir_extent *extent;
-    int32_t extent_n;
+    weir_minmax *minmax;
+    int32_t minmax_n;
 };
 
 inline job job_of(const weir_linear *a) {
@@ -40,7 +40,7 @@ inline job job_of(const weir_linear *a) {
     j.y = a->y, j.ldy = a->ldy, j.n_row = a->n_row;
     j.epilogue = a->epilogue, j.scale = a->scale, j.softcap = a->softcap;
     j.vector = k_aligned16(a->x) && a->ldx % 4 == 0 && k_aligned16(a->norm);
-    j.extent = a->extent, j.extent_n = a->extent_n;
+    j.minmax = a->minmax, j.minmax_n = a->minmax_n;
     return j;
 }
 
@@ -88,32 +88,32 @@ PTX_FN float row_factor(const job &a, float sum_sq) {
     return a.norm ? 1.0f / sqrtf(sum_sq / static_cast<float>(a.k) + a.eps) : 1.0f;
 }
 
-/* ---- extents (extent.h) ---- */
+/* ---- minmaxes (minmax.h) ---- */
 
-PTX_FN weir_extent extent_of(float f, bool counts, int32_t id) {
+PTX_FN weir_minmax minmax_of(float f, bool counts, int32_t id) {
     const int32_t key = weir__order_key(f + 0.0f); /* -0 and 0 are one: the lowest id of the largest */
-    weir_extent e;
+    weir_minmax e;
     e.lo = counts ? key : INT32_MAX;
     e.hi = counts ? key : INT32_MIN;
     e.id = counts ? id : INT32_MAX;
     return e;
 }
 
-PTX_FN weir_extent merge(const weir_extent &a, const weir_extent &b) {
+PTX_FN weir_minmax merge(const weir_minmax &a, const weir_minmax &b) {
     const bool first = a.hi > b.hi || (a.hi == b.hi && a.id < b.id);
-    weir_extent e;
+    weir_minmax e;
     e.lo = a.lo < b.lo ? a.lo : b.lo;
     e.hi = first ? a.hi : b.hi;
     e.id = first ? a.id : b.id;
     return e;
 }
 
-PTX_FN int64_t span_count(const job &a) { return (a.extent_n + WEIR_EXTENT_SPAN - 1) / WEIR_EXTENT_SPAN; }
+PTX_FN int64_t span_count(const job &a) { return (a.minmax_n + WEIR_EXTENT_SPAN - 1) / WEIR_EXTENT_SPAN; }
 
-PTX_FN weir_extent warp_merge(weir_extent e) {
+PTX_FN weir_minmax warp_merge(weir_minmax e) {
 #pragma unroll
     for (int d = 16; d > 0; d /= 2) {
-        weir_extent o;
+        weir_minmax o;
         o.lo = __shfl_xor_sync(ALL, e.lo, d);
         o.hi = __shfl_xor_sync(ALL, e.hi, d);
         o.id = __shfl_xor_sync(ALL, e.id, d);
@@ -202,7 +202,7 @@ weir_status quant_rows(weir_cuda *cu, const weir_linear *a); /* linear_quant.cu:
                                                                   prompts too */
 weir_status prefill(weir_cuda *cu, const weir_linear *a);    /* linear_prefill.cu: ROWS weights through the
                                                                   library */
-weir_status extents(weir_cuda *cu, const weir_linear *a);    /* linear_rows.cu: of outputs already in y */
+weir_status minmaxes(weir_cuda *cu, const weir_linear *a);   /* linear_rows.cu: of outputs already in y */
 
 inline weir_status launched(weir_cuda *cu, const char *kernel, const weir_linear *a) {
     return weir__cuda_launched(&cu->base, "linear", "%s, n_row %lld n %lld k %lld %s%s", kernel,

@@ -1,8 +1,8 @@
 #ifndef WEIR_KERNELS_LINEAR_LINEAR_H
 #define WEIR_KERNELS_LINEAR_LINEAR_H
 
-#include "kernels/linear/extent.h"
-#include "kernels/linear/linear_plan.h"
+#include "kernels/linear/minmax.h"
+#include "kernels/linear/linear_tiling.h"
 #include "kernels/weight/weight.h"
 
 /* What happens to a dot product d before it is stored. */
@@ -40,9 +40,9 @@ static inline bool weir__epilogue_reads(weir_epilogue e) { return e == WEIR_EPI_
  * are added in f32, in rising k. A NaN or an infinity among a row's inputs makes its outputs NaN; 32 inputs
  * below 2^-100 count as zero. The portable truth and devices use the input unrounded.
  *
- * extent  NULL, or (n_row, weir__extent_count(extent_n)) backend memory: smallest and largest of each row's
- *         outputs [0, extent_n) by spans (a head's logits, for the row statistics that follow). Written by
- *         backends with weir_backend.extents set, ignored by others. Not with a gated weight, rows
+ * minmax  NULL, or (n_row, weir__minmax_count(minmax_n)) backend memory: smallest and largest of each row's
+ *         outputs [0, minmax_n) by spans (a head's logits, for the row statistics that follow). Written by
+ *         backends with weir_backend.minmaxes set, ignored by others. Not with a gated weight, rows
  *         = true only.
  *
  * Moves weir__weight_bytes + 4 * n_row * (k + n) bytes. The truth (portable) sums in double. Error of a fast
@@ -51,7 +51,7 @@ static inline bool weir__epilogue_reads(weir_epilogue e) { return e == WEIR_EPI_
  * s q + o, plus sum a |w| / 253 + (k / 8 + 16) * 2^-24 * sum a (|s q| + |o|). A softcap adds 2^-20 |y|: the
  * quotient, the tanh within 2^-21 of itself (slope at most 1), the product. Extents are those of the stored
  * values.
- * WEIR_EINVAL  n_row < 0, ldx < k, ldy < n, a gated weight with WEIR_EPI_ADD or WEIR_EPI_MUL, an extent where
+ * WEIR_EINVAL  n_row < 0, ldx < k, ldy < n, a gated weight with WEIR_EPI_ADD or WEIR_EPI_MUL, an minmax where
  *              the contract has none, NULL, a softcap below 0, or one with a gated weight or an epilogue that
  *              is not WEIR_EPI_STORE
  * WEIR_ENOMEM  the backend's scratch is less than weir__linear_scratch_floats(k), or on a device
@@ -74,8 +74,8 @@ typedef struct weir_linear {
     weir_epilogue epilogue;
     float scale;
     bool rows;
-    weir_extent *extent;
-    int32_t extent_n; /* <= w->n */
+    weir_minmax *minmax;
+    int32_t minmax_n; /* <= w->n */
     float softcap;    /* 0 = none */
 } weir_linear;
 
@@ -90,8 +90,8 @@ static inline size_t weir__linear_scratch_floats(int64_t k) {
 /* Floats of scratch on a device for products of n outputs (both matrices of a gated pair counted), k inputs
  * and any n_row. chunk: the backend's if the weight multiplies prompts (rows = false), else 0 (a head). */
 static inline size_t weir__linear_cuda_scratch_floats(int64_t n, int64_t k, int64_t chunk) {
-    const weir_linear_plan one = weir__linear_plan_of(n, k, false),
-                           two = weir__linear_plan_of((n + 1) / 2, k, true);
+    const weir_linear_tiling one = weir__linear_tiling_of(n, k, false),
+                             two = weir__linear_tiling_of((n + 1) / 2, k, true);
     size_t most = weir__linear_partial_floats(&one);
     if (weir__linear_partial_floats(&two) > most) most = weir__linear_partial_floats(&two);
     /* parts aligned to 256 bytes */
@@ -102,10 +102,10 @@ static inline size_t weir__linear_cuda_scratch_floats(int64_t n, int64_t k, int6
 static inline weir_status weir__linear_check(const weir_linear *a) {
     if (a->n_row < 0 || !a->x || !a->y || !a->w || !a->w->data) return WEIR_EINVAL;
     if (a->ldx < a->w->k || a->ldy < a->w->n) return WEIR_EINVAL;
-    if (a->w->gated && (weir__epilogue_reads(a->epilogue) || a->extent)) return WEIR_EINVAL;
+    if (a->w->gated && (weir__epilogue_reads(a->epilogue) || a->minmax)) return WEIR_EINVAL;
     if (!(a->softcap >= 0.0f)) return WEIR_EINVAL;
     if (a->softcap > 0.0f && (a->w->gated || a->epilogue != WEIR_EPI_STORE)) return WEIR_EINVAL;
-    if (a->extent && (!a->rows || a->extent_n < 1 || a->extent_n > a->w->n)) return WEIR_EINVAL;
+    if (a->minmax && (!a->rows || a->minmax_n < 1 || a->minmax_n > a->w->n)) return WEIR_EINVAL;
     return WEIR_OK;
 }
 

@@ -128,7 +128,7 @@ weir_status quant_rows(weir_cuda *cu, const weir_linear *a) {
     case WEIR_DTYPE_Q6_K: WEIR_TRY(launch_rows<WEIR_DTYPE_Q6_K>(cu, a)); break;
     default: return WEIR_EINVAL;
     }
-    return a->extent ? extents(cu, a) : WEIR_OK;
+    return a->minmax ? minmaxes(cu, a) : WEIR_OK;
 }
 
 } // namespace linear

@@ -1,4 +1,4 @@
-/* Products with ROWS weights (f32, f16; bf16 where the library is not available), and extents of outputs
+/* Products with ROWS weights (f32, f16; bf16 where the library is not available), and minmaxes of outputs
  * already in y. f32 and f16 are not the formats to be fast in.
  *
  *   block   8 warps, a tile of up to 8 rows whose inputs are in shared memory as f32, times norm, 2048 at
@@ -107,19 +107,19 @@ __global__ void __launch_bounds__(THREADS, 2) rows_kernel(const job a, int stage
 }
 
 /* One warp per span of a row. */
-__global__ void __launch_bounds__(THREADS) extent_kernel(const job a) {
+__global__ void __launch_bounds__(THREADS) minmax_kernel(const job a) {
     ptx::grid_launch_dependents();
     ptx::grid_wait();
     const int64_t span = static_cast<int64_t>(blockIdx.x) * WARPS + threadIdx.x / 32, row = blockIdx.y;
     if (span >= span_count(a)) return;
     const float *y = a.y + row * a.ldy;
-    weir_extent e = extent_of(0.0f, false, 0);
+    weir_minmax e = minmax_of(0.0f, false, 0);
     for (int64_t n = span * WEIR_EXTENT_SPAN + threadIdx.x % 32;
-         n < (span + 1) * WEIR_EXTENT_SPAN && n < a.extent_n; n += 32) {
-        e = merge(e, extent_of(y[n], true, static_cast<int32_t>(n)));
+         n < (span + 1) * WEIR_EXTENT_SPAN && n < a.minmax_n; n += 32) {
+        e = merge(e, minmax_of(y[n], true, static_cast<int32_t>(n)));
     }
     e = warp_merge(e);
-    if (threadIdx.x % 32 == 0) a.extent[row * span_count(a) + span] = e;
+    if (threadIdx.x % 32 == 0) a.minmax[row * span_count(a) + span] = e;
 }
 
 /* ---- host ---------------------------------------------------------------------------------------------- */
@@ -158,16 +158,16 @@ template <class W> weir_status launch_dtype(weir_cuda *cu, const weir_linear *a)
 
 } // namespace
 
-weir_status extents(weir_cuda *cu, const weir_linear *a) {
+weir_status minmaxes(weir_cuda *cu, const weir_linear *a) {
     for (int64_t r = 0; r < a->n_row; r += MOST_Y) {
         job j = job_of(a);
         j.y += r * a->ldy;
-        j.extent += r * weir__extent_count(a->extent_n);
+        j.minmax += r * weir__minmax_count(a->minmax_n);
         const int64_t rows = a->n_row - r < MOST_Y ? a->n_row - r : MOST_Y,
-                      spans = weir__extent_count(a->extent_n);
+                      spans = weir__minmax_count(a->minmax_n);
         const dim3 grid(static_cast<unsigned>((spans + WARPS - 1) / WARPS), static_cast<unsigned>(rows));
-        K_LAUNCH_PDL(extent_kernel, grid, dim3(THREADS), 0, cu->stream)(j);
-        WEIR_TRY(launched(cu, "extents", a));
+        K_LAUNCH_PDL(minmax_kernel, grid, dim3(THREADS), 0, cu->stream)(j);
+        WEIR_TRY(launched(cu, "minmaxes", a));
     }
     return WEIR_OK;
 }
@@ -179,7 +179,7 @@ weir_status plain_rows(weir_cuda *cu, const weir_linear *a) {
     case WEIR_DTYPE_BF16: WEIR_TRY(launch_dtype<bf16_bits>(cu, a)); break;
     default: return WEIR_EINVAL;
     }
-    return a->extent ? extents(cu, a) : WEIR_OK;
+    return a->minmax ? minmaxes(cu, a) : WEIR_OK;
 }
 
 } // namespace linear

@@ -1,5 +1,5 @@
 #include "kernels/accept/cuda.h"
-#include "kernels/accept/step.cuh"
+#include "kernels/accept/examine.cuh"
 #include "kernels/loop/cuda.h"
 #include "kernels/loop/seat.h"
 
@@ -14,7 +14,7 @@ struct close_shared {
     weir_decision decision;
     weir_emit_session emit;
     bool closes;
-    weir_block_record record;
+    weir_block_outcome outcome;
 };
 
 /* All threads of the block, a word each. */
@@ -24,7 +24,7 @@ static __device__ __forceinline__ void copy_words(void *to, const void *from, si
     for (size_t k = threadIdx.x; k < bytes / sizeof *dst; k += TEAM_THREADS) dst[k] = src[k];
 }
 static_assert(sizeof(weir_seat) % 4 == 0 && sizeof(weir_accept_row) % 4 == 0 &&
-                  sizeof(weir_row_note) % 4 == 0 && sizeof(weir_block_record) % 4 == 0,
+                  sizeof(weir_row_note) % 4 == 0 && sizeof(weir_block_outcome) % 4 == 0,
               "copied word by word");
 
 /* Words of a seat that the loop never writes lie before those that it moves. */
@@ -70,26 +70,26 @@ static __device__ __forceinline__ void plan_seat(const weir_loop &l, int32_t i, 
     h->closes = weir__seat_plan(&l, i, &h->seat, &h->accept, &h->emit);
 }
 
-/* The team's first block: the record to the ring, the seat back. */
+/* The team's first block: the outcome to the ring, the seat back. */
 static __device__ __forceinline__ void commit_seat(const weir_loop &l, int32_t i, int32_t block,
                                                    close_shared *h) {
     const int32_t j = static_cast<int32_t>(threadIdx.x);
-    if (j < h->accept.n_draft) weir__block_note_row(&h->accept, j, &h->record);
-    if (threadIdx.x == 0) weir__block_note(&h->accept, h->closes ? &h->emit : nullptr, &h->record);
+    if (j < h->accept.n_draft) weir__block_note_row(&h->accept, j, &h->outcome);
+    if (threadIdx.x == 0) weir__block_note(&h->accept, h->closes ? &h->emit : nullptr, &h->outcome);
     __syncthreads();
-    if (threadIdx.x == 0) weir__seat_commit(&h->seat, &h->record);
+    if (threadIdx.x == 0) weir__seat_commit(&h->seat, &h->outcome);
     __syncthreads();
-    copy_words(&l.ring[static_cast<int64_t>(block % l.depth) * l.n_seat + i], &h->record, sizeof h->record);
+    copy_words(&l.ring[static_cast<int64_t>(block % l.depth) * l.n_seat + i], &h->outcome, sizeof h->outcome);
     copy_words(&l.seat[i].n, &h->seat.n, sizeof h->seat - SEAT_FIXED);
 }
 
-/* Decides, closes and records one live seat; every thread of its team. */
+/* Decides, closes and outcomes one live seat; every thread of its team. */
 static __device__ __forceinline__ void close_seat(const weir_env &t, const weir_loop &l, int32_t i,
                                                   int32_t block, close_shared *h) {
     const weir_decision d = team_decide(&t, &h->args, &h->accept);
     if (threadIdx.x == 0) plan_seat(l, i, d, h);
-    uint32_t *record = reinterpret_cast<uint32_t *>(&h->record);
-    for (size_t k = threadIdx.x; k < sizeof h->record / 4; k += TEAM_THREADS) record[k] = 0;
+    uint32_t *outcome = reinterpret_cast<uint32_t *>(&h->outcome);
+    for (size_t k = threadIdx.x; k < sizeof h->outcome / 4; k += TEAM_THREADS) outcome[k] = 0;
     __syncthreads();
     if (h->closes) {
         const weir_closing c = weir__close(&t, &h->emit, l.n_vocab);
@@ -115,7 +115,7 @@ static __device__ __forceinline__ void end_block(const weir_loop &l, int32_t blo
 /* arrived: seats in the low half, of them running in the high one. */
 static __device__ __forceinline__ void arrive(const weir_loop &l, bool runs, int32_t block, int32_t limit,
                                               int32_t stop, uint64_t conditional) {
-    ptx::fence_sys(); /* this thread's part of the record, before the arrival */
+    ptx::fence_sys(); /* this thread's part of the outcome, before the arrival */
     __syncthreads();
     if (threadIdx.x > 0) return;
     const uint32_t old = ptx::add_release(l.arrived, 1u | static_cast<uint32_t>(runs) << 16);
@@ -145,7 +145,7 @@ static __global__ TEAM_KERNEL void close_kernel(weir_loop l, uint64_t conditiona
         if (weir__seat_runs(&h.seat)) {
             close_seat(t, l, i, block, &h);
         } else if (team_writes(&t)) {
-            weir_block_record *r = &l.ring[static_cast<int64_t>(block % l.depth) * l.n_seat + i];
+            weir_block_outcome *r = &l.ring[static_cast<int64_t>(block % l.depth) * l.n_seat + i];
             r->seat_end = h.seat.end;
             r->live = 0;
         }

@@ -4,7 +4,7 @@
 #include "kernels/accept/accept.h"
 
 /* The cascade loop as ops over state that lives on the backend, so that whole blocks run without the host.
- * The host puts sessions on seats, launches, and reads records of what was decided from a ring; a block of
+ * The host puts sessions on seats, launches, and reads outcomes of what was decided from a ring; a block of
  * n_seat seats has a fixed shape, whatever its sessions do:
  *
  *   loop_rows(step 0)      drafter: 2 rows a seat, inputs n - 1 (dead at n = 0) and n of the timeline: after
@@ -18,18 +18,18 @@
  *    the step after its last]
  *   loop_rows(verify)      verifier: gamma + 1 rows a seat, inputs n … n + gamma
  *   row_stats              of those rows
- *   loop_close             accept, the closing token, the new lengths, the record
+ *   loop_close             accept, the closing token, the new lengths, the outcome
  *
  * Input i of a seat's timeline lies at position base + i of its slot's self cache; draws are keyed by output
  * index, which has no base. A seat that is empty, has ended, or drafts less than the bucket's gamma leaves
  * dead rows: slot -1, law_of -1. gamma = 0 is the verifier alone: no drafter steps, one verifier row, its
  * token from p.
  *
- * Where blocks are not recorded, rows that nobody needs can be left out (weir_loop.first is set; the CPU): all
- * seats run, in order of falling gamma; a drafter step has a row for each seat up to the last one that drafts; the
- * first step has input n - 1 only where the drafter's cache lacks it; a seat has one verifier row more than it has
- * drafts; and loop_close asks for the drafter's row after the last draft once a bonus from pi needs it. Tokens,
- * sources and statistics are the same. */
+ * Where blocks are not captured, rows that nobody needs can be left out (weir_loop.first is set; the CPU):
+ * all seats run, in order of falling gamma; a drafter step has a row for each seat up to the last one that
+ * drafts; the first step has input n - 1 only where the drafter's cache lacks it; a seat has one verifier row
+ * more than it has drafts; and loop_close asks for the drafter's row after the last draft once a bonus from
+ * pi needs it. Tokens, sources and statistics are the same. */
 
 enum { WEIR_LOOP_EOS = 8, WEIR_LOOP_VERIFY = -1 };
 
@@ -61,7 +61,7 @@ typedef struct weir_seat {
 } weir_seat;
 
 /* What one block of one seat decided: all that the host needs to append tokens and keep its books. */
-typedef struct weir_block_record {
+typedef struct weir_block_outcome {
     int32_t seat_end; /* weir_seat_end after the block */
     int32_t live;     /* 0: the seat did not take part; nothing else is valid */
     int32_t position; /* n before the block */
@@ -73,12 +73,12 @@ typedef struct weir_block_record {
     int32_t kind;    /* weir_emit_kind of it */
     int32_t token;
     float log_pi, log_p;
-} weir_block_record;
+} weir_block_outcome;
 
-/* Shared with the host while the loop runs (weir_backend_queue.alloc_mapped). Blocks are numbered from 0
- * within a launch; the records of block b lie at ring[(b % depth) * n_seat], readable once done > b. */
+/* Shared with the host while the loop runs (weir_backend_stream.alloc_mapped). Blocks are numbered from 0
+ * within a launch; the outcomes of block b lie at ring[(b % depth) * n_seat], readable once done > b. */
 typedef struct weir_loop_flags {
-    int32_t done;    /* device: blocks finished, written after their records */
+    int32_t done;    /* device: blocks finished, written after their outcomes */
     int32_t running; /* device: seats still running after the last of them */
     int32_t stop;    /* host: end the loop after the current block */
     int32_t over;    /* device: the loop will run no further block */
@@ -100,7 +100,7 @@ typedef struct weir_loop {
     weir_accept_row *row;        /* (n_seat, gamma) */
     weir_row_note *note;         /* (n_seat, gamma); NULL on the CPU */
     weir_emit_session *emit;     /* (n_seat) */
-    weir_block_record *ring;     /* (depth, n_seat) as the device sees it */
+    weir_block_outcome *ring;    /* (depth, n_seat) as the device sees it */
     int32_t depth;
     weir_loop_flags *flags; /* as the device sees it */
     int32_t *block;         /* (2) block number within the launch; the limit of this launch */
@@ -117,8 +117,8 @@ typedef struct weir_loop {
  *   law               (n_seat) a copy of the seats' laws, for ops that want an array of them; written by step
  *                     0 and verify
  * Step 0 sets n_draft; step j >= 1 cuts it to j where draft j - 1 ends the text.
- * Where rows are left out: out (outputs), the rows whose logits are wanted, n_row and n_out are set; output k of a
- * drafter step is seat k's. */
+ * Where rows are left out: out (outputs), the rows whose logits are wanted, n_row and n_out are set; output k
+ * of a drafter step is seat k's. */
 typedef struct weir_loop_rows {
     const weir_loop *loop;
     int32_t step;
@@ -131,19 +131,19 @@ typedef struct weir_loop_rows {
 
 /* Row statistics of the drafter's live rows of step j (q_logits + j n_seat ld_q) into q_stats[seat][j] and,
  * where j < n_draft, a draw into draft[seat][j]: position n + j, purpose DRAFT, block row j under block
- * verification. An unusable row drafts token 0; the accept step reports it. extent: as in
+ * verification. An unusable row drafts token 0; the accept step reports it. minmax: as in
  * weir_row_stats_args, (n_seat, …) or NULL. */
 typedef struct weir_loop_sample {
     const weir_loop *loop;
     int32_t step;
-    const weir_extent *extent;
+    const weir_minmax *minmax;
 } weir_loop_sample;
 
-/* Accept, closing token, lengths, ends and records of every live seat; the same tokens as accept and emit in
+/* Accept, closing token, lengths, ends and outcomes of every live seat; the same tokens as accept and emit in
  * a row. Then: block number + 1, flags.done, flags.over where nobody runs, the limit is reached or the host
  * asked.
- * Where rows are left out, bonus runs the drafter's row after the last draft of the seats who[0 … n), and puts
- * output k at weir__seat_q_row(loop, k, gamma); who: scratch (n_seat). Both NULL elsewhere. */
+ * Where rows are left out, bonus runs the drafter's row after the last draft of the seats who[0 … n), and
+ * puts output k at weir__seat_q_row(loop, k, gamma); who: scratch (n_seat). Both NULL elsewhere. */
 typedef struct weir_loop_close {
     const weir_loop *loop;
     weir_status (*bonus)(void *ud, const int32_t *who, int32_t n);

@@ -29,7 +29,8 @@ static void draft_rows(const weir_loop_rows *a, int32_t i) {
     a->law_of[i] = weir__seat_steps(s, a->step, draft) ? i : -1;
 }
 
-/* Those that are needed. A seat whose draft has ended the text keeps a dead row, so that outputs are seats. */
+/* Those that are needed. A seat whose draft has ended the text keeps a dead row, so that outputs are
+ * seats. */
 static void needed_draft_rows(weir_loop_rows *a) {
     const weir_loop *l = a->loop;
     int32_t live = 0;
@@ -201,7 +202,8 @@ static weir_status bonus_rows(weir_backend *be, const weir_loop_close *a, int32_
     return WEIR_OK;
 }
 
-/* How every seat's block closes, one entry each in rising order; *n_bonus: bonus rows that are still to be run. */
+/* How every seat's block closes, one entry each in rising order; *n_bonus: bonus rows that are still to be
+ * run. */
 static int32_t plan(const weir_loop_close *a, int32_t *n_bonus) {
     const weir_loop *l = a->loop;
     int32_t n = 0;
@@ -235,7 +237,7 @@ static weir_status decide(weir_backend *be, const weir_loop_close *c) {
 }
 
 static int32_t commit(const weir_loop *l) {
-    weir_block_record *ring = l->ring + (int64_t)(l->block[0] % l->depth) * l->n_seat;
+    weir_block_outcome *ring = l->ring + (int64_t)(l->block[0] % l->depth) * l->n_seat;
     int32_t running = 0, k = 0, e = 0;
     for (int32_t i = 0; i < l->n_seat; i++) {
         weir_seat *s = &l->seat[i];
@@ -247,7 +249,7 @@ static int32_t commit(const weir_loop *l) {
         weir_emit_session planned;
         const weir_accept_session *a = &l->accept[k++];
         const bool closes = weir__seat_plan(l, i, s, a, &planned);
-        weir__block_record_of(a, closes ? &l->emit[e++] : NULL, &ring[i]);
+        weir__block_outcome_of(a, closes ? &l->emit[e++] : NULL, &ring[i]);
         weir__seat_commit(s, &ring[i]);
         running += weir__seat_runs(s);
     }

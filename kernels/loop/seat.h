@@ -152,17 +152,17 @@ WF_FN void weir__seat_append(weir_seat *s, int32_t token) {
     if (s->n >= s->limit) s->end = WEIR_SEAT_LENGTH;
 }
 
-/* Draft and row j of a block's record, j < n_draft; each apart, so that a device writes them at once. */
-WF_FN void weir__block_note_row(const weir_accept_session *a, int32_t j, weir_block_record *r) {
+/* Draft and row j of a block's outcome, j < n_draft; each apart, so that a device writes them at once. */
+WF_FN void weir__block_note_row(const weir_accept_session *a, int32_t j, weir_block_outcome *r) {
     r->draft[j] = a->draft[j];
     if (j >= a->n_examined) return;
     r->row[j] = a->row[j];
     r->row[j].accepted = j < a->n_accept;
 }
 
-/* The record of a decided block, but for its rows and seat_end. emit NULL: no closing token. */
+/* The outcome of a decided block, but for its rows and seat_end. emit NULL: no closing token. */
 WF_FN void weir__block_note(const weir_accept_session *a, const weir_emit_session *emit,
-                            weir_block_record *r) {
+                            weir_block_outcome *r) {
     r->live = 1;
     r->position = a->position;
     r->status = a->status == WEIR_OK && emit ? emit->status : a->status;
@@ -177,15 +177,15 @@ WF_FN void weir__block_note(const weir_accept_session *a, const weir_emit_sessio
 }
 
 /* All of it but seat_end. */
-WF_FN void weir__block_record_of(const weir_accept_session *a, const weir_emit_session *emit,
-                                 weir_block_record *r) {
+WF_FN void weir__block_outcome_of(const weir_accept_session *a, const weir_emit_session *emit,
+                                  weir_block_outcome *r) {
     memset(r, 0, sizeof *r);
     weir__block_note(a, emit, r);
     for (int32_t j = 0; j < a->n_draft; j++) weir__block_note_row(a, j, r);
 }
 
-/* The seat after a block; sets the record's seat_end. */
-WF_FN void weir__seat_commit(weir_seat *s, weir_block_record *r) {
+/* The seat after a block; sets the outcome's seat_end. */
+WF_FN void weir__seat_commit(weir_seat *s, weir_block_outcome *r) {
     if (r->status != WEIR_OK) s->end = WEIR_SEAT_BROKEN;
     for (int32_t j = 0; j < r->n_accept && weir__seat_runs(s); j++) weir__seat_append(s, r->draft[j]);
     if (r->closing && weir__seat_runs(s)) weir__seat_append(s, r->token);

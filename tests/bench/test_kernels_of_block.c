@@ -7,7 +7,7 @@
 
 enum { GAMMA = 3, BLOCKS = 2 };
 
-/* Small heads leave their extents to a kernel of their own (kernels/linear/linear_plan.h: fewer than 528
+/* Small heads leave their minmaxes to a kernel of their own (kernels/linear/linear_tiling.h: fewer than 528
  * panels): one a pass. */
 static long expected(int of_drafter, int drafter_layers, int of_verifier, int verifier_layers) {
     const long drafts = GAMMA * (of_drafter * drafter_layers + 5 + 1), first = 3;

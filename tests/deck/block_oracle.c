@@ -39,11 +39,12 @@ static float *q_row(const oracle *o, int j) {
 /* Drafter rows up to `input`, and the statistics of the last one as those of step j. */
 static weir_status drafter_row(oracle *o, int j, int64_t upto, int32_t token) {
     weir_engine *e = o->e;
+    const weir_seat seat = weir__seat_of(o->s);
     weir_rows rows = {0, 0};
     if (j == 0)
-        weir__rows_catch_up(e, &rows, o->s, WEIR_DRAFTER, upto + 1, true);
+        weir__rows_catch_up(e, &rows, &seat, o->s, WEIR_DRAFTER, upto + 1, true);
     else
-        weir__rows_add(e, &rows, o->s, token, upto, true);
+        weir__rows_add(e, &rows, &seat, token, upto, true);
     o->s->cached[WEIR_DRAFTER] = upto + 1;
     weir__rows_book(o->s, WEIR_DRAFTER, rows.n_row);
     e->deck.buf.law_of[0] = 0;
@@ -71,9 +72,10 @@ static weir_status draft(oracle *o, int *n_draft) {
 static weir_status verify(oracle *o, int n_draft) {
     weir_engine *e = o->e;
     weir_session *s = o->s;
+    const weir_seat seat = weir__seat_of(s);
     weir_rows rows = {0, 0};
-    weir__rows_catch_up(e, &rows, s, WEIR_VERIFIER, s->n + 1, true);
-    for (int j = 0; j < n_draft; j++) weir__rows_add(e, &rows, s, o->host.draft[j], s->n + 1 + j, true);
+    weir__rows_catch_up(e, &rows, &seat, s, WEIR_VERIFIER, s->n + 1, true);
+    for (int j = 0; j < n_draft; j++) weir__rows_add(e, &rows, &seat, o->host.draft[j], s->n + 1 + j, true);
     s->cached[WEIR_VERIFIER] = s->n + 1 + n_draft;
     weir__rows_book(s, WEIR_VERIFIER, rows.n_row);
     for (int r = 0; r < rows.n_out; r++) e->deck.buf.law_of[r] = 0;
@@ -168,9 +170,9 @@ static weir_status run_block(oracle *o, weir_err *err) {
     WEIR_TRY(verify(o, n_draft));
     WEIR_TRY(accept(o, n_draft));
     WEIR_TRY(close_block(o, &closes));
-    weir_block_record r;
-    weir__block_record_of(&o->host.accept, closes ? &o->host.emit : NULL, &r);
-    const weir_status found = weir__record_commit(s, &r, err);
+    weir_block_outcome r;
+    weir__block_outcome_of(&o->host.accept, closes ? &o->host.emit : NULL, &r);
+    const weir_status found = weir__outcome_commit(s, &r, err);
     if (s->finish == WEIR_RUNNING) WEIR_TRY(set_lengths(o, s->cached));
     return found;
 }

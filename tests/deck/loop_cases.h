@@ -9,7 +9,7 @@
 typedef enum loop_mode {
     LOOP_HOST,     /* no loop: the host drives every block */
     LOOP_CALLED,   /* the loop's ops called block by block */
-    LOOP_RECORDED, /* recorded and replayed */
+    LOOP_RECORDED, /* captured and replayed */
 } loop_mode;
 
 typedef struct loop_bed {

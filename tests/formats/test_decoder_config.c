@@ -204,7 +204,7 @@ Test(decoder_config, windows) {
               c.decoder.sliding[6]);
     c = good(GEMMA3(",\"sliding_window_pattern\":1")); /* every layer is global */
     cr_assert(c.decoder.window == 0);
-    bad(GEMMA2(",\"sliding_window\":null"), WEIR_EFORMAT, "layers slide, and there is no sliding_window");
+    bad(GEMMA2(",\"sliding_window\":null"), WEIR_EFORMAT, "layers slide, but there is no sliding_window");
     bad(GEMMA2(",\"sliding_window\":0"), WEIR_EFORMAT, "sliding_window = 0");
     bad(QWEN2(",\"num_hidden_layers\":1,\"layer_types\":[\"sliding_attention\"]"), WEIR_EFORMAT,
         "layers slide");
@@ -282,7 +282,7 @@ Test(decoder_config, ropes) {
     }
     bad(LLAMA(",\"rope_scaling\":{\"rope_type\":\"default\"},\"rope_parameters\":{\"rope_type\":\"linear\","
               "\"factor\":2}"),
-        WEIR_EFORMAT, "there is another rope_scaling too");
+        WEIR_EFORMAT, "contradicts rope_scaling");
     good(LLAMA(
         ",\"rope_scaling\":{\"rope_type\":\"default\"},\"rope_parameters\":{\"rope_type\":\"default\"}"));
     c = good(LLAMA(",\"rope_scaling\":{\"type\":\"yarn\",\"factor\":16,\"finetuned\":true,\"attn_factor\":1,"

@@ -57,8 +57,8 @@ Test(decoder, configs_are_those_of_the_golden_models) {
         cr_assert(same_rope(&c->rope, &w->rope), "%s: rope", g->name);
         if (w->window > 0)
             cr_assert(same_rope(&c->rope_sliding, &w->rope_sliding), "%s: local rope", g->name);
-        cr_assert(e->pair.ctx_size == 512 && e->pair.facts.n_ctx_train[0] == 512 && !e->pair.facts.encoder_decoder &&
-                  !e->pair.facts.has_tokenizer);
+        cr_assert(e->pair.ctx_size == 512 && e->pair.facts.n_ctx_train[0] == 512 &&
+                  !e->pair.facts.encoder_decoder && !e->pair.facts.has_tokenizer);
         weir_engine_close(e);
     }
 }

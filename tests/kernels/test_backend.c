@@ -326,17 +326,17 @@ Test(rmsnorm, refuses_what_its_contract_refuses) {
 Test(backend, times_lie_between_two_marks_of_the_queue) {
     weir_backend *be = open_backend(1, WEIR_ISA_PORTABLE);
     double seconds = -1.0;
-    cr_assert_eq(be->queue->elapsed(be, 0, 1, &seconds), WEIR_EINVAL, "nothing was marked yet");
-    cr_assert_eq(be->queue->stamp(be, 0), WEIR_OK);
-    cr_assert_eq(be->queue->elapsed(be, 0, 1, &seconds), WEIR_EINVAL, "mark 1 was never set");
-    cr_assert_eq(be->queue->stamp(be, WEIR_STAMPS - 1), WEIR_OK);
-    cr_assert_eq(be->queue->elapsed(be, 0, WEIR_STAMPS - 1, &seconds), WEIR_OK);
+    cr_assert_eq(be->stream->elapsed(be, 0, 1, &seconds), WEIR_EINVAL, "nothing was marked yet");
+    cr_assert_eq(be->stream->stamp(be, 0), WEIR_OK);
+    cr_assert_eq(be->stream->elapsed(be, 0, 1, &seconds), WEIR_EINVAL, "mark 1 was never set");
+    cr_assert_eq(be->stream->stamp(be, WEIR_STAMPS - 1), WEIR_OK);
+    cr_assert_eq(be->stream->elapsed(be, 0, WEIR_STAMPS - 1, &seconds), WEIR_OK);
     cr_assert(seconds >= 0.0 && seconds < 600.0, "%g s", seconds);
     const int bad[] = {-1, WEIR_STAMPS};
     for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {
-        cr_assert_eq(be->queue->stamp(be, bad[i]), WEIR_EINVAL);
-        cr_assert_eq(be->queue->elapsed(be, 0, bad[i], &seconds), WEIR_EINVAL);
-        cr_assert_eq(be->queue->elapsed(be, bad[i], 0, &seconds), WEIR_EINVAL);
+        cr_assert_eq(be->stream->stamp(be, bad[i]), WEIR_EINVAL);
+        cr_assert_eq(be->stream->elapsed(be, 0, bad[i], &seconds), WEIR_EINVAL);
+        cr_assert_eq(be->stream->elapsed(be, bad[i], 0, &seconds), WEIR_EINVAL);
     }
     weir__backend_close(be);
 }

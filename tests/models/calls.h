@@ -22,7 +22,8 @@ typedef struct call_room {
     int32_t n_row, n_vocab, group;
 } call_room;
 
-/* Grows the self cache to hold the rows, then one forward call; out NULL = all rows. logits (n_out, n_vocab). */
+/* Grows the self cache to hold the rows, then one forward call; out NULL = all rows. logits (n_out,
+ * n_vocab). */
 weir_status call_rows(const call_room *c, const row *r, int32_t n, const int32_t *out, int32_t n_out,
                       float *logits);
 

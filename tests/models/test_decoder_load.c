@@ -288,7 +288,7 @@ Test(decoder_load, frequencies_above_one_radian_are_refused) {
     c.rope.kind = WEIR_ROPE_LINEAR, c.rope.factor = 0.5f;
     fake *k = fake_new(&c, WEIR_DTYPE_F32);
     cr_expect_eq(logits_with(k, logits, &err), WEIR_EFORMAT);
-    cr_expect(strstr(err.text, "pair 0 turns by 2 a position, want above 0 and at most 1"), "%s", err.text);
+    cr_expect(strstr(err.text, "pair 0 turns by 2 per position, want above 0 and at most 1"), "%s", err.text);
     k->decoder.rope.factor = 1.0f;
     cr_expect_eq(logits_with(k, logits, &err), WEIR_OK);
     fake_free(k);

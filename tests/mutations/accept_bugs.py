@@ -51,14 +51,14 @@ SWEEP = [
 ]
 
 STATS = [
-    bug("accept/stats.cuh", "math", "extents of a row whose largest logit is a zero", "if (!extent || e.hi == 0)", "if (!extent)"),
+    bug("accept/stats.cuh", "math", "minmaxes of a row whose largest logit is a zero", "if (!minmax || e.hi == 0)", "if (!minmax)"),
     bug("accept/stats.cuh", "reduction", "the highest id among equals", "<< 32 | static_cast<uint32_t>(id);",
         "<< 32 | ~static_cast<uint32_t>(id);"),
     bug("accept/stats.cuh", "math", "the zeros are two values", "weir__order_key(l[k] + 0.0f)", "weir__order_key(l[k])"),
     bug("accept/stats.cu", "dead row", "row_stats reads a dead row's law", "        if (law >= 0)\n            s = team_row_stats",
         "        if (law >= -1)\n            s = team_row_stats"),
-    bug("accept/stats.cu", "index", "every row has the first row's extents", "a.extent ? a.extent + r * n_extent : nullptr",
-        "a.extent ? a.extent + 0 * n_extent : nullptr"),
+    bug("accept/stats.cu", "index", "every row has the first row's minmaxes", "a.minmax ? a.minmax + r * n_minmax : nullptr",
+        "a.minmax ? a.minmax + 0 * n_minmax : nullptr"),
     bug("accept/stats.cu", "index", "every row draws at the first row's position", "a.position[r]", "a.position[0]"),
     bug("accept/stats.cu", "dead row", "draw reads a dead row's law", "        if (law >= 0)\n            token =",
         "        if (law >= -1)\n            token ="),
@@ -86,12 +86,12 @@ TRUNCATE = [
 ]
 
 STEP = [
-    bug("accept/step.cuh", "barrier", "the longest block is looked up before it is zero",
+    bug("accept/examine.cuh", "barrier", "the longest block is looked up before it is zero",
         "shared->most = 0;\n    __syncthreads();\n", "shared->most = 0;\n"),
-    bug("accept/step.cuh", "race", "the longest block without an atomic",
+    bug("accept/examine.cuh", "race", "the longest block without an atomic",
         "atomicMax(&shared->most, n < WEIR_GAMMA_MAX ? n : WEIR_GAMMA_MAX)", "shared->most = n < WEIR_GAMMA_MAX ? n : WEIR_GAMMA_MAX"),
-    bug("accept/step.cuh", "off by one", "the rejected row counts as accepted", "j < d.n_accept; j++) s->row", "j <= d.n_accept; j++) s->row"),
-    bug("accept/step.cuh", "bounds", "a verdict behind the last row", "if (d.rejected) s->verdict", "s->verdict"),
+    bug("accept/examine.cuh", "off by one", "the rejected row counts as accepted", "j < d.n_accept; j++) s->row", "j <= d.n_accept; j++) s->row"),
+    bug("accept/examine.cuh", "bounds", "a verdict behind the last row", "if (d.rejected) s->verdict", "s->verdict"),
     bug("accept/accept.cu", "bounds", "a row behind the session's block", "over || j >= s->n_draft", "over || j > s->n_draft"),
     bug("accept/accept.cu", "index", "sessions and rows change places", "&a.session[item / longest];\n        const int32_t j = static_cast<int32_t>(item % longest)",
         "&a.session[item % a.n_session];\n        const int32_t j = static_cast<int32_t>(item % longest)"),

@@ -106,10 +106,10 @@ REPLAY = [
 ]
 
 PAIR = [
-    bug("host/pair.c", "leak", "the drafter's tokenizer is not given back", "pair", "    if (tv) weir__tokenizer_free(td);\n", ""),
-    bug("host/pair.c", "check", "start ids may differ", "pair", "    if (v->start_id != d->start_id)\n", "    if (v->start_id < 0)\n"),
-    bug("host/pair.c", "check", "only the first piece is compared", "pair", "    for (int32_t i = 0; i < n; i++) {\n        const char *pv", "    for (int32_t i = 0; i < n && i < 1; i++) {\n        const char *pv"),
-    bug("host/pair.c", "args", "the larger vocabulary counts", "pair", "*n_vocab = nv < nd ? nv : nd;", "*n_vocab = nv > nd ? nv : nd;"),
+    bug("host/pair/vocabulary.c", "leak", "the drafter's tokenizer is not given back", "vocabulary", "    if (tv) weir__tokenizer_free(td);\n", ""),
+    bug("host/pair/vocabulary.c", "check", "start ids may differ", "vocabulary", "    if (v->start_id != d->start_id)\n", "    if (v->start_id < 0)\n"),
+    bug("host/pair/vocabulary.c", "check", "only the first piece is compared", "vocabulary", "    for (int32_t i = 0; i < n; i++) {\n        const char *pv", "    for (int32_t i = 0; i < n && i < 1; i++) {\n        const char *pv"),
+    bug("host/pair/vocabulary.c", "args", "the larger vocabulary counts", "vocabulary", "*n_vocab = nv < nd ? nv : nd;", "*n_vocab = nv > nd ? nv : nd;"),
 ]
 
 DEVICE = [

@@ -11,7 +11,7 @@ LOOP = [
     bug("loop/sample.cu", "index", "a draft at the position of the first", "&stats, s->n + step, WEIR_PURPOSE_DRAFT", "&stats, s->n, WEIR_PURPOSE_DRAFT"),
     bug("loop/sample.cu", "index", "block verification draws without its row", "s->law.block_verify ? step : 0, &logp", "0, &logp"),
     bug("loop/sample.cu", "dead row", "an unusable row's draft is -1", "draft[step] = token < 0 ? 0 : token;", "draft[step] = token;"),
-    bug("loop/sample.cu", "index", "every seat has the first seat's extents", "extent ? extent + i * n_extent : nullptr", "extent ? extent + 0 * n_extent : nullptr"),
+    bug("loop/sample.cu", "index", "every seat has the first seat's minmaxes", "minmax ? minmax + i * n_minmax : nullptr", "minmax ? minmax + 0 * n_minmax : nullptr"),
     bug("loop/close.cu", "race", "a late block reads what the first one writes",
         "rank == 0 ? sizeof h->seat : static_cast<size_t>(SEAT_FIXED));", "sizeof h->seat);"),
     bug("loop/close.cu", "dead row", "a late block takes every seat for a live one", "l.accept[i].law ? WEIR_SEAT_RUNNING : WEIR_SEAT_EMPTY",
@@ -23,7 +23,7 @@ LOOP = [
         "    __syncthreads();\n    if (threadIdx.x == 0) weir__seat_commit", "    if (threadIdx.x == 0) weir__seat_commit"),
     bug("loop/close.cu", "off by one", "the block ends a seat early", "& 0xffffu) + 1 < l.n_seat) return;", "& 0xffffu) + 2 < l.n_seat) return;"),
     bug("loop/close.cu", "wait", "arrivals are not put back", "    *l.arrived = 0;\n", ""),
-    bug("loop/close.cu", "index", "the ring has one entry", "block % l.depth) * l.n_seat + i], &h->record", "block % 1) * l.n_seat + i], &h->record"),
+    bug("loop/close.cu", "index", "the ring has one entry", "block % l.depth) * l.n_seat + i], &h->outcome", "block % 1) * l.n_seat + i], &h->outcome"),
     bug("loop/close.cu", "race", "a seat's records by every block of its team", "    if (t.rank == 0) commit_seat(l, i, block, h);", "    commit_seat(l, i, block, h);"),
     bug("loop/close.cu", "math", "a rejected row's verdict is lost", "    if (d.status == WEIR_OK && d.rejected) h->accept.verdict = h->note[d.n_accept].verdict;\n", "",
         equivalent="without it the closing token's passes are made again, with the same result"),
@@ -32,12 +32,12 @@ LOOP = [
 ]
 
 QUEUE = [
-    bug("cuda/queue.cu", "index", "uploads overwrite what is staged", "s->part * WEIR_STAGE_BYTES + s->used;", "s->part * WEIR_STAGE_BYTES;"),
-    bug("cuda/queue.cu", "wait", "a part is staged over while it is copied",
+    bug("cuda/stream.cu", "index", "uploads overwrite what is staged", "s->part * WEIR_STAGE_BYTES + s->used;", "s->part * WEIR_STAGE_BYTES;"),
+    bug("cuda/stream.cu", "wait", "a part is staged over while it is copied",
         "    WEIR_CUDA_TRY(&cu->base, cudaEventSynchronize(s->done[s->part]), \"upload\");\n", ""),
-    bug("cuda/queue.cu", "host", "scratch moves away from a graph", "    if (cu->n_graph > 0) return WEIR_EINVAL;\n", ""),
-    bug("cuda/queue.cu", "wait", "a download does not wait", "    WEIR_CUDA_TRY(be, cudaStreamSynchronize(cu->stream), \"download of %zu bytes\", bytes);\n", ""),
-    bug("cuda/queue.cu", "host", "a busy queue is kept as a failure", "        cudaGetLastError(); /* not an error, but kept like one */\n", ""),
+    bug("cuda/stream.cu", "host", "scratch moves away from a graph", "    if (cu->n_graph > 0) return WEIR_EINVAL;\n", ""),
+    bug("cuda/stream.cu", "wait", "a download does not wait", "    WEIR_CUDA_TRY(be, cudaStreamSynchronize(cu->stream), \"download of %zu bytes\", bytes);\n", ""),
+    bug("cuda/stream.cu", "host", "a busy queue is kept as a failure", "        cudaGetLastError(); /* not an error, but kept like one */\n", ""),
     bug("cuda/graph.cu", "host", "what follows a loop's recording sets its condition", "    cu->conditional = 0;\n", ""),
     bug("cuda/graph.cu", "host", "recording goes on behind its end", "    cu->recording = false;\n", ""),
 ]

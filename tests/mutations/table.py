@@ -23,7 +23,7 @@ TESTS = {
     "kernels/accept/": ["runner_row_stats", "runner_accept"],
     "kernels/accept/accept.cu": ["runner_accept"],
     "kernels/accept/emit.cu": ["runner_accept"],
-    "kernels/accept/step.cuh": ["runner_accept", "runner_loop_ops"],
+    "kernels/accept/examine.cuh": ["runner_accept", "runner_loop_ops"],
     "kernels/attention/attention": ["runner_attention"],
     "kernels/attention/kv": ["runner_kv", "runner_attention"],
     "kernels/cuda/": ["runner_backend", "runner_backend_failures"],

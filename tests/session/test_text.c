@@ -270,9 +270,9 @@ Test(text, any_ids_of_any_tokenizer) {
             int32_t ids[48];
             for (int i = 0; i < 48; i++) {
                 x = x * 1664525u + 1013904223u;
-                ids[i] = (int32_t)((x >> 8) % (uint32_t)(turn % 2          ? e.pair.n_vocab
+                ids[i] = (int32_t)((x >> 8) % (uint32_t)(turn % 2               ? e.pair.n_vocab
                                                          : e.pair.n_vocab < 270 ? e.pair.n_vocab
-                                                                           : 270));
+                                                                                : 270));
             }
             expect_whole(&e, ids, turn % 3 ? 48 : 7, names[k]);
         }
@@ -312,7 +312,8 @@ Test(text, characters_of_tokens_of_one_byte) {
             char piece[8];
             snprintf(piece, sizeof piece, "<0x%02X>", text[i]);
             ids[i] = 0;
-            while (ids[i] < e.pair.n_vocab && strcmp(weir__tokenizer_piece(e.pair.tok, ids[i]), piece) != 0) ids[i]++;
+            while (ids[i] < e.pair.n_vocab && strcmp(weir__tokenizer_piece(e.pair.tok, ids[i]), piece) != 0)
+                ids[i]++;
             cr_assert(ids[i] < e.pair.n_vocab, "%s: no %s", names[k], piece);
         }
         for (int upto = 1; upto <= N; upto++) expect_whole(&e, ids, upto, names[k]);

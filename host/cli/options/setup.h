@@ -13,9 +13,9 @@ int cli_open(const cli_args *a, bool dry, weir_engine **out);
 /* The queue that a command sends its requests to. 0 or CLI_FAILED after a message. */
 int cli_queue_open(weir_engine *e, weir_queue **out);
 
-/* One request, to its end or the first failure. on_tokens, if any, gets its tokens as they come; a signal, or output
- * that fails, cancels it. *ev: its last event, with a view that is valid until weir_request_free(*r), which is the
- * caller's in every case. */
+/* One request, to its end or the first failure. on_tokens, if any, gets its tokens as they come; a signal, or
+ * output that fails, cancels it. *ev: its last event, with a view that is valid until weir_request_free(*r),
+ * which is the caller's in every case. */
 weir_status cli_answer(weir_queue *q, const weir_session_options *o, const int32_t *ids, size_t n,
                        void (*on_tokens)(void *ud, const weir_queue_event *ev), void *ud, weir_request **r,
                        weir_queue_event *ev);

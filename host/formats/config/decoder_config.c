@@ -206,7 +206,7 @@ static weir_status parse_windows(const family_row *f, const json_t *root, const 
     bool any = false;
     for (int32_t i = 0; i < c->n_layer; i++) any |= c->sliding[i];
     if (any && c->window == 0)
-        return weir_fail(err, WEIR_EFORMAT, "%s: layers slide, and there is no sliding_window",
+        return weir_fail(err, WEIR_EFORMAT, "%s: layers slide, but there is no sliding_window",
                          weir__label(label));
     if (!any) c->window = 0;
     return WEIR_OK;
@@ -227,8 +227,7 @@ static weir_status parse_ropes(const family_row *f, const json_t *root, const ch
                  *all = json_object_get(root, "rope_parameters");
     const bool both = weir__is_set(root, "rope_scaling") && weir__is_set(root, "rope_parameters");
     if (both && !json_equal(scaling, all))
-        return weir__fail_field(err, WEIR_EFORMAT, label, "rope_parameters", all,
-                                "there is another rope_scaling too");
+        return weir__fail_field(err, WEIR_EFORMAT, label, "rope_parameters", all, "contradicts rope_scaling");
     const json_t *global = json_object_get(all, "full_attention"),
                  *local = json_object_get(all, "sliding_attention");
     const bool nested = global || local;

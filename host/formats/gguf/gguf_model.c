@@ -53,7 +53,7 @@ static bool is_text(const weir_gguf *g, const char *key, const char *want) {
     return weir__gguf_string(g, key, &text, &n) && n == strlen(want) && memcmp(text, want, n) == 0;
 }
 
-static weir_status check_file(const weir_gguf *g, weir_err *err) {
+static weir_status check_file(const weir_gguf *g, const family_row **f, weir_err *err) {
     const char *name = NULL, *label = weir__label(g->label);
     size_t n = 0;
     int64_t count;
@@ -66,7 +66,8 @@ static weir_status check_file(const weir_gguf *g, weir_err *err) {
                          label, (long long)count);
     if (!weir__gguf_string(g, "general.architecture", &name, &n))
         return weir_fail(err, WEIR_EFORMAT, "%s: no general.architecture", label);
-    if (!weir__gguf_family(g))
+    *f = weir__gguf_family(g);
+    if (!*f)
         return weir_fail(err, WEIR_ENOTSUP, "%s: architecture %.*s is not supported, expected %s", label,
                          n < 60 ? (int)n : 60, name, weir__family_list(FAMILY_GGUF, list));
     return WEIR_OK;
@@ -82,8 +83,8 @@ static weir_status read_heads(const reader *r, weir_decoder_config *c) {
     c->n_head_kv = c->n_head;
     WEIR_TRY(get_int(r, "attention.head_count_kv", 1, MAX_DIM, &c->n_head_kv));
     if (c->n_head % c->n_head_kv != 0)
-        return weir_fail(r->err, WEIR_EFORMAT, "%s: %d heads are no multiple of %d of keys and values", label,
-                         c->n_head, c->n_head_kv);
+        return weir_fail(r->err, WEIR_EFORMAT, "%s: %d heads are not a multiple of %d of keys and values",
+                         label, c->n_head, c->n_head_kv);
     if (!has(r, "attention.key_length") && c->dim % c->n_head != 0)
         return weir_fail(r->err, WEIR_EFORMAT,
                          "%s: no attention.key_length, and %d heads do not divide the width %d", label,
@@ -274,8 +275,8 @@ static weir_status read_scales(const reader *r, weir_decoder_config *c) {
 weir_status weir__gguf_read_model(const weir_gguf *g, weir_gguf_model *out, weir_err *err) {
     weir_gguf_model m = {.bos_id = -1, .pad_id = -1};
     weir_decoder_config *c = &m.config;
-    WEIR_TRY(check_file(g, err));
-    reader r = {.g = g, .f = weir__gguf_family(g), .err = err};
+    reader r = {.g = g, .err = err};
+    WEIR_TRY(check_file(g, &r.f, err));
     WEIR_TRY(weir__gguf_check_keys(g, r.f, err));
     WEIR_TRY(read_sizes(&r, c));
     WEIR_TRY(read_rope(&r, c));

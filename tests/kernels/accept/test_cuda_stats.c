@@ -23,7 +23,7 @@ typedef struct rows {
     float *logits; /* (n_row, ld), tails NaN */
     weir_law law[ROWS];
     int32_t law_of[ROWS], position[ROWS], block_row[ROWS];
-    weir_extent *extent;
+    weir_minmax *minmax;
     weir_row_stats stats[ROWS];
     int32_t token[ROWS];
     float logp[ROWS];
@@ -68,13 +68,13 @@ static void spoil(uint64_t *seed, float *l, int n) {
     }
 }
 
-static void fill_extents(rows *r) {
-    const int64_t n_span = weir__extent_count(r->n);
-    r->extent = malloc((size_t)(r->n_row * n_span) * sizeof *r->extent);
+static void fill_minmaxes(rows *r) {
+    const int64_t n_span = weir__minmax_count(r->n);
+    r->minmax = malloc((size_t)(r->n_row * n_span) * sizeof *r->minmax);
     for (int i = 0; i < r->n_row; i++)
         for (int64_t k = 0; k < n_span; k++) {
-            weir_extent *e = &r->extent[i * n_span + k];
-            *e = (weir_extent){INT32_MAX, INT32_MIN, -1};
+            weir_minmax *e = &r->minmax[i * n_span + k];
+            *e = (weir_minmax){INT32_MAX, INT32_MIN, -1};
             for (int v = (int)k * WEIR_EXTENT_SPAN; v < r->n && v < (int)(k + 1) * WEIR_EXTENT_SPAN; v++) {
                 const int32_t key = weir__order_key(r->logits[i * r->ld + v]);
                 if (key < e->lo) e->lo = key;
@@ -98,13 +98,13 @@ static rows *rows_new(uint64_t *seed, int n, int n_row) {
         r->position[i] = (int32_t)(rng_u64(seed) % 100);
         r->block_row[i] = (int32_t)(rng_u64(seed) % 4);
     }
-    fill_extents(r);
+    fill_minmaxes(r);
     return r;
 }
 
 static void rows_free(rows *r) {
     free(r->logits);
-    free(r->extent);
+    free(r->minmax);
     free(r);
 }
 
@@ -133,16 +133,16 @@ static void on_cpu(rows *r) {
     cr_assert_eq(weir__draw_cpu(&be, &d), WEIR_OK);
 }
 
-/* The same on the device, with the extents or without, into `got`; given: draws from r's statistics instead
+/* The same on the device, with the minmaxes or without, into `got`; given: draws from r's statistics instead
  * of its own. */
-static void on_device(weir_backend *be, const rows *r, bool extents, bool given, rows *got) {
+static void on_device(weir_backend *be, const rows *r, bool minmaxes, bool given, rows *got) {
     const size_t n = (size_t)r->n_row;
     float *logits = device_put(be, r->logits, n * (size_t)r->ld * sizeof(float));
     weir_law *law = device_put(be, r->law, sizeof r->law);
     int32_t *law_of = device_put(be, r->law_of, sizeof r->law_of),
             *position = device_put(be, r->position, sizeof r->position);
     int32_t *block_row = device_put(be, r->block_row, sizeof r->block_row);
-    weir_extent *extent = device_put(be, r->extent, n * (size_t)weir__extent_count(r->n) * sizeof *r->extent);
+    weir_minmax *minmax = device_put(be, r->minmax, n * (size_t)weir__minmax_count(r->n) * sizeof *r->minmax);
     weir_row_stats *stats =
         given ? device_put(be, r->stats, sizeof r->stats) : device_room(be, sizeof r->stats);
     int32_t *token = device_room(be, sizeof r->token);
@@ -154,7 +154,7 @@ static void on_device(weir_backend *be, const rows *r, bool extents, bool given,
                              .law = law,
                              .law_of = law_of,
                              .out = stats,
-                             .extent = extents ? extent : NULL};
+                             .minmax = minmaxes ? minmax : NULL};
     if (!given) cr_assert_eq(be->op.row_stats(be, &s), WEIR_OK, "%s", be->err.text);
     weir_draw_args d = {.logits = logits,
                         .ld = r->ld,
@@ -172,7 +172,7 @@ static void on_device(weir_backend *be, const rows *r, bool extents, bool given,
     device_get(be, got->stats, stats, n * sizeof *stats);
     device_get(be, got->token, token, n * sizeof *token);
     device_get(be, got->logp, logp, n * sizeof *logp);
-    void *all[] = {logits, law, law_of, position, block_row, extent, stats, token, logp};
+    void *all[] = {logits, law, law_of, position, block_row, minmax, stats, token, logp};
     for (size_t i = 0; i < sizeof all / sizeof all[0]; i++) weir__backend_free(be, all[i]);
 }
 
@@ -197,11 +197,11 @@ static void compare(weir_backend *be, uint64_t *seed, int n, int n_row) {
     cr_assert_eq(weir__backend_reserve(be, (size_t)weir__accept_cuda_scratch_floats(n)), WEIR_OK);
     rows *r = rows_new(seed, n, n_row), *got = calloc(1, sizeof *got);
     on_cpu(r);
-    for (int extents = 0; extents < 2; extents++) {
+    for (int minmaxes = 0; minmaxes < 2; minmaxes++) {
         char where[80];
-        snprintf(where, sizeof where, "n %d of %d rows, extents %d,", n, n_row, extents);
+        snprintf(where, sizeof where, "n %d of %d rows, minmaxes %d,", n, n_row, minmaxes);
         memset(got, 0x5a, sizeof *got);
-        on_device(be, r, extents, false, got);
+        on_device(be, r, minmaxes, false, got);
         check(r, got, where);
     }
     free(got);
@@ -252,7 +252,7 @@ Test(cuda_stats, do_not_depend_on_the_batch) {
         rows one = *r, alone;
         one.n_row = 1;
         one.logits += i * r->ld;
-        one.extent += i * weir__extent_count(r->n);
+        one.minmax += i * weir__minmax_count(r->n);
         one.law_of[0] = r->law_of[i];
         one.position[0] = r->position[i];
         one.block_row[0] = r->block_row[i];

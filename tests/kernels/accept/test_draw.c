@@ -147,7 +147,7 @@ Test(draw, arrives_when_its_word_says) {
         random_rows(&seed, 2000, 1.0f, 1.0f, false, q, p);
         const weir_row_view view = {
             .logits = q, .max = 9.0f, .inv_temp = 1.0f, .inv_sum = 1.0f, .inv_psum = 1.0f, .plain = true};
-        const weir_pair pair = {.q = view, .skip = -1};
+        const weir_qp pair = {.q = view, .skip = -1};
         const weir_race race = {
             .pair = &pair, .kind = WEIR_WEIGHT_Q, .key = {(uint32_t)rep, 7}, .position = rep};
         for (int isa = 0; isa <= (int)weir__isa_best(); isa++) {

@@ -52,7 +52,7 @@ static void append(att_cache *c) {
         int32_t *slot_d = upload(c->be, slot, n * sizeof *slot), *pos_d = upload(c->be, pos, n * sizeof *pos);
         weir_kv_append a = {&c->view, k, v, ld, slot_d, pos_d, (int64_t)n, ATT_LAYER};
         cr_assert_eq(c->be->op.kv_append(c->be, &a), WEIR_OK);
-        cr_assert_eq(c->be->queue->wait(c->be), WEIR_OK);
+        cr_assert_eq(c->be->stream->wait(c->be), WEIR_OK);
         weir__backend_free(c->be, k), weir__backend_free(c->be, v);
         weir__backend_free(c->be, slot_d), weir__backend_free(c->be, pos_d);
         free(slot), free(pos);

@@ -34,7 +34,7 @@ Test(cuda_backend, an_open_device_says_what_it_is_and_has_every_op) {
     weir_backend *be = device_open();
     cr_assert_str_eq(be->name, "cuda:0");
     cr_assert(strstr(be->about, ", sm_") && strstr(be->about, " GiB"), "%s", be->about);
-    cr_assert(be->device && be->extents);
+    cr_assert(be->device && be->minmaxes);
     cr_assert_eq(be->chunk, 256);
     cr_assert_gt(be->memory_free, 0);
     cr_assert_gt(be->scratch_floats, 0);
@@ -111,8 +111,8 @@ Test(cuda_backend, copies_and_zeros_touch_their_bytes_only) {
     expect(be, weir__backend_upload(be, b, host, N));
     expect(be, weir__backend_zero(be, b + 10, 33));
     expect(be, weir__backend_zero(be, b, 0));
-    expect(be, be->queue->copy(be, b + 500, a, 100));
-    expect(be, be->queue->copy(be, b, a, 0));
+    expect(be, be->stream->copy(be, b + 500, a, 100));
+    expect(be, be->stream->copy(be, b, a, 0));
     expect(be, weir__backend_download(be, host, b, N));
     for (size_t i = 0; i < N; i++) {
         const unsigned char want = i >= 10 && i < 43     ? 0
@@ -129,18 +129,18 @@ Test(cuda_backend, mapped_memory_starts_as_zeros_and_shows_what_the_device_wrote
     weir_backend *be = device_open();
     enum { N = 777 };
     void *seen = NULL;
-    unsigned char *mapped = be->queue->alloc_mapped(be, N, &seen), host[N];
+    unsigned char *mapped = be->stream->alloc_mapped(be, N, &seen), host[N];
     cr_assert(mapped && seen);
     for (size_t i = 0; i < N; i++) cr_assert_eq(mapped[i], 0, "byte %zu", i);
     unsigned char *a = weir__backend_alloc(be, N);
     fill(host, N, 3);
     expect(be, weir__backend_upload(be, a, host, N));
-    expect(be, be->queue->copy(be, seen, a, N));
-    expect(be, be->queue->wait(be));
+    expect(be, be->stream->copy(be, seen, a, N));
+    expect(be, be->stream->wait(be));
     cr_assert_eq(first_wrong(mapped, N, 3), N);
     weir__backend_free(be, a);
-    be->queue->free_mapped(be, mapped);
-    be->queue->free_mapped(be, NULL);
+    be->stream->free_mapped(be, mapped);
+    be->stream->free_mapped(be, NULL);
     weir__backend_close(be);
 }
 
@@ -159,7 +159,7 @@ Test(cuda_backend, memory_that_is_not_there_is_refused_and_nothing_breaks) {
     expect(be, weir__backend_reserve(be, before + 1000));
     cr_assert_geq(be->scratch_floats, before + 1000);
     expect(be, weir__backend_zero(be, be->scratch, be->scratch_floats * sizeof(float)));
-    expect(be, be->queue->wait(be));
+    expect(be, be->stream->wait(be));
     weir__backend_close(be);
 }
 
@@ -167,22 +167,22 @@ Test(cuda_backend, the_queue_is_idle_once_it_was_waited_for_and_marks_tell_the_t
     weir_backend *be = device_open();
     bool busy = true;
     double seconds = -1.0;
-    cr_assert_eq(be->queue->elapsed(be, 0, 1, &seconds), WEIR_EINVAL, "nothing was marked yet");
-    expect(be, be->queue->stamp(be, 0));
-    cr_assert_eq(be->queue->elapsed(be, 0, 1, &seconds), WEIR_EINVAL, "mark 1 was never set");
+    cr_assert_eq(be->stream->elapsed(be, 0, 1, &seconds), WEIR_EINVAL, "nothing was marked yet");
+    expect(be, be->stream->stamp(be, 0));
+    cr_assert_eq(be->stream->elapsed(be, 0, 1, &seconds), WEIR_EINVAL, "mark 1 was never set");
     expect(be, weir__backend_zero(be, be->scratch, 4096));
-    expect(be, be->queue->stamp(be, WEIR_STAMPS - 1));
-    expect(be, be->queue->elapsed(be, 0, WEIR_STAMPS - 1, &seconds));
+    expect(be, be->stream->stamp(be, WEIR_STAMPS - 1));
+    expect(be, be->stream->elapsed(be, 0, WEIR_STAMPS - 1, &seconds));
     cr_assert(seconds >= 0.0 && seconds < 600.0, "%g s", seconds);
-    expect(be, be->queue->stamp(be, 0));
+    expect(be, be->stream->stamp(be, 0));
     const int bad[] = {-1, WEIR_STAMPS};
     for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {
-        cr_assert_eq(be->queue->stamp(be, bad[i]), WEIR_EINVAL);
-        cr_assert_eq(be->queue->elapsed(be, 0, bad[i], &seconds), WEIR_EINVAL);
-        cr_assert_eq(be->queue->elapsed(be, bad[i], 0, &seconds), WEIR_EINVAL);
+        cr_assert_eq(be->stream->stamp(be, bad[i]), WEIR_EINVAL);
+        cr_assert_eq(be->stream->elapsed(be, 0, bad[i], &seconds), WEIR_EINVAL);
+        cr_assert_eq(be->stream->elapsed(be, bad[i], 0, &seconds), WEIR_EINVAL);
     }
-    expect(be, be->queue->wait(be));
-    expect(be, be->queue->poll(be, &busy));
+    expect(be, be->stream->wait(be));
+    expect(be, be->stream->poll(be, &busy));
     cr_assert_not(busy);
     weir__backend_close(be);
 }
@@ -201,7 +201,7 @@ typedef struct splice {
 
 static weir_status splice_body(void *ctx) {
     splice *s = ctx;
-    WEIR_TRY(s->be->queue->copy(s->be, s->dst, s->src, s->n));
+    WEIR_TRY(s->be->stream->copy(s->be, s->dst, s->src, s->n));
     WEIR_TRY(weir__backend_zero(s->be, s->dst + 4, 4));
     return s->end;
 }
@@ -213,20 +213,20 @@ Test(cuda_backend, a_recording_runs_when_it_is_replayed_and_as_often) {
     splice s = {.be = be, .dst = weir__backend_alloc(be, N), .src = weir__backend_alloc(be, N), .n = N};
     expect(be, weir__backend_zero(be, s.dst, N));
     weir_graph *g = NULL;
-    expect(be, be->queue->record(be, splice_body, &s, false, &g));
+    expect(be, be->stream->capture(be, splice_body, &s, false, &g));
     expect(be, weir__backend_download(be, host, s.dst, N));
     for (size_t i = 0; i < N; i++) cr_assert_eq(host[i], 0, "byte %zu was written while recording", i);
     for (unsigned turn = 1; turn <= 3; turn++) {
         fill(host, N, turn);
         expect(be, weir__backend_upload(be, s.src, host, N));
-        expect(be, be->queue->replay(be, g));
+        expect(be, be->stream->launch(be, g));
         expect(be, weir__backend_download(be, host, s.dst, N));
         for (size_t i = 0; i < N; i++) {
             cr_assert_eq(host[i], i >= 4 && i < 8 ? 0 : pattern(i, turn), "turn %u byte %zu", turn, i);
         }
     }
-    be->queue->graph_free(be, g);
-    be->queue->graph_free(be, NULL);
+    be->stream->graph_free(be, g);
+    be->stream->graph_free(be, NULL);
     weir__backend_free(be, s.dst);
     weir__backend_free(be, s.src);
     weir__backend_close(be);
@@ -238,18 +238,18 @@ Test(cuda_backend, a_recording_whose_body_fails_is_dropped_and_the_next_one_work
     weir_graph *g = NULL;
     for (int looped = 0; looped < 2; looped++) {
         s.end = WEIR_EMISMATCH;
-        cr_assert_eq(be->queue->record(be, splice_body, &s, looped, &g), WEIR_EMISMATCH);
+        cr_assert_eq(be->stream->capture(be, splice_body, &s, looped, &g), WEIR_EMISMATCH);
         cr_assert_null(g);
         cr_assert_str_empty(be->err.text);
     }
-    cr_assert_eq(be->queue->record(be, NULL, &s, false, &g), WEIR_EINVAL);
-    cr_assert_eq(be->queue->record(be, splice_body, &s, false, NULL), WEIR_EINVAL);
-    cr_assert_eq(be->queue->replay(be, NULL), WEIR_EINVAL);
+    cr_assert_eq(be->stream->capture(be, NULL, &s, false, &g), WEIR_EINVAL);
+    cr_assert_eq(be->stream->capture(be, splice_body, &s, false, NULL), WEIR_EINVAL);
+    cr_assert_eq(be->stream->launch(be, NULL), WEIR_EINVAL);
     s.end = WEIR_OK;
-    expect(be, be->queue->record(be, splice_body, &s, false, &g));
-    expect(be, be->queue->replay(be, g));
-    expect(be, be->queue->wait(be));
-    be->queue->graph_free(be, g);
+    expect(be, be->stream->capture(be, splice_body, &s, false, &g));
+    expect(be, be->stream->launch(be, g));
+    expect(be, be->stream->wait(be));
+    be->stream->graph_free(be, g);
     weir__backend_free(be, s.dst);
     weir__backend_free(be, s.src);
     weir__backend_close(be);
@@ -260,12 +260,12 @@ static weir_status forbidden_body(void *ctx) {
     splice *s = ctx;
     weir_graph *inner = NULL;
     bool busy;
-    const weir_backend_queue *q = s->be->queue;
+    const weir_backend_stream *q = s->be->stream;
     s->refused[0] = q->upload(s->be, s->dst, "x", 1);
     s->refused[1] = q->download(s->be, s->src, s->dst, 1);
     s->refused[2] = q->wait(s->be);
     s->refused[3] = q->poll(s->be, &busy);
-    s->refused[4] = q->record(s->be, splice_body, s, false, &inner);
+    s->refused[4] = q->capture(s->be, splice_body, s, false, &inner);
     s->refused[5] = q->stamp(s->be, 0);
     s->no_memory = q->alloc(s->be, 1);
     return splice_body(ctx);
@@ -279,17 +279,17 @@ Test(cuda_backend, what_cannot_be_recorded_is_refused_and_leaves_the_recording_w
     expect(be, weir__backend_upload(be, s.src, host, 64));
     s.no_memory = s.dst;
     weir_graph *g = NULL;
-    expect(be, be->queue->record(be, forbidden_body, &s, false, &g));
+    expect(be, be->stream->capture(be, forbidden_body, &s, false, &g));
     for (size_t i = 0; i < sizeof s.refused / sizeof s.refused[0]; i++) {
         cr_assert_eq(s.refused[i], WEIR_EINVAL, "call %zu: status %d", i, (int)s.refused[i]);
     }
     cr_assert_null(s.no_memory);
-    expect(be, be->queue->replay(be, g));
+    expect(be, be->stream->launch(be, g));
     expect(be, weir__backend_download(be, host, s.dst, 64));
     cr_assert_eq(host[0], pattern(0, 5));
     cr_assert_eq(weir__backend_reserve(be, be->scratch_floats + 1), WEIR_EINVAL,
                  "a graph may hold the scratch");
-    be->queue->graph_free(be, g);
+    be->stream->graph_free(be, g);
     expect(be, weir__backend_reserve(be, be->scratch_floats + 1));
     weir__backend_free(be, s.dst);
     weir__backend_free(be, s.src);
@@ -339,11 +339,11 @@ static bucket *alone_new(weir_backend *be) {
 static void expect_loop(bucket *b, weir_graph *g, const weir_seat *seat, int launch, int done, int running) {
     const weir_loop_flags *flags = b->mapped_flags;
     bucket_sit(b, seat, launch);
-    expect(b->be, b->be->queue->replay(b->be, g));
-    expect(b->be, b->be->queue->wait(b->be));
+    expect(b->be, b->be->stream->launch(b->be, g));
+    expect(b->be, b->be->stream->wait(b->be));
     cr_assert(flags->done == done && flags->running == running && flags->over == 1,
               "done %d, running %d, over %d", flags->done, flags->running, flags->over);
-    const weir_block_record *last = (weir_block_record *)b->mapped_ring + (done - 1) % BUCKET_DEPTH;
+    const weir_block_outcome *last = (weir_block_outcome *)b->mapped_ring + (done - 1) % BUCKET_DEPTH;
     cr_assert(last->live == 1 && last->position == done - 1 && last->closing == 1 && last->token == ARGMAX,
               "live %d, position %d, closing %d, token %d", last->live, last->position, last->closing,
               last->token);
@@ -355,16 +355,16 @@ Test(cuda_backend, a_loop_runs_until_its_last_block_says_so_at_every_replay) {
     weir_graph *g = NULL;
     const weir_seat five = greedy_seat(5), many = greedy_seat(1000);
     bucket_sit(b, &five, 100);
-    expect(be, be->queue->record(be, alone_body, b, true, &g));
+    expect(be, be->stream->capture(be, alone_body, b, true, &g));
     expect_loop(b, g, &five, 100, 5, 0);
     expect_loop(b, g, &many, 3, 3, 1);
     expect_loop(b, g, &many, 1, 1, 1);
     expect_loop(b, g, &five, 100, 5, 0);
-    be->queue->graph_free(be, g);
+    be->stream->graph_free(be, g);
     /* outside a loop the same op ends a block and nothing else */
     bucket_sit(b, &many, 100);
     expect(be, alone_body(b));
-    expect(be, be->queue->wait(be));
+    expect(be, be->stream->wait(be));
     cr_assert_eq(((weir_loop_flags *)b->mapped_flags)->done, 1);
     bucket_free(b);
     weir__backend_close(be);
@@ -375,10 +375,10 @@ Test(cuda_backend, several_loops_are_recorded_before_any_of_them_runs) {
     bucket *b[2] = {alone_new(be), alone_new(be)};
     weir_graph *g[2] = {NULL, NULL};
     const weir_seat seat = greedy_seat(4);
-    for (int i = 0; i < 2; i++) expect(be, be->queue->record(be, alone_body, b[i], true, &g[i]));
+    for (int i = 0; i < 2; i++) expect(be, be->stream->capture(be, alone_body, b[i], true, &g[i]));
     for (int i = 1; i >= 0; i--) expect_loop(b[i], g[i], &seat, 100, 4, 0);
     for (int i = 0; i < 2; i++) {
-        be->queue->graph_free(be, g[i]);
+        be->stream->graph_free(be, g[i]);
         bucket_free(b[i]);
     }
     weir__backend_close(be);

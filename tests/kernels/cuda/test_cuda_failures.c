@@ -23,10 +23,10 @@ static void expect_nothing_left(const char *when, long n) {
 Test(cuda_failures, opening_and_closing_leaves_nothing) {
     alloc_install(0);
     weir_backend *be = open_or_fail();
-    void *seen, *mapped = be->queue->alloc_mapped(be, 100, &seen);
-    cr_assert_eq(be->queue->stamp(be, 3), WEIR_OK);
+    void *seen, *mapped = be->stream->alloc_mapped(be, 100, &seen);
+    cr_assert_eq(be->stream->stamp(be, 3), WEIR_OK);
     cr_assert_eq(weir__backend_reserve(be, be->scratch_floats + 1), WEIR_OK);
-    be->queue->free_mapped(be, mapped);
+    be->stream->free_mapped(be, mapped);
     weir__backend_close(be);
     expect_nothing_left("close", 0);
     cr_assert_eq(alloc_live(), 0);
@@ -149,7 +149,7 @@ static void norm_free(norm *n) {
 /* Every call of a broken backend, none of which may reach the device. */
 static void expect_all_refused(norm *n, weir_graph *g) {
     weir_backend *be = n->be;
-    const weir_backend_queue *q = be->queue;
+    const weir_backend_stream *q = be->stream;
     char text[sizeof be->err.text], host[8] = {0};
     memcpy(text, be->err.text, sizeof text);
     bool busy;
@@ -165,8 +165,8 @@ static void expect_all_refused(norm *n, weir_graph *g) {
     cr_assert_eq(q->wait(be), WEIR_ECUDA);
     cr_assert_eq(q->poll(be, &busy), WEIR_ECUDA);
     cr_assert_eq(q->reserve(be, be->scratch_floats + 1), WEIR_ECUDA);
-    cr_assert_eq(q->record(be, norm_run, n, false, &other), WEIR_ECUDA);
-    cr_assert_eq(q->replay(be, g), WEIR_ECUDA);
+    cr_assert_eq(q->capture(be, norm_run, n, false, &other), WEIR_ECUDA);
+    cr_assert_eq(q->launch(be, g), WEIR_ECUDA);
     cr_assert_eq(q->stamp(be, 0), WEIR_ECUDA);
     cr_assert_eq(q->elapsed(be, 0, 0, &seconds), WEIR_ECUDA);
     cr_assert_null(q->alloc(be, 4));
@@ -183,17 +183,17 @@ static void expect_all_refused(norm *n, weir_graph *g) {
 Test(cuda_failures, a_kernel_that_fails_is_reported_once_and_ends_the_backend) {
     norm n = norm_new();
     weir_graph *g = NULL;
-    cr_assert_eq(n.be->queue->record(n.be, norm_run, &n, false, &g), WEIR_OK);
+    cr_assert_eq(n.be->stream->capture(n.be, norm_run, &n, false, &g), WEIR_OK);
     cr_assert_eq(norm_run(&n), WEIR_OK);
-    cr_assert_eq(n.be->queue->wait(n.be), WEIR_OK);
+    cr_assert_eq(n.be->stream->wait(n.be), WEIR_OK);
     runner_fail_launch(1);
     weir_status s = norm_run(&n);
-    if (s == WEIR_OK) s = n.be->queue->wait(n.be);
+    if (s == WEIR_OK) s = n.be->stream->wait(n.be);
     cr_assert_eq(s, WEIR_ECUDA);
     cr_assert(strncmp(n.be->err.text, "cuda:0: ", 8) == 0, "%s", n.be->err.text);
     cr_assert(strstr(n.be->err.text, "illegal memory access"), "%s", n.be->err.text);
     expect_all_refused(&n, g);
-    n.be->queue->graph_free(n.be, g);
+    n.be->stream->graph_free(n.be, g);
     norm_free(&n);
 }
 
@@ -225,11 +225,11 @@ Test(cuda_failures, a_lack_of_memory_is_forgotten_once_it_was_answered) {
     runner_fail_malloc(0);
     runner_fail_host_alloc(1);
     void *seen = &n;
-    cr_assert_null(n.be->queue->alloc_mapped(n.be, 4, &seen));
+    cr_assert_null(n.be->stream->alloc_mapped(n.be, 4, &seen));
     cr_assert_eq(seen, (void *)&n);
     runner_fail_host_alloc(0);
     cr_assert_eq(norm_run(&n), WEIR_OK, "%s", n.be->err.text);
-    cr_assert_eq(n.be->queue->wait(n.be), WEIR_OK);
+    cr_assert_eq(n.be->stream->wait(n.be), WEIR_OK);
     norm_free(&n);
 }
 
@@ -239,12 +239,12 @@ Test(cuda_failures, a_busy_queue_is_no_failure) {
     for (int i = 0; i < 2; i++) {
         bool busy = false;
         runner_busy(1);
-        cr_assert_eq(n.be->queue->poll(n.be, &busy), WEIR_OK, "%s", n.be->err.text);
+        cr_assert_eq(n.be->stream->poll(n.be, &busy), WEIR_OK, "%s", n.be->err.text);
         cr_assert(busy);
         cr_assert_eq(norm_run(&n), WEIR_OK, "%s", n.be->err.text);
     }
     bool busy = true;
-    cr_assert_eq(n.be->queue->poll(n.be, &busy), WEIR_OK, "%s", n.be->err.text);
+    cr_assert_eq(n.be->stream->poll(n.be, &busy), WEIR_OK, "%s", n.be->err.text);
     cr_assert_not(busy);
     norm_free(&n);
 }
@@ -252,15 +252,15 @@ Test(cuda_failures, a_busy_queue_is_no_failure) {
 Test(cuda_failures, a_failure_inside_a_replayed_graph_comes_to_light) {
     norm n = norm_new();
     weir_graph *g = NULL;
-    cr_assert_eq(n.be->queue->record(n.be, norm_run, &n, false, &g), WEIR_OK);
+    cr_assert_eq(n.be->stream->capture(n.be, norm_run, &n, false, &g), WEIR_OK);
     runner_fail_launch(1);
-    weir_status s = n.be->queue->replay(n.be, g);
+    weir_status s = n.be->stream->launch(n.be, g);
     bool busy = true;
-    if (s == WEIR_OK) s = n.be->queue->poll(n.be, &busy);
+    if (s == WEIR_OK) s = n.be->stream->poll(n.be, &busy);
     cr_assert_eq(s, WEIR_ECUDA);
     cr_assert_not(busy);
     expect_all_refused(&n, g);
-    n.be->queue->graph_free(n.be, g);
+    n.be->stream->graph_free(n.be, g);
     norm_free(&n);
 }
 
@@ -276,18 +276,18 @@ Test(cuda_failures, a_recording_that_fails_leaves_nothing) {
     alloc_fail_after(0);
     weir_graph *g = NULL;
     for (int looped = 0; looped < 2; looped++) {
-        cr_assert_eq(n.be->queue->record(n.be, norm_run, &n, looped, &g), WEIR_ENOMEM);
+        cr_assert_eq(n.be->stream->capture(n.be, norm_run, &n, looped, &g), WEIR_ENOMEM);
     }
     cr_assert(!g && runner_live_blocks() == blocks && runner_live_objects() == objects &&
               alloc_live() == held);
     cr_assert_str_empty(n.be->err.text);
     alloc_fail_after(1L << 40);
     for (int looped = 0; looped < 2; looped++) {
-        cr_assert_eq(n.be->queue->record(n.be, norm_then_stop, &n, looped, &g), WEIR_ECANCELED);
+        cr_assert_eq(n.be->stream->capture(n.be, norm_then_stop, &n, looped, &g), WEIR_ECANCELED);
     }
     cr_assert(!g && runner_live_objects() == objects && alloc_live() == held);
-    cr_assert_eq(n.be->queue->record(n.be, norm_run, &n, false, &g), WEIR_OK);
-    n.be->queue->graph_free(n.be, g);
+    cr_assert_eq(n.be->stream->capture(n.be, norm_run, &n, false, &g), WEIR_OK);
+    n.be->stream->graph_free(n.be, g);
     cr_assert_eq(runner_live_objects(), objects);
     norm_free(&n);
     expect_nothing_left("close", 0);
@@ -301,12 +301,12 @@ Test(cuda_failures, ops_uploads_and_replays_never_wait_for_the_device) {
     norm n = norm_new();
     weir_graph *g = NULL;
     float host[64] = {0};
-    cr_assert_eq(n.be->queue->record(n.be, norm_run, &n, false, &g), WEIR_OK);
+    cr_assert_eq(n.be->stream->capture(n.be, norm_run, &n, false, &g), WEIR_OK);
     runner_api_reset();
     for (int i = 0; i < 10; i++) {
         cr_assert_eq(weir__backend_upload(n.be, n.x, host, sizeof host), WEIR_OK);
         cr_assert_eq(norm_run(&n), WEIR_OK);
-        cr_assert_eq(n.be->queue->replay(n.be, g), WEIR_OK);
+        cr_assert_eq(n.be->stream->launch(n.be, g), WEIR_OK);
         cr_assert_eq(weir__backend_zero(n.be, n.x, 4), WEIR_OK);
     }
     cr_assert_eq(runner_api_count("cudaGraphLaunch"), 10);
@@ -321,7 +321,7 @@ Test(cuda_failures, ops_uploads_and_replays_never_wait_for_the_device) {
     for (size_t i = 0; i < sizeof waits / sizeof waits[0]; i++) {
         cr_assert_eq(runner_api_count(waits[i]), 0, "%s", waits[i]);
     }
-    n.be->queue->graph_free(n.be, g);
+    n.be->stream->graph_free(n.be, g);
     norm_free(&n);
 }
 

@@ -18,8 +18,8 @@ typedef struct bench {
     const data *d;
     weir_weight w;
     float *x, *norm, *y;
-    weir_extent *extent; /* (n_row, count) */
-    int32_t extent_n;
+    weir_minmax *minmax; /* (n_row, count) */
+    int32_t minmax_n;
 } bench;
 
 static bench bench_new(weir_backend *be, const data *d) {
@@ -28,13 +28,13 @@ static bench bench_new(weir_backend *be, const data *d) {
     b.x = device_put(be, d->x, (size_t)(p->n_row * d->ldx) * sizeof(float));
     b.norm = device_put(be, d->norm, (size_t)p->k * sizeof(float));
     b.y = device_room(be, (size_t)(p->n_row * d->ldy) * sizeof(float));
-    b.extent = device_room(be, (size_t)(p->n_row * weir__extent_count(p->n)) * sizeof(weir_extent));
+    b.minmax = device_room(be, (size_t)(p->n_row * weir__minmax_count(p->n)) * sizeof(weir_minmax));
     return b;
 }
 
 static void bench_free(bench *b) {
     weir__backend_free(b->be, b->x), weir__backend_free(b->be, b->norm);
-    weir__backend_free(b->be, b->y), weir__backend_free(b->be, b->extent);
+    weir__backend_free(b->be, b->y), weir__backend_free(b->be, b->minmax);
     weir__weight_free(b->be, &b->w);
 }
 
@@ -52,8 +52,8 @@ static weir_linear args_of(const bench *b, int64_t r0, int64_t n_row) {
                          .scale = d->p.scale,
                          .softcap = d->p.softcap,
                          .rows = d->p.rows,
-                         .extent = b->extent_n ? b->extent : NULL,
-                         .extent_n = b->extent_n};
+                         .minmax = b->minmax_n ? b->minmax : NULL,
+                         .minmax_n = b->minmax_n};
 }
 
 /* Rows [r0, r0 + n_row) into y (n_row, ldy), which starts from y0. */
@@ -365,7 +365,7 @@ Test(cuda_linear, less_scratch_changes_no_bit_and_too_little_is_an_error) {
     uint64_t rng = 65;
     const product p = {
         .n = 70, .k = 2050, .n_row = 35, .dtype = WEIR_DTYPE_BF16, .norm = true, .rows = true, .scale = 1.0f};
-    const weir_linear_plan plan = weir__linear_plan_of(p.n, p.k, false);
+    const weir_linear_tiling plan = weir__linear_tiling_of(p.n, p.k, false);
     cr_assert_gt(plan.split, 1);
     data d = data_new(&p, &rng);
     bench b = bench_new(be, &d);
@@ -390,7 +390,7 @@ Test(cuda_linear, less_scratch_changes_no_bit_and_too_little_is_an_error) {
 Test(cuda_linear, rows_that_go_by_in_stages_have_the_bits_of_one_that_does_not) {
     weir_backend *be = device_open();
     enum { N = 264 * 64, K = 2200, ROWS = 16 };
-    cr_assert_eq(weir__linear_plan_of(N, K, false).split, 1);
+    cr_assert_eq(weir__linear_tiling_of(N, K, false).split, 1);
     uint16_t *file = malloc(sizeof *file * N * K);
     float *x = malloc(sizeof *x * ROWS * K), *norm = malloc(sizeof *norm * K);
     float *y = malloc(sizeof *y * ROWS * N), *one = malloc(sizeof *one * N);
@@ -439,17 +439,17 @@ Test(cuda_linear, rows_that_go_by_in_stages_have_the_bits_of_one_that_does_not) 
     weir__backend_close(be);
 }
 
-/* --- extents --------------------------------------------------------------------------------- */
+/* --- minmaxes --------------------------------------------------------------------------------- */
 
-static void check_extents(const bench *b, const float *y, int64_t n_row) {
-    const int64_t count = weir__extent_count(b->extent_n);
-    weir_extent *got = malloc(sizeof *got * (size_t)(n_row * count));
-    device_get(b->be, got, b->extent, sizeof *got * (size_t)(n_row * count));
+static void check_minmaxes(const bench *b, const float *y, int64_t n_row) {
+    const int64_t count = weir__minmax_count(b->minmax_n);
+    weir_minmax *got = malloc(sizeof *got * (size_t)(n_row * count));
+    device_get(b->be, got, b->minmax, sizeof *got * (size_t)(n_row * count));
     for (int64_t i = 0; i < n_row * count; i++) {
         const float *row = y + i / count * b->d->ldy;
         int32_t lo = INT32_MAX, hi = INT32_MIN, id = -1;
         for (int64_t n = i % count * WEIR_EXTENT_SPAN;
-             n < b->extent_n && n < (i % count + 1) * WEIR_EXTENT_SPAN; n++) {
+             n < b->minmax_n && n < (i % count + 1) * WEIR_EXTENT_SPAN; n++) {
             const int32_t key = weir__order_key(row[n] + 0.0f);
             if (key > hi) hi = key, id = (int32_t)n;
             if (key < lo) lo = key;
@@ -485,10 +485,10 @@ Test(cuda_linear, extents_are_those_of_the_outputs) {
         }
         d.x[2 * d.ldx] = NAN, d.x[3 * d.ldx] = INFINITY;
         bench b = bench_new(be, &d);
-        b.extent_n = (int32_t)(i % 2 || p.n < 3 ? p.n : p.n - 2);
+        b.minmax_n = (int32_t)(i % 2 || p.n < 3 ? p.n : p.n - 2);
         float *y = guarded_new((size_t)(5 * d.ldy));
         cr_assert_eq(run(&b, 0, 5, y), WEIR_OK);
-        check_extents(&b, y, 5);
+        check_minmaxes(&b, y, 5);
         guarded_free(y);
         bench_free(&b);
         data_free(&d);
@@ -497,10 +497,10 @@ Test(cuda_linear, extents_are_those_of_the_outputs) {
         .n = 150, .k = 2050, .n_row = 18, .dtype = WEIR_DTYPE_BF16, .rows = true, .scale = 1.0f};
     data d = data_new(&split, &rng);
     bench b = bench_new(be, &d);
-    b.extent_n = 149;
+    b.minmax_n = 149;
     float *y = guarded_new((size_t)(18 * d.ldy));
     cr_assert_eq(run(&b, 0, 18, y), WEIR_OK);
-    check_extents(&b, y, 18);
+    check_minmaxes(&b, y, 18);
     guarded_free(y);
     bench_free(&b);
     data_free(&d);
@@ -517,7 +517,7 @@ Test(cuda_linear, refuses_what_its_contract_refuses) {
     cr_assert_eq(weir__weight_pack(be, t, 1, false, WEIR_USE_ROWS, &w), WEIR_OK);
     cr_assert_eq(weir__weight_pack(be, t, 2, true, WEIR_USE_ROWS, &gated), WEIR_OK);
     float *x = device_put(be, file, sizeof file);
-    weir_extent *extent = device_room(be, sizeof *extent);
+    weir_minmax *minmax = device_room(be, sizeof *minmax);
     const weir_linear good = {
         .x = x, .ldx = 8, .w = &w, .y = x + 8, .ldy = 8, .n_row = 1, .scale = 1, .rows = true};
     weir_linear bad[13];
@@ -529,13 +529,13 @@ Test(cuda_linear, refuses_what_its_contract_refuses) {
     bad[6].w = &empty;
     bad[7].w = &gated, bad[7].epilogue = WEIR_EPI_ADD;
     bad[8].w = &panels;
-    bad[9].extent = extent, bad[9].extent_n = 9;
-    bad[10].extent = extent, bad[10].extent_n = 8, bad[10].rows = false;
+    bad[9].minmax = minmax, bad[9].minmax_n = 9;
+    bad[10].minmax = minmax, bad[10].minmax_n = 8, bad[10].rows = false;
     bad[11].w = &gated, bad[11].epilogue = WEIR_EPI_MUL;
     for (int i = 0; i < 12; i++) cr_assert_eq(be->op.linear(be, &bad[i]), WEIR_EINVAL, "case %d", i);
     bad[12].n_row = 0;
     cr_assert_eq(be->op.linear(be, &bad[12]), WEIR_OK);
-    weir__backend_free(be, x), weir__backend_free(be, extent);
+    weir__backend_free(be, x), weir__backend_free(be, minmax);
     weir__weight_free(be, &w), weir__weight_free(be, &gated);
     weir__backend_close(be);
 }

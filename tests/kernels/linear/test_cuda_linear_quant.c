@@ -175,8 +175,8 @@ Test(cuda_linear_quant, extents_are_those_of_the_outputs) {
     const product p = {.n = 300, .k = 64, .n_row = 2, .dtype = WEIR_DTYPE_Q8_0, .rows = true, .scale = 1.0f};
     data d = data_new(&p, &rng);
     bench b = bench_new(be, &d, WEIR_USE_ROWS);
-    const int64_t count = weir__extent_count(p.n);
-    weir_extent *there = device_room(be, (size_t)(2 * count) * sizeof *there),
+    const int64_t count = weir__minmax_count(p.n);
+    weir_minmax *there = device_room(be, (size_t)(2 * count) * sizeof *there),
                 *got = malloc((size_t)(2 * count) * sizeof *got);
     weir_linear a = {.x = b.x,
                      .ldx = d.ldx,
@@ -186,8 +186,8 @@ Test(cuda_linear_quant, extents_are_those_of_the_outputs) {
                      .n_row = 2,
                      .scale = 1.0f,
                      .rows = true,
-                     .extent = there,
-                     .extent_n = (int32_t)p.n};
+                     .minmax = there,
+                     .minmax_n = (int32_t)p.n};
     cr_assert_eq(be->op.linear(be, &a), WEIR_OK);
     float *y = malloc((size_t)(2 * d.ldy) * sizeof *y);
     device_get(be, y, b.y, (size_t)(2 * d.ldy) * sizeof *y);

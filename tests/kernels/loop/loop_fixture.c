@@ -89,8 +89,8 @@ bucket *bucket_new(weir_backend *be, int n_seat, int gamma, bool bonus, int n_vo
     b->law_of = take(b, wide, sizeof *b->law_of);
     b->law = take(b, seats, sizeof *b->law);
     void *ring = NULL, *flags = NULL;
-    b->mapped_ring = be->queue->alloc_mapped(be, seats * BUCKET_DEPTH * sizeof(weir_block_record), &ring);
-    b->mapped_flags = be->queue->alloc_mapped(be, sizeof(weir_loop_flags), &flags);
+    b->mapped_ring = be->stream->alloc_mapped(be, seats * BUCKET_DEPTH * sizeof(weir_block_outcome), &ring);
+    b->mapped_flags = be->stream->alloc_mapped(be, sizeof(weir_loop_flags), &flags);
     cr_assert(b->mapped_ring && b->mapped_flags);
     b->l.ring = ring;
     b->l.flags = flags;
@@ -102,15 +102,15 @@ void bucket_free(bucket *b) {
                          b->l.accept, b->l.row,      b->l.note,     b->l.emit,    b->l.block,   b->l.arrived,
                          b->token,    b->pos,        b->slot,       b->law_of,    b->law};
     for (size_t i = 0; i < sizeof all / sizeof *all; i++) weir__backend_free(b->be, all[i]);
-    if (b->extent) weir__backend_free(b->be, b->extent);
-    b->be->queue->free_mapped(b->be, b->mapped_ring);
-    b->be->queue->free_mapped(b->be, b->mapped_flags);
+    if (b->minmax) weir__backend_free(b->be, b->minmax);
+    b->be->stream->free_mapped(b->be, b->mapped_ring);
+    b->be->stream->free_mapped(b->be, b->mapped_flags);
     free(b);
 }
 
 void bucket_sit(bucket *b, const weir_seat *seats, int launch_blocks) {
     const int32_t counts[2] = {0, launch_blocks};
-    ok(b->be->queue->wait(b->be), "wait");
+    ok(b->be->stream->wait(b->be), "wait");
     memset(b->mapped_flags, 0, sizeof(weir_loop_flags));
     ok(weir__backend_upload(b->be, b->l.seat, seats, (size_t)b->l.n_seat * sizeof *seats), "seats");
     ok(weir__backend_upload(b->be, b->l.block, counts, sizeof counts), "counts");
@@ -119,17 +119,17 @@ void bucket_sit(bucket *b, const weir_seat *seats, int launch_blocks) {
 
 void bucket_ask_to_stop(bucket *b) { ((weir_loop_flags *)b->mapped_flags)->stop = 1; }
 
-void bucket_use_extents(bucket *b) {
-    b->extent = take(b, (size_t)b->l.n_seat * (size_t)weir__extent_count(b->l.n_vocab), sizeof *b->extent);
+void bucket_use_minmaxes(bucket *b) {
+    b->minmax = take(b, (size_t)b->l.n_seat * (size_t)weir__minmax_count(b->l.n_vocab), sizeof *b->minmax);
 }
 
 /* Extents of one step's rows, straight from their definition. */
-static void put_extents(bucket *b, const float *rows) {
-    const int64_t n = weir__extent_count(b->l.n_vocab), n_vocab = b->l.n_vocab;
-    weir_extent *all = malloc((size_t)(b->l.n_seat * n) * sizeof *all);
+static void put_minmaxes(bucket *b, const float *rows) {
+    const int64_t n = weir__minmax_count(b->l.n_vocab), n_vocab = b->l.n_vocab;
+    weir_minmax *all = malloc((size_t)(b->l.n_seat * n) * sizeof *all);
     for (int64_t r = 0; r < b->l.n_seat; r++)
         for (int64_t k = 0; k < n; k++) {
-            weir_extent x = {INT32_MAX, INT32_MIN, 0};
+            weir_minmax x = {INT32_MAX, INT32_MIN, 0};
             for (int64_t v = k * WEIR_EXTENT_SPAN; v < n_vocab && v < (k + 1) * WEIR_EXTENT_SPAN; v++) {
                 const int32_t key = weir__order_key(rows[r * n_vocab + v]);
                 if (key < x.lo) x.lo = key;
@@ -137,7 +137,7 @@ static void put_extents(bucket *b, const float *rows) {
             }
             all[r * n + k] = x;
         }
-    ok(weir__backend_upload(b->be, b->extent, all, (size_t)(b->l.n_seat * n) * sizeof *all), "extents");
+    ok(weir__backend_upload(b->be, b->minmax, all, (size_t)(b->l.n_seat * n) * sizeof *all), "minmaxes");
     free(all);
 }
 
@@ -176,8 +176,8 @@ void bucket_block(bucket *b, const bucket_logits *x) {
     for (int j = 0; j < steps; j++) {
         make_rows(b, j, &b->rows[j]);
         put_logits(b, b->l.q_logits + (int64_t)j * n * b->l.ld_q, x->q + (int64_t)j * n * b->l.n_vocab, n);
-        if (b->extent) put_extents(b, x->q + (int64_t)j * n * b->l.n_vocab);
-        weir_loop_sample a = {.loop = &b->l, .step = j, .extent = b->extent};
+        if (b->minmax) put_minmaxes(b, x->q + (int64_t)j * n * b->l.n_vocab);
+        weir_loop_sample a = {.loop = &b->l, .step = j, .minmax = b->minmax};
         ok(b->be->op.loop_sample(b->be, &a), "loop_sample");
     }
     make_rows(b, WEIR_LOOP_VERIFY, &b->rows[steps]);
@@ -192,9 +192,9 @@ void bucket_block(bucket *b, const bucket_logits *x) {
     ok(b->be->op.row_stats(b->be, &st), "row_stats");
     weir_loop_close a = {.loop = &b->l};
     ok(b->be->op.loop_close(b->be, &a), "loop_close");
-    ok(b->be->queue->wait(b->be), "wait");
+    ok(b->be->stream->wait(b->be), "wait");
     ok(weir__backend_download(b->be, b->seat, b->l.seat, (size_t)n * sizeof *b->seat), "seats");
-    memcpy(b->record, (weir_block_record *)b->mapped_ring + slot * n, (size_t)n * sizeof *b->record);
+    memcpy(b->record, (weir_block_outcome *)b->mapped_ring + slot * n, (size_t)n * sizeof *b->record);
     b->flags = *flags;
 }
 

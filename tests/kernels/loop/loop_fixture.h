@@ -19,12 +19,12 @@ typedef struct bucket {
     weir_loop l;
     int32_t *token, *pos, *slot, *law_of; /* backend */
     weir_law *law;
-    weir_extent *extent; /* given to loop_sample; NULL until bucket_use_extents */
+    weir_minmax *minmax; /* given to loop_sample; NULL until bucket_use_minmaxes */
     void *mapped_ring, *mapped_flags;
     /* what the last block left, on the host */
     bucket_rows rows[WEIR_GAMMA_MAX + 2]; /* of the drafter's steps, then the verifier's */
     weir_seat seat[BUCKET_SEATS];
-    weir_block_record record[BUCKET_SEATS];
+    weir_block_outcome record[BUCKET_SEATS];
     weir_loop_flags flags;
 } bucket;
 
@@ -42,7 +42,7 @@ void bucket_sit(bucket *b, const weir_seat *seats, int launch_blocks); /* puts s
 /* one block, then fetches what it left */
 void bucket_block(bucket *b, const bucket_logits *x);
 void bucket_ask_to_stop(bucket *b);
-void bucket_use_extents(bucket *b); /* as a backend whose products make them */
+void bucket_use_minmaxes(bucket *b); /* as a backend whose products make them */
 
 /* Seat i of a mix of rules, gammas up to `gamma`, temperatures and bonuses; ends of text {2, 5}. */
 weir_seat seat_of_mix(int i, int gamma);

@@ -27,7 +27,7 @@ static void assert_same_rows(const bucket *a, const bucket *b, const char *what)
 }
 
 /* Field by field where structs have holes. */
-static void assert_same_record(const weir_block_record *x, const weir_block_record *y, const char *what) {
+static void assert_same_record(const weir_block_outcome *x, const weir_block_outcome *y, const char *what) {
     cr_assert(x->live == y->live && x->seat_end == y->seat_end, "%s: live %d, end %d, then %d, %d", what,
               x->live, x->seat_end, y->live, y->seat_end);
     if (!x->live) return;
@@ -98,7 +98,7 @@ static void run_mix(const twins *t, int n_seat, int gamma, int first, int n_bloc
     const bool bonus = seats_need_bonus(seats, n_seat, gamma);
     bucket *a = bucket_new(t->cpu, n_seat, gamma, bonus, n_vocab, ld);
     bucket *b = bucket_new(t->device, n_seat, gamma, bonus, n_vocab, ld);
-    if (first % 2) bucket_use_extents(b);
+    if (first % 2) bucket_use_minmaxes(b);
     bucket_sit(a, seats, n_block);
     bucket_sit(b, seats, n_block);
     for (int k = 0; k < n_block && !a->flags.over; k++) {

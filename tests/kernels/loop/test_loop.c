@@ -90,7 +90,7 @@ static void model_run(const bucket *b, const bucket_logits *x, int i, model_seat
 
 /* ---- comparing ----------------------------------------------------------------------------------------- */
 
-static void assert_record(const weir_block_record *r, const model_block *w, int position, int end,
+static void assert_record(const weir_block_outcome *r, const model_block *w, int position, int end,
                           const char *what) {
     cr_assert(r->live == 1 && r->position == position && r->seat_end == end, "%s: position %d, end %d", what,
               r->position, r->seat_end);

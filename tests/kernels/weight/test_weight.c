@@ -11,7 +11,7 @@
 #include "tests/support/compare.h"
 
 static weir_backend *cpu;
-static weir_backend_queue queue;
+static weir_backend_stream stream;
 static int n_upload;
 static size_t most_bytes;
 
@@ -42,11 +42,11 @@ static weir_status no_upload(weir_backend *be, void *dst, const void *src, size_
 /* Host memory outside the allocator under test, so that what that one counts is staging. */
 static weir_backend device_like(void) {
     cpu = open_backend(1, WEIR_ISA_PORTABLE);
-    queue = *cpu->queue;
-    queue.alloc = plain_alloc, queue.free = plain_free, queue.upload = counted_upload;
+    stream = *cpu->stream;
+    stream.alloc = plain_alloc, stream.free = plain_free, stream.upload = counted_upload;
     weir_backend be = *cpu;
     be.device = true;
-    be.queue = &queue;
+    be.stream = &stream;
     return be;
 }
 
@@ -149,9 +149,9 @@ Test(weight, says_which_memory_ran_out_and_keeps_nothing) {
     alloc_uninstall();
     cr_assert_eq(staging, WEIR_ENOMEM);
     cr_assert_eq(host, WEIR_ENOMEM);
-    queue.alloc = no_alloc;
+    stream.alloc = no_alloc;
     cr_assert_eq(weir__weight_pack(&device, &t, 1, false, WEIR_USE_ROWS, &w), WEIR_EDEVMEM);
-    queue.alloc = plain_alloc, queue.upload = no_upload;
+    stream.alloc = plain_alloc, stream.upload = no_upload;
     alloc_install(0);
     const weir_status fragment = weir__weight_pack(&device, &t, 1, false, WEIR_USE_ROWS, &w);
     const weir_status rows = weir__weight_pack(&device, &t, 1, false, WEIR_USE_PREFILL, &w);

@@ -5,13 +5,13 @@
 
 /* Shared by the files of this folder only. */
 
-/* Start of every call `what`: makes the device current for this thread; ECUDA if the queue is broken, or
+/* Start of every call `what`: makes the device current for this thread; ECUDA if the stream is broken, or
  * turns out to be because of something queued before. */
 weir_status weir__cuda_enter(weir_cuda *cu, const char *what);
 /* The same for calls that cannot be part of a graph: EINVAL while one is recorded. */
 weir_status weir__cuda_enter_now(weir_cuda *cu, const char *what);
 
-/* queue.cu: memory and copies. Stages are opened and closed with the backend; close also works if opening
+/* stream.cu: memory and copies. Stages are opened and closed with the backend; close also works if opening
  * failed halfway. */
 weir_status weir__cuda_stage_open(weir_cuda *cu);
 void weir__cuda_stage_close(weir_cuda *cu);
@@ -28,15 +28,15 @@ weir_status weir__cuda_wait(weir_backend *be);
 weir_status weir__cuda_poll(weir_backend *be, bool *busy);
 weir_status weir__cuda_reserve(weir_backend *be, size_t floats);
 
-/* stamp.cu: marks of the queue, events made when first set */
+/* stamp.cu: marks of the stream, events made when first set */
 weir_status weir__cuda_stamp(weir_backend *be, int i);
 weir_status weir__cuda_elapsed(weir_backend *be, int from, int to, double *seconds);
 void weir__cuda_stamps_close(weir_cuda *cu);
 
 /* graph.cu */
-weir_status weir__cuda_record(weir_backend *be, weir_status (*body)(void *ctx), void *ctx, bool looped,
-                              weir_graph **out);
-weir_status weir__cuda_replay(weir_backend *be, weir_graph *g);
+weir_status weir__cuda_capture(weir_backend *be, weir_status (*body)(void *ctx), void *ctx, bool looped,
+                               weir_graph **out);
+weir_status weir__cuda_launch(weir_backend *be, weir_graph *g);
 void weir__cuda_graph_free(weir_backend *be, weir_graph *g);
 
 #endif /* WEIR_KERNELS_CUDA_QUEUE_CUH */

@@ -27,17 +27,17 @@ enum {
     WEIR_PLAN_SHORT = 512,  /* inputs of a slice at least */
 };
 
-typedef struct weir_linear_plan {
+typedef struct weir_linear_tiling {
     int32_t panels; /* of a unit: 1, 2 (gated) or 4 */
     int32_t split;  /* slices */
     int64_t n_unit;
     int64_t tiles; /* of k, 16 inputs each */
     int64_t slice; /* tiles of a slice; the last may have fewer */
-} weir_linear_plan;
+} weir_linear_tiling;
 
-static inline weir_linear_plan weir__linear_plan_of(int64_t n, int64_t k, bool gated) {
+static inline weir_linear_tiling weir__linear_tiling_of(int64_t n, int64_t k, bool gated) {
     const int64_t n_panel = (n + WEIR_TILE - 1) / WEIR_TILE * (gated ? 2 : 1);
-    weir_linear_plan p;
+    weir_linear_tiling p;
     p.panels = gated ? 2 : 1;
     p.split = 1;
     p.tiles = (k + WEIR_TILE - 1) / WEIR_TILE;
@@ -59,7 +59,7 @@ static inline weir_linear_plan weir__linear_plan_of(int64_t n, int64_t k, bool g
 
 /* Floats that the slices of one pass of 16 rows write to scratch: (split, n_unit, 16 rows, 64 outputs and the
  * sum of squares). */
-static inline size_t weir__linear_partial_floats(const weir_linear_plan *p) {
+static inline size_t weir__linear_partial_floats(const weir_linear_tiling *p) {
     if (p->split == 1) return 0;
     return (size_t)p->split * (size_t)p->n_unit * WEIR_LINEAR_ROWS * (4 * WEIR_TILE + 1);
 }

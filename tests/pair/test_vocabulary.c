@@ -4,7 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "host/pair.h"
+#include "host/pair/vocabulary.h"
 #include "kernels/accept/accept.h"
 #include "tests/host/pair_fixture.h"
 #include "tests/support/files.h"
@@ -54,7 +54,7 @@ static weir_status open_pair(const char *drafter, weir_engine **e, weir_err *err
     return open_with(VERIFIER, drafter, e, err);
 }
 
-Test(pair, the_first_difference_is_named) {
+Test(vocabulary, the_first_difference_is_named) {
     const struct {
         const char *find, *replace, *word;
     } bad[] = {
@@ -80,7 +80,7 @@ Test(pair, the_first_difference_is_named) {
 
 /* Another vocabulary: the piece is named. The tiny SentencePiece model of the tokenizer tests has its own
  * pieces. */
-Test(pair, another_vocabulary_is_refused_at_its_first_piece) {
+Test(vocabulary, another_vocabulary_is_refused_at_its_first_piece) {
     char *dir = files_temp_dir();
     copy(dir, "model.safetensors");
     copy(dir, "tokenizer_config.json");
@@ -98,7 +98,7 @@ Test(pair, another_vocabulary_is_refused_at_its_first_piece) {
 }
 
 /* Tokens that a decoder has no rows for: none at all if they are control tokens, which text never becomes. */
-Test(pair, control_tokens_may_lie_past_a_decoders_rows) {
+Test(vocabulary, control_tokens_may_lie_past_a_decoders_rows) {
     static const char *const special[] = {"true", "false"};
     char *dir = files_temp_dir(), *path = files_path(dir, "tokenizer.json");
     for (int i = 0; i < 2; i++) {
@@ -117,7 +117,7 @@ Test(pair, control_tokens_may_lie_past_a_decoders_rows) {
             weir_tokenizer *tok = NULL;
             int32_t n_vocab = 0;
             weir_err err = {""};
-            const weir_status s = weir__pair_open(&ck, pair ? &ck : NULL, &tok, &n_vocab, &err);
+            const weir_status s = weir__vocabulary_open(&ck, pair ? &ck : NULL, &tok, &n_vocab, &err);
             cr_expect_eq(s, i == 0 ? WEIR_OK : WEIR_EFORMAT, "%s: %s", special[i], err.text);
             if (s == WEIR_OK)
                 cr_expect_eq(n_vocab, 2);
@@ -131,7 +131,7 @@ Test(pair, control_tokens_may_lie_past_a_decoders_rows) {
         for (int k = 0; k < 2; k++) {
             weir_tokenizer *tok = NULL;
             int32_t n_vocab = 0;
-            cr_expect_eq(weir__pair_open(k ? &larger : &ck, k ? &ck : &larger, &tok, &n_vocab, NULL),
+            cr_expect_eq(weir__vocabulary_open(k ? &larger : &ck, k ? &ck : &larger, &tok, &n_vocab, NULL),
                          WEIR_OK);
             cr_expect_eq(n_vocab, 2);
             weir__tokenizer_free(tok);
@@ -141,7 +141,7 @@ Test(pair, control_tokens_may_lie_past_a_decoders_rows) {
     files_remove_dir(dir);
 }
 
-/* Two decoders over tokenizer.json files of single letters; returns how weir__pair_open ended. */
+/* Two decoders over tokenizer.json files of single letters; returns how weir__vocabulary_open ended. */
 static weir_status open_letters(const char *const letters[2], const int32_t rows[2], int32_t *n_vocab,
                                 weir_err *err) {
     char *dir = files_temp_dir(), *path[2];
@@ -163,14 +163,14 @@ static weir_status open_letters(const char *const letters[2], const int32_t rows
                                   .tokenizer_path = path[i]};
     }
     weir_tokenizer *tok = NULL;
-    const weir_status st = weir__pair_open(&ck[0], &ck[1], &tok, n_vocab, err);
+    const weir_status st = weir__vocabulary_open(&ck[0], &ck[1], &tok, n_vocab, err);
     weir__tokenizer_free(tok);
     for (int i = 0; i < 2; i++) free(path[i]);
     files_remove_dir(dir);
     return st;
 }
 
-Test(pair, every_piece_is_compared_and_the_smaller_head_counts) {
+Test(vocabulary, every_piece_is_compared_and_the_smaller_head_counts) {
     static const struct {
         const char *letters[2];
         int32_t rows[2], n_vocab; /* 0: refused at token 2 */
@@ -190,7 +190,7 @@ Test(pair, every_piece_is_compared_and_the_smaller_head_counts) {
     }
 }
 
-Test(pair, a_drafter_without_tokenizer_uses_the_verifiers) {
+Test(vocabulary, a_drafter_without_tokenizer_uses_the_verifiers) {
     char *dir = files_temp_dir();
     copy(dir, "model.safetensors");
     write_config(dir, "\"d_ff\": 192", "\"d_ff\":  192");
@@ -292,7 +292,7 @@ static char *padded_copy(const char *from_dir, int dim) {
 
 /* Embeddings padded further work and change no bit, on one side or on both, though their padding rows hold
  * the largest logits of all (traps 1 and 9). */
-Test(pair, padding_changes_nothing) {
+Test(vocabulary, padding_changes_nothing) {
     char *drafter = padded_copy(DRAFTER, 64), *verifier = padded_copy(VERIFIER, 256);
     weir_engine *plain = demo_open(1, 1, NULL, true), *padded[2] = {NULL, NULL};
     weir_err err = {""};

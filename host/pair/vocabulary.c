@@ -1,11 +1,11 @@
-#include "host/pair.h"
+#include "host/pair/vocabulary.h"
 
 #include <string.h>
 
 #include "host/formats/json/json_file.h"
 #include "kernels/base/mem.h"
 
-/* Without what open_tokenizer lets lie past a decoder's rows. */
+/* Without the control tokens that open_tokenizer allows past a decoder's rows. */
 static int32_t piece_count(const weir_checkpoint *ck, const weir_tokenizer *tok) {
     const int32_t n = weir__tokenizer_size(tok) - ck->extra_ids, rows = weir__checkpoint_rows(ck);
     return ck->kind == WEIR_FAMILY_DECODER && n > rows ? rows : n;
@@ -19,7 +19,7 @@ static weir_status open_gpt2(const weir_checkpoint *ck, weir_tokenizer **out, we
     return st;
 }
 
-/* The reader knows metadata only: its words get the file's name. */
+/* The reader knows only metadata: its message gets the name of the file. */
 static weir_status open_gguf(const weir_checkpoint *ck, weir_tokenizer **out, weir_err *err) {
     weir_err why = {""};
     const weir_status st = weir__tokenizer_open_gguf(out, ck->gguf, &why);
@@ -39,16 +39,16 @@ static weir_status read_tokenizer(const weir_checkpoint *ck, weir_tokenizer **ou
     }
 }
 
-/* Control tokens that a decoder has no rows for: text alone never becomes one. Gemma 3's text models share
- * the tokenizer.json of those with images, whose "<image_soft_token>" is their first id too many. */
+/* Control tokens for which a decoder has no rows. Text never becomes one. Gemma 3's text models share the
+ * tokenizer.json of those with images, where "<image_soft_token>" is the first id past their rows. */
 static bool rest_is_control(const weir_tokenizer *tok, int32_t from) {
     for (int32_t i = from; i < weir__tokenizer_size(tok); i++)
         if (!weir__tokenizer_is_control(tok, i)) return false;
     return true;
 }
 
-/* Sentinels that tokenizer_config.json promises need rows; the 100 of a directory that has no such file may
- * lie past them: they are then no tokens. */
+/* Sentinels in tokenizer_config.json need rows. In a directory without that file the assumed 100 may be past
+ * the rows; then they are not tokens. */
 static int32_t needed_rows(const weir_checkpoint *ck, const weir_tokenizer *tok) {
     return weir__tokenizer_size(tok) - (ck->extra_ids_assumed ? ck->extra_ids : 0);
 }
@@ -66,7 +66,7 @@ static weir_status open_tokenizer(const weir_checkpoint *ck, weir_tokenizer **ou
                      ck->dir, (int)n, (int)rows);
 }
 
-/* Vocabularies of decoders are filled up to a round number of rows, and some files name the fillers. */
+/* Vocabularies of decoders are padded to a round number of rows, and some files name the padding. */
 static bool is_padding(const weir_tokenizer *tok, int32_t id) {
     const char *piece = weir__tokenizer_piece(tok, id);
     return weir__tokenizer_is_control(tok, id) || strncmp(piece, "[PAD", 4) == 0 ||
@@ -79,7 +79,7 @@ static bool rest_is_padding(const weir_tokenizer *tok, int32_t from, int32_t n) 
     return true;
 }
 
-/* Sentinels are not compared: how many a checkpoint has is a matter of its configuration. */
+/* Sentinels are not compared: their number depends on a checkpoint's configuration. */
 static weir_status same_pieces(const weir_checkpoint *v, const weir_tokenizer *tv, const weir_checkpoint *d,
                                const weir_tokenizer *td, weir_err *err) {
     const int32_t nv = piece_count(v, tv), nd = piece_count(d, td);
@@ -123,7 +123,7 @@ static weir_status same_ids(const weir_checkpoint *v, const weir_checkpoint *d, 
     return WEIR_OK;
 }
 
-/* The smaller of a side's rows and its tokens: what it can emit. */
+/* What a side can emit: the smaller of its rows and its tokens. */
 static int32_t emittable(const weir_checkpoint *ck, const weir_tokenizer *tok) {
     const int32_t rows = weir__checkpoint_rows(ck);
     return tok && weir__tokenizer_size(tok) < rows ? weir__tokenizer_size(tok) : rows;
@@ -141,12 +141,12 @@ static weir_status fit(const weir_checkpoint *v, const weir_checkpoint *d, const
                          "tokenizer that would tell padding from tokens",
                          (int)weir__checkpoint_rows(v), (int)weir__checkpoint_rows(d));
     }
-    /* the ids that text and both models know */
+    /* the ids known to the text and both models */
     const weir_tokenizer *tok = tv ? tv : td;
     const int32_t nv = emittable(v, tv ? tv : td), nd = emittable(d, td ? td : tv);
     *n_vocab = nv < nd ? nv : nd;
     int32_t pieces = tok ? piece_count(tv ? v : d, tok) : 0;
-    /* what is behind them is padding */
+    /* the rest is padding */
     if (tv && td && piece_count(d, td) < pieces) pieces = piece_count(d, td);
     if (*n_vocab < pieces)
         return weir_fail(err, WEIR_EMISMATCH,
@@ -155,8 +155,8 @@ static weir_status fit(const weir_checkpoint *v, const weir_checkpoint *d, const
     return WEIR_OK;
 }
 
-weir_status weir__pair_open(const weir_checkpoint *verifier, const weir_checkpoint *draft,
-                            weir_tokenizer **tok, int32_t *n_vocab, weir_err *err) {
+weir_status weir__vocabulary_open(const weir_checkpoint *verifier, const weir_checkpoint *draft,
+                                  weir_tokenizer **tok, int32_t *n_vocab, weir_err *err) {
     weir_tokenizer *tv = NULL, *td = NULL;
     weir_status st = open_tokenizer(verifier, &tv, err);
     if (st == WEIR_OK && draft) st = open_tokenizer(draft, &td, err);

@@ -1,9 +1,9 @@
 /* Memory of the CUDA backend, copies to and from it, and the state of the stream. */
-#include "kernels/cuda/queue.cuh"
+#include "kernels/cuda/stream.cuh"
 
 /* ---- memory -------------------------------------------------------------------------------------------- */
 
-/* A lack of memory is for the caller to handle and breaks nothing; any other failure breaks the queue. */
+/* A lack of memory is for the caller to handle and breaks nothing; any other failure breaks the stream. */
 static bool got_memory(weir_cuda *cu, cudaError_t e, const char *what, size_t bytes) {
     if (e == cudaErrorMemoryAllocation) {
         cudaGetLastError(); /* or the next launch would find it */
@@ -23,7 +23,7 @@ void weir__cuda_free(weir_backend *be, void *p) {
     weir_cuda *cu = weir__cuda_of(be);
     if (!p) return;
     cudaSetDevice(cu->device);
-    const cudaError_t e = cudaFree(p); /* also with a broken queue; its own failure is then no news */
+    const cudaError_t e = cudaFree(p); /* also with a broken stream; its own failure is then no news */
     weir__cuda_check(be, e, "free");
 }
 

@@ -8,12 +8,12 @@
  * largest. Both are exact, so spans may be merged in any order. */
 enum { WEIR_EXTENT_SPAN = 64 };
 
-typedef struct weir_extent {
+typedef struct weir_minmax {
     int32_t lo, hi;
     int32_t id;
-} weir_extent;
+} weir_minmax;
 
-static inline int64_t weir__extent_count(int64_t n_vocab) {
+static inline int64_t weir__minmax_count(int64_t n_vocab) {
     return (n_vocab + WEIR_EXTENT_SPAN - 1) / WEIR_EXTENT_SPAN;
 }
 

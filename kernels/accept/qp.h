@@ -35,7 +35,7 @@ typedef struct weir_rule_coef {
     float num_q, num_p, res_q, res_p;
 } weir_rule_coef;
 
-typedef struct weir_pair {
+typedef struct weir_qp {
     weir_row_view q, p;
     weir_rule_coef coef[2];    /* [keep] */
     bool member_p, member_raw; /* which distribution m is; if floor = INFINITY, keep is 0 everywhere */
@@ -45,7 +45,7 @@ typedef struct weir_pair {
     int32_t skip;  /* cactus: the drafted token, -1 none */
     float block_p; /* block verification: the residual is (block_p pi - q)+ */
     float tilt;    /* lossy: s of sum over {s p > q} */
-} weir_pair;
+} weir_qp;
 
 /* What a pass over the vocabulary adds up: two sums each. */
 typedef enum weir_sum_kind {
@@ -67,7 +67,7 @@ typedef enum weir_weight_kind {
 
 /* One exponential race; `pair` gives the weights (WEIR_WEIGHT_Q and _P need only that row of it). */
 typedef struct weir_race {
-    const weir_pair *pair;
+    const weir_qp *pair;
     weir_weight_kind kind;
     uint32_t key[2];
     int32_t position, purpose, block_row;
@@ -75,7 +75,7 @@ typedef struct weir_race {
 
 WF_FN float weir__positive(float x) { return x > 0.0f ? x : 0.0f; }
 
-WF_FN float weir__num(const weir_pair *r, float keep_q, float keep_p, float q, float p) {
+WF_FN float weir__num(const weir_qp *r, float keep_q, float keep_p, float q, float p) {
     if (!r->cactus) return fmaf(keep_q, q, keep_p * p);
     const float g = p + sqrtf(weir__positive(r->delta2 * p * (1.0f - p)));
     return g < 1.0f ? g : 1.0f;
@@ -85,7 +85,7 @@ WF_FN float weir__res(float res_q, float res_p, float q, float p) {
     return weir__positive(fmaf(res_q, q, res_p * p));
 }
 
-WF_FN float weir__pi(const weir_pair *r, float q, float num, float res) {
+WF_FN float weir__pi(const weir_qp *r, float q, float num, float res) {
     if (!r->own) return num;
     return fmaf(r->mix, res, num < q ? num : q);
 }
@@ -101,7 +101,7 @@ WF_FN float weir__js(float q, float p) {
     return 0.5f * weir__js_term(q, m) + 0.5f * weir__js_term(p, m);
 }
 
-WF_FN void weir__terms(weir_sum_kind kind, const weir_pair *r, float q, float p, float m, float *t0,
+WF_FN void weir__terms(weir_sum_kind kind, const weir_qp *r, float q, float p, float m, float *t0,
                        float *t1) {
     const bool keep = m >= r->floor;
     const float num_q = keep ? r->coef[1].num_q : r->coef[0].num_q;
@@ -133,7 +133,7 @@ WF_FN void weir__terms(weir_sum_kind kind, const weir_pair *r, float q, float p,
     }
 }
 
-WF_FN float weir__weight(weir_weight_kind kind, const weir_pair *r, float q, float p, float m) {
+WF_FN float weir__weight(weir_weight_kind kind, const weir_qp *r, float q, float p, float m) {
     const bool keep = m >= r->floor;
     const float num_q = keep ? r->coef[1].num_q : r->coef[0].num_q;
     const float num_p = keep ? r->coef[1].num_p : r->coef[0].num_p;

@@ -8,7 +8,7 @@
  *   weir__close(team, emit_session, n_vocab)             the closing token */
 #include "kernels/accept/sweep.cuh" /* weir_env and its passes, which the shared source needs */
 
-#include "kernels/accept/step_impl.h"
+#include "kernels/accept/examine_impl.h"
 
 /* Rows divided among the accept step's teams: sessions times the longest block. All threads of the block. */
 TEAM_FN int32_t team_longest_block(team_shared *shared, const weir_accept_args &a) {

@@ -1,11 +1,11 @@
-#ifndef WEIR_HOST_FAMILY_H
-#define WEIR_HOST_FAMILY_H
+#ifndef WEIR_HOST_PAIR_FAMILY_H
+#define WEIR_HOST_PAIR_FAMILY_H
 
 #include "host/formats/facts.h"
 #include "host/weir.h"
 
-/* What the engine asks of a family of models, given its checkpoint: the only place in host/ that tells one
- * family from another by its functions. Contracts are those of models/model.h. */
+/* What the engine asks of a family of models, given its checkpoint: the only place in host/ that
+ * distinguishes one family from another by its functions. Contracts are those of models/model.h. */
 typedef struct weir_family {
     bool encoder_decoder;
     weir_status (*measure)(const weir_checkpoint *ck, const weir_tensor_source *src, bool device,
@@ -22,4 +22,4 @@ typedef struct weir_family {
 
 const weir_family *weir__family_of(const weir_checkpoint *ck);
 
-#endif /* WEIR_HOST_FAMILY_H */
+#endif /* WEIR_HOST_PAIR_FAMILY_H */

@@ -116,7 +116,7 @@ WEIR_STEP_FN float weir__block_surplus(const weir_env *env, const weir_accept_ar
     float out[2] = {0.0f, 0.0f};
     if (weir__policy(env, &at, &y) != WEIR_OK) return 0.0f; /* was OK when the row was examined */
     y.pair.block_p = block_p;
-    weir__pair_sums(env, &y.pair, WEIR_SUM_BLOCK, a->n_vocab, y.point, out);
+    weir__qp_sums(env, &y.pair, WEIR_SUM_BLOCK, a->n_vocab, y.point, out);
     return out[0];
 }
 
@@ -166,7 +166,7 @@ typedef struct weir_closing {
     bool deferred;
 } weir_closing;
 
-WEIR_STEP_FN weir_race weir__race_of(const weir_emit_session *s, const weir_pair *pair, weir_weight_kind kind,
+WEIR_STEP_FN weir_race weir__race_of(const weir_emit_session *s, const weir_qp *pair, weir_weight_kind kind,
                                      int32_t purpose) {
     weir_race r;
     r.pair = pair;
@@ -182,7 +182,7 @@ WEIR_STEP_FN weir_race weir__race_of(const weir_emit_session *s, const weir_pair
 WEIR_STEP_FN weir_status weir__close_p(const weir_env *env, const weir_emit_session *s, int32_t n_vocab,
                                        weir_closing *c) {
     if (!s->p_logits || !s->p_stats || isnan(s->p_stats->max)) return WEIR_EINVAL;
-    weir_pair pair;
+    weir_qp pair;
     memset(&pair, 0, sizeof pair);
     pair.q = pair.p = weir__row_view(s->p_logits, s->p_stats, s->law);
     pair.floor = INFINITY;
