@@ -271,7 +271,11 @@ void weir_session_get(weir_session *s, weir_session_view *out);
  * request alone, whoever else is served. Every function may be called by any thread, but for open and close.
  *
  * There is no thread of the queue's own: who waits in weir_queue_next runs the next round, and while one
- * thread does, others wait for what it brings. While a queue is open it alone steps the engine. */
+ * thread does, others wait for what it brings. While a queue is open it alone steps the engine.
+ *
+ * Tokens are with the thread that got them until it calls weir_queue_next again. Until then nobody gets
+ * another event of that request, so that several threads may serve one queue. A thread that leaves calls it
+ * with ev NULL. */
 typedef struct weir_queue weir_queue;
 typedef struct weir_request weir_request;
 
@@ -295,9 +299,9 @@ typedef enum weir_queue_event_kind {
 typedef struct weir_queue_event {
     weir_queue_event_kind kind;
     weir_request *request;
-    void *ud; /* of its submit */
-    const weir_token_event
-        *tokens; /* n_token of them; like their texts valid until the request's next event */
+    void *ud;                       /* of its submit */
+    const weir_token_event *tokens; /* n_token of them; like their texts valid until this thread's next call
+                                       of weir_queue_next, or weir_request_free */
     size_t n_token;
     weir_status status; /* END: why it failed; else OK, and view.finish says how it ended */
     weir_err err;
@@ -306,7 +310,7 @@ typedef struct weir_queue_event {
 
 /* The next event of any request, tokens of one in order. Works while there is something to do; with nothing
  * to do waits wait_seconds (0: not at all, INFINITY: for ever) for a request. */
-void weir_queue_next(weir_queue *q, double wait_seconds, weir_queue_event *ev);
+void weir_queue_next(weir_queue *q, double wait_seconds, weir_queue_event *ev); /* ev NULL: takes none */
 void weir_queue_wake(weir_queue *q); /* one weir_queue_next returns, idle if it has nothing else */
 
 /* ---- score --------------------------------------------------------------------------------------------- */

@@ -1,8 +1,10 @@
 /* Requests over one engine: who waits, whose prompt runs next, who is stepped. Knows weir.h alone.
  *
- * The lock guards lists and states. A round runs without it: the thread that finds work and nobody stepping
- * becomes the stepping thread for one round. What a round's callbacks bring lies in `fresh` of each request,
- * which only that thread touches, and is handed over under the lock when the round ends. */
+ * The lock guards lists and states. A round runs models without it: the thread that finds work and nobody
+ * stepping becomes the stepping thread for one round. What a round's callbacks bring is kept in `fresh` of each
+ * request, which only that thread touches, and is handed over under the lock when the round ends. A request
+ * that has ended holds no slot, so that any thread may free it while others are stepped: only a step ends
+ * one, or what broke the engine, after which nothing is stepped. */
 #include "host/queue/queue.h"
 
 #include <errno.h>
@@ -61,11 +63,12 @@ static bool move_tokens(weir_queue_tokens *to, weir_queue_tokens *from) {
     return true;
 }
 
-/* Called from inside a step. */
+/* Called from inside a step. No token after one that was lost. */
 static bool on_token(void *ud, weir_session *s, const weir_token_event *ev) {
     (void)s;
     weir_request *r = ud;
-    return add_token(&r->fresh, ev);
+    if (!r->starved) r->starved = !add_token(&r->fresh, ev);
+    return !r->starved;
 }
 
 /* ---- requests ------------------------------------------------------------------------------------------ */
@@ -78,9 +81,9 @@ static void free_request(weir_request *r) {
     weir_free(r);
 }
 
-/* Has an event for its caller. */
+/* Has an event for its caller, who has done with the one before. */
 static bool has_event(const weir_request *r) {
-    return !r->orphan && (r->ready.n > 0 || (r->state == WEIR_REQUEST_ENDED && !r->reported));
+    return !r->orphan && !r->held && (r->ready.n > 0 || (r->state == WEIR_REQUEST_ENDED && !r->reported));
 }
 
 static void notify(weir_queue *q, weir_request *r) {
@@ -94,12 +97,9 @@ static void notify(weir_queue *q, weir_request *r) {
     q->last_event = r;
 }
 
-static void unlink_request(weir_queue *q, weir_request *r) {
-    weir_request **at = &q->first;
-    while (*at != r) at = &(*at)->next;
-    *at = r->next;
-    q->n_request--;
+static void unlink_event(weir_queue *q, weir_request *r) {
     if (!r->notified) return;
+    r->notified = false;
     weir_request *before = NULL, *e = q->first_event;
     while (e != r) before = e, e = e->next_event;
     if (before)
@@ -109,28 +109,45 @@ static void unlink_request(weir_queue *q, weir_request *r) {
     if (q->last_event == r) q->last_event = before;
 }
 
+static void remove_request(weir_queue *q, weir_request *r) {
+    weir_request **at = &q->first;
+    while (*at != r) at = &(*at)->next;
+    *at = r->next;
+    unlink_event(q, r);
+    free_request(r);
+}
+
+static void set_failure(weir_request *r, weir_status status, const char *why) {
+    r->status = status;
+    (void)weir_fail(&r->err, status, "%s", why && why[0] ? why : weir_status_str(status));
+}
+
+/* Trouble of its own: the next step ends it and takes its slot back. */
+static void fail_request(weir_request *r, weir_status status, const char *why) {
+    if (r->status == WEIR_OK) set_failure(r, status, why);
+    r->cancelled = true;
+    weir_session_cancel(r->session);
+}
+
+/* What failed first is what the caller hears of. */
 static void end_request(weir_queue *q, weir_request *r, weir_status status, const char *why) {
     if (r->state == WEIR_REQUEST_ENDED) return;
     r->state = WEIR_REQUEST_ENDED;
-    r->status = status;
-    if (status != WEIR_OK)
-        (void)weir_fail(&r->err, status, "%s", why && why[0] ? why : weir_status_str(status));
+    if (r->status == WEIR_OK && status != WEIR_OK) set_failure(r, status, why);
     q->n_unfinished--;
-    if (r->orphan) {
-        unlink_request(q, r);
-        free_request(r);
-        return;
-    }
-    notify(q, r);
+    if (r->orphan)
+        remove_request(q, r);
+    else
+        notify(q, r);
 }
 
 /* Nothing can be stepped any more: every unfinished request ends with the reason. */
 static void break_down(weir_queue *q, weir_status status, const weir_err *err) {
     q->broken = status;
-    q->broken_err = *err;
+    (void)weir_fail(&q->broken_err, status, "%s", err->text[0] ? err->text : weir_status_str(status));
     for (weir_request *r = q->first, *next; r; r = next) {
         next = r->next;
-        end_request(q, r, status, err->text);
+        end_request(q, r, status, q->broken_err.text);
     }
 }
 
@@ -157,32 +174,26 @@ weir_status weir_queue_submit(weir_queue *q, const weir_session_options *opt, co
     pthread_mutex_lock(&q->lock);
     if (q->broken != WEIR_OK) {
         st = weir_fail(err, q->broken, "%s", q->broken_err.text);
-    } else if (!grow((void **)&q->list, &q->list_cap, (size_t)q->n_request + 1, sizeof(weir_session *)) ||
-               !grow((void **)&q->listed, &q->listed_cap, (size_t)q->n_request + 1, sizeof(weir_request *))) {
-        st = weir_fail(err, WEIR_ENOMEM, "out of memory for a request");
     } else {
         weir_request **at = &q->first;
         while (*at) at = &(*at)->next;
         *at = r;
-        q->n_request++;
         q->n_unfinished++;
+        *out = r;
         if (q->stepping) weir_engine_yield(q->e);
         pthread_cond_broadcast(&q->changed);
     }
     pthread_mutex_unlock(&q->lock);
-    if (st != WEIR_OK)
-        free_request(r);
-    else
-        *out = r;
+    if (st != WEIR_OK) free_request(r); /* from here on a request that was taken may be gone */
     return st;
 }
 
+/* Whoever waits while there are unfinished requests waits for a round, whose end wakes them: no need here. */
 void weir_queue_cancel(weir_request *r) {
     weir_queue *q = r->q;
     pthread_mutex_lock(&q->lock);
     r->cancelled = true;
     weir_session_cancel(r->session);
-    pthread_cond_broadcast(&q->changed);
     pthread_mutex_unlock(&q->lock);
 }
 
@@ -190,15 +201,14 @@ void weir_request_free(weir_request *r) {
     if (!r) return;
     weir_queue *q = r->q;
     pthread_mutex_lock(&q->lock);
-    const bool ended = r->state == WEIR_REQUEST_ENDED;
-    if (ended) {
-        unlink_request(q, r);
+    if (r->state == WEIR_REQUEST_ENDED) {
+        remove_request(q, r);
     } else { /* the stepping thread may be at it */
+        unlink_event(q, r);
         r->orphan = r->cancelled = true;
         weir_session_cancel(r->session);
     }
     pthread_mutex_unlock(&q->lock);
-    if (ended) free_request(r);
 }
 
 /* ---- a round ------------------------------------------------------------------------------------------- */
@@ -213,6 +223,7 @@ static void admit(weir_queue *q) {
     for (weir_request *r = q->first; r && taken < q->facts.n_parallel && prefills < PREFILLS; r = r->next) {
         if (r->state != WEIR_REQUEST_WAITING || r->cancelled) continue;
         r->state = WEIR_REQUEST_PROMPT;
+        r->turn = ++q->last_turn;
         taken++, prefills++;
     }
 }
@@ -221,14 +232,12 @@ static void admit(weir_queue *q) {
 static weir_request *next_prompt(weir_queue *q) {
     weir_request *first = NULL, *after = NULL;
     for (weir_request *r = q->first; r; r = r->next) {
-        if (r->state != WEIR_REQUEST_PROMPT) continue;
+        if (r->state != WEIR_REQUEST_PROMPT || r->cancelled) continue;
         if (!first) first = r;
         if (!after && r->turn > q->turn) after = r;
     }
     weir_request *r = after ? after : first;
-    if (!r) return NULL;
-    if (r->turn == 0) r->turn = ++q->last_turn;
-    q->turn = r->turn;
+    if (r) q->turn = r->turn;
     return r;
 }
 
@@ -250,7 +259,7 @@ static weir_status run_prompt(weir_queue *q, weir_request *r, weir_err *err) {
     const int64_t done = before - left;
     if (before > 0 && done <= 0)
         return weir_fail(err, WEIR_EINVAL, "a slice of a prompt was run and nothing of it is done");
-    if (done > 0) {
+    if (done > 0 && weir_session_state(r->session) == WEIR_RUNNING) { /* one that was given up ran nothing */
         const double each = spent / (double)done;
         q->position_seconds = q->position_seconds > 0.0 ? 0.5 * (q->position_seconds + each) : each;
     }
@@ -258,18 +267,20 @@ static weir_status run_prompt(weir_queue *q, weir_request *r, weir_err *err) {
     return WEIR_OK;
 }
 
-/* Sessions to step: those whose prompts are done, and those that are to end. */
+/* Sessions to step: those whose prompts are done, and those that are to end. The lists have room for those
+ * that hold a slot and for as many that wait for one and are cancelled; the rest of these end a round later. */
 static int gather(weir_queue *q, bool *somebody_waits) {
-    int n = 0;
+    int n = 0, without_slot = 0;
     *somebody_waits = false;
     for (weir_request *r = q->first; r; r = r->next) {
         if (r->state == WEIR_REQUEST_ENDED) continue;
-        if (r->state == WEIR_REQUEST_RUNNING || r->cancelled) {
-            q->listed[n] = r;
-            q->list[n++] = r->session;
-        } else {
+        if (r->state != WEIR_REQUEST_RUNNING && !r->cancelled) {
             *somebody_waits = true;
+            continue;
         }
+        if (r->state == WEIR_REQUEST_WAITING && without_slot++ >= q->facts.n_parallel) continue;
+        q->listed[n] = r;
+        q->list[n++] = r->session;
     }
     return n;
 }
@@ -285,7 +296,8 @@ static int blocks_of(const weir_queue *q, bool somebody_waits) {
 static void harvest(weir_queue *q, int n) {
     for (int i = 0; i < n; i++) {
         weir_request *r = q->listed[i];
-        if (r->fresh.n > 0 && !move_tokens(&r->ready, &r->fresh)) weir_session_cancel(r->session);
+        const bool moved = r->fresh.n == 0 || move_tokens(&r->ready, &r->fresh);
+        if (r->starved || !moved) fail_request(r, WEIR_ENOMEM, "out of memory for the tokens of an answer");
         if (weir_session_state(r->session) == WEIR_RUNNING) {
             notify(q, r);
             continue;
@@ -310,7 +322,7 @@ static void run_round(weir_queue *q) {
         if (st == WEIR_ECUDA)
             break_down(q, st, &err);
         else if (st != WEIR_OK)
-            end_request(q, r, st, err.text); /* its prompt's own trouble */
+            fail_request(r, st, err.text);
     }
     bool waits;
     const int n = gather(q, &waits);
@@ -345,7 +357,8 @@ static bool take_event(weir_queue *q, weir_queue_event *ev) {
     *ev = (weir_queue_event){.request = r, .ud = r->ud};
     if (r->ready.n > 0) {
         take_tokens(r, ev);
-        notify(q, r);
+        r->held = true;
+        r->holder = pthread_self();
         return true;
     }
     ev->kind = WEIR_QUEUE_END;
@@ -354,6 +367,16 @@ static bool take_event(weir_queue *q, weir_queue_event *ev) {
     r->reported = true;
     weir_session_get(r->session, &ev->view);
     return true;
+}
+
+/* This thread has done with the tokens of its last event: others may have what follows them. */
+static void let_go(weir_queue *q) {
+    for (weir_request *r = q->first; r; r = r->next) {
+        if (!r->held || !pthread_equal(r->holder, pthread_self())) continue;
+        r->held = false;
+        notify(q, r);
+        if (r->notified) pthread_cond_broadcast(&q->changed);
+    }
 }
 
 /* Until something changes or the time has come. */
@@ -366,7 +389,7 @@ static void wait_for_change(weir_queue *q, const struct timespec *until, bool *e
 
 static struct timespec deadline(double seconds) {
     struct timespec t;
-    clock_gettime(CLOCK_REALTIME, &t);
+    clock_gettime(CLOCK_MONOTONIC, &t);
     const double whole = floor(seconds);
     t.tv_sec += (time_t)whole;
     t.tv_nsec += (long)((seconds - whole) * 1e9);
@@ -374,14 +397,14 @@ static struct timespec deadline(double seconds) {
     return t;
 }
 
-void weir_queue_next(weir_queue *q, double wait_seconds, weir_queue_event *ev) {
-    const bool forever = !(wait_seconds < 1e9);
-    const struct timespec until = deadline(forever || wait_seconds < 0 ? 0.0 : wait_seconds);
-    bool expired = !(wait_seconds > 0.0);
+/* Rounds and waits until there is an event, or no reason to go on. */
+static void find_event(weir_queue *q, double wait_seconds, weir_queue_event *ev) {
+    const bool forever = wait_seconds >= 1e9;
+    bool expired = !(wait_seconds > 0.0); /* NaN: at once */
+    const struct timespec until = deadline(forever || expired ? 0.0 : wait_seconds);
     *ev = (weir_queue_event){.kind = WEIR_QUEUE_IDLE};
-    pthread_mutex_lock(&q->lock);
     while (!take_event(q, ev)) {
-        if (q->woken || (expired && q->n_unfinished == 0)) break;
+        if (q->n_wake > 0 || (expired && q->n_unfinished == 0)) break;
         if (q->n_unfinished > 0 && !q->stepping) {
             q->stepping = true;
             run_round(q);
@@ -391,32 +414,65 @@ void weir_queue_next(weir_queue *q, double wait_seconds, weir_queue_event *ev) {
             wait_for_change(q, forever || q->stepping ? NULL : &until, &expired);
         }
     }
-    q->woken = false;
+    if (q->n_wake > 0) q->n_wake--;
+}
+
+void weir_queue_next(weir_queue *q, double wait_seconds, weir_queue_event *ev) {
+    pthread_mutex_lock(&q->lock);
+    let_go(q);
+    if (ev) find_event(q, wait_seconds, ev);
     pthread_mutex_unlock(&q->lock);
 }
 
 void weir_queue_wake(weir_queue *q) {
     pthread_mutex_lock(&q->lock);
-    q->woken = true;
+    q->n_wake++;
+    if (q->stepping) weir_engine_yield(q->e);
     pthread_cond_broadcast(&q->changed);
     pthread_mutex_unlock(&q->lock);
 }
 
 /* ---- open and close ------------------------------------------------------------------------------------ */
 
-weir_status weir_queue_open(weir_queue **out, weir_engine *e, weir_err *err) {
+/* Times of waiting are those of a clock that nobody sets. */
+static bool make_condition(pthread_cond_t *c) {
+    pthread_condattr_t how;
+    if (pthread_condattr_init(&how) != 0) return false;
+    const bool ok = pthread_condattr_setclock(&how, CLOCK_MONOTONIC) == 0 && pthread_cond_init(c, &how) == 0;
+    pthread_condattr_destroy(&how);
+    return ok;
+}
+
+static void free_queue(weir_queue *q) {
+    weir_free(q->list);
+    weir_free(q->listed);
+    weir_free(q);
+}
+
+static weir_queue *new_queue(weir_engine *e) {
     weir_queue *q = weir_calloc(1, sizeof *q);
-    if (!q) return weir_fail(err, WEIR_ENOMEM, "out of memory for a queue");
+    if (!q) return NULL;
     q->e = e;
     q->stall_seconds = 0.020; /* a reader does not see it, and a slice is a few chunks long */
     weir_engine_get_facts(e, &q->facts);
+    const size_t n = 2 * (size_t)q->facts.n_parallel;
+    q->list = weir_calloc(n, sizeof(weir_session *));
+    q->listed = weir_calloc(n, sizeof(weir_request *));
+    if (q->list && q->listed) return q;
+    free_queue(q);
+    return NULL;
+}
+
+weir_status weir_queue_open(weir_queue **out, weir_engine *e, weir_err *err) {
+    weir_queue *q = new_queue(e);
+    if (!q) return weir_fail(err, WEIR_ENOMEM, "out of memory for a queue");
     if (pthread_mutex_init(&q->lock, NULL) != 0) {
-        weir_free(q);
+        free_queue(q);
         return weir_fail(err, WEIR_ENOMEM, "out of memory for a lock");
     }
-    if (pthread_cond_init(&q->changed, NULL) != 0) {
+    if (!make_condition(&q->changed)) {
         pthread_mutex_destroy(&q->lock);
-        weir_free(q);
+        free_queue(q);
         return weir_fail(err, WEIR_ENOMEM, "out of memory for a condition");
     }
     *out = q;
@@ -431,7 +487,5 @@ void weir_queue_close(weir_queue *q) {
     }
     pthread_cond_destroy(&q->changed);
     pthread_mutex_destroy(&q->lock);
-    weir_free(q->list);
-    weir_free(q->listed);
-    weir_free(q);
+    free_queue(q);
 }

@@ -28,9 +28,12 @@ struct weir_request {
     weir_request *next;       /* in order of arrival */
     weir_request *next_event; /* in order of their events, where notified */
     weir_request_state state;
-    uint64_t turn; /* among prompts; 0: has had none */
-    bool prompt_done, cancelled, orphan, notified, reported;
-    weir_queue_tokens fresh; /* the stepping thread's */
+    uint64_t turn; /* among prompts */
+    bool cancelled, orphan, notified, reported;
+    bool held; /* its last event is with this thread, which has not asked for another since */
+    pthread_t holder;
+    bool prompt_done, starved; /* starved: no memory for a token; both the stepping thread's, like: */
+    weir_queue_tokens fresh;
     weir_queue_tokens ready; /* under the lock */
     weir_queue_tokens taken; /* the caller's, since its last event */
     weir_status status;
@@ -42,13 +45,13 @@ struct weir_queue {
     weir_engine_facts facts;
     pthread_mutex_t lock;
     pthread_cond_t changed;
-    bool stepping, woken;
+    bool stepping;
     weir_request *first, *first_event, *last_event;
-    int n_request, n_unfinished;
+    int n_unfinished;
+    uint64_t n_wake; /* calls of weir_queue_wake that nobody has returned for */
     uint64_t turn, last_turn;
-    weir_session **list; /* of a round */
-    weir_request **listed;
-    size_t list_cap, listed_cap;
+    weir_session **list;                    /* (2 n_parallel) of a round: the stepping thread's */
+    weir_request **listed;                  /* as above */
     double stall_seconds, position_seconds; /* of a slice, at most; measured, of a prompt's position */
     weir_status broken;
     weir_err broken_err;

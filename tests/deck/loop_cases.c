@@ -84,24 +84,6 @@ weir_session *loop_start_ids(weir_engine *e, const weir_session_options *o, int 
 
 /* ---- running and comparing ----------------------------------------------------------------------------- */
 
-static void assert_same_books(const answer *a, const answer *b, const char *what) {
-    weir_session_stats x = a->stats, y = b->stats;
-    x.seconds_prefill = x.seconds_draft = x.seconds_verify = x.seconds_accept = x.seconds_total =
-        x.seconds_first = 0;
-    y.seconds_prefill = y.seconds_draft = y.seconds_verify = y.seconds_accept = y.seconds_total =
-        y.seconds_first = 0;
-    cr_assert(x.blocks == y.blocks && x.drafted == y.drafted && x.accepted == y.accepted,
-              "%s: %d blocks, %d drafted, "
-              "%d accepted, then %d, %d, %d",
-              what, (int)x.blocks, (int)x.drafted, (int)x.accepted, (int)y.blocks, (int)y.drafted,
-              (int)y.accepted);
-    cr_assert(x.drafter_rows == y.drafter_rows && x.drafter_calls == y.drafter_calls,
-              "%s: %d drafter rows in %d calls, "
-              "then %d in %d",
-              what, (int)x.drafter_rows, (int)x.drafter_calls, (int)y.drafter_rows, (int)y.drafter_calls);
-    cr_assert(memcmp(&x, &y, sizeof x) == 0, "%s: other books", what);
-}
-
 static weir_status step(weir_engine *e, loop_mode mode, weir_session *s, int max_blocks, weir_err *err) {
     return mode == LOOP_HOST ? block_oracle_step(e, s, max_blocks, err)
                              : weir_step(e, &s, 1, max_blocks, err);
@@ -144,7 +126,7 @@ void loop_same_alone(const loop_bed *bed) {
                 snprintf(what, sizeof what, "setting %d, mode %d, steps of %d", i, (int)bed->modes[m],
                          blocks);
                 answer_assert_same(&want[i], &got[i], what);
-                assert_same_books(&want[i], &got[i], what);
+                answer_assert_same_books(&want[i], &got[i], what);
             }
         }
 }
@@ -190,7 +172,7 @@ void loop_same_together(const loop_bed *bed, int n_parallel, int max_blocks) {
             snprintf(what, sizeof what, "setting %d, mode %d, %d sessions, steps of %d", i,
                      (int)bed->modes[m], n_parallel, max_blocks);
             answer_assert_same(&want[i], &got[i], what);
-            assert_same_books(&want[i], &got[i], what);
+            answer_assert_same_books(&want[i], &got[i], what);
         }
     }
 }
@@ -206,7 +188,7 @@ static void compare(const twins *t, const weir_session_options *o, int prompt, c
     run_one(t->bed, t->host, LOOP_HOST, o, prompt, 1000, &want[0]);
     run_one(t->bed, t->loop, t->mode, o, prompt, 1000, &got[0]);
     answer_assert_same(&want[0], &got[0], what);
-    assert_same_books(&want[0], &got[0], what);
+    answer_assert_same_books(&want[0], &got[0], what);
 }
 
 static twins open_twins(const loop_bed *bed, int m) {
@@ -292,7 +274,7 @@ static void compare_listening(const twins *t, const weir_session_options *o, lis
     run_listening(t->bed, t->host, LOOP_HOST, o, &a, &want[0]);
     run_listening(t->bed, t->loop, t->mode, o, &b, &got[0]);
     answer_assert_same(&want[0], &got[0], what);
-    assert_same_books(&want[0], &got[0], what);
+    answer_assert_same_books(&want[0], &got[0], what);
     cr_assert(a.n == b.n && strcmp(a.text, b.text) == 0, "%s: told \"%s\", then \"%s\"", what, a.text,
               b.text);
 }
@@ -370,7 +352,7 @@ void loop_takes_turns_with_the_host(const loop_bed *bed) {
             answer_take(pair[0], &want[0]);
             answer_take(pair[1], &got[0]);
             answer_assert_same(&want[0], &got[0], "in turns");
-            assert_same_books(&want[0], &got[0], "in turns");
+            answer_assert_same_books(&want[0], &got[0], "in turns");
             weir_session_free(pair[0]);
             weir_session_free(pair[1]);
         }

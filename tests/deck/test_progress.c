@@ -7,48 +7,10 @@
 #include <string.h>
 
 #include "host/deck/block_loop.h"
+#include "tests/host/counted_ops.h"
 #include "tests/host/decoder_pair.h"
 #include "tests/host/pair_fixture.h"
 #include "tests/support/files.h"
-
-/* ---- an engine whose ops fail on demand ---------------------------------------------------------------- */
-
-static weir_backend_ops real_op;
-static long ops_left, ops_run; /* until they fail; since the count was set to 0 */
-static weir_status failure;
-
-static weir_status count_op(void) {
-    ops_run++;
-    return ops_left >= 0 && ops_left-- == 0 ? (ops_left = 0, failure) : WEIR_OK;
-}
-
-#define COUNTED(name, args)                                        \
-    static weir_status counted_##name(weir_backend *be, args *a) { \
-        WEIR_TRY(count_op());                                      \
-        return real_op.name(be, a);                                \
-    }
-WEIR_OP_MAP(COUNTED)
-#undef COUNTED
-
-static void count_ops(weir_engine *e) {
-    real_op = e->pair.be->op;
-    ops_left = -1;
-#define TAKE(name, args) e->pair.be->op.name = counted_##name;
-    WEIR_OP_MAP(TAKE)
-#undef TAKE
-}
-
-static weir_session_options options(weir_method method, int max_tokens) {
-    weir_session_options o = weir_session_options_default();
-    o.method = method;
-    o.max_tokens = max_tokens;
-    o.n_draft = 3;
-    o.ignore_eos = true;
-    if (method == WEIR_METHOD_TOKEN_CASCADE) o.law.rule = WEIR_RULE_CHOW, o.law.alpha = 0.5f;
-    if (method == WEIR_METHOD_ORACLE_CASCADE) o.law.rule = WEIR_RULE_DIFF;
-    if (method == WEIR_METHOD_SEQUENCE_CASCADE) o.law.alpha = 0.1f; /* the verifier writes after all */
-    return o;
-}
 
 /* The loop of a front end. Returns the status that ended it, OK where the sessions did; fails the test if it
  * turns for nothing. */
@@ -77,10 +39,10 @@ static weir_status drive(weir_engine *e, weir_session **s, int n, int *turns) {
 static void fail_everywhere(weir_method method, weir_status with) {
     weir_engine *e = demo_open(2, 1, NULL, true);
     count_ops(e);
-    failure = with;
+    ops_failure = with;
     long n = 0;
     for (weir_status st = WEIR_EINVAL; st != WEIR_OK; n += n < 40 ? 1 : 37) {
-        const weir_session_options o = options(method, 6);
+        const weir_session_options o = method_options(method, 6);
         weir_session *s[2] = {demo_session(e, &o, "Hi."), demo_session(e, &o, "It snowed.")};
         int turns;
         ops_left = n;
@@ -121,7 +83,7 @@ static weir_status idle_accept(weir_backend *be, weir_accept_args *a) {
 Test(progress, a_row_of_nan_ends_its_session_and_the_loop_goes_on) {
     weir_engine *e = demo_open(1, 1, NULL, true);
     e->pair.be->op.accept = idle_accept;
-    const weir_session_options o = options(WEIR_METHOD_SPECULATIVE, 20);
+    const weir_session_options o = method_options(WEIR_METHOD_SPECULATIVE, 20);
     weir_session *s = demo_session(e, &o, "Hi.");
     weir_err err = {""};
     cr_expect(weir_step(e, &s, 1, 5, &err) == WEIR_ELOGITS && err_is_line(&err, "not finite"), "%s",
@@ -148,7 +110,7 @@ Test(progress, the_first_of_two_failures_is_told) {
     weir_engine *e = demo_open(2, 1, NULL, true);
     real_op = e->pair.be->op;
     e->pair.be->op.accept = failing_accept;
-    const weir_session_options o = options(WEIR_METHOD_SPECULATIVE, 20);
+    const weir_session_options o = method_options(WEIR_METHOD_SPECULATIVE, 20);
     weir_session *s[2] = {demo_session(e, &o, "Hi."), demo_session(e, &o, "It snowed a lot.")};
     weir_err err = {""};
     cr_expect(weir_step(e, s, 2, 5, &err) == WEIR_ELOGITS && strstr(err.text, "output token 0:"), "%s",
@@ -195,7 +157,7 @@ Test(progress, a_verifiers_row_of_nan_ends_a_session_that_keeps) {
     real_op = e->pair.be->op;
     verifiers = e->deck.dev.p_stats;
     e->pair.be->op.row_stats = unusable_verifier;
-    const weir_session_options o = options(WEIR_METHOD_ORACLE_CASCADE, 20);
+    const weir_session_options o = method_options(WEIR_METHOD_ORACLE_CASCADE, 20);
     weir_session *s = demo_session(e, &o, "Hi.");
     weir_err err = {""};
     cr_expect(weir_step(e, &s, 1, 5, &err) == WEIR_ELOGITS && err_is_line(&err, "token 0"), "%s", err.text);
@@ -213,7 +175,7 @@ Test(progress, a_loop_that_closes_no_block_is_a_failure, .timeout = 60) {
     weir_engine *e = demo_open(1, 1, NULL, true);
     cr_assert(weir__block_loop_open(&e->deck.loop, e, true) == WEIR_OK);
     e->pair.be->op.loop_close = idle_close;
-    const weir_session_options o = options(WEIR_METHOD_SPECULATIVE, 20);
+    const weir_session_options o = method_options(WEIR_METHOD_SPECULATIVE, 20);
     weir_session *s = demo_session(e, &o, "Hi.");
     weir_err err = {""};
     cr_expect(weir_step(e, &s, 1, 5, &err) == WEIR_ECUDA && err_is_line(&err, ""), "%s", err.text);
@@ -235,7 +197,7 @@ Test(progress, a_loop_of_dead_blocks_is_a_failure, .timeout = 60) {
     weir_engine *e = demo_open(1, 1, NULL, true);
     cr_assert(weir__block_loop_open(&e->deck.loop, e, false) == WEIR_OK);
     e->pair.be->op.loop_close = dead_close;
-    const weir_session_options o = options(WEIR_METHOD_SPECULATIVE, 20);
+    const weir_session_options o = method_options(WEIR_METHOD_SPECULATIVE, 20);
     weir_session *s = demo_session(e, &o, "Hi.");
     weir_err err = {""};
     cr_expect(weir_step(e, &s, 1, 5, &err) == WEIR_EINVAL && err_is_line(&err, "none got further"), "%s",
@@ -285,7 +247,7 @@ static weir_engine *open_demo(asker *a) {
 static weir_session *long_session(weir_engine *e, weir_method method) {
     int32_t ids[LONG_PROMPT];
     for (int i = 0; i < LONG_PROMPT; i++) ids[i] = 20 + i;
-    const weir_session_options o = options(method, 8);
+    const weir_session_options o = method_options(method, 8);
     weir_session *s = NULL;
     weir_err err = {""};
     cr_assert(weir_session_create(e, &o, ids, LONG_PROMPT, NULL, NULL, &s, &err) == WEIR_OK, "%s", err.text);
@@ -332,7 +294,7 @@ Test(progress, a_prompt_behind_an_encoder_is_interrupted_between_chunks) {
 }
 
 static weir_session *decoder_session(weir_engine *e, weir_method method) {
-    const weir_session_options o = options(method, 8);
+    const weir_session_options o = method_options(method, 8);
     return decoder_start(e, &o, 69, NULL, NULL);
 }
 
@@ -365,7 +327,7 @@ Test(progress, a_session_is_cancelled_inside_its_prompt_and_alone) {
     static answer want, got;
     asker a = {.yes_from = 1L << 40};
     weir_engine *e = demo_open(2, 1, NULL, true);
-    weir_session_options o = options(WEIR_METHOD_TOKEN_CASCADE, 12);
+    weir_session_options o = method_options(WEIR_METHOD_TOKEN_CASCADE, 12);
     o.law.alpha = 0.95f; /* the verifier is needed late */
     answer_run(e, &o, demo_prompts[1], &want);
     e->deck.interrupt = (weir_interrupt){cancel_it, &a};

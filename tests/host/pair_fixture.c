@@ -31,6 +31,18 @@ weir_engine *demo_open(int n_parallel, int n_thread, const char *isa, bool with_
     return e;
 }
 
+weir_session_options method_options(weir_method method, int max_tokens) {
+    weir_session_options o = weir_session_options_default();
+    o.method = method;
+    o.max_tokens = max_tokens;
+    o.n_draft = 3;
+    o.ignore_eos = true;
+    if (method == WEIR_METHOD_TOKEN_CASCADE) o.law.rule = WEIR_RULE_CHOW, o.law.alpha = 0.5f;
+    if (method == WEIR_METHOD_ORACLE_CASCADE) o.law.rule = WEIR_RULE_DIFF;
+    if (method == WEIR_METHOD_SEQUENCE_CASCADE) o.law.alpha = 0.1f; /* the verifier writes after all */
+    return o;
+}
+
 weir_session *demo_session(weir_engine *e, const weir_session_options *o, const char *prompt) {
     int32_t *ids = NULL;
     size_t n = 0;
@@ -44,19 +56,23 @@ weir_session *demo_session(weir_engine *e, const weir_session_options *o, const 
     return s;
 }
 
+void answer_copy(const weir_session_view *v, answer *out) {
+    cr_assert(v->n <= 256 && v->bytes < sizeof out->text);
+    memset(out, 0, sizeof *out);
+    out->n = v->n;
+    memcpy(out->ids, v->ids, v->n * sizeof *v->ids);
+    memcpy(out->sources, v->sources, v->n);
+    memcpy(out->logprobs, v->logprobs, v->n * sizeof(float));
+    memcpy(out->policy, v->policy_logprobs, v->n * sizeof(float));
+    memcpy(out->text, v->text, v->bytes);
+    out->finish = v->finish;
+    out->stats = v->stats;
+}
+
 void answer_take(weir_session *s, answer *out) {
     weir_session_view v;
     weir_session_get(s, &v);
-    cr_assert(v.n <= 256 && v.bytes < sizeof out->text);
-    memset(out, 0, sizeof *out);
-    out->n = v.n;
-    memcpy(out->ids, v.ids, v.n * sizeof *v.ids);
-    memcpy(out->sources, v.sources, v.n);
-    memcpy(out->logprobs, v.logprobs, v.n * sizeof(float));
-    memcpy(out->policy, v.policy_logprobs, v.n * sizeof(float));
-    memcpy(out->text, v.text, v.bytes);
-    out->finish = v.finish;
-    out->stats = v.stats;
+    answer_copy(&v, out);
 }
 
 void answer_run(weir_engine *e, const weir_session_options *o, const char *prompt, answer *out) {
@@ -77,4 +93,22 @@ void answer_assert_same(const answer *a, const answer *b, const char *what) {
     cr_assert(memcmp(a->sources, b->sources, a->n) == 0, "%s: other sources", what);
     cr_assert(strcmp(a->text, b->text) == 0, "%s: \"%s\", then \"%s\"", what, a->text, b->text);
     cr_assert(a->finish == b->finish, "%s: another finish reason", what);
+}
+
+void answer_assert_same_books(const answer *a, const answer *b, const char *what) {
+    weir_session_stats x = a->stats, y = b->stats;
+    x.seconds_prefill = x.seconds_draft = x.seconds_verify = x.seconds_accept = x.seconds_total =
+        x.seconds_first = 0;
+    y.seconds_prefill = y.seconds_draft = y.seconds_verify = y.seconds_accept = y.seconds_total =
+        y.seconds_first = 0;
+    cr_assert(x.blocks == y.blocks && x.drafted == y.drafted && x.accepted == y.accepted,
+              "%s: %d blocks, %d drafted, "
+              "%d accepted, then %d, %d, %d",
+              what, (int)x.blocks, (int)x.drafted, (int)x.accepted, (int)y.blocks, (int)y.drafted,
+              (int)y.accepted);
+    cr_assert(x.drafter_rows == y.drafter_rows && x.drafter_calls == y.drafter_calls,
+              "%s: %d drafter rows in %d calls, "
+              "then %d in %d",
+              what, (int)x.drafter_rows, (int)x.drafter_calls, (int)y.drafter_rows, (int)y.drafter_calls);
+    cr_assert(memcmp(&x, &y, sizeof x) == 0, "%s: other books", what);
 }

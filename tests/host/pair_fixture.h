@@ -7,6 +7,9 @@
 
 weir_engine *demo_open(int n_parallel, int n_thread, const char *isa, bool with_draft);
 
+/* Drafts of 3, no end of text; a rule that the method takes, under which both models write. */
+weir_session_options method_options(weir_method method, int max_tokens);
+
 /* A finished answer, copied out of its session. */
 typedef struct answer {
     int32_t ids[256];
@@ -19,9 +22,11 @@ typedef struct answer {
 } answer;
 
 weir_session *demo_session(weir_engine *e, const weir_session_options *o, const char *prompt);
+void answer_copy(const weir_session_view *v, answer *out);
 void answer_take(weir_session *s, answer *out);
 void answer_run(weir_engine *e, const weir_session_options *o, const char *prompt, answer *out);
 void answer_assert_same(const answer *a, const answer *b, const char *what);
+void answer_assert_same_books(const answer *a, const answer *b, const char *what); /* all but seconds */
 
 extern const char *const demo_prompts[10];
 

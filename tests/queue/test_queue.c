@@ -1,0 +1,272 @@
+/* Whoever else is served: the answers are those of each request alone, in whatever order they come. */
+#include <criterion/criterion.h>
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "host/deck/deck.h"
+#include "tests/queue/queue_fixture.h"
+#include "tests/support/build.h"
+#include "tests/support/compare.h"
+
+static void shuffle(int *order, int n, uint64_t seed) {
+    for (int i = 0; i < n; i++) order[i] = i;
+    for (int i = n - 1; i > 0; i--) {
+        const int j = (int)(rng_u64(&seed) % (uint64_t)(i + 1)), k = order[i];
+        order[i] = order[j];
+        order[j] = k;
+    }
+}
+
+/* ---- alone and together -------------------------------------------------------------------------------- */
+
+/* Every method, then every kind of rule. */
+enum { REQUESTS = 6 + LOOP_SETTINGS };
+
+static weir_session_options setting(int i, float warmth) {
+    static const char *const stops[] = {" ist", "e "};
+    const loop_bed bed = {.max_tokens = 20, .warmth = warmth};
+    if (i < 6) return method_options((weir_method)i, 12);
+    weir_session_options o = loop_setting(&bed, i - 6);
+    if (i == 8 && warmth == 1.0f) o.stop = stops, o.n_stop = 2;
+    return o;
+}
+
+typedef struct bench {
+    weir_engine *e;
+    size_t (*prompt)(weir_engine *e, int i, int32_t *ids);
+    float warmth;
+} bench;
+
+static size_t demo_prompt(weir_engine *e, int i, int32_t *ids) {
+    int32_t *got = NULL;
+    size_t n = 0;
+    const char *text = demo_prompts[i % 10];
+    cr_assert(weir_tokenize(e, text, strlen(text), true, true, &got, &n, NULL) == WEIR_OK && n <= 512);
+    memcpy(ids, got, n * sizeof *ids);
+    weir_ids_free(got);
+    return n;
+}
+
+static size_t mixed_prompt(weir_engine *e, int i, int32_t *ids) {
+    static const size_t lengths[] = {1, 2, 64, 65, 66, 129, 200, 300, 17, 128, 33, 260};
+    (void)e;
+    long_prompt(i, lengths[i % 12], ids);
+    return lengths[i % 12];
+}
+
+/* With a callback, as the queue's sessions have one: text is kept while tokens come. */
+static bool go_on(void *ud, weir_session *s, const weir_token_event *ev) {
+    (void)ud, (void)s, (void)ev;
+    return true;
+}
+
+static void run_alone(const bench *b, int i, answer *out) {
+    int32_t ids[512];
+    const weir_session_options o = setting(i, b->warmth);
+    const size_t n = b->prompt(b->e, i, ids);
+    weir_session *s = NULL;
+    weir_err err = {""};
+    cr_assert(weir_session_create(b->e, &o, ids, n, go_on, NULL, &s, &err) == WEIR_OK, "%s", err.text);
+    cr_assert(weir_step(b->e, &s, 1, 1000, &err) == WEIR_OK, "%s", err.text);
+    answer_take(s, out);
+    weir_session_free(s);
+}
+
+static void submit(const bench *b, weir_queue *q, served *a, int i) {
+    int32_t ids[512];
+    const weir_session_options o = setting(i, b->warmth);
+    served_submit(q, a, &o, ids, b->prompt(b->e, i, ids));
+}
+
+/* `early` of them before the first event, the others one by one after events. */
+static void together(const bench *b, const answer *want, int early, uint64_t seed, double stall) {
+    static served got[REQUESTS];
+    int order[REQUESTS], n = 0;
+    char what[64];
+    weir_queue *q = queue_open(b->e);
+    q->stall_seconds = stall;
+    shuffle(order, REQUESTS, seed);
+    for (; n < early; n++) submit(b, q, &got[order[n]], order[n]);
+    while (served_next(q) || n < REQUESTS) {
+        if (n < REQUESTS) submit(b, q, &got[order[n]], order[n]), n++;
+    }
+    queue_assert_empty(q);
+    for (int i = 0; i < REQUESTS; i++) {
+        snprintf(what, sizeof what, "request %d, %d early, seed %d", i, early, (int)seed);
+        served_assert_answer(&got[i], &want[i], what);
+        if (i % 2) served_free(&got[i]); /* the others are the queue's to free */
+    }
+    weir_queue_close(q);
+}
+
+static void same_on(const bench *b) {
+    static answer want[REQUESTS];
+    for (int i = 0; i < REQUESTS; i++) run_alone(b, i, &want[i]);
+    const int rounds = build_is_sanitized() ? 1 : 3;
+    for (int k = 0; k < rounds; k++) {
+        together(b, want, 1 + 5 * k, (uint64_t)(1 + k), 0.020);
+        together(b, want, REQUESTS, (uint64_t)(7 + k), 0.0); /* slices of one chunk */
+    }
+    weir_engine_close(b->e);
+}
+
+static void same_demo(int n_parallel) {
+    same_on(&(bench){demo_open(n_parallel, 1, NULL, true), demo_prompt, 1.0f});
+}
+
+Test(queue, answers_are_those_alone_one_slot) { same_demo(1); }
+Test(queue, answers_are_those_alone_two_slots) { same_demo(2); }
+Test(queue, answers_are_those_alone_five_slots) { same_demo(5); }
+
+static void same_decoder(int pair, int n_parallel) {
+    weir_engine *e = decoder_open(&decoder_pairs[pair], "cpu", n_parallel, 1, 400);
+    same_on(&(bench){e, mixed_prompt, 1.6f});
+}
+
+Test(queue, answers_of_strangers_are_those_alone) { same_decoder(0, 2); }
+Test(queue, answers_of_twins_are_those_alone) { same_decoder(1, 5); }
+Test(queue, answers_of_kin_are_those_alone) { same_decoder(2, 1); }
+
+/* ---- order --------------------------------------------------------------------------------------------- */
+
+enum { LONG = 390 };
+
+typedef struct arrival {
+    weir_queue *q;
+    served *a;
+    int n;
+    int64_t left; /* of the long prompt, when they came */
+} arrival;
+
+static const weir_session *long_session;
+
+static void arrive(void *ud) {
+    arrival *w = ud;
+    int32_t ids[512];
+    w->left = weir__session_prefill_left(long_session);
+    for (int i = 0; i < w->n; i++) {
+        const weir_session_options o = method_options(WEIR_METHOD_SPECULATIVE, 3);
+        long_prompt(i, 5, ids);
+        served_submit(w->q, &w->a[i], &o, ids, 5);
+    }
+}
+
+/* Short requests that come while a long prompt is being run are answered before it is done, though they are
+ * more than take turns. */
+static void overtake(int n_short) {
+    static served slow, quick[8];
+    int32_t ids[512];
+    occasion o = {.at = 3, .act = arrive};
+    weir_engine *e = decoder_open(&decoder_pairs[0], "cpu", 8, 1, 400);
+    weir_queue *q = queue_open(e);
+    q->stall_seconds = 0.0;
+    arrival w = {q, quick, n_short, 0};
+    o.ud = &w;
+    occasion_set(e, &o);
+    const weir_session_options so = method_options(WEIR_METHOD_SPECULATIVE, 3);
+    long_prompt(3, LONG, ids);
+    served_submit(q, &slow, &so, ids, LONG);
+    long_session = slow.request->session;
+    for (bool seen = false; slow.first == 0;) {
+        cr_assert(served_next(q));
+        if (!seen) cr_assert(weir__session_prefill_left(long_session) > 0, "the long prompt was done before");
+        for (int i = 0; i < n_short; i++) seen = seen || quick[i].first > 0;
+    }
+    cr_assert(w.left > LONG, "%d positions left", (int)w.left); /* of both models' */
+    for (int i = 0; i < n_short; i++)
+        cr_assert(quick[i].first > 0 && quick[i].first < slow.first, "request %d came late", i);
+    served_all(q);
+    queue_assert_empty(q);
+    weir_queue_close(q);
+    weir_engine_close(e);
+}
+
+Test(queue, a_short_request_overtakes_a_long_prompt) { overtake(1); }
+Test(queue, five_short_requests_overtake_a_long_prompt) { overtake(5); }
+
+/* Those who are being answered get tokens between the slices of a long prompt. */
+Test(queue, a_long_prompt_stalls_nobody) {
+    static served slow, talker;
+    int32_t ids[512];
+    weir_engine *e = decoder_open(&decoder_pairs[0], "cpu", 2, 1, 400);
+    weir_queue *q = queue_open(e);
+    q->stall_seconds = 0.0;
+    weir_session_options o = method_options(WEIR_METHOD_SPECULATIVE, 60);
+    long_prompt(1, 5, ids);
+    served_submit(q, &talker, &o, ids, 5);
+    cr_assert(served_next(q) && talker.n > 0);
+    long_prompt(2, LONG, ids);
+    served_submit(q, &slow, &o, ids, LONG);
+    int64_t before = weir__session_prefill_left(slow.request->session);
+    for (int round = 0; weir__session_prefill_left(slow.request->session) > 0; round++) {
+        const size_t n = talker.n;
+        cr_assert(served_next(q) && talker.n > n, "round %d brought no token", round);
+        const int64_t left = weir__session_prefill_left(slow.request->session);
+        cr_assert(before - left <= e->pair.be->chunk, "%d positions at once", (int)(before - left));
+        before = left;
+    }
+    weir_queue_close(q); /* both are under way */
+    weir_engine_close(e);
+}
+
+/* One slot: in order of arrival. */
+Test(queue, slots_are_given_in_order_of_arrival) {
+    static served got[6];
+    int32_t ids[512];
+    weir_engine *e = decoder_open(&decoder_pairs[2], "cpu", 1, 1, 100);
+    weir_queue *q = queue_open(e);
+    for (int i = 0; i < 6; i++) {
+        const weir_session_options o = method_options(WEIR_METHOD_SPECULATIVE, 9 - i);
+        long_prompt(i, 60 - (size_t)i * 9, ids);
+        served_submit(q, &got[i], &o, ids, 60 - (size_t)i * 9);
+    }
+    served_all(q);
+    for (int i = 1; i < 6; i++) cr_assert(got[i].first > got[i - 1].end, "request %d was early", i);
+    weir_queue_close(q);
+    weir_engine_close(e);
+}
+
+/* ---- measured slices ----------------------------------------------------------------------------------- */
+
+/* A prompt that is given up runs nothing: what a position takes is not measured by it. */
+static void cancel_it(void *ud) { weir_queue_cancel(((served *)ud)->request); }
+
+Test(queue, a_prompt_that_is_given_up_is_not_measured) {
+    static served got;
+    int32_t ids[512];
+    weir_engine *e = decoder_open(&decoder_pairs[2], "cpu", 1, 1, 400);
+    weir_queue *q = queue_open(e);
+    q->stall_seconds = 0.0;
+    q->position_seconds = 1.0;
+    occasion o = {.at = 1, .act = cancel_it, .ud = &got};
+    occasion_set(e, &o);
+    const weir_session_options so = method_options(WEIR_METHOD_SPECULATIVE, 3);
+    long_prompt(3, LONG, ids);
+    served_submit(q, &got, &so, ids, LONG);
+    served_all(q);
+    cr_assert(got.n_end == 1 && got.said.finish == WEIR_FINISH_CANCELLED);
+    cr_assert(q->position_seconds == 1.0, "%g seconds", q->position_seconds);
+    weir_queue_close(q);
+    weir_engine_close(e);
+}
+
+/* ---- refusals ------------------------------------------------------------------------------------------ */
+
+Test(queue, what_a_session_refuses_is_refused) {
+    weir_engine *e = decoder_open(&decoder_pairs[2], "cpu", 1, 1, 100);
+    weir_queue *q = queue_open(e);
+    const weir_session_options o = method_options(WEIR_METHOD_SPECULATIVE, 3);
+    const int32_t wrong[2] = {5, 67};
+    weir_request *r = NULL;
+    weir_err err = {""};
+    cr_expect(weir_queue_submit(q, &o, wrong, 2, NULL, &r, &err) == WEIR_EINVAL && err.text[0] && !r);
+    int32_t ids[512];
+    long_prompt(1, 200, ids);
+    cr_expect(weir_queue_submit(q, &o, ids, 200, NULL, &r, &err) == WEIR_ETOOLONG && !r, "%s", err.text);
+    queue_assert_empty(q);
+    weir_request_free(NULL);
+    weir_queue_close(q);
+    weir_queue_close(NULL);
+    weir_engine_close(e);
+}
