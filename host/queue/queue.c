@@ -241,19 +241,19 @@ static weir_request *next_prompt(weir_queue *q) {
     return r;
 }
 
-/* Positions of a slice, so that those who are being answered wait stall_seconds at most. */
-static int64_t slice_of(const weir_queue *q) {
+/* Positions of a slice that takes so long. */
+static int64_t slice_of(const weir_queue *q, double seconds) {
     if (q->position_seconds <= 0.0) return 1; /* the backend's chunk: nothing was measured yet */
-    const double n = q->stall_seconds / q->position_seconds;
+    const double n = seconds / q->position_seconds;
     return n < 1.0 ? 1 : n < 1e6 ? (int64_t)n : 1000000;
 }
 
 /* One slice, without the lock. */
-static weir_status run_prompt(weir_queue *q, weir_request *r, weir_err *err) {
+static weir_status run_slice(weir_queue *q, weir_request *r, double seconds, weir_err *err) {
     int64_t before = 0, left = 0;
     weir_status st = weir_session_prefill(r->session, 0, &before, err);
     const double t0 = weir_seconds();
-    if (st == WEIR_OK && before > 0) st = weir_session_prefill(r->session, slice_of(q), &left, err);
+    if (st == WEIR_OK && before > 0) st = weir_session_prefill(r->session, slice_of(q, seconds), &left, err);
     if (st != WEIR_OK) return st;
     const double spent = weir_seconds() - t0;
     const int64_t done = before - left;
@@ -308,27 +308,35 @@ static void harvest(weir_queue *q, int n) {
     }
 }
 
-/* With the lock, but not while prompts run and sessions step. */
-static void run_round(weir_queue *q) {
-    weir_err err = {{0}};
-    weir_status st = WEIR_OK;
-    admit(q);
-    weir_request *r = next_prompt(q);
-    if (r) {
+/* Slices of prompts, each in turn, for as long as those who are being answered may wait: short prompts all join
+ * the same step. With the lock, but not while one runs. */
+static void run_prompts(weir_queue *q) {
+    const double until = weir_seconds() + q->stall_seconds;
+    for (weir_request *r; q->broken == WEIR_OK && (r = next_prompt(q));) {
+        weir_err err = {{0}};
+        const double left = until - weir_seconds();
         pthread_mutex_unlock(&q->lock);
-        st = run_prompt(q, r, &err);
+        const weir_status st = run_slice(q, r, left, &err);
         pthread_mutex_lock(&q->lock);
         if (st == WEIR_OK && r->prompt_done) r->state = WEIR_REQUEST_RUNNING;
         if (st == WEIR_ECUDA)
             break_down(q, st, &err);
         else if (st != WEIR_OK)
             fail_request(r, st, err.text);
+        if (weir_seconds() >= until) return;
     }
+}
+
+/* With the lock, but not while prompts run and sessions step. */
+static void run_round(weir_queue *q) {
+    weir_err err = {{0}};
+    admit(q);
+    run_prompts(q);
     bool waits;
     const int n = gather(q, &waits);
     if (n == 0) return;
     pthread_mutex_unlock(&q->lock);
-    st = weir_step(q->e, q->list, n, blocks_of(q, waits), &err);
+    const weir_status st = weir_step(q->e, q->list, n, blocks_of(q, waits), &err);
     pthread_mutex_lock(&q->lock);
     harvest(q, n);
     /* ELOGITS ends the sessions that it is about; after anything else no further step can be trusted */
