@@ -7,7 +7,6 @@
  * one, or what broke the engine, after which nothing is stepped. */
 #include "host/queue/queue.h"
 
-#include <errno.h>
 #include <math.h>
 #include <string.h>
 #include <time.h>
@@ -297,8 +296,11 @@ static void harvest(weir_queue *q, int n) {
     for (int i = 0; i < n; i++) {
         weir_request *r = q->listed[i];
         const bool moved = r->fresh.n == 0 || move_tokens(&r->ready, &r->fresh);
-        if (r->starved || !moved) fail_request(r, WEIR_ENOMEM, "out of memory for the tokens of an answer");
-        if (weir_session_state(r->session) == WEIR_RUNNING) {
+        const bool runs =
+            weir_session_state(r->session) == WEIR_RUNNING; /* then the next round tries again */
+        if (r->starved || (!moved && !runs))
+            fail_request(r, WEIR_ENOMEM, "out of memory for the tokens of an answer");
+        if (runs) {
             notify(q, r);
             continue;
         }
@@ -392,7 +394,7 @@ static void wait_for_change(weir_queue *q, const struct timespec *until, bool *e
     if (!until)
         pthread_cond_wait(&q->changed, &q->lock);
     else
-        *expired = pthread_cond_timedwait(&q->changed, &q->lock, until) == ETIMEDOUT;
+        *expired = pthread_cond_timedwait(&q->changed, &q->lock, until) != 0;
 }
 
 static struct timespec deadline(double seconds) {

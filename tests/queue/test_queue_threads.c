@@ -143,8 +143,8 @@ static void serve_by_threads(int n_parallel, int n_thread) {
     weir_engine_close(e);
 }
 
-Test(queue_threads, many_threads_share_one_slot) { serve_by_threads(1, 1); }
-Test(queue_threads, many_threads_share_three_slots) { serve_by_threads(3, 2); }
+Test(queue_threads, many_threads_share_one_slot, .timeout = 120) { serve_by_threads(1, 1); }
+Test(queue_threads, many_threads_share_three_slots, .timeout = 120) { serve_by_threads(3, 2); }
 
 /* ---- waiting ------------------------------------------------------------------------------------------- */
 
@@ -160,7 +160,7 @@ static void *wait_forever(void *ud) {
 }
 
 /* The thread is in its wait, or on the way there: either way the call is answered. */
-Test(queue_threads, a_wake_ends_each_wait) {
+Test(queue_threads, a_wake_ends_each_wait, .timeout = 60) {
     weir_engine *e = decoder_open(&decoder_pairs[2], "cpu", 1, 1, 200);
     for (int round = 0; round < 50; round++) {
         weir_queue *q = queue_open(e);
@@ -180,7 +180,7 @@ Test(queue_threads, a_wake_ends_each_wait) {
     weir_engine_close(e);
 }
 
-Test(queue_threads, a_request_ends_a_wait) {
+Test(queue_threads, a_request_ends_a_wait, .timeout = 60) {
     static served got;
     weir_engine *e = decoder_open(&decoder_pairs[2], "cpu", 1, 1, 200);
     for (int round = 0; round < 50; round++) {
@@ -203,7 +203,7 @@ Test(queue_threads, a_request_ends_a_wait) {
 }
 
 /* The tokens of one thread are not touched by what another one is given; the end comes after them. */
-Test(queue_threads, an_end_waits_for_the_tokens_before_it) {
+Test(queue_threads, an_end_waits_for_the_tokens_before_it, .timeout = 60) {
     static served got;
     weir_engine *e = decoder_open(&decoder_pairs[2], "cpu", 1, 1, 200);
     weir_queue *q = queue_open(e);
