@@ -121,9 +121,9 @@ struct weir_session {
 
     int32_t *prompt;
     size_t n_prompt;
-    int slot;             /* -1 until the prompt is run, and after the end */
-    int64_t base;         /* position of timeline[0] in the self caches: 0 behind an encoder, n_prompt - 1
-                               of a decoder */
+    int slot;     /* -1 until the prompt is run, and after the end */
+    int64_t base; /* position of timeline[0] in the self caches: 0 for an encoder–decoder, n_prompt -
+                               1 of a decoder */
     int64_t prefilled[2]; /* positions of the prompt that each model has read */
     int64_t cached[2];    /* timeline inputs whose K and V each model holds; -1: its prompt was not run */
     int32_t run;          /* TokenCascade: drafter tokens in a row */

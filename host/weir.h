@@ -42,9 +42,8 @@ typedef struct weir_engine_options {
                                 best */
     int n_thread;            /* 0 = cores this process may use */
     int n_parallel;          /* sessions whose pages exist at once; 0 = 1 */
-    int ctx_size;            /* positions a session may have: in prompt and in output each behind an encoder,
-                                in both together of a decoder-only model; 0 = 512, of the latter 4096 or what
-                                it was trained for */
+    int ctx_size;            /* context length. Encoder–decoder: prompt and output each (0 = 512).
+                                Decoder-only: both together (0 = 4096, or what it was trained for if less) */
     int max_draft;           /* largest gamma a session may ask for, 1 … WEIR_GAMMA_MAX; 0 = that */
     bool dry_run;            /* plan only: read configs, refuse nothing for lack of memory, load no weights */
     bool strict_config;      /* refuse a directory with fields or tensors that weir does not know */
@@ -119,7 +118,7 @@ weir_status weir_tokenize(const weir_engine *e, const char *text, size_t bytes, 
 void weir_ids_free(int32_t *ids);
 
 /* Ids of segments (host/chat/chat.h): special ones are the token of that name, runs of the others one plain
- * text each; nothing is added. ENOTSUP names a token that the vocabulary has not. *ids as above. */
+ * text each; nothing is added. ENOTSUP names the token that is missing from the vocabulary. *ids as above. */
 weir_status weir_tokenize_segments(const weir_engine *e, const weir_segment *segments, size_t n,
                                    int32_t **ids, size_t *n_ids, weir_err *err);
 
@@ -268,12 +267,12 @@ void weir_session_get(weir_session *s, weir_session_view *out);
 /* Requests of any number of callers over one engine, the only scheduler: slots are given in order of arrival,
  * prompts are run in slices between blocks (up to four take turns, and a slice keeps those who are being
  * answered waiting for 20 ms or so), and requests join and leave at block edges. Tokens are those of the
- * request alone, whoever else is served. Every function may be called by any thread, but for open and close.
+ * request alone, whatever else is served. Every function may be called by any thread, but for open and close.
  *
  * There is no thread of the queue's own: who waits in weir_queue_next runs the next round, and while one
  * thread does, others wait for what it brings. While a queue is open it alone steps the engine.
  *
- * Tokens are with the thread that got them until it calls weir_queue_next again. Until then nobody gets
+ * Tokens are with the thread that got them until it calls weir_queue_next again. Until then no thread gets
  * another event of that request, so that several threads may serve one queue. A thread that leaves calls it
  * with ev NULL. */
 typedef struct weir_queue weir_queue;

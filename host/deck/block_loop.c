@@ -218,11 +218,11 @@ static void ask_to_stop(follow *f) { __atomic_store_n(&f->flags->stop, 1, __ATOM
 
 /* What host-driven blocks would have run for this outcome, and what the caches then hold. */
 static void book_rows(weir_session *s, const weir_block_outcome *r) {
-    const bool behind = r->closing && r->kind == WEIR_EMIT_PI;
+    const bool extra = r->closing && r->kind == WEIR_EMIT_PI;
     if (weir__session_gamma(s) > 0) {
         weir__rows_book(s, WEIR_DRAFTER, (int)(s->n + 1 - s->cached[WEIR_DRAFTER]));
-        for (int j = 1; j < r->n_draft + behind; j++) weir__rows_book(s, WEIR_DRAFTER, 1);
-        s->cached[WEIR_DRAFTER] = s->n + r->n_draft + behind;
+        for (int j = 1; j < r->n_draft + extra; j++) weir__rows_book(s, WEIR_DRAFTER, 1);
+        s->cached[WEIR_DRAFTER] = s->n + r->n_draft + extra;
     }
     weir__rows_book(s, WEIR_VERIFIER, r->n_draft + 1);
     s->cached[WEIR_VERIFIER] = s->n + r->n_draft + 1;
@@ -230,7 +230,7 @@ static void book_rows(weir_session *s, const weir_block_outcome *r) {
 
 static void take_outcome(follow *f, weir_session *s, const weir_block_outcome *r) {
     if (!r->live || s->finish != WEIR_RUNNING) return;
-    if (weir__session_given_up(s)) { /* ends at the next block edge, which this outcome lies behind */
+    if (weir__session_given_up(s)) { /* ends at the next block edge; this outcome comes after it */
         ask_to_stop(f);
         return;
     }

@@ -14,7 +14,7 @@
  * current block and drops what the device decided for that session since. Without capturing (the CPU, graphs
  * = false) the host calls block after block.
  *
- * The CPU takes seats anew for each block, with no seat to spare, and leaves out rows that nobody needs.
+ * The CPU takes seats anew for each block, with no seat to spare, and leaves out rows that no seat needs.
  * Statistics are the same everywhere: rows that the block needed, not those that a bucket's shape runs. Only
  * the CPU knows seconds_draft, _verify and _accept: a device's block is timed as a whole. */
 

@@ -201,7 +201,7 @@ static weir_status grow(weir_kv_pool *p, int32_t slot, int64_t len) {
     return WEIR_OK;
 }
 
-/* Pages are there already; positions more than keep behind the largest length may be overwritten. */
+/* Pages are there already; positions more than keep below the largest length may be overwritten. */
 static weir_status resize_ring(weir_kv_pool *p, int32_t slot, int64_t len) {
     if (len > 0 && len < p->most[slot] - p->keep) return WEIR_EINVAL;
     if (len == 0 || len > p->most[slot]) p->most[slot] = len;

@@ -4,21 +4,21 @@
 #include "models/model.h"
 
 /* The page pool of one cache group of one model, and one page table over n_slot sessions. Pages are taken as
- * lengths grow and are reference-counted; rollback is a smaller length and gives pages behind it back. Where
- * backend memory is not the host's, the table is kept twice: every change is made in the host's copy, and
- * sync brings the backend's up to date. */
+ * lengths grow and are reference-counted; rollback is a smaller length and gives the pages past it back.
+ * Where backend memory is not the host's, the table is kept twice: every change is made in the host's copy,
+ * and sync brings the backend's up to date. */
 typedef struct weir_kv_pool weir_kv_pool;
 
 /* Layers with a sliding window read no further back than that, and so need no more pages than hold it: `keep`
  * > 0 gives a slot a ring of them. Its table never changes (page i of the sequence is page i modulo the
- * ring), so that a device may run any number of blocks on it. A rollback must end no further than keep behind
+ * ring), so that a device may run any number of blocks on it. A rollback must end no further than keep below
  * the largest length, and the window must fit in what is left: keep = window + rows of the longest call or
  * chunk + rows that a rollback may take back. */
 
 typedef struct weir_kv_shape {
     int32_t n_slot;
     int64_t max_len; /* positions of a slot */
-    int64_t keep;    /* positions that stay readable behind a slot's largest length; 0: all */
+    int64_t keep;    /* positions that stay readable below a slot's largest length; 0: all */
     int32_t n_layer, n_head_kv, head_dim;
     weir_dtype dtype; /* F32 on the CPU */
 } weir_kv_shape;
@@ -32,8 +32,8 @@ weir_status weir__kv_pool_create(weir_kv_pool **out, weir_backend *be, const wei
 void weir__kv_pool_free(weir_kv_pool *p); /* NULL allowed */
 
 /* Makes positions [0, len) of a slot addressable; grows or shrinks. ENOMEM when no page is free
- * (nothing changed then). len in [0, max_len]; EINVAL for a ring that has overwritten what lies before len. 0
- * begins anew. */
+ * (nothing changed then). len in [0, max_len]; EINVAL for a ring that has overwritten what comes before len.
+ * 0 begins anew. */
 weir_status weir__kv_pool_resize(weir_kv_pool *p, int32_t slot, int64_t len);
 /* The same room for a device that will write some of [len, upto) on its own: a ring has it, and counts
  * nothing as written before a resize says how far it came. */

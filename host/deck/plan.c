@@ -47,8 +47,8 @@ static weir_kv_shape shape_of(const weir_engine *e, const weir_model_facts *f, i
                            .dtype = f->kv_dtype};
 }
 
-/* Outputs behind an encoder, prompt and outputs of a decoder; either way a block may begin at the last and
- * write its drafts behind it. */
+/* Outputs of an encoder–decoder, prompt and outputs of a decoder; either way a block may begin at the last
+ * and write its drafts after it. */
 weir_kv_shape weir__plan_self(const weir_engine *e, const weir_model_facts *f) {
     weir_kv_shape h =
         shape_of(e, f, (int64_t)e->pair.ctx_size + e->pair.max_draft + 2, f->n_layer_self - layers_apart(f));
@@ -77,7 +77,7 @@ static weir_bytes kv_bytes(const weir_engine *e, const weir_model_facts *f, int 
     return sum;
 }
 
-/* The scratch of ops, one for all: a device has one part, the CPU one a worker. */
+/* The scratch of ops, one for all: a device has one part, the CPU one per worker. */
 static size_t op_bytes(const weir_engine *e, size_t floats) {
     const size_t n_part = e->pair.be->device ? 1 : (size_t)weir__pool_size(e->pair.be->pool);
     if (floats < e->pair.be->scratch_floats) floats = e->pair.be->scratch_floats;

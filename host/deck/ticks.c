@@ -17,7 +17,7 @@ static bool starts_with_drafter(const weir_session *s) {
     }
 }
 
-/* One row a session: everything its cache lacks, logits of the last. */
+/* The rows that each session's cache lacks, with the logits of the last. */
 static weir_status run_side(weir_engine *e, weir_session **s, const weir_tick_place *t, int n, int side) {
     weir_step_buffers *b = &e->deck.buf;
     weir_rows rows = {0, 0};
@@ -81,7 +81,7 @@ static weir_status run_gates(weir_engine *e, int n_gate) {
 
 static bool row_is_usable(const weir_row_stats *st) { return !isnan(st->max); }
 
-/* Whose rule decides now: before the verifier has run, or behind it. */
+/* Whose rule decides now: before the verifier has run, or after it. */
 static bool gated(const weir_engine *e, const weir_session *s, const weir_tick_place *t, bool verified) {
     if (s->finish != WEIR_RUNNING) return false;
     if (!verified)
@@ -132,8 +132,8 @@ static weir_status choose_verifier_rows(weir_engine *e, weir_session **s, weir_t
 
 static float raw_logp(float logit, const weir_row_stats *st) { return logit - st->max - logf(st->sum); }
 
-/* The drafter's own word on its token makes the confidence of a sequence cascade; the verifier's is told with
- * a token that was kept. */
+/* A sequence cascade's confidence is the drafter's log-probability of its own tokens. The verifier's is
+ * reported for kept tokens. */
 static bool wants_logp(const weir_session *s, const weir_tick_place *t, int side) {
     if (side == WEIR_DRAFTER) return t->q >= 0 && s->opt.method == WEIR_METHOD_SEQUENCE_CASCADE;
     return t->p >= 0 && t->q >= 0 && !t->deferred;
@@ -149,7 +149,7 @@ static weir_status read_logps(weir_engine *e, weir_session **s, weir_tick_place 
         n_wanted += wants_logp(s[i], &t[i], side);
         if ((side == WEIR_DRAFTER ? t[i].q : t[i].p) < 0) continue;
         const int32_t drawn = t[i].q >= 0 ? b->drawn[t[i].q] : 0;
-        token[n_row++] = drawn < 0 ? 0 : drawn; /* an unusable row: nobody looks */
+        token[n_row++] = drawn < 0 ? 0 : drawn; /* an unusable row: not read */
     }
     if (n_wanted == 0) return WEIR_OK;
     WEIR_TRY(weir__rows_pick(e, side, side == WEIR_DRAFTER ? b->q_logits : b->p_logits, n_row, token));

@@ -1,10 +1,10 @@
 /* Requests over one engine: who waits, whose prompt runs next, who is stepped. Knows weir.h alone.
  *
- * The lock guards lists and states. A round runs models without it: the thread that finds work and nobody
- * stepping becomes the stepping thread for one round. What a round's callbacks bring is kept in `fresh` of each
- * request, which only that thread touches, and is handed over under the lock when the round ends. A request
- * that has ended holds no slot, so that any thread may free it while others are stepped: only a step ends
- * one, or what broke the engine, after which nothing is stepped. */
+ * The lock guards lists and states. A round runs models without it: the thread that finds work and no other
+ * stepping becomes the stepping thread for one round. What a round's callbacks bring is kept in `fresh` of
+ * each request, which only that thread touches, and is handed over under the lock when the round ends. A
+ * request that has ended holds no slot, so that any thread may free it while others are stepped: only a step
+ * ends one, or what broke the engine, after which nothing is stepped. */
 #include "host/queue/queue.h"
 
 #include <math.h>
@@ -267,7 +267,8 @@ static weir_status run_slice(weir_queue *q, weir_request *r, double seconds, wei
 }
 
 /* Sessions to step: those whose prompts are done, and those that are to end. The lists have room for those
- * that hold a slot and for as many that wait for one and are cancelled; the rest of these end a round later. */
+ * that hold a slot and for as many that wait for one and are cancelled; the rest of these end a round
+ * later. */
 static int gather(weir_queue *q, bool *somebody_waits) {
     int n = 0, without_slot = 0;
     *somebody_waits = false;
@@ -310,8 +311,8 @@ static void harvest(weir_queue *q, int n) {
     }
 }
 
-/* Slices of prompts, each in turn, for as long as those who are being answered may wait: short prompts all join
- * the same step. With the lock, but not while one runs. */
+/* Slices of prompts, each in turn, for as long as those who are being answered may wait: short prompts all
+ * join the same step. With the lock, but not while one runs. */
 static void run_prompts(weir_queue *q) {
     const double until = weir_seconds() + q->stall_seconds;
     for (weir_request *r; q->broken == WEIR_OK && (r = next_prompt(q));) {
@@ -444,7 +445,7 @@ void weir_queue_wake(weir_queue *q) {
 
 /* ---- open and close ------------------------------------------------------------------------------------ */
 
-/* Times of waiting are those of a clock that nobody sets. */
+/* Waiting uses a monotonic clock. */
 static bool make_condition(pthread_cond_t *c) {
     pthread_condattr_t how;
     if (pthread_condattr_init(&how) != 0) return false;

@@ -48,7 +48,7 @@ struct weir_queue {
     bool stepping;
     weir_request *first, *first_event, *last_event;
     int n_unfinished;
-    uint64_t n_wake; /* calls of weir_queue_wake that nobody has returned for */
+    uint64_t n_wake; /* calls of weir_queue_wake that no weir_queue_next has returned for */
     uint64_t turn, last_turn;
     weir_session **list;                    /* (2 n_parallel) of a round: the stepping thread's */
     weir_request **listed;                  /* as above */

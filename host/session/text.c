@@ -140,7 +140,7 @@ static bool tell(weir_session *s, size_t limit) {
         if (s->streams && end > limit) return true;
         if (s->streams && begin == end && end == limit && limit < s->text_len)
             return true;                                  /* it may belong to what is held */
-        if (s->win.open && i >= s->win.read) return true; /* nobody knows their text */
+        if (s->win.open && i >= s->win.read) return true; /* their text is not known yet */
         if (!s->on_token) continue;
         const weir_token_event ev = {.id = s->timeline[1 + i],
                                      .source = s->sources[i],
@@ -156,8 +156,8 @@ static bool tell(weir_session *s, size_t limit) {
     return true;
 }
 
-/* Cuts output and text where a stop string begins; the token that straddles it stays, and ends there once all
- * is told. */
+/* Cuts output and text where a stop string begins. The token that straddles it stays, and its text ends there
+ * once all text is reported. */
 static void cut_at(weir_session *s, size_t at) {
     int64_t n = s->n_told;
     while (n < s->n && (n > 0 ? s->token_end[n - 1] : 0) < at) n++;

@@ -27,14 +27,14 @@ static_assert(sizeof(weir_seat) % 4 == 0 && sizeof(weir_accept_row) % 4 == 0 &&
                   sizeof(weir_row_note) % 4 == 0 && sizeof(weir_block_outcome) % 4 == 0,
               "copied word by word");
 
-/* Words of a seat that the loop never writes lie before those that it moves. */
+/* Words of a seat that the loop never writes come before those that it moves. */
 enum { SEAT_FIXED = offsetof(weir_seat, n) };
 static_assert(SEAT_FIXED % 4 == 0, "copied word by word");
 
 /* Brings the seat, and what the kernel before found out of its rows, in one round trip. Only the team's first
  * block looks at what that block will write when the seat is closed: another may come late, and takes it from
  * the session that the verifier's rows were made with. A block that holds another seat already is the only
- * one of its team, so that its arrival's barrier lies in between. */
+ * one of its team, so that the barrier of its arrival is in between. */
 static __device__ __forceinline__ void fetch_seat(const weir_loop &l, int32_t i, int32_t rank,
                                                   close_shared *h) {
     const size_t gamma = static_cast<size_t>(l.gamma);

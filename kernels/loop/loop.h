@@ -11,21 +11,21 @@
  *                          a fully accepted block the drafter's cache lacks the first (trap 4); otherwise the
  *                          row writes the very bits that lie there
  *   loop_sample(step 0)    statistics of the seats' drafter rows, a draw from each
- *   loop_rows(step j)      1 row a seat: the token drafted last, at n + j              j = 1 … gamma - 1
+ *   loop_rows(step j)      1 row per seat: the token drafted last, at n + j              j = 1 … gamma - 1
  *   loop_sample(step j)
- *   [loop_rows(gamma), loop_sample(gamma) without a draw: the drafter's distribution behind the last draft,
+ *   [loop_rows(gamma), loop_sample(gamma) without a draw: the drafter's distribution after the last draft,
  *    if a seat of the bucket's gamma takes its bonus from pi (trap 3); a seat of fewer drafts has that row in
  *    the step after its last]
  *   loop_rows(verify)      verifier: gamma + 1 rows a seat, inputs n … n + gamma
  *   row_stats              of those rows
  *   loop_close             accept, the closing token, the new lengths, the outcome
  *
- * Input i of a seat's timeline lies at position base + i of its slot's self cache; draws are keyed by output
+ * Input i of a seat's timeline has position base + i of its slot's self cache; draws are keyed by output
  * index, which has no base. A seat that is empty, has ended, or drafts less than the bucket's gamma leaves
  * dead rows: slot -1, law_of -1. gamma = 0 is the verifier alone: no drafter steps, one verifier row, its
  * token from p.
  *
- * Where blocks are not captured, rows that nobody needs can be left out (weir_loop.first is set; the CPU):
+ * Where blocks are not captured, rows that no seat needs can be left out (weir_loop.first is set; the CPU):
  * all seats run, in order of falling gamma; a drafter step has a row for each seat up to the last one that
  * drafts; the first step has input n - 1 only where the drafter's cache lacks it; a seat has one verifier row
  * more than it has drafts; and loop_close asks for the drafter's row after the last draft once a bonus from
@@ -38,14 +38,14 @@ typedef enum weir_seat_end {
     WEIR_SEAT_STOP,   /* end of text (not among the emitted tokens) */
     WEIR_SEAT_LENGTH, /* the output limit */
     WEIR_SEAT_BROKEN, /* unusable logits */
-    WEIR_SEAT_EMPTY,  /* nobody sits here */
+    WEIR_SEAT_EMPTY,  /* no session sits here */
 } weir_seat_end;
 
 /* One session inside the loop. */
 typedef struct weir_seat {
     weir_law law;
     int32_t slot;       /* page tables */
-    int32_t base;       /* position of timeline input 0 in the self cache: a decoder's prompt lies before
+    int32_t base;       /* position of timeline input 0 in the self cache: a decoder's prompt comes before
                                 it */
     int32_t gamma;      /* drafts of a block, 0 … the bucket's */
     int32_t lacks;      /* 1: the drafter's cache lacks input n - 1; matters only where rows are left out */
@@ -76,7 +76,7 @@ typedef struct weir_block_outcome {
 } weir_block_outcome;
 
 /* Shared with the host while the loop runs (weir_backend_stream.alloc_mapped). Blocks are numbered from 0
- * within a launch; the outcomes of block b lie at ring[(b % depth) * n_seat], readable once done > b. */
+ * within a launch; the outcomes of block b are at ring[(b % depth) * n_seat], readable once done > b. */
 typedef struct weir_loop_flags {
     int32_t done;    /* device: blocks finished, written after their outcomes */
     int32_t running; /* device: seats still running after the last of them */
@@ -140,7 +140,7 @@ typedef struct weir_loop_sample {
 } weir_loop_sample;
 
 /* Accept, closing token, lengths, ends and outcomes of every live seat; the same tokens as accept and emit in
- * a row. Then: block number + 1, flags.done, flags.over where nobody runs, the limit is reached or the host
+ * a row. Then: block number + 1, flags.done, flags.over if no seat runs, the limit is reached or the host
  * asked.
  * Where rows are left out, bonus runs the drafter's row after the last draft of the seats who[0 … n), and
  * puts output k at weir__seat_q_row(loop, k, gamma); who: scratch (n_seat). Both NULL elsewhere. */

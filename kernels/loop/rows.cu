@@ -11,7 +11,7 @@ static __device__ __forceinline__ void put_row(const weir_loop_rows &a, int64_t 
     a.slot[at] = r.slot;
 }
 
-/* A thread a seat: its n_draft, its rows of this drafter step. */
+/* One thread per seat: its n_draft, its rows of this drafter step. */
 static __global__ void __launch_bounds__(ROWS_THREADS) draft_rows_kernel(weir_loop_rows a, weir_loop l) {
     ptx::grid_wait();
     ptx::grid_launch_dependents();

@@ -21,7 +21,7 @@ static __global__ TEAM_KERNEL void sample_kernel(weir_loop l, int32_t step, cons
         if (team_writes(&t)) weir__seat_q_stats(&l, i)[step] = found;
         if (!weir__seat_drafts(s, step)) continue;
         if (threadIdx.x == 0)
-            stats = found; /* the seat before is done with it: its draw lies before the
+            stats = found; /* the seat before is done with it: its draw comes before the
                                                 barriers above */
         __syncthreads();
         float logp;

@@ -36,7 +36,7 @@ WF_FN bool weir__seat_bonus_is_pi(const weir_seat *s) {
     return s->n_draft > 0 && s->n + s->n_draft >= s->bonus_from;
 }
 
-/* The drafter's row of this step is wanted: for a draft, or behind the last one for the bonus. */
+/* The drafter's row of this step is wanted: for a draft, or after the last one for the bonus. */
 WF_FN bool weir__seat_steps(const weir_seat *s, int32_t step, const int32_t *draft) {
     if (weir__seat_drafts(s, step)) return true;
     return weir__seat_runs(s) && step > 0 && step == s->n_draft && weir__seat_bonus_is_pi(s) &&
@@ -113,7 +113,7 @@ WF_FN void weir__seat_block(const weir_loop *l, int32_t i, const weir_seat *s, w
     a->note = l->note ? l->note + (int64_t)i * l->gamma : NULL;
 }
 
-/* The token that closes the block; false: there is none, behind an accepted end of text or an unusable
+/* The token that closes the block; false: there is none, after an accepted end of text or an unusable
  * row. */
 WF_FN bool weir__seat_plan(const weir_loop *l, int32_t i, const weir_seat *s, const weir_accept_session *a,
                            weir_emit_session *out) {

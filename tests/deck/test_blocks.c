@@ -16,8 +16,8 @@ static weir_session_options token_v3(int gamma, float alpha, uint64_t seed) {
     return o;
 }
 
-/* Tokens do not depend on who shares the batch or on the order in the list, and nobody drafts another one's
- * gamma. */
+/* Tokens do not depend on who shares the batch or on the order in the list, and no session drafts another
+ * one's gamma. */
 Test(blocks, of_every_gamma_together_are_those_of_each_alone) {
     enum { N = 6 };
     static const int gammas[N] = {1, 5, 2, 8, 1, 3};
@@ -155,7 +155,7 @@ Test(blocks, rows_are_counted_by_what_became_of_them) {
     weir_engine_close(e);
 }
 
-/* The last block begins at the last token and writes its drafts behind it. */
+/* The last block begins at the last token and writes its drafts after it. */
 Test(blocks, an_answer_may_fill_the_context) {
     static answer a;
     weir_engine *e = demo_open(1, 1, NULL, true);

@@ -182,7 +182,7 @@ enum { RING_LEN = 1000, KEEP = 130, RING_PAGES = 4 };
 static const weir_kv_shape ring_shape = {
     .n_slot = 2, .max_len = RING_LEN, .keep = KEEP, .n_layer = LAYERS, .n_head_kv = HEADS, .head_dim = DIM};
 
-/* Grows by up to 40 and rolls back by up to 9 behind the largest length: the last KEEP positions before that
+/* Grows by up to 40 and rolls back by up to 9 below the largest length: the last KEEP positions before that
  * are always there. */
 Test(kv, a_ring_keeps_what_it_promises) {
     weir_backend *be = backend();

@@ -96,7 +96,7 @@ static bool cry(void *ud, weir_session *s, const weir_token_event *ev) {
     return true;
 }
 
-/* An answer by the verifier alone: a token a block, of which the first one is run. */
+/* An answer by the verifier alone: one token per block, of which the first one is run. */
 static weir_session *start_crier(crier *c) {
     const loop_bed slow = {.n_setting = LOOP_SETTINGS, .max_tokens = c->many + 4, .warmth = 1.6f};
     weir_session_options o = loop_setting(&slow, 3);

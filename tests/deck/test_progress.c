@@ -183,7 +183,7 @@ Test(progress, a_loop_that_closes_no_block_is_a_failure, .timeout = 60) {
     weir_engine_close(e);
 }
 
-/* A loop that says that a block is done and brings nobody further. */
+/* A loop that says that a block is done and brings no session further. */
 static weir_status dead_close(weir_backend *be, weir_loop_close *a) {
     const weir_loop *l = a->loop;
     (void)be;

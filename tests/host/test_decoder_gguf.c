@@ -142,7 +142,7 @@ Test(decoder_gguf, text_in_and_out) {
     size_t n = 0, bytes = 0;
     static const int32_t want[] = {63, 0, 1, 62, 2, 26};
     cr_assert_eq(weir_tokenize(e, "ab cA", 5, true, true, &ids, &n, &err), WEIR_OK, "%s", err.text);
-    cr_assert(n == 6 && memcmp(ids, want, sizeof want) == 0); /* start-of-text in front, nothing behind */
+    cr_assert(n == 6 && memcmp(ids, want, sizeof want) == 0); /* start-of-text in front, nothing after */
     char *text = NULL;
     cr_assert_eq(weir_detokenize(e, ids, n, &text, &bytes, &err), WEIR_OK, "%s", err.text);
     cr_assert_str_eq(text, "ab cA");

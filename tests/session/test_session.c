@@ -72,7 +72,7 @@ Test(session, streamed_text_and_ids_are_the_final_ones) {
     weir_engine_close(e);
 }
 
-/* Every substring of a known answer as stop string: the text ends before it and nothing of it is told. */
+/* Every substring of a known answer as stop string: the text ends before it and none of it is reported. */
 Test(session, stop_strings_cut_wherever_they_begin) {
     weir_engine *e = demo_open(1, 1, NULL, true);
     static answer whole;

@@ -186,8 +186,8 @@ Test(text, bytes_that_are_no_character) {
     int32_t ids[MOST];
     for (size_t i = 0; i < sizeof texts / sizeof *texts; i++)
         expect_whole(&e, ids, bytes_as_ids(texts[i], strlen(texts[i]), ids), texts[i]);
-    /* longer than any window: what cannot be a character's beginning any more is told, and the window stays
-     * short */
+    /* longer than any window: what cannot be a character's beginning any more is reported, and the window
+     * stays short */
     for (int i = 0; i < MOST - 8; i++) ids[i] = i % 7 == 6 ? 0xe1 : 0xff;
     memcpy(ids + MOST - 8, (int32_t[]){0xf0, 0x9f, 0x91, 0x8d, 'e', 'n', 'd', 0xf0}, 8 * sizeof *ids);
     expect_whole(&e, ids, MOST, "no character for long");
@@ -368,8 +368,8 @@ Test(text, the_first_of_two_stop_strings) {
     weir__tokenizer_free(e.pair.tok);
 }
 
-/* A token of which a stop string leaves the beginning: it stays among the ids, and what is told of it ends
- * there. */
+/* A token of which a stop string leaves the beginning: it stays among the ids, and what is reported of it
+ * ends there. */
 Test(text, a_token_that_straddles_a_stop_string) {
     static const char *const more[] = {"abc", "def", "ghi"};
     weir_engine e = engine_of(byte_tokenizer(more, 3));

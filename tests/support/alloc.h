@@ -1,7 +1,7 @@
 #ifndef WEIR_TESTS_SUPPORT_ALLOC_H
 #define WEIR_TESTS_SUPPORT_ALLOC_H
 
-/* A counting allocator behind weir_set_allocator: the allocation number `fail_at` (from 1) and all later ones
+/* A counting allocator for weir_set_allocator: the allocation number `fail_at` (from 1) and all later ones
  * fail; 0 = none. */
 void alloc_install(long fail_at);
 void alloc_uninstall(void);

@@ -61,7 +61,7 @@ void gguf_text(gguf_blob *b, const char *key, const char *text);
 void gguf_ints(gguf_blob *b, const char *key, uint32_t kind, const uint64_t *v, size_t n);
 void gguf_texts(gguf_blob *b, const char *key, const char *const *text, size_t n);
 
-/* A tensor of `bytes` bytes behind those before it; from NULL they are 0, 1, 2, … */
+/* A tensor of `bytes` bytes after those before it; from NULL they are 0, 1, 2, … */
 void gguf_tensor(gguf_blob *b, const char *name, uint32_t type, int n_dim, const int64_t *shape,
                  const void *data, size_t bytes);
 /* Its description alone. */

@@ -41,7 +41,7 @@ void interleave_store(volatile void *p, const void *value, size_t bytes, bool or
 void interleave_fence(const char *what);
 
 typedef struct interleave_mutex {
-    int owner; /* thread + 1; 0: nobody */
+    int owner; /* thread + 1; 0: none */
 } interleave_mutex;
 
 typedef struct interleave_cond {
