@@ -195,11 +195,11 @@ weir_status weir_session_create(weir_engine *e, const weir_session_options *opt,
                                 weir_err *err);
 void weir_session_free(weir_session *s); /* NULL allowed; gives its pages back */
 
-/* Runs up to max_positions positions of the prompt (at least one chunk of the backend; all of an encoder's
- * prompt at once) for a session that is not finished, and takes a slot for it as weir_step does. *left:
- * positions of the prompt that are still to be run, 0 when it is ready or has ended. weir_step runs what is
- * left; bits do not depend on the slices. max_positions 0: the slot alone. EINVAL: no slot is free. Errors as
- * weir_step. */
+/* Runs up to max_positions positions of the prompt (rounded up to chunks of the backend for each model; all
+ * of an encoder's prompt at once) for a session that is not finished, and takes a slot for it as weir_step
+ * does. *left: positions of the prompt that are still to be run, 0 when it is ready or has ended. weir_step
+ * runs what is left; bits do not depend on the slices. max_positions 0: the slot alone. EINVAL: no slot is
+ * free. Errors as weir_step. */
 weir_status weir_session_prefill(weir_session *s, int64_t max_positions, int64_t *left, weir_err *err);
 
 /* Ends the session at the next block edge, or between two chunks of its prompt; the only session call that

@@ -287,8 +287,8 @@ static weir_status run_called(follow *f) {
         const int32_t before = f->taken;
         WEIR_TRY(weir__block_run(&f->b));
         WEIR_TRY(be->stream->wait(be));
-        watch_cancels(f);
         more = take_outcomes(f);
+        watch_cancels(f);
         if (more && f->taken == before) return WEIR_ECUDA; /* as run_captured: it would run for ever */
     }
     return WEIR_OK;
