@@ -7,20 +7,22 @@
 #include "tests/deck/loop_cases.h"
 #include "tests/runner/control.h"
 
-static weir_engine *open_small(bool no_graph) {
+static weir_engine *open_context(bool no_graph, int ctx_size) {
     weir_engine_options o = weir_engine_options_default();
     o.model = WEIR_SOURCE_DIR "/tests/golden/t5/gelu_f32";
     o.model_draft = WEIR_SOURCE_DIR "/tests/golden/t5/silu_f32";
     o.device = "cuda:0";
     o.n_parallel = 2;
     o.n_thread = 1;
-    o.ctx_size = 64;
+    o.ctx_size = ctx_size;
     o.no_graph = no_graph;
     weir_engine *e = NULL;
     weir_err err = {""};
     cr_assert(weir_engine_open(&e, &o, &err) == WEIR_OK, "%s", err.text);
     return e;
 }
+
+static weir_engine *open_small(bool no_graph) { return open_context(no_graph, 64); }
 
 static const loop_bed bed = {.n_setting = LOOP_SETTINGS, .max_tokens = 24, .warmth = 1.6f};
 
@@ -77,6 +79,64 @@ Test(loop_calls, without_a_graph_one_wait_a_block) {
     cr_assert(runner_api_count("cudaLaunchKernelExC") > 0);
     for (int i = 0; i < 2; i++) weir_session_free(s[i]);
     weir_engine_close(e);
+}
+
+/* ---- yield --------------------------------------------------------------------------------------------- */
+
+typedef struct crier {
+    weir_engine *e;
+    int many;              /* blocks of a step; an answer has a few more tokens */
+    long tokens, yield_at; /* of all tokens the one that yields; 0: none */
+} crier;
+
+static bool cry(void *ud, weir_session *s, const weir_token_event *ev) {
+    crier *c = ud;
+    (void)s, (void)ev;
+    if (++c->tokens == c->yield_at) weir_engine_yield(c->e);
+    return true;
+}
+
+/* An answer by the verifier alone: a token a block, of which the first one is run. */
+static weir_session *start_crier(crier *c) {
+    const loop_bed slow = {.n_setting = LOOP_SETTINGS, .max_tokens = c->many + 4, .warmth = 1.6f};
+    weir_session_options o = loop_setting(&slow, 3);
+    o.ignore_eos = true;
+    weir_err err = {""};
+    c->tokens = 0;
+    weir_session *s = loop_start_ids(c->e, &o, 2, cry, c);
+    cr_assert(weir_step(c->e, &s, 1, 1, &err) == WEIR_OK && s->n == 1, "%s", err.text);
+    return s;
+}
+
+static int64_t blocks_of_step(const crier *c, weir_session *s) {
+    const int64_t before = s->n;
+    weir_err err = {""};
+    cr_assert(weir_step(c->e, &s, 1, c->many, &err) == WEIR_OK, "%s", err.text);
+    cr_assert(s->finish == WEIR_RUNNING || s->n == c->many + 4);
+    return s->n - before;
+}
+
+/* Asked for before a step, or at a token inside one: it returns early, at the edge of a block that the host
+ * sees, and the one after it does not. */
+static void yield_early(bool no_graph, int many, int64_t at_most, long yield_at) {
+    crier c = {.e = open_context(no_graph, many + 8), .many = many, .yield_at = yield_at};
+    weir_session *s = start_crier(&c);
+    if (yield_at == 0) weir_engine_yield(c.e);
+    const int64_t ran = blocks_of_step(&c, s), seen = yield_at == 0 ? 0 : yield_at - 1;
+    cr_expect(ran > 0 && ran >= seen && ran <= seen + at_most && ran < many, "%d blocks", (int)ran);
+    const int64_t rest = many + 4 - s->n;
+    cr_expect_eq(blocks_of_step(&c, s), rest < many ? rest : many);
+    while (s->finish == WEIR_RUNNING) cr_assert(blocks_of_step(&c, s) > 0);
+    cr_expect(s->n == many + 4 && c.tokens == many + 4);
+    weir_session_free(s);
+    weir_engine_close(c.e);
+}
+
+Test(loop_calls, a_yield_before_a_step_ends_it_early) { yield_early(true, 16, 1, 0); }
+Test(loop_calls, a_yield_ends_a_step_of_called_blocks) { yield_early(true, 16, 1, 5); }
+/* The runner runs a graph to its end: the host sees the edge of a launch. */
+Test(loop_calls, a_yield_ends_a_step_of_recorded_blocks) {
+    yield_early(false, WEIR_LOOP_DEPTH + 4, WEIR_LOOP_DEPTH, 3);
 }
 
 /* A kernel of the graph fails: one error with the device's word, no hang, and a clean end. */

@@ -63,7 +63,7 @@ static void fail_everywhere(weir_status with, bool recover) {
     ops_failure = with;
     ops_recover = recover;
     long n_broken = 0, n_alone = 0, n = 0;
-    for (bool hit = true; hit; n += n < 30 ? 1 : build_is_sanitized() ? 211 : 17) {
+    for (bool hit = true; hit; n += n < 30 ? 1 : 17) {
         q = queue_open(e);
         q->stall_seconds = 0.0;
         submit_decoder(q, got);
@@ -187,7 +187,7 @@ static void starve_everywhere(bool once) {
     weir_queue_close(q);
     const long live = alloc_live();
     long n = 0, n_told = 0;
-    for (bool hit = true; hit; n += n < 80 ? 1 : build_is_sanitized() ? 31 : 7) {
+    for (bool hit = true; hit; n += n < 80 ? 1 : build_is_sanitized() ? 97 : 7) {
         const long before = alloc_count();
         weir_err err = {""};
         if (once)
