@@ -27,6 +27,45 @@ REQUEST = [
     bug("host/wire/object.c", "check", "infinite logits of a recording", "cli_replay", "if (!json_is_number(v) || !isfinite(x[i])) {", "if (!json_is_number(v)) {"),
 ]
 
+# The fields' table, its ranges, masks and defaults, and what is written of it.
+WIRE = [
+    bug("host/wire/object.c", "off by one", "the lower end of a whole number's range is refused", "wire_settings wire_object",
+        "    if (x < lo || x > hi)\n", "    if (x <= lo || x > hi)\n"),
+    bug("host/wire/object.c", "off by one", "the largest integer of the parser is past it", "wire_object",
+        "memcmp(text + sign, most[sign], 19) > 0));", "memcmp(text + sign, most[sign], 19) >= 0));",
+        equivalent="the largest one is read as a real and found in the text again, digit by digit"),
+    bug("host/wire/object.c", "off by one", "reals of 309 digits are left to the parser", "wire_object",
+        "e[1] == '-' : n < 309) return false;", "e[1] == '-' : n < 310) return false;"),
+    bug("host/wire/settings.c", "check", "a law's knobs without effect are written", "wire_settings cli_replay",
+        "} else if (f->otherwise != WIRE_LEFT_OUT && where != WIRE_LAW) {", "} else if (f->otherwise != WIRE_LEFT_OUT) {"),
+    bug("host/wire/settings.c", "precedence", "sequence-cascade has no alpha", "wire_settings",
+        "return sequence || (ruled && o->law.rule != WEIR_RULE_EXACT);", "return ruled && o->law.rule != WEIR_RULE_EXACT;"),
+    bug("host/wire/settings.c", "default", "the line leaves out whatever is the preset", "wire_settings",
+        "(f->terse && wire_get(f, o) == preset)) continue;", "wire_get(f, o) == preset) continue;"),
+    bug("host/wire/settings.c", "stale", "laws with other knobs are equal", "wire_settings cli_replay",
+        "if ((f->where & WIRE_LAW) && !(u == v || (isnan(u) && isnan(v)))) return false;",
+        "if ((f->where & WIRE_LAW) && f->type != WIRE_NUMBER && !(u == v || (isnan(u) && isnan(v)))) return false;"),
+    bug("host/wire/settings.c", "check", "max_tokens past the context", "wire_request cli_generate",
+        "return read_int(in, f, key, room ? ctx_size : f->hi, o, err);", "return read_int(in, f, key, room ? f->hi : f->hi, o, err);"),
+    bug("host/wire/fields.c", "bounds", "top_p's lower end is in its range", "wire_settings cli_options",
+        ".lo = 0, .lo_open = true, .hi = 1,", ".lo = 0, .lo_open = false, .hi = 1,"),
+    bug("host/wire/fields.c", "default", "gamma's preset is not the engine's", "wire_settings cli_options",
+        ".preset = \"5\",", ".preset = \"4\","),
+    bug("host/wire/fields.c", "args", "an answer does not say its max_tokens", "cli_generate",
+        ".where = WIRE_GENERATE | WIRE_ANSWER},", ".where = WIRE_GENERATE},"),
+    bug("host/wire/fields.c", "args", "a profile's exact_first is no field of it", "cli_profile cli_tune",
+        "WIRE_GENERATE | WIRE_REPLAY | WIRE_PROFILE | WIRE_LAW | WIRE_ANSWER | WIRE_LINE},",
+        "WIRE_GENERATE | WIRE_REPLAY | WIRE_LAW | WIRE_ANSWER | WIRE_LINE},"),
+    bug("host/wire/request.c", "default", "a line's speculative false changes nothing", "wire_request cli_generate",
+        "    if (asked && !speculative) o->method = WEIR_METHOD_VERIFIER;\n", ""),
+    bug("host/wire/answer.c", "math", "drafts that were resampled count as accepted predictions", "cli_generate",
+        "int64_t appeared = s->kept + wire_agreed(s);", "int64_t appeared = s->kept + s->resampled + wire_agreed(s);"),
+    bug("host/wire/answer.c", "check", "every rule of speculative is lossless", "cli_generate",
+        "(o->method == WEIR_METHOD_SPECULATIVE && o->law.rule == WEIR_RULE_EXACT);", "o->method == WEIR_METHOD_SPECULATIVE;"),
+    bug("host/wire/nearest.c", "off by one", "the last of the nearest names is said", "cli_options wire_settings",
+        "d >= n->distance) return;", "d > n->distance) return;"),
+]
+
 LINES = [
     bug("host/cli/io/reader.c", "off by one", "the last line without a line break is lost", "cli_reader", "        if (!end && r->at_end && left == 0) return CLI_READ_END;", "        if (!end && r->at_end) return CLI_READ_END;"),
     bug("host/cli/io/reader.c", "stale", "what was scanned counts for the next line", "cli_reader", "            r->scanned = 0;\n", ""),
@@ -37,8 +76,8 @@ LINES = [
 
 ANSWERS = [
     bug("host/cli/generate.c", "order", "answers leave in the order they finish", "cli_generate", "        if (!j->finished) return;\n        r->head", "        if (!j->finished && !r->json) return;\n        r->head"),
-    bug("host/cli/generate.c", "index", "a finished session's place keeps its job", "cli_generate", "        r->stepped[kept++] = j->session;\n    }", "        r->stepped[kept++] = r->stepped[i];\n    }",
-        equivalent="stepped[i] is the session of active[i]"),
+    bug("host/queue/queue.c", "index", "every ended session is the list's first one's", "queue cli_generate",
+        "        weir_request *r = q->listed[i];", "        weir_request *r = q->listed[i * 0];"),
     bug("host/cli/generate.c", "stale", "text is printed from its beginning again", "cli_generate", "            j->printed = j->text.len;\n", ""),
     bug("host/cli/generate.c", "default", "line breaks of an answer stay in one-line output", "cli_failures", "text[i] == '\\n' || text[i] == '\\r' ? ' ' : text[i];", "text[i] == '\\r' ? ' ' : text[i];"),
     bug("host/cli/generate.c", "check", "a failed run ends with status 0", "cli_generate cli_failures", "    if (r->rc == CLI_OK) r->rc = rc;\n", "    if (r->rc != CLI_OK) r->rc = rc;\n"),
@@ -50,4 +89,4 @@ ANSWERS = [
     bug("host/cli/record.c", "default", "a tail is merged above temperature 1", "cli_replay", "(law->temp <= 1 && law->top_k <= 0", "(law->temp <= 2 && law->top_k <= 0"),
 ]
 
-BUGS = OPTIONS + REQUEST + LINES + ANSWERS
+BUGS = OPTIONS + REQUEST + WIRE + LINES + ANSWERS
