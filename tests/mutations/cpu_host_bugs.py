@@ -153,7 +153,7 @@ BLOCKS = [
     bug("host/deck/seat.c", "off by one", "the row that a full block left out is not made up for", "block_loop loop blocks",
         "s->n > 0 && s->cached[WEIR_DRAFTER] < s->n", "s->n > 0 && s->cached[WEIR_DRAFTER] + 1 < s->n"),
     bug("host/deck/block_loop.c", "stale", "the bonus row is not counted to the drafter's cache", "block_loop blocks loop",
-        "s->cached[WEIR_DRAFTER] = s->n + r->n_draft + behind;", "s->cached[WEIR_DRAFTER] = s->n + r->n_draft;"),
+        "s->cached[WEIR_DRAFTER] = s->n + r->n_draft + extra;", "s->cached[WEIR_DRAFTER] = s->n + r->n_draft;"),
     bug("host/deck/block_loop.c", "reset", "the CPU's seats are those of the launch's first block", "block_loop loop blocks",
         "    if (l->shape.first && max_blocks > 0) return 1;\n", ""),
     bug("host/deck/block_loop.c", "math", "every session is booked the whole block's time", "loop blocks",

@@ -7,7 +7,7 @@ LOOP = [
     bug("loop/rows.cu", "dead row", "a seat's dead rows have a law", "a.law_of[at] = r.slot < 0 ? -1 : i;", "a.law_of[at] = i;"),
     bug("loop/rows.cu", "dead row", "a seat that takes no step has a law", "weir__seat_steps(s, a.step, draft) ? i : -1", "i"),
     bug("loop/sample.cu", "barrier", "a draw from statistics that are not there yet",
-        "lies before the barriers above */\n        __syncthreads();\n", "lies before the barriers above */\n"),
+        "comes before the barriers above */\n        __syncthreads();\n", "comes before the barriers above */\n"),
     bug("loop/sample.cu", "index", "a draft at the position of the first", "&stats, s->n + step, WEIR_PURPOSE_DRAFT", "&stats, s->n, WEIR_PURPOSE_DRAFT"),
     bug("loop/sample.cu", "index", "block verification draws without its row", "s->law.block_verify ? step : 0, &logp", "0, &logp"),
     bug("loop/sample.cu", "dead row", "an unusable row's draft is -1", "draft[step] = token < 0 ? 0 : token;", "draft[step] = token;"),
