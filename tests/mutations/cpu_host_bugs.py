@@ -162,8 +162,6 @@ BLOCKS = [
         "const size_t host = mapped + sizeof(weir_block_loop);", "const size_t host = sizeof(weir_block_loop);"),
     bug("host/deck/block_loop.c", "stale", "a yield does not end a launch of called blocks", "runner_loop_calls",
         "    if (atomic_load(&f->b.l->e->deck.yield)) ask_to_stop(f);\n", ""),
-    bug("host/deck/block_loop.c", "stale", "blocks after a stop string are run to the launch's end", "runner_block_loop",
-        "    if (s->finish != WEIR_RUNNING && r->seat_end == WEIR_SEAT_RUNNING) ask_to_stop(f);\n", ""),
     bug("host/deck/block_program.c", "args", "logits are wanted of every row", "block_loop loop blocks",
         ".out = l->out, .n_out = a.n_out, .group = 1};", ".out = l->out, .n_out = a.n_row, .group = 1};"),
     bug("host/deck/block_program.c", "index", "the bonus row follows the first draft", "block_loop loop blocks",
@@ -171,8 +169,6 @@ BLOCKS = [
     bug("host/deck/block_program.c", "index", "bonus rows overwrite the first drafts' logits", "block_loop loop blocks",
         "return forward(b, WEIR_DRAFTER, rows, weir__seat_q_row(&b->loop, 0, b->loop.gamma));",
         "return forward(b, WEIR_DRAFTER, rows, weir__seat_q_row(&b->loop, 0, 0));"),
-    bug("host/deck/block_program.c", "off by one", "a device's block has no row after its last draft", "runner_block_loop",
-        "const int32_t steps = b->loop.gamma + b->loop.bonus;", "const int32_t steps = b->loop.gamma;"),
     bug("kernels/loop/loop_cpu.c", "dead row", "a lacking row is run again in every step", "block_loop loop_ops loop blocks",
         "if (a->step == 0 && s->lacks) put", "if (s->lacks) put"),
     bug("kernels/loop/loop_cpu.c", "off by one", "seats that draft are counted, not those up to the last one", "block_loop loop blocks",
@@ -202,8 +198,6 @@ BLOCKS = [
         "WEIR_TRY(open_pool(e->pair.be, &slide, &m->slide, &m->kv.slide));", "WEIR_TRY(open_pool(e->pair.be, &slide, &m->slide, &m->kv.self));"),
     bug("host/deck/caches.c", "leak", "the sliding layers' pages are not given back", "decoder prefill",
         "        weir__kv_pool_free(m->slide);\n", ""),
-    bug("host/deck/caches.c", "stale", "a device keeps old tables of the sliding layers", "runner_block_loop runner_engine",
-        "return m->slide ? weir__kv_pool_sync(m->slide) : WEIR_OK;", "return WEIR_OK;"),
 ]
 
 # Prompts in slices, the edges of steps, verdicts of the text.
