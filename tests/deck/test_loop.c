@@ -150,6 +150,53 @@ Test(loop, statistics_add_up) {
     weir_engine_close(e);
 }
 
+static double parts_of(const weir_session_stats *s) {
+    return s->seconds_draft + s->seconds_verify + s->seconds_accept;
+}
+
+/* Seconds of a step with these sessions, which it brings to their end. */
+static double run_to_end(weir_engine *e, weir_session **s, int n, answer *out) {
+    weir_err err = {""};
+    const double t0 = weir_seconds();
+    cr_assert(weir_step(e, s, n, 1000, &err) == WEIR_OK, "%s", err.text);
+    const double spent = weir_seconds() - t0;
+    for (int i = 0; i < n; i++) {
+        answer_take(s[i], &out[i]);
+        weir_session_free(s[i]);
+    }
+    return spent;
+}
+
+/* Time is booked once: parts and prompt are within a session's total, which is within the step. Sessions that
+ * share a step share its time. */
+Test(loop, times_add_up) {
+    enum { N = 10 };
+    const double least = 1e-6;
+    weir_engine *e = demo_open(N, 1, NULL, true);
+    weir_session *s[N];
+    for (int i = 0; i < N; i++) {
+        weir_session_options o = mixed(i);
+        o.max_tokens = 2;
+        if (o.method == WEIR_METHOD_SEQUENCE_CASCADE) o.law.alpha = 0.0f; /* the verifier's prompt is run */
+        s[0] = demo_session(e, &o, demo_prompts[i]);
+        const double spent = run_to_end(e, s, 1, alone);
+        const weir_session_stats *a = &alone[0].stats;
+        cr_expect(a->seconds_prefill > 0 && parts_of(a) > 0);
+        cr_expect(a->seconds_prefill + parts_of(a) <= a->seconds_total + least, "setting %d: %g and %g of %g",
+                  i, a->seconds_prefill, parts_of(a), a->seconds_total);
+        cr_expect(a->seconds_total <= spent + least, "setting %d: %g of %g", i, a->seconds_total, spent);
+    }
+    for (int i = 0; i < N; i++) {
+        const weir_session_options o = mixed(i);
+        s[i] = demo_session(e, &o, demo_prompts[i]);
+    }
+    const double spent = run_to_end(e, s, N, together);
+    double sum = 0;
+    for (int i = 0; i < N; i++) sum += together[i].stats.seconds_prefill + parts_of(&together[i].stats);
+    cr_expect(sum <= spent + least, "%g of %g", sum, spent);
+    weir_engine_close(e);
+}
+
 /* Log-probabilities under speculation are the verifier's own: score() of the emitted ids gives the same
  * numbers. */
 Test(loop, logprobs_under_speculation_equal_score) {

@@ -149,3 +149,16 @@ Test(prefill, given_up_between_chunks) {
     }
     weir_engine_close(e);
 }
+
+/* It has nothing to run, and ends all the same. */
+Test(prefill, a_cancelled_prompt_of_one_token_ends_at_once) {
+    weir_engine *e = decoder_open(&decoder_pairs[2], "cpu", 1, 1, CTX);
+    const weir_session_options o = method_options(WEIR_METHOD_SPECULATIVE, 10);
+    weir_session *s = start(e, &o, 1);
+    int64_t left = 1;
+    weir_session_cancel(s);
+    cr_assert(weir_session_prefill(s, 1, &left, NULL) == WEIR_OK && left == 0);
+    cr_assert(s->slot < 0 && s->finish == WEIR_FINISH_CANCELLED);
+    weir_session_free(s);
+    weir_engine_close(e);
+}
