@@ -3,10 +3,14 @@
 include(CheckLinkerFlag)
 # Programs with CUDA keep the usual linker.
 if(NOT WEIR_CUDA AND NOT "${CMAKE_EXE_LINKER_FLAGS} $ENV{LDFLAGS}" MATCHES "-fuse-ld")
-  foreach(linker mold lld)
+  foreach(linker lld mold)
     check_linker_flag(CXX -fuse-ld=${linker} WEIR_LINKS_WITH_${linker})
     if(WEIR_LINKS_WITH_${linker})
       add_link_options(-fuse-ld=${linker})
+      # mold 1.10's relro may begin a page early, where nothing is mapped; such a program does not start.
+      if(linker STREQUAL mold)
+        add_link_options(-Wl,-z,norelro)
+      endif()
       break()
     endif()
     unset(WEIR_LINKS_WITH_${linker} CACHE) # it may be installed later

@@ -258,7 +258,7 @@ static bool take_outcomes(follow *f) {
 static void watch_cancels(follow *f) {
     for (int32_t i = 0; i < f->b.loop.n_seat; i++) {
         const weir_session *s = f->b.l->who[i];
-        if (s && weir__session_given_up(s)) ask_to_stop(f);
+        if (s && s->finish == WEIR_RUNNING && weir__session_given_up(s)) ask_to_stop(f);
     }
     if (atomic_load(&f->b.l->e->deck.yield)) ask_to_stop(f);
 }

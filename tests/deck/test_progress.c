@@ -173,7 +173,6 @@ static weir_status idle_close(weir_backend *be, weir_loop_close *a) {
 
 Test(progress, a_loop_that_closes_no_block_is_a_failure, .timeout = 60) {
     weir_engine *e = demo_open(1, 1, NULL, true);
-    cr_assert(weir__block_loop_open(&e->deck.loop, e, true) == WEIR_OK);
     e->pair.be->op.loop_close = idle_close;
     const weir_session_options o = method_options(WEIR_METHOD_SPECULATIVE, 20);
     weir_session *s = demo_session(e, &o, "Hi.");
@@ -195,7 +194,6 @@ static weir_status dead_close(weir_backend *be, weir_loop_close *a) {
 
 Test(progress, a_loop_of_dead_blocks_is_a_failure, .timeout = 60) {
     weir_engine *e = demo_open(1, 1, NULL, true);
-    cr_assert(weir__block_loop_open(&e->deck.loop, e, false) == WEIR_OK);
     e->pair.be->op.loop_close = dead_close;
     const weir_session_options o = method_options(WEIR_METHOD_SPECULATIVE, 20);
     weir_session *s = demo_session(e, &o, "Hi.");
