@@ -191,6 +191,8 @@ static void expect_sums(json_t *a) {
                                          "bonus_tokens", "drafter_tokens",  "verifier_tokens"};
     for (int i = 0; i < 6; i++) by_source += json_integer_value(at(m, counts[i]));
     cr_expect(by_source == (json_int_t)n);
+    cr_expect(json_integer_value(at(a, "usage.completion_tokens_details.accepted_prediction_tokens")) ==
+              json_integer_value(at(m, "kept_tokens")) + json_integer_value(at(m, "accepted_tokens")));
 }
 
 Test(generate, json_lines_in_json_lines_out) {

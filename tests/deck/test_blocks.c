@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "kernels/accept/accept.h"
+#include "tests/host/decoder_pair.h"
 #include "tests/host/pair_fixture.h"
 
 static weir_session_options token_v3(int gamma, float alpha, uint64_t seed) {
@@ -45,6 +46,36 @@ Test(blocks, of_every_gamma_together_are_those_of_each_alone) {
                       (int)b->blocks);
             weir_session_free(s[i]);
         }
+    }
+    weir_engine_close(single);
+    weir_engine_close(e);
+}
+
+/* Ops take seats in groups: of more than one group each seat keeps its own rows. The models agree, so that
+ * most blocks close with the drafter's row after the last draft. */
+Test(blocks, seventy_sessions_together_are_each_alone) {
+    enum { N = 70 };
+    static answer want[N], got;
+    weir_session_options o[N];
+    weir_session *s[N];
+    weir_engine *single = decoder_open(&decoder_pairs[1], "cpu", 1, 1, 128);
+    weir_engine *e = decoder_open(&decoder_pairs[1], "cpu", N, 2, 128);
+    int64_t bonus = 0;
+    for (int i = 0; i < N; i++) {
+        o[i] = token_v3(1 + i % 3, 0.3f, (uint64_t)i);
+        o[i].max_tokens = 8;
+        o[i].ignore_eos = true;
+        decoder_run(single, &o[i], i, &want[i]);
+        s[i] = decoder_start(e, &o[i], i, NULL, NULL);
+        bonus += want[i].stats.bonus;
+    }
+    cr_assert(bonus > N);
+    weir_err err = {""};
+    cr_assert(weir_step(e, s, N, 1000, &err) == WEIR_OK, "%s", err.text);
+    for (int i = 0; i < N; i++) {
+        answer_take(s[i], &got);
+        answer_assert_same(&want[i], &got, "among seventy");
+        weir_session_free(s[i]);
     }
     weir_engine_close(single);
     weir_engine_close(e);

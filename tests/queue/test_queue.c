@@ -185,6 +185,28 @@ static void overtake(int n_short) {
 Test(queue, a_short_request_overtakes_a_long_prompt) { overtake(1); }
 Test(queue, five_short_requests_overtake_a_long_prompt) { overtake(5); }
 
+Test(queue, a_short_answer_does_not_wait_for_a_long_one) {
+    static served slow, quick;
+    int32_t ids[512];
+    weir_engine *e = decoder_open(&decoder_pairs[0], "cpu", 2, 1, 400);
+    weir_queue *q = queue_open(e);
+    weir_session_options o = method_options(WEIR_METHOD_SPECULATIVE, 60);
+    o.ignore_eos = true;
+    long_prompt(1, 5, ids);
+    served_submit(q, &slow, &o, ids, 5);
+    o.max_tokens = 3;
+    served_submit(q, &quick, &o, ids, 5);
+    served_all(q);
+    served_assert_ended(&slow, "the long one");
+    served_assert_ended(&quick, "the short one");
+    cr_assert(quick.n == 3 && slow.n == 60 && quick.end < slow.end);
+    served_free(&slow);
+    served_free(&quick);
+    queue_assert_empty(q);
+    weir_queue_close(q);
+    weir_engine_close(e);
+}
+
 /* Those who are being answered get tokens between the slices of a long prompt. */
 Test(queue, a_long_prompt_stalls_nobody) {
     static served slow, talker;

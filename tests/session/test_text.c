@@ -407,6 +407,44 @@ Test(text, a_stop_string_in_the_bytes_that_the_end_releases) {
     weir__tokenizer_free(e.pair.tok);
 }
 
+/* At the limit it is the stop string that ended the answer, and nothing else. */
+Test(text, a_stop_string_at_the_limit_is_the_reason) {
+    weir_engine e = engine_of(byte_tokenizer(NULL, 0));
+    static const char *const stops[2][1] = {{"b\xef\xbf\xbd"}, {"c\xef\xbf\xbd"}};
+    for (int i = 0; i < 2; i++) {
+        weir_session *s = begin(&e, stops[i], 1, NULL);
+        weir_session_view v;
+        for (int k = 0; k < 3; k++) weir__session_append(s, "ab\xf0"[k] & 0xff, WEIR_SOURCE_VERIFIER, 0, 0);
+        cr_assert(weir_session_state(s) == WEIR_RUNNING);
+        weir__session_end(s, WEIR_FINISH_LENGTH);
+        weir_session_get(s, &v);
+        cr_expect(v.finish == (i == 0 ? WEIR_FINISH_STOP : WEIR_FINISH_LENGTH) && v.n == (i == 0 ? 1 : 3));
+        weir_session_free(s);
+    }
+    weir__tokenizer_free(e.pair.tok);
+}
+
+static bool refuse_second(void *ud, weir_session *s, const weir_token_event *ev) {
+    cr_assert(s && ev->bytes == 0 && ev->text[0] == '\0');
+    return ++*(int *)ud < 2;
+}
+
+Test(text, a_callback_says_no_where_there_is_no_text) {
+    weir_engine e = {.pair = {.n_vocab = 300, .ctx_size = 4096}};
+    weir_session_options o = weir_session_options_default();
+    int told = 0;
+    weir_session *s = NULL;
+    o.method = WEIR_METHOD_VERIFIER;
+    cr_assert(weir_session_create(&e, &o, (int32_t[]){1}, 1, refuse_second, &told, &s, NULL) == WEIR_OK);
+    for (int i = 0; i < 5; i++) {
+        const bool more = weir__session_append(s, 7, WEIR_SOURCE_VERIFIER, 0, 0);
+        cr_assert(more == (i < 1), "token %d", i);
+        if (!more) break;
+    }
+    cr_expect(told == 2 && s->n == 2 && weir_session_state(s) == WEIR_FINISH_CANCELLED);
+    weir_session_free(s);
+}
+
 /* ---- memory -------------------------------------------------------------------------------------------- */
 
 Test(text, every_allocation_may_fail) {

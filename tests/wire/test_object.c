@@ -109,6 +109,9 @@ Test(json, fields_of_the_wrong_type_are_refused_and_leave_the_value) {
 
 /* Whatever the size of a number, a field says what it takes; nothing else of the line is changed. */
 Test(json, numbers_beyond_the_parser) {
+    static char digits[310], fewer[309];
+    memset(digits, '9', 309);
+    memset(fewer, '9', 308);
     static const struct {
         const char *text;
         bool line; /* it is a JSON line */
@@ -122,6 +125,8 @@ Test(json, numbers_beyond_the_parser) {
         {"18446744073709551616", true, 0, false, 18446744073709551616.0},
         {"-9223372036854775809", true, 0, false, -9223372036854775809.0},
         {"100000000000000000000000000000000000000000000000", true, 0, false, 1e47},
+        {digits, true, 0, false, DBL_MAX},
+        {fewer, true, 0, false, 1e308},
         {"1e308", true, 0, false, 1e308},
         {"1e309", true, 0, false, DBL_MAX},
         {"-1E+999", true, 0, false, -DBL_MAX},

@@ -120,6 +120,8 @@ Test(settings, what_is_wrong_is_one_line_that_begins_with_the_field) {
         {WIRE_GENERATE, "{\"max_tokens\": null}", "max_tokens", "expected a whole number, got null"},
         {WIRE_GENERATE, "{\"deferral_rule\": \"lossi\"}", "deferral_rule",
          "unknown rule lossi; the nearest is lossy"},
+        {WIRE_GENERATE, "{\"deferral_rule\": \"token-v4\"}", "deferral_rule",
+         "unknown rule token-v4; the nearest is token-v1"},
         {WIRE_GENERATE, "{\"deferral_beta\": \"self\"}", "deferral_beta", "expected a number or \"auto\""},
         {WIRE_GENERATE, "{\"deferral_alpha\": -1e39}", "deferral_alpha",
          "-1e+39 is out of range, expected -3.40282e+38"},
@@ -173,6 +175,10 @@ Test(settings, what_has_no_effect_is_null_or_zero) {
     json_t *v = json_object();
     wire_set_settings(v, WIRE_ANSWER, &o);
     static const char *const none[] = {"rule", "alpha", "beta", "gamma", "gate", "bonus"};
+    static const char *const some[] = {"method", "exact_first", "block_verify", "temperature", "top_k",
+                                       "top_p",  "min_p",       "max_tokens",   "seed"};
+    for (int i = 0; i < 9; i++) cr_expect(json_object_get(v, some[i]), "%s", some[i]);
+    cr_expect_eq(json_object_size(v), 15);
     for (int i = 0; i < 6; i++) cr_expect(json_is_null(json_object_get(v, none[i])), "%s", none[i]);
     cr_expect(json_is_false(json_object_get(v, "block_verify")));
     cr_expect(json_integer_value(json_object_get(v, "exact_first")) == 0);

@@ -265,6 +265,75 @@ Test(loop_ops, the_host_ends_the_loop_behind_the_current_block) {
     weir__backend_close(be);
 }
 
+/* ---- rows that are left out ---------------------------------------------------------------------------- */
+
+/* Calls `step` of a bucket that leaves out rows: those rows of seats who[] at positions pos[] and no others
+ * (who -1: a dead row), `out` of them wanted, each for its seat's law. */
+typedef struct few_rows {
+    int32_t step, n_row, who[16], pos[16], n_out, out[16], law_of[16];
+} few_rows;
+
+static void assert_few_rows(bucket *b, int32_t *out, const few_rows *want) {
+    weir_loop_rows a = {.loop = &b->l,
+                        .step = want->step,
+                        .token = b->token,
+                        .pos = b->pos,
+                        .slot = b->slot,
+                        .law_of = b->law_of,
+                        .law = b->law,
+                        .out = out};
+    cr_assert(b->be->op.loop_rows(b->be, &a) == WEIR_OK);
+    cr_assert(a.n_row == want->n_row && a.n_out == want->n_out, "step %d: %d rows, %d wanted", want->step,
+              a.n_row, a.n_out);
+    for (int k = 0; k < a.n_row; k++) {
+        const int slot = want->who[k] < 0 ? -1 : b->l.seat[want->who[k]].slot;
+        const int pos = want->who[k] < 0 ? 0 : b->l.seat[want->who[k]].base + want->pos[k];
+        cr_assert(b->slot[k] == slot && b->pos[k] == pos, "step %d: row %d is slot %d at %d", want->step, k,
+                  b->slot[k], b->pos[k]);
+    }
+    for (int k = 0; k < a.n_out; k++)
+        cr_assert(out[k] == want->out[k] && b->law_of[k] == want->law_of[k], "step %d: output %d", want->step,
+                  k);
+}
+
+/* Four seats by falling gamma. The second one has no token yet and its first draft ends the text; the others
+ * lack a row. */
+Test(loop_ops, rows_that_nobody_needs_are_left_out) {
+    static const few_rows calls[] = {
+        {0, 7, {0, 0, 1, 2, 2, 3, 3}, {4, 5, 0, 6, 7, 8, 9}, 4, {1, 2, 4, 6}, {0, 1, 2, 3}},
+        {1, 3, {0, -1, 2}, {6, 0, 8}, 3, {0, 1, 2}, {0, -1, 2}},
+        {2, 1, {0}, {7}, 1, {0}, {0}},
+        {WEIR_LOOP_VERIFY,
+         11,
+         {0, 0, 0, 0, 1, 1, 2, 2, 2, 3, 3},
+         {5, 6, 7, 8, 0, 1, 7, 8, 9, 9, 10},
+         11,
+         {0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10},
+         {0, 0, 0, 0, 1, 1, 2, 2, 2, 3, 3}},
+    };
+    static const int32_t n[4] = {5, 0, 7, 9}, gamma[4] = {3, 3, 2, 1}, begin[4] = {0, 4, 6, 9};
+    int32_t first[4], out[16];
+    weir_backend *be = open_backend(1, weir__isa_best());
+    weir_seat seats[4];
+    for (int i = 0; i < 4; i++) {
+        seats[i] = seat_of_mix(i, 3);
+        seats[i].n = n[i];
+        seats[i].gamma = gamma[i];
+        seats[i].limit = 100;
+        seats[i].lacks = n[i] > 0;
+    }
+    bucket *b = bucket_new(be, 4, 3, false, V, LD);
+    bucket_sit(b, seats, 1);
+    b->l.first = first;
+    for (int k = 0; k < 4; k++) {
+        assert_few_rows(b, out, &calls[k]);
+        for (int i = 0; i < 4 && k < 3; i++) b->l.draft[3 * i + k] = i == 1 ? EOS : 20 + i;
+    }
+    for (int i = 0; i < 4; i++) cr_assert(first[i] == begin[i], "seat %d begins at row %d", i, first[i]);
+    bucket_free(b);
+    weir__backend_close(be);
+}
+
 Test(loop_ops, what_a_bucket_cannot_be_is_refused) {
     weir_backend *be = open_backend(1, weir__isa_best());
     bucket *b = bucket_new(be, 2, 3, true, V, LD);
