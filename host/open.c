@@ -125,8 +125,8 @@ static weir_status open_checkpoints(weir_engine *e, const weir_engine_options *o
                            ? o->ctx_size
                            : e->pair.side[WEIR_VERIFIER].family->ctx_default(&e->pair.side[WEIR_VERIFIER].ck);
     WEIR_TRY(weir__vocabulary_open(&e->pair.side[WEIR_VERIFIER].ck,
-                             e->pair.has_draft ? &e->pair.side[WEIR_DRAFTER].ck : NULL, &e->pair.tok,
-                             &e->pair.n_vocab, err));
+                                   e->pair.has_draft ? &e->pair.side[WEIR_DRAFTER].ck : NULL, &e->pair.tok,
+                                   &e->pair.n_vocab, err));
     name_bos(e);
     return WEIR_OK;
 }
