@@ -1,6 +1,7 @@
 /* The block loop on the CPU backend: the same tokens, text, books and calls back as host-driven blocks. */
 #include <criterion/criterion.h>
 #include <math.h>
+#include <stdlib.h>
 
 #include "host/deck/block_loop.h"
 #include "tests/deck/loop_cases.h"
@@ -101,6 +102,34 @@ Test(block_loop, rows_that_are_not_finite_end_their_session_only) {
 }
 
 /* ---- memory -------------------------------------------------------------------------------------------- */
+
+static size_t counted;
+
+static void *count_alloc(void *ud, size_t align, size_t bytes) {
+    void *p = NULL;
+    (void)ud;
+    counted += bytes;
+    return posix_memalign(&p, align, bytes) == 0 ? p : NULL;
+}
+
+static void count_free(void *ud, void *p) {
+    (void)ud;
+    free(p);
+}
+
+/* But for an index that is made and uploaded, and for what the plan rounds up. */
+Test(block_loop, takes_the_bytes_it_says) {
+    const weir_allocator a = {count_alloc, count_free, NULL};
+    weir_set_allocator(&a);
+    weir_engine *e = demo_open(2, 1, NULL, true);
+    weir__block_loop_close(e->deck.loop);
+    const size_t before = counted, said = weir__block_loop_bytes(e).backend;
+    cr_assert(weir__block_loop_open(&e->deck.loop, e, true) == WEIR_OK);
+    const size_t took = counted - before;
+    cr_expect(took < said + 1024 && said < took + 1024, "%zu bytes, said %zu", took, said);
+    weir_engine_close(e);
+    weir_set_allocator(NULL);
+}
 
 Test(block_loop, failing_allocations_leave_nothing_behind) {
     alloc_install(0);

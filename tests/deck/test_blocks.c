@@ -53,8 +53,8 @@ Test(blocks, of_every_gamma_together_are_those_of_each_alone) {
 
 /* Ops take seats in groups: of more than one group each seat keeps its own rows. The models agree, so that
  * most blocks close with the drafter's row after the last draft. */
-Test(blocks, seventy_sessions_together_are_each_alone) {
-    enum { N = 70 };
+Test(blocks, many_sessions_together_are_each_alone) {
+    enum { N = 160 };
     static answer want[N], got;
     weir_session_options o[N];
     weir_session *s[N];
@@ -74,7 +74,7 @@ Test(blocks, seventy_sessions_together_are_each_alone) {
     cr_assert(weir_step(e, s, N, 1000, &err) == WEIR_OK, "%s", err.text);
     for (int i = 0; i < N; i++) {
         answer_take(s[i], &got);
-        answer_assert_same(&want[i], &got, "among seventy");
+        answer_assert_same(&want[i], &got, "among many");
         weir_session_free(s[i]);
     }
     weir_engine_close(single);

@@ -51,7 +51,7 @@ WIRE = [
         ".lo = 0, .lo_open = true, .hi = 1,", ".lo = 0, .lo_open = false, .hi = 1,"),
     bug("host/wire/fields.c", "default", "gamma's preset is not the engine's", "wire_settings cli_options",
         ".preset = \"5\",", ".preset = \"4\","),
-    bug("host/wire/fields.c", "args", "an answer does not say its max_tokens", "cli_generate",
+    bug("host/wire/fields.c", "args", "an answer does not say its max_tokens", "wire_settings cli_generate",
         ".where = WIRE_GENERATE | WIRE_ANSWER},", ".where = WIRE_GENERATE},"),
     bug("host/wire/fields.c", "args", "a profile's exact_first is no field of it", "cli_profile cli_tune",
         "WIRE_GENERATE | WIRE_REPLAY | WIRE_PROFILE | WIRE_LAW | WIRE_ANSWER | WIRE_LINE},",
