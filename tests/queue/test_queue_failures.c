@@ -225,8 +225,8 @@ Test(queue_failures, any_allocation_fails_once) { starve_everywhere(open_demo, t
 Test(queue_failures, all_allocations_fail_from_anywhere_on) { starve_everywhere(open_demo, false); }
 Test(queue_failures, any_allocation_without_text_fails_once) { starve_everywhere(open_ids, true); }
 
-/* Tokens that cannot be put to those that nobody took yet: a request that ends meanwhile ends with ENOMEM, and
- * loses none before; one that is given memory in time goes on as if nothing had been. */
+/* Tokens that cannot be put to those that nobody took yet: a request that ends meanwhile ends with ENOMEM,
+ * and loses none before; one that is given memory in time goes on as if nothing had been. */
 static void without_room(bool in_time) {
     static served one, other;
     alloc_install(0);
