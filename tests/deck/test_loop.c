@@ -141,6 +141,10 @@ Test(loop, statistics_add_up) {
         cr_assert(kept + s->resampled + s->bonus == (int64_t)a.n);
         cr_assert(s->accepted == kept || (a.finish == WEIR_FINISH_STOP && s->accepted == kept + 1));
         cr_assert(s->rows_examined >= s->rows_deferred && s->rows_examined <= s->drafted);
+        /* a row a draft, one more before a bonus, which the end may take back */
+        const int64_t more = s->drafter_rows - s->drafted - s->bonus;
+        cr_assert(more == 0 || more == 1, "%d drafter rows for %d drafts and %d bonuses",
+                  (int)s->drafter_rows, (int)s->drafted, (int)s->bonus);
         cr_assert(s->reject_mass >= 0.0 && s->reject_mass <= (double)s->rows_examined);
         cr_assert(s->drafted <= 5 * s->blocks && s->verifier_rows <= 6 * s->blocks);
         for (size_t k = 0; k < a.n; k++)

@@ -126,7 +126,7 @@ PAIR = [
 DEVICE = [
     bug("host/deck/block_loop.c", "off by one", "pages of the last block are missing", "block_loop", "const int64_t upto = (last < s->cap ? last : s->cap - 1) + gamma + 1;", "const int64_t upto = (last < s->cap ? last : s->cap - 1) + gamma;"),
     bug("host/deck/seat.c", "stale", "a seat's tail is the prompt's end", "block_loop", "seat.tail[1] = s->timeline[s->n];", "seat.tail[1] = s->timeline[0];"),
-    bug("host/deck/block_loop.c", "index", "the ring is read in blocks of the largest bucket", "block_loop", "ring += (int64_t)(f->taken % WEIR_LOOP_DEPTH) * n_seat;", "ring += (int64_t)(f->taken % WEIR_LOOP_DEPTH) * f->b.l->n_seat_max;"),
+    bug("host/deck/block_loop.c", "index", "the ring is read in blocks of the largest bucket", "runner_loop_calls", "ring += (int64_t)(f->taken % WEIR_LOOP_DEPTH) * n_seat;", "ring += (int64_t)(f->taken % WEIR_LOOP_DEPTH) * f->b.l->n_seat_max;"),
     bug("host/deck/seat.c", "default", "ignore_eos is lost on a device", "block_loop", "s->opt.ignore_eos ? 0 : f->n_eos", "f->n_eos"),
 ]
 
