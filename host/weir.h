@@ -278,8 +278,10 @@ void weir_session_get(weir_session *s, weir_session_view *out);
 typedef struct weir_queue weir_queue;
 typedef struct weir_request weir_request;
 
-weir_status weir_queue_open(weir_queue **out, weir_engine *e,
-                            weir_err *err); /* before e is closed: weir_queue_close */
+/* stall_seconds: for how long slices of prompts may keep those waiting who are being answered; 0 = 0.02,
+ * which no reader notices; INFINITY: prompts are run whole, so that requests which come together are stepped
+ * together, as batch jobs like it. Close it before e is closed. */
+weir_status weir_queue_open(weir_queue **out, weir_engine *e, double stall_seconds, weir_err *err);
 void weir_queue_close(weir_queue *q); /* NULL allowed; frees its requests; no other call may be under way */
 
 /* Takes a request. Checks and errors are those of weir_session_create; also what broke the engine before. */

@@ -41,7 +41,7 @@ static weir_status translate(weir_engine *e, const char *text, weir_err *err) {
     WEIR_TRY(weir_tokenize(e, text, strlen(text), true, true, &ids, &n_ids, err));
     weir_queue *q = NULL;
     weir_request *r = NULL;
-    weir_status status = weir_queue_open(&q, e, err);
+    weir_status status = weir_queue_open(&q, e, 0.0, err);
     if (status == WEIR_OK) status = weir_queue_submit(q, &opt, ids, n_ids, NULL, &r, err);
     weir_ids_free(ids);
     if (status == WEIR_OK) status = print_answer(q, err);

@@ -315,7 +315,7 @@ static void harvest(weir_queue *q, int n) {
  * join the same step. With the lock, but not while one runs. */
 static void run_prompts(weir_queue *q) {
     const double until = weir_seconds() + q->stall_seconds;
-    for (weir_request *r; q->broken == WEIR_OK && (r = next_prompt(q));) {
+    for (weir_request *r; q->broken == WEIR_OK && (admit(q), r = next_prompt(q));) {
         weir_err err = {{0}};
         const double left = until - weir_seconds();
         pthread_mutex_unlock(&q->lock);
@@ -333,7 +333,6 @@ static void run_prompts(weir_queue *q) {
 /* With the lock, but not while prompts run and sessions step. */
 static void run_round(weir_queue *q) {
     weir_err err = {{0}};
-    admit(q);
     run_prompts(q);
     bool waits;
     const int n = gather(q, &waits);
@@ -460,11 +459,11 @@ static void free_queue(weir_queue *q) {
     weir_free(q);
 }
 
-static weir_queue *new_queue(weir_engine *e) {
+static weir_queue *new_queue(weir_engine *e, double stall_seconds) {
     weir_queue *q = weir_calloc(1, sizeof *q);
     if (!q) return NULL;
     q->e = e;
-    q->stall_seconds = 0.020; /* a reader does not see it, and a slice is a few chunks long */
+    q->stall_seconds = stall_seconds > 0.0 ? stall_seconds : 0.020;
     weir_engine_get_facts(e, &q->facts);
     const size_t n = 2 * (size_t)q->facts.n_parallel;
     q->list = weir_calloc(n, sizeof(weir_session *));
@@ -474,8 +473,8 @@ static weir_queue *new_queue(weir_engine *e) {
     return NULL;
 }
 
-weir_status weir_queue_open(weir_queue **out, weir_engine *e, weir_err *err) {
-    weir_queue *q = new_queue(e);
+weir_status weir_queue_open(weir_queue **out, weir_engine *e, double stall_seconds, weir_err *err) {
+    weir_queue *q = new_queue(e, stall_seconds);
     if (!q) return weir_fail(err, WEIR_ENOMEM, "out of memory for a queue");
     if (pthread_mutex_init(&q->lock, NULL) != 0) {
         free_queue(q);

@@ -9,7 +9,7 @@
 weir_queue *queue_open(weir_engine *e) {
     weir_queue *q = NULL;
     weir_err err = {""};
-    cr_assert(weir_queue_open(&q, e, &err) == WEIR_OK, "%s", err.text);
+    cr_assert(weir_queue_open(&q, e, 0.0, &err) == WEIR_OK, "%s", err.text);
     return q;
 }
 

@@ -198,7 +198,7 @@ static void starve_everywhere(weir_engine *(*open)(void), bool once) {
             alloc_fail_only(before + n);
         else
             alloc_fail_after(before + n);
-        const weir_status st = weir_queue_open(&q, e, &err);
+        const weir_status st = weir_queue_open(&q, e, 0.0, &err);
         cr_assert(st == WEIR_OK || (st == WEIR_ENOMEM && err_is_line(&err, "memory")), "%s", err.text);
         if (st == WEIR_OK) serve(q, got);
         hit = alloc_count() > before + n;

@@ -58,7 +58,7 @@ int cli_open(const cli_args *a, bool dry, weir_engine **out) {
 
 int cli_queue_open(weir_engine *e, weir_queue **out) {
     weir_err err = {{0}};
-    const weir_status s = weir_queue_open(out, e, &err);
+    const weir_status s = weir_queue_open(out, e, INFINITY, &err);
     return s == WEIR_OK ? CLI_OK : cli_fail(CLI_FAILED, "%s", err.text);
 }
 

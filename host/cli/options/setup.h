@@ -10,7 +10,8 @@
  * message. */
 int cli_open(const cli_args *a, bool dry, weir_engine **out);
 
-/* The queue that a command sends its requests to. 0 or CLI_FAILED after a message. */
+/* The queue that a command sends its requests to. Nobody watches several answers at once: prompts are run
+ * whole. 0 or CLI_FAILED after a message. */
 int cli_queue_open(weir_engine *e, weir_queue **out);
 
 /* One request, to its end or the first failure. on_tokens, if any, gets its tokens as they come; a signal, or
