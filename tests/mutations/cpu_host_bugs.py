@@ -24,7 +24,7 @@ SESSION = [
     bug("host/session/session.c", "default", "prompts of other lengths share a key", "session loop", "h = mix(h ^ ((uint64_t)n << 32) ^ o->choice);", "h = mix(h ^ o->choice);",
         equivalent="the prompt's ids are mixed in one by one, so that other lengths give other keys without it"),
     bug("host/session/session.c", "off by one", "only the first end of text ends", "engine session decoder", "for (int i = 0; i < f->n_eos; i++)\n        if (f->eos[i] == id)", "for (int i = 0; i < 1; i++)\n        if (f->eos[i] == id)"),
-    bug("host/session/session.c", "precedence", "ignore_eos is not looked at", "session engine", "    if (s->opt.ignore_eos) return false;\n", ""),
+    bug("host/session/session.c", "precedence", "ignore_eos is not looked at", "methods blocks session", "    if (s->opt.ignore_eos) return false;\n", ""),
     bug("host/session/session.c", "off by one", "a session stops one token before its limit", "blocks", "s->n >= s->cap) weir__session_end(s, WEIR_FINISH_LENGTH)", "s->n >= s->cap - 1) weir__session_end(s, WEIR_FINISH_LENGTH)"),
     bug("host/session/session.c", "off by one", "a decoder's output may pass its context", "decoder session", "e->pair.ctx_size - (int64_t)n_prompt;", "e->pair.ctx_size - (int64_t)n_prompt + 1;"),
     bug("host/session/session.c", "leak", "stop strings are not given back", "session engine", "    for (int i = 0; s->stop && i < s->opt.n_stop; i++) weir_free(s->stop[i]);\n", ""),
