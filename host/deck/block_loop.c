@@ -89,32 +89,12 @@ static weir_status open_memory(weir_block_loop *l) {
     return upload_index(l, l->second, l->n_seat_max, 1, 2);
 }
 
-/* Of the deck's: rows of a call, their statistics and logits, seats. */
-static void share_arrays(weir_block_loop *l) {
-    const weir_step_buffers *d = &l->e->deck.dev;
-    l->token = d->token;
-    l->pos = d->pos;
-    l->slot = d->slot;
-    l->out = d->out;
-    l->law_of = d->law_of;
-    l->law = d->law;
-    l->minmax = d->minmax;
-    l->shape.q_stats = d->q_stats;
-    l->shape.p_stats = d->p_stats;
-    l->shape.emit = d->emit;
-    l->shape.q_logits = d->q_logits;
-    l->shape.p_logits = d->p_logits;
-    l->seat = l->e->deck.buf.seat;
-    l->who = l->e->deck.buf.who;
-}
-
 weir_status weir__block_loop_open(weir_block_loop **out, weir_engine *e, bool graphs) {
     weir_block_loop *l = weir_calloc(1, sizeof *l);
     if (!l) return WEIR_ENOMEM;
     l->e = e;
     l->graphs = graphs && e->pair.be->stream->capture;
     l->n_seat_max = e->pair.n_parallel;
-    l->gamma_max = e->pair.has_draft ? e->pair.max_draft : 0;
     const weir_status st = open_memory(l);
     if (st != WEIR_OK) {
         weir__block_loop_close(l);
@@ -123,7 +103,11 @@ weir_status weir__block_loop_open(weir_block_loop **out, weir_engine *e, bool gr
     if (e->pair.be->device) l->shape.first = NULL; /* blocks have a fixed shape there */
     l->shape.depth = WEIR_LOOP_DEPTH;
     l->shape.n_vocab = e->pair.n_vocab;
-    share_arrays(l);
+    l->shape.q_stats = e->deck.dev.q_stats;
+    l->shape.p_stats = e->deck.dev.p_stats;
+    l->shape.emit = e->deck.dev.emit;
+    l->shape.q_logits = e->deck.dev.q_logits;
+    l->shape.p_logits = e->deck.dev.p_logits;
     l->shape.ld_q = e->pair.side[WEIR_DRAFTER].ld;
     l->shape.ld_p = e->pair.side[WEIR_VERIFIER].ld;
     *out = l;
@@ -149,11 +133,12 @@ bool weir__block_loop_serves(const weir_session *s) {
 
 /* Which sessions sit on which seats: by falling gamma, so that those that draft in a step come first. */
 static void choose_seats(weir_block_loop *l, weir_session *const *s, int n) {
+    weir_session **who = l->e->deck.buf.who;
     for (int i = 0; i < n; i++) {
         int at = i;
-        for (; at > 0 && weir__session_gamma(l->who[at - 1]) < weir__session_gamma(s[i]); at--)
-            l->who[at] = l->who[at - 1];
-        l->who[at] = s[i];
+        for (; at > 0 && weir__session_gamma(who[at - 1]) < weir__session_gamma(s[i]); at--)
+            who[at] = who[at - 1];
+        who[at] = s[i];
     }
 }
 
@@ -161,19 +146,19 @@ static void choose_seats(weir_block_loop *l, weir_session *const *s, int n) {
 static weir_status take_seats(weir_block_loop *l, weir_session *const *s, int n, weir_bucket *b) {
     *b = (weir_bucket){.l = l, .loop = l->shape, .size = 0};
     const bool fixed = !l->shape.first;
+    weir_session **who = l->e->deck.buf.who;
+    weir_seat *seat = l->e->deck.buf.seat;
     while (1 << b->size < n) b->size++;
     const int32_t shape = 1 << b->size < l->n_seat_max ? 1 << b->size : l->n_seat_max;
     b->loop.n_seat = fixed ? shape : n;
     choose_seats(l, s, n);
-    b->loop.gamma = weir__session_gamma(l->who[0]);
+    b->loop.gamma = weir__session_gamma(who[0]);
     for (int i = 0; i < b->loop.n_seat; i++) {
-        if (i >= n) l->who[i] = NULL;
-        l->seat[i] = i < n ? weir__seat_of(l->who[i]) : (weir_seat){.slot = -1, .end = WEIR_SEAT_EMPTY};
-        if (fixed && l->seat[i].gamma == b->loop.gamma && l->seat[i].bonus_from < INT32_MAX)
-            b->loop.bonus = 1;
+        if (i >= n) who[i] = NULL;
+        seat[i] = i < n ? weir__seat_of(who[i]) : (weir_seat){.slot = -1, .end = WEIR_SEAT_EMPTY};
+        if (fixed && seat[i].gamma == b->loop.gamma && seat[i].bonus_from < INT32_MAX) b->loop.bonus = 1;
     }
-    return weir__backend_upload(l->e->pair.be, b->loop.seat, l->seat,
-                                (size_t)b->loop.n_seat * sizeof *l->seat);
+    return weir__backend_upload(l->e->pair.be, b->loop.seat, seat, (size_t)b->loop.n_seat * sizeof *seat);
 }
 
 /* Pages for what `blocks` blocks can write: the last starts at most blocks - 1 whole blocks on, and below the
@@ -250,14 +235,14 @@ static bool take_outcomes(follow *f) {
         const weir_block_outcome *ring = f->b.l->mapped_ring;
         ring += (int64_t)(f->taken % WEIR_LOOP_DEPTH) * n_seat;
         for (int32_t i = 0; i < n_seat; i++)
-            if (f->b.l->who[i]) take_outcome(f, f->b.l->who[i], &ring[i]);
+            if (f->b.l->e->deck.buf.who[i]) take_outcome(f, f->b.l->e->deck.buf.who[i], &ring[i]);
     }
     return !over;
 }
 
 static void watch_cancels(follow *f) {
     for (int32_t i = 0; i < f->b.loop.n_seat; i++) {
-        const weir_session *s = f->b.l->who[i];
+        const weir_session *s = f->b.l->e->deck.buf.who[i];
         if (s && s->finish == WEIR_RUNNING && weir__session_given_up(s)) ask_to_stop(f);
     }
     if (atomic_load(&f->b.l->e->deck.yield)) ask_to_stop(f);
@@ -311,7 +296,7 @@ static weir_status run_captured(follow *f, weir_graph *g) {
         bool busy = true;
         if (turn % POLL_EVERY == POLL_EVERY - 1) WEIR_TRY(be->stream->poll(be, &busy));
         if (!busy && !take_outcomes(f)) return WEIR_OK;
-        if (!busy) return WEIR_ECUDA; /* the queue ran dry and the loop never said that it was over */
+        if (!busy) return WEIR_ECUDA; /* the stream ran dry and the loop never said that it was over */
         rest(turn);
     }
     return WEIR_OK;
@@ -384,20 +369,22 @@ static weir_status copy_rows(const weir_bucket *b) {
 
 weir_status weir__block_loop_stage(weir_block_loop *l, weir_session *s) {
     weir_bucket *b = &l->staged;
+    weir_seat *seat = l->e->deck.buf.seat;
     WEIR_TRY(take_seats(l, &s, 1, b));
-    l->seat[0].bonus_from = INT32_MAX;
-    l->seat[0].n_draft = b->loop.gamma;
+    seat->bonus_from = INT32_MAX;
+    seat->n_draft = b->loop.gamma;
     WEIR_TRY(make_room(s, 1));
     WEIR_TRY(sync_tables(l->e));
     WEIR_TRY(weir__backend_zero(l->e->pair.be, b->loop.draft, (size_t)b->loop.gamma * sizeof *b->loop.draft));
-    WEIR_TRY(weir__backend_upload(l->e->pair.be, b->loop.seat, l->seat, sizeof *l->seat));
+    WEIR_TRY(weir__backend_upload(l->e->pair.be, b->loop.seat, seat, sizeof *seat));
     WEIR_TRY(weir__block_verify(b));
     return copy_rows(b);
 }
 
 weir_status weir__block_loop_accept(weir_block_loop *l) {
     weir_bucket *b = &l->staged;
-    WEIR_TRY(weir__backend_upload(l->e->pair.be, b->loop.seat, l->seat, sizeof *l->seat));
+    weir_seat *seat = l->e->deck.buf.seat;
+    WEIR_TRY(weir__backend_upload(l->e->pair.be, b->loop.seat, seat, sizeof *seat));
     WEIR_TRY(weir__block_verifier_stats(b, b->loop.gamma + 1));
     return weir__block_close(b);
 }

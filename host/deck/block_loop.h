@@ -20,11 +20,11 @@
 
 enum { WEIR_LOOP_DEPTH = 64 }; /* blocks of a launch, and of the ring */
 
-/* What a loop of e's shape takes besides the engine's logits and minmaxes, for the memory plan. e->pair.be is
+/* What a loop of e's shape takes besides the engine's logits and minmax, for the memory plan. e->pair.be is
  * open. */
 weir_bytes weir__block_loop_bytes(const weir_engine *e);
 
-/* e: loaded. The loop uses the engine's logits and minmaxes. EDEVMEM, ENOMEM, ECUDA. */
+/* e: loaded. The loop uses the engine's logits and minmax. EDEVMEM, ENOMEM, ECUDA. */
 weir_status weir__block_loop_open(weir_block_loop **out, weir_engine *e, bool graphs);
 void weir__block_loop_close(weir_block_loop *l); /* NULL allowed; before the backend is closed */
 

@@ -4,7 +4,7 @@
 #include "host/state.h"
 #include "kernels/loop/loop.h"
 
-/* One block of a bucket as ops, in the order that a device outcomes: what block_loop.c launches. */
+/* One block of a bucket as ops, in the order that a device captures: what block_loop.c launches. */
 
 enum { WEIR_LOOP_SIZES = 11 }; /* 1, 2, 4, … 1,024 seats */
 
@@ -18,24 +18,18 @@ typedef struct weir_bucket {
 struct weir_block_loop {
     weir_engine *e;
     bool graphs;
-    int n_seat_max, gamma_max;
-    weir_loop shape;             /* of the largest bucket: where the arrays lie */
-    void *memory;                /* of the arrays */
-    int32_t *token, *pos, *slot; /* rows of a forward call */
-    int32_t *law_of;
-    weir_law *law;
+    int n_seat_max;
+    weir_loop shape;         /* of the largest bucket: where the arrays lie */
+    void *memory;            /* of the arrays */
     int32_t *every, *second; /* 0, 1, 2, …; 1, 3, 5, … */
-    int32_t *out, *bonus;    /* where rows are left out: rows whose logits are wanted; seats of bonus rows */
+    int32_t *bonus;          /* where rows are left out: seats of bonus rows */
     double spent[3];         /* seconds of the last block's drafts, verifier pass, accept step; on the CPU */
-    weir_minmax *minmax;     /* of a call's logits, the engine's; NULL: the backend has none */
     void *mapped_ring, *mapped_flags; /* as the host sees them */
-    weir_seat *seat;                  /* host (n_seat_max) */
-    weir_session **who;               /* host (n_seat_max) */
     weir_bucket staged;               /* of timings */
     weir_graph *graph[WEIR_LOOP_SIZES][WEIR_GAMMA_MAX + 1][2];
 };
 
-weir_status weir__block_run(void *bucket); /* as weir_backend_stream.outcome wants it */
+weir_status weir__block_run(void *bucket); /* as weir_backend_stream.capture wants it */
 /* Its parts: the verifier's pass with the statistics of its rows, those alone, and the accept step. */
 weir_status weir__block_verify(const weir_bucket *b);
 weir_status weir__block_verifier_stats(const weir_bucket *b, int32_t n_row);

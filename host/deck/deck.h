@@ -24,8 +24,6 @@ weir_status weir__caches_sync(weir_deck_side *m); /* the page tables of all its 
 
 /* ---- a session on its slot (seat.c) ---- */
 
-/* Takes a slot; EINVAL: there is none. */
-weir_status weir__session_take_slot(weir_session *s, weir_err *err);
 /* Takes a slot and runs what is left of the prompt where it surely will be needed. */
 weir_status weir__session_admit(weir_session *s, weir_err *err);
 /* The prompt on one model, once: what is left of it. ECANCELED as weir__session_given_up. */
@@ -55,6 +53,10 @@ void weir__rows_add(weir_engine *e, weir_rows *r, const weir_seat *seat, int32_t
 /* Inputs [cached, upto) of the timeline that the side lacks, `wanted` marks the last one. */
 void weir__rows_catch_up(weir_engine *e, weir_rows *r, const weir_seat *seat, weir_session *s, int side,
                          int64_t upto, bool wanted);
+/* A call with the rows that the deck's arrays hold (backend memory); of `rows` the caller fills n_row, out,
+ * n_out and group. Then the statistics of n_row rows of its logits under dev.law_of and dev.law. */
+weir_status weir__rows_forward(weir_engine *e, int side, weir_batch rows, float *logits);
+weir_status weir__rows_examine(weir_engine *e, int side, const float *logits, int n_row, weir_row_stats *out);
 /* The call itself; logits (backend) of the n_out wanted rows in order. */
 weir_status weir__rows_run(weir_engine *e, const weir_rows *r, int side, float *logits);
 /* Statistics of the n_row rows of logits that weir__rows_run made last, under buf.law_of, into entries [0,

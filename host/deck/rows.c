@@ -39,24 +39,19 @@ static weir_status put_rows(weir_engine *e, const weir_rows *r, int side) {
     return WEIR_PUT(e, out, r->n_out);
 }
 
-weir_status weir__rows_run(weir_engine *e, const weir_rows *r, int side, float *logits) {
-    if (r->n_row == 0) return WEIR_OK;
+weir_status weir__rows_forward(weir_engine *e, int side, weir_batch rows, float *logits) {
     const weir_step_buffers *d = &e->deck.dev;
-    WEIR_TRY(put_rows(e, r, side));
-    const weir_batch batch = {.token = d->token,
-                              .pos = d->pos,
-                              .slot = d->slot,
-                              .n_row = r->n_row,
-                              .out = d->out,
-                              .n_out = r->n_out,
-                              .logits = logits,
-                              .minmax = d->minmax,
-                              .minmax_n = d->minmax ? e->pair.n_vocab : 0,
-                              .group = e->pair.be->device ? common_group(e->deck.buf.slot, r->n_row) : 1};
-    return weir__model_forward(e->pair.side[side].model, &e->deck.side[side].kv, &batch);
+    rows.token = d->token;
+    rows.pos = d->pos;
+    rows.slot = d->slot;
+    rows.logits = logits;
+    rows.minmax = d->minmax;
+    rows.minmax_n = d->minmax ? e->pair.n_vocab : 0;
+    return weir__model_forward(e->pair.side[side].model, &e->deck.side[side].kv, &rows);
 }
 
-weir_status weir__rows_stats(weir_engine *e, int side, const float *logits, int n_row, weir_row_stats *out) {
+weir_status weir__rows_examine(weir_engine *e, int side, const float *logits, int n_row,
+                               weir_row_stats *out) {
     weir_row_stats_args a = {.logits = logits,
                              .ld = e->pair.side[side].ld,
                              .n_row = n_row,
@@ -65,8 +60,22 @@ weir_status weir__rows_stats(weir_engine *e, int side, const float *logits, int 
                              .law_of = e->deck.dev.law_of,
                              .out = out,
                              .minmax = e->deck.dev.minmax};
-    WEIR_TRY(WEIR_PUT(e, law_of, n_row));
     return e->pair.be->op.row_stats(e->pair.be, &a);
+}
+
+weir_status weir__rows_run(weir_engine *e, const weir_rows *r, int side, float *logits) {
+    if (r->n_row == 0) return WEIR_OK;
+    WEIR_TRY(put_rows(e, r, side));
+    const weir_batch rows = {.n_row = r->n_row,
+                             .out = e->deck.dev.out,
+                             .n_out = r->n_out,
+                             .group = e->pair.be->device ? common_group(e->deck.buf.slot, r->n_row) : 1};
+    return weir__rows_forward(e, side, rows, logits);
+}
+
+weir_status weir__rows_stats(weir_engine *e, int side, const float *logits, int n_row, weir_row_stats *out) {
+    WEIR_TRY(WEIR_PUT(e, law_of, n_row));
+    return weir__rows_examine(e, side, logits, n_row, out);
 }
 
 weir_status weir__rows_draw(weir_engine *e, const float *logits, int n_row, const weir_row_stats *stats) {

@@ -134,7 +134,7 @@ weir_seat weir__seat_of(const weir_session *s) {
 
 /* ---- slot ---------------------------------------------------------------------------------------------- */
 
-weir_status weir__session_take_slot(weir_session *s, weir_err *err) {
+static weir_status take_slot(weir_session *s, weir_err *err) {
     weir_engine *e = s->e;
     if (s->slot >= 0) return WEIR_OK;
     s->started = weir_seconds();
@@ -149,7 +149,7 @@ weir_status weir__session_take_slot(weir_session *s, weir_err *err) {
 }
 
 weir_status weir__session_admit(weir_session *s, weir_err *err) {
-    WEIR_TRY(weir__session_take_slot(s, err));
+    WEIR_TRY(take_slot(s, err));
     for (int side = 0; side < 2; side++)
         if (needs_at_once(s, side)) WEIR_TRY(weir__session_prefill(s, side, err));
     return WEIR_OK;
@@ -158,7 +158,7 @@ weir_status weir__session_admit(weir_session *s, weir_err *err) {
 weir_status weir_session_prefill(weir_session *s, int64_t max_positions, int64_t *left, weir_err *err) {
     *left = 0;
     if (s->finish != WEIR_RUNNING) return WEIR_OK;
-    weir_status st = weir__session_take_slot(s, err);
+    weir_status st = take_slot(s, err);
     for (int side = 0; side < 2 && st == WEIR_OK && max_positions > 0; side++) {
         if (!needs_at_once(s, side) || s->cached[side] >= 0) continue;
         const int64_t before = s->prefilled[side];

@@ -11,9 +11,8 @@
 #include <string.h>
 #include <time.h>
 
-enum {
-    PREFILLS = 4
-}; /* prompts that take turns: a short one waits for three slices of others at most per slice */
+/* Prompts that take turns: a short one waits for three slices of others at most per slice. */
+enum { PREFILLS = 4 };
 
 /* ---- tokens on their way ------------------------------------------------------------------------------- */
 

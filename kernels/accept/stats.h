@@ -46,7 +46,7 @@ typedef struct weir_row_stats {
  * law: law[law_of[r]] gives T, top-k, top-p, min-p of row r. A row with law_of[r] < 0 is dead: its statistics
  * are those of an unusable row, its logits are not read. minmax: (n_row, weir__minmax_count(n_vocab)) as
  * written by the linear op for these logits, or NULL: computed again. The result depends only on the row and
- * its law. Reads 4 * n_row * n_vocab bytes once (twice without minmaxes), truncation a few times more.
+ * its law. Reads 4 * n_row * n_vocab bytes once (twice without minmax), truncation a few times more.
  * EINVAL: n_row < 0, n_vocab <= 0, ld < n_vocab, NULL. */
 typedef struct weir_row_stats_args {
     const float *logits;

@@ -51,7 +51,7 @@ static inline bool weir__epilogue_reads(weir_epilogue e) { return e == WEIR_EPI_
  * s q + o, plus sum a |w| / 253 + (k / 8 + 16) * 2^-24 * sum a (|s q| + |o|). A softcap adds 2^-20 |y|: the
  * quotient, the tanh within 2^-21 of itself (slope at most 1), the product. Extents are those of the stored
  * values.
- * WEIR_EINVAL  n_row < 0, ldx < k, ldy < n, a gated weight with WEIR_EPI_ADD or WEIR_EPI_MUL, an minmax where
+ * WEIR_EINVAL  n_row < 0, ldx < k, ldy < n, a gated weight with WEIR_EPI_ADD or WEIR_EPI_MUL, a minmax where
  *              the contract has none, NULL, a softcap below 0, or one with a gated weight or an epilogue that
  *              is not WEIR_EPI_STORE
  * WEIR_ENOMEM  the backend's scratch is less than weir__linear_scratch_floats(k), or on a device

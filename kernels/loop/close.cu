@@ -83,7 +83,7 @@ static __device__ __forceinline__ void commit_seat(const weir_loop &l, int32_t i
     copy_words(&l.seat[i].n, &h->seat.n, sizeof h->seat - SEAT_FIXED);
 }
 
-/* Decides, closes and outcomes one live seat; every thread of its team. */
+/* Decides and closes one live seat, and notes its outcome; every thread of its team. */
 static __device__ __forceinline__ void close_seat(const weir_env &t, const weir_loop &l, int32_t i,
                                                   int32_t block, close_shared *h) {
     const weir_decision d = team_decide(&t, &h->args, &h->accept);

@@ -11,8 +11,8 @@
  *   rows    128 threads a block, one thread per seat (drafter) or per row of a seat (verifier);
  *           latency-bound: one round trip to the seats, some 100 bytes a row. Programmatic dependent launch.
  *   sample  teams (accept/team.cuh), a seat each: statistics and draw of a row, passes over 4 n_vocab bytes
- *           that are in L2 because the head just wrote them: with minmaxes one for the sums, one for the
- *           race.
+ *           that are in L2 because the head just wrote them: with minima and maxima one for the sums, one for
+ *           the race.
  *   close   teams, a seat each. The first round trip brings seat, rows, notes and drafts into shared memory
  *           (about 3 KB a block), the decision and the books are made there by one thread, a residual or
  *           bonus is one pass over the rejected rows; the outcome (about 460 bytes a seat) goes to mapped

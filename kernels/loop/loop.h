@@ -4,7 +4,7 @@
 #include "kernels/accept/accept.h"
 
 /* The cascade loop as ops over state that lives on the backend, so that whole blocks run without the host.
- * The host puts sessions on seats, launches, and reads outcomes of what was decided from a ring; a block of
+ * The host puts sessions on seats, launches, and reads the outcomes from a ring; a block of
  * n_seat seats has a fixed shape, whatever its sessions do:
  *
  *   loop_rows(step 0)      drafter: 2 rows a seat, inputs n - 1 (dead at n = 0) and n of the timeline: after

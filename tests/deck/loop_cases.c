@@ -131,41 +131,17 @@ void loop_same_alone(const loop_bed *bed) {
         }
 }
 
-/* Up to n_parallel at once, started backwards, a new one whenever one ends. */
-static void run_together(const loop_bed *bed, weir_engine *e, int n_parallel, int max_blocks, answer *out) {
-    weir_session *live[16] = {0};
-    int which[16], next = bed->n_setting, done = 0;
-    weir_err err = {""};
-    while (done < bed->n_setting) {
-        weir_session *list[16];
-        int count = 0;
-        for (int k = 0; k < n_parallel; k++) {
-            if (!live[k] && next > 0) {
-                which[k] = --next;
-                const weir_session_options o = loop_setting(bed, which[k]);
-                live[k] = bed->start(e, &o, which[k], NULL, NULL);
-            }
-            if (live[k]) list[count++] = live[k];
-        }
-        cr_assert(weir_step(e, list, count, max_blocks, &err) == WEIR_OK, "%s", err.text);
-        for (int k = 0; k < n_parallel; k++) {
-            weir_session_view v;
-            if (!live[k]) continue;
-            weir_session_get(live[k], &v);
-            if (v.finish == WEIR_RUNNING) continue;
-            answer_take(live[k], &out[which[k]]);
-            weir_session_free(live[k]);
-            live[k] = NULL;
-            done++;
-        }
-    }
+static weir_session *start_setting(const void *ud, weir_engine *e, int i) {
+    const loop_bed *bed = ud;
+    const weir_session_options o = loop_setting(bed, i);
+    return bed->start(e, &o, i, NULL, NULL);
 }
 
 void loop_same_together(const loop_bed *bed, int n_parallel, int max_blocks) {
     run_alone(bed, LOOP_HOST, 1000, want);
     for (int m = 0; m < bed->n_mode; m++) {
         weir_engine *e = bed->open(n_parallel, bed->modes[m]);
-        run_together(bed, e, n_parallel, max_blocks, got);
+        answer_run_together(e, n_parallel, max_blocks, true, start_setting, bed, bed->n_setting, got);
         weir_engine_close(e);
         for (int i = 0; i < bed->n_setting; i++) {
             char what[80];

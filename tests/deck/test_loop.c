@@ -47,35 +47,10 @@ static void run_alone(answer *out) {
     weir_engine_close(e);
 }
 
-/* n sessions at once, started in the given order, a new one whenever one ends. */
-static void run_together(weir_engine *e, int n, bool backwards, answer *out) {
-    weir_session *live[16] = {0};
-    int which[16], next = 0, done = 0;
-    weir_err err = {""};
-    while (done < 10) {
-        int count = 0;
-        weir_session *list[16];
-        for (int k = 0; k < n; k++) {
-            if (!live[k] && next < 10) {
-                which[k] = backwards ? 9 - next : next;
-                const weir_session_options o = mixed(which[k]);
-                live[k] = demo_session(e, &o, demo_prompts[which[k]]);
-                next++;
-            }
-            if (live[k]) list[count++] = live[k];
-        }
-        cr_assert(weir_step(e, list, count, 1, &err) == WEIR_OK, "%s", err.text);
-        for (int k = 0; k < n; k++) {
-            weir_session_view v;
-            if (!live[k]) continue;
-            weir_session_get(live[k], &v);
-            if (v.finish == WEIR_RUNNING) continue;
-            answer_take(live[k], &out[which[k]]);
-            weir_session_free(live[k]);
-            live[k] = NULL;
-            done++;
-        }
-    }
+static weir_session *start(const void *ud, weir_engine *e, int i) {
+    (void)ud;
+    const weir_session_options o = mixed(i);
+    return demo_session(e, &o, demo_prompts[i]);
 }
 
 static answer alone[10], together[10];
@@ -87,7 +62,7 @@ Test(loop, same_bits_at_any_batch_order_and_thread_count) {
             for (int backwards = 0; backwards < 2; backwards++) {
                 if (!in_sample(backwards, 2)) continue;
                 weir_engine *e = demo_open(n, threads, NULL, true);
-                run_together(e, n, backwards, together);
+                answer_run_together(e, n, 1, backwards, start, NULL, 10, together);
                 weir_engine_close(e);
                 for (int i = 0; i < 10; i++) {
                     char what[96];

@@ -30,7 +30,7 @@ static void check_tensors(const weir_gguf *g, const uint8_t *data, size_t n) {
     FUZZ_CHECK(total <= n);
 }
 
-/* Keys that seeds have, of every kind: what is answered lies inside the bytes, and an array ends where it
+/* Keys that seeds have, of every kind: what is answered is inside the bytes, and an array ends where it
  * says. */
 static void check_pairs(const weir_gguf *g, const uint8_t *data, size_t n) {
     static const char *const keys[] = {"general.architecture",

@@ -85,6 +85,35 @@ void answer_run(weir_engine *e, const weir_session_options *o, const char *promp
     weir_session_free(s);
 }
 
+void answer_run_together(weir_engine *e, int n_parallel, int max_blocks, bool backwards, answer_start start,
+                         const void *ud, int n, answer *out) {
+    enum { MOST = 16 };
+    weir_session *live[MOST] = {0};
+    int which[MOST], next = 0;
+    cr_assert(n_parallel <= MOST);
+    for (int done = 0; done < n;) {
+        weir_session *list[MOST];
+        weir_err err = {""};
+        int count = 0;
+        for (int k = 0; k < n_parallel; k++) {
+            if (!live[k] && next < n) {
+                which[k] = backwards ? n - 1 - next : next;
+                live[k] = start(ud, e, which[k]);
+                next++;
+            }
+            if (live[k]) list[count++] = live[k];
+        }
+        cr_assert(weir_step(e, list, count, max_blocks, &err) == WEIR_OK, "%s", err.text);
+        for (int k = 0; k < n_parallel; k++) {
+            if (!live[k] || weir_session_state(live[k]) == WEIR_RUNNING) continue;
+            answer_take(live[k], &out[which[k]]);
+            weir_session_free(live[k]);
+            live[k] = NULL;
+            done++;
+        }
+    }
+}
+
 void answer_assert_same(const answer *a, const answer *b, const char *what) {
     cr_assert(a->n == b->n, "%s: %zu tokens, then %zu", what, a->n, b->n);
     cr_assert(memcmp(a->ids, b->ids, a->n * sizeof *a->ids) == 0, "%s: other tokens", what);

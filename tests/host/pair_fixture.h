@@ -25,6 +25,11 @@ weir_session *demo_session(weir_engine *e, const weir_session_options *o, const 
 void answer_copy(const weir_session_view *v, answer *out);
 void answer_take(weir_session *s, answer *out);
 void answer_run(weir_engine *e, const weir_session_options *o, const char *prompt, answer *out);
+/* n answers, up to n_parallel (at most 16) at once in steps of max_blocks: started in order or backwards,
+ * another one as soon as one ends. start(ud, e, i): the session of answer i. */
+typedef weir_session *(*answer_start)(const void *ud, weir_engine *e, int i);
+void answer_run_together(weir_engine *e, int n_parallel, int max_blocks, bool backwards, answer_start start,
+                         const void *ud, int n, answer *out);
 void answer_assert_same(const answer *a, const answer *b, const char *what);
 void answer_assert_same_books(const answer *a, const answer *b, const char *what); /* all but seconds */
 

@@ -226,34 +226,10 @@ static weir_session_options mixed(int i) {
     return o;
 }
 
-/* Up to n sessions at once, from the last to the first, a new one as soon as one ends. */
-static void run_together(weir_engine *e, int n, answer *out) {
-    weir_session *live[N_MIXED] = {0};
-    int which[N_MIXED], next = N_MIXED, done = 0;
-    while (done < N_MIXED) {
-        weir_session *list[N_MIXED];
-        int count = 0;
-        weir_err err = {""};
-        for (int k = 0; k < n; k++) {
-            if (!live[k] && next > 0) {
-                which[k] = --next;
-                const weir_session_options o = mixed(which[k]);
-                live[k] = tiny_session(e, &o, which[k]);
-            }
-            if (live[k]) list[count++] = live[k];
-        }
-        cr_assert(weir_step(e, list, count, 2, &err) == WEIR_OK, "%s", err.text);
-        for (int k = 0; k < n; k++) {
-            weir_session_view v;
-            if (!live[k]) continue;
-            weir_session_get(live[k], &v);
-            if (v.finish == WEIR_RUNNING) continue;
-            answer_take(live[k], &out[which[k]]);
-            weir_session_free(live[k]);
-            live[k] = NULL;
-            done++;
-        }
-    }
+static weir_session *start(const void *ud, weir_engine *e, int i) {
+    (void)ud;
+    const weir_session_options o = mixed(i);
+    return tiny_session(e, &o, i);
 }
 
 Test(cuda_engine, answers_do_not_depend_on_batch_slot_or_company) {
@@ -271,7 +247,7 @@ Test(cuda_engine, answers_do_not_depend_on_batch_slot_or_company) {
         for (int n = 3; n <= 5; n += 2) {
             if (!whole && (n == 3) != (d == 1)) continue;
             e = n == 3 ? tiny_open(&p, "cuda", n) : open_called(&p, n);
-            run_together(e, n, together);
+            answer_run_together(e, n, 2, true, start, NULL, N_MIXED, together);
             weir_engine_close(e);
             for (int i = 0; i < N_MIXED; i++) {
                 char what[64];

@@ -218,35 +218,10 @@ static weir_session_options mixed(int i) {
     return o;
 }
 
-/* n sessions at once, a new one whenever one ends. */
-static void run_together(weir_engine *e, int n, bool backwards, answer *out) {
-    weir_session *live[7] = {0};
-    int which[7], next = 0, done = 0;
-    weir_err err = {""};
-    while (done < 10) {
-        int count = 0;
-        weir_session *list[7];
-        for (int k = 0; k < n; k++) {
-            if (!live[k] && next < 10) {
-                which[k] = backwards ? 9 - next : next;
-                const weir_session_options o = mixed(which[k]);
-                live[k] = decoder_start(e, &o, which[k], NULL, NULL);
-                next++;
-            }
-            if (live[k]) list[count++] = live[k];
-        }
-        cr_assert(weir_step(e, list, count, 1, &err) == WEIR_OK, "%s", err.text);
-        for (int k = 0; k < n; k++) {
-            weir_session_view v;
-            if (!live[k]) continue;
-            weir_session_get(live[k], &v);
-            if (v.finish == WEIR_RUNNING) continue;
-            answer_take(live[k], &out[which[k]]);
-            weir_session_free(live[k]);
-            live[k] = NULL;
-            done++;
-        }
-    }
+static weir_session *start(const void *ud, weir_engine *e, int i) {
+    (void)ud;
+    const weir_session_options o = mixed(i);
+    return decoder_start(e, &o, i, NULL, NULL);
 }
 
 static answer alone[10], together[10];
@@ -264,7 +239,7 @@ Test(decoder, same_bits_at_any_batch_order_and_thread_count) {
                 char what[96];
                 snprintf(what, sizeof what, "pair %d, %d sessions, %d threads", p, n, threads);
                 e = decoder_open(&decoder_pairs[p], "cpu", n, threads, 128);
-                run_together(e, n, threads == 2, together);
+                answer_run_together(e, n, 1, threads == 2, start, NULL, 10, together);
                 weir_engine_close(e);
                 for (int i = 0; i < 10; i++) answer_assert_same(&alone[i], &together[i], what);
             }

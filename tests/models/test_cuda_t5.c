@@ -196,7 +196,7 @@ Test(cuda_t5, sessions_in_a_batch_equal_each_alone) {
     }
 }
 
-/* Dead rows between live ones change none of them, and none of what lies in the caches. */
+/* Dead rows between live ones change none of them, and nothing in the caches. */
 Test(cuda_t5, dead_rows_leave_no_trace) {
     static matrix want, got;
     for (int m = 0; bit_models[m]; m++) {
