@@ -4,7 +4,7 @@ set -eu
 cd "$(dirname "$0")"
 
 build_packages="gcc g++ cmake ninja-build pkg-config
-    libsentencepiece-dev libjansson-dev libpcre2-dev libutf8proc-dev"
+    libsentencepiece-dev libjansson-dev libpcre2-dev libutf8proc-dev libevent-dev libssl-dev"
 test_packages="libcriterion-dev"
 as_root= # or sudo
 python_dir=build/python

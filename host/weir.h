@@ -153,6 +153,13 @@ typedef enum weir_method {
 const char *weir_method_name(weir_method m); /* "speculative", "token-cascade", … */
 int weir_method_parse(const char *name);     /* -1 unknown */
 
+/* One of the tokens that the verifier holds likeliest at a position. */
+enum { WEIR_N_TOP_MAX = 20 };
+typedef struct weir_top {
+    int32_t id;
+    float logprob; /* raw log p, as an event's */
+} weir_top;
+
 typedef struct weir_session_options {
     weir_method method;
     weir_law law;   /* rule, alpha, beta, temp, top_k, top_p, min_p, gate, bonus, block_verify,
@@ -167,6 +174,7 @@ typedef struct weir_session_options {
     bool ignore_eos;         /* go on past end-of-text (timings) */
     const char *const *stop; /* stop strings; copied */
     int n_stop;              /* 0 … 16 */
+    int n_top;               /* the verifier's likeliest tokens beside each one, 0 … WEIR_N_TOP_MAX */
 } weir_session_options;
 
 weir_session_options weir_session_options_default(void); /* speculative, exact, temp 1, gamma 5, 128 tokens,
@@ -180,6 +188,8 @@ typedef struct weir_token_event {
     float policy_logprob; /* log of the law it was drawn from; NaN where that has no closed form */
     const char *text;     /* borrowed for the call */
     size_t bytes;
+    const weir_top *top; /* (n_top) likeliest first, the smaller id first among equals; borrowed as text */
+    int n_top;           /* 0 where the verifier never saw the position, and where none were asked for */
 } weir_token_event;
 
 /* Called from inside weir_step, in order; return false to cancel the session after this token. Tokens that a
@@ -213,7 +223,19 @@ typedef enum weir_finish {
     WEIR_FINISH_CANCELLED
 } weir_finish;
 const char *weir_finish_name(weir_finish f); /* "running", "stop", "length", "cancelled" */
-const char *weir_source_name(int source);    /* "kept", "accepted", "resampled", "bonus", "drafter",
+
+/* What ended a session, closer than its finish. */
+typedef enum weir_ended {
+    WEIR_ENDED_NOT = 0,
+    WEIR_ENDED_EOS,       /* an end-of-text token */
+    WEIR_ENDED_STOP,      /* a stop string */
+    WEIR_ENDED_LIMIT,     /* max_tokens */
+    WEIR_ENDED_CONTEXT,   /* the context is full */
+    WEIR_ENDED_CANCELLED, /* weir_session_cancel, the callback, or a failure of its own */
+} weir_ended;
+const char *weir_ended_name(weir_ended w); /* "not", "eos", "stop", "limit", "context", "cancelled" */
+
+const char *weir_source_name(int source); /* "kept", "accepted", "resampled", "bonus", "drafter",
                                                 "verifier" */
 
 /* Runs up to max_blocks blocks (sequential methods: tokens) for every unfinished session of the list;
@@ -255,6 +277,13 @@ typedef struct weir_session_view {
     const char *failure; /* ELOGITS: the line of the step that ended it; else NULL */
     int32_t eos;         /* end-of-text id that ended it, not among ids; -1: something else did, or
                                      nothing yet */
+    float eos_logprob, eos_policy_logprob; /* of that id, as an event's; NaN where there is none */
+    const weir_top *eos_top;               /* (n_eos_top) */
+    int n_eos_top;
+    const weir_top *top; /* (n, n_top) of the options; an entry's id is -1 where the verifier never saw the
+                            position; NULL if n_top is 0 */
+    weir_ended ended_by;
+    int stop; /* which stop string ended it; -1: none */
     weir_session_stats stats;
 } weir_session_view;
 
