@@ -67,6 +67,12 @@ void http_server_drain(http_server *s);
 
 /* Runs fn on the loop thread, in order of the calls. False: out of memory. */
 bool http_post(http_server *s, void (*fn)(void *ud), void *ud);
+/* Calls fn on the loop thread once or more after each http_waker_wake, which any thread may make and which
+ * never fails. NULL: out of memory. */
+typedef struct http_waker http_waker;
+http_waker *http_waker_open(http_server *s, void (*fn)(void *ud), void *ud);
+void http_waker_wake(http_waker *w);
+void http_waker_close(http_waker *w); /* before the server is closed; nobody wakes it any more */
 /* fn every so many seconds, until the server is closed. False: out of memory. */
 bool http_every(http_server *s, double seconds, void (*fn)(void *ud), void *ud);
 /* fn on the loop thread when the process gets this signal. */
