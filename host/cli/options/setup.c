@@ -63,7 +63,8 @@ int cli_open(const cli_args *a, bool dry, weir_engine **out) {
 
 int cli_queue_open(weir_engine *e, weir_queue **out) {
     weir_err err = {{0}};
-    const weir_status s = weir_queue_open(out, e, INFINITY, &err);
+    const weir_queue_options o = {.stall_seconds = (double)INFINITY};
+    const weir_status s = weir_queue_open(out, e, &o, &err);
     return s == WEIR_OK ? CLI_OK : cli_fail(CLI_FAILED, "%s", err.text);
 }
 
@@ -72,7 +73,9 @@ weir_status cli_answer(weir_queue *q, const weir_session_options *o, const int32
                        weir_queue_event *ev) {
     *ev = (weir_queue_event){.kind = WEIR_QUEUE_IDLE};
     *r = NULL;
-    ev->status = weir_queue_submit(q, o, ids, n, NULL, r, &ev->err);
+    weir_queue_job job = weir_queue_job_default();
+    job.options = *o, job.prompt = ids, job.n_prompt = n;
+    ev->status = weir_queue_submit(q, &job, 1, r, &ev->err);
     while (ev->status == WEIR_OK && ev->kind != WEIR_QUEUE_END) {
         if (terminal_signal() || cli_out_failed()) weir_queue_cancel(*r);
         weir_queue_next(q, 0.0, ev);
