@@ -244,6 +244,8 @@ EDGES = [
     bug("host/session/session.c", "precedence", "a full context is told as the limit", "ended",
         "s->cap < s->opt.max_tokens ? WEIR_ENDED_CONTEXT", "s->cap > s->opt.max_tokens ? WEIR_ENDED_CONTEXT"),
     bug("host/session/text.c", "index", "the first stop string is named for any", "ended", "s->stop_found = found;", "s->stop_found = 0;"),
+    bug("host/deck/step.c", "leak", "a session without tokens keeps its slot", "ended",
+        "    weir__session_end_full(s);\n    weir__session_release(s);", "    weir__session_end_full(s);"),
 ]
 
 # Progress, interrupts, texts in pieces, limits of memory.

@@ -142,3 +142,61 @@ Test(ended, a_callback_and_a_cancel_are_one) {
     }
     weir_engine_close(e);
 }
+
+/* ---- nothing to write ---------------------------------------------------------------------------------- */
+
+/* Beside one that writes: its slot is free again, and the other's tokens are its own. */
+static void read_alone(weir_engine *e, weir_session *s, weir_session *beside, const char *what) {
+    weir_session *both[2] = {s, beside};
+    weir_session_view v;
+    weir_err err = {""};
+    int64_t left = -1;
+    cr_assert(weir_session_prefill(s, 1, &left, &err) == WEIR_OK && left >= 0, "%s: %s", what, err.text);
+    cr_assert(weir_step(e, both, 2, 1, &err) == WEIR_OK, "%s: %s", what, err.text);
+    weir_session_get(s, &v);
+    expect_end(&v, WEIR_ENDED_LIMIT, WEIR_FINISH_LENGTH, -1, what);
+    cr_expect(v.n == 0 && v.bytes == 0 && v.stats.n_output == 0 && v.stats.blocks == 0);
+    cr_expect(v.stats.verifier_calls == 0 && v.stats.drafter_calls == 0 && s->slot == -1, "%s", what);
+    cr_expect(s->cached[WEIR_DRAFTER] == 0 || s->cached[WEIR_VERIFIER] == 0, "%s: no prompt was read", what);
+    cr_expect(beside->n > 0 && beside->finish == WEIR_RUNNING);
+}
+
+Test(ended, without_tokens_the_prompt_is_read) {
+    weir_engine *e = demo_open(2, 1, NULL, true);
+    weir_session_options alone = method_options(WEIR_METHOD_SPECULATIVE, 12);
+    static answer want, got;
+    answer_run(e, &alone, demo_prompts[1], &want);
+    for (int m = 0; m < 6; m++) {
+        weir_session_options o = method_options((weir_method)m, 0);
+        weir_session *s = demo_session(e, &o, demo_prompts[2]);
+        weir_session *beside = demo_session(e, &alone, demo_prompts[1]);
+        read_alone(e, s, beside, weir_method_name(o.method));
+        cr_assert(weir_step(e, &beside, 1, 1000, NULL) == WEIR_OK);
+        answer_take(beside, &got);
+        answer_assert_same(&want, &got, weir_method_name(o.method));
+        weir_session_free(s);
+        weir_session_free(beside);
+    }
+    weir_engine_close(e);
+}
+
+/* Of a decoder's context nothing needs to be left then. */
+Test(ended, without_tokens_the_prompt_may_fill_the_context) {
+    weir_engine *e = decoder_open(&decoder_pairs[0], "cpu", 1, 1, 32);
+    static const int32_t prompt[33] = {1, 2, 3};
+    weir_session_options o = method_options(WEIR_METHOD_SPECULATIVE, 0);
+    weir_session *s = NULL, *none = NULL;
+    weir_session_view v;
+    weir_err err = {""};
+    cr_assert(weir_session_create(e, &o, prompt, 32, NULL, NULL, &s, NULL) == WEIR_OK);
+    finish(e, s, &v);
+    expect_end(&v, WEIR_ENDED_LIMIT, WEIR_FINISH_LENGTH, -1, "a full context");
+    cr_expect(weir_session_create(e, &o, prompt, 33, NULL, NULL, &none, &err) == WEIR_ETOOLONG);
+    o.max_tokens = 1;
+    cr_expect(weir_session_create(e, &o, prompt, 32, NULL, NULL, &none, &err) == WEIR_ETOOLONG);
+    o.max_tokens = -1;
+    cr_expect(weir_session_create(e, &o, prompt, 3, NULL, NULL, &none, &err) == WEIR_EINVAL);
+    cr_expect(strstr(err.text, "[0, 32]"), "%s", err.text);
+    weir_session_free(s);
+    weir_engine_close(e);
+}
