@@ -165,7 +165,8 @@ typedef struct weir_session_options {
     weir_law law;   /* rule, alpha, beta, temp, top_k, top_p, min_p, gate, bonus, block_verify,
                                   exact_first; key is set by the engine from seed, prompt and choice */
     int n_draft;    /* gamma: drafted tokens a block, 1 … max_draft */
-    int max_tokens; /* output limit, 1 … ctx_size; end-of-text is not counted. Of a decoder-only
+    int max_tokens; /* output limit, 0 … ctx_size (0: the prompt is read and nothing written);
+                                  end-of-text is not counted. Of a decoder-only
                                   model at most ctx_size - n_prompt are emitted, then the session finishes as
                                   at its limit */
     uint64_t seed;
