@@ -104,7 +104,7 @@ static int rule_line(void *ud, const cli_reader *r, const char *text, size_t n) 
     weir_err err = {{0}};
     weir_status st = wire_object_parse(&in, text, n, &err);
     if (st == WEIR_OK) st = wire_check_known(&in, WIRE_RULE, &err);
-    if (st == WEIR_OK) st = wire_read_settings(&in, WIRE_RULE, 0, &o, &err);
+    if (st == WEIR_OK) st = wire_read_settings(&in, WIRE_RULE, NULL, &o, &err);
     if (st == WEIR_OK) st = weir_law_check(&o.law, &err);
     if (st == WEIR_OK) st = read_logits(&in, &at, &err);
     if (st == WEIR_OK) st = evaluate(s, &o.law, &at, &err);

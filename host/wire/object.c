@@ -132,6 +132,8 @@ weir_status wire_object_parse(wire_object *o, const char *text, size_t n, weir_e
     o->json = json_loadb(reach.len ? reach.data : text, reach.len ? reach.len : n,
                          JSON_REJECT_DUPLICATES | JSON_ALLOW_NUL, &e);
     wire_buf_free(&reach);
+    if (!o->json && (!e.text[0] || json_error_code(&e) == json_error_out_of_memory))
+        return weir_fail(err, WEIR_ENOMEM, "out of memory for %zu bytes", n);
     if (!o->json) {
         char key[48];
         last_key(text, e.position > 0 && (size_t)e.position <= n ? (size_t)e.position : n, key, sizeof key);
@@ -159,6 +161,22 @@ weir_status wire_object_fail(wire_object *o, const char *key, weir_err *err, con
 }
 
 bool wire_object_has(const wire_object *o, const char *key) { return json_object_get(o->json, key) != NULL; }
+
+void wire_object_drop_nulls(wire_object *o) {
+    const char *key;
+    json_t *value;
+    void *next;
+    json_object_foreach_safe(o->json, next, key, value) {
+        if (json_is_null(value)) json_object_del(o->json, key);
+    }
+}
+
+bool wire_text_deeper(const char *text, size_t n, int depth) {
+    int open = 0;
+    for (size_t at = 0; at < n && open <= depth; at = token_end(text, n, at))
+        open += (text[at] == '{' || text[at] == '[') - (text[at] == '}' || text[at] == ']');
+    return open > depth;
+}
 
 static const char *type_name(const json_t *v) {
     switch (json_typeof(v)) {
@@ -208,7 +226,7 @@ weir_status wire_read_int(wire_object *o, const char *key, int64_t lo, int64_t h
     const json_t *v = json_object_get(o->json, key);
     if (!v) return WEIR_OK;
     char range[80];
-    wire_range_expected((double)lo, (double)hi, false, range, sizeof range);
+    snprintf(range, sizeof range, "%lld to %lld", (long long)lo, (long long)hi);
     size_t n = 0;
     const char *text = json_is_real(v) && o->text ? written(o, key, &n) : NULL;
     if (text && is_whole(text, n))

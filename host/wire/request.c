@@ -6,34 +6,46 @@
 
 void wire_request_free(wire_request *r) {
     weir_free(r->ids);
-    for (int i = 0; r->stop && i < WIRE_MAX_STOP; i++) weir_free(r->stop[i]);
-    weir_free(r->stop);
+    wire_stop_free(r->stop);
     *r = (wire_request){0};
 }
 
 /* ---- settings ------------------------------------------------------------------------------------------ */
 
-static weir_status read_stop(wire_object *in, wire_request *r, weir_err *err) {
+/* Over HTTP clients send what means nothing. */
+static bool is_empty(const json_t *v) {
+    return json_is_null(v) || (json_is_string(v) && json_string_length(v) == 0);
+}
+
+void wire_stop_free(char **stop) {
+    for (int i = 0; stop && i < WIRE_MAX_STOP; i++) weir_free(stop[i]);
+    weir_free(stop);
+}
+
+weir_status wire_read_stop(wire_object *in, unsigned where, char ***stop, weir_session_options *o,
+                           weir_err *err) {
     const json_t *v = json_object_get(in->json, "stop");
     if (!v || json_is_null(v)) return WEIR_OK;
     const bool one = json_is_string(v);
     const size_t n = one ? 1 : json_array_size(v);
     if (!one && !json_is_array(v))
         return wire_object_fail(in, "stop", err, "expected a string or a list of strings");
-    if (n > WIRE_MAX_STOP)
-        return wire_object_fail(in, "stop", err, "%zu strings, expected at most %d", n, WIRE_MAX_STOP);
-    r->stop = weir_calloc(WIRE_MAX_STOP, sizeof *r->stop);
-    if (!r->stop) return weir_fail(err, WEIR_ENOMEM, "out of memory for stop strings");
+    char **list = *stop = weir_calloc(WIRE_MAX_STOP, sizeof *list);
+    if (!list) return weir_fail(err, WEIR_ENOMEM, "out of memory for stop strings");
+    int kept = 0;
     for (size_t i = 0; i < n; i++) {
         const json_t *s = one ? v : json_array_get(v, i);
         const size_t len = json_string_length(s);
+        if ((where & WIRE_HTTP) && is_empty(s)) continue;
+        if (kept == WIRE_MAX_STOP)
+            return wire_object_fail(in, "stop", err, "%zu strings, expected at most %d", n, WIRE_MAX_STOP);
         if (!json_is_string(s) || len == 0 || strlen(json_string_value(s)) != len)
             return wire_object_fail(in, "stop", err, "entry %zu: expected a string that is not empty", i);
-        r->stop[i] = weir_strdup(json_string_value(s));
-        if (!r->stop[i]) return weir_fail(err, WEIR_ENOMEM, "out of memory for stop strings");
+        list[kept] = weir_strdup(json_string_value(s));
+        if (!list[kept++]) return weir_fail(err, WEIR_ENOMEM, "out of memory for stop strings");
     }
-    r->o.stop = (const char *const *)r->stop;
-    r->o.n_stop = (int)n;
+    o->stop = (const char *const *)list;
+    o->n_stop = kept;
     return WEIR_OK;
 }
 
@@ -44,8 +56,18 @@ static weir_status no_draft(const wire_context *c, wire_object *in, const char *
                             c->draft_hint ? c->draft_hint : "");
 }
 
-static weir_status check_method(const wire_context *c, wire_object *in, weir_session_options *o,
-                                weir_err *err) {
+/* The field that a refused law is about. */
+static weir_status check_law(wire_object *in, const weir_law *law, weir_err *err) {
+    static const char *const knobs[] = {"deferral_alpha", "deferral_beta"};
+    const weir_status st = weir_law_check(law, err);
+    if (st == WEIR_OK) return st;
+    in->failed = st == WEIR_ENOTSUP ? "block_verify" : "deferral_rule";
+    for (int i = 0; i < 2 && st == WEIR_EINVAL; i++)
+        if (wire_object_has(in, knobs[i])) in->failed = knobs[i];
+    return st;
+}
+
+weir_status wire_read_method(const wire_context *c, wire_object *in, weir_session_options *o, weir_err *err) {
     static const char rule[] = "deferral_rule";
     bool speculative = true, asked = false;
     WEIR_TRY(wire_read_bool(in, "speculative", &speculative, &asked, err));
@@ -56,7 +78,7 @@ static weir_status check_method(const wire_context *c, wire_object *in, weir_ses
     if (ruled && !c->has_draft) return no_draft(c, in, rule, "", err);
     if (ruled && !wire_method_has_rule(o->method) && o->method != WEIR_METHOD_SEQUENCE_CASCADE)
         return wire_object_fail(in, rule, err, "has no effect under method %s", weir_method_name(o->method));
-    return wire_method_has_rule(o->method) ? weir_law_check(&o->law, err) : WEIR_OK;
+    return wire_method_has_rule(o->method) ? check_law(in, &o->law, err) : WEIR_OK;
 }
 
 /* ---- the prompt ---------------------------------------------------------------------------------------- */
@@ -134,8 +156,9 @@ static weir_status read_any_prompt(const wire_context *c, wire_object *in, wire_
 
 weir_status wire_request_read(const wire_context *c, wire_object *in, wire_request *r, weir_err *err) {
     WEIR_TRY(wire_check_known(in, WIRE_GENERATE, err));
-    WEIR_TRY(wire_read_settings(in, WIRE_GENERATE, c->ctx_size, &r->o, err));
-    WEIR_TRY(check_method(c, in, &r->o, err));
-    WEIR_TRY(read_stop(in, r, err));
+    const wire_limits limits = {.max_tokens = c->ctx_size};
+    WEIR_TRY(wire_read_settings(in, WIRE_GENERATE, &limits, &r->o, err));
+    WEIR_TRY(wire_read_method(c, in, &r->o, err));
+    WEIR_TRY(wire_read_stop(in, WIRE_GENERATE, &r->stop, &r->o, err));
     return read_any_prompt(c, in, r, err);
 }

@@ -91,13 +91,11 @@ void cli_device_text(const weir_engine_facts *f, char *buf, size_t cap) {
         snprintf(buf, cap, "%s (%s)", f->device, f->about);
 }
 
-/* The rule of a method that was given none: the paper's for the sequential ones. */
+/* The rule where none was given. */
 static int rule_of_method(const cli_args *a) {
     const char *method = cli_is_set(a, OPT_METHOD) ? cli_text(a, OPT_METHOD) : NULL;
     const int m = method ? weir_method_parse(method) : -1;
-    return m == WEIR_METHOD_TOKEN_CASCADE    ? WEIR_RULE_CHOW
-           : m == WEIR_METHOD_ORACLE_CASCADE ? WEIR_RULE_DIFF
-                                             : WEIR_RULE_EXACT;
+    return m < 0 ? WEIR_RULE_EXACT : (int)wire_rule_of_method((weir_method)m);
 }
 
 /* What the options set of the request's fields, over *out; the rule comes before its knobs. */
