@@ -133,6 +133,11 @@ weir_status weir_detokenize(const weir_engine *e, const int32_t *ids, size_t n_i
                             size_t *bytes, weir_err *err);
 void weir_text_free(char *text);
 
+/* The bytes that one id stands for within a text, perhaps a part of a character; its name, if it is a control
+ * token. Owned by the caller (weir_text_free), zero-terminated. EINVAL outside the vocabulary, ENOTSUP without
+ * a tokenizer. */
+weir_status weir_token_bytes(const weir_engine *e, int32_t id, char **bytes, size_t *n, weir_err *err);
+
 /* The piece of one id as the vocabulary spells it; NULL out of range. Borrowed until close. */
 const char *weir_token_piece(const weir_engine *e, int32_t id);
 
