@@ -163,7 +163,7 @@ const wire_field wire_fields[WIRE_N_FIELD] = {
                          .hi = 1 << 20,
                          .http_lo = -1,
                          .http_hi = INT32_MAX,
-                         .also = "max_completion_tokens|n_predict",
+                         .also = {"max_completion_tokens", "n_predict"},
                          .unit = "tokens",
                          .absent = "128, or the context if that is smaller; chat: the context",
                          .help =
@@ -287,7 +287,7 @@ const wire_field wire_fields[WIRE_N_FIELD] = {
                      .help = "The ids.",
                      .where = WIRE_DETOKENIZE},
     [WIRE_ADD_SPECIAL] = {.name = "add_special_tokens",
-                          .also = "add_special",
+                          .also = {"add_special"},
                           .type = WIRE_BOOL,
                           .absent = "true for a prompt",
                           .help = "Whether a text gets what the checkpoint adds to a prompt.",
@@ -398,12 +398,18 @@ wire_range wire_range_of(const wire_field *f, unsigned where) {
     return (wire_range){f->lo, f->hi, f->lo_open};
 }
 
+bool wire_is_also(const wire_field *f, const char *name) {
+    for (int i = 0; i < 2 && f->also[i]; i++)
+        if (strcmp(f->also[i], name) == 0) return true;
+    return false;
+}
+
 const wire_field *wire_find(unsigned where, const char *name) {
     for (int i = 0; i < WIRE_N_FIELD; i++) {
         const wire_field *f = &wire_fields[i];
         if (!(f->where & where)) continue;
         if (strcmp(wire_name(f, where), name) == 0) return f;
-        if ((where & WIRE_HTTP) && f->also && wire_word_index(f->also, name) >= 0) return f;
+        if ((where & WIRE_HTTP) && wire_is_also(f, name)) return f;
     }
     return NULL;
 }

@@ -119,8 +119,8 @@ typedef struct wire_field {
     const char *brief; /* its name among WIRE_SHORT; NULL = the same */
     const char *line;  /* on the one-line description; NULL = the same with dashes */
     wire_type type;
-    size_t at;        /* of a setting: its offset in weir_session_options */
-    const char *also; /* other names over HTTP, separated by |; NULL = none */
+    size_t at;           /* of a setting: its offset in weir_session_options */
+    const char *also[2]; /* other names over HTTP; NULL = none further */
     double lo, hi;
     bool lo_open;            /* lo itself is refused */
     double http_lo, http_hi; /* over HTTP, with both ends; both 0 = the same */
@@ -146,6 +146,7 @@ typedef struct wire_range {
 
 const char *wire_name(const wire_field *f, unsigned where);
 wire_range wire_range_of(const wire_field *f, unsigned where);
+bool wire_is_also(const wire_field *f, const char *name);      /* one of its other names */
 const wire_field *wire_find(unsigned where, const char *name); /* NULL: none */
 /* "number, above 0 to 1", "\"raw\" or \"scaled\"", "list of token ids"; written to buf. */
 void wire_type_text(const wire_field *f, char *buf, size_t cap);

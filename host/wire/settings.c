@@ -78,12 +78,10 @@ weir_status wire_check_known(wire_object *in, unsigned where, weir_err *err) {
 }
 
 const char *wire_key(const wire_object *in, const wire_field *f, unsigned where) {
-    const char *first = wire_name(f, where), *key;
-    json_t *value;
-    if (!(where & WIRE_HTTP) || !f->also || wire_object_has(in, first)) return first;
-    json_object_foreach(in->json, key, value) {
-        if (wire_word_index(f->also, key) >= 0) return key;
-    }
+    const char *first = wire_name(f, where);
+    if (!(where & WIRE_HTTP) || wire_object_has(in, first)) return first;
+    for (int i = 0; i < 2 && f->also[i]; i++)
+        if (wire_object_has(in, f->also[i])) return f->also[i];
     return first;
 }
 
