@@ -3,6 +3,7 @@
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
+#include <time.h>
 
 /* ---- life ---------------------------------------------------------------------------------------------- */
 
@@ -119,7 +120,7 @@ static serve_choice *scores_of(const serve_exchange *e, int choice) {
 }
 
 /* With echo the prompt comes first. False: out of memory; *wait: it has not been scored yet. */
-static bool tell_prompt(serve_exchange *e, serve_choice *c, wire_buf *out, bool *wait) {
+static bool tell_prompt(serve_exchange *e, serve_choice *c, bool *wait) {
     *wait = false;
     if (!e->ask.echo || c->prompt_told) return true;
     const serve_choice *scored = scores_of(e, c->index);
@@ -128,14 +129,14 @@ static bool tell_prompt(serve_exchange *e, serve_choice *c, wire_buf *out, bool 
     c->prompt_told = true;
     const api_scored it = {scored ? scored->scores : NULL, scored ? scored->score_top : NULL,
                            scored ? scored->n_score : 0};
-    return api_answer_prompt(e->answer, c->index, e->ask.logprobs ? &it : NULL, out);
+    return api_answer_prompt(e->answer, c->index, e->ask.logprobs ? &it : NULL);
 }
 
 /* What a choice has, as far as its reader takes it. False: out of memory. */
 static bool tell_choice(serve_exchange *e, serve_choice *c, wire_buf *out) {
     const size_t most = 64 << 10;
     bool wait = false;
-    if (!tell_prompt(e, c, out, &wait)) return false;
+    if (!tell_prompt(e, c, &wait)) return false;
     if (wait) return true;
     for (serve_news *n; (n = c->first);) {
         if (out && http_stream_waiting(e->x) + out->len >= most) return true;
@@ -309,7 +310,7 @@ static bool make_choices(serve_exchange *e) {
     const size_t n = (size_t)(e->n_choice + n_score);
     e->choices = weir_calloc(n, sizeof *e->choices);
     e->requests = weir_calloc(n, sizeof(weir_request *));
-    e->answer = api_answer_begin(&e->s->api, a, e->id);
+    e->answer = api_answer_begin(&e->s->api, a, e->id, (int64_t)time(NULL));
     if (!e->choices || !e->requests || !e->answer) return false;
     e->n_job = (int)n;
     for (int i = 0; i < e->n_job; i++) {

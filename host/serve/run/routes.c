@@ -43,16 +43,21 @@ static void reply_facts(serve *s, http_exchange *x, bool (*write)(const api_serv
     serve_reply_buffer(x, "application/json", write(&s->api, &s->out), &s->out);
 }
 
-static void models(void *ud, http_exchange *x) { reply_facts(ud, x, api_models); }
+static bool models_json(const api_server *s, wire_buf *out) {
+    serve_error e;
+    return api_models(s, out, &e);
+}
+
+static void models(void *ud, http_exchange *x) { reply_facts(ud, x, models_json); }
 static void props(void *ud, http_exchange *x) { reply_facts(ud, x, api_props); }
 static void tokenizer_info(void *ud, http_exchange *x) { reply_facts(ud, x, api_tokenizer_info); }
 
 static void model(void *ud, http_exchange *x) {
     serve *s = ud;
     serve_error e;
-    const char *path = http_path(x), *at = strstr(path, "models/");
+    const char *name = strstr(http_path(x), "models/") + strlen("models/");
     s->out.len = 0;
-    if (!serve_is_ready(s, &e) || !api_model(&s->api, at + strlen("models/"), &s->out, &e))
+    if (!serve_is_ready(s, &e) || !api_model_named(&s->api, name, strlen(name), &s->out, &e))
         http_fail(x, &e);
     else
         http_reply(x, 200, "application/json", s->out.data, s->out.len);
@@ -61,22 +66,21 @@ static void model(void *ud, http_exchange *x) {
 static void page(void *ud, http_exchange *x) {
     const serve *s = ud;
     const serve_page *p = serve_page_get();
-    if (!s->opt->page || !p) {
+    if (!s->opt->page) {
         serve_error e;
         serve_fail(&e, 404, "not_found", NULL, "no page here (--no-webui); POST /v1/chat/completions");
         http_fail(x, &e);
         return;
     }
-    const char *seen = http_header(x, "If-None-Match");
     http_add_header(x, "Content-Security-Policy", p->csp);
     http_add_header(x, "X-Content-Type-Options", "nosniff");
     http_add_header(x, "Referrer-Policy", "no-referrer");
     http_add_header(x, "ETag", p->etag);
     http_add_header(x, "Cache-Control", "no-cache");
-    if (seen && strcmp(seen, p->etag) == 0)
-        http_reply(x, 304, "text/html; charset=utf-8", NULL, 0);
+    if (serve_page_known(http_header(x, "If-None-Match")))
+        http_reply(x, 304, p->type, NULL, 0);
     else
-        http_reply(x, 200, "text/html; charset=utf-8", p->bytes, p->n);
+        http_reply(x, 200, p->type, p->bytes, p->length);
 }
 
 #define TWICE(path, methods, fn) \
