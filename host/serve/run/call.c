@@ -51,7 +51,7 @@ static void answered(serve_letter *l) {
     free_if_done(c);
 }
 
-static void begin(serve *s, http_exchange *x, answer_fn answer) {
+void serve_begin_call(serve *s, http_exchange *x, answer_fn answer); void serve_begin_call(serve *s, http_exchange *x, answer_fn answer) {
     serve_error error;
     size_t n = 0;
     const char *body = http_body(x, &n);
@@ -75,7 +75,9 @@ static void begin(serve *s, http_exchange *x, answer_fn answer) {
     serve_workers_add(s->workers, &c->task);
 }
 
+#if 0
 void serve_tokenize(void *ud, http_exchange *x) { begin(ud, x, api_tokenize); }
 void serve_detokenize(void *ud, http_exchange *x) { begin(ud, x, api_detokenize); }
 void serve_apply_template(void *ud, http_exchange *x) { begin(ud, x, api_apply_template); }
 void serve_rule(void *ud, http_exchange *x) { begin(ud, x, api_rule); }
+#endif

@@ -49,8 +49,10 @@ static bool models_json(const api_server *s, wire_buf *out) {
 }
 
 static void models(void *ud, http_exchange *x) { reply_facts(ud, x, models_json); }
+#if 0
 static void props(void *ud, http_exchange *x) { reply_facts(ud, x, api_props); }
 static void tokenizer_info(void *ud, http_exchange *x) { reply_facts(ud, x, api_tokenizer_info); }
+#endif
 
 static void model(void *ud, http_exchange *x) {
     serve *s = ud;
@@ -92,12 +94,14 @@ const http_route serve_routes[] = {
     TWICE("/models", HTTP_GET, models),
     {"/v1/models/", true, HTTP_GET, false, NULL, model},
     {"/models/", true, HTTP_GET, false, NULL, model},
+#if 0
     TWICE("/tokenize", HTTP_POST, serve_tokenize),
     TWICE("/detokenize", HTTP_POST, serve_detokenize),
     TWICE("/tokenizer_info", HTTP_GET, tokenizer_info),
     TWICE("/apply-template", HTTP_POST, serve_apply_template),
     {"/weir/rule", false, HTTP_POST, false, NULL, serve_rule},
     {"/props", false, HTTP_GET, false, NULL, props},
+#endif
     {"/health", false, HTTP_GET, true, NULL, health},
     {"/v1/health", false, HTTP_GET, true, NULL, health},
     {"/ping", false, HTTP_GET, true, NULL, ping},
