@@ -50,8 +50,7 @@ def requests(n, seed):
 
 def expected(asked):
     """What weir generate answers."""
-    names = {"num_speculative_tokens": "gamma"}
-    lines = "".join(json.dumps({names.get(k, k): v for k, v in one.items()}) + "\n" for one in asked)
+    lines = "".join(json.dumps(one) + "\n" for one in asked)
     run = subprocess.run([WEIR, "generate", *DEMO, "--jsonl", "-q"], input=lines, capture_output=True, text=True,
                          check=True)
     return [json.loads(line) for line in run.stdout.splitlines()]
@@ -90,6 +89,8 @@ def drop(server, one, r):
 
 def check(one, want, got):
     ids, sources, text, finish, usage = got
+    if sources and sources[-1] is None:  # end-of-text, which the command line does not list
+        ids, sources = ids[:-1], sources[:-1]
     same = (ids, sources, text, finish) == (want["token_ids"], want["sources"], want["text"],
                                             want["finish_reason"])
     counted = usage["completion_tokens"] - len(ids) in (0, 1)
