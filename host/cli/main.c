@@ -9,6 +9,7 @@
 #include "host/cli/cli.h"
 #include "host/cli/options/help.h"
 #include "host/cli/options/profile.h"
+#include "host/wire/object.h"
 
 static int (*const runs[CMD_COUNT])(const cli_args *) = {
     [CMD_GENERATE] = cli_generate, [CMD_CHAT] = cli_chat,
@@ -48,6 +49,7 @@ static int run_command(cli_command command, int argc, char **argv) {
 
 int main(int argc, char **argv) {
     hold_standard_streams();
+    wire_watch_json_memory();
     signal(SIGPIPE, SIG_IGN); /* a reader that goes away is a failed write, with a message */
     signal(SIGXFSZ, SIG_IGN); /* so is a file at its size limit */
     const char *word = argc > 1 ? argv[1] : NULL;

@@ -121,6 +121,21 @@ static const char *written(const wire_object *o, const char *key, size_t *n) {
     return NULL;
 }
 
+static json_malloc_t json_memory;
+static json_free_t json_release;
+static _Thread_local bool no_json_memory; /* for the text that is being read */
+
+static void *noting_memory(size_t n) {
+    void *p = json_memory(n);
+    if (!p) no_json_memory = true;
+    return p;
+}
+
+void wire_watch_json_memory(void) {
+    json_get_alloc_funcs(&json_memory, &json_release);
+    json_set_alloc_funcs(noting_memory, json_release);
+}
+
 weir_status wire_object_parse(wire_object *o, const char *text, size_t n, weir_err *err) {
     json_error_t e;
     wire_buf reach = {0};
@@ -129,11 +144,11 @@ weir_status wire_object_parse(wire_object *o, const char *text, size_t n, weir_e
         wire_buf_free(&reach);
         return weir_fail(err, WEIR_ENOMEM, "out of memory for %zu bytes", n);
     }
+    no_json_memory = false;
     o->json = json_loadb(reach.len ? reach.data : text, reach.len ? reach.len : n,
                          JSON_REJECT_DUPLICATES | JSON_ALLOW_NUL, &e);
     wire_buf_free(&reach);
-    if (!o->json && (!e.text[0] || json_error_code(&e) == json_error_out_of_memory))
-        return weir_fail(err, WEIR_ENOMEM, "out of memory for %zu bytes", n);
+    if (!o->json && no_json_memory) return weir_fail(err, WEIR_ENOMEM, "out of memory for %zu bytes", n);
     if (!o->json) {
         char key[48];
         last_key(text, e.position > 0 && (size_t)e.position <= n ? (size_t)e.position : n, key, sizeof key);

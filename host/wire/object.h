@@ -18,6 +18,10 @@ typedef struct wire_object {
     const char *failed; /* the field that the last failure is about, borrowed; NULL = none */
 } wire_object;
 
+/* Once, before there are threads: the JSON library calls a text malformed when it has no memory for it; from
+ * then on that is ENOMEM. */
+void wire_watch_json_memory(void);
+
 /* EFORMAT: not JSON, or no object; ENOMEM. Keys are unique, text may hold NUL bytes. */
 weir_status wire_object_parse(wire_object *o, const char *text, size_t n, weir_err *err);
 void wire_object_free(wire_object *o); /* not of an inner object: its json is the outer one's */

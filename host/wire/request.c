@@ -12,9 +12,12 @@ void wire_request_free(wire_request *r) {
 
 /* ---- settings ------------------------------------------------------------------------------------------ */
 
-/* Over HTTP clients send what means nothing. */
-static bool is_empty(const json_t *v) {
-    return json_is_null(v) || (json_is_string(v) && json_string_length(v) == 0);
+/* Entry i of a list of stop strings, or the only one; NULL for one that means nothing, as HTTP clients send
+ * them. */
+static const json_t *stop_at(const json_t *v, size_t i, unsigned where) {
+    const json_t *s = json_is_string(v) ? v : json_array_get(v, i);
+    const bool empty = json_is_null(s) || (json_is_string(s) && json_string_length(s) == 0);
+    return empty && (where & WIRE_HTTP) ? NULL : s;
 }
 
 void wire_stop_free(char **stop) {
@@ -26,19 +29,20 @@ weir_status wire_read_stop(wire_object *in, unsigned where, char ***stop, weir_s
                            weir_err *err) {
     const json_t *v = json_object_get(in->json, "stop");
     if (!v || json_is_null(v)) return WEIR_OK;
-    const bool one = json_is_string(v);
-    const size_t n = one ? 1 : json_array_size(v);
-    if (!one && !json_is_array(v))
+    const size_t n = json_is_string(v) ? 1 : json_array_size(v);
+    if (!json_is_string(v) && !json_is_array(v))
         return wire_object_fail(in, "stop", err, "expected a string or a list of strings");
+    size_t count = 0;
+    for (size_t i = 0; i < n; i++) count += stop_at(v, i, where) != NULL;
+    if (count > WIRE_MAX_STOP)
+        return wire_object_fail(in, "stop", err, "%zu strings, expected at most %d", count, WIRE_MAX_STOP);
     char **list = *stop = weir_calloc(WIRE_MAX_STOP, sizeof *list);
     if (!list) return weir_fail(err, WEIR_ENOMEM, "out of memory for stop strings");
     int kept = 0;
     for (size_t i = 0; i < n; i++) {
-        const json_t *s = one ? v : json_array_get(v, i);
+        const json_t *s = stop_at(v, i, where);
         const size_t len = json_string_length(s);
-        if ((where & WIRE_HTTP) && is_empty(s)) continue;
-        if (kept == WIRE_MAX_STOP)
-            return wire_object_fail(in, "stop", err, "%zu strings, expected at most %d", n, WIRE_MAX_STOP);
+        if (!s) continue;
         if (!json_is_string(s) || len == 0 || strlen(json_string_value(s)) != len)
             return wire_object_fail(in, "stop", err, "entry %zu: expected a string that is not empty", i);
         list[kept] = weir_strdup(json_string_value(s));

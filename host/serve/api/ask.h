@@ -3,17 +3,13 @@
 
 #include <jansson.h>
 
+#include "host/serve/api/ids.h"
 #include "host/serve/api/server.h"
 #include "host/serve/error.h"
 
 /* The body of a completions or chat request, read and tokenised. */
 
 enum { API_MAX_CHOICES = 1024 }; /* n times prompts */
-
-typedef struct api_prompt {
-    int32_t *ids; /* weir_ids_free */
-    size_t n;
-} api_prompt;
 
 typedef struct api_ask {
     bool chat;

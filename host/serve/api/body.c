@@ -68,6 +68,7 @@ static bool check_name(api_body *b, const char *name, const json_t *value) {
     case API_NEUTRAL: return true;
     case API_REFUSED:
         return api_body_fail(b, "unsupported_parameter", name, "not supported, expected %s", accepted);
+    case API_NO_MEMORY: return api_no_memory(b->e);
     default: return check_unknown(b, name);
     }
 }

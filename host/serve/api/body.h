@@ -43,7 +43,7 @@ bool api_body_ignore(api_body *b, const char *prefix, const char *name);
 
 /* ---- fields that other servers have ---- */
 
-typedef enum api_other { API_UNKNOWN, API_NEUTRAL, API_REFUSED } api_other;
+typedef enum api_other { API_UNKNOWN, API_NEUTRAL, API_REFUSED, API_NO_MEMORY } api_other;
 /* Neutral: its value asks for nothing, or its nature does. *accepted: the values of a refused one. */
 api_other api_other_field(unsigned where, const char *name, const json_t *value, const json_t *whole,
                           const char **accepted);

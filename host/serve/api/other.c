@@ -72,27 +72,29 @@ static bool equal(const json_t *a, const json_t *b) {
     return json_equal(a, b);
 }
 
-static bool is_word(const json_t *value, const json_t *whole, const char *word, int n) {
-    if (n == 1 && word[0] == 'n') return equal(value, json_object_get(whole, "n"));
+static api_other check_word(const json_t *value, const json_t *whole, const char *word, int n) {
+    if (n == 1 && word[0] == 'n')
+        return equal(value, json_object_get(whole, "n")) ? API_NEUTRAL : API_REFUSED;
     json_t *v = json_loadb(word, (size_t)n, JSON_DECODE_ANY, NULL);
-    const bool same = v && equal(value, v);
+    if (!v) return API_NO_MEMORY; /* it is JSON */
+    const bool same = equal(value, v);
     json_decref(v);
-    return same;
+    return same ? API_NEUTRAL : API_REFUSED;
 }
 
 api_other api_other_field(unsigned where, const char *name, const json_t *value, const json_t *whole,
                           const char **accepted) {
-    for (int i = 0; i < N_OTHER; i++) {
-        const other *o = &others[i];
-        if (!(o->where & where) || strcmp(o->name, name) != 0) continue;
-        if (!o->accepted) return API_NEUTRAL;
-        const char *word;
-        for (int k = 0, n; (word = wire_word_at(o->accepted, k, &n)); k++)
-            if (is_word(value, whole, word, n)) return API_NEUTRAL;
-        *accepted = o->accepted;
-        return API_REFUSED;
-    }
-    return API_UNKNOWN;
+    const other *o = NULL;
+    for (int i = 0; i < N_OTHER && !o; i++)
+        if ((others[i].where & where) && strcmp(others[i].name, name) == 0) o = &others[i];
+    if (!o) return API_UNKNOWN;
+    if (!o->accepted) return API_NEUTRAL;
+    *accepted = o->accepted;
+    api_other got = API_REFUSED;
+    const char *word;
+    for (int k = 0, n; got == API_REFUSED && (word = wire_word_at(o->accepted, k, &n)); k++)
+        got = check_word(value, whole, word, n);
+    return got;
 }
 
 static void try_name(wire_nearest *n, const char *name, bool any) {

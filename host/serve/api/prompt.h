@@ -1,8 +1,8 @@
 #ifndef WEIR_HOST_SERVE_API_PROMPT_H
 #define WEIR_HOST_SERVE_API_PROMPT_H
 
-#include "host/serve/api/ask.h"
 #include "host/serve/api/body.h"
+#include "host/serve/api/ids.h"
 
 /* From texts, ids and messages to the ids of prompts, which fit the context. */
 
