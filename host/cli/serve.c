@@ -136,6 +136,11 @@ static void ready(void *ud, const weir_engine *e) {
     cli_note("ready: model %s, %d slots, context %d", v->o.api.names[0], f.n_parallel, f.ctx_size);
 }
 
+static void warn(void *ud, const char *line) {
+    (void)ud;
+    cli_warn("%s", line);
+}
+
 static double seconds(const cli_args *a, cli_option_id id) { return a->value[id].number; }
 
 static void read_http(const cli_args *a, server *v) {
@@ -205,6 +210,7 @@ int cli_serve(const cli_args *a) {
     v.o.open_engine = open_engine;
     v.o.listening = listening;
     v.o.ready = ready;
+    v.o.warn = warn;
     int rc = read_options(a, &v);
     if (!rc) {
         weir_err err = {{0}};

@@ -35,6 +35,7 @@ typedef struct serve_options {
     /* Called once it listens and once it is ready to answer; url as a client writes it. */
     void (*listening)(void *ud, const char *url);
     void (*ready)(void *ud, const weir_engine *e);
+    void (*warn)(void *ud, const char *line); /* something went wrong that nobody's request is about */
 } serve_options;
 
 /* Serves until a signal ends it. OK after a drain; else why it could not start, or went down. */

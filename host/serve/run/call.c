@@ -1,7 +1,7 @@
 #include <string.h>
 
 #include "host/serve/api/calls.h"
-#include "host/serve/run/state.h"
+#include "host/serve/run/record.h"
 
 /* Calls that a worker answers from the body alone. */
 
@@ -29,10 +29,8 @@ static void free_if_done(call *c) {
 static void peer_gone(serve_item *i) { ((call *)i)->x = NULL; }
 
 static void call_done(serve_item *i, const http_exchange *x, int status, double seconds) {
-    (void)x;
-    (void)status;
-    (void)seconds;
     call *c = (call *)i;
+    serve_record_exchange(c->s, NULL, x, status, seconds);
     c->over = true;
     free_if_done(c);
 }
@@ -51,7 +49,8 @@ static void answered(serve_letter *l) {
     free_if_done(c);
 }
 
-void serve_begin_call(serve *s, http_exchange *x, answer_fn answer); void serve_begin_call(serve *s, http_exchange *x, answer_fn answer) {
+void serve_begin_call(serve *s, http_exchange *x, answer_fn answer);
+void serve_begin_call(serve *s, http_exchange *x, answer_fn answer) {
     serve_error error;
     size_t n = 0;
     const char *body = http_body(x, &n);
@@ -71,6 +70,7 @@ void serve_begin_call(serve *s, http_exchange *x, answer_fn answer); void serve_
     c->answer = answer;
     c->n = n;
     if (n > 0) memcpy(c->body, body, n);
+    http_drop_body(x);
     http_set_ud(x, c);
     serve_workers_add(s->workers, &c->task);
 }

@@ -5,6 +5,8 @@
 #include <string.h>
 #include <time.h>
 
+#include "host/serve/run/record.h"
+
 /* ---- life ---------------------------------------------------------------------------------------------- */
 
 static void free_news(serve_exchange *e, serve_choice *c) {
@@ -54,13 +56,15 @@ static void let_go(serve_exchange *e) {
     for (int i = 0; i < e->n_job && e->submitted; i++) free_news(e, &e->choices[i]);
 }
 
-static void peer_gone(serve_item *i) { let_go((serve_exchange *)i); }
+static void peer_gone(serve_item *i) {
+    serve_exchange *e = (serve_exchange *)i;
+    e->end = "gone";
+    let_go(e);
+}
 
 static void exchange_done(serve_item *i, const http_exchange *x, int status, double seconds) {
     serve_exchange *e = (serve_exchange *)i;
-    (void)x;
-    (void)status;
-    (void)seconds;
+    serve_record_exchange(e->s, e, x, status, seconds);
     e->x = NULL;
     e->over = true;
     free_if_done(e);
@@ -70,6 +74,8 @@ static void exchange_done(serve_item *i, const http_exchange *x, int status, dou
 
 static void fail(serve_exchange *e, const serve_error *error) {
     http_exchange *x = e->x;
+    e->end = error->code;
+    serve_record_refusal(e->s, error);
     let_go(e);
     if (!http_stream_begun(x)) {
         http_fail(x, error);
@@ -160,6 +166,7 @@ static bool all_told(const serve_exchange *e) {
 static void finish(serve_exchange *e) {
     wire_buf *out = &e->s->out;
     http_exchange *x = e->x;
+    e->end = weir_ended_name(e->choices[0].how.ended_by);
     if (!api_answer_finish(e->answer, out)) {
         fail_memory(e);
     } else if (e->ask.stream) {
@@ -224,7 +231,8 @@ void serve_news_open(serve_letter *l) {
     serve_news *n = (serve_news *)l;
     serve_choice *c = n->choice;
     serve_exchange *e = c->of;
-    if (e->first_token == 0.0) e->first_token = weir_seconds();
+    serve_record_tokens(c, n->n);
+    if (e->first_token == 0.0) e->first_token = c->first_token;
     if (e->read && !e->x) { /* nobody is there */
         weir_free(n);
         return;
@@ -248,6 +256,7 @@ void serve_end_open(serve_letter *l) {
     c->arrived = true;
     e->n_arrived++;
     weir_request_free(e->requests[c - e->choices]);
+    serve_record_choice(c);
     const bool lost = c->status != WEIR_OK && c->status != WEIR_ELOGITS && c->status != WEIR_ENOMEM;
     if (lost) serve_go_down(e->s, c->status, &c->err);
     pump(e);
@@ -351,6 +360,7 @@ static void body_read(serve_letter *l) {
 static void begin(serve *s, http_exchange *x, bool chat) {
     serve_error error;
     if (!serve_is_ready(s, &error)) {
+        serve_record_refusal(s, &error);
         http_fail(x, &error);
         return;
     }
@@ -365,6 +375,7 @@ static void begin(serve *s, http_exchange *x, bool chat) {
         return;
     }
     if (n > 0) memcpy(e->body, body, n);
+    http_drop_body(x);
     e->n_body = n;
     e->item = (serve_item){peer_gone, exchange_done};
     e->s = s;

@@ -32,7 +32,8 @@ struct serve_choice {
     float *scores;
     weir_top *score_top;
     size_t n_score;
-    bool starved; /* the stepping thread's: no memory for its tokens, so it was cancelled */
+    double first_token, last_token; /* when the loop thread got them; 0: it has none */
+    bool starved;                   /* the stepping thread's: no memory for its tokens, so it was cancelled */
 };
 
 struct serve_exchange {
@@ -60,6 +61,7 @@ struct serve_exchange {
     bool held;               /* a function that may end it still needs it */
     int n_arrived;
     double first_token, last_sent;
+    const char *end; /* how it ended, for the log: a word */
 };
 
 #endif /* WEIR_HOST_SERVE_RUN_EXCHANGE_H */

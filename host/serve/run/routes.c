@@ -65,6 +65,21 @@ static void model(void *ud, http_exchange *x) {
         http_reply(x, 200, "application/json", s->out.data, s->out.len);
 }
 
+static void metrics(void *ud, http_exchange *x) {
+    serve *s = ud;
+    serve_error e;
+    if (!s->opt->metrics) {
+        serve_fail(&e, 404, "not_found", NULL, "metrics are off: start the server with --metrics");
+        http_fail(x, &e);
+    } else if (!s->metrics) {
+        (void)serve_is_ready(s, &e);
+        http_fail(x, &e);
+    } else {
+        s->out.len = 0;
+        serve_reply_buffer(x, WATCH_METRICS_TYPE, watch_metrics_write(s->metrics, &s->out), &s->out);
+    }
+}
+
 static void page(void *ud, http_exchange *x) {
     const serve *s = ud;
     const serve_page *p = serve_page_get();
@@ -104,6 +119,7 @@ const http_route serve_routes[] = {
 #endif
     {"/health", false, HTTP_GET, true, NULL, health},
     {"/v1/health", false, HTTP_GET, true, NULL, health},
+    {"/metrics", false, HTTP_GET, false, NULL, metrics},
     {"/ping", false, HTTP_GET, true, NULL, ping},
     {"/", false, HTTP_GET, true, NULL, page},
     {"/v1/embeddings", false, HTTP_POST, false, "weir computes no embeddings", NULL},
@@ -112,4 +128,6 @@ const http_route serve_routes[] = {
     {"/api/chat", false, HTTP_POST, false, "use POST /v1/chat/completions", NULL},
     {"/api/generate", false, HTTP_POST, false, "use POST /v1/completions", NULL},
 };
+_Static_assert(sizeof serve_routes / sizeof *serve_routes <= SERVE_MAX_ROUTES,
+               "serve.paths has a place for each");
 const size_t serve_n_route = sizeof serve_routes / sizeof *serve_routes;

@@ -3,7 +3,8 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "host/serve/run/state.h"
+#include "host/serve/run/record.h"
+#include "host/serve/watch/notify.h"
 
 /* A server from its first to its last moment. */
 
@@ -43,6 +44,11 @@ void serve_go_down(serve *s, weir_status why, const weir_err *err) {
     http_server_drain(s->http);
 }
 
+static void notify(const serve *s, const char *state) {
+    weir_err err = {{0}};
+    if (watch_notify(state, &err) != WEIR_OK) s->opt->warn(s->opt->ud, err.text);
+}
+
 /* ---- loading ------------------------------------------------------------------------------------------- */
 
 static void *load(void *ud) {
@@ -73,6 +79,9 @@ static void loaded(serve_letter *l) {
     weir_status st = s->load_status;
     if (st == WEIR_OK) {
         describe(s);
+        st = serve_records_open_metrics(s, &err);
+    }
+    if (st == WEIR_OK) {
         s->stepping = pthread_create(&s->stepper, NULL, serve_step, s) == 0;
         if (!s->stepping) st = weir_fail(&err, WEIR_ENOMEM, "no thread to step the models");
     }
@@ -83,6 +92,7 @@ static void loaded(serve_letter *l) {
     } else if (s->stage == SERVE_LOADING) {
         s->stage = SERVE_READY;
         s->opt->ready(s->opt->ud, s->engine);
+        notify(s, "READY=1");
     }
 }
 
@@ -98,13 +108,15 @@ static void begin_drain(void *ud, int signal) {
     s->stage = SERVE_DRAINING;
     s->drain_until = weir_seconds() + s->opt->shutdown_seconds;
     http_server_drain(s->http);
+    notify(s, "STOPPING=1");
 }
 
 static void reload(void *ud, int signal) {
     serve *s = ud;
     (void)signal;
     weir_err err = {{0}};
-    if (s->keys) (void)http_keys_reload(s->keys, &err);
+    watch_log_reopen(s->log);
+    if (s->keys && http_keys_reload(s->keys, &err) != WEIR_OK) s->opt->warn(s->opt->ud, err.text);
 }
 
 /* Ten times a second. */
@@ -136,9 +148,11 @@ static void on_drained(void *ud, http_exchange *x) {
 }
 
 static void on_done(void *ud, const http_exchange *x, int status, double seconds) {
-    (void)ud;
     serve_item *i = http_ud(x);
-    if (i) i->done(i, x, status, seconds);
+    if (i)
+        i->done(i, x, status, seconds);
+    else
+        serve_record_exchange(ud, NULL, x, status, seconds);
 }
 
 /* ---- opening ------------------------------------------------------------------------------------------- */
@@ -165,6 +179,7 @@ static weir_status open_keys(serve *s, weir_err *err) {
 static weir_status open_http(serve *s, weir_err *err) {
     const http_calls calls = {.ud = s, .gone = on_gone, .drained = on_drained, .done = on_done};
     WEIR_TRY(open_keys(s, err));
+    WEIR_TRY(serve_records_open_log(s, err));
     WEIR_TRY(http_server_open(&s->http, &s->opt->http, serve_routes, serve_n_route, s->keys, &calls, err));
     const bool ok = serve_mailbox_init(&s->box, s->http) &&
                     http_on_signal(s->http, SIGTERM, begin_drain, s) &&
@@ -202,6 +217,7 @@ static void close_all(serve *s) {
     weir_queue_close(s->queue);
     weir_engine_close(s->engine);
     http_keys_close(s->keys);
+    serve_records_close(s);
     wire_buf_free(&s->out);
 }
 

@@ -7,6 +7,8 @@
 #include "host/serve/run/mailbox.h"
 #include "host/serve/run/workers.h"
 #include "host/serve/serve.h"
+#include "host/serve/watch/log.h"
+#include "host/serve/watch/metrics.h"
 
 /* The inside of a running server.
  *
@@ -18,6 +20,8 @@
 typedef enum serve_stage { SERVE_LOADING, SERVE_READY, SERVE_DRAINING, SERVE_DOWN } serve_stage;
 
 typedef struct serve_exchange serve_exchange;
+
+enum { SERVE_MAX_ROUTES = 64 };
 
 typedef struct serve {
     const serve_options *opt;
@@ -41,6 +45,9 @@ typedef struct serve {
     weir_err failed_err;
     serve_exchange *first; /* exchanges that are not over or whose choices are not */
     int n_exchange;
+    watch_log *log;         /* NULL: none is kept */
+    watch_metrics *metrics; /* from SERVE_READY on */
+    const char *paths[SERVE_MAX_ROUTES];
     size_t waiting; /* bytes of tokens that their readers have not taken */
     wire_buf out;   /* scratch of the loop thread */
 } serve;
