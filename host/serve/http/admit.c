@@ -27,8 +27,8 @@ static bool is_loopback_name(const char *host) {
     return n > 4 && strncmp(host, "127.", 4) == 0 && strspn(host, "0123456789.") == n;
 }
 
-/* A name elsewhere may point to this machine's loopback address (DNS rebinding): a page from there would be of
- * one origin with this server, to the browser. Its Host tells. */
+/* A name elsewhere may point to this machine's loopback address (DNS rebinding). To the browser a page from
+ * there would be of one origin with this server; the field Host tells them apart. */
 static bool host_allowed(const http_conn *c, serve_error *e) {
     const http_server *s = c->server;
     const char *host = http_gate_header(&c->gate, "Host");

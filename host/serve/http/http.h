@@ -28,8 +28,8 @@ typedef struct http_route {
 
 typedef struct http_calls {
     void *ud; /* also of a route's serve */
-    /* The peer has left, was too slow, or the server closes, before the answer was complete. No call may use x
-     * after it. */
+    /* The peer has left, was too slow, or the server closes, before the answer was complete. No call may use
+     * x after it. */
     void (*gone)(void *ud, http_exchange *x);
     /* The peer of a stream that had more than max_buffered waiting has taken it. */
     void (*drained)(void *ud, http_exchange *x);
@@ -59,9 +59,9 @@ typedef struct http_options {
     double stall_seconds; /* a peer that takes nothing of its answer for so long is dropped; 0 = 60 */
 } http_options;
 
-/* Binds and listens; nothing is answered before http_server_run. What opt, routes, keys (NULL allowed) and calls
- * point to is borrowed until the server is closed. Ignores SIGPIPE, for the whole process: neither libevent nor
- * OpenSSL can write without it. */
+/* Binds and listens; nothing is answered before http_server_run. What opt, routes, keys (NULL allowed) and
+ * calls point to is borrowed until the server is closed. Makes the whole process ignore SIGPIPE, which writes
+ * of libevent and OpenSSL may raise. */
 weir_status http_server_open(http_server **out, const http_options *opt, const http_route *routes,
                              size_t n_route, const http_keys *keys, const http_calls *calls, weir_err *err);
 void http_server_run(http_server *s); /* until http_server_stop */
@@ -113,8 +113,9 @@ void http_fail(http_exchange *x, const serve_error *e);
 
 /* Calls on an exchange never call `gone` or `drained`; those come from the loop, later. */
 
-/* An answer in parts, with Cache-Control: no-store and X-Accel-Buffering: no; chunked, or for HTTP/1.0 until the
- * connection closes. The head goes out with the first part. After http_stream_end, and after gone, x is over. */
+/* An answer in parts, with Cache-Control: no-store and X-Accel-Buffering: no; chunked, or for HTTP/1.0 until
+ * the connection closes. The head goes out with the first part; before it, http_reply and http_fail may still
+ * be the answer. After http_stream_end, and after gone, x is over. */
 void http_stream_begin(http_exchange *x, const char *type);
 bool http_stream_begun(const http_exchange *x);
 void http_stream_write(http_exchange *x, const char *bytes, size_t n);
@@ -124,8 +125,8 @@ void http_hang_up(http_exchange *x); /* closes the connection; no call of gone *
 
 /* ---- keys ---------------------------------------------------------------------------------------------- */
 
-/* Keys of a list (separated by commas) and of a file (one on each line). Both NULL: everybody may ask. An empty
- * file or list is EINVAL. */
+/* Keys of n lists (separated by commas) and of a file (one on each line). Neither: everybody may ask. An
+ * empty file or list is EINVAL. */
 weir_status http_keys_open(http_keys **out, const char *const *lists, size_t n, const char *file,
                            weir_err *err);
 weir_status http_keys_reload(http_keys *k, weir_err *err); /* reads the file again; on failure all stays */

@@ -9,8 +9,8 @@
 #include <strings.h>
 #include <sys/random.h>
 
-/* Keys are kept as HMACs under a secret of this process: all are of one length, so that a comparison takes the
- * same time wherever two differ, and the number by which a client is known tells nothing about its key. */
+/* Keys are kept as HMACs under a secret of this process. All are of one length, so that a comparison takes
+ * the same time wherever two differ; and the number by which a client is known says nothing of its key. */
 enum { DIGEST = 32, MAX_KEYS = 10000, MAX_KEY = 512, MAX_FILE = 1 << 20 };
 
 typedef struct digests {

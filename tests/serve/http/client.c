@@ -148,6 +148,25 @@ answer client_post(int fd, const char *path, const char *body) {
     return client_read(fd);
 }
 
+static void expect_error(const answer *a, const char *part) {
+    static const char *const keys[] = {"\"message\"", "\"type\"", "\"param\"", "\"code\""};
+    char type[64];
+    cr_assert_str_eq(answer_field(a, "Content-Type", type, sizeof type), "application/json");
+    cr_assert(strncmp(a->body, "{\"error\": {", 11) == 0, "%s", a->body);
+    for (int i = 0; i < 4; i++) cr_assert(strstr(a->body, keys[i]), "%s", a->body);
+    if (part) cr_assert(strstr(a->body, part), "%s lacks %s", a->body, part);
+}
+
+void answer_expect(answer a, int status, const char *body) {
+    cr_assert_eq(a.status, status, "status %d, not %d: %s", a.status, status, a.body);
+    cr_assert(a.whole);
+    if (status >= 400)
+        expect_error(&a, body);
+    else if (body)
+        cr_assert_str_eq(a.body, body);
+    free(a.body);
+}
+
 bool client_at_end(int fd) {
     char c;
     return recv(fd, &c, 1, 0) <= 0;

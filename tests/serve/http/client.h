@@ -13,6 +13,8 @@ typedef struct answer {
     bool whole, closes; /* whole: as long as the head said */
 } answer;
 
+#define GET(path) "GET " path " HTTP/1.1\r\nHost: localhost\r\n\r\n"
+
 int client_open(int port);
 void client_send(int fd, const char *bytes, size_t n); /* stops when the peer closes */
 void client_puts(int fd, const char *text);
@@ -21,6 +23,9 @@ answer client_ask(int fd, const char *request); /* puts, read */
 /* "POST path" with a JSON body. */
 answer client_post(int fd, const char *path, const char *body);
 const char *answer_field(const answer *a, const char *name, char *out, size_t n); /* NULL: none */
+/* Checks that it is whole, its status, and its body (NULL: any; for a status from 400 on a part of it), and
+ * frees it. */
+void answer_expect(answer a, int status, const char *body);
 bool client_at_end(int fd); /* waits: the peer closed; false if bytes came */
 
 #endif

@@ -12,8 +12,8 @@
  *   GET  /head     the field X-Test of the request, the id and the peer
  *   POST /later    the body, from another turn of the loop
  *   POST /silent   nothing, until host_speak: a stream of one part
- *   POST /flood    a stream of as many bytes as the body's number says, in parts of 1,000; it stops while more
- *                  than max_buffered wait
+ *   POST /flood    a stream of as many bytes as the body's number says, in parts of 1,000; it stops while
+ *                  more than max_buffered wait
  *   POST /drip     a stream of as many parts as the body's number says, one each turn of the loop
  *   GET  /files/   below: the path
  *   POST /old      not served: an `instead`

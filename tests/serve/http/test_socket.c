@@ -7,23 +7,13 @@
 #include "tests/serve/http/client.h"
 #include "tests/serve/http/host.h"
 
-#define GET(path) "GET " path " HTTP/1.1\r\nHost: localhost\r\n\r\n"
-
-/* Checks and frees. */
-static void expect(answer a, int status, const char *body) {
-    cr_assert_eq(a.status, status, "status %d: %s", a.status, a.body);
-    cr_assert(a.whole);
-    if (body) cr_assert_str_eq(a.body, body);
-    free(a.body);
-}
-
 Test(http_socket, keeps_a_connection_alive) {
     host *h = host_start(NULL, NULL);
     const int fd = client_open(h->port);
     for (int i = 0; i < 100; i++) {
-        expect(client_ask(fd, GET("/health")), 200, "ok");
-        expect(client_post(fd, "/echo", "{\"a\":1}"), 200, "{\"a\":1}");
-        expect(client_post(fd, "/later", "{}"), 200, "{}");
+        answer_expect(client_ask(fd, GET("/health")), 200, "ok");
+        answer_expect(client_post(fd, "/echo", "{\"a\":1}"), 200, "{\"a\":1}");
+        answer_expect(client_post(fd, "/later", "{}"), 200, "{}");
     }
     cr_assert_eq(atomic_load(&h->served), 300);
     cr_assert_eq(atomic_load(&h->done), 300);
@@ -35,16 +25,16 @@ Test(http_socket, keeps_a_connection_alive) {
 Test(http_socket, streams_in_parts) {
     host *h = host_start(NULL, NULL);
     const int fd = client_open(h->port);
-    expect(client_post(fd, "/drip", "3"), 200, "data: 2\n\ndata: 1\n\ndata: 0\n\n");
-    expect(client_post(fd, "/drip", "0"), 200, "");
+    answer_expect(client_post(fd, "/drip", "3"), 200, "data: 2\n\ndata: 1\n\ndata: 0\n\n");
+    answer_expect(client_post(fd, "/drip", "0"), 200, "");
     answer a = client_post(fd, "/flood", "3000000");
     cr_assert_eq(a.n, 3000000);
     char value[64];
     cr_assert_str_eq(answer_field(&a, "Cache-Control", value, sizeof value), "no-store");
     cr_assert_str_eq(answer_field(&a, "X-Accel-Buffering", value, sizeof value), "no");
     cr_assert_str_eq(answer_field(&a, "Content-Type", value, sizeof value), "text/event-stream");
-    expect(a, 200, NULL);
-    expect(client_ask(fd, GET("/health")), 200, "ok");
+    answer_expect(a, 200, NULL);
+    answer_expect(client_ask(fd, GET("/health")), 200, "ok");
     close(fd);
     host_stop(h);
 }
