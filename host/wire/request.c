@@ -60,17 +60,6 @@ static weir_status no_draft(const wire_context *c, wire_object *in, const char *
                             c->draft_hint ? c->draft_hint : "");
 }
 
-/* The field that a refused law is about. */
-static weir_status check_law(wire_object *in, const weir_law *law, weir_err *err) {
-    static const char *const knobs[] = {"deferral_alpha", "deferral_beta"};
-    const weir_status st = weir_law_check(law, err);
-    if (st == WEIR_OK) return st;
-    in->failed = st == WEIR_ENOTSUP ? "block_verify" : "deferral_rule";
-    for (int i = 0; i < 2 && st == WEIR_EINVAL; i++)
-        if (wire_object_has(in, knobs[i])) in->failed = knobs[i];
-    return st;
-}
-
 weir_status wire_read_method(const wire_context *c, wire_object *in, weir_session_options *o, weir_err *err) {
     static const char rule[] = "deferral_rule";
     bool speculative = true, asked = false;
@@ -82,7 +71,7 @@ weir_status wire_read_method(const wire_context *c, wire_object *in, weir_sessio
     if (ruled && !c->has_draft) return no_draft(c, in, rule, "", err);
     if (ruled && !wire_method_has_rule(o->method) && o->method != WEIR_METHOD_SEQUENCE_CASCADE)
         return wire_object_fail(in, rule, err, "has no effect under method %s", weir_method_name(o->method));
-    return wire_method_has_rule(o->method) ? check_law(in, &o->law, err) : WEIR_OK;
+    return wire_method_has_rule(o->method) ? wire_check_law(in, WIRE_GENERATE, &o->law, err) : WEIR_OK;
 }
 
 /* ---- the prompt ---------------------------------------------------------------------------------------- */

@@ -193,6 +193,18 @@ weir_status wire_read_settings(wire_object *in, unsigned where, const wire_limit
     return WEIR_OK;
 }
 
+weir_status wire_check_law(wire_object *in, unsigned where, const weir_law *law, weir_err *err) {
+    static const wire_id knobs[] = {WIRE_ALPHA, WIRE_BETA};
+    const weir_status st = weir_law_check(law, err);
+    if (st == WEIR_OK) return st;
+    in->failed = wire_name(&wire_fields[st == WEIR_ENOTSUP ? WIRE_BLOCK_VERIFY : WIRE_DEFERRAL_RULE], where);
+    for (int i = 0; i < 2 && st == WEIR_EINVAL; i++) {
+        const char *key = wire_name(&wire_fields[knobs[i]], where);
+        if (wire_object_has(in, key)) in->failed = key;
+    }
+    return st;
+}
+
 /* ---- writing ------------------------------------------------------------------------------------------- */
 
 static bool needed(const wire_field *f, const weir_session_options *o) {
