@@ -106,8 +106,8 @@ static weir_status advance(weir_session *s, bool last) {
     return st;
 }
 
-/* First place at or after `from` where a stop string begins, and which one (of several the first of the list);
- * -1 if there is none. */
+/* First place at or after `from` where a stop string begins, and which one (of several the first of the
+ * list); -1 if there is none. */
 static int find_stop(const weir_session *s, size_t from, size_t *at) {
     int found = -1;
     for (int i = 0; i < s->opt.n_stop; i++) {
