@@ -34,7 +34,7 @@ def idle(server):
     """Nothing runs, nothing waits."""
     status, body = server.get("/metrics")
     assert status == 200
-    return all(line.endswith(" 0") for line in body.decode().splitlines()
+    return all(float(line.split()[-1]) == 0 for line in body.decode().splitlines()
                if line.startswith(("weir:num_requests_running", "weir:num_requests_waiting")))
 
 
