@@ -91,9 +91,11 @@ typedef struct weir_engine_facts {
     int32_t n_ctx_train[2];                /* positions it was trained for; 0 = unknown */
     const char *rope[2];                   /* rotary embeddings: "plain", "linear", "llama3", "yarn" */
     float rope_theta[2], rope_factor[2], rope_theta_sliding[2];
-    int32_t bos_id;            /* -1 if none */
-    bool add_bos;              /* a prompt's ids begin with it */
-    int32_t eos[8], n_eos;     /* end-of-text ids, those that end a turn of the chat format among them */
+    int32_t bos_id;        /* -1 if none */
+    bool add_bos;          /* a prompt's ids begin with it */
+    int32_t eos[8], n_eos; /* end-of-text ids, those that end a turn of the chat format among them */
+    const char *bos_text, *eos_text; /* how the checkpoint's beginning and end of text are spelled; NULL: it
+                                        has none, or no tokenizer */
     const char *chat_template; /* name of the chat format, or what the template is that is run, in words;
                                      NULL: none, and chat_note says why */
     const char *chat_note;
@@ -122,10 +124,21 @@ void weir_ids_free(int32_t *ids);
 weir_status weir_tokenize_segments(const weir_engine *e, const weir_segment *segments, size_t n,
                                    int32_t **ids, size_t *n_ids, weir_err *err);
 
-/* Ids of a conversation in the engine's chat format, up to where the answer begins. ENOTSUP where it has
- * none, with the names to choose from; EINVAL as weir_chat_render. *ids as above. */
+/* Ids of a conversation in the engine's chat format, up to where the answer begins. open_last: the last
+ * message, the assistant's, is that beginning and is continued: no end of its turn follows. ENOTSUP where the
+ * engine has no format, with the names to choose from, and where a template changes the end of a message that
+ * is to be continued; EINVAL as weir_chat_render. *ids as above. */
 weir_status weir_chat_tokenize(const weir_engine *e, const weir_chat_message *messages, size_t n,
-                               int32_t **ids, size_t *n_ids, weir_err *err);
+                               bool open_last, int32_t **ids, size_t *n_ids, weir_err *err);
+
+/* The text of it, zero-terminated, in which tokens of the format cannot be told from a message that spells
+ * them: for people to read. *text is the caller's (weir_text_free). Errors as above. */
+weir_status weir_chat_prompt(const weir_engine *e, const weir_chat_message *messages, size_t n,
+                             bool open_last, char **text, size_t *bytes, weir_err *err);
+
+/* Jinja text of the chat template: the file's that was asked for, else the checkpoint's, even where it cannot
+ * be run here; NULL: there is none, or a format was asked for by name. Borrowed until close. */
+const char *weir_chat_template_text(const weir_engine *e);
 
 /* Text of ids; control pieces (end-of-text, padding) are left out. Owned by the caller (weir_text_free),
  * zero-terminated. EINVAL names the first id outside the vocabulary. */
@@ -165,7 +178,8 @@ typedef struct weir_session_options {
     weir_law law;   /* rule, alpha, beta, temp, top_k, top_p, min_p, gate, bonus, block_verify,
                                   exact_first; key is set by the engine from seed, prompt and choice */
     int n_draft;    /* gamma: drafted tokens a block, 1 … max_draft */
-    int max_tokens; /* output limit, 1 … ctx_size; end-of-text is not counted. Of a decoder-only
+    int max_tokens; /* output limit, 0 … ctx_size (0: the prompt is read and nothing written);
+                                  end-of-text is not counted. Of a decoder-only
                                   model at most ctx_size - n_prompt are emitted, then the session finishes as
                                   at its limit */
     uint64_t seed;

@@ -127,7 +127,7 @@ static weir_status read_messages(const wire_context *c, wire_object *in, wire_re
         st = read_message(in, i, json_array_get(list, i), &m[i], err);
     weir_err said = {{0}};
     if (st == WEIR_OK) {
-        st = in_words(weir_chat_tokenize(c->engine, m, n, &r->ids, &r->n_ids, &said), &said);
+        st = in_words(weir_chat_tokenize(c->engine, m, n, false, &r->ids, &r->n_ids, &said), &said);
         if (st != WEIR_OK) {
             (void)wire_object_fail(in, "messages", err, "%s", said.text);
         }

@@ -107,10 +107,11 @@ weir_status weir_detokenize(const weir_engine *e, const int32_t *ids, size_t n_i
 }
 
 weir_status weir_chat_tokenize(const weir_engine *e, const weir_chat_message *messages, size_t n,
-                               int32_t **ids, size_t *n_ids, weir_err *err) {
+                               bool open_last, int32_t **ids, size_t *n_ids, weir_err *err) {
     weir_chat_text text = {0};
     if (!e->chat) return weir_fail(err, WEIR_ENOTSUP, "no chat template");
-    weir_status st = weir_chat_render(e->chat, messages, n, true, &text, err);
+    weir_status st =
+        weir_chat_render(e->chat, messages, n, open_last ? WEIR_CHAT_OPEN : WEIR_CHAT_ANSWER, &text, err);
     size_t bytes = 0;
     for (size_t i = 0; i < text.n; i++) bytes += text.segments[i].bytes;
     char *all = st == WEIR_OK ? weir_alloc(bytes + 1, 1) : NULL;
