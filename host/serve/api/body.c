@@ -73,8 +73,8 @@ static bool check_name(api_body *b, const char *name, const json_t *value) {
     }
 }
 
-bool api_body_open(api_body *b, const api_server *s, unsigned where, const char *text, size_t n,
-                   serve_error *e) {
+bool api_body_parse(api_body *b, const api_server *s, unsigned where, const char *text, size_t n,
+                    serve_error *e) {
     *b = (api_body){.server = s, .where = where, .e = e};
     if (wire_text_deeper(text, n, MAX_DEPTH))
         return serve_fail(e, 400, "invalid_json", NULL, "nested deeper than %d levels", MAX_DEPTH);
@@ -85,6 +85,12 @@ bool api_body_open(api_body *b, const api_server *s, unsigned where, const char 
         return serve_fail(e, 400, "invalid_value", NULL, "%zu fields, expected at most %d",
                           json_object_size(b->in.json), MAX_FIELDS);
     wire_object_drop_nulls(&b->in);
+    return true;
+}
+
+bool api_body_open(api_body *b, const api_server *s, unsigned where, const char *text, size_t n,
+                   serve_error *e) {
+    if (!api_body_parse(b, s, where, text, n, e)) return false;
     const char *key;
     json_t *value;
     json_object_foreach(b->in.json, key, value) {

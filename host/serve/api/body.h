@@ -19,8 +19,10 @@ typedef struct api_body {
     int n_ignored;
 } api_body;
 
-/* Parses it, without its null fields, and looks at the name of every field. Freed by the caller after a
- * failure too. */
+/* Parses it, without its null fields. Freed by the caller after a failure too. */
+bool api_body_parse(api_body *b, const api_server *s, unsigned where, const char *text, size_t n,
+                    serve_error *e);
+/* The same, and looks at the name of every field. */
 bool api_body_open(api_body *b, const api_server *s, unsigned where, const char *text, size_t n,
                    serve_error *e);
 void api_body_free(api_body *b);
