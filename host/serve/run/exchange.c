@@ -226,7 +226,6 @@ static void drop_slowest(serve *s) {
     http_hang_up(x);
 }
 
-void serve_news_open(serve_letter *l);
 void serve_news_open(serve_letter *l) {
     serve_news *n = (serve_news *)l;
     serve_choice *c = n->choice;
@@ -249,7 +248,6 @@ void serve_news_open(serve_letter *l) {
     if (s->waiting > s->opt->buffer_bytes) drop_slowest(s);
 }
 
-void serve_end_open(serve_letter *l);
 void serve_end_open(serve_letter *l) {
     serve_choice *c = (serve_choice *)((char *)l - offsetof(serve_choice, end));
     serve_exchange *e = c->of;
@@ -266,7 +264,6 @@ void serve_end_open(serve_letter *l) {
 
 static weir_queue_job job_of(const serve_exchange *e, int i) {
     const api_ask *a = &e->ask;
-    const serve *s = e->s;
     const serve_choice *c = &e->choices[i];
     const api_prompt *p = &a->prompts[c->index / a->n];
     weir_queue_job job = weir_queue_job_default();
@@ -281,19 +278,9 @@ static weir_queue_job job_of(const serve_exchange *e, int i) {
         job.options.choice = (uint32_t)(c->index % a->n);
     }
     job.priority = a->priority;
-    job.client = e->client;
-    job.until = s->opt->request_seconds > 0.0 ? e->began + s->opt->request_seconds : (double)INFINITY;
     job.answer_seconds = a->answer_seconds;
-    job.ud = &e->choices[i];
+    job.ud = &e->choices[i].job;
     return job;
-}
-
-static void full(serve_exchange *e, const weir_err *err) {
-    weir_queue_facts f;
-    weir_queue_get_facts(e->s->queue, &f);
-    serve_fail(&e->error, 503, "queue_full", NULL, "%s", err->text);
-    const double wait = f.expected_wait_seconds;
-    e->error.retry_after = !(wait > 1.0) ? 1 : wait < 60.0 ? (int)wait : 60;
 }
 
 static void submit(serve_exchange *e) {
@@ -303,13 +290,8 @@ static void submit(serve_exchange *e) {
         return;
     }
     for (int i = 0; i < e->n_job; i++) jobs[i] = job_of(e, i);
-    weir_err err = {{0}};
-    const weir_status st = weir_queue_submit(e->s->queue, jobs, e->n_job, e->requests, &err);
+    serve_submit(e->s, jobs, e->n_job, e->began, e->client, e->requests, &e->error);
     weir_free(jobs);
-    if (st == WEIR_EBUSY)
-        full(e, &err);
-    else if (st != WEIR_OK)
-        serve_fail_status(&e->error, st, &err);
 }
 
 static bool make_choices(serve_exchange *e) {
@@ -410,6 +392,19 @@ void serve_exchanges_tick(serve *s) {
         s->out.len = 0;
         if (wire_buf_puts(&s->out, ": ping\n\n")) send(e, &s->out);
     }
+}
+
+int serve_exchanges_slots(const serve *s, api_slot *out, int cap) {
+    int n = 0;
+    for (const serve_exchange *e = s->first; e; e = e->next) {
+        for (int i = 0; e->submitted && i < e->n_choice && n < cap; i++) {
+            const serve_choice *c = &e->choices[i];
+            if (c->arrived || c->n_token == 0) continue;
+            out[n++] = (api_slot){
+                .o = &e->ask.o, .n_prompt = (int64_t)e->ask.prompts[i / e->ask.n].n, .n_output = c->n_token};
+        }
+    }
+    return n;
 }
 
 void serve_exchanges_cancel(serve *s) {

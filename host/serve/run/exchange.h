@@ -18,6 +18,7 @@ typedef struct serve_news {
 } serve_news;
 
 struct serve_choice {
+    serve_job job;
     serve_exchange *of;
     int index;                /* of the answer's choices; of a scoring job the first of its prompt's */
     bool scoring;             /* log-probabilities of the prompt, for echo */
@@ -32,6 +33,7 @@ struct serve_choice {
     float *scores;
     weir_top *score_top;
     size_t n_score;
+    int64_t n_token;                /* that the loop thread got */
     double first_token, last_token; /* when the loop thread got them; 0: it has none */
     bool starved;                   /* the stepping thread's: no memory for its tokens, so it was cancelled */
 };
@@ -63,5 +65,12 @@ struct serve_exchange {
     double first_token, last_sent;
     const char *end; /* how it ended, for the log: a word */
 };
+
+/* The stepping thread's: tokens and ends into letters (step.c). */
+void serve_choice_tokens(serve *s, serve_job *j, const weir_queue_event *ev);
+void serve_choice_end(serve *s, serve_job *j, const weir_queue_event *ev);
+/* The loop thread's, which opens them (exchange.c). */
+void serve_news_open(serve_letter *l);
+void serve_end_open(serve_letter *l);
 
 #endif /* WEIR_HOST_SERVE_RUN_EXCHANGE_H */

@@ -43,6 +43,7 @@ void serve_records_close(serve *s) {
 void serve_record_tokens(serve_choice *c, size_t n) {
     const double now = weir_seconds();
     watch_tokens(c->of->s->metrics, (int)n, c->last_token > 0.0 ? now - c->last_token : (double)NAN);
+    c->n_token += (int64_t)n;
     if (c->first_token == 0.0) c->first_token = now;
     c->last_token = now;
 }

@@ -33,26 +33,19 @@ static void ping(void *ud, http_exchange *x) {
 }
 
 /* What is written from the server's facts alone. */
-static void reply_facts(serve *s, http_exchange *x, bool (*write)(const api_server *, wire_buf *)) {
+static void reply_facts(serve *s, http_exchange *x,
+                        bool (*write)(const api_server *, wire_buf *, serve_error *)) {
     serve_error e;
-    if (!serve_is_ready(s, &e)) {
-        http_fail(x, &e);
-        return;
-    }
     s->out.len = 0;
-    serve_reply_buffer(x, "application/json", write(&s->api, &s->out), &s->out);
+    if (serve_is_ready(s, &e) && write(&s->api, &s->out, &e))
+        http_reply(x, 200, "application/json", s->out.data, s->out.len);
+    else
+        http_fail(x, &e);
 }
 
-static bool models_json(const api_server *s, wire_buf *out) {
-    serve_error e;
-    return api_models(s, out, &e);
-}
-
-static void models(void *ud, http_exchange *x) { reply_facts(ud, x, models_json); }
-#if 0
+static void models(void *ud, http_exchange *x) { reply_facts(ud, x, api_models); }
 static void props(void *ud, http_exchange *x) { reply_facts(ud, x, api_props); }
 static void tokenizer_info(void *ud, http_exchange *x) { reply_facts(ud, x, api_tokenizer_info); }
-#endif
 
 static void model(void *ud, http_exchange *x) {
     serve *s = ud;
@@ -78,6 +71,27 @@ static void metrics(void *ud, http_exchange *x) {
         s->out.len = 0;
         serve_reply_buffer(x, WATCH_METRICS_TYPE, watch_metrics_write(s->metrics, &s->out), &s->out);
     }
+}
+
+static void slots(void *ud, http_exchange *x) {
+    serve *s = ud;
+    serve_error e;
+    api_slot *list = NULL;
+    const int n = s->api.facts.n_parallel;
+    s->out.len = 0;
+    if (!s->opt->slots)
+        serve_fail(&e, 404, "not_found", NULL, "slots are not shown: start the server with --slots");
+    else if (!serve_is_ready(s, &e))
+        list = NULL;
+    else if (!(list = weir_calloc((size_t)n, sizeof *list)))
+        serve_fail(&e, 500, "internal_error", NULL, "out of memory for an answer");
+    else
+        (void)serve_exchanges_slots(s, list, n);
+    if (list && api_slots(&s->api, list, n, &s->out, &e))
+        http_reply(x, 200, "application/json", s->out.data, s->out.len);
+    else
+        http_fail(x, &e);
+    weir_free(list);
 }
 
 static void page(void *ud, http_exchange *x) {
@@ -109,16 +123,16 @@ const http_route serve_routes[] = {
     TWICE("/models", HTTP_GET, models),
     {"/v1/models/", true, HTTP_GET, false, NULL, model},
     {"/models/", true, HTTP_GET, false, NULL, model},
-#if 0
     TWICE("/tokenize", HTTP_POST, serve_tokenize),
     TWICE("/detokenize", HTTP_POST, serve_detokenize),
     TWICE("/tokenizer_info", HTTP_GET, tokenizer_info),
     TWICE("/apply-template", HTTP_POST, serve_apply_template),
     {"/weir/rule", false, HTTP_POST, false, NULL, serve_rule},
+    {"/weir/score", false, HTTP_POST, false, NULL, serve_score},
     {"/props", false, HTTP_GET, false, NULL, props},
-#endif
     {"/health", false, HTTP_GET, true, NULL, health},
     {"/v1/health", false, HTTP_GET, true, NULL, health},
+    {"/slots", false, HTTP_GET, false, NULL, slots},
     {"/metrics", false, HTTP_GET, false, NULL, metrics},
     {"/ping", false, HTTP_GET, true, NULL, ping},
     {"/", false, HTTP_GET, true, NULL, page},

@@ -4,6 +4,7 @@
 #include <stdatomic.h>
 
 #include "host/serve/api/answer.h"
+#include "host/serve/api/calls.h"
 #include "host/serve/run/mailbox.h"
 #include "host/serve/run/workers.h"
 #include "host/serve/serve.h"
@@ -59,6 +60,18 @@ void serve_health(const serve *s, serve_error *e);
 /* Ends the server, which then returns this. */
 void serve_go_down(serve *s, weir_status why, const weir_err *err);
 
+/* ---- what a job of the queue is for ---------------------------------------------------------------------- */
+
+/* What a job's `ud` points to: who is told of its events, on the stepping thread. */
+typedef struct serve_job {
+    void (*tokens)(serve *s, struct serve_job *j, const weir_queue_event *ev); /* NULL: it has none */
+    void (*end)(serve *s, struct serve_job *j, const weir_queue_event *ev);
+} serve_job;
+
+/* Jobs of a request that began then, into the queue: all or none. Any thread. e->status 0: done. */
+void serve_submit(serve *s, weir_queue_job *jobs, int n, double began, uint64_t client, weir_request **out,
+                  serve_error *e);
+
 /* ---- what an exchange is about ------------------------------------------------------------------------- */
 
 /* First member of what http_ud points to. */
@@ -71,6 +84,8 @@ typedef struct serve_item {
 void serve_completions(void *ud, http_exchange *x);
 void serve_chat(void *ud, http_exchange *x);
 void serve_exchange_drained(serve_item *i);
+/* Who has a slot, as far as the loop thread knows: how many, at most cap of them written. */
+int serve_exchanges_slots(const serve *s, api_slot *out, int cap);
 void serve_exchanges_tick(serve *s);   /* comments on silent streams */
 void serve_exchanges_cancel(serve *s); /* the server ends: answers that run get server_shutdown */
 void serve_exchanges_free(serve *s);   /* after the threads have ended and the HTTP server is closed */
@@ -80,6 +95,7 @@ void serve_tokenize(void *ud, http_exchange *x);
 void serve_detokenize(void *ud, http_exchange *x);
 void serve_apply_template(void *ud, http_exchange *x);
 void serve_rule(void *ud, http_exchange *x);
+void serve_score(void *ud, http_exchange *x);
 
 /* step.c */
 void *serve_step(void *ud); /* the stepping thread; ud: the serve */

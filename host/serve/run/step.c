@@ -5,9 +5,6 @@
 /* The stepping thread: events of the queue become letters. Tokens are copied and nothing else is made of them
  * here, since every session waits for this thread. */
 
-void serve_news_open(serve_letter *l);
-void serve_end_open(serve_letter *l);
-
 static serve_news *copy_tokens(const weir_queue_event *ev) {
     size_t n_top = 0, text = 0;
     for (size_t i = 0; i < ev->n_token; i++) {
@@ -18,8 +15,10 @@ static serve_news *copy_tokens(const weir_queue_event *ev) {
     const size_t bytes = sizeof(serve_news) + tokens + tops + text;
     serve_news *n = weir_alloc(bytes, 1);
     if (!n) return NULL;
-    *n =
-        (serve_news){.bytes = bytes, .n = ev->n_token, .choice = ev->ud, .letter = {.open = serve_news_open}};
+    *n = (serve_news){.bytes = bytes,
+                      .n = ev->n_token,
+                      .choice = (serve_choice *)ev->ud,
+                      .letter = {.open = serve_news_open}};
     weir_top *top = (weir_top *)(void *)((char *)n->tokens + tokens);
     char *at = (char *)top + tops;
     for (size_t i = 0; i < n->n; i++) {
@@ -35,8 +34,8 @@ static serve_news *copy_tokens(const weir_queue_event *ev) {
     return n;
 }
 
-static void take_tokens(serve *s, const weir_queue_event *ev) {
-    serve_choice *c = ev->ud;
+void serve_choice_tokens(serve *s, serve_job *j, const weir_queue_event *ev) {
+    serve_choice *c = (serve_choice *)j;
     if (c->starved) return;
     serve_news *n = copy_tokens(ev);
     if (n) {
@@ -61,8 +60,8 @@ static void take_scores(serve_choice *c, const weir_queue_event *ev) {
     c->starved = (n > 0 && !c->scores) || (ev->score_top && n_top > 0 && !c->score_top);
 }
 
-static void take_end(serve *s, const weir_queue_event *ev) {
-    serve_choice *c = ev->ud;
+void serve_choice_end(serve *s, serve_job *j, const weir_queue_event *ev) {
+    serve_choice *c = (serve_choice *)j;
     const weir_session_view *v = &ev->view;
     c->status = ev->status;
     c->err = ev->err;
@@ -83,13 +82,34 @@ static void take_end(serve *s, const weir_queue_event *ev) {
     serve_mailbox_send(&s->box, &c->end);
 }
 
+void serve_submit(serve *s, weir_queue_job *jobs, int n, double began, uint64_t client, weir_request **out,
+                  serve_error *e) {
+    const double limit = s->opt->request_seconds;
+    for (int i = 0; i < n; i++) {
+        jobs[i].client = client;
+        if (limit > 0.0) jobs[i].until = began + limit;
+    }
+    weir_err err = {{0}};
+    const weir_status st = weir_queue_submit(s->queue, jobs, n, out, &err);
+    if (st != WEIR_EBUSY) {
+        if (st != WEIR_OK) serve_fail_status(e, st, &err);
+        return;
+    }
+    weir_queue_facts f;
+    weir_queue_get_facts(s->queue, &f);
+    serve_fail(e, 503, "queue_full", NULL, "%s", err.text);
+    const double wait = f.expected_wait_seconds;
+    e->retry_after = !(wait > 1.0) ? 1 : wait < 60.0 ? (int)wait : 60;
+}
+
 void *serve_step(void *ud) {
     serve *s = ud;
     weir_queue_event ev;
     while (!atomic_load(&s->stop)) {
         weir_queue_next(s->queue, 1e9, &ev);
-        if (ev.kind == WEIR_QUEUE_TOKENS) take_tokens(s, &ev);
-        if (ev.kind == WEIR_QUEUE_END) take_end(s, &ev);
+        serve_job *j = ev.ud;
+        if (ev.kind == WEIR_QUEUE_TOKENS) j->tokens(s, j, &ev);
+        if (ev.kind == WEIR_QUEUE_END) j->end(s, j, &ev);
     }
     weir_queue_next(s->queue, 0.0, NULL);
     return NULL;
