@@ -204,13 +204,15 @@ static bool read_talk(api_body *b, api_ask *a) {
     if (!a->prompts) return api_no_memory(b->e);
     a->n_prompt = 1;
     const bool ok = api_talk_read(b, &t) && api_talk_tokenize(b, &t, &a->prompts[0]) &&
-                    api_check_room(b, "messages", API_ALONE, a->prompts[0].n);
+                    api_check_room(b, "messages", API_ALONE, a->prompts[0].n, a->o.max_tokens > 0);
     api_talk_free(&t);
     return ok;
 }
 
 static bool read_prompts(api_body *b, api_ask *a) {
-    if (!(a->chat ? read_talk(b, a) : api_prompts_read(b, &a->prompts, &a->n_prompt))) return false;
+    const bool ok =
+        a->chat ? read_talk(b, a) : api_prompts_read(b, a->o.max_tokens > 0, &a->prompts, &a->n_prompt);
+    if (!ok) return false;
     if (a->n * a->n_prompt <= API_MAX_CHOICES) return true;
     return api_body_fail(b, "invalid_value", "n",
                          "%d answers to each of %d prompts, expected at most %d in all", a->n, a->n_prompt,

@@ -50,20 +50,20 @@ bool api_ids_read(api_body *b, const char *field, const json_t *list, size_t ent
 /* ---- one prompt, several prompts ----------------------------------------------------------------------- */
 
 /* An output token has to fit, too, where prompt and output share the context. */
-bool api_check_room(api_body *b, const char *field, size_t entry, size_t n) {
+bool api_check_room(api_body *b, const char *field, size_t entry, size_t n, bool answered) {
     const weir_engine_facts *f = &b->server->facts;
     const bool shared = !f->encoder_decoder;
     char where[32];
     entry_text(entry, where, sizeof where);
     if (n == 0) return api_body_fail(b, "invalid_value", field, "%scontains no tokens", where);
-    if (n < (size_t)f->ctx_size + !shared) return true;
+    if (n < (size_t)f->ctx_size + !(shared && answered)) return true;
     return api_body_fail(b, "context_length_exceeded", field,
                          "%s%zu tokens; this model's maximum context length is %d tokens%s", where, n,
                          f->ctx_size, shared ? " of prompt and output together" : "");
 }
 
 typedef struct how {
-    bool add_special, parse_special;
+    bool add_special, parse_special, answered;
 } how;
 
 static bool read_one(api_body *b, const json_t *v, size_t entry, const how *h, api_prompt *out) {
@@ -78,12 +78,12 @@ static bool read_one(api_body *b, const json_t *v, size_t entry, const how *h, a
         ok = api_ids_read(b, field, v, entry, out);
     else
         ok = api_body_fail(b, "invalid_value", field, "%sexpected a string or a list of token ids", where);
-    return ok && api_check_room(b, field, entry, out->n);
+    return ok && api_check_room(b, field, entry, out->n, h->answered);
 }
 
-bool api_prompts_read(api_body *b, api_prompt **prompts, int *n) {
+bool api_prompts_read(api_body *b, bool answered, api_prompt **prompts, int *n) {
     const json_t *v = json_object_get(b->in.json, "prompt");
-    how h = {.add_special = true, .parse_special = true};
+    how h = {.add_special = true, .parse_special = true, .answered = answered};
     if (!api_body_flag(b, WIRE_ADD_SPECIAL, &h.add_special) ||
         !api_body_flag(b, WIRE_PARSE_SPECIAL, &h.parse_special))
         return false;

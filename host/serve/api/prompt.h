@@ -8,8 +8,9 @@
 
 enum { API_MAX_PROMPTS = 1024, API_ALONE = API_MAX_PROMPTS };
 
-/* `prompt` of completions: one or several. *prompts (*n) are there after a failure too: api_prompts_free. */
-bool api_prompts_read(api_body *b, api_prompt **prompts, int *n);
+/* `prompt` of completions: one or several. *prompts (*n) are there after a failure too: api_prompts_free.
+ * answered: at least one token is to be written. */
+bool api_prompts_read(api_body *b, bool answered, api_prompt **prompts, int *n);
 void api_prompts_free(api_prompt *prompts, int n);
 
 /* Ids of a text. field and entry (of a list, or API_ALONE): for messages. */
@@ -17,7 +18,8 @@ bool api_tokens_of_text(api_body *b, const char *field, const char *text, size_t
                         bool parse_special, api_prompt *out);
 bool api_ids_read(api_body *b, const char *field, const json_t *list, size_t entry, api_prompt *out);
 
-bool api_check_room(api_body *b, const char *field, size_t entry, size_t n); /* of n tokens */
+/* Whether a prompt of n tokens fits. */
+bool api_check_room(api_body *b, const char *field, size_t entry, size_t n, bool answered);
 
 /* A conversation. */
 typedef struct api_talk {
@@ -30,5 +32,6 @@ typedef struct api_talk {
 bool api_talk_read(api_body *b, api_talk *t); /* api_talk_free after a failure too */
 void api_talk_free(api_talk *t);
 bool api_talk_tokenize(api_body *b, const api_talk *t, api_prompt *out);
+bool api_talk_text(api_body *b, const api_talk *t, char **text, size_t *n); /* weir_text_free */
 
 #endif /* WEIR_HOST_SERVE_API_PROMPT_H */

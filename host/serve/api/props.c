@@ -113,6 +113,8 @@ bool api_props(const api_server *s, wire_buf *out, serve_error *e) {
     wire_set(v, "default_generation_settings", settings);
     wire_set(v, "chat_format",
              f->chat_template ? wire_text(f->chat_template, strlen(f->chat_template)) : json_null());
+    const char *template = weir_chat_template_text(s->engine);
+    wire_set(v, "chat_template", template ? wire_text(template, strlen(template)) : json_null());
     wire_set(v, "prefix_cache", json_boolean(s->prefix_cache));
     wire_set(v, "endpoint_slots", json_boolean(s->slots));
     wire_set(v, "endpoint_metrics", json_boolean(s->metrics));

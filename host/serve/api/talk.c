@@ -119,6 +119,19 @@ bool api_talk_read(api_body *b, api_talk *t) {
     return read_open_last(b, t);
 }
 
+/* The engine's words, but for those that may name a path. */
+static bool talk_ok(api_body *b, const api_talk *t, weir_status st) {
+    if (st == WEIR_ENOTSUP && t->open_last)
+        return api_body_fail(
+            b, "invalid_value", field,
+            "the chat template cannot continue this last message; add_generation_prompt true "
+            "begins another");
+    if (st == WEIR_ENOTSUP)
+        return api_body_fail(b, "invalid_value", field, "the chat template does not go with this model");
+    if (st == WEIR_EINVAL) return api_body_fail(b, "invalid_value", field, "%s", b->err.text);
+    return api_body_ok(b, st);
+}
+
 bool api_talk_tokenize(api_body *b, const api_talk *t, api_prompt *out) {
     const api_server *s = b->server;
     if (!s->facts.chat_template)
@@ -131,4 +144,11 @@ bool api_talk_tokenize(api_body *b, const api_talk *t, api_prompt *out) {
         return api_body_fail(b, "invalid_value", field, "the chat template does not go with this model");
     if (st == WEIR_EINVAL) return api_body_fail(b, "invalid_value", field, "%s", b->err.text);
     return api_body_ok(b, st);
+    return talk_ok(
+        b, t, weir_chat_tokenize(s->engine, t->messages, t->n, t->open_last, &out->ids, &out->n, &b->err));
+}
+
+bool api_talk_text(api_body *b, const api_talk *t, char **text, size_t *n) {
+    return talk_ok(b, t,
+                   weir_chat_prompt(b->server->engine, t->messages, t->n, t->open_last, text, n, &b->err));
 }

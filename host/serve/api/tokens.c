@@ -16,6 +16,8 @@ static bool open_body(api_body *b, const api_server *s, unsigned where, const ch
            api_model_resolve(s, name, len, &unused, e);
 }
 
+static json_t *text_or_null(const char *text) { return text ? wire_text(text, strlen(text)) : json_null(); }
+
 static bool read_talk(api_body *b, api_prompt *out) {
     api_talk t = {0};
     const bool ok = api_talk_read(b, &t) && api_talk_tokenize(b, &t, out);
@@ -50,7 +52,7 @@ static json_t *pieces_json(const api_server *s, const api_prompt *p) {
         const char *piece = weir_token_piece(s->engine, p->ids[i]);
         json_t *one = json_object();
         wire_set(one, "id", json_integer(p->ids[i]));
-        wire_set(one, "piece", piece ? wire_text(piece, strlen(piece)) : json_null());
+        wire_set(one, "piece", text_or_null(piece));
         wire_add(list, one);
     }
     return list;
@@ -109,32 +111,35 @@ bool api_detokenize(const api_server *s, const char *body, size_t n, wire_buf *o
 
 /* ---- /tokenizer_info ----------------------------------------------------------------------------------- */
 
-static json_t *piece_json(const api_server *s, int32_t id) {
-    const char *piece = id >= 0 ? weir_token_piece(s->engine, id) : NULL;
-    return piece ? wire_text(piece, strlen(piece)) : json_null();
-}
-
 bool api_tokenizer_info(const api_server *s, wire_buf *out, serve_error *e) {
-    const weir_engine_facts *f = &s->facts;
     json_t *v = json_object();
-    wire_set(v, "bos_token", piece_json(s, f->bos_id));
-    wire_set(v, "eos_token", piece_json(s, f->n_eos > 0 ? f->eos[0] : -1));
-    wire_set(v, "chat_template", json_null());
+    wire_set(v, "bos_token", text_or_null(s->facts.bos_text));
+    wire_set(v, "eos_token", text_or_null(s->facts.eos_text));
+    wire_set(v, "chat_template", text_or_null(weir_chat_template_text(s->engine)));
     return wire_write(v, out) || api_no_memory(e);
 }
 
 /* ---- /apply-template ----------------------------------------------------------------------------------- */
 
+static bool write_prompt(api_body *b, const api_talk *t, const api_prompt *p, wire_buf *out) {
+    char *text = NULL;
+    size_t n = 0;
+    if (!api_talk_text(b, t, &text, &n)) return false;
+    json_t *v = json_object();
+    wire_set(v, "prompt", wire_text(text, n));
+    wire_set(v, "tokens", wire_ids(p->ids, p->n));
+    weir_text_free(text);
+    return wire_write(v, out) || api_no_memory(b->e);
+}
+
 bool api_apply_template(const api_server *s, const char *body, size_t n, wire_buf *out, serve_error *e) {
     api_body b;
+    api_talk t = {0};
     api_prompt p = {0};
-    bool ok = open_body(&b, s, WIRE_TEMPLATE, body, n, e) && read_talk(&b, &p);
-    if (ok) {
-        json_t *v = json_object();
-        wire_set(v, "tokens", wire_ids(p.ids, p.n));
-        ok = wire_write(v, out) || api_no_memory(e);
-    }
+    const bool ok = open_body(&b, s, WIRE_TEMPLATE, body, n, e) && api_talk_read(&b, &t) &&
+                    api_talk_tokenize(&b, &t, &p) && write_prompt(&b, &t, &p, out);
     weir_ids_free(p.ids);
+    api_talk_free(&t);
     api_body_free(&b);
     return ok;
 }
