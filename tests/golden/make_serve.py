@@ -6,9 +6,9 @@
 Writes tests/golden/serve/answers.jsonl. A line is what was asked, what an engine brings, and the JSON objects
 that a client then reads, in order:
     {"name", "ask": {…}, "events": [{"prompt"| "tokens" | "end": choice, …}], "want": [object, …]}
-The objects are made here anew, from OpenAI's reference and the names of fields that vLLM and llama.cpp use: no
-code is shared with the server. Token b is byte b, 256 is " word", 258 the control token "<end>". A null log-probability is
-unknown, "-inf" minus infinity. Reals have nine digits, like the engine's.
+The objects are made here anew, from OpenAI's reference and the field names of vLLM and llama.cpp: no
+code is shared with the server. Token b is byte b, 256 is " word", 258 the control token "<end>". A null
+log-probability is unknown, "-inf" minus infinity. Reals have nine digits, like the engine's.
 """
 import json
 import pathlib
@@ -86,7 +86,8 @@ class Engine:
         top, value = self.tops(END, n_top)
         finish = {"eos": "stop", "stop": "stop", "cancelled": "cancelled"}.get(ended, "length")
         stats = {"n_prompt": 2, "n_output": n, "blocks": blocks, "drafted": 5 * blocks,
-                 "accepted": n - n // 4, "kept": kept, "resampled": n // 4, "rows_examined": n, "rows_deferred": n // 3,
+                 "accepted": n - n // 4, "kept": kept, "resampled": n // 4,
+                 "rows_examined": n, "rows_deferred": n // 3,
                  "reject_mass": n * 0.125, "verifier_calls": blocks, "verifier_rows": 6 * blocks,
                  "drafter_calls": 5 * blocks, "drafter_rows": 5 * blocks,
                  "seconds_prefill": 0.25, "seconds_draft": 0.1, "seconds_verify": 0.2, "seconds_accept": 0.05,
@@ -199,7 +200,8 @@ class Answer:
         return {"finish_reason": "length" if timed else "stop" if e["finish"] == "stop" else "length",
                 "stop_reason": o["stop"][e["stop"]] if stopped else None,
                 "weir": {"seed": o["seed"], "rule": o["rule"],
-                         "alpha": seven(o["alpha"]) if o["alpha"] else None, "beta": None, "gamma": 5, "ended_by": "deadline" if timed else e["ended_by"],
+                         "alpha": seven(o["alpha"]) if o["alpha"] else None, "beta": None, "gamma": 5,
+                         "ended_by": "deadline" if timed else e["ended_by"],
                          "reproducible": True, "lossless": o["rule"] == "exact", "ignored": o["ignored"]}}
 
     def figures(self):
@@ -294,8 +296,8 @@ class Answer:
 # ---- cases -------------------------------------------------------------------------------------------------
 
 ASK = {"chat": False, "stream": False, "usage": False, "running_usage": False, "echo": False,
-       "logprobs": False, "token_ids": False, "sources": False, "n_top": 0, "n": 1, "seed": 7, "rule": "exact", "alpha": None,
-       "stop": [], "ignored": []}
+       "logprobs": False, "token_ids": False, "sources": False, "n_top": 0, "n": 1, "seed": 7,
+       "rule": "exact", "alpha": None, "stop": [], "ignored": []}
 EVERYTHING = {"logprobs": True, "token_ids": True, "sources": True, "n_top": 2, "rule": "opt", "alpha": 0.3,
               "ignored": ["user"]}
 TEXTS = ["Wo ist \u00fc\u20ac?", "\"\\\n", "\U0001f600 yes", ""]
