@@ -1,4 +1,4 @@
-#include "host/serve/run/exchange.h"
+#include "host/serve/run/request.h"
 
 #include <math.h>
 #include <stdio.h>

@@ -1,7 +1,7 @@
 #ifndef WEIR_HOST_SERVE_RUN_RECORD_H
 #define WEIR_HOST_SERVE_RUN_RECORD_H
 
-#include "host/serve/run/exchange.h"
+#include "host/serve/run/request.h"
 
 /* What happened, for metrics and the request log. All on the loop thread. */
 

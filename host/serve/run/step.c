@@ -1,6 +1,6 @@
 #include <string.h>
 
-#include "host/serve/run/exchange.h"
+#include "host/serve/run/request.h"
 
 /* The stepping thread: events of the queue become letters. Tokens are copied and nothing else is made of them
  * here, since every session waits for this thread. */

@@ -57,7 +57,8 @@ Test(options, every_row_of_the_table_is_complete) {
         cr_assert(o->name && o->help && o->commands, "option %d", i);
         cr_expect(o->preset || o->absent, "%s says no default", o->name);
         cr_expect(o->type == CLI_FLAG || o->value, "%s says no value", o->name);
-        for (int j = 0; j < i; j++) cr_expect(strcmp(o->name, cli_option_row(j)->name) != 0, "%s twice", o->name);
+        for (int j = 0; j < i; j++)
+            cr_expect(strcmp(o->name, cli_option_row(j)->name) != 0, "%s twice", o->name);
     }
 }
 

@@ -1,5 +1,5 @@
-#ifndef WEIR_HOST_SERVE_RUN_EXCHANGE_H
-#define WEIR_HOST_SERVE_RUN_EXCHANGE_H
+#ifndef WEIR_HOST_SERVE_RUN_REQUEST_H
+#define WEIR_HOST_SERVE_RUN_REQUEST_H
 
 #include "host/serve/run/state.h"
 
@@ -73,4 +73,4 @@ void serve_choice_end(serve *s, serve_job *j, const weir_queue_event *ev);
 void serve_news_open(serve_letter *l);
 void serve_end_open(serve_letter *l);
 
-#endif /* WEIR_HOST_SERVE_RUN_EXCHANGE_H */
+#endif /* WEIR_HOST_SERVE_RUN_REQUEST_H */
