@@ -1,16 +1,21 @@
 #include "host/serve/http/conn.h"
 
 #include <math.h>
-#include <poll.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
 
-enum { LINGER_SECONDS = 2, POLL_MS = 25 };
+enum { LINGER_SECONDS = 2 };
 
 /* ---- states -------------------------------------------------------------------------------------------- */
 
+static void leave_idle(http_conn *c) {
+    if (c->in_idle) TAILQ_REMOVE(&c->server->idle, c, idle);
+    c->in_idle = false;
+}
+
 static void set_state(http_conn *c, enum http_conn_state state) {
+    if (state != HTTP_CONN_IDLE) leave_idle(c);
     c->state = state;
     c->since = weir_seconds();
 }
@@ -37,7 +42,7 @@ void http_conn_wake(http_conn *c) {
 }
 
 void http_conn_answered(http_conn *c, bool close) {
-    if (close)
+    if (close || c->overflow)
         set_state(c, HTTP_CONN_LAST);
     else if (c->state == HTTP_CONN_ANSWER)
         set_state(c, HTTP_CONN_IDLE);
@@ -142,12 +147,22 @@ static void consume_kept(http_conn *c) {
     if (c->in.len == 0) wire_buf_free(&c->in);
 }
 
+/* Keeps bytes that may not be read yet. While an answer is made reading must go on, or a peer that left would
+ * not be seen: its FIN comes after all it sent. So of a peer that sends a lot ahead nothing more is kept, and
+ * the connection closes after the answer. */
+static void keep(http_conn *c, const char *bytes, size_t n) {
+    if (c->state == HTTP_CONN_ANSWER && c->in.len + n > HTTP_READ_BYTES) c->overflow = true;
+    if (c->overflow)
+        wire_buf_free(&c->in);
+    else if (!wire_buf_add(&c->in, bytes, n))
+        c->broken = true;
+}
+
 /* Also requests that came and waited, once the one before them was answered. */
 static void came(http_conn *c, const char *bytes, size_t n) {
     consume_kept(c);
     const size_t used = c->in.len ? 0 : consume(c, bytes, n);
-    if (used == n || c->state >= HTTP_CONN_LAST) return;
-    if (!wire_buf_add(&c->in, bytes + used, n - used)) c->broken = true;
+    if (used < n && c->state < HTTP_CONN_LAST) keep(c, bytes + used, n - used);
 }
 
 static void receive(http_conn *c) {
@@ -227,18 +242,8 @@ static void expire(http_conn *c) {
     refuse(c, &e);
 }
 
-/* Nothing more is read while this much waits; so the socket is asked whether its peer left. */
-static bool stuffed(const http_conn *c) { return c->in.len >= HTTP_READ_BYTES; }
-
-static void ask_whether_gone(http_conn *c) {
-    struct pollfd p = {.fd = c->io.fd, .events = POLLRDHUP};
-    if (poll(&p, 1, 0) > 0 && (p.revents & (POLLRDHUP | POLLHUP | POLLERR))) c->eof = true;
-    c->polled = weir_seconds();
-}
-
 static void set_timer(http_conn *c) {
-    double at = deadline(c);
-    if (stuffed(c) && c->state == HTTP_CONN_ANSWER) at = fmin(at, c->polled + POLL_MS / 1e3);
+    const double at = deadline(c);
     if (at >= c->armed) return; /* it fires early, and looks again */
     const double left = fmax(0, at - weir_seconds());
     const struct timeval tv = {.tv_sec = (time_t)left, .tv_usec = (suseconds_t)((left - floor(left)) * 1e6)};
@@ -256,21 +261,17 @@ static void switch_event(http_conn *c, struct event *ev, bool *is, bool on) {
         *is = on;
 }
 
-static void set_idle(http_conn *c) {
-    const bool idle = c->state == HTTP_CONN_IDLE && !c->counted && !c->in.len;
-    if (idle == c->in_idle) return;
-    c->in_idle = idle;
-    if (idle)
-        TAILQ_INSERT_TAIL(&c->server->idle, c, idle);
-    else
-        TAILQ_REMOVE(&c->server->idle, c, idle);
-    if (idle) http_gate_reset(&c->gate); /* an idle connection holds no head */
+static void enter_idle(http_conn *c) {
+    if (c->in_idle || c->state != HTTP_CONN_IDLE || c->counted || c->in.len) return;
+    TAILQ_INSERT_TAIL(&c->server->idle, c, idle);
+    c->in_idle = true;
+    http_gate_reset(&c->gate); /* an idle connection holds no head */
 }
 
 static void conn_free(http_conn *c) {
     http_server *s = c->server;
     TAILQ_REMOVE(&s->conns, c, all);
-    if (c->in_idle) TAILQ_REMOVE(&s->idle, c, idle);
+    leave_idle(c);
     s->n_conn--;
     s->n_surplus -= c->surplus;
     s->buffered -= c->counted;
@@ -287,8 +288,9 @@ static void conn_free(http_conn *c) {
 }
 
 static void set_events(http_conn *c) {
-    set_idle(c);
-    switch_event(c, c->read, &c->reading, !c->eof && !stuffed(c));
+    enter_idle(c);
+    switch_event(c, c->read, &c->reading,
+                 !c->eof && (c->in.len < HTTP_READ_BYTES || c->state == HTTP_CONN_ANSWER));
     switch_event(c, c->write, &c->writing, c->counted > 0 || c->io.read_wants_out);
     set_timer(c);
     if (c->reading && http_io_pending(&c->io)) event_active(c->read, EV_READ, 1);
@@ -333,7 +335,6 @@ static void on_timer(evutil_socket_t fd, short what, void *ud) {
     http_conn *c = ud;
     c->armed = INFINITY;
     c->in_turn = true;
-    if (stuffed(c)) ask_whether_gone(c);
     if (weir_seconds() >= deadline(c)) expire(c);
     turn(c, 0);
 }

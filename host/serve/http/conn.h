@@ -58,18 +58,18 @@ struct http_conn {
     http_gate gate;
     wire_buf in; /* came, and waits until the exchange before it is over */
     enum http_conn_state state;
-    bool in_idle; /* in the server's list */
-    bool used;    /* had a request */
-    bool surplus; /* over max_connections: gets a 503 */
-    bool discard; /* the request was refused at its head; its body is skipped */
-    bool full;    /* more than max_buffered waited; `drained` will be called */
+    bool in_idle;  /* in the server's list */
+    bool used;     /* had a request */
+    bool surplus;  /* over max_connections: gets a 503 */
+    bool discard;  /* the request was refused at its head; its body is skipped */
+    bool full;     /* more than max_buffered waited; `drained` will be called */
+    bool overflow; /* too much came ahead; the connection closes after this answer */
     bool in_turn, again;
     bool eof, broken, dead;
     bool reading, writing; /* events that are on */
     double since;          /* the state began */
     double progress;       /* the peer last took something */
     double armed;          /* the timer's time; INFINITY: off */
-    double polled;         /* when the socket was last asked whether the peer left */
     char peer[64];
     http_exchange x;
 };

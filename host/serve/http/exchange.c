@@ -142,7 +142,7 @@ static void put_head(http_exchange *x, int status, const char *type, long long n
 
 static bool closes(const http_exchange *x, bool wish) {
     const http_conn *c = x->conn;
-    return wish || !c->gate.keep || c->server->draining || c->surplus;
+    return wish || !c->gate.keep || c->server->draining || c->surplus || c->overflow;
 }
 
 /* ---- whole answers ------------------------------------------------------------------------------------- */

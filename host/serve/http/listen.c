@@ -3,6 +3,7 @@
 #include <netdb.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
+#include <poll.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -179,6 +180,12 @@ static bool passes(int why) {
            why == EPERM;
 }
 
+/* accept4 may want a descriptor before it looks whether anybody waits. */
+static bool somebody_waits(int fd) {
+    struct pollfd p = {.fd = fd, .events = POLLIN};
+    return poll(&p, 1, 0) > 0;
+}
+
 static void on_accept(evutil_socket_t fd, short what, void *ud) {
     (void)what;
     http_server *s = ud;
@@ -188,9 +195,10 @@ static void on_accept(evutil_socket_t fd, short what, void *ud) {
         const int peer = accept4((int)fd, (struct sockaddr *)&from, &n, SOCK_NONBLOCK | SOCK_CLOEXEC);
         if (peer >= 0) {
             greet(s, peer, &from);
-        } else if (errno == EAGAIN || errno == EWOULDBLOCK) {
-            return;
-        } else if (!passes(errno) && !((errno == EMFILE || errno == ENFILE) && shed(s))) {
+        } else if (!passes(errno)) {
+            const bool full = errno == EMFILE || errno == ENFILE;
+            if (!somebody_waits((int)fd)) return;
+            if (full && shed(s)) continue;
             pause_accept(s); /* out of descriptors or memory: the event would fire for ever */
             return;
         }
