@@ -147,8 +147,8 @@ weir_status weir_detokenize(const weir_engine *e, const int32_t *ids, size_t n_i
 void weir_text_free(char *text);
 
 /* The bytes that one id stands for within a text, perhaps a part of a character; its name, if it is a control
- * token. Owned by the caller (weir_text_free), zero-terminated. EINVAL outside the vocabulary, ENOTSUP without
- * a tokenizer. */
+ * token. Owned by the caller (weir_text_free), zero-terminated. EINVAL outside the vocabulary, ENOTSUP
+ * without a tokenizer. */
 weir_status weir_token_bytes(const weir_engine *e, int32_t id, char **bytes, size_t *n, weir_err *err);
 
 /* The piece of one id as the vocabulary spells it; NULL out of range. Borrowed until close. */

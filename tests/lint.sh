@@ -43,8 +43,10 @@ includes 'host/cli/*' | outside 'host/weir\.h"|host/wire/|host/serve/serve\.h|ho
 includes 'host/serve/*' | outside 'host/weir\.h"|host/wire/|host/serve/' |
     complain "host/serve/ sees host/weir.h and host/wire/ only:"
 includes 'host/example/*' | outside 'host/weir\.h"' | complain "host/example/ sees host/weir.h only:"
-includes 'bench/*.c' 'bench/*.h' ':!bench/kernels/*' | outside 'host/weir\.h"|bench/' |
+includes 'bench/*.c' 'bench/*.h' ':!bench/kernels/*' ':!bench/serve/*' | outside 'host/weir\.h"|bench/' |
     complain "bench/ sees host/weir.h only:"
+includes 'bench/serve/*' | outside 'host/weir\.h"|host/wire/|host/serve/|bench/' |
+    complain "bench/serve/ sees host/weir.h, host/wire/ and host/serve/ only:"
 code 'include +[<"](cuda|cublas|nccl|driver_types)' '*.h' '*.c' '*.cc' |
     complain "CUDA types stay in .cu files:"
 

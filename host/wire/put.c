@@ -62,8 +62,8 @@ void wire_put_int(wire_buf *b, int64_t x) {
 
 enum { DIGITS = 9, POINT_MIN = -4, POINT_MAX = 2 }; /* decimal exponents of what is written at once */
 
-/* The nine digits of a float with the decimal exponent e as a whole number, rounded to even as printf does: its
- * 24 bits times a power of ten of at most 40 bits, over a power of two, are exact. */
+/* The nine digits of a float with the decimal exponent e as a whole number, rounded to even as printf does:
+ * its 24 bits times a power of ten of at most 40 bits, over a power of two, are exact. */
 static uint64_t nine_digits(float x, int e) {
     static const uint64_t tens[] = {1000000,     10000000,     100000000,    1000000000,
                                     10000000000, 100000000000, 1000000000000};
@@ -98,11 +98,11 @@ static size_t spell_digits(uint64_t digits, int e, bool minus, char *out) {
 static size_t spell_float(double x, char *out) {
     static const double from[] = {1e-4, 1e-3, 1e-2, 1e-1, 1, 10, 100};
     const float f = (float)x, size = fabsf(f);
-    if ((double)f != x || !(size >= 1e-4f) || size >= 1000) return 0;
+    if ((double)f != x || !((double)size >= from[0]) || size >= 1000) return 0;
     int e = POINT_MAX;
     while (e > POINT_MIN && (double)size < from[e - POINT_MIN]) e--;
-    const uint64_t digits = nine_digits(size, e);
-    return digits < 1000000000 && digits >= 100000000 ? spell_digits(digits, e, f < 0, out) : 0;
+    /* There is no float so little below a power of ten that nine digits round up to it. */
+    return spell_digits(nine_digits(size, e), e, f < 0, out);
 }
 
 /* As jansson: nine digits, always a point or an exponent, no zeros or plus in front of the exponent. */

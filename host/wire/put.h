@@ -5,8 +5,8 @@
 
 #include "host/wire/buf.h"
 
-/* JSON written at once, without a value of jansson's in between, for what is written at every token. Spellings
- * are those of wire_write. Whether all found memory, the buffer's `failed` says. */
+/* JSON written at once, without a value of jansson's in between, for what is written at every token.
+ * Spellings are those of wire_write. Whether all found memory, the buffer's `failed` says. */
 
 void wire_put_escaped(wire_buf *b, const char *bytes, size_t n); /* what stands between the quotes */
 void wire_put_text(wire_buf *b, const char *bytes, size_t n);    /* with them */

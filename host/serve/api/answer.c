@@ -1,4 +1,4 @@
-/* Whole answers and streams. The tokens' JSON is made once (answer_parts.c), and a stream writes what there is
+/* Whole answers and streams. The tokens' JSON is made once (answer_parts.c); a stream writes what there is
  * with every block, a whole answer at its end. */
 #include "host/serve/api/answer.h"
 
@@ -59,7 +59,7 @@ void api_answer_free(api_answer *a) {
 /* ---- writing ------------------------------------------------------------------------------------------- */
 
 /* What ends a call: an out that lacks something is as it was before. */
-static bool settle(const api_answer *a, const api_choice *c, wire_buf *out, size_t before) {
+static bool settle(const api_answer *a, api_choice *c, wire_buf *out, size_t before) {
     const bool ok = !(out && out->failed) && !a->metrics.failed && !(c && api_parts_failed(a, c));
     if (!ok && out) {
         out->len = before;

@@ -2,10 +2,11 @@
 #define WEIR_HOST_SERVE_API_ANSWER_H
 
 #include "host/serve/api/ask.h"
+#include "host/serve/api/scored.h"
 #include "host/wire/buf.h"
 
-/* Answers as OpenAI's clients read them: whole, or as events of a stream. No sockets and no threads: bytes are
- * added to a buffer of the caller's. */
+/* Answers as OpenAI's clients read them: whole, or as events of a stream. No sockets and no threads: bytes
+ * are added to a buffer of the caller's. */
 typedef struct api_answer api_answer;
 
 /* How a choice ended: what an END event says, by value. */
@@ -23,13 +24,6 @@ typedef struct api_end {
     double queue_seconds;
     weir_session_stats stats;
 } api_end;
-
-/* Log-probabilities of a prompt's tokens after its first one, for echo. */
-typedef struct api_scored {
-    const float *logprobs; /* (n) */
-    const weir_top *top;   /* (n, n_top), or NULL */
-    size_t n;
-} api_scored;
 
 /* ask and server are borrowed until the end; id is "cmpl-…" or "chatcmpl-…", created the Unix time. NULL: out
  * of memory. */

@@ -1,5 +1,5 @@
-/* Log-probabilities of tokens in OpenAI's two forms. Completions have lists beside each other and a map of the
- * likeliest; a chat has a list of entries. */
+/* Log-probabilities of tokens in OpenAI's two forms. Completions have lists beside each other and a map of
+ * the likeliest; a chat has a list of entries. */
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
@@ -56,10 +56,6 @@ static void spell(wire_buf *b, const piece *p) {
         wire_buf_add(b, bytes, p->n);
     else
         put_bytes(b, bytes, p->n);
-}
-
-static void comma(wire_buf *b) {
-    if (b->len > 0) wire_buf_add(b, ",", 1);
 }
 
 /* ---- completions --------------------------------------------------------------------------------------- */
@@ -119,13 +115,13 @@ static void add_completion(api_answer *a, api_choice *c, const api_entry *e) {
     spell(&a->spelled, &p);
     weir_text_free(p.bytes);
     if (a->spelled.failed) return;
-    comma(&c->tokens);
+    api_comma(&c->tokens);
     wire_put_text(&c->tokens, a->spelled.data, a->spelled.len);
-    comma(&c->values);
+    api_comma(&c->values);
     put_logprob(&c->values, known ? e->t->logprob : NAN);
-    comma(&c->offsets);
+    api_comma(&c->offsets);
     wire_put_int(&c->offsets, e->offset);
-    comma(&c->top);
+    api_comma(&c->top);
     if (known)
         put_map(a, &c->top, e->t);
     else
@@ -156,7 +152,7 @@ static void open_entry(api_answer *a, wire_buf *out, int32_t id, float logprob) 
 }
 
 static void add_chat(api_answer *a, api_choice *c, const api_entry *e) {
-    comma(&c->tokens);
+    api_comma(&c->tokens);
     open_entry(a, &c->tokens, e->t->id, e->t->logprob);
     wire_buf_puts(&c->tokens, ",\"top_logprobs\":[");
     for (int i = 0, n = 0; i < e->t->n_top; i++) {

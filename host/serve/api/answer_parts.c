@@ -14,10 +14,12 @@ static void list_bufs(api_choice *c, wire_buf *list[N_BUF]) {
     memcpy(list, all, sizeof all);
 }
 
-bool api_parts_failed(const api_answer *a, const api_choice *c) {
-    return a->spelled.failed || a->raw.failed || c->text.failed || c->ids.failed || c->sources.failed ||
-           c->policy.failed || c->tokens.failed || c->values.failed || c->top.failed || c->offsets.failed ||
-           c->tail.failed;
+bool api_parts_failed(const api_answer *a, api_choice *c) {
+    wire_buf *list[N_BUF];
+    bool failed = a->spelled.failed || a->raw.failed;
+    list_bufs(c, list);
+    for (int i = 0; i < N_BUF; i++) failed |= list[i]->failed;
+    return failed;
 }
 
 bool api_parts_any(const api_choice *c) {
@@ -42,27 +44,26 @@ static int64_t count_chars(const char *bytes, size_t n) {
     return chars;
 }
 
-static void comma(wire_buf *b) {
-    if (b->len > 0) wire_buf_add(b, ",", 1);
+void api_comma(wire_buf *items) {
+    if (items->len > 0) wire_buf_add(items, ",", 1);
 }
 
 static void add_source(const api_ask *ask, api_choice *c, const api_token *t) {
     if (ask->token_ids) {
-        comma(&c->ids);
+        api_comma(&c->ids);
         wire_put_int(&c->ids, t->id);
     }
     if (!ask->sources) return;
-    comma(&c->sources);
+    api_comma(&c->sources);
     if (t->source)
         wire_put_text(&c->sources, t->source, strlen(t->source));
     else
         wire_buf_puts(&c->sources, "null");
-    comma(&c->policy);
+    api_comma(&c->policy);
     wire_put_real(&c->policy, (double)t->policy_logprob);
 }
 
 void api_parts_add(api_answer *a, api_choice *c, const api_token *t) {
-    c->n_token++;
     if (a->ask->logprobs) api_logprob_add(a, c, &(api_entry){.t = t, .offset = c->n_char});
     add_source(a->ask, c, t);
     if (t->bytes == 0) return;

@@ -6,8 +6,8 @@
 #include "host/serve/api/answer.h"
 #include "kernels/accept/accept.h"
 
-/* A server whose vocabulary is all bytes and three more tokens, without a model; asks; and answers to lists of
- * events, as an engine would bring them. Helpers fail the running test on error. */
+/* A server whose vocabulary is all bytes and three more tokens, without a model; asks; and answers to lists
+ * of events, as an engine would bring them. Helpers fail the running test on error. */
 enum {
     TOKEN_WORD = 256, /* " word" */
     TOKEN_TWIN = 257, /* the text "bytes:\xe4", which is how byte e4 is spelled */

@@ -66,7 +66,8 @@ Test(api_answer, a_chat_has_a_message) {
     json_decref(v);
 }
 
-/* Seven tokens and the end of text; of 20 drafts 7 appeared. The command line's lines count without the end. */
+/* Seven tokens and the end of text; of 20 drafts 7 appeared. The command line's lines count without the
+ * end. */
 Test(api_answer, usage_counts_the_end_of_text) {
     api_ask ask;
     fixture_ask(&ask);

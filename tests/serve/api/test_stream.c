@@ -71,8 +71,9 @@ static void take_choice(told *t, const json_t *c, bool chat) {
     }
     cr_expect(json_is_string(text) && !at(c, "weir") && !at(c, "stop_reason"));
     t->texts += json_string_length(text) > 0;
-    cr_assert(strlen(t->text) + json_string_length(text) < sizeof t->text);
-    strcat(t->text, json_string_value(text));
+    const size_t had = strlen(t->text);
+    cr_assert(had + json_string_length(text) < sizeof t->text);
+    snprintf(t->text + had, sizeof t->text - had, "%s", json_string_value(text));
     extend(t->tokens, at(logprobs, chat ? "content" : "tokens"));
     extend(t->values, at(logprobs, "token_logprobs"));
     extend(t->top, at(logprobs, "top_logprobs"));
