@@ -1,6 +1,6 @@
 # cmake -DPAGE=index.html -DOUT=index.c -P embed.cmake
-# Writes a C file with the page as an array, its ETag, and a Content-Security-Policy that allows the page's own
-# style and script, by their hashes, and nothing else.
+# Writes a C file with the page as an array, its ETag, and a Content-Security-Policy that allows the page's
+# own style and script, by their hashes, and nothing else.
 cmake_minimum_required(VERSION 3.20)
 set(largest 61440) # bytes
 
@@ -71,8 +71,8 @@ const serve_page *serve_page_get(void) {
         .length = sizeof bytes,
         .type = \"text/html; charset=utf-8\",
         .etag = \"\\\"${etag}\\\"\",
-        .csp = \"default-src 'none'; script-src ${script}; style-src ${style}; connect-src 'self'; img-src data:; \"
-               \"base-uri 'none'; form-action 'none'; frame-ancestors 'none'\",
+        .csp = \"default-src 'none'; script-src ${script}; style-src ${style}; connect-src 'self'; \"
+               \"img-src data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'\",
     };
     return &page;
 }

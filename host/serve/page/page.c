@@ -4,8 +4,8 @@
 
 #define BLANKS " \t"
 
-/* The next entity tag of a list, without a W/ before it: If-None-Match compares weakly. NULL: there is none, or
- * the rest is no list. */
+/* The next entity tag of a list, without a W/ before it: If-None-Match compares weakly. NULL: there is none,
+ * or the rest is no list. */
 static const char *next_tag(const char **list, size_t *n) {
     const char *p = *list + strspn(*list, BLANKS ",");
     if (strncmp(p, "W/", 2) == 0) p += 2;
