@@ -258,6 +258,21 @@ put("chat", "jinja_gemma",
     "{{ bos_token }}{{ '<start_of_turn>model\\n' + m.content | trim + '<end_of_turn>' }}")
 put("chat", "jinja_llama2", "{{ '[INST] <<SYS>>\\n' + s + '<</SYS>>' + m.strip() + ' [/INST]' }}")
 
+HOST = "Host: localhost\r\n"
+JSON = HOST + "Content-Type: application/json\r\n"
+for target, step in (("gate", b"\x07"), ("connection", b"\x05")):
+    for name, request in {
+        "get": "GET /a?b HTTP/1.1\r\n" + HOST + "X-Request-Id: i\r\n\r\nHEAD /a HTTP/1.0\r\n\r\n",
+        "length": "POST /a HTTP/1.1\r\n" + JSON + "Content-Length: 2\r\n\r\n{}GET /later HTTP/1.1\r\n" + HOST + "\r\n",
+        "chunks": "POST /later HTTP/1.1\r\n" + JSON + "Transfer-Encoding: chunked\r\n\r\n"
+                  "2\r\n{}\r\n0A\r\n0123456789\r\n0\r\nT: t\r\n\r\nGET /stream HTTP/1.1\r\n" + HOST + "\r\n",
+        "expect": "POST /stream HTTP/1.1\r\n" + JSON + "Expect: 100-continue\r\nContent-Length: 1\r\n\r\nx"
+                  "GET /b HTTP/1.1\r\n" + HOST + "Connection: close\r\n\r\n",
+        "options": "OPTIONS * HTTP/1.1\r\n" + HOST + "Origin: http://localhost\r\n\r\n"
+                   "GET http://localhost/a HTTP/1.1\r\n" + HOST + "\r\n",
+        "both": "POST /a HTTP/1.1\r\n" + JSON + "Content-Length: 3\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+    }.items():
+        put(target, name, step + request.encode())
 put("request", "generate",
     b'\0{"prompt":"a","prompt_ids":[1,2],"stop":["x"],"seed":18446744073709551615,"max_tokens":9,'
     b'"temperature":0.5,"top_k":40,"top_p":0.9,"min_p":1e-2,"deferral_rule":"lossy","deferral_alpha":0.25,'

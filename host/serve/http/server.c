@@ -42,6 +42,9 @@ static weir_status setup(http_server *s, weir_err *err) {
     return WEIR_OK;
 }
 
+/* Only front ends print. */
+static void say_nothing(int severity, const char *text) { (void)severity, (void)text; }
+
 weir_status http_server_open(http_server **out, const http_options *opt, const http_route *routes,
                              size_t n_route, const http_keys *keys, const http_calls *calls, weir_err *err) {
     *out = NULL;
@@ -56,6 +59,7 @@ weir_status http_server_open(http_server **out, const http_options *opt, const h
     TAILQ_INIT(&s->conns);
     TAILQ_INIT(&s->idle);
     (void)signal(SIGPIPE, SIG_IGN);
+    event_set_log_callback(say_nothing);
     const weir_status st = setup(s, err);
     if (st == WEIR_OK)
         *out = s;

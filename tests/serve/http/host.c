@@ -51,6 +51,17 @@ static work *work_new(host *h, http_exchange *x) {
     return w;
 }
 
+/* Runs fn(w) in another turn of the loop. Without memory the exchange ends: with an error if nothing was sent. */
+static void post(work *w, void (*fn)(void *ud)) {
+    if (http_post(w->h->server, fn, w)) return;
+    serve_error e;
+    serve_fail(&e, 500, "internal_error", NULL, "out of memory");
+    http_set_ud(w->x, NULL);
+    http_fail(w->x, &e);
+    http_hang_up(w->x); /* nothing, where the error went out */
+    free(w);
+}
+
 static void reply_later(void *ud) {
     work *w = ud;
     if (!w->over) {
@@ -60,10 +71,7 @@ static void reply_later(void *ud) {
     free(w);
 }
 
-static void serve_later(void *ud, http_exchange *x) {
-    work *w = work_new(ud, x);
-    cr_assert(http_post(w->h->server, reply_later, w));
-}
+static void serve_later(void *ud, http_exchange *x) { post(work_new(ud, x), reply_later); }
 
 static void serve_silent(void *ud, http_exchange *x) {
     host *h = ud;
@@ -110,7 +118,7 @@ static void drip(void *ud) {
         free(w);
     } else {
         http_stream_write(w->x, part, (size_t)snprintf(part, sizeof part, "data: %zu\n\n", w->left));
-        cr_assert(http_post(w->h->server, drip, w));
+        post(w, drip);
     }
 }
 
@@ -118,7 +126,7 @@ static void serve_drip(void *ud, http_exchange *x) {
     work *w = work_new(ud, x);
     w->left = number(x);
     http_stream_begin(x, "text/event-stream");
-    cr_assert(http_post(w->h->server, drip, w));
+    post(w, drip);
 }
 
 static const http_route routes[] = {
