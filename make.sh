@@ -16,8 +16,12 @@ usage: ./make.sh COMMAND
   build [--cuda]   the program, build/weir, and the timers of bench/
                    --cuda: with the CUDA backend, and the tests, in build/cuda/ (needs a CUDA toolkit's nvcc)
   demo             build the program, then translate ten sentences by the verifier alone and by the cascade
+  serve [OPTIONS]  build the program, then serve the demo pair on http://127.0.0.1:8080 (OpenAI's API, and a page)
   test [--all]     build the tests, then run the suite
                    --all: in all schedules of the CUDA kernels' CPU runner, not in one
+  test serve [N [SECONDS]]
+                   a running server: N requests (default 2000) as the command line answers them, clients that
+                   leave, full disks, and SECONDS (default 60) of mixed load
   bench            build, then time the parts of a block (weir bench) on the demo pair
   bleu [ARGS]      quality and speed of the rules over 1,000 prompts; table and CSV under bench/results/
   peers [ARGS]     compare with transformers (llama.cpp if that comes first) on the same pair and prompts;
@@ -222,8 +226,21 @@ case $command in
         compile release
         exec bench/demo/demo.sh
         ;;
+    serve)
+        compile release
+        exec build/weir serve -m models/demo/verifier -md models/demo/drafter "$@"
+        ;;
     test)
-        case ${1:-} in '' | --all) ;; *) die "test takes --all or nothing, not $1" ;; esac
+        case ${1:-} in
+            '' | --all) ;;
+            serve)
+                compile release
+                python3 tests/serve/live/same_tokens.py --requests "${2:-2000}"
+                python3 tests/serve/live/faults.py "${2:-2000}"
+                exec python3 tests/serve/live/soak.py "${3:-60}"
+                ;;
+            *) die "test takes --all, serve or nothing, not $1" ;;
+        esac
         compile_suite release
         run_suite release "${1:-}"
         ;;

@@ -17,7 +17,7 @@ static int (*const runs[CMD_COUNT])(const cli_args *) = {
     [CMD_RECORD] = cli_record,     [CMD_REPLAY] = cli_replay,
     [CMD_TOKENIZE] = cli_tokenize, [CMD_DETOKENIZE] = cli_detokenize,
     [CMD_INFO] = cli_info,         [CMD_BENCH] = cli_bench,
-    [CMD_TUNE] = cli_tune,
+    [CMD_TUNE] = cli_tune,         [CMD_SERVE] = cli_serve,
 };
 
 /* A closed standard stream would be the number of the next file opened, and prompts or answers would go
@@ -39,7 +39,8 @@ static int run_command(cli_command command, int argc, char **argv) {
     if (rc) return rc;
     if (cli_flag(&a, OPT_HELP)) return cli_help(&command);
     if (cli_flag(&a, OPT_VERSION)) return print_version();
-    if (cli_is_set(&a, OPT_PROFILE)) rc = cli_profile_apply(&a, cli_text(&a, OPT_PROFILE));
+    if (cli_is_set(&a, OPT_PROFILE) && command != CMD_SERVE)
+        rc = cli_profile_apply(&a, cli_text(&a, OPT_PROFILE));
     if (rc) return rc;
     rc = runs[command](&a);
     int written = cli_out_end();

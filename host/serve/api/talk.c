@@ -138,6 +138,12 @@ bool api_talk_tokenize(api_body *b, const api_talk *t, api_prompt *out) {
         return api_body_fail(b, "invalid_value", field,
                              "this model has no chat template: use /v1/completions, or start the server with "
                              "--chat-template");
+    const weir_status st =
+        weir_chat_tokenize(s->engine, t->messages, t->n, t->open_last, &out->ids, &out->n, &b->err);
+    if (st == WEIR_ENOTSUP) /* whose line may name a path */
+        return api_body_fail(b, "invalid_value", field, "the chat template does not go with this model");
+    if (st == WEIR_EINVAL) return api_body_fail(b, "invalid_value", field, "%s", b->err.text);
+    return api_body_ok(b, st);
     return talk_ok(
         b, t, weir_chat_tokenize(s->engine, t->messages, t->n, t->open_last, &out->ids, &out->n, &b->err));
 }
