@@ -151,8 +151,11 @@ struct weir_session {
     bool mute;       /* sequence cascade: the drafter's answer is not certain yet */
 
     weir_finish finish;
-    int32_t eos;      /* that ended it, or -1 */
-    weir_err failure; /* what refused its logits; "" */
+    weir_ended ended_by;
+    int stop_found;                        /* the stop string that the output was cut at, or -1 */
+    int32_t eos;                           /* that ended it, or -1 */
+    float eos_logprob, eos_policy_logprob; /* its own; NaN without one */
+    weir_err failure;                      /* what refused its logits; "" */
     atomic_bool cancel;
     weir_session_stats stats;
 };

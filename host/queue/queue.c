@@ -14,68 +14,21 @@
 /* Prompts that take turns: a short one waits for three slices of others at most per slice. */
 enum { PREFILLS = 4 };
 
-/* ---- tokens on their way ------------------------------------------------------------------------------- */
-
-static bool grow(void **p, size_t *cap, size_t need, size_t size) {
-    if (need <= *cap) return true;
-    size_t more = *cap ? *cap : 16;
-    while (more < need) more *= 2;
-    void *q = weir_alloc(more, size);
-    if (!q) return false;
-    if (*p) memcpy(q, *p, *cap * size);
-    weir_free(*p);
-    *p = q;
-    *cap = more;
-    return true;
-}
-
-static bool add_token(weir_queue_tokens *t, const weir_token_event *ev) {
-    if (!grow((void **)&t->token, &t->cap, t->n + 1, sizeof *t->token)) return false;
-    if (!grow((void **)&t->text, &t->text_cap, t->text_len + ev->bytes + 1, 1)) return false;
-    if (ev->bytes > 0) memcpy(t->text + t->text_len, ev->text, ev->bytes);
-    t->text_len += ev->bytes;
-    t->token[t->n++] = *ev;
-    return true;
-}
-
-static void free_tokens(weir_queue_tokens *t) {
-    weir_free(t->token);
-    weir_free(t->text);
-}
-
-/* All of `from` after what `to` has; false: no memory, nothing moved. */
-static bool move_tokens(weir_queue_tokens *to, weir_queue_tokens *from) {
-    if (to->n == 0) {
-        const weir_queue_tokens empty = *to;
-        *to = *from;
-        *from = empty;
-    } else {
-        if (!grow((void **)&to->token, &to->cap, to->n + from->n, sizeof *to->token)) return false;
-        if (!grow((void **)&to->text, &to->text_cap, to->text_len + from->text_len + 1, 1)) return false;
-        memcpy(to->token + to->n, from->token, from->n * sizeof *to->token);
-        if (from->text_len > 0) memcpy(to->text + to->text_len, from->text, from->text_len);
-        to->n += from->n;
-        to->text_len += from->text_len;
-    }
-    from->n = from->text_len = 0;
-    return true;
-}
-
 /* Called from inside a step. No token after one that was lost. */
-static bool on_token(void *ud, weir_session *s, const weir_token_event *ev) {
+bool weir__queue_on_token(void *ud, weir_session *s, const weir_token_event *ev) {
     (void)s;
     weir_request *r = ud;
-    if (!r->starved) r->starved = !add_token(&r->fresh, ev);
+    if (!r->starved) r->starved = !weir__queue_add_token(&r->fresh, ev);
     return !r->starved;
 }
 
 /* ---- requests ------------------------------------------------------------------------------------------ */
 
-static void free_request(weir_request *r) {
+void weir__queue_free_request(weir_request *r) {
     weir_session_free(r->session);
-    free_tokens(&r->fresh);
-    free_tokens(&r->ready);
-    free_tokens(&r->taken);
+    weir__queue_free_tokens(&r->fresh);
+    weir__queue_free_tokens(&r->ready);
+    weir__queue_free_tokens(&r->taken);
     weir_free(r);
 }
 
@@ -112,7 +65,20 @@ static void remove_request(weir_queue *q, weir_request *r) {
     while (*at != r) at = &(*at)->next;
     *at = r->next;
     unlink_event(q, r);
-    free_request(r);
+    weir__queue_free_request(r);
+}
+
+/* Every change of a request's state, from and to "not in the queue" (-1): what is counted by state. */
+void weir__queue_count_state(weir_queue *q, const weir_request *r, int from, int to) {
+    if (from >= 0) q->n_in[from]--;
+    if (to >= 0) q->n_in[to]++;
+    if (from == WEIR_REQUEST_WAITING) q->waiting_tokens -= r->n_token;
+    if (to == WEIR_REQUEST_WAITING) q->waiting_tokens += r->n_token;
+}
+
+static void set_state(weir_queue *q, weir_request *r, weir_request_state to) {
+    weir__queue_count_state(q, r, (int)r->state, (int)to);
+    r->state = to;
 }
 
 static void set_failure(weir_request *r, weir_status status, const char *why) {
@@ -127,10 +93,16 @@ static void fail_request(weir_request *r, weir_status status, const char *why) {
     weir_session_cancel(r->session);
 }
 
+/* How long requests hold their slots, the latest ones above all. */
+static void book_hold(weir_queue *q, double seconds) {
+    q->hold_seconds = q->hold_seconds > 0.0 ? 0.9 * q->hold_seconds + 0.1 * seconds : seconds;
+}
+
 /* What failed first is what the caller hears of. */
 static void end_request(weir_queue *q, weir_request *r, weir_status status, const char *why) {
     if (r->state == WEIR_REQUEST_ENDED) return;
-    r->state = WEIR_REQUEST_ENDED;
+    if (r->begun > 0.0) book_hold(q, weir_seconds() - r->begun);
+    set_state(q, r, WEIR_REQUEST_ENDED);
     if (r->status == WEIR_OK && status != WEIR_OK) set_failure(r, status, why);
     q->n_unfinished--;
     if (r->orphan)
@@ -147,43 +119,6 @@ static void break_down(weir_queue *q, weir_status status, const weir_err *err) {
         next = r->next;
         end_request(q, r, status, q->broken_err.text);
     }
-}
-
-static weir_request *new_request(weir_queue *q, const weir_session_options *opt, const int32_t *prompt,
-                                 size_t n_prompt, void *ud, weir_status *st, weir_err *err) {
-    weir_request *r = weir_calloc(1, sizeof *r);
-    if (!r) {
-        *st = weir_fail(err, WEIR_ENOMEM, "out of memory for a request");
-        return NULL;
-    }
-    r->q = q;
-    r->ud = ud;
-    *st = weir_session_create(q->e, opt, prompt, n_prompt, on_token, r, &r->session, err);
-    if (*st == WEIR_OK) return r;
-    weir_free(r);
-    return NULL;
-}
-
-weir_status weir_queue_submit(weir_queue *q, const weir_session_options *opt, const int32_t *prompt,
-                              size_t n_prompt, void *ud, weir_request **out, weir_err *err) {
-    weir_status st;
-    weir_request *r = new_request(q, opt, prompt, n_prompt, ud, &st, err);
-    if (!r) return st;
-    pthread_mutex_lock(&q->lock);
-    if (q->broken != WEIR_OK) {
-        st = weir_fail(err, q->broken, "%s", q->broken_err.text);
-    } else {
-        weir_request **at = &q->first;
-        while (*at) at = &(*at)->next;
-        *at = r;
-        q->n_unfinished++;
-        *out = r;
-        if (q->stepping) weir_engine_yield(q->e);
-        pthread_cond_broadcast(&q->changed);
-    }
-    pthread_mutex_unlock(&q->lock);
-    if (st != WEIR_OK) free_request(r); /* from here on a request that was taken may be gone */
-    return st;
 }
 
 /* Whoever waits while there are unfinished requests waits for a round, whose end wakes them: no need here. */
@@ -220,7 +155,8 @@ static void admit(weir_queue *q) {
     }
     for (weir_request *r = q->first; r && taken < q->facts.n_parallel && prefills < PREFILLS; r = r->next) {
         if (r->state != WEIR_REQUEST_WAITING || r->cancelled) continue;
-        r->state = WEIR_REQUEST_PROMPT;
+        set_state(q, r, WEIR_REQUEST_PROMPT);
+        r->begun = weir_seconds();
         r->turn = ++q->last_turn;
         taken++, prefills++;
     }
@@ -295,7 +231,7 @@ static int blocks_of(const weir_queue *q, bool somebody_waits) {
 static void harvest(weir_queue *q, int n) {
     for (int i = 0; i < n; i++) {
         weir_request *r = q->listed[i];
-        const bool moved = r->fresh.n == 0 || move_tokens(&r->ready, &r->fresh);
+        const bool moved = r->fresh.n == 0 || weir__queue_move_tokens(&r->ready, &r->fresh);
         const bool runs =
             weir_session_state(r->session) == WEIR_RUNNING; /* then the next round tries again */
         if (r->starved || (!moved && !runs))
@@ -313,14 +249,14 @@ static void harvest(weir_queue *q, int n) {
 /* Slices of prompts, each in turn, for as long as those who are being answered may wait: short prompts all
  * join the same step. With the lock, but not while one runs. */
 static void run_prompts(weir_queue *q) {
-    const double until = weir_seconds() + q->stall_seconds;
+    const double until = weir_seconds() + q->options.stall_seconds;
     for (weir_request *r; q->broken == WEIR_OK && (admit(q), r = next_prompt(q));) {
         weir_err err = {{0}};
         const double left = until - weir_seconds();
         pthread_mutex_unlock(&q->lock);
         const weir_status st = run_slice(q, r, left, &err);
         pthread_mutex_lock(&q->lock);
-        if (st == WEIR_OK && r->prompt_done) r->state = WEIR_REQUEST_RUNNING;
+        if (st == WEIR_OK && r->prompt_done) set_state(q, r, WEIR_REQUEST_RUNNING);
         if (st == WEIR_ECUDA)
             break_down(q, st, &err);
         else if (st != WEIR_OK)
@@ -349,7 +285,7 @@ static void run_round(weir_queue *q) {
 static void take_tokens(weir_request *r, weir_queue_event *ev) {
     weir_queue_tokens *t = &r->taken;
     t->n = t->text_len = 0;
-    (void)move_tokens(t, &r->ready); /* into an empty one: nothing is allocated */
+    (void)weir__queue_move_tokens(t, &r->ready); /* into an empty one: nothing is allocated */
     for (size_t i = 0, at = 0; i < t->n; at += t->token[i++].bytes)
         t->token[i].text = t->text ? t->text + at : "";
     ev->kind = WEIR_QUEUE_TOKENS;
@@ -373,6 +309,7 @@ static bool take_event(weir_queue *q, weir_queue_event *ev) {
     ev->kind = WEIR_QUEUE_END;
     ev->status = r->status;
     ev->err = r->err;
+    ev->queue_seconds = (r->begun > 0.0 ? r->begun : weir_seconds()) - r->came;
     r->reported = true;
     weir_session_get(r->session, &ev->view);
     return true;
@@ -416,8 +353,10 @@ static void find_event(weir_queue *q, double wait_seconds, weir_queue_event *ev)
         if (q->n_wake > 0 || (expired && q->n_unfinished == 0)) break;
         if (q->n_unfinished > 0 && !q->stepping) {
             q->stepping = true;
+            q->round_began = weir_seconds();
             run_round(q);
             q->stepping = false;
+            q->round_began = 0.0;
             pthread_cond_broadcast(&q->changed);
         } else {
             wait_for_change(q, forever || q->stepping ? NULL : &until, &expired);
@@ -458,11 +397,12 @@ static void free_queue(weir_queue *q) {
     weir_free(q);
 }
 
-static weir_queue *new_queue(weir_engine *e, double stall_seconds) {
+static weir_queue *new_queue(weir_engine *e, const weir_queue_options *opt) {
     weir_queue *q = weir_calloc(1, sizeof *q);
     if (!q) return NULL;
     q->e = e;
-    q->stall_seconds = stall_seconds > 0.0 ? stall_seconds : 0.020;
+    if (opt) q->options = *opt;
+    if (!(q->options.stall_seconds > 0.0)) q->options.stall_seconds = 0.020;
     weir_engine_get_facts(e, &q->facts);
     const size_t n = 2 * (size_t)q->facts.n_parallel;
     q->list = weir_calloc(n, sizeof(weir_session *));
@@ -472,8 +412,8 @@ static weir_queue *new_queue(weir_engine *e, double stall_seconds) {
     return NULL;
 }
 
-weir_status weir_queue_open(weir_queue **out, weir_engine *e, double stall_seconds, weir_err *err) {
-    weir_queue *q = new_queue(e, stall_seconds);
+weir_status weir_queue_open(weir_queue **out, weir_engine *e, const weir_queue_options *opt, weir_err *err) {
+    weir_queue *q = new_queue(e, opt);
     if (!q) return weir_fail(err, WEIR_ENOMEM, "out of memory for a queue");
     if (pthread_mutex_init(&q->lock, NULL) != 0) {
         free_queue(q);
@@ -492,9 +432,20 @@ void weir_queue_close(weir_queue *q) {
     if (!q) return;
     for (weir_request *r = q->first, *next; r; r = next) {
         next = r->next;
-        free_request(r);
+        weir__queue_free_request(r);
     }
     pthread_cond_destroy(&q->changed);
     pthread_mutex_destroy(&q->lock);
     free_queue(q);
+}
+
+void weir_queue_get_facts(weir_queue *q, weir_queue_facts *out) {
+    pthread_mutex_lock(&q->lock);
+    *out = (weir_queue_facts){.waiting = q->n_in[WEIR_REQUEST_WAITING],
+                              .prompts = q->n_in[WEIR_REQUEST_PROMPT],
+                              .running = q->n_in[WEIR_REQUEST_RUNNING],
+                              .waiting_tokens = q->waiting_tokens,
+                              .expected_wait_seconds = weir__queue_expected_wait(q),
+                              .round_began = q->round_began};
+    pthread_mutex_unlock(&q->lock);
 }

@@ -271,3 +271,17 @@ put("request", "law",
 put("request", "numbers",
     b'\0{"seed":99999999999999999999999,"top_k":1e400,"deferral_alpha":-1e39,"min_p":9223372036854775808,'
     b'"s\\"":"\\u0000 1e999"}')
+put("ask", "completions",
+    b'\0{"model":"demo:fast","prompt":["It snowed.",[5,6]],"stop":["x",null],"seed":7,"n":2,"cache_salt":"s",'
+    b'"request_id":"r","zebra":1,"stream":true,"stream_options":{"include_usage":true},"logprobs":3,'
+    b'"max_tokens":0,"top_p":0,"top_k":-1,"best_of":2,"logit_bias":{}}')
+put("ask", "chat",
+    b'\1{"messages":[{"role":"developer","content":"a"},{"role":"user","content":[{"type":"text","text":"b"},'
+    b'{"type":"text","text":"c"}],"mood":1},{"role":"assistant","content":"d","tool_calls":[]}],'
+    b'"max_completion_tokens":5,"deferral_rule":"lossy","deferral_alpha":0.2,"deferral_beta":"auto",'
+    b'"method":"oracle-cascade","tools":[],"logprobs":true,"top_logprobs":2,"t_max_predict_ms":1,"priority":-8}')
+put("ask", "last", b'\1{"messages":[{"role":"user","content":"a"}],"add_generation_prompt":true,"tool_choice":"auto"}')
+put("ask", "tokenize", b'\4{"content":"a</s>","add_special":true,"parse_special":false,"with_pieces":true}')
+put("ask", "detokenize", b'\5{"tokens":[98,299],"model":"demo"}')
+put("ask", "template", b'\6{"messages":[{"role":"user","content":"a"}],"continue_final_message":false}')
+put("ask", "score", b'\7{"prompt":"a","completion_ids":[5,6],"parse_special":null}')

@@ -25,7 +25,7 @@ SESSION = [
         equivalent="the prompt's ids are mixed in one by one, so that other lengths give other keys without it"),
     bug("host/session/session.c", "off by one", "only the first end of text ends", "engine session decoder", "for (int i = 0; i < f->n_eos; i++)\n        if (f->eos[i] == id)", "for (int i = 0; i < 1; i++)\n        if (f->eos[i] == id)"),
     bug("host/session/session.c", "precedence", "ignore_eos is not looked at", "methods blocks session", "    if (s->opt.ignore_eos) return false;\n", ""),
-    bug("host/session/session.c", "off by one", "a session stops one token before its limit", "blocks", "s->n >= s->cap) weir__session_end(s, WEIR_FINISH_LENGTH)", "s->n >= s->cap - 1) weir__session_end(s, WEIR_FINISH_LENGTH)"),
+    bug("host/session/session.c", "off by one", "a session stops one token before its limit", "blocks", "s->n >= s->cap) weir__session_end_full(s)", "s->n >= s->cap - 1) weir__session_end_full(s)"),
     bug("host/session/session.c", "off by one", "a decoder's output may pass its context", "decoder session", "e->pair.ctx_size - (int64_t)n_prompt;", "e->pair.ctx_size - (int64_t)n_prompt + 1;"),
     bug("host/session/session.c", "leak", "stop strings are not given back", "session engine", "    for (int i = 0; s->stop && i < s->opt.n_stop; i++) weir_free(s->stop[i]);\n", ""),
     bug("host/session/session.c", "leak", "policy log-probabilities are not given back", "session engine", "    weir_free(s->policy_logprobs);\n", ""),
@@ -81,7 +81,7 @@ METHODS = [
 
 TEXT = [
     bug("host/session/text.c", "off by one", "text grows without its zero", "session engine", "if (!grow_text(s, s->text_len + n + 1)) return false;", "if (!grow_text(s, s->text_len + n)) return false;"),
-    bug("host/session/text.c", "order", "the second stop string wins over an earlier first", "text", "if (!p || (found && (size_t)(p - s->text) >= *at)) continue;", "if (!p) continue;"),
+    bug("host/session/text.c", "order", "the second stop string wins over an earlier first", "text", "if (!p || (found >= 0 && (size_t)(p - s->text) >= *at)) continue;", "if (!p) continue;"),
     bug("host/session/text.c", "off by one", "a whole stop string is not held back", "session", "size_t n = strlen(s->stop[i]) - 1;", "size_t n = strlen(s->stop[i]) / 2;"),
     bug("host/session/text.c", "leak", "the text before the last token is not given back", "text session", "        st = shorten(s, &after, before.n + w->told);\n    weir_free(before.text);", "        st = shorten(s, &after, before.n + w->told);"),
     bug("host/session/text.c", "stale", "the window goes on behind a cut", "text", "    s->text[at] = '\\0';\n    s->win = (weir_text_window){n, n, 0, false};", "    s->text[at] = '\\0';"),
@@ -136,7 +136,7 @@ ONCE = [
         "weir__session_gamma(who[at - 1]) < weir__session_gamma(s[i]); at--)",
         "weir__session_gamma(who[at - 1]) > weir__session_gamma(s[i]); at--)"),
     bug("host/session/session.c", "overflow", "choice 256 draws what choice 0 draws", "session", "((uint64_t)n << 32) ^ o->choice);", "((uint64_t)n << 32) ^ (uint8_t)o->choice);"),
-    bug("host/deck/seat.c", "leak", "a session that is given up keeps its slot", "session progress", "    weir__session_end(s, WEIR_FINISH_CANCELLED);\n    weir__session_release(s);", "    weir__session_end(s, WEIR_FINISH_CANCELLED);"),
+    bug("host/deck/seat.c", "leak", "a session that is given up keeps its slot", "session progress", "    weir__session_end(s, WEIR_ENDED_CANCELLED);\n    weir__session_release(s);", "    weir__session_end(s, WEIR_ENDED_CANCELLED);"),
     bug("host/measure/score.c", "index", "positions start again in every chunk of rows", "score", "completion[i - 1], (int64_t)i, true);", "completion[i - 1], (int64_t)(i - from), true);"),
     bug("kernels/loop/seat.h", "off by one", "drafting goes on after an end of text", "block_loop loop_ops loop blocks",
         "weir__seat_ends_text(s, draft[step - 1])) s->n_draft = step;", "weir__seat_ends_text(s, draft[step - 1])) s->n_draft += 0;"),
@@ -236,9 +236,16 @@ EDGES = [
         "if (!s->streams) return s->mute || tell(s, 0) ? WEIR_TEXT_GOES_ON : WEIR_TEXT_REFUSED;",
         "if (!s->streams) return s->mute || tell(s, 0) ? WEIR_TEXT_GOES_ON : WEIR_TEXT_GOES_ON;"),
     bug("host/session/session.c", "check", "an end whose text is lost is one", "text",
-        "    if (verdict == WEIR_TEXT_REFUSED) s->finish = WEIR_FINISH_CANCELLED;\n", ""),
+        "    if (verdict == WEIR_TEXT_REFUSED) note_end(s, WEIR_ENDED_CANCELLED);\n", ""),
     bug("host/session/session.c", "precedence", "a stop string at the limit is told as the limit", "text session",
-        "    if (verdict == WEIR_TEXT_STOPS && s->finish == WEIR_FINISH_LENGTH) s->finish = WEIR_FINISH_STOP;\n", ""),
+        "    if (verdict == WEIR_TEXT_STOPS) note_end(s, WEIR_ENDED_STOP); /* what followed the cut is gone */\n", ""),
+    bug("host/session/session.c", "swap", "the log-probabilities of the end of text change places", "ended",
+        "s->eos_logprob = logprob;", "s->eos_logprob = policy_logprob;"),
+    bug("host/session/session.c", "precedence", "a full context is told as the limit", "ended",
+        "s->cap < s->opt.max_tokens ? WEIR_ENDED_CONTEXT", "s->cap > s->opt.max_tokens ? WEIR_ENDED_CONTEXT"),
+    bug("host/session/text.c", "index", "the first stop string is named for any", "ended", "s->stop_found = found;", "s->stop_found = 0;"),
+    bug("host/deck/step.c", "leak", "a session without tokens keeps its slot", "ended",
+        "    weir__session_end_full(s);\n    weir__session_release(s);", "    weir__session_end_full(s);"),
 ]
 
 # Progress, interrupts, texts in pieces, limits of memory.

@@ -9,6 +9,10 @@ def bug(kind, what, tests, old, new, **more):
     return cpu_bug(FILE, kind, what, tests, old, new, **more)
 
 
+def submit_bug(kind, what, tests, old, new, **more):
+    return cpu_bug("host/queue/submit.c", kind, what, tests, old, new, **more)
+
+
 BUGS = [
     bug("off by one", "a long prompt's turn comes after itself", "queue",
         "if (!after && r->turn > q->turn) after = r;", "if (!after && r->turn >= q->turn) after = r;"),
@@ -42,8 +46,8 @@ BUGS = [
         "        if (st == WEIR_ECUDA)\n            break_down", "        if (st != WEIR_OK)\n            break_down"),
     bug("args", "a row of NaN ends all", FAILURES,
         "if (st != WEIR_OK && st != WEIR_ELOGITS) break_down", "if (st != WEIR_OK) break_down"),
-    bug("check", "a broken engine takes requests", FAILURES,
-        "    if (q->broken != WEIR_OK) {", "    if (q->broken == WEIR_ECUDA) {"),
+    submit_bug("check", "a broken engine takes requests", FAILURES,
+        "    if (q->broken != WEIR_OK) return", "    if (q->broken == WEIR_ECUDA) return"),
     bug("precedence", "the last failure is told, not the first", FAILURES,
         "if (r->status == WEIR_OK && status != WEIR_OK) set_failure", "if (status != WEIR_OK) set_failure",
         equivalent="a status that is set before the end is a failure's of that round, and a session that fails "
@@ -58,9 +62,8 @@ BUGS = [
     bug("wait", "nobody is told of what a thread lets go", THREADS,
         "        if (r->notified) pthread_cond_broadcast(&q->changed);\n", ""),
     bug("wait", "two wakes are one", ENDS, "    q->n_wake++;\n", "    q->n_wake = 1;\n"),
-    bug("wait", "a request does not end a wait", THREADS,
-        "        if (q->stepping) weir_engine_yield(q->e);\n        pthread_cond_broadcast(&q->changed);\n    }",
-        "        if (q->stepping) weir_engine_yield(q->e);\n    }"),
+    submit_bug("wait", "a request does not end a wait", THREADS,
+        "    pthread_cond_broadcast(&q->changed);\n", ""),
     bug("precedence", "idle while there is work", ENDS,
         "(expired && q->n_unfinished == 0)", "expired"),
     bug("race", "cancels without the lock", THREADS,

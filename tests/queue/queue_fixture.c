@@ -9,14 +9,24 @@
 weir_queue *queue_open(weir_engine *e) {
     weir_queue *q = NULL;
     weir_err err = {""};
-    cr_assert(weir_queue_open(&q, e, 0.0, &err) == WEIR_OK, "%s", err.text);
+    cr_assert(weir_queue_open(&q, e, NULL, &err) == WEIR_OK, "%s", err.text);
     return q;
+}
+
+weir_queue_job queue_job(const weir_session_options *o, const int32_t *ids, size_t n, void *ud) {
+    weir_queue_job j = weir_queue_job_default();
+    j.options = *o;
+    j.prompt = ids;
+    j.n_prompt = n;
+    j.ud = ud;
+    return j;
 }
 
 void served_submit(weir_queue *q, served *a, const weir_session_options *o, const int32_t *ids, size_t n) {
     weir_err err = {""};
     memset(a, 0, sizeof *a);
-    cr_assert(weir_queue_submit(q, o, ids, n, a, &a->request, &err) == WEIR_OK, "%s", err.text);
+    const weir_queue_job j = queue_job(o, ids, n, a);
+    cr_assert(weir_queue_submit(q, &j, 1, &a->request, &err) == WEIR_OK, "%s", err.text);
 }
 
 void served_free(served *a) {

@@ -24,6 +24,7 @@ typedef struct served {
 } served;
 
 weir_queue *queue_open(weir_engine *e);
+weir_queue_job queue_job(const weir_session_options *o, const int32_t *ids, size_t n, void *ud);
 void served_submit(weir_queue *q, served *a, const weir_session_options *o, const int32_t *ids, size_t n);
 void served_free(served *a);
 

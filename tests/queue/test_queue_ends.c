@@ -89,7 +89,7 @@ static tally at_every_question(int one, void (*act)(void *ud)) {
     for (long at = 1; !done; at += build_is_sanitized() ? 7 : 1) {
         occasion o = {.at = at, .act = act, .ud = &got[one]};
         weir_queue *q = queue_open(e);
-        q->stall_seconds = 0.0;
+        q->options.stall_seconds = 0.0;
         submit_all(q, got);
         occasion_set(e, &o);
         served_all(q);
