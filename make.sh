@@ -255,12 +255,11 @@ case $command in
                 python3 tests/serve/live/faults.py "${2:-2000}"
                 exec python3 tests/serve/live/soak.py "${3:-60}"
                 ;;
-            *) die "test takes --all, serve or nothing, not $1" ;;
             page)
                 shift
                 test_page "$@"
                 ;;
-            *) die "test takes --all, page or nothing, not $1" ;;
+            *) die "test takes --all, serve, page or nothing, not $1" ;;
         esac
         compile_suite release
         run_suite release "${1:-}"

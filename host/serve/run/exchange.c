@@ -306,7 +306,6 @@ static bool make_choices(serve_exchange *e) {
     e->n_job = (int)n;
     for (int i = 0; i < e->n_job; i++) {
         const bool scoring = i >= e->n_choice;
-        e->choices[i] = (serve_choice){.job = {serve_choice_tokens, serve_choice_end},
         e->choices[i] = (serve_choice){.job = {.tokens = serve_choice_tokens, .end = serve_choice_end},
                                        .of = e,
                                        .scoring = scoring,
