@@ -47,6 +47,14 @@ api_server *fixture_server(void) {
     return &server;
 }
 
+void fixture_vocabulary(const char *tokenizer_json) {
+    weir_err err = {""};
+    weir__tokenizer_free(engine.pair.tok);
+    engine.pair.tok = NULL;
+    cr_assert(weir__tokenizer_open_json(&engine.pair.tok, tokenizer_json, &err) == WEIR_OK, "%s", err.text);
+    engine.pair.n_vocab = weir__tokenizer_size(engine.pair.tok);
+}
+
 void fixture_close(void) { weir__tokenizer_free(engine.pair.tok); }
 
 void fixture_ask(api_ask *ask) {

@@ -15,7 +15,8 @@ enum {
 };
 
 api_server *fixture_server(void);
-void fixture_close(void); /* frees the server */
+void fixture_close(void);                            /* frees the server */
+void fixture_vocabulary(const char *tokenizer_json); /* another one, from a file */
 
 /* A whole completion of one choice to the prompt "Hi", 5 drafts a block, seed 7; change what the test is
  * about. */

@@ -193,6 +193,30 @@ Test(api_logprobs, echo_leaves_out_the_bos) {
     done(v);
 }
 
+/* Vocabularies that put a space before the first word: the echo is the text that was sent. */
+Test(api_logprobs, echo_is_the_prompt_whatever_the_vocabulary_adds) {
+    static const char *const files[] = {"tiny_llama2", "tiny_gemma", "tiny_qwen2"};
+    static const char *const texts[] = {"a word", " a word", "  two", "gr\xc3\xbc\xc3\x9f \xf0\x9f\x98\x80",
+                                        "\n"};
+    ask.echo = true;
+    for (size_t i = 0; i < 3; i++) {
+        char path[512];
+        snprintf(path, sizeof path, WEIR_SOURCE_DIR "/tests/golden/tokenizer/%s.json", files[i]);
+        fixture_vocabulary(path);
+        for (size_t k = 0; k < 5; k++) {
+            api_prompt prompt = {NULL, 0};
+            ask.prompts = &prompt;
+            cr_assert(weir_tokenize(server->engine, texts[k], strlen(texts[k]), false, true, &prompt.ids,
+                                    &prompt.n, NULL) == WEIR_OK);
+            json_t *v = answer(NULL, NULL, 0, true);
+            cr_expect_str_eq(text_at(v, "choices.0.text"), texts[k], "%s: \"%s\" for \"%s\"", files[i],
+                             text_at(v, "choices.0.text"), texts[k]);
+            done(v);
+            weir_ids_free(prompt.ids);
+        }
+    }
+}
+
 /* The prompt goes out with the first token, or with the end where there is none. */
 Test(api_logprobs, a_stream_sends_the_echo_with_the_first_token) {
     ask.echo = ask.stream = true;
