@@ -76,8 +76,8 @@ LINES = [
 
 ANSWERS = [
     bug("host/cli/generate.c", "order", "answers leave in the order they finish", "cli_generate", "        if (!j->finished) return;\n        r->head", "        if (!j->finished && !r->json) return;\n        r->head"),
-    bug("host/queue/queue.c", "index", "every ended session is the list's first one's", "queue cli_generate",
-        "        weir_request *r = q->listed[i];", "        weir_request *r = q->listed[i * 0];"),
+    bug("host/queue/round.c", "index", "every ended session is the list's first one's", "queue cli_generate",
+        "harvest(q->listed[i]);", "harvest(q->listed[i * 0]);"),
     bug("host/cli/generate.c", "stale", "text is printed from its beginning again", "cli_generate", "            j->printed = j->text.len;\n", ""),
     bug("host/cli/generate.c", "default", "line breaks of an answer stay in one-line output", "cli_failures", "text[i] == '\\n' || text[i] == '\\r' ? ' ' : text[i];", "text[i] == '\\r' ? ' ' : text[i];"),
     bug("host/cli/generate.c", "check", "a failed run ends with status 0", "cli_generate cli_failures", "    if (r->rc == CLI_OK) r->rc = rc;\n", "    if (r->rc != CLI_OK) r->rc = rc;\n"),

@@ -13,6 +13,16 @@ weir_queue *queue_open(weir_engine *e) {
     return q;
 }
 
+static double clock_stands_at;
+
+static double stopped_clock(void) { return clock_stands_at; }
+
+void queue_set_clock(weir_queue *q, double seconds) {
+    clock_stands_at = seconds;
+    if (q->now != stopped_clock) q->order.window_began = seconds;
+    q->now = stopped_clock;
+}
+
 weir_queue_job queue_job(const weir_session_options *o, const int32_t *ids, size_t n, void *ud) {
     weir_queue_job j = weir_queue_job_default();
     j.options = *o;
@@ -114,6 +124,9 @@ void served_assert_answer(const served *a, const answer *want, const char *what)
 
 void queue_assert_empty(const weir_queue *q) {
     cr_assert(q->n_unfinished == 0 && !q->stepping, "%d unfinished", q->n_unfinished);
+    cr_assert(q->n_active == 0 && q->order.lines.n == 0 && q->due.n == 0 && q->waiting_tokens == 0);
+    cr_assert(weir__node_alone(&q->leaving));
+    for (int i = 0; i < WEIR_REQUEST_ENDED; i++) cr_assert(q->n_in[i] == 0, "%d in state %d", q->n_in[i], i);
     for (int i = 0; i < q->facts.n_parallel; i++) cr_assert(!q->e->deck.slot_owner[i], "slot %d is taken", i);
 }
 

@@ -100,11 +100,14 @@ Test(queue_bounds, any_allocation_of_a_submit_fails) {
     static bed b;
     alloc_install(0);
     bed_open(&b, 2, (weir_queue_options){0});
+    weir_queue_close(b.q);
+    for (int i = 0; i < MANY; i++) b.jobs[i].client = (uint64_t)i % 3, b.jobs[i].until = 1e12;
     bool done = false;
     long n = 0;
     for (; !done; n++) {
         const long live = alloc_live();
         weir_err err = {""};
+        b.q = queue_open(b.e);
         alloc_fail_only(alloc_count() + n);
         const weir_status st = weir_queue_submit(b.q, b.jobs, MANY, b.out, &err);
         alloc_fail_only(-1);
@@ -112,6 +115,8 @@ Test(queue_bounds, any_allocation_of_a_submit_fails) {
         if (done) continue;
         cr_assert(st == WEIR_ENOMEM && err_is_line(&err, "memory"), "%s", err.text);
         cr_assert(b.q->n_unfinished == 0 && b.q->n_coming == 0 && b.q->coming_tokens == 0);
+        cr_assert(b.q->order.n_client == 0 && b.q->order.lines.n == 0 && b.q->due.n == 0);
+        weir_queue_close(b.q);
         cr_assert(alloc_live() == live, "allocation %ld: %ld leak", n, alloc_live() - live);
     }
     cr_assert(n > 5 * MANY, "%ld allocations", n);

@@ -248,6 +248,7 @@ static void without_room(bool in_time) {
     }
     one.request->held = true; /* by a thread that takes its time */
     one.request->holder = (pthread_t){0};
+    weir__node_insert(&one.request->in_held, &q->held);
     weir_request *r = one.request;
     while (r->ready.n + 4 < 16) {
         weir_queue_next(q, 0.0, &ev);
