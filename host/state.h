@@ -43,6 +43,8 @@ typedef struct weir_step_buffers {
     weir_gate_session *gate;                        /* (n_parallel) */
     int32_t *pick;                                  /* (R) where in the logits single values lie */
     float *picked;                                  /* (R) */
+    int32_t *top_row;                               /* (R) verifier rows whose likeliest tokens are wanted */
+    weir_top_entry *top;                            /* (R, WEIR_TOP_MAX) those tokens */
     /* backend memory in both sets */
     float *q_logits, *p_logits; /* (R, ld) */
     weir_minmax *minmax;        /* (R, weir__minmax_count(n_vocab)) of one call; NULL without

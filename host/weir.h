@@ -417,6 +417,24 @@ void weir_queue_get_facts(weir_queue *q, weir_queue_facts *out); /* cheap */
 weir_status weir_score(weir_engine *e, const int32_t *prompt, size_t n_prompt, const int32_t *completion,
                        size_t n_completion, float *logprobs, weir_err *err);
 
+/* The same in steps, between which sessions may be stepped: no logits but those of one call are ever kept.
+ * A scoring takes a slot with its first step and gives it back at its end; what it is given is copied. */
+typedef struct weir_scoring weir_scoring;
+
+/* n_top: the verifier's likeliest tokens at each position of the completion, too, 0 … WEIR_N_TOP_MAX. */
+weir_status weir_score_begin(weir_engine *e, const int32_t *prompt, size_t n_prompt,
+                             const int32_t *completion, size_t n_completion, int n_top, weir_scoring **out,
+                             weir_err *err);
+/* Runs up to max_rows positions: of the prompt, as weir_session_prefill does, then of the completion, in rows
+ * of one call. *left: positions that are still to be run; bits do not depend on the steps. EINVAL: no slot is
+ * free; ECANCELED: the engine's calls are interrupted; ELOGITS; else as weir_step. */
+weir_status weir_score_step(weir_scoring *g, int64_t max_rows, int64_t *left, weir_err *err);
+/* Of the first *n ids of the completion, which are done: log-probabilities, and top (*n, n_top), likeliest
+ * first, the smaller id first among equals, id -1 past the end of a small vocabulary; NULL if n_top is 0.
+ * Borrowed until the next step or the end. */
+void weir_score_get(const weir_scoring *g, const float **logprobs, const weir_top **top, size_t *n);
+void weir_score_end(weir_scoring *g); /* NULL allowed; before the engine is closed */
+
 /* ---- both models over one text ------------------------------------------------------------------------- */
 
 /* The rows of both models that predict completion token i, borrowed for the call; n_vocab entries count.
