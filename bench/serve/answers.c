@@ -95,6 +95,7 @@ static size_t run(const api_server *s, const api_ask *ask, const tokens *t, int 
 
 static bool time_form(const api_server *s, const form *f, const options *o, tokens *t) {
     int32_t ids[1] = {0};
+    char model[] = "demo";
     api_prompt prompt = {ids, 1};
     api_ask ask = {.chat = f->chat,
                    .stream = f->stream,
@@ -108,7 +109,7 @@ static bool time_form(const api_server *s, const form *f, const options *o, toke
                    .prompts = &prompt,
                    .n_prompt = 1,
                    .o = weir_session_options_default(),
-                   .model = "demo"};
+                   .model = model};
     double seconds[MAX_REPEAT];
     size_t bytes = 0;
     for (int i = 0; i < t->n; i++) t->list[i].n_top = f->n_top;

@@ -60,11 +60,12 @@ void fixture_close(void) { weir__tokenizer_free(engine.pair.tok); }
 void fixture_ask(api_ask *ask) {
     static int32_t hi[] = {'H', 'i'};
     static api_prompt prompt = {hi, 2};
+    static char model[] = "demo";
     *ask = (api_ask){.n = 1,
                      .prompts = &prompt,
                      .n_prompt = 1,
                      .o = weir_session_options_default(),
-                     .model = "demo",
+                     .model = model,
                      .answer_seconds = INFINITY};
     ask->o.seed = 7;
 }
