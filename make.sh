@@ -16,8 +16,12 @@ usage: ./make.sh COMMAND
   build [--cuda]   the program, build/weir, and the timers of bench/
                    --cuda: with the CUDA backend, and the tests, in build/cuda/ (needs a CUDA toolkit's nvcc)
   demo             build the program, then translate ten sentences by the verifier alone and by the cascade
+  serve [OPTIONS]  build the program, then serve the demo pair on http://127.0.0.1:8080 (OpenAI's API, and a page)
   test [--all]     build the tests, then run the suite
                    --all: in all schedules of the CUDA kernels' CPU runner, not in one
+  test serve [N [SECONDS]]
+                   a running server: N requests (default 2000) as the command line answers them, clients that
+                   leave, full disks, and SECONDS (default 60) of mixed load
   test page [URL]  the server's web page in Debian's Chromium, against a server of the test's own or the one
                    at URL
   bench            build, then time the parts of a block (weir bench) on the demo pair
@@ -238,14 +242,24 @@ case $command in
         compile release
         exec bench/demo/demo.sh
         ;;
+    serve)
+        compile release
+        exec build/weir serve -m models/demo/verifier -md models/demo/drafter "$@"
+        ;;
     test)
         case ${1:-} in
             '' | --all) ;;
+            serve)
+                compile release
+                python3 tests/serve/live/same_tokens.py --requests "${2:-2000}"
+                python3 tests/serve/live/faults.py "${2:-2000}"
+                exec python3 tests/serve/live/soak.py "${3:-60}"
+                ;;
             page)
                 shift
                 test_page "$@"
                 ;;
-            *) die "test takes --all, page or nothing, not $1" ;;
+            *) die "test takes --all, serve, page or nothing, not $1" ;;
         esac
         compile_suite release
         run_suite release "${1:-}"

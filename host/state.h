@@ -43,6 +43,8 @@ typedef struct weir_step_buffers {
     weir_gate_session *gate;                        /* (n_parallel) */
     int32_t *pick;                                  /* (R) where in the logits single values lie */
     float *picked;                                  /* (R) */
+    int32_t *top_row;                               /* (R) verifier rows whose likeliest tokens are wanted */
+    weir_top_entry *top;                            /* (R, WEIR_TOP_MAX) those tokens */
     /* backend memory in both sets */
     float *q_logits, *p_logits; /* (R, ld) */
     weir_minmax *minmax;        /* (R, weir__minmax_count(n_vocab)) of one call; NULL without
@@ -151,8 +153,11 @@ struct weir_session {
     bool mute;       /* sequence cascade: the drafter's answer is not certain yet */
 
     weir_finish finish;
-    int32_t eos;      /* that ended it, or -1 */
-    weir_err failure; /* what refused its logits; "" */
+    weir_ended ended_by;
+    int stop_found;                        /* the stop string that the output was cut at, or -1 */
+    int32_t eos;                           /* that ended it, or -1 */
+    float eos_logprob, eos_policy_logprob; /* its own; NaN without one */
+    weir_err failure;                      /* what refused its logits; "" */
     atomic_bool cancel;
     weir_session_stats stats;
 };

@@ -70,6 +70,12 @@ weir_status weir__rows_pick(weir_engine *e, int side, const float *logits, int n
 void weir__rows_book(weir_session *s, int side, int n_row); /* a call of a side with n_row rows of this
                                                               session */
 
+/* ---- likeliest tokens (tops.c) ---- */
+
+/* Of the verifier's rows buf.top_row[0 … n), logits and statistics as dev.p_logits and dev.p_stats hold them,
+ * the n_top likeliest tokens each into buf.top (n, n_top). */
+weir_status weir__tops_select(weir_engine *e, int n, int n_top);
+
 /* ---- ticks (ticks.c): one token for each session of a list ---- */
 
 weir_status weir__tick_sequential(weir_engine *e, weir_session **s, int n, weir_err *err);

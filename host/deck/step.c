@@ -1,5 +1,6 @@
 #include "host/deck/block_loop.h"
 #include "host/deck/deck.h"
+#include "host/session/session.h"
 #include "kernels/base/clock.h"
 
 /* Which program runs a session: the block loop, or ticks, token by token. */
@@ -24,6 +25,12 @@ static bool listed_twice(weir_session *const *sessions, int n) {
     return false;
 }
 
+/* Its prompt is read, and nothing is to follow. */
+static void end_unwritten(weir_session *s) {
+    weir__session_end_full(s);
+    weir__session_release(s);
+}
+
 /* Sessions that are given up end, the others get a slot and their prompt is run. *running: how many go on. */
 static weir_status admit_all(weir_session *const *sessions, int n, int *running, weir_err *err) {
     *running = 0;
@@ -35,6 +42,8 @@ static weir_status admit_all(weir_session *const *sessions, int n, int *running,
             weir__session_give_up(s);
         else if (st != WEIR_OK)
             return st;
+        else if (s->cap == 0)
+            end_unwritten(s);
         else
             (*running)++;
     }

@@ -17,7 +17,8 @@ void weir__session_restart(weir_session *s); /* forgets the output; keeps slot a
 /* Appends one token; applies end-of-text, stop strings and the limit. True while the session goes on. */
 bool weir__session_append(weir_session *s, int32_t id, weir_source source, float logprob,
                           float policy_logprob);
-void weir__session_end(weir_session *s, weir_finish why);
+void weir__session_end(weir_session *s, weir_ended by);
+void weir__session_end_full(weir_session *s); /* at its limit, or at the context's end */
 void weir__session_tell_all(
     weir_session *s); /* the rest of an answer that has ended; it may end otherwise by it */
 /* Ends a session whose rows held NaN as cancelled; ELOGITS, err names the token. */

@@ -114,7 +114,7 @@ static weir_session_view feed(weir_session *s, const int32_t *ids, int n, int ev
         memcpy(seen[n_seen].text, v.text, v.bytes);
         seen[n_seen++].bytes = v.bytes;
     }
-    weir__session_end(s, WEIR_FINISH_STOP);
+    weir__session_end(s, WEIR_ENDED_EOS);
     weir_session_get(s, &v);
     for (int i = 0; i < n_seen; i++) {
         if (s->opt.n_stop > 0) break; /* a stop string may take back what a view has shown */
@@ -416,7 +416,7 @@ Test(text, a_stop_string_at_the_limit_is_the_reason) {
         weir_session_view v;
         for (int k = 0; k < 3; k++) weir__session_append(s, "ab\xf0"[k] & 0xff, WEIR_SOURCE_VERIFIER, 0, 0);
         cr_assert(weir_session_state(s) == WEIR_RUNNING);
-        weir__session_end(s, WEIR_FINISH_LENGTH);
+        weir__session_end(s, WEIR_ENDED_LIMIT);
         weir_session_get(s, &v);
         cr_expect(v.finish == (i == 0 ? WEIR_FINISH_STOP : WEIR_FINISH_LENGTH) && v.n == (i == 0 ? 1 : 3));
         weir_session_free(s);
@@ -462,7 +462,7 @@ Test(text, every_allocation_may_fail) {
             while (i < 40 && weir__session_append(s, ids[i], WEIR_SOURCE_VERIFIER, 0, 0)) i++;
             cr_assert(!streams || alloc_count() <= fail || i < 40, "allocation %ld: it goes on", fail);
             weir_session_get(s, &v);
-            weir__session_end(s, WEIR_FINISH_LENGTH);
+            weir__session_end(s, WEIR_ENDED_LIMIT);
             weir_session_get(s, &v);
             const bool survived = alloc_count() <= fail;
             const weir_finish finish = v.finish;
