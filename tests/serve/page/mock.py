@@ -88,9 +88,9 @@ class Mock(ThreadingHTTPServer):
     daemon_threads = True
 
     def __init__(self, key: str | None = None, chat: bool = True, pause: float = 0.02,
-                 loads: int = 0) -> None:
+                 loads: int = 0, drafts: bool = True) -> None:
         super().__init__(("127.0.0.1", 0), Handler)
-        self.key, self.chat, self.pause = key, chat, pause
+        self.key, self.chat, self.pause, self.drafts = key, chat, pause, drafts
         self.loads = loads  # how many times /props says that the server is loading
         self.seen: list[tuple[str, dict]] = []  # paths and bodies of what was posted
         self.left: list[str] = []  # prompts whose client went away
@@ -141,10 +141,6 @@ class Handler(BaseHTTPRequestHandler):
             pass
         elif self.path == "/props":
             self.props()
-        elif self.path == "/v1/models":
-            self.reply(200, json.dumps({"object": "list", "data": [
-                {"id": "demo", "object": "model", "meta": {"n_params": [60_500_000, 15_600_000]}},
-                {"id": "demo:exact", "object": "model"}]}).encode())
         else:
             self.refuse(404, "not_found", "no such path")
 
@@ -153,13 +149,17 @@ class Handler(BaseHTTPRequestHandler):
             self.server.loads -= 1
             self.refuse(503, "loading", "The models are being loaded.", Retry_After="1")
             return
-        rules = [{"name": n, "defers": d, "alpha": {"min": lo, "max": hi, "max_open": o, "default": a},
-                  "beta": None if b is None else {"min": 0, "max": None, "default": b}}
+        rules = [{"name": n, "help": d,
+                  "alpha": None if n == "exact" else {"min": lo, "max": hi, "max_open": o, "default": a},
+                  "beta": None if b is None else {"min": 0, "max": None, "default": b, "auto": n == "lossy"}}
                  for n, lo, hi, o, a, b, d in RULES]
         self.reply(200, json.dumps({
-            "rules": rules, "max_draft": 8, "chat_template": "{{ messages }}" if self.server.chat else None,
-            "default_generation_settings": {"temperature": 1.0, "num_speculative_tokens": 5, "exact_first": 0,
-                                            "deferral_rule": "token-v3", "deferral_alpha": 0.2}}).encode())
+            "model_alias": "demo", "verifier": {"n_params": 60_500_000},
+            "drafter": {"n_params": 15_600_000} if self.server.drafts else None, "rules": rules,
+            "max_speculative_tokens": 8, "chat_template": "{{ messages }}" if self.server.chat else None,
+            "default_generation_settings": {"n_ctx": 512, "params": {
+                "temperature": 1.0, "num_speculative_tokens": 5, "exact_first": 0, "rule": "token-v3",
+                "alpha": 0.2}}}).encode())
 
     def do_POST(self) -> None:
         body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))

@@ -40,6 +40,18 @@ class Answers(PageTest):
         self.assertEqual(self.mock.seen[-1][0], "/v1/completions")
 
     @needs_mock
+    def test_without_a_drafter_there_are_no_rules(self) -> None:
+        self.open(drafts=False)
+        for id in ("rule", "alpha", "slider", "beside"):
+            self.assertFalse(self.at(id).is_displayed(), id)
+        self.ask("One")
+        body = self.mock.seen[-1][1]
+        of_rules = ("deferral_rule", "deferral_alpha", "num_speculative_tokens", "exact_first")
+        self.assertFalse(set(of_rules) & set(body))
+        self.assertEqual(self.texts(".answer h3 span")[0], "verifier")
+        self.assertEqual(self.at("about").text, "demo · verifier 61 M")
+
+    @needs_mock
     def test_every_setting_is_sent(self) -> None:
         self.open()
         self.rule("lossy")
@@ -166,6 +178,9 @@ class Stopping(PageTest):
         self.done()
         self.assertEqual(self.texts(".answer h3 span")[-1], "stopped")
         self.assertTrue(self.texts(".answer .text")[-1])
+        self.left()
+
+    def left(self) -> None:
         end = time.monotonic() + 30
         while self.mock.left != ["many"]:
             self.assertLess(time.monotonic(), end, "the server was not left")
@@ -192,6 +207,20 @@ class Stopping(PageTest):
         partial = self.texts(".answer .text")[0]
         self.ask("One")
         self.assertEqual(self.mock.seen[-1][1]["messages"][1], {"role": "assistant", "content": partial})
+
+    @needs_mock
+    def test_clearing_stops_and_forgets(self) -> None:
+        self.open(pause=0.1)
+        self.begin("many")
+        self.until("return document.querySelectorAll('.text .t').length > 3")
+        self.at("again").click()
+        self.until("return document.getElementById('stop').hidden")
+        self.assertEqual(self.texts(".answer"), [])
+        self.assertEqual([self.at(f).text for f in ("f-speed", "f-length")], ["–", "–"])
+        self.left()
+        self.mock.pause = 0
+        self.ask("One")
+        self.assertEqual([m["content"] for m in self.mock.seen[-1][1]["messages"]], ["One"])
 
     @needs_mock
     def test_stopping_the_first_of_two_does_not_start_the_second(self) -> None:
