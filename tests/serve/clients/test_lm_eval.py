@@ -116,8 +116,8 @@ def samples_of(folder, model, url, name, task, *flags, tokenizer="remote", optio
     """The program lm_eval over a task; its samples in the task's order."""
     out = folder / "out"
     about = f"model={name},base_url={url},num_concurrent=8,max_length=512,tokenizer_backend={tokenizer}"
-    run([sys.executable, "-m", "lm_eval", "run", "--model", model, "--model_args", about + options, "--tasks", task,
-         "--include_path", folder, "--output_path", out, "--log_samples", *flags],
+    run([sys.executable, "-m", "lm_eval", "run", "--model", model, "--model_args", about + options, "--tasks",
+         task, "--include_path", folder, "--output_path", out, "--log_samples", *flags],
         env={"HF_HUB_OFFLINE": "1", "HF_DATASETS_OFFLINE": "1", "HF_HOME": str(folder / "home"),
              "OPENAI_API_KEY": "none"})
     files = list(out.rglob(f"samples_{task}_*.jsonl"))
