@@ -19,6 +19,9 @@ usage: ./make.sh COMMAND
   serve [OPTIONS]  build the program, then serve the demo pair on http://127.0.0.1:8080 (OpenAI's API, and a page)
   test [--all]     build the tests, then run the suite
                    --all: in all schedules of the CUDA kernels' CPU runner, not in one
+  test clients [--ci]
+                   weir serve with clients from PyPI (1.5 GB in build/python the first time)
+                   --ci: openai, lm-eval and curl alone (0.8 GB)
   test serve [N [SECONDS]]
                    a running server: N requests (default 2000) as the command line answers them, clients that
                    leave, full disks, and SECONDS (default 60) of mixed load
@@ -222,6 +225,23 @@ test_page() {
     WEIR_PAGE_PYTHON=$python exec tests/serve/page/run.sh "$@"
 }
 
+# test_clients [--ci]
+test_clients() {
+    part=all
+    case ${1:-} in
+        '') requirements=tests/serve/clients/requirements.txt ;;
+        --ci) requirements=tests/serve/clients/requirements_ci.txt part=ci ;;
+        *) die "test clients takes --ci or nothing, not $1" ;;
+    esac
+    need curl
+    if ! python=$(python_with $python_dir/clients_$part $requirements); then
+        say "test clients: skipped: no Python with $requirements (without a network, set PYTHON)"
+        exit 77
+    fi
+    compile release
+    exec tests/serve/clients/run.sh "$python" $part
+}
+
 sources() { git ls-files '*.c' '*.h' '*.cc' '*.cu' '*.cuh'; }
 
 command=${1:-help}
@@ -259,7 +279,11 @@ case $command in
                 shift
                 test_page "$@"
                 ;;
-            *) die "test takes --all, serve, page or nothing, not $1" ;;
+            clients)
+                shift
+                test_clients "$@"
+                ;;
+            *) die "test takes --all, serve, page, clients or nothing, not $1" ;;
         esac
         compile_suite release
         run_suite release "${1:-}"

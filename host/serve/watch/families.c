@@ -4,6 +4,8 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "host/serve/watch/histogram.h"
+
 const watch_family watch_counters[WATCH_N_COUNTER] = {
 #define COUNTER(id, text, l, about) {.name = text, .help = about, .label = WATCH_LABEL_##l},
     WATCH_COUNTER_MAP(COUNTER)
@@ -29,13 +31,20 @@ const watch_family watch_histograms[WATCH_N_HISTOGRAM] = {
 #undef HISTOGRAM
 };
 
-void watch_histograms_begin(watch_metrics *m) {
-#define BEGIN(id, text, list, about)                                                   \
-    static_assert(sizeof(list) / sizeof *(list) <= WATCH_EDGES_MAX, "too many edges"); \
-    m->histogram[WATCH_##id].edges = list;                                             \
-    m->histogram[WATCH_##id].n_edge = (int)(sizeof(list) / sizeof *(list));
-    WATCH_HISTOGRAM_MAP(BEGIN)
-#undef BEGIN
+#define FITS(id, text, list, about) \
+    static_assert(sizeof(list) / sizeof *(list) <= WATCH_EDGES_MAX, "too many edges");
+WATCH_HISTOGRAM_MAP(FITS)
+#undef FITS
+
+const double *watch_edges(int histogram, int *n) {
+#define EDGES(id, text, list, about) [WATCH_##id] = {list, (int)(sizeof(list) / sizeof *(list))},
+    static const struct {
+        const double *edges;
+        int n;
+    } all[WATCH_N_HISTOGRAM] = {WATCH_HISTOGRAM_MAP(EDGES)};
+#undef EDGES
+    *n = all[histogram].n;
+    return all[histogram].edges;
 }
 
 /* 499: the client left first. */

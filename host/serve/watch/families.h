@@ -1,8 +1,8 @@
 #ifndef WEIR_HOST_SERVE_WATCH_FAMILIES_H
 #define WEIR_HOST_SERVE_WATCH_FAMILIES_H
 
-#include "host/serve/watch/histogram.h"
-#include "host/serve/watch/metrics.h"
+#include "host/serve/watch/kinds.h"
+#include "host/weir.h"
 
 /* The tables that metrics.c counts by and prometheus.c writes: every metric is one line here. */
 
@@ -62,6 +62,7 @@ typedef struct watch_family {
 
 extern const watch_family watch_counters[WATCH_N_COUNTER];
 extern const watch_family watch_histograms[WATCH_N_HISTOGRAM];
+const double *watch_edges(int histogram, int *n); /* ascending, static */
 
 const char *watch_label_name(watch_label l); /* "rule"; NULL of NONE */
 int watch_label_size(watch_label l);         /* values it has; 1 of NONE */
@@ -75,19 +76,5 @@ enum { WATCH_N_STATUS = 20 };
 extern const int watch_statuses[WATCH_N_STATUS];
 
 enum { WATCH_CELLS_MAX = 32 }; /* values of a label, at most */
-
-struct watch_metrics {
-    char *prefix, *model_name, *device; /* the latter two as they are written between quotes */
-    const char *const *paths;
-    size_t n_path;
-    int max_draft;
-    void (*gauges)(void *ud, watch_gauges *out);
-    void *ud;
-    _Atomic uint64_t counter[WATCH_N_COUNTER][WATCH_CELLS_MAX];
-    watch_histogram histogram[WATCH_N_HISTOGRAM];
-    _Atomic uint64_t *http; /* (n_path + 1, WATCH_N_STATUS): the last row is for other paths */
-};
-
-void watch_histograms_begin(watch_metrics *m); /* gives each its edges */
 
 #endif /* WEIR_HOST_SERVE_WATCH_FAMILIES_H */

@@ -1,5 +1,6 @@
 #include "host/serve/watch/line.h"
 
+#include <assert.h>
 #include <inttypes.h>
 #include <math.h>
 #include <stdarg.h>
@@ -20,6 +21,7 @@ typedef struct line {
     size_t n;
 } line;
 enum { WORD_MAX = 640 };
+static_assert(5 * WORD_MAX + 600 < WATCH_LINE_MAX, "a line may not fit");
 
 __attribute__((format(printf, 2, 3))) static void put(line *l, const char *fmt, ...) {
     va_list args;
@@ -35,7 +37,7 @@ static void put_word(line *l, const char *s, bool json) {
     for (const size_t end = l->n + WORD_MAX; *s && l->n + 6 <= end; s++) {
         const unsigned char c = (unsigned char)*s;
         if (c > ' ' && c < 0x7f && c != '\\' && c != '"')
-            put(l, "%c", c);
+            l->text[l->n++] = (char)c;
         else
             put(l, json ? "\\u%04x" : "\\x%02x", c);
     }

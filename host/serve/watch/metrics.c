@@ -3,7 +3,7 @@
 #include <math.h>
 #include <string.h>
 
-#include "host/serve/watch/families.h"
+#include "host/serve/watch/registry.h"
 #include "host/wire/answer.h"
 
 /* ---- open ---------------------------------------------------------------------------------------------- */
@@ -48,7 +48,8 @@ weir_status watch_metrics_open(watch_metrics **out, const watch_metrics_options 
     m->gauges = opt->gauges;
     m->ud = opt->ud;
     m->http = weir_calloc(opt->n_path + 1, WATCH_N_STATUS * sizeof *m->http);
-    watch_histograms_begin(m);
+    for (int i = 0; i < WATCH_N_HISTOGRAM; i++)
+        m->histogram[i].edges = watch_edges(i, &m->histogram[i].n_edge);
     if (!m->prefix || !m->model_name || !m->device || !m->http) {
         watch_metrics_close(m);
         return weir_fail(err, WEIR_ENOMEM, "metrics: out of memory");

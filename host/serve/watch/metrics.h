@@ -5,6 +5,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "host/serve/watch/kinds.h"
 #include "host/weir.h"
 #include "host/wire/buf.h"
 
@@ -14,15 +15,6 @@
 typedef struct watch_metrics watch_metrics;
 
 #define WATCH_METRICS_TYPE "text/plain; version=0.0.4; charset=utf-8"
-
-/* What is known elsewhere and asked for at each scrape. */
-typedef struct watch_gauges {
-    int running, waiting, connections;
-    double kv_usage[2]; /* share of the pages in use, 0 … 1: [0] verifier, [1] drafter; NaN = no such model */
-    size_t buffered;    /* bytes that wait for their peers */
-    uint64_t preemptions; /* requests suspended so far */
-    uint64_t log_dropped; /* lines so far */
-} watch_gauges;
 
 typedef struct watch_metrics_options {
     const char *prefix;       /* "weir", "vllm": a name of Prometheus without a colon; NULL = "weir" */
@@ -44,16 +36,6 @@ void watch_metrics_close(watch_metrics *m); /* NULL allowed */
 bool watch_metrics_write(const watch_metrics *m, wire_buf *b);
 
 /* ---- updates ------------------------------------------------------------------------------------------- */
-
-typedef enum watch_finish { /* vLLM's finished_reason: "stop", "length", "abort", "error" */
-                            WATCH_FINISH_STOP,
-                            WATCH_FINISH_LENGTH,
-                            WATCH_FINISH_ABORT, /* the client left, or the server closed */
-                            WATCH_FINISH_ERROR,
-                            WATCH_N_FINISH
-} watch_finish;
-
-typedef enum watch_phase { WATCH_QUEUED, WATCH_PREFILL, WATCH_RUNNING, WATCH_N_PHASE } watch_phase;
 
 /* A choice that has ended: one session. Seconds are NaN where it never came to that. */
 typedef struct watch_choice {

@@ -5,7 +5,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-#include "host/serve/watch/families.h"
+#include "host/serve/watch/metrics.h"
+#include "host/serve/watch/registry.h"
 
 /* ok turns false on the first failure and stays so. */
 typedef struct page {

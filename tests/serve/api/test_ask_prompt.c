@@ -115,12 +115,12 @@ Test(ask_prompt, the_context_holds_a_prompt_or_both_lengths_are_said) {
     cr_expect(ask_ids(&demo, 512, "") && !ask_ids(&demo, 513, ""));
     cr_expect_str_eq(said.code, "context_length_exceeded");
     cr_expect_str_eq(said.message.text,
-                     "\"prompt\": 513 tokens; this model's maximum context length is 512 tokens");
+                     "This model's maximum context length is 512 tokens; prompt: 513 tokens");
     cr_expect(ask_ids(&decoder, 64, ", \"max_tokens\": 0") && !ask_ids(&decoder, 65, ", \"max_tokens\": 0"));
     cr_expect(ask_ids(&decoder, 63, "") && !ask_ids(&decoder, 64, ""));
     cr_expect_str_eq(said.message.text,
-                     "\"prompt\": 64 tokens; this model's maximum context length is 64 tokens of "
-                     "prompt and output together");
+                     "This model's maximum context length is 64 tokens of prompt and output together; "
+                     "prompt: 64 tokens");
 }
 
 Test(ask_prompt, prompts_times_n_is_bounded) {

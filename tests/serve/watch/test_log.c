@@ -277,6 +277,8 @@ Test(watch_log, no_memory) {
 
 Test(watch_log, rotation) {
     place p = begin();
+    const int before = dup(STDERR_FILENO); /* the lowest number that is free */
+    close(before);
     char *old = files_path(p.dir, "log.1");
     watch_log *l = open_at(p.path, false, 0);
     add(l, "first", NULL);
@@ -288,6 +290,9 @@ Test(watch_log, rotation) {
     while (access(p.path, F_OK) != 0) usleep(1000);
     add(l, "third", NULL);
     watch_log_close(l);
+    const int after = dup(STDERR_FILENO);
+    cr_expect(after == before, "a file was left open");
+    close(after);
     char *a = content(old), *b = content(p.path);
     cr_expect(!strstr(a, "third") && strstr(b, "third") && !strstr(b, "second"));
     free(a);

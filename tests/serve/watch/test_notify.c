@@ -36,10 +36,15 @@ static void expect_message(int fd, const char *want) {
 
 static void exchange(const char *name) {
     const int fd = listen_at(name);
+    const int before = dup(fd); /* the lowest number that is free */
+    close(before);
     cr_expect(watch_notify("READY=1", NULL) == WEIR_OK);
     expect_message(fd, "READY=1");
     cr_expect(watch_notify("STOPPING=1", NULL) == WEIR_OK);
     expect_message(fd, "STOPPING=1");
+    const int after = dup(fd);
+    cr_expect(after == before, "a socket was left open");
+    close(after);
     close(fd);
 }
 
