@@ -32,8 +32,8 @@ static inline float weir__raw_logp(float logit, const weir_row_stats *st) {
     return (logit - st->max) - wf_log(st->sum);
 }
 
-/* Appends one token; applies end-of-text, stop strings and the limit. seen: the row that predicted it, or NULL.
- * True while the session goes on. */
+/* Appends one token; applies end-of-text, stop strings and the limit. seen: the row that predicted it, or
+ * NULL. True while the session goes on. */
 bool weir__session_append(weir_session *s, int32_t id, weir_source source, float logprob,
                           float policy_logprob, const weir_seen *seen);
 int weir__session_n_top(const weir_session *s,
