@@ -361,8 +361,8 @@ static void book_seconds(weir_session *const *s, int n, const double spent[3]) {
     }
 }
 
-/* Blocks of a launch: one where seats are taken anew for each, so that a session that ended leaves no row, and
- * one where the host selects from each block's logits before the next block writes over them. */
+/* Blocks of a launch: one where seats are taken anew for each, so that a session that ended leaves no row,
+ * and one where the host selects from each block's logits before the next block writes over them. */
 static int blocks_of(const weir_block_loop *l, int n_top, int max_blocks) {
     if ((l->shape.first || n_top > 0) && max_blocks > 0) return 1;
     return max_blocks < WEIR_LOOP_DEPTH ? max_blocks : WEIR_LOOP_DEPTH;

@@ -1,4 +1,4 @@
-/* The verifier's likeliest tokens on a device: recorded blocks, blocks that are called op by op, and ticks. */
+/* The verifier's likeliest tokens on a device: recorded blocks, blocks that are called op by op, ticks. */
 #include <criterion/criterion.h>
 #include <string.h>
 
