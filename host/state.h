@@ -25,6 +25,7 @@ enum { WEIR_TOKEN_CASCADE_RUN = 10 };
  * none. */
 typedef struct weir_tick_place {
     int q, p;
+    int top; /* place among the rows whose likeliest tokens are wanted, -1 = none */
     bool deferred;
     float log_q, log_p; /* raw, of the drawn token, where there is such a row */
 } weir_tick_place;
@@ -139,6 +140,8 @@ struct weir_session {
     int32_t *timeline; /* (cap + 1) */
     uint8_t *sources;  /* (cap) */
     float *logprobs, *policy_logprobs;
+    weir_top *top; /* (cap + 1, n_top) the verifier's likeliest tokens, those beside the end of text included;
+                      NULL if nobody asks */
     int64_t n, cap;
 
     /* what is certain of the output's text: bytes that the next token may complete to a character are not in

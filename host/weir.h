@@ -193,7 +193,8 @@ typedef struct weir_session_options {
     bool ignore_eos;         /* go on past end-of-text (timings) */
     const char *const *stop; /* stop strings; copied */
     int n_stop;              /* 0 … 16 */
-    int n_top;               /* the verifier's likeliest tokens beside each one, 0 … WEIR_N_TOP_MAX */
+    int n_top; /* the verifier's likeliest tokens beside each one, 0 … WEIR_N_TOP_MAX; changes no
+                                token. A device then runs one block a launch for all that it steps together */
 } weir_session_options;
 
 weir_session_options weir_session_options_default(void); /* speculative, exact, temp 1, gamma 5, 128 tokens,
@@ -207,7 +208,8 @@ typedef struct weir_token_event {
     float policy_logprob; /* log of the law it was drawn from; NaN where that has no closed form */
     const char *text;     /* borrowed for the call */
     size_t bytes;
-    const weir_top *top; /* (n_top) likeliest first, the smaller id first among equals; borrowed as text */
+    const weir_top *top; /* (n_top) likeliest first, the smaller id first among equals; borrowed until the
+                            session is freed */
     int n_top;           /* 0 where the verifier never saw the position, and where none were asked for */
 } weir_token_event;
 

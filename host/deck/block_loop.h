@@ -12,7 +12,8 @@
  * outcomes out of a mapped ring, appends tokens and calls back. The device ends a session at end of text and
  * at its limit; stop strings, callbacks and cancels end it on the host, which then stops the loop after the
  * current block and drops what the device decided for that session since. Without capturing (the CPU, graphs
- * = false) the host calls block after block.
+ * = false) the host calls block after block. With a session that asks for likeliest tokens a launch has one
+ * block, from whose logits the host has them selected before the next one.
  *
  * The CPU takes seats anew for each block, with no seat to spare, and leaves out rows that no seat needs.
  * Statistics are the same everywhere: rows that the block needed, not those that a bucket's shape runs. Only

@@ -75,6 +75,7 @@ void weir__rows_book(weir_session *s, int side, int n_row); /* a call of a side 
 /* Of the verifier's rows buf.top_row[0 … n), logits and statistics as dev.p_logits and dev.p_stats hold them,
  * the n_top likeliest tokens each into buf.top (n, n_top). */
 weir_status weir__tops_select(weir_engine *e, int n, int n_top);
+int weir__tops_asked(weir_session *const *s, int n); /* the largest n_top of n sessions */
 
 /* ---- ticks (ticks.c): one token for each session of a list ---- */
 

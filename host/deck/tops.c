@@ -16,3 +16,10 @@ weir_status weir__tops_select(weir_engine *e, int n, int n_top) {
     WEIR_TRY(e->pair.be->op.top(e->pair.be, &a));
     return WEIR_GET(e, top, n * n_top);
 }
+
+int weir__tops_asked(weir_session *const *s, int n) {
+    int most = 0;
+    for (int i = 0; i < n; i++)
+        if (s[i]->opt.n_top > most) most = s[i]->opt.n_top;
+    return most;
+}

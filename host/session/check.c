@@ -39,6 +39,8 @@ static weir_status check_limits(const weir_engine *e, const weir_session_options
         return weir_fail(err, WEIR_EINVAL, "%d stop strings; at most 16 are allowed", o->n_stop);
     for (int i = 0; i < o->n_stop; i++)
         if (!o->stop[i] || !o->stop[i][0]) return weir_fail(err, WEIR_EINVAL, "stop string %d is empty", i);
+    if (o->n_top < 0 || o->n_top > WEIR_N_TOP_MAX)
+        return weir_fail(err, WEIR_EINVAL, "n_top %d is outside [0, %d]", o->n_top, WEIR_N_TOP_MAX);
     if (o->n_stop > 0 && !e->pair.tok)
         return weir_fail(err, WEIR_ENOTSUP, "stop strings need a tokenizer; the checkpoint has none");
     return WEIR_OK;

@@ -65,7 +65,9 @@ static weir_status allocate(weir_session *s, const weir_session_options *o, cons
     s->logprobs = weir_alloc(cap, sizeof *s->logprobs);
     s->policy_logprobs = weir_alloc(cap, sizeof *s->policy_logprobs);
     s->token_end = weir_calloc(cap, sizeof *s->token_end);
-    if (!s->prompt || !s->timeline || !s->sources || !s->logprobs || !s->policy_logprobs || !s->token_end)
+    if (o->n_top > 0) s->top = weir_alloc(cap + 1, (size_t)o->n_top * sizeof *s->top);
+    if (!s->prompt || !s->timeline || !s->sources || !s->logprobs || !s->policy_logprobs || !s->token_end ||
+        (o->n_top > 0 && !s->top))
         return WEIR_ENOMEM;
     if (n_prompt > 0) memcpy(s->prompt, prompt, n_prompt * sizeof *prompt);
     return copy_stops(s, o);
@@ -113,6 +115,7 @@ void weir_session_free(weir_session *s) {
     weir_free(s->sources);
     weir_free(s->logprobs);
     weir_free(s->policy_logprobs);
+    weir_free(s->top);
     weir_free(s->token_end);
     weir_free(s->text);
     weir_free(s);
@@ -196,11 +199,28 @@ weir_status weir__session_refuse(weir_session *s, weir_err *err) {
     return weir_fail(err, WEIR_ELOGITS, "%s", s->failure.text);
 }
 
+static void note_top(weir_session *s, const weir_seen *seen) {
+    if (!s->top) return;
+    weir_top *out = s->top + s->n * s->opt.n_top;
+    for (int i = 0; i < s->opt.n_top; i++) {
+        const bool there = seen && seen->top && seen->top[i].id >= 0;
+        out[i].id = there ? seen->top[i].id : -1;
+        out[i].logprob = there ? weir__raw_logp(seen->top[i].logit, seen->stats) : NAN;
+    }
+}
+
+int weir__session_n_top(const weir_session *s, int64_t i) {
+    int n = 0;
+    while (n < s->opt.n_top && s->top[i * s->opt.n_top + n].id >= 0) n++;
+    return n;
+}
+
 bool weir__session_append(weir_session *s, int32_t id, weir_source source, float logprob,
-                          float policy_logprob) {
+                          float policy_logprob, const weir_seen *seen) {
     if (s->n == 0 && s->stats.seconds_first == 0.0) s->stats.seconds_first = weir_seconds() - s->started;
     if (weir__session_is_eos(s, id)) {
         if (s->finish != WEIR_RUNNING) return false;
+        note_top(s, seen);
         s->eos = id;
         s->eos_logprob = logprob;
         s->eos_policy_logprob = policy_logprob;
@@ -211,6 +231,7 @@ bool weir__session_append(weir_session *s, int32_t id, weir_source source, float
     s->sources[s->n] = (uint8_t)source;
     s->logprobs[s->n] = logprob;
     s->policy_logprobs[s->n] = policy_logprob;
+    note_top(s, seen);
     s->n++;
     const weir_text_verdict verdict = weir__text_push(s);
     if (verdict == WEIR_TEXT_STOPS) weir__session_end(s, WEIR_ENDED_STOP);
@@ -236,6 +257,9 @@ void weir_session_get(weir_session *s, weir_session_view *out) {
                                .eos = s->eos,
                                .eos_logprob = s->eos_logprob,
                                .eos_policy_logprob = s->eos_policy_logprob,
+                               .eos_top = s->eos >= 0 && s->top ? s->top + s->n * s->opt.n_top : NULL,
+                               .n_eos_top = s->eos >= 0 ? weir__session_n_top(s, s->n) : 0,
+                               .top = s->top,
                                .ended_by = s->ended_by,
                                .stop = s->ended_by == WEIR_ENDED_STOP ? s->stop_found : -1,
                                .stats = s->stats};

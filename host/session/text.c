@@ -148,7 +148,9 @@ static bool tell(weir_session *s, size_t limit) {
                                      .logprob = s->logprobs[i],
                                      .policy_logprob = s->policy_logprobs[i],
                                      .text = s->text ? s->text + begin : "", /* never NULL */
-                                     .bytes = s->streams ? end - begin : 0};
+                                     .bytes = s->streams ? end - begin : 0,
+                                     .top = s->top ? s->top + i * s->opt.n_top : NULL,
+                                     .n_top = weir__session_n_top(s, i)};
         if (!s->on_token(s->ud, s, &ev)) {
             s->n_told++;
             return false;

@@ -3,8 +3,8 @@
 
 #include "kernels/backend.h"
 
-/* The accept path of the CUDA backend: contracts in stats.h, top.h and accept.h; for equal logits, the same bits as
- * on the CPU. Scratch: weir__accept_cuda_scratch_floats, else WEIR_ENOMEM. */
+/* The accept path of the CUDA backend: contracts in stats.h, top.h and accept.h; for equal logits, the same
+ * bits as on the CPU. Scratch: weir__accept_cuda_scratch_floats, else WEIR_ENOMEM. */
 #ifdef __cplusplus
 extern "C" {
 #endif

@@ -126,7 +126,7 @@ PAIR = [
 DEVICE = [
     bug("host/deck/block_loop.c", "off by one", "pages of the last block are missing", "block_loop", "const int64_t upto = (last < s->cap ? last : s->cap - 1) + gamma + 1;", "const int64_t upto = (last < s->cap ? last : s->cap - 1) + gamma;"),
     bug("host/deck/seat.c", "stale", "a seat's tail is the prompt's end", "block_loop", "seat.tail[1] = s->timeline[s->n];", "seat.tail[1] = s->timeline[0];"),
-    bug("host/deck/block_loop.c", "index", "the ring is read in blocks of the largest bucket", "runner_loop_calls", "ring += (int64_t)(f->taken % WEIR_LOOP_DEPTH) * n_seat;", "ring += (int64_t)(f->taken % WEIR_LOOP_DEPTH) * f->b.l->n_seat_max;"),
+    bug("host/deck/block_loop.c", "index", "the ring is read in blocks of the largest bucket", "runner_loop_calls", "ring + (int64_t)(f->taken % WEIR_LOOP_DEPTH) * n_seat)", "ring + (int64_t)(f->taken % WEIR_LOOP_DEPTH) * f->b.l->n_seat_max)"),
     bug("host/deck/seat.c", "default", "ignore_eos is lost on a device", "block_loop", "s->opt.ignore_eos ? 0 : f->n_eos", "f->n_eos"),
 ]
 
@@ -155,7 +155,7 @@ BLOCKS = [
     bug("host/deck/block_loop.c", "stale", "the bonus row is not counted to the drafter's cache", "block_loop blocks loop",
         "s->cached[WEIR_DRAFTER] = s->n + r->n_draft + extra;", "s->cached[WEIR_DRAFTER] = s->n + r->n_draft;"),
     bug("host/deck/block_loop.c", "reset", "the CPU's seats are those of the launch's first block", "block_loop loop blocks",
-        "if (l->shape.first && max_blocks > 0) return 1;", "if (l->shape.first && max_blocks < 0) return 1;"),
+        "if ((l->shape.first || n_top > 0) && max_blocks > 0) return 1;", "if ((l->shape.first || n_top > 0) && max_blocks < 0) return 1;"),
     bug("host/deck/block_loop.c", "math", "every session is booked the whole block's time", "loop blocks",
         "s[i]->stats.seconds_verify += spent[1] / n;", "s[i]->stats.seconds_verify += spent[1];"),
     bug("host/deck/block_loop.c", "math", "the ring is no part of the plan", "block_loop engine",
@@ -280,6 +280,12 @@ RUNTIME = [
         "if (s[i]->finish != WEIR_RUNNING) continue; /* given up", "/* given up"),
     bug("host/measure/score.c", "check", "scores are not interrupted between chunks", "progress",
         "if (weir__session_given_up(g->s)) return weir_fail(err, WEIR_ECANCELED, \"cancelled\");", ""),
+    bug("host/deck/commit.c", "index", "the closing token's likeliest are those of the first row", "tops",
+        "weir__seen_at(seen, r->n_accept);", "weir__seen_at(seen, 0);"),
+    bug("host/deck/block_loop.c", "index", "a later seat's likeliest tokens are the first seat's", "tops",
+        "n > 0 ? b->top + at * f->n_top : NULL", "n > 0 ? b->top : NULL"),
+    bug("host/deck/ticks.c", "index", "a tick's likeliest tokens are the first session's", "tops",
+        "seen.top = b->top + t->top * n_top", "seen.top = b->top"),
     bug("host/measure/score.c", "index", "likeliest tokens of later steps are those of the first", "scoring",
         "g->top[g->done * (size_t)g->n_top + i] =", "g->top[i] ="),
     bug("kernels/accept/top_cpu.c", "order", "the larger id comes first among equals", "top",

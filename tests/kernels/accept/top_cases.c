@@ -19,7 +19,8 @@ static int by_logit(const void *x, const void *y) {
     return a < b ? -1 : 1;
 }
 
-/* Rows without a NaN: random, few values, one value, zeros of both signs on top, little above -inf, rising. */
+/* Rows without a NaN: random, few values, one value, zeros of both signs on top, little above -inf,
+ * rising. */
 static void fill(float *l, int row, int n, uint64_t *rng) {
     for (int v = 0; v < n; v++) {
         const float x = rng_normal(rng);
