@@ -2,10 +2,10 @@
  *
  *   weir-load HOST PORT PATH BODIES.jsonl CLIENTS REQUESTS [HEALTH-PATH]
  *
- * Each client sends the next body once its last answer is whole, until REQUESTS were sent in all. Beside them one
- * connection asks HEALTH-PATH a hundred times a second. Prints one JSON object: seconds, requests, failures,
- * tokens (of usage), tokens/s, and in ms the median and 99th percentile of first bytes, gaps between parts of one
- * answer and health. One thread: at 30,000 parts a second it takes a third of a core. */
+ * Each client sends the next body once its last answer is whole, until REQUESTS were sent in all. Beside them
+ * one connection asks HEALTH-PATH a hundred times a second. Prints one JSON object: seconds, requests,
+ * failures, tokens (of usage), tokens/s, and in ms the median and 99th percentile of first bytes, gaps
+ * between parts of one answer and health. One thread: at 30,000 parts a second it takes a third of a core. */
 #include <arpa/inet.h>
 #include <errno.h>
 #include <fcntl.h>

@@ -4,8 +4,8 @@
 #include <stdbool.h>
 #include <stddef.h>
 
-/* A binary heap of things that know their place, so that one whose rank changed is moved, and any one removed,
- * in logarithmic time. */
+/* A binary heap of things that know their place, so that one whose rank changed is moved, and any one
+ * removed, in logarithmic time. */
 #define WEIR_HEAP_OUT ((size_t)-1) /* the place of what is in no heap */
 
 typedef struct weir_heap {

@@ -7,7 +7,7 @@ OPTIONS = [
     bug("host/cli/options/options.c", "overflow", "a seed past 64 bits is the largest", "cli_options", "return errno == ERANGE ? out_of_range(o, label, text) : CLI_OK;", "return errno == ERANGE && !o->name ? out_of_range(o, label, text) : CLI_OK;"),
     bug("host/cli/options/options.c", "check", "a number with letters behind it", "cli_options", "    if (end == text || *end || !isfinite(x)) {", "    if (end == text || !isfinite(x)) {"),
     bug("host/cli/options/options.c", "check", "an option of another command is taken", "cli_options", "    if (!(o->commands & (1u << out->command))) return", "    if (!(o->commands & (1u << out->command)) && m.old) return"),
-    bug("host/cli/options/options.c", "bounds", "a list past its end", "cli_options", "if (a->n_list == CLI_MAX_LIST) return cli_fail", "if (a->n_list > CLI_MAX_LIST) return cli_fail"),
+    bug("host/cli/options/options.c", "bounds", "a list past its end", "cli_options", "if (l->n == CLI_MAX_LIST) return cli_fail", "if (l->n > CLI_MAX_LIST) return cli_fail"),
     bug("host/cli/options/options.c", "args", "yes is no", "cli_options", "if (strcmp(text, words[i]) == 0) return i & 1;", "if (strcmp(text, words[i]) == 0) return i > 3;"),
 ]
 

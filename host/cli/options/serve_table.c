@@ -11,8 +11,8 @@ const cli_option cli_serve_options[OPT_COUNT - OPT_FIRST_OF_SERVE] = {
          .type = CLI_TEXT,
          .value = "ADDRESS",
          .preset = "127.0.0.1",
-         .help =
-             "Address to listen on; a path that ends in .sock is a UNIX socket. Any but a loopback address needs a key, or --no-auth.",
+         .help = "Address to listen on; a path that ends in .sock is a UNIX socket. Any but a loopback "
+                 "address needs a key, or --no-auth.",
          .commands = V},
     AT(OPT_PORT) = {.name = "port",
                     .env = true,
@@ -29,8 +29,8 @@ const cli_option cli_serve_options[OPT_COUNT - OPT_FIRST_OF_SERVE] = {
          .type = CLI_LIST,
          .value = "KEY[,KEY ...]",
          .absent = "no key is asked for",
-         .help =
-             "Keys that clients must send (Authorization: Bearer KEY, or X-Api-Key). Other users of the machine can read a command line: prefer WEIR_API_KEY or --api-key-file.",
+         .help = "Keys that clients must send (Authorization: Bearer KEY, or X-Api-Key). Other users of "
+                 "the machine can read a command line: prefer WEIR_API_KEY or --api-key-file.",
          .commands = V},
     AT(OPT_API_KEY_FILE) = {.name = "api-key-file",
                             .env = true,
@@ -66,8 +66,9 @@ const cli_option cli_serve_options[OPT_COUNT - OPT_FIRST_OF_SERVE] = {
          .type = CLI_LIST,
          .value = "NAME[,NAME ...]",
          .absent = "none",
-         .help =
-             "Host names that requests to a loopback address may carry, beside localhost and its addresses. Others are refused, since a web page elsewhere could send them (DNS rebinding).",
+         .help = "Host names that requests to a loopback address may carry, beside localhost and its "
+                 "addresses. Others are refused, since a web page elsewhere could send them (DNS "
+                 "rebinding).",
          .commands = V},
     AT(OPT_CORS_ORIGINS) =
         {.name = "cors-origins",
@@ -94,16 +95,16 @@ const cli_option cli_serve_options[OPT_COUNT - OPT_FIRST_OF_SERVE] = {
          .unit = "MiB",
          .preset = "0",
          .absent = "0: every request can have the whole context",
-         .help =
-             "Memory for the keys and values of both models, shared by all requests. If it runs dry, the request that came last waits, and goes on later with the same tokens.",
+         .help = "Memory for the keys and values of both models, shared by all requests. If it runs dry, "
+                 "the request that came last waits, and goes on later with the same tokens.",
          .commands = V},
     AT(OPT_NO_CACHE_PROMPT) =
         {.name = "no-cache-prompt",
          .env = true,
          .type = CLI_FLAG,
          .absent = "off",
-         .help =
-             "Do not keep the keys and values of prompts for later prompts that begin alike. Tokens are the same either way.",
+         .help = "Do not keep the keys and values of prompts for later prompts that begin alike. Tokens "
+                 "are the same either way.",
          .commands = V},
     AT(OPT_PREFILL_STALL_MS) =
         {.name = "prefill-stall-ms",
@@ -126,8 +127,8 @@ const cli_option cli_serve_options[OPT_COUNT - OPT_FIRST_OF_SERVE] = {
          .hi = 1 << 24,
          .unit = "requests",
          .preset = "1024",
-         .help =
-             "Requests that wait or run at most; further ones get 503 and are told when to come back. 0: no bound.",
+         .help = "Requests that wait or run at most; further ones get 503 and are told when to come back. "
+                 "0: no bound.",
          .commands = V},
     AT(OPT_MAX_NUM_QUEUED_TOKENS) = {.name = "max-num-queued-tokens",
                                      .env = true,
@@ -148,8 +149,9 @@ const cli_option cli_serve_options[OPT_COUNT - OPT_FIRST_OF_SERVE] = {
          .hi = 1 << 24,
          .unit = "requests",
          .preset = "0",
-         .help =
-             "With more requests than this, blocks have one draft (gamma 1). At a temperature above 0 a request then draws other tokens under load, and its answer says reproducible: false. 0: never.",
+         .help = "With more requests than this, blocks have one draft (gamma 1). At a temperature above 0 "
+                 "a request then draws other tokens under load, and its answer says reproducible: false. "
+                 "0: never.",
          .commands = V},
     AT(OPT_REQUEST_TIMEOUT) =
         {.name = "request-timeout",
@@ -160,8 +162,8 @@ const cli_option cli_serve_options[OPT_COUNT - OPT_FIRST_OF_SERVE] = {
          .hi = 86400,
          .unit = "s",
          .preset = "0",
-         .help =
-             "Time for a request, waiting included. Over it: 504 before the first token, an answer cut short after it. 0: none.",
+         .help = "Time for a request, waiting included. Over it: 504 before the first token, an answer cut "
+                 "short after it. 0: none.",
          .commands = V},
     AT(OPT_TIMEOUT) = {.name = "timeout",
                        .env = true,
@@ -182,8 +184,8 @@ const cli_option cli_serve_options[OPT_COUNT - OPT_FIRST_OF_SERVE] = {
          .hi = 86400,
          .unit = "s",
          .preset = "15",
-         .help =
-             "A stream that is silent for so long gets a comment line, so that proxies keep it open. 0: never.",
+         .help = "A stream that is silent for so long gets a comment line, so that proxies keep it open. "
+                 "0: never.",
          .commands = V},
     AT(OPT_SHUTDOWN_TIMEOUT) =
         {.name = "shutdown-timeout",
@@ -194,8 +196,8 @@ const cli_option cli_serve_options[OPT_COUNT - OPT_FIRST_OF_SERVE] = {
          .hi = 86400,
          .unit = "s",
          .preset = "30",
-         .help =
-             "After SIGTERM or Ctrl-C running answers have so long to end. A second signal ends them at once.",
+         .help = "After SIGTERM or Ctrl-C running answers have so long to end. A second signal ends them "
+                 "at once.",
          .commands = V},
     AT(OPT_WATCHDOG) = {.name = "watchdog",
                         .env = true,
@@ -226,8 +228,8 @@ const cli_option cli_serve_options[OPT_COUNT - OPT_FIRST_OF_SERVE] = {
          .hi = 1 << 20,
          .unit = "connections",
          .preset = "4096",
-         .help =
-             "Open connections at most. Over it the one that has been idle longest is closed; if none is idle, 503.",
+         .help = "Open connections at most. Over it the one that has been idle longest is closed; if none "
+                 "is idle, 503.",
          .commands = V},
     AT(OPT_BUFFER_MIB) =
         {.name = "buffer-mib",
@@ -238,8 +240,8 @@ const cli_option cli_serve_options[OPT_COUNT - OPT_FIRST_OF_SERVE] = {
          .hi = 1 << 20,
          .unit = "MiB",
          .preset = "256",
-         .help =
-             "Tokens that wait for slow readers, all streams together. Over it the stream that has waited longest is closed.",
+         .help = "Tokens that wait for slow readers, all streams together. Over it the stream that has "
+                 "waited longest is closed.",
          .commands = V},
     AT(OPT_THREADS_HTTP) = {.name = "threads-http",
                             .env = true,
@@ -256,8 +258,8 @@ const cli_option cli_serve_options[OPT_COUNT - OPT_FIRST_OF_SERVE] = {
          .env = true,
          .type = CLI_FLAG,
          .absent = "off",
-         .help =
-             "Refuse requests with a field that weir does not know. Otherwise it is ignored and listed in weir.ignored of the answer.",
+         .help = "Refuse requests with a field that weir does not know. Otherwise it is ignored and listed "
+                 "in weir.ignored of the answer.",
          .commands = V},
     AT(OPT_METRICS) = {.name = "metrics",
                        .env = true,

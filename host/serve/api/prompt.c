@@ -57,8 +57,8 @@ bool api_check_room(api_body *b, const char *field, size_t entry, size_t n, bool
     entry_text(entry, where, sizeof where);
     if (n == 0) return api_body_fail(b, "invalid_value", field, "%scontains no tokens", where);
     if (n < (size_t)f->ctx_size + !(shared && answered)) return true;
-    /* litellm looks for these words in Python's repr of the error, which would escape the apostrophe if the text
-     * held a double quote, too. So the field is not quoted here. */
+    /* litellm looks for these words in Python's repr of the error, which would escape the apostrophe if the
+     * text held a double quote, too. So the field is not quoted here. */
     return serve_fail(b->e, 400, "context_length_exceeded", field,
                       "This model's maximum context length is %d tokens%s; %s: %s%zu tokens", f->ctx_size,
                       shared ? " of prompt and output together" : "", field, where, n);

@@ -3,7 +3,7 @@
 #include <strings.h>
 
 #include "host/serve/http/conn.h"
-#include "host/serve/http/head.h"
+#include "host/serve/http/gate.h"
 #include "host/wire/nearest.h"
 
 /* What is refused by a request's head alone, before a byte of its body is read. */

@@ -3,8 +3,6 @@
 #include <string.h>
 #include <strings.h>
 
-#include "host/serve/http/head.h"
-
 enum { START, REQUEST, FIELD, DATA, CHUNK_SIZE, CHUNK_DATA, CHUNK_END, TRAILER, DONE, REFUSED };
 
 void http_gate_init(http_gate *g, uint64_t max_body) { *g = (http_gate){.max_body = max_body}; }

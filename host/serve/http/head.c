@@ -1,4 +1,4 @@
-#include "host/serve/http/head.h"
+#include "host/serve/http/gate.h"
 
 #include <string.h>
 #include <strings.h>

@@ -60,7 +60,7 @@ void serve_health(const serve *s, serve_error *e);
 /* Ends the server, which then returns this. */
 void serve_go_down(serve *s, weir_status why, const weir_err *err);
 
-/* ---- what a job of the queue is for ---------------------------------------------------------------------- */
+/* ---- what a job of the queue is for -------------------------------------------------------------------- */
 
 /* What a job's `ud` points to: who is told of its events, on the stepping thread. */
 typedef struct serve_job {

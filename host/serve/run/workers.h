@@ -3,8 +3,8 @@
 
 #include "host/serve/run/mailbox.h"
 
-/* Threads for what grows with a body: parsing, templates, tokenising, creating sessions. A task is a member of
- * what it is about. */
+/* Threads for what grows with a body: parsing, templates, tokenising, creating sessions. A task is a member
+ * of what it is about. */
 typedef struct serve_task serve_task;
 struct serve_task {
     serve_letter letter; /* its `open` is called on the loop thread once it has run */

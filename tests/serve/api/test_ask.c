@@ -224,11 +224,11 @@ Test(ask, without_a_drafter_what_needs_one_is_refused_by_name) {
 
 Test(ask, the_shape_of_an_answer) {
     {
-        TAKEN(
-            &demo, false,
-            "\"stream\": true, \"stream_options\": {\"include_usage\": true, \"continuous_usage_stats\": true, "
-            "\"include_obfuscation\": false}, \"n\": 64, \"logprobs\": 20, \"return_token_ids\": true, "
-            "\"return_sources\": true");
+        TAKEN(&demo, false,
+              "\"stream\": true, \"stream_options\": {\"include_usage\": true, "
+              "\"continuous_usage_stats\": true, "
+              "\"include_obfuscation\": false}, \"n\": 64, \"logprobs\": 20, \"return_token_ids\": true, "
+              "\"return_sources\": true");
         cr_expect(a.stream && a.usage && a.running_usage && a.n == 64 && a.logprobs && a.n_top == 20);
         cr_expect(a.o.n_top == 20 && a.token_ids && a.sources && !a.ignored);
         api_ask_free(&a);
@@ -376,12 +376,14 @@ Test(ask, null_is_absent) {
 
 Test(ask, what_other_servers_have_is_taken_at_the_value_that_asks_for_nothing) {
     static const char neutral[] =
-        "\"frequency_penalty\": 0, \"presence_penalty\": 0.0, \"repetition_penalty\": 1.0, \"logit_bias\": {}, "
+        "\"frequency_penalty\": 0, \"presence_penalty\": 0.0, \"repetition_penalty\": 1.0, "
+        "\"logit_bias\": {}, "
         "\"best_of\": 1, \"suffix\": \"\", \"min_tokens\": 0, \"stop_token_ids\": [], \"tools\": [], "
         "\"tool_choice\": \"auto\", \"functions\": [], \"response_format\": {\"type\": \"text\"}, "
         "\"use_beam_search\": false, \"prompt_logprobs\": null, \"truncate_prompt_tokens\": null, "
         "\"modalities\": [\"text\"], \"prediction\": null, \"user\": \"me\", \"metadata\": {\"a\": \"b\"}, "
-        "\"store\": true, \"service_tier\": \"auto\", \"safety_identifier\": \"s\", \"prompt_cache_key\": \"k\", "
+        "\"store\": true, \"service_tier\": \"auto\", \"safety_identifier\": \"s\", "
+        "\"prompt_cache_key\": \"k\", "
         "\"parallel_tool_calls\": true, \"reasoning_effort\": \"low\"";
     for (int chat = 0; chat < 2; chat++) {
         api_server s = demo;

@@ -20,9 +20,11 @@ TestSuite(ask_threads, .init = open_all, .fini = servers_close);
 
 static const char completions[] =
     "{\"model\": \"demo:fast\", \"prompt\": [\"It snowed.\", [5, 6]], \"stop\": [\"x\", null], \"seed\": 7, "
-    "\"cache_salt\": \"s\", \"request_id\": \"r\", \"zebra\": 1, \"stream_options\": {\"include_usage\": true}}";
+    "\"cache_salt\": \"s\", \"request_id\": \"r\", \"zebra\": 1, \"stream_options\": "
+    "{\"include_usage\": true}}";
 static const char chat[] =
-    "{\"messages\": [{\"role\": \"user\", \"content\": [{\"type\": \"text\", \"text\": \"a\"}, {\"type\": \"text\", "
+    "{\"messages\": [{\"role\": \"user\", \"content\": [{\"type\": \"text\", \"text\": \"a\"}, "
+    "{\"type\": \"text\", "
     "\"text\": \"b\"}], \"mood\": 1}], \"deferral_rule\": \"opt\", \"max_tokens\": 5, \"tools\": []}";
 static const char *const bodies[] = {completions, chat};
 
@@ -70,7 +72,7 @@ Test(ask_robust, other_json_than_an_object_and_depth) {
     }
     for (int depth = 63; depth <= 100000; depth += depth < 65 ? 1 : 99935) {
         char *deep = calloc(1, 2 * (size_t)depth + 40);
-        const size_t head = (size_t)sprintf(deep, "{\"prompt\": \"a\", \"zebra\": ");
+        const size_t head = (size_t)snprintf(deep, 2 * (size_t)depth + 40, "{\"prompt\": \"a\", \"zebra\": ");
         memset(deep + head, '[', (size_t)depth);
         memset(deep + head + depth, ']', (size_t)depth);
         deep[head + 2 * (size_t)depth] = '}';

@@ -261,9 +261,9 @@ Test(calls, score_is_the_command_s_object) {
 }
 
 Test(calls, rule_is_the_command_s_object) {
-    json_t *v = says(
-        rule, &demo,
-        "{\"rule\": \"token-v3\", \"alpha\": 0.5, \"beta\": null, \"q_logits\": [0, 1], \"p_logits\": [1, 0]}");
+    json_t *v = says(rule, &demo,
+                     "{\"rule\": \"token-v3\", \"alpha\": 0.5, \"beta\": null, \"q_logits\": [0, 1], "
+                     "\"p_logits\": [1, 0]}");
     cr_expect_str_eq(json_string_value(at(v, "rule")), "token-v3");
     cr_expect(json_array_size(at(v, "pi")) == 2 && json_is_number(at(v, "reject")) && !at(v, "counts"));
     json_decref(v);

@@ -51,7 +51,8 @@ static work *work_new(host *h, http_exchange *x) {
     return w;
 }
 
-/* Runs fn(w) in another turn of the loop. Without memory the exchange ends: with an error if nothing was sent. */
+/* Runs fn(w) in another turn of the loop. Without memory the exchange ends: with an error if nothing was
+ * sent. */
 static void post(work *w, void (*fn)(void *ud)) {
     if (http_post(w->h->server, fn, w)) return;
     serve_error e;

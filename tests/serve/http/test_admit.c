@@ -105,8 +105,8 @@ Test(http_admit, asks_for_keys) {
     host_stop(h);
 }
 
-/* A wrong key is refused before the body is read. After Expect the connection closes; a short body is skipped,
- * and the connection lives on. */
+/* A wrong key is refused before the body is read. After Expect the connection closes; a short body is
+ * skipped, and the connection lives on. */
 Test(http_admit, refuses_before_the_body) {
     host *h = host_start(NULL, "sesame");
     int fd = client_open(h->port);

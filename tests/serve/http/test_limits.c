@@ -110,8 +110,8 @@ Test(http_limits, large_bodies_are_refused) {
     host_stop(h);
 }
 
-/* A client that sends all of a large body before it reads gets the answer nonetheless: the server reads on for
- * a while. */
+/* A client that sends all of a large body before it reads gets the answer nonetheless: the server reads on
+ * for a while. */
 Test(http_limits, a_refusal_arrives_although_the_body_is_still_coming) {
     host *h = host_start(&(http_options){.max_body = 1000}, NULL);
     char *body = calloc(1, 8 << 20);

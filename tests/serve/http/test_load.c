@@ -116,7 +116,7 @@ Test(http_load, a_peer_that_reads_nothing_costs_bounded_memory) {
     host_stop(h);
 }
 
-/* ---- descriptors ---------------------------------------------------------------------------------------- */
+/* ---- descriptors --------------------------------------------------------------------------------------- */
 
 /* Takes all that are left but `but`. */
 static int *exhaust(int but, int *n) {

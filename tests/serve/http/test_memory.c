@@ -10,8 +10,9 @@
 #include "tests/serve/http/host.h"
 #include "tests/support/alloc.h"
 
-/* One allocation fails, of this project or of libevent, each in turn: a request then gets its answer, an error, or
- * the end of its connection; never a piece of an answer that looks whole; and the server goes on. */
+/* One allocation fails, of this project or of libevent, each in turn: a request then gets its answer, an
+ * error, or the end of its connection; never a piece of an answer that looks whole; and the server goes
+ * on. */
 
 #define JSON_POST(path) "POST " path " HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
 

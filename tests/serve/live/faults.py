@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""What goes wrong around a server: each fault hurts the one request it belongs to, and leaves nothing behind."""
+"""What goes wrong around a server: a fault hurts the one request it belongs to, and leaves nothing behind."""
 
 import json
 import os
@@ -21,8 +21,8 @@ LONG = {"prompt": "It snowed a lot.", "max_tokens": 400, "ignore_eos": True, "se
 
 def raw(body, path="/v1/completions"):
     data = json.dumps(body).encode()
-    return (b"POST %s HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n"
-            % (path.encode(), len(data)) + data)
+    return (b"POST %s HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: application/json\r\n"
+            b"Content-Length: %d\r\n\r\n" % (path.encode(), len(data)) + data)
 
 
 def answers(server, want):
@@ -94,9 +94,9 @@ def disconnects(server, n, want):
 
 
 def bad_bodies(server, want):
-    for body in [b"", b"{", b"[]", b"null", b"{\"prompt\": 7}", b"{\"prompt\": \"a\", \"seed\": 1e99}", b"\xff\xfe",
-                 b"{" * 100000, b"[" * 100000, b"\"" + b"a" * 100000, b"{\"prompt\": \"a\", \"prompt\": \"b\"}",
-                 json.dumps({"prompt": "a b " * 100000}).encode(), b"{\"prompt\": [1e9]}", b"{\"prompt\": [-1]}"]:
+    for body in [b"", b"{", b"[]", b"null", b'{"prompt": 7}', b'{"prompt": "a", "seed": 1e99}', b"\xff\xfe",
+                 b"{" * 100000, b"[" * 100000, b'"' + b"a" * 100000, b'{"prompt": "a", "prompt": "b"}',
+                 json.dumps({"prompt": "a b " * 100000}).encode(), b'{"prompt": [1e9]}', b'{"prompt": [-1]}']:
         status, answer = server.post("/v1/completions", body)
         assert status == 400 and answer["error"]["message"] and answer["error"]["code"], (body[:40], answer)
     answers(server, want)

@@ -55,7 +55,8 @@ def main():
             if base is None and time.monotonic() - start > seconds / 3:
                 base = server.memory_kib()
             if i % 30 == 0:
-                print(f"{time.monotonic() - start:.0f} s: {counts[0]} requests, {server.memory_kib()} KiB", flush=True)
+                print(f"{time.monotonic() - start:.0f} s: {counts[0]} requests, {server.memory_kib()} KiB",
+                      flush=True)
         if failed:
             raise failed[0]
         grown = server.memory_kib() - base
