@@ -420,7 +420,8 @@ weir_status weir_score(weir_engine *e, const int32_t *prompt, size_t n_prompt, c
                        size_t n_completion, float *logprobs, weir_err *err);
 
 /* The same in steps, between which sessions may be stepped: no logits but those of one call are ever kept.
- * A scoring takes a slot with its first step and gives it back at its end; what it is given is copied. */
+ * A scoring takes a slot with its first step and gives it back with its last; what it is given is
+ * copied. */
 typedef struct weir_scoring weir_scoring;
 
 /* n_top: the verifier's likeliest tokens at each position of the completion, too, 0 … WEIR_N_TOP_MAX. */

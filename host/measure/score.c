@@ -153,6 +153,7 @@ weir_status weir_score_step(weir_scoring *g, int64_t max_rows, int64_t *left, we
         else
             WEIR_TRY(weir_session_prefill(g->s, max_rows < 1 ? 1 : max_rows, &of_prompt, err));
         if (g->s->finish != WEIR_RUNNING) return weir_fail(err, WEIR_ECANCELED, "cancelled");
+        if (g->done == g->n) weir__session_release(g->s); /* others may have its slot */
     }
     *left = of_prompt + (int64_t)(g->n - g->done);
     return WEIR_OK;

@@ -20,7 +20,14 @@ static void take_end(weir_request *r, weir_queue_event *ev) {
     ev->status = r->status;
     ev->err = r->err;
     r->reported = true;
-    weir_session_get(r->session, &ev->view);
+    if (r->session)
+        weir_session_get(r->session, &ev->view);
+    else
+        ev->view = (weir_session_view){.eos = -1, .stop = -1, .finish = WEIR_FINISH_CANCELLED};
+    if (r->scoring && r->prompt_done) {
+        ev->view.finish = WEIR_FINISH_LENGTH;
+        weir_score_get(r->scoring, &ev->scores, &ev->score_top, &ev->n_score);
+    }
     ev->deadline = r->late && r->status == WEIR_OK;
     ev->queue_seconds = (r->begun > 0.0 ? r->begun : r->q->now()) - r->came;
 }

@@ -26,7 +26,8 @@ typedef enum weir_request_state {
 
 struct weir_request {
     weir_queue *q;
-    weir_session *session;
+    weir_session *session; /* NULL of a scoring job, which has this: */
+    weir_scoring *scoring; /* in WEIR_REQUEST_PROMPT while it runs; NULL once it was given up */
     void *ud;
     weir_node in_all;
     weir_node in_events;  /* where notified */
@@ -36,7 +37,7 @@ struct weir_request {
     int seat;             /* among the active: PROMPT and RUNNING */
     weir_request_state state;
     uint64_t turn;         /* among prompts */
-    size_t n_token;        /* of its prompt */
+    size_t n_token;        /* of its prompt, and of the completion that is scored */
     double came, begun;    /* when it was submitted, and its first slice began: 0 before */
     double due;            /* when it is over */
     size_t due_place;      /* among those that will be; WEIR_HEAP_OUT */
@@ -97,7 +98,7 @@ void weir__request_run(weir_request *r);   /* from its prompt to being answered 
 void weir__request_answered(weir_request *r, size_t n_token); /* it got so many more */
 /* It has an event for its caller, perhaps, who has done with the one before. */
 void weir__request_notify(weir_request *r);
-void weir__request_cancel(weir_request *r); /* a step ends it */
+void weir__request_cancel(weir_request *r); /* a step ends it; a scoring that waits ends at once */
 void weir__request_fail(weir_request *r, weir_status status,
                         const char *why); /* the same, of its own trouble */
 void weir__request_end(weir_request *r, weir_status status, const char *why);   /* it may be gone then */

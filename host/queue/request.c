@@ -6,6 +6,7 @@ void weir__request_discard(weir_request *r) {
     weir__node_remove(&r->in_events);
     weir__node_remove(&r->in_held);
     weir_session_free(r->session);
+    weir_score_end(r->scoring);
     weir__queue_free_tokens(&r->fresh);
     weir__queue_free_tokens(&r->ready);
     weir__queue_free_tokens(&r->taken);
@@ -99,8 +100,12 @@ static void set_failure(weir_request *r, weir_status status, const char *why) {
 
 void weir__request_cancel(weir_request *r) {
     r->cancelled = true;
-    weir_session_cancel(r->session);
+    if (r->session) weir_session_cancel(r->session);
     if (r->state != WEIR_REQUEST_WAITING) return;
+    if (!r->session) {
+        weir__request_end(r, WEIR_OK, NULL); /* a scoring that waits has no slot and nothing to tell */
+        return;
+    }
     leave(r);
     set_state(r, WEIR_REQUEST_LEAVING);
     weir__node_insert(&r->in_leaving, &r->q->leaving);

@@ -20,7 +20,7 @@ static weir_request *next_prompt(weir_queue *q) {
     weir_request *first = NULL, *after = NULL;
     for (int i = 0; i < q->n_active; i++) {
         weir_request *r = q->active[i];
-        if (r->state != WEIR_REQUEST_PROMPT || r->cancelled) continue;
+        if (r->state != WEIR_REQUEST_PROMPT || r->cancelled || (!r->session && r->prompt_done)) continue;
         if (!first || r->turn < first->turn) first = r;
         if (r->turn > q->turn && (!after || r->turn < after->turn)) after = r;
     }
@@ -55,21 +55,43 @@ static weir_status run_slice(weir_queue *q, weir_request *r, double seconds, wei
     return WEIR_OK;
 }
 
+/* The same of a text that is scored: rows of one call, which are few. */
+static weir_status run_scoring(weir_queue *q, weir_request *r, double seconds, weir_err *err) {
+    int64_t left = 0;
+    const weir_status st = weir_score_step(r->scoring, slice_of(q, seconds), &left, err);
+    r->prompt_done = st == WEIR_OK && left == 0;
+    return st;
+}
+
+/* Scorings that are done or were given up, which no step ends. Their slots are free then. */
+static void end_scorings(weir_queue *q) {
+    for (int i = q->n_active - 1; i >= 0; i--) {
+        weir_request *r = q->active[i];
+        if (r->session || !(r->cancelled || r->prompt_done)) continue;
+        if (!r->prompt_done) {
+            weir_score_end(r->scoring);
+            r->scoring = NULL;
+        }
+        weir__request_end(r, WEIR_OK, NULL);
+    }
+}
+
 /* Slices of prompts, each in turn, for as long as those who are being answered may wait: short prompts all
  * join the same step. */
 static void run_prompts(weir_queue *q) {
     const double until = q->now() + q->options.stall_seconds;
     while (q->broken == WEIR_OK) {
         weir__queue_expire(q);
+        end_scorings(q);
         admit(q);
         weir_request *r = next_prompt(q);
         if (!r) return;
         weir_err err = {{0}};
         const double left = until - q->now();
         pthread_mutex_unlock(&q->lock);
-        const weir_status st = run_slice(q, r, left, &err);
+        const weir_status st = r->session ? run_slice(q, r, left, &err) : run_scoring(q, r, left, &err);
         pthread_mutex_lock(&q->lock);
-        if (st == WEIR_OK && r->prompt_done) weir__request_run(r);
+        if (st == WEIR_OK && r->session && r->prompt_done) weir__request_run(r);
         if (st == WEIR_ECUDA)
             weir__queue_break(q, st, &err);
         else if (st != WEIR_OK)
@@ -90,7 +112,7 @@ static int gather(weir_queue *q) {
     int n = 0;
     for (int i = 0; i < q->n_active; i++) {
         weir_request *r = q->active[i];
-        if (r->state == WEIR_REQUEST_RUNNING || r->cancelled) list(q, &n, r);
+        if (r->session && (r->state == WEIR_REQUEST_RUNNING || r->cancelled)) list(q, &n, r);
     }
     return n;
 }
@@ -151,6 +173,7 @@ void weir__queue_round(weir_queue *q) {
     weir__order_advance(&q->order, q->round_began);
     run_prompts(q);
     weir__queue_expire(q);
+    end_scorings(q);
     end_leaving(q);
     /* after the steps above, which take back that somebody asked this round to be short */
     const int n = q->broken == WEIR_OK ? gather(q) : 0;

@@ -10,7 +10,6 @@ weir_queue_job weir_queue_job_default(void) {
 }
 
 static weir_status check_job(const weir_queue_job *j, weir_err *err) {
-    if (j->completion) return weir_fail(err, WEIR_ENOTSUP, "scoring jobs are not supported");
     if (j->priority < WEIR_PRIORITY_MIN || j->priority > WEIR_PRIORITY_MAX)
         return weir_fail(err, WEIR_EINVAL, "priority %d is outside [%d, %d]", j->priority, WEIR_PRIORITY_MIN,
                          WEIR_PRIORITY_MAX);
@@ -32,7 +31,7 @@ static weir_request *blank_request(weir_queue *q, const weir_queue_job *j) {
     if (!r) return NULL;
     r->q = q;
     r->ud = j->ud;
-    r->n_token = j->n_prompt;
+    r->n_token = j->n_prompt + j->n_completion;
     r->wait.priority = j->priority;
     r->due = j->until;
     r->due_place = WEIR_HEAP_OUT;
@@ -49,6 +48,9 @@ static weir_status new_request(weir_queue *q, const weir_queue_job *j, weir_node
     weir_request *r = blank_request(q, j);
     if (!r) return weir_fail(err, WEIR_ENOMEM, "out of memory for a request");
     weir__node_insert(&r->in_all, coming);
+    if (j->completion)
+        return weir_score_begin(q->e, j->prompt, j->n_prompt, j->completion, j->n_completion,
+                                j->options.n_top, &r->scoring, err);
     return weir_session_create(q->e, &j->options, j->prompt, j->n_prompt, on_token, r, &r->session, err);
 }
 
@@ -67,7 +69,7 @@ static weir_status new_requests(weir_queue *q, const weir_queue_job *jobs, int n
 
 static size_t tokens_of(const weir_queue_job *jobs, int n) {
     size_t sum = 0;
-    for (int i = 0; i < n; i++) sum += jobs[i].n_prompt;
+    for (int i = 0; i < n; i++) sum += jobs[i].n_prompt + jobs[i].n_completion;
     return sum;
 }
 

@@ -251,6 +251,28 @@ weir_status weir_score(weir_engine *e, const int32_t *prompt, size_t n_prompt, c
     return WEIR_OK;
 }
 
+/* The command line sends no scoring jobs to its queue. */
+weir_status weir_score_begin(weir_engine *e, const int32_t *prompt, size_t n_prompt,
+                             const int32_t *completion, size_t n_completion, int n_top, weir_scoring **out,
+                             weir_err *err) {
+    (void)e, (void)prompt, (void)n_prompt, (void)completion, (void)n_completion, (void)n_top, (void)out;
+    return weir_fail(err, WEIR_ENOTSUP, "no scoring in steps");
+}
+
+weir_status weir_score_step(weir_scoring *g, int64_t max_rows, int64_t *left, weir_err *err) {
+    (void)g, (void)max_rows, (void)left;
+    return weir_fail(err, WEIR_ENOTSUP, "no scoring in steps");
+}
+
+void weir_score_get(const weir_scoring *g, const float **logprobs, const weir_top **top, size_t *n) {
+    (void)g;
+    *logprobs = NULL;
+    *top = NULL;
+    *n = 0;
+}
+
+void weir_score_end(weir_scoring *g) { (void)g; }
+
 weir_status weir_score_pair(weir_engine *e, const int32_t *prompt, size_t n_prompt, const int32_t *completion,
                             size_t n_completion, weir_rows_fn fn, void *ud, weir_err *err) {
     (void)e, (void)prompt, (void)n_prompt, (void)completion, (void)n_completion, (void)fn, (void)ud;
