@@ -16,8 +16,17 @@ usage: ./make.sh COMMAND
   build [--cuda]   the program, build/weir, and the timers of bench/
                    --cuda: with the CUDA backend, and the tests, in build/cuda/ (needs a CUDA toolkit's nvcc)
   demo             build the program, then translate ten sentences by the verifier alone and by the cascade
+  serve [OPTIONS]  build the program, then serve the demo pair on http://127.0.0.1:8080 (OpenAI's API, and a page)
   test [--all]     build the tests, then run the suite
                    --all: in all schedules of the CUDA kernels' CPU runner, not in one
+  test clients [--ci]
+                   weir serve with clients from PyPI (1.5 GB in build/python the first time)
+                   --ci: openai, lm-eval and curl alone (0.8 GB)
+  test serve [N [SECONDS]]
+                   a running server: N requests (default 2000) as the command line answers them, clients that
+                   leave, full disks, and SECONDS (default 60) of mixed load
+  test page [URL]  the server's web page in Debian's Chromium, against a server of the test's own or the one
+                   at URL
   bench            build, then time the parts of a block (weir bench) on the demo pair
   bleu [ARGS]      quality and speed of the rules over 1,000 prompts; table and CSV under bench/results/
   peers [ARGS]     compare with transformers (llama.cpp if that comes first) on the same pair and prompts;
@@ -59,6 +68,7 @@ have_package() {
             module=${1#lib}
             command -v pkg-config >/dev/null 2>&1 && pkg-config --exists "${module%-dev}"
             ;;
+        chromium-driver) command -v chromedriver >/dev/null 2>&1 ;;
         python3-venv) python3 -c 'import ensurepip, venv' >/dev/null 2>&1 ;;
         *) command -v "$1" >/dev/null 2>&1 ;;
     esac
@@ -187,19 +197,49 @@ run_suite() {
     [ "$(cat "$log.status")" -eq 0 ] || die "$1: the suite failed; all of it is in $log"
 }
 
-# python_with DIR REQUIREMENTS: prints a Python that has them.
+# python_with DIR REQUIREMENTS [PIP-OPTION...]: prints a Python that has them.
 python_with() {
     if [ -n "${PYTHON:-}" ]; then
         echo "$PYTHON"
         return
     fi
     need python3-venv >&2
-    if ! [ -e "$1/ready" ] || ! cmp -s "$2" "$1/ready"; then
-        say "installing $2 into $1"
-        { python3 -m venv "$1" && "$1/bin/pip" install -q -r "$2"; } >&2 || return 1
-        cp "$2" "$1/ready"
+    dir=$1 list=$2
+    shift 2
+    if ! [ -e "$dir/ready" ] || ! cmp -s "$list" "$dir/ready"; then
+        say "installing $list into $dir"
+        { python3 -m venv "$dir" && "$dir/bin/pip" install -q "$@" -r "$list"; } >&2 || return 1
+        cp "$list" "$dir/ready"
     fi
-    echo "$1/bin/python"
+    echo "$dir/bin/python"
+}
+
+# test_page [URL] [TEST...]
+test_page() {
+    need chromium chromium-driver
+    if ! python=$(python_with $python_dir/page tests/serve/page/requirements.txt --no-deps); then
+        say "test page: skipped: no Python with tests/serve/page/requirements.txt" \
+            "(without a network, set PYTHON)"
+        exit 77
+    fi
+    WEIR_PAGE_PYTHON=$python exec tests/serve/page/run.sh "$@"
+}
+
+# test_clients [--ci]
+test_clients() {
+    part=all
+    case ${1:-} in
+        '') requirements=tests/serve/clients/requirements.txt ;;
+        --ci) requirements=tests/serve/clients/requirements_ci.txt part=ci ;;
+        *) die "test clients takes --ci or nothing, not $1" ;;
+    esac
+    need curl
+    if ! python=$(python_with $python_dir/clients_$part $requirements); then
+        say "test clients: skipped: no Python with $requirements (without a network, set PYTHON)"
+        exit 77
+    fi
+    compile release
+    exec tests/serve/clients/run.sh "$python" $part
 }
 
 sources() { git ls-files '*.c' '*.h' '*.cc' '*.cu' '*.cuh'; }
@@ -222,8 +262,29 @@ case $command in
         compile release
         exec bench/demo/demo.sh
         ;;
+    serve)
+        compile release
+        exec build/weir serve -m models/demo/verifier -md models/demo/drafter "$@"
+        ;;
     test)
-        case ${1:-} in '' | --all) ;; *) die "test takes --all or nothing, not $1" ;; esac
+        case ${1:-} in
+            '' | --all) ;;
+            serve)
+                compile release
+                python3 tests/serve/live/same_tokens.py --requests "${2:-2000}"
+                python3 tests/serve/live/faults.py "${2:-2000}"
+                exec python3 tests/serve/live/soak.py "${3:-60}"
+                ;;
+            page)
+                shift
+                test_page "$@"
+                ;;
+            clients)
+                shift
+                test_clients "$@"
+                ;;
+            *) die "test takes --all, serve, page, clients or nothing, not $1" ;;
+        esac
         compile_suite release
         run_suite release "${1:-}"
         ;;

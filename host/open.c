@@ -88,6 +88,8 @@ static void note_facts(weir_engine *e, const weir__chat_ends *ends) {
     f->add_bos = v->add_bos && v->bos_id >= 0;
     f->n_eos = ends->n;
     memcpy(f->eos, ends->ids, sizeof f->eos);
+    f->bos_text = weir__chat_token_name(&e->pair.chat, WEIR_SPECIAL_BOS);
+    f->eos_text = weir__chat_token_name(&e->pair.chat, WEIR_SPECIAL_EOS);
     f->chat_template = weir__chat_about(&e->pair.chat);
     f->chat_note = f->chat_template ? NULL : e->pair.chat.note.text;
 }

@@ -25,6 +25,7 @@ enum { WEIR_TOKEN_CASCADE_RUN = 10 };
  * none. */
 typedef struct weir_tick_place {
     int q, p;
+    int top; /* place among the rows whose likeliest tokens are wanted, -1 = none */
     bool deferred;
     float log_q, log_p; /* raw, of the drawn token, where there is such a row */
 } weir_tick_place;
@@ -43,6 +44,8 @@ typedef struct weir_step_buffers {
     weir_gate_session *gate;                        /* (n_parallel) */
     int32_t *pick;                                  /* (R) where in the logits single values lie */
     float *picked;                                  /* (R) */
+    int32_t *top_row;                               /* (R) verifier rows whose likeliest tokens are wanted */
+    weir_top_entry *top;                            /* (R, WEIR_TOP_MAX) those tokens */
     /* backend memory in both sets */
     float *q_logits, *p_logits; /* (R, ld) */
     weir_minmax *minmax;        /* (R, weir__minmax_count(n_vocab)) of one call; NULL without
@@ -142,6 +145,8 @@ struct weir_session {
     int32_t *timeline; /* (cap + 1) */
     uint8_t *sources;  /* (cap) */
     float *logprobs, *policy_logprobs;
+    weir_top *top; /* (cap + 1, n_top) the verifier's likeliest tokens, those beside the end of text included;
+                      NULL if nobody asks */
     int64_t n, cap;
 
     /* what is certain of the output's text: bytes that the next token may complete to a character are not in
@@ -156,8 +161,11 @@ struct weir_session {
     bool mute;       /* sequence cascade: the drafter's answer is not certain yet */
 
     weir_finish finish;
-    int32_t eos;      /* that ended it, or -1 */
-    weir_err failure; /* what refused its logits; "" */
+    weir_ended ended_by;
+    int stop_found;                        /* the stop string that the output was cut at, or -1 */
+    int32_t eos;                           /* that ended it, or -1 */
+    float eos_logprob, eos_policy_logprob; /* its own; NaN without one */
+    weir_err failure;                      /* what refused its logits; "" */
     atomic_bool cancel;
     weir_session_stats stats;
 };

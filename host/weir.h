@@ -94,9 +94,11 @@ typedef struct weir_engine_facts {
     int32_t n_ctx_train[2];                /* positions it was trained for; 0 = unknown */
     const char *rope[2];                   /* rotary embeddings: "plain", "linear", "llama3", "yarn" */
     float rope_theta[2], rope_factor[2], rope_theta_sliding[2];
-    int32_t bos_id;            /* -1 if none */
-    bool add_bos;              /* a prompt's ids begin with it */
-    int32_t eos[8], n_eos;     /* end-of-text ids, those that end a turn of the chat format among them */
+    int32_t bos_id;        /* -1 if none */
+    bool add_bos;          /* a prompt's ids begin with it */
+    int32_t eos[8], n_eos; /* end-of-text ids, those that end a turn of the chat format among them */
+    const char *bos_text, *eos_text; /* how the checkpoint's beginning and end of text are spelled; NULL: it
+                                        has none, or no tokenizer */
     const char *chat_template; /* name of the chat format, or what the template is that is run, in words;
                                      NULL: none, and chat_note says why */
     const char *chat_note;
@@ -131,16 +133,32 @@ void weir_ids_free(int32_t *ids);
 weir_status weir_tokenize_segments(const weir_engine *e, const weir_segment *segments, size_t n,
                                    int32_t **ids, size_t *n_ids, weir_err *err);
 
-/* Ids of a conversation in the engine's chat format, up to where the answer begins. ENOTSUP where it has
- * none, with the names to choose from; EINVAL as weir_chat_render. *ids as above. */
+/* Ids of a conversation in the engine's chat format, up to where the answer begins. open_last: the last
+ * message, the assistant's, is that beginning and is continued: no end of its turn follows. ENOTSUP where the
+ * engine has no format, with the names to choose from, and where a template changes the end of a message that
+ * is to be continued; EINVAL as weir_chat_render. *ids as above. */
 weir_status weir_chat_tokenize(const weir_engine *e, const weir_chat_message *messages, size_t n,
-                               int32_t **ids, size_t *n_ids, weir_err *err);
+                               bool open_last, int32_t **ids, size_t *n_ids, weir_err *err);
+
+/* The text of it, zero-terminated, in which tokens of the format cannot be told from a message that spells
+ * them: for people to read. *text is the caller's (weir_text_free). Errors as above. */
+weir_status weir_chat_prompt(const weir_engine *e, const weir_chat_message *messages, size_t n,
+                             bool open_last, char **text, size_t *bytes, weir_err *err);
+
+/* Jinja text of the chat template: the file's that was asked for, else the checkpoint's, even where it cannot
+ * be run here; NULL: there is none, or a format was asked for by name. Borrowed until close. */
+const char *weir_chat_template_text(const weir_engine *e);
 
 /* Text of ids; control pieces (end-of-text, padding) are left out. Owned by the caller (weir_text_free),
  * zero-terminated. EINVAL names the first id outside the vocabulary. */
 weir_status weir_detokenize(const weir_engine *e, const int32_t *ids, size_t n_ids, char **text,
                             size_t *bytes, weir_err *err);
 void weir_text_free(char *text);
+
+/* The bytes that one id stands for within a text, perhaps a part of a character; its name, if it is a control
+ * token. Owned by the caller (weir_text_free), zero-terminated. EINVAL outside the vocabulary, ENOTSUP
+ * without a tokenizer. */
+weir_status weir_token_bytes(const weir_engine *e, int32_t id, char **bytes, size_t *n, weir_err *err);
 
 /* The piece of one id as the vocabulary spells it; NULL out of range. Borrowed until close. */
 const char *weir_token_piece(const weir_engine *e, int32_t id);
@@ -174,7 +192,8 @@ typedef struct weir_session_options {
     weir_law law;   /* rule, alpha, beta, temp, top_k, top_p, min_p, gate, bonus, block_verify,
                                   exact_first; key is set by the engine from seed, prompt and choice */
     int n_draft;    /* gamma: drafted tokens a block, 1 … max_draft */
-    int max_tokens; /* output limit, 1 … ctx_size; end-of-text is not counted. Of a decoder-only
+    int max_tokens; /* output limit, 0 … ctx_size (0: the prompt is read and nothing written);
+                                  end-of-text is not counted. Of a decoder-only
                                   model at most ctx_size - n_prompt are emitted, then the session finishes as
                                   at its limit */
     uint64_t seed;
@@ -183,7 +202,8 @@ typedef struct weir_session_options {
     bool ignore_eos;         /* go on past end-of-text (timings) */
     const char *const *stop; /* stop strings; copied */
     int n_stop;              /* 0 … 16 */
-    int n_top;               /* the verifier's likeliest tokens beside each one, 0 … WEIR_N_TOP_MAX */
+    int n_top; /* the verifier's likeliest tokens beside each one, 0 … WEIR_N_TOP_MAX; changes no
+                                token. A device then runs one block a launch for all that it steps together */
 } weir_session_options;
 
 weir_session_options weir_session_options_default(void); /* speculative, exact, temp 1, gamma 5, 128 tokens,
@@ -197,7 +217,8 @@ typedef struct weir_token_event {
     float policy_logprob; /* log of the law it was drawn from; NaN where that has no closed form */
     const char *text;     /* borrowed for the call */
     size_t bytes;
-    const weir_top *top; /* (n_top) likeliest first, the smaller id first among equals; borrowed as text */
+    const weir_top *top; /* (n_top) likeliest first, the smaller id first among equals; borrowed until the
+                            session is freed */
     int n_top;           /* 0 where the verifier never saw the position, and where none were asked for */
 } weir_token_event;
 
@@ -314,10 +335,11 @@ void weir_session_get(weir_session *s, weir_session_view *out);
 
 /* ---- queue --------------------------------------------------------------------------------------------- */
 
-/* Requests of any number of callers over one engine, the only scheduler: slots are given in order of arrival,
- * prompts are run in slices between blocks (up to four take turns, and a slice keeps those who are being
- * answered waiting for 20 ms or so), and requests join and leave at block edges. Tokens are those of the
- * request alone, whatever else is served. Every function may be called by any thread, but for open and close.
+/* Requests of any number of callers over one engine, the only scheduler: slots are given by priority, then to
+ * the client with the fewest tokens in the last minute, then in order of arrival. Prompts are run in slices
+ * between blocks (up to four take turns, and a slice keeps those who are being answered waiting for 20 ms or
+ * so), and requests join and leave at block edges. Tokens are those of the request alone, whatever else is
+ * served. Every function may be called by any thread, but for open and close.
  *
  * There is no thread of the queue's own: who waits in weir_queue_next runs the next round, and while one
  * thread does, others wait for what it brings. While a queue is open it alone steps the engine.
@@ -328,15 +350,44 @@ void weir_session_get(weir_session *s, weir_session_view *out);
 typedef struct weir_queue weir_queue;
 typedef struct weir_request weir_request;
 
-/* stall_seconds: for how long slices of prompts may keep those waiting who are being answered; 0 = 0.02,
- * which no reader notices; INFINITY: prompts are run whole, so that requests which come together are stepped
- * together, as batch jobs like it. Close it before e is closed. */
-weir_status weir_queue_open(weir_queue **out, weir_engine *e, double stall_seconds, weir_err *err);
+/* All zeros are the defaults. */
+typedef struct weir_queue_options {
+    /* For how long slices of prompts may keep those waiting who are being answered; 0 = 0.02, which no reader
+     * notices; INFINITY: prompts are run whole, so that requests which come together are stepped together, as
+     * batch jobs like it. */
+    double stall_seconds;
+    int max_requests;  /* that wait or run; 0 = no bound */
+    size_t max_tokens; /* of prompts that wait; 0 = no bound. A lone submit is taken whatever its length */
+} weir_queue_options;
+
+/* opt NULL: the defaults. Close it before e is closed. */
+weir_status weir_queue_open(weir_queue **out, weir_engine *e, const weir_queue_options *opt, weir_err *err);
 void weir_queue_close(weir_queue *q); /* NULL allowed; frees its requests; no other call may be under way */
 
-/* Takes a request. Checks and errors are those of weir_session_create; also what broke the engine before. */
-weir_status weir_queue_submit(weir_queue *q, const weir_session_options *opt, const int32_t *prompt,
-                              size_t n_prompt, void *ud, weir_request **out, weir_err *err);
+enum { WEIR_PRIORITY_MIN = -8, WEIR_PRIORITY_MAX = 8 };
+/* Arrays and strings are copied. */
+typedef struct weir_queue_job {
+    weir_session_options options;
+    const int32_t *prompt;
+    size_t n_prompt;
+    const int32_t
+        *completion; /* not NULL: a scoring job, the log-probabilities of these ids after the prompt;
+                                  of the options n_top alone counts */
+    size_t n_completion;
+    int priority;          /* WEIR_PRIORITY_MIN … WEIR_PRIORITY_MAX, lower first */
+    uint64_t client;       /* whose it is */
+    double until;          /* weir_seconds() at which it ends, wherever it is; INFINITY = never */
+    double answer_seconds; /* after its first token; INFINITY = no limit */
+    void *ud;
+} weir_queue_job;
+
+weir_queue_job weir_queue_job_default(void); /* default options, priority 0, no deadline; no prompt yet */
+
+/* Takes n >= 1 requests, all or none; out: n of them. Checks and errors are those of weir_session_create;
+ * also EINVAL for a priority out of range, a NaN, or more requests than the queue ever holds; EBUSY past a
+ * bound; what broke the engine before. */
+weir_status weir_queue_submit(weir_queue *q, const weir_queue_job *jobs, int n, weir_request **out,
+                              weir_err *err);
 void weir_queue_cancel(weir_request *r); /* ends it soon, as cancelled */
 void weir_request_free(
     weir_request *r); /* NULL allowed; cancels one that has not ended, with no further event */
@@ -350,19 +401,36 @@ typedef enum weir_queue_event_kind {
 typedef struct weir_queue_event {
     weir_queue_event_kind kind;
     weir_request *request;
-    void *ud;                       /* of its submit */
+    void *ud;                       /* of its job */
     const weir_token_event *tokens; /* n_token of them; like their texts valid until this thread's next call
                                        of weir_queue_next, or weir_request_free */
     size_t n_token;
-    weir_status status; /* END: why it failed; else OK, and view.finish says how it ended */
+    /* END: */
+    weir_status status; /* why it failed; else OK, and view.finish says how it ended */
     weir_err err;
-    weir_session_view view; /* END: valid until weir_request_free */
+    bool deadline;          /* its time was over; before its first token view.n is 0 */
+    double queue_seconds;   /* from its submit to the first slice of its prompt, or to its end before that */
+    weir_session_view view; /* valid until weir_request_free */
+    /* of a scoring job, as valid: */
+    const float *scores;       /* (n_score) */
+    const weir_top *score_top; /* (n_score, n_top of its options), NULL if n_top is 0 */
+    size_t n_score;
 } weir_queue_event;
 
 /* The next event of any request, tokens of one in order. Works while there is something to do; with nothing
  * to do waits wait_seconds (0: not at all, INFINITY: for ever) for a request. */
 void weir_queue_next(weir_queue *q, double wait_seconds, weir_queue_event *ev); /* ev NULL: takes none */
 void weir_queue_wake(weir_queue *q); /* one weir_queue_next returns, idle if it has nothing else */
+
+typedef struct weir_queue_facts {
+    int waiting, prompts, running; /* for a slot; whose prompts are being run; who are being answered */
+    size_t waiting_tokens;         /* of the prompts that wait */
+    int64_t suspended_total;       /* how often a request gave its pages to others */
+    double expected_wait_seconds;  /* for a slot, of a request that came now; 0 until one has ended */
+    double round_began;            /* weir_seconds() of the round that runs; 0: none does */
+} weir_queue_facts;
+
+void weir_queue_get_facts(weir_queue *q, weir_queue_facts *out); /* cheap */
 
 /* ---- score --------------------------------------------------------------------------------------------- */
 
@@ -371,6 +439,25 @@ void weir_queue_wake(weir_queue *q); /* one weir_queue_next returns, idle if it 
  * as the completion of its first token. ETOOLONG, EINVAL as above; ELOGITS: a row holds NaN. */
 weir_status weir_score(weir_engine *e, const int32_t *prompt, size_t n_prompt, const int32_t *completion,
                        size_t n_completion, float *logprobs, weir_err *err);
+
+/* The same in steps, between which sessions may be stepped: no logits but those of one call are ever kept.
+ * A scoring takes a slot with its first step and gives it back at its end; what it is given is copied. */
+typedef struct weir_scoring weir_scoring;
+
+/* n_top: the verifier's likeliest tokens at each position of the completion, too, 0 … WEIR_N_TOP_MAX. */
+weir_status weir_score_begin(weir_engine *e, const int32_t *prompt, size_t n_prompt,
+                             const int32_t *completion, size_t n_completion, int n_top, weir_scoring **out,
+                             weir_err *err);
+/* Runs up to max_rows positions: of the prompt, as weir_session_prefill does, then of the completion, in rows
+ * of one call. *left: positions that are still to be run; bits do not depend on the steps. EINVAL: no slot is
+ * free; ECANCELED: the engine's calls are interrupted; EPAGES: too few are free, the call may be repeated;
+ * ELOGITS; else as weir_step. */
+weir_status weir_score_step(weir_scoring *g, int64_t max_rows, int64_t *left, weir_err *err);
+/* Of the first *n ids of the completion, which are done: log-probabilities, and top (*n, n_top), likeliest
+ * first, the smaller id first among equals, id -1 past the end of a small vocabulary; NULL if n_top is 0.
+ * Borrowed until the next step or the end. */
+void weir_score_get(const weir_scoring *g, const float **logprobs, const weir_top **top, size_t *n);
+void weir_score_end(weir_scoring *g); /* NULL allowed; before the engine is closed */
 
 /* ---- both models over one text ------------------------------------------------------------------------- */
 

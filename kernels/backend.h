@@ -2,6 +2,7 @@
 #define WEIR_KERNELS_BACKEND_H
 
 #include "kernels/accept/accept.h"
+#include "kernels/accept/top.h"
 #include "kernels/attention/attention.h"
 #include "kernels/base/interrupt.h"
 #include "kernels/base/isa.h"
@@ -34,6 +35,7 @@ typedef struct weir_backend weir_backend;
     X(gather, weir_gather)            /* rows/gather.h */         \
     X(row_stats, weir_row_stats_args) /* accept/stats.h */        \
     X(draw, weir_draw_args)           /* accept/stats.h */        \
+    X(top, weir_top_args)             /* accept/top.h */          \
     X(accept, weir_accept_args)       /* accept/accept.h */       \
     X(emit, weir_emit_args)           /* accept/accept.h */       \
     X(gate, weir_gate_args)           /* accept/accept.h */       \

@@ -26,6 +26,7 @@ static const weir_backend_ops portable_ops = {
     .gather = weir__gather_cpu,
     .row_stats = weir__row_stats_cpu,
     .draw = weir__draw_cpu,
+    .top = weir__top_cpu,
     .accept = weir__accept_cpu,
     .emit = weir__emit_cpu,
     .gate = weir__gate_cpu,

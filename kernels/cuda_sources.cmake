@@ -4,6 +4,7 @@ set(WEIR_CUDA_SOURCES
   accept/accept.cu
   accept/emit.cu
   accept/stats.cu
+  accept/top.cu
   attention/attention.cu
   attention/attention_prefill.cu
   attention/kv_append.cu

@@ -38,13 +38,15 @@ includes 'host/*.h' 'host/*.c' 'host/*.cc' \
     outside "(kernels|models|host/[a-z_]*\.h|host/($rooms))/?" |
     complain "host/ includes host/, models/ and kernels/ only:"
 includes 'host/wire/*' | outside 'host/weir\.h"|host/wire/' | complain "host/wire/ sees host/weir.h only:"
-includes 'host/cli/*' | outside 'host/weir\.h"|host/wire/|host/cli/' |
-    complain "host/cli/ sees host/weir.h and host/wire/ only:"
+includes 'host/cli/*' | outside 'host/weir\.h"|host/wire/|host/serve/serve\.h|host/cli/' |
+    complain "host/cli/ sees host/weir.h, host/wire/ and serve.h only:"
 includes 'host/serve/*' | outside 'host/weir\.h"|host/wire/|host/serve/' |
     complain "host/serve/ sees host/weir.h and host/wire/ only:"
 includes 'host/example/*' | outside 'host/weir\.h"' | complain "host/example/ sees host/weir.h only:"
-includes 'bench/*.c' 'bench/*.h' ':!bench/kernels/*' | outside 'host/weir\.h"|bench/' |
+includes 'bench/*.c' 'bench/*.h' ':!bench/kernels/*' ':!bench/serve/*' | outside 'host/weir\.h"|bench/' |
     complain "bench/ sees host/weir.h only:"
+includes 'bench/serve/*' | outside 'host/weir\.h"|host/wire/|host/serve/|bench/' |
+    complain "bench/serve/ sees host/weir.h, host/wire/ and host/serve/ only:"
 code 'include +[<"](cuda|cublas|nccl|driver_types)' '*.h' '*.c' '*.cc' |
     complain "CUDA types stay in .cu files:"
 

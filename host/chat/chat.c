@@ -30,7 +30,7 @@ typedef struct talk {
     const style *style;
     const weir_chat_message *messages;
     size_t n;
-    bool generate;
+    weir_chat_ending ending;
 } talk;
 
 struct style {
@@ -57,6 +57,9 @@ static role role_at(const talk *t, size_t i) {
     while (r < N_ROLE && strcmp(role_names[r], t->messages[i].role) != 0) r++;
     return (role)r;
 }
+
+/* Nothing follows the content of this message. */
+static bool stays_open(const talk *t, size_t i) { return t->ending == WEIR_CHAT_OPEN && i + 1 == t->n; }
 
 static text content_at(const talk *t, size_t i) {
     return (text){t->messages[i].content, t->messages[i].bytes};
@@ -115,10 +118,12 @@ static weir_status check_turns(const talk *t, size_t *first, weir_err *err) {
 
 /* ---- ChatML: Qwen, SmolLM2 and many others ------------------------------------------------------------- */
 
-static void put_chatml(writer *w, role r, text content) {
+static void begin_chatml(writer *w, role r) {
     put_token(w, "<|im_start|>");
     put_text(w, role_lines[r]);
-    put(w, content, false);
+}
+
+static void end_chatml(writer *w) {
     put_token(w, "<|im_end|>");
     put_text(w, "\n");
 }
@@ -162,32 +167,33 @@ static void put_thoughtful(writer *w, const talk *t, size_t i, size_t question) 
         last += sizeof close - 1;
         answer = trim_newlines((text){last, all.n - (size_t)(last - all.p)}, true, false);
     }
-    put_token(w, "<|im_start|>");
-    put_text(w, role_lines[ASSISTANT]);
     if (i > question && (i + 1 == t->n || thoughts.n > 0)) {
         put_thinking(w, trim_newlines(thoughts, true, true));
         answer = trim_newlines(answer, true, false);
     }
     put(w, answer, false);
-    put_token(w, "<|im_end|>");
-    put_text(w, "\n");
 }
 
 static weir_status render_chatml(const talk *t, writer *w, weir_err *err) {
     (void)err;
     const style *s = t->style;
-    if (s->system && role_at(t, 0) != SYSTEM) put_chatml(w, SYSTEM, literal(s->system));
+    if (s->system && role_at(t, 0) != SYSTEM) {
+        begin_chatml(w, SYSTEM);
+        put_text(w, s->system);
+        end_chatml(w);
+    }
     const size_t question = s->thinks ? last_question(t) : 0;
     for (size_t i = 0; i < t->n; i++) {
         const role r = role_at(t, i);
+        begin_chatml(w, r);
         if (s->thinks && r == ASSISTANT)
             put_thoughtful(w, t, i, question);
         else
-            put_chatml(w, r, content_at(t, i));
+            put(w, content_at(t, i), false);
+        if (!stays_open(t, i)) end_chatml(w);
     }
-    if (!t->generate) return WEIR_OK;
-    put_token(w, "<|im_start|>");
-    put_text(w, role_lines[ASSISTANT]);
+    if (t->ending != WEIR_CHAT_ANSWER) return WEIR_OK;
+    begin_chatml(w, ASSISTANT);
     if (s->silent) put_thinking(w, (text){"", 0});
     return WEIR_OK;
 }
@@ -218,9 +224,9 @@ static weir_status render_llama3(const talk *t, writer *w, weir_err *err) {
     for (; i < t->n; i++) {
         put_llama3_header(w, role_at(t, i));
         put(w, trim(content_at(t, i)), false);
-        put_token(w, "<|eot_id|>");
+        if (!stays_open(t, i)) put_token(w, "<|eot_id|>");
     }
-    if (t->generate) put_llama3_header(w, ASSISTANT);
+    if (t->ending == WEIR_CHAT_ANSWER) put_llama3_header(w, ASSISTANT);
     return WEIR_OK;
 }
 
@@ -249,6 +255,7 @@ static weir_status render_llama2(const talk *t, writer *w, weir_err *err) {
         if (role_at(t, i) == ASSISTANT) {
             put_text(w, " ");
             put(w, content, false);
+            if (stays_open(t, i)) return WEIR_OK;
             put_text(w, " ");
             put_token(w, "</s>");
             continue;
@@ -286,10 +293,11 @@ static weir_status render_gemma(const talk *t, writer *w, weir_err *err) {
             put_text(w, "\n\n");
         }
         put(w, trim(content_at(t, i)), false);
+        if (stays_open(t, i)) return WEIR_OK;
         put_token(w, "<end_of_turn>");
         put_text(w, "\n");
     }
-    if (!t->generate) return WEIR_OK;
+    if (t->ending != WEIR_CHAT_ANSWER) return WEIR_OK;
     put_token(w, "<start_of_turn>");
     put_text(w, "model\n");
     return WEIR_OK;
@@ -403,12 +411,12 @@ static weir_status check_messages(const talk *t, weir_err *err) {
 }
 
 weir_status weir_chat_render(const weir_chat_template *t, const weir_chat_message *messages, size_t n,
-                             bool add_generation_prompt, weir_chat_text *out, weir_err *err) {
+                             weir_chat_ending ending, weir_chat_text *out, weir_err *err) {
     const style *s = NULL;
     for (int i = 0; i < N_STYLE; i++)
         if (&styles[i].facts == t) s = &styles[i];
     if (!s) return weir_fail(err, WEIR_EINVAL, "a chat template that is not of the table");
-    const talk all = {.style = s, .messages = messages, .n = n, .generate = add_generation_prompt};
+    const talk all = {.style = s, .messages = messages, .n = n, .ending = ending};
     WEIR_TRY(check_messages(&all, err));
     size_t cap = 0;
     writer w = {NULL, 0};

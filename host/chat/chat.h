@@ -58,10 +58,18 @@ typedef struct weir_chat_text {
                          belong; else all is there */
 } weir_chat_text;
 
-/* add_generation_prompt: end with what begins an answer. EINVAL names the message that the template does
- * not allow there; ENOMEM. Release with weir_chat_text_free. */
+/* Where the text of a conversation ends. */
+typedef enum weir_chat_ending {
+    WEIR_CHAT_CLOSED = 0, /* after the last turn */
+    WEIR_CHAT_ANSWER,     /* after what begins an answer */
+    WEIR_CHAT_OPEN,       /* after the content of the last message, which is to be continued: nothing ends its
+                             turn. White space at its end goes where the format strips it */
+} weir_chat_ending;
+
+/* EINVAL names the message that the template does not allow there; ENOMEM. Release with
+ * weir_chat_text_free. */
 weir_status weir_chat_render(const weir_chat_template *t, const weir_chat_message *messages, size_t n,
-                             bool add_generation_prompt, weir_chat_text *out, weir_err *err);
+                             weir_chat_ending ending, weir_chat_text *out, weir_err *err);
 void weir_chat_text_free(weir_chat_text *text); /* zeroed struct allowed */
 
 #ifdef __cplusplus

@@ -80,7 +80,7 @@ static weir_status check_marks(const weir__chat *c, weir_err *err) {
     weir_chat_text text = {0};
     weir_status st = WEIR_OK;
     if (!c->tok || c->ck->tokenizer != WEIR_TOKENIZER_SPM) return WEIR_OK;
-    WEIR_TRY(weir_chat_render(c->named, talk, 3, true, &text, err));
+    WEIR_TRY(weir_chat_render(c->named, talk, 3, WEIR_CHAT_ANSWER, &text, err));
     for (size_t i = 0; i < text.n && st == WEIR_OK; i++) st = check_mark(c, &text.segments[i], err);
     weir_chat_text_free(&text);
     return st;
@@ -95,14 +95,25 @@ static weir_status open_named(weir__chat *c, const char *name, weir__chat_ends *
 
 /* ---- a template that is run ------------------------------------------------------------------------- */
 
+static const char *name_by_id(const weir__chat *c, weir_special role) {
+    const int32_t id = role == WEIR_SPECIAL_BOS                       ? c->ck->bos_id
+                       : role == WEIR_SPECIAL_EOS && c->ck->n_eos > 0 ? c->ck->eos[0]
+                       : role == WEIR_SPECIAL_PAD                     ? c->ck->pad_id
+                                                                      : -1;
+    return c->tok ? weir__tokenizer_piece(c->tok, id) : NULL;
+}
+
+const char *weir__chat_token_name(const weir__chat *c, weir_special role) {
+    const char *name = c->ck->gguf ? NULL : c->ck->special[role];
+    return name ? name : name_by_id(c, role);
+}
+
 /* Names of tokens from the tokenizer's files; a GGUF file has only ids. */
 static void name_tokens(const weir__chat *c, const char *special[WEIR_SPECIAL_N]) {
-    const weir_checkpoint *ck = c->ck;
-    for (int i = 0; i < WEIR_SPECIAL_N; i++) special[i] = ck->special[i];
-    if (!ck->gguf) return;
-    special[WEIR_SPECIAL_BOS] = weir__tokenizer_piece(c->tok, ck->bos_id);
-    special[WEIR_SPECIAL_EOS] = ck->n_eos > 0 ? weir__tokenizer_piece(c->tok, ck->eos[0]) : NULL;
-    special[WEIR_SPECIAL_PAD] = weir__tokenizer_piece(c->tok, ck->pad_id);
+    for (int i = 0; i < WEIR_SPECIAL_N; i++) special[i] = c->ck->special[i];
+    if (!c->ck->gguf) return;
+    static const weir_special by_id[] = {WEIR_SPECIAL_BOS, WEIR_SPECIAL_EOS, WEIR_SPECIAL_PAD};
+    for (int i = 0; i < 3; i++) special[by_id[i]] = name_by_id(c, by_id[i]);
 }
 
 /* What ends a turn: the first control token that the template writes after an answer. It becomes an end of
@@ -148,7 +159,7 @@ static weir_status check_own_marks(const weir__chat *c, weir_err *err) {
     weir_jinja_text t = {0};
     weir_status s = WEIR_OK;
     if (c->ck->tokenizer != WEIR_TOKENIZER_SPM) return WEIR_OK;
-    if (weir__chat_own_render(c->own, talk, 3, true, &t, err) == WEIR_ENOMEM) return WEIR_ENOMEM;
+    if (weir__chat_own_render(c->own, talk, 3, WEIR_CHAT_ANSWER, &t, err) == WEIR_ENOMEM) return WEIR_ENOMEM;
     for (size_t i = 0; i < t.n && s == WEIR_OK; i++)
         if (t.spans[i].of_template) s = check_own_span(c, &t.spans[i], err);
     weir__jinja_text_free(&t);
@@ -170,12 +181,21 @@ static weir_status open_own(weir__chat *c, const char *source, size_t bytes, con
     return WEIR_OK;
 }
 
+static weir_status keep_source(weir__chat *c, const char *source, size_t bytes, weir_err *err) {
+    c->file = weir_alloc(bytes + 1, 1);
+    if (!c->file) return weir_fail(err, WEIR_ENOMEM, "no memory for a chat template of %zu bytes", bytes);
+    memcpy(c->file, source, bytes);
+    c->file[bytes] = '\0';
+    return WEIR_OK;
+}
+
 static weir_status open_file(weir__chat *c, const char *path, weir__chat_ends *ends, weir_err *err) {
     char *source = NULL;
     size_t bytes = 0;
     weir_err why = {""};
     WEIR_TRY(weir__file_read(path, 16 << 20, &source, &bytes, err));
-    const weir_status s = open_own(c, source, bytes, weir__label(path), ends, &why);
+    weir_status s = open_own(c, source, bytes, weir__label(path), ends, &why);
+    if (s == WEIR_OK) s = keep_source(c, source, bytes, &why);
     weir_free(source);
     return s == WEIR_OK ? s : weir_fail(err, s, "%s: %s", weir__label(path), why.text);
 }
@@ -193,8 +213,10 @@ static weir_status open_any(weir__chat *c, const weir__chat_choice *choice, weir
 
 void weir__chat_close(weir__chat *c) {
     weir__chat_own_free(c->own);
+    weir_free(c->file);
     c->own = NULL;
     c->named = NULL;
+    c->file = NULL;
 }
 
 weir_status weir__chat_open(weir__chat *out, const weir_tokenizer *tok, const weir_checkpoint *ck,
@@ -215,4 +237,9 @@ weir_status weir__chat_open(weir__chat *out, const weir_tokenizer *tok, const we
 
 const char *weir__chat_about(const weir__chat *c) {
     return c->named ? c->named->name : c->own ? c->about : NULL;
+}
+
+const char *weir__chat_source(const weir__chat *c) {
+    if (c->named) return NULL;
+    return c->file ? c->file : c->ck ? c->ck->chat_template : NULL;
 }

@@ -11,6 +11,7 @@ typedef struct weir__chat {
     const weir_checkpoint *ck;       /* borrowed: whose format this is */
     const weir_chat_template *named; /* a format by name, or */
     weir_chat_own *own;              /* a template that is run; both NULL: none, note says why */
+    char *file;                      /* text of a template in a file; else NULL */
     char about[300];                 /* own in words */
     weir_err note;
 } weir__chat;
@@ -35,5 +36,12 @@ void weir__chat_close(weir__chat *c); /* zeroed allowed */
 
 /* The format's name, or a description of its template; NULL: no format. Borrowed until close. */
 const char *weir__chat_about(const weir__chat *c);
+/* Text of the template in a file, or the checkpoint's, even where it cannot be run; NULL: a format by name,
+ * or none. Borrowed until close. */
+const char *weir__chat_source(const weir__chat *c);
+
+/* Spelling of a token that a tokenizer's files name by its role, or of the id that the model's files give it;
+ * NULL: neither. Borrowed from checkpoint and tokenizer. */
+const char *weir__chat_token_name(const weir__chat *c, weir_special role);
 
 #endif /* WEIR_HOST_CHAT_FORMAT_H */

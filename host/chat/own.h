@@ -20,10 +20,11 @@ weir_status weir__chat_own_open(weir_chat_own **out, const char *source, size_t 
                                 const char *const special[WEIR_SPECIAL_N], weir_err *err);
 void weir__chat_own_free(weir_chat_own *o); /* NULL allowed */
 
-/* Spans of the result: those with of_template may hold names of tokens, the others are text. Errors as
- * weir__jinja_render, "chat template: …". */
+/* Spans of the result: those with of_template may hold names of tokens, the others are text. A message stays
+ * open by being rendered with a mark at its end, from which on the text is cut off: ENOTSUP if the template
+ * does not write that end, or writes it twice. Errors as weir__jinja_render, "chat template: …". */
 weir_status weir__chat_own_render(const weir_chat_own *o, const weir_chat_message *messages, size_t n,
-                                  bool add_generation_prompt, weir_jinja_text *out, weir_err *err);
+                                  weir_chat_ending ending, weir_jinja_text *out, weir_err *err);
 
 /* The text that the template writes between an answer and the next message. *text by weir_alloc; *bytes 0 if
  * the template does not show answers. */

@@ -69,9 +69,9 @@ weir_status weir_tokenize_segments(const weir_engine *e, const weir_segment *seg
 
 /* All of it as one text, in which names of tokens count where the template wrote them. */
 static weir_status tokenize_own(const weir_engine *e, const weir_chat_message *messages, size_t n,
-                                int32_t **ids, size_t *n_ids, weir_err *err) {
+                                weir_chat_ending ending, int32_t **ids, size_t *n_ids, weir_err *err) {
     weir_jinja_text text = {0};
-    WEIR_TRY(weir__chat_own_render(e->pair.chat.own, messages, n, true, &text, err));
+    WEIR_TRY(weir__chat_own_render(e->pair.chat.own, messages, n, ending, &text, err));
     weir_text_span *spans = weir_alloc(text.n, sizeof *spans);
     weir_status s = WEIR_OK;
     for (size_t i = 0; spans && i < text.n; i++)
@@ -87,12 +87,28 @@ static weir_status tokenize_own(const weir_engine *e, const weir_chat_message *m
     return s;
 }
 
-weir_status weir_chat_tokenize(const weir_engine *e, const weir_chat_message *messages, size_t n,
-                               int32_t **ids, size_t *n_ids, weir_err *err) {
-    if (e->pair.chat.own) return tokenize_own(e, messages, n, ids, n_ids, err);
+static weir_status choose_ending(const weir_chat_message *messages, size_t n, bool open_last,
+                                 weir_chat_ending *out, weir_err *err) {
+    *out = open_last ? WEIR_CHAT_OPEN : WEIR_CHAT_ANSWER;
+    if (!open_last || n == 0 || strcmp(messages[n - 1].role, "assistant") == 0) return WEIR_OK;
+    return weir_fail(err, WEIR_EINVAL,
+                     "message %zu (%.40s): only an answer, the assistant's, can be continued", n - 1,
+                     messages[n - 1].role);
+}
+
+static weir_status render_named(const weir_engine *e, const weir_chat_message *messages, size_t n,
+                                weir_chat_ending ending, weir_chat_text *out, weir_err *err) {
     if (!e->pair.chat.named) return weir_fail(err, WEIR_ENOTSUP, "%s", e->pair.chat.note.text);
+    return weir_chat_render(e->pair.chat.named, messages, n, ending, out, err);
+}
+
+weir_status weir_chat_tokenize(const weir_engine *e, const weir_chat_message *messages, size_t n,
+                               bool open_last, int32_t **ids, size_t *n_ids, weir_err *err) {
+    weir_chat_ending ending;
+    WEIR_TRY(choose_ending(messages, n, open_last, &ending, err));
+    if (e->pair.chat.own) return tokenize_own(e, messages, n, ending, ids, n_ids, err);
     weir_chat_text text = {0};
-    WEIR_TRY(weir_chat_render(e->pair.chat.named, messages, n, true, &text, err));
+    WEIR_TRY(render_named(e, messages, n, ending, &text, err));
     const weir_segment whole = text.n > 0 ? text.segments[0] : (weir_segment){.text = ""};
     const weir_status st = text.add_special
                                ? weir_tokenize(e, whole.text, whole.bytes, true, false, ids, n_ids, err)
@@ -100,3 +116,43 @@ weir_status weir_chat_tokenize(const weir_engine *e, const weir_chat_message *me
     weir_chat_text_free(&text);
     return st;
 }
+
+/* Zero-terminated. */
+static char *join(const weir_chat_text *t, size_t *bytes) {
+    *bytes = 0;
+    for (size_t i = 0; i < t->n; i++) *bytes += t->segments[i].bytes;
+    char *text = weir_alloc(*bytes + 1, 1), *p = text;
+    if (!text) return NULL;
+    for (size_t i = 0; i < t->n; i++) {
+        memcpy(p, t->segments[i].text, t->segments[i].bytes);
+        p += t->segments[i].bytes;
+    }
+    *p = '\0';
+    return text;
+}
+
+weir_status weir_chat_prompt(const weir_engine *e, const weir_chat_message *messages, size_t n,
+                             bool open_last, char **text, size_t *bytes, weir_err *err) {
+    weir_chat_ending ending;
+    WEIR_TRY(choose_ending(messages, n, open_last, &ending, err));
+    if (e->pair.chat.own) {
+        weir_jinja_text own = {0};
+        WEIR_TRY(weir__chat_own_render(e->pair.chat.own, messages, n, ending, &own, err));
+        *text = own.text;
+        *bytes = own.bytes;
+        own.text = NULL;
+        weir__jinja_text_free(&own);
+        return WEIR_OK;
+    }
+    weir_chat_text named = {0};
+    WEIR_TRY(render_named(e, messages, n, ending, &named, err));
+    size_t all = 0;
+    char *joined = join(&named, &all);
+    weir_chat_text_free(&named);
+    if (!joined) return weir_fail(err, WEIR_ENOMEM, "no memory for the text of a prompt");
+    *text = joined;
+    *bytes = all;
+    return WEIR_OK;
+}
+
+const char *weir_chat_template_text(const weir_engine *e) { return weir__chat_source(&e->pair.chat); }

@@ -46,7 +46,7 @@ static int prompt_of(const chat *c, int32_t **ids, size_t *n_ids) {
     weir_err err = {{0}};
     weir_chat_message *m = chat_messages(c, &n);
     if (!m) return CLI_FAILED;
-    const weir_status st = weir_chat_tokenize(c->engine, m, n, ids, n_ids, &err);
+    const weir_status st = weir_chat_tokenize(c->engine, m, n, false, ids, n_ids, &err);
     weir_free(m);
     if (st != WEIR_OK) return cli_fail(CLI_FAILED, "%s", chat_words(&err, st));
     /* of a decoder-only model the answer needs room, too */

@@ -52,7 +52,7 @@ int chat_set_system(chat *c, const char *text) {
         int32_t *ids = NULL;
         size_t n = 0;
         weir_err err = {{0}};
-        const weir_status s = weir_chat_tokenize(c->engine, m, 2, &ids, &n, &err);
+        const weir_status s = weir_chat_tokenize(c->engine, m, 2, false, &ids, &n, &err);
         if (s != WEIR_OK) return cli_fail(CLI_FAILED, "%s", chat_words(&err, s));
         weir_ids_free(ids);
         copy = weir_strdup(text);

@@ -19,5 +19,6 @@ int cli_detokenize(const cli_args *a);
 int cli_info(const cli_args *a);
 int cli_bench(const cli_args *a);
 int cli_tune(const cli_args *a);
+int cli_serve(const cli_args *a);
 
 #endif /* WEIR_HOST_CLI_CLI_H */

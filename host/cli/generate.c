@@ -94,8 +94,10 @@ static int start_job(run *r, wire_request *request) {
     if (!j) return CLI_FAILED;
     *j = (job){.run = r, .index = r->n_started, .request = *request, .marks = {r->sources, r->colours, -1}};
     weir_err err = {{0}};
-    const weir_status s =
-        weir_queue_submit(r->queue, &j->request.o, j->request.ids, j->request.n_ids, j, &j->asked, &err);
+    weir_queue_job asked = weir_queue_job_default();
+    asked.options = j->request.o, asked.prompt = j->request.ids, asked.n_prompt = j->request.n_ids;
+    asked.ud = j;
+    const weir_status s = weir_queue_submit(r->queue, &asked, 1, &j->asked, &err);
     if (s != WEIR_OK) {
         const char *text = err.text[0] ? err.text : weir_status_str(s);
         if (request->number)

@@ -9,6 +9,7 @@
 #include "host/cli/cli.h"
 #include "host/cli/options/help.h"
 #include "host/cli/options/profile.h"
+#include "host/wire/object.h"
 
 static int (*const runs[CMD_COUNT])(const cli_args *) = {
     [CMD_GENERATE] = cli_generate, [CMD_CHAT] = cli_chat,
@@ -16,7 +17,7 @@ static int (*const runs[CMD_COUNT])(const cli_args *) = {
     [CMD_RECORD] = cli_record,     [CMD_REPLAY] = cli_replay,
     [CMD_TOKENIZE] = cli_tokenize, [CMD_DETOKENIZE] = cli_detokenize,
     [CMD_INFO] = cli_info,         [CMD_BENCH] = cli_bench,
-    [CMD_TUNE] = cli_tune,
+    [CMD_TUNE] = cli_tune,         [CMD_SERVE] = cli_serve,
 };
 
 /* A closed standard stream would be the number of the next file opened, and prompts or answers would go
@@ -38,7 +39,8 @@ static int run_command(cli_command command, int argc, char **argv) {
     if (rc) return rc;
     if (cli_flag(&a, OPT_HELP)) return cli_help(&command);
     if (cli_flag(&a, OPT_VERSION)) return print_version();
-    if (cli_is_set(&a, OPT_PROFILE)) rc = cli_profile_apply(&a, cli_text(&a, OPT_PROFILE));
+    if (cli_is_set(&a, OPT_PROFILE) && command != CMD_SERVE)
+        rc = cli_profile_apply(&a, cli_text(&a, OPT_PROFILE));
     if (rc) return rc;
     rc = runs[command](&a);
     int written = cli_out_end();
@@ -47,6 +49,7 @@ static int run_command(cli_command command, int argc, char **argv) {
 
 int main(int argc, char **argv) {
     hold_standard_streams();
+    wire_watch_json_memory();
     signal(SIGPIPE, SIG_IGN); /* a reader that goes away is a failed write, with a message */
     signal(SIGXFSZ, SIG_IGN); /* so is a file at its size limit */
     const char *word = argc > 1 ? argv[1] : NULL;

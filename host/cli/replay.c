@@ -147,7 +147,7 @@ static int setting_line(void *ud, const cli_reader *reader, const char *text, si
     weir_err err = {{0}};
     weir_status st = wire_object_parse(&in, text, n, &err);
     if (st == WEIR_OK) st = wire_check_known(&in, WIRE_REPLAY, &err);
-    if (st == WEIR_OK) st = wire_read_settings(&in, WIRE_REPLAY, 0, &o, &err);
+    if (st == WEIR_OK) st = wire_read_settings(&in, WIRE_REPLAY, NULL, &o, &err);
     wire_object_free(&in);
     if (st != WEIR_OK) return cli_reader_fail(reader, st, &err);
     char where[300];

@@ -111,7 +111,7 @@ static int add_options(const cli_args *a, command *c) {
     int rc = CLI_OK;
     for (size_t i = 0; i < sizeof options / sizeof *options && !rc; i++) {
         const cli_value *v = &a->value[options[i].id];
-        const cli_option *o = &cli_options[options[i].id];
+        const cli_option *o = cli_option_row(options[i].id);
         char flag[64];
         snprintf(flag, sizeof flag, "--%s", o->name);
         const char *key = options[i].kind == LAB ? NULL : options[i].kind == FIELD ? o->field->name : flag;
@@ -119,7 +119,8 @@ static int add_options(const cli_args *a, command *c) {
     }
     if (cli_flag(a, OPT_STRICT_CONFIG) && !rc) rc = add(c, "--flag", NULL, "--strict-config");
     for (int i = 0; i < a->n_rest && !rc; i++) rc = add(c, "--data", NULL, a->rest[i]);
-    for (int i = 0; i < a->n_list && !rc; i++) rc = add(c, "--option", NULL, a->list[i]);
+    const cli_list *l = &a->list[OPT_TASK_OPTION];
+    for (int i = 0; i < l->n && !rc; i++) rc = add(c, "--option", NULL, l->text[i]);
     return rc;
 }
 

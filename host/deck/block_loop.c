@@ -192,6 +192,7 @@ typedef struct follow {
     weir_bucket b;
     weir_loop_flags *flags;
     int32_t taken; /* blocks whose outcomes were taken */
+    int n_top;     /* likeliest tokens that a session asks for, at most; then launches have one block */
     weir_status first;
     weir_err *err;
 } follow;
@@ -210,31 +211,66 @@ static void book_rows(weir_session *s, const weir_block_outcome *r) {
     s->cached[WEIR_VERIFIER] = s->n + r->n_draft + 1;
 }
 
-static void take_outcome(follow *f, weir_session *s, const weir_block_outcome *r) {
+static void take_outcome(follow *f, weir_session *s, const weir_block_outcome *r, const weir_seen *seen) {
     if (!r->live || s->finish != WEIR_RUNNING) return;
     if (weir__session_given_up(s)) { /* ends at the next block edge; this outcome comes after it */
         ask_to_stop(f);
         return;
     }
     if (r->status == WEIR_OK) book_rows(s, r);
-    const weir_status found = weir__outcome_commit(s, r, f->first == WEIR_OK ? f->err : NULL);
+    const weir_status found = weir__outcome_commit(s, r, seen, f->first == WEIR_OK ? f->err : NULL);
     if (f->first == WEIR_OK) f->first = found;
     if (s->finish != WEIR_RUNNING && r->seat_end == WEIR_SEAT_RUNNING) ask_to_stop(f);
 }
 
 static int32_t blocks_done(const follow *f) { return __atomic_load_n(&f->flags->done, __ATOMIC_ACQUIRE); }
 
-/* Takes the outcomes of all finished blocks; false once the loop is over. */
-static bool take_outcomes(follow *f) {
+/* Rows of a seat whose likeliest tokens its session asks for. */
+static int rows_asked(const weir_session *s, const weir_block_outcome *r) {
+    return s && s->opt.n_top > 0 && s->finish == WEIR_RUNNING ? weir__outcome_rows(r) : 0;
+}
+
+/* Those tokens, and the statistics of the rows, in order of the seats, from the logits of the block that ran
+ * last. */
+static weir_status select_tops(const follow *f, const weir_block_outcome *ring) {
+    weir_engine *e = f->b.l->e;
+    int n = 0;
+    int64_t last = 0;
+    for (int32_t i = 0; i < f->b.loop.n_seat && f->n_top > 0; i++) {
+        const int64_t first = weir__seat_first_row(&f->b.loop, i);
+        for (int j = 0; j < rows_asked(e->deck.buf.who[i], &ring[i]); j++) {
+            last = first + j > last ? first + j : last;
+            e->deck.buf.top_row[n++] = (int32_t)(first + j);
+        }
+    }
+    if (n == 0) return WEIR_OK;
+    WEIR_TRY(weir__tops_select(e, n, f->n_top));
+    return WEIR_GET(e, p_stats, last + 1);
+}
+
+static weir_status take_block(follow *f, const weir_block_outcome *ring) {
+    const weir_step_buffers *b = &f->b.l->e->deck.buf;
+    int at = 0;
+    WEIR_TRY(select_tops(f, ring));
+    for (int32_t i = 0; i < f->b.loop.n_seat; i++) {
+        const int n = rows_asked(b->who[i], &ring[i]);
+        const weir_seen seen = {n > 0 ? b->top + at * f->n_top : NULL, f->n_top,
+                                b->p_stats + weir__seat_first_row(&f->b.loop, i)};
+        if (b->who[i]) take_outcome(f, b->who[i], &ring[i], &seen);
+        at += n;
+    }
+    return WEIR_OK;
+}
+
+/* Takes the outcomes of all finished blocks; *more: the loop is not over. */
+static weir_status take_outcomes(follow *f, bool *more) {
     const int32_t done = blocks_done(f), n_seat = f->b.loop.n_seat;
-    const bool over = done > 0 && __atomic_load_n(&f->flags->over, __ATOMIC_RELAXED);
+    *more = done == 0 || !__atomic_load_n(&f->flags->over, __ATOMIC_RELAXED);
     for (; f->taken < done; f->taken++) {
         const weir_block_outcome *ring = f->b.l->mapped_ring;
-        ring += (int64_t)(f->taken % WEIR_LOOP_DEPTH) * n_seat;
-        for (int32_t i = 0; i < n_seat; i++)
-            if (f->b.l->e->deck.buf.who[i]) take_outcome(f, f->b.l->e->deck.buf.who[i], &ring[i]);
+        WEIR_TRY(take_block(f, ring + (int64_t)(f->taken % WEIR_LOOP_DEPTH) * n_seat));
     }
-    return !over;
+    return WEIR_OK;
 }
 
 static void watch_cancels(follow *f) {
@@ -269,7 +305,7 @@ static weir_status run_called(follow *f) {
         const int32_t before = f->taken;
         WEIR_TRY(weir__block_run(&f->b));
         WEIR_TRY(be->stream->wait(be));
-        more = take_outcomes(f);
+        WEIR_TRY(take_outcomes(f, &more));
         watch_cancels(f);
         if (more && f->taken == before) return WEIR_ECUDA; /* as run_captured: it would run for ever */
     }
@@ -287,16 +323,17 @@ static weir_status run_captured(follow *f, weir_graph *g) {
     enum { POLL_EVERY = 64 };
     weir_backend *be = f->b.l->e->pair.be;
     WEIR_TRY(be->stream->launch(be, g));
-    for (int turn = 0; take_outcomes(f); turn++) {
+    for (int turn = 0;; turn++) {
+        bool more, busy = true;
+        WEIR_TRY(take_outcomes(f, &more));
+        if (!more) return WEIR_OK;
         if (blocks_done(f) > f->taken) continue;
         watch_cancels(f);
-        bool busy = true;
         if (turn % POLL_EVERY == POLL_EVERY - 1) WEIR_TRY(be->stream->poll(be, &busy));
-        if (!busy && !take_outcomes(f)) return WEIR_OK;
-        if (!busy) return WEIR_ECUDA; /* the stream ran dry and the loop never said that it was over */
+        if (!busy) WEIR_TRY(take_outcomes(f, &more));
+        if (!busy) return more ? WEIR_ECUDA : WEIR_OK; /* dry, and the loop never said that it was over */
         rest(turn);
     }
-    return WEIR_OK;
 }
 
 static weir_status run_launch(follow *f, int blocks) {
@@ -321,16 +358,17 @@ static void book_seconds(weir_session *const *s, int n, const double spent[3]) {
     }
 }
 
-/* One where seats are taken anew for each, so that a session that ended leaves no row. */
-int weir__block_loop_blocks(const weir_block_loop *l, int max_blocks) {
-    if (l->shape.first && max_blocks > 0) return 1;
+/* One where seats are taken anew for each, so that a session that ended leaves no row, and where the host
+ * selects from each block's logits before the next block writes over them. */
+int weir__block_loop_blocks(const weir_block_loop *l, int n_top, int max_blocks) {
+    if ((l->shape.first || n_top > 0) && max_blocks > 0) return 1;
     return max_blocks < WEIR_LOOP_DEPTH ? max_blocks : WEIR_LOOP_DEPTH;
 }
 
 weir_status weir__block_loop_run(weir_block_loop *l, weir_session *const *s, int n, int max_blocks, int *ran,
                                  weir_err *err) {
-    const int blocks = weir__block_loop_blocks(l, max_blocks);
-    follow f = {.flags = l->mapped_flags, .err = err};
+    follow f = {.flags = l->mapped_flags, .n_top = weir__tops_asked(s, n), .err = err};
+    const int blocks = weir__block_loop_blocks(l, f.n_top, max_blocks);
     *ran = 0;
     if (n < 1 || n > l->n_seat_max || blocks < 1) return WEIR_EINVAL;
     weir_status st = take_seats(l, s, n, &f.b);

@@ -12,7 +12,8 @@
  * outcomes out of a mapped ring, appends tokens and calls back. The device ends a session at end of text and
  * at its limit; stop strings, callbacks and cancels end it on the host, which then stops the loop after the
  * current block and drops what the device decided for that session since. Without capturing (the CPU, graphs
- * = false) the host calls block after block.
+ * = false) the host calls block after block. With a session that asks for likeliest tokens a launch has one
+ * block, from whose logits the host has them selected before the next one.
  *
  * The CPU takes seats anew for each block, with no seat to spare, and leaves out rows that no seat needs.
  * Statistics are the same everywhere: rows that the block needed, not those that a bucket's shape runs. Only
@@ -29,7 +30,8 @@ weir_status weir__block_loop_open(weir_block_loop **out, weir_engine *e, bool gr
 void weir__block_loop_close(weir_block_loop *l); /* NULL allowed; before the backend is closed */
 
 bool weir__block_loop_serves(const weir_session *s);
-int weir__block_loop_blocks(const weir_block_loop *l, int max_blocks); /* of one launch */
+/* Of one launch; n_top: weir__tops_asked. */
+int weir__block_loop_blocks(const weir_block_loop *l, int n_top, int max_blocks);
 
 /* Up to max_blocks blocks of n admitted, running sessions that the loop serves. *ran: blocks run; fewer than
  * max_blocks when all have ended or one was ended by the host. EINVAL: as weir_step. */

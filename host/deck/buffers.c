@@ -19,7 +19,9 @@
     X(emit, (e)->pair.n_parallel, weir_emit_session) \
     X(gate, (e)->pair.n_parallel, weir_gate_session) \
     X(pick, (e)->pair.n_row_max, int32_t)            \
-    X(picked, (e)->pair.n_row_max, float)
+    X(picked, (e)->pair.n_row_max, float)            \
+    X(top_row, (e)->pair.n_row_max, int32_t)         \
+    X(top, (e)->pair.n_row_max *WEIR_TOP_MAX, weir_top_entry)
 
 #define BACKEND_ONLY(X, e)                                                                             \
     X(q_logits, (e)->pair.n_row_max *(e)->pair.side[WEIR_DRAFTER].ld, float)                           \

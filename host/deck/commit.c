@@ -1,5 +1,4 @@
 #include "host/deck/commit.h"
-#include "host/session/session.h"
 
 static weir_source closing_source(const weir_session *s, const weir_block_outcome *r) {
     if (s->opt.method == WEIR_METHOD_VERIFIER) return WEIR_SOURCE_VERIFIER;
@@ -13,16 +12,17 @@ static void book_row(weir_session_stats *st, const weir_accept_row *row) {
 }
 
 /* The accepted drafts and the row that refused one; false once the session has ended. */
-static bool commit_drafts(weir_session *s, const weir_block_outcome *r) {
+static bool commit_drafts(weir_session *s, const weir_block_outcome *r, const weir_seen *seen) {
     weir_session_stats *st = &s->stats;
     int accepted = 0;
     bool going = true;
     while (accepted < r->n_accept && going) {
         const weir_accept_row *row = &r->row[accepted];
+        const weir_seen at = weir__seen_at(seen, accepted);
         book_row(st, row);
         going = weir__session_append(s, r->draft[accepted++],
                                      row->deferred ? WEIR_SOURCE_ACCEPTED : WEIR_SOURCE_KEPT, row->log_p,
-                                     row->log_pi);
+                                     row->log_pi, &at);
     }
     if (going && r->n_accept < r->n_draft) book_row(st, &r->row[r->n_accept]);
     st->blocks++;
@@ -32,11 +32,18 @@ static bool commit_drafts(weir_session *s, const weir_block_outcome *r) {
     return going;
 }
 
-weir_status weir__outcome_commit(weir_session *s, const weir_block_outcome *r, weir_err *err) {
+int weir__outcome_rows(const weir_block_outcome *r) {
+    return r->live && r->status == WEIR_OK ? r->n_accept + r->closing : 0;
+}
+
+weir_status weir__outcome_commit(weir_session *s, const weir_block_outcome *r, const weir_seen *seen,
+                                 weir_err *err) {
     if (r->status != WEIR_OK) return weir__session_refuse(s, err);
     const int64_t start = s->n;
-    const bool going = s->opt.method == WEIR_METHOD_VERIFIER || commit_drafts(s, r);
-    if (going && r->closing) weir__session_append(s, r->token, closing_source(s, r), r->log_p, r->log_pi);
+    const bool going = s->opt.method == WEIR_METHOD_VERIFIER || commit_drafts(s, r, seen);
+    const weir_seen last = weir__seen_at(seen, r->n_accept);
+    if (going && r->closing)
+        weir__session_append(s, r->token, closing_source(s, r), r->log_p, r->log_pi, &last);
     for (int side = 0; side < 2; side++)
         if (s->cached[side] > start + r->n_accept + 1) s->cached[side] = start + r->n_accept + 1;
     return WEIR_OK;

@@ -38,8 +38,8 @@ int64_t weir__session_inputs_ahead(const weir_session *s, int side, int blocks);
  * are free. Only the second takes them. Both note which session wants pages. */
 weir_status weir__pages_for_blocks(weir_session *const *sessions, int n, int blocks, weir_err *err);
 weir_status weir__pages_for_prompt(weir_session *s, weir_err *err);
-/* ETOOLONG: not even all pages hold a session without a slot at its longest. */
-weir_status weir__pages_hold(const weir_session *s, weir_err *err);
+/* ETOOLONG: not even all pages hold the prompt of a session without a slot and n_input inputs. */
+weir_status weir__pages_hold(const weir_session *s, int64_t n_input, weir_err *err);
 
 /* ---- a session on its slot (seat.c) ---- */
 
@@ -88,6 +88,13 @@ weir_status weir__rows_draw(weir_engine *e, const float *logits, int n_row, cons
 weir_status weir__rows_pick(weir_engine *e, int side, const float *logits, int n, const int32_t *token);
 void weir__rows_book(weir_session *s, int side, int n_row); /* a call of a side with n_row rows of this
                                                               session */
+
+/* ---- likeliest tokens (tops.c) ---- */
+
+/* Of the verifier's rows buf.top_row[0 … n), logits and statistics as dev.p_logits and dev.p_stats hold them,
+ * the n_top likeliest tokens each into buf.top (n, n_top). */
+weir_status weir__tops_select(weir_engine *e, int n, int n_top);
+int weir__tops_asked(weir_session *const *s, int n); /* the largest n_top of n sessions */
 
 /* ---- ticks (ticks.c): one token for each session of a list ---- */
 

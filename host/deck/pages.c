@@ -112,19 +112,18 @@ weir_status weir__pages_for_prompt(weir_session *s, weir_err *err) {
     return WEIR_OK;
 }
 
-weir_status weir__pages_hold(const weir_session *s, weir_err *err) {
+weir_status weir__pages_hold(const weir_session *s, int64_t n_input, weir_err *err) {
     static const char *const name[] = {"verifier", "drafter"};
     for (int side = 0; side <= (int)s->e->pair.has_draft; side++) {
         const weir_kv_pool *p = s->e->deck.side[side].self;
-        int64_t most = s->cap > 0 ? s->cap + weir__session_gamma(s) : 0;
         if (weir__session_inputs_ahead(s, side, 1) < 0 && s->opt.method != WEIR_METHOD_SEQUENCE_CASCADE)
             continue;
-        most = session_lacks(s, side, most);
+        const int64_t most = session_lacks(s, side, n_input);
         if (most > weir__kv_pool_pages(p))
             return weir_fail(err, WEIR_ETOOLONG,
-                             "a prompt of %zu tokens and an answer of %lld may take %lld pages of the %s; "
+                             "a prompt of %zu tokens and %lld more positions take %lld pages of the %s; "
                              "there are %d (raise kv_bytes, or lower max_tokens)",
-                             s->n_prompt, (long long)s->cap, (long long)most, name[side],
+                             s->n_prompt, (long long)n_input, (long long)most, name[side],
                              (int)weir__kv_pool_pages(p));
     }
     return WEIR_OK;

@@ -232,6 +232,6 @@ void weir__session_give_up(weir_session *s) {
     if (s->finish != WEIR_RUNNING) return;
     s->mute = false;
     (void)weir__text_tell_all(s);
-    weir__session_end(s, WEIR_FINISH_CANCELLED);
+    weir__session_end(s, WEIR_ENDED_CANCELLED);
     weir__session_release(s);
 }

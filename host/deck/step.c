@@ -1,5 +1,6 @@
 #include "host/deck/block_loop.h"
 #include "host/deck/deck.h"
+#include "host/session/session.h"
 #include "kernels/base/clock.h"
 
 /* Which program runs a session: the block loop, or ticks, token by token. */
@@ -24,6 +25,12 @@ static bool listed_twice(weir_session *const *sessions, int n) {
     return false;
 }
 
+/* Its prompt is read, and nothing is to follow. */
+static void end_unwritten(weir_session *s) {
+    weir__session_end_full(s);
+    weir__session_release(s);
+}
+
 /* Sessions that are given up end, the others get a slot and their prompt is run. *running: how many go on. */
 static weir_status admit_all(weir_session *const *sessions, int n, int *running, weir_err *err) {
     *running = 0;
@@ -35,6 +42,8 @@ static weir_status admit_all(weir_session *const *sessions, int n, int *running,
             weir__session_give_up(s);
         else if (st != WEIR_OK)
             return st;
+        else if (s->cap == 0)
+            end_unwritten(s);
         else
             (*running)++;
     }
@@ -95,7 +104,7 @@ static void close_round(weir_session *const *sessions, int n, double spent) {
 /* Blocks of the next round: as many as there are pages for, and `left` at most. 0 and EPAGES: not for one. */
 static weir_status choose_blocks(weir_engine *e, weir_session *const *sessions, int n, int left, int *blocks,
                                  weir_err *err) {
-    *blocks = weir__block_loop_blocks(e->deck.loop, left);
+    *blocks = weir__block_loop_blocks(e->deck.loop, weir__tops_asked(sessions, n), left);
     for (int i = 0; i<n && * blocks> 1; i++)
         if (sessions[i]->finish == WEIR_RUNNING && run_by(sessions[i]) == BY_TICKS) *blocks = 1;
     for (; *blocks > 1; *blocks /= 2)

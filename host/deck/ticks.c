@@ -130,8 +130,6 @@ static weir_status choose_verifier_rows(weir_engine *e, weir_session **s, weir_t
     return WEIR_OK;
 }
 
-static float raw_logp(float logit, const weir_row_stats *st) { return logit - st->max - logf(st->sum); }
-
 /* A sequence cascade's confidence is the drafter's log-probability of its own tokens. The verifier's is
  * reported for kept tokens. */
 static bool wants_logp(const weir_session *s, const weir_tick_place *t, int side) {
@@ -155,11 +153,22 @@ static weir_status read_logps(weir_engine *e, weir_session **s, weir_tick_place 
     WEIR_TRY(weir__rows_pick(e, side, side == WEIR_DRAFTER ? b->q_logits : b->p_logits, n_row, token));
     for (int i = 0; i < n; i++) {
         if (side == WEIR_DRAFTER && t[i].q >= 0)
-            t[i].log_q = raw_logp(b->picked[t[i].q], &b->q_stats[t[i].q]);
+            t[i].log_q = weir__raw_logp(b->picked[t[i].q], &b->q_stats[t[i].q]);
         if (side == WEIR_VERIFIER && t[i].p >= 0)
-            t[i].log_p = raw_logp(b->picked[t[i].p], &b->p_stats[t[i].p]);
+            t[i].log_p = weir__raw_logp(b->picked[t[i].p], &b->p_stats[t[i].p]);
     }
     return WEIR_OK;
+}
+
+/* The likeliest tokens of the verifier's rows, for the sessions that ask. */
+static weir_status select_tops(weir_engine *e, weir_session **s, weir_tick_place *t, int n, int n_top) {
+    int n_row = 0;
+    for (int i = 0; i < n; i++) {
+        if (t[i].p < 0 || s[i]->opt.n_top == 0) continue;
+        t[i].top = n_row;
+        e->deck.buf.top_row[n_row++] = t[i].p;
+    }
+    return n_row > 0 ? weir__tops_select(e, n_row, n_top) : WEIR_OK;
 }
 
 /* The verifier's own draws for the rows that defer (or have no drafter), all at once. */
@@ -183,16 +192,20 @@ static weir_status emit_from_p(weir_engine *e, const weir_tick_place *t, int n) 
     return WEIR_GET(e, emit, n_emit);
 }
 
-static void take_from_drafter(weir_engine *e, weir_session *s, const weir_tick_place *t) {
+static void take_from_drafter(weir_engine *e, weir_session *s, const weir_tick_place *t,
+                              const weir_seen *seen) {
     s->seq_logp += s->opt.law.gate_scaled ? (double)e->deck.buf.draft_logp[t->q] : (double)t->log_q;
     s->seq_n++;
     s->run++;
     weir__session_append(s, e->deck.buf.drawn[t->q], WEIR_SOURCE_DRAFTER, t->p >= 0 ? t->log_p : NAN,
-                         e->deck.buf.draft_logp[t->q]);
+                         e->deck.buf.draft_logp[t->q], seen);
 }
 
-static weir_status take_token(weir_engine *e, weir_session *s, const weir_tick_place *t,
+static weir_status take_token(weir_engine *e, weir_session *s, const weir_tick_place *t, int n_top,
                               const weir_emit_session *emit, weir_err *err) {
+    const weir_step_buffers *b = &e->deck.buf;
+    weir_seen seen = {.stride = n_top};
+    if (t->top >= 0) seen.top = b->top + t->top * n_top, seen.stats = b->p_stats + t->p;
     const bool q_broken = t->q >= 0 && !row_is_usable(&e->deck.buf.q_stats[t->q]);
     const bool p_broken = t->p >= 0 && !row_is_usable(&e->deck.buf.p_stats[t->p]);
     if (q_broken || p_broken || (emit && emit->status != WEIR_OK)) return weir__session_refuse(s, err);
@@ -202,9 +215,9 @@ static weir_status take_token(weir_engine *e, weir_session *s, const weir_tick_p
     }
     if (emit) {
         s->run = 0;
-        weir__session_append(s, emit->token, WEIR_SOURCE_VERIFIER, emit->log_p, emit->log_pi);
+        weir__session_append(s, emit->token, WEIR_SOURCE_VERIFIER, emit->log_p, emit->log_pi, &seen);
     } else {
-        take_from_drafter(e, s, t);
+        take_from_drafter(e, s, t, &seen);
     }
     return WEIR_OK;
 }
@@ -226,14 +239,14 @@ static void judge_sequence(weir_session *s) {
 }
 
 /* Tokens of all sessions from what the ops left; the first failure. */
-static weir_status take_tokens(weir_engine *e, weir_session **s, const weir_tick_place *t, int n,
+static weir_status take_tokens(weir_engine *e, weir_session **s, const weir_tick_place *t, int n, int n_top,
                                weir_err *err) {
     weir_status first = WEIR_OK;
     for (int i = 0, k = 0; i < n; i++) {
         if (s[i]->finish != WEIR_RUNNING) continue; /* given up before it asked the verifier anything */
         const bool from_p = t[i].p >= 0 && (t[i].q < 0 || t[i].deferred);
-        const weir_status found =
-            take_token(e, s[i], &t[i], from_p ? &e->deck.buf.emit[k++] : NULL, first == WEIR_OK ? err : NULL);
+        const weir_status found = take_token(e, s[i], &t[i], n_top, from_p ? &e->deck.buf.emit[k++] : NULL,
+                                             first == WEIR_OK ? err : NULL);
         if (first == WEIR_OK) first = found;
     }
     return first;
@@ -242,12 +255,13 @@ static weir_status take_tokens(weir_engine *e, weir_session **s, const weir_tick
 weir_status weir__tick_sequential(weir_engine *e, weir_session **s, int n, weir_err *err) {
     weir_step_buffers *b = &e->deck.buf;
     weir_tick_place *t = b->tick;
+    const int n_top = weir__tops_asked(s, n);
     int n_q = 0;
     for (int i = 0; i < n; i++) {
         b->who[i] = s[i];
         b->seat[i] = weir__seat_of(s[i]);
         b->law[i] = b->seat[i].law;
-        t[i] = (weir_tick_place){.q = starts_with_drafter(s[i]) ? n_q++ : -1, .p = -1, .deferred = false};
+        t[i] = (weir_tick_place){.q = starts_with_drafter(s[i]) ? n_q++ : -1, .p = -1, .top = -1};
     }
     WEIR_TRY(WEIR_PUT(e, law, n));
     const double t0 = weir_seconds();
@@ -262,8 +276,9 @@ weir_status weir__tick_sequential(weir_engine *e, weir_session **s, int n, weir_
     WEIR_TRY(decide(e, s, t, n, true));
     WEIR_TRY(emit_from_p(e, t, n));
     WEIR_TRY(read_logps(e, s, t, n, WEIR_VERIFIER));
+    WEIR_TRY(select_tops(e, s, t, n, n_top));
 
-    const weir_status first = take_tokens(e, s, t, n, err);
+    const weir_status first = take_tokens(e, s, t, n, n_top, err);
     const double t3 = weir_seconds();
     for (int i = 0; i < n; i++) {
         weir_session_stats *st = &s[i]->stats;

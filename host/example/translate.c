@@ -41,8 +41,10 @@ static weir_status translate(weir_engine *e, const char *text, weir_err *err) {
     WEIR_TRY(weir_tokenize(e, text, strlen(text), true, true, &ids, &n_ids, err));
     weir_queue *q = NULL;
     weir_request *r = NULL;
-    weir_status status = weir_queue_open(&q, e, 0.0, err);
-    if (status == WEIR_OK) status = weir_queue_submit(q, &opt, ids, n_ids, NULL, &r, err);
+    weir_status status = weir_queue_open(&q, e, NULL, err);
+    weir_queue_job job = weir_queue_job_default();
+    job.options = opt, job.prompt = ids, job.n_prompt = n_ids;
+    if (status == WEIR_OK) status = weir_queue_submit(q, &job, 1, &r, err);
     weir_ids_free(ids);
     if (status == WEIR_OK) status = print_answer(q, err);
     weir_queue_close(q); /* and with it the request */

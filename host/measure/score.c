@@ -1,7 +1,10 @@
-#include <math.h>
-
 #include "host/measure/score.h"
+
+#include <math.h>
+#include <string.h>
+
 #include "host/deck/deck.h"
+#include "kernels/base/mem.h"
 
 weir_status weir__score_check(const weir_engine *e, const int32_t *prompt, size_t n_prompt,
                               const int32_t *completion, size_t n_completion, weir_err *err) {
@@ -27,61 +30,148 @@ weir_status weir__score_check(const weir_engine *e, const int32_t *prompt, size_
                      n_prompt + n_completion, e->pair.ctx_size);
 }
 
-/* Logits of inputs [from, from + n) of the timeline (its first input, then the completion), and the
- * log-probability of what follows. */
-static weir_status score_rows(weir_engine *e, const weir_session *s, const int32_t *completion, size_t from,
-                              size_t n, float *logprobs) {
-    weir_step_buffers *b = &e->deck.buf;
-    const weir_seat seat = weir__seat_of(s);
-    weir_rows rows = {0, 0};
-    for (size_t i = from; i < from + n; i++) {
-        b->law_of[rows.n_row] = 0;
-        weir__rows_add(e, &rows, &seat, i == 0 ? s->timeline[0] : completion[i - 1], (int64_t)i, true);
+struct weir_scoring {
+    weir_engine *e;
+    weir_session *s; /* of the prompt, on its slot; writes nothing */
+    int32_t *completion;
+    size_t n, done;
+    int n_top;
+    float *logprobs; /* (n) */
+    weir_top *top;   /* (n, n_top), NULL without */
+};
+
+void weir_score_end(weir_scoring *g) {
+    if (!g) return;
+    weir_session_free(g->s);
+    weir_free(g->completion);
+    weir_free(g->logprobs);
+    weir_free(g->top);
+    weir_free(g);
+}
+
+static bool allocate(weir_scoring *g) {
+    g->completion = weir_alloc(g->n, sizeof *g->completion);
+    g->logprobs = weir_alloc(g->n, sizeof *g->logprobs);
+    if (g->n_top > 0) g->top = weir_alloc(g->n, (size_t)g->n_top * sizeof *g->top);
+    return g->completion && g->logprobs && (g->top || g->n_top == 0);
+}
+
+weir_status weir_score_begin(weir_engine *e, const int32_t *prompt, size_t n_prompt,
+                             const int32_t *completion, size_t n_completion, int n_top, weir_scoring **out,
+                             weir_err *err) {
+    WEIR_TRY(weir__score_check(e, prompt, n_prompt, completion, n_completion, err));
+    if (n_top < 0 || n_top > WEIR_N_TOP_MAX)
+        return weir_fail(err, WEIR_EINVAL, "n_top %d is outside [0, %d]", n_top, WEIR_N_TOP_MAX);
+    weir_session_options opt = weir_session_options_default();
+    opt.method = WEIR_METHOD_VERIFIER;
+    opt.max_tokens = 0;
+    weir_scoring *g = weir_calloc(1, sizeof *g);
+    if (g) {
+        g->e = e;
+        g->n = n_completion;
+        g->n_top = n_top;
     }
-    WEIR_TRY(weir__rows_run(e, &rows, WEIR_VERIFIER, b->p_logits));
-    WEIR_TRY(weir__rows_stats(e, WEIR_VERIFIER, b->p_logits, rows.n_out, e->deck.dev.p_stats));
-    WEIR_TRY(weir__rows_pick(e, WEIR_VERIFIER, b->p_logits, rows.n_out, completion + from));
-    WEIR_TRY(WEIR_GET(e, p_stats, rows.n_out));
-    for (size_t i = 0; i < n; i++) {
-        const weir_row_stats *st = &b->p_stats[i];
-        if (isnan(st->max)) return WEIR_ELOGITS;
-        logprobs[from + i] = (float)((double)b->picked[i] - (double)st->max - log((double)st->sum));
+    if (!g || !allocate(g)) {
+        weir_score_end(g);
+        return weir_fail(err, WEIR_ENOMEM, "out of memory for the scores of %zu tokens", n_completion);
+    }
+    if (n_completion > 0) memcpy(g->completion, completion, n_completion * sizeof *completion);
+    weir_status st = weir_session_create(e, &opt, prompt, n_prompt, NULL, NULL, &g->s, err);
+    if (st == WEIR_OK) st = weir__pages_hold(g->s, (int64_t)n_completion, err);
+    if (st != WEIR_OK) {
+        weir_score_end(g);
+        return st;
+    }
+    *out = g;
+    return WEIR_OK;
+}
+
+static float logp_of(float logit, const weir_row_stats *st) {
+    return (float)((double)logit - (double)st->max - log((double)st->sum));
+}
+
+/* Tops of the n rows that follow those that are done. */
+static weir_status take_tops(weir_scoring *g, size_t n) {
+    const weir_step_buffers *b = &g->e->deck.buf;
+    if (g->n_top == 0) return WEIR_OK;
+    for (size_t i = 0; i < n; i++) b->top_row[i] = (int32_t)i;
+    WEIR_TRY(weir__tops_select(g->e, (int)n, g->n_top));
+    for (size_t i = 0; i < n * (size_t)g->n_top; i++) {
+        const weir_top_entry *entry = &b->top[i];
+        g->top[g->done * (size_t)g->n_top + i] =
+            (weir_top){entry->id, logp_of(entry->logit, &b->p_stats[i / (size_t)g->n_top])};
     }
     return WEIR_OK;
 }
 
-static weir_status score_with(weir_engine *e, weir_session *s, const int32_t *completion, size_t n,
-                              float *logprobs, weir_err *err) {
-    WEIR_TRY(weir__session_admit(s, err));
-    WEIR_TRY(weir__session_room(s, WEIR_VERIFIER, (int64_t)n));
-    e->deck.buf.law[0] = weir_law_default();
+/* Logits of the next n inputs of the timeline (its first input, then the completion), and the log-probability
+ * of what follows each. */
+static weir_status score_rows(weir_scoring *g, size_t n) {
+    weir_engine *e = g->e;
+    weir_step_buffers *b = &e->deck.buf;
+    const weir_seat seat = weir__seat_of(g->s);
+    weir_rows rows = {0, 0};
+    WEIR_TRY(weir__session_room(g->s, WEIR_VERIFIER, (int64_t)(g->done + n)));
+    b->law[0] = weir_law_default();
     WEIR_TRY(WEIR_PUT(e, law, 1));
-    for (size_t from = 0; from < n;) {
-        size_t rows = n - from;
-        if (rows > (size_t)e->pair.n_row_max) rows = (size_t)e->pair.n_row_max;
-        if (weir__session_given_up(s)) return weir_fail(err, WEIR_ECANCELED, "cancelled");
-        const weir_status st = score_rows(e, s, completion, from, rows, logprobs);
-        if (st == WEIR_ECUDA) return weir__backend_failure(e->pair.be, err);
-        if (st != WEIR_OK)
-            return weir_fail(err, st, "completion token %zu: %s", from,
-                             st == WEIR_ELOGITS
-                                 ? "logits are not finite; the checkpoint or its dtype is broken"
-                                 : weir_status_str(st));
-        from += rows;
+    for (size_t i = g->done; i < g->done + n; i++) {
+        b->law_of[rows.n_row] = 0;
+        weir__rows_add(e, &rows, &seat, i == 0 ? g->s->timeline[0] : g->completion[i - 1], (int64_t)i, true);
     }
+    WEIR_TRY(weir__rows_run(e, &rows, WEIR_VERIFIER, b->p_logits));
+    WEIR_TRY(weir__rows_stats(e, WEIR_VERIFIER, b->p_logits, rows.n_out, e->deck.dev.p_stats));
+    WEIR_TRY(weir__rows_pick(e, WEIR_VERIFIER, b->p_logits, rows.n_out, g->completion + g->done));
+    WEIR_TRY(WEIR_GET(e, p_stats, rows.n_out));
+    for (size_t i = 0; i < n; i++) {
+        if (isnan(b->p_stats[i].max)) return WEIR_ELOGITS;
+        g->logprobs[g->done + i] = logp_of(b->picked[i], &b->p_stats[i]);
+    }
+    return take_tops(g, n);
+}
+
+static weir_status run_rows(weir_scoring *g, int64_t max_rows, weir_err *err) {
+    const size_t most = (size_t)g->e->pair.n_row_max, asked = max_rows < 1 ? 1 : (size_t)max_rows;
+    size_t n = g->n - g->done;
+    if (n > asked) n = asked;
+    if (n > most) n = most;
+    if (weir__session_given_up(g->s)) return weir_fail(err, WEIR_ECANCELED, "cancelled");
+    const weir_status st = score_rows(g, n);
+    if (st == WEIR_ECUDA) return weir__backend_failure(g->e->pair.be, err);
+    if (st != WEIR_OK)
+        return weir_fail(err, st, "completion token %zu: %s", g->done,
+                         st == WEIR_ELOGITS ? "logits are not finite; the checkpoint or its dtype is broken"
+                                            : weir_status_str(st));
+    g->done += n;
     return WEIR_OK;
+}
+
+weir_status weir_score_step(weir_scoring *g, int64_t max_rows, int64_t *left, weir_err *err) {
+    int64_t of_prompt = 0;
+    if (g->done < g->n) {
+        const bool read = g->s->cached[WEIR_VERIFIER] >= 0;
+        if (read)
+            WEIR_TRY(run_rows(g, max_rows, err));
+        else
+            WEIR_TRY(weir_session_prefill(g->s, max_rows < 1 ? 1 : max_rows, &of_prompt, err));
+        if (g->s->finish != WEIR_RUNNING) return weir_fail(err, WEIR_ECANCELED, "cancelled");
+    }
+    *left = of_prompt + (int64_t)(g->n - g->done);
+    return WEIR_OK;
+}
+
+void weir_score_get(const weir_scoring *g, const float **logprobs, const weir_top **top, size_t *n) {
+    *logprobs = g->logprobs;
+    *top = g->top;
+    *n = g->done;
 }
 
 weir_status weir_score(weir_engine *e, const int32_t *prompt, size_t n_prompt, const int32_t *completion,
                        size_t n_completion, float *logprobs, weir_err *err) {
-    WEIR_TRY(weir__score_check(e, prompt, n_prompt, completion, n_completion, err));
-    if (n_completion == 0) return WEIR_OK;
-    weir_session_options opt = weir_session_options_default();
-    opt.method = WEIR_METHOD_VERIFIER;
-    opt.max_tokens = 1;
-    weir_session *s = NULL;
-    WEIR_TRY(weir_session_create(e, &opt, prompt, n_prompt, NULL, NULL, &s, err));
-    const weir_status st = score_with(e, s, completion, n_completion, logprobs, err);
-    weir_session_free(s);
+    weir_scoring *g = NULL;
+    WEIR_TRY(weir_score_begin(e, prompt, n_prompt, completion, n_completion, 0, &g, err));
+    weir_status st = WEIR_OK;
+    for (int64_t left = 1; left > 0 && st == WEIR_OK;) st = weir_score_step(g, INT64_MAX, &left, err);
+    if (st == WEIR_OK && n_completion > 0) memcpy(logprobs, g->logprobs, n_completion * sizeof *logprobs);
+    weir_score_end(g);
     return st;
 }

@@ -38,6 +38,13 @@ weir_status weir_detokenize(const weir_engine *e, const int32_t *ids, size_t n_i
     return weir__tokenizer_decode(e->pair.tok, ids, n_ids, text, bytes, err);
 }
 
+weir_status weir_token_bytes(const weir_engine *e, int32_t id, char **bytes, size_t *n, weir_err *err) {
+    WEIR_TRY(need_tokenizer(e, err));
+    if (id < 0 || id >= e->pair.n_vocab)
+        return weir_fail(err, WEIR_EINVAL, "token %d; ids are in [0, %d)", (int)id, (int)e->pair.n_vocab);
+    return weir__tokenizer_bytes(e->pair.tok, id, bytes, n, err);
+}
+
 void weir_text_free(char *text) { weir_free(text); }
 
 const char *weir_token_piece(const weir_engine *e, int32_t id) {

@@ -30,8 +30,8 @@ static weir_status check_method(const weir_engine *e, const weir_session_options
 }
 
 static weir_status check_limits(const weir_engine *e, const weir_session_options *o, weir_err *err) {
-    if (o->max_tokens < 1 || o->max_tokens > e->pair.ctx_size)
-        return weir_fail(err, WEIR_EINVAL, "max_tokens %d is outside [1, %d] (the context, -c)",
+    if (o->max_tokens < 0 || o->max_tokens > e->pair.ctx_size)
+        return weir_fail(err, WEIR_EINVAL, "max_tokens %d is outside [0, %d] (the context, -c)",
                          o->max_tokens, e->pair.ctx_size);
     if (o->method == WEIR_METHOD_SPECULATIVE && (o->n_draft < 1 || o->n_draft > e->pair.max_draft))
         return weir_fail(err, WEIR_EINVAL, "gamma %d is outside [1, %d]", o->n_draft, e->pair.max_draft);
@@ -39,6 +39,8 @@ static weir_status check_limits(const weir_engine *e, const weir_session_options
         return weir_fail(err, WEIR_EINVAL, "%d stop strings; at most 16 are allowed", o->n_stop);
     for (int i = 0; i < o->n_stop; i++)
         if (!o->stop[i] || !o->stop[i][0]) return weir_fail(err, WEIR_EINVAL, "stop string %d is empty", i);
+    if (o->n_top < 0 || o->n_top > WEIR_N_TOP_MAX)
+        return weir_fail(err, WEIR_EINVAL, "n_top %d is outside [0, %d]", o->n_top, WEIR_N_TOP_MAX);
     if (o->n_stop > 0 && !e->pair.tok)
         return weir_fail(err, WEIR_ENOTSUP, "stop strings need a tokenizer; the checkpoint has none");
     return WEIR_OK;
@@ -57,7 +59,7 @@ weir_status weir__session_check(const weir_engine *e, const weir_session_options
     WEIR_TRY(check_method(e, o, err));
     WEIR_TRY(check_limits(e, o, err));
     if (n_prompt == 0) return weir_fail(err, WEIR_EINVAL, "the prompt has no token");
-    if (!e->pair.facts.encoder_decoder && n_prompt >= (size_t)e->pair.ctx_size)
+    if (!e->pair.facts.encoder_decoder && o->max_tokens > 0 && n_prompt >= (size_t)e->pair.ctx_size)
         return weir_fail(err, WEIR_ETOOLONG,
                          "the prompt has %zu tokens; the context holds %d for prompt and output together "
                          "(raise it with -c)",

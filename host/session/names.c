@@ -6,6 +6,7 @@
 static const char *const method_names[] = {"speculative",   "verifier",       "drafter",
                                            "token-cascade", "oracle-cascade", "sequence-cascade"};
 static const char *const finish_names[] = {"running", "stop", "length", "cancelled"};
+static const char *const ended_names[] = {"not", "eos", "stop", "limit", "context", "cancelled"};
 static const char *const source_names[] = {"kept", "accepted", "resampled", "bonus", "drafter", "verifier"};
 
 static const char *name_at(const char *const *names, size_t n, int i) {
@@ -17,6 +18,9 @@ const char *weir_method_name(weir_method m) {
 }
 const char *weir_finish_name(weir_finish f) {
     return name_at(finish_names, sizeof finish_names / sizeof *finish_names, (int)f);
+}
+const char *weir_ended_name(weir_ended w) {
+    return name_at(ended_names, sizeof ended_names / sizeof *ended_names, (int)w);
 }
 const char *weir_source_name(int source) {
     return name_at(source_names, sizeof source_names / sizeof *source_names, source);

@@ -1,5 +1,6 @@
 #include "host/session/session.h"
 
+#include <math.h>
 #include <string.h>
 
 #include "host/deck/deck.h"
@@ -64,7 +65,9 @@ static weir_status allocate(weir_session *s, const weir_session_options *o, cons
     s->logprobs = weir_alloc(cap, sizeof *s->logprobs);
     s->policy_logprobs = weir_alloc(cap, sizeof *s->policy_logprobs);
     s->token_end = weir_calloc(cap, sizeof *s->token_end);
-    if (!s->prompt || !s->timeline || !s->sources || !s->logprobs || !s->policy_logprobs || !s->token_end)
+    if (o->n_top > 0) s->top = weir_alloc(cap + 1, (size_t)o->n_top * sizeof *s->top);
+    if (!s->prompt || !s->timeline || !s->sources || !s->logprobs || !s->policy_logprobs || !s->token_end ||
+        (o->n_top > 0 && !s->top))
         return WEIR_ENOMEM;
     if (n_prompt > 0) memcpy(s->prompt, prompt, n_prompt * sizeof *prompt);
     return copy_stops(s, o);
@@ -77,7 +80,6 @@ weir_status weir_session_create(weir_engine *e, const weir_session_options *opt,
     weir_session *s = weir_calloc(1, sizeof *s);
     if (s) {
         s->cap = limit_of(e, opt, n_prompt);
-        s->eos = -1;
         s->opt = *opt; /* n_stop too: a session that fails here gives back what stops it has */
         s->opt.stop = NULL;
     }
@@ -86,12 +88,12 @@ weir_status weir_session_create(weir_engine *e, const weir_session_options *opt,
         return weir_fail(err, WEIR_ENOMEM, "out of memory for a session of %d tokens", opt->max_tokens);
     }
     s->e = e;
+    weir__session_restart(s);
     make_key(opt, prompt, n_prompt, s->opt.law.key);
     s->on_token = on_token;
     s->ud = ud;
     s->n_prompt = n_prompt;
     s->slot = -1;
-    s->n_shown = -1;
     s->cached[0] = s->cached[1] = -1;
     s->base = e->pair.facts.encoder_decoder ? 0 : (int64_t)n_prompt - 1;
     s->timeline[0] = e->pair.facts.encoder_decoder ? e->pair.facts.start_id : prompt[s->base];
@@ -99,7 +101,7 @@ weir_status weir_session_create(weir_engine *e, const weir_session_options *opt,
     s->mute = opt->method == WEIR_METHOD_SEQUENCE_CASCADE;
     s->stats.n_prompt = (int64_t)n_prompt;
     atomic_init(&s->cancel, false);
-    const weir_status st = weir__pages_hold(s, err);
+    const weir_status st = weir__pages_hold(s, s->cap > 0 ? s->cap + weir__session_gamma(s) : 0, err);
     if (st != WEIR_OK) {
         weir_session_free(s);
         return st;
@@ -118,6 +120,7 @@ void weir_session_free(weir_session *s) {
     weir_free(s->sources);
     weir_free(s->logprobs);
     weir_free(s->policy_logprobs);
+    weir_free(s->top);
     weir_free(s->token_end);
     weir_free(s->text);
     weir_free(s);
@@ -125,13 +128,20 @@ void weir_session_free(weir_session *s) {
 
 void weir_session_cancel(weir_session *s) { atomic_store(&s->cancel, true); }
 
+static void forget_eos(weir_session *s) {
+    s->eos = -1;
+    s->eos_logprob = s->eos_policy_logprob = NAN;
+}
+
 void weir__session_restart(weir_session *s) {
     s->n = s->n_told = 0;
     s->text_len = 0;
     s->win = (weir_text_window){0, 0, 0, false};
     s->n_shown = -1;
     s->finish = WEIR_RUNNING;
-    s->eos = -1;
+    s->ended_by = WEIR_ENDED_NOT;
+    s->stop_found = -1;
+    forget_eos(s);
     s->stats.from_drafter = 0;
     s->stats.n_output = 0;
 }
@@ -158,45 +168,80 @@ static void count_sources(weir_session *s) {
     st->n_output = s->n;
 }
 
-void weir__session_end(weir_session *s, weir_finish why) {
+static void note_end(weir_session *s, weir_ended by) {
+    static const weir_finish finish_of[] = {
+        [WEIR_ENDED_NOT] = WEIR_RUNNING,           [WEIR_ENDED_EOS] = WEIR_FINISH_STOP,
+        [WEIR_ENDED_STOP] = WEIR_FINISH_STOP,      [WEIR_ENDED_LIMIT] = WEIR_FINISH_LENGTH,
+        [WEIR_ENDED_CONTEXT] = WEIR_FINISH_LENGTH, [WEIR_ENDED_CANCELLED] = WEIR_FINISH_CANCELLED};
+    s->ended_by = by;
+    s->finish = finish_of[by];
+    if (by != WEIR_ENDED_EOS) forget_eos(s);
+}
+
+void weir__session_end(weir_session *s, weir_ended by) {
     if (s->finish != WEIR_RUNNING) return;
-    s->finish = why;
+    note_end(s, by);
     s->n_shown = -1; /* a view while it ran had less */
-    if (why != WEIR_FINISH_CANCELLED) weir__session_tell_all(s);
+    if (by != WEIR_ENDED_CANCELLED) weir__session_tell_all(s);
 }
 
 void weir__session_tell_all(weir_session *s) {
     const weir_text_verdict verdict = weir__text_tell_all(s);
-    if (verdict == WEIR_TEXT_REFUSED) s->finish = WEIR_FINISH_CANCELLED;
-    if (verdict == WEIR_TEXT_STOPS && s->finish == WEIR_FINISH_LENGTH) s->finish = WEIR_FINISH_STOP;
+    if (verdict == WEIR_TEXT_REFUSED) note_end(s, WEIR_ENDED_CANCELLED);
+    if (verdict == WEIR_TEXT_STOPS) note_end(s, WEIR_ENDED_STOP); /* what followed the cut is gone */
+}
+
+void weir__session_end_full(weir_session *s) {
+    weir__session_end(s, s->cap < s->opt.max_tokens ? WEIR_ENDED_CONTEXT : WEIR_ENDED_LIMIT);
 }
 
 weir_status weir__session_refuse(weir_session *s, weir_err *err) {
     const int64_t at = s->n;
-    weir__session_end(s, WEIR_FINISH_CANCELLED);
+    weir__session_end(s, WEIR_ENDED_CANCELLED);
     (void)weir_fail(&s->failure, WEIR_ELOGITS,
                     "output token %lld: logits are not finite; the checkpoint or its dtype is broken",
                     (long long)at);
     return weir_fail(err, WEIR_ELOGITS, "%s", s->failure.text);
 }
 
+static void note_top(weir_session *s, const weir_seen *seen) {
+    if (!s->top) return;
+    weir_top *out = s->top + s->n * s->opt.n_top;
+    for (int i = 0; i < s->opt.n_top; i++) {
+        const bool there = seen && seen->top && seen->top[i].id >= 0;
+        out[i].id = there ? seen->top[i].id : -1;
+        out[i].logprob = there ? weir__raw_logp(seen->top[i].logit, seen->stats) : NAN;
+    }
+}
+
+int weir__session_n_top(const weir_session *s, int64_t i) {
+    int n = 0;
+    while (n < s->opt.n_top && s->top[i * s->opt.n_top + n].id >= 0) n++;
+    return n;
+}
+
 bool weir__session_append(weir_session *s, int32_t id, weir_source source, float logprob,
-                          float policy_logprob) {
+                          float policy_logprob, const weir_seen *seen) {
     if (s->n == 0 && s->stats.seconds_first == 0.0) s->stats.seconds_first = weir_seconds() - s->started;
     if (weir__session_is_eos(s, id)) {
-        if (s->finish == WEIR_RUNNING) s->eos = id;
-        weir__session_end(s, WEIR_FINISH_STOP);
+        if (s->finish != WEIR_RUNNING) return false;
+        note_top(s, seen);
+        s->eos = id;
+        s->eos_logprob = logprob;
+        s->eos_policy_logprob = policy_logprob;
+        weir__session_end(s, WEIR_ENDED_EOS);
         return false;
     }
     s->timeline[1 + s->n] = id;
     s->sources[s->n] = (uint8_t)source;
     s->logprobs[s->n] = logprob;
     s->policy_logprobs[s->n] = policy_logprob;
+    note_top(s, seen);
     s->n++;
     const weir_text_verdict verdict = weir__text_push(s);
-    if (verdict == WEIR_TEXT_STOPS) weir__session_end(s, WEIR_FINISH_STOP);
-    if (verdict == WEIR_TEXT_REFUSED) weir__session_end(s, WEIR_FINISH_CANCELLED);
-    if (s->finish == WEIR_RUNNING && s->n >= s->cap) weir__session_end(s, WEIR_FINISH_LENGTH);
+    if (verdict == WEIR_TEXT_STOPS) weir__session_end(s, WEIR_ENDED_STOP);
+    if (verdict == WEIR_TEXT_REFUSED) weir__session_end(s, WEIR_ENDED_CANCELLED);
+    if (s->finish == WEIR_RUNNING && s->n >= s->cap) weir__session_end_full(s);
     return s->finish == WEIR_RUNNING;
 }
 
@@ -215,5 +260,12 @@ void weir_session_get(weir_session *s, weir_session_view *out) {
                                .finish = s->finish,
                                .failure = s->failure.text[0] ? s->failure.text : NULL,
                                .eos = s->eos,
+                               .eos_logprob = s->eos_logprob,
+                               .eos_policy_logprob = s->eos_policy_logprob,
+                               .eos_top = s->eos >= 0 && s->top ? s->top + s->n * s->opt.n_top : NULL,
+                               .n_eos_top = s->eos >= 0 ? weir__session_n_top(s, s->n) : 0,
+                               .top = s->top,
+                               .ended_by = s->ended_by,
+                               .stop = s->ended_by == WEIR_ENDED_STOP ? s->stop_found : -1,
                                .stats = s->stats};
 }

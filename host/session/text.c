@@ -106,16 +106,17 @@ static weir_status advance(weir_session *s, bool last) {
     return st;
 }
 
-/* First place at or after `from` where a stop string begins; false if there is none. */
-static bool find_stop(const weir_session *s, size_t from, size_t *at) {
-    bool found = false;
+/* First place at or after `from` where a stop string begins, and which one (of several the first of the
+ * list); -1 if there is none. */
+static int find_stop(const weir_session *s, size_t from, size_t *at) {
+    int found = -1;
     for (int i = 0; i < s->opt.n_stop; i++) {
         const size_t n = strlen(s->stop[i]);
         if (s->text_len < n) continue;
         const char *p = memmem(s->text + from, s->text_len - from, s->stop[i], n);
-        if (!p || (found && (size_t)(p - s->text) >= *at)) continue;
+        if (!p || (found >= 0 && (size_t)(p - s->text) >= *at)) continue;
         *at = (size_t)(p - s->text);
-        found = true;
+        found = i;
     }
     return found;
 }
@@ -147,7 +148,9 @@ static bool tell(weir_session *s, size_t limit) {
                                      .logprob = s->logprobs[i],
                                      .policy_logprob = s->policy_logprobs[i],
                                      .text = s->text ? s->text + begin : "", /* never NULL */
-                                     .bytes = s->streams ? end - begin : 0};
+                                     .bytes = s->streams ? end - begin : 0,
+                                     .top = s->top ? s->top + i * s->opt.n_top : NULL,
+                                     .n_top = weir__session_n_top(s, i)};
         if (!s->on_token(s->ud, s, &ev)) {
             s->n_told++;
             return false;
@@ -170,8 +173,10 @@ static void cut_at(weir_session *s, size_t at) {
 /* Cuts at a stop string that ends after the first `before` bytes of the text. */
 static bool stopped(weir_session *s, size_t before) {
     size_t at = 0;
-    if (s->text_len == before || !find_stop(s, before > s->stop_max ? before - s->stop_max : 0, &at))
-        return false;
+    if (s->text_len == before) return false;
+    const int found = find_stop(s, before > s->stop_max ? before - s->stop_max : 0, &at);
+    if (found < 0) return false;
+    s->stop_found = found;
     cut_at(s, at);
     return true;
 }

@@ -31,6 +31,8 @@ typedef struct weir_tokenizer_ops {
      * UTF-8. */
     weir_status (*decode)(const void *impl, const int32_t *ids, size_t n, bool first, char **text,
                           size_t *bytes, weir_err *err);
+    /* The bytes of one id within a text. *bytes by weir_alloc, zero-terminated. */
+    weir_status (*bytes)(const void *impl, int32_t id, char **bytes, size_t *n, weir_err *err);
     bool (*is_open)(const void *impl, int32_t id); /* tokenizer.h */
     int32_t (*end)(const void *impl);              /* tokenizer.h */
 } weir_tokenizer_ops;

@@ -118,6 +118,30 @@ weir_status weir__tokenizer_encode_spans(const weir_tokenizer *t, const weir_tex
 
 /* ---- decode -------------------------------------------------------------------------------------------- */
 
+static weir_status check_inside(const weir_tokenizer *t, int32_t id, size_t at, weir_err *err) {
+    if (is_inside(t, id)) return WEIR_OK;
+    return weir_fail(err, WEIR_EINVAL, "id %d at index %zu is outside the vocabulary of %d", id, at,
+                     weir__tokenizer_size(t));
+}
+
+static weir_status name_of(const weir_tokenizer *t, int32_t id, char **bytes, size_t *n, weir_err *err) {
+    const char *piece = t->ops->piece(t->impl, id);
+    const size_t len = strlen(piece);
+    char *name = weir_alloc(len + 1, 1);
+    if (!name) return weir_fail(err, WEIR_ENOMEM, "no memory for a token of %zu bytes", len);
+    memcpy(name, piece, len + 1);
+    *bytes = name;
+    *n = len;
+    return WEIR_OK;
+}
+
+weir_status weir__tokenizer_bytes(const weir_tokenizer *t, int32_t id, char **bytes, size_t *n,
+                                  weir_err *err) {
+    WEIR_TRY(check_inside(t, id, 0, err));
+    return weir__tokenizer_is_control(t, id) ? name_of(t, id, bytes, n, err)
+                                             : t->ops->bytes(t->impl, id, bytes, n, err);
+}
+
 weir_status weir__tokenizer_decode_run(const weir_tokenizer *t, const int32_t *ids, size_t n, bool first,
                                        char **text, size_t *bytes, weir_err *err) {
     int32_t *kept = weir_alloc(n, sizeof *kept);
@@ -125,11 +149,8 @@ weir_status weir__tokenizer_decode_run(const weir_tokenizer *t, const int32_t *i
     size_t n_kept = 0;
     weir_status s = WEIR_OK;
     for (size_t i = 0; i < n && s == WEIR_OK; i++) {
-        if (!is_inside(t, ids[i]))
-            s = weir_fail(err, WEIR_EINVAL, "id %d at index %zu is outside the vocabulary of %d", ids[i], i,
-                          weir__tokenizer_size(t));
-        else if (!weir__tokenizer_is_control(t, ids[i]))
-            kept[n_kept++] = ids[i];
+        s = check_inside(t, ids[i], i, err);
+        if (s == WEIR_OK && !weir__tokenizer_is_control(t, ids[i])) kept[n_kept++] = ids[i];
     }
     if (s == WEIR_OK) s = t->ops->decode(t->impl, kept, n_kept, first, text, bytes, err);
     weir_free(kept);

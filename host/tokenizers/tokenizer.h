@@ -91,6 +91,10 @@ weir_status weir__tokenizer_decode(const weir_tokenizer *t, const int32_t *ids, 
 /* The same for a run of ids. first: it begins an answer, where a decoder may remove a space. */
 weir_status weir__tokenizer_decode_run(const weir_tokenizer *t, const int32_t *ids, size_t n, bool first,
                                        char **text, size_t *bytes, weir_err *err);
+/* The bytes that one id stands for within a text, perhaps a part of a character; its name, if it is a control
+ * token. *bytes by weir_alloc, zero-terminated. EINVAL: outside the vocabulary. */
+weir_status weir__tokenizer_bytes(const weir_tokenizer *t, int32_t id, char **bytes, size_t *n,
+                                  weir_err *err);
 /* Whether later tokens may still change the text of an answer that ends in this id. With ByteFallback in a
  * tokenizer.json, a run of byte tokens is valid as a whole or not at all. */
 bool weir__tokenizer_is_open(const weir_tokenizer *t, int32_t id);

@@ -8,8 +8,7 @@
 /* 0 / 0 is "there was none": NaN here, null in JSON, n/a in the summary. */
 static double ratio(double a, double b) { return b > 0 ? a / b : (double)NAN; }
 
-/* Whether the emitted law is the verifier's own. */
-static bool lossless(const weir_session_options *o) {
+bool wire_lossless(const weir_session_options *o) {
     return o->method == WEIR_METHOD_VERIFIER ||
            (o->method == WEIR_METHOD_SPECULATIVE && o->law.rule == WEIR_RULE_EXACT);
 }
@@ -18,30 +17,44 @@ int64_t wire_agreed(const weir_session_stats *s) {
     return s->n_output - s->kept - s->resampled - s->bonus - s->from_drafter - s->from_verifier;
 }
 
-static json_t *usage_json(const weir_session_view *v) {
-    const weir_session_stats *s = &v->stats;
+void wire_usage_add(wire_usage *u, const weir_session_stats *s) {
     int64_t appeared = s->kept + wire_agreed(s);
+    u->accepted += appeared;
+    u->rejected += s->drafted - appeared;
+}
+
+json_t *wire_usage_json(const wire_usage *u) {
     json_t *details = json_object();
-    wire_set(details, "accepted_prediction_tokens", json_integer(appeared));
-    wire_set(details, "rejected_prediction_tokens", json_integer(s->drafted - appeared));
+    wire_set(details, "accepted_prediction_tokens", json_integer(u->accepted));
+    wire_set(details, "rejected_prediction_tokens", json_integer(u->rejected));
     json_t *usage = json_object();
-    wire_set(usage, "prompt_tokens", json_integer(s->n_prompt));
-    wire_set(usage, "completion_tokens", json_integer((json_int_t)v->n));
-    wire_set(usage, "total_tokens", json_integer(s->n_prompt + (json_int_t)v->n));
+    wire_set(usage, "prompt_tokens", json_integer(u->prompt));
+    wire_set(usage, "completion_tokens", json_integer(u->completion));
+    wire_set(usage, "total_tokens", json_integer(u->prompt + u->completion));
     wire_set(usage, "completion_tokens_details", details);
+    if (u->cached >= 0) {
+        json_t *prompt = json_object();
+        wire_set(prompt, "cached_tokens", json_integer(u->cached));
+        wire_set(usage, "prompt_tokens_details", prompt);
+    }
     return usage;
 }
 
-static json_t *timings_json(const weir_session_view *v) {
-    const weir_session_stats *s = &v->stats;
-    double predicted = s->seconds_total - s->seconds_prefill;
+static json_t *session_usage_json(const weir_session_view *v) {
+    wire_usage u = {.prompt = v->stats.n_prompt, .completion = (int64_t)v->n, .cached = -1};
+    wire_usage_add(&u, &v->stats);
+    return wire_usage_json(&u);
+}
+
+json_t *wire_timings_json(const weir_session_stats *s, int64_t predicted) {
+    double seconds = s->seconds_total - s->seconds_prefill;
     json_t *t = json_object();
     wire_set(t, "prompt_n", json_integer(s->n_prompt));
     wire_set(t, "prompt_ms", wire_real(1e3 * s->seconds_prefill));
     wire_set(t, "prompt_per_second", wire_real(ratio((double)s->n_prompt, s->seconds_prefill)));
-    wire_set(t, "predicted_n", json_integer((json_int_t)v->n));
-    wire_set(t, "predicted_ms", wire_real(1e3 * predicted));
-    wire_set(t, "predicted_per_second", wire_real(ratio((double)v->n, predicted)));
+    wire_set(t, "predicted_n", json_integer(predicted));
+    wire_set(t, "predicted_ms", wire_real(1e3 * seconds));
+    wire_set(t, "predicted_per_second", wire_real(ratio((double)predicted, seconds)));
     wire_set(t, "draft_n", json_integer(s->drafted));
     wire_set(t, "draft_n_accepted", json_integer(s->accepted));
     wire_set(t, "draft_ms", wire_real(1e3 * s->seconds_draft));
@@ -51,7 +64,7 @@ static json_t *timings_json(const weir_session_view *v) {
     return t;
 }
 
-static json_t *metrics_json(const weir_session_options *o, const weir_session_stats *s) {
+json_t *wire_speculative_json(const weir_session_options *o, const weir_session_stats *s) {
     bool blocks = o->method == WEIR_METHOD_SPECULATIVE;
     int gamma = blocks ? o->n_draft : 0;
     json_t *histogram = json_array();
@@ -79,10 +92,8 @@ static json_t *metrics_json(const weir_session_options *o, const weir_session_st
     wire_set(m, "bonus_tokens", json_integer(s->bonus));
     wire_set(m, "drafter_tokens", json_integer(s->from_drafter));
     wire_set(m, "verifier_tokens", json_integer(s->from_verifier));
-    wire_set(m, "lossless", json_boolean(lossless(o)));
-    json_t *outer = json_object();
-    wire_set(outer, "speculative_decoding", m);
-    return outer;
+    wire_set(m, "lossless", json_boolean(wire_lossless(o)));
+    return m;
 }
 
 static json_t *settings_json(const weir_session_options *o, const weir_session_view *v) {
@@ -97,7 +108,8 @@ json_t *wire_answer_json(int64_t index, const weir_session_options *o, const wei
                          bool text) {
     json_t *sources = json_array();
     for (size_t i = 0; i < v->n; i++) wire_add(sources, json_string(weir_source_name(v->sources[i])));
-    json_t *a = json_object();
+    json_t *a = json_object(), *metrics = json_object();
+    wire_set(metrics, "speculative_decoding", wire_speculative_json(o, &v->stats));
     wire_set(a, "index", json_integer(index));
     wire_set(a, "text", text ? wire_text(v->text ? v->text : "", v->text ? v->bytes : 0) : json_null());
     wire_set(a, "token_ids", wire_ids(v->ids, v->n));
@@ -105,9 +117,9 @@ json_t *wire_answer_json(int64_t index, const weir_session_options *o, const wei
     wire_set(a, "logprobs", wire_floats(v->logprobs, v->n));
     wire_set(a, "policy_logprobs", wire_floats(v->policy_logprobs, v->n));
     wire_set(a, "finish_reason", json_string(weir_finish_name(v->finish)));
-    wire_set(a, "usage", usage_json(v));
-    wire_set(a, "timings", timings_json(v));
-    wire_set(a, "metrics", metrics_json(o, &v->stats));
+    wire_set(a, "usage", session_usage_json(v));
+    wire_set(a, "timings", wire_timings_json(&v->stats, (int64_t)v->n));
+    wire_set(a, "metrics", metrics);
     wire_set(a, "settings", settings_json(o, v));
     return a;
 }

@@ -121,6 +121,21 @@ static const char *written(const wire_object *o, const char *key, size_t *n) {
     return NULL;
 }
 
+static json_malloc_t json_memory;
+static json_free_t json_release;
+static _Thread_local bool no_json_memory; /* for the text that is being read */
+
+static void *noting_memory(size_t n) {
+    void *p = json_memory(n);
+    if (!p) no_json_memory = true;
+    return p;
+}
+
+void wire_watch_json_memory(void) {
+    json_get_alloc_funcs(&json_memory, &json_release);
+    json_set_alloc_funcs(noting_memory, json_release);
+}
+
 weir_status wire_object_parse(wire_object *o, const char *text, size_t n, weir_err *err) {
     json_error_t e;
     wire_buf reach = {0};
@@ -129,9 +144,11 @@ weir_status wire_object_parse(wire_object *o, const char *text, size_t n, weir_e
         wire_buf_free(&reach);
         return weir_fail(err, WEIR_ENOMEM, "out of memory for %zu bytes", n);
     }
+    no_json_memory = false;
     o->json = json_loadb(reach.len ? reach.data : text, reach.len ? reach.len : n,
                          JSON_REJECT_DUPLICATES | JSON_ALLOW_NUL, &e);
     wire_buf_free(&reach);
+    if (!o->json && no_json_memory) return weir_fail(err, WEIR_ENOMEM, "out of memory for %zu bytes", n);
     if (!o->json) {
         char key[48];
         last_key(text, e.position > 0 && (size_t)e.position <= n ? (size_t)e.position : n, key, sizeof key);
@@ -159,6 +176,22 @@ weir_status wire_object_fail(wire_object *o, const char *key, weir_err *err, con
 }
 
 bool wire_object_has(const wire_object *o, const char *key) { return json_object_get(o->json, key) != NULL; }
+
+void wire_object_drop_nulls(wire_object *o) {
+    const char *key;
+    json_t *value;
+    void *next;
+    json_object_foreach_safe(o->json, next, key, value) {
+        if (json_is_null(value)) json_object_del(o->json, key);
+    }
+}
+
+bool wire_text_deeper(const char *text, size_t n, int depth) {
+    int open = 0;
+    for (size_t at = 0; at < n && open <= depth; at = token_end(text, n, at))
+        open += (text[at] == '{' || text[at] == '[') - (text[at] == '}' || text[at] == ']');
+    return open > depth;
+}
 
 static const char *type_name(const json_t *v) {
     switch (json_typeof(v)) {
@@ -208,7 +241,7 @@ weir_status wire_read_int(wire_object *o, const char *key, int64_t lo, int64_t h
     const json_t *v = json_object_get(o->json, key);
     if (!v) return WEIR_OK;
     char range[80];
-    wire_range_expected((double)lo, (double)hi, false, range, sizeof range);
+    snprintf(range, sizeof range, "%lld to %lld", (long long)lo, (long long)hi);
     size_t n = 0;
     const char *text = json_is_real(v) && o->text ? written(o, key, &n) : NULL;
     if (text && is_whole(text, n))

@@ -18,7 +18,11 @@ typedef struct wire_object {
     const char *failed; /* the field that the last failure is about, borrowed; NULL = none */
 } wire_object;
 
-/* EFORMAT: not JSON, or no object. Keys are unique, text may hold NUL bytes. */
+/* Once, before there are threads: the JSON library calls a text malformed when it has no memory for it; from
+ * then on that is ENOMEM. */
+void wire_watch_json_memory(void);
+
+/* EFORMAT: not JSON, or no object; ENOMEM. Keys are unique, text may hold NUL bytes. */
 weir_status wire_object_parse(wire_object *o, const char *text, size_t n, weir_err *err);
 void wire_object_free(wire_object *o); /* not of an inner object: its json is the outer one's */
 
@@ -27,6 +31,9 @@ weir_status wire_object_fail(wire_object *o, const char *key, weir_err *err, con
     __attribute__((format(printf, 4, 5)));
 
 bool wire_object_has(const wire_object *o, const char *key);
+void wire_object_drop_nulls(wire_object *o); /* fields that are null are then absent */
+/* Whether a text has brackets nested deeper than this; for a look before a parser's recursion. */
+bool wire_text_deeper(const char *text, size_t n, int depth);
 
 /* Fields. Each gives OK and leaves the output alone when the field is absent; *seen (NULL allowed) is set
  * when it is present. null is a value like others, of the wrong type. */

@@ -6,34 +6,50 @@
 
 void wire_request_free(wire_request *r) {
     weir_free(r->ids);
-    for (int i = 0; r->stop && i < WIRE_MAX_STOP; i++) weir_free(r->stop[i]);
-    weir_free(r->stop);
+    wire_stop_free(r->stop);
     *r = (wire_request){0};
 }
 
 /* ---- settings ------------------------------------------------------------------------------------------ */
 
-static weir_status read_stop(wire_object *in, wire_request *r, weir_err *err) {
+/* Entry i of a list of stop strings, or the only one; NULL for one that means nothing, as HTTP clients send
+ * them. */
+static const json_t *stop_at(const json_t *v, size_t i, unsigned where) {
+    const json_t *s = json_is_string(v) ? v : json_array_get(v, i);
+    const bool empty = json_is_null(s) || (json_is_string(s) && json_string_length(s) == 0);
+    return empty && (where & WIRE_HTTP) ? NULL : s;
+}
+
+void wire_stop_free(char **stop) {
+    for (int i = 0; stop && i < WIRE_MAX_STOP; i++) weir_free(stop[i]);
+    weir_free(stop);
+}
+
+weir_status wire_read_stop(wire_object *in, unsigned where, char ***stop, weir_session_options *o,
+                           weir_err *err) {
     const json_t *v = json_object_get(in->json, "stop");
     if (!v || json_is_null(v)) return WEIR_OK;
-    const bool one = json_is_string(v);
-    const size_t n = one ? 1 : json_array_size(v);
-    if (!one && !json_is_array(v))
+    const size_t n = json_is_string(v) ? 1 : json_array_size(v);
+    if (!json_is_string(v) && !json_is_array(v))
         return wire_object_fail(in, "stop", err, "expected a string or a list of strings");
-    if (n > WIRE_MAX_STOP)
-        return wire_object_fail(in, "stop", err, "%zu strings, expected at most %d", n, WIRE_MAX_STOP);
-    r->stop = weir_calloc(WIRE_MAX_STOP, sizeof *r->stop);
-    if (!r->stop) return weir_fail(err, WEIR_ENOMEM, "out of memory for stop strings");
+    size_t count = 0;
+    for (size_t i = 0; i < n; i++) count += stop_at(v, i, where) != NULL;
+    if (count > WIRE_MAX_STOP)
+        return wire_object_fail(in, "stop", err, "%zu strings, expected at most %d", count, WIRE_MAX_STOP);
+    char **list = *stop = weir_calloc(WIRE_MAX_STOP, sizeof *list);
+    if (!list) return weir_fail(err, WEIR_ENOMEM, "out of memory for stop strings");
+    int kept = 0;
     for (size_t i = 0; i < n; i++) {
-        const json_t *s = one ? v : json_array_get(v, i);
+        const json_t *s = stop_at(v, i, where);
         const size_t len = json_string_length(s);
+        if (!s) continue;
         if (!json_is_string(s) || len == 0 || strlen(json_string_value(s)) != len)
             return wire_object_fail(in, "stop", err, "entry %zu: expected a string that is not empty", i);
-        r->stop[i] = weir_strdup(json_string_value(s));
-        if (!r->stop[i]) return weir_fail(err, WEIR_ENOMEM, "out of memory for stop strings");
+        list[kept] = weir_strdup(json_string_value(s));
+        if (!list[kept++]) return weir_fail(err, WEIR_ENOMEM, "out of memory for stop strings");
     }
-    r->o.stop = (const char *const *)r->stop;
-    r->o.n_stop = (int)n;
+    o->stop = (const char *const *)list;
+    o->n_stop = kept;
     return WEIR_OK;
 }
 
@@ -44,8 +60,7 @@ static weir_status no_draft(const wire_context *c, wire_object *in, const char *
                             c->draft_hint ? c->draft_hint : "");
 }
 
-static weir_status check_method(const wire_context *c, wire_object *in, weir_session_options *o,
-                                weir_err *err) {
+weir_status wire_read_method(const wire_context *c, wire_object *in, weir_session_options *o, weir_err *err) {
     static const char rule[] = "deferral_rule";
     bool speculative = true, asked = false;
     WEIR_TRY(wire_read_bool(in, "speculative", &speculative, &asked, err));
@@ -56,7 +71,7 @@ static weir_status check_method(const wire_context *c, wire_object *in, weir_ses
     if (ruled && !c->has_draft) return no_draft(c, in, rule, "", err);
     if (ruled && !wire_method_has_rule(o->method) && o->method != WEIR_METHOD_SEQUENCE_CASCADE)
         return wire_object_fail(in, rule, err, "has no effect under method %s", weir_method_name(o->method));
-    return wire_method_has_rule(o->method) ? weir_law_check(&o->law, err) : WEIR_OK;
+    return wire_method_has_rule(o->method) ? wire_check_law(in, WIRE_GENERATE, &o->law, err) : WEIR_OK;
 }
 
 /* ---- the prompt ---------------------------------------------------------------------------------------- */
@@ -112,7 +127,7 @@ static weir_status read_messages(const wire_context *c, wire_object *in, wire_re
         st = read_message(in, i, json_array_get(list, i), &m[i], err);
     weir_err said = {{0}};
     if (st == WEIR_OK) {
-        st = in_words(weir_chat_tokenize(c->engine, m, n, &r->ids, &r->n_ids, &said), &said);
+        st = in_words(weir_chat_tokenize(c->engine, m, n, false, &r->ids, &r->n_ids, &said), &said);
         if (st != WEIR_OK) {
             (void)wire_object_fail(in, "messages", err, "%s", said.text);
         }
@@ -134,8 +149,9 @@ static weir_status read_any_prompt(const wire_context *c, wire_object *in, wire_
 
 weir_status wire_request_read(const wire_context *c, wire_object *in, wire_request *r, weir_err *err) {
     WEIR_TRY(wire_check_known(in, WIRE_GENERATE, err));
-    WEIR_TRY(wire_read_settings(in, WIRE_GENERATE, c->ctx_size, &r->o, err));
-    WEIR_TRY(check_method(c, in, &r->o, err));
-    WEIR_TRY(read_stop(in, r, err));
+    const wire_limits limits = {.max_tokens = c->ctx_size};
+    WEIR_TRY(wire_read_settings(in, WIRE_GENERATE, &limits, &r->o, err));
+    WEIR_TRY(wire_read_method(c, in, &r->o, err));
+    WEIR_TRY(wire_read_stop(in, WIRE_GENERATE, &r->stop, &r->o, err));
     return read_any_prompt(c, in, r, err);
 }

@@ -9,7 +9,7 @@ typedef struct wire_request {
     weir_session_options o; /* stop strings are borrowed from `stop`, or from the defaults */
     int32_t *ids;           /* weir_free() */
     size_t n_ids;
-    char **stop; /* (WIRE_MAX_STOP) of the object, or NULL; weir_free() each and the array */
+    char **stop; /* (WIRE_MAX_STOP) of the object, or NULL; wire_stop_free() */
 } wire_request;
 
 void wire_request_free(wire_request *r);
@@ -26,6 +26,14 @@ typedef struct wire_context {
 /* Fields of WIRE_GENERATE. r comes with the defaults in r->o, and is freed by the caller after a failure
  * too. */
 weir_status wire_request_read(const wire_context *c, wire_object *in, wire_request *r, weir_err *err);
+
+/* Parts of it. The method as `speculative` says, and whether it, the rule and its knobs go together. */
+weir_status wire_read_method(const wire_context *c, wire_object *in, weir_session_options *o, weir_err *err);
+/* Stop strings: *stop (WIRE_MAX_STOP), to which o then points; both stay as they are where there is no such
+ * field. Over HTTP "" and null are passed over. wire_stop_free() *stop after a failure too. */
+weir_status wire_read_stop(wire_object *in, unsigned where, char ***stop, weir_session_options *o,
+                           weir_err *err);
+void wire_stop_free(char **stop); /* NULL allowed */
 
 /* Ids of one text or list of ids under two names; exactly one must be there. weir_free() *ids. */
 weir_status wire_read_prompt(const wire_context *c, wire_object *in, const char *text_key,

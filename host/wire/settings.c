@@ -1,5 +1,6 @@
 #include "host/wire/settings.h"
 
+#include <float.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -42,6 +43,23 @@ void wire_set_rule(weir_law *law, weir_rule rule) {
     law->beta = facts->beta_default;
 }
 
+weir_rule wire_rule_of_method(weir_method m) {
+    return m == WEIR_METHOD_TOKEN_CASCADE    ? WEIR_RULE_CHOW
+           : m == WEIR_METHOD_ORACLE_CASCADE ? WEIR_RULE_DIFF
+                                             : WEIR_RULE_EXACT;
+}
+
+void wire_set_method(weir_session_options *o, weir_method m) {
+    const bool sequential = m == WEIR_METHOD_TOKEN_CASCADE || m == WEIR_METHOD_ORACLE_CASCADE;
+    const bool threshold = m == WEIR_METHOD_SEQUENCE_CASCADE || o->method == WEIR_METHOD_SEQUENCE_CASCADE;
+    if (m == o->method) return;
+    o->method = m;
+    if (sequential)
+        wire_set_rule(&o->law, wire_rule_of_method(m));
+    else if (threshold)
+        wire_set_rule(&o->law, (weir_rule)o->law.rule);
+}
+
 bool wire_method_has_rule(weir_method m) {
     return m == WEIR_METHOD_SPECULATIVE || m == WEIR_METHOD_TOKEN_CASCADE || m == WEIR_METHOD_ORACLE_CASCADE;
 }
@@ -57,6 +75,14 @@ weir_status wire_check_known(wire_object *in, unsigned where, weir_err *err) {
         if (!wire_find(where, key)) return wire_object_fail(in, key, err, "unknown field");
     }
     return WEIR_OK;
+}
+
+const char *wire_key(const wire_object *in, const wire_field *f, unsigned where) {
+    const char *first = wire_name(f, where);
+    if (!(where & WIRE_HTTP) || wire_object_has(in, first)) return first;
+    for (int i = 0; i < 2 && f->also[i]; i++)
+        if (wire_object_has(in, f->also[i])) return f->also[i];
+    return first;
 }
 
 static weir_status read_rule(wire_object *in, const char *key, weir_law *law, weir_err *err) {
@@ -83,12 +109,15 @@ static weir_status read_word(wire_object *in, const wire_field *f, const char *k
     char expected[200];
     wire_type_text(f, expected, sizeof expected);
     if (index < 0) return wire_object_fail(in, key, err, "expected %s", expected);
-    wire_put(f, o, index);
+    if (f == &wire_fields[WIRE_METHOD])
+        wire_set_method(o, (weir_method)index);
+    else
+        wire_put(f, o, index);
     return WEIR_OK;
 }
 
-static weir_status read_number(wire_object *in, const wire_field *f, const char *key, weir_session_options *o,
-                               weir_err *err) {
+static weir_status read_number(wire_object *in, const wire_field *f, const char *key, wire_range within,
+                               weir_session_options *o, weir_err *err) {
     const json_t *v = json_object_get(in->json, key);
     if (f->words && json_is_string(v) && strcmp(json_string_value(v), f->words) == 0) {
         wire_put(f, o, (double)NAN);
@@ -100,44 +129,80 @@ static weir_status read_number(wire_object *in, const wire_field *f, const char 
     bool seen = false;
     WEIR_TRY(wire_read_number(in, key, &x, &seen, err));
     if (!seen) return WEIR_OK;
-    if (!wire_in_range(f->lo, f->hi, f->lo_open, x)) {
+    if (!wire_in_range(within.lo, within.hi, within.lo_open, x)) {
         char range[80];
-        wire_range_expected(f->lo, f->hi, f->lo_open, range, sizeof range);
+        wire_range_expected(within.lo, within.hi, within.lo_open, range, sizeof range);
         return wire_object_fail(in, key, err, "%.6g is out of range, expected %s", x, range);
     }
     wire_put(f, o, x);
     return WEIR_OK;
 }
 
-static weir_status read_int(wire_object *in, const wire_field *f, const char *key, double hi,
+static weir_status read_int(wire_object *in, const wire_field *f, const char *key, wire_range within,
                             weir_session_options *o, weir_err *err) {
     int64_t x = (int64_t)wire_get(f, o);
-    WEIR_TRY(wire_read_int(in, key, (int64_t)f->lo, (int64_t)hi, &x, NULL, err));
+    WEIR_TRY(wire_read_int(in, key, (int64_t)within.lo, (int64_t)within.hi, &x, NULL, err));
     wire_put(f, o, (double)x);
     return WEIR_OK;
 }
 
-static weir_status read_setting(wire_object *in, const wire_field *f, const char *key, int ctx_size,
-                                weir_session_options *o, weir_err *err) {
-    const bool room = f == &wire_fields[WIRE_MAX_TOKENS] && ctx_size > 0;
+/* Over HTTP seeds have 63 bits: -1 is all of 64. */
+static weir_status read_uint(wire_object *in, const wire_field *f, const char *key, unsigned where,
+                             weir_session_options *o, weir_err *err) {
+    uint64_t *place = wire_place(f, o);
+    if (!(where & WIRE_HTTP)) return wire_read_uint(in, key, place, NULL, err);
+    int64_t x = 0;
+    bool seen = false;
+    WEIR_TRY(wire_read_int(in, key, -1, INT64_MAX, &x, &seen, err));
+    if (seen) *place = (uint64_t)x;
+    return WEIR_OK;
+}
+
+static wire_range limited(const wire_field *f, unsigned where, const wire_limits *limits) {
+    wire_range r = wire_range_of(f, where);
+    if (limits && f == &wire_fields[WIRE_MAX_TOKENS] && limits->max_tokens > 0) r.hi = limits->max_tokens;
+    if (limits && f == &wire_fields[WIRE_GAMMA] && limits->max_draft > 0) r.hi = limits->max_draft;
+    return r;
+}
+
+static weir_status read_setting(wire_object *in, const wire_field *f, unsigned where,
+                                const wire_limits *limits, weir_session_options *o, weir_err *err) {
+    const char *key = wire_key(in, f, where);
+    const wire_range within = limited(f, where, limits);
     switch (f->type) {
     case WIRE_BOOL: return wire_read_bool(in, key, wire_place(f, o), NULL, err);
-    case WIRE_UINT: return wire_read_uint(in, key, wire_place(f, o), NULL, err);
+    case WIRE_UINT: return read_uint(in, f, key, where, o, err);
     case WIRE_NAME: return read_rule(in, key, &o->law, err);
     case WIRE_SWITCH:
     case WIRE_CHOICE: return read_word(in, f, key, o, err);
-    case WIRE_NUMBER: return read_number(in, f, key, o, err);
-    default: return read_int(in, f, key, room ? ctx_size : f->hi, o, err);
+    case WIRE_NUMBER: return read_number(in, f, key, within, o, err);
+    default: return read_int(in, f, key, within, o, err);
     }
 }
 
-weir_status wire_read_settings(wire_object *in, unsigned where, int ctx_size, weir_session_options *o,
-                               weir_err *err) {
+weir_status wire_read_settings(wire_object *in, unsigned where, const wire_limits *limits,
+                               weir_session_options *o, weir_err *err) {
     for (int i = 0; i < WIRE_N_SETTING; i++) {
         const wire_field *f = &wire_fields[i];
-        if (f->where & where) WEIR_TRY(read_setting(in, f, wire_name(f, where), ctx_size, o, err));
+        if (f->where & where) WEIR_TRY(read_setting(in, f, where, limits, o, err));
+    }
+    if (where & WIRE_HTTP) {
+        if (o->law.top_k < 0) o->law.top_k = 0;
+        if (o->law.top_p <= 0) o->law.top_p = FLT_MIN;
     }
     return WEIR_OK;
+}
+
+weir_status wire_check_law(wire_object *in, unsigned where, const weir_law *law, weir_err *err) {
+    static const wire_id knobs[] = {WIRE_ALPHA, WIRE_BETA};
+    const weir_status st = weir_law_check(law, err);
+    if (st == WEIR_OK) return st;
+    in->failed = wire_name(&wire_fields[st == WEIR_ENOTSUP ? WIRE_BLOCK_VERIFY : WIRE_DEFERRAL_RULE], where);
+    for (int i = 0; i < 2 && st == WEIR_EINVAL; i++) {
+        const char *key = wire_name(&wire_fields[knobs[i]], where);
+        if (wire_object_has(in, key)) in->failed = key;
+    }
+    return st;
 }
 
 /* ---- writing ------------------------------------------------------------------------------------------- */

@@ -17,6 +17,12 @@ void wire_put(const wire_field *f, weir_session_options *o, double x);
 /* Another rule brings its own knobs along. */
 void wire_set_rule(weir_law *law, weir_rule rule);
 
+/* Another method brings its own: the paper's rule of a sequential cascade, and no knob that meant something
+ * else. */
+void wire_set_method(weir_session_options *o, weir_method m);
+/* The rule of a method that was given none: of the sequential cascades the paper's. */
+weir_rule wire_rule_of_method(weir_method m);
+
 /* Whether the method decides by law.rule, and whether it runs a drafter. */
 bool wire_method_has_rule(weir_method m);
 bool wire_method_needs_draft(weir_method m);
@@ -24,10 +30,22 @@ bool wire_method_needs_draft(weir_method m);
 /* EINVAL: a field that does not belong there. */
 weir_status wire_check_known(wire_object *in, unsigned where, weir_err *err);
 
-/* The settings that may be there, over o. ctx_size: the largest max_tokens; 0 = the table's. The law is
- * not checked as a whole. */
-weir_status wire_read_settings(wire_object *in, unsigned where, int ctx_size, weir_session_options *o,
-                               weir_err *err);
+/* Ends of ranges that depend on the engine; 0 = the table's. */
+typedef struct wire_limits {
+    int max_tokens, max_draft;
+} wire_limits;
+
+/* The name under which a field is there, of those it has among `where`; its first one if it is not. */
+const char *wire_key(const wire_object *in, const wire_field *f, unsigned where);
+
+/* The settings that may be there, over o. limits NULL: the table's. The law is not checked as a whole. Over
+ * HTTP top_p 0 becomes the smallest one above, top_k -1 becomes 0; what -1 means for max_tokens and seed is
+ * left to the caller. */
+weir_status wire_read_settings(wire_object *in, unsigned where, const wire_limits *limits,
+                               weir_session_options *o, weir_err *err);
+
+/* weir_law_check, which says nothing of fields; in->failed names the one. */
+weir_status wire_check_law(wire_object *in, unsigned where, const weir_law *law, weir_err *err);
 
 /* Writes them into an object. A law leaves out what its rule does not have; so reading finds what writing
  * had. */

@@ -56,6 +56,11 @@ static char *joined(const weir_chat_text *t, const weir_chat_message *messages, 
     return all;
 }
 
+static weir_chat_ending ending_of(const json_t *line) {
+    if (json_is_true(json_object_get(line, "open"))) return WEIR_CHAT_OPEN;
+    return json_is_true(json_object_get(line, "generate")) ? WEIR_CHAT_ANSWER : WEIR_CHAT_CLOSED;
+}
+
 static size_t read_talk(const json_t *line, weir_chat_message *messages) {
     const json_t *list = json_object_get(line, "messages");
     const size_t n = json_array_size(list);
@@ -74,8 +79,7 @@ static void check_line(const weir_chat_template *t, const json_t *line, const ch
     const size_t n = read_talk(line, messages);
     weir_chat_text text = {0};
     weir_err err = {{0}};
-    const weir_status st =
-        weir_chat_render(t, messages, n, json_is_true(json_object_get(line, "generate")), &text, &err);
+    const weir_status st = weir_chat_render(t, messages, n, ending_of(line), &text, &err);
     if (json_object_get(line, "error")) {
         cr_assert(st == WEIR_EINVAL && err_is_line(&err, t->name), "%s: %d %s", where, st, err.text);
         cr_assert(text.segments == NULL);
@@ -133,7 +137,7 @@ static weir_status render(const char *name, const char *const *talk, weir_chat_t
                                                : "tool";
         messages[n] = (weir_chat_message){.role = role, .content = talk[n] + 2, .bytes = strlen(talk[n] + 2)};
     }
-    return weir_chat_render(weir_chat_template_find(name), messages, n, true, out, err);
+    return weir_chat_render(weir_chat_template_find(name), messages, n, WEIR_CHAT_ANSWER, out, err);
 }
 
 #define TALK(...) \
@@ -173,11 +177,12 @@ Test(chat, no_message_and_a_template_of_nobody_are_refused) {
     weir_err err = {{0}};
     const weir_chat_template own = *weir_chat_template_at(0);
     const weir_chat_message m = {.role = "user", .content = "a", .bytes = 1};
-    cr_expect(weir_chat_render(weir_chat_template_at(0), NULL, 0, true, &text, &err) == WEIR_EINVAL);
+    cr_expect(weir_chat_render(weir_chat_template_at(0), NULL, 0, WEIR_CHAT_ANSWER, &text, &err) ==
+              WEIR_EINVAL);
     cr_expect(err_is_line(&err, "without a message"));
-    cr_expect(weir_chat_render(&own, &m, 1, true, &text, &err) == WEIR_EINVAL);
+    cr_expect(weir_chat_render(&own, &m, 1, WEIR_CHAT_ANSWER, &text, &err) == WEIR_EINVAL);
     cr_expect(err_is_line(&err, "not of the table"));
-    cr_expect(weir_chat_render(NULL, &m, 1, true, &text, NULL) == WEIR_EINVAL);
+    cr_expect(weir_chat_render(NULL, &m, 1, WEIR_CHAT_ANSWER, &text, NULL) == WEIR_EINVAL);
 }
 
 Test(chat, an_answer_may_hold_llama2_s_marks) {
@@ -204,7 +209,7 @@ Test(chat, bytes_that_are_no_text_are_kept) {
         char *exact = (char *)files_exact(odd, sizeof odd - 1);
         const weir_chat_message m = {.role = "user", .content = exact, .bytes = sizeof odd - 1};
         weir_chat_text text = {0};
-        cr_assert(weir_chat_render(t, &m, 1, true, &text, NULL) == WEIR_OK, "%s", t->name);
+        cr_assert(weir_chat_render(t, &m, 1, WEIR_CHAT_ANSWER, &text, NULL) == WEIR_OK, "%s", t->name);
         size_t bytes;
         char *all = joined(&text, &m, 1, &bytes);
         cr_expect(memmem(all, bytes, odd, sizeof odd - 1) != NULL, "%s", t->name);
@@ -224,16 +229,16 @@ Test(chat, many_and_long_messages) {
     for (int i = 0; weir_chat_template_at(i); i++) {
         const weir_chat_template *t = weir_chat_template_at(i);
         weir_chat_text text = {0};
-        cr_assert(weir_chat_render(t, m, N, true, &text, NULL) == WEIR_OK, "%s", t->name);
+        cr_assert(weir_chat_render(t, m, N, WEIR_CHAT_ANSWER, &text, NULL) == WEIR_OK, "%s", t->name);
         cr_expect(text.n >= (t->remembers ? N : 1), "%s: %zu segments", t->name, text.n);
         weir_chat_text_free(&text);
         const weir_chat_message big = {.role = "user", .content = blanks, .bytes = LONG};
-        cr_assert(weir_chat_render(t, &big, 1, true, &text, NULL) == WEIR_OK, "%s", t->name);
+        cr_assert(weir_chat_render(t, &big, 1, WEIR_CHAT_ANSWER, &text, NULL) == WEIR_OK, "%s", t->name);
         weir_chat_text_free(&text);
     }
     weir_chat_text none = {0};
     weir_err err = {{0}};
-    cr_expect(weir_chat_render(weir_chat_template_at(0), m, 0, true, &none, &err) == WEIR_EINVAL);
+    cr_expect(weir_chat_render(weir_chat_template_at(0), m, 0, WEIR_CHAT_ANSWER, &none, &err) == WEIR_EINVAL);
     free(blanks);
     free(m);
 }

@@ -24,6 +24,11 @@ static weir_chat_own *own(const char *source, const char *const names[WEIR_SPECI
     return o;
 }
 
+static weir_chat_ending ending_of(const json_t *line) {
+    if (json_is_true(json_object_get(line, "open"))) return WEIR_CHAT_OPEN;
+    return json_is_true(json_object_get(line, "generate")) ? WEIR_CHAT_ANSWER : WEIR_CHAT_CLOSED;
+}
+
 static size_t read_talk(const json_t *line, weir_chat_message *messages) {
     const json_t *list = json_object_get(line, "messages");
     const size_t n = json_array_size(list);
@@ -62,8 +67,7 @@ static void check_text(const json_t *line, void *ud) {
     const size_t n = read_talk(line, m);
     weir_jinja_text text = {0};
     weir_err err = {""};
-    const weir_status s =
-        weir__chat_own_render(ud, m, n, json_is_true(json_object_get(line, "generate")), &text, &err);
+    const weir_status s = weir__chat_own_render(ud, m, n, ending_of(line), &text, &err);
     const json_t *want = json_object_get(line, "text");
     cr_assert((s == WEIR_OK) == (want != NULL), "%s", err.text);
     cr_assert(s == WEIR_OK || (s == WEIR_EINVAL && err_is_line(&err, "chat template: line ")), "%s",
@@ -126,7 +130,7 @@ Test(chat_own, look_alikes_are_no_format) {
 static weir_status ids_of(const weir_tokenizer *t, const weir_chat_own *o, const weir_chat_message *m,
                           size_t n, int32_t **ids, size_t *n_ids, weir_err *err) {
     weir_jinja_text text = {0};
-    WEIR_TRY(weir__chat_own_render(o, m, n, true, &text, err));
+    WEIR_TRY(weir__chat_own_render(o, m, n, WEIR_CHAT_ANSWER, &text, err));
     weir_text_span *spans = calloc(text.n + 1, sizeof *spans);
     for (size_t i = 0; i < text.n; i++)
         spans[i] = (weir_text_span){text.spans[i].text, text.spans[i].bytes, text.spans[i].of_template};
@@ -241,7 +245,7 @@ Test(chat_own, roles_in_use_are_of_the_template) {
     for (size_t i = 0; i < sizeof roles / sizeof *roles; i++) {
         const weir_chat_message m = {roles[i].role, "", 0};
         weir_jinja_text t = {0};
-        cr_assert(weir__chat_own_render(o, &m, 1, true, &t, NULL) == WEIR_OK);
+        cr_assert(weir__chat_own_render(o, &m, 1, WEIR_CHAT_ANSWER, &t, NULL) == WEIR_OK);
         const bool one = t.n == 1 && t.spans[0].of_template;
         cr_expect(one == (roles[i].of_template || !*roles[i].role), "%s", roles[i].role);
         weir__jinja_text_free(&t);
@@ -316,7 +320,7 @@ static void expect_prompt(weir_engine *e, const char *want) {
     int32_t *ids = NULL, *plain = NULL;
     size_t n = 0, n_plain = 0;
     weir_err err = {""};
-    cr_assert(weir_chat_tokenize(e, hello, 1, &ids, &n, &err) == WEIR_OK, "%s", err.text);
+    cr_assert(weir_chat_tokenize(e, hello, 1, false, &ids, &n, &err) == WEIR_OK, "%s", err.text);
     cr_assert(weir__tokenizer_encode_special(e->pair.tok, want, strlen(want), &plain, &n_plain, NULL) ==
               WEIR_OK);
     cr_expect(n == n_plain && memcmp(ids, plain, n * sizeof *ids) == 0, "%zu ids, want %zu: %s", n, n_plain,
@@ -390,7 +394,7 @@ Test(chat_own, a_template_that_cannot_run_is_no_failure_until_it_is_asked_for) {
                   "%s", e->pair.facts.chat_note);
         int32_t *ids = NULL;
         size_t n = 0;
-        cr_expect(weir_chat_tokenize(e, hello, 1, &ids, &n, &err) == WEIR_ENOTSUP &&
+        cr_expect(weir_chat_tokenize(e, hello, 1, false, &ids, &n, &err) == WEIR_ENOTSUP &&
                       err_is_line(&err, bad[i][1]),
                   "%s", err.text);
         weir_engine_close(e);
@@ -437,9 +441,9 @@ Test(chat_own, what_a_template_raises_names_the_line) {
     cr_assert(open_dir(dir, NULL, NULL, true, &e, &err) == WEIR_OK, "%s", err.text);
     int32_t *ids = NULL;
     size_t n = 0;
-    cr_expect(weir_chat_tokenize(e, hello, 1, &ids, &n, &err) == WEIR_EINVAL && ids == NULL);
+    cr_expect(weir_chat_tokenize(e, hello, 1, false, &ids, &n, &err) == WEIR_EINVAL && ids == NULL);
     cr_expect_str_eq(err.text, "chat template: line 2: Roles must alternate");
-    cr_expect(weir_chat_tokenize(e, hello, 0, &ids, &n, &err) == WEIR_EINVAL &&
+    cr_expect(weir_chat_tokenize(e, hello, 0, false, &ids, &n, &err) == WEIR_EINVAL &&
               err_is_line(&err, "without a message"));
     weir_engine_close(e);
     files_remove_dir(dir);
@@ -458,7 +462,7 @@ Test(chat_own, failed_allocations_leave_nothing) {
         size_t n = 0;
         alloc_install(k);
         s = open_dir(dir, NULL, NULL, true, &e, &err);
-        if (s == WEIR_OK) s = weir_chat_tokenize(e, hello, 1, &ids, &n, &err);
+        if (s == WEIR_OK) s = weir_chat_tokenize(e, hello, 1, false, &ids, &n, &err);
         cr_assert(s == WEIR_OK || err_is_line(&err, ""), "%ld: %d", k, s);
         cr_assert(s == WEIR_OK || ids == NULL);
         weir_ids_free(ids);

@@ -38,7 +38,8 @@ Test(chat_prompt, a_checkpoint_without_a_template_says_so_and_names_those_there_
     int32_t *ids = NULL;
     size_t n = 7;
     weir_err err = {{0}};
-    cr_expect(weir_chat_tokenize(e, &hello, 1, &ids, &n, &err) == WEIR_ENOTSUP && ids == NULL && n == 7);
+    cr_expect(weir_chat_tokenize(e, &hello, 1, false, &ids, &n, &err) == WEIR_ENOTSUP && ids == NULL &&
+              n == 7);
     cr_expect(err_is_line(&err, "has no chat template"), "%s", err.text);
     cr_expect(strstr(err.text, "chatml, qwen2, qwen2.5") && strstr(err.text, "plain"), "%s", err.text);
     cr_expect_str_eq(err.text, f.chat_note);
@@ -58,7 +59,7 @@ Test(chat_prompt, plain_gives_the_ids_of_a_prompt) {
                                           {.role = "user", .content = lines[i], .bytes = strlen(lines[i])}};
         int32_t *ids = NULL, *want = NULL;
         size_t n = 0, n_want = 0;
-        cr_assert(weir_chat_tokenize(e, talk, 3, &ids, &n, NULL) == WEIR_OK);
+        cr_assert(weir_chat_tokenize(e, talk, 3, false, &ids, &n, NULL) == WEIR_OK);
         cr_assert(weir_tokenize(e, lines[i], strlen(lines[i]), true, false, &want, &n_want, NULL) == WEIR_OK);
         cr_expect(n == n_want && memcmp(ids, want, n * sizeof *ids) == 0, "%s", lines[i]);
         weir_ids_free(ids);
@@ -134,7 +135,7 @@ Test(chat_prompt, a_token_that_is_missing_is_named) {
     int32_t *ids = NULL;
     size_t n = 0;
     weir_err err = {{0}};
-    cr_expect(weir_chat_tokenize(e, &hello, 1, &ids, &n, &err) == WEIR_ENOTSUP);
+    cr_expect(weir_chat_tokenize(e, &hello, 1, false, &ids, &n, &err) == WEIR_ENOTSUP);
     cr_expect(err_is_line(&err, "<s> is not a token"), "%s", err.text);
     weir_engine_close(e);
 }
@@ -195,7 +196,8 @@ enum { N_TALK = sizeof talk / sizeof talk[0] };
  * no message holds such a name. */
 static void check_ids(weir_engine *e, const weir_chat_template *format, size_t n_message, const char *where) {
     weir_chat_text text = {0};
-    cr_assert(weir_chat_render(format, talk, n_message, true, &text, NULL) == WEIR_OK, "%s", where);
+    cr_assert(weir_chat_render(format, talk, n_message, WEIR_CHAT_ANSWER, &text, NULL) == WEIR_OK, "%s",
+              where);
     char whole[1000];
     size_t bytes = 0, n = 0, n_want = 0;
     for (size_t i = 0; i < text.n; i++) {
@@ -206,7 +208,8 @@ static void check_ids(weir_engine *e, const weir_chat_template *format, size_t n
     weir_chat_text_free(&text);
     int32_t *ids = NULL, *want = NULL;
     weir_err err = {{0}};
-    cr_assert(weir_chat_tokenize(e, talk, n_message, &ids, &n, &err) == WEIR_OK, "%s: %s", where, err.text);
+    cr_assert(weir_chat_tokenize(e, talk, n_message, false, &ids, &n, &err) == WEIR_OK, "%s: %s", where,
+              err.text);
     cr_assert(weir__tokenizer_encode_special(e->pair.tok, whole, bytes, &want, &n_want, &err) == WEIR_OK,
               "%s: %s", where, err.text);
     cr_expect(n == n_want && n > n_message && memcmp(ids, want, n * sizeof *ids) == 0,
@@ -225,7 +228,7 @@ static void check_injection(weir_engine *e, const char *end, const char *where) 
     for (int k = 0; k < 2; k++) {
         int32_t *ids = NULL;
         size_t n = 0;
-        cr_assert(weir_chat_tokenize(e, &m[k], 1, &ids, &n, NULL) == WEIR_OK);
+        cr_assert(weir_chat_tokenize(e, &m[k], 1, false, &ids, &n, NULL) == WEIR_OK);
         for (size_t i = 0; i < n; i++) count[k] += strcmp(weir_token_piece(e, ids[i]), end) == 0;
         weir_ids_free(ids);
     }

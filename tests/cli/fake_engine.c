@@ -107,10 +107,11 @@ weir_status weir_detokenize(const weir_engine *e, const int32_t *ids, size_t n_i
 }
 
 weir_status weir_chat_tokenize(const weir_engine *e, const weir_chat_message *messages, size_t n,
-                               int32_t **ids, size_t *n_ids, weir_err *err) {
+                               bool open_last, int32_t **ids, size_t *n_ids, weir_err *err) {
     weir_chat_text text = {0};
     if (!e->chat) return weir_fail(err, WEIR_ENOTSUP, "no chat template");
-    weir_status st = weir_chat_render(e->chat, messages, n, true, &text, err);
+    weir_status st =
+        weir_chat_render(e->chat, messages, n, open_last ? WEIR_CHAT_OPEN : WEIR_CHAT_ANSWER, &text, err);
     size_t bytes = 0;
     for (size_t i = 0; i < text.n; i++) bytes += text.segments[i].bytes;
     char *all = st == WEIR_OK ? weir_alloc(bytes + 1, 1) : NULL;
@@ -125,18 +126,28 @@ weir_status weir_chat_tokenize(const weir_engine *e, const weir_chat_message *me
 
 void weir_text_free(char *text) { weir_free(text); }
 
+weir_status weir_chat_prompt(const weir_engine *e, const weir_chat_message *messages, size_t n,
+                             bool open_last, char **text, size_t *bytes, weir_err *err) {
+    (void)e, (void)messages, (void)n, (void)open_last, (void)text, (void)bytes;
+    return weir_fail(err, WEIR_ENOTSUP, "no chat template");
+}
+
+const char *weir_chat_template_text(const weir_engine *e) {
+    (void)e;
+    return NULL;
+}
+
 const char *weir_token_piece(const weir_engine *e, int32_t id) {
     (void)e;
     return id == 255 ? "\xff" : id > 1 ? "piece" : NULL;
 }
 
-static const char *const methods[] = {"speculative",   "verifier",       "drafter",
-                                      "token-cascade", "oracle-cascade", "sequence-cascade"};
-const char *weir_method_name(weir_method m) { return methods[m]; }
-int weir_method_parse(const char *name) {
-    for (int i = 0; i < 6; i++)
-        if (strcmp(methods[i], name) == 0) return i;
-    return -1;
+weir_status weir_token_bytes(const weir_engine *e, int32_t id, char **bytes, size_t *n, weir_err *err) {
+    const char *piece = weir_token_piece(e, id);
+    if (!piece) return weir_fail(err, WEIR_EINVAL, "no token %d", (int)id);
+    *bytes = weir_strdup(piece);
+    *n = strlen(piece);
+    return *bytes ? WEIR_OK : WEIR_ENOMEM;
 }
 
 weir_session_options weir_session_options_default(void) {
@@ -163,16 +174,6 @@ weir_status weir_session_create(weir_engine *e, const weir_session_options *opt,
 
 void weir_session_free(weir_session *s) { weir_free(s); }
 void weir_session_cancel(weir_session *s) { s->cancel = true; }
-
-const char *weir_finish_name(weir_finish f) {
-    static const char *const names[] = {"running", "stop", "length", "cancelled"};
-    return names[f];
-}
-
-const char *weir_source_name(int source) {
-    static const char *const names[] = {"kept", "accepted", "resampled", "bonus", "drafter", "verifier"};
-    return source >= 0 && source < 6 ? names[source] : "unknown";
-}
 
 static void emit(weir_session *s) {
     static const char *const odd[] = {"\n", "\xff", "\xc3\xbc", ""};

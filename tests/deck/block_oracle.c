@@ -172,7 +172,7 @@ static weir_status run_block(oracle *o, weir_err *err) {
     WEIR_TRY(close_block(o, &closes));
     weir_block_outcome r;
     weir__block_outcome_of(&o->host.accept, closes ? &o->host.emit : NULL, &r);
-    const weir_status found = weir__outcome_commit(s, &r, err);
+    const weir_status found = weir__outcome_commit(s, &r, &(weir_seen){0}, err);
     if (s->finish == WEIR_RUNNING) WEIR_TRY(set_lengths(o, s->cached));
     return found;
 }

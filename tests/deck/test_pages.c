@@ -145,7 +145,7 @@ Test(pages, a_session_that_all_pages_do_not_hold_is_refused) {
     weir_session_free(s);
     cr_assert(
         weir_session_create(e, &o, ids, 131, NULL, NULL, &s, &err) == WEIR_ETOOLONG &&
-        err_is_line(&err, "131 tokens and an answer of 60 may take 4 pages of the verifier; there are 3"));
+        err_is_line(&err, "131 tokens and 63 more positions take 4 pages of the verifier; there are 3"));
     o.method = WEIR_METHOD_DRAFTER;
     cr_assert(weir_session_create(e, &o, ids, 134, NULL, NULL, &s, &err) == WEIR_ETOOLONG &&
               err_is_line(&err, "4 pages of the drafter"));

@@ -44,7 +44,7 @@ FUZZ_TARGET(chat) {
     const weir_chat_template *t = weir_chat_template_at(data[0] / 2 % n_template);
     weir_chat_text text = {0};
     weir_err err = {""};
-    const weir_status s = weir_chat_render(t, m, n_message, data[0] % 2, &text, &err);
+    const weir_status s = weir_chat_render(t, m, n_message, (weir_chat_ending)(data[0] % 3), &text, &err);
     FUZZ_CHECK(s == WEIR_OK || (s == WEIR_EINVAL && err_is_line(&err, "") && text.segments == NULL));
     check_text(&text, data, n);
     weir_chat_text_free(&text);

@@ -42,7 +42,7 @@ static void write_back(const weir_session_options *o) {
     wire_set_rule(&again.law, (weir_rule)o->law.rule);
     wire_object in;
     FUZZ_CHECK(wire_object_parse(&in, b.data, b.len, &err) == WEIR_OK);
-    FUZZ_CHECK(wire_read_settings(&in, WIRE_LAW, 0, &again, &err) == WEIR_OK);
+    FUZZ_CHECK(wire_read_settings(&in, WIRE_LAW, NULL, &again, &err) == WEIR_OK);
     FUZZ_CHECK(again.law.rule == o->law.rule && again.law.top_k == o->law.top_k);
     wire_object_free(&in);
     wire_buf_free(&b);
@@ -64,7 +64,7 @@ FUZZ_TARGET(request) {
     weir_status st = wire_object_parse(&in, (const char *)data + 1, n - 1, &err);
     if (st == WEIR_OK) read_lists(&in);
     if (st == WEIR_OK) st = wire_check_known(&in, where, &err);
-    if (st == WEIR_OK) st = wire_read_settings(&in, where, 512, &o, &err);
+    if (st == WEIR_OK) st = wire_read_settings(&in, where, &(wire_limits){.max_tokens = 512}, &o, &err);
     FUZZ_CHECK((st == WEIR_OK) == (err.text[0] == '\0') && !strchr(err.text, '\n'));
     FUZZ_CHECK(st != WEIR_EINVAL || (in.failed && err.text[0] == '"'));
     check_settings(&o);

@@ -258,6 +258,21 @@ put("chat", "jinja_gemma",
     "{{ bos_token }}{{ '<start_of_turn>model\\n' + m.content | trim + '<end_of_turn>' }}")
 put("chat", "jinja_llama2", "{{ '[INST] <<SYS>>\\n' + s + '<</SYS>>' + m.strip() + ' [/INST]' }}")
 
+HOST = "Host: localhost\r\n"
+JSON = HOST + "Content-Type: application/json\r\n"
+for target, step in (("gate", b"\x07"), ("connection", b"\x05")):
+    for name, request in {
+        "get": "GET /a?b HTTP/1.1\r\n" + HOST + "X-Request-Id: i\r\n\r\nHEAD /a HTTP/1.0\r\n\r\n",
+        "length": "POST /a HTTP/1.1\r\n" + JSON + "Content-Length: 2\r\n\r\n{}GET /later HTTP/1.1\r\n" + HOST + "\r\n",
+        "chunks": "POST /later HTTP/1.1\r\n" + JSON + "Transfer-Encoding: chunked\r\n\r\n"
+                  "2\r\n{}\r\n0A\r\n0123456789\r\n0\r\nT: t\r\n\r\nGET /stream HTTP/1.1\r\n" + HOST + "\r\n",
+        "expect": "POST /stream HTTP/1.1\r\n" + JSON + "Expect: 100-continue\r\nContent-Length: 1\r\n\r\nx"
+                  "GET /b HTTP/1.1\r\n" + HOST + "Connection: close\r\n\r\n",
+        "options": "OPTIONS * HTTP/1.1\r\n" + HOST + "Origin: http://localhost\r\n\r\n"
+                   "GET http://localhost/a HTTP/1.1\r\n" + HOST + "\r\n",
+        "both": "POST /a HTTP/1.1\r\n" + JSON + "Content-Length: 3\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+    }.items():
+        put(target, name, step + request.encode())
 put("request", "generate",
     b'\0{"prompt":"a","prompt_ids":[1,2],"stop":["x"],"seed":18446744073709551615,"max_tokens":9,'
     b'"temperature":0.5,"top_k":40,"top_p":0.9,"min_p":1e-2,"deferral_rule":"lossy","deferral_alpha":0.25,'
@@ -271,3 +286,17 @@ put("request", "law",
 put("request", "numbers",
     b'\0{"seed":99999999999999999999999,"top_k":1e400,"deferral_alpha":-1e39,"min_p":9223372036854775808,'
     b'"s\\"":"\\u0000 1e999"}')
+put("ask", "completions",
+    b'\0{"model":"demo:fast","prompt":["It snowed.",[5,6]],"stop":["x",null],"seed":7,"n":2,"cache_salt":"s",'
+    b'"request_id":"r","zebra":1,"stream":true,"stream_options":{"include_usage":true},"logprobs":3,'
+    b'"max_tokens":0,"top_p":0,"top_k":-1,"best_of":2,"logit_bias":{}}')
+put("ask", "chat",
+    b'\1{"messages":[{"role":"developer","content":"a"},{"role":"user","content":[{"type":"text","text":"b"},'
+    b'{"type":"text","text":"c"}],"mood":1},{"role":"assistant","content":"d","tool_calls":[]}],'
+    b'"max_completion_tokens":5,"deferral_rule":"lossy","deferral_alpha":0.2,"deferral_beta":"auto",'
+    b'"method":"oracle-cascade","tools":[],"logprobs":true,"top_logprobs":2,"t_max_predict_ms":1,"priority":-8}')
+put("ask", "last", b'\1{"messages":[{"role":"user","content":"a"}],"add_generation_prompt":true,"tool_choice":"auto"}')
+put("ask", "tokenize", b'\4{"content":"a</s>","add_special":true,"parse_special":false,"with_pieces":true}')
+put("ask", "detokenize", b'\5{"tokens":[98,299],"model":"demo"}')
+put("ask", "template", b'\6{"messages":[{"role":"user","content":"a"}],"continue_final_message":false}')
+put("ask", "score", b'\7{"prompt":"a","completion_ids":[5,6],"parse_special":null}')

@@ -24,6 +24,9 @@ int fuzz_text(const uint8_t *data, size_t n);
 int fuzz_chat(const uint8_t *data, size_t n);
 int fuzz_jinja(const uint8_t *data, size_t n);
 int fuzz_request(const uint8_t *data, size_t n);
+int fuzz_ask(const uint8_t *data, size_t n);
+int fuzz_gate(const uint8_t *data, size_t n);
+int fuzz_connection(const uint8_t *data, size_t n);
 #endif
 
 /* A promise that was broken: stops the program, which is what a fuzzer notices. */

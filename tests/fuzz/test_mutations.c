@@ -103,6 +103,9 @@ static void run(const char *name, int (*target)(const uint8_t *, size_t), long r
 Test(mutations, safetensors) { run("safetensors", fuzz_safetensors, 20000); }
 Test(mutations, index) { run("index", fuzz_index, 5000); }
 Test(mutations, request) { run("request", fuzz_request, 20000); }
+Test(mutations, ask) { run("ask", fuzz_ask, 20000); }
+Test(mutations, gate) { run("gate", fuzz_gate, 20000); }
+Test(mutations, connection) { run("connection", fuzz_connection, 5000); }
 Test(mutations, config) { run("config", fuzz_config, 20000); }
 Test(mutations, gguf) { run("gguf", fuzz_gguf, 50000); }
 Test(mutations, spm) { run("spm", fuzz_spm, 5000); }

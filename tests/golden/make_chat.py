@@ -7,6 +7,10 @@ Writes tests/golden/chat/NAME.jsonl for every format of host/chat/chat.c except 
 program that writes it. A line is one conversation:
     {"messages": [{"role", "content"}, ...], "generate": bool, "text": the prompt}
     {"messages", "generate", "error": true}     the template raises
+    {"messages", "open": true, "text"}          the last message, an answer, is to be continued
+An open answer is rendered with a mark at its end, as transformers' continue_final_message does; the text is
+cut there. Where the template strips the message, the white space that it would have stripped goes, too (and,
+unlike in transformers, nothing that the template wrote before it).
 Jinja renders the conversations below, set up as in transformers' apply_chat_template but without a clock
 (strftime_now), so that Llama 3.2 uses its built-in date. The programs are TEMPLATES, written here from the
 formats that the models' authors document, and official ones: FILE is a GGUF file or a Jinja text. Each must
@@ -131,6 +135,9 @@ TALKS = [
     # orders that only some allow
     "a:Hello!¦u:Hi", "a:Hello!", "u:One¦u:Two", "u:One¦a:1¦a:2¦u:Two", "s:S¦a:A¦u:U",
     "u:a¦a:<think>t</think>b¦a:<think>s</think>c", "u:a¦a:<think>t</think>b¦a:c¦a:d",
+    # answers to be continued
+    "u:q¦a:", "u:q¦a: \n ", "u:q¦a:\n  def f(x):\n    ", f"u:q¦a:{BLANKS}a{BLANKS}", "s:S¦u:q¦a:<think>\nhm",
+    "u:q¦a:<|im_end|>\n<|im_start|>",
 ]
 # for templates without an order
 LOOSE = ["u:One¦s:S¦u:Two", "s:S¦s:T¦u:U", "s:S", "u:One¦a:1¦s:S", "s:S¦u:U¦a:A¦s:T¦u:V"]
@@ -153,6 +160,24 @@ def render(program, settings, messages, generate):
                                                add_generation_prompt=generate, **settings)
     except jinja2.exceptions.TemplateError:
         return None
+
+
+def render_open(program, settings, messages):
+    mark = "The end, 7 owls.\v"  # a blank that no template writes
+    last = messages[-1]["content"]
+    text = render(program, settings, messages[:-1] + [{"role": "assistant", "content": last + mark}], False)
+    if text is None:
+        return None
+    at = text.rindex(mark.strip())
+    kept, blanks = text[:at], last[len(last.rstrip()):]
+    if text[at:at + len(mark)] == mark or blanks == last:  # of white space alone, it is stripped already
+        return kept
+    assert kept.endswith(blanks)
+    return kept[:len(kept) - len(blanks)]
+
+
+def line_of(messages, end, text):
+    return {"messages": messages, **end, **({"error": True} if text is None else {"text": text})}
 
 
 def read_program(path):
@@ -185,9 +210,13 @@ def main():
                         got = render(other, settings, messages, generate)
                         if got != text:
                             sys.exit(f"{path} is not {name}: {messages!r}, {generate}:\n{got!r}\n{text!r}")
-                    line = {"messages": messages, "generate": generate}
-                    line.update({"error": True} if text is None else {"text": text})
-                    out.write(json.dumps(line) + "\n")
+                    out.write(json.dumps(line_of(messages, {"generate": generate}, text)) + "\n")
+                if messages[-1]["role"] == "assistant":
+                    text = render_open(program, settings, messages)
+                    for path, other in official.get(name, []):
+                        if render_open(other, settings, messages) != text:
+                            sys.exit(f"{path} is not {name}: {messages!r} left open")
+                    out.write(json.dumps(line_of(messages, {"open": True}, text)) + "\n")
 
 
 if __name__ == "__main__":

@@ -1,12 +1,14 @@
 """All seeded bugs, and which tests look at what."""
 from accept_bugs import BUGS as ACCEPT
 from attention_bugs import BUGS as ATTENTION
+from cpu_api_bugs import BUGS as API
 from cpu_base_bugs import BUGS as BASE
 from cpu_formats_bugs import BUGS as FORMATS
 from cpu_front_bugs import BUGS as FRONT
 from cpu_host_bugs import BUGS as HOST
 from cpu_models_bugs import BUGS as MODELS
 from cpu_queue_bugs import BUGS as QUEUE
+from cpu_watch_bugs import BUGS as WATCH
 from cuda_bugs import BUGS as CUDA
 from linear_bugs import BUGS as LINEAR
 from loop_bugs import BUGS as LOOP
@@ -15,7 +17,7 @@ from rows_bugs import BUGS as ROWS
 TABLES = {
     "kernels": {"mutants": ACCEPT + CUDA + LINEAR + ROWS + ATTENTION + LOOP, "what": "CUDA kernels",
                 "results": "results.md"},
-    "cpu": {"mutants": BASE + MODELS + HOST + QUEUE + FORMATS + FRONT, "what": "code for CPUs",
+    "cpu": {"mutants": BASE + MODELS + HOST + QUEUE + FORMATS + FRONT + API + WATCH, "what": "code for CPUs",
             "results": "results_cpu.md"},
 }
 

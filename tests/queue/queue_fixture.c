@@ -9,14 +9,34 @@
 weir_queue *queue_open(weir_engine *e) {
     weir_queue *q = NULL;
     weir_err err = {""};
-    cr_assert(weir_queue_open(&q, e, 0.0, &err) == WEIR_OK, "%s", err.text);
+    cr_assert(weir_queue_open(&q, e, NULL, &err) == WEIR_OK, "%s", err.text);
     return q;
+}
+
+static double clock_stands_at;
+
+static double stopped_clock(void) { return clock_stands_at; }
+
+void queue_set_clock(weir_queue *q, double seconds) {
+    clock_stands_at = seconds;
+    if (q->now != stopped_clock) q->order.window_began = seconds;
+    q->now = stopped_clock;
+}
+
+weir_queue_job queue_job(const weir_session_options *o, const int32_t *ids, size_t n, void *ud) {
+    weir_queue_job j = weir_queue_job_default();
+    j.options = *o;
+    j.prompt = ids;
+    j.n_prompt = n;
+    j.ud = ud;
+    return j;
 }
 
 void served_submit(weir_queue *q, served *a, const weir_session_options *o, const int32_t *ids, size_t n) {
     weir_err err = {""};
     memset(a, 0, sizeof *a);
-    cr_assert(weir_queue_submit(q, o, ids, n, a, &a->request, &err) == WEIR_OK, "%s", err.text);
+    const weir_queue_job j = queue_job(o, ids, n, a);
+    cr_assert(weir_queue_submit(q, &j, 1, &a->request, &err) == WEIR_OK, "%s", err.text);
 }
 
 void served_free(served *a) {
@@ -104,6 +124,9 @@ void served_assert_answer(const served *a, const answer *want, const char *what)
 
 void queue_assert_empty(const weir_queue *q) {
     cr_assert(q->n_unfinished == 0 && !q->stepping, "%d unfinished", q->n_unfinished);
+    cr_assert(q->n_active == 0 && q->order.lines.n == 0 && q->due.n == 0 && q->waiting_tokens == 0);
+    cr_assert(weir__node_alone(&q->leaving));
+    for (int i = 0; i < WEIR_REQUEST_ENDED; i++) cr_assert(q->n_in[i] == 0, "%d in state %d", q->n_in[i], i);
     for (int i = 0; i < q->facts.n_parallel; i++) cr_assert(!q->e->deck.slot_owner[i], "slot %d is taken", i);
 }
 

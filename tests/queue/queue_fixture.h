@@ -24,8 +24,12 @@ typedef struct served {
 } served;
 
 weir_queue *queue_open(weir_engine *e);
+weir_queue_job queue_job(const weir_session_options *o, const int32_t *ids, size_t n, void *ud);
 void served_submit(weir_queue *q, served *a, const weir_session_options *o, const int32_t *ids, size_t n);
 void served_free(served *a);
+
+/* From here on the queue's clock stands, at this time; one clock for all queues. */
+void queue_set_clock(weir_queue *q, double seconds);
 
 /* Ids for a decoder pair, as decoder_prompt makes them, but any number up to 512. */
 void long_prompt(int seed, size_t n, int32_t *ids);

@@ -85,7 +85,7 @@ static void together(const bench *b, const answer *want, int early, uint64_t see
     int order[REQUESTS], n = 0;
     char what[64];
     weir_queue *q = queue_open(b->e);
-    q->stall_seconds = stall;
+    q->options.stall_seconds = stall;
     shuffle(order, REQUESTS, seed);
     for (; n < early; n++) submit(b, q, &got[order[n]], order[n]);
     while (served_next(q) || n < REQUESTS) {
@@ -160,7 +160,7 @@ static void overtake(int n_short) {
     occasion o = {.at = 3, .act = arrive};
     weir_engine *e = decoder_open(&decoder_pairs[0], "cpu", 8, 1, 400);
     weir_queue *q = queue_open(e);
-    q->stall_seconds = 0.0;
+    q->options.stall_seconds = 0.0;
     arrival w = {q, quick, n_short, 0};
     o.ud = &w;
     occasion_set(e, &o);
@@ -213,7 +213,7 @@ Test(queue, a_long_prompt_stalls_nobody) {
     int32_t ids[512];
     weir_engine *e = decoder_open(&decoder_pairs[0], "cpu", 2, 1, 400);
     weir_queue *q = queue_open(e);
-    q->stall_seconds = 0.0;
+    q->options.stall_seconds = 0.0;
     weir_session_options o = method_options(WEIR_METHOD_SPECULATIVE, 60);
     long_prompt(1, 5, ids);
     served_submit(q, &talker, &o, ids, 5);
@@ -259,7 +259,7 @@ Test(queue, a_prompt_that_is_given_up_is_not_measured) {
     int32_t ids[512];
     weir_engine *e = decoder_open(&decoder_pairs[2], "cpu", 1, 1, 400);
     weir_queue *q = queue_open(e);
-    q->stall_seconds = 0.0;
+    q->options.stall_seconds = 0.0;
     q->position_seconds = 1.0;
     occasion o = {.at = 1, .act = cancel_it, .ud = &got};
     occasion_set(e, &o);
@@ -282,10 +282,12 @@ Test(queue, what_a_session_refuses_is_refused) {
     const int32_t wrong[2] = {5, 67};
     weir_request *r = NULL;
     weir_err err = {""};
-    cr_expect(weir_queue_submit(q, &o, wrong, 2, NULL, &r, &err) == WEIR_EINVAL && err.text[0] && !r);
+    weir_queue_job j = queue_job(&o, wrong, 2, NULL);
+    cr_expect(weir_queue_submit(q, &j, 1, &r, &err) == WEIR_EINVAL && err.text[0] && !r);
     int32_t ids[512];
     long_prompt(1, 200, ids);
-    cr_expect(weir_queue_submit(q, &o, ids, 200, NULL, &r, &err) == WEIR_ETOOLONG && !r, "%s", err.text);
+    j = queue_job(&o, ids, 200, NULL);
+    cr_expect(weir_queue_submit(q, &j, 1, &r, &err) == WEIR_ETOOLONG && !r, "%s", err.text);
     queue_assert_empty(q);
     weir_request_free(NULL);
     weir_queue_close(q);

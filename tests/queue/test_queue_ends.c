@@ -89,7 +89,7 @@ static tally at_every_question(int one, void (*act)(void *ud)) {
     for (long at = 1; !done; at += build_is_sanitized() ? 7 : 1) {
         occasion o = {.at = at, .act = act, .ud = &got[one]};
         weir_queue *q = queue_open(e);
-        q->stall_seconds = 0.0;
+        q->options.stall_seconds = 0.0;
         submit_all(q, got);
         occasion_set(e, &o);
         served_all(q);
@@ -102,8 +102,10 @@ static tally at_every_question(int one, void (*act)(void *ud)) {
             else
                 judge(&got[i], &want[i], at, &t);
         }
-        for (weir_request *r = q->first; r; r = r->next)
+        for (weir_node *k = q->all.next; k != &q->all; k = k->next) {
+            const weir_request *r = WEIR_NODE_OF(k, weir_request, in_all);
             cr_assert(r->state == WEIR_REQUEST_ENDED && !r->orphan, "question %ld leaves a request", at);
+        }
         weir_queue_close(q);
     }
     weir_engine_close(e);

@@ -45,7 +45,8 @@ static void submit_afterwards(weir_queue *q, const answer *want) {
         return;
     }
     weir_request *r = NULL;
-    cr_assert(weir_queue_submit(q, &o, ids, 100, NULL, &r, &err) == q->broken && !r);
+    const weir_queue_job j = queue_job(&o, ids, 100, NULL);
+    cr_assert(weir_queue_submit(q, &j, 1, &r, &err) == q->broken && !r);
     cr_assert(err_is_line(&err, "") && strcmp(err.text, q->broken_err.text) == 0, "%s", err.text);
     cr_assert(!served_next(q));
 }
@@ -65,7 +66,7 @@ static void fail_everywhere(weir_status with, bool recover) {
     long n_broken = 0, n_alone = 0, n = 0;
     for (bool hit = true; hit; n += n < 30 ? 1 : 17) {
         q = queue_open(e);
-        q->stall_seconds = 0.0;
+        q->options.stall_seconds = 0.0;
         submit_decoder(q, got);
         ops_left = n;
         ops_run = 0;
@@ -157,7 +158,8 @@ static bool submit_text(weir_queue *q, served *a, int i) {
     weir_err err = {""};
     for (int k = 0; k < 3 + i; k++) ids[k] = 30 + 7 * i + k;
     memset(a, 0, sizeof *a);
-    const weir_status st = weir_queue_submit(q, &o, ids, (size_t)(3 + i), a, &a->request, &err);
+    const weir_queue_job j = queue_job(&o, ids, (size_t)(3 + i), a);
+    const weir_status st = weir_queue_submit(q, &j, 1, &a->request, &err);
     cr_assert(st == WEIR_OK || (st == WEIR_ENOMEM && err_is_line(&err, "") && !a->request), "%s", err.text);
     return st == WEIR_OK;
 }
@@ -198,7 +200,7 @@ static void starve_everywhere(weir_engine *(*open)(void), bool once) {
             alloc_fail_only(before + n);
         else
             alloc_fail_after(before + n);
-        const weir_status st = weir_queue_open(&q, e, 0.0, &err);
+        const weir_status st = weir_queue_open(&q, e, NULL, &err);
         cr_assert(st == WEIR_OK || (st == WEIR_ENOMEM && err_is_line(&err, "memory")), "%s", err.text);
         if (st == WEIR_OK) serve(q, got);
         hit = alloc_count() > before + n;
@@ -246,6 +248,7 @@ static void without_room(bool in_time) {
     }
     one.request->held = true; /* by a thread that takes its time */
     one.request->holder = (pthread_t){0};
+    weir__node_insert(&one.request->in_held, &q->held);
     weir_request *r = one.request;
     while (r->ready.n + 4 < 16) {
         weir_queue_next(q, 0.0, &ev);

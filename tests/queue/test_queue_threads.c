@@ -45,7 +45,8 @@ static void *submit_some(void *ud) {
         const weir_session_options o = setting(i % KINDS);
         served *a = &w->s->got[i];
         const size_t n = prompt_of(i % KINDS, ids);
-        if (weir_queue_submit(w->s->q, &o, ids, n, a, &a->request, NULL) != WEIR_OK) a->wrong = "refused";
+        const weir_queue_job j = queue_job(&o, ids, n, a);
+        if (weir_queue_submit(w->s->q, &j, 1, &a->request, NULL) != WEIR_OK) a->wrong = "refused";
         atomic_store(&w->s->known[i], true);
     }
     return NULL;
@@ -120,7 +121,7 @@ static void run_scene(weir_engine *e, const answer *want) {
     worker w[SUBMITTERS];
     memset(&s, 0, sizeof s);
     s.q = queue_open(e);
-    s.q->stall_seconds = 0.0;
+    s.q->options.stall_seconds = 0.0;
     int n = 0;
     for (int i = 0; i < CONSUMERS; i++) cr_assert(pthread_create(&t[n++], NULL, serve, &s) == 0);
     for (int i = 0; i < SUBMITTERS; i++) {

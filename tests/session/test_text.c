@@ -107,14 +107,14 @@ static weir_session_view feed(weir_session *s, const int32_t *ids, int n, int ev
     int n_seen = 0;
     weir_session_view v;
     for (int i = 0; i < n; i++) {
-        if (!weir__session_append(s, ids[i], WEIR_SOURCE_VERIFIER, 0, 0)) break;
+        if (!weir__session_append(s, ids[i], WEIR_SOURCE_VERIFIER, 0, 0, NULL)) break;
         if (every == 0 || (i + 1) % every != 0) continue;
         weir_session_get(s, &v);
         cr_assert(v.finish == WEIR_RUNNING && v.n == (size_t)i + 1 && v.bytes < sizeof seen->text);
         memcpy(seen[n_seen].text, v.text, v.bytes);
         seen[n_seen++].bytes = v.bytes;
     }
-    weir__session_end(s, WEIR_FINISH_STOP);
+    weir__session_end(s, WEIR_ENDED_EOS);
     weir_session_get(s, &v);
     for (int i = 0; i < n_seen; i++) {
         if (s->opt.n_stop > 0) break; /* a stop string may take back what a view has shown */
@@ -199,7 +199,7 @@ Test(text, bytes_that_are_no_character) {
     heard h;
     weir_session *s = begin(&e, NULL, 0, &h);
     for (int i = 0; i < MOST - 8; i++) {
-        cr_assert(weir__session_append(s, ids[i], WEIR_SOURCE_VERIFIER, 0, 0));
+        cr_assert(weir__session_append(s, ids[i], WEIR_SOURCE_VERIFIER, 0, 0, NULL));
         cr_assert(h.bytes + 3 * 18 >= 3 * (size_t)i && s->n - s->win.read <= 17,
                   "token %d: %zu bytes told, %d decoded", i, h.bytes, (int)(s->n - s->win.read));
     }
@@ -223,7 +223,7 @@ Test(text, a_view_shows_no_half_character) {
             weir__session_append(s,
                                  (unsigned char)"a\xf0\x9f\x91\x8d"
                                                 "b"[i],
-                                 WEIR_SOURCE_VERIFIER, 0, 0);
+                                 WEIR_SOURCE_VERIFIER, 0, 0, NULL);
             for (int again = 0; again < 2; again++) {
                 weir_session_view v;
                 weir_session_get(s, &v);
@@ -414,9 +414,10 @@ Test(text, a_stop_string_at_the_limit_is_the_reason) {
     for (int i = 0; i < 2; i++) {
         weir_session *s = begin(&e, stops[i], 1, NULL);
         weir_session_view v;
-        for (int k = 0; k < 3; k++) weir__session_append(s, "ab\xf0"[k] & 0xff, WEIR_SOURCE_VERIFIER, 0, 0);
+        for (int k = 0; k < 3; k++)
+            weir__session_append(s, "ab\xf0"[k] & 0xff, WEIR_SOURCE_VERIFIER, 0, 0, NULL);
         cr_assert(weir_session_state(s) == WEIR_RUNNING);
-        weir__session_end(s, WEIR_FINISH_LENGTH);
+        weir__session_end(s, WEIR_ENDED_LIMIT);
         weir_session_get(s, &v);
         cr_expect(v.finish == (i == 0 ? WEIR_FINISH_STOP : WEIR_FINISH_LENGTH) && v.n == (i == 0 ? 1 : 3));
         weir_session_free(s);
@@ -437,7 +438,7 @@ Test(text, a_callback_says_no_where_there_is_no_text) {
     o.method = WEIR_METHOD_VERIFIER;
     cr_assert(weir_session_create(&e, &o, (int32_t[]){1}, 1, refuse_second, &told, &s, NULL) == WEIR_OK);
     for (int i = 0; i < 5; i++) {
-        const bool more = weir__session_append(s, 7, WEIR_SOURCE_VERIFIER, 0, 0);
+        const bool more = weir__session_append(s, 7, WEIR_SOURCE_VERIFIER, 0, 0, NULL);
         cr_assert(more == (i < 1), "token %d", i);
         if (!more) break;
     }
@@ -459,10 +460,10 @@ Test(text, every_allocation_may_fail) {
             alloc_install(fail + 1);
             weir_session_view v = {.n = 0};
             int i = 0;
-            while (i < 40 && weir__session_append(s, ids[i], WEIR_SOURCE_VERIFIER, 0, 0)) i++;
+            while (i < 40 && weir__session_append(s, ids[i], WEIR_SOURCE_VERIFIER, 0, 0, NULL)) i++;
             cr_assert(!streams || alloc_count() <= fail || i < 40, "allocation %ld: it goes on", fail);
             weir_session_get(s, &v);
-            weir__session_end(s, WEIR_FINISH_LENGTH);
+            weir__session_end(s, WEIR_ENDED_LIMIT);
             weir_session_get(s, &v);
             const bool survived = alloc_count() <= fail;
             const weir_finish finish = v.finish;

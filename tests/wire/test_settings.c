@@ -17,7 +17,7 @@ static weir_status take(unsigned where, const char *text, weir_session_options *
     err.text[0] = failed[0] = '\0';
     weir_status st = wire_object_parse(&in, text, strlen(text), &err);
     if (st == WEIR_OK) st = wire_check_known(&in, where, &err);
-    if (st == WEIR_OK) st = wire_read_settings(&in, where, 0, o, &err);
+    if (st == WEIR_OK) st = wire_read_settings(&in, where, NULL, o, &err);
     if (st != WEIR_OK && in.failed) snprintf(failed, sizeof failed, "%s", in.failed);
     wire_object_free(&in);
     return st;

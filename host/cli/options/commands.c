@@ -136,4 +136,21 @@ const cli_command_info cli_commands[CMD_COUNT] = {
          "--max-quality-loss 1 --out p.json\n"
          "weir generate -m models/demo/verifier -md models/demo/drafter --profile p.json -p 'It snowed a "
          "lot.'"},
+    [CMD_SERVE] =
+        {"serve", "-m DIR [-md DIR] [options]",
+         "Answer requests of OpenAI's API over HTTP, with one model or a pair.",
+         "Listens on 127.0.0.1:8080 unless --host and --port say otherwise, and serves POST "
+         "/v1/chat/completions and /v1/completions, GET /v1/models, and a page to try it at /. Options for "
+         "sampling and for the rule are defaults: each request may set its own (deferral_rule, "
+         "deferral_alpha, num_speculative_tokens, ...), or take a model name such as NAME:exact, "
+         "NAME:verifier, NAME:drafter or NAME:PROFILE.\n"
+         "Requests share the models: prompts are read in slices between the blocks of running answers. The "
+         "tokens of a request depend on its prompt, settings and seed alone, never on the load.\n"
+         "SIGTERM or Ctrl-C lets running answers end, then exits with 0; a second one exits at once. "
+         "SIGHUP opens the log again and reads the key file.",
+         "weir serve -m models/demo/verifier -md models/demo/drafter --deferral-rule token-v3 "
+         "--deferral-alpha 0.2\n"
+         "curl http://127.0.0.1:8080/v1/completions -H 'Content-Type: application/json' -d "
+         "'{\"prompt\": \"It snowed a lot.\", \"max_tokens\": 64}'",
+         0},
 };

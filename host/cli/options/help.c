@@ -162,8 +162,8 @@ static void print_command(cli_command command) {
         if (o.commands & (1u << command)) print_option(&o);
     }
     if (c->fields) print_fields(command);
-    if (cli_options[OPT_RULE].commands & (1u << command)) print_rules();
-    if (cli_options[OPT_CHAT_TEMPLATE].commands & (1u << command)) print_templates();
+    if (cli_option_row(OPT_RULE)->commands & (1u << command)) print_rules();
+    if (cli_option_row(OPT_CHAT_TEMPLATE)->commands & (1u << command)) print_templates();
     cli_outf("\nexample\n%s\n", c->example);
 }
 

@@ -32,7 +32,7 @@ cli_option cli_option_at(int id) {
         [WIRE_BOOL] = CLI_FLAG,    [WIRE_SWITCH] = CLI_CHOICE, [WIRE_CHOICE] = CLI_CHOICE,
         [WIRE_INT] = CLI_INT,      [WIRE_UINT] = CLI_UINT,     [WIRE_NUMBER] = CLI_NUMBER,
         [WIRE_STRINGS] = CLI_LIST, [WIRE_NAME] = CLI_TEXT};
-    cli_option o = cli_options[id];
+    cli_option o = *cli_option_row(id);
     const wire_field *f = o.field;
     if (!f) return o;
     o.type = types[f->type];
@@ -50,7 +50,7 @@ cli_option cli_option_at(int id) {
 
 const cli_option *cli_option_of(const wire_field *f) {
     for (int i = 0; i < OPT_COUNT; i++)
-        if (cli_options[i].field == f) return &cli_options[i];
+        if (cli_option_row(i)->field == f) return cli_option_row(i);
     return NULL;
 }
 
@@ -59,7 +59,7 @@ const cli_option *cli_option_of(const wire_field *f) {
 static const char *nearest_option(const char *word, cli_command command) {
     wire_nearest n = {.word = word};
     for (int i = 0; i < OPT_COUNT; i++) {
-        const cli_option *o = &cli_options[i];
+        const cli_option *o = cli_option_row(i);
         if (!(o->commands & (1u << command))) continue;
         wire_nearest_try(&n, o->name);
         wire_nearest_try(&n, o->alias);
@@ -126,11 +126,10 @@ static int parse_uint(const cli_option *o, const char *label, const char *text, 
     return errno == ERANGE ? out_of_range(o, label, text) : CLI_OK;
 }
 
-static int add_to_list(cli_args *a, const char *label, const char *text) {
-    if (a->n_list == CLI_MAX_LIST)
-        return cli_fail(CLI_USAGE, "%s: given more than %d times", label, CLI_MAX_LIST);
+static int add_to_list(cli_list *l, const char *label, const char *text) {
+    if (l->n == CLI_MAX_LIST) return cli_fail(CLI_USAGE, "%s: given more than %d times", label, CLI_MAX_LIST);
     if (!*text) return cli_fail(CLI_USAGE, "%s: the string is empty", label);
-    a->list[a->n_list++] = text;
+    l->text[l->n++] = text;
     return CLI_OK;
 }
 
@@ -145,7 +144,7 @@ static int set_value(cli_args *a, int id, const char *label, const char *text, c
         if (v.integer < 0) return cli_fail(CLI_USAGE, "%s %s: expected 0 or 1", label, text);
         break;
     case CLI_TEXT: break;
-    case CLI_LIST: rc = add_to_list(a, label, text); break;
+    case CLI_LIST: rc = add_to_list(&a->list[id], label, text); break;
     case CLI_INT:
     case CLI_NUMBER: rc = parse_number(&o, label, text, &v); break;
     case CLI_UINT: rc = parse_uint(&o, label, text, &v); break;
@@ -179,7 +178,7 @@ static match find_option(const char *arg, size_t n) {
     const char *word = arg + (two ? 2 : 1);
     size_t len = n - (two ? 2 : 1);
     for (int i = 0; i < OPT_COUNT; i++) {
-        const cli_option *o = &cli_options[i];
+        const cli_option *o = cli_option_row(i);
         if (!two && same(o->brief, word, len)) return (match){i, false};
         if (two && (same(o->name, word, len) || same(o->alias, word, len))) return (match){i, false};
         if (two && same(o->old, word, len)) return (match){i, true};
@@ -234,7 +233,7 @@ static int parse_option(cli_args *out, int argc, char *const *argv, int *at) {
 
 static int apply_environment(cli_args *out) {
     for (int i = 0; i < OPT_COUNT; i++) {
-        const cli_option *o = &cli_options[i];
+        const cli_option *o = cli_option_row(i);
         if (!o->env || !(o->commands & (1u << out->command)) || cli_given(out, (cli_option_id)i)) continue;
         char name[64];
         cli_env_name(o, name, (int)sizeof name);
@@ -291,7 +290,7 @@ int cli_parse(cli_args *out, cli_command command, int argc, char **argv) {
     if (cli_flag(out, OPT_QUIET)) cli_quiet();
     if (out->old_spelling) {
         cli_warn("%.*s is an old spelling of --%s", (int)strcspn(out->old_spelling, "="), out->old_spelling,
-                 cli_options[OPT_DRAFT_N_MAX].name);
+                 cli_option_row(OPT_DRAFT_N_MAX)->name);
     }
     return CLI_OK;
 }

@@ -7,7 +7,7 @@
 #include "host/wire/fields.h"
 
 /* Commands and options of the program as data: the parser, --help, the man page and the checks of ranges all
- * read the two tables in table.c and nothing else. */
+ * read the tables in table.c, serve_table.c and commands.c and nothing else. */
 
 typedef enum cli_command {
     CMD_GENERATE,
@@ -21,6 +21,7 @@ typedef enum cli_command {
     CMD_INFO,
     CMD_BENCH,
     CMD_TUNE,
+    CMD_SERVE,
     CMD_COUNT
 } cli_command;
 
@@ -84,13 +85,47 @@ typedef enum cli_option_id {
     OPT_QUIET,
     OPT_HELP,
     OPT_VERSION,
+    OPT_FIRST_OF_SERVE,
+    OPT_HOST = OPT_FIRST_OF_SERVE,
+    OPT_PORT,
+    OPT_API_KEY,
+    OPT_API_KEY_FILE,
+    OPT_NO_AUTH,
+    OPT_SSL_CERT_FILE,
+    OPT_SSL_KEY_FILE,
+    OPT_ALLOWED_HOSTS,
+    OPT_CORS_ORIGINS,
+    OPT_ALIAS,
+    OPT_KV_SIZE_MIB,
+    OPT_NO_CACHE_PROMPT,
+    OPT_PREFILL_STALL_MS,
+    OPT_MAX_NUM_QUEUED_REQS,
+    OPT_MAX_NUM_QUEUED_TOKENS,
+    OPT_SPEC_DISABLE_ABOVE,
+    OPT_REQUEST_TIMEOUT,
+    OPT_TIMEOUT,
+    OPT_SSE_PING_INTERVAL,
+    OPT_SHUTDOWN_TIMEOUT,
+    OPT_WATCHDOG,
+    OPT_MAX_BODY_MIB,
+    OPT_MAX_CONNECTIONS,
+    OPT_BUFFER_MIB,
+    OPT_THREADS_HTTP,
+    OPT_STRICT_FIELDS,
+    OPT_METRICS,
+    OPT_METRICS_PREFIX,
+    OPT_SLOTS,
+    OPT_NO_WEBUI,
+    OPT_LOG_JSONL,
+    OPT_LOG_FILE,
+    OPT_LOG_DISABLE,
     OPT_COUNT
 } cli_option_id;
 
 typedef enum cli_type {
     CLI_FLAG,   /* present or not */
     CLI_TEXT,   /* any string; the last one wins */
-    CLI_LIST,   /* any string that is not empty; repeatable; at most one such option per command */
+    CLI_LIST,   /* any string that is not empty; repeatable */
     CLI_INT,    /* whole number in [lo, hi] */
     CLI_UINT,   /* whole number of 64 bits */
     CLI_NUMBER, /* finite decimal number in [lo, hi]; or `word` where given */
@@ -127,7 +162,8 @@ typedef struct cli_command_info {
     unsigned fields;     /* of its input objects: a mask of fields.h, or 0 */
 } cli_command_info;
 
-extern const cli_option cli_options[OPT_COUNT];
+const cli_option *cli_option_row(int id);
+extern const cli_option cli_serve_options[OPT_COUNT - OPT_FIRST_OF_SERVE]; /* rows of serve_table.c */
 /* A row with what its field says. */
 cli_option cli_option_at(int id);
 /* The option that sets a field; NULL: none. */
@@ -146,12 +182,16 @@ typedef struct cli_value {
     uint64_t bits;    /* CLI_UINT */
 } cli_value;
 
+typedef struct cli_list {
+    const char *text[CLI_MAX_LIST]; /* borrowed as above */
+    int n;
+} cli_list;
+
 typedef struct cli_args {
     cli_command command;
     cli_value value[OPT_COUNT];
-    const char *list[CLI_MAX_LIST]; /* of the command's CLI_LIST option */
-    int n_list;
-    char **rest; /* arguments that are no options (detokenize, tune) */
+    cli_list list[OPT_COUNT]; /* of CLI_LIST options */
+    char **rest;              /* arguments that are no options (detokenize, tune) */
     int n_rest;
     const char *old_spelling; /* an option written as other programs do, or NULL */
 } cli_args;

@@ -48,7 +48,7 @@ static int apply(cli_args *a, const cli_reader *r, wire_object *in) {
     int rc = CLI_OK;
     const bool own_knobs = a->value[OPT_RULE].from > CLI_FROM_PRESET || is_sequence_cascade(a);
     for (int i = 0; i < OPT_COUNT && st == WEIR_OK && !rc; i++) {
-        const wire_field *f = cli_options[i].field;
+        const wire_field *f = cli_option_row(i)->field;
         const json_t *v = f && (f->where & WIRE_PROFILE) ? json_object_get(in->json, f->name) : NULL;
         const bool knob = i == OPT_ALPHA || i == OPT_BETA;
         if (!v || json_is_null(v) || (knob && own_knobs)) continue;

@@ -35,6 +35,11 @@ int cli_open(const cli_args *a, bool dry, weir_engine **out) {
     /* Lines of input, of a conversation too, may ask for a larger gamma than the flag's. */
     bool lines = cli_is_set(a, OPT_INPUT) || cli_flag(a, OPT_JSONL) || a->command == CMD_CHAT;
     o.max_draft = lines ? 0 : cli_int(a, OPT_DRAFT_N_MAX);
+    if (a->command == CMD_SERVE) {
+        /* The bound of requests; up to 10 cost nothing, since buffers have room for 12 rows a slot. */
+        if (o.max_draft < 10) o.max_draft = 10;
+        if (!cli_given(a, OPT_PARALLEL) && a->value[OPT_PARALLEL].from == CLI_FROM_PRESET) o.n_parallel = 8;
+    }
     o.dry_run = dry;
     o.chat_template = chat;
     o.chat_template_file = cli_text(a, OPT_CHAT_TEMPLATE_FILE);
@@ -58,7 +63,8 @@ int cli_open(const cli_args *a, bool dry, weir_engine **out) {
 
 int cli_queue_open(weir_engine *e, weir_queue **out) {
     weir_err err = {{0}};
-    const weir_status s = weir_queue_open(out, e, INFINITY, &err);
+    const weir_queue_options o = {.stall_seconds = (double)INFINITY};
+    const weir_status s = weir_queue_open(out, e, &o, &err);
     return s == WEIR_OK ? CLI_OK : cli_fail(CLI_FAILED, "%s", err.text);
 }
 
@@ -67,7 +73,9 @@ weir_status cli_answer(weir_queue *q, const weir_session_options *o, const int32
                        weir_queue_event *ev) {
     *ev = (weir_queue_event){.kind = WEIR_QUEUE_IDLE};
     *r = NULL;
-    ev->status = weir_queue_submit(q, o, ids, n, NULL, r, &ev->err);
+    weir_queue_job job = weir_queue_job_default();
+    job.options = *o, job.prompt = ids, job.n_prompt = n;
+    ev->status = weir_queue_submit(q, &job, 1, r, &ev->err);
     while (ev->status == WEIR_OK && ev->kind != WEIR_QUEUE_END) {
         if (terminal_signal() || cli_out_failed()) weir_queue_cancel(*r);
         weir_queue_next(q, 0.0, ev);
@@ -83,13 +91,11 @@ void cli_device_text(const weir_engine_facts *f, char *buf, size_t cap) {
         snprintf(buf, cap, "%s (%s)", f->device, f->about);
 }
 
-/* The rule of a method that was given none: the paper's for the sequential ones. */
+/* The rule where none was given. */
 static int rule_of_method(const cli_args *a) {
     const char *method = cli_is_set(a, OPT_METHOD) ? cli_text(a, OPT_METHOD) : NULL;
     const int m = method ? weir_method_parse(method) : -1;
-    return m == WEIR_METHOD_TOKEN_CASCADE    ? WEIR_RULE_CHOW
-           : m == WEIR_METHOD_ORACLE_CASCADE ? WEIR_RULE_DIFF
-                                             : WEIR_RULE_EXACT;
+    return m < 0 ? WEIR_RULE_EXACT : (int)wire_rule_of_method((weir_method)m);
 }
 
 /* What the options set of the request's fields, over *out; the rule comes before its knobs. */
@@ -107,7 +113,7 @@ static int read_fields(const cli_args *a, weir_session_options *out) {
                         weir_rule_facts((weir_rule)rule)->name);
     }
     for (int i = 0; i < OPT_COUNT; i++) {
-        const wire_field *f = cli_options[i].field;
+        const wire_field *f = cli_option_row(i)->field;
         const cli_value *v = &a->value[i];
         if (!f || f >= wire_fields + WIRE_N_SETTING || v->from == CLI_UNSET || (i == OPT_BETA && !second))
             continue;
@@ -136,7 +142,7 @@ static int check_method(const cli_args *a, weir_method m) {
     }
     for (int i = 0; i < 3; i++) {
         if (!cli_given(a, ruled[i])) continue;
-        const char *name = cli_options[ruled[i]].name;
+        const char *name = cli_option_row(ruled[i])->name;
         if (!draft) return cli_fail(CLI_USAGE, "--%s needs a drafter: give -md DIR", name);
         bool threshold = m == WEIR_METHOD_SEQUENCE_CASCADE && ruled[i] == OPT_ALPHA;
         if (!wire_method_has_rule(m) && !threshold) {
@@ -164,7 +170,7 @@ int cli_session(const cli_args *a, weir_session_options *out) {
     int rc = check_method(a, out->method);
     const int ctx = cli_int(a, OPT_CTX_SIZE);
     /* cli_fit_context makes it the checkpoint's */
-    const int all = ctx > 0 ? ctx : (int)cli_options[OPT_CTX_SIZE].hi;
+    const int all = ctx > 0 ? ctx : (int)cli_option_row(OPT_CTX_SIZE)->hi;
     out->max_tokens = a->command == CMD_CHAT || all < 128 ? all : 128;
     if (rc == CLI_OK) rc = read_fields(a, out);
     if (rc) return rc;
@@ -175,8 +181,8 @@ int cli_session(const cli_args *a, weir_session_options *out) {
         return cli_fail(CLI_USAGE, "--n-predict %d: out of range, expected 1 to %d (--ctx-size)",
                         out->max_tokens, ctx);
     }
-    out->stop = a->list;
-    out->n_stop = a->n_list;
+    out->stop = a->list[OPT_STOP].text;
+    out->n_stop = a->list[OPT_STOP].n;
     return CLI_OK;
 }
 

@@ -11,12 +11,13 @@
 #define I (1u << CMD_INFO)
 #define B (1u << CMD_BENCH)
 #define U (1u << CMD_TUNE)
-#define ENGINE (G | C | S | R | O | P | T | D | I | B)
+#define V (1u << CMD_SERVE)
+#define ENGINE (G | C | S | R | O | P | T | D | I | B | V)
 #define ALL (ENGINE | U)
 
 /* Spellings follow llama.cpp where it has the option. Ranges that hang on other options (the context, the
  * rule) are checked where both are known; their text is in `help`. */
-const cli_option cli_options[OPT_COUNT] = {
+static const cli_option rows[OPT_FIRST_OF_SERVE] = {
     [OPT_MODEL] =
         {.name = "model",
          .brief = "m",
@@ -25,7 +26,7 @@ const cli_option cli_options[OPT_COUNT] = {
          .value = "DIR",
          .absent = "required",
          .help = "The verifier: a directory of config.json, *.safetensors and its tokenizer, or a GGUF file.",
-         .commands = G | C | S | O | T | D | I | B | U},
+         .commands = G | C | S | O | T | D | I | B | U | V},
     [OPT_MODEL_DRAFT] = {.name = "model-draft",
                          .brief = "md",
                          .env = true,
@@ -35,7 +36,7 @@ const cli_option cli_options[OPT_COUNT] = {
                          .help =
                              "The drafter, in either form. It must be of the verifier's family and share its "
                              "vocabulary, apart from padding.",
-                         .commands = G | C | O | I | B | U},
+                         .commands = G | C | O | I | B | U | V},
     [OPT_PROMPT] = {.name = "prompt",
                     .brief = "p",
                     .type = CLI_TEXT,
@@ -66,14 +67,14 @@ const cli_option cli_options[OPT_COUNT] = {
          .absent = "the checkpoint's own template",
          .help = "Format of a conversation, see CHAT TEMPLATES. Applies to messages; prompts are "
                  "passed on unchanged.",
-         .commands = G | C | O | I},
+         .commands = G | C | O | I | V},
     [OPT_CHAT_TEMPLATE_FILE] = {.name = "chat-template-file",
                                 .env = true,
                                 .type = CLI_TEXT,
                                 .value = "FILE",
                                 .absent = "the checkpoint's own template",
                                 .help = "A Jinja template to run in place of the checkpoint's own.",
-                                .commands = G | C | O | I},
+                                .commands = G | C | O | I | V},
     [OPT_SYSTEM] = {.name = "system",
                     .env = true,
                     .type = CLI_TEXT,
@@ -99,7 +100,7 @@ const cli_option cli_options[OPT_COUNT] = {
          .absent = "512 for T5; otherwise 4096, or the trained context if that is smaller",
          .help = "Context length. T5: of the prompt and of the answer, each. Decoder-only models: of "
                  "both together; an answer ends where the context does.",
-         .commands = G | C | S | O | I | B | U},
+         .commands = G | C | S | O | I | B | U | V},
     [OPT_SEED] = {.name = "seed",
                   .brief = "s",
                   .env = true,
@@ -110,76 +111,77 @@ const cli_option cli_options[OPT_COUNT] = {
                   .env = true,
                   .field = &wire_fields[WIRE_TEMPERATURE],
                   .value = "T",
-                  .commands = G | C | R | O | U},
+                  .commands = G | C | R | O | U | V},
     [OPT_TOP_K] = {.name = "top-k",
                    .env = true,
                    .field = &wire_fields[WIRE_TOP_K],
                    .value = "K",
-                   .commands = G | C | R | O | U},
+                   .commands = G | C | R | O | U | V},
     [OPT_TOP_P] = {.name = "top-p",
                    .env = true,
                    .field = &wire_fields[WIRE_TOP_P],
                    .value = "P",
-                   .commands = G | C | R | O | U},
+                   .commands = G | C | R | O | U | V},
     [OPT_MIN_P] = {.name = "min-p",
                    .env = true,
                    .field = &wire_fields[WIRE_MIN_P],
                    .value = "P",
-                   .commands = G | C | R | O | U},
-    [OPT_METHOD] = {.name = "method", .env = true, .field = &wire_fields[WIRE_METHOD], .commands = G | C},
+                   .commands = G | C | R | O | U | V},
+    [OPT_METHOD] = {.name = "method", .env = true, .field = &wire_fields[WIRE_METHOD], .commands = G | C | V},
     [OPT_DRAFT_N_MAX] = {.name = "spec-draft-n-max",
                          .alias = "gamma",
                          .old = "draft-max",
                          .env = true,
                          .field = &wire_fields[WIRE_GAMMA],
                          .value = "N",
-                         .commands = G | C | O | P | I | B},
+                         .commands = G | C | O | P | I | B | V},
     [OPT_RULE] = {.name = "deferral-rule",
                   .env = true,
                   .field = &wire_fields[WIRE_DEFERRAL_RULE],
                   .value = "RULE",
-                  .commands = G | C | R | O | P},
+                  .commands = G | C | R | O | P | V},
     [OPT_ALPHA] = {.name = "deferral-alpha",
                    .env = true,
                    .field = &wire_fields[WIRE_ALPHA],
                    .value = "A",
-                   .commands = G | C | R | O | P},
+                   .commands = G | C | R | O | P | V},
     [OPT_BETA] = {.name = "deferral-beta",
                   .env = true,
                   .field = &wire_fields[WIRE_BETA],
                   .value = "B",
-                  .commands = G | C | R | O | P},
+                  .commands = G | C | R | O | P | V},
     [OPT_EXACT_FIRST] = {.name = "exact-first",
                          .env = true,
                          .field = &wire_fields[WIRE_EXACT_FIRST],
                          .value = "L",
-                         .commands = G | C | O | P},
+                         .commands = G | C | O | P | V},
     [OPT_GATE] = {.name = "gate",
                   .env = true,
                   .field = &wire_fields[WIRE_GATE],
-                  .commands = G | C | R | O | P | U},
+                  .commands = G | C | R | O | P | U | V},
     [OPT_BONUS] = {.name = "bonus",
                    .env = true,
                    .field = &wire_fields[WIRE_BONUS],
-                   .commands = G | C | R | O | P | U},
+                   .commands = G | C | R | O | P | U | V},
     [OPT_BLOCK_VERIFY] = {.name = "block-verify",
                           .env = true,
                           .field = &wire_fields[WIRE_BLOCK_VERIFY],
-                          .commands = G | C},
+                          .commands = G | C | V},
     [OPT_SEQ_CONFIDENCE] = {.name = "seq-confidence",
                             .alias = "seq-conf",
                             .env = true,
                             .field = &wire_fields[WIRE_SEQ_CONFIDENCE],
-                            .commands = G | C},
+                            .commands = G | C | V},
     [OPT_PROFILE] =
         {.name = "profile",
          .env = true,
-         .type = CLI_TEXT,
+         .type = CLI_LIST,
          .value = "FILE.json",
          .absent = "none",
          .help = "Rule, knobs, gamma, gate and bonus chosen by a tuning run. The command line and the "
-                 "environment override them.",
-         .commands = G},
+                 "environment override them; of several the last one counts. serve: [NAME=]FILE.json, up to "
+                 "16 times; clients choose one as model NAME.",
+         .commands = G | V},
     [OPT_STOP] =
         {.name = "stop", .env = true, .field = &wire_fields[WIRE_STOP], .value = "STRING", .commands = G | C},
     [OPT_IGNORE_EOS] = {.name = "ignore-eos",
@@ -237,7 +239,7 @@ const cli_option cli_options[OPT_COUNT] = {
                     .help =
                         "Where both models run: the CPU, or CUDA device N (cuda: device 0). auto takes the "
                         "first CUDA device, or the CPU if there is none; cuda never falls back.",
-                    .commands = G | C | S | O | I | B | U},
+                    .commands = G | C | S | O | I | B | U | V},
     [OPT_PARALLEL] =
         {.name = "parallel",
          .brief = "np",
@@ -248,9 +250,9 @@ const cli_option cli_options[OPT_COUNT] = {
          .hi = 256,
          .unit = "sessions",
          .preset = "1",
-         .help = "Number of prompts answered at once. Answers do not depend on it; they are printed in "
-                 "input order.",
-         .commands = G | I | U},
+         .help = "Number of prompts answered at once (serve: 8 unless given). Answers do not depend on it; "
+                 "generate prints them in input order.",
+         .commands = G | I | U | V},
     [OPT_THREADS] = {.name = "threads",
                      .brief = "t",
                      .env = true,
@@ -261,14 +263,14 @@ const cli_option cli_options[OPT_COUNT] = {
                      .unit = "threads",
                      .absent = "the number of cores this process may use",
                      .help = "Threads of the CPU backend.",
-                     .commands = G | C | S | O | I | B | U},
+                     .commands = G | C | S | O | I | B | U | V},
     [OPT_ISA] = {.name = "isa",
                  .env = true,
                  .type = CLI_CHOICE,
                  .value = "portable|avx2|avx512|avx512bf16",
                  .absent = "the best one that this machine has",
                  .help = "Instruction set of the CPU backend.",
-                 .commands = G | C | S | O | I | B | U},
+                 .commands = G | C | S | O | I | B | U | V},
     [OPT_NO_GRAPH] =
         {.name = "no-graph",
          .env = true,
@@ -276,7 +278,7 @@ const cli_option cli_options[OPT_COUNT] = {
          .absent = "off",
          .help = "On a CUDA device, launch every operation from the host instead of replaying recorded "
                  "blocks. Same tokens, slower (for debugging).",
-         .commands = G | C | O | B},
+         .commands = G | C | O | B | V},
     [OPT_STRICT_CONFIG] =
         {.name = "strict-config",
          .env = true,
@@ -284,7 +286,7 @@ const cli_option cli_options[OPT_COUNT] = {
          .absent = "off",
          .help = "Refuse a model directory with fields or tensors unknown to weir; otherwise they are "
                  "ignored with one warning. Fields known to change the result are always refused.",
-         .commands = G | C | S | O | T | D | I | B | U},
+         .commands = G | C | S | O | T | D | I | B | U | V},
     [OPT_N_PROMPT] = {.name = "n-prompt",
                       .env = true,
                       .type = CLI_INT,
@@ -448,3 +450,7 @@ const cli_option cli_options[OPT_COUNT] = {
                      .help = "Print the version and exit.",
                      .commands = ALL},
 };
+
+const cli_option *cli_option_row(int id) {
+    return id < OPT_FIRST_OF_SERVE ? &rows[id] : &cli_serve_options[id - OPT_FIRST_OF_SERVE];
+}

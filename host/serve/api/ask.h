@@ -3,15 +3,13 @@
 
 #include <jansson.h>
 
+#include "host/serve/api/ids.h"
 #include "host/serve/api/server.h"
 #include "host/serve/error.h"
 
 /* The body of a completions or chat request, read and tokenised. */
 
-typedef struct api_prompt {
-    int32_t *ids; /* weir_ids_free */
-    size_t n;
-} api_prompt;
+enum { API_MAX_CHOICES = 1024 }; /* n times prompts */
 
 typedef struct api_ask {
     bool chat;
@@ -21,17 +19,19 @@ typedef struct api_ask {
     int n;               /* choices of each prompt */
     api_prompt *prompts; /* (n_prompt) */
     int n_prompt;        /* choice c is number c % n of prompt c / n */
-    /* Of number 0 of a prompt; the others differ in `choice`. Stop strings are the ask's. max_tokens 0: the
-     * prompt is read and nothing written. */
+    /* Of number 0 of a prompt; the others differ in `choice`. Stop strings are the ask's. max_tokens: at most
+     * the context, in which a session itself ends where a prompt leaves less room; 0: the prompt is read and
+     * nothing written. */
     weir_session_options o;
-    char **stop;       /* (o.n_stop) */
-    const char *model; /* as it was asked for; the ask's */
+    char **stop; /* (WIRE_MAX_STOP), of which o.n_stop are there */
+    char *model; /* as it was asked for */
     bool seed_given;
     int priority;
     double answer_seconds; /* t_max_predict_ms; INFINITY = none */
     uint64_t cache_salt;
     char *request_id; /* NULL: the exchange's */
-    json_t *ignored;  /* names of fields without a meaning here, or NULL */
+    json_t *ignored;  /* names of fields without a meaning here, the first 64; NULL: none */
+    int n_ignored;    /* how many there were */
 } api_ask;
 
 /* False: *e says why, and nothing of *out is to be freed. Any thread. */

@@ -28,12 +28,14 @@ typedef struct http_route {
 
 typedef struct http_calls {
     void *ud; /* also of a route's serve */
-    /* The peer has left, was too slow, or the server closes, before the answer was complete. No call may use x
-     * after it. */
+    /* The peer has left, was too slow, or the server closes, before the answer was complete. No call may use
+     * x after it. */
     void (*gone)(void *ud, http_exchange *x);
     /* The peer of a stream that had more than max_buffered waiting has taken it. */
     void (*drained)(void *ud, http_exchange *x);
-    /* Every exchange that had a route, once it is over: status 499 where the peer left first. */
+    /* Every exchange that had a route, once it is over: within http_reply, http_fail, http_stream_end and
+     * http_hang_up, after gone, and for what is refused here, such as a wrong key. Status 499 where the peer
+     * left first. */
     void (*done)(void *ud, const http_exchange *x, int status, double seconds);
 } http_calls;
 
@@ -47,15 +49,19 @@ typedef struct http_options {
     size_t n_allowed_host;
     const char *const *cors_origins; /* "*" allows all; credentials are never allowed */
     size_t n_cors_origin;
-    size_t max_body;      /* bytes */
+    size_t max_body;      /* bytes; 0 = 8 MiB */
+    size_t max_bodies;    /* bytes of all bodies that are held; past it 503; 0 = 64 × max_body */
     size_t max_buffered;  /* bytes of a connection that wait for its peer; 0 = 64 KiB */
-    int max_connections;  /* over it the connection that has been idle longest is closed, else 503 */
+    int max_connections;  /* 0 = 4096; past it the connection that has been idle longest closes, else 503 */
     double head_seconds;  /* to read a head; 0 = 10 */
     double body_seconds;  /* to read a body, and a second more each 64 KiB; 0 = 30 */
-    double stall_seconds; /* a peer that takes nothing of its answer for so long is dropped */
+    double idle_seconds;  /* between two requests; 0 = 75 */
+    double stall_seconds; /* a peer that takes nothing of its answer for so long is dropped; 0 = 60 */
 } http_options;
 
-/* Binds and listens; nothing is answered before http_server_run. keys, NULL allowed, is borrowed. */
+/* Binds and listens; nothing is answered before http_server_run. What opt, routes, keys (NULL allowed) and
+ * calls point to is borrowed until the server is closed. Makes the whole process ignore SIGPIPE, which writes
+ * of libevent and OpenSSL may raise. */
 weir_status http_server_open(http_server **out, const http_options *opt, const http_route *routes,
                              size_t n_route, const http_keys *keys, const http_calls *calls, weir_err *err);
 void http_server_run(http_server *s); /* until http_server_stop */
@@ -67,6 +73,12 @@ void http_server_drain(http_server *s);
 
 /* Runs fn on the loop thread, in order of the calls. False: out of memory. */
 bool http_post(http_server *s, void (*fn)(void *ud), void *ud);
+/* Calls fn on the loop thread once or more after each http_waker_wake, which any thread may make and which
+ * never fails. NULL: out of memory. */
+typedef struct http_waker http_waker;
+http_waker *http_waker_open(http_server *s, void (*fn)(void *ud), void *ud);
+void http_waker_wake(http_waker *w);
+void http_waker_close(http_waker *w); /* before the server is closed; nobody wakes it any more */
 /* fn every so many seconds, until the server is closed. False: out of memory. */
 bool http_every(http_server *s, double seconds, void (*fn)(void *ud), void *ud);
 /* fn on the loop thread when the process gets this signal. */
@@ -86,6 +98,8 @@ unsigned http_method(const http_exchange *x);                      /* HTTP_GET f
 const char *http_path(const http_exchange *x);                     /* without the query; not decoded */
 const char *http_header(const http_exchange *x, const char *name); /* NULL: none */
 const char *http_body(const http_exchange *x, size_t *n);
+void http_drop_body(
+    http_exchange *x); /* once it was read, so that it takes no memory while the answer is made */
 const char *http_id(const http_exchange *x);   /* X-Request-Id: the peer's, or made */
 const char *http_peer(const http_exchange *x); /* its address, "unix" */
 uint64_t http_client(const http_exchange *x);  /* which key: the same number for the same key; 0 = none */
@@ -97,8 +111,11 @@ void http_add_header(http_exchange *x, const char *name, const char *value); /* 
 void http_reply(http_exchange *x, int status, const char *type, const char *body, size_t n);
 void http_fail(http_exchange *x, const serve_error *e);
 
-/* An answer in parts, with Cache-Control: no-store and X-Accel-Buffering: no; chunked, or for HTTP/1.0 until the
- * connection closes. The head goes out with the first part. After http_stream_end, and after gone, x is over. */
+/* Calls on an exchange never call `gone` or `drained`; those come from the loop, later. */
+
+/* An answer in parts, with Cache-Control: no-store and X-Accel-Buffering: no; chunked, or for HTTP/1.0 until
+ * the connection closes. The head goes out with the first part; before it, http_reply and http_fail may still
+ * be the answer. After http_stream_end, and after gone, x is over. */
 void http_stream_begin(http_exchange *x, const char *type);
 bool http_stream_begun(const http_exchange *x);
 void http_stream_write(http_exchange *x, const char *bytes, size_t n);
@@ -108,8 +125,8 @@ void http_hang_up(http_exchange *x); /* closes the connection; no call of gone *
 
 /* ---- keys ---------------------------------------------------------------------------------------------- */
 
-/* Keys of a list (separated by commas) and of a file (one on each line). Both NULL: everybody may ask. An empty
- * file or list is EINVAL. */
+/* Keys of n lists (separated by commas) and of a file (one on each line). Neither: everybody may ask. An
+ * empty file or list is EINVAL. */
 weir_status http_keys_open(http_keys **out, const char *const *lists, size_t n, const char *file,
                            weir_err *err);
 weir_status http_keys_reload(http_keys *k, weir_err *err); /* reads the file again; on failure all stays */

@@ -167,6 +167,11 @@ static weir_status pipeline_decode(const void *impl, const int32_t *ids, size_t 
     return weir__decode(&p->decoder, &p->vocab, ids, n, first, text, bytes, err);
 }
 
+static weir_status pipeline_bytes(const void *impl, int32_t id, char **bytes, size_t *n, weir_err *err) {
+    const weir__pipeline *p = impl;
+    return weir__decode_bytes(&p->decoder, &p->vocab, id, bytes, n, err);
+}
+
 static bool pipeline_is_open(const void *impl, int32_t id) {
     const weir__pipeline *p = impl;
     return weir__decode_is_open(&p->decoder, &p->vocab, id);
@@ -174,6 +179,6 @@ static bool pipeline_is_open(const void *impl, int32_t id) {
 
 static int32_t pipeline_end(const void *impl) { return ((const weir__pipeline *)impl)->end; }
 
-const weir_tokenizer_ops weir__pipeline_ops = {weir__pipeline_free, pipeline_size,   pipeline_piece,
-                                               pipeline_kind,       pipeline_encode, pipeline_decode,
-                                               pipeline_is_open,    pipeline_end};
+const weir_tokenizer_ops weir__pipeline_ops = {weir__pipeline_free, pipeline_size,    pipeline_piece,
+                                               pipeline_kind,       pipeline_encode,  pipeline_decode,
+                                               pipeline_bytes,      pipeline_is_open, pipeline_end};

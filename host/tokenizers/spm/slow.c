@@ -5,6 +5,7 @@
 
 #include "host/tokenizers/pipeline/encode.h"
 #include "host/tokenizers/spm/split.h"
+#include "host/tokenizers/text/bytes.h"
 #include "host/tokenizers/text/utf8.h"
 #include "host/tokenizers/text/white.h"
 #include "kernels/base/mem.h"
@@ -296,6 +297,35 @@ static weir_status slow_decode(const void *impl, const int32_t *ids, size_t n, b
     return WEIR_OK;
 }
 
+/* Copies a piece with a space for each "▁". */
+static void spell_piece(const char *piece, char *out, size_t *n) {
+    *n = 0;
+    while (*piece) {
+        const bool space = strncmp(piece, SPACE, sizeof SPACE - 1) == 0;
+        out[(*n)++] = space ? ' ' : *piece;
+        piece += space ? sizeof SPACE - 1 : 1;
+    }
+    out[*n] = '\0';
+}
+
+static weir_status slow_bytes(const void *impl, int32_t id, char **bytes, size_t *n, weir_err *err) {
+    const weir__slow *s = impl;
+    const char *piece = slow_piece(s, id);
+    const size_t len = strlen(piece);
+    const int byte = weir__byte_token(piece, len);
+    if (id == weir__spm_unknown(s->spm)) return weir__spm_decode(s->spm, &id, 1, bytes, n, err);
+    char *out = weir_alloc(len + 1, 1);
+    if (!out) return weir_fail(err, WEIR_ENOMEM, "no memory for a token of %zu bytes", len);
+    if (id >= s->n_piece || s->kind[id] == WEIR__TOKEN_USER)
+        memcpy(out, piece, (*n = len) + 1);
+    else if (byte >= 0)
+        memcpy(out, (char[]){(char)byte, '\0'}, (*n = 1) + 1);
+    else
+        spell_piece(piece, out, n);
+    *bytes = out;
+    return WEIR_OK;
+}
+
 static bool slow_is_open(const void *impl, int32_t id) {
     (void)impl;
     (void)id;
@@ -304,5 +334,5 @@ static bool slow_is_open(const void *impl, int32_t id) {
 
 static int32_t slow_end(const void *impl) { return ((const weir__slow *)impl)->end; }
 
-const weir_tokenizer_ops weir__slow_ops = {slow_free,   slow_size,   slow_piece,   slow_kind,
-                                           slow_encode, slow_decode, slow_is_open, slow_end};
+const weir_tokenizer_ops weir__slow_ops = {slow_free,   slow_size,  slow_piece,   slow_kind, slow_encode,
+                                           slow_decode, slow_bytes, slow_is_open, slow_end};

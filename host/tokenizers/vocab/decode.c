@@ -220,8 +220,34 @@ weir_status weir__decode(const weir__decoder *d, const weir__vocab *v, const int
     return s;
 }
 
+static bool has_fallback(const weir__decoder *d) {
+    bool has = false;
+    for (int i = 0; i < d->n; i++) has |= d->list[i].kind == WEIR__DECODE_BYTE_FALLBACK;
+    return has;
+}
+
+weir_status weir__decode_bytes(const weir__decoder *d, const weir__vocab *v, int32_t id, char **bytes,
+                               size_t *n, weir_err *err) {
+    const decoding c = {d, v, &id, false};
+    const int byte =
+        has_fallback(d) ? weir__byte_token(weir__vocab_text(v, id), weir__vocab_bytes(v, id)) : -1;
+    spellings l = {0};
+    weir_status s = spell(&c, 1, &l, err);
+    if (s == WEIR_OK && byte >= 0) {
+        l.s[0] = (char)byte;
+        l.bytes = 1;
+    }
+    for (int i = 0; i < d->n && s == WEIR_OK && byte < 0; i++) s = run_step(&c, &d->list[i], &l, err);
+    if (s == WEIR_OK) {
+        l.s[l.bytes] = '\0';
+        *bytes = l.s;
+        *n = l.bytes;
+        l.s = NULL;
+    }
+    spellings_free(&l);
+    return s;
+}
+
 bool weir__decode_is_open(const weir__decoder *d, const weir__vocab *v, int32_t id) {
-    bool joins = false;
-    for (int i = 0; i < d->n; i++) joins |= d->list[i].kind == WEIR__DECODE_BYTE_FALLBACK;
-    return joins && weir__byte_token(weir__vocab_text(v, id), weir__vocab_bytes(v, id)) >= 0;
+    return has_fallback(d) && weir__byte_token(weir__vocab_text(v, id), weir__vocab_bytes(v, id)) >= 0;
 }

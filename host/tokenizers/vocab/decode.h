@@ -41,6 +41,10 @@ weir_status weir__decode_add(weir__decoder *d, weir__decode_step step, const cha
 weir_status weir__decode(const weir__decoder *d, const weir__vocab *v, const int32_t *ids, size_t n,
                          bool first, char **text, size_t *bytes, weir_err *err);
 
+/* The bytes of one id that follows others: as above, but a byte token is its byte. */
+weir_status weir__decode_bytes(const weir__decoder *d, const weir__vocab *v, int32_t id, char **bytes,
+                               size_t *n, weir_err *err);
+
 /* Whether later tokens may still change the text up to and including id. */
 bool weir__decode_is_open(const weir__decoder *d, const weir__vocab *v, int32_t id);
 

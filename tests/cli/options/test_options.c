@@ -57,7 +57,8 @@ Test(options, every_row_of_the_table_is_complete) {
         cr_assert(o->name && o->help && o->commands, "option %d", i);
         cr_expect(o->preset || o->absent, "%s says no default", o->name);
         cr_expect(o->type == CLI_FLAG || o->value, "%s says no value", o->name);
-        for (int j = 0; j < i; j++) cr_expect(strcmp(o->name, cli_options[j].name) != 0, "%s twice", o->name);
+        for (int j = 0; j < i; j++)
+            cr_expect(strcmp(o->name, cli_option_row(j)->name) != 0, "%s twice", o->name);
     }
 }
 
@@ -69,7 +70,7 @@ Test(options, help_of_each_command_has_its_options_with_range_default_and_enviro
         expect_success(&o);
         char *text = folded(o.out);
         for (int i = 0; i < OPT_COUNT; i++)
-            if (cli_options[i].commands & (1u << c))
+            if (cli_option_row(i)->commands & (1u << c))
                 expect_option(line, text, &(cli_option[]){cli_option_at(i)}[0]);
         cr_expect(strlen(o.err) == 0);
     }

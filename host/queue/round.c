@@ -1,0 +1,159 @@
+/* A round: slices of prompts, then a step of those that are being answered. */
+#include "host/queue/queue.h"
+
+/* Prompts that take turns: a short one waits for three slices of others at most per slice. */
+enum { PREFILLS = 4 };
+
+/* ---- prompts ------------------------------------------------------------------------------------------- */
+
+/* Those that wait begin their prompts, in order, while slots are free. */
+static void admit(weir_queue *q) {
+    while (q->n_active < q->facts.n_parallel && q->n_in[WEIR_REQUEST_PROMPT] < PREFILLS) {
+        weir_waiting *w = weir__order_first(&q->order);
+        if (!w) return;
+        weir__request_begin(WEIR_NODE_OF(w, weir_request, wait));
+    }
+}
+
+/* Whose prompt runs now: each in turn. */
+static weir_request *next_prompt(weir_queue *q) {
+    weir_request *first = NULL, *after = NULL;
+    for (int i = 0; i < q->n_active; i++) {
+        weir_request *r = q->active[i];
+        if (r->state != WEIR_REQUEST_PROMPT || r->cancelled) continue;
+        if (!first || r->turn < first->turn) first = r;
+        if (r->turn > q->turn && (!after || r->turn < after->turn)) after = r;
+    }
+    weir_request *r = after ? after : first;
+    if (r) q->turn = r->turn;
+    return r;
+}
+
+/* Positions of a slice that takes so long. */
+static int64_t slice_of(const weir_queue *q, double seconds) {
+    if (q->position_seconds <= 0.0) return 1; /* the backend's chunk: nothing was measured yet */
+    const double n = seconds / q->position_seconds;
+    return n < 1.0 ? 1 : n < 1e6 ? (int64_t)n : 1000000;
+}
+
+/* One slice, without the lock. */
+static weir_status run_slice(weir_queue *q, weir_request *r, double seconds, weir_err *err) {
+    int64_t before = 0, left = 0;
+    weir_status st = weir_session_prefill(r->session, 0, &before, err);
+    const double t0 = q->now();
+    if (st == WEIR_OK && before > 0) st = weir_session_prefill(r->session, slice_of(q, seconds), &left, err);
+    if (st != WEIR_OK) return st;
+    const double spent = q->now() - t0;
+    const int64_t done = before - left;
+    if (before > 0 && done <= 0)
+        return weir_fail(err, WEIR_EINVAL, "a slice of a prompt was run and nothing of it is done");
+    if (done > 0 && weir_session_state(r->session) == WEIR_RUNNING) { /* one that was given up ran nothing */
+        const double each = spent / (double)done;
+        q->position_seconds = q->position_seconds > 0.0 ? 0.5 * (q->position_seconds + each) : each;
+    }
+    r->prompt_done = left == 0;
+    return WEIR_OK;
+}
+
+/* Slices of prompts, each in turn, for as long as those who are being answered may wait: short prompts all
+ * join the same step. */
+static void run_prompts(weir_queue *q) {
+    const double until = q->now() + q->options.stall_seconds;
+    while (q->broken == WEIR_OK) {
+        weir__queue_expire(q);
+        admit(q);
+        weir_request *r = next_prompt(q);
+        if (!r) return;
+        weir_err err = {{0}};
+        const double left = until - q->now();
+        pthread_mutex_unlock(&q->lock);
+        const weir_status st = run_slice(q, r, left, &err);
+        pthread_mutex_lock(&q->lock);
+        if (st == WEIR_OK && r->prompt_done) weir__request_run(r);
+        if (st == WEIR_ECUDA)
+            weir__queue_break(q, st, &err);
+        else if (st != WEIR_OK)
+            weir__request_fail(r, st, err.text);
+        if (q->now() >= until) return;
+    }
+}
+
+/* ---- steps --------------------------------------------------------------------------------------------- */
+
+static void list(weir_queue *q, int *n, weir_request *r) {
+    q->listed[*n] = r;
+    q->list[(*n)++] = r->session;
+}
+
+/* Sessions to step: those whose prompts are done, and those that are to end. */
+static int gather(weir_queue *q) {
+    int n = 0;
+    for (int i = 0; i < q->n_active; i++) {
+        weir_request *r = q->active[i];
+        if (r->state == WEIR_REQUEST_RUNNING || r->cancelled) list(q, &n, r);
+    }
+    return n;
+}
+
+static int gather_leaving(weir_queue *q) {
+    int n = 0;
+    for (weir_node *at = q->leaving.next; at != &q->leaving && n < WEIR_QUEUE_LEAVING; at = at->next)
+        list(q, &n, WEIR_NODE_OF(at, weir_request, in_leaving));
+    return n;
+}
+
+/* Blocks of a step. On a CPU a call costs nothing, and tokens are handed over after each; calls of a device
+ * are dearer than its blocks, and a slot that falls free inside one stays empty until it returns. */
+static int blocks_of(const weir_queue *q) {
+    if (q->facts.isa) return 1;
+    const bool somebody_waits = q->n_in[WEIR_REQUEST_WAITING] + q->n_in[WEIR_REQUEST_PROMPT] > 0;
+    return somebody_waits || q->n_wake > 0 ? 4 : 8;
+}
+
+/* What a step left of a session. */
+static void harvest(weir_request *r) {
+    const size_t n = r->fresh.n;
+    const bool moved = n == 0 || weir__queue_move_tokens(&r->ready, &r->fresh);
+    const bool runs = weir_session_state(r->session) == WEIR_RUNNING; /* then the next round tries again */
+    if (moved) weir__request_answered(r, n);
+    if (r->starved || (!moved && !runs))
+        weir__request_fail(r, WEIR_ENOMEM, "out of memory for the tokens of an answer");
+    if (runs) {
+        weir__request_notify(r);
+        return;
+    }
+    weir_session_view v;
+    weir_session_get(r->session, &v);
+    weir__request_end(r, v.failure ? WEIR_ELOGITS : WEIR_OK, v.failure);
+}
+
+/* One step of those that are listed. */
+static void step(weir_queue *q, int n, int blocks) {
+    weir_err err = {{0}};
+    if (n == 0) return;
+    pthread_mutex_unlock(&q->lock);
+    const weir_status st = weir_step(q->e, q->list, n, blocks, &err);
+    pthread_mutex_lock(&q->lock);
+    for (int i = 0; i < n; i++) harvest(q->listed[i]);
+    /* ELOGITS ends the sessions that it is about; after anything else no further step can be trusted */
+    if (st != WEIR_OK && st != WEIR_ELOGITS) weir__queue_break(q, st, &err);
+}
+
+/* Who leaves has no slot: these steps run nothing. */
+static void end_leaving(weir_queue *q) {
+    for (int left = q->n_in[WEIR_REQUEST_LEAVING]; left > 0 && q->broken == WEIR_OK;
+         left -= WEIR_QUEUE_LEAVING)
+        step(q, gather_leaving(q), 1);
+}
+
+void weir__queue_round(weir_queue *q) {
+    q->round_began = q->now();
+    weir__order_advance(&q->order, q->round_began);
+    run_prompts(q);
+    weir__queue_expire(q);
+    end_leaving(q);
+    /* after the steps above, which take back that somebody asked this round to be short */
+    const int n = q->broken == WEIR_OK ? gather(q) : 0;
+    step(q, n, blocks_of(q));
+    q->round_began = 0.0;
+}

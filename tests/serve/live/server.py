@@ -1,0 +1,133 @@
+"""A running `weir serve` and a small client, from the standard library alone."""
+
+import http.client
+import json
+import os
+import pathlib
+import re
+import signal
+import socket
+import subprocess
+import threading
+import time
+
+ROOT = pathlib.Path(__file__).resolve().parents[3]
+WEIR = os.environ.get("WEIR", str(ROOT / "build" / "weir"))
+DEMO = ["-m", str(ROOT / "models/demo/verifier"), "-md", str(ROOT / "models/demo/drafter")]
+
+
+class Server:
+    """Started on a free port; ready once the constructor returns. stop() drains it; kill() does not."""
+
+    def __init__(self, *flags, models=DEMO, env=None):
+        command = [WEIR, "serve", *models, "--port", "0", *flags]
+        self.process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True,
+                                        env={**os.environ, **(env or {})})
+        self.lines = []
+        self._news = threading.Condition()
+        self._reader = threading.Thread(target=self._read, daemon=True)
+        self._reader.start()
+        line = self._wait_for("listening on ")
+        self.host, self.port = re.search(r"://(\[?[^]/]+\]?):(\d+)", line).groups()
+        self.port = int(self.port)
+        self._wait_for("ready: ")
+
+    def _read(self):
+        for line in self.process.stderr:
+            with self._news:
+                self.lines.append(line.rstrip("\n"))
+                self._news.notify_all()
+        with self._news:
+            self.lines.append(None)
+            self._news.notify_all()
+
+    def _wait_for(self, text):
+        at = 0
+        with self._news:
+            while True:
+                while at == len(self.lines):
+                    self._news.wait()
+                if self.lines[at] is None:
+                    raise RuntimeError("the server ended: " + "\n".join(filter(None, self.lines)))
+                if text in self.lines[at]:
+                    return self.lines[at]
+                at += 1
+
+    def connect(self, timeout=600):
+        return http.client.HTTPConnection(self.host, self.port, timeout=timeout)
+
+    def socket(self, timeout=600):
+        s = socket.create_connection((self.host, self.port), timeout=timeout)
+        s.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        return s
+
+    def get(self, path, headers=None):
+        c = self.connect()
+        c.request("GET", path, headers=headers or {})
+        r = c.getresponse()
+        body = r.read()
+        c.close()
+        return r.status, body
+
+    def post(self, path, body, headers=None):
+        """(status, object) of a whole answer."""
+        c = self.connect()
+        data = body if isinstance(body, (bytes, str)) else json.dumps(body)
+        c.request("POST", path, data, {"Content-Type": "application/json", **(headers or {})})
+        r = c.getresponse()
+        answer = r.read()
+        c.close()
+        return r.status, json.loads(answer)
+
+    def stream(self, path, body):
+        """The objects of a stream's events, in order."""
+        c = self.connect()
+        c.request("POST", path, json.dumps({**body, "stream": True}), {"Content-Type": "application/json"})
+        r = c.getresponse()
+        if r.status != 200:
+            raise RuntimeError(f"{r.status}: {r.read()!r}")
+        done = False
+        for line in r:
+            if not line.startswith(b"data: "):
+                continue
+            if line.strip() == b"data: [DONE]":
+                done = True
+            else:
+                yield json.loads(line[6:])
+        c.close()
+        if not done:
+            raise RuntimeError("the stream ended without [DONE]")
+
+    def descriptors(self):
+        return len(os.listdir(f"/proc/{self.process.pid}/fd"))
+
+    def memory_kib(self):
+        """Anonymous memory and swap: a leak does not hide in what was swapped out."""
+        with open(f"/proc/{self.process.pid}/status", encoding="ascii") as f:
+            found = dict(re.findall(r"^(RssAnon|VmSwap):\s+(\d+)", f.read(), re.M))
+        return int(found.get("RssAnon", 0)) + int(found.get("VmSwap", 0))
+
+    def stop(self):
+        """Exit status after SIGTERM."""
+        self.process.send_signal(signal.SIGTERM)
+        return self.process.wait()
+
+    def kill(self):
+        self.process.kill()
+        return self.process.wait()
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        if self.process.poll() is None:
+            self.kill()
+
+
+def wait_until(condition, what, seconds=60):
+    """Waits as long as needed; gives up only after `seconds` without it being true."""
+    until = time.monotonic() + seconds
+    while not condition():
+        if time.monotonic() > until:
+            raise AssertionError(f"not so after {seconds} s: {what}")
+        time.sleep(0.01)

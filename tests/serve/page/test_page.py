@@ -1,0 +1,577 @@
+"""What the page does."""
+from __future__ import annotations
+
+import re
+import time
+import unittest
+from urllib.parse import parse_qs, urlsplit
+
+from selenium.webdriver.common.action_chains import ActionChains
+from selenium.webdriver.common.by import By
+from selenium.webdriver.common.keys import Keys
+
+from browser import PageTest, needs_mock
+from mock import MARKUP, PAGE, RULES
+
+
+class Answers(PageTest):
+    @needs_mock
+    def test_chat_sends_the_conversation_and_completion_the_prompt_alone(self) -> None:
+        self.open()
+        first = self.ask("One")
+        self.ask("Two")
+        path, body = self.mock.seen[-1]
+        self.assertEqual(path, "/v1/chat/completions")
+        self.assertEqual(body["messages"], [
+            {"role": "user", "content": "One"}, {"role": "assistant", "content": first},
+            {"role": "user", "content": "Two"}])
+        self.d.find_element(By.CSS_SELECTOR, "label:has(#mode-completion)").click()
+        self.assertEqual(self.texts(".answer"), [])
+        self.ask("Three")
+        path, body = self.mock.seen[-1]
+        self.assertEqual((path, body["prompt"]), ("/v1/completions", "Three"))
+        self.assertNotIn("messages", body)
+
+    @needs_mock
+    def test_without_a_chat_template_there_is_completion_only(self) -> None:
+        self.open(chat=False)
+        self.assertFalse(self.at("mode-chat").is_enabled())
+        self.ask("One")
+        self.assertEqual(self.mock.seen[-1][0], "/v1/completions")
+
+    @needs_mock
+    def test_without_a_drafter_there_are_no_rules(self) -> None:
+        self.open(drafts=False)
+        for id in ("rule", "alpha", "slider", "beside"):
+            self.assertFalse(self.at(id).is_displayed(), id)
+        self.ask("One")
+        body = self.mock.seen[-1][1]
+        of_rules = ("deferral_rule", "deferral_alpha", "num_speculative_tokens", "exact_first")
+        self.assertFalse(set(of_rules) & set(body))
+        self.assertEqual(self.texts(".answer h3 span")[0], "verifier")
+        self.assertEqual(self.at("about").text, "demo · verifier 61 M")
+
+    @needs_mock
+    def test_every_setting_is_sent(self) -> None:
+        self.open()
+        self.rule("lossy")
+        self.fill("alpha", "0.25")
+        self.more()
+        for id, text in (("beta", "auto"), ("gamma", "3"), ("temperature", "0.7"), ("exact", "4"),
+                         ("limit", "17"), ("seed", "9223372036854775807")):
+            self.fill(id, text)
+        self.ask("One")
+        body = self.mock.seen[-1][1]
+        expected = {"deferral_rule": "lossy", "deferral_alpha": 0.25, "deferral_beta": "auto",
+                    "exact_first": 4, "num_speculative_tokens": 3, "temperature": 0.7, "max_tokens": 17,
+                    "model": "demo",
+                    "seed": 9223372036854775807, "stream": True, "return_token_ids": True,
+                    "return_sources": True, "stream_options": {"include_usage": True}, "logprobs": True}
+        self.assertEqual({k: body.get(k) for k in expected}, expected)
+        self.assertIn("seed 9223372036854775807", self.texts(".foot")[-1])
+        self.assertEqual(self.texts(".answer h3 span")[1], "at its longest")
+        self.rule("exact")
+        self.fill("limit", "")
+        self.ask("Two")
+        body = self.mock.seen[-1][1]
+        self.assertEqual((body["deferral_rule"], body["max_tokens"]), ("exact", -1))
+        self.assertNotIn("deferral_alpha", body)
+        self.assertNotIn("deferral_beta", body)
+
+    @needs_mock
+    def test_a_seed_is_drawn_for_each_prompt_unless_it_is_kept(self) -> None:
+        self.open()
+        self.ask("One")
+        self.ask("One")
+        seeds = [b["seed"] for _, b in self.mock.seen]
+        self.assertNotEqual(seeds[0], seeds[1])
+        self.assertEqual(self.at("seed").get_attribute("value"), str(seeds[1]))
+        self.all(".foot button")[0].click()  # keep the first one's
+        self.ask("One")
+        self.ask("One")
+        self.assertEqual([b["seed"] for _, b in self.mock.seen[2:]], [seeds[0]] * 2)
+        self.assertIn(f"seed {seeds[0]}", self.texts(".foot")[-1])
+
+    @needs_mock
+    def test_markup_in_a_model_s_text_is_text(self) -> None:
+        self.open()
+        for mode in ("mode-chat", "mode-completion"):
+            self.d.find_element(By.CSS_SELECTOR, f"label:has(#{mode})").click()
+            self.assertEqual(self.ask("html <i>please</i>"), "".join(MARKUP))
+            self.assertEqual(self.texts(".said"), ["html <i>please</i>"])
+            self.assertEqual(self.all("#turns img, #turns b:not(.counts b), #turns script, #turns i"), [])
+        self.ask("refuse")
+        self.assertIn("<b>64</b> requests wait. Try again in 7 s.", self.texts(".answer .bad")[-1])
+        self.assertEqual(self.d.title, "weir")
+
+    @needs_mock
+    def test_characters_cut_between_tokens_belong_to_the_token_that_completes_them(self) -> None:
+        self.open()
+        self.fill("seed", "3")
+        self.assertEqual(self.ask("odd"), "你 gut so🎩.")
+        spans = self.texts(".answer .text .t")
+        self.assertEqual("".join(spans), "你 gut so🎩.")
+        self.assertIn(" gut", spans)
+        self.assertEqual(sum(int(n) for n in self.texts(".counts b")), 8)
+        self.js("document.querySelector('.answer .t').focus()")
+        self.assertEqual(self.texts("#tip dd")[1::5], ["100", "101", "102"])
+
+    @needs_mock
+    def test_a_refusal_is_shown_and_the_prompt_comes_back(self) -> None:
+        self.open()
+        self.ask("refuse this")
+        self.assertEqual(self.at("prompt").get_attribute("value"), "refuse this")
+        self.fill("prompt", "")
+        self.ask("One")
+        self.assertEqual([m["role"] for m in self.mock.seen[-1][1]["messages"]], ["user"])
+
+    @needs_mock
+    def test_a_stream_that_breaks_keeps_its_text(self) -> None:
+        self.open()
+        text = self.ask("break off")
+        self.assertTrue(text)
+        self.assertEqual(self.texts(".answer .bad"), ["The weights are gone."])
+        self.assertEqual(self.texts(".answer h3 span")[1], "failed")
+
+    @needs_mock
+    def test_figures_and_counts_are_the_server_s(self) -> None:
+        self.open()
+        self.fill("seed", "11")
+        self.ask("One")
+        kinds = ("kept", "accepted", "resampled", "bonus")
+        counts = {k: len(self.all(f".text .s-{k}")) for k in kinds}
+        self.assertEqual(dict(zip([k for k in kinds if counts[k]], map(int, self.texts(".counts b")))),
+                         {k: n for k, n in counts.items() if n})
+        self.assertEqual([int(n) for n in self.texts(".legend b")], [*counts.values(), 0, 0])
+        drafted = counts["kept"] + counts["accepted"]
+        rows = drafted + counts["resampled"]
+        calls = round(float(self.at("f-calls").text) * 40)
+        self.assertEqual(self.at("f-speed").text, "123.4")
+        self.assertEqual(self.at("f-length").text, f"{1 + drafted / calls:.2f}")
+        self.assertEqual(self.at("f-rejection").text, f"{100 * counts['resampled'] / rows:.1f} %")
+        self.assertEqual(self.at("f-deferral").text,
+                         f"{100 * (counts['accepted'] + counts['resampled']) / rows:.1f} %")
+
+    @needs_mock
+    def test_figures_move_while_an_answer_is_written(self) -> None:
+        self.open(pause=0.1)
+        self.begin("many")
+        self.until("return document.querySelectorAll('.text .t').length > 20")
+        for id in ("f-speed", "f-length", "f-calls", "f-first", "f-deferral", "f-rejection"):
+            self.assertRegex(self.at(id).text, r"^[\d.]+( %)?$", id)
+        self.assertFalse(self.at("stop").get_attribute("hidden"))
+        self.at("stop").click()
+        self.done()
+
+    @needs_mock
+    def test_unpainted_tokens_look_like_plain_text(self) -> None:
+        self.open()
+        self.ask("One")
+        self.tick("paint", False)
+        style = "return [...document.querySelectorAll('.text .t')].map(e => getComputedStyle(e)).map(s => " \
+                "s.color + s.textDecorationLine)"
+        self.assertEqual(len(set(self.js(style))), 1)
+
+
+class Stopping(PageTest):
+    def stopped(self) -> None:
+        self.done()
+        self.assertEqual(self.texts(".answer h3 span")[-1], "stopped")
+        self.assertTrue(self.texts(".answer .text")[-1])
+        self.left()
+
+    def left(self) -> None:
+        end = time.monotonic() + 30
+        while self.mock.left != ["many"]:
+            self.assertLess(time.monotonic(), end, "the server was not left")
+            time.sleep(0.05)
+        self.assertEqual(self.mock.running, 0)
+
+    @needs_mock
+    def test_the_button_stops(self) -> None:
+        self.open(pause=0.1)
+        self.begin("many")
+        self.until("return document.querySelectorAll('.text .t').length > 3")
+        self.at("stop").click()
+        self.stopped()
+        self.assertEqual(self.focused(), "prompt")
+
+    @needs_mock
+    def test_escape_stops_from_anywhere_and_the_next_prompt_works(self) -> None:
+        self.open(pause=0.1)
+        self.begin("many")
+        self.until("return document.querySelectorAll('.text .t').length > 3")
+        self.at("rule").send_keys(Keys.ESCAPE)
+        self.stopped()
+        self.mock.pause = 0
+        partial = self.texts(".answer .text")[0]
+        self.ask("One")
+        self.assertEqual(self.mock.seen[-1][1]["messages"][1], {"role": "assistant", "content": partial})
+
+    @needs_mock
+    def test_clearing_stops_and_forgets(self) -> None:
+        self.open(pause=0.1)
+        self.begin("many")
+        self.until("return document.querySelectorAll('.text .t').length > 3")
+        self.at("again").click()
+        self.until("return document.getElementById('stop').hidden")
+        self.assertEqual(self.texts(".answer"), [])
+        self.assertEqual([self.at(f).text for f in ("f-speed", "f-length")], ["–", "–"])
+        self.left()
+        self.mock.pause = 0
+        self.ask("One")
+        self.assertEqual([m["content"] for m in self.mock.seen[-1][1]["messages"]], ["One"])
+
+    @needs_mock
+    def test_stopping_the_first_of_two_does_not_start_the_second(self) -> None:
+        self.open(pause=0.1)
+        self.tick("beside")
+        self.begin("many")
+        self.until("return document.querySelectorAll('.text .t').length > 3")
+        self.keys(Keys.ESCAPE)
+        self.done()
+        self.assertEqual(self.texts(".answer h3 span + span"), ["stopped", "not started"])
+        self.assertEqual(len(self.mock.seen), 1)
+
+
+class Rules(PageTest):
+    def test_each_rule_has_its_line_and_its_slider(self) -> None:
+        self.open()
+        for option in self.texts("#rule option"):
+            self.rule(option)
+            self.assertTrue(self.at("rule-does").text, option)
+            self.assertEqual(self.at("alpha-part").is_displayed(), option != "exact")
+            if option != "exact":
+                lo, at, hi = (float(self.js(f"return document.getElementById('slider').{x}"))
+                              for x in ("min", "value", "max"))
+                self.assertTrue(lo <= at <= hi and lo < hi, (option, lo, at, hi))
+                self.assertEqual(at, float(self.at("alpha").get_attribute("value")), option)
+                self.assertTrue(self.js("return document.getElementById('settings').checkValidity()"), option)
+
+    @needs_mock
+    def test_the_slider_has_the_range_of_props(self) -> None:
+        self.open()
+        for name, lo, hi, is_open, start, beta, _ in RULES[1:]:
+            self.rule(name)
+            got = [float(self.at("slider").get_attribute(x)) for x in ("min", "value", "max")]
+            last = start + 3 if hi is None else hi - 0.01 * is_open
+            expected = [start - 3 if lo is None else lo, start, last]
+            self.assertEqual(got, expected, name)
+            self.assertEqual(self.at("beta-part").get_attribute("hidden") is None, beta is not None, name)
+
+    @needs_mock
+    def test_what_is_out_of_range_is_not_sent(self) -> None:
+        self.open()
+        self.more()
+        for rule, id, text in (("lossy", "alpha", "1"), ("lossy", "alpha", "-0.1"), ("lossy", "beta", "x"),
+                               ("chow", "alpha", "1.5"), ("chow", "gamma", "9"),
+                               ("chow", "temperature", "2.5"), ("chow", "exact", "-1"),
+                               ("chow", "limit", "0"), ("chow", "alpha", ""),
+                               ("chow", "seed", "9223372036854775808"), ("chow", "seed", "1e3")):
+            self.rule("exact")  # fresh knobs
+            self.rule(rule)
+            before = self.at(id).get_attribute("value")
+            self.fill(id, text)
+            self.begin("One")
+            self.assertEqual(self.focused(), id, (id, text))
+            self.fill(id, before)
+            self.fill("prompt", "")
+        self.assertEqual(self.mock.seen, [])
+
+    @needs_mock
+    def test_a_rule_without_bounds_takes_any_number(self) -> None:
+        self.open()
+        self.rule("opt")
+        self.fill("alpha", "-40")
+        self.assertEqual(self.at("slider").get_attribute("min"), "-40")
+        self.ask("One")
+        self.assertEqual(self.mock.seen[-1][1]["deferral_alpha"], -40)
+
+
+class Link(PageTest):
+    FIELDS = ("rule", "alpha", "gamma", "temperature", "exact", "limit", "seed")
+
+    def values(self) -> list:
+        return [self.at(f).get_attribute("value") for f in self.FIELDS] + [
+            self.at(b).is_selected() for b in ("mode-completion", "beside", "together", "fixed")]
+
+    def test_it_restores_the_settings_and_not_the_text(self) -> None:
+        self.open()
+        self.d.find_element(By.CSS_SELECTOR, "label:has(#mode-completion)").click()
+        self.rule("token-v3")
+        self.fill("alpha", "0.35")
+        self.more()
+        for id, text in (("gamma", "2"), ("temperature", "0.5"), ("exact", "3"), ("limit", "20"),
+                         ("seed", "7")):
+            self.fill(id, text)
+        self.tick("beside")
+        self.tick("together")
+        self.ask("A secret text")
+        self.at("share").click()
+        self.until("return /Cop/.test(document.getElementById('shared').textContent)")
+        link, before = self.d.current_url, self.values()
+        self.assertNotIn("secret", link)
+        self.assertEqual(parse_qs(urlsplit(link).fragment)["alpha"], ["0.35"])
+        self.open(link.split("/")[-1])
+        self.assertEqual(self.values(), before)
+        self.assertEqual(self.texts(".answer"), [])
+        self.assertEqual(self.at("prompt").get_attribute("value"), "")
+
+    def test_it_restores_them_in_an_open_page_too(self) -> None:
+        self.open()
+        self.js("location.hash = '#rule=chow&alpha=0.75&temperature=0.25'")
+        self.until("return document.getElementById('rule').value === 'chow'")
+        self.assertEqual([self.at(f).get_attribute("value") for f in ("alpha", "slider", "temperature")],
+                         ["0.75", "0.75", "0.25"])
+
+    def test_what_a_field_would_refuse_is_not_taken_and_named(self) -> None:
+        self.open()
+        before = self.values()
+        for part in ("rule=<b>x</b>", "rule=chow&alpha=7", "gamma=0", "gamma=x", "temperature=3",
+                     "exact_first=-1", "max_tokens=0", "seed=9223372036854775808", "seed=-1",
+                     "rule=chow&alpha=NaN"):
+            self.open("#mode=chat&" + part)
+            self.assertIn("Not taken from the link: " + part.split("&")[-1], self.at("shared").text)
+            self.assertTrue(self.js("return document.getElementById('settings').checkValidity()"), part)
+            if "chow" not in part:
+                self.assertEqual(self.values(), before, part)
+        self.open("#&&=&mode=%ff&mode=[]\"&x=" + "y" * 5000)
+        self.assertEqual(self.values(), before)
+
+    @needs_mock
+    def test_a_link_with_text_in_it_sends_nothing(self) -> None:
+        self.open("#mode=chat&prompt=Hello&text=Hello&messages=Hello")
+        self.assertEqual(self.at("prompt").get_attribute("value"), "")
+        self.assertEqual(self.mock.seen, [])
+
+
+class Comparison(PageTest):
+    def beside(self, at_once: bool) -> None:
+        self.open()
+        self.tick("beside")
+        self.tick("together", at_once)
+        self.fill("seed", "5")
+        self.ask("One")
+
+    @needs_mock
+    def test_one_after_the_other_with_the_same_prompt_and_seed(self) -> None:
+        self.beside(False)
+        (_, a), (_, b) = self.mock.seen
+        self.assertEqual((a["deferral_rule"], b["deferral_rule"]), ("exact", "token-v3"))
+        self.assertEqual((a["seed"], a["messages"]), (b["seed"], b["messages"]))
+        self.assertEqual(self.mock.most, 1)
+        self.assertEqual(self.texts(".answer h3 span:first-child"), ["exact", "token-v3, α = 0.2"])
+        self.assertNotIn("at once", self.texts(".turn > .card")[0])
+        self.ask("Two")
+        answer = self.texts(".answer .text")[1]
+        for _, body in self.mock.seen[2:]:
+            self.assertEqual(body["messages"][1]["content"], answer)
+
+    @needs_mock
+    def test_together(self) -> None:
+        self.beside(True)
+        self.assertEqual(self.mock.most, 2)
+        self.assertIn("their times are not fair", self.texts(".turn > .card")[0])
+
+    @needs_mock
+    def test_the_first_difference_is_marked_and_both_figures_are_shown(self) -> None:
+        self.beside(False)
+        marked = self.js("return [...document.querySelectorAll('.text')].map(t => [...t.children].map("
+                         "(s, i) => s.classList.contains('differs') ? [i, s.textContent] : null)"
+                         ".filter(x => x))")
+        self.assertEqual([m[0][0] for m in marked], [9, 9])
+        self.assertEqual([len(m) for m in marked], [1, 1])
+        self.assertEqual(marked[1][0][1], " anders")
+        self.assertIn("First difference at token 10", self.texts(".verdict")[0])
+        rows = self.js("return [...document.querySelectorAll('tbody tr')].map("
+                       "r => [...r.cells].map(c => c.textContent))")
+        self.assertEqual([r[0] for r in rows], ["tokens/s", "tokens", "verifier calls", "calls a token",
+                                                "acceptance length", "verifier's mean log p"])
+        for row in rows:
+            for cell in row[1:]:
+                self.assertRegex(cell, r"^−?[\d.]+$", row[0])
+        self.js("document.querySelector('.answer .t').focus()")
+        total = 0.0
+        for _ in range(40):
+            total += float(self.texts("#tip dd")[3].replace("−", "-"))
+            self.keys(Keys.ARROW_RIGHT)
+        self.assertAlmostEqual(float(rows[5][1].replace("−", "-")), total / 40, delta=6e-4)
+
+    @needs_mock
+    def test_equal_answers_are_said_to_be_equal(self) -> None:
+        self.open()
+        self.rule("exact")
+        self.tick("beside")
+        self.ask("One")
+        self.assertEqual(self.texts(".verdict"), ["Both answers have the same 40 tokens."])
+        self.assertEqual(self.all(".differs"), [])
+
+
+class ByKeys(PageTest):
+    def at_the_start(self) -> None:
+        """The next Tab goes to the first element of the page."""
+        self.js("const b = document.body; b.tabIndex = -1; b.focus(); b.removeAttribute('tabindex')")
+
+    def test_tab_reaches_everything_and_shows_where_it_is(self) -> None:
+        self.open()
+        self.ask("One")
+        self.more()
+        self.at("beside").click()
+        self.at_the_start()
+        seen, hidden = [], []
+        for _ in range(60):
+            self.keys(Keys.TAB)
+            where = self.js("const e = document.activeElement; return e.id || e.className || e.tagName")
+            if where in seen[:1]:
+                break
+            seen.append(where)
+            hidden += self.js(
+                "const e = document.activeElement, s = getComputedStyle(e), r = e.getBoundingClientRect();"
+                "const p = getComputedStyle(e.closest('.choice label, .box') ?? e);"
+                "const shown = [s, p].some(x => x.outlineStyle !== 'none' && parseFloat(x.outlineWidth) >= 2 "
+                "|| x.boxShadow !== 'none');"
+                "const seen = shown && r.top >= 0 && r.bottom <= innerHeight + 1;"
+                "return e !== document.body && !seen ? [e.id] : []")
+        self.assertEqual(hidden, [])
+        for id in ("skip", "theme", "key-open", "mode-chat", "beside", "together", "again", "prompt", "send",
+                   "rule", "alpha", "slider", "seed", "fixed", "gamma", "temperature", "exact", "limit",
+                   "share", "paint"):
+            self.assertIn(id, seen)
+        self.assertEqual(sum("s-" in s or s == "t" for s in seen), 1, "an answer is one stop")
+
+    def test_a_prompt_without_a_mouse(self) -> None:
+        self.open()
+        self.at_the_start()
+        self.keys(Keys.TAB)
+        self.assertEqual(self.focused(), "skip")
+        self.keys(Keys.ENTER)
+        self.assertEqual(self.focused(), "prompt")
+        self.keys("One")
+        ActionChains(self.d).key_down(Keys.SHIFT).send_keys(Keys.ENTER).key_up(Keys.SHIFT).perform()
+        self.keys("more")
+        self.assertEqual(self.at("prompt").get_attribute("value"), "One\nmore")
+        self.keys(Keys.TAB)
+        self.assertEqual(self.focused(), "send")
+        self.keys(Keys.ENTER)
+        self.until("return document.querySelector('.text .t')")
+        self.done()
+        self.assertEqual(self.focused(), "prompt")
+
+    def test_slider_and_rule_move_by_keys(self) -> None:
+        self.open()
+        self.rule("token-v3")
+        before = float(self.at("alpha").get_attribute("value"))
+        self.at("slider").send_keys(Keys.ARROW_RIGHT, Keys.ARROW_RIGHT)
+        self.assertAlmostEqual(float(self.at("alpha").get_attribute("value")), before + 0.02)
+        self.at("slider").send_keys(Keys.HOME)
+        self.assertEqual(float(self.at("alpha").get_attribute("value")), -1)
+        self.at("rule").send_keys("ch")
+        self.assertEqual(self.at("rule").get_attribute("value"), "chow")
+        self.assertIn("alpha=0.5", self.d.current_url)
+
+    def facts(self) -> list[str]:
+        self.assertTrue(self.at("tip").is_displayed())
+        return self.texts("#tip dd")
+
+    @needs_mock
+    def test_arrows_go_through_the_tokens_and_show_their_facts(self) -> None:
+        self.open()
+        self.ask("One")
+        self.js("document.querySelector('.answer .t').focus()")
+        piece, id, source, p, pi = self.facts()
+        self.assertEqual((id, piece), ("100", f'"{self.texts(".t")[0]}"'))
+        self.assertIn(source, ("kept", "accepted", "resampled", "bonus"))
+        self.assertRegex(p + pi, r"^−\d\.\d{4}−\d\.\d{4}$")
+        self.assertEqual(self.js("return document.activeElement.getAttribute('aria-describedby')"), "tip")
+        self.keys(Keys.ARROW_RIGHT, Keys.ARROW_RIGHT, Keys.ARROW_LEFT)
+        self.assertEqual(self.facts()[1], "101")
+        self.keys(Keys.END)
+        self.assertEqual(self.facts()[1], "139")
+        self.keys(Keys.ESCAPE)
+        self.assertFalse(self.at("tip").is_displayed())
+        self.assertEqual(len(self.all(".t[tabindex='0']")), 1)
+
+    @needs_mock
+    def test_the_pointer_shows_them_too(self) -> None:
+        self.open()
+        self.ask("One")
+        ActionChains(self.d).move_to_element(self.all(".text .t")[3]).perform()
+        self.until("return !document.getElementById('tip').hidden")
+        self.assertEqual(self.facts()[1], "103")
+        ActionChains(self.d).move_to_element(self.at("tip")).perform()
+        time.sleep(0.3)  # longer than the page waits before it hides a tip that was left
+        self.assertTrue(self.at("tip").is_displayed())
+        ActionChains(self.d).move_to_element(self.at("prompt")).perform()
+        self.until("return document.getElementById('tip').hidden")
+
+
+class ReadAloud(PageTest):
+    @needs_mock
+    def test_the_live_region_has_all_of_it_and_changes_once_a_second_at_most(self) -> None:
+        self.open(pause=0.4)
+        text = self.ask("One more")
+        self.until("return seen.live.some(x => /tokens,/.test(x[1]))")
+        live = self.js("return seen.live")
+        self.assertGreater(len(live), 2)
+        gaps = [b[0] - a[0] for a, b in zip(live, live[1:])]
+        self.assertGreater(min(gaps), 900, gaps)  # timers may come some milliseconds early after a late one
+        said = " ".join(x[1] for x in live)
+        self.assertTrue(re.sub(r"\s", "", said).startswith(re.sub(r"\s", "", text)), (said, text))
+        self.assertIn("Answer complete: 40 tokens", said)
+
+
+class Key(PageTest):
+    @needs_mock
+    def test_it_is_asked_for_and_stays_in_the_tab(self) -> None:
+        self.open(wait=False, key="s3cret-key")
+        self.until("return document.getElementById('key').open")
+        self.assertIn("needs an API key", self.at("key-why").text)
+        self.assertEqual(self.focused(), "key-text")
+        self.keys("wrong", Keys.ENTER)
+        self.until("return document.getElementById('key').open")
+        self.fill("key-text", "bäd key")
+        self.keys(Keys.ENTER)
+        self.assertTrue(self.js("return document.getElementById('key').open"))
+        self.fill("key-text", "s3cret-key")
+        self.keys(Keys.ENTER)
+        self.until("return !document.getElementById('send').disabled")
+        self.ask("One")
+        self.assertEqual(len(self.mock.seen), 1)
+        stored = self.js("return [sessionStorage, localStorage].map(Object.values).concat(document.cookie)")
+        self.assertEqual(stored, [["s3cret-key"], [], ""])
+        self.assertNotIn("s3cret", self.d.current_url)
+        self.at("key-open").click()
+        self.keys(Keys.ESCAPE)
+        self.assertFalse(self.js("return document.getElementById('key').open"))
+
+    @needs_mock
+    def test_a_server_that_loads_is_waited_for(self) -> None:
+        self.open(wait=False, loads=2)
+        self.until("return document.getElementById('about').textContent.includes('being loaded')")
+        self.assertFalse(self.at("send").is_enabled())
+        self.until("return !document.getElementById('send').disabled")
+        self.assertEqual(self.at("about").text, "demo · verifier 61 M · drafter 16 M")
+
+    @needs_mock
+    def test_a_server_that_is_gone_is_said_to_be_gone(self) -> None:
+        self.open()
+        self.mock.shutdown()
+        self.mock.server_close()
+        self.mock = None
+        self.ask("One")
+        self.assertIn("cannot be reached", self.texts(".answer .bad")[0])
+        self.assertEqual(self.at("prompt").get_attribute("value"), "One")
+
+
+class Source(unittest.TestCase):
+    def test_no_way_from_text_to_markup_and_no_other_origin(self) -> None:
+        text = PAGE.read_text(encoding="utf-8")
+        for sink in ("innerHTML", "outerHTML", "insertAdjacentHTML", "document.write", "eval(",
+                     "new Function", "srcdoc", "DOMParser", "createContextualFragment", " style=",
+                     " onclick=", "localStorage", "import(", "WebSocket"):
+            self.assertNotIn(sink, text)
+        self.assertEqual(re.findall(r"https?://[^'\" ]+", text), ["http://www.w3.org/2000/svg"])
+
+
+if __name__ == "__main__":
+    unittest.main()
