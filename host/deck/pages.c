@@ -54,16 +54,18 @@ static int64_t session_lacks(const weir_session *s, int side, int64_t n_input) {
 
 int64_t weir__session_inputs_ahead(const weir_session *s, int side, int blocks) {
     const bool drafter = side == WEIR_DRAFTER;
-    if (weir__block_loop_serves(s)) {
+    const int64_t next = s->cap > 0 ? s->n + 1 : 0; /* the prompt alone */
+    if (weir__block_loop_serves(s) && s->cap > 0) {
         /* the last block starts at most blocks - 1 whole blocks on, and below the limit */
         const int64_t gamma = weir__session_gamma(s), last = s->n + (blocks - 1) * (gamma + 1);
         if (drafter && gamma == 0) return -1;
         return (last < s->cap ? last : s->cap - 1) + gamma + 1;
     }
     switch (s->opt.method) {
-    case WEIR_METHOD_DRAFTER: return drafter ? s->n + 1 : -1;
-    case WEIR_METHOD_SEQUENCE_CASCADE: return drafter != s->second_pass ? s->n + 1 : -1;
-    default: return s->n + 1;
+    case WEIR_METHOD_VERIFIER: return drafter ? -1 : next;
+    case WEIR_METHOD_DRAFTER: return drafter ? next : -1;
+    case WEIR_METHOD_SEQUENCE_CASCADE: return drafter != s->second_pass ? next : -1;
+    default: return next;
     }
 }
 

@@ -158,6 +158,52 @@ Test(pages, a_session_that_all_pages_do_not_hold_is_refused) {
     weir_engine_close(e);
 }
 
+/* A prompt and nothing after it: a page more for a block would be one too many. */
+Test(pages, a_prompt_alone_fills_them) {
+    weir_engine *e = crowd_open(&(crowd){.n_parallel = 2, .pages = 3, .ctx_size = 400, .pair = 2});
+    weir_err err = {""};
+    for (int m = 0; m < 6; m++) {
+        weir_session *s = start(e, (weir_method)m, 0, 193);
+        cr_assert(weir_step(e, &s, 1, 1, &err) == WEIR_OK && s->finish == WEIR_FINISH_LENGTH, "%s", err.text);
+        pages_are(e, 3);
+        weir_session_free(s);
+    }
+    weir_engine_close(e);
+}
+
+Test(pages, scores_take_pages_too) {
+    int32_t ids[512];
+    float logprobs[200];
+    long_prompt(3, 512, ids);
+    weir_engine *e = crowd_open(&(crowd){.n_parallel = 2, .pages = 4, .ctx_size = 400, .pair = 2});
+    weir_err err = {""};
+    cr_assert(weir_score(e, ids, 100, ids + 100, 157, logprobs, &err) == WEIR_OK, "%s", err.text);
+    cr_assert(weir_score(e, ids, 100, ids + 100, 158, logprobs, &err) == WEIR_ETOOLONG &&
+              err_is_line(&err, "158 more positions take 5 pages of the verifier; there are 4"));
+    cr_assert(weir_score_pair(e, ids, 100, ids + 100, 158, NULL, NULL, &err) == WEIR_ETOOLONG &&
+              err_is_line(&err, "5 pages"));
+    weir_session *s = start(e, WEIR_METHOD_VERIFIER, 20, 60);
+    weir_scoring *g = NULL;
+    int64_t left = 1;
+    cr_assert(weir_step(e, &s, 1, 1, &err) == WEIR_OK);
+    cr_assert(weir_score_begin(e, ids, 100, ids + 100, 157, 0, &g, &err) == WEIR_OK);
+    weir_status st = WEIR_OK;
+    while (left > 0 && st == WEIR_OK) st = weir_score_step(g, 30, &left, &err);
+    cr_assert(st == WEIR_EPAGES && err_is_line(&err, "completion token 90") && left == 67, "%s", err.text);
+    cr_assert(weir_score_step(g, 30, &left, &err) == WEIR_EPAGES && left == 67);
+    weir_session_suspend(s);
+    while (left > 0) cr_assert(weir_score_step(g, 30, &left, &err) == WEIR_OK, "%s", err.text);
+    const float *got;
+    const weir_top *top;
+    size_t n;
+    weir_score_get(g, &got, &top, &n);
+    cr_assert(n == 157 && memcmp(got, logprobs, n * sizeof *got) == 0);
+    weir_score_end(g);
+    weir_session_free(s);
+    pages_are(e, 4);
+    weir_engine_close(e);
+}
+
 /* ---- the plan ------------------------------------------------------------------------------------------ */
 
 Test(pages, the_plan_has_what_kv_bytes_leaves) {
