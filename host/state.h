@@ -74,6 +74,7 @@ typedef struct weir_pair {
     weir_tokenizer *tok; /* NULL: ids only */
     int32_t n_vocab;
     int n_parallel, ctx_size, max_draft;
+    double kv_share;      /* pages there are, of those that all sessions at their longest would take */
     int64_t n_row_max;    /* rows of the largest forward call */
     size_t op_floats;     /* scratch of the hungriest op, planned and reserved */
     weir_err device_note; /* why "auto" is the CPU, where that is worth a word */
@@ -83,7 +84,9 @@ typedef struct weir_pair {
 
 /* Caches of one model. */
 typedef struct weir_deck_side {
-    weir_kv_pool *self, *cross, *slide; /* the last two where the model has such layers */
+    weir_kv_pool *self;  /* slots [n_parallel, 2 n_parallel) of an encoder–decoder hold sources: prompts and
+                            outputs share the pages */
+    weir_kv_pool *slide; /* where the model has such layers beside others */
     weir_kv kv;
     int32_t *cross_len;     /* (n_parallel) host; kv.cross_len is the backend's */
     int32_t *dev_cross_len; /* the backend's where that is another array; NULL on the CPU */
@@ -124,11 +127,13 @@ struct weir_session {
 
     int32_t *prompt;
     size_t n_prompt;
-    int slot;     /* -1 until the prompt is run, and after the end */
+    int slot;     /* -1 until the prompt is run, while it is suspended, and after the end */
     int64_t base; /* position of timeline[0] in the self caches: 0 for an encoder–decoder, n_prompt -
                                1 of a decoder */
-    int64_t prefilled[2]; /* positions of the prompt that each model has read */
+    int64_t prefilled[2]; /* positions of the prompt that each model has read, then inputs read again */
     int64_t cached[2];    /* timeline inputs whose K and V each model holds; -1: its prompt was not run */
+    int64_t held[2];      /* inputs to be read again after the prompt: those it held when it was suspended */
+    bool wants_pages;     /* the last call found too few for it */
     int32_t run;          /* TokenCascade: drafter tokens in a row */
     bool second_pass;     /* sequence cascade: the verifier is writing */
     double seq_logp;      /* sum of the drafter's log q over its tokens, end-of-text included */

@@ -53,6 +53,9 @@ typedef struct weir_engine_options {
     const char *chat_template_file; /* a Jinja template in a file, where there is no name; NULL = none */
     bool chat_required;  /* refuse a checkpoint whose chat format is unknown, before anything is loaded */
     size_t memory_limit; /* bytes the plan may take of the device's memory; 0 = what is free there */
+    size_t kv_bytes;     /* pages of keys and values of both models, all sessions together. Sessions take them
+                            as they grow, and a step that finds too few returns EPAGES; 0 = every session of
+                            n_parallel can fill its context */
     /* Asked by every call that runs a model, between chunks of a prompt and at block edges: once true, a step
      * ends its sessions as cancelled, other calls return ECANCELED. */
     weir_interrupt interrupt;
@@ -102,11 +105,17 @@ typedef struct weir_engine_facts {
     int32_t start_id; /* decoder start of encoder-decoders; else -1 */
     /* the memory plan, bytes of the device's memory; the CPU's is the host's. available 0: unknown */
     size_t weights[2], kv_per_session[2], kv_total, scratch, plan_total, available;
+    int64_t kv_pages[2]; /* pages of 64 positions, of all layers that do not slide; those of an encoder's
+                            sources among them */
     size_t host_total, host_available; /* beside it, in the host's; 0 on the CPU */
     double load_seconds;
 } weir_engine_facts;
 
 void weir_engine_get_facts(const weir_engine *e, weir_engine_facts *out);
+
+/* Pages of a model's keys and values (0 verifier, 1 drafter), and those of them that a session can take. Any
+ * thread may ask. 0 and 0 without a drafter. */
+void weir_engine_pages(const weir_engine *e, int side, int64_t *n_free, int64_t *n_total);
 
 /* ---- tokenizer ----------------------------------------------------------------------------------------- */
 
@@ -219,8 +228,8 @@ typedef bool (*weir_token_fn)(void *ud, weir_session *s, const weir_token_event 
 
 /* Prompt ids are taken as they are, at least one (a decoder-only model may be given bos alone). ETOOLONG
  * names the prompt's length and the context, in which a decoder-only model needs room for an output token,
- * too; ENOTSUP what the method, rule or missing drafter does not allow; EINVAL an id outside the vocabulary
- * or an option out of range. */
+ * too, or says that all pages of the engine would not hold prompt and max_tokens; ENOTSUP what the method,
+ * rule or missing drafter does not allow; EINVAL an id outside the vocabulary or an option out of range. */
 weir_status weir_session_create(weir_engine *e, const weir_session_options *opt, const int32_t *prompt,
                                 size_t n_prompt, weir_token_fn on_token, void *ud, weir_session **out,
                                 weir_err *err);
@@ -229,9 +238,18 @@ void weir_session_free(weir_session *s); /* NULL allowed; gives its pages back *
 /* Runs up to max_positions positions of the prompt (rounded up to chunks of the backend for each model; all
  * of an encoder's prompt at once) for a session that is not finished, and takes a slot for it as weir_step
  * does. *left: positions of the prompt that are still to be run, 0 when it is ready or has ended. weir_step
- * runs what is left; bits do not depend on the slices. max_positions 0: the slot alone. EINVAL: no slot is
- * free. Errors as weir_step. */
+ * runs what is left; bits do not depend on the slices. max_positions 0: the slot alone; else pages for all of
+ * the prompt are taken at once. EINVAL: no slot is free. EPAGES: too few pages are; what the call took it has
+ * given back. Errors as weir_step. */
 weir_status weir_session_prefill(weir_session *s, int64_t max_positions, int64_t *left, weir_err *err);
+
+/* Between steps: gives slot and pages back and keeps the tokens. weir_session_prefill and weir_step go on as
+ * if nothing had been: they read the prompt again, and what was written, and every later token has the bits
+ * that it would have had. Nothing for a session without a slot. */
+void weir_session_suspend(weir_session *s);
+
+/* The last weir_step or weir_session_prefill of it found too few pages for it. */
+bool weir_session_wants_pages(const weir_session *s);
 
 /* Ends the session at the next block edge, or between two chunks of its prompt; the only session call that
  * other threads and signal handlers may make while it is stepped. */
@@ -264,7 +282,10 @@ const char *weir_source_name(int source); /* "kept", "accepted", "resampled", "b
  * tokens do not depend on the others. OK, and ELOGITS (a row of logits was unusable, NaN: that session is
  * finished as cancelled, the others go on, err names the token), promise for max_blocks >= 1 that some
  * session got further or ended, if any was unfinished: a loop that goes on after these two alone comes to an
- * end. After any other status no further step of these sessions can be trusted. */
+ * end. EPAGES: the sessions of the list together need more pages for a block than are free. No token was
+ * decided, and the call may be made again once a session has ended or was suspended, or with a shorter list;
+ * of one session alone it cannot be said while no other has a slot. After any other status no further step of
+ * these sessions can be trusted. */
 weir_status weir_step(weir_engine *e, weir_session *const *sessions, int n, int max_blocks, weir_err *err);
 
 /* A weir_step that runs, or the next one, returns at the next block edge; blocks are never cut. Any thread
@@ -430,7 +451,8 @@ weir_status weir_score_begin(weir_engine *e, const int32_t *prompt, size_t n_pro
                              weir_err *err);
 /* Runs up to max_rows positions: of the prompt, as weir_session_prefill does, then of the completion, in rows
  * of one call. *left: positions that are still to be run; bits do not depend on the steps. EINVAL: no slot is
- * free; ECANCELED: the engine's calls are interrupted; ELOGITS; else as weir_step. */
+ * free; ECANCELED: the engine's calls are interrupted; EPAGES: too few are free, the call may be repeated;
+ * ELOGITS; else as weir_step. */
 weir_status weir_score_step(weir_scoring *g, int64_t max_rows, int64_t *left, weir_err *err);
 /* Of the first *n ids of the completion, which are done: log-probabilities, and top (*n, n_top), likeliest
  * first, the smaller id first among equals, id -1 past the end of a small vocabulary; NULL if n_top is 0.

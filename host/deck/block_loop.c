@@ -161,14 +161,11 @@ static weir_status take_seats(weir_block_loop *l, weir_session *const *s, int n,
     return weir__backend_upload(l->e->pair.be, b->loop.seat, seat, (size_t)b->loop.n_seat * sizeof *seat);
 }
 
-/* Pages for what `blocks` blocks can write: the last starts at most blocks - 1 whole blocks on, and below the
- * limit. */
+/* Pages for what `blocks` blocks can write. */
 static weir_status make_room(weir_session *s, int blocks) {
-    const int64_t gamma = weir__session_gamma(s), last = s->n + (blocks - 1) * (gamma + 1);
-    const int64_t upto = (last < s->cap ? last : s->cap - 1) + gamma + 1;
     for (int side = 0; side < 2; side++) {
-        if (side == WEIR_DRAFTER && gamma == 0) continue;
-        WEIR_TRY(weir__session_reserve(s, side, upto));
+        const int64_t upto = weir__session_inputs_ahead(s, side, blocks);
+        if (upto >= 0) WEIR_TRY(weir__session_reserve(s, side, upto));
     }
     return WEIR_OK;
 }
@@ -361,9 +358,9 @@ static void book_seconds(weir_session *const *s, int n, const double spent[3]) {
     }
 }
 
-/* Blocks of a launch: one where seats are taken anew for each, so that a session that ended leaves no row,
- * and one where the host selects from each block's logits before the next block writes over them. */
-static int blocks_of(const weir_block_loop *l, int n_top, int max_blocks) {
+/* One where seats are taken anew for each, so that a session that ended leaves no row, and where the host
+ * selects from each block's logits before the next block writes over them. */
+int weir__block_loop_blocks(const weir_block_loop *l, int n_top, int max_blocks) {
     if ((l->shape.first || n_top > 0) && max_blocks > 0) return 1;
     return max_blocks < WEIR_LOOP_DEPTH ? max_blocks : WEIR_LOOP_DEPTH;
 }
@@ -371,7 +368,7 @@ static int blocks_of(const weir_block_loop *l, int n_top, int max_blocks) {
 weir_status weir__block_loop_run(weir_block_loop *l, weir_session *const *s, int n, int max_blocks, int *ran,
                                  weir_err *err) {
     follow f = {.flags = l->mapped_flags, .n_top = weir__tops_asked(s, n), .err = err};
-    const int blocks = blocks_of(l, f.n_top, max_blocks);
+    const int blocks = weir__block_loop_blocks(l, f.n_top, max_blocks);
     *ran = 0;
     if (n < 1 || n > l->n_seat_max || blocks < 1) return WEIR_EINVAL;
     weir_status st = take_seats(l, s, n, &f.b);

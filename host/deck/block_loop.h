@@ -30,6 +30,8 @@ weir_status weir__block_loop_open(weir_block_loop **out, weir_engine *e, bool gr
 void weir__block_loop_close(weir_block_loop *l); /* NULL allowed; before the backend is closed */
 
 bool weir__block_loop_serves(const weir_session *s);
+/* Of one launch; n_top: weir__tops_asked. */
+int weir__block_loop_blocks(const weir_block_loop *l, int n_top, int max_blocks);
 
 /* Up to max_blocks blocks of n admitted, running sessions that the loop serves. *ran: blocks run; fewer than
  * max_blocks when all have ended or one was ended by the host. EINVAL: as weir_step. */

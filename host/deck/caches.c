@@ -26,12 +26,13 @@ static weir_status open_cross_lengths(weir_engine *e, weir_deck_side *m) {
 weir_status weir__caches_open(weir_engine *e, int side) {
     weir_deck_side *m = &e->deck.side[side];
     const weir_model_facts *f = &e->pair.side[side].facts;
-    const weir_kv_shape self = weir__plan_self(e, f), cross = weir__plan_cross(e, f),
-                        slide = weir__plan_slide(e, f);
+    const weir_kv_shape self = weir__plan_self(e, f), slide = weir__plan_slide(e, f);
     WEIR_TRY(open_pool(e->pair.be, &self, &m->self, &m->kv.self));
     WEIR_TRY(open_pool(e->pair.be, &slide, &m->slide, &m->kv.slide));
-    WEIR_TRY(open_pool(e->pair.be, &cross, &m->cross, &m->kv.cross));
-    return m->cross ? open_cross_lengths(e, m) : WEIR_OK;
+    if (f->n_layer_cross == 0) return WEIR_OK;
+    m->kv.cross = m->kv.self;
+    m->kv.cross.table += e->pair.n_parallel * m->kv.self.table_stride;
+    return open_cross_lengths(e, m);
 }
 
 void weir__caches_close(weir_engine *e) {
@@ -40,13 +41,11 @@ void weir__caches_close(weir_engine *e) {
         weir_free(m->cross_len);
         if (m->dev_cross_len) weir__backend_free(e->pair.be, m->dev_cross_len);
         weir__kv_pool_free(m->self);
-        weir__kv_pool_free(m->cross);
         weir__kv_pool_free(m->slide);
     }
 }
 
 weir_status weir__caches_sync(weir_deck_side *m) {
     WEIR_TRY(weir__kv_pool_sync(m->self));
-    if (m->cross) WEIR_TRY(weir__kv_pool_sync(m->cross));
     return m->slide ? weir__kv_pool_sync(m->slide) : WEIR_OK;
 }

@@ -22,20 +22,39 @@ weir_status weir__caches_open(weir_engine *e, int side); /* the model is loaded 
 void weir__caches_close(weir_engine *e);
 weir_status weir__caches_sync(weir_deck_side *m); /* the page tables of all its pools */
 
+/* ---- pages of sessions (pages.c) ---- */
+
+/* Pages of a side for the prompt and n_input inputs of the timeline; fewer than before is a rollback. */
+weir_status weir__session_room(weir_session *s, int side, int64_t n_input);
+weir_status weir__session_reserve(weir_session *s, int side, int64_t n_input); /* as weir__kv_pool_reserve */
+/* For what is to be read before the next row: the prompt, and inputs that it held before. */
+weir_status weir__session_prompt_room(weir_session *s, int side);
+void weir__session_drop_pages(weir_session *s, int side);
+int32_t weir__cross_slot(const weir_session *s); /* of the pool self: where its source is */
+/* Inputs of the timeline for which `blocks` blocks, or a tick, may want pages; -1: the side runs nothing. */
+int64_t weir__session_inputs_ahead(const weir_session *s, int side, int blocks);
+
+/* EPAGES: the running sessions of a list, or what a session reads before its first row, need more pages than
+ * are free. Only the second takes them. Both note which session wants pages. */
+weir_status weir__pages_for_blocks(weir_session *const *sessions, int n, int blocks, weir_err *err);
+weir_status weir__pages_for_prompt(weir_session *s, weir_err *err);
+/* ETOOLONG: not even all pages hold the prompt of a session without a slot and n_input inputs. */
+weir_status weir__pages_hold(const weir_session *s, int64_t n_input, weir_err *err);
+
 /* ---- a session on its slot (seat.c) ---- */
 
 /* Takes a slot and runs what is left of the prompt where it surely will be needed. */
 weir_status weir__session_admit(weir_session *s, weir_err *err);
-/* The prompt on one model, once: what is left of it. ECANCELED as weir__session_given_up. */
+/* The prompt on one model, once: what is left of it, and what a suspension took. ECANCELED as
+ * weir__session_given_up. */
 weir_status weir__session_prefill(weir_session *s, int side, weir_err *err);
 int64_t weir__session_prefill_left(
     const weir_session *s); /* positions, on the models that need the prompt at once */
 bool weir__session_given_up(const weir_session *s); /* cancelled, or the engine's calls are interrupted */
-/* Pages of a side for the prompt and n_input inputs of the timeline; fewer than before is a rollback. */
-weir_status weir__session_room(weir_session *s, int side, int64_t n_input);
-weir_status weir__session_reserve(weir_session *s, int side, int64_t n_input); /* as weir__kv_pool_reserve */
-void weir__session_release(weir_session *s);                                   /* gives the slot back */
-void weir__session_give_up(weir_session *s); /* ends it as cancelled and gives its slot back */
+bool weir__session_reads(const weir_session *s, int side); /* something before the side's first row, now */
+void weir__session_forget(weir_session *s, int side); /* drops what the side holds of it, pages and all */
+void weir__session_release(weir_session *s);          /* gives the slot back */
+void weir__session_give_up(weir_session *s);          /* ends it as cancelled and gives its slot back */
 
 /* The session as the programs see it, blocks and ticks alike: where its rows lie, its law, its last
  * inputs. */
@@ -57,7 +76,7 @@ void weir__rows_catch_up(weir_engine *e, weir_rows *r, const weir_seat *seat, we
  * n_out and group. Then the statistics of n_row rows of its logits under dev.law_of and dev.law. */
 weir_status weir__rows_forward(weir_engine *e, int side, weir_batch rows, float *logits);
 weir_status weir__rows_examine(weir_engine *e, int side, const float *logits, int n_row, weir_row_stats *out);
-/* The call itself; logits (backend) of the n_out wanted rows in order. */
+/* The call itself; logits (backend) of the n_out wanted rows in order, NULL for none. */
 weir_status weir__rows_run(weir_engine *e, const weir_rows *r, int side, float *logits);
 /* Statistics of the n_row rows of logits that weir__rows_run made last, under buf.law_of, into entries [0,
  * n_row) of an array of e->deck.dev; buf.law must have been put. */

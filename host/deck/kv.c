@@ -1,17 +1,19 @@
 #include "host/deck/kv.h"
 
+#include <stdatomic.h>
+
 #include "kernels/base/mem.h"
 
 /* Pages are taken from a stack of free numbers. A page may be held by several slots; only its content below
  * every holder's length is meaningful, so a slot that grows into a page held by others gets its own copy
- * first. As each slot can hold per_slot pages and the pool has n_slot * per_slot, a growth or a copy always
- * finds a free page: the shared one was counted at least twice. A ring's pages belong to their slot, are
- * never shared, and appear in its table as often as they come round. */
+ * first. A ring's pages belong to their slot, are never shared, and appear in its table as often as they come
+ * round. */
 struct weir_kv_pool {
     weir_backend *be;
     weir_kv_view view;
-    int32_t n_slot, n_page, n_free, per_slot;
-    int32_t ring; /* pages of a slot; 0: as many as its length takes */
+    int32_t n_slot, n_page, per_slot;
+    _Atomic int32_t n_free; /* of the stack; of a pool of rings, those of empty slots */
+    int32_t ring;           /* pages of a slot; 0: as many as its length takes */
     int64_t max_len, keep;
     int32_t *table;   /* host (n_slot, per_slot); entries past a slot's length are 0 */
     int32_t *seen;    /* backend: the table as ops see it; the same array on the CPU */
@@ -22,7 +24,8 @@ struct weir_kv_pool {
     int64_t *most;    /* (n_slot) largest length since the slot was empty */
 };
 
-static int64_t pages_for(int64_t len) { return (len + WEIR_PAGE - 1) / WEIR_PAGE; }
+int64_t weir__kv_pages_for(int64_t len) { return (len + WEIR_PAGE - 1) / WEIR_PAGE; }
+static int64_t pages_for(int64_t len) { return weir__kv_pages_for(len); }
 
 /* One page more than hold `keep`, since those may begin and end inside pages; 0 where the whole sequence
  * takes no more. */
@@ -36,14 +39,25 @@ static int64_t pages_of_slot(const weir_kv_shape *h) {
     return ring ? ring : pages_for(h->max_len);
 }
 
+bool weir__kv_is_ring(const weir_kv_shape *h) { return ring_of(h) > 0; }
+
+int64_t weir__kv_shape_pages(const weir_kv_shape *h) {
+    return h->n_page > 0 && !weir__kv_is_ring(h) ? h->n_page : pages_of_slot(h) * h->n_slot;
+}
+
+size_t weir__kv_page_bytes(const weir_kv_shape *h) {
+    return (size_t)weir__kv_page_elems(h->n_layer, h->n_head_kv, h->head_dim) *
+           (size_t)weir_dtype_bytes(h->dtype);
+}
+
 /* Largest pool whose page numbers and byte counts stay in range; false for nonsense. */
 static bool shape_ok(const weir_kv_shape *h) {
     if (h->n_slot < 1 || h->max_len < 1 || h->n_layer < 1 || h->n_head_kv < 1 || h->head_dim < 1)
         return false;
-    if (h->keep < 0 || h->keep > INT32_MAX) return false;
+    if (h->keep < 0 || h->keep > INT32_MAX || h->n_page < 0 || h->n_page > INT32_MAX) return false;
     if (h->max_len > INT32_MAX - WEIR_PAGE || pages_for(h->max_len) * h->n_slot > INT32_MAX) return false;
     const double elems = (double)weir__kv_page_elems(1, 1, 1) * h->n_layer * h->n_head_kv * h->head_dim;
-    return elems * (double)(pages_of_slot(h) * h->n_slot) < 0x1p60;
+    return elems * (double)weir__kv_shape_pages(h) < 0x1p60;
 }
 
 /* Bytes of each allocation, as weir_alloc rounds them. */
@@ -54,11 +68,10 @@ typedef struct kv_sizes {
 static size_t lines(size_t bytes) { return (bytes + 63) / 64 * 64; }
 
 static kv_sizes sizes_of(const weir_kv_shape *h) {
-    const size_t n_page = (size_t)(pages_of_slot(h) * h->n_slot),
+    const size_t n_page = (size_t)weir__kv_shape_pages(h),
                  n_entry = (size_t)(pages_for(h->max_len) * h->n_slot);
-    const size_t elems = (size_t)weir__kv_page_elems(h->n_layer, h->n_head_kv, h->head_dim);
     return (kv_sizes){.pool = lines(sizeof(struct weir_kv_pool)),
-                      .pages = lines(n_page * elems * (size_t)weir_dtype_bytes(h->dtype)),
+                      .pages = lines(n_page * weir__kv_page_bytes(h)),
                       .table = lines(n_entry * sizeof(int32_t)),
                       .refs = lines(n_page * sizeof(int32_t)),
                       .free = lines(n_page * sizeof(int32_t)),
@@ -92,7 +105,9 @@ static weir_status allocate(weir_kv_pool *p, const kv_sizes *s) {
     return weir__backend_zero(be, p->seen, s->table);
 }
 
-static int32_t *slot_table(weir_kv_pool *p, int32_t slot) { return p->table + (int64_t)slot * p->per_slot; }
+static int32_t *slot_table(const weir_kv_pool *p, int32_t slot) {
+    return p->table + (int64_t)slot * p->per_slot;
+}
 
 static void touch(weir_kv_pool *p, int32_t slot) {
     const bool clean = p->dirty[0] == p->dirty[1];
@@ -105,7 +120,6 @@ static void lay_rings(weir_kv_pool *p) {
         for (int32_t i = 0; i < p->per_slot; i++) slot_table(p, slot)[i] = slot * p->ring + i % p->ring;
         touch(p, slot);
     }
-    p->n_free = 0;
 }
 
 weir_status weir__kv_pool_create(weir_kv_pool **out, weir_backend *be, const weir_kv_shape *h) {
@@ -119,7 +133,8 @@ weir_status weir__kv_pool_create(weir_kv_pool **out, weir_backend *be, const wei
                         .keep = h->keep,
                         .ring = ring_of(h),
                         .per_slot = (int32_t)pages_for(h->max_len)};
-    p->n_page = p->n_free = (int32_t)pages_of_slot(h) * h->n_slot;
+    p->n_page = (int32_t)weir__kv_shape_pages(h);
+    atomic_init(&p->n_free, p->n_page);
     p->view = (weir_kv_view){.page_elems = weir__kv_page_elems(h->n_layer, h->n_head_kv, h->head_dim),
                              .table_stride = p->per_slot,
                              .n_layer = h->n_layer,
@@ -175,16 +190,23 @@ weir_status weir__kv_pool_sync(weir_kv_pool *p) {
 }
 
 /* The slot's last page, partly filled and about to be written, is held by others too. */
-static bool must_copy(weir_kv_pool *p, int32_t slot) {
+static bool must_copy(const weir_kv_pool *p, int32_t slot) {
     const int64_t len = p->len[slot];
     return len % WEIR_PAGE != 0 && p->refs[slot_table(p, slot)[len / WEIR_PAGE]] > 1;
 }
+
+int64_t weir__kv_pool_lacks(const weir_kv_pool *p, int32_t slot, int64_t len) {
+    if (p->ring || len <= p->len[slot]) return 0;
+    return pages_for(len) - pages_for(p->len[slot]) + must_copy(p, slot);
+}
+
+int64_t weir__kv_pool_lacks_all(const weir_kv_pool *p, int64_t len) { return p->ring ? 0 : pages_for(len); }
 
 static weir_status grow(weir_kv_pool *p, int32_t slot, int64_t len) {
     int32_t *table = slot_table(p, slot);
     const int64_t have = pages_for(p->len[slot]), need = pages_for(len);
     const bool copy = must_copy(p, slot);
-    if (need - have + copy > p->n_free) return WEIR_ENOMEM;
+    if (weir__kv_pool_lacks(p, slot, len) > p->n_free) return WEIR_EPAGES;
     if (copy) {
         const int32_t old = table[have - 1];
         const int32_t fresh = take_page(p);
@@ -204,6 +226,7 @@ static weir_status grow(weir_kv_pool *p, int32_t slot, int64_t len) {
 /* Pages are there already; positions more than keep below the largest length may be overwritten. */
 static weir_status resize_ring(weir_kv_pool *p, int32_t slot, int64_t len) {
     if (len > 0 && len < p->most[slot] - p->keep) return WEIR_EINVAL;
+    p->n_free += p->ring * ((len == 0) - (p->len[slot] == 0));
     if (len == 0 || len > p->most[slot]) p->most[slot] = len;
     p->len[slot] = len;
     return WEIR_OK;
@@ -236,7 +259,7 @@ weir_status weir__kv_pool_share(weir_kv_pool *p, int32_t from, int32_t to, int64
     if (p->ring) return WEIR_ENOTSUP;
     const int64_t whole = len / WEIR_PAGE;
     const bool partial = len % WEIR_PAGE != 0;
-    if (partial && p->n_free == 0) return WEIR_ENOMEM;
+    if (partial && p->n_free == 0) return WEIR_EPAGES;
     const int32_t *src = slot_table(p, from);
     int32_t *dst = slot_table(p, to);
     if (partial) {
@@ -257,5 +280,9 @@ weir_status weir__kv_pool_share(weir_kv_pool *p, int32_t from, int32_t to, int64
     return WEIR_OK;
 }
 
-int32_t weir__kv_pool_pages_used(const weir_kv_pool *p) { return p->n_page - p->n_free; }
+int32_t weir__kv_pool_pages_used(const weir_kv_pool *p) {
+    return p->ring ? p->n_page : p->n_page - p->n_free;
+}
+int32_t weir__kv_pool_free_pages(const weir_kv_pool *p) { return p->n_free; }
+int32_t weir__kv_pool_pages(const weir_kv_pool *p) { return p->n_page; }
 const weir_kv_view *weir__kv_pool_view(const weir_kv_pool *p) { return &p->view; }

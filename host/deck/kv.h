@@ -17,6 +17,7 @@ typedef struct weir_kv_pool weir_kv_pool;
 
 typedef struct weir_kv_shape {
     int32_t n_slot;
+    int64_t n_page;  /* pages that the slots share; 0: every slot can be full. Rings are always whole */
     int64_t max_len; /* positions of a slot */
     int64_t keep;    /* positions that stay readable below a slot's largest length; 0: all */
     int32_t n_layer, n_head_kv, head_dim;
@@ -26,12 +27,16 @@ typedef struct weir_kv_shape {
 /* Bytes a pool of this shape takes (the memory plan asks the same function); SIZE_MAX in both for a shape
  * that cannot be. */
 weir_bytes weir__kv_pool_bytes(const weir_kv_shape *shape, bool device);
+int64_t weir__kv_shape_pages(const weir_kv_shape *shape); /* of the pool */
+size_t weir__kv_page_bytes(const weir_kv_shape *shape);
+int64_t weir__kv_pages_for(int64_t len); /* that hold so many positions */
+bool weir__kv_is_ring(const weir_kv_shape *shape);
 
 /* EINVAL: a shape that cannot be; ENOMEM, EDEVMEM, ECUDA. */
 weir_status weir__kv_pool_create(weir_kv_pool **out, weir_backend *be, const weir_kv_shape *shape);
 void weir__kv_pool_free(weir_kv_pool *p); /* NULL allowed */
 
-/* Makes positions [0, len) of a slot addressable; grows or shrinks. ENOMEM when no page is free
+/* Makes positions [0, len) of a slot addressable; grows or shrinks. EPAGES when too few pages are free
  * (nothing changed then). len in [0, max_len]; EINVAL for a ring that has overwritten what comes before len.
  * 0 begins anew. */
 weir_status weir__kv_pool_resize(weir_kv_pool *p, int32_t slot, int64_t len);
@@ -39,6 +44,9 @@ weir_status weir__kv_pool_resize(weir_kv_pool *p, int32_t slot, int64_t len);
  * nothing as written before a resize says how far it came. */
 weir_status weir__kv_pool_reserve(weir_kv_pool *p, int32_t slot, int64_t upto);
 int64_t weir__kv_pool_len(const weir_kv_pool *p, int32_t slot);
+/* Pages that a resize to len would take of the free ones; of an empty slot. */
+int64_t weir__kv_pool_lacks(const weir_kv_pool *p, int32_t slot, int64_t len);
+int64_t weir__kv_pool_lacks_all(const weir_kv_pool *p, int64_t len);
 
 /* Slot `to` (empty) shares the first len positions of `from`: whole pages by reference, the last partial page
  * copied. ENOTSUP for rings. */
@@ -47,7 +55,11 @@ weir_status weir__kv_pool_share(weir_kv_pool *p, int32_t from, int32_t to, int64
 /* Brings the backend's page table up to date: before any op that reads it. Free where nothing changed. */
 weir_status weir__kv_pool_sync(weir_kv_pool *p);
 
+/* Pages that are held, and that a resize can take. A ring's are always held; free are those of empty slots.
+ * Any thread may ask while another one moves pages: it gets a number that was true. */
 int32_t weir__kv_pool_pages_used(const weir_kv_pool *p);
+int32_t weir__kv_pool_free_pages(const weir_kv_pool *p);
+int32_t weir__kv_pool_pages(const weir_kv_pool *p);            /* of all */
 const weir_kv_view *weir__kv_pool_view(const weir_kv_pool *p); /* stable address until free */
 
 #endif /* WEIR_HOST_KV_H */

@@ -37,44 +37,76 @@ static int64_t keep_of(const weir_engine *e, const weir_model_facts *f) {
     return f->window + rows + e->pair.max_draft + 2;
 }
 
-static weir_kv_shape shape_of(const weir_engine *e, const weir_model_facts *f, int64_t max_len,
-                              int32_t n_layer) {
-    return (weir_kv_shape){.n_slot = e->pair.n_parallel,
-                           .max_len = max_len,
-                           .n_layer = n_layer,
-                           .n_head_kv = f->n_head_kv,
-                           .head_dim = f->head_dim,
-                           .dtype = f->kv_dtype};
-}
-
-/* Outputs of an encoder–decoder, prompt and outputs of a decoder; either way a block may begin at the last
- * and write its drafts after it. */
-weir_kv_shape weir__plan_self(const weir_engine *e, const weir_model_facts *f) {
-    weir_kv_shape h =
-        shape_of(e, f, (int64_t)e->pair.ctx_size + e->pair.max_draft + 2, f->n_layer_self - layers_apart(f));
+/* Of n sessions, with `share` of the pages that they take at their longest: outputs of an encoder–decoder,
+ * prompt and outputs of a decoder; either way a block may begin at the last and write its drafts after it. A
+ * source, whose layers are those of the outputs, has a slot of its own. */
+static weir_kv_shape self_of(const weir_engine *e, const weir_model_facts *f, int n, double share) {
+    const bool sources = f->n_layer_cross > 0;
+    const int64_t max_len = (int64_t)e->pair.ctx_size + e->pair.max_draft + 2;
+    const int64_t longest =
+        weir__kv_pages_for(max_len) + (sources ? weir__kv_pages_for(e->pair.ctx_size) : 0);
+    weir_kv_shape h = {.n_slot = sources ? 2 * n : n,
+                       .n_page = (int64_t)((double)(longest * n) * share + 1e-6), /* of rounding */
+                       .max_len = max_len,
+                       .n_layer = f->n_layer_self - layers_apart(f),
+                       .n_head_kv = f->n_head_kv,
+                       .head_dim = f->head_dim,
+                       .dtype = f->kv_dtype};
     if (f->n_layer_slide == f->n_layer_self) h.keep = keep_of(e, f);
     return h;
 }
 
-weir_kv_shape weir__plan_slide(const weir_engine *e, const weir_model_facts *f) {
-    weir_kv_shape h = weir__plan_self(e, f);
+static weir_kv_shape slide_of(const weir_engine *e, const weir_model_facts *f, int n, double share) {
+    weir_kv_shape h = self_of(e, f, n, share);
     h.n_layer = layers_apart(f);
     h.keep = keep_of(e, f);
     return h;
 }
 
-weir_kv_shape weir__plan_cross(const weir_engine *e, const weir_model_facts *f) {
-    return shape_of(e, f, e->pair.ctx_size, f->n_layer_cross);
+weir_kv_shape weir__plan_self(const weir_engine *e, const weir_model_facts *f) {
+    return self_of(e, f, e->pair.n_parallel, e->pair.kv_share);
 }
 
-static weir_bytes kv_bytes(const weir_engine *e, const weir_model_facts *f, int n_slot) {
-    weir_kv_shape self = weir__plan_self(e, f), cross = weir__plan_cross(e, f),
-                  slide = weir__plan_slide(e, f);
-    self.n_slot = cross.n_slot = slide.n_slot = n_slot;
+weir_kv_shape weir__plan_slide(const weir_engine *e, const weir_model_facts *f) {
+    return slide_of(e, f, e->pair.n_parallel, e->pair.kv_share);
+}
+
+static weir_bytes kv_bytes(const weir_engine *e, const weir_model_facts *f, int n, double share) {
+    const weir_kv_shape self = self_of(e, f, n, share), slide = slide_of(e, f, n, share);
     weir_bytes sum = weir__kv_pool_bytes(&self, e->pair.be->device);
-    if (cross.n_layer > 0) add(&sum, weir__kv_pool_bytes(&cross, e->pair.be->device));
     if (slide.n_layer > 0) add(&sum, weir__kv_pool_bytes(&slide, e->pair.be->device));
     return sum;
+}
+
+/* Adds a pool to what all pages take, and to what no option makes smaller: a ring is whole, and the smallest
+ * of other pools has two pages. */
+static void add_pages(const weir_kv_shape *h, double *all, double *least) {
+    if (h->n_layer == 0) return;
+    const double page = (double)weir__kv_page_bytes(h), bytes = page * (double)weir__kv_shape_pages(h);
+    *all += bytes;
+    *least += weir__kv_is_ring(h) ? bytes : 2.0 * page;
+}
+
+/* The share of pages that kv_bytes leaves each pool: all the same, since a session has as many positions in
+ * both models. Rings come first. */
+static weir_status share_pages(weir_engine *e, size_t limit, weir_err *err) {
+    double all = 0.0, least = 0.0, ring = 0.0;
+    e->pair.kv_share = 1.0;
+    if (limit == 0) return WEIR_OK;
+    for (int i = 0; i <= (int)e->pair.has_draft; i++) {
+        const weir_kv_shape shape[2] = {weir__plan_self(e, &e->pair.side[i].facts),
+                                        weir__plan_slide(e, &e->pair.side[i].facts)};
+        for (int k = 0; k < 2; k++) {
+            add_pages(&shape[k], &all, &least);
+            if (shape[k].n_layer > 0 && weir__kv_is_ring(&shape[k]))
+                ring += (double)weir__kv_page_bytes(&shape[k]) * (double)weir__kv_shape_pages(&shape[k]);
+        }
+    }
+    if ((double)limit < least)
+        return weir_fail(err, WEIR_EINVAL, "%zu bytes of keys and values: at least %.0f are needed", limit,
+                         least);
+    if ((double)limit < all) e->pair.kv_share = ((double)limit - ring) / (all - ring);
+    return WEIR_OK;
 }
 
 /* The scratch of ops, one for all: a device has one part, the CPU one per worker. */
@@ -84,8 +116,8 @@ static size_t op_bytes(const weir_engine *e, size_t floats) {
     return n_part * ((floats + 15) / 16 * 16) * sizeof(float);
 }
 
-static weir_status add_up(weir_engine *e, weir_bytes *kv, weir_bytes *scratch, weir_err *err) {
-    size_t floats = e->pair.be->device ? (size_t)weir__accept_cuda_scratch_floats(e->pair.n_vocab) : 0;
+/* What the tensors of both models say of them. */
+static weir_status measure(weir_engine *e, weir_err *err) {
     for (int i = 0; i <= (int)e->pair.has_draft; i++) {
         weir_pair_side *m = &e->pair.side[i];
         const weir_tensor_source src = weir__checkpoint_source(&m->ck);
@@ -94,19 +126,27 @@ static weir_status add_up(weir_engine *e, weir_bytes *kv, weir_bytes *scratch, w
         if (s != WEIR_OK) return weir_fail(err, s, "%.200s: %s", m->ck.dir, why.text);
         m->ld = m->facts.n_vocab_rows;
         e->pair.facts.weights[i] = m->facts.weight_bytes;
-        e->pair.facts.kv_per_session[i] = kv_bytes(e, &m->facts, 1).backend;
-        add(kv, kv_bytes(e, &m->facts, e->pair.n_parallel));
+    }
+    return WEIR_OK;
+}
+
+static void add_up(weir_engine *e, weir_bytes *kv, weir_bytes *scratch) {
+    size_t floats = e->pair.be->device ? (size_t)weir__accept_cuda_scratch_floats(e->pair.n_vocab) : 0;
+    for (int i = 0; i <= (int)e->pair.has_draft; i++) {
+        weir_pair_side *m = &e->pair.side[i];
+        const weir_kv_shape self = weir__plan_self(e, &m->facts);
+        e->pair.facts.kv_per_session[i] = kv_bytes(e, &m->facts, 1, 1.0).backend;
+        e->pair.facts.kv_pages[i] = weir__kv_shape_pages(&self);
+        add(kv, kv_bytes(e, &m->facts, e->pair.n_parallel, e->pair.kv_share));
         add(scratch, m->family->scratch_bytes(&m->ck, e->pair.be, m->facts.kv_dtype, e->pair.n_row_max,
                                               e->pair.ctx_size));
-        const size_t own = m->family->op_floats(&m->ck, e->pair.be, e->pair.n_row_max,
-                                                weir__plan_self(e, &m->facts).max_len);
+        const size_t own = m->family->op_floats(&m->ck, e->pair.be, e->pair.n_row_max, self.max_len);
         if (own > floats) floats = own;
     }
     add(scratch, weir__buffers_bytes(e));
     add(scratch, weir__block_loop_bytes(e));
     add(scratch, (weir_bytes){.backend = op_bytes(e, floats)});
     e->pair.op_floats = floats;
-    return WEIR_OK;
 }
 
 static weir_status refuse(const weir_engine *e, const weir_engine_options *o, weir_err *err) {
@@ -128,7 +168,9 @@ static weir_status refuse(const weir_engine *e, const weir_engine_options *o, we
 weir_status weir__plan_make(weir_engine *e, const weir_engine_options *o, weir_err *err) {
     weir_engine_facts *f = &e->pair.facts;
     weir_bytes kv = {0, 0}, scratch = {0, 0};
-    WEIR_TRY(add_up(e, &kv, &scratch, err));
+    WEIR_TRY(measure(e, err));
+    WEIR_TRY(share_pages(e, o->kv_bytes, err));
+    add_up(e, &kv, &scratch);
     f->kv_total = kv.backend;
     f->scratch = scratch.backend;
     f->plan_total = plus(plus(f->weights[0], f->weights[1]), plus(kv.backend, scratch.backend));

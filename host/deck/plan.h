@@ -6,9 +6,8 @@
 /* Sizes of everything into e->pair.facts; ENOMEM with the figures where it does not fit, unless only a plan
  * is wanted. */
 weir_status weir__plan_make(weir_engine *e, const weir_engine_options *o, weir_err *err);
+/* Sources of an encoder–decoder are in the same pool */
 weir_kv_shape weir__plan_self(const weir_engine *e, const weir_model_facts *f);
-/* n_layer 0: the model has none */
-weir_kv_shape weir__plan_cross(const weir_engine *e, const weir_model_facts *f);
 /* n_layer 0: all layers are in self */
 weir_kv_shape weir__plan_slide(const weir_engine *e, const weir_model_facts *f);
 void weir__plan_format(char *out, size_t cap, size_t bytes); /* "17.1 MiB" */

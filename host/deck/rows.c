@@ -36,7 +36,7 @@ static weir_status put_rows(weir_engine *e, const weir_rows *r, int side) {
     WEIR_TRY(WEIR_PUT(e, token, r->n_row));
     WEIR_TRY(WEIR_PUT(e, pos, r->n_row));
     WEIR_TRY(WEIR_PUT(e, slot, r->n_row));
-    return WEIR_PUT(e, out, r->n_out);
+    return r->n_out > 0 ? WEIR_PUT(e, out, r->n_out) : WEIR_OK;
 }
 
 weir_status weir__rows_forward(weir_engine *e, int side, weir_batch rows, float *logits) {

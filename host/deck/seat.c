@@ -1,28 +1,10 @@
-/* A session on its slot: the prompt, in slices where it can be cut; pages; the way out. */
+/* A session on its slot: the prompt, in slices where it can be cut; what a suspension took; the way out. */
 #include <string.h>
 
 #include "host/deck/deck.h"
 #include "host/session/session.h"
 #include "kernels/base/clock.h"
 #include "kernels/loop/seat.h"
-
-/* ---- pages --------------------------------------------------------------------------------------------- */
-
-/* Of all pools that hold positions of the timeline. */
-static weir_status make_len(weir_session *s, int side, int64_t n_input,
-                            weir_status (*how)(weir_kv_pool *p, int32_t slot, int64_t len)) {
-    const weir_deck_side *m = &s->e->deck.side[side];
-    if (m->slide) WEIR_TRY(how(m->slide, s->slot, s->base + n_input));
-    return how(m->self, s->slot, s->base + n_input);
-}
-
-weir_status weir__session_room(weir_session *s, int side, int64_t n_input) {
-    return make_len(s, side, n_input, weir__kv_pool_resize);
-}
-
-weir_status weir__session_reserve(weir_session *s, int side, int64_t n_input) {
-    return make_len(s, side, n_input, weir__kv_pool_reserve);
-}
 
 /* ---- prompt -------------------------------------------------------------------------------------------- */
 
@@ -35,8 +17,6 @@ static int64_t prompt_positions(const weir_session *s) {
 /* An encoder reads the whole prompt into the cross cache. */
 static weir_status run_encoder(weir_session *s, int side) {
     weir_deck_side *m = &s->e->deck.side[side];
-    WEIR_TRY(weir__kv_pool_resize(m->cross, s->slot, (int64_t)s->n_prompt));
-    WEIR_TRY(weir__kv_pool_sync(m->cross));
     m->cross_len[s->slot] = (int32_t)s->n_prompt;
     if (m->dev_cross_len)
         WEIR_TRY(weir__backend_upload(s->e->pair.be, m->dev_cross_len + s->slot, m->cross_len + s->slot,
@@ -47,10 +27,9 @@ static weir_status run_encoder(weir_session *s, int side) {
 /* Positions [prefilled, upto) of the prompt. */
 static weir_status run_prompt(weir_session *s, int side, int64_t upto) {
     weir_deck_side *m = &s->e->deck.side[side];
-    if (m->cross) return run_encoder(s, side);
-    if (weir__kv_pool_len(m->self, s->slot) < s->base) WEIR_TRY(weir__session_room(s, side, 0));
-    if (s->base == 0) return WEIR_OK;
     WEIR_TRY(weir__caches_sync(m));
+    if (m->cross_len) return run_encoder(s, side);
+    if (s->base == 0) return WEIR_OK;
     return weir__model_prefill_part(s->e->pair.side[side].model, &m->kv, s->slot, s->prompt, s->base,
                                     s->prefilled[side], upto);
 }
@@ -59,16 +38,47 @@ bool weir__session_given_up(const weir_session *s) {
     return atomic_load(&s->cancel) || weir_interrupted(&s->e->deck.interrupt);
 }
 
+/* Inputs [from, upto) of the timeline once more, after a suspension. A row's K and V depend on what precedes
+ * it and not on the rows of its call: they get the bits that the blocks and ticks left which first ran
+ * them. */
+static weir_status run_inputs(weir_session *s, int side, int64_t from, int64_t upto) {
+    const weir_seat seat = weir__seat_of(s);
+    while (from < upto) {
+        weir_rows rows = {0, 0};
+        if (weir_interrupted(&s->e->pair.be->interrupt)) return WEIR_ECANCELED; /* as between chunks */
+        for (; from < upto && rows.n_row < s->e->pair.n_row_max; from++)
+            weir__rows_add(s->e, &rows, &seat, s->timeline[from], from, false);
+        WEIR_TRY(weir__rows_run(s->e, &rows, side, NULL));
+    }
+    return WEIR_OK;
+}
+
+static int64_t positions_to_read(const weir_session *s, int side) {
+    return prompt_positions(s) + s->held[side];
+}
+
+/* Where a slice of the prompt, or of what follows it, ends. */
+static int64_t end_of_slice(const weir_session *s, int side, int64_t max_positions) {
+    const int64_t prompt = prompt_positions(s), chunk = s->e->pair.be->chunk, done = s->prefilled[side];
+    const int64_t slice = max_positions < chunk ? chunk : max_positions / chunk * chunk;
+    const int64_t end = done < prompt ? prompt : positions_to_read(s, side);
+    const bool whole = done < prompt && s->e->pair.facts.encoder_decoder;
+    return whole || end - done <= slice ? end : done + slice;
+}
+
+static weir_status run_positions(weir_session *s, int side, int64_t upto) {
+    const int64_t prompt = prompt_positions(s), done = s->prefilled[side];
+    WEIR_TRY(weir__session_prompt_room(s, side));
+    return done < prompt ? run_prompt(s, side, upto) : run_inputs(s, side, done - prompt, upto - prompt);
+}
+
 /* A slice of at most max_positions (one chunk of the backend at least), whole chunks unless it is the last
  * one. The time is the session's alone. */
 static weir_status run_slice(weir_session *s, int side, int64_t max_positions, weir_err *err) {
-    const int64_t all = prompt_positions(s), chunk = s->e->pair.be->chunk;
-    const int64_t slice = max_positions < chunk ? chunk : max_positions / chunk * chunk;
-    const int64_t left = all - s->prefilled[side];
-    const int64_t upto = s->e->pair.facts.encoder_decoder || left <= slice ? all : s->prefilled[side] + slice;
+    const int64_t upto = end_of_slice(s, side, max_positions);
     const double t0 = weir_seconds();
     s->e->deck.prefilling = s;
-    const weir_status st = run_prompt(s, side, upto);
+    const weir_status st = run_positions(s, side, upto);
     s->e->deck.prefilling = NULL;
     const double spent = weir_seconds() - t0;
     s->stats.seconds_prefill += spent;
@@ -78,12 +88,15 @@ static weir_status run_slice(weir_session *s, int side, int64_t max_positions, w
     if (st != WEIR_OK)
         return weir_fail(err, st, "prompt of %zu tokens: %s", s->n_prompt, weir_status_str(st));
     s->prefilled[side] = upto;
-    if (upto == all) s->cached[side] = 0;
+    if (upto < positions_to_read(s, side)) return WEIR_OK;
+    s->cached[side] = s->held[side];
+    s->held[side] = 0;
     return WEIR_OK;
 }
 
 weir_status weir__session_prefill(weir_session *s, int side, weir_err *err) {
-    return s->cached[side] >= 0 ? WEIR_OK : run_slice(s, side, INT64_MAX, err);
+    while (s->cached[side] < 0) WEIR_TRY(run_slice(s, side, INT64_MAX, err));
+    return WEIR_OK;
 }
 
 /* TokenCascade and the sequence cascade may never need the verifier: its prompt waits for the first call. */
@@ -97,11 +110,15 @@ static bool needs_at_once(const weir_session *s, int side) {
     }
 }
 
+bool weir__session_reads(const weir_session *s, int side) {
+    return needs_at_once(s, side) && s->cached[side] < 0;
+}
+
 int64_t weir__session_prefill_left(const weir_session *s) {
     int64_t left = 0;
     for (int side = 0; side < 2; side++) {
-        if (!needs_at_once(s, side) || s->cached[side] >= 0) continue;
-        const int64_t n = prompt_positions(s) - s->prefilled[side];
+        if (!weir__session_reads(s, side)) continue;
+        const int64_t n = positions_to_read(s, side) - s->prefilled[side];
         left +=
             n > 0 ? n : 1; /* a prompt of one token has nothing to run, and is to be admitted all the same */
     }
@@ -137,7 +154,7 @@ weir_seat weir__seat_of(const weir_session *s) {
 static weir_status take_slot(weir_session *s, weir_err *err) {
     weir_engine *e = s->e;
     if (s->slot >= 0) return WEIR_OK;
-    s->started = weir_seconds();
+    if (s->started == 0.0) s->started = weir_seconds();
     for (int i = 0; i < e->pair.n_parallel && s->slot < 0; i++)
         if (!e->deck.slot_owner[i]) s->slot = i;
     if (s->slot < 0)
@@ -148,23 +165,39 @@ static weir_status take_slot(weir_session *s, weir_err *err) {
     return WEIR_OK;
 }
 
-weir_status weir__session_admit(weir_session *s, weir_err *err) {
+/* And pages for all that is to be read; neither where there are too few. */
+static weir_status take_place(weir_session *s, weir_err *err) {
+    const bool had = s->slot >= 0;
     WEIR_TRY(take_slot(s, err));
+    const weir_status st = weir__pages_for_prompt(s, err);
+    if (st != WEIR_OK && !had) weir__session_release(s);
+    return st;
+}
+
+weir_status weir__session_admit(weir_session *s, weir_err *err) {
+    WEIR_TRY(take_place(s, err));
     for (int side = 0; side < 2; side++)
         if (needs_at_once(s, side)) WEIR_TRY(weir__session_prefill(s, side, err));
     return WEIR_OK;
 }
 
-weir_status weir_session_prefill(weir_session *s, int64_t max_positions, int64_t *left, weir_err *err) {
-    *left = 0;
-    if (s->finish != WEIR_RUNNING) return WEIR_OK;
-    weir_status st = take_slot(s, err);
-    for (int side = 0; side < 2 && st == WEIR_OK && max_positions > 0; side++) {
-        if (!needs_at_once(s, side) || s->cached[side] >= 0) continue;
+static weir_status run_slices(weir_session *s, int64_t max_positions, weir_err *err) {
+    WEIR_TRY(take_place(s, err));
+    for (int side = 0; side < 2 && max_positions > 0; side++) {
+        if (!weir__session_reads(s, side)) continue;
         const int64_t before = s->prefilled[side];
-        st = weir__session_given_up(s) ? WEIR_ECANCELED : run_slice(s, side, max_positions, err);
+        if (weir__session_given_up(s)) return WEIR_ECANCELED;
+        WEIR_TRY(run_slice(s, side, max_positions, err));
         max_positions -= s->prefilled[side] - before;
     }
+    return WEIR_OK;
+}
+
+weir_status weir_session_prefill(weir_session *s, int64_t max_positions, int64_t *left, weir_err *err) {
+    *left = 0;
+    s->wants_pages = false;
+    if (s->finish != WEIR_RUNNING) return WEIR_OK;
+    const weir_status st = max_positions > 0 ? run_slices(s, max_positions, err) : take_slot(s, err);
     if (st == WEIR_ECANCELED) {
         weir__session_give_up(s);
         return WEIR_OK;
@@ -175,14 +208,24 @@ weir_status weir_session_prefill(weir_session *s, int64_t max_positions, int64_t
 
 void weir__session_release(weir_session *s) {
     if (s->slot < 0) return;
-    for (int side = 0; side < 2; side++) {
-        weir_deck_side *m = &s->e->deck.side[side];
-        if (m->self) (void)weir__kv_pool_resize(m->self, s->slot, 0);
-        if (m->slide) (void)weir__kv_pool_resize(m->slide, s->slot, 0);
-        if (m->cross) (void)weir__kv_pool_resize(m->cross, s->slot, 0);
-    }
+    for (int side = 0; side < 2; side++) weir__session_drop_pages(s, side);
     s->e->deck.slot_owner[s->slot] = NULL;
     s->slot = -1;
+}
+
+void weir__session_forget(weir_session *s, int side) {
+    weir__session_drop_pages(s, side);
+    s->cached[side] = -1;
+    s->prefilled[side] = 0;
+}
+
+void weir_session_suspend(weir_session *s) {
+    if (s->slot < 0) return;
+    for (int side = 0; side < 2; side++) {
+        if (s->cached[side] > 0) s->held[side] = s->cached[side];
+        weir__session_forget(s, side);
+    }
+    weir__session_release(s);
 }
 
 void weir__session_give_up(weir_session *s) {

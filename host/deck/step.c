@@ -101,17 +101,34 @@ static void close_round(weir_session *const *sessions, int n, double spent) {
     }
 }
 
+/* Blocks of the next round: as many as there are pages for, and `left` at most. 0 and EPAGES: not for one. */
+static weir_status choose_blocks(weir_engine *e, weir_session *const *sessions, int n, int left, int *blocks,
+                                 weir_err *err) {
+    *blocks = weir__block_loop_blocks(e->deck.loop, weir__tops_asked(sessions, n), left);
+    for (int i = 0; i<n && * blocks> 1; i++)
+        if (sessions[i]->finish == WEIR_RUNNING && run_by(sessions[i]) == BY_TICKS) *blocks = 1;
+    for (; *blocks > 1; *blocks /= 2)
+        if (weir__pages_for_blocks(sessions, n, *blocks, NULL) == WEIR_OK) return WEIR_OK;
+    const weir_status st = weir__pages_for_blocks(sessions, n, 1, err);
+    if (st != WEIR_OK) *blocks = 0;
+    return st;
+}
+
 static weir_status run_blocks(weir_engine *e, weir_session *const *sessions, int n, int max_blocks,
                               weir_err *err) {
     weir_status first = WEIR_OK;
     for (int block = 0, ran; block < max_blocks; block += ran) {
-        int running;
+        int running, blocks;
+        end_given_up(sessions, n);
+        const weir_status pages =
+            choose_blocks(e, sessions, n, max_blocks - block, &blocks, block == 0 ? err : NULL);
+        if (pages != WEIR_OK) return block == 0 ? pages : first;
         WEIR_TRY(admit_all(sessions, n, &running, err));
         if (running == 0) break;
         const double t0 = weir_seconds() -
                           e->deck.prefill_seconds; /* prompts that a tick runs are booked by their sessions */
         const uint64_t before = progress(sessions, n);
-        WEIR_TRY(run_round(e, sessions, n, running, max_blocks - block, &ran, &first, err));
+        WEIR_TRY(run_round(e, sessions, n, running, blocks, &ran, &first, err));
         end_given_up(sessions, n);
         /* what callers' loops rely on */
         if (progress(sessions, n) <= before || ran < 1)

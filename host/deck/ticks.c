@@ -222,21 +222,20 @@ static weir_status take_token(weir_engine *e, weir_session *s, const weir_tick_p
     return WEIR_OK;
 }
 
-/* Sequence cascade: the drafter's answer is complete; keep it or let the verifier write. */
-static weir_status judge_sequence(weir_session *s, weir_err *err) {
+/* Sequence cascade: the drafter's answer is complete; keep it, or let the verifier write from the next round
+ * on, when its prompt is run. */
+static void judge_sequence(weir_session *s) {
     const double n = s->opt.seq_conf_sum ? 1.0 : (double)s->seq_n;
     const double confidence = s->seq_n > 0 ? s->seq_logp / n : 0.0;
     s->mute = false;
     if (!(confidence < -(double)s->opt.law.alpha)) {
         weir__session_tell_all(s);
-        return WEIR_OK;
+        return;
     }
     s->second_pass = true;
     s->stats.deferred_sequence = true;
     weir__session_restart(s);
-    const weir_status st = weir__session_admit(s, err);
-    if (st == WEIR_ECANCELED) weir__session_give_up(s);
-    return st == WEIR_ECANCELED ? WEIR_OK : st;
+    weir__session_forget(s, WEIR_DRAFTER);
 }
 
 /* Tokens of all sessions from what the ops left; the first failure. */
@@ -288,7 +287,7 @@ weir_status weir__tick_sequential(weir_engine *e, weir_session **s, int n, weir_
         st->seconds_accept += (t3 - t2 - (e->deck.prefill_seconds - prompts)) / n;
         const bool drafted_whole = s[i]->opt.method == WEIR_METHOD_SEQUENCE_CASCADE && !s[i]->second_pass;
         if (drafted_whole && (s[i]->finish == WEIR_FINISH_STOP || s[i]->finish == WEIR_FINISH_LENGTH))
-            WEIR_TRY(judge_sequence(s[i], err));
+            judge_sequence(s[i]);
     }
     return first;
 }

@@ -76,7 +76,8 @@ weir_status weir_score_begin(weir_engine *e, const int32_t *prompt, size_t n_pro
         return weir_fail(err, WEIR_ENOMEM, "out of memory for the scores of %zu tokens", n_completion);
     }
     if (n_completion > 0) memcpy(g->completion, completion, n_completion * sizeof *completion);
-    const weir_status st = weir_session_create(e, &opt, prompt, n_prompt, NULL, NULL, &g->s, err);
+    weir_status st = weir_session_create(e, &opt, prompt, n_prompt, NULL, NULL, &g->s, err);
+    if (st == WEIR_OK) st = weir__pages_hold(g->s, (int64_t)n_completion, err);
     if (st != WEIR_OK) {
         weir_score_end(g);
         return st;

@@ -36,10 +36,11 @@ static weir_status hand_out(weir_engine *e, size_t from, size_t n, float *copy, 
 
 static weir_status run_all(weir_engine *e, weir_session *s, const int32_t *completion, size_t n, float *copy,
                            weir_rows_fn fn, void *ud, weir_err *err) {
+    WEIR_TRY(weir__pages_hold(s, (int64_t)n, err));
     WEIR_TRY(weir__session_admit(s, err));
     for (int side = 0; side < 2; side++) {
-        WEIR_TRY(weir__session_prefill(s, side, err));
-        WEIR_TRY(weir__session_room(s, side, (int64_t)n));
+        const weir_status st = weir__session_room(s, side, (int64_t)n);
+        if (st != WEIR_OK) return weir_fail(err, st, "completion of %zu tokens: %s", n, weir_status_str(st));
     }
     bool more = true;
     for (size_t from = 0; from < n && more;) {

@@ -101,6 +101,11 @@ weir_status weir_session_create(weir_engine *e, const weir_session_options *opt,
     s->mute = opt->method == WEIR_METHOD_SEQUENCE_CASCADE;
     s->stats.n_prompt = (int64_t)n_prompt;
     atomic_init(&s->cancel, false);
+    const weir_status st = weir__pages_hold(s, s->cap > 0 ? s->cap + weir__session_gamma(s) : 0, err);
+    if (st != WEIR_OK) {
+        weir_session_free(s);
+        return st;
+    }
     *out = s;
     return WEIR_OK;
 }

@@ -18,6 +18,7 @@
     X(ETOOLONG, -10, "longer than the context")                     \
     X(EMISMATCH, -11, "drafter and verifier do not fit each other") \
     X(ELOGITS, -12, "logits are not finite")                        \
+    X(EPAGES, -13, "no free pages of keys and values")              \
     X(EBUSY, -14, "as many requests as may wait")
 
 typedef enum weir_status {

@@ -141,6 +141,8 @@ Test(kv, bad_arguments_change_nothing) {
         {.n_slot = 1, .max_len = 0, .n_layer = 1, .n_head_kv = 1, .head_dim = 1},
         {.n_slot = 1, .max_len = INT64_MAX, .n_layer = 1, .n_head_kv = 1, .head_dim = 1},
         {.n_slot = 1, .max_len = 64, .keep = -1, .n_layer = 1, .n_head_kv = 1, .head_dim = 1},
+        {.n_slot = 1, .n_page = -1, .max_len = 64, .n_layer = 1, .n_head_kv = 1, .head_dim = 1},
+        {.n_slot = 1, .n_page = 1LL << 31, .max_len = 64, .n_layer = 1, .n_head_kv = 1, .head_dim = 1},
         {.n_slot = 1,
          .max_len = 64,
          .n_layer = 1,
@@ -176,6 +178,37 @@ Test(kv, bad_arguments_change_nothing) {
     weir__backend_close(be);
 }
 
+/* Three slots of four pages each share six: what lacks says is what a resize takes, and the last one that
+ * comes gets nothing of what it asked for. */
+Test(kv, slots_share_fewer_pages_than_they_may_want) {
+    weir_kv_shape h = shape;
+    h.n_slot = 3;
+    h.n_page = 6;
+    cr_expect_eq(weir__kv_shape_pages(&h), 6);
+    weir_backend *be = backend();
+    weir_kv_pool *p = NULL;
+    cr_assert_eq(weir__kv_pool_create(&p, be, &h), WEIR_OK);
+    cr_expect(weir__kv_pool_pages(p) == 6 && weir__kv_pool_free_pages(p) == 6);
+    uint64_t seed = 8; /* fixed: a failure repeats */
+    int refused = 0;
+    for (int step = 0; step < 3000; step++) {
+        const int32_t s = (int32_t)(rng_u64(&seed) % 3);
+        const int64_t len = (int64_t)(rng_u64(&seed) % (MAX_LEN + 1)), had = weir__kv_pool_len(p, s);
+        const int64_t want = weir__kv_pool_lacks(p, s, len);
+        const int32_t left = weir__kv_pool_free_pages(p);
+        cr_assert(want >= 0 && (had > 0 || want == weir__kv_pool_lacks_all(p, len)));
+        const weir_status st = weir__kv_pool_resize(p, s, len);
+        cr_assert_eq(st, want <= left ? WEIR_OK : WEIR_EPAGES);
+        cr_assert_eq(weir__kv_pool_len(p, s), st == WEIR_OK ? len : had);
+        if (len >= had) cr_assert_eq(left - weir__kv_pool_free_pages(p), st == WEIR_OK ? want : 0);
+        cr_assert_eq(weir__kv_pool_pages_used(p), 6 - weir__kv_pool_free_pages(p));
+        refused += st != WEIR_OK;
+    }
+    cr_assert(refused > 100, "%d", refused);
+    weir__kv_pool_free(p);
+    weir__backend_close(be);
+}
+
 /* ---- rings ---- */
 
 enum { RING_LEN = 1000, KEEP = 130, RING_PAGES = 4 };
@@ -207,6 +240,8 @@ Test(kv, a_ring_keeps_what_it_promises) {
             cr_assert(holds(v, s, t, value[s][t]), "step %d slot %d position %ld of %ld", step, (int)s,
                       (long)t, (long)to);
         cr_assert_eq(weir__kv_pool_pages_used(p), 2 * RING_PAGES);
+        cr_assert_eq(weir__kv_pool_free_pages(p), RING_PAGES * ((len[0] == 0) + (len[1] == 0)));
+        cr_assert_eq(weir__kv_pool_lacks(p, s, RING_LEN) + weir__kv_pool_lacks_all(p, RING_LEN), 0);
     }
     weir__kv_pool_free(p);
     weir__backend_close(be);
