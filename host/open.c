@@ -79,6 +79,7 @@ static void note_facts(weir_engine *e, const weir__chat_ends *ends) {
         f->n_vocab_rows[i] = e->pair.side[i].facts.n_vocab_rows;
         f->dtype[i] = weir_dtype_name(e->pair.side[i].facts.dtype);
         f->family[i] = ck->family;
+        f->fingerprint[i] = weir__checkpoint_fingerprint(ck);
         f->ignored[i] = ck->ignored[0] ? ck->ignored : NULL;
         e->pair.side[i].family->note(ck, i, f);
     }

@@ -82,6 +82,7 @@ typedef struct weir_engine_facts {
     bool has_draft, has_tokenizer, encoder_decoder;
     int32_t n_vocab;    /* tokens that can be emitted; padding rows are not counted */
     int64_t n_param[2]; /* [0] verifier, [1] drafter */
+    uint64_t fingerprint[2]; /* of the checkpoint's tensors: names, shapes and some of their bytes */
     int32_t n_vocab_rows[2];
     const char *dtype[2]; /* of the matrices */
     int32_t n_layer_enc[2], n_layer_dec[2], dim[2], ff_dim[2], n_head[2], n_head_kv[2], head_dim[2];

@@ -226,6 +226,38 @@ static weir_status open_gguf(weir_checkpoint *c, weir_err *err) {
                            : WEIR_OK;
 }
 
+/* ---- fingerprint --------------------------------------------------------------------------------------- */
+
+/* FNV-1a, 64 bits (Fowler, Noll, Vo). */
+static uint64_t hash_bytes(uint64_t h, const void *bytes, size_t n) {
+    const unsigned char *p = bytes;
+    for (size_t i = 0; i < n; i++) h = (h ^ p[i]) * 0x100000001b3u;
+    return h;
+}
+
+static uint64_t hash_entry(uint64_t h, const weir_entry *e) {
+    const size_t part = e->bytes < 256 ? e->bytes : 256;
+    h = hash_bytes(h, e->name, strlen(e->name) + 1);
+    h = hash_bytes(h, e->type, strlen(e->type) + 1);
+    h = hash_bytes(h, e->shape, sizeof e->shape);
+    h = hash_bytes(h, e->data, part);
+    return hash_bytes(h, (const char *)e->data + (e->bytes - part) / 2, part);
+}
+
+uint64_t weir__checkpoint_fingerprint(const weir_checkpoint *c) {
+    const size_t n = c->gguf ? weir__gguf_count(c->gguf) : weir__safetensors_count(c->tensors);
+    uint64_t h = 0xcbf29ce484222325u;
+    for (size_t i = 0; i < n; i++) {
+        weir_entry e;
+        if (c->gguf)
+            weir__gguf_at(c->gguf, i, &e);
+        else
+            weir__safetensors_at(c->tensors, i, &e);
+        h = hash_entry(h, &e);
+    }
+    return h;
+}
+
 /* ---- open and close ------------------------------------------------------------------------------------ */
 
 static bool is_file(const char *path) {

@@ -267,7 +267,7 @@ static weir_queue_job job_of(const serve_exchange *e, int i) {
     const serve_choice *c = &e->choices[i];
     const api_prompt *p = &a->prompts[c->index / a->n];
     weir_queue_job job = weir_queue_job_default();
-    job.options = a->o;
+    job.options = e->run;
     job.prompt = p->ids;
     job.n_prompt = p->n;
     if (c->scoring) { /* a plain text is the completion of its first token */
@@ -283,7 +283,20 @@ static weir_queue_job job_of(const serve_exchange *e, int i) {
     return job;
 }
 
+/* Under load a draft of many tokens takes time from others. At a temperature above 0 this draws other tokens,
+ * so it is done only if the flag asks for it, and the answer says so. */
+static void fit_to_load(serve_exchange *e) {
+    const int bound = e->s->opt->speculate_below;
+    weir_queue_facts f;
+    e->run = e->ask.o;
+    if (bound <= 0 || e->run.method != WEIR_METHOD_SPECULATIVE || e->run.n_draft <= 1) return;
+    weir_queue_get_facts(e->s->queue, &f);
+    e->slowed = f.waiting + f.prompts + f.running + e->n_choice > bound;
+    if (e->slowed) e->run.n_draft = 1;
+}
+
 static void submit(serve_exchange *e) {
+    fit_to_load(e);
     weir_queue_job *jobs = weir_calloc((size_t)e->n_job, sizeof *jobs);
     if (!jobs) {
         serve_fail(&e->error, 500, "internal_error", NULL, "out of memory for a request");

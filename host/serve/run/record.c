@@ -4,6 +4,13 @@
 
 #include "host/serve/watch/notify.h"
 
+static double usage_of(const serve *s, int side) {
+    int64_t n_free = 0, n_total = 0;
+    if (side == 1 && !s->api.facts.has_draft) return (double)NAN;
+    weir_engine_pages(s->engine, side, &n_free, &n_total);
+    return n_total > 0 ? 1.0 - (double)n_free / (double)n_total : 0.0;
+}
+
 static void read_gauges(void *ud, watch_gauges *out) {
     serve *s = ud;
     const http_counts h = http_server_counts(s->http);
@@ -13,7 +20,8 @@ static void read_gauges(void *ud, watch_gauges *out) {
                           .waiting = f.waiting,
                           .connections = h.connections,
                           .buffered = h.buffered + s->waiting,
-                          .kv_usage = {(double)NAN, (double)NAN},
+                          .kv_usage = {usage_of(s, 0), usage_of(s, 1)},
+                          .preemptions = (uint64_t)f.suspended_total,
                           .log_dropped = watch_log_dropped(s->log)};
 }
 

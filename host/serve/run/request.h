@@ -50,6 +50,8 @@ struct serve_exchange {
     uint64_t client;
     api_ask ask; /* has_ask: of this body */
     bool has_ask;
+    weir_session_options run; /* the ask's, and what load made of them: */
+    bool slowed;              /* gamma is 1, since many requests run */
     char id[160];
     api_answer *answer;
     int n_choice;            /* of the answer */

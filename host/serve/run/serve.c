@@ -70,7 +70,10 @@ static void describe(serve *s) {
     a->engine = s->engine;
     weir_engine_get_facts(s->engine, &a->facts);
     if (a->defaults.max_tokens > a->facts.ctx_size) a->defaults.max_tokens = a->facts.ctx_size;
-    snprintf(a->fingerprint, sizeof a->fingerprint, "weir-%s", WEIR_VERSION);
+    int n = snprintf(a->fingerprint, sizeof a->fingerprint, "weir-%s", WEIR_VERSION);
+    for (int i = 0; i <= (int)a->facts.has_draft; i++)
+        n += snprintf(a->fingerprint + n, sizeof a->fingerprint - (size_t)n, "-%016llx",
+                      (unsigned long long)a->facts.fingerprint[i]);
 }
 
 static void loaded(serve_letter *l) {

@@ -73,6 +73,7 @@ void serve_choice_end(serve *s, serve_job *j, const weir_queue_event *ev) {
                        .eos_logprob = v->eos_logprob,
                        .eos_policy_logprob = v->eos_policy_logprob,
                        .deadline = ev->deadline,
+                       .o = c->of->slowed ? &c->of->run : NULL,
                        .queue_seconds = ev->queue_seconds,
                        .stats = v->stats};
     for (; c->how.n_eos_top < v->n_eos_top; c->how.n_eos_top++)
