@@ -576,3 +576,20 @@ Test(checkpoint, every_failing_allocation_is_reported_and_nothing_leaks) {
         cr_assert(err_is_line(&err, "no memory"), "%s", err.text);
     }
 }
+
+/* ---- fingerprint --------------------------------------------------------------------------------------- */
+
+static uint64_t fingerprint_of(const char *path) {
+    weir_checkpoint c;
+    weir_err err = {""};
+    cr_assert_eq(weir__checkpoint_open(&c, path, false, &err), WEIR_OK, "%s", err.text);
+    const uint64_t h = weir__checkpoint_fingerprint(&c);
+    weir__checkpoint_close(&c);
+    return h;
+}
+
+Test(checkpoint, a_fingerprint_tells_checkpoints_apart) {
+    const uint64_t verifier = fingerprint_of("models/demo/verifier"),
+                   drafter = fingerprint_of("models/demo/drafter");
+    cr_assert(verifier == fingerprint_of("models/demo/verifier") && verifier != drafter);
+}
