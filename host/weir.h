@@ -80,8 +80,8 @@ typedef struct weir_engine_facts {
     int n_thread;            /* 0 on another device than the CPU */
     int n_parallel, ctx_size, max_draft;
     bool has_draft, has_tokenizer, encoder_decoder;
-    int32_t n_vocab;    /* tokens that can be emitted; padding rows are not counted */
-    int64_t n_param[2]; /* [0] verifier, [1] drafter */
+    int32_t n_vocab;         /* tokens that can be emitted; padding rows are not counted */
+    int64_t n_param[2];      /* [0] verifier, [1] drafter */
     uint64_t fingerprint[2]; /* of the checkpoint's tensors: names, shapes and some of their bytes */
     int32_t n_vocab_rows[2];
     const char *dtype[2]; /* of the matrices */

@@ -118,6 +118,7 @@ weir_status weir__pages_hold(const weir_session *s, int64_t n_input, weir_err *e
     static const char *const name[] = {"verifier", "drafter"};
     for (int side = 0; side <= (int)s->e->pair.has_draft; side++) {
         const weir_kv_pool *p = s->e->deck.side[side].self;
+        if (!p) continue; /* nothing was loaded: a dry run */
         if (weir__session_inputs_ahead(s, side, 1) < 0 && s->opt.method != WEIR_METHOD_SEQUENCE_CASCADE)
             continue;
         const int64_t most = session_lacks(s, side, n_input);
