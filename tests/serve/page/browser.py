@@ -89,8 +89,7 @@ class PageTest(unittest.TestCase):
         for url in self.requests():
             self.assertTrue(url.startswith("data:") or self.origin(url) == self.origin(self.url), url)
         if self.mock:
-            self.mock.shutdown()
-            self.mock.server_close()
+            self.mock.die()
 
     @staticmethod
     def origin(url: str) -> tuple[str, str]:
@@ -157,8 +156,10 @@ class PageTest(unittest.TestCase):
         Select(self.at("rule")).select_by_value(name)
 
     def tick(self, id: str, on: bool = True) -> None:
-        if self.at(id).is_selected() != on:
-            self.at(id).click()
+        box = self.at(id)
+        if box.is_selected() != on:
+            self.js("arguments[0].scrollIntoView({block: 'center'})", box)  # not below the sticky header
+            box.click()
 
     def more(self) -> None:
         if not self.js("return document.getElementById('more').open"):

@@ -11,6 +11,7 @@ import json
 import math
 import random
 import re
+import socket
 import threading
 import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -88,11 +89,13 @@ class Mock(ThreadingHTTPServer):
     daemon_threads = True
 
     def __init__(self, key: str | None = None, chat: bool = True, pause: float = 0.02,
-                 loads: int = 0, drafts: bool = True) -> None:
+                 loads: int = 0, drafts: bool = True, method: str = "speculative") -> None:
         super().__init__(("127.0.0.1", 0), Handler)
         self.key, self.chat, self.pause, self.drafts = key, chat, pause, drafts
+        self.method = method
         self.loads = loads  # how many times /props says that the server is loading
         self.seen: list[tuple[str, dict]] = []  # paths and bodies of what was posted
+        self.sockets: list[socket.socket] = []
         self.left: list[str] = []  # prompts whose client went away
         self.running = self.most = 0  # streams, and the most there were at once
         self.lock = threading.Lock()
@@ -101,6 +104,20 @@ class Mock(ThreadingHTTPServer):
     @property
     def url(self) -> str:
         return f"http://127.0.0.1:{self.server_address[1]}/"
+
+    def process_request(self, request, client_address) -> None:
+        self.sockets.append(request)
+        super().process_request(request, client_address)
+
+    def die(self) -> None:
+        """Gone at once, with the connections that a browser opened beforehand."""
+        self.shutdown()
+        self.server_close()
+        for s in self.sockets:
+            try:
+                s.shutdown(socket.SHUT_RDWR)
+            except OSError:
+                pass  # closed already
 
     def handle_error(self, request, client_address) -> None:
         """A client that leaves is no error."""
@@ -129,7 +146,7 @@ class Handler(BaseHTTPRequestHandler):
 
     def allowed(self) -> bool:
         if self.server.key and self.headers.get("Authorization") != "Bearer " + self.server.key:
-            self.refuse(401, "invalid_api_key", "This server needs an API key.", WWW_Authenticate="Bearer")
+            self.refuse(401, "invalid_api_key", "no key, or a wrong one", WWW_Authenticate="Bearer")
             return False
         return True
 
@@ -147,18 +164,19 @@ class Handler(BaseHTTPRequestHandler):
     def props(self) -> None:
         if self.server.loads:
             self.server.loads -= 1
-            self.refuse(503, "loading", "The models are being loaded.", Retry_After="1")
+            self.refuse(503, "loading", "the models are being loaded", Retry_After="1")
             return
         rules = [{"name": n, "help": d,
                   "alpha": None if n == "exact" else {"min": lo, "max": hi, "max_open": o, "default": a},
-                  "beta": None if b is None else {"min": 0, "max": None, "default": b, "auto": n == "lossy"}}
+                  "beta": None if b is None else {"min": 0, "max": None, "default": b, "auto": n == "lossy"},
+                  "methods": ["speculative"] + ["token-cascade"] * (n == "chow")}
                  for n, lo, hi, o, a, b, d in RULES]
         self.reply(200, json.dumps({
             "model_alias": "demo", "verifier": {"n_params": 60_500_000},
             "drafter": {"n_params": 15_600_000} if self.server.drafts else None, "rules": rules,
             "max_speculative_tokens": 8, "chat_template": "{{ messages }}" if self.server.chat else None,
             "default_generation_settings": {"n_ctx": 512, "params": {
-                "temperature": 1.0, "num_speculative_tokens": 5, "exact_first": 0, "rule": "token-v3",
+                "method": self.server.method, "temperature": 1.0, "num_speculative_tokens": 5, "exact_first": 0, "rule": "token-v3",
                 "alpha": 0.2}}}).encode())
 
     def do_POST(self) -> None:
@@ -168,7 +186,7 @@ class Handler(BaseHTTPRequestHandler):
             return
         prompt = body["messages"][-1]["content"] if "messages" in body else body["prompt"]
         if "refuse" in prompt:
-            self.refuse(503, "queue_full", "The queue is full: <b>64</b> requests wait.", Retry_After="7")
+            self.refuse(503, "queue_full", "the queue is full: <b>64</b> requests wait", Retry_After="7")
             return
         with self.server.lock:
             self.server.running += 1
@@ -206,7 +224,7 @@ class Handler(BaseHTTPRequestHandler):
         for i, block in enumerate(run):
             time.sleep(self.server.pause)
             if "break" in prompt and i == 2:
-                self.event({"error": {"message": "The weights are gone.", "type": "server_error"}})
+                self.event({"error": {"message": "the weights are gone", "type": "server_error"}})
                 self.event("[DONE]")
                 return
             self.event({**head, "choices": [self.choice(chat, block)]})

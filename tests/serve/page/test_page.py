@@ -46,7 +46,7 @@ class Answers(PageTest):
             self.assertFalse(self.at(id).is_displayed(), id)
         self.ask("One")
         body = self.mock.seen[-1][1]
-        of_rules = ("deferral_rule", "deferral_alpha", "num_speculative_tokens", "exact_first")
+        of_rules = ("method", "deferral_rule", "deferral_alpha", "num_speculative_tokens", "exact_first")
         self.assertFalse(set(of_rules) & set(body))
         self.assertEqual(self.texts(".answer h3 span")[0], "verifier")
         self.assertEqual(self.at("about").text, "demo · verifier 61 M")
@@ -69,7 +69,7 @@ class Answers(PageTest):
                     "return_sources": True, "stream_options": {"include_usage": True}, "logprobs": True}
         self.assertEqual({k: body.get(k) for k in expected}, expected)
         self.assertIn("seed 9223372036854775807", self.texts(".foot")[-1])
-        self.assertEqual(self.texts(".answer h3 span")[1], "at its longest")
+        self.assertEqual(self.texts(".answer h3 span")[1], "limit reached")
         self.rule("exact")
         self.fill("limit", "")
         self.ask("Two")
@@ -84,9 +84,11 @@ class Answers(PageTest):
         self.ask("One")
         self.ask("One")
         seeds = [b["seed"] for _, b in self.mock.seen]
+        self.assertEqual(self.at("seed-does").text, "Drawn anew for each prompt.")
         self.assertNotEqual(seeds[0], seeds[1])
         self.assertEqual(self.at("seed").get_attribute("value"), str(seeds[1]))
         self.all(".foot button")[0].click()  # keep the first one's
+        self.assertEqual(self.at("seed-does").text, "The same for each prompt.")
         self.ask("One")
         self.ask("One")
         self.assertEqual([b["seed"] for _, b in self.mock.seen[2:]], [seeds[0]] * 2)
@@ -120,6 +122,10 @@ class Answers(PageTest):
     def test_a_refusal_is_shown_and_the_prompt_comes_back(self) -> None:
         self.open()
         self.ask("refuse this")
+        self.assertEqual(self.texts(".answer > .text + .bad"),
+                         ["The queue is full: <b>64</b> requests wait. Try again in 7 s."])
+        self.assertFalse(self.d.find_element(By.CSS_SELECTOR, ".answer .text").is_displayed())
+        self.assertFalse(self.at("figures").is_displayed())
         self.assertEqual(self.at("prompt").get_attribute("value"), "refuse this")
         self.fill("prompt", "")
         self.ask("One")
@@ -131,6 +137,7 @@ class Answers(PageTest):
         text = self.ask("break off")
         self.assertTrue(text)
         self.assertEqual(self.texts(".answer .bad"), ["The weights are gone."])
+        self.assertTrue(self.d.find_element(By.CSS_SELECTOR, ".answer .text").is_displayed())
         self.assertEqual(self.texts(".answer h3 span")[1], "failed")
 
     @needs_mock
@@ -164,12 +171,23 @@ class Answers(PageTest):
         self.done()
 
     @needs_mock
+    def test_blanks_before_a_token_are_not_underlined(self) -> None:
+        self.open()
+        self.ask("One")
+        parts = self.js("""return [...document.querySelectorAll('.text .t')].map(t =>
+            [t.textContent, getComputedStyle(t).textDecorationLine, t.lastChild.textContent,
+             getComputedStyle(t.lastChild).textDecorationLine])""")
+        self.assertTrue(any(p[0].startswith(" ") for p in parts))
+        for text, line, word, under in parts:
+            self.assertEqual((line, word, under), ("none", text.lstrip(), "underline"))
+
+    @needs_mock
     def test_unpainted_tokens_look_like_plain_text(self) -> None:
         self.open()
         self.ask("One")
         self.tick("paint", False)
-        style = "return [...document.querySelectorAll('.text .t')].map(e => getComputedStyle(e)).map(s => " \
-                "s.color + s.textDecorationLine)"
+        style = """return [...document.querySelectorAll('.text .t, .text .t span')].map(e =>
+            getComputedStyle(e)).map(s => s.color + s.textDecorationLine)"""
         self.assertEqual(len(set(self.js(style))), 1)
 
 
@@ -216,7 +234,7 @@ class Stopping(PageTest):
         self.at("again").click()
         self.until("return document.getElementById('stop').hidden")
         self.assertEqual(self.texts(".answer"), [])
-        self.assertEqual([self.at(f).text for f in ("f-speed", "f-length")], ["–", "–"])
+        self.assertFalse(self.at("figures").is_displayed())
         self.left()
         self.mock.pause = 0
         self.ask("One")
@@ -277,6 +295,23 @@ class Rules(PageTest):
             self.fill(id, before)
             self.fill("prompt", "")
         self.assertEqual(self.mock.seen, [])
+
+    @needs_mock
+    def test_rules_are_those_of_the_server_s_method(self) -> None:
+        self.open(method="token-cascade")
+        self.assertEqual(self.texts("#rule option"), ["chow"])
+        self.tick("beside")
+        self.ask("One")
+        (_, exact), (_, chosen) = self.mock.seen
+        self.assertEqual((exact["method"], exact["deferral_rule"]), ("speculative", "exact"))
+        self.assertEqual((chosen["method"], chosen["deferral_rule"]), ("token-cascade", "chow"))
+
+    @needs_mock
+    def test_a_server_of_one_model_s_method_has_all_rules(self) -> None:
+        self.open(method="drafter")
+        self.assertEqual(self.texts("#rule option"), [r[0] for r in RULES])
+        self.ask("One")
+        self.assertEqual(self.mock.seen[-1][1]["method"], "speculative")
 
     @needs_mock
     def test_a_rule_without_bounds_takes_any_number(self) -> None:
@@ -385,7 +420,7 @@ class Comparison(PageTest):
         self.assertIn("First difference at token 10", self.texts(".verdict")[0])
         rows = self.js("return [...document.querySelectorAll('tbody tr')].map("
                        "r => [...r.cells].map(c => c.textContent))")
-        self.assertEqual([r[0] for r in rows], ["tokens/s", "tokens", "verifier calls", "calls a token",
+        self.assertEqual([r[0] for r in rows], ["tokens/s", "tokens", "verifier calls", "calls per token",
                                                 "acceptance length", "verifier's mean log p"])
         for row in rows:
             for cell in row[1:]:
@@ -414,6 +449,7 @@ class ByKeys(PageTest):
 
     def test_tab_reaches_everything_and_shows_where_it_is(self) -> None:
         self.open()
+        self.rule("token-v3")
         self.ask("One")
         self.more()
         self.at("beside").click()
@@ -433,7 +469,8 @@ class ByKeys(PageTest):
                 "const seen = shown && r.top >= 0 && r.bottom <= innerHeight + 1;"
                 "return e !== document.body && !seen ? [e.id] : []")
         self.assertEqual(hidden, [])
-        for id in ("skip", "theme", "key-open", "mode-chat", "beside", "together", "again", "prompt", "send",
+        mode = self.js("return document.querySelector('input[name=mode]:checked').id")
+        for id in ("skip", "theme", "key-open", mode, "beside", "together", "again", "prompt", "send",
                    "rule", "alpha", "slider", "seed", "fixed", "gamma", "temperature", "exact", "limit",
                    "share", "paint"):
             self.assertIn(id, seen)
@@ -525,10 +562,11 @@ class Key(PageTest):
     def test_it_is_asked_for_and_stays_in_the_tab(self) -> None:
         self.open(wait=False, key="s3cret-key")
         self.until("return document.getElementById('key').open")
-        self.assertIn("needs an API key", self.at("key-why").text)
+        self.assertEqual(self.at("key-why").text, "This server needs an API key.")
         self.assertEqual(self.focused(), "key-text")
         self.keys("wrong", Keys.ENTER)
-        self.until("return document.getElementById('key').open")
+        self.until("return /does not accept/.test(document.getElementById('key-why').textContent)")
+        self.assertTrue(self.js("return document.getElementById('key').open"))
         self.fill("key-text", "bäd key")
         self.keys(Keys.ENTER)
         self.assertTrue(self.js("return document.getElementById('key').open"))
@@ -555,12 +593,22 @@ class Key(PageTest):
     @needs_mock
     def test_a_server_that_is_gone_is_said_to_be_gone(self) -> None:
         self.open()
-        self.mock.shutdown()
-        self.mock.server_close()
+        self.mock.die()
         self.mock = None
         self.ask("One")
         self.assertIn("cannot be reached", self.texts(".answer .bad")[0])
         self.assertEqual(self.at("prompt").get_attribute("value"), "One")
+
+    @needs_mock
+    def test_a_server_that_goes_midway_leaves_what_it_wrote(self) -> None:
+        self.open(pause=0.1)
+        self.begin("many")
+        self.until("return document.querySelectorAll('.text .t').length > 3")
+        self.mock.die()
+        self.mock = None
+        self.done()
+        self.assertRegex(self.texts(".answer .bad")[0], "^The (connection closed|server cannot be reached)")
+        self.assertTrue(self.texts(".answer .text")[0])
 
 
 class Source(unittest.TestCase):
