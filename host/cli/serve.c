@@ -201,7 +201,6 @@ static int read_options(const cli_args *a, server *v) {
     v->o.api.strict_fields = cli_flag(a, OPT_STRICT_FIELDS);
     v->o.api.slots = cli_flag(a, OPT_SLOTS);
     v->o.api.metrics = cli_flag(a, OPT_METRICS);
-    v->o.api.prefix_cache = !cli_flag(a, OPT_NO_CACHE_PROMPT);
     v->o.api.created = (int64_t)time(NULL);
     return CLI_OK;
 }

@@ -49,6 +49,7 @@ static weir_queue *new_queue(weir_engine *e, const weir_queue_options *opt) {
     weir_engine_get_facts(e, &q->facts);
     init_lists(q);
     const size_t slots = (size_t)q->facts.n_parallel;
+    q->shared = q->facts.kv_total < slots * (q->facts.kv_per_session[0] + q->facts.kv_per_session[1]);
     const size_t n = slots > WEIR_QUEUE_LEAVING ? slots : WEIR_QUEUE_LEAVING;
     q->active = weir_calloc(slots, sizeof(weir_request *));
     q->list = weir_calloc(n, sizeof(weir_session *));
@@ -88,6 +89,7 @@ void weir_queue_get_facts(weir_queue *q, weir_queue_facts *out) {
                               .prompts = q->n_in[WEIR_REQUEST_PROMPT],
                               .running = q->n_in[WEIR_REQUEST_RUNNING],
                               .waiting_tokens = q->waiting_tokens,
+                              .suspended_total = q->suspended_total,
                               .expected_wait_seconds = weir__queue_expected_wait(q),
                               .round_began = q->round_began};
     pthread_mutex_unlock(&q->lock);

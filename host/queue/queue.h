@@ -36,7 +36,9 @@ struct weir_request {
     weir_waiting wait;    /* where WAITING; its client until it ends */
     int seat;             /* among the active: PROMPT and RUNNING */
     weir_request_state state;
-    uint64_t turn;         /* among prompts */
+    uint64_t turn;             /* among prompts */
+    int64_t n_written, n_left; /* tokens of its answer, and those that may follow */
+    int n_suspended;
     size_t n_token;        /* of its prompt, and of the completion that is scored */
     double came, begun;    /* when it was submitted, and its first slice began: 0 before */
     double due;            /* when it is over */
@@ -58,6 +60,8 @@ struct weir_queue {
     weir_engine *e;
     weir_engine_facts facts;
     weir_queue_options options;
+    bool shared; /* fewer pages than all slots could fill */
+    int64_t suspended_total;
     double (*now)(void); /* weir_seconds */
     pthread_mutex_t lock;
     pthread_cond_t changed;
@@ -95,6 +99,7 @@ void weir__request_discard(
 void weir__request_wait(weir_request *r);  /* it was taken, and waits */
 void weir__request_begin(weir_request *r); /* from waiting to its prompt */
 void weir__request_run(weir_request *r);   /* from its prompt to being answered */
+void weir__request_suspend(weir_request *r); /* from either back to waiting, in its old place */
 void weir__request_answered(weir_request *r, size_t n_token); /* it got so many more */
 /* It has an event for its caller, perhaps, who has done with the one before. */
 void weir__request_notify(weir_request *r);
@@ -104,6 +109,11 @@ void weir__request_fail(weir_request *r, weir_status status,
 void weir__request_end(weir_request *r, weir_status status, const char *why);   /* it may be gone then */
 void weir__queue_break(weir_queue *q, weir_status status, const weir_err *err); /* ends all */
 void weir__queue_expire(weir_queue *q); /* cancels those whose time is over */
+
+/* pages.c; with the lock */
+bool weir__queue_has_pages(const weir_request *r); /* as many as it takes to begin */
+/* A call found too few pages: somebody gives up theirs. False: nobody has any. */
+bool weir__queue_make_room(weir_queue *q, const weir_err *err);
 
 /* submit.c; with the lock */
 double weir__queue_expected_wait(const weir_queue *q); /* for a slot, of a request that came now */

@@ -55,7 +55,7 @@ void weir__request_begin(weir_request *r) {
     weir__order_serve(&q->order, r->wait.client, r->n_token);
     set_state(r, WEIR_REQUEST_PROMPT);
     r->turn = ++q->last_turn;
-    r->begun = q->now();
+    if (r->begun == 0.0) r->begun = q->now();
     r->seat = q->n_active;
     q->active[q->n_active++] = r;
 }
@@ -64,6 +64,8 @@ void weir__request_run(weir_request *r) { set_state(r, WEIR_REQUEST_RUNNING); }
 
 void weir__request_answered(weir_request *r, size_t n_token) {
     weir__order_serve(&r->q->order, r->wait.client, n_token);
+    r->n_written += (int64_t)n_token;
+    r->n_left -= (int64_t)n_token;
     if (r->answered || n_token == 0) return;
     r->answered = true;
     const double due = r->q->now() + r->answer_seconds;
@@ -79,6 +81,18 @@ static void leave(weir_request *r) {
     weir_request *last = q->active[--q->n_active];
     last->seat = r->seat;
     q->active[r->seat] = last;
+}
+
+void weir__request_suspend(weir_request *r) {
+    weir_queue *q = r->q;
+    weir_session_suspend(r->session);
+    leave(r);
+    set_state(r, WEIR_REQUEST_WAITING);
+    q->waiting_tokens += r->n_token;
+    r->prompt_done = false;
+    r->n_suspended++;
+    q->suspended_total++;
+    weir__order_add(&q->order, &r->wait);
 }
 
 /* ---- ends ---------------------------------------------------------------------------------------------- */

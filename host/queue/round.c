@@ -11,7 +11,9 @@ static void admit(weir_queue *q) {
     while (q->n_active < q->facts.n_parallel && q->n_in[WEIR_REQUEST_PROMPT] < PREFILLS) {
         weir_waiting *w = weir__order_first(&q->order);
         if (!w) return;
-        weir__request_begin(WEIR_NODE_OF(w, weir_request, wait));
+        weir_request *r = WEIR_NODE_OF(w, weir_request, wait);
+        if (!weir__queue_has_pages(r)) return;
+        weir__request_begin(r);
     }
 }
 
@@ -92,6 +94,10 @@ static void run_prompts(weir_queue *q) {
         const weir_status st = r->session ? run_slice(q, r, left, &err) : run_scoring(q, r, left, &err);
         pthread_mutex_lock(&q->lock);
         if (st == WEIR_OK && r->session && r->prompt_done) weir__request_run(r);
+        if (st == WEIR_EPAGES) {
+            if (!weir__queue_make_room(q, &err)) weir__queue_break(q, st, &err);
+            return; /* a step may bring more */
+        }
         if (st == WEIR_ECUDA)
             weir__queue_break(q, st, &err);
         else if (st != WEIR_OK)
@@ -149,23 +155,35 @@ static void harvest(weir_request *r) {
     weir__request_end(r, v.failure ? WEIR_ELOGITS : WEIR_OK, v.failure);
 }
 
-/* One step of those that are listed. */
-static void step(weir_queue *q, int n, int blocks) {
-    weir_err err = {{0}};
-    if (n == 0) return;
+/* One step of those that are listed. EPAGES: nothing was decided. */
+static weir_status step(weir_queue *q, int n, int blocks, weir_err *err) {
+    if (n == 0) return WEIR_OK;
     pthread_mutex_unlock(&q->lock);
-    const weir_status st = weir_step(q->e, q->list, n, blocks, &err);
+    const weir_status st = weir_step(q->e, q->list, n, blocks, err);
     pthread_mutex_lock(&q->lock);
     for (int i = 0; i < n; i++) harvest(q->listed[i]);
     /* ELOGITS ends the sessions that it is about; after anything else no further step can be trusted */
-    if (st != WEIR_OK && st != WEIR_ELOGITS) weir__queue_break(q, st, &err);
+    if (st != WEIR_OK && st != WEIR_ELOGITS && st != WEIR_EPAGES) weir__queue_break(q, st, err);
+    return st;
+}
+
+/* Those that are being answered; where pages are few, fewer of them, and each a block. */
+static void step_running(weir_queue *q) {
+    int blocks = blocks_of(q);
+    for (weir_status st = WEIR_EPAGES; st == WEIR_EPAGES && q->broken == WEIR_OK;) {
+        weir_err err = {{0}};
+        st = step(q, gather(q), blocks, &err);
+        if (st == WEIR_EPAGES && blocks == 1 && !weir__queue_make_room(q, &err))
+            weir__queue_break(q, st, &err);
+        blocks = st == WEIR_EPAGES ? 1 : blocks;
+    }
 }
 
 /* Who leaves has no slot: these steps run nothing. */
 static void end_leaving(weir_queue *q) {
     for (int left = q->n_in[WEIR_REQUEST_LEAVING]; left > 0 && q->broken == WEIR_OK;
          left -= WEIR_QUEUE_LEAVING)
-        step(q, gather_leaving(q), 1);
+        (void)step(q, gather_leaving(q), 1, &(weir_err){{0}});
 }
 
 void weir__queue_round(weir_queue *q) {
@@ -176,7 +194,6 @@ void weir__queue_round(weir_queue *q) {
     end_scorings(q);
     end_leaving(q);
     /* after the steps above, which take back that somebody asked this round to be short */
-    const int n = q->broken == WEIR_OK ? gather(q) : 0;
-    step(q, n, blocks_of(q));
+    step_running(q);
     q->round_began = 0.0;
 }

@@ -32,6 +32,7 @@ static weir_request *blank_request(weir_queue *q, const weir_queue_job *j) {
     r->q = q;
     r->ud = j->ud;
     r->n_token = j->n_prompt + j->n_completion;
+    r->n_left = j->completion ? 0 : j->options.max_tokens;
     r->wait.priority = j->priority;
     r->due = j->until;
     r->due_place = WEIR_HEAP_OUT;

@@ -25,6 +25,10 @@ bool serve_fail_status(serve_error *e, weir_status s, const weir_err *err) {
     case WEIR_EINVAL:
     case WEIR_ENOTSUP:
     case WEIR_EFORMAT: return serve_fail(e, 400, "invalid_request", NULL, "%s", text);
+    case WEIR_EPAGES:
+        serve_fail(e, 503, "queue_full", NULL, "%s", text);
+        e->retry_after = 1;
+        return false;
     default: return serve_fail(e, 500, "internal_error", NULL, "%s", text);
     }
 }

@@ -21,7 +21,8 @@ bool serve_fail(serve_error *e, int status, const char *code, const char *param,
     __attribute__((format(printf, 5, 6)));
 
 /* A failure of the engine: 400 with the code of what the user can mend (context_length_exceeded for
- * WEIR_ETOOLONG, else invalid_request), 500 internal_error for the rest. */
+ * WEIR_ETOOLONG, else invalid_request), 503 queue_full for WEIR_EPAGES, 500 internal_error for the
+ * rest. */
 bool serve_fail_status(serve_error *e, weir_status s, const weir_err *err);
 
 /* {"error":{"message","type","param","code"}} onto b. False: out of memory. */

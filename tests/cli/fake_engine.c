@@ -256,6 +256,8 @@ void weir_engine_pages(const weir_engine *e, int side, int64_t *n_free, int64_t 
     *n_free = *n_total = 0;
 }
 
+void weir_session_suspend(weir_session *s) { (void)s; }
+
 /* The command line sends no scoring jobs to its queue. */
 weir_status weir_score_begin(weir_engine *e, const int32_t *prompt, size_t n_prompt,
                              const int32_t *completion, size_t n_completion, int n_top, weir_scoring **out,

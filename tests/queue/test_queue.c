@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "host/deck/deck.h"
+#include "tests/deck/crowd.h"
 #include "tests/queue/queue_fixture.h"
 #include "tests/support/build.h"
 #include "tests/support/compare.h"
@@ -127,6 +128,85 @@ static void same_decoder(int pair, int n_parallel) {
 Test(queue, answers_of_strangers_are_those_alone) { same_decoder(0, 2); }
 Test(queue, answers_of_twins_are_those_alone) { same_decoder(1, 5); }
 Test(queue, answers_of_kin_are_those_alone) { same_decoder(2, 1); }
+
+/* ---- few pages ----------------------------------------------------------------------------------------- */
+
+/* Pages for one at its longest, and some more: answers give theirs up and go on later. */
+static void same_with_few(const crowd *c, size_t (*prompt)(weir_engine *e, int i, int32_t *ids)) {
+    static answer want[REQUESTS];
+    static served got[REQUESTS];
+    const bench b = {crowd_open(c), prompt, c->pair < 0 ? 1.0f : 1.6f};
+    int64_t suspended = 0;
+    for (int i = 0; i < REQUESTS; i++) run_alone(&b, i, &want[i]);
+    for (uint64_t seed = 1; seed <= (build_is_sanitized() ? 2 : 6); seed++) {
+        char what[64];
+        int order[REQUESTS];
+        weir_queue_facts f;
+        weir_queue *q = queue_open(b.e);
+        q->options.stall_seconds = seed % 2 ? 1e-9 : 0.020;
+        shuffle(order, REQUESTS, seed);
+        for (int i = 0; i < REQUESTS; i++) submit(&b, q, &got[order[i]], order[i]);
+        served_all(q);
+        weir_queue_get_facts(q, &f);
+        suspended += f.suspended_total;
+        queue_assert_empty(q);
+        for (int i = 0; i < REQUESTS; i++) {
+            snprintf(what, sizeof what, "request %d, few pages, seed %d", i, (int)seed);
+            served_assert_ended(&got[i], what);
+            cr_assert(got[i].status == WEIR_OK, "%s: %s", what, got[i].err.text);
+            answer_assert_same(&want[i], &got[i].said, what);
+            served_free(&got[i]);
+        }
+        weir_queue_close(q);
+        cr_assert(crowd_pages_held(b.e) == 0);
+    }
+    cr_assert(suspended > 0, "nobody was suspended");
+    weir_engine_close(b.e);
+}
+
+Test(queue, answers_are_those_alone_with_few_pages) {
+    same_with_few(&(crowd){.n_parallel = 5, .pages = 7, .ctx_size = 400, .pair = 0}, mixed_prompt);
+}
+
+Test(queue, answers_of_a_t5_are_those_alone_with_few_pages) {
+    same_with_few(&(crowd){.n_parallel = 5, .pages = 4, .ctx_size = 100, .pair = CROWD_DEMO}, demo_prompt);
+}
+
+/* Texts that are scored keep their pages, so answers make room for them; of several that fill the pool one
+ * has to go. */
+Test(queue, scores_with_few_pages) {
+    const crowd c = {.n_parallel = 4, .pages = 5, .ctx_size = 300, .pair = 0};
+    weir_engine *e = crowd_open(&c);
+    weir_queue *q = queue_open(e);
+    q->options.stall_seconds = 1e-9;
+    int32_t text[512];
+    float want[250];
+    weir_request *r[3];
+    int n_done = 0, n_refused = 0;
+    long_prompt(3, 251, text);
+    cr_assert(weir_score(e, text, 1, text + 1, 250, want, NULL) == WEIR_OK);
+    for (int i = 0; i < 3; i++) {
+        weir_queue_job j = weir_queue_job_default();
+        j.prompt = text;
+        j.n_prompt = 1;
+        j.completion = text + 1;
+        j.n_completion = 250;
+        cr_assert(weir_queue_submit(q, &j, 1, &r[i], NULL) == WEIR_OK);
+    }
+    weir_queue_event ev;
+    for (weir_queue_next(q, 0.0, &ev); ev.kind != WEIR_QUEUE_IDLE; weir_queue_next(q, 0.0, &ev)) {
+        cr_assert(ev.kind == WEIR_QUEUE_END);
+        n_refused += ev.status == WEIR_EPAGES;
+        n_done += ev.status == WEIR_OK && ev.n_score == 250;
+        if (ev.status == WEIR_OK) cr_assert(memcmp(ev.scores, want, sizeof want) == 0);
+    }
+    cr_assert(n_done + n_refused == 3 && n_done > 0, "%d done, %d refused", n_done, n_refused);
+    for (int i = 0; i < 3; i++) weir_request_free(r[i]);
+    queue_assert_empty(q);
+    cr_assert(crowd_pages_held(e) == 0);
+    weir_queue_close(q);
+    weir_engine_close(e);
+}
 
 /* ---- order --------------------------------------------------------------------------------------------- */
 

@@ -98,14 +98,6 @@ const cli_option cli_serve_options[OPT_COUNT - OPT_FIRST_OF_SERVE] = {
          .help = "Memory for the keys and values of both models, shared by all requests. If it runs dry, "
                  "the request that came last waits, and goes on later with the same tokens.",
          .commands = V},
-    AT(OPT_NO_CACHE_PROMPT) =
-        {.name = "no-cache-prompt",
-         .env = true,
-         .type = CLI_FLAG,
-         .absent = "off",
-         .help = "Do not keep the keys and values of prompts for later prompts that begin alike. Tokens "
-                 "are the same either way.",
-         .commands = V},
     AT(OPT_PREFILL_STALL_MS) =
         {.name = "prefill-stall-ms",
          .env = true,

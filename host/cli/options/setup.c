@@ -36,6 +36,7 @@ int cli_open(const cli_args *a, bool dry, weir_engine **out) {
     bool lines = cli_is_set(a, OPT_INPUT) || cli_flag(a, OPT_JSONL) || a->command == CMD_CHAT;
     o.max_draft = lines ? 0 : cli_int(a, OPT_DRAFT_N_MAX);
     if (a->command == CMD_SERVE) {
+        o.kv_bytes = (size_t)cli_int(a, OPT_KV_SIZE_MIB) << 20;
         /* The bound of requests; up to 10 cost nothing, since buffers have room for 12 rows a slot. */
         if (o.max_draft < 10) o.max_draft = 10;
         if (!cli_given(a, OPT_PARALLEL) && a->value[OPT_PARALLEL].from == CLI_FROM_PRESET) o.n_parallel = 8;

@@ -32,10 +32,7 @@ def answers(server, want):
 
 def idle(server):
     """Nothing runs, nothing waits."""
-    status, body = server.get("/metrics")
-    assert status == 200
-    return all(float(line.split()[-1]) == 0 for line in body.decode().splitlines()
-               if line.startswith(("weir:num_requests_running", "weir:num_requests_waiting")))
+    return server.metric("num_requests_running") + server.metric("num_requests_waiting") == 0
 
 
 def reset(s):

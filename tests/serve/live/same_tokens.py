@@ -2,8 +2,8 @@
 """Answers of a busy server are those of the command line, one by one: ids, sources and text.
 
 Requests of mixed rules, methods, seeds, temperatures and lengths, in random order, at several numbers of
-clients, half of them streamed, some dropped midway; with the prompt cache on and off and with so little
-memory for keys and values that requests are suspended.
+clients, half of them streamed, some dropped midway; with so little memory for keys and values that requests
+are suspended, and with slices of one unit.
 """
 
 import argparse
@@ -146,16 +146,18 @@ def main():
     a = p.parse_args()
     asked = requests(a.requests, a.seed)
     pairs = list(zip(asked, expected(asked)))
-    settings = [("as it comes", [1, 7, 64], []), ("no prompt cache", [64], ["--no-cache-prompt"]),
-                ("little memory", [64], ["--parallel", "16", "--kv-size-mib", "4"]),
+    settings = [("as it comes", [1, 7, 64], []),
+                ("little memory", [64], ["--parallel", "16", "--kv-size-mib", "3"]),
                 ("slices of one unit", [64], ["--prefill-stall-ms", "1"])]
     for name, counts, flags in settings:
         share = pairs if name == "as it comes" else pairs[: max(1, len(pairs) // 2)]
-        with Server("--log-disable", *flags) as server:
+        with Server("--log-disable", "--metrics", *flags) as server:
             for clients in counts:
                 some = share if clients > 1 else share[: max(1, len(share) // 4)]
                 run(server, some, clients, a.drops, a.seed + clients)
                 print(f"{name}, {clients} clients: {len(some)} answers as those of weir generate", flush=True)
+            if name == "little memory":
+                print(f"suspended: {server.metric('num_preemptions_total'):.0f}", flush=True)
             assert server.stop() == 0, "exit status after SIGTERM"
     return 0
 

@@ -98,6 +98,13 @@ class Server:
         if not done:
             raise RuntimeError("the stream ended without [DONE]")
 
+    def metric(self, name):
+        """The sum of a metric's samples."""
+        status, body = self.get("/metrics")
+        assert status == 200, body
+        return sum(float(line.split()[-1]) for line in body.decode().splitlines()
+                   if line.startswith(("weir:" + name + "{", "weir:" + name + " ")))
+
     def descriptors(self):
         return len(os.listdir(f"/proc/{self.process.pid}/fd"))
 
