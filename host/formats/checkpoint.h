@@ -13,8 +13,8 @@ void weir__checkpoint_close(weir_checkpoint *c); /* zeroed struct allowed */
 /* Source over the checkpoint's tensors; borrowed until close. 1-D tensors come as (1, n). */
 weir_tensor_source weir__checkpoint_source(weir_checkpoint *c);
 
-/* Names, types, shapes and some bytes of each tensor, hashed: checkpoints that differ in training differ here.
- * Not a check of every byte, which would read all of a file that is mapped. */
+/* Names, types, shapes and some bytes of each tensor, hashed: checkpoints that differ in training differ
+ * here. Not a check of every byte, which would read all of a file that is mapped. */
 uint64_t weir__checkpoint_fingerprint(const weir_checkpoint *c);
 
 #endif /* WEIR_HOST_FORMATS_CHECKPOINT_H */

@@ -52,7 +52,7 @@ bool weir__queue_make_room(weir_queue *q, const weir_err *err) {
         weir__request_suspend(r);
         return true;
     }
-    /* One that is alone has all pages; texts that are scored keep theirs, so that one of several has to go. */
+    /* One that is alone has all pages. Texts that are scored keep theirs; one of several has to go. */
     if (!r) r = last_of(q, true);
     if (r) weir__request_fail(r, WEIR_EPAGES, err->text);
     return r != NULL;

@@ -176,7 +176,8 @@ class Handler(BaseHTTPRequestHandler):
             "drafter": {"n_params": 15_600_000} if self.server.drafts else None, "rules": rules,
             "max_speculative_tokens": 8, "chat_template": "{{ messages }}" if self.server.chat else None,
             "default_generation_settings": {"n_ctx": 512, "params": {
-                "method": self.server.method, "temperature": 1.0, "num_speculative_tokens": 5, "exact_first": 0, "rule": "token-v3",
+                "method": self.server.method, "temperature": 1.0, "num_speculative_tokens": 5,
+                "exact_first": 0, "rule": "token-v3",
                 "alpha": 0.2}}}).encode())
 
     def do_POST(self) -> None:

@@ -20,5 +20,5 @@ case ${1:-} in
         shift
         ;;
 esac
-[ $# -gt 0 ] || set -- test_page test_views test_server
+[ $# -gt 0 ] || set -- test_page test_access test_views test_server
 PYTHONDONTWRITEBYTECODE=1 PYTHONPATH=tests/serve/page exec "$python" -m unittest "$@"
