@@ -57,7 +57,8 @@ typedef struct weir_step_buffers {
     weir_session **who;    /* (n_parallel) whose seats these are */
 } weir_step_buffers;
 
-typedef struct weir_block_loop weir_block_loop; /* block_loop.h */
+typedef struct weir_block_loop weir_block_loop;     /* block_loop.h */
+typedef struct weir_prefix_cache weir_prefix_cache; /* prefix.h */
 
 typedef struct weir_pair_side {
     weir_checkpoint ck;
@@ -87,6 +88,7 @@ typedef struct weir_deck_side {
     weir_kv_pool *self;  /* slots [n_parallel, 2 n_parallel) of an encoder–decoder hold sources: prompts and
                             outputs share the pages */
     weir_kv_pool *slide; /* where the model has such layers beside others */
+    weir_prefix_cache *prefix; /* over self; NULL: not wanted, or layers slide */
     weir_kv kv;
     int32_t *cross_len;     /* (n_parallel) host; kv.cross_len is the backend's */
     int32_t *dev_cross_len; /* the backend's where that is another array; NULL on the CPU */
@@ -133,6 +135,8 @@ struct weir_session {
     int64_t prefilled[2]; /* positions of the prompt that each model has read, then inputs read again */
     int64_t cached[2];    /* timeline inputs whose K and V each model holds; -1: its prompt was not run */
     int64_t held[2];      /* inputs to be read again after the prompt: those it held when it was suspended */
+    int32_t unit[2];      /* of the prefix cache, the last one that it holds, or -1 */
+    bool was_suspended;   /* it reads its prompt for a second time */
     bool wants_pages;     /* the last call found too few for it */
     int32_t run;          /* TokenCascade: drafter tokens in a row */
     bool second_pass;     /* sequence cascade: the verifier is writing */

@@ -56,6 +56,9 @@ typedef struct weir_engine_options {
     size_t kv_bytes;     /* pages of keys and values of both models, all sessions together. Sessions take them
                             as they grow, and a step that finds too few returns EPAGES; 0 = every session of
                             n_parallel can fill its context */
+    bool prefix_cache;   /* prompts that begin like earlier ones take the keys and values of both models over,
+                            in chunks of the backend (an encoder's as a whole) as long as pages are free; every
+                            token stays what it was. Not of a model with sliding layers */
     /* Asked by every call that runs a model, between chunks of a prompt and at block edges: once true, a step
      * ends its sessions as cancelled, other calls return ECANCELED. */
     weir_interrupt interrupt;
@@ -108,6 +111,7 @@ typedef struct weir_engine_facts {
     size_t weights[2], kv_per_session[2], kv_total, scratch, plan_total, available;
     int64_t kv_pages[2]; /* pages of 64 positions, of all layers that do not slide; those of an encoder's
                             sources among them */
+    bool prefix_cache[2]; /* whether a model's prompts are kept */
     size_t host_total, host_available; /* beside it, in the host's; 0 on the CPU */
     double load_seconds;
 } weir_engine_facts;
@@ -117,6 +121,9 @@ void weir_engine_get_facts(const weir_engine *e, weir_engine_facts *out);
 /* Pages of a model's keys and values (0 verifier, 1 drafter), and those of them that a session can take. Any
  * thread may ask. 0 and 0 without a drafter. */
 void weir_engine_pages(const weir_engine *e, int side, int64_t *n_free, int64_t *n_total);
+
+/* Between steps: the prefix cache forgets all that no session uses. Its pages counted as free before. */
+void weir_prefix_clear(weir_engine *e);
 
 /* ---- tokenizer ----------------------------------------------------------------------------------------- */
 
@@ -203,6 +210,7 @@ typedef struct weir_session_options {
     bool ignore_eos;         /* go on past end-of-text (timings) */
     const char *const *stop; /* stop strings; copied */
     int n_stop;              /* 0 … 16 */
+    uint64_t cache_salt;     /* sessions share prompts of the prefix cache with those of the same salt alone */
     int n_top; /* the verifier's likeliest tokens beside each one, 0 … WEIR_N_TOP_MAX; changes no
                                 token. A device then runs one block a launch for all that it steps together */
 } weir_session_options;
@@ -296,6 +304,7 @@ void weir_engine_yield(weir_engine *e);
 /* What a session did. Rows and blocks count the verifier's passes after the prompt. */
 typedef struct weir_session_stats {
     int64_t n_prompt, n_output;
+    int64_t n_prompt_cached[2]; /* of the prompt, what each model had in the prefix cache */
     int64_t blocks;                                              /* accept steps (sequential methods: 0) */
     int64_t drafted, accepted;                                   /* tokens; accepted includes kept */
     int64_t kept, resampled, bonus, from_drafter, from_verifier; /* emitted tokens by source */

@@ -1,6 +1,7 @@
 /* KV pools of both models. */
 #include "host/deck/deck.h"
 #include "host/deck/plan.h"
+#include "host/deck/prefix.h"
 #include "kernels/base/mem.h"
 
 static weir_status open_pool(weir_backend *be, const weir_kv_shape *shape, weir_kv_pool **pool,
@@ -29,6 +30,8 @@ weir_status weir__caches_open(weir_engine *e, int side) {
     const weir_kv_shape self = weir__plan_self(e, f), slide = weir__plan_slide(e, f);
     WEIR_TRY(open_pool(e->pair.be, &self, &m->self, &m->kv.self));
     WEIR_TRY(open_pool(e->pair.be, &slide, &m->slide, &m->kv.slide));
+    if (e->pair.facts.prefix_cache[side])
+        WEIR_TRY(weir__prefix_open(&m->prefix, m->self, f->n_layer_cross > 0 ? 0 : e->pair.be->chunk));
     if (f->n_layer_cross == 0) return WEIR_OK;
     m->kv.cross = m->kv.self;
     m->kv.cross.table += e->pair.n_parallel * m->kv.self.table_stride;
@@ -40,6 +43,7 @@ void weir__caches_close(weir_engine *e) {
         weir_deck_side *m = &e->deck.side[i];
         weir_free(m->cross_len);
         if (m->dev_cross_len) weir__backend_free(e->pair.be, m->dev_cross_len);
+        weir__prefix_close(m->prefix);
         weir__kv_pool_free(m->self);
         weir__kv_pool_free(m->slide);
     }

@@ -45,6 +45,7 @@ weir_status weir__pages_hold(const weir_session *s, int64_t n_input, weir_err *e
 
 /* Takes a slot and runs what is left of the prompt where it surely will be needed. */
 weir_status weir__session_admit(weir_session *s, weir_err *err);
+weir_status weir__session_note_source(weir_session *s, int side); /* how long an encoder's prompt is */
 /* The prompt on one model, once: what is left of it, and what a suspension took. ECANCELED as
  * weir__session_given_up. */
 weir_status weir__session_prefill(weir_session *s, int side, weir_err *err);

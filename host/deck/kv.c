@@ -4,22 +4,25 @@
 
 #include "kernels/base/mem.h"
 
-/* Pages are taken from a stack of free numbers. A page may be held by several slots; only its content below
- * every holder's length is meaningful, so a slot that grows into a page held by others gets its own copy
- * first. A ring's pages belong to their slot, are never shared, and appear in its table as often as they come
- * round. */
+/* Pages are taken from a stack of unused numbers. A page may be in several slots and be kept beside them; then
+ * nobody writes to it. A ring's pages belong to their slot, are never shared, and appear in its table as
+ * often as they come round. */
 struct weir_kv_pool {
     weir_backend *be;
     weir_kv_view view;
     int32_t n_slot, n_page, per_slot;
-    _Atomic int32_t n_free; /* of the stack; of a pool of rings, those of empty slots */
+    _Atomic int32_t n_free; /* unused or idle; of a pool of rings, those of empty slots */
+    int32_t n_unused;
     int32_t ring;           /* pages of a slot; 0: as many as its length takes */
     int64_t max_len, keep;
     int32_t *table;   /* host (n_slot, per_slot); entries past a slot's length are 0 */
     int32_t *seen;    /* backend: the table as ops see it; the same array on the CPU */
     int32_t dirty[2]; /* slots [first, past) whose rows differ between the two */
-    int32_t *refs;    /* (n_page) */
-    int32_t *free;    /* (n_page) stack, n_free used */
+    int32_t *refs;    /* (n_page) slots that a page is in, and one if it is kept */
+    bool *kept;       /* (n_page) */
+    int32_t *unused;  /* (n_page) stack of n_unused */
+    weir_kv_reclaim reclaim;
+    void *ud;
     int64_t *len;     /* (n_slot) */
     int64_t *most;    /* (n_slot) largest length since the slot was empty */
 };
@@ -62,7 +65,7 @@ static bool shape_ok(const weir_kv_shape *h) {
 
 /* Bytes of each allocation, as weir_alloc rounds them. */
 typedef struct kv_sizes {
-    size_t pool, pages, table, refs, free, len, most;
+    size_t pool, pages, table, refs, kept, unused, len, most;
 } kv_sizes;
 
 static size_t lines(size_t bytes) { return (bytes + 63) / 64 * 64; }
@@ -74,7 +77,8 @@ static kv_sizes sizes_of(const weir_kv_shape *h) {
                       .pages = lines(n_page * weir__kv_page_bytes(h)),
                       .table = lines(n_entry * sizeof(int32_t)),
                       .refs = lines(n_page * sizeof(int32_t)),
-                      .free = lines(n_page * sizeof(int32_t)),
+                      .kept = lines(n_page * sizeof(bool)),
+                      .unused = lines(n_page * sizeof(int32_t)),
                       .len = lines((size_t)h->n_slot * sizeof(int64_t)),
                       .most = lines((size_t)h->n_slot * sizeof(int64_t))};
 }
@@ -82,7 +86,7 @@ static kv_sizes sizes_of(const weir_kv_shape *h) {
 weir_bytes weir__kv_pool_bytes(const weir_kv_shape *h, bool device) {
     if (!shape_ok(h)) return (weir_bytes){SIZE_MAX, SIZE_MAX};
     const kv_sizes s = sizes_of(h);
-    const size_t book = s.pool + s.refs + s.free + s.len + s.most;
+    const size_t book = s.pool + s.refs + s.kept + s.unused + s.len + s.most;
     if (!device) return (weir_bytes){.backend = s.pages + s.table + book};
     return (weir_bytes){.backend = s.pages + s.table, .host = s.table + book};
 }
@@ -91,10 +95,11 @@ weir_bytes weir__kv_pool_bytes(const weir_kv_shape *h, bool device) {
 static weir_status allocate(weir_kv_pool *p, const kv_sizes *s) {
     weir_backend *be = p->be;
     p->refs = weir_calloc((size_t)p->n_page, sizeof *p->refs);
-    p->free = weir_alloc((size_t)p->n_page, sizeof *p->free);
+    p->kept = weir_calloc((size_t)p->n_page, sizeof *p->kept);
+    p->unused = weir_alloc((size_t)p->n_page, sizeof *p->unused);
     p->len = weir_calloc((size_t)p->n_slot, sizeof *p->len);
     p->most = weir_calloc((size_t)p->n_slot, sizeof *p->most);
-    if (!p->refs || !p->free || !p->len || !p->most) return WEIR_ENOMEM;
+    if (!p->refs || !p->kept || !p->unused || !p->len || !p->most) return WEIR_ENOMEM;
     p->view.pool = weir__backend_alloc(be, s->pages);
     p->seen = weir__backend_alloc(be, s->table);
     if (!p->view.pool || !p->seen) return be->device ? WEIR_EDEVMEM : WEIR_ENOMEM;
@@ -134,6 +139,7 @@ weir_status weir__kv_pool_create(weir_kv_pool **out, weir_backend *be, const wei
                         .ring = ring_of(h),
                         .per_slot = (int32_t)pages_for(h->max_len)};
     p->n_page = (int32_t)weir__kv_shape_pages(h);
+    p->n_unused = p->n_page;
     atomic_init(&p->n_free, p->n_page);
     p->view = (weir_kv_view){.page_elems = weir__kv_page_elems(h->n_layer, h->n_head_kv, h->head_dim),
                              .table_stride = p->per_slot,
@@ -146,7 +152,7 @@ weir_status weir__kv_pool_create(weir_kv_pool **out, weir_backend *be, const wei
         weir__kv_pool_free(p);
         return s;
     }
-    for (int32_t i = 0; i < p->n_page; i++) p->free[i] = p->n_page - 1 - i;
+    for (int32_t i = 0; i < p->n_page; i++) p->unused[i] = p->n_page - 1 - i;
     if (p->ring) lay_rings(p);
     *out = p;
     return WEIR_OK;
@@ -158,26 +164,26 @@ void weir__kv_pool_free(weir_kv_pool *p) {
     if (p->table != p->seen) weir_free(p->table);
     if (p->seen) weir__backend_free(p->be, p->seen);
     weir_free(p->refs);
-    weir_free(p->free);
+    weir_free(p->kept);
+    weir_free(p->unused);
     weir_free(p->len);
     weir_free(p->most);
     weir_free(p);
 }
 
+/* The caller has seen that one is free. */
 static int32_t take_page(weir_kv_pool *p) {
-    const int32_t page = p->free[--p->n_free];
+    if (p->n_unused == 0) p->reclaim(p->ud);
+    const int32_t page = p->unused[--p->n_unused];
     p->refs[page] = 1;
+    p->n_free--;
     return page;
 }
 
 static void drop_page(weir_kv_pool *p, int32_t page) {
-    if (--p->refs[page] == 0) p->free[p->n_free++] = page;
-}
-
-static weir_status copy_page(weir_kv_pool *p, int32_t from, int32_t to) {
-    const size_t bytes = (size_t)p->view.page_elems * (size_t)weir_dtype_bytes(p->view.dtype);
-    char *pool = p->view.pool;
-    return p->be->stream->copy(p->be, pool + (size_t)to * bytes, pool + (size_t)from * bytes, bytes);
+    p->refs[page]--;
+    if (p->refs[page] == 0) p->unused[p->n_unused++] = page;
+    if (p->refs[page] == p->kept[page]) p->n_free++;
 }
 
 weir_status weir__kv_pool_sync(weir_kv_pool *p) {
@@ -189,37 +195,19 @@ weir_status weir__kv_pool_sync(weir_kv_pool *p) {
     return WEIR_OK;
 }
 
-/* The slot's last page, partly filled and about to be written, is held by others too. */
-static bool must_copy(const weir_kv_pool *p, int32_t slot) {
-    const int64_t len = p->len[slot];
-    return len % WEIR_PAGE != 0 && p->refs[slot_table(p, slot)[len / WEIR_PAGE]] > 1;
-}
-
 int64_t weir__kv_pool_lacks(const weir_kv_pool *p, int32_t slot, int64_t len) {
-    if (p->ring || len <= p->len[slot]) return 0;
-    return pages_for(len) - pages_for(p->len[slot]) + must_copy(p, slot);
+    return p->ring || len <= p->len[slot] ? 0 : pages_for(len) - pages_for(p->len[slot]);
 }
 
 int64_t weir__kv_pool_lacks_all(const weir_kv_pool *p, int64_t len) { return p->ring ? 0 : pages_for(len); }
 
 static weir_status grow(weir_kv_pool *p, int32_t slot, int64_t len) {
     int32_t *table = slot_table(p, slot);
-    const int64_t have = pages_for(p->len[slot]), need = pages_for(len);
-    const bool copy = must_copy(p, slot);
-    if (weir__kv_pool_lacks(p, slot, len) > p->n_free) return WEIR_EPAGES;
-    if (copy) {
-        const int32_t old = table[have - 1];
-        const int32_t fresh = take_page(p);
-        const weir_status s = copy_page(p, old, fresh);
-        if (s != WEIR_OK) {
-            drop_page(p, fresh);
-            return s;
-        }
-        table[have - 1] = fresh;
-        drop_page(p, old);
-    }
+    const int64_t old = p->len[slot], have = pages_for(old), need = pages_for(len);
+    if (old % WEIR_PAGE != 0 && p->kept[table[have - 1]]) return WEIR_EINVAL;
+    if (need - have > p->n_free) return WEIR_EPAGES;
     for (int64_t i = have; i < need; i++) table[i] = take_page(p);
-    if (copy || need > have) touch(p, slot);
+    if (need > have) touch(p, slot);
     return WEIR_OK;
 }
 
@@ -253,32 +241,38 @@ weir_status weir__kv_pool_reserve(weir_kv_pool *p, int32_t slot, int64_t upto) {
 
 int64_t weir__kv_pool_len(const weir_kv_pool *p, int32_t slot) { return p->len[slot]; }
 
-weir_status weir__kv_pool_share(weir_kv_pool *p, int32_t from, int32_t to, int64_t len) {
-    if (!p || from < 0 || from >= p->n_slot || to < 0 || to >= p->n_slot || from == to) return WEIR_EINVAL;
-    if (len < 0 || len > p->len[from] || p->len[to] != 0) return WEIR_EINVAL;
-    if (p->ring) return WEIR_ENOTSUP;
-    const int64_t whole = len / WEIR_PAGE;
-    const bool partial = len % WEIR_PAGE != 0;
-    if (partial && p->n_free == 0) return WEIR_EPAGES;
-    const int32_t *src = slot_table(p, from);
-    int32_t *dst = slot_table(p, to);
-    if (partial) {
-        const int32_t fresh = take_page(p);
-        const weir_status s = copy_page(p, src[whole], fresh);
-        if (s != WEIR_OK) {
-            drop_page(p, fresh);
-            return s;
-        }
-        dst[whole] = fresh;
-    }
-    for (int64_t i = 0; i < whole; i++) {
-        dst[i] = src[i];
-        p->refs[src[i]]++;
-    }
-    if (len > 0) touch(p, to);
-    p->len[to] = len;
-    return WEIR_OK;
+/* ---- pages beside slots -------------------------------------------------------------------------------- */
+
+void weir__kv_pool_set_reclaim(weir_kv_pool *p, weir_kv_reclaim reclaim, void *ud) {
+    p->reclaim = reclaim;
+    p->ud = ud;
 }
+
+int32_t weir__kv_pool_page(const weir_kv_pool *p, int32_t slot, int64_t i) { return slot_table(p, slot)[i]; }
+
+void weir__kv_pool_keep(weir_kv_pool *p, int32_t page) {
+    p->kept[page] = true;
+    p->refs[page]++;
+}
+
+bool weir__kv_pool_is_idle(const weir_kv_pool *p, int32_t page) { return p->kept[page] && p->refs[page] == 1; }
+
+void weir__kv_pool_let_go(weir_kv_pool *p, int32_t page) {
+    p->kept[page] = false;
+    if (--p->refs[page] == 0) p->unused[p->n_unused++] = page; /* it was free before */
+}
+
+void weir__kv_pool_adopt(weir_kv_pool *p, int32_t slot, int64_t i, int32_t page, int64_t len) {
+    int32_t *entry = slot_table(p, slot) + i;
+    p->n_free -= weir__kv_pool_is_idle(p, page);
+    p->refs[page]++;
+    if (i < pages_for(p->len[slot])) drop_page(p, *entry);
+    *entry = page;
+    touch(p, slot);
+    if (len > p->len[slot]) p->len[slot] = len;
+}
+
+/* ---- counts -------------------------------------------------------------------------------------------- */
 
 int32_t weir__kv_pool_pages_used(const weir_kv_pool *p) {
     return p->ring ? p->n_page : p->n_page - p->n_free;

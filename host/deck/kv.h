@@ -48,9 +48,17 @@ int64_t weir__kv_pool_len(const weir_kv_pool *p, int32_t slot);
 int64_t weir__kv_pool_lacks(const weir_kv_pool *p, int32_t slot, int64_t len);
 int64_t weir__kv_pool_lacks_all(const weir_kv_pool *p, int64_t len);
 
-/* Slot `to` (empty) shares the first len positions of `from`: whole pages by reference, the last partial page
- * copied. ENOTSUP for rings. */
-weir_status weir__kv_pool_share(weir_kv_pool *p, int32_t from, int32_t to, int64_t len);
+/* Pages may be kept beside slots, for prompts that begin alike (prefix.h). A page that is kept and in no slot
+ * counts as free: when the others are used up, a resize has `reclaim` let go of at least one. Not of rings. */
+typedef void (*weir_kv_reclaim)(void *ud);
+void weir__kv_pool_set_reclaim(weir_kv_pool *p, weir_kv_reclaim reclaim, void *ud);
+int32_t weir__kv_pool_page(const weir_kv_pool *p, int32_t slot, int64_t i); /* that holds positions 64 i … */
+void weir__kv_pool_keep(weir_kv_pool *p, int32_t page);                     /* one that a slot has */
+void weir__kv_pool_let_go(weir_kv_pool *p, int32_t page);
+bool weir__kv_pool_is_idle(const weir_kv_pool *p, int32_t page); /* kept, and in no slot */
+/* Page i of a slot, i of those it has or one more, becomes `page`, which is kept; the slot's length is len at
+ * least. It may be in any number of slots, and no slot may grow into it or write there. */
+void weir__kv_pool_adopt(weir_kv_pool *p, int32_t slot, int64_t i, int32_t page, int64_t len);
 
 /* Brings the backend's page table up to date: before any op that reads it. Free where nothing changed. */
 weir_status weir__kv_pool_sync(weir_kv_pool *p);

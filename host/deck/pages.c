@@ -2,6 +2,7 @@
  * so that a call which fails has changed nothing. */
 #include "host/deck/block_loop.h"
 #include "host/deck/deck.h"
+#include "host/deck/prefix.h"
 
 int32_t weir__cross_slot(const weir_session *s) { return s->e->pair.n_parallel + s->slot; }
 
@@ -33,6 +34,7 @@ weir_status weir__session_prompt_room(weir_session *s, int side) {
 void weir__session_drop_pages(weir_session *s, int side) {
     const weir_deck_side *m = &s->e->deck.side[side];
     if (!m->self) return;
+    s->unit[side] = -1;
     (void)weir__session_room(s, side, -s->base);
     if (m->cross_len) (void)weir__kv_pool_resize(m->self, weir__cross_slot(s), 0);
 }
@@ -109,8 +111,11 @@ weir_status weir__pages_for_prompt(weir_session *s, weir_err *err) {
     for (int side = 0; side < 2; side++) n_input[side] = weir__session_reads(s, side) ? s->held[side] : -1;
     s->wants_pages = !add_lacks(s, n_input, taken);
     if (s->wants_pages) return no_pages(s->e, 1, err);
-    for (int side = 0; side < 2; side++)
-        if (n_input[side] >= 0) WEIR_TRY(weir__session_prompt_room(s, side));
+    for (int side = 0; side < 2; side++) {
+        if (n_input[side] < 0) continue;
+        WEIR_TRY(weir__prefix_adopt(s, side)); /* what others have read takes no page of the rest */
+        WEIR_TRY(weir__session_prompt_room(s, side));
+    }
     return WEIR_OK;
 }
 

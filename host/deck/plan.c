@@ -5,6 +5,7 @@
 #include "host/deck/plan.h"
 #include "host/deck/block_loop.h"
 #include "host/deck/deck.h"
+#include "host/deck/prefix.h"
 
 void weir__plan_format(char *out, size_t cap, size_t bytes) {
     const double mib = (double)bytes / (1024.0 * 1024.0);
@@ -130,6 +131,18 @@ static weir_status measure(weir_engine *e, weir_err *err) {
     return WEIR_OK;
 }
 
+/* Rings are not shared, so a model with layers that slide has no prefix cache. */
+static void add_prefixes(weir_engine *e, weir_bytes *scratch) {
+    for (int i = 0; i <= (int)e->pair.has_draft; i++) {
+        const weir_kv_shape self = weir__plan_self(e, &e->pair.side[i].facts);
+        if (e->pair.side[i].facts.n_layer_slide > 0) continue;
+        weir_bytes more = weir__prefix_bytes(&self);
+        if (!e->pair.be->device) more = (weir_bytes){.backend = more.host};
+        e->pair.facts.prefix_cache[i] = true;
+        add(scratch, more);
+    }
+}
+
 static void add_up(weir_engine *e, weir_bytes *kv, weir_bytes *scratch) {
     size_t floats = e->pair.be->device ? (size_t)weir__accept_cuda_scratch_floats(e->pair.n_vocab) : 0;
     for (int i = 0; i <= (int)e->pair.has_draft; i++) {
@@ -171,6 +184,7 @@ weir_status weir__plan_make(weir_engine *e, const weir_engine_options *o, weir_e
     WEIR_TRY(measure(e, err));
     WEIR_TRY(share_pages(e, o->kv_bytes, err));
     add_up(e, &kv, &scratch);
+    if (o->prefix_cache) add_prefixes(e, &scratch);
     f->kv_total = kv.backend;
     f->scratch = scratch.backend;
     f->plan_total = plus(plus(f->weights[0], f->weights[1]), plus(kv.backend, scratch.backend));

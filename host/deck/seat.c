@@ -2,6 +2,7 @@
 #include <string.h>
 
 #include "host/deck/deck.h"
+#include "host/deck/prefix.h"
 #include "host/session/session.h"
 #include "kernels/base/clock.h"
 #include "kernels/loop/seat.h"
@@ -14,13 +15,18 @@ static int64_t prompt_positions(const weir_session *s) {
     return s->e->pair.facts.encoder_decoder ? (int64_t)s->n_prompt : s->base;
 }
 
+weir_status weir__session_note_source(weir_session *s, int side) {
+    weir_deck_side *m = &s->e->deck.side[side];
+    m->cross_len[s->slot] = (int32_t)s->n_prompt;
+    if (!m->dev_cross_len) return WEIR_OK;
+    return weir__backend_upload(s->e->pair.be, m->dev_cross_len + s->slot, m->cross_len + s->slot,
+                                sizeof *m->cross_len);
+}
+
 /* An encoder reads the whole prompt into the cross cache. */
 static weir_status run_encoder(weir_session *s, int side) {
     weir_deck_side *m = &s->e->deck.side[side];
-    m->cross_len[s->slot] = (int32_t)s->n_prompt;
-    if (m->dev_cross_len)
-        WEIR_TRY(weir__backend_upload(s->e->pair.be, m->dev_cross_len + s->slot, m->cross_len + s->slot,
-                                      sizeof *m->cross_len));
+    WEIR_TRY(weir__session_note_source(s, side));
     return weir__model_prefill(s->e->pair.side[side].model, &m->kv, s->slot, s->prompt, (int64_t)s->n_prompt);
 }
 
@@ -66,19 +72,22 @@ static int64_t end_of_slice(const weir_session *s, int side, int64_t max_positio
     return whole || end - done <= slice ? end : done + slice;
 }
 
-static weir_status run_positions(weir_session *s, int side, int64_t upto) {
+/* From where it has read, after what another session may have read for it. *ran: positions. */
+static weir_status run_positions(weir_session *s, int side, int64_t max_positions, int64_t *ran) {
+    WEIR_TRY(weir__prefix_adopt(s, side));
     const int64_t prompt = prompt_positions(s), done = s->prefilled[side];
+    const int64_t upto = end_of_slice(s, side, max_positions);
     WEIR_TRY(weir__session_prompt_room(s, side));
+    *ran = upto - done;
     return done < prompt ? run_prompt(s, side, upto) : run_inputs(s, side, done - prompt, upto - prompt);
 }
 
 /* A slice of at most max_positions (one chunk of the backend at least), whole chunks unless it is the last
  * one. The time is the session's alone. */
-static weir_status run_slice(weir_session *s, int side, int64_t max_positions, weir_err *err) {
-    const int64_t upto = end_of_slice(s, side, max_positions);
+static weir_status run_slice(weir_session *s, int side, int64_t max_positions, int64_t *ran, weir_err *err) {
     const double t0 = weir_seconds();
     s->e->deck.prefilling = s;
-    const weir_status st = run_positions(s, side, upto);
+    const weir_status st = run_positions(s, side, max_positions, ran);
     s->e->deck.prefilling = NULL;
     const double spent = weir_seconds() - t0;
     s->stats.seconds_prefill += spent;
@@ -87,15 +96,17 @@ static weir_status run_slice(weir_session *s, int side, int64_t max_positions, w
     if (st == WEIR_ECUDA) return weir__backend_failure(s->e->pair.be, err);
     if (st != WEIR_OK)
         return weir_fail(err, st, "prompt of %zu tokens: %s", s->n_prompt, weir_status_str(st));
-    s->prefilled[side] = upto;
-    if (upto < positions_to_read(s, side)) return WEIR_OK;
+    s->prefilled[side] += *ran;
+    weir__prefix_publish(s, side);
+    if (s->prefilled[side] < positions_to_read(s, side)) return WEIR_OK;
     s->cached[side] = s->held[side];
     s->held[side] = 0;
     return WEIR_OK;
 }
 
 weir_status weir__session_prefill(weir_session *s, int side, weir_err *err) {
-    while (s->cached[side] < 0) WEIR_TRY(run_slice(s, side, INT64_MAX, err));
+    int64_t ran;
+    while (s->cached[side] < 0) WEIR_TRY(run_slice(s, side, INT64_MAX, &ran, err));
     return WEIR_OK;
 }
 
@@ -185,10 +196,10 @@ static weir_status run_slices(weir_session *s, int64_t max_positions, weir_err *
     WEIR_TRY(take_place(s, err));
     for (int side = 0; side < 2 && max_positions > 0; side++) {
         if (!weir__session_reads(s, side)) continue;
-        const int64_t before = s->prefilled[side];
+        int64_t ran = 0;
         if (weir__session_given_up(s)) return WEIR_ECANCELED;
-        WEIR_TRY(run_slice(s, side, max_positions, err));
-        max_positions -= s->prefilled[side] - before;
+        WEIR_TRY(run_slice(s, side, max_positions, &ran, err));
+        max_positions -= ran;
     }
     return WEIR_OK;
 }
@@ -221,6 +232,7 @@ void weir__session_forget(weir_session *s, int side) {
 
 void weir_session_suspend(weir_session *s) {
     if (s->slot < 0) return;
+    s->was_suspended = true;
     for (int side = 0; side < 2; side++) {
         if (s->cached[side] > 0) s->held[side] = s->cached[side];
         weir__session_forget(s, side);

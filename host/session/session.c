@@ -7,6 +7,7 @@
 #include "host/session/check.h"
 #include "kernels/base/clock.h"
 #include "kernels/base/mem.h"
+#include "kernels/base/mix.h"
 
 /* ---- life ---------------------------------------------------------------------------------------------- */
 
@@ -20,18 +21,11 @@ weir_session_options weir_session_options_default(void) {
     return o;
 }
 
-static uint64_t mix(uint64_t x) { /* splitmix64's finaliser (Steele, Lea, Flood 2014) */
-    x += 0x9e3779b97f4a7c15u;
-    x = (x ^ (x >> 30)) * 0xbf58476d1ce4e5b9u;
-    x = (x ^ (x >> 27)) * 0x94d049bb133111ebu;
-    return x ^ (x >> 31);
-}
-
 /* The Philox key of a request: its seed, prompt and choice, and nothing of where or when it runs. */
 static void make_key(const weir_session_options *o, const int32_t *prompt, size_t n, uint32_t key[2]) {
-    uint64_t h = mix(o->seed);
-    for (size_t i = 0; i < n; i++) h = mix(h ^ (uint32_t)prompt[i]);
-    h = mix(h ^ ((uint64_t)n << 32) ^ o->choice);
+    uint64_t h = weir__mix(o->seed);
+    for (size_t i = 0; i < n; i++) h = weir__mix(h ^ (uint32_t)prompt[i]);
+    h = weir__mix(h ^ ((uint64_t)n << 32) ^ o->choice);
     key[0] = (uint32_t)h;
     key[1] = (uint32_t)(h >> 32);
 }
@@ -95,6 +89,7 @@ weir_status weir_session_create(weir_engine *e, const weir_session_options *opt,
     s->n_prompt = n_prompt;
     s->slot = -1;
     s->cached[0] = s->cached[1] = -1;
+    s->unit[0] = s->unit[1] = -1;
     s->base = e->pair.facts.encoder_decoder ? 0 : (int64_t)n_prompt - 1;
     s->timeline[0] = e->pair.facts.encoder_decoder ? e->pair.facts.start_id : prompt[s->base];
     s->streams = e->pair.tok && (on_token || opt->n_stop > 0);

@@ -30,6 +30,7 @@ static weir_engine *open_with(const crowd *c, size_t kv_bytes, bool dry_run) {
     o.ctx_size = c->ctx_size;
     o.kv_bytes = kv_bytes;
     o.dry_run = dry_run;
+    o.prefix_cache = c->prefix_cache;
     weir_engine *e = NULL;
     weir_err err = {""};
     cr_assert(weir_engine_open(&e, &o, &err) == WEIR_OK, "open: %s", err.text);
@@ -81,6 +82,7 @@ enum { PROMPT = 129 };
 
 typedef struct crowd_counts {
     int dry, suspended; /* calls that found too few pages; suspensions */
+    int64_t cached;     /* positions that the prefix cache had */
 } crowd_counts;
 
 static weir_session_options options_of(const crowd *c, int i) {
@@ -116,6 +118,7 @@ static void run_alone(const crowd *c, int n, answer *out) {
     crowd one = *c;
     one.n_parallel = 1;
     one.pages = 0;
+    one.prefix_cache = false;
     weir_engine *e = crowd_open(&one);
     for (int i = 0; i < n; i++) {
         weir_session *s = start(c, e, i);
@@ -241,6 +244,7 @@ static void collect(turns *t, answer *out) {
         weir_session *s = t->live[k];
         if (weir_session_state(s) == WEIR_RUNNING) continue;
         answer_take(s, &out[t->which[k]]);
+        t->counts->cached += s->stats.n_prompt_cached[0] + s->stats.n_prompt_cached[1];
         weir_session_free(s);
         t->live[k] = t->live[--t->n_live];
         t->which[k] = t->which[t->n_live];
@@ -271,7 +275,7 @@ static void run_crowd(const crowd *c, weir_engine *e, int n, uint64_t seed, answ
 void crowd_same_as_alone(const crowd *c, int n, int n_seed) {
     enum { MOST = 36 };
     static answer want[MOST], got[MOST];
-    crowd_counts counts = {0, 0};
+    crowd_counts counts = {0, 0, 0};
     cr_assert(n <= MOST);
     run_alone(c, n, want);
     weir_engine *e = crowd_open(c);
@@ -284,9 +288,11 @@ void crowd_same_as_alone(const crowd *c, int n, int n_seed) {
             answer_assert_same(&want[i], &got[i], what);
             answer_assert_same_books(&want[i], &got[i], what);
         }
+        if (seed % 2) weir_prefix_clear(e);
         cr_assert(crowd_pages_held(e) == 0, "seed %d: %d pages are held", seed, crowd_pages_held(e));
     }
     cr_assert(counts.suspended > 0 && (c->pages == 0 || counts.dry > 0), "%d times dry, %d suspensions",
               counts.dry, counts.suspended);
+    cr_assert((counts.cached > 0) == c->prefix_cache, "%d cached", (int)counts.cached);
     weir_engine_close(e);
 }

@@ -14,6 +14,7 @@ typedef struct crowd {
     const char *device; /* NULL: the CPU */
     int pair;           /* of decoder_pairs, or one of those above */
     int limit;          /* output tokens are 5 to 4 + limit; 0: 90 */
+    bool prefix_cache;
 } crowd;
 
 weir_engine *crowd_open(const crowd *c);

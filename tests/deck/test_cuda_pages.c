@@ -17,6 +17,15 @@ Test(cuda_pages, encoders_and_decoders) {
 Test(cuda_pages, decoders) {
     same((crowd){.n_parallel = 2, .pages = 4, .ctx_size = 224, .pair = 2, .limit = 12}, 7, 1);
 }
+Test(cuda_pages, encoders_with_prefixes) {
+    same((crowd){.n_parallel = 2,
+                 .pages = 5,
+                 .ctx_size = 140,
+                 .pair = CROWD_SMALL,
+                 .limit = 12,
+                 .prefix_cache = true},
+         7, 1);
+}
 Test(cuda_pages, decoders_with_windows) {
     same((crowd){.n_parallel = 2, .pages = 4, .ctx_size = 224, .pair = 0, .limit = 12}, 7, 1);
 }

@@ -32,6 +32,21 @@ Test(pages, suspended_with_pages_for_all) {
     crowd_same_as_alone(&(crowd){.n_parallel = 3, .ctx_size = 224, .pair = 2}, 36, some(2));
 }
 
+/* Prompts that begin alike share pages, while there are too few and sessions are suspended. */
+Test(pages, decoders_with_prefixes) {
+    for (int pages = 4; pages <= 8; pages += 4)
+        crowd_same_as_alone(
+            &(crowd){.n_parallel = 4, .pages = pages, .ctx_size = 224, .pair = 2, .prefix_cache = true}, 36,
+            some(6));
+}
+Test(pages, encoders_with_prefixes) {
+    for (int pages = 5; pages <= 8; pages += 3)
+        crowd_same_as_alone(
+            &(crowd){
+                .n_parallel = 4, .pages = pages, .ctx_size = 140, .pair = CROWD_DEMO, .prefix_cache = true},
+            36, some(2));
+}
+
 /* ---- one call after another ---------------------------------------------------------------------------- */
 
 static weir_session *start(weir_engine *e, weir_method method, int max_tokens, size_t n) {

@@ -98,6 +98,14 @@ const cli_option cli_serve_options[OPT_COUNT - OPT_FIRST_OF_SERVE] = {
          .help = "Memory for the keys and values of both models, shared by all requests. If it runs dry, "
                  "the request that came last waits, and goes on later with the same tokens.",
          .commands = V},
+    AT(OPT_NO_CACHE_PROMPT) =
+        {.name = "no-cache-prompt",
+         .env = true,
+         .type = CLI_FLAG,
+         .absent = "off",
+         .help = "Read every prompt from its beginning. Without it a prompt takes over what an earlier one "
+                 "of the same key and cache_salt had in common with it; tokens are the same either way.",
+         .commands = V},
     AT(OPT_PREFILL_STALL_MS) =
         {.name = "prefill-stall-ms",
          .env = true,

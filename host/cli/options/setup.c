@@ -41,6 +41,7 @@ int cli_open(const cli_args *a, bool dry, weir_engine **out) {
         if (o.max_draft < 10) o.max_draft = 10;
         if (!cli_given(a, OPT_PARALLEL) && a->value[OPT_PARALLEL].from == CLI_FROM_PRESET) o.n_parallel = 8;
     }
+    o.prefix_cache = a->command == CMD_CHAT || (a->command == CMD_SERVE && !cli_flag(a, OPT_NO_CACHE_PROMPT));
     o.dry_run = dry;
     o.chat_template = chat;
     o.chat_template_file = cli_text(a, OPT_CHAT_TEMPLATE_FILE);

@@ -98,6 +98,13 @@ static void set_pair(json_t *v, const api_server *s) {
     wire_set_device(v, f);
 }
 
+static json_t *prefix_cache_json(const weir_engine_facts *f) {
+    json_t *v = json_object();
+    wire_set(v, "verifier", json_boolean(f->prefix_cache[0]));
+    wire_set(v, "drafter", json_boolean(f->prefix_cache[1]));
+    return v;
+}
+
 /* llama.cpp's names, where it has the thing. */
 bool api_props(const api_server *s, wire_buf *out, serve_error *e) {
     const weir_engine_facts *f = &s->facts;
@@ -115,7 +122,7 @@ bool api_props(const api_server *s, wire_buf *out, serve_error *e) {
              f->chat_template ? wire_text(f->chat_template, strlen(f->chat_template)) : json_null());
     const char *template = weir_chat_template_text(s->engine);
     wire_set(v, "chat_template", template ? wire_text(template, strlen(template)) : json_null());
-    wire_set(v, "prefix_cache", json_boolean(s->prefix_cache));
+    wire_set(v, "prefix_cache", prefix_cache_json(f));
     wire_set(v, "endpoint_slots", json_boolean(s->slots));
     wire_set(v, "endpoint_metrics", json_boolean(s->metrics));
     wire_set(v, "strict_fields", json_boolean(s->strict_fields));

@@ -20,7 +20,7 @@ typedef struct api_server {
     weir_session_options defaults; /* of the flags */
     const api_profile *profiles;
     int n_profile;
-    bool strict_fields, slots, metrics, prefix_cache;
+    bool strict_fields, slots, metrics;
     int64_t created;      /* Unix time */
     char fingerprint[80]; /* version and both checkpoints */
 } api_server;

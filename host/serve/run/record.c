@@ -75,7 +75,7 @@ void serve_record_choice(serve_choice *c) {
                              .eos = c->how.ended_by == WEIR_ENDED_EOS,
                              .reads_prompt = c->index % e->ask.n == 0,
                              .cached = c->how.n_cached,
-                             .cache_asked = e->s->api.prefix_cache,
+                             .cache_asked = e->s->api.facts.prefix_cache[0],
                              .queue_seconds = c->how.queue_seconds,
                              .prefill_seconds = began ? st->seconds_prefill : (double)NAN,
                              .first_seconds = c->first_token > 0.0 ? c->first_token - e->began : (double)NAN,

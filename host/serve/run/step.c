@@ -75,6 +75,7 @@ void serve_choice_end(serve *s, serve_job *j, const weir_queue_event *ev) {
                        .deadline = ev->deadline,
                        .o = c->of->slowed ? &c->of->run : NULL,
                        .queue_seconds = ev->queue_seconds,
+                       .n_cached = v->stats.n_prompt_cached[0],
                        .stats = v->stats};
     for (; c->how.n_eos_top < v->n_eos_top; c->how.n_eos_top++)
         c->how.eos_top[c->how.n_eos_top] = v->eos_top[c->how.n_eos_top];
