@@ -271,6 +271,7 @@ case $command in
             '' | --all) ;;
             serve)
                 compile release
+                export PYTHONPATH=tests/serve/running PYTHONDONTWRITEBYTECODE=1
                 python3 tests/serve/live/same_tokens.py --requests "${2:-2000}"
                 python3 tests/serve/live/faults.py "${2:-2000}"
                 exec python3 tests/serve/live/soak.py "${3:-60}"

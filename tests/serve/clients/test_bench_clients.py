@@ -6,7 +6,8 @@ import unittest
 import urllib.request
 from pathlib import Path
 
-from server import ROOT, ServerTest, run
+from fixture import ServerTest, run
+from server import ROOT
 
 BIN = Path(sys.executable).parent
 REQUESTS = 20

@@ -6,7 +6,8 @@ from pathlib import Path
 
 from prometheus_client.parser import text_string_to_metric_families
 
-from server import DEMO, Server, ServerTest, run
+from fixture import ServerTest, run
+from server import DEMO, Server
 
 ASK = {"model": "demo", "prompt": "Where is my hat?", "max_tokens": 40, "seed": 7}
 
@@ -74,7 +75,6 @@ class UnixSocket(unittest.TestCase):
             text = run(["curl", "-sS", "--unix-socket", path, "http://localhost/health"])
             self.assertEqual(json.loads(text), {"status": "ok"})
             self.assertEqual(server.stop(), 0)
-            server.process.stderr.close()
 
 
 if __name__ == "__main__":

@@ -13,7 +13,8 @@ from langchain_core.messages import AIMessage, HumanMessage, SystemMessage
 from langchain_openai import ChatOpenAI, OpenAI
 from pydantic import SecretStr
 
-from server import DEMO, DecoderTest, ServerTest, generate, run
+from fixture import DecoderTest, ServerTest, run
+from server import DEMO, generate
 
 SENTENCES = ["Where is my hat?", "I am tired.", "He said that he would not come."]
 CHAT = [*DEMO, "--chat-template", "plain"]

@@ -10,7 +10,8 @@ import numpy as np
 from lm_eval.api.instance import Instance
 from lm_eval.models.openai_completions import LocalCompletionsAPI
 
-from server import DEMO, DecoderTest, ServerTest, generate, lines_of, run
+from fixture import DecoderTest, ServerTest, run
+from server import DEMO, generate, lines_of
 
 ITEMS = 200
 WORDS = [

@@ -5,7 +5,8 @@ import unittest
 import httpx
 import openai
 
-from server import DEMO, Server, ServerTest, generate
+from fixture import ServerTest
+from server import DEMO, Server, generate
 
 CHAT = [*DEMO, "--chat-template", "plain"]
 SENTENCES = [
@@ -411,7 +412,6 @@ class Stopping(unittest.TestCase):
     def test_ends_with_0(self):
         server = Server(DEMO, "--log-disable")
         self.assertEqual(server.stop(), 0)
-        server.process.stderr.close()
 
 
 if __name__ == "__main__":

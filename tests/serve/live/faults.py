@@ -13,7 +13,7 @@ import tempfile
 import threading
 import time
 
-from server import Server, wait_until
+from server import DEMO, Server, wait_until
 
 BODY = {"prompt": "Where is my hat?", "max_tokens": 24, "seed": 5, "temperature": 0}
 LONG = {"prompt": "It snowed a lot.", "max_tokens": 400, "ignore_eos": True, "seed": 5}
@@ -116,7 +116,7 @@ def slow_reader(server, want):
 
 
 def shutdown_under_load(want):
-    with Server("--log-disable", "--metrics") as server:
+    with Server(DEMO, "--log-disable", "--metrics") as server:
         results = []
 
         def ask():
@@ -139,7 +139,7 @@ def shutdown_under_load(want):
 
 
 def second_signal():
-    with Server("--log-disable", "--shutdown-timeout", "600") as server:
+    with Server(DEMO, "--log-disable", "--shutdown-timeout", "600") as server:
         s = server.socket()
         s.sendall(raw({**LONG, "n": 8, "max_tokens": 480, "stream": True}))
         s.recv(10)
@@ -158,7 +158,7 @@ def server_refuses(server):
 
 
 def full_disk(want):
-    with Server("--log-file", "/dev/full") as server:
+    with Server(DEMO, "--log-file", "/dev/full") as server:
         for _ in range(20):
             answers(server, want)
         assert server.stop() == 0
@@ -169,7 +169,7 @@ def few_descriptors(want):
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (60, hard))
     try:
-        server = Server("--log-disable")
+        server = Server(DEMO, "--log-disable")
     finally:
         resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
     with server:
@@ -186,18 +186,18 @@ def few_descriptors(want):
 def killed(want):
     with tempfile.TemporaryDirectory() as folder:
         path = os.path.join(folder, "log")
-        server = Server("--log-file", path)
+        server = Server(DEMO, "--log-file", path)
         answers(server, want)
         port = server.port
         server.kill()
-        with Server("--log-file", path, "--port", str(port)) as again:
+        with Server(DEMO, "--log-file", path, "--port", str(port)) as again:
             answers(again, want)
     print("killed and started again on the same port", flush=True)
 
 
 def main():
     n = int(sys.argv[1]) if len(sys.argv) > 1 else 2000
-    with Server("--log-disable", "--metrics") as server:
+    with Server(DEMO, "--log-disable", "--metrics") as server:
         want = server.post("/v1/completions", BODY)[1]["choices"][0]["text"]
         bad_bodies(server, want)
         disconnects(server, n, want)

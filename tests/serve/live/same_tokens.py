@@ -3,18 +3,21 @@
 
 Requests of mixed rules, methods, seeds, temperatures and lengths, in random order, at several numbers of
 clients, half of them streamed, some dropped midway; with so little memory for keys and values that requests
-are suspended, and with slices of one unit.
+are suspended, with slices of one unit, with the prefix cache and without. The demo pair is an
+encoder-decoder; a decoder-only pair gets prompts that begin alike.
 """
 
 import argparse
 import json
+import pathlib
 import queue
 import random
-import subprocess
 import sys
+import tempfile
 import threading
 
-from server import DEMO, WEIR, Server
+import made_pair
+from server import DEMO, ROOT, Server, lines_of
 
 PROMPTS = ["Where is my hat?", "It snowed a lot.", "I want to learn Japanese.", "I am tired.",
            "The train was late again, so we walked home through the rain and talked about the summer.",
@@ -24,12 +27,18 @@ RULES = [("exact", None), ("chow", 0.3), ("diff", 0.1), ("opt", 0.2), ("token-v1
          ("token-v3", 0.5), ("lossy", 0.3), ("typical", 0.3), ("ensemble", 0.5), ("fuzzy", 0.2)]
 
 
-def requests(n, seed):
+def long_prompts():
+    """Of up to 250 tokens or so; each begins like some of the others."""
+    words = " ".join(PROMPTS).split()
+    return [" ".join(words[:n] + words[n + k:n + k + 3]) for n in (0, 8, 20, 35, 50) for k in (0, 1, 2)]
+
+
+def requests(n, seed, prompts):
     r = random.Random(seed)
     out = []
     for _ in range(n):
         rule, alpha = r.choice(RULES)
-        one = {"prompt": r.choice(PROMPTS), "seed": r.randrange(1 << 40), "max_tokens": r.randint(1, 96),
+        one = {"prompt": r.choice(prompts), "seed": r.randrange(1 << 40), "max_tokens": r.randint(1, 96),
                "temperature": r.choice([0, 0.7, 1.0, 1.3]), "top_p": r.choice([1.0, 0.9]),
                "top_k": r.choice([0, 0, 20])}
         kind = r.random()
@@ -48,16 +57,14 @@ def requests(n, seed):
     return out
 
 
-def expected(asked):
+def expected(models, asked):
     """What weir generate answers, of which a method is an option and no field of a line."""
     out = [None] * len(asked)
     for method in ("speculative", "verifier", "drafter"):
         at = [i for i, one in enumerate(asked) if one.get("method", "speculative") == method]
-        lines = "".join(json.dumps({k: v for k, v in asked[i].items() if k != "method"}) + "\n" for i in at)
-        run = subprocess.run([WEIR, "generate", *DEMO, "--jsonl", "-q", "--method", method], input=lines,
-                             capture_output=True, text=True, check=True)
-        for i, line in zip(at, run.stdout.splitlines(), strict=True):
-            out[i] = json.loads(line)
+        lines = [{k: v for k, v in asked[i].items() if k != "method"} for i in at]
+        for i, answer in zip(at, lines_of("generate", models, lines, "--method", method), strict=True):
+            out[i] = answer
     return out
 
 
@@ -138,27 +145,47 @@ def run(server, pairs, clients, drops, seed):
         raise failed[0]
 
 
+def settings(kv_mib):
+    return {
+        "as it comes": [],
+        "little memory": ["--parallel", "16", "--kv-size-mib", str(kv_mib)],
+        "slices of one unit": ["--prefill-stall-ms", "1"],
+        "no prefix cache": ["--no-cache-prompt"],
+    }
+
+
+def serve(models, name, flags, pairs, counts, a):
+    """Answers of a server with these flags, at several numbers of clients."""
+    with Server(models, "--log-disable", "--metrics", *flags) as server:
+        for clients in counts:
+            some = pairs if clients > 1 else pairs[: max(1, len(pairs) // 4)]
+            run(server, some, clients, a.drops, a.seed + clients)
+            print(f"{name}, {clients} clients: {len(some)} answers as those of weir generate", flush=True)
+        asked, found = (server.metric(f"prefix_cache_{what}_total") for what in ("queries", "hits"))
+        print(f"  suspended {server.metric('num_preemptions_total'):.0f} times; "
+              f"{found:.0f} of {asked:.0f} prompt tokens from the prefix cache", flush=True)
+        assert (found > 0) == ("--no-cache-prompt" not in flags), "prefix cache"
+        assert server.stop() == 0, "exit status after SIGTERM"
+
+
 def main():
     p = argparse.ArgumentParser()
     p.add_argument("--requests", type=int, default=2000)
     p.add_argument("--seed", type=int, default=1)
     p.add_argument("--drops", type=float, default=0.1)
     a = p.parse_args()
-    asked = requests(a.requests, a.seed)
-    pairs = list(zip(asked, expected(asked)))
-    settings = [("as it comes", [1, 7, 64], []),
-                ("little memory", [64], ["--parallel", "16", "--kv-size-mib", "3"]),
-                ("slices of one unit", [64], ["--prefill-stall-ms", "1"])]
-    for name, counts, flags in settings:
-        share = pairs if name == "as it comes" else pairs[: max(1, len(pairs) // 2)]
-        with Server("--log-disable", "--metrics", *flags) as server:
-            for clients in counts:
-                some = share if clients > 1 else share[: max(1, len(share) // 4)]
-                run(server, some, clients, a.drops, a.seed + clients)
-                print(f"{name}, {clients} clients: {len(some)} answers as those of weir generate", flush=True)
-            if name == "little memory":
-                print(f"suspended: {server.metric('num_preemptions_total'):.0f}", flush=True)
-            assert server.stop() == 0, "exit status after SIGTERM"
+    asked = requests(a.requests, a.seed, PROMPTS)
+    pairs = list(zip(asked, expected(DEMO, asked)))
+    half = pairs[: max(1, len(pairs) // 2)]
+    for name, flags in settings(3).items():
+        serve(DEMO, name, flags, half if flags else pairs, [64] if flags else [1, 7, 64], a)
+    with tempfile.TemporaryDirectory() as folder:
+        verifier, drafter = made_pair.write(ROOT, pathlib.Path(folder))
+        models = ["-m", str(verifier), "-md", str(drafter), "-c", "512"]
+        asked = requests(max(1, a.requests // 2), a.seed, long_prompts())
+        pairs = list(zip(asked, expected(models, asked)))
+        for name, flags in settings(1).items():
+            serve(models, f"decoder-only, {name}", flags, pairs, [64], a)
     return 0
 
 

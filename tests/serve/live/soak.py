@@ -13,7 +13,7 @@ import threading
 import time
 
 from same_tokens import drop, requests
-from server import Server
+from server import DEMO, Server
 
 
 def client(server, asked, until, failed, counts, seed):
@@ -41,7 +41,7 @@ def main():
     seconds = float(sys.argv[1]) if len(sys.argv) > 1 else 60
     asked = requests(500, 11)
     failed, counts = [], [0]
-    with Server("--log-disable", "--metrics") as server:
+    with Server(DEMO, "--log-disable", "--metrics") as server:
         start = time.monotonic()
         threads = [threading.Thread(target=client, args=(server, asked, start + seconds, failed, counts, i))
                    for i in range(24)]

@@ -1,9 +1,10 @@
 """Writes a decoder-only pair: Llama's shape, random weights, a tokenizer of tests/golden and a chat template.
 Its texts mean nothing, but every number of an answer can be checked."""
+import array
 import json
+import math
+import random
 import struct
-
-import numpy as np
 
 TEMPLATE = ("{% for m in messages %}<|im_start|>{{ m.role }}\n{{ m.content }}<|end|>\n{% endfor %}"
             "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}")
@@ -31,9 +32,10 @@ def write_weights(path, named_shapes, rng):
     some tokens are much likelier than others."""
     header, parts, end = {}, [], 0
     for name, shape in named_shapes:
-        scale = 3.0 if name == "lm_head.weight" else 1.0
-        x = np.ones(shape) if len(shape) == 1 else rng.standard_normal(shape) * scale / np.sqrt(shape[1])
-        parts.append(x.astype("<f4").tobytes())
+        scale = (3.0 if name == "lm_head.weight" else 1.0) / math.sqrt(shape[-1])
+        n = math.prod(shape)
+        x = [1.0] * n if len(shape) == 1 else [rng.gauss(0.0, scale) for _ in range(n)]
+        parts.append(array.array("f", x).tobytes())
         header[name] = {"dtype": "F32", "shape": list(shape), "data_offsets": [end, end + len(parts[-1])]}
         end += len(parts[-1])
     text = json.dumps(header).encode()
@@ -73,7 +75,7 @@ def write_model(root, out, dim, layers, seed):
     (out / "tokenizer_config.json").write_text(json.dumps(texts))
     (out / "tokenizer.json").write_text(json.dumps(tokenizer))
     named_shapes = shapes(vocab, dim, ff, layers, heads, kv_heads, head_dim)
-    write_weights(out / "model.safetensors", named_shapes, np.random.default_rng(seed))
+    write_weights(out / "model.safetensors", named_shapes, random.Random(seed))
 
 
 def write(root, folder):

@@ -1,4 +1,5 @@
-"""A running `weir serve` and a small client, from the standard library alone."""
+"""A running `weir serve` with a small client, and the command line as the oracle of its answers. From the
+standard library alone."""
 
 import http.client
 import json
@@ -12,14 +13,14 @@ import threading
 import time
 
 ROOT = pathlib.Path(__file__).resolve().parents[3]
-WEIR = os.environ.get("WEIR", str(ROOT / "build" / "weir"))
+WEIR = os.environ.get("WEIR_PROGRAM", str(ROOT / "build" / "weir"))
 DEMO = ["-m", str(ROOT / "models/demo/verifier"), "-md", str(ROOT / "models/demo/drafter")]
 
 
 class Server:
     """Started on a free port; ready once the constructor returns. stop() drains it; kill() does not."""
 
-    def __init__(self, *flags, models=DEMO, env=None):
+    def __init__(self, models, *flags, env=None):
         command = [WEIR, "serve", *models, "--port", "0", *flags]
         self.process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True,
                                         env={**os.environ, **(env or {})})
@@ -27,9 +28,9 @@ class Server:
         self._news = threading.Condition()
         self._reader = threading.Thread(target=self._read, daemon=True)
         self._reader.start()
-        line = self._wait_for("listening on ")
-        self.host, self.port = re.search(r"://(\[?[^]/]+\]?):(\d+)", line).groups()
-        self.port = int(self.port)
+        self.url = re.search(r"listening on ([^;\s]+)", self._wait_for("listening on ")).group(1)
+        place = re.search(r"://(\[?[^]/]+\]?):(\d+)", self.url)  # None: a UNIX socket
+        self.host, self.port = (place[1], int(place[2])) if place else (None, None)
         self._wait_for("ready: ")
 
     def _read(self):
@@ -48,10 +49,13 @@ class Server:
                 while at == len(self.lines):
                     self._news.wait()
                 if self.lines[at] is None:
-                    raise RuntimeError("the server ended: " + "\n".join(filter(None, self.lines)))
+                    raise RuntimeError("the server ended: " + self.said())
                 if text in self.lines[at]:
                     return self.lines[at]
                 at += 1
+
+    def said(self):
+        return "\n".join(filter(None, self.lines))
 
     def connect(self, timeout=600):
         return http.client.HTTPConnection(self.host, self.port, timeout=timeout)
@@ -117,7 +121,10 @@ class Server:
     def stop(self):
         """Exit status after SIGTERM."""
         self.process.send_signal(signal.SIGTERM)
-        return self.process.wait()
+        status = self.process.wait()
+        self._reader.join()
+        self.process.stderr.close()
+        return status
 
     def kill(self):
         self.process.kill()
@@ -129,6 +136,20 @@ class Server:
     def __exit__(self, *_):
         if self.process.poll() is None:
             self.kill()
+
+
+def lines_of(command, models, objects, *flags):
+    """What `weir COMMAND` answers to JSON lines."""
+    text = "".join(json.dumps(o) + "\n" for o in objects)
+    done = subprocess.run([WEIR, command, *models, "-q", "--input", "-", *flags], input=text, text=True,
+                          capture_output=True, check=False)
+    if done.returncode != 0:
+        raise RuntimeError(f"weir {command}: {done.stderr}")
+    return [json.loads(line) for line in done.stdout.splitlines()]
+
+
+def generate(models, objects, *flags):
+    return lines_of("generate", models, objects, "-np", "8", *flags)
 
 
 def wait_until(condition, what, seconds=60):
