@@ -90,6 +90,7 @@ typedef struct weir_deck_side {
     weir_kv_pool *slide; /* where the model has such layers beside others */
     weir_prefix_cache *prefix; /* over self; NULL: not wanted, or layers slide */
     weir_kv kv;
+    weir_session *encoding; /* whose prompt the encoder has read a part of, or NULL */
     int32_t *cross_len;     /* (n_parallel) host; kv.cross_len is the backend's */
     int32_t *dev_cross_len; /* the backend's where that is another array; NULL on the CPU */
 } weir_deck_side;

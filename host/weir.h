@@ -244,11 +244,12 @@ weir_status weir_session_create(weir_engine *e, const weir_session_options *opt,
                                 weir_err *err);
 void weir_session_free(weir_session *s); /* NULL allowed; gives its pages back */
 
-/* Runs up to max_positions positions of the prompt (rounded up to chunks of the backend for each model; all
- * of an encoder's prompt at once) for a session that is not finished, and takes a slot for it as weir_step
+/* Runs up to max_positions positions of the prompt (rounded up to chunks of the backend for each model; of an
+ * encoder's work as large a part) for a session that is not finished, and takes a slot for it as weir_step
  * does. *left: positions of the prompt that are still to be run, 0 when it is ready or has ended. weir_step
  * runs what is left; bits do not depend on the slices. max_positions 0: the slot alone; else pages for all of
- * the prompt are taken at once. EINVAL: no slot is free. EPAGES: too few pages are; what the call took it has
+ * the prompt are taken at once. An encoder holds a part of one prompt at a time: where another session's comes
+ * between, the first begins anew. EINVAL: no slot is free. EPAGES: too few pages are; what the call took it has
  * given back. Errors as weir_step. */
 weir_status weir_session_prefill(weir_session *s, int64_t max_positions, int64_t *left, weir_err *err);
 

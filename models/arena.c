@@ -23,11 +23,13 @@ int64_t weir__iota_ints(const model_shape *s, int64_t n_prompt) {
 
 void weir__model_arena_place(const model_shape *s, const arena_bounds *b, void *base, model_arena *a) {
     const int64_t inner = weir__inner(s), rows = b->n_row, chunk = max64(rows, b->chunk);
-    const int64_t all = s->encoder ? max64(rows, b->n_prompt) : chunk;
-    const int64_t n_page = s->encoder ? (b->n_prompt + WEIR_PAGE - 1) / WEIR_PAGE : 0;
+    const int64_t through = s->encoder ? rows : chunk, all = s->encoder ? b->n_prompt : 0;
+    const int64_t n_page = (all + WEIR_PAGE - 1) / WEIR_PAGE;
     size_t used = 0;
-    a->x = take(base, &used, all * s->dim, 4);
-    a->qkv = take(base, &used, all * weir__width(s), 4);
+    a->x = take(base, &used, through * s->dim, 4);
+    a->qkv = take(base, &used, through * weir__width(s), 4);
+    a->enc_x = take(base, &used, all * s->dim, 4);
+    a->enc_qkv = take(base, &used, all * weir__width(s), 4);
     a->att = take(base, &used, chunk * inner, 4);
     a->h = take(base, &used, chunk * (s->encoder ? max64(s->ff_dim, 2 * weir__inner_kv(s)) : s->ff_dim), 4);
     a->sub = take(base, &used, s->post_norms ? chunk * s->dim : 0, 4);
@@ -37,7 +39,7 @@ void weir__model_arena_place(const model_shape *s, const arena_bounds *b, void *
                    weir_dtype_bytes(b->kv_dtype));
     a->prompt = take(base, &used, weir__stage_ints(s, b->n_prompt), 4);
     a->iota = take(base, &used, weir__iota_ints(s, b->n_prompt), 4);
-    a->zero = take(base, &used, s->encoder ? b->n_prompt : 0, 4);
+    a->zero = take(base, &used, all, 4);
     a->n_key = take(base, &used, rows, 4);
     a->n_src = take(base, &used, s->encoder ? rows : 0, 4);
     a->out_slot = take(base, &used, rows, 4);

@@ -19,12 +19,14 @@ static inline int64_t weir__inner_kv(const model_shape *s) { return (int64_t)s->
 static inline int64_t weir__width(const model_shape *s) { return weir__inner(s) + 2 * weir__inner_kv(s); }
 
 /* Activations of one call, all in one block of backend memory; 0 elements: NULL. C = max(n_row, chunk) rows
- * with the backend's chunk of positions: a prompt goes through a chunk at a time. N = C, but with an encoder
- * max(n_row, n_prompt): keys of later chunks are read by earlier rows. Prefill and forward never overlap, so
- * they share it. */
+ * with the backend's chunk of positions: a prompt goes through a chunk at a time. Prefill and forward never
+ * overlap, so they share it. An encoder has its own for what must outlast a chunk, all of the prompt's rows:
+ * keys of later chunks are read by earlier rows, and calls of the decoder may come between two chunks. */
 typedef struct model_arena {
-    float *x;        /* (N, dim) residual stream */
-    float *qkv;      /* (N, width) */
+    float *x;        /* (C, dim) residual stream; with an encoder (n_row, dim) */
+    float *qkv;      /* (C, width); the same */
+    float *enc_x;    /* encoder: (n_prompt, dim), and below: what it holds between parts of a prompt */
+    float *enc_qkv;  /* encoder: (n_prompt, width) */
     float *att;      /* (C, inner) attention output */
     float *h;        /* (C, ff_dim) feed-forward; with an encoder cross K and V too */
     float *sub;      /* (C, dim) output of a sub-layer before the norm after it */

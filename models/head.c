@@ -22,9 +22,9 @@ void weir__head_free(weir_backend *be, model_head *h) {
     weir__weight_free(be, &h->untied);
 }
 
-weir_status weir__head_embed(weir_model *m, const int32_t *token, int64_t n) {
+weir_status weir__head_embed(weir_model *m, const int32_t *token, int64_t n, float *x) {
     weir_embed e = {
-        .x = m->a.x, .table = &m->head.embed, .token = token, .n_row = n, .scale = m->head.embed_scale};
+        .x = x, .table = &m->head.embed, .token = token, .n_row = n, .scale = m->head.embed_scale};
     return m->be->op.embed(m->be, &e);
 }
 

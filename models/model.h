@@ -170,7 +170,9 @@ const weir_model_facts *weir__model_get_facts(const weir_model *m);
 weir_status weir__model_prefill(weir_model *m, const weir_kv *kv, int32_t slot, const int32_t *token,
                                 int64_t n);
 /* Positions [from, upto) of it, the earlier ones having been written: the same bits as all at once. from: a
- * multiple of the backend's chunk, else EINVAL. ENOTSUP: a part of an encoder's prompt. */
+ * multiple of the backend's chunk, else EINVAL. An encoder does as large a part of its whole work, and upto is
+ * such a multiple, too, or n; rows may run between two parts, another prompt's part may not: then the prompt
+ * begins at 0 again. */
 weir_status weir__model_prefill_part(weir_model *m, const weir_kv *kv, int32_t slot, const int32_t *token,
                                      int64_t n, int64_t from, int64_t upto);
 

@@ -7,7 +7,7 @@ weir_status weir__stack_forward(weir_model *m, const weir_kv *kv, const weir_bat
     const int32_t last = m->facts.n_layer_self - 1;
     model_rows r;
     WEIR_TRY(weir__rows_begin(m, kv, b, &r));
-    WEIR_TRY(weir__head_embed(m, b->token, b->n_row));
+    WEIR_TRY(weir__head_embed(m, b->token, b->n_row, r.x));
     for (int32_t l = 0; l <= last; l++) {
         WEIR_TRY(m->ops->append(m, kv, &r, l));
         if (l == last && b->n_out == 0) return WEIR_OK;
@@ -33,7 +33,7 @@ weir_status weir__stack_prefill(weir_model *m, const weir_kv *kv, int32_t slot, 
                               .n_key = m->a.iota + i + 1,
                               .prefill = true};
         WEIR_TRY(weir__prompt_goes_on(m));
-        WEIR_TRY(weir__head_embed(m, weir__prompt_at(m, n, 0) + i, r.n));
+        WEIR_TRY(weir__head_embed(m, weir__prompt_at(m, n, 0) + i, r.n, r.x));
         for (int32_t l = 0; l < last; l++) {
             WEIR_TRY(weir__prompt_goes_on(m));
             WEIR_TRY(m->ops->append(m, kv, &r, l));

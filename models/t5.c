@@ -60,56 +60,60 @@ static model_rows chunk_at(const weir_model *m, const model_rows *p, int64_t beg
     return rows_at(m, p, begin, left < size ? left : size);
 }
 
-/* Every chunk's keys must be in the cache before any row attends: hence two loops over the chunks. */
-static weir_status encoder_layer(t5_model *m, const t5_enc_layer *l, const weir_kv_view *kv,
-                                 const model_rows *p) {
+/* The encoder's layers in turn, each in two passes over the chunks: every chunk's keys must be in the cache
+ * before any row attends. Then a pass that leaves K and V of the output for every decoder layer in the slot's
+ * cross cache. A step is one chunk of a pass; all that lives from step to step is in memory of the encoder's
+ * own, so that rows may run between two steps. */
+static int64_t passes_of(const t5_model *m) { return 2 * (int64_t)m->c.n_enc_layer + 1; }
+
+static weir_status cross_step(t5_model *m, const weir_kv *kv, const model_rows *r) {
     weir_model *base = &m->base;
-    const attention_cache c = {kv, 0};
-    for (int64_t i = 0; i < p->n; i += base->be->chunk) {
-        const model_rows r = chunk_at(base, p, i);
+    for (int32_t l = 0; l < m->c.n_dec_layer; l++) {
+        const attention_cache c = {&kv->cross, l};
         WEIR_TRY(weir__prompt_goes_on(base));
-        WEIR_TRY(weir__attention_qkv(base, &l->self, &m->enc_kind, &r));
-    }
-    WEIR_TRY(weir__attention_append(base, c, p));
-    for (int64_t i = 0; i < p->n; i += base->be->chunk) {
-        const model_rows r = chunk_at(base, p, i);
-        WEIR_TRY(weir__prompt_goes_on(base));
-        WEIR_TRY(weir__attention_output(base, &l->self, &m->enc_kind, c, &r));
-        WEIR_TRY(weir__feed_forward(base, &l->ff, &r));
+        WEIR_TRY(weir__cross_append(base, &m->dec[l].cross, m->enc_norm, c, r));
     }
     return WEIR_OK;
 }
 
-/* K and V of the encoder's output for every decoder layer, into the slot's cross cache. */
-static weir_status cross_append(t5_model *m, const weir_kv *kv, const model_rows *p) {
+static weir_status encoder_step(t5_model *m, const weir_kv *kv, const model_rows *p, int64_t step) {
     weir_model *base = &m->base;
-    for (int64_t i = 0; i < p->n; i += base->be->chunk) {
-        const model_rows r = chunk_at(base, p, i);
-        for (int32_t l = 0; l < m->c.n_dec_layer; l++) {
-            const attention_cache c = {&kv->cross, l};
-            WEIR_TRY(weir__prompt_goes_on(base));
-            WEIR_TRY(weir__cross_append(base, &m->dec[l].cross, m->enc_norm, c, &r));
-        }
+    const int64_t n_chunk = (p->n + base->be->chunk - 1) / base->be->chunk, pass = step / n_chunk;
+    const int64_t begin = step % n_chunk * base->be->chunk;
+    model_rows r = chunk_at(base, p, begin);
+    const weir_kv_view own = encoder_kv(base);
+    const attention_cache c = {&own, 0};
+    WEIR_TRY(weir__prompt_goes_on(base));
+    if (pass == passes_of(m) - 1) {
+        r.slot = weir__prompt_at(base, p->n, 1) + begin;
+        return cross_step(m, kv, &r);
     }
-    return WEIR_OK;
+    const t5_enc_layer *l = &m->enc[pass / 2];
+    if (pass % 2 == 0) return weir__attention_qkv(base, &l->self, &m->enc_kind, &r);
+    if (begin == 0) WEIR_TRY(weir__attention_append(base, c, p));
+    WEIR_TRY(weir__attention_output(base, &l->self, &m->enc_kind, c, &r));
+    return weir__feed_forward(base, &l->ff, &r);
 }
 
+/* An encoder sees both ways, so no position is done before all are. Positions are its measure of work all the
+ * same: for each chunk of them it runs as many steps as there are passes. */
 weir_status weir__t5_prefill(weir_model *base, const weir_kv *kv, int32_t slot, const int32_t *token,
                              int64_t n, int64_t from, int64_t upto) {
     t5_model *m = (t5_model *)base;
-    if (from != 0 || upto != n) return WEIR_ENOTSUP; /* an encoder sees both ways */
-    const weir_kv_view own = encoder_kv(base);
+    const int64_t chunk = base->be->chunk;
+    if (from % chunk != 0 || (upto % chunk != 0 && upto != n)) return WEIR_EINVAL;
+    const model_rows p = {.n = n,
+                          .x = base->a.enc_x,
+                          .q = base->a.enc_qkv,
+                          .ldq = weir__width(&base->shape),
+                          .slot = base->a.zero,
+                          .pos = base->a.iota,
+                          .n_key = weir__prompt_at(base, n, 2),
+                          .prefill = true};
     WEIR_TRY(weir__put_prompt(base, slot, token, n));
-    model_rows p = {.n = n,
-                    .x = base->a.x,
-                    .q = base->a.qkv,
-                    .ldq = weir__width(&base->shape),
-                    .slot = base->a.zero,
-                    .pos = base->a.iota,
-                    .n_key = weir__prompt_at(base, n, 2),
-                    .prefill = true};
-    WEIR_TRY(weir__head_embed(base, weir__prompt_at(base, n, 0), n));
-    for (int32_t l = 0; l < m->c.n_enc_layer; l++) WEIR_TRY(encoder_layer(m, &m->enc[l], &own, &p));
-    p.slot = weir__prompt_at(base, n, 1);
-    return cross_append(m, kv, &p);
+    if (from == 0) WEIR_TRY(weir__head_embed(base, weir__prompt_at(base, n, 0), n, p.x));
+    const int64_t past = (upto + chunk - 1) / chunk * passes_of(m);
+    for (int64_t step = from / chunk * passes_of(m); step < past; step++)
+        WEIR_TRY(encoder_step(m, kv, &p, step));
+    return WEIR_OK;
 }

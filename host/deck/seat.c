@@ -23,21 +23,25 @@ weir_status weir__session_note_source(weir_session *s, int side) {
                                 sizeof *m->cross_len);
 }
 
-/* An encoder reads the whole prompt into the cross cache. */
-static weir_status run_encoder(weir_session *s, int side) {
-    weir_deck_side *m = &s->e->deck.side[side];
-    WEIR_TRY(weir__session_note_source(s, side));
-    return weir__model_prefill(s->e->pair.side[side].model, &m->kv, s->slot, s->prompt, (int64_t)s->n_prompt);
-}
-
 /* Positions [prefilled, upto) of the prompt. */
 static weir_status run_prompt(weir_session *s, int side, int64_t upto) {
     weir_deck_side *m = &s->e->deck.side[side];
+    const int64_t n = prompt_positions(s);
     WEIR_TRY(weir__caches_sync(m));
-    if (m->cross_len) return run_encoder(s, side);
-    if (s->base == 0) return WEIR_OK;
-    return weir__model_prefill_part(s->e->pair.side[side].model, &m->kv, s->slot, s->prompt, s->base,
+    if (n == 0) return WEIR_OK;
+    if (m->cross_len) {
+        WEIR_TRY(weir__session_note_source(s, side));
+        m->encoding = upto < n ? s : NULL;
+    }
+    return weir__model_prefill_part(s->e->pair.side[side].model, &m->kv, s->slot, s->prompt, n,
                                     s->prefilled[side], upto);
+}
+
+/* An encoder holds a part of one prompt: whoever was interrupted by another one begins again. */
+static void check_encoder(weir_session *s, int side) {
+    const weir_deck_side *m = &s->e->deck.side[side];
+    const bool part = s->prefilled[side] > 0 && s->prefilled[side] < prompt_positions(s);
+    if (m->cross_len && part && m->encoding != s) s->prefilled[side] = 0;
 }
 
 bool weir__session_given_up(const weir_session *s) {
@@ -68,12 +72,12 @@ static int64_t end_of_slice(const weir_session *s, int side, int64_t max_positio
     const int64_t prompt = prompt_positions(s), chunk = s->e->pair.be->chunk, done = s->prefilled[side];
     const int64_t slice = max_positions < chunk ? chunk : max_positions / chunk * chunk;
     const int64_t end = done < prompt ? prompt : positions_to_read(s, side);
-    const bool whole = done < prompt && s->e->pair.facts.encoder_decoder;
-    return whole || end - done <= slice ? end : done + slice;
+    return end - done <= slice ? end : done + slice;
 }
 
 /* From where it has read, after what another session may have read for it. *ran: positions. */
 static weir_status run_positions(weir_session *s, int side, int64_t max_positions, int64_t *ran) {
+    check_encoder(s, side);
     WEIR_TRY(weir__prefix_adopt(s, side));
     const int64_t prompt = prompt_positions(s), done = s->prefilled[side];
     const int64_t upto = end_of_slice(s, side, max_positions);

@@ -1,14 +1,16 @@
 /* A round: slices of prompts, then a step of those that are being answered. */
 #include "host/queue/queue.h"
 
-/* Prompts that take turns: a short one waits for three slices of others at most per slice. */
+/* Prompts that take turns: a short one waits for three slices of others at most per slice. An encoder holds a
+ * part of one prompt at a time. */
 enum { PREFILLS = 4 };
+static int prefills_of(const weir_queue *q) { return q->facts.encoder_decoder ? 1 : PREFILLS; }
 
 /* ---- prompts ------------------------------------------------------------------------------------------- */
 
 /* Those that wait begin their prompts, in order, while slots are free. */
 static void admit(weir_queue *q) {
-    while (q->n_active < q->facts.n_parallel && q->n_in[WEIR_REQUEST_PROMPT] < PREFILLS) {
+    while (q->n_active < q->facts.n_parallel && q->n_in[WEIR_REQUEST_PROMPT] < prefills_of(q)) {
         weir_waiting *w = weir__order_first(&q->order);
         if (!w) return;
         weir_request *r = WEIR_NODE_OF(w, weir_request, wait);

@@ -24,10 +24,10 @@ static void shuffle(int *order, int n, uint64_t seed) {
 /* Every method, then every kind of rule. */
 enum { REQUESTS = 6 + LOOP_SETTINGS };
 
-static weir_session_options setting(int i, float warmth) {
+static weir_session_options setting(int i, float warmth, int max_tokens) {
     static const char *const stops[] = {" ist", "e "};
-    const loop_bed bed = {.max_tokens = 20, .warmth = warmth};
-    if (i < 6) return method_options((weir_method)i, 12);
+    const loop_bed bed = {.max_tokens = max_tokens, .warmth = warmth};
+    if (i < 6) return method_options((weir_method)i, max_tokens);
     weir_session_options o = loop_setting(&bed, i - 6);
     if (i == 8 && warmth == 1.0f) o.stop = stops, o.n_stop = 2;
     return o;
@@ -37,6 +37,7 @@ typedef struct bench {
     weir_engine *e;
     size_t (*prompt)(weir_engine *e, int i, int32_t *ids);
     float warmth;
+    int max_tokens;
 } bench;
 
 static size_t demo_prompt(weir_engine *e, int i, int32_t *ids) {
@@ -64,7 +65,7 @@ static bool go_on(void *ud, weir_session *s, const weir_token_event *ev) {
 
 static void run_alone(const bench *b, int i, answer *out) {
     int32_t ids[512];
-    const weir_session_options o = setting(i, b->warmth);
+    const weir_session_options o = setting(i, b->warmth, b->max_tokens);
     const size_t n = b->prompt(b->e, i, ids);
     weir_session *s = NULL;
     weir_err err = {""};
@@ -76,7 +77,7 @@ static void run_alone(const bench *b, int i, answer *out) {
 
 static void submit(const bench *b, weir_queue *q, served *a, int i) {
     int32_t ids[512];
-    const weir_session_options o = setting(i, b->warmth);
+    const weir_session_options o = setting(i, b->warmth, b->max_tokens);
     served_submit(q, a, &o, ids, b->prompt(b->e, i, ids));
 }
 
@@ -113,7 +114,7 @@ static void same_on(const bench *b) {
 }
 
 static void same_demo(int n_parallel) {
-    same_on(&(bench){demo_open(n_parallel, 1, NULL, true), demo_prompt, 1.0f});
+    same_on(&(bench){demo_open(n_parallel, 1, NULL, true), demo_prompt, 1.0f, 20});
 }
 
 Test(queue, answers_are_those_alone_one_slot) { same_demo(1); }
@@ -122,7 +123,7 @@ Test(queue, answers_are_those_alone_five_slots) { same_demo(5); }
 
 static void same_decoder(int pair, int n_parallel) {
     weir_engine *e = decoder_open(&decoder_pairs[pair], "cpu", n_parallel, 1, 400);
-    same_on(&(bench){e, mixed_prompt, 1.6f});
+    same_on(&(bench){e, mixed_prompt, 1.6f, 20});
 }
 
 Test(queue, answers_of_strangers_are_those_alone) { same_decoder(0, 2); }
@@ -135,7 +136,7 @@ Test(queue, answers_of_kin_are_those_alone) { same_decoder(2, 1); }
 static void same_with_few(const crowd *c, size_t (*prompt)(weir_engine *e, int i, int32_t *ids)) {
     static answer want[REQUESTS];
     static served got[REQUESTS];
-    const bench b = {crowd_open(c), prompt, c->pair < 0 ? 1.0f : 1.6f};
+    const bench b = {crowd_open(c), prompt, 1.6f, c->pair < 0 ? 90 : 20};
     int64_t suspended = 0;
     for (int i = 0; i < REQUESTS; i++) run_alone(&b, i, &want[i]);
     for (uint64_t seed = 1; seed <= (build_is_sanitized() ? 2 : 6); seed++) {

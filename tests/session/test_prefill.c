@@ -77,19 +77,55 @@ static void same_in_slices(int pair) {
 Test(prefill, slices_give_the_same_bits_to_strangers) { same_in_slices(0); }
 Test(prefill, slices_give_the_same_bits_to_twins) { same_in_slices(1); }
 
-/* Behind an encoder a prompt is one slice for each model. */
-Test(prefill, an_encoders_prompt_is_whole) {
-    static answer want, got;
-    weir_engine *e = demo_open(1, 1, NULL, true);
+/* An encoder's work is cut in as many slices as its prompt has chunks. Meanwhile others are answered. */
+Test(prefill, an_encoder_reads_in_slices_while_others_are_answered) {
+    static const size_t lengths[] = {1, 63, 64, 65, 100, 127, 128};
+    static answer want, got, other, other_got;
+    weir_engine *e = demo_open(2, 1, NULL, true);
+    const weir_session_options o = method_options(WEIR_METHOD_SPECULATIVE, 40);
+    answer_run(e, &o, demo_prompts[9], &other);
+    for (int i = 0; i < 7; i++) {
+        finish(start(e, &o, lengths[i]), &want);
+        weir_session *s = start(e, &o, lengths[i]), *runs = demo_session(e, &o, demo_prompts[9]);
+        int64_t left = -1;
+        int n = 0;
+        cr_assert(weir_step(e, &runs, 1, 1, NULL) == WEIR_OK); /* its own prompt is read */
+        for (; left != 0; n++) {
+            const int64_t before = left;
+            weir_err err = {""};
+            cr_assert(weir_session_prefill(s, 1, &left, &err) == WEIR_OK, "%s", err.text);
+            cr_assert(n == 0 || left < before, "%zu ids, slice %d: %d left", lengths[i], n, (int)left);
+            if (left > 0) cr_assert(weir_step(e, &runs, 1, 1, NULL) == WEIR_OK);
+        }
+        cr_assert_eq(n, 2 * (int)((lengths[i] + 63) / 64), "%zu ids: %d slices", lengths[i], n);
+        finish(s, &got);
+        finish(runs, &other_got);
+        answer_assert_same(&want, &got, "in slices");
+        answer_assert_same(&other, &other_got, "between them");
+        answer_assert_same_books(&want, &got, "in slices");
+    }
+    weir_engine_close(e);
+}
+
+/* Whose prompt came between begins anew, and nobody notices. */
+Test(prefill, an_encoder_holds_one_prompt_at_a_time) {
+    static answer want[2], got;
+    weir_engine *e = demo_open(2, 1, NULL, true);
     const weir_session_options o = method_options(WEIR_METHOD_SPECULATIVE, 10);
-    answer_run(e, &o, demo_prompts[9], &want);
-    weir_session *s = demo_session(e, &o, demo_prompts[9]);
-    int64_t all, left;
-    cr_assert(weir_session_prefill(s, 0, &all, NULL) == WEIR_OK && all == 2 * (int64_t)s->n_prompt);
-    cr_assert(weir_session_prefill(s, 1, &left, NULL) == WEIR_OK && left == (int64_t)s->n_prompt);
-    cr_assert(weir_session_prefill(s, 1, &left, NULL) == WEIR_OK && left == 0);
-    finish(s, &got);
-    answer_assert_same(&want, &got, "in slices");
+    for (int i = 0; i < 2; i++) finish(start(e, &o, 100 + 20 * (size_t)i), &want[i]);
+    weir_session *s[2];
+    int64_t left;
+    for (int i = 0; i < 2; i++) s[i] = start(e, &o, 100 + 20 * (size_t)i);
+    for (int k = 0; k < 3; k++) {
+        cr_assert(weir_session_prefill(s[0], 64, &left, NULL) == WEIR_OK && left == 2 * 100 - 64);
+        cr_assert(weir_session_prefill(s[1], 64, &left, NULL) == WEIR_OK && left == 2 * 120 - 64);
+    }
+    weir_session_suspend(s[1]);
+    cr_assert(weir_session_prefill(s[1], 64, &left, NULL) == WEIR_OK && left == 2 * 120 - 64);
+    for (int i = 0; i < 2; i++) {
+        finish(s[i], &got);
+        answer_assert_same(&want[i], &got, "in turns");
+    }
     weir_engine_close(e);
 }
 
