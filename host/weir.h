@@ -369,6 +369,9 @@ typedef struct weir_queue_options {
     double stall_seconds;
     int max_requests;  /* that wait or run; 0 = no bound */
     size_t max_tokens; /* of prompts that wait; 0 = no bound. A lone submit is taken whatever its length */
+    /* After each step, on the thread that ran it, which waits meanwhile: how long it took. NULL: nobody asks */
+    void (*on_step)(void *ud, double seconds);
+    void *ud;
 } weir_queue_options;
 
 /* opt NULL: the defaults. Close it before e is closed. */

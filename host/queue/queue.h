@@ -82,6 +82,7 @@ struct weir_queue {
     weir_session **list;     /* of a step: the stepping thread's */
     weir_request **listed;   /* as above */
     double position_seconds; /* measured, of a prompt's position */
+    double block_seconds;    /* measured, of a block of all that run */
     weir_status broken;
     weir_err broken_err;
 };

@@ -132,12 +132,17 @@ static int gather_leaving(weir_queue *q) {
     return n;
 }
 
-/* Blocks of a step. On a CPU a call costs nothing, and tokens are handed over after each; calls of a device
- * are dearer than its blocks, and a slot that falls free inside one stays empty until it returns. */
+/* Blocks of a step. On a CPU a call costs nothing, and tokens are handed over after each. A device's calls
+ * are dearer than its blocks. But readers see tokens after a step, so it takes no longer than they notice;
+ * and a slot that falls free inside one stays empty until it returns. Who comes ends it at a block edge. */
 static int blocks_of(const weir_queue *q) {
+    enum { MOST = 32, WHILE_SOMEBODY_WAITS = 4 };
+    const double unnoticed = 0.05; /* seconds */
     if (q->facts.isa) return 1;
     const bool somebody_waits = q->n_in[WEIR_REQUEST_WAITING] + q->n_in[WEIR_REQUEST_PROMPT] > 0;
-    return somebody_waits || q->n_wake > 0 ? 4 : 8;
+    const int most = somebody_waits || q->n_wake > 0 ? WHILE_SOMEBODY_WAITS : MOST;
+    const double fit = q->block_seconds > 0.0 ? unnoticed / q->block_seconds : WHILE_SOMEBODY_WAITS;
+    return fit < 1.0 ? 1 : fit < most ? (int)fit : most;
 }
 
 /* What a step left of a session. */
@@ -169,12 +174,24 @@ static weir_status step(weir_queue *q, int n, int blocks, weir_err *err) {
     return st;
 }
 
+static void measure_step(weir_queue *q, double seconds, int blocks) {
+    const double each = seconds / blocks; /* less than a block took, if the step ended early */
+    q->block_seconds = q->block_seconds > 0.0 ? 0.5 * (q->block_seconds + each) : each;
+    if (!q->options.on_step) return;
+    pthread_mutex_unlock(&q->lock);
+    q->options.on_step(q->options.ud, seconds);
+    pthread_mutex_lock(&q->lock);
+}
+
 /* Those that are being answered; where pages are few, fewer of them, and each a block. */
 static void step_running(weir_queue *q) {
     int blocks = blocks_of(q);
     for (weir_status st = WEIR_EPAGES; st == WEIR_EPAGES && q->broken == WEIR_OK;) {
         weir_err err = {{0}};
-        st = step(q, gather(q), blocks, &err);
+        const int n = gather(q);
+        const double began = q->now();
+        st = step(q, n, blocks, &err);
+        if (n > 0 && st != WEIR_EPAGES) measure_step(q, q->now() - began, blocks);
         if (st == WEIR_EPAGES && blocks == 1 && !weir__queue_make_room(q, &err))
             weir__queue_break(q, st, &err);
         blocks = st == WEIR_EPAGES ? 1 : blocks;

@@ -11,11 +11,12 @@
 #include "tests/support/files.h"
 
 static int some(int n) { return build_is_sanitized() ? (n + 5) / 6 : n; }
+static int people(void) { return build_is_sanitized() ? 15 : 36; } /* minutes under ASan */
 
 Test(pages, encoders_and_decoders) {
     for (int pages = 5; pages <= 9; pages += 2)
         crowd_same_as_alone(&(crowd){.n_parallel = 4, .pages = pages, .ctx_size = 140, .pair = CROWD_DEMO},
-                            36, some(2));
+                            people(), some(2));
 }
 Test(pages, decoders) {
     for (int pages = 4; pages <= 8; pages += 2)
@@ -24,12 +25,12 @@ Test(pages, decoders) {
 }
 /* Rings beside pages, in one model and in both. */
 Test(pages, decoders_with_windows) {
-    crowd_same_as_alone(&(crowd){.n_parallel = 3, .pages = 5, .ctx_size = 400, .pair = 0}, 36, some(2));
-    crowd_same_as_alone(&(crowd){.n_parallel = 3, .pages = 5, .ctx_size = 400, .pair = 1}, 36, some(2));
-    crowd_same_as_alone(&(crowd){.n_parallel = 3, .pages = 4, .ctx_size = 224, .pair = 1}, 36, some(2));
+    crowd_same_as_alone(&(crowd){.n_parallel = 3, .pages = 5, .ctx_size = 400, .pair = 0}, people(), some(2));
+    crowd_same_as_alone(&(crowd){.n_parallel = 3, .pages = 5, .ctx_size = 400, .pair = 1}, people(), some(2));
+    crowd_same_as_alone(&(crowd){.n_parallel = 3, .pages = 4, .ctx_size = 224, .pair = 1}, people(), some(2));
 }
 Test(pages, suspended_with_pages_for_all) {
-    crowd_same_as_alone(&(crowd){.n_parallel = 3, .ctx_size = 224, .pair = 2}, 36, some(2));
+    crowd_same_as_alone(&(crowd){.n_parallel = 3, .ctx_size = 224, .pair = 2}, people(), some(2));
 }
 
 /* Prompts that begin alike share pages, while there are too few and sessions are suspended. */
@@ -44,7 +45,7 @@ Test(pages, encoders_with_prefixes) {
         crowd_same_as_alone(
             &(crowd){
                 .n_parallel = 4, .pages = pages, .ctx_size = 140, .pair = CROWD_DEMO, .prefix_cache = true},
-            36, some(2));
+            people(), some(2));
 }
 
 /* ---- one call after another ---------------------------------------------------------------------------- */

@@ -354,6 +354,46 @@ Test(queue, a_prompt_that_is_given_up_is_not_measured) {
     weir_engine_close(e);
 }
 
+/* ---- steps --------------------------------------------------------------------------------------------- */
+
+static void count_step(void *ud, double seconds) {
+    cr_assert(seconds >= 0.0);
+    (*(int *)ud)++;
+}
+
+/* A step is a block on a CPU. A device runs as many as fit in 50 ms of what they took before. */
+Test(queue, steps_are_as_long_as_readers_do_not_notice) {
+    static const struct {
+        bool device;
+        double block_seconds;
+        int at_least, at_most; /* blocks of a step */
+    } cases[] = {{false, 0.0001, 1, 1}, {true, 0.1, 1, 1}, {true, 0.011, 4, 4}, {true, 0.0001, 32, 32}};
+    static served got;
+    int32_t ids[512];
+    weir_engine *e = decoder_open(&decoder_pairs[2], "cpu", 1, 1, 400);
+    long_prompt(3, 30, ids);
+    for (int i = 0; i < 4; i++) {
+        int steps = 0;
+        weir_queue *q = queue_open(e);
+        weir_session_options o = method_options(WEIR_METHOD_SPECULATIVE, 200);
+        o.ignore_eos = true;
+        q->options.on_step = count_step;
+        q->options.ud = &steps;
+        if (cases[i].device) q->facts.isa = NULL;
+        served_submit(q, &got, &o, ids, 30);
+        while (!got.n_end) {
+            q->block_seconds = cases[i].block_seconds; /* as if measured */
+            cr_assert(served_next(q));
+        }
+        const int blocks = (int)got.said.stats.blocks;
+        cr_assert(steps * cases[i].at_most >= blocks && (steps - 1) * cases[i].at_least < blocks,
+                  "case %d: %d blocks in %d steps", i, blocks, steps);
+        served_free(&got);
+        weir_queue_close(q);
+    }
+    weir_engine_close(e);
+}
+
 /* ---- refusals ------------------------------------------------------------------------------------------ */
 
 Test(queue, what_a_session_refuses_is_refused) {

@@ -51,12 +51,19 @@ static void notify(const serve *s, const char *state) {
 
 /* ---- loading ------------------------------------------------------------------------------------------- */
 
+static void stepped(void *ud, double seconds) {
+    const serve *s = ud;
+    watch_step(s->metrics, seconds);
+}
+
 static void *load(void *ud) {
     serve *s = ud;
     if (s->opt->open_engine(s->opt->ud, &s->engine)) {
         const weir_queue_options o = {.stall_seconds = s->opt->stall_seconds,
                                       .max_requests = s->opt->max_requests,
-                                      .max_tokens = s->opt->max_queued_tokens};
+                                      .max_tokens = s->opt->max_queued_tokens,
+                                      .on_step = stepped,
+                                      .ud = s};
         s->load_status = weir_queue_open(&s->queue, s->engine, &o, &s->load_err);
     } else {
         s->load_status = WEIR_EINVAL; /* it has said why */

@@ -50,7 +50,10 @@ static bool line(int fd, char *out, size_t cap) {
 }
 
 static bool take(int fd, answer *a, size_t n) {
-    a->body = realloc(a->body, a->n + n + 1);
+    if (a->n + n + 1 > a->cap) {
+        a->cap = 2 * (a->n + n + 1); /* an answer may come in a hundred thousand parts */
+        a->body = realloc(a->body, a->cap);
+    }
     while (n > 0) {
         const ssize_t k = recv(fd, a->body + a->n, n, 0);
         if (k <= 0) return false;

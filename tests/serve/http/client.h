@@ -9,7 +9,7 @@ typedef struct answer {
     int status;      /* 0: the connection closed before a whole head */
     char head[4096]; /* without the empty line */
     char *body;      /* zero-terminated; free() */
-    size_t n;
+    size_t n, cap;
     bool whole, closes; /* whole: as long as the head said */
 } answer;
 
