@@ -109,7 +109,7 @@ typedef struct weir_engine_facts {
     int32_t start_id; /* decoder start of encoder-decoders; else -1 */
     /* the memory plan, bytes of the device's memory; the CPU's is the host's. available 0: unknown */
     size_t weights[2], kv_per_session[2], kv_total, scratch, plan_total, available;
-    int64_t kv_pages[2]; /* pages of 64 positions, of all layers that do not slide; those of an encoder's
+    int64_t kv_pages[2];  /* pages of 64 positions, of all layers that do not slide; those of an encoder's
                             sources among them */
     bool prefix_cache[2]; /* whether a model's prompts are kept */
     size_t host_total, host_available; /* beside it, in the host's; 0 on the CPU */
@@ -210,8 +210,8 @@ typedef struct weir_session_options {
     bool ignore_eos;         /* go on past end-of-text (timings) */
     const char *const *stop; /* stop strings; copied */
     int n_stop;              /* 0 … 16 */
-    uint64_t cache_salt;     /* sessions share prompts of the prefix cache with those of the same salt alone */
-    int n_top; /* the verifier's likeliest tokens beside each one, 0 … WEIR_N_TOP_MAX; changes no
+    uint64_t cache_salt; /* sessions share prompts of the prefix cache with those of the same salt alone */
+    int n_top;           /* the verifier's likeliest tokens beside each one, 0 … WEIR_N_TOP_MAX; changes no
                                 token. A device then runs one block a launch for all that it steps together */
 } weir_session_options;
 
@@ -306,8 +306,8 @@ void weir_engine_yield(weir_engine *e);
 typedef struct weir_session_stats {
     int64_t n_prompt, n_output;
     int64_t n_prompt_cached[2]; /* of the prompt, what each model had in the prefix cache */
-    int64_t blocks;                                              /* accept steps (sequential methods: 0) */
-    int64_t drafted, accepted;                                   /* tokens; accepted includes kept */
+    int64_t blocks;             /* accept steps (sequential methods: 0) */
+    int64_t drafted, accepted;  /* tokens; accepted includes kept */
     int64_t kept, resampled, bonus, from_drafter, from_verifier; /* emitted tokens by source */
     int64_t rows_examined, rows_deferred; /* rows the accept step looked at, and of those deferred */
     double reject_mass; /* sum of R over examined rows: rejection rate = reject_mass / rows_examined */

@@ -13,7 +13,7 @@ struct weir_kv_pool {
     int32_t n_slot, n_page, per_slot;
     _Atomic int32_t n_free; /* unused or idle; of a pool of rings, those of empty slots */
     int32_t n_unused;
-    int32_t ring;           /* pages of a slot; 0: as many as its length takes */
+    int32_t ring; /* pages of a slot; 0: as many as its length takes */
     int64_t max_len, keep;
     int32_t *table;   /* host (n_slot, per_slot); entries past a slot's length are 0 */
     int32_t *seen;    /* backend: the table as ops see it; the same array on the CPU */
@@ -23,8 +23,8 @@ struct weir_kv_pool {
     int32_t *unused;  /* (n_page) stack of n_unused */
     weir_kv_reclaim reclaim;
     void *ud;
-    int64_t *len;     /* (n_slot) */
-    int64_t *most;    /* (n_slot) largest length since the slot was empty */
+    int64_t *len;  /* (n_slot) */
+    int64_t *most; /* (n_slot) largest length since the slot was empty */
 };
 
 int64_t weir__kv_pages_for(int64_t len) { return (len + WEIR_PAGE - 1) / WEIR_PAGE; }
@@ -255,7 +255,9 @@ void weir__kv_pool_keep(weir_kv_pool *p, int32_t page) {
     p->refs[page]++;
 }
 
-bool weir__kv_pool_is_idle(const weir_kv_pool *p, int32_t page) { return p->kept[page] && p->refs[page] == 1; }
+bool weir__kv_pool_is_idle(const weir_kv_pool *p, int32_t page) {
+    return p->kept[page] && p->refs[page] == 1;
+}
 
 void weir__kv_pool_let_go(weir_kv_pool *p, int32_t page) {
     p->kept[page] = false;

@@ -51,16 +51,16 @@ static void had(weir_session *s, int64_t both, const char *what) { finish(s, bot
 Test(prefix, whole_chunks_of_the_prompt_are_shared) {
     static const struct {
         size_t same, n, had;
-    } cases[] = {{300, 300, 256}, {129, 300, 128}, {128, 300, 128}, {127, 300, 64}, {64, 90, 64},
-                 {63, 90, 0},     {65, 65, 64},    {64, 64, 0},     {1, 1, 0},      {300, 257, 256},
-                 {300, 256, 192}};
+    } cases[] = {{300, 300, 256}, {129, 300, 128}, {128, 300, 128}, {127, 300, 64},
+                 {64, 90, 64},    {63, 90, 0},     {65, 65, 64},    {64, 64, 0},
+                 {1, 1, 0},       {300, 257, 256}, {300, 256, 192}};
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         char what[64];
         weir_engine *e = open_with(1, 0, PAIR);
         snprintf(what, sizeof what, "case %zu", i);
         had(start_with(e, WEIR_METHOD_SPECULATIVE, 0, 1, 300, 300), 0, "the first");
-        had(start_with(e, WEIR_METHOD_SPECULATIVE, 0, 2, cases[i].same, cases[i].n),
-            (int64_t)cases[i].had, what);
+        had(start_with(e, WEIR_METHOD_SPECULATIVE, 0, 2, cases[i].same, cases[i].n), (int64_t)cases[i].had,
+            what);
         weir_engine_close(e);
     }
 }
@@ -135,7 +135,8 @@ Test(prefix, a_slice_that_was_given_up_is_not_kept) {
         occasion when = {.at = at, .stop = true};
         int64_t left;
         occasion_set(e, &when);
-        cr_assert(weir_session_prefill(s, 1000, &left, NULL) == WEIR_OK && s->finish == WEIR_FINISH_CANCELLED);
+        cr_assert(weir_session_prefill(s, 1000, &left, NULL) == WEIR_OK &&
+                  s->finish == WEIR_FINISH_CANCELLED);
         occasion_set(e, NULL);
         weir_session_free(s);
         had(start(e, (int)at, 300), 0, "after it");

@@ -7,7 +7,7 @@
 #include "kernels/base/mem.h"
 
 static atomic_long count, live;
-static long first_failure, last_failure;
+static atomic_long first_failure, last_failure;
 
 static void *counting_alloc(void *ud, size_t align, size_t bytes) {
     (void)ud;

@@ -28,10 +28,10 @@ typedef struct api_ask {
     bool seed_given;
     int priority;
     double answer_seconds; /* t_max_predict_ms; INFINITY = none */
-    uint64_t cache_salt; /* 0: none */
-    char *request_id; /* NULL: the exchange's */
-    json_t *ignored;  /* names of fields without a meaning here, the first 64; NULL: none */
-    int n_ignored;    /* how many there were */
+    uint64_t cache_salt;   /* 0: none */
+    char *request_id;      /* NULL: the exchange's */
+    json_t *ignored;       /* names of fields without a meaning here, the first 64; NULL: none */
+    int n_ignored;         /* how many there were */
 } api_ask;
 
 /* False: *e says why, and nothing of *out is to be freed. Any thread. */

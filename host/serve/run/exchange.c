@@ -105,9 +105,11 @@ static bool choice_failed(const serve_exchange *e, const serve_choice *c, serve_
     if (c->deadline && (empty || c->scoring))
         return !serve_fail(error, 504, "deadline_exceeded", NULL,
                            "the time for this request was over before its first token");
-    if (c->how.finish == WEIR_FINISH_CANCELLED && !c->deadline)
-        return !serve_fail(error, 503, e->s->stage == SERVE_READY ? "internal_error" : "server_shutdown",
-                           NULL, "the server ended this answer");
+    if (c->how.finish == WEIR_FINISH_CANCELLED && !c->deadline) { /* but by a peer, who gets no answer */
+        if (e->s->stage == SERVE_READY)                           /* a session that cannot keep its text */
+            return !serve_fail(error, 500, "internal_error", NULL, "out of memory for an answer");
+        return !serve_fail(error, 503, "server_shutdown", NULL, "the server ended this answer");
+    }
     return false;
 }
 

@@ -1,0 +1,259 @@
+/* A whole server: its life, its bounds, and what a client sees of both. */
+#include <criterion/criterion.h>
+#include <math.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "tests/serve/run/running.h"
+
+#define ASK "{\"prompt\": \"Where is my hat?\", \"temperature\": 0, \"max_tokens\": 20"
+#define LONG "{\"prompt\": \"It snowed.\", \"ignore_eos\": true, \"max_tokens\": 400"
+
+static running r;
+
+static void begin(void) {
+    running_start(&r);
+    running_wait_ready(&r);
+}
+
+static void expect_code(answer a, int status, const char *code) {
+    json_t *v = running_json(a, status);
+    const char *got = json_string_value(json_object_get(json_object_get(v, "error"), "code"));
+    cr_assert(got && strcmp(got, code) == 0, "%s, not %s", got, code);
+    json_decref(v);
+}
+
+/* ---- life ---------------------------------------------------------------------------------------------- */
+
+Test(run, says_that_it_loads_until_it_is_ready) {
+    running_init(&r);
+    atomic_store(&r.hold_open, true);
+    running_start(&r);
+    expect_code(running_get(&r, "/health"), 503, "loading");
+    expect_code(running_post(&r, "/v1/completions", ASK "}"), 503, "loading");
+    expect_code(running_post(&r, "/tokenize", "{\"content\": \"a\"}"), 503, "loading");
+    expect_code(running_get(&r, "/v1/models"), 503, "loading");
+    answer_expect(running_get(&r, "/ping"), 200, NULL);
+    atomic_store(&r.hold_open, false);
+    running_wait_ready(&r);
+    answer_expect(running_get(&r, "/health"), 200, "{\"status\":\"ok\"}");
+    cr_assert_eq(running_stop(&r), WEIR_OK, "%s", r.err.text);
+}
+
+Test(run, ends_if_the_models_cannot_be_opened) {
+    running_init(&r);
+    atomic_store(&r.refuse_open, true);
+    running_start(&r);
+    cr_assert_neq(running_join(&r), WEIR_OK);
+}
+
+Test(run, a_signal_while_it_loads_ends_it) {
+    running_init(&r);
+    atomic_store(&r.hold_open, true);
+    running_start(&r);
+    expect_code(running_get(&r, "/health"), 503, "loading");
+    cr_assert_eq(kill(getpid(), SIGTERM), 0);
+    atomic_store(&r.hold_open, false);
+    cr_assert_eq(running_join(&r), WEIR_OK, "%s", r.err.text);
+}
+
+Test(run, can_be_run_again_in_one_process) {
+    for (int i = 0; i < 3; i++) {
+        running_init(&r);
+        begin();
+        char *text = running_text(running_post(&r, "/v1/completions", ASK "}"));
+        cr_assert_str_eq(text, "Wo ist mein Hut?");
+        free(text);
+        cr_assert_eq(running_stop(&r), WEIR_OK, "%s", r.err.text);
+    }
+}
+
+/* What runs is answered, whole. */
+Test(run, drains) {
+    running_init(&r);
+    begin();
+    atomic_store(&r.hold_steps, true);
+    const int whole = running_send(&r, "/v1/completions", LONG "}"),
+              stream = running_send(&r, "/v1/completions", LONG ", \"stream\": true}");
+    running_wait_metric(&r, "weir:num_requests_running{", 1);
+    running_wait_metric(&r, "weir:num_requests_waiting{", 1);
+    cr_assert_eq(kill(getpid(), SIGTERM), 0);
+    atomic_store(&r.hold_steps, false);
+    char *texts[2] = {running_text(client_read(whole)), running_text(client_read(stream))};
+    cr_assert(strlen(texts[0]) > 200);
+    cr_assert(strlen(texts[1]) > 200);
+    for (int i = 0; i < 2; i++) free(texts[i]);
+    close(whole);
+    close(stream);
+    cr_assert_eq(running_join(&r), WEIR_OK, "%s", r.err.text);
+}
+
+/* ---- bounds -------------------------------------------------------------------------------------------- */
+
+Test(run, a_full_queue_refuses_and_says_when_to_come_again) {
+    running_init(&r);
+    r.o.max_requests = 3;
+    begin();
+    atomic_store(&r.hold_steps, true);
+    int fd[3];
+    for (int i = 0; i < 3; i++) fd[i] = running_send(&r, "/v1/completions", ASK "}");
+    running_wait_metric(&r, "weir:num_requests_running{", 1); /* the models stand at its prompt */
+    running_wait_metric(&r, "weir:num_requests_waiting{", 2);
+    answer a = running_post(&r, "/v1/completions", ASK "}");
+    char after[32];
+    const char *seconds = answer_field(&a, "Retry-After", after, sizeof after);
+    cr_assert(seconds && atoi(seconds) >= 1 && atoi(seconds) <= 60);
+    expect_code(a, 503, "queue_full");
+    expect_code(running_post(&r, "/v1/completions", ASK ", \"n\": 4}"), 400, "invalid_request");
+    atomic_store(&r.hold_steps, false);
+    for (int i = 0; i < 3; i++) {
+        char *text = running_text(client_read(fd[i]));
+        cr_assert_str_eq(text, "Wo ist mein Hut?");
+        free(text);
+        close(fd[i]);
+    }
+    cr_assert_eq(running_metric(&r, "weir:admission_rejections_total{model_name=\"demo\",reason=\"queue_full\""),
+                 1);
+    cr_assert_eq(running_stop(&r), WEIR_OK, "%s", r.err.text);
+}
+
+Test(run, a_deadline_before_the_first_token_is_an_error) {
+    running_init(&r);
+    r.o.request_seconds = 0.05;
+    begin();
+    atomic_store(&r.hold_steps, true);
+    const int fd = running_send(&r, "/v1/completions", ASK "}"),
+              stream = running_send(&r, "/v1/completions", ASK ", \"stream\": true}");
+    running_wait_metric(&r, "weir:num_requests_running{", 1);
+    usleep(200 * 1000); /* past the deadline, however slow the machine is */
+    atomic_store(&r.hold_steps, false);
+    expect_code(client_read(fd), 504, "deadline_exceeded");
+    expect_code(client_read(stream), 504, "deadline_exceeded");
+    close(fd);
+    close(stream);
+    cr_assert_eq(running_stop(&r), WEIR_OK, "%s", r.err.text);
+}
+
+Test(run, a_deadline_after_it_ends_the_answer) {
+    running_init(&r);
+    begin();
+    json_t *v = running_json(running_post(&r, "/v1/completions", LONG ", \"t_max_predict_ms\": 1}"), 200);
+    const json_t *c = json_array_get(json_object_get(v, "choices"), 0);
+    cr_assert_str_eq(json_string_value(json_object_get(c, "finish_reason")), "length");
+    cr_assert_str_eq(json_string_value(json_object_get(json_object_get(c, "weir"), "ended_by")), "deadline");
+    json_decref(v);
+    cr_assert_eq(running_stop(&r), WEIR_OK, "%s", r.err.text);
+}
+
+Test(run, health_knows_of_a_step_that_does_not_return) {
+    running_init(&r);
+    r.o.watchdog_seconds = 0.02;
+    begin();
+    atomic_store(&r.hold_steps, true);
+    const int fd = running_send(&r, "/v1/completions", ASK "}");
+    for (int status = 0; status != 503;) {
+        const answer a = running_get(&r, "/health");
+        status = a.status;
+        free(a.body);
+    }
+    atomic_store(&r.hold_steps, false);
+    free(running_text(client_read(fd)));
+    close(fd);
+    answer_expect(running_get(&r, "/health"), 200, NULL);
+    cr_assert_eq(running_stop(&r), WEIR_OK, "%s", r.err.text);
+}
+
+/* ---- who leaves ---------------------------------------------------------------------------------------- */
+
+Test(run, who_leaves_costs_nothing_more) {
+    running_init(&r);
+    r.engine.n_parallel = 1;
+    begin();
+    atomic_store(&r.hold_steps, true);
+    const int runs = running_send(&r, "/v1/completions", LONG ", \"stream\": true}");
+    running_wait_metric(&r, "weir:num_requests_running{", 1);
+    const int waits = running_send(&r, "/v1/completions", ASK "}");
+    running_wait_metric(&r, "weir:num_requests_waiting{", 1);
+    close(waits);
+    close(runs);
+    running_wait_metric(&r, "weir:http_requests_total{model_name=\"demo\",path=\"/v1/completions\",code=\"499\"", 2);
+    atomic_store(&r.hold_steps, false);
+    running_wait_metric(&r, "weir:request_success_total{model_name=\"demo\",finished_reason=\"abort\"", 2);
+    cr_assert_eq(running_metric(&r, "weir:cancelled_total{model_name=\"demo\",phase=\"queued\""), 1);
+    cr_assert_eq(running_metric(&r, "weir:kv_cache_usage_perc{model_name=\"demo\",model=\"verifier\""), 0);
+    cr_assert_leq(running_metric(&r, "weir:generation_tokens_total{"), 20);
+    cr_assert_eq(running_stop(&r), WEIR_OK, "%s", r.err.text);
+}
+
+/* ---- routes -------------------------------------------------------------------------------------------- */
+
+Test(run, every_route_answers) {
+    static const char *const gets[] = {"/", "/health", "/ping", "/v1/models", "/models", "/v1/models/demo:exact",
+                                       "/tokenizer_info", "/props", "/slots", "/metrics"};
+    static const struct {
+        const char *path, *body;
+    } posts[] = {{"/tokenize", "{\"content\": \"Hi.\"}"},
+                 {"/detokenize", "{\"tokens\": [12, 121]}"},
+                 {"/apply-template", "{\"messages\": [{\"role\": \"user\", \"content\": \"Hi.\"}]}"},
+                 {"/weir/rule", "{\"rule\": \"exact\", \"q_logits\": [1, 2], \"p_logits\": [2, 1]}"},
+                 {"/weir/score", "{\"prompt\": \"I am tired.\", \"completion\": \"Ich bin müde.\"}"},
+                 {"/v1/completions", ASK ", \"logprobs\": 3, \"n\": 2}"},
+                 {"/completions", ASK ", \"stream\": true, \"logprobs\": 3, \"n\": 2}"},
+                 {"/v1/chat/completions", "{\"messages\": [{\"role\": \"user\", \"content\": \"Hi.\"}]}"}};
+    running_init(&r);
+    begin();
+    for (size_t i = 0; i < sizeof gets / sizeof *gets; i++) {
+        const answer a = running_get(&r, gets[i]);
+        cr_expect(a.status == 200 && a.whole && a.n > 0, "%s: %d %s", gets[i], a.status, a.body);
+        free(a.body);
+    }
+    for (size_t i = 0; i < sizeof posts / sizeof *posts; i++) {
+        const answer a = running_post(&r, posts[i].path, posts[i].body);
+        cr_expect(a.status == 200 && a.whole && a.n > 0, "%s: %d %s", posts[i].path, a.status, a.body);
+        free(a.body);
+    }
+    answer_expect(running_get(&r, "/v1/model"), 404, "/v1/models");
+    answer_expect(running_post(&r, "/health", "{}"), 405, NULL);
+    cr_assert_eq(running_stop(&r), WEIR_OK, "%s", r.err.text);
+}
+
+/* ---- load ---------------------------------------------------------------------------------------------- */
+
+enum { CLIENTS = 6, EACH = 6, KINDS = 6 };
+static const char *const kinds[KINDS] = {
+    ASK "}", ASK ", \"stream\": true}", LONG ", \"seed\": 1}", LONG ", \"seed\": 1, \"stream\": true}",
+    "{\"prompt\": \"I am tired.\", \"seed\": 4, \"deferral_rule\": \"token-v3\", \"deferral_alpha\": 0.5}",
+    "{\"prompt\": \"I am tired.\", \"seed\": 4, \"method\": \"drafter\", \"stream\": true}"};
+static char *alone[KINDS];
+
+static void *client(void *ud) {
+    const int first = *(int *)ud;
+    for (int i = 0; i < EACH; i++) {
+        const int kind = (first + i) % KINDS;
+        if ((first + i) % 4 == 3) close(running_send(&r, "/v1/completions", kinds[kind]));
+        char *text = running_text(running_post(&r, "/v1/completions", kinds[kind]));
+        cr_assert_str_eq(text, alone[kind]);
+        free(text);
+    }
+    return NULL;
+}
+
+/* Texts are those of a server that has nothing else to do; some clients leave at once. */
+Test(run, many_at_once_get_what_one_gets) {
+    running_init(&r);
+    begin();
+    for (int k = 0; k < KINDS; k++) alone[k] = running_text(running_post(&r, "/v1/completions", kinds[k]));
+    cr_assert_str_eq(alone[2], alone[3]);
+    pthread_t threads[CLIENTS];
+    int which[CLIENTS];
+    for (int i = 0; i < CLIENTS; i++) {
+        which[i] = i;
+        cr_assert_eq(pthread_create(&threads[i], NULL, client, &which[i]), 0);
+    }
+    for (int i = 0; i < CLIENTS; i++) pthread_join(threads[i], NULL);
+    for (int k = 0; k < KINDS; k++) free(alone[k]);
+    cr_assert_eq(running_stop(&r), WEIR_OK, "%s", r.err.text);
+}

@@ -1,0 +1,132 @@
+/* Failures of one request are its own; those of the device end the server, and say so. */
+#include <criterion/criterion.h>
+#include <limits.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "host/state.h"
+#include "tests/serve/run/running.h"
+#include "tests/support/alloc.h"
+#include "tests/support/build.h"
+
+#define ASK "{\"prompt\": \"Where is my hat?\", \"temperature\": 0"
+
+static running r;
+
+static void begin(void (*opened)(weir_engine *e)) {
+    running_init(&r);
+    r.opened = opened;
+    running_start(&r);
+    running_wait_ready(&r);
+}
+
+/* ---- the models ---------------------------------------------------------------------------------------- */
+
+static weir_backend_ops real;
+static atomic_int spoil; /* accept steps until one is spoilt */
+static atomic_bool lost;
+
+static weir_status accept_or_spoil(weir_backend *be, weir_accept_args *a) {
+    WEIR_TRY(real.accept(be, a));
+    if (atomic_fetch_sub(&spoil, 1) == 1) a->session[0].status = WEIR_EINVAL; /* as for a row of NaN */
+    return atomic_load(&lost) ? WEIR_ECUDA : WEIR_OK;
+}
+
+static void take_accept(weir_engine *e) {
+    real = e->pair.be->op;
+    e->pair.be->op.accept = accept_or_spoil;
+}
+
+Test(run_failures, a_row_of_nan_is_one_request_s_error) {
+    begin(take_accept);
+    for (int stream = 0; stream < 2; stream++) {
+        int fd[4], n_failed = 0;
+        atomic_store(&r.hold_steps, true);
+        for (int i = 0; i < 4; i++)
+            fd[i] = running_send(&r, "/v1/completions", stream ? ASK ", \"stream\": true}" : ASK "}");
+        atomic_store(&spoil, 1);
+        atomic_store(&r.hold_steps, false);
+        for (int i = 0; i < 4; i++) {
+            const answer a = client_read(fd[i]);
+            close(fd[i]);
+            if (strstr(a.body, "\"error\"")) {
+                n_failed++;
+                cr_assert(a.status == (stream ? a.status : 500) && strstr(a.body, "internal_error") &&
+                              strstr(a.body, "not finite"),
+                          "%d %s", a.status, a.body);
+                if (stream && a.status == 200) cr_assert(strstr(a.body, "data: [DONE]"), "%s", a.body);
+                free(a.body);
+                continue;
+            }
+            char *text = running_text(a);
+            cr_assert_str_eq(text, "Wo ist mein Hut?");
+            free(text);
+        }
+        cr_assert_eq(n_failed, 1, "%d", n_failed);
+    }
+    answer_expect(running_get(&r, "/health"), 200, NULL);
+    cr_assert_eq(running_stop(&r), WEIR_OK, "%s", r.err.text);
+}
+
+/* All that run get an error, and the process is to be started again. */
+Test(run_failures, a_lost_device_ends_the_server) {
+    begin(take_accept);
+    int fd[3];
+    atomic_store(&lost, true);
+    for (int i = 0; i < 3; i++) fd[i] = running_send(&r, "/v1/completions", ASK "}");
+    int n_told = 0;
+    for (int i = 0; i < 3; i++) {
+        const answer a = client_read(fd[i]);
+        cr_assert(a.status == 500 || a.status == 503 || a.status == 0, "%d %s", a.status, a.body);
+        n_told += a.status == 500;
+        free(a.body);
+        close(fd[i]);
+    }
+    cr_assert_geq(n_told, 1);
+    cr_assert_eq(running_join(&r), WEIR_ECUDA, "%s", r.err.text);
+}
+
+/* ---- memory -------------------------------------------------------------------------------------------- */
+
+/* Every allocation of a request, on whatever thread, fails once. It is answered or refused, and the next one
+ * is answered. */
+static void starve(const char *path, const char *body, const char *part) {
+    long n = 0, n_refused = 0;
+    for (bool hit = true; hit; n += n < 150 && !build_is_sanitized() ? 1 : 13) {
+        const long before = alloc_count();
+        alloc_fail_only(before + n);
+        const int fd = running_connect(&r);
+        const answer a = client_post(fd, path, body);
+        close(fd);
+        hit = alloc_count() > before + n;
+        alloc_fail_only(LONG_MAX - 1);
+        const bool broken = strstr(a.body, "\"internal_error\"") != NULL;
+        cr_assert(a.status == 200 || a.status == 500 || a.status == 0, "%ld: %d %s", n, a.status, a.body);
+        cr_assert(a.status != 500 || (broken && strstr(a.body, "memory")), "%ld: %s", n, a.body);
+        if (a.status == 200 && !broken) cr_assert(!a.whole || strstr(a.body, part), "%ld: %s", n, a.body);
+        n_refused += a.status != 200 || broken;
+        free(a.body);
+        const answer next = running_post(&r, path, body);
+        cr_assert(next.status == 200 && strstr(next.body, part), "after %ld: %d %s", n, next.status, next.body);
+        free(next.body);
+    }
+    cr_assert_geq(n_refused, 3, "%s: %ld", path, n_refused);
+}
+
+Test(run_failures, no_allocation_takes_more_than_its_request) {
+    alloc_install(LONG_MAX - 1);
+    begin(NULL);
+    starve("/v1/completions", ASK "}", "Wo ist mein Hut?");
+    starve("/v1/completions", ASK ", \"stream\": true, \"logprobs\": 2}", "Hut");
+    starve("/v1/chat/completions", "{\"temperature\": 0, \"n\": 2, \"messages\": [{\"role\": \"user\", "
+                                   "\"content\": \"Where is my hat?\"}]}",
+           "Wo ist mein Hut?");
+    starve("/weir/score", "{\"prompt\": \"I am tired.\", \"completion\": \"Ich bin müde.\"}", "-0.");
+    starve("/tokenize", "{\"content\": \"I am tired.\"}", "[");
+    answer_expect(running_get(&r, "/health"), 200, NULL);
+    cr_assert_eq(running_stop(&r), WEIR_OK, "%s", r.err.text);
+    cr_assert_eq(alloc_live(), 0);
+    alloc_uninstall();
+}
