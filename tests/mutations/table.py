@@ -8,6 +8,7 @@ from cpu_front_bugs import BUGS as FRONT
 from cpu_host_bugs import BUGS as HOST
 from cpu_models_bugs import BUGS as MODELS
 from cpu_queue_bugs import BUGS as QUEUE
+from cpu_serve_bugs import BUGS as SERVE
 from cpu_watch_bugs import BUGS as WATCH
 from cuda_bugs import BUGS as CUDA
 from linear_bugs import BUGS as LINEAR
@@ -17,8 +18,8 @@ from rows_bugs import BUGS as ROWS
 TABLES = {
     "kernels": {"mutants": ACCEPT + CUDA + LINEAR + ROWS + ATTENTION + LOOP, "what": "CUDA kernels",
                 "results": "results.md"},
-    "cpu": {"mutants": BASE + MODELS + HOST + QUEUE + FORMATS + FRONT + API + WATCH, "what": "code for CPUs",
-            "results": "results_cpu.md"},
+    "cpu": {"mutants": BASE + MODELS + HOST + QUEUE + FORMATS + FRONT + API + SERVE + WATCH,
+            "what": "code for CPUs", "results": "results_cpu.md"},
 }
 
 # Path prefix of entries that name no tests: tests (test_<name>) that are about it, the nearest first.
