@@ -90,7 +90,7 @@ typedef struct weir_deck_side {
     weir_kv_pool *slide; /* where the model has such layers beside others */
     weir_prefix_cache *prefix; /* over self; NULL: not wanted, or layers slide */
     weir_kv kv;
-    weir_session *encoding; /* whose prompt the encoder has read a part of, or NULL */
+    weir_session *reading;  /* whose prompt the model is within a part of, or NULL */
     int32_t *cross_len;     /* (n_parallel) host; kv.cross_len is the backend's */
     int32_t *dev_cross_len; /* the backend's where that is another array; NULL on the CPU */
 } weir_deck_side;
@@ -134,6 +134,7 @@ struct weir_session {
     int64_t base; /* position of timeline[0] in the self caches: 0 for an encoder–decoder, n_prompt -
                                1 of a decoder */
     int64_t prefilled[2]; /* positions of the prompt that each model has read, then inputs read again */
+    int64_t part[2];      /* steps since, towards the next chunk of the prompt (models/model.h) */
     int64_t cached[2];    /* timeline inputs whose K and V each model holds; -1: its prompt was not run */
     int64_t held[2];      /* inputs to be read again after the prompt: those it held when it was suspended */
     int32_t unit[2];      /* of the prefix cache, the last one that it holds, or -1 */

@@ -244,14 +244,17 @@ weir_status weir_session_create(weir_engine *e, const weir_session_options *opt,
                                 weir_err *err);
 void weir_session_free(weir_session *s); /* NULL allowed; gives its pages back */
 
-/* Runs up to max_positions positions of the prompt (rounded up to chunks of the backend for each model; of an
- * encoder's work as large a part) for a session that is not finished, and takes a slot for it as weir_step
+/* Runs about max_positions positions of the prompt of each model, in steps of a layer of a chunk (of an
+ * encoder's work as large a part; rounded down, but one position at least) for a session that is not finished, and takes a slot for it as weir_step
  * does. *left: positions of the prompt that are still to be run, 0 when it is ready or has ended. weir_step
  * runs what is left; bits do not depend on the slices. max_positions 0: the slot alone; else pages for all of
- * the prompt are taken at once. An encoder holds a part of one prompt at a time: where another session's comes
- * between, the first begins anew. EINVAL: no slot is free. EPAGES: too few pages are; what the call took it has
+ * the prompt are taken at once. EINVAL: no slot is free. EPAGES: too few pages are; what the call took it has
  * given back. Errors as weir_step. */
 weir_status weir_session_prefill(weir_session *s, int64_t max_positions, int64_t *left, weir_err *err);
+
+/* Its prompt was left within a chunk, or an encoder within all of it. A model can be within one prompt: another
+ * session's slice first runs such a part to its end. */
+bool weir_session_in_part(const weir_session *s);
 
 /* Between steps: gives slot and pages back and keeps the tokens. weir_session_prefill and weir_step go on as
  * if nothing had been: they read the prompt again, and what was written, and every later token has the bits
@@ -468,6 +471,7 @@ weir_status weir_score_begin(weir_engine *e, const int32_t *prompt, size_t n_pro
  * free; ECANCELED: the engine's calls are interrupted; EPAGES: too few are free, the call may be repeated;
  * ELOGITS; else as weir_step. */
 weir_status weir_score_step(weir_scoring *g, int64_t max_rows, int64_t *left, weir_err *err);
+bool weir_score_in_part(const weir_scoring *g); /* as weir_session_in_part */
 /* Of the first *n ids of the completion, which are done: log-probabilities, and top (*n, n_top), likeliest
  * first, the smaller id first among equals, id -1 past the end of a small vocabulary; NULL if n_top is 0.
  * Borrowed until the next step or the end. */

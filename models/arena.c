@@ -23,13 +23,13 @@ int64_t weir__iota_ints(const model_shape *s, int64_t n_prompt) {
 
 void weir__model_arena_place(const model_shape *s, const arena_bounds *b, void *base, model_arena *a) {
     const int64_t inner = weir__inner(s), rows = b->n_row, chunk = max64(rows, b->chunk);
-    const int64_t through = s->encoder ? rows : chunk, all = s->encoder ? b->n_prompt : 0;
+    const int64_t all = s->encoder ? b->n_prompt : 0, kept = s->encoder ? all : b->chunk;
     const int64_t n_page = (all + WEIR_PAGE - 1) / WEIR_PAGE;
     size_t used = 0;
-    a->x = take(base, &used, through * s->dim, 4);
-    a->qkv = take(base, &used, through * weir__width(s), 4);
-    a->enc_x = take(base, &used, all * s->dim, 4);
-    a->enc_qkv = take(base, &used, all * weir__width(s), 4);
+    a->x = take(base, &used, rows * s->dim, 4);
+    a->qkv = take(base, &used, (s->encoder ? rows : chunk) * weir__width(s), 4);
+    a->prompt_x = take(base, &used, kept * s->dim, 4);
+    a->prompt_qkv = take(base, &used, all * weir__width(s), 4);
     a->att = take(base, &used, chunk * inner, 4);
     a->h = take(base, &used, chunk * (s->encoder ? max64(s->ff_dim, 2 * weir__inner_kv(s)) : s->ff_dim), 4);
     a->sub = take(base, &used, s->post_norms ? chunk * s->dim : 0, 4);

@@ -19,23 +19,23 @@ static inline int64_t weir__inner_kv(const model_shape *s) { return (int64_t)s->
 static inline int64_t weir__width(const model_shape *s) { return weir__inner(s) + 2 * weir__inner_kv(s); }
 
 /* Activations of one call, all in one block of backend memory; 0 elements: NULL. C = max(n_row, chunk) rows
- * with the backend's chunk of positions: a prompt goes through a chunk at a time. Prefill and forward never
- * overlap, so they share it. An encoder has its own for what must outlast a chunk, all of the prompt's rows:
- * keys of later chunks are read by earlier rows, and calls of the decoder may come between two chunks. */
+ * with the backend's chunk of positions: a prompt goes through a chunk at a time. Prefill and forward share
+ * it, but for what a prompt holds from step to step, between which rows may run. */
 typedef struct model_arena {
-    float *x;        /* (C, dim) residual stream; with an encoder (n_row, dim) */
-    float *qkv;      /* (C, width); the same */
-    float *enc_x;    /* encoder: (n_prompt, dim), and below: what it holds between parts of a prompt */
-    float *enc_qkv;  /* encoder: (n_prompt, width) */
-    float *att;      /* (C, inner) attention output */
-    float *h;        /* (C, ff_dim) feed-forward; with an encoder cross K and V too */
-    float *sub;      /* (C, dim) output of a sub-layer before the norm after it */
-    float *x_out;    /* (n_row, dim) of the rows whose logits are wanted */
-    float *q_out;    /* (n_row, inner) */
-    void *pool;      /* encoder: pages of n_prompt positions, one layer, used by every layer in turn */
-    int32_t *prompt; /* (2, n_prompt) tokens, slots; encoder: (3, n_prompt), key counts too */
-    int32_t *iota;   /* (n_prompt + 1) 0, 1, 2, ...: positions, from 1 on their keys; the pool's page table */
-    int32_t *zero;   /* (n_prompt) the encoder's one slot */
+    float *x;        /* (n_row, dim) residual stream */
+    float *qkv;      /* (C, width); with an encoder (n_row, width) */
+    float *prompt_x; /* (chunk, dim) of a prompt; of an encoder's (n_prompt, dim), since keys of later chunks
+                        are read by earlier rows */
+    float *prompt_qkv; /* encoder: (n_prompt, width) */
+    float *att;        /* (C, inner) attention output */
+    float *h;          /* (C, ff_dim) feed-forward; with an encoder cross K and V too */
+    float *sub;        /* (C, dim) output of a sub-layer before the norm after it */
+    float *x_out;      /* (n_row, dim) of the rows whose logits are wanted */
+    float *q_out;      /* (n_row, inner) */
+    void *pool;        /* encoder: pages of n_prompt positions, one layer, used by every layer in turn */
+    int32_t *prompt;   /* (2, n_prompt) tokens, slots; encoder: (3, n_prompt), key counts too */
+    int32_t *iota; /* (n_prompt + 1) 0, 1, 2, ...: positions, from 1 on their keys; the pool's page table */
+    int32_t *zero; /* (n_prompt) the encoder's one slot */
     int32_t *n_key, *n_src;                          /* (n_row) keys of self and cross attention */
     int32_t *out_slot, *out_pos, *out_key, *out_src; /* (n_row) of the wanted rows */
     size_t bytes;                                    /* of the block */

@@ -112,6 +112,7 @@ typedef struct weir_model_facts {
     int32_t n_layer_slide, window;             /* of n_layer_self, those with a sliding window, and its
                                                   positions */
     int32_t n_layer_cross;                     /* 0 for decoder-only models */
+    int32_t n_pass;                            /* steps of a prompt for each chunk of it */
     bool encoder_decoder;
     weir_dtype dtype;    /* of the matrices */
     weir_dtype kv_dtype; /* of its caches: bf16 where a device serves bf16 or quantised matrices,
@@ -169,10 +170,12 @@ const weir_model_facts *weir__model_get_facts(const weir_model *m);
  * slot's cache is then of no use, and the same call may be made again. */
 weir_status weir__model_prefill(weir_model *m, const weir_kv *kv, int32_t slot, const int32_t *token,
                                 int64_t n);
-/* Positions [from, upto) of it, the earlier ones having been written: the same bits as all at once. from: a
- * multiple of the backend's chunk, else EINVAL. An encoder does as large a part of its whole work, and upto is
- * such a multiple, too, or n; rows may run between two parts, another prompt's part may not: then the prompt
- * begins at 0 again. */
+/* A prompt is read in steps: n_pass of the facts for each chunk of the backend. A decoder's step is a layer of
+ * a chunk, chunk by chunk: after n_pass steps the first chunk's positions are in the cache, and so on. An
+ * encoder sees both ways: its step is a chunk of a pass, and nothing is done before all is. Steps [from, upto)
+ * after those before: the same bits as all at once. Rows may run between two steps. Steps of another prompt
+ * may not within a chunk, nor within an encoder's prompt. */
+int64_t weir__model_prefill_steps(const weir_model *m, int64_t n); /* of a prompt of n tokens */
 weir_status weir__model_prefill_part(weir_model *m, const weir_kv *kv, int32_t slot, const int32_t *token,
                                      int64_t n, int64_t from, int64_t upto);
 

@@ -17,29 +17,29 @@ weir_status weir__stack_forward(weir_model *m, const weir_kv *kv, const weir_bat
     return weir__head_logits(m, b, &r);
 }
 
+/* One layer of the chunk that begins at position i. */
+static weir_status prompt_step(weir_model *m, const weir_kv *kv, int64_t n, int64_t i, int32_t layer) {
+    const int64_t chunk = m->be->chunk;
+    const model_rows r = {.n = n - i < chunk ? n - i : chunk,
+                          .x = m->a.prompt_x,
+                          .q = m->a.qkv,
+                          .ldq = weir__width(&m->shape),
+                          .slot = weir__prompt_at(m, n, 1) + i,
+                          .pos = m->a.iota + i,
+                          .n_key = m->a.iota + i + 1,
+                          .prefill = true};
+    WEIR_TRY(weir__prompt_goes_on(m));
+    if (layer == 0) WEIR_TRY(weir__head_embed(m, weir__prompt_at(m, n, 0) + i, r.n, r.x));
+    WEIR_TRY(m->ops->append(m, kv, &r, layer));
+    const bool last = layer == m->facts.n_layer_self - 1; /* a prompt's rows have no logits */
+    return last ? WEIR_OK : m->ops->rest(m, kv, &r, layer);
+}
+
 weir_status weir__stack_prefill(weir_model *m, const weir_kv *kv, int32_t slot, const int32_t *token,
                                 int64_t n, int64_t from, int64_t upto) {
-    const int32_t last = m->facts.n_layer_self - 1;
-    const int64_t chunk = m->be->chunk;
+    const int32_t n_pass = m->facts.n_pass;
     WEIR_TRY(weir__put_prompt(m, slot, token, n));
-    if (from % chunk != 0) return WEIR_EINVAL;
-    for (int64_t i = from; i < upto; i += chunk) {
-        const model_rows r = {.n = upto - i < chunk ? upto - i : chunk,
-                              .x = m->a.x,
-                              .q = m->a.qkv,
-                              .ldq = weir__width(&m->shape),
-                              .slot = weir__prompt_at(m, n, 1) + i,
-                              .pos = m->a.iota + i,
-                              .n_key = m->a.iota + i + 1,
-                              .prefill = true};
-        WEIR_TRY(weir__prompt_goes_on(m));
-        WEIR_TRY(weir__head_embed(m, weir__prompt_at(m, n, 0) + i, r.n, r.x));
-        for (int32_t l = 0; l < last; l++) {
-            WEIR_TRY(weir__prompt_goes_on(m));
-            WEIR_TRY(m->ops->append(m, kv, &r, l));
-            WEIR_TRY(m->ops->rest(m, kv, &r, l));
-        }
-        WEIR_TRY(m->ops->append(m, kv, &r, last)); /* a prompt's rows have no logits */
-    }
+    for (int64_t step = from; step < upto; step++)
+        WEIR_TRY(prompt_step(m, kv, n, step / n_pass * m->be->chunk, (int32_t)(step % n_pass)));
     return WEIR_OK;
 }

@@ -64,8 +64,6 @@ static model_rows chunk_at(const weir_model *m, const model_rows *p, int64_t beg
  * before any row attends. Then a pass that leaves K and V of the output for every decoder layer in the slot's
  * cross cache. A step is one chunk of a pass; all that lives from step to step is in memory of the encoder's
  * own, so that rows may run between two steps. */
-static int64_t passes_of(const t5_model *m) { return 2 * (int64_t)m->c.n_enc_layer + 1; }
-
 static weir_status cross_step(t5_model *m, const weir_kv *kv, const model_rows *r) {
     weir_model *base = &m->base;
     for (int32_t l = 0; l < m->c.n_dec_layer; l++) {
@@ -84,7 +82,7 @@ static weir_status encoder_step(t5_model *m, const weir_kv *kv, const model_rows
     const weir_kv_view own = encoder_kv(base);
     const attention_cache c = {&own, 0};
     WEIR_TRY(weir__prompt_goes_on(base));
-    if (pass == passes_of(m) - 1) {
+    if (pass == base->facts.n_pass - 1) {
         r.slot = weir__prompt_at(base, p->n, 1) + begin;
         return cross_step(m, kv, &r);
     }
@@ -95,16 +93,12 @@ static weir_status encoder_step(t5_model *m, const weir_kv *kv, const model_rows
     return weir__feed_forward(base, &l->ff, &r);
 }
 
-/* An encoder sees both ways, so no position is done before all are. Positions are its measure of work all the
- * same: for each chunk of them it runs as many steps as there are passes. */
 weir_status weir__t5_prefill(weir_model *base, const weir_kv *kv, int32_t slot, const int32_t *token,
                              int64_t n, int64_t from, int64_t upto) {
     t5_model *m = (t5_model *)base;
-    const int64_t chunk = base->be->chunk;
-    if (from % chunk != 0 || (upto % chunk != 0 && upto != n)) return WEIR_EINVAL;
     const model_rows p = {.n = n,
-                          .x = base->a.enc_x,
-                          .q = base->a.enc_qkv,
+                          .x = base->a.prompt_x,
+                          .q = base->a.prompt_qkv,
                           .ldq = weir__width(&base->shape),
                           .slot = base->a.zero,
                           .pos = base->a.iota,
@@ -112,8 +106,6 @@ weir_status weir__t5_prefill(weir_model *base, const weir_kv *kv, int32_t slot, 
                           .prefill = true};
     WEIR_TRY(weir__put_prompt(base, slot, token, n));
     if (from == 0) WEIR_TRY(weir__head_embed(base, weir__prompt_at(base, n, 0), n, p.x));
-    const int64_t past = (upto + chunk - 1) / chunk * passes_of(m);
-    for (int64_t step = from / chunk * passes_of(m); step < past; step++)
-        WEIR_TRY(encoder_step(m, kv, &p, step));
+    for (int64_t step = from; step < upto; step++) WEIR_TRY(encoder_step(m, kv, &p, step));
     return WEIR_OK;
 }

@@ -177,7 +177,7 @@ weir_status weir__prefix_adopt(weir_session *s, int side) {
     for (;;) {
         const int64_t begin = s->prefilled[side], n = unit_at(c, s, begin);
         const int32_t parent = s->unit[side];
-        if (n == 0 || begin != (parent == NONE ? 0 : c->units[parent].end)) break;
+        if (n == 0 || s->part[side] > 0 || begin != (parent == NONE ? 0 : c->units[parent].end)) break;
         const uint64_t salt = s->opt.cache_salt, hash = hash_of(c, parent, salt, s->prompt + begin, n);
         const int32_t u = find(c, hash, parent, salt, s->prompt + begin, n);
         if (u == NONE) break;

@@ -23,25 +23,75 @@ weir_status weir__session_note_source(weir_session *s, int side) {
                                 sizeof *m->cross_len);
 }
 
-/* Positions [prefilled, upto) of the prompt. */
-static weir_status run_prompt(weir_session *s, int side, int64_t upto) {
-    weir_deck_side *m = &s->e->deck.side[side];
-    const int64_t n = prompt_positions(s);
-    WEIR_TRY(weir__caches_sync(m));
-    if (n == 0) return WEIR_OK;
-    if (m->cross_len) {
-        WEIR_TRY(weir__session_note_source(s, side));
-        m->encoding = upto < n ? s : NULL;
-    }
-    return weir__model_prefill_part(s->e->pair.side[side].model, &m->kv, s->slot, s->prompt, n,
-                                    s->prefilled[side], upto);
+/* Steps of the prompt (models/model.h). */
+static int64_t n_pass_of(const weir_session *s, int side) {
+    return weir__model_get_facts(s->e->pair.side[side].model)->n_pass;
 }
 
-/* An encoder holds a part of one prompt: whoever was interrupted by another one begins again. */
-static void check_encoder(weir_session *s, int side) {
-    const weir_deck_side *m = &s->e->deck.side[side];
-    const bool part = s->prefilled[side] > 0 && s->prefilled[side] < prompt_positions(s);
-    if (m->cross_len && part && m->encoding != s) s->prefilled[side] = 0;
+static int64_t step_of(const weir_session *s, int side) {
+    return s->prefilled[side] / s->e->pair.be->chunk * n_pass_of(s, side) + s->part[side];
+}
+
+static void set_step(weir_session *s, int side, int64_t step) {
+    const int64_t n_pass = n_pass_of(s, side), read = step / n_pass * s->e->pair.be->chunk;
+    s->prefilled[side] = read < prompt_positions(s) ? read : prompt_positions(s);
+    s->part[side] = step % n_pass;
+}
+
+/* Positions of the chunk that is being read, and what has been done of it in positions. */
+static int64_t chunk_size(const weir_session *s, int side) {
+    const int64_t left = prompt_positions(s) - s->prefilled[side], chunk = s->e->pair.be->chunk;
+    return left < chunk ? left : chunk;
+}
+
+static int64_t part_positions(const weir_session *s, int side) {
+    return s->part[side] > 0 ? s->part[side] * chunk_size(s, side) / n_pass_of(s, side) : 0;
+}
+
+/* Where a slice of the prompt ends: as many steps as the positions are worth, and one position at least, so
+ * that what is left grows less with each. */
+static int64_t end_of_steps(const weir_session *s, int side, int64_t max_positions) {
+    const int64_t n = prompt_positions(s), n_pass = n_pass_of(s, side), size = chunk_size(s, side);
+    const int64_t all = weir__model_prefill_steps(s->e->pair.side[side].model, n), from = step_of(s, side);
+    const int64_t least = (n_pass + size - 1) / size;
+    const int64_t asked = max_positions < n ? max_positions * n_pass / s->e->pair.be->chunk : all;
+    const int64_t end = from + (asked > least ? asked : least);
+    return end < all ? end : all;
+}
+
+/* Steps of the prompt up to `upto`. */
+static weir_status run_steps(weir_session *s, int side, int64_t upto) {
+    weir_deck_side *m = &s->e->deck.side[side];
+    const int64_t n = prompt_positions(s), from = step_of(s, side);
+    WEIR_TRY(
+        weir__model_prefill_part(s->e->pair.side[side].model, &m->kv, s->slot, s->prompt, n, from, upto));
+    set_step(s, side, upto);
+    const bool within = s->part[side] > 0 || (m->cross_len && s->prefilled[side] < n);
+    m->reading = within ? s : NULL;
+    return WEIR_OK;
+}
+
+/* A model can be within one prompt. Before another one begins, the part that it is within is run to its end;
+ * step by step, for what has run must not run again. */
+static weir_status finish_part(weir_session *s, int side) {
+    weir_deck_side *m = &s->e->deck.side[side];
+    weir_status st = WEIR_OK;
+    s->e->deck.prefilling = s;
+    WEIR_TRY(weir__caches_sync(m));
+    while (m->reading == s && st == WEIR_OK) st = run_steps(s, side, step_of(s, side) + 1);
+    if (st == WEIR_OK) weir__prefix_publish(s, side);
+    if (st != WEIR_ECANCELED) return st;
+    m->reading = NULL; /* it is given up */
+    s->part[side] = 0;
+    if (m->cross_len) s->prefilled[side] = 0;
+    return WEIR_OK;
+}
+
+static weir_status run_prompt(weir_session *s, int side, int64_t max_positions) {
+    weir_deck_side *m = &s->e->deck.side[side];
+    WEIR_TRY(weir__caches_sync(m));
+    if (m->cross_len) WEIR_TRY(weir__session_note_source(s, side));
+    return run_steps(s, side, end_of_steps(s, side, max_positions));
 }
 
 bool weir__session_given_up(const weir_session *s) {
@@ -67,30 +117,39 @@ static int64_t positions_to_read(const weir_session *s, int side) {
     return prompt_positions(s) + s->held[side];
 }
 
-/* Where a slice of the prompt, or of what follows it, ends. */
-static int64_t end_of_slice(const weir_session *s, int side, int64_t max_positions) {
-    const int64_t prompt = prompt_positions(s), chunk = s->e->pair.be->chunk, done = s->prefilled[side];
-    const int64_t slice = max_positions < chunk ? chunk : max_positions / chunk * chunk;
-    const int64_t end = done < prompt ? prompt : positions_to_read(s, side);
-    return end - done <= slice ? end : done + slice;
+/* What a suspension took, from where it was read again. */
+static weir_status run_held(weir_session *s, int side, int64_t max_positions) {
+    const int64_t prompt = prompt_positions(s), done = s->prefilled[side] - prompt;
+    const int64_t chunk = s->e->pair.be->chunk, slice = max_positions < chunk ? chunk : max_positions;
+    const int64_t upto = s->held[side] - done <= slice ? s->held[side] : done + slice;
+    WEIR_TRY(run_inputs(s, side, done, upto));
+    s->prefilled[side] = prompt + upto;
+    return WEIR_OK;
+}
+
+static int64_t positions_read(const weir_session *s, int side) {
+    return s->prefilled[side] + part_positions(s, side);
 }
 
 /* From where it has read, after what another session may have read for it. *ran: positions. */
 static weir_status run_positions(weir_session *s, int side, int64_t max_positions, int64_t *ran) {
-    check_encoder(s, side);
+    weir_session *other = s->e->deck.side[side].reading;
+    if (other && other != s) WEIR_TRY(finish_part(other, side));
+    s->e->deck.prefilling = s;
     WEIR_TRY(weir__prefix_adopt(s, side));
-    const int64_t prompt = prompt_positions(s), done = s->prefilled[side];
-    const int64_t upto = end_of_slice(s, side, max_positions);
+    const int64_t before = positions_read(s, side);
     WEIR_TRY(weir__session_prompt_room(s, side));
-    *ran = upto - done;
-    return done < prompt ? run_prompt(s, side, upto) : run_inputs(s, side, done - prompt, upto - prompt);
+    if (s->prefilled[side] < prompt_positions(s))
+        WEIR_TRY(run_prompt(s, side, max_positions));
+    else
+        WEIR_TRY(run_held(s, side, max_positions));
+    *ran = positions_read(s, side) - before;
+    return WEIR_OK;
 }
 
-/* A slice of at most max_positions (one chunk of the backend at least), whole chunks unless it is the last
- * one. The time is the session's alone. */
+/* A slice of about max_positions. The time is the session's alone. */
 static weir_status run_slice(weir_session *s, int side, int64_t max_positions, int64_t *ran, weir_err *err) {
     const double t0 = weir_seconds();
-    s->e->deck.prefilling = s;
     const weir_status st = run_positions(s, side, max_positions, ran);
     s->e->deck.prefilling = NULL;
     const double spent = weir_seconds() - t0;
@@ -100,7 +159,6 @@ static weir_status run_slice(weir_session *s, int side, int64_t max_positions, i
     if (st == WEIR_ECUDA) return weir__backend_failure(s->e->pair.be, err);
     if (st != WEIR_OK)
         return weir_fail(err, st, "prompt of %zu tokens: %s", s->n_prompt, weir_status_str(st));
-    s->prefilled[side] += *ran;
     weir__prefix_publish(s, side);
     if (s->prefilled[side] < positions_to_read(s, side)) return WEIR_OK;
     s->cached[side] = s->held[side];
@@ -133,7 +191,7 @@ int64_t weir__session_prefill_left(const weir_session *s) {
     int64_t left = 0;
     for (int side = 0; side < 2; side++) {
         if (!weir__session_reads(s, side)) continue;
-        const int64_t n = positions_to_read(s, side) - s->prefilled[side];
+        const int64_t n = positions_to_read(s, side) - positions_read(s, side);
         left +=
             n > 0 ? n : 1; /* a prompt of one token has nothing to run, and is to be admitted all the same */
     }
@@ -231,7 +289,11 @@ void weir__session_release(weir_session *s) {
 void weir__session_forget(weir_session *s, int side) {
     weir__session_drop_pages(s, side);
     s->cached[side] = -1;
-    s->prefilled[side] = 0;
+    s->prefilled[side] = s->part[side] = 0;
+}
+
+bool weir_session_in_part(const weir_session *s) {
+    return s->e->deck.side[WEIR_VERIFIER].reading == s || s->e->deck.side[WEIR_DRAFTER].reading == s;
 }
 
 void weir_session_suspend(weir_session *s) {

@@ -160,6 +160,8 @@ weir_status weir_score_step(weir_scoring *g, int64_t max_rows, int64_t *left, we
     return WEIR_OK;
 }
 
+bool weir_score_in_part(const weir_scoring *g) { return weir_session_in_part(g->s); }
+
 void weir_score_get(const weir_scoring *g, const float **logprobs, const weir_top **top, size_t *n) {
     *logprobs = g->logprobs;
     *top = g->top;

@@ -79,6 +79,7 @@ struct weir_queue {
     uint64_t last_number;
     uint64_t n_wake; /* calls of weir_queue_wake that no weir_queue_next has returned for */
     uint64_t turn, last_turn;
+    weir_request *in_part;   /* whose prompt goes on before any other's; NULL: nobody's */
     weir_session **list;     /* of a step: the stepping thread's */
     weir_request **listed;   /* as above */
     double position_seconds; /* measured, of a prompt's position */

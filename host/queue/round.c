@@ -1,16 +1,15 @@
 /* A round: slices of prompts, then a step of those that are being answered. */
 #include "host/queue/queue.h"
 
-/* Prompts that take turns: a short one waits for three slices of others at most per slice. An encoder holds a
- * part of one prompt at a time. */
+/* Prompts that take turns: a short one waits for three chunks of others at most per chunk. An encoder's are
+ * whole. */
 enum { PREFILLS = 4 };
-static int prefills_of(const weir_queue *q) { return q->facts.encoder_decoder ? 1 : PREFILLS; }
 
 /* ---- prompts ------------------------------------------------------------------------------------------- */
 
 /* Those that wait begin their prompts, in order, while slots are free. */
 static void admit(weir_queue *q) {
-    while (q->n_active < q->facts.n_parallel && q->n_in[WEIR_REQUEST_PROMPT] < prefills_of(q)) {
+    while (q->n_active < q->facts.n_parallel && q->n_in[WEIR_REQUEST_PROMPT] < PREFILLS) {
         weir_waiting *w = weir__order_first(&q->order);
         if (!w) return;
         weir_request *r = WEIR_NODE_OF(w, weir_request, wait);
@@ -19,12 +18,17 @@ static void admit(weir_queue *q) {
     }
 }
 
-/* Whose prompt runs now: each in turn. */
+static bool reads(const weir_request *r) {
+    return r->state == WEIR_REQUEST_PROMPT && !r->cancelled && (r->session || !r->prompt_done);
+}
+
+/* Whose prompt runs now: each in turn, but not within a part. */
 static weir_request *next_prompt(weir_queue *q) {
     weir_request *first = NULL, *after = NULL;
     for (int i = 0; i < q->n_active; i++) {
         weir_request *r = q->active[i];
-        if (r->state != WEIR_REQUEST_PROMPT || r->cancelled || (!r->session && r->prompt_done)) continue;
+        if (!reads(r)) continue;
+        if (r == q->in_part) return r;
         if (!first || r->turn < first->turn) first = r;
         if (r->turn > q->turn && (!after || r->turn < after->turn)) after = r;
     }
@@ -56,6 +60,7 @@ static weir_status run_slice(weir_queue *q, weir_request *r, double seconds, wei
         q->position_seconds = q->position_seconds > 0.0 ? 0.5 * (q->position_seconds + each) : each;
     }
     r->prompt_done = left == 0;
+    q->in_part = weir_session_in_part(r->session) ? r : NULL;
     return WEIR_OK;
 }
 
@@ -64,6 +69,7 @@ static weir_status run_scoring(weir_queue *q, weir_request *r, double seconds, w
     int64_t left = 0;
     const weir_status st = weir_score_step(r->scoring, slice_of(q, seconds), &left, err);
     r->prompt_done = st == WEIR_OK && left == 0;
+    q->in_part = weir_score_in_part(r->scoring) ? r : NULL;
     return st;
 }
 

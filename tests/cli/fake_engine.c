@@ -266,6 +266,16 @@ weir_status weir_score_begin(weir_engine *e, const int32_t *prompt, size_t n_pro
     return weir_fail(err, WEIR_ENOTSUP, "no scoring in steps");
 }
 
+bool weir_score_in_part(const weir_scoring *g) {
+    (void)g;
+    return false;
+}
+
+bool weir_session_in_part(const weir_session *s) {
+    (void)s;
+    return false;
+}
+
 weir_status weir_score_step(weir_scoring *g, int64_t max_rows, int64_t *left, weir_err *err) {
     (void)g, (void)max_rows, (void)left;
     return weir_fail(err, WEIR_ENOTSUP, "no scoring in steps");

@@ -100,7 +100,7 @@ Test(prefix, twins_read_a_prompt_once) {
     weir_session *s[2];
     for (int i = 0; i < 2; i++) s[i] = start(e, 1, 300);
     for (int64_t left[2] = {1, 1}; left[0] + left[1] > 0;)
-        for (int i = 0; i < 2; i++) cr_assert(weir_session_prefill(s[i], 1, &left[i], NULL) == WEIR_OK);
+        for (int i = 0; i < 2; i++) cr_assert(weir_session_prefill(s[i], 64, &left[i], NULL) == WEIR_OK);
     for (int side = 0; side < 2; side++) {
         const int64_t sum = s[0]->stats.n_prompt_cached[side] + s[1]->stats.n_prompt_cached[side];
         cr_expect_eq(sum, 256, "side %d: %d positions", side, (int)sum);

@@ -25,7 +25,7 @@ static void finish(weir_session *s, answer *out) {
     weir_session_free(s);
 }
 
-/* Slices of `slice` positions: each brings the end nearer by a chunk at least. Returns how many. */
+/* Slices of `slice` positions: each brings the end nearer. Returns how many. */
 static int in_slices(weir_session *s, int64_t slice) {
     int64_t before = 0, left = -1;
     weir_err err = {""};
@@ -35,8 +35,9 @@ static int in_slices(weir_session *s, int64_t slice) {
     for (; left != 0; n++, before = left) {
         cr_assert(weir_session_prefill(s, slice, &left, &err) == WEIR_OK, "%s", err.text);
         cr_assert(left < before, "slice %d: %d positions left, then %d", n, (int)before, (int)left);
-        const int64_t chunk = s->e->pair.be->chunk; /* either model's last slice is rounded up to one */
-        cr_assert(before - left <= slice + chunk, "slice %d: %d positions", n, (int)(before - left));
+        /* no more than that, but for a step of each model, which may be a chunk where there is one layer */
+        const int64_t chunk = s->e->pair.be->chunk;
+        cr_assert(before - left <= slice + 2 * chunk, "slice %d: %d positions", n, (int)(before - left));
         cr_assert(left == 0 || s->n == 0);
     }
     cr_assert(weir_session_prefill(s, slice, &left, &err) == WEIR_OK && left == 0); /* nothing to do */
@@ -57,7 +58,8 @@ static void same_in_slices(int pair) {
                 const int n = in_slices(s, slices[k]);
                 const int models = m == WEIR_METHOD_SPECULATIVE || m == WEIR_METHOD_ORACLE_CASCADE ? 2 : 1;
                 const int chunks = (int)(lengths[i] - 1 + 63) / 64; /* none to run: both at once */
-                if (slices[k] == 1) cr_assert(n == (chunks > 0 ? models * chunks : 1), "%d slices", n);
+                if (slices[k] == 1) cr_assert(n >= (chunks > 0 ? models * chunks : 1), "%d slices", n);
+                if (slices[k] == 64) cr_assert(n <= (chunks > 0 ? models * chunks : 1), "%d slices", n);
                 if (slices[k] == 1000) cr_assert(n == 1, "%d slices", n);
                 finish(s, &got);
                 answer_assert_same(&want, &got, "in slices");
@@ -95,9 +97,10 @@ Test(prefill, an_encoder_reads_in_slices_while_others_are_answered) {
             weir_err err = {""};
             cr_assert(weir_session_prefill(s, 1, &left, &err) == WEIR_OK, "%s", err.text);
             cr_assert(n == 0 || left < before, "%zu ids, slice %d: %d left", lengths[i], n, (int)left);
-            if (left > 0) cr_assert(weir_step(e, &runs, 1, 1, NULL) == WEIR_OK);
+            if (left > 0 && runs->finish == WEIR_RUNNING)
+                cr_assert(weir_step(e, &runs, 1, 1, NULL) == WEIR_OK);
         }
-        cr_assert_eq(n, 2 * (int)((lengths[i] + 63) / 64), "%zu ids: %d slices", lengths[i], n);
+        cr_assert(n >= 2 * (int)((lengths[i] + 63) / 64), "%zu ids: %d slices", lengths[i], n);
         finish(s, &got);
         finish(runs, &other_got);
         answer_assert_same(&want, &got, "in slices");
@@ -107,24 +110,57 @@ Test(prefill, an_encoder_reads_in_slices_while_others_are_answered) {
     weir_engine_close(e);
 }
 
-/* Whose prompt came between begins anew, and nobody notices. */
-Test(prefill, an_encoder_holds_one_prompt_at_a_time) {
+/* Slices in turns, of all sizes: the part that a model is within is run to its end first. */
+static void in_turns(weir_engine *e, size_t first, size_t second) {
     static answer want[2], got;
+    const weir_session_options o = method_options(WEIR_METHOD_SPECULATIVE, 10);
+    const size_t n[2] = {first, second};
+    for (int i = 0; i < 2; i++) finish(start(e, &o, n[i]), &want[i]);
+    for (int64_t slice = 1; slice < 200; slice += 33) {
+        weir_session *s[2];
+        int64_t left[2] = {1, 1};
+        int within = 0;
+        for (int i = 0; i < 2; i++) s[i] = start(e, &o, n[i]);
+        while (left[0] + left[1] > 0)
+            for (int i = 0; i < 2; i++) {
+                cr_assert(weir_session_prefill(s[i], slice, &left[i], NULL) == WEIR_OK);
+                cr_assert(!weir_session_in_part(s[i]) || left[i] > 0);
+                cr_assert(!weir_session_in_part(s[0]) || !weir_session_in_part(s[1]) || left[0] != left[1]);
+                within += weir_session_in_part(s[i]);
+            }
+        if (slice == 1) cr_assert(within > 0);
+        for (int i = 0; i < 2; i++) {
+            finish(s[i], &got);
+            answer_assert_same(&want[i], &got, "in turns");
+        }
+    }
+    weir_engine_close(e);
+}
+
+Test(prefill, encoders_take_turns) { in_turns(demo_open(2, 1, NULL, true), 100, 120); }
+Test(prefill, decoders_take_turns) { in_turns(decoder_open(&decoder_pairs[0], "cpu", 2, 1, CTX), 200, 333); }
+
+/* Who is suspended, or given up, within a part leaves the model to others. */
+Test(prefill, a_part_that_nobody_goes_on_with) {
+    static answer want, got;
     weir_engine *e = demo_open(2, 1, NULL, true);
     const weir_session_options o = method_options(WEIR_METHOD_SPECULATIVE, 10);
-    for (int i = 0; i < 2; i++) finish(start(e, &o, 100 + 20 * (size_t)i), &want[i]);
-    weir_session *s[2];
-    int64_t left;
-    for (int i = 0; i < 2; i++) s[i] = start(e, &o, 100 + 20 * (size_t)i);
-    for (int k = 0; k < 3; k++) {
-        cr_assert(weir_session_prefill(s[0], 64, &left, NULL) == WEIR_OK && left == 2 * 100 - 64);
-        cr_assert(weir_session_prefill(s[1], 64, &left, NULL) == WEIR_OK && left == 2 * 120 - 64);
-    }
-    weir_session_suspend(s[1]);
-    cr_assert(weir_session_prefill(s[1], 64, &left, NULL) == WEIR_OK && left == 2 * 120 - 64);
-    for (int i = 0; i < 2; i++) {
-        finish(s[i], &got);
-        answer_assert_same(&want[i], &got, "in turns");
+    finish(start(e, &o, 120), &want);
+    for (int how = 0; how < 3; how++) {
+        weir_session *a = start(e, &o, 100), *b = start(e, &o, 120);
+        int64_t left;
+        cr_assert(weir_session_prefill(a, 1, &left, NULL) == WEIR_OK && weir_session_in_part(a));
+        if (how == 0) weir_session_suspend(a);
+        if (how == 1) weir_session_cancel(a);
+        if (how == 2) weir_session_free(a);
+        cr_assert(how == 1 || !e->deck.side[WEIR_VERIFIER].reading);
+        finish(b, &got);
+        answer_assert_same(&want, &got, "after another one");
+        if (how == 2) continue;
+        cr_assert(!weir_session_in_part(a));
+        cr_assert(weir_step(e, &a, 1, 1000, NULL) == WEIR_OK);
+        cr_assert_eq(a->finish, how == 1 ? WEIR_FINISH_CANCELLED : WEIR_FINISH_LENGTH);
+        weir_session_free(a);
     }
     weir_engine_close(e);
 }

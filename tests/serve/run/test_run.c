@@ -115,8 +115,8 @@ Test(run, a_full_queue_refuses_and_says_when_to_come_again) {
         free(text);
         close(fd[i]);
     }
-    cr_assert_eq(running_metric(&r, "weir:admission_rejections_total{model_name=\"demo\",reason=\"queue_full\""),
-                 1);
+    cr_assert_eq(
+        running_metric(&r, "weir:admission_rejections_total{model_name=\"demo\",reason=\"queue_full\""), 1);
     cr_assert_eq(running_stop(&r), WEIR_OK, "%s", r.err.text);
 }
 
@@ -179,7 +179,8 @@ Test(run, who_leaves_costs_nothing_more) {
     running_wait_metric(&r, "weir:num_requests_waiting{", 1);
     close(waits);
     close(runs);
-    running_wait_metric(&r, "weir:http_requests_total{model_name=\"demo\",path=\"/v1/completions\",code=\"499\"", 2);
+    running_wait_metric(
+        &r, "weir:http_requests_total{model_name=\"demo\",path=\"/v1/completions\",code=\"499\"", 2);
     atomic_store(&r.hold_steps, false);
     running_wait_metric(&r, "weir:request_success_total{model_name=\"demo\",finished_reason=\"abort\"", 2);
     cr_assert_eq(running_metric(&r, "weir:cancelled_total{model_name=\"demo\",phase=\"queued\""), 1);
@@ -191,8 +192,9 @@ Test(run, who_leaves_costs_nothing_more) {
 /* ---- routes -------------------------------------------------------------------------------------------- */
 
 Test(run, every_route_answers) {
-    static const char *const gets[] = {"/", "/health", "/ping", "/v1/models", "/models", "/v1/models/demo:exact",
-                                       "/tokenizer_info", "/props", "/slots", "/metrics"};
+    static const char *const gets[] = {
+        "/",      "/health", "/ping",   "/v1/models", "/models", "/v1/models/demo:exact", "/tokenizer_info",
+        "/props", "/slots",  "/metrics"};
     static const struct {
         const char *path, *body;
     } posts[] = {{"/tokenize", "{\"content\": \"Hi.\"}"},
@@ -224,7 +226,10 @@ Test(run, every_route_answers) {
 
 enum { CLIENTS = 6, EACH = 6, KINDS = 6 };
 static const char *const kinds[KINDS] = {
-    ASK "}", ASK ", \"stream\": true}", LONG ", \"seed\": 1}", LONG ", \"seed\": 1, \"stream\": true}",
+    ASK "}",
+    ASK ", \"stream\": true}",
+    LONG ", \"seed\": 1}",
+    LONG ", \"seed\": 1, \"stream\": true}",
     "{\"prompt\": \"I am tired.\", \"seed\": 4, \"deferral_rule\": \"token-v3\", \"deferral_alpha\": 0.5}",
     "{\"prompt\": \"I am tired.\", \"seed\": 4, \"method\": \"drafter\", \"stream\": true}"};
 static char *alone[KINDS];

@@ -109,7 +109,8 @@ static void starve(const char *path, const char *body, const char *part) {
         n_refused += a.status != 200 || broken;
         free(a.body);
         const answer next = running_post(&r, path, body);
-        cr_assert(next.status == 200 && strstr(next.body, part), "after %ld: %d %s", n, next.status, next.body);
+        cr_assert(next.status == 200 && strstr(next.body, part), "after %ld: %d %s", n, next.status,
+                  next.body);
         free(next.body);
     }
     cr_assert_geq(n_refused, 3, "%s: %ld", path, n_refused);
@@ -120,8 +121,9 @@ Test(run_failures, no_allocation_takes_more_than_its_request) {
     begin(NULL);
     starve("/v1/completions", ASK "}", "Wo ist mein Hut?");
     starve("/v1/completions", ASK ", \"stream\": true, \"logprobs\": 2}", "Hut");
-    starve("/v1/chat/completions", "{\"temperature\": 0, \"n\": 2, \"messages\": [{\"role\": \"user\", "
-                                   "\"content\": \"Where is my hat?\"}]}",
+    starve("/v1/chat/completions",
+           "{\"temperature\": 0, \"n\": 2, \"messages\": [{\"role\": \"user\", "
+           "\"content\": \"Where is my hat?\"}]}",
            "Wo ist mein Hut?");
     starve("/weir/score", "{\"prompt\": \"I am tired.\", \"completion\": \"Ich bin müde.\"}", "-0.");
     starve("/tokenize", "{\"content\": \"I am tired.\"}", "[");
