@@ -165,7 +165,8 @@ Test(scoring, an_interrupt_ends_it_in_the_prompt_and_after_it) {
         weir_scoring *g = begin(e, PROMPT, 0);
         int64_t left = 0;
         weir_err err = {""};
-        for (int i = 0; i < (after ? 4 : 1); i++) cr_assert(weir_score_step(g, 1, &left, NULL) == WEIR_OK);
+        do cr_assert(weir_score_step(g, 1, &left, NULL) == WEIR_OK);
+        while (after && left >= LONG); /* the prompt's last token is the first row of the text */
         cr_assert((left < LONG) == after, "%d", (int)left);
         stop = true;
         cr_expect(weir_score_step(g, 1, &left, &err) == WEIR_ECANCELED && err_is_line(&err, "cancelled"));

@@ -87,6 +87,7 @@ static void loaded(serve_letter *l) {
     serve *s = (serve *)((char *)l - offsetof(serve, loaded));
     weir_err err = s->load_err;
     weir_status st = s->load_status;
+    if (atomic_load(&s->stop)) return; /* it came while all was closed: nobody would end what this starts */
     if (st == WEIR_OK) {
         describe(s);
         st = serve_records_open_metrics(s, &err);

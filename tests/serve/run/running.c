@@ -160,6 +160,11 @@ void running_wait_metric(running *r, const char *line, double at_least) {
     while (running_metric(r, line) < at_least) nap();
 }
 
+void running_wait_requests(running *r, int n) {
+    while (running_metric(r, "weir:num_requests_running{") + running_metric(r, "weir:num_requests_waiting{") < n)
+        nap();
+}
+
 json_t *running_json(answer a, int status) {
     json_error_t why;
     cr_assert_eq(a.status, status, "%d: %s", a.status, a.body);

@@ -39,6 +39,7 @@ int running_send(running *r, const char *path, const char *body);
 void running_wait_held(running *r);                  /* until a step is held up */
 double running_metric(running *r, const char *line); /* the value after this beginning of a line; 0: none */
 void running_wait_metric(running *r, const char *line, double at_least);
+void running_wait_requests(running *r, int n); /* that run or wait: all of them are there */
 
 /* The answer's JSON; checks the status, and frees the answer. */
 json_t *running_json(answer a, int status);

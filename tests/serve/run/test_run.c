@@ -10,7 +10,7 @@
 #include "tests/serve/run/running.h"
 
 #define ASK "{\"prompt\": \"Where is my hat?\", \"temperature\": 0, \"max_tokens\": 20"
-#define LONG "{\"prompt\": \"It snowed.\", \"ignore_eos\": true, \"max_tokens\": 400"
+#define LONG "{\"prompt\": \"It snowed.\", \"seed\": 1, \"ignore_eos\": true, \"max_tokens\": 400"
 
 static running r;
 
@@ -78,13 +78,12 @@ Test(run, drains) {
     atomic_store(&r.hold_steps, true);
     const int whole = running_send(&r, "/v1/completions", LONG "}"),
               stream = running_send(&r, "/v1/completions", LONG ", \"stream\": true}");
-    running_wait_metric(&r, "weir:num_requests_running{", 1);
-    running_wait_metric(&r, "weir:num_requests_waiting{", 1);
+    running_wait_requests(&r, 2);
     cr_assert_eq(kill(getpid(), SIGTERM), 0);
     atomic_store(&r.hold_steps, false);
     char *texts[2] = {running_text(client_read(whole)), running_text(client_read(stream))};
-    cr_assert(strlen(texts[0]) > 200);
-    cr_assert(strlen(texts[1]) > 200);
+    cr_assert(strlen(texts[0]) > 100);
+    cr_assert_str_eq(texts[0], texts[1]);
     for (int i = 0; i < 2; i++) free(texts[i]);
     close(whole);
     close(stream);
@@ -100,8 +99,7 @@ Test(run, a_full_queue_refuses_and_says_when_to_come_again) {
     atomic_store(&r.hold_steps, true);
     int fd[3];
     for (int i = 0; i < 3; i++) fd[i] = running_send(&r, "/v1/completions", ASK "}");
-    running_wait_metric(&r, "weir:num_requests_running{", 1); /* the models stand at its prompt */
-    running_wait_metric(&r, "weir:num_requests_waiting{", 2);
+    running_wait_requests(&r, 3);
     answer a = running_post(&r, "/v1/completions", ASK "}");
     char after[32];
     const char *seconds = answer_field(&a, "Retry-After", after, sizeof after);
@@ -228,8 +226,8 @@ enum { CLIENTS = 6, EACH = 6, KINDS = 6 };
 static const char *const kinds[KINDS] = {
     ASK "}",
     ASK ", \"stream\": true}",
-    LONG ", \"seed\": 1}",
-    LONG ", \"seed\": 1, \"stream\": true}",
+    LONG "}",
+    LONG ", \"stream\": true}",
     "{\"prompt\": \"I am tired.\", \"seed\": 4, \"deferral_rule\": \"token-v3\", \"deferral_alpha\": 0.5}",
     "{\"prompt\": \"I am tired.\", \"seed\": 4, \"method\": \"drafter\", \"stream\": true}"};
 static char *alone[KINDS];

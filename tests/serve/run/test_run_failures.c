@@ -94,7 +94,7 @@ Test(run_failures, a_lost_device_ends_the_server) {
  * is answered. */
 static void starve(const char *path, const char *body, const char *part) {
     long n = 0, n_refused = 0;
-    for (bool hit = true; hit; n += n < 150 && !build_is_sanitized() ? 1 : 13) {
+    for (bool hit = true; hit; n += n < (build_is_sanitized() ? 30 : 150) ? 1 : 13) {
         const long before = alloc_count();
         alloc_fail_only(before + n);
         const int fd = running_connect(&r);
