@@ -90,9 +90,9 @@ typedef struct weir_deck_side {
     weir_kv_pool *slide; /* where the model has such layers beside others */
     weir_prefix_cache *prefix; /* over self; NULL: not wanted, or layers slide */
     weir_kv kv;
-    weir_session *reading;  /* whose prompt the model is within a part of, or NULL */
-    int32_t *cross_len;     /* (n_parallel) host; kv.cross_len is the backend's */
-    int32_t *dev_cross_len; /* the backend's where that is another array; NULL on the CPU */
+    weir_session *open[WEIR_PROMPTS_OPEN]; /* whose prompts the model is within (models/model.h), or NULL */
+    int32_t *cross_len;                    /* (n_parallel) host; kv.cross_len is the backend's */
+    int32_t *dev_cross_len;                /* the backend's where that is another array; NULL on the CPU */
 } weir_deck_side;
 
 typedef struct weir_deck {
@@ -135,6 +135,7 @@ struct weir_session {
                                1 of a decoder */
     int64_t prefilled[2]; /* positions of the prompt that each model has read, then inputs read again */
     int64_t part[2];      /* steps since, towards the next chunk of the prompt (models/model.h) */
+    int open_at[2];       /* where a model is within its prompt, or -1 */
     int64_t cached[2];    /* timeline inputs whose K and V each model holds; -1: its prompt was not run */
     int64_t held[2];      /* inputs to be read again after the prompt: those it held when it was suspended */
     int32_t unit[2];      /* of the prefix cache, the last one that it holds, or -1 */

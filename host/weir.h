@@ -252,8 +252,8 @@ void weir_session_free(weir_session *s); /* NULL allowed; gives its pages back *
  * given back. Errors as weir_step. */
 weir_status weir_session_prefill(weir_session *s, int64_t max_positions, int64_t *left, weir_err *err);
 
-/* Its prompt was left within a chunk, or an encoder within all of it. A model can be within one prompt: another
- * session's slice first runs such a part to its end. */
+/* An encoder was left within its prompt. It can be within one: a slice of another session first runs the rest
+ * of it. (A decoder can be within as many as take turns in a queue.) */
 bool weir_session_in_part(const weir_session *s);
 
 /* Between steps: gives slot and pages back and keeps the tokens. weir_session_prefill and weir_step go on as

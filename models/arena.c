@@ -23,7 +23,7 @@ int64_t weir__iota_ints(const model_shape *s, int64_t n_prompt) {
 
 void weir__model_arena_place(const model_shape *s, const arena_bounds *b, void *base, model_arena *a) {
     const int64_t inner = weir__inner(s), rows = b->n_row, chunk = max64(rows, b->chunk);
-    const int64_t all = s->encoder ? b->n_prompt : 0, kept = s->encoder ? all : b->chunk;
+    const int64_t all = s->encoder ? b->n_prompt : 0, kept = s->encoder ? all : WEIR_PROMPTS_OPEN * b->chunk;
     const int64_t n_page = (all + WEIR_PAGE - 1) / WEIR_PAGE;
     size_t used = 0;
     a->x = take(base, &used, rows * s->dim, 4);

@@ -5,7 +5,7 @@ const weir_model_facts *weir__model_get_facts(const weir_model *m) { return &m->
 
 weir_status weir__model_prefill(weir_model *m, const weir_kv *kv, int32_t slot, const int32_t *token,
                                 int64_t n) {
-    return weir__model_prefill_part(m, kv, slot, token, n, 0, m ? weir__model_prefill_steps(m, n) : 0);
+    return weir__model_prefill_part(m, kv, slot, token, n, 0, 0, m ? weir__model_prefill_steps(m, n) : 0);
 }
 
 int64_t weir__model_prefill_steps(const weir_model *m, int64_t n) {
@@ -13,10 +13,11 @@ int64_t weir__model_prefill_steps(const weir_model *m, int64_t n) {
 }
 
 weir_status weir__model_prefill_part(weir_model *m, const weir_kv *kv, int32_t slot, const int32_t *token,
-                                     int64_t n, int64_t from, int64_t upto) {
-    if (!m || !kv || slot < 0 || !token || n < 1 || n > m->n_prompt) return WEIR_EINVAL;
+                                     int64_t n, int32_t place, int64_t from, int64_t upto) {
+    if (!m || !kv || slot < 0 || place < 0 || place >= m->facts.n_open || !token || n < 1 || n > m->n_prompt)
+        return WEIR_EINVAL;
     if (from < 0 || from >= upto || upto > weir__model_prefill_steps(m, n)) return WEIR_EINVAL;
-    return m->ops->prefill(m, kv, slot, token, n, from, upto);
+    return m->ops->prefill(m, kv, slot, token, n, place, from, upto);
 }
 
 /* Where the host can look. */

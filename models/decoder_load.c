@@ -87,6 +87,7 @@ weir_status weir__decoder_load(weir_model *base, weights *w) {
     decoder_model *m = (decoder_model *)base;
     weir_model_facts *f = &base->facts;
     f->n_layer_self = f->n_pass = m->c.n_layer;
+    f->n_open = WEIR_PROMPTS_OPEN;
     f->window = m->c.window;
     w->norm_plus = m->c.norm_one_plus ? 1.0f : 0.0f;
     WEIR_TRY(

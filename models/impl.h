@@ -15,7 +15,7 @@ typedef struct weir_model_ops {
     weir_status (*alloc_layers)(weir_model *m);
     void (*free_layers)(weir_model *m); /* half-built ones too */
     weir_status (*prefill)(weir_model *m, const weir_kv *kv, int32_t slot, const int32_t *token, int64_t n,
-                           int64_t from, int64_t upto);
+                           int32_t place, int64_t from, int64_t upto);
     /* The two steps of a decoder layer: K and V of the rows into its cache; what comes after. */
     weir_status (*append)(weir_model *m, const weir_kv *kv, const model_rows *r, int32_t layer);
     weir_status (*rest)(weir_model *m, const weir_kv *kv, const model_rows *r, int32_t layer);
@@ -63,6 +63,6 @@ weir_status weir__stack_forward(weir_model *m, const weir_kv *kv, const weir_bat
 /* ops->prefill of decoder-only families: a chunk at a time, counted from position 0, each through all layers
  * before the next. The result depends on nothing else, and needs room for one chunk. */
 weir_status weir__stack_prefill(weir_model *m, const weir_kv *kv, int32_t slot, const int32_t *token,
-                                int64_t n, int64_t from, int64_t upto);
+                                int64_t n, int32_t place, int64_t from, int64_t upto);
 
 #endif /* WEIR_MODELS_IMPL_H */

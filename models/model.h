@@ -103,6 +103,8 @@ typedef struct weir_bytes {
 
 typedef struct weir_model weir_model;
 
+enum { WEIR_PROMPTS_OPEN = 4 };
+
 typedef struct weir_model_facts {
     int64_t n_param;
     size_t weight_bytes; /* packed, on the backend */
@@ -113,6 +115,8 @@ typedef struct weir_model_facts {
                                                   positions */
     int32_t n_layer_cross;                     /* 0 for decoder-only models */
     int32_t n_pass;                            /* steps of a prompt for each chunk of it */
+    int32_t n_open;                            /* prompts that it can be within at once, at most
+                                                  WEIR_PROMPTS_OPEN */
     bool encoder_decoder;
     weir_dtype dtype;    /* of the matrices */
     weir_dtype kv_dtype; /* of its caches: bf16 where a device serves bf16 or quantised matrices,
@@ -173,11 +177,11 @@ weir_status weir__model_prefill(weir_model *m, const weir_kv *kv, int32_t slot, 
 /* A prompt is read in steps: n_pass of the facts for each chunk of the backend. A decoder's step is a layer of
  * a chunk, chunk by chunk: after n_pass steps the first chunk's positions are in the cache, and so on. An
  * encoder sees both ways: its step is a chunk of a pass, and nothing is done before all is. Steps [from, upto)
- * after those before: the same bits as all at once. Rows may run between two steps. Steps of another prompt
- * may not within a chunk, nor within an encoder's prompt. */
+ * after those before: the same bits as all at once. Rows may run between two steps, and
+ * steps of another prompt in another place, 0 … n_open - 1: each place keeps what a chunk, or an encoder's prompt, is within. */
 int64_t weir__model_prefill_steps(const weir_model *m, int64_t n); /* of a prompt of n tokens */
 weir_status weir__model_prefill_part(weir_model *m, const weir_kv *kv, int32_t slot, const int32_t *token,
-                                     int64_t n, int64_t from, int64_t upto);
+                                     int64_t n, int32_t place, int64_t from, int64_t upto);
 
 /* Decoder rows: appends each row's K and V at (slot, pos) and writes the wanted logits.
  * Rows of a slot come in rising position, so that later rows see earlier ones of the same call.

@@ -18,10 +18,11 @@ weir_status weir__stack_forward(weir_model *m, const weir_kv *kv, const weir_bat
 }
 
 /* One layer of the chunk that begins at position i. */
-static weir_status prompt_step(weir_model *m, const weir_kv *kv, int64_t n, int64_t i, int32_t layer) {
+static weir_status prompt_step(weir_model *m, const weir_kv *kv, int64_t n, int32_t place, int64_t i,
+                               int32_t layer) {
     const int64_t chunk = m->be->chunk;
     const model_rows r = {.n = n - i < chunk ? n - i : chunk,
-                          .x = m->a.prompt_x,
+                          .x = m->a.prompt_x + place * chunk * m->shape.dim,
                           .q = m->a.qkv,
                           .ldq = weir__width(&m->shape),
                           .slot = weir__prompt_at(m, n, 1) + i,
@@ -36,10 +37,10 @@ static weir_status prompt_step(weir_model *m, const weir_kv *kv, int64_t n, int6
 }
 
 weir_status weir__stack_prefill(weir_model *m, const weir_kv *kv, int32_t slot, const int32_t *token,
-                                int64_t n, int64_t from, int64_t upto) {
+                                int64_t n, int32_t place, int64_t from, int64_t upto) {
     const int32_t n_pass = m->facts.n_pass;
     WEIR_TRY(weir__put_prompt(m, slot, token, n));
     for (int64_t step = from; step < upto; step++)
-        WEIR_TRY(prompt_step(m, kv, n, step / n_pass * m->be->chunk, (int32_t)(step % n_pass)));
+        WEIR_TRY(prompt_step(m, kv, n, place, step / n_pass * m->be->chunk, (int32_t)(step % n_pass)));
     return WEIR_OK;
 }

@@ -94,8 +94,9 @@ static weir_status encoder_step(t5_model *m, const weir_kv *kv, const model_rows
 }
 
 weir_status weir__t5_prefill(weir_model *base, const weir_kv *kv, int32_t slot, const int32_t *token,
-                             int64_t n, int64_t from, int64_t upto) {
+                             int64_t n, int32_t place, int64_t from, int64_t upto) {
     t5_model *m = (t5_model *)base;
+    (void)place; /* there is one */
     const model_rows p = {.n = n,
                           .x = base->a.prompt_x,
                           .q = base->a.prompt_qkv,

@@ -30,7 +30,7 @@ typedef struct t5_model {
 weir_status weir__t5_append(weir_model *m, const weir_kv *kv, const model_rows *r, int32_t layer);
 weir_status weir__t5_rest(weir_model *m, const weir_kv *kv, const model_rows *r, int32_t layer);
 weir_status weir__t5_prefill(weir_model *m, const weir_kv *kv, int32_t slot, const int32_t *token, int64_t n,
-                             int64_t from, int64_t upto);
+                             int32_t place, int64_t from, int64_t upto);
 
 weir_status weir__t5_load(weir_model *m, weights *w); /* t5_load.c */
 

@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
 """Figures of weir serve: against the command line on the same prompts, with many connections, and against
-llama-server if there is one.
+llama-server if there is one; and waiting times (latency.py).
 
-    figures.py [--llama-server FILE --gguf FILE] [--rounds N] [--out FILE.md]
+    figures.py [--llama-server FILE --gguf FILE] [--pair VERIFIER DRAFTER] [--rounds N] [--out FILE.md]
 
 Every comparison is interleaved: a round asks each side once, and medians over the rounds are printed. The
 client is build/weir-load, on the same machine, pinned to nothing. Standard library only.
@@ -19,6 +19,8 @@ import sys
 import tempfile
 import time
 import urllib.request
+
+import latency
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 WEIR, LOAD = ROOT / "build/weir", ROOT / "build/weir-load"
@@ -164,15 +166,18 @@ def main():
     p = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     p.add_argument("--llama-server")
     p.add_argument("--gguf")
+    p.add_argument("--pair", nargs=2, help="GGUF files for the streams beside a long prompt")
     p.add_argument("--rounds", type=int, default=5)
     p.add_argument("--out")
     args = p.parse_args()
     with open("/proc/cpuinfo", encoding="utf-8") as f:
         cpu = next(line.split(":")[1].strip() for line in f if line.startswith("model name"))
     machine = f"{time.strftime('%Y-%m-%d')}, {cpu}, {os.cpu_count()} cores, {platform.system()}"
+    models = ["-m", args.pair[0], "-md", args.pair[1]] if args.pair else None
     lines = ["# weir serve", f"{machine}. `bench/serve/figures.py --rounds {args.rounds}`; medians.", ""]
     with tempfile.TemporaryDirectory() as folder:
         for part in (lambda: against_command_line(folder, args.rounds), lambda: many_streams(folder),
+                     lambda: latency.tables(PROMPTS, args.rounds, models),
                      lambda: against_llama(folder, args) if args.llama_server else []):
             got = part()
             print("\n".join(got), flush=True)

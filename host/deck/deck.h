@@ -52,7 +52,8 @@ weir_status weir__session_prefill(weir_session *s, int side, weir_err *err);
 int64_t weir__session_prefill_left(
     const weir_session *s); /* positions, on the models that need the prompt at once */
 bool weir__session_given_up(const weir_session *s); /* cancelled, or the engine's calls are interrupted */
-bool weir__session_reads(const weir_session *s, int side); /* something before the side's first row, now */
+bool weir__session_reads(const weir_session *s, int side);  /* something before the side's first row, now */
+void weir__session_close_prompt(weir_session *s, int side); /* what it has of the part is lost */
 void weir__session_forget(weir_session *s, int side); /* drops what the side holds of it, pages and all */
 void weir__session_release(weir_session *s);          /* gives the slot back */
 void weir__session_give_up(weir_session *s);          /* ends it as cancelled and gives its slot back */

@@ -35,7 +35,7 @@ void weir__session_drop_pages(weir_session *s, int side) {
     weir_deck_side *m = &s->e->deck.side[side];
     if (!m->self) return;
     s->unit[side] = -1;
-    if (m->reading == s) m->reading = NULL;
+    weir__session_close_prompt(s, side);
     (void)weir__session_room(s, side, -s->base);
     if (m->cross_len) (void)weir__kv_pool_resize(m->self, weir__cross_slot(s), 0);
 }

@@ -154,7 +154,8 @@ static int32_t slot_of(const weir_session *s) {
     return s->e->pair.facts.encoder_decoder ? weir__cross_slot(s) : s->slot;
 }
 
-/* The unit of the prompt that begins at a position; 0: what is left of it is shorter than one. */
+/* The unit of the prompt that begins at a position; 0: what is left of it is shorter than one, or an encoder is
+ * within it. */
 static int64_t unit_at(const weir_prefix_cache *c, const weir_session *s, int64_t begin) {
     if (c->unit == 0) return begin == 0 ? (int64_t)s->n_prompt : 0;
     return begin + c->unit <= s->base ? c->unit : 0;
@@ -209,6 +210,21 @@ void weir__prefix_publish(weir_session *s, int side) {
             s->unit[side] = insert(c, x, token, slot_of(s));
     }
     if (s->unit[side] != before) use(c, s->unit[side]);
+}
+
+weir_session *weir__prefix_twin(const weir_session *s, int side) {
+    const weir_deck_side *m = &s->e->deck.side[side];
+    const int64_t begin = s->prefilled[side],
+                  n = m->prefix && s->part[side] == 0 ? unit_at(m->prefix, s, begin) : 0;
+    for (int i = 0; i < WEIR_PROMPTS_OPEN && n > 0; i++) {
+        weir_session *t = m->open[i];
+        if (!t || t == s || t->unit[side] != s->unit[side]) continue;
+        if (t->prefilled[side] != begin && m->prefix->unit > 0)
+            continue; /* an encoder's unit is the prompt */
+        if (t->opt.cache_salt != s->opt.cache_salt || unit_at(m->prefix, t, begin) != n) continue;
+        if (memcmp(t->prompt + begin, s->prompt + begin, (size_t)n * sizeof *s->prompt) == 0) return t;
+    }
+    return NULL;
 }
 
 void weir_prefix_clear(weir_engine *e) {

@@ -28,6 +28,9 @@ weir_status weir__prefix_adopt(weir_session *s, int side);
 /* Keeps the units of the prompt that the session has read since, or swaps its pages for those of a unit that
  * another session was faster with. */
 void weir__prefix_publish(weir_session *s, int side);
+/* A session within the unit that s would read next, of the same tokens: s can run that one's steps and adopt
+ * the unit, and neither reads it twice. NULL: none. */
+weir_session *weir__prefix_twin(const weir_session *s, int side);
 void weir__prefix_forget_all(weir_prefix_cache *c); /* units that no session holds; NULL allowed */
 
 #endif /* WEIR_HOST_PREFIX_H */

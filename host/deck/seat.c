@@ -48,6 +48,13 @@ static int64_t part_positions(const weir_session *s, int side) {
     return s->part[side] > 0 ? s->part[side] * chunk_size(s, side) / n_pass_of(s, side) : 0;
 }
 
+/* What has been done of the prompt, in positions; of what is shared by who was first. */
+static int64_t positions_read(const weir_session *s, int side) {
+    const weir_session *twin = s->prefilled[side] < prompt_positions(s) ? weir__prefix_twin(s, side) : NULL;
+    const weir_session *by = twin ? twin : s;
+    return by->prefilled[side] + part_positions(by, side);
+}
+
 /* Where a slice of the prompt ends: as many steps as the positions are worth, and one position at least, so
  * that what is left grows less with each. */
 static int64_t end_of_steps(const weir_session *s, int side, int64_t max_positions) {
@@ -59,31 +66,54 @@ static int64_t end_of_steps(const weir_session *s, int side, int64_t max_positio
     return end < all ? end : all;
 }
 
-/* Steps of the prompt up to `upto`. */
+void weir__session_close_prompt(weir_session *s, int side) {
+    if (s->open_at[side] >= 0) s->e->deck.side[side].open[s->open_at[side]] = NULL;
+    s->open_at[side] = -1;
+}
+
+/* Steps of the prompt up to `upto`. It is open; within no part it is closed. */
 static weir_status run_steps(weir_session *s, int side, int64_t upto) {
     weir_deck_side *m = &s->e->deck.side[side];
     const int64_t n = prompt_positions(s), from = step_of(s, side);
-    WEIR_TRY(
-        weir__model_prefill_part(s->e->pair.side[side].model, &m->kv, s->slot, s->prompt, n, from, upto));
+    WEIR_TRY(weir__model_prefill_part(s->e->pair.side[side].model, &m->kv, s->slot, s->prompt, n,
+                                      s->open_at[side], from, upto));
     set_step(s, side, upto);
     const bool within = s->part[side] > 0 || (m->cross_len && s->prefilled[side] < n);
-    m->reading = within ? s : NULL;
+    if (!within) weir__session_close_prompt(s, side);
     return WEIR_OK;
 }
 
-/* A model can be within one prompt. Before another one begins, the part that it is within is run to its end;
- * step by step, for what has run must not run again. */
+/* Of one that was given up. */
+static void forget_part(weir_session *s, int side) {
+    weir__session_close_prompt(s, side);
+    s->part[side] = 0;
+    if (s->e->deck.side[side].cross_len) s->prefilled[side] = 0;
+}
+
+/* The part of another session, to its end; step by step, for what has run must not run again. */
 static weir_status finish_part(weir_session *s, int side) {
     weir_deck_side *m = &s->e->deck.side[side];
     weir_status st = WEIR_OK;
     s->e->deck.prefilling = s;
     WEIR_TRY(weir__caches_sync(m));
-    while (m->reading == s && st == WEIR_OK) st = run_steps(s, side, step_of(s, side) + 1);
+    while (s->open_at[side] >= 0 && st == WEIR_OK) st = run_steps(s, side, step_of(s, side) + 1);
     if (st == WEIR_OK) weir__prefix_publish(s, side);
     if (st != WEIR_ECANCELED) return st;
-    m->reading = NULL; /* it is given up */
-    s->part[side] = 0;
-    if (m->cross_len) s->prefilled[side] = 0;
+    forget_part(s, side);
+    return WEIR_OK;
+}
+
+/* A model can be within so many prompts. Before another one begins, the part of one of them is run to its
+ * end. */
+static weir_status open_prompt(weir_session *s, int side) {
+    weir_deck_side *m = &s->e->deck.side[side];
+    const int n = weir__model_get_facts(s->e->pair.side[side].model)->n_open;
+    if (s->open_at[side] >= 0) return WEIR_OK;
+    int free = 0;
+    while (free < n && m->open[free]) free++;
+    if (free == n) WEIR_TRY(finish_part(m->open[free = 0], side));
+    m->open[free] = s;
+    s->open_at[side] = free;
     return WEIR_OK;
 }
 
@@ -127,22 +157,40 @@ static weir_status run_held(weir_session *s, int side, int64_t max_positions) {
     return WEIR_OK;
 }
 
-static int64_t positions_read(const weir_session *s, int side) {
-    return s->prefilled[side] + part_positions(s, side);
+/* Steps of a prompt that begins in the same way and is ahead; false: it has been given up. */
+static weir_status run_twin(weir_session *s, weir_session *twin, int side, int64_t max_positions, bool *ran) {
+    s->e->deck.prefilling = twin;
+    const weir_status st = run_prompt(twin, side, max_positions);
+    *ran = st == WEIR_OK;
+    if (st == WEIR_ECANCELED) {
+        forget_part(twin, side);
+        return WEIR_OK;
+    }
+    if (st == WEIR_OK) weir__prefix_publish(twin, side);
+    return st;
 }
 
 /* From where it has read, after what another session may have read for it. *ran: positions. */
 static weir_status run_positions(weir_session *s, int side, int64_t max_positions, int64_t *ran) {
-    weir_session *other = s->e->deck.side[side].reading;
-    if (other && other != s) WEIR_TRY(finish_part(other, side));
-    s->e->deck.prefilling = s;
     WEIR_TRY(weir__prefix_adopt(s, side));
     const int64_t before = positions_read(s, side);
+    const bool unread = s->prefilled[side] < prompt_positions(s);
+    weir_session *twin = unread ? weir__prefix_twin(s, side) : NULL;
+    bool by_twin = false;
+    if (twin) WEIR_TRY(run_twin(s, twin, side, max_positions, &by_twin));
+    if (by_twin) {
+        WEIR_TRY(weir__prefix_adopt(s, side));
+        *ran = positions_read(s, side) - before;
+        return WEIR_OK;
+    }
+    if (unread) WEIR_TRY(open_prompt(s, side));
+    s->e->deck.prefilling = s;
     WEIR_TRY(weir__session_prompt_room(s, side));
-    if (s->prefilled[side] < prompt_positions(s))
+    if (unread) {
         WEIR_TRY(run_prompt(s, side, max_positions));
-    else
+    } else {
         WEIR_TRY(run_held(s, side, max_positions));
+    }
     *ran = positions_read(s, side) - before;
     return WEIR_OK;
 }
@@ -293,7 +341,10 @@ void weir__session_forget(weir_session *s, int side) {
 }
 
 bool weir_session_in_part(const weir_session *s) {
-    return s->e->deck.side[WEIR_VERIFIER].reading == s || s->e->deck.side[WEIR_DRAFTER].reading == s;
+    for (int side = 0; side < 2; side++)
+        if (s->open_at[side] >= 0 && weir__model_get_facts(s->e->pair.side[side].model)->n_open == 1)
+            return true;
+    return false;
 }
 
 void weir_session_suspend(weir_session *s) {

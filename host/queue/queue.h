@@ -38,13 +38,13 @@ struct weir_request {
     weir_request_state state;
     uint64_t turn;             /* among prompts */
     int64_t n_written, n_left; /* tokens of its answer, and those that may follow */
-    int n_suspended;
-    size_t n_token;        /* of its prompt, and of the completion that is scored */
-    double came, begun;    /* when it was submitted, and its first slice began: 0 before */
-    double due;            /* when it is over */
-    size_t due_place;      /* among those that will be; WEIR_HEAP_OUT */
-    double answer_seconds; /* from its first token */
-    bool answered, late;   /* it had its first token; its time was over before it ended */
+    int n_suspended, n_idle;   /* n_idle: slices in a row that brought nothing */
+    size_t n_token;            /* of its prompt, and of the completion that is scored */
+    double came, begun;        /* when it was submitted, and its first slice began: 0 before */
+    double due;                /* when it is over */
+    size_t due_place;          /* among those that will be; WEIR_HEAP_OUT */
+    double answer_seconds;     /* from its first token */
+    bool answered, late;       /* it had its first token; its time was over before it ended */
     bool cancelled, orphan, notified, reported;
     bool held; /* its last event is with this thread, which has not asked for another since */
     pthread_t holder;
@@ -83,6 +83,7 @@ struct weir_queue {
     weir_session **list;     /* of a step: the stepping thread's */
     weir_request **listed;   /* as above */
     double position_seconds; /* measured, of a prompt's position */
+    double least_seconds;    /* measured, of the smallest slices */
     double block_seconds;    /* measured, of a block of all that run */
     weir_status broken;
     weir_err broken_err;

@@ -44,20 +44,24 @@ static int64_t slice_of(const weir_queue *q, double seconds) {
     return n < 1.0 ? 1 : n < 1e6 ? (int64_t)n : 1000000;
 }
 
+static void average(double *mean, double x) { *mean = *mean > 0.0 ? 0.5 * (*mean + x) : x; }
+
 /* One slice, without the lock. */
 static weir_status run_slice(weir_queue *q, weir_request *r, double seconds, weir_err *err) {
     int64_t before = 0, left = 0;
+    const int64_t slice = slice_of(q, seconds);
     weir_status st = weir_session_prefill(r->session, 0, &before, err);
     const double t0 = q->now();
-    if (st == WEIR_OK && before > 0) st = weir_session_prefill(r->session, slice_of(q, seconds), &left, err);
+    if (st == WEIR_OK && before > 0) st = weir_session_prefill(r->session, slice, &left, err);
     if (st != WEIR_OK) return st;
     const double spent = q->now() - t0;
     const int64_t done = before - left;
-    if (before > 0 && done <= 0)
-        return weir_fail(err, WEIR_EINVAL, "a slice of a prompt was run and nothing of it is done");
+    r->n_idle = before > 0 && done <= 0 ? r->n_idle + 1 : 0; /* once, if who was ahead with its prompt left */
+    if (r->n_idle > 3)
+        return weir_fail(err, WEIR_EINVAL, "slices of a prompt were run and nothing of it is done");
     if (done > 0 && weir_session_state(r->session) == WEIR_RUNNING) { /* one that was given up ran nothing */
-        const double each = spent / (double)done;
-        q->position_seconds = q->position_seconds > 0.0 ? 0.5 * (q->position_seconds + each) : each;
+        average(&q->position_seconds, spent / (double)done);
+        if (slice == 1) average(&q->least_seconds, spent);
     }
     r->prompt_done = left == 0;
     q->in_part = weir_session_in_part(r->session) ? r : NULL;
@@ -110,7 +114,7 @@ static void run_prompts(weir_queue *q) {
             weir__queue_break(q, st, &err);
         else if (st != WEIR_OK)
             weir__request_fail(r, st, err.text);
-        if (q->now() >= until) return;
+        if (q->now() + q->least_seconds >= until) return; /* another one would end too late */
     }
 }
 
@@ -182,7 +186,7 @@ static weir_status step(weir_queue *q, int n, int blocks, weir_err *err) {
 
 static void measure_step(weir_queue *q, double seconds, int blocks) {
     const double each = seconds / blocks; /* less than a block took, if the step ended early */
-    q->block_seconds = q->block_seconds > 0.0 ? 0.5 * (q->block_seconds + each) : each;
+    average(&q->block_seconds, each);
     if (!q->options.on_step) return;
     pthread_mutex_unlock(&q->lock);
     q->options.on_step(q->options.ud, seconds);

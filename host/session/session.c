@@ -90,6 +90,7 @@ weir_status weir_session_create(weir_engine *e, const weir_session_options *opt,
     s->slot = -1;
     s->cached[0] = s->cached[1] = -1;
     s->unit[0] = s->unit[1] = -1;
+    s->open_at[0] = s->open_at[1] = -1;
     s->base = e->pair.facts.encoder_decoder ? 0 : (int64_t)n_prompt - 1;
     s->timeline[0] = e->pair.facts.encoder_decoder ? e->pair.facts.start_id : prompt[s->base];
     s->streams = e->pair.tok && (on_token || opt->n_stop > 0);

@@ -94,22 +94,47 @@ Test(prefix, salts_share_nothing) {
     weir_engine_close(e);
 }
 
-/* Slices in turns: who comes to a chunk first runs it, and the other one takes it over. */
-Test(prefix, twins_read_a_prompt_once) {
-    weir_engine *e = open_with(2, 0, PAIR);
-    weir_session *s[2];
-    for (int i = 0; i < 2; i++) s[i] = start(e, 1, 300);
-    for (int64_t left[2] = {1, 1}; left[0] + left[1] > 0;)
-        for (int i = 0; i < 2; i++) cr_assert(weir_session_prefill(s[i], 64, &left[i], NULL) == WEIR_OK);
-    for (int side = 0; side < 2; side++) {
-        const int64_t sum = s[0]->stats.n_prompt_cached[side] + s[1]->stats.n_prompt_cached[side];
-        cr_expect_eq(sum, 256, "side %d: %d positions", side, (int)sum);
-        for (int64_t i = 0; i < 4; i++)
-            cr_expect_eq(weir__kv_pool_page(e->deck.side[side].self, s[0]->slot, i),
-                         weir__kv_pool_page(e->deck.side[side].self, s[1]->slot, i));
+/* Slices in turns, of whole chunks and within them: none is run twice, whoever runs it. */
+static void read_once(int pair, size_t n, int64_t shared) {
+    for (int64_t slice = 1; slice <= 64; slice += 21) {
+        weir_engine *e = open_with(2, 0, pair);
+        weir_session *s[2];
+        for (int i = 0; i < 2; i++) s[i] = start(e, 1, n);
+        for (int64_t left[2] = {1, 1}; left[0] + left[1] > 0;)
+            for (int i = 0; i < 2; i++) {
+                const int64_t before = left[i];
+                cr_assert(weir_session_prefill(s[i], slice, &left[i], NULL) == WEIR_OK);
+                cr_assert(left[i] < before || before <= 1, "slices of %d: %d left, then %d", (int)slice,
+                          (int)before, (int)left[i]);
+            }
+        for (int side = 0; side < 2; side++) {
+            const int64_t sum = s[0]->stats.n_prompt_cached[side] + s[1]->stats.n_prompt_cached[side];
+            cr_expect_eq(sum, shared, "slices of %d, side %d: %d positions", (int)slice, side, (int)sum);
+        }
+        finish(s[0], s[0]->stats.n_prompt_cached[0], s[0]->stats.n_prompt_cached[1], "one of both");
+        weir_session_free(s[1]);
+        weir_engine_close(e);
     }
-    for (int i = 0; i < 2; i++) weir_session_free(s[i]);
-    weir_engine_close(e);
+}
+
+Test(prefix, twins_read_a_prompt_once) { read_once(PAIR, 300, 256); }
+Test(prefix, twins_read_a_source_once) { read_once(CROWD_DEMO, 300, 300); }
+
+/* Who is ahead with a prompt leaves within a chunk: the other one begins that chunk. */
+Test(prefix, a_twin_that_leaves_is_not_missed) {
+    for (int how = 0; how < 3; how++) {
+        weir_engine *e = open_with(2, 0, CROWD_DEMO);
+        weir_session *a = start(e, 1, 300), *b = start(e, 1, 300);
+        int64_t left;
+        cr_assert(weir_session_prefill(a, 1, &left, NULL) == WEIR_OK && weir_session_in_part(a));
+        cr_assert(weir_session_prefill(b, 1, &left, NULL) == WEIR_OK && left < 2 * 300);
+        if (how == 0) weir_session_suspend(a);
+        if (how == 1) weir_session_cancel(a);
+        if (how == 2) weir_session_free(a);
+        had(b, 0, "the other one");
+        if (how < 2) weir_session_free(a);
+        weir_engine_close(e);
+    }
 }
 
 /* Both ran the same chunks before either was done: one copy is left. */

@@ -105,7 +105,7 @@ Test(queue_deadlines, over_while_it_waits) {
 
 static void move_clock(void *ud) { queue_set_clock(((bed *)ud)->q, 200.0); }
 
-/* The engine asks once before each chunk of either model, so a question is inside of the prompt. */
+/* The engine asks once before each step of either model, so a question is inside of the prompt. */
 Test(queue_deadlines, over_inside_of_its_prompt) {
     static bed b;
     bed_open(&b, 2);
@@ -118,8 +118,9 @@ Test(queue_deadlines, over_inside_of_its_prompt) {
         all(&b);
         occasion_set(b.e, NULL);
         ended_late(&b, 0);
-        const int64_t read = b.got.request->session->prefilled[0];
-        cr_assert(read > 0 && read < PROMPT - 1, "%d positions", (int)read);
+        const weir_session *s = b.got.request->session;
+        cr_assert(s->prefilled[0] + s->part[0] > 0 && s->prefilled[0] < PROMPT - 1, "%d positions, %d steps",
+                  (int)s->prefilled[0], (int)s->part[0]);
     }
     bed_close(&b);
 }

@@ -161,7 +161,8 @@ void running_wait_metric(running *r, const char *line, double at_least) {
 }
 
 void running_wait_requests(running *r, int n) {
-    while (running_metric(r, "weir:num_requests_running{") + running_metric(r, "weir:num_requests_waiting{") < n)
+    while (running_metric(r, "weir:num_requests_running{") + running_metric(r, "weir:num_requests_waiting{") <
+           n)
         nap();
 }
 
