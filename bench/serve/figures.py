@@ -46,9 +46,13 @@ class Server:
                 time.sleep(0.05)
 
     def cpu_seconds(self):
-        with open(f"/proc/{self.process.pid}/stat", encoding="ascii") as f:
-            fields = f.read().rsplit(")", 1)[1].split()
-        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+        """Of the process, and of its first thread, which is the server's loop."""
+        def of(path):
+            with open(path, encoding="ascii") as f:
+                fields = f.read().rsplit(")", 1)[1].split()
+            return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+        pid = self.process.pid
+        return of(f"/proc/{pid}/stat"), of(f"/proc/{pid}/task/{pid}/stat")
 
     def memory_kib(self):
         with open(f"/proc/{self.process.pid}/status", encoding="ascii") as f:
@@ -105,19 +109,41 @@ def against_command_line(folder, rounds):
                 got = load(path, 16, 200)
                 assert got["failures"] == 0, got
                 row[name] = got["tokens_per_second"]
-                row[name + "_cpu"] = 1e6 * (server.cpu_seconds() - before) / got["tokens"]
+                spent = [1e6 * (b - a) / got["tokens"] for a, b in zip(before, server.cpu_seconds())]
+                row[name + "_cpu"], row[name + "_loop"] = spent
                 row[name + "_health"] = got["health_ms_p99"]
             rows.append(row)
     ratio = {name: statistics.median(r[name] / r["cli"] for r in rows) for name in ("whole", "stream")}
     return [
         "## 16 clients against weir generate -np 16, the same prompts (demo pair, γ = 5, T = 1, 100 tokens)",
-        "| | tokens/s | × weir generate | process CPU, µs a token | /health p99, ms |",
-        "|---|---|---|---|---|",
-        f"| weir generate -np 16 | {median(rows, 'cli'):.0f} | 1 | | |",
+        "| | tokens/s | × weir generate | process CPU, µs a token | of it the loop thread | "
+        "/health p99, ms |",
+        "|---|---|---|---|---|---|",
+        f"| weir generate -np 16 | {median(rows, 'cli'):.0f} | 1 | | | |",
         *[f"| weir serve, {label} | {median(rows, name):.0f} | {ratio[name]:.2f} | "
-          f"{median(rows, name + '_cpu'):.0f} | {median(rows, name + '_health'):.2f} |"
+          f"{median(rows, name + '_cpu'):.0f} | {median(rows, name + '_loop'):.1f} | "
+          f"{median(rows, name + '_health'):.2f} |"
           for name, label in (("whole", "whole answers"), ("stream", "streamed"))],
         ""]
+
+
+def one_at_a_time(folder, rounds):
+    """The first token at a client, against the command line's own figure on the same prompts."""
+    path = bodies(folder, "one.jsonl", {"max_tokens": 8, **STREAM})
+    lines = [{"prompt": PROMPTS[i % len(PROMPTS)], "seed": i, "max_tokens": 8} for i in range(200)]
+    rows = []
+    command = [WEIR, "serve", *DEMO, "--port", str(PORT), "--log-disable", "--no-cache-prompt"]
+    with Server(command, "/health"):
+        load(path, 1, 200)
+        for _ in range(rounds):
+            got = load(path, 1, 200)
+            assert got["failures"] == 0, got
+            rows.append({"served": got["first_byte_ms_p50"], "health": got["health_ms_p50"],
+                         "alone": statistics.median(x["timings"]["first_token_ms"]
+                                                    for x in latency.lines_of("generate", DEMO, lines))})
+    return ["## One request at a time (demo pair): first token, and /health meanwhile",
+            "| weir generate's own figure, ms | at a client of weir serve, ms | /health, ms |", "|---|---|---|",
+            f"| {median(rows, 'alone'):.2f} | {median(rows, 'served'):.2f} | {median(rows, 'health'):.2f} |", ""]
 
 
 def many_streams(folder):
@@ -144,7 +170,7 @@ def against_llama(folder, args):
     sides = {"weir serve": [WEIR, "serve", "-m", args.gguf, "--port", str(PORT), "-np", "8", "-t", "2", "-c",
                             "512", "--log-disable", "--max-num-queued-reqs", "0"],
              "llama-server": [args.llama_server, "-m", args.gguf, "--port", str(PORT), "-np", "8", "-t", "2",
-                              "-c", "4096", "--no-webui", "--log-disable"]}
+                              "-c", "4096", "--no-webui", "--log-disable", "--poll", "0"]}
     out = [f"## llama-server on the same GGUF ({pathlib.Path(args.gguf).name}), 8 slots, 2 threads",
            "| connections | weir serve, tokens/s | llama-server, tokens/s | ratio | failures of each |",
            "|---|---|---|---|---|"]
@@ -176,8 +202,8 @@ def main():
     models = ["-m", args.pair[0], "-md", args.pair[1]] if args.pair else None
     lines = ["# weir serve", f"{machine}. `bench/serve/figures.py --rounds {args.rounds}`; medians.", ""]
     with tempfile.TemporaryDirectory() as folder:
-        for part in (lambda: against_command_line(folder, args.rounds), lambda: many_streams(folder),
-                     lambda: latency.tables(PROMPTS, args.rounds, models),
+        for part in (lambda: against_command_line(folder, args.rounds), lambda: one_at_a_time(folder, args.rounds), lambda: many_streams(folder),
+                     lambda: latency.tables(models),
                      lambda: against_llama(folder, args) if args.llama_server else []):
             got = part()
             print("\n".join(got), flush=True)

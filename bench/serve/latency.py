@@ -1,5 +1,4 @@
-"""Waiting times at weir serve: the first token, pages after a disconnect, streams beside a long prompt. Used by
-figures.py."""
+"""Waiting times at weir serve: pages after a disconnect, streams beside a long prompt. Used by figures.py."""
 
 import http.client
 import json
@@ -23,30 +22,6 @@ def quantile(values, q):
 def post(connection, body):
     connection.request("POST", "/v1/completions", json.dumps(body), {"Content-Type": "application/json"})
     return connection.getresponse()
-
-
-def first_tokens(prompts, rounds):
-    """Milliseconds from the request to the first token, one request at a time: a client of the server, and the
-    command line's own figure for the same prompts in the same process state."""
-    client, alone = [], []
-    with Server(DEMO, "--log-disable", "--no-cache-prompt") as server:
-        c = server.connect()
-        for _ in range(rounds):
-            for i, prompt in enumerate(prompts):
-                began = time.monotonic()
-                answer = post(c, {"prompt": prompt, "seed": i, "stream": True, "max_tokens": 8})
-                answer.readline()
-                client.append(1e3 * (time.monotonic() - began))
-                answer.read()
-            lines = [{"prompt": p, "seed": i, "max_tokens": 8} for i, p in enumerate(prompts)]
-            alone += [x["timings"]["first_token_ms"] for x in lines_of("generate", DEMO, lines)]
-        health = []
-        for _ in range(200):
-            began = time.monotonic()
-            c.request("GET", "/health")
-            c.getresponse().read()
-            health.append(1e3 * (time.monotonic() - began))
-    return statistics.median(client), statistics.median(alone), statistics.median(health)
 
 
 def usage(connection):
@@ -128,16 +103,11 @@ def beside_a_long_prompt(models, n_stream, seconds):
     return before, beside, alone, behind, still_read
 
 
-def tables(prompts, rounds, models):
-    client, alone, health = first_tokens(prompts, rounds)
+def tables(models):
     gone = after_disconnects(50)
-    out = ["## Waiting, one request at a time (demo pair)",
-           "| what | ms |", "|---|---|",
-           f"| first token, weir generate's own figure | {alone:.2f} |",
-           f"| first token, at a client of weir serve | {client:.2f} |",
-           f"| /health, at a client in Python | {health:.2f} |",
-           f"| pages back after a disconnect, median and worst of 50 | {statistics.median(gone):.1f}, "
-           f"{max(gone):.1f} |", ""]
+    out = ["## Pages back after a disconnect (demo pair)",
+           "| median of 50, ms | worst, ms |", "|---|---|",
+           f"| {statistics.median(gone):.1f} | {max(gone):.1f} |", ""]
     if not models:
         return out
     before, beside, alone, behind, still_read = beside_a_long_prompt(models, 3, 60)
