@@ -56,9 +56,9 @@ typedef struct weir_engine_options {
     size_t kv_bytes;     /* pages of keys and values of both models, all sessions together. Sessions take them
                             as they grow, and a step that finds too few returns EPAGES; 0 = every session of
                             n_parallel can fill its context */
-    bool prefix_cache;   /* prompts that begin like earlier ones take the keys and values of both models over,
-                            in chunks of the backend (an encoder's as a whole) as long as pages are free; every
-                            token stays what it was. Not of a model with sliding layers */
+    bool prefix_cache;   /* prompts that begin like earlier ones take over those' keys and values, of both
+                            models, in chunks of the backend (an encoder's as a whole), as long as pages are
+                            free; every token stays what it was. Not of a model with sliding layers */
     /* Asked by every call that runs a model, between chunks of a prompt and at block edges: once true, a step
      * ends its sessions as cancelled, other calls return ECANCELED. */
     weir_interrupt interrupt;
@@ -244,12 +244,12 @@ weir_status weir_session_create(weir_engine *e, const weir_session_options *opt,
                                 weir_err *err);
 void weir_session_free(weir_session *s); /* NULL allowed; gives its pages back */
 
-/* Runs about max_positions positions of the prompt of each model, in steps of a layer of a chunk (of an
- * encoder's work as large a part; rounded down, but one position at least) for a session that is not finished, and takes a slot for it as weir_step
- * does. *left: positions of the prompt that are still to be run, 0 when it is ready or has ended. weir_step
- * runs what is left; bits do not depend on the slices. max_positions 0: the slot alone; else pages for all of
- * the prompt are taken at once. EINVAL: no slot is free. EPAGES: too few pages are; what the call took it has
- * given back. Errors as weir_step. */
+/* Runs about max_positions positions of the prompt for a session that is not finished, and takes a slot for it
+ * as weir_step does. It runs in steps of a layer of a chunk (of an encoder's work as large a part), rounded
+ * down, but one position at least. *left: positions that are still to be run, of both models, 0 when the
+ * prompt is ready or the session has ended. weir_step runs what is left; bits do not depend on the slices.
+ * max_positions 0: the slot alone; else pages for all of the prompt are taken at once. EINVAL: no slot is
+ * free. EPAGES: too few pages are; what the call took it has given back. Errors as weir_step. */
 weir_status weir_session_prefill(weir_session *s, int64_t max_positions, int64_t *left, weir_err *err);
 
 /* An encoder was left within its prompt. It can be within one: a slice of another session first runs the rest
@@ -372,7 +372,7 @@ typedef struct weir_queue_options {
     double stall_seconds;
     int max_requests;  /* that wait or run; 0 = no bound */
     size_t max_tokens; /* of prompts that wait; 0 = no bound. A lone submit is taken whatever its length */
-    /* After each step, on the thread that ran it, which waits meanwhile: how long it took. NULL: nobody asks */
+    /* After each step, on the thread that ran it, which waits meanwhile: how long it took. NULL: none */
     void (*on_step)(void *ud, double seconds);
     void *ud;
 } weir_queue_options;

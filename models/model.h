@@ -174,11 +174,12 @@ const weir_model_facts *weir__model_get_facts(const weir_model *m);
  * slot's cache is then of no use, and the same call may be made again. */
 weir_status weir__model_prefill(weir_model *m, const weir_kv *kv, int32_t slot, const int32_t *token,
                                 int64_t n);
-/* A prompt is read in steps: n_pass of the facts for each chunk of the backend. A decoder's step is a layer of
- * a chunk, chunk by chunk: after n_pass steps the first chunk's positions are in the cache, and so on. An
- * encoder sees both ways: its step is a chunk of a pass, and nothing is done before all is. Steps [from, upto)
- * after those before: the same bits as all at once. Rows may run between two steps, and
- * steps of another prompt in another place, 0 … n_open - 1: each place keeps what a chunk, or an encoder's prompt, is within. */
+/* A prompt is read in steps: n_pass of the facts for each chunk of the backend. A decoder's step is a layer
+ * of a chunk, chunk by chunk: after n_pass steps the first chunk's positions are in the cache, and so on. An
+ * encoder sees both ways: its step is a chunk of a pass, and nothing is done before all is. Steps [from,
+ * upto) after those before: the same bits as all at once. Rows may run between two steps, and steps of
+ * another prompt in another place, 0 … n_open - 1, which keeps what a chunk, or an encoder's prompt, is
+ * within. */
 int64_t weir__model_prefill_steps(const weir_model *m, int64_t n); /* of a prompt of n tokens */
 weir_status weir__model_prefill_part(weir_model *m, const weir_kv *kv, int32_t slot, const int32_t *token,
                                      int64_t n, int32_t place, int64_t from, int64_t upto);

@@ -142,8 +142,10 @@ def one_at_a_time(folder, rounds):
                          "alone": statistics.median(x["timings"]["first_token_ms"]
                                                     for x in latency.lines_of("generate", DEMO, lines))})
     return ["## One request at a time (demo pair): first token, and /health meanwhile",
-            "| weir generate's own figure, ms | at a client of weir serve, ms | /health, ms |", "|---|---|---|",
-            f"| {median(rows, 'alone'):.2f} | {median(rows, 'served'):.2f} | {median(rows, 'health'):.2f} |", ""]
+            "| weir generate's own figure, ms | at a client of weir serve, ms | /health, ms |",
+            "|---|---|---|",
+            f"| {median(rows, 'alone'):.2f} | {median(rows, 'served'):.2f} | {median(rows, 'health'):.2f} |",
+            ""]
 
 
 def many_streams(folder):
@@ -202,7 +204,8 @@ def main():
     models = ["-m", args.pair[0], "-md", args.pair[1]] if args.pair else None
     lines = ["# weir serve", f"{machine}. `bench/serve/figures.py --rounds {args.rounds}`; medians.", ""]
     with tempfile.TemporaryDirectory() as folder:
-        for part in (lambda: against_command_line(folder, args.rounds), lambda: one_at_a_time(folder, args.rounds), lambda: many_streams(folder),
+        for part in (lambda: against_command_line(folder, args.rounds),
+                     lambda: one_at_a_time(folder, args.rounds), lambda: many_streams(folder),
                      lambda: latency.tables(models),
                      lambda: against_llama(folder, args) if args.llama_server else []):
             got = part()

@@ -4,8 +4,8 @@
 
 #include "kernels/base/mem.h"
 
-/* Pages are taken from a stack of unused numbers. A page may be in several slots and be kept beside them; then
- * nobody writes to it. A ring's pages belong to their slot, are never shared, and appear in its table as
+/* Pages are taken from a stack of unused numbers. A page may be in several slots and be kept beside them;
+ * then nobody writes to it. A ring's pages belong to their slot, are never shared, and appear in its table as
  * often as they come round. */
 struct weir_kv_pool {
     weir_backend *be;

@@ -49,7 +49,8 @@ int64_t weir__kv_pool_lacks(const weir_kv_pool *p, int32_t slot, int64_t len);
 int64_t weir__kv_pool_lacks_all(const weir_kv_pool *p, int64_t len);
 
 /* Pages may be kept beside slots, for prompts that begin alike (prefix.h). A page that is kept and in no slot
- * counts as free: when the others are used up, a resize has `reclaim` let go of at least one. Not of rings. */
+ * counts as free: when the others are used up, a resize has `reclaim` let go of at least one. Not of
+ * rings. */
 typedef void (*weir_kv_reclaim)(void *ud);
 void weir__kv_pool_set_reclaim(weir_kv_pool *p, weir_kv_reclaim reclaim, void *ud);
 int32_t weir__kv_pool_page(const weir_kv_pool *p, int32_t slot, int64_t i); /* that holds positions 64 i … */

@@ -11,7 +11,7 @@
  *
  * Who holds a unit holds those before it, too, since they are adopted from the root on. So all that follow an
  * idle unit are idle. The list of uses has each unit before what follows it: whoever uses one moves it to the
- * front, then its parent, and so on to the root. The idle unit nearest to the end is then followed by none. */
+ * front, then its parent, and so on to the root. So nothing follows the idle unit nearest to the end. */
 typedef struct prefix_unit {
     uint64_t hash;
     int32_t parent;       /* NONE: it begins a prompt */
@@ -154,8 +154,8 @@ static int32_t slot_of(const weir_session *s) {
     return s->e->pair.facts.encoder_decoder ? weir__cross_slot(s) : s->slot;
 }
 
-/* The unit of the prompt that begins at a position; 0: what is left of it is shorter than one, or an encoder is
- * within it. */
+/* The unit of the prompt that begins at a position; 0: what is left of it is shorter than one, or an encoder
+ * is within it. */
 static int64_t unit_at(const weir_prefix_cache *c, const weir_session *s, int64_t begin) {
     if (c->unit == 0) return begin == 0 ? (int64_t)s->n_prompt : 0;
     return begin + c->unit <= s->base ? c->unit : 0;

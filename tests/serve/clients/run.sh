@@ -11,4 +11,6 @@ if [ $# -eq 0 ]; then
     [ "$part" = ci ] || set -- "$@" test_libraries test_bench_clients
 fi
 # Clients' own warnings are none of ours.
-PYTHONDONTWRITEBYTECODE=1 PYTHONPATH=tests/serve/clients:tests/serve/running exec "$python" -W ignore -m unittest "$@"
+PYTHONPATH=tests/serve/clients:tests/serve/running
+export PYTHONPATH
+PYTHONDONTWRITEBYTECODE=1 exec "$python" -W ignore -m unittest "$@"

@@ -34,7 +34,7 @@ static bool open_engine(void *ud, weir_engine **out) {
 
 static void listening(void *ud, const char *url) {
     running *r = ud;
-    atomic_store(&r->port, atoi(strrchr(url, ':') + 1));
+    atomic_store(&r->port, (int)strtol(strrchr(url, ':') + 1, NULL, 10));
 }
 
 static void ready(void *ud, const weir_engine *e) {
@@ -151,7 +151,7 @@ double running_metric(running *r, const char *line) {
     cr_assert_eq(a.status, 200, "%s", a.body);
     const char *at = strstr(a.body, line);
     const char *value = at ? strchr(at, ' ') : NULL;
-    const double x = value ? atof(value) : 0.0;
+    const double x = value ? strtod(value, NULL) : 0.0;
     free(a.body);
     return x;
 }
@@ -182,8 +182,9 @@ static void add_text(char **text, const json_t *v) {
     const char *whole = json_string_value(json_object_get(json_object_get(choice, "message"), "content"));
     more = whole ? whole : more;
     if (!more) return;
-    *text = realloc(*text, strlen(*text) + strlen(more) + 1);
-    strcat(*text, more);
+    const size_t old = strlen(*text), n = strlen(more);
+    *text = realloc(*text, old + n + 1);
+    memcpy(*text + old, more, n + 1);
 }
 
 char *running_text(answer a) {

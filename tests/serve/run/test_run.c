@@ -103,7 +103,8 @@ Test(run, a_full_queue_refuses_and_says_when_to_come_again) {
     answer a = running_post(&r, "/v1/completions", ASK "}");
     char after[32];
     const char *seconds = answer_field(&a, "Retry-After", after, sizeof after);
-    cr_assert(seconds && atoi(seconds) >= 1 && atoi(seconds) <= 60);
+    const long wait = seconds ? strtol(seconds, NULL, 10) : 0;
+    cr_assert(wait >= 1 && wait <= 60, "%ld", wait);
     expect_code(a, 503, "queue_full");
     expect_code(running_post(&r, "/v1/completions", ASK ", \"n\": 4}"), 400, "invalid_request");
     atomic_store(&r.hold_steps, false);
