@@ -246,10 +246,10 @@ void weir_session_free(weir_session *s); /* NULL allowed; gives its pages back *
 
 /* Runs about max_positions positions of the prompt for a session that is not finished, and takes a slot for
  * it as weir_step does. It runs in steps of a layer of a chunk (of an encoder's work as large a part),
- * rounded down, but one position at least. *left: positions that are still to be run, of both models, 0 when the
- * prompt is ready or the session has ended. weir_step runs what is left; bits do not depend on the slices.
- * max_positions 0: the slot alone; else pages for all of the prompt are taken at once. EINVAL: no slot is
- * free. EPAGES: too few pages are; what the call took it has given back. Errors as weir_step. */
+ * rounded down, but one position at least. *left: positions that are still to be run, of both models, 0 when
+ * the prompt is ready or the session has ended. weir_step runs what is left; bits do not depend on the
+ * slices. max_positions 0: the slot alone; else pages for all of the prompt are taken at once. EINVAL: no
+ * slot is free. EPAGES: too few pages are; what the call took it has given back. Errors as weir_step. */
 weir_status weir_session_prefill(weir_session *s, int64_t max_positions, int64_t *left, weir_err *err);
 
 /* An encoder was left within its prompt. It can be within one: a slice of another session first runs the rest
