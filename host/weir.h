@@ -389,7 +389,7 @@ typedef struct weir_queue_job {
     size_t n_prompt;
     const int32_t
         *completion; /* not NULL: a scoring job, the log-probabilities of these ids after the prompt;
-                                  of the options n_top alone counts */
+                                  of the options n_top and cache_salt count */
     size_t n_completion;
     int priority;          /* WEIR_PRIORITY_MIN … WEIR_PRIORITY_MAX, lower first */
     uint64_t client;       /* whose it is */
@@ -462,10 +462,11 @@ weir_status weir_score(weir_engine *e, const int32_t *prompt, size_t n_prompt, c
  * copied. */
 typedef struct weir_scoring weir_scoring;
 
-/* n_top: the verifier's likeliest tokens at each position of the completion, too, 0 … WEIR_N_TOP_MAX. */
+/* n_top: the verifier's likeliest tokens at each position of the completion, too, 0 … WEIR_N_TOP_MAX.
+ * cache_salt: of the prompt, as a session's. */
 weir_status weir_score_begin(weir_engine *e, const int32_t *prompt, size_t n_prompt,
-                             const int32_t *completion, size_t n_completion, int n_top, weir_scoring **out,
-                             weir_err *err);
+                             const int32_t *completion, size_t n_completion, int n_top, uint64_t cache_salt,
+                             weir_scoring **out, weir_err *err);
 /* Runs up to max_rows positions: of the prompt, as weir_session_prefill does, then of the completion, in rows
  * of one call. *left: positions that are still to be run; bits do not depend on the steps. EINVAL: no slot is
  * free; ECANCELED: the engine's calls are interrupted; EPAGES: too few are free, the call may be repeated;

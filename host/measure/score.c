@@ -57,14 +57,15 @@ static bool allocate(weir_scoring *g) {
 }
 
 weir_status weir_score_begin(weir_engine *e, const int32_t *prompt, size_t n_prompt,
-                             const int32_t *completion, size_t n_completion, int n_top, weir_scoring **out,
-                             weir_err *err) {
+                             const int32_t *completion, size_t n_completion, int n_top, uint64_t cache_salt,
+                             weir_scoring **out, weir_err *err) {
     WEIR_TRY(weir__score_check(e, prompt, n_prompt, completion, n_completion, err));
     if (n_top < 0 || n_top > WEIR_N_TOP_MAX)
         return weir_fail(err, WEIR_EINVAL, "n_top %d is outside [0, %d]", n_top, WEIR_N_TOP_MAX);
     weir_session_options opt = weir_session_options_default();
     opt.method = WEIR_METHOD_VERIFIER;
     opt.max_tokens = 0;
+    opt.cache_salt = cache_salt;
     weir_scoring *g = weir_calloc(1, sizeof *g);
     if (g) {
         g->e = e;
@@ -171,7 +172,7 @@ void weir_score_get(const weir_scoring *g, const float **logprobs, const weir_to
 weir_status weir_score(weir_engine *e, const int32_t *prompt, size_t n_prompt, const int32_t *completion,
                        size_t n_completion, float *logprobs, weir_err *err) {
     weir_scoring *g = NULL;
-    WEIR_TRY(weir_score_begin(e, prompt, n_prompt, completion, n_completion, 0, &g, err));
+    WEIR_TRY(weir_score_begin(e, prompt, n_prompt, completion, n_completion, 0, 0, &g, err));
     weir_status st = WEIR_OK;
     for (int64_t left = 1; left > 0 && st == WEIR_OK;) st = weir_score_step(g, INT64_MAX, &left, err);
     if (st == WEIR_OK && n_completion > 0) memcpy(logprobs, g->logprobs, n_completion * sizeof *logprobs);

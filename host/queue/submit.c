@@ -51,7 +51,7 @@ static weir_status new_request(weir_queue *q, const weir_queue_job *j, weir_node
     weir__node_insert(&r->in_all, coming);
     if (j->completion)
         return weir_score_begin(q->e, j->prompt, j->n_prompt, j->completion, j->n_completion,
-                                j->options.n_top, &r->scoring, err);
+                                j->options.n_top, j->options.cache_salt, &r->scoring, err);
     return weir_session_create(q->e, &j->options, j->prompt, j->n_prompt, on_token, r, &r->session, err);
 }
 

@@ -260,9 +260,10 @@ void weir_session_suspend(weir_session *s) { (void)s; }
 
 /* The command line sends no scoring jobs to its queue. */
 weir_status weir_score_begin(weir_engine *e, const int32_t *prompt, size_t n_prompt,
-                             const int32_t *completion, size_t n_completion, int n_top, weir_scoring **out,
-                             weir_err *err) {
-    (void)e, (void)prompt, (void)n_prompt, (void)completion, (void)n_completion, (void)n_top, (void)out;
+                             const int32_t *completion, size_t n_completion, int n_top, uint64_t cache_salt,
+                             weir_scoring **out, weir_err *err) {
+    (void)e, (void)prompt, (void)n_prompt, (void)completion, (void)n_completion, (void)n_top,
+        (void)cache_salt, (void)out;
     return weir_fail(err, WEIR_ENOTSUP, "no scoring in steps");
 }
 

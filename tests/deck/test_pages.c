@@ -202,7 +202,7 @@ Test(pages, scores_take_pages_too) {
     weir_scoring *g = NULL;
     int64_t left = 1;
     cr_assert(weir_step(e, &s, 1, 1, &err) == WEIR_OK);
-    cr_assert(weir_score_begin(e, ids, 100, ids + 100, 157, 0, &g, &err) == WEIR_OK);
+    cr_assert(weir_score_begin(e, ids, 100, ids + 100, 157, 0, 0, &g, &err) == WEIR_OK);
     weir_status st = WEIR_OK;
     while (left > 0 && st == WEIR_OK) st = weir_score_step(g, 30, &left, &err);
     cr_assert(st == WEIR_EPAGES && err_is_line(&err, "completion token 90") && left == 67, "%s", err.text);

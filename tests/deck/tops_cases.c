@@ -36,7 +36,7 @@ static weir_scoring *score(weir_engine *e, const weir_session *s, const weir_ses
     weir_scoring *g = NULL;
     memcpy(text, v->ids, v->n * sizeof *text);
     if (v->eos >= 0) text[v->n] = v->eos;
-    cr_assert(weir_score_begin(e, s->prompt, s->n_prompt, text, v->n + (v->eos >= 0), n_top, &g, NULL) ==
+    cr_assert(weir_score_begin(e, s->prompt, s->n_prompt, text, v->n + (v->eos >= 0), n_top, 0, &g, NULL) ==
               WEIR_OK);
     for (int64_t left = 1; left > 0;) cr_assert(weir_score_step(g, INT64_MAX, &left, NULL) == WEIR_OK);
     return g;

@@ -24,7 +24,8 @@ static weir_scoring *begin(weir_engine *e, size_t n_prompt, int n_top) {
     weir_scoring *g = NULL;
     weir_err err = {""};
     fill_text(prompt, text);
-    cr_assert(weir_score_begin(e, prompt, n_prompt, text, LONG, n_top, &g, &err) == WEIR_OK, "%s", err.text);
+    cr_assert(weir_score_begin(e, prompt, n_prompt, text, LONG, n_top, 0, &g, &err) == WEIR_OK, "%s",
+              err.text);
     return g;
 }
 
@@ -132,18 +133,18 @@ Test(scoring, what_is_wrong_is_named) {
     weir_scoring *g = NULL, *other = NULL;
     weir_err err = {""};
     int64_t left = -7;
-    cr_expect(weir_score_begin(e, ids, 1, ids, 3, 21, &g, &err) == WEIR_EINVAL &&
+    cr_expect(weir_score_begin(e, ids, 1, ids, 3, 21, 0, &g, &err) == WEIR_EINVAL &&
               err_is_line(&err, "[0, 20]"));
-    cr_expect(weir_score_begin(e, ids, 1, ids, 3, -1, &g, &err) == WEIR_EINVAL &&
+    cr_expect(weir_score_begin(e, ids, 1, ids, 3, -1, 0, &g, &err) == WEIR_EINVAL &&
               err_is_line(&err, "n_top -1"));
-    cr_expect(weir_score_begin(e, ids, 0, ids, 3, 0, &g, &err) == WEIR_EINVAL);
-    cr_expect(weir_score_begin(e, ids, 1, bad, 2, 0, &g, &err) == WEIR_EINVAL);
-    cr_expect(weir_score_begin(e, ids, 10, ids, 11, 0, &g, &err) == WEIR_ETOOLONG && !g);
-    cr_assert(weir_score_begin(e, ids, 20, ids, 0, 3, &g, &err) == WEIR_OK);
+    cr_expect(weir_score_begin(e, ids, 0, ids, 3, 0, 0, &g, &err) == WEIR_EINVAL);
+    cr_expect(weir_score_begin(e, ids, 1, bad, 2, 0, 0, &g, &err) == WEIR_EINVAL);
+    cr_expect(weir_score_begin(e, ids, 10, ids, 11, 0, 0, &g, &err) == WEIR_ETOOLONG && !g);
+    cr_assert(weir_score_begin(e, ids, 20, ids, 0, 3, 0, &g, &err) == WEIR_OK);
     cr_expect(weir_score_step(g, 5, &left, &err) == WEIR_OK && left == 0); /* nothing to score */
     weir_score_end(g);
-    cr_assert(weir_score_begin(e, ids, 2, ids, 3, 0, &g, &err) == WEIR_OK);
-    cr_assert(weir_score_begin(e, ids, 2, ids, 3, 0, &other, &err) == WEIR_OK);
+    cr_assert(weir_score_begin(e, ids, 2, ids, 3, 0, 0, &g, &err) == WEIR_OK);
+    cr_assert(weir_score_begin(e, ids, 2, ids, 3, 0, 0, &other, &err) == WEIR_OK);
     cr_expect(weir_score_step(g, 1, &left, &err) == WEIR_OK && left > 0);
     left = -7;
     cr_expect(weir_score_step(other, 1, &left, &err) == WEIR_EINVAL && err_is_line(&err, "n_parallel"));
@@ -185,7 +186,7 @@ Test(scoring, failed_allocations_leave_nothing) {
         weir_scoring *g = NULL;
         weir_err err = {""};
         alloc_fail_after(alloc_count() + allowed);
-        st = weir_score_begin(e, ids, 2, ids, 5, 4, &g, &err);
+        st = weir_score_begin(e, ids, 2, ids, 5, 4, 0, &g, &err);
         alloc_fail_after(1L << 40);
         cr_assert(st == WEIR_OK || (st == WEIR_ENOMEM && !g && err_is_line(&err, "memory")), "%s", err.text);
         weir_score_end(g);

@@ -270,7 +270,7 @@ static weir_queue_job job_of(const serve_exchange *e, int i) {
     const api_prompt *p = &a->prompts[c->index / a->n];
     weir_queue_job job = weir_queue_job_default();
     job.options = e->run;
-    job.options.cache_salt = a->cache_salt ^ e->client; /* nobody learns what others ask */
+    job.options.cache_salt = a->cache_salt;
     job.prompt = p->ids;
     job.n_prompt = p->n;
     if (c->scoring) { /* a plain text is the completion of its first token */

@@ -89,6 +89,7 @@ void serve_submit(serve *s, weir_queue_job *jobs, int n, double began, uint64_t 
     const double limit = s->opt->request_seconds;
     for (int i = 0; i < n; i++) {
         jobs[i].client = client;
+        jobs[i].options.cache_salt ^= client; /* nobody learns from times what others ask */
         if (limit > 0.0) jobs[i].until = began + limit;
     }
     weir_err err = {{0}};

@@ -165,6 +165,44 @@ Test(run, health_knows_of_a_step_that_does_not_return) {
     cr_assert_eq(running_stop(&r), WEIR_OK, "%s", r.err.text);
 }
 
+/* ---- the prefix cache ---------------------------------------------------------------------------------- */
+
+static json_int_t cached_with(const char *path, const char *key, const char *body) {
+    char head[512];
+    const int fd = running_connect(&r);
+    snprintf(head, sizeof head,
+             "POST %s HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
+             "Authorization: Bearer %s\r\nContent-Length: %zu\r\nConnection: close\r\n\r\n",
+             path, key, strlen(body));
+    client_puts(fd, head);
+    json_t *v = running_json(client_ask(fd, body), 200);
+    close(fd);
+    const json_t *details = json_object_get(json_object_get(v, "usage"), "prompt_tokens_details");
+    const json_int_t n = json_integer_value(json_object_get(details, "cached_tokens"));
+    json_decref(v);
+    return n;
+}
+
+/* A prompt that is read faster than before has been asked by somebody: by oneself. */
+Test(run, keys_and_salts_share_no_prompts) {
+    static const char *const keys[] = {"one,two"};
+    static const char score[] = "{\"prompt\": \"Where is my hat?\", \"completion\": \"Wo?\"}";
+    running_init(&r);
+    r.o.keys = keys;
+    r.o.n_key = 1;
+    r.o.metrics = false;
+    begin();
+    const char *const at = "/v1/completions";
+    (void)cached_with("/weir/score", "one", score); /* reads it, too */
+    cr_expect_eq(cached_with(at, "two", ASK "}"), 0);
+    cr_expect_gt(cached_with(at, "two", ASK "}"), 0);
+    cr_expect_gt(cached_with(at, "one", ASK "}"), 0);
+    cr_expect_eq(cached_with(at, "one", ASK ", \"cache_salt\": \"a\"}"), 0);
+    cr_expect_gt(cached_with(at, "one", ASK ", \"cache_salt\": \"a\"}"), 0);
+    cr_expect_eq(cached_with(at, "two", ASK ", \"cache_salt\": \"a\"}"), 0);
+    cr_assert_eq(running_stop(&r), WEIR_OK, "%s", r.err.text);
+}
+
 /* ---- who leaves ---------------------------------------------------------------------------------------- */
 
 Test(run, who_leaves_costs_nothing_more) {
