@@ -53,7 +53,7 @@ static void cancel_choices(serve_exchange *e) {
 static void let_go(serve_exchange *e) {
     e->x = NULL;
     cancel_choices(e);
-    for (int i = 0; i < e->n_job && e->submitted; i++) free_news(e, &e->choices[i]);
+    for (int i = 0; e->submitted && i < e->n_job; i++) free_news(e, &e->choices[i]);
 }
 
 static void peer_gone(serve_item *i) {
@@ -219,7 +219,7 @@ static void pump(serve_exchange *e) {
 static void drop_slowest(serve *s) {
     serve_exchange *slowest = NULL;
     for (serve_exchange *e = s->first; e; e = e->next) {
-        const bool waits = e->x && e->ask.stream && http_stream_begun(e->x) && http_stream_waiting(e->x) > 0;
+        const bool waits = e->x && e->submitted && e->ask.stream && http_stream_begun(e->x) && http_stream_waiting(e->x) > 0;
         if (waits && (!slowest || e->last_sent < slowest->last_sent)) slowest = e;
     }
     if (!slowest) return;

@@ -88,13 +88,17 @@ void serve_record_refusal(serve *s, const serve_error *e) {
     if (s->metrics && e->status == 503) watch_rejected(s->metrics, e->code);
 }
 
-/* Tokens of all choices that have ended. */
+/* Tokens of all choices that have ended. Before the body is read, what it asks for is its worker's; before a
+ * choice has arrived, its figures are the stepping thread's. */
 static void add_choices(const serve_exchange *e, watch_request *r) {
+    r->end = e->end;
+    if (!e->read) return;
     r->n_choice = e->submitted ? e->n_choice : 0;
     for (int i = 0; i < r->n_choice; i++) {
         const serve_choice *c = &e->choices[i];
         const weir_session_stats *st = &c->how.stats;
-        if (i == 0 && c->arrived) r->queue_seconds = c->how.queue_seconds;
+        if (!c->arrived) continue;
+        if (i == 0) r->queue_seconds = c->how.queue_seconds;
         r->prompt += i % e->ask.n == 0 ? st->n_prompt : 0;
         r->cached += i % e->ask.n == 0 ? c->how.n_cached : 0;
         r->output += st->n_output;
@@ -103,7 +107,6 @@ static void add_choices(const serve_exchange *e, watch_request *r) {
     }
     if (e->first_token > 0.0) r->first_seconds = e->first_token - e->began;
     if (e->has_ask) r->rule = weir_rule_facts((weir_rule)e->ask.o.law.rule)->name;
-    r->end = e->end;
 }
 
 void serve_record_exchange(serve *s, const serve_exchange *e, const http_exchange *x, int status,
@@ -120,6 +123,6 @@ void serve_record_exchange(serve *s, const serve_exchange *e, const http_exchang
     watch_log_request(s->log, &r);
     if (!s->metrics) return;
     watch_http_ended(s->metrics, r.route ? r.route : "other", status);
-    if (e && e->has_ask && e->ask.ignored)
+    if (e && e->read && e->has_ask && e->ask.ignored)
         watch_unknown_fields(s->metrics, (int)json_array_size(e->ask.ignored));
 }

@@ -12,7 +12,7 @@ import sys
 import threading
 import time
 
-from same_tokens import drop, requests
+from same_tokens import PROMPTS, drop, requests
 from server import DEMO, Server
 
 
@@ -39,7 +39,7 @@ def client(server, asked, until, failed, counts, seed):
 
 def main():
     seconds = float(sys.argv[1]) if len(sys.argv) > 1 else 60
-    asked = requests(500, 11)
+    asked = requests(500, 11, PROMPTS)
     failed, counts = [], [0]
     with Server(DEMO, "--log-disable", "--metrics") as server:
         start = time.monotonic()
