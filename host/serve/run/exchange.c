@@ -219,7 +219,8 @@ static void pump(serve_exchange *e) {
 static void drop_slowest(serve *s) {
     serve_exchange *slowest = NULL;
     for (serve_exchange *e = s->first; e; e = e->next) {
-        const bool waits = e->x && e->submitted && e->ask.stream && http_stream_begun(e->x) && http_stream_waiting(e->x) > 0;
+        const bool waits =
+            e->x && e->submitted && e->ask.stream && http_stream_begun(e->x) && http_stream_waiting(e->x) > 0;
         if (waits && (!slowest || e->last_sent < slowest->last_sent)) slowest = e;
     }
     if (!slowest) return;
