@@ -74,8 +74,11 @@ Test(run_failures, a_row_of_nan_is_one_request_s_error) {
 Test(run_failures, a_lost_device_ends_the_server) {
     begin(take_accept);
     int fd[3];
-    atomic_store(&lost, true);
+    atomic_store(&r.hold_steps, true);
     for (int i = 0; i < 3; i++) fd[i] = running_send(&r, "/v1/completions", ASK "}");
+    running_wait_requests(&r, 3);
+    atomic_store(&lost, true);
+    atomic_store(&r.hold_steps, false);
     int n_told = 0;
     for (int i = 0; i < 3; i++) {
         const answer a = client_read(fd[i]);
