@@ -22,11 +22,10 @@ static inline int64_t weir__width(const model_shape *s) { return weir__inner(s) 
  * with the backend's chunk of positions: a prompt goes through a chunk at a time. Prefill and forward share
  * it, but for what a prompt holds from step to step, between which rows may run. */
 typedef struct model_arena {
-    float *x;   /* (n_row, dim) residual stream */
-    float *qkv; /* (C, width); with an encoder (n_row, width) */
-    float *
-        prompt_x; /* (WEIR_PROMPTS_OPEN, chunk, dim) of prompts; with an encoder (n_prompt, dim) of one, since
-                        keys of later chunks are read by earlier rows */
+    float *x;          /* (n_row, dim) residual stream */
+    float *qkv;        /* (C, width); with an encoder (n_row, width) */
+    float *prompt_x;   /* (WEIR_PROMPTS_OPEN, chunk, dim) of prompts; an encoder's (n_prompt, dim) of one,
+                          since keys of later chunks are read by earlier rows */
     float *prompt_qkv; /* encoder: (n_prompt, width) */
     float *att;        /* (C, inner) attention output */
     float *h;          /* (C, ff_dim) feed-forward; with an encoder cross K and V too */

@@ -60,10 +60,7 @@ static model_rows chunk_at(const weir_model *m, const model_rows *p, int64_t beg
     return rows_at(m, p, begin, left < size ? left : size);
 }
 
-/* The encoder's layers in turn, each in two passes over the chunks: every chunk's keys must be in the cache
- * before any row attends. Then a pass that leaves K and V of the output for every decoder layer in the slot's
- * cross cache. A step is one chunk of a pass; all that lives from step to step is in memory of the encoder's
- * own, so that rows may run between two steps. */
+/* K and V of the encoder's output for every decoder layer, into the slot's cross cache. */
 static weir_status cross_step(t5_model *m, const weir_kv *kv, const model_rows *r) {
     weir_model *base = &m->base;
     for (int32_t l = 0; l < m->c.n_dec_layer; l++) {
@@ -74,6 +71,9 @@ static weir_status cross_step(t5_model *m, const weir_kv *kv, const model_rows *
     return WEIR_OK;
 }
 
+/* The encoder's layers in turn, each in two passes over the chunks: every chunk's keys must be in the cache
+ * before any row attends. Then a pass for the cross cache. A step is one chunk of a pass; all that lives from
+ * step to step is in memory of the encoder's own, so that rows may run between two steps. */
 static weir_status encoder_step(t5_model *m, const weir_kv *kv, const model_rows *p, int64_t step) {
     weir_model *base = &m->base;
     const int64_t n_chunk = (p->n + base->be->chunk - 1) / base->be->chunk, pass = step / n_chunk;

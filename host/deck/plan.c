@@ -136,10 +136,8 @@ static void add_prefixes(weir_engine *e, weir_bytes *scratch) {
     for (int i = 0; i <= (int)e->pair.has_draft; i++) {
         const weir_kv_shape self = weir__plan_self(e, &e->pair.side[i].facts);
         if (e->pair.side[i].facts.n_layer_slide > 0) continue;
-        weir_bytes more = weir__prefix_bytes(&self);
-        if (!e->pair.be->device) more = (weir_bytes){.backend = more.host};
         e->pair.facts.prefix_cache[i] = true;
-        add(scratch, more);
+        add(scratch, weir__prefix_bytes(&self, e->pair.be->device));
     }
 }
 

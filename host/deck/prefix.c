@@ -26,11 +26,11 @@ enum { NONE = -1 };
 struct weir_prefix_cache {
     weir_kv_pool *pool;
     int64_t unit;
-    int32_t n_page, n_bucket; /* n_bucket: a power of two */
-    prefix_unit *units;       /* (n_page) */
-    int32_t *next_page;       /* (n_page) */
-    int32_t *tokens;          /* (n_page, WEIR_PAGE) */
-    int32_t *buckets;         /* (n_bucket) */
+    int32_t n_bucket;   /* a power of two */
+    prefix_unit *units; /* (n_page) */
+    int32_t *next_page; /* (n_page) */
+    int32_t *tokens;    /* (n_page, WEIR_PAGE) */
+    int32_t *buckets;   /* (n_bucket) */
     int32_t newest, oldest;
 };
 
@@ -40,10 +40,11 @@ static int32_t buckets_for(int64_t n_page) {
     return n;
 }
 
-weir_bytes weir__prefix_bytes(const weir_kv_shape *h) {
+weir_bytes weir__prefix_bytes(const weir_kv_shape *h, bool device) {
     const size_t n = (size_t)weir__kv_shape_pages(h), entry = sizeof(prefix_unit) + sizeof(int32_t);
-    return (weir_bytes){.host = sizeof(weir_prefix_cache) + n * (entry + WEIR_PAGE * sizeof(int32_t)) +
-                                (size_t)buckets_for((int64_t)n) * sizeof(int32_t)};
+    const size_t bytes = sizeof(weir_prefix_cache) + n * (entry + WEIR_PAGE * sizeof(int32_t)) +
+                         (size_t)buckets_for((int64_t)n) * sizeof(int32_t);
+    return device ? (weir_bytes){.host = bytes} : (weir_bytes){.backend = bytes};
 }
 
 /* ---- the list of uses ---------------------------------------------------------------------------------- */
@@ -70,12 +71,18 @@ static void use(weir_prefix_cache *c, int32_t u) {
 
 /* ---- finding ------------------------------------------------------------------------------------------- */
 
-/* Found by chance or by design, units of equal hashes cost time and no more: all of them are compared. */
-static uint64_t hash_of(const weir_prefix_cache *c, int32_t parent, uint64_t salt, const int32_t *token,
-                        int64_t n) {
+/* Where a unit ends; NONE: where prompts begin. */
+static int64_t end_of(const weir_prefix_cache *c, int32_t u) { return u == NONE ? 0 : c->units[u].end; }
+
+/* The unit that a session's next n tokens after what it holds would be; its links are not set. Units of equal
+ * hashes, by chance or by design, cost time and no more: all of them are compared. */
+static prefix_unit next_unit(const weir_prefix_cache *c, const weir_session *s, int side, int64_t n) {
+    const int32_t parent = s->unit[side];
+    const int64_t begin = end_of(c, parent);
+    const uint64_t salt = s->opt.cache_salt;
     uint64_t h = weir__mix(parent == NONE ? salt : c->units[parent].hash);
-    for (int64_t i = 0; i < n; i++) h = weir__mix(h ^ (uint32_t)token[i]);
-    return h;
+    for (int64_t i = begin; i < begin + n; i++) h = weir__mix(h ^ (uint32_t)s->prompt[i]);
+    return (prefix_unit){.hash = h, .parent = parent, .salt = salt, .begin = begin, .end = begin + n};
 }
 
 static int32_t *bucket_of(weir_prefix_cache *c, uint64_t hash) {
@@ -93,12 +100,11 @@ static bool has_tokens(const weir_prefix_cache *c, int32_t u, const int32_t *tok
     return true;
 }
 
-static int32_t find(weir_prefix_cache *c, uint64_t hash, int32_t parent, uint64_t salt, const int32_t *token,
-                    int64_t n) {
-    for (int32_t u = *bucket_of(c, hash); u != NONE; u = c->units[u].in_bucket) {
-        const prefix_unit *x = &c->units[u];
-        if (x->hash != hash || x->parent != parent || x->salt != salt || x->end - x->begin != n) continue;
-        if (has_tokens(c, u, token, n)) return u;
+static int32_t find(weir_prefix_cache *c, const prefix_unit *x, const int32_t *token) {
+    for (int32_t u = *bucket_of(c, x->hash); u != NONE; u = c->units[u].in_bucket) {
+        const prefix_unit *y = &c->units[u];
+        if (y->hash != x->hash || y->parent != x->parent || y->salt != x->salt || y->end != x->end) continue;
+        if (has_tokens(c, u, token, x->end - x->begin)) return u;
     }
     return NONE;
 }
@@ -141,8 +147,8 @@ static void reclaim(void *ud) {
     if (u != NONE) forget(c, u);
 }
 
-void weir__prefix_forget_all(weir_prefix_cache *c) {
-    for (int32_t u = c ? c->oldest : NONE, newer; u != NONE; u = newer) {
+static void forget_idle(weir_prefix_cache *c) {
+    for (int32_t u = c->oldest, newer; u != NONE; u = newer) {
         newer = c->units[u].newer;
         if (weir__kv_pool_is_idle(c->pool, u)) forget(c, u);
     }
@@ -177,10 +183,9 @@ weir_status weir__prefix_adopt(weir_session *s, int side) {
     const int64_t before = s->prefilled[side];
     for (;;) {
         const int64_t begin = s->prefilled[side], n = unit_at(c, s, begin);
-        const int32_t parent = s->unit[side];
-        if (n == 0 || s->part[side] > 0 || begin != (parent == NONE ? 0 : c->units[parent].end)) break;
-        const uint64_t salt = s->opt.cache_salt, hash = hash_of(c, parent, salt, s->prompt + begin, n);
-        const int32_t u = find(c, hash, parent, salt, s->prompt + begin, n);
+        if (n == 0 || s->part[side] > 0 || begin != end_of(c, s->unit[side])) break;
+        const prefix_unit x = next_unit(c, s, side, n);
+        const int32_t u = find(c, &x, s->prompt + begin);
         if (u == NONE) break;
         take_unit(c, s, side, u);
         s->prefilled[side] += n;
@@ -196,18 +201,14 @@ void weir__prefix_publish(weir_session *s, int side) {
     if (!c) return;
     const int32_t before = s->unit[side];
     for (;;) {
-        const int32_t parent = s->unit[side];
-        const int64_t begin = parent == NONE ? 0 : c->units[parent].end, n = unit_at(c, s, begin);
+        const int64_t begin = end_of(c, s->unit[side]), n = unit_at(c, s, begin);
         if (n == 0 || begin + n > s->prefilled[side]) break;
-        const int32_t *token = s->prompt + begin;
-        const uint64_t salt = s->opt.cache_salt, hash = hash_of(c, parent, salt, token, n);
-        const int32_t u = find(c, hash, parent, salt, token, n);
-        const prefix_unit x = {
-            .hash = hash, .parent = parent, .salt = salt, .begin = begin, .end = begin + n};
+        const prefix_unit x = next_unit(c, s, side, n);
+        const int32_t u = find(c, &x, s->prompt + begin);
         if (u != NONE)
             take_unit(c, s, side, u);
         else
-            s->unit[side] = insert(c, x, token, slot_of(s));
+            s->unit[side] = insert(c, x, s->prompt + begin, slot_of(s));
     }
     if (s->unit[side] != before) use(c, s->unit[side]);
 }
@@ -228,7 +229,8 @@ weir_session *weir__prefix_twin(const weir_session *s, int side) {
 }
 
 void weir_prefix_clear(weir_engine *e) {
-    for (int side = 0; side < 2; side++) weir__prefix_forget_all(e->deck.side[side].prefix);
+    for (int side = 0; side < 2; side++)
+        if (e->deck.side[side].prefix) forget_idle(e->deck.side[side].prefix);
 }
 
 /* ---- life ---------------------------------------------------------------------------------------------- */
@@ -237,7 +239,7 @@ weir_status weir__prefix_open(weir_prefix_cache **out, weir_kv_pool *pool, int64
     weir_prefix_cache *c = weir_calloc(1, sizeof *c);
     if (!c) return WEIR_ENOMEM;
     const int32_t n = weir__kv_pool_pages(pool);
-    *c = (weir_prefix_cache){.pool = pool, .unit = unit, .n_page = n, .n_bucket = buckets_for(n)};
+    *c = (weir_prefix_cache){.pool = pool, .unit = unit, .n_bucket = buckets_for(n)};
     c->newest = c->oldest = NONE;
     c->units = weir_calloc((size_t)n, sizeof *c->units);
     c->next_page = weir_alloc((size_t)n, sizeof *c->next_page);

@@ -17,7 +17,7 @@
  * the stepping thread's. After the open nothing takes memory. */
 typedef struct weir_prefix_cache weir_prefix_cache;
 
-weir_bytes weir__prefix_bytes(const weir_kv_shape *shape);
+weir_bytes weir__prefix_bytes(const weir_kv_shape *shape, bool device);
 /* unit: positions of one, whole pages; 0: whole prompts. ENOMEM. The pool outlives it. */
 weir_status weir__prefix_open(weir_prefix_cache **out, weir_kv_pool *pool, int64_t unit);
 void weir__prefix_close(weir_prefix_cache *c); /* NULL allowed */
@@ -31,6 +31,5 @@ void weir__prefix_publish(weir_session *s, int side);
 /* A session within the unit that s would read next, of the same tokens: s can run that one's steps and adopt
  * the unit, and neither reads it twice. NULL: none. */
 weir_session *weir__prefix_twin(const weir_session *s, int side);
-void weir__prefix_forget_all(weir_prefix_cache *c); /* units that no session holds; NULL allowed */
 
 #endif /* WEIR_HOST_PREFIX_H */

@@ -90,17 +90,22 @@ static void forget_part(weir_session *s, int side) {
     if (s->e->deck.side[side].cross_len) s->prefilled[side] = 0;
 }
 
-/* The part of another session, to its end; step by step, for what has run must not run again. */
-static weir_status finish_part(weir_session *s, int side) {
-    weir_deck_side *m = &s->e->deck.side[side];
-    weir_status st = WEIR_OK;
-    s->e->deck.prefilling = s;
-    WEIR_TRY(weir__caches_sync(m));
-    while (s->open_at[side] >= 0 && st == WEIR_OK) st = run_steps(s, side, step_of(s, side) + 1);
+/* After steps of s that another session had run: those of one that was given up are no failure of the
+ * other. */
+static weir_status take_steps(weir_session *s, int side, weir_status st) {
     if (st == WEIR_OK) weir__prefix_publish(s, side);
     if (st != WEIR_ECANCELED) return st;
     forget_part(s, side);
     return WEIR_OK;
+}
+
+/* The part of another session, to its end; step by step, for what has run must not run again. */
+static weir_status finish_part(weir_session *s, int side) {
+    weir_status st = WEIR_OK;
+    s->e->deck.prefilling = s;
+    WEIR_TRY(weir__caches_sync(&s->e->deck.side[side]));
+    while (s->open_at[side] >= 0 && st == WEIR_OK) st = run_steps(s, side, step_of(s, side) + 1);
+    return take_steps(s, side, st);
 }
 
 /* A model can be within so many prompts. Before another one begins, the part of one of them is run to its
@@ -120,7 +125,7 @@ static weir_status open_prompt(weir_session *s, int side) {
 static weir_status run_prompt(weir_session *s, int side, int64_t max_positions) {
     weir_deck_side *m = &s->e->deck.side[side];
     WEIR_TRY(weir__caches_sync(m));
-    if (m->cross_len) WEIR_TRY(weir__session_note_source(s, side));
+    if (m->cross_len && step_of(s, side) == 0) WEIR_TRY(weir__session_note_source(s, side));
     return run_steps(s, side, end_of_steps(s, side, max_positions));
 }
 
@@ -157,17 +162,12 @@ static weir_status run_held(weir_session *s, int side, int64_t max_positions) {
     return WEIR_OK;
 }
 
-/* Steps of a prompt that begins in the same way and is ahead; false: it has been given up. */
-static weir_status run_twin(weir_session *s, weir_session *twin, int side, int64_t max_positions, bool *ran) {
-    s->e->deck.prefilling = twin;
+/* Steps of a prompt that begins in the same way and is ahead. *ran false: it has been given up. */
+static weir_status run_twin(weir_session *twin, int side, int64_t max_positions, bool *ran) {
+    twin->e->deck.prefilling = twin;
     const weir_status st = run_prompt(twin, side, max_positions);
     *ran = st == WEIR_OK;
-    if (st == WEIR_ECANCELED) {
-        forget_part(twin, side);
-        return WEIR_OK;
-    }
-    if (st == WEIR_OK) weir__prefix_publish(twin, side);
-    return st;
+    return take_steps(twin, side, st);
 }
 
 /* From where it has read, after what another session may have read for it. *ran: positions. */
@@ -177,7 +177,7 @@ static weir_status run_positions(weir_session *s, int side, int64_t max_position
     const bool unread = s->prefilled[side] < prompt_positions(s);
     weir_session *twin = unread ? weir__prefix_twin(s, side) : NULL;
     bool by_twin = false;
-    if (twin) WEIR_TRY(run_twin(s, twin, side, max_positions, &by_twin));
+    if (twin) WEIR_TRY(run_twin(twin, side, max_positions, &by_twin));
     if (by_twin) {
         WEIR_TRY(weir__prefix_adopt(s, side));
         *ran = positions_read(s, side) - before;
@@ -186,11 +186,7 @@ static weir_status run_positions(weir_session *s, int side, int64_t max_position
     if (unread) WEIR_TRY(open_prompt(s, side));
     s->e->deck.prefilling = s;
     WEIR_TRY(weir__session_prompt_room(s, side));
-    if (unread) {
-        WEIR_TRY(run_prompt(s, side, max_positions));
-    } else {
-        WEIR_TRY(run_held(s, side, max_positions));
-    }
+    WEIR_TRY(unread ? run_prompt(s, side, max_positions) : run_held(s, side, max_positions));
     *ran = positions_read(s, side) - before;
     return WEIR_OK;
 }
