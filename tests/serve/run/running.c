@@ -122,16 +122,20 @@ answer running_get(running *r, const char *path) {
     return a;
 }
 
-int running_send(running *r, const char *path, const char *body) {
-    char head[256];
+int running_send_as(running *r, const char *key, const char *path, const char *body) {
+    char head[512];
     const int fd = running_connect(r);
     snprintf(head, sizeof head,
-             "POST %s HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
+             "POST %s HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n%s%s%s"
              "Content-Length: %zu\r\nConnection: close\r\n\r\n",
-             path, strlen(body));
+             path, key ? "Authorization: Bearer " : "", key ? key : "", key ? "\r\n" : "", strlen(body));
     client_puts(fd, head);
     client_puts(fd, body);
     return fd;
+}
+
+int running_send(running *r, const char *path, const char *body) {
+    return running_send_as(r, NULL, path, body);
 }
 
 answer running_post(running *r, const char *path, const char *body) {

@@ -36,6 +36,7 @@ answer running_get(running *r, const char *path); /* on a connection of its own 
 answer running_post(running *r, const char *path, const char *body);
 /* Sends a request and returns its socket, before any answer. */
 int running_send(running *r, const char *path, const char *body);
+int running_send_as(running *r, const char *key, const char *path, const char *body); /* NULL: no key */
 void running_wait_held(running *r);                  /* until a step is held up */
 double running_metric(running *r, const char *line); /* the value after this beginning of a line; 0: none */
 void running_wait_metric(running *r, const char *line, double at_least);

@@ -168,14 +168,8 @@ Test(run, health_knows_of_a_step_that_does_not_return) {
 /* ---- the prefix cache ---------------------------------------------------------------------------------- */
 
 static json_int_t cached_with(const char *path, const char *key, const char *body) {
-    char head[512];
-    const int fd = running_connect(&r);
-    snprintf(head, sizeof head,
-             "POST %s HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
-             "Authorization: Bearer %s\r\nContent-Length: %zu\r\nConnection: close\r\n\r\n",
-             path, key, strlen(body));
-    client_puts(fd, head);
-    json_t *v = running_json(client_ask(fd, body), 200);
+    const int fd = running_send_as(&r, key, path, body);
+    json_t *v = running_json(client_read(fd), 200);
     close(fd);
     const json_t *details = json_object_get(json_object_get(v, "usage"), "prompt_tokens_details");
     const json_int_t n = json_integer_value(json_object_get(details, "cached_tokens"));
