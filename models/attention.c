@@ -47,14 +47,25 @@ static matrix_list list_of(const model_shape *s, const attention_names *n, weir_
                          .use = use};
 }
 
+static matrix_list output_of(const model_shape *s, const attention_names *n, weir_use use) {
+    return (matrix_list){.prefix = n->prefix,
+                         .what = {n->o},
+                         .rows = {s->dim},
+                         .cols = weir__inner(s),
+                         .n = 1,
+                         .use = use,
+                         .inputs = SHARED_HEADS,
+                         .natural = s->head_dim};
+}
+
 weir_status weir__attention_load(weights *w, const model_shape *s, const attention_names *n, weir_use use,
                                  attention *a) {
-    const matrix_list qkv = list_of(s, n, use);
+    const matrix_list qkv = list_of(s, n, use), o = output_of(s, n, use);
     if (n->q_norm) WEIR_TRY(weir__load_norm(w, n->prefix, n->q_norm, s->head_dim, &a->q_norm));
     if (n->k_norm) WEIR_TRY(weir__load_norm(w, n->prefix, n->k_norm, s->head_dim, &a->k_norm));
     if (n->bias) WEIR_TRY(weir__load_bias(w, &qkv, &a->bias));
     WEIR_TRY(weir__load_stacked(w, &qkv, a->qkv, &a->n_qkv));
-    return weir__load_matrix(w, n->prefix, n->o, s->dim, weir__inner(s), use, &a->o);
+    return weir__load_matrix(w, &o, &a->o);
 }
 
 void weir__attention_free(weir_backend *be, attention *a) {
@@ -70,10 +81,13 @@ weir_status weir__cross_load(weights *w, const model_shape *s, const attention_n
                             .cols = s->dim,
                             .n = 2,
                             .use = WEIR_USE_PREFILL};
+    const matrix_list q = {
+        .prefix = n->prefix, .what = {n->q}, .rows = {weir__inner(s)}, .cols = s->dim, .n = 1};
+    const matrix_list o = output_of(s, n, WEIR_USE_ROWS);
     int n_kv; /* one: families with cross attention ask for one dtype */
-    WEIR_TRY(weir__load_matrix(w, n->prefix, n->q, weir__inner(s), s->dim, WEIR_USE_ROWS, &a->q));
+    WEIR_TRY(weir__load_matrix(w, &q, &a->q));
     WEIR_TRY(weir__load_stacked(w, &kv, &a->kv, &n_kv));
-    return weir__load_matrix(w, n->prefix, n->o, s->dim, weir__inner(s), WEIR_USE_ROWS, &a->o);
+    return weir__load_matrix(w, &o, &a->o);
 }
 
 void weir__cross_free(weir_backend *be, cross_attention *a) {

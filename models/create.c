@@ -1,4 +1,6 @@
 /* Measures, creates and frees the models of every family. */
+#include <string.h>
+
 #include "kernels/base/mem.h"
 #include "models/head.h"
 
@@ -16,6 +18,9 @@ static weir_dtype kv_dtype_of(bool device, weir_dtype matrices) {
 
 static weir_status walk(weir_model *m, weights *w) {
     weir_model_facts *f = &m->facts;
+    weights scan = {.src = w->src, .dtype = w->dtype, .device = w->device, .err = w->err};
+    WEIR_TRY(m->ops->load(m, &scan)); /* for its blocks */
+    memcpy(w->block, scan.block, sizeof w->block);
     *f = (weir_model_facts){0};
     WEIR_TRY(m->ops->load(m, w));
     f->n_param = w->n_param;

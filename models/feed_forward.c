@@ -3,6 +3,10 @@
 #include "kernels/weight/pack.h"
 #include "models/product.h"
 
+enum {
+    FF_UNIT = 64
+}; /* inputs of down that are shared out together: whole lines of its rows, if they divide */
+
 size_t weir__feed_forward_floats(const model_shape *s, int64_t chunk) {
     const size_t in = weir__linear_cuda_scratch_floats((s->gated ? 2 : 1) * s->ff_dim, s->dim, chunk);
     const size_t out = weir__linear_cuda_scratch_floats(s->dim, s->ff_dim, chunk);
@@ -18,7 +22,15 @@ weir_status weir__feed_forward_load(weights *w, const model_shape *s, const feed
                             .n = n->up ? 2 : 1,
                             .use = use};
     WEIR_TRY(n->up ? weir__load_gated(w, &in, f->in, &f->n_in) : weir__load_stacked(w, &in, f->in, &f->n_in));
-    return weir__load_matrix(w, n->prefix, n->down, s->dim, s->ff_dim, use, &f->out);
+    const matrix_list out = {.prefix = n->prefix,
+                             .what = {n->down},
+                             .rows = {s->dim},
+                             .cols = s->ff_dim,
+                             .n = 1,
+                             .use = use,
+                             .inputs = SHARED_FF,
+                             .natural = s->ff_dim % FF_UNIT == 0 ? FF_UNIT : 1};
+    return weir__load_matrix(w, &out, &f->out);
 }
 
 void weir__feed_forward_free(weir_backend *be, feed_forward *f) {

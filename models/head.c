@@ -10,11 +10,17 @@ size_t weir__head_floats(const model_shape *s) {
 
 weir_status weir__head_load(weights *w, const model_shape *s, const char *embed, const char *untied,
                             model_head *h) {
-    const weir_use use = untied ? WEIR_USE_PREFILL : WEIR_USE_ROWS;
-    WEIR_TRY(weir__load_matrix(w, "", embed, s->n_vocab_rows, s->dim, use, &h->embed));
+    matrix_list l = {.prefix = "",
+                     .what = {embed},
+                     .rows = {s->n_vocab_rows},
+                     .cols = s->dim,
+                     .n = 1,
+                     .use = untied ? WEIR_USE_PREFILL : WEIR_USE_ROWS};
+    WEIR_TRY(weir__load_matrix(w, &l, &h->embed));
     h->out = untied ? &h->untied : &h->embed;
     if (!untied) return WEIR_OK; /* a head in the file is not used then, as transformers does */
-    return weir__load_matrix(w, "", untied, s->n_vocab_rows, s->dim, WEIR_USE_ROWS, &h->untied);
+    l.what[0] = untied, l.use = WEIR_USE_ROWS;
+    return weir__load_matrix(w, &l, &h->untied);
 }
 
 void weir__head_free(weir_backend *be, model_head *h) {

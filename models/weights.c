@@ -67,6 +67,30 @@ weir_status weir__load_bias(weights *w, const matrix_list *l, const float **out)
     return WEIR_OK;
 }
 
+/* ---- dimensions that ranks share out ------------------------------------------------------------------- */
+
+static int64_t common_multiple(int64_t a, int64_t b) {
+    int64_t x = a, y = b;
+    while (y) {
+        const int64_t rest = x % y;
+        x = y, y = rest;
+    }
+    return a / x * b;
+}
+
+enum { TILE = 16 }; /* inputs of a tile (kernels/weight/weight.h: FRAGMENT) */
+
+int64_t weir__shared_unit(int64_t natural, int block) {
+    return common_multiple(common_multiple(natural, TILE), block > 0 ? block : 1);
+}
+
+static void split(weights *w, const matrix_list *l, weir_weight *out) {
+    const int block = weir_dtype_block(out->dtype);
+    if (l->inputs == SHARED_NONE || l->use != WEIR_USE_ROWS) return;
+    if (block > w->block[l->inputs]) w->block[l->inputs] = block;
+    weir__weight_split_inputs(out, l->cols, weir__shared_unit(l->natural, w->block[l->inputs]), 0, 1);
+}
+
 /* ---- matrices ------------------------------------------------------------------------------------------ */
 
 /* A matrix of the file under its name. */
@@ -95,7 +119,8 @@ static weir_status find_parts(const weights *w, const matrix_list *l, part *p) {
 }
 
 /* One packed weight from n parts of one dtype, stacked or a gated pair. */
-static weir_status pack(weights *w, const part *p, int n, bool gated, weir_use use, weir_weight *out) {
+static weir_status pack(weights *w, const matrix_list *l, const part *p, int n, bool gated,
+                        weir_weight *out) {
     weir_tensor t[WEIR__PARTS] = {{0}};
     int64_t rows = 0;
     for (int i = 0; i < n; i++) {
@@ -103,20 +128,18 @@ static weir_status pack(weights *w, const part *p, int n, bool gated, weir_use u
         rows += gated && i ? 0 : t[i].rows;
         w->n_param += t[i].rows * t[i].cols;
     }
-    *out = (weir_weight){.dtype = t[0].dtype,
-                         .n = rows,
-                         .k = t[0].cols,
-                         .gated = gated,
-                         .layout = weir__layout_of(w->device, t[0].dtype, use)};
-    const size_t bytes = weir__weight_bytes(out->layout, out->dtype, out->n, out->k, gated);
+    const weir_layout layout = weir__layout_of(w->device, t[0].dtype, l->use);
+    weir_weight made = weir__weight_shape(layout, t[0].dtype, rows, t[0].cols, gated);
+    const size_t bytes = weir__weight_bytes(layout, made.dtype, made.n, made.k, gated);
     w->matrix_bytes += bytes;
-    if (use == WEIR_USE_ROWS) w->row_bytes += bytes;
-    if (!w->vector) return WEIR_OK;
-    const weir_status s = weir__weight_pack(w->be, t, n, gated, use, out);
-    if (s != WEIR_OK) {
-        out->data = NULL;
-        return weir_fail(w->err, s, "tensor %s: %s", p[0].name, weir_status_str(s));
+    if (l->use == WEIR_USE_ROWS) w->row_bytes += bytes;
+    if (w->vector) {
+        const weir_status s = weir__weight_pack(w->be, t, n, gated, l->use, &made);
+        if (s != WEIR_OK) return weir_fail(w->err, s, "tensor %s: %s", p[0].name, weir_status_str(s));
     }
+    split(w, l, &made);
+    *out = made;
+    if (!w->vector) return WEIR_OK;
     for (int i = 0; i < n && w->src->release; i++) w->src->release(w->src->ud, p[i].name);
     return WEIR_OK;
 }
@@ -127,7 +150,7 @@ weir_status weir__load_stacked(weights *w, const matrix_list *l, weir_weight *ou
     WEIR_TRY(find_parts(w, l, p));
     for (int i = 0, n; i < l->n; i += n) {
         for (n = 1; i + n < l->n && p[i + n].t.dtype == p[i].t.dtype;) n++;
-        WEIR_TRY(pack(w, p + i, n, false, l->use, &out[*n_out]));
+        WEIR_TRY(pack(w, l, p + i, n, false, &out[*n_out]));
         ++*n_out;
     }
     return WEIR_OK;
@@ -138,15 +161,12 @@ weir_status weir__load_gated(weights *w, const matrix_list *l, weir_weight out[2
     *n_out = 0;
     WEIR_TRY(find_parts(w, l, p));
     *n_out = p[0].t.dtype == p[1].t.dtype ? 1 : 2;
-    if (*n_out == 1) return pack(w, p, 2, true, l->use, &out[0]);
-    WEIR_TRY(pack(w, &p[0], 1, false, l->use, &out[0]));
-    return pack(w, &p[1], 1, false, l->use, &out[1]);
+    if (*n_out == 1) return pack(w, l, p, 2, true, &out[0]);
+    WEIR_TRY(pack(w, l, &p[0], 1, false, &out[0]));
+    return pack(w, l, &p[1], 1, false, &out[1]);
 }
 
-weir_status weir__load_matrix(weights *w, const char *prefix, const char *what, int64_t rows, int64_t cols,
-                              weir_use use, weir_weight *out) {
-    const matrix_list l = {
-        .prefix = prefix, .what = {what}, .rows = {rows}, .cols = cols, .n = 1, .use = use};
+weir_status weir__load_matrix(weights *w, const matrix_list *l, weir_weight *out) {
     int n;
-    return weir__load_stacked(w, &l, out, &n);
+    return weir__load_stacked(w, l, out, &n);
 }

@@ -3,6 +3,10 @@
 
 #include "models/model.h"
 
+/* A dimension of a model that ranks share out in whole units (kernels/weight/segments.h): query heads with the
+ * inputs of o, or the feed-forward's inner one. */
+typedef enum shared_dim { SHARED_NONE, SHARED_HEADS, SHARED_FF, SHARED_DIMS } shared_dim;
+
 /* A family walks its tensors once, in code; the walk has four uses, so that they cannot drift apart:
  *   list     src is NULL: `visit` gets every name
  *   plan     src is NULL: every tensor is there, as the config has it, matrices in `dtype`
@@ -28,7 +32,14 @@ typedef struct weights {
     int64_t n_param;
     size_t matrix_bytes; /* packed */
     size_t row_bytes;    /* of them, what rows of decode and verify read (WEIR_USE_ROWS) */
+
+    /* Largest block of the matrices whose inputs are such a dimension: known before a walk that loads, since
+     * all layers are shared out alike. */
+    int block[SHARED_DIMS];
 } weights;
+
+/* Inputs of a unit: neither `natural` of them, nor a tile of a device, nor a block is cut. */
+int64_t weir__shared_unit(int64_t natural, int block);
 
 enum { WEIR__PREFIX_CAP = 64, WEIR__NAME_CAP = 128, WEIR__PARTS = 3 };
 
@@ -53,6 +64,9 @@ typedef struct matrix_list {
     int64_t rows[WEIR__PARTS], cols;
     int n;
     weir_use use;
+    shared_dim
+        inputs;      /* of matrices of decode and verify rows that are split along their inputs, one alone */
+    int64_t natural; /* of that dimension: weir__shared_unit */
 } matrix_list;
 
 /* The matrices stacked along their outputs: one weight where their dtypes agree, else one for each run of
@@ -65,7 +79,7 @@ weir_status weir__load_gated(weights *w, const matrix_list *l, weir_weight out[2
 /* One vector of the biases of stacked matrices (".bias" for ".weight"). */
 weir_status weir__load_bias(weights *w, const matrix_list *l, const float **out);
 
-weir_status weir__load_matrix(weights *w, const char *prefix, const char *what, int64_t rows, int64_t cols,
-                              weir_use use, weir_weight *out);
+/* One matrix. */
+weir_status weir__load_matrix(weights *w, const matrix_list *l, weir_weight *out);
 
 #endif /* WEIR_MODELS_WEIGHTS_H */

@@ -92,24 +92,33 @@ ASKED = {("Gemma 2 2B", "27B"): {"H100": 29.5, "H200": 21.0}}
 
 # ---- kernels: (name, us) -----------------------------------------------------------------------------------
 
-def slices(n, k, gated):
-    """Blocks that share the inputs of a product: kernels/linear/linear_tiling.h."""
-    panels = -(-n // 16) * (2 if gated else 1)
+def units_of(n, gated):
+    return -(-(-(-n // 16) * (2 if gated else 1)) // 4)
+
+
+def slices(n, k, gated, inputs):
+    """Blocks that share the inputs of a product: kernels/linear/linear_tiling.h. inputs: ranks share the
+    matrix along them, in eight segments."""
     if k < 2048:
         return 1
-    units = -(-panels // 4)
-    split = min(-(-264 // units), k // 512)
+    if inputs:
+        return 8 * max(1, min(-(-132 // units_of(n, gated)), k // 8 // 1024))
+    units = units_of(-(-n // 8), gated)
+    split = min(-(-132 // units), k // 512)
     return max(split, -(-k // 4096)) if units < 4 * 264 else split
 
 
-def linear(g, n, k, rows, gated=False):
+def linear(g, n, k, rows, gated=False, inputs=False):
     """Weights are requested before the preceding kernel has ended; rows in, sums over warps, result out.
     Split: the slices' records go out and come back, with a counter in between."""
     weights = 2 * n * k * (2 if gated else 1)
-    trips = 2 + (2 if slices(n, k, gated) > 1 else 0)
+    split = slices(n, k, gated, inputs)
+    records = 2 * 4 * split * units_of(n, gated) * rows * 65 if split > 1 else 0
+    trips = 2 + (2 if split > 1 else 0)
     # Data fetched during the gap costs no second wait: at most a ring of 64 KB in each of 264 blocks.
     early = min(weights, 264 * 65536, g.gap * g.bandwidth)
-    return g.gap + trips * g.trip + 0.3 + (weights - early) / g.bandwidth + 4 * rows * (n + k) / g.l2
+    return (g.gap + trips * g.trip + 0.3 + (weights - early) / g.bandwidth +
+            (4 * rows * (n + k) + records) / g.l2)
 
 
 def attention(g, heads, keys, rows, heads_kv=None, head_dim=64):
@@ -173,10 +182,11 @@ def accept_step(g, vocab, gamma=5, pair_passes=1):
 
 def layer(g, m, rows, n_self, n_cross):
     return (linear(g, 3 * m.inner, m.dim, rows) + short(g) + attention(g, m.heads, n_self, rows) +
-            linear(g, m.dim, m.inner, rows) +
+            linear(g, m.dim, m.inner, rows, inputs=True) +
             linear(g, m.inner, m.dim, rows) + attention(g, m.heads, n_cross, rows) +
-            linear(g, m.dim, m.inner, rows) +
-            linear(g, m.ff, m.dim, rows, gated=True) + linear(g, m.dim, m.ff, rows))
+            linear(g, m.dim, m.inner, rows, inputs=True) +
+            linear(g, m.ff, m.dim, rows, gated=True) +
+            linear(g, m.dim, m.ff, rows, inputs=True))
 
 
 KERNELS_OF_LAYER = 9
@@ -200,8 +210,9 @@ def decoder_kernels(g, m, rows, keys):
     post = [("norm", norm(g, rows, m.dim))] if m.post_norms else []
     return [("q, k, v", linear(g, inner + 2 * inner_kv, m.dim, rows)), ("rope", turn(g)),
             ("append", short(g)), ("attention", attention(g, m.heads, keys, rows, m.heads_kv, m.head_dim)),
-            ("o", linear(g, m.dim, inner, rows)), *post,
-            ("gate, up", linear(g, m.ff, m.dim, rows, gated=True)), ("down", linear(g, m.dim, m.ff, rows)),
+            ("o", linear(g, m.dim, inner, rows, inputs=True)), *post,
+            ("gate, up", linear(g, m.ff, m.dim, rows, gated=True)),
+            ("down", linear(g, m.dim, m.ff, rows, inputs=True)),
             *post]
 
 
@@ -268,10 +279,11 @@ def products():
     for g in GPUS:
         for name, n, k, gated in shapes:
             floor = 2 * n * k * (2 if gated else 1) / g.bandwidth
-            shares = sorted(100 * floor / linear(x, n, k, 6, gated) for x in (g, slow(g)))
-            yield [g.name, name, span(g, lambda x: linear(x, n, k, 1, gated)),
-                   span(g, lambda x: linear(x, n, k, 6, gated)),
-                   f"{linear(g, n, k, 6, gated) / linear(g, n, k, 1, gated):.3f}",
+            def us(x, rows):
+                return linear(x, n, k, rows, gated, inputs=name.endswith("wo"))
+            shares = sorted(100 * floor / us(x, 6) for x in (g, slow(g)))
+            yield [g.name, name, span(g, lambda x: us(x, 1)), span(g, lambda x: us(x, 6)),
+                   f"{us(g, 6) / us(g, 1):.3f}",
                    f"{shares[0]:.0f}–{shares[1]:.0f}"]
 
 

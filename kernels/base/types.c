@@ -31,6 +31,30 @@ weir_tensor weir_tensor_of(const void *data, weir_dtype dtype, const int64_t *sh
     return t;
 }
 
+static int64_t stride_of(const weir_tensor *t) {
+    return t->stride > 0 ? t->stride : weir_dtype_row_bytes(t->dtype, t->cols);
+}
+
+const void *weir_tensor_row(const weir_tensor *t, int64_t r) {
+    return (const unsigned char *)t->data + (size_t)r * (size_t)stride_of(t);
+}
+
+weir_tensor weir_tensor_rows(const weir_tensor *t, int64_t first, int64_t n) {
+    weir_tensor part = *t;
+    part.stride = stride_of(t);
+    part.rows = n;
+    if (t->data) part.data = weir_tensor_row(t, first);
+    return part;
+}
+
+weir_tensor weir_tensor_cols(const weir_tensor *t, int64_t first, int64_t n) {
+    weir_tensor part = *t;
+    part.stride = stride_of(t);
+    part.cols = n;
+    if (t->data) part.data = (const unsigned char *)t->data + weir_dtype_row_bytes(t->dtype, first);
+    return part;
+}
+
 const char *weir_tensor_shape(const weir_tensor *t, char out[WEIR_SHAPE_TEXT]) {
     int n = snprintf(out, WEIR_SHAPE_TEXT, "(");
     for (int i = 0; i < t->n_outer; i++)

@@ -61,10 +61,16 @@ typedef struct weir_tensor {
     int64_t rows, cols;
     int n_outer; /* 0 to 2 */
     int64_t outer[2];
+    int64_t stride; /* bytes from one row to the next; 0: as many as a row has */
 } weir_tensor;
 
 /* A tensor of n_dim dimensions, 1 to 4, outermost first. */
 weir_tensor weir_tensor_of(const void *data, weir_dtype dtype, const int64_t *shape, int n_dim);
+
+/* Rows [first, first + n), or columns, in whole blocks, of a matrix. Data may be NULL and stays NULL. */
+weir_tensor weir_tensor_rows(const weir_tensor *t, int64_t first, int64_t n);
+weir_tensor weir_tensor_cols(const weir_tensor *t, int64_t first, int64_t n);
+const void *weir_tensor_row(const weir_tensor *t, int64_t r);
 
 enum { WEIR_SHAPE_TEXT = 96 };
 /* "(8, 768, 2048)" into out; returns out. */

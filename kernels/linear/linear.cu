@@ -1,8 +1,9 @@
 /* Products of few rows with FRAGMENT weights (bf16): decode and verify. Bound by the bandwidth of the weights
  * (MODEL.md).
  *
- *   block   8 warps, a row tile (up to 16 rows), a slice of the inputs; units one by one (linear_plan.h)
- *   warp    one panel of the unit; every (8 / P)th tile of 16 x 16 of the slice, in rising order
+ *   block   8 warps, a row tile (up to 16 rows), a slice of the inputs; units one by one (linear_tiling.h)
+ *   warp    one panel of the unit; every S-th tile of 16 x 16 of the slice, in rising order, or (S = 1) all
+ *           tiles of one segment
  *   lane    16 bytes of a tile: its operand of mma.m16n8k16, weights as the 16, rows as the 8
  *
  *   ring of D tiles per warp --cp.async--> registers --mma--> 16 x 8 sums --shared--> in warp order --+
@@ -12,8 +13,9 @@
  *
  * A lane reads back only what it copied itself, so the ring needs no barrier; it continues across units and
  * is filled before grid_wait, while earlier kernels still run. A row's output is summed as a chain of mma
- * along its warp's tiles, then over warps, then over slices. The shape alone determines this order, so
- * neither the number of rows, their tiles nor the grid changes a bit. */
+ * along its warp's tiles, then over warps that share them, then over a segment's slices, then over segments as
+ * a tree. The uncut matrix alone determines this order, so neither the number of rows, their tiles nor the grid
+ * changes a bit. */
 #include "kernels/linear/linear.cuh"
 
 namespace {
@@ -26,40 +28,58 @@ constexpr int RESIDENT = 2; /* blocks per SM: leaves each thread 128 registers *
 
 /* How a launch is divided; the same for all its blocks. */
 struct cut {
+    weir_linear_tiling p;
     int32_t n_tile; /* row tiles */
-    int32_t split;
-    int64_t n_unit, n_panel, tiles, slice;
+    int64_t n_panel;
     int32_t stage, stride; /* inputs of a row in shared memory at once; elements between rows */
     float *partial;        /* (n_tile, split, n_unit) records of ROWS x (64 + 1) */
     uint32_t *counter;     /* (n_tile, n_unit) */
 };
 
-template <int P> struct place {
+struct place {
     int64_t unit, unit_step;
     int tile, z;
-    int panel, share;  /* of the warp: which panel of the unit, which of its tiles */
+    int panel;         /* of the unit: the warp's */
     int64_t first;     /* tile of the slice's first input */
-    int length, count; /* tiles of the slice; of them this warp's */
+    int length;        /* tiles of the slice */
+    int offset, count; /* the warp's: the first, from the slice's, and how many */
 };
 
-template <int P> PTX_FN place<P> place_of(const cut &c) {
-    const int warp = threadIdx.x / 32, b = blockIdx.x, of_unit = c.n_tile * c.split;
-    place<P> p;
+/* Tiles of slice z, of whichever segment. */
+PTX_FN void place_slice(const cut &c, place *p) {
+    int z = p->z, i = 0;
+    while (z >= c.p.part[i].slices) z -= c.p.part[i++].slices;
+    const weir_linear_part &s = c.p.part[i];
+    const int64_t begin = z * s.slice, left = s.tiles - begin;
+    p->first = s.begin + begin;
+    p->length = static_cast<int>(left < s.slice ? left : s.slice);
+}
+
+template <int P, int S> PTX_FN place place_of(const cut &c) {
+    const int warp = threadIdx.x / 32, b = blockIdx.x, of_unit = c.n_tile * c.p.split;
+    place p;
     p.tile = b % c.n_tile;
-    p.z = b / c.n_tile % c.split;
+    p.z = b / c.n_tile % c.p.split;
     p.unit = b / of_unit;
     p.unit_step = gridDim.x / of_unit;
     p.panel = warp % P;
-    p.share = warp / P;
-    p.first = p.z * c.slice;
-    p.length = static_cast<int>(c.tiles - p.first < c.slice ? c.tiles - p.first : c.slice);
-    p.count = (p.length - p.share + WARPS / P - 1) / (WARPS / P);
-    if (p.length <= p.share) p.count = 0;
+    if constexpr (S == 1) {
+        const int segment = warp / P;
+        const bool some = segment < c.p.n_part;
+        p.first = 0;
+        p.length = static_cast<int>(c.p.tiles);
+        p.offset = some ? static_cast<int>(c.p.part[segment].begin) : 0;
+        p.count = some ? static_cast<int>(c.p.part[segment].tiles) : 0;
+    } else {
+        place_slice(c, &p);
+        p.offset = warp / P;
+        p.count = p.length > p.offset ? (p.length - p.offset + S - 1) / S : 0;
+    }
     return p;
 }
 
 /* This lane's part of the warp's tiles, unit after unit, D of them in flight. */
-template <int P, int D> struct ring {
+template <int P, int S, int D> struct ring {
     const unsigned char *from, *weights;
     unsigned char *slots;
     int64_t unit, unit_step, n_unit, n_panel, tiles, offset;
@@ -72,13 +92,13 @@ template <int P, int D> struct ring {
         left = count;
     }
 
-    PTX_FN void open(const job &a, const cut &c, const place<P> &at, unsigned char *smem) {
+    PTX_FN void open(const job &a, const cut &c, const place &at, unsigned char *smem) {
         const int warp = threadIdx.x / 32, lane = threadIdx.x % 32;
         weights = static_cast<const unsigned char *>(a.w) + lane * 16;
         slots = smem + warp * D * TILE_BYTES + lane * 16;
-        unit = at.count > 0 ? at.unit : c.n_unit;
-        unit_step = at.unit_step, n_unit = c.n_unit, n_panel = c.n_panel, tiles = c.tiles;
-        offset = at.first + at.share;
+        unit = at.count > 0 ? at.unit : c.p.n_unit;
+        unit_step = at.unit_step, n_unit = c.p.n_unit, n_panel = c.n_panel, tiles = c.p.tiles;
+        offset = at.first + at.offset;
         panel = at.panel, count = at.count;
         seek();
     }
@@ -87,7 +107,7 @@ template <int P, int D> struct ring {
     PTX_FN void fetch(int slot) {
         if (unit < n_unit) {
             ptx::cp_async16(slots + slot * TILE_BYTES, from);
-            from += WARPS / P * TILE_BYTES;
+            from += S * TILE_BYTES;
             if (--left == 0) {
                 unit += unit_step;
                 seek();
@@ -98,11 +118,11 @@ template <int P, int D> struct ring {
 };
 
 /* `steps` tiles of the warp against inputs at x: x[nt] is this lane's four of row 8 nt + g. */
-template <int P, int NT, int D>
-PTX_FN void multiply(float (&acc)[NT][4], ring<P, D> &w, int *slot, const uint16_t *const (&x)[NT],
+template <int P, int S, int NT, int D>
+PTX_FN void multiply(float (&acc)[NT][4], ring<P, S, D> &w, int *slot, const uint16_t *const (&x)[NT],
                      int steps) {
 #pragma unroll 4
-    for (int i = 0, at = 0; i < steps; i++, at += WARPS / P * WEIR_TILE) {
+    for (int i = 0, at = 0; i < steps; i++, at += S * WEIR_TILE) {
         ptx::cp_async_wait<D - 1>();
         const uint4 v = *reinterpret_cast<const uint4 *>(w.slots + *slot * TILE_BYTES);
         const uint32_t weight[4] = {v.x, v.y, v.z, v.w};
@@ -129,15 +149,25 @@ template <int NT> PTX_FN void put_sums(float *sums, const float (&acc)[NT][4]) {
 }
 
 /* The products of a unit, from shared memory or scratch: column c is output c % 16 of panel c / 16. */
-template <int P, int RT> struct block_sums {
+template <int P, int S, int RT> struct block_sums {
     const float *sums;
     const float (*part)[WARPS];
+    const weir_linear_part *segment; /* S = 1 */
+    int n_part;
 
     PTX_FN float at(int row, int column) const {
         const float *p = sums + (column / WEIR_TILE * RT + row) * LINE + column % WEIR_TILE;
         float sum = p[0];
+        if constexpr (S == 1) {
+            kept_sums kept = {};
+            for (int s = 1; s < n_part; s++) {
+                kept.keep(sum);
+                sum = kept.merge(p[s * P * RT * LINE], segment[s].merges);
+            }
+        } else {
 #pragma unroll
-        for (int s = 1; s < WARPS / P; s++) sum += p[s * P * RT * LINE];
+            for (int s = 1; s < S; s++) sum += p[s * P * RT * LINE];
+        }
         return sum;
     }
     PTX_FN float squares(int row) const { return sum_parts(part[row]); }
@@ -146,11 +176,22 @@ template <int P, int RT> struct block_sums {
 template <int P, int RT> struct slice_sums {
     const float *record;
     int64_t step;
-    int split;
+    const weir_linear_tiling *p;
 
+    PTX_FN float of_segment(const float *from, int slices) const {
+        float sum = *from;
+        for (int z = 1; z < slices; z++) sum += from[z * step];
+        return sum;
+    }
     PTX_FN float total(int i) const {
-        float sum = record[i];
-        for (int z = 1; z < split; z++) sum += record[z * step + i];
+        const float *from = record + i;
+        kept_sums kept = {};
+        float sum = of_segment(from, p->part[0].slices);
+        for (int s = 1; s < p->n_part; s++) {
+            from += p->part[s - 1].slices * step;
+            kept.keep(sum);
+            sum = kept.merge(of_segment(from, p->part[s].slices), p->part[s].merges);
+        }
         return sum;
     }
     PTX_FN float at(int row, int column) const { return total(row * P * WEIR_TILE + column); }
@@ -206,14 +247,14 @@ PTX_FN void finish_unit(const job &a, const Sums &sums, int64_t unit, int64_t ro
 }
 
 /* Writes this slice's products to scratch; the block that completes the unit finishes it. */
-template <int P, int RT>
-PTX_FN void merge_slices(const job &a, const cut &c, const place<P> &at, const block_sums<P, RT> &mine,
+template <int P, int S, int RT>
+PTX_FN void merge_slices(const job &a, const cut &c, const place &at, const block_sums<P, S, RT> &mine,
                          int *last, int64_t unit, int64_t row0, int rows) {
     constexpr int COLUMNS = P * WEIR_TILE, RECORD = RT * (COLUMNS + 1);
     slice_sums<P, RT> all;
-    all.step = c.n_unit * RECORD;
-    all.split = c.split;
-    float *record = c.partial + at.tile * c.split * all.step + unit * RECORD;
+    all.step = c.p.n_unit * RECORD;
+    all.p = &c.p;
+    float *record = c.partial + at.tile * c.p.split * all.step + unit * RECORD;
     all.record = record;
     record += at.z * all.step;
     for (int i = threadIdx.x; i < rows * COLUMNS; i += THREADS) record[i] = mine.at(i / COLUMNS, i % COLUMNS);
@@ -221,15 +262,15 @@ PTX_FN void merge_slices(const job &a, const cut &c, const place<P> &at, const b
         record[RT * COLUMNS + threadIdx.x] = mine.squares(threadIdx.x);
     __syncthreads();
     if (threadIdx.x == 0) {
-        uint32_t *counter = c.counter + at.tile * c.n_unit + unit;
-        *last = ptx::add_release(counter, 1) + 1 == static_cast<uint32_t>(c.split);
+        uint32_t *counter = c.counter + at.tile * c.p.n_unit + unit;
+        *last = ptx::add_release(counter, 1) + 1 == static_cast<uint32_t>(c.p.split);
         if (*last) *counter = 0;
     }
     __syncthreads();
     if (*last) finish_unit<P>(a, all, unit, row0, rows);
 }
 
-template <int P, int NT, int D>
+template <int P, int S, int NT, int D>
 __global__ void __launch_bounds__(THREADS, RESIDENT) fragment_kernel(const job a, const cut c) {
     constexpr int RT = 8 * NT;
     K_DYN_SHARED(unsigned char, smem);
@@ -238,8 +279,8 @@ __global__ void __launch_bounds__(THREADS, RESIDENT) fragment_kernel(const job a
     int *last = reinterpret_cast<int *>(part + RT);
     uint16_t *xs = reinterpret_cast<uint16_t *>(last + 4);
 
-    const place<P> at = place_of<P>(c);
-    ring<P, D> weights;
+    const place at = place_of<P, S>(c);
+    ring<P, S, D> weights;
     weights.open(a, c, at, smem);
 #pragma unroll
     for (int slot = 0; slot < D; slot++) weights.fetch(slot);
@@ -260,10 +301,10 @@ __global__ void __launch_bounds__(THREADS, RESIDENT) fragment_kernel(const job a
 #pragma unroll
     for (int nt = 0; nt < NT; nt++) {
         const int row = 8 * nt + lane / 4;
-        x[nt] = xs + (row < rows ? row : rows - 1) * c.stride + at.share * WEIR_TILE + lane % 4 * 4;
+        x[nt] = xs + (row < rows ? row : rows - 1) * c.stride + at.offset * WEIR_TILE + lane % 4 * 4;
     }
     int slot = 0;
-    for (int64_t unit = at.unit; unit < c.n_unit; unit += at.unit_step) {
+    for (int64_t unit = at.unit; unit < c.p.n_unit; unit += at.unit_step) {
         float acc[NT][4] = {};
         int left = at.count;
         for (int begin = 0; begin < width; begin += c.stage) {
@@ -273,19 +314,20 @@ __global__ void __launch_bounds__(THREADS, RESIDENT) fragment_kernel(const job a
                 take<uint16_t>(a, row0, rows, first + begin, n, end, xs, c.stride, nullptr);
                 __syncthreads();
             }
-            const int most = c.stage / (WARPS / P * WEIR_TILE), steps = left < most ? left : most;
-            multiply<P, NT, D>(acc, weights, &slot, x, steps);
+            const int most = c.stage / (S * WEIR_TILE), steps = left < most ? left : most;
+            multiply<P, S, NT, D>(acc, weights, &slot, x, steps);
             left -= steps;
         }
         __syncthreads(); /* the sums of the unit before have been read */
         put_sums<NT>(sums, acc);
         __syncthreads();
-        block_sums<P, RT> mine;
+        block_sums<P, S, RT> mine;
         mine.sums = sums;
         mine.part = part;
+        mine.segment = c.p.part, mine.n_part = c.p.n_part;
         if constexpr (P == 4) {
-            if (c.split > 1) {
-                merge_slices<P, RT>(a, c, at, mine, last, unit, row0, rows);
+            if (c.p.split > 1) {
+                merge_slices<P, S, RT>(a, c, at, mine, last, unit, row0, rows);
                 continue;
             }
         }
@@ -312,11 +354,22 @@ struct shape {
     int depth, smem;
 };
 
+/* Tiles of the inputs that a block reads. */
+int64_t widest(const weir_linear_tiling &p) {
+    int64_t most = 0;
+    if (p.share == 1) return p.tiles;
+    for (int i = 0; i < p.n_part; i++) {
+        const weir_linear_part &s = p.part[i];
+        const int64_t tiles = s.slice < s.tiles ? s.slice : s.tiles;
+        if (tiles > most) most = tiles;
+    }
+    return most;
+}
+
 /* Inputs of `rows` rows that fit in shared memory at once, the ring's depth, and all shared memory. */
 shape fit(const weir_cuda *cu, const weir_linear_tiling &p, int rt, int rows, cut *c) {
-    const int unit = WARPS / p.panels * WEIR_TILE, budget = smem_budget(cu), row_bytes = 2 * rows;
-    const int64_t slice = p.slice < p.tiles ? p.slice : p.tiles;
-    const int64_t width = (slice * WEIR_TILE + unit - 1) / unit * unit;
+    const int unit = p.share * WEIR_TILE, budget = smem_budget(cu), row_bytes = 2 * rows;
+    const int64_t width = (widest(p) * WEIR_TILE + unit - 1) / unit * unit;
     shape s;
     s.depth = p.panels == 4 && fixed_bytes(rt, 16) + row_bytes * (width + WEIR_TILE) <= budget ? 16 : 8;
     const int64_t room = (budget - fixed_bytes(rt, s.depth)) / row_bytes - WEIR_TILE;
@@ -326,32 +379,47 @@ shape fit(const weir_cuda *cu, const weir_linear_tiling &p, int rt, int rows, cu
     return s;
 }
 
-template <int P, int NT, int D> weir_status launch(weir_cuda *cu, const job &j, const cut &c, int smem) {
+/* Rows of a tile. A warp that has a segment needs all its inputs at once: 8 rows of the 2048 that it may have
+ * fit everywhere. */
+int rows_of_tile(const weir_cuda *cu, const weir_linear_tiling &p, int64_t n_row) {
+    cut c = {};
+    if (n_row <= 8) return 8;
+    if (p.share == 1) {
+        fit(cu, p, 16, 16, &c);
+        if (c.stage < widest(p) * WEIR_TILE) return 8;
+    }
+    return 16;
+}
+
+template <int P, int S, int NT, int D>
+weir_status launch(weir_cuda *cu, const job &j, const cut &c, int smem) {
     static std::atomic<uint64_t> asked;
-    WEIR_CUDA_TRY(&cu->base, allow_smem(fragment_kernel<P, NT, D>, &asked, cu), "linear: shared memory");
-    const int64_t of_unit = static_cast<int64_t>(c.n_tile) * c.split;
+    WEIR_CUDA_TRY(&cu->base, allow_smem(fragment_kernel<P, S, NT, D>, &asked, cu), "linear: shared memory");
+    const int64_t of_unit = static_cast<int64_t>(c.n_tile) * c.p.split;
     int64_t resident = (static_cast<int64_t>(cu->smem_optin) + 1024) / (smem + 1024);
     if (resident > RESIDENT) resident = RESIDENT;
     int64_t groups = resident * cu->sm_count / of_unit;
     if (groups < 1) groups = 1;
-    if (groups > c.n_unit) groups = c.n_unit;
+    if (groups > c.p.n_unit) groups = c.p.n_unit;
     const dim3 grid(static_cast<unsigned>(groups * of_unit));
-    K_LAUNCH_PDL((fragment_kernel<P, NT, D>), grid, dim3(THREADS), smem, cu->stream)(j, c);
+    K_LAUNCH_PDL((fragment_kernel<P, S, NT, D>), grid, dim3(THREADS), smem, cu->stream)(j, c);
     return WEIR_OK;
 }
 
-template <int NT>
-weir_status launch_rows(weir_cuda *cu, const job &j, const cut &c, int panels, const shape &s) {
-    if (panels == 1) return launch<1, NT, 8>(cu, j, c, s.smem);
-    if (panels == 2) return launch<2, NT, 8>(cu, j, c, s.smem);
-    return s.depth == 16 ? launch<4, NT, 16>(cu, j, c, s.smem) : launch<4, NT, 8>(cu, j, c, s.smem);
+template <int NT> weir_status launch_rows(weir_cuda *cu, const job &j, const cut &c, const shape &s) {
+    if (c.p.share == 1) return launch<1, 1, NT, 8>(cu, j, c, s.smem);
+    if (c.p.panels == 1) return launch<1, WARPS, NT, 8>(cu, j, c, s.smem);
+    if (c.p.panels == 2) return launch<2, WARPS / 2, NT, 8>(cu, j, c, s.smem);
+    return s.depth == 16 ? launch<4, WARPS / 4, NT, 16>(cu, j, c, s.smem)
+                         : launch<4, WARPS / 4, NT, 8>(cu, j, c, s.smem);
 }
 
 /* Row tiles per launch: as many as scratch has room for the records of their slices. 0: not even one. */
 int64_t tiles_at_once(const weir_cuda *cu, const weir_linear_tiling &p, int64_t n_tile) {
     int64_t most = 4096;
     if (p.split > 1) {
-        const int64_t room = static_cast<int64_t>(cu->base.scratch_floats / weir__linear_partial_floats(&p));
+        const int64_t room =
+            static_cast<int64_t>(cu->base.scratch_floats / weir__linear_partial_floats(p.split, p.n_unit));
         const int64_t words = (cu->n_counter - WEIR_COUNT_TEAM) / p.n_unit;
         most = room < most ? room : most;
         most = words < most ? words : most;
@@ -360,13 +428,13 @@ int64_t tiles_at_once(const weir_cuda *cu, const weir_linear_tiling &p, int64_t 
 }
 
 weir_status fragment_rows(weir_cuda *cu, const weir_linear *a) {
-    const weir_linear_tiling p = weir__linear_tiling_of(a->w->n, a->w->k, a->w->gated);
-    const int rt = a->n_row <= 8 ? 8 : 16;
+    const weir_linear_tiling p = weir__linear_tiling_of(a->w);
+    const int rt = rows_of_tile(cu, p, a->n_row);
     const int64_t n_tile = (a->n_row + rt - 1) / rt, step = tiles_at_once(cu, p, n_tile);
     if (step < 1) return WEIR_ENOMEM;
     const bool spans = a->minmax && p.panels != 4; /* units are not spans: computed after the product */
     cut c = {};
-    c.split = p.split, c.n_unit = p.n_unit, c.n_panel = a->w->n_panel, c.tiles = p.tiles, c.slice = p.slice;
+    c.p = p, c.n_panel = a->w->n_panel;
     c.partial = cu->base.scratch;
     c.counter = cu->counters + WEIR_COUNT_TEAM;
     const shape s = fit(cu, p, rt, static_cast<int>(a->n_row < rt ? a->n_row : rt), &c);
@@ -380,7 +448,7 @@ weir_status fragment_rows(weir_cuda *cu, const weir_linear *a) {
         j.n_row = a->n_row - t * rt < c.n_tile * static_cast<int64_t>(rt)
                       ? a->n_row - t * rt
                       : c.n_tile * static_cast<int64_t>(rt);
-        WEIR_TRY(rt == 8 ? launch_rows<1>(cu, j, c, p.panels, s) : launch_rows<2>(cu, j, c, p.panels, s));
+        WEIR_TRY(rt == 8 ? launch_rows<1>(cu, j, c, s) : launch_rows<2>(cu, j, c, s));
         WEIR_TRY(launched(cu, "fragments", a));
     }
     return spans ? minmaxes(cu, a) : WEIR_OK;

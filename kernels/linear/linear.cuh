@@ -31,6 +31,7 @@ struct job {
     bool gated, vector; /* vector: 16-byte loads of x and norm are aligned */
     weir_minmax *minmax;
     int32_t minmax_n;
+    weir_segments segments;
 };
 
 inline job job_of(const weir_linear *a) {
@@ -41,6 +42,7 @@ inline job job_of(const weir_linear *a) {
     j.epilogue = a->epilogue, j.scale = a->scale, j.softcap = a->softcap;
     j.vector = k_aligned16(a->x) && a->ldx % 4 == 0 && k_aligned16(a->norm);
     j.minmax = a->minmax, j.minmax_n = a->minmax_n;
+    j.segments = a->w->segments;
     return j;
 }
 
@@ -194,6 +196,40 @@ PTX_FN float sum_parts(const float (&part)[WARPS]) {
 #pragma unroll
     for (int w = 1; w < WARPS; w++) sum += part[w];
     return sum;
+}
+
+/* ---- segments (kernels/weight/segments.h) ---- */
+
+/* The sums that are kept, in registers. */
+struct kept_sums {
+    float newest, second, third;
+
+    PTX_FN float merge(float sum, int merges) {
+        for (int m = 0; m < merges; m++) {
+            sum = newest + sum;
+            newest = second, second = third;
+        }
+        return sum;
+    }
+    PTX_FN void keep(float sum) { third = second, second = newest, newest = sum; }
+};
+
+/* N sums (a power of two up to 32) over a warp's lanes, each in the order of k_warp_sum, in N - 1 exchanges and
+ * the rest of a tree: in every step a lane keeps half of its values. Lane l gets sum l / (32 / N). */
+template <int N> PTX_FN float warp_sums(float (&v)[N]) {
+    int d = 16;
+#pragma unroll
+    for (int half = N / 2; half > 0; half /= 2, d /= 2) {
+        const bool upper = threadIdx.x & d;
+#pragma unroll
+        for (int i = 0; i < half; i++) {
+            const float given = upper ? v[i] : v[i + half], kept = upper ? v[i + half] : v[i];
+            v[i] = kept + __shfl_xor_sync(ALL, given, d);
+        }
+    }
+#pragma unroll
+    for (; d > 0; d /= 2) v[0] += __shfl_xor_sync(ALL, v[0], d);
+    return v[0];
 }
 
 /* Entry points of the other files. */

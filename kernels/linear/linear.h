@@ -28,8 +28,11 @@ static inline bool weir__epilogue_reads(weir_epilogue e) { return e == WEIR_EPI_
  *   norm  (k) f32 or NULL;   rmsnorm(x)_k = x_k / sqrt(mean(x^2) + eps) * norm_k
  *   y     (n_row, n)  f32, row stride ldy >= n; only [0, n) of a row is written; may not alias x
  *
- * The order of the sum over k depends only on (n, k, dtype) and `rows`, so a row's result never depends on
- * the other rows. rows = true: decode and verify rows; with bf16 weights on AVX512BF16 the normalised input
+ * The order of the sum over k depends only on the uncut weight (its outputs, inputs, dtype, and how ranks
+ * split it) and on `rows`, so a row's result never depends on the other rows or on the number of ranks. A
+ * weight split along its outputs is summed as a build likes. One split along its inputs is summed segment by
+ * segment, each from zero and rounded to f32, and the segments by the tree of kernels/weight/segments.h; at more
+ * than one rank y is the rank's share of that tree. rows = true: decode and verify rows; with bf16 weights on AVX512BF16 the normalised input
  * is rounded to bf16 (as a tensor core would), products and sums stay f32. rows = false: prefill, f32 inputs
  * on the CPU; the caller passes rows of one session in chunks of the backend's `chunk` positions, counted
  * from position 0, which lets a backend send chunks to a library GEMM of fixed shape.
@@ -45,15 +48,16 @@ static inline bool weir__epilogue_reads(weir_epilogue e) { return e == WEIR_EPI_
  *         backends with weir_backend.minmaxes set, ignored by others. Not with a gated weight, rows
  *         = true only.
  *
- * Moves weir__weight_bytes + 4 * n_row * (k + n) bytes. The truth (portable) sums in double. Error of a fast
+ * Moves weir__weight_bytes + 4 * n_row * (k + n) bytes. The truth (portable) sums in double, segments apart.
+ * Error of a fast
  * path's product d: (9/8 k + 16) * 2^-24 * sum|xn w|, plus 2^-8 * sum|xn w| where the input is rounded to
  * bf16; of an activation: 2^-21 |d|. Where it is rounded to bytes: with a the largest |xn| of its 32 and w =
  * s q + o, plus sum a |w| / 253 + (k / 8 + 16) * 2^-24 * sum a (|s q| + |o|). A softcap adds 2^-20 |y|: the
  * quotient, the tanh within 2^-21 of itself (slope at most 1), the product. Extents are those of the stored
  * values.
- * WEIR_EINVAL  n_row < 0, ldx < k, ldy < n, a gated weight with WEIR_EPI_ADD or WEIR_EPI_MUL, a minmax where
- *              the contract has none, NULL, a softcap below 0, or one with a gated weight or an epilogue that
- *              is not WEIR_EPI_STORE
+ * WEIR_EINVAL  n_row < 0, ldx < k, ldy < n, a gated weight with WEIR_EPI_ADD or WEIR_EPI_MUL, a norm or a gate
+ *              with a weight that is split along its inputs, a minmax where the contract has none, NULL, a
+ *              softcap below 0, or one with a gated weight or an epilogue that is not WEIR_EPI_STORE
  * WEIR_ENOMEM  the backend's scratch is less than weir__linear_scratch_floats(k), or on a device
  *              weir__linear_cuda_scratch_floats(n, k, chunk)
  *
@@ -90,10 +94,7 @@ static inline size_t weir__linear_scratch_floats(int64_t k) {
 /* Floats of scratch on a device for products of n outputs (both matrices of a gated pair counted), k inputs
  * and any n_row. chunk: the backend's if the weight multiplies prompts (rows = false), else 0 (a head). */
 static inline size_t weir__linear_cuda_scratch_floats(int64_t n, int64_t k, int64_t chunk) {
-    const weir_linear_tiling one = weir__linear_tiling_of(n, k, false),
-                             two = weir__linear_tiling_of((n + 1) / 2, k, true);
-    size_t most = weir__linear_partial_floats(&one);
-    if (weir__linear_partial_floats(&two) > most) most = weir__linear_partial_floats(&two);
+    const size_t most = weir__linear_most_partial_floats(n, k);
     /* parts aligned to 256 bytes */
     const size_t prompt = chunk > 0 ? (size_t)chunk * (size_t)(n + 4 + k + 1) + 3 * 64 : 0;
     return prompt > most ? prompt : most;
@@ -103,6 +104,7 @@ static inline weir_status weir__linear_check(const weir_linear *a) {
     if (a->n_row < 0 || !a->x || !a->y || !a->w || !a->w->data) return WEIR_EINVAL;
     if (a->ldx < a->w->k || a->ldy < a->w->n) return WEIR_EINVAL;
     if (a->w->gated && (weir__epilogue_reads(a->epilogue) || a->minmax)) return WEIR_EINVAL;
+    if (a->w->split == WEIR_SPLIT_INPUTS && (a->w->gated || a->norm)) return WEIR_EINVAL;
     if (!(a->softcap >= 0.0f)) return WEIR_EINVAL;
     if (a->softcap > 0.0f && (a->w->gated || a->epilogue != WEIR_EPI_STORE)) return WEIR_EINVAL;
     if (a->minmax && (!a->rows || a->minmax_n < 1 || a->minmax_n > a->w->n)) return WEIR_EINVAL;

@@ -28,11 +28,13 @@ static double input(const weir_linear *a, const float *x, double factor, int64_t
     return a->norm ? (double)x[i] * factor * (double)a->norm[i] : (double)x[i];
 }
 
-static double dot(const weir_linear *a, const float *x, double factor, int64_t n, bool up) {
+/* Of inputs [begin, end). */
+static double part_of_dot(const weir_linear *a, const float *x, double factor, int64_t n, bool up,
+                          int64_t begin, int64_t end) {
     const int block = weir_dtype_block(a->w->dtype);
     float w[WEIR_QUANT_BLOCK];
     double sum = 0.0;
-    for (int64_t i = 0; i < a->w->k; i += block) {
+    for (int64_t i = begin; i < end; i += block) {
         if (block == 1) {
             w[0] = weir__weight_get(a->w, n, i, up);
         } else {
@@ -41,6 +43,18 @@ static double dot(const weir_linear *a, const float *x, double factor, int64_t n
         for (int j = 0; j < block; j++) sum += input(a, x, factor, i + j) * (double)w[j];
     }
     return sum;
+}
+
+static double dot(const weir_linear *a, const float *x, double factor, int64_t n, bool up) {
+    const weir_segments *s = &a->w->segments;
+    if (a->w->split == WEIR_SPLIT_OUTPUTS) return part_of_dot(a, x, factor, n, up, 0, a->w->k);
+    float kept[WEIR_SEGMENTS], sum = 0.0f;
+    for (int g = 0, n_kept = 0; g < s->n; g++) {
+        sum = (float)part_of_dot(a, x, factor, n, up, g ? s->end[g - 1] : 0, s->end[g]);
+        for (int m = s->merges[g]; m > 0; m--) sum = kept[--n_kept] + sum;
+        kept[n_kept++] = sum;
+    }
+    return (double)sum;
 }
 
 weir_status weir__linear_cpu(weir_backend *be, weir_linear *a) {

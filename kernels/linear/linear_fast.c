@@ -1,5 +1,5 @@
 /* How a product is divided: rows into tiles that fit the registers, panels among workers. This cannot change
- * a bit of a result: each (row, output) is one chain of multiply-adds over k wherever it is computed.
+ * a bit of a result: each (row, output) is the same chains of multiply-adds wherever it is computed.
  *
  * Prefill uses the same code. A library GEMM was tried for full chunks of 64 rows, f32, one Zen 5 core:
  * OpenBLAS 0.3.21 99 GFLOP/s, these tiles 92 (AVX2) and 236 (AVX-512); and its serial build may not be called
@@ -35,6 +35,7 @@ static weir_linear_tile tile_at(const job *j, int64_t first, int64_t n, int64_t 
         .w = (const unsigned char *)a->w->data + first * j->panel_bytes,
         .panel_bytes = j->panel_bytes,
         .n_panel = n,
+        .segments = &a->w->segments,
         .n_pair = a->w->k_pad / 2,
         .y = a->y + (j->row0 + r) * a->ldy + col,
         .ldy = a->ldy,

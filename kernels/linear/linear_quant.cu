@@ -4,7 +4,8 @@
  *   block   8 warps, a tile of up to 8 rows whose inputs are in shared memory as f32, times norm, 2048 at
  *           most at once
  *   warp    two rows of the weight: two adjacent outputs, or gate and up of one output
- *   lane    8 elements of every 256, in rising order; then the lanes as a tree
+ *   lane    8 elements of every 256, of a segment in rising order; then the lanes as a tree, then
+ *           the segments
  *
  * Rejected: integer products (dp4a) of rows rounded to bytes, which would halve the work but round what the
  * CPU truth does not; dequantising prompts' weights for the library, which needs scratch as large as the
@@ -26,10 +27,10 @@ PTX_FN void inputs(float (&to)[V], const float *p) {
     }
 }
 
-/* acc[m][r] += elements [begin, begin + n) of weight row m . row r's inputs in shared memory; n is a multiple
+/* acc[m R + r] += elements [begin, begin + n) of weight row m . row r's inputs in shared memory; n is a multiple
  * of 32. */
 template <int DTYPE, int R>
-PTX_FN void accumulate(float (&acc)[2][R], const uint8_t *w0, const uint8_t *w1, int64_t begin,
+PTX_FN void accumulate(float (&acc)[2 * R], const uint8_t *w0, const uint8_t *w1, int64_t begin,
                        const float *xs, int stride, int n) {
 #pragma unroll 2
     for (int i = threadIdx.x % 32 * V; i < n; i += 32 * V) {
@@ -42,8 +43,8 @@ PTX_FN void accumulate(float (&acc)[2][R], const uint8_t *w0, const uint8_t *w1,
             inputs(x, xs + r * stride + i);
 #pragma unroll
             for (int v = 0; v < V; v++) {
-                acc[0][r] = fmaf(a[v], x[v], acc[0][r]);
-                acc[1][r] = fmaf(b[v], x[v], acc[1][r]);
+                acc[r] = fmaf(a[v], x[v], acc[r]);
+                acc[R + r] = fmaf(b[v], x[v], acc[R + r]);
             }
         }
     }
@@ -65,23 +66,33 @@ __global__ void __launch_bounds__(THREADS, 2) quant_kernel(const job a, int stag
     const uint8_t *w1 = static_cast<const uint8_t *>(a.w) + m1 * row_bytes;
 
     const bool whole = stage >= a.k;
-    if (!whole && a.norm) take<float>(a, row0, rows, 0, static_cast<int>(a.k), a.k, nullptr, 0, part);
-    float acc[2][R] = {};
-    for (int64_t begin = 0; begin < a.k; begin += stage) {
-        const int n = static_cast<int>(a.k - begin < stage ? a.k - begin : stage);
-        __syncthreads(); /* the stage before has been read */
-        take(a, row0, rows, begin, n, a.k, xs, stage, whole && a.norm ? part : nullptr);
-        __syncthreads();
-        accumulate<DTYPE, R>(acc, w0, w1, begin, xs, stage, n);
+    if (whole || a.norm)
+        take<float>(a, row0, rows, 0, static_cast<int>(a.k), a.k, whole ? xs : nullptr, stage,
+                    a.norm ? part : nullptr);
+    __syncthreads();
+    kept_sums kept = {};
+    float sum = 0.0f; /* of lane / (16 / R): w0's rows, then w1's */
+    for (int s = 0; s < a.segments.n; s++) {
+        const int64_t end = a.segments.end[s];
+        float acc[2 * R] = {};
+        for (int64_t at = s ? a.segments.end[s - 1] : 0; at < end; at += stage) {
+            const int n = static_cast<int>(end - at < stage ? end - at : stage);
+            if (!whole) {
+                __syncthreads(); /* the stage before has been read */
+                take<float>(a, row0, rows, at, n, a.k, xs, stage, nullptr);
+                __syncthreads();
+            }
+            accumulate<DTYPE, R>(acc, w0, w1, at, xs + (whole ? at : 0), stage, n);
+        }
+        if (s > 0) kept.keep(sum);
+        sum = kept.merge(warp_sums(acc), a.segments.merges[s]);
     }
-#pragma unroll
-    for (int r = 0; r < R; r++) {
-        const float d0 = k_warp_sum(acc[0][r]), d1 = k_warp_sum(acc[1][r]);
-        if (lane != r || r >= rows || n0 >= a.n) continue;
-        const float factor = a.norm ? row_factor(a, sum_parts(part[r])) : 1.0f;
-        finish(a, factor * d0, factor * d1, row0 + r, n0);
-        if (!a.gated && n0 + 1 < a.n) finish(a, factor * d1, 0.0f, row0 + r, n0 + 1);
-    }
+    const int r = lane < R ? lane : 0;
+    const float d0 = __shfl_sync(ALL, sum, r * (16 / R)), d1 = __shfl_sync(ALL, sum, 16 + r * (16 / R));
+    if (lane >= R || r >= rows || n0 >= a.n) return;
+    const float factor = a.norm ? row_factor(a, sum_parts(part[r])) : 1.0f;
+    finish(a, factor * d0, factor * d1, row0 + r, n0);
+    if (!a.gated && n0 + 1 < a.n) finish(a, factor * d1, 0.0f, row0 + r, n0 + 1);
 }
 
 /* ---- host ---------------------------------------------------------------------------------------------- */

@@ -7,8 +7,8 @@
  *          time
  *
  * A unit is the 32 inputs (q6_k: 16) that share the scale s and the offset o of an output: its term is s d
- * (sum q x - zero · sum x), or s d sum q x + o d sum x. Each (row, output) is one chain of such terms over k
- * in rising order, so neither the number of rows nor that of panels processed at once can change a bit. */
+ * (sum q x - zero · sum x), or s d sum q x + o d sum x. Each (row, output) is one chain of such terms for each
+ * segment of k, in rising order, and the segments' tree, so neither the number of rows nor that of panels processed at once can change a bit. */
 #include "kernels/linear/linear_quant.h"
 #include "kernels/linear/linear_vec.h"
 
@@ -356,24 +356,35 @@ WEIR_INLINE void quant_sums(vf (*acc)[8], const weir_linear_tile *t, int64_t at,
     const weir_quant_pack pack = weir__quant_pack_of((weir_dtype)kind);
     const int block = weir_dtype_block((weir_dtype)kind);
     const int64_t n_block = 2 * t->n_pair / block, word_bytes = pack.words * LINE;
+    const weir_segments *s = t->segments;
+    _Alignas(64) float kept[WEIR_SEGMENTS / 2 - 1][WEIR_QUANT_ROWS * 8 * VF];
+    int n_kept = 0;
     block_at b;
     WEIR_UNROLL for (int p = 0; p < P; p++) {
         const int64_t v = at + p < n ? at + p : n - 1;
         const unsigned char *panel = t->w + v / PER_PANEL * t->panel_bytes;
         b.word[p] = panel + v % PER_PANEL * VF * 4;
         b.scale[p] = panel + n_block * word_bytes + v % PER_PANEL * VF * 2;
-        WEIR_UNROLL for (int r = 0; r < R; r++) acc[r][p] = vf_zero();
     }
     const unsigned char *x = t->x;
-    for (int64_t i = 0; i < n_block; i++, x += block / UNIT * t->x_stride) {
-        if (block == 32) {
-            add_block_32(acc, &b, x, R, P, kind);
-        } else if (kind == WEIR_DTYPE_Q6_K) {
-            add_block_q6_k(acc, &b, x, t->x_stride, R, P);
-        } else {
-            add_block_k(acc, &b, x, t->x_stride, R, P, kind);
+    int64_t i = 0;
+    for (int g = 0;; g++) {
+        WEIR_UNROLL for (int r = 0; r < R; r++) {
+            WEIR_UNROLL for (int p = 0; p < P; p++) acc[r][p] = vf_zero();
         }
-        WEIR_UNROLL for (int p = 0; p < P; p++) b.word[p] += word_bytes, b.scale[p] += WEIR_PANEL * 2;
+        for (; i < s->end[g] / block; i++, x += block / UNIT * t->x_stride) {
+            if (block == 32) {
+                add_block_32(acc, &b, x, R, P, kind);
+            } else if (kind == WEIR_DTYPE_Q6_K) {
+                add_block_q6_k(acc, &b, x, t->x_stride, R, P);
+            } else {
+                add_block_k(acc, &b, x, t->x_stride, R, P, kind);
+            }
+            WEIR_UNROLL for (int p = 0; p < P; p++) b.word[p] += word_bytes, b.scale[p] += WEIR_PANEL * 2;
+        }
+        for (int m = s->merges[g]; m > 0; m--) merge(kept[--n_kept], acc[0], 8, R, P);
+        if (g + 1 == s->n) return;
+        keep(kept[n_kept++], acc[0], 8, R, P);
     }
 }
 

@@ -4,7 +4,8 @@
  *   block   8 warps, a tile of up to 8 rows whose inputs are in shared memory as f32, times norm, 2048 at
  *           most at once
  *   warp    two rows of the weight: two adjacent outputs, or gate and up of one output
- *   lane    16 bytes (V elements) of every 32 V, in rising order; then the lanes as a tree
+ *   lane    16 bytes (V elements) of every 32 V, of a segment in rising order; then the lanes as a tree, then
+ *           the segments
  *
  * Weight rows that are not a multiple of 16 bytes are read element by element. */
 #include "kernels/linear/linear.cuh"
@@ -49,10 +50,10 @@ template <int V> PTX_FN void inputs(float (&to)[V], const float *p) {
     }
 }
 
-/* acc[m][r] += weight row m . row r over n inputs in shared memory; n is a multiple of V except for the last
+/* acc[m R + r] += weight row m . row r over n inputs in shared memory; n is a multiple of V except for the last
  * stage's padding. */
 template <class W, int V, int R>
-PTX_FN void accumulate(float (&acc)[2][R], const W *w0, const W *w1, const float *xs, int stride, int n) {
+PTX_FN void accumulate(float (&acc)[2 * R], const W *w0, const W *w1, const float *xs, int stride, int n) {
 #pragma unroll 4
     for (int i = threadIdx.x % 32 * V; i < n; i += 32 * V) {
         float a[V], b[V];
@@ -64,8 +65,8 @@ PTX_FN void accumulate(float (&acc)[2][R], const W *w0, const W *w1, const float
             inputs<V>(x, xs + r * stride + i);
 #pragma unroll
             for (int v = 0; v < V; v++) {
-                acc[0][r] = fmaf(a[v], x[v], acc[0][r]);
-                acc[1][r] = fmaf(b[v], x[v], acc[1][r]);
+                acc[r] = fmaf(a[v], x[v], acc[r]);
+                acc[R + r] = fmaf(b[v], x[v], acc[R + r]);
             }
         }
     }
@@ -86,24 +87,33 @@ __global__ void __launch_bounds__(THREADS, 2) rows_kernel(const job a, int stage
     const W *w0 = static_cast<const W *>(a.w) + m0 * a.k, *w1 = static_cast<const W *>(a.w) + m1 * a.k;
 
     const bool whole = stage >= a.k;
-    if (!whole && a.norm)
-        take<float>(a, row0, rows, 0, static_cast<int>((a.k + 3) / 4 * 4), a.k, nullptr, 0, part);
-    float acc[2][R] = {};
-    for (int64_t begin = 0; begin < a.k; begin += stage) {
-        const int n = static_cast<int>(a.k - begin < stage ? a.k - begin : stage);
-        __syncthreads(); /* the stage before has been read */
-        take(a, row0, rows, begin, (n + 3) / 4 * 4, a.k, xs, stage, whole && a.norm ? part : nullptr);
-        __syncthreads();
-        accumulate<W, V, R>(acc, w0 + begin, w1 + begin, xs, stage, n);
+    if (whole || a.norm)
+        take<float>(a, row0, rows, 0, static_cast<int>((a.k + 3) / 4 * 4), a.k, whole ? xs : nullptr, stage,
+                    a.norm ? part : nullptr);
+    __syncthreads();
+    kept_sums kept = {};
+    float sum = 0.0f; /* of lane / (16 / R): w0's rows, then w1's */
+    for (int s = 0; s < a.segments.n; s++) {
+        const int64_t end = a.segments.end[s];
+        float acc[2 * R] = {};
+        for (int64_t at = s ? a.segments.end[s - 1] : 0; at < end; at += stage) {
+            const int n = static_cast<int>(end - at < stage ? end - at : stage);
+            if (!whole) {
+                __syncthreads(); /* the stage before has been read */
+                take<float>(a, row0, rows, at, (n + 3) / 4 * 4, a.k, xs, stage, nullptr);
+                __syncthreads();
+            }
+            accumulate<W, V, R>(acc, w0 + at, w1 + at, xs + (whole ? at : 0), stage, n);
+        }
+        if (s > 0) kept.keep(sum);
+        sum = kept.merge(warp_sums(acc), a.segments.merges[s]);
     }
-#pragma unroll
-    for (int r = 0; r < R; r++) {
-        const float d0 = k_warp_sum(acc[0][r]), d1 = k_warp_sum(acc[1][r]);
-        if (lane != r || r >= rows || n0 >= a.n) continue;
-        const float factor = a.norm ? row_factor(a, sum_parts(part[r])) : 1.0f;
-        finish(a, factor * d0, factor * d1, row0 + r, n0);
-        if (!a.gated && n0 + 1 < a.n) finish(a, factor * d1, 0.0f, row0 + r, n0 + 1);
-    }
+    const int r = lane < R ? lane : 0;
+    const float d0 = __shfl_sync(ALL, sum, r * (16 / R)), d1 = __shfl_sync(ALL, sum, 16 + r * (16 / R));
+    if (lane >= R || r >= rows || n0 >= a.n) return;
+    const float factor = a.norm ? row_factor(a, sum_parts(part[r])) : 1.0f;
+    finish(a, factor * d0, factor * d1, row0 + r, n0);
+    if (!a.gated && n0 + 1 < a.n) finish(a, factor * d1, 0.0f, row0 + r, n0 + 1);
 }
 
 /* One warp per span of a row. */
@@ -151,9 +161,10 @@ template <class W, int V> weir_status launch_rows(weir_cuda *cu, const weir_line
     return a->n_row <= 2 ? launch<W, V, 2>(cu, a) : launch<W, V, 8>(cu, a);
 }
 
+/* The inputs of a lane are part of the order of sums: the uncut matrix decides. */
 template <class W> weir_status launch_dtype(weir_cuda *cu, const weir_linear *a) {
     constexpr int V = 16 / sizeof(W);
-    return a->w->k % V == 0 ? launch_rows<W, V>(cu, a) : launch_rows<W, 1>(cu, a);
+    return a->w->k_whole % V == 0 ? launch_rows<W, V>(cu, a) : launch_rows<W, 1>(cu, a);
 }
 
 } // namespace

@@ -9,9 +9,11 @@ enum { WEIR_TILE_ROWS = 8 }; /* rows of one tile: what the registers of the wide
 
 /* Some panels times up to 8 prepared rows. */
 typedef struct weir_linear_tile {
-    const unsigned char *w;               /* first panel */
-    int64_t panel_bytes, n_panel, n_pair; /* n_pair = k_pad / 2 */
-    const unsigned char *x;               /* rows of k_pad f32 or bf16, x_stride bytes apart */
+    const unsigned char *w; /* first panel */
+    int64_t panel_bytes, n_panel;
+    const weir_segments *segments; /* of the inputs */
+    int64_t n_pair;                /* of inputs, k_pad / 2 */
+    const unsigned char *x;        /* rows of k_pad f32 or bf16, x_stride bytes apart */
     int64_t x_stride;
     float *y; /* the column of the first panel */
     int64_t ldy;

@@ -3,9 +3,9 @@
  *   panel  | 16 outputs x pair 0 | 16 outputs x pair 1 | …     a vector is VF of the 16 outputs
  *   row    | x0 x1 | x2 x3 | …                                  broadcast, one input at a time
  *
- * Each (row, output) is one chain of multiply-adds over k in rising order. That is the whole numerical
- * contract, and the reason why neither the number of rows nor that of panels processed at once can change a
- * bit. The independent chains that hide the latency of a multiply-add come from several panels at once: 8 for
+ * Each (row, output) is one chain of multiply-adds for each segment of k, in rising order, and the segments'
+ * tree (kernels/weight/segments.h). That is the whole numerical contract, and the reason why neither the number
+ * of rows nor that of panels processed at once can change a bit. The independent chains that hide the latency of a multiply-add come from several panels at once: 8 for
  * one row, fewer for more rows, so that rows x panels fit in registers.
  *
  * Tried and rejected: even and odd inputs in two chains (twice the registers, which several rows need); one
@@ -160,16 +160,41 @@ WEIR_INLINE void tile_pair(vf (*acc)[16], const unsigned char *const *w, const u
     }
 }
 
+/* acc = kept + acc, N vectors for each of R rows; and acc to `kept`, from where merge takes it. */
+WEIR_INLINE void merge(const float *kept, vf *acc, const int ld, const int R, const int N) {
+    WEIR_UNROLL for (int r = 0; r < R; r++) {
+        WEIR_UNROLL for (int q = 0; q < N; q++) {
+            acc[r * ld + q] = vf_add(vf_load(kept + (r * N + q) * VF), acc[r * ld + q]);
+        }
+    }
+}
+
+WEIR_INLINE void keep(float *kept, const vf *acc, const int ld, const int R, const int N) {
+    WEIR_UNROLL for (int r = 0; r < R; r++) {
+        WEIR_UNROLL for (int q = 0; q < N; q++) vf_store(kept + (r * N + q) * VF, acc[r * ld + q]);
+    }
+}
+
 /* P panels from panel `first` on times R rows. R, P and kind are constants after inlining. */
 WEIR_INLINE void tile_sums(vf (*acc)[16], const weir_linear_tile *t, int64_t first, const int R, const int P,
                            const int kind) {
+    const weir_segments *s = t->segments;
     const unsigned char *w[8], *x[WEIR_TILE_ROWS];
+    _Alignas(64) float kept[WEIR_SEGMENTS / 2 - 1][WEIR_TILE_ROWS * 8 * WEIR_PANEL];
+    int n_kept = 0;
     WEIR_UNROLL for (int p = 0; p < P; p++) w[p] = t->w + (first + p) * t->panel_bytes;
-    WEIR_UNROLL for (int r = 0; r < R; r++) {
-        x[r] = t->x + r * t->x_stride;
-        WEIR_UNROLL for (int q = 0; q < P * PER_PANEL; q++) acc[r][q] = vf_zero();
+    WEIR_UNROLL for (int r = 0; r < R; r++) x[r] = t->x + r * t->x_stride;
+    int64_t i = 0;
+    for (int g = 0;; g++) {
+        const int64_t end = (s->end[g] + 1) / 2;
+        WEIR_UNROLL for (int r = 0; r < R; r++) {
+            WEIR_UNROLL for (int q = 0; q < P * PER_PANEL; q++) acc[r][q] = vf_zero();
+        }
+        for (; i < end; i++) tile_pair(acc, w, x, i, R, P, kind);
+        for (int m = s->merges[g]; m > 0; m--) merge(kept[--n_kept], acc[0], 16, R, P * PER_PANEL);
+        if (g + 1 == s->n) return;
+        keep(kept[n_kept++], acc[0], 16, R, P * PER_PANEL);
     }
-    for (int64_t i = 0; i < t->n_pair; i++) tile_pair(acc, w, x, i, R, P, kind);
 }
 
 /* Sums of panels [first, first + n), spilled as (rows, ldc), into y. */

@@ -53,8 +53,7 @@ static const unsigned char *row_of(const weir_tensor *part, int n_part, bool gat
     int p = gated ? (int)(panel % 2) : 0;
     while (!gated && p < n_part && row >= part[p].rows) row -= part[p++].rows;
     if (p >= n_part || row >= part[p].rows) return NULL;
-    return (const unsigned char *)part[p].data +
-           (size_t)row * (size_t)weir_dtype_row_bytes(part[p].dtype, part[p].cols);
+    return weir_tensor_row(&part[p], row);
 }
 
 /* Writes panels [first, first + n_panel) of w to dst. */
@@ -128,12 +127,32 @@ static weir_status upload_panels(weir_backend *be, const weir_weight *w, const w
     return s;
 }
 
+/* Rows that do not follow one another go through a host buffer too. */
+static weir_status upload_apart(weir_backend *be, unsigned char *dst, const weir_tensor *t,
+                                size_t row_bytes) {
+    const size_t fit = row_bytes < STAGE_BYTES ? STAGE_BYTES / row_bytes : 1;
+    unsigned char *stage = weir_alloc(fit, row_bytes);
+    if (!stage) return WEIR_ENOMEM;
+    weir_status s = WEIR_OK;
+    for (int64_t first = 0; s == WEIR_OK && first < t->rows; first += (int64_t)fit) {
+        const int64_t left = t->rows - first, n = left < (int64_t)fit ? left : (int64_t)fit;
+        for (int64_t r = 0; r < n; r++)
+            memcpy(stage + (size_t)r * row_bytes, weir_tensor_row(t, first + r), row_bytes);
+        s = weir__backend_upload(be, dst + (size_t)first * row_bytes, stage, (size_t)n * row_bytes);
+    }
+    weir_free(stage);
+    return s;
+}
+
 /* In the file's order: nothing to pack. */
 static weir_status upload_rows(weir_backend *be, const weir_weight *w, const weir_tensor *part, int n_part) {
     unsigned char *dst = w->data;
+    const size_t row_bytes = (size_t)weir_dtype_row_bytes(w->dtype, w->k);
     for (int p = 0; p < n_part; p++) {
-        const size_t bytes = (size_t)part[p].rows * (size_t)weir_dtype_row_bytes(w->dtype, w->k);
-        WEIR_TRY(weir__backend_upload(be, dst, part[p].data, bytes));
+        const bool apart = part[p].stride > 0 && (size_t)part[p].stride != row_bytes;
+        const size_t bytes = (size_t)part[p].rows * row_bytes;
+        WEIR_TRY(apart ? upload_apart(be, dst, &part[p], row_bytes)
+                       : weir__backend_upload(be, dst, part[p].data, bytes));
         dst += bytes;
     }
     return WEIR_OK;

@@ -106,8 +106,8 @@ static float float_at(weir_dtype dtype, const unsigned char *p) {
 
 /* Declared with the tensor (kernels/base/types.h), which knows nothing of blocks. */
 float weir_tensor_get(const weir_tensor *t, int64_t r, int64_t c) {
-    const int64_t block = weir_dtype_block(t->dtype), row_bytes = weir_dtype_row_bytes(t->dtype, t->cols);
-    const unsigned char *p = (const unsigned char *)t->data + (size_t)r * (size_t)row_bytes +
+    const int64_t block = weir_dtype_block(t->dtype);
+    const unsigned char *p = (const unsigned char *)weir_tensor_row(t, r) +
                              (size_t)(c / block) * (size_t)weir_dtype_block_bytes(t->dtype);
     if (weir_dtype_is_float(t->dtype)) return float_at(t->dtype, p);
     float out[WEIR_QUANT_BLOCK];

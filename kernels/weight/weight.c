@@ -41,7 +41,16 @@ weir_weight weir__weight_shape(weir_layout layout, weir_dtype dtype, int64_t n, 
                          .n_panel = panels_of(layout, n, gated),
                          .k_pad = padded_k(layout, dtype, k),
                          .gated = gated,
-                         .layout = layout};
+                         .layout = layout,
+                         .n_whole = n,
+                         .k_whole = k,
+                         .segments = weir__one_segment(k)};
+}
+
+void weir__weight_split_inputs(weir_weight *w, int64_t k_whole, int64_t unit, int rank, int n_rank) {
+    w->split = WEIR_SPLIT_INPUTS;
+    w->k_whole = k_whole;
+    w->segments = weir__segments_of(k_whole, unit, rank, n_rank);
 }
 
 /* ---- reading ------------------------------------------------------------------------------------------- */

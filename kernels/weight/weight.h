@@ -4,6 +4,7 @@
 #include "kernels/base/status.h"
 #include "kernels/base/types.h"
 #include "kernels/weight/layout.h"
+#include "kernels/weight/segments.h"
 
 /* How the elements of a matrix are stored.
  *   PANEL     the CPU: panels of 16 outputs, below
@@ -16,6 +17,13 @@ typedef enum weir_layout { WEIR_LAYOUT_PANEL = 0, WEIR_LAYOUT_FRAGMENT, WEIR_LAY
 
 /* What a matrix is for: rows of decode and verify (a head too), or prompts and look-ups only. */
 typedef enum weir_use { WEIR_USE_ROWS = 0, WEIR_USE_PREFILL } weir_use;
+
+/* Along which dimension ranks share a matrix of decode and verify rows. The order of a product's sums follows
+ * from it and from the uncut matrix, at one rank too (linear.h). */
+typedef enum weir_split {
+    WEIR_SPLIT_OUTPUTS = 0, /* a rank has some outputs and all inputs */
+    WEIR_SPLIT_INPUTS,      /* a rank has some inputs and all outputs: partial sums are added afterwards */
+} weir_split;
 
 /* A backend's layout. device: its memory is not host memory. */
 static inline weir_layout weir__layout_of(bool device, weir_dtype dtype, weir_use use) {
@@ -44,14 +52,21 @@ typedef struct weir_weight {
     int64_t k_pad;   /* k rounded up to 2 (FRAGMENT: 16); ROWS, quantised: k */
     bool gated;
     weir_layout layout;
+    weir_split split;
+    int64_t n_whole, k_whole; /* of the uncut matrix */
+    weir_segments segments;   /* of the k inputs; SPLIT_OUTPUTS: one */
 } weir_weight;
 
 /* Bytes that weir__weight_pack will allocate; the memory plan uses the same function. SIZE_MAX: no such
  * matrix. */
 size_t weir__weight_bytes(weir_layout layout, weir_dtype dtype, int64_t n, int64_t k, bool gated);
 
-/* A matrix in a layout, without its data. */
+/* A matrix in a layout, without its data. It is whole, SPLIT_OUTPUTS. */
 weir_weight weir__weight_shape(weir_layout layout, weir_dtype dtype, int64_t n, int64_t k, bool gated);
+
+/* Makes w, not gated, a rank's share of a matrix of k_whole inputs that is split along them in units of `unit`
+ * inputs (segments.h); its data are that share's. */
+void weir__weight_split_inputs(weir_weight *w, int64_t k_whole, int64_t unit, int rank, int n_rank);
 
 /* One element widened to f32: output n, input k, both in range; up: of a gated pair's second matrix. For the
  * portable ops and tests; slow. Host memory only. */

@@ -29,7 +29,7 @@ BLOCKS = [
     bug("models/weights.c", "leak", "tensors are not given back after packing", "t5_load decoder_load",
         "    for (int i = 0; i < n && w->src->release; i++) w->src->release(w->src->ud, p[i].name);\n", ""),
     bug("models/weights.c", "math", "decode_bytes counts weights that only prompts read", "t5_load",
-        "if (use == WEIR_USE_ROWS) w->row_bytes += bytes;", "w->row_bytes += bytes;"),
+        "if (l->use == WEIR_USE_ROWS) w->row_bytes += bytes;", "w->row_bytes += bytes;"),
     bug("models/weights.c", "math", "a gated pair is counted once", "t5_load decoder_load",
         "        w->n_param += t[i].rows * t[i].cols;", "        if (!gated || i == 0) w->n_param += t[i].rows * t[i].cols;"),
     bug("models/weights.c", "math", "short norms of 1 + w lose their 1", "decoder_golden", "to[i] = w->norm_plus +",
@@ -43,8 +43,8 @@ BLOCKS = [
     bug("models/weights.c", "check", "a bias of blocks is read as numbers", "decoder_load",
         "if (!w->src || weir_dtype_is_float(t->dtype)) return WEIR_OK;", "if (!w->src || t->cols == n) return WEIR_OK;"),
     bug("models/weights.c", "math", "biases are no parameters", "decoder_load",
-        "    w->n_param += n;\n    return WEIR_OK;\n}\n\n/* ---- matrices",
-        "    return WEIR_OK;\n}\n\n/* ---- matrices"),
+        "    w->n_param += n;\n    return WEIR_OK;\n}\n\n/* ---- dimensions",
+        "    return WEIR_OK;\n}\n\n/* ---- dimensions"),
 ]
 
 T5 = [

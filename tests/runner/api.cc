@@ -43,7 +43,7 @@ call::~call() { one_at_a_time().unlock(); }
 static cudaError_t last;
 static bool dead, noticed; /* a kernel failed; and a call has found out */
 static long malloc_left, host_alloc_left, launch_left;
-static int devices = 1, cc = 90;
+static int devices = 1, cc = 90, dynamic_most = 227 << 10;
 static long objects;
 
 bool broken() {
@@ -87,7 +87,7 @@ static int sm_count() {
 
 enum {
     DYNAMIC = 48 << 10,
-    DYNAMIC_MOST = 227 << 10,
+    DYNAMIC_MOST = 227 << 10, /* to begin with */
     PER_SM = 228 << 10,
     RESERVED = 1 << 10,
     THREADS_PER_SM = 2048
@@ -112,7 +112,7 @@ static size_t dynamic_allowed(const void *kernel) {
 static int occupancy(int threads, size_t dynamic) {
     static long most;
     if (!most) most = env_number("WEIR_RUNNER_BLOCKS", 2);
-    if (threads < 1 || threads > MAX_THREADS || dynamic > DYNAMIC_MOST) return 0;
+    if (threads < 1 || threads > MAX_THREADS || dynamic > static_cast<size_t>(dynamic_most)) return 0;
     const size_t by_memory = PER_SM / (dynamic + RESERVED),
                  by_threads = THREADS_PER_SM / static_cast<size_t>(threads);
     const size_t n = by_memory < by_threads ? by_memory : by_threads;
@@ -176,7 +176,7 @@ cudaError_t runner_launch(const cudaLaunchConfig_t *config, const void *kernel, 
 cudaError_t runner_func_set(const void *kernel, cudaFuncAttribute attr, int value) {
     RUNNER_CALL(cudaFuncSetAttribute);
     if (attr == cudaFuncAttributePreferredSharedMemoryCarveout) return cudaSuccess;
-    if (attr != cudaFuncAttributeMaxDynamicSharedMemorySize || value < 0 || value > DYNAMIC_MOST) {
+    if (attr != cudaFuncAttributeMaxDynamicSharedMemorySize || value < 0 || value > dynamic_most) {
         return answer(cudaErrorInvalidValue);
     }
     for (allowed &a : raised) {
@@ -240,7 +240,7 @@ cudaError_t cudaDeviceGetAttribute(int *value, cudaDeviceAttr attr, int device) 
     case cudaDevAttrComputeCapabilityMinor: *value = cc % 10; break;
     case cudaDevAttrMaxSharedMemoryPerMultiprocessor: *value = PER_SM; break;
     case cudaDevAttrCooperativeLaunch: *value = 1; break;
-    case cudaDevAttrMaxSharedMemoryPerBlockOptin: *value = DYNAMIC_MOST; break;
+    case cudaDevAttrMaxSharedMemoryPerBlockOptin: *value = dynamic_most; break;
     default: return answer(cudaErrorInvalidValue);
     }
     return cudaSuccess;
@@ -256,7 +256,7 @@ cudaError_t cudaGetDeviceProperties(cudaDeviceProp *prop, int device) {
     prop->totalGlobalMem = memory_total();
     prop->sharedMemPerBlock = DYNAMIC;
     prop->sharedMemPerMultiprocessor = PER_SM;
-    prop->sharedMemPerBlockOptin = DYNAMIC_MOST;
+    prop->sharedMemPerBlockOptin = static_cast<size_t>(dynamic_most);
     prop->warpSize = 32;
     prop->maxThreadsPerBlock = MAX_THREADS;
     prop->maxThreadsPerMultiProcessor = THREADS_PER_SM;
@@ -400,6 +400,7 @@ void runner_fail_malloc(long n) { malloc_left = n; }
 void runner_fail_host_alloc(long n) { host_alloc_left = n; }
 void runner_fail_launch(long n) { launch_left = n; }
 void runner_compute_capability(int value) { cc = value; }
+void runner_shared_memory(int bytes) { dynamic_most = bytes > 0 ? bytes : DYNAMIC_MOST; }
 void runner_devices(int n) {
     start();
     devices = n;

@@ -1,0 +1,76 @@
+/* Rows that do not fit into a block's shared memory, on a device that has little of it. */
+#include <criterion/criterion.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "kernels/weight/pack.h"
+#include "tests/kernels/linear/linear_fixture.h"
+#include "tests/runner/control.h"
+#include "tests/support/compare.h"
+#include "tests/support/device.h"
+
+enum { ROWS = 16, SMALL = 72 << 10 };
+
+/* Rows [r0, r0 + n_row) of x with `shared` bytes of shared memory. */
+static void run(const data *d, int64_t unit, int shared, int64_t r0, int64_t n_row, float *y) {
+    runner_shared_memory(shared);
+    weir_backend *be = device_open();
+    weir_weight w = data_pack(be, d, WEIR_USE_ROWS);
+    if (unit > 0) weir__weight_split_inputs(&w, d->p.k, unit, 0, 1);
+    cr_assert_eq(weir__backend_reserve(be, weir__linear_cuda_scratch_floats(2 * d->p.n, d->p.k, 0)), WEIR_OK);
+    float *x = device_put(be, d->x + r0 * d->ldx, sizeof *x * (size_t)(n_row * d->ldx)),
+          *norm = device_put(be, d->norm, sizeof *norm * (size_t)d->p.k),
+          *there = device_put(be, d->y0, sizeof *y * (size_t)(n_row * d->ldy));
+    weir_linear a = {.x = x,
+                     .ldx = d->ldx,
+                     .norm = d->p.norm ? norm : NULL,
+                     .eps = LINEAR_EPS,
+                     .w = &w,
+                     .y = there,
+                     .ldy = d->ldy,
+                     .n_row = n_row,
+                     .scale = 1.0f,
+                     .rows = true};
+    cr_assert_eq(be->op.linear(be, &a), WEIR_OK);
+    device_get(be, y, there, sizeof *y * (size_t)(n_row * d->ldy));
+    weir__backend_free(be, x), weir__backend_free(be, norm), weir__backend_free(be, there);
+    weir__weight_free(be, &w);
+    weir__backend_close(be);
+    runner_shared_memory(0);
+}
+
+/* One, two and four panels; and segments by warps, which take fewer rows at once instead. */
+Test(linear_stages, rows_that_go_by_in_stages_have_the_bits_of_those_that_do_not) {
+    const struct {
+        int64_t n, k, unit;
+        bool gated;
+    } shape[] = {{70, 1500, 0, false}, {40, 1000, 0, true}, {8500, 1100, 0, false}, {70, 2000, 16, false}};
+    uint64_t rng = 67;
+    for (size_t i = 0; i < sizeof shape / sizeof *shape; i++) {
+        const product p = {.n = shape[i].n,
+                           .k = shape[i].k,
+                           .n_row = ROWS,
+                           .dtype = WEIR_DTYPE_BF16,
+                           .gated = shape[i].gated,
+                           .norm = shape[i].unit == 0,
+                           .rows = true,
+                           .scale = 1.0f};
+        data d = data_new(&p, &rng);
+        const size_t total = (size_t)(ROWS * d.ldy);
+        float *whole = malloc(sizeof *whole * total), *staged = malloc(sizeof *staged * total),
+              *one = malloc(sizeof *one * (size_t)d.ldy);
+        run(&d, shape[i].unit, 0, 0, ROWS, whole);
+        run(&d, shape[i].unit, SMALL, 0, ROWS, staged);
+        run(&d, shape[i].unit, SMALL, 11, 1, one);
+        data_expect(&d, true);
+        char what[160];
+        describe_product(what, sizeof what, "in stages", &p);
+        for (int64_t r = 0; r < ROWS; r++) {
+            assert_same(staged + r * d.ldy, whole + r * d.ldy, (size_t)p.n, what);
+            assert_within(staged + r * d.ldy, d.want + r * p.n, d.bound + r * p.n, (size_t)p.n, what);
+        }
+        assert_same(one, whole + 11 * d.ldy, (size_t)p.n, "row 11 alone");
+        free(whole), free(staged), free(one);
+        data_free(&d);
+    }
+}
