@@ -7,6 +7,8 @@
 #include "host/deck/plan.h"
 #include "host/pair/vocabulary.h"
 #include "host/pair/device.h"
+#include "host/pair/place.h"
+#include "host/ranks/ranks.h"
 #include "kernels/base/clock.h"
 #include "kernels/base/mem.h"
 
@@ -28,7 +30,9 @@ static weir_status resolve(weir_engine *e, const weir_engine_options *o, int *n_
                            weir_err *err) {
     if (!o->model)
         return weir_fail(err, WEIR_EINVAL, "no model: the verifier's directory or file is required (-m)");
-    *n_thread = o->n_thread ? o->n_thread : weir__pool_cores();
+    WEIR_TRY(weir__ranks_resolve(e, o, err));
+    *n_thread = o->n_thread ? o->n_thread : weir__pool_cores() / e->pair.n_rank;
+    if (*n_thread == 0) *n_thread = 1;
     e->pair.n_parallel = o->n_parallel ? o->n_parallel : 1;
     e->pair.max_draft = o->max_draft ? o->max_draft : WEIR_GAMMA_MAX;
     WEIR_TRY(check_range("threads", *n_thread, 1, 256, err));
@@ -69,6 +73,9 @@ static void note_facts(weir_engine *e, const weir__chat_ends *ends) {
     f->n_parallel = e->pair.n_parallel;
     f->ctx_size = e->pair.ctx_size;
     f->max_draft = e->pair.max_draft;
+    f->n_rank = e->pair.n_rank;
+    f->draft_rank = e->pair.draft_rank;
+    f->comm = e->pair.n_rank > 1 ? "local" : NULL;
     f->has_draft = e->pair.has_draft;
     f->has_tokenizer = e->pair.tok != NULL;
     f->encoder_decoder = e->pair.side[WEIR_VERIFIER].family->encoder_decoder;
@@ -102,10 +109,10 @@ void weir_engine_get_facts(const weir_engine *e, weir_engine_facts *out) { *out 
 static weir_status load_side(weir_engine *e, int i, weir_err *err) {
     weir_pair_side *m = &e->pair.side[i];
     const weir_tensor_source src = weir__checkpoint_source(&m->ck);
-    WEIR_TRY(
-        m->family->create(&m->model, e->pair.be, &m->ck, &src, e->pair.n_row_max, e->pair.ctx_size, err));
+    WEIR_TRY(m->family->create(&m->model, e->pair.be, &m->ck, &src, weir__ranks_place(e, i, 0).whole_body,
+                               e->pair.n_row_max, e->pair.ctx_size, err));
     const weir_status st = weir__caches_open(e, i);
-    if (st == WEIR_ECUDA) return weir__backend_failure(e->pair.be, err);
+    if (weir__is_lost(st)) return weir__engine_lost(e, st, err);
     return st == WEIR_OK ? st : weir_fail(err, st, "%s: %s for the KV pages", m->ck.dir, weir_status_str(st));
 }
 
@@ -141,16 +148,25 @@ static bool asked_to_stop(void *ud) {
            (e->deck.prefilling && atomic_load(&e->deck.prefilling->cancel));
 }
 
-static weir_status load(weir_engine *e, bool graphs, weir_err *err) {
-    e->pair.be->interrupt = (weir_interrupt){asked_to_stop, e};
+static weir_status load_own(weir_engine *e, bool graphs, weir_err *err) {
     for (int i = 0; i <= (int)e->pair.has_draft; i++) WEIR_TRY(load_side(e, i, err));
     weir_status st = weir__backend_reserve(e->pair.be, e->pair.op_floats);
     if (st == WEIR_OK) st = weir__buffers_open(e);
     if (st == WEIR_OK) st = weir__block_loop_open(&e->deck.loop, e, graphs);
-    if (st == WEIR_ECUDA) return weir__backend_failure(e->pair.be, err);
+    if (weir__is_lost(st)) return weir__engine_lost(e, st, err);
     if (st != WEIR_OK) return weir_fail(err, st, "%s for the buffers of a step", weir_status_str(st));
     e->deck.slot_owner = weir_calloc((size_t)e->pair.n_parallel, sizeof(weir_session *));
     return e->deck.slot_owner ? WEIR_OK : weir_fail(err, WEIR_ENOMEM, "out of memory for the sessions");
+}
+
+static weir_status load(weir_engine *e, bool graphs, weir_err *err) {
+    weir_err why = {""}; /* the ranks' words need room even where the caller wants none */
+    e->pair.be->interrupt = (weir_interrupt){asked_to_stop, e};
+    if (e->pair.n_rank == 1) return load_own(e, graphs, err);
+    WEIR_TRY(weir__ranks_open(e, err));
+    weir_status st = load_own(e, graphs, &why);
+    st = weir__ranks_loaded(e, st, &why);
+    return st == WEIR_OK ? st : weir_fail(err, st, "%s", why.text);
 }
 
 static weir_status open_chat(weir_engine *e, const weir_engine_options *o, weir__chat_ends *ends,
@@ -189,6 +205,7 @@ weir_status weir_engine_open(weir_engine **out, const weir_engine_options *opt, 
 
 void weir_engine_close(weir_engine *e) {
     if (!e) return;
+    weir__ranks_close(e);
     weir__block_loop_close(e->deck.loop);
     weir__buffers_close(e);
     weir_free(e->deck.slot_owner);

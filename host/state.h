@@ -75,10 +75,13 @@ typedef struct weir_pair {
     weir_tokenizer *tok; /* NULL: ids only */
     int32_t n_vocab;
     int n_parallel, ctx_size, max_draft;
-    double kv_share;      /* pages there are, of those that all sessions at their longest would take */
-    int64_t n_row_max;    /* rows of the largest forward call */
-    size_t op_floats;     /* scratch of the hungriest op, planned and reserved */
-    weir_err device_note; /* why "auto" is the CPU, where that is worth a word */
+    double kv_share;          /* pages there are, of those that all sessions at their longest would take */
+    int64_t n_row_max;        /* rows of the largest forward call */
+    size_t op_floats;         /* scratch of the hungriest op, planned and reserved */
+    int n_rank, draft_rank;   /* ranks of the engine, and those that share the drafter's body */
+    double comm_seconds;      /* deadline of an exchange */
+    struct weir_ranks *ranks; /* of a group (host/ranks); else NULL */
+    weir_err device_note;     /* why "auto" is the CPU, where that is worth a word */
     weir__chat chat;
     weir_engine_facts facts;
 } weir_pair;
@@ -105,6 +108,9 @@ typedef struct weir_deck {
     weir_interrupt interrupt;  /* of the options */
     weir_step_buffers buf, dev;
 } weir_deck;
+
+/* s, which weir__is_lost, with the words of the device or of the group of ranks. */
+weir_status weir__engine_lost(const weir_engine *e, weir_status s, weir_err *err);
 
 struct weir_engine {
     weir_pair pair;

@@ -16,6 +16,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "host/rank_plan.h"         /* weir_rank_plan */
 #include "host/chat/chat.h"         /* chat templates: weir_chat_template, weir_chat_render */
 #include "kernels/accept/law.h"     /* weir_rule, weir_rule_facts, weir_rule_parse, WEIR_GAMMA_MAX */
 #include "kernels/base/clock.h"     /* weir_seconds */
@@ -56,6 +57,10 @@ typedef struct weir_engine_options {
     size_t kv_bytes;     /* pages of keys and values of both models, all sessions together. Sessions take them
                             as they grow, and a step that finds too few returns EPAGES; 0 = every session of
                             n_parallel can fill its context */
+    int tp;              /* ranks that share both models, 1, 2, 4 or 8; 0 = 1. Tokens do not depend on it */
+    int draft_tp;        /* of them, how many share the drafter's layers: 1 (each has all) or tp; 0 = tp */
+    const char *comm;    /* how ranks speak: "auto", "local" (threads of this process); NULL = "auto" */
+    double comm_timeout; /* seconds after which a silent rank ends the group; 0 = 30 */
     bool prefix_cache;   /* prompts that begin like earlier ones take over those' keys and values, of both
                             models, in chunks of the backend (an encoder's as a whole), as long as pages are
                             free; every token stays what it was. Not of a model with sliding layers */
@@ -113,6 +118,13 @@ typedef struct weir_engine_facts {
                             sources among them */
     bool prefix_cache[2]; /* whether a model's prompts are kept */
     size_t host_total, host_available; /* beside it, in the host's; 0 on the CPU */
+    /* ranks: 1 is the engine alone, and what follows is 0. The plan above is rank 0's, plan_total that of all
+     * ranks that share a memory */
+    int n_rank, draft_rank; /* all; those that share the drafter's layers */
+    const char *comm;       /* "local"; NULL: alone */
+    int32_t exchanges[2];   /* of a call of each model: of partial sums, rows and logits */
+    size_t exchange_row[2]; /* bytes that a rank gives for a row of a call with logits: the largest */
+    weir_rank_plan rank[WEIR_MAX_RANKS];
     double load_seconds;
 } weir_engine_facts;
 

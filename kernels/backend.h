@@ -7,6 +7,7 @@
 #include "kernels/base/interrupt.h"
 #include "kernels/base/isa.h"
 #include "kernels/base/pool.h"
+#include "kernels/comm/exchange.h"
 #include "kernels/linear/linear.h"
 #include "kernels/loop/loop.h"
 #include "kernels/rows/embed.h"
@@ -87,6 +88,8 @@ struct weir_backend {
     const char *name;  /* "cpu", "cuda:0" */
     const char *about; /* "NVIDIA H200, sm_90, 139.8 GiB"; the instruction set on the CPU */
     weir_backend_ops op;
+    const weir_exchange_ops *exchange; /* NULL: it serves one rank only */
+    weir_comm *comm;                   /* of the group that it is a rank of; not owned. NULL: alone */
     const weir_backend_stream *stream;
     bool device;        /* backend memory is not host memory */
     bool minmaxes;      /* linear fills in weir_linear.minmax */

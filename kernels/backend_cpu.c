@@ -178,6 +178,7 @@ weir_status weir__backend_cpu_open(weir_backend **out, int n_thread, weir_isa is
     be->name = "cpu";
     be->about = weir__isa_name(isa);
     be->stream = &cpu_stream;
+    be->exchange = &weir__exchange_cpu;
     be->chunk = WEIR_PAGE;
     be->isa = isa;
     be->op = ops_for(isa);

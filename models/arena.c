@@ -1,8 +1,6 @@
 /* Where activations are. */
 #include "models/arena.h"
 
-#include "models/weights.h"
-
 static int64_t max64(int64_t a, int64_t b) { return a > b ? a : b; }
 
 /* The next part of a block, at a boundary of 256, which suits the vectors of every backend. */
@@ -22,19 +20,23 @@ int64_t weir__iota_ints(const model_shape *s, int64_t n_prompt) {
 }
 
 void weir__model_arena_place(const model_shape *s, const arena_bounds *b, void *base, model_arena *a) {
-    const int64_t inner = weir__inner(s), rows = b->n_row, chunk = max64(rows, b->chunk);
+    const int64_t inner = weir__own_inner(s), wide = s->encoder ? weir__inner(s) : inner;
+    const int64_t rows = b->n_row, chunk = max64(rows, b->chunk);
     const int64_t all = s->encoder ? b->n_prompt : 0, kept = s->encoder ? all : WEIR_PROMPTS_OPEN * b->chunk;
     const int64_t n_page = (all + WEIR_PAGE - 1) / WEIR_PAGE;
     size_t used = 0;
     a->x = take(base, &used, rows * s->dim, 4);
-    a->qkv = take(base, &used, (s->encoder ? rows : chunk) * weir__width(s), 4);
+    a->qkv = take(base, &used, (s->encoder ? rows : chunk) * weir__own_width(s), 4);
     a->prompt_x = take(base, &used, kept * s->dim, 4);
     a->prompt_qkv = take(base, &used, all * weir__width(s), 4);
-    a->att = take(base, &used, chunk * inner, 4);
-    a->h = take(base, &used, chunk * (s->encoder ? max64(s->ff_dim, 2 * weir__inner_kv(s)) : s->ff_dim), 4);
+    a->att = take(base, &used, chunk * wide, 4);
+    const int64_t ff = s->encoder ? max64(s->ff_dim, 2 * weir__inner_kv(s)) : s->own.n_ff;
+    a->h = take(base, &used, chunk * ff, 4);
     a->sub = take(base, &used, s->post_norms ? chunk * s->dim : 0, 4);
     a->x_out = take(base, &used, rows * s->dim, 4);
     a->q_out = take(base, &used, rows * inner, 4);
+    a->part = take(base, &used, weir__body_is_shared(s) ? 2 * chunk * s->dim : 0, 4);
+    a->logits = take(base, &used, s->place.rank > 0 ? rows * s->own.n_id : 0, 4);
     a->pool = take(base, &used, n_page * weir__kv_page_elems(1, s->n_head_kv, s->head_dim),
                    weir_dtype_bytes(b->kv_dtype));
     a->prompt = take(base, &used, weir__stage_ints(s, b->n_prompt), 4);

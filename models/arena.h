@@ -11,27 +11,45 @@ typedef struct model_shape {
     bool gated;      /* the feed-forward has two matrices in: gate and up */
     bool post_norms; /* a norm after each sub-layer, before the residual */
     bool encoder;    /* prompts go through a stack of their own */
+    weir_place place;
+    weir_share own; /* of this rank; filled in by the walk over the tensors, or from facts */
 } model_shape;
+
+/* Whether partial sums of decoder layers are added over ranks. */
+static inline bool weir__body_is_shared(const model_shape *s) {
+    return s->place.n_rank > 1 && !s->place.whole_body;
+}
+
+/* Words a vector takes in a block: whole 64 bytes. */
+static inline int64_t weir__stride(int64_t n) { return (n + 15) / 16 * 16; }
 
 /* Outputs of q, of k (and of v), and of all three: inner need not be dim. */
 static inline int64_t weir__inner(const model_shape *s) { return (int64_t)s->n_head * s->head_dim; }
 static inline int64_t weir__inner_kv(const model_shape *s) { return (int64_t)s->n_head_kv * s->head_dim; }
 static inline int64_t weir__width(const model_shape *s) { return weir__inner(s) + 2 * weir__inner_kv(s); }
 
+/* The same of this rank's decoder layers. */
+static inline int64_t weir__own_inner(const model_shape *s) { return (int64_t)s->own.n_head * s->head_dim; }
+static inline int64_t weir__own_width(const model_shape *s) {
+    return weir__own_inner(s) + 2 * (int64_t)s->own.n_head_kv * s->head_dim;
+}
+
 /* Activations of one call, all in one block of backend memory; 0 elements: NULL. C = max(n_row, chunk) rows
  * with the backend's chunk of positions: a prompt goes through a chunk at a time. Prefill and forward share
  * it, but for what a prompt holds from step to step, between which rows may run. */
 typedef struct model_arena {
     float *x;          /* (n_row, dim) residual stream */
-    float *qkv;        /* (C, width); with an encoder (n_row, width) */
+    float *qkv;        /* (C, own width); with an encoder (n_row, own width) */
     float *prompt_x;   /* (WEIR_PROMPTS_OPEN, chunk, dim) of prompts; an encoder's (n_prompt, dim) of one,
                           since keys of later chunks are read by earlier rows */
     float *prompt_qkv; /* encoder: (n_prompt, width) */
-    float *att;        /* (C, inner) attention output */
-    float *h;          /* (C, ff_dim) feed-forward; with an encoder cross K and V too */
+    float *att;        /* (C, own inner) attention output; with an encoder (C, inner) */
+    float *h;          /* (C, own n_ff) feed-forward; with an encoder (C, ff_dim), and cross K and V too */
     float *sub;        /* (C, dim) output of a sub-layer before the norm after it */
     float *x_out;      /* (n_row, dim) of the rows whose logits are wanted */
-    float *q_out;      /* (n_row, inner) */
+    float *q_out;      /* (n_row, own inner) */
+    float *part;       /* (2, C, dim) partial sums, in turn: the others may still read the last ones */
+    float *logits;     /* (n_row, n_id) of ranks that give theirs to rank 0 */
     void *pool;        /* encoder: pages of n_prompt positions, one layer, used by every layer in turn */
     int32_t *prompt;   /* (2, n_prompt) tokens, slots; encoder: (3, n_prompt), key counts too */
     int32_t *iota; /* (n_prompt + 1) 0, 1, 2, ...: positions, from 1 on their keys; the pool's page table */
@@ -65,7 +83,8 @@ size_t weir__op_floats(const model_shape *s, const weir_backend *be, int64_t n_r
 typedef struct model_rows {
     int64_t n;
     float *x; /* (n, dim) */
-    float *q; /* (n, inner) queries, row stride ldq; K and V after them in the row until rows are dropped */
+    float
+        *q; /* (n, own inner) queries, row stride ldq; K and V after them in the row until rows are dropped */
     int64_t ldq;
     const int32_t *slot, *pos, *n_key, *n_src; /* (n); n_src: encoder-decoders */
     int32_t group;                             /* kernels/attention/attention.h */

@@ -38,29 +38,45 @@ size_t weir__attention_floats(const model_shape *s, int64_t chunk, int64_t n_row
 
 /* ---- load ---- */
 
-static matrix_list list_of(const model_shape *s, const attention_names *n, weir_use use) {
+/* An encoder's weights, which prompts alone use, are whole on every rank. */
+static attention_heads heads_of(const model_shape *s, weir_use use) {
+    const weir_share own = use == WEIR_USE_ROWS ? s->own : weir__share_whole(s);
+    return (attention_heads){.q = {s->n_head, own.head, own.n_head},
+                             .kv = {s->n_head_kv, own.head_kv, own.n_head_kv},
+                             .of_kv = s->n_head / s->n_head_kv,
+                             .head_dim = s->head_dim};
+}
+
+static weir_span elements(weir_span heads, int32_t head_dim) {
+    return (weir_span){heads.n * head_dim, heads.first * head_dim, heads.own * head_dim};
+}
+
+static matrix_list list_of(const model_shape *s, const attention_heads *h, const attention_names *n,
+                           weir_use use) {
+    const weir_span q = elements(h->q, h->head_dim), kv = elements(h->kv, h->head_dim);
     return (matrix_list){.prefix = n->prefix,
                          .what = {n->q, n->k, n->v},
-                         .rows = {weir__inner(s), weir__inner_kv(s), weir__inner_kv(s)},
-                         .cols = s->dim,
+                         .rows = {q, kv, kv},
+                         .cols = weir__span_all(s->dim),
                          .n = 3,
                          .use = use};
 }
 
-static matrix_list output_of(const model_shape *s, const attention_names *n, weir_use use) {
+static matrix_list output_of(const model_shape *s, const attention_heads *h, const attention_names *n,
+                             weir_use use) {
     return (matrix_list){.prefix = n->prefix,
                          .what = {n->o},
-                         .rows = {s->dim},
-                         .cols = weir__inner(s),
+                         .rows = {weir__span_all(s->dim)},
+                         .cols = elements(h->q, h->head_dim),
                          .n = 1,
                          .use = use,
-                         .inputs = SHARED_HEADS,
-                         .natural = s->head_dim};
+                         .inputs = SHARED_HEADS};
 }
 
 weir_status weir__attention_load(weights *w, const model_shape *s, const attention_names *n, weir_use use,
                                  attention *a) {
-    const matrix_list qkv = list_of(s, n, use), o = output_of(s, n, use);
+    a->heads = heads_of(s, use);
+    const matrix_list qkv = list_of(s, &a->heads, n, use), o = output_of(s, &a->heads, n, use);
     if (n->q_norm) WEIR_TRY(weir__load_norm(w, n->prefix, n->q_norm, s->head_dim, &a->q_norm));
     if (n->k_norm) WEIR_TRY(weir__load_norm(w, n->prefix, n->k_norm, s->head_dim, &a->k_norm));
     if (n->bias) WEIR_TRY(weir__load_bias(w, &qkv, &a->bias));
@@ -74,16 +90,20 @@ void weir__attention_free(weir_backend *be, attention *a) {
 }
 
 weir_status weir__cross_load(weights *w, const model_shape *s, const attention_names *n, cross_attention *a) {
-    const int64_t inner_kv = weir__inner_kv(s);
+    const weir_span all = weir__span_all(weir__inner_kv(s));
     const matrix_list kv = {.prefix = n->prefix,
                             .what = {n->k, n->v},
-                            .rows = {inner_kv, inner_kv},
-                            .cols = s->dim,
+                            .rows = {all, all},
+                            .cols = weir__span_all(s->dim),
                             .n = 2,
                             .use = WEIR_USE_PREFILL};
-    const matrix_list q = {
-        .prefix = n->prefix, .what = {n->q}, .rows = {weir__inner(s)}, .cols = s->dim, .n = 1};
-    const matrix_list o = output_of(s, n, WEIR_USE_ROWS);
+    a->heads = heads_of(s, WEIR_USE_ROWS);
+    const matrix_list q = {.prefix = n->prefix,
+                           .what = {n->q},
+                           .rows = {elements(a->heads.q, s->head_dim)},
+                           .cols = weir__span_all(s->dim),
+                           .n = 1};
+    const matrix_list o = output_of(s, &a->heads, n, WEIR_USE_ROWS);
     int n_kv; /* one: families with cross attention ask for one dtype */
     WEIR_TRY(weir__load_matrix(w, &q, &a->q));
     WEIR_TRY(weir__load_stacked(w, &kv, &a->kv, &n_kv));
@@ -101,11 +121,11 @@ void weir__cross_free(weir_backend *be, cross_attention *a) {
 /* Biases, norms of heads and rotation, in place. */
 static weir_status position(weir_model *m, const attention *a, const attention_kind *kind,
                             const model_rows *r) {
-    const model_shape *s = &m->shape;
-    float *k = r->q + weir__inner(s);
+    const attention_heads *h = &a->heads;
+    float *k = r->q + weir__heads_inner(h);
     weir_rope turn = {.q = r->q,
                       .k = k,
-                      .v = k + weir__inner_kv(s),
+                      .v = k + weir__heads_inner_kv(h),
                       .ld = r->ldq,
                       .bias = a->bias,
                       .q_norm = a->q_norm,
@@ -116,9 +136,9 @@ static weir_status position(weir_model *m, const attention *a, const attention_k
                       .slot = r->slot,
                       .pos = r->pos,
                       .n_row = r->n,
-                      .n_head = s->n_head,
-                      .n_head_kv = s->n_head_kv,
-                      .head_dim = s->head_dim,
+                      .n_head = (int32_t)h->q.own,
+                      .n_head_kv = (int32_t)h->kv.own,
+                      .head_dim = h->head_dim,
                       .n_dim = kind->n_dim,
                       .interleaved = kind->interleaved};
     if (!a->bias && !a->q_norm && !kind->inv_freq) return WEIR_OK;
@@ -128,6 +148,7 @@ static weir_status position(weir_model *m, const attention *a, const attention_k
 weir_status weir__attention_qkv(weir_model *m, const attention *a, const attention_kind *kind,
                                 const model_rows *r) {
     weir_linear p = {.x = r->x, .ldx = m->shape.dim, .norm = a->norm, .y = r->q, .ldy = r->ldq};
+    if (a->heads.q.own == 0) return WEIR_OK;
     for (int i = 0; i < a->n_qkv; i++) {
         p.w = &a->qkv[i];
         WEIR_TRY(weir__product(m, r, p));
@@ -136,10 +157,11 @@ weir_status weir__attention_qkv(weir_model *m, const attention *a, const attenti
     return position(m, a, kind, r);
 }
 
-static weir_status append(weir_model *m, attention_cache c, const model_rows *r, const float *k, int64_t ld) {
+static weir_status append(weir_model *m, attention_cache c, const model_rows *r, const float *k,
+                          const float *v, int64_t ld) {
     weir_kv_append ap = {.kv = c.kv,
                          .k = k,
-                         .v = k + weir__inner_kv(&m->shape),
+                         .v = v,
                          .ld = ld,
                          .slot = r->slot,
                          .pos = r->pos,
@@ -148,23 +170,29 @@ static weir_status append(weir_model *m, attention_cache c, const model_rows *r,
     return m->be->op.kv_append(m->be, &ap);
 }
 
-weir_status weir__attention_append(weir_model *m, attention_cache c, const model_rows *r) {
-    return append(m, c, r, r->q + weir__inner(&m->shape), r->ldq);
+weir_status weir__attention_append(weir_model *m, const attention *a, attention_cache c,
+                                   const model_rows *r) {
+    const float *k = r->q + weir__heads_inner(&a->heads);
+    if (a->heads.q.own == 0) return WEIR_OK;
+    return append(m, c, r, k, k + weir__heads_inner_kv(&a->heads), r->ldq);
 }
 
-static weir_status attend(weir_model *m, const attention_kind *kind, attention_cache c, const model_rows *r,
-                          const int32_t *n_key) {
+static weir_status attend(weir_model *m, const attention_heads *h, const attention_kind *kind,
+                          attention_cache c, const model_rows *r, const int32_t *n_key) {
+    const bool part = h->q.own < h->q.n;
     weir_attention at = {.kv = c.kv,
                          .q = r->q,
                          .ldq = r->ldq,
                          .o = m->a.att,
-                         .ldo = weir__inner(&m->shape),
+                         .ldo = weir__heads_inner(h),
                          .slot = r->slot,
                          .pos = r->pos,
                          .n_key = n_key,
                          .n_row = r->n,
                          .layer = c.layer,
-                         .n_head = m->shape.n_head,
+                         .n_head = (int32_t)h->q.own,
+                         .head = part ? (int32_t)(h->q.first - h->kv.first * h->of_kv) : 0,
+                         .heads_of_kv = part ? h->of_kv : 0,
                          .scale = kind->scale,
                          .bias = kind->bias,
                          .bias_left = kind->bias_left,
@@ -173,21 +201,24 @@ static weir_status attend(weir_model *m, const attention_kind *kind, attention_c
                          .window = kind->window,
                          .group = r->group,
                          .prefill = r->prefill};
-    return m->be->op.attention(m->be, &at);
+    return h->q.own > 0 ? m->be->op.attention(m->be, &at) : WEIR_OK;
 }
 
 weir_status weir__attention_output(weir_model *m, const attention *a, const attention_kind *kind,
                                    attention_cache c, const model_rows *r) {
-    WEIR_TRY(attend(m, kind, c, r, r->n_key));
-    return weir__residual(m, r, &a->o, m->a.att, a->post);
+    WEIR_TRY(attend(m, &a->heads, kind, c, r, r->n_key));
+    return weir__residual(m, r, &a->o, m->has_heads, m->a.att, a->post);
 }
 
+/* All heads' keys and values are made, as on one rank; those of this rank are kept. */
 weir_status weir__cross_append(weir_model *m, const cross_attention *a, const float *norm, attention_cache c,
                                const model_rows *r) {
     const weir_linear kv = {
         .x = r->x, .ldx = m->shape.dim, .norm = norm, .w = &a->kv, .y = m->a.h, .ldy = a->kv.n};
+    const float *k = m->a.h + a->heads.kv.first * a->heads.head_dim;
     WEIR_TRY(weir__product(m, r, kv));
-    return append(m, c, r, m->a.h, a->kv.n);
+    if (a->heads.q.own == 0) return WEIR_OK;
+    return append(m, c, r, k, k + weir__inner_kv(&m->shape), a->kv.n);
 }
 
 weir_status weir__cross_output(weir_model *m, const cross_attention *a, const attention_kind *kind,
@@ -197,7 +228,7 @@ weir_status weir__cross_output(weir_model *m, const cross_attention *a, const at
     q.ldq = a->q.n;
     const weir_linear p = {
         .x = r->x, .ldx = m->shape.dim, .norm = a->norm, .w = &a->q, .y = q.q, .ldy = q.ldq};
-    WEIR_TRY(weir__product(m, r, p));
-    WEIR_TRY(attend(m, kind, c, &q, r->n_src));
-    return weir__residual(m, r, &a->o, m->a.att, NULL);
+    if (a->heads.q.own > 0) WEIR_TRY(weir__product(m, r, p));
+    WEIR_TRY(attend(m, &a->heads, kind, c, &q, r->n_src));
+    return weir__residual(m, r, &a->o, m->has_heads, m->a.att, NULL);
 }

@@ -3,12 +3,26 @@
 
 #include "models/impl.h"
 
+/* Heads of a layer that a rank has: all, or its share. */
+typedef struct attention_heads {
+    weir_span q, kv; /* of the model's query heads, and of its KV heads */
+    int32_t of_kv;   /* query heads of a KV head */
+    int32_t head_dim;
+} attention_heads;
+
+static inline int64_t weir__heads_inner(const attention_heads *h) { return h->q.own * h->head_dim; }
+static inline int64_t weir__heads_inner_kv(const attention_heads *h) { return h->kv.own * h->head_dim; }
+static inline int64_t weir__heads_width(const attention_heads *h) {
+    return weir__heads_inner(h) + 2 * weir__heads_inner_kv(h);
+}
+
 /* A layer's self attention: x += post(o·attention(position(qkv·norm(x)))). Matrices are (outputs, inputs). */
 typedef struct attention {
     const float *norm, *post; /* (dim) before it, and after it (NULL: none); the family loads them */
     weir_weight
         qkv[WEIR__PARTS]; /* products that make (width, dim): q, k and v, neighbours of one dtype stacked */
     int n_qkv;
+    attention_heads heads;
     const float *bias;            /* (width) of q, k, v; or NULL */
     const float *q_norm, *k_norm; /* (head_dim) of every head, or NULL */
     weir_weight o;                /* (dim, inner) */
@@ -23,7 +37,7 @@ typedef struct attention_kind {
     float rope_scale;      /* what cos and sin are multiplied by */
     int32_t n_dim;         /* leading elements of a head that turn */
     bool interleaved;      /* pairs (2 i, 2 i + 1), else (i, i + n_dim / 2) */
-    const float *bias;     /* (n_head, bias_left + 1 + bias_right) of relative positions, or NULL */
+    const float *bias;     /* (own heads, bias_left + 1 + bias_right) of relative positions, or NULL */
     int32_t bias_left, bias_right;
 } attention_kind;
 
@@ -50,7 +64,7 @@ void weir__attention_free(weir_backend *be, attention *a);
  * and v of the rows, with biases, norms and rotation; k and v into the caches; attention and output. */
 weir_status weir__attention_qkv(weir_model *m, const attention *a, const attention_kind *kind,
                                 const model_rows *r);
-weir_status weir__attention_append(weir_model *m, attention_cache c, const model_rows *r);
+weir_status weir__attention_append(weir_model *m, const attention *a, attention_cache c, const model_rows *r);
 weir_status weir__attention_output(weir_model *m, const attention *a, const attention_kind *kind,
                                    attention_cache c, const model_rows *r);
 
@@ -59,8 +73,9 @@ weir_status weir__attention_output(weir_model *m, const attention *a, const atte
 typedef struct cross_attention {
     const float *norm; /* (dim) before q; the family loads it */
     weir_weight q;     /* (inner, dim) */
-    weir_weight kv;    /* (2 * inner_kv, dim): k, v stacked; prompts only */
+    weir_weight kv;    /* (2 * inner_kv, dim): k, v stacked; prompts only, of all heads on every rank */
     weir_weight o;     /* (dim, inner) */
+    attention_heads heads;
 } cross_attention;
 
 weir_status weir__cross_load(weights *w, const model_shape *s, const attention_names *n, cross_attention *a);

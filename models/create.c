@@ -16,27 +16,54 @@ static weir_dtype kv_dtype_of(bool device, weir_dtype matrices) {
                                                                                      : WEIR_DTYPE_F32;
 }
 
+/* Every rank's share follows from the blocks of the matrices, so a walk over the whole model comes first. */
+static weir_status share_out(weir_model *m, weights *w) {
+    const weir_place place = m->shape.place;
+    weights scan = {.src = w->src, .dtype = w->dtype, .place = w->place, .shape = &m->shape, .err = w->err};
+    m->shape.place = (weir_place){.device = place.device};
+    m->shape.own = weir__share_whole(&m->shape);
+    const weir_status s = m->ops->load(m, &scan);
+    m->shape.place = place;
+    if (s != WEIR_OK) return s;
+    memcpy(w->block, scan.block, sizeof w->block);
+    m->has_heads = m->has_ff = 0;
+    for (int r = 0; r < place.n_rank; r++) {
+        const weir_share h = weir__share_of(
+            &m->shape, w->block,
+            (weir_place){.device = place.device, .whole_body = place.whole_body, r, place.n_rank});
+        m->has_heads |= (uint32_t)(h.n_head > 0) << r;
+        m->has_ff |= (uint32_t)(h.n_ff > 0) << r;
+        m->first_id[r] = h.id;
+        m->first_id[r + 1] = h.id + h.n_id;
+        if (r == place.rank) m->shape.own = h;
+    }
+    return WEIR_OK;
+}
+
 static weir_status walk(weir_model *m, weights *w) {
     weir_model_facts *f = &m->facts;
-    weights scan = {.src = w->src, .dtype = w->dtype, .device = w->device, .err = w->err};
-    WEIR_TRY(m->ops->load(m, &scan)); /* for its blocks */
-    memcpy(w->block, scan.block, sizeof w->block);
+    w->place = m->shape.place;
+    w->shape = &m->shape;
+    WEIR_TRY(share_out(m, w));
     *f = (weir_model_facts){0};
     WEIR_TRY(m->ops->load(m, w));
     f->n_param = w->n_param;
     f->weight_bytes = w->matrix_bytes + 4 * (size_t)w->n_vector;
     f->decode_bytes = w->row_bytes;
     f->n_vocab_rows = (int32_t)m->shape.n_vocab_rows;
-    f->n_head_kv = m->shape.n_head_kv;
+    f->share = m->shape.own;
+    f->n_head_kv = f->share.n_head_kv > 0 ? f->share.n_head_kv : 1;
+    if (weir__body_is_shared(&m->shape)) f->n_reduce = 2 * f->n_layer_self + f->n_layer_cross;
+    f->reduce_floats = (size_t)m->shape.dim;
     f->head_dim = m->shape.head_dim;
     f->encoder_decoder = m->shape.encoder;
-    f->kv_dtype = kv_dtype_of(w->device, f->dtype);
+    f->kv_dtype = kv_dtype_of(w->place.device, f->dtype);
     return WEIR_OK;
 }
 
-weir_status weir__model_measure(weir_model *m, const weir_tensor_source *src, weir_dtype dtype, bool device,
+weir_status weir__model_measure(weir_model *m, const weir_tensor_source *src, weir_dtype dtype,
                                 weir_model_facts *out, weir_err *err) {
-    weights w = {.src = src, .dtype = dtype, .device = device, .err = err};
+    weights w = {.src = src, .dtype = dtype, .err = err};
     WEIR_TRY(walk(m, &w));
     *out = m->facts;
     return WEIR_OK;
@@ -67,8 +94,8 @@ static weir_status load_into(weir_model *m, weights *w, int64_t n_vector) {
 
 /* Every weight: a walk that plans says how much room the vectors of the one that loads take. */
 static weir_status load(weir_model *m, const weir_tensor_source *src, weir_err *err) {
-    weights plan = {.device = m->be->device, .err = err};
-    weights w = {.src = src, .device = m->be->device, .err = err, .be = m->be};
+    weights plan = {.src = src, .err = err};
+    weights w = {.src = src, .err = err, .be = m->be};
     WEIR_TRY(walk(m, &plan));
     m->vectors = weir__backend_alloc(m->be, (size_t)plan.n_vector * sizeof *m->vectors);
     if (m->vectors) return load_into(m, &w, plan.n_vector);

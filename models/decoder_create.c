@@ -143,9 +143,11 @@ static model_shape shape_of(const weir_decoder_config *c) {
 }
 
 weir_bytes weir__decoder_scratch_bytes(const weir_decoder_config *c, const weir_backend *be,
-                                       weir_dtype kv_dtype, int64_t n_row, int64_t n_prompt) {
-    const model_shape s = shape_of(c);
-    return weir__scratch_bytes(&s, be, kv_dtype, n_row, n_prompt);
+                                       const weir_model_facts *f, weir_place place, int64_t n_row,
+                                       int64_t n_prompt) {
+    model_shape s = shape_of(c);
+    s.place = place, s.own = f->share;
+    return weir__scratch_bytes(&s, be, f->kv_dtype, n_row, n_prompt);
 }
 
 size_t weir__decoder_op_floats(const weir_decoder_config *c, const weir_backend *be, int64_t n_row,
@@ -163,11 +165,11 @@ static attention_kind kind_of(const weir_decoder_config *c, const weir_rope_conf
                             .interleaved = rope->interleaved};
 }
 
-static decoder_model model_of(const weir_decoder_config *c, weir_backend *be, int64_t n_row,
+static decoder_model model_of(const weir_decoder_config *c, weir_backend *be, weir_place place, int64_t n_row,
                               int64_t n_prompt) {
     decoder_model m = {.base = {.ops = &decoder_ops,
                                 .be = be,
-                                .shape = shape_of(c),
+                                .shape = weir__shape_at(shape_of(c), place),
                                 .eps = c->eps,
                                 .act = weir__epilogue_of(c->act),
                                 .head = {.embed_scale = c->embed_scale, .softcap = c->final_softcap},
@@ -181,26 +183,26 @@ static decoder_model model_of(const weir_decoder_config *c, weir_backend *be, in
 }
 
 weir_status weir__decoder_tensors(const weir_decoder_config *c, weir_tensor_visit visit, void *ud) {
-    decoder_model m = model_of(c, NULL, 1, 1);
+    decoder_model m = model_of(c, NULL, (weir_place){0}, 1, 1);
     return weir__model_tensors(&m.base, visit, ud);
 }
 
-weir_status weir__decoder_measure(const weir_decoder_config *c, const weir_tensor_source *src, bool device,
-                                  weir_model_facts *out, weir_err *err) {
+weir_status weir__decoder_measure(const weir_decoder_config *c, const weir_tensor_source *src,
+                                  weir_place place, weir_model_facts *out, weir_err *err) {
     if (!c || !src || !src->find || !out) return weir_fail(err, WEIR_EINVAL, "decoder: NULL argument");
-    WEIR_TRY(check_config(c, device, 1, 1, err));
-    decoder_model m = model_of(c, NULL, 1, 1);
-    return weir__model_measure(&m.base, src, WEIR_DTYPE_F32, device, out, err);
+    WEIR_TRY(check_config(c, place.device, 1, 1, err));
+    decoder_model m = model_of(c, NULL, place, 1, 1);
+    return weir__model_measure(&m.base, src, WEIR_DTYPE_F32, out, err);
 }
 
 weir_status weir__decoder_create(weir_model **out, weir_backend *be, const weir_decoder_config *c,
-                                 const weir_tensor_source *src, int64_t n_row, int64_t n_prompt,
-                                 weir_err *err) {
+                                 const weir_tensor_source *src, bool whole_body, int64_t n_row,
+                                 int64_t n_prompt, weir_err *err) {
     if (!out || !be || !c || !src || !src->find) return weir_fail(err, WEIR_EINVAL, "decoder: NULL argument");
     WEIR_TRY(check_config(c, be->device, n_row, n_prompt, err));
     decoder_model *m = weir_calloc(1, sizeof *m);
     if (!m) return weir_fail(err, WEIR_ENOMEM, "decoder: out of host memory");
-    *m = model_of(c, be, n_row, n_prompt);
+    *m = model_of(c, be, weir__place_of(be, whole_body), n_row, n_prompt);
     WEIR_TRY(weir__model_create(&m->base, src, err));
     *out = &m->base;
     return WEIR_OK;

@@ -12,8 +12,8 @@ weir_status weir__head_load(weights *w, const model_shape *s, const char *embed,
                             model_head *h) {
     matrix_list l = {.prefix = "",
                      .what = {embed},
-                     .rows = {s->n_vocab_rows},
-                     .cols = s->dim,
+                     .rows = {{s->n_vocab_rows, s->own.id, s->own.n_id}},
+                     .cols = weir__span_all(s->dim),
                      .n = 1,
                      .use = untied ? WEIR_USE_PREFILL : WEIR_USE_ROWS};
     WEIR_TRY(weir__load_matrix(w, &l, &h->embed));
@@ -29,21 +29,37 @@ void weir__head_free(weir_backend *be, model_head *h) {
 }
 
 weir_status weir__head_embed(weir_model *m, const int32_t *token, int64_t n, float *x) {
-    weir_embed e = {
-        .x = x, .table = &m->head.embed, .token = token, .n_row = n, .scale = m->head.embed_scale};
-    return m->be->op.embed(m->be, &e);
+    weir_embed e = {.x = x,
+                    .table = &m->head.embed,
+                    .token = token,
+                    .n_row = n,
+                    .scale = m->head.embed_scale,
+                    .first = (int32_t)m->shape.own.id};
+    WEIR_TRY(m->be->op.embed(m->be, &e));
+    if (!m->be->comm) return WEIR_OK;
+    return m->be->exchange->collect_rows(&(weir_collect_rows){
+        .comm = m->be->comm, .x = x, .id = token, .n_row = n, .n = m->shape.dim, .first = m->first_id});
 }
 
 weir_status weir__head_logits(weir_model *m, const weir_batch *b, const model_rows *r) {
-    return weir__product(m, r,
-                         (weir_linear){.x = r->x,
-                                       .ldx = m->shape.dim,
-                                       .norm = m->head.norm,
-                                       .w = m->head.out,
-                                       .y = b->logits,
-                                       .ldy = m->shape.n_vocab_rows,
-                                       .scale = m->head.scale,
-                                       .softcap = m->head.softcap,
-                                       .minmax = b->minmax,
-                                       .minmax_n = b->minmax_n});
+    weir_comm *comm = m->be->comm;
+    const bool gives = weir__comm_rank(comm) > 0;
+    const weir_linear a = {.x = r->x,
+                           .ldx = m->shape.dim,
+                           .norm = m->head.norm,
+                           .w = m->head.out,
+                           .y = gives ? m->a.logits : b->logits,
+                           .ldy = gives ? m->head.out->n : m->shape.n_vocab_rows,
+                           .scale = m->head.scale,
+                           .softcap = m->head.softcap,
+                           .minmax = comm ? NULL : b->minmax,
+                           .minmax_n = b->minmax_n};
+    if (a.w->n > 0) WEIR_TRY(weir__product(m, r, a));
+    if (!comm) return WEIR_OK;
+    return m->be->exchange->collect_columns(&(weir_collect_columns){.comm = comm,
+                                                                    .part = m->a.logits,
+                                                                    .y = b->logits,
+                                                                    .ldy = m->shape.n_vocab_rows,
+                                                                    .n_row = r->n,
+                                                                    .first = m->first_id});
 }

@@ -36,6 +36,10 @@ struct weir_model {
     weir_backend *be; /* NULL: a model that is only measured */
     weir_model_facts facts;
     model_shape shape;
+    uint32_t has_heads, has_ff;       /* bit r: rank r has some of them */
+    int64_t first_id[WEIR_RANKS + 1]; /* of each rank's share of the vocabulary */
+    uint32_t n_reduced;               /* partial sums so far: which half of the arena's is next */
+    weir_model_lead lead;
     float eps;         /* of its norms */
     weir_epilogue act; /* of its feed-forward */
     model_head head;
@@ -49,12 +53,27 @@ struct weir_model {
 /* create.c: the life of a model of any family. m: initialised, from weir_calloc; freed on failure. */
 weir_status weir__model_create(weir_model *m, const weir_tensor_source *src, weir_err *err);
 
-/* What the walk says: src and dtype as in struct weights. m has no layers. */
-weir_status weir__model_measure(weir_model *m, const weir_tensor_source *src, weir_dtype dtype, bool device,
+/* What the walk says: src and dtype as in struct weights; m's shape has the place. m has no layers. */
+weir_status weir__model_measure(weir_model *m, const weir_tensor_source *src, weir_dtype dtype,
                                 weir_model_facts *out, weir_err *err);
 
 /* The names of the walk. m as there. */
 weir_status weir__model_tensors(weir_model *m, weir_tensor_visit visit, void *ud);
+
+/* Of a rank's backend. */
+static inline weir_place weir__place_of(const weir_backend *be, bool whole_body) {
+    return (weir_place){.device = be->device,
+                        .whole_body = whole_body,
+                        .rank = weir__comm_rank(be->comm),
+                        .n_rank = weir__comm_ranks(be->comm)};
+}
+
+/* n_rank 0 is 1. */
+static inline model_shape weir__shape_at(model_shape s, weir_place place) {
+    s.place = place;
+    if (s.place.n_rank == 0) s.place.n_rank = 1;
+    return s;
+}
 
 weir_status weir__backend_no_memory(const weir_backend *be); /* the status of a failed weir__backend_alloc */
 

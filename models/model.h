@@ -14,6 +14,22 @@ typedef struct weir_tensor_source {
     void *ud;
 } weir_tensor_source;
 
+/* Where a model runs, and which of n_rank shares of it (1, 2, 4, 8; 0 stands for 1, the whole). */
+typedef struct weir_place {
+    bool device;
+    bool whole_body; /* all layers on every rank: of a group, only the vocabulary is shared out */
+    int32_t rank, n_rank;
+} weir_place;
+
+/* A rank's share of a model (share.c). Of an encoder-decoder the encoder and the products that make cross
+ * keys are whole on every rank. */
+typedef struct weir_share {
+    int32_t head, n_head;       /* its first query head of decoder layers, and how many */
+    int32_t head_kv, n_head_kv; /* the KV heads that these read: other ranks may have some of them too */
+    int64_t ff, n_ff;           /* columns of the feed-forward */
+    int64_t id, n_id;           /* rows of the embedding and of the head */
+} weir_share;
+
 typedef enum weir_act { WEIR_ACT_RELU, WEIR_ACT_GELU_TANH, WEIR_ACT_GELU_ERF, WEIR_ACT_SILU } weir_act;
 
 typedef struct weir_t5_config {
@@ -82,7 +98,7 @@ typedef struct weir_batch {
     int32_t n_row;
     const int32_t *out; /* (n_out) rows whose logits are wanted, rising (checked on the CPU only) */
     int32_t n_out;
-    float *logits;       /* (n_out, n_vocab_rows) f32 */
+    float *logits;       /* (n_out, n_vocab_rows) f32; of a group, only on rank 0 */
     int32_t group;       /* rows r … r + group - 1 share a slot (kernels/attention/attention.h); 0 = 1 */
     weir_minmax *minmax; /* (n_out, weir__minmax_count(minmax_n)) of the logits, where the backend has
                              minmaxes; or NULL */
@@ -110,7 +126,8 @@ typedef struct weir_model_facts {
     size_t weight_bytes; /* packed, on the backend */
     size_t decode_bytes; /* of them, what one decoder pass with logits reads */
     int32_t n_vocab_rows;
-    int32_t n_layer_self, n_head_kv, head_dim; /* decoder self-attention caches */
+    int32_t n_layer_self, n_head_kv, head_dim; /* decoder self-attention caches; n_head_kv: the share's, 1 at
+                                                  least */
     int32_t n_layer_slide, window;             /* of n_layer_self, those with a sliding window, and its
                                                   positions */
     int32_t n_layer_cross;                     /* 0 for decoder-only models */
@@ -121,6 +138,9 @@ typedef struct weir_model_facts {
     weir_dtype dtype;    /* of the matrices */
     weir_dtype kv_dtype; /* of its caches: bf16 where a device serves bf16 or quantised matrices,
                                      else f32 */
+    weir_share share;
+    int32_t n_reduce;     /* exchanges of partial sums of a decoder call; 0 where its body is whole */
+    size_t reduce_floats; /* of each, a row */
 } weir_model_facts;
 
 /* The names of all tensors that a model of that config asks for, in the order of its load. `visit` may end
@@ -129,40 +149,52 @@ typedef weir_status (*weir_tensor_visit)(void *ud, const char *name);
 weir_status weir__t5_tensors(const weir_t5_config *c, weir_tensor_visit visit, void *ud);
 weir_status weir__decoder_tensors(const weir_decoder_config *c, weir_tensor_visit visit, void *ud);
 
-/* What a load would take, from the config and the dtype of its matrices, on a device or the CPU (struct
- * weir_backend); allocates nothing. */
-void weir__t5_facts(const weir_t5_config *c, weir_dtype dtype, bool device, weir_model_facts *out);
+/* What a load would take, from the config and the dtype of its matrices; allocates nothing. */
+void weir__t5_facts(const weir_t5_config *c, weir_dtype dtype, weir_place place, weir_model_facts *out);
 
 /* The same from the tensors themselves, each matrix in its own dtype (some checkpoints keep a few in f32);
  * checks every name, shape and dtype as create would. Loads nothing. EINVAL, EFORMAT as in create. */
-weir_status weir__t5_measure(const weir_t5_config *c, const weir_tensor_source *src, bool device,
+weir_status weir__t5_measure(const weir_t5_config *c, const weir_tensor_source *src, weir_place place,
                              weir_model_facts *out, weir_err *err);
 
-/* Activations for up to n_row rows a decoder call and prompts of n_prompt tokens, and the scratch that its
- * ops ask of the backend (weir__backend_reserve): the memory plan and the model use these functions. Of be
- * only what is known at open is looked at. */
-weir_bytes weir__t5_scratch_bytes(const weir_t5_config *c, const weir_backend *be, weir_dtype kv_dtype,
-                                  int64_t n_row, int64_t n_prompt);
+/* Activations of a model that was measured, for up to n_row rows a decoder call and prompts of n_prompt
+ * tokens, and the scratch that its ops ask of the backend (weir__backend_reserve): the memory plan and the
+ * model use these functions. Of be only what is known at open is looked at. */
+weir_bytes weir__t5_scratch_bytes(const weir_t5_config *c, const weir_backend *be, const weir_model_facts *f,
+                                  weir_place place, int64_t n_row, int64_t n_prompt);
 size_t weir__t5_op_floats(const weir_t5_config *c, const weir_backend *be, int64_t n_row,
                           int64_t n_key); /* positions of the longest cache; the model itself reserves for
                                             n_prompt */
 
-/* Loads a T5. EFORMAT names the tensor that is missing or has another shape or dtype than expected; ENOMEM;
- * EDEVMEM. n_row, n_prompt: the largest decoder call and prompt it will serve. */
+/* Loads a T5, of a group (weir_backend.comm) the rank's share; body as in weir_place. EFORMAT names the
+ * tensor that is missing or has another shape or dtype than expected; ENOMEM; EDEVMEM. n_row, n_prompt: the
+ * largest decoder call and prompt it will serve. */
 weir_status weir__t5_create(weir_model **out, weir_backend *be, const weir_t5_config *c,
-                            const weir_tensor_source *src, int64_t n_row, int64_t n_prompt, weir_err *err);
+                            const weir_tensor_source *src, bool whole_body, int64_t n_row, int64_t n_prompt,
+                            weir_err *err);
 
 /* The same for a decoder. Tensors are asked for by their Hugging Face names
  * ("model.layers.0.self_attn.q_proj.weight"). */
-weir_status weir__decoder_measure(const weir_decoder_config *c, const weir_tensor_source *src, bool device,
-                                  weir_model_facts *out, weir_err *err);
+weir_status weir__decoder_measure(const weir_decoder_config *c, const weir_tensor_source *src,
+                                  weir_place place, weir_model_facts *out, weir_err *err);
 weir_bytes weir__decoder_scratch_bytes(const weir_decoder_config *c, const weir_backend *be,
-                                       weir_dtype kv_dtype, int64_t n_row, int64_t n_prompt);
+                                       const weir_model_facts *f, weir_place place, int64_t n_row,
+                                       int64_t n_prompt);
 size_t weir__decoder_op_floats(const weir_decoder_config *c, const weir_backend *be, int64_t n_row,
                                int64_t n_key);
 weir_status weir__decoder_create(weir_model **out, weir_backend *be, const weir_decoder_config *c,
-                                 const weir_tensor_source *src, int64_t n_row, int64_t n_prompt,
-                                 weir_err *err);
+                                 const weir_tensor_source *src, bool whole_body, int64_t n_row,
+                                 int64_t n_prompt, weir_err *err);
+
+/* Of a group's rank 0: told of every call, after its checks and before its ops, so that the others make it
+ * too; a prompt's steps one by one, between which the interrupt is asked. */
+typedef struct weir_model_lead {
+    weir_status (*forward)(void *ud, const weir_kv *kv, const weir_batch *b);
+    weir_status (*prefill)(void *ud, const weir_kv *kv, int32_t slot, const int32_t *token, int64_t n,
+                           int32_t place, int64_t step);
+    void *ud;
+} weir_model_lead;
+void weir__model_set_lead(weir_model *m, weir_model_lead lead);
 
 void weir__model_free(weir_model *m); /* NULL allowed */
 const weir_model_facts *weir__model_get_facts(const weir_model *m);

@@ -8,8 +8,25 @@ weir_status weir__product(weir_model *m, const model_rows *r, weir_linear a) {
     return m->be->op.linear(m->be, &a);
 }
 
-weir_status weir__residual(weir_model *m, const model_rows *r, const weir_weight *w, const float *in,
-                           const float *post) {
+/* This rank's share of a product, and the sum over ranks into y. */
+static weir_status reduce(weir_model *m, const model_rows *r, weir_linear a, uint32_t has) {
+    const int64_t dim = m->shape.dim, rows = m->n_row > m->be->chunk ? m->n_row : m->be->chunk;
+    float *part = m->a.part + m->n_reduced++ % 2 * rows * dim;
+    const weir_reduce sum = {.comm = m->be->comm,
+                             .part = part,
+                             .y = a.y,
+                             .ldy = a.ldy,
+                             .n_row = r->n,
+                             .n = dim,
+                             .has = has,
+                             .add = a.epilogue == WEIR_EPI_ADD};
+    a.y = part, a.ldy = dim, a.epilogue = WEIR_EPI_STORE;
+    if (a.w->k > 0) WEIR_TRY(weir__product(m, r, a));
+    return m->be->exchange->reduce(&sum);
+}
+
+weir_status weir__residual(weir_model *m, const model_rows *r, const weir_weight *w, uint32_t has,
+                           const float *in, const float *post) {
     const int64_t dim = m->shape.dim;
     const weir_linear a = {.x = in,
                            .ldx = w->k,
@@ -17,7 +34,8 @@ weir_status weir__residual(weir_model *m, const model_rows *r, const weir_weight
                            .y = post ? m->a.sub : r->x,
                            .ldy = dim,
                            .epilogue = post ? WEIR_EPI_STORE : WEIR_EPI_ADD};
-    WEIR_TRY(weir__product(m, r, a));
+    WEIR_TRY(w->split == WEIR_SPLIT_INPUTS && weir__body_is_shared(&m->shape) ? reduce(m, r, a, has)
+                                                                              : weir__product(m, r, a));
     if (!post) return WEIR_OK;
     weir_rmsnorm n = {
         .y = r->x, .x = m->a.sub, .w = post, .n_row = r->n, .dim = dim, .eps = m->eps, .add = true};

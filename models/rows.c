@@ -19,6 +19,7 @@ weir_status weir__put_prompt(weir_model *m, int32_t slot, const int32_t *token, 
 }
 
 weir_status weir__prompt_goes_on(const weir_model *m) {
+    if (m->be->comm) return WEIR_OK; /* rank 0 asks before it tells the others of a step (calls.c) */
     return weir_interrupted(&m->be->interrupt) ? WEIR_ECANCELED : WEIR_OK;
 }
 
@@ -33,7 +34,7 @@ weir_status weir__rows_begin(weir_model *m, const weir_kv *kv, const weir_batch 
     *r = (model_rows){.n = b->n_row,
                       .x = a->x,
                       .q = a->qkv,
-                      .ldq = weir__width(&m->shape),
+                      .ldq = weir__own_width(&m->shape),
                       .slot = b->slot,
                       .pos = b->pos,
                       .n_key = a->n_key,
@@ -51,7 +52,7 @@ static weir_status gather(weir_model *m, const weir_batch *b, float *dst, const 
 
 weir_status weir__rows_keep_wanted(weir_model *m, const weir_kv *kv, const weir_batch *b, model_rows *r) {
     const model_arena *a = &m->a;
-    const int64_t dim = m->shape.dim, inner = weir__inner(&m->shape);
+    const int64_t dim = m->shape.dim, inner = weir__own_inner(&m->shape);
     weir_row_keys keys = {.slot = b->slot,
                           .pos = b->pos,
                           .index = b->out,
@@ -63,7 +64,7 @@ weir_status weir__rows_keep_wanted(weir_model *m, const weir_kv *kv, const weir_
                           .n_src = a->out_src};
     WEIR_TRY(m->be->op.row_keys(m->be, &keys));
     WEIR_TRY(gather(m, b, a->x_out, r->x, dim, dim));
-    WEIR_TRY(gather(m, b, a->q_out, r->q, r->ldq, inner));
+    if (inner > 0) WEIR_TRY(gather(m, b, a->q_out, r->q, r->ldq, inner));
     *r = (model_rows){.n = b->n_out,
                       .x = a->x_out,
                       .q = a->q_out,

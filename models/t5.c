@@ -14,7 +14,7 @@
 weir_status weir__t5_append(weir_model *base, const weir_kv *kv, const model_rows *r, int32_t layer) {
     const t5_model *m = (const t5_model *)base;
     WEIR_TRY(weir__attention_qkv(base, &m->dec[layer].self, &m->dec_kind, r));
-    return weir__attention_append(base, (attention_cache){&kv->self, layer}, r);
+    return weir__attention_append(base, &m->dec[layer].self, (attention_cache){&kv->self, layer}, r);
 }
 
 weir_status weir__t5_rest(weir_model *base, const weir_kv *kv, const model_rows *r, int32_t layer) {
@@ -88,7 +88,7 @@ static weir_status encoder_step(t5_model *m, const weir_kv *kv, const model_rows
     }
     const t5_enc_layer *l = &m->enc[pass / 2];
     if (pass % 2 == 0) return weir__attention_qkv(base, &l->self, &m->enc_kind, &r);
-    if (begin == 0) WEIR_TRY(weir__attention_append(base, c, p));
+    if (begin == 0) WEIR_TRY(weir__attention_append(base, &l->self, c, p));
     WEIR_TRY(weir__attention_output(base, &l->self, &m->enc_kind, c, &r));
     return weir__feed_forward(base, &l->ff, &r);
 }

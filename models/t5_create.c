@@ -76,10 +76,11 @@ static model_shape shape_of(const weir_t5_config *c) {
                          .encoder = true};
 }
 
-weir_bytes weir__t5_scratch_bytes(const weir_t5_config *c, const weir_backend *be, weir_dtype kv_dtype,
-                                  int64_t n_row, int64_t n_prompt) {
-    const model_shape s = shape_of(c);
-    return weir__scratch_bytes(&s, be, kv_dtype, n_row, n_prompt);
+weir_bytes weir__t5_scratch_bytes(const weir_t5_config *c, const weir_backend *be, const weir_model_facts *f,
+                                  weir_place place, int64_t n_row, int64_t n_prompt) {
+    model_shape s = shape_of(c);
+    s.place = place, s.own = f->share;
+    return weir__scratch_bytes(&s, be, f->kv_dtype, n_row, n_prompt);
 }
 
 size_t weir__t5_op_floats(const weir_t5_config *c, const weir_backend *be, int64_t n_row, int64_t n_key) {
@@ -87,11 +88,12 @@ size_t weir__t5_op_floats(const weir_t5_config *c, const weir_backend *be, int64
     return weir__op_floats(&s, be, n_row, n_key);
 }
 
-static t5_model model_of(const weir_t5_config *c, weir_backend *be, int64_t n_row, int64_t n_prompt) {
+static t5_model model_of(const weir_t5_config *c, weir_backend *be, weir_place place, int64_t n_row,
+                         int64_t n_prompt) {
     const attention_kind plain = {.scale = 1.0f};
     t5_model m = {.base = {.ops = &t5_ops,
                            .be = be,
-                           .shape = shape_of(c),
+                           .shape = weir__shape_at(shape_of(c), place),
                            .eps = c->eps,
                            .act = weir__epilogue_of(c->act),
                            .n_row = n_row,
@@ -106,30 +108,31 @@ static t5_model model_of(const weir_t5_config *c, weir_backend *be, int64_t n_ro
 }
 
 weir_status weir__t5_tensors(const weir_t5_config *c, weir_tensor_visit visit, void *ud) {
-    t5_model m = model_of(c, NULL, 1, 1);
+    t5_model m = model_of(c, NULL, (weir_place){0}, 1, 1);
     return weir__model_tensors(&m.base, visit, ud);
 }
 
-void weir__t5_facts(const weir_t5_config *c, weir_dtype dtype, bool device, weir_model_facts *out) {
-    t5_model m = model_of(c, NULL, 1, 1);
-    (void)weir__model_measure(&m.base, NULL, dtype, device, out, NULL); /* no file: nothing can be missing */
+void weir__t5_facts(const weir_t5_config *c, weir_dtype dtype, weir_place place, weir_model_facts *out) {
+    t5_model m = model_of(c, NULL, place, 1, 1);
+    (void)weir__model_measure(&m.base, NULL, dtype, out, NULL); /* no file: nothing can be missing */
 }
 
-weir_status weir__t5_measure(const weir_t5_config *c, const weir_tensor_source *src, bool device,
+weir_status weir__t5_measure(const weir_t5_config *c, const weir_tensor_source *src, weir_place place,
                              weir_model_facts *out, weir_err *err) {
     if (!c || !src || !src->find || !out) return weir_fail(err, WEIR_EINVAL, "t5: NULL argument");
     WEIR_TRY(check_config(c, 1, 1, err));
-    t5_model m = model_of(c, NULL, 1, 1);
-    return weir__model_measure(&m.base, src, WEIR_DTYPE_F32, device, out, err);
+    t5_model m = model_of(c, NULL, place, 1, 1);
+    return weir__model_measure(&m.base, src, WEIR_DTYPE_F32, out, err);
 }
 
 weir_status weir__t5_create(weir_model **out, weir_backend *be, const weir_t5_config *c,
-                            const weir_tensor_source *src, int64_t n_row, int64_t n_prompt, weir_err *err) {
+                            const weir_tensor_source *src, bool whole_body, int64_t n_row, int64_t n_prompt,
+                            weir_err *err) {
     if (!out || !be || !c || !src || !src->find) return weir_fail(err, WEIR_EINVAL, "t5: NULL argument");
     WEIR_TRY(check_config(c, n_row, n_prompt, err));
     t5_model *m = weir_calloc(1, sizeof *m);
     if (!m) return weir_fail(err, WEIR_ENOMEM, "t5: out of host memory");
-    *m = model_of(c, be, n_row, n_prompt);
+    *m = model_of(c, be, weir__place_of(be, whole_body), n_row, n_prompt);
     WEIR_TRY(weir__model_create(&m->base, src, err));
     *out = &m->base;
     return WEIR_OK;

@@ -5,24 +5,27 @@
 #include "models/head.h"
 #include "models/t5.h"
 
+/* A stack's weights serve prompts only (the encoder's) or rows too. */
+static weir_use use_of(const char *stack) {
+    return strcmp(stack, "encoder") == 0 ? WEIR_USE_PREFILL : WEIR_USE_ROWS;
+}
+
 /* Relative position bias. stack: "encoder" or "decoder". */
 static weir_status load_bias(const t5_model *m, weights *w, const char *stack, int32_t right,
                              const float **out) {
+    const weir_share own =
+        use_of(stack) == WEIR_USE_ROWS ? m->base.shape.own : weir__share_whole(&m->base.shape);
     const weir_t5_config *c = &m->c;
     char name[WEIR__NAME_CAP];
     weir_tensor t;
     (void)snprintf(name, sizeof name, "%s.block.0.layer.0.SelfAttention.relative_attention_bias.weight",
                    stack);
     WEIR_TRY(weir__want(w, name, c->n_bucket, c->n_head, &t));
-    float *to = weir__next_vector(w, (int64_t)c->n_head * ((int64_t)c->max_distance + 1 + right), out);
-    if (to) weir__t5_bias_table(&t, c->max_distance, right, c->max_distance, to);
+    const weir_tensor heads = weir_tensor_cols(&t, own.head, own.n_head);
+    float *to = weir__next_vector(w, (int64_t)own.n_head * ((int64_t)c->max_distance + 1 + right), out);
+    if (to) weir__t5_bias_table(&heads, c->max_distance, right, c->max_distance, to);
     w->n_param += t.rows * t.cols;
     return WEIR_OK;
-}
-
-/* A stack's weights serve prompts only (the encoder's) or rows too. */
-static weir_use use_of(const char *stack) {
-    return strcmp(stack, "encoder") == 0 ? WEIR_USE_PREFILL : WEIR_USE_ROWS;
 }
 
 static weir_status load_self(const model_shape *s, weights *w, const char *stack, int layer, attention *a) {

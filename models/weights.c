@@ -54,41 +54,17 @@ weir_status weir__load_norm(weights *w, const char *prefix, const char *what, in
 
 weir_status weir__load_bias(weights *w, const matrix_list *l, const float **out) {
     int64_t n = 0;
-    for (int i = 0; i < l->n; i++) n += l->rows[i];
+    for (int i = 0; i < l->n; i++) n += l->rows[i].own, w->n_param += l->rows[i].n;
     float *to = weir__next_vector(w, n, out);
     for (int p = 0; p < l->n; p++) {
         char name[WEIR__NAME_CAP];
         weir_tensor t;
         (void)snprintf(name, sizeof name, "%s%s.bias", l->prefix, l->what[p]);
-        WEIR_TRY(weir__want_vector(w, name, l->rows[p], &t));
-        for (int64_t i = 0; to && i < l->rows[p]; i++) *to++ = weir_tensor_get(&t, 0, i);
+        WEIR_TRY(weir__want_vector(w, name, l->rows[p].n, &t));
+        for (int64_t i = 0; to && i < l->rows[p].own; i++)
+            *to++ = weir_tensor_get(&t, 0, l->rows[p].first + i);
     }
-    w->n_param += n;
     return WEIR_OK;
-}
-
-/* ---- dimensions that ranks share out ------------------------------------------------------------------- */
-
-static int64_t common_multiple(int64_t a, int64_t b) {
-    int64_t x = a, y = b;
-    while (y) {
-        const int64_t rest = x % y;
-        x = y, y = rest;
-    }
-    return a / x * b;
-}
-
-enum { TILE = 16 }; /* inputs of a tile (kernels/weight/weight.h: FRAGMENT) */
-
-int64_t weir__shared_unit(int64_t natural, int block) {
-    return common_multiple(common_multiple(natural, TILE), block > 0 ? block : 1);
-}
-
-static void split(weights *w, const matrix_list *l, weir_weight *out) {
-    const int block = weir_dtype_block(out->dtype);
-    if (l->inputs == SHARED_NONE || l->use != WEIR_USE_ROWS) return;
-    if (block > w->block[l->inputs]) w->block[l->inputs] = block;
-    weir__weight_split_inputs(out, l->cols, weir__shared_unit(l->natural, w->block[l->inputs]), 0, 1);
 }
 
 /* ---- matrices ------------------------------------------------------------------------------------------ */
@@ -101,11 +77,11 @@ typedef struct part {
 
 static weir_status find_part(const weights *w, const matrix_list *l, int i, part *p) {
     (void)snprintf(p->name, sizeof p->name, "%s%s.weight", l->prefix, l->what[i]);
-    WEIR_TRY(weir__want(w, p->name, l->rows[i], l->cols, &p->t));
+    WEIR_TRY(weir__want(w, p->name, l->rows[i].n, l->cols.n, &p->t));
     const int block = weir_dtype_block(p->t.dtype);
-    if (l->cols % block == 0) return WEIR_OK;
+    if (l->cols.n % block == 0) return WEIR_OK;
     return weir_fail(w->err, WEIR_EFORMAT, "tensor %s: rows of %" PRId64 " are not whole blocks of %d (%s)",
-                     p->name, l->cols, block, weir_dtype_name(p->t.dtype));
+                     p->name, l->cols.n, block, weir_dtype_name(p->t.dtype));
 }
 
 static weir_status find_parts(const weights *w, const matrix_list *l, part *p) {
@@ -118,29 +94,54 @@ static weir_status find_parts(const weights *w, const matrix_list *l, part *p) {
     return WEIR_OK;
 }
 
-/* One packed weight from n parts of one dtype, stacked or a gated pair. */
-static weir_status pack(weights *w, const matrix_list *l, const part *p, int n, bool gated,
-                        weir_weight *out) {
-    weir_tensor t[WEIR__PARTS] = {{0}};
-    int64_t rows = 0;
+/* This rank's part of a weight from n parts of one dtype, stacked or a gated pair, without its data; own: the
+ * parts' tensors cut to it. */
+static weir_weight shape_of(weights *w, const matrix_list *l, const part *p, const weir_span *rows, int n,
+                            bool gated, weir_tensor *own) {
+    int64_t n_own = 0, n_whole = 0;
     for (int i = 0; i < n; i++) {
-        t[i] = p[i].t;
-        rows += gated && i ? 0 : t[i].rows;
-        w->n_param += t[i].rows * t[i].cols;
+        const weir_tensor t = weir_tensor_rows(&p[i].t, rows[i].first, rows[i].own);
+        own[i] = weir_tensor_cols(&t, l->cols.first, l->cols.own);
+        n_own += gated && i ? 0 : rows[i].own;
+        n_whole += gated && i ? 0 : rows[i].n;
+        w->n_param += p[i].t.rows * p[i].t.cols;
     }
-    const weir_layout layout = weir__layout_of(w->device, t[0].dtype, l->use);
-    weir_weight made = weir__weight_shape(layout, t[0].dtype, rows, t[0].cols, gated);
-    const size_t bytes = weir__weight_bytes(layout, made.dtype, made.n, made.k, gated);
+    const weir_dtype dtype = p[0].t.dtype;
+    const weir_layout layout = weir__layout_of(w->place.device, dtype, l->use);
+    weir_weight made = weir__weight_shape(layout, dtype, n_own, l->cols.own, gated);
+    made.n_whole = n_whole;
+    return made;
+}
+
+/* Of a matrix of decode and verify rows that is split along its inputs. */
+static void split(weights *w, const model_shape *s, const matrix_list *l, weir_weight *made) {
+    const int block = weir_dtype_block(made->dtype);
+    if (l->inputs == SHARED_NONE || l->use != WEIR_USE_ROWS) return;
+    if (block > w->block[l->inputs]) w->block[l->inputs] = block;
+    const bool shared = weir__body_is_shared(s);
+    weir__weight_split_inputs(made, l->cols.n, weir__shared_unit(s, l->inputs, w->block[l->inputs]),
+                              shared ? s->place.rank : 0, shared ? s->place.n_rank : 1);
+}
+
+/* Parts [i, i + n) of the list. A rank that has nothing of them gets a weight without data. */
+static weir_status pack(weights *w, const matrix_list *l, const part *p, int i, int n, bool gated,
+                        weir_weight *out) {
+    weir_tensor own[WEIR__PARTS];
+    weir_weight made = shape_of(w, l, p + i, l->rows + i, n, gated, own);
+    const bool some = made.n > 0 && made.k > 0;
+    const size_t bytes = some ? weir__weight_bytes(made.layout, made.dtype, made.n, made.k, gated) : 0;
     w->matrix_bytes += bytes;
     if (l->use == WEIR_USE_ROWS) w->row_bytes += bytes;
-    if (w->vector) {
-        const weir_status s = weir__weight_pack(w->be, t, n, gated, l->use, &made);
-        if (s != WEIR_OK) return weir_fail(w->err, s, "tensor %s: %s", p[0].name, weir_status_str(s));
+    if (w->vector && some) {
+        const int64_t n_whole = made.n_whole;
+        const weir_status s = weir__weight_pack(w->be, own, n, gated, l->use, &made);
+        if (s != WEIR_OK) return weir_fail(w->err, s, "tensor %s: %s", p[i].name, weir_status_str(s));
+        made.n_whole = n_whole;
     }
-    split(w, l, &made);
+    split(w, w->shape, l, &made);
     *out = made;
     if (!w->vector) return WEIR_OK;
-    for (int i = 0; i < n && w->src->release; i++) w->src->release(w->src->ud, p[i].name);
+    for (int k = i; k < i + n && w->src->release; k++) w->src->release(w->src->ud, p[k].name);
     return WEIR_OK;
 }
 
@@ -150,7 +151,7 @@ weir_status weir__load_stacked(weights *w, const matrix_list *l, weir_weight *ou
     WEIR_TRY(find_parts(w, l, p));
     for (int i = 0, n; i < l->n; i += n) {
         for (n = 1; i + n < l->n && p[i + n].t.dtype == p[i].t.dtype;) n++;
-        WEIR_TRY(pack(w, l, p + i, n, false, &out[*n_out]));
+        WEIR_TRY(pack(w, l, p, i, n, false, &out[*n_out]));
         ++*n_out;
     }
     return WEIR_OK;
@@ -161,9 +162,9 @@ weir_status weir__load_gated(weights *w, const matrix_list *l, weir_weight out[2
     *n_out = 0;
     WEIR_TRY(find_parts(w, l, p));
     *n_out = p[0].t.dtype == p[1].t.dtype ? 1 : 2;
-    if (*n_out == 1) return pack(w, l, p, 2, true, &out[0]);
-    WEIR_TRY(pack(w, l, &p[0], 1, false, &out[0]));
-    return pack(w, l, &p[1], 1, false, &out[1]);
+    if (*n_out == 1) return pack(w, l, p, 0, 2, true, &out[0]);
+    WEIR_TRY(pack(w, l, p, 0, 1, false, &out[0]));
+    return pack(w, l, p, 1, 1, false, &out[1]);
 }
 
 weir_status weir__load_matrix(weights *w, const matrix_list *l, weir_weight *out) {

@@ -1,11 +1,7 @@
 #ifndef WEIR_MODELS_WEIGHTS_H
 #define WEIR_MODELS_WEIGHTS_H
 
-#include "models/model.h"
-
-/* A dimension of a model that ranks share out in whole units (kernels/weight/segments.h): query heads with the
- * inputs of o, or the feed-forward's inner one. */
-typedef enum shared_dim { SHARED_NONE, SHARED_HEADS, SHARED_FF, SHARED_DIMS } shared_dim;
+#include "models/share.h"
 
 /* A family walks its tensors once, in code; the walk has four uses, so that they cannot drift apart:
  *   list     src is NULL: `visit` gets every name
@@ -16,7 +12,8 @@ typedef enum shared_dim { SHARED_NONE, SHARED_HEADS, SHARED_FF, SHARED_DIMS } sh
 typedef struct weights {
     const weir_tensor_source *src;
     weir_dtype dtype;
-    bool device;     /* as in struct weir_backend: decides layouts */
+    weir_place place;         /* device: decides layouts */
+    const model_shape *shape; /* the model's, with this rank's share */
     bool one_dtype;  /* matrices that make one weight must share a dtype; else they become several weights */
     float norm_plus; /* norms multiply by this plus what the file holds */
     weir_err *err;
@@ -38,13 +35,7 @@ typedef struct weights {
     int block[SHARED_DIMS];
 } weights;
 
-/* Inputs of a unit: neither `natural` of them, nor a tile of a device, nor a block is cut. */
-int64_t weir__shared_unit(int64_t natural, int block);
-
 enum { WEIR__PREFIX_CAP = 64, WEIR__NAME_CAP = 128, WEIR__PARTS = 3 };
-
-/* Words a vector takes in a block: whole 64 bytes. */
-static inline int64_t weir__stride(int64_t n) { return (n + 15) / 16 * 16; }
 
 /* A tensor of this name and shape. EFORMAT. Plan: its data is NULL. */
 weir_status weir__want(const weights *w, const char *name, int64_t rows, int64_t cols, weir_tensor *t);
@@ -57,16 +48,22 @@ float *weir__next_vector(weights *w, int64_t n, const float **out);
 /* The vector prefix + what + ".weight", plus norm_plus. */
 weir_status weir__load_norm(weights *w, const char *prefix, const char *what, int64_t n, const float **out);
 
-/* Matrices over the same inputs: (rows[i], cols), called prefix + what[i] + ".weight". */
+/* A dimension of n in the file, and the rank's part of it. */
+typedef struct weir_span {
+    int64_t n, first, own;
+} weir_span;
+
+static inline weir_span weir__span_all(int64_t n) { return (weir_span){n, 0, n}; }
+
+/* Matrices over the same inputs: (rows[i].n, cols.n), called prefix + what[i] + ".weight". Of one alone,
+ * whose ranks split its inputs, `inputs` says which dimension cols is. */
 typedef struct matrix_list {
     const char *prefix;
     const char *what[WEIR__PARTS];
-    int64_t rows[WEIR__PARTS], cols;
+    weir_span rows[WEIR__PARTS], cols;
     int n;
     weir_use use;
-    shared_dim
-        inputs;      /* of matrices of decode and verify rows that are split along their inputs, one alone */
-    int64_t natural; /* of that dimension: weir__shared_unit */
+    shared_dim inputs;
 } matrix_list;
 
 /* The matrices stacked along their outputs: one weight where their dtypes agree, else one for each run of

@@ -32,7 +32,7 @@ outside() { grep -vE "include +\"($1)" ; }
 
 includes 'kernels/*' | outside 'kernels/' | complain "kernels/ includes kernels/ only:"
 includes 'models/*' | outside '(kernels|models)/' | complain "models/ includes kernels/ and models/ only:"
-rooms='pair|deck|session|measure|queue|chat|formats|tokenizers|jinja'
+rooms='pair|deck|ranks|session|measure|queue|chat|formats|tokenizers|jinja'
 includes 'host/*.h' 'host/*.c' 'host/*.cc' \
     ':!host/wire/*' ':!host/cli/*' ':!host/serve/*' ':!host/example/*' |
     outside "(kernels|models|host/[a-z_]*\.h|host/($rooms))/?" |

@@ -72,6 +72,54 @@ static void print_ids(const weir_engine_facts *f) {
         cli_outf("  %-24s none: %s\n", "chat template", f->chat_note);
 }
 
+/* ---- ranks --------------------------------------------------------------------------------------------- */
+
+static double mib(size_t bytes) { return (double)bytes / (1024.0 * 1024.0); }
+
+/* "2-3" of heads, columns or ids; "-": none. */
+static const char *range(char buf[48], int64_t first, int64_t n) {
+    if (n > 0)
+        snprintf(buf, 48, "%lld-%lld", (long long)first, (long long)(first + n - 1));
+    else
+        snprintf(buf, 48, "-");
+    return buf;
+}
+
+static void print_shares(const weir_engine_facts *f, int i) {
+    cli_outf("ranks of the %s\n  %4s %12s %6s %9s %15s %12s\n", role[i], "rank", "q heads", "KV", "ff", "ids",
+             "weights MiB");
+    for (int r = 0; r < f->n_rank; r++) {
+        const weir_rank_plan *p = &f->rank[r];
+        char heads[48], ids[48];
+        cli_outf("  %4d %12s %6d %9lld %15s %12.2f\n", r, range(heads, p->head[i], p->n_head[i]),
+                 p->n_head_kv[i], (long long)p->n_ff[i], range(ids, p->id[i], p->n_id[i]),
+                 mib(p->weights[i]));
+    }
+}
+
+/* A verify has gamma + 1 rows, a draft one. */
+static void print_exchanges(const weir_engine_facts *f, int i) {
+    const int rows = i ? 1 : f->max_draft + 1;
+    cli_outf("  %-24s %d exchanges, %.1f KiB to each other rank (%d rows)\n", i ? "a draft" : "a verify",
+             f->exchanges[i], (double)(f->exchange_row[i] * (size_t)rows) / 1024.0, rows);
+}
+
+static void print_ranks(const weir_engine_facts *f) {
+    for (int i = 0; i <= (int)f->has_draft; i++) print_shares(f, i);
+    cli_outf("memory of each rank, MiB\n  %4s %12s %12s %12s %12s %12s\n", "rank", "weights", "KV", "scratch",
+             "exchange", "total");
+    for (int r = 0; r < f->n_rank; r++) {
+        const weir_rank_plan *p = &f->rank[r];
+        cli_outf("  %4d %12.2f %12.2f %12.2f %12.2f %12.2f\n", r, mib(p->weights[0] + p->weights[1]),
+                 mib(p->kv), mib(p->scratch), mib(p->exchange), mib(p->total));
+    }
+    for (int i = 0; i <= (int)f->has_draft; i++) print_exchanges(f, i);
+    if (f->has_draft)
+        cli_outf("  %-24s %s\n", "drafter's layers",
+                 f->draft_rank == 1 ? "whole on every rank (--draft-tp 1)" : "shared out, as the verifier's");
+    cli_outf("  %-24s ranks on one CPU wait for each other: slower than -tp 1\n", "note");
+}
+
 static void print_table(const weir_engine_facts *f) {
     int n = f->has_draft ? 2 : 1;
     for (int i = 0; i < n; i++) print_model(f, i);
@@ -83,7 +131,8 @@ static void print_table(const weir_engine_facts *f) {
     cli_outf("  %-24s %s\n", "device", device);
     cli_outf("  %-24s %d sessions of %d positions, gamma up to %d\n", "room", f->n_parallel, f->ctx_size,
              f->max_draft);
-    cli_outf("memory plan%s%s\n", f->isa ? "" : ", ", f->isa ? "" : f->device);
+    cli_outf("memory plan%s%s%s\n", f->isa ? "" : ", ", f->isa ? "" : f->device,
+             f->n_rank > 1 ? " (rank 0; the total is that of all ranks)" : "");
     for (int i = 0; i < n; i++) {
         char name[40];
         snprintf(name, sizeof name, "weights, %s", role[i]);
@@ -103,11 +152,39 @@ static void print_table(const weir_engine_facts *f) {
         available_line(f->host_available);
     }
     cli_outf("  %-24s %s\n", "fits", fits_known(f) ? fits(f) ? "yes" : "no" : "unknown");
+    if (f->n_rank > 1) print_ranks(f);
+}
+
+static json_t *size_json(size_t bytes) { return json_integer((json_int_t)bytes); }
+
+static json_t *rank_json(const weir_engine_facts *f, int r) {
+    const weir_rank_plan *p = &f->rank[r];
+    json_t *o = json_object();
+    for (int i = 0; i <= (int)f->has_draft; i++) {
+        json_t *m = json_object();
+        wire_set(m, "head", json_integer(p->head[i]));
+        wire_set(m, "n_head", json_integer(p->n_head[i]));
+        wire_set(m, "n_head_kv", json_integer(p->n_head_kv[i]));
+        wire_set(m, "n_ff", json_integer((json_int_t)p->n_ff[i]));
+        wire_set(m, "id", json_integer((json_int_t)p->id[i]));
+        wire_set(m, "n_id", json_integer((json_int_t)p->n_id[i]));
+        wire_set(m, "weights_bytes", size_json(p->weights[i]));
+        wire_set(o, role[i], m);
+    }
+    wire_set(o, "kv_bytes", size_json(p->kv));
+    wire_set(o, "scratch_bytes", size_json(p->scratch));
+    wire_set(o, "exchange_bytes", size_json(p->exchange));
+    wire_set(o, "total_bytes", size_json(p->total));
+    return o;
+}
+
+static json_t *ranks_json(const weir_engine_facts *f) {
+    json_t *all = json_array();
+    for (int r = 0; r < f->n_rank; r++) wire_add(all, rank_json(f, r));
+    return all;
 }
 
 /* ---- the object ---------------------------------------------------------------------------------------- */
-
-static json_t *size_json(size_t bytes) { return json_integer((json_int_t)bytes); }
 
 static json_t *known_json(size_t bytes) { return bytes > 0 ? size_json(bytes) : json_null(); }
 
@@ -137,6 +214,8 @@ static json_t *model_json(const weir_engine_facts *f, int i) {
     if (!f->encoder_decoder) set_positions(m, f, i);
     wire_set(m, "n_vocab_rows", json_integer(f->n_vocab_rows[i]));
     wire_set(m, "weights_bytes", size_json(f->weights[i]));
+    wire_set(m, "exchanges", json_integer(f->exchanges[i]));
+    wire_set(m, "exchange_row_bytes", size_json(f->exchange_row[i]));
     wire_set(m, "kv_per_session_bytes", size_json(f->kv_per_session[i]));
     return m;
 }
@@ -172,6 +251,8 @@ static int print_json(const weir_engine_facts *f) {
     wire_set(out, "ctx_size", json_integer(f->ctx_size));
     wire_set(out, "max_draft", json_integer(f->max_draft));
     wire_set(out, "memory", plan_json(f));
+    wire_set(out, "ranks", f->n_rank > 1 ? ranks_json(f) : json_null());
+    wire_set(out, "draft_ranks", json_integer(f->draft_rank));
     return cli_json_write(out, NULL);
 }
 

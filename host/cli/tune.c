@@ -105,7 +105,10 @@ static const struct {
                {OPT_GATE, "--modifier", FIELD},
                {OPT_BONUS, "--modifier", FIELD},
                {OPT_DEVICE, "--flag", PASSED},
-               {OPT_ISA, "--flag", PASSED}};
+               {OPT_ISA, "--flag", PASSED},
+               {OPT_TP, "--flag", PASSED},
+               {OPT_DRAFT_TP, "--flag", PASSED},
+               {OPT_COMM, "--flag", PASSED}};
 
 static int add_options(const cli_args *a, command *c) {
     int rc = CLI_OK;

@@ -285,7 +285,7 @@ static void watch_cancels(follow *f) {
 
 static weir_status say(follow *f, weir_status st) {
     weir_engine *e = f->b.l->e;
-    if (st == WEIR_ECUDA) return weir__backend_failure(e->pair.be, f->err);
+    if (weir__is_lost(st)) return weir__engine_lost(e, st, f->err);
     return weir_fail(f->err, st, "block loop of %d seats, gamma %d: %s", (int)f->b.loop.n_seat,
                      (int)f->b.loop.gamma, weir_status_str(st));
 }

@@ -6,6 +6,7 @@
 #include "host/deck/block_loop.h"
 #include "host/deck/deck.h"
 #include "host/deck/prefix.h"
+#include "host/pair/place.h"
 
 void weir__plan_format(char *out, size_t cap, size_t bytes) {
     const double mib = (double)bytes / (1024.0 * 1024.0);
@@ -117,14 +118,19 @@ static size_t op_bytes(const weir_engine *e, size_t floats) {
     return n_part * ((floats + 15) / 16 * 16) * sizeof(float);
 }
 
-/* What the tensors of both models say of them. */
+/* What the tensors of a model say of a rank's share. */
+static weir_status measure_share(weir_engine *e, int i, int rank, weir_model_facts *out, weir_err *err) {
+    weir_pair_side *m = &e->pair.side[i];
+    const weir_tensor_source src = weir__checkpoint_source(&m->ck);
+    weir_err why = {""}; /* the models know no files: their words get the directory's name */
+    const weir_status s = m->family->measure(&m->ck, &src, weir__ranks_place(e, i, rank), out, &why);
+    return s == WEIR_OK ? s : weir_fail(err, s, "%.200s: %s", m->ck.dir, why.text);
+}
+
 static weir_status measure(weir_engine *e, weir_err *err) {
     for (int i = 0; i <= (int)e->pair.has_draft; i++) {
         weir_pair_side *m = &e->pair.side[i];
-        const weir_tensor_source src = weir__checkpoint_source(&m->ck);
-        weir_err why = {""}; /* the models know no files: their words get the directory's name */
-        const weir_status s = m->family->measure(&m->ck, &src, e->pair.be->device, &m->facts, &why);
-        if (s != WEIR_OK) return weir_fail(err, s, "%.200s: %s", m->ck.dir, why.text);
+        WEIR_TRY(measure_share(e, i, 0, &m->facts, err));
         m->ld = m->facts.n_vocab_rows;
         e->pair.facts.weights[i] = m->facts.weight_bytes;
     }
@@ -149,8 +155,8 @@ static void add_up(weir_engine *e, weir_bytes *kv, weir_bytes *scratch) {
         e->pair.facts.kv_per_session[i] = kv_bytes(e, &m->facts, 1, 1.0).backend;
         e->pair.facts.kv_pages[i] = weir__kv_shape_pages(&self);
         add(kv, kv_bytes(e, &m->facts, e->pair.n_parallel, e->pair.kv_share));
-        add(scratch, m->family->scratch_bytes(&m->ck, e->pair.be, m->facts.kv_dtype, e->pair.n_row_max,
-                                              e->pair.ctx_size));
+        add(scratch, m->family->scratch_bytes(&m->ck, e->pair.be, &m->facts, weir__ranks_place(e, i, 0),
+                                              e->pair.n_row_max, e->pair.ctx_size));
         const size_t own = m->family->op_floats(&m->ck, e->pair.be, e->pair.n_row_max, self.max_len);
         if (own > floats) floats = own;
     }
@@ -158,6 +164,60 @@ static void add_up(weir_engine *e, weir_bytes *kv, weir_bytes *scratch) {
     add(scratch, weir__block_loop_bytes(e));
     add(scratch, (weir_bytes){.backend = op_bytes(e, floats)});
     e->pair.op_floats = floats;
+}
+
+/* ---- ranks --------------------------------------------------------------------------------------------- */
+
+/* Of a model on a rank, into its plan. */
+static weir_status add_share(weir_engine *e, int i, int rank, weir_bytes *kv, weir_bytes *scratch,
+                             weir_err *err) {
+    weir_rank_plan *p = &e->pair.facts.rank[rank];
+    const weir_place place = weir__ranks_place(e, i, rank);
+    weir_place alone = place;
+    weir_model_facts f;
+    alone.whole_body = true, alone.rank = 0;
+    WEIR_TRY(measure_share(e, i, rank, &f, err));
+    const weir_family *family = e->pair.side[i].family;
+    const weir_checkpoint *ck = &e->pair.side[i].ck;
+    const weir_bytes all =
+        family->scratch_bytes(ck, e->pair.be, &f, place, e->pair.n_row_max, e->pair.ctx_size);
+    p->exchange +=
+        all.backend -
+        family->scratch_bytes(ck, e->pair.be, &f, alone, e->pair.n_row_max, e->pair.ctx_size).backend;
+    p->head[i] = f.share.head, p->n_head[i] = f.share.n_head, p->n_head_kv[i] = f.share.n_head_kv;
+    p->n_ff[i] = f.share.n_ff, p->id[i] = (int64_t)f.share.id, p->n_id[i] = f.share.n_id;
+    p->weights[i] = f.weight_bytes;
+    add(kv, kv_bytes(e, &f, e->pair.n_parallel, e->pair.kv_share));
+    add(scratch, all);
+    return WEIR_OK;
+}
+
+/* The exchanges of a call with logits, and what a rank gives of them for a row: partial sums, its row of the
+ * embedding, its logits. */
+static void note_exchanges(weir_engine *e, int i) {
+    const weir_model_facts *f = &e->pair.side[i].facts;
+    int64_t most = 0;
+    for (int r = 0; r < e->pair.n_rank; r++)
+        if (e->pair.facts.rank[r].n_id[i] > most) most = e->pair.facts.rank[r].n_id[i];
+    e->pair.facts.exchanges[i] = f->n_reduce + 2;
+    e->pair.facts.exchange_row[i] =
+        sizeof(float) * (f->reduce_floats * (size_t)(f->n_reduce + 1) + (size_t)most);
+}
+
+/* Rank 0 has the buffers of steps, which are counted already; the others models and pages only. */
+static weir_status plan_ranks(weir_engine *e, weir_err *err) {
+    weir_engine_facts *f = &e->pair.facts;
+    for (int r = 0; r < e->pair.n_rank; r++) {
+        weir_rank_plan *p = &f->rank[r];
+        weir_bytes kv = {0, 0}, scratch = {.backend = op_bytes(e, e->pair.op_floats)};
+        for (int i = 0; i <= (int)e->pair.has_draft; i++) WEIR_TRY(add_share(e, i, r, &kv, &scratch, err));
+        p->kv = r == 0 ? f->kv_total : kv.backend;
+        p->scratch = r == 0 ? f->scratch : scratch.backend;
+        p->total = plus(plus(p->weights[0], p->weights[1]), plus(p->kv, p->scratch));
+        if (r > 0) f->plan_total = plus(f->plan_total, p->total); /* ranks of a process share its memory */
+    }
+    for (int i = 0; i <= (int)e->pair.has_draft; i++) note_exchanges(e, i);
+    return WEIR_OK;
 }
 
 static weir_status refuse(const weir_engine *e, const weir_engine_options *o, weir_err *err) {
@@ -186,6 +246,7 @@ weir_status weir__plan_make(weir_engine *e, const weir_engine_options *o, weir_e
     f->kv_total = kv.backend;
     f->scratch = scratch.backend;
     f->plan_total = plus(plus(f->weights[0], f->weights[1]), plus(kv.backend, scratch.backend));
+    if (e->pair.n_rank > 1) WEIR_TRY(plan_ranks(e, err));
     f->available = o->memory_limit      ? o->memory_limit
                    : e->pair.be->device ? e->pair.be->memory_free
                                         : weir__memory_available("");

@@ -200,7 +200,7 @@ static weir_status run_slice(weir_session *s, int side, int64_t max_positions, i
     s->stats.seconds_prefill += spent;
     s->stats.seconds_total += spent;
     s->e->deck.prefill_seconds += spent;
-    if (st == WEIR_ECUDA) return weir__backend_failure(s->e->pair.be, err);
+    if (weir__is_lost(st)) return weir__engine_lost(s->e, st, err);
     if (st != WEIR_OK)
         return weir_fail(err, st, "prompt of %zu tokens: %s", s->n_prompt, weir_status_str(st));
     weir__prefix_publish(s, side);

@@ -157,7 +157,7 @@ weir_status weir_step(weir_engine *e, weir_session *const *sessions, int n, int 
     if (err) err->text[0] = '\0';
     const weir_status st = run_blocks(e, sessions, n, max_blocks, err);
     atomic_store(&e->deck.yield, false);
-    if (st == WEIR_ECUDA) return weir__backend_failure(e->pair.be, err);
+    if (weir__is_lost(st)) return weir__engine_lost(e, st, err);
     if (st == WEIR_OK || (err && err->text[0])) return st;
     return weir_fail(err, st, "a step of %d sessions: %s", n, weir_status_str(st)); /* ops have no words */
 }

@@ -137,7 +137,7 @@ static weir_status run_rows(weir_scoring *g, int64_t max_rows, weir_err *err) {
     if (n > most) n = most;
     if (weir__session_given_up(g->s)) return weir_fail(err, WEIR_ECANCELED, "cancelled");
     const weir_status st = score_rows(g, n);
-    if (st == WEIR_ECUDA) return weir__backend_failure(g->e->pair.be, err);
+    if (weir__is_lost(st)) return weir__engine_lost(g->e, st, err);
     if (st != WEIR_OK)
         return weir_fail(err, st, "completion token %zu: %s", g->done,
                          st == WEIR_ELOGITS ? "logits are not finite; the checkpoint or its dtype is broken"

@@ -49,7 +49,7 @@ static weir_status run_all(weir_engine *e, weir_session *s, const int32_t *compl
         weir_status st = run_side(e, s, WEIR_DRAFTER, completion, from, rows);
         if (st == WEIR_OK) st = run_side(e, s, WEIR_VERIFIER, completion, from, rows);
         if (st == WEIR_OK) st = hand_out(e, from, rows, copy, fn, ud, &more);
-        if (st == WEIR_ECUDA) return weir__backend_failure(e->pair.be, err);
+        if (weir__is_lost(st)) return weir__engine_lost(e, st, err);
         if (st != WEIR_OK) return weir_fail(err, st, "completion token %zu: %s", from, weir_status_str(st));
         from += rows;
     }

@@ -2,14 +2,15 @@
 
 /* ---- T5 ------------------------------------------------------------------------------------------------ */
 
-static weir_status t5_measure(const weir_checkpoint *ck, const weir_tensor_source *src, bool device,
+static weir_status t5_measure(const weir_checkpoint *ck, const weir_tensor_source *src, weir_place place,
                               weir_model_facts *out, weir_err *err) {
-    return weir__t5_measure(&ck->t5, src, device, out, err);
+    return weir__t5_measure(&ck->t5, src, place, out, err);
 }
 
-static weir_bytes t5_scratch_bytes(const weir_checkpoint *ck, const weir_backend *be, weir_dtype kv_dtype,
-                                   int64_t n_row, int64_t n_prompt) {
-    return weir__t5_scratch_bytes(&ck->t5, be, kv_dtype, n_row, n_prompt);
+static weir_bytes t5_scratch_bytes(const weir_checkpoint *ck, const weir_backend *be,
+                                   const weir_model_facts *f, weir_place place, int64_t n_row,
+                                   int64_t n_prompt) {
+    return weir__t5_scratch_bytes(&ck->t5, be, f, place, n_row, n_prompt);
 }
 
 static size_t t5_op_floats(const weir_checkpoint *ck, const weir_backend *be, int64_t n_row, int64_t n_key) {
@@ -17,8 +18,9 @@ static size_t t5_op_floats(const weir_checkpoint *ck, const weir_backend *be, in
 }
 
 static weir_status t5_create(weir_model **out, weir_backend *be, const weir_checkpoint *ck,
-                             const weir_tensor_source *src, int64_t n_row, int64_t n_prompt, weir_err *err) {
-    return weir__t5_create(out, be, &ck->t5, src, n_row, n_prompt, err);
+                             const weir_tensor_source *src, bool whole_body, int64_t n_row, int64_t n_prompt,
+                             weir_err *err) {
+    return weir__t5_create(out, be, &ck->t5, src, whole_body, n_row, n_prompt, err);
 }
 
 static void t5_note(const weir_checkpoint *ck, int i, weir_engine_facts *f) {
@@ -37,14 +39,15 @@ static int32_t t5_ctx_default(const weir_checkpoint *ck) {
 
 /* ---- decoders ------------------------------------------------------------------------------------------ */
 
-static weir_status decoder_measure(const weir_checkpoint *ck, const weir_tensor_source *src, bool device,
+static weir_status decoder_measure(const weir_checkpoint *ck, const weir_tensor_source *src, weir_place place,
                                    weir_model_facts *out, weir_err *err) {
-    return weir__decoder_measure(&ck->decoder, src, device, out, err);
+    return weir__decoder_measure(&ck->decoder, src, place, out, err);
 }
 
 static weir_bytes decoder_scratch_bytes(const weir_checkpoint *ck, const weir_backend *be,
-                                        weir_dtype kv_dtype, int64_t n_row, int64_t n_prompt) {
-    return weir__decoder_scratch_bytes(&ck->decoder, be, kv_dtype, n_row, n_prompt);
+                                        const weir_model_facts *f, weir_place place, int64_t n_row,
+                                        int64_t n_prompt) {
+    return weir__decoder_scratch_bytes(&ck->decoder, be, f, place, n_row, n_prompt);
 }
 
 static size_t decoder_op_floats(const weir_checkpoint *ck, const weir_backend *be, int64_t n_row,
@@ -53,9 +56,9 @@ static size_t decoder_op_floats(const weir_checkpoint *ck, const weir_backend *b
 }
 
 static weir_status decoder_create(weir_model **out, weir_backend *be, const weir_checkpoint *ck,
-                                  const weir_tensor_source *src, int64_t n_row, int64_t n_prompt,
-                                  weir_err *err) {
-    return weir__decoder_create(out, be, &ck->decoder, src, n_row, n_prompt, err);
+                                  const weir_tensor_source *src, bool whole_body, int64_t n_row,
+                                  int64_t n_prompt, weir_err *err) {
+    return weir__decoder_create(out, be, &ck->decoder, src, whole_body, n_row, n_prompt, err);
 }
 
 static const char *rope_name(weir_rope_kind kind) {

@@ -8,13 +8,14 @@
  * distinguishes one family from another by its functions. Contracts are those of models/model.h. */
 typedef struct weir_family {
     bool encoder_decoder;
-    weir_status (*measure)(const weir_checkpoint *ck, const weir_tensor_source *src, bool device,
+    weir_status (*measure)(const weir_checkpoint *ck, const weir_tensor_source *src, weir_place place,
                            weir_model_facts *out, weir_err *err);
-    weir_bytes (*scratch_bytes)(const weir_checkpoint *ck, const weir_backend *be, weir_dtype kv_dtype,
-                                int64_t n_row, int64_t n_prompt);
+    weir_bytes (*scratch_bytes)(const weir_checkpoint *ck, const weir_backend *be, const weir_model_facts *f,
+                                weir_place place, int64_t n_row, int64_t n_prompt);
     size_t (*op_floats)(const weir_checkpoint *ck, const weir_backend *be, int64_t n_row, int64_t n_key);
     weir_status (*create)(weir_model **out, weir_backend *be, const weir_checkpoint *ck,
-                          const weir_tensor_source *src, int64_t n_row, int64_t n_prompt, weir_err *err);
+                          const weir_tensor_source *src, bool whole_body, int64_t n_row, int64_t n_prompt,
+                          weir_err *err);
     /* the config's part of the facts */
     void (*note)(const weir_checkpoint *ck, int side, weir_engine_facts *f);
     int32_t (*ctx_default)(const weir_checkpoint *ck); /* of weir_engine_options.ctx_size = 0 */

@@ -110,7 +110,7 @@ static void run_prompts(weir_queue *q) {
             if (!weir__queue_make_room(q, &err)) weir__queue_break(q, st, &err);
             return; /* a step may bring more */
         }
-        if (st == WEIR_ECUDA)
+        if (weir__is_lost(st))
             weir__queue_break(q, st, &err);
         else if (st != WEIR_OK)
             weir__request_fail(r, st, err.text);

@@ -32,6 +32,7 @@ void wire_set_device(json_t *object, const weir_engine_facts *f) {
     wire_set(object, "about", wire_text(f->about, strlen(f->about)));
     wire_set(object, "isa", f->isa ? json_string(f->isa) : json_null());
     wire_set(object, "threads", f->isa ? json_integer(f->n_thread) : json_null());
+    wire_set(object, "tensor_parallel_size", json_integer(f->n_rank));
 }
 
 void wire_add(json_t *array, json_t *value) {

@@ -441,7 +441,8 @@ extern "C" weir_status weir__attention_cuda(weir_backend *be, weir_attention *a)
     WEIR_TRY(weir__attention_check(a));
     const weir_kv_view *kv = a->kv;
     if (kv->dtype != WEIR_DTYPE_F32 && kv->dtype != WEIR_DTYPE_BF16) return WEIR_EINVAL;
-    if (kv->head_dim > WEIR_ATTENTION_CUDA_DIMS || kv->n_head_kv > 65535) return WEIR_ENOTSUP;
+    if (kv->head_dim > WEIR_ATTENTION_CUDA_DIMS || kv->n_head_kv > 65535 || !weir__attention_is_even(a))
+        return WEIR_ENOTSUP;
     if (a->n_row == 0) return WEIR_OK;
     if (a->prefill && attention_prefill_serves(a)) return attention_prefill(be, a);
 

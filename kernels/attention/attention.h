@@ -4,7 +4,7 @@
 #include "kernels/attention/kv.h"
 
 /* o[r][h] = sum_t softmax_t(s[t]) V[t],   s[t] = cap(scale * q[r][h]·K[t]) + bias(h, t - pos[r]) over the
- * positions t in [first, n_key[r]) of slot[r]; query head h reads KV head h / (n_head / n_head_kv). cap(s) =
+ * positions t in [first, n_key[r]) of slot[r]; query head h reads KV head (head + h) / heads_of_kv. cap(s) =
  * softcap * tanh(s / softcap), the identity where softcap is 0 (Gemma 2, arXiv 2408.00118). first = 0, or
  * max(0, pos[r] + 1 - window) under a sliding window (window > 0): the window includes the row's own
  * position. Decode and verify rows pass n_key = pos + 1 (causal), cross attention the source length, an
@@ -12,6 +12,7 @@
  * and nothing else of it is read. o is also zeros where a window leaves no position. Pages wholly outside
  * [first, n_key) are not read, nor their table entries.
  *
+ *   head  of a rank's share: the place of its first query head among those of its first KV head
  *   q     (n_row, n_head * head_dim) f32, row stride ldq
  *   o     (n_row, n_head * head_dim) f32, row stride ldo; may not alias q
  *   group rows r … r + group - 1 of every multiple r of group share a slot (dead rows aside), so that a
@@ -35,9 +36,10 @@
  * other rows of the same 64 look at must not hold infinities or NaN, even if the row itself does not look at
  * it. Every other prefill is computed like decode rows, within the bound above.
  *
- * WEIR_EINVAL  n_row < 0, n_head not a multiple of n_head_kv, layer out of range, NULL, softcap or window <
- *              0, n_row not a multiple of group, a pool that is not f32 on the CPU, one of f16
- * WEIR_ENOTSUP a device: head_dim over 256
+ * WEIR_EINVAL  n_row < 0, query heads that do not divide among KV heads or reach past the last, layer out of
+ *              range, NULL, softcap or window < 0, n_row not a multiple of group, a pool that is not f32 on
+ *              the CPU, one of f16
+ * WEIR_ENOTSUP a device: head_dim over 256, a share that begins or ends inside a KV head's query heads
  * WEIR_ENOMEM  a device: not enough scratch for one row (8 rows of an f32 prefill) */
 typedef struct weir_attention {
     const weir_kv_view *kv;
@@ -48,6 +50,7 @@ typedef struct weir_attention {
     const int32_t *slot, *pos, *n_key; /* (n_row) */
     int64_t n_row;
     int32_t layer, n_head;
+    int32_t head, heads_of_kv; /* heads_of_kv 0 = n_head / n_head_kv */
     float scale;
     const float *bias;
     int32_t bias_left, bias_right;
@@ -62,7 +65,19 @@ static inline weir_status weir__attention_check(const weir_attention *a) {
     if (a->layer < 0 || a->layer >= a->kv->n_layer) return WEIR_EINVAL;
     if (!(a->softcap >= 0.0f) || a->window < 0 || a->group < 0) return WEIR_EINVAL;
     if (a->group > 1 && a->n_row % a->group != 0) return WEIR_EINVAL;
-    return a->n_head <= 0 || a->n_head % a->kv->n_head_kv != 0 ? WEIR_EINVAL : WEIR_OK;
+    if (a->n_head <= 0 || a->head < 0 || a->heads_of_kv < 0) return WEIR_EINVAL;
+    if (a->heads_of_kv == 0) return a->head > 0 || a->n_head % a->kv->n_head_kv != 0 ? WEIR_EINVAL : WEIR_OK;
+    return (a->head + a->n_head - 1) / a->heads_of_kv >= a->kv->n_head_kv ? WEIR_EINVAL : WEIR_OK;
+}
+
+/* The KV head that query head h reads. */
+static inline int32_t weir__attention_kv_head(const weir_attention *a, int32_t h) {
+    return (a->head + h) / (a->heads_of_kv > 0 ? a->heads_of_kv : a->n_head / a->kv->n_head_kv);
+}
+
+/* Every KV head has as many query heads: what devices serve. */
+static inline bool weir__attention_is_even(const weir_attention *a) {
+    return a->heads_of_kv == 0 || (a->head == 0 && a->n_head == a->heads_of_kv * a->kv->n_head_kv);
 }
 
 /* First position that live row r looks at. */

@@ -9,7 +9,7 @@ static double score(const weir_attention *a, int64_t r, int32_t h, int64_t t) {
     const weir_kv_view *kv = a->kv;
     const int64_t head_dim = kv->head_dim;
     const float *q = a->q + r * a->ldq + h * head_dim;
-    const float *keys = weir__kv_block(kv, a->slot[r], t, a->layer, h / (a->n_head / kv->n_head_kv));
+    const float *keys = weir__kv_block(kv, a->slot[r], t, a->layer, weir__attention_kv_head(a, h));
     double sum = 0.0;
     for (int64_t d = 0; d < head_dim; d++) {
         sum += (double)q[d] * (double)keys[d * WEIR_PAGE + t % WEIR_PAGE];
@@ -36,7 +36,7 @@ static void attend(const weir_attention *a, int64_t r, int32_t h) {
         double acc[DIM_TILE] = {0}, sum = 0.0;
         for (int64_t t = first; t < a->n_key[r]; t++) {
             const double p = exp(score(a, r, h, t) - max);
-            const float *v = weir__kv_block(kv, a->slot[r], t, a->layer, h / (a->n_head / kv->n_head_kv)) +
+            const float *v = weir__kv_block(kv, a->slot[r], t, a->layer, weir__attention_kv_head(a, h)) +
                              head_dim * WEIR_PAGE + t % WEIR_PAGE * head_dim;
             sum += p;
             for (int64_t d = 0; d < n; d++) acc[d] += p * (double)v[d0 + d];

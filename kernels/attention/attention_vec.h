@@ -162,7 +162,7 @@ static inline void page_values(float *o, const float *p, const float *values, in
 static void attend(const weir_attention *a, int64_t r, int32_t h) {
     const weir_kv_view *kv = a->kv;
     const int64_t head_dim = kv->head_dim, n_key = a->n_key[r], first = weir__attention_first(a, r);
-    const int32_t h_kv = h / (a->n_head / kv->n_head_kv);
+    const int32_t h_kv = weir__attention_kv_head(a, h);
     const float *q = a->q + r * a->ldq + h * head_dim;
     float *o = a->o + r * a->ldo + h * head_dim;
     _Alignas(64) float s[WEIR_PAGE], bias_buffer[WEIR_PAGE];

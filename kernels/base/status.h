@@ -1,6 +1,7 @@
 #ifndef WEIR_KERNELS_BASE_STATUS_H
 #define WEIR_KERNELS_BASE_STATUS_H
 
+#include <stdbool.h>
 #include <stddef.h>
 
 /* Every fallible function returns one of these; 0 is success, negatives are failures. The table is the only
@@ -14,6 +15,7 @@
     X(EFORMAT, -5, "malformed file")                                \
     X(EIO, -6, "i/o error")                                         \
     X(ECUDA, -7, "cuda runtime error")                              \
+    X(ECOMM, -8, "a rank of the group has failed")                  \
     X(ECANCELED, -9, "cancelled")                                   \
     X(ETOOLONG, -10, "longer than the context")                     \
     X(EMISMATCH, -11, "drafter and verifier do not fit each other") \
@@ -26,6 +28,9 @@ typedef enum weir_status {
     WEIR_STATUS_MAP(WEIR_STATUS_ENUM)
 #undef WEIR_STATUS_ENUM
 } weir_status;
+
+/* What ends an engine for good: a lost device, a broken group of ranks. */
+static inline bool weir__is_lost(weir_status s) { return s == WEIR_ECUDA || s == WEIR_ECOMM; }
 
 /* One line for the user: what is wrong, where, what was expected. Every call that can fail on
  * the user's input takes a `weir_err *` (NULL is allowed) and fills it when it fails. */

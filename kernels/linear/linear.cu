@@ -13,9 +13,9 @@
  *
  * A lane reads back only what it copied itself, so the ring needs no barrier; it continues across units and
  * is filled before grid_wait, while earlier kernels still run. A row's output is summed as a chain of mma
- * along its warp's tiles, then over warps that share them, then over a segment's slices, then over segments as
- * a tree. The uncut matrix alone determines this order, so neither the number of rows, their tiles nor the grid
- * changes a bit. */
+ * along its warp's tiles, then over warps that share them, then over a segment's slices, then over segments
+ * as a tree. The uncut matrix alone determines this order, so neither the number of rows, their tiles nor
+ * the grid changes a bit. */
 #include "kernels/linear/linear.cuh"
 
 namespace {

@@ -214,8 +214,8 @@ struct kept_sums {
     PTX_FN void keep(float sum) { third = second, second = newest, newest = sum; }
 };
 
-/* N sums (a power of two up to 32) over a warp's lanes, each in the order of k_warp_sum, in N - 1 exchanges and
- * the rest of a tree: in every step a lane keeps half of its values. Lane l gets sum l / (32 / N). */
+/* N sums (a power of two up to 32) over a warp's lanes, each in the order of k_warp_sum, in N - 1 exchanges
+ * and the rest of a tree: in every step a lane keeps half of its values. Lane l gets sum l / (32 / N). */
 template <int N> PTX_FN float warp_sums(float (&v)[N]) {
     int d = 16;
 #pragma unroll

@@ -31,11 +31,12 @@ static inline bool weir__epilogue_reads(weir_epilogue e) { return e == WEIR_EPI_
  * The order of the sum over k depends only on the uncut weight (its outputs, inputs, dtype, and how ranks
  * split it) and on `rows`, so a row's result never depends on the other rows or on the number of ranks. A
  * weight split along its outputs is summed as a build likes. One split along its inputs is summed segment by
- * segment, each from zero and rounded to f32, and the segments by the tree of kernels/weight/segments.h; at more
- * than one rank y is the rank's share of that tree. rows = true: decode and verify rows; with bf16 weights on AVX512BF16 the normalised input
- * is rounded to bf16 (as a tensor core would), products and sums stay f32. rows = false: prefill, f32 inputs
- * on the CPU; the caller passes rows of one session in chunks of the backend's `chunk` positions, counted
- * from position 0, which lets a backend send chunks to a library GEMM of fixed shape.
+ * segment, each from zero and rounded to f32, and the segments by the tree of kernels/weight/segments.h; at
+ * more than one rank y is the rank's share of that tree. rows = true: decode and verify rows; with bf16
+ * weights on AVX512BF16 the normalised input is rounded to bf16 (as a tensor core would), products and sums
+ * stay f32. rows = false: prefill, f32 inputs on the CPU; the caller passes rows of one session in chunks of
+ * the backend's `chunk` positions, counted from position 0, which lets a backend send chunks to a library
+ * GEMM of fixed shape.
  *
  * Quantised weights (kernels/weight/quant.h): vectorised CPU builds multiply bytes, for decode rows and
  * prompts alike. The normalised input is rounded to a multiple of 1/127 of the largest of its 32 (inputs 32 i
@@ -55,9 +56,9 @@ static inline bool weir__epilogue_reads(weir_epilogue e) { return e == WEIR_EPI_
  * s q + o, plus sum a |w| / 253 + (k / 8 + 16) * 2^-24 * sum a (|s q| + |o|). A softcap adds 2^-20 |y|: the
  * quotient, the tanh within 2^-21 of itself (slope at most 1), the product. Extents are those of the stored
  * values.
- * WEIR_EINVAL  n_row < 0, ldx < k, ldy < n, a gated weight with WEIR_EPI_ADD or WEIR_EPI_MUL, a norm or a gate
- *              with a weight that is split along its inputs, a minmax where the contract has none, NULL, a
- *              softcap below 0, or one with a gated weight or an epilogue that is not WEIR_EPI_STORE
+ * WEIR_EINVAL  n_row < 0, ldx < k, ldy < n, a gated weight with WEIR_EPI_ADD or WEIR_EPI_MUL, a norm or a
+ *              gate with a weight that is split along its inputs, a minmax where the contract has none,
+ *              NULL, a softcap below 0, or one with a gated weight or an epilogue that is not WEIR_EPI_STORE
  * WEIR_ENOMEM  the backend's scratch is less than weir__linear_scratch_floats(k), or on a device
  *              weir__linear_cuda_scratch_floats(n, k, chunk)
  *

@@ -27,8 +27,8 @@ PTX_FN void inputs(float (&to)[V], const float *p) {
     }
 }
 
-/* acc[m R + r] += elements [begin, begin + n) of weight row m . row r's inputs in shared memory; n is a multiple
- * of 32. */
+/* acc[m R + r] += elements [begin, begin + n) of weight row m . row r's inputs in shared memory; n is a
+ * multiple of 32. */
 template <int DTYPE, int R>
 PTX_FN void accumulate(float (&acc)[2 * R], const uint8_t *w0, const uint8_t *w1, int64_t begin,
                        const float *xs, int stride, int n) {

@@ -7,8 +7,9 @@
  *          time
  *
  * A unit is the 32 inputs (q6_k: 16) that share the scale s and the offset o of an output: its term is s d
- * (sum q x - zero · sum x), or s d sum q x + o d sum x. Each (row, output) is one chain of such terms for each
- * segment of k, in rising order, and the segments' tree, so neither the number of rows nor that of panels processed at once can change a bit. */
+ * (sum q x - zero · sum x), or s d sum q x + o d sum x. Each (row, output) is one chain of such terms for
+ * each segment of k, in rising order, and the segments' tree, so neither the number of rows nor that of
+ * panels processed at once can change a bit. */
 #include "kernels/linear/linear_quant.h"
 #include "kernels/linear/linear_vec.h"
 

@@ -50,8 +50,8 @@ template <int V> PTX_FN void inputs(float (&to)[V], const float *p) {
     }
 }
 
-/* acc[m R + r] += weight row m . row r over n inputs in shared memory; n is a multiple of V except for the last
- * stage's padding. */
+/* acc[m R + r] += weight row m . row r over n inputs in shared memory; n is a multiple of V except for the
+ * last stage's padding. */
 template <class W, int V, int R>
 PTX_FN void accumulate(float (&acc)[2 * R], const W *w0, const W *w1, const float *xs, int stride, int n) {
 #pragma unroll 4

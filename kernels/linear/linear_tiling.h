@@ -10,8 +10,8 @@
  * turn.
  *
  * This determines the order of sums, so it depends only on the uncut matrix: not on rows, device, memory or
- * how many ranks share it. A matrix that is split along its outputs is therefore cut into as many slices as an
- * eighth of it wants: eight ranks have so many blocks each, and one rank has enough for slices to cost
+ * how many ranks share it. A matrix that is split along its outputs is therefore cut into as many slices as
+ * an eighth of it wants: eight ranks have so many blocks each, and one rank has enough for slices to cost
  * little (MODEL.md).
  *
  * Why: a block reads the inputs of its rows from L2 as f32: 4 rows k bytes for 32 panels k bytes of weights.

@@ -81,6 +81,7 @@ __global__ void __launch_bounds__(THREADS)
 extern "C" weir_status weir__embed_cuda(weir_backend *be, weir_embed *a) {
     WEIR_TRY(weir__embed_check(a));
     if (a->table->layout == WEIR_LAYOUT_PANEL || a->n_row > INT32_MAX) return WEIR_EINVAL;
+    if (a->first != 0 || a->table->n != a->table->n_whole) return WEIR_ENOTSUP;
     if (a->n_row == 0) return WEIR_OK;
     weir_cuda *cu = weir__cuda_of(be);
     table t = {};

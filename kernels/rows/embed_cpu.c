@@ -46,10 +46,11 @@ weir_status weir__embed_cpu(weir_backend *be, weir_embed *a) {
     (void)be;
     WEIR_TRY(weir__embed_check(a));
     for (int64_t r = 0; r < a->n_row; r++) {
-        if (a->token[r] < 0 || a->token[r] >= a->table->n) return WEIR_EINVAL;
+        if (a->token[r] < 0 || a->token[r] >= a->table->n_whole) return WEIR_EINVAL;
     }
     for (int64_t r = 0; r < a->n_row; r++) {
-        embed_row(a->x + r * a->table->k, a->table, a->token[r], a->scale);
+        const int32_t row = a->token[r] - a->first;
+        if (row >= 0 && row < a->table->n) embed_row(a->x + r * a->table->k, a->table, row, a->scale);
     }
     return WEIR_OK;
 }

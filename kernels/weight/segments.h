@@ -5,8 +5,8 @@
 #include <stdint.h>
 
 /* How the inputs of a product are added up, so that a matrix which is shared out along its inputs gives the
- * same bits on 1, 2, 4 or 8 ranks. The inputs are cut into 8 segments. Each is summed from zero and rounded to
- * f32; those sums are added as
+ * same bits on 1, 2, 4 or 8 ranks. The inputs are cut into 8 segments. Each is summed from zero and rounded
+ * to f32; those sums are added as
  *
  *   ((0 + 1) + (2 + 3)) + ((4 + 5) + (6 + 7))
  *

@@ -64,8 +64,8 @@ size_t weir__weight_bytes(weir_layout layout, weir_dtype dtype, int64_t n, int64
 /* A matrix in a layout, without its data. It is whole, SPLIT_OUTPUTS. */
 weir_weight weir__weight_shape(weir_layout layout, weir_dtype dtype, int64_t n, int64_t k, bool gated);
 
-/* Makes w, not gated, a rank's share of a matrix of k_whole inputs that is split along them in units of `unit`
- * inputs (segments.h); its data are that share's. */
+/* Makes w, not gated, a rank's share of a matrix of k_whole inputs that is split along them in units of
+ * `unit` inputs (segments.h); its data are that share's. */
 void weir__weight_split_inputs(weir_weight *w, int64_t k_whole, int64_t unit, int rank, int n_rank);
 
 /* One element widened to f32: output n, input k, both in range; up: of a gated pair's second matrix. For the

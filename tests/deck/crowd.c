@@ -31,6 +31,7 @@ static weir_engine *open_with(const crowd *c, size_t kv_bytes, bool dry_run) {
     o.kv_bytes = kv_bytes;
     o.dry_run = dry_run;
     o.prefix_cache = c->prefix_cache;
+    o.tp = c->tp, o.draft_tp = c->draft_tp;
     weir_engine *e = NULL;
     weir_err err = {""};
     cr_assert(weir_engine_open(&e, &o, &err) == WEIR_OK, "open: %s", err.text);
@@ -119,6 +120,7 @@ static void run_alone(const crowd *c, int n, answer *out) {
     one.n_parallel = 1;
     one.pages = 0;
     one.prefix_cache = false;
+    one.tp = one.draft_tp = 0;
     weir_engine *e = crowd_open(&one);
     for (int i = 0; i < n; i++) {
         weir_session *s = start(c, e, i);

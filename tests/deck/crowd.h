@@ -15,6 +15,7 @@ typedef struct crowd {
     int pair;           /* of decoder_pairs, or one of those above */
     int limit;          /* output tokens are 5 to 4 + limit; 0: 90 */
     bool prefix_cache;
+    int tp, draft_tp; /* ranks; alone is one rank */
 } crowd;
 
 weir_engine *crowd_open(const crowd *c);

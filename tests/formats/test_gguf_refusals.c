@@ -335,7 +335,7 @@ Test(gguf_refusals, a_stack_of_matrices_is_handed_out_and_refused_by_the_model) 
         cr_assert(src.find(src.ud, "model.layers.1.mlp.up_proj.weight", &t));
         cr_expect(t.rows == FF && t.cols == DIM && t.n_outer == dims - 2);
         cr_expect(t.outer[0] == shape[dims - 1] && (dims == 3 || t.outer[1] == 3));
-        cr_expect_eq(weir__decoder_measure(&out.config, &src, false, &f, &err), WEIR_EFORMAT);
+        cr_expect_eq(weir__decoder_measure(&out.config, &src, (weir_place){0}, &f, &err), WEIR_EFORMAT);
         cr_expect(strstr(err.text, "tensor model.layers.1.mlp.up_proj.weight: want (96, 64)") &&
                       strstr(err.text, has[dims - 3]),
                   "%s", err.text);

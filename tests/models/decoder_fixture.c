@@ -155,8 +155,8 @@ void fixture_open_on(fixture *f, const golden_model *g, weir_backend *be) {
     snprintf(dir, sizeof dir, WEIR_SOURCE_DIR "/tests/golden/decoder/%s", g->name);
     cr_assert_eq(weir__safetensors_open_dir(&f->tensors, dir, &err), WEIR_OK, "%s", err.text);
     const weir_tensor_source src = fixture_source(f->tensors);
-    cr_assert_eq(weir__decoder_create(&f->m, be, &g->c, &src, FIX_ROW, FIX_PROMPT, &err), WEIR_OK, "%s: %s",
-                 g->name, err.text);
+    cr_assert_eq(weir__decoder_create(&f->m, be, &g->c, &src, false, FIX_ROW, FIX_PROMPT, &err), WEIR_OK,
+                 "%s: %s", g->name, err.text);
     const weir_model_facts *x = weir__model_get_facts(f->m);
     const weir_kv_shape shape = {.n_slot = FIX_SLOT,
                                  .max_len = FIX_LEN,

@@ -20,6 +20,7 @@ struct fake {
     weir_t5_config t5; /* of its kind */
     weir_decoder_config decoder;
     weir_dtype dtype;
+    bool whole_body; /* as create takes it */
     const char *hidden, *reshaped, *stacked, *redtyped;
     weir_dtype other;        /* of the redtyped one; f16 at first */
     const char *extra;       /* a name that is there beside the usual ones */
@@ -31,7 +32,10 @@ struct fake {
 };
 
 fake *fake_make(const fake_kind *kind, weir_dtype dtype); /* configs zero */
-fake *fake_like(const fake *k);                           /* the same, not yet asked for anything */
+enum { FAKE_ROW = 17, FAKE_PROMPT = 100 };                /* bounds that it is created with */
+fake *fake_t5(const weir_t5_config *c, weir_dtype dtype);
+fake *fake_decoder(const weir_decoder_config *c, weir_dtype dtype);
+fake *fake_like(const fake *k); /* the same, not yet asked for anything */
 void fake_free(fake *k);
 
 /* n values of a tensor, made when first asked for. They are bf16 whatever the dtype, so that a matrix may

@@ -20,8 +20,8 @@ void t5_open_on(fixture *f, const char *dir, weir_backend *be) {
     f->be = be;
     cr_assert_eq(weir__checkpoint_open(&f->ck, dir, false, &err), WEIR_OK, "%s", err.text);
     const weir_tensor_source src = weir__checkpoint_source(&f->ck);
-    cr_assert_eq(weir__t5_create(&f->m, f->be, &f->ck.t5, &src, FIX_ROW, FIX_PROMPT, &err), WEIR_OK, "%s",
-                 err.text);
+    cr_assert_eq(weir__t5_create(&f->m, f->be, &f->ck.t5, &src, false, FIX_ROW, FIX_PROMPT, &err), WEIR_OK,
+                 "%s", err.text);
     const weir_model_facts *x = weir__model_get_facts(f->m);
     weir_kv_shape shape = {.n_slot = FIX_SLOT,
                            .max_len = FIX_LEN,

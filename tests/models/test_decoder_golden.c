@@ -72,7 +72,7 @@ Test(decoder_golden, agrees_with_transformers_avx512bf16) { check_isa(WEIR_ISA_A
 typedef struct paired {
     weir_tensor_source from;
     int32_t head_dim;
-    float *copy[16];
+    float *copy[64];
     int n;
 } paired;
 
@@ -81,7 +81,7 @@ static bool paired_find(void *ud, const char *name, weir_tensor *out) {
     if (!p->from.find(p->from.ud, name, out)) return false;
     if (!strstr(name, "q_proj") && !strstr(name, "k_proj")) return true;
     float *to = malloc((size_t)(out->rows * out->cols) * sizeof *to);
-    cr_assert(to && p->n < 16 && out->dtype == WEIR_DTYPE_F32);
+    cr_assert(to && p->n < 64 && out->dtype == WEIR_DTYPE_F32);
     for (int64_t r = 0; r < out->rows; r++) {
         const int64_t i = r % p->head_dim, from = r - i + i / 2 + i % 2 * (p->head_dim / 2);
         memcpy(to + r * out->cols, (const float *)out->data + from * out->cols,
@@ -103,7 +103,8 @@ Test(decoder_golden, interleaved_pairs_are_the_same_model) {
         other.c.rope.interleaved = true;
         paired p = {.from = fixture_source(f.tensors), .head_dim = g->c.head_dim};
         const weir_tensor_source src = {paired_find, NULL, &p};
-        cr_assert_eq(weir__decoder_create(&f.m, f.be, &other.c, &src, FIX_ROW, FIX_PROMPT, NULL), WEIR_OK);
+        cr_assert_eq(weir__decoder_create(&f.m, f.be, &other.c, &src, false, FIX_ROW, FIX_PROMPT, NULL),
+                     WEIR_OK);
         check_case(&f, 0, &values->c[3], 40, 7);
         fixture_close(&f);
         for (int i = 0; i < p.n; i++) free(p.copy[i]);

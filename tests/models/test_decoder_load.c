@@ -37,62 +37,10 @@ static weir_decoder_config gemma(void) {
     return c;
 }
 
-static bool ends(const char *s, const char *tail) {
-    const size_t a = strlen(s), b = strlen(tail);
-    return a >= b && strcmp(s + a - b, tail) == 0;
-}
-
-static bool shape_of(const fake *k, const char *name, int64_t *rows, int64_t *cols) {
-    const weir_decoder_config *c = &k->decoder;
-    const int64_t inner = (int64_t)c->n_head * c->head_dim, inner_kv = (int64_t)c->n_head_kv * c->head_dim;
-    const struct {
-        const char *tail;
-        int64_t rows, cols;
-        bool there;
-    } kind[] = {
-        {"model.embed_tokens.weight", c->n_vocab_rows, c->dim, true},
-        {"lm_head.weight", c->n_vocab_rows, c->dim, !c->tied},
-        {"model.norm.weight", 1, c->dim, true},
-        {"feedforward_layernorm.weight", 1, c->dim, c->post_norms},
-        {"layernorm.weight", 1, c->dim, true},
-        {"q_norm.weight", 1, c->head_dim, c->qk_norm},
-        {"k_norm.weight", 1, c->head_dim, c->qk_norm},
-        {"q_proj.bias", 1, inner, c->qkv_bias},
-        {"k_proj.bias", 1, inner_kv, c->qkv_bias},
-        {"v_proj.bias", 1, inner_kv, c->qkv_bias},
-        {"q_proj.weight", inner, c->dim, true},
-        {"k_proj.weight", inner_kv, c->dim, true},
-        {"v_proj.weight", inner_kv, c->dim, true},
-        {"o_proj.weight", c->dim, inner, true},
-        {"gate_proj.weight", c->ff_dim, c->dim, true},
-        {"up_proj.weight", c->ff_dim, c->dim, true},
-        {"down_proj.weight", c->dim, c->ff_dim, true},
-        {"rope_freqs.weight", 1, weir__rope_dims(&c->rope, c->head_dim) / 2, k->rope_freqs != NULL},
-    };
-    for (size_t i = 0; i < sizeof kind / sizeof *kind; i++) {
-        if (!ends(name, kind[i].tail)) continue;
-        *rows = kind[i].rows, *cols = kind[i].cols;
-        return kind[i].there;
-    }
-    return false;
-}
-
-static weir_status create_decoder(weir_model **out, weir_backend *be, const fake *k,
-                                  const weir_tensor_source *src, weir_err *err) {
-    return weir__decoder_create(out, be, &k->decoder, src, 17, 100, err);
-}
-
-static fake *fake_new(const weir_decoder_config *c, weir_dtype dtype) {
-    static const fake_kind kind = {shape_of, create_decoder};
-    fake *k = fake_make(&kind, dtype);
-    k->decoder = *c;
-    return k;
-}
-
 /* ---- named failures ------------------------------------------------------------------------------------ */
 
 static void break_each_tensor(const weir_decoder_config *c, int n_want) {
-    fake *k = fake_new(c, WEIR_DTYPE_F32);
+    fake *k = fake_decoder(c, WEIR_DTYPE_F32);
     fake_break_each_tensor(k, n_want);
     fake_free(k);
 }
@@ -119,7 +67,7 @@ Test(decoder_load, dtypes_that_may_differ_and_dtypes_that_may_not) {
              {"model.layers.1.self_attn.o_proj.weight", WEIR_DTYPE_Q8_0, WEIR_EFORMAT}, /* rows of 30 */
              {"model.layers.2.mlp.down_proj.weight", WEIR_DTYPE_Q8_0, WEIR_EFORMAT}};   /* rows of 40 */
     for (size_t i = 0; i < sizeof t / sizeof *t; i++) {
-        fake *k = fake_new(&plain, WEIR_DTYPE_F32);
+        fake *k = fake_decoder(&plain, WEIR_DTYPE_F32);
         weir_model *m = NULL;
         weir_err err = {""};
         k->redtyped = t[i].name, k->other = t[i].other;
@@ -162,7 +110,7 @@ static void bad_number(int i, weir_decoder_config *c) {
 Test(decoder_load, refuses_configs_no_decoder_has) {
     weir_backend *be = fake_backend(1);
     for (int i = 0; i < 26; i++) {
-        fake *k = fake_new(&plain, WEIR_DTYPE_F32);
+        fake *k = fake_decoder(&plain, WEIR_DTYPE_F32);
         weir_decoder_config *c = &k->decoder;
         int32_t *const field[] = {&c->dim, &c->head_dim, &c->n_head, &c->n_head_kv, &c->ff_dim, &c->n_layer};
         if (i < 20)
@@ -207,7 +155,7 @@ static weir_status logits_with(fake *k, float *logits, weir_err *err) {
  * it. */
 static void logits_redtyped(const char *what, float *logits) {
     char name[96];
-    fake *k = fake_new(&plain, WEIR_DTYPE_F32);
+    fake *k = fake_decoder(&plain, WEIR_DTYPE_F32);
     if (what) {
         snprintf(name, sizeof name, "model.layers.1.%s.weight", what);
         k->redtyped = name, k->other = WEIR_DTYPE_BF16;
@@ -255,7 +203,7 @@ Test(decoder_load, rope_factors_of_the_file_stand_for_llama3s_formula) {
     cr_assert(factor[0] == 1.0f && factor[2] > 1.0f && factor[4] == 8.0f, "%g %g %g", (double)factor[0],
               (double)factor[2], (double)factor[4]);
 
-    fake *k = fake_new(&c, WEIR_DTYPE_F32);
+    fake *k = fake_decoder(&c, WEIR_DTYPE_F32);
     cr_assert_eq(logits_with(k, want, NULL), WEIR_OK);
     k->rope_freqs = factor;
     cr_assert_eq(logits_with(k, doubled, NULL), WEIR_OK);
@@ -286,7 +234,7 @@ Test(decoder_load, frequencies_above_one_radian_are_refused) {
     float logits[101];
     weir_err err = {""};
     c.rope.kind = WEIR_ROPE_LINEAR, c.rope.factor = 0.5f;
-    fake *k = fake_new(&c, WEIR_DTYPE_F32);
+    fake *k = fake_decoder(&c, WEIR_DTYPE_F32);
     cr_expect_eq(logits_with(k, logits, &err), WEIR_EFORMAT);
     cr_expect(strstr(err.text, "pair 0 turns by 2 per position, want above 0 and at most 1"), "%s", err.text);
     k->decoder.rope.factor = 1.0f;
@@ -381,18 +329,18 @@ static size_t lines(size_t bytes) { return (bytes + 63) / 64 * 64; }
 static void check_bytes(const weir_decoder_config *c, weir_dtype dtype, int n_thread) {
     weir_backend *be = fake_backend(n_thread);
     const size_t op_before = lines(be->scratch_floats * 4 * (size_t)n_thread), before = live;
-    fake *k = fake_new(c, dtype);
+    fake *k = fake_decoder(c, dtype);
     const weir_tensor_source src = fake_source(k);
     weir_model *m = NULL;
     weir_err err = {""};
     weir_model_facts f;
-    cr_assert_eq(weir__decoder_measure(c, &src, false, &f, &err), WEIR_OK, "%s", err.text);
+    cr_assert_eq(weir__decoder_measure(c, &src, (weir_place){0}, &f, &err), WEIR_OK, "%s", err.text);
     cr_expect_eq(k->n_released, 0);
     cr_expect_eq(live, before);
     cr_assert_eq(fake_create(k, be, &m, &err), WEIR_OK, "%s", err.text);
     const size_t structs = lines(sizeof(decoder_model)) + lines((size_t)c->n_layer * sizeof(decoder_layer));
     const size_t op_after = lines(be->scratch_floats * 4 * (size_t)n_thread);
-    const weir_bytes arena = weir__decoder_scratch_bytes(c, be, WEIR_DTYPE_F32, 17, 100);
+    const weir_bytes arena = weir__decoder_scratch_bytes(c, be, &f, (weir_place){0}, 17, 100);
     cr_expect_eq(live - before, f.weight_bytes + arena.backend + structs + op_after - op_before);
     cr_expect_eq(arena.host, 0);
     const int32_t heads = 2 * (c->n_head + c->n_head_kv); /* q, k, v and the output, of a chunk */
@@ -432,9 +380,9 @@ Test(decoder_load, counts_parameters_and_the_bytes_of_a_pass) {
     const int64_t want[] = {2 * head + 3 * (att + ff + 2 * 24 + 2 * 10 + 50) + 24,
                             head + 3 * (att + ff + 4 * 24 + 2 * 10) + 24};
     for (int i = 0; i < 2; i++) {
-        fake *k = fake_new(config[i], WEIR_DTYPE_BF16);
+        fake *k = fake_decoder(config[i], WEIR_DTYPE_BF16);
         const weir_tensor_source src = fake_source(k);
-        cr_assert_eq(weir__decoder_measure(config[i], &src, false, &f, NULL), WEIR_OK);
+        cr_assert_eq(weir__decoder_measure(config[i], &src, (weir_place){0}, &f, NULL), WEIR_OK);
         cr_expect_eq(f.n_param, want[i]);
         /* every vector rounded up to 16 floats: norms of 24, of heads of 10, a bias of 50, two tables of 5 */
         const size_t norms = i ? 4 * 32 : 2 * 32,
@@ -443,24 +391,24 @@ Test(decoder_load, counts_parameters_and_the_bytes_of_a_pass) {
         cr_expect_eq(f.weight_bytes - f.decode_bytes, table + vectors);
         cr_expect(f.dtype == WEIR_DTYPE_BF16 && f.kv_dtype == WEIR_DTYPE_F32 && !f.encoder_decoder);
         cr_expect(f.n_layer_self == 3 && f.n_layer_cross == 0 && f.n_head_kv == 1 && f.head_dim == 10);
-        cr_assert_eq(weir__decoder_measure(config[i], &src, true, &f, NULL), WEIR_OK);
+        cr_assert_eq(weir__decoder_measure(config[i], &src, (weir_place){.device = true}, &f, NULL), WEIR_OK);
         cr_expect_eq(f.kv_dtype, WEIR_DTYPE_BF16);
         fake_free(k);
     }
     weir_decoder_config wide = plain;
     wide.head_dim = 258;
-    fake *k = fake_new(&wide, WEIR_DTYPE_F32);
+    fake *k = fake_decoder(&wide, WEIR_DTYPE_F32);
     const weir_tensor_source src = fake_source(k);
     weir_err err = {""};
-    cr_expect_eq(weir__decoder_measure(&wide, &src, false, &f, &err), WEIR_OK);
-    cr_expect_eq(weir__decoder_measure(&wide, &src, true, &f, &err), WEIR_ENOTSUP);
+    cr_expect_eq(weir__decoder_measure(&wide, &src, (weir_place){0}, &f, &err), WEIR_OK);
+    cr_expect_eq(weir__decoder_measure(&wide, &src, (weir_place){.device = true}, &f, &err), WEIR_ENOTSUP);
     cr_expect(strstr(err.text, "head_dim is 258"), "%s", err.text);
     fake_free(k);
 }
 
 /* Each matrix is given back to the source once it is packed; vectors are too small to matter. */
 Test(decoder_load, releases_what_it_packed) {
-    fake *k = fake_new(&plain, WEIR_DTYPE_F32);
+    fake *k = fake_decoder(&plain, WEIR_DTYPE_F32);
     weir_backend *be = fake_backend(1);
     weir_model *m = NULL;
     cr_assert_eq(fake_create(k, be, &m, NULL), WEIR_OK);
@@ -472,7 +420,7 @@ Test(decoder_load, releases_what_it_packed) {
 
 /* One matrix of a dtype of its own, so that its product is one more. */
 static void fail_each_allocation(const char *redtyped) {
-    fake *k = fake_new(&plain, WEIR_DTYPE_BF16);
+    fake *k = fake_decoder(&plain, WEIR_DTYPE_BF16);
     k->decoder.ff_dim = 1111; /* so that the backend's scratch grows too */
     k->redtyped = redtyped, k->other = WEIR_DTYPE_F32;
     fake_fail_each_allocation(k, 16);

@@ -108,7 +108,7 @@ Test(t5_demo, facts_are_those_of_the_card) {
         weir_err err = {""};
         weir_model_facts x;
         cr_assert_eq(weir__checkpoint_open(&ck, dir[i], false, &err), WEIR_OK, "%s", err.text);
-        weir__t5_facts(&ck.t5, ck.dtype, false, &x);
+        weir__t5_facts(&ck.t5, ck.dtype, (weir_place){0}, &x);
         printf("%s: %ld parameters, %zu weight bytes\n", dir[i], (long)x.n_param, x.weight_bytes);
         cr_expect_eq(x.n_param, n_param[i]);
         weir__checkpoint_close(&ck);

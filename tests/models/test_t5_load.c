@@ -34,57 +34,10 @@ static weir_t5_config plain_tied(void) {
     return c;
 }
 
-static bool ends(const char *s, const char *tail) {
-    const size_t a = strlen(s), b = strlen(tail);
-    return a >= b && strcmp(s + a - b, tail) == 0;
-}
-
-static bool shape_of(const fake *k, const char *name, int64_t *rows, int64_t *cols) {
-    const weir_t5_config *c = &k->t5;
-    const int64_t inner = (int64_t)c->n_head * c->head_dim;
-    const struct {
-        const char *tail;
-        int64_t rows, cols;
-        bool there;
-    } kind[] = {
-        {"shared.weight", c->n_vocab_rows, c->dim, true},
-        {"embed_tokens.weight", c->n_vocab_rows, c->dim, k->extra && strstr(k->extra, name)},
-        {"lm_head.weight", c->n_vocab_rows, c->dim, !c->tied || (k->extra && strstr(k->extra, name))},
-        {"layer_norm.weight", 1, c->dim, true},
-        {"relative_attention_bias.weight", c->n_bucket, c->n_head, strstr(name, "block.0.layer.0") != NULL},
-        {".q.weight", inner, c->dim, true},
-        {".k.weight", inner, c->dim, true},
-        {".v.weight", inner, c->dim, true},
-        {".o.weight", c->dim, inner, true},
-        {".wi.weight", c->ff_dim, c->dim, !c->gated},
-        {".wi_0.weight", c->ff_dim, c->dim, c->gated},
-        {".wi_1.weight", c->ff_dim, c->dim, c->gated},
-        {".wo.weight", c->dim, c->ff_dim, true},
-    };
-    for (size_t i = 0; i < sizeof kind / sizeof *kind; i++) {
-        if (!ends(name, kind[i].tail)) continue;
-        *rows = kind[i].rows, *cols = kind[i].cols;
-        return kind[i].there;
-    }
-    return false;
-}
-
-static weir_status create_t5(weir_model **out, weir_backend *be, const fake *k, const weir_tensor_source *src,
-                             weir_err *err) {
-    return weir__t5_create(out, be, &k->t5, src, 17, 100, err);
-}
-
-static fake *fake_new(const weir_t5_config *c, weir_dtype dtype) {
-    static const fake_kind kind = {shape_of, create_t5};
-    fake *k = fake_make(&kind, dtype);
-    k->t5 = *c;
-    return k;
-}
-
 /* ---- named failures ------------------------------------------------------------------------------------ */
 
 static void break_each_tensor(const weir_t5_config *c, int n_want) {
-    fake *k = fake_new(c, WEIR_DTYPE_F32);
+    fake *k = fake_t5(c, WEIR_DTYPE_F32);
     fake_break_each_tensor(k, n_want);
     fake_free(k);
 }
@@ -107,7 +60,7 @@ Test(t5_load, fused_parts_must_share_a_dtype_others_need_not) {
              {"decoder.final_layer_norm.weight", WEIR_OK},
              {"lm_head.weight", WEIR_OK}};
     for (size_t i = 0; i < sizeof t / sizeof *t; i++) {
-        fake *k = fake_new(&gated, WEIR_DTYPE_BF16);
+        fake *k = fake_t5(&gated, WEIR_DTYPE_BF16);
         weir_model *m = NULL;
         weir_err err = {""};
         k->redtyped = t[i].name;
@@ -122,7 +75,7 @@ Test(t5_load, fused_parts_must_share_a_dtype_others_need_not) {
 Test(t5_load, refuses_configs_no_t5_has) {
     weir_backend *be = fake_backend(1);
     for (int i = 0; i < 12; i++) {
-        fake *k = fake_new(&gated, WEIR_DTYPE_F32);
+        fake *k = fake_t5(&gated, WEIR_DTYPE_F32);
         weir_t5_config *c = &k->t5;
         int32_t *const field[] = {&c->dim,          &c->head_dim,    &c->n_head,
                                   &c->ff_dim,       &c->n_enc_layer, &c->n_dec_layer,
@@ -159,7 +112,7 @@ static void logits_of(weir_model *m, weir_backend *be, const weir_t5_config *c, 
 
 static weir_status logits_with(const weir_t5_config *c, const char *hidden, const char *extra, bool twin,
                                float *logits, weir_err *err) {
-    fake *k = fake_new(c, WEIR_DTYPE_F32);
+    fake *k = fake_t5(c, WEIR_DTYPE_F32);
     weir_backend *be = fake_backend(1);
     weir_model *m = NULL;
     k->hidden = hidden;
@@ -235,16 +188,16 @@ static size_t whole_lines(size_t floats) { return (floats + 15) / 16 * 16; }
 static void check_bytes(const weir_t5_config *c, weir_dtype dtype, int n_thread) {
     weir_backend *be = fake_backend(n_thread);
     const size_t op_before = lines(be->scratch_floats * 4 * (size_t)n_thread), before = live;
-    fake *k = fake_new(c, dtype);
+    fake *k = fake_t5(c, dtype);
     weir_model *m = NULL;
     weir_err err = {""};
     weir_model_facts f;
     cr_assert_eq(fake_create(k, be, &m, &err), WEIR_OK, "%s", err.text);
-    weir__t5_facts(c, dtype, false, &f);
+    weir__t5_facts(c, dtype, (weir_place){0}, &f);
     const size_t structs = lines(sizeof(t5_model)) + lines((size_t)c->n_enc_layer * sizeof(t5_enc_layer)) +
                            lines((size_t)c->n_dec_layer * sizeof(t5_dec_layer));
     const size_t op_after = lines(be->scratch_floats * 4 * (size_t)n_thread);
-    const weir_bytes arena = weir__t5_scratch_bytes(c, be, WEIR_DTYPE_F32, 17, 100);
+    const weir_bytes arena = weir__t5_scratch_bytes(c, be, &f, (weir_place){0}, 17, 100);
     cr_expect_eq(live - before, f.weight_bytes + arena.backend + structs + op_after - op_before);
     cr_expect_eq(arena.host, 0);
     cr_expect_geq(arena.backend, 4 * (size_t)be->chunk * (size_t)(c->n_head * c->head_dim + c->ff_dim));
@@ -290,13 +243,15 @@ Test(t5_load, facts_agree_however_they_are_found) {
     const weir_t5_config tied = plain_tied(), *const config[] = {&gated, &tied};
     weir_backend *be = fake_backend(1);
     for (int i = 0; i < 4; i++) {
-        fake *k = fake_new(config[i / 2], i % 2 ? WEIR_DTYPE_BF16 : WEIR_DTYPE_F32);
+        fake *k = fake_t5(config[i / 2], i % 2 ? WEIR_DTYPE_BF16 : WEIR_DTYPE_F32);
         const weir_tensor_source src = fake_source(k);
         weir_model_facts planned, measured;
         weir_model *m = NULL;
         for (int device = 1; device >= 0; device--) {
-            weir__t5_facts(config[i / 2], k->dtype, device != 0, &planned);
-            cr_assert_eq(weir__t5_measure(config[i / 2], &src, device != 0, &measured, NULL), WEIR_OK);
+            weir__t5_facts(config[i / 2], k->dtype, (weir_place){.device = device != 0}, &planned);
+            cr_assert_eq(
+                weir__t5_measure(config[i / 2], &src, (weir_place){.device = device != 0}, &measured, NULL),
+                WEIR_OK);
             same_facts(&planned, &measured);
         }
         cr_expect_eq(k->n_released, 0);
@@ -305,18 +260,18 @@ Test(t5_load, facts_agree_however_they_are_found) {
         weir__model_free(m);
         fake_free(k);
     }
-    fake *k = fake_new(&gated, WEIR_DTYPE_F32);
+    fake *k = fake_t5(&gated, WEIR_DTYPE_F32);
     const weir_tensor_source src = fake_source(k);
     weir_model_facts all, one;
     weir_err err = {""};
-    weir__t5_facts(&gated, WEIR_DTYPE_F32, false, &all);
+    weir__t5_facts(&gated, WEIR_DTYPE_F32, (weir_place){0}, &all);
     k->redtyped = "decoder.block.1.layer.2.DenseReluDense.wo.weight"; /* f16 */
-    cr_assert_eq(weir__t5_measure(&gated, &src, false, &one, NULL), WEIR_OK);
+    cr_assert_eq(weir__t5_measure(&gated, &src, (weir_place){0}, &one, NULL), WEIR_OK);
     const size_t saved = weir__weight_bytes(WEIR_LAYOUT_PANEL, WEIR_DTYPE_F32, 24, 40, false) / 2;
     cr_expect_eq(all.weight_bytes - one.weight_bytes, saved);
     cr_expect_eq(all.decode_bytes - one.decode_bytes, saved);
     k->hidden = "encoder.final_layer_norm.weight";
-    cr_expect_eq(weir__t5_measure(&gated, &src, false, &one, &err), WEIR_EFORMAT);
+    cr_expect_eq(weir__t5_measure(&gated, &src, (weir_place){0}, &one, &err), WEIR_EFORMAT);
     cr_expect(strstr(err.text, k->hidden), "%s", err.text);
     fake_free(k);
     weir__backend_close(be);
@@ -326,11 +281,11 @@ Test(t5_load, facts_agree_however_they_are_found) {
  * config. */
 Test(t5_load, counts_parameters) {
     weir_model_facts f;
-    weir__t5_facts(&gated, WEIR_DTYPE_F32, false, &f);
+    weir__t5_facts(&gated, WEIR_DTYPE_F32, (weir_place){0}, &f);
     const int64_t att = 4 * 15 * 24, ff = 3 * 40 * 24, head = 101 * 24;
     cr_expect_eq(f.n_param, 2 * head + 2 * (att + ff + 48) + 3 * (2 * att + ff + 72) + 48 + 2 * 8 * 3);
     const weir_t5_config tied = plain_tied();
-    weir__t5_facts(&tied, WEIR_DTYPE_F32, false, &f);
+    weir__t5_facts(&tied, WEIR_DTYPE_F32, (weir_place){0}, &f);
     cr_expect_eq(f.n_param, head + 2 * (att + 2 * 960 + 48) + 3 * (2 * att + 2 * 960 + 72) + 48 + 2 * 8 * 3);
 }
 
@@ -348,14 +303,14 @@ Test(t5_load, counts_bytes) {
     const size_t pass = packed(101, 24, false) + 3 * (self + cross + ff);
     const size_t vectors =
         4 * ((2 * 2 + 3 * 3 + 2) * 32 + 128 + 64); /* norms of 24, biases of 3 x 41 and 3 x 21 */
-    weir__t5_facts(&gated, WEIR_DTYPE_BF16, false, &f);
+    weir__t5_facts(&gated, WEIR_DTYPE_BF16, (weir_place){0}, &f);
     cr_expect_eq(f.decode_bytes, pass);
     cr_expect_eq(f.weight_bytes, pass + packed(101, 24, false) + 2 * (self + ff) + 3 * kv + vectors);
 }
 
 /* Each matrix is given back to the source once it is packed; norms and tables are too small to matter. */
 Test(t5_load, releases_what_it_packed) {
-    fake *k = fake_new(&gated, WEIR_DTYPE_F32);
+    fake *k = fake_t5(&gated, WEIR_DTYPE_F32);
     weir_backend *be = fake_backend(1);
     weir_model *m = NULL;
     cr_assert_eq(fake_create(k, be, &m, NULL), WEIR_OK);
@@ -367,7 +322,7 @@ Test(t5_load, releases_what_it_packed) {
 }
 
 Test(t5_load, survives_every_failed_allocation) {
-    fake *k = fake_new(&gated, WEIR_DTYPE_BF16);
+    fake *k = fake_t5(&gated, WEIR_DTYPE_BF16);
     k->t5.ff_dim = 1111; /* so that the backend's scratch grows too */
     fake_fail_each_allocation(k, 30);
     fake_free(k);

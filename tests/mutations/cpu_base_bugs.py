@@ -101,7 +101,7 @@ DENSE = [
         "        const int32_t r = a->index ? a->index[i] : (int32_t)i;\n        if (a->slot[r] < 0) continue;",
         "        const int32_t r = (int32_t)i;\n        if (a->slot[r] < 0) continue;"),
     bug("kernels/rows/embed_cpu.c", "bounds", "the id behind the last is let through", "decoder_rows t5_rows",
-        "a->token[r] >= a->table->n)", "a->token[r] > a->table->n)"),
+        "a->token[r] >= a->table->n_whole)", "a->token[r] > a->table->n_whole)"),
     bug("kernels/linear/linear_cpu.c", "math", "GELU's tanh without its cube", "linear", "d + 0.044715 * d * d * d)", "d + 0.044715 * d * d)"),
     bug("kernels/linear/linear_cpu.c", "order", "segments are not rounded apart", "runner_shares",
         "if (a->w->split == WEIR_SPLIT_OUTPUTS) return part_of_dot", "if (a->w->split <= WEIR_SPLIT_INPUTS) return part_of_dot"),

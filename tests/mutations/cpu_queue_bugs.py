@@ -42,7 +42,7 @@ BUGS = [
     bug("round", "leak", "a request whose prompt failed keeps its slot", FAILURES,
         "            weir__request_fail(r, st, err.text);", "            weir__request_end(r, st, err.text);"),
     bug("round", "args", "a prompt's own failure ends all", FAILURES,
-        "        if (st == WEIR_ECUDA)\n", "        if (st != WEIR_OK)\n"),
+        "        if (weir__is_lost(st))\n", "        if (st != WEIR_OK)\n"),
     bug("round", "args", "a row of NaN ends all", FAILURES,
         "if (st != WEIR_OK && st != WEIR_ELOGITS && st != WEIR_EPAGES)", "if (st != WEIR_OK && st != WEIR_EPAGES)"),
     bug("pages", "order", "the one that came first gives its pages", "queue", "return a->wait.number > b->wait.number;",

@@ -8,6 +8,7 @@ from cpu_front_bugs import BUGS as FRONT
 from cpu_host_bugs import BUGS as HOST
 from cpu_models_bugs import BUGS as MODELS
 from cpu_queue_bugs import BUGS as QUEUE
+from cpu_ranks_bugs import BUGS as RANKS
 from cpu_serve_bugs import BUGS as SERVE
 from cpu_watch_bugs import BUGS as WATCH
 from cuda_bugs import BUGS as CUDA
@@ -18,7 +19,7 @@ from rows_bugs import BUGS as ROWS
 TABLES = {
     "kernels": {"mutants": ACCEPT + CUDA + LINEAR + ROWS + ATTENTION + LOOP, "what": "CUDA kernels",
                 "results": "results.md"},
-    "cpu": {"mutants": BASE + MODELS + HOST + QUEUE + FORMATS + FRONT + API + SERVE + WATCH,
+    "cpu": {"mutants": BASE + MODELS + HOST + QUEUE + FORMATS + FRONT + API + SERVE + RANKS + WATCH,
             "what": "code for CPUs", "results": "results_cpu.md"},
 }
 
@@ -35,7 +36,7 @@ TESTS = {
     "kernels/linear/cublaslt.cu": ["runner_prefill"],
     "kernels/rows/embed.cu": ["runner_embed"],
     "kernels/rows/gather.cu": ["runner_gather"],
-    "kernels/linear/linear": ["runner_linear"],
+    "kernels/linear/linear": ["runner_linear", "runner_shares"],
     "kernels/linear/linear_prefill.cu": ["runner_prefill"],
     "kernels/rows/rmsnorm.cu": ["runner_embed"],
     "kernels/rows/rope.cu": ["runner_rope"],

@@ -186,14 +186,21 @@ static match find_option(const char *arg, size_t n) {
     return (match){-1, false};
 }
 
-static bool is_gpu_layers(const char *arg) {
-    return !strcmp(arg, "-ngl") || !strcmp(arg, "--gpu-layers") || !strcmp(arg, "--n-gpu-layers");
+static bool is_one_of(const char *arg, const char *const *names) {
+    for (; *names; names++)
+        if (!strcmp(arg, *names)) return true;
+    return false;
 }
 
 static int unknown_option(cli_command command, const char *arg) {
-    if (is_gpu_layers(arg)) {
+    static const char *const layers[] = {"-ngl", "--gpu-layers", "--n-gpu-layers", NULL};
+    static const char *const splits[] = {"-ts", "--tensor-split", "-sm", "--split-mode",
+                                         "-mg", "--main-gpu",     NULL};
+    if (is_one_of(arg, layers))
         return cli_fail(CLI_USAGE, "%s does not apply: whole models run on one device (see --device)", arg);
-    }
+    if (is_one_of(arg, splits))
+        return cli_fail(CLI_USAGE,
+                        "%s does not apply: -tp ranks have equal shares (see --tensor-parallel-size)", arg);
     const char *word = arg + strspn(arg, "-");
     char name[48];
     snprintf(name, sizeof name, "%.*s", (int)strcspn(word, "="), word);

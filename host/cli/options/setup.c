@@ -30,6 +30,10 @@ int cli_open(const cli_args *a, bool dry, weir_engine **out) {
     o.device = cli_text(a, OPT_DEVICE);
     o.isa = cli_text(a, OPT_ISA);
     o.n_thread = cli_int(a, OPT_THREADS);
+    o.tp = cli_int(a, OPT_TP);
+    o.draft_tp = cli_int(a, OPT_DRAFT_TP);
+    o.comm = cli_text(a, OPT_COMM);
+    o.comm_timeout = a->command == CMD_INFO ? 0.0 : a->value[OPT_COMM_TIMEOUT].number;
     o.n_parallel = cli_int(a, OPT_PARALLEL);
     o.ctx_size = cli_int(a, OPT_CTX_SIZE); /* 0: unset, the checkpoint decides */
     /* Lines of input, of a conversation too, may ask for a larger gamma than the flag's. */
@@ -87,7 +91,9 @@ weir_status cli_answer(weir_queue *q, const weir_session_options *o, const int32
 }
 
 void cli_device_text(const weir_engine_facts *f, char *buf, size_t cap) {
-    if (f->isa)
+    if (f->isa && f->n_rank > 1)
+        snprintf(buf, cap, "%s (%s, %d ranks, threads each: %d)", f->device, f->isa, f->n_rank, f->n_thread);
+    else if (f->isa)
         snprintf(buf, cap, "%s (%s, %d threads)", f->device, f->isa, f->n_thread);
     else
         snprintf(buf, cap, "%s (%s)", f->device, f->about);

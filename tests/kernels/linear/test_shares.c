@@ -24,11 +24,13 @@ static void close_all(weir_backend **be, int n) {
 }
 
 /* w times rows of `x` (k floats from each of ldx) into y (n_row, n): host arrays. */
-static void multiply(weir_backend *be, const weir_weight *w, const data *d, const float *x, int64_t ldx, float *y) {
+static void multiply(weir_backend *be, const weir_weight *w, const data *d, const float *x, int64_t ldx,
+                     float *y) {
     const size_t n_x = (size_t)((d->p.n_row - 1) * ldx + w->k), n_y = (size_t)(d->p.n_row * w->n);
-    cr_assert_eq(weir__backend_reserve(be, be->device ? weir__linear_cuda_scratch_floats(4 * w->n_whole, w->k_whole, 0)
-                                                      : weir__linear_scratch_floats(w->k)),
-                 WEIR_OK);
+    cr_assert_eq(
+        weir__backend_reserve(be, be->device ? weir__linear_cuda_scratch_floats(4 * w->n_whole, w->k_whole, 0)
+                                             : weir__linear_scratch_floats(w->k)),
+        WEIR_OK);
     float *xt = device_put(be, x, n_x * sizeof *x), *nt = device_put(be, d->norm, (size_t)d->p.k * sizeof *x),
           *yt = device_room(be, n_y * sizeof *y);
     weir_linear a = {.x = xt,
@@ -50,7 +52,8 @@ static void multiply(weir_backend *be, const weir_weight *w, const data *d, cons
 /* ---- along the inputs ---- */
 
 /* Rank `rank`'s share of d's matrix, and its first input. */
-static weir_weight inputs_of(weir_backend *be, const data *d, int64_t unit, int rank, int n_rank, int64_t *begin) {
+static weir_weight inputs_of(weir_backend *be, const data *d, int64_t unit, int rank, int n_rank,
+                             int64_t *begin) {
     const int each = WEIR_SEGMENTS / n_rank;
     *begin = weir__segment_begin(d->p.k, unit, rank * each);
     const int64_t n = weir__segment_begin(d->p.k, unit, (rank + 1) * each) - *begin;
@@ -138,8 +141,12 @@ Test(shares, blocks_of_quantised_inputs_do_too) {
     uint64_t rng = 413;
     for (size_t t = 0; t < sizeof dtype / sizeof *dtype; t++) {
         const int block = weir_dtype_block(dtype[t]);
-        const product p = {
-            .n = 50, .k = 11 * block, .n_row = 1 + (int64_t)t, .dtype = dtype[t], .rows = true, .scale = 1.0f};
+        const product p = {.n = 50,
+                           .k = 11 * block,
+                           .n_row = 1 + (int64_t)t,
+                           .dtype = dtype[t],
+                           .rows = true,
+                           .scale = 1.0f};
         data d = data_new(&p, &rng);
         for (int b = 0; b < n_be; b++) {
             data_expect(&d, rounds(be[b], p.dtype));
@@ -218,13 +225,15 @@ Test(shares, segments_are_chains_from_zero_and_then_a_tree) {
         leaf[s] = 0.0f;
         for (; i < end[s]; i++) leaf[s] = fmaf(w_file[i], x[i], leaf[s]);
     }
-    const float want = ((leaf[0] + leaf[1]) + (leaf[2] + leaf[3])) + ((leaf[4] + leaf[5]) + (leaf[6] + leaf[7]));
+    const float want =
+        ((leaf[0] + leaf[1]) + (leaf[2] + leaf[3])) + ((leaf[4] + leaf[5]) + (leaf[6] + leaf[7]));
     for (int isa = WEIR_ISA_AVX2; isa <= (int)weir__isa_best(); isa++) {
         weir_weight w;
         const weir_tensor t = {.data = w_file, .dtype = WEIR_DTYPE_F32, .rows = 1, .cols = K};
         cr_assert_eq(weir__weight_pack(be[isa], &t, 1, false, WEIR_USE_ROWS, &w), WEIR_OK);
         weir__weight_split_inputs(&w, K, UNIT, 0, 1);
-        weir_linear a = {.x = x, .ldx = K, .w = &w, .y = &y, .ldy = 1, .n_row = 1, .scale = 1.0f, .rows = true};
+        weir_linear a = {
+            .x = x, .ldx = K, .w = &w, .y = &y, .ldy = 1, .n_row = 1, .scale = 1.0f, .rows = true};
         cr_assert_eq(be[isa]->op.linear(be[isa], &a), WEIR_OK);
         cr_assert_eq(memcmp(&y, &want, sizeof y), 0, "%s: %.9g, want %.9g", be[isa]->about, (double)y,
                      (double)want);
@@ -262,8 +271,8 @@ Test(shares, empty_segments_hand_their_neighbour_through) {
                 rank_leaf[rank] = g.n > 0 ? &part[rank] : NULL;
             }
             const float *got = add(rank_leaf, n_rank, 1);
-            cr_assert_eq(memcmp(got, &want, sizeof want), 0, "%ld units, %d ranks: %.9g, want %.9g", (long)units,
-                         n_rank, (double)*got, (double)want);
+            cr_assert_eq(memcmp(got, &want, sizeof want), 0, "%ld units, %d ranks: %.9g, want %.9g",
+                         (long)units, n_rank, (double)*got, (double)want);
         }
     }
 }

@@ -1,0 +1,40 @@
+#include "host/pair/place.h"
+
+#include "kernels/comm/comm.h"
+
+#include <string.h>
+
+static const double DEFAULT_SECONDS = 30.0;
+
+static weir_status check_size(const char *what, int n, weir_err *err) {
+    if (weir__comm_is_size(n)) return WEIR_OK;
+    return weir_fail(err, WEIR_EINVAL, "%s %d is not one of 1, 2, 4, 8", what, n);
+}
+
+static weir_status check_comm(const char *comm, weir_err *err) {
+    if (!comm || strcmp(comm, "auto") == 0 || strcmp(comm, "local") == 0) return WEIR_OK;
+    return weir_fail(err, WEIR_EINVAL, "comm %s is not one of auto, local", comm);
+}
+
+weir_status weir__ranks_resolve(weir_engine *e, const weir_engine_options *o, weir_err *err) {
+    weir_pair *p = &e->pair;
+    p->n_rank = o->tp ? o->tp : 1;
+    p->draft_rank = o->draft_tp ? o->draft_tp : p->n_rank;
+    p->comm_seconds = o->comm_timeout > 0.0 ? o->comm_timeout : DEFAULT_SECONDS;
+    WEIR_TRY(check_size("tensor-parallel size", p->n_rank, err));
+    WEIR_TRY(check_comm(o->comm, err));
+    if (!(o->comm_timeout >= 0.0) || o->comm_timeout > 86400.0)
+        return weir_fail(err, WEIR_EINVAL, "deadline of an exchange %g is outside [0, 86400] s",
+                         o->comm_timeout);
+    if (p->draft_rank == 1 || p->draft_rank == p->n_rank) return WEIR_OK;
+    return weir_fail(err, WEIR_EINVAL,
+                     "tensor-parallel size of the drafter %d is neither 1 nor the verifier's %d",
+                     p->draft_rank, p->n_rank);
+}
+
+weir_place weir__ranks_place(const weir_engine *e, int side, int rank) {
+    return (weir_place){.device = e->pair.be->device,
+                        .whole_body = side == WEIR_DRAFTER && e->pair.draft_rank == 1 && e->pair.n_rank > 1,
+                        .rank = rank,
+                        .n_rank = e->pair.n_rank};
+}

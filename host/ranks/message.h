@@ -1,0 +1,43 @@
+#ifndef WEIR_HOST_RANKS_MESSAGE_H
+#define WEIR_HOST_RANKS_MESSAGE_H
+
+#include "host/ranks/ranks.h"
+
+/* What rank 0 tells the members: 32-bit integers.
+ *
+ *   verb, side
+ *   n, then n times: table, slot, count, pages[count]     pages that a slot's row of a table begins with
+ *   n, then n times: slot, length                         sources (encoder-decoders)
+ *   forward:  n_row, n_out, group, token[n_row], pos[n_row], slot[n_row], out[n_out]
+ *   prefill:  slot, place, step, n, sent, token[sent]     sent: n, or 0 where the members have the prompt
+ */
+typedef enum ranks_verb { RANKS_FORWARD = 1, RANKS_PREFILL, RANKS_CLOSE } ranks_verb;
+enum { RANKS_SELF = 0, RANKS_SLIDE, RANKS_TABLES };
+
+/* A table as the members have it. */
+typedef struct ranks_table {
+    int32_t *page; /* (n_slot, stride) */
+    int64_t n_slot, stride;
+} ranks_table;
+
+/* A message that grows. */
+typedef struct ranks_words {
+    int32_t *word;
+    size_t n, cap;
+    bool failed; /* out of memory */
+} ranks_words;
+
+void weir__words_put(ranks_words *w, int32_t value);
+void weir__words_put_all(ranks_words *w, const int32_t *value, size_t n);
+
+/* A message that is read: past its end everything is 0 and `wrong` is set. */
+typedef struct ranks_reader {
+    const int32_t *word;
+    size_t n, at;
+    bool wrong;
+} ranks_reader;
+
+int32_t weir__words_get(ranks_reader *r);
+const int32_t *weir__words_get_all(ranks_reader *r, int32_t n); /* NULL: there are not so many */
+
+#endif /* WEIR_HOST_RANKS_MESSAGE_H */

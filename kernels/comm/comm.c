@@ -1,0 +1,37 @@
+#include "kernels/comm/comm.h"
+
+#include <string.h>
+
+weir_status weir__comm_gather(weir_comm *c, const void *mine, const size_t *bytes, const void **peer) {
+    c->gathered++;
+    c->bytes += bytes[c->rank];
+    return c->op->gather(c, mine, bytes, peer);
+}
+
+weir_status weir__comm_release(weir_comm *c) { return c->op->release(c); }
+
+weir_status weir__comm_agree(weir_comm *c, const void *mine, void *all, size_t bytes) {
+    size_t size[WEIR_RANKS];
+    const void *peer[WEIR_RANKS];
+    if (bytes == 0 || bytes > WEIR_AGREE_BYTES) return WEIR_EINVAL;
+    for (int r = 0; r < c->n_rank; r++) size[r] = bytes;
+    WEIR_TRY(weir__comm_gather(c, mine, size, peer));
+    for (int r = 0; r < c->n_rank; r++) memcpy((char *)all + (size_t)r * bytes, peer[r], bytes);
+    return weir__comm_release(c);
+}
+
+weir_status weir__comm_command(weir_comm *c, const void **msg, size_t *bytes) {
+    return c->op->command(c, msg, bytes);
+}
+
+void weir__comm_abort(weir_comm *c, weir_status why, const char *text) { c->op->give_up(c, why, text); }
+
+weir_status weir__comm_failure(weir_comm *c, weir_err *err) {
+    weir_err why = {""};
+    c->op->failure(c, &why);
+    return weir_fail(err, WEIR_ECOMM, "%s", why.text[0] ? why.text : "the group of ranks has ended");
+}
+
+void weir__comm_close(weir_comm *c) {
+    if (c) c->op->close(c);
+}

@@ -1,0 +1,78 @@
+#include "kernels/comm/exchange.h"
+
+#include <string.h>
+
+/* One element: the tree over the ranks that have inputs, level by level in place. */
+static float sum_of(const float *const *part, uint32_t has, int n_rank, int64_t i) {
+    float v[WEIR_RANKS];
+    for (int r = 0; r < n_rank; r++) v[r] = has >> r & 1 ? part[r][i] : 0.0f;
+    for (int d = 1; d < n_rank; d *= 2) {
+        for (int r = 0; r < n_rank; r += 2 * d) {
+            const bool left = has >> r & 1, right = has >> (r + d) & 1;
+            if (right) v[r] = left ? v[r] + v[r + d] : v[r + d];
+            has |= (uint32_t)(left || right) << r;
+        }
+    }
+    return v[0];
+}
+
+static weir_status reduce(const weir_reduce *a) {
+    WEIR_TRY(weir__reduce_check(a));
+    const float *part[WEIR_RANKS];
+    size_t bytes[WEIR_RANKS];
+    const int n_rank = a->comm->n_rank;
+    for (int r = 0; r < n_rank; r++)
+        bytes[r] = a->has >> r & 1 ? (size_t)(a->n_row * a->n) * sizeof **part : 0;
+    WEIR_TRY(weir__comm_gather(a->comm, a->part, bytes, (const void **)part));
+    for (int64_t row = 0; row < a->n_row; row++) {
+        float *y = a->y + row * a->ldy;
+        for (int64_t i = 0; i < a->n; i++) {
+            const float sum = sum_of(part, a->has, n_rank, row * a->n + i);
+            y[i] = a->add ? y[i] + sum : sum;
+        }
+    }
+    return WEIR_OK;
+}
+
+static int owner_of(const int64_t *first, int n_rank, int32_t id) {
+    int r = 0;
+    while (r < n_rank && id >= first[r + 1]) r++;
+    return r;
+}
+
+static weir_status collect_rows(const weir_collect_rows *a) {
+    if (!a->comm || !a->x || !a->id || !a->first || a->n_row < 0) return WEIR_EINVAL;
+    const int n_rank = a->comm->n_rank;
+    const float *x[WEIR_RANKS];
+    size_t bytes[WEIR_RANKS];
+    for (int64_t i = 0; i < a->n_row; i++)
+        if (a->id[i] < 0 || a->id[i] >= a->first[n_rank]) return WEIR_EINVAL;
+    for (int r = 0; r < n_rank; r++) bytes[r] = (size_t)(a->n_row * a->n) * sizeof **x;
+    WEIR_TRY(weir__comm_gather(a->comm, a->x, bytes, (const void **)x));
+    for (int64_t i = 0; i < a->n_row; i++) {
+        const int r = owner_of(a->first, n_rank, a->id[i]);
+        if (r != a->comm->rank) memcpy(a->x + i * a->n, x[r] + i * a->n, (size_t)a->n * sizeof **x);
+    }
+    return weir__comm_release(a->comm);
+}
+
+static weir_status collect_columns(const weir_collect_columns *a) {
+    if (!a->comm || !a->first || a->n_row < 0) return WEIR_EINVAL;
+    const int n_rank = a->comm->n_rank, rank = a->comm->rank;
+    if (rank == 0 ? !a->y : !a->part && a->first[rank + 1] > a->first[rank]) return WEIR_EINVAL;
+    const float *part[WEIR_RANKS];
+    size_t bytes[WEIR_RANKS] = {0};
+    for (int r = 1; r < n_rank; r++)
+        bytes[r] = (size_t)(a->n_row * (a->first[r + 1] - a->first[r])) * sizeof **part;
+    WEIR_TRY(weir__comm_gather(a->comm, a->part, bytes, (const void **)part));
+    for (int r = 1; rank == 0 && r < n_rank; r++) {
+        const int64_t n = a->first[r + 1] - a->first[r];
+        for (int64_t row = 0; row < a->n_row; row++) {
+            if (n > 0)
+                memcpy(a->y + row * a->ldy + a->first[r], part[r] + row * n, (size_t)n * sizeof **part);
+        }
+    }
+    return WEIR_OK;
+}
+
+const weir_exchange_ops weir__exchange_cpu = {reduce, collect_rows, collect_columns};
