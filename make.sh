@@ -5,7 +5,7 @@ cd "$(dirname "$0")"
 
 build_packages="gcc g++ cmake ninja-build pkg-config
     libsentencepiece-dev libjansson-dev libpcre2-dev libutf8proc-dev libevent-dev libssl-dev"
-test_packages="libcriterion-dev"
+test_packages="libcriterion-dev libopenmpi-dev openmpi-bin"
 as_root= # or sudo
 python_dir=build/python
 
@@ -64,10 +64,12 @@ have_package() {
         gcc) command -v cc >/dev/null 2>&1 ;;
         g++) command -v c++ >/dev/null 2>&1 ;;
         ninja-build) command -v ninja >/dev/null 2>&1 ;;
+        libopenmpi-dev) command -v mpicc >/dev/null 2>&1 ;;
         lib*-dev)
             module=${1#lib}
             command -v pkg-config >/dev/null 2>&1 && pkg-config --exists "${module%-dev}"
             ;;
+        openmpi-bin) command -v mpirun >/dev/null 2>&1 ;;
         chromium-driver) command -v chromedriver >/dev/null 2>&1 ;;
         python3-venv) python3 -c 'import ensurepip, venv' >/dev/null 2>&1 ;;
         *) command -v "$1" >/dev/null 2>&1 ;;

@@ -75,7 +75,8 @@ static void note_facts(weir_engine *e, const weir__chat_ends *ends) {
     f->max_draft = e->pair.max_draft;
     f->n_rank = e->pair.n_rank;
     f->draft_rank = e->pair.draft_rank;
-    f->comm = e->pair.n_rank > 1 ? "local" : NULL;
+    f->rank = e->pair.rank;
+    f->comm = e->pair.n_rank == 1 ? NULL : e->pair.processes ? "mpi" : "local";
     f->has_draft = e->pair.has_draft;
     f->has_tokenizer = e->pair.tok != NULL;
     f->encoder_decoder = e->pair.side[WEIR_VERIFIER].family->encoder_decoder;
@@ -164,6 +165,7 @@ static weir_status load(weir_engine *e, bool graphs, weir_err *err) {
     e->pair.be->interrupt = (weir_interrupt){asked_to_stop, e};
     if (e->pair.n_rank == 1) return load_own(e, graphs, err);
     WEIR_TRY(weir__ranks_open(e, err));
+    if (e->pair.rank > 0) return WEIR_OK; /* it follows: it has no sessions */
     weir_status st = load_own(e, graphs, &why);
     st = weir__ranks_loaded(e, st, &why);
     return st == WEIR_OK ? st : weir_fail(err, st, "%s", why.text);
@@ -173,6 +175,18 @@ static weir_status open_chat(weir_engine *e, const weir_engine_options *o, weir_
                              weir_err *err) {
     const weir__chat_choice choice = {o->chat_template, o->chat_template_file, o->chat_required};
     return weir__chat_open(&e->pair.chat, e->pair.tok, &e->pair.side[WEIR_VERIFIER].ck, &choice, ends, err);
+}
+
+/* Everything before the weights. */
+static weir_status prepare(weir_engine *e, const weir_engine_options *o, int n_thread, weir_isa isa,
+                           weir__chat_ends *ends, weir_err *err) {
+    WEIR_TRY(open_checkpoints(e, o, err));
+    WEIR_TRY(weir__device_open(e, o, n_thread, isa, err));
+    WEIR_TRY(weir__plan_make(e, o, err));
+    WEIR_TRY(open_chat(e, o, ends, err));
+    note_device(e, isa, n_thread);
+    note_facts(e, ends);
+    return WEIR_OK;
 }
 
 weir_status weir_engine_open(weir_engine **out, const weir_engine_options *opt, weir_err *err) {
@@ -185,14 +199,13 @@ weir_status weir_engine_open(weir_engine **out, const weir_engine_options *opt, 
     e->deck.interrupt = opt->interrupt;
     atomic_init(&e->deck.yield, false);
     weir_status st = resolve(e, opt, &n_thread, &isa, err);
-    if (st == WEIR_OK) st = open_checkpoints(e, opt, err);
-    if (st == WEIR_OK) st = weir__device_open(e, opt, n_thread, isa, err);
-    if (st == WEIR_OK) st = weir__plan_make(e, opt, err);
-    if (st == WEIR_OK) st = open_chat(e, opt, &ends, err);
-    if (st == WEIR_OK) {
-        note_device(e, isa, n_thread);
-        note_facts(e, &ends);
-    }
+    const bool join = st == WEIR_OK && e->pair.processes && e->pair.n_rank > 1;
+    weir_err why = {""}; /* what the other ranks are told */
+    if (join) st = weir__ranks_join(e, &why);
+    const bool joined = join && st == WEIR_OK;
+    if (st == WEIR_OK) st = prepare(e, opt, n_thread, isa, &ends, &why);
+    if (joined) st = weir__ranks_joined(e, st, &why);
+    if (st != WEIR_OK && why.text[0]) (void)weir_fail(err, st, "%s", why.text);
     if (st == WEIR_OK && !opt->dry_run) st = load(e, !opt->no_graph, err);
     if (st != WEIR_OK) {
         weir_engine_close(e);

@@ -78,6 +78,8 @@ typedef struct weir_pair {
     double kv_share;          /* pages there are, of those that all sessions at their longest would take */
     int64_t n_row_max;        /* rows of the largest forward call */
     size_t op_floats;         /* scratch of the hungriest op, planned and reserved */
+    int rank;                 /* of this process in a group of processes; else 0 */
+    bool processes;           /* ranks are processes */
     int n_rank, draft_rank;   /* ranks of the engine, and those that share the drafter's body */
     double comm_seconds;      /* deadline of an exchange */
     struct weir_ranks *ranks; /* of a group (host/ranks); else NULL */

@@ -16,6 +16,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "host/replay.h"            /* weir_replay: what other rules would have done */
 #include "host/rank_plan.h"         /* weir_rank_plan */
 #include "host/chat/chat.h"         /* chat templates: weir_chat_template, weir_chat_render */
 #include "kernels/accept/law.h"     /* weir_rule, weir_rule_facts, weir_rule_parse, WEIR_GAMMA_MAX */
@@ -57,9 +58,11 @@ typedef struct weir_engine_options {
     size_t kv_bytes;     /* pages of keys and values of both models, all sessions together. Sessions take them
                             as they grow, and a step that finds too few returns EPAGES; 0 = every session of
                             n_parallel can fill its context */
-    int tp;              /* ranks that share both models, 1, 2, 4 or 8; 0 = 1. Tokens do not depend on it */
-    int draft_tp;        /* of them, how many share the drafter's layers: 1 (each has all) or tp; 0 = tp */
-    const char *comm;    /* how ranks speak: "auto", "local" (threads of this process); NULL = "auto" */
+    int tp,
+        draft_tp; /* ranks that share both models, 1, 2, 4, 8 (0 = 1); of them those that share the drafter's
+                         layers, 1 or all (0 = all). No token depends on it */
+    const char
+        *comm; /* ranks are "local" threads (NULL, "auto"), or processes of an "mpi" job, see weir_follow */
     double comm_timeout; /* seconds after which a silent rank ends the group; 0 = 30 */
     bool prefix_cache;   /* prompts that begin like earlier ones take over those' keys and values, of both
                             models, in chunks of the backend (an encoder's as a whole), as long as pages are
@@ -77,6 +80,10 @@ weir_engine_options weir_engine_options_default(void);
  * for, a template in a file one that can be run; a checkpoint's template that cannot is no failure. */
 weir_status weir_engine_open(weir_engine **out, const weir_engine_options *opt, weir_err *err);
 void weir_engine_close(weir_engine *e); /* NULL allowed */
+
+/* All that a process calls whose facts say rank > 0: it works for rank 0 until that closes. ECOMM: the group
+ * has failed, EINVAL: this is rank 0. */
+weir_status weir_follow(weir_engine *e, weir_err *err);
 
 /* What was decided at open, for a line on the screen. Strings are borrowed until close. */
 typedef struct weir_engine_facts {
@@ -118,13 +125,13 @@ typedef struct weir_engine_facts {
                             sources among them */
     bool prefix_cache[2]; /* whether a model's prompts are kept */
     size_t host_total, host_available; /* beside it, in the host's; 0 on the CPU */
-    /* ranks: 1 is the engine alone, and what follows is 0. The plan above is rank 0's, plan_total that of all
-     * ranks that share a memory */
-    int n_rank, draft_rank; /* all; those that share the drafter's layers */
-    const char *comm;       /* "local"; NULL: alone */
-    int32_t exchanges[2];   /* of a call of each model: of partial sums, rows and logits */
-    size_t exchange_row[2]; /* bytes that a rank gives for a row of a call with logits: the largest */
-    weir_rank_plan rank[WEIR_MAX_RANKS];
+    /* The plan above is rank 0's, plan_total that of all ranks */
+    int n_rank, draft_rank,
+        rank;               /* all; that share the drafter's layers; this process's: above 0 it follows */
+    const char *comm;       /* "local", "mpi"; NULL: one rank, and the following is 0 */
+    int32_t exchanges[2];   /* of a call of each model with logits */
+    size_t exchange_row[2]; /* bytes that a rank gives in these for a row: the largest */
+    weir_rank_plan rank_plan[WEIR_MAX_RANKS];
     double load_seconds;
 } weir_engine_facts;
 
@@ -503,55 +510,6 @@ typedef bool (*weir_rows_fn)(void *ud, size_t i, const float *q_logits, const fl
  * weir_score. */
 weir_status weir_score_pair(weir_engine *e, const int32_t *prompt, size_t n_prompt, const int32_t *completion,
                             size_t n_completion, weir_rows_fn fn, void *ud, weir_err *err);
-
-/* ---- replay -------------------------------------------------------------------------------------------- */
-
-/* Texts once written under one law, with both models' rows at every position; from these, what any rule at
- * the same temperature and truncation would have rejected and deferred, and how long its blocks would have
- * been. Quality cannot be known without running: another rule writes other texts. */
-typedef struct weir_replay weir_replay;
-
-/* sampled: the law the texts were drawn from (its temperature and truncation hold for every estimate). */
-weir_status weir_replay_create(const weir_law *sampled, weir_replay **out, weir_err *err);
-void weir_replay_free(weir_replay *r); /* NULL allowed */
-/* Asked between the texts of an estimate, by every core that is at it; true: ECANCELED. */
-void weir_replay_set_interrupt(weir_replay *r, weir_interrupt interrupt);
-weir_status weir_replay_begin(weir_replay *r, weir_err *err); /* what follows is another text */
-
-/* The next position of the text. Rows of n entries are copied; token: the entry that was emitted. counted: a
- * token of the answer, which end-of-text is not. EINVAL: unusable rows, or a token that the law cannot have
- * emitted. */
-weir_status weir_replay_add(weir_replay *r, const float *q_logits, const float *p_logits, int32_t n,
-                            int32_t token, bool counted, weir_err *err);
-
-/* A ratio over all texts with its standard error (texts are the independent units). NaN where it does not
- * exist. */
-typedef struct weir_estimate {
-    double value, error;
-} weir_estimate;
-
-typedef struct weir_replay_figures {
-    weir_estimate rejection;  /* of examined rows, as reject_mass / rows_examined of a session */
-    weir_estimate deferral;   /* of examined rows */
-    weir_estimate acceptance; /* 1 + accepted drafts a block */
-    weir_estimate calls;      /* verifier passes a token, the prompt's not counted */
-    weir_estimate length;     /* tokens of an answer */
-    double texts;             /* effective number: (sum w)^2 / sum w^2 over the texts' last weights */
-} weir_replay_figures;
-
-/* recorded: at the recorded prefixes, each row's R as it is; exact there, but the rule's own text would visit
- * others. reweighted: prefixes and blocks weighted by what the rule's law makes of them against the recorded
- * one; no bias, but few effective texts where the laws are far apart, and NaN where either law has no pi. */
-typedef struct weir_replay_result {
-    weir_replay_figures recorded, reweighted;
-    int64_t n_text, n_row;
-} weir_replay_result;
-
-/* law: any rule, gate, bonus; its temperature and truncation are the recording's, block_verify is ENOTSUP.
- * gamma 1 … WEIR_GAMMA_MAX. Splits the texts between all cores, with the same result on any number of them;
- * one call at a time on an r. */
-weir_status weir_replay_estimate(const weir_replay *r, const weir_law *law, int gamma,
-                                 weir_replay_result *out, weir_err *err);
 
 /* ---- one position of a rule ---------------------------------------------------------------------------- */
 

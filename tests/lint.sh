@@ -103,8 +103,11 @@ git ls-files -- '*.sh' .ci/run | xargs shellcheck -x || status=1
 # twice, and knows no vectors at all (lanes_*).
 analyze='gcc -std=c11 -D_GNU_SOURCE -I. -O1 -g -fanalyzer -Wno-analyzer-too-complex -Wno-analyzer-malloc-leak'
 analyze="$analyze -Wno-analyzer-use-of-uninitialized-value -Werror -include tests/analyze.h -c -o /dev/null"
+# The module for MPI, where there is one.
+mpi=$(pkg-config --cflags ompi-c 2>/dev/null) && analyze="$analyze $mpi" || mpi=none
 git ls-files -- 'kernels/*.c' 'models/*.c' 'host/*.c' ':!*_avx2.c' ':!*_avx512*.c' \
     ':!kernels/accept/lanes_*' ':!kernels/base/mem.c' ':!kernels/base/status.c' |
+    if [ "$mpi" = none ]; then grep -v '^kernels/comm/mpi/'; else cat; fi |
     xargs -r -n 1 -P "${JOBS:-$(getconf _NPROCESSORS_ONLN)}" sh -c "$analyze \"\$0\"" || status=1
 
 tests/ptxas.sh || status=1

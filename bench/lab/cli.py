@@ -114,7 +114,7 @@ def sweep(args: argparse.Namespace) -> int:
     from lab.sweep import clock, run_plan
 
     plan = plan_of(args)
-    done = run_plan(plan, args.out, args.fresh)
+    done = run_plan(plan, args.out, args.fresh, args.workers)
     if done["answers"]:
         print(f"{args.out}: {done['answers']:.0f} answers in {clock(done['seconds'])}; the engine's share of "
               f"the time {100 * done['engine'] / done['seconds']:.0f}%", file=sys.stderr)
@@ -194,6 +194,9 @@ def parser() -> argparse.ArgumentParser:
     add_plan_options(s)
     s.add_argument("--out", type=Path, required=True, help="the store, a .jsonl")
     s.add_argument("--fresh", action="store_true", help="start over: drop what the store holds")
+    s.add_argument("--workers", default="", metavar="WHERE",
+                   help="local:N processes, ssh:HOST,HOST, slurm:KEY=VALUE,… or a Dask scheduler's tcp://… "
+                        "(default: one process after another, here)")
     s.set_defaults(run=sweep)
 
     r = commands.add_parser("report", help="tables, CSV, pictures and a page of a store")

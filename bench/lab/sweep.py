@@ -6,6 +6,7 @@ since a shared machine's speed drifts within a minute.
 """
 from __future__ import annotations
 
+import contextlib
 import sys
 import time
 from collections import defaultdict
@@ -13,6 +14,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Iterable, Iterator
 
+from lab import workers
 from lab.errors import LabError
 from lab.grid import Plan, Point
 from lab.identity import identity
@@ -114,10 +116,14 @@ def clock(seconds: float) -> str:
     return f"{s // 3600}:{s % 3600 // 60:02d}:{s % 60:02d}" if s >= 3600 else f"{s // 60}:{s % 60:02d}"
 
 
+def models_of(plan: Plan) -> dict[str, Path]:
+    return {"verifier": plan.model, **({"drafter": plan.draft} if plan.draft else {})}
+
+
 def plan_identity(plan: Plan, task: Task) -> dict[str, Any]:
     """Everything that an answer or its time depends on, and what a report needs to find the prompts again.
     Points, seeds and the number of prompts are left out, because they may grow from run to run."""
-    models = {"verifier": plan.model, **({"drafter": plan.draft} if plan.draft else {})}
+    models = models_of(plan)
     setting = {"task": plan.task, "options": dict(plan.options), "max_tokens": task.max_tokens,
                "threads": plan.threads, "parallel": plan.parallel, "ctx_size": plan.ctx_size,
                "flags": list(plan.flags), "stop": list(task.stop), "paths": [str(p) for p in models.values()],
@@ -155,21 +161,23 @@ def declare(store: Store, points: list[Point], groups: list[tuple[str, ...]]) ->
     return numbers
 
 
+def line_of(task: Task, job: Job) -> dict[str, Any]:
+    """The program's input."""
+    return {"prompt": task.examples[job.prompt].prompt, "seed": job.seed * SEED_STRIDE + job.prompt,
+            "max_tokens": task.max_tokens, **({"stop": list(task.stop)} if task.stop else {}),
+            **job.point.line()}
+
+
 def run_process(plan: Plan, task: Task, store: Store, todo: list[Job], flags: tuple[str, ...],
                 have: set[tuple[int, str, int, int]], progress: Progress) -> dict[str, Any]:
     """The jobs of one process; returns the record of how the time was spent."""
-    def line(job: Job) -> dict[str, Any]:
-        return {"prompt": task.examples[job.prompt].prompt, "seed": job.seed * SEED_STRIDE + job.prompt,
-                "max_tokens": task.max_tokens, **({"stop": list(task.stop)} if task.stop else {}),
-                **job.point.line()}
-
     command = command_of(plan.program, plan.model, plan.draft, task.max_tokens, [*flags, *plan.flags],
                          threads=plan.threads, parallel=plan.parallel, ctx_size=plan.ctx_size)
     generate, start, flushed, engine_ms, n = Generate(command), time.monotonic(), time.monotonic(), 0.0, 0
     pending: list[dict[str, Any]] = []
     run = 1 + max((r["r"] for r in store.records if "r" in r), default=0)
     try:
-        for answer, job in zip(generate.answers(map(line, todo)), todo):
+        for answer, job in zip(generate.answers(line_of(task, job) for job in todo), todo):
             if answer["finish_reason"] == "cancelled":
                 raise LabError(f"{command[0]}: answer {n} was cancelled; run the same command again to go on")
             record = record_of(job, task.examples[job.prompt].prompt, answer, run)
@@ -190,13 +198,45 @@ def run_process(plan: Plan, task: Task, store: Store, todo: list[Job], flags: tu
             "waited": generate.waited, "loading": generate.loading, "answers": n}
 
 
-def run_plan(plan: Plan, out: Path, fresh: bool = False) -> dict[str, float]:
-    """The whole sweep; returns {answers, seconds, engine} of this run."""
+def run_away(plan: Plan, task: Task, store: Store, todo: list[Job], flags: tuple[str, ...],
+             have: set[tuple[int, str, int, int]], progress: Progress, client: Any,
+             wanted: dict[str, Any]) -> dict[str, Any]:
+    """run_process on the workers of a client: a batch of prompts is appended when it comes."""
+    command = command_of(plan.program, plan.model, plan.draft, task.max_tokens, [*flags, *plan.flags],
+                         threads=plan.threads, parallel=plan.parallel, ctx_size=plan.ctx_size)
+    run = 1 + max((r["r"] for r in store.records if "r" in r), default=0)
+    start, engine_ms, n, waited, loading = time.monotonic(), 0.0, 0, 0.0, 0.0
+    work = [(jobs_of, [line_of(task, job) for job in jobs_of]) for jobs_of in workers.batches(todo)]
+    for jobs_of, done in workers.answers_of(client, command, work, plan.program, models_of(plan), wanted):
+        records = []
+        for answer, job in zip(done["answers"], jobs_of, strict=True):
+            if answer["finish_reason"] == "cancelled":
+                raise LabError(f"{done['machine']}: an answer was cancelled; run the same command again "
+                               "to go on")
+            record = {**record_of(job, task.examples[job.prompt].prompt, answer, run), "m": done["machine"]}
+            engine_ms += record["prompt_ms"] + record["decode_ms"]
+            records.append(record if job.key not in have else {**record, "again": True})
+            progress.step()
+        store.append(records)
+        n, waited, loading = n + len(records), waited + done["waited"], loading + done["loading"]
+    return {"span": time.monotonic() - start, "engine": engine_ms / 1000.0 / plan.parallel,
+            "waited": waited, "loading": loading, "answers": n}
+
+
+def run_plan(plan: Plan, out: Path, fresh: bool = False, spread: str = "") -> dict[str, float]:
+    """The whole sweep; returns {answers, seconds, engine} of this run. spread: workers to run it on
+    (workers.py); "": one process of the program after another, here."""
+    with workers.client_of(spread) if spread else contextlib.nullcontext() as client:
+        return run_on(plan, out, fresh, client)
+
+
+def run_on(plan: Plan, out: Path, fresh: bool, client: Any) -> dict[str, float]:
     task = open_task(plan.task, plan.data, plan.limit, plan.options)
     points = plan.points()
     groups = processes(points)
     total = {"answers": 0.0, "seconds": 0.0, "engine": 0.0}
-    with Store(out, plan_identity(plan, task), fresh) as store:
+    wanted_identity = plan_identity(plan, task)
+    with Store(out, wanted_identity, fresh) as store:
         have = known_jobs(store, task)
         numbers = declare(store, points, groups)
         todo: dict[int, list[Job]] = defaultdict(list)
@@ -212,7 +252,9 @@ def run_plan(plan: Plan, out: Path, fresh: bool = False) -> dict[str, float]:
         progress = Progress(max(wanted, left), max(wanted, left) - left)
         for group in groups:
             if todo[numbers[group]]:
-                span = run_process(plan, task, store, todo[numbers[group]], group, have, progress)
+                own = todo[numbers[group]]
+                span = (run_away(plan, task, store, own, group, have, progress, client, wanted_identity)
+                        if client else run_process(plan, task, store, own, group, have, progress))
                 store.append([span])
                 for key, name in (("answers", "answers"), ("seconds", "span"), ("engine", "engine")):
                     total[key] += span[name]

@@ -108,11 +108,16 @@ def slices(n, k, gated, inputs):
     return max(split, -(-k // 4096)) if units < 4 * 264 else split
 
 
-def linear(g, n, k, rows, gated=False, inputs=False):
+def linear(g, n, k, rows, gated=False, inputs=False, ranks=1):
     """Weights are requested before the preceding kernel has ended; rows in, sums over warps, result out.
-    Split: the slices' records go out and come back, with a counter in between."""
-    weights = 2 * n * k * (2 if gated else 1)
+    Split: the slices' records go out and come back, with a counter in between. ranks: one of so many, which
+    split the matrix along its inputs or its outputs; the plan is that of the whole."""
     split = slices(n, k, gated, inputs)
+    if inputs:
+        k, split = -(-k // ranks), -(-split // ranks)
+    else:
+        n = -(-n // ranks)
+    weights = 2 * n * k * (2 if gated else 1)
     records = 2 * 4 * split * units_of(n, gated) * rows * 65 if split > 1 else 0
     trips = 2 + (2 if split > 1 else 0)
     # Data fetched during the gap costs no second wait: at most a ring of 64 KB in each of 264 blocks.
@@ -204,25 +209,48 @@ def bytes_of(m, n_self, n_cross):
 
 # ---- decoder-only models: models/decoder.c -----------------------------------------------------------------
 
-def decoder_kernels(g, m, rows, keys):
-    """(name, us) of a layer, in order."""
+def decoder_kernels(g, m, rows, keys, ranks=1):
+    """(name, us) of a layer, in order, on one of `ranks`."""
     inner, inner_kv = m.heads * m.head_dim, m.heads_kv * m.head_dim
+    heads, heads_kv = -(-m.heads // ranks), -(-m.heads_kv // ranks)
+    reduce = [("reduce", exchange(4 * rows * m.dim, ranks))] if ranks > 1 else []
     post = [("norm", norm(g, rows, m.dim))] if m.post_norms else []
-    return [("q, k, v", linear(g, inner + 2 * inner_kv, m.dim, rows)), ("rope", turn(g)),
-            ("append", short(g)), ("attention", attention(g, m.heads, keys, rows, m.heads_kv, m.head_dim)),
-            ("o", linear(g, m.dim, inner, rows, inputs=True)), *post,
-            ("gate, up", linear(g, m.ff, m.dim, rows, gated=True)),
-            ("down", linear(g, m.dim, m.ff, rows, inputs=True)),
+    return [("q, k, v", linear(g, inner + 2 * inner_kv, m.dim, rows, ranks=ranks)), ("rope", turn(g)),
+            ("append", short(g)), ("attention", attention(g, heads, keys, rows, heads_kv, m.head_dim)),
+            ("o", linear(g, m.dim, inner, rows, inputs=True, ranks=ranks)), *reduce, *post,
+            ("gate, up", linear(g, m.ff, m.dim, rows, gated=True, ranks=ranks)),
+            ("down", linear(g, m.dim, m.ff, rows, inputs=True, ranks=ranks)), *reduce,
             *post]
 
 
-def decoder_layer(g, m, rows, keys):
-    return sum(us for _, us in decoder_kernels(g, m, rows, keys))
+def exchange(bytes_of_rank, ranks):
+    """us over NVLink: other projects' one-shot exchanges (the specification's section 7), and the bytes."""
+    return {2: 3.6, 4: 4.0, 8: 4.6}[ranks] + bytes_of_rank * (ranks - 1) / 450e3
 
 
-def decoder_forward(g, m, rows, context):
-    layers = sum(decoder_layer(g, m, rows, m.keys(i, context)) for i in range(m.layers))
-    return 3 * short(g) + layers + linear(g, m.vocab, m.dim, rows)
+def decoder_layer(g, m, rows, keys, ranks=1):
+    return sum(us for _, us in decoder_kernels(g, m, rows, keys, ranks))
+
+
+def decoder_forward(g, m, rows, context, ranks=1, body=None):
+    """body: ranks that share the layers, where they are not those of the vocabulary."""
+    body = body or ranks
+    layers = sum(decoder_layer(g, m, rows, m.keys(i, context), body) for i in range(m.layers))
+    # rows of the embedding, then chunk statistics of the logits
+    collects = 0
+    if ranks > 1:
+        collects = exchange(4 * rows * m.dim, ranks) + exchange(16 * rows * m.vocab // 1024, ranks)
+    return 3 * short(g) + layers + collects + linear(g, m.vocab, m.dim, rows, ranks=ranks)
+
+
+def sharded_block(g, drafter, verifier, gamma, ranks, shared, context=1024):
+    """us of a block on `ranks`; shared: the drafter's layers are shared out, else whole on each."""
+    body = ranks if shared else 1
+    draft = gamma * (decoder_forward(g, drafter, 1, context, ranks, body) +
+                     sample(g, drafter.vocab // ranks))
+    verify = decoder_forward(g, verifier, gamma + 1, context, ranks)
+    passes = 7 * exchange(24000, ranks) + 3 * gamma * exchange(4000, ranks) if ranks > 1 else 0
+    return draft + 3 * short(g) + verify + accept_step(g, verifier.vocab // ranks, gamma) + passes
 
 
 def decoder_bytes(m, context):
@@ -322,6 +350,19 @@ def decoder_blocks():
                    f"≤ {asked}" if asked else "", kernels]
 
 
+def ranks_of_decoders():
+    for g in GPUS:
+        for drafter, verifier in ((GEMMA2_2B, GEMMA2_27B), (QWEN_05B, QWEN_32B), (LLAMA3_1B, LLAMA3_8B)):
+            one = 1e-3 * sharded_block(g, drafter, verifier, 5, 1, True)
+            cells, best = [], []
+            for ranks in (2, 4, 8):
+                whole, shared = (1e-3 * sharded_block(g, drafter, verifier, 5, ranks, s)
+                                 for s in (False, True))
+                cells.append(f"{whole:.1f} / {shared:.1f}")
+                best.append(f"{one / min(whole, shared):.1f}")
+            yield [g.name, f"{drafter.name} → {verifier.name}", f"{one:.1f}", *cells, ", ".join(best)]
+
+
 def decoder_layers():
     for g in GPUS:
         for m, rows in ((GEMMA2_2B, 1), (GEMMA2_27B, 6)):
@@ -345,6 +386,9 @@ def main():
     print("## Decoder-only blocks in bf16, γ = 5, one session, after 1,024 positions\n")
     table(["GPU", "pair", "ms: drafts", "verify", "accept, µs", "block, ms", "floor by bytes", "asked",
            "kernels"], decoder_blocks())
+    print("## Several GPUs over NVLink: ms of a block, the drafter's layers whole on each / shared out\n")
+    print("Nothing of it is built for GPUs yet. Exchanges take 3.6, 4.0 and 4.6 µs and their bytes.\n")
+    table(["GPU", "pair", "1", "2", "4", "8", "gain of the better"], ranks_of_decoders())
     print("## A layer of Gemma 2, after 1,024 positions: µs of its kernels\n")
     names = [name for name, _ in decoder_kernels(GPUS[0], GEMMA2_2B, 1, 1024)]
     table(["GPU", "model, rows", *names, "layer", "floor by bytes"], decoder_layers())

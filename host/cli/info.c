@@ -89,7 +89,7 @@ static void print_shares(const weir_engine_facts *f, int i) {
     cli_outf("ranks of the %s\n  %4s %12s %6s %9s %15s %12s\n", role[i], "rank", "q heads", "KV", "ff", "ids",
              "weights MiB");
     for (int r = 0; r < f->n_rank; r++) {
-        const weir_rank_plan *p = &f->rank[r];
+        const weir_rank_plan *p = &f->rank_plan[r];
         char heads[48], ids[48];
         cli_outf("  %4d %12s %6d %9lld %15s %12.2f\n", r, range(heads, p->head[i], p->n_head[i]),
                  p->n_head_kv[i], (long long)p->n_ff[i], range(ids, p->id[i], p->n_id[i]),
@@ -109,7 +109,7 @@ static void print_ranks(const weir_engine_facts *f) {
     cli_outf("memory of each rank, MiB\n  %4s %12s %12s %12s %12s %12s\n", "rank", "weights", "KV", "scratch",
              "exchange", "total");
     for (int r = 0; r < f->n_rank; r++) {
-        const weir_rank_plan *p = &f->rank[r];
+        const weir_rank_plan *p = &f->rank_plan[r];
         cli_outf("  %4d %12.2f %12.2f %12.2f %12.2f %12.2f\n", r, mib(p->weights[0] + p->weights[1]),
                  mib(p->kv), mib(p->scratch), mib(p->exchange), mib(p->total));
     }
@@ -158,7 +158,7 @@ static void print_table(const weir_engine_facts *f) {
 static json_t *size_json(size_t bytes) { return json_integer((json_int_t)bytes); }
 
 static json_t *rank_json(const weir_engine_facts *f, int r) {
-    const weir_rank_plan *p = &f->rank[r];
+    const weir_rank_plan *p = &f->rank_plan[r];
     json_t *o = json_object();
     for (int i = 0; i <= (int)f->has_draft; i++) {
         json_t *m = json_object();

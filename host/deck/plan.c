@@ -171,7 +171,7 @@ static void add_up(weir_engine *e, weir_bytes *kv, weir_bytes *scratch) {
 /* Of a model on a rank, into its plan. */
 static weir_status add_share(weir_engine *e, int i, int rank, weir_bytes *kv, weir_bytes *scratch,
                              weir_err *err) {
-    weir_rank_plan *p = &e->pair.facts.rank[rank];
+    weir_rank_plan *p = &e->pair.facts.rank_plan[rank];
     const weir_place place = weir__ranks_place(e, i, rank);
     weir_place alone = place;
     weir_model_facts f;
@@ -198,7 +198,7 @@ static void note_exchanges(weir_engine *e, int i) {
     const weir_model_facts *f = &e->pair.side[i].facts;
     int64_t most = 0;
     for (int r = 0; r < e->pair.n_rank; r++)
-        if (e->pair.facts.rank[r].n_id[i] > most) most = e->pair.facts.rank[r].n_id[i];
+        if (e->pair.facts.rank_plan[r].n_id[i] > most) most = e->pair.facts.rank_plan[r].n_id[i];
     e->pair.facts.exchanges[i] = f->n_reduce + 2;
     e->pair.facts.exchange_row[i] =
         sizeof(float) * (f->reduce_floats * (size_t)(f->n_reduce + 1) + (size_t)most);
@@ -208,13 +208,14 @@ static void note_exchanges(weir_engine *e, int i) {
 static weir_status plan_ranks(weir_engine *e, weir_err *err) {
     weir_engine_facts *f = &e->pair.facts;
     for (int r = 0; r < e->pair.n_rank; r++) {
-        weir_rank_plan *p = &f->rank[r];
+        weir_rank_plan *p = &f->rank_plan[r];
         weir_bytes kv = {0, 0}, scratch = {.backend = op_bytes(e, e->pair.op_floats)};
         for (int i = 0; i <= (int)e->pair.has_draft; i++) WEIR_TRY(add_share(e, i, r, &kv, &scratch, err));
         p->kv = r == 0 ? f->kv_total : kv.backend;
         p->scratch = r == 0 ? f->scratch : scratch.backend;
         p->total = plus(plus(p->weights[0], p->weights[1]), plus(p->kv, p->scratch));
-        if (r > 0) f->plan_total = plus(f->plan_total, p->total); /* ranks of a process share its memory */
+        /* ranks of a process share its memory; those of a job perhaps a machine's: rank 0 cannot know */
+        if (r > 0) f->plan_total = plus(f->plan_total, p->total);
     }
     for (int i = 0; i <= (int)e->pair.has_draft; i++) note_exchanges(e, i);
     return WEIR_OK;

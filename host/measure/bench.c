@@ -239,5 +239,5 @@ weir_status weir_bench(weir_engine *e, int n_prompt, int max_rows, int gamma, in
     weir_session_free(b.s);
     weir_free(b.seconds);
     if (st == WEIR_OK) *n_rows = b.n;
-    return st;
+    return weir__is_lost(st) ? weir__engine_lost(e, st, err) : st;
 }

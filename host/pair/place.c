@@ -12,8 +12,10 @@ static weir_status check_size(const char *what, int n, weir_err *err) {
 }
 
 static weir_status check_comm(const char *comm, weir_err *err) {
-    if (!comm || strcmp(comm, "auto") == 0 || strcmp(comm, "local") == 0) return WEIR_OK;
-    return weir_fail(err, WEIR_EINVAL, "comm %s is not one of auto, local", comm);
+    static const char *const kinds[] = {"auto", "local", "mpi"};
+    for (size_t i = 0; i < sizeof kinds / sizeof *kinds; i++)
+        if (!comm || strcmp(comm, kinds[i]) == 0) return WEIR_OK;
+    return weir_fail(err, WEIR_EINVAL, "comm %s is not one of auto, local, mpi", comm);
 }
 
 weir_status weir__ranks_resolve(weir_engine *e, const weir_engine_options *o, weir_err *err) {
@@ -23,6 +25,7 @@ weir_status weir__ranks_resolve(weir_engine *e, const weir_engine_options *o, we
     p->comm_seconds = o->comm_timeout > 0.0 ? o->comm_timeout : DEFAULT_SECONDS;
     WEIR_TRY(check_size("tensor-parallel size", p->n_rank, err));
     WEIR_TRY(check_comm(o->comm, err));
+    p->processes = o->comm && strcmp(o->comm, "mpi") == 0 && !o->dry_run;
     if (!(o->comm_timeout >= 0.0) || o->comm_timeout > 86400.0)
         return weir_fail(err, WEIR_EINVAL, "deadline of an exchange %g is outside [0, 86400] s",
                          o->comm_timeout);

@@ -2,8 +2,10 @@
 #include <pthread.h>
 #include <string.h>
 
+#include "host/ranks/agree.h"
 #include "host/ranks/member.h"
 #include "kernels/base/mem.h"
+#include "kernels/comm/module.h"
 
 /* What the members have of a model's tables and prompts, so that only changes are sent. */
 typedef struct lead_side {
@@ -156,29 +158,11 @@ static weir_status lead_prefill(void *ud, const weir_kv *kv, int32_t slot, const
 
 /* ---- members of this process --------------------------------------------------------------------------- */
 
-/* What a rank says once it has opened everything, or has not. */
-typedef struct opened {
-    int32_t status;
-    char text[512];
-} opened;
-
-static weir_status agree(weir_comm *c, weir_status mine, const weir_err *why, weir_err *err) {
-    opened own = {.status = (int32_t)mine}, all[WEIR_RANKS];
-    memcpy(own.text, why->text, sizeof own.text);
-    if (weir__comm_agree(c, &own, all, sizeof own) != WEIR_OK) return weir__comm_failure(c, err);
-    for (int r = 0; r < c->n_rank; r++) {
-        if (all[r].status == WEIR_OK) continue;
-        if (r == 0) return weir_fail(err, (weir_status)all[r].status, "%s", all[r].text);
-        return weir_fail(err, (weir_status)all[r].status, "rank %d: %s", r, all[r].text);
-    }
-    return WEIR_OK;
-}
-
 static void *member_main(void *arg) {
     ranks_member *m = arg;
     weir_err err = {""};
     const weir_status mine = weir__member_open(m, &err);
-    if (agree(m->comm, mine, &err, NULL) == WEIR_OK) weir__member_serve(m);
+    if (weir__ranks_agree_status(m->comm, mine, &err, NULL) == WEIR_OK) weir__member_serve(m);
     weir__member_close(m);
     return NULL;
 }
@@ -235,13 +219,52 @@ static weir_status lead_models(struct weir_ranks *r) {
     return WEIR_OK;
 }
 
+static struct weir_ranks *new_ranks(weir_engine *e) {
+    struct weir_ranks *r = weir_calloc(1, sizeof *r);
+    if (r) r->e = e, e->pair.ranks = r;
+    return r;
+}
+
+weir_status weir__ranks_join(weir_engine *e, weir_err *err) {
+    struct weir_ranks *r = new_ranks(e);
+    if (!r) return weir_fail(err, WEIR_ENOMEM, "out of memory for the ranks");
+    WEIR_TRY(weir__comm_mpi_open(&r->comm, e->pair.comm_seconds, err));
+    e->pair.rank = r->comm->rank;
+    if (r->comm->n_rank == e->pair.n_rank) return WEIR_OK;
+    return weir_fail(err, WEIR_EINVAL, "-tp %d, but the MPI job has %d processes", e->pair.n_rank,
+                     r->comm->n_rank);
+}
+
+weir_status weir__ranks_joined(weir_engine *e, weir_status mine, weir_err *err) {
+    weir_err why = {""};
+    if (mine != WEIR_OK && err) why = *err;
+    mine = weir__ranks_agree_plan(e, e->pair.ranks->comm, mine, &why);
+    return mine == WEIR_OK ? mine : weir_fail(err, mine, "%s", why.text);
+}
+
+/* This process is a member: its own engine has what it needs of rank 0's. */
+static weir_status open_follower(struct weir_ranks *r, weir_err *err) {
+    ranks_member *m = &r->member[0].member;
+    weir_err why = {""};
+    *m = (ranks_member){.e = r->e,
+                        .comm = r->comm,
+                        .isa = r->e->pair.be->isa,
+                        .n_thread = weir__pool_size(r->e->pair.be->pool)};
+    const weir_status s = weir__member_open(m, &why);
+    return weir__ranks_agree_status(r->comm, s, &why, err);
+}
+
 weir_status weir__ranks_open(weir_engine *e, weir_err *err) {
+    struct weir_ranks *r = e->pair.ranks;
+    if (r && r->comm->rank > 0) return open_follower(r, err);
+    if (r) { /* the members are other processes */
+        e->pair.be->comm = r->comm;
+        return WEIR_OK;
+    }
     weir_comm *comm[WEIR_RANKS];
     const int threads = e->pair.n_rank * weir__pool_size(e->pair.be->pool);
-    struct weir_ranks *r = weir_calloc(1, sizeof *r);
+    r = new_ranks(e);
     if (!r) return weir_fail(err, WEIR_ENOMEM, "out of memory for the ranks");
-    r->e = e;
-    e->pair.ranks = r;
     const weir_status s =
         weir__comm_local_open(comm, e->pair.n_rank, e->pair.comm_seconds, weir__pool_cores() >= threads);
     if (s != WEIR_OK) return weir_fail(err, s, "%s for the ranks", weir_status_str(s));
@@ -251,6 +274,12 @@ weir_status weir__ranks_open(weir_engine *e, weir_err *err) {
     return WEIR_OK;
 }
 
+weir_status weir_follow(weir_engine *e, weir_err *err) {
+    struct weir_ranks *r = e->pair.ranks;
+    if (!r || e->pair.rank == 0) return weir_fail(err, WEIR_EINVAL, "rank 0 does not follow");
+    return weir__member_serve(&r->member[0].member) ? WEIR_OK : weir__comm_failure(r->comm, err);
+}
+
 weir_status weir__ranks_loaded(weir_engine *e, weir_status mine, weir_err *err) {
     struct weir_ranks *r = e->pair.ranks;
     weir_err why = {""};
@@ -258,18 +287,19 @@ weir_status weir__ranks_loaded(weir_engine *e, weir_status mine, weir_err *err) 
         (void)weir_fail(&why, mine, "%s for the ranks", weir_status_str(mine));
     else if (mine != WEIR_OK && err)
         why = *err;
-    return agree(r->comm, mine, &why, err);
+    return weir__ranks_agree_status(r->comm, mine, &why, err);
 }
 
 void weir__ranks_close(weir_engine *e) {
     struct weir_ranks *r = e->pair.ranks;
     if (!r) return;
-    if (r->comm) { /* members that are still opening find the group broken */
+    if (r->comm && e->pair.rank == 0) { /* members that are still opening find the group broken */
         r->msg.n = 0;
         weir__words_put(&r->msg, RANKS_CLOSE);
         if (!r->side[0].r || r->msg.failed || send(&r->side[0]) != WEIR_OK)
             weir__comm_abort(r->comm, WEIR_ECANCELED, "closed");
     }
+    weir__member_close(&r->member[0].member); /* of a process that follows */
     for (int i = 1; i < WEIR_RANKS; i++) {
         if (r->member[i].started) pthread_join(r->member[i].thread, NULL);
         weir__comm_close(r->member[i].member.comm);

@@ -82,7 +82,7 @@ void weir__member_close(ranks_member *m) {
         weir_free(s->cross_len);
         *s = (member_side){0};
     }
-    weir__backend_close(m->be);
+    weir__backend_close(m->be); /* NULL: it was never opened */
     m->be = NULL;
 }
 
@@ -139,15 +139,16 @@ static weir_status call(ranks_member *m, ranks_reader *r, bool *closed) {
 }
 
 /* EINVAL before any exchange is what rank 0 gets too, of the same arguments. */
-void weir__member_serve(ranks_member *m) {
+bool weir__member_serve(ranks_member *m) {
     for (bool closed = false; !closed;) {
         const void *msg;
         size_t bytes;
-        if (weir__comm_command(m->comm, &msg, &bytes) != WEIR_OK) return;
+        if (weir__comm_command(m->comm, &msg, &bytes) != WEIR_OK) return false;
         ranks_reader r = {.word = msg, .n = bytes / sizeof(int32_t)};
         const uint64_t before = m->comm->gathered;
         const weir_status s = call(m, &r, &closed);
         if (s != WEIR_OK && (s != WEIR_EINVAL || m->comm->gathered != before))
             weir__comm_abort(m->comm, s, weir_status_str(s));
     }
+    return true;
 }

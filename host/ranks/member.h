@@ -27,7 +27,7 @@ typedef struct ranks_member {
 /* Opens the member's backend, models and pages. On failure, and at the end, close. */
 weir_status weir__member_open(ranks_member *m, weir_err *err);
 void weir__member_close(ranks_member *m);
-/* Repeats rank 0's calls until it closes the group, or the group fails. */
-void weir__member_serve(ranks_member *m);
+/* Repeats rank 0's calls until it closes the group: true; or the group fails. */
+bool weir__member_serve(ranks_member *m);
 
 #endif /* WEIR_HOST_RANKS_MEMBER_H */

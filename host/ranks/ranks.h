@@ -10,6 +10,12 @@
  * tables, and all make it together. So nothing that only rank 0 knows, such as text, stop strings, cancels
  * and clients, ever has to be agreed on. */
 
+/* Ranks that are processes: each opens an engine with the same options. Join comes first, and says which rank
+ * this is (pair.rank); joined, after the plan, is where all agree. Then open and loaded, as below; members
+ * only open, and follow. */
+weir_status weir__ranks_join(weir_engine *e, weir_err *err);
+weir_status weir__ranks_joined(weir_engine *e, weir_status mine, weir_err *err);
+
 /* Of a group only (pair.n_rank > 1). Open: before rank 0 opens its models; the members open theirs meanwhile.
  * Loaded: all have. Close: NULL allowed, after a failed open too; ends the members. */
 weir_status weir__ranks_open(weir_engine *e, weir_err *err);

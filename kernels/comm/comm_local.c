@@ -253,22 +253,31 @@ static group *new_group(int n_rank, double seconds, bool spin) {
     return g;
 }
 
+/* Handles [0, n_rank) of a group; false: none. */
+static bool new_handles(group *g, weir_comm **out) {
+    for (int r = 0; r < g->n_rank; r++) {
+        local_comm *c = weir_calloc(1, sizeof *c);
+        if (!c) {
+            while (r-- > 0) weir_free(out[r]);
+            return false;
+        }
+        c->base = (weir_comm){.op = &local_ops, .rank = r, .n_rank = g->n_rank, .seconds = g->seconds};
+        c->g = g;
+        out[r] = &c->base;
+    }
+    return true;
+}
+
 weir_status weir__comm_local_open(weir_comm **out, int n_rank, double seconds, bool spin) {
+    weir_comm *c[WEIR_RANKS];
     if (!out || !weir__comm_is_size(n_rank) || !(seconds > 0.0)) return WEIR_EINVAL;
     group *g = new_group(n_rank, seconds, spin);
-    local_comm *c[WEIR_RANKS] = {NULL};
-    bool all = g != NULL;
-    for (int r = 0; all && r < n_rank; r++) all = (c[r] = weir_calloc(1, sizeof *c[r])) != NULL;
-    if (!all) {
-        for (int r = 0; r < n_rank; r++) weir_free(c[r]);
-        if (g) free_group(g);
+    if (!g) return WEIR_ENOMEM;
+    if (!new_handles(g, c)) {
+        free_group(g);
         return WEIR_ENOMEM;
     }
-    for (int r = 0; r < n_rank; r++) {
-        *c[r] =
-            (local_comm){.base = {.op = &local_ops, .rank = r, .n_rank = n_rank, .seconds = seconds}, .g = g};
-        out[r] = &c[r]->base;
-    }
+    memcpy(out, c, (size_t)n_rank * sizeof *out);
     atomic_store(&g->open, n_rank);
     return WEIR_OK;
 }

@@ -216,21 +216,24 @@ struct kept_sums {
 
 /* N sums (a power of two up to 32) over a warp's lanes, each in the order of k_warp_sum, in N - 1 exchanges
  * and the rest of a tree: in every step a lane keeps half of its values. Lane l gets sum l / (32 / N). */
-template <int N> PTX_FN float warp_sums(float (&v)[N]) {
-    int d = 16;
+template <int N, int D> PTX_FN float warp_sums_from(float (&v)[N]) {
+    if constexpr (N == 1) {
+        float sum = v[0];
 #pragma unroll
-    for (int half = N / 2; half > 0; half /= 2, d /= 2) {
-        const bool upper = threadIdx.x & d;
+        for (int d = D; d > 0; d /= 2) sum += __shfl_xor_sync(ALL, sum, d);
+        return sum;
+    } else {
+        const bool upper = threadIdx.x & D;
+        float half[N / 2];
 #pragma unroll
-        for (int i = 0; i < half; i++) {
-            const float given = upper ? v[i] : v[i + half], kept = upper ? v[i + half] : v[i];
-            v[i] = kept + __shfl_xor_sync(ALL, given, d);
+        for (int i = 0; i < N / 2; i++) {
+            const float given = upper ? v[i] : v[i + N / 2], kept = upper ? v[i + N / 2] : v[i];
+            half[i] = kept + __shfl_xor_sync(ALL, given, D);
         }
+        return warp_sums_from<N / 2, D / 2>(half);
     }
-#pragma unroll
-    for (; d > 0; d /= 2) v[0] += __shfl_xor_sync(ALL, v[0], d);
-    return v[0];
 }
+template <int N> PTX_FN float warp_sums(float (&v)[N]) { return warp_sums_from<N, 16>(v); }
 
 /* Entry points of the other files. */
 weir_status plain_rows(weir_cuda *cu, const weir_linear *a); /* linear_rows.cu: ROWS weights of floats */

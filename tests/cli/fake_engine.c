@@ -60,6 +60,11 @@ weir_status weir_engine_open(weir_engine **out, const weir_engine_options *opt, 
 
 void weir_engine_close(weir_engine *e) { weir_free(e); }
 
+weir_status weir_follow(weir_engine *e, weir_err *err) {
+    (void)e;
+    return weir_fail(err, WEIR_EINVAL, "rank 0 does not follow");
+}
+
 void weir_engine_get_facts(const weir_engine *e, weir_engine_facts *out) {
     memset(out, 0, sizeof *out);
     out->device = "fake";

@@ -4,7 +4,7 @@
 set -eu
 cd "$(dirname "$0")/../.."
 python=${WEIR_LAB_PYTHON:-${PYTHON:-build/python/lab/bin/python}}
-if ! "$python" -c 'import sacrebleu, rouge_score, matplotlib, yaml, numpy' 2>/dev/null; then
+if ! "$python" -c 'import sacrebleu, rouge_score, matplotlib, yaml, numpy, distributed' 2>/dev/null; then
     echo "skipped: $python lacks packages of bench/lab/requirements.txt; ./make.sh lab test installs them" >&2
     exit 77
 fi

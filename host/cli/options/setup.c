@@ -2,6 +2,7 @@
 
 #include <math.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "host/cli/io/message.h"
@@ -9,6 +10,14 @@
 #include "host/cli/io/terminal.h"
 #include "host/wire/nearest.h"
 #include "host/wire/settings.h"
+
+/* A process that only works for rank 0 ends here. */
+static _Noreturn void follow(weir_engine *e, int rank) {
+    weir_err err = {{0}};
+    const weir_status s = weir_follow(e, &err);
+    weir_engine_close(e);
+    exit(s == WEIR_OK ? CLI_OK : cli_fail(CLI_FAILED, "rank %d: %s", rank, err.text));
+}
 
 int cli_open(const cli_args *a, bool dry, weir_engine **out) {
     const char *model = cli_text(a, OPT_MODEL);
@@ -58,6 +67,7 @@ int cli_open(const cli_args *a, bool dry, weir_engine **out) {
     if (s != WEIR_OK) return cli_fail(CLI_FAILED, "%s", err.text[0] ? err.text : weir_status_str(s));
     weir_engine_facts f;
     weir_engine_get_facts(*out, &f);
+    if (f.rank > 0) follow(*out, f.rank);
     const char *const dirs[] = {model, o.model_draft};
     for (int i = 0; i < 2; i++)
         if (f.ignored[i])

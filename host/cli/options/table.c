@@ -299,13 +299,16 @@ static const cli_option rows[OPT_FIRST_OF_SERVE] = {
          .help = "Of them, ranks that share the drafter's layers: that of -tp, or 1: each rank has them all, "
                  "with fewer exchanges. Its vocabulary is shared in either case.",
          .commands = G | C | S | O | I | B | U | V},
-    [OPT_COMM] = {.name = "comm",
-                  .env = true,
-                  .type = CLI_CHOICE,
-                  .value = "auto|local",
-                  .preset = "auto",
-                  .help = "How ranks speak to each other. local: as threads of this process.",
-                  .commands = G | C | S | O | I | B | U | V},
+    [OPT_COMM] =
+        {.name = "comm",
+         .env = true,
+         .type = CLI_CHOICE,
+         .value = "auto|local|mpi",
+         .preset = "auto",
+         .help = "How ranks speak to each other. local: as threads of this process. mpi: as processes of "
+                 "an MPI job, mpirun -np N weir ... -tp N --comm mpi; rank 0 reads and writes. MPI does "
+                 "not authenticate: for a trusted network only. auto: local.",
+         .commands = G | C | S | O | I | B | U | V},
     [OPT_COMM_TIMEOUT] = {.name = "comm-timeout",
                           .env = true,
                           .type = CLI_NUMBER,

@@ -91,6 +91,34 @@ Test(run_failures, a_lost_device_ends_the_server) {
     cr_assert_eq(running_join(&r), WEIR_ECUDA, "%s", r.err.text);
 }
 
+/* Over two ranks: a server writes what it writes on one, and a group that fails ends it as a lost device
+ * does. */
+static weir_comm *group;
+static void take_group(weir_engine *e) { group = e->pair.be->comm; }
+
+Test(run_failures, a_broken_group_of_ranks_ends_the_server) {
+    running_init(&r);
+    r.engine.tp = 2;
+    r.opened = take_group;
+    running_start(&r);
+    running_wait_ready(&r);
+    char *text = running_text(running_post(&r, "/v1/completions", ASK "}"));
+    cr_assert_str_eq(text, "Wo ist mein Hut?");
+    free(text);
+    json_t *props = running_json(running_get(&r, "/props"), 200);
+    json_decref(props);
+    atomic_store(&r.hold_steps, true);
+    const int fd = running_send(&r, "/v1/completions", ASK "}");
+    running_wait_requests(&r, 1);
+    weir__comm_abort(group, WEIR_EIO, "the disk is on fire");
+    atomic_store(&r.hold_steps, false);
+    const answer a = client_read(fd);
+    close(fd);
+    cr_assert(a.status == 500 && strstr(a.body, "the disk is on fire"), "%d %s", a.status, a.body);
+    free(a.body);
+    cr_assert_eq(running_join(&r), WEIR_ECOMM, "%s", r.err.text);
+}
+
 /* ---- memory -------------------------------------------------------------------------------------------- */
 
 /* Every allocation of a request, on whatever thread, fails once. It is answered or refused, and the next one

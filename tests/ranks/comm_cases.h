@@ -1,0 +1,26 @@
+#ifndef WEIR_TESTS_RANKS_COMM_CASES_H
+#define WEIR_TESTS_RANKS_COMM_CASES_H
+
+#include <stdatomic.h>
+
+#include "kernels/comm/comm.h"
+
+/* What every kind of group must do, for each rank: threads (test_comm.c) and processes (mpi_cases.c). */
+
+/* What ranks found; asserts are made after they have ended. */
+typedef struct found {
+    atomic_int wrong;
+    weir_status status[WEIR_RANKS];
+    weir_err err[WEIR_RANKS];
+    double seconds[WEIR_RANKS];
+} found;
+
+typedef struct comm_case {
+    const char *name;
+    void (*fn)(void *arg, weir_comm *c); /* arg: found */
+} comm_case;
+
+enum { COMM_CASES = 6 };
+extern const comm_case comm_cases[COMM_CASES];
+
+#endif

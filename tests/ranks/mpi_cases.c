@@ -1,0 +1,27 @@
+/* The cases of comm_cases.h over MPI: mpirun -np N mpi_cases. Exit status 1 and a line on each rank that
+ * found something wrong. */
+#include <stdio.h>
+
+#include "kernels/comm/module.h"
+#include "tests/ranks/comm_cases.h"
+
+int main(void) {
+    weir_comm *c = NULL;
+    weir_err err = {""};
+    if (weir__comm_mpi_open(&c, 60.0, &err) != WEIR_OK) {
+        fprintf(stderr, "%s\n", err.text);
+        return 1;
+    }
+    int wrong = 0;
+    const int rank = c->rank;
+    for (int i = 0; i < COMM_CASES; i++) {
+        static found f;
+        f = (found){0};
+        c->gathered = c->bytes = 0; /* cases count their own */
+        comm_cases[i].fn(&f, c);
+        if (f.wrong) fprintf(stderr, "rank %d: %s: %d wrong\n", rank, comm_cases[i].name, f.wrong);
+        wrong += f.wrong;
+    }
+    weir__comm_close(c);
+    return wrong > 0;
+}
