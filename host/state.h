@@ -80,6 +80,7 @@ typedef struct weir_pair {
     size_t op_floats;         /* scratch of the hungriest op, planned and reserved */
     int rank;                 /* of this process in a group of processes; else 0 */
     bool processes;           /* ranks are processes */
+    int n_near;               /* ranks that share this machine's memory */
     int n_rank, draft_rank;   /* ranks of the engine, and those that share the drafter's body */
     double comm_seconds;      /* deadline of an exchange */
     struct weir_ranks *ranks; /* of a group (host/ranks); else NULL */

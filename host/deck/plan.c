@@ -204,9 +204,11 @@ static void note_exchanges(weir_engine *e, int i) {
         sizeof(float) * (f->reduce_floats * (size_t)(f->n_reduce + 1) + (size_t)most);
 }
 
-/* Rank 0 has the buffers of steps, which are counted already; the others models and pages only. */
+/* Rank 0 has the buffers of steps, which are counted already; the others models and pages only. The total is
+ * that of the ranks on this machine: all, or of a job as many of the largest as there are here. */
 static weir_status plan_ranks(weir_engine *e, weir_err *err) {
     weir_engine_facts *f = &e->pair.facts;
+    size_t all = 0, most = 0;
     for (int r = 0; r < e->pair.n_rank; r++) {
         weir_rank_plan *p = &f->rank_plan[r];
         weir_bytes kv = {0, 0}, scratch = {.backend = op_bytes(e, e->pair.op_floats)};
@@ -214,8 +216,13 @@ static weir_status plan_ranks(weir_engine *e, weir_err *err) {
         p->kv = r == 0 ? f->kv_total : kv.backend;
         p->scratch = r == 0 ? f->scratch : scratch.backend;
         p->total = plus(plus(p->weights[0], p->weights[1]), plus(p->kv, p->scratch));
-        /* ranks of a process share its memory; those of a job perhaps a machine's: rank 0 cannot know */
-        if (r > 0) f->plan_total = plus(f->plan_total, p->total);
+        all = plus(all, p->total);
+        if (p->total > most) most = p->total;
+    }
+    f->plan_total = all;
+    if (e->pair.n_near < e->pair.n_rank) {
+        f->plan_total = 0;
+        for (int i = 0; i < e->pair.n_near; i++) f->plan_total = plus(f->plan_total, most);
     }
     for (int i = 0; i <= (int)e->pair.has_draft; i++) note_exchanges(e, i);
     return WEIR_OK;

@@ -22,6 +22,7 @@ weir_status weir__ranks_resolve(weir_engine *e, const weir_engine_options *o, we
     weir_pair *p = &e->pair;
     p->n_rank = o->tp ? o->tp : 1;
     p->draft_rank = o->draft_tp ? o->draft_tp : p->n_rank;
+    p->n_near = p->n_rank; /* until a job says otherwise */
     p->comm_seconds = o->comm_timeout > 0.0 ? o->comm_timeout : DEFAULT_SECONDS;
     WEIR_TRY(check_size("tensor-parallel size", p->n_rank, err));
     WEIR_TRY(check_comm(o->comm, err));

@@ -230,6 +230,7 @@ weir_status weir__ranks_join(weir_engine *e, weir_err *err) {
     if (!r) return weir_fail(err, WEIR_ENOMEM, "out of memory for the ranks");
     WEIR_TRY(weir__comm_mpi_open(&r->comm, e->pair.comm_seconds, err));
     e->pair.rank = r->comm->rank;
+    e->pair.n_near = r->comm->n_near;
     if (r->comm->n_rank == e->pair.n_rank) return WEIR_OK;
     return weir_fail(err, WEIR_EINVAL, "-tp %d, but the MPI job has %d processes", e->pair.n_rank,
                      r->comm->n_rank);

@@ -261,7 +261,8 @@ static bool new_handles(group *g, weir_comm **out) {
             while (r-- > 0) weir_free(out[r]);
             return false;
         }
-        c->base = (weir_comm){.op = &local_ops, .rank = r, .n_rank = g->n_rank, .seconds = g->seconds};
+        c->base = (weir_comm){
+            .op = &local_ops, .rank = r, .n_rank = g->n_rank, .n_near = g->n_rank, .seconds = g->seconds};
         c->g = g;
         out[r] = &c->base;
     }

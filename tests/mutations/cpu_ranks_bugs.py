@@ -69,7 +69,7 @@ RANKS = [
         "if (s != WEIR_OK && (s != WEIR_EINVAL || m->comm->gathered != before))", "if (s == WEIR_EIO && before > 0)",
         equivalent="a member's calls fail only as rank 0's do, or for a lack of memory that they do not ask for"),
     bug("host/deck/plan.c", "math", "the plan is rank 0's", "engine_ranks",
-        "        if (r > 0) f->plan_total = plus(f->plan_total, p->total);\n", "        if (r > 7) f->plan_total = plus(f->plan_total, p->total);\n"),
+        "        all = plus(all, p->total);\n", "        all = plus(all, r == 0 ? p->total : 0);\n"),
     bug("host/pair/place.c", "check", "the drafter may have any number of ranks", "engine_ranks",
         "    if (p->draft_rank == 1 || p->draft_rank == p->n_rank) return WEIR_OK;\n", "    if (p->draft_rank >= 1) return WEIR_OK;\n"),
 ]

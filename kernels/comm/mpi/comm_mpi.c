@@ -282,6 +282,13 @@ static weir_status start(mpi_comm *m, weir_err *err) {
         return weir_fail(err, WEIR_EINVAL, "an MPI job of %d processes: expected 1, 2, 4 or 8",
                          m->base.n_rank);
     }
+    MPI_Comm near;
+    m->base.n_near = m->base.n_rank;
+    if (MPI_Comm_split_type(m->group, MPI_COMM_TYPE_SHARED, m->base.rank, MPI_INFO_NULL, &near) ==
+        MPI_SUCCESS) {
+        (void)MPI_Comm_size(near, &m->base.n_near);
+        (void)MPI_Comm_free(&near);
+    }
     (void)MPI_Irecv(m->heard, (int)sizeof m->heard, MPI_CHAR, MPI_ANY_SOURCE, TAG_REASON, m->group,
                     &m->hearing);
     return WEIR_OK;
