@@ -546,7 +546,7 @@ double weir_bench_copy(weir_engine *e, size_t bytes,
                        int repeat); /* bytes read + written a second; 0: it failed */
 
 /* Fills up to cap rows, returns how many: prefill of n_prompt tokens, one draft step, verify of 1 … max_rows
- * rows, accept step, whole blocks at gamma (needs a drafter for those). */
+ * rows, accept step, whole blocks at gamma (needs a drafter for those), and exchanges between ranks. */
 weir_status weir_bench(weir_engine *e, int n_prompt, int max_rows, int gamma, int repeat,
                        weir_bench_row *rows, int cap, int *n_rows, weir_err *err);
 

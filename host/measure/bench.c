@@ -6,6 +6,7 @@
 
 #include "host/deck/block_loop.h"
 #include "host/deck/deck.h"
+#include "host/ranks/ranks.h"
 #include "host/session/session.h"
 #include "kernels/base/clock.h"
 #include "kernels/base/mem.h"
@@ -86,7 +87,8 @@ typedef struct bench {
     weir_session *s;
     int gamma, n_row; /* of the part that runs */
     int side;
-    double *seconds; /* (repeat) */
+    size_t exchanged; /* bytes of each rank */
+    double *seconds;  /* (repeat) */
     int repeat;
     weir_bench_row *rows;
     int cap, n;
@@ -212,6 +214,26 @@ static weir_status time_parts(bench *b, int n_prompt, int max_rows, weir_err *er
     return WEIR_OK;
 }
 
+enum { EXCHANGES = 16 }; /* of one timing, after the word to the members that starts them */
+
+static weir_status part_exchange(bench *b) { return weir__ranks_exchange(b->e, b->exchanged, EXCHANGES); }
+
+/* From a row's partial sums of a small model to those of a prompt's chunk of a large one. */
+static weir_status time_exchanges(bench *b) {
+    static const int kib[] = {4, 32, 128, 1024, 4608};
+    for (size_t i = 0; i < sizeof kib / sizeof *kib && b->e->pair.n_rank > 1; i++) {
+        char name[48];
+        const int before = b->n, others = b->e->pair.n_rank - 1;
+        b->exchanged = (size_t)kib[i] << 10;
+        snprintf(name, sizeof name, "exchange, %d KiB a rank", kib[i]);
+        WEIR_TRY(measure(b, name, b->e->pair.n_rank, (double)b->exchanged * others, part_exchange));
+        if (b->n == before) return WEIR_OK; /* no room for more rows */
+        b->rows[before].seconds_p50 /= EXCHANGES;
+        b->rows[before].seconds_p99 /= EXCHANGES;
+    }
+    return WEIR_OK;
+}
+
 static weir_status time_verifier_alone(bench *b, int n_prompt, weir_err *err) {
     WEIR_TRY(open_session(b, WEIR_METHOD_VERIFIER, n_prompt, err));
     return measure(b, "verifier token", 1, pass_bytes(b->e, WEIR_VERIFIER), part_step);
@@ -236,6 +258,7 @@ weir_status weir_bench(weir_engine *e, int n_prompt, int max_rows, int gamma, in
     if (!b.seconds) return weir_fail(err, WEIR_ENOMEM, "out of memory for %d timings", repeat);
     weir_status st = time_parts(&b, n_prompt, max_rows, err);
     if (st == WEIR_OK) st = time_verifier_alone(&b, n_prompt, err);
+    if (st == WEIR_OK) st = time_exchanges(&b);
     weir_session_free(b.s);
     weir_free(b.seconds);
     if (st == WEIR_OK) *n_rows = b.n;

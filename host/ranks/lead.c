@@ -156,6 +156,15 @@ static weir_status lead_prefill(void *ud, const weir_kv *kv, int32_t slot, const
     return send(l);
 }
 
+weir_status weir__ranks_exchange(weir_engine *e, size_t bytes, int times) {
+    struct weir_ranks *r = e->pair.ranks;
+    begin(&r->side[0], RANKS_EXCHANGE);
+    weir__words_put(&r->msg, (int32_t)bytes);
+    weir__words_put(&r->msg, times);
+    WEIR_TRY(send(&r->side[0]));
+    return weir__exchange_rounds(e->pair.be, bytes, times);
+}
+
 /* ---- members of this process --------------------------------------------------------------------------- */
 
 static void *member_main(void *arg) {

@@ -133,6 +133,10 @@ static weir_status call(ranks_member *m, ranks_reader *r, bool *closed) {
     if (*closed) return WEIR_OK;
     if (side < 0 || side > (int32_t)m->e->pair.has_draft) return WEIR_EFORMAT;
     member_side *s = &m->side[side];
+    if (verb == RANKS_EXCHANGE) {
+        const int32_t each = weir__words_get(r), times = weir__words_get(r);
+        return each < 1 || r->wrong ? WEIR_EFORMAT : weir__exchange_rounds(m->be, (size_t)each, times);
+    }
     WEIR_TRY(take_tables(m, s, r));
     if (verb == RANKS_FORWARD) return forward(s, r);
     return verb == RANKS_PREFILL ? prefill(m, s, r) : WEIR_EFORMAT;

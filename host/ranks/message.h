@@ -10,8 +10,9 @@
  *   n, then n times: slot, length                         sources (encoder-decoders)
  *   forward:  n_row, n_out, group, token[n_row], pos[n_row], slot[n_row], out[n_out]
  *   prefill:  slot, place, step, n, sent, token[sent]     sent: n, or 0 where the members have the prompt
+ *   exchange: bytes, times                                for timings; no tables
  */
-typedef enum ranks_verb { RANKS_FORWARD = 1, RANKS_PREFILL, RANKS_CLOSE } ranks_verb;
+typedef enum ranks_verb { RANKS_FORWARD = 1, RANKS_PREFILL, RANKS_EXCHANGE, RANKS_CLOSE } ranks_verb;
 enum { RANKS_SELF = 0, RANKS_SLIDE, RANKS_TABLES };
 
 /* A table as the members have it. */
@@ -36,6 +37,9 @@ typedef struct ranks_reader {
     size_t n, at;
     bool wrong;
 } ranks_reader;
+
+/* So many reductions of bytes (whole floats) of each rank, on every rank. */
+weir_status weir__exchange_rounds(weir_backend *be, size_t bytes, int times);
 
 int32_t weir__words_get(ranks_reader *r);
 const int32_t *weir__words_get_all(ranks_reader *r, int32_t n); /* NULL: there are not so many */

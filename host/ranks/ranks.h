@@ -22,4 +22,7 @@ weir_status weir__ranks_open(weir_engine *e, weir_err *err);
 weir_status weir__ranks_loaded(weir_engine *e, weir_status mine, weir_err *err);
 void weir__ranks_close(weir_engine *e);
 
+/* For timings: so many reductions of `bytes` (whole floats, up to 2^30) of each rank. */
+weir_status weir__ranks_exchange(weir_engine *e, size_t bytes, int times);
+
 #endif /* WEIR_HOST_RANKS_RANKS_H */

@@ -2,18 +2,30 @@
 
 #include <string.h>
 
-/* One element: the tree over the ranks that have inputs, level by level in place. */
-static float sum_of(const float *const *part, uint32_t has, int n_rank, int64_t i) {
-    float v[WEIR_RANKS];
-    for (int r = 0; r < n_rank; r++) v[r] = has >> r & 1 ? part[r][i] : 0.0f;
-    for (int d = 1; d < n_rank; d *= 2) {
-        for (int r = 0; r < n_rank; r += 2 * d) {
-            const bool left = has >> r & 1, right = has >> (r + d) & 1;
-            if (right) v[r] = left ? v[r] + v[r + d] : v[r + d];
-            has |= (uint32_t)(left || right) << r;
-        }
+enum { COLUMNS = 256 }; /* that are added at once: what a level of the tree holds stays in the first cache */
+
+/* Columns [at, at + n) of the sum over ranks [r, r + n_rank) into `to`; false: none of them has inputs, and
+ * nothing is written. */
+static bool add_up(const float *const *part, uint32_t has, int r, int n_rank, int64_t at, int64_t n,
+                   float *to) {
+    if (n_rank == 1) {
+        if (has >> r & 1) memcpy(to, part[r] + at, (size_t)n * sizeof *to);
+        return has >> r & 1;
     }
-    return v[0];
+    float other[COLUMNS];
+    const bool left = add_up(part, has, r, n_rank / 2, at, n, to);
+    const bool right = add_up(part, has, r + n_rank / 2, n_rank / 2, at, n, left ? other : to);
+    for (int64_t i = 0; left && right && i < n; i++) to[i] = to[i] + other[i];
+    return left || right;
+}
+
+static void add_row(const weir_reduce *a, const float *const *part, int64_t row) {
+    float sum[COLUMNS], *y = a->y + row * a->ldy;
+    for (int64_t at = 0; at < a->n; at += COLUMNS) {
+        const int64_t n = a->n - at < COLUMNS ? a->n - at : COLUMNS;
+        (void)add_up(part, a->has, 0, a->comm->n_rank, row * a->n + at, n, a->add ? sum : y + at);
+        for (int64_t i = 0; a->add && i < n; i++) y[at + i] = y[at + i] + sum[i];
+    }
 }
 
 static weir_status reduce(const weir_reduce *a) {
@@ -24,13 +36,7 @@ static weir_status reduce(const weir_reduce *a) {
     for (int r = 0; r < n_rank; r++)
         bytes[r] = a->has >> r & 1 ? (size_t)(a->n_row * a->n) * sizeof **part : 0;
     WEIR_TRY(weir__comm_gather(a->comm, a->part, bytes, (const void **)part));
-    for (int64_t row = 0; row < a->n_row; row++) {
-        float *y = a->y + row * a->ldy;
-        for (int64_t i = 0; i < a->n; i++) {
-            const float sum = sum_of(part, a->has, n_rank, row * a->n + i);
-            y[i] = a->add ? y[i] + sum : sum;
-        }
-    }
+    for (int64_t row = 0; row < a->n_row; row++) add_row(a, part, row);
     return WEIR_OK;
 }
 

@@ -29,12 +29,12 @@ SHARES = [
 ]
 
 COMM = [
-    bug("kernels/comm/exchange_cpu.c", "order", "partial sums are a chain", "comm model_ranks",
-        "    for (int d = 1; d < n_rank; d *= 2) {\n", "    for (int r = 1; r < n_rank; r++)\n"
-        "        if (has >> r & 1) v[0] = has & 1 ? v[0] + v[r] : v[r], has |= 1;\n"
-        "    for (int d = n_rank; d < n_rank; d *= 2) {\n"),
-    bug("kernels/comm/exchange_cpu.c", "math", "a rank without inputs counts as 0", "comm",
-        "if (right) v[r] = left ? v[r] + v[r + d] : v[r + d];", "v[r] = v[r] + v[r + d];"),
+    bug("kernels/comm/exchange_cpu.c", "order", "ranks are paired across the middle", "comm model_ranks",
+        "r + n_rank / 2, n_rank / 2, at, n, left ? other : to);", "(r + n_rank / 2) ^ (n_rank == 2 ? 2 : 0), n_rank / 2, at, n, left ? other : to);"),
+    bug("kernels/comm/exchange_cpu.c", "math", "a rank without inputs counts", "comm model_ranks",
+        "    for (int64_t i = 0; left && right && i < n; i++) to[i]", "    for (int64_t i = 0; (left || right) && i < n; i++) to[i]"),
+    bug("kernels/comm/exchange_cpu.c", "off by one", "the columns after the first 256 are those of the first", "engine_ranks",
+        "row * a->n + at, n, a->add ? sum : y + at);", "row * a->n, n, a->add ? sum : y + at);"),
     bug("kernels/comm/exchange_cpu.c", "off by one", "an id on the edge belongs to the rank before", "comm model_ranks",
         "id >= first[r + 1]) r++;", "id > first[r + 1]) r++;"),
     bug("kernels/comm/exchange_cpu.c", "race", "rows may change while others read them", "comm",

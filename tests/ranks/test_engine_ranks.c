@@ -119,6 +119,25 @@ Test(engine_ranks, scores_are_those_of_one_rank) {
     }
 }
 
+/* Exchanges are timed by their size, after the parts that one rank has too; and the group goes on. */
+Test(engine_ranks, a_bench_times_exchanges) {
+    weir_err err = {""};
+    weir_engine *e = open_ranks(2, 0, 1, &err);
+    cr_assert_not_null(e, "%s", err.text);
+    weir_bench_row row[32];
+    int n = 0, exchanges = 0;
+    for (int twice = 0; twice < 2; twice++) {
+        cr_assert_eq(weir_bench(e, 16, 2, 3, 2, row, 32, &n, &err), WEIR_OK, "%s", err.text);
+        for (int i = exchanges = 0; i < n; i++) {
+            if (strncmp(row[i].name, "exchange, ", 10) != 0) continue;
+            cr_expect(row[i].seconds_p50 > 0.0 && row[i].rows == 2);
+            exchanges++;
+        }
+        cr_expect_eq(exchanges, 5);
+    }
+    weir_engine_close(e);
+}
+
 /* ---- the plan ---- */
 
 static size_t live_bytes;
