@@ -59,10 +59,16 @@ static weir_status compare(const char *own, const char *theirs, int rank, weir_e
     return WEIR_OK;
 }
 
+static const double LOAD_SECONDS = 3600.0;
+
 weir_status weir__ranks_agree_status(weir_comm *c, weir_status mine, const weir_err *why, weir_err *err) {
     said own = {.status = (int32_t)mine}, all[WEIR_RANKS];
+    const double seconds = c->seconds;
     if (mine != WEIR_OK) (void)snprintf(own.text, sizeof own.text, "%s", why->text);
-    if (weir__comm_agree(c, &own, all, sizeof own) != WEIR_OK) return weir__comm_failure(c, err);
+    if (seconds < LOAD_SECONDS) c->seconds = LOAD_SECONDS;
+    const weir_status s = weir__comm_agree(c, &own, all, sizeof own);
+    c->seconds = seconds;
+    if (s != WEIR_OK) return weir__comm_failure(c, err);
     for (int r = 0; r < c->n_rank; r++) {
         if (all[r].status == WEIR_OK) continue;
         if (r == c->rank) return weir_fail(err, (weir_status)all[r].status, "%s", all[r].text);

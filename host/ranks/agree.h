@@ -4,7 +4,8 @@
 #include "host/state.h"
 #include "kernels/comm/comm.h"
 
-/* Every rank says whether it could, and why not: the first failure, with its rank, for all. */
+/* Every rank says whether it could load, and why not: the first failure, with its rank, for all. Ranks may
+ * read from disks of their own, so this waits for an hour at least. */
 weir_status weir__ranks_agree_status(weir_comm *c, weir_status mine, const weir_err *why, weir_err *err);
 
 /* Ranks that were opened apart: the same, of what was done up to the plan (a failure's words are in err), and

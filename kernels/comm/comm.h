@@ -32,7 +32,7 @@ struct weir_comm {
     const weir_comm_ops *op;
     int rank, n_rank;
     int n_near;        /* of them, those that share this machine's memory, this one counted */
-    double seconds;    /* deadline */
+    double seconds;    /* deadline of this rank's waits; may be changed between them */
     uint64_t gathered; /* gathers so far */
     uint64_t bytes;    /* that this rank sent to each of the others by them */
 };

@@ -43,7 +43,6 @@ struct group {
     atomic_int taken; /* followers that have the last one */
     atomic_int open;
     int n_rank, spins;
-    double seconds;
 };
 
 static group *group_of(weir_comm *c) { return ((local_comm *)c)->g; }
@@ -91,7 +90,7 @@ static void note_silence(weir_comm *c) {
         if (atomic_load(&g->passed[r]) < atomic_load(&g->passed[silent])) silent = r;
     pthread_mutex_lock(&g->lock);
     if (!atomic_load(&g->broken)) {
-        (void)weir_fail(&g->why, WEIR_ECOMM, "rank %d silent for %g s, exchange %llu", silent, g->seconds,
+        (void)weir_fail(&g->why, WEIR_ECOMM, "rank %d silent for %g s, exchange %llu", silent, c->seconds,
                         (unsigned long long)atomic_load(&g->passed[silent]));
         atomic_store(&g->broken, true);
     }
@@ -138,7 +137,7 @@ static weir_status barrier(weir_comm *c) {
         atomic_store(&g->here, 0);
         atomic_store(&g->round, round + 1);
         wake_all(g);
-    } else if (!wait_for(g, &g->round, round, g->seconds)) {
+    } else if (!wait_for(g, &g->round, round, c->seconds)) {
         note_silence(c);
     }
     return atomic_load(&g->round) == round ? WEIR_ECOMM : WEIR_OK;
@@ -178,7 +177,7 @@ static weir_status keep(group *g, const void *msg, size_t bytes) {
 
 static weir_status give(weir_comm *c, const void *msg, size_t bytes) {
     group *g = group_of(c);
-    const double until = weir_seconds() + g->seconds;
+    const double until = weir_seconds() + c->seconds;
     while (atomic_load(&g->taken) < g->n_rank - 1 && !atomic_load(&g->broken)) {
         if (weir_seconds() > until) note_silence(c);
         cpu_relax();
@@ -231,7 +230,7 @@ static const weir_comm_ops local_ops = {.kind = "local",
                                         .failure = local_failure,
                                         .close = local_close};
 
-static group *new_group(int n_rank, double seconds, bool spin) {
+static group *new_group(int n_rank, bool spin) {
     group *g = weir_calloc(1, sizeof *g);
     if (!g) return NULL;
     pthread_condattr_t clock;
@@ -249,12 +248,11 @@ static group *new_group(int n_rank, double seconds, bool spin) {
     atomic_init(&g->open, 0);
     g->n_rank = n_rank;
     g->spins = spin ? SPINS : 0;
-    g->seconds = seconds;
     return g;
 }
 
 /* Handles [0, n_rank) of a group; false: none. */
-static bool new_handles(group *g, weir_comm **out) {
+static bool new_handles(group *g, double seconds, weir_comm **out) {
     for (int r = 0; r < g->n_rank; r++) {
         local_comm *c = weir_calloc(1, sizeof *c);
         if (!c) {
@@ -262,7 +260,7 @@ static bool new_handles(group *g, weir_comm **out) {
             return false;
         }
         c->base = (weir_comm){
-            .op = &local_ops, .rank = r, .n_rank = g->n_rank, .n_near = g->n_rank, .seconds = g->seconds};
+            .op = &local_ops, .rank = r, .n_rank = g->n_rank, .n_near = g->n_rank, .seconds = seconds};
         c->g = g;
         out[r] = &c->base;
     }
@@ -272,9 +270,9 @@ static bool new_handles(group *g, weir_comm **out) {
 weir_status weir__comm_local_open(weir_comm **out, int n_rank, double seconds, bool spin) {
     weir_comm *c[WEIR_RANKS];
     if (!out || !weir__comm_is_size(n_rank) || !(seconds > 0.0)) return WEIR_EINVAL;
-    group *g = new_group(n_rank, seconds, spin);
+    group *g = new_group(n_rank, spin);
     if (!g) return WEIR_ENOMEM;
-    if (!new_handles(g, c)) {
+    if (!new_handles(g, seconds, c)) {
         free_group(g);
         return WEIR_ENOMEM;
     }

@@ -76,7 +76,7 @@ differs "-m models/demo/drafter -md models/demo/drafter" "rank 1 differs: tensor
 differs "-m nowhere" "rank 1: nowhere/config.json: cannot open"
 
 # A process that dies or stops in the middle of a run. The second one is looked for by its parent, mpirun.
-# $1: signal, $2: deadline of the run, $3: seconds that the user may wait, $4: the line
+# $1: signal, $2: deadline of the run, $3: seconds after which it hangs, even on a busy machine, $4: the line
 hurt() {
     # shellcheck disable=SC2086
     mpirun -np 2 "$build/weir" bench $pair -tp 2 --comm mpi --comm-timeout "$2" --repeat 1000 \
@@ -100,6 +100,6 @@ hurt() {
     [ "$seconds" -le "$3" ] || fail "SIG$1: $seconds s"
     says "$4"
 }
-hurt KILL 30 10 "signal 9"
-hurt STOP 2 10 "rank 1 silent for 2 s, exchange"
+hurt KILL 30 120 "signal 9"
+hurt STOP 4 120 "rank 1 silent for 4 s, exchange"
 echo "mpi.sh: passed"
