@@ -307,3 +307,24 @@ Test(engine_ranks, failing_allocations_leave_nothing_behind) {
     }
     cr_expect_gt(n_failed, 20);
 }
+
+/* One allocation alone fails: where it is the member's, rank 0 says whose failure it was. */
+Test(engine_ranks, a_member_that_cannot_open_is_named) {
+    int named = 0;
+    alloc_install(0);
+    weir_engine_close(open_ranks(2, 0, 1, NULL));
+    const long count = alloc_count();
+    alloc_uninstall();
+    for (long n = 0; n < count; n += 1 + n / 12) {
+        weir_err err = {""};
+        alloc_install(0);
+        alloc_fail_only(n);
+        weir_engine *e = open_ranks(2, 0, 1, &err);
+        if (e) weir_engine_close(e); /* nobody needed it */
+        cr_expect_eq(alloc_live(), 0, "allocation %ld: %ld left", n, alloc_live());
+        alloc_uninstall();
+        cr_expect(e || err_is_line(&err, ""), "allocation %ld: \"%s\"", n, err.text);
+        named += strncmp(err.text, "rank 1: ", 8) == 0;
+    }
+    cr_expect_gt(named, 0);
+}
