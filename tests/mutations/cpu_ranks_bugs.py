@@ -44,7 +44,7 @@ COMM = [
     bug("kernels/comm/comm_local.c", "wait", "a barrier opens for the last but one", "comm",
         "atomic_fetch_add(&g->here, 1) + 1 == g->n_rank)", "atomic_fetch_add(&g->here, 1) + 1 >= g->n_rank - (g->n_rank > 2))"),
     bug("kernels/comm/comm_local.c", "wait", "an idle follower is ill", "comm",
-        "(void)wait_for(g, &g->commands, l->heard, -1.0);", "if (!wait_for(g, &g->commands, l->heard, g->seconds)) note_silence(c);"),
+        "(void)wait_for(g, &g->commands, l->heard, -1.0);", "if (!wait_for(g, &g->commands, l->heard, c->seconds)) note_silence(c);"),
     bug("kernels/comm/comm_local.c", "args", "who is silent is whoever waits", "comm",
         "if (atomic_load(&g->passed[r]) < atomic_load(&g->passed[silent])) silent = r;",
         "if (atomic_load(&g->passed[r]) > atomic_load(&g->passed[silent])) silent = r;"),
