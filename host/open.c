@@ -200,7 +200,7 @@ weir_status weir_engine_open(weir_engine **out, const weir_engine_options *opt, 
     atomic_init(&e->deck.yield, false);
     weir_status st = resolve(e, opt, &n_thread, &isa, err);
     const bool join = st == WEIR_OK && e->pair.processes && e->pair.n_rank > 1;
-    weir_err why = {""}; /* what the other ranks are told */
+    weir_err why = {""}; /* what the other ranks read */
     if (join) st = weir__ranks_join(e, &why);
     const bool joined = join && st == WEIR_OK;
     if (st == WEIR_OK) st = prepare(e, opt, n_thread, isa, &ends, &why);

@@ -21,11 +21,7 @@
 #include <unistd.h>
 
 #include "kernels/base/mem.h"
-
-/* Longer than the caller's serial parts of a decode step (tens of microseconds), shorter than anything a
- * user would call idle. A wake-up from sleep costs about 5 us on bare metal and 30 us in a virtual
- * machine. */
-enum { SPINS = 8000 };
+#include "kernels/base/relax.h"
 
 typedef struct worker {
     _Alignas(64) atomic_uint claim; /* the last epoch in which this worker's part was taken */
@@ -48,14 +44,6 @@ struct weir_pool {
     worker *workers; /* (n_thread - 1) */
 };
 
-static inline void cpu_relax(void) {
-#if defined(__x86_64__)
-    __builtin_ia32_pause();
-#elif defined(__aarch64__)
-    __asm__ volatile("yield");
-#endif
-}
-
 int weir__pool_cores(void) {
     cpu_set_t set;
     if (sched_getaffinity(0, sizeof set, &set) != 0) return 1;
@@ -64,13 +52,13 @@ int weir__pool_cores(void) {
 }
 
 /* Spinning would waste the core that the awaited thread needs. */
-static int spins_for(int n_thread) { return weir__pool_cores() >= n_thread ? SPINS : 0; }
+static int spins_for(int n_thread) { return weir__pool_cores() >= n_thread ? WEIR_SPINS : 0; }
 
 static unsigned wait_for_work(weir_pool *p, unsigned seen) {
     for (int i = 0; i < p->spins; i++) {
         const unsigned now = atomic_load_explicit(&p->epoch, memory_order_acquire);
         if (now != seen) return now;
-        cpu_relax();
+        weir__cpu_relax();
     }
     pthread_mutex_lock(&p->lock);
     atomic_fetch_add(&p->n_asleep, 1);
@@ -124,7 +112,7 @@ static void help(weir_pool *p, unsigned epoch) {
 static void wait_for_done(weir_pool *p) {
     for (int i = 0; i < p->spins; i++) {
         if (atomic_load_explicit(&p->pending, memory_order_acquire) == 0) return;
-        cpu_relax();
+        weir__cpu_relax();
     }
     pthread_mutex_lock(&p->lock);
     atomic_store(&p->caller_asleep, true);

@@ -13,9 +13,8 @@
 
 #include "kernels/base/clock.h"
 #include "kernels/base/mem.h"
+#include "kernels/base/relax.h"
 #include "kernels/comm/comm.h"
-
-enum { SPINS = 8000 }; /* as a pool's (kernels/base/pool.c) */
 
 typedef struct group group;
 
@@ -47,14 +46,6 @@ struct group {
 
 static group *group_of(weir_comm *c) { return ((local_comm *)c)->g; }
 
-static inline void cpu_relax(void) {
-#if defined(__x86_64__)
-    __builtin_ia32_pause();
-#elif defined(__aarch64__)
-    __asm__ volatile("yield");
-#endif
-}
-
 static void wake_all(group *g) {
     if (atomic_load(&g->asleep) == 0) return;
     pthread_mutex_lock(&g->lock);
@@ -64,15 +55,21 @@ static void wake_all(group *g) {
 
 /* ---- failures ------------------------------------------------------------------------------------------ */
 
-static void local_abort(weir_comm *c, weir_status why, const char *text) {
-    group *g = group_of(c);
+/* The first reason stands. */
+static void break_group(group *g, const weir_err *why) {
     pthread_mutex_lock(&g->lock);
     if (!atomic_load(&g->broken)) {
-        (void)weir_fail(&g->why, why, "rank %d: %s", c->rank, text);
+        g->why = *why;
         atomic_store(&g->broken, true);
     }
     pthread_cond_broadcast(&g->wake);
     pthread_mutex_unlock(&g->lock);
+}
+
+static void local_abort(weir_comm *c, weir_status status, const char *text) {
+    weir_err why = {""};
+    (void)weir_fail(&why, status, "rank %d: %s", c->rank, text);
+    break_group(group_of(c), &why);
 }
 
 static void local_failure(weir_comm *c, weir_err *err) {
@@ -88,14 +85,10 @@ static void note_silence(weir_comm *c) {
     int silent = 0;
     for (int r = 1; r < g->n_rank; r++)
         if (atomic_load(&g->passed[r]) < atomic_load(&g->passed[silent])) silent = r;
-    pthread_mutex_lock(&g->lock);
-    if (!atomic_load(&g->broken)) {
-        (void)weir_fail(&g->why, WEIR_ECOMM, "rank %d silent for %g s, exchange %llu", silent, c->seconds,
-                        (unsigned long long)atomic_load(&g->passed[silent]));
-        atomic_store(&g->broken, true);
-    }
-    pthread_cond_broadcast(&g->wake);
-    pthread_mutex_unlock(&g->lock);
+    weir_err why = {""};
+    (void)weir_fail(&why, WEIR_ECOMM, "rank %d silent for %g s, exchange %llu", silent, c->seconds,
+                    (unsigned long long)atomic_load(&g->passed[silent]));
+    break_group(g, &why);
 }
 
 /* ---- waiting ------------------------------------------------------------------------------------------- */
@@ -108,7 +101,7 @@ static bool moved(const group *g, const atomic_uint_least64_t *number, uint64_t 
 static bool wait_for(group *g, const atomic_uint_least64_t *number, uint64_t from, double seconds) {
     for (int i = 0; i < g->spins; i++) {
         if (moved(g, number, from)) return true;
-        cpu_relax();
+        weir__cpu_relax();
     }
     struct timespec until;
     clock_gettime(CLOCK_MONOTONIC, &until);
@@ -180,7 +173,7 @@ static weir_status give(weir_comm *c, const void *msg, size_t bytes) {
     const double until = weir_seconds() + c->seconds;
     while (atomic_load(&g->taken) < g->n_rank - 1 && !atomic_load(&g->broken)) {
         if (weir_seconds() > until) note_silence(c);
-        cpu_relax();
+        weir__cpu_relax();
     }
     if (atomic_load(&g->broken)) return WEIR_ECOMM;
     const weir_status s = keep(g, msg, bytes);
@@ -247,7 +240,7 @@ static group *new_group(int n_rank, bool spin) {
     atomic_init(&g->taken, n_rank - 1);
     atomic_init(&g->open, 0);
     g->n_rank = n_rank;
-    g->spins = spin ? SPINS : 0;
+    g->spins = spin ? WEIR_SPINS : 0;
     return g;
 }
 

@@ -198,6 +198,19 @@ PTX_FN float sum_parts(const float (&part)[WARPS]) {
     return sum;
 }
 
+/* A warp's two rows of the weight: stores outputs n0 and n0 + 1, or n0 from gate and up. sum: value
+ * lane / (16 / R) of R products with the first row, then R with the second; part[r]: row r's sum of squares
+ * by warp, read only if there is a norm. */
+template <int R>
+PTX_FN void finish_pair(const job &a, float sum, float (*part)[WARPS], int64_t row0, int rows, int64_t n0) {
+    const int lane = threadIdx.x % 32, r = lane < R ? lane : 0;
+    const float d0 = __shfl_sync(ALL, sum, r * (16 / R)), d1 = __shfl_sync(ALL, sum, 16 + r * (16 / R));
+    if (lane >= R || r >= rows || n0 >= a.n) return;
+    const float factor = a.norm ? row_factor(a, sum_parts(part[r])) : 1.0f;
+    finish(a, factor * d0, factor * d1, row0 + r, n0);
+    if (!a.gated && n0 + 1 < a.n) finish(a, factor * d1, 0.0f, row0 + r, n0 + 1);
+}
+
 /* ---- segments (kernels/weight/segments.h) ---- */
 
 /* The sums that are kept, in registers. */

@@ -50,12 +50,11 @@ static inline bool weir__epilogue_reads(weir_epilogue e) { return e == WEIR_EPI_
  *         = true only.
  *
  * Moves weir__weight_bytes + 4 * n_row * (k + n) bytes. The truth (portable) sums in double, segments apart.
- * Error of a fast
- * path's product d: (9/8 k + 16) * 2^-24 * sum|xn w|, plus 2^-8 * sum|xn w| where the input is rounded to
- * bf16; of an activation: 2^-21 |d|. Where it is rounded to bytes: with a the largest |xn| of its 32 and w =
- * s q + o, plus sum a |w| / 253 + (k / 8 + 16) * 2^-24 * sum a (|s q| + |o|). A softcap adds 2^-20 |y|: the
- * quotient, the tanh within 2^-21 of itself (slope at most 1), the product. Extents are those of the stored
- * values.
+ * Error of a fast path's product d: (9/8 k + 16) * 2^-24 * sum|xn w|, plus 2^-8 * sum|xn w| where the input
+ * is rounded to bf16; of an activation: 2^-21 |d|. Where it is rounded to bytes: with a the largest |xn| of
+ * its 32 and w = s q + o, plus sum a |w| / 253 + (k / 8 + 16) * 2^-24 * sum a (|s q| + |o|). A softcap
+ * adds 2^-20 |y|: the quotient, the tanh within 2^-21 of itself (slope at most 1), the product. Extents are
+ * those of the stored values.
  * WEIR_EINVAL  n_row < 0, ldx < k, ldy < n, a gated weight with WEIR_EPI_ADD or WEIR_EPI_MUL, a norm or a
  *              gate with a weight that is split along its inputs, a minmax where the contract has none,
  *              NULL, a softcap below 0, or one with a gated weight or an epilogue that is not WEIR_EPI_STORE

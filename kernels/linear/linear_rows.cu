@@ -78,7 +78,7 @@ __global__ void __launch_bounds__(THREADS, 2) rows_kernel(const job a, int stage
     float(*part)[WARPS] = reinterpret_cast<float(*)[WARPS]>(xs + R * stage);
     ptx::grid_launch_dependents();
     ptx::grid_wait();
-    const int warp = threadIdx.x / 32, lane = threadIdx.x % 32;
+    const int warp = threadIdx.x / 32;
     const int64_t row0 = static_cast<int64_t>(blockIdx.y) * R;
     const int rows = static_cast<int>(a.n_row - row0 < R ? a.n_row - row0 : R);
     const int64_t pair = static_cast<int64_t>(blockIdx.x) * WARPS + warp;
@@ -108,12 +108,7 @@ __global__ void __launch_bounds__(THREADS, 2) rows_kernel(const job a, int stage
         if (s > 0) kept.keep(sum);
         sum = kept.merge(warp_sums(acc), a.segments.merges[s]);
     }
-    const int r = lane < R ? lane : 0;
-    const float d0 = __shfl_sync(ALL, sum, r * (16 / R)), d1 = __shfl_sync(ALL, sum, 16 + r * (16 / R));
-    if (lane >= R || r >= rows || n0 >= a.n) return;
-    const float factor = a.norm ? row_factor(a, sum_parts(part[r])) : 1.0f;
-    finish(a, factor * d0, factor * d1, row0 + r, n0);
-    if (!a.gated && n0 + 1 < a.n) finish(a, factor * d1, 0.0f, row0 + r, n0 + 1);
+    finish_pair<R>(a, sum, part, row0, rows, n0);
 }
 
 /* One warp per span of a row. */

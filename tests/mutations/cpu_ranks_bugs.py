@@ -1,4 +1,4 @@
-"""Bugs of several ranks: shares, exchanges, what members are told, how a group ends."""
+"""Bugs of several ranks: shares, exchanges, what members learn, how a group ends."""
 from entry import cpu_bug as bug
 
 SHARES = [
@@ -49,13 +49,13 @@ COMM = [
         "if (atomic_load(&g->passed[r]) < atomic_load(&g->passed[silent])) silent = r;",
         "if (atomic_load(&g->passed[r]) > atomic_load(&g->passed[silent])) silent = r;"),
     bug("kernels/comm/comm_local.c", "order", "the last reason counts", "comm",
-        "    if (!atomic_load(&g->broken)) {\n        (void)weir_fail(&g->why, why,", "    {\n        (void)weir_fail(&g->why, why,"),
+        "    if (!atomic_load(&g->broken)) {\n        g->why = *why;", "    {\n        g->why = *why;"),
     bug("kernels/comm/comm_local.c", "leak", "a group outlives its ranks", "comm",
         "if (atomic_fetch_sub(&g->open, 1) == 1) free_group(g);", "(void)atomic_fetch_sub(&g->open, 1);"),
 ]
 
 RANKS = [
-    bug("host/ranks/lead.c", "args", "a slot's pages are told once", "engine_ranks",
+    bug("host/ranks/lead.c", "args", "a slot's pages are sent once", "engine_ranks",
         "    if (memcmp(known, page, (size_t)count * sizeof *page) == 0) return 0;\n", "    if (known[0] != 0) return 0;\n"),
     bug("host/ranks/lead.c", "off by one", "a row's last page is not told", "engine_ranks",
         "n += put_slot(l, kv, b->slot[i], last + 1);", "n += put_slot(l, kv, b->slot[i], last);"),

@@ -49,7 +49,7 @@ BUGS = [
     bug("linear/linear_rows.cu", "barrier", "a stage is read before it is there",
         "stage, nullptr);\n                __syncthreads();\n", "stage, nullptr);\n"),
     bug("linear/linear_rows.cu", "bounds", "the weight row behind the last", ": m0 + 1 < n_weight ? m0 + 1 : m0;", ": m0 + 1 + 0 * n_weight;"),
-    bug("linear/linear_rows.cu", "bounds", "a row past the last is stored", "if (lane >= R || r >= rows || n0 >= a.n) return;",
+    bug("linear/linear.cuh", "bounds", "a row past the last is stored", "if (lane >= R || r >= rows || n0 >= a.n) return;",
         "if (lane >= R || n0 >= a.n) return;"),
     bug("linear/linear_rows.cu", "order", "a lane has as many inputs as suit the share", "a->w->k_whole % V == 0 ?",
         "a->w->k % V == 0 ?"),

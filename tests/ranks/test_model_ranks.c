@@ -164,8 +164,8 @@ static subject qwen(void) {
                                  .rope.theta = 1e4f}};
 }
 
-/* Three heads of 10, two of which make a unit with... five lines of a tile: most ranks have none. Norms after
- * sub-layers, a window, caps, a head of its own. */
+/* Three heads of 10, so few units of whole tiles that most ranks have none. Norms after sub-layers, a
+ * window, caps, a head of its own. */
 static subject gemma(void) {
     subject s = qwen();
     s.name = "3 heads of 10";

@@ -197,8 +197,10 @@ static weir_status mpi_release(weir_comm *c) {
 
 /* ---- commands ------------------------------------------------------------------------------------------ */
 
+/* Whom each of rank 0's sends is for. */
+static const int everyone[WEIR_RANKS] = {1, 2, 3, 4, 5, 6, 7, 8};
+
 static weir_status give(mpi_comm *m, const void *msg, size_t bytes) {
-    static const int everyone[WEIR_RANKS] = {1, 2, 3, 4, 5, 6, 7, 8};
     const int t = m->turn ^= 1;
     MPI_Datatype type;
     int count;
@@ -244,7 +246,6 @@ static weir_status mpi_command(weir_comm *c, const void **msg, size_t *bytes) {
 
 static void mpi_close(weir_comm *c) {
     mpi_comm *m = (mpi_comm *)c;
-    static const int everyone[WEIR_RANKS] = {1, 2, 3, 4, 5, 6, 7, 8};
     for (int t = 0; t < 2 && is_whole(m); t++) (void)wait_for(m, m->sending[t], everyone, m->n_sending[t]);
     if (!is_whole(m)) { /* requests may be under way: their memory stays until the process ends */
         ends_badly = true;
