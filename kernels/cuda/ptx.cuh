@@ -157,23 +157,25 @@ template <int N> PTX_FN void cp_async_wait() {
 
 /* ---- order between blocks, kernels and the host ---- */
 
-PTX_FN uint32_t ld_acquire(const uint32_t *p) {
+PTX_FN uint32_t ld_acquire(const uint32_t *p PTX_AT) {
 #ifdef __CUDACC__
     uint32_t v;
     asm volatile("ld.acquire.gpu.global.u32 %0, [%1];" : "=r"(v) : "l"(p) : "memory");
     return v;
 #else
+    runner::at_device_scope(p, at);
     return __atomic_load_n(p, __ATOMIC_ACQUIRE);
 #endif
 }
 
 /* Acquire and release; returns the old value. */
-PTX_FN uint32_t add_release(uint32_t *p, uint32_t v) {
+PTX_FN uint32_t add_release(uint32_t *p, uint32_t v PTX_AT) {
 #ifdef __CUDACC__
     uint32_t old;
     asm volatile("atom.acq_rel.gpu.global.add.u32 %0, [%1], %2;" : "=r"(old) : "l"(p), "r"(v) : "memory");
     return old;
 #else
+    runner::at_device_scope(p, at);
     runner::progress();
     return __atomic_fetch_add(p, v, __ATOMIC_ACQ_REL);
 #endif
@@ -195,6 +197,39 @@ PTX_FN void st_release_sys(uint32_t *p, uint32_t v) {
 #else
     __atomic_store_n(p, v, __ATOMIC_RELEASE);
     runner::progress();
+#endif
+}
+
+/* Flags between devices: 64 bits, since 32 would wrap within hours. */
+PTX_FN uint64_t ld_acquire_sys(const uint64_t *p PTX_AT) {
+#ifdef __CUDACC__
+    uint64_t v;
+    asm volatile("ld.acquire.sys.global.u64 %0, [%1];" : "=l"(v) : "l"(p) : "memory");
+    return v;
+#else
+    runner::at_system_scope(p, at);
+    return __atomic_load_n(p, __ATOMIC_ACQUIRE);
+#endif
+}
+
+PTX_FN void st_release_sys(uint64_t *p, uint64_t v PTX_AT) {
+#ifdef __CUDACC__
+    asm volatile("st.release.sys.global.u64 [%0], %1;" ::"l"(p), "l"(v) : "memory");
+#else
+    runner::at_system_scope(p, at);
+    __atomic_store_n(p, v, __ATOMIC_RELEASE);
+    runner::progress();
+#endif
+}
+
+/* Nanoseconds since some time, of a clock that all blocks share; steps of up to a microsecond. */
+PTX_FN uint64_t global_ns() {
+#ifdef __CUDACC__
+    uint64_t t;
+    asm volatile("mov.u64 %0, %globaltimer;" : "=l"(t));
+    return t;
+#else
+    return runner::global_ns();
 #endif
 }
 

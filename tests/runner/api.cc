@@ -1,8 +1,6 @@
 /* The runtime but for streams and graphs: devices, errors, memory, launches. */
 #include "tests/runner/api.h"
 
-#include <mutex>
-
 #include <cstdio>
 #include <cstdlib>
 
@@ -19,24 +17,33 @@ struct counted {
 enum { NAMES = 128 };
 static counted counts[NAMES];
 
-static std::recursive_mutex &one_at_a_time() {
-    static std::recursive_mutex *m = new std::recursive_mutex;
-    return *m;
+/* Without the library's functions, which ThreadSanitizer watches: devices that wait for each other call in
+ * each other's midst. */
+static bool is_called(const char *a, const char *b) {
+    while (*a && *a == *b) a++, b++;
+    return *a == *b;
 }
 
 long count_call(const char *name) {
     for (counted &c : counts) {
-        if (!c.name[0]) snprintf(c.name, sizeof c.name, "%s", name);
-        if (strcmp(c.name, name) == 0) return ++c.n;
+        for (size_t i = 0; !c.n && i + 1 < sizeof c.name && (i == 0 || name[i - 1]); i++) c.name[i] = name[i];
+        if (is_called(c.name, name)) return ++c.n;
     }
     give_up("more than %d functions counted", NAMES);
 }
 
+/* Host code is ordered by its calls, as it would be by the runtime's own lock. */
+static char all_calls;
+
 call::call(const char *name) {
-    one_at_a_time().lock();
+    turn_take();
+    order_acquire(&all_calls);
     count_call(name);
 }
-call::~call() { one_at_a_time().unlock(); }
+call::~call() {
+    order_release(&all_calls);
+    turn_give();
+}
 
 /* ---- errors ---- */
 
@@ -169,6 +176,8 @@ cudaError_t runner_launch(const cudaLaunchConfig_t *config, const void *kernel, 
     }
     const cudaError_t e = check_shape(*k, kernel);
     if (e != cudaSuccess) return answer(e);
+    if (config->stream && device_of_stream(config->stream) != chosen_device())
+        return answer(cudaErrorInvalidResourceHandle);
     return answer(submit(config->stream, work_of(std::move(k)),
                          name.kernel)); /* the holder ends it after the stream's work */
 }
@@ -203,7 +212,9 @@ cudaError_t cudaGetDeviceCount(int *count) {
     return cudaSuccess;
 }
 
-static int chosen; /* one host thread at a time: not per thread */
+static thread_local int chosen;
+
+int runner::chosen_device() { return chosen; }
 
 cudaError_t cudaGetDevice(int *device) {
     RUNNER_CALL(cudaGetDevice);
@@ -285,8 +296,35 @@ cudaError_t cudaRuntimeGetVersion(int *version) {
 cudaError_t cudaMemGetInfo(size_t *free_, size_t *total) {
     RUNNER_CALL(cudaMemGetInfo);
     *total = memory_total();
-    *free_ = memory_total() - memory_used();
+    *free_ = memory_total() - memory_used(chosen);
     return cudaSuccess;
+}
+
+/* ---- peers ---- */
+
+static bool peers_allowed = true;
+
+static cudaError_t peer_there(int device, int peer) {
+    start();
+    const cudaError_t e = device_there(device);
+    return e != cudaSuccess ? e : device_there(peer);
+}
+
+cudaError_t cudaDeviceCanAccessPeer(int *can, int device, int peer) {
+    RUNNER_CALL(cudaDeviceCanAccessPeer);
+    const cudaError_t e = peer_there(device, peer);
+    if (e != cudaSuccess) return answer(e);
+    *can = peers_allowed && device != peer;
+    return cudaSuccess;
+}
+
+cudaError_t cudaDeviceEnablePeerAccess(int peer, unsigned flags) {
+    RUNNER_CALL(cudaDeviceEnablePeerAccess);
+    const cudaError_t e = peer_there(chosen, peer);
+    if (e != cudaSuccess) return answer(e);
+    if (peer == chosen || flags != 0) return answer(cudaErrorInvalidDevice);
+    if (!peers_allowed) return answer(cudaErrorPeerAccessUnsupported);
+    return answer(peer_enable(chosen, peer) ? cudaSuccess : cudaErrorPeerAccessAlreadyEnabled);
 }
 
 /* ---- errors ---- */
@@ -337,7 +375,7 @@ cudaError_t cudaMalloc(void **p, size_t bytes) {
         *p = nullptr;
         return cudaSuccess;
     }
-    void *got = device_new(bytes);
+    void *got = device_new(chosen, bytes);
     if (!got) return answer(cudaErrorMemoryAllocation);
     *p = got;
     return cudaSuccess;
@@ -348,7 +386,7 @@ cudaError_t cudaFree(void *p) {
     call in_call("cudaFree");
     if (!p) return answer(broken() ? cudaErrorIllegalAddress : cudaSuccess);
     if (any_capture()) return answer(refuse_capture("cudaFree"));
-    host_waits(stream_ticket());
+    host_waits_all();
     if (!device_delete(p)) return answer(cudaErrorInvalidValue);
     return answer(broken() ? cudaErrorIllegalAddress : cudaSuccess);
 }
@@ -370,7 +408,7 @@ cudaError_t cudaFreeHost(void *p) {
     call in_call("cudaFreeHost");
     if (!p) return cudaSuccess;
     if (any_capture()) return answer(refuse_capture("cudaFreeHost"));
-    host_waits(stream_ticket());
+    host_waits_all();
     if (!pinned_delete(p)) return answer(cudaErrorInvalidValue);
     object_gone();
     return answer(broken() ? cudaErrorIllegalAddress : cudaSuccess);
@@ -387,18 +425,19 @@ cudaError_t cudaHostGetDevicePointer(void **device, void *host, unsigned) {
 
 long runner_api_count(const char *name) {
     for (const counted &c : counts) {
-        if (strcmp(c.name, name) == 0) return c.n;
+        if (is_called(c.name, name)) return c.n;
     }
     return 0;
 }
 void runner_api_reset(void) {
-    for (counted &c : counts) c.n = 0;
+    for (counted &c : counts) c.n = 0, c.name[0] = '\0';
 }
 long runner_live_blocks(void) { return device_blocks(); }
 long runner_live_objects(void) { return objects; }
 void runner_fail_malloc(long n) { malloc_left = n; }
 void runner_fail_host_alloc(long n) { host_alloc_left = n; }
 void runner_fail_launch(long n) { launch_left = n; }
+void runner_peers(int allowed) { peers_allowed = allowed != 0; }
 void runner_compute_capability(int value) { cc = value; }
 void runner_shared_memory(int bytes) { dynamic_most = bytes > 0 ? bytes : DYNAMIC_MOST; }
 void runner_devices(int n) {

@@ -47,6 +47,8 @@ struct kernel_work {
 void run_kernel(const kernel_work &k);
 work work_of(std::shared_ptr<kernel_work> k);
 bool stream_is_dead(); /* a kernel has failed: nothing runs any more */
+int device_of_stream(cudaStream_t s);
+int chosen_device(); /* of this host thread */
 
 } // namespace runner
 

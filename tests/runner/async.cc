@@ -66,42 +66,53 @@ float f32_of_f16(uint16_t h) {
 
 /* ---- the stream's order ---- */
 
-enum { TICKETS = 1024 };
-static char submitted[TICKETS], ended[TICKETS];
-static uint64_t ticket = 2;
+enum { TICKETS = 1024, FIRST_TICKET = 2 };
+static struct {
+    char submitted[TICKETS], ended[TICKETS];
+    uint64_t done; /* tickets after the first */
+} orders[ORDERS];
+place at_work;
 
-static char *end_of(uint64_t k) { return &ended[k % TICKETS]; }
+static uint64_t ticket() { return stream_ticket(at_work.order); }
+static char *submission() { return &orders[at_work.order].submitted[ticket() % TICKETS]; }
+static char *end_of(int order, uint64_t k) { return &orders[order].ended[k % TICKETS]; }
+
+uint64_t stream_ticket(int order) { return orders[order].done + FIRST_TICKET; }
 
 void stream_submit() {
-    ticket++;
-    order_release(&submitted[ticket % TICKETS]);
+    orders[at_work.order].done++;
+    order_release(submission());
 }
 
 void stream_begin() {
-    order_acquire(&submitted[ticket % TICKETS]);
-    order_acquire(end_of(ticket - 1));
+    order_acquire(submission());
+    order_acquire(end_of(at_work.order, ticket() - 1));
 }
 
 void stream_begin_early() {
-    order_acquire(&submitted[ticket % TICKETS]);
-    order_acquire(end_of(ticket - 2));
+    order_acquire(submission());
+    order_acquire(end_of(at_work.order, ticket() - 2));
 }
 
-void stream_end() { order_release(end_of(ticket)); }
-void stream_ended() { order_acquire(end_of(ticket)); }
+void stream_end() { order_release(end_of(at_work.order, ticket())); }
+void stream_ended() { order_acquire(end_of(at_work.order, ticket())); }
 
 /* Ends are chained: the last one is ordered after all before it, except those of a dependent launch whose
  * threads never waited. */
-void host_waits(uint64_t k) {
-    order_acquire(end_of(k - 1));
-    order_acquire(end_of(k));
+void host_waits(int order, uint64_t k) {
+    order_acquire(end_of(order, k - 1));
+    order_acquire(end_of(order, k));
 }
 
-uint64_t stream_ticket() { return ticket; }
+void host_waits_all() {
+    for (int i = 0; i < ORDERS; i++) {
+        if (orders[i].done > 0) host_waits(i, stream_ticket(i));
+    }
+}
 
 void grid_wait() {
     current()->waited = true;
-    order_acquire(end_of(ticket - 1));
+    order_acquire(end_of(at_work.order, ticket() - 1));
 }
 
 #ifdef RUNNER_TSAN

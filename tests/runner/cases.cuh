@@ -17,7 +17,10 @@ template <class T> struct device_array {
     device_array(const device_array &) = delete;
     device_array &operator=(const device_array &) = delete;
     void put(const T *from) { cudaMemcpy(p, from, n * sizeof(T), cudaMemcpyHostToDevice); }
-    void get(T *to) { cudaMemcpy(to, p, n * sizeof(T), cudaMemcpyDeviceToHost); }
+    void get(T *to) {
+        cudaDeviceSynchronize(); /* streams that do not wait for stream 0, nor it for them */
+        cudaMemcpy(to, p, n * sizeof(T), cudaMemcpyDeviceToHost);
+    }
 };
 
 /* Counts the elements of a device array that are not want(i). */

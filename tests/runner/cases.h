@@ -26,8 +26,10 @@ long right_graph(void);
 long right_while(void);
 long right_memory_is_poisoned(void);
 long right_product(void);
+long right_peers(void);
 
-int sees_copy_not_waited_for(void); /* 1 if the kernel read what had not landed */
+int sees_copy_not_waited_for(void);   /* 1 if the kernel read what had not landed */
+long sees_peers_that_overwrite(void); /* numbers that a device had not read before its peer stored others */
 
 /* What the runner stops, or a sanitizer; then races for ThreadSanitizer. Each ends the process
  * (runner_cases). */
@@ -41,7 +43,9 @@ int sees_copy_not_waited_for(void); /* 1 if the kernel read what had not landed 
     X(race_missing_barrier) X(race_early_copy) X(race_shuffle_orders_nothing)                     \
     X(race_between_blocks) X(race_before_grid_wait) X(race_write_before_grid_wait)                \
     X(race_host_does_not_wait) X(race_pinned_source_reused) X(race_team_barrier_without_release)  \
-    X(race_counted_before_it_is_written)
+    X(race_counted_before_it_is_written) X(wrong_foreign_memory) X(wrong_flag_of_one_device)      \
+    X(wrong_devices_that_wait_for_each_other)                                                     \
+    X(race_peers_without_release)
 /* clang-format on */
 #define WRONG_CASE(name) void name(void);
 WRONG_MAP(WRONG_CASE)

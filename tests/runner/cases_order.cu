@@ -140,6 +140,7 @@ long right_while(void) {
     cudaStreamEndCapture(stream, &body);
     cudaGraphInstantiate(&exec, graph, 0);
     cudaMemset(done.p, 0, sizeof(int));
+    cudaDeviceSynchronize();
     long wrong = 0;
     const int rounds[] = {5, 1, 3};
     int all = 0;

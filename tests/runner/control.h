@@ -24,6 +24,7 @@ void runner_fail_launch(
                                       accessed illegally, from the next one that is not cudaPeekAtLastError or
                                       cudaGetLastError */
 void runner_devices(int n);             /* 0 … 8 devices; -1: no driver */
+void runner_peers(int allowed);         /* 0: no device can be given another one's memory */
 void runner_compute_capability(int cc); /* 90 to begin with; 80 leaves programmatic dependent launches out */
 void runner_shared_memory(int bytes);   /* that a block can ask for; 0: the 227 KB to begin with */
 void runner_busy(long n);               /* the next n cudaStreamQuery find work under way: cudaErrorNotReady,

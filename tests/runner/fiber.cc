@@ -114,8 +114,10 @@ void fiber_start(fiber *f, void (*entry)()) {
     stack_prepare(f, entry);
 }
 
+void fiber_host_is(fiber *host) { running_host = host; }
+
 void fiber_host(fiber *host) {
-    running_host = host;
+    fiber_host_is(host);
 #ifdef RUNNER_TSAN
     host->tsan = __tsan_get_current_fiber();
 #endif

@@ -21,8 +21,9 @@ struct fiber {
 void fiber_make(fiber *f);                   /* never freed: reused by every block */
 void fiber_start(fiber *f, void (*entry)()); /* from the beginning at its next turn; entry never returns */
 void fiber_switch(fiber *from, fiber *to);
-void fiber_entered();         /* first call of an entry */
-void fiber_host(fiber *host); /* the calling OS thread as a fiber */
+void fiber_entered();            /* first call of an entry */
+void fiber_host(fiber *host);    /* the calling OS thread as a fiber */
+void fiber_host_is(fiber *host); /* it again, once another OS thread has run */
 
 /* The guard page of f's stack, for reports. */
 bool fiber_guards(const fiber *f, const void *address);

@@ -33,17 +33,19 @@ struct runner_stream {
     cudaGraph_t given;                  /* … into this one, which the caller has */
     bool invalid;
     pthread_t by;
+    runner::place at;
 };
 
 struct runner_event {
     double ms;
     bool recorded;
+    int order;
     uint64_t ticket;
 };
 
 namespace runner {
 
-enum { CONDITIONS = 4096, ENDLESS_LOOP = 100000, STREAMS = 64 };
+enum { CONDITIONS = 4096, ENDLESS_LOOP = 100000, STREAMS = ORDERS - 1 };
 struct condition {
     unsigned value, start;
     bool assign, taken;
@@ -52,7 +54,28 @@ static condition conditions[CONDITIONS];
 static runner_stream *streams[STREAMS];
 static runner_stream legacy; /* stream 0 */
 
-static runner_stream *of(cudaStream_t s) { return s ? s : &legacy; }
+static int n_stream;
+
+int streams_alive() { return n_stream; }
+
+static runner_stream *of(cudaStream_t s) {
+    if (s) return s;
+    legacy.at.device = chosen_device();
+    return &legacy;
+}
+
+/* While it lives, work is this stream's. */
+class at_stream {
+    const place before;
+
+  public:
+    explicit at_stream(const runner_stream *s) : before(at_work) { at_work = s->at; }
+    ~at_stream() { at_work = before; }
+    at_stream(const at_stream &) = delete;
+    at_stream &operator=(const at_stream &) = delete;
+};
+
+int device_of_stream(cudaStream_t s) { return of(s)->at.device; }
 
 bool capturing(cudaStream_t s) { return of(s)->into || of(s)->given; }
 
@@ -77,6 +100,7 @@ cudaError_t refuse_capture(const char *) {
 cudaError_t submit(cudaStream_t stream, work w, const char *) {
     runner_stream *s = of(stream);
     if (!capturing(s)) {
+        const at_stream here(s);
         w();
         return cudaSuccess;
     }
@@ -95,7 +119,7 @@ template <class T> static void erase(std::shared_ptr<T> *p) {
         ERASER,
         [](void *arg) {
             order_acquire(&handed_over); /* some never ran */
-            stream_ended();
+            host_waits_all();
             static_cast<std::shared_ptr<T> *>(arg)->reset();
         },
         p);
@@ -109,7 +133,7 @@ struct kernel_holder {
     ~kernel_holder() { erase(&k); }
 };
 
-static bool in_graph;
+static thread_local bool in_graph;
 
 work work_of(std::shared_ptr<kernel_work> k) {
     return [held = kernel_holder(std::move(k))] {
@@ -207,6 +231,7 @@ static cudaError_t copy(void *dst, const void *src, size_t n, cudaMemcpyKind kin
     void *staged = malloc(n);
     if (!staged) give_up("out of host memory");
     memcpy(staged, src, n);
+    const at_stream here(of(stream));
     run_bytes({dst, staged, n, 0});
     act_as(
         ERASER,
@@ -226,7 +251,14 @@ static double now_ms() {
 
 static cudaError_t wait_all() {
     if (any_capture()) return refuse_capture("a wait");
-    host_waits(stream_ticket());
+    host_waits_all();
+    return broken() ? cudaErrorIllegalAddress : cudaSuccess;
+}
+
+static cudaError_t wait_for(cudaStream_t stream) {
+    if (any_capture()) return refuse_capture("a wait");
+    const int order = of(stream)->at.order;
+    host_waits(order, stream_ticket(order));
     return broken() ? cudaErrorIllegalAddress : cudaSuccess;
 }
 
@@ -245,7 +277,7 @@ cudaError_t cudaMemcpy(void *dst, const void *src, size_t n, cudaMemcpyKind kind
     RUNNER_CALL(cudaMemcpy);
     if (any_capture()) return answer(refuse_capture("cudaMemcpy"));
     const cudaError_t e = copy(dst, src, n, kind, nullptr);
-    host_waits(stream_ticket());
+    host_waits(0, stream_ticket(0));
     return answer(e);
 }
 
@@ -269,9 +301,11 @@ cudaError_t cudaMemset(void *dst, int value, size_t n) {
 cudaError_t cudaStreamCreateWithFlags(cudaStream_t *stream, unsigned) {
     RUNNER_CALL(cudaStreamCreateWithFlags);
     if (any_capture()) return answer(refuse_capture("cudaStreamCreate"));
-    for (runner_stream *&s : streams) {
-        if (s) continue;
-        s = *stream = new runner_stream();
+    for (int i = 0; i < STREAMS; i++) {
+        if (streams[i]) continue;
+        streams[i] = *stream = new runner_stream();
+        (*stream)->at = place{i + 1, chosen_device()};
+        n_stream++;
         object_born();
         return cudaSuccess;
     }
@@ -288,15 +322,16 @@ cudaError_t cudaStreamDestroy(cudaStream_t stream) {
         if (!s || s != stream) continue;
         delete s;
         s = nullptr;
+        n_stream--;
         object_gone();
         return cudaSuccess;
     }
     return answer(cudaErrorInvalidResourceHandle);
 }
 
-cudaError_t cudaStreamSynchronize(cudaStream_t) {
+cudaError_t cudaStreamSynchronize(cudaStream_t stream) {
     RUNNER_CALL(cudaStreamSynchronize);
-    return answer(wait_all());
+    return answer(wait_for(stream));
 }
 
 cudaError_t cudaDeviceSynchronize() {
@@ -308,13 +343,13 @@ static long n_busy;
 
 void runner_busy(long n) { n_busy = n; }
 
-cudaError_t cudaStreamQuery(cudaStream_t) {
+cudaError_t cudaStreamQuery(cudaStream_t stream) {
     RUNNER_CALL(cudaStreamQuery);
     if (n_busy > 0) {
         n_busy--;
         return answer(cudaErrorNotReady);
     }
-    return answer(wait_all());
+    return answer(wait_for(stream));
 }
 
 /* ---- events ---- */
@@ -342,7 +377,8 @@ cudaError_t cudaEventRecord(cudaEvent_t event, cudaStream_t stream) {
         [event] {
             event->ms = now_ms();
             event->recorded = true;
-            event->ticket = stream_ticket();
+            event->order = at_work.order;
+            event->ticket = stream_ticket(at_work.order);
         },
         "event"));
 }
@@ -350,14 +386,14 @@ cudaError_t cudaEventRecord(cudaEvent_t event, cudaStream_t stream) {
 cudaError_t cudaEventSynchronize(cudaEvent_t event) {
     RUNNER_CALL(cudaEventSynchronize);
     if (any_capture()) return answer(refuse_capture("cudaEventSynchronize"));
-    if (event->recorded) host_waits(event->ticket);
+    if (event->recorded) host_waits(event->order, event->ticket);
     return cudaSuccess;
 }
 
 cudaError_t cudaEventQuery(cudaEvent_t event) {
     RUNNER_CALL(cudaEventQuery);
     if (any_capture()) return answer(refuse_capture("cudaEventQuery"));
-    if (event->recorded) host_waits(event->ticket);
+    if (event->recorded) host_waits(event->order, event->ticket);
     return cudaSuccess;
 }
 
@@ -510,6 +546,7 @@ cudaError_t cudaGraphUpload(cudaGraphExec_t exec, cudaStream_t) {
 cudaError_t cudaGraphLaunch(cudaGraphExec_t exec, cudaStream_t stream) {
     RUNNER_CALL(cudaGraphLaunch);
     if (!exec || capturing(stream)) return answer(cudaErrorInvalidValue);
+    const at_stream here(of(stream));
     reset_conditions(*exec->graph);
     in_graph = true;
     run_graph(*exec->graph);

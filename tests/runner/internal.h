@@ -95,15 +95,30 @@ void wait_here(state st); /* until wake */
 void wake(thread *t);
 void yield_spinning();
 
-/* Order of the stream for ThreadSanitizer: work k is ordered after work k - 1 by its end token, and after the
- * host by the token of its submission. Host code is ordered after the stream only where it waits. */
+/* ---- one host thread at a time (turn.cc) ---- */
+void turn_take(); /* may be taken again by the one who has it */
+void turn_give();
+void turn_pass(); /* by the one who has it: others go first */
+
+/* Where the work that runs belongs: the stream's place in the order of its work, and its device. */
+struct place {
+    int order, device;
+};
+extern place at_work;
+enum { ORDERS = 65 }; /* of all streams; 0 is stream 0 */
+int streams_alive();  /* without stream 0 */
+
+/* Order of a stream for ThreadSanitizer: work k is ordered after work k - 1 by its end token, and after the
+ * host by the token of its submission. Host code is ordered after a stream only where it waits for it. These
+ * are of the stream at work. */
 void stream_submit();      /* by the host, ahead of every piece of work: a new ticket */
 void stream_begin();       /* by a thread of it (not of a dependent launch) */
 void stream_begin_early(); /* of a dependent launch: after the work before the previous one */
 void stream_end();         /* by a thread of it */
 void stream_ended();       /* by whoever comes after all of its threads */
-uint64_t stream_ticket();
-void host_waits(uint64_t ticket); /* by the host, for that piece of work */
+uint64_t stream_ticket(int order);
+void host_waits(int order, uint64_t ticket); /* by the host, for that piece of work */
+void host_waits_all();                       /* for all streams */
 
 /* fn on behalf of another thread, as far as ThreadSanitizer can tell: the stream's copies, the allocator's
  * memory. */
@@ -111,10 +126,12 @@ enum identity { STREAM, MAKER, ERASER, IDENTITIES };
 void act_as(identity who, void (*fn)(void *), void *arg);
 
 /* ---- device memory (memory.cc) ---- */
-void device_enter(); /* accessible from here … */
-void device_leave(); /* … to here, counted */
+void device_enter();                    /* what the device at work can reach is accessible from here … */
+void device_leave();                    /* … to here, counted */
+void device_view();                     /* again, once another device has been at work */
+bool peer_enable(int device, int peer); /* false: it was */
 void check_redzones(const char *after);
-void *device_new(size_t bytes);               /* NULL: no room */
+void *device_new(int device, size_t bytes);   /* NULL: no room */
 bool device_delete(void *p);                  /* false: not one of ours */
 bool device_has(const void *p, size_t bytes); /* all of it inside one allocation */
 bool device_address(const void *p);           /* points into device memory, valid or not */
@@ -122,7 +139,7 @@ void *pinned_new(size_t bytes);
 bool pinned_delete(void *p);
 bool pinned_has(const void *p, size_t bytes);
 size_t memory_total();
-size_t memory_used();
+size_t memory_used(int device);
 long device_blocks();
 void catch_faults();
 

@@ -17,19 +17,34 @@ enum { PAGE = 4096, HUGE_PAGE = 2 << 20, BAND = 256, BAND_BYTE = 0xA5, MIB = 1 <
 struct allocation {
     char *p;
     size_t bytes, span; /* span: pages of it and its band */
+    int device;
+    bool shared; /* a peer has written a flag here: order at the scope of one device is not enough */
     allocation *next;
 };
+enum { DEVICES = 8 };
 static allocation *device_list, *pinned_list;
 static long n_device;
-static size_t used;
+static size_t used[DEVICES];
 static int depth;
+static unsigned reach[DEVICES]; /* bit p: a device has been given device p's memory */
+
+static int n_enabled; /* peers */
+
+static unsigned reach_of(int device) { return reach[device] | 1u << device; }
+
+bool peer_enable(int device, int peer) {
+    if (reach[device] >> peer & 1) return false;
+    reach[device] |= 1u << peer;
+    n_enabled++;
+    return true;
+}
 
 size_t memory_total() {
     static size_t total;
     if (!total) total = static_cast<size_t>(env_number("WEIR_RUNNER_MIB", 1024)) * MIB;
     return total;
 }
-size_t memory_used() { return used; }
+size_t memory_used(int device) { return used[device]; }
 long device_blocks() { return n_device; }
 
 static allocation *find(allocation *list, const void *p, size_t bytes) {
@@ -53,10 +68,10 @@ static allocation *unlink(allocation **list, const void *p) {
 bool device_has(const void *p, size_t bytes) { return find(device_list, p, bytes) != nullptr; }
 bool pinned_has(const void *p, size_t bytes) { return find(pinned_list, p, bytes) != nullptr; }
 
-static allocation *record(allocation **list, void *p, size_t bytes, size_t span) {
+static allocation *record(allocation **list, void *p, size_t bytes, size_t span, int device) {
     allocation *a = static_cast<allocation *>(malloc(sizeof *a));
     if (!a) give_up("out of host memory");
-    *a = allocation{static_cast<char *>(p), bytes, span, *list};
+    *a = allocation{static_cast<char *>(p), bytes, span, device, false, *list};
     *list = a;
     return a;
 }
@@ -65,7 +80,7 @@ void *pinned_new(size_t bytes) {
     void *p = nullptr;
     if (posix_memalign(&p, PAGE, bytes ? bytes : 1) != 0) return nullptr;
     memset(p, 0xFF, bytes);
-    record(&pinned_list, p, bytes, 0);
+    record(&pinned_list, p, bytes, 0, 0);
     return p;
 }
 
@@ -82,15 +97,17 @@ bool pinned_delete(void *p) {
 bool device_address(const void *p) { return find(device_list, p, 0) != nullptr; }
 void device_enter() { depth++; }
 void device_leave() { depth--; }
+void device_view() {}
 void check_redzones(const char *) {}
 void catch_faults() {}
 
-static void *place(size_t bytes, size_t *span) {
+static void *place_new(size_t bytes, size_t *span) {
     void *p = nullptr;
     *span = bytes;
     return posix_memalign(&p, 256, bytes) == 0 ? p : nullptr;
 }
 static void displace(allocation *a) { free(a->p); }
+static void close_again(const allocation *) {}
 
 #else
 
@@ -114,25 +131,36 @@ static void reserve() {
 
 bool device_address(const void *p) { return range && p >= range && p < range_end; }
 
-/* Neighbours follow each other in the list and in memory: one call for a run of them. */
-static void protect_all(int how) {
+static unsigned open_now; /* bit per device: its memory is accessible */
+
+/* Makes the memory of these devices accessible, and no other. Neighbours follow each other in the list and in
+ * memory: one call for a run of them. */
+static void protect(unsigned devices) {
     for (const allocation *a = device_list; a;) {
         char *end = a->p + a->span, *begin = a->p;
-        for (a = a->next; a && a->p + a->span == begin; a = a->next) begin = a->p;
-        if (mprotect(begin, static_cast<size_t>(end - begin), how) != 0)
+        const int device = a->device;
+        for (a = a->next; a && a->device == device && a->p + a->span == begin; a = a->next) begin = a->p;
+        if (((devices ^ open_now) >> device & 1) == 0) continue;
+        if (mprotect(begin, static_cast<size_t>(end - begin),
+                     devices >> device & 1 ? PROT_READ | PROT_WRITE : PROT_NONE) != 0)
             give_up("mprotect of device memory failed");
     }
+    open_now = devices;
 }
 
+void device_view() {
+    if (open_now != reach_of(at_work.device)) protect(reach_of(at_work.device));
+}
 void device_enter() {
-    if (depth++ == 0) protect_all(PROT_READ | PROT_WRITE);
+    depth++;
+    device_view();
 }
 void device_leave() {
-    if (--depth == 0) protect_all(PROT_NONE);
+    if (--depth == 0) protect(0);
 }
 
 /* Large allocations are on huge pages: opening and closing costs by the page, and happens at every launch. */
-static void *place(size_t bytes, size_t *span) {
+static void *place_new(size_t bytes, size_t *span) {
     if (!range) reserve();
     const size_t page = bytes < HUGE_PAGE / 2 ? static_cast<size_t>(PAGE) : static_cast<size_t>(HUGE_PAGE);
     *span = (bytes + BAND + page - 1) / page * page;
@@ -159,8 +187,14 @@ static void displace(allocation *a) {
     madvise(a->p, a->span, MADV_DONTNEED);
 }
 
+/* As the rest of its device's memory is. */
+static void close_again(const allocation *a) {
+    if (!(open_now >> a->device & 1)) mprotect(a->p, a->span, PROT_NONE);
+}
+
 void check_redzones(const char *after) {
     for (const allocation *a = device_list; a; a = a->next) {
+        if (!(open_now >> a->device & 1)) continue;
         const volatile unsigned char *band = reinterpret_cast<unsigned char *>(a->p) + a->bytes;
         for (size_t i = 0; i < BAND; i++) {
             if (band[i] == BAND_BYTE) continue;
@@ -177,7 +211,12 @@ static void explain(int, siginfo_t *info, void *) {
     const thread *t = current();
     const launch *l = running();
     int n = 0;
-    if (device_address(info->si_addr) && !l) {
+    const allocation *of = find(device_list, info->si_addr, 1);
+    if (of && l && !(reach_of(at_work.device) >> of->device & 1)) {
+        n = snprintf(text, sizeof text,
+                     "runner: kernel %s on device %d touched memory of device %d without peer access\n",
+                     l->name, at_work.device, of->device);
+    } else if (device_address(info->si_addr) && !l) {
         n = snprintf(text, sizeof text, "runner: host code touched device memory at %p\n", info->si_addr);
     } else if (l && t && fiber_guards(&t->stack, info->si_addr)) {
         n = snprintf(text, sizeof text, "runner: kernel %s: the stack of a thread is full\n", l->name);
@@ -206,16 +245,30 @@ void catch_faults() {
 
 #endif
 
-void *device_new(size_t bytes) {
-    if (bytes > memory_total() || used > memory_total() - bytes) return nullptr;
+/* ---- scopes ---- */
+
+void at_device_scope(const void *p, site at) {
+    const allocation *a = n_enabled > 0 ? find(device_list, p, 1) : nullptr;
+    if (!a) return;
+    if (a->device != at_work.device) fail(at, "a flag in memory of device %d at the scope of one", a->device);
+    if (a->shared) fail(at, "a flag that peers use at the scope of one device");
+}
+
+void at_system_scope(const void *p, site at) {
+    allocation *a = n_enabled > 0 ? find(device_list, p, 1) : nullptr;
+    (void)at;
+    if (a && a->device != at_work.device) a->shared = true;
+}
+
+void *device_new(int device, size_t bytes) {
+    if (bytes > memory_total() || used[device] > memory_total() - bytes) return nullptr;
     size_t span = 0;
-    void *p = place(bytes, &span);
+    void *p = place_new(bytes, &span);
     if (!p) return nullptr;
     memset(p, 0xFF, bytes);
-    device_enter(); /* opens and closes what is already there, too: the new one ends up like them */
-    record(&device_list, p, bytes, span);
-    device_leave();
-    used += bytes;
+    allocation *a = record(&device_list, p, bytes, span, device);
+    close_again(a);
+    used[device] += bytes;
     n_device++;
     return p;
 }
@@ -223,7 +276,7 @@ void *device_new(size_t bytes) {
 bool device_delete(void *p) {
     allocation *a = unlink(&device_list, p);
     if (!a) return false;
-    used -= a->bytes;
+    used[a->device] -= a->bytes;
     n_device--;
     displace(a);
     free(a);

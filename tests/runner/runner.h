@@ -129,6 +129,11 @@ inline void cp_async_wait(int keep) {
 /* ---- waiting ---- */
 void spin(site at);
 void progress(); /* something that a spinning thread may wait for has happened */
+uint64_t global_ns();
+/* A flag of this scope. One that devices share needs the system's: its memory is noted by whoever reaches it
+ * from another device. */
+void at_device_scope(const void *p, site at);
+void at_system_scope(const void *p, site at);
 void grid_wait();
 
 /* ThreadSanitizer knows no fences, so every atomic is ordered under it. */

@@ -57,11 +57,10 @@ static void is_found(const char *name, const char *const *words) {
     Test(wrong, name) {                                                                \
         if (where) is_found("wrong_" #name, (const char *const[]){__VA_ARGS__, NULL}); \
     }
-#define RACE(name)                                                                                 \
-    Test(race, name) {                                                                             \
-        if (TSAN)                                                                                  \
-            is_found("race_" #name,                                                                \
-                     (const char *const[]){"ThreadSanitizer: data race", "cases_wrong.cu", NULL}); \
+#define RACE(name)                                                                                        \
+    Test(race, name) {                                                                                    \
+        if (TSAN)                                                                                         \
+            is_found("race_" #name, (const char *const[]){"ThreadSanitizer: data race", "cases_", NULL}); \
     }
 
 FOUND(deadlock, "kernel deadlock launched at", "cases_wrong.cu", "deadlock: every thread waits",
@@ -76,6 +75,9 @@ FOUND(endless_while, "a conditional WHILE node has run 100000 times")
 FOUND(alignment, "cp.async from global memory of an address that is not a multiple of 16", "cases_wrong.cu")
 FOUND(no_grid_wait, "no thread of the block has called ptx::grid_wait()")
 FOUND(trap, "__trap", "cases_wrong.cu")
+FOUND(devices_that_wait_for_each_other, "endless: every thread that can run only spins")
+FOUND(flag_of_one_device, "a flag that peers use at the scope of one device", "cases_peers.cu")
+FOUND_IF(!ASAN, foreign_memory, "touched memory of device", "without peer access")
 FOUND_IF(!ASAN, device_overrun, "wrote device memory 0 bytes past the end of an allocation of 40")
 FOUND_IF(!ASAN, freed, "kernel device_overrun", "bad address")
 FOUND_IF(!ASAN, host_read, "host code touched device memory")
@@ -95,6 +97,8 @@ Test(wrong, copies_land_when_they_are_waited_for_or_at_once) {
         is_found("wrong_exit_with_copies", (const char *const[]){"while its cp.async are under way", NULL});
 }
 
+Test(wrong, peers_that_overwrite) { cr_assert_gt(sees_peers_that_overwrite(), 0); }
+
 RACE(missing_barrier)
 RACE(shuffle_orders_nothing)
 RACE(between_blocks)
@@ -104,6 +108,7 @@ RACE(host_does_not_wait)
 RACE(pinned_source_reused)
 RACE(team_barrier_without_release)
 RACE(counted_before_it_is_written)
+RACE(peers_without_release)
 
 Test(race, early_copy) {
     if (TSAN && early())

@@ -67,10 +67,12 @@ static inline uint4 make_uint4(unsigned x, unsigned y, unsigned z, unsigned w) {
     X(cudaErrorInsufficientDriver, 35, "CUDA driver version is insufficient for CUDA runtime version")   \
     X(cudaErrorNoDevice, 100, "no CUDA-capable device is detected")                                      \
     X(cudaErrorInvalidDevice, 101, "invalid device ordinal")                                             \
+    X(cudaErrorPeerAccessUnsupported, 217, "peer access is not supported between these two devices")     \
     X(cudaErrorInvalidResourceHandle, 400, "invalid resource handle")                                    \
     X(cudaErrorNotReady, 600, "device not ready")                                                        \
     X(cudaErrorIllegalAddress, 700, "an illegal memory access was encountered")                          \
     X(cudaErrorLaunchOutOfResources, 701, "too many resources requested for launch")                     \
+    X(cudaErrorPeerAccessAlreadyEnabled, 704, "peer access is already enabled")                          \
     X(cudaErrorLaunchFailure, 719, "unspecified launch failure")                                         \
     X(cudaErrorCooperativeLaunchTooLarge, 720, "too many blocks in cooperative launch")                  \
     X(cudaErrorNotSupported, 801, "operation not supported")                                             \
@@ -118,6 +120,8 @@ cudaError_t cudaDeviceSynchronize();
 cudaError_t cudaDriverGetVersion(int *version);
 cudaError_t cudaRuntimeGetVersion(int *version);
 cudaError_t cudaMemGetInfo(size_t *free, size_t *total);
+cudaError_t cudaDeviceCanAccessPeer(int *can, int device, int peer);
+cudaError_t cudaDeviceEnablePeerAccess(int peer, unsigned flags);
 cudaError_t cudaGetLastError();
 cudaError_t cudaPeekAtLastError();
 const char *cudaGetErrorString(cudaError_t e);
