@@ -68,6 +68,17 @@ typedef struct weir_pair_side {
     weir_model_facts facts; /* measured on the tensors */
 } weir_pair_side;
 
+/* Of a group of devices: blocks that they run on their own. record: `body` as weir_backend_stream.capture
+ * does, looped, on rank 0, and all its calls of models on the members, under a key below WEIR_LOOP_KEYS.
+ * goes_on: backend memory, a word that the body sets to 0 when no other block follows. loop: the members run
+ * theirs; then rank 0 launches its own. */
+enum { WEIR_LOOP_KEYS = 512 };
+typedef struct weir_loop_lead {
+    weir_status (*record)(weir_engine *e, int key, weir_status (*body)(void *ctx), void *ctx,
+                          int32_t *goes_on, weir_graph **out);
+    weir_status (*loop)(weir_engine *e, int key);
+} weir_loop_lead;
+
 typedef struct weir_pair {
     weir_backend *be;
     weir_pair_side side[2];
@@ -75,16 +86,19 @@ typedef struct weir_pair {
     weir_tokenizer *tok; /* NULL: ids only */
     int32_t n_vocab;
     int n_parallel, ctx_size, max_draft;
-    double kv_share;          /* pages there are, of those that all sessions at their longest would take */
-    int64_t n_row_max;        /* rows of the largest forward call */
-    size_t op_floats;         /* scratch of the hungriest op, planned and reserved */
-    int rank;                 /* of this process in a group of processes; else 0 */
-    bool processes;           /* ranks are processes */
-    int n_near;               /* ranks that share this machine's memory */
-    int n_rank, draft_rank;   /* ranks of the engine, and those that share the drafter's body */
-    double comm_seconds;      /* deadline of an exchange */
-    struct weir_ranks *ranks; /* of a group (host/ranks); else NULL */
-    weir_err device_note;     /* why "auto" is the CPU, where that is worth a word */
+    double kv_share;        /* pages there are, of those that all sessions at their longest would take */
+    int64_t n_row_max;      /* rows of the largest forward call */
+    size_t op_floats;       /* scratch of the hungriest op, planned and reserved */
+    int rank;               /* of this process in a group of processes; else 0 */
+    bool processes;         /* ranks are processes */
+    int n_near;             /* ranks that share this machine's memory */
+    int n_rank, draft_rank; /* ranks of the engine, and those that share the drafter's body */
+    int device_of[WEIR_MAX_RANKS]; /* a CUDA device for each rank; not on the CPU */
+    size_t exchange_floats;        /* of a rank at once, planned */
+    double comm_seconds;           /* deadline of an exchange */
+    struct weir_ranks *ranks;      /* of a group (host/ranks); else NULL */
+    const weir_loop_lead *lead;    /* of its rank 0, once all have loaded */
+    weir_err device_note;          /* why "auto" is the CPU, where that is worth a word */
     weir__chat chat;
     weir_engine_facts facts;
 } weir_pair;

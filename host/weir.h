@@ -39,7 +39,7 @@ typedef struct weir_session weir_session;
 typedef struct weir_engine_options {
     const char *model;       /* the verifier: a checkpoint directory, or a GGUF file (required) */
     const char *model_draft; /* the drafter, or NULL: a T5 for a T5, a decoder-only model for such a one */
-    const char *device;      /* "cpu", "auto", "cuda[:N]"; NULL = "auto" */
+    const char *device;      /* "cpu", "auto", "cuda[:N]", or one for each rank, "cuda:0,1"; NULL = "auto" */
     const char *isa;         /* CPU instruction set: "portable", "avx2", "avx512", "avx512bf16"; NULL =
                                 best */
     int n_thread;            /* 0 = cores this process may use */
@@ -125,7 +125,7 @@ typedef struct weir_engine_facts {
                             sources among them */
     bool prefix_cache[2]; /* whether a model's prompts are kept */
     size_t host_total, host_available; /* beside it, in the host's; 0 on the CPU */
-    /* The plan above is rank 0's, plan_total that of all ranks */
+    /* The plan above is rank 0's, plan_total that of all ranks, or of those that rank 0's device holds */
     int n_rank, draft_rank,
         rank;               /* all; that share the drafter's layers; this process's: above 0 it follows */
     const char *comm;       /* "local", "mpi"; NULL: one rank, and the following is 0 */

@@ -8,6 +8,8 @@ set(WEIR_CUDA_SOURCES
   attention/attention.cu
   attention/attention_prefill.cu
   attention/kv_append.cu
+  comm/exchange.cu
+  comm/peers.cu
   cuda/backend_cuda.cu
   cuda/graph.cu
   cuda/stream.cu

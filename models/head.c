@@ -37,8 +37,9 @@ weir_status weir__head_embed(weir_model *m, const int32_t *token, int64_t n, flo
                     .first = (int32_t)m->shape.own.id};
     WEIR_TRY(m->be->op.embed(m->be, &e));
     if (!m->be->comm) return WEIR_OK;
-    return m->be->exchange->collect_rows(&(weir_collect_rows){
-        .comm = m->be->comm, .x = x, .id = token, .n_row = n, .n = m->shape.dim, .first = m->first_id});
+    return m->be->exchange->collect_rows(
+        m->be,
+        &(weir_collect_rows){.x = x, .id = token, .n_row = n, .n = m->shape.dim, .first = m->first_id});
 }
 
 weir_status weir__head_logits(weir_model *m, const weir_batch *b, const model_rows *r) {
@@ -56,10 +57,9 @@ weir_status weir__head_logits(weir_model *m, const weir_batch *b, const model_ro
                            .minmax_n = b->minmax_n};
     if (a.w->n > 0) WEIR_TRY(weir__product(m, r, a));
     if (!comm) return WEIR_OK;
-    return m->be->exchange->collect_columns(&(weir_collect_columns){.comm = comm,
-                                                                    .part = m->a.logits,
-                                                                    .y = b->logits,
-                                                                    .ldy = m->shape.n_vocab_rows,
-                                                                    .n_row = r->n,
-                                                                    .first = m->first_id});
+    return m->be->exchange->collect_columns(m->be, &(weir_collect_columns){.part = m->a.logits,
+                                                                           .y = b->logits,
+                                                                           .ldy = m->shape.n_vocab_rows,
+                                                                           .n_row = r->n,
+                                                                           .first = m->first_id});
 }

@@ -12,8 +12,7 @@ weir_status weir__product(weir_model *m, const model_rows *r, weir_linear a) {
 static weir_status reduce(weir_model *m, const model_rows *r, weir_linear a, uint32_t has) {
     const int64_t dim = m->shape.dim, rows = m->n_row > m->be->chunk ? m->n_row : m->be->chunk;
     float *part = m->a.part + m->n_reduced++ % 2 * rows * dim;
-    const weir_reduce sum = {.comm = m->be->comm,
-                             .part = part,
+    const weir_reduce sum = {.part = part,
                              .y = a.y,
                              .ldy = a.ldy,
                              .n_row = r->n,
@@ -22,7 +21,7 @@ static weir_status reduce(weir_model *m, const model_rows *r, weir_linear a, uin
                              .add = a.epilogue == WEIR_EPI_ADD};
     a.y = part, a.ldy = dim, a.epilogue = WEIR_EPI_STORE;
     if (a.w->k > 0) WEIR_TRY(weir__product(m, r, a));
-    return m->be->exchange->reduce(&sum);
+    return m->be->exchange->reduce(m->be, &sum);
 }
 
 weir_status weir__residual(weir_model *m, const model_rows *r, const weir_weight *w, uint32_t has,

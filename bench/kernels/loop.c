@@ -116,7 +116,7 @@ static weir_status set_up(kb *k, scene *s) {
         take(k, &l->q_stats, rows, sizeof *l->q_stats) && take(k, &l->p_stats, rows, sizeof *l->p_stats) &&
         take(k, &l->draft, drafts, sizeof *l->draft) && take(k, &l->accept, seats, sizeof *l->accept) &&
         take(k, &l->row, drafts, sizeof *l->row) && take(k, &l->note, drafts, sizeof *l->note) &&
-        take(k, &l->emit, seats, sizeof *l->emit) && take(k, &l->block, 2, sizeof *l->block) &&
+        take(k, &l->emit, seats, sizeof *l->emit) && take(k, &l->block, 3, sizeof *l->block) &&
         take(k, &l->arrived, 1, sizeof *l->arrived) && take(k, &s->token, rows, sizeof *s->token) &&
         take(k, &s->pos, rows, sizeof *s->pos) && take(k, &s->slot, rows, sizeof *s->slot) &&
         take(k, &s->law_of, rows, sizeof *s->law_of) && take(k, &s->laws, seats, sizeof *s->laws);

@@ -117,7 +117,7 @@ static void print_ranks(const weir_engine_facts *f) {
     if (f->has_draft)
         cli_outf("  %-24s %s\n", "drafter's layers",
                  f->draft_rank == 1 ? "whole on every rank (--draft-tp 1)" : "shared out, as the verifier's");
-    cli_outf("  %-24s ranks on one CPU wait for each other: slower than -tp 1\n", "note");
+    if (f->isa) cli_outf("  %-24s ranks on one CPU wait for each other: slower than -tp 1\n", "note");
 }
 
 static void print_table(const weir_engine_facts *f) {
@@ -132,7 +132,9 @@ static void print_table(const weir_engine_facts *f) {
     cli_outf("  %-24s %d sessions of %d positions, gamma up to %d\n", "room", f->n_parallel, f->ctx_size,
              f->max_draft);
     cli_outf("memory plan%s%s%s\n", f->isa ? "" : ", ", f->isa ? "" : f->device,
-             f->n_rank > 1 ? " (rank 0; the total is that of all ranks)" : "");
+             f->n_rank == 1 ? ""
+             : f->isa       ? " (rank 0; the total is that of all ranks)"
+                            : " (rank 0; the total is that of all ranks on its device)");
     for (int i = 0; i < n; i++) {
         char name[40];
         snprintf(name, sizeof name, "weights, %s", role[i]);

@@ -19,7 +19,7 @@
     X((l)->shape.accept, weir_accept_session, S) \
     X((l)->shape.row, weir_accept_row, R)        \
     X((l)->shape.note, weir_row_note, R)         \
-    X((l)->shape.block, int32_t, 2)              \
+    X((l)->shape.block, int32_t, 3)              \
     X((l)->shape.arrived, uint32_t, 1)           \
     X((l)->every, int32_t, R)                    \
     X((l)->second, int32_t, S)                   \
@@ -264,7 +264,11 @@ static weir_status take_block(follow *f, const weir_block_outcome *ring) {
 
 /* Takes the outcomes of all finished blocks; *more: the loop is not over. */
 static weir_status take_outcomes(follow *f, bool *more) {
+    weir_engine *e = f->b.l->e;
     const int32_t done = blocks_done(f), n_seat = f->b.loop.n_seat;
+    bool busy;
+    /* a block in which a rank was given up has no outcome, and the device says so before it is done */
+    if (e->pair.lead) WEIR_TRY(e->pair.be->stream->poll(e->pair.be, &busy));
     *more = done == 0 || !__atomic_load_n(&f->flags->over, __ATOMIC_RELAXED);
     for (; f->taken < done; f->taken++) {
         const weir_block_outcome *ring = f->b.l->mapped_ring;
@@ -336,17 +340,26 @@ static weir_status run_captured(follow *f, weir_graph *g) {
     }
 }
 
-static weir_status run_launch(follow *f, int blocks) {
+/* Of a group, the members record and run their part too. */
+static weir_status run_recorded(follow *f, int blocks) {
     weir_block_loop *l = f->b.l;
-    weir_backend *be = l->e->pair.be;
-    if (!l->graphs) {
-        WEIR_TRY(start(f, blocks));
-        return run_called(f);
-    }
+    weir_engine *e = l->e;
     weir_graph **g = &l->graph[f->b.size][f->b.loop.gamma][f->b.loop.bonus];
-    if (!*g) WEIR_TRY(be->stream->capture(be, weir__block_run, &f->b, true, g));
+    const int key = (int)(g - &l->graph[0][0][0]);
+    _Static_assert(sizeof l->graph / sizeof *g <= WEIR_LOOP_KEYS, "a key for each");
+    if (!*g && e->pair.lead)
+        WEIR_TRY(e->pair.lead->record(e, key, weir__block_run, &f->b, f->b.loop.block + 2, g));
+    else if (!*g)
+        WEIR_TRY(e->pair.be->stream->capture(e->pair.be, weir__block_run, &f->b, true, g));
     WEIR_TRY(start(f, blocks));
+    if (e->pair.lead) WEIR_TRY(e->pair.lead->loop(e, key));
     return run_captured(f, *g);
+}
+
+static weir_status run_launch(follow *f, int blocks) {
+    if (f->b.l->graphs) return run_recorded(f, blocks);
+    WEIR_TRY(start(f, blocks));
+    return run_called(f);
 }
 
 /* Of a block that n sessions shared; a device's blocks are not timed by part. */

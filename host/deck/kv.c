@@ -114,6 +114,9 @@ static int32_t *slot_table(const weir_kv_pool *p, int32_t slot) {
     return p->table + (int64_t)slot * p->per_slot;
 }
 
+const int32_t *weir__kv_pool_row(const weir_kv_pool *p, int32_t slot) { return slot_table(p, slot); }
+int32_t weir__kv_pool_row_pages(const weir_kv_pool *p) { return p->per_slot; }
+
 static void touch(weir_kv_pool *p, int32_t slot) {
     const bool clean = p->dirty[0] == p->dirty[1];
     if (clean || slot < p->dirty[0]) p->dirty[0] = slot;

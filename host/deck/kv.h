@@ -64,6 +64,10 @@ void weir__kv_pool_adopt(weir_kv_pool *p, int32_t slot, int64_t i, int32_t page,
 /* Brings the backend's page table up to date: before any op that reads it. Free where nothing changed. */
 weir_status weir__kv_pool_sync(weir_kv_pool *p);
 
+/* The host's copy of a slot's row of the table, and how many entries it has. */
+const int32_t *weir__kv_pool_row(const weir_kv_pool *p, int32_t slot);
+int32_t weir__kv_pool_row_pages(const weir_kv_pool *p);
+
 /* Pages that are held, and that a resize can take. A ring's are always held; free are those of empty slots.
  * Any thread may ask while another one moves pages: it gets a number that was true. */
 int32_t weir__kv_pool_pages_used(const weir_kv_pool *p);

@@ -192,6 +192,19 @@ static weir_status add_share(weir_engine *e, int i, int rank, weir_bytes *kv, we
     return WEIR_OK;
 }
 
+/* What an exchange gives at once: of a large call some rows after the others. */
+static void note_slice(weir_engine *e, const weir_model_facts *f, int64_t most_ids) {
+    enum { SLICE = 1 << 20 }; /* 4 MiB; 64 MiB of each of 8 ranks */
+    const size_t chunk = (size_t)e->pair.be->chunk, calls = (size_t)e->pair.n_row_max,
+                 rows = calls > chunk ? calls : chunk, row = f->reduce_floats, ids = (size_t)most_ids;
+    size_t floats = rows * row > calls * ids ? rows * row : calls * ids;
+    if (floats > SLICE) floats = SLICE;
+    if (floats < row) floats = row;
+    if (floats < ids) floats = ids;
+    if (floats < 4 * calls) floats = 4 * calls; /* a call's rows */
+    if (floats > e->pair.exchange_floats) e->pair.exchange_floats = floats;
+}
+
 /* The exchanges of a call with logits, and what a rank gives of them for a row: partial sums, its row of the
  * embedding, its logits. */
 static void note_exchanges(weir_engine *e, int i) {
@@ -199,32 +212,66 @@ static void note_exchanges(weir_engine *e, int i) {
     int64_t most = 0;
     for (int r = 0; r < e->pair.n_rank; r++)
         if (e->pair.facts.rank_plan[r].n_id[i] > most) most = e->pair.facts.rank_plan[r].n_id[i];
+    note_slice(e, f, most);
     e->pair.facts.exchanges[i] = f->n_reduce + 2;
     e->pair.facts.exchange_row[i] =
         sizeof(float) * (f->reduce_floats * (size_t)(f->n_reduce + 1) + (size_t)most);
 }
 
-/* Rank 0 has the buffers of steps, which are counted already; the others models and pages only. The total is
- * that of the ranks on this machine: all, or of a job as many of the largest as there are here. */
+/* Of the ranks whose memory is rank 0's: on this machine all, or of a job as many of the largest as there are
+ * here; with devices those on its own (the others look at theirs when they open). */
+static size_t total_here(const weir_engine *e) {
+    const weir_pair *p = &e->pair;
+    size_t sum = 0, most = 0;
+    for (int r = 0; r < p->n_rank; r++) {
+        const size_t total = p->facts.rank_plan[r].total;
+        if (!p->be->device || p->device_of[r] == p->device_of[0]) sum = plus(sum, total);
+        if (total > most) most = total;
+    }
+    if (p->n_near == p->n_rank) return sum;
+    sum = 0;
+    for (int i = 0; i < p->n_near; i++) sum = plus(sum, most);
+    return sum;
+}
+
+/* Prompts with float weights go through cuBLASLt, whose order of sums depends on the share. An encoder's are
+ * whole on every rank. */
+static weir_status check_prompts(const weir_engine *e, weir_err *err) {
+    const weir_pair *p = &e->pair;
+    for (int i = 0; i <= (int)p->has_draft && p->be->device; i++) {
+        const weir_model_facts *f = &p->side[i].facts;
+        const bool plain = weir_dtype_is_float(f->dtype) && f->dtype != WEIR_DTYPE_BF16;
+        if (f->encoder_decoder || !plain || weir__ranks_place(e, i, 0).whole_body) continue;
+        return weir_fail(
+            err, WEIR_ENOTSUP,
+            "%s: a decoder with %s weights over several devices: bf16 or quantised ones are needed "
+            "(or --device cpu)",
+            p->side[i].ck.dir, weir_dtype_name(f->dtype));
+    }
+    return WEIR_OK;
+}
+
+/* Rank 0 has the buffers of steps, which are counted already; the others models and pages only. */
 static weir_status plan_ranks(weir_engine *e, weir_err *err) {
     weir_engine_facts *f = &e->pair.facts;
-    size_t all = 0, most = 0;
+    WEIR_TRY(check_prompts(e, err));
     for (int r = 0; r < e->pair.n_rank; r++) {
         weir_rank_plan *p = &f->rank_plan[r];
         weir_bytes kv = {0, 0}, scratch = {.backend = op_bytes(e, e->pair.op_floats)};
         for (int i = 0; i <= (int)e->pair.has_draft; i++) WEIR_TRY(add_share(e, i, r, &kv, &scratch, err));
         p->kv = r == 0 ? f->kv_total : kv.backend;
         p->scratch = r == 0 ? f->scratch : scratch.backend;
-        p->total = plus(plus(p->weights[0], p->weights[1]), plus(p->kv, p->scratch));
-        all = plus(all, p->total);
-        if (p->total > most) most = p->total;
-    }
-    f->plan_total = all;
-    if (e->pair.n_near < e->pair.n_rank) {
-        f->plan_total = 0;
-        for (int i = 0; i < e->pair.n_near; i++) f->plan_total = plus(f->plan_total, most);
     }
     for (int i = 0; i <= (int)e->pair.has_draft; i++) note_exchanges(e, i);
+    const size_t slices = e->pair.be->exchange->bytes(e->pair.n_rank, e->pair.exchange_floats);
+    for (int r = 0; r < e->pair.n_rank; r++) {
+        weir_rank_plan *p = &f->rank_plan[r];
+        p->exchange += slices;
+        p->scratch = plus(p->scratch, slices);
+        p->total = plus(plus(p->weights[0], p->weights[1]), plus(p->kv, p->scratch));
+    }
+    f->scratch = plus(f->scratch, slices);
+    f->plan_total = total_here(e);
     return WEIR_OK;
 }
 

@@ -6,20 +6,34 @@
 
 #include "host/pair/device.h"
 
-/* N of "cuda" or "cuda:N"; -1 for anything else. */
-static int cuda_index(const char *device) {
-    if (strcmp(device, "cuda") == 0) return 0;
-    if (strncmp(device, "cuda:", 5) != 0 || device[5] < '0' || device[5] > '9') return -1;
-    char *end;
-    errno = 0;
-    const long n = strtol(device + 5, &end, 10);
-    return errno != 0 || *end || n > INT_MAX ? -1 : (int)n;
+/* The devices of "cuda" (0, 1, …), "cuda:N" or "cuda:N,M,…", up to `most`: their number, 0 for anything
+ * else. */
+static int cuda_list(const char *device, int most, int *index) {
+    int n = 0;
+    if (strncmp(device, "cuda", 4) != 0) return 0;
+    if (!device[4]) {
+        for (; n < most; n++) index[n] = n;
+        return n;
+    }
+    for (const char *at = device + 4; *at; n++) {
+        const char separator = n == 0 ? ':' : ',';
+        if (at[0] != separator || at[1] < '0' || at[1] > '9' || n == most) return 0;
+        char *end;
+        errno = 0;
+        const long value = strtol(at + 1, &end, 10);
+        if (errno != 0 || value > INT_MAX) return 0;
+        index[n] = (int)value;
+        at = end;
+    }
+    return n;
 }
 
 weir_status weir__device_check(const char *device, weir_err *err) {
-    if (!device || strcmp(device, "cpu") == 0 || strcmp(device, "auto") == 0 || cuda_index(device) >= 0)
+    int index[WEIR_MAX_RANKS];
+    if (!device || strcmp(device, "cpu") == 0 || strcmp(device, "auto") == 0 ||
+        cuda_list(device, WEIR_MAX_RANKS, index) > 0)
         return WEIR_OK;
-    return weir_fail(err, WEIR_EINVAL, "device %s is not one of cpu, cuda[:N], auto", device);
+    return weir_fail(err, WEIR_EINVAL, "device %s is not one of cpu, cuda[:N[,N...]], auto", device);
 }
 
 weir_status weir__engine_lost(const weir_engine *e, weir_status s, weir_err *err) {
@@ -27,20 +41,47 @@ weir_status weir__engine_lost(const weir_engine *e, weir_status s, weir_err *err
                            : weir__backend_failure(e->pair.be, err);
 }
 
+/* A device for each rank. */
+static weir_status choose_devices(weir_engine *e, const char *device, weir_err *err) {
+    weir_pair *p = &e->pair;
+    const bool named = device[4] == ':';
+    const int n = cuda_list(device, WEIR_MAX_RANKS, p->device_of);
+    if (named && n != p->n_rank)
+        return weir_fail(err, WEIR_EINVAL, "device %s names %d for %d ranks (-tp)", device, n, p->n_rank);
+    if (named || p->n_rank == 1) return WEIR_OK;
+    weir_err why = {""};
+    const int there = weir__backend_cuda_count(&why);
+    if (there >= p->n_rank) return WEIR_OK;
+    return weir_fail(
+        err, WEIR_ENOTSUP,
+        "-tp %d takes as many CUDA devices, and this machine has %d (cuda:0,0 puts two ranks on one; "
+        "--device cpu)",
+        p->n_rank, there);
+}
+
+static weir_status open_cuda(weir_engine *e, const char *device, weir_err *err) {
+    WEIR_TRY(choose_devices(e, device, err));
+    WEIR_TRY(weir__backend_cuda_open(&e->pair.be, e->pair.device_of[0], err));
+    if (e->pair.n_rank > 1)
+        e->pair.be->minmaxes = false; /* no rank sees all logits before they are collected */
+    return WEIR_OK;
+}
+
 static weir_status open_backend(weir_engine *e, const weir_engine_options *o, int n_thread, weir_isa isa,
                                 weir_err *err) {
     const char *device = o->device ? o->device : "auto";
-    const int index = cuda_index(device);
-    if (index >= 0) return weir__backend_cuda_open(&e->pair.be, index, err);
+    /* A kernel that is loaded at its first launch may wait for the device, where a peer waits for it. */
+    if (e->pair.n_rank > 1) (void)setenv("CUDA_MODULE_LOADING", "EAGER", 0);
+    if (strncmp(device, "cuda", 4) == 0) return open_cuda(e, device, err);
     if (strcmp(device, "auto") == 0 && weir__backend_cuda_count(&e->pair.device_note) > 0)
-        return weir__backend_cuda_open(&e->pair.be, 0, err);
+        return open_cuda(e, "cuda", err);
     return weir__backend_cpu_open(&e->pair.be, n_thread, isa, err);
 }
 
 weir_status weir__device_open(weir_engine *e, const weir_engine_options *o, int n_thread, weir_isa isa,
                               weir_err *err) {
     WEIR_TRY(open_backend(e, o, n_thread, isa, err));
-    if (e->pair.n_rank == 1 || e->pair.be->exchange) return WEIR_OK;
-    return weir_fail(err, WEIR_ENOTSUP, "%s serves one rank: -tp %d needs --device cpu", e->pair.be->name,
-                     e->pair.n_rank);
+    if (e->pair.n_rank == 1 || !e->pair.be->device || !e->pair.processes) return WEIR_OK;
+    return weir_fail(err, WEIR_ENOTSUP, "%s: ranks that are processes (--comm mpi) are for --device cpu",
+                     e->pair.be->name);
 }

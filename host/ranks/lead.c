@@ -1,62 +1,11 @@
-/* Rank 0's part: opens the members, and tells them of every call of a model. */
-#include <pthread.h>
+/* Rank 0's part while the engine runs: it tells the members of every call of a model. */
+#include "host/ranks/lead.h"
+
 #include <string.h>
 
-#include "host/ranks/agree.h"
-#include "host/ranks/member.h"
 #include "kernels/base/mem.h"
-#include "kernels/comm/module.h"
-
-/* What the members have of a model's tables and prompts, so that only changes are sent. */
-typedef struct lead_side {
-    struct weir_ranks *r;
-    int side;
-    ranks_table table[RANKS_TABLES];
-    int32_t *cross_len;
-    int32_t *prompt[WEIR_PROMPTS_OPEN];
-    int64_t n_prompt[WEIR_PROMPTS_OPEN]; /* 0: none, or not known any more */
-} lead_side;
-
-typedef struct lead_thread {
-    ranks_member member;
-    pthread_t thread;
-    bool started;
-} lead_thread;
-
-struct weir_ranks {
-    weir_engine *e;
-    weir_comm *comm; /* rank 0's */
-    lead_thread member[WEIR_RANKS];
-    lead_side side[2];
-    ranks_words msg;
-};
 
 /* ---- messages ------------------------------------------------------------------------------------------ */
-
-/* Pages [0, count) of a slot's row, where the members have others. */
-static int32_t put_row(lead_side *l, int which, const weir_kv_view *view, int64_t slot, int64_t count) {
-    ranks_table *t = &l->table[which];
-    if (!view->pool || count > t->stride) return 0;
-    const int32_t *page = view->table + slot * view->table_stride;
-    int32_t *known = t->page + slot * t->stride;
-    if (memcmp(known, page, (size_t)count * sizeof *page) == 0) return 0;
-    memcpy(known, page, (size_t)count * sizeof *page);
-    weir__words_put(&l->r->msg, which);
-    weir__words_put(&l->r->msg, (int32_t)slot);
-    weir__words_put(&l->r->msg, (int32_t)count);
-    weir__words_put_all(&l->r->msg, page, (size_t)count);
-    return 1;
-}
-
-/* Both tables for positions [0, len) of a slot, and its source. */
-static int32_t put_slot(lead_side *l, const weir_kv *kv, int32_t slot, int64_t len) {
-    const int64_t pages = (len + WEIR_PAGE - 1) / WEIR_PAGE;
-    int32_t n =
-        put_row(l, RANKS_SELF, &kv->self, slot, pages) + put_row(l, RANKS_SLIDE, &kv->slide, slot, pages);
-    if (!kv->cross_len) return n;
-    const int64_t source = (kv->cross_len[slot] + WEIR_PAGE - 1) / WEIR_PAGE;
-    return n + put_row(l, RANKS_SELF, &kv->self, l->r->e->pair.n_parallel + slot, source);
-}
 
 static void begin(lead_side *l, ranks_verb verb) {
     l->r->msg.n = 0;
@@ -74,17 +23,8 @@ static void fill_place(lead_side *l, size_t at, int32_t n) {
     if (!l->r->msg.failed) l->r->msg.word[at] = n;
 }
 
-static int32_t put_source(lead_side *l, const weir_kv *kv, int32_t slot) {
-    if (!kv->cross_len || l->cross_len[slot] == kv->cross_len[slot]) return 0;
-    l->cross_len[slot] = kv->cross_len[slot];
-    weir__words_put(&l->r->msg, slot);
-    weir__words_put(&l->r->msg, kv->cross_len[slot]);
-    return 1;
-}
-
-static weir_status send(lead_side *l) {
-    struct weir_ranks *r = l->r;
-    if (r->msg.failed) {
+static weir_status send(struct weir_ranks *r) {
+    if (r->msg.failed || r->script.failed) {
         weir__comm_abort(r->comm, WEIR_ENOMEM, weir_status_str(WEIR_ENOMEM));
         return WEIR_ECOMM;
     }
@@ -93,40 +33,77 @@ static weir_status send(lead_side *l) {
     return weir__comm_command(r->comm, &msg, &bytes);
 }
 
-/* The largest position of a row's slot in the call, where this row is the slot's first; -1: it is not. */
-static int64_t last_of_slot(const weir_batch *b, int32_t row) {
-    int64_t last = b->pos[row];
-    for (int32_t i = 0; i < b->n_row; i++) {
-        if (b->slot[i] != b->slot[row]) continue;
-        if (i < row) return -1;
-        if (b->pos[i] > last) last = b->pos[i];
-    }
-    return last;
+/* A slot's row up to the last page that the members have otherwise. */
+static int32_t put_row(lead_side *l, int which, const weir_kv_pool *pool, int32_t slot) {
+    ranks_table *t = &l->table[which];
+    const int32_t *page = weir__kv_pool_row(pool, slot);
+    int32_t *known = t->page + slot * t->stride;
+    if (memcmp(known, page, (size_t)t->stride * sizeof *page) == 0) return 0;
+    int32_t count = (int32_t)t->stride;
+    while (known[count - 1] == page[count - 1]) count--;
+    memcpy(known, page, (size_t)count * sizeof *page);
+    weir__words_put(&l->r->msg, which);
+    weir__words_put(&l->r->msg, slot);
+    weir__words_put(&l->r->msg, count);
+    weir__words_put_all(&l->r->msg, page, (size_t)count);
+    return 1;
+}
+
+static int32_t put_source(lead_side *l, const int32_t *len, int32_t slot) {
+    if (l->cross_len[slot] == len[slot]) return 0;
+    l->cross_len[slot] = len[slot];
+    weir__words_put(&l->r->msg, slot);
+    weir__words_put(&l->r->msg, len[slot]);
+    return 1;
+}
+
+/* What changed in a model's tables, and in its sources. False: nothing did. */
+static bool put_tables(lead_side *l) {
+    const weir_deck_side *d = &l->r->e->deck.side[l->side];
+    const weir_kv_pool *pool[RANKS_TABLES] = {d->self, d->slide};
+    int32_t n_row = 0, n_source = 0;
+    size_t at = hold_place(l);
+    for (int t = 0; t < RANKS_TABLES; t++)
+        for (int32_t slot = 0; slot < l->table[t].n_slot; slot++) n_row += put_row(l, t, pool[t], slot);
+    fill_place(l, at, n_row);
+    at = hold_place(l);
+    for (int32_t slot = 0; l->cross_len && slot < l->r->e->pair.n_parallel; slot++)
+        n_source += put_source(l, d->cross_len, slot);
+    fill_place(l, at, n_source);
+    return n_row + n_source > 0;
+}
+
+/* ---- calls of a model ---------------------------------------------------------------------------------- */
+
+/* Rows that are made on a device go from there to the members' devices. */
+static weir_status spread_rows(struct weir_ranks *r, const weir_batch *b) {
+    weir_backend *be = r->e->pair.be;
+    const weir_spread a = {.from = {b->token, b->pos, b->slot, b->out},
+                           .n = {b->n_row, b->n_row, b->n_row, b->n_out}};
+    return be->exchange->spread(be, &a);
 }
 
 static weir_status lead_forward(void *ud, const weir_kv *kv, const weir_batch *b) {
     lead_side *l = ud;
     ranks_words *w = &l->r->msg;
-    int32_t n = 0;
-    begin(l, RANKS_FORWARD);
-    size_t at = hold_place(l);
-    for (int32_t i = 0; i < b->n_row; i++) {
-        const int64_t last = b->slot[i] < 0 ? -1 : last_of_slot(b, i);
-        if (last >= 0) n += put_slot(l, kv, b->slot[i], last + 1);
+    const ranks_call call = {l->side, b->n_row, b->n_out, b->group};
+    (void)kv;
+    if (l->r->recording) {
+        weir__words_put_all(&l->r->script, (const int32_t *)&call, RANKS_CALL_WORDS);
+        return spread_rows(l->r, b);
     }
-    fill_place(l, at, n);
-    at = hold_place(l);
-    n = 0;
-    for (int32_t i = 0; i < b->n_row; i++)
-        if (b->slot[i] >= 0) n += put_source(l, kv, b->slot[i]);
-    fill_place(l, at, n);
-    const int32_t head[] = {b->n_row, b->n_out, b->group};
-    weir__words_put_all(w, head, 3);
-    weir__words_put_all(w, b->token, (size_t)b->n_row);
-    weir__words_put_all(w, b->pos, (size_t)b->n_row);
-    weir__words_put_all(w, b->slot, (size_t)b->n_row);
-    weir__words_put_all(w, b->out, (size_t)b->n_out);
-    return send(l);
+    begin(l, RANKS_FORWARD);
+    (void)put_tables(l);
+    weir__words_put_all(w, &call.n_row, RANKS_CALL_WORDS - 1);
+    if (!l->r->e->pair.be->device) {
+        weir__words_put_all(w, b->token, (size_t)b->n_row);
+        weir__words_put_all(w, b->pos, (size_t)b->n_row);
+        weir__words_put_all(w, b->slot, (size_t)b->n_row);
+        weir__words_put_all(w, b->out, (size_t)b->n_out);
+        return send(l->r);
+    }
+    WEIR_TRY(send(l->r));
+    return spread_rows(l->r, b);
 }
 
 /* Whether the members have this prompt in this place; from now on they do. */
@@ -142,68 +119,88 @@ static weir_status lead_prefill(void *ud, const weir_kv *kv, int32_t slot, const
                                 int32_t place, int64_t step) {
     lead_side *l = ud;
     ranks_words *w = &l->r->msg;
+    (void)kv;
     begin(l, RANKS_PREFILL);
-    const size_t at = hold_place(l);
-    const int64_t pages = (n + WEIR_PAGE - 1) / WEIR_PAGE;
-    fill_place(l, at,
-               kv->cross_len ? put_row(l, RANKS_SELF, &kv->self, l->r->e->pair.n_parallel + slot, pages)
-                             : put_slot(l, kv, slot, n));
-    weir__words_put(w, 0);
+    (void)put_tables(l);
     const bool known = has_prompt(l, place, token, n);
     const int32_t head[] = {slot, place, (int32_t)step, (int32_t)n, known ? 0 : (int32_t)n};
     weir__words_put_all(w, head, 5);
     if (!known) weir__words_put_all(w, token, (size_t)n);
-    return send(l);
+    return send(l->r);
 }
 
-weir_status weir__ranks_exchange(weir_engine *e, size_t bytes, int times) {
-    struct weir_ranks *r = e->pair.ranks;
+weir_status weir__lead_exchange(struct weir_ranks *r, size_t bytes, int times) {
     begin(&r->side[0], RANKS_EXCHANGE);
+    weir__words_put(&r->msg, 0);
+    weir__words_put(&r->msg, 0);
     weir__words_put(&r->msg, (int32_t)bytes);
     weir__words_put(&r->msg, times);
-    WEIR_TRY(send(&r->side[0]));
-    return weir__exchange_rounds(e->pair.be, bytes, times);
+    WEIR_TRY(send(r));
+    return weir__exchange_rounds(r->e->pair.be, bytes, times);
 }
 
-/* ---- members of this process --------------------------------------------------------------------------- */
+/* ---- blocks that devices run on their own -------------------------------------------------------------- */
 
-static void *member_main(void *arg) {
-    ranks_member *m = arg;
-    weir_err err = {""};
-    const weir_status mine = weir__member_open(m, &err);
-    if (weir__ranks_agree_status(m->comm, mine, &err, NULL) == WEIR_OK) weir__member_serve(m);
-    weir__member_close(m);
-    return NULL;
+typedef struct recording {
+    struct weir_ranks *r;
+    weir_status (*body)(void *ctx);
+    void *ctx;
+    int32_t *goes_on;
+} recording;
+
+static weir_status record_block(void *ctx) {
+    const recording *a = ctx;
+    weir_backend *be = a->r->e->pair.be;
+    WEIR_TRY(a->body(a->ctx));
+    const weir_spread word = {.from = {a->goes_on}, .n = {1}};
+    return be->exchange->spread(be, &word);
 }
 
-static weir_status start_members(struct weir_ranks *r, weir_comm *const *comm) {
-    const weir_pair *p = &r->e->pair;
-    const int n_thread = weir__pool_size(p->be->pool);
-    for (int i = 1; i < p->n_rank; i++) {
-        lead_thread *t = &r->member[i];
-        t->member = (ranks_member){.e = r->e, .comm = comm[i], .isa = p->be->isa, .n_thread = n_thread};
+static weir_status lead_record(weir_engine *e, int key, weir_status (*body)(void *ctx), void *ctx,
+                               int32_t *goes_on, weir_graph **out) {
+    struct weir_ranks *r = e->pair.ranks;
+    recording a = {r, body, ctx, goes_on};
+    r->script.n = 0;
+    r->recording = true;
+    const weir_status s = e->pair.be->stream->capture(e->pair.be, record_block, &a, true, out);
+    r->recording = false;
+    if (s != WEIR_OK) return s; /* nobody has heard of it */
+    begin(&r->side[0], RANKS_RECORD);
+    weir__words_put(&r->msg, 0);
+    weir__words_put(&r->msg, 0);
+    weir__words_put(&r->msg, key);
+    weir__words_put(&r->msg, (int32_t)(r->script.n / RANKS_CALL_WORDS));
+    weir__words_put_all(&r->msg, r->script.word, r->script.n);
+    WEIR_TRY(send(r));
+    int32_t mine = 0, all[WEIR_RANKS];
+    return weir__comm_agree(r->comm, &mine, all, sizeof mine);
+}
+
+static weir_status lead_loop(weir_engine *e, int key) {
+    struct weir_ranks *r = e->pair.ranks;
+    for (int i = 0; i <= (int)e->pair.has_draft; i++) {
+        begin(&r->side[i], RANKS_PAGES);
+        if (put_tables(&r->side[i])) WEIR_TRY(send(r));
     }
-    for (int i = 1; i < p->n_rank; i++) {
-        lead_thread *t = &r->member[i];
-        t->started = pthread_create(&t->thread, NULL, member_main, &t->member) == 0;
-        if (t->started) continue;
-        weir__comm_abort(r->comm, WEIR_ENOMEM, "cannot start a thread");
-        return WEIR_ENOMEM;
-    }
-    return WEIR_OK;
+    begin(&r->side[0], RANKS_LOOP);
+    weir__words_put(&r->msg, 0);
+    weir__words_put(&r->msg, 0);
+    weir__words_put(&r->msg, key);
+    return send(r);
 }
 
-/* ---- rank 0 -------------------------------------------------------------------------------------------- */
+static const weir_loop_lead loop_lead = {lead_record, lead_loop};
+
+/* ---- open and close ------------------------------------------------------------------------------------ */
 
 /* As the members' tables begin: zeros. */
 static weir_status open_mirror(lead_side *l, const weir_engine *e) {
-    const weir_kv *kv = &e->deck.side[l->side].kv;
-    const weir_kv_view *view[RANKS_TABLES] = {&kv->self, &kv->slide};
-    const bool sources = kv->cross_len != NULL;
+    const weir_deck_side *d = &e->deck.side[l->side];
+    const weir_kv_pool *pool[RANKS_TABLES] = {d->self, d->slide};
     for (int t = 0; t < RANKS_TABLES; t++) {
-        if (!view[t]->pool) continue;
-        l->table[t].n_slot = e->pair.n_parallel * (sources && t == RANKS_SELF ? 2 : 1);
-        l->table[t].stride = view[t]->table_stride;
+        if (!pool[t]) continue;
+        l->table[t].n_slot = e->pair.n_parallel * (d->cross_len && t == RANKS_SELF ? 2 : 1);
+        l->table[t].stride = weir__kv_pool_row_pages(pool[t]);
         l->table[t].page =
             weir_calloc((size_t)(l->table[t].n_slot * l->table[t].stride), sizeof *l->table[t].page);
         if (!l->table[t].page) return WEIR_ENOMEM;
@@ -212,12 +209,12 @@ static weir_status open_mirror(lead_side *l, const weir_engine *e) {
         l->prompt[i] = weir_calloc((size_t)e->pair.ctx_size, sizeof **l->prompt);
         if (!l->prompt[i]) return WEIR_ENOMEM;
     }
-    if (!sources) return WEIR_OK;
+    if (!d->cross_len) return WEIR_OK;
     l->cross_len = weir_calloc((size_t)e->pair.n_parallel, sizeof *l->cross_len);
     return l->cross_len ? WEIR_OK : WEIR_ENOMEM;
 }
 
-static weir_status lead_models(struct weir_ranks *r) {
+weir_status weir__lead_models(struct weir_ranks *r) {
     weir_engine *e = r->e;
     for (int i = 0; i <= (int)e->pair.has_draft; i++) {
         lead_side *l = &r->side[i];
@@ -225,103 +222,23 @@ static weir_status lead_models(struct weir_ranks *r) {
         WEIR_TRY(open_mirror(l, e));
         weir__model_set_lead(e->pair.side[i].model, (weir_model_lead){lead_forward, lead_prefill, l});
     }
+    e->pair.lead = &loop_lead;
     return WEIR_OK;
 }
 
-static struct weir_ranks *new_ranks(weir_engine *e) {
-    struct weir_ranks *r = weir_calloc(1, sizeof *r);
-    if (r) r->e = e, e->pair.ranks = r;
-    return r;
+void weir__lead_close(struct weir_ranks *r) {
+    r->msg.n = 0;
+    weir__words_put(&r->msg, RANKS_CLOSE);
+    if (!r->side[0].r || r->msg.failed || send(r) != WEIR_OK)
+        weir__comm_abort(r->comm, WEIR_ECANCELED, "closed");
 }
 
-weir_status weir__ranks_join(weir_engine *e, weir_err *err) {
-    struct weir_ranks *r = new_ranks(e);
-    if (!r) return weir_fail(err, WEIR_ENOMEM, "out of memory for the ranks");
-    WEIR_TRY(weir__comm_mpi_open(&r->comm, e->pair.comm_seconds, err));
-    e->pair.rank = r->comm->rank;
-    e->pair.n_near = r->comm->n_near;
-    if (r->comm->n_rank == e->pair.n_rank) return WEIR_OK;
-    return weir_fail(err, WEIR_EINVAL, "-tp %d, but the MPI job has %d processes", e->pair.n_rank,
-                     r->comm->n_rank);
-}
-
-weir_status weir__ranks_joined(weir_engine *e, weir_status mine, weir_err *err) {
-    weir_err why = {""};
-    if (mine != WEIR_OK && err) why = *err;
-    mine = weir__ranks_agree_plan(e, e->pair.ranks->comm, mine, &why);
-    return mine == WEIR_OK ? mine : weir_fail(err, mine, "%s", why.text);
-}
-
-/* This process is a member: its own engine has what it needs of rank 0's. */
-static weir_status open_follower(struct weir_ranks *r, weir_err *err) {
-    ranks_member *m = &r->member[0].member;
-    weir_err why = {""};
-    *m = (ranks_member){.e = r->e,
-                        .comm = r->comm,
-                        .isa = r->e->pair.be->isa,
-                        .n_thread = weir__pool_size(r->e->pair.be->pool)};
-    const weir_status s = weir__member_open(m, &why);
-    return weir__ranks_agree_status(r->comm, s, &why, err);
-}
-
-weir_status weir__ranks_open(weir_engine *e, weir_err *err) {
-    struct weir_ranks *r = e->pair.ranks;
-    if (r && r->comm->rank > 0) return open_follower(r, err);
-    if (r) { /* the members are other processes */
-        e->pair.be->comm = r->comm;
-        return WEIR_OK;
-    }
-    weir_comm *comm[WEIR_RANKS];
-    const int threads = e->pair.n_rank * weir__pool_size(e->pair.be->pool);
-    r = new_ranks(e);
-    if (!r) return weir_fail(err, WEIR_ENOMEM, "out of memory for the ranks");
-    const weir_status s =
-        weir__comm_local_open(comm, e->pair.n_rank, e->pair.comm_seconds, weir__pool_cores() >= threads);
-    if (s != WEIR_OK) return weir_fail(err, s, "%s for the ranks", weir_status_str(s));
-    r->comm = e->pair.be->comm = comm[0];
-    for (int i = 1; i < e->pair.n_rank; i++) r->member[i].member.comm = comm[i];
-    if (start_members(r, comm) != WEIR_OK) return weir__comm_failure(r->comm, err);
-    return WEIR_OK;
-}
-
-weir_status weir_follow(weir_engine *e, weir_err *err) {
-    struct weir_ranks *r = e->pair.ranks;
-    if (!r || e->pair.rank == 0) return weir_fail(err, WEIR_EINVAL, "rank 0 does not follow");
-    return weir__member_serve(&r->member[0].member) ? WEIR_OK : weir__comm_failure(r->comm, err);
-}
-
-weir_status weir__ranks_loaded(weir_engine *e, weir_status mine, weir_err *err) {
-    struct weir_ranks *r = e->pair.ranks;
-    weir_err why = {""};
-    if (mine == WEIR_OK && (mine = lead_models(r)) != WEIR_OK)
-        (void)weir_fail(&why, mine, "%s for the ranks", weir_status_str(mine));
-    else if (mine != WEIR_OK && err)
-        why = *err;
-    return weir__ranks_agree_status(r->comm, mine, &why, err);
-}
-
-void weir__ranks_close(weir_engine *e) {
-    struct weir_ranks *r = e->pair.ranks;
-    if (!r) return;
-    if (r->comm && e->pair.rank == 0) { /* members that are still opening find the group broken */
-        r->msg.n = 0;
-        weir__words_put(&r->msg, RANKS_CLOSE);
-        if (!r->side[0].r || r->msg.failed || send(&r->side[0]) != WEIR_OK)
-            weir__comm_abort(r->comm, WEIR_ECANCELED, "closed");
-    }
-    weir__member_close(&r->member[0].member); /* of a process that follows */
-    for (int i = 1; i < WEIR_RANKS; i++) {
-        if (r->member[i].started) pthread_join(r->member[i].thread, NULL);
-        weir__comm_close(r->member[i].member.comm);
-    }
-    weir__comm_close(r->comm);
-    if (e->pair.be) e->pair.be->comm = NULL;
+void weir__lead_free(struct weir_ranks *r) {
     for (int i = 0; i < 2; i++) {
         for (int t = 0; t < RANKS_TABLES; t++) weir_free(r->side[i].table[t].page);
         for (int p = 0; p < WEIR_PROMPTS_OPEN; p++) weir_free(r->side[i].prompt[p]);
         weir_free(r->side[i].cross_len);
     }
     weir_free(r->msg.word);
-    weir_free(r);
-    e->pair.ranks = NULL;
+    weir_free(r->script.word);
 }

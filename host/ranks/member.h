@@ -9,7 +9,8 @@ typedef struct member_side {
     weir_model_facts facts;
     void *pool[RANKS_TABLES];
     ranks_table table[RANKS_TABLES];
-    int32_t *cross_len;
+    int32_t *seen[RANKS_TABLES];         /* the tables as ops see them; the same arrays on the CPU */
+    int32_t *cross_len, *seen_cross_len; /* the same of the sources' lengths */
     weir_kv kv;
     int32_t *prompt[WEIR_PROMPTS_OPEN]; /* (ctx_size) of each place */
     int32_t n_prompt[WEIR_PROMPTS_OPEN];
@@ -21,6 +22,8 @@ typedef struct ranks_member {
     weir_isa isa;
     int n_thread;
     weir_backend *be;
+    int32_t *rows; /* a device's: (4, n_row_max) of a call, from rank 0 */
+    weir_graph *loop[WEIR_LOOP_KEYS];
     member_side side[2];
 } ranks_member;
 

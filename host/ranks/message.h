@@ -1,19 +1,38 @@
 #ifndef WEIR_HOST_RANKS_MESSAGE_H
 #define WEIR_HOST_RANKS_MESSAGE_H
 
-#include "host/ranks/ranks.h"
+#include "host/state.h"
+#include "kernels/comm/comm.h"
 
 /* What rank 0 tells the members: 32-bit integers.
  *
  *   verb, side
- *   n, then n times: table, slot, count, pages[count]     pages that a slot's row of a table begins with
- *   n, then n times: slot, length                         sources (encoder-decoders)
- *   forward:  n_row, n_out, group, token[n_row], pos[n_row], slot[n_row], out[n_out]
+ *   n, then n times: table, slot, count, pages[count]     how a slot's row of a table begins; pages only
+ *   n, then n times: slot, length                         sources (encoder-decoders); forward, prefill, pages
+ *   forward:  n_row, n_out, group; on the CPU then token[n_row], pos[n_row], slot[n_row], out[n_out], which
+ *             devices give each other
  *   prefill:  slot, place, step, n, sent, token[sent]     sent: n, or 0 where the members have the prompt
- *   exchange: bytes, times                                for timings; no tables
+ *   pages:    nothing more
+ *   record:   key, n, then n times side, n_row, n_out, group: the calls of a block; all agree when it is done
+ *   loop:     key: the blocks of what was recorded under it, until rank 0 says that no other follows
+ *   exchange: bytes, times                                for timings
  */
-typedef enum ranks_verb { RANKS_FORWARD = 1, RANKS_PREFILL, RANKS_EXCHANGE, RANKS_CLOSE } ranks_verb;
+typedef enum ranks_verb {
+    RANKS_FORWARD = 1,
+    RANKS_PREFILL,
+    RANKS_PAGES,
+    RANKS_RECORD,
+    RANKS_LOOP,
+    RANKS_EXCHANGE,
+    RANKS_CLOSE
+} ranks_verb;
 enum { RANKS_SELF = 0, RANKS_SLIDE, RANKS_TABLES };
+
+/* A call inside a recorded block. */
+typedef struct ranks_call {
+    int32_t side, n_row, n_out, group;
+} ranks_call;
+enum { RANKS_CALL_WORDS = sizeof(ranks_call) / sizeof(int32_t) };
 
 /* A table as the members have it. */
 typedef struct ranks_table {

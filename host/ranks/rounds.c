@@ -1,25 +1,24 @@
 #include "host/ranks/message.h"
-#include "kernels/base/mem.h"
 
 weir_status weir__exchange_rounds(weir_backend *be, size_t bytes, int times) {
-    weir_comm *c = be->comm;
-    const int64_t n = (int64_t)(bytes / sizeof(float));
-    float *mine = weir_calloc(3, bytes); /* two in turn, as partial sums lie, and their sum */
-    if (!mine) {
-        weir__comm_abort(c, WEIR_ENOMEM, weir_status_str(WEIR_ENOMEM));
+    enum { ROW = 256 }; /* floats: sizes are whole KiB, or one row */
+    const int64_t n = (int64_t)(bytes / sizeof(float)), width = n % ROW == 0 ? ROW : n;
+    float *mine = weir__backend_alloc(be, 3 * bytes); /* two in turn, as partial sums lie, and their sum */
+    weir_status s = mine ? weir__backend_zero(be, mine, 3 * bytes) : WEIR_ENOMEM;
+    if (s != WEIR_OK) {
+        weir__comm_abort(be->comm, s, weir_status_str(s));
+        if (mine) weir__backend_free(be, mine);
         return WEIR_ECOMM;
     }
-    weir_status s = WEIR_OK;
     for (int i = 0; s == WEIR_OK && i < times; i++) {
-        s = be->exchange->reduce(&(weir_reduce){.comm = c,
-                                                .part = mine + i % 2 * n,
-                                                .y = mine + 2 * n,
-                                                .ldy = n,
-                                                .n_row = 1,
-                                                .n = n,
-                                                .has = (1u << c->n_rank) - 1});
+        s = be->exchange->reduce(be, &(weir_reduce){.part = mine + i % 2 * n,
+                                                    .y = mine + 2 * n,
+                                                    .ldy = width,
+                                                    .n_row = n / width,
+                                                    .n = width,
+                                                    .has = (1u << be->comm->n_rank) - 1});
     }
-    if (s == WEIR_OK) s = weir__comm_release(c);
-    weir_free(mine);
+    if (s == WEIR_OK) s = be->device ? be->stream->wait(be) : weir__comm_release(be->comm);
+    weir__backend_free(be, mine);
     return s;
 }

@@ -84,16 +84,19 @@ template <typename T, int MT, int E, bool VEC> struct shape {
     };
 };
 
-/* The tile's queries and the union of their positions; every warp computes the same. */
+/* The tile's queries and the union of their positions; every warp computes the same. A rank's share may begin
+ * and end inside a KV head's query heads. */
 template <int MT, typename S>
-__device__ attention_range find_queries(const split_args &a, int rep, int head_kv, S &sh) {
+__device__ attention_range find_queries(const split_args &a, int head_kv, S &sh) {
+    const int rep = a.rows.heads_of_kv;
     const int lane = static_cast<int>(threadIdx.x) % 32, m = lane % MT;
     const int64_t group = blockIdx.z / static_cast<unsigned>(a.tiles);
     const int at = static_cast<int>(blockIdx.z % static_cast<unsigned>(a.tiles)) * MT + m;
     query mine = {0, -1, attention_nothing()};
     mine.row = group * a.group + at / rep;
-    const bool there = at < a.group * rep && mine.row < a.rows.n_row;
-    mine.head = there ? head_kv * rep + at % rep : -1;
+    const int head = head_kv * rep + at % rep - a.rows.head0;
+    const bool there = at < a.group * rep && mine.row < a.rows.n_row && head >= 0 && head < a.rows.n_head;
+    mine.head = there ? head : -1;
     if (there) mine.keys = attention_range_of(a.rows, mine.row);
     if (threadIdx.x < MT) sh.who[m] = mine;
     attention_range all = mine.keys;
@@ -321,7 +324,7 @@ __global__ void __launch_bounds__(THREADS, 2) attend_splits(kv_pool<T> kv, split
     ptx::grid_launch_dependents();
     const int lane = static_cast<int>(threadIdx.x) % 32, warp = static_cast<int>(threadIdx.x) / 32;
     const int head_dim = kv.head_dim, head_kv = static_cast<int>(blockIdx.y);
-    const attention_range all = find_queries<MT>(a, a.rows.n_head / kv.n_head_kv, head_kv, sh);
+    const attention_range all = find_queries<MT>(a, head_kv, sh);
     const int split_lo = all.empty() ? 0 : all.first / SPLIT,
               split_hi = all.empty() ? 0 : (all.end - 1) / SPLIT + 1;
     const int n_split = split_hi - split_lo, step = static_cast<int>(gridDim.x);
@@ -407,7 +410,7 @@ struct plan {
 /* How rows in groups of `group` are cut; groups is 0 if there is no room for one. */
 plan plan_of(const weir_cuda *cu, const weir_attention *a, int32_t group) {
     const weir_kv_view *kv = a->kv;
-    const int32_t queries = group * (a->n_head / kv->n_head_kv);
+    const int32_t queries = group * weir__attention_heads_of_kv(a);
     plan p;
     p.group = group;
     p.tile = queries <= FEW_QUERIES ? FEW_QUERIES : QUERIES;
@@ -441,8 +444,7 @@ extern "C" weir_status weir__attention_cuda(weir_backend *be, weir_attention *a)
     WEIR_TRY(weir__attention_check(a));
     const weir_kv_view *kv = a->kv;
     if (kv->dtype != WEIR_DTYPE_F32 && kv->dtype != WEIR_DTYPE_BF16) return WEIR_EINVAL;
-    if (kv->head_dim > WEIR_ATTENTION_CUDA_DIMS || kv->n_head_kv > 65535 || !weir__attention_is_even(a))
-        return WEIR_ENOTSUP;
+    if (kv->head_dim > WEIR_ATTENTION_CUDA_DIMS || kv->n_head_kv > 65535) return WEIR_ENOTSUP;
     if (a->n_row == 0) return WEIR_OK;
     if (a->prefill && attention_prefill_serves(a)) return attention_prefill(be, a);
 

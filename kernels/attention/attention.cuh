@@ -11,7 +11,7 @@ struct attention_rows {
     int64_t ldo;
     const int32_t *slot, *pos, *n_key;
     int64_t n_row;
-    int32_t n_head;
+    int32_t n_head, head0, heads_of_kv; /* query head h reads KV head (head0 + h) / heads_of_kv */
     float scale, softcap;
     const float *bias;
     int32_t bias_left, bias_right, window;
@@ -19,8 +19,8 @@ struct attention_rows {
     explicit attention_rows(const weir_attention *a, int64_t row0 = 0, int64_t n = -1)
         : q(a->q + row0 * a->ldq), ldq(a->ldq), o(a->o + row0 * a->ldo), ldo(a->ldo), slot(a->slot + row0),
           pos(a->pos + row0), n_key(a->n_key + row0), n_row(n < 0 ? a->n_row : n), n_head(a->n_head),
-          scale(a->scale), softcap(a->softcap), bias(a->bias), bias_left(a->bias_left),
-          bias_right(a->bias_right), window(a->window) {}
+          head0(a->head), heads_of_kv(weir__attention_heads_of_kv(a)), scale(a->scale), softcap(a->softcap),
+          bias(a->bias), bias_left(a->bias_left), bias_right(a->bias_right), window(a->window) {}
 
     /* cap(scale * dot), without the bias. */
     __device__ float score(float dot) const {

@@ -39,7 +39,7 @@
  * WEIR_EINVAL  n_row < 0, query heads that do not divide among KV heads or reach past the last, layer out of
  *              range, NULL, softcap or window < 0, n_row not a multiple of group, a pool that is not f32 on
  *              the CPU, one of f16
- * WEIR_ENOTSUP a device: head_dim over 256, a share that begins or ends inside a KV head's query heads
+ * WEIR_ENOTSUP a device: head_dim over 256
  * WEIR_ENOMEM  a device: not enough scratch for one row (8 rows of an f32 prefill) */
 typedef struct weir_attention {
     const weir_kv_view *kv;
@@ -70,14 +70,13 @@ static inline weir_status weir__attention_check(const weir_attention *a) {
     return (a->head + a->n_head - 1) / a->heads_of_kv >= a->kv->n_head_kv ? WEIR_EINVAL : WEIR_OK;
 }
 
-/* The KV head that query head h reads. */
-static inline int32_t weir__attention_kv_head(const weir_attention *a, int32_t h) {
-    return (a->head + h) / (a->heads_of_kv > 0 ? a->heads_of_kv : a->n_head / a->kv->n_head_kv);
+static inline int32_t weir__attention_heads_of_kv(const weir_attention *a) {
+    return a->heads_of_kv > 0 ? a->heads_of_kv : a->n_head / a->kv->n_head_kv;
 }
 
-/* Every KV head has as many query heads: what devices serve. */
-static inline bool weir__attention_is_even(const weir_attention *a) {
-    return a->heads_of_kv == 0 || (a->head == 0 && a->n_head == a->heads_of_kv * a->kv->n_head_kv);
+/* The KV head that query head h reads. */
+static inline int32_t weir__attention_kv_head(const weir_attention *a, int32_t h) {
+    return (a->head + h) / weir__attention_heads_of_kv(a);
 }
 
 /* First position that live row r looks at. */

@@ -211,7 +211,7 @@ __global__ void __launch_bounds__(THREADS, 2) attend_tiles(kv_pool<uint16_t> kv,
     ptx::grid_wait();
     ptx::grid_launch_dependents();
     const int head_dim = kv.head_dim, head = static_cast<int>(blockIdx.y),
-              head_kv = head / (a.n_head / kv.n_head_kv);
+              head_kv = (a.head0 + head) / a.heads_of_kv;
     const int64_t row0 = static_cast<int64_t>(blockIdx.x) * ROWS;
     const tile_rows rows = find_rows(a, row0);
 

@@ -26,6 +26,10 @@ weir_status weir__comm_command(weir_comm *c, const void **msg, size_t *bytes) {
 
 void weir__comm_abort(weir_comm *c, weir_status why, const char *text) { c->op->give_up(c, why, text); }
 
+bool weir__comm_ended(weir_comm *c) { return c->op->ended(c); }
+
+void weir__comm_watch(weir_comm *c, uint32_t *word) { c->op->watch(c, word); }
+
 weir_status weir__comm_failure(weir_comm *c, weir_err *err) {
     weir_err why = {""};
     c->op->failure(c, &why);

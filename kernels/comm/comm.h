@@ -24,6 +24,8 @@ typedef struct weir_comm_ops {
     weir_status (*release)(weir_comm *c);
     weir_status (*command)(weir_comm *c, const void **msg, size_t *bytes);
     void (*give_up)(weir_comm *c, weir_status why, const char *text);
+    bool (*ended)(weir_comm *c);
+    void (*watch)(weir_comm *c, uint32_t *word);
     void (*failure)(weir_comm *c, weir_err *err);
     void (*close)(weir_comm *c);
 } weir_comm_ops;
@@ -35,6 +37,7 @@ struct weir_comm {
     double seconds;    /* deadline of this rank's waits; may be changed between them */
     uint64_t gathered; /* gathers so far */
     uint64_t bytes;    /* that this rank sent to each of the others by them */
+    uint32_t *watched; /* what watch was given; the implementation's, under its lock */
 };
 
 /* Every rank's data: peer[r] points to the bytes[r] bytes that rank r passed as `mine`, NULL where that is 0.
@@ -51,6 +54,15 @@ weir_status weir__comm_command(weir_comm *c, const void **msg, size_t *bytes);
 
 /* Ends the group for the reason given: one line. Does not wait. The first reason stays. */
 void weir__comm_abort(weir_comm *c, weir_status why, const char *text);
+/* Whether it has ended; any thread may ask. */
+bool weir__comm_ended(weir_comm *c);
+/* A word that becomes 1 when it ends, at once if it has: for those who wait in a kernel. It must stay until
+ * watch(NULL) has returned, or close. */
+void weir__comm_watch(weir_comm *c, uint32_t *word);
+/* For implementations, under their lock: whether the word is due. */
+static inline void weir__comm_tell(const weir_comm *c, bool ended) {
+    if (ended && c->watched) __atomic_store_n(c->watched, 1u, __ATOMIC_RELEASE);
+}
 /* The reason in words, and ECOMM. */
 weir_status weir__comm_failure(weir_comm *c, weir_err *err);
 void weir__comm_close(weir_comm *c); /* NULL allowed */

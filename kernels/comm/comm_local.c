@@ -41,6 +41,7 @@ struct group {
     atomic_uint_least64_t commands;
     atomic_int taken; /* followers that have the last one */
     atomic_int open;
+    weir_comm *handle[WEIR_RANKS]; /* NULL: closed; under the lock */
     int n_rank, spins;
 };
 
@@ -61,6 +62,8 @@ static void break_group(group *g, const weir_err *why) {
     if (!atomic_load(&g->broken)) {
         g->why = *why;
         atomic_store(&g->broken, true);
+        for (int r = 0; r < g->n_rank; r++)
+            if (g->handle[r]) weir__comm_tell(g->handle[r], true);
     }
     pthread_cond_broadcast(&g->wake);
     pthread_mutex_unlock(&g->lock);
@@ -70,6 +73,16 @@ static void local_abort(weir_comm *c, weir_status status, const char *text) {
     weir_err why = {""};
     (void)weir_fail(&why, status, "rank %d: %s", c->rank, text);
     break_group(group_of(c), &why);
+}
+
+static bool local_ended(weir_comm *c) { return atomic_load(&group_of(c)->broken); }
+
+static void local_watch(weir_comm *c, uint32_t *word) {
+    group *g = group_of(c);
+    pthread_mutex_lock(&g->lock);
+    c->watched = word;
+    weir__comm_tell(c, atomic_load(&g->broken));
+    pthread_mutex_unlock(&g->lock);
 }
 
 static void local_failure(weir_comm *c, weir_err *err) {
@@ -211,6 +224,9 @@ static void free_group(group *g) {
 
 static void local_close(weir_comm *c) {
     group *g = group_of(c);
+    pthread_mutex_lock(&g->lock);
+    g->handle[c->rank] = NULL;
+    pthread_mutex_unlock(&g->lock);
     weir_free(c);
     if (atomic_fetch_sub(&g->open, 1) == 1) free_group(g);
 }
@@ -220,6 +236,8 @@ static const weir_comm_ops local_ops = {.kind = "local",
                                         .release = local_release,
                                         .command = local_command,
                                         .give_up = local_abort,
+                                        .ended = local_ended,
+                                        .watch = local_watch,
                                         .failure = local_failure,
                                         .close = local_close};
 
@@ -255,7 +273,7 @@ static bool new_handles(group *g, double seconds, weir_comm **out) {
         c->base = (weir_comm){
             .op = &local_ops, .rank = r, .n_rank = g->n_rank, .n_near = g->n_rank, .seconds = seconds};
         c->g = g;
-        out[r] = &c->base;
+        out[r] = g->handle[r] = &c->base;
     }
     return true;
 }

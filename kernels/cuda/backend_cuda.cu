@@ -3,6 +3,7 @@
 
 #include "kernels/accept/cuda.h"
 #include "kernels/attention/cuda.h"
+#include "kernels/comm/peers.cuh"
 #include "kernels/linear/cuda.h"
 #include "kernels/loop/cuda.h"
 #include "kernels/rows/cuda.h"
@@ -129,7 +130,9 @@ int weir__backend_cuda_count(weir_err *why) {
 static void cuda_close(weir_backend *be) {
     weir_cuda *cu = weir__cuda_of(be);
     cudaSetDevice(cu->device);
-    if (cu->stream) cudaStreamSynchronize(cu->stream);
+    if (cu->stream) (void)weir__cuda_drain(cu, "closing");
+    if (cu->stuck) return; /* whatever frees memory would wait for the kernel: the process is to end */
+    weir__cuda_leave(cu);
     weir__cublaslt_close(cu);
     weir__cuda_stamps_close(cu);
     weir__cuda_stage_close(cu);
@@ -187,6 +190,7 @@ static weir_cuda *new_backend(int index, const cudaDeviceProp *prop) {
     cu->base.name = cu->name;
     cu->base.about = cu->about;
     cu->base.stream = &cuda_stream;
+    cu->base.exchange = &weir__exchange_cuda;
     cu->base.device = cu->base.minmaxes = true;
     cu->base.chunk = 256;
     fill_ops(&cu->base.op);

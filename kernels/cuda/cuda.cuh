@@ -50,12 +50,20 @@ struct weir_cuda {
     void *lt;    /* cuBLASLt: kernels/linear/cublaslt.cu; NULL = not available */
     int n_graph; /* recorded and not freed: they contain the address of the scratch */
     weir_cuda_stage stage;
-    cudaEvent_t *stamps; /* [WEIR_STAMPS], NULL if never set; NULL before the first */
+    cudaEvent_t *stamps;           /* [WEIR_STAMPS], NULL if never set; NULL before the first */
+    struct weir_cuda_peers *peers; /* of the group it has joined (comm/peers.cuh), else NULL */
+    bool stuck; /* a kernel of an ended group does not come back: nothing may wait for it */
     char name[16], about[320];
 };
 typedef struct weir_cuda weir_cuda;
 
 static inline weir_cuda *weir__cuda_of(weir_backend *be) { return reinterpret_cast<weir_cuda *>(be); }
+
+/* Start of every call `what`: makes the device current for this thread; ECUDA if the stream is broken, or
+ * turns out to be because of something queued before. */
+weir_status weir__cuda_enter(weir_cuda *cu, const char *what);
+/* The same for calls that cannot be part of a graph: EINVAL while one is recorded. */
+weir_status weir__cuda_enter_now(weir_cuda *cu, const char *what);
 
 /* WEIR_OK if e is success. Otherwise the stream is broken from then on: base.err keeps the first failure as
  * "<device>: <what>: <CUDA's text>", `what` being formatted. EDEVMEM for a lack of memory, else ECUDA. */

@@ -1,5 +1,8 @@
 /* Memory of the CUDA backend, copies to and from it, and the state of the stream. */
+#include "kernels/comm/peers.cuh"
 #include "kernels/cuda/stream.cuh"
+
+#include <time.h>
 
 /* ---- memory -------------------------------------------------------------------------------------------- */
 
@@ -130,6 +133,38 @@ weir_status weir__cuda_upload(weir_backend *be, void *dst, const void *src, size
 
 /* ---- the other copies, and the stream ------------------------------------------------------------------ */
 
+/* Spins for a while, since an exchange takes less than a nap, then naps. */
+static void rest(int turn) {
+    const struct timespec nap = {0, 20 * 1000};
+    if (turn > 1000) nanosleep(&nap, NULL);
+}
+
+/* Of a group, a rank may wait inside a kernel for one that never comes. Such waits have a deadline, and give
+ * up as soon as the group has ended; a kernel that stays all the same is left alone. */
+static weir_status drain_peers(weir_cuda *cu, const char *what) {
+    const double patience = cu->base.comm->seconds + 2.0;
+    double ended = 0.0;
+    for (int turn = 0;; turn++) {
+        const cudaError_t e = cudaStreamQuery(cu->stream);
+        if (e != cudaErrorNotReady) {
+            WEIR_TRY(weir__cuda_check(&cu->base, e, "%s", what));
+            return weir__cuda_peers_check(cu);
+        }
+        cudaGetLastError(); /* not an error, but kept like one */
+        if (weir__cuda_peers_check(cu) != WEIR_OK) {
+            if (ended == 0.0) ended = weir_seconds();
+            cu->stuck = weir_seconds() > ended + patience;
+            if (cu->stuck) return WEIR_ECOMM;
+        }
+        rest(turn);
+    }
+}
+
+weir_status weir__cuda_drain(weir_cuda *cu, const char *what) {
+    if (cu->peers && cu->base.comm) return drain_peers(cu, what);
+    return weir__cuda_check(&cu->base, cudaStreamSynchronize(cu->stream), "%s", what);
+}
+
 weir_status weir__cuda_download(weir_backend *be, void *dst, const void *src, size_t bytes) {
     weir_cuda *cu = weir__cuda_of(be);
     WEIR_TRY(weir__cuda_enter_now(cu, "download"));
@@ -137,8 +172,7 @@ weir_status weir__cuda_download(weir_backend *be, void *dst, const void *src, si
         WEIR_CUDA_TRY(be, cudaMemcpyAsync(dst, src, bytes, cudaMemcpyDeviceToHost, cu->stream),
                       "download of %zu bytes", bytes);
     }
-    WEIR_CUDA_TRY(be, cudaStreamSynchronize(cu->stream), "download of %zu bytes", bytes);
-    return WEIR_OK;
+    return weir__cuda_drain(cu, "download");
 }
 
 /* Default: mapped memory counts as backend memory. */
@@ -160,7 +194,7 @@ weir_status weir__cuda_zero(weir_backend *be, void *p, size_t bytes) {
 weir_status weir__cuda_wait(weir_backend *be) {
     weir_cuda *cu = weir__cuda_of(be);
     WEIR_TRY(weir__cuda_enter_now(cu, "wait"));
-    return weir__cuda_check(be, cudaStreamSynchronize(cu->stream), "wait");
+    return weir__cuda_drain(cu, "wait");
 }
 
 weir_status weir__cuda_poll(weir_backend *be, bool *busy) {
@@ -171,7 +205,8 @@ weir_status weir__cuda_poll(weir_backend *be, bool *busy) {
     if (e == cudaErrorNotReady) {
         cudaGetLastError(); /* not an error, but kept like one */
         *busy = true;
-        return WEIR_OK;
+        return weir__cuda_peers_check(cu);
     }
-    return weir__cuda_check(be, e, "poll");
+    WEIR_TRY(weir__cuda_check(be, e, "poll"));
+    return weir__cuda_peers_check(cu);
 }

@@ -5,12 +5,6 @@
 
 /* Shared by the files of this folder only. */
 
-/* Start of every call `what`: makes the device current for this thread; ECUDA if the stream is broken, or
- * turns out to be because of something queued before. */
-weir_status weir__cuda_enter(weir_cuda *cu, const char *what);
-/* The same for calls that cannot be part of a graph: EINVAL while one is recorded. */
-weir_status weir__cuda_enter_now(weir_cuda *cu, const char *what);
-
 /* stream.cu: memory and copies. Stages are opened and closed with the backend; close also works if opening
  * failed halfway. */
 weir_status weir__cuda_stage_open(weir_cuda *cu);
@@ -25,6 +19,7 @@ weir_status weir__cuda_download(weir_backend *be, void *dst, const void *src, si
 weir_status weir__cuda_copy(weir_backend *be, void *dst, const void *src, size_t bytes);
 weir_status weir__cuda_zero(weir_backend *be, void *p, size_t bytes);
 weir_status weir__cuda_wait(weir_backend *be);
+weir_status weir__cuda_drain(weir_cuda *cu, const char *what); /* until all that is queued is done */
 weir_status weir__cuda_poll(weir_backend *be, bool *busy);
 weir_status weir__cuda_reserve(weir_backend *be, size_t floats);
 

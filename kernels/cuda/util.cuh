@@ -24,6 +24,7 @@
 
 extern "C" {
 #include "kernels/backend.h"
+#include "kernels/base/clock.h"
 #include "kernels/base/mem.h"
 }
 

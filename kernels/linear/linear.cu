@@ -463,5 +463,8 @@ extern "C" weir_status weir__linear_cuda(weir_backend *be, weir_linear *a) {
     if (a->w->layout == WEIR_LAYOUT_FRAGMENT) return fragment_rows(cu, a);
     if (a->w->layout != WEIR_LAYOUT_ROWS) return WEIR_EINVAL;
     if (!weir_dtype_is_float(a->w->dtype)) return linear::quant_rows(cu, a);
-    return a->rows ? linear::plain_rows(cu, a) : linear::prefill(cu, a);
+    if (a->rows) return linear::plain_rows(cu, a);
+    /* the library chooses its order of sums by the shape that it is given */
+    if (a->w->n != a->w->n_whole || a->w->k != a->w->k_whole) return WEIR_ENOTSUP;
+    return linear::prefill(cu, a);
 }

@@ -58,6 +58,7 @@ static inline bool weir__epilogue_reads(weir_epilogue e) { return e == WEIR_EPI_
  * WEIR_EINVAL  n_row < 0, ldx < k, ldy < n, a gated weight with WEIR_EPI_ADD or WEIR_EPI_MUL, a norm or a
  *              gate with a weight that is split along its inputs, a minmax where the contract has none,
  *              NULL, a softcap below 0, or one with a gated weight or an epilogue that is not WEIR_EPI_STORE
+ * WEIR_ENOTSUP a device: a rank's share with float ROWS weights and rows = false
  * WEIR_ENOMEM  the backend's scratch is less than weir__linear_scratch_floats(k), or on a device
  *              weir__linear_cuda_scratch_floats(n, k, chunk)
  *

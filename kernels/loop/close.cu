@@ -1,5 +1,6 @@
 #include "kernels/accept/cuda.h"
 #include "kernels/accept/examine.cuh"
+#include "kernels/comm/peers.cuh"
 #include "kernels/loop/cuda.h"
 #include "kernels/loop/seat.h"
 
@@ -105,6 +106,7 @@ static __device__ __forceinline__ void end_block(const weir_loop &l, int32_t blo
     const bool goes_on = weir__loop_goes_on(block, limit, running, stop);
     *l.arrived = 0;
     l.block[0] = block + 1;
+    l.block[2] = goes_on;
     l.flags->running = running;
     l.flags->over = !goes_on;
     ptx::fence_sys();
@@ -123,7 +125,9 @@ static __device__ __forceinline__ void arrive(const weir_loop &l, bool runs, int
     end_block(l, block, limit, static_cast<int32_t>(old >> 16) + runs, stop, conditional);
 }
 
-static __global__ TEAM_KERNEL void close_kernel(weir_loop l, uint64_t conditional, team_space space) {
+/* broken: an exchange between ranks was given up (comm/peers.cuh); NULL on one rank. */
+static __global__ TEAM_KERNEL void close_kernel(weir_loop l, uint64_t conditional, const uint32_t *broken,
+                                                team_space space) {
     K_SHARED(shared, team_shared);
     K_SHARED(h, close_shared);
     const weir_env t = team_begin(&shared, nullptr, space, l.n_seat, l.n_vocab);
@@ -132,7 +136,8 @@ static __global__ TEAM_KERNEL void close_kernel(weir_loop l, uint64_t conditiona
                                                                for it to read */
     /* asked early: the answer comes from the host's memory while the seat is closed */
     const bool asks =
-        team_writes(&t) && ptx::ld_acquire_sys(reinterpret_cast<uint32_t *>(&l.flags->stop)) != 0;
+        team_writes(&t) && (ptx::ld_acquire_sys(reinterpret_cast<uint32_t *>(&l.flags->stop)) != 0 ||
+                            (broken && ptx::ld_acquire(broken) != 0));
     const int32_t block = t.rank == 0 ? l.block[0] : 0, limit = t.rank == 0 ? l.block[1] : 0;
     if (threadIdx.x == 0) {
         memset(&h.args, 0, sizeof h.args);
@@ -171,7 +176,8 @@ extern "C" weir_status weir__loop_close_cuda(weir_backend *be, weir_loop_close *
         WEIR_TRY(weir__accept_rows_cuda(be, &rows));
     }
     const weir_cuda *cu = weir__cuda_of(be);
-    K_LAUNCH_TEAM(close_kernel, n_block, TEAM_THREADS, 0, cu->stream)(*l, cu->conditional, space);
+    K_LAUNCH_TEAM(close_kernel, n_block, TEAM_THREADS, 0, cu->stream)
+    (*l, cu->conditional, cu->peers ? cu->peers->of.broken : nullptr, space);
     return weir__cuda_launched(be, "loop_close", "n_seat %d gamma %d n_vocab %d", l->n_seat, l->gamma,
                                l->n_vocab);
 }

@@ -103,7 +103,7 @@ typedef struct weir_loop {
     weir_block_outcome *ring;    /* (depth, n_seat) as the device sees it */
     int32_t depth;
     weir_loop_flags *flags; /* as the device sees it */
-    int32_t *block;         /* (2) block number within the launch; the limit of this launch */
+    int32_t *block;         /* (3) block number within the launch; its limit; 1: another block follows */
     uint32_t *arrived;      /* (1) zero between launches: seats that closed the current block; NULL on the
                                 CPU */
     int32_t *first;         /* (n_seat) seat i's first verifier row, written by loop_rows, where rows are left

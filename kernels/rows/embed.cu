@@ -17,6 +17,8 @@ enum { THREADS = 128 };
 struct table {
     const void *data;
     int64_t n, k, k_pad;
+    int32_t first; /* id of its first row */
+    bool all;      /* it has every row */
     weir_dtype dtype;
     weir_layout layout;
 };
@@ -34,15 +36,21 @@ PTX_FN float element(const table &t, int64_t token, int64_t i) {
     return t.dtype == WEIR_DTYPE_F16 ? ptx::f32_of_f16(h) : ptx::f32_of_bf16(h);
 }
 
+/* The table's row of an id; -1: it has none. Then x is left to the rank that does, or zeros if nobody has. */
+PTX_FN int64_t row_of(const table &t, int32_t id) {
+    const int64_t row = static_cast<int64_t>(id) - t.first;
+    return row >= 0 && row < t.n ? row : -1;
+}
+
 __global__ void __launch_bounds__(THREADS)
     embed_kernel(float *x, const table t, const int32_t *token, float scale) {
     ptx::grid_launch_dependents();
     ptx::grid_wait();
     const int64_t row = blockIdx.x;
-    const int32_t id = token[row];
-    const bool live = id >= 0 && id < t.n;
+    const int64_t from = row_of(t, token[row]);
+    if (from < 0 && !t.all) return;
     for (int64_t i = threadIdx.x; i < t.k; i += THREADS)
-        x[row * t.k + i] = live ? scale * element(t, id, i) : 0.0f;
+        x[row * t.k + i] = from >= 0 ? scale * element(t, from, i) : 0.0f;
 }
 
 template <int DTYPE> PTX_FN void eight_of(float *x, const uint8_t *row, int64_t i, float scale) {
@@ -56,12 +64,12 @@ __global__ void __launch_bounds__(THREADS)
     embed_blocks_kernel(float *x, const table t, const int32_t *token, float scale, int64_t row_bytes) {
     ptx::grid_launch_dependents();
     ptx::grid_wait();
-    const int32_t id = token[blockIdx.x];
-    const bool live = id >= 0 && id < t.n;
-    const uint8_t *row = static_cast<const uint8_t *>(t.data) + (live ? id : 0) * row_bytes;
+    const int64_t from = row_of(t, token[blockIdx.x]);
+    if (from < 0 && !t.all) return;
+    const uint8_t *row = static_cast<const uint8_t *>(t.data) + (from >= 0 ? from : 0) * row_bytes;
     x += blockIdx.x * t.k;
     for (int64_t i = 8 * static_cast<int64_t>(threadIdx.x); i < t.k; i += 8 * THREADS) {
-        switch (live ? t.dtype : WEIR_DTYPE_COUNT) {
+        switch (from >= 0 ? t.dtype : WEIR_DTYPE_COUNT) {
         case WEIR_DTYPE_Q4_0: eight_of<WEIR_DTYPE_Q4_0>(x, row, i, scale); break;
         case WEIR_DTYPE_Q4_1: eight_of<WEIR_DTYPE_Q4_1>(x, row, i, scale); break;
         case WEIR_DTYPE_Q5_0: eight_of<WEIR_DTYPE_Q5_0>(x, row, i, scale); break;
@@ -81,12 +89,12 @@ __global__ void __launch_bounds__(THREADS)
 extern "C" weir_status weir__embed_cuda(weir_backend *be, weir_embed *a) {
     WEIR_TRY(weir__embed_check(a));
     if (a->table->layout == WEIR_LAYOUT_PANEL || a->n_row > INT32_MAX) return WEIR_EINVAL;
-    if (a->first != 0 || a->table->n != a->table->n_whole) return WEIR_ENOTSUP;
-    if (a->n_row == 0) return WEIR_OK;
+    if (a->n_row == 0 || a->table->n == 0) return WEIR_OK;
     weir_cuda *cu = weir__cuda_of(be);
     table t = {};
     t.data = a->table->data, t.n = a->table->n, t.k = a->table->k, t.k_pad = a->table->k_pad;
     t.dtype = a->table->dtype, t.layout = a->table->layout;
+    t.first = a->first, t.all = a->table->n == a->table->n_whole;
     const dim3 grid(static_cast<unsigned>(a->n_row));
     if (!weir_dtype_is_float(t.dtype)) {
         const int64_t row_bytes = weir_dtype_row_bytes(t.dtype, t.k);

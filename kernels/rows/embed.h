@@ -9,8 +9,8 @@
  *          it); n 0: a rank without any
  *   token  (n_row) int32, each in [0, table->n_whole)
  *   x      (n_row, dim) f32, dense
- * WEIR_EINVAL  n_row < 0, a gated table, NULL; a token out of range (checked before anything is written)
- * WEIR_ENOTSUP a device: a share */
+ * WEIR_EINVAL  n_row < 0, a gated table, NULL; a token out of range (checked before anything is written; on a
+ *              device its row is zeros) */
 typedef struct weir_embed {
     float *x;
     const weir_weight *table;

@@ -45,7 +45,7 @@ Test(device, one_that_is_not_there_is_refused_in_one_line) {
     outcome a = run_device("generate -m @V --device cuda:3 -p hi"),
             b = run_device("generate -m @V --device cuda:x -p hi");
     expect_failure(&a, 1, "cuda:3", NULL);
-    expect_failure(&b, 1, "cuda:x", "cuda[:N]");
+    expect_failure(&b, 1, "cuda:x", "cuda[:N[,N...]]");
 }
 
 Test(device, the_cpu_can_be_asked_for) {

@@ -3,7 +3,7 @@
 
 #include <stdatomic.h>
 
-#include "kernels/comm/comm.h"
+#include "kernels/backend.h"
 
 /* What every kind of group must do, for each rank: threads (test_comm.c) and processes (mpi_cases.c). */
 
@@ -20,7 +20,17 @@ typedef struct comm_case {
     void (*fn)(void *arg, weir_comm *c); /* arg: found */
 } comm_case;
 
-enum { COMM_CASES = 6 };
+enum { COMM_CASES = 4 };
 extern const comm_case comm_cases[COMM_CASES];
+
+/* What every backend's exchanges must do, for each rank's. It has joined a group, with slices of
+ * EXCHANGE_FLOATS. */
+typedef struct exchange_case {
+    const char *name;
+    void (*fn)(found *f, weir_backend *be);
+} exchange_case;
+
+enum { EXCHANGE_CASES = 3, EXCHANGE_FLOATS = 33 * 520 };
+extern const exchange_case exchange_cases[EXCHANGE_CASES];
 
 #endif

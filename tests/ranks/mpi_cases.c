@@ -5,6 +5,18 @@
 #include "kernels/comm/module.h"
 #include "tests/ranks/comm_cases.h"
 
+static int exchanges(weir_comm *c) {
+    static found f;
+    weir_backend *be = NULL;
+    if (weir__backend_cpu_open(&be, 1, WEIR_ISA_PORTABLE, NULL) != WEIR_OK ||
+        be->exchange->join(be, c, EXCHANGE_FLOATS, NULL) != WEIR_OK)
+        return 1;
+    for (int i = 0; i < EXCHANGE_CASES; i++) exchange_cases[i].fn(&f, be);
+    if (f.wrong) fprintf(stderr, "rank %d: exchanges: %d wrong\n", c->rank, f.wrong);
+    weir__backend_close(be);
+    return f.wrong;
+}
+
 int main(void) {
     weir_comm *c = NULL;
     weir_err err = {""};
@@ -22,6 +34,7 @@ int main(void) {
         if (f.wrong) fprintf(stderr, "rank %d: %s: %d wrong\n", rank, comm_cases[i].name, f.wrong);
         wrong += f.wrong;
     }
+    wrong += exchanges(c);
     weir__comm_close(c);
     return wrong > 0;
 }

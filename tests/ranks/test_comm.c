@@ -7,7 +7,6 @@
 #include <time.h>
 
 #include "kernels/base/clock.h"
-#include "kernels/comm/exchange.h"
 #include "tests/ranks/comm_cases.h"
 #include "tests/ranks/group.h"
 #include "tests/support/alloc.h"
@@ -33,6 +32,23 @@ Test(comm, every_kind_of_exchange_gives_everyone_what_everyone_gave) {
 
 static void expect(found *f, bool ok) {
     if (!ok) atomic_fetch_add(&f->wrong, 1);
+}
+
+static void on_the_cpu(void *arg, weir_comm *c) {
+    found *f = arg;
+    weir_backend *be = NULL;
+    const weir_status s = weir__backend_cpu_open(&be, 1, WEIR_ISA_PORTABLE, &f->err[c->rank]);
+    expect(f, s == WEIR_OK && be->exchange->join(be, c, EXCHANGE_FLOATS, NULL) == WEIR_OK);
+    for (int i = 0; s == WEIR_OK && i < EXCHANGE_CASES; i++) exchange_cases[i].fn(f, be);
+    weir__backend_close(be);
+}
+
+Test(comm, every_exchange_of_the_cpu_gives_what_its_contract_says) {
+    for (int n = 1; n <= WEIR_RANKS; n *= 2) {
+        found f = {0};
+        group_run(n, 60.0, on_the_cpu, &f);
+        cr_expect_eq(f.wrong, 0, "%d ranks", n);
+    }
 }
 
 /* ---- the end ---- */

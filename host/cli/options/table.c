@@ -231,15 +231,16 @@ static const cli_option rows[OPT_FIRST_OF_SERVE] = {
                        .absent = "required",
                        .help = "The output of weir record.",
                        .commands = P},
-    [OPT_DEVICE] = {.name = "device",
-                    .env = true,
-                    .type = CLI_TEXT,
-                    .value = "cpu|auto|cuda[:N]",
-                    .preset = "auto",
-                    .help =
-                        "Where both models run: the CPU, or CUDA device N (cuda: device 0). auto takes the "
-                        "first CUDA device, or the CPU if there is none; cuda never falls back.",
-                    .commands = G | C | S | O | I | B | U | V},
+    [OPT_DEVICE] =
+        {.name = "device",
+         .env = true,
+         .type = CLI_TEXT,
+         .value = "cpu|auto|cuda[:N[,N...]]",
+         .preset = "auto",
+         .help = "Where both models run: the CPU, or CUDA device N (cuda: device 0), with -tp a list of "
+                 "one for each rank (cuda: the first ones; cuda:0,0 puts two ranks on one). auto takes "
+                 "CUDA devices, or the CPU if there are none; cuda never falls back.",
+         .commands = G | C | S | O | I | B | U | V},
     [OPT_PARALLEL] =
         {.name = "parallel",
          .brief = "np",
@@ -283,8 +284,8 @@ static const cli_option rows[OPT_FIRST_OF_SERVE] = {
          .preset = "1",
          .help =
              "Ranks that share the weights and caches of both models: 1, 2, 4 or 8. Tokens do not depend "
-             "on it. On the CPU a rank is a group of threads: for tests and for shares of memory, not for "
-             "speed.",
+             "on it. A rank is a CUDA device, or on the CPU a group of threads: that is for tests and for "
+             "shares of memory, not for speed.",
          .commands = G | C | S | O | I | B | U | V},
     [OPT_DRAFT_TP] =
         {.name = "draft-tensor-parallel-size",

@@ -58,6 +58,7 @@ static void break_group(mpi_comm *m, const char *text, bool tell) {
         (void)weir_fail(&m->why, WEIR_ECOMM, "%s", text);
         atomic_store(&m->untold, tell);
         atomic_store(&m->broken, true);
+        weir__comm_tell(&m->base, true);
     }
     pthread_mutex_unlock(&m->lock);
 }
@@ -85,6 +86,16 @@ static void mpi_abort(weir_comm *c, weir_status why, const char *text) {
     weir_err line;
     (void)weir_fail(&line, why, "rank %d: %s", c->rank, text);
     break_group((mpi_comm *)c, line.text, true);
+}
+
+static bool mpi_ended(weir_comm *c) { return atomic_load(&((mpi_comm *)c)->broken); }
+
+static void mpi_watch(weir_comm *c, uint32_t *word) {
+    mpi_comm *m = (mpi_comm *)c;
+    pthread_mutex_lock(&m->lock);
+    c->watched = word;
+    weir__comm_tell(c, atomic_load(&m->broken));
+    pthread_mutex_unlock(&m->lock);
 }
 
 static void mpi_failure(weir_comm *c, weir_err *err) {
@@ -266,6 +277,8 @@ static const weir_comm_ops mpi_ops = {.kind = "mpi",
                                       .release = mpi_release,
                                       .command = mpi_command,
                                       .give_up = mpi_abort,
+                                      .ended = mpi_ended,
+                                      .watch = mpi_watch,
                                       .failure = mpi_failure,
                                       .close = mpi_close};
 

@@ -81,7 +81,7 @@ bucket *bucket_new(weir_backend *be, int n_seat, int gamma, bool bonus, int n_vo
     b->l.row = take(b, rows, sizeof *b->l.row);
     b->l.note = take(b, rows, sizeof *b->l.note);
     b->l.emit = take(b, seats, sizeof *b->l.emit);
-    b->l.block = take(b, 2, sizeof *b->l.block);
+    b->l.block = take(b, 3, sizeof *b->l.block);
     b->l.arrived = take(b, 1, sizeof *b->l.arrived);
     b->token = take(b, wide, sizeof *b->token);
     b->pos = take(b, wide, sizeof *b->pos);

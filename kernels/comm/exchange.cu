@@ -1,0 +1,423 @@
+/* Exchanges of ranks as kernels (peers.cuh). Bound by latency up to some 100 KB: two trips over the link, for
+ * the data and for the flag, and two barriers.
+ *
+ *   launch  up to 64 blocks of 128 threads, the same number on every rank; cooperative, since a block waits
+ *           for the same block elsewhere: all are resident, beside another rank's on one device too
+ *   thread  every 128 BLOCKS-th piece: 16 bytes where a row is a multiple of that, else 4
+ *
+ * What came before a launch on this rank has ended when it begins, on which the two sets of data rely. */
+#include "kernels/comm/peers.cuh"
+
+namespace {
+
+using namespace comm;
+
+PTX_FN char *slice_of(const peers &p, int to, int from, int n_rank, uint64_t e) {
+    return p.data[to] + (e % 2 * n_rank + from) * p.slice;
+}
+
+PTX_FN void give_up(const peers &p, int r, uint64_t e, bool late) {
+    if (atomicExch(p.broken, 1u) != 0 || !late) return;
+    p.why->rank = static_cast<uint32_t>(r);
+    p.why->exchange = e;
+    ptx::fence_sys();
+    ptx::st_release_sys(&p.why->here, 1u);
+}
+
+/* The clock and the host's word cost more than the flag: they are asked now and then. */
+PTX_FN bool comes(const peers &p, int r, uint64_t e) {
+    constexpr unsigned ASK = 64;
+    const uint64_t *flag = p.flag[p.rank] + blockIdx.x * WEIR_RANKS + r;
+    uint64_t until = 0;
+    for (unsigned turn = 1; ptx::ld_acquire_sys(flag) < e; turn++) {
+        if (turn % ASK == 0) {
+            const uint64_t now = ptx::global_ns();
+            if (until == 0) until = now + p.ns;
+            if (now > until || ptx::ld_acquire_sys(p.stop) != 0) {
+                give_up(p, r, e, now > until);
+                return false;
+            }
+        }
+        ptx::spin();
+    }
+    return true;
+}
+
+/* The exchange of one block. push(e) stores, pull(e) reads. */
+template <int R, class Push, class Pull> PTX_FN void exchange(const peers &p, Push push, Pull pull) {
+    const int t = static_cast<int>(threadIdx.x);
+    if (__syncthreads_or(t == 0 && ptx::ld_acquire(p.broken) != 0)) return;
+    const uint64_t e = *p.done + 1;
+    push(e);
+    __syncthreads();
+    bool here = true;
+#pragma unroll
+    for (int r = 0; r < R; r++)
+        if (t == r) ptx::st_release_sys(p.flag[r] + blockIdx.x * WEIR_RANKS + p.rank, e);
+    if (t < R) here = comes(p, t, e);
+    if (__syncthreads_and(here)) pull(e);
+    __syncthreads();
+    if (t > 0 || ptx::add_release(p.left, 1) + 1 < gridDim.x) return;
+    *p.left = 0;
+    *p.done = e;
+}
+
+/* ---- pieces -------------------------------------------------------------------------------------------- */
+
+/* fn(i) for this thread's pieces of n floats, i being a piece's first one. */
+template <class F> PTX_FN void each_piece(int64_t n, int width, F fn) {
+    const int64_t step = static_cast<int64_t>(gridDim.x) * THREADS;
+    for (int64_t u = static_cast<int64_t>(blockIdx.x) * THREADS + threadIdx.x; u * width < n; u += step)
+        fn(u * width);
+}
+
+__host__ __device__ inline int width_of(int64_t n) { return n % 4 == 0 ? 4 : 1; }
+
+PTX_FN float4 get(const float *p, int width) {
+    if (width == 4) return *reinterpret_cast<const float4 *>(p);
+    float4 v = {};
+    v.x = *p;
+    return v;
+}
+
+PTX_FN void put(float *p, int width, bool aligned, float4 v) {
+    if (width == 4 && aligned) {
+        *reinterpret_cast<float4 *>(p) = v;
+        return;
+    }
+    p[0] = v.x;
+    if (width == 4) p[1] = v.y, p[2] = v.z, p[3] = v.w;
+}
+
+PTX_FN float4 plus(float4 a, float4 b) {
+    a.x = a.x + b.x, a.y = a.y + b.y, a.z = a.z + b.z, a.w = a.w + b.w;
+    return a;
+}
+
+/* ---- reduce -------------------------------------------------------------------------------------------- */
+
+struct reduction {
+    const float *part;
+    float *y;
+    int64_t ldy, n, total;
+    uint32_t has;
+    int32_t width;
+    bool add, aligned; /* y */
+};
+
+/* The tree of kernels/weight/segments.h; at least one rank has inputs. */
+template <int R> PTX_FN float4 tree(float4 (&v)[R], uint32_t has) {
+#pragma unroll
+    for (int half = 1; half < R; half *= 2) {
+#pragma unroll
+        for (int r = 0; r < R; r += 2 * half) {
+            const bool left = has >> r & 1, right = has >> (r + half) & 1;
+            if (right) v[r] = left ? plus(v[r], v[r + half]) : v[r + half];
+            if (right) has |= 1u << r;
+        }
+    }
+    return v[0];
+}
+
+template <int R> __global__ void __launch_bounds__(THREADS) reduce_kernel(const peers p, const reduction a) {
+    const auto push = [&](uint64_t e) {
+        if (!(a.has >> p.rank & 1)) return;
+        each_piece(a.total, a.width, [&](int64_t i) {
+            const float4 v = get(a.part + i, a.width);
+#pragma unroll
+            for (int r = 0; r < R; r++)
+                if (r != p.rank)
+                    put(reinterpret_cast<float *>(slice_of(p, r, p.rank, R, e)) + i, a.width, true, v);
+        });
+    };
+    const auto pull = [&](uint64_t e) {
+        each_piece(a.total, a.width, [&](int64_t i) {
+            float4 v[R] = {};
+#pragma unroll
+            for (int r = 0; r < R; r++) {
+                const float *from = reinterpret_cast<const float *>(slice_of(p, p.rank, r, R, e));
+                if (a.has >> r & 1) v[r] = get((r == p.rank ? a.part : from) + i, a.width);
+            }
+            float *y = a.y + i / a.n * a.ldy + i % a.n;
+            float4 sum = tree<R>(v, a.has);
+            if (a.add) {
+                float4 old = {};
+                old.x = y[0];
+                if (a.width == 4) old.y = y[1], old.z = y[2], old.w = y[3];
+                sum = plus(old, sum);
+            }
+            put(y, a.width, a.aligned, sum);
+        });
+    };
+    exchange<R>(p, push, pull);
+}
+
+/* ---- collect ------------------------------------------------------------------------------------------- */
+
+struct firsts {
+    int64_t id[WEIR_RANKS + 1];
+};
+
+template <int R> PTX_FN int owner_of(const firsts &f, int32_t id) {
+    int owner = 0;
+#pragma unroll
+    for (int r = 1; r < R; r++)
+        if (id >= f.id[r] && f.id[r + 1] > f.id[r]) owner = r;
+    return owner;
+}
+
+template <int R>
+__global__ void __launch_bounds__(THREADS)
+    collect_rows_kernel(const peers p, float *x, const int32_t *id, int64_t n_row, int64_t n, int width,
+                        const firsts first) {
+    const auto push = [&](uint64_t e) {
+        each_piece(n_row * n, width, [&](int64_t i) {
+            if (owner_of<R>(first, id[i / n]) != p.rank) return;
+            const float4 v = get(x + i, width);
+#pragma unroll
+            for (int r = 0; r < R; r++)
+                if (r != p.rank)
+                    put(reinterpret_cast<float *>(slice_of(p, r, p.rank, R, e)) + i, width, true, v);
+        });
+    };
+    const auto pull = [&](uint64_t e) {
+        each_piece(n_row * n, width, [&](int64_t i) {
+            const int r = owner_of<R>(first, id[i / n]);
+            if (r == p.rank) return;
+            put(x + i, width, true,
+                get(reinterpret_cast<const float *>(slice_of(p, p.rank, r, R, e)) + i, width));
+        });
+    };
+    exchange<R>(p, push, pull);
+}
+
+template <int R>
+__global__ void __launch_bounds__(THREADS)
+    collect_columns_kernel(const peers p, const float *part, int64_t own, float *y, int64_t ldy,
+                           int64_t n_row, bool aligned, const firsts first) {
+    const auto push = [&](uint64_t e) {
+        const int width = width_of(own);
+        if (p.rank == 0) return;
+        float *to = reinterpret_cast<float *>(slice_of(p, 0, p.rank, R, e));
+        each_piece(n_row * own, width, [&](int64_t i) { put(to + i, width, true, get(part + i, width)); });
+    };
+    const auto pull = [&](uint64_t e) {
+        if (p.rank > 0) return;
+#pragma unroll
+        for (int r = 1; r < R; r++) {
+            const int64_t n = first.id[r + 1] - first.id[r];
+            const int width = width_of(n);
+            const float *from = reinterpret_cast<const float *>(slice_of(p, 0, r, R, e));
+            each_piece(n_row * n, width, [&](int64_t i) {
+                put(y + i / n * ldy + first.id[r] + i % n, width, aligned, get(from + i, width));
+            });
+        }
+    };
+    exchange<R>(p, push, pull);
+}
+
+/* ---- spread -------------------------------------------------------------------------------------------- */
+
+template <int R>
+__global__ void __launch_bounds__(THREADS)
+    spread_kernel(const peers p, const weir_spread a, uint64_t conditional) {
+    const auto all = [&](auto fn) {
+        int32_t before = 0;
+#pragma unroll
+        for (int k = 0; k < WEIR_SPREAD; k++) {
+            for (int32_t i = static_cast<int32_t>(threadIdx.x); i < a.n[k]; i += THREADS)
+                fn(k, i, before + i);
+            before += a.n[k];
+        }
+    };
+    const auto push = [&](uint64_t e) {
+        if (p.rank > 0) return;
+        all([&](int k, int32_t i, int32_t at) {
+            const int32_t word = a.from[k][i];
+#pragma unroll
+            for (int r = 1; r < R; r++) reinterpret_cast<int32_t *>(slice_of(p, r, 0, R, e))[at] = word;
+        });
+    };
+    const auto pull = [&](uint64_t e) {
+        if (p.rank == 0) return;
+        const int32_t *from = reinterpret_cast<const int32_t *>(slice_of(p, p.rank, 0, R, e));
+        all([&](int k, int32_t i, int32_t at) { a.to[k][i] = from[at]; });
+    };
+    exchange<R>(p, push, pull);
+    if (!a.loop || threadIdx.x > 0) return; /* this thread has written word 0 itself */
+    if (ptx::ld_acquire(p.broken) != 0 || a.to[0][0] == 0) ptx::set_conditional(conditional, 0);
+}
+
+/* ---- host ---------------------------------------------------------------------------------------------- */
+
+/* The peers as a launch takes them; NULL: too much for a slice, or no group. */
+const peers *ready(weir_backend *be, int64_t floats, int64_t given, weir_status *why) {
+    weir_cuda *cu = weir__cuda_of(be);
+    *why = weir__cuda_enter(cu, "an exchange");
+    if (*why == WEIR_OK && be->comm && weir__comm_ended(be->comm)) *why = WEIR_ECOMM; /* peers may be gone */
+    if (*why != WEIR_OK) return nullptr;
+    *why = !cu->peers ? WEIR_EINVAL : WEIR_ENOMEM;
+    if (!cu->peers || floats < 0 || static_cast<size_t>(floats) > cu->peers->floats) return nullptr;
+    be->comm->gathered++;
+    be->comm->bytes += static_cast<uint64_t>(given) * sizeof(float);
+    cu->peers->of.ns = static_cast<uint64_t>(be->comm->seconds * 1e9);
+    return &cu->peers->of;
+}
+
+dim3 blocks_of(const peers *p, int64_t pieces) {
+    const int64_t n = (pieces + THREADS - 1) / THREADS;
+    return dim3(static_cast<unsigned>(n < 1 ? 1 : n < p->blocks ? n : p->blocks));
+}
+
+firsts firsts_of(const int64_t *first, int n_rank) {
+    firsts f = {};
+    for (int r = 0; r <= n_rank; r++) f.id[r] = first[r];
+    return f;
+}
+
+/* The instance for the group's size. */
+#define LAUNCH_RANKS(kernel, grid, ...)                                                                   \
+    do {                                                                                                  \
+        cudaStream_t stream = weir__cuda_of(be)->stream;                                                  \
+        if (be->comm->n_rank == 2) K_LAUNCH_TEAM((kernel<2>), grid, THREADS, 0, stream)(*p, __VA_ARGS__); \
+        if (be->comm->n_rank == 4) K_LAUNCH_TEAM((kernel<4>), grid, THREADS, 0, stream)(*p, __VA_ARGS__); \
+        if (be->comm->n_rank == 8) K_LAUNCH_TEAM((kernel<8>), grid, THREADS, 0, stream)(*p, __VA_ARGS__); \
+    } while (0)
+
+template <class F> void fewest(F *kernel, int *blocks) {
+    int n = 0;
+    if (cudaOccupancyMaxActiveBlocksPerMultiprocessor(&n, kernel, THREADS, 0) != cudaSuccess) n = 0;
+    *blocks = n < *blocks ? n : *blocks;
+}
+
+/* Rows of a call that a slice holds at once: the same on every rank. */
+int64_t rows_at_once(weir_backend *be, int64_t n_row, int64_t width) {
+    const weir_cuda *cu = weir__cuda_of(be);
+    const int64_t most = cu->peers && width > 0 ? static_cast<int64_t>(cu->peers->floats) / width : 0;
+    return most < 1 || most > n_row ? n_row : most;
+}
+
+weir_status reduce_rows(weir_backend *be, const weir_reduce *a) {
+    weir_status s;
+    const int64_t total = a->n_row * a->n;
+    const bool gives = be->comm && (a->has >> be->comm->rank & 1);
+    const peers *p = ready(be, total, gives ? total : 0, &s);
+    if (!p) return s;
+    reduction r = {};
+    r.part = a->part, r.y = a->y, r.ldy = a->ldy, r.n = a->n, r.total = total, r.has = a->has, r.add = a->add;
+    r.width = width_of(a->n);
+    r.aligned = k_aligned16(a->y) && a->ldy % 4 == 0;
+    LAUNCH_RANKS(reduce_kernel, blocks_of(p, total / r.width), r);
+    return weir__cuda_launched(be, "reduce", "n_row %lld n %lld", static_cast<long long>(a->n_row),
+                               static_cast<long long>(a->n));
+}
+
+weir_status reduce(weir_backend *be, const weir_reduce *a) {
+    WEIR_TRY(weir__reduce_check(a));
+    const int64_t step = rows_at_once(be, a->n_row, a->n);
+    weir_reduce some = *a;
+    for (int64_t row = 0; row < a->n_row; row += step) {
+        some.n_row = a->n_row - row < step ? a->n_row - row : step;
+        WEIR_TRY(reduce_rows(be, &some));
+        some.part += step * a->n;
+        some.y += step * a->ldy;
+    }
+    return WEIR_OK;
+}
+
+weir_status collect_some_rows(weir_backend *be, const weir_collect_rows *a) {
+    weir_status s;
+    const int64_t total = a->n_row * a->n;
+    const peers *p = ready(be, total, total, &s);
+    if (!p) return s;
+    const int width = width_of(a->n);
+    const firsts first = firsts_of(a->first, be->comm->n_rank);
+    LAUNCH_RANKS(collect_rows_kernel, blocks_of(p, total / width), a->x, a->id, a->n_row, a->n, width, first);
+    return weir__cuda_launched(be, "collect_rows", "n_row %lld n %lld", static_cast<long long>(a->n_row),
+                               static_cast<long long>(a->n));
+}
+
+weir_status collect_rows(weir_backend *be, const weir_collect_rows *a) {
+    if (!a->x || !a->id || !a->first || a->n_row < 0) return WEIR_EINVAL;
+    const int64_t step = rows_at_once(be, a->n_row, a->n);
+    weir_collect_rows some = *a;
+    for (int64_t row = 0; row < a->n_row; row += step) {
+        some.n_row = a->n_row - row < step ? a->n_row - row : step;
+        WEIR_TRY(collect_some_rows(be, &some));
+        some.x += step * a->n;
+        some.id += step;
+    }
+    return WEIR_OK;
+}
+
+/* The widest share that is given, and the most pieces of one. */
+int64_t widest(const weir_collect_columns *a, int n_rank, int64_t *pieces) {
+    int64_t most = 0;
+    *pieces = 0;
+    for (int r = 1; r < n_rank; r++) {
+        const int64_t n = a->first[r + 1] - a->first[r], of_r = a->n_row * n / width_of(n);
+        most = n > most ? n : most;
+        *pieces = of_r > *pieces ? of_r : *pieces;
+    }
+    return most;
+}
+
+weir_status collect_some_columns(weir_backend *be, const weir_collect_columns *a) {
+    weir_status s;
+    const int n_rank = be->comm->n_rank, rank = be->comm->rank;
+    int64_t pieces;
+    const int64_t most = widest(a, n_rank, &pieces), own = a->first[rank + 1] - a->first[rank];
+    const peers *p = ready(be, a->n_row * most, rank > 0 ? a->n_row * own : 0, &s);
+    if (!p) return s;
+    const bool aligned = k_aligned16(a->y) && a->ldy % 4 == 0;
+    const firsts first = firsts_of(a->first, n_rank);
+    LAUNCH_RANKS(collect_columns_kernel, blocks_of(p, pieces), a->part, own, a->y, a->ldy, a->n_row, aligned,
+                 first);
+    return weir__cuda_launched(be, "collect_columns", "n_row %lld", static_cast<long long>(a->n_row));
+}
+
+weir_status collect_columns(weir_backend *be, const weir_collect_columns *a) {
+    if (!a->first || a->n_row < 0 || !be->comm) return WEIR_EINVAL;
+    const int rank = be->comm->rank;
+    const int64_t own = a->first[rank + 1] - a->first[rank];
+    if (rank == 0 ? !a->y : !a->part && own > 0) return WEIR_EINVAL;
+    int64_t pieces;
+    const int64_t step = rows_at_once(be, a->n_row, widest(a, be->comm->n_rank, &pieces));
+    weir_collect_columns some = *a;
+    for (int64_t row = 0; row < a->n_row; row += step) {
+        some.n_row = a->n_row - row < step ? a->n_row - row : step;
+        WEIR_TRY(collect_some_columns(be, &some));
+        if (a->part) some.part += step * own;
+        if (a->y) some.y += step * a->ldy;
+    }
+    return WEIR_OK;
+}
+
+weir_status spread(weir_backend *be, const weir_spread *a) {
+    if (!be->comm) return WEIR_EINVAL;
+    WEIR_TRY(weir__spread_check(a, be->comm->rank));
+    const uint64_t conditional = weir__cuda_of(be)->conditional;
+    if (a->loop && !conditional) return WEIR_EINVAL;
+    weir_status s;
+    int64_t n = 0;
+    for (int i = 0; i < WEIR_SPREAD; i++) n += a->n[i];
+    const peers *p = ready(be, n, be->comm->rank == 0 ? n : 0, &s);
+    if (!p) return s;
+    LAUNCH_RANKS(spread_kernel, dim3(1), *a, conditional);
+    return weir__cuda_launched(be, "spread", "%lld words", static_cast<long long>(n));
+}
+
+} // namespace
+
+int weir__cuda_exchange_blocks(const weir_cuda *cu) {
+    int n = BLOCKS;
+    fewest(reduce_kernel<WEIR_RANKS>, &n);
+    fewest(collect_rows_kernel<WEIR_RANKS>, &n);
+    fewest(collect_columns_kernel<WEIR_RANKS>, &n);
+    fewest(spread_kernel<WEIR_RANKS>, &n);
+    return n * cu->sm_count;
+}
+
+extern "C" const weir_exchange_ops weir__exchange_cuda = {
+    weir__cuda_join, weir__cuda_join_bytes, reduce, collect_rows, collect_columns, spread,
+};

@@ -1,0 +1,38 @@
+/* Models over devices that share them, or over ranks of one device: the logits of one rank, bit for bit. */
+#include <criterion/criterion.h>
+#include <stdlib.h>
+
+#include "tests/ranks/model_ranks.h"
+#include "tests/support/device.h"
+
+static int n_device;
+
+static weir_status open_device(const subject *s, weir_backend **be, int rank) {
+    (void)s;
+    WEIR_TRY(weir__backend_cuda_open(be, rank % n_device, NULL));
+    (*be)->minmaxes = false;
+    return WEIR_OK;
+}
+
+/* bf16 for all families; f32 for those whose prompts need no products of shared layers. An encoder runs on
+ * every rank, so under the runner a T5 costs as much as there are ranks. */
+static void check_all(subject s, int devices) {
+    const bool is_t5 = s.t5.n_head > 0;
+    setenv("WEIR_RUNNER_DEVICES", "8", 1);
+    weir__backend_close(device_open());
+    const int there = weir__backend_cuda_count(&(weir_err){""});
+    n_device = devices < there ? devices : there;
+    s.open = open_device;
+    for (int i = 0; i < 4; i++) {
+        s.dtype = i / 2 ? WEIR_DTYPE_F32 : WEIR_DTYPE_BF16;
+        s.whole_body = i % 2 == 1;
+        if (s.dtype == WEIR_DTYPE_F32 && !is_t5) continue;
+        model_check_ranks(&s, i > 0 ? 2 : is_t5 ? 4 : WEIR_RANKS);
+    }
+}
+
+Test(cuda_model_ranks, fourteen_heads_on_two_of_keys) { check_all(model_qwen(), 8); }
+Test(cuda_model_ranks, fewer_heads_than_ranks) { check_all(model_gemma(), 1); }
+Test(cuda_model_ranks, heads_that_divide) { check_all(model_llama(), 8); }
+Test(cuda_model_ranks, t5_gated_with_a_head_of_its_own) { check_all(model_t5(6, 16, true, false), 1); }
+Test(cuda_model_ranks, t5_tied) { check_all(model_t5(8, 8, false, true), 8); }

@@ -1,0 +1,63 @@
+/* Joining a group of devices that cannot be, under the runner, which refuses on demand. */
+#include <criterion/criterion.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "kernels/backend.h"
+#include "tests/ranks/comm_cases.h"
+#include "tests/ranks/group.h"
+#include "tests/runner/control.h"
+
+static long fail_malloc, fail_host;
+
+static void join(void *arg, weir_comm *c) {
+    found *f = arg;
+    const int r = c->rank;
+    weir_backend *be = NULL;
+    weir_err err = {""};
+    f->status[r] = weir__backend_cuda_open(&be, r, &err);
+    int32_t here = 0, all[WEIR_RANKS];
+    (void)weir__comm_agree(c, &here, all, sizeof here);
+    if (r == 0) runner_fail_malloc(fail_malloc), runner_fail_host_alloc(fail_host);
+    (void)weir__comm_agree(c, &here, all, sizeof here);
+    if (f->status[r] == WEIR_OK) f->status[r] = be->exchange->join(be, c, 1000, &f->err[r]);
+    (void)weir__comm_agree(c, &here, all, sizeof here);
+    if (r == 0) runner_fail_malloc(0), runner_fail_host_alloc(0);
+    weir__backend_close(be);
+}
+
+static found join_four(void) {
+    found f = {0};
+    runner_devices(4);
+    group_run(4, 60.0, join, &f);
+    cr_expect_eq(runner_live_blocks(), 0);
+    cr_expect_eq(runner_live_objects(), 0);
+    for (int r = 1; r < 4; r++) {
+        cr_expect_eq(f.status[r], f.status[0]);
+        cr_expect_str_eq(f.err[r].text, f.err[0].text);
+    }
+    return f;
+}
+
+Test(exchange_failures, devices_without_peer_access) {
+    runner_peers(0);
+    const found f = join_four();
+    cr_expect_eq(f.status[0], WEIR_ENOTSUP);
+    cr_expect_str_eq(f.err[0].text, "rank 0: cuda:0 cannot reach the memory of cuda:1");
+}
+
+/* An allocation and all after it fail, on whichever rank that is: all ranks say so, and nothing stays. */
+Test(exchange_failures, no_memory_on_any_rank) {
+    int failed = 0;
+    for (int host = 0; host < 2; host++) {
+        for (long n = 1; n < 40; n++) {
+            fail_malloc = host ? 0 : n, fail_host = host ? n : 0;
+            const found f = join_four();
+            if (f.status[0] == WEIR_OK) break;
+            cr_expect(f.status[0] == WEIR_EDEVMEM || f.status[0] == WEIR_ENOMEM, "%s", f.err[0].text);
+            cr_expect(strncmp(f.err[0].text, "rank ", 5) == 0, "%s", f.err[0].text);
+            failed++;
+        }
+    }
+    cr_expect_gt(failed, 10);
+}
