@@ -5,7 +5,7 @@ cd "$(dirname "$0")"
 
 build_packages="gcc g++ cmake ninja-build pkg-config
     libsentencepiece-dev libjansson-dev libpcre2-dev libutf8proc-dev libevent-dev libssl-dev"
-test_packages="libcriterion-dev libopenmpi-dev openmpi-bin"
+test_packages="libcriterion-dev libopenmpi-dev openmpi-bin spin"
 as_root= # or sudo
 python_dir=build/python
 
