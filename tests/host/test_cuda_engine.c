@@ -266,7 +266,7 @@ Test(cuda_engine, a_checkpoint_with_nan_is_refused_in_one_line) {
     static const weir_method methods[] = {WEIR_METHOD_SPECULATIVE, WEIR_METHOD_VERIFIER, WEIR_METHOD_DRAFTER,
                                           WEIR_METHOD_ORACLE_CASCADE};
     tiny_pair p;
-    tiny_pair_write(&p, WEIR_DTYPE_BF16, "decoder.final_layer_norm.weight");
+    tiny_pair_write(&p, WEIR_DTYPE_BF16, &(tiny_flaw){"decoder.final_layer_norm.weight", 0});
     weir_engine *engines[2] = {tiny_open(&p, "cuda", 1), open_called(&p, 1)};
     for (int k = 0; k < 2; k++)
         for (int m = 0; m < 4; m++) {

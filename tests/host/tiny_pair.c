@@ -20,7 +20,7 @@ typedef struct writer {
     uint8_t *data;
     size_t n_data;
     weir_dtype dtype;
-    const char *broken;
+    const tiny_flaw *flaw;
 } writer;
 
 /* Contents are those of the name, so that layers of equal names are equal. */
@@ -32,7 +32,7 @@ static void add(writer *w, const char *name, int rows, int cols, float low, floa
     cr_assert(w->data && w->n_header + 256 < MAX_HEADER);
     for (size_t i = 0; i < n; i++) {
         float f = rng_uniform(&seed, low, high);
-        if (i == 0 && w->broken && strcmp(name, w->broken) == 0) f = NAN;
+        if (w->flaw && i == w->flaw->element && strcmp(name, w->flaw->tensor) == 0) f = NAN;
         const uint16_t half = weir_bf16_from_f32(f);
         memcpy(w->data + w->n_data + i * size, size == 2 ? (const void *)&half : (const void *)&f, size);
     }
@@ -108,8 +108,8 @@ static void all_tensors(writer *w, int n_dec) {
     }
 }
 
-static char *write_model(int n_dec, weir_dtype dtype, const char *broken) {
-    writer w = {.header = malloc(MAX_HEADER), .dtype = dtype, .broken = broken};
+static char *write_model(int n_dec, weir_dtype dtype, const tiny_flaw *flaw) {
+    writer w = {.header = malloc(MAX_HEADER), .dtype = dtype, .flaw = flaw};
     cr_assert_not_null(w.header);
     w.header[w.n_header++] = '{';
     all_tensors(&w, n_dec);
@@ -138,9 +138,9 @@ static char *write_model(int n_dec, weir_dtype dtype, const char *broken) {
     return dir;
 }
 
-void tiny_pair_write(tiny_pair *p, weir_dtype dtype, const char *broken) {
-    p->dir[0] = write_model(2, dtype, broken);
-    p->dir[1] = write_model(1, dtype, broken);
+void tiny_pair_write(tiny_pair *p, weir_dtype dtype, const tiny_flaw *flaw) {
+    p->dir[0] = write_model(2, dtype, flaw);
+    p->dir[1] = write_model(1, dtype, flaw);
 }
 
 void tiny_pair_remove(tiny_pair *p) {

@@ -13,8 +13,13 @@ typedef struct tiny_pair {
     char *dir[2]; /* [0] verifier, [1] drafter */
 } tiny_pair;
 
-/* broken: a tensor of both whose first element is NaN, or NULL. */
-void tiny_pair_write(tiny_pair *p, weir_dtype dtype, const char *broken);
+/* An element of a tensor of both that is NaN. */
+typedef struct tiny_flaw {
+    const char *tensor;
+    size_t element;
+} tiny_flaw;
+
+void tiny_pair_write(tiny_pair *p, weir_dtype dtype, const tiny_flaw *flaw); /* NULL: none */
 void tiny_pair_remove(tiny_pair *p);
 
 /* Options for the pair on a device: 96 positions, gamma up to 7. */
