@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "tests/kernels/op_fixture.h"
 #include "tests/support/files.h"
 
 #define LABEL "m.gguf"
@@ -33,7 +34,7 @@ void expect_bytes(const uint8_t *p, size_t n, weir_status want, const char *part
 gguf_blob good_file(void) {
     static const char *const tokens[] = {"<s>", "", "a b", "\xf0\x9f\x98\x80"};
     static const uint64_t types[] = {3, 1, (uint64_t)-1};
-    static const int64_t row[] = {4}, matrix[] = {32, 2}, cube[] = {2, 2, 2};
+    static const int64_t row[] = {4}, two_rows[] = {32, 2}, cube[] = {2, 2, 2};
     gguf_blob b = gguf_begin(3);
     gguf_text(&b, "general.architecture", "llama");
     gguf_u32(&b, "general.alignment", 32);
@@ -42,7 +43,7 @@ gguf_blob good_file(void) {
     gguf_f32(&b, "eps", 1e-5f);
     gguf_bool(&b, "flag", true);
     gguf_tensor(&b, "norm", GGML_F32, 1, row, NULL, 16);
-    gguf_tensor(&b, "embd", GGML_Q8_0, 2, matrix, NULL, 68);
+    gguf_tensor(&b, "embd", GGML_Q8_0, 2, two_rows, NULL, 68);
     gguf_tensor(&b, "cube", GGML_F32, 3, cube, NULL, 32);
     gguf_finish(&b);
     return b;
@@ -56,6 +57,8 @@ char *key_of(const char *arch, const char *name) {
     return p;
 }
 
+static int32_t times(const made *m) { return m->wide ? m->wide : 1; }
+
 static bool wants(const made *m, const char *name) { return !m->skip || strcmp(m->skip, name) != 0; }
 
 static void put_u32(gguf_blob *b, const made *m, const char *name, uint32_t v) {
@@ -66,12 +69,13 @@ static void put_pairs(gguf_blob *b, const made *m) {
     static const char *const tokens[N_TOKEN] = {"<unk>", "<s>", "</s>",       "<pad>",       "a",     "b",
                                                 "c",     "d",   "<|im_end|>", "<|fim_pad|>", "<|end", "_x"};
     if (wants(m, "general.architecture")) gguf_text(b, "general.architecture", m->arch);
-    put_u32(b, m, "embedding_length", DIM);
+    const uint32_t wide = (uint32_t)times(m);
+    put_u32(b, m, "embedding_length", DIM * wide);
     put_u32(b, m, "block_count", (uint32_t)m->n_layer);
-    put_u32(b, m, "feed_forward_length", FF);
+    put_u32(b, m, "feed_forward_length", FF * wide);
     put_u32(b, m, "context_length", 512);
-    put_u32(b, m, "attention.head_count", N_HEAD);
-    put_u32(b, m, "attention.head_count_kv", N_KV);
+    put_u32(b, m, "attention.head_count", N_HEAD * wide);
+    put_u32(b, m, "attention.head_count_kv", N_KV * wide);
     put_u32(b, m, "attention.key_length", HEAD);
     put_u32(b, m, "attention.value_length", HEAD);
     if (wants(m, "attention.layer_norm_rms_epsilon"))
@@ -80,51 +84,67 @@ static void put_pairs(gguf_blob *b, const made *m) {
     if (m->more) m->more(b, m->arch);
 }
 
-static size_t row_bytes(uint32_t type, int64_t n) {
+static weir_dtype dtype_of(uint32_t type) {
     switch (type) {
-    case GGML_F32: return (size_t)n * 4;
-    case GGML_F16:
-    case GGML_BF16: return (size_t)n * 2;
-    case GGML_Q4_0: return (size_t)n / 32 * 18;
-    case GGML_Q8_0: return (size_t)n / 32 * 34;
+    case GGML_F32: return WEIR_DTYPE_F32;
+    case GGML_F16: return WEIR_DTYPE_F16;
+    case GGML_BF16: return WEIR_DTYPE_BF16;
+    case GGML_Q4_0: return WEIR_DTYPE_Q4_0;
+    case GGML_Q8_0: return WEIR_DTYPE_Q8_0;
+    case GGML_Q4_K: return WEIR_DTYPE_Q4_K;
+    case GGML_Q6_K: return WEIR_DTYPE_Q6_K;
     default: abort();
     }
 }
 
+/* (rows, cols); of a vector rows is 1. */
+static void put_tensor(gguf_blob *b, const made *m, const char *name, uint32_t type, int64_t rows,
+                       int64_t cols) {
+    const int64_t shape[] = {cols, rows};
+    const weir_dtype dtype = dtype_of(type);
+    uint64_t seed = m->seed + b->n_tensor;
+    matrix random = {0};
+    if (!wants(m, name)) return;
+    if (m->seed) random = matrix_new(dtype, rows, cols, 0.3f, &seed);
+    gguf_tensor(b, name, type, rows > 1 ? 2 : 1, shape, random.file.data,
+                (size_t)(rows * weir_dtype_row_bytes(dtype, cols)));
+    matrix_free(&random);
+}
+
 static void put_matrix(gguf_blob *b, const made *m, const char *name, int64_t rows, int64_t cols) {
-    if (wants(m, name))
-        gguf_tensor(b, name, m->matrix, 2, (int64_t[]){cols, rows}, NULL,
-                    row_bytes(m->matrix, cols) * (size_t)rows);
+    put_tensor(b, m, name, m->matrix, rows, cols);
 }
 
 static void put_vector(gguf_blob *b, const made *m, const char *name, int64_t n) {
-    if (wants(m, name)) gguf_tensor(b, name, GGML_F32, 1, &n, NULL, (size_t)n * 4);
+    put_tensor(b, m, name, GGML_F32, 1, n);
 }
 
 static void put_layer(gguf_blob *b, const made *m, int32_t i) {
     const bool gemma = strncmp(m->arch, "gemma", 5) == 0;
     const bool qk_norm = strcmp(m->arch, "qwen3") == 0 || strcmp(m->arch, "gemma3") == 0;
-    static const struct {
+    const int32_t dim = DIM * times(m), ff = FF * times(m), q = N_HEAD * HEAD * times(m),
+                  kv = N_KV * HEAD * times(m);
+    const struct {
         const char *name;
-        int rows, cols; /* cols 0: a vector */
-        int when;       /* 0 always, 1 Gemma, 2 with biases, 3 with norms of q and k */
+        int32_t rows, cols; /* cols 0: a vector */
+        int when;           /* 0 always, 1 Gemma, 2 with biases, 3 with norms of q and k */
     } parts[] = {
-        {"attn_norm.weight", DIM, 0, 0},
-        {"ffn_norm.weight", DIM, 0, 0},
-        {"post_attention_norm.weight", DIM, 0, 1},
-        {"post_ffw_norm.weight", DIM, 0, 1},
-        {"attn_q.weight", N_HEAD * HEAD, DIM, 0},
-        {"attn_k.weight", N_KV * HEAD, DIM, 0},
-        {"attn_v.weight", N_KV * HEAD, DIM, 0},
-        {"attn_output.weight", DIM, N_HEAD * HEAD, 0},
-        {"attn_q.bias", N_HEAD * HEAD, 0, 2},
-        {"attn_k.bias", N_KV * HEAD, 0, 2},
-        {"attn_v.bias", N_KV * HEAD, 0, 2},
+        {"attn_norm.weight", dim, 0, 0},
+        {"ffn_norm.weight", dim, 0, 0},
+        {"post_attention_norm.weight", dim, 0, 1},
+        {"post_ffw_norm.weight", dim, 0, 1},
+        {"attn_q.weight", q, dim, 0},
+        {"attn_k.weight", kv, dim, 0},
+        {"attn_v.weight", kv, dim, 0},
+        {"attn_output.weight", dim, q, 0},
+        {"attn_q.bias", q, 0, 2},
+        {"attn_k.bias", kv, 0, 2},
+        {"attn_v.bias", kv, 0, 2},
         {"attn_q_norm.weight", HEAD, 0, 3},
         {"attn_k_norm.weight", HEAD, 0, 3},
-        {"ffn_gate.weight", FF, DIM, 0},
-        {"ffn_up.weight", FF, DIM, 0},
-        {"ffn_down.weight", DIM, FF, 0},
+        {"ffn_gate.weight", ff, dim, 0},
+        {"ffn_up.weight", ff, dim, 0},
+        {"ffn_down.weight", dim, ff, 0},
     };
     for (size_t k = 0; k < sizeof parts / sizeof *parts; k++) {
         char name[64];
@@ -142,9 +162,9 @@ static void put_layer(gguf_blob *b, const made *m, int32_t i) {
 gguf_blob make(const made *m) {
     gguf_blob b = gguf_begin(3);
     put_pairs(&b, m);
-    put_matrix(&b, m, "token_embd.weight", VOCAB, DIM);
-    put_vector(&b, m, "output_norm.weight", DIM);
-    if (m->head) put_matrix(&b, m, "output.weight", VOCAB, DIM);
+    put_matrix(&b, m, "token_embd.weight", VOCAB, DIM * times(m));
+    put_vector(&b, m, "output_norm.weight", DIM * times(m));
+    if (m->head) put_matrix(&b, m, "output.weight", VOCAB, DIM * times(m));
     for (int32_t i = 0; i < m->n_layer; i++) put_layer(&b, m, i);
     if (m->factors) {
         float f[HEAD / 2];

@@ -20,6 +20,8 @@ typedef struct made {
     const char *skip;                            /* a key or tensor that is left out */
     void (*more)(gguf_blob *, const char *arch); /* further pairs */
     uint32_t matrix;                             /* type of matrices; 0 is F32 */
+    uint64_t seed; /* not 0: contents are random numbers about 0, so that it can run; else 0, 1, 2, … */
+    int32_t wide;  /* DIM, FF and the numbers of heads times this; 0: 1 */
     bool bias, head, factors;
     float first_factor;
     const char *stray; /* a further tensor (1) */

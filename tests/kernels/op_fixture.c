@@ -63,13 +63,18 @@ void dequantise_row(weir_dtype dtype, const void *row, int64_t n, float *out) {
     }
 }
 
+void blocks_random(weir_dtype dtype, void *to, int64_t n, float spread, uint64_t *rng) {
+    unsigned char *p = to;
+    for (int64_t i = 0; i < n; i += weir_dtype_block(dtype), p += weir_dtype_block_bytes(dtype))
+        random_block(dtype, p, spread, rng);
+}
+
 static matrix matrix_of_blocks(weir_dtype dtype, int64_t rows, int64_t cols, float spread, uint64_t *rng) {
     const size_t row_bytes = (size_t)weir_dtype_row_bytes(dtype, cols), bytes = (size_t)rows * row_bytes;
     unsigned char *data = malloc(bytes);
     float *value = malloc((size_t)(rows * cols) * sizeof *value);
     cr_assert(data && value && cols % weir_dtype_block(dtype) == 0);
-    for (size_t at = 0; at < bytes; at += (size_t)weir_dtype_block_bytes(dtype))
-        random_block(dtype, data + at, spread, rng);
+    blocks_random(dtype, data, rows * cols, spread, rng);
     for (int64_t r = 0; r < rows; r++)
         dequantise_row(dtype, data + (size_t)r * row_bytes, cols, value + r * cols);
     return (matrix){{data, dtype, rows, cols}, value};

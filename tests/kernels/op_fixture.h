@@ -14,6 +14,9 @@ typedef struct matrix {
 matrix matrix_new(weir_dtype dtype, int64_t rows, int64_t cols, float spread, uint64_t *rng);
 void matrix_free(matrix *m);
 
+/* n elements in blocks, as such a matrix has them. */
+void blocks_random(weir_dtype dtype, void *to, int64_t n, float spread, uint64_t *rng);
+
 /* n elements of a file's row from its first byte on; n a multiple of the block. */
 void dequantise_row(weir_dtype dtype, const void *row, int64_t n, float *out);
 

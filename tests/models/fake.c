@@ -5,6 +5,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "kernels/weight/quant.h"
+#include "tests/kernels/op_fixture.h"
 #include "tests/support/alloc.h"
 #include "tests/support/compare.h"
 
@@ -29,6 +31,19 @@ void fake_free(fake *k) {
     free(k);
 }
 
+/* They are bf16. */
+static void fill_floats(void *to, weir_dtype dtype, int64_t n, uint64_t *seed) {
+    float *d = to;
+    uint16_t *h = to; /* element i is read before it is written */
+    for (int64_t i = 0; i < n; i++) {
+        const uint16_t b = weir_bf16_from_f32(rng_uniform(seed, -0.3f, 0.3f));
+        if (dtype == WEIR_DTYPE_BF16)
+            h[i] = b;
+        else
+            d[i] = weir_f32_from_bf16(b);
+    }
+}
+
 void *fake_data(fake *k, const char *name, weir_dtype dtype, int64_t n) {
     for (int i = 0; i < k->n; i++) {
         if (strcmp(k->name[i], name) == 0) return k->data[i];
@@ -36,15 +51,11 @@ void *fake_data(fake *k, const char *name, weir_dtype dtype, int64_t n) {
     cr_assert(k->n < 256);
     uint64_t seed = 14695981039346656037u;
     for (const char *p = name; *p; p++) seed = (seed ^ (unsigned char)*p) * 1099511628211u;
-    float *d = malloc((size_t)n * sizeof *d); /* 16-bit dtypes use the first half */
-    uint16_t *h = (uint16_t *)d;              /* element i is read before it is written */
-    for (int64_t i = 0; i < n; i++) {
-        const uint16_t b = weir_bf16_from_f32(rng_uniform(&seed, -0.3f, 0.3f));
-        if (dtype == WEIR_DTYPE_BF16)
-            h[i] = b;
-        else
-            d[i] = weir_f32_from_bf16(b);
-    }
+    float *d = malloc((size_t)(n + WEIR_QUANT_BLOCK) * sizeof *d); /* all but f32 use its first part */
+    if (weir_dtype_is_float(dtype))
+        fill_floats(d, dtype, n, &seed);
+    else
+        blocks_random(dtype, d, n, 0.3f, &seed);
     snprintf(k->name[k->n], sizeof k->name[0], "%s", name);
     return k->data[k->n++] = d;
 }
@@ -55,7 +66,8 @@ static bool find(void *ud, const char *name, weir_tensor *out) {
     fake *k = ud;
     int64_t rows, cols;
     if (!k->kind->shape_of(k, name, &rows, &cols) || is(k->hidden, name)) return false;
-    const weir_dtype dtype = is(k->redtyped, name) ? k->other : k->dtype;
+    const weir_dtype usual = rows > 1 || weir_dtype_is_float(k->dtype) ? k->dtype : WEIR_DTYPE_F32;
+    const weir_dtype dtype = is(k->redtyped, name) ? k->other : usual;
     *out = (weir_tensor){fake_data(k, name, dtype, (rows + 1) * (cols + 1)), dtype, rows, cols};
     if (is("rope_freqs.weight", name)) out->data = k->rope_freqs, out->dtype = WEIR_DTYPE_F32;
     if (is(k->reshaped, name)) out->cols++;

@@ -19,8 +19,8 @@ struct fake {
     const fake_kind *kind;
     weir_t5_config t5; /* of its kind */
     weir_decoder_config decoder;
-    weir_dtype dtype;
-    bool whole_body; /* as create takes it */
+    weir_dtype dtype; /* one of blocks: of the matrices; the rest is f32 */
+    bool whole_body;  /* as create takes it */
     const char *hidden, *reshaped, *stacked, *redtyped;
     weir_dtype other;        /* of the redtyped one; f16 at first */
     const char *extra;       /* a name that is there beside the usual ones */
@@ -38,8 +38,8 @@ fake *fake_decoder(const weir_decoder_config *c, weir_dtype dtype);
 fake *fake_like(const fake *k); /* the same, not yet asked for anything */
 void fake_free(fake *k);
 
-/* n values of a tensor, made when first asked for. They are bf16 whatever the dtype, so that a matrix may
- * change its dtype without changing a number. */
+/* n values of a tensor, made when first asked for. They are bf16 whatever the float dtype, so that a matrix
+ * may change its dtype without changing a number. */
 void *fake_data(fake *k, const char *name, weir_dtype dtype, int64_t n);
 
 weir_tensor_source fake_source(fake *k);

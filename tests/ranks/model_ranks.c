@@ -9,7 +9,11 @@
 enum { SLOTS = 3, LEN = 128 };
 
 static fake *make_t5(const subject *s) { return fake_t5(&s->t5, s->dtype); }
-static fake *make_decoder(const subject *s) { return fake_decoder(&s->decoder, s->dtype); }
+static fake *make_decoder(const subject *s) {
+    fake *k = fake_decoder(&s->decoder, s->dtype);
+    k->redtyped = s->redtyped, k->other = s->other;
+    return k;
+}
 
 /* One rank's caches. */
 typedef struct caches {
@@ -212,4 +216,22 @@ subject model_t5(int32_t n_head, int32_t head_dim, bool gated, bool tied) {
                             .act = gated ? WEIR_ACT_GELU_TANH : WEIR_ACT_RELU,
                             .gated = gated,
                             .tied = tied}};
+}
+
+/* Seven blocks of 32 among the inputs of o, eleven among those of down: a share begins at a block. */
+subject model_small_blocks(void) {
+    subject s = model_qwen();
+    s.name = "blocks of 32";
+    s.decoder.dim = 64, s.decoder.ff_dim = 352;
+    return s;
+}
+
+/* Two and five blocks of 256: most ranks have no inputs. Sixteen heads on 4; a head of its own. */
+subject model_large_blocks(void) {
+    subject s = model_qwen();
+    s.name = "blocks of 256";
+    s.decoder.dim = 256, s.decoder.ff_dim = 1280, s.decoder.n_vocab_rows = 1100;
+    s.decoder.head_dim = 32, s.decoder.n_head = 16, s.decoder.n_head_kv = 4;
+    s.decoder.qkv_bias = s.decoder.tied = false;
+    return s;
 }

@@ -13,6 +13,8 @@ typedef struct subject {
     weir_t5_config t5;
     weir_decoder_config decoder;
     weir_dtype dtype;
+    const char *redtyped; /* a tensor of another dtype, or NULL */
+    weir_dtype other;
     weir_isa isa;
     bool whole_body;
     weir_status (*open)(const struct subject *s, weir_backend **be, int rank); /* NULL: the CPU's */
@@ -29,6 +31,7 @@ void model_on_rank(void *arg, weir_comm *comm);
 void model_check_ranks(subject *s, int most);
 
 subject model_qwen(void), model_gemma(void), model_llama(void);
+subject model_small_blocks(void), model_large_blocks(void); /* of 32 and of 256 elements */
 subject model_t5(int32_t n_head, int32_t head_dim, bool gated, bool tied);
 
 #endif

@@ -10,6 +10,7 @@
 #include "host/state.h"
 #include "kernels/comm/comm.h"
 #include "tests/deck/crowd.h"
+#include "tests/formats/gguf_made.h"
 #include "tests/support/alloc.h"
 #include "tests/support/files.h"
 
@@ -79,6 +80,75 @@ Test(engine_ranks, every_rule_and_filter_writes_what_it_writes_on_one_rank) {
             answer_assert_same(&want[i], &got, what);
         }
         weir_engine_close(e);
+    }
+}
+
+static void more_tokenizer(gguf_blob *b, const char *arch) {
+    (void)arch;
+    gguf_text(b, "tokenizer.ggml.model", "gpt2");
+    gguf_text(b, "tokenizer.ggml.pre", "qwen2");
+    gguf_texts(b, "tokenizer.ggml.merges", NULL, 0);
+}
+
+/* A pair of random blocks in GGUF files. */
+static weir_engine *open_quantised(const char *dir, uint32_t verifier, uint32_t drafter, int32_t wide,
+                                   int tp) {
+    weir_engine_options o = weir_engine_options_default();
+    weir_engine *e = NULL;
+    weir_err err = {""};
+    char *path[2];
+    for (int i = 0; i < 2; i++) {
+        gguf_blob b = make(&(made){.arch = i ? "llama" : "qwen2",
+                                   .n_layer = 2 - i,
+                                   .more = more_tokenizer,
+                                   .matrix = i ? drafter : verifier,
+                                   .seed = 7,
+                                   .wide = wide,
+                                   .head = true});
+        files_write(dir, i ? "drafter.gguf" : "verifier.gguf", b.p, b.n);
+        path[i] = files_path(dir, i ? "drafter.gguf" : "verifier.gguf");
+        gguf_free(&b);
+    }
+    o.model = path[0], o.model_draft = path[1];
+    o.device = "cpu", o.n_thread = 1, o.ctx_size = 128;
+    o.tp = tp;
+    o.comm_timeout = 60.0;
+    cr_assert_eq(weir_engine_open(&e, &o, &err), WEIR_OK, "%s", err.text);
+    free(path[0]), free(path[1]);
+    return e;
+}
+
+static void run_ids(weir_engine *e, const weir_session_options *o, answer *out) {
+    static const int32_t prompt[] = {4, 7, 5, 11, 6, 4, 10};
+    weir_session *s = NULL;
+    weir_err err = {""};
+    cr_assert_eq(weir_session_create(e, o, prompt, 7, NULL, NULL, &s, &err), WEIR_OK, "%s", err.text);
+    cr_assert_eq(weir_step(e, &s, 1, 1000, &err), WEIR_OK, "%s", err.text);
+    answer_take(s, out);
+    weir_session_free(s);
+}
+
+Test(engine_ranks, quantised_pairs_write_what_they_write_on_one_rank) {
+    static const struct {
+        uint32_t verifier, drafter;
+        int32_t wide; /* blocks of 256 need more than those of 32 */
+    } pair[] = {{GGML_Q8_0, GGML_Q4_0, 1}, {GGML_Q4_K, GGML_Q8_0, 8}, {GGML_Q6_K, GGML_Q4_K, 8}};
+    for (size_t i = 0; i < sizeof pair / sizeof *pair; i++) {
+        static answer want[6], got;
+        char *dir = files_temp_dir();
+        for (int tp = 1; tp <= 8; tp *= 2) {
+            weir_engine *e = open_quantised(dir, pair[i].verifier, pair[i].drafter, pair[i].wide, tp);
+            for (int m = 0; m < 6; m++) {
+                const weir_session_options o = method_options((weir_method)m, 24);
+                char what[64];
+                run_ids(e, &o, tp == 1 ? &want[m] : &got);
+                snprintf(what, sizeof what, "pair %zu, method %d, %d ranks", i, m, tp);
+                if (tp > 1) answer_assert_same(&want[m], &got, what);
+            }
+            weir_engine_close(e);
+        }
+        cr_expect(want[WEIR_METHOD_SPECULATIVE].n == 24 && want[WEIR_METHOD_SPECULATIVE].stats.accepted > 0);
+        files_remove_dir(dir);
     }
 }
 

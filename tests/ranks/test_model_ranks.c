@@ -5,15 +5,18 @@
 
 #include "tests/ranks/model_ranks.h"
 
-static void check_all(subject s, weir_isa isa) {
-    static const weir_dtype dtype[] = {WEIR_DTYPE_F32, WEIR_DTYPE_BF16};
+static void check_both(subject s, weir_isa isa, weir_dtype dtype) {
     if (isa > weir__isa_best()) cr_skip("this machine has no %s", weir__isa_name(isa));
-    s.isa = isa;
-    for (int i = 0; i < 4; i++) {
-        s.dtype = dtype[i / 2];
-        s.whole_body = i % 2 == 1;
+    s.isa = isa, s.dtype = dtype;
+    for (int i = 0; i < 2; i++) {
+        s.whole_body = i == 1;
         model_check_ranks(&s, WEIR_RANKS);
     }
+}
+
+static void check_all(subject s, weir_isa isa) {
+    check_both(s, isa, WEIR_DTYPE_F32);
+    check_both(s, isa, WEIR_DTYPE_BF16);
 }
 
 Test(model_ranks, fourteen_heads_on_two_of_keys) {
@@ -31,6 +34,35 @@ Test(model_ranks, t5_gated_with_a_head_of_its_own) {
     check_all(model_t5(6, 16, true, false), weir__isa_best());
 }
 Test(model_ranks, t5_tied) { check_all(model_t5(8, 8, false, true), weir__isa_best()); }
+
+/* ---- in blocks ---- */
+
+Test(model_ranks, blocks_of_32) {
+    static const weir_dtype dtype[] = {WEIR_DTYPE_Q8_0, WEIR_DTYPE_Q4_0, WEIR_DTYPE_Q5_1};
+    for (int i = 0; i < 3; i++) check_both(model_small_blocks(), weir__isa_best(), dtype[i]);
+    for (int isa = 0; isa < (int)weir__isa_best(); isa++)
+        check_both(model_small_blocks(), (weir_isa)isa, dtype[isa % 3]);
+}
+
+Test(model_ranks, blocks_of_256) {
+    subject slow = model_large_blocks();
+    slow.isa = WEIR_ISA_PORTABLE, slow.dtype = WEIR_DTYPE_Q6_K, slow.decoder.n_layer = 1;
+    model_check_ranks(&slow, WEIR_RANKS);
+    check_both(model_large_blocks(), weir__isa_best(), WEIR_DTYPE_Q6_K);
+    check_both(model_large_blocks(), weir__isa_best(), WEIR_DTYPE_Q4_K);
+}
+
+/* What quantisers keep finer: the ids, a layer's down, which then decides where all layers are cut. */
+Test(model_ranks, blocks_of_two_sizes) {
+    static const char *const redtyped[] = {"lm_head.weight", "model.embed_tokens.weight",
+                                           "model.layers.1.mlp.down_proj.weight",
+                                           "model.layers.0.self_attn.v_proj.weight"};
+    for (int i = 0; i < 4; i++) {
+        subject s = model_large_blocks();
+        s.redtyped = redtyped[i], s.other = WEIR_DTYPE_Q6_K;
+        check_both(s, weir__isa_best(), i == 2 ? WEIR_DTYPE_Q8_0 : WEIR_DTYPE_Q4_K);
+    }
+}
 
 /* ---- shares ---- */
 
