@@ -141,6 +141,16 @@ void weir_engine_get_facts(const weir_engine *e, weir_engine_facts *out);
  * thread may ask. 0 and 0 without a drafter. */
 void weir_engine_pages(const weir_engine *e, int side, int64_t *n_free, int64_t *n_total);
 
+/* The ranks of an engine so far. Any thread may ask. */
+typedef struct weir_ranks_facts {
+    int n_rank;                /* 1: there is no group, and the following is 0 */
+    uint64_t exchanges, bytes; /* bytes: that rank 0 has given to each of the others in them */
+    bool ended;                /* the group has failed, as far as this rank has heard; */
+    weir_err why;              /* the reason */
+} weir_ranks_facts;
+
+void weir_engine_ranks(const weir_engine *e, weir_ranks_facts *out);
+
 /* Between steps: the prefix cache forgets all that no session uses. Its pages counted as free before. */
 void weir_prefix_clear(weir_engine *e);
 

@@ -2,9 +2,21 @@
 
 #include <string.h>
 
+/* Only the rank's own thread writes, so a store is enough for those who read meanwhile. */
+static void add(uint64_t *total, uint64_t n) { __atomic_store_n(total, *total + n, __ATOMIC_RELAXED); }
+
+void weir__comm_counts(const weir_comm *c, uint64_t *gathered, uint64_t *bytes) {
+    *gathered = __atomic_load_n(&c->gathered, __ATOMIC_RELAXED);
+    *bytes = __atomic_load_n(&c->bytes, __ATOMIC_RELAXED);
+}
+
+void weir__comm_count(weir_comm *c, size_t bytes) {
+    add(&c->gathered, 1);
+    add(&c->bytes, bytes);
+}
+
 weir_status weir__comm_gather(weir_comm *c, const void *mine, const size_t *bytes, const void **peer) {
-    c->gathered++;
-    c->bytes += bytes[c->rank];
+    weir__comm_count(c, bytes[c->rank]);
     return c->op->gather(c, mine, bytes, peer);
 }
 

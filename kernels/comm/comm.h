@@ -35,7 +35,7 @@ struct weir_comm {
     int rank, n_rank;
     int n_near;        /* of them, those that share this machine's memory, this one counted */
     double seconds;    /* deadline of this rank's waits; may be changed between them */
-    uint64_t gathered; /* gathers so far */
+    uint64_t gathered; /* gathers so far; other threads read it, and bytes, by weir__comm_counts */
     uint64_t bytes;    /* that this rank sent to each of the others by them */
     uint32_t *watched; /* what watch was given; the implementation's, under its lock */
 };
@@ -66,6 +66,11 @@ static inline void weir__comm_tell(const weir_comm *c, bool ended) {
 /* The reason in words, and ECOMM. */
 weir_status weir__comm_failure(weir_comm *c, weir_err *err);
 void weir__comm_close(weir_comm *c); /* NULL allowed */
+
+/* Of any thread, while the handle is open. */
+void weir__comm_counts(const weir_comm *c, uint64_t *gathered, uint64_t *bytes);
+/* Of the rank's own thread: an exchange that is not a gather. */
+void weir__comm_count(weir_comm *c, size_t bytes);
 
 static inline int weir__comm_rank(const weir_comm *c) { return c ? c->rank : 0; }
 static inline int weir__comm_ranks(const weir_comm *c) { return c ? c->n_rank : 1; }

@@ -258,8 +258,7 @@ const peers *ready(weir_backend *be, int64_t floats, int64_t given, weir_status 
     if (*why != WEIR_OK) return nullptr;
     *why = !cu->peers ? WEIR_EINVAL : WEIR_ENOMEM;
     if (!cu->peers || floats < 0 || static_cast<size_t>(floats) > cu->peers->floats) return nullptr;
-    be->comm->gathered++;
-    be->comm->bytes += static_cast<uint64_t>(given) * sizeof(float);
+    weir__comm_count(be->comm, static_cast<size_t>(given) * sizeof(float));
     cu->peers->of.ns = static_cast<uint64_t>(be->comm->seconds * 1e9);
     return &cu->peers->of;
 }

@@ -2,6 +2,7 @@
  * And how a group ends. */
 #include <criterion/criterion.h>
 #include <pthread.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -208,6 +209,47 @@ Test(engine_ranks, a_bench_times_exchanges) {
     weir_engine_close(e);
 }
 
+/* ---- what any thread may ask ---- */
+
+static atomic_bool asks;
+static void *ask_on(void *arg) {
+    weir_ranks_facts last = {0}, now;
+    while (atomic_load(&asks)) {
+        weir_engine_ranks(arg, &now);
+        cr_assert(now.exchanges >= last.exchanges && now.bytes >= last.bytes && !now.ended);
+        last = now;
+    }
+    return NULL;
+}
+
+/* Counts rise while tokens are written, and are those of rank 0's handle. */
+Test(engine_ranks, exchanges_are_counted_for_other_threads) {
+    weir_err err = {""};
+    weir_engine *e = open_ranks(2, 0, 1, &err);
+    cr_assert_not_null(e, "%s", err.text);
+    weir_ranks_facts before, after;
+    pthread_t thread;
+    static answer got;
+    weir_session_options o = weir_session_options_default();
+    o.max_tokens = 8;
+    weir_engine_ranks(e, &before);
+    atomic_store(&asks, true);
+    cr_assert_eq(pthread_create(&thread, NULL, ask_on, e), 0);
+    answer_run(e, &o, demo_prompts[0], &got);
+    atomic_store(&asks, false);
+    pthread_join(thread, NULL);
+    weir_engine_ranks(e, &after);
+    cr_expect(after.n_rank == 2 && after.exchanges > before.exchanges && after.bytes > before.bytes);
+    cr_expect(after.exchanges == e->pair.be->comm->gathered && after.bytes == e->pair.be->comm->bytes);
+    weir_engine_close(e);
+    e = open_ranks(1, 0, 1, &err);
+    cr_assert_not_null(e, "%s", err.text);
+    answer_run(e, &o, demo_prompts[0], &got);
+    weir_engine_ranks(e, &after);
+    cr_expect(after.n_rank == 1 && after.exchanges == 0 && after.bytes == 0 && !after.ended);
+    weir_engine_close(e);
+}
+
 /* ---- the plan ---- */
 
 static size_t live_bytes;
@@ -294,7 +336,10 @@ Test(engine_ranks, a_rank_that_fails_ends_the_engine_with_its_reason) {
     weir_session_options o = weir_session_options_default();
     weir_session *s = demo_session(e, &o, demo_prompts[0]);
     cr_assert_eq(weir_step(e, &s, 1, 1, &err), WEIR_OK, "%s", err.text);
+    weir_ranks_facts f;
     weir__comm_abort(e->pair.be->comm, WEIR_EIO, "the disk is on fire");
+    weir_engine_ranks(e, &f);
+    cr_expect(f.ended && strcmp(f.why.text, "rank 0: the disk is on fire") == 0, "%s", f.why.text);
     cr_expect_eq(weir_step(e, &s, 1, 1, &err), WEIR_ECOMM);
     cr_expect_str_eq(err.text, "rank 0: the disk is on fire");
     cr_expect_eq(weir_step(e, &s, 1, 1, &err), WEIR_ECOMM);

@@ -15,13 +15,19 @@ static void read_gauges(void *ud, watch_gauges *out) {
     serve *s = ud;
     const http_counts h = http_server_counts(s->http);
     weir_queue_facts f;
+    weir_ranks_facts ranks;
     weir_queue_get_facts(s->queue, &f);
+    weir_engine_ranks(s->engine, &ranks);
     *out = (watch_gauges){.running = f.prompts + f.running,
                           .waiting = f.waiting,
                           .connections = h.connections,
                           .buffered = h.buffered + s->waiting,
                           .kv_usage = {usage_of(s, 0), usage_of(s, 1)},
                           .preemptions = (uint64_t)f.suspended_total,
+                          .ranks = ranks.n_rank,
+                          .ranks_ended = ranks.ended,
+                          .rank_exchanges = ranks.exchanges,
+                          .rank_sent = ranks.bytes,
                           .log_dropped = watch_log_dropped(s->log)};
 }
 

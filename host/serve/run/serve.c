@@ -27,12 +27,16 @@ bool serve_is_ready(const serve *s, serve_error *e) {
 void serve_health(const serve *s, serve_error *e) {
     if (!serve_is_ready(s, e)) return;
     weir_queue_facts f;
+    weir_ranks_facts ranks;
     weir_queue_get_facts(s->queue, &f);
+    weir_engine_ranks(s->engine, &ranks);
     const double limit = s->opt->watchdog_seconds;
     const double took = f.round_began > 0.0 ? weir_seconds() - f.round_began : 0.0;
     *e = (serve_error){.status = 200};
     if (limit > 0.0 && took > limit)
         serve_fail(e, 503, "stuck", NULL, "one step has taken %.0f s so far", took);
+    if (ranks.ended) /* while nothing runs, nobody else finds out */
+        serve_fail(e, 503, "ranks_ended", NULL, "the group of ranks has ended: %s", ranks.why.text);
 }
 
 void serve_go_down(serve *s, weir_status why, const weir_err *err) {

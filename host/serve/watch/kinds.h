@@ -1,6 +1,7 @@
 #ifndef WEIR_HOST_SERVE_WATCH_KINDS_H
 #define WEIR_HOST_SERVE_WATCH_KINDS_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -20,8 +21,11 @@ typedef struct watch_gauges {
     int running, waiting, connections;
     double kv_usage[2]; /* share of the pages in use, 0 … 1: [0] verifier, [1] drafter; NaN = no such model */
     size_t buffered;    /* bytes that wait for their peers */
-    uint64_t preemptions; /* requests suspended so far */
-    uint64_t log_dropped; /* lines so far */
+    uint64_t preemptions;               /* requests suspended so far */
+    int ranks;                          /* that share the models: 1, 2, 4, 8 */
+    bool ranks_ended;                   /* their group has failed */
+    uint64_t rank_exchanges, rank_sent; /* so far: exchanges, bytes from rank 0 to each of the others */
+    uint64_t log_dropped;               /* lines so far */
 } watch_gauges;
 
 #endif /* WEIR_HOST_SERVE_WATCH_KINDS_H */

@@ -156,6 +156,14 @@ static void put_build(page *p) {
     end_real(p, 1);
 }
 
+static void put_ranks(page *p, const watch_gauges *g) {
+    put_gauge(p, "ranks", "Ranks that share the models.", g->ranks);
+    put_gauge(p, "ranks_ended", "1 if the group of ranks has failed, else 0.", g->ranks_ended);
+    put_total(p, "rank_exchanges_total", "Exchanges between ranks.", g->rank_exchanges);
+    put_total(p, "rank_sent_bytes_total", "Bytes that rank 0 has sent to each other rank in exchanges.",
+              g->rank_sent);
+}
+
 static void put_gauges(page *p, const watch_gauges *g) {
     put_gauge(p, "num_requests_running", "Answers being read or written.", g->running);
     put_gauge(p, "num_requests_waiting", "Requests that wait for a slot.", g->waiting);
@@ -174,6 +182,7 @@ bool watch_metrics_write(const watch_metrics *m, wire_buf *b) {
     put_http(&p);
     put_total(&p, "num_preemptions_total", "Answers suspended so that others had memory.", g.preemptions);
     put_total(&p, "log_dropped_total", "Lines that the request log had no room for.", g.log_dropped);
+    put_ranks(&p, &g);
     for (int i = 0; i < WATCH_N_HISTOGRAM; i++) put_histogram(&p, i);
     return p.ok;
 }

@@ -107,6 +107,10 @@ Test(run_failures, a_broken_group_of_ranks_ends_the_server) {
     free(text);
     json_t *props = running_json(running_get(&r, "/props"), 200);
     json_decref(props);
+    cr_assert_eq(running_metric(&r, "weir:ranks{"), 2);
+    cr_assert_gt(running_metric(&r, "weir:rank_exchanges_total{"), 0);
+    cr_assert_gt(running_metric(&r, "weir:rank_sent_bytes_total{"), 0);
+    cr_assert_eq(running_metric(&r, "weir:ranks_ended{"), 0);
     atomic_store(&r.hold_steps, true);
     const int fd = running_send(&r, "/v1/completions", ASK "}");
     running_wait_requests(&r, 1);
@@ -115,6 +119,29 @@ Test(run_failures, a_broken_group_of_ranks_ends_the_server) {
     const answer a = client_read(fd);
     close(fd);
     cr_assert(a.status == 500 && strstr(a.body, "the disk is on fire"), "%d %s", a.status, a.body);
+    free(a.body);
+    cr_assert_eq(running_join(&r), WEIR_ECOMM, "%s", r.err.text);
+}
+
+/* A group that ends while nothing runs is seen by who asks how it is; the next request brings the server
+ * down. */
+Test(run_failures, an_idle_server_knows_that_its_group_has_ended) {
+    running_init(&r);
+    r.engine.tp = 2;
+    r.opened = take_group;
+    running_start(&r);
+    running_wait_ready(&r);
+    answer_expect(running_get(&r, "/health"), 200, NULL);
+    weir__comm_abort(group, WEIR_EIO, "the disk is on fire");
+    json_t *v = running_json(running_get(&r, "/health"), 503);
+    const json_t *e = json_object_get(v, "error");
+    cr_expect_str_eq(json_string_value(json_object_get(e, "code")), "ranks_ended");
+    cr_expect_str_eq(json_string_value(json_object_get(e, "message")),
+                     "the group of ranks has ended: rank 0: the disk is on fire");
+    json_decref(v);
+    cr_expect_eq(running_metric(&r, "weir:ranks_ended{"), 1);
+    const answer a = running_post(&r, "/v1/completions", ASK "}");
+    cr_expect(a.status == 500 && strstr(a.body, "the disk is on fire"), "%d %s", a.status, a.body);
     free(a.body);
     cr_assert_eq(running_join(&r), WEIR_ECOMM, "%s", r.err.text);
 }

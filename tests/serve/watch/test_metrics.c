@@ -22,7 +22,11 @@ static void some_gauges(void *ud, watch_gauges *out) {
                           .kv_usage = {0.25, NAN},
                           .buffered = 4096,
                           .preemptions = 2,
-                          .log_dropped = 5};
+                          .log_dropped = 5,
+                          .ranks = 4,
+                          .ranks_ended = true,
+                          .rank_exchanges = 1234,
+                          .rank_sent = 5000000000};
 }
 
 static watch_metrics *open_with(const char *prefix, const char *model) {
@@ -101,6 +105,10 @@ Test(watch_metrics, nothing_yet) {
     for (size_t i = 0; i < e.n; i++) cr_expect(!strstr(e.samples[i].labels, "model=\"drafter\""));
     expect(&e, "weir:num_preemptions_total", "", 2);
     expect(&e, "weir:log_dropped_total", "", 5);
+    expect(&e, "weir:ranks", "model_name=\"demo\"", 4);
+    expect(&e, "weir:ranks_ended", "", 1);
+    expect(&e, "weir:rank_exchanges_total", "", 1234);
+    expect(&e, "weir:rank_sent_bytes_total", "", 5000000000);
     expect(&e, "weir:build_info", "version=\"" WEIR_VERSION "\",device=\"cpu\"", 1);
     expect(&e, "weir:request_success_total", "finished_reason=\"abort\"", 0);
     expect(&e, "weir:deferrals_total", "rule=\"token-v3-exact-tail\"", 0);
