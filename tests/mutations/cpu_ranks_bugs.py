@@ -19,7 +19,7 @@ SHARES = [
     bug("models/create.c", "order", "shares follow from the blocks of one tensor", "model_ranks",
         "    memcpy(w->block, scan.block, sizeof w->block);\n", ""),
     bug("models/share.c", "math", "a unit may cut a block", "model_ranks",
-        "common_multiple(natural, TILE), block > 0 ? block : 1);", "common_multiple(natural, TILE), 1);"),
+        "common_multiple(natural, TILE), block > 0 ? block : 1);", "common_multiple(natural, TILE), block > 1 << 20 ? block : 1);"),
     bug("models/product.c", "race", "partial sums have one place", "model_ranks engine_ranks",
         "m->n_reduced++ % 2 * rows * dim", "0 * m->n_reduced * rows * dim"),
     bug("models/product.c", "args", "a residual of partial sums replaces the stream", "model_ranks",
