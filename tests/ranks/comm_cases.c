@@ -21,6 +21,7 @@ static void exchange_rounds(void *arg, weir_comm *c) {
     found *f = arg;
     enum { ROUNDS = 60, MOST = 500 };
     int32_t mine[2][MOST];
+    uint64_t sent = 0;
     for (int round = 0; round < ROUNDS; round++) {
         size_t bytes[WEIR_RANKS];
         const void *peer[WEIR_RANKS];
@@ -28,6 +29,7 @@ static void exchange_rounds(void *arg, weir_comm *c) {
         for (int r = 0; r < c->n_rank; r++) bytes[r] = sizeof *own * (size_t)((r * 37 + round * 11) % MOST);
         if (round % 13 == 5) bytes[round % c->n_rank] = 0;
         for (size_t i = 0; i < bytes[c->rank] / sizeof *own; i++) own[i] = value(c->rank, round, (int)i);
+        sent += bytes[c->rank];
         if (round % c->n_rank == c->rank) nap(0.0005);
         expect(f, weir__comm_gather(c, own, bytes, peer) == WEIR_OK);
         for (int r = 0; r < c->n_rank; r++) {
@@ -37,7 +39,7 @@ static void exchange_rounds(void *arg, weir_comm *c) {
         }
         if (round % 3 == 0 || round + 1 == ROUNDS) expect(f, weir__comm_release(c) == WEIR_OK);
     }
-    expect(f, c->gathered == ROUNDS);
+    expect(f, c->gathered == ROUNDS && c->bytes == sent);
 }
 
 static void large(void *arg, weir_comm *c) {

@@ -149,6 +149,31 @@ static void collect(found *f, weir_backend *be) {
     if (!be->device) expect(f, be->exchange->collect_rows(be, &a) == WEIR_EINVAL);
 }
 
+/* Rows are a rank's own again when it has come back: rank 0, which has most of them and so the least to copy,
+ * writes over its own at once. */
+static void reuse(found *f, weir_backend *be) {
+    enum { ROWS = 8, ROUNDS = 20 };
+    const int64_t n = be->device ? 1000 : 20000, first[] = {0, 1, 2, 3, 4, 5, 6, 7, 8};
+    const int32_t id[ROWS] = {[ROWS - 1] = be->comm->n_rank - 1};
+    const size_t bytes = (size_t)(ROWS * n) * sizeof(float);
+    float *x = malloc(bytes);
+    void *x_there = weir__backend_alloc(be, bytes), *id_there = room(be, id, sizeof id);
+    for (int round = 0; round < ROUNDS; round++) {
+        for (int64_t i = 0; i < ROWS * n; i++)
+            x[i] = id[i / n] == be->comm->rank ? (float)(round * ROWS + i / n) : -1.0f;
+        expect(f, weir__backend_upload(be, x_there, x, bytes) == WEIR_OK);
+        const weir_collect_rows a = {.x = x_there, .id = id_there, .n_row = ROWS, .n = n, .first = first};
+        expect(f, be->exchange->collect_rows(be, &a) == WEIR_OK);
+        if (be->comm->rank == 0) expect(f, weir__backend_zero(be, x_there, bytes) == WEIR_OK);
+        if (be->comm->rank == 0) continue;
+        get(f, be, x, x_there, bytes);
+        for (int64_t i = 0; i < ROWS * n; i++) expect(f, x[i] == (float)(round * ROWS + i / n));
+    }
+    weir__backend_free(be, x_there);
+    weir__backend_free(be, id_there);
+    free(x);
+}
+
 /* ---- spread ---- */
 
 static void spread(found *f, weir_backend *be) {
@@ -177,4 +202,4 @@ static void spread(found *f, weir_backend *be) {
 }
 
 const exchange_case exchange_cases[EXCHANGE_CASES] = {
-    {"reduce", reduce}, {"collect", collect}, {"spread", spread}};
+    {"reduce", reduce}, {"collect", collect}, {"reuse", reuse}, {"spread", spread}};
