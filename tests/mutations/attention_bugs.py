@@ -2,7 +2,7 @@
 from entry import bug
 
 SPLITS = [
-    bug("attention/attention.cu", "bounds", "rows past the last have a query", "at < a.group * rep && mine.row < a.rows.n_row;", "at < a.group * rep;"),
+    bug("attention/attention.cu", "bounds", "rows past the last have a query", "at < a.group * rep && mine.row < a.rows.n_row && head >= 0 && head < a.rows.n_head;", "at < a.group * rep && head >= 0 && head < a.rows.n_head;"),
     bug("attention/attention.cu", "bounds", "a page in front of the window is looked up",
         "page * WEIR_PAGE < sh.all.end && (page + 1) * WEIR_PAGE > sh.all.first;", "page * WEIR_PAGE < sh.all.end;"),
     bug("attention/attention.cu", "barrier", "pages are asked for before they are known",

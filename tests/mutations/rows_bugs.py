@@ -3,8 +3,8 @@ from entry import bug
 
 BUGS = [
     bug("rows/embed.cu", "index", "a tile's groups of two change places", "i % 4 / 2 * 4 + lane / 8 * 2", "i % 4 / 2 * 2 + lane / 8 * 4"),
-    bug("rows/embed.cu", "dead row", "a token outside the table is looked up", "const bool live = id >= 0 && id < t.n;", "const bool live = true;", nth=0),
-    bug("rows/embed.cu", "math", "the scale is forgotten", "live ? scale * element(t, id, i)", "live ? (scale < 0.0f ? scale : 1.0f) * element(t, id, i)"),
+    bug("rows/embed.cu", "dead row", "a token outside the table is looked up", "return row >= 0 && row < t.n ? row : -1;", "return row;"),
+    bug("rows/embed.cu", "math", "the scale is forgotten", "from >= 0 ? scale * element(t, from, i)", "from >= 0 ? (scale < 0.0f ? scale : 1.0f) * element(t, from, i)"),
     bug("rows/rmsnorm.cu", "barrier", "warps' sums are read before they are there",
         "part[threadIdx.x / 32] = sum;\n    __syncthreads();\n", "part[threadIdx.x / 32] = sum;\n"),
     bug("rows/rmsnorm.cu", "reduction", "what does not stay in registers is left out of the sum",

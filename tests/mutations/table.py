@@ -1,6 +1,7 @@
 """All seeded bugs, and which tests look at what."""
 from accept_bugs import BUGS as ACCEPT
 from attention_bugs import BUGS as ATTENTION
+from comm_bugs import BUGS as COMM
 from cpu_api_bugs import BUGS as API
 from cpu_base_bugs import BUGS as BASE
 from cpu_formats_bugs import BUGS as FORMATS
@@ -17,7 +18,7 @@ from loop_bugs import BUGS as LOOP
 from rows_bugs import BUGS as ROWS
 
 TABLES = {
-    "kernels": {"mutants": ACCEPT + CUDA + LINEAR + ROWS + ATTENTION + LOOP, "what": "CUDA kernels",
+    "kernels": {"mutants": ACCEPT + COMM + CUDA + LINEAR + ROWS + ATTENTION + LOOP, "what": "CUDA kernels",
                 "results": "results.md"},
     "cpu": {"mutants": BASE + MODELS + HOST + QUEUE + FORMATS + FRONT + API + SERVE + RANKS + WATCH,
             "what": "code for CPUs", "results": "results_cpu.md"},
@@ -31,6 +32,7 @@ TESTS = {
     "kernels/accept/examine.cuh": ["runner_accept", "runner_loop_ops"],
     "kernels/attention/attention": ["runner_attention"],
     "kernels/attention/kv": ["runner_kv", "runner_attention"],
+    "kernels/comm/": ["runner_exchange", "runner_exchange_failures", "runner_model_ranks", "runner_engine_ranks"],
     "kernels/cuda/": ["runner_backend", "runner_backend_failures"],
     "kernels/cuda/util.cuh": ["runner_row_stats", "runner_embed", "runner_linear", "runner_attention"],
     "kernels/linear/cublaslt.cu": ["runner_prefill"],
@@ -41,4 +43,5 @@ TESTS = {
     "kernels/rows/rmsnorm.cu": ["runner_embed"],
     "kernels/rows/rope.cu": ["runner_rope"],
     "kernels/loop/": ["runner_loop_ops"],
+    "kernels/loop/close.cu": ["runner_loop_ops", "runner_engine_ranks"],
 }

@@ -14,14 +14,19 @@ static weir_status open_device(const subject *s, weir_backend **be, int rank) {
     return WEIR_OK;
 }
 
+/* So many, or as many as there are. */
+static void choose_devices(int n) {
+    setenv("WEIR_RUNNER_DEVICES", "8", 1);
+    weir__backend_close(device_open());
+    const int there = weir__backend_cuda_count(&(weir_err){""});
+    n_device = n < there ? n : there;
+}
+
 /* bf16 for all families; f32 for those whose prompts need no products of shared layers. An encoder runs on
  * every rank, so under the runner a T5 costs as much as there are ranks. */
 static void check_all(subject s, int devices) {
     const bool is_t5 = s.t5.n_head > 0;
-    setenv("WEIR_RUNNER_DEVICES", "8", 1);
-    weir__backend_close(device_open());
-    const int there = weir__backend_cuda_count(&(weir_err){""});
-    n_device = devices < there ? devices : there;
+    choose_devices(devices);
     s.open = open_device;
     for (int i = 0; i < 4; i++) {
         s.dtype = i / 2 ? WEIR_DTYPE_F32 : WEIR_DTYPE_BF16;
@@ -36,3 +41,18 @@ Test(cuda_model_ranks, fewer_heads_than_ranks) { check_all(model_gemma(), 1); }
 Test(cuda_model_ranks, heads_that_divide) { check_all(model_llama(), 8); }
 Test(cuda_model_ranks, t5_gated_with_a_head_of_its_own) { check_all(model_t5(6, 16, true, false), 1); }
 Test(cuda_model_ranks, t5_tied) { check_all(model_t5(8, 8, false, true), 8); }
+
+/* Blocks of 32 and of 256 elements. */
+Test(cuda_model_ranks, quantised) {
+    static const struct {
+        subject (*make)(void);
+        weir_dtype dtype;
+        int most;
+    } of[] = {{model_small_blocks, WEIR_DTYPE_Q8_0, WEIR_RANKS}, {model_large_blocks, WEIR_DTYPE_Q4_K, 4}};
+    choose_devices(8);
+    for (int i = 0; i < 2; i++) {
+        subject s = of[i].make();
+        s.open = open_device, s.dtype = of[i].dtype;
+        model_check_ranks(&s, of[i].most);
+    }
+}

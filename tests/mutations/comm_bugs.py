@@ -1,0 +1,32 @@
+"""Bugs in the exchanges of devices."""
+from entry import bug
+
+BUGS = [
+    bug("comm/exchange.cu", "race", "one set of data", "(e % 2 * n_rank + from)", "(0 * n_rank + from)"),
+    bug("comm/exchange.cu", "barrier", "the flag rises before all have stored", "    push(e);\n    __syncthreads();\n", "    push(e);\n"),
+    bug("comm/exchange.cu", "wait", "nobody waits for the last rank", "if (t < R) here = comes(p, t, e);", "if (t < R - 1) here = comes(p, t, e);"),
+    bug("comm/exchange.cu", "wait", "an older exchange is enough", "ptx::ld_acquire_sys(flag) < e; turn++", "ptx::ld_acquire_sys(flag) + 1 < e; turn++"),
+    bug("comm/exchange.cu", "reset", "the number of exchanges stays", "    *p.done = e;\n", ""),
+    bug("comm/exchange.cu", "reset", "blocks are counted on and on", "    *p.left = 0;\n", ""),
+    bug("comm/exchange.cu", "race", "the first block out moves the number on", "ptx::add_release(p.left, 1) + 1 < gridDim.x) return;", "ptx::add_release(p.left, 1) + 1 > gridDim.x) return;"),
+    bug("comm/exchange.cu", "layout", "flags of all blocks in one place", "p.flag[p.rank] + blockIdx.x * WEIR_RANKS + r;", "p.flag[p.rank] + r;"),
+    bug("comm/exchange.cu", "reduction", "neighbours are swapped", "left ? plus(v[r], v[r + half]) : v[r + half];", "left ? plus(v[r + half], v[r]) : v[r + half];",
+        equivalent="the sum of two floats does not depend on their order"),
+    bug("comm/exchange.cu", "reduction", "ranks are added one after the other", "for (int r = 0; r < R; r += 2 * half) {", "for (int r = 0; r < half; r += 2 * half) {"),
+    bug("comm/exchange.cu", "reduction", "a rank without inputs counts as zero", "if (right) v[r] = left ? plus", "v[r] = true ? plus"),
+    bug("comm/exchange.cu", "epilogue", "the residual is overwritten", "            if (a.add) {\n                float4 old", "            if (a.add && a.n < 0) {\n                float4 old"),
+    bug("comm/exchange.cu", "layout", "rows of y are dense", "a.y + i / a.n * a.ldy + i % a.n;", "a.y + i;"),
+    bug("comm/exchange.cu", "bounds", "the last id is nobody's", "if (id >= f.id[r] && f.id[r + 1] > f.id[r]) owner = r;", "if (id > f.id[r] && f.id[r + 1] > f.id[r]) owner = r;"),
+    bug("comm/exchange.cu", "layout", "columns begin at 0", "y + i / n * ldy + first.id[r] + i % n", "y + i / n * ldy + i % n"),
+    bug("comm/exchange.cu", "host", "a call larger than a slice", "return most < 1 || most > n_row ? n_row : most;", "return n_row;"),
+    bug("comm/exchange.cu", "host", "the second part of a call reads the first", "        some.part += step * a->n;\n", ""),
+    bug("comm/exchange.cu", "wait", "a wait has no deadline", "if (now > until || ptx::ld_acquire_sys(p.stop) != 0) {", "if (ptx::ld_acquire_sys(p.stop) != 0) {"),
+    bug("comm/exchange.cu", "wait", "who waits does not hear of the end", "if (now > until || ptx::ld_acquire_sys(p.stop) != 0) {", "if (now > until) {"),
+    bug("comm/exchange.cu", "host", "an ended group exchanges", "if (*why == WEIR_OK && be->comm && weir__comm_ended(be->comm)) *why = WEIR_ECOMM;", ""),
+    bug("comm/exchange.cu", "mask", "a member's loop never ends", "a.to[0][0] == 0) ptx::set_conditional(conditional, 0);", "a.to[0][0] < 0) ptx::set_conditional(conditional, 0);"),
+    bug("comm/exchange.cu", "layout", "words of all arrays in one place", "            before += a.n[k];\n", ""),
+    bug("comm/peers.cu", "host", "ranks of one device share nothing", "const int n = all[r].blocks / here;", "const int n = all[r].blocks;"),
+    bug("comm/peers.cu", "host", "no device is given the others' memory", "        WEIR_TRY(reach(cu, all[r].device, why));\n", "        (void)reach;\n"),
+    bug("comm/peers.cu", "host", "a fault is not looked at", "if (__atomic_load_n(&p->fault->here, __ATOMIC_ACQUIRE)) {", "if (p->fault->here > 1) {"),
+    bug("loop/close.cu", "host", "the members are never told that it is over", "    l.block[2] = goes_on;\n", "    l.block[2] = 1;\n"),
+]
