@@ -119,6 +119,29 @@ template <int R> PTX_FN float4 tree(float4 (&v)[R], uint32_t has) {
     return v[0];
 }
 
+PTX_FN float *place_of(const reduction &a, int64_t i) { return a.y + i / a.n * a.ldy + i % a.n; }
+
+PTX_FN float4 get_any(const float *p, int width) {
+    float4 v = {};
+    v.x = p[0];
+    if (width == 4) v.y = p[1], v.z = p[2], v.w = p[3];
+    return v;
+}
+
+/* Piece i of the call, which lies at `at` of the slices, into y. */
+template <int R> PTX_FN void sum_piece(const peers &p, const reduction &a, uint64_t e, int64_t i, int64_t at) {
+    float4 v[R] = {};
+#pragma unroll
+    for (int r = 0; r < R; r++) {
+        const float *from = reinterpret_cast<const float *>(slice_of(p, p.rank, r, R, e));
+        if (a.has >> r & 1) v[r] = get(r == p.rank ? a.part + i : from + at, a.width);
+    }
+    float *y = place_of(a, i);
+    float4 sum = tree<R>(v, a.has);
+    if (a.add) sum = plus(get_any(y, a.width), sum);
+    put(y, a.width, a.aligned, sum);
+}
+
 template <int R> __global__ void __launch_bounds__(THREADS) reduce_kernel(const peers p, const reduction a) {
     const auto push = [&](uint64_t e) {
         if (!(a.has >> p.rank & 1)) return;
@@ -131,23 +154,59 @@ template <int R> __global__ void __launch_bounds__(THREADS) reduce_kernel(const 
         });
     };
     const auto pull = [&](uint64_t e) {
-        each_piece(a.total, a.width, [&](int64_t i) {
-            float4 v[R] = {};
+        each_piece(a.total, a.width, [&](int64_t i) { sum_piece<R>(p, a, e, i, i); });
+    };
+    exchange<R>(p, push, pull);
+}
+
+/* ---- reduce in two steps: each rank sums its part of the call, and pushes the sums --------------------- */
+
+/* The first float of rank r's part; R: the end. */
+template <int R> PTX_FN int64_t begin_of(const reduction &a, int r) {
+    return a.total / a.width * r / R * a.width;
+}
+
+template <int R> __global__ void __launch_bounds__(THREADS) scatter_kernel(const peers p, const reduction a) {
+    const auto push = [&](uint64_t e) {
+        if (!(a.has >> p.rank & 1)) return;
 #pragma unroll
-            for (int r = 0; r < R; r++) {
-                const float *from = reinterpret_cast<const float *>(slice_of(p, p.rank, r, R, e));
-                if (a.has >> r & 1) v[r] = get((r == p.rank ? a.part : from) + i, a.width);
-            }
-            float *y = a.y + i / a.n * a.ldy + i % a.n;
-            float4 sum = tree<R>(v, a.has);
-            if (a.add) {
-                float4 old = {};
-                old.x = y[0];
-                if (a.width == 4) old.y = y[1], old.z = y[2], old.w = y[3];
-                sum = plus(old, sum);
-            }
-            put(y, a.width, a.aligned, sum);
+        for (int r = 0; r < R; r++) {
+            const int64_t begin = begin_of<R>(a, r), n = begin_of<R>(a, r + 1) - begin;
+            float *to = reinterpret_cast<float *>(slice_of(p, r, p.rank, R, e));
+            if (r == p.rank) continue;
+            each_piece(n, a.width, [&](int64_t i) {
+                put(to + i, a.width, true, get(a.part + begin + i, a.width));
+            });
+        }
+    };
+    const auto pull = [&](uint64_t e) {
+        const int64_t begin = begin_of<R>(a, p.rank), n = begin_of<R>(a, p.rank + 1) - begin;
+        each_piece(n, a.width, [&](int64_t i) { sum_piece<R>(p, a, e, begin + i, i); });
+    };
+    exchange<R>(p, push, pull);
+}
+
+template <int R> __global__ void __launch_bounds__(THREADS) gather_kernel(const peers p, const reduction a) {
+    const auto push = [&](uint64_t e) {
+        const int64_t begin = begin_of<R>(a, p.rank), n = begin_of<R>(a, p.rank + 1) - begin;
+        each_piece(n, a.width, [&](int64_t i) {
+            const float4 v = get_any(place_of(a, begin + i), a.width);
+#pragma unroll
+            for (int r = 0; r < R; r++)
+                if (r != p.rank)
+                    put(reinterpret_cast<float *>(slice_of(p, r, p.rank, R, e)) + i, a.width, true, v);
         });
+    };
+    const auto pull = [&](uint64_t e) {
+#pragma unroll
+        for (int r = 0; r < R; r++) {
+            const int64_t begin = begin_of<R>(a, r), n = begin_of<R>(a, r + 1) - begin;
+            const float *from = reinterpret_cast<const float *>(slice_of(p, p.rank, r, R, e));
+            if (r == p.rank) continue;
+            each_piece(n, a.width, [&](int64_t i) {
+                put(place_of(a, begin + i), a.width, a.aligned, get(from + i, a.width));
+            });
+        }
     };
     exchange<R>(p, push, pull);
 }
@@ -296,19 +355,46 @@ int64_t rows_at_once(weir_backend *be, int64_t n_row, int64_t width) {
     return most < 1 || most > n_row ? n_row : most;
 }
 
-weir_status reduce_rows(weir_backend *be, const weir_reduce *a) {
-    weir_status s;
-    const int64_t total = a->n_row * a->n;
-    const bool gives = be->comm && (a->has >> be->comm->rank & 1);
-    const peers *p = ready(be, total, gives ? total : 0, &s);
-    if (!p) return s;
+reduction reduction_of(const weir_reduce *a) {
     reduction r = {};
-    r.part = a->part, r.y = a->y, r.ldy = a->ldy, r.n = a->n, r.total = total, r.has = a->has, r.add = a->add;
+    r.part = a->part, r.y = a->y, r.ldy = a->ldy, r.n = a->n, r.total = a->n_row * a->n;
+    r.has = a->has, r.add = a->add;
     r.width = width_of(a->n);
     r.aligned = k_aligned16(a->y) && a->ldy % 4 == 0;
-    LAUNCH_RANKS(reduce_kernel, blocks_of(p, total / r.width), r);
+    return r;
+}
+
+weir_status reduce_at_once(weir_backend *be, const weir_reduce *a) {
+    weir_status s;
+    const reduction r = reduction_of(a);
+    const bool gives = be->comm && (a->has >> be->comm->rank & 1);
+    const peers *p = ready(be, r.total, gives ? r.total : 0, &s);
+    if (!p) return s;
+    LAUNCH_RANKS(reduce_kernel, blocks_of(p, r.total / r.width), r);
     return weir__cuda_launched(be, "reduce", "n_row %lld n %lld", static_cast<long long>(a->n_row),
                                static_cast<long long>(a->n));
+}
+
+weir_status reduce_by_parts(weir_backend *be, const weir_reduce *a) {
+    weir_status s;
+    const reduction r = reduction_of(a);
+    const int n_rank = be->comm->n_rank;
+    const int64_t most = r.total / n_rank + r.width;
+    const peers *p = ready(be, most, r.total / n_rank, &s);
+    if (!p) return s;
+    LAUNCH_RANKS(scatter_kernel, blocks_of(p, most / r.width), r);
+    p = ready(be, most, r.total / n_rank, &s);
+    if (!p) return s;
+    LAUNCH_RANKS(gather_kernel, blocks_of(p, most / r.width), r);
+    return weir__cuda_launched(be, "reduce", "n_row %lld n %lld in parts", static_cast<long long>(a->n_row),
+                               static_cast<long long>(a->n));
+}
+
+/* Whole to everyone is one exchange, but R - 1 times the bytes; in parts it is two, and 2 (R - 1) / R times. */
+weir_status reduce_rows(weir_backend *be, const weir_reduce *a) {
+    enum { LARGE = 64 << 10 }; /* floats: 256 KiB take longer than an exchange over the fastest links */
+    const bool parts = be->comm && be->comm->n_rank > 2 && a->n_row * a->n > LARGE;
+    return parts ? reduce_by_parts(be, a) : reduce_at_once(be, a);
 }
 
 weir_status reduce(weir_backend *be, const weir_reduce *a) {
@@ -411,6 +497,8 @@ weir_status spread(weir_backend *be, const weir_spread *a) {
 int weir__cuda_exchange_blocks(const weir_cuda *cu) {
     int n = BLOCKS;
     fewest(reduce_kernel<WEIR_RANKS>, &n);
+    fewest(scatter_kernel<WEIR_RANKS>, &n);
+    fewest(gather_kernel<WEIR_RANKS>, &n);
     fewest(collect_rows_kernel<WEIR_RANKS>, &n);
     fewest(collect_columns_kernel<WEIR_RANKS>, &n);
     fewest(spread_kernel<WEIR_RANKS>, &n);

@@ -30,7 +30,7 @@ typedef struct exchange_case {
     void (*fn)(found *f, weir_backend *be);
 } exchange_case;
 
-enum { EXCHANGE_CASES = 4, EXCHANGE_FLOATS = 33 * 520 };
+enum { EXCHANGE_CASES = 4, EXCHANGE_FLOATS = 130 * 520 };
 extern const exchange_case exchange_cases[EXCHANGE_CASES];
 
 #endif

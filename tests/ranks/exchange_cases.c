@@ -79,9 +79,12 @@ static void reduce(found *f, weir_backend *be) {
         reduce_shape(f, be, (sum_shape){3, 5, 7}, has);
         reduce_shape(f, be, (sum_shape){2, 8, 12}, has);
     }
-    reduce_shape(f, be, (sum_shape){40, 520, 520}, all); /* several blocks, and more than a slice */
+    reduce_shape(f, be, (sum_shape){40, 520, 520}, all);  /* several blocks */
+    reduce_shape(f, be, (sum_shape){150, 520, 520}, all); /* more than a slice */
     reduce_shape(f, be, (sum_shape){1, 520, 521}, all);
     reduce_shape(f, be, (sum_shape){33, 520, 521}, all);
+    reduce_shape(f, be, (sum_shape){130, 519, 519}, all & ~2u); /* in parts */
+    reduce_shape(f, be, (sum_shape){129, 520, 524}, 3);
     const weir_reduce none = {.n_row = 1, .n = 1, .ldy = 1, .has = 1};
     expect(f, be->exchange->reduce(be, &none) == WEIR_EINVAL);
 }
