@@ -94,6 +94,7 @@ typedef struct weir_pair {
     int n_near;             /* ranks that share this machine's memory */
     int n_rank, draft_rank; /* ranks of the engine, and those that share the drafter's body */
     int device_of[WEIR_MAX_RANKS]; /* a CUDA device for each rank; not on the CPU */
+    int device_here;               /* of these the one that this process opens, by its own count */
     size_t exchange_floats;        /* of a rank at once, planned */
     double comm_seconds;           /* deadline of an exchange */
     struct weir_ranks *ranks;      /* of a group (host/ranks); else NULL */

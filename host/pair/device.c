@@ -48,10 +48,15 @@ static weir_status choose_devices(weir_engine *e, const char *device, weir_err *
     const int n = cuda_list(device, WEIR_MAX_RANKS, p->device_of);
     if (named && n != p->n_rank)
         return weir_fail(err, WEIR_EINVAL, "device %s names %d for %d ranks (-tp)", device, n, p->n_rank);
+    p->device_here = p->device_of[p->rank];
     if (named || p->n_rank == 1) return WEIR_OK;
     weir_err why = {""};
     const int there = weir__backend_cuda_count(&why);
     if (there >= p->n_rank) return WEIR_OK;
+    if (p->processes && there == 1) { /* the launcher shows each process its own */
+        p->device_here = 0;
+        return WEIR_OK;
+    }
     return weir_fail(
         err, WEIR_ENOTSUP,
         "-tp %d takes as many CUDA devices, and this machine has %d (cuda:0,0 puts two ranks on one; "
@@ -61,14 +66,14 @@ static weir_status choose_devices(weir_engine *e, const char *device, weir_err *
 
 static weir_status open_cuda(weir_engine *e, const char *device, weir_err *err) {
     WEIR_TRY(choose_devices(e, device, err));
-    WEIR_TRY(weir__backend_cuda_open(&e->pair.be, e->pair.device_of[0], err));
+    WEIR_TRY(weir__backend_cuda_open(&e->pair.be, e->pair.device_here, err));
     if (e->pair.n_rank > 1)
         e->pair.be->minmaxes = false; /* no rank sees all logits before they are collected */
     return WEIR_OK;
 }
 
-static weir_status open_backend(weir_engine *e, const weir_engine_options *o, int n_thread, weir_isa isa,
-                                weir_err *err) {
+weir_status weir__device_open(weir_engine *e, const weir_engine_options *o, int n_thread, weir_isa isa,
+                              weir_err *err) {
     const char *device = o->device ? o->device : "auto";
     /* A kernel that is loaded at its first launch may wait for the device, where a peer waits for it. */
     if (e->pair.n_rank > 1) (void)setenv("CUDA_MODULE_LOADING", "EAGER", 0);
@@ -76,12 +81,4 @@ static weir_status open_backend(weir_engine *e, const weir_engine_options *o, in
     if (strcmp(device, "auto") == 0 && weir__backend_cuda_count(&e->pair.device_note) > 0)
         return open_cuda(e, "cuda", err);
     return weir__backend_cpu_open(&e->pair.be, n_thread, isa, err);
-}
-
-weir_status weir__device_open(weir_engine *e, const weir_engine_options *o, int n_thread, weir_isa isa,
-                              weir_err *err) {
-    WEIR_TRY(open_backend(e, o, n_thread, isa, err));
-    if (e->pair.n_rank == 1 || !e->pair.be->device || !e->pair.processes) return WEIR_OK;
-    return weir_fail(err, WEIR_ENOTSUP, "%s: ranks that are processes (--comm mpi) are for --device cpu",
-                     e->pair.be->name);
 }

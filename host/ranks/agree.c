@@ -31,7 +31,7 @@ static void hash(said *s, const char *name, uint64_t value) {
 static void list(const weir_engine *e, said *s) {
     const weir_pair *p = &e->pair;
     line(s, "version of weir", WEIR_VERSION);
-    line(s, "device", p->be->name);
+    line(s, "device", p->be->device ? "cuda" : "cpu");
     line(s, "instruction set (--isa)", p->be->device ? p->be->about : weir__isa_name(p->be->isa));
     number(s, "ranks (-tp)", p->n_rank);
     number(s, "ranks of the drafter (--draft-tp)", p->draft_rank);

@@ -76,8 +76,8 @@ static weir_status open_side(ranks_member *m, int i, weir_err *err) {
 /* The backend, in the group: of a failure before that the others wait to hear. */
 static weir_status open_backend(ranks_member *m, weir_err *err) {
     const weir_pair *p = &m->e->pair;
-    const int rank = m->comm->rank;
-    const weir_status s = p->be->device ? weir__backend_cuda_open(&m->be, p->device_of[rank], err)
+    const int index = p->processes ? p->device_here : p->device_of[m->comm->rank];
+    const weir_status s = p->be->device ? weir__backend_cuda_open(&m->be, index, err)
                                         : weir__backend_cpu_open(&m->be, m->n_thread, m->isa, err);
     if (s != WEIR_OK) {
         if (p->be->device) weir__comm_abort(m->comm, s, err->text);
@@ -99,7 +99,7 @@ weir_status weir__member_open(ranks_member *m, weir_err *err) {
 }
 
 void weir__member_close(ranks_member *m) {
-    if (m->be) (void)m->be->stream->wait(m->be);
+    if (m->be && m->be->comm) m->be->exchange->leave(m->be);
     for (int i = 0; i < WEIR_LOOP_KEYS; i++)
         if (m->loop[i]) m->be->stream->graph_free(m->be, m->loop[i]);
     if (m->rows) weir__backend_free(m->be, m->rows);

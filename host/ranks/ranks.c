@@ -118,11 +118,9 @@ void weir__ranks_close(weir_engine *e) {
     if (!r) return;
     if (r->comm && e->pair.rank == 0) weir__lead_close(r); /* members that still open find the group ended */
     weir__member_close(&r->member[0].member);              /* of a process that follows */
+    if (e->pair.be && e->pair.be->comm) e->pair.be->exchange->leave(e->pair.be);
     for (int i = 1; i < WEIR_RANKS; i++)
         if (r->member[i].started) pthread_join(r->member[i].thread, NULL);
-    if (e->pair.be) (void)e->pair.be->stream->wait(e->pair.be);
-    if (e->pair.be && r->comm) weir__comm_watch(r->comm, NULL);
-    if (e->pair.be) e->pair.be->comm = NULL;
     for (int i = 1; i < WEIR_RANKS; i++) weir__comm_close(r->member[i].member.comm);
     weir__comm_close(r->comm);
     weir__lead_free(r);

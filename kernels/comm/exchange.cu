@@ -129,7 +129,8 @@ PTX_FN float4 get_any(const float *p, int width) {
 }
 
 /* Piece i of the call, which lies at `at` of the slices, into y. */
-template <int R> PTX_FN void sum_piece(const peers &p, const reduction &a, uint64_t e, int64_t i, int64_t at) {
+template <int R>
+PTX_FN void sum_piece(const peers &p, const reduction &a, uint64_t e, int64_t i, int64_t at) {
     float4 v[R] = {};
 #pragma unroll
     for (int r = 0; r < R; r++) {
@@ -174,9 +175,8 @@ template <int R> __global__ void __launch_bounds__(THREADS) scatter_kernel(const
             const int64_t begin = begin_of<R>(a, r), n = begin_of<R>(a, r + 1) - begin;
             float *to = reinterpret_cast<float *>(slice_of(p, r, p.rank, R, e));
             if (r == p.rank) continue;
-            each_piece(n, a.width, [&](int64_t i) {
-                put(to + i, a.width, true, get(a.part + begin + i, a.width));
-            });
+            each_piece(n, a.width,
+                       [&](int64_t i) { put(to + i, a.width, true, get(a.part + begin + i, a.width)); });
         }
     };
     const auto pull = [&](uint64_t e) {
@@ -390,7 +390,7 @@ weir_status reduce_by_parts(weir_backend *be, const weir_reduce *a) {
                                static_cast<long long>(a->n));
 }
 
-/* Whole to everyone is one exchange, but R - 1 times the bytes; in parts it is two, and 2 (R - 1) / R times. */
+/* Whole to everyone is one exchange of R - 1 times the bytes; in parts two of 2 (R - 1) / R together. */
 weir_status reduce_rows(weir_backend *be, const weir_reduce *a) {
     enum { LARGE = 64 << 10 }; /* floats: 256 KiB take longer than an exchange over the fastest links */
     const bool parts = be->comm && be->comm->n_rank > 2 && a->n_row * a->n > LARGE;
@@ -506,5 +506,5 @@ int weir__cuda_exchange_blocks(const weir_cuda *cu) {
 }
 
 extern "C" const weir_exchange_ops weir__exchange_cuda = {
-    weir__cuda_join, weir__cuda_join_bytes, reduce, collect_rows, collect_columns, spread,
+    weir__cuda_join, weir__cuda_leave, weir__cuda_join_bytes, reduce, collect_rows, collect_columns, spread,
 };

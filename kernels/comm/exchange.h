@@ -74,6 +74,8 @@ typedef struct weir_exchange_ops {
      * at least; larger exchanges go row by row. ENOTSUP: these devices cannot reach each other's memory. A
      * failure of any rank fails on all. */
     weir_status (*join)(weir_backend *be, weir_comm *comm, size_t floats, weir_err *err);
+    /* Its end: all ranks call it, and it waits for all unless the group has ended. be->comm is NULL then. */
+    void (*leave)(weir_backend *be);
     size_t (*bytes)(int n_rank, size_t floats); /* of backend memory that join takes */
     weir_status (*reduce)(weir_backend *be, const weir_reduce *a);
     weir_status (*collect_rows)(weir_backend *be, const weir_collect_rows *a);

@@ -35,6 +35,8 @@ static weir_status join(weir_backend *be, weir_comm *comm, size_t floats, weir_e
     return WEIR_OK;
 }
 
+static void leave(weir_backend *be) { be->comm = NULL; }
+
 static size_t no_bytes(int n_rank, size_t floats) {
     (void)n_rank;
     (void)floats;
@@ -110,5 +112,5 @@ static weir_status spread(weir_backend *be, const weir_spread *a) {
 }
 
 const weir_exchange_ops weir__exchange_cpu = {
-    join, no_bytes, reduce, collect_rows, collect_columns, spread,
+    join, leave, no_bytes, reduce, collect_rows, collect_columns, spread,
 };

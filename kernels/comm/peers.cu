@@ -6,18 +6,29 @@ using comm::peers;
 
 namespace {
 
+/* A small allocation shares a block with others, and a handle of another process opens the block. */
+enum { BLOCK = 2 << 20 };
 enum { FLAGS = comm::BLOCKS * WEIR_RANKS, OWN_BYTES = 256, PROBE = 1 << 16 /* floats */ };
 
 size_t slice_bytes(size_t floats) { return (floats * sizeof(float) + 255) / 256 * 256; }
 
 size_t flag_bytes() { return FLAGS * sizeof(uint64_t); }
 
+size_t shared_bytes(int n_rank, size_t floats) {
+    const size_t bytes = flag_bytes() + 2 * static_cast<size_t>(n_rank) * slice_bytes(floats);
+    return (bytes + BLOCK - 1) / BLOCK * BLOCK;
+}
+
 /* What ranks tell each other. */
 struct told {
     int32_t status, device, blocks;
     char *shared;
+    cudaIpcMemHandle_t handle; /* of shared, between processes */
     weir_err why;
 };
+static_assert(sizeof(told) <= WEIR_AGREE_BYTES, "agreed at once");
+
+bool between_processes(const weir_comm *c) { return strcmp(c->op->kind, "local") != 0; }
 
 /* What shows whether peers' memory works: a partial sum of a rank, and the sum. */
 struct trial {
@@ -42,7 +53,7 @@ void close_trial(weir_backend *be, const trial *t) {
 
 weir_status open_memory(weir_cuda *cu, int n_rank, size_t floats) {
     weir_backend *be = &cu->base;
-    const size_t shared = flag_bytes() + 2 * static_cast<size_t>(n_rank) * slice_bytes(floats);
+    const size_t shared = shared_bytes(n_rank, floats);
     weir_cuda_peers *p = static_cast<weir_cuda_peers *>(weir_calloc(1, sizeof *p));
     if (!p) return WEIR_ENOMEM;
     cu->peers = p;
@@ -77,6 +88,32 @@ weir_status reach(weir_cuda *cu, int device, weir_err *why) {
         return weir__cuda_check(&cu->base, e, "peer access to cuda:%d", device);
     cudaGetLastError();
     return WEIR_OK;
+}
+
+/* The shared memory of rank r, as this device sees it. */
+weir_status map_of(weir_cuda *cu, const told *all, int r, char **out, weir_err *why) {
+    const weir_comm *c = cu->base.comm;
+    *out = all[r].shared;
+    if (r == c->rank) return WEIR_OK;
+    if (!between_processes(c)) return reach(cu, all[r].device, why);
+    void *p = nullptr;
+    const cudaError_t e = cudaIpcOpenMemHandle(&p, all[r].handle, cudaIpcMemLazyEnablePeerAccess);
+    cudaGetLastError();
+    if (e != cudaSuccess)
+        return weir_fail(why, WEIR_ENOTSUP, "%s cannot map the memory of rank %d: %s", cu->name, r,
+                         cudaGetErrorString(e));
+    cu->peers->opened[r] = p;
+    *out = static_cast<char *>(p);
+    return WEIR_OK;
+}
+
+/* What another process opens. */
+weir_status export_memory(weir_cuda *cu, cudaIpcMemHandle_t *handle, weir_err *why) {
+    const cudaError_t e = cudaIpcGetMemHandle(handle, cu->peers->shared);
+    if (e == cudaSuccess) return WEIR_OK;
+    cudaGetLastError();
+    return weir_fail(why, WEIR_ENOTSUP, "%s: its memory cannot be shared between processes: %s", cu->name,
+                     cudaGetErrorString(e));
 }
 
 /* All ranks' status: the first failure, with its rank. */
@@ -147,9 +184,10 @@ weir_status connect(weir_cuda *cu, const told *all, weir_err *why) {
         return weir_fail(why, WEIR_ENOTSUP, "%s has no room for the exchanges of %d ranks", cu->name,
                          c->n_rank);
     for (int r = 0; r < c->n_rank; r++) {
-        WEIR_TRY(reach(cu, all[r].device, why));
-        p->flag[r] = reinterpret_cast<uint64_t *>(all[r].shared);
-        p->data[r] = all[r].shared + flag_bytes();
+        char *at;
+        WEIR_TRY(map_of(cu, all, r, &at, why));
+        p->flag[r] = reinterpret_cast<uint64_t *>(at);
+        p->data[r] = at + flag_bytes();
     }
     return WEIR_OK;
 }
@@ -157,7 +195,7 @@ weir_status connect(weir_cuda *cu, const told *all, weir_err *why) {
 } // namespace
 
 size_t weir__cuda_join_bytes(int n_rank, size_t floats) {
-    return n_rank == 1 ? 0 : flag_bytes() + OWN_BYTES + 2 * static_cast<size_t>(n_rank) * slice_bytes(floats);
+    return n_rank == 1 ? 0 : shared_bytes(n_rank, floats) + OWN_BYTES;
 }
 
 /* Steps that all ranks begin once all have ended the one before. */
@@ -165,12 +203,16 @@ static weir_status join_group(weir_cuda *cu, weir_comm *comm, size_t floats, tri
     weir_backend *be = &cu->base;
     weir_err why = {};
     told all[WEIR_RANKS], last[WEIR_RANKS];
+    cudaIpcMemHandle_t handle = {};
     weir_status s = weir__cuda_enter_now(cu, "joining");
-    if (s == WEIR_OK && strcmp(comm->op->kind, "local") != 0)
-        s = weir_fail(&why, WEIR_ENOTSUP, "%s: ranks that are processes are for --device cpu", cu->name);
+    if (s == WEIR_OK && comm->n_near != comm->n_rank)
+        s = weir_fail(&why, WEIR_ENOTSUP, "%s: ranks on other machines are for --device cpu", cu->name);
     if (s == WEIR_OK) s = open_memory(cu, comm->n_rank, floats);
+    if (s == WEIR_OK && between_processes(comm)) s = export_memory(cu, &handle, &why);
     if (s == WEIR_OK) s = open_trial(be, cu->peers->floats, t);
-    WEIR_TRY(agree(comm, status_of(cu, s, &why), all, err));
+    told mine = status_of(cu, s, &why);
+    mine.handle = handle;
+    WEIR_TRY(agree(comm, mine, all, err));
     be->comm = comm;
     weir__comm_watch(comm, cu->peers->stop);
     s = connect(cu, all, &why);
@@ -186,18 +228,26 @@ weir_status weir__cuda_join(weir_backend *be, weir_comm *comm, size_t floats, we
     return s;
 }
 
-/* The stream is dry, so all that peers had to store here has come. After a failure some of it may still be on
- * its way: then the memory stays, for as long as the process. */
-void weir__cuda_leave(weir_cuda *cu) {
+/* The stream is dry, so all that peers had to store here has come, and once all say so nobody stores anything
+ * any more. After a failure some of it may still be on its way: then the memory stays, for as long as the
+ * process. Mappings of other processes end before the memory does. */
+void weir__cuda_leave(weir_backend *be) {
+    weir_cuda *cu = weir__cuda_of(be);
     weir_cuda_peers *p = cu->peers;
+    weir_comm *c = be->comm;
     if (!p) return;
-    const bool failed = cu->base.comm && weir__comm_ended(cu->base.comm);
-    if (p->shared && !failed) weir__backend_free(&cu->base, p->shared);
-    if (p->own) weir__backend_free(&cu->base, p->own);
-    if (cu->base.comm) weir__comm_watch(cu->base.comm, nullptr);
-    if (p->mapped) cu->base.stream->free_mapped(&cu->base, p->mapped);
+    if (c && !cu->broken) (void)be->stream->wait(be);
+    for (void *at : p->opened)
+        if (at) cudaIpcCloseMemHandle(at);
+    int32_t here = 0, all[WEIR_RANKS];
+    const bool failed = c && weir__comm_agree(c, &here, all, sizeof here) != WEIR_OK;
+    if (c) weir__comm_watch(c, nullptr);
+    if (p->shared && !failed) weir__backend_free(be, p->shared);
+    if (p->own) weir__backend_free(be, p->own);
+    if (p->mapped) be->stream->free_mapped(be, p->mapped);
     weir_free(p);
     cu->peers = nullptr;
+    be->comm = nullptr;
 }
 
 weir_status weir__cuda_peers_check(weir_cuda *cu) {

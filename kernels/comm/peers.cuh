@@ -55,14 +55,15 @@ struct weir_cuda_peers {
     comm::fault *fault; /* as the host sees it, and after it `stop` */
     uint32_t *stop;
     void *mapped;
-    size_t floats; /* of a slice */
+    size_t floats;            /* of a slice */
+    void *opened[WEIR_RANKS]; /* memory of other processes, mapped here; else NULL */
 };
 typedef struct weir_cuda_peers weir_cuda_peers;
 
 weir_status weir__cuda_join(weir_backend *be, weir_comm *comm, size_t floats, weir_err *err);
 size_t weir__cuda_join_bytes(int n_rank, size_t floats);
 int weir__cuda_exchange_blocks(const weir_cuda *cu); /* that the device runs at once, of any exchange */
-void weir__cuda_leave(weir_cuda *cu);                /* at the end of the backend */
+void weir__cuda_leave(weir_backend *be);             /* also at the end of the backend */
 /* WEIR_OK, or ECOMM after the group has ended: looks whether a wait inside a kernel was given up, which ends
  * it. */
 weir_status weir__cuda_peers_check(weir_cuda *cu);

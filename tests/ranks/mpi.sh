@@ -34,6 +34,8 @@ job() {
     seconds=$(($(date +%s) - began))
 }
 
+# Of the devices on the runner of kernels.
+export WEIR_RUNNER_DEVICES=8 WEIR_RUNNER_IPC=1
 for n in 2 4; do
     mpirun -np "$n" "$build/tests/ranks/mpi_cases" >"$work/log" 2>&1 || fail "exchanges over $n processes"
 done
@@ -55,6 +57,19 @@ for n in 2 4; do
     only_tokens "$work/out" >"$work/b"
     cmp -s "$work/a" "$work/b" || fail "$n processes write something else"
 done
+
+# Devices of processes, which map each other's memory; the last prompt is long on the runner.
+device=$build/tests/cli/weir_on_runner
+head -n 2 "$prompts" >"$work/few"
+# shellcheck disable=SC2086
+"$device" generate $pair --device cuda --input "$work/few" -n 8 -q >"$work/one" 2>"$work/log" ||
+    fail "one device"
+# shellcheck disable=SC2086
+mpirun -np 2 "$device" generate $pair --device cuda --input "$work/few" -n 8 -q -tp 2 --comm mpi \
+    >"$work/out" 2>"$work/log" || fail "devices of 2 processes"
+only_tokens "$work/one" >"$work/a"
+only_tokens "$work/out" >"$work/b"
+cmp -s "$work/a" "$work/b" || fail "devices of 2 processes write something else"
 
 # shellcheck disable=SC2086
 job 2 generate $pair -p hi -tp 4 --comm mpi

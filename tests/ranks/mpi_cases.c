@@ -5,16 +5,30 @@
 #include "kernels/comm/module.h"
 #include "tests/ranks/comm_cases.h"
 
-static int exchanges(weir_comm *c) {
+/* Exchanges of a backend that is `opened`. */
+static int exchanges(weir_comm *c, weir_backend *be, weir_status opened, const char *what) {
     static found f;
-    weir_backend *be = NULL;
-    if (weir__backend_cpu_open(&be, 1, WEIR_ISA_PORTABLE, NULL) != WEIR_OK ||
-        be->exchange->join(be, c, EXCHANGE_FLOATS, NULL) != WEIR_OK)
+    weir_err err = {""};
+    f = (found){0};
+    if (opened == WEIR_OK) opened = be->exchange->join(be, c, EXCHANGE_FLOATS, &err);
+    if (opened != WEIR_OK) {
+        fprintf(stderr, "rank %d, %s: %s\n", c->rank, what, err.text);
         return 1;
+    }
     for (int i = 0; i < EXCHANGE_CASES; i++) exchange_cases[i].fn(&f, be);
-    if (f.wrong) fprintf(stderr, "rank %d: exchanges: %d wrong\n", c->rank, f.wrong);
+    if (f.wrong) fprintf(stderr, "rank %d, %s: %d wrong\n", c->rank, what, f.wrong);
+    be->exchange->leave(be);
     weir__backend_close(be);
     return f.wrong;
+}
+
+/* Devices of the runner, whose processes open each other's memory. */
+static int both_backends(weir_comm *c) {
+    weir_backend *be = NULL;
+    weir_status s = weir__backend_cpu_open(&be, 1, WEIR_ISA_PORTABLE, NULL);
+    const int wrong = exchanges(c, be, s, "cpu");
+    s = weir__backend_cuda_open(&be, c->rank, NULL);
+    return wrong + exchanges(c, be, s, "device");
 }
 
 int main(void) {
@@ -34,7 +48,7 @@ int main(void) {
         if (f.wrong) fprintf(stderr, "rank %d: %s: %d wrong\n", rank, comm_cases[i].name, f.wrong);
         wrong += f.wrong;
     }
-    wrong += exchanges(c);
+    wrong += both_backends(c);
     weir__comm_close(c);
     return wrong > 0;
 }

@@ -327,6 +327,27 @@ cudaError_t cudaDeviceEnablePeerAccess(int peer, unsigned flags) {
     return answer(peer_enable(chosen, peer) ? cudaSuccess : cudaErrorPeerAccessAlreadyEnabled);
 }
 
+/* ---- memory of other processes ---- */
+
+cudaError_t cudaIpcGetMemHandle(cudaIpcMemHandle_t *handle, void *p) {
+    RUNNER_CALL(cudaIpcGetMemHandle);
+    return answer(ipc_handle(handle, p) ? cudaSuccess : cudaErrorInvalidValue);
+}
+
+cudaError_t cudaIpcOpenMemHandle(void **p, cudaIpcMemHandle_t handle, unsigned flags) {
+    RUNNER_CALL(cudaIpcOpenMemHandle);
+    if (any_capture()) return answer(refuse_capture("cudaIpcOpenMemHandle"));
+    if (flags != cudaIpcMemLazyEnablePeerAccess) return answer(cudaErrorInvalidValue);
+    *p = ipc_open(chosen, &handle);
+    return answer(*p ? cudaSuccess : cudaErrorMapBufferObjectFailed);
+}
+
+cudaError_t cudaIpcCloseMemHandle(void *p) {
+    call in_call("cudaIpcCloseMemHandle");
+    host_waits_all();
+    return answer(ipc_close(p) ? cudaSuccess : cudaErrorInvalidValue);
+}
+
 /* ---- errors ---- */
 
 static cudaError_t last_error(bool clear) {

@@ -131,8 +131,13 @@ void device_leave();                    /* … to here, counted */
 void device_view();                     /* again, once another device has been at work */
 bool peer_enable(int device, int peer); /* false: it was */
 void check_redzones(const char *after);
-void *device_new(int device, size_t bytes);   /* NULL: no room */
-bool device_delete(void *p);                  /* false: not one of ours */
+void *device_new(int device, size_t bytes); /* NULL: no room */
+bool device_delete(void *p);                /* false: not one of ours */
+/* Allocations for other processes, where WEIR_RUNNER_IPC is 1; NULL and false: not to be had. */
+bool ipc_handle(cudaIpcMemHandle_t *handle, const void *p);
+void *ipc_open(int device, const cudaIpcMemHandle_t *handle);
+bool ipc_close(void *p);
+int ipc_opened(); /* other processes' allocations, whose kernels may be waited for */
 bool device_has(const void *p, size_t bytes); /* all of it inside one allocation */
 bool device_address(const void *p);           /* points into device memory, valid or not */
 void *pinned_new(size_t bytes);

@@ -3,6 +3,7 @@
  * shows what was written past it. Under ASan: exact heap blocks, which it guards better. */
 #include "tests/runner/internal.h"
 
+#include <fcntl.h>
 #include <signal.h>
 #include <sys/mman.h>
 #include <unistd.h>
@@ -18,7 +19,8 @@ struct allocation {
     char *p;
     size_t bytes, span; /* span: pages of it and its band */
     int device;
-    bool shared; /* a peer has written a flag here: order at the scope of one device is not enough */
+    bool shared;  /* a peer has written a flag here: order at the scope of one device is not enough */
+    bool foreign; /* of another process */
     allocation *next;
 };
 enum { DEVICES = 8 };
@@ -71,7 +73,7 @@ bool pinned_has(const void *p, size_t bytes) { return find(pinned_list, p, bytes
 static allocation *record(allocation **list, void *p, size_t bytes, size_t span, int device) {
     allocation *a = static_cast<allocation *>(malloc(sizeof *a));
     if (!a) give_up("out of host memory");
-    *a = allocation{static_cast<char *>(p), bytes, span, device, false, *list};
+    *a = allocation{static_cast<char *>(p), bytes, span, device, false, false, *list};
     *list = a;
     return a;
 }
@@ -92,8 +94,15 @@ bool pinned_delete(void *p) {
     return true;
 }
 
+static int n_foreign;
+
+int ipc_opened() { return n_foreign; }
+
 #ifdef RUNNER_ASAN
 
+bool ipc_handle(cudaIpcMemHandle_t *, const void *) { return false; }
+void *ipc_open(int, const cudaIpcMemHandle_t *) { return nullptr; }
+bool ipc_close(void *) { return false; }
 bool device_address(const void *p) { return find(device_list, p, 0) != nullptr; }
 void device_enter() { depth++; }
 void device_leave() { depth--; }
@@ -112,15 +121,24 @@ static void close_again(const allocation *) {}
 #else
 
 static char *range, *range_next, *range_end;
+static int range_file = -1; /* what the range is made of, where other processes may have parts of it */
+
+/* Of the range; a file costs more at every launch, since it has small pages. */
+static void *map_range(size_t bytes) {
+    const int how = MAP_NORESERVE | (range_file < 0 ? MAP_PRIVATE | MAP_ANONYMOUS : MAP_SHARED);
+    if (range_file >= 0 && ftruncate(range_file, static_cast<off_t>(bytes)) != 0) return MAP_FAILED;
+    return mmap(nullptr, bytes, PROT_NONE, how, range_file, 0);
+}
 
 static void reserve() {
+    if (env_number("WEIR_RUNNER_IPC", 0) == 1) range_file = memfd_create("device memory", 0);
 #ifdef RUNNER_TSAN
     const size_t most = 16; /* its shadow is several times that */
 #else
     const size_t most = 256;
 #endif
     for (size_t gib = most; !range && gib >= 4; gib /= 2) {
-        void *p = mmap(nullptr, gib << 30, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+        void *p = map_range(gib << 30);
         if (p == MAP_FAILED) continue;
         range = range_next = static_cast<char *>(p);
         range_end = range + (gib << 30);
@@ -159,16 +177,22 @@ void device_leave() {
     if (--depth == 0) protect(0);
 }
 
+/* The next part of the range. */
+static char *take_range(size_t span, size_t page) {
+    range_next += (page - reinterpret_cast<uintptr_t>(range_next) % page) % page;
+    if (range_next > range_end || static_cast<size_t>(range_end - range_next) < span) return nullptr;
+    char *p = range_next;
+    range_next += span;
+    return p;
+}
+
 /* Large allocations are on huge pages: opening and closing costs by the page, and happens at every launch. */
 static void *place_new(size_t bytes, size_t *span) {
     if (!range) reserve();
     const size_t page = bytes < HUGE_PAGE / 2 ? static_cast<size_t>(PAGE) : static_cast<size_t>(HUGE_PAGE);
     *span = (bytes + BAND + page - 1) / page * page;
-    range_next += (page - reinterpret_cast<uintptr_t>(range_next) % page) % page;
-    if (range_next > range_end) return nullptr;
-    if (static_cast<size_t>(range_end - range_next) < *span) return nullptr;
-    char *p = range_next;
-    range_next += *span;
+    char *p = take_range(*span, page);
+    if (!p) return nullptr;
     if (mprotect(p, *span, PROT_READ | PROT_WRITE) != 0) return nullptr;
     madvise(p, *span, page == PAGE ? MADV_NOHUGEPAGE : MADV_HUGEPAGE);
     memset(p + bytes, BAND_BYTE, BAND);
@@ -190,6 +214,53 @@ static void displace(allocation *a) {
 /* As the rest of its device's memory is. */
 static void close_again(const allocation *a) {
     if (!(open_now >> a->device & 1)) mprotect(a->p, a->span, PROT_NONE);
+}
+
+/* ---- memory of other processes ---- */
+
+struct exported {
+    int pid, file;
+    size_t at, bytes, span;
+};
+static_assert(sizeof(exported) <= sizeof(cudaIpcMemHandle_t), "a handle has room");
+
+bool ipc_handle(cudaIpcMemHandle_t *handle, const void *p) {
+    const allocation *a = range_file < 0 ? nullptr : find(device_list, p, 1);
+    if (!a || a->p != p || a->foreign) return false;
+    const exported e = {static_cast<int>(getpid()), range_file, static_cast<size_t>(a->p - range), a->bytes,
+                        a->span};
+    *handle = cudaIpcMemHandle_t{};
+    __builtin_memcpy(handle, &e, sizeof e);
+    return true;
+}
+
+void *ipc_open(int device, const cudaIpcMemHandle_t *handle) {
+    exported e;
+    char path[64];
+    __builtin_memcpy(&e, handle, sizeof e);
+    if (e.pid == getpid()) return nullptr; /* as CUDA: a process may not open its own */
+    snprintf(path, sizeof path, "/proc/%d/fd/%d", e.pid, e.file);
+    const int file = open(path, O_RDWR);
+    char *at = file < 0 || !range ? nullptr : take_range(e.span, PAGE);
+    void *p =
+        at ? mmap(at, e.span, PROT_NONE, MAP_SHARED | MAP_FIXED, file, static_cast<off_t>(e.at)) : MAP_FAILED;
+    if (file >= 0) close(file);
+    if (p == MAP_FAILED) return nullptr;
+    allocation *a = record(&device_list, p, e.bytes, e.span, device);
+    a->shared = a->foreign = true;
+    n_foreign++;
+    if (open_now >> device & 1) mprotect(p, e.span, PROT_READ | PROT_WRITE);
+    return p;
+}
+
+bool ipc_close(void *p) {
+    const allocation *found = find(device_list, p, 1);
+    if (!found || found->p != p || !found->foreign) return false;
+    allocation *a = unlink(&device_list, p);
+    mmap(a->p, a->span, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED, -1, 0);
+    free(a);
+    n_foreign--;
+    return true;
 }
 
 void check_redzones(const char *after) {

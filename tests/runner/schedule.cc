@@ -181,7 +181,7 @@ static thread *scan(int from) {
 
 /* Every launch under way only spins, and no host thread is left that could begin another. */
 static bool nobody_helps() {
-    if (n_running < streams_alive()) return false;
+    if (n_running < streams_alive() || ipc_opened() > 0) return false;
     for (const board &b : boards) {
         if (b.taken && &b != d && (b.idle_rounds <= ENDLESS || b.seen != progressed)) return false;
     }
@@ -210,7 +210,7 @@ static void hand_over() {
 static void wake_spinning() {
     if (d->seen != progressed) d->idle_rounds = 0;
     d->seen = progressed;
-    const bool alone = streams_alive() < 2;
+    const bool alone = streams_alive() < 2 && ipc_opened() == 0;
     if (++d->idle_rounds > ENDLESS && (alone || nobody_helps()))
         fail(current()->at, "endless: every thread that can run only spins");
     if (!alone) hand_over();

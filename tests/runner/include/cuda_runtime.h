@@ -67,6 +67,7 @@ static inline uint4 make_uint4(unsigned x, unsigned y, unsigned z, unsigned w) {
     X(cudaErrorInsufficientDriver, 35, "CUDA driver version is insufficient for CUDA runtime version")   \
     X(cudaErrorNoDevice, 100, "no CUDA-capable device is detected")                                      \
     X(cudaErrorInvalidDevice, 101, "invalid device ordinal")                                             \
+    X(cudaErrorMapBufferObjectFailed, 205, "mapping of buffer object failed")                            \
     X(cudaErrorPeerAccessUnsupported, 217, "peer access is not supported between these two devices")     \
     X(cudaErrorInvalidResourceHandle, 400, "invalid resource handle")                                    \
     X(cudaErrorNotReady, 600, "device not ready")                                                        \
@@ -122,6 +123,13 @@ cudaError_t cudaRuntimeGetVersion(int *version);
 cudaError_t cudaMemGetInfo(size_t *free, size_t *total);
 cudaError_t cudaDeviceCanAccessPeer(int *can, int device, int peer);
 cudaError_t cudaDeviceEnablePeerAccess(int peer, unsigned flags);
+struct cudaIpcMemHandle_t {
+    char reserved[64];
+};
+enum { cudaIpcMemLazyEnablePeerAccess = 1 };
+cudaError_t cudaIpcGetMemHandle(cudaIpcMemHandle_t *handle, void *p);
+cudaError_t cudaIpcOpenMemHandle(void **p, cudaIpcMemHandle_t handle, unsigned flags);
+cudaError_t cudaIpcCloseMemHandle(void *p);
 cudaError_t cudaGetLastError();
 cudaError_t cudaPeekAtLastError();
 const char *cudaGetErrorString(cudaError_t e);
