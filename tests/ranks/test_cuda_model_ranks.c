@@ -5,6 +5,12 @@
 #include "tests/ranks/model_ranks.h"
 #include "tests/support/device.h"
 
+#ifdef __SANITIZE_THREAD__
+enum { MOST_RANKS = 4 }; /* it has room for so many threads */
+#else
+enum { MOST_RANKS = WEIR_RANKS };
+#endif
+
 static int n_device;
 
 static weir_status open_device(const subject *s, weir_backend **be, int rank) {
@@ -32,7 +38,7 @@ static void check_all(subject s, int devices) {
         s.dtype = i / 2 ? WEIR_DTYPE_F32 : WEIR_DTYPE_BF16;
         s.whole_body = i % 2 == 1;
         if (s.dtype == WEIR_DTYPE_F32 && !is_t5) continue;
-        model_check_ranks(&s, i > 0 ? 2 : is_t5 ? 4 : WEIR_RANKS);
+        model_check_ranks(&s, i > 0 ? 2 : is_t5 ? 4 : MOST_RANKS);
     }
 }
 
@@ -48,7 +54,7 @@ Test(cuda_model_ranks, quantised) {
         subject (*make)(void);
         weir_dtype dtype;
         int most;
-    } of[] = {{model_small_blocks, WEIR_DTYPE_Q8_0, WEIR_RANKS}, {model_large_blocks, WEIR_DTYPE_Q4_K, 4}};
+    } of[] = {{model_small_blocks, WEIR_DTYPE_Q8_0, MOST_RANKS}, {model_large_blocks, WEIR_DTYPE_Q4_K, 4}};
     choose_devices(8);
     for (int i = 0; i < 2; i++) {
         subject s = of[i].make();
