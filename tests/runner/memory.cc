@@ -32,8 +32,6 @@ static unsigned reach[DEVICES]; /* bit p: a device has been given device p's mem
 
 static int n_enabled; /* peers */
 
-static unsigned reach_of(int device) { return reach[device] | 1u << device; }
-
 bool peer_enable(int device, int peer) {
     if (reach[device] >> peer & 1) return false;
     reach[device] |= 1u << peer;
@@ -150,6 +148,8 @@ static void reserve() {
 bool device_address(const void *p) { return range && p >= range && p < range_end; }
 
 static unsigned open_now; /* bit per device: its memory is accessible */
+
+static unsigned reach_of(int device) { return reach[device] | 1u << device; }
 
 /* Makes the memory of these devices accessible, and no other. Neighbours follow each other in the list and in
  * memory: one call for a run of them. */
