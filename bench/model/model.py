@@ -70,6 +70,7 @@ class Decoder:
 
 
 SMALL, LARGE, XL = T5("small", 512, 1024, 6, 8), T5("large", 1024, 2816, 16, 24), T5("XL", 2048, 5120, 32, 24)
+XXL = T5("XXL", 4096, 10240, 64, 24)
 
 GEMMA2 = dict(vocab=256000, post_norms=True, window=4096, pattern=2)
 GEMMA3 = dict(vocab=262144, post_norms=True, pattern=6)
@@ -82,6 +83,7 @@ GEMMA3_4B = Decoder("4B", 2560, 10240, 34, 8, 4, 256, window=1024, **GEMMA3)
 GEMMA3_27B = Decoder("27B", 5376, 21504, 62, 32, 16, 128, window=1024, **GEMMA3)
 LLAMA3_1B = Decoder("Llama 3 1B", 2048, 8192, 16, 32, 8, 64, 128256)
 LLAMA3_8B = Decoder("8B", 4096, 14336, 32, 32, 8, 128, 128256)
+LLAMA3_70B = Decoder("70B", 8192, 28672, 80, 64, 8, 128, 128256)
 QWEN_05B = Decoder("Qwen2.5 0.5B", 896, 4864, 24, 14, 2, 64, 151936)
 QWEN_7B = Decoder("7B", 3584, 18944, 28, 28, 4, 128, 152064)
 QWEN_32B = Decoder("32B", 5120, 27648, 64, 40, 8, 128, 152064)
@@ -167,39 +169,65 @@ def team(g, rows, vocab, reads, passes, instructions, extra_trips=2):
             rows * vocab * instructions / g.lanes)
 
 
+# Latencies of an exchange over NVLink, us by ranks: one-shot exchanges of other projects (the specification's
+# section 7). Bytes leave at 450 GB/s: half of the 900 that an H100's data sheet gives for both directions.
+EXCHANGE, LINK = {1: 0.0, 2: 3.6, 4: 4.0, 8: 4.6}, 450e3
+
+
+def exchange(bytes_of_rank, ranks):
+    """us until every rank has what each pushes to all others, or rank 0 what they push to it; one rank has
+    nobody to push to."""
+    return EXCHANGE[ranks] + bytes_of_rank * (ranks - 1) / LINK
+
+
+def rows_of(m, rows):
+    """Bytes of rows as wide as a model."""
+    return 4 * rows * m.dim
+
+
 # Instructions for one id, read off the source: wf_exp 14, its sum and product 6, loads and bounds 6; a pair
 # of rows twice that and 15 for the rule; a race: Philox 90 for four, -log1p 30, a division 10.
-ROW, PAIR, RACE = 26, 70, 90
+ROW, PAIR, RACE, BOUNDS = 26, 70, 90, 6
 
 
-def sample(g, vocab, rows=1):
+def sample(g, vocab, rows=1, extents=True):
     """Sums, then the race, each a pass; extents from the head spare a third."""
-    return team(g, rows, vocab, 2 * rows, 2, ROW + RACE)
+    passes = 2 + (not extents)
+    return team(g, rows, vocab, passes * rows, passes, ROW + RACE + BOUNDS * (not extents))
 
 
-def accept_step(g, vocab, gamma=5, pair_passes=1):
+def accept_step(g, vocab, gamma=5, pair_passes=1, extents=True):
     """row_stats; passes over pairs of rows; the decision and a race over one pair."""
-    stats = team(g, gamma + 1, vocab, gamma + 1, 1, ROW)
+    passes = 1 + (not extents)
+    stats = team(g, gamma + 1, vocab, passes * (gamma + 1), passes, ROW + BOUNDS * (not extents))
     rows = team(g, gamma, vocab, 2 * gamma * pair_passes, pair_passes, PAIR * pair_passes)
     close = team(g, 1, vocab, 2, 1, PAIR + RACE, 6)
     return stats + rows + close
 
 
-def layer(g, m, rows, n_self, n_cross):
-    return (linear(g, 3 * m.inner, m.dim, rows) + short(g) + attention(g, m.heads, n_self, rows) +
-            linear(g, m.dim, m.inner, rows, inputs=True) +
-            linear(g, m.inner, m.dim, rows) + attention(g, m.heads, n_cross, rows) +
-            linear(g, m.dim, m.inner, rows, inputs=True) +
-            linear(g, m.ff, m.dim, rows, gated=True) +
-            linear(g, m.dim, m.ff, rows, inputs=True))
+def layer(g, m, rows, n_self, n_cross, ranks=1):
+    heads = -(-m.heads // ranks)
+    return (linear(g, 3 * m.inner, m.dim, rows, ranks=ranks) + short(g) +
+            attention(g, heads, n_self, rows) +
+            linear(g, m.dim, m.inner, rows, inputs=True, ranks=ranks) +
+            linear(g, m.inner, m.dim, rows, ranks=ranks) + attention(g, heads, n_cross, rows) +
+            linear(g, m.dim, m.inner, rows, inputs=True, ranks=ranks) +
+            linear(g, m.ff, m.dim, rows, gated=True, ranks=ranks) +
+            linear(g, m.dim, m.ff, rows, inputs=True, ranks=ranks) + 3 * exchange(rows_of(m, rows), ranks))
 
 
 KERNELS_OF_LAYER = 9
 
 
-def forward(g, m, rows, n_self, n_cross):
-    """Rows of the loop, row_keys, embed, the layers, the head."""
-    return 3 * short(g) + m.layers * layer(g, m, rows, n_self, n_cross) + linear(g, m.vocab, m.dim, rows)
+def ends(g, m, rows, ranks=1):
+    """Rows of the loop, row_keys, embed; the head. Ranks hand around the rows of the embedding."""
+    return 3 * short(g) + exchange(rows_of(m, rows), ranks) + linear(g, m.vocab, m.dim, rows, ranks=ranks)
+
+
+def forward(g, m, rows, n_self, n_cross, ranks=1, body=None):
+    """The layers between their ends. body: ranks that share the layers, where they are not those of the
+    vocabulary."""
+    return ends(g, m, rows, ranks) + m.layers * layer(g, m, rows, n_self, n_cross, body or ranks)
 
 
 def bytes_of(m, n_self, n_cross):
@@ -213,7 +241,7 @@ def decoder_kernels(g, m, rows, keys, ranks=1):
     """(name, us) of a layer, in order, on one of `ranks`."""
     inner, inner_kv = m.heads * m.head_dim, m.heads_kv * m.head_dim
     heads, heads_kv = -(-m.heads // ranks), -(-m.heads_kv // ranks)
-    reduce = [("reduce", exchange(4 * rows * m.dim, ranks))] if ranks > 1 else []
+    reduce = [("reduce", exchange(rows_of(m, rows), ranks))] if ranks > 1 else []
     post = [("norm", norm(g, rows, m.dim))] if m.post_norms else []
     return [("q, k, v", linear(g, inner + 2 * inner_kv, m.dim, rows, ranks=ranks)), ("rope", turn(g)),
             ("append", short(g)), ("attention", attention(g, heads, keys, rows, heads_kv, m.head_dim)),
@@ -223,34 +251,13 @@ def decoder_kernels(g, m, rows, keys, ranks=1):
             *post]
 
 
-def exchange(bytes_of_rank, ranks):
-    """us over NVLink: other projects' one-shot exchanges (the specification's section 7), and the bytes."""
-    return {2: 3.6, 4: 4.0, 8: 4.6}[ranks] + bytes_of_rank * (ranks - 1) / 450e3
-
-
 def decoder_layer(g, m, rows, keys, ranks=1):
     return sum(us for _, us in decoder_kernels(g, m, rows, keys, ranks))
 
 
 def decoder_forward(g, m, rows, context, ranks=1, body=None):
-    """body: ranks that share the layers, where they are not those of the vocabulary."""
-    body = body or ranks
-    layers = sum(decoder_layer(g, m, rows, m.keys(i, context), body) for i in range(m.layers))
-    # rows of the embedding, then chunk statistics of the logits
-    collects = 0
-    if ranks > 1:
-        collects = exchange(4 * rows * m.dim, ranks) + exchange(16 * rows * m.vocab // 1024, ranks)
-    return 3 * short(g) + layers + collects + linear(g, m.vocab, m.dim, rows, ranks=ranks)
-
-
-def sharded_block(g, drafter, verifier, gamma, ranks, shared, context=1024):
-    """us of a block on `ranks`; shared: the drafter's layers are shared out, else whole on each."""
-    body = ranks if shared else 1
-    draft = gamma * (decoder_forward(g, drafter, 1, context, ranks, body) +
-                     sample(g, drafter.vocab // ranks))
-    verify = decoder_forward(g, verifier, gamma + 1, context, ranks)
-    passes = 7 * exchange(24000, ranks) + 3 * gamma * exchange(4000, ranks) if ranks > 1 else 0
-    return draft + 3 * short(g) + verify + accept_step(g, verifier.vocab // ranks, gamma) + passes
+    return ends(g, m, rows, ranks) + sum(decoder_layer(g, m, rows, m.keys(i, context), body or ranks)
+                                         for i in range(m.layers))
 
 
 def decoder_bytes(m, context):
@@ -274,6 +281,63 @@ def decoder_block(g, drafter, verifier, gamma, context=1024):
     of_layer = [len(decoder_kernels(g, m, 1, context)) for m in (drafter, verifier)]
     kernels = kernels_of(gamma, drafter.layers, verifier.layers, *of_layer)
     return draft, verify, accept, draft + verify + accept, floor, kernels
+
+
+# ---- several GPUs ------------------------------------------------------------------------------------------
+
+def pass_of(g, m, rows, ranks=1, body=None):
+    """A call of a model where the tables of blocks have it: 64 tokens and 1,024 of the source, or 1,024."""
+    if isinstance(m, T5):
+        return forward(g, m, rows, 64, 1024, ranks, body)
+    return decoder_forward(g, m, rows, 1024, ranks, body)
+
+
+def weights_of(m):
+    """Bytes of weights that a pass reads: no encoder, and no embedding that is not the head too."""
+    return bytes_of(m, 0, 0) if isinstance(m, T5) else decoder_bytes(m, 0)
+
+
+def on_rank_0(g, drafter, verifier, gamma, ranks):
+    """What the code does with logits, us: rank 0 gets them all; it draws and accepts as on one GPU, without
+    extents, since no head sees whole rows; and it tells the others the rows of each call, and the end."""
+    gets = gamma * exchange(4 * drafter.vocab // ranks, ranks)
+    gets += exchange(4 * (gamma + 1) * verifier.vocab // ranks, ranks)
+    alone = ranks == 1
+    steps = gamma * sample(g, drafter.vocab, extents=alone)
+    steps += accept_step(g, verifier.vocab, gamma, extents=alone)
+    tells = gamma * exchange(16, ranks) + exchange(16 * (gamma + 1), ranks) + exchange(4, ranks)
+    return gets, steps, tells
+
+
+def on_all_ranks(g, drafter, verifier, gamma, ranks, passes=True):
+    """What the specification would do, us: each rank draws and accepts over its ids, and statistics of their
+    chunks go around: 24 KB of a verifier's six rows of 256,000 ids, once after its head and for seven passes;
+    4 KB of a drafter's row, once and for three. passes: with those that steps need in between."""
+    pushes = (4 if passes else 1) * gamma * exchange(16 * drafter.vocab // 1024, ranks)
+    pushes += (8 if passes else 1) * exchange(16 * (gamma + 1) * verifier.vocab // 1024, ranks)
+    steps = gamma * sample(g, drafter.vocab // ranks) + accept_step(g, verifier.vocab // ranks, gamma)
+    return pushes, steps
+
+
+def ranks_block(g, drafter, verifier, gamma, ranks, shared):
+    """us of a block on `ranks`; shared: the drafter's layers are shared out, else whole on each."""
+    draft = gamma * pass_of(g, drafter, 1, ranks, ranks if shared else 1)
+    return (draft + 3 * short(g) + pass_of(g, verifier, gamma + 1, ranks) +
+            sum(on_rank_0(g, drafter, verifier, gamma, ranks)))
+
+
+def emitted(gamma, accepted):
+    """Tokens of a block, each draft being accepted with this probability: the prefix, and one more."""
+    return sum(accepted**i for i in range(gamma + 1))
+
+
+def partial_sums(m, rows, ranks, steps):
+    """us of a prompt's exchange of partial sums. One step: each rank pushes all to every other. Two: to each
+    its columns, then the sums of its own columns to all. The code goes by rows that a slice of 4 MiB holds
+    (host/deck/plan.c)."""
+    at_once = 2**20 // m.dim
+    parts = [min(at_once, rows - row) for row in range(0, rows, at_once)]
+    return sum(steps * exchange(rows_of(m, part) / (ranks if steps == 2 else 1), ranks) for part in parts)
 
 
 # ---- tables ------------------------------------------------------------------------------------------------
@@ -350,17 +414,50 @@ def decoder_blocks():
                    f"≤ {asked}" if asked else "", kernels]
 
 
-def ranks_of_decoders():
-    for g in GPUS:
-        for drafter, verifier in ((GEMMA2_2B, GEMMA2_27B), (QWEN_05B, QWEN_32B), (LLAMA3_1B, LLAMA3_8B)):
-            one = 1e-3 * sharded_block(g, drafter, verifier, 5, 1, True)
-            cells, best = [], []
-            for ranks in (2, 4, 8):
-                whole, shared = (1e-3 * sharded_block(g, drafter, verifier, 5, ranks, s)
-                                 for s in (False, True))
-                cells.append(f"{whole:.1f} / {shared:.1f}")
-                best.append(f"{one / min(whole, shared):.1f}")
-            yield [g.name, f"{drafter.name} → {verifier.name}", f"{one:.1f}", *cells, ", ".join(best)]
+# An assumed gap, between that of a quiet machine and that of slow().
+ON_RANKS = replace(GPUS[0], gap=0.7)
+CAPACITY = 80e9  # bytes of an H100
+RANKS, GAMMA, ACCEPTED, CHUNK = (1, 2, 4, 8), 5, 0.8, 256
+RANKS_PAIRS = ((GEMMA2_2B, GEMMA2_27B), (QWEN_05B, QWEN_32B), (LLAMA3_1B, LLAMA3_70B), (SMALL, XXL),
+               (SMALL, XL))
+
+
+def pair_name(drafter, verifier):
+    return f"{'T5 ' * isinstance(drafter, T5)}{drafter.name} → {verifier.name}"
+
+
+def ranks_blocks():
+    for drafter, verifier in RANKS_PAIRS:
+        for shared in (False, True):
+            ms = [1e-3 * ranks_block(ON_RANKS, drafter, verifier, GAMMA, r, shared) for r in RANKS]
+            fits = [weights_of(drafter) / (r if shared else 1) + weights_of(verifier) / r < CAPACITY
+                    for r in RANKS]
+            yield [pair_name(drafter, verifier), "shared out" if shared else "whole on each",
+                   *(f"{t:.2f}" if fit else f"({t:.2f})" for t, fit in zip(ms, fits)),
+                   ", ".join(f"{ms[0] / t:.2f}" for t in ms[1:]),
+                   ", ".join(f"{1e3 * emitted(GAMMA, ACCEPTED) / t:,.0f}" for t in ms)]
+
+
+def ranks_logits():
+    for pair in RANKS_PAIRS:
+        for ranks in RANKS[1:]:
+            us = min(ranks_block(ON_RANKS, *pair, GAMMA, ranks, shared) for shared in (False, True))
+            gets, steps, tells = on_rank_0(ON_RANKS, *pair, GAMMA, ranks)
+            often, shares = on_all_ranks(ON_RANKS, *pair, GAMMA, ranks)
+            once, _ = on_all_ranks(ON_RANKS, *pair, GAMMA, ranks, passes=False)
+            more = [gets + steps + tells - shares - pushes for pushes in (once, often)]
+            yield [pair_name(*pair), ranks, f"{gets:.0f} ({100 * gets / us:.1f}%)", f"{steps:.0f}",
+                   f"{tells:.0f}", f"{shares:.0f}", f"{once:.0f}", f"{often:.0f}",
+                   *(f"{m:+.0f} ({100 * m / us:+.1f}%)" for m in more)]
+
+
+def ranks_prompts():
+    for name, m in (("Gemma 2 27B", GEMMA2_27B), ("Qwen2.5 32B", QWEN_32B)):
+        for ranks in RANKS[1:]:
+            one, two = (partial_sums(m, CHUNK, ranks, steps) for steps in (1, 2))
+            sums = 2 * (m.layers - 1)  # a prompt's last layer ends with its keys and values
+            yield [name, ranks, f"{one:.0f}", f"{two:.0f}", sums,
+                   f"{1e-3 * sums * one:.1f}", f"{1e-3 * sums * two:.1f}"]
 
 
 def decoder_layers():
@@ -371,6 +468,26 @@ def decoder_layers():
             yield [g.name, f"{m.name.removeprefix('Gemma 2 ')}, {rows}",
                    *(f"{a:.1f}–{b:.1f}" for (_, a), (_, b) in zip(fast, late)),
                    span(g, lambda x: decoder_layer(x, m, rows, 1024)), f"{floor:.1f}"]
+
+
+def print_ranks():
+    print("## Several H100 over NVLink, γ = 5, one session: ms of a block\n")
+    print("Assumed: 3.0 TB/s, 0.7 µs between two kernels, exchanges of 3.6, 4.0 and 4.6 µs on 2, 4 and 8\n"
+          "GPUs and their bytes (R - 1 times at 450 GB/s), even shares, and that 0.8 of the drafts are\n"
+          "accepted. In brackets: weights of more than 80 GB a GPU. Nothing has run on several GPUs yet.\n")
+    table(["pair", "drafter's layers", *(f"R = {r}" for r in RANKS), "gain at 2, 4, 8",
+           "tokens/s at 1, 2, 4, 8"], ranks_blocks())
+    print("### What it costs that rank 0 has the logits: µs of a block, and of the better one above\n")
+    print("The code pushes all logits to rank 0, which draws and accepts as on one GPU and tells the others\n"
+          "their rows. The specification has each rank do that for its ids, from statistics that go around:\n"
+          "once a call at least, or for every pass of a draw and of the accept step.\n")
+    table(["pair", "R", "logits to rank 0", "draws, accept", "rows to others", "specified: draws, accept",
+           "statistics once", "for every pass", "code costs more than once", "than for every pass"],
+          ranks_logits())
+    print(f"### A prompt's chunk of {CHUNK} tokens: partial sums whole to every peer, or in two steps\n")
+    print("Latencies and bytes on the link alone. A slice holds 4 MiB, so a chunk takes two exchanges.\n")
+    table(["model", "R", "partial sums, µs: one step", "two steps", "sums of a chunk",
+           "ms of a chunk: one step", "two steps"], ranks_prompts())
 
 
 def main():
@@ -386,9 +503,7 @@ def main():
     print("## Decoder-only blocks in bf16, γ = 5, one session, after 1,024 positions\n")
     table(["GPU", "pair", "ms: drafts", "verify", "accept, µs", "block, ms", "floor by bytes", "asked",
            "kernels"], decoder_blocks())
-    print("## Several GPUs over NVLink: ms of a block, the drafter's layers whole on each / shared out\n")
-    print("Nothing of it is built for GPUs yet. Exchanges take 3.6, 4.0 and 4.6 µs and their bytes.\n")
-    table(["GPU", "pair", "1", "2", "4", "8", "gain of the better"], ranks_of_decoders())
+    print_ranks()
     print("## A layer of Gemma 2, after 1,024 positions: µs of its kernels\n")
     names = [name for name, _ in decoder_kernels(GPUS[0], GEMMA2_2B, 1, 1024)]
     table(["GPU", "model, rows", *names, "layer", "floor by bytes"], decoder_layers())
