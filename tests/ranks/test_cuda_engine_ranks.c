@@ -19,20 +19,16 @@ enum { MOST_RANKS = 2 };
 enum { MOST_RANKS = WEIR_MAX_RANKS };
 #endif
 
-/* Skips, or fails, where there is no device; the runner is given eight. */
-static bool need_devices(void) {
-    setenv("WEIR_RUNNER_DEVICES", "8", 1);
-    weir_backend *be = device_open();
-    const bool runner = device_is_runner(be);
-    weir__backend_close(be);
-    return runner;
-}
+static int n_device;
 
-/* "cuda:0,1,…", or "cuda:0,0,…". */
+/* Skips, or fails, where there is no device. */
+static void need_devices(void) { n_device = device_ranks("8"); }
+
+/* "cuda:0,1,…" as far as there are so many, or "cuda:0,0,…". */
 static const char *devices(char text[32], int n, bool apart) {
     int at = snprintf(text, 32, "cuda");
     for (int i = 0; i < n; i++)
-        at += snprintf(text + at, 32 - (size_t)at, "%c%d", i ? ',' : ':', apart ? i : 0);
+        at += snprintf(text + at, 32 - (size_t)at, "%c%d", i ? ',' : ':', apart ? i % n_device : 0);
     return text;
 }
 

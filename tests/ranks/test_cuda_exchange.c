@@ -42,15 +42,12 @@ static void run_on(int devices) {
 }
 
 Test(cuda_exchange, ranks_of_one_device) {
-    weir__backend_close(device_open());
+    (void)device_ranks("1");
     run_on(1);
 }
 
 Test(cuda_exchange, ranks_with_a_device_each) {
-    weir_err err = {""};
-    setenv("WEIR_RUNNER_DEVICES", "8", 1);
-    weir__backend_close(device_open());
-    const int n = weir__backend_cuda_count(&err);
+    const int n = device_ranks("8");
     if (n < 2) cr_skip("one device");
     run_on(n);
 }
@@ -98,9 +95,7 @@ static void end_of_a_group(void *arg, weir_comm *c) {
 
 static ending end_group(double deadline, int silent, int aborts) {
     ending a = {.deadline = deadline, .silent = silent, .aborts = aborts};
-    setenv("WEIR_RUNNER_DEVICES", "4", 1);
-    weir__backend_close(device_open());
-    n_device = weir__backend_cuda_count(&(weir_err){""});
+    n_device = device_ranks("4");
     group_run(4, 60.0, end_of_a_group, &a);
     cr_expect_eq(a.f.wrong, 0);
     for (int r = 0; r < 4; r++) cr_expect_eq(a.f.status[r], WEIR_ECOMM, "rank %d", r);

@@ -17,6 +17,13 @@ weir_backend *device_open(void) {
     return be;
 }
 
+int device_ranks(const char *of_runner) {
+    setenv("WEIR_RUNNER_DEVICES", of_runner, 0);
+    setenv("CUDA_MODULE_LOADING", "EAGER", 0);
+    weir__backend_close(device_open());
+    return weir__backend_cuda_count(&(weir_err){""});
+}
+
 bool device_is_runner(const weir_backend *be) { return strstr(be->about, "CPU runner") != NULL; }
 
 void *device_room(weir_backend *be, size_t bytes) {

@@ -9,6 +9,10 @@
 /* Device 0: a GPU in test_cuda_*, the CPU runner in test_runner_*. Skips the test where there is none; with
  * WEIR_REQUIRE_GPU=1 fails it, so that a machine with a GPU cannot pass by skipping. Never NULL. */
 weir_backend *device_open(void);
+/* As device_open, for tests of ranks: the devices there are; of the runner so many, or WEIR_RUNNER_DEVICES.
+ * All kernels are loaded at once, because one that is loaded at its first launch may wait for the device,
+ * where a peer waits for it. */
+int device_ranks(const char *of_runner);
 bool device_is_runner(const weir_backend *be);
 
 /* Device memory is no host memory: these are the ways there. They fail the test instead of returning an
