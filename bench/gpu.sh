@@ -3,11 +3,13 @@
 # demo, Python; no compiler or package index. Runs from an unpacked bundle (./make.sh gpu-bundle) or from a
 # tree after ./make.sh build --cuda.
 #
-#   bench/gpu.sh [facts] [suite] [sanitizer] [copy] [ops] [t5] [decoder] [demo]    default: all, in this order
+#   bench/gpu.sh [facts] [suite] [sanitizer] [copy] [ops] [t5] [decoder] [demo] [ranks]
+#   default: all, in this order
 #
-# Named parts share the eight minutes in the same proportions, so gpu.sh decoder times more pairs. Writes
-# DATE-GPU/ under bench/results/ (or WEIR_RESULTS): log.txt, facts.txt, suite.txt, sanitizer.txt, ops.csv,
-# demo.csv, and for pairs of random weights t5_parts.csv, t5_blocks.csv, decoder_parts.csv,
+# Named parts share the eight minutes in the same proportions, so gpu.sh decoder times more pairs. The last,
+# ranks, has 90 s at most: its kernels wait for each other, perhaps for ever. Writes DATE-GPU/ under
+# bench/results/ (or WEIR_RESULTS): log.txt, facts.txt, suite.txt (with the tests of ranks), sanitizer.txt,
+# ops.csv, demo.csv, and for pairs of random weights t5_parts.csv, t5_blocks.csv, decoder_parts.csv,
 # decoder_blocks.csv. A tool that does not run here, or a pair that does not fit, is recorded as not run; the
 # rest continues.
 #
@@ -17,7 +19,7 @@ set -u
 cd "$(dirname "$0")/.." || exit 1
 root=$PWD
 
-all_parts="facts suite sanitizer copy ops t5 decoder demo"
+all_parts="facts suite sanitizer copy ops t5 decoder demo ranks"
 tools=${WEIR_TOOLS:-}
 [ -n "$tools" ] || { [ -x bin/weir ] && tools=bin; } || tools=build/cuda
 python=${PYTHON:-python3}
@@ -38,13 +40,14 @@ all_seconds=480
 weight() {
     case $1 in
         facts) echo 15 ;;
-        suite) echo 80 ;;
-        sanitizer) echo 70 ;;
+        suite) echo 65 ;;
+        sanitizer) echo 60 ;;
         copy) echo 10 ;;
-        ops) echo 60 ;;
-        t5) echo 90 ;;
-        decoder) echo 115 ;;
-        demo) echo 40 ;;
+        ops) echo 50 ;;
+        t5) echo 75 ;;
+        decoder) echo 90 ;;
+        demo) echo 30 ;;
+        ranks) echo 85 ;;
     esac
 }
 
@@ -52,7 +55,9 @@ weight() {
 share() {
     sum=0
     for each in $parts; do sum=$((sum + $(weight "$each"))); done
-    echo $(($(weight "$1") * all_seconds / sum))
+    seconds=$(($(weight "$1") * all_seconds / sum))
+    [ "$1" != ranks ] || [ "$seconds" -le 90 ] || seconds=90
+    echo "$seconds"
 }
 
 now() { date +%s; }
@@ -104,7 +109,32 @@ part_facts() {
     } 2>&1 | tee "$results/facts.txt"
 }
 
-test_programs() { find "$tools" -type f -name 'test_cuda_*' -perm -u+x 2>/dev/null | sort; }
+programs_named() { find "$tools" -type f -name "$1" -perm -u+x 2>/dev/null | sort; }
+
+# Those of ranks have a part of their own: one that hangs takes nothing with it there.
+test_programs() {
+    programs_named 'test_cuda_*' | grep -vE "/test_cuda_($(say "$rank_tests" | tr ' ' '|'))\$"
+}
+
+# run_test SECONDS PROGRAM: returns its status. Its report, without colours, in $work/plain and suite.txt.
+run_test() {
+    WEIR_REQUIRE_GPU=1 limited "$1" "$2" --verbose=1 -j1 >"$work/test" 2>&1
+    code=$?
+    sed 's/\x1b\[[0-9;]*m//g' "$work/test" >"$work/plain"
+    {
+        say "== $2"
+        cat "$work/plain"
+    } >>"$results/suite.txt"
+    return "$code"
+}
+
+# What the last test's report says of its cases.
+counts() {
+    line=$(sed -n 's/.*Synthesis: //p' "$work/plain" | tail -n 1)
+    say "${line:-no summary}, $(grep -c '\[SKIP\]' "$work/plain") skipped"
+}
+
+failures() { grep -E '\[FAIL\]|\[----\]|\[CRASH\]' "$work/plain" | head -n 12; }
 
 # The suite; here a skipped case counts as failed.
 part_suite() {
@@ -115,20 +145,10 @@ part_suite() {
             bad=1
             continue
         fi
-        WEIR_REQUIRE_GPU=1 limited 60 "$program" --verbose=1 -j1 >"$work/test" 2>&1
+        run_test 60 "$program"
         status=$?
-        sed 's/\x1b\[[0-9;]*m//g' "$work/test" >"$work/plain"
-        {
-            say "== $program"
-            cat "$work/plain"
-        } >>"$results/suite.txt"
-        counts=$(sed -n 's/.*Synthesis: //p' "$work/plain" | tail -n 1)
-        skipped=$(grep -c '\[SKIP\]' "$work/plain")
-        say "$(basename "$program"): status $status, ${counts:-no summary}, $skipped skipped"
-        if [ "$status" -ne 0 ]; then
-            bad=1
-            grep -E '\[FAIL\]|\[----\]|\[CRASH\]' "$work/plain" | head -n 12
-        fi
+        say "$(basename "$program"): status $status, $(counts)"
+        [ "$status" -eq 0 ] || { bad=1; failures; }
     done
     [ -n "$(test_programs)" ] || { say "no test programs in $tools"; bad=1; }
     return "$bad"
@@ -400,6 +420,11 @@ part_demo() {
         --csv "$results/demo.csv"
 }
 
+# ---- ranks -------------------------------------------------------------------------------------------------
+
+# shellcheck source=bench/gpu_ranks.sh
+. bench/gpu_ranks.sh
+
 run_part() {
     case $1 in
         facts) part_facts ;;
@@ -410,6 +435,7 @@ run_part() {
         t5) part_t5 ;;
         decoder) part_decoder ;;
         demo) part_demo ;;
+        ranks) part_ranks ;;
     esac
 }
 
@@ -453,6 +479,7 @@ for part in $parts; do
 done
 {
     printf '\n== summary: commit %s, %s, %d s\n%s' "$(commit_id)" "$device" $(($(now) - start)) "$summary"
+    [ ! -s "$work/closing" ] || cat "$work/closing"
     say "results in ${results#"$root"/}"
 } | tee -a "$results/log.txt"
 exit $failed

@@ -85,7 +85,7 @@ fill() {
     for program in "$stage"/bin/*; do
         set_loader "$program"
     done
-    cp bench/gpu.sh "$stage/bench/"
+    cp bench/gpu.sh bench/gpu_ranks.sh "$stage/bench/"
     cp bench/demo/device.py "$stage/bench/demo/"
     cp -R models "$stage/models.all"
     mkdir "$stage/models"

@@ -1,7 +1,7 @@
 #!/bin/sh
 # bench/gpu.sh without a GPU: its parts t5 and decoder on the CPU, with tiny models under the names of large
-# ones, prompts and repeats cut short, and a stand-in of nvidia-smi that reports the device's memory. Tests
-# that the script runs, not how fast.
+# ones, prompts and repeats cut short, and a stand-in of nvidia-smi that reports the device's memory; its part
+# ranks with tests that pass, fail, hang or are not there. Tests that the script runs, not how fast.
 #
 #   TOOLS=$PWD/build ON_RUNNER=$PWD/build/tests/cli/weir_on_runner tests/bench/gpu_script.sh
 set -eu
@@ -43,11 +43,14 @@ for a in "$@"; do
     set -- "$@" "$a"
 done'
 
-# The plan for gemma3-4b is for a device of 48 MiB, made by the program that has a device on the CPU.
+# The plan for gemma3-4b is for a device of 48 MiB, made by the program that has a device on the CPU, as the
+# answers are. HANGS: the last options of those that never come.
 program weir <<EOF
 case "\$*" in
     --version) ;;
     info*gemma3-4b*) WEIR_RUNNER_MIB=48 exec "\$ON_RUNNER" "\$@" ;;
+    generate*"\${HANGS:-none}") exec sleep 100 ;;
+    generate* | info*cuda:99) exec "\$ON_RUNNER" "\$@" ;;
     *) echo "\$*" >>"\$ASKED" ;;
 esac
 $cut_short
@@ -84,6 +87,21 @@ program df <<'EOF'
 echo header
 case $2 in /dev/shm) free=0 ;; *) free=60000000 ;; esac
 echo "none 1 1 $free 0 /"
+EOF
+
+# A test that passes, which none does without a GPU.
+passing='echo "[====] Synthesis: Tested: 3 | Passing: 3 | Failing: 0 | Crashing: 0"'
+
+# timeout -k 3 SECONDS COMMAND...: patient on a busy machine, except with what hangs.
+TIMEOUT=$(command -v timeout)
+export TIMEOUT
+program timeout <<'EOF'
+shift 3
+case "$*" in
+    */test_cuda_engine_ranks\ * | *"${HANGS:-none}") set -- 2 "$@" ;;
+    *) set -- 300 "$@" ;;
+esac
+exec "$TIMEOUT" -k 1 "$@"
 EOF
 
 # gpu PART...: runs the script with its output in said; returns its status.
@@ -129,7 +147,59 @@ done
 grep -q '^bench .*--n-prompt 1000 -c 1152 ' "$ASKED" || fail "weir bench was not asked for a context of 1152"
 [ -z "$(find "$here/tmp" -mindepth 1)" ] || fail "files are left: $(find "$here/tmp" -mindepth 1)"
 
+# Ranks on one device, then on two; the suite leaves their tests to this part.
+for name in exchange model_ranks engine_ranks; do echo "$passing" | program "test_cuda_$name"; done
+gpu ranks || fail "ranks: status $?"
+says '^devices: 1$'
+says '^one device, exchange: ok, Tested: 3 |'
+says '^one device, engine_ranks: ok, '
+says '^two cooperative grids run side by side on one device: yes$'
+says '^two WHILE graphs run side by side on one device: yes$'
+says '^exchange, 4 KiB a rank  *2 '
+says '^draft step '
+says '^ranks: one device exchange=ok model_ranks=ok engine_ranks=ok; grids side by side: yes; WHILE graphs '
+says '; block on cuda:0 [0-9.]* us; block on cuda:0,0 [0-9.]* us$'
+rows suite.txt 3 '^== '
+echo "$passing" | program test_cuda_backend
+gpu suite || fail "suite: status $?"
+says '^test_cuda_backend: status 0, Tested: 3 '
+rows suite.txt 1 '^== '
+WEIR_RUNNER_DEVICES=2 gpu ranks || fail "ranks of two devices: status $?"
+says '^2 devices, engine_ranks: ok, '
+says '; 2 devices exchange=ok model_ranks=ok engine_ranks=ok; block on cuda:0,1 [0-9.]* us$'
+rows suite.txt 6 '^== '
+
+# A test waits in vain, one is not there, one hangs; so does an answer with graphs.
+rm "$here/bin/test_cuda_model_ranks"
+program test_cuda_exchange <<'EOF'
+echo '[----] exchange.c:1: Assertion failed: rank 1 silent for 30 s, exchange 7'
+exit 1
+EOF
+echo 'echo "[RUN ] the case that hangs"; sleep 100' | program test_cuda_engine_ranks
+status=0
+HANGS='cuda:0,0 -tp 2' gpu ranks || status=$?
+[ "$status" -eq 1 ] || fail "ranks: status $status, and none of the tests passes"
+says '^one device, exchange: late, no summary'
+says '^\[----\] .*rank 1 silent for 30 s, exchange 7'
+says '^one device, model_ranks: missing (no test_cuda_model_ranks in '
+says '^one device, engine_ranks: late, no summary'
+says '^\[RUN \] the case that hangs$'
+says '^one device, generate on two ranks: with graphs late, with --no-graph ok$'
+says '^two cooperative grids run side by side on one device: yes in generate, not in the test$'
+says '^two WHILE graphs run side by side on one device: no, but --no-graph works$'
+says '^ranks: one device exchange=late model_ranks=missing engine_ranks=late; grids side by side: yes in '
+says '; block on cuda:0,0 [0-9.]* us$'
+says '^ranks *FAILED'
+
+# One fails, and its answers have graphs only.
+echo 'exit 1' | program test_cuda_engine_ranks
+HANGS='--no-graph' gpu ranks && fail "ranks: status 0, and a test fails"
+says '^one device, engine_ranks: wrong, no summary'
+says '^one device, generate on two ranks: with graphs ok, with --no-graph late$'
+says '^two cooperative grids run side by side on one device: no$'
+says '^two WHILE graphs run side by side on one device: yes in generate, not in the test$'
+
 status=0
 gpu tea || status=$?
 [ "$status" -eq 2 ] || fail "an unknown part: status $status"
-says 'gpu.sh: unknown part tea; there are: facts suite sanitizer copy ops t5 decoder demo'
+says 'gpu.sh: unknown part tea; there are: facts suite sanitizer copy ops t5 decoder demo ranks'
