@@ -5,6 +5,9 @@ weir_status weir__exchange_rounds(weir_backend *be, size_t bytes, int times) {
     const int64_t n = (int64_t)(bytes / sizeof(float)), width = n % ROW == 0 ? ROW : n;
     float *mine = weir__backend_alloc(be, 3 * bytes); /* two in turn, as partial sums lie, and their sum */
     weir_status s = mine ? weir__backend_zero(be, mine, 3 * bytes) : WEIR_ENOMEM;
+    /* an allocation may wait for the devices, one of which must not wait for this rank by then */
+    int32_t here = 0, all[WEIR_RANKS];
+    if (s == WEIR_OK) s = weir__comm_agree(be->comm, &here, all, sizeof here);
     if (s != WEIR_OK) {
         weir__comm_abort(be->comm, s, weir_status_str(s));
         if (mine) weir__backend_free(be, mine);

@@ -1,8 +1,10 @@
 /* Joining a group of devices that cannot be, under the runner, which refuses on demand. */
 #include <criterion/criterion.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "host/weir.h"
 #include "kernels/backend.h"
 #include "tests/ranks/comm_cases.h"
 #include "tests/ranks/group.h"
@@ -60,4 +62,41 @@ Test(exchange_failures, no_memory_on_any_rank) {
         }
     }
     cr_expect_gt(failed, 10);
+}
+
+/* ---- the plan ---- */
+
+/* What a backend takes before it has a model: no plan counts it. */
+static size_t bare(void) {
+    weir_backend *be = NULL;
+    runner_devices(8);
+    cr_assert_eq(weir__backend_cuda_open(&be, 7, NULL), WEIR_OK);
+    const size_t bytes = runner_memory_used(7);
+    weir__backend_close(be);
+    return bytes;
+}
+
+Test(exchange_failures, every_device_takes_what_the_plan_says_of_its_rank) {
+    const size_t none = bare();
+    for (int tp = 2; tp <= 8; tp *= 2) {
+        char device[40] = "cuda:0";
+        weir_engine_options o = weir_engine_options_default();
+        weir_engine_facts f;
+        weir_engine *e = NULL;
+        weir_err err = {""};
+        for (int r = 1; r < tp; r++) snprintf(device + strlen(device), 8, ",%d", r);
+        o.model = WEIR_SOURCE_DIR "/models/demo/verifier";
+        o.model_draft = WEIR_SOURCE_DIR "/models/demo/drafter";
+        o.device = device, o.n_parallel = 8, o.ctx_size = 256, o.tp = tp;
+        cr_assert_eq(weir_engine_open(&e, &o, &err), WEIR_OK, "%s", err.text);
+        weir_engine_get_facts(e, &f);
+        for (int r = 0; r < tp; r++) {
+            /* the scratch of ops is in both */
+            const double took = (double)(runner_memory_used(r) - none) + (double)(1 << 22),
+                         plan = (double)f.rank_plan[r].total;
+            cr_expect(took < 1.02 * plan && took > 0.98 * plan, "rank %d of %d took %.0f bytes, planned %.0f",
+                      r, tp, took, plan);
+        }
+        weir_engine_close(e);
+    }
 }

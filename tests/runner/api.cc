@@ -453,6 +453,7 @@ long runner_api_count(const char *name) {
 void runner_api_reset(void) {
     for (counted &c : counts) c.n = 0, c.name[0] = '\0';
 }
+size_t runner_memory_used(int device) { return memory_used(device); }
 long runner_live_blocks(void) { return device_blocks(); }
 long runner_live_objects(void) { return objects; }
 void runner_fail_malloc(long n) { malloc_left = n; }

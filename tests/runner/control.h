@@ -3,6 +3,8 @@
 
 /* What tests ask of the CPU runner, and make it do. All of it is per process and may be called at any time
  * from the host. */
+#include <stddef.h>
+
 #ifdef __cplusplus
 extern "C" {
 #endif
@@ -13,6 +15,7 @@ long runner_api_count(const char *name);
 void runner_api_reset(void);
 
 /* Device allocations not freed; pinned ones are not counted. */
+size_t runner_memory_used(int device); /* bytes */
 long runner_live_blocks(void);
 long runner_live_objects(void); /* streams, events, graphs, pinned memory */
 
