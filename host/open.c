@@ -75,6 +75,7 @@ static void note_facts(weir_engine *e, const weir__chat_ends *ends) {
     f->max_draft = e->pair.max_draft;
     f->n_rank = e->pair.n_rank;
     f->draft_rank = e->pair.draft_rank;
+    f->draft_choice = e->pair.draft_auto ? e->pair.draft_reason : NULL;
     f->rank = e->pair.rank;
     f->comm = e->pair.n_rank == 1 ? NULL : e->pair.processes ? "mpi" : "local";
     f->has_draft = e->pair.has_draft;
@@ -160,13 +161,13 @@ static weir_status load_own(weir_engine *e, bool graphs, weir_err *err) {
     return e->deck.slot_owner ? WEIR_OK : weir_fail(err, WEIR_ENOMEM, "out of memory for the sessions");
 }
 
-static weir_status load(weir_engine *e, bool graphs, weir_err *err) {
+static weir_status load(weir_engine *e, const weir_engine_options *o, weir_err *err) {
     weir_err why = {""}; /* the ranks' words need room even where the caller wants none */
     e->pair.be->interrupt = (weir_interrupt){asked_to_stop, e};
-    if (e->pair.n_rank == 1) return load_own(e, graphs, err);
-    WEIR_TRY(weir__ranks_open(e, err));
+    if (e->pair.n_rank == 1) return load_own(e, !o->no_graph, err);
+    WEIR_TRY(weir__ranks_open(e, o, err));
     if (e->pair.rank > 0) return WEIR_OK; /* it follows: it has no sessions */
-    weir_status st = load_own(e, graphs, &why);
+    weir_status st = load_own(e, !o->no_graph, &why);
     st = weir__ranks_loaded(e, st, &why);
     return st == WEIR_OK ? st : weir_fail(err, st, "%s", why.text);
 }
@@ -206,7 +207,7 @@ weir_status weir_engine_open(weir_engine **out, const weir_engine_options *opt, 
     if (st == WEIR_OK) st = prepare(e, opt, n_thread, isa, &ends, &why);
     if (joined) st = weir__ranks_joined(e, st, &why);
     if (st != WEIR_OK && why.text[0]) (void)weir_fail(err, st, "%s", why.text);
-    if (st == WEIR_OK && !opt->dry_run) st = load(e, !opt->no_graph, err);
+    if (st == WEIR_OK && !opt->dry_run) st = load(e, opt, err);
     if (st != WEIR_OK) {
         weir_engine_close(e);
         return st;

@@ -93,6 +93,8 @@ typedef struct weir_pair {
     bool processes;         /* ranks are processes */
     int n_near;             /* ranks that share this machine's memory */
     int n_rank, draft_rank; /* ranks of the engine, and those that share the drafter's body */
+    bool draft_auto;        /* the engine chooses draft_rank when it opens; 1 until then */
+    char draft_reason[160]; /* then why */
     int device_of[WEIR_MAX_RANKS]; /* a CUDA device for each rank; not on the CPU */
     int device_here;               /* of these the one that this process opens, by its own count */
     size_t exchange_floats;        /* of a rank at once, planned */

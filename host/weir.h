@@ -58,9 +58,9 @@ typedef struct weir_engine_options {
     size_t kv_bytes;     /* pages of keys and values of both models, all sessions together. Sessions take them
                             as they grow, and a step that finds too few returns EPAGES; 0 = every session of
                             n_parallel can fill its context */
-    int tp,
-        draft_tp; /* ranks that share both models, 1, 2, 4, 8 (0 = 1); of them those that share the drafter's
-                         layers, 1 or all (0 = all). No token depends on it */
+    int tp;              /* ranks that share both models: 1, 2, 4, 8 (0 = 1) */
+    int draft_tp; /* of them, those that share the drafter's layers: 1 (each rank has them all) or all; 0 =
+                     the engine measures and chooses when it opens (draft_choice). No token depends on it */
     const char
         *comm; /* ranks are "local" threads (NULL, "auto"), or processes of an "mpi" job, see weir_follow */
     double comm_timeout; /* seconds after which a silent rank ends the group; 0 = 30 */
@@ -127,10 +127,12 @@ typedef struct weir_engine_facts {
     size_t host_total, host_available; /* beside it, in the host's; 0 on the CPU */
     /* The plan above is rank 0's, plan_total that of all ranks, or of those that rank 0's device holds */
     int n_rank, draft_rank,
-        rank;               /* all; that share the drafter's layers; this process's: above 0 it follows */
-    const char *comm;       /* "local", "mpi"; NULL: one rank, and the following is 0 */
-    int32_t exchanges[2];   /* of a call of each model with logits */
-    size_t exchange_row[2]; /* bytes that a rank gives in these for a row: the largest */
+        rank;                 /* all; that share the drafter's layers; this process's: above 0 it follows */
+    const char *draft_choice; /* how the engine came to draft_rank, a line; of a dry run, that it has measured
+                                 nothing: the plan is then that of whole layers. NULL: the options said it */
+    const char *comm;         /* "local", "mpi"; NULL: one rank, and the following is 0 */
+    int32_t exchanges[2];     /* of a call of each model with logits */
+    size_t exchange_row[2];   /* bytes that a rank gives in these for a row: the largest */
     weir_rank_plan rank_plan[WEIR_MAX_RANKS];
     double load_seconds;
 } weir_engine_facts;

@@ -104,6 +104,15 @@ static void print_exchanges(const weir_engine_facts *f, int i) {
              f->exchanges[i], (double)(f->exchange_row[i] * (size_t)rows) / 1024.0, rows);
 }
 
+static void print_draft_place(const weir_engine_facts *f) {
+    cli_outf("  %-24s ", "drafter's layers");
+    if (f->draft_choice)
+        cli_outf("auto: %s; here whole on every rank, which takes the most\n", f->draft_choice);
+    else
+        cli_outf("%s\n",
+                 f->draft_rank == 1 ? "whole on every rank (--draft-tp 1)" : "shared out, as the verifier's");
+}
+
 static void print_ranks(const weir_engine_facts *f) {
     for (int i = 0; i <= (int)f->has_draft; i++) print_shares(f, i);
     cli_outf("memory of each rank, MiB\n  %4s %12s %12s %12s %12s %12s\n", "rank", "weights", "KV", "scratch",
@@ -114,9 +123,7 @@ static void print_ranks(const weir_engine_facts *f) {
                  mib(p->kv), mib(p->scratch), mib(p->exchange), mib(p->total));
     }
     for (int i = 0; i <= (int)f->has_draft; i++) print_exchanges(f, i);
-    if (f->has_draft)
-        cli_outf("  %-24s %s\n", "drafter's layers",
-                 f->draft_rank == 1 ? "whole on every rank (--draft-tp 1)" : "shared out, as the verifier's");
+    if (f->has_draft) print_draft_place(f);
     if (f->isa) cli_outf("  %-24s ranks on one CPU wait for each other: slower than -tp 1\n", "note");
 }
 
@@ -254,7 +261,6 @@ static int print_json(const weir_engine_facts *f) {
     wire_set(out, "max_draft", json_integer(f->max_draft));
     wire_set(out, "memory", plan_json(f));
     wire_set(out, "ranks", f->n_rank > 1 ? ranks_json(f) : json_null());
-    wire_set(out, "draft_ranks", json_integer(f->draft_rank));
     return cli_json_write(out, NULL);
 }
 

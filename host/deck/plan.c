@@ -118,19 +118,19 @@ static size_t op_bytes(const weir_engine *e, size_t floats) {
     return n_part * ((floats + 15) / 16 * 16) * sizeof(float);
 }
 
-/* What the tensors of a model say of a rank's share. */
-static weir_status measure_share(weir_engine *e, int i, int rank, weir_model_facts *out, weir_err *err) {
+weir_status weir__plan_measure(weir_engine *e, int i, weir_place place, weir_model_facts *out,
+                               weir_err *err) {
     weir_pair_side *m = &e->pair.side[i];
     const weir_tensor_source src = weir__checkpoint_source(&m->ck);
     weir_err why = {""}; /* the models know no files: their words get the directory's name */
-    const weir_status s = m->family->measure(&m->ck, &src, weir__ranks_place(e, i, rank), out, &why);
+    const weir_status s = m->family->measure(&m->ck, &src, place, out, &why);
     return s == WEIR_OK ? s : weir_fail(err, s, "%.200s: %s", m->ck.dir, why.text);
 }
 
 static weir_status measure(weir_engine *e, weir_err *err) {
     for (int i = 0; i <= (int)e->pair.has_draft; i++) {
         weir_pair_side *m = &e->pair.side[i];
-        WEIR_TRY(measure_share(e, i, 0, &m->facts, err));
+        WEIR_TRY(weir__plan_measure(e, i, weir__ranks_place(e, i, 0), &m->facts, err));
         m->ld = m->facts.n_vocab_rows;
         e->pair.facts.weights[i] = m->facts.weight_bytes;
     }
@@ -176,7 +176,7 @@ static weir_status add_share(weir_engine *e, int i, int rank, weir_bytes *kv, we
     weir_place alone = place;
     weir_model_facts f;
     alone.whole_body = true, alone.rank = 0;
-    WEIR_TRY(measure_share(e, i, rank, &f, err));
+    WEIR_TRY(weir__plan_measure(e, i, place, &f, err));
     const weir_family *family = e->pair.side[i].family;
     const weir_checkpoint *ck = &e->pair.side[i].ck;
     const weir_bytes all =
@@ -236,17 +236,21 @@ static size_t total_here(const weir_engine *e) {
 
 /* Prompts with float weights go through cuBLASLt, whose order of sums depends on the share. An encoder's are
  * whole on every rank. */
+bool weir__plan_can_share(const weir_engine *e, int i) {
+    const weir_model_facts *f = &e->pair.side[i].facts;
+    const bool plain = weir_dtype_is_float(f->dtype) && f->dtype != WEIR_DTYPE_BF16;
+    return !e->pair.be->device || f->encoder_decoder || !plain;
+}
+
 static weir_status check_prompts(const weir_engine *e, weir_err *err) {
     const weir_pair *p = &e->pair;
-    for (int i = 0; i <= (int)p->has_draft && p->be->device; i++) {
-        const weir_model_facts *f = &p->side[i].facts;
-        const bool plain = weir_dtype_is_float(f->dtype) && f->dtype != WEIR_DTYPE_BF16;
-        if (f->encoder_decoder || !plain || weir__ranks_place(e, i, 0).whole_body) continue;
+    for (int i = 0; i <= (int)p->has_draft; i++) {
+        if (weir__plan_can_share(e, i) || weir__ranks_place(e, i, 0).whole_body) continue;
         return weir_fail(
             err, WEIR_ENOTSUP,
             "%s: a decoder with %s weights over several devices: bf16 or quantised ones are needed "
             "(or --device cpu)",
-            p->side[i].ck.dir, weir_dtype_name(f->dtype));
+            p->side[i].ck.dir, weir_dtype_name(p->side[i].facts.dtype));
     }
     return WEIR_OK;
 }
@@ -257,6 +261,7 @@ static weir_status plan_ranks(weir_engine *e, weir_err *err) {
     WEIR_TRY(check_prompts(e, err));
     for (int r = 0; r < e->pair.n_rank; r++) {
         weir_rank_plan *p = &f->rank_plan[r];
+        *p = (weir_rank_plan){0};
         weir_bytes kv = {0, 0}, scratch = {.backend = op_bytes(e, e->pair.op_floats)};
         for (int i = 0; i <= (int)e->pair.has_draft; i++) WEIR_TRY(add_share(e, i, r, &kv, &scratch, err));
         p->kv = r == 0 ? f->kv_total : kv.backend;

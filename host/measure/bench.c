@@ -1,11 +1,11 @@
 /* Timings of the parts of a block on the loaded pair, from inside: the same calls that weir_step makes. */
 #include <math.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include "host/deck/block_loop.h"
 #include "host/deck/deck.h"
+#include "host/measure/timing.h"
 #include "host/ranks/ranks.h"
 #include "host/session/session.h"
 #include "kernels/base/clock.h"
@@ -15,69 +15,10 @@ enum { MAX_REPEAT = 1000, WARM_UP = 3, MAX_OUTPUT = 64 };
 
 /* ---- copy bandwidth: the denominator of every share ---------------------------------------------------- */
 
-typedef struct copy_job {
-    char *to;
-    const char *from;
-    size_t bytes;
-} copy_job;
-
-static void copy_part(void *arg, int worker, int n_worker) {
-    const copy_job *j = arg;
-    long begin, end;
-    weir__pool_split((long)j->bytes, 4096, worker, n_worker, &begin, &end);
-    memcpy(j->to + begin, j->from + begin, (size_t)(end - begin));
-}
-
-static int by_value(const void *a, const void *b) {
-    const double x = *(const double *)a, y = *(const double *)b;
-    return x < y ? -1 : x > y;
-}
-
-static double quantile(double *v, int n, double at) {
-    qsort(v, (size_t)n, sizeof *v, by_value);
-    return v[(int)(at * (n - 1) + 0.5)];
-}
-
-/* One copy, done when it returns. */
-static weir_status copy_once(weir_backend *be, copy_job *job) {
-    if (!be->device) {
-        weir__pool_run(be->pool, copy_part, job);
-        return WEIR_OK;
-    }
-    WEIR_TRY(be->stream->copy(be, job->to, job->from, job->bytes));
-    return be->stream->wait(be);
-}
-
-/* Bytes that are not all alike, so that no memory controller finds a short cut. */
-static weir_status fill(weir_backend *be, char *p, size_t bytes) {
-    uint32_t block[1024], x = 1;
-    for (size_t i = 0; i < sizeof block / sizeof *block; i++) block[i] = x = x * 1664525u + 1013904223u;
-    for (size_t at = 0; at < bytes; at += sizeof block)
-        WEIR_TRY(
-            weir__backend_upload(be, p + at, block, bytes - at < sizeof block ? bytes - at : sizeof block));
-    return WEIR_OK;
-}
-
 double weir_bench_copy(weir_engine *e, size_t bytes, int repeat) {
     if (repeat < 1) repeat = 1;
     if (repeat > MAX_REPEAT) repeat = MAX_REPEAT;
-    weir_backend *be = e->pair.be;
-    double *seconds = weir_alloc((size_t)repeat, sizeof *seconds);
-    char *from = weir__backend_alloc(be, bytes), *to = weir__backend_alloc(be, bytes);
-    weir_status st = seconds && from && to ? WEIR_OK : WEIR_ENOMEM;
-    if (st == WEIR_OK) st = fill(be, from, bytes);
-    if (st == WEIR_OK) st = fill(be, to, bytes);
-    copy_job job = {.to = to, .from = from, .bytes = bytes};
-    for (int i = -1; i < repeat && st == WEIR_OK; i++) {
-        const double t0 = weir_seconds();
-        st = weir_interrupted(&e->deck.interrupt) ? WEIR_ECANCELED : copy_once(be, &job);
-        if (i >= 0) seconds[i] = weir_seconds() - t0;
-    }
-    const double rate = st == WEIR_OK ? 2.0 * (double)bytes / quantile(seconds, repeat, 0.5) : 0.0;
-    weir_free(seconds);
-    if (from) weir__backend_free(be, from);
-    if (to) weir__backend_free(be, to);
-    return rate;
+    return weir__copy_rate(e->pair.be, bytes, repeat, &e->deck.interrupt);
 }
 
 /* ---- parts --------------------------------------------------------------------------------------------- */
@@ -110,8 +51,8 @@ static weir_status measure(bench *b, const char *name, int n_row, double bytes, 
     snprintf(r->name, sizeof r->name, "%s", name);
     r->rows = n_row;
     r->bytes = bytes;
-    r->seconds_p99 = quantile(b->seconds, b->repeat, 0.99);
-    r->seconds_p50 = quantile(b->seconds, b->repeat, 0.5);
+    r->seconds_p99 = weir__quantile(b->seconds, b->repeat, 0.99);
+    r->seconds_p50 = weir__quantile(b->seconds, b->repeat, 0.5);
     return WEIR_OK;
 }
 

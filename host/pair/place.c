@@ -2,6 +2,7 @@
 
 #include "kernels/comm/comm.h"
 
+#include <stdio.h>
 #include <string.h>
 
 static const double DEFAULT_SECONDS = 30.0;
@@ -21,7 +22,10 @@ static weir_status check_comm(const char *comm, weir_err *err) {
 weir_status weir__ranks_resolve(weir_engine *e, const weir_engine_options *o, weir_err *err) {
     weir_pair *p = &e->pair;
     p->n_rank = o->tp ? o->tp : 1;
-    p->draft_rank = o->draft_tp ? o->draft_tp : p->n_rank;
+    p->draft_auto = o->draft_tp == 0 && o->model_draft && p->n_rank > 1;
+    const int not_named = p->draft_auto ? 1 : p->n_rank; /* whole layers take the most */
+    p->draft_rank = o->draft_tp ? o->draft_tp : not_named;
+    (void)snprintf(p->draft_reason, sizeof p->draft_reason, "measured when the engine opens");
     p->n_near = p->n_rank; /* until a job says otherwise */
     p->comm_seconds = o->comm_timeout > 0.0 ? o->comm_timeout : DEFAULT_SECONDS;
     WEIR_TRY(check_size("tensor-parallel size", p->n_rank, err));

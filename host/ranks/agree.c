@@ -34,7 +34,11 @@ static void list(const weir_engine *e, said *s) {
     line(s, "device", p->be->device ? "cuda" : "cpu");
     line(s, "instruction set (--isa)", p->be->device ? p->be->about : weir__isa_name(p->be->isa));
     number(s, "ranks (-tp)", p->n_rank);
-    number(s, "ranks of the drafter (--draft-tp)", p->draft_rank);
+    if (p->draft_auto)
+        line(s, "ranks of the drafter (--draft-tp)", "auto");
+    else
+        number(s, "ranks of the drafter (--draft-tp)", p->draft_rank);
+    number(s, "ranks that share the drafter's layers", p->draft_rank);
     number(s, "sessions (-np)", p->n_parallel);
     number(s, "context (-c)", p->ctx_size);
     number(s, "largest gamma", p->max_draft);

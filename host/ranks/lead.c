@@ -136,7 +136,7 @@ weir_status weir__lead_exchange(struct weir_ranks *r, size_t bytes, int times) {
     weir__words_put(&r->msg, (int32_t)bytes);
     weir__words_put(&r->msg, times);
     WEIR_TRY(send(r));
-    return weir__exchange_rounds(r->e->pair.be, bytes, times);
+    return weir__exchange_rounds(r->e->pair.be, bytes, times, 1, NULL);
 }
 
 /* ---- blocks that devices run on their own -------------------------------------------------------------- */

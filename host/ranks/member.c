@@ -73,8 +73,8 @@ static weir_status open_side(ranks_member *m, int i, weir_err *err) {
     return st == WEIR_OK ? st : weir_fail(err, st, "%s for the KV pages", weir_status_str(st));
 }
 
-/* The backend, in the group: of a failure before that the others wait to hear. */
-static weir_status open_backend(ranks_member *m, weir_err *err) {
+/* Of a device's failure before it is in the group the others wait to hear. */
+weir_status weir__member_join(ranks_member *m, weir_err *err) {
     const weir_pair *p = &m->e->pair;
     const int index = p->processes ? p->device_here : p->device_of[m->comm->rank];
     const weir_status s = p->be->device ? weir__backend_cuda_open(&m->be, index, err)
@@ -89,7 +89,6 @@ static weir_status open_backend(ranks_member *m, weir_err *err) {
 
 weir_status weir__member_open(ranks_member *m, weir_err *err) {
     const weir_pair *p = &m->e->pair;
-    WEIR_TRY(open_backend(m, err));
     const size_t rows = WEIR_SPREAD * (size_t)p->n_row_max * sizeof *m->rows;
     if (m->be->device && !(m->rows = weir__backend_alloc(m->be, rows)))
         return weir_fail(err, WEIR_EDEVMEM, "%s: %s", m->be->name, weir_status_str(WEIR_EDEVMEM));
@@ -248,14 +247,11 @@ static weir_status call(ranks_member *m, ranks_reader *r, bool *closed) {
     case RANKS_LOOP: return loop(m, r);
     case RANKS_EXCHANGE: {
         const int32_t each = weir__words_get(r), times = weir__words_get(r);
-        return each < 1 || r->wrong ? WEIR_EFORMAT : weir__exchange_rounds(m->be, (size_t)each, times);
+        return each < 1 || r->wrong ? WEIR_EFORMAT
+                                    : weir__exchange_rounds(m->be, (size_t)each, times, 1, NULL);
     }
     default: return WEIR_EFORMAT;
     }
-}
-
-static const char *words_of(const ranks_member *m, weir_status s) {
-    return s == WEIR_ECUDA && m->be->err.text[0] ? m->be->err.text : weir_status_str(s);
 }
 
 /* EINVAL before any exchange is what rank 0 gets too, of the same arguments. */
@@ -269,7 +265,7 @@ bool weir__member_serve(ranks_member *m) {
         weir_status s = call(m, &r, &closed);
         if (s == WEIR_OK) s = m->be->stream->poll(m->be, &busy); /* whether what was queued has failed */
         if (s != WEIR_OK && (s != WEIR_EINVAL || m->comm->gathered != before))
-            weir__comm_abort(m->comm, s, words_of(m, s));
+            weir__comm_abort(m->comm, s, weir__rank_words(m->be, s));
     }
     return true;
 }

@@ -27,7 +27,9 @@ typedef struct ranks_member {
     member_side side[2];
 } ranks_member;
 
-/* Opens the member's backend, models and pages. On failure, and at the end, close. */
+/* Opens the member's backend, as a rank of the group; then its models and pages. On failure, and at the end,
+ * close. */
+weir_status weir__member_join(ranks_member *m, weir_err *err);
 weir_status weir__member_open(ranks_member *m, weir_err *err);
 void weir__member_close(ranks_member *m);
 /* Repeats rank 0's calls until it closes the group: true; or the group fails. */

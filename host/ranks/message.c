@@ -41,3 +41,7 @@ const int32_t *weir__words_get_all(ranks_reader *r, int32_t n) {
     r->at += (size_t)n;
     return r->word + r->at - n;
 }
+
+const char *weir__rank_words(const weir_backend *be, weir_status s) {
+    return s == WEIR_ECUDA && be->err.text[0] ? be->err.text : weir_status_str(s);
+}

@@ -57,8 +57,12 @@ typedef struct ranks_reader {
     bool wrong;
 } ranks_reader;
 
-/* So many reductions of bytes (whole floats) of each rank, on every rank. */
-weir_status weir__exchange_rounds(weir_backend *be, size_t bytes, int times);
+/* On every rank, n_batch times: so many reductions of bytes (whole floats) of each. seconds[i]: what batch i
+ * took; NULL: nobody asks. ECOMM: this rank's own failure, too, has ended the group. */
+weir_status weir__exchange_rounds(weir_backend *be, size_t bytes, int times, int n_batch, double *seconds);
+
+/* A rank's failure in words. */
+const char *weir__rank_words(const weir_backend *be, weir_status s);
 
 int32_t weir__words_get(ranks_reader *r);
 const int32_t *weir__words_get_all(ranks_reader *r, int32_t n); /* NULL: there are not so many */

@@ -2,6 +2,7 @@
 #include <string.h>
 
 #include "host/ranks/agree.h"
+#include "host/ranks/draft.h"
 #include "host/ranks/lead.h"
 #include "host/ranks/ranks.h"
 #include "kernels/base/mem.h"
@@ -21,11 +22,35 @@ static ranks_member member_of(const weir_engine *e, weir_comm *c) {
         .e = e, .comm = c, .isa = be->isa, .n_thread = be->device ? 1 : weir__pool_size(be->pool)};
 }
 
+/* The engine of this rank, whose plan it makes; all NULL: rank 0's is another thread's to change. */
+typedef struct ranks_own {
+    weir_engine *e;
+    const weir_engine_options *o;
+} ranks_own;
+
+/* The place of the drafter's layers, chosen on all ranks together. mine: what went wrong before, and why. */
+static weir_status choose_place(const weir_engine *e, weir_comm *c, weir_backend *be, ranks_own own,
+                                weir_status mine, weir_err *why, weir_err *err) {
+    ranks_figures f = {0};
+    if (mine == WEIR_OK && own.e) mine = weir__draft_sizes(own.e, &f, why);
+    WEIR_TRY(weir__ranks_agree_status(c, mine, why, err));
+    WEIR_TRY(weir__draft_measure(e, be, &f, err));
+    mine = own.e ? weir__draft_settle(own.e, own.o, &f, why) : WEIR_OK;
+    mine = weir__ranks_agree_plan(e, c, mine, why);
+    return mine == WEIR_OK ? mine : weir_fail(err, mine, "%s", why->text);
+}
+
+static weir_status open_member(ranks_member *m, ranks_own own, weir_err *err) {
+    weir_err why = {""};
+    weir_status mine = weir__member_join(m, &why);
+    if (m->e->pair.draft_auto) WEIR_TRY(choose_place(m->e, m->comm, m->be, own, mine, &why, err));
+    if (mine == WEIR_OK) mine = weir__member_open(m, &why);
+    return weir__ranks_agree_status(m->comm, mine, &why, err);
+}
+
 static void *member_main(void *arg) {
     ranks_member *m = arg;
-    weir_err err = {""};
-    const weir_status mine = weir__member_open(m, &err);
-    if (weir__ranks_agree_status(m->comm, mine, &err, NULL) == WEIR_OK) weir__member_serve(m);
+    if (open_member(m, (ranks_own){NULL, NULL}, NULL) == WEIR_OK) weir__member_serve(m);
     weir__member_close(m);
     return NULL;
 }
@@ -42,12 +67,10 @@ static weir_status start_members(struct weir_ranks *r) {
 }
 
 /* This process is a member: its own engine has what it needs of rank 0's. */
-static weir_status open_follower(struct weir_ranks *r, weir_err *err) {
+static weir_status open_follower(struct weir_ranks *r, const weir_engine_options *o, weir_err *err) {
     ranks_member *m = &r->member[0].member;
-    weir_err why = {""};
     *m = member_of(r->e, r->comm);
-    const weir_status s = weir__member_open(m, &why);
-    return weir__ranks_agree_status(r->comm, s, &why, err);
+    return open_member(m, (ranks_own){r->e, o}, err);
 }
 
 /* ---- processes ----------------------------------------------------------------------------------------- */
@@ -91,12 +114,15 @@ static weir_status open_threads(weir_engine *e, weir_err *err) {
     return start_members(r) == WEIR_OK ? WEIR_OK : weir__comm_failure(r->comm, err);
 }
 
-weir_status weir__ranks_open(weir_engine *e, weir_err *err) {
+weir_status weir__ranks_open(weir_engine *e, const weir_engine_options *o, weir_err *err) {
     weir_backend *be = e->pair.be;
-    if (e->pair.ranks && e->pair.ranks->comm->rank > 0) return open_follower(e->pair.ranks, err);
+    weir_err why = {""};
+    if (e->pair.ranks && e->pair.ranks->comm->rank > 0) return open_follower(e->pair.ranks, o, err);
     if (!e->pair.ranks) WEIR_TRY(open_threads(e, err)); /* else the members are other processes */
     const weir_status s = be->exchange->join(be, e->pair.ranks->comm, e->pair.exchange_floats, err);
-    return s == WEIR_ECOMM ? weir__comm_failure(e->pair.ranks->comm, err) : s;
+    if (s == WEIR_ECOMM) return weir__comm_failure(e->pair.ranks->comm, err);
+    if (s != WEIR_OK || !e->pair.draft_auto) return s;
+    return choose_place(e, e->pair.ranks->comm, be, (ranks_own){e, o}, WEIR_OK, &why, err);
 }
 
 weir_status weir__ranks_loaded(weir_engine *e, weir_status mine, weir_err *err) {

@@ -17,8 +17,9 @@ weir_status weir__ranks_join(weir_engine *e, weir_err *err);
 weir_status weir__ranks_joined(weir_engine *e, weir_status mine, weir_err *err);
 
 /* Of a group only (pair.n_rank > 1). Open: before rank 0 opens its models; the members open theirs meanwhile.
+ * Where the engine is to choose a place for the drafter's layers, it does so here, and makes the plan again.
  * Loaded: all have. Close: NULL allowed, after a failed open too; ends the members. */
-weir_status weir__ranks_open(weir_engine *e, weir_err *err);
+weir_status weir__ranks_open(weir_engine *e, const weir_engine_options *o, weir_err *err);
 weir_status weir__ranks_loaded(weir_engine *e, weir_status mine, weir_err *err);
 void weir__ranks_close(weir_engine *e);
 

@@ -33,6 +33,9 @@ void wire_set_device(json_t *object, const weir_engine_facts *f) {
     wire_set(object, "isa", f->isa ? json_string(f->isa) : json_null());
     wire_set(object, "threads", f->isa ? json_integer(f->n_thread) : json_null());
     wire_set(object, "tensor_parallel_size", json_integer(f->n_rank));
+    wire_set(object, "draft_ranks", json_integer(f->draft_rank));
+    wire_set(object, "draft_choice",
+             f->draft_choice ? wire_text(f->draft_choice, strlen(f->draft_choice)) : json_null());
 }
 
 void wire_add(json_t *array, json_t *value) {

@@ -281,6 +281,31 @@ Test(info, table_and_object_agree) {
     cr_expect(json_is_null(at(json_array_get(json_lines(&j), 0), "drafter")));
 }
 
+/* What is measured when models are loaded is not known here, and the plan is the larger one. */
+Test(info, the_place_of_the_drafters_layers_is_said) {
+    static const struct {
+        const char *line, *says;
+    } tries[] = {
+        {"info -m @V -md @D -tp 4",
+         "auto: measured when the engine opens; here whole on every rank, which takes the most\n"},
+        {"info -m @V -md @D -tp 4 --draft-tp 1", "whole on every rank (--draft-tp 1)\n"},
+        {"info -m @V -md @D -tp 4 --draft-tp 4", "shared out, as the verifier's\n"},
+    };
+    for (size_t i = 0; i < sizeof tries / sizeof *tries; i++) {
+        outcome o = run(tries[i].line);
+        expect_success(&o);
+        cr_expect(strstr(o.out, tries[i].says), "%s", o.out);
+    }
+    outcome j = run("info -m @V -md @D -tp 4 --json"), one = run("info -m @V -md @D --json"),
+            wrong = run("info -m @V -md @D -tp 4 --draft-tp 2");
+    json_t *v = json_array_get(json_lines(&j), 0);
+    cr_expect(number(v, "draft_ranks") == 1 && number(v, "tensor_parallel_size") == 4);
+    cr_expect_str_eq(json_string_value(at(v, "draft_choice")), "measured when the engine opens");
+    cr_expect(json_is_null(at(json_array_get(json_lines(&one), 0), "draft_choice")));
+    expect_failure(&wrong, 1, "tensor-parallel size of the drafter 2 is neither 1 nor the verifier's 4",
+                   NULL);
+}
+
 Test(info, a_plan_beyond_any_memory_is_shown_and_not_refused) {
     outcome o = run("info -m @V -c 1048576 -np 256 --json");
     expect_success(&o);

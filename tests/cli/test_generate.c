@@ -39,6 +39,16 @@ Test(generate, the_setting_that_ran_is_on_stderr) {
         cr_expect(strstr(o.err, want[i]), "%s: %s", want[i], o.err);
 }
 
+Test(generate, what_was_measured_for_the_drafter_is_on_stderr) {
+    outcome o = run("generate -m @V -md @D -tp 2 -t 1 -p 'It snowed a lot.' --temp 0 -n 8"),
+            given = run("generate -m @V -md @D -tp 2 -t 1 --draft-tp 2 -p 'It snowed a lot.' --temp 0 -n 8");
+    expect_success(&o);
+    expect_success(&given);
+    cr_expect(strstr(o.err, "weir: drafter's layers: exchange ") && strstr(o.err, " GB/s: "), "%s", o.err);
+    cr_expect(!strstr(given.err, "drafter's layers"), "%s", given.err);
+    cr_expect_str_eq(o.out, given.out);
+}
+
 Test(generate, the_cascade_without_a_rule_is_exact_and_equals_the_verifier_at_temp_0) {
     outcome a = run_with("generate -m @V --temp 0 -q", PROMPTS),
             b = run_with("generate -m @V -md @D --temp 0 -q", PROMPTS);

@@ -49,13 +49,16 @@ JSON
 only_tokens() { sed 's/"timings".*//' "$1"; }
 # shellcheck disable=SC2086  # a list of words
 "$build/weir" generate $pair --input "$prompts" -np 2 -n 40 -q >"$work/one"
+only_tokens "$work/one" >"$work/a"
 for n in 2 4; do
-    # shellcheck disable=SC2086
-    job "$n" generate $pair --input "$prompts" -np 2 -n 40 -q -tp "$n" --comm mpi
-    [ "$status" -eq 0 ] || fail "$n processes: status $status"
-    only_tokens "$work/one" >"$work/a"
-    only_tokens "$work/out" >"$work/b"
-    cmp -s "$work/a" "$work/b" || fail "$n processes write something else"
+    for draft in auto "$n"; do
+        # shellcheck disable=SC2086
+        job "$n" generate $pair --input "$prompts" -np 2 -n 40 -tp "$n" --draft-tp "$draft" --comm mpi
+        [ "$status" -eq 0 ] || fail "$n processes, drafter on $draft: status $status"
+        only_tokens "$work/out" >"$work/b"
+        cmp -s "$work/a" "$work/b" || fail "$n processes, drafter on $draft, write something else"
+        [ "$draft" = "$n" ] || says "drafter's layers: exchange "
+    done
 done
 
 # Devices of processes, which map each other's memory; the last prompt is long on the runner.
@@ -86,6 +89,7 @@ differs() {
     says "$2"
 }
 differs "$pair -np 3" "rank 1 differs: sessions (-np) is 3 there, 1 on rank 0"
+differs "$pair --draft-tp 1" "rank 1 differs: ranks of the drafter (--draft-tp) is 1 there, auto on rank 0"
 differs "$pair --isa portable" "rank 1 differs: instruction set (--isa) is portable there"
 differs "-m models/demo/drafter -md models/demo/drafter" "rank 1 differs: tensors of the verifier is"
 differs "-m nowhere" "rank 1: nowhere/config.json: cannot open"

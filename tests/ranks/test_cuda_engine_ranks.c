@@ -102,6 +102,52 @@ Test(cuda_engine_ranks, a_t5_of_bf16) {
     t5_on_ranks(WEIR_DTYPE_BF16, MOST_RANKS);
 }
 
+/* ---- the place of the drafter's layers, chosen by measurement ---- */
+
+Test(cuda_engine_ranks, devices_that_choose_write_what_one_writes) {
+    static answer want, got;
+    const weir_session_options o = setting(1);
+    tiny_pair p;
+    need_devices();
+    tiny_pair_write(&p, WEIR_DTYPE_BF16, NULL);
+    weir_engine *e = tiny_open(&p, "cuda", 2);
+    tiny_run(e, &o, 1, &want);
+    weir_engine_close(e);
+    for (int apart = 0; apart < 2; apart++) {
+        weir_engine_facts f;
+        e = open_pair(&p, 2, 0, apart == 1, false);
+        weir_engine_get_facts(e, &f);
+        cr_expect(strncmp(f.draft_choice, "exchange ", 9) == 0, "%s", f.draft_choice);
+        tiny_run(e, &o, 1, &got);
+        answer_assert_same(&want, &got, apart ? "two devices" : "one device twice");
+        weir_engine_close(e);
+    }
+    tiny_pair_remove(&p);
+}
+
+/* A drafter that cannot be shared out is whole where the engine chooses, and an error where all are asked
+ * for. */
+Test(cuda_engine_ranks, float_drafters_are_whole) {
+    need_devices();
+    for (int draft = 0; draft <= 2; draft += 2) {
+        weir_engine_options o = weir_engine_options_default();
+        weir_engine_facts f;
+        weir_engine *e = NULL;
+        weir_err err = {""};
+        o.model = WEIR_SOURCE_DIR "/tests/golden/decoder/gemma2_bf16";
+        o.model_draft = WEIR_SOURCE_DIR "/tests/golden/decoder/llama_f32";
+        o.device = "cuda:0,1", o.ctx_size = 64, o.tp = 2, o.draft_tp = draft;
+        const weir_status s = weir_engine_open(&e, &o, &err);
+        cr_assert_eq(s, draft == 0 ? WEIR_OK : WEIR_ENOTSUP, "%s", err.text);
+        if (s != WEIR_OK) continue;
+        weir_engine_get_facts(e, &f);
+        cr_expect_eq(f.draft_rank, 1);
+        cr_expect_str_eq(f.draft_choice,
+                         "prompts with its float weights need all of them: whole on every rank");
+        weir_engine_close(e);
+    }
+}
+
 /* ---- decoders, with windows, and several sessions at once ---- */
 
 static weir_engine *open_decoders(int n_rank, bool apart, bool no_graph) {
@@ -112,7 +158,8 @@ static weir_engine *open_decoders(int n_rank, bool apart, bool no_graph) {
     o.model = WEIR_SOURCE_DIR "/tests/golden/decoder/gemma2_bf16";
     o.model_draft = WEIR_SOURCE_DIR "/tests/golden/decoder/llama_bf16";
     o.device = devices(names, n_rank, apart);
-    o.n_parallel = 3, o.ctx_size = 128, o.max_draft = 4, o.tp = n_rank, o.no_graph = no_graph;
+    o.n_parallel = 3, o.ctx_size = 128, o.max_draft = 4, o.no_graph = no_graph;
+    o.tp = o.draft_tp = n_rank;
     cr_assert_eq(weir_engine_open(&e, &o, &err), WEIR_OK, "%d ranks on %s: %s", n_rank, names, err.text);
     return e;
 }

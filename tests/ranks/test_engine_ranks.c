@@ -112,7 +112,7 @@ static weir_engine *open_quantised(const char *dir, uint32_t verifier, uint32_t 
     }
     o.model = path[0], o.model_draft = path[1];
     o.device = "cpu", o.n_thread = 1, o.ctx_size = 128;
-    o.tp = tp;
+    o.tp = o.draft_tp = tp;
     o.comm_timeout = 60.0;
     cr_assert_eq(weir_engine_open(&e, &o, &err), WEIR_OK, "%s", err.text);
     free(path[0]), free(path[1]);
@@ -161,7 +161,8 @@ Test(engine_ranks, a_crowd_of_t5_sessions) {
                      .pair = CROWD_SMALL,
                      .limit = 40,
                      .prefix_cache = true,
-                     .tp = 2};
+                     .tp = 2,
+                     .draft_tp = 2};
     crowd_same_as_alone(&c, 12, 2);
 }
 
@@ -171,8 +172,14 @@ Test(engine_ranks, a_crowd_of_decoder_sessions_with_windows) {
 }
 
 Test(engine_ranks, a_crowd_of_decoder_sessions_that_share_prompts) {
-    const crowd c = {
-        .n_parallel = 3, .pages = 6, .ctx_size = 300, .pair = 2, .limit = 90, .prefix_cache = true, .tp = 2};
+    const crowd c = {.n_parallel = 3,
+                     .pages = 6,
+                     .ctx_size = 300,
+                     .pair = 2,
+                     .limit = 90,
+                     .prefix_cache = true,
+                     .tp = 2,
+                     .draft_tp = 2};
     crowd_same_as_alone(&c, 12, 2);
 }
 
@@ -181,7 +188,7 @@ Test(engine_ranks, scores_are_those_of_one_rank) {
     static const int32_t prompt[] = {17, 233, 4001, 8, 1}, completion[] = {5, 90, 2004, 5900, 31, 7};
     float want[6], got[6];
     for (int tp = 1; tp <= 8; tp *= 2) {
-        weir_engine *e = open_ranks(tp, 0, 1, &err);
+        weir_engine *e = open_ranks(tp, tp, 1, &err);
         cr_assert_not_null(e, "%s", err.text);
         cr_assert_eq(weir_score(e, prompt, 5, completion, 6, tp == 1 ? want : got, &err), WEIR_OK, "%s",
                      err.text);
@@ -279,7 +286,8 @@ Test(engine_ranks, the_plan_of_all_ranks_is_what_is_allocated) {
         weir_engine *e = NULL;
         o.model = WEIR_SOURCE_DIR "/models/demo/verifier";
         o.model_draft = WEIR_SOURCE_DIR "/models/demo/drafter";
-        o.device = "cpu", o.n_thread = 1, o.n_parallel = 4, o.ctx_size = 256, o.tp = tp, o.dry_run = true;
+        o.device = "cpu", o.n_thread = 1, o.n_parallel = 4, o.ctx_size = 256, o.dry_run = true;
+        o.tp = o.draft_tp = tp;
         cr_assert_eq(weir_engine_open(&e, &o, &err), WEIR_OK, "%s", err.text);
         weir_engine_get_facts(e, &planned);
         const size_t before = __atomic_load_n(&live_bytes, __ATOMIC_RELAXED);

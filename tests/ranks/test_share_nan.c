@@ -13,7 +13,7 @@ static weir_engine *open_ranks(const tiny_pair *p, int tp) {
     weir_engine_options o = tiny_options(p, "cpu", 1);
     weir_engine *e = NULL;
     weir_err err = {""};
-    o.tp = tp;
+    o.tp = o.draft_tp = tp;
     o.comm_timeout = 60.0;
     cr_assert_eq(weir_engine_open(&e, &o, &err), WEIR_OK, "%s", err.text);
     const weir_share *h = &e->pair.side[0].facts.share;

@@ -130,7 +130,7 @@ typedef enum cli_type {
     CLI_FLAG,   /* present or not */
     CLI_TEXT,   /* any string; the last one wins */
     CLI_LIST,   /* any string that is not empty; repeatable */
-    CLI_INT,    /* whole number in [lo, hi] */
+    CLI_INT,    /* whole number in [lo, hi]; or `word` where given */
     CLI_UINT,   /* whole number of 64 bits */
     CLI_NUMBER, /* finite decimal number in [lo, hi]; or `word` where given */
     CLI_CHOICE, /* one of the words in `value`, separated by | */
@@ -148,8 +148,9 @@ typedef struct cli_option {
     cli_type type;
     const char *value; /* name of the value in help texts */
     double lo, hi;
-    bool lo_open;       /* lo itself is refused */
-    const char *word;   /* the one word a CLI_NUMBER may be besides a number (its number is NaN), or NULL */
+    bool lo_open; /* lo itself is refused */
+    const char
+        *word; /* the one word that such a value may be besides a number (number NaN, integer 0), or NULL */
     const char *unit;   /* "tokens"; NULL = none */
     const char *preset; /* default, parsed like a given value; NULL = unset */
     const char *absent; /* what happens when unset, for help texts; NULL where preset says it */

@@ -221,4 +221,5 @@ void cli_note_setting(const weir_engine_facts *f, const weir_session_options *o)
     cli_device_text(f, device, sizeof device);
     wire_settings_text(o, setting, sizeof setting);
     cli_note("device %s, %s", device, setting);
+    if (f->draft_choice) cli_note("drafter's layers: %s", f->draft_choice);
 }

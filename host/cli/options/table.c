@@ -292,13 +292,14 @@ static const cli_option rows[OPT_FIRST_OF_SERVE] = {
          .alias = "draft-tp",
          .env = true,
          .type = CLI_INT,
-         .value = "N",
+         .value = "auto|1|N",
          .lo = 1,
          .hi = WEIR_MAX_RANKS,
-         .unit = "ranks",
-         .absent = "that of -tp",
+         .word = "auto",
+         .preset = "auto",
          .help = "Of them, ranks that share the drafter's layers: that of -tp, or 1: each rank has them all, "
-                 "with fewer exchanges. Its vocabulary is shared in either case.",
+                 "with fewer exchanges. auto measures which is faster when models are loaded, and says so. "
+                 "Its vocabulary is shared in any case, and no token depends on this.",
          .commands = G | C | S | O | I | B | U | V},
     [OPT_COMM] =
         {.name = "comm",

@@ -186,6 +186,9 @@ Test(options, numbers_are_whole_words) {
     cli_args a;
     cr_assert(PARSE(&a, CMD_GENERATE, "--seed=18446744073709551615", "--deferral-beta", "auto") == 0);
     cr_expect(a.value[OPT_SEED].bits == UINT64_MAX && isnan(a.value[OPT_BETA].number));
+    cr_assert(PARSE(&a, CMD_GENERATE, "--draft-tp", "4") == 0 && cli_int(&a, OPT_DRAFT_TP) == 4);
+    cr_assert(PARSE(&a, CMD_GENERATE, "--draft-tp", "auto") == 0 && cli_int(&a, OPT_DRAFT_TP) == 0);
+    cr_expect(PARSE(&a, CMD_GENERATE, "--draft-tp", "best") == CLI_USAGE);
 }
 
 Test(options, a_negative_number_is_a_value) {
