@@ -36,9 +36,12 @@ weir_status weir__device_check(const char *device, weir_err *err) {
     return weir_fail(err, WEIR_EINVAL, "device %s is not one of cpu, cuda[:N[,N...]], auto", device);
 }
 
+/* A device that is lost ends its group: the others may wait for it inside a kernel. */
 weir_status weir__engine_lost(const weir_engine *e, weir_status s, weir_err *err) {
-    return s == WEIR_ECOMM ? weir__comm_failure(e->pair.be->comm, err)
-                           : weir__backend_failure(e->pair.be, err);
+    weir_backend *be = e->pair.be;
+    if (s == WEIR_ECOMM) return weir__comm_failure(be->comm, err);
+    if (be->comm) weir__comm_abort(be->comm, s, be->err.text);
+    return weir__backend_failure(be, err);
 }
 
 /* A device for each rank. */

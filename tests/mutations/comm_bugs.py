@@ -2,7 +2,7 @@
 from entry import bug
 
 BUGS = [
-    bug("comm/exchange.cu", "race", "one set of data", "(e % 2 * n_rank + from)", "(0 * n_rank + from)"),
+    bug("comm/exchange.cu", "race", "one set of data", "(e % 2 * n_rank + from)", "(e % 2 * 0 * n_rank + from)"),
     bug("comm/exchange.cu", "barrier", "the flag rises before all have stored", "    push(e);\n    __syncthreads();\n", "    push(e);\n"),
     bug("comm/exchange.cu", "wait", "nobody waits for the last rank", "if (t < R) here = comes(p, t, e);", "if (t < R - 1) here = comes(p, t, e);"),
     bug("comm/exchange.cu", "wait", "an older exchange is enough", "ptx::ld_acquire_sys(flag) < e; turn++", "ptx::ld_acquire_sys(flag) + 1 < e; turn++"),

@@ -6,6 +6,8 @@
 
 #include "host/weir.h"
 #include "kernels/backend.h"
+#include "kernels/base/clock.h"
+#include "tests/host/tiny_pair.h"
 #include "tests/ranks/comm_cases.h"
 #include "tests/ranks/group.h"
 #include "tests/runner/control.h"
@@ -99,4 +101,42 @@ Test(exchange_failures, every_device_takes_what_the_plan_says_of_its_rank) {
         }
         weir_engine_close(e);
     }
+}
+
+/* ---- a device that fails ---- */
+
+/* A kernel of either rank does not run, in a prompt or in a loop: the step says which device it was,
+ * and what that said; nobody waits for the deadline. */
+Test(exchange_failures, a_device_that_fails_is_named) {
+    int lead = 0, member = 0;
+    tiny_pair p;
+    tiny_pair_write(&p, WEIR_DTYPE_BF16, NULL);
+    runner_devices(2);
+    for (long n = 20; n < 4000; n += n / 2 + 37) {
+        weir_engine_options o = tiny_options(&p, "cuda:0,1", 1);
+        weir_session_options so = weir_session_options_default();
+        weir_engine *e = NULL;
+        weir_err err = {""};
+        o.tp = o.draft_tp = 2;
+        cr_assert_eq(weir_engine_open(&e, &o, &err), WEIR_OK, "%s", err.text);
+        so.ignore_eos = true, so.max_tokens = 20;
+        weir_session *s = tiny_session(e, &so, 3);
+        weir_status st = WEIR_OK;
+        const double t0 = weir_seconds();
+        runner_fail_launch(n);
+        for (int i = 0; i < 100 && st == WEIR_OK && weir_session_state(s) == WEIR_RUNNING; i++)
+            st = weir_step(e, &s, 1, 4, &err);
+        runner_fail_launch(0);
+        const bool mine = st == WEIR_ECUDA && strncmp(err.text, "cuda:0: ", 8) == 0,
+                   theirs = st == WEIR_ECOMM && strncmp(err.text, "rank 1: cuda:1: ", 16) == 0;
+        lead += mine, member += theirs;
+        cr_expect(st == WEIR_OK || mine || theirs, "%ld: %s", n, err.text);
+        cr_expect(weir_seconds() - t0 < 20.0, "%ld: %g s", n, weir_seconds() - t0);
+        weir_session_free(s);
+        weir_engine_close(e);
+        if (st == WEIR_OK) break;
+        runner_mend();
+    }
+    cr_expect(lead > 0 && member > 0, "%d of rank 0, %d of rank 1", lead, member);
+    tiny_pair_remove(&p);
 }

@@ -48,14 +48,16 @@ call::~call() {
 /* ---- errors ---- */
 
 static cudaError_t last;
-static bool dead, noticed; /* a kernel failed; and a call has found out */
+enum { DEVICES = 8 };
+static bool dead[DEVICES], noticed[DEVICES]; /* a kernel failed; and a call has found out */
 static long malloc_left, host_alloc_left, launch_left;
 static int devices = 1, cc = 90, dynamic_most = 227 << 10;
 static long objects;
 
 bool broken() {
-    noticed = noticed || dead;
-    return noticed;
+    const int here = chosen_device();
+    noticed[here] = noticed[here] || dead[here];
+    return noticed[here];
 }
 
 cudaError_t answer(cudaError_t e) {
@@ -81,7 +83,7 @@ static void start() {
     if (started) return;
     started = true;
     const long n = env_number("WEIR_RUNNER_DEVICES", devices);
-    devices = static_cast<int>(n > 8 ? 8 : n);
+    devices = static_cast<int>(n > DEVICES ? static_cast<long>(DEVICES) : n);
 }
 
 static int sm_count() {
@@ -141,9 +143,10 @@ static cudaError_t check_shape(const kernel_work &k, const void *kernel) {
 }
 
 void run_kernel(const kernel_work &k) {
-    if (dead) return;
+    if (stream_is_dead()) return;
     if (fails_now(&launch_left)) {
-        dead = true;
+        launch_left = 0;
+        dead[at_work.device] = true;
         return;
     }
     launch l = {k.name,    k.file,    k.line, k.grid,      k.threads,
@@ -154,7 +157,7 @@ void run_kernel(const kernel_work &k) {
     device_leave();
 }
 
-bool stream_is_dead() { return dead; }
+bool stream_is_dead() { return dead[at_work.device]; }
 
 } // namespace runner
 
@@ -351,7 +354,7 @@ cudaError_t cudaIpcCloseMemHandle(void *p) {
 /* ---- errors ---- */
 
 static cudaError_t last_error(bool clear) {
-    const cudaError_t e = noticed ? cudaErrorIllegalAddress : last;
+    const cudaError_t e = noticed[chosen_device()] ? cudaErrorIllegalAddress : last;
     if (clear) last = cudaSuccess;
     return e;
 }
@@ -459,6 +462,9 @@ long runner_live_objects(void) { return objects; }
 void runner_fail_malloc(long n) { malloc_left = n; }
 void runner_fail_host_alloc(long n) { host_alloc_left = n; }
 void runner_fail_launch(long n) { launch_left = n; }
+void runner_mend(void) {
+    for (int i = 0; i < DEVICES; i++) dead[i] = noticed[i] = false;
+}
 void runner_peers(int allowed) { peers_allowed = allowed != 0; }
 void runner_compute_capability(int value) { cc = value; }
 void runner_shared_memory(int bytes) { dynamic_most = bytes > 0 ? bytes : DYNAMIC_MOST; }

@@ -22,10 +22,10 @@ long runner_live_objects(void); /* streams, events, graphs, pinned memory */
 /* Failures. n counts from 1 = the next one; 0 = none. */
 void runner_fail_malloc(long n);     /* cudaMalloc number n and all later ones: out of memory */
 void runner_fail_host_alloc(long n); /* the same for cudaHostAlloc */
-void runner_fail_launch(
-    long n); /* kernel number n (a graph's too) does not run: every later call answers that memory was
-                                      accessed illegally, from the next one that is not cudaPeekAtLastError or
-                                      cudaGetLastError */
+/* Kernel number n (a graph's too) does not run: every later call for its device answers that memory was
+ * accessed illegally, from the next one that is not cudaPeekAtLastError or cudaGetLastError. */
+void runner_fail_launch(long n);
+void runner_mend(void);                 /* devices work again, as for another process */
 void runner_devices(int n);             /* 0 … 8 devices; -1: no driver */
 void runner_peers(int allowed);         /* 0: no device can be given another one's memory */
 void runner_compute_capability(int cc); /* 90 to begin with; 80 leaves programmatic dependent launches out */
