@@ -237,6 +237,7 @@ void weir__cuda_leave(weir_backend *be) {
     weir_comm *c = be->comm;
     if (!p) return;
     if (c && !cu->broken) (void)be->stream->wait(be);
+    if (cu->stuck) return; /* as at the end of the backend */
     for (void *at : p->opened)
         if (at) cudaIpcCloseMemHandle(at);
     int32_t here = 0, all[WEIR_RANKS];

@@ -144,7 +144,7 @@ static void rest(int turn) {
 static weir_status drain_peers(weir_cuda *cu, const char *what) {
     const double patience = cu->base.comm->seconds + 2.0;
     double ended = 0.0;
-    for (int turn = 0;; turn++) {
+    for (int turn = 0; !cu->stuck; turn++) {
         const cudaError_t e = cudaStreamQuery(cu->stream);
         if (e != cudaErrorNotReady) {
             WEIR_TRY(weir__cuda_check(&cu->base, e, "%s", what));
@@ -154,10 +154,10 @@ static weir_status drain_peers(weir_cuda *cu, const char *what) {
         if (weir__cuda_peers_check(cu) != WEIR_OK) {
             if (ended == 0.0) ended = weir_seconds();
             cu->stuck = weir_seconds() > ended + patience;
-            if (cu->stuck) return WEIR_ECOMM;
         }
         rest(turn);
     }
+    return WEIR_ECOMM;
 }
 
 weir_status weir__cuda_drain(weir_cuda *cu, const char *what) {

@@ -140,3 +140,38 @@ Test(exchange_failures, a_device_that_fails_is_named) {
     cr_expect(lead > 0 && member > 0, "%d of rank 0, %d of rank 1", lead, member);
     tiny_pair_remove(&p);
 }
+
+/* ---- a kernel that does not come back ---- */
+
+#ifndef __SANITIZE_ADDRESS__ /* what it may hold stays, for as long as the process */
+static void never_back(void *arg, weir_comm *c) {
+    found *f = arg;
+    const int r = c->rank;
+    weir_backend *be = NULL;
+    f->status[r] = weir__backend_cuda_open(&be, r, &f->err[r]);
+    if (f->status[r] == WEIR_OK) f->status[r] = be->exchange->join(be, c, 1000, &f->err[r]);
+    if (f->status[r] != WEIR_OK) return;
+    c->seconds = 0.2;
+    if (r == 0) {
+        runner_busy(1L << 40);
+        weir__comm_abort(c, WEIR_EIO, "the disk is on fire");
+    }
+    const double t0 = weir_seconds();
+    f->status[r] = be->stream->wait(be);
+    if (f->status[r] == WEIR_ECOMM) f->status[r] = be->stream->wait(be); /* at once, from now on */
+    weir__backend_close(be);
+    f->seconds[r] = weir_seconds() - t0;
+}
+
+/* Waiting ends by itself soon after the group has, and so does closing. */
+Test(exchange_failures, a_kernel_that_does_not_come_back_is_left_alone) {
+    found f = {0};
+    runner_devices(2);
+    group_run(2, 60.0, never_back, &f);
+    for (int r = 0; r < 2; r++) {
+        cr_expect_eq(f.status[r], WEIR_ECOMM);
+        cr_expect(f.seconds[r] > 2.0 && f.seconds[r] < 30.0, "%g s",
+                  f.seconds[r]); /* 2 s beyond the deadline */
+    }
+}
+#endif
