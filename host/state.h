@@ -91,6 +91,7 @@ typedef struct weir_pair {
     size_t op_floats;       /* scratch of the hungriest op, planned and reserved */
     int rank;               /* of this process in a group of processes; else 0 */
     bool processes;         /* ranks are processes */
+    bool by_nccl;           /* devices exchange through NCCL, whatever they reach */
     int n_near;             /* ranks that share this machine's memory */
     int n_rank, draft_rank; /* ranks of the engine, and those that share the drafter's body */
     bool draft_auto;        /* the engine chooses draft_rank when it opens; 1 until then */

@@ -9,6 +9,7 @@ set(WEIR_CUDA_SOURCES
   attention/attention_prefill.cu
   attention/kv_append.cu
   comm/exchange.cu
+  comm/nccl.cu
   comm/peers.cu
   cuda/backend_cuda.cu
   cuda/graph.cu

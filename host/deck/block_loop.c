@@ -93,7 +93,7 @@ weir_status weir__block_loop_open(weir_block_loop **out, weir_engine *e, bool gr
     weir_block_loop *l = weir_calloc(1, sizeof *l);
     if (!l) return WEIR_ENOMEM;
     l->e = e;
-    l->graphs = graphs && e->pair.be->stream->capture;
+    l->graphs = graphs && e->pair.be->stream->capture && (e->pair.n_rank == 1 || e->pair.be->exchange->loops);
     l->n_seat_max = e->pair.n_parallel;
     const weir_status st = open_memory(l);
     if (st != WEIR_OK) {

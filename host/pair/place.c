@@ -13,10 +13,10 @@ static weir_status check_size(const char *what, int n, weir_err *err) {
 }
 
 static weir_status check_comm(const char *comm, weir_err *err) {
-    static const char *const kinds[] = {"auto", "local", "mpi"};
+    static const char *const kinds[] = {"auto", "local", "mpi", "nccl"};
     for (size_t i = 0; i < sizeof kinds / sizeof *kinds; i++)
         if (!comm || strcmp(comm, kinds[i]) == 0) return WEIR_OK;
-    return weir_fail(err, WEIR_EINVAL, "comm %s is not one of auto, local, mpi", comm);
+    return weir_fail(err, WEIR_EINVAL, "comm %s is not one of auto, local, mpi, nccl", comm);
 }
 
 weir_status weir__ranks_resolve(weir_engine *e, const weir_engine_options *o, weir_err *err) {
@@ -30,6 +30,7 @@ weir_status weir__ranks_resolve(weir_engine *e, const weir_engine_options *o, we
     p->comm_seconds = o->comm_timeout > 0.0 ? o->comm_timeout : DEFAULT_SECONDS;
     WEIR_TRY(check_size("tensor-parallel size", p->n_rank, err));
     WEIR_TRY(check_comm(o->comm, err));
+    p->by_nccl = o->comm && strcmp(o->comm, "nccl") == 0;
     p->processes = o->comm && strcmp(o->comm, "mpi") == 0 && !o->dry_run;
     if (!(o->comm_timeout >= 0.0) || o->comm_timeout > 86400.0)
         return weir_fail(err, WEIR_EINVAL, "deadline of an exchange %g is outside [0, 86400] s",

@@ -109,6 +109,7 @@ static weir_status open_threads(weir_engine *e, weir_err *err) {
     const weir_status s = weir__comm_local_open(comm, e->pair.n_rank, e->pair.comm_seconds,
                                                 weir__pool_cores() >= e->pair.n_rank * each);
     if (s != WEIR_OK) return weir_fail(err, s, "%s for the ranks", weir_status_str(s));
+    for (int i = 0; i < e->pair.n_rank && e->pair.by_nccl; i++) comm[i]->data = WEIR_DATA_NCCL;
     r->comm = comm[0];
     for (int i = 1; i < e->pair.n_rank; i++) r->member[i].member = member_of(e, comm[i]);
     return start_members(r) == WEIR_OK ? WEIR_OK : weir__comm_failure(r->comm, err);

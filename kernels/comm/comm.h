@@ -17,6 +17,8 @@ enum { WEIR_RANKS = 8, WEIR_AGREE_BYTES = 4096 };
 
 typedef struct weir_comm weir_comm;
 
+typedef enum weir_data { WEIR_DATA_AUTO, WEIR_DATA_PEERS, WEIR_DATA_NCCL } weir_data;
+
 /* What an implementation provides. */
 typedef struct weir_comm_ops {
     const char *kind; /* "local", "mpi" */
@@ -34,6 +36,7 @@ struct weir_comm {
     const weir_comm_ops *op;
     int rank, n_rank;
     int n_near;        /* of them, those that share this machine's memory, this one counted */
+    weir_data data;    /* how devices exchange; not used on the CPU */
     double seconds;    /* deadline of this rank's waits; may be changed between them */
     uint64_t gathered; /* gathers so far; other threads read it, and bytes, by weir__comm_counts */
     uint64_t bytes;    /* that this rank sent to each of the others by them */

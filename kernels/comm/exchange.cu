@@ -7,6 +7,7 @@
  *
  * What came before a launch on this rank has ended when it begins, on which the two sets of data rely. */
 #include "kernels/comm/peers.cuh"
+#include "kernels/comm/pieces.cuh"
 
 namespace {
 
@@ -62,85 +63,15 @@ template <int R, class Push, class Pull> PTX_FN void exchange(const peers &p, Pu
     *p.done = e;
 }
 
-/* ---- pieces -------------------------------------------------------------------------------------------- */
-
-/* fn(i) for this thread's pieces of n floats, i being a piece's first one. */
-template <class F> PTX_FN void each_piece(int64_t n, int width, F fn) {
-    const int64_t step = static_cast<int64_t>(gridDim.x) * THREADS;
-    for (int64_t u = static_cast<int64_t>(blockIdx.x) * THREADS + threadIdx.x; u * width < n; u += step)
-        fn(u * width);
-}
-
-__host__ __device__ inline int width_of(int64_t n) { return n % 4 == 0 ? 4 : 1; }
-
-PTX_FN float4 get(const float *p, int width) {
-    if (width == 4) return *reinterpret_cast<const float4 *>(p);
-    float4 v = {};
-    v.x = *p;
-    return v;
-}
-
-PTX_FN void put(float *p, int width, bool aligned, float4 v) {
-    if (width == 4 && aligned) {
-        *reinterpret_cast<float4 *>(p) = v;
-        return;
-    }
-    p[0] = v.x;
-    if (width == 4) p[1] = v.y, p[2] = v.z, p[3] = v.w;
-}
-
-PTX_FN float4 plus(float4 a, float4 b) {
-    a.x = a.x + b.x, a.y = a.y + b.y, a.z = a.z + b.z, a.w = a.w + b.w;
-    return a;
-}
-
 /* ---- reduce -------------------------------------------------------------------------------------------- */
-
-struct reduction {
-    const float *part;
-    float *y;
-    int64_t ldy, n, total;
-    uint32_t has;
-    int32_t width;
-    bool add, aligned; /* y */
-};
-
-/* The tree of kernels/weight/segments.h; at least one rank has inputs. */
-template <int R> PTX_FN float4 tree(float4 (&v)[R], uint32_t has) {
-#pragma unroll
-    for (int half = 1; half < R; half *= 2) {
-#pragma unroll
-        for (int r = 0; r < R; r += 2 * half) {
-            const bool left = has >> r & 1, right = has >> (r + half) & 1;
-            if (right) v[r] = left ? plus(v[r], v[r + half]) : v[r + half];
-            if (right) has |= 1u << r;
-        }
-    }
-    return v[0];
-}
-
-PTX_FN float *place_of(const reduction &a, int64_t i) { return a.y + i / a.n * a.ldy + i % a.n; }
-
-PTX_FN float4 get_any(const float *p, int width) {
-    float4 v = {};
-    v.x = p[0];
-    if (width == 4) v.y = p[1], v.z = p[2], v.w = p[3];
-    return v;
-}
 
 /* Piece i of the call, which lies at `at` of the slices, into y. */
 template <int R>
 PTX_FN void sum_piece(const peers &p, const reduction &a, uint64_t e, int64_t i, int64_t at) {
-    float4 v[R] = {};
-#pragma unroll
-    for (int r = 0; r < R; r++) {
+    sum_into<R>(a, i, [&](int r) {
         const float *from = reinterpret_cast<const float *>(slice_of(p, p.rank, r, R, e));
-        if (a.has >> r & 1) v[r] = get(r == p.rank ? a.part + i : from + at, a.width);
-    }
-    float *y = place_of(a, i);
-    float4 sum = tree<R>(v, a.has);
-    if (a.add) sum = plus(get_any(y, a.width), sum);
-    put(y, a.width, a.aligned, sum);
+        return r == p.rank ? a.part + i : from + at;
+    });
 }
 
 template <int R> __global__ void __launch_bounds__(THREADS) reduce_kernel(const peers p, const reduction a) {
@@ -212,18 +143,6 @@ template <int R> __global__ void __launch_bounds__(THREADS) gather_kernel(const 
 }
 
 /* ---- collect ------------------------------------------------------------------------------------------- */
-
-struct firsts {
-    int64_t id[WEIR_RANKS + 1];
-};
-
-template <int R> PTX_FN int owner_of(const firsts &f, int32_t id) {
-    int owner = 0;
-#pragma unroll
-    for (int r = 1; r < R; r++)
-        if (id >= f.id[r] && f.id[r + 1] > f.id[r]) owner = r;
-    return owner;
-}
 
 template <int R>
 __global__ void __launch_bounds__(THREADS)
@@ -327,12 +246,6 @@ dim3 blocks_of(const peers *p, int64_t pieces) {
     return dim3(static_cast<unsigned>(n < 1 ? 1 : n < p->blocks ? n : p->blocks));
 }
 
-firsts firsts_of(const int64_t *first, int n_rank) {
-    firsts f = {};
-    for (int r = 0; r <= n_rank; r++) f.id[r] = first[r];
-    return f;
-}
-
 /* The instance for the group's size. */
 #define LAUNCH_RANKS(kernel, grid, ...)                                                                   \
     do {                                                                                                  \
@@ -353,15 +266,6 @@ int64_t rows_at_once(weir_backend *be, int64_t n_row, int64_t width) {
     const weir_cuda *cu = weir__cuda_of(be);
     const int64_t most = cu->peers && width > 0 ? static_cast<int64_t>(cu->peers->floats) / width : 0;
     return most < 1 || most > n_row ? n_row : most;
-}
-
-reduction reduction_of(const weir_reduce *a) {
-    reduction r = {};
-    r.part = a->part, r.y = a->y, r.ldy = a->ldy, r.n = a->n, r.total = a->n_row * a->n;
-    r.has = a->has, r.add = a->add;
-    r.width = width_of(a->n);
-    r.aligned = k_aligned16(a->y) && a->ldy % 4 == 0;
-    return r;
 }
 
 weir_status reduce_at_once(weir_backend *be, const weir_reduce *a) {
@@ -435,18 +339,6 @@ weir_status collect_rows(weir_backend *be, const weir_collect_rows *a) {
     return WEIR_OK;
 }
 
-/* The widest share that is given, and the most pieces of one. */
-int64_t widest(const weir_collect_columns *a, int n_rank, int64_t *pieces) {
-    int64_t most = 0;
-    *pieces = 0;
-    for (int r = 1; r < n_rank; r++) {
-        const int64_t n = a->first[r + 1] - a->first[r], of_r = a->n_row * n / width_of(n);
-        most = n > most ? n : most;
-        *pieces = of_r > *pieces ? of_r : *pieces;
-    }
-    return most;
-}
-
 weir_status collect_some_columns(weir_backend *be, const weir_collect_columns *a) {
     weir_status s;
     const int n_rank = be->comm->n_rank, rank = be->comm->rank;
@@ -506,5 +398,6 @@ int weir__cuda_exchange_blocks(const weir_cuda *cu) {
 }
 
 extern "C" const weir_exchange_ops weir__exchange_cuda = {
-    weir__cuda_join, weir__cuda_leave, weir__cuda_join_bytes, reduce, collect_rows, collect_columns, spread,
+    "peer memory", true,         weir__cuda_join, weir__cuda_leave, weir__cuda_join_bytes,
+    reduce,        collect_rows, collect_columns, spread,
 };

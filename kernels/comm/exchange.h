@@ -69,10 +69,13 @@ static inline weir_status weir__spread_check(const weir_spread *a, int rank) {
 }
 
 typedef struct weir_exchange_ops {
+    const char *name; /* "peer memory", "NCCL"; "memory" on the CPU */
+    bool loops;       /* may be part of a captured loop */
     /* Makes the backend comm's rank; comm stays the caller's, and must outlive it. All ranks call it, each
      * with a device of its own, or several with one. floats: what a device holds of each rank at once, a row
-     * at least; larger exchanges go row by row. ENOTSUP: these devices cannot reach each other's memory. A
-     * failure of any rank fails on all. */
+     * at least; larger exchanges go row by row. Devices that do not reach each other's memory exchange
+     * through NCCL, unless comm says otherwise: then be->exchange is another one afterwards. ENOTSUP: neither
+     * can be. A failure of any rank fails on all. */
     weir_status (*join)(weir_backend *be, weir_comm *comm, size_t floats, weir_err *err);
     /* Its end: all ranks call it, and it waits for all unless the group has ended. be->comm is NULL then. */
     void (*leave)(weir_backend *be);
@@ -83,6 +86,6 @@ typedef struct weir_exchange_ops {
     weir_status (*spread)(weir_backend *be, const weir_spread *a);
 } weir_exchange_ops;
 
-extern const weir_exchange_ops weir__exchange_cpu, weir__exchange_cuda;
+extern const weir_exchange_ops weir__exchange_cpu, weir__exchange_cuda, weir__exchange_nccl;
 
 #endif /* WEIR_KERNELS_COMM_EXCHANGE_H */

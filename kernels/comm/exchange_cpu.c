@@ -112,5 +112,5 @@ static weir_status spread(weir_backend *be, const weir_spread *a) {
 }
 
 const weir_exchange_ops weir__exchange_cpu = {
-    join, leave, no_bytes, reduce, collect_rows, collect_columns, spread,
+    "memory", false, join, leave, no_bytes, reduce, collect_rows, collect_columns, spread,
 };

@@ -221,11 +221,33 @@ static weir_status join_group(weir_cuda *cu, weir_comm *comm, size_t floats, tri
     return agree(comm, status_of(cu, s, &why), last, err);
 }
 
+/* What this rank took for a group that cannot be by peer memory. */
+static void drop(weir_backend *be) {
+    weir_cuda *cu = weir__cuda_of(be);
+    weir_cuda_peers *p = cu->peers;
+    if (!p) return;
+    if (be->comm) weir__comm_watch(be->comm, nullptr);
+    for (void *at : p->opened)
+        if (at) cudaIpcCloseMemHandle(at);
+    if (p->shared) weir__backend_free(be, p->shared);
+    if (p->own) weir__backend_free(be, p->own);
+    if (p->mapped) be->stream->free_mapped(be, p->mapped);
+    weir_free(p);
+    cu->peers = nullptr;
+    be->comm = nullptr;
+}
+
 weir_status weir__cuda_join(weir_backend *be, weir_comm *comm, size_t floats, weir_err *err) {
     trial t = {};
-    const weir_status s = join_group(weir__cuda_of(be), comm, floats, &t, err);
+    weir_err why = {}, nccl = {};
+    if (comm->data == WEIR_DATA_NCCL) return weir__cuda_nccl_join(be, comm, floats, err);
+    const weir_status s = join_group(weir__cuda_of(be), comm, floats, &t, &why);
     close_trial(be, &t);
-    return s;
+    if (s == WEIR_OK) return s;
+    if (s != WEIR_ENOTSUP || comm->data != WEIR_DATA_AUTO) return weir_fail(err, s, "%s", why.text);
+    drop(be); /* all ranks have the same status, and nobody has stored anything */
+    if (weir__cuda_nccl_join(be, comm, floats, &nccl) == WEIR_OK) return WEIR_OK;
+    return weir_fail(err, s, "%.200s; and not by NCCL: %.200s", why.text, nccl.text);
 }
 
 /* The stream is dry, so all that peers had to store here has come, and once all say so nobody stores anything
@@ -238,23 +260,19 @@ void weir__cuda_leave(weir_backend *be) {
     if (!p) return;
     if (c && !cu->broken) (void)be->stream->wait(be);
     if (cu->stuck) return; /* as at the end of the backend */
-    for (void *at : p->opened)
+    for (void *&at : p->opened) {
         if (at) cudaIpcCloseMemHandle(at);
+        at = nullptr;
+    }
     int32_t here = 0, all[WEIR_RANKS];
-    const bool failed = c && weir__comm_agree(c, &here, all, sizeof here) != WEIR_OK;
-    if (c) weir__comm_watch(c, nullptr);
-    if (p->shared && !failed) weir__backend_free(be, p->shared);
-    if (p->own) weir__backend_free(be, p->own);
-    if (p->mapped) be->stream->free_mapped(be, p->mapped);
-    weir_free(p);
-    cu->peers = nullptr;
-    be->comm = nullptr;
+    if (c && weir__comm_agree(c, &here, all, sizeof here) != WEIR_OK) p->shared = nullptr;
+    drop(be);
 }
 
-weir_status weir__cuda_peers_check(weir_cuda *cu) {
+weir_status weir__cuda_peers_check(weir_cuda *cu, bool waits) {
     const weir_cuda_peers *p = cu->peers;
     weir_comm *c = cu->base.comm;
-    if (!p || !c) return WEIR_OK;
+    if (!p || !c) return weir__cuda_nccl_check(cu, waits);
     if (__atomic_load_n(&p->fault->here, __ATOMIC_ACQUIRE)) {
         weir_err why = {};
         weir_fail(&why, WEIR_ECOMM, "rank %u silent for %g s, exchange %llu", p->fault->rank, c->seconds,

@@ -21,7 +21,7 @@
  * and a rank's kernel e - 1 begins after its kernel e - 2 has read everything. tests/protocol checks it. */
 namespace comm {
 
-enum { BLOCKS = 64, THREADS = 128 };
+enum { BLOCKS = 64 };
 
 /* Written by the device, in memory of the host. */
 struct fault {
@@ -62,10 +62,13 @@ typedef struct weir_cuda_peers weir_cuda_peers;
 
 weir_status weir__cuda_join(weir_backend *be, weir_comm *comm, size_t floats, weir_err *err);
 size_t weir__cuda_join_bytes(int n_rank, size_t floats);
+weir_status weir__cuda_nccl_join(weir_backend *be, weir_comm *comm, size_t floats, weir_err *err);
+void weir__cuda_nccl_leave(weir_backend *be);        /* does nothing where it has not joined by it */
 int weir__cuda_exchange_blocks(const weir_cuda *cu); /* that the device runs at once, of any exchange */
 void weir__cuda_leave(weir_backend *be);             /* also at the end of the backend */
+weir_status weir__cuda_nccl_check(weir_cuda *cu, bool waits); /* as the next; waits: the stream is not dry */
 /* WEIR_OK, or ECOMM after the group has ended: looks whether a wait inside a kernel was given up, which ends
  * it. */
-weir_status weir__cuda_peers_check(weir_cuda *cu);
+weir_status weir__cuda_peers_check(weir_cuda *cu, bool waits);
 
 #endif /* WEIR_KERNELS_COMM_PEERS_CUH */

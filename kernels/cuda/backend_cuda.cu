@@ -133,6 +133,7 @@ static void cuda_close(weir_backend *be) {
     if (cu->stream) (void)weir__cuda_drain(cu, "closing");
     if (cu->stuck) return; /* whatever frees memory would wait for the kernel: the process is to end */
     weir__cuda_leave(&cu->base);
+    weir__cuda_nccl_leave(&cu->base);
     weir__cublaslt_close(cu);
     weir__cuda_stamps_close(cu);
     weir__cuda_stage_close(cu);

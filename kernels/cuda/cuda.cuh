@@ -52,6 +52,7 @@ struct weir_cuda {
     weir_cuda_stage stage;
     cudaEvent_t *stamps;           /* [WEIR_STAMPS], NULL if never set; NULL before the first */
     struct weir_cuda_peers *peers; /* of the group it has joined (comm/peers.cuh), else NULL */
+    struct weir_cuda_nccl *nccl;   /* the same by NCCL */
     bool stuck; /* a kernel of an ended group does not come back: nothing may wait for it */
     char name[16], about[320];
 };

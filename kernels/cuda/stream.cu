@@ -148,10 +148,10 @@ static weir_status drain_peers(weir_cuda *cu, const char *what) {
         const cudaError_t e = cudaStreamQuery(cu->stream);
         if (e != cudaErrorNotReady) {
             WEIR_TRY(weir__cuda_check(&cu->base, e, "%s", what));
-            return weir__cuda_peers_check(cu);
+            return weir__cuda_peers_check(cu, false);
         }
         cudaGetLastError(); /* not an error, but kept like one */
-        if (weir__cuda_peers_check(cu) != WEIR_OK) {
+        if (weir__cuda_peers_check(cu, true) != WEIR_OK) {
             if (ended == 0.0) ended = weir_seconds();
             cu->stuck = weir_seconds() > ended + patience;
         }
@@ -161,7 +161,7 @@ static weir_status drain_peers(weir_cuda *cu, const char *what) {
 }
 
 weir_status weir__cuda_drain(weir_cuda *cu, const char *what) {
-    if (cu->peers && cu->base.comm) return drain_peers(cu, what);
+    if ((cu->peers || cu->nccl) && cu->base.comm) return drain_peers(cu, what);
     return weir__cuda_check(&cu->base, cudaStreamSynchronize(cu->stream), "%s", what);
 }
 
@@ -205,8 +205,8 @@ weir_status weir__cuda_poll(weir_backend *be, bool *busy) {
     if (e == cudaErrorNotReady) {
         cudaGetLastError(); /* not an error, but kept like one */
         *busy = true;
-        return weir__cuda_peers_check(cu);
+        return weir__cuda_peers_check(cu, true);
     }
     WEIR_TRY(weir__cuda_check(be, e, "poll"));
-    return weir__cuda_peers_check(cu);
+    return weir__cuda_peers_check(cu, false);
 }

@@ -4,6 +4,7 @@
 /* Between the files that stand for the runtime: api.cc, graph.cc, blaslt.cc. */
 #include <memory>
 
+#include "kernels/cuda/library.h"
 #include "tests/runner/internal.h"
 
 namespace runner {
@@ -48,7 +49,8 @@ void run_kernel(const kernel_work &k);
 work work_of(std::shared_ptr<kernel_work> k);
 bool stream_is_dead(); /* a kernel has failed: nothing runs any more */
 int device_of_stream(cudaStream_t s);
-int chosen_device(); /* of this host thread */
+int chosen_device();                             /* of this host thread */
+weir_library_fn nccl_function(const char *name); /* nccl.cc; NULL: it is not there */
 
 } // namespace runner
 

@@ -32,6 +32,7 @@ void runner_compute_capability(int cc); /* 90 to begin with; 80 leaves programma
 void runner_shared_memory(int bytes);   /* that a block can ask for; 0: the 227 KB to begin with */
 void runner_busy(long n);               /* the next n cudaStreamQuery find work under way: cudaErrorNotReady,
                                            kept like an error */
+void runner_nccl(int there);            /* 0: libnccl.so.2 cannot be opened */
 void runner_blaslt(int there);          /* 0: libcublasLt.so.13 cannot be opened */
 
 #ifdef __cplusplus

@@ -127,6 +127,7 @@ void act_as(identity who, void (*fn)(void *), void *arg);
 
 /* ---- device memory (memory.cc) ---- */
 void device_enter();                    /* what the device at work can reach is accessible from here … */
+void device_enter_all();                /* every device's */
 void device_leave();                    /* … to here, counted */
 void device_view();                     /* again, once another device has been at work */
 bool peer_enable(int device, int peer); /* false: it was */

@@ -1,8 +1,10 @@
-/* Shared libraries as the runner has them: cuBLASLt is what blaslt.cc emulates, and no other one is there. */
+/* Shared libraries as the runner has them: cuBLASLt is what blaslt.cc emulates, NCCL what nccl.cc does, and
+ * no other one is there. */
 #include "kernels/cuda/library.h"
 
 #include <cstring>
 
+#include "tests/runner/api.h"
 #include "tests/runner/control.h"
 #include "tests/runner/include/cublasLt.h"
 
@@ -43,10 +45,12 @@ weir_status weir__library_open(void **out, const char *soname, const char *const
     if (!out || !soname || n < 0 || n > MOST_NAMES) {
         return weir_fail(why, WEIR_EINVAL, "library: %d names, expected 0 to %d", n, MOST_NAMES);
     }
-    if (!present || strncmp(soname, "libcublasLt.so", 14) != 0)
+    const bool nccl = strcmp(soname, "libnccl.so.2") == 0;
+    if (nccl ? !runner::nccl_function("ncclAllGather")
+             : !present || strncmp(soname, "libcublasLt.so", 14) != 0)
         return weir_fail(why, WEIR_ENOTSUP, "no %s", soname);
     for (int i = 0; i < n; i++) {
-        found[i] = nullptr;
+        found[i] = nccl ? runner::nccl_function(name[i]) : nullptr;
         for (const known &k : functions) {
             if (strcmp(k.name, name[i]) == 0) found[i] = k.fn;
         }

@@ -103,6 +103,7 @@ void *ipc_open(int, const cudaIpcMemHandle_t *) { return nullptr; }
 bool ipc_close(void *) { return false; }
 bool device_address(const void *p) { return find(device_list, p, 0) != nullptr; }
 void device_enter() { depth++; }
+void device_enter_all() { depth++; }
 void device_leave() { depth--; }
 void device_view() {}
 void check_redzones(const char *) {}
@@ -172,6 +173,10 @@ void device_view() {
 void device_enter() {
     depth++;
     device_view();
+}
+void device_enter_all() {
+    depth++;
+    protect((1u << DEVICES) - 1);
 }
 void device_leave() {
     if (--depth == 0) protect(0);

@@ -305,11 +305,14 @@ static const cli_option rows[OPT_FIRST_OF_SERVE] = {
         {.name = "comm",
          .env = true,
          .type = CLI_CHOICE,
-         .value = "auto|local|mpi",
+         .value = "auto|local|mpi|nccl",
          .preset = "auto",
-         .help = "How ranks speak to each other. local: as threads of this process. mpi: as processes of "
-                 "an MPI job, mpirun -np N weir ... -tp N --comm mpi; rank 0 reads and writes. MPI does "
-                 "not authenticate: for a trusted network only. auto: local.",
+         .help =
+             "How ranks speak to each other. local: as threads of this process. mpi: as processes of "
+             "an MPI job, mpirun -np N weir ... -tp N --comm mpi; rank 0 reads and writes. MPI does "
+             "not authenticate: for a trusted network only. nccl: threads whose GPUs exchange through NCCL "
+             "(libnccl.so.2), as they do by themselves where they do not reach each other's memory. auto: "
+             "local.",
          .commands = G | C | S | O | I | B | U | V},
     [OPT_COMM_TIMEOUT] = {.name = "comm-timeout",
                           .env = true,
