@@ -167,7 +167,9 @@ static weir_status load(weir_engine *e, const weir_engine_options *o, weir_err *
     if (e->pair.n_rank == 1) return load_own(e, !o->no_graph, err);
     WEIR_TRY(weir__ranks_open(e, o, err));
     if (e->pair.rank > 0) return WEIR_OK; /* it follows: it has no sessions */
-    if (e->pair.be->device) e->pair.facts.exchange = e->pair.be->exchange->name;
+    const weir_backend *be = e->pair.be;
+    if (be->device) e->pair.facts.exchange = be->exchange->name;
+    if (be->exchange_why.text[0]) e->pair.facts.exchange_why = be->exchange_why.text;
     weir_status st = load_own(e, !o->no_graph, &why);
     st = weir__ranks_loaded(e, st, &why);
     return st == WEIR_OK ? st : weir_fail(err, st, "%s", why.text);

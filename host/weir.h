@@ -132,6 +132,7 @@ typedef struct weir_engine_facts {
                                  nothing: the plan is then that of whole layers. NULL: the options said it */
     const char *comm;         /* "local", "mpi"; NULL: one rank, and the following is 0 */
     const char *exchange;     /* of devices: "peer memory", "NCCL"; NULL on the CPU, and before models load */
+    const char *exchange_why; /* why not by peer memory; NULL: it is, or was not wanted */
     int32_t exchanges[2];     /* of a call of each model with logits */
     size_t exchange_row[2];   /* bytes that a rank gives in these for a row: the largest */
     weir_rank_plan rank_plan[WEIR_MAX_RANKS];

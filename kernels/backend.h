@@ -89,6 +89,7 @@ struct weir_backend {
     const char *about; /* "NVIDIA H200, sm_90, 139.8 GiB"; the instruction set on the CPU */
     weir_backend_ops op;
     const weir_exchange_ops *exchange; /* NULL: it serves one rank only */
+    weir_err exchange_why;             /* why it is not the one that was tried first; "" */
     weir_comm *comm;                   /* of the group that it is a rank of; not owned. NULL: alone */
     const weir_backend_stream *stream;
     bool device;        /* backend memory is not host memory */

@@ -44,6 +44,14 @@ weir_status weir__engine_lost(const weir_engine *e, weir_status s, weir_err *err
     return weir__backend_failure(be, err);
 }
 
+/* The device that this process opens, of `there`: by its rank among those of its machine, whose launcher may
+ * show it one alone. */
+static bool own_device(weir_pair *p, int there) {
+    if (there < p->n_near && there != 1) return false;
+    p->device_here = there == 1 ? 0 : p->rank % p->n_near;
+    return true;
+}
+
 /* A device for each rank. */
 static weir_status choose_devices(weir_engine *e, const char *device, weir_err *err) {
     weir_pair *p = &e->pair;
@@ -55,16 +63,11 @@ static weir_status choose_devices(weir_engine *e, const char *device, weir_err *
     if (named || p->n_rank == 1) return WEIR_OK;
     weir_err why = {""};
     const int there = weir__backend_cuda_count(&why);
-    if (there >= p->n_rank) return WEIR_OK;
-    if (p->processes && there == 1) { /* the launcher shows each process its own */
-        p->device_here = 0;
-        return WEIR_OK;
-    }
-    return weir_fail(
-        err, WEIR_ENOTSUP,
-        "-tp %d takes as many CUDA devices, and this machine has %d (cuda:0,0 puts two ranks on one; "
-        "--device cpu)",
-        p->n_rank, there);
+    if (there == 0 || (p->processes ? own_device(p, there) : there >= p->n_rank)) return WEIR_OK;
+    return weir_fail(err, WEIR_ENOTSUP,
+                     "-tp %d takes as many CUDA devices, and this machine has %d (cuda:0,0 puts two ranks on "
+                     "one; --device cpu)",
+                     p->n_rank, there);
 }
 
 static weir_status open_cuda(weir_engine *e, const char *device, weir_err *err) {
@@ -83,5 +86,7 @@ weir_status weir__device_open(weir_engine *e, const weir_engine_options *o, int 
     if (strncmp(device, "cuda", 4) == 0) return open_cuda(e, device, err);
     if (strcmp(device, "auto") == 0 && weir__backend_cuda_count(&e->pair.device_note) > 0)
         return open_cuda(e, "cuda", err);
+    if (e->pair.by_nccl)
+        return weir_fail(err, WEIR_EINVAL, "comm nccl is for CUDA devices, and the ranks are on the CPU");
     return weir__backend_cpu_open(&e->pair.be, n_thread, isa, err);
 }

@@ -4,7 +4,7 @@
 #include <stddef.h>
 
 /* What is used of NCCL, 2.7 or newer (names, numbers and meanings of its documentation). The library is
- * looked up when it is asked for, so no header of it is needed to build; the runner of kernels has its own. */
+ * looked up when it is asked for, so no header of it is needed to build. The runner of kernels has one. */
 typedef struct ncclComm *ncclComm_t;
 typedef struct ncclUniqueId {
     char internal[128];

@@ -206,7 +206,7 @@ static weir_status join_group(weir_cuda *cu, weir_comm *comm, size_t floats, tri
     cudaIpcMemHandle_t handle = {};
     weir_status s = weir__cuda_enter_now(cu, "joining");
     if (s == WEIR_OK && comm->n_near != comm->n_rank)
-        s = weir_fail(&why, WEIR_ENOTSUP, "%s: ranks on other machines are for --device cpu", cu->name);
+        s = weir_fail(&why, WEIR_ENOTSUP, "%s: ranks on other machines", cu->name);
     if (s == WEIR_OK) s = open_memory(cu, comm->n_rank, floats);
     if (s == WEIR_OK && between_processes(comm)) s = export_memory(cu, &handle, &why);
     if (s == WEIR_OK) s = open_trial(be, cu->peers->floats, t);
@@ -246,7 +246,10 @@ weir_status weir__cuda_join(weir_backend *be, weir_comm *comm, size_t floats, we
     if (s == WEIR_OK) return s;
     if (s != WEIR_ENOTSUP || comm->data != WEIR_DATA_AUTO) return weir_fail(err, s, "%s", why.text);
     drop(be); /* all ranks have the same status, and nobody has stored anything */
-    if (weir__cuda_nccl_join(be, comm, floats, &nccl) == WEIR_OK) return WEIR_OK;
+    if (weir__cuda_nccl_join(be, comm, floats, &nccl) == WEIR_OK) {
+        be->exchange_why = why;
+        return WEIR_OK;
+    }
     return weir_fail(err, s, "%.200s; and not by NCCL: %.200s", why.text, nccl.text);
 }
 

@@ -319,6 +319,7 @@ Test(engine_ranks, options_that_cannot_be_are_named) {
         {-2, 0, NULL, 0, "tensor-parallel size -2 is not one of 1, 2, 4, 8"},
         {4, 2, NULL, 0, "tensor-parallel size of the drafter 2 is neither 1 nor the verifier's 4"},
         {1, 8, NULL, 0, "tensor-parallel size of the drafter 8 is neither 1 nor the verifier's 1"},
+        {2, 0, "nccl", 0, "comm nccl is for CUDA devices, and the ranks are on the CPU"},
         {2, 0, "pigeon", 0, "comm pigeon is not one of auto, local, mpi, nccl"},
         {2, 0, NULL, -1, "deadline of an exchange -1 is outside [0, 86400] s"},
     };

@@ -17,6 +17,7 @@ static long fail_malloc, fail_host;
 static void join(void *arg, weir_comm *c) {
     found *f = arg;
     const int r = c->rank;
+    c->data = WEIR_DATA_PEERS; /* test_nccl.c has the other way */
     weir_backend *be = NULL;
     weir_err err = {""};
     f->status[r] = weir__backend_cuda_open(&be, r, &err);

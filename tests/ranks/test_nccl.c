@@ -75,6 +75,10 @@ static void run(const tiny_pair *p, int tp, answer *out) {
     weir_err err = {""};
     o.tp = tp, o.draft_tp = tp;
     cr_assert_eq(weir_engine_open(&e, &o, &err), WEIR_OK, "%s", err.text);
+    weir_engine_facts f;
+    weir_engine_get_facts(e, &f);
+    cr_expect(tp == 1 ? !f.exchange : strcmp(f.exchange, "NCCL") == 0);
+    cr_expect(tp == 1 || strcmp(f.exchange_why, "rank 0: cuda:0 cannot reach the memory of cuda:1") == 0);
     so.ignore_eos = true, so.max_tokens = 8, so.seed = 3;
     tiny_run(e, &so, 3, out);
     weir_engine_close(e);

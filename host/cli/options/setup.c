@@ -106,8 +106,9 @@ void cli_device_text(const weir_engine_facts *f, char *buf, size_t cap) {
     else if (f->isa)
         snprintf(buf, cap, "%s (%s, %d threads)", f->device, f->isa, f->n_thread);
     else if (f->n_rank > 1)
-        snprintf(buf, cap, "%s (%s) and its peers, %d ranks%s%s", f->device, f->about, f->n_rank,
-                 f->exchange ? " over " : "", f->exchange ? f->exchange : "");
+        snprintf(buf, cap, "%s (%s) and its peers, %d ranks%s%s%s%s%s", f->device, f->about, f->n_rank,
+                 f->exchange ? " over " : "", f->exchange ? f->exchange : "", f->exchange_why ? " (" : "",
+                 f->exchange_why ? f->exchange_why : "", f->exchange_why ? ")" : "");
     else
         snprintf(buf, cap, "%s (%s)", f->device, f->about);
 }
