@@ -118,7 +118,7 @@ Test(exchange_failures, a_device_that_fails_is_named) {
         weir_session_options so = weir_session_options_default();
         weir_engine *e = NULL;
         weir_err err = {""};
-        o.tp = o.draft_tp = 2;
+        o.tp = o.draft_tp = 2, o.comm_timeout = 600.0;
         cr_assert_eq(weir_engine_open(&e, &o, &err), WEIR_OK, "%s", err.text);
         so.ignore_eos = true, so.max_tokens = 20;
         weir_session *s = tiny_session(e, &so, 3);
@@ -132,7 +132,7 @@ Test(exchange_failures, a_device_that_fails_is_named) {
                    theirs = st == WEIR_ECOMM && strncmp(err.text, "rank 1: cuda:1: ", 16) == 0;
         lead += mine, member += theirs;
         cr_expect(st == WEIR_OK || mine || theirs, "%ld: %s", n, err.text);
-        cr_expect(weir_seconds() - t0 < 20.0, "%ld: %g s", n, weir_seconds() - t0);
+        cr_expect(weir_seconds() - t0 < 300.0, "%ld: %g s", n, weir_seconds() - t0);
         weir_session_free(s);
         weir_engine_close(e);
         if (st == WEIR_OK) break;
@@ -157,6 +157,8 @@ static void never_back(void *arg, weir_comm *c) {
         runner_busy(1L << 40);
         weir__comm_abort(c, WEIR_EIO, "the disk is on fire");
     }
+    while (!weir__comm_ended(c)) /* the stream of every rank is busy by then */
+        continue;
     const double t0 = weir_seconds();
     f->status[r] = be->stream->wait(be);
     if (f->status[r] == WEIR_ECOMM) f->status[r] = be->stream->wait(be); /* at once, from now on */
