@@ -109,14 +109,7 @@ dim3 grid_of(int64_t pieces) {
         if (be->comm->n_rank == 8) K_LAUNCH((kernel<8>), grid, THREADS, 0, stream)(__VA_ARGS__); \
     } while (0)
 
-/* Rows that fit at once. */
-int64_t rows_at_once(weir_backend *be, int64_t n_row, int64_t width) {
-    const weir_cuda_nccl *l = nccl_of(be);
-    const int64_t most = l && width > 0 ? static_cast<int64_t>(l->floats) / width : 0;
-    return most < 1 || most > n_row ? n_row : most;
-}
-
-weir_status reduce_rows(weir_backend *be, const weir_reduce *a) {
+weir_status reduce_gathered(weir_backend *be, const weir_reduce *a) {
     const reduction r = reduction_of(a);
     const int64_t stride = r.total;
     WEIR_TRY(begin(be, r.total, r.total));
@@ -130,17 +123,13 @@ weir_status reduce_rows(weir_backend *be, const weir_reduce *a) {
                                static_cast<long long>(a->n));
 }
 
+size_t slice_of_group(weir_backend *be) {
+    const weir_cuda *cu = weir__cuda_of(be);
+    return cu->nccl ? cu->nccl->floats : 0;
+}
+
 weir_status reduce(weir_backend *be, const weir_reduce *a) {
-    WEIR_TRY(weir__reduce_check(a));
-    const int64_t step = rows_at_once(be, a->n_row, a->n);
-    weir_reduce some = *a;
-    for (int64_t row = 0; row < a->n_row; row += step) {
-        some.n_row = a->n_row - row < step ? a->n_row - row : step;
-        WEIR_TRY(reduce_rows(be, &some));
-        some.part += step * a->n;
-        some.y += step * a->ldy;
-    }
-    return WEIR_OK;
+    return reduce_rows(be, a, slice_of_group(be), reduce_gathered);
 }
 
 weir_status collect_some_rows(weir_backend *be, const weir_collect_rows *a) {
@@ -160,16 +149,7 @@ weir_status collect_some_rows(weir_backend *be, const weir_collect_rows *a) {
 }
 
 weir_status collect_rows(weir_backend *be, const weir_collect_rows *a) {
-    if (!a->x || !a->id || !a->first || a->n_row < 0) return WEIR_EINVAL;
-    const int64_t step = rows_at_once(be, a->n_row, a->n);
-    weir_collect_rows some = *a;
-    for (int64_t row = 0; row < a->n_row; row += step) {
-        some.n_row = a->n_row - row < step ? a->n_row - row : step;
-        WEIR_TRY(collect_some_rows(be, &some));
-        some.x += step * a->n;
-        some.id += step;
-    }
-    return WEIR_OK;
+    return rows_of_owners(be, a, slice_of_group(be), collect_some_rows);
 }
 
 /* Rank r's columns of n_row rows, from there to rank 0. */
@@ -211,20 +191,7 @@ weir_status collect_some_columns(weir_backend *be, const weir_collect_columns *a
 }
 
 weir_status collect_columns(weir_backend *be, const weir_collect_columns *a) {
-    if (!a->first || a->n_row < 0 || !be->comm) return WEIR_EINVAL;
-    const int rank = be->comm->rank;
-    const int64_t own = a->first[rank + 1] - a->first[rank];
-    if (rank == 0 ? !a->y : !a->part && own > 0) return WEIR_EINVAL;
-    int64_t pieces;
-    const int64_t step = rows_at_once(be, a->n_row, widest(a, be->comm->n_rank, &pieces));
-    weir_collect_columns some = *a;
-    for (int64_t row = 0; row < a->n_row; row += step) {
-        some.n_row = a->n_row - row < step ? a->n_row - row : step;
-        WEIR_TRY(collect_some_columns(be, &some));
-        if (a->part) some.part += step * own;
-        if (a->y) some.y += step * a->ldy;
-    }
-    return WEIR_OK;
+    return columns_of_owners(be, a, slice_of_group(be), collect_some_columns);
 }
 
 weir_status spread(weir_backend *be, const weir_spread *a) {

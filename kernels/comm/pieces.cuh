@@ -129,6 +129,60 @@ inline int64_t widest(const weir_collect_columns *a, int n_rank, int64_t *pieces
     return most;
 }
 
+/* ---- rows of a call that a slice of `floats` holds at once: the same on every rank --------------------- */
+
+inline int64_t rows_at_once(size_t floats, int64_t n_row, int64_t width) {
+    const int64_t most = width > 0 ? static_cast<int64_t>(floats) / width : 0;
+    return most < 1 || most > n_row ? n_row : most;
+}
+
+/* The checks of a call, and some(be, part of it) for as many rows at once. */
+template <class Some>
+weir_status reduce_rows(weir_backend *be, const weir_reduce *a, size_t floats, Some some) {
+    WEIR_TRY(weir__reduce_check(a));
+    const int64_t step = rows_at_once(floats, a->n_row, a->n);
+    weir_reduce part = *a;
+    for (int64_t row = 0; row < a->n_row; row += step) {
+        part.n_row = a->n_row - row < step ? a->n_row - row : step;
+        WEIR_TRY(some(be, &part));
+        part.part += step * a->n;
+        part.y += step * a->ldy;
+    }
+    return WEIR_OK;
+}
+
+template <class Some>
+weir_status rows_of_owners(weir_backend *be, const weir_collect_rows *a, size_t floats, Some some) {
+    if (!a->x || !a->id || !a->first || a->n_row < 0) return WEIR_EINVAL;
+    const int64_t step = rows_at_once(floats, a->n_row, a->n);
+    weir_collect_rows part = *a;
+    for (int64_t row = 0; row < a->n_row; row += step) {
+        part.n_row = a->n_row - row < step ? a->n_row - row : step;
+        WEIR_TRY(some(be, &part));
+        part.x += step * a->n;
+        part.id += step;
+    }
+    return WEIR_OK;
+}
+
+template <class Some>
+weir_status columns_of_owners(weir_backend *be, const weir_collect_columns *a, size_t floats, Some some) {
+    if (!a->first || a->n_row < 0 || !be->comm) return WEIR_EINVAL;
+    const int rank = be->comm->rank;
+    const int64_t own = a->first[rank + 1] - a->first[rank];
+    if (rank == 0 ? !a->y : !a->part && own > 0) return WEIR_EINVAL;
+    int64_t pieces;
+    const int64_t step = rows_at_once(floats, a->n_row, widest(a, be->comm->n_rank, &pieces));
+    weir_collect_columns part = *a;
+    for (int64_t row = 0; row < a->n_row; row += step) {
+        part.n_row = a->n_row - row < step ? a->n_row - row : step;
+        WEIR_TRY(some(be, &part));
+        if (a->part) part.part += step * own;
+        if (a->y) part.y += step * a->ldy;
+    }
+    return WEIR_OK;
+}
+
 } // namespace comm
 
 #endif /* WEIR_KERNELS_COMM_PIECES_CUH */
