@@ -246,17 +246,6 @@ struct told {
     weir_err why;
 };
 
-weir_status agree(weir_comm *c, const told *mine, told *all, weir_err *err) {
-    WEIR_TRY(weir__comm_agree(c, mine, all, sizeof *mine));
-    for (int r = 0; r < c->n_rank; r++) {
-        const weir_status s = static_cast<weir_status>(all[r].status);
-        if (s != WEIR_OK)
-            return weir_fail(err, s, "rank %d: %s", r,
-                             all[r].why.text[0] ? all[r].why.text : weir_status_str(s));
-    }
-    return WEIR_OK;
-}
-
 weir_status prepare(weir_cuda *cu, const weir_comm *comm, size_t floats, told *mine) {
     weir_backend *be = &cu->base;
     WEIR_TRY(load(cu, &mine->why));
@@ -279,11 +268,11 @@ weir_status weir__cuda_nccl_join(weir_backend *be, weir_comm *comm, size_t float
     weir_cuda *cu = weir__cuda_of(be);
     told mine = {}, all[WEIR_RANKS];
     mine.status = prepare(cu, comm, floats, &mine);
-    WEIR_TRY(agree(comm, &mine, all, err));
+    WEIR_TRY(agree(comm, mine, all, err));
     const ncclResult_t e = cu->nccl->f.ncclCommInitRank(&cu->nccl->comm, comm->n_rank, all[0].id, comm->rank);
     mine = {};
     if (e != 0) mine.status = weir_fail(&mine.why, WEIR_ECUDA, "NCCL: ranks do not meet (status %d)", e);
-    WEIR_TRY(agree(comm, &mine, all, err));
+    WEIR_TRY(agree(comm, mine, all, err));
     be->comm = comm;
     be->exchange = &weir__exchange_nccl;
     return WEIR_OK;

@@ -1,6 +1,7 @@
 /* Joining a group: memory that its devices share, and what becomes of a wait that was given up. */
 #include "kernels/comm/peers.cuh"
 
+using comm::agree;
 using comm::fault;
 using comm::peers;
 
@@ -114,18 +115,6 @@ weir_status export_memory(weir_cuda *cu, cudaIpcMemHandle_t *handle, weir_err *w
     cudaGetLastError();
     return weir_fail(why, WEIR_ENOTSUP, "%s: its memory cannot be shared between processes: %s", cu->name,
                      cudaGetErrorString(e));
-}
-
-/* All ranks' status: the first failure, with its rank. */
-weir_status agree(weir_comm *c, told mine, told *all, weir_err *err) {
-    WEIR_TRY(weir__comm_agree(c, &mine, all, sizeof mine));
-    for (int r = 0; r < c->n_rank; r++) {
-        const weir_status s = static_cast<weir_status>(all[r].status);
-        if (s != WEIR_OK)
-            return weir_fail(err, s, "rank %d: %s", r,
-                             all[r].why.text[0] ? all[r].why.text : weir_status_str(s));
-    }
-    return WEIR_OK;
 }
 
 told status_of(const weir_cuda *cu, weir_status s, const weir_err *why) {

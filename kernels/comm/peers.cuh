@@ -60,6 +60,22 @@ struct weir_cuda_peers {
 };
 typedef struct weir_cuda_peers weir_cuda_peers;
 
+namespace comm {
+
+/* All ranks' word, which has their status and why: the first failure, with its rank. */
+template <class Told> weir_status agree(weir_comm *c, const Told &mine, Told *all, weir_err *err) {
+    WEIR_TRY(weir__comm_agree(c, &mine, all, sizeof mine));
+    for (int r = 0; r < c->n_rank; r++) {
+        const weir_status s = static_cast<weir_status>(all[r].status);
+        if (s != WEIR_OK)
+            return weir_fail(err, s, "rank %d: %s", r,
+                             all[r].why.text[0] ? all[r].why.text : weir_status_str(s));
+    }
+    return WEIR_OK;
+}
+
+} // namespace comm
+
 weir_status weir__cuda_join(weir_backend *be, weir_comm *comm, size_t floats, weir_err *err);
 size_t weir__cuda_join_bytes(int n_rank, size_t floats);
 weir_status weir__cuda_nccl_join(weir_backend *be, weir_comm *comm, size_t floats, weir_err *err);
