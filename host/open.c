@@ -44,7 +44,7 @@ static weir_status resolve(weir_engine *e, const weir_engine_options *o, int *n_
     if (o->isa) {
         const int asked = weir__isa_parse(o->isa);
         if (asked < 0)
-            return weir_fail(err, WEIR_EINVAL, "isa %s is not one of portable, avx2, avx512, avx512bf16",
+            return weir_fail(err, WEIR_EINVAL, "isa %s is not one of portable, avx2, avx512, avx512bf16, amx",
                              o->isa);
         if (asked > (int)*isa)
             return weir_fail(err, WEIR_ENOTSUP, "isa %s: this machine has %s at most", o->isa,

@@ -40,8 +40,8 @@ typedef struct weir_engine_options {
     const char *model;       /* the verifier: a checkpoint directory, or a GGUF file (required) */
     const char *model_draft; /* the drafter, or NULL: a T5 for a T5, a decoder-only model for such a one */
     const char *device;      /* "cpu", "auto", "cuda[:N]", or one for each rank, "cuda:0,1"; NULL = "auto" */
-    const char *isa;         /* CPU instruction set: "portable", "avx2", "avx512", "avx512bf16"; NULL =
-                                best */
+    const char *isa;         /* CPU instruction set: "portable", "avx2", "avx512", "avx512bf16",
+                                "amx"; NULL = best */
     int n_thread;            /* 0 = cores this process may use */
     int n_parallel;          /* sessions whose pages exist at once; 0 = 1 */
     int ctx_size;            /* context length. Encoder–decoder: prompt and output each (0 = 512).

@@ -48,8 +48,11 @@ static weir_backend_ops ops_for(weir_isa isa) {
         break;
     case WEIR_ISA_AVX512:
     case WEIR_ISA_AVX512BF16:
+    case WEIR_ISA_AMX:
         op.rmsnorm = weir__rmsnorm_avx512;
-        op.linear = isa == WEIR_ISA_AVX512 ? weir__linear_avx512 : weir__linear_avx512bf16;
+        op.linear = isa == WEIR_ISA_AMX          ? weir__linear_amx
+                    : isa == WEIR_ISA_AVX512BF16 ? weir__linear_avx512bf16
+                                                 : weir__linear_avx512;
         op.attention = weir__attention_avx512;
         op.rope = weir__rope_avx512;
         break;

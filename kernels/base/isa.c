@@ -1,14 +1,36 @@
 #include "kernels/base/isa.h"
 
+#include <stdbool.h>
 #include <string.h>
+
+#if defined(__x86_64__) && defined(__linux__)
+#include <cpuid.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+#endif
 
 static const char *const names[] = {
     [WEIR_ISA_PORTABLE] = "portable",
     [WEIR_ISA_AVX2] = "avx2",
     [WEIR_ISA_AVX512] = "avx512",
     [WEIR_ISA_AVX512BF16] = "avx512bf16",
+    [WEIR_ISA_AMX] = "amx",
 };
 enum { N_NAME = sizeof names / sizeof names[0] };
+
+#if defined(__x86_64__) && defined(__linux__)
+/* Tiles are 8 KB of registers that the kernel saves for a process only once it has asked for them; threads
+ * inherit the permission. It is refused where an alternate signal stack is too small for them. */
+static bool has_tiles(void) {
+    enum { LEAF = 7, BF16 = 1 << 22, TILE = 1 << 24, REQUEST_PERMISSION = 0x1023, TILE_DATA = 18 };
+    unsigned a, b, c, d;
+    if (!__get_cpuid_count(LEAF, 0, &a, &b, &c, &d)) return false;
+    if ((d & BF16) == 0 || (d & TILE) == 0) return false;
+    return syscall(SYS_arch_prctl, REQUEST_PERMISSION, TILE_DATA) == 0;
+}
+#elif defined(__x86_64__)
+static bool has_tiles(void) { return false; }
+#endif
 
 /* __builtin_cpu_supports asks the processor and, for the wide registers, whether the operating system
  * saves them. */
@@ -25,8 +47,8 @@ weir_isa weir__isa_best(void) {
         !__builtin_cpu_supports("avx512dq") || !__builtin_cpu_supports("avx512vl")) {
         return WEIR_ISA_AVX2;
     }
-    return __builtin_cpu_supports("avx512bf16") && __builtin_cpu_supports("avx512vnni") ? WEIR_ISA_AVX512BF16
-                                                                                        : WEIR_ISA_AVX512;
+    if (!__builtin_cpu_supports("avx512bf16") || !__builtin_cpu_supports("avx512vnni")) return WEIR_ISA_AVX512;
+    return has_tiles() ? WEIR_ISA_AMX : WEIR_ISA_AVX512BF16;
 #else
     return WEIR_ISA_PORTABLE;
 #endif

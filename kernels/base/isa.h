@@ -8,10 +8,11 @@ typedef enum weir_isa {
     WEIR_ISA_AVX512 = 2,     /* AVX-512 F, BW, DQ, VL */
     WEIR_ISA_AVX512BF16 = 3, /* the above, AVX512_BF16 and _VNNI: decode rows multiply in bf16, quantised
                                 weights by bytes */
+    WEIR_ISA_AMX = 4,        /* the above and AMX_BF16: decode rows multiply in tiles */
 } weir_isa;
 
 weir_isa weir__isa_best(void);            /* what this machine and its OS support */
-const char *weir__isa_name(weir_isa isa); /* "portable", "avx2", "avx512", "avx512bf16" */
+const char *weir__isa_name(weir_isa isa); /* "portable", "avx2", "avx512", "avx512bf16", "amx" */
 int weir__isa_parse(const char *name);    /* the value, or -1 */
 
 #endif /* WEIR_KERNELS_BASE_ISA_H */

@@ -13,6 +13,7 @@ weir_status weir__linear_cpu(weir_backend *be, weir_linear *a);
 weir_status weir__linear_avx2(weir_backend *be, weir_linear *a);
 weir_status weir__linear_avx512(weir_backend *be, weir_linear *a);
 weir_status weir__linear_avx512bf16(weir_backend *be, weir_linear *a);
+weir_status weir__linear_amx(weir_backend *be, weir_linear *a);
 #endif
 
 #endif /* WEIR_KERNELS_LINEAR_CPU_H */

@@ -90,6 +90,7 @@ static void rows_worker(void *arg, int worker, int n_worker) {
         for (int64_t i = 0; i < n_tile; i++) {
             const int64_t r0 = j->n_row * i / n_tile, r1 = j->n_row * (i + 1) / n_tile;
             weir_linear_tile t = tile_at(j, p, n, r0);
+            t.n_row = (int)(r1 - r0);
             t.x = x + r0 * step;
             t.x_stride = stride;
             j->tile[r1 - r0 - 1](&t);
@@ -140,5 +141,10 @@ weir_status weir__linear_avx512(weir_backend *be, weir_linear *a) {
 
 weir_status weir__linear_avx512bf16(weir_backend *be, weir_linear *a) {
     return linear_fast(be, a, &weir_linear_kernels_avx512, &weir_linear_bf16_avx512,
+                       &weir_linear_quant_avx512vnni);
+}
+
+weir_status weir__linear_amx(weir_backend *be, weir_linear *a) {
+    return linear_fast(be, a, &weir_linear_kernels_avx512, &weir_linear_bf16_amx,
                        &weir_linear_quant_avx512vnni);
 }

@@ -5,14 +5,18 @@
 
 /* Between linear_fast.c (how a product is divided, compiled for any machine) and the kernels of one
  * instruction set. */
-enum { WEIR_TILE_ROWS = 8 }; /* rows of one tile: what the registers of the widest set hold */
+enum {
+    WEIR_TILE_ROWS = 8, /* rows of one tile: what the registers of the widest set hold */
+    WEIR_AMX_ROWS = 16, /* what a tile register holds */
+};
 
-/* Some panels times up to 8 prepared rows. */
+/* Some panels times up to 8 prepared rows, 16 with AMX. */
 typedef struct weir_linear_tile {
     const unsigned char *w; /* first panel */
     int64_t panel_bytes, n_panel;
     const weir_segments *segments; /* of the inputs */
     int64_t n_pair;                /* of inputs, k_pad / 2 */
+    int n_row;
     const unsigned char *x;        /* rows of k_pad f32 or bf16, x_stride bytes apart */
     int64_t x_stride;
     float *y; /* the column of the first panel */
@@ -38,10 +42,10 @@ typedef struct weir_linear_kernels {
 typedef struct weir_linear_bf16 {
     weir_prepare_fn *prepare;
     int tile_rows;
-    weir_tile_fn *tile[WEIR_TILE_ROWS];
+    weir_tile_fn *tile[WEIR_AMX_ROWS];
 } weir_linear_bf16;
 
 extern const weir_linear_kernels weir_linear_kernels_avx2, weir_linear_kernels_avx512;
-extern const weir_linear_bf16 weir_linear_bf16_avx512;
+extern const weir_linear_bf16 weir_linear_bf16_avx512, weir_linear_bf16_amx;
 
 #endif /* WEIR_KERNELS_LINEAR_LINEAR_TILE_H */

@@ -50,6 +50,19 @@ static inline void prepare_f32(void *dst, const float *x, const float *norm, flo
     }
 }
 
+#if defined(__AVX512BF16__)
+static void prepare_bf16(void *dst, const float *x, const float *norm, float eps, int64_t k) {
+    uint16_t *out = dst;
+    const vf factor = vf_set1(norm ? norm_factor(x, eps, k) : 1.0f);
+    const int64_t k_pad = k + (k & 1);
+    for (int64_t i = 0; i < k_pad; i += VF) {
+        const __m256i v = (__m256i)_mm512_cvtneps_pbh(row_vec(x, norm, factor, i, k));
+        const int64_t n = k_pad - i < VF ? k_pad - i : VF;
+        _mm256_mask_storeu_epi16(out + i, vf_mask(n), v);
+    }
+}
+#endif
+
 /* --- epilogues ------------------------------------------------------------------------------- */
 
 /* d / (1 + e^-u): e^-u overflows to inf for very negative u, where the quotient is correctly 0. */
@@ -198,6 +211,11 @@ WEIR_INLINE void tile_sums(vf (*acc)[16], const weir_linear_tile *t, int64_t fir
     }
 }
 
+/* Only the scale stands between a sum and y. */
+WEIR_INLINE bool is_plain(const weir_linear_tile *t) {
+    return !t->gated && t->epilogue <= WEIR_EPI_MUL && !(t->softcap > 0.0f);
+}
+
 /* Sums of panels [first, first + n), spilled as (rows, ldc), into y. */
 static inline void finish_part(const weir_linear_tile *t, int64_t first, int64_t n, const float *c,
                                int64_t ldc, int n_row) {
@@ -219,8 +237,7 @@ WEIR_INLINE void tile_step(const weir_linear_tile *t, int64_t first, const int R
                            const int kind) {
     vf acc[WEIR_TILE_ROWS][16];
     tile_sums(acc, t, first, R, P, kind);
-    const bool plain = !t->gated && t->epilogue <= WEIR_EPI_MUL && !(t->softcap > 0.0f);
-    if (plain && t->n_left - first * WEIR_PANEL >= P * WEIR_PANEL) {
+    if (is_plain(t) && t->n_left - first * WEIR_PANEL >= P * WEIR_PANEL) {
         const vf scale = vf_set1(t->scale);
         WEIR_UNROLL for (int r = 0; r < R; r++) {
             float *y = t->y + r * t->ldy + first * WEIR_PANEL;

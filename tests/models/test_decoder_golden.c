@@ -12,7 +12,7 @@
  * them: what T5's golden test allows as well. Decode rows meet bf16 weights with bf16 inputs on one ISA:
  * there the golden's own bound holds. */
 static double bound_of(const fixture *f, const golden_case *c) {
-    return f->be->isa == WEIR_ISA_AVX512BF16 && f->g->bf16 ? (double)c->bf16_bound : 1e-4;
+    return f->be->isa >= WEIR_ISA_AVX512BF16 && f->g->bf16 ? (double)c->bf16_bound : 1e-4;
 }
 
 static double larger(double worst, double d) { return !(d <= worst) ? d : worst; } /* NaN is kept */
@@ -65,6 +65,7 @@ Test(decoder_golden, agrees_with_transformers_portable) { check_isa(WEIR_ISA_POR
 Test(decoder_golden, agrees_with_transformers_avx2) { check_isa(WEIR_ISA_AVX2); }
 Test(decoder_golden, agrees_with_transformers_avx512) { check_isa(WEIR_ISA_AVX512); }
 Test(decoder_golden, agrees_with_transformers_avx512bf16) { check_isa(WEIR_ISA_AVX512BF16); }
+Test(decoder_golden, agrees_with_transformers_amx) { check_isa(WEIR_ISA_AMX); }
 
 /* ---- pairs side by side, as GGUF's llama rows are stored ----------------------------------------------- */
 

@@ -96,6 +96,7 @@ Test(t5_demo, greedy_ids_are_those_of_transformers_avx512) { check_greedy(WEIR_I
 Test(t5_demo, greedy_ids_are_those_of_transformers_avx512bf16) {
     check_greedy(WEIR_ISA_AVX512BF16, N_PROMPT);
 }
+Test(t5_demo, greedy_ids_are_those_of_transformers_amx) { check_greedy(WEIR_ISA_AMX, N_PROMPT); }
 /* The truth ops take long. */
 Test(t5_demo, greedy_ids_are_those_of_transformers_portable) { check_greedy(WEIR_ISA_PORTABLE, N_TRUTH); }
 

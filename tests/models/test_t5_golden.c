@@ -9,7 +9,7 @@
 
 /* Decode rows meet bf16 weights with bf16 inputs on this one ISA: there the golden's own bound holds. */
 static double bound_of(const weir_checkpoint *ck, weir_isa isa, const golden_case *c) {
-    return isa == WEIR_ISA_AVX512BF16 && ck->dtype == WEIR_DTYPE_BF16 ? (double)c->bf16_bound : 1e-4;
+    return isa >= WEIR_ISA_AVX512BF16 && ck->dtype == WEIR_DTYPE_BF16 ? (double)c->bf16_bound : 1e-4;
 }
 
 static double worst_of(fixture *f, int32_t slot, const golden_case *c) {
@@ -72,6 +72,7 @@ Test(t5_golden, agrees_with_transformers_portable) { check_isa(WEIR_ISA_PORTABLE
 Test(t5_golden, agrees_with_transformers_avx2) { check_isa(WEIR_ISA_AVX2); }
 Test(t5_golden, agrees_with_transformers_avx512) { check_isa(WEIR_ISA_AVX512); }
 Test(t5_golden, agrees_with_transformers_avx512bf16) { check_isa(WEIR_ISA_AVX512BF16); }
+Test(t5_golden, agrees_with_transformers_amx) { check_isa(WEIR_ISA_AMX); }
 
 /* Every distance up to twice max_distance, for sane and odd settings. */
 Test(t5_golden, buckets_are_those_of_transformers) {

@@ -268,7 +268,7 @@ static const cli_option rows[OPT_FIRST_OF_SERVE] = {
     [OPT_ISA] = {.name = "isa",
                  .env = true,
                  .type = CLI_CHOICE,
-                 .value = "portable|avx2|avx512|avx512bf16",
+                 .value = "portable|avx2|avx512|avx512bf16|amx",
                  .absent = "the best one that this machine has",
                  .help = "Instruction set of the CPU backend.",
                  .commands = G | C | S | O | I | B | U | V},

@@ -36,7 +36,7 @@ static void check_product(const product *p, weir_backend *const *be, uint64_t *r
     for (int isa = 0; be[isa]; isa++) {
         char what[160];
         describe_product(what, sizeof what, weir__isa_name((weir_isa)isa), p);
-        data_expect(&d, isa == WEIR_ISA_AVX512BF16 && p->rows && p->dtype == WEIR_DTYPE_BF16);
+        data_expect(&d, isa >= WEIR_ISA_AVX512BF16 && p->rows && p->dtype == WEIR_DTYPE_BF16);
         run(be[isa], &w, &d, 0, p->n_row, y);
         cr_assert(guarded_intact(y, total), "%s: wrote outside y", what);
         for (int64_t r = 0; r < p->n_row; r++) {

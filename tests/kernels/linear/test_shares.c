@@ -102,7 +102,7 @@ static void check_inputs(weir_backend *be, const data *d, int64_t unit) {
 static bool rounds(const weir_backend *be, weir_dtype dtype) {
     if (be->device) return dtype == WEIR_DTYPE_BF16;
     if (!weir_dtype_is_float(dtype)) return be->isa != WEIR_ISA_PORTABLE;
-    return dtype == WEIR_DTYPE_BF16 && be->isa == WEIR_ISA_AVX512BF16;
+    return dtype == WEIR_DTYPE_BF16 && be->isa >= WEIR_ISA_AVX512BF16;
 }
 
 Test(shares, inputs_give_the_bits_of_the_whole_on_any_number_of_ranks) {
