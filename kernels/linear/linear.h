@@ -89,7 +89,8 @@ enum { WEIR_LINEAR_CHUNK = 64 }; /* rows prepared at once */
 /* Floats of scratch that a worker needs for products of k inputs, any n and n_row: pass the largest k of a
  * model to weir__backend_reserve. A newly opened backend has enough for k <= 1024. */
 static inline size_t weir__linear_scratch_floats(int64_t k) {
-    return (size_t)WEIR_LINEAR_CHUNK * ((size_t)k + 32); /* rows padded to whole lines, and one */
+    /* three bf16 parts of a row, each padded to whole lines, and a line */
+    return (size_t)WEIR_LINEAR_CHUNK * ((size_t)(k / 2 * 3) + 96);
 }
 
 /* Floats of scratch on a device for products of n outputs (both matrices of a gated pair counted), k inputs

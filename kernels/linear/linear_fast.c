@@ -8,6 +8,7 @@
 
 enum {
     SERIAL_BYTES = 48 * 1024, /* weight bytes below which waking the other workers does not pay */
+    SHARED_ROWS = 16,         /* rows from which preparing them together pays for one hand-over more */
     BLOCK_BYTES = 128 * 1024, /* panels that stay in a core's cache while several row tiles pass over them */
 };
 
@@ -16,9 +17,12 @@ typedef struct job {
     const weir_linear *a;
     const weir_linear_quant *quant; /* NULL: float weights */
     weir_prepare_fn *prepare;       /* NULL: rows are read where they are */
-    weir_tile_fn *const *tile;
+    weir_tile_fn *const *tile; /* [n_row - 1]; NULL: tile_any */
+    weir_tile_fn *tile_any;
     int tile_rows;
+    const unsigned char *prepared; /* rows that are prepared already; NULL: each worker prepares them */
     int64_t row_bytes;   /* of a prepared row */
+    int64_t part_bytes;  /* of a part of it */
     int64_t row0, n_row; /* the chunk */
     int64_t panel_bytes;
 } job;
@@ -36,6 +40,7 @@ static weir_linear_tile tile_at(const job *j, int64_t first, int64_t n, int64_t 
         .panel_bytes = j->panel_bytes,
         .n_panel = n,
         .segments = &a->w->segments,
+        .part_bytes = j->part_bytes,
         .n_pair = a->w->k_pad / 2,
         .y = a->y + (j->row0 + r) * a->ldy + col,
         .ldy = a->ldy,
@@ -47,29 +52,44 @@ static weir_linear_tile tile_at(const job *j, int64_t first, int64_t n, int64_t 
     };
 }
 
-/* Every worker prepares the rows for itself, which is cheaper than waiting for one to do it. step: bytes
- * between rows; stride: the tile's x_stride. */
-static const unsigned char *prepared_rows(const job *j, int worker, int64_t *step, int64_t *stride) {
+/* Bytes between prepared rows, and the tile's x_stride. */
+static int64_t row_step(const job *j) {
+    return j->quant ? (int64_t)sizeof(weir_quant_unit)
+                    : j->prepare ? j->row_bytes : j->a->ldx * (int64_t)sizeof(float);
+}
+static int64_t tile_stride(const job *j) { return j->quant ? row_stride(j->n_row * row_step(j)) : row_step(j); }
+
+/* Rows [begin, end) of the chunk. */
+static void prepare_rows(const job *j, unsigned char *dst, long begin, long end) {
     const weir_linear *a = j->a;
-    const float *x = a->x + j->row0 * a->ldx;
-    unsigned char *dst = (unsigned char *)(j->be->scratch + (size_t)worker * j->be->scratch_floats);
-    if (j->quant) {
-        *step = (int64_t)sizeof(weir_quant_unit);
-        *stride = row_stride(j->n_row * *step);
-        for (int64_t r = 0; r < j->n_row; r++) {
-            j->quant->prepare(dst + r * *step, *stride, x + r * a->ldx, a->norm, a->eps, a->w->k);
-        }
-        return dst;
+    for (long r = begin; r < end; r++) {
+        const float *x = a->x + (j->row0 + r) * a->ldx;
+        unsigned char *to = dst + r * row_step(j);
+        if (j->quant)
+            j->quant->prepare(to, tile_stride(j), x, a->norm, a->eps, a->w->k);
+        else
+            j->prepare(to, x, a->norm, a->eps, a->w->k);
     }
-    if (!j->prepare) {
-        *step = *stride = a->ldx * (int64_t)sizeof *x;
-        return (const unsigned char *)x;
-    }
-    for (int64_t r = 0; r < j->n_row; r++) {
-        j->prepare(dst + r * j->row_bytes, x + r * a->ldx, a->norm, a->eps, a->w->k);
-    }
-    *step = *stride = j->row_bytes;
-    return dst;
+}
+
+static unsigned char *scratch_of(const job *j, int worker) {
+    return (unsigned char *)(j->be->scratch + (size_t)worker * j->be->scratch_floats);
+}
+
+static void prepare_worker(void *arg, int worker, int n_worker) {
+    const job *j = arg;
+    long begin, end;
+    weir__pool_split((long)j->n_row, 1, worker, n_worker, &begin, &end);
+    prepare_rows(j, scratch_of(j, 0), begin, end);
+}
+
+/* Where a worker finds the rows. A few rows every worker prepares for itself, which is cheaper than waiting
+ * for one to do it. */
+static const unsigned char *rows_at(const job *j, int worker) {
+    if (j->prepared) return j->prepared;
+    if (!j->quant && !j->prepare) return (const unsigned char *)(j->a->x + j->row0 * j->a->ldx);
+    prepare_rows(j, scratch_of(j, worker), 0, (long)j->n_row);
+    return scratch_of(j, worker);
 }
 
 static void rows_worker(void *arg, int worker, int n_worker) {
@@ -78,8 +98,8 @@ static void rows_worker(void *arg, int worker, int n_worker) {
     long begin, end;
     weir__pool_split(n_panel, n_panel >= 8 * n_worker ? 4 : 2, worker, n_worker, &begin, &end);
     if (begin >= end) return;
-    int64_t step, stride;
-    const unsigned char *x = prepared_rows(j, worker, &step, &stride);
+    const int64_t step = row_step(j), stride = tile_stride(j);
+    const unsigned char *x = rows_at(j, worker);
 
     const int64_t n_tile = (j->n_row + j->tile_rows - 1) / j->tile_rows;
     int64_t block = BLOCK_BYTES / j->panel_bytes / 4 * 4;
@@ -93,8 +113,27 @@ static void rows_worker(void *arg, int worker, int n_worker) {
             t.n_row = (int)(r1 - r0);
             t.x = x + r0 * step;
             t.x_stride = stride;
-            j->tile[r1 - r0 - 1](&t);
+            (j->tile ? j->tile[r1 - r0 - 1] : j->tile_any)(&t);
         }
+    }
+}
+
+static void run_chunks(job *j) {
+    const weir_linear *a = j->a;
+    weir_pool *pool = j->be->pool;
+    const bool serial = a->w->n_panel * j->panel_bytes < SERIAL_BYTES;
+    for (j->row0 = 0; j->row0 < a->n_row; j->row0 += j->n_row) {
+        j->n_row = a->n_row - j->row0 < WEIR_LINEAR_CHUNK ? a->n_row - j->row0 : WEIR_LINEAR_CHUNK;
+        if (serial) {
+            rows_worker(j, 0, 1);
+            continue;
+        }
+        j->prepared = NULL;
+        if (j->n_row >= SHARED_ROWS && (j->quant || j->prepare)) {
+            weir__pool_run(pool, prepare_worker, j);
+            j->prepared = scratch_of(j, 0);
+        }
+        weir__pool_run(pool, rows_worker, j);
     }
 }
 
@@ -103,31 +142,24 @@ static weir_status linear_fast(weir_backend *be, const weir_linear *a, const wei
     WEIR_TRY(weir__linear_check(a));
     if (be->scratch_floats < weir__linear_scratch_floats(a->w->k)) return WEIR_ENOMEM;
     const weir_weight *w = a->w;
-    const bool round_rows = a->rows && bf16 && w->dtype == WEIR_DTYPE_BF16;
-    job j = {
-        .be = be,
-        .a = a,
-        .prepare = round_rows                    ? bf16->prepare
-                   : a->norm || w->k != w->k_pad ? kernels->prepare
-                                                 : NULL,
-        .row_bytes = row_stride(w->k_pad * (round_rows ? 2 : 4)),
-        .panel_bytes = weir__weight_panel_bytes(w),
-    };
+    const bool both_bf16 = bf16 && w->dtype == WEIR_DTYPE_BF16;
+    job j = {.be = be, .a = a, .panel_bytes = weir__weight_panel_bytes(w)};
     if (!weir_dtype_is_float(w->dtype)) {
         j.quant = quant, j.tile = quant->tile[w->dtype], j.tile_rows = quant->tile_rows;
+    } else if (both_bf16 && a->rows) {
+        j.prepare = bf16->prepare, j.row_bytes = row_stride(w->k_pad * 2);
+        j.tile = bf16->tile_any ? NULL : bf16->tile, j.tile_any = bf16->tile_any;
+        j.tile_rows = bf16->tile_rows;
+    } else if (both_bf16 && bf16->prepare_split) {
+        j.part_bytes = weir__bf16_part_bytes(w->k_pad);
+        j.prepare = bf16->prepare_split, j.row_bytes = row_stride(WEIR_BF16_PARTS * j.part_bytes);
+        j.tile_any = bf16->tile_split, j.tile_rows = bf16->tile_rows;
     } else {
-        j.tile = round_rows ? bf16->tile : kernels->tile[w->dtype];
-        j.tile_rows = round_rows ? bf16->tile_rows : kernels->tile_rows;
+        if (a->norm || w->k != w->k_pad) j.prepare = kernels->prepare;
+        j.row_bytes = row_stride(w->k_pad * 4);
+        j.tile = kernels->tile[w->dtype], j.tile_rows = kernels->tile_rows;
     }
-    const bool serial = w->n_panel * j.panel_bytes < SERIAL_BYTES;
-    for (j.row0 = 0; j.row0 < a->n_row; j.row0 += j.n_row) {
-        j.n_row = a->n_row - j.row0 < WEIR_LINEAR_CHUNK ? a->n_row - j.row0 : WEIR_LINEAR_CHUNK;
-        if (serial) {
-            rows_worker(&j, 0, 1);
-        } else {
-            weir__pool_run(be->pool, rows_worker, &j);
-        }
-    }
+    run_chunks(&j);
     return WEIR_OK;
 }
 

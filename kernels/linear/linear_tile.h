@@ -7,10 +7,10 @@
  * instruction set. */
 enum {
     WEIR_TILE_ROWS = 8, /* rows of one tile: what the registers of the widest set hold */
-    WEIR_AMX_ROWS = 16, /* what a tile register holds */
+    WEIR_AMX_ROWS = 32, /* two tile registers */
 };
 
-/* Some panels times up to 8 prepared rows, 16 with AMX. */
+/* Some panels times up to 8 prepared rows, 32 with AMX. */
 typedef struct weir_linear_tile {
     const unsigned char *w; /* first panel */
     int64_t panel_bytes, n_panel;
@@ -18,7 +18,7 @@ typedef struct weir_linear_tile {
     int64_t n_pair;                /* of inputs, k_pad / 2 */
     int n_row;
     const unsigned char *x;        /* rows of k_pad f32 or bf16, x_stride bytes apart */
-    int64_t x_stride;
+    int64_t x_stride, part_bytes;  /* part_bytes: from one part of a row to the next */
     float *y; /* the column of the first panel */
     int64_t ldy;
     int64_t n_left; /* remaining columns of y */
@@ -42,8 +42,16 @@ typedef struct weir_linear_kernels {
 typedef struct weir_linear_bf16 {
     weir_prepare_fn *prepare;
     int tile_rows;
-    weir_tile_fn *tile[WEIR_AMX_ROWS];
+    weir_tile_fn *tile[WEIR_TILE_ROWS];
+    weir_tile_fn *tile_any; /* for any number of rows; NULL: those of the table */
+    /* f32 rows as WEIR_BF16_PARTS bf16 rows that add up to them, weir__bf16_part_bytes apart; NULL: f32 rows
+     * are multiplied as f32 */
+    weir_prepare_fn *prepare_split;
+    weir_tile_fn *tile_split; /* for any number of rows */
 } weir_linear_bf16;
+
+enum { WEIR_BF16_PARTS = 3 };
+static inline int64_t weir__bf16_part_bytes(int64_t k_pad) { return (k_pad * 2 + 63) / 64 * 64; }
 
 extern const weir_linear_kernels weir_linear_kernels_avx2, weir_linear_kernels_avx512;
 extern const weir_linear_bf16 weir_linear_bf16_avx512, weir_linear_bf16_amx;

@@ -13,6 +13,10 @@
 #define DEMO WEIR_SOURCE_DIR "/models/demo/"
 enum { MAX_NEW = 128, N_PROMPT = 200, N_TRUTH = 25 }; /* the recorded answers were cut at 128 */
 
+/* Rows that are rounded to bf16 move a log-probability by 0.017 at most (README, Precision): two tokens whose
+ * logits are closer than twice that may change places. */
+static const double NEAR_TIE = 0.034;
+
 static int32_t argmax(const float *x, int32_t n) {
     int32_t best = 0;
     for (int32_t i = 1; i < n; i++) {
@@ -21,29 +25,27 @@ static int32_t argmax(const float *x, int32_t n) {
     return best;
 }
 
-/* Number of ids; end-of-text is not one of them. */
-static int32_t greedy(fixture *f, const int32_t *prompt, int64_t n, int32_t *out) {
+/* Follows the recorded ids and the end of text after them: how often the likeliest token is another, and by how
+ * much its logit is higher at most. */
+static int others(fixture *f, const int32_t *prompt, int64_t n, const json_t *recorded, double *gap) {
     static float logits[8192];
+    const int32_t n_id = (int32_t)json_array_size(recorded);
+    int32_t token = f->ck.start_id;
+    int count = 0;
     cr_assert(f->n_vocab <= 8192);
     t5_prefill(f, 0, prompt, n);
     cr_assert_eq(weir__kv_pool_resize(f->self, 0, 0), WEIR_OK);
-    int32_t token = f->ck.start_id;
-    for (int32_t i = 0; i < MAX_NEW; i++) {
+    for (int32_t i = 0; i <= n_id && i < MAX_NEW; i++) {
         const row r = {0, i, token};
         cr_assert_eq(t5_forward(f, &r, 1, NULL, 0, logits), WEIR_OK);
-        token = argmax(logits, f->n_vocab);
-        if (token == f->ck.eos[0]) return i;
-        out[i] = token;
+        const int32_t best = argmax(logits, f->n_vocab);
+        token = i < n_id ? (int32_t)json_integer_value(json_array_get(recorded, (size_t)i)) : f->ck.eos[0];
+        if (best == token) continue;
+        const double higher = (double)logits[best] - (double)logits[token];
+        *gap = higher > *gap ? higher : *gap;
+        count++;
     }
-    return MAX_NEW;
-}
-
-static bool as_recorded(const json_t *want, const int32_t *ids, int32_t n) {
-    if ((int32_t)json_array_size(want) != n) return false;
-    for (int32_t i = 0; i < n; i++) {
-        if (json_integer_value(json_array_get(want, (size_t)i)) != ids[i]) return false;
-    }
-    return true;
+    return count;
 }
 
 /* Prompt ids of one line, end-of-text appended as T5 wants it. */
@@ -70,22 +72,24 @@ static void check_greedy(weir_isa isa, int n_prompt_max) {
     FILE *lines = fopen(DEMO "greedy_200.jsonl", "r");
     cr_assert(lines);
     int n = 0, wrong = 0;
-    int64_t n_token = 0;
+    size_t n_token = 0;
+    double gap = 0.0;
     for (json_t *j; n < n_prompt_max && (j = json_loadf(lines, JSON_DISABLE_EOF_CHECK, NULL));
          n++, json_decref(j)) {
-        int32_t prompt[FIX_PROMPT], ids[MAX_NEW];
+        int32_t prompt[FIX_PROMPT];
         const char *text = json_string_value(json_object_get(j, "prompt"));
+        const json_t *recorded = json_object_get(j, "token_ids");
         const int64_t n_prompt = prompt_ids(t, &f, text, prompt);
-        const int32_t n_id = greedy(&f, prompt, n_prompt, ids);
-        n_token += n_id;
-        if (!as_recorded(json_object_get(j, "token_ids"), ids, n_id)) {
-            printf("differs: %s\n", text);
-            wrong++;
-        }
+        const int differ = others(&f, prompt, n_prompt, recorded, &gap);
+        n_token += json_array_size(recorded);
+        if (differ > 0) printf("differs: %s\n", text);
+        wrong += differ;
     }
-    printf("%s: %d prompts, %ld tokens, %d differ\n", weir__isa_name(isa), n, (long)n_token, wrong);
+    printf("%s: %d prompts, %zu tokens, %d differ, by %.3g at most\n", weir__isa_name(isa), n, n_token, wrong,
+           gap);
     cr_expect_eq(n, n_prompt_max);
-    cr_expect_eq(wrong, 0);
+    if (isa < WEIR_ISA_AVX512BF16) cr_expect_eq(wrong, 0);
+    cr_expect(gap <= NEAR_TIE);
     fclose(lines);
     weir__tokenizer_free(t);
     t5_close(&f);
