@@ -426,6 +426,7 @@ weir_status weir__block_loop_stage(weir_block_loop *l, weir_session *s) {
     WEIR_TRY(weir__backend_zero(l->e->pair.be, b->loop.draft, (size_t)b->loop.gamma * sizeof *b->loop.draft));
     WEIR_TRY(weir__backend_upload(l->e->pair.be, b->loop.seat, seat, sizeof *seat));
     WEIR_TRY(weir__block_verify(b));
+    if (b->loop.first) WEIR_TRY(weir__block_verifier_stats(b, b->loop.gamma + 1));
     return copy_rows(b);
 }
 
@@ -433,6 +434,6 @@ weir_status weir__block_loop_accept(weir_block_loop *l) {
     weir_bucket *b = &l->staged;
     weir_seat *seat = l->e->deck.buf.seat;
     WEIR_TRY(weir__backend_upload(l->e->pair.be, b->loop.seat, seat, sizeof *seat));
-    WEIR_TRY(weir__block_verifier_stats(b, b->loop.gamma + 1));
+    if (!b->loop.first) WEIR_TRY(weir__block_verifier_stats(b, b->loop.gamma + 1));
     return weir__block_close(b);
 }

@@ -58,7 +58,7 @@ weir_status weir__block_verify(const weir_bucket *b) {
     weir_batch rows;
     WEIR_TRY(make_rows(b, WEIR_LOOP_VERIFY, &all, &rows));
     WEIR_TRY(weir__rows_forward(b->l->e, WEIR_VERIFIER, rows, b->loop.p_logits));
-    return weir__block_verifier_stats(b, rows.n_out);
+    return b->loop.first ? WEIR_OK : weir__block_verifier_stats(b, rows.n_out);
 }
 
 /* The drafter's row after the last draft, of n seats. Where this is called, the host reads backend memory. */

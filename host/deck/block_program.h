@@ -30,7 +30,8 @@ struct weir_block_loop {
 };
 
 weir_status weir__block_run(void *bucket); /* as weir_backend_stream.capture wants it */
-/* Its parts: the verifier's pass with the statistics of its rows, those alone, and the accept step. */
+/* Its parts: the verifier's pass, with the statistics of its rows where the accept step does not make them
+ * (loop.h); those alone; and the accept step. */
 weir_status weir__block_verify(const weir_bucket *b);
 weir_status weir__block_verifier_stats(const weir_bucket *b, int32_t n_row);
 weir_status weir__block_close(weir_bucket *b);

@@ -52,7 +52,8 @@ typedef struct weir_row_note {
 typedef struct weir_accept_session {
     const weir_law *law;
     const float *q_logits, *p_logits;        /* (n_draft, ld_q), (n_draft + 1, ld_p) */
-    const weir_row_stats *q_stats, *p_stats; /* (n_draft), (n_draft + 1) */
+    const weir_row_stats *q_stats;           /* (n_draft) */
+    weir_row_stats *p_stats;                 /* (n_draft + 1); written only under make_stats */
     const int32_t *draft;                    /* (n_draft) drafted tokens, drawn from q with these stats */
     int32_t n_draft;                         /* 0 … WEIR_GAMMA_MAX */
     int32_t position;
@@ -71,6 +72,9 @@ typedef struct weir_accept_args {
     int32_t n_session;
     int64_t ld_q, ld_p;
     int32_t n_vocab;
+    bool make_stats; /* CPU: p_stats hold nothing yet. The op makes those of the rows that it examines, and of
+                        the row n_accept, which closes the block; a block without drafts has that row alone.
+                        Rows that no decision reaches cost nothing then */
 } weir_accept_args;
 
 /* EINVAL: a negative n_session, a vocabulary below 1 or above WEIR_VOCAB_MAX, strides below it, NULL. A

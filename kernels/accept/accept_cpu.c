@@ -4,6 +4,11 @@
 
 /* ---- accept -------------------------------------------------------------------------------------------- */
 
+static void make_stats(const weir_env *env, const weir_accept_args *a, weir_accept_session *s, int32_t j) {
+    if (a->make_stats)
+        s->p_stats[j] = weir__row_stats_in(env, s->p_logits + j * a->ld_p, a->n_vocab, s->law);
+}
+
 /* Rows are examined one after another, up to the first rejection. */
 static void verify_tokens(const weir_env *env, const weir_accept_args *a, weir_accept_session *s,
                           weir_decision *d) {
@@ -11,6 +16,7 @@ static void verify_tokens(const weir_env *env, const weir_accept_args *a, weir_a
     weir_accept_row *row;
     do {
         row = &s->row[d->n_examined];
+        make_stats(env, a, s, d->n_examined);
         weir__examine(env, a, s, d->n_examined, row, &note);
     } while (weir__decide_row(s, row, &note, d));
     if (d->rejected) s->verdict = note.verdict;
@@ -19,7 +25,10 @@ static void verify_tokens(const weir_env *env, const weir_accept_args *a, weir_a
 static void verify_block(const weir_env *env, const weir_accept_args *a, weir_accept_session *s,
                          weir_decision *d) {
     weir_row_note note[WEIR_GAMMA_MAX];
-    for (int32_t j = 0; j < s->n_draft; j++) weir__examine(env, a, s, j, &s->row[j], &note[j]);
+    for (int32_t j = 0; j < s->n_draft; j++) {
+        make_stats(env, a, s, j);
+        weir__examine(env, a, s, j, &s->row[j], &note[j]);
+    }
     weir__decide_block(env, a, s, note, d);
 }
 
@@ -38,6 +47,7 @@ static void accept_piece(void *ctx, const weir_env *env, int64_t i) {
     s->n_accept = d.n_accept;
     s->block_p = d.block_p;
     if (d.status != WEIR_OK) return;
+    if (d.n_accept == s->n_draft && s->p_logits && s->p_stats) make_stats(env, a, s, d.n_accept);
     for (int32_t j = 0; j < d.n_accept; j++) s->row[j].accepted = true;
 }
 

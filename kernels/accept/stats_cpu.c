@@ -3,17 +3,20 @@
 #include "kernels/accept/truncate.h"
 #include "kernels/accept/row_impl.h"
 
+weir_row_stats weir__row_stats_in(const weir_env *env, const float *logits, int32_t n_vocab,
+                                  const weir_law *law) {
+    int32_t lo, hi;
+    weir__minmax(env, logits, n_vocab, &lo, &hi);
+    if (!weir__usable_keys(lo, hi)) return weir__unusable_row();
+    const float max = weir__order_value(hi) + 0.0f; /* one zero */
+    return weir__row_stats(env, logits, n_vocab, law, max, env->lanes->find(logits, n_vocab, max));
+}
+
 static void stats_piece(void *ctx, const weir_env *env, int64_t r) {
     const weir_row_stats_args *a = ctx;
-    a->out[r] = weir__unusable_row();
-    if (a->law_of[r] < 0) return;
-    const float *l = a->logits + r * a->ld;
-    int32_t lo, hi;
-    weir__minmax(env, l, a->n_vocab, &lo, &hi);
-    if (!weir__usable_keys(lo, hi)) return;
-    const float max = weir__order_value(hi) + 0.0f; /* one zero */
-    a->out[r] =
-        weir__row_stats(env, l, a->n_vocab, &a->law[a->law_of[r]], max, env->lanes->find(l, a->n_vocab, max));
+    a->out[r] = a->law_of[r] < 0 ? weir__unusable_row()
+                                 : weir__row_stats_in(env, a->logits + r * a->ld, a->n_vocab,
+                                                      &a->law[a->law_of[r]]);
 }
 
 static weir_status run_row_stats(const weir_env *env, weir_row_stats_args *a) {

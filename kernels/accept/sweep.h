@@ -13,6 +13,9 @@ typedef struct weir_env {
 } weir_env;
 
 void weir__minmax(const weir_env *env, const float *logits, int32_t n_vocab, int32_t *lo, int32_t *hi);
+/* Statistics of a row; NaN on an unusable one (stats.h). */
+weir_row_stats weir__row_stats_in(const weir_env *env, const float *logits, int32_t n_vocab,
+                                  const weir_law *law);
 void weir__row_sums(const weir_env *env, const weir_row_view *r, int32_t n_vocab, float out[4]);
 
 /* At temperature 0 both rows have one positive token each, and only those are read. */

@@ -226,7 +226,8 @@ static weir_status decide(weir_backend *be, const weir_loop_close *c) {
     weir_accept_args accept = {.session = l->accept,
                                .n_vocab = l->n_vocab,
                                .ld_p = l->ld_p,
-                               .ld_q = l->gamma > 0 ? l->n_seat * l->ld_q : l->ld_p};
+                               .ld_q = l->gamma > 0 ? l->n_seat * l->ld_q : l->ld_p,
+                               .make_stats = l->first != NULL};
     for (int32_t i = 0; i < l->n_seat; i++)
         if (weir__seat_runs(&l->seat[i])) weir__seat_block(l, i, &l->seat[i], &l->accept[accept.n_session++]);
     WEIR_TRY(be->op.accept(be, &accept));

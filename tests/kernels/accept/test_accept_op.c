@@ -326,7 +326,7 @@ Test(accept, a_nan_row_fails_its_session_alone) {
             weir_accept_session s[3];
             weir_accept_row rows[3][BLOCK_DRAFT];
             for (int i = 0; i < 3; i++) {
-                const block *b = i == 1 ? bad : good;
+                block *b = i == 1 ? bad : good;
                 s[i] = (weir_accept_session){.law = &law,
                                              .q_logits = b->q,
                                              .p_logits = b->p,
@@ -426,11 +426,10 @@ typedef struct trace {
     int32_t rows[BLOCK_DRAFT][5], block_p, emit[4];
 } trace;
 
-static void run(block *b, trace *t) {
+/* Of a block that was accepted; draws its closing token. */
+static void note_block(block *b, trace *t) {
     memset(t, 0, sizeof *t);
-    block_stats(b);
-    for (int j = 0; j < b->n_draft; j++) t->draft[j] = block_draw(b, j);
-    block_accept(b);
+    for (int j = 0; j < b->n_draft; j++) t->draft[j] = b->draft[j];
     t->n_examined = b->session.n_examined;
     t->n_accept = b->session.n_accept;
     t->block_p = wf_bits(b->session.block_p);
@@ -444,6 +443,13 @@ static void run(block *b, trace *t) {
     const int32_t x[4] = {wf_bits(b->emit.log_pi), wf_bits(b->emit.log_p), wf_bits(b->emit.reject),
                           b->emit.deferred};
     memcpy(t->emit, x, sizeof x);
+}
+
+static void run(block *b, trace *t) {
+    block_stats(b);
+    for (int j = 0; j < b->n_draft; j++) block_draw(b, j);
+    block_accept(b);
+    note_block(b, t);
 }
 
 Test(accept, does_not_depend_on_isa_or_threads) {
@@ -477,6 +483,39 @@ Test(accept, does_not_depend_on_isa_or_threads) {
         }
     for (int t = 0; t < 3; t++) weir__pool_free(pool[t]);
     cr_log_info("%d blocks compared", cases);
+}
+
+/* The op makes the verifier's statistics of the rows that a decision reaches, and no others. */
+Test(accept, makes_the_statistics_that_it_needs) {
+    uint64_t seed = 48;
+    int skipped = 0;
+    for (int rep = 0; rep < 60; rep++) {
+        block *b = block_new(rep % (BLOCK_DRAFT + 1), 300, 300);
+        weir_row_stats given[BLOCK_DRAFT + 1];
+        b->law = random_law(&seed, (weir_rule)(rep % WEIR_RULE_COUNT));
+        b->law.block_verify = rep % 4 == 0 && b->law.rule != WEIR_RULE_CACTUS;
+        fill(b, &seed, rep % 2);
+        trace want, got;
+        run(b, &want);
+        memcpy(given, b->p_stats, sizeof given);
+        memset(b->p_stats, 0xff, sizeof b->p_stats);
+        weir_accept_args a = {&b->session, 1, b->ld, b->ld, b->n_vocab, true};
+        cr_assert(weir__accept_cpu(&b->be, &a) == WEIR_OK);
+        const int n_examined = b->session.n_examined, closing = b->session.n_accept;
+        for (int j = 0; j <= b->n_draft; j++) {
+            const bool needed = j < n_examined || j == closing;
+            const weir_row_stats none = b->p_stats[j];
+            skipped += !needed;
+            if (needed)
+                cr_assert(!memcmp(&b->p_stats[j], &given[j], sizeof given[j]), "rule %d row %d", b->law.rule, j);
+            else
+                cr_assert(isnan(none.max) && isnan(none.sum), "row %d of %d was made", j, b->n_draft);
+        }
+        note_block(b, &got);
+        cr_assert(!memcmp(&got, &want, sizeof got), "rule %d", b->law.rule);
+        block_free(b);
+    }
+    cr_expect(skipped > 30);
 }
 
 /* Many sessions at once give what each gives alone, whatever the order and the threads. */
