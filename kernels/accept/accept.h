@@ -51,11 +51,11 @@ typedef struct weir_row_note {
 /* A session's block. Row j of q and p is the distribution of the token with output index position + j. */
 typedef struct weir_accept_session {
     const weir_law *law;
-    const float *q_logits, *p_logits;        /* (n_draft, ld_q), (n_draft + 1, ld_p) */
-    const weir_row_stats *q_stats;           /* (n_draft) */
-    weir_row_stats *p_stats;                 /* (n_draft + 1); written only under make_stats */
-    const int32_t *draft;                    /* (n_draft) drafted tokens, drawn from q with these stats */
-    int32_t n_draft;                         /* 0 … WEIR_GAMMA_MAX */
+    const float *q_logits, *p_logits; /* (n_draft, ld_q), (n_draft + 1, ld_p) */
+    const weir_row_stats *q_stats;    /* (n_draft) */
+    weir_row_stats *p_stats;          /* (n_draft + 1); written only under make_stats */
+    const int32_t *draft;             /* (n_draft) drafted tokens, drawn from q with these stats */
+    int32_t n_draft;                  /* 0 … WEIR_GAMMA_MAX */
     int32_t position;
     /* out */
     weir_accept_row *row; /* (n_draft) */

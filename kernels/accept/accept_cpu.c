@@ -5,8 +5,7 @@
 /* ---- accept -------------------------------------------------------------------------------------------- */
 
 static void make_stats(const weir_env *env, const weir_accept_args *a, weir_accept_session *s, int32_t j) {
-    if (a->make_stats)
-        s->p_stats[j] = weir__row_stats_in(env, s->p_logits + j * a->ld_p, a->n_vocab, s->law);
+    if (a->make_stats) s->p_stats[j] = weir__row_stats_in(env, s->p_logits + j * a->ld_p, a->n_vocab, s->law);
 }
 
 /* Rows are examined one after another, up to the first rejection. */

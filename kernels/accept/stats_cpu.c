@@ -14,9 +14,9 @@ weir_row_stats weir__row_stats_in(const weir_env *env, const float *logits, int3
 
 static void stats_piece(void *ctx, const weir_env *env, int64_t r) {
     const weir_row_stats_args *a = ctx;
-    a->out[r] = a->law_of[r] < 0 ? weir__unusable_row()
-                                 : weir__row_stats_in(env, a->logits + r * a->ld, a->n_vocab,
-                                                      &a->law[a->law_of[r]]);
+    a->out[r] = a->law_of[r] < 0
+                    ? weir__unusable_row()
+                    : weir__row_stats_in(env, a->logits + r * a->ld, a->n_vocab, &a->law[a->law_of[r]]);
 }
 
 static weir_status run_row_stats(const weir_env *env, weir_row_stats_args *a) {

@@ -10,11 +10,8 @@
 #endif
 
 static const char *const names[] = {
-    [WEIR_ISA_PORTABLE] = "portable",
-    [WEIR_ISA_AVX2] = "avx2",
-    [WEIR_ISA_AVX512] = "avx512",
-    [WEIR_ISA_AVX512BF16] = "avx512bf16",
-    [WEIR_ISA_AMX] = "amx",
+    [WEIR_ISA_PORTABLE] = "portable",     [WEIR_ISA_AVX2] = "avx2", [WEIR_ISA_AVX512] = "avx512",
+    [WEIR_ISA_AVX512BF16] = "avx512bf16", [WEIR_ISA_AMX] = "amx",
 };
 enum { N_NAME = sizeof names / sizeof names[0] };
 
@@ -47,7 +44,8 @@ weir_isa weir__isa_best(void) {
         !__builtin_cpu_supports("avx512dq") || !__builtin_cpu_supports("avx512vl")) {
         return WEIR_ISA_AVX2;
     }
-    if (!__builtin_cpu_supports("avx512bf16") || !__builtin_cpu_supports("avx512vnni")) return WEIR_ISA_AVX512;
+    if (!__builtin_cpu_supports("avx512bf16") || !__builtin_cpu_supports("avx512vnni"))
+        return WEIR_ISA_AVX512;
     return has_tiles() ? WEIR_ISA_AMX : WEIR_ISA_AVX512BF16;
 #else
     return WEIR_ISA_PORTABLE;

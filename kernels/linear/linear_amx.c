@@ -1,21 +1,21 @@
 /* f32 or bf16 rows times bf16 weights by AMX tiles: 32 inputs of 16 outputs and up to 16 rows in one
- * tdpbf16ps. A panel is already a column of such tiles (weight.h), so weights are loaded as they lie. A product
- * of 16 rows takes the time of one, since the weights that are read decide it (9 MB from the L3 cache, one core
- * of a Sapphire Rapids: 383 us for 1, 6 and 16 rows; vdpbf16ps 330 us for 1, 595 us for 6).
+ * tdpbf16ps. A panel is already a column of such tiles (weight.h), so weights are loaded as they lie. A
+ * product of 16 rows takes the time of one, since the weights that are read decide it (9 MB from the L3
+ * cache, one core of a Sapphire Rapids: 383 us for 1, 6 and 16 rows; vdpbf16ps 330 us for 1, 595 us for 6).
  *
  * Decode rows are rounded to bf16. Rows of prompts are cut into three bf16 parts of 8 bits each, which add up
- * to the f32 exactly (as Henry, Tang and Heinecke split f32, arXiv 1904.06376, but none of the nine products is
- * left out, since weights have one part).
+ * to the f32 exactly (as Henry, Tang and Heinecke split f32, arXiv 1904.06376, but none of the nine products
+ * is left out, since weights have one part).
  *
- * Each (row, output) is a chain of sums of 32 inputs for each segment of k, in rising order, those of a part
- * before those of the next smaller one; then the inputs that are left over, pair by pair; and the segments'
- * tree. Tiles take inputs and sums below 2^-126 as 0 (Intel, Instruction Set Extensions Programming Reference,
- * TDPBF16PS). */
+ * Each (row, output) is a chain of sums of 32 inputs for each segment of k, in rising order, those of a
+ * part before those of the next smaller one; then the inputs that are left over, pair by pair; and the
+ * segments' tree. Tiles take inputs and sums below 2^-126 as 0 (Intel, Instruction Set Extensions
+ * Programming Reference, TDPBF16PS). */
 #include "kernels/linear/linear_vec.h"
 
-/* Two panels at once: one stream of weights leaves tiles waiting for each other (a chain of tdpbf16ps takes 52
- * cycles a link), and at the end of four the hardware has to find four streams anew (K = 256, 9 MB: 327 us for
- * two panels, 380 us for four). */
+/* Two panels at once: one stream of weights leaves tiles waiting for each other (a chain of tdpbf16ps
+ * takes 52 cycles a link), and at the end of four the hardware has to find four streams anew (K = 256, 9
+ * MB: 327 us for two panels, 380 us for four). */
 enum {
     AMX_PANELS = 2,
     AMX_PAIRS = 16,
@@ -148,7 +148,8 @@ WEIR_INLINE void amx_tile(const weir_linear_tile *t, const int N) {
 static void rounded_rows(const weir_linear_tile *t) { amx_tile(t, 1); }
 static void split_rows(const weir_linear_tile *t) { amx_tile(t, WEIR_BF16_PARTS); }
 
-/* Three parts, each the upper half of what the larger ones leave: 24 bits in all. An infinity leaves a NaN. */
+/* Three parts, each the upper half of what the larger ones leave: 24 bits in all. An infinity leaves a
+ * NaN. */
 static void prepare_split(void *dst, const float *x, const float *norm, float eps, int64_t k) {
     const vf factor = vf_set1(norm ? norm_factor(x, eps, k) : 1.0f);
     const int64_t k_pad = k + (k & 1), part = weir__bf16_part_bytes(k_pad);

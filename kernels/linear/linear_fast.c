@@ -17,13 +17,13 @@ typedef struct job {
     const weir_linear *a;
     const weir_linear_quant *quant; /* NULL: float weights */
     weir_prepare_fn *prepare;       /* NULL: rows are read where they are */
-    weir_tile_fn *const *tile; /* [n_row - 1]; NULL: tile_any */
+    weir_tile_fn *const *tile;      /* [n_row - 1]; NULL: tile_any */
     weir_tile_fn *tile_any;
     int tile_rows;
     const unsigned char *prepared; /* rows that are prepared already; NULL: each worker prepares them */
-    int64_t row_bytes;   /* of a prepared row */
-    int64_t part_bytes;  /* of a part of it */
-    int64_t row0, n_row; /* the chunk */
+    int64_t row_bytes;             /* of a prepared row */
+    int64_t part_bytes;            /* of a part of it */
+    int64_t row0, n_row;           /* the chunk */
     int64_t panel_bytes;
 } job;
 
@@ -54,10 +54,13 @@ static weir_linear_tile tile_at(const job *j, int64_t first, int64_t n, int64_t 
 
 /* Bytes between prepared rows, and the tile's x_stride. */
 static int64_t row_step(const job *j) {
-    return j->quant ? (int64_t)sizeof(weir_quant_unit)
-                    : j->prepare ? j->row_bytes : j->a->ldx * (int64_t)sizeof(float);
+    return j->quant     ? (int64_t)sizeof(weir_quant_unit)
+           : j->prepare ? j->row_bytes
+                        : j->a->ldx * (int64_t)sizeof(float);
 }
-static int64_t tile_stride(const job *j) { return j->quant ? row_stride(j->n_row * row_step(j)) : row_step(j); }
+static int64_t tile_stride(const job *j) {
+    return j->quant ? row_stride(j->n_row * row_step(j)) : row_step(j);
+}
 
 /* Rows [begin, end) of the chunk. */
 static void prepare_rows(const job *j, unsigned char *dst, long begin, long end) {

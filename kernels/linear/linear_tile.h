@@ -17,9 +17,9 @@ typedef struct weir_linear_tile {
     const weir_segments *segments; /* of the inputs */
     int64_t n_pair;                /* of inputs, k_pad / 2 */
     int n_row;
-    const unsigned char *x;        /* rows of k_pad f32 or bf16, x_stride bytes apart */
-    int64_t x_stride, part_bytes;  /* part_bytes: from one part of a row to the next */
-    float *y; /* the column of the first panel */
+    const unsigned char *x;       /* rows of k_pad f32 or bf16, x_stride bytes apart */
+    int64_t x_stride, part_bytes; /* part_bytes: from one part of a row to the next */
+    float *y;                     /* the column of the first panel */
     int64_t ldy;
     int64_t n_left; /* remaining columns of y */
     weir_epilogue epilogue;

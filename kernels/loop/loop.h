@@ -28,9 +28,9 @@
  * Where blocks are not captured, rows that no seat needs can be left out (weir_loop.first is set; the CPU):
  * all seats run, in order of falling gamma; a drafter step has a row for each seat up to the last one that
  * drafts; the first step has input n - 1 only where the drafter's cache lacks it; a seat has one verifier row
- * more than it has drafts; row_stats is not run, and loop_close makes the statistics of the verifier's rows that
- * a decision reaches; and it asks for the drafter's row after the last draft once a bonus from pi needs it.
- * Tokens, sources and statistics are the same. */
+ * more than it has drafts; row_stats is not run, but loop_close makes the statistics of the verifier's rows
+ * that a decision reaches; and loop_close asks for the drafter's row after the last draft once a bonus from pi
+ * needs it. Tokens, sources and statistics are the same. */
 
 enum { WEIR_LOOP_EOS = 8, WEIR_LOOP_VERIFY = -1 };
 

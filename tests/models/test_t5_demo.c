@@ -25,8 +25,8 @@ static int32_t argmax(const float *x, int32_t n) {
     return best;
 }
 
-/* Follows the recorded ids and the end of text after them: how often the likeliest token is another, and by how
- * much its logit is higher at most. */
+/* Follows the recorded ids and the end of text after them: how often the likeliest token is another, and
+ * by how much its logit is higher at most. */
 static int others(fixture *f, const int32_t *prompt, int64_t n, const json_t *recorded, double *gap) {
     static float logits[8192];
     const int32_t n_id = (int32_t)json_array_size(recorded);

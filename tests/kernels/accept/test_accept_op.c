@@ -507,7 +507,8 @@ Test(accept, makes_the_statistics_that_it_needs) {
             const weir_row_stats none = b->p_stats[j];
             skipped += !needed;
             if (needed)
-                cr_assert(!memcmp(&b->p_stats[j], &given[j], sizeof given[j]), "rule %d row %d", b->law.rule, j);
+                cr_assert(!memcmp(&b->p_stats[j], &given[j], sizeof given[j]), "rule %d row %d", b->law.rule,
+                          j);
             else
                 cr_assert(isnan(none.max) && isnan(none.sum), "row %d of %d was made", j, b->n_draft);
         }
