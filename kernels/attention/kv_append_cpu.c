@@ -1,7 +1,7 @@
 #include "kernels/attention/cpu.h"
 
 /* A parallel region costs as much as writing this many floats. */
-enum { SERIAL_FLOATS = 4096 };
+enum { SERIAL_FLOATS = 1024 };
 
 /* K and V of one head of all rows. */
 static void append_head(const weir_kv_append *a, int32_t h) {
