@@ -29,12 +29,13 @@ SUMS = ("answers", "tokens", "ms", "decode_ms", "beside_ms", "beside_tokens", "b
 COLUMN = {name: i for i, name in enumerate(SUMS)}
 
 
-def ratio(a: float, b: float) -> float:
-    return float(a) / float(b) if b else math.nan
+def ratio(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """a / b by element, NaN where b is 0."""
+    return np.divide(a, b, out=np.full(np.shape(b), math.nan), where=np.asarray(b) != 0)
 
 
-# name: function of the sums. Latencies are relative to the verifier's run on the same prompts: below 1 is
-# faster.
+# name: function of the sums, by element. Latencies are relative to the verifier's run on the same prompts:
+# below 1 is faster.
 FIGURES = {
     "latency": lambda s: ratio(s["ms"], s["beside_ms"]),
     "latency_token": lambda s: ratio(ratio(s["ms"], s["tokens"]), ratio(s["beside_ms"], s["beside_tokens"])),
@@ -119,8 +120,9 @@ def interval(replicates: np.ndarray) -> tuple[float, float]:
     return (float(low), float(high))
 
 
-def figures_of(row: np.ndarray) -> dict[str, float]:
-    sums = dict(zip(SUMS, row))
+def figures_of(rows: np.ndarray) -> dict[str, np.ndarray]:
+    """rows: (..., len(SUMS)); each figure: (...)."""
+    sums = dict(zip(SUMS, np.moveaxis(rows, -1, 0)))
     return {name: figure(sums) for name, figure in FIGURES.items()}
 
 
@@ -131,12 +133,9 @@ def resamples(n_prompt: int, replicates: int, seed: int = 1) -> np.ndarray:
 
 
 def bootstrap(measured: Measured, metrics: Iterable[Metric], counts: np.ndarray) -> None:
-    """Fills figures and replicates. A figure is vectorised over replicates through its sums' columns."""
-    measured.figures = figures_of(measured.sums.sum(axis=0))
-    with np.errstate(divide="ignore", invalid="ignore"):
-        drawn = counts @ measured.sums
-    rows = [figures_of(row) for row in drawn]
-    measured.replicates = {name: np.array([r[name] for r in rows]) for name in FIGURES}
+    """Fills figures and replicates. counts: (replicates, prompts)."""
+    measured.figures = {k: float(v) for k, v in figures_of(measured.sums.sum(axis=0)).items()}
+    measured.replicates = figures_of(counts @ measured.sums)
     for metric in metrics:
         statistics = measured.quality[metric.name]
         measured.figures[metric.name] = metric.score(statistics.sum(axis=0))
@@ -194,8 +193,10 @@ def check_prompts(path: Path, records: list[dict[str, Any]], task: Task) -> None
                            "have changed")
 
 
-def analyse(path: Path, replicates: int = REPLICATES, category: str = "", limit: int = 0) -> Analysis:
-    """Everything of a store; category: only prompts of it; limit: only the first ones, 0 is all."""
+def analyse(path: Path, replicates: int = REPLICATES, category: str = "", limit: int = 0,
+            n_metric: int | None = None) -> Analysis:
+    """Everything of a store; category: only prompts of it; limit: only the first ones, 0 is all; n_metric:
+    only the task's first metrics, which take most of the time."""
     identity, records = read_store(path)
     task = task_of(identity, path)
     check_prompts(path, records, task)
@@ -220,7 +221,7 @@ def analyse(path: Path, replicates: int = REPLICATES, category: str = "", limit:
             by_point[record["k"]].append(record)
     if not by_point:
         raise LabError(f"{path}: no answer in it yet")
-    metrics = open_metrics(task.metrics)
+    metrics = open_metrics(task.metrics[:n_metric])
     counts = resamples(n_prompt, replicates)
     measured = [gather(point, by_point[key], beside, task, metrics, n_prompt)
                 for key, point in points.items() if by_point.get(key)]

@@ -178,7 +178,10 @@ def replay(args: argparse.Namespace) -> int:
 def tune(args: argparse.Namespace) -> int:
     from lab import tune as t
 
-    profile = t.tune(plan_of(args), t.Budget(args.max_quality_loss, args.min_speedup), args.store or
+    plan = plan_of(args)
+    if not args.rule and not args.plan:
+        plan.rules = dict(t.CANDIDATES)
+    profile = t.tune(plan, t.Budget(args.max_quality_loss, args.min_speedup), args.store or
                      args.out.with_suffix(".runs.jsonl"), lambda line: print(line, file=sys.stderr))
     t.write_profile(profile, args.out)
     print(f"{t.words(profile)}\nweir generate … --profile {args.out}")

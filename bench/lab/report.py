@@ -18,20 +18,9 @@ from lab.grid import Point
 from lab.paper import CLAIMS, DEVICE, same
 from lab.plots import curves_of, draw_all
 from lab.sandbox import kind
+from weir_runs import machine
 
 Table = tuple[str, str, list[str], list[list[str]]]  # title, note, header, rows
-
-
-def machine() -> str:
-    """The processor and the cores this process may use."""
-    model = platform.processor() or platform.machine()
-    try:
-        with open("/proc/cpuinfo", encoding="utf-8") as f:
-            model = next((line.split(":", 1)[1].strip() for line in f if line.startswith("model name")),
-                         model)
-    except OSError:
-        pass
-    return f"{model}, {len(os.sched_getaffinity(0))} cores"
 
 
 def cell(value: float | None, form: str = ".2f") -> str:

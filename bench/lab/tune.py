@@ -17,31 +17,41 @@ from typing import Any
 
 import numpy as np
 
-from lab.analysis import COLUMN, Analysis, Measured, analyse, interval
+from lab.analysis import COLUMN, REPLICATES, Analysis, Measured, analyse, interval
 from lab.errors import LabError
 from lab.grid import Plan, Point
 from lab.replay import Estimate, record, replay
-from lab.report import machine
 from lab.sweep import run_plan
 from lab.tasks import open_task
+from weir_runs import machine
 
 FIRST_PROMPTS = 24      # of the first round of runs, and of the recording
 CALIBRATION_PROMPTS = 12
 REFERENCES = 4          # answers of the verifier to a prompt that has no other references
 SPREAD = 3              # candidates kept of each rule and gamma
+ROUND_REPLICATES = 200  # of the bootstrap in all rounds but the last
 FINALISTS = 5           # run on all prompts: on a quarter of them two neighbours in alpha still change places
 
-# alpha's candidates of each rule: within the paper's range, where the interest is
-CANDIDATES: dict[str, tuple[float | None, ...]] = {
-    "exact": (None,),
-    "chow": (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7),
-    "diff": (-0.3, -0.1, 0.0, 0.1, 0.2, 0.3, 0.4),
-    "opt": (0.0, 0.05, 0.1, 0.2, 0.3, 0.5),
-    "token-v1": (0.05, 0.1, 0.2, 0.3, 0.4, 0.5),
-    "token-v2": (0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6),
-    "token-v3": (0.2, 0.5, 0.8, 0.9, 0.95, 0.98, 0.99),
-    "lossy": (0.1, 0.2, 0.3, 0.5, 0.7),
+# alpha's candidates of each rule, as a plan has them: within the paper's range, where the interest is
+CANDIDATES: dict[str, list[float] | None] = {
+    "exact": None,
+    "chow": [0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7],
+    "diff": [-0.3, -0.1, 0.0, 0.1, 0.2, 0.3, 0.4],
+    "opt": [0.0, 0.05, 0.1, 0.2, 0.3, 0.5],
+    "token-v1": [0.05, 0.1, 0.2, 0.3, 0.4, 0.5],
+    "token-v2": [0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6],
+    "token-v3": [0.2, 0.5, 0.8, 0.9, 0.95, 0.98, 0.99],
+    "lossy": [0.1, 0.2, 0.3, 0.5, 0.7],
 }
+
+
+class NothingFaster(LabError):
+    """The verifier alone is the best setting. best: the fastest other one within the budget, by prediction
+    if none was worth a run."""
+
+    def __init__(self, words: str, best: Point) -> None:
+        super().__init__(f"{words}; no profile is written")
+        self.best = best
 
 
 @dataclass(frozen=True)
@@ -61,10 +71,8 @@ class Costs:
     block: dict[int, float]
 
 
-def candidates(gammas: list[int], base: Point) -> list[Point]:
-    """base: temperature, truncation and modifiers of all."""
-    return [replace(base, rule=rule, alpha=alpha, gamma=gamma)
-            for rule, alphas in CANDIDATES.items() for gamma in gammas for alpha in alphas]
+def candidates(plan: Plan) -> list[Point]:
+    return [p for p in plan.points() if p.method == "speculative"]
 
 
 def calibrate(analysis: Analysis, exact: list[Point]) -> Costs:
@@ -141,9 +149,13 @@ def worth(m: Measured, verifier: Measured, metric: str, budget: Budget, last: bo
 
 
 def check_budget(m: Measured, verifier: Measured, metric: str, budget: Budget) -> None:
-    """LabError if the best setting breaks a bound, because then every one that ran does."""
+    """LabError if the best setting breaks a bound, because then every one that ran does; NothingFaster if it
+    keeps them, but the verifier alone, which loses nothing, is as fast and no other speed was asked for."""
     loss, speedup = loss_of(m, verifier, metric)[0], 1.0 / m.figures["latency"]
     if (budget.loss is None or loss <= budget.loss) and (budget.speedup is None or speedup >= budget.speedup):
+        if budget.speedup is None and speedup <= 1.0:
+            raise NothingFaster(f"nothing within the budget is faster than the verifier alone: the best, "
+                                f"{m.point.key}, has a speed-up of {speedup:.2f}", m.point)
         return
     asked = [words.format(most) for words, most in (("at most {:g} lost", budget.loss),
                                                     ("a speed-up of at least {:g}", budget.speedup))
@@ -166,11 +178,12 @@ def confidence(m: Measured, verifier: Measured, metric: str, budget: Budget) -> 
             "budget_kept": float(within.mean())}
 
 
-def run_points(plan: Plan, points: list[Point], prompts: int, store: Path) -> tuple[Analysis, int]:
+def run_points(plan: Plan, points: list[Point], prompts: int, store: Path,
+               replicates: int = ROUND_REPLICATES) -> tuple[Analysis, int]:
     """The points on the first prompts, all in one store; what earlier rounds ran is not run again."""
     own = replace(plan, limit=prompts, only=points)
     answers = int(run_plan(own, store)["answers"])
-    return analyse(store, limit=prompts), answers
+    return analyse(store, replicates, limit=prompts, n_metric=1), answers
 
 
 def with_references(plan: Plan, store: Path, say: Any) -> tuple[Plan, int]:
@@ -209,19 +222,22 @@ def tune(plan: Plan, budget: Budget, store: Path, say: Any) -> dict[str, Any]:
     costs = calibrate(analysis, exact)
     recording = store.with_name(store.stem + ".recording.jsonl")
     recorded = record(replace(plan, limit=min(FIRST_PROMPTS, n_prompt)), recording, 1e-3, exact[0])
-    every = candidates(plan.gammas, base)
-    left = shortlist(replay(plan.program, recording, every), costs, budget.speedup)
+    every = candidates(plan)
+    estimates = replay(plan.program, recording, every)
+    left = shortlist(estimates, costs, budget.speedup)
     say(f"replay of {recorded} texts: {len(left)} of {len(every)} candidates are worth a run")
     if not left:
-        raise LabError("no candidate is predicted to be fast enough; "
-                       "the drafter does not pay on this machine")
+        best = min(estimates, key=lambda e: predicted_latency(e, costs))
+        raise NothingFaster("no candidate is predicted to be fast enough; the drafter does not pay on this "
+                            f"machine: the best, {best.point.key}, at a speed-up of "
+                            f"{1 / predicted_latency(best, costs):.2f}", best.point)
     prompts = min(FIRST_PROMPTS, n_prompt)
     while True:
-        analysis, more = run_points(plan, left, prompts, store)
+        last = prompts == n_prompt and len(left) <= FINALISTS
+        analysis, more = run_points(plan, left, prompts, store, REPLICATES if last else ROUND_REPLICATES)
         runs += more
         verifier = analysis.verifier(base.temp)
         measured = {m.point: m for m in analysis.points}
-        last = prompts == n_prompt and len(left) <= FINALISTS
         ranked = sorted(left, key=lambda p: worth(measured[p], verifier, metric, budget, last))
         say(f"{prompts} prompts, {len(left)} candidates: {ranked[0].key} leads, "
             f"{1 / measured[ranked[0]].figures['latency']:.2f}x at {measured[ranked[0]].figures[metric]:.2f}")

@@ -49,8 +49,8 @@ static bool holds_lab(const char *bench) {
     return in_folder(path, bench, "lab/tune.py") && access(path, R_OK) == 0;
 }
 
-/* The bench/ of the source tree that the program was built in, and the Python that ./make.sh lab has made
- * there. */
+/* The bench/ of the source tree that the program was built in, and a Python that make.sh has made there: the
+ * lab's, or the one for BLEU, whose packages are part of the lab's. */
 static int find_lab(const cli_args *a, command *c) {
     const ssize_t n = readlink("/proc/self/exe", c->program, sizeof c->program - 1);
     if (n <= 0) return cli_fail(CLI_FAILED, "/proc/self/exe: %s", strerror(errno));
@@ -71,8 +71,10 @@ static int find_lab(const cli_args *a, command *c) {
                         "%s: contains no lab/tune.py; --lab names the bench folder of weir's source tree",
                         said ? said : c->program);
     }
-    const bool made =
-        found && in_folder(c->python, root, "build/python/lab/bin/python") && access(c->python, X_OK) == 0;
+    static const char *const made_by[] = {"build/python/lab/bin/python", "build/python/quality/bin/python"};
+    bool made = false;
+    for (int i = 0; i < 2 && found && !made; i++)
+        made = in_folder(c->python, root, made_by[i]) && access(c->python, X_OK) == 0;
     if (python || !made) snprintf(c->python, sizeof c->python, "%s", python ? python : "python3");
     return CLI_OK;
 }

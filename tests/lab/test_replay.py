@@ -96,9 +96,8 @@ class Recorded(Case):
                 replay.replay(PROGRAM, self.folder / "r.jsonl", [point])
 
     def test_a_profile_is_taken_by_the_program(self):
-        with mock.patch("sys.stderr"), mock.patch.object(tune, "CANDIDATES",
-                                                         {"exact": (None,), "token-v2": (0.2, 0.5, 0.9)}):
-            plan = demo_plan(limit=6, gammas=[5])
+        with mock.patch("sys.stderr"):
+            plan = demo_plan(limit=6, gammas=[5], rules={"exact": None, "token-v2": [0.2, 0.5, 0.9]})
             profile = tune.tune(plan, ANY, self.folder / "t.jsonl", lambda line: None)
         path = self.folder / "p.json"
         tune.write_profile(profile, path)
@@ -112,10 +111,10 @@ class Recorded(Case):
     def test_prompts_alone_are_held_against_the_verifiers_answers_under_the_plans_truncation(self):
         prompts = self.file("prompts.txt",
                             "It snowed a lot.\nI am tired.\nWhere is my hat?\nThe dog barks.\n")
-        plan = demo_plan(task="prompts", data=[prompts], limit=3, gammas=[5], modifiers={"top_k": 40})
+        plan = demo_plan(task="prompts", data=[prompts], limit=3, gammas=[5], modifiers={"top_k": 40},
+                         rules={"exact": None, "token-v2": [0.2, 0.9]})
         said = []
-        with mock.patch("sys.stderr"), mock.patch.object(tune, "CANDIDATES",
-                                                         {"exact": (None,), "token-v2": (0.2, 0.9)}):
+        with mock.patch("sys.stderr"):
             profile = tune.tune(plan, ANY, self.folder / "t.jsonl", said.append)
             tune.tune(plan, ANY, self.folder / "t.jsonl", said.append)
         about = profile["about"]

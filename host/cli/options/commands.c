@@ -129,8 +129,9 @@ const cli_command_info cli_commands[CMD_COUNT] = {
          "own score on the same measure.\n"
          "Prints the setting, its speed-up and loss with 95% intervals, the share of bootstrap "
          "replicates that keep the budget, and how many answers the search took; the profile has "
-         "them too. If no setting keeps the budget, no profile is written. The search is "
-         "bench/lab/tune.py and needs that folder's Python packages; -t, -np, --device and similar "
+         "them too. If no setting keeps the budget, no profile is written; nor if none is faster than "
+         "the verifier alone, unless --min-speedup asks for less. The search is "
+         "bench/lab/tune.py and needs Python packages; -t, -np, --device and similar "
          "options apply to every run.",
          "weir tune -m models/demo/verifier -md models/demo/drafter --task translation --limit 200 "
          "--max-quality-loss 1 --out p.json\n"

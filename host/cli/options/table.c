@@ -446,8 +446,9 @@ static const cli_option rows[OPT_FIRST_OF_SERVE] = {
                         .env = true,
                         .type = CLI_TEXT,
                         .value = "FILE",
-                        .absent = "the one made by ./make.sh lab, otherwise python3",
-                        .help = "A Python with the packages of bench/lab/requirements.txt.",
+                        .absent = "the one made by ./make.sh lab or demo, otherwise python3",
+                        .help = "A Python with the packages of bench/quality_requirements.txt, which do for "
+                                "BLEU, chrF and programs; ROUGE needs bench/lab/requirements.txt.",
                         .commands = U},
     [OPT_SHOW_SOURCES] =
         {.name = "show-sources",
