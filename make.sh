@@ -8,6 +8,7 @@ build_packages="gcc g++ cmake ninja-build pkg-config
 test_packages="libcriterion-dev libopenmpi-dev openmpi-bin spin"
 as_root= # or sudo
 python_dir=build/python
+logs=build/logs # of every quiet step
 
 usage() {
     cat <<'TEXT'
@@ -114,39 +115,67 @@ need_nvcc() {
         die "no nvcc: install a CUDA toolkit (12.8 or newer) and put its bin/ on PATH"
 }
 
+# begin_log NAME: sets log to the step's log, which begins with its name: an empty file would need no room.
+begin_log() {
+    log=$logs/$1.log
+    { mkdir -p "$logs" && echo "$1" >"$log"; } 2>/dev/null ||
+        die "cannot write $log: is the disk full, or this folder read-only?"
+}
+
+# failed WORDS: the end of the log of the step that failed, without the lines of what went well.
+failed() {
+    sed -e 1d -e '/^\[[0-9]*\/[0-9]*\] /d' "$log" | tail -n 30 >&2
+    say "$1; the whole log: $log"
+}
+
+# quietly NAME COMMAND...: its output goes to the log.
+quietly() {
+    begin_log "$1"
+    name=$1
+    shift
+    "$@" >>"$log" 2>&1 || {
+        failed "$name failed"
+        return 1
+    }
+}
+
 # configure PRESET [OPTION...]
 configure() {
     # shellcheck disable=SC2086  # a list of names
     need $build_packages
-    mkdir -p build
-    cmake --preset "$@" >"build/configure-$1.log" 2>&1 || {
-        cat "build/configure-$1.log" >&2
-        die "configuring $1 failed"
-    }
+    quietly "configure-$1" cmake --preset "$@" || exit 1
 }
 
-# make_targets PRESET TARGET...: ninja's one line on a terminal, a few lines elsewhere. A failure is always
-# shown in full.
+# make_targets PRESET TARGET...: one line on a terminal, a few lines elsewhere; the rest goes to the log.
 make_targets() {
     preset=$1
     shift
-    if [ -t 1 ]; then
-        NINJA_STATUS="$preset: [%f/%t] " cmake --build --preset "$preset" -j "$(jobs)" --target "$@"
-        return
-    fi
+    begin_log "compile-$preset"
+    live=0
+    [ ! -t 1 ] || live=1
+    status=$logs/compile-$preset.status
+    rm -f "$status"
     {
         NINJA_STATUS='[%f/%t] ' cmake --build --preset "$preset" -j "$(jobs)" --target "$@" &&
-            echo 0 >"build/ninja-$preset.status" || echo 1 >"build/ninja-$preset.status"
-    } 2>&1 | awk -v preset="$preset" '
+            echo 0 >"$status"
+    } 2>&1 | awk -v preset="$preset" -v log_file="$log" -v live=$live '
+        {
+            line = $0
+            gsub(/\033\[[0-9;]*[mK]/, "", line)
+            print line >>log_file
+        }
         /^\[[0-9]+\/[0-9]+\] / {
             split(substr($1, 2), n, /[\/\]]/)
-            if (int(4 * n[1] / n[2]) > quarter || n[1] == 1) print preset ": " n[1] " of " n[2] " targets"
+            if (live || int(4 * n[1] / n[2]) > quarter || n[1] == 1)
+                printf "%s%s: %d of %d targets%s", live ? "\r" : "", preset, n[1], n[2], live ? "" : "\n"
             quarter = int(4 * n[1] / n[2])
             fflush()
-            next
         }
-        $0 != "ninja: no work to do." { print; fflush() }'
-    [ "$(cat "build/ninja-$preset.status")" -eq 0 ] || die "compiling $preset failed"
+        END { if (live && n[2]) print "" }' || true
+    [ -e "$status" ] || {
+        failed "compiling $preset failed"
+        exit 1
+    }
 }
 
 # compile PRESET [TARGET...]: the program, or the named targets. A fresh build folder is configured without
@@ -199,6 +228,12 @@ run_suite() {
     [ "$(cat "$log.status")" -eq 0 ] || die "$1: the suite failed; all of it is in $log"
 }
 
+# wanted LIST: the requirements in a list and in those that it includes (-r, relative to it).
+wanted() {
+    cat "$1"
+    sed -n 's/^-r *//p' "$1" | while read -r other; do cat "$(dirname "$1")/$other"; done
+}
+
 # python_with DIR REQUIREMENTS [PIP-OPTION...]: prints a Python that has them.
 python_with() {
     if [ -n "${PYTHON:-}" ]; then
@@ -208,10 +243,11 @@ python_with() {
     need python3-venv >&2
     dir=$1 list=$2
     shift 2
-    if ! [ -e "$dir/ready" ] || ! cmp -s "$list" "$dir/ready"; then
+    if ! [ -e "$dir/ready" ] || [ "$(wanted "$list")" != "$(cat "$dir/ready")" ]; then
         say "installing $list into $dir"
-        { python3 -m venv "$dir" && "$dir/bin/pip" install -q "$@" -r "$list"; } >&2 || return 1
-        cp "$list" "$dir/ready"
+        quietly "venv-${dir##*/}" python3 -m venv "$dir" || return 1
+        quietly "pip-${dir##*/}" "$dir/bin/pip" install -q "$@" -r "$list" || return 1
+        wanted "$list" >"$dir/ready" || return 1
     fi
     echo "$dir/bin/python"
 }

@@ -37,7 +37,7 @@ VERSION = "0.3.36"
 BUILD = runs.ROOT / "build" / "peers"
 DATA = runs.ROOT / "bench" / "lab" / "data"
 CONTEXT = 1024
-END_LINES = 60  # shown of a failed build: the compiler names the first error and its context
+END_LINES = 30  # shown of a failed build, as make.sh does
 # Processor flags of Linux and llama.cpp's options for them; all but AMX.
 ISA = {"sse4_2": "SSE42", "avx": "AVX", "avx2": "AVX2", "fma": "FMA", "f16c": "F16C", "bmi2": "BMI2",
        "avx_vnni": "AVX_VNNI", "avx512bw": "AVX512", "avx512_vbmi": "AVX512_VBMI",
@@ -55,12 +55,15 @@ def isa_options(no_amx):
     return ["-DGGML_NATIVE=OFF"] + sorted({f"-DGGML_{ISA[f]}=ON" for f in flags if f in ISA})
 
 
-def quietly(command):
-    """Runs it silently. If it fails, prints the end of its output and ends this script."""
-    done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False)
-    if done.returncode != 0:
-        end = done.stdout.decode(errors="replace").splitlines()[-END_LINES:]
-        sys.exit("\n".join([*end, f"llama_cpp_pair.py: status {done.returncode} of: {' '.join(command)}"]))
+def quietly(name, command):
+    """Runs it with its output in a log. If it fails, prints the log's end and ends this script."""
+    path = BUILD / f"{name}.log"
+    with open(path, "wb") as log:
+        status = subprocess.run(command, stdout=log, stderr=subprocess.STDOUT, check=False).returncode
+    if status != 0:
+        end = path.read_text(errors="replace").splitlines()[-END_LINES:]
+        sys.exit("\n".join([*end, f"llama_cpp_pair.py: status {status} of: {' '.join(command)}; the whole "
+                                  f"log: {path}"]))
 
 
 def build_peer(no_amx):
@@ -69,20 +72,20 @@ def build_peer(no_amx):
     source, work = BUILD / f"llama_cpp_python-{VERSION}", BUILD / "llama.cpp"
     if not source.exists():
         package = f"llama-cpp-python=={VERSION}"
-        quietly([sys.executable, "-m", "pip", "download", "-q", "--no-deps", "--no-binary", ":all:", "-d",
-                 str(BUILD), package])
+        quietly("download", [sys.executable, "-m", "pip", "download", "-q", "--no-deps", "--no-binary",
+                             ":all:", "-d", str(BUILD), package])
         with tarfile.open(BUILD / f"llama_cpp_python-{VERSION}.tar.gz") as archive:
             archive.extractall(BUILD, filter="data")
     tree = source / "vendor" / "llama.cpp"
-    quietly(["cmake", "-S", str(tree), "-B", str(work), "-G", "Ninja", "-DCMAKE_BUILD_TYPE=Release",
-             *isa_options(no_amx), "-DLLAMA_BUILD_TESTS=OFF", "-DLLAMA_BUILD_SERVER=OFF", "-DLLAMA_CURL=OFF",
-             "-DLLAMA_OPENSSL=OFF"])
-    quietly(["cmake", "--build", str(work), "--target", "llama", "llama-speculative-simple"])
+    quietly("configure", ["cmake", "-S", str(tree), "-B", str(work), "-G", "Ninja",
+                          "-DCMAKE_BUILD_TYPE=Release", *isa_options(no_amx), "-DLLAMA_BUILD_TESTS=OFF",
+                          "-DLLAMA_BUILD_SERVER=OFF", "-DLLAMA_CURL=OFF", "-DLLAMA_OPENSSL=OFF"])
+    quietly("compile", ["cmake", "--build", str(work), "--target", "llama", "llama-speculative-simple"])
     programs = work / "bin"
-    quietly([os.environ.get("CC", "cc"), "-O2", "-Wall", "-o", str(programs / "llama_cpp"),
-             str(Path(__file__).with_name("llama_cpp.c")), f"-I{tree}/include", f"-I{tree}/ggml/include",
-             f"-L{programs}", f"-Wl,-rpath,{programs}", "-lllama", "-lggml", "-lggml-base", "-ljansson",
-             "-lm"])
+    quietly("link", [os.environ.get("CC", "cc"), "-O2", "-Wall", "-o", str(programs / "llama_cpp"),
+                     str(Path(__file__).with_name("llama_cpp.c")), f"-I{tree}/include",
+                     f"-I{tree}/ggml/include", f"-L{programs}", f"-Wl,-rpath,{programs}", "-lllama", "-lggml",
+                     "-lggml-base", "-ljansson", "-lm"])
     return programs
 
 
