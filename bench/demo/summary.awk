@@ -1,4 +1,12 @@
-# Speeds and sources from the JSON lines of weir generate. Arguments: files named */alone.N and */cascade.N, one per round.
+# Rows for table.awk from the JSON lines of weir generate, without BLEU. Arguments: files named */KIND.ROUND,
+# KIND one of verifier, exact, chosen, drafter; each kind answers the same prompts in every round.
+# -v exact=NAME -v chosen=NAME: what the table calls them.
+
+function fail(words) {
+    print "summary.awk: " words >"/dev/stderr"
+    failed = 1
+    exit 1
+}
 
 function number(key,    at) {
     at = match($0, "\"" key "\": *-?[0-9.eE+-]+")
@@ -16,47 +24,62 @@ function median(values, n,    i, j, t) {
     return n % 2 ? values[(n + 1) / 2] : (values[n / 2] + values[n / 2 + 1]) / 2
 }
 
-{
-    who = FILENAME ~ /alone\.[0-9]+$/ ? "alone" : "cascade"
-    round = FILENAME
-    sub(/^.*\./, "", round)
-    tokens[who, round] += number("predicted_n")
-    ms[who, round] += number("prompt_ms") + number("predicted_ms")
-    rounds[round] = 1
-    answers[who]++
-    if (who == "cascade") {
-        for (i = 1; i <= 3; i++) source[i] += number(name[i] "_tokens")
-        steps += number("num_spec_steps")
-        drafted += number("num_draft_tokens")
-        agreed += number("num_accepted_draft_tokens")
-        calls += number("verifier_calls")
+# The order statistics that enclose the median with at least 95% confidence (sign test): the k-th smallest and
+# the k-th largest of n; the extremes where n is too small for that.
+function rank(n,    k, i, term, tail) {
+    term = tail = 0.5 ^ n
+    for (k = 1; k < n && 2 * (tail + term * (n - k + 1) / k) <= 0.05; k++) {
+        term *= (n - k + 1) / k
+        tail += term
     }
+    return k
 }
 
-BEGIN { split("kept resampled bonus accepted", name) }
+function row(kind, name,    r, n, k, ratio, all, time, steps, block, base_tokens, base_decode, middle) {
+    n = 0
+    for (r in rounds) {
+        if (answers[kind, r] != answers["verifier", r])
+            fail(kind "." r ": " answers[kind, r] + 0 " answers, expected " answers["verifier", r] + 0)
+        n++
+        ratio[n] = (decode["verifier", r] + prompt["verifier", r]) / (decode[kind, r] + prompt[kind, r])
+        all += tokens[kind, r]
+        time += decode[kind, r] + prompt[kind, r]
+        steps += blocks[kind, r]
+        block += decode[kind, r]
+        base_tokens += tokens["verifier", r]
+        base_decode += decode["verifier", r]
+    }
+    middle = median(ratio, n) # sorts
+    k = rank(n)
+    block = steps ? sprintf("%.4f\t%.4f", block / steps / (base_decode / base_tokens), all / steps) : "-\t-"
+    printf "%s\t%s\t-\t-\t-\t-\t%.4f\t%.4f\t%.4f\t%.4f\t%s\n", kind, name, 1000 * all / time,
+           middle, ratio[k], ratio[n + 1 - k], block
+}
+
+FNR == 1 {
+    kind = FILENAME
+    sub(/^.*\//, "", kind)
+    round = kind
+    sub(/\..*$/, "", kind)
+    sub(/^.*\./, "", round)
+    rounds[round] = 1
+}
+
+{
+    if (number("predicted_n") <= 0 || number("predicted_ms") <= 0)
+        fail(FILENAME ":" FNR ": no answer of weir generate: " substr($0, 1, 60))
+    answers[kind, round]++
+    tokens[kind, round] += number("predicted_n")
+    prompt[kind, round] += number("prompt_ms")
+    decode[kind, round] += number("predicted_ms")
+    blocks[kind, round] += number("num_spec_steps")
+}
 
 END {
-    for (r in rounds) {
-        n++
-        a[n] = 1000 * tokens["alone", r] / ms["alone", r]
-        c[n] = 1000 * tokens["cascade", r] / ms["cascade", r]
-        ratio[n] = c[n] / a[n]
-        all += tokens["cascade", r]
-    }
-    printf "                 tokens/s   speed-up   (%d answers of each, medians of %d rounds)\n", answers["alone"], n
-    printf "verifier alone   %8.0f       1.00\n", median(a, n)
-    printf "cascade          %8.0f       %4.2f\n\n", median(c, n), median(ratio, n)
-    if (!all || !drafted || !steps) exit 1
-    source[4] = all - source[1] - source[2] - source[3]
-    printf "sources of the cascade's tokens:"
-    for (i = 1; i <= 4; i++) printf " %s %.0f%%%s", name[i], 100 * source[i] / all, i < 4 ? "," : "\n"
-    printf "drafted tokens accepted: %.0f%%; tokens per block: %.2f; verifier calls per token: %.2f\n\n",
-           100 * agreed / drafted, 1 + agreed / steps, calls / all
-    pair = "-m models/demo/verifier -md models/demo/drafter"
-    print "Try next:"
-    print "  build/weir generate " pair " -p \"Where is my hat?\" --show-sources --stats"
-    print "  build/weir generate " pair " --deferral-rule opt --temp 0 -p \"Where is my hat?\""
-    print "  build/weir info " pair
-    print "  build/weir generate --help"
-    print "  ./make.sh bleu     # quality and speed of the rules over 1,000 prompts"
+    if (failed) exit 1
+    if (!NR) fail("no answers")
+    row("verifier", "verifier alone")
+    row("exact", exact)
+    row("chosen", chosen)
+    row("drafter", "drafter alone")
 }
