@@ -4,7 +4,7 @@ from __future__ import annotations
 import math
 from collections import defaultdict
 from pathlib import Path
-from typing import Any
+from typing import Any, Iterator
 
 import matplotlib
 
@@ -35,11 +35,6 @@ def curves_of(analysis: Analysis) -> dict[tuple[Any, ...], list[Measured]]:
     return out
 
 
-def curve_title(m: Measured, with_setting: bool) -> str:
-    setting = f", T = {m.point.temp:g}" + (f", γ = {m.point.gamma}" if m.point.gamma else "")
-    return m.point.title + (setting if with_setting else "")
-
-
 def styles(analysis: Analysis) -> dict[str, dict[str, Any]]:
     titles = list(dict.fromkeys(m.point.title for m in analysis.points if m.point.method != "verifier"))
     return {t: {"color": COLOURS[i % len(COLOURS)], "marker": MARKERS[i % len(MARKERS)],
@@ -53,44 +48,73 @@ def save(figure: Any, stem: Path) -> None:
     plt.close(figure)
 
 
-def several_settings(analysis: Analysis) -> bool:
-    return len({(m.point.temp, m.point.gamma) for m in analysis.points
-                if m.point.method == "speculative"}) > 1
+class Panels:
+    """One panel for each temperature (a row) and gamma (a column) of a report, and one legend of the rules."""
+
+    def __init__(self, analysis: Analysis, size: tuple[float, float], by_row: bool) -> None:
+        """size: of a single panel, in inches; by_row: rows differ in the scale of their y axis."""
+        drafted = [m.point for m in analysis.points if m.point.method == "speculative"]
+        self.temps = sorted({m.point.temp for m in analysis.points})
+        self.gammas = sorted({p.gamma for p in drafted}, key=lambda g: (not isinstance(g, int), g)) or [None]
+        rows, columns = len(self.temps), len(self.gammas)
+        one = size if rows * columns == 1 else (2.6, 2.4)
+        self.figure, self.axes = plt.subplots(
+            rows, columns, squeeze=False, sharex=True, sharey="row" if by_row else True,
+            figsize=(max(size[0], one[0] * columns), max(size[1], one[1] * rows)))
+        self.labels: dict[str, Any] = {}  # of the legend: its handles
+
+    def each(self, analysis: Analysis) -> Iterator[tuple[Any, float, list[list[Measured]]]]:
+        """(axes, temperature, curves) of every panel. A method that drafts no blocks is in all of its
+        temperature's."""
+        for temp, row in zip(self.temps, self.axes):
+            for gamma, axes in zip(self.gammas, row):
+                if self.axes.size > 1:
+                    axes.set_title(f"T = {temp:g}" + (f", γ = {gamma}" if gamma else ""), fontsize=8)
+                yield axes, temp, [points for points in curves_of(analysis).values()
+                                   if points[0].point.temp == temp and points[0].point.gamma in (gamma, None)]
+                for handle, label in zip(*axes.get_legend_handles_labels()):
+                    self.labels.setdefault(label, handle)
+
+    def save(self, x: str, y: str, stem: Path) -> None:
+        self.figure.supxlabel(x, fontsize=9)
+        self.figure.supylabel(y, fontsize=9)
+        self.figure.tight_layout()
+        self.figure.legend(self.labels.values(), self.labels.keys(), fontsize=7, frameon=False,
+                           loc="center left", bbox_to_anchor=(1.0, 0.5))
+        save(self.figure, stem)
 
 
 def quality_against(analysis: Analysis, x: str, label: str, stem: Path) -> None:
     """One line per curve; bars are the 95% intervals of both axes."""
-    figure, axes = plt.subplots(figsize=(7.2, 4.4))
-    style, many, metric = styles(analysis), several_settings(analysis), analysis.metric
-    for points in curves_of(analysis).values():
-        shown = [m for m in points if math.isfinite(m.figures[x])]
-        if not shown:
-            continue
-        xs, ys = [m.figures[x] for m in shown], [m.figures[metric] for m in shown]
-        bars = [[[max(0.0, v - m.interval(name)[0]) for v, m in zip(vs, shown)],
-                 [max(0.0, m.interval(name)[1] - v) for v, m in zip(vs, shown)]]
-                 for name, vs in ((x, xs), (metric, ys))]
-        _, _, whiskers = axes.errorbar(xs, ys, xerr=bars[0], yerr=bars[1], label=curve_title(shown[0], many),
-                                       markersize=4, linewidth=1.3, elinewidth=0.5,
-                                       **style[shown[0].point.title])
-        for w in whiskers:
-            w.set_alpha(0.3)  # a dozen curves of a dozen points: lines first
-    for temp in sorted({m.point.temp for m in analysis.points}):
+    style, metric = styles(analysis), analysis.metric
+    panels = Panels(analysis, (7.2, 4.4), by_row=True)
+    for axes, temp, curves in panels.each(analysis):
+        for points in curves:
+            shown = [m for m in points if math.isfinite(m.figures[x])]
+            if not shown:
+                continue
+            xs, ys = [m.figures[x] for m in shown], [m.figures[metric] for m in shown]
+            bars = [[[max(0.0, v - m.interval(name)[0]) for v, m in zip(vs, shown)],
+                     [max(0.0, m.interval(name)[1] - v) for v, m in zip(vs, shown)]]
+                    for name, vs in ((x, xs), (metric, ys))]
+            title = shown[0].point.title
+            _, _, whiskers = axes.errorbar(xs, ys, xerr=bars[0], yerr=bars[1], label=title, markersize=4,
+                                           linewidth=1.3, elinewidth=0.5, **style[title])
+            for w in whiskers:
+                w.set_alpha(0.3)  # a dozen curves of a dozen points: lines first
         verifier = analysis.verifier(temp)
         if verifier:
             axes.axhline(verifier.figures[metric], color="#30363d", linewidth=0.9, linestyle=":")
-    if x.startswith("latency"):
-        axes.axvline(1.0, color="#30363d", linewidth=0.9, linestyle=":")
-        draw_front(axes, analysis)
-    axes.set_xlabel(label)
-    axes.set_ylabel(analysis.metrics[0].title)
-    axes.legend(fontsize=7, frameon=False, loc="center left", bbox_to_anchor=(1.0, 0.5))
-    save(figure, stem)
+        if x.startswith("latency"):
+            axes.axvline(1.0, color="#30363d", linewidth=0.9, linestyle=":")
+            draw_front(axes, [m for points in curves for m in points] + ([verifier] if verifier else []),
+                       metric)
+    panels.save(label, analysis.metrics[0].title, stem)
 
 
-def draw_front(axes: Any, analysis: Analysis) -> None:
-    points = [m for m in analysis.points if math.isfinite(m.figures["latency"])]
-    xs, ys = [m.figures["latency"] for m in points], [m.figures[analysis.metric] for m in points]
+def draw_front(axes: Any, measured: list[Measured], metric: str) -> None:
+    points = [m for m in measured if math.isfinite(m.figures["latency"])]
+    xs, ys = [m.figures["latency"] for m in points], [m.figures[metric] for m in points]
     front, corners = pareto(xs, ys), hull(xs, ys)
     axes.step([xs[i] for i in front], [ys[i] for i in front], where="post", color="#888888", linewidth=1.0,
               label="Pareto front", zorder=0)
@@ -100,28 +124,23 @@ def draw_front(axes: Any, analysis: Analysis) -> None:
 
 def acceptance_by_position(analysis: Analysis, stem: Path) -> bool:
     """Share of blocks whose first k drafted tokens were all accepted. False if no block was drafted."""
-    figure, axes = plt.subplots(figsize=(7.2, 4.0))
-    style, many, drawn = styles(analysis), several_settings(analysis), False
-    for points in curves_of(analysis).values():
-        for i, m in enumerate(points):
-            gamma, blocks = m.point.gamma or 0, m.hist.sum()
-            if not blocks or not gamma:
-                continue
-            share = [m.hist[k:].sum() / blocks for k in range(1, gamma + 1)]
-            depth = 0.35 + 0.65 * (i + 1) / len(points)
-            axes.plot(range(1, gamma + 1), share, markersize=3, linewidth=1.0, alpha=depth,
-                      label=curve_title(m, many) if i == len(points) - 1 else None, **style[m.point.title])
-            drawn = True
-    axes.set_xlabel("drafted token of a block (larger α drawn stronger)")
-    axes.set_ylabel("blocks that accept it")
-    axes.set_ylim(0, 1)
-    axes.xaxis.get_major_locator().set_params(integer=True)
-    axes.legend(fontsize=7, frameon=False, loc="center left", bbox_to_anchor=(1.0, 0.5))
-    if drawn:
-        save(figure, stem)
-    else:
-        plt.close(figure)
-    return drawn
+    if not any(m.point.gamma and m.hist.sum() for m in analysis.points):
+        return False
+    style, panels = styles(analysis), Panels(analysis, (7.2, 4.0), by_row=False)
+    for axes, _, curves in panels.each(analysis):
+        for points in curves:
+            for i, m in enumerate(points):
+                gamma, blocks = m.point.gamma or 0, m.hist.sum()
+                if not blocks or not gamma:
+                    continue
+                share = [m.hist[k:].sum() / blocks for k in range(1, gamma + 1)]
+                depth = 0.35 + 0.65 * (i + 1) / len(points)
+                axes.plot(range(1, gamma + 1), share, markersize=3, linewidth=1.0, alpha=depth,
+                          label=m.point.title if i == len(points) - 1 else None, **style[m.point.title])
+        axes.set_ylim(0, 1)
+        axes.xaxis.get_major_locator().set_params(integer=True)
+    panels.save("drafted token of a block (larger α drawn stronger)", "blocks that accept it", stem)
+    return True
 
 
 def draw_all(analysis: Analysis, folder: Path) -> list[tuple[str, Path]]:

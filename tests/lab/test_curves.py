@@ -2,7 +2,13 @@
 import math
 import unittest
 
+import matplotlib.pyplot as plt
+import numpy as np
+
+from lab.analysis import Analysis, Measured
 from lab.curves import area, hull, latency_at, pareto, quality_within
+from lab.grid import Plan
+from lab.plots import Panels
 
 LATENCY, QUALITY = [1.2, 0.8, 0.6, 0.4], [30.0, 26.0, 20.0, 22.0]
 
@@ -40,6 +46,27 @@ class Curves(unittest.TestCase):
         self.assertAlmostEqual(area([0.0, 0.5], [0.0, 1.0], 0.75, 1.0), 1.0)
         self.assertAlmostEqual(area([2.0], [5.0], 0.0, 1.0), 0.0)
         self.assertTrue(math.isnan(area([0.5], [2.0], 1.0, 1.0)))
+
+
+class Pictures(unittest.TestCase):
+    def panels(self, **plan):
+        points = Plan(rules={"exact": None, "opt": [0.1, 0.2]}, **plan).points()
+        analysis = Analysis({}, None, [], [Measured(p, np.zeros((1, 1)), {}, np.zeros(17)) for p in points],
+                            [], (0, 0), 1)
+        panels = Panels(analysis, (7, 4), by_row=True)
+        self.addCleanup(plt.close, panels.figure)
+        return [(axes.get_title(), temp, [[m.point.title for m in curve] for curve in curves])
+                for axes, temp, curves in panels.each(analysis)]
+
+    def test_a_product_has_a_panel_for_each_temperature_and_gamma(self):
+        found = self.panels(temperatures=[1.0, 0.0], gammas=[7, 1, 3], methods=["drafter"])
+        self.assertEqual([f[:2] for f in found], [(f"T = {t:g}, γ = {g}", t) for t in (0.0, 1.0)
+                                                  for g in (1, 3, 7)])
+        for _, _, curves in found:
+            self.assertEqual(curves, [["drafter"], ["exact"], ["opt", "opt"]])
+
+    def test_one_setting_is_one_picture_without_a_title(self):
+        self.assertEqual(self.panels(), [("", 1.0, [["exact"], ["opt", "opt"]])])
 
 
 if __name__ == "__main__":
