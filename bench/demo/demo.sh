@@ -28,7 +28,7 @@ fail() {
 }
 work=$(mktemp -d 2>/dev/null) || fail "no room for files under ${TMPDIR:-/tmp}"
 trap 'rm -rf "$work"' EXIT
-trap 'exit 130' INT
+trap 'echo; exit 130' INT
 trap 'exit 143' TERM HUP
 
 bold="" dim="" plain=""
@@ -39,6 +39,14 @@ fi
 
 alone() { "$weir" generate -m "$verifier" --temp 1 "$@"; }
 pair() { "$weir" generate -m "$verifier" -md "$drafter" --temp 1 "$@"; }
+
+# What it says goes to a file first, because Ctrl-C makes a traceback of it; then the trap comes before cat.
+measure() {
+    "$python" bench/demo/measure.py "$@" 2>"$work/errors" || {
+        cat "$work/errors" >&2
+        exit 1
+    }
+}
 
 # ---- parts -------------------------------------------------------------------------------------------------
 
@@ -59,7 +67,7 @@ choose() {
         echo "$fixed_rule, α $fixed_alpha, γ $fixed_gamma" >"$work/words"
     else
         echo "Choosing the fastest of some thirty settings that loses at most 1 BLEU here (weir tune) ..."
-        "$python" bench/demo/measure.py choose "$work" "$@"
+        measure choose "$work" "$@"
     fi
     setting=$(sed -n 1p "$work/words")
     sed -n '2s/.*/&./p' "$work/words" | fold -s -w 100 | sed 's/ *$//'
@@ -119,7 +127,7 @@ if [ -n "$why_not" ]; then
     time_rounds "$@"
     spread="95% intervals over $rounds rounds"
 else
-    "$python" bench/demo/measure.py compare "$work" "$@"
+    measure compare "$work" "$@"
     spread="95% intervals over the sentences"
 fi
 printf '%s\n\n' "Speed-up: the verifier's time over the setting's, prompts included ($spread)."

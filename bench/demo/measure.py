@@ -5,7 +5,7 @@
                                             drafter, as table.awk reads it, on other draws than the choice
 
 Run at the top of the tree with bench/ on PYTHONPATH. OPTION: of every `weir generate` (--isa avx2). Exit
-status 1 with one line on standard error, 130 after Ctrl-C.
+status 1 with one line on standard error.
 """
 from __future__ import annotations
 
@@ -125,8 +125,6 @@ def main(argv: list[str]) -> int:
     except OSError as e:
         print(f"demo: {e.filename or 'output'}: {e.strerror or e}", file=sys.stderr)
         return 1
-    except KeyboardInterrupt:
-        return 130
     finally:
         if sys.stdout.isatty():
             print("\r" + " " * (width + 2) + "\r", end="", flush=True)

@@ -93,8 +93,6 @@ class Choice(Case):
             self.assertEqual(measure.main(["compare", str(self.folder / "none")]), 1)
             with mock.patch.object(measure, "tune", side_effect=LabError("no budget")):
                 self.assertEqual(measure.main(["choose", str(self.folder)]), 1)
-            with mock.patch.object(measure, "tune", side_effect=KeyboardInterrupt):
-                self.assertEqual(measure.main(["choose", str(self.folder)]), 130)
         self.assertEqual(said.getvalue().splitlines(),
                          [f"demo: {self.folder / 'none' / 'profile.json'}: No such file or directory",
                           "demo: no budget"])
