@@ -49,7 +49,7 @@ def save(figure: Any, stem: Path) -> None:
 
 
 class Panels:
-    """One panel for each temperature (a row) and gamma (a column) of a report, and one legend of the rules."""
+    """One panel for each temperature (a row) and gamma (a column) of a report; one legend of the rules."""
 
     def __init__(self, analysis: Analysis, size: tuple[float, float], by_row: bool) -> None:
         """size: of a single panel, in inches; by_row: rows differ in the scale of their y axis."""

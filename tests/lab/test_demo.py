@@ -71,8 +71,8 @@ class Choice(Case):
 
     def test_every_candidate_is_a_setting_of_the_plan(self):
         points = [p for p in measure.plan_of(["--isa=avx2"]).points() if p.method == "speculative"]
-        self.assertEqual(len(points), len(measure.GAMMAS) * (1 + sum(map(len, filter(None,
-                                                                                    measure.RULES.values())))))
+        of_rules = sum(len(alphas or [None]) for alphas in measure.RULES.values())
+        self.assertEqual(len(points), len(measure.GAMMAS) * of_rules)
         self.assertTrue(all(p.temp == 1.0 for p in points))
         self.assertFalse(set(measure.SEEDS) & set(measure.FRESH_SEEDS))
 
