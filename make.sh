@@ -16,8 +16,8 @@ usage: ./make.sh COMMAND
 
   build [--cuda]   the program, build/weir, and the timers of bench/
                    --cuda: with the CUDA backend, and the tests, in build/cuda/ (needs a CUDA toolkit's nvcc)
-  demo             build the program, choose a setting for this machine, translate ten sentences, and show
-                   quality and speed beside the verifier alone
+  demo [OPTIONS]   build the program, choose a setting for this machine, translate ten sentences, and show
+                   quality and speed beside the verifier alone (OPTIONS: of weir generate)
   serve [OPTIONS]  build the program, then serve the demo pair: OpenAI's API and a page, http://127.0.0.1:8080
   test [--all]     build the tests, then run the suite
                    --all: in all schedules of the CUDA kernels' CPU runner, not in one
