@@ -25,11 +25,23 @@ static weir_status check_range(const char *name, int value, int lo, int hi, weir
     return weir_fail(err, WEIR_EINVAL, "%s %d is outside [%d, %d]", name, value, lo, hi);
 }
 
+static weir_status resolve_lookup(weir_engine *e, const weir_engine_options *o, weir_err *err) {
+    weir_pair *p = &e->pair;
+    p->lookup = o->model_draft && strcmp(o->model_draft, WEIR_NGRAM) == 0;
+    if (!p->lookup) return WEIR_OK;
+    p->lookup_max = o->lookup_max ? o->lookup_max : WEIR_LOOKUP_MAX;
+    WEIR_TRY(check_range("longest suffix of prompt lookup", p->lookup_max, 1, WEIR_LOOKUP_MOST, err));
+    const int least = WEIR_LOOKUP_MIN < p->lookup_max ? WEIR_LOOKUP_MIN : p->lookup_max;
+    p->lookup_min = o->lookup_min ? o->lookup_min : least;
+    return check_range("shortest suffix of prompt lookup", p->lookup_min, 1, p->lookup_max, err);
+}
+
 /* Fills in what was left at 0 and refuses what is out of range. */
 static weir_status resolve(weir_engine *e, const weir_engine_options *o, int *n_thread, weir_isa *isa,
                            weir_err *err) {
     if (!o->model)
         return weir_fail(err, WEIR_EINVAL, "no model: the verifier's directory or file is required (-m)");
+    WEIR_TRY(resolve_lookup(e, o, err));
     WEIR_TRY(weir__ranks_resolve(e, o, err));
     *n_thread = o->n_thread ? o->n_thread : weir__pool_cores() / e->pair.n_rank;
     if (*n_thread == 0) *n_thread = 1;
@@ -79,6 +91,8 @@ static void note_facts(weir_engine *e, const weir__chat_ends *ends) {
     f->rank = e->pair.rank;
     f->comm = e->pair.n_rank == 1 ? NULL : e->pair.processes ? "mpi" : "local";
     f->has_draft = e->pair.has_draft;
+    f->lookup_min = e->pair.lookup_min;
+    f->lookup_max = e->pair.lookup_max;
     f->has_tokenizer = e->pair.tok != NULL;
     f->encoder_decoder = e->pair.side[WEIR_VERIFIER].family->encoder_decoder;
     f->n_vocab = e->pair.n_vocab;
@@ -128,7 +142,7 @@ static void name_bos(weir_engine *e) {
 
 static weir_status open_checkpoints(weir_engine *e, const weir_engine_options *o, weir_err *err) {
     WEIR_TRY(weir__checkpoint_open(&e->pair.side[WEIR_VERIFIER].ck, o->model, o->strict_config, err));
-    e->pair.has_draft = o->model_draft != NULL;
+    e->pair.has_draft = o->model_draft && !e->pair.lookup;
     if (e->pair.has_draft)
         WEIR_TRY(
             weir__checkpoint_open(&e->pair.side[WEIR_DRAFTER].ck, o->model_draft, o->strict_config, err));

@@ -82,7 +82,9 @@ typedef struct weir_loop_lead {
 typedef struct weir_pair {
     weir_backend *be;
     weir_pair_side side[2];
-    bool has_draft;
+    bool has_draft; /* a drafter is loaded */
+    bool lookup;    /* in its place drafts are looked up: side[WEIR_DRAFTER] has only ld */
+    int lookup_min, lookup_max;
     weir_tokenizer *tok; /* NULL: ids only */
     int32_t n_vocab;
     int n_parallel, ctx_size, max_draft;
@@ -168,6 +170,7 @@ struct weir_session {
     int32_t unit[2];      /* of the prefix cache, the last one that it holds, or -1 */
     bool was_suspended;   /* it reads its prompt for a second time */
     bool wants_pages;     /* the last call found too few for it */
+    int64_t looked;       /* prompt lookup: entries of its slot's history that are there */
     int32_t run;          /* TokenCascade: drafter tokens in a row */
     bool second_pass;     /* sequence cascade: the verifier is writing */
     double seq_logp;      /* sum of the drafter's log q over its tokens, end-of-text included */

@@ -36,9 +36,14 @@ typedef struct weir_session weir_session;
 
 /* ---- engine -------------------------------------------------------------------------------------------- */
 
+/* In place of a drafter: prompt lookup (kernels/loop/loop.h). A directory of that name is "./ngram". */
+#define WEIR_NGRAM "ngram"
+enum { WEIR_LOOKUP_MIN = 2, WEIR_LOOKUP_MAX = 8, WEIR_LOOKUP_MOST = 64 };
+
 typedef struct weir_engine_options {
     const char *model;       /* the verifier: a checkpoint directory, or a GGUF file (required) */
-    const char *model_draft; /* the drafter, or NULL: a T5 for a T5, a decoder-only model for such a one */
+    const char *model_draft; /* the drafter, or NULL: a T5 for a T5, a decoder-only model for such a one;
+                                WEIR_NGRAM: none, drafts are looked up in prompt and output */
     const char *device;      /* "cpu", "auto", "cuda[:N]", or one for each rank, "cuda:0,1"; NULL = "auto" */
     const char *isa;         /* CPU instruction set: "portable", "avx2", "avx512", "avx512bf16",
                                 "amx"; NULL = best */
@@ -46,10 +51,12 @@ typedef struct weir_engine_options {
     int n_parallel;          /* sessions whose pages exist at once; 0 = 1 */
     int ctx_size;            /* context length. Encoder–decoder: prompt and output each (0 = 512).
                                 Decoder-only: both together (0 = 4096, or what it was trained for if less) */
-    int max_draft;           /* largest gamma a session may ask for, 1 … WEIR_GAMMA_MAX; 0 = that */
-    bool dry_run;            /* plan only: read configs, refuse nothing for lack of memory, load no weights */
-    bool strict_config;      /* refuse a directory with fields or tensors that weir does not know */
-    bool no_graph;           /* device: the host calls every op itself (debugging: the same tokens, slower) */
+    int lookup_min, lookup_max; /* WEIR_NGRAM: tokens that a suffix must have, and that count at most, 1 …
+                                   WEIR_LOOKUP_MOST; 0 = WEIR_LOOKUP_MIN, WEIR_LOOKUP_MAX */
+    int max_draft;              /* largest gamma a session may ask for, 1 … WEIR_GAMMA_MAX; 0 = that */
+    bool dry_run;       /* plan only: read configs, refuse nothing for lack of memory, load no weights */
+    bool strict_config; /* refuse a directory with fields or tensors that weir does not know */
+    bool no_graph;      /* device: the host calls every op itself (debugging: the same tokens, slower) */
     const char *chat_template; /* name of the chat format (host/chat/chat.h); NULL = the template that the
                                   checkpoint has */
     const char *chat_template_file; /* a Jinja template in a file, where there is no name; NULL = none */
@@ -94,7 +101,8 @@ typedef struct weir_engine_facts {
                                      to say */
     int n_thread;            /* 0 on another device than the CPU */
     int n_parallel, ctx_size, max_draft;
-    bool has_draft, has_tokenizer, encoder_decoder;
+    bool has_draft, has_tokenizer, encoder_decoder; /* has_draft: a drafter was loaded */
+    int lookup_min, lookup_max;                     /* of prompt lookup; 0 without */
     int32_t n_vocab;         /* tokens that can be emitted; padding rows are not counted */
     int64_t n_param[2];      /* [0] verifier, [1] drafter */
     uint64_t fingerprint[2]; /* of the checkpoint's tensors: names, shapes and some of their bytes */
@@ -140,6 +148,8 @@ typedef struct weir_engine_facts {
 } weir_engine_facts;
 
 void weir_engine_get_facts(const weir_engine *e, weir_engine_facts *out);
+/* Blocks can be run: by a drafter or by prompt lookup. */
+static inline bool weir_can_draft(const weir_engine_facts *f) { return f->has_draft || f->lookup_max > 0; }
 
 /* Pages of a model's keys and values (0 verifier, 1 drafter), and those of them that a session can take. Any
  * thread may ask. 0 and 0 without a drafter. */
@@ -217,6 +227,10 @@ typedef enum weir_method {
     WEIR_METHOD_SEQUENCE_CASCADE /* drafter to the end; its mean or summed log-probability < -alpha: verifier
                                     instead */
 } weir_method;
+
+/* What prompt lookup cannot serve, ENOTSUP with what it can: methods that run a drafter by itself, and rules
+ * that are not weir_rule_info.one_hot. */
+weir_status weir_lookup_check(weir_method method, weir_rule rule, weir_err *err);
 
 const char *weir_method_name(weir_method m); /* "speculative", "token-cascade", … */
 int weir_method_parse(const char *name);     /* -1 unknown */

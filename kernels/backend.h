@@ -42,6 +42,7 @@ typedef struct weir_backend weir_backend;
     X(gate, weir_gate_args)           /* accept/accept.h */       \
     X(loop_rows, weir_loop_rows)      /* loop/loop.h */           \
     X(loop_sample, weir_loop_sample)  /* loop/loop.h */           \
+    X(loop_lookup, weir_loop_lookup)  /* loop/loop.h */           \
     X(loop_close, weir_loop_close)    /* loop/loop.h */
 
 typedef struct weir_backend_ops {

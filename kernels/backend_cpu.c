@@ -32,6 +32,7 @@ static const weir_backend_ops portable_ops = {
     .gate = weir__gate_cpu,
     .loop_rows = weir__loop_rows_cpu,
     .loop_sample = weir__loop_sample_cpu,
+    .loop_lookup = weir__loop_lookup_cpu,
     .loop_close = weir__loop_close_cpu,
 };
 

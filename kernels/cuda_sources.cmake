@@ -21,6 +21,7 @@ set(WEIR_CUDA_SOURCES
   linear/linear_quant.cu
   linear/linear_rows.cu
   loop/close.cu
+  loop/lookup.cu
   loop/rows.cu
   loop/sample.cu
   rows/embed.cu

@@ -207,7 +207,6 @@ static int prepare(run *r, const cli_args *a) {
 
 static void work(run *r) {
     r->source.engine = r->engine;
-    r->source.has_draft = r->facts.has_draft;
     cli_note_setting(&r->facts, &r->source.defaults);
     if (r->sources && !cli_flag(r->args, OPT_QUIET)) terminal_legend(r->colours);
     terminal_bar_start(&r->bar, r->source.kind != SOURCE_ONE && !cli_flag(r->args, OPT_QUIET));

@@ -130,6 +130,9 @@ static void print_ranks(const weir_engine_facts *f) {
 static void print_table(const weir_engine_facts *f) {
     int n = f->has_draft ? 2 : 1;
     for (int i = 0; i < n; i++) print_model(f, i);
+    if (f->lookup_max > 0)
+        cli_outf("drafter: " WEIR_NGRAM "\n  %-24s suffixes of %d to %d tokens\n", "prompt lookup",
+                 f->lookup_min, f->lookup_max);
     cli_outf("both\n  %-24s %d tokens%s\n", "vocabulary", f->n_vocab,
              f->has_tokenizer ? "" : " (no tokenizer)");
     print_ids(f);
@@ -245,6 +248,7 @@ static int print_json(const weir_engine_facts *f) {
     json_t *out = json_object();
     wire_set(out, "verifier", model_json(f, 0));
     wire_set(out, "drafter", f->has_draft ? model_json(f, 1) : json_null());
+    wire_set(out, "prompt_lookup", wire_lookup_json(f));
     wire_set(out, "n_vocab", json_integer(f->n_vocab));
     wire_set(out, "eos", wire_ids(f->eos, (size_t)f->n_eos));
     wire_set(out, "start_id", f->start_id >= 0 ? json_integer(f->start_id) : json_null());

@@ -178,6 +178,8 @@ static int record_all(recorder *r) {
 static int prepare(recorder *r, const cli_args *a) {
     if (!cli_is_set(a, OPT_MODEL_DRAFT))
         return cli_fail(CLI_USAGE, "a recording needs a drafter: give -md DIR");
+    if (cli_looks_up(a))
+        return cli_fail(CLI_USAGE, "-md " WEIR_NGRAM ": prompt lookup has no distribution to record");
     int rc = cli_session(a, &r->source.defaults);
     if (!rc) rc = cli_source_open(&r->source, a);
     if (!rc) rc = cli_open(a, false, &r->engine);
@@ -193,7 +195,6 @@ int cli_record(const cli_args *a) {
     }
     if (!rc) {
         r.source.engine = r.engine;
-        r.source.has_draft = r.facts.has_draft;
         cli_note_setting(&r.facts, &r.source.defaults);
         for (int side = 0; side < 2; side++)
             r.prob[side] = cli_alloc((size_t)r.facts.n_vocab, sizeof(double));

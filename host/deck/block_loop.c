@@ -6,14 +6,16 @@
 #include "host/deck/block_program.h"
 #include "host/deck/commit.h"
 #include "host/deck/deck.h"
+#include "host/deck/lookup.h"
 #include "kernels/base/mem.h"
 #include "kernels/loop/seat.h"
 
 /* ---- memory -------------------------------------------------------------------------------------------- */
 
 /* Backend arrays that are the loop's alone, in one place for the plan and the allocation: X(where, type,
- * entries). S seats, R rows of all. Those of a call are the deck's, which ticks use in their turn. */
-#define LOOP_ARRAYS(X, l, S, R)                  \
+ * entries; NULL if 0). S seats, R rows of all, H rows of prompt lookup, K entries of its histories. Those of a
+ * call are the deck's, which ticks use in their turn. */
+#define LOOP_ARRAYS(X, l, S, R, H, K)            \
     X((l)->shape.seat, weir_seat, S)             \
     X((l)->shape.draft, int32_t, R)              \
     X((l)->shape.accept, weir_accept_session, S) \
@@ -24,21 +26,24 @@
     X((l)->every, int32_t, R)                    \
     X((l)->second, int32_t, S)                   \
     X((l)->shape.first, int32_t, S)              \
-    X((l)->bonus, int32_t, S)
+    X((l)->bonus, int32_t, S)                    \
+    X((l)->shape.lookup.hot, int32_t, H)         \
+    X((l)->shape.lookup.history, int32_t, K)
 
 static size_t lines(size_t bytes) { return (bytes + 255) / 256 * 256; }
 
 /* Rows of the largest bucket's largest call: two a seat in a draft's first step, gamma + 1 in a verify. */
 static size_t rows_of(const weir_engine *e) {
-    const int gamma = e->pair.has_draft ? e->pair.max_draft : 0;
+    const int gamma = e->pair.has_draft || e->pair.lookup ? e->pair.max_draft : 0;
     return (size_t)e->pair.n_parallel * (size_t)(gamma + 1 > 2 ? gamma + 1 : 2);
 }
 
 static size_t array_bytes(const weir_engine *e) {
     const size_t seats = (size_t)e->pair.n_parallel, rows = rows_of(e);
+    const size_t hot = e->pair.lookup ? rows : 0, past = seats * (size_t)weir__lookup_ld(e);
     size_t sum = 0;
 #define LOOP_BYTES(where, type, n) sum += lines((n) * sizeof(type));
-    LOOP_ARRAYS(LOOP_BYTES, none, seats, rows)
+    LOOP_ARRAYS(LOOP_BYTES, none, seats, rows, hot, past)
 #undef LOOP_BYTES
     return sum;
 }
@@ -56,11 +61,12 @@ weir_bytes weir__block_loop_bytes(const weir_engine *e) {
 
 static void place_arrays(weir_block_loop *l) {
     const size_t seats = (size_t)l->n_seat_max, rows = rows_of(l->e);
+    const size_t hot = l->e->pair.lookup ? rows : 0, past = seats * (size_t)weir__lookup_ld(l->e);
     char *at = l->memory;
-#define LOOP_PLACE(where, type, n) \
-    where = (void *)at;            \
+#define LOOP_PLACE(where, type, n)       \
+    where = (n) > 0 ? (void *)at : NULL; \
     at += lines((n) * sizeof(type));
-    LOOP_ARRAYS(LOOP_PLACE, l, seats, rows)
+    LOOP_ARRAYS(LOOP_PLACE, l, seats, rows, hot, past)
 #undef LOOP_PLACE
 }
 
@@ -95,7 +101,7 @@ weir_status weir__block_loop_open(weir_block_loop **out, weir_engine *e, bool gr
     l->e = e;
     l->graphs = graphs && e->pair.be->stream->capture && (e->pair.n_rank == 1 || e->pair.be->exchange->loops);
     l->n_seat_max = e->pair.n_parallel;
-    const weir_status st = open_memory(l);
+    weir_status st = open_memory(l);
     if (st != WEIR_OK) {
         weir__block_loop_close(l);
         return st;
@@ -110,6 +116,11 @@ weir_status weir__block_loop_open(weir_block_loop **out, weir_engine *e, bool gr
     l->shape.p_logits = e->deck.dev.p_logits;
     l->shape.ld_q = e->pair.side[WEIR_DRAFTER].ld;
     l->shape.ld_p = e->pair.side[WEIR_VERIFIER].ld;
+    st = weir__lookup_open(l);
+    if (st != WEIR_OK) {
+        weir__block_loop_close(l);
+        return st;
+    }
     *out = l;
     return WEIR_OK;
 }
@@ -156,7 +167,8 @@ static weir_status take_seats(weir_block_loop *l, weir_session *const *s, int n,
     for (int i = 0; i < b->loop.n_seat; i++) {
         if (i >= n) who[i] = NULL;
         seat[i] = i < n ? weir__seat_of(who[i]) : (weir_seat){.slot = -1, .end = WEIR_SEAT_EMPTY};
-        if (fixed && seat[i].gamma == b->loop.gamma && seat[i].bonus_from < INT32_MAX) b->loop.bonus = 1;
+        if (fixed && seat[i].gamma == b->loop.gamma && seat[i].bonus_from < INT32_MAX)
+            b->loop.bonus = !l->shape.lookup.history; /* a lookup finds it among the drafts */
     }
     return weir__backend_upload(l->e->pair.be, b->loop.seat, seat, (size_t)b->loop.n_seat * sizeof *seat);
 }
@@ -177,9 +189,11 @@ static weir_status sync_tables(weir_engine *e) {
     return WEIR_OK;
 }
 
+static bool runs_drafter(const weir_session *s) { return s->e->pair.has_draft && weir__session_gamma(s) > 0; }
+
 static weir_status roll_back(weir_session *s) {
     for (int side = 0; side < 2; side++) {
-        if (side == WEIR_DRAFTER && weir__session_gamma(s) == 0) continue;
+        if (side == WEIR_DRAFTER && !runs_drafter(s)) continue;
         WEIR_TRY(weir__session_room(s, side, s->cached[side]));
     }
     return WEIR_OK;
@@ -202,7 +216,7 @@ static void ask_to_stop(follow *f) { __atomic_store_n(&f->flags->stop, 1, __ATOM
 /* What host-driven blocks would have run for this outcome, and what the caches then hold. */
 static void book_rows(weir_session *s, const weir_block_outcome *r) {
     const bool extra = r->closing && r->kind == WEIR_EMIT_PI;
-    if (weir__session_gamma(s) > 0) {
+    if (runs_drafter(s)) {
         weir__rows_book(s, WEIR_DRAFTER, (int)(s->n + 1 - s->cached[WEIR_DRAFTER]));
         for (int j = 1; j < r->n_draft + extra; j++) weir__rows_book(s, WEIR_DRAFTER, 1);
         s->cached[WEIR_DRAFTER] = s->n + r->n_draft + extra;
@@ -386,11 +400,13 @@ weir_status weir__block_loop_run(weir_block_loop *l, weir_session *const *s, int
     if (n < 1 || n > l->n_seat_max || blocks < 1) return WEIR_EINVAL;
     weir_status st = take_seats(l, s, n, &f.b);
     for (int i = 0; i < n && st == WEIR_OK; i++) st = make_room(s[i], blocks);
+    for (int i = 0; i < n && st == WEIR_OK; i++) st = weir__lookup_sync(l, s[i]);
     if (st == WEIR_OK) st = sync_tables(l->e);
     if (st == WEIR_OK) st = run_launch(&f, blocks);
     if (st != WEIR_OK) return say(&f, st);
     *ran = f.taken;
     if (!l->e->pair.be->device) book_seconds(s, n, l->spent);
+    for (int i = 0; i < n; i++) weir__lookup_took(s[i]);
     for (int i = 0; i < n; i++)
         if (s[i]->finish == WEIR_RUNNING && (st = roll_back(s[i])) != WEIR_OK) return say(&f, st);
     return f.first;

@@ -41,6 +41,9 @@ static weir_status draft_step(const weir_bucket *b, int32_t step, bool *more) {
 }
 
 static weir_status draft(const weir_bucket *b) {
+    weir_backend *be = b->l->e->pair.be;
+    weir_loop_lookup lookup = {.loop = &b->loop};
+    if (b->loop.lookup.history && b->loop.gamma > 0) return be->op.loop_lookup(be, &lookup);
     const int32_t steps = b->loop.gamma + b->loop.bonus;
     bool more = true;
     for (int32_t j = 0; j < steps && more; j++) WEIR_TRY(draft_step(b, j, &more));

@@ -1,7 +1,7 @@
 #include "host/deck/commit.h"
 
 static weir_source closing_source(const weir_session *s, const weir_block_outcome *r) {
-    if (s->opt.method == WEIR_METHOD_VERIFIER) return WEIR_SOURCE_VERIFIER;
+    if (s->opt.method == WEIR_METHOD_VERIFIER || r->n_draft == 0) return WEIR_SOURCE_VERIFIER;
     return r->kind == WEIR_EMIT_RESIDUAL ? WEIR_SOURCE_RESAMPLED : WEIR_SOURCE_BONUS;
 }
 

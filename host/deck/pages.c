@@ -61,7 +61,7 @@ int64_t weir__session_inputs_ahead(const weir_session *s, int side, int blocks) 
     if (weir__block_loop_serves(s) && s->cap > 0) {
         /* the last block starts at most blocks - 1 whole blocks on, and below the limit */
         const int64_t gamma = weir__session_gamma(s), last = s->n + (blocks - 1) * (gamma + 1);
-        if (drafter && gamma == 0) return -1;
+        if (drafter && (gamma == 0 || !s->e->pair.has_draft)) return -1;
         return (last < s->cap ? last : s->cap - 1) + gamma + 1;
     }
     switch (s->opt.method) {

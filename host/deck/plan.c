@@ -134,6 +134,7 @@ static weir_status measure(weir_engine *e, weir_err *err) {
         m->ld = m->facts.n_vocab_rows;
         e->pair.facts.weights[i] = m->facts.weight_bytes;
     }
+    if (e->pair.lookup) e->pair.side[WEIR_DRAFTER].ld = e->pair.side[WEIR_VERIFIER].ld; /* its rows of q */
     return WEIR_OK;
 }
 

@@ -2,6 +2,7 @@
 #include <string.h>
 
 #include "host/deck/deck.h"
+#include "host/deck/lookup.h"
 #include "host/deck/prefix.h"
 #include "host/session/session.h"
 #include "kernels/base/clock.h"
@@ -218,6 +219,7 @@ weir_status weir__session_prefill(weir_session *s, int side, weir_err *err) {
 
 /* TokenCascade and the sequence cascade may never need the verifier: its prompt waits for the first call. */
 static bool needs_at_once(const weir_session *s, int side) {
+    if (side == WEIR_DRAFTER && !s->e->pair.has_draft) return false;
     switch (s->opt.method) {
     case WEIR_METHOD_VERIFIER: return side == WEIR_VERIFIER;
     case WEIR_METHOD_DRAFTER:
@@ -259,6 +261,7 @@ weir_seat weir__seat_of(const weir_session *s) {
                       .n = (int32_t)s->n,
                       .end = WEIR_SEAT_RUNNING,
                       .lacks = s->n > 0 && s->cached[WEIR_DRAFTER] < s->n};
+    seat.past = (int32_t)weir__lookup_past(s);
     seat.bonus_from = seat.gamma > 0 ? weir__seat_bonus_from(&s->opt.law) : INT32_MAX;
     memcpy(seat.eos, f->eos, sizeof seat.eos);
     seat.tail[0] = s->n > 0 ? s->timeline[s->n - 1] : 0;
@@ -328,6 +331,7 @@ void weir__session_release(weir_session *s) {
     for (int side = 0; side < 2; side++) weir__session_drop_pages(s, side);
     s->e->deck.slot_owner[s->slot] = NULL;
     s->slot = -1;
+    s->looked = 0;
 }
 
 void weir__session_forget(weir_session *s, int side) {

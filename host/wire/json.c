@@ -27,6 +27,14 @@ void wire_set(json_t *object, const char *key, json_t *value) {
     if (json_object_set_new(object, key, value) != 0) hole = true;
 }
 
+json_t *wire_lookup_json(const weir_engine_facts *f) {
+    if (f->lookup_max == 0) return json_null();
+    json_t *v = json_object();
+    wire_set(v, "min", json_integer(f->lookup_min));
+    wire_set(v, "max", json_integer(f->lookup_max));
+    return v;
+}
+
 void wire_set_device(json_t *object, const weir_engine_facts *f) {
     wire_set(object, "device", json_string(f->device));
     wire_set(object, "about", wire_text(f->about, strlen(f->about)));

@@ -60,6 +60,14 @@ static weir_status no_draft(const wire_context *c, wire_object *in, const char *
                             c->draft_hint ? c->draft_hint : "");
 }
 
+/* Names the field that prompt lookup cannot serve. */
+static weir_status check_lookup(const wire_context *c, wire_object *in, const weir_session_options *o,
+                                weir_err *err) {
+    const weir_status st = c->lookup ? weir_lookup_check(o->method, (weir_rule)o->law.rule, err) : WEIR_OK;
+    if (st != WEIR_OK) in->failed = o->method == WEIR_METHOD_SPECULATIVE ? "deferral_rule" : "method";
+    return st;
+}
+
 weir_status wire_read_method(const wire_context *c, wire_object *in, weir_session_options *o, weir_err *err) {
     static const char rule[] = "deferral_rule";
     bool speculative = true, asked = false;
@@ -71,6 +79,7 @@ weir_status wire_read_method(const wire_context *c, wire_object *in, weir_sessio
     if (ruled && !c->has_draft) return no_draft(c, in, rule, "", err);
     if (ruled && !wire_method_has_rule(o->method) && o->method != WEIR_METHOD_SEQUENCE_CASCADE)
         return wire_object_fail(in, rule, err, "has no effect under method %s", weir_method_name(o->method));
+    WEIR_TRY(check_lookup(c, in, o, err));
     return wire_method_has_rule(o->method) ? wire_check_law(in, WIRE_GENERATE, &o->law, err) : WEIR_OK;
 }
 

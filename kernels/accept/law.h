@@ -12,27 +12,27 @@ enum { WEIR_GAMMA_MAX = 16 }; /* drafted tokens of a block, at most */
  *   OWN    a num and a res of its own; keep and eta do not exist */
 typedef enum weir_rule_kind { WEIR_KIND_GATE, WEIR_KIND_TOKEN, WEIR_KIND_OWN } weir_rule_kind;
 
-/* X(id, kind, q_only, pi_exists), the last two as in weir_rule_info */
-#define WEIR_RULE_MAP(X)                     \
-    X(EXACT, GATE, false, true)              \
-    X(CHOW, GATE, true, true)                \
-    X(CHOW_LOG, GATE, true, true)            \
-    X(DIFF, GATE, false, true)               \
-    X(OPT, GATE, false, true)                \
-    X(OPT_LOG, GATE, false, true)            \
-    X(TOKEN_V1, TOKEN, false, true)          \
-    X(TOKEN_V2, TOKEN, false, true)          \
-    X(TOKEN_V3, TOKEN, false, true)          \
-    X(LOSSY, OWN, false, true)               \
-    X(BILD, GATE, false, true)               \
-    X(TOKEN_V3_EXACT_TAIL, OWN, false, true) \
-    X(ENSEMBLE, OWN, false, true)            \
-    X(TYPICAL, OWN, false, true)             \
-    X(CACTUS, OWN, false, false)             \
-    X(FUZZY, GATE, false, true)
+/* X(id, kind, q_only, pi_exists, one_hot), the last three as in weir_rule_info */
+#define WEIR_RULE_MAP(X)                           \
+    X(EXACT, GATE, false, true, true)              \
+    X(CHOW, GATE, true, true, false)               \
+    X(CHOW_LOG, GATE, true, true, false)           \
+    X(DIFF, GATE, false, true, false)              \
+    X(OPT, GATE, false, true, false)               \
+    X(OPT_LOG, GATE, false, true, false)           \
+    X(TOKEN_V1, TOKEN, false, true, false)         \
+    X(TOKEN_V2, TOKEN, false, true, true)          \
+    X(TOKEN_V3, TOKEN, false, true, true)          \
+    X(LOSSY, OWN, false, true, true)               \
+    X(BILD, GATE, false, true, true)               \
+    X(TOKEN_V3_EXACT_TAIL, OWN, false, true, true) \
+    X(ENSEMBLE, OWN, false, true, false)           \
+    X(TYPICAL, OWN, false, true, true)             \
+    X(CACTUS, OWN, false, false, true)             \
+    X(FUZZY, GATE, false, true, true)
 
 /* WEIR_RULE_EXACT = 0, WEIR_RULE_CHOW, ... */
-#define WEIR_RULE_ENUMERATOR(id, kind, q_only, pi_exists) WEIR_RULE_##id,
+#define WEIR_RULE_ENUMERATOR(id, kind, q_only, pi_exists, one_hot) WEIR_RULE_##id,
 typedef enum weir_rule { WEIR_RULE_MAP(WEIR_RULE_ENUMERATOR) WEIR_RULE_COUNT } weir_rule;
 #undef WEIR_RULE_ENUMERATOR
 
@@ -48,6 +48,8 @@ typedef struct weir_rule_info {
     float beta_default; /* NAN if the rule has no second knob */
     bool q_only;        /* decides from the drafter's row alone (chow, chow-log) */
     bool pi_exists;     /* false: the law depends on the drafted token (cactus) */
+    bool one_hot;       /* has a meaning where q is one token for certain (prompt lookup): it decides by p at
+                           that token. The others compare q's confidence, which is always 1 then */
 } weir_rule_info;
 
 const weir_rule_info *weir_rule_facts(weir_rule rule); /* NULL for an unknown value */

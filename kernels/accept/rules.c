@@ -8,7 +8,8 @@
 #define BELOW "defers iff "
 #define FACTS(id)                                                                                      \
     .kind = WEIR_RULE_KIND(WEIR_RULE_##id), .q_only = WEIR_RULE_IN(WEIR_RULES_Q_ONLY, WEIR_RULE_##id), \
-    .pi_exists = WEIR_RULE_IN(WEIR_RULES_WITH_PI, WEIR_RULE_##id)
+    .pi_exists = WEIR_RULE_IN(WEIR_RULES_WITH_PI, WEIR_RULE_##id),                                     \
+    .one_hot = WEIR_RULE_IN(WEIR_RULES_ONE_HOT, WEIR_RULE_##id)
 
 /* One entry per rule: names, formula, ranges. The arithmetic is that of policy_impl.h, in the same order.
  * Some ranges extend a little past the paper's, where that end is meaningful (chow and token-v3 below 0 are

@@ -7,19 +7,23 @@
 /* Facts of WEIR_RULE_MAP that the accept step asks for, where a device can read them: sets of rules, one bit
  * per rule. */
 enum {
-#define WEIR_RULE_IF_TOKEN(id, kind, q_only, pi_exists) \
+#define WEIR_RULE_IF_TOKEN(id, kind, q_only, pi_exists, one_hot) \
     | (WEIR_KIND_##kind == WEIR_KIND_TOKEN) << WEIR_RULE_##id
-#define WEIR_RULE_IF_OWN(id, kind, q_only, pi_exists) | (WEIR_KIND_##kind == WEIR_KIND_OWN) << WEIR_RULE_##id
-#define WEIR_RULE_IF_Q_ONLY(id, kind, q_only, pi_exists) | (q_only) << WEIR_RULE_##id
-#define WEIR_RULE_IF_PI(id, kind, q_only, pi_exists) | (pi_exists) << WEIR_RULE_##id
+#define WEIR_RULE_IF_OWN(id, kind, q_only, pi_exists, one_hot) \
+    | (WEIR_KIND_##kind == WEIR_KIND_OWN) << WEIR_RULE_##id
+#define WEIR_RULE_IF_Q_ONLY(id, kind, q_only, pi_exists, one_hot) | (q_only) << WEIR_RULE_##id
+#define WEIR_RULE_IF_PI(id, kind, q_only, pi_exists, one_hot) | (pi_exists) << WEIR_RULE_##id
+#define WEIR_RULE_IF_ONE_HOT(id, kind, q_only, pi_exists, one_hot) | (one_hot) << WEIR_RULE_##id
     WEIR_RULES_TOKEN = 0 WEIR_RULE_MAP(WEIR_RULE_IF_TOKEN),
     WEIR_RULES_OWN = 0 WEIR_RULE_MAP(WEIR_RULE_IF_OWN),
     WEIR_RULES_Q_ONLY = 0 WEIR_RULE_MAP(WEIR_RULE_IF_Q_ONLY),
     WEIR_RULES_WITH_PI = 0 WEIR_RULE_MAP(WEIR_RULE_IF_PI),
+    WEIR_RULES_ONE_HOT = 0 WEIR_RULE_MAP(WEIR_RULE_IF_ONE_HOT),
 #undef WEIR_RULE_IF_TOKEN
 #undef WEIR_RULE_IF_OWN
 #undef WEIR_RULE_IF_Q_ONLY
 #undef WEIR_RULE_IF_PI
+#undef WEIR_RULE_IF_ONE_HOT
 };
 
 /* Also for constant expressions; the rule must be known. */

@@ -13,6 +13,8 @@
  *   sample  teams (accept/team.cuh), a seat each: statistics and draw of a row, passes over 4 n_vocab bytes
  *           that are in L2 because the head just wrote them: with minima and maxima one for the sums, one for
  *           the race.
+ *   lookup  a block of 256 threads a seat: each scans every 256th entry of the history, which is in L2 but for
+ *           the first time; two barriers a scan.
  *   close   teams, a seat each. The first round trip brings seat, rows, notes and drafts into shared memory
  *           (about 3 KB a block), the decision and the books are made there by one thread, a residual or
  *           bonus is one pass over the rejected rows; the outcome (about 460 bytes a seat) goes to mapped
@@ -24,6 +26,7 @@ extern "C" {
 
 weir_status weir__loop_rows_cuda(weir_backend *be, weir_loop_rows *a);
 weir_status weir__loop_sample_cuda(weir_backend *be, weir_loop_sample *a);
+weir_status weir__loop_lookup_cuda(weir_backend *be, weir_loop_lookup *a);
 weir_status weir__loop_close_cuda(weir_backend *be, weir_loop_close *a);
 
 #ifdef __cplusplus

@@ -20,6 +20,10 @@
  *   row_stats              of those rows
  *   loop_close             accept, the closing token, the new lengths, the outcome
  *
+ * With prompt lookup (weir_loop.lookup) one op takes the place of all drafter steps, and no drafter is called:
+ *
+ *   loop_lookup            drafts out of the seat's own history, their one-hot rows of q and statistics
+ *
  * Input i of a seat's timeline has position base + i of its slot's self cache; draws are keyed by output
  * index, which has no base. A seat that is empty, has ended, or drafts less than the bucket's gamma leaves
  * dead rows: slot -1, law_of -1. gamma = 0 is the verifier alone: no drafter steps, one verifier row, its
@@ -54,10 +58,14 @@ typedef struct weir_seat {
     int32_t bonus_from; /* output index from which a bonus is drawn from pi; INT32_MAX: never
                                 (weir__seat_bonus_from) */
     int32_t eos[WEIR_LOOP_EOS], n_eos;
+    int32_t past;      /* prompt lookup: history entries before output token 0 */
+    int32_t unmatched; /* written by loop_lookup, else 0. 1: there is no q after the last draft, so that the
+                          token after a fully accepted block is p's */
     /* moved by the loop; from here on (kernels/loop/close.cu) */
     int32_t n;       /* tokens emitted: the output index of the next one */
     int32_t tail[2]; /* inputs n - 1 and n */
-    int32_t n_draft; /* of this block: gamma, or less: nothing follows a drafted end of text */
+    int32_t n_draft; /* of this block: gamma, or less: nothing follows a drafted end of text; prompt lookup:
+                        down to 0, the verifier alone */
     int32_t end;     /* weir_seat_end */
 } weir_seat;
 
@@ -85,6 +93,19 @@ typedef struct weir_loop_flags {
     int32_t over;    /* device: the loop will run no further block */
 } weir_loop_flags;
 
+/* Drafts by prompt lookup (Saxena, "Prompt Lookup Decoding", 2023; also in llama.cpp and vLLM). The history of
+ * a slot is its prompt and its output, one id an entry. The draft after a text is the token that followed the
+ * longest suffix of the text seen before in it: of 1 … `longest` tokens (more do not count), the latest of
+ * equals; none below `shortest`. So a draft depends on the text alone, like a drafter's: q is 1 at it, pi is
+ * defined at each position, and the law of an answer does not depend on gamma. Entry -1 is no token, follows
+ * nothing and equals nothing: it parts the prompt of an encoder–decoder from the output. */
+typedef struct weir_lookup {
+    int32_t *history; /* (slots, ld); NULL: a model drafts */
+    int64_t ld;       /* room for weir_seat.past, its limit and gamma + 1 more */
+    int32_t *hot;     /* (rows of q_logits) the id whose logit is 0, -1: none; the others are -inf */
+    int32_t shortest, longest;
+} weir_lookup;
+
 /* Backend memory of one bucket. Strides: seat-major, `gamma` the bucket's. */
 typedef struct weir_loop {
     weir_seat *seat;       /* (n_seat) */
@@ -109,6 +130,7 @@ typedef struct weir_loop {
                                 CPU */
     int32_t *first;         /* (n_seat) seat i's first verifier row, written by loop_rows, where rows are left
                                 out; NULL: no row is, and it is i (gamma + 1) */
+    weir_lookup lookup;
 } weir_loop;
 
 /* Rows of one forward call. Step j: drafter rows; WEIR_LOOP_VERIFY: verifier rows, and what loop_close needs.
@@ -140,6 +162,15 @@ typedef struct weir_loop_sample {
     const weir_minmax *minmax;
 } weir_loop_sample;
 
+/* In place of all drafter steps: n_draft and unmatched of every seat, its drafts, their rows of q_logits and
+ * q_stats, and the row after the last draft where a bonus may want it. Drafts are appended to the history after
+ * the output, for loop_close to write over. Reads the history once, 4 bytes an entry; of a suffix of `longest`
+ * tokens only what came after it, and once more for each draft from there on. Writes two floats a row.
+ * EINVAL: no lookup, gamma 0. */
+typedef struct weir_loop_lookup {
+    const weir_loop *loop;
+} weir_loop_lookup;
+
 /* Accept, closing token, lengths, ends and outcomes of every live seat; the same tokens as accept and emit in
  * a row. Then: block number + 1, flags.done, flags.over if no seat runs, the limit is reached or the host
  * asked.
@@ -163,6 +194,14 @@ static inline weir_status weir__loop_check(const weir_loop *l) {
     if (l->gamma == 0) return WEIR_OK;
     if (l->ld_q < l->n_vocab || !l->q_logits || !l->q_stats || !l->draft || !l->row) return WEIR_EINVAL;
     return WEIR_OK;
+}
+
+static inline weir_status weir__loop_lookup_check(const weir_loop_lookup *a) {
+    WEIR_TRY(weir__loop_check(a->loop));
+    const weir_lookup *k = &a->loop->lookup;
+    const bool ok = a->loop->gamma > 0 && k->history && k->hot && k->ld > 0 && k->shortest >= 1 &&
+                    k->longest >= k->shortest;
+    return ok ? WEIR_OK : WEIR_EINVAL;
 }
 
 /* Step 0 … gamma - 1, gamma too with the extra step. */

@@ -1,6 +1,22 @@
 #include "kernels/loop/cpu.h"
 
-#include "kernels/loop/seat.h"
+#include "kernels/loop/lookup.h"
+
+/* One thread scans. */
+typedef struct weir_scan_env weir_scan_env;
+
+static weir_match weir__scan(const weir_scan_env *env, const int32_t *history, int32_t n, int32_t from,
+                             int32_t longest) {
+    (void)env;
+    return weir__match_scan(history, n, from, longest, 0, 1);
+}
+
+static void weir__scan_append(const weir_scan_env *env, int32_t *at, int32_t token) {
+    (void)env;
+    *at = token;
+}
+
+#include "kernels/loop/lookup_impl.h"
 
 int32_t weir__seat_bonus_from(const weir_law *law) {
     const weir_rule_info *facts = weir_rule_facts((weir_rule)law->rule);
@@ -185,6 +201,23 @@ weir_status weir__loop_sample_cpu(weir_backend *be, weir_loop_sample *a) {
     return WEIR_OK;
 }
 
+/* ---- prompt lookup ------------------------------------------------------------------------------------- */
+
+weir_status weir__loop_lookup_cpu(weir_backend *be, weir_loop_lookup *a) {
+    if (!be || !a) return WEIR_EINVAL;
+    WEIR_TRY(weir__loop_lookup_check(a));
+    const weir_loop *l = a->loop;
+    for (int32_t i = 0; i < l->n_seat; i++) {
+        weir_seat *s = &l->seat[i];
+        int32_t token[WEIR_GAMMA_MAX + 1];
+        weir__seat_begin_step(s, 0, NULL);
+        const int32_t n = weir__lookup_tokens(NULL, l, s, token);
+        for (int32_t j = 0; j < n; j++) weir__lookup_put(l, i, s, j, token[j]);
+        weir__lookup_close(s, n);
+    }
+    return WEIR_OK;
+}
+
 /* ---- the end of a block -------------------------------------------------------------------------------- */
 
 /* The drafter's row after the last draft of n seats, and its statistics. */
@@ -213,7 +246,7 @@ static int32_t plan(const weir_loop_close *a, int32_t *n_bonus) {
         if (!weir__seat_runs(&l->seat[i])) continue;
         if (!weir__seat_plan(l, i, &l->seat[i], &l->accept[k++], emit)) continue;
         n++;
-        if (!l->first || emit->kind != WEIR_EMIT_PI) continue;
+        if (!l->first || emit->kind != WEIR_EMIT_PI || l->lookup.history) continue; /* it is there */
         emit->q_logits = weir__seat_q_row(l, *n_bonus, l->gamma);
         a->who[(*n_bonus)++] = i;
     }
@@ -251,7 +284,7 @@ static int32_t commit(const weir_loop *l) {
         const weir_accept_session *a = &l->accept[k++];
         const bool closes = weir__seat_plan(l, i, s, a, &planned);
         weir__block_outcome_of(a, closes ? &l->emit[e++] : NULL, &ring[i]);
-        weir__seat_commit(s, &ring[i]);
+        weir__seat_commit(s, &ring[i], weir__seat_history(l, s));
         running += weir__seat_runs(s);
     }
     return running;

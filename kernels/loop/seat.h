@@ -33,7 +33,7 @@ WF_FN bool weir__seat_drafts(const weir_seat *s, int32_t step) {
 
 /* A fully accepted block closes with a token from pi, not from p. */
 WF_FN bool weir__seat_bonus_is_pi(const weir_seat *s) {
-    return s->n_draft > 0 && s->n + s->n_draft >= s->bonus_from;
+    return s->n_draft > 0 && !s->unmatched && s->n + s->n_draft >= s->bonus_from;
 }
 
 /* The drafter's row of this step is wanted: for a draft, or after the last one for the bonus. */
@@ -92,6 +92,10 @@ WF_FN weir_row_stats *weir__seat_p_stats(const weir_loop *l, int32_t i) {
     return l->p_stats + weir__seat_first_row(l, i);
 }
 WF_FN int32_t *weir__seat_draft(const weir_loop *l, int32_t i) { return l->draft + (int64_t)i * l->gamma; }
+/* Prompt lookup: the history of the seat's slot; else NULL. */
+WF_FN int32_t *weir__seat_history(const weir_loop *l, const weir_seat *s) {
+    return l->lookup.history && s->slot >= 0 ? l->lookup.history + s->slot * l->lookup.ld : NULL;
+}
 
 /* ---- closing ------------------------------------------------------------------------------------------- */
 
@@ -140,14 +144,16 @@ WF_FN bool weir__seat_plan(const weir_loop *l, int32_t i, const weir_seat *s, co
     return true;
 }
 
-/* One token more: an end of text is not appended; the limit ends the seat after it. */
-WF_FN void weir__seat_append(weir_seat *s, int32_t token) {
+/* One token more, to the history too, if there is one: an end of text is not appended; the limit ends the
+ * seat after it. */
+WF_FN void weir__seat_append(weir_seat *s, int32_t token, int32_t *history) {
     if (weir__seat_ends_text(s, token)) {
         s->end = WEIR_SEAT_STOP;
         return;
     }
     s->tail[0] = s->tail[1];
     s->tail[1] = token;
+    if (history) history[s->past + s->n] = token;
     s->n++;
     if (s->n >= s->limit) s->end = WEIR_SEAT_LENGTH;
 }
@@ -184,11 +190,12 @@ WF_FN void weir__block_outcome_of(const weir_accept_session *a, const weir_emit_
     for (int32_t j = 0; j < a->n_draft; j++) weir__block_note_row(a, j, r);
 }
 
-/* The seat after a block; sets the outcome's seat_end. */
-WF_FN void weir__seat_commit(weir_seat *s, weir_block_outcome *r) {
+/* The seat after a block; sets the outcome's seat_end. history: weir__seat_history. */
+WF_FN void weir__seat_commit(weir_seat *s, weir_block_outcome *r, int32_t *history) {
     if (r->status != WEIR_OK) s->end = WEIR_SEAT_BROKEN;
-    for (int32_t j = 0; j < r->n_accept && weir__seat_runs(s); j++) weir__seat_append(s, r->draft[j]);
-    if (r->closing && weir__seat_runs(s)) weir__seat_append(s, r->token);
+    for (int32_t j = 0; j < r->n_accept && weir__seat_runs(s); j++)
+        weir__seat_append(s, r->draft[j], history);
+    if (r->closing && weir__seat_runs(s)) weir__seat_append(s, r->token, history);
     r->seat_end = s->end;
 }
 

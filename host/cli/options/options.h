@@ -28,6 +28,8 @@ typedef enum cli_command {
 typedef enum cli_option_id {
     OPT_MODEL,
     OPT_MODEL_DRAFT,
+    OPT_LOOKUP_MIN,
+    OPT_LOOKUP_MAX,
     OPT_PROMPT,
     OPT_FILE,
     OPT_INPUT,

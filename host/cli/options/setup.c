@@ -11,6 +11,11 @@
 #include "host/wire/nearest.h"
 #include "host/wire/settings.h"
 
+bool cli_looks_up(const cli_args *a) {
+    const char *draft = cli_text(a, OPT_MODEL_DRAFT);
+    return draft && strcmp(draft, WEIR_NGRAM) == 0;
+}
+
 /* A process that only works for rank 0 ends here. */
 static _Noreturn void follow(weir_engine *e, int rank) {
     weir_err err = {{0}};
@@ -36,6 +41,8 @@ int cli_open(const cli_args *a, bool dry, weir_engine **out) {
     weir_engine_options o = weir_engine_options_default();
     o.model = model;
     o.model_draft = cli_text(a, OPT_MODEL_DRAFT);
+    o.lookup_min = cli_int(a, OPT_LOOKUP_MIN);
+    o.lookup_max = cli_int(a, OPT_LOOKUP_MAX);
     o.device = cli_text(a, OPT_DEVICE);
     o.isa = cli_text(a, OPT_ISA);
     o.n_thread = cli_int(a, OPT_THREADS);
@@ -159,6 +166,10 @@ int cli_law(const cli_args *a, weir_law *out) {
 static int check_method(const cli_args *a, weir_method m) {
     static const cli_option_id ruled[] = {OPT_RULE, OPT_ALPHA, OPT_BETA};
     bool draft = cli_is_set(a, OPT_MODEL_DRAFT);
+    for (int i = OPT_LOOKUP_MIN; i <= OPT_LOOKUP_MAX; i++)
+        if (cli_given(a, (cli_option_id)i) && !cli_looks_up(a))
+            return cli_fail(CLI_USAGE, "--%s has no effect without -md " WEIR_NGRAM,
+                            cli_option_row((cli_option_id)i)->name);
     if (wire_method_needs_draft(m) && !draft) {
         return cli_fail(CLI_USAGE, "--method %s needs a drafter: give -md DIR", weir_method_name(m));
     }
@@ -197,6 +208,8 @@ int cli_session(const cli_args *a, weir_session_options *out) {
     if (rc == CLI_OK) rc = read_fields(a, out);
     if (rc) return rc;
     weir_err err = {{0}};
+    if (cli_looks_up(a) && weir_lookup_check(out->method, (weir_rule)out->law.rule, &err) != WEIR_OK)
+        return cli_fail(CLI_USAGE, "%s", err.text);
     if (wire_method_has_rule(out->method) && weir_law_check(&out->law, &err) != WEIR_OK)
         return cli_fail(CLI_USAGE, "%s", err.text);
     if (ctx > 0 && out->max_tokens > ctx) {
@@ -223,5 +236,8 @@ void cli_note_setting(const weir_engine_facts *f, const weir_session_options *o)
     cli_device_text(f, device, sizeof device);
     wire_settings_text(o, setting, sizeof setting);
     cli_note("device %s, %s", device, setting);
+    if (f->lookup_max > 0)
+        cli_note("drafts: looked up in prompt and answer, suffixes of %d to %d tokens", f->lookup_min,
+                 f->lookup_max);
     if (f->draft_choice) cli_note("drafter's layers: %s", f->draft_choice);
 }

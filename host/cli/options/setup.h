@@ -9,6 +9,7 @@
 /* Opens the engine that the options ask for. dry: no weights are loaded. 0 or an exit code after a
  * message. */
 int cli_open(const cli_args *a, bool dry, weir_engine **out);
+bool cli_looks_up(const cli_args *a); /* -md ngram */
 
 /* The queue that a command sends its requests to. Nobody watches several answers at once: prompts are run
  * whole. 0 or CLI_FAILED after a message. */

@@ -11,7 +11,6 @@
 typedef struct cli_source {
     /* the caller's, before the first cli_source_next */
     const weir_engine *engine;
-    bool has_draft;
     weir_session_options defaults;
     /* set by cli_source_open */
     const cli_args *args;

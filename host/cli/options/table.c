@@ -31,12 +31,39 @@ static const cli_option rows[OPT_FIRST_OF_SERVE] = {
                          .brief = "md",
                          .env = true,
                          .type = CLI_TEXT,
-                         .value = "DIR",
+                         .value = "DIR|ngram",
                          .absent = "none: the verifier alone",
                          .help =
                              "The drafter, in either form. It must be of the verifier's family and share its "
-                             "vocabulary, apart from padding.",
+                             "vocabulary, apart from padding. ngram: no model; drafts are what followed the "
+                             "longest suffix of the text that was seen before in prompt or answer (prompt "
+                             "lookup). Good for answers that repeat parts of their prompt. It serves methods "
+                             "speculative and verifier, and rules that go by p at the drafted token; record "
+                             "and tune need a model. A directory of that name is ./ngram.",
                          .commands = G | C | O | I | B | U | V},
+    [OPT_LOOKUP_MIN] =
+        {.name = "prompt-lookup-min",
+         .env = true,
+         .type = CLI_INT,
+         .value = "N",
+         .lo = 1,
+         .hi = WEIR_LOOKUP_MOST,
+         .unit = "tokens",
+         .absent = "2, or --prompt-lookup-max if that is less",
+         .help = "With -md ngram: a suffix of fewer tokens than this is no reason for a draft. Fewer mean "
+                 "more drafts, of which fewer are accepted.",
+         .commands = G | C | I | B | V},
+    [OPT_LOOKUP_MAX] = {.name = "prompt-lookup-max",
+                        .env = true,
+                        .type = CLI_INT,
+                        .value = "N",
+                        .lo = 1,
+                        .hi = WEIR_LOOKUP_MOST,
+                        .unit = "tokens",
+                        .absent = "8",
+                        .help = "With -md ngram: among suffixes of at least this many tokens the one seen "
+                                "last counts, else the longest.",
+                        .commands = G | C | I | B | V},
     [OPT_PROMPT] = {.name = "prompt",
                     .brief = "p",
                     .type = CLI_TEXT,

@@ -40,7 +40,8 @@ static bool read_method(api_body *b, api_ask *a) {
         return api_body_fail(b, "invalid_value", "speculative", "%s, but method is %s",
                              speculative ? "true" : "false", weir_method_name(m));
     if (asked && speculative && alone) wire_set_method(&a->o, WEIR_METHOD_SPECULATIVE);
-    if (wire_method_needs_draft(a->o.method) && !b->server->facts.has_draft && api_body_has(b, WIRE_METHOD))
+    if (wire_method_needs_draft(a->o.method) && !weir_can_draft(&b->server->facts) &&
+        api_body_has(b, WIRE_METHOD))
         return api_body_fail(b, "invalid_value", "method", "%s needs a drafter; this server has none",
                              weir_method_name(m));
     return true;
@@ -79,8 +80,10 @@ static bool read_settings(api_body *b, api_ask *a) {
     const api_server *s = b->server;
     const weir_method before = a->o.method;
     const wire_limits limits = {.max_draft = s->facts.max_draft};
-    const wire_context c = {
-        .engine = s->engine, .ctx_size = s->facts.ctx_size, .has_draft = s->facts.has_draft};
+    const wire_context c = {.engine = s->engine,
+                            .ctx_size = s->facts.ctx_size,
+                            .has_draft = weir_can_draft(&s->facts),
+                            .lookup = s->facts.lookup_max > 0};
     if (!api_body_ok(b, wire_read_settings(&b->in, b->where, &limits, &a->o, &b->err)) ||
         !read_method(b, a) || !api_body_ok(b, wire_read_method(&c, &b->in, &a->o, &b->err)) ||
         !check_threshold(b, before, &a->o) || !read_seed(b, a))

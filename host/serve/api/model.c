@@ -8,23 +8,28 @@
 #include "host/wire/json.h"
 #include "host/wire/settings.h"
 
-/* In the order of the list. Without a drafter the verifier is all there is. */
+/* In the order of the list. */
 static const struct {
     const char *suffix;
     weir_method method;
-    bool needs_draft;
 } fixed[] = {
-    {"exact", WEIR_METHOD_SPECULATIVE, true},
-    {"verifier", WEIR_METHOD_VERIFIER, false},
-    {"drafter", WEIR_METHOD_DRAFTER, true},
+    {"exact", WEIR_METHOD_SPECULATIVE},
+    {"verifier", WEIR_METHOD_VERIFIER},
+    {"drafter", WEIR_METHOD_DRAFTER},
 };
 
 enum { N_FIXED = sizeof fixed / sizeof *fixed };
 
+/* Without a drafter the verifier is all there is; prompt lookup writes nothing by itself. */
+static bool is_served(const api_server *s, weir_method m) {
+    if (m == WEIR_METHOD_SPECULATIVE) return weir_can_draft(&s->facts);
+    return m == WEIR_METHOD_VERIFIER || s->facts.has_draft;
+}
+
 /* Suffix k of a name, 0 none; NULL past the last. */
 static const char *suffix_at(const api_server *s, int k) {
     for (int i = 0; i < N_FIXED; i++)
-        if ((s->facts.has_draft || !fixed[i].needs_draft) && --k == 0) return fixed[i].suffix;
+        if (is_served(s, fixed[i].method) && --k == 0) return fixed[i].suffix;
     return k <= s->n_profile ? s->profiles[k - 1].name : NULL;
 }
 

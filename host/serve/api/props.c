@@ -38,25 +38,28 @@ static json_t *beta_json(weir_rule rule, const weir_rule_info *r) {
 }
 
 /* The methods that take it, besides speculative. */
-static json_t *methods_json(const weir_rule_info *r) {
+static json_t *methods_json(const weir_engine_facts *f, const weir_rule_info *r) {
     json_t *v = json_array();
     wire_add(v, json_string(weir_method_name(WEIR_METHOD_SPECULATIVE)));
+    if (f->lookup_max > 0) return v;
     if (r->q_only) wire_add(v, json_string(weir_method_name(WEIR_METHOD_TOKEN_CASCADE)));
     if (r->kind == WEIR_KIND_GATE) wire_add(v, json_string(weir_method_name(WEIR_METHOD_ORACLE_CASCADE)));
     return v;
 }
 
-static json_t *rules_json(void) {
+/* Those that can be asked for. */
+static json_t *rules_json(const weir_engine_facts *f) {
     json_t *list = json_array();
     for (int i = 0; i < WEIR_RULE_COUNT; i++) {
         const weir_rule_info *r = weir_rule_facts((weir_rule)i);
+        if (f->lookup_max > 0 && !r->one_hot) continue;
         json_t *v = json_object();
         wire_set(v, "name", json_string(r->name));
         wire_set(v, "help", wire_text(r->defers, strlen(r->defers)));
         wire_set(v, "alpha", i == WEIR_RULE_EXACT ? json_null() : alpha_json(r));
         wire_set(v, "beta", isnan(r->beta_default) ? json_null() : beta_json((weir_rule)i, r));
         wire_set(v, "block_verify", json_boolean(r->pi_exists));
-        wire_set(v, "methods", methods_json(r));
+        wire_set(v, "methods", methods_json(f, r));
         wire_add(list, v);
     }
     return list;
@@ -90,6 +93,7 @@ static void set_pair(json_t *v, const api_server *s) {
     wire_set(v, "model_names", names);
     wire_set(v, "verifier", model_json(f, 0));
     wire_set(v, "drafter", f->has_draft ? model_json(f, 1) : json_null());
+    wire_set(v, "prompt_lookup", wire_lookup_json(f));
     wire_set(v, "encoder_decoder", json_boolean(f->encoder_decoder));
     wire_set(v, "has_tokenizer", json_boolean(f->has_tokenizer));
     wire_set(v, "n_ctx", json_integer(f->ctx_size));
@@ -126,7 +130,7 @@ bool api_props(const api_server *s, wire_buf *out, serve_error *e) {
     wire_set(v, "endpoint_slots", json_boolean(s->slots));
     wire_set(v, "endpoint_metrics", json_boolean(s->metrics));
     wire_set(v, "strict_fields", json_boolean(s->strict_fields));
-    wire_set(v, "rules", rules_json());
+    wire_set(v, "rules", rules_json(f));
     wire_set(v, "profiles", profiles_json(s));
     return wire_write(v, out) || api_no_memory(e);
 }

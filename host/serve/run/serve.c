@@ -85,6 +85,9 @@ static void describe(serve *s) {
     for (int i = 0; i <= (int)a->facts.has_draft; i++)
         n += snprintf(a->fingerprint + n, sizeof a->fingerprint - (size_t)n, "-%016llx",
                       (unsigned long long)a->facts.fingerprint[i]);
+    if (a->facts.lookup_max > 0)
+        snprintf(a->fingerprint + n, sizeof a->fingerprint - (size_t)n, "-" WEIR_NGRAM "%d-%d",
+                 a->facts.lookup_min, a->facts.lookup_max);
 }
 
 static void loaded(serve_letter *l) {
