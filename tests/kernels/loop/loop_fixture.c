@@ -103,6 +103,8 @@ void bucket_free(bucket *b) {
                          b->token,    b->pos,        b->slot,       b->law_of,    b->law};
     for (size_t i = 0; i < sizeof all / sizeof *all; i++) weir__backend_free(b->be, all[i]);
     if (b->minmax) weir__backend_free(b->be, b->minmax);
+    if (b->l.lookup.history) weir__backend_free(b->be, b->l.lookup.history);
+    if (b->l.lookup.hot) weir__backend_free(b->be, b->l.lookup.hot);
     b->be->stream->free_mapped(b->be, b->mapped_ring);
     b->be->stream->free_mapped(b->be, b->mapped_flags);
     free(b);
@@ -169,19 +171,11 @@ static void put_logits(bucket *b, float *dst, const float *src, int n_row) {
     free(rows);
 }
 
-void bucket_block(bucket *b, const bucket_logits *x) {
-    const int n = b->l.n_seat, steps = b->l.gamma + b->l.bonus;
+/* The verifier's logits (n_seat, gamma + 1, n_vocab), and the rest of the block. */
+static void close_block(bucket *b, const float *p, int slot) {
+    const int n = b->l.n_seat;
     const weir_loop_flags *flags = b->mapped_flags;
-    const int slot = flags->done % BUCKET_DEPTH;
-    for (int j = 0; j < steps; j++) {
-        make_rows(b, j, &b->rows[j]);
-        put_logits(b, b->l.q_logits + (int64_t)j * n * b->l.ld_q, x->q + (int64_t)j * n * b->l.n_vocab, n);
-        if (b->minmax) put_minmaxes(b, x->q + (int64_t)j * n * b->l.n_vocab);
-        weir_loop_sample a = {.loop = &b->l, .step = j, .minmax = b->minmax};
-        ok(b->be->op.loop_sample(b->be, &a), "loop_sample");
-    }
-    make_rows(b, WEIR_LOOP_VERIFY, &b->rows[steps]);
-    put_logits(b, b->l.p_logits, x->p, n * (b->l.gamma + 1));
+    put_logits(b, b->l.p_logits, p, n * (b->l.gamma + 1));
     weir_row_stats_args st = {.logits = b->l.p_logits,
                               .ld = b->l.ld_p,
                               .n_row = n * (b->l.gamma + 1),
@@ -196,6 +190,73 @@ void bucket_block(bucket *b, const bucket_logits *x) {
     ok(weir__backend_download(b->be, b->seat, b->l.seat, (size_t)n * sizeof *b->seat), "seats");
     memcpy(b->record, (weir_block_outcome *)b->mapped_ring + slot * n, (size_t)n * sizeof *b->record);
     b->flags = *flags;
+}
+
+void bucket_block(bucket *b, const bucket_logits *x) {
+    const int n = b->l.n_seat, steps = b->l.gamma + b->l.bonus;
+    const weir_loop_flags *flags = b->mapped_flags;
+    const int slot = flags->done % BUCKET_DEPTH;
+    for (int j = 0; j < steps; j++) {
+        make_rows(b, j, &b->rows[j]);
+        put_logits(b, b->l.q_logits + (int64_t)j * n * b->l.ld_q, x->q + (int64_t)j * n * b->l.n_vocab, n);
+        if (b->minmax) put_minmaxes(b, x->q + (int64_t)j * n * b->l.n_vocab);
+        weir_loop_sample a = {.loop = &b->l, .step = j, .minmax = b->minmax};
+        ok(b->be->op.loop_sample(b->be, &a), "loop_sample");
+    }
+    make_rows(b, WEIR_LOOP_VERIFY, &b->rows[steps]);
+    close_block(b, x->p, slot);
+}
+
+/* ---- prompt lookup ------------------------------------------------------------------------------------- */
+
+void bucket_use_lookup(bucket *b, int n_slot, int64_t ld, int shortest, int longest) {
+    const size_t rows = (size_t)b->l.n_seat * (size_t)(b->l.gamma + 1), n = rows * (size_t)b->l.ld_q;
+    float *cold = malloc(n * sizeof *cold);
+    int32_t *none = malloc(rows * sizeof *none);
+    for (size_t k = 0; k < n; k++) cold[k] = -INFINITY;
+    memset(none, 0xff, rows * sizeof *none);
+    b->l.lookup = (weir_lookup){.history = take(b, (size_t)n_slot * (size_t)ld, sizeof(int32_t)),
+                                .ld = ld,
+                                .hot = take(b, rows, sizeof(int32_t)),
+                                .shortest = shortest,
+                                .longest = longest};
+    ok(weir__backend_upload(b->be, b->l.q_logits, cold, n * sizeof *cold), "rows of q");
+    ok(weir__backend_upload(b->be, b->l.lookup.hot, none, rows * sizeof *none), "hot");
+    free(cold);
+    free(none);
+}
+
+void bucket_put_history(bucket *b, int slot, const int32_t *ids, int n) {
+    ok(weir__backend_upload(b->be, b->l.lookup.history + slot * b->l.lookup.ld, ids, (size_t)n * sizeof *ids),
+       "history");
+}
+
+void bucket_get_history(bucket *b, int slot, int32_t *ids, int n) {
+    ok(weir__backend_download(b->be, ids, b->l.lookup.history + slot * b->l.lookup.ld,
+                              (size_t)n * sizeof *ids),
+       "history");
+}
+
+void bucket_get_q(bucket *b, float *rows, weir_row_stats *stats) {
+    const size_t n = (size_t)b->l.n_seat * (size_t)(b->l.gamma + 1), wide = (size_t)b->l.n_vocab;
+    for (size_t r = 0; r < n; r++)
+        ok(weir__backend_download(b->be, rows + r * wide, b->l.q_logits + r * (size_t)b->l.ld_q,
+                                  wide * sizeof *rows),
+           "rows of q");
+    ok(weir__backend_download(b->be, stats, b->l.q_stats, n * sizeof *stats), "statistics of q");
+}
+
+void bucket_lookup_block(bucket *b, const float *table) {
+    const weir_loop_flags *flags = b->mapped_flags;
+    const int slot = flags->done % BUCKET_DEPTH, n = b->l.n_seat * (b->l.gamma + 1), n_vocab = b->l.n_vocab;
+    weir_loop_lookup a = {.loop = &b->l};
+    ok(b->be->op.loop_lookup(b->be, &a), "loop_lookup");
+    make_rows(b, WEIR_LOOP_VERIFY, &b->rows[0]);
+    float *p = malloc((size_t)n * (size_t)n_vocab * sizeof *p);
+    for (int r = 0; r < n; r++)
+        memcpy(p + r * n_vocab, table + b->rows[0].token[r] * n_vocab, (size_t)n_vocab * sizeof *p);
+    close_block(b, p, slot);
+    free(p);
 }
 
 /* ---- seats --------------------------------------------------------------------------------------------- */

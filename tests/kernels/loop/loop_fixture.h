@@ -44,6 +44,15 @@ void bucket_block(bucket *b, const bucket_logits *x);
 void bucket_ask_to_stop(bucket *b);
 void bucket_use_minmaxes(bucket *b); /* as a backend whose products make them */
 
+/* Prompt lookup in place of a drafter, histories of `ld` entries for slots below n_slot. Blocks then take the
+ * verifier's row after input token t from row t of a table (n_vocab, n_vocab); rows[0] is the verifier's call.
+ * bucket_get_q: rows (gamma + 1, n_seat, n_vocab), statistics (n_seat, gamma + 1). */
+void bucket_use_lookup(bucket *b, int n_slot, int64_t ld, int shortest, int longest);
+void bucket_put_history(bucket *b, int slot, const int32_t *ids, int n);
+void bucket_get_history(bucket *b, int slot, int32_t *ids, int n);
+void bucket_get_q(bucket *b, float *rows, weir_row_stats *stats);
+void bucket_lookup_block(bucket *b, const float *table);
+
 /* Seat i of a mix of rules, gammas up to `gamma`, temperatures and bonuses; ends of text {2, 5}. */
 weir_seat seat_of_mix(int i, int gamma);
 bool seats_need_bonus(const weir_seat *seats, int n, int gamma);
