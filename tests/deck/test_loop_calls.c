@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "host/deck/block_loop.h"
+#include "tests/deck/lookup_cases.h"
 #include "tests/deck/loop_cases.h"
 #include "tests/runner/control.h"
 
@@ -63,6 +64,26 @@ Test(loop_calls, a_graph_of_many_blocks_waits_for_nothing) {
     weir_engine_close(e);
     cr_assert_eq(runner_live_blocks(), 0);
     cr_assert_eq(runner_live_objects(), 0);
+}
+
+/* Prompt lookup is part of the graph: the host is not asked for drafts. */
+Test(loop_calls, a_graph_of_blocks_that_look_up_waits_for_nothing) {
+    weir_engine *e = lookup_open(LOOKUP_T5, true, WEIR_NGRAM, "cuda:0", 2, false);
+    weir_session_options o = lookup_setting(1, 24);
+    weir_session *s[2];
+    weir_err err = {""};
+    o.ignore_eos = true;
+    for (int i = 0; i < 2; i++) s[i] = lookup_start(e, &o, i);
+    cr_assert(weir_step(e, s, 2, 1, &err) == WEIR_OK, "%s", err.text);
+    const int64_t before = s[1]->stats.blocks;
+    runner_api_reset();
+    cr_assert(weir_step(e, s, 2, 5, &err) == WEIR_OK, "%s", err.text);
+    cr_assert(s[1]->stats.blocks > before + 1);
+    cr_assert_eq(runner_api_count("cudaGraphLaunch"), 1);
+    cr_assert_eq(waits(), 0);
+    cr_assert_eq(runner_api_count("cudaLaunchKernelExC"), 0, "kernels beside the graph");
+    for (int i = 0; i < 2; i++) weir_session_free(s[i]);
+    weir_engine_close(e);
 }
 
 /* Without a graph the host waits once a block, and launches the kernels itself. */

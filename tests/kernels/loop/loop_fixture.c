@@ -209,6 +209,13 @@ void bucket_block(bucket *b, const bucket_logits *x) {
 
 /* ---- prompt lookup ------------------------------------------------------------------------------------- */
 
+int32_t lookup_oracle(const int32_t *h, int n, int shortest, int longest) {
+    for (int len = longest < n ? longest : n; len >= shortest; len--)
+        for (int at = n - 1; at >= len; at--)
+            if (h[at] >= 0 && memcmp(h + at - len, h + n - len, (size_t)len * sizeof *h) == 0) return h[at];
+    return -1;
+}
+
 void bucket_use_lookup(bucket *b, int n_slot, int64_t ld, int shortest, int longest) {
     const size_t rows = (size_t)b->l.n_seat * (size_t)(b->l.gamma + 1), n = rows * (size_t)b->l.ld_q;
     float *cold = malloc(n * sizeof *cold);

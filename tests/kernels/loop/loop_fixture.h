@@ -44,6 +44,9 @@ void bucket_block(bucket *b, const bucket_logits *x);
 void bucket_ask_to_stop(bucket *b);
 void bucket_use_minmaxes(bucket *b); /* as a backend whose products make them */
 
+/* Prompt lookup from its definition: what followed the longest suffix of n entries, at most `longest`, seen
+ * before; the latest of equals; -1: none of `shortest`. */
+int32_t lookup_oracle(const int32_t *history, int n, int shortest, int longest);
 /* Prompt lookup in place of a drafter, histories of `ld` entries for slots below n_slot. Blocks then take the
  * verifier's row after input token t from row t of a table (n_vocab, n_vocab); rows[0] is the verifier's call.
  * bucket_get_q: rows (gamma + 1, n_seat, n_vocab), statistics (n_seat, gamma + 1). */

@@ -12,17 +12,6 @@
 #include "tests/kernels/op_fixture.h"
 #include "tests/support/compare.h"
 
-/* ---- the definition ------------------------------------------------------------------------------------ */
-
-/* What followed the longest suffix of n entries, at most `longest`, seen before; the latest of equals; -1:
- * none of `shortest`. */
-static int32_t next_by_lookup(const int32_t *h, int n, int shortest, int longest) {
-    for (int len = longest < n ? longest : n; len >= shortest; len--)
-        for (int at = n - 1; at >= len; at--)
-            if (h[at] >= 0 && memcmp(h + at - len, h + n - len, (size_t)len * sizeof *h) == 0) return h[at];
-    return -1;
-}
-
 /* ---- drafts -------------------------------------------------------------------------------------------- */
 
 enum { LD = 700, V = 12, N_SEAT = 4, GAMMA = 5 };
@@ -76,7 +65,7 @@ static void assert_drafts(const bucket *b, const weir_seat *s, int i, const int3
     const int want = s->gamma + (s->bonus_from < INT32_MAX);
     bool ended = false;
     for (; found < want && !ended; found++) {
-        const int32_t x = next_by_lookup(h, n, b->l.lookup.shortest, b->l.lookup.longest);
+        const int32_t x = lookup_oracle(h, n, b->l.lookup.shortest, b->l.lookup.longest);
         if (x < 0) break;
         if (found < s->gamma)
             cr_assert_eq(b->l.draft[i * b->l.gamma + found], x, "seat %d, draft %d: %d, want %d", i, found,
@@ -243,7 +232,7 @@ static weir_law law_of(const law_case *c, bool block_verify) {
 static void law_after(const weir_law *law, const float *table, const int32_t *h, int n, double *out) {
     weir_law here = *law;
     float q[LETTERS];
-    const int32_t x = next_by_lookup(h, n, 1, 3);
+    const int32_t x = lookup_oracle(h, n, 1, 3);
     if (n - PROMPT < law->exact_first) here = *law, here.rule = WEIR_RULE_EXACT;
     for (int32_t v = 0; v < LETTERS; v++) q[v] = x < 0 || v == x ? 0.0f : -INFINITY;
     oracle *o = oracle_new(&here, q, table + h[n - 1] * LETTERS, LETTERS);
@@ -351,7 +340,7 @@ Test(lookup, cactus_raises_the_drafted_token) {
     uint64_t rng = 9;
     for (int k = 0; k < LETTERS * LETTERS; k++) table[k] = 1.3f * rng_normal(&rng);
     oracle *o = oracle_new(&plain, q, table + prompt[PROMPT - 1] * LETTERS, LETTERS);
-    const int32_t x = next_by_lookup(prompt, PROMPT, 1, 3);
+    const int32_t x = lookup_oracle(prompt, PROMPT, 1, 3);
     const double p = o->p[x], g = fmin(1.0, p + sqrt(2.0 * delta * p * (1.0 - p)));
     for (int v = 0; v < LETTERS; v++) want[v] = v == x ? g : o->p[v] * (1.0 - g) / (1.0 - p);
     bed t = bed_open(SEATS, 2, LETTERS, 1, 3);
