@@ -281,6 +281,18 @@ Test(info, table_and_object_agree) {
     cr_expect(json_is_null(at(json_array_get(json_lines(&j), 0), "drafter")));
 }
 
+Test(info, prompt_lookup_has_no_weights_and_no_pages) {
+    outcome t = run("info -m @V -md ngram --prompt-lookup-max 6"),
+            j = run("info -m @V -md ngram --prompt-lookup-max 6 --json"), alone = run("info -m @V --json");
+    expect_success(&t);
+    expect_success(&j);
+    json_t *a = json_array_get(json_lines(&j), 0), *b = json_array_get(json_lines(&alone), 0);
+    cr_expect(json_is_null(at(a, "drafter")) && json_is_null(at(b, "prompt_lookup")));
+    cr_expect(number(a, "prompt_lookup.min") == 2 && number(a, "prompt_lookup.max") == 6);
+    cr_expect(number(a, "memory.kv_bytes") == number(b, "memory.kv_bytes"));
+    cr_expect(strstr(t.out, "suffixes of 2 to 6 tokens"), "%s", t.out);
+}
+
 /* What is measured when models are loaded is not known here, and the plan is the larger one. */
 Test(info, the_place_of_the_drafters_layers_is_said) {
     static const struct {

@@ -21,6 +21,19 @@ Test(device, answers_are_the_same_with_and_without_graphs_and_the_device_is_name
     }
 }
 
+Test(device, drafts_are_looked_up_there) {
+    static const char line[] =
+        "generate -m @V --device cuda --temp 0 -n 12 -p 'Is it? Is it? It is! It is!' %s";
+    char text[2][200];
+    snprintf(text[0], sizeof text[0], line, "-q");
+    snprintf(text[1], sizeof text[1], line, "-md ngram --prompt-lookup-min 1 --gamma 3");
+    outcome a = run_device(text[0]), b = run_device(text[1]);
+    expect_success(&a);
+    expect_success(&b);
+    cr_expect_str_eq(a.out, b.out);
+    cr_expect(strstr(b.err, "suffixes of 1 to 8 tokens"), "%s", b.err);
+}
+
 Test(device, info_shows_the_plan_of_both_memories) {
     outcome t = run_device("info -m @V -md @D --device cuda"),
             j = run_device("info -m @V -md @D --device cuda --json");

@@ -57,11 +57,61 @@ Test(generate, the_cascade_without_a_rule_is_exact_and_equals_the_verifier_at_te
     cr_expect_str_eq(a.out, b.out);
 }
 
+/* A prompt that says things twice: the translation does, too, so that drafts are accepted. */
+#define TWICE "-p 'Where is my hat? Where is my hat? Where is my coat?'"
+
+Test(generate, prompt_lookup_equals_the_verifier_at_temp_0_and_needs_no_drafter) {
+    outcome a = run("generate -m @V --temp 0 -q " TWICE);
+    expect_success(&a);
+    static const char *const more[] = {"",
+                                       "--gamma 1",
+                                       "--gamma 16",
+                                       "--prompt-lookup-min 1",
+                                       "--prompt-lookup-max 3 --method speculative",
+                                       "-tp 2 -t 1"};
+    for (size_t i = 0; i < sizeof more / sizeof *more; i++) {
+        char line[300];
+        snprintf(line, sizeof line, "generate -m @V -md ngram --temp 0 --jsonl " TWICE " %s", more[i]);
+        outcome b = run(line);
+        expect_success(&b);
+        json_t *v = json_array_get(json_lines(&b), 0);
+        char text[200];
+        snprintf(text, sizeof text, "%s\n", json_string_value(at(v, "text")));
+        cr_expect_str_eq(text, a.out, "%s", more[i]);
+        cr_expect(strstr(b.err, "looked up in prompt and answer, suffixes of "), "%s", b.err);
+    }
+}
+
+Test(generate, what_prompt_lookup_cannot_serve_is_refused_in_one_line) {
+    static const struct {
+        const char *line, *word, *use;
+    } of[] = {
+        {"generate -m @V -md ngram -p x --deferral-rule chow", "rule chow", "use exact, token-v2, "},
+        {"generate -m @V -md ngram -p x --deferral-rule ensemble", "rule ensemble", "cactus or fuzzy"},
+        {"generate -m @V -md ngram -p x --method token-cascade", "token-cascade", "speculative or verifier"},
+        {"generate -m @V -md ngram -p x --method drafter", "method drafter", "speculative or verifier"},
+        {"generate -m @V -md @D -p x --prompt-lookup-min 3", "--prompt-lookup-min", "-md ngram"},
+        {"generate -m @V -p x --prompt-lookup-max 3", "--prompt-lookup-max", "-md ngram"},
+        {"generate -m @V -md ngram -p x --prompt-lookup-max 65", "--prompt-lookup-max", "64"},
+        {"record -m @V -md ngram -p x", "ngram", "no distribution"},
+        {"tune -m @V -md ngram --out x.json --min-speedup 1 x.txt", "ngram", "no distribution"},
+    };
+    for (size_t i = 0; i < sizeof of / sizeof *of; i++) {
+        outcome o = run(of[i].line);
+        expect_failure(&o, 2, of[i].word, of[i].use);
+    }
+    outcome o = run("generate -m @V -md ngram -p x --prompt-lookup-min 9");
+    expect_failure(&o, 1, "shortest suffix of prompt lookup 9 is outside [1, 8]", NULL);
+    o = run_with("generate -m @V -md ngram --jsonl", "{\"prompt\": \"a\", \"deferral_rule\": \"opt\"}\n");
+    expect_failure(&o, 1, "rule opt goes by the drafter's confidence", "use exact");
+}
+
 Test(generate, answers_do_not_depend_on_how_many_run_at_once_or_on_threads) {
     static const char *const more[] = {"-np 2", "-np 7", "-np 3 -t 1", "-np 1 -t 2"};
     static const char *const sets[] = {
-        "", "-md @D --deferral-rule token-v3 --deferral-alpha 0.5 --seed 4 --top-p 0.9"};
-    for (int k = 0; k < 2; k++) {
+        "", "-md @D --deferral-rule token-v3 --deferral-alpha 0.5 --seed 4 --top-p 0.9",
+        "-md ngram --prompt-lookup-min 1 --deferral-rule token-v3 --deferral-alpha 0.9 --seed 4"};
+    for (int k = 0; k < 3; k++) {
         char line[300];
         snprintf(line, sizeof line, "generate -m @V -q %s", sets[k]);
         outcome first = run_with(line, PROMPTS);

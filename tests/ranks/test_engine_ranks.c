@@ -11,6 +11,7 @@
 #include "host/state.h"
 #include "kernels/comm/comm.h"
 #include "tests/deck/crowd.h"
+#include "tests/deck/lookup_cases.h"
 #include "tests/formats/gguf_made.h"
 #include "tests/support/alloc.h"
 #include "tests/support/files.h"
@@ -151,6 +152,31 @@ Test(engine_ranks, quantised_pairs_write_what_they_write_on_one_rank) {
         cr_expect(want[WEIR_METHOD_SPECULATIVE].n == 24 && want[WEIR_METHOD_SPECULATIVE].stats.accepted > 0);
         files_remove_dir(dir);
     }
+}
+
+/* Rank 0 looks up; the others have calls of the verifier alone. */
+Test(engine_ranks, drafts_are_looked_up_on_rank_0) {
+    static const char *const models[] = {"/models/demo/verifier", "/tests/golden/decoder/gemma3_f32"};
+    static answer want[LOOKUP_SETTINGS], got;
+    for (int k = 0; k < 2; k++)
+        for (int tp = 1; tp <= 4; tp *= 2) {
+            char dir[300];
+            weir_engine_options o = weir_engine_options_default();
+            weir_engine *e = NULL;
+            weir_err err = {""};
+            snprintf(dir, sizeof dir, "%s%s", WEIR_SOURCE_DIR, models[k]);
+            o.model = dir, o.model_draft = WEIR_NGRAM, o.device = "cpu";
+            o.n_thread = 1, o.ctx_size = 128, o.tp = tp, o.comm_timeout = 60.0;
+            cr_assert_eq(weir_engine_open(&e, &o, &err), WEIR_OK, "%s", err.text);
+            for (int i = 0; i < LOOKUP_SETTINGS; i++) {
+                const weir_session_options s = lookup_setting(i, 24);
+                char what[64];
+                lookup_run(e, &s, i, 1000, tp == 1 ? &want[i] : &got);
+                snprintf(what, sizeof what, "model %d, setting %d, %d ranks", k, i, tp);
+                if (tp > 1) answer_assert_same(&want[i], &got, what);
+            }
+            weir_engine_close(e);
+        }
 }
 
 /* Sessions in random turns, with few pages, suspensions, and prompts that begin alike. */

@@ -222,6 +222,39 @@ Test(ask, without_a_drafter_what_needs_one_is_refused_by_name) {
                 "no \"demo:exact\" here, expected one of demo, demo:verifier, alias, alias:verifier");
 }
 
+/* Prompt lookup in place of a drafter. */
+static api_server looking_up(void) {
+    api_server s = demo;
+    s.facts.has_draft = false;
+    s.facts.lookup_min = 2, s.facts.lookup_max = 8;
+    return s;
+}
+
+Test(ask, prompt_lookup_refuses_by_name_what_it_cannot_serve) {
+    static const char rules[] = "use exact, token-v2, token-v3, lossy, bild, token-v3-exact-tail, typical, "
+                                "cactus or fuzzy";
+    const api_server s = looking_up();
+    api_ask a;
+    ask_refused(&s, false, "\"method\": \"drafter\"", "invalid_value", "method",
+                "use speculative or verifier");
+    ask_refused(&s, true, "\"method\": \"oracle-cascade\"", "invalid_value", "method",
+                "use speculative or verifier");
+    ask_refused(&s, false, "\"deferral_rule\": \"chow\"", "invalid_value", "deferral_rule", rules);
+    ask_refused(&s, false, "\"deferral_rule\": \"opt\", \"deferral_alpha\": 0.1", "invalid_value",
+                "deferral_rule", rules);
+    ask_refused(&s, false, "\"model\": \"demo:drafter\"", "model_not_found", "model", "demo:exact");
+    cr_assert(ask(&s, false, "\"deferral_rule\": \"token-v3\"", &a), "%s", said.message.text);
+    cr_expect(a.o.method == WEIR_METHOD_SPECULATIVE && a.o.law.rule == WEIR_RULE_TOKEN_V3);
+    api_ask_free(&a);
+    cr_assert(ask(&s, false, "\"model\": \"demo:exact\", \"speculative\": true", &a), "%s",
+              said.message.text);
+    cr_expect(a.o.method == WEIR_METHOD_SPECULATIVE && a.o.law.rule == WEIR_RULE_EXACT);
+    api_ask_free(&a);
+    cr_assert(ask(&s, false, "\"speculative\": false", &a), "%s", said.message.text);
+    cr_expect(a.o.method == WEIR_METHOD_VERIFIER);
+    api_ask_free(&a);
+}
+
 Test(ask, the_shape_of_an_answer) {
     {
         TAKEN(&demo, false,

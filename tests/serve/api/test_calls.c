@@ -218,6 +218,36 @@ Test(calls, props_have_every_rule_and_never_a_path) {
     cr_assert(api_props(&decoder, &out, &said));
     v = parsed(&out);
     cr_expect(json_is_null(at(v, "drafter")) && json_is_null(at(v, "chat_format")));
+    cr_expect(json_is_null(at(v, "prompt_lookup")));
+    json_decref(v);
+}
+
+/* Of prompt lookup the rules, methods and names that can be asked for. */
+Test(calls, prompt_lookup_is_no_drafter) {
+    static const char *const want[] = {"demo", "demo:exact", "demo:verifier", "demo:fast"};
+    api_server s = demo;
+    wire_buf out = {0};
+    s.facts.has_draft = false;
+    s.facts.lookup_min = 3, s.facts.lookup_max = 7;
+    cr_assert(api_models(&s, &out, &said));
+    json_t *v = parsed(&out);
+    cr_assert(json_array_size(at(v, "data")) == 8);
+    for (size_t i = 0; i < 4; i++)
+        cr_expect_str_eq(json_string_value(at(json_array_get(at(v, "data"), i), "id")), want[i]);
+    json_decref(v);
+    cr_assert(api_props(&s, &out, &said));
+    v = parsed(&out);
+    cr_expect(json_is_null(at(v, "drafter")));
+    cr_expect(json_integer_value(at(at(v, "prompt_lookup"), "min")) == 3);
+    cr_expect(json_integer_value(at(at(v, "prompt_lookup"), "max")) == 7);
+    const json_t *rules = at(v, "rules");
+    cr_assert_eq(json_array_size(rules), 9);
+    for (size_t i = 0; i < 9; i++) {
+        const json_t *one = json_array_get(rules, i);
+        const int rule = weir_rule_parse(json_string_value(at(one, "name")));
+        cr_expect(rule >= 0 && weir_rule_facts((weir_rule)rule)->one_hot);
+        cr_expect(json_array_size(at(one, "methods")) == 1, "speculative alone");
+    }
     json_decref(v);
 }
 
