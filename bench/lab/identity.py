@@ -29,7 +29,9 @@ def fingerprint(path: Path) -> str:
 
 
 def model(path: Path) -> dict[str, str]:
-    """{name of the file: fingerprint} of a directory's files, or of a single file."""
+    """{name of the file: fingerprint} of a directory's files, or of a single file; of prompt lookup its name."""
+    if str(path) == "ngram":
+        return {"ngram": "prompt lookup"}
     if path.is_file():
         return {path.name: fingerprint(path)}
     if not path.is_dir():

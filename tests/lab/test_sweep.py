@@ -14,7 +14,7 @@ import numpy as np
 from lab import sweep
 from lab.analysis import SUMS, analyse
 from lab.grid import Plan, Point
-from lab.identity import fingerprint
+from lab.identity import fingerprint, model
 from lab.program import Generate
 from lab.replay import write_whole
 from lab.report import apart_of, head_of, matched_table, write_report
@@ -315,6 +315,11 @@ class Identity(Case):
             self.assertNotEqual(fingerprint(path), before)
         with self.refused("none"):
             fingerprint(self.folder / "none")
+
+    def test_prompt_lookup_is_no_file(self):
+        self.assertEqual(model(Path("ngram")), {"ngram": "prompt lookup"})
+        with self.assertRaisesRegex(LabError, "no such model"):
+            model(Path("./nogram"))
 
     def test_the_environment_sets_no_option_of_the_program(self):
         script = self.file("weir", '#!/bin/sh\necho "{\\"index\\": 0, \\"n\\": $(env | grep -c ^WEIR_)}"\n')

@@ -27,6 +27,24 @@ KV = [
     bug("host/deck/plan.c", "check", "rings are cached", "prefix", "        if (e->pair.side[i].facts.n_layer_slide > 0) continue;\n", ""),
 ]
 
+LOOKUP = [
+    bug("kernels/loop/lookup.h", "order", "the earliest of equal matches counts", "lookup", "return a.at > b.at ? a : b;", "return a.at < b.at ? a : b;"),
+    bug("kernels/loop/lookup.h", "off by one", "a match begins before the history", "lookup", "k < longest && k < at &&", "k < longest && k <= at &&"),
+    bug("kernels/loop/lookup.h", "check", "the end of a prompt is a draft", "lookup prompt_lookup", "history[at] < 0 ? 0 : weir__match_length", "weir__match_length"),
+    bug("kernels/loop/lookup.h", "reset", "a row of q keeps the token before", "lookup", "    if (*hot >= 0) row[*hot] = -INFINITY;\n", ""),
+    bug("kernels/loop/lookup.h", "default", "there is a row of q after the last draft", "lookup", "    s->unmatched = n <= s->n_draft;", "    s->unmatched = false;"),
+    bug("kernels/loop/lookup_impl.h", "stale", "a longest suffix is not looked for again", "lookup", "    return weir__match_best(m, weir__scan(env, history, n + 1, m.at + 1, longest));", "    return m;"),
+    bug("kernels/loop/lookup_impl.h", "check", "a match goes on across the end of a prompt", "lookup", "    if (history[m.at] < 0) return weir__scan(env, history, n + 1, 1, longest);\n", ""),
+    bug("kernels/loop/lookup_impl.h", "check", "drafts follow an end of text", "lookup", "if (found == want || weir__seat_ends_text(s, x)) break;", "if (found == want) break;"),
+    bug("kernels/loop/lookup_impl.h", "off by one", "one draft too many without a bonus", "lookup", "want = s->n_draft + (s->bonus_from < INT32_MAX);", "want = s->n_draft + 1;", equivalent="a row more than is used, whose room is there"),
+    bug("kernels/loop/seat.h", "missing", "what is decided is not in the history", "lookup prompt_lookup", "    if (history) history[s->past + s->n] = token;\n", ""),
+    bug("host/deck/lookup.c", "missing", "nothing parts the prompt of a T5 from the output", "prompt_lookup", "return (int64_t)s->n_prompt + s->e->pair.facts.encoder_decoder;", "return (int64_t)s->n_prompt;"),
+    bug("host/deck/lookup.c", "off by one", "a history written again lacks the output", "prompt_lookup", "to + past, s->timeline + 1, (size_t)s->n * sizeof *to", "to + past, s->timeline + 1, 0"),
+    bug("host/deck/seat.c", "reset", "a released session's history is taken to be there", "prompt_lookup", "    s->looked = 0;\n", ""),
+    bug("host/deck/commit.c", "args", "a block without drafts has a bonus", "prompt_lookup", " || r->n_draft == 0) return", ") return"),
+    bug("host/deck/block_loop.c", "check", "drafter rows are booked where there is none", "prompt_lookup", "    return s->e->pair.has_draft && weir__session_gamma(s) > 0;", "    return weir__session_gamma(s) > 0;"),
+]
+
 SESSION = [
     bug("host/deck/pages.c", "reset", "a released slot keeps its pages", "pages", "    (void)weir__session_room(s, side, -s->base);\n", ""),
     bug("host/deck/pages.c", "reset", "a released slot keeps its source's pages", "pages", "    if (m->cross_len) (void)weir__kv_pool_resize(m->self, weir__cross_slot(s), 0);\n", ""),
@@ -330,4 +348,4 @@ RUNTIME = [
         "least(resource_limit(RLIMIT_AS, all), resource_limit(RLIMIT_DATA, data))", "resource_limit(RLIMIT_DATA, data)"),
 ]
 
-BUGS = ONCE + BLOCKS + EDGES + RUNTIME + KV + SESSION + STEP + METHODS + TEXT + PLAN + REPLAY + PAIR + DEVICE
+BUGS = ONCE + BLOCKS + EDGES + RUNTIME + KV + LOOKUP + SESSION + STEP + METHODS + TEXT + PLAN + REPLAY + PAIR + DEVICE

@@ -102,6 +102,38 @@ Test(cuda_engine_ranks, a_t5_of_bf16) {
     t5_on_ranks(WEIR_DTYPE_BF16, MOST_RANKS);
 }
 
+/* ---- prompt lookup, on rank 0's device alone ---- */
+
+Test(cuda_engine_ranks, drafts_are_looked_up_on_one_device) {
+    static answer want[4], got;
+    tiny_pair p;
+    need_devices();
+    tiny_pair_write(&p, WEIR_DTYPE_BF16, NULL);
+    for (int n = 1; n <= 2; n++) {
+        char names[32];
+        weir_engine_options opt = tiny_options(&p, devices(names, n, true), 2);
+        weir_engine *e = NULL;
+        weir_err err = {""};
+        int64_t drafted = 0;
+        opt.model_draft = WEIR_NGRAM, opt.lookup_min = 1, opt.tp = n;
+        cr_assert_eq(weir_engine_open(&e, &opt, &err), WEIR_OK, "%s", err.text);
+        for (int i = 0; i < 4; i++) {
+            weir_session_options o = setting(0);
+            o.law.rule = i % 2 ? WEIR_RULE_TOKEN_V3 : WEIR_RULE_EXACT;
+            o.law.alpha = i % 2 ? 0.9f : 0.0f;
+            o.law.temp = i < 2 ? 0.8f : 0.0f;
+            o.max_tokens = 10;
+            tiny_run(e, &o, i, n == 1 ? &want[i] : &got);
+            drafted += want[i].stats.drafted;
+            if (n > 1) answer_assert_same(&want[i], &got, "two devices");
+            if (n > 1) answer_assert_same_books(&want[i], &got, "two devices");
+        }
+        cr_assert(drafted > 0);
+        weir_engine_close(e);
+    }
+    tiny_pair_remove(&p);
+}
+
 /* ---- the place of the drafter's layers, chosen by measurement ---- */
 
 Test(cuda_engine_ranks, devices_that_choose_write_what_one_writes) {

@@ -1,0 +1,143 @@
+"""Speed of prompt lookup (-md ngram) against the verifier alone, greedy, on prompts whose answers repeat parts of
+them, and on some that do not. Settings are interleaved, round after round, one process each; ratios are of a
+round. Prompts come from ../shared/data: MBPP, XSum, Spec-Bench.
+
+    python3 bench/ngram.py --model qwen2.5-coder-1.5b.gguf [--draft qwen2.5-coder-0.5b.gguf]
+"""
+import argparse
+import datetime
+import json
+import re
+import sys
+
+from weir_runs import PROGRAM, RESULTS, ROOT, ask, machine, markdown, median, speculative, totals
+
+DATA = ROOT.parent / "shared" / "data"
+
+
+def lines(name):
+    with open(DATA / name, encoding="utf-8") as f:
+        return [json.loads(line) for line in f]
+
+
+def edits(n):
+    """A function, to be given back with a change."""
+    ask_for = ("Add a docstring to each function and type hints to its parameters. Change nothing else. "
+               "Answer with the whole program only.")
+    long = [r["code"].replace("\r\n", "\n") for r in lines("mbpp/mbpp.jsonl") if len(r["code"]) > 300]
+    return [f"```python\n{code}\n```\n{ask_for}" for code in long[:n]]
+
+
+def writes(n):
+    """A function from its description: little to look up."""
+    rows = lines("mbpp/mbpp.jsonl")[:n]
+    return [f"{r['text']} The code must pass this test:\n{r['test_list'][0]}" for r in rows]
+
+
+def quotes(n):
+    """An article, of which some sentences are to be repeated."""
+    texts = [re.sub(r"^#+\s*Article:\s*", "", r["article"]) for r in lines("xsum/xsum_0shot_1000.jsonl")]
+    texts = [re.sub(r"\s*Summarize the above article.*$", "", t, flags=re.S).strip() for t in texts]
+    return [f"{t}\n\nSummarise this article in one sentence. Then quote the three sentences of it that "
+            "matter most, word for word." for t in texts if len(t) < 3000][:n]
+
+
+def chats(n):
+    """A question about passages, to be answered with quotes."""
+    rows = [r for r in lines("spec_bench/question.jsonl") if r["category"] == "rag"]
+    rows = [r for r in rows if len(r["turns"][0]) < 4000]
+    return [f"{r['turns'][0]}\n\nAnswer, and support the answer with quotes from the passages above, word for "
+            "word." for r in rows[:n]]
+
+
+TASKS = {"MBPP, edit given code": edits, "XSum, summary with quotes": quotes,
+         "Spec-Bench RAG, chat with quotes": chats, "MBPP, write code": writes}
+
+
+def run(o, flags, prompts):
+    requests = [{"messages": [{"role": "user", "content": p}]} for p in prompts]
+    command = [PROGRAM, "generate", "-m", o.model, *flags, "--jsonl", "--temp", "0", "-n", str(o.tokens), "-np",
+               "1", "-t", str(o.threads), "-q"]
+    out = ask(command, requests)
+    if len(out) != len(prompts):
+        sys.exit(f"{len(out)} answers to {len(prompts)} prompts: {command}")
+    return out
+
+
+def settings(o):
+    found = {"verifier alone": []}
+    for gamma in o.gammas:
+        for least in o.mins:
+            found[f"ngram, gamma {gamma}, min {least}"] = ["-md", "ngram", "--gamma", str(gamma),
+                                                           "--prompt-lookup-min", str(least)]
+    if o.draft:
+        found["drafter, exact, gamma 5"] = ["-md", o.draft, "--gamma", "5"]
+    return found
+
+
+def speed(answers):
+    t = totals(answers)
+    return 1000.0 * t["tokens"] / t["decode_ms"]
+
+
+def spread(values):
+    return f"{median(values):.2f} ({min(values):.2f} to {max(values):.2f})"
+
+
+def drafts(answers):
+    """Tokens a verifier call, and the share of drafts that were accepted."""
+    found = [speculative(a) for a in answers]
+    tokens = sum(a["timings"]["predicted_n"] for a in answers)
+    calls = sum(m["verifier_calls"] for m in found)
+    drafted = sum(m.get("num_draft_tokens") or 0 for m in found)
+    accepted = sum(m.get("num_accepted_draft_tokens") or 0 for m in found)
+    return f"{tokens / calls:.2f}", f"{100 * accepted / drafted:.0f} %" if drafted else "–"
+
+
+def measure(o, name, make):
+    prompts, found = make(o.prompts), {s: [] for s in settings(o)}
+    for k in range(o.rounds):
+        for setting, flags in settings(o).items():
+            found[setting].append(run(o, flags, prompts))
+            print(f"{name}: round {k + 1}, {setting}: {speed(found[setting][-1]):.1f} tokens/s", file=sys.stderr)
+    alone = found["verifier alone"]
+    texts = [a["text"] for a in alone[0]]
+    rows = []
+    for setting, runs in found.items():
+        ratios = [speed(r) / speed(a) for r, a in zip(runs, alone)]
+        same = sum(a["text"] == t for a, t in zip(runs[0], texts))
+        rows.append([name, setting, f"{median([speed(r) for r in runs]):.1f}", spread(ratios), *drafts(runs[0]),
+                     f"{same} of {len(texts)}"])
+    return rows
+
+
+def main():
+    p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    p.add_argument("--model", required=True)
+    p.add_argument("--draft")
+    p.add_argument("--prompts", type=int, default=6)
+    p.add_argument("--tokens", type=int, default=96)
+    p.add_argument("--rounds", type=int, default=3)
+    p.add_argument("--threads", type=int, default=2)
+    p.add_argument("--gammas", type=int, nargs="+", default=[5])
+    p.add_argument("--mins", type=int, nargs="+", default=[2])
+    p.add_argument("--tasks", nargs="+", help="words of the tasks to run")
+    p.add_argument("--out", default=str(RESULTS / "ngram.md"))
+    o = p.parse_args()
+    rows = []
+    for name, make in TASKS.items():
+        if not o.tasks or any(t.lower() in name.lower() for t in o.tasks):
+            rows += measure(o, name, make)
+    head = ["task", "setting", "tokens/s", "× verifier alone, of a round: median (least, most)",
+            "tokens a verifier call", "drafts accepted", "same text"]
+    flags = " ".join(re.sub(r"\S*/", "", a) for a in sys.argv[1:] if not a.startswith("--out"))
+    text = (f"# Prompt lookup (`-md ngram`)\n\n{datetime.date.today()}, {machine()}, {o.threads} threads, "
+            f"greedy, {o.prompts} prompts a task, up to {o.tokens} tokens each, {o.rounds} rounds, interleaved. "
+            f"Tokens/s of decoding alone.\nCommand: `python3 bench/ngram.py {flags}`\n\n{markdown(head, rows)}\n")
+    with open(o.out, "w", encoding="utf-8") as f:
+        f.write(text)
+    print(text)
+
+
+if __name__ == "__main__":
+    main()
