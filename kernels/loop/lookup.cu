@@ -25,8 +25,7 @@ static __device__ __forceinline__ weir_match weir__scan(const weir_scan_env *env
     __syncthreads();
     m = env->best[0];
     for (int32_t k = 1; k < LOOKUP_WARPS; k++) m = weir__match_best(m, env->best[k]);
-    __syncthreads(); /* the next scan writes them again */
-    return m;
+    return m; /* the next scan writes them again, after the barrier of an append */
 }
 
 static __device__ __forceinline__ void weir__scan_append(const weir_scan_env *env, int32_t *at,

@@ -9,7 +9,7 @@
  *   weir_match weir__scan(const weir_scan_env *env, const int32_t *history, int32_t n, int32_t from,
  *                         int32_t longest);                                   weir__match_scan of all entries
  *   void weir__scan_append(const weir_scan_env *env, int32_t *at, int32_t token);
- *                                                  *at = token, which the next scan reads
+ *                                  *at = token, which the next scan reads; no scan follows another without it
  * On a device every thread of a block runs this with equal values. */
 
 /* The match of n + 1 entries, the last one what `m`, the match of the n before, found. Where m is shorter than

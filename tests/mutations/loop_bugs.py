@@ -14,7 +14,6 @@ LOOP = [
     bug("loop/sample.cu", "index", "every seat has the first seat's minmaxes", "minmax ? minmax + i * n_minmax : nullptr", "minmax ? minmax + 0 * n_minmax : nullptr"),
     bug("loop/lookup.cu", "barrier", "a scan ends before all have found", "m;\n    __syncthreads();\n    m = env->best[0];",
         "m;\n    m = env->best[0];"),
-    bug("loop/lookup.cu", "race", "the next scan writes what is still read", "    __syncthreads(); /* the next scan writes them again */\n", ""),
     bug("loop/lookup.cu", "barrier", "a draft is scanned for before it is there", "= token;\n    __syncthreads();\n", "= token;\n"),
     bug("loop/lookup.cu", "race", "a seat is written before all have read it", "    __syncthreads(); /* all have read the seat */\n", ""),
     bug("loop/lookup.cu", "reduction", "half a warp's matches count", "for (int d = 16; d > 0; d /= 2) {", "for (int d = 8; d > 0; d /= 2) {"),

@@ -116,5 +116,43 @@ Test(cuda_lookup, mixed_seats_are_those_of_the_cpu) {
     for (size_t i = 0; i < sizeof mixes / sizeof *mixes; i++) run_mix(&mixes[i]);
 }
 
+/* One match, at each place that a thread of a block may have to look at. */
+Test(cuda_lookup, every_thread_finds) {
+    enum { SEATS = 40, PLACES = 280, WIDE = 300 };
+    weir_backend *be = device_open();
+    const mix m = {SEATS, 1, 0, 1, WIDE, 0, 2, 8};
+    bucket *b = bucket_for(be, &m);
+    for (int from = 0; from < PLACES; from += SEATS) {
+        weir_seat seats[SEATS];
+        int32_t draft[SEATS];
+        for (int i = 0; i < SEATS; i++) {
+            int32_t h[PLACES + 4];
+            const int at = (from + i) % PLACES;
+            for (int k = 0; k < PLACES + 2; k++) h[k] = (7 * k + i) % WIDE;
+            h[PLACES + 2] = h[at];
+            h[PLACES + 3] = h[at + 1];
+            seats[i] = seat_of_mix(0, 1);
+            seats[i].slot = i;
+            seats[i].past = PLACES + 4;
+            seats[i].bonus_from = INT32_MAX;
+            seats[i].n_eos = 0;
+            bucket_put_history(b, i, h, PLACES + 4);
+        }
+        bucket_sit(b, seats, 1);
+        weir_loop_lookup a = {.loop = &b->l};
+        cr_assert(be->op.loop_lookup(be, &a) == WEIR_OK);
+        cr_assert(weir__backend_download(be, draft, b->l.draft, sizeof draft) == WEIR_OK);
+        cr_assert(weir__backend_download(be, seats, b->l.seat, sizeof seats) == WEIR_OK);
+        for (int i = 0; i < SEATS; i++) {
+            const int at = (from + i) % PLACES;
+            cr_expect(seats[i].n_draft == 1 && draft[i] == (7 * (at + 2) + i) % WIDE,
+                      "place %d: %d, draft %d", at, seats[i].n_draft, draft[i]);
+        }
+        if (build_is_tsan()) break;
+    }
+    bucket_free(b);
+    weir__backend_close(be);
+}
+
 /* Longer than a block of threads looks at in one turn. */
 Test(cuda_lookup, a_long_history) { run_mix(&(mix){2, 4, 20, 3, 33, 2000, 2, 8}); }
