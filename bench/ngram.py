@@ -1,6 +1,6 @@
-"""Speed of prompt lookup (-md ngram) against the verifier alone, greedy, on prompts whose answers repeat parts of
-them, and on some that do not. Settings are interleaved, round after round, one process each; ratios are of a
-round. Prompts come from ../shared/data: MBPP, XSum, Spec-Bench.
+"""Speed of prompt lookup (-md ngram) against the verifier alone, greedy, on prompts whose answers repeat
+parts of them, and on some that do not. Settings are interleaved, round after round, one process each; ratios are of
+a round. Prompts come from ../shared/data: MBPP, XSum, Spec-Bench.
 
     python3 bench/ngram.py --model qwen2.5-coder-1.5b.gguf [--draft qwen2.5-coder-0.5b.gguf]
 """
@@ -9,6 +9,7 @@ import datetime
 import json
 import re
 import sys
+from pathlib import Path
 
 from weir_runs import PROGRAM, RESULTS, ROOT, ask, machine, markdown, median, speculative, totals
 
@@ -22,8 +23,8 @@ def lines(name):
 
 def edits(n):
     """A function, to be given back with a change."""
-    ask_for = ("Add a docstring to each function and type hints to its parameters. Change nothing else. "
-               "Answer with the whole program only.")
+    ask_for = ("Rename the first function to solve, also where it is called. Change nothing else. Answer "
+               "with the whole program only.")
     long = [r["code"].replace("\r\n", "\n") for r in lines("mbpp/mbpp.jsonl") if len(r["code"]) > 300]
     return [f"```python\n{code}\n```\n{ask_for}" for code in long[:n]]
 
@@ -46,8 +47,8 @@ def chats(n):
     """A question about passages, to be answered with quotes."""
     rows = [r for r in lines("spec_bench/question.jsonl") if r["category"] == "rag"]
     rows = [r for r in rows if len(r["turns"][0]) < 4000]
-    return [f"{r['turns'][0]}\n\nAnswer, and support the answer with quotes from the passages above, word for "
-            "word." for r in rows[:n]]
+    return [f"{r['turns'][0]}\n\nAnswer, and support the answer with quotes from the passages above, word "
+            "for word." for r in rows[:n]]
 
 
 TASKS = {"MBPP, edit given code": edits, "XSum, summary with quotes": quotes,
@@ -56,8 +57,8 @@ TASKS = {"MBPP, edit given code": edits, "XSum, summary with quotes": quotes,
 
 def run(o, flags, prompts):
     requests = [{"messages": [{"role": "user", "content": p}]} for p in prompts]
-    command = [PROGRAM, "generate", "-m", o.model, *flags, "--jsonl", "--temp", "0", "-n", str(o.tokens), "-np",
-               "1", "-t", str(o.threads), "-q"]
+    command = [o.program, "generate", "-m", o.model, *flags, "--jsonl", "--temp", "0", "-n", str(o.tokens),
+               "-np", "1", "-t", str(o.threads), "-q"]
     out = ask(command, requests)
     if len(out) != len(prompts):
         sys.exit(f"{len(out)} answers to {len(prompts)} prompts: {command}")
@@ -99,15 +100,16 @@ def measure(o, name, make):
     for k in range(o.rounds):
         for setting, flags in settings(o).items():
             found[setting].append(run(o, flags, prompts))
-            print(f"{name}: round {k + 1}, {setting}: {speed(found[setting][-1]):.1f} tokens/s", file=sys.stderr)
+            print(f"{name}: round {k + 1}, {setting}: {speed(found[setting][-1]):.1f} tokens/s",
+                  file=sys.stderr)
     alone = found["verifier alone"]
     texts = [a["text"] for a in alone[0]]
     rows = []
     for setting, runs in found.items():
         ratios = [speed(r) / speed(a) for r, a in zip(runs, alone)]
         same = sum(a["text"] == t for a, t in zip(runs[0], texts))
-        rows.append([name, setting, f"{median([speed(r) for r in runs]):.1f}", spread(ratios), *drafts(runs[0]),
-                     f"{same} of {len(texts)}"])
+        rows.append([name, setting, f"{median([speed(r) for r in runs]):.1f}", spread(ratios),
+                     *drafts(runs[0]), f"{same} of {len(texts)}"])
     return rows
 
 
@@ -115,6 +117,7 @@ def main():
     p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     p.add_argument("--model", required=True)
     p.add_argument("--draft")
+    p.add_argument("--program", default=str(PROGRAM))
     p.add_argument("--prompts", type=int, default=6)
     p.add_argument("--tokens", type=int, default=96)
     p.add_argument("--rounds", type=int, default=3)
@@ -130,10 +133,12 @@ def main():
             rows += measure(o, name, make)
     head = ["task", "setting", "tokens/s", "× verifier alone, of a round: median (least, most)",
             "tokens a verifier call", "drafts accepted", "same text"]
-    flags = " ".join(re.sub(r"\S*/", "", a) for a in sys.argv[1:] if not a.startswith("--out"))
+    files = f"--model {Path(o.model).name}" + (f" --draft {Path(o.draft).name}" if o.draft else "")
     text = (f"# Prompt lookup (`-md ngram`)\n\n{datetime.date.today()}, {machine()}, {o.threads} threads, "
-            f"greedy, {o.prompts} prompts a task, up to {o.tokens} tokens each, {o.rounds} rounds, interleaved. "
-            f"Tokens/s of decoding alone.\nCommand: `python3 bench/ngram.py {flags}`\n\n{markdown(head, rows)}\n")
+            f"greedy, {o.prompts} prompts a task, up to {o.tokens} tokens each, {o.rounds} rounds, "
+            "interleaved.\nTokens/s of decoding alone.\n\n"
+            f"    python3 bench/ngram.py {files} --prompts {o.prompts} --tokens {o.tokens} "
+            f"--rounds {o.rounds}\n\n{markdown(head, rows)}\n")
     with open(o.out, "w", encoding="utf-8") as f:
         f.write(text)
     print(text)

@@ -17,7 +17,7 @@ typedef enum weir_source {
     WEIR_SOURCE_RESAMPLED, /* drawn from the residual */
     WEIR_SOURCE_BONUS,     /* after a fully accepted block */
     WEIR_SOURCE_DRAFTER,   /* sequential methods */
-    WEIR_SOURCE_VERIFIER,
+    WEIR_SOURCE_VERIFIER,  /* those, the verifier alone, and a block without a draft */
 } weir_source;
 
 /* What is known about one row of the block. Rows after the first rejection are not examined (standard
