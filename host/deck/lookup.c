@@ -5,7 +5,7 @@
 
 #include "kernels/base/mem.h"
 
-int64_t weir__lookup_past(const weir_session *s) {
+int64_t weir__lookup_before(const weir_session *s) {
     if (!s->e->pair.lookup) return 0;
     return (int64_t)s->n_prompt + s->e->pair.facts.encoder_decoder;
 }
@@ -49,7 +49,7 @@ weir_status weir__lookup_open(weir_block_loop *l) {
 
 weir_status weir__lookup_sync(weir_block_loop *l, weir_session *s) {
     static const int32_t apart = -1;
-    const int64_t past = weir__lookup_past(s), have = past + s->n;
+    const int64_t past = weir__lookup_before(s), have = past + s->n;
     if (!l->shape.lookup.history || s->looked == have) return WEIR_OK;
     weir_backend *be = l->e->pair.be;
     int32_t *to = l->shape.lookup.history + s->slot * l->shape.lookup.ld;
@@ -60,4 +60,4 @@ weir_status weir__lookup_sync(weir_block_loop *l, weir_session *s) {
     return WEIR_OK;
 }
 
-void weir__lookup_took(weir_session *s) { s->looked = weir__lookup_past(s) + s->n; }
+void weir__lookup_took(weir_session *s) { s->looked = weir__lookup_before(s) + s->n; }

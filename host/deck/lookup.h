@@ -9,7 +9,7 @@
 
 /* Entries of a slot's history before output token 0: the prompt, and for an encoder–decoder a -1, since the
  * output does not continue the prompt. */
-int64_t weir__lookup_past(const weir_session *s);
+int64_t weir__lookup_before(const weir_session *s);
 int64_t weir__lookup_ld(const weir_engine *e); /* room for a slot's history; 0: a model drafts, or nothing */
 
 /* Every row of q is -inf; l->shape.lookup has its arrays. */

@@ -261,7 +261,7 @@ weir_seat weir__seat_of(const weir_session *s) {
                       .n = (int32_t)s->n,
                       .end = WEIR_SEAT_RUNNING,
                       .lacks = s->n > 0 && s->cached[WEIR_DRAFTER] < s->n};
-    seat.past = (int32_t)weir__lookup_past(s);
+    seat.before = (int32_t)weir__lookup_before(s);
     seat.bonus_from = seat.gamma > 0 ? weir__seat_bonus_from(&s->opt.law) : INT32_MAX;
     memcpy(seat.eos, f->eos, sizeof seat.eos);
     seat.tail[0] = s->n > 0 ? s->timeline[s->n - 1] : 0;

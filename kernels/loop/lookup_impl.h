@@ -33,7 +33,7 @@ WEIR_STEP_FN weir_match weir__match_next(const weir_scan_env *env, const int32_t
 WEIR_STEP_FN int32_t weir__lookup_tokens(const weir_scan_env *env, const weir_loop *l, const weir_seat *s,
                                          int32_t token[WEIR_GAMMA_MAX + 1]) {
     const int32_t longest = l->lookup.longest, want = s->n_draft + (s->bonus_from < INT32_MAX);
-    int32_t *history = weir__seat_history(l, s), n = s->past + s->n, found = 0;
+    int32_t *history = weir__seat_history(l, s), n = s->before + s->n, found = 0;
     if (s->n_draft == 0 || !history) return 0;
     weir_match m = weir__scan(env, history, n, 1, longest);
     while (m.length >= l->lookup.shortest) {

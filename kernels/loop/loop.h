@@ -58,7 +58,7 @@ typedef struct weir_seat {
     int32_t bonus_from; /* output index from which a bonus is drawn from pi; INT32_MAX: never
                                 (weir__seat_bonus_from) */
     int32_t eos[WEIR_LOOP_EOS], n_eos;
-    int32_t past;      /* prompt lookup: history entries before output token 0 */
+    int32_t before;    /* prompt lookup: history entries before output token 0 */
     int32_t unmatched; /* written by loop_lookup, else 0. 1: there is no q after the last draft, so that the
                           token after a fully accepted block is p's */
     /* moved by the loop; from here on (kernels/loop/close.cu) */
@@ -101,7 +101,7 @@ typedef struct weir_loop_flags {
  * nothing and equals nothing: it parts the prompt of an encoder–decoder from the output. */
 typedef struct weir_lookup {
     int32_t *history; /* (slots, ld); NULL: a model drafts */
-    int64_t ld;       /* room for weir_seat.past, its limit and gamma + 1 more */
+    int64_t ld;       /* room for weir_seat.before, its limit and gamma + 1 more */
     int32_t *hot;     /* (rows of q_logits) the id whose logit is 0, -1: none; the others are -inf */
     int32_t shortest, longest;
 } weir_lookup;

@@ -153,7 +153,7 @@ WF_FN void weir__seat_append(weir_seat *s, int32_t token, int32_t *history) {
     }
     s->tail[0] = s->tail[1];
     s->tail[1] = token;
-    if (history) history[s->past + s->n] = token;
+    if (history) history[s->before + s->n] = token;
     s->n++;
     if (s->n >= s->limit) s->end = WEIR_SEAT_LENGTH;
 }

@@ -37,7 +37,7 @@ LOOKUP = [
     bug("kernels/loop/lookup_impl.h", "check", "a match goes on across the end of a prompt", "lookup", "    if (history[m.at] < 0) return weir__scan(env, history, n + 1, 1, longest);\n", ""),
     bug("kernels/loop/lookup_impl.h", "check", "drafts follow an end of text", "lookup", "if (found == want || weir__seat_ends_text(s, x)) break;", "if (found == want) break;"),
     bug("kernels/loop/lookup_impl.h", "off by one", "one draft too many without a bonus", "lookup", "want = s->n_draft + (s->bonus_from < INT32_MAX);", "want = s->n_draft + 1;", equivalent="a row more than is used, whose room is there"),
-    bug("kernels/loop/seat.h", "missing", "what is decided is not in the history", "lookup prompt_lookup", "    if (history) history[s->past + s->n] = token;", "    if (history) history[s->past + s->n + 1] = token;"),
+    bug("kernels/loop/seat.h", "missing", "what is decided is not in the history", "lookup prompt_lookup", "    if (history) history[s->before + s->n] = token;", "    if (history) history[s->before + s->n + 1] = token;"),
     bug("host/deck/lookup.c", "missing", "nothing parts the prompt of a T5 from the output", "prompt_lookup", "return (int64_t)s->n_prompt + s->e->pair.facts.encoder_decoder;", "return (int64_t)s->n_prompt;"),
     bug("host/deck/lookup.c", "off by one", "a history written again lacks the output", "prompt_lookup", "to + past, s->timeline + 1, (size_t)s->n * sizeof *to", "to + past, s->timeline + 1, 0"),
     bug("host/deck/seat.c", "reset", "a released session's history is taken to be there", "prompt_lookup", "    s->looked = 0;\n", ""),

@@ -33,7 +33,7 @@ static void sit(const mix *m, bucket *const b[2]) {
         seats[i] = seat_of_mix(m->first + i, m->gamma);
         for (int k = 0; k < n; k++) h[k] = 3 * (int32_t)(rng_u64(&rng) % (uint64_t)(2 + i % 4));
         if (i % 3 == 1) h[n / 2] = -1;
-        seats[i].past = n;
+        seats[i].before = n;
         seats[i].tail[1] = h[n - 1] < 0 ? 0 : h[n - 1];
         for (int k = 0; k < 2; k++) bucket_put_history(b[k], seats[i].slot, h, n);
     }
@@ -73,9 +73,9 @@ static void assert_same_lookup(const mix *m, bucket *const b[2], const char *wha
                       "%s, seat %d: other statistics", what, i);
         if (x->slot < 0) continue;
         static int32_t h[2][LD];
-        for (int k = 0; k < 2; k++) bucket_get_history(b[k], x->slot, h[k], x->past + x->n);
-        cr_assert(memcmp(h[0], h[1], (size_t)(x->past + x->n) * 4) == 0, "%s, seat %d: other histories", what,
-                  i);
+        for (int k = 0; k < 2; k++) bucket_get_history(b[k], x->slot, h[k], x->before + x->n);
+        cr_assert(memcmp(h[0], h[1], (size_t)(x->before + x->n) * 4) == 0, "%s, seat %d: other histories",
+                  what, i);
     }
     for (int k = 0; k < 2; k++) free(q[k]), free(stats[k]);
 }
@@ -133,7 +133,7 @@ Test(cuda_lookup, every_thread_finds) {
             h[PLACES + 3] = h[at + 1];
             seats[i] = seat_of_mix(0, 1);
             seats[i].slot = i;
-            seats[i].past = PLACES + 4;
+            seats[i].before = PLACES + 4;
             seats[i].bonus_from = INT32_MAX;
             seats[i].n_eos = 0;
             bucket_put_history(b, i, h, PLACES + 4);

@@ -39,7 +39,7 @@ static weir_seat seat_on(int slot, int past, int32_t last, int gamma) {
                    .gamma = gamma,
                    .limit = 100,
                    .bonus_from = INT32_MAX,
-                   .past = past,
+                   .before = past,
                    .tail = {0, last}};
     s.law.key[0] = 5u + (uint32_t)slot;
     return s;
@@ -60,7 +60,7 @@ static void write_history(uint64_t *rng, int n, int letters, bool parted, int32_
 /* The drafts of a seat against the definition, one text after another, and the row that a bonus may want. */
 static void assert_drafts(const bucket *b, const weir_seat *s, int i, const int32_t *before) {
     int32_t h[LD];
-    int n = s->past + s->n, found = 0;
+    int n = s->before + s->n, found = 0;
     memcpy(h, before, (size_t)n * sizeof *h);
     const int want = s->gamma + (s->bonus_from < INT32_MAX);
     bool ended = false;
