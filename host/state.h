@@ -72,7 +72,7 @@ typedef struct weir_pair_side {
  * does, looped, on rank 0, and all its calls of models on the members, under a key below WEIR_LOOP_KEYS.
  * goes_on: backend memory, a word that the body sets to 0 when no other block follows. loop: the members run
  * theirs; then rank 0 launches its own. */
-enum { WEIR_LOOP_KEYS = 512 };
+enum { WEIR_LOOP_KEYS = 1024 };
 typedef struct weir_loop_lead {
     weir_status (*record)(weir_engine *e, int key, weir_status (*body)(void *ctx), void *ctx,
                           int32_t *goes_on, weir_graph **out);
@@ -88,6 +88,8 @@ typedef struct weir_pair {
     weir_tokenizer *tok; /* NULL: ids only */
     int32_t n_vocab;
     int n_parallel, ctx_size, max_draft;
+    weir_gamma_costs cost;  /* for gamma auto; 0 of a dry run */
+    char cost_text[320];    /* as facts.costs */
     double kv_share;        /* pages there are, of those that all sessions at their longest would take */
     int64_t n_row_max;      /* rows of the largest forward call */
     size_t op_floats;       /* scratch of the hungriest op, planned and reserved */
@@ -170,6 +172,7 @@ struct weir_session {
     int32_t unit[2];      /* of the prefix cache, the last one that it holds, or -1 */
     bool was_suspended;   /* it reads its prompt for a second time */
     bool wants_pages;     /* the last call found too few for it */
+    weir_gamma_past past; /* of gamma auto */
     int64_t looked;       /* prompt lookup: entries of its slot's history that are there */
     int32_t run;          /* TokenCascade: drafter tokens in a row */
     bool second_pass;     /* sequence cascade: the verifier is writing */

@@ -54,6 +54,8 @@ typedef struct weir_engine_options {
     int lookup_min, lookup_max; /* WEIR_NGRAM: tokens that a suffix must have, and that count at most, 1 …
                                    WEIR_LOOKUP_MOST; 0 = WEIR_LOOKUP_MIN, WEIR_LOOKUP_MAX */
     int max_draft;              /* largest gamma a session may ask for, 1 … WEIR_GAMMA_MAX; 0 = that */
+    const char *costs; /* what gamma auto goes by, as weir_engine_facts.costs says it; NULL = measured when
+                          the engine opens */
     bool dry_run;       /* plan only: read configs, refuse nothing for lack of memory, load no weights */
     bool strict_config; /* refuse a directory with fields or tensors that weir does not know */
     bool no_graph;      /* device: the host calls every op itself (debugging: the same tokens, slower) */
@@ -144,6 +146,11 @@ typedef struct weir_engine_facts {
     int32_t exchanges[2];     /* of a call of each model with logits */
     size_t exchange_row[2];   /* bytes that a rank gives in these for a row: the largest */
     weir_rank_plan rank_plan[WEIR_MAX_RANKS];
+    /* What gamma auto goes by, in tokens of the verifier alone: "D:V1,V2,...", a step of the drafter, then
+     * verifying and closing blocks of 1, 2, … drafts, each in steps of 1/32; later ones grow as the last two.
+     * Once it is open, options with this text open it with the same table. NULL: a dry run, no drafter */
+    const char *costs;
+    const char *costs_from; /* "measured", "given", or "a guess": there was nothing to be measured */
     double load_seconds;
 } weir_engine_facts;
 
@@ -235,6 +242,12 @@ weir_status weir_lookup_check(weir_method method, weir_rule rule, weir_err *err)
 const char *weir_method_name(weir_method m); /* "speculative", "token-cascade", … */
 int weir_method_parse(const char *name);     /* -1 unknown */
 
+/* Gamma is chosen block by block, from the session's own past and the engine's costs (kernels/loop/gamma.h),
+ * up to max_draft and WEIR_GAMMA_AUTO_MAX: TokenCascade's 10 in a row, for which buffers have room anyway. The
+ * law stays the rule's. Where drafts do not pay, a session goes on as the verifier alone, unless that has
+ * another law. Prompt lookup has no steps to choose between: there it is WEIR_GAMMA_LOOKUP. */
+enum { WEIR_GAMMA_AUTO = 0, WEIR_GAMMA_AUTO_MAX = 10, WEIR_GAMMA_LOOKUP = 5 };
+
 /* One of the tokens that the verifier holds likeliest at a position. */
 enum { WEIR_N_TOP_MAX = 20 };
 typedef struct weir_top {
@@ -246,7 +259,7 @@ typedef struct weir_session_options {
     weir_method method;
     weir_law law;   /* rule, alpha, beta, temp, top_k, top_p, min_p, gate, bonus, block_verify,
                                   exact_first; key is set by the engine from seed, prompt and choice */
-    int n_draft;    /* gamma: drafted tokens a block, 1 … max_draft */
+    int n_draft;    /* gamma: drafted tokens a block, 1 … max_draft, or WEIR_GAMMA_AUTO */
     int max_tokens; /* output limit, 0 … ctx_size (0: the prompt is read and nothing written);
                                   end-of-text is not counted. Of a decoder-only
                                   model at most ctx_size - n_prompt are emitted, then the session finishes as
@@ -262,8 +275,8 @@ typedef struct weir_session_options {
                                 token. A device then runs one block a launch for all that it steps together */
 } weir_session_options;
 
-weir_session_options weir_session_options_default(void); /* speculative, exact, temp 1, gamma 5, 128 tokens,
-                                                            seed 0 */
+weir_session_options weir_session_options_default(void); /* speculative, exact, temp 1, gamma auto, 128
+                                                            tokens, seed 0 */
 
 /* One token as it is decided; text is what became printable by it (may be empty: never half a character). */
 typedef struct weir_token_event {
@@ -363,7 +376,9 @@ typedef struct weir_session_stats {
     double reject_mass; /* sum of R over examined rows: rejection rate = reject_mass / rows_examined */
     int64_t verifier_calls, verifier_rows, drafter_calls, drafter_rows;
     int64_t accept_hist[WEIR_GAMMA_MAX + 1]; /* blocks by number of accepted drafts */
-    bool deferred_sequence;                  /* sequence cascade: the verifier's text stands */
+    int64_t draft_hist[WEIR_GAMMA_MAX + 1];  /* by number of drafts */
+    bool settled;           /* gamma auto: it has come to be without drafts, as the verifier alone */
+    bool deferred_sequence; /* sequence cascade: the verifier's text stands */
     double seconds_prefill, seconds_draft, seconds_verify, seconds_accept, seconds_total, seconds_first;
 } weir_session_stats;
 
@@ -385,6 +400,7 @@ typedef struct weir_session_view {
     int n_eos_top;
     const weir_top *top; /* (n, n_top) of the options; an entry's id is -1 where the verifier never saw the
                             position; NULL if n_top is 0 */
+    const char *costs;   /* what gamma auto went by (weir_engine_facts.costs); NULL of others */
     weir_ended ended_by;
     int stop; /* which stop string ended it; -1: none */
     weir_session_stats stats;

@@ -77,6 +77,11 @@ typedef struct weir_backend_stream {
     /* NULL: this backend captures nothing; the caller loops itself. `body` issues ops only. */
     weir_status (*capture)(weir_backend *be, weir_status (*body)(void *ctx), void *ctx, bool looped,
                            weir_graph **out);
+    /* Inside the body of a looped capture: `test` issues ops of which one is a loop_rows for a drafter step,
+     * and those of `rest` run only if that found a row wanted. Elsewhere both are called. NULL where capture
+     * is. */
+    weir_status (*branch)(weir_backend *be, weir_status (*test)(void *ctx), weir_status (*rest)(void *ctx),
+                          void *ctx);
     weir_status (*launch)(weir_backend *be, weir_graph *g);
     void (*graph_free)(weir_backend *be, weir_graph *g);
     /* Mark `i` of WEIR_STAMPS records the time when the stream reaches it; setting it again moves it. elapsed

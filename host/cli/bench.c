@@ -74,7 +74,8 @@ static int measure(const cli_args *a, weir_engine *e, report *b) {
     weir_engine_get_facts(e, &b->facts);
     b->repeat = cli_int(a, OPT_REPEAT);
     b->n_prompt = cli_int(a, OPT_N_PROMPT);
-    b->gamma = cli_int(a, OPT_DRAFT_N_MAX);
+    const int rc = cli_fixed_gamma(a, &b->gamma);
+    if (rc) return rc;
     if (b->n_prompt > b->facts.ctx_size) {
         return cli_fail(CLI_USAGE, "--n-prompt %d: out of range, expected 1 to %d (--ctx-size)", b->n_prompt,
                         b->facts.ctx_size);

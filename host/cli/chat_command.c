@@ -112,7 +112,7 @@ static const struct {
     {"/beta", "B", "the second knob of lossy and typical", 1, 1, do_beta},
     {"/exact", "", "rule exact: the verifier's law", 0, 0, do_exact},
     {"/temp", "T", "temperature, 0 to 2", 1, 1, do_temp},
-    {"/gamma", "N", "drafted tokens per block, 1 to 16", 1, 1, do_gamma},
+    {"/gamma", "N", "drafted tokens per block, 1 to 16 or auto", 1, 1, do_gamma},
     {"/system", "[TEXT]", "system message from now on; none without TEXT", 0, MAX_WORDS + 1, do_system},
     {"/reset", "", "forget the conversation", 0, 0, do_reset},
     {"/stats", "", "figures for the last answer and for all", 0, 0, do_stats},

@@ -148,6 +148,9 @@ static int setting_line(void *ud, const cli_reader *reader, const char *text, si
     weir_status st = wire_object_parse(&in, text, n, &err);
     if (st == WEIR_OK) st = wire_check_known(&in, WIRE_REPLAY, &err);
     if (st == WEIR_OK) st = wire_read_settings(&in, WIRE_REPLAY, NULL, &o, &err);
+    if (st == WEIR_OK && o.n_draft == WEIR_GAMMA_AUTO)
+        st = wire_object_fail(&in, wire_name(&wire_fields[WIRE_GAMMA], WIRE_REPLAY), &err,
+                              "expected a number: what auto would choose is not recorded");
     wire_object_free(&in);
     if (st != WEIR_OK) return cli_reader_fail(reader, st, &err);
     char where[300];
@@ -172,8 +175,9 @@ static int replay_settings(study *s, const cli_args *a) {
 }
 
 int cli_replay(const cli_args *a) {
-    study s = {.gamma = cli_int(a, OPT_DRAFT_N_MAX)};
-    int rc = cli_law(a, &s.law);
+    study s = {.gamma = 0};
+    int rc = cli_fixed_gamma(a, &s.gamma);
+    if (!rc) rc = cli_law(a, &s.law);
     weir_err err = {{0}};
     if (!rc && weir_law_check(&s.law, &err) != WEIR_OK) rc = cli_fail(CLI_USAGE, "%s", err.text);
     terminal_catch_signals();

@@ -108,6 +108,7 @@ static const struct {
                {OPT_BONUS, "--modifier", FIELD},
                {OPT_DEVICE, "--flag", PASSED},
                {OPT_ISA, "--flag", PASSED},
+               {OPT_COSTS, "--flag", PASSED},
                {OPT_TP, "--flag", PASSED},
                {OPT_DRAFT_TP, "--flag", PASSED},
                {OPT_COMM, "--flag", PASSED}};

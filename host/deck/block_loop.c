@@ -26,6 +26,7 @@
     X((l)->every, int32_t, R)                    \
     X((l)->second, int32_t, S)                   \
     X((l)->shape.first, int32_t, S)              \
+    X((l)->shape.cost, weir_gamma_costs, 1)      \
     X((l)->bonus, int32_t, S)                    \
     X((l)->shape.lookup.hot, int32_t, H)         \
     X((l)->shape.lookup.history, int32_t, K)
@@ -128,12 +129,19 @@ weir_status weir__block_loop_open(weir_block_loop **out, weir_engine *e, bool gr
 void weir__block_loop_close(weir_block_loop *l) {
     if (!l) return;
     weir_backend *be = l->e->pair.be;
-    for (weir_graph **g = &l->graph[0][0][0]; g < &l->graph[0][0][0] + sizeof l->graph / sizeof *g; g++)
+    weir_graph **const first = &l->graph[0][0][0][0];
+    for (weir_graph **g = first; g < first + sizeof l->graph / sizeof *g; g++)
         if (*g) be->stream->graph_free(be, *g);
     if (l->mapped_ring) be->stream->free_mapped(be, l->mapped_ring);
     if (l->mapped_flags) be->stream->free_mapped(be, l->mapped_flags);
     if (l->memory) weir__backend_free(be, l->memory);
     weir_free(l);
+}
+
+weir_status weir__block_loop_set_costs(weir_block_loop *l) {
+    weir_engine *e = l->e;
+    return weir__backend_upload(e->pair.be, (void *)(uintptr_t)l->shape.cost, &e->pair.cost,
+                                sizeof e->pair.cost);
 }
 
 /* ---- seats --------------------------------------------------------------------------------------------- */
@@ -169,6 +177,7 @@ static weir_status take_seats(weir_block_loop *l, weir_session *const *s, int n,
         seat[i] = i < n ? weir__seat_of(who[i]) : (weir_seat){.slot = -1, .end = WEIR_SEAT_EMPTY};
         if (fixed && seat[i].gamma == b->loop.gamma && seat[i].bonus_from < INT32_MAX)
             b->loop.bonus = !l->shape.lookup.history; /* a lookup finds it among the drafts */
+        if (b->loop.gamma > 0 && seat[i].chooses) b->chooses = true;
     }
     return weir__backend_upload(l->e->pair.be, b->loop.seat, seat, (size_t)b->loop.n_seat * sizeof *seat);
 }
@@ -191,7 +200,10 @@ static weir_status sync_tables(weir_engine *e) {
 
 static bool runs_drafter(const weir_session *s) { return s->e->pair.has_draft && weir__session_gamma(s) > 0; }
 
+/* What blocks did not use. One that stays without drafts needs nothing of the drafter any more. */
 static weir_status roll_back(weir_session *s) {
+    if (s->opt.method == WEIR_METHOD_SPECULATIVE && weir__session_gamma(s) == 0)
+        weir__session_forget(s, WEIR_DRAFTER);
     for (int side = 0; side < 2; side++) {
         if (side == WEIR_DRAFTER && !runs_drafter(s)) continue;
         WEIR_TRY(weir__session_room(s, side, s->cached[side]));
@@ -216,7 +228,7 @@ static void ask_to_stop(follow *f) { __atomic_store_n(&f->flags->stop, 1, __ATOM
 /* What host-driven blocks would have run for this outcome, and what the caches then hold. */
 static void book_rows(weir_session *s, const weir_block_outcome *r) {
     const bool extra = r->closing && r->kind == WEIR_EMIT_PI;
-    if (runs_drafter(s)) {
+    if (s->e->pair.has_draft && r->n_draft > 0) {
         weir__rows_book(s, WEIR_DRAFTER, (int)(s->n + 1 - s->cached[WEIR_DRAFTER]));
         for (int j = 1; j < r->n_draft + extra; j++) weir__rows_book(s, WEIR_DRAFTER, 1);
         s->cached[WEIR_DRAFTER] = s->n + r->n_draft + extra;
@@ -358,8 +370,8 @@ static weir_status run_captured(follow *f, weir_graph *g) {
 static weir_status run_recorded(follow *f, int blocks) {
     weir_block_loop *l = f->b.l;
     weir_engine *e = l->e;
-    weir_graph **g = &l->graph[f->b.size][f->b.loop.gamma][f->b.loop.bonus];
-    const int key = (int)(g - &l->graph[0][0][0]);
+    weir_graph **g = &l->graph[f->b.size][f->b.loop.gamma][f->b.loop.bonus][f->b.chooses];
+    const int key = (int)(g - &l->graph[0][0][0][0]);
     _Static_assert(sizeof l->graph / sizeof *g <= WEIR_LOOP_KEYS, "a key for each");
     if (!*g && e->pair.lead)
         WEIR_TRY(e->pair.lead->record(e, key, weir__block_run, &f->b, f->b.loop.block + 2, g));

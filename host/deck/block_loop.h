@@ -27,7 +27,8 @@ weir_bytes weir__block_loop_bytes(const weir_engine *e);
 
 /* e: loaded. The loop uses the engine's logits and minmax. EDEVMEM, ENOMEM, ECUDA. */
 weir_status weir__block_loop_open(weir_block_loop **out, weir_engine *e, bool graphs);
-void weir__block_loop_close(weir_block_loop *l); /* NULL allowed; before the backend is closed */
+void weir__block_loop_close(weir_block_loop *l);            /* NULL allowed; before the backend is closed */
+weir_status weir__block_loop_set_costs(weir_block_loop *l); /* to the engine's; no block runs */
 
 bool weir__block_loop_serves(const weir_session *s);
 /* Of one launch; n_top: weir__tops_asked. */

@@ -25,28 +25,61 @@ static weir_status make_rows(const weir_bucket *b, int32_t step, const weir_batc
     return WEIR_OK;
 }
 
-/* *more: some seat took part. */
-static weir_status draft_step(const weir_bucket *b, int32_t step, bool *more) {
-    weir_block_loop *l = b->l;
-    const int32_t n = b->loop.n_seat;
+/* A step of the drafter, and with branches those after it. */
+typedef struct drafting {
+    const weir_bucket *b;
+    int32_t step;
+    weir_batch rows;
+} drafting;
+
+static weir_status draft_rows(void *ctx) {
+    drafting *d = ctx;
+    const weir_block_loop *l = d->b->l;
+    const int32_t n = d->b->loop.n_seat;
     const weir_batch first = {.n_row = 2 * n, .out = l->second, .n_out = n, .group = 2};
     const weir_batch later = {.n_row = n, .out = l->every, .n_out = n, .group = 1};
-    weir_loop_sample sample = {.loop = &b->loop, .step = step, .minmax = l->e->deck.dev.minmax};
-    weir_batch rows;
-    WEIR_TRY(make_rows(b, step, step == 0 ? &first : &later, &rows));
-    *more = rows.n_out > 0;
-    if (!*more) return WEIR_OK;
-    WEIR_TRY(weir__rows_forward(b->l->e, WEIR_DRAFTER, rows, weir__seat_q_row(&b->loop, 0, step)));
-    return l->e->pair.be->op.loop_sample(l->e->pair.be, &sample);
+    return make_rows(d->b, d->step, d->step == 0 ? &first : &later, &d->rows);
 }
 
-static weir_status draft(const weir_bucket *b) {
+static weir_status draft_tokens(const drafting *d) {
+    weir_engine *e = d->b->l->e;
+    weir_loop_sample sample = {.loop = &d->b->loop, .step = d->step, .minmax = e->deck.dev.minmax};
+    WEIR_TRY(weir__rows_forward(e, WEIR_DRAFTER, d->rows, weir__seat_q_row(&d->b->loop, 0, d->step)));
+    return e->pair.be->op.loop_sample(e->pair.be, &sample);
+}
+
+static int32_t n_step(const weir_bucket *b) { return b->loop.gamma + b->loop.bonus; }
+
+static weir_status draft_branch(const weir_bucket *b, int32_t step);
+
+/* Where a step is not taken, none after it is. */
+static weir_status draft_rest(void *ctx) {
+    const drafting *d = ctx;
+    WEIR_TRY(draft_tokens(d));
+    return draft_branch(d->b, d->step + 1);
+}
+
+static weir_status draft_branch(const weir_bucket *b, int32_t step) {
     weir_backend *be = b->l->e->pair.be;
+    drafting d = {.b = b, .step = step};
+    if (step == n_step(b)) return WEIR_OK;
+    return be->stream->branch(be, draft_rows, draft_rest, &d);
+}
+
+/* Ranks agree on the calls of a block beforehand, so there are no branches: rows that nobody needs are
+ * dead. */
+static weir_status draft(const weir_bucket *b) {
+    const weir_block_loop *l = b->l;
+    weir_backend *be = l->e->pair.be;
     weir_loop_lookup lookup = {.loop = &b->loop};
     if (b->loop.lookup.history && b->loop.gamma > 0) return be->op.loop_lookup(be, &lookup);
-    const int32_t steps = b->loop.gamma + b->loop.bonus;
-    bool more = true;
-    for (int32_t j = 0; j < steps && more; j++) WEIR_TRY(draft_step(b, j, &more));
+    if (l->graphs && b->chooses && l->e->pair.n_rank == 1) return draft_branch(b, 0);
+    for (int32_t j = 0; j < n_step(b); j++) {
+        drafting d = {.b = b, .step = j};
+        WEIR_TRY(draft_rows(&d));
+        if (d.rows.n_out == 0) break; /* no seat takes part */
+        WEIR_TRY(draft_tokens(&d));
+    }
     return WEIR_OK;
 }
 

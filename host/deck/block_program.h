@@ -12,7 +12,8 @@ enum { WEIR_LOOP_SIZES = 11 }; /* 1, 2, 4, … 1,024 seats */
 typedef struct weir_bucket {
     weir_block_loop *l;
     weir_loop loop;
-    int size; /* log2 of the seats, rounded up */
+    int size;     /* log2 of the seats, rounded up */
+    bool chooses; /* some seat does: steps that nobody takes are left out of captured blocks */
 } weir_bucket;
 
 struct weir_block_loop {
@@ -24,9 +25,9 @@ struct weir_block_loop {
     int32_t *every, *second; /* 0, 1, 2, …; 1, 3, 5, … */
     int32_t *bonus;          /* where rows are left out: seats of bonus rows */
     double spent[3];         /* seconds of the last block's drafts, verifier pass, accept step; on the CPU */
-    void *mapped_ring, *mapped_flags; /* as the host sees them */
-    weir_bucket staged;               /* of timings */
-    weir_graph *graph[WEIR_LOOP_SIZES][WEIR_GAMMA_MAX + 1][2];
+    void *mapped_ring, *mapped_flags;                             /* as the host sees them */
+    weir_bucket staged;                                           /* of timings */
+    weir_graph *graph[WEIR_LOOP_SIZES][WEIR_GAMMA_MAX + 1][2][2]; /* bonus, chooses */
 };
 
 weir_status weir__block_run(void *bucket); /* as weir_backend_stream.capture wants it */

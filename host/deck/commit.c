@@ -1,7 +1,7 @@
 #include "host/deck/commit.h"
 
-static weir_source closing_source(const weir_session *s, const weir_block_outcome *r) {
-    if (s->opt.method == WEIR_METHOD_VERIFIER || r->n_draft == 0) return WEIR_SOURCE_VERIFIER;
+static weir_source closing_source(const weir_block_outcome *r) {
+    if (r->n_draft == 0) return WEIR_SOURCE_VERIFIER;
     return r->kind == WEIR_EMIT_RESIDUAL ? WEIR_SOURCE_RESAMPLED : WEIR_SOURCE_BONUS;
 }
 
@@ -26,6 +26,7 @@ static bool commit_drafts(weir_session *s, const weir_block_outcome *r, const we
     }
     if (going && r->n_accept < r->n_draft) book_row(st, &r->row[r->n_accept]);
     st->blocks++;
+    st->draft_hist[r->n_draft]++;
     st->drafted += r->n_draft;
     st->accepted += accepted;
     st->accept_hist[accepted]++;
@@ -40,10 +41,11 @@ weir_status weir__outcome_commit(weir_session *s, const weir_block_outcome *r, c
                                  weir_err *err) {
     if (r->status != WEIR_OK) return weir__session_refuse(s, err);
     const int64_t start = s->n;
+    s->past = r->past;
+    s->stats.settled = s->past.settled != 0;
     const bool going = s->opt.method == WEIR_METHOD_VERIFIER || commit_drafts(s, r, seen);
     const weir_seen last = weir__seen_at(seen, r->n_accept);
-    if (going && r->closing)
-        weir__session_append(s, r->token, closing_source(s, r), r->log_p, r->log_pi, &last);
+    if (going && r->closing) weir__session_append(s, r->token, closing_source(r), r->log_p, r->log_pi, &last);
     for (int side = 0; side < 2; side++)
         if (s->cached[side] > start + r->n_accept + 1) s->cached[side] = start + r->n_accept + 1;
     return WEIR_OK;

@@ -61,7 +61,10 @@ void weir__session_give_up(weir_session *s);          /* ends it as cancelled an
 /* The session as the programs see it, blocks and ticks alike: where its rows lie, its law, its last
  * inputs. */
 weir_seat weir__seat_of(const weir_session *s);
-int weir__session_gamma(const weir_session *s); /* drafts of a block; 0: the verifier alone */
+bool weir__session_chooses(const weir_session *s); /* gamma auto */
+/* Drafts of a block, of gamma auto at most; 0: the verifier alone. */
+int weir__session_gamma(const weir_session *s);
+void weir__session_begin_drafts(weir_session *s); /* its past of gamma auto, which is empty */
 
 /* ---- forward calls over several sessions (rows.c) ---- */
 

@@ -225,6 +225,7 @@ static bool needs_at_once(const weir_session *s, int side) {
     case WEIR_METHOD_DRAFTER:
     case WEIR_METHOD_TOKEN_CASCADE: return side == WEIR_DRAFTER;
     case WEIR_METHOD_SEQUENCE_CASCADE: return side == (s->second_pass ? WEIR_VERIFIER : WEIR_DRAFTER);
+    case WEIR_METHOD_SPECULATIVE: return side == WEIR_VERIFIER || weir__session_gamma(s) > 0;
     default: return true;
     }
 }
@@ -246,8 +247,29 @@ int64_t weir__session_prefill_left(const weir_session *s) {
 
 /* ---- seat ---------------------------------------------------------------------------------------------- */
 
+bool weir__session_chooses(const weir_session *s) {
+    return s->e->pair.has_draft && s->opt.method == WEIR_METHOD_SPECULATIVE &&
+           s->opt.n_draft == WEIR_GAMMA_AUTO;
+}
+
 int weir__session_gamma(const weir_session *s) {
-    return s->opt.method == WEIR_METHOD_SPECULATIVE ? s->opt.n_draft : 0;
+    const int most = s->e->pair.max_draft;
+    if (s->opt.method != WEIR_METHOD_SPECULATIVE) return 0;
+    if (s->opt.n_draft != WEIR_GAMMA_AUTO) return s->opt.n_draft;
+    if (s->past.settled) return 0;
+    const int auto_most = s->e->pair.has_draft ? WEIR_GAMMA_AUTO_MAX : WEIR_GAMMA_LOOKUP;
+    return most < auto_most ? most : auto_most;
+}
+
+/* A block without drafts closes with a token from p: where others close with one from pi, that is another
+ * law, and so there is no such block. */
+static int32_t least_drafts(const weir_session *s) { return weir__seat_bonus_from(&s->opt.law) < INT32_MAX; }
+
+void weir__session_begin_drafts(weir_session *s) {
+    const weir_gamma_plan plan = {.least = least_drafts(s),
+                                  .most = weir__session_gamma(s),
+                                  .bonus = weir__seat_bonus_from(&s->opt.law) < INT32_MAX};
+    if (weir__session_chooses(s)) weir__gamma_begin(&s->e->pair.cost, &plan, &s->past);
 }
 
 weir_seat weir__seat_of(const weir_session *s) {
@@ -256,10 +278,13 @@ weir_seat weir__seat_of(const weir_session *s) {
                       .slot = s->slot,
                       .base = (int32_t)s->base,
                       .gamma = weir__session_gamma(s),
+                      .chooses = weir__session_chooses(s),
+                      .least = least_drafts(s),
                       .limit = (int32_t)s->cap,
                       .n_eos = s->opt.ignore_eos ? 0 : f->n_eos,
                       .n = (int32_t)s->n,
                       .end = WEIR_SEAT_RUNNING,
+                      .past = s->past,
                       .lacks = s->n > 0 && s->cached[WEIR_DRAFTER] < s->n};
     seat.before = (int32_t)weir__lookup_before(s);
     seat.bonus_from = seat.gamma > 0 ? weir__seat_bonus_from(&s->opt.law) : INT32_MAX;

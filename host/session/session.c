@@ -16,7 +16,7 @@ weir_session_options weir_session_options_default(void) {
     memset(&o, 0, sizeof o);
     o.method = WEIR_METHOD_SPECULATIVE;
     o.law = weir_law_default();
-    o.n_draft = 5;
+    o.n_draft = WEIR_GAMMA_AUTO;
     o.max_tokens = 128;
     return o;
 }
@@ -84,6 +84,7 @@ weir_status weir_session_create(weir_engine *e, const weir_session_options *opt,
     s->e = e;
     weir__session_restart(s);
     make_key(opt, prompt, n_prompt, s->opt.law.key);
+    weir__session_begin_drafts(s);
     s->on_token = on_token;
     s->ud = ud;
     s->n_prompt = n_prompt;
@@ -261,6 +262,7 @@ void weir_session_get(weir_session *s, weir_session_view *out) {
                                .eos_top = s->eos >= 0 && s->top ? s->top + s->n * s->opt.n_top : NULL,
                                .n_eos_top = s->eos >= 0 ? weir__session_n_top(s, s->n) : 0,
                                .top = s->top,
+                               .costs = weir__session_chooses(s) ? s->e->pair.facts.costs : NULL,
                                .ended_by = s->ended_by,
                                .stop = s->ended_by == WEIR_ENDED_STOP ? s->stop_found : -1,
                                .stats = s->stats};

@@ -64,11 +64,19 @@ json_t *wire_timings_json(const weir_session_stats *s, int64_t predicted) {
     return t;
 }
 
+static json_t *counts_json(const int64_t *count, int most) {
+    json_t *list = json_array();
+    for (int i = 0; i <= most; i++) wire_add(list, json_integer(count[i]));
+    return list;
+}
+
 json_t *wire_speculative_json(const weir_session_options *o, const weir_session_stats *s) {
     bool blocks = o->method == WEIR_METHOD_SPECULATIVE;
+    const bool chosen = blocks && o->n_draft == WEIR_GAMMA_AUTO;
     int gamma = blocks ? o->n_draft : 0;
-    json_t *histogram = json_array();
-    for (int i = 0; i <= gamma; i++) wire_add(histogram, json_integer(s->accept_hist[i]));
+    for (int i = 0; chosen && i <= WEIR_GAMMA_MAX; i++)
+        if (s->draft_hist[i] > 0) gamma = i;
+    json_t *histogram = counts_json(s->accept_hist, gamma);
     json_t *m = json_object();
     double accepted = (double)s->accepted, rows = (double)s->rows_examined;
     wire_set(m, "mean_acceptance_length", wire_real(1 + ratio(accepted, (double)s->blocks)));
@@ -93,12 +101,17 @@ json_t *wire_speculative_json(const weir_session_options *o, const weir_session_
     wire_set(m, "drafter_tokens", json_integer(s->from_drafter));
     wire_set(m, "verifier_tokens", json_integer(s->from_verifier));
     wire_set(m, "lossless", json_boolean(wire_lossless(o)));
+    if (chosen) {
+        wire_set(m, "draft_histogram", counts_json(s->draft_hist, gamma));
+        wire_set(m, "settled", json_boolean(s->settled));
+    }
     return m;
 }
 
 static json_t *settings_json(const weir_session_options *o, const weir_session_view *v) {
     json_t *t = json_object();
     wire_set_settings(t, WIRE_ANSWER, o);
+    if (v->costs) wire_set(t, "costs", json_string(v->costs));
     if (o->method == WEIR_METHOD_SEQUENCE_CASCADE)
         wire_set(t, "deferred_sequence", json_boolean(v->stats.deferred_sequence));
     return t;

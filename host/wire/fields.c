@@ -87,9 +87,13 @@ const wire_field wire_fields[WIRE_N_FIELD] = {
                     .at = AT(n_draft),
                     .lo = 1,
                     .hi = WEIR_GAMMA_MAX,
+                    .words = "auto",
                     .unit = "tokens",
-                    .preset = "5",
-                    .help = "Drafted tokens per block (gamma).",
+                    .preset = "auto",
+                    .help =
+                        "Drafted tokens per block (gamma). auto chooses them block by block, up to 10, from "
+                        "the answer so far and a table of costs (see --costs); the law is the same. It "
+                        "stops drafting for good where that cannot pay.",
                     .need = WIRE_IF_BLOCKS,
                     .where = WIRE_GENERATE | WIRE_REPLAY | WIRE_PROFILE | WIRE_ANSWER | WIRE_LINE | WIRE_ASK},
     [WIRE_BONUS] = {.name = "bonus",

@@ -124,7 +124,7 @@ typedef struct wire_field {
     double lo, hi;
     bool lo_open;            /* lo itself is refused */
     double http_lo, http_hi; /* over HTTP, with both ends; both 0 = the same */
-    const char *words;       /* separated by |; of a number the word for NaN */
+    const char *words;       /* separated by |; of a number the word for NaN, of a whole one for 0 */
     const char *unit;        /* "tokens"; NULL = none */
     const char *preset;      /* the default, as text; NULL = absent says it */
     const char *absent;

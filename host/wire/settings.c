@@ -141,6 +141,11 @@ static weir_status read_number(wire_object *in, const wire_field *f, const char 
 static weir_status read_int(wire_object *in, const wire_field *f, const char *key, wire_range within,
                             weir_session_options *o, weir_err *err) {
     int64_t x = (int64_t)wire_get(f, o);
+    const json_t *v = json_object_get(in->json, key);
+    if (f->words && json_is_string(v) && wire_word_index(f->words, json_string_value(v)) == 0) {
+        wire_put(f, o, 0);
+        return WEIR_OK;
+    }
     WEIR_TRY(wire_read_int(in, key, (int64_t)within.lo, (int64_t)within.hi, &x, NULL, err));
     wire_put(f, o, (double)x);
     return WEIR_OK;
@@ -245,7 +250,7 @@ static json_t *setting_json(const wire_field *f, const weir_session_options *o) 
     case WIRE_SWITCH:
     case WIRE_CHOICE: return word_json(f->words, (int)x);
     case WIRE_NUMBER: return isnan(x) && f->words ? json_string(f->words) : wire_knob((float)x);
-    default: return json_integer((json_int_t)x);
+    default: return x == 0 && f->words ? word_json(f->words, 0) : json_integer((json_int_t)x);
     }
 }
 

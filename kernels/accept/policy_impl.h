@@ -2,6 +2,7 @@
 #define WEIR_KERNELS_ACCEPT_POLICY_IMPL_H
 
 #include "kernels/accept/accept.h"
+#include "kernels/accept/gate_q.h"
 #include "kernels/accept/point.h"
 #include "kernels/accept/traits.h"
 
@@ -54,10 +55,6 @@ typedef struct weir_policy {
 
 WEIR_STEP_FN float policy_max_prob(const weir_row_view *r, bool scaled) {
     return scaled ? r->inv_psum : r->inv_sum;
-}
-
-WEIR_STEP_FN float policy_entropy(const weir_row_stats *s, bool scaled) {
-    return scaled ? wf_log(s->psum) - s->pdot / s->psum : wf_log(s->sum) - s->dot / s->sum;
 }
 
 /* alpha D_TV, 0 at D_TV = 0 for infinite alpha too. */
@@ -120,14 +117,14 @@ WEIR_STEP_FN bool policy_gate_defers(const policy_build *b) {
     const bool scaled = b->law->gate_scaled;
     const float alpha = b->law->alpha;
     switch (b->y->rule) {
-    case WEIR_RULE_CHOW: return policy_max_prob(q, scaled) < 1.0f - alpha;
-    case WEIR_RULE_CHOW_LOG: return policy_entropy(b->at->q_stats, scaled) > alpha;
+    case WEIR_RULE_CHOW:
+    case WEIR_RULE_CHOW_LOG: return weir__gate_by_q(b->law, b->at->q_stats);
     case WEIR_RULE_DIFF: return policy_max_prob(q, scaled) < policy_max_prob(p, scaled) - alpha;
     case WEIR_RULE_OPT:
         return policy_max_prob(q, scaled) < policy_max_prob(p, scaled) - policy_tv_term(alpha, b->y->reject);
     case WEIR_RULE_OPT_LOG:
-        return policy_entropy(b->at->q_stats, scaled) >
-               policy_entropy(b->at->p_stats, scaled) + policy_tv_term(alpha, b->y->reject);
+        return weir__stats_entropy(b->at->q_stats, scaled) >
+               weir__stats_entropy(b->at->p_stats, scaled) + policy_tv_term(alpha, b->y->reject);
     case WEIR_RULE_BILD: return -wf_log(weir__prob(p, q->argmax, !scaled)) > alpha;
     case WEIR_RULE_FUZZY: {
         float js[2];
@@ -235,7 +232,7 @@ WEIR_STEP_FN void policy_build_ensemble(const policy_build *b) {
 }
 
 WEIR_STEP_FN void policy_typical_membership(const policy_build *b) {
-    const float h = policy_entropy(b->at->p_stats, b->law->gate_scaled);
+    const float h = weir__stats_entropy(b->at->p_stats, b->law->gate_scaled);
     const float scaled = b->law->beta * wf_exp(h > 0.0f ? -h : 0.0f);
     const float bound = b->law->alpha < scaled ? b->law->alpha : scaled;
     policy_set_member(b, true, nextafterf(bound, INFINITY)); /* p(v) > bound */

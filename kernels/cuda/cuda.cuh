@@ -43,6 +43,9 @@ struct weir_cuda {
     int cc;               /* compute capability: 80, 86, 89, 90, 100, … */
     size_t smem_optin;    /* shared memory that a block can request, bytes */
     uint64_t conditional; /* cudaGraphConditionalHandle of the looped graph being recorded, else 0 */
+    cudaGraph_t into;     /* the body that is being recorded of it, its own or a branch's */
+    uint64_t branch;      /* the condition that loop_rows is to set, else 0 */
+    bool branched;        /* the last node of what is being recorded is a branch, not a kernel */
     bool recording;
     bool broken;        /* base.err has the reason; every call returns ECUDA */
     uint32_t *counters; /* device, [n_counter], zero between ops */

@@ -3,6 +3,10 @@
  *
  *   graph ── while(handle) ──► body: op, op, …, loop_close ── writes handle: once more, or over
  *
+ * A branch is a conditional IF in that body, or in another branch's; loop_rows of its test reads its handle
+ * from cu->branch, and the kernel sets it. As a stream records into one graph at a time, the recording is
+ * ended before the node and goes on after it.
+ *
  * The handle is 1 at every launch, so the body runs at least once; loop_close reads it from cu->conditional
  * while it is being recorded, and its kernel sets it to 0 after the last block. */
 #include "kernels/cuda/stream.cuh"
@@ -49,8 +53,10 @@ static weir_status capture(weir_cuda *cu, weir_graph *g, cudaGraph_t into, weir_
         WEIR_CUDA_TRY(be, cudaStreamBeginCapture(cu->stream, mode), "recording");
     }
     cu->recording = true;
+    cu->into = into;
     const weir_status s = body(ctx);
-    cu->recording = false;
+    cu->recording = cu->branched = false;
+    cu->into = NULL;
     cudaGraph_t made = NULL;
     const cudaError_t e = cudaStreamEndCapture(cu->stream, &made);
     if (!into) g->graph = made;
@@ -82,6 +88,69 @@ weir_status weir__cuda_capture(weir_backend *be, weir_status (*body)(void *ctx),
     *out = g;
     return WEIR_OK;
 }
+
+/* ---- branches ------------------------------------------------------------------------------------------ */
+
+/* Ends the recording into cu->into after the nodes so far, adds the conditional node after them, and goes on
+ * in what it runs. */
+static weir_status enter_branch(weir_cuda *cu, uint64_t handle, cudaGraphNode_t *branch,
+                                cudaGraph_t *inside) {
+    weir_backend *be = &cu->base;
+    cudaStreamCaptureStatus status;
+    const cudaGraphNode_t *last = NULL;
+    cudaGraphNode_t before;
+    cudaGraph_t made = NULL;
+    size_t n = 0;
+    WEIR_CUDA_TRY(be, cudaStreamGetCaptureInfo(cu->stream, &status, NULL, NULL, &last, NULL, &n),
+                  "recording a branch");
+    if (n != 1) return WEIR_EINVAL; /* the test has issued nothing */
+    before = last[0];
+    WEIR_CUDA_TRY(be, cudaStreamEndCapture(cu->stream, &made), "recording a branch: what comes before");
+    cudaGraphNodeParams node = {};
+    node.type = cudaGraphNodeTypeConditional;
+    node.conditional.handle = handle;
+    node.conditional.type = cudaGraphCondTypeIf;
+    node.conditional.size = 1;
+    WEIR_CUDA_TRY(be, cudaGraphAddNode(branch, cu->into, &before, NULL, 1, &node),
+                  "recording a branch: node");
+    *inside = node.conditional.phGraph_out[0];
+    return weir__cuda_check(
+        be,
+        cudaStreamBeginCaptureToGraph(cu->stream, *inside, NULL, NULL, 0, cudaStreamCaptureModeThreadLocal),
+        "recording a branch: what it runs");
+}
+
+weir_status weir__cuda_branch(weir_backend *be, weir_status (*test)(void *ctx),
+                              weir_status (*rest)(void *ctx), void *ctx) {
+    weir_cuda *cu = weir__cuda_of(be);
+    const cudaGraph_t outside = cu->into;
+    cudaGraphConditionalHandle handle = 0;
+    cudaGraphNode_t branch;
+    cudaGraph_t inside, made = NULL;
+    if (!outside) {
+        WEIR_TRY(test(ctx));
+        return rest(ctx);
+    }
+    WEIR_CUDA_TRY(be, cudaGraphConditionalHandleCreate(&handle, outside, 0, 0),
+                  "recording a branch: condition");
+    cu->branch = handle;
+    const weir_status tested = test(ctx);
+    cu->branch = 0;
+    WEIR_TRY(tested);
+    WEIR_TRY(enter_branch(cu, handle, &branch, &inside));
+    cu->into = inside;
+    const weir_status s = rest(ctx);
+    cu->into = outside;
+    cu->branched = true;
+    WEIR_TRY(s);
+    WEIR_CUDA_TRY(be, cudaStreamEndCapture(cu->stream, &made), "recording a branch: its end");
+    return weir__cuda_check(be,
+                            cudaStreamBeginCaptureToGraph(cu->stream, outside, &branch, NULL, 1,
+                                                          cudaStreamCaptureModeThreadLocal),
+                            "recording a branch: what follows");
+}
+
+/* ---- launches ------------------------------------------------------------------------------------------ */
 
 weir_status weir__cuda_launch(weir_backend *be, weir_graph *g) {
     weir_cuda *cu = weir__cuda_of(be);

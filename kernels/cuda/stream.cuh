@@ -31,6 +31,8 @@ void weir__cuda_stamps_close(weir_cuda *cu);
 /* graph.cu */
 weir_status weir__cuda_capture(weir_backend *be, weir_status (*body)(void *ctx), void *ctx, bool looped,
                                weir_graph **out);
+weir_status weir__cuda_branch(weir_backend *be, weir_status (*test)(void *ctx),
+                              weir_status (*rest)(void *ctx), void *ctx);
 weir_status weir__cuda_launch(weir_backend *be, weir_graph *g);
 void weir__cuda_graph_free(weir_backend *be, weir_graph *g);
 

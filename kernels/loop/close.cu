@@ -78,7 +78,8 @@ static __device__ __forceinline__ void commit_seat(const weir_loop &l, int32_t i
     if (j < h->accept.n_draft) weir__block_note_row(&h->accept, j, &h->outcome);
     if (threadIdx.x == 0) weir__block_note(&h->accept, h->closes ? &h->emit : nullptr, &h->outcome);
     __syncthreads();
-    if (threadIdx.x == 0) weir__seat_commit(&h->seat, &h->outcome, weir__seat_history(&l, &h->seat));
+    if (threadIdx.x == 0)
+        weir__seat_commit(&l, &h->seat, &h->accept, &h->outcome, weir__seat_history(&l, &h->seat));
     __syncthreads();
     copy_words(&l.ring[static_cast<int64_t>(block % l.depth) * l.n_seat + i], &h->outcome, sizeof h->outcome);
     copy_words(&l.seat[i].n, &h->seat.n, sizeof h->seat - SEAT_FIXED);

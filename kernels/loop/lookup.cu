@@ -44,7 +44,7 @@ static __global__ void __launch_bounds__(LOOKUP_THREADS) lookup_kernel(weir_loop
     ptx::grid_launch_dependents();
     const int32_t i = static_cast<int32_t>(blockIdx.x), j = static_cast<int32_t>(threadIdx.x);
     weir_seat s = l.seat[i];
-    weir__seat_begin_step(&s, 0, nullptr);
+    weir__seat_begin_lookup(&s);
     const weir_scan_env env = {best};
     int32_t token[WEIR_GAMMA_MAX + 1];
     const int32_t n = weir__lookup_tokens(&env, &l, &s, token);

@@ -2,6 +2,7 @@
 #define WEIR_KERNELS_LOOP_LOOP_H
 
 #include "kernels/accept/accept.h"
+#include "kernels/loop/gamma.h"
 
 /* The cascade loop as ops over state that lives on the backend, so that whole blocks run without the host.
  * The host puts sessions on seats, launches, and reads the outcomes from a ring; a block of
@@ -29,6 +30,11 @@
  * dead rows: slot -1, law_of -1. gamma = 0 is the verifier alone: no drafter steps, one verifier row, its
  * token from p.
  *
+ * Where a seat chooses (gamma auto), its gamma is the most that it drafts: loop_rows ends its drafts as gamma.h
+ * says, and loop_close lets it learn from the rows that were decided. A rule that sees q only decides by
+ * itself: drafting ends with the first row that defers, or when the block is full, as in the paper's
+ * TokenCascade (algorithm 2), and until then no coin is needed.
+ *
  * Where blocks are not captured, rows that no seat needs can be left out (weir_loop.first is set; the CPU):
  * all seats run, in order of falling gamma; a drafter step has a row for each seat up to the last one that
  * drafts; the first step has input n - 1 only where the drafter's cache lacks it; a seat has one verifier row
@@ -53,6 +59,9 @@ typedef struct weir_seat {
     int32_t base;       /* position of timeline input 0 in the self cache: a decoder's prompt comes before
                                 it */
     int32_t gamma;      /* drafts of a block, 0 … the bucket's */
+    int32_t chooses;    /* 1: at most so many, as the loop's costs and the seat's past say */
+    int32_t least;      /* then at least so many, 0 or 1: 1 where a block without drafts, whose token is from
+                           p, has another law than the rule's */
     int32_t lacks;      /* 1: the drafter's cache lacks input n - 1; matters only where rows are left out */
     int32_t limit;      /* output tokens after which it ends */
     int32_t bonus_from; /* output index from which a bonus is drawn from pi; INT32_MAX: never
@@ -67,6 +76,9 @@ typedef struct weir_seat {
     int32_t n_draft; /* of this block: gamma, or less: nothing follows a drafted end of text; prompt lookup:
                         down to 0, the verifier alone */
     int32_t end;     /* weir_seat_end */
+    /* of one that chooses */
+    weir_gamma_past past;
+    float hope, rate; /* of this block: the drafts so far are all accepted; tokens for a unit of cost */
 } weir_seat;
 
 /* What one block of one seat decided: all that the host needs to append tokens and keep its books. */
@@ -82,6 +94,7 @@ typedef struct weir_block_outcome {
     int32_t kind;    /* weir_emit_kind of it */
     int32_t token;
     float log_pi, log_p;
+    weir_gamma_past past; /* the seat's after the block; valid whatever the status */
 } weir_block_outcome;
 
 /* Shared with the host while the loop runs (weir_backend_stream.alloc_mapped). Blocks are numbered from 0
@@ -108,9 +121,10 @@ typedef struct weir_lookup {
 
 /* Backend memory of one bucket. Strides: seat-major, `gamma` the bucket's. */
 typedef struct weir_loop {
-    weir_seat *seat;       /* (n_seat) */
-    int32_t n_seat, gamma; /* gamma 0 … WEIR_GAMMA_MAX */
-    int32_t bonus;         /* 1: blocks have the extra drafter step */
+    weir_seat *seat;              /* (n_seat) */
+    const weir_gamma_costs *cost; /* (1); NULL: no seat chooses */
+    int32_t n_seat, gamma;        /* gamma 0 … WEIR_GAMMA_MAX */
+    int32_t bonus;                /* 1: blocks have the extra drafter step */
     int32_t n_vocab;
     int64_t ld_q, ld_p;
     float *q_logits;             /* (gamma + 1, n_seat, ld_q) step-major */
@@ -139,7 +153,8 @@ typedef struct weir_loop {
  *                     (gamma + 1) for verify
  *   law               (n_seat) a copy of the seats' laws, for ops that want an array of them; written by step
  *                     0 and verify
- * Step 0 sets n_draft; step j >= 1 cuts it to j where draft j - 1 ends the text.
+ * Step 0 sets n_draft; step j >= 1 cuts it to j where draft j - 1 ends the text, or a seat that chooses has
+ * enough.
  * Where rows are left out: out (outputs), the rows whose logits are wanted, n_row and n_out are set; output k
  * of a drafter step is seat k's. */
 typedef struct weir_loop_rows {

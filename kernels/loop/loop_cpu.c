@@ -98,7 +98,7 @@ weir_status weir__loop_rows_cpu(weir_backend *be, weir_loop_rows *a) {
     for (int32_t i = 0; i < l->n_seat; i++) {
         weir_seat *s = &l->seat[i];
         if (!verify)
-            weir__seat_begin_step(s, a->step, weir__seat_draft(l, i));
+            weir__seat_begin_step(l, i, a->step);
         else if (l->gamma == 0)
             s->n_draft = 0; /* no drafter step has said so */
         if (verify || a->step == 0) a->law[i] = s->law;
@@ -210,7 +210,7 @@ weir_status weir__loop_lookup_cpu(weir_backend *be, weir_loop_lookup *a) {
     for (int32_t i = 0; i < l->n_seat; i++) {
         weir_seat *s = &l->seat[i];
         int32_t token[WEIR_GAMMA_MAX + 1];
-        weir__seat_begin_step(s, 0, NULL);
+        weir__seat_begin_lookup(s);
         const int32_t n = weir__lookup_tokens(NULL, l, s, token);
         for (int32_t j = 0; j < n; j++) weir__lookup_put(l, i, s, j, token[j]);
         weir__lookup_close(s, n);
@@ -284,7 +284,7 @@ static int32_t commit(const weir_loop *l) {
         const weir_accept_session *a = &l->accept[k++];
         const bool closes = weir__seat_plan(l, i, s, a, &planned);
         weir__block_outcome_of(a, closes ? &l->emit[e++] : NULL, &ring[i]);
-        weir__seat_commit(s, &ring[i], weir__seat_history(l, s));
+        weir__seat_commit(l, s, a, &ring[i], weir__seat_history(l, s));
         running += weir__seat_runs(s);
     }
     return running;

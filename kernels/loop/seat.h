@@ -1,6 +1,8 @@
 #ifndef WEIR_KERNELS_LOOP_SEAT_H
 #define WEIR_KERNELS_LOOP_SEAT_H
 
+#include "kernels/accept/gate_q.h"
+#include "kernels/accept/traits.h"
 #include "kernels/loop/loop.h"
 #include "kernels/math/fmath.h"
 
@@ -16,16 +18,6 @@ WF_FN bool weir__seat_ends_text(const weir_seat *s, int32_t token) {
 WF_FN bool weir__seat_runs(const weir_seat *s) { return s->end == WEIR_SEAT_RUNNING; }
 
 /* ---- drafting; draft: the seat's (gamma) --------------------------------------------------------------- */
-
-/* Before the rows of drafter step `step` are made: how many drafts the block has. */
-WF_FN void weir__seat_begin_step(weir_seat *s, int32_t step, const int32_t *draft) {
-    if (!weir__seat_runs(s))
-        s->n_draft = 0;
-    else if (step == 0)
-        s->n_draft = s->gamma;
-    else if (step < s->n_draft && weir__seat_ends_text(s, draft[step - 1]))
-        s->n_draft = step;
-}
 
 WF_FN bool weir__seat_drafts(const weir_seat *s, int32_t step) {
     return weir__seat_runs(s) && step < s->n_draft;
@@ -95,6 +87,71 @@ WF_FN int32_t *weir__seat_draft(const weir_loop *l, int32_t i) { return l->draft
 /* Prompt lookup: the history of the seat's slot; else NULL. */
 WF_FN int32_t *weir__seat_history(const weir_loop *l, const weir_seat *s) {
     return l->lookup.history && s->slot >= 0 ? l->lookup.history + s->slot * l->lookup.ld : NULL;
+}
+
+/* ---- how many drafts ----------------------------------------------------------------------------------- */
+
+WF_FN weir_gamma_plan weir__seat_gamma_plan(const weir_seat *s) {
+    weir_gamma_plan g;
+    g.least = s->least;
+    g.most = s->gamma;
+    g.bonus = s->bonus_from < INT32_MAX;
+    return g;
+}
+
+/* Of a seat that chooses, before its first draft. What follows the limit would be thrown away. */
+WF_FN int32_t weir__seat_most(const weir_seat *s) {
+    const int32_t room = s->limit - s->n - 1;
+    if (s->past.settled) return 0;
+    if (room < s->least) return s->least;
+    return room < s->gamma ? room : s->gamma;
+}
+
+/* After `step` drafts. A row that a rule sees as kept from q alone is accepted for certain; one that it defers
+ * is worth the verifier's word before anything else is drafted. */
+WF_FN bool weir__seat_drafts_on(const weir_loop *l, weir_seat *s, int32_t step, const weir_row_stats *q) {
+    const weir_gamma_plan g = weir__seat_gamma_plan(s);
+    const int32_t bucket = weir__gamma_bucket(weir__stats_max_prob(&q[step - 1], false));
+    if (weir__rule_q_only((weir_rule)s->law.rule) && s->n + step - 1 >= s->law.exact_first)
+        return !weir__gate_by_q(&s->law, &q[step - 1]);
+    const float mean = weir__gamma_mean(&s->past, 0.0f);
+    const float next = weir__gamma_floor(1.0f - (1.0f - mean) * weir__gamma_refusal_after(bucket));
+    s->hope *= weir__gamma_mean_at(&s->past, bucket, mean);
+    return weir__gamma_extends(l->cost, &g, step, s->hope, next, mean, s->rate);
+}
+
+WF_FN void weir__seat_begin_block(const weir_loop *l, weir_seat *s) {
+    s->n_draft = s->gamma;
+    if (!s->chooses) return;
+    const weir_gamma_plan g = weir__seat_gamma_plan(s);
+    s->n_draft = weir__seat_most(s);
+    s->hope = 1.0f;
+    s->rate = weir__gamma_rate(l->cost, &g, weir__gamma_mean(&s->past, 0.0f));
+}
+
+/* Before tokens are looked up: as many as are found, up to gamma. */
+WF_FN void weir__seat_begin_lookup(weir_seat *s) { s->n_draft = weir__seat_runs(s) ? s->gamma : 0; }
+
+/* Before the rows of drafter step `step` of seat i are made: how many drafts the block has. */
+WF_FN void weir__seat_begin_step(const weir_loop *l, int32_t i, int32_t step) {
+    weir_seat *s = &l->seat[i];
+    if (!weir__seat_runs(s))
+        s->n_draft = 0;
+    else if (step == 0)
+        weir__seat_begin_block(l, s);
+    else if (step < s->n_draft &&
+             (weir__seat_ends_text(s, weir__seat_draft(l, i)[step - 1]) ||
+              (s->chooses && !weir__seat_drafts_on(l, s, step, weir__seat_q_stats(l, i)))))
+        s->n_draft = step;
+}
+
+/* From a block that was decided: its rows up to the one that was refused, and no draft after it (gamma.h). */
+WF_FN void weir__seat_learn(const weir_loop *l, weir_seat *s, const weir_accept_session *a) {
+    if (!s->chooses || a->status != WEIR_OK || s->past.settled) return;
+    const weir_gamma_plan g = weir__seat_gamma_plan(s);
+    for (int32_t j = 0; j < a->n_draft && j <= a->n_accept; j++)
+        weir__gamma_learn(&s->past, weir__stats_max_prob(&a->q_stats[j], false), j < a->n_accept);
+    weir__gamma_settle(l->cost, &g, &s->past);
 }
 
 /* ---- closing ------------------------------------------------------------------------------------------- */
@@ -190,8 +247,11 @@ WF_FN void weir__block_outcome_of(const weir_accept_session *a, const weir_emit_
     for (int32_t j = 0; j < a->n_draft; j++) weir__block_note_row(a, j, r);
 }
 
-/* The seat after a block; sets the outcome's seat_end. history: weir__seat_history. */
-WF_FN void weir__seat_commit(weir_seat *s, weir_block_outcome *r, int32_t *history) {
+/* The seat after a block; sets what the outcome says of it. history: weir__seat_history. */
+WF_FN void weir__seat_commit(const weir_loop *l, weir_seat *s, const weir_accept_session *a,
+                             weir_block_outcome *r, int32_t *history) {
+    weir__seat_learn(l, s, a);
+    r->past = s->past;
     if (r->status != WEIR_OK) s->end = WEIR_SEAT_BROKEN;
     for (int32_t j = 0; j < r->n_accept && weir__seat_runs(s); j++)
         weir__seat_append(s, r->draft[j], history);

@@ -13,6 +13,8 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "tests/support/costs.h"
+
 #define DEMO WEIR_SOURCE_DIR "/models/demo/"
 const char program_weir[] = WEIR_PROGRAM, program_man_page[] = WEIR_MAN_PAGE;
 enum { MAX_WORDS = 64, MAX_ENV = 400 };
@@ -63,6 +65,7 @@ static void make_env(const run_spec *spec, char **env) {
 #endif
     env[n++] = strdup("WEIR_DEVICE=cpu"); /* what is expected are the CPU's bits; the first of a name
                                              counts */
+    env[n++] = strdup("WEIR_COSTS=" TEST_COSTS);
     env[n] = NULL;
 }
 

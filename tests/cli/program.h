@@ -14,7 +14,7 @@ typedef struct run_spec {
     size_t input_len;     /* 0 = strlen(input) */
     bool hold_input;      /* standard input stays open after its bytes, until the program ends */
     const char *env[6];   /* "NAME=value"; WEIR_* and NO_COLOR of the caller are not passed on, WEIR_DEVICE
-                               is cpu */
+                               is cpu, WEIR_COSTS TEST_COSTS */
     const char *out_path; /* standard output goes to this file */
     bool close_out;       /* standard output is closed in the program */
     bool broken_out;      /* standard output is a pipe nobody reads */

@@ -25,6 +25,9 @@ typedef struct oracle {
     weir_session *s;
     block_arrays host, *dev;
     int gamma;
+    bool chooses;   /* gamma is what a block has at most */
+    weir_loop loop; /* of it the costs */
+    weir_seat seat; /* what it goes by */
 } oracle;
 
 #define PUT(o, field) \
@@ -52,11 +55,20 @@ static weir_status drafter_row(oracle *o, int j, int64_t upto, int32_t token) {
     return weir__rows_stats(e, WEIR_DRAFTER, q_row(o, j), 1, &o->dev->q_stats[j]);
 }
 
+/* The policy is the one source's (tests/kernels/loop/test_gamma.c); when it is asked, and of what, is not. */
+static int most_drafts(oracle *o) {
+    o->seat = weir__seat_of(o->s);
+    if (!o->chooses) return o->gamma;
+    weir__seat_begin_block(&o->loop, &o->seat);
+    return o->seat.n_draft;
+}
+
 /* *n_draft: how many drafts count; nothing follows a drafted end of text. */
 static weir_status draft(oracle *o, int *n_draft) {
     weir_engine *e = o->e;
+    const int most = most_drafts(o);
     *n_draft = 0;
-    while (*n_draft < o->gamma) {
+    while (*n_draft < most) {
         const int j = (*n_draft)++;
         WEIR_TRY(drafter_row(o, j, o->s->n + j, j > 0 ? o->host.draft[j - 1] : -1));
         e->deck.buf.position[0] = (int32_t)(o->s->n + j);
@@ -65,6 +77,9 @@ static weir_status draft(oracle *o, int *n_draft) {
         o->host.draft[j] =
             e->deck.buf.drawn[0] < 0 ? 0 : e->deck.buf.drawn[0]; /* accept reports an unusable row */
         if (weir__session_is_eos(o->s, o->host.draft[j])) break;
+        WEIR_TRY(GET(o, q_stats));
+        if (o->chooses && j + 1 < most && !weir__seat_drafts_on(&o->loop, &o->seat, j + 1, o->host.q_stats))
+            break;
     }
     return PUT(o, draft);
 }
@@ -162,6 +177,7 @@ static weir_status run_block(oracle *o, weir_err *err) {
     weir_session *s = o->s;
     int n_draft;
     bool closes;
+    o->gamma = weir__session_gamma(s);
     const int64_t longest[2] = {s->n + o->gamma + 1, s->n + o->gamma + 1};
     WEIR_TRY(set_lengths(o, longest));
     o->e->deck.buf.law[0] = s->opt.law;
@@ -172,13 +188,18 @@ static weir_status run_block(oracle *o, weir_err *err) {
     WEIR_TRY(close_block(o, &closes));
     weir_block_outcome r;
     weir__block_outcome_of(&o->host.accept, closes ? &o->host.emit : NULL, &r);
+    o->host.accept.q_stats = o->host.q_stats;
+    weir__seat_learn(&o->loop, &o->seat, &o->host.accept);
+    r.past = o->seat.past;
     const weir_status found = weir__outcome_commit(s, &r, &(weir_seen){0}, err);
+    o->gamma = weir__session_gamma(s);
+    if (o->chooses && o->gamma == 0) weir__session_forget(s, WEIR_DRAFTER);
     if (s->finish == WEIR_RUNNING) WEIR_TRY(set_lengths(o, s->cached));
     return found;
 }
 
 weir_status block_oracle_step(weir_engine *e, weir_session *s, int max_blocks, weir_err *err) {
-    oracle o = {.e = e, .s = s, .gamma = s->opt.method == WEIR_METHOD_VERIFIER ? 0 : s->opt.n_draft};
+    oracle o = {.e = e, .s = s, .chooses = weir__session_chooses(s), .loop = {.cost = &e->pair.cost}};
     o.dev = weir__backend_alloc(e->pair.be, sizeof *o.dev);
     cr_assert(o.dev && weir__backend_zero(e->pair.be, o.dev, sizeof *o.dev) == WEIR_OK);
     weir_status st = WEIR_OK;

@@ -6,6 +6,7 @@
 
 #include "host/deck/plan.h"
 #include "tests/support/compare.h"
+#include "tests/support/costs.h"
 #include "tests/support/files.h"
 
 /* ---- engines ------------------------------------------------------------------------------------------- */
@@ -22,6 +23,7 @@ static weir_engine *open_with(const crowd *c, size_t kv_bytes, bool dry_run) {
     snprintf(dir[0], sizeof dir[0], WEIR_SOURCE_DIR "/%s/%s", room, n->verifier);
     snprintf(dir[1], sizeof dir[1], WEIR_SOURCE_DIR "/%s/%s", room, n->drafter);
     weir_engine_options o = weir_engine_options_default();
+    o.costs = TEST_COSTS;
     o.model = dir[0];
     o.model_draft = dir[1];
     o.device = c->device ? c->device : "cpu";

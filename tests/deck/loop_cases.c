@@ -6,7 +6,7 @@
 
 #include "tests/deck/block_oracle.h"
 
-/* ---- settings: every kind of rule, gamma 1 to 16, temperatures, truncation, both bonuses, the verifier
+/* ---- settings: every kind of rule, gamma 1 to 16 and auto (0), temperatures, truncation, both bonuses, the verifier
  * alone --- */
 
 typedef struct mix {
@@ -30,6 +30,11 @@ static const mix mixes[LOOP_SETTINGS] = {
     {WEIR_RULE_DIFF, 0.3f, 0.0f, 7, .bonus_p = false},
     {WEIR_RULE_ENSEMBLE, 0.4f, 1.0f, 6, .exact_first = 4},
     {WEIR_RULE_TYPICAL, 0.3f, 1.0f, 16, .bonus_p = false},
+    {WEIR_RULE_EXACT, 0.0f, 1.0f, 0, .ignore_eos = true},
+    {WEIR_RULE_TOKEN_V3, 0.6f, 1.0f, 0, .exact_first = 3},
+    {WEIR_RULE_EXACT, 0.0f, 0.7f, 0, .block_verify = true},
+    {WEIR_RULE_CHOW, 0.7f, 1.0f, 0, .bonus_p = false},
+    {WEIR_RULE_DIFF, 0.3f, 0.0f, 0, .bonus_p = true},
 };
 
 weir_session_options loop_setting(const loop_bed *bed, int i) {

@@ -31,7 +31,7 @@ weir_session *loop_start_demo(weir_engine *e, const weir_session_options *o, int
 weir_session *loop_start_ids(weir_engine *e, const weir_session_options *o, int prompt,
                              weir_token_fn on_token, void *ud);
 
-enum { LOOP_SETTINGS = 12 };
+enum { LOOP_SETTINGS = 17 };
 weir_session_options loop_setting(const loop_bed *bed, int i);
 
 void loop_same_alone(const loop_bed *bed);

@@ -25,6 +25,8 @@ Test(block_loop, every_limit_inside_a_block) {
     loop_same_at_every_limit(&cpu, 0, 20);
     loop_same_at_every_limit(&cpu, 3, 5); /* the verifier alone */
     loop_same_at_every_limit(&cpu, 7, 12);
+    loop_same_at_every_limit(&cpu, 12, 20);
+    loop_same_at_every_limit(&cpu, 13, 20);
 }
 
 Test(block_loop, end_of_text_inside_a_block) { loop_same_at_end_of_text(&cpu, 10); }

@@ -6,6 +6,7 @@
 #include "kernels/accept/accept.h"
 #include "tests/host/decoder_pair.h"
 #include "tests/host/pair_fixture.h"
+#include "tests/support/costs.h"
 
 static weir_session_options token_v3(int gamma, float alpha, uint64_t seed) {
     weir_session_options o = weir_session_options_default();
@@ -112,6 +113,7 @@ Test(blocks, a_call_runs_the_blocks_it_is_asked_for) {
 /* A model that drafts for itself agrees with every draft. */
 static weir_engine *open_twin(void) {
     weir_engine_options o = weir_engine_options_default();
+    o.costs = TEST_COSTS;
     o.model = o.model_draft = WEIR_SOURCE_DIR "/models/demo/verifier";
     o.device = "cpu";
     o.ctx_size = 128;

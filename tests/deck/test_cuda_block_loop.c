@@ -9,11 +9,13 @@
 #include "tests/host/decoder_pair.h"
 #include "tests/support/build.h"
 #include "tests/support/compare.h"
+#include "tests/support/costs.h"
 #include "tests/support/device.h"
 
 static weir_engine *open_pair(const char *verifier, const char *drafter, int n_parallel, loop_mode mode) {
     weir__backend_close(device_open()); /* skips, or fails, where there is none */
     weir_engine_options o = weir_engine_options_default();
+    o.costs = TEST_COSTS;
     o.model = verifier;
     o.model_draft = drafter;
     o.device = "cuda:0";
@@ -73,6 +75,11 @@ Test(cuda_block_loop, mixed_settings_together) {
     loop_same_together(&recorded, 5, 2);
 }
 Test(cuda_block_loop, every_limit_inside_a_block) { loop_same_at_every_limit(&recorded, 0, 6); }
+/* Blocks recorded with a branch for each step. */
+Test(cuda_block_loop, every_limit_of_drafts_that_are_chosen) {
+    loop_same_at_every_limit(&recorded, 12, 5);
+    loop_same_at_every_limit(&recorded, 13, 5);
+}
 Test(cuda_block_loop, every_limit_of_the_verifier_alone) { loop_same_at_every_limit(&recorded, 3, 2); }
 Test(cuda_block_loop, end_of_text_inside_a_block) { loop_same_at_end_of_text(&ending, 6); }
 Test(cuda_block_loop, callback_that_says_no) {

@@ -6,6 +6,7 @@
 #include "tests/deck/tops_cases.h"
 #include "tests/host/pair_fixture.h"
 #include "tests/support/build.h"
+#include "tests/support/costs.h"
 #include "tests/support/device.h"
 
 /* Two models of random weights over 33 ids, where every fourth token or so is an end of text. */
@@ -13,6 +14,7 @@ static weir_engine *open_small(bool called) {
     static const int32_t often[3] = {8, 24, 16};
     weir__backend_close(device_open()); /* skips, or fails, where there is none */
     weir_engine_options o = weir_engine_options_default();
+    o.costs = TEST_COSTS;
     o.model = WEIR_SOURCE_DIR "/tests/golden/t5/gelu_f32";
     o.model_draft = WEIR_SOURCE_DIR "/tests/golden/t5/silu_f32";
     o.device = "cuda:0";

@@ -7,9 +7,11 @@
 #include "tests/deck/lookup_cases.h"
 #include "tests/deck/loop_cases.h"
 #include "tests/runner/control.h"
+#include "tests/support/costs.h"
 
 static weir_engine *open_context(bool no_graph, int ctx_size) {
     weir_engine_options o = weir_engine_options_default();
+    o.costs = TEST_COSTS;
     o.model = WEIR_SOURCE_DIR "/tests/golden/t5/gelu_f32";
     o.model_draft = WEIR_SOURCE_DIR "/tests/golden/t5/silu_f32";
     o.device = "cuda:0";

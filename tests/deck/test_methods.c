@@ -5,6 +5,7 @@
 
 #include "host/state.h"
 #include "tests/host/pair_fixture.h"
+#include "tests/support/costs.h"
 
 static weir_session_options with(weir_method m, weir_rule rule, float alpha, float temp) {
     weir_session_options o = weir_session_options_default();
@@ -40,6 +41,7 @@ Test(methods, token_cascade_lets_the_drafter_write_ten_tokens_at_most) {
 /* Its verifier reads eleven rows at once, however few drafts a block may have. */
 Test(methods, token_cascade_is_the_same_under_any_largest_gamma) {
     weir_engine_options open = weir_engine_options_default();
+    open.costs = TEST_COSTS;
     open.model = WEIR_SOURCE_DIR "/models/demo/verifier";
     open.model_draft = WEIR_SOURCE_DIR "/models/demo/drafter";
     open.n_thread = 1;

@@ -8,6 +8,7 @@
 #include "tests/deck/crowd.h"
 #include "tests/queue/queue_fixture.h"
 #include "tests/support/build.h"
+#include "tests/support/costs.h"
 #include "tests/support/files.h"
 
 static int some(int n) { return build_is_sanitized() ? (n + 5) / 6 : n; }
@@ -239,6 +240,7 @@ Test(pages, the_plan_has_what_kv_bytes_leaves) {
 
 Test(pages, too_few_bytes_are_refused_with_what_is_needed) {
     weir_engine_options o = weir_engine_options_default();
+    o.costs = TEST_COSTS;
     weir_engine *e = NULL;
     weir_err err = {""};
     o.model = WEIR_SOURCE_DIR "/models/demo/verifier";

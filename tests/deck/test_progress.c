@@ -10,6 +10,7 @@
 #include "tests/host/counted_ops.h"
 #include "tests/host/decoder_pair.h"
 #include "tests/host/pair_fixture.h"
+#include "tests/support/costs.h"
 #include "tests/support/files.h"
 
 /* The loop of a front end. Returns the status that ended it, OK where the sessions did; fails the test if it
@@ -230,6 +231,7 @@ enum { LONG_PROMPT = 480, UNIT = 24, CALL = 60 };
 
 static weir_engine *open_demo(asker *a) {
     weir_engine_options o = weir_engine_options_default();
+    o.costs = TEST_COSTS;
     o.model = WEIR_SOURCE_DIR "/models/demo/verifier";
     o.model_draft = WEIR_SOURCE_DIR "/models/demo/drafter";
     o.device = "cpu";

@@ -37,7 +37,7 @@ static void check_settings(const api_ask *a, const api_server *s) {
     const weir_session_options *o = &a->o;
     weir_err err = {""};
     FUZZ_CHECK(o->max_tokens >= 0 && o->max_tokens <= s->facts.ctx_size);
-    FUZZ_CHECK(o->n_draft >= 1 && o->n_draft <= s->facts.max_draft && o->seed <= INT64_MAX);
+    FUZZ_CHECK(o->n_draft >= WEIR_GAMMA_AUTO && o->n_draft <= s->facts.max_draft && o->seed <= INT64_MAX);
     FUZZ_CHECK(o->method >= WEIR_METHOD_SPECULATIVE && o->method <= WEIR_METHOD_SEQUENCE_CASCADE);
     FUZZ_CHECK(!wire_method_has_rule(o->method) || weir_law_check(&o->law, &err) == WEIR_OK);
     FUZZ_CHECK(o->law.top_p > 0 && o->law.top_p <= 1 && o->law.top_k >= 0 && o->law.temp >= 0);

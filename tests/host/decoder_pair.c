@@ -4,6 +4,7 @@
 #include <stdio.h>
 
 #include "tests/support/compare.h"
+#include "tests/support/costs.h"
 
 const decoder_names decoder_pairs[DECODER_PAIRS] = {
     {"gemma2_f32", "llama_f32"}, {"gemma3_f32", "gemma3_f32"}, {"llama3_f32", "linear_f32"}};
@@ -12,6 +13,7 @@ weir_engine *decoder_open(const decoder_names *names, const char *device, int n_
                           int ctx_size) {
     char dir[2][512];
     weir_engine_options o = weir_engine_options_default();
+    o.costs = TEST_COSTS;
     snprintf(dir[0], sizeof dir[0], WEIR_SOURCE_DIR "/tests/golden/decoder/%s", names->verifier);
     o.model = dir[0];
     if (names->drafter) {

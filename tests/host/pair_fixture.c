@@ -1,4 +1,5 @@
 #include "tests/host/pair_fixture.h"
+#include "tests/support/costs.h"
 
 #include <criterion/criterion.h>
 #include <string.h>
@@ -18,6 +19,7 @@ const char *const demo_prompts[10] = {
 
 weir_engine *demo_open(int n_parallel, int n_thread, const char *isa, bool with_draft) {
     weir_engine_options o = weir_engine_options_default();
+    o.costs = TEST_COSTS;
     o.model = WEIR_SOURCE_DIR "/models/demo/verifier";
     o.model_draft = with_draft ? WEIR_SOURCE_DIR "/models/demo/drafter" : NULL;
     o.n_parallel = n_parallel;

@@ -9,6 +9,7 @@
 #include "host/deck/block_loop.h"
 #include "tests/host/decoder_pair.h"
 #include "tests/models/decoder_fixture.h"
+#include "tests/support/costs.h"
 #include "tests/support/files.h"
 
 static weir_session_options setting(weir_rule rule, float alpha, float temp, int gamma, uint64_t seed) {
@@ -322,6 +323,7 @@ Test(decoder, pairs_of_two_kinds_are_refused) {
                                        WEIR_SOURCE_DIR "/tests/golden/t5/gelu_f32"};
     for (int i = 0; i < 2; i++) {
         weir_engine_options o = weir_engine_options_default();
+        o.costs = TEST_COSTS;
         o.model = dirs[i];
         o.model_draft = dirs[1 - i];
         weir_engine *e = NULL;

@@ -7,6 +7,7 @@
 #include "tests/host/decoder_pair.h"
 #include "tests/models/decoder_fixture.h"
 #include "tests/support/alloc.h"
+#include "tests/support/costs.h"
 #include "tests/support/files.h"
 #include "tests/support/gguf_write.h"
 
@@ -101,6 +102,7 @@ static char *write_qwen2(const char *dir, const char *pre) { return write_part(d
 
 static weir_status open_file(const char *path, const char *draft, weir_engine **e, weir_err *err) {
     weir_engine_options o = weir_engine_options_default();
+    o.costs = TEST_COSTS;
     o.model = path;
     o.model_draft = draft;
     o.device = "cpu";

@@ -8,6 +8,7 @@
 
 #include "host/weir.h"
 #include "tests/host/pair_fixture.h"
+#include "tests/support/costs.h"
 
 /* NULL where the folder lacks one of the files. */
 static weir_engine *open_real(const char *verifier, const char *drafter) {
@@ -19,6 +20,7 @@ static weir_engine *open_real(const char *verifier, const char *drafter) {
     for (int i = 0; i < 2; i++)
         if (access(path[i], F_OK) != 0) cr_skip("no %s", path[i]);
     weir_engine_options o = weir_engine_options_default();
+    o.costs = TEST_COSTS;
     o.model = path[0];
     o.model_draft = drafter ? path[1] : NULL;
     o.device = "cpu";

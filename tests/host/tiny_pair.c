@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "tests/support/compare.h"
+#include "tests/support/costs.h"
 #include "tests/support/files.h"
 
 enum { DIM = 64, INNER = 64, FF = 128, HEADS = 4, BUCKETS = 8, MAX_HEADER = 1 << 14 };
@@ -151,6 +152,7 @@ void tiny_pair_remove(tiny_pair *p) {
 
 weir_engine_options tiny_options(const tiny_pair *p, const char *device, int n_parallel) {
     weir_engine_options o = weir_engine_options_default();
+    o.costs = TEST_COSTS;
     o.model = p->dir[0];
     o.model_draft = p->dir[1];
     o.device = device;

@@ -9,6 +9,7 @@
 #include "tests/kernels/accept/accept_oracle.h"
 #include "tests/support/alloc.h"
 #include "tests/support/compare.h"
+#include "tests/support/costs.h"
 
 static weir_law law_of(int rule, float alpha, float temp) {
     weir_law law = weir_law_default();
@@ -402,6 +403,7 @@ Test(score_pair, rows_are_those_of_each_model_alone) {
     enum { N = 8 };
     weir_engine *pair = demo_open(1, 1, "portable", true);
     weir_engine_options o = weir_engine_options_default();
+    o.costs = TEST_COSTS;
     o.model = WEIR_SOURCE_DIR "/models/demo/drafter";
     o.isa = "portable";
     o.n_thread = 1;

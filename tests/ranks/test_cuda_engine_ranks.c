@@ -10,6 +10,7 @@
 #include "kernels/comm/comm.h"
 #include "tests/host/decoder_pair.h"
 #include "tests/host/tiny_pair.h"
+#include "tests/support/costs.h"
 #include "tests/support/device.h"
 #include "tests/support/files.h"
 
@@ -163,6 +164,7 @@ Test(cuda_engine_ranks, float_drafters_are_whole) {
     need_devices();
     for (int draft = 0; draft <= 2; draft += 2) {
         weir_engine_options o = weir_engine_options_default();
+        o.costs = TEST_COSTS;
         weir_engine_facts f;
         weir_engine *e = NULL;
         weir_err err = {""};
@@ -185,6 +187,7 @@ Test(cuda_engine_ranks, float_drafters_are_whole) {
 static weir_engine *open_decoders(int n_rank, bool apart, bool no_graph) {
     char names[32];
     weir_engine_options o = weir_engine_options_default();
+    o.costs = TEST_COSTS;
     weir_engine *e = NULL;
     weir_err err = {""};
     o.model = WEIR_SOURCE_DIR "/tests/golden/decoder/gemma2_bf16";
@@ -236,6 +239,7 @@ Test(cuda_engine_ranks, devices_that_cannot_be_are_named) {
     for (size_t i = 0; i < sizeof wrong / sizeof *wrong; i++) {
         char dir[256];
         weir_engine_options o = weir_engine_options_default();
+        o.costs = TEST_COSTS;
         weir_engine *e = NULL;
         weir_err err = {""};
         snprintf(dir, sizeof dir, WEIR_SOURCE_DIR "/tests/golden/decoder/%s", wrong[i].model);

@@ -7,6 +7,7 @@
 #include "host/ranks/draft.h"
 #include "tests/host/pair_fixture.h"
 #include "tests/ranks/group.h"
+#include "tests/support/costs.h"
 
 /* ---- the choice ---- */
 
@@ -72,6 +73,7 @@ Test(draft_place, is_whole_where_a_figure_is_none) {
 
 static weir_engine *open_pair(int tp, int draft_tp, bool dry_run) {
     weir_engine_options o = weir_engine_options_default();
+    o.costs = TEST_COSTS;
     weir_engine *e = NULL;
     weir_err err = {""};
     o.model = WEIR_SOURCE_DIR "/models/demo/verifier";
@@ -145,6 +147,7 @@ Test(draft_place, the_plan_is_that_of_what_is_chosen) {
     cr_expect(s.can_share && s.share_bytes < s.whole_bytes && 4.0 * s.share_bytes >= s.whole_bytes);
     cr_expect_eq(s.n_reduce + 2, given.exchanges[1]);
     weir_engine_options o = weir_engine_options_default();
+    o.costs = TEST_COSTS;
     o.dry_run = true;
     for (int share = 1; share >= 0; share--) {
         s.read_rate = 1e9, s.exchange_seconds = share ? 1e-9 : 1.0;

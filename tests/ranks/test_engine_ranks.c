@@ -14,12 +14,14 @@
 #include "tests/deck/lookup_cases.h"
 #include "tests/formats/gguf_made.h"
 #include "tests/support/alloc.h"
+#include "tests/support/costs.h"
 #include "tests/support/files.h"
 
 /* ---- the same answers ---- */
 
 static weir_engine *open_ranks(int tp, int draft_tp, int n_parallel, weir_err *err) {
     weir_engine_options o = weir_engine_options_default();
+    o.costs = TEST_COSTS;
     weir_engine *e = NULL;
     o.model = WEIR_SOURCE_DIR "/models/demo/verifier";
     o.model_draft = WEIR_SOURCE_DIR "/models/demo/drafter";
@@ -96,6 +98,7 @@ static void more_tokenizer(gguf_blob *b, const char *arch) {
 static weir_engine *open_quantised(const char *dir, uint32_t verifier, uint32_t drafter, int32_t wide,
                                    int tp) {
     weir_engine_options o = weir_engine_options_default();
+    o.costs = TEST_COSTS;
     weir_engine *e = NULL;
     weir_err err = {""};
     char *path[2];
@@ -308,6 +311,7 @@ Test(engine_ranks, the_plan_of_all_ranks_is_what_is_allocated) {
     weir_set_allocator(&(weir_allocator){count_alloc, count_free, NULL});
     for (int tp = 1; tp <= 8; tp *= 2) {
         weir_engine_options o = weir_engine_options_default();
+        o.costs = TEST_COSTS;
         weir_engine_facts f, planned;
         weir_engine *e = NULL;
         o.model = WEIR_SOURCE_DIR "/models/demo/verifier";
@@ -351,6 +355,7 @@ Test(engine_ranks, options_that_cannot_be_are_named) {
     };
     for (size_t i = 0; i < sizeof wrong / sizeof *wrong; i++) {
         weir_engine_options o = weir_engine_options_default();
+        o.costs = TEST_COSTS;
         weir_engine *e = NULL;
         weir_err err = {""};
         o.model = WEIR_SOURCE_DIR "/models/demo/verifier";
@@ -423,6 +428,7 @@ static bool third_time(void *ud) {
 
 Test(engine_ranks, an_interrupted_prompt_leaves_the_ranks_together) {
     weir_engine_options o = weir_engine_options_default();
+    o.costs = TEST_COSTS;
     weir_engine *e = NULL;
     weir_err err = {""};
     o.model = WEIR_SOURCE_DIR "/models/demo/verifier";

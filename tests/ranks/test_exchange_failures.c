@@ -11,6 +11,7 @@
 #include "tests/ranks/comm_cases.h"
 #include "tests/ranks/group.h"
 #include "tests/runner/control.h"
+#include "tests/support/costs.h"
 
 static long fail_malloc, fail_host;
 
@@ -84,6 +85,7 @@ Test(exchange_failures, every_device_takes_what_the_plan_says_of_its_rank) {
     for (int tp = 2; tp <= 8; tp *= 2) {
         char device[40] = "cuda:0";
         weir_engine_options o = weir_engine_options_default();
+        o.costs = TEST_COSTS;
         weir_engine_facts f;
         weir_engine *e = NULL;
         weir_err err = {""};

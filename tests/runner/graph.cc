@@ -428,10 +428,29 @@ cudaError_t cudaStreamBeginCapture(cudaStream_t stream, cudaStreamCaptureMode) {
     return answer(begin(stream, nullptr));
 }
 
-cudaError_t cudaStreamBeginCaptureToGraph(cudaStream_t stream, cudaGraph_t graph, const cudaGraphNode_t *,
+/* A graph here is a list: what is added comes after all that is there, and the caller must have said so. */
+static bool is_next(const runner_graph &g, const cudaGraphNode_t *deps, size_t n_dep) {
+    if (g.nodes.empty()) return n_dep == 0;
+    return n_dep == 1 && deps[0] == g.nodes.back().get();
+}
+
+cudaError_t cudaStreamGetCaptureInfo(cudaStream_t stream, cudaStreamCaptureStatus *status,
+                                     unsigned long long *id, cudaGraph_t *graph, const cudaGraphNode_t **deps,
+                                     const cudaGraphEdgeData **edges, size_t *n_dep) {
+    RUNNER_CALL(cudaStreamGetCaptureInfo);
+    static thread_local cudaGraphNode_t last;
+    if (!capturing(stream) || id || graph || edges) return answer(cudaErrorNotSupported);
+    *status = stream->invalid ? cudaStreamCaptureStatusInvalidated : cudaStreamCaptureStatusActive;
+    last = nodes_of(stream).empty() ? nullptr : nodes_of(stream).back().get();
+    *deps = &last;
+    *n_dep = last ? 1 : 0;
+    return answer(stream->invalid ? cudaErrorStreamCaptureInvalidated : cudaSuccess);
+}
+
+cudaError_t cudaStreamBeginCaptureToGraph(cudaStream_t stream, cudaGraph_t graph, const cudaGraphNode_t *deps,
                                           const cudaGraphEdgeData *, size_t n_dep, cudaStreamCaptureMode) {
     RUNNER_CALL(cudaStreamBeginCaptureToGraph);
-    if (!graph || n_dep != 0) return answer(cudaErrorInvalidValue);
+    if (!graph || !is_next(*graph, deps, n_dep)) return answer(cudaErrorInvalidValue);
     return answer(begin(stream, graph));
 }
 
@@ -487,9 +506,10 @@ cudaError_t cudaGraphConditionalHandleCreate(cudaGraphConditionalHandle *handle,
     give_up("more than %d conditional handles", CONDITIONS);
 }
 
-cudaError_t cudaGraphAddNode(cudaGraphNode_t *node, cudaGraph_t graph, const cudaGraphNode_t *,
-                             const cudaGraphEdgeData *, size_t, cudaGraphNodeParams *params) {
+cudaError_t cudaGraphAddNode(cudaGraphNode_t *node, cudaGraph_t graph, const cudaGraphNode_t *deps,
+                             const cudaGraphEdgeData *, size_t n_dep, cudaGraphNodeParams *params) {
     RUNNER_CALL(cudaGraphAddNode);
+    if (!is_next(*graph, deps, n_dep)) return answer(cudaErrorInvalidValue);
     if (params->type != cudaGraphNodeTypeConditional || params->conditional.size != 1)
         return answer(cudaErrorNotSupported);
     const cudaGraphConditionalHandle h = params->conditional.handle;
@@ -516,6 +536,7 @@ static std::shared_ptr<runner_graph> snapshot(const runner_graph &g) {
             continue;
         }
         const cudaGraph_t body = new runner_graph(*n->body);
+        body->handles.clear(); /* they are the graph's, too */
         copy_of->nodes.push_back(
             std::make_shared<runner_node>(runner_node{nullptr, n->handle, n->type, body}));
     }

@@ -6,6 +6,7 @@
 
 #include "host/wire/request.h"
 #include "tests/support/alloc.h"
+#include "tests/support/costs.h"
 
 static weir_engine *engine;
 static weir_err err;
@@ -13,6 +14,7 @@ static weir_err err;
 static void open_engine(void) {
     alloc_install(0); /* before anything is allocated, so that a case may make allocations fail */
     weir_engine_options o = weir_engine_options_default();
+    o.costs = TEST_COSTS;
     o.model = WEIR_SOURCE_DIR "/models/demo/verifier";
     o.device = "cpu";
     o.chat_template = "plain";

@@ -200,7 +200,7 @@ Test(settings, the_description_fits_any_buffer) {
     weir_session_options o = weir_session_options_default();
     char text[300];
     wire_settings_text(&o, text, sizeof text);
-    cr_expect_str_eq(text, "method speculative, rule exact, gate raw, gamma 5, bonus pi, temp 1, seed 0");
+    cr_expect_str_eq(text, "method speculative, rule exact, gate raw, gamma auto, bonus pi, temp 1, seed 0");
     wire_set_rule(&o.law, WEIR_RULE_LOSSY);
     o.law.beta = NAN;
     o.law.alpha = 0.2f;
@@ -211,7 +211,7 @@ Test(settings, the_description_fits_any_buffer) {
     wire_settings_text(&o, text, sizeof text);
     cr_expect_str_eq(text,
                      "method speculative, rule lossy, alpha 0.2, beta auto, gate raw, exact-first 12345678, "
-                     "gamma 5, bonus pi, block-verify, temp 1, top-p 0.9, seed 18446744073709551615");
+                     "gamma auto, bonus pi, block-verify, temp 1, top-p 0.9, seed 18446744073709551615");
     const size_t whole = strlen(text) + 1;
     for (size_t cap = 1; cap < whole; cap++) {
         char *exact = malloc(cap);

@@ -15,7 +15,9 @@ void cli_totals_add(cli_totals *t, const weir_session_options *o, const weir_ses
     t->stopped += v->finish == WEIR_FINISH_STOP;
     t->at_limit += v->finish == WEIR_FINISH_LENGTH;
     t->cancelled += v->finish == WEIR_FINISH_CANCELLED;
+    t->settled += s->settled;
     if (o->method == WEIR_METHOD_SPECULATIVE && o->n_draft > t->gamma) t->gamma = o->n_draft;
+    t->chosen |= o->method == WEIR_METHOD_SPECULATIVE && o->n_draft == WEIR_GAMMA_AUTO;
     u->n_prompt += s->n_prompt;
     u->n_output += (int64_t)v->n;
     u->blocks += s->blocks;
@@ -33,7 +35,10 @@ void cli_totals_add(cli_totals *t, const weir_session_options *o, const weir_ses
     u->verifier_rows += s->verifier_rows;
     u->drafter_calls += s->drafter_calls;
     u->drafter_rows += s->drafter_rows;
-    for (int i = 0; i <= WEIR_GAMMA_MAX; i++) u->accept_hist[i] += s->accept_hist[i];
+    for (int i = 0; i <= WEIR_GAMMA_MAX; i++) {
+        u->accept_hist[i] += s->accept_hist[i];
+        u->draft_hist[i] += s->draft_hist[i];
+    }
     u->seconds_prefill += s->seconds_prefill;
     u->seconds_draft += s->seconds_draft;
     u->seconds_verify += s->seconds_verify;
@@ -49,6 +54,24 @@ static void line_real(const char *name, double x, const char *unit) {
         fprintf(stderr, "  %-24s %.4g%s\n", name, x, unit);
 }
 
+/* Of a block. */
+static int most_drafts(const cli_totals *t) {
+    int most = WEIR_GAMMA_MAX;
+    while (most > t->gamma && t->sum.draft_hist[most] == 0) most--;
+    return most;
+}
+
+static void line_counts(const char *name, const int64_t *count, int most) {
+    fprintf(stderr, "  %-24s", name);
+    for (int i = 0; i <= most; i++) fprintf(stderr, " %lld", (long long)count[i]);
+    fputc('\n', stderr);
+}
+
+static void print_choice(const cli_totals *t, int most) {
+    line_counts("drafts 0, 1 ...", t->sum.draft_hist, most);
+    fprintf(stderr, "  %-24s %lld\n", "answers that settled", (long long)t->settled);
+}
+
 void cli_totals_print(const cli_totals *t) {
     const weir_session_stats *s = &t->sum;
     double n = (double)s->n_output, rows = (double)s->rows_examined, answers = (double)t->answers;
@@ -60,14 +83,15 @@ void cli_totals_print(const cli_totals *t) {
     line_real("first token", 1e3 * ratio(s->seconds_first, answers), " ms on average");
     line_real("verifier calls", ratio((double)s->verifier_calls, n), " per token");
     if (s->blocks > 0) {
-        fprintf(stderr, "  %-24s %lld at gamma %d\n", "blocks", (long long)s->blocks, t->gamma);
+        const int most = most_drafts(t);
+        fprintf(stderr, "  %-24s %lld at gamma %d%s\n", "blocks", (long long)s->blocks, most,
+                t->chosen ? " or less" : "");
         line_real("mean acceptance length", 1 + ratio((double)s->accepted, (double)s->blocks),
                   " tokens per block");
         line_real("acceptance rate", 100 * ratio((double)s->accepted, (double)s->drafted),
                   "% of drafted tokens");
-        fprintf(stderr, "  %-24s", "accepted drafts 0, 1 ...");
-        for (int i = 0; i <= t->gamma; i++) fprintf(stderr, " %lld", (long long)s->accept_hist[i]);
-        fputc('\n', stderr);
+        line_counts("accepted drafts 0, 1 ...", s->accept_hist, most);
+        if (t->chosen) print_choice(t, most);
     }
     if (s->rows_examined > 0) {
         line_real("rejection rate", 100 * ratio(s->reject_mass, rows), "% of examined rows");

@@ -7,8 +7,10 @@
 typedef struct cli_totals {
     weir_session_stats sum;
     int64_t answers, stopped, at_limit, cancelled;
-    int gamma;      /* largest */
-    double seconds; /* wall clock of the run */
+    int gamma;       /* largest that was asked for as a number */
+    bool chosen;     /* gamma auto among them */
+    int64_t settled; /* answers that came to be without drafts */
+    double seconds;  /* wall clock of the run */
 } cli_totals;
 
 void cli_totals_add(cli_totals *t, const weir_session_options *o, const weir_session_view *v);

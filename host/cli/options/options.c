@@ -37,7 +37,7 @@ cli_option cli_option_at(int id) {
     if (!f) return o;
     o.type = types[f->type];
     if (o.type == CLI_CHOICE) o.value = f->words;
-    if (o.type == CLI_NUMBER) o.word = f->words;
+    if (o.type == CLI_NUMBER || o.type == CLI_INT) o.word = f->words;
     o.lo = f->lo;
     o.hi = f->hi;
     o.lo_open = f->lo_open;

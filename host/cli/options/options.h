@@ -45,6 +45,7 @@ typedef enum cli_option_id {
     OPT_MIN_P,
     OPT_METHOD,
     OPT_DRAFT_N_MAX,
+    OPT_COSTS,
     OPT_RULE,
     OPT_ALPHA,
     OPT_BETA,

@@ -54,7 +54,9 @@ int cli_open(const cli_args *a, bool dry, weir_engine **out) {
     o.ctx_size = cli_int(a, OPT_CTX_SIZE); /* 0: unset, the checkpoint decides */
     /* Lines of input, of a conversation too, may ask for a larger gamma than the flag's. */
     bool lines = cli_is_set(a, OPT_INPUT) || cli_flag(a, OPT_JSONL) || a->command == CMD_CHAT;
-    o.max_draft = lines ? 0 : cli_int(a, OPT_DRAFT_N_MAX);
+    const int gamma = cli_int(a, OPT_DRAFT_N_MAX);
+    o.max_draft = lines ? 0 : gamma != WEIR_GAMMA_AUTO ? gamma : WEIR_GAMMA_AUTO_MAX;
+    o.costs = cli_text(a, OPT_COSTS);
     if (a->command == CMD_SERVE) {
         o.kv_bytes = (size_t)cli_int(a, OPT_KV_SIZE_MIB) << 20;
         /* The bound of requests; up to 10 cost nothing, since buffers have room for 12 rows a slot. */
@@ -221,6 +223,14 @@ int cli_session(const cli_args *a, weir_session_options *out) {
     return CLI_OK;
 }
 
+int cli_fixed_gamma(const cli_args *a, int *gamma) {
+    const int given = cli_int(a, OPT_DRAFT_N_MAX);
+    if (given == WEIR_GAMMA_AUTO && cli_given(a, OPT_DRAFT_N_MAX))
+        return cli_fail(CLI_USAGE, "--gamma auto: weir %s needs a number", cli_commands[a->command].name);
+    *gamma = given == WEIR_GAMMA_AUTO ? 5 : given;
+    return CLI_OK;
+}
+
 int cli_fit_context(const cli_args *a, const weir_engine_facts *f, weir_session_options *o) {
     if (o->max_tokens <= f->ctx_size) return CLI_OK;
     if (cli_is_set(a, OPT_N_PREDICT)) {
@@ -240,4 +250,6 @@ void cli_note_setting(const weir_engine_facts *f, const weir_session_options *o)
         cli_note("drafts: looked up in prompt and answer, suffixes of %d to %d tokens", f->lookup_min,
                  f->lookup_max);
     if (f->draft_choice) cli_note("drafter's layers: %s", f->draft_choice);
+    if (f->costs && o->method == WEIR_METHOD_SPECULATIVE && o->n_draft == WEIR_GAMMA_AUTO)
+        cli_note("costs %s (%s)", f->costs, f->costs_from);
 }

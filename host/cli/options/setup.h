@@ -28,6 +28,10 @@ int cli_law(const cli_args *a, weir_law *out);
 /* Session options of the flags (stop strings borrowed from a). 0 or CLI_USAGE after a message. */
 int cli_session(const cli_args *a, weir_session_options *out);
 
+/* Gamma of a command that cannot choose it block by block: 5 unless a number is given. 0 or CLI_USAGE after a
+ * message. */
+int cli_fixed_gamma(const cli_args *a, int *gamma);
+
 /* The context may be the checkpoint's choice, so that an answer's limit meets it only once the engine is
  * open: one that was not asked for is lowered. 0 or CLI_USAGE after a message. */
 int cli_fit_context(const cli_args *a, const weir_engine_facts *f, weir_session_options *o);

@@ -162,6 +162,17 @@ static const cli_option rows[OPT_FIRST_OF_SERVE] = {
                          .field = &wire_fields[WIRE_GAMMA],
                          .value = "N",
                          .commands = G | C | O | P | I | B | V},
+    [OPT_COSTS] =
+        {.name = "costs",
+         .env = true,
+         .type = CLI_TEXT,
+         .value = "D:V1,V2,...",
+         .absent = "measured when models are loaded",
+         .help =
+             "What --gamma auto goes by, in tokens of the verifier alone: a step of the drafter, then "
+             "verifying blocks of 1, 2, ... drafts. Every result says which it had; given the same again, "
+             "the same seed gives the same tokens, on any machine.",
+         .commands = G | C | O | B | U | V},
     [OPT_RULE] = {.name = "deferral-rule",
                   .env = true,
                   .field = &wire_fields[WIRE_DEFERRAL_RULE],
@@ -429,7 +440,7 @@ static const cli_option rows[OPT_FIRST_OF_SERVE] = {
                     .type = CLI_TEXT,
                     .value = "N,N,...",
                     .preset = "1,3,5",
-                    .help = "Draft lengths to try, in tokens, each 1 to 16.",
+                    .help = "Draft lengths to try, in tokens, each 1 to 16, or auto.",
                     .commands = U},
     [OPT_MAX_QUALITY_LOSS] =
         {.name = "max-quality-loss",

@@ -20,6 +20,7 @@ typedef struct api_end {
     weir_top eos_top[WEIR_N_TOP_MAX];
     bool deadline;                 /* the time was over, not the room: a normal end, whatever finish says */
     const weir_session_options *o; /* what it ran under, where load had it changed; NULL: the ask's */
+    const char *costs;             /* what gamma auto went by; NULL of others. As long as the engine */
     int64_t n_cached;              /* of the prompt's tokens, those that the verifier's cache had */
     double queue_seconds;
     weir_session_stats stats;

@@ -99,6 +99,7 @@ static void set_pair(json_t *v, const api_server *s) {
     wire_set(v, "n_ctx", json_integer(f->ctx_size));
     wire_set(v, "n_vocab", json_integer(f->n_vocab));
     wire_set(v, "max_speculative_tokens", json_integer(f->max_draft));
+    wire_set(v, "costs", f->costs ? json_string(f->costs) : json_null());
     wire_set_device(v, f);
 }
 

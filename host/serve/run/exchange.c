@@ -293,7 +293,7 @@ static void fit_to_load(serve_exchange *e) {
     const int bound = e->s->opt->speculate_below;
     weir_queue_facts f;
     e->run = e->ask.o;
-    if (bound <= 0 || e->run.method != WEIR_METHOD_SPECULATIVE || e->run.n_draft <= 1) return;
+    if (bound <= 0 || e->run.method != WEIR_METHOD_SPECULATIVE || e->run.n_draft == 1) return;
     weir_queue_get_facts(e->s->queue, &f);
     e->slowed = f.waiting + f.prompts + f.running + e->n_choice > bound;
     if (e->slowed) e->run.n_draft = 1;

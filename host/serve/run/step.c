@@ -68,6 +68,7 @@ void serve_choice_end(serve *s, serve_job *j, const weir_queue_event *ev) {
     c->deadline = ev->deadline;
     c->how = (api_end){.finish = v->finish,
                        .ended_by = v->ended_by,
+                       .costs = v->costs,
                        .stop = v->stop,
                        .eos = v->eos,
                        .eos_logprob = v->eos_logprob,

@@ -103,6 +103,7 @@ void bucket_free(bucket *b) {
                          b->token,    b->pos,        b->slot,       b->law_of,    b->law};
     for (size_t i = 0; i < sizeof all / sizeof *all; i++) weir__backend_free(b->be, all[i]);
     if (b->minmax) weir__backend_free(b->be, b->minmax);
+    if (b->costs) weir__backend_free(b->be, b->costs);
     if (b->l.lookup.history) weir__backend_free(b->be, b->l.lookup.history);
     if (b->l.lookup.hot) weir__backend_free(b->be, b->l.lookup.hot);
     b->be->stream->free_mapped(b->be, b->mapped_ring);
@@ -120,6 +121,21 @@ void bucket_sit(bucket *b, const weir_seat *seats, int launch_blocks) {
 }
 
 void bucket_ask_to_stop(bucket *b) { ((weir_loop_flags *)b->mapped_flags)->stop = 1; }
+
+void bucket_use_costs(bucket *b, const weir_gamma_costs *costs) {
+    weir_gamma_costs *place = take(b, 1, sizeof *place);
+    ok(weir__backend_upload(b->be, place, costs, sizeof *costs), "costs");
+    b->l.cost = b->costs = place;
+}
+
+void seat_choose(weir_seat *s, int gamma, const weir_gamma_costs *costs) {
+    s->chooses = 1;
+    s->gamma = gamma;
+    s->bonus_from = weir__seat_bonus_from(&s->law);
+    s->least = s->bonus_from < INT32_MAX;
+    const weir_gamma_plan plan = {s->least, gamma, s->bonus_from < INT32_MAX};
+    weir__gamma_begin(costs, &plan, &s->past);
+}
 
 void bucket_use_minmaxes(bucket *b) {
     b->minmax = take(b, (size_t)b->l.n_seat * (size_t)weir__minmax_count(b->l.n_vocab), sizeof *b->minmax);

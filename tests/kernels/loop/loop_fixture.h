@@ -19,7 +19,8 @@ typedef struct bucket {
     weir_loop l;
     int32_t *token, *pos, *slot, *law_of; /* backend */
     weir_law *law;
-    weir_minmax *minmax; /* given to loop_sample; NULL until bucket_use_minmaxes */
+    weir_minmax *minmax;     /* given to loop_sample; NULL until bucket_use_minmaxes */
+    weir_gamma_costs *costs; /* NULL until bucket_use_costs */
     void *mapped_ring, *mapped_flags;
     /* what the last block left, on the host */
     bucket_rows rows[WEIR_GAMMA_MAX + 2]; /* of the drafter's steps, then the verifier's */
@@ -42,6 +43,8 @@ void bucket_sit(bucket *b, const weir_seat *seats, int launch_blocks); /* puts s
 /* one block, then fetches what it left */
 void bucket_block(bucket *b, const bucket_logits *x);
 void bucket_ask_to_stop(bucket *b);
+void bucket_use_costs(bucket *b, const weir_gamma_costs *costs); /* for seats that choose */
+void seat_choose(weir_seat *s, int gamma, const weir_gamma_costs *costs);
 void bucket_use_minmaxes(bucket *b); /* as a backend whose products make them */
 
 /* Prompt lookup from its definition: what followed the longest suffix of n entries, at most `longest`, seen

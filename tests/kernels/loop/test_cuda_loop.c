@@ -33,6 +33,7 @@ static void assert_same_record(const weir_block_outcome *x, const weir_block_out
     if (!x->live) return;
     cr_assert(x->position == y->position && x->status == y->status, "%s: position %d, status %d, then %d, %d",
               what, x->position, x->status, y->position, y->status);
+    cr_assert(memcmp(&x->past, &y->past, sizeof x->past) == 0, "%s: another past", what);
     if (x->status != WEIR_OK) return;
     cr_assert(x->n_draft == y->n_draft && x->n_accept == y->n_accept && x->n_examined == y->n_examined,
               "%s: %d of %d accepted, then %d of %d", what, x->n_accept, x->n_draft, y->n_accept, y->n_draft);
@@ -55,6 +56,7 @@ static void assert_same_seat(const weir_seat *x, const weir_seat *y, const char 
     cr_assert(x->n == y->n && x->end == y->end && x->n_draft == y->n_draft, "%s: n %d, end %d, then %d, %d",
               what, x->n, x->end, y->n, y->end);
     cr_assert(memcmp(x->tail, y->tail, sizeof x->tail) == 0, "%s: another tail", what);
+    cr_assert(memcmp(&x->past, &y->past, sizeof x->past) == 0, "%s: another past", what);
 }
 
 static void assert_same_block(const bucket *a, const bucket *b, const char *what) {
@@ -121,6 +123,43 @@ Test(cuda_loop, mixed_seats_are_those_of_the_cpu) {
                                  {2, 1, 4, 6}, {8, 4, 6, 4}, {4, 16, 11, 2}};
     for (int i = 0; i < 6; i++)
         if (in_sample(i, 5)) run_mix(&t, mix[i][0], mix[i][1], mix[i][2], mix[i][3], V, LD);
+    close_twins(&t);
+}
+
+/* Seats that choose their drafts, beside others: a few of each length, and some that settle. */
+Test(cuda_loop, seats_that_choose_are_those_of_the_cpu) {
+    enum { SEATS = 9, MOST = 5, SMALL = 70, BLOCKS = 8 };
+    static const weir_gamma_costs costs = {.draft = 0.15625f,
+                                           .verify = {1.0f, 1.125f, 1.25f, 1.375f, 1.5f, 1.625f}};
+    twins t = open_twins(SMALL);
+    weir_seat seats[SEATS];
+    int64_t drafts[MOST + 1] = {0};
+    for (int i = 0; i < SEATS; i++) {
+        seats[i] = seat_of_mix(i, MOST);
+        if (i % 4 != 1) seat_choose(&seats[i], MOST, &costs);
+    }
+    seats[2].limit = 6;
+    const bool bonus = seats_need_bonus(seats, SEATS, MOST);
+    bucket *a = bucket_new(t.cpu, SEATS, MOST, bonus, SMALL, 80);
+    bucket *b = bucket_new(t.device, SEATS, MOST, bonus, SMALL, 80);
+    bucket_use_costs(a, &costs);
+    bucket_use_costs(b, &costs);
+    bucket_sit(a, seats, BLOCKS);
+    bucket_sit(b, seats, BLOCKS);
+    for (int k = 0; k < (build_is_tsan() ? 2 : BLOCKS) && !a->flags.over; k++) {
+        bucket_logits x = logits_new(SEATS, MOST, SMALL, EOS, (uint32_t)k + 7);
+        bucket_block(a, &x);
+        bucket_block(b, &x);
+        logits_free(&x);
+        assert_same_block(a, b, "choosing");
+        for (int i = 0; i < SEATS; i++)
+            if (a->record[i].live && seats[i].chooses) drafts[a->record[i].n_draft]++;
+    }
+    int lengths = 0;
+    for (int j = 0; j <= MOST; j++) lengths += drafts[j] > 0;
+    cr_expect(lengths >= 3, "%d lengths", lengths);
+    bucket_free(a);
+    bucket_free(b);
     close_twins(&t);
 }
 

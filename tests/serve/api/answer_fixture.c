@@ -68,6 +68,7 @@ void fixture_ask(api_ask *ask) {
                      .model = model,
                      .answer_seconds = INFINITY};
     ask->o.seed = 7;
+    ask->o.n_draft = 5;
 }
 
 weir_token_event fixture_token(int32_t id) {

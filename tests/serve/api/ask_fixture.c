@@ -7,6 +7,7 @@
 
 #include "host/wire/settings.h"
 #include "tests/support/alloc.h"
+#include "tests/support/costs.h"
 
 api_server demo, decoder;
 serve_error said;
@@ -32,6 +33,7 @@ static api_server server_of(weir_engine *e) {
 void servers_open(void) {
     weir_err err = {{0}};
     weir_engine_options o = weir_engine_options_default();
+    o.costs = TEST_COSTS;
     o.model = WEIR_SOURCE_DIR "/models/demo/verifier";
     o.model_draft = WEIR_SOURCE_DIR "/models/demo/drafter";
     o.device = "cpu";

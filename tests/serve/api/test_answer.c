@@ -187,6 +187,22 @@ Test(api_answer, ends_have_openai_s_words) {
     }
 }
 
+Test(api_answer, weir_says_what_chose_the_drafts) {
+    api_ask ask;
+    fixture_ask(&ask);
+    ask.o.n_draft = WEIR_GAMMA_AUTO;
+    api_end end = fixture_end(1);
+    end.costs = "0.25:1.5";
+    end.stats.draft_hist[0] = 1, end.stats.draft_hist[3] = 2, end.stats.settled = true;
+    json_t *v = answer_one(&ask, "a", end), *w = at(v, "choices.0.weir"),
+           *s = at(v, "metrics.speculative_decoding");
+    cr_expect_str_eq(text_at(w, "gamma"), "auto");
+    cr_expect_str_eq(text_at(w, "costs"), "0.25:1.5");
+    cr_expect(int_at(s, "num_spec_tokens") == 3 && json_array_size(at(s, "draft_histogram")) == 4 &&
+              int_at(s, "draft_histogram.3") == 2 && json_is_true(at(s, "settled")));
+    json_decref(v);
+}
+
 Test(api_answer, weir_says_the_settings) {
     api_ask ask;
     fixture_ask(&ask);
@@ -195,7 +211,7 @@ Test(api_answer, weir_says_the_settings) {
     ask.o.seed = INT64_MAX;
     ask.ignored = json_pack("[s,s]", "user", "colour");
     json_t *v = answer_one(&ask, "a", fixture_end(1)), *w = at(v, "choices.0.weir");
-    cr_expect(int_at(w, "seed") == INT64_MAX && int_at(w, "gamma") == 5);
+    cr_expect(int_at(w, "seed") == INT64_MAX && int_at(w, "gamma") == 5 && !at(w, "costs"));
     cr_expect_str_eq(text_at(w, "rule"), "opt");
     cr_expect(json_real_value(at(w, "alpha")) == 0.3 && is_null_at(w, "beta"));
     cr_expect(json_is_true(at(w, "reproducible")) && json_is_false(at(w, "lossless")));

@@ -27,7 +27,7 @@ Test(ask, nothing_but_a_prompt_has_the_defaults) {
         cr_expect(!a.token_ids && !a.sources && a.n_top == 0 && a.n == 1 && a.n_prompt == 1);
         cr_expect(a.o.max_tokens == (chat ? demo.facts.ctx_size : 16), "%d", a.o.max_tokens);
         cr_expect(a.o.method == WEIR_METHOD_SPECULATIVE && a.o.law.rule == WEIR_RULE_EXACT &&
-                  a.o.n_draft == 5);
+                  a.o.n_draft == WEIR_GAMMA_AUTO);
         cr_expect(a.o.law.temp == 1 && a.o.law.top_p == 1 && a.o.law.top_k == 0 && a.o.law.min_p == 0);
         cr_expect(!a.seed_given && a.o.seed <= INT64_MAX && a.o.n_stop == 0 && !a.stop && !a.ignored);
         cr_expect(a.priority == 0 && isinf(a.answer_seconds) && a.cache_salt == 0 && !a.request_id);

@@ -1,4 +1,5 @@
 #include "tests/serve/run/running.h"
+#include "tests/support/costs.h"
 
 #include <criterion/criterion.h>
 #include <signal.h>
@@ -52,6 +53,7 @@ void running_init(running *r) {
     weir_session_options defaults = weir_session_options_default();
     defaults.max_tokens = 512;
     r->engine = weir_engine_options_default();
+    r->engine.costs = TEST_COSTS;
     r->engine.model = WEIR_SOURCE_DIR "/models/demo/verifier";
     r->engine.model_draft = WEIR_SOURCE_DIR "/models/demo/drafter";
     r->engine.device = "cpu";
