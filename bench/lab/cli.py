@@ -57,7 +57,7 @@ def add_plan_options(p: argparse.ArgumentParser) -> None:
                    help="repeatable; ALPHAS: 0.1,0.2 or 0..1/12")
     p.add_argument("--method", action="append", help="drafter: the drafter alone as a point")
     p.add_argument("--temp", help="comma-separated temperatures (default 1)")
-    p.add_argument("--gamma", help="comma-separated (default 5)")
+    p.add_argument("--gamma", help="comma-separated, numbers or auto (default 5)")
     p.add_argument("--seed", help="comma-separated (default 1)")
     p.add_argument("-t", "--threads", type=int, help="of the program (default: its own)")
     p.add_argument("-np", "--parallel", type=int,
@@ -98,9 +98,12 @@ def plan_of(args: argparse.Namespace) -> Plan:
                        ("flags", args.flag)):
         if value is not None:
             said[key] = value
-    for key, value in (("temperatures", args.temp), ("gammas", args.gamma), ("seeds", args.seed)):
+    for key, value in (("temperatures", args.temp), ("seeds", args.seed)):
         if value is not None:
             said[key] = numbers("--" + key[:-1], value)
+    if args.gamma is not None:
+        said["gammas"] = [part if part == "auto" else numbers("--gamma", part)[0]
+                          for part in args.gamma.split(",")]
     if args.rule:
         said["rules"] = dict(args.rule)
     if args.option:

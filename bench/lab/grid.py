@@ -24,7 +24,7 @@ class Point:
     rule: str | None = None
     alpha: float | None = None
     beta: float | str | None = None  # a number or "auto"
-    gamma: int | None = None
+    gamma: int | str | None = None   # a number or "auto"
     temp: float = 1.0
     top_k: int | None = None
     top_p: float | None = None
@@ -136,7 +136,7 @@ def values_of(where: str, spec: Any) -> list[float]:
     return [float(x) for x in items]
 
 
-def betas_of(where: str, spec: Any) -> list[float | str]:
+def numbers_or_auto(where: str, spec: Any) -> list[float | str]:
     items = spec if isinstance(spec, list) else [spec]
     return list(itertools.chain.from_iterable(["auto"] if x == "auto" else values_of(where, x)
                                               for x in items))
@@ -162,7 +162,7 @@ def rule_points(rule: str, spec: Any, base: Mapping[str, Any]) -> Iterable[Point
     if method == "sequence-cascade" and alphas == [None]:
         raise LabError(f"rules.{rule}: method sequence-cascade needs alpha, its threshold in nats")
     if spec.get("beta") is not None:
-        betas = list(betas_of(f"rules.{rule}.beta", spec["beta"]))
+        betas = list(numbers_or_auto(f"rules.{rule}.beta", spec["beta"]))
     for alpha, beta in itertools.product(alphas, betas):
         settings = dict(base, method=method, rule=rule, alpha=alpha, beta=beta)
         if method != "speculative":
@@ -185,7 +185,7 @@ class Plan:
     limit: int = 0
     options: dict[str, Any] = field(default_factory=dict)
     temperatures: list[float] = field(default_factory=lambda: [1.0])
-    gammas: list[int] = field(default_factory=lambda: [5])
+    gammas: list[int | str] = field(default_factory=lambda: [5])
     seeds: list[int] = field(default_factory=lambda: [1])
     rules: dict[str, Any] = field(default_factory=lambda: {"exact": None})
     methods: list[str] = field(default_factory=list)  # verifier-free baselines: drafter
@@ -241,8 +241,10 @@ def fill_plan(plan: Plan, said: Mapping[str, Any], where: str) -> Plan:
             plan.data = [Path(str(v)) for v in (value if isinstance(value, list) else [value])]
         elif key == "temperatures":
             plan.temperatures = values_of(at, value)
-        elif key in ("gammas", "seeds"):
-            setattr(plan, key, [whole(at, v) for v in values_of(at, value)])
+        elif key == "gammas":
+            plan.gammas = [v if v == "auto" else whole(at, float(v)) for v in numbers_or_auto(at, value)]
+        elif key == "seeds":
+            plan.seeds = [whole(at, v) for v in values_of(at, value)]
         elif key in ("limit", "threads", "parallel", "ctx_size"):
             setattr(plan, key, whole(at, values_of(at, value)[0]))
         elif key == "task":

@@ -130,7 +130,7 @@ def acceptance_by_position(analysis: Analysis, stem: Path) -> bool:
     for axes, _, curves in panels.each(analysis):
         for points in curves:
             for i, m in enumerate(points):
-                gamma, blocks = m.point.gamma or 0, m.hist.sum()
+                blocks, gamma = m.hist.sum(), 10 if m.point.gamma == "auto" else m.point.gamma or 0
                 if not blocks or not gamma:
                     continue
                 share = [m.hist[k:].sum() / blocks for k in range(1, gamma + 1)]

@@ -147,6 +147,8 @@ def pair_of(said: dict[str, Any], name: str) -> tuple[float, float]:
 def replay(program: Path, recording: Path, points: list[Point]) -> list[Estimate]:
     """All points from one recording, in order: speculative decoding without block verification only."""
     for point in points:
+        if point.gamma == "auto":
+            raise LabError(f"{point.key}: blocks of gamma auto cannot be replayed; give numbers")
         if point.method != "speculative" or point.block_verify:
             raise LabError(f"{point.key}: only speculative decoding without block verification can be "
                            "replayed")

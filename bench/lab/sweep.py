@@ -19,7 +19,7 @@ from lab.errors import LabError
 from lab.grid import Plan, Point
 from lab.identity import identity
 from lab.program import Generate, command_of
-from lab.store import Store, answers_of, prompt_sum
+from lab.store import Store, answers_of, prompt_sum, read_store
 from lab.tasks import Task, open_task
 
 SEED_STRIDE = 1_000_003  # one seed per prompt: equal prompts must not share draws, nor may neighbouring runs
@@ -118,6 +118,31 @@ def clock(seconds: float) -> str:
 
 def models_of(plan: Plan) -> dict[str, Path]:
     return {"verifier": plan.model, **({"drafter": plan.draft} if plan.draft else {})}
+
+
+def with_costs(plan: Plan, out: Path, fresh: bool) -> Plan:
+    """The plan with the costs that gamma auto goes by, so that all its processes have the same: those of the
+    store that it goes on with, or measured now."""
+    if any(f == "--costs" or f.startswith("--costs=") for f in plan.flags):
+        return plan
+    costs: list[str] = []
+    if not fresh and out.is_file():
+        with contextlib.suppress(LabError):  # opening it to write says what is wrong with it
+            costs = [f for f in read_store(out)[0]["setting"]["flags"] if f.startswith("--costs=")]
+    if not costs and any(p.gamma == "auto" for p in plan.points()):
+        costs = [f"--costs={measured_costs(plan)}"]
+    return replace(plan, flags=[*plan.flags, *costs])
+
+
+def measured_costs(plan: Plan) -> str:
+    """As the program measures them when it opens the pair."""
+    command = command_of(plan.program, plan.model, plan.draft, 1, ["--gamma", "auto", *plan.flags],
+                         threads=plan.threads, parallel=1, ctx_size=plan.ctx_size)
+    answer = next(iter(Generate(command).answers([{"prompt": "1"}])))
+    costs = answer["settings"].get("costs")
+    if not costs:
+        raise LabError(f"{plan.program}: no costs for gamma auto")
+    return str(costs)
 
 
 def plan_identity(plan: Plan, task: Task) -> dict[str, Any]:
@@ -232,6 +257,7 @@ def run_plan(plan: Plan, out: Path, fresh: bool = False, spread: str = "") -> di
 
 def run_on(plan: Plan, out: Path, fresh: bool, client: Any) -> dict[str, float]:
     task = open_task(plan.task, plan.data, plan.limit, plan.options)
+    plan = with_costs(plan, out, fresh)
     points = plan.points()
     groups = processes(points)
     total = {"answers": 0.0, "seconds": 0.0, "engine": 0.0}

@@ -68,7 +68,20 @@ class Costs:
     """Milliseconds: one token by the verifier alone, one block by gamma (drafting, verifying, accepting)."""
 
     token: float
-    block: dict[int, float]
+    block: dict[int | str, float]
+
+
+def fixed_of(gammas: list[int | str]) -> list[int | str]:
+    """Those that replay can predict."""
+    return [g for g in gammas if g != "auto"] or [1, 3, 5]
+
+
+def with_auto(points: list[Point], gammas: list[int | str]) -> list[Point]:
+    """What was picked at fixed gammas, as `gammas` has it: its rules and alphas at auto too, or only."""
+    if "auto" not in gammas:
+        return points
+    chosen = list(dict.fromkeys(replace(p, gamma="auto") for p in points))
+    return chosen if set(gammas) == {"auto"} else [*points, *chosen]
 
 
 def candidates(plan: Plan) -> list[Point]:
@@ -217,14 +230,15 @@ def tune(plan: Plan, budget: Budget, store: Path, say: Any) -> dict[str, Any]:
     if not task.metrics:
         raise LabError(f"task {task.name} has no metric to bound a loss in")
     metric, n_prompt = task.metrics[0], len(task.examples)
-    exact = [replace(base, rule="exact", gamma=g) for g in plan.gammas]
+    fixed = fixed_of(plan.gammas)
+    exact = [replace(base, rule="exact", gamma=g) for g in fixed]
     analysis, runs = run_points(plan, exact, min(CALIBRATION_PROMPTS, n_prompt), store)
     costs = calibrate(analysis, exact)
     recording = store.with_name(store.stem + ".recording.jsonl")
     recorded = record(replace(plan, limit=min(FIRST_PROMPTS, n_prompt)), recording, 1e-3, exact[0])
-    every = candidates(plan)
+    every = candidates(replace(plan, gammas=fixed))
     estimates = replay(plan.program, recording, every)
-    left = shortlist(estimates, costs, budget.speedup)
+    left = with_auto(shortlist(estimates, costs, budget.speedup), plan.gammas)
     say(f"replay of {recorded} texts: {len(left)} of {len(every)} candidates are worth a run")
     if not left:
         best = min(estimates, key=lambda e: predicted_latency(e, costs))

@@ -1,6 +1,7 @@
 """Plans from YAML and flags."""
 import io
 import unittest
+from dataclasses import asdict
 from unittest import mock
 
 from lab.cli import law_of, main, parser, plan_of, rule_entry
@@ -35,7 +36,6 @@ class Plans(Case):
         self.assertEqual(len({p.key for p in points}), len(points))
 
     def test_a_point_survives_its_record(self):
-        from dataclasses import asdict
         for point in plan_from_yaml(self.file("p.yaml", YAML)).points():
             self.assertEqual(point_of({k: v for k, v in asdict(point).items() if v is not None}), point)
 
@@ -49,6 +49,15 @@ class Plans(Case):
         self.assertEqual([(p.rule, p.alpha, p.beta) for p in plan.points() if p.gamma == 3],
                          [("opt", 0.0, None), ("opt", 0.5, None), ("lossy", 0.0, "auto"),
                           ("lossy", 0.2, "auto"), ("lossy", 0.4, "auto")])
+
+    def test_gamma_may_be_auto(self):
+        for said in (["--gamma", "2,auto"], [str(self.file("g.yaml", "gammas: [2, auto]\n"))]):
+            plan = plan_of(parser().parse_args(["sweep", *said, "--out", "x", "--rule", "exact"]))
+            self.assertEqual(plan.gammas, [2, "auto"])
+        auto = plan.points()[-1]
+        self.assertEqual((auto.key, auto.line()["num_speculative_tokens"]),
+                         ("speculative rule=exact gamma=auto temp=1", "auto"))
+        self.assertEqual(point_of(asdict(auto)), auto)
 
     def test_ranges(self):
         self.assertEqual(values_of("", {"from": 0, "to": 1, "steps": 5}), [0, 0.25, 0.5, 0.75, 1])

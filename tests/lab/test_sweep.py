@@ -18,7 +18,7 @@ from lab.identity import fingerprint, model
 from lab.program import Generate
 from lab.replay import write_whole
 from lab.report import apart_of, head_of, matched_table, write_report
-from lab.store import read_store
+from lab.store import Store, read_store
 from lab.tasks import open_task
 from support import DEMO, PROGRAM, ROOT, Case, needs_program
 
@@ -328,6 +328,20 @@ class Identity(Case):
             answers = list(Generate([str(script)]).answers([{}]))
             said = write_whole([str(script)], [{}], None)
         self.assertEqual((answers[0]["n"], json.loads(said)["n"]), (0, 0))
+
+    def test_the_costs_of_gamma_auto_are_part_of_the_setting(self):
+        plan, out = Plan(gammas=[3, "auto"], rules={"exact": None}), self.folder / "s.jsonl"
+        with mock.patch("lab.sweep.measured_costs", return_value="0.25:1.5"):
+            flags = sweep.with_costs(plan, out, False).flags
+            self.assertEqual(flags, ["--costs=0.25:1.5"])
+            self.assertEqual(sweep.with_costs(Plan(gammas=[3]), out, False).flags, [])
+        with Store(out, {"setting": {"flags": flags}}):
+            pass
+        with mock.patch("lab.sweep.measured_costs", side_effect=AssertionError):
+            for gammas in ([3, "auto"], [5]):  # a store goes on with what it began with
+                self.assertEqual(sweep.with_costs(Plan(gammas=gammas), out, False).flags, flags)
+            given = Plan(gammas=["auto"], flags=["--costs=1:1"])
+            self.assertEqual(sweep.with_costs(given, out, False).flags, ["--costs=1:1"])
 
     def test_stop_strings_are_part_of_the_setting(self):
         with mock.patch("lab.sweep.identity", fake_identity):
