@@ -128,7 +128,7 @@ static plan plan_of(const weir_engine *e) {
     static const int cpu[] = {7, 5, 3, 2, 1}, device[] = {2};
     const bool on_device = e->pair.be->device;
     const int *list = on_device ? device : cpu, n = on_device ? 1 : 5, most = most_drafts(e);
-    plan p = {.blocks = on_device ? 16 : 1, .seconds = 0.02};
+    plan p = {.blocks = on_device ? 16 : 1, .seconds = 0.01};
     p.gamma[p.n++] = most;
     for (int i = 0; i < n; i++)
         if (list[i] < most) p.gamma[p.n++] = list[i];
@@ -136,13 +136,12 @@ static plan plan_of(const weir_engine *e) {
     return p;
 }
 
-/* The least of a few turns, since others' work only adds to it. What is done once, reading weights and
+/* The least of some turns, since others' work only adds to it. What is done once, reading weights and
  * recording blocks, is done in a turn that does not count. */
 static weir_status time_turns(probe *p, const plan *how, bool first, parts *best) {
-    enum { TURNS = 8 };
+    enum { TURNS = 32 };
     int64_t left;
     double spent = 0.0;
-    *best = (parts){INFINITY, INFINITY};
     WEIR_TRY(weir_session_prefill(p->s, INT64_MAX, &left, NULL));
     for (int turn = first ? -1 : 0; turn < TURNS && (turn < 1 || spent < how->seconds); turn++) {
         parts x;
@@ -155,14 +154,25 @@ static weir_status time_turns(probe *p, const plan *how, bool first, parts *best
     return WEIR_OK;
 }
 
-static weir_status time_blocks(weir_engine *e, const plan *how, parts *best) {
+static weir_status time_numbers(weir_engine *e, const plan *how, bool first, parts *best) {
     for (int i = 0; i < how->n; i++) {
         probe p = {.e = e};
         weir_status st = open_probe(&p, how->gamma[i]);
-        if (st == WEIR_OK) st = time_turns(&p, how, i == 0 || e->pair.be->device, &best[i]);
+        if (st == WEIR_OK) st = time_turns(&p, how, first && (i == 0 || e->pair.be->device), &best[i]);
         weir_session_free(p.s);
         WEIR_TRY(st);
     }
+    return WEIR_OK;
+}
+
+/* Several times over as long as that is quick, so that a busy moment of the machine does not hit one number
+ * alone. */
+static weir_status time_blocks(weir_engine *e, const plan *how, parts *best) {
+    enum { PASSES = 4 };
+    const double t0 = weir_seconds();
+    for (int i = 0; i < how->n; i++) best[i] = (parts){INFINITY, INFINITY};
+    for (int k = 0; k < PASSES && (k == 0 || weir_seconds() - t0 < how->n * how->seconds * k); k++)
+        WEIR_TRY(time_numbers(e, how, k == 0, best));
     weir_prefix_clear(e);
     return WEIR_OK;
 }
@@ -179,11 +189,13 @@ static void split_device(const plan *p, parts *best) {
     }
 }
 
-/* Between the numbers that were timed costs grow evenly. They never fall: where one seems to, the timing is
- * wrong. */
-static void table_of(const plan *p, const parts *best, weir_gamma_costs *c) {
-    const double token = best[p->n - 1].rest;
+/* Between the numbers that were timed costs grow evenly. None costs more than a larger one: where it seems to,
+ * its timing is wrong, since what disturbs one only adds to it. */
+static void table_of(const plan *p, parts *best, weir_gamma_costs *c) {
     double draft = INFINITY;
+    for (int i = 1; i < p->n; i++)
+        if (best[i - 1].rest < best[i].rest) best[i].rest = best[i - 1].rest;
+    const double token = best[p->n - 1].rest;
     for (int i = 0; i < p->n - 1; i++)
         if (best[i].draft / p->gamma[i] < draft) draft = best[i].draft / p->gamma[i];
     *c = (weir_gamma_costs){.draft = rounded(draft / token), .verify = {1.0f}};
@@ -191,8 +203,7 @@ static void table_of(const plan *p, const parts *best, weir_gamma_costs *c) {
         const int from = p->gamma[i], upto = p->gamma[i - 1];
         const double a = best[i].rest / token, b = best[i - 1].rest / token;
         for (int j = from + 1; j <= upto; j++) {
-            const float x = rounded(a + (b - a) * (j - from) / (upto - from));
-            c->verify[j] = x > c->verify[j - 1] ? x : c->verify[j - 1];
+            c->verify[j] = rounded(a + (b - a) * (j - from) / (upto - from));
         }
     }
     extend(c, p->gamma[0] + 1);
